@@ -1,0 +1,83 @@
+package channels
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// broadcast is one event for all subscribers of a topic, encoded once for each
+// protocol version and shared by everybody who sends it. It lives until its
+// last reference is released; then its frames live on in the queues they
+// wait in.
+type broadcast struct {
+	refs atomic.Int32
+
+	// Static between newBroadcast and the last Release.
+	topic   string
+	event   string
+	payload Payload        // a part of v2's bytes
+	v2      *netloop.Frame // most sockets, and the one copy of the payload
+
+	// Guarded by mu: version 1 is encoded when its first listener is met.
+	mu     sync.Mutex
+	v1     *netloop.Frame
+	v1Done bool // v1 stays nil for a payload that version 1 cannot carry
+}
+
+var broadcasts = sync.Pool{New: func() any { return new(broadcast) }}
+
+// newBroadcast encodes an event; the caller owns one reference. The payload is
+// copied.
+func newBroadcast(topic, event string, p Payload) (*broadcast, error) {
+	f, body, err := broadcastFrame(wire.V2, topic, event, p)
+	if err != nil {
+		return nil, err
+	}
+	b := broadcasts.Get().(*broadcast)
+	b.refs.Store(1)
+	b.topic, b.event, b.v2 = topic, event, f
+	// The payload is the last thing in both envelopes: `…,payload]` and bytes.
+	end := len(body)
+	if !p.Binary {
+		end--
+	}
+	b.payload = Payload{Data: body[end-len(p.Data) : end], Binary: p.Binary}
+	return b, nil
+}
+
+// Retain adds references.
+func (b *broadcast) Retain(n int32) { b.refs.Add(n) }
+
+// Release takes one reference away.
+func (b *broadcast) Release() {
+	if b.refs.Add(-1) != 0 {
+		return
+	}
+	b.v2.Release()
+	if b.v1 != nil {
+		b.v1.Release()
+	}
+	b.topic, b.event, b.payload = "", "", Payload{}
+	b.v2, b.v1, b.v1Done = nil, nil, false
+	broadcasts.Put(b)
+}
+
+// frame returns the frame for sockets of a version, nil if they cannot get
+// this event. The broadcast keeps its own reference to it.
+func (b *broadcast) frame(v wire.Version) *netloop.Frame {
+	if v != wire.V1 {
+		return b.v2
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.v1Done {
+		b.v1Done = true
+		// Bytes for a version 1 listener: Phoenix crashes the broadcaster here;
+		// leaving out the listener loses nothing for the others.
+		b.v1, _, _ = broadcastFrame(wire.V1, b.topic, b.event, b.payload)
+	}
+	return b.v1
+}

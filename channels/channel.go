@@ -1,0 +1,161 @@
+package channels
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Channel says what happens on the topics of one pattern: Phoenix's channel
+// module. Make one with [Handle], add handlers, then give it to
+// [Endpoint.Socket]. It must not be changed after that.
+type Channel struct {
+	pattern   string
+	join      func(c *Context, params Payload) (any, error)
+	events    map[string]eventHandler
+	any       eventHandler
+	intercept map[string]outHandler
+	info      map[reflect.Type]infoHandler
+	terminate func(c *Context, reason error)
+	onLoop    bool
+}
+
+type (
+	eventHandler func(c *Context, event string, p Payload) (any, error)
+	outHandler   func(c *Context, p Payload) error
+	infoHandler  func(c *Context, msg any) error
+)
+
+// Handle makes a channel for topics that match pattern: an exact topic, or a
+// prefix that ends in "*" ("room:*" matches "room:" and "room:1", not "room").
+// A pattern with a "*" elsewhere panics.
+//
+// join decides whether a client may join. Its params are decoded from the
+// join's payload (see [On] for the types that are possible) and what it
+// returns is the response of the ok reply; [NoReply] stands for an empty
+// object. A [*ReplyError] refuses the join with that response; any other
+// error is logged and answered {"reason":"join crashed"}, as is a panic.
+//
+// Pushes made in join leave after its reply. A client is subscribed to the
+// topic when join has returned: what it should see of its own arrival is sent
+// from [Info], woken by [Context.Send].
+func Handle[P, R any](pattern string, join func(c *Context, params P) (R, error)) *Channel {
+	checkPattern(pattern)
+	decode := decoderFor[P]()
+	return &Channel{
+		pattern: pattern,
+		join: func(c *Context, p Payload) (any, error) {
+			params, err := decode(p)
+			if err != nil {
+				return nil, err
+			}
+			return join(c, params)
+		},
+	}
+}
+
+// On registers the handler of an event that clients push.
+//
+// M is what the payload is decoded to: any type encoding/json decodes; or
+// [Payload], [json.RawMessage] or [Binary] for the bytes as they came, which
+// are valid until the handler returns. A payload that does not decode is
+// answered with status error and a reason that names the field; the channel
+// lives on.
+//
+// R is the response of the ok reply: any type encoding/json encodes, [Binary]
+// or json.RawMessage for bytes, [NoReply] for no reply at all, [Reply] for
+// another status. A [*ReplyError] becomes an error reply; any other error is
+// logged and answered {"reason":"internal error"}.
+func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, error)) {
+	if _, twice := ch.events[event]; twice {
+		panic(fmt.Sprintf("channels: event %q of %q has two handlers", event, ch.pattern))
+	}
+	if ch.events == nil {
+		ch.events = make(map[string]eventHandler)
+	}
+	decode := decoderFor[M]()
+	ch.events[event] = func(c *Context, _ string, p Payload) (any, error) {
+		msg, err := decode(p)
+		if err != nil {
+			return nil, err
+		}
+		return fn(c, msg)
+	}
+}
+
+// OnAny registers the handler of all events that have none of their own.
+// Without it such an event crashes the channel, as in Phoenix. The payload is
+// valid until fn returns.
+func (ch *Channel) OnAny(fn func(c *Context, event string, p Payload) (Reply, error)) {
+	ch.any = func(c *Context, event string, p Payload) (any, error) { return fn(c, event, p) }
+}
+
+// Intercept registers a handler that broadcasts of event meet on their way to
+// each receiver (Phoenix's intercept and handle_out): nothing is sent to the
+// client unless fn pushes it. It runs once a receiver, so it is the slow way:
+// a broadcast that is not intercepted is encoded once for all.
+func Intercept[M any](ch *Channel, event string, fn func(c *Context, msg M) error) {
+	if ch.intercept == nil {
+		ch.intercept = make(map[string]outHandler)
+	}
+	decode := decoderFor[M]()
+	ch.intercept[event] = func(c *Context, p Payload) error {
+		msg, err := decode(p)
+		if err != nil {
+			return err
+		}
+		return fn(c, msg)
+	}
+}
+
+// Info registers the handler of messages of type M that the program itself
+// sends to a joined channel, by [Context.Send] or [Context.SendAfter]
+// (Phoenix's handle_info). M is the exact type that was sent, not an
+// interface. A message without a handler is logged and dropped.
+func Info[M any](ch *Channel, fn func(c *Context, msg M) error) {
+	t := reflect.TypeFor[M]()
+	if t.Kind() == reflect.Interface {
+		panic(fmt.Sprintf("channels: Info on %q needs a concrete type, not the interface %v", ch.pattern, t))
+	}
+	if ch.info == nil {
+		ch.info = make(map[reflect.Type]infoHandler)
+	}
+	ch.info[t] = func(c *Context, msg any) error { return fn(c, msg.(M)) }
+}
+
+// Terminate registers what runs once when a joined channel has ended, however
+// it ended: reason is [ErrLeft], [ErrClosed], [ErrRejoined], [ErrStopped], what
+// was given to [Context.Stop], or a [*PanicError]. Frames sent from it do not
+// arrive any more; broadcasts do.
+func (ch *Channel) Terminate(fn func(c *Context, reason error)) { ch.terminate = fn }
+
+// OnLoop declares that no callback of the channel ever blocks or computes for
+// long. They then run on the event loop of their connection, without a
+// goroutine and without a copy of the payload; one that blocks would hold up
+// every connection of that loop.
+func (ch *Channel) OnLoop() *Channel {
+	ch.onLoop = true
+	return ch
+}
+
+// Pattern is the topic pattern the channel was made with.
+func (ch *Channel) Pattern() string { return ch.pattern }
+
+func (ch *Channel) intercepts(event string) bool {
+	if len(ch.intercept) == 0 {
+		return false
+	}
+	_, ok := ch.intercept[event]
+	return ok
+}
+
+func (ch *Channel) handler(event string) eventHandler {
+	if h := ch.events[event]; h != nil {
+		return h
+	}
+	return ch.any
+}
+
+// Payload is what a message carries: JSON text or bytes.
+type Payload = wire.Payload

@@ -1,0 +1,151 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// SocketOptions configure the socket at one path. The zero value accepts every
+// client whose page comes from the same host.
+type SocketOptions struct {
+	// Connect decides whether a client may connect (Phoenix's connect/3). It may
+	// give the socket an id and assigns, and may block: other connections do
+	// not wait for it. Any error refuses the client with 403 and an empty body,
+	// which is all that Phoenix tells; a [*RefusedError] chooses the answer. A
+	// panic is answered with 500. ctx ends with Limits.HandshakeTimeout.
+	Connect func(ctx context.Context, s *Socket, r *Request) error
+	// CheckOrigin decides for requests that carry an Origin. nil is [SameOrigin].
+	CheckOrigin OriginCheck
+	// IdleTimeout is how long a client may send nothing before its socket is
+	// closed. Default 60 s, twice the heartbeat of phoenix.js; negative: never.
+	IdleTimeout time.Duration
+	// AuthToken accepts a token as phoenix.js's authToken option sends it, in
+	// the subprotocol base64url.bearer.phx.TOKEN: see Request.AuthToken.
+	AuthToken bool
+	// Subprotocols, where there are any, are those that are accepted; a client
+	// that offers only others is refused.
+	Subprotocols []string
+	// MessageBytes, if not 0, stands here in place of Limits.MessageBytes.
+	MessageBytes int
+
+	frames websocket.Limits
+}
+
+func (o SocketOptions) withDefaults() SocketOptions {
+	setDefault(&o.IdleTimeout, 60*time.Second)
+	if o.CheckOrigin == nil {
+		o.CheckOrigin = SameOrigin
+	}
+	return o
+}
+
+// Request is what a client connects with. It is valid until Connect returns.
+type Request struct {
+	// Params are those of the URL's query; of two with one name the last counts.
+	Params Params
+	// URL has the path, the query and, as in Phoenix, the scheme and host that
+	// the client asked for.
+	URL *url.URL
+	// Header has the request's header fields.
+	Header http.Header
+	// RemoteAddr is the peer of the connection, a proxy if there is one.
+	RemoteAddr netip.AddrPort
+	// Transport is "websocket" or "longpoll".
+	Transport string
+
+	authToken *string // nil: none was sent
+}
+
+// AuthToken returns the token that came as SocketOptions.AuthToken says; ok
+// tells an empty one from none.
+func (r *Request) AuthToken() (token string, ok bool) {
+	if r.authToken == nil {
+		return "", false
+	}
+	return *r.authToken, true
+}
+
+// admission is the outcome of a handshake's questions.
+type admission struct {
+	socket   *Socket
+	protocol string // the subprotocol to name, or empty
+	refusal  refusal
+}
+
+// refusal is an HTTP answer; the zero refusal admits.
+type refusal struct {
+	status int
+	header http.Header
+	body   string
+}
+
+var forbidden = refusal{status: http.StatusForbidden}
+
+// admit asks the questions of a handshake in the order in which Phoenix does
+// (lib/phoenix/transports/websocket.ex): method, origin, token, subprotocols,
+// version, connect, and only then whether it is an upgrade at all. It blocks as
+// long as Connect does.
+func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request, s *Socket, r *Request) admission {
+	if head.Method != http.MethodGet {
+		return admission{refusal: refusal{status: http.StatusBadRequest}}
+	}
+	if head.CheckQuery() != nil {
+		return admission{refusal: refusal{status: http.StatusBadRequest}}
+	}
+	if !originAllowed(m.options.CheckOrigin, r) {
+		e.log.Warn().Str("origin", r.Header.Get("Origin")).Str("path", m.path).Msg("origin refused")
+		return admission{refusal: forbidden}
+	}
+	protocol, ref := m.options.negotiate(head.Protocols(), r)
+	if ref.status != 0 {
+		return admission{refusal: ref}
+	}
+	_, present := r.Params["vsn"]
+	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
+	if err != nil {
+		e.log.Warn().Err(err).Str("path", m.path).Msg("protocol version refused")
+		return admission{refusal: forbidden}
+	}
+	s.version = version
+	if ref := e.connect(ctx, m, s, r); ref.status != 0 {
+		return admission{refusal: ref}
+	}
+	var wrong *websocket.HandshakeError
+	if err := head.CheckUpgrade(); errors.As(err, &wrong) {
+		return admission{refusal: refusal{status: wrong.Status, header: wrong.Header(), body: wrong.Reason}}
+	}
+	return admission{socket: s, protocol: protocol}
+}
+
+// connect runs the application's Connect.
+func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) (answer refusal) {
+	if m.options.Connect == nil {
+		return refusal{}
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			e.log.Error().Str("path", m.path).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("connect crashed")
+			answer = refusal{status: http.StatusInternalServerError}
+		}
+	}()
+	s.inConnect = true
+	err := m.options.Connect(ctx, s, r)
+	s.inConnect = false
+	var custom *RefusedError
+	switch {
+	case err == nil:
+		return refusal{}
+	case errors.As(err, &custom):
+		return refusal{status: custom.Status, body: custom.Body}
+	}
+	e.log.Debug().Err(err).Str("path", m.path).Msg("connect refused")
+	return forbidden
+}

@@ -1,0 +1,281 @@
+package channels
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Context is one joined channel: one client on one topic. Callbacks get it,
+// and it may be kept: its methods are safe from any goroutine as long as the
+// program runs, and answer ErrEnded after the channel has ended.
+//
+// It is a context.Context that is done when the channel ends, with the reason
+// as its cause, so that work started for a client stops with the client.
+type Context struct {
+	// Static after construction.
+	socket  *Socket
+	def     *Channel
+	topic   string
+	joinRef wire.Ref // join_ref of pushes and replies: the join's, else its ref
+	nullRef bool     // the join had no join_ref: close and error carry null
+
+	// Owned by the socket's loop.
+	sub     pubsub.Subscription
+	state   channelState
+	pending *pendingJoin // nil once the join is answered
+
+	// Owned by whoever runs callbacks.
+	call     *item // the message being handled
+	accepted bool  // the join callback said yes
+
+	// Guarded by mu. Lock order: presence's topic lock, then mu; no lock of
+	// another package is taken under mu.
+	mu       sync.Mutex
+	box      *mailbox // nil while nothing waits
+	extras   *extras  // nil until something in it is used
+	cause    error    // why the channel ends; set once
+	running  bool     // callbacks run, on a goroutine or on the loop
+	finished bool     // the last callback has been started
+}
+
+// channelState is the loop's view of a channel.
+type channelState uint8
+
+const (
+	joining channelState = iota
+	joined
+	ended // nothing is sent for it any more
+)
+
+// extras are parts that most joined channels never use.
+type extras struct {
+	assigns  map[string]any
+	onEnd    []func()
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	done     chan struct{} // closed when the last callback has run
+	finished bool          // the last callback has run
+}
+
+var (
+	_ context.Context   = (*Context)(nil)
+	_ pubsub.Subscriber = (*Context)(nil)
+)
+
+// Topic is the topic that was joined.
+func (c *Context) Topic() string { return c.topic }
+
+// Subtopic is the part of the topic that the pattern's * stands for: "1" for
+// topic "room:1" and pattern "room:*"; the whole topic for an exact pattern.
+func (c *Context) Subtopic() string {
+	if n := len(c.def.pattern); c.def.pattern[n-1] == '*' {
+		return c.topic[n-1:]
+	}
+	return c.topic
+}
+
+// Socket is the connection the channel was joined on.
+func (c *Context) Socket() *Socket { return c.socket }
+
+// Endpoint is where to broadcast to other topics.
+func (c *Context) Endpoint() *Endpoint { return c.socket.endpoint }
+
+// JoinRef is the JSON of the reference that the client gave to this join, nil
+// for null.
+func (c *Context) JoinRef() json.RawMessage {
+	if c.nullRef {
+		return nil
+	}
+	return json.RawMessage(c.joinRef)
+}
+
+// Event is the event being handled; empty outside of an event's handler. For
+// callbacks only.
+func (c *Context) Event() string {
+	if c.call == nil {
+		return ""
+	}
+	return c.call.event
+}
+
+// Ref names the message being handled, to answer it after its handler has
+// returned (Phoenix's socket_ref). It is zero where the client wants no
+// answer. For callbacks only.
+func (c *Context) Ref() Ref {
+	if c.call == nil || c.call.ref == nil {
+		return Ref{}
+	}
+	return Ref{c: c, ref: append(wire.Ref(nil), c.call.ref...)}
+}
+
+// Assign keeps a value with the joined channel. The socket's own assigns, set
+// when it connected, are seen through it.
+func (c *Context) Assign(key string, value any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.extrasLocked()
+	if x.assigns == nil {
+		x.assigns = make(map[string]any)
+	}
+	x.assigns[key] = value
+}
+
+// Get returns what was assigned to the channel, else to its socket, else nil.
+func (c *Context) Get(key string) any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.extras != nil {
+		if v, ok := c.extras.assigns[key]; ok {
+			return v
+		}
+	}
+	return c.socket.assigns[key]
+}
+
+// Assigns returns a copy of everything that Get can answer.
+func (c *Context) Assigns() map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := maps.Clone(c.socket.assigns)
+	if all == nil {
+		all = make(map[string]any)
+	}
+	if c.extras != nil {
+		maps.Copy(all, c.extras.assigns)
+	}
+	return all
+}
+
+// Send puts msg into the channel's own mailbox, for its [Info] handler of
+// msg's type. It never blocks: ErrMailboxFull, ErrEnded.
+func (c *Context) Send(msg any) error {
+	return c.enqueue(item{kind: itemInfo, info: msg})
+}
+
+// SendAfter sends msg after d. Stopping the timer takes it back; a channel
+// that has ended by then drops it.
+func (c *Context) SendAfter(d time.Duration, msg any) *time.Timer {
+	return time.AfterFunc(d, func() {
+		if err := c.Send(msg); err != nil && err != ErrEnded {
+			c.log().Warn().Err(err).Msg("timer message dropped")
+		}
+	})
+}
+
+// Stop ends the channel after the callback that runs now, if any, whose reply
+// is still sent. With nil the client gets phx_close, as for Phoenix's normal
+// and shutdown reasons; with an error phx_error, after which clients rejoin.
+func (c *Context) Stop(reason error) {
+	if reason == nil {
+		reason = ErrStopped
+	}
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = reason
+	}
+	wake := c.wakeLocked()
+	c.mu.Unlock()
+	if wake {
+		c.start()
+	}
+}
+
+// OnEnd registers f to run once when the channel has ended, after Terminate;
+// at once if it has ended already. It must not block.
+func (c *Context) OnEnd(f func()) {
+	c.mu.Lock()
+	if c.finished {
+		c.mu.Unlock()
+		f()
+		return
+	}
+	x := c.extrasLocked()
+	x.onEnd = append(x.onEnd, f)
+	c.mu.Unlock()
+}
+
+// Deadline is context.Context's: there is none.
+func (c *Context) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done is closed when the channel ends.
+func (c *Context) Done() <-chan struct{} { return c.context().Done() }
+
+// Err is nil until the channel ends.
+func (c *Context) Err() error { return c.context().Err() }
+
+// Value answers the context package itself, so that contexts derived from
+// this one need no goroutine each; values are kept by Assign.
+func (c *Context) Value(key any) any { return c.context().Value(key) }
+
+func (c *Context) context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.extrasLocked()
+	if x.ctx == nil {
+		x.ctx, x.cancel = context.WithCancelCause(context.Background())
+		if c.cause != nil {
+			x.cancel(c.cause)
+		}
+	}
+	return x.ctx
+}
+
+func (c *Context) extrasLocked() *extras {
+	if c.extras == nil {
+		c.extras = new(extras)
+	}
+	return c.extras
+}
+
+// Subscription makes Context a subscriber of its topic. For the pubsub
+// package.
+func (c *Context) Subscription() *pubsub.Subscription { return &c.sub }
+
+// send hands a frame to the socket, behind everything that was sent before.
+// All that a channel sends goes through the loop's inbox, broadcasts too:
+// that is what keeps it in order. It takes over the frame's reference.
+func (c *Context) send(f *netloop.Frame) error {
+	c.mu.Lock()
+	over := c.finished
+	c.mu.Unlock()
+	if over || !c.socket.loop.Post(newDelivery(c, f)) {
+		f.Release()
+		return ErrEnded
+	}
+	return nil
+}
+
+// delivery is one frame on its way from a channel to its socket's loop.
+type delivery struct {
+	c *Context
+	f *netloop.Frame
+}
+
+var deliveries = sync.Pool{New: func() any { return new(delivery) }}
+
+func newDelivery(c *Context, f *netloop.Frame) *delivery {
+	d := deliveries.Get().(*delivery)
+	d.c, d.f = c, f
+	return d
+}
+
+func (d *delivery) Run() {
+	c, f := d.c, d.f
+	d.c, d.f = nil, nil
+	deliveries.Put(d)
+	switch c.state {
+	case joining: // the reply of the join comes first
+		c.pending.held = append(c.pending.held, f)
+	case joined:
+		c.socket.transport.send(f)
+	case ended:
+		f.Release()
+	}
+}

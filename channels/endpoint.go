@@ -1,0 +1,179 @@
+package channels
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/wire"
+	"github.com/rs/zerolog"
+)
+
+// SlowReceiver says what happens when Limits.OutboundBytes wait for one
+// connection.
+type SlowReceiver = netloop.Policy
+
+// The policies for a connection that does not read fast enough.
+const (
+	// DisconnectSlow ends the connection; the client reconnects and rejoins.
+	DisconnectSlow = netloop.CloseSlow
+	// DropOldest drops what has waited longest.
+	DropOldest = netloop.DropOldest
+	// DropNewest drops what is new.
+	DropNewest = netloop.DropNewest
+)
+
+// Options configure an [Endpoint]. The zero value is usable.
+type Options struct {
+	// Logger gets what happens: crashes and errors at level error, what was
+	// dropped at warn, connects and joins at debug. The zero Logger discards
+	// everything. Neither query strings nor tokens are ever logged.
+	Logger *zerolog.Logger
+	// Limits bound what clients may use.
+	Limits Limits
+	// SlowReceiver is what happens at Limits.OutboundBytes.
+	SlowReceiver SlowReceiver
+	// Handler serves requests that are not for a socket; nil answers 404.
+	Handler http.Handler
+	// TLS, if not nil, serves TLS on the same port: a connection that begins
+	// with a TLS handshake gets it, any other is served in the clear.
+	TLS *tls.Config
+	// Drain paces Shutdown.
+	Drain Drain
+	// Bus connects the endpoints of several nodes; nil for a single node.
+	Bus pubsub.Bus
+	// Loops is the number of event loops; 0 is one a core.
+	Loops int
+	// Portable serves connections by goroutines of net.Conn instead of epoll.
+	// It is always so where there is no epoll.
+	Portable bool
+}
+
+// Endpoint is a server of channels: sockets at paths, and one space of topics
+// that they all share.
+type Endpoint struct {
+	// Static after NewEndpoint.
+	log     zerolog.Logger
+	limits  Limits
+	options Options
+	loops   *netloop.Group
+	pubsub  *pubsub.PubSub
+	stopped chan struct{} // closed when Shutdown has ended all loops
+
+	// perLoop[i] is owned by loop i.
+	perLoop []perLoop
+
+	counters    counters
+	connections atomic.Int64 // of sockets, until HandleClose
+	callbacks   atomic.Int64 // goroutines that run callbacks
+	admitted    addresses
+	fallback    *fallback // net/http for what is no socket
+
+	// Guarded by mu.
+	mu        sync.RWMutex
+	mounts    map[string]*mount // by the path of the transport: "/socket/websocket"
+	listeners []*netloop.Listener
+	draining  bool
+}
+
+// perLoop is what one loop keeps for the endpoint.
+type perLoop struct {
+	sockets []*Socket
+	message wire.Message // scratch of handleMessage
+	item    item         // scratch of handleNow
+	_       [64]byte     // no cache line in common with the next loop
+}
+
+// mount is a socket at a path.
+type mount struct {
+	path    string
+	options SocketOptions
+	router  *router
+}
+
+// NewEndpoint makes an endpoint and starts its loops. It has to be ended by
+// [Endpoint.Shutdown] or [Endpoint.ListenAndServe]'s context.
+func NewEndpoint(o Options) (*Endpoint, error) {
+	e := &Endpoint{
+		limits: o.Limits.withDefaults(), options: o, log: zerolog.Nop(),
+		stopped: make(chan struct{}), mounts: make(map[string]*mount),
+	}
+	if o.Logger != nil {
+		e.log = *o.Logger
+	}
+	if e.options.Drain == (Drain{}) {
+		e.options.Drain = defaultDrain
+	}
+	var err error
+	e.loops, err = netloop.New(netloop.Options{
+		Loops: o.Loops, Portable: o.Portable, OutboundLimit: e.limits.OutboundBytes, Overflow: o.SlowReceiver,
+		OnError: func(err error) { e.log.Error().Err(err).Msg("network") },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("channels: starting the event loops: %w", err)
+	}
+	var shards []pubsub.Executor
+	for _, l := range e.loops.Loops() {
+		shards = append(shards, l)
+	}
+	e.perLoop = make([]perLoop, len(shards))
+	e.pubsub, err = pubsub.New(shards, fastlane{e}, pubsub.Options{
+		Bus: o.Bus, Codec: codec{},
+		OnError: func(err error) { e.log.Error().Err(err).Msg("bus") },
+	})
+	if err != nil {
+		e.loops.Close() //nolint:errcheck // the first error is the one to report
+		return nil, err
+	}
+	e.fallback = newFallback(e)
+	return e, nil
+}
+
+// Socket serves channels at path: clients connect to path + "/websocket", as
+// phoenix.js does with new Socket(path). The first channel whose pattern
+// matches a topic serves it. It panics on a path that is taken or not
+// absolute, as http.ServeMux does, and may be called while the endpoint serves.
+func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Channel) {
+	if !strings.HasPrefix(socketPath, "/") || path.Clean(socketPath) != socketPath {
+		panic(fmt.Sprintf("channels: socket path %q: must begin with / and be clean, like \"/socket\"", socketPath))
+	}
+	m := &mount{path: socketPath, options: o.withDefaults(), router: newRouter(channels)}
+	m.options.frames.MaxFrame = e.limits.MessageBytes
+	if o.MessageBytes > 0 {
+		m.options.frames.MaxFrame = o.MessageBytes
+	}
+	at := strings.TrimSuffix(socketPath, "/") + "/websocket"
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.mounts[at] != nil {
+		panic(fmt.Sprintf("channels: two sockets at path %q", socketPath))
+	}
+	e.mounts[at] = m
+}
+
+// mountAt returns what serves a path, nil if it is not a socket's.
+func (e *Endpoint) mountAt(path string) *mount {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.mounts[path]
+}
+
+// ListenAndServe listens on a TCP address and serves until ctx is done, then
+// shuts down as [Endpoint.Shutdown] does, within Drain.Timeout. It returns nil
+// after a clean shutdown.
+func (e *Endpoint) ListenAndServe(ctx context.Context, addr string) error {
+	if _, err := e.Listen(addr); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.Drain.Timeout)
+	defer cancel()
+	return e.Shutdown(down)
+}

@@ -1,0 +1,79 @@
+package channels
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Why a joined channel ended: the reason of [Channel.Terminate] and the cause
+// of its [Context].
+var (
+	// ErrLeft: the client left the topic.
+	ErrLeft = errors.New("channels: the client left")
+	// ErrClosed: the connection of the socket is gone.
+	ErrClosed = errors.New("channels: the socket was closed")
+	// ErrRejoined: the client joined the topic again on the same socket.
+	ErrRejoined = errors.New("channels: the topic was joined again")
+	// ErrStopped: the channel stopped itself without an error.
+	ErrStopped = errors.New("channels: the channel stopped")
+	// ErrJoinTimeout: the join callback took longer than Limits.JoinTimeout.
+	ErrJoinTimeout = errors.New("channels: the join took too long")
+	// ErrRefused: the join was refused. [Channel.Terminate] does not run for
+	// it, what was registered by [Context.OnEnd] does.
+	ErrRefused = errors.New("channels: the join was refused")
+)
+
+// What sending can fail with. The channel lives on.
+var (
+	// ErrEnded: the channel has ended; nothing was sent.
+	ErrEnded = errors.New("channels: the channel has ended")
+	// ErrMailboxFull: the channel has as many messages waiting as
+	// Limits.MailboxMessages or Limits.MailboxBytes allow.
+	ErrMailboxFull = errors.New("channels: the mailbox is full")
+	// ErrNotObject: the payload of a push or broadcast is neither a JSON
+	// object nor Binary. Phoenix's clients take nothing else.
+	ErrNotObject = wire.ErrNotObject
+)
+
+// ReplyError is an error for the client: the response of a reply with status
+// error. It refuses a join, or answers an event.
+type ReplyError struct {
+	// Response is encoded as the response of the reply: a struct, a map,
+	// json.RawMessage, Binary. nil is {}.
+	Response any
+}
+
+func (e *ReplyError) Error() string { return fmt.Sprintf("channels: error reply %v", e.Response) }
+
+// Errorf makes the error reply {"reason": …}.
+func Errorf(format string, args ...any) *ReplyError {
+	return &ReplyError{Response: map[string]string{"reason": fmt.Sprintf(format, args...)}}
+}
+
+// RefusedError refuses a connection with an HTTP answer of its own instead of
+// the empty 403. Return it from [SocketOptions.Connect].
+type RefusedError struct {
+	Status int    // HTTP status, 400 to 599
+	Body   string // sent as text/plain
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("channels: connection refused: %d %s", e.Status, e.Body)
+}
+
+// PanicError is the reason of a channel that crashed: a callback panicked, or
+// an event came that the channel has no handler for.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("channels: the channel crashed: %v", e.Value) }
+
+// Unwrap returns the value of the panic if it was an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}

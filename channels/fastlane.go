@@ -1,0 +1,87 @@
+package channels
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// fastlane is pubsub's dispatcher: it hands the frame of a broadcast, encoded
+// once, to the connection of each subscriber without a stop at the channel,
+// unless the channel intercepts the event.
+type fastlane struct{ endpoint *Endpoint }
+
+// Dispatch runs on the loop that owns the subscribers.
+func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message) {
+	b := m.(*broadcast)
+	sender, _ := from.(*Context)
+	// One atomic addition instead of one a subscriber; the rest goes back.
+	spare := int32(len(subs))
+	b.v2.Retain(spare)
+	for _, sub := range subs {
+		switch s := sub.(type) {
+		case *Context:
+			if s == sender || s.intercepted(b) {
+				continue
+			}
+			if s.socket.version == wire.V2 {
+				spare--
+				s.socket.transport.send(b.v2)
+			} else if f := b.frame(s.socket.version); f != nil {
+				f.Retain(1)
+				s.socket.transport.send(f)
+			}
+		case *identity:
+			s.deliver(b)
+		case *Listener:
+			s.deliver(b)
+		}
+	}
+	b.v2.Retain(-spare)
+}
+
+// intercepted hands the event to the channel's own handler, if it has one.
+func (c *Context) intercepted(b *broadcast) bool {
+	if !c.def.intercepts(b.event) {
+		return false
+	}
+	b.Retain(1)
+	it := item{kind: itemOut, out: b, payload: b.payload}
+	if err := c.enqueue(it); err != nil {
+		b.Release()
+		if err == ErrMailboxFull {
+			c.log().Warn().Str("event", b.event).Msg("intercepted broadcast dropped: mailbox full")
+		}
+	}
+	return true
+}
+
+// codec writes broadcasts for other nodes: the event's size (uvarint), the
+// event, one byte (1 for bytes, 0 for JSON), the payload.
+type codec struct{}
+
+var errBusMessage = errors.New("channels: a message of another node is cut short")
+
+func (codec) Encode(_ string, m pubsub.Message) []byte {
+	b := m.(*broadcast)
+	data := make([]byte, 0, len(b.event)+len(b.payload.Data)+binary.MaxVarintLen32+1)
+	data = binary.AppendUvarint(data, uint64(len(b.event)))
+	data = append(data, b.event...)
+	if b.payload.Binary {
+		data = append(data, 1)
+	} else {
+		data = append(data, 0)
+	}
+	return append(data, b.payload.Data...)
+}
+
+func (codec) Decode(topic string, data []byte) (pubsub.Message, error) {
+	n, used := binary.Uvarint(data)
+	if used <= 0 || n >= uint64(len(data)-used) {
+		return nil, errBusMessage
+	}
+	event, rest := string(data[used:used+int(n)]), data[used+int(n):]
+	return newBroadcast(topic, event, Payload{Data: rest[1:], Binary: rest[0] == 1})
+}

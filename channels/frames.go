@@ -1,0 +1,90 @@
+package channels
+
+import (
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Frames are complete WebSocket frames, header included, so that one can be
+// shared by all receivers. A message is encoded behind room for the largest
+// header, which is then put right before it.
+
+// maxHeader is the room for the longest header.
+const maxHeader = websocket.MaxHeaderSize
+
+// envelope is what an envelope takes beside its refs, topic, event and
+// payload, generously: brackets, quotes, keys of version 1.
+const envelope = 96
+
+func startFrame(size int) (*netloop.Frame, []byte) {
+	f := netloop.NewFrame(maxHeader + envelope + size)
+	return f, f.Bytes()[:maxHeader]
+}
+
+// finishFrame puts the header before a message that was encoded behind
+// maxHeader bytes of room.
+func finishFrame(f *netloop.Frame, message []byte, binary bool) *netloop.Frame {
+	op := websocket.OpText
+	if binary {
+		op = websocket.OpBinary
+	}
+	n := len(message) - maxHeader
+	size := websocket.PutHeader(message[:maxHeader], op, n)
+	f.SetBytes(message[maxHeader-size:])
+	return f
+}
+
+func broadcastFrame(v wire.Version, topic, event string, p Payload) (f *netloop.Frame, body []byte, err error) {
+	f, buf := startFrame(len(topic) + len(event) + len(p.Data))
+	buf, binary, err := wire.For(v).AppendBroadcast(buf, topic, event, p)
+	if err != nil {
+		f.Release()
+		return nil, nil, err
+	}
+	return finishFrame(f, buf, binary), buf[maxHeader:], nil
+}
+
+func (s *Socket) pushFrame(joinRef wire.Ref, topic, event string, p Payload) (*netloop.Frame, error) {
+	f, buf := startFrame(len(joinRef) + len(topic) + len(event) + len(p.Data))
+	buf, binary, err := wire.For(s.version).AppendPush(buf, joinRef, topic, event, p)
+	if err != nil {
+		f.Release()
+		return nil, err
+	}
+	return finishFrame(f, buf, binary), nil
+}
+
+// replyFrame encodes a channel's reply; its topic is one that was joined.
+func (s *Socket) replyFrame(joinRef, ref wire.Ref, topic, status string, p Payload) (*netloop.Frame, error) {
+	var quoted [128]byte
+	return s.replyFrameJSON(joinRef, ref, wire.AppendString(quoted[:0], topic), status, p)
+}
+
+func (s *Socket) replyFrameJSON(joinRef, ref wire.Ref, topicJSON []byte, status string, p Payload) (*netloop.Frame, error) {
+	f, buf := startFrame(len(joinRef) + len(ref) + len(topicJSON) + len(status) + len(p.Data))
+	buf, binary, err := wire.For(s.version).AppendReply(buf, joinRef, ref, topicJSON, status, p)
+	if err != nil {
+		f.Release()
+		return nil, err
+	}
+	return finishFrame(f, buf, binary), nil
+}
+
+// sendMessageReply answers a message on behalf of the socket itself, at once.
+// response is JSON.
+func (s *Socket) sendMessageReply(joinRef wire.Ref, m *wire.Message, status string, response []byte) {
+	f, err := s.replyFrameJSON(joinRef, m.Ref, m.TopicJSON, status, Payload{Data: response})
+	if err != nil {
+		s.log().Error().Err(err).Msg("reply cannot be encoded") // JSON replies always can
+		return
+	}
+	s.transport.send(f)
+}
+
+// sendEnd sends phx_close or phx_error for a channel.
+func (s *Socket) sendEnd(c *Context, event string, payload []byte) {
+	f, buf := startFrame(2*len(c.joinRef) + len(c.topic) + len(event) + len(payload))
+	buf = wire.For(s.version).AppendControl(buf, c.joinRefWire(), c.topic, event, Payload{Data: payload})
+	s.transport.send(finishFrame(f, buf, false))
+}

@@ -1,0 +1,173 @@
+package channels
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+// front is the handler of a connection until it is known what it wants: it
+// collects the head of the first request and then makes the connection a
+// socket's, hands it to net/http, or begins TLS.
+type front struct {
+	endpoint *Endpoint
+	ticket   *ticket
+	counted  bool   // it has its ticket from the connection that TLS runs over
+	buf      []byte // what has come, once it came in more than one piece
+	seen     int    // of buf, searched for the end of the head
+	asking   bool   // Connect runs; reading is paused
+}
+
+// tlsHandshake is the first byte of a TLS connection: RFC 8446 section 5.1,
+// ContentType handshake. No HTTP method begins with it.
+const tlsHandshake = 0x16
+
+// HandleOpen counts the connection.
+func (f *front) HandleOpen(c *netloop.Conn) {
+	if f.counted {
+		c.SetDeadline(f.endpoint.limits.HandshakeTimeout)
+		return
+	}
+	var err error
+	if f.ticket, err = f.endpoint.enter(c); err != nil {
+		f.endpoint.log.Warn().Err(err).Msg("connection refused")
+		c.Close(err)
+		return
+	}
+	c.SetDeadline(f.endpoint.limits.HandshakeTimeout)
+}
+
+// HandleData collects the head.
+func (f *front) HandleData(c *netloop.Conn, data []byte) {
+	if f.asking { // what came before reading was paused
+		f.buf = append(f.buf, data...)
+		return
+	}
+	if len(f.buf) > 0 {
+		f.buf = append(f.buf, data...)
+		data = f.buf
+	}
+	if data[0] == tlsHandshake && f.endpoint.options.TLS != nil && c.TLS() == nil {
+		f.beginTLS(c, data)
+		return
+	}
+	end := websocket.HeadEnd(data, f.seen)
+	switch {
+	case end > 0 && end <= f.endpoint.limits.HeaderBytes:
+		f.handleHead(c, data, end)
+	case end < 0 && len(data) <= f.endpoint.limits.HeaderBytes:
+		f.seen = len(data)
+		if len(f.buf) == 0 {
+			f.buf = append(f.buf, data...)
+		}
+	default: // too large for a socket; net/http has its own limits
+		f.handToHTTP(c, data)
+	}
+}
+
+// HandleTimeout ends a connection that has not said what it wants.
+func (f *front) HandleTimeout(c *netloop.Conn) { c.Close(errHandshakeTimeout) }
+
+// HandleClose ends the count.
+func (f *front) HandleClose(*netloop.Conn, error) { f.endpoint.leave(f.ticket) }
+
+// handleHead decides by the path. The head is data[:end].
+func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
+	e, head, rest := f.endpoint, data[:end], data[end:]
+	request, err := websocket.ParseRequest(head)
+	if err != nil {
+		f.refuse(c, refusalFor(err))
+		return
+	}
+	m := e.mountAt(request.Path)
+	if m == nil {
+		f.handToHTTP(c, data)
+		return
+	}
+	if ref := e.busy(); ref.status != 0 {
+		f.refuse(c, ref)
+		return
+	}
+	w := newWebsocketConn(e, m, f.ticket)
+	r := connectRequest(request, c.TLS() != nil)
+	if m.options.Connect == nil {
+		f.finish(c, w, e.admit(context.Background(), m, request, &w.socket, r), head, rest)
+		return
+	}
+	r.RemoteAddr = c.RemoteAddr()
+	f.ask(c, w, m, request, r, head, rest)
+}
+
+// ask runs Connect on a goroutine, because it may block.
+func (f *front) ask(c *netloop.Conn, w *websocketConn, m *mount, request *websocket.Request, r *Request, head, rest []byte) {
+	f.asking = true
+	c.PauseRead()
+	head = append([]byte(nil), head...)
+	f.buf = append([]byte(nil), rest...)
+	f.endpoint.spawn(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), f.endpoint.limits.HandshakeTimeout)
+		defer cancel()
+		a := f.endpoint.admit(ctx, m, request, &w.socket, r)
+		c.Loop().Post(netloop.TaskFunc(func() {
+			if c.IsOpen() {
+				f.asking = false
+				c.ResumeRead()
+				f.finish(c, w, a, head, f.buf)
+			}
+		}))
+	})
+}
+
+// finish answers the handshake and, if it was admitted, makes the connection
+// the socket's. Frames that came with the handshake are served.
+func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, head, rest []byte) {
+	if a.refusal.status != 0 {
+		f.refuse(c, a.refusal)
+		return
+	}
+	accept, err := websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol})
+	if err != nil {
+		f.refuse(c, refusalFor(err))
+		return
+	}
+	w.accept = accept
+	c.SetHandler(w)
+	w.HandleOpen(c)
+	if len(rest) > 0 && c.IsOpen() {
+		w.HandleData(c, rest)
+	}
+}
+
+func (f *front) refuse(c *netloop.Conn, r refusal) {
+	frame := netloop.NewFrame(0)
+	frame.SetBytes(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body)))
+	c.Send(frame)
+	c.CloseAfterFlush(errRefusedConnection, closeGrace)
+}
+
+// handToHTTP gives the connection, with all that was read of it, to net/http.
+func (f *front) handToHTTP(c *netloop.Conn, data []byte) {
+	isTLS := c.TLS()
+	conn, err := c.Detach()
+	if err != nil {
+		c.Close(err)
+		return
+	}
+	f.endpoint.fallback.serve(&httpConn{Conn: conn, endpoint: f.endpoint, ticket: f.ticket, tls: isTLS, unread: append([]byte(nil), data...)})
+}
+
+// connectRequest makes what Connect is given of a request's head.
+func connectRequest(head *websocket.Request, secure bool) *Request {
+	u := &url.URL{Scheme: "http", Host: head.Host, Path: head.Path, RawQuery: head.RawQuery}
+	if secure {
+		u.Scheme = "https"
+	}
+	return &Request{Params: parseParams(head.RawQuery), URL: u, Header: head.Header, Transport: transportWebsocket}
+}
+
+func unavailable(retryAfter string) refusal {
+	return refusal{status: http.StatusServiceUnavailable, header: http.Header{"Retry-After": {retryAfter}}}
+}

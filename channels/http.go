@@ -1,0 +1,205 @@
+package channels
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	stdlog "log"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+// ServeHTTP serves the endpoint's sockets inside another net/http server, and
+// everything else by Options.Handler. A connection that upgrades leaves
+// net/http and its goroutine, and is then served as any other.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m := e.mountAt(r.URL.Path); m != nil {
+		e.upgrade(w, r, m)
+		return
+	}
+	if e.options.Handler != nil {
+		e.options.Handler.ServeHTTP(w, r)
+		return
+	}
+	http.NotFound(w, r)
+}
+
+// upgrade is front.handleHead for a request that net/http has read.
+func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
+	if ref := e.busy(); ref.status != 0 {
+		ref.write(w)
+		return
+	}
+	head := headOf(r)
+	request, err := websocket.ParseRequest(head)
+	if err != nil {
+		refusalFor(err).write(w)
+		return
+	}
+	connect := connectRequest(request, r.TLS != nil)
+	connect.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr)
+	ctx, cancel := context.WithTimeout(r.Context(), e.limits.HandshakeTimeout)
+	defer cancel()
+	conn := newWebsocketConn(e, m, nil)
+	a := e.admit(ctx, m, request, &conn.socket, connect)
+	if a.refusal.status != 0 {
+		a.refusal.write(w)
+		return
+	}
+	conn.accept, err = websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol})
+	if err != nil {
+		refusalFor(err).write(w)
+		return
+	}
+	e.hijack(w, conn)
+}
+
+// hijack takes the connection from net/http to a loop.
+func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
+	nc, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		e.log.Error().Err(err).Msg("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it")
+		refusal{status: http.StatusNotImplemented}.write(w)
+		return
+	}
+	nc.SetDeadline(time.Time{}) //nolint:errcheck // a broken connection shows on the loop
+	leftover := make([]byte, buffered.Reader.Buffered())
+	buffered.Reader.Read(leftover) //nolint:errcheck // they are in memory
+	if own, ok := nc.(*httpConn); ok && len(own.unread) == 0 {
+		conn.ticket, own.ticket = own.ticket, nil
+		nc = own.Conn
+	}
+	if err := e.loops.Adopt(nc, leftover, conn); err != nil {
+		e.log.Debug().Err(err).Msg("connection lost in its handshake")
+		e.leave(conn.ticket)
+	}
+}
+
+// headOf writes a request's head again for the code that reads it from the
+// wire. net/http has taken Host out of the fields.
+func headOf(r *http.Request) []byte {
+	var b bytes.Buffer
+	b.WriteString(r.Method + " " + r.RequestURI + " " + r.Proto + "\r\nHost: " + r.Host + "\r\n")
+	r.Header.Write(&b) //nolint:errcheck // to memory
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+func (ref refusal) write(w http.ResponseWriter) {
+	for name, values := range ref.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(ref.status)
+	w.Write([]byte(ref.body)) //nolint:errcheck // the client may be gone
+}
+
+// fallback is the net/http server behind the loops: it gets the connections
+// that are no sockets'.
+type fallback struct {
+	server *http.Server
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newFallback(e *Endpoint) *fallback {
+	f := &fallback{conns: make(chan net.Conn), closed: make(chan struct{})}
+	f.server = &http.Server{
+		Handler:           e,
+		ReadHeaderTimeout: e.limits.HandshakeTimeout,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          stdlog.New(httpLog{e}, "", 0),
+	}
+	go f.server.Serve(f) //nolint:errcheck // always ErrServerClosed
+	return f
+}
+
+// serve hands a connection over; it does not block for longer than net/http
+// takes to start a goroutine.
+func (f *fallback) serve(c net.Conn) {
+	select {
+	case f.conns <- c:
+	case <-f.closed:
+		c.Close() //nolint:errcheck // nobody is there to tell
+	}
+}
+
+// Accept is net.Listener's.
+func (f *fallback) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close is net.Listener's.
+func (f *fallback) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return nil
+}
+
+// Addr is net.Listener's: nobody listens here.
+func (f *fallback) Addr() net.Addr { return &net.TCPAddr{} }
+
+// httpConn is a connection whose first bytes the loop has read.
+type httpConn struct {
+	net.Conn
+	endpoint *Endpoint
+	ticket   *ticket
+	tls      *tls.ConnectionState
+	unread   []byte
+	once     sync.Once
+}
+
+// Read gives the bytes of the loop first.
+func (c *httpConn) Read(b []byte) (int, error) {
+	if len(c.unread) == 0 {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.unread)
+	c.unread = c.unread[n:]
+	return n, nil
+}
+
+// Close ends the count of the connection too.
+func (c *httpConn) Close() error {
+	c.once.Do(func() { c.endpoint.leave(c.ticket) })
+	return c.Conn.Close()
+}
+
+// beginTLS shakes hands on a goroutine of the loops' own and comes back here
+// with what was inside.
+func (f *front) beginTLS(c *netloop.Conn, data []byte) {
+	conn, err := c.Detach()
+	if err != nil {
+		c.Close(err)
+		return
+	}
+	config := f.endpoint.options.TLS.Clone()
+	config.NextProtos = []string{"http/1.1"} // WebSocket upgrades are HTTP/1.1's
+	inner := &httpConn{Conn: conn, endpoint: f.endpoint, unread: append([]byte(nil), data...)}
+	secured := &front{endpoint: f.endpoint, ticket: f.ticket, counted: true}
+	if err := f.endpoint.loops.Adopt(tls.Server(inner, config), nil, secured); err != nil {
+		f.endpoint.leave(f.ticket)
+	}
+}
+
+// httpLog writes net/http's complaints, which name addresses and no URLs.
+type httpLog struct{ endpoint *Endpoint }
+
+// Write is io.Writer's.
+func (l httpLog) Write(line []byte) (int, error) {
+	l.endpoint.log.Debug().Msg(string(bytes.TrimSpace(line)))
+	return len(line), nil
+}
+
+var errNotServing = errors.New("channels: the endpoint is shut down")

@@ -1,0 +1,214 @@
+package channels
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// pendingJoin is what a join needs until it is answered. Owned by the loop.
+type pendingJoin struct {
+	ref      wire.Ref
+	timer    *time.Timer
+	replaces *Context         // the channel that this join ended
+	held     []*netloop.Frame // pushed by the join callback; sent behind the reply
+	later    []wire.Message   // came for the topic meanwhile; copies
+	bytes    int              // of later
+}
+
+// hold keeps a message until the join is answered. It reports false where
+// the limits of a mailbox forbid it.
+func (p *pendingJoin) hold(m *wire.Message, l *Limits) bool {
+	size := len(m.JoinRef) + len(m.Ref) + len(m.TopicJSON) + len(m.Event) + len(m.Payload.Data)
+	if len(p.later) >= l.MailboxMessages || len(p.later) > 0 && p.bytes+size > l.MailboxBytes {
+		return false
+	}
+	p.bytes += size
+	p.later = append(p.later, wire.Message{
+		JoinRef: m.JoinRef.Clone(), Ref: m.Ref.Clone(),
+		Topic: bytes.Clone(m.Topic), TopicIsString: m.TopicIsString, TopicJSON: bytes.Clone(m.TopicJSON),
+		Event: bytes.Clone(m.Event), EventIsString: m.EventIsString,
+		Payload: Payload{Data: bytes.Clone(m.Payload.Data), Binary: m.Payload.Binary},
+	})
+	return true
+}
+
+// drop lets go of a join that is not answered any more.
+func (p *pendingJoin) drop() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	for _, f := range p.held {
+		f.Release()
+	}
+	p.held = nil
+}
+
+// startJoin has the join callback run, on the loop or on a goroutine. wait,
+// if not nil, is closed when the channel that is replaced has finished.
+func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
+	c.running = true // nobody else knows the channel yet
+	it := item{kind: itemJoin, ref: c.pending.ref, payload: params}
+	if c.def.onLoop {
+		c.handle(&it)
+		c.run()
+		return
+	}
+	it.payload.Data = bytes.Clone(params.Data)
+	if limit := c.socket.endpoint.limits.JoinTimeout; limit > 0 {
+		c.pending.timer = time.AfterFunc(limit, func() { c.socket.loop.Post(&joinTimeout{c}) })
+	}
+	c.socket.endpoint.spawn(func() {
+		awaitFinish(wait)
+		c.handle(&it)
+		c.run()
+	})
+}
+
+// awaitFinish waits for a replaced channel, but not for ever: a callback that
+// hangs cannot be ended, and nothing that it sends reaches the client.
+func awaitFinish(done <-chan struct{}) {
+	if done == nil {
+		return
+	}
+	timeout := time.NewTimer(rejoinWait)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+	}
+}
+
+// handleJoin runs the join callback.
+func (c *Context) handleJoin(it *item) {
+	result, err := c.def.join(c, it.payload)
+	c.finishJoin(it.ref, result, err)
+}
+
+// finishJoin takes the outcome of the join callback to the loop.
+func (c *Context) finishJoin(ref wire.Ref, result any, err error) {
+	r := &joinResult{c: c}
+	if err == nil {
+		r.frame, err = c.joinReply(ref, "ok", result)
+	}
+	if err == nil {
+		r.ok, c.accepted = true, true
+	} else {
+		r.frame = c.refuse(ref, err)
+	}
+	if c.def.onLoop {
+		r.Run()
+	} else if !c.socket.loop.Post(r) {
+		r.frame.Release()
+	}
+}
+
+// refuse ends a channel whose join failed and encodes what the client is
+// told. A response that cannot be encoded fails the join alone: Phoenix closes
+// the whole socket there.
+func (c *Context) refuse(ref wire.Ref, err error) *netloop.Frame {
+	var refusal *ReplyError
+	if errors.As(err, &refusal) {
+		c.setCause(ErrRefused)
+		f, err := c.joinReply(ref, "error", refusal.Response)
+		if err == nil {
+			return f
+		}
+		c.log().Error().Err(err).Msg("response to a refused join cannot be encoded")
+	} else {
+		var p *PanicError
+		if !errors.As(err, &p) { // a panic is logged where it is caught
+			c.log().Error().Err(err).Msg("join failed")
+		}
+		c.setCause(err)
+	}
+	f, err := c.joinReply(ref, "error", reasonPayload(reasonJoinCrashed))
+	if err != nil {
+		panic(err) // JSON can always be encoded
+	}
+	return f
+}
+
+func (c *Context) joinReply(ref wire.Ref, status string, response any) (*netloop.Frame, error) {
+	payload, err := encodePayload(response)
+	if err != nil {
+		return nil, err
+	}
+	return c.socket.replyFrame(c.joinRefWire(), ref, c.topic, status, payload)
+}
+
+// joinResult is the answer to a join on its way to the socket's loop.
+type joinResult struct {
+	c     *Context
+	ok    bool
+	frame *netloop.Frame
+}
+
+// Run answers the join, and then what has waited for it.
+func (r *joinResult) Run() {
+	c, s := r.c, r.c.socket
+	if c.state != joining { // timed out, or the socket is gone
+		r.frame.Release()
+		return
+	}
+	p := c.pending
+	c.pending = nil
+	if r.ok {
+		c.state = joined
+		s.endpoint.pubsub.Subscribe(s.loop.Index(), c.topic, c)
+		s.endpoint.counters.channels.Add(1)
+	} else {
+		c.state = ended
+		s.channels.remove(c)
+	}
+	s.transport.send(r.frame)
+	s.sendEndOf(p.replaces)
+	if r.ok {
+		for _, f := range p.held {
+			s.transport.send(f)
+		}
+		p.held = nil
+	}
+	p.drop()
+	s.redispatch(p.later)
+}
+
+// sendEndOf tells the client that a join has ended another one. It comes
+// behind the reply of the new join and before all else of it, as in Phoenix.
+func (s *Socket) sendEndOf(replaced *Context) {
+	if replaced != nil {
+		s.sendEnd(replaced, "phx_close", emptyObject)
+	}
+}
+
+// redispatch handles messages that waited for a join.
+func (s *Socket) redispatch(later []wire.Message) {
+	for i := range later {
+		if !s.closed {
+			s.dispatch(&later[i])
+		}
+	}
+}
+
+// joinTimeout answers a join whose callback takes too long.
+type joinTimeout struct{ c *Context }
+
+// Run is for the loop.
+func (t *joinTimeout) Run() {
+	c, s := t.c, t.c.socket
+	if c.state != joining {
+		return
+	}
+	p := c.pending
+	f, err := c.joinReply(p.ref, "error", reasonPayload(reasonJoinTimeout))
+	s.channels.remove(c)
+	c.kill(ErrJoinTimeout)
+	if err == nil {
+		s.transport.send(f)
+	}
+	s.sendEndOf(p.replaces)
+	s.redispatch(p.later)
+}

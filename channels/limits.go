@@ -1,0 +1,82 @@
+package channels
+
+import (
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+// Limits bound what clients may use. A zero field has the default named with
+// it; rates and connection counts are unlimited by default, and a negative
+// value means unlimited for the others too where that is said.
+type Limits struct {
+	// MessageBytes is the largest message and the largest frame a client may
+	// send; a larger one closes its socket with 1009. Default 10,000,000, as
+	// Phoenix on Bandit. A connection holds only what has arrived.
+	MessageBytes int
+	// ChannelsPerSocket is Phoenix's max_channels_per_transport. Default 100.
+	ChannelsPerSocket int
+	// MailboxMessages and MailboxBytes bound what waits for one channel whose
+	// callback is busy. When full, a client's push is answered with an error
+	// {"reason":"channel overloaded"}, an intercepted broadcast is dropped and
+	// counted, and Send returns ErrMailboxFull. Defaults 1,000 and 1 MiB. One
+	// message is always taken, however large.
+	MailboxMessages int
+	MailboxBytes    int
+	// OutboundBytes bounds what waits to be written to one connection; what
+	// happens then is Options.SlowReceiver. Default 4 MiB. It must hold the
+	// largest single message that is sent.
+	OutboundBytes int
+	// JoinTimeout bounds a join callback; the join is then answered with an
+	// error {"reason":"join timeout"}. Default 10 s, the push timeout of
+	// phoenix.js, after which nobody waits for the answer; negative: none.
+	JoinTimeout time.Duration
+
+	// HeaderBytes bounds the head of a handshake request. Default 16 KiB.
+	HeaderBytes int
+	// HandshakeTimeout is how long a connection has to send its request.
+	// Default 10 s.
+	HandshakeTimeout time.Duration
+	// MaxConnections bounds all connections of the endpoint, those of net/http
+	// included; one more is closed at once. 0: unlimited.
+	MaxConnections int
+	// MaxConnectionsPerAddress bounds those of one IP address. 0: unlimited.
+	MaxConnectionsPerAddress int
+	// HandshakesPerSecond is the rate at which sockets are admitted; above it
+	// a handshake gets 503, and clients come back with their own back-off.
+	// 0: unlimited.
+	HandshakesPerSecond int
+	// JoinsPerSecond and MessagesPerSecond are rates of one socket, with a
+	// burst of one second's worth. A join above it is answered with an error
+	// {"reason":"too many joins"}, a message {"reason":"too many messages"};
+	// heartbeats are not counted. 0: unlimited.
+	JoinsPerSecond    int
+	MessagesPerSecond int
+}
+
+// rejoinWait is how long a new channel waits for the callback of the one that
+// it replaces. Phoenix: shutdown_duplicate_channel, lib/phoenix/socket.ex.
+const rejoinWait = 5 * time.Second
+
+// closeGrace is how long a connection has to take the frames that wait for it,
+// the Close frame included, before its descriptor is closed.
+const closeGrace = 5 * time.Second
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.MessageBytes, websocket.DefaultMaxFrame)
+	setDefault(&l.ChannelsPerSocket, 100)
+	setDefault(&l.MailboxMessages, 1000)
+	setDefault(&l.MailboxBytes, 1<<20)
+	setDefault(&l.OutboundBytes, 4<<20)
+	setDefault(&l.HeaderBytes, 16<<10)
+	setDefault(&l.HandshakeTimeout, 10*time.Second)
+	setDefault(&l.JoinTimeout, 10*time.Second)
+	return l
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,60 @@
+package channels
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/pubsub"
+)
+
+// Listener is a subscription of the program itself (Phoenix's
+// Endpoint.subscribe).
+type Listener struct {
+	endpoint *Endpoint
+	shard    int
+	topic    string
+	receive  func(topic, event string, p Payload)
+	closed   atomic.Bool
+
+	sub pubsub.Subscription // owned by the shard's loop
+}
+
+var listenerSeed = maphash.MakeSeed()
+
+// Subscribe calls receive for every broadcast to topic, until the Listener is
+// closed. receive runs on an event loop: it must not block, and the payload is
+// valid until it returns. Broadcasts that are made after Subscribe has
+// returned are received.
+func (e *Endpoint) Subscribe(topic string, receive func(topic, event string, p Payload)) *Listener {
+	loops := e.loops.Loops()
+	l := &Listener{
+		endpoint: e, topic: topic, receive: receive,
+		shard: int(maphash.String(listenerSeed, topic) % uint64(len(loops))),
+	}
+	e.onLoop(l.shard, func() { e.pubsub.Subscribe(l.shard, topic, l) })
+	return l
+}
+
+// Close ends the subscription. receive is not called after it has returned.
+// It must not be called from receive.
+func (l *Listener) Close() {
+	if l.closed.Swap(true) {
+		return
+	}
+	l.endpoint.onLoop(l.shard, func() { l.endpoint.pubsub.Unsubscribe(l.shard, l) })
+}
+
+// Subscription is for the pubsub package.
+func (l *Listener) Subscription() *pubsub.Subscription { return &l.sub }
+
+func (l *Listener) deliver(b *broadcast) { l.receive(b.topic, b.event, b.payload) }
+
+// onLoop runs f on a loop and waits for it; not at all once the loops are
+// closed. It must not be called on a loop.
+func (e *Endpoint) onLoop(shard int, f func()) {
+	done := make(chan struct{})
+	if e.loops.Loops()[shard].Post(netloop.TaskFunc(func() { f(); close(done) })) {
+		<-done
+	}
+}

@@ -1,0 +1,69 @@
+package channels
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Params are the parameters of a URL's query, nested as Phoenix nests them:
+// "a=1&b[c]=2&d[]=3" is {"a": "1", "b": {"c": "2"}, "d": ["3"]}. The leaves are
+// strings, lists []any, objects map[string]any (assets/js/phoenix/ajax.js,
+// serialize, writes them).
+type Params map[string]any
+
+// Get returns a parameter that is a string, else "".
+func (p Params) Get(key string) string {
+	s, _ := p[key].(string)
+	return s
+}
+
+// maxParamDepth bounds nesting, so that a query costs what its length says.
+const maxParamDepth = 32
+
+// parseParams never fails: a handshake's query has been checked for its
+// encoding before, and what cannot be nested is left out.
+func parseParams(query string) Params {
+	p := Params{}
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		name, err1 := url.QueryUnescape(name)
+		value, err2 := url.QueryUnescape(value)
+		if err1 == nil && err2 == nil && name != "" {
+			p.set(name, value)
+		}
+	}
+	return p
+}
+
+func (p Params) set(name, value string) {
+	first, rest, nested := strings.Cut(name, "[")
+	if !nested || first == "" || !strings.HasSuffix(rest, "]") {
+		p[name] = value
+		return
+	}
+	keys := strings.Split(strings.TrimSuffix(rest, "]"), "][")
+	if len(keys) > maxParamDepth {
+		return
+	}
+	p[first] = insert(p[first], keys, value)
+}
+
+// insert puts value below node at keys and returns the node. Of two values
+// that cannot both be there, the later one stays.
+func insert(node any, keys []string, value string) any {
+	if len(keys) == 0 {
+		return value
+	}
+	if keys[0] == "" {
+		list, _ := node.([]any)
+		return append(list, insert(nil, keys[1:], value))
+	}
+	object, ok := node.(map[string]any)
+	if !ok {
+		object = make(map[string]any)
+	}
+	object[keys[0]] = insert(object[keys[0]], keys[1:], value)
+	return object
+}

@@ -1,0 +1,129 @@
+package channels
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Binary is a payload of bytes. Clients get it as an ArrayBuffer or a byte
+// array; it reaches sockets of protocol version 2 only.
+type Binary []byte
+
+// NoReply as the result of a handler means that nothing is answered; as the
+// result of a join, the empty object.
+type NoReply struct{}
+
+// Reply is an answer with a status of its own. The zero Reply is no answer.
+type Reply struct {
+	// Status is "ok", "error" or a word of the application's own; empty means
+	// that nothing is answered.
+	Status string
+	// Response may be anything that a push takes as payload and any other
+	// JSON value; nil is {}.
+	Response any
+}
+
+var emptyObject = []byte("{}")
+
+// encodePayload makes the payload of a push, reply or broadcast from v. What
+// it returns may share memory with v.
+func encodePayload(v any) (Payload, error) {
+	switch v := v.(type) {
+	case nil, NoReply:
+		return Payload{Data: emptyObject}, nil
+	case Payload:
+		return v, nil
+	case Binary:
+		return Payload{Data: v, Binary: true}, nil
+	case json.RawMessage:
+		compact, err := wire.Validate(bytes.Clone(v))
+		if err != nil {
+			return Payload{}, fmt.Errorf("channels: encoding a payload: %w", err)
+		}
+		return Payload{Data: compact}, nil
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false) // as Phoenix writes it; JavaPhoenixClient compares texts
+	if err := enc.Encode(v); err != nil {
+		return Payload{}, fmt.Errorf("channels: encoding a payload: %w", err)
+	}
+	return Payload{Data: bytes.TrimSuffix(buf.Bytes(), []byte("\n"))}, nil
+}
+
+// decoderFor returns how a payload becomes a T. Its errors are meant for the
+// client.
+func decoderFor[T any]() func(Payload) (T, error) {
+	var zero T
+	switch any(zero).(type) {
+	case Payload:
+		return func(p Payload) (T, error) { return any(p).(T), nil }
+	case Binary:
+		return func(p Payload) (T, error) {
+			if !p.Binary {
+				return zero, Errorf("invalid payload: this event takes bytes, not JSON")
+			}
+			return any(Binary(p.Data)).(T), nil
+		}
+	case json.RawMessage:
+		return func(p Payload) (T, error) {
+			if p.Binary {
+				return zero, errNotJSON()
+			}
+			return any(json.RawMessage(p.Data)).(T), nil
+		}
+	case NoReply:
+		panic("channels: NoReply is a result, not a payload")
+	}
+	return decodeJSON[T]
+}
+
+func decodeJSON[T any](p Payload) (v T, err error) {
+	if p.Binary {
+		return v, errNotJSON()
+	}
+	if err := json.Unmarshal(p.Data, &v); err != nil {
+		return v, Errorf("invalid payload: %s", describe(err))
+	}
+	return v, nil
+}
+
+func errNotJSON() error { return Errorf("invalid payload: this event takes JSON, not bytes") }
+
+// describe says what is wrong with a payload in the words of its sender: Go's
+// type names mean nothing to a client.
+func describe(err error) string {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err.Error()
+	}
+	where := "the payload"
+	if wrong.Field != "" {
+		where = fmt.Sprintf("%q", wrong.Field)
+	}
+	return fmt.Sprintf("%s is a JSON %s where %s belongs", where, wrong.Value, jsonKind(wrong.Type))
+}
+
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Pointer:
+		return jsonKind(t.Elem())
+	default:
+		return "an integer"
+	}
+}

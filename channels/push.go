@@ -1,0 +1,97 @@
+package channels
+
+import (
+	"context"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Push sends an event to this client alone. payload is a JSON object in any
+// form that encoding/json takes, json.RawMessage, or [Binary]. It does not
+// block, and the payload may be reused when it returns.
+func (c *Context) Push(event string, payload any) error {
+	p, err := encodePayload(payload)
+	if err != nil {
+		return err
+	}
+	return c.push(event, p)
+}
+
+// PushJSON is Push for a payload that is compact, valid JSON already; it is
+// not looked at again.
+func (c *Context) PushJSON(event string, payload []byte) error {
+	return c.push(event, Payload{Data: payload})
+}
+
+func (c *Context) push(event string, p Payload) error {
+	f, err := c.socket.pushFrame(c.joinRef, c.topic, event, p)
+	if err != nil {
+		return err
+	}
+	return c.send(f)
+}
+
+// Broadcast sends an event to all who have joined the channel's topic, this
+// client included. The payload is encoded once, as for Push. It waits while
+// the endpoint is overloaded, unless the channel runs on the loop.
+func (c *Context) Broadcast(event string, payload any) error {
+	return c.broadcast(event, payload, nil)
+}
+
+// BroadcastFrom is Broadcast to all but this client.
+func (c *Context) BroadcastFrom(event string, payload any) error {
+	return c.broadcast(event, payload, c)
+}
+
+func (c *Context) broadcast(event string, payload any, from *Context) error {
+	p, err := encodePayload(payload)
+	if err != nil {
+		return err
+	}
+	if loops := c.socket.endpoint.loops; !c.def.onLoop && loops.Overloaded() {
+		loops.WaitNotOverloaded(c.waitContext())
+	}
+	return c.socket.endpoint.broadcast(c.topic, event, p, from)
+}
+
+// waitContext is the channel's own context, so that a channel whose client is
+// gone does not wait on.
+func (c *Context) waitContext() context.Context { return c.context() }
+
+// Broadcast sends an event to all who have joined topic on any socket of the
+// endpoint, and of the other nodes on its bus. It never blocks, and the
+// payload may be reused when it returns. An event "disconnect" on a socket's
+// id closes that socket: see [Endpoint.Disconnect].
+func (e *Endpoint) Broadcast(topic, event string, payload any) error {
+	p, err := encodePayload(payload)
+	if err != nil {
+		return err
+	}
+	return e.broadcast(topic, event, p, nil)
+}
+
+// BroadcastJSON is Broadcast for a payload that is compact, valid JSON
+// already; it is not looked at again.
+func (e *Endpoint) BroadcastJSON(topic, event string, payload []byte) error {
+	return e.broadcast(topic, event, Payload{Data: payload}, nil)
+}
+
+// Disconnect closes all sockets whose id is socketID, here and on the other
+// nodes. Clients reconnect: the close code is 1001.
+func (e *Endpoint) Disconnect(socketID string) error {
+	return e.broadcast(socketID, "disconnect", Payload{Data: emptyObject}, nil)
+}
+
+func (e *Endpoint) broadcast(topic, event string, p Payload, from *Context) error {
+	if !p.Binary && !wire.IsObject(p.Data) {
+		return ErrNotObject
+	}
+	b, err := newBroadcast(topic, event, p)
+	if err != nil {
+		return err
+	}
+	if from == nil { // not a nil *Context in an interface
+		return e.pubsub.Broadcast(topic, b, nil)
+	}
+	return e.pubsub.Broadcast(topic, b, from)
+}

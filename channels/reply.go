@@ -1,0 +1,94 @@
+package channels
+
+import (
+	"errors"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Ref is a message that waits for its answer. It may be kept and used once,
+// from any goroutine.
+type Ref struct {
+	c   *Context
+	ref wire.Ref
+}
+
+// IsZero tells that the client expects no answer.
+func (r Ref) IsZero() bool { return r.c == nil }
+
+// Reply answers the message with a status ("ok", "error", or a word of the
+// application's own) and a response, which may be any JSON value or Binary;
+// nil is {}. It does nothing on a zero Ref.
+func (r Ref) Reply(status string, response any) error {
+	if r.IsZero() {
+		return nil
+	}
+	return r.c.reply(r.ref, status, response)
+}
+
+// reply encodes and sends the answer to a message. A binary response that
+// cannot be sent to this client (V1, or a topic over 255 bytes) becomes an
+// error reply, because the client would wait for nothing.
+func (c *Context) reply(ref wire.Ref, status string, response any) error {
+	payload, err := encodePayload(response)
+	if err != nil {
+		return err
+	}
+	f, err := c.socket.replyFrame(c.joinRef, ref, c.topic, status, payload)
+	if errors.Is(err, wire.ErrNotText) || errors.Is(err, wire.ErrTooLong) {
+		c.log().Warn().Err(err).Str("event", c.Event()).Msg("binary reply not possible")
+		f, err = c.socket.replyFrame(c.joinRef, ref, c.topic, "error", reasonPayload(reasonNotText))
+	}
+	if err != nil {
+		return err
+	}
+	return c.send(f)
+}
+
+// answer sends what a handler returned.
+func (c *Context) answer(ref wire.Ref, result any, err error) error {
+	if err != nil {
+		return c.reply(ref, "error", c.errorResponse(err))
+	}
+	switch r := result.(type) {
+	case NoReply:
+		return nil
+	case Reply:
+		if r.Status == "" {
+			return nil
+		}
+		return c.reply(ref, r.Status, r.Response)
+	}
+	return c.reply(ref, "ok", result)
+}
+
+// errorResponse is what the client is told of an error. Errors that are not
+// made for it stay in the log.
+func (c *Context) errorResponse(err error) any {
+	var reply *ReplyError
+	if errors.As(err, &reply) {
+		return reply.Response
+	}
+	c.log().Error().Err(err).Str("event", c.Event()).Msg("handler failed")
+	return reasonPayload(reasonInternal)
+}
+
+// The reasons that clients are told by the library itself. The first four are
+// Phoenix's own words (lib/phoenix/socket.ex, channel/server.ex).
+const (
+	reasonUnmatched   = "unmatched topic"
+	reasonJoinCrashed = "join crashed"
+	reasonTooMany     = "too many channels joined"
+	reasonCrash       = "channel_crash"
+
+	reasonOverloaded  = "channel overloaded"
+	reasonJoinTimeout = "join timeout"
+	reasonJoins       = "too many joins"
+	reasonMessages    = "too many messages"
+	reasonInternal    = "internal error"
+	reasonNotText     = "binary reply not possible on this connection"
+)
+
+func reasonPayload(reason string) Payload {
+	return Payload{Data: []byte(`{"reason":"` + reason + `"}`)}
+}

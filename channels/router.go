@@ -1,0 +1,58 @@
+package channels
+
+import (
+	"fmt"
+	"strings"
+)
+
+// router finds the channel of a topic. Patterns are tried in the order in
+// which they were given, as Phoenix does.
+type router struct {
+	exact    map[string]int // topic → index of the first exact pattern
+	prefixes []prefixRoute
+	channels []*Channel
+}
+
+type prefixRoute struct {
+	prefix string
+	index  int
+}
+
+func newRouter(channels []*Channel) *router {
+	r := &router{exact: make(map[string]int), channels: channels}
+	for i, ch := range channels {
+		prefix, wild := strings.CutSuffix(ch.pattern, "*")
+		if wild {
+			r.prefixes = append(r.prefixes, prefixRoute{prefix, i})
+		} else if _, taken := r.exact[prefix]; !taken {
+			r.exact[prefix] = i
+		}
+	}
+	return r
+}
+
+// match returns the channel for topic, nil if there is none.
+func (r *router) match(topic []byte) *Channel {
+	best, found := r.exact[string(topic)]
+	for _, p := range r.prefixes {
+		if found && p.index > best {
+			break
+		}
+		if len(topic) >= len(p.prefix) && string(topic[:len(p.prefix)]) == p.prefix {
+			return r.channels[p.index]
+		}
+	}
+	if !found {
+		return nil
+	}
+	return r.channels[best]
+}
+
+func checkPattern(pattern string) {
+	if star := strings.IndexByte(pattern, '*'); star >= 0 && star != len(pattern)-1 {
+		panic(fmt.Sprintf("channels: pattern %q: a * is possible only at the end", pattern))
+	}
+	if pattern == "" {
+		panic("channels: an empty topic pattern")
+	}
+}

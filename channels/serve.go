@@ -1,0 +1,172 @@
+package channels
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+)
+
+// Listen begins to serve a TCP address (":4000", "127.0.0.1:0") and returns
+// what it listens on.
+func (e *Endpoint) Listen(addr string) (net.Addr, error) {
+	return e.listen(e.loops.Listen(addr, e.newFront))
+}
+
+// Serve begins to serve a listener, which the endpoint then owns.
+func (e *Endpoint) Serve(l net.Listener) (net.Addr, error) {
+	return e.listen(e.loops.Serve(l, e.newFront))
+}
+
+func (e *Endpoint) listen(l *netloop.Listener, err error) (net.Addr, error) {
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.draining {
+		l.Close() //nolint:errcheck // it has served nobody
+		return nil, errNotServing
+	}
+	e.listeners = append(e.listeners, l)
+	return l.Addr(), nil
+}
+
+func (e *Endpoint) newFront() netloop.Handler { return &front{endpoint: e} }
+
+// Drain paces a shutdown: all clients come back at once, to another node or
+// to this one's successor, and reconnecting costs more than being connected.
+type Drain struct {
+	// Batch is how many sockets are closed every Interval. Defaults 10,000 and
+	// 2 s, as in Phoenix (lib/phoenix/socket/pool_supervisor.ex).
+	Batch    int
+	Interval time.Duration
+	// Timeout bounds the whole shutdown where ListenAndServe does it. Default 30 s.
+	Timeout time.Duration
+	// NoCloseFrame drops the connections instead of closing them with 1012.
+	// Swift clients take every Close frame for the end and never reconnect.
+	NoCloseFrame bool
+}
+
+var defaultDrain = Drain{Batch: 10_000, Interval: 2 * time.Second, Timeout: 30 * time.Second}
+
+// Shutdown stops listening, closes the sockets in batches with code 1012, lets
+// requests of net/http end, waits for the callbacks of the channels that ended,
+// and stops the loops. When ctx is done first, what is left is cut off and
+// ctx's error returned. It may be called once more, to no effect.
+func (e *Endpoint) Shutdown(ctx context.Context) error {
+	e.mu.Lock()
+	if e.draining {
+		e.mu.Unlock()
+		<-e.stopped
+		return nil
+	}
+	e.draining = true
+	listeners := e.listeners
+	e.mu.Unlock()
+	for _, l := range listeners {
+		l.Close() //nolint:errcheck // nothing could be done about it
+	}
+	err := e.drain(ctx)
+	if httpErr := e.fallback.server.Shutdown(ctx); httpErr != nil {
+		e.fallback.server.Close() //nolint:errcheck // the first error counts
+		err = httpErr
+	}
+	if waitErr := await(ctx, &e.callbacks); waitErr != nil {
+		err = waitErr
+	}
+	e.pubsub.Close() //nolint:errcheck // a bus that cannot be closed is closed with the process
+	e.loops.Close()  //nolint:errcheck // cannot fail but for a second call
+	close(e.stopped)
+	return err
+}
+
+// drain closes the sockets batch by batch, and waits until their connections
+// are gone.
+func (e *Endpoint) drain(ctx context.Context) error {
+	d := e.options.Drain
+	for {
+		left := e.closeBatch(max(1, d.Batch))
+		if left == 0 {
+			break
+		}
+		if err := sleep(ctx, d.Interval); err != nil {
+			return err
+		}
+	}
+	return await(ctx, &e.connections) // until the Close frames are written and answered
+}
+
+// closeBatch closes up to n sockets, the same share on each loop, and returns
+// how many are left.
+func (e *Endpoint) closeBatch(n int) (left int) {
+	loops := e.loops.Loops()
+	share := (n + len(loops) - 1) / len(loops)
+	counts := make([]int, len(loops))
+	var wg sync.WaitGroup
+	for i := range loops {
+		wg.Go(func() {
+			e.onLoop(i, func() {
+				sockets := slices.Clone(e.perLoop[i].sockets)
+				for _, s := range sockets[:min(share, len(sockets))] {
+					e.closeForRestart(s)
+				}
+				counts[i] = len(e.perLoop[i].sockets)
+			})
+		})
+	}
+	wg.Wait()
+	for _, c := range counts {
+		left += c
+	}
+	return left
+}
+
+func (e *Endpoint) closeForRestart(s *Socket) {
+	if e.options.Drain.NoCloseFrame {
+		s.transport.drop()
+		return
+	}
+	s.transport.close(closeRestart, "")
+}
+
+// spawn runs f on a goroutine that Shutdown waits for.
+func (e *Endpoint) spawn(f func()) {
+	e.callbacks.Add(1)
+	go func() {
+		defer e.callbacks.Add(-1)
+		f()
+	}()
+}
+
+// await waits until a count is zero. It looks now and then, because nothing on
+// the way of a frame should pay for a shutdown.
+func await(ctx context.Context, count *atomic.Int64) error {
+	for count.Load() > 0 {
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Endpoint) isDraining() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.draining
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

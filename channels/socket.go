@@ -1,0 +1,318 @@
+package channels
+
+import (
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/wire"
+	"github.com/rs/zerolog"
+)
+
+// Socket is one connected client. SocketOptions.Connect may give it an id and
+// assigns; after that it does not change, and its methods are safe from any
+// goroutine.
+type Socket struct {
+	// Static after the connect.
+	endpoint  *Endpoint
+	mount     *mount // path, options and channels
+	transport transport
+	loop      *netloop.Loop
+	id        string
+	assigns   map[string]any
+	version   wire.Version
+	inConnect bool // Connect runs: SetID and Assign are allowed
+
+	// Owned by the loop.
+	closed   bool
+	place    int // index in the loop's list of sockets
+	channels channelTable
+	identity *identity // nil without an id
+	rates    *rates    // nil without limits
+}
+
+// transport is the connection below a socket. All methods are for the
+// socket's loop.
+type transport interface {
+	// send queues a frame and takes over one reference to it.
+	send(f *netloop.Frame)
+	// close says goodbye with a WebSocket close code and ends the connection.
+	// It may call Socket.shutdown before it returns.
+	close(code uint16, reason string)
+	// drop ends the connection without a goodbye.
+	drop()
+	// name is "websocket" or "longpoll".
+	name() string
+}
+
+// ID is the socket's id, the topic on which it can be disconnected; empty if
+// it has none.
+func (s *Socket) ID() string { return s.id }
+
+// SetID gives the socket its id (Phoenix's id/1), for example
+// "users_socket:42". [Endpoint.Disconnect] closes all sockets of an id. It
+// panics outside of SocketOptions.Connect.
+func (s *Socket) SetID(id string) {
+	s.mustConnect("SetID")
+	s.id = id
+}
+
+// Assign keeps a value that all channels of the socket see by Context.Get. It
+// panics outside of SocketOptions.Connect; a channel has its own Assign.
+func (s *Socket) Assign(key string, value any) {
+	s.mustConnect("Assign")
+	if s.assigns == nil {
+		s.assigns = make(map[string]any)
+	}
+	s.assigns[key] = value
+}
+
+// Get returns what was assigned when the socket connected, else nil.
+func (s *Socket) Get(key string) any { return s.assigns[key] }
+
+// Endpoint is the server that the socket is connected to.
+func (s *Socket) Endpoint() *Endpoint { return s.endpoint }
+
+// Transport is "websocket" or "longpoll".
+func (s *Socket) Transport() string { return s.transport.name() }
+
+func (s *Socket) mustConnect(what string) {
+	if !s.inConnect {
+		panic("channels: Socket." + what + " is possible in SocketOptions.Connect only")
+	}
+}
+
+// open makes a connected socket known to its loop and to its id's topic.
+func (s *Socket) open() {
+	l := &s.endpoint.perLoop[s.loop.Index()]
+	s.place = len(l.sockets)
+	l.sockets = append(l.sockets, s)
+	s.rates = newRates(&s.endpoint.limits)
+	if s.id != "" {
+		s.identity = &identity{socket: s}
+		s.endpoint.pubsub.Subscribe(s.loop.Index(), s.id, s.identity)
+	}
+	s.endpoint.counters.sockets.Add(1)
+}
+
+// shutdown ends all channels of a socket whose connection ends. It may be
+// called more than once.
+func (s *Socket) shutdown(reason error) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	l := &s.endpoint.perLoop[s.loop.Index()]
+	last := len(l.sockets) - 1
+	l.sockets[s.place] = l.sockets[last]
+	l.sockets[s.place].place = s.place
+	l.sockets[last] = nil
+	l.sockets = l.sockets[:last]
+	if s.identity != nil {
+		s.endpoint.pubsub.Unsubscribe(s.loop.Index(), s.identity)
+	}
+	for _, c := range s.channels.list {
+		c.kill(reason)
+	}
+	s.channels = channelTable{}
+	s.endpoint.counters.sockets.Add(-1)
+}
+
+// handleMessage takes one message from the client. data may be modified and
+// is used until it returns. An error is a *wire.DecodeError: Phoenix closes
+// the socket with 1011.
+func (s *Socket) handleMessage(binary bool, data []byte) error {
+	m := &s.endpoint.perLoop[s.loop.Index()].message
+	if err := wire.For(s.version).Decode(data, binary, m); err != nil {
+		return err
+	}
+	s.endpoint.counters.messagesIn.Add(1)
+	s.dispatch(m)
+	return nil
+}
+
+// dispatch follows Phoenix.Socket's handle_in clause by clause
+// (lib/phoenix/socket.ex).
+func (s *Socket) dispatch(m *wire.Message) {
+	event := protocolEvent(m.Event)
+	var c *Context
+	if m.TopicIsString {
+		c = s.channels.find(m.Topic)
+	}
+	switch {
+	case event == "heartbeat" && string(m.Topic) == "phoenix":
+		s.handleHeartbeat(m)
+	case s.rates != nil && !s.allowed(m, event):
+	case c != nil && c.state == joining:
+		s.holdMessage(c, m)
+	case event == "phx_join":
+		s.handleJoin(c, m)
+	case c == nil && event == "phx_leave":
+		s.sendMessageReply(m.JoinRef, m, "ok", emptyObject)
+	case c == nil:
+		s.sendMessageReply(nil, m, "error", reasonPayload(reasonUnmatched).Data)
+	case m.JoinRef != nil && !m.JoinRef.Equal(c.joinRefWire()):
+		// A message for an earlier join of the topic: Phoenix is silent.
+	case event == "phx_leave":
+		s.handleLeave(c, m)
+	default:
+		s.handleEvent(c, m)
+	}
+}
+
+// protocolEvent returns the event if it is one that the socket itself handles,
+// else "": without an allocation.
+func protocolEvent(event []byte) string {
+	switch string(event) {
+	case "heartbeat":
+		return "heartbeat"
+	case "phx_join":
+		return "phx_join"
+	case "phx_leave":
+		return "phx_leave"
+	}
+	return ""
+}
+
+func (s *Socket) handleHeartbeat(m *wire.Message) {
+	s.sendMessageReply(nil, m, "ok", emptyObject)
+}
+
+// handleJoin starts a join. One of the same topic that the socket has is
+// ended; its phx_close goes out behind the reply of the new one, because
+// phoenix.js takes frames of the current join_ref only.
+func (s *Socket) handleJoin(old *Context, m *wire.Message) {
+	def := s.mount.router.match(m.Topic)
+	if def == nil || !m.TopicIsString {
+		s.sendMessageReply(nil, m, "error", reasonPayload(reasonUnmatched).Data)
+		return
+	}
+	if old == nil && s.channels.len() >= s.endpoint.limits.ChannelsPerSocket {
+		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonTooMany).Data)
+		return
+	}
+	var wait <-chan struct{}
+	if old != nil {
+		s.channels.remove(old)
+		wait = old.kill(ErrRejoined)
+	}
+	c := &Context{
+		socket: s, def: def, topic: string(m.Topic), joinRef: m.JoinRef.Clone(), nullRef: m.JoinRef == nil,
+		pending: &pendingJoin{ref: m.Ref.Clone(), replaces: old},
+	}
+	if c.nullRef {
+		c.joinRef = m.Ref.Clone()
+	}
+	s.channels.add(c)
+	c.startJoin(m.Payload, wait)
+}
+
+// handleLeave lets the channel answer, behind all that waits for it.
+func (s *Socket) handleLeave(c *Context, m *wire.Message) {
+	c.enqueue(item{kind: itemLeave, ref: m.Ref.Clone()}) //nolint:errcheck // else it is ending anyway
+}
+
+// handleEvent hands an event to its channel.
+func (s *Socket) handleEvent(c *Context, m *wire.Message) {
+	if !m.EventIsString {
+		c.enqueue(item{kind: itemCrash}) //nolint:errcheck // it is ending anyway
+		return
+	}
+	if c.def.onLoop && c.handleNow(m) {
+		return
+	}
+	if err := c.enqueue(eventItem(m)); err == ErrMailboxFull {
+		s.sendMessageReply(c.joinRef, m, "error", reasonPayload(reasonOverloaded).Data)
+	}
+}
+
+// holdMessage keeps a message for a topic whose join is not answered yet. In
+// Phoenix a join blocks the whole socket; here it blocks its topic.
+func (s *Socket) holdMessage(c *Context, m *wire.Message) {
+	if !c.pending.hold(m, &s.endpoint.limits) {
+		s.endpoint.counters.mailboxFull.Add(1)
+		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonOverloaded).Data)
+	}
+}
+
+// allowed applies the rates of the socket; what is too much is answered.
+func (s *Socket) allowed(m *wire.Message, event string) bool {
+	now := s.loop.Now()
+	if event == "phx_join" && !s.rates.joins.take(now) {
+		s.endpoint.counters.rateLimited.Add(1)
+		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonJoins).Data)
+		return false
+	}
+	if event != "phx_join" && event != "phx_leave" && !s.rates.messages.take(now) {
+		s.endpoint.counters.rateLimited.Add(1)
+		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonMessages).Data)
+		return false
+	}
+	return true
+}
+
+// log is the endpoint's logger with what identifies the socket; params never
+// are part of it.
+func (s *Socket) log() *zerolog.Logger { return &s.endpoint.log }
+
+func (c *Context) log() *zerolog.Logger {
+	l := c.socket.endpoint.log.With().Str("topic", c.topic).Str("socket", c.socket.id).Logger()
+	return &l
+}
+
+// identity subscribes a socket to its own id.
+type identity struct {
+	socket *Socket
+	sub    pubsub.Subscription
+}
+
+// Subscription is for the pubsub package.
+func (i *identity) Subscription() *pubsub.Subscription { return &i.sub }
+
+// deliver closes the socket on "disconnect", with a code after which clients
+// come back (assets/js/phoenix/socket.js, onConnClose). It is a task because a
+// subscriber must not unsubscribe while it is delivered to.
+func (i *identity) deliver(b *broadcast) {
+	if b.event == "disconnect" {
+		i.socket.loop.Post(netloop.TaskFunc(func() { i.socket.transport.close(closeGoingAway, "") }))
+	}
+}
+
+// Close codes: RFC 6455 section 7.4.1 and the IANA registry.
+const (
+	closeGoingAway     = 1001
+	closeProtocolError = 1002
+	closeInternalError = 1011
+	closeRestart       = 1012
+)
+
+// rates are the token buckets of one socket.
+type rates struct{ joins, messages bucket }
+
+func newRates(l *Limits) *rates {
+	if l.JoinsPerSecond <= 0 && l.MessagesPerSecond <= 0 {
+		return nil
+	}
+	return &rates{bucket{rate: l.JoinsPerSecond}, bucket{rate: l.MessagesPerSecond}}
+}
+
+// bucket admits rate events a second, with a burst of one second's worth.
+// rate ≤ 0 admits all.
+type bucket struct {
+	rate int
+	used float64 // of rate
+	at   time.Time
+}
+
+func (b *bucket) take(now time.Time) bool {
+	if b.rate <= 0 {
+		return true
+	}
+	b.used = max(0, b.used-now.Sub(b.at).Seconds()*float64(b.rate))
+	b.at = now
+	if b.used+1 > float64(b.rate) {
+		return false
+	}
+	b.used++
+	return true
+}

@@ -1,0 +1,142 @@
+package channels
+
+import (
+	"errors"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+const transportWebsocket = "websocket"
+
+// websocketConn is a socket's connection as a WebSocket: it takes bytes from
+// the loop, frames from the decoder, and gives messages to the socket. All of
+// it belongs to the loop.
+type websocketConn struct {
+	socket  Socket
+	conn    *netloop.Conn
+	decoder websocket.Decoder
+	ticket  *ticket
+	accept  []byte // the answer to the handshake, until it is sent
+}
+
+func newWebsocketConn(e *Endpoint, m *mount, t *ticket) *websocketConn {
+	w := &websocketConn{ticket: t}
+	w.socket.endpoint, w.socket.mount, w.socket.transport = e, m, w
+	w.decoder.Limits = &m.options.frames
+	return w
+}
+
+// HandleOpen answers the handshake and opens the socket.
+func (w *websocketConn) HandleOpen(c *netloop.Conn) {
+	w.conn, w.socket.loop = c, c.Loop()
+	w.socket.endpoint.connections.Add(1)
+	f := netloop.NewFrame(len(w.accept))
+	f.Append(w.accept)
+	w.accept = nil
+	c.Send(f)
+	c.SetDeadline(max(0, w.socket.mount.options.IdleTimeout))
+	w.socket.open()
+	if w.socket.endpoint.isDraining() { // it was admitted just before
+		w.close(closeRestart, "")
+	}
+}
+
+// HandleData decodes what came.
+func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
+	err := w.decoder.Feed(data, w)
+	var wrong *websocket.CloseError
+	if errors.As(err, &wrong) {
+		w.socket.log().Debug().Uint16("code", wrong.Code).Str("reason", wrong.Reason).Msg("protocol error")
+		w.close(wrong.Code, "")
+	}
+}
+
+// HandleMessage hands a message to the socket.
+func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
+	if w.socket.closed {
+		return websocket.ErrStop
+	}
+	if err := w.socket.handleMessage(binary, payload); err != nil {
+		w.socket.log().Debug().Err(err).Msg("malformed message")
+		w.close(closeInternalError, "")
+		return websocket.ErrStop
+	}
+	return nil
+}
+
+// HandleControl answers ping and close.
+func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
+	if w.socket.closed {
+		return websocket.ErrStop
+	}
+	switch op {
+	case websocket.OpPing:
+		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
+		f.SetBytes(websocket.AppendFrame(f.Bytes(), websocket.OpPong, payload))
+		w.conn.Send(f)
+	case websocket.OpClose:
+		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
+		f.SetBytes(websocket.AppendCloseReply(f.Bytes(), payload))
+		w.end(f, errClientClosed)
+		return websocket.ErrStop
+	}
+	return nil
+}
+
+// HandleTimeout ends a silent connection with the code of Phoenix on Bandit:
+// after Cowboy's 1000 phoenix.js would not come back (assets/js/phoenix/socket.js,
+// onConnClose).
+func (w *websocketConn) HandleTimeout(*netloop.Conn) {
+	w.socket.log().Debug().Msg("idle socket closed")
+	w.close(closeProtocolError, "")
+}
+
+// HandleClose is the end of the connection, however it came.
+func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
+	if errors.Is(reason, netloop.ErrSlowReceiver) {
+		w.socket.log().Warn().Str("id", w.socket.id).Msg("slow receiver disconnected")
+	}
+	w.decoder.Reset()
+	w.socket.shutdown(ErrClosed)
+	w.socket.endpoint.leave(w.ticket)
+	w.socket.endpoint.connections.Add(-1)
+}
+
+// send queues a frame.
+func (w *websocketConn) send(f *netloop.Frame) { w.conn.Send(f) }
+
+// close sends a Close frame and ends the connection when it is written.
+func (w *websocketConn) close(code uint16, reason string) {
+	if w.socket.closed {
+		return
+	}
+	f := netloop.NewFrame(websocket.MaxHeaderSize + 2 + len(reason))
+	f.SetBytes(websocket.AppendClose(f.Bytes(), code, reason))
+	w.end(f, errServerClosed)
+}
+
+// end is the last thing that is sent. The channels end now: nothing of them
+// may follow a Close frame.
+func (w *websocketConn) end(closeFrame *netloop.Frame, reason error) {
+	w.conn.Send(closeFrame)
+	w.conn.CloseAfterFlush(reason, closeGrace)
+	w.decoder.Reset()
+	w.socket.shutdown(ErrClosed)
+}
+
+// drop ends the connection without a Close frame.
+func (w *websocketConn) drop() {
+	w.socket.shutdown(ErrClosed)
+	w.conn.CloseAfterFlush(errServerClosed, closeGrace)
+}
+
+func (w *websocketConn) name() string { return transportWebsocket }
+
+// What a connection's close is counted under; nobody outside sees them.
+var (
+	errHandshakeTimeout  = errors.New("channels: no request in time")
+	errRefusedConnection = errors.New("channels: connection refused")
+	errClientClosed      = errors.New("channels: closed by the client")
+	errServerClosed      = errors.New("channels: closed by the server")
+)

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// The functions here return what is wrong with a value, to follow it in a
+// sentence, or nothing.
+
+func checkAddress(address string) string {
+	if _, err := strconv.ParseUint(address, 10, 16); err == nil {
+		return "is a port without the colon before it"
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "is not an address with a port"
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "does not have a port from 0 to 65535"
+	}
+	if strings.ContainsAny(host, "/ \t") {
+		return "does not have the name or address of a host"
+	}
+	return ""
+}
+
+func checkPath(p string) string {
+	switch {
+	case !strings.HasPrefix(p, "/"):
+		return "does not begin with /"
+	case strings.HasSuffix(p, "/"):
+		return "ends with /"
+	case strings.ContainsAny(p, "?#% \t\r\n") || path.Clean(p) != p:
+		return "is not a plain path"
+	}
+	return ""
+}
+
+// reservedTopic begins the topics that belong to the protocol: the heartbeat's
+// is "phoenix" (assets/js/phoenix/socket.js).
+const reservedTopic = "phoenix"
+
+func checkPattern(pattern string) string {
+	star := strings.IndexByte(pattern, '*')
+	switch {
+	case pattern == "":
+		return "is an empty pattern"
+	case star >= 0 && star != len(pattern)-1:
+		return "has a * that is not at the end"
+	case strings.HasPrefix(pattern, reservedTopic):
+		return "begins with " + reservedTopic + ", which is reserved"
+	case !utf8.ValidString(pattern) || strings.TrimSpace(pattern) != pattern:
+		return "is not a topic that clients would join"
+	}
+	return ""
+}
+
+// originKind reads "conn", "off" or a list of origins.
+var originKind = kind{
+	word: "ORIGINS", takes: "conn, off, or a list of origins", list: true,
+	parse: func(words []string) (any, string) {
+		if len(words) == 0 {
+			return nil, "is empty"
+		}
+		if mode := OriginMode(words[0]); len(words) == 1 && (mode == OriginConn || mode == OriginOff) {
+			return CheckOrigin{Mode: mode}, ""
+		}
+		origins := make([]string, len(words))
+		for i, w := range words {
+			if wrong := checkOrigin(w); wrong != "" {
+				return nil, within(words, w, wrong)
+			}
+			origins[i] = strings.ToLower(w)
+		}
+		return CheckOrigin{Mode: OriginList, Origins: origins}, ""
+	},
+}
+
+func checkOrigin(origin string) string {
+	if mode := OriginMode(origin); mode == OriginConn || mode == OriginOff {
+		return "cannot stand among origins"
+	}
+	if !strings.Contains(origin, "//") {
+		return "is not an origin: it has no // before the host"
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Hostname() == "" || u.User != nil {
+		return "is not an origin"
+	}
+	if u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(origin, "#") {
+		return "has more than scheme, host and port"
+	}
+	if port := u.Port(); strings.HasSuffix(u.Host, ":") || port != "" && !isPort(port) {
+		return "does not have a port from 1 to 65535"
+	}
+	if host := strings.TrimPrefix(u.Hostname(), "*."); host == "" || strings.Contains(host, "*") {
+		return "has a * that is not the whole first label of the host"
+	}
+	return ""
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+func checkFileName(name string) string {
+	// Nobody means a file of that name: it is the content that was passed.
+	if strings.Contains(name, "-----BEGIN") {
+		return "is the text of a PEM file"
+	}
+	return ""
+}

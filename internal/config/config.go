@@ -1,0 +1,130 @@
+// Package config is the server's configuration: defaults, then a YAML or TOML
+// file, then environment variables, then flags, each over the one before.
+//
+// options.go has the one table of options. A file's keys, the variables, the
+// flags, the help text and the reference in Markdown all come from it.
+package config
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// ErrHelp is returned by Load when the arguments ask for help; the caller
+// prints Help.
+var ErrHelp = pflag.ErrHelp
+
+// Config is a configuration that has been checked as a whole.
+type Config struct {
+	// File is the file that was read, empty if there was none.
+	File string `koanf:"-"`
+
+	// Listen is the TCP address of the one port, as net.Listen takes it.
+	Listen string `koanf:"listen"`
+	// Path is where the socket is mounted: "/socket" serves /socket/websocket.
+	// It begins with a slash and does not end with one.
+	Path string `koanf:"path"`
+	// Topics are the patterns that the relay serves, exact or with a * at the
+	// end. Topics that begin with "phoenix" are not served whatever is here.
+	Topics []string `koanf:"topics"`
+	// CheckOrigin is the policy for the Origin header of handshakes.
+	CheckOrigin CheckOrigin `koanf:"check_origin"`
+	// IdleTimeout is how long a client may be silent.
+	IdleTimeout time.Duration `koanf:"idle_timeout"`
+	// Loops is the number of event loops; 0 means one a core.
+	Loops int `koanf:"loops"`
+
+	Log      Log      `koanf:"log"`
+	Limits   Limits   `koanf:"limits"`
+	Presence Presence `koanf:"presence"`
+	Drain    Drain    `koanf:"drain"`
+	TLS      TLS      `koanf:"tls"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	// Level is one of debug, info, warn, error and off.
+	Level string `koanf:"level"`
+	// Format is one of auto (text on a terminal, JSON elsewhere), text, json.
+	Format string `koanf:"format"`
+}
+
+// Limits bound what clients may use.
+type Limits struct {
+	// MaxMessage is the size in bytes of the largest message of a client.
+	MaxMessage int `koanf:"max_message"`
+	// MaxConnections bounds all connections of the server; 0: unlimited.
+	MaxConnections int `koanf:"max_connections"`
+	// MaxConnectionsPerAddress bounds those of one IP address; 0: unlimited.
+	MaxConnectionsPerAddress int `koanf:"max_connections_per_address"`
+	// HandshakesPerSecond is the rate at which sockets are admitted;
+	// 0: unlimited.
+	HandshakesPerSecond int `koanf:"handshakes_per_second"`
+	// MaxChannels is how many channels one socket may have joined.
+	MaxChannels int `koanf:"max_channels"`
+	// JoinsPerSecond is a rate of one socket; 0: unlimited.
+	JoinsPerSecond int `koanf:"joins_per_second"`
+	// MessagesPerSecond is a rate of one socket; 0: unlimited.
+	MessagesPerSecond int `koanf:"messages_per_second"`
+	// OutboundBytes bounds what waits to be written to one connection.
+	// OutboundBytes ≥ MaxMessage + envelopeBytes.
+	OutboundBytes int `koanf:"outbound_bytes"`
+	// SlowReceiver is what happens when OutboundBytes are reached: one of
+	// disconnect, drop_oldest, drop_newest.
+	SlowReceiver string `koanf:"slow_receiver"`
+	// HeaderBytes bounds the head of an HTTP request.
+	HeaderBytes int `koanf:"header_bytes"`
+	// HandshakeTimeout is how long a connection has to send its request.
+	HandshakeTimeout time.Duration `koanf:"handshake_timeout"`
+}
+
+// Presence says how presence is told to clients.
+type Presence struct {
+	// Window is how long diffs are gathered into one; 0: sent at once.
+	Window time.Duration `koanf:"window"`
+	// DiffsOff are the patterns of topics whose diffs are not sent.
+	DiffsOff []string `koanf:"diffs_off"`
+}
+
+// Drain says how sockets are closed when the server stops.
+type Drain struct {
+	// Batch is how many sockets are closed at a time.
+	Batch int `koanf:"batch"`
+	// Interval is the pause between two batches.
+	Interval time.Duration `koanf:"interval"`
+	// Timeout bounds all of it; what is still open then is cut.
+	Timeout time.Duration `koanf:"timeout"`
+	// CloseFrame is false to end TCP without a Close frame.
+	CloseFrame bool `koanf:"close_frame"`
+}
+
+// TLS names the files of a certificate and its key: both or none are set.
+type TLS struct {
+	Cert string `koanf:"cert"`
+	Key  string `koanf:"key"`
+}
+
+// Enabled reports whether the server is to speak TLS.
+func (t TLS) Enabled() bool { return t.Cert != "" }
+
+// OriginMode says how the Origin header of a handshake is checked.
+type OriginMode string
+
+// The modes of an origin check.
+const (
+	// OriginConn wants the host of the request itself (Phoenix: :conn).
+	OriginConn OriginMode = "conn"
+	// OriginOff lets every origin in (Phoenix: false).
+	OriginOff OriginMode = "off"
+	// OriginList wants one of CheckOrigin.Origins (Phoenix: a list).
+	OriginList OriginMode = "list"
+)
+
+// CheckOrigin is the policy for the Origin header.
+type CheckOrigin struct {
+	Mode OriginMode
+	// Origins are the allowed ones of OriginList, [scheme:]//host[:port] in
+	// lower case; the host may begin with "*.".
+	Origins []string
+}

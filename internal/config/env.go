@@ -1,0 +1,55 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+
+	"github.com/knadh/koanf/providers/env/v2"
+)
+
+// serviceLink matches the variables that Kubernetes and Docker add for a
+// service whose name begins with mycelium: they are not meant for the server.
+// MYCELIUM_PORT is one of them too, where its value is an address.
+var (
+	serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+	servicePort = regexp.MustCompile(`_PORT=(tcp|udp|sctp)://`)
+)
+
+// readEnv returns the words of the variables in environ by option. An empty
+// variable counts as one that is not set.
+func (l *loader) readEnv(environ []string) (map[string]any, error) {
+	byName := map[string]*option{}
+	for _, o := range withFileOption() {
+		byName[o.env()] = o
+	}
+	var unknown []string
+	values, err := flat(env.Provider("", env.Opt{
+		Prefix:      envPrefix,
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(name, value string) (string, any) {
+			o := byName[name]
+			switch {
+			case o != nil && value != "":
+				return o.key, o.words(value)
+			case o == nil && !serviceLink.MatchString(name) && !servicePort.MatchString(name+"="+value):
+				unknown = append(unknown, name)
+			}
+			return "", nil
+		},
+	}))
+	slices.Sort(unknown)
+	for _, name := range slices.Compact(unknown) {
+		l.unknownEnv(name)
+	}
+	return values, err
+}
+
+func (l *loader) unknownEnv(name string) {
+	if o := nearest(name[len(envPrefix):], withFileOption()); o != nil {
+		l.problem("unknown environment variable %s; did you mean %s?", name, o.env())
+		return
+	}
+	l.problem("unknown environment variable %s; --help says which there are", name)
+}
+
+func envOrigin(o *option) string { return "environment variable " + o.env() }

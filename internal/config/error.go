@@ -1,0 +1,41 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Error is everything that is wrong with a configuration.
+type Error struct {
+	// Problems are sentences, each with what would be right. None has the
+	// value of a secret, of an unknown flag or of an unknown variable.
+	Problems []string
+}
+
+// Error returns the problems, one a line.
+func (e *Error) Error() string { return strings.Join(e.Problems, "\n") }
+
+// badValue is the problem of words that o cannot take.
+func badValue(o *option, words []string, origin, wrong string) string {
+	return fmt.Sprintf("%s: %s (from %s) %s; it takes %s, for example %s",
+		o.key, o.shown(words), origin, wrong, o.kind.takes, o.example)
+}
+
+// shown is a value as an error may print it.
+func (o *option) shown(words []string) string {
+	if o.secret {
+		return "the value, which is not shown,"
+	}
+	return shown(strings.Join(words, ","))
+}
+
+// shownRunes is how much of a wrong value is repeated in an error.
+const shownRunes = 60
+
+func shown(value string) string {
+	if utf8.RuneCountInString(value) > shownRunes {
+		return fmt.Sprintf("%q…", string([]rune(value)[:shownRunes]))
+	}
+	return fmt.Sprintf("%q", value)
+}

@@ -1,0 +1,218 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+)
+
+// configFile is a file that has been parsed.
+type configFile struct {
+	name string
+	text []byte
+	// values are by key, as the parser made them.
+	values map[string]any
+	// twice are the keys that are there in two forms: in YAML,
+	// "log.level: x" and "log: {level: x}".
+	twice []string
+}
+
+// readFile returns the words of the file by option.
+func (l *loader) readFile(name, origin string) (map[string]any, *configFile) {
+	var parser koanf.Parser
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".yaml", ".yml":
+		parser = yaml.Parser()
+	case ".toml":
+		parser = toml.Parser()
+	default:
+		l.problem("config: %s (from %s) has an extension that is not known; it takes %s, for example %s",
+			shown(name), origin, fileOption.kind.takes, fileOption.example)
+		return nil, nil
+	}
+	text, err := file.Provider(name).ReadBytes()
+	if err != nil {
+		l.problem("config: %s (from %s) cannot be read: %v", shown(name), origin, reason(err))
+		return nil, nil
+	}
+	parsed, err := parser.Unmarshal(text)
+	if err != nil {
+		l.problem("%s: %s", name, parseProblem(err))
+		return nil, nil
+	}
+	f := &configFile{name: name, text: text, values: map[string]any{}}
+	f.flatten("", parsed)
+	return l.fileWords(f), f
+}
+
+// reason is the error without the path, which the problem has already.
+func reason(err error) error {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
+
+// parseProblem is what a parser says, unless it repeats the text of the file,
+// which may have secrets.
+func parseProblem(err error) string {
+	const notMap = "is not a list of keys and values, such as listen: \":4000\""
+	if strings.Contains(err.Error(), "cannot unmarshal") {
+		return notMap
+	}
+	return "cannot be parsed: " + strings.ReplaceAll(err.Error(), "\n", " ")
+}
+
+func (f *configFile) flatten(prefix string, section map[string]any) {
+	for name, value := range section {
+		key := prefix + name
+		switch value := value.(type) {
+		case map[string]any:
+			f.flatten(key+delimiter, value)
+			if len(value) > 0 || isSection(key) {
+				continue
+			}
+		case map[any]any:
+			// A section of YAML with a key that is not a string.
+			named := make(map[string]any, len(value))
+			for k, v := range value {
+				named[fmt.Sprint(k)] = v
+			}
+			f.flatten(key+delimiter, named)
+			continue
+		case nil:
+			if isSection(key) {
+				continue
+			}
+		}
+		if _, ok := f.values[key]; ok {
+			f.twice = append(f.twice, key)
+		}
+		f.values[key] = value
+	}
+}
+
+func isSection(key string) bool {
+	return slices.ContainsFunc(options, func(o *option) bool { return o.section() == key })
+}
+
+// fileWords turns the values of f into words and reports keys that are not
+// options.
+func (l *loader) fileWords(f *configFile) map[string]any {
+	byKey := map[string]*option{}
+	for _, o := range options {
+		byKey[o.key] = o
+	}
+	keys := make([]string, 0, len(f.values))
+	for key := range f.values {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	words := map[string]any{}
+	for _, key := range keys {
+		o := byKey[key]
+		switch {
+		case o == nil:
+			l.unknownKey(f, key)
+		case slices.Contains(f.twice, key):
+			l.problem("%s: %s is there twice; leave one of them", f.name, key)
+		case f.values[key] != nil:
+			w, wrong := fileValue(o, f.values[key])
+			if wrong != "" {
+				l.problem("%s: the value (from %s) %s; it takes %s, for example %s",
+					o.key, f.origin(o), wrong, o.kind.takes, o.example)
+				continue
+			}
+			words[key] = w
+		}
+	}
+	return words
+}
+
+// fileValue returns the words of a value that a parser made, or what is wrong
+// with its form.
+func fileValue(o *option, value any) (words []string, wrong string) {
+	elements, isList := value.([]any)
+	switch {
+	case isList && !o.kind.list:
+		return nil, "is a list"
+	case !isList:
+		text, ok := scalar(value)
+		if !ok {
+			return nil, "is not a plain value"
+		}
+		return o.words(text), ""
+	}
+	words = make([]string, len(elements))
+	for i, e := range elements {
+		text, ok := scalar(e)
+		if !ok {
+			return nil, "has an element that is not a plain value"
+		}
+		words[i] = text
+	}
+	return words, ""
+}
+
+// scalar returns value as it would be written; a number that is a string for
+// us (listen: 4000) gets its error from the option.
+func scalar(value any) (string, bool) {
+	switch value.(type) {
+	case string, bool, int, int64, uint64, float64:
+		return fmt.Sprint(value), true
+	}
+	return "", false
+}
+
+func (l *loader) unknownKey(f *configFile, key string) {
+	at := f.at(key)
+	for _, o := range options {
+		if strings.HasPrefix(key, o.key+delimiter) {
+			l.problem("%s: %s is inside %s, which is no section; %s takes %s, for example %s",
+				at, shown(key), o.key, o.key, o.kind.takes, o.example)
+			return
+		}
+	}
+	switch o := nearest(key, options); {
+	case isSection(key):
+		l.problem("%s: %s is a section and takes no value of its own; --help lists what is in it", at, shown(key))
+	case o != nil:
+		l.problem("%s: unknown key %s; did you mean %s?", at, shown(key), o.key)
+	default:
+		l.problem("%s: unknown key %s; --help lists the options", at, shown(key))
+	}
+}
+
+func (f *configFile) origin(o *option) string { return "file " + f.at(o.key) }
+
+// at is the place of key: the file, with the line if only one line can be it.
+func (f *configFile) at(key string) string {
+	name := key[strings.LastIndexByte(key, '.')+1:]
+	found, count := 0, 0
+	for i, line := range bytes.Split(f.text, []byte("\n")) {
+		if beginsWithKey(string(line), key) || beginsWithKey(string(line), name) {
+			found, count = i+1, count+1
+		}
+	}
+	if count != 1 {
+		return f.name
+	}
+	return fmt.Sprintf("%s:%d", f.name, found)
+}
+
+func beginsWithKey(line, key string) bool {
+	line = strings.TrimLeft(line, " \t\"'")
+	rest, ok := strings.CutPrefix(line, key)
+	rest = strings.TrimLeft(rest, " \t\"'")
+	return ok && (strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, "="))
+}

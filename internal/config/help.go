@@ -1,0 +1,103 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// sections are the titles of the sections, in the order of the table.
+var sections = []struct{ name, title string }{
+	{"", "Server"},
+	{"log", "Logging"},
+	{"limits", "Limits"},
+	{"presence", "Presence"},
+	{"drain", "Draining"},
+	{"tls", "TLS"},
+}
+
+const helpColumns = 80
+
+// Help returns the help text of all flags, for a terminal.
+func Help() string {
+	var b strings.Builder
+	for _, s := range sections {
+		fmt.Fprintf(&b, "%s\n", s.title)
+		for _, o := range inSection(s.name) {
+			fmt.Fprintf(&b, "  --%s %s\n", o.flag(), o.kind.word)
+			writeWrapped(&b, "      ", o.help+" "+o.defaultText())
+		}
+		b.WriteByte('\n')
+	}
+	writeWrapped(&b, "", "Each flag is an environment variable too, --limits-max-channels being "+
+		"MYCELIUM_LIMITS_MAX_CHANNELS, and a key of the file, max_channels in the section limits. "+
+		"Flags win over variables, variables over the file. "+
+		"Lists are cut at commas; a flag with a list may be repeated.")
+	return b.String()
+}
+
+// Markdown returns the reference of all options: a table for each section.
+func Markdown() string {
+	var b strings.Builder
+	for _, s := range sections {
+		fmt.Fprintf(&b, "## %s\n\n", s.title)
+		b.WriteString("| key in a file | flag | environment variable | default | |\n|---|---|---|---|---|\n")
+		for _, o := range inSection(s.name) {
+			key := "`" + o.key + "`"
+			if o == fileOption {
+				key = "–"
+			}
+			fmt.Fprintf(&b, "| %s | `--%s` | `%s` | %s | %s Takes %s; example: `%s`. |\n",
+				key, o.flag(), o.env(), o.defaultCell(), o.help, o.kind.takes, o.example)
+		}
+		b.WriteByte('\n')
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func inSection(name string) []*option {
+	var found []*option
+	for _, o := range withFileOption() {
+		if o.section() == name {
+			found = append(found, o)
+		}
+	}
+	return found
+}
+
+func (o *option) defaultText() string {
+	if o.def == "" {
+		return "Default: none."
+	}
+	return "Default: " + o.def + o.counted() + "."
+}
+
+func (o *option) defaultCell() string {
+	if o.def == "" {
+		return "none"
+	}
+	return "`" + o.def + "`" + o.counted()
+}
+
+// counted is the unit after a number; what 0 means is in the help.
+func (o *option) counted() string {
+	if o.unit == "" || o.def == "0" {
+		return ""
+	}
+	return " " + o.unit
+}
+
+// writeWrapped writes text in lines of at most helpColumns behind indent.
+func writeWrapped(b *strings.Builder, indent, text string) {
+	line := indent
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+1+len(word) > helpColumns && line != indent {
+			b.WriteString(line + "\n")
+			line = indent
+		}
+		if line != indent {
+			line += " "
+		}
+		line += word
+	}
+	b.WriteString(line + "\n")
+}

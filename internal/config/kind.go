@@ -1,0 +1,158 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// kind is a type of values.
+type kind struct {
+	// word stands for a value in the help text.
+	word string
+	// takes says which values are right.
+	takes string
+	// list kinds get any number of words, the others exactly one.
+	list bool
+	// parse returns the value as its field of Config has it, or what is wrong
+	// with the words, to follow them in a sentence: "is not a number".
+	parse func(words []string) (value any, wrong string)
+}
+
+// text is any string that check has nothing against; a nil check takes all.
+func text(word, takes string, check func(string) string) kind {
+	return kind{word: word, takes: takes, parse: func(words []string) (any, string) {
+		if check == nil {
+			return words[0], ""
+		}
+		return words[0], check(words[0])
+	}}
+}
+
+// list is a list of at least least strings that check has nothing against.
+func list(word, takes string, least int, check func(string) string) kind {
+	return kind{word: word, takes: takes, list: true, parse: func(words []string) (any, string) {
+		if len(words) < least {
+			return nil, "is empty"
+		}
+		for _, w := range words {
+			if wrong := check(w); wrong != "" {
+				return nil, within(words, w, wrong)
+			}
+		}
+		return words, ""
+	}}
+}
+
+// within says which of several words is the wrong one.
+func within(words []string, word, wrong string) string {
+	if len(words) == 1 {
+		return wrong
+	}
+	return fmt.Sprintf("has %s, which %s", shown(word), wrong)
+}
+
+func number(least, most int) kind {
+	takes := fmt.Sprintf("a whole number from %d to %d", least, most)
+	return kind{word: "NUMBER", takes: takes, parse: func(words []string) (any, string) {
+		n, err := strconv.Atoi(words[0])
+		if err != nil {
+			return nil, "is not a whole number"
+		}
+		return n, outside(n, least, most)
+	}}
+}
+
+// sizeUnits are tried in this order: B is the end of all of them.
+var sizeUnits = []struct {
+	name  string
+	bytes int
+}{{"KiB", kib}, {"MiB", mib}, {"GiB", gib}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}}
+
+func size(least, most int) kind {
+	takes := fmt.Sprintf("a size from %s to %s: bytes, or a number with KB, MB, GB, KiB, MiB or GiB", sizeText(least), sizeText(most))
+	return kind{word: "SIZE", takes: takes, parse: func(words []string) (any, string) {
+		digits, unit := words[0], 1
+		for _, u := range sizeUnits {
+			if rest, ok := strings.CutSuffix(digits, u.name); ok {
+				digits, unit = strings.TrimSpace(rest), u.bytes
+				break
+			}
+		}
+		n, err := strconv.Atoi(digits)
+		if err != nil {
+			return nil, "is not a size"
+		}
+		// Compared before the multiplication, which could overflow.
+		if n > most/unit {
+			return nil, "is too large"
+		}
+		return n * unit, outside(n*unit, least, most)
+	}}
+}
+
+func sizeText(bytes int) string {
+	for i := 2; i >= 0; i-- {
+		if u := sizeUnits[i]; bytes >= u.bytes && bytes%u.bytes == 0 {
+			return strconv.Itoa(bytes/u.bytes) + u.name
+		}
+	}
+	return strconv.Itoa(bytes)
+}
+
+func duration(least, most time.Duration) kind {
+	takes := fmt.Sprintf("a duration from %s to %s, with its unit: ms, s, m or h", durationText(least), durationText(most))
+	return kind{word: "DURATION", takes: takes, parse: func(words []string) (any, string) {
+		if _, err := strconv.ParseFloat(words[0], 64); err == nil && words[0] != "0" {
+			return nil, "has no unit"
+		}
+		d, err := time.ParseDuration(words[0])
+		if err != nil {
+			return nil, "is not a duration"
+		}
+		return d, outside(d, least, most)
+	}}
+}
+
+// durationText is d without the zeros of Duration.String: 1h, not 1h0m0s.
+func durationText(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func outside[T int | time.Duration](v, least, most T) string {
+	switch {
+	case v < least:
+		return "is too small"
+	case v > most:
+		return "is too large"
+	}
+	return ""
+}
+
+func oneOf(values ...string) kind {
+	takes := "one of " + strings.Join(values, ", ")
+	return kind{word: strings.Join(values, "|"), takes: takes, parse: func(words []string) (any, string) {
+		for _, v := range values {
+			if words[0] == v {
+				return v, ""
+			}
+		}
+		return nil, "is not known"
+	}}
+}
+
+var boolean = kind{word: "BOOL", takes: "true or false", parse: func(words []string) (any, string) {
+	b, err := strconv.ParseBool(words[0])
+	if err != nil {
+		return nil, "is neither true nor false"
+	}
+	return b, ""
+}}

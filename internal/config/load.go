@@ -1,0 +1,139 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
+)
+
+// delimiter stands between the section and the name in a key.
+const delimiter = "."
+
+// loader gathers one configuration and what is wrong with it.
+type loader struct {
+	merged   *koanf.Koanf
+	problems []string
+	// origins says where the value of an option came from; options with their
+	// default are not in it. Those in bad have a value that was refused.
+	origins map[string]string
+	bad     map[string]bool
+}
+
+// Load reads the configuration from the arguments after the subcommand
+// (without the program's name) and from environ, which is as os.Environ gives
+// it. The error is ErrHelp or an *Error with all problems at once. A value is
+// checked even where another one overrides it: it is wrong all the same.
+func Load(args, environ []string) (*Config, error) {
+	l := &loader{merged: koanf.New(delimiter), origins: map[string]string{}, bad: map[string]bool{}}
+	flags, err := l.readFlags(args)
+	if err != nil {
+		return nil, err
+	}
+	variables, err := l.readEnv(environ)
+	if err != nil {
+		return nil, err
+	}
+	defaults := map[string]any{}
+	for _, o := range options {
+		defaults[o.key] = o.words(o.def)
+	}
+	l.merge(defaults, nil)
+	name, origin := fileName(flags, variables)
+	if origin != "" {
+		if words, f := l.readFile(name, origin); f != nil {
+			l.merge(words, f.origin)
+		}
+	}
+	l.merge(variables, envOrigin)
+	l.merge(flags, flagOrigin)
+	return l.finish(name)
+}
+
+// fileName returns the file to read and where its name came from.
+func fileName(flags, variables map[string]any) (name, origin string) {
+	if words, ok := flags[fileOption.key].([]string); ok {
+		return words[0], flagOrigin(fileOption)
+	}
+	if words, ok := variables[fileOption.key].([]string); ok {
+		return words[0], envOrigin(fileOption)
+	}
+	return "", ""
+}
+
+// merge puts the values of one layer over those before. The words of the
+// defaults are right (a test sees to it) and have no origin.
+func (l *loader) merge(words map[string]any, origin func(*option) string) {
+	values := map[string]any{}
+	for _, o := range options {
+		w, ok := words[o.key].([]string)
+		if !ok {
+			continue
+		}
+		value, wrong := o.kind.parse(w)
+		if wrong != "" {
+			l.problems = append(l.problems, badValue(o, w, origin(o), wrong))
+			l.bad[o.key] = true
+			continue
+		}
+		values[o.key] = value
+		if origin != nil {
+			l.origins[o.key] = origin(o)
+		}
+	}
+	if err := l.merged.Load(confmap.Provider(values, delimiter), nil); err != nil {
+		l.problem("%v", err)
+	}
+}
+
+func (l *loader) finish(file string) (*Config, error) {
+	config := &Config{File: file}
+	if err := l.merged.Unmarshal("", config); err != nil {
+		l.problem("%v", err)
+	}
+	l.checkTogether(config)
+	if len(l.problems) > 0 {
+		return nil, &Error{Problems: l.problems}
+	}
+	return config, nil
+}
+
+// envelopeBytes is what a message grows by at most when it is relayed: a frame
+// head of 10 bytes and the null refs.
+const envelopeBytes = 64
+
+// checkTogether reports options that are right each by itself only.
+func (l *loader) checkTogether(c *Config) {
+	cert, key := l.origins["tls.cert"], l.origins["tls.key"]
+	switch {
+	case l.bad["tls.cert"] || l.bad["tls.key"]:
+	case c.TLS.Cert != "" && c.TLS.Key == "":
+		l.problem("tls.cert is set (from %s) and tls.key is not; TLS takes both, for example --tls-key=/etc/mycelium/key.pem", cert)
+	case c.TLS.Cert == "" && c.TLS.Key != "":
+		l.problem("tls.key is set (from %s) and tls.cert is not; TLS takes both, for example --tls-cert=/etc/mycelium/cert.pem", key)
+	}
+	if l.bad["limits.outbound_bytes"] || l.bad["limits.max_message"] {
+		return
+	}
+	if least := c.Limits.MaxMessage + envelopeBytes; c.Limits.OutboundBytes < least {
+		l.problem("limits.outbound_bytes is %d and cannot hold a message of limits.max_message, which is %d; "+
+			"it takes at least %d here, or a smaller limits.max_message",
+			c.Limits.OutboundBytes, c.Limits.MaxMessage, least)
+	}
+}
+
+func (l *loader) problem(format string, args ...any) {
+	l.problems = append(l.problems, fmt.Sprintf(format, args...))
+}
+
+// flat returns what a provider reads, by whole keys.
+func flat(p koanf.Provider) (map[string]any, error) {
+	k := koanf.New(delimiter)
+	if err := k.Load(p, nil); err != nil {
+		return nil, err
+	}
+	return k.All(), nil
+}
+
+// withFileOption is the table as flags and variables have it.
+func withFileOption() []*option { return append([]*option{fileOption}, options...) }

@@ -1,0 +1,222 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// every has for each option a value other than its default, as a flag or a
+// variable has it, as a YAML value, and as Config must then have it.
+var every = []struct {
+	key, text, yaml string
+	get             func(*Config) any
+	want            any
+}{
+	{"listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Listen }, "127.0.0.1:9"},
+	{"path", "/live", "/live", func(c *Config) any { return c.Path }, "/live"},
+	{"topics", "room:*, lobby", `["room:*", lobby]`, func(c *Config) any { return c.Topics }, []string{"room:*", "lobby"}},
+	{"check_origin", "//Example.com,https://*.example.com:444", `["//Example.com", "https://*.example.com:444"]`,
+		func(c *Config) any { return c.CheckOrigin },
+		CheckOrigin{Mode: OriginList, Origins: []string{"//example.com", "https://*.example.com:444"}}},
+	{"idle_timeout", "90s", "1m30s", func(c *Config) any { return c.IdleTimeout }, 90 * time.Second},
+	{"loops", "3", "3", func(c *Config) any { return c.Loops }, 3},
+	{"log.level", "off", "off", func(c *Config) any { return c.Log.Level }, "off"},
+	{"log.format", "json", "json", func(c *Config) any { return c.Log.Format }, "json"},
+	{"limits.max_message", "64KiB", "65536", func(c *Config) any { return c.Limits.MaxMessage }, 65536},
+	{"limits.max_connections", "7", "7", func(c *Config) any { return c.Limits.MaxConnections }, 7},
+	{"limits.max_connections_per_address", "8", "8", func(c *Config) any { return c.Limits.MaxConnectionsPerAddress }, 8},
+	{"limits.handshakes_per_second", "9", "9", func(c *Config) any { return c.Limits.HandshakesPerSecond }, 9},
+	{"limits.max_channels", "10", "10", func(c *Config) any { return c.Limits.MaxChannels }, 10},
+	{"limits.joins_per_second", "11", "11", func(c *Config) any { return c.Limits.JoinsPerSecond }, 11},
+	{"limits.messages_per_second", "12", "12", func(c *Config) any { return c.Limits.MessagesPerSecond }, 12},
+	{"limits.outbound_bytes", "2MB", "2 MB", func(c *Config) any { return c.Limits.OutboundBytes }, 2_000_000},
+	{"limits.slow_receiver", "drop_oldest", "drop_oldest", func(c *Config) any { return c.Limits.SlowReceiver }, "drop_oldest"},
+	{"limits.header_bytes", "2048B", "2KiB", func(c *Config) any { return c.Limits.HeaderBytes }, 2048},
+	{"limits.handshake_timeout", "1500ms", "1.5s", func(c *Config) any { return c.Limits.HandshakeTimeout }, 1500 * time.Millisecond},
+	{"presence.window", "50ms", "50ms", func(c *Config) any { return c.Presence.Window }, 50 * time.Millisecond},
+	{"presence.diffs_off", "stage:*", `"stage:*"`, func(c *Config) any { return c.Presence.DiffsOff }, []string{"stage:*"}},
+	{"drain.batch", "5", "5", func(c *Config) any { return c.Drain.Batch }, 5},
+	{"drain.interval", "0", "0", func(c *Config) any { return c.Drain.Interval }, time.Duration(0)},
+	{"drain.timeout", "1h", "60m", func(c *Config) any { return c.Drain.Timeout }, time.Hour},
+	{"drain.close_frame", "false", "false", func(c *Config) any { return c.Drain.CloseFrame }, false},
+	{"tls.cert", "c.pem", "c.pem", func(c *Config) any { return c.TLS.Cert }, "c.pem"},
+	{"tls.key", "k.pem", "k.pem", func(c *Config) any { return c.TLS.Key }, "k.pem"},
+}
+
+// write makes a file for one test and returns its name.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func load(t *testing.T, args, environ []string) *Config {
+	t.Helper()
+	c, err := Load(args, environ)
+	if err != nil {
+		t.Fatalf("Load(%q, %q): %v", args, environ, err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	want := &Config{
+		Listen: ":4000", Path: "/socket", Topics: []string{"*"},
+		CheckOrigin: CheckOrigin{Mode: OriginConn}, IdleTimeout: time.Minute,
+		Log: Log{Level: "info", Format: "auto"},
+		Limits: Limits{
+			MaxMessage: 1 << 20, MaxChannels: 100, JoinsPerSecond: 200, MessagesPerSecond: 1000,
+			OutboundBytes: 4 << 20, SlowReceiver: "disconnect", HeaderBytes: 16 << 10,
+			HandshakeTimeout: 10 * time.Second,
+		},
+		Presence: Presence{DiffsOff: []string{}},
+		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
+	}
+	if got := load(t, nil, nil); !reflect.DeepEqual(got, want) {
+		t.Errorf("defaults\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+// TestEveryOption takes each option through a flag, a variable and both kinds
+// of files.
+func TestEveryOption(t *testing.T) {
+	if len(every) != len(options) {
+		t.Fatalf("%d options and %d values for them", len(options), len(every))
+	}
+	for i, o := range options {
+		v := every[i]
+		if v.key != o.key {
+			t.Fatalf("option %d is %s, its value is for %s", i, o.key, v.key)
+		}
+		// One file of a certificate alone is an error.
+		pair := []string{"--tls-cert=c.pem", "--tls-key=k.pem"}
+		if o.section() != "tls" {
+			pair = nil
+		}
+		yamlText, tomlText := o.key+": "+v.yaml+"\n", o.key+" = "+tomlValue(v.yaml)+"\n"
+		ways := map[string]*Config{
+			"flag with =":   load(t, append(pair, "--"+o.flag()+"="+v.text), nil),
+			"variable":      load(t, pair, []string{o.env() + "=" + v.text}),
+			"flat YAML":     load(t, append(pair, "--config="+write(t, "c.yml", yamlText)), nil),
+			"TOML":          load(t, append(pair, "--config="+write(t, "c.toml", tomlText)), nil),
+			"file by a var": load(t, pair, []string{"MYCELIUM_CONFIG=" + write(t, "c.YAML", yamlText)}),
+		}
+		if o.kind.word != boolean.word {
+			ways["flag and word"] = load(t, append(pair, "--"+o.flag(), v.text), nil)
+		}
+		if section, name, ok := strings.Cut(o.key, "."); ok {
+			nested := section + ":\n  " + name + ": " + v.yaml + "\n"
+			ways["nested YAML"] = load(t, append(pair, "--config="+write(t, "c.yaml", nested)), nil)
+			table := "[" + section + "]\n" + name + " = " + tomlValue(v.yaml) + "\n"
+			ways["TOML table"] = load(t, append(pair, "--config="+write(t, "c.toml", table)), nil)
+		}
+		for way, c := range ways {
+			if got := v.get(c); !reflect.DeepEqual(got, v.want) {
+				t.Errorf("%s by %s: %#v, want %#v", o.key, way, got, v.want)
+			}
+		}
+	}
+}
+
+// tomlValue writes a YAML value of every as TOML.
+func tomlValue(yaml string) string {
+	switch {
+	case strings.HasPrefix(yaml, "[\"room"):
+		return `["room:*", "lobby"]`
+	case strings.HasPrefix(yaml, "["), strings.HasPrefix(yaml, `"`), yaml == "false":
+		return yaml
+	case strings.Trim(yaml, "0123456789") == "":
+		return yaml
+	}
+	return `"` + yaml + `"`
+}
+
+func TestPrecedence(t *testing.T) {
+	file := "--config=" + write(t, "c.yaml", "loops: 1\n")
+	env := []string{"MYCELIUM_LOOPS=2"}
+	for _, c := range []struct {
+		args, environ []string
+		want          int
+	}{
+		{nil, nil, 0},
+		{[]string{file}, nil, 1},
+		{[]string{file}, env, 2},
+		{[]string{file, "--loops=3"}, env, 3},
+		{[]string{"--loops=3", "--loops=4"}, env, 4},
+		{[]string{file}, []string{"MYCELIUM_LOOPS="}, 1}, // empty is not set
+	} {
+		if got := load(t, c.args, c.environ).Loops; got != c.want {
+			t.Errorf("%q %q: %d, want %d", c.args, c.environ, got, c.want)
+		}
+	}
+	both := write(t, "flag.yaml", "loops: 5\n")
+	got := load(t, []string{"--config", both}, []string{"MYCELIUM_CONFIG=/nonexistent.yaml"})
+	if got.Loops != 5 || got.File != both {
+		t.Errorf("the file of the flag is to win: %+v", got)
+	}
+}
+
+func TestLists(t *testing.T) {
+	got := load(t, []string{"--topics=a:*,b", "--topics", "c"}, []string{"MYCELIUM_TOPICS=x"}).Topics
+	if want := []string{"a:*", "b", "c"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("repeated flag: %q, want %q", got, want)
+	}
+	file := write(t, "c.yaml", "presence: {diffs_off: [\"a,b\"]}\n")
+	got = load(t, []string{"--config=" + file}, nil).Presence.DiffsOff
+	if want := []string{"a,b"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("a comma in an element of a file: %q, want %q", got, want)
+	}
+	got = load(t, []string{"--config=" + file, "--presence-diffs-off="}, nil).Presence.DiffsOff
+	if len(got) != 0 {
+		t.Errorf("an empty flag is to empty the list, got %q", got)
+	}
+}
+
+func TestEmptyFilesAndSections(t *testing.T) {
+	want := load(t, nil, nil)
+	for name, text := range map[string]string{
+		"empty.yaml": "", "empty.toml": "", "comment.yaml": "# nothing\n",
+		"null.yaml": "listen:\nlimits:\n  # max_channels: 3\nlog: {}\n", "section.toml": "[limits]\n",
+	} {
+		got := load(t, []string{"--config=" + write(t, name, text)}, nil)
+		got.File = ""
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want the defaults", name, got)
+		}
+	}
+}
+
+// TestForeignVariables: Kubernetes gives each pod the addresses of services.
+func TestForeignVariables(t *testing.T) {
+	load(t, nil, []string{
+		"MYCELIUM_SERVICE_HOST=10.0.0.1", "MYCELIUM_SERVICE_PORT=4000", "MYCELIUM_SERVICE_PORT_HTTP=4000",
+		"MYCELIUM_PORT=tcp://10.0.0.1:4000", "MYCELIUM_PORT_4000_TCP=tcp://10.0.0.1:4000",
+		"MYCELIUM_PORT_4000_TCP_PROTO=tcp", "MYCELIUM_PORT_4000_TCP_PORT=4000", "MYCELIUM_PORT_4000_TCP_ADDR=10.0.0.1",
+		"MYCELIUM_CANARY_SERVICE_HOST=10.0.0.2", "MYCELIUM_CANARY_PORT=udp://10.0.0.2:1",
+		"PATH=/bin", "mycelium_listen=x", "=x", "MYCELIUM", "",
+	})
+}
+
+func TestHelpIsAsked(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"-help"}, {"--lisen", "--loops=x", "--help"}, {"x", "-h"}} {
+		if c, err := Load(args, nil); err != ErrHelp || c != nil {
+			t.Errorf("Load(%q) = %v, %v; want ErrHelp", args, c, err)
+		}
+	}
+	if c := load(t, []string{"--path", "/help"}, nil); c.Path != "/help" {
+		t.Errorf("a value is no request for help: %+v", c)
+	}
+}
+
+func TestTLSEnabled(t *testing.T) {
+	if load(t, nil, nil).TLS.Enabled() || !load(t, []string{"--tls-cert=c", "--tls-key=k"}, nil).TLS.Enabled() {
+		t.Error("TLS is to be enabled by its files alone")
+	}
+}

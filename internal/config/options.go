@@ -1,0 +1,244 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// option is one row of the table: everything that is known about a setting.
+type option struct {
+	// key is the option's name and its place in a file, sections before a dot.
+	key string
+	// kind reads and checks values and says in words which are right.
+	kind kind
+	// def and example are written as a user would write them.
+	def, example string
+	// unit is what a number counts; sizes and durations are written with theirs.
+	unit string
+	help string
+	// also are words that people try for it, for the suggestions of errors.
+	also []string
+	// secret values are never printed.
+	secret bool
+}
+
+// fileOption cannot be in the table: a file does not name another.
+var fileOption = &option{
+	key: "config", kind: text("FILE", "the path of a .yaml, .yml or .toml file", nil),
+	example: "mycelium.yaml",
+	help:    "File with options, YAML or TOML by its extension.",
+	also:    []string{"file", "conf", "config-file"},
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+	gib = 1 << 30
+)
+
+// options is the table, in the order of the help text. A new option is a row
+// here and a field of Config.
+var options = []*option{
+	{
+		key: "listen", kind: text("ADDRESS", "[HOST]:PORT", checkAddress),
+		def: ":4000", example: "127.0.0.1:4000",
+		help: "Address of the one port: sockets, pages and everything else over HTTP.",
+		also: []string{"port", "address", "addr", "bind", "host", "http"},
+	},
+	{
+		key: "path", kind: text("PATH", "a path that begins with / and does not end with it", checkPath),
+		def: "/socket", example: "/socket",
+		help: "Where the socket is mounted. Clients are given the address with it: new Socket(\"ws://host:4000/socket\").",
+		also: []string{"mount", "socket"},
+	},
+	{
+		key: "topics", kind: list("PATTERNS", "one or more topic patterns, exact or with one * at the end", 1, checkPattern),
+		def: "*", example: "room:*,lobby",
+		help: "Topics that the relay serves. A topic that begins with \"phoenix\" is never served.",
+		also: []string{"topic", "patterns", "channels"},
+	},
+	{
+		key: "check_origin", kind: originKind,
+		def: string(OriginConn), example: "//example.com,https://*.example.com",
+		help: "Which pages may connect. conn: those of the host that is connected to. off: all. " +
+			"Else a list of origins; //host allows every scheme and port of the host. " +
+			"Clients that send no Origin, such as apps and servers, are not concerned.",
+		also: []string{"origin", "origins", "cors", "allowed-origins"},
+	},
+	{
+		key: "idle_timeout", kind: duration(time.Second, day),
+		def: "60s", example: "60s",
+		help: "How long a client may be silent before it is disconnected. Clients send a heartbeat every 30 seconds.",
+		also: []string{"timeout", "idle", "heartbeat"},
+	},
+	{
+		key: "loops", kind: number(0, 1024),
+		def: "0", example: "4", unit: "event loops",
+		help: "Number of event loops. 0: one a core.",
+		also: []string{"threads", "workers", "cores"},
+	},
+
+	{
+		key: "log.level", kind: oneOf("debug", "info", "warn", "error", "off"),
+		def: "info", example: "debug",
+		help: "The least important lines that are logged.",
+		also: []string{"level", "verbose", "verbosity", "loglevel"},
+	},
+	{
+		key: "log.format", kind: oneOf("auto", "text", "json"),
+		def: "auto", example: "json",
+		help: "Form of the lines. auto: text on a terminal, JSON elsewhere.",
+		also: []string{"format"},
+	},
+
+	{
+		key: "limits.max_message", kind: size(kib, gib),
+		def: "1MiB", example: "256KiB",
+		help: "Largest message that a client may send; a larger one closes its socket with 1009.",
+		also: []string{"max-frame-size", "message-size", "message-bytes", "max-message-bytes"},
+	},
+	{
+		key: "limits.max_connections", kind: number(0, 1<<31-1),
+		def: "0", example: "100000", unit: "connections",
+		help: "Most connections at a time; one more is closed at once. 0: unlimited.",
+		also: []string{"connections", "max-clients"},
+	},
+	{
+		key: "limits.max_connections_per_address", kind: number(0, 1<<31-1),
+		def: "0", example: "1000", unit: "connections",
+		help: "Most connections of one IP address. 0: unlimited. " +
+			"Leave it at 0 behind a reverse proxy, whose address all clients share.",
+		also: []string{"max-connections-per-ip"},
+	},
+	{
+		key: "limits.handshakes_per_second", kind: number(0, 10_000_000),
+		def: "0", example: "5000", unit: "handshakes a second",
+		help: "Rate at which sockets are admitted; above it a handshake is answered with 503. 0: unlimited.",
+		also: []string{"connections-per-second", "connect-rate"},
+	},
+	{
+		key: "limits.max_channels", kind: number(1, 1_000_000),
+		def: "100", example: "100", unit: "channels",
+		help: "Most channels that one socket may have joined.",
+		also: []string{"channels-per-socket", "max-channels-per-transport", "max-channels-per-socket"},
+	},
+	{
+		key: "limits.joins_per_second", kind: number(0, 10_000_000),
+		def: "200", example: "200", unit: "joins a second",
+		help: "Rate of joins of one socket, with a burst of one second's worth. " +
+			"A client joins all its channels again when it reconnects. 0: unlimited.",
+		also: []string{"joins", "join-rate"},
+	},
+	{
+		key: "limits.messages_per_second", kind: number(0, 10_000_000),
+		def: "1000", example: "100", unit: "messages a second",
+		help: "Rate of messages of one socket, with a burst of one second's worth. 0: unlimited.",
+		also: []string{"messages", "message-rate", "rate-limit"},
+	},
+	{
+		key: "limits.outbound_bytes", kind: size(64*kib, gib),
+		def: "4MiB", example: "8MiB",
+		help: "Most that may wait to be written to one connection. The largest message must fit.",
+		also: []string{"outbound", "send-buffer", "queue-size"},
+	},
+	{
+		key: "limits.slow_receiver", kind: oneOf("disconnect", "drop_oldest", "drop_newest"),
+		def: "disconnect", example: "drop_oldest",
+		help: "What happens to a connection that takes its messages too slowly: it ends, or what waits longest or came last is dropped.",
+		also: []string{"slow", "overflow", "slow-consumer"},
+	},
+	{
+		key: "limits.header_bytes", kind: size(kib, mib),
+		def: "16KiB", example: "32KiB",
+		help: "Largest head of an HTTP request, cookies and tokens included.",
+		also: []string{"max-header-bytes", "header-size"},
+	},
+	{
+		key: "limits.handshake_timeout", kind: duration(100*time.Millisecond, day),
+		def: "10s", example: "10s",
+		help: "How long a connection has to send its first request.",
+		also: []string{"handshake", "read-header-timeout"},
+	},
+
+	{
+		key: "presence.window", kind: duration(0, time.Minute),
+		def: "0s", example: "50ms",
+		help: "How long changes of presence are gathered into one diff. 0s: each is sent at once, as Phoenix does.",
+		also: []string{"window", "presence-diff-window"},
+	},
+	{
+		key: "presence.diffs_off", kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
+		def: "", example: "stage:*",
+		help: "Topics whose clients are not told who comes and goes: they get the list when they join, and no diffs.",
+		also: []string{"diffs", "presence-diffs", "no-diffs"},
+	},
+
+	{
+		key: "drain.batch", kind: number(1, 1<<31-1),
+		def: "10000", example: "1000", unit: "sockets",
+		help: "When the server stops: how many sockets are closed at a time, so that the next one is not stormed.",
+		also: []string{"batch", "drain-batch-size", "batch-size"},
+	},
+	{
+		key: "drain.interval", kind: duration(0, time.Hour),
+		def: "2s", example: "500ms",
+		help: "When the server stops: the pause between two batches.",
+		also: []string{"interval", "drain-batch-interval"},
+	},
+	{
+		key: "drain.timeout", kind: duration(0, day),
+		def: "30s", example: "30s",
+		help: "When the server stops: after this time it ends, whatever is still open.",
+		also: []string{"shutdown-timeout", "shutdown", "grace-period"},
+	},
+	{
+		key: "drain.close_frame", kind: boolean,
+		def: "true", example: "false",
+		help: "When the server stops: send a Close frame (1012). With false the TCP connection just ends; " +
+			"Swift clients reconnect only then.",
+		also: []string{"close-frame"},
+	},
+
+	{
+		key: "tls.cert", kind: text("FILE", "the path of a PEM file", checkFileName),
+		def: "", example: "/etc/mycelium/cert.pem",
+		help: "Certificate chain, for TLS on the same port. Needs tls.key too.",
+		also: []string{"cert", "certificate", "certfile", "tls-certificate"},
+	},
+	{
+		key: "tls.key", kind: text("FILE", "the path of a PEM file", checkFileName),
+		def: "", example: "/etc/mycelium/key.pem", secret: true,
+		help: "Private key of the certificate.",
+		also: []string{"key", "keyfile", "private-key"},
+	},
+}
+
+const day = 24 * time.Hour
+
+// envPrefix begins the name of each variable that belongs to the server.
+const envPrefix = "MYCELIUM_"
+
+// flag returns the option's flag without its dashes: limits-max-channels.
+func (o *option) flag() string {
+	return strings.NewReplacer(".", "-", "_", "-").Replace(o.key)
+}
+
+// env returns the option's variable: MYCELIUM_LIMITS_MAX_CHANNELS.
+func (o *option) env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(o.key, ".", "_"))
+}
+
+// words is text as the kind reads it: cut at commas where a list is wanted.
+func (o *option) words(text string) []string {
+	if !o.kind.list {
+		return []string{text}
+	}
+	if strings.TrimSpace(text) == "" {
+		return []string{}
+	}
+	words := strings.Split(text, ",")
+	for i := range words {
+		words[i] = strings.TrimSpace(words[i])
+	}
+	return words
+}

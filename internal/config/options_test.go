@@ -1,0 +1,123 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// TestTable: every row is whole, its default and example are right, and no
+// two options share a name.
+func TestTable(t *testing.T) {
+	seen := map[string]string{}
+	claim := func(name, key string) {
+		if other, ok := seen[name]; ok {
+			t.Errorf("%s is %s and %s", name, other, key)
+		}
+		seen[name] = key
+	}
+	for _, o := range options {
+		claim("--"+o.flag(), o.key)
+		claim(o.env(), o.key)
+		for _, word := range o.also {
+			claim("the word "+word, o.key)
+		}
+		if !regexp.MustCompile(`^([a-z]+\.)?[a-z_]+$`).MatchString(o.key) {
+			t.Errorf("%s is no key", o.key)
+		}
+		if !strings.HasSuffix(o.help, ".") || o.kind.takes == "" || o.kind.word == "" || o.example == "" {
+			t.Errorf("%s: an incomplete row: %+v", o.key, o)
+		}
+		for _, text := range []string{o.def, o.example} {
+			if _, wrong := o.kind.parse(o.words(text)); wrong != "" {
+				t.Errorf("%s: %q %s", o.key, text, wrong)
+			}
+		}
+		if serviceLink.MatchString(o.env()) {
+			t.Errorf("%s is taken for a variable of Kubernetes", o.env())
+		}
+	}
+}
+
+// TestTableAndConfigAgree: each row has a field and each field a row.
+func TestTableAndConfigAgree(t *testing.T) {
+	fields := map[string]bool{}
+	var walk func(typ reflect.Type, prefix string)
+	walk = func(typ reflect.Type, prefix string) {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			key := prefix + f.Tag.Get("koanf")
+			switch {
+			case key == "-":
+			case f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[CheckOrigin]():
+				walk(f.Type, key+delimiter)
+			default:
+				fields[key] = true
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config](), "")
+	for _, o := range options {
+		if !fields[o.key] {
+			t.Errorf("%s has no field in Config", o.key)
+		}
+		delete(fields, o.key)
+	}
+	for key := range fields {
+		t.Errorf("%s has no row in the table", key)
+	}
+}
+
+var rewrite = flag.Bool("rewrite", false, "write testdata anew")
+
+// TestTexts compares the help text and the reference with testdata, where
+// they can be read; go test -rewrite writes them.
+func TestTexts(t *testing.T) {
+	for name, text := range map[string]string{"testdata/help.txt": Help(), "testdata/options.md": Markdown()} {
+		if *rewrite {
+			if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text != string(want) {
+			t.Errorf("%s is not what the table says; go test ./internal/config -rewrite", name)
+		}
+		for _, o := range withFileOption() {
+			if !strings.Contains(text, "--"+o.flag()) {
+				t.Errorf("%s does not name --%s", name, o.flag())
+			}
+		}
+	}
+	for line := range strings.Lines(Help()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > helpColumns {
+			t.Errorf("%d columns in the help text: %s", n, line)
+		}
+	}
+	for line := range strings.Lines(Markdown()) {
+		if strings.HasPrefix(line, "|") && strings.Count(line, "|") != 6 {
+			t.Errorf("a row of the reference is broken: %s", line)
+		}
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"listen", "listen", 0}, {"lisen", "listen", 1},
+		{"lsiten", "listen", 1}, {"listened", "listen", 2}, {"kitten", "sitting", 3},
+	} {
+		if got := editDistance(c.a, c.b); got != c.want {
+			t.Errorf("editDistance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package deps
+import (
+ _ "github.com/gobwas/httphead"
+ _ "github.com/gobwas/ws"
+ _ "github.com/gobwas/pool"
+ _ "github.com/mailru/easygo/netpoll"
+ _ "github.com/rs/zerolog"
+ _ "github.com/knadh/koanf/v2"
+ _ "github.com/knadh/koanf/providers/file"
+ _ "github.com/knadh/koanf/providers/env/v2"
+ _ "github.com/knadh/koanf/providers/confmap"
+ _ "github.com/knadh/koanf/providers/posflag"
+ _ "github.com/knadh/koanf/providers/structs"
+ _ "github.com/knadh/koanf/parsers/yaml"
+ _ "github.com/knadh/koanf/parsers/toml/v2"
+ _ "github.com/spf13/pflag"
+ _ "go.uber.org/goleak"
+ _ "pgregory.net/rapid"
+ _ "golang.org/x/sys/unix"
+ _ "github.com/mattn/go-isatty"
+)

@@ -1,0 +1,83 @@
+package logging
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// hidden stands where something was left out.
+const hidden = "…"
+
+// secretName matches the end of names whose values are secret.
+const secretName = `(?i:token|authorization|password|secret|secret_key_base|api[_-]?key|cookie)`
+
+// secrets match what must not be in a text, with what is put in its place.
+// Where the end of a secret is not certain, they go on to the end of the line.
+var secrets = []struct {
+	pattern *regexp.Regexp
+	instead string
+}{
+	// A query, up to the next space. Errors of net/url and net/http repeat
+	// the URL, and phoenix.js sends the connect params in it
+	// (assets/js/phoenix/socket.js, endPointURL).
+	{regexp.MustCompile(`(?:\?|%3[fF])\S+`), "?" + hidden},
+	// User and password of a URL.
+	{regexp.MustCompile(`://[^\s/@]+@`), "://" + hidden + "@"},
+	// The subprotocol in which phoenix.js sends its auth token.
+	{regexp.MustCompile(`(base64url\.bearer\.phx\.)\S+`), "${1}" + hidden},
+	{regexp.MustCompile(`((?i:\bbearer)(?:\s|%20|\+|:)+)\S+`), "${1}" + hidden},
+	// Tokens that are known by their form: JWT and Phoenix.Token.
+	{regexp.MustCompile(`\b(?:eyJ|SFMyNTY|SFMzODQ|SFM1MTI)[\w-]*\.[\w-]+\.[\w-]*`), hidden},
+	// Headers: they may have several words.
+	{regexp.MustCompile(`((?i:authorization|cookie)\s*[=:]\s*)[^\n]+`), "${1}" + hidden},
+	// Values in quotes or brackets, as JSON, %q and Go's maps have them.
+	{regexp.MustCompile(`(` + secretName + `\\*["']?\s*[=:]\s*\\*["'\[{])[^\n]+`), "${1}" + hidden},
+	{regexp.MustCompile(`(` + secretName + `\s*[=:]\s*)\S+`), "${1}" + hidden},
+}
+
+// Scrub returns text without the queries of URLs and without what is a token
+// or password by its name or form. It rather hides too much.
+func Scrub(text string) string {
+	for _, s := range secrets {
+		text = s.pattern.ReplaceAllString(text, s.instead)
+	}
+	return text
+}
+
+// maxPath is how many bytes of a path are logged: a client chooses them.
+const maxPath = 200
+
+// Path returns the path of a URL or request target for a line: without scheme,
+// host, user, query and fragment, also where their marks are escaped, and at
+// most maxPath bytes of it. It never fails; what is no URL is cut the same way.
+func Path(u string) string {
+	u = beforeMark(u)
+	if _, rest, ok := strings.Cut(u, "://"); ok {
+		slash := strings.IndexByte(rest, '/')
+		if slash < 0 {
+			return "/"
+		}
+		u = rest[slash:]
+	}
+	// Marks may be escaped, and more than once.
+	for strings.Contains(u, "%") {
+		plain, err := url.PathUnescape(u)
+		if err != nil {
+			break
+		}
+		u = plain
+	}
+	u = beforeMark(u)
+	if len(u) > maxPath {
+		u = strings.ToValidUTF8(u[:maxPath], "") + hidden
+	}
+	return Scrub(u)
+}
+
+func beforeMark(u string) string {
+	if i := strings.IndexAny(u, "?#;&"); i >= 0 {
+		return u[:i]
+	}
+	return u
+}

@@ -1,0 +1,295 @@
+package netloop
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Handler is told what happens to a connection, always on the connection's loop. Its methods must not block.
+type Handler interface {
+	// HandleOpen is called first and once.
+	HandleOpen(c *Conn)
+	// HandleData is given bytes as they arrive. data is valid during the call and may be modified.
+	HandleData(c *Conn, data []byte)
+	// HandleTimeout is called when no byte came for the time of SetDeadline. The deadline is off then, until
+	// SetDeadline is called again.
+	HandleTimeout(c *Conn)
+	// HandleClose is called last and once, never from inside another callback or a method of c, unless the connection
+	// was detached. Nothing may be done with c afterwards but Send, which drops the frame.
+	HandleClose(c *Conn, reason error)
+}
+
+// carrier is what takes a connection's bytes: the loop's epoll for descriptors, a stream of its own for a net.Conn.
+// All methods are called on the loop.
+type carrier interface {
+	// flush writes what waits in c.out as far as the peer takes it, and ends the stream when c.closing() and nothing waits.
+	flush(c *Conn)
+	// interest adapts to c.flags: whether to read, and on epoll whether to wait for room to write.
+	interest(c *Conn)
+	// close frees the descriptor or the goroutines.
+	close(c *Conn)
+	// detach gives the connection away. On an error the connection is as before, unless it says otherwise in c.state.
+	detach(c *Conn) (net.Conn, error)
+	// addrs returns the local and the remote address; the zero values where there are none.
+	addrs(c *Conn) (local, remote netip.AddrPort)
+	// tlsState returns the state of a TLS connection and nil for others.
+	tlsState() *tls.ConnectionState
+}
+
+type connState uint8
+
+const (
+	stateOpening connState = iota
+	stateOpen
+	stateClosing  // CloseAfterFlush: what waits is written, what comes is thrown away
+	stateClosed   // waits for HandleClose, or had it
+	stateDetached // belongs to somebody else
+)
+
+type connFlags uint8
+
+const (
+	flagDirty   connFlags = 1 << iota // stands in the loop's ring of connections to write
+	flagBlocked                       // the socket or the writing goroutine takes no more now
+	flagPaused                        // by PauseRead
+	flagParked                        // by overload
+	flagEnded                         // the peer's end of stream came while frames were still being written
+	flagFinSent                       // our end of stream was sent
+)
+
+// Conn is a connection. It belongs to its loop: only Loop may be called from any goroutine. It is kept small, at most
+// 128 bytes on Linux, because idle connections are what a server has most of.
+type Conn struct {
+	// Static after construction.
+	loop    *Loop
+	carrier carrier
+	fd      int32 // -1 for a stream
+	index   int32 // in loop.conns
+
+	// Owned by the loop.
+	handler Handler
+	reason  error // why it is closing or closed
+	out     outbox
+	timer   timer
+	state   connState
+	flags   connFlags
+	armed   uint8 // what epoll was last told: bits armedIn, armedOut
+}
+
+// Loop returns the loop that owns the connection. Any goroutine.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// Handler returns the handler that is told next.
+func (c *Conn) Handler() Handler { return c.handler }
+
+// SetHandler makes h the handler from the next callback on; it gets no HandleOpen.
+func (c *Conn) SetHandler(h Handler) { c.handler = h }
+
+// IsOpen reports whether frames are still taken: false from Close, CloseAfterFlush or Detach on.
+func (c *Conn) IsOpen() bool { return c.state == stateOpen }
+
+// QueuedBytes returns how many bytes wait to be written.
+func (c *Conn) QueuedBytes() int { return int(c.out.size) }
+
+// RemoteAddr returns the peer's address; the zero value when there is none or the connection is gone already. It costs
+// a system call on Linux.
+func (c *Conn) RemoteAddr() netip.AddrPort {
+	if c.state >= stateClosed {
+		return netip.AddrPort{}
+	}
+	_, remote := c.carrier.addrs(c)
+	return remote
+}
+
+// LocalAddr returns our own address, as RemoteAddr does the peer's.
+func (c *Conn) LocalAddr() netip.AddrPort {
+	if c.state >= stateClosed {
+		return netip.AddrPort{}
+	}
+	local, _ := c.carrier.addrs(c)
+	return local
+}
+
+// TLS returns the state of an adopted TLS connection, nil for others.
+func (c *Conn) TLS() *tls.ConnectionState { return c.carrier.tlsState() }
+
+// Send queues a frame and takes over one reference to it, also when the frame is dropped. It is written at the end of
+// the turn, in one write with everything else that waits for this connection. When more than Options.OutboundLimit
+// bytes would wait, a write is tried at once, so that only what the peer does not take counts, and then
+// Options.Overflow decides. Frames for a connection that is no longer open are dropped.
+func (c *Conn) Send(f *Frame) {
+	l := c.loop
+	if c.state != stateOpen {
+		f.Release()
+		l.stats.droppedClosed.Add(1)
+		return
+	}
+	l.sends++
+	if size := len(f.data); int(c.out.size)+size > l.group.options.OutboundLimit && !c.makeRoom(size) {
+		f.Release()
+		return
+	}
+	c.out.push(l, f)
+	l.markDirty(c)
+}
+
+// makeRoom applies the overflow policy for a frame of size bytes and reports whether the frame can be queued.
+func (c *Conn) makeRoom(size int) bool {
+	l := c.loop
+	if c.flags&flagBlocked == 0 {
+		c.carrier.flush(c)
+		if c.state != stateOpen {
+			l.stats.droppedClosed.Add(1)
+			return false
+		}
+	}
+	limit := l.group.options.OutboundLimit
+	fits := func() bool { return c.out.size == 0 || int(c.out.size)+size <= limit }
+	if fits() {
+		return true
+	}
+	switch l.group.options.Overflow {
+	case DropNewest:
+		l.stats.droppedNewest.Add(1)
+		return false
+	case DropOldest:
+		for !fits() && c.out.dropOldest(l) {
+			l.stats.droppedOldest.Add(1)
+		}
+		if fits() {
+			return true
+		}
+		// What is left is partly written and cannot be taken back.
+		l.stats.droppedNewest.Add(1)
+		return false
+	default:
+		c.Close(ErrSlowReceiver)
+		return false
+	}
+}
+
+// Close ends the connection at once: what waits is dropped, the descriptor is closed in this turn and HandleClose
+// called after the current callback has returned.
+func (c *Conn) Close(reason error) {
+	if c.state >= stateClosed {
+		return
+	}
+	if c.state != stateClosing {
+		c.reason = reason // CloseAfterFlush gave its own
+	}
+	c.state = stateClosed
+	c.loop.wheel.remove(c)
+	c.loop.stats.droppedClosed.Add(int64(c.out.clear(c.loop)))
+	c.loop.dead.push(c)
+	c.loop.rouse()
+}
+
+// CloseAfterFlush writes what waits, then ends our side of the stream (FIN), waits for the peer to end its own, so
+// that no reset overtakes the last bytes, and closes; within bounds all of it (0 is 5 s). What the peer still sends is
+// thrown away. HandleClose comes when it is over, with reason.
+func (c *Conn) CloseAfterFlush(reason error, within time.Duration) {
+	if c.state != stateOpen {
+		return
+	}
+	if within <= 0 {
+		within = lingerDefault
+	}
+	c.state = stateClosing
+	c.reason = reason
+	c.loop.wheel.set(c, within)
+	c.flags &^= flagPaused
+	c.carrier.interest(c)
+	c.loop.markDirty(c)
+}
+
+// SetDeadline calls HandleTimeout when no byte arrives for d. Bytes that arrive start the time anew; 0 ends it.
+func (c *Conn) SetDeadline(d time.Duration) {
+	if c.state == stateOpen {
+		c.loop.wheel.set(c, d)
+	}
+}
+
+// PauseRead stops HandleData until ResumeRead, and lets TCP slow the peer down. A peer that ends its stream meanwhile
+// is noticed on ResumeRead, because what it sent before comes first; one that resets it is noticed at once on epoll.
+func (c *Conn) PauseRead() {
+	if c.state == stateOpen && c.flags&flagPaused == 0 {
+		c.flags |= flagPaused
+		c.carrier.interest(c)
+	}
+}
+
+// ResumeRead undoes PauseRead. HandleData is not called from inside it.
+func (c *Conn) ResumeRead() {
+	if c.state == stateOpen && c.flags&flagPaused != 0 {
+		c.flags &^= flagPaused
+		c.carrier.interest(c)
+	}
+}
+
+// Detach takes the connection from its loop and returns it as an ordinary net.Conn (a *net.TCPConn for TCP), for
+// net/http. There will be no further callback, HandleClose included. Bytes that HandleData was given before are the
+// caller's to hand on. It must be called from HandleOpen or HandleData, and not while frames wait that the socket does
+// not take. On ErrFramesWaiting, ErrReading and ErrNotOpen the connection stays; any other error has closed it.
+func (c *Conn) Detach() (net.Conn, error) {
+	if c.state != stateOpen {
+		return nil, ErrNotOpen
+	}
+	if c.out.size > 0 && c.flags&flagBlocked == 0 {
+		c.carrier.flush(c)
+	}
+	if c.state != stateOpen {
+		return nil, ErrNotOpen
+	}
+	if c.out.size > 0 {
+		return nil, ErrFramesWaiting
+	}
+	nc, err := c.carrier.detach(c)
+	if err != nil {
+		return nil, err
+	}
+	c.state = stateDetached
+	c.loop.forget(c)
+	c.loop.stats.detached.Add(1)
+	return nc, nil
+}
+
+// received hands on what was read.
+func (c *Conn) received(data []byte) {
+	c.loop.stats.bytesIn.Add(int64(len(data)))
+	c.loop.stats.reads.Add(1)
+	if c.state != stateOpen {
+		return
+	}
+	c.timer.touched = c.loop.tick
+	c.handler.HandleData(c, data)
+}
+
+// ended handles the peer's end of stream.
+func (c *Conn) ended() {
+	if c.out.size > 0 && c.flags&flagBlocked == 0 {
+		// The peer may have closed one side only and wait for the answer to what it sent last.
+		c.carrier.flush(c)
+	}
+	if c.state == stateClosing && c.flags&flagFinSent == 0 {
+		c.flags |= flagEnded
+		c.carrier.interest(c)
+		return
+	}
+	c.Close(ErrPeerClosed)
+}
+
+// expired handles a deadline that has passed.
+func (c *Conn) expired() {
+	if c.state == stateClosing {
+		c.Close(c.reason)
+		return
+	}
+	c.handler.HandleTimeout(c)
+}
+
+// reads reports whether bytes are wanted from the peer.
+func (c *Conn) reads() bool {
+	return c.state <= stateClosing && c.flags&(flagPaused|flagParked|flagEnded) == 0
+}

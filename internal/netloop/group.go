@@ -1,0 +1,260 @@
+package netloop
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// Group is a set of loops that share listeners and limits.
+type Group struct {
+	// Static after construction.
+	options Options
+	loops   []*Loop
+
+	next     atomic.Uint32  // the loop that gets the next connection
+	over     atomic.Int32   // loops whose inbox is above the high-water mark
+	routines sync.WaitGroup // goroutines of streams and portable listeners
+
+	// Guarded by mu.
+	mu        sync.Mutex
+	closed    bool
+	listeners map[*Listener]struct{}
+	pending   map[net.Conn]struct{} // streams that no loop owns yet
+	calm      chan struct{}         // closed when the overload is over; nil: none
+}
+
+// New starts a group of loops.
+func New(o Options) (*Group, error) {
+	g := &Group{
+		options:   o.withDefaults(),
+		listeners: map[*Listener]struct{}{},
+		pending:   map[net.Conn]struct{}{},
+	}
+	for i := range g.options.Loops {
+		l := newLoop(g, i)
+		p, err := newPoller(l, g.options.Portable)
+		if err != nil {
+			g.Close()
+			return nil, err
+		}
+		l.poller = p
+		g.loops = append(g.loops, l)
+	}
+	return g, nil
+}
+
+// newPoller starts the goroutine of l.
+func newPoller(l *Loop, portable bool) (poller, error) {
+	if portable {
+		return newParker(l), nil
+	}
+	return newEpoll(l)
+}
+
+// Loops returns the loops; the slice is the group's. Any goroutine.
+func (g *Group) Loops() []*Loop { return g.loops }
+
+// Listen opens a TCP listener, with SO_REUSEADDR and the system's longest backlog, and serves it as Serve does.
+func (g *Group) Listen(addr string, accept func() Handler) (*Listener, error) {
+	nl, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return g.Serve(nl, accept)
+}
+
+// Serve accepts connections from nl and deals them out to the loops in turn. accept makes a connection's handler; it is
+// called on the connection's loop, so by several loops at once. A TCP or Unix listener's descriptor is used directly on
+// Linux. A TLS listener's connections have shaken hands before HandleOpen. nl belongs to the Listener from now on, and
+// is closed when an error is returned. Any goroutine.
+func (g *Group) Serve(nl net.Listener, accept func() Handler) (*Listener, error) {
+	ln := &Listener{group: g, addr: nl.Addr(), accept: accept}
+	g.mu.Lock()
+	closed := g.closed
+	if !closed {
+		g.listeners[ln] = struct{}{}
+		ln.start.Add(1)
+	}
+	g.mu.Unlock()
+	if closed {
+		nl.Close()
+		return nil, ErrClosed
+	}
+	err := ln.open(nl)
+	ln.start.Done()
+	if err != nil {
+		g.forgetListener(ln)
+		nl.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+// Adopt takes over a connection: one that net/http hijacked, or a TLS one. leftover is what was read from it already;
+// it is handed to HandleData right after HandleOpen and belongs to the group from now on. A *net.TCPConn becomes a raw
+// descriptor on Linux. A TLS connection shakes hands first, where that was not done. c belongs to the group, and is
+// closed when an error is returned. Any goroutine.
+func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
+	accept := func() Handler { return h }
+	l := g.nextLoop()
+	l.stats.adopted.Add(1)
+	if raw, err := l.takeDescriptor(c); err != nil {
+		c.Close()
+		return err
+	} else if raw != nil {
+		if !l.Post(&opening{conn: raw, accept: accept, leftover: leftover}) {
+			raw.carrier.close(raw)
+			return ErrClosed
+		}
+		return nil
+	}
+	return g.startStream(l, c, accept, leftover)
+}
+
+// nextLoop deals out connections in turn.
+func (g *Group) nextLoop() *Loop {
+	return g.loops[g.next.Add(1)%uint32(len(g.loops))]
+}
+
+// Close closes all listeners and connections (HandleClose is called with ErrClosed), runs the tasks that were posted
+// before, and returns when no goroutine and no descriptor of the group is left. Any goroutine but a loop's own.
+func (g *Group) Close() error {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return ErrClosed
+	}
+	g.closed = true
+	listeners := make([]*Listener, 0, len(g.listeners))
+	for ln := range g.listeners {
+		listeners = append(listeners, ln)
+	}
+	for c := range g.pending {
+		abort(c)
+	}
+	g.mu.Unlock()
+
+	for _, ln := range listeners {
+		ln.start.Wait()
+		ln.Close()
+	}
+	for _, l := range g.loops {
+		l.Post(TaskFunc(l.shutdown))
+	}
+	for _, l := range g.loops {
+		<-l.done
+	}
+	g.release()
+	g.routines.Wait()
+	for _, l := range g.loops {
+		l.poller.stop()
+	}
+	return nil
+}
+
+// Overloaded reports whether the inbox of any loop is above Options.HighWater. The loops read no sockets then. Any
+// goroutine.
+func (g *Group) Overloaded() bool { return g.over.Load() > 0 }
+
+// WaitNotOverloaded waits until no inbox is above the high-water mark, the group is closed or ctx is done; only the last
+// is an error. For producers outside the loops; on a loop it would wait for itself.
+func (g *Group) WaitNotOverloaded(ctx context.Context) error {
+	for g.Overloaded() {
+		g.mu.Lock()
+		calm := g.calm
+		g.mu.Unlock()
+		if calm == nil {
+			return nil
+		}
+		select {
+		case <-calm:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// overloaded notes that one more loop has too much to do.
+func (g *Group) overloaded() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over.Add(1) == 1 && !g.closed && g.calm == nil {
+		g.calm = make(chan struct{})
+	}
+}
+
+// calmed undoes overloaded; the last one lets everybody read again.
+func (g *Group) calmed() {
+	g.mu.Lock()
+	last := g.over.Add(-1) == 0
+	if last && g.calm != nil {
+		close(g.calm)
+		g.calm = nil
+	}
+	g.mu.Unlock()
+	if last {
+		for _, l := range g.loops {
+			l.Post(TaskFunc(l.unpark))
+		}
+	}
+}
+
+// release ends all waiting for an overload to be over: the group is closed.
+func (g *Group) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.calm != nil {
+		close(g.calm)
+		g.calm = nil
+	}
+}
+
+func (g *Group) forgetListener(ln *Listener) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.listeners, ln)
+}
+
+// opening is a connection on its way to its loop.
+type opening struct {
+	conn     *Conn
+	accept   func() Handler
+	leftover []byte
+}
+
+// Run opens the connection on its loop.
+func (o *opening) Run() { o.conn.open(o.accept, o.leftover) }
+
+// opener is implemented by carriers: begin starts the flow of bytes after HandleOpen, or before it on epoll, where
+// events can only come later.
+type opener interface{ begin(c *Conn) error }
+
+// open makes c one of its loop's connections.
+func (c *Conn) open(accept func() Handler, leftover []byte) {
+	l := c.loop
+	if l.stopping {
+		c.carrier.close(c)
+		return
+	}
+	if o, ok := c.carrier.(opener); ok {
+		if err := o.begin(c); err != nil {
+			l.stats.refused.Add(1)
+			l.group.options.OnError(err)
+			c.carrier.close(c)
+			return
+		}
+	}
+	c.handler = accept()
+	c.state = stateOpen
+	l.own(c)
+	c.handler.HandleOpen(c)
+	if len(leftover) > 0 {
+		c.received(leftover)
+	}
+	if c.state <= stateClosing {
+		c.carrier.interest(c)
+	}
+}

@@ -1,0 +1,45 @@
+package netloop
+
+import (
+	"net"
+	"sync"
+)
+
+// Listener accepts connections for a group.
+type Listener struct {
+	// Static after Serve has returned.
+	group  *Group
+	addr   net.Addr
+	accept func() Handler
+	stop   func() // ends accepting and frees the socket
+
+	start sync.WaitGroup // done when stop is set
+	once  sync.Once
+}
+
+// Addr returns the address that is listened on. Any goroutine.
+func (ln *Listener) Addr() net.Addr { return ln.addr }
+
+// Close stops accepting and frees the socket; connections stay. It returns when that has happened. Any goroutine but
+// a loop's own.
+func (ln *Listener) Close() error {
+	ln.once.Do(func() {
+		if ln.stop != nil { // it could be opened
+			ln.stop()
+		}
+		ln.group.forgetListener(ln)
+	})
+	return nil
+}
+
+// open begins to accept from nl.
+func (ln *Listener) open(nl net.Listener) error {
+	if !ln.group.options.Portable {
+		if stop, err := ln.openRaw(nl); stop != nil || err != nil {
+			ln.stop = stop
+			return err
+		}
+	}
+	ln.stop = ln.openPortable(nl)
+	return nil
+}

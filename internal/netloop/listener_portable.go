@@ -1,0 +1,53 @@
+package netloop
+
+import (
+	"net"
+	"time"
+)
+
+// openPortable accepts on a goroutine.
+func (ln *Listener) openPortable(nl net.Listener) (stop func()) {
+	quit := make(chan struct{})
+	ended := make(chan struct{})
+	ln.group.routines.Add(1)
+	go func() {
+		defer ln.group.routines.Done()
+		defer close(ended)
+		ln.acceptStreams(nl, quit)
+	}()
+	return func() {
+		close(quit)
+		nl.Close()
+		<-ended
+	}
+}
+
+// acceptStreams accepts until quit. An error is reported once until a connection could be accepted again.
+func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
+	g := ln.group
+	reported := false
+	for {
+		c, err := nl.Accept()
+		if err == nil {
+			reported = false
+			l := g.nextLoop()
+			l.stats.accepted.Add(1)
+			g.startStream(l, c, ln.accept, nil)
+			continue
+		}
+		select {
+		case <-quit:
+			return
+		default:
+		}
+		if !reported {
+			reported = true
+			g.options.OnError(err)
+		}
+		select {
+		case <-quit:
+			return
+		case <-time.After(acceptPause):
+		}
+	}
+}

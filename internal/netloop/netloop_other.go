@@ -1,0 +1,16 @@
+//go:build !linux
+
+package netloop
+
+import (
+	"errors"
+	"net"
+)
+
+// Systems without epoll: Options.Portable is always on there, so none of these is reached but takeDescriptor.
+
+func newEpoll(*Loop) (poller, error) { return nil, errors.ErrUnsupported }
+
+func (l *Loop) takeDescriptor(net.Conn) (*Conn, error) { return nil, nil }
+
+func (ln *Listener) openRaw(net.Listener) (stop func(), err error) { return nil, nil }

@@ -1,0 +1,94 @@
+package netloop
+
+import (
+	"runtime"
+	"time"
+)
+
+// Policy says what happens to a frame that does not fit into a connection's outgoing queue.
+type Policy uint8
+
+const (
+	// CloseSlow closes the connection with ErrSlowReceiver.
+	CloseSlow Policy = iota
+	// DropOldest drops the longest waiting frames until the new one fits. A frame that is partly written stays.
+	DropOldest
+	// DropNewest drops the new frame.
+	DropNewest
+)
+
+// Options of a [Group]. The zero value is usable.
+type Options struct {
+	// Loops is the number of loops; 0 is GOMAXPROCS.
+	Loops int
+	// Portable uses net.Conn even where epoll is available.
+	Portable bool
+	// Tick is the resolution of deadlines; 0 is 100 ms. A deadline fires up to two ticks late and never early.
+	Tick time.Duration
+	// OutboundLimit bounds the bytes that wait for one connection; 0 is 1 MiB. A single frame is always taken when
+	// nothing else waits, however large, because otherwise it could never be sent.
+	OutboundLimit int
+	// Overflow is the policy when OutboundLimit is reached and the socket takes no more.
+	Overflow Policy
+	// HighWater is the number of tasks in one loop's inbox above which the group counts as overloaded; 0 is 65,536.
+	// It is calm again when that inbox is down to half of it.
+	HighWater int
+	// PeerTimeout is how long a peer may leave data or keepalive probes unanswered (TCP_USER_TIMEOUT and keepalive);
+	// 0 is 60 s. It finds peers that vanished without a FIN.
+	PeerTimeout time.Duration
+	// OnError is told what concerns no single connection, such as a want of descriptors, once per episode. It is
+	// called on a loop or an accepting goroutine and must not block. Nil ignores it.
+	OnError func(error)
+}
+
+// Limits that are no options.
+const (
+	// scratchSize is the size of a loop's read buffer and of the buffer in which frames are joined, in bytes. 64 KiB
+	// takes what a client sends at once in one call; larger only evicts the cache.
+	scratchSize = 64 << 10
+	// streamBuffer is the read buffer of a portable connection, in bytes. It is held while the connection is idle.
+	streamBuffer = 4 << 10
+	// flushChunk is how many connections are written before the loop looks at its sockets and inbox again: about
+	// 10 ms at 9 µs a write (PERFORMANCE.md).
+	flushChunk = 1024
+	// maxTasks is how many tasks one turn runs, and maxSends how many frames they may queue in it. maxSends/flushChunk
+	// is how many frames a receiver can be given per write when publications come faster than they can be written.
+	maxTasks = 1024
+	maxSends = 64 * flushChunk
+	// reapChunk is how many closed connections are reported in one turn.
+	reapChunk = 1024
+	// acceptChunk is how many connections are accepted for one event of a listener.
+	acceptChunk = 256
+	// acceptPause is how long a listener rests when the process has no descriptors left.
+	acceptPause = 200 * time.Millisecond
+	// handshakeTimeout bounds a TLS handshake.
+	handshakeTimeout = 10 * time.Second
+	// lingerDefault is CloseAfterFlush's time limit when the caller gives none.
+	lingerDefault = 5 * time.Second
+	// maxOutbound keeps queued bytes within the 32 bits that a connection has for them.
+	maxOutbound = 1 << 30
+)
+
+func (o Options) withDefaults() Options {
+	if o.Loops <= 0 {
+		o.Loops = runtime.GOMAXPROCS(0)
+	}
+	if o.Tick <= 0 {
+		o.Tick = 100 * time.Millisecond
+	}
+	if o.OutboundLimit <= 0 {
+		o.OutboundLimit = 1 << 20
+	}
+	o.OutboundLimit = min(o.OutboundLimit, maxOutbound)
+	if o.HighWater <= 0 {
+		o.HighWater = 65536
+	}
+	if o.PeerTimeout <= 0 {
+		o.PeerTimeout = 60 * time.Second
+	}
+	if o.OnError == nil {
+		o.OnError = func(error) {}
+	}
+	o.Portable = o.Portable || runtime.GOOS != "linux"
+	return o
+}

@@ -1,0 +1,159 @@
+package netloop
+
+// outbox is what waits for one connection, owned by its loop. The first frame stands in the connection itself: most
+// connections have none or one waiting. More are kept in a backlog from the loop's pool, which goes back as soon as
+// the outbox is empty.
+//
+// Invariant: size = bytes of first and backlog, minus sent, plus what a stream's writing goroutine has in hand.
+type outbox struct {
+	first *Frame
+	rest  *backlog
+	sent  int32 // bytes of first that were written
+	size  int32 // bytes waiting
+}
+
+// backlog is a ring of frames; its length is a power of two.
+type backlog struct {
+	frames []*Frame
+	head   int
+	n      int
+}
+
+const (
+	backlogSize  = 8   // frames in a new backlog
+	backlogKeep  = 256 // the largest that is pooled: a burst must not stay in memory
+	backlogsKept = 1024
+)
+
+func (o *outbox) push(l *Loop, f *Frame) {
+	o.size += int32(len(f.data))
+	if o.first == nil {
+		o.first = f
+		return
+	}
+	if o.rest == nil {
+		o.rest = l.newBacklog()
+	}
+	o.rest.push(f)
+}
+
+// pop takes the first frame out, with its reference. It leaves size to the caller, who knows what was written.
+func (o *outbox) pop(l *Loop) *Frame {
+	f := o.first
+	o.first, o.sent = nil, 0
+	if o.rest != nil {
+		o.first = o.rest.pop()
+		if o.rest.n == 0 {
+			l.freeBacklog(o.rest)
+			o.rest = nil
+		}
+	}
+	return f
+}
+
+// gather returns what to write next: the first frame's own bytes when it is alone or large, else as many whole frames
+// as fit into scratch.
+func (o *outbox) gather(scratch []byte) []byte {
+	head := o.first.data[o.sent:]
+	if o.rest == nil || len(head)+len(o.rest.at(0).data) > cap(scratch) {
+		return head
+	}
+	buf := append(scratch[:0], head...)
+	for i := range o.rest.n {
+		data := o.rest.at(i).data
+		if len(buf)+len(data) > cap(scratch) {
+			break
+		}
+		buf = append(buf, data...)
+	}
+	return buf
+}
+
+// advance takes n written bytes out and releases the frames that were written whole.
+func (o *outbox) advance(l *Loop, n int) {
+	o.size -= int32(n)
+	for o.first != nil {
+		left := len(o.first.data) - int(o.sent)
+		if n < left {
+			o.sent += int32(n)
+			return
+		}
+		n -= left
+		o.pop(l).Release()
+	}
+}
+
+// dropOldest drops the longest waiting frame of which nothing was written yet and reports whether there was one.
+func (o *outbox) dropOldest(l *Loop) bool {
+	if o.first == nil {
+		return false
+	}
+	if o.sent == 0 {
+		o.size -= int32(len(o.first.data))
+		o.pop(l).Release()
+		return true
+	}
+	if o.rest == nil {
+		return false
+	}
+	f := o.rest.pop()
+	o.size -= int32(len(f.data))
+	f.Release()
+	if o.rest.n == 0 {
+		l.freeBacklog(o.rest)
+		o.rest = nil
+	}
+	return true
+}
+
+// clear drops everything and returns how many frames that were.
+func (o *outbox) clear(l *Loop) int {
+	n := 0
+	for o.first != nil {
+		o.pop(l).Release()
+		n++
+	}
+	o.size = 0
+	return n
+}
+
+func (b *backlog) at(i int) *Frame { return b.frames[(b.head+i)&(len(b.frames)-1)] }
+
+func (b *backlog) push(f *Frame) {
+	if b.n == len(b.frames) {
+		grown := make([]*Frame, 2*len(b.frames))
+		for i := range b.n {
+			grown[i] = b.at(i)
+		}
+		b.frames, b.head = grown, 0
+	}
+	b.frames[(b.head+b.n)&(len(b.frames)-1)] = f
+	b.n++
+}
+
+func (b *backlog) pop() *Frame {
+	f := b.frames[b.head]
+	b.frames[b.head] = nil
+	b.head = (b.head + 1) & (len(b.frames) - 1)
+	b.n--
+	return f
+}
+
+// newBacklog returns an empty backlog from the loop's pool. The pool needs no lock, and unlike a sync.Pool it is not
+// emptied by a garbage collection in the middle of a fan-out.
+func (l *Loop) newBacklog() *backlog {
+	if n := len(l.backlogs); n > 0 {
+		b := l.backlogs[n-1]
+		l.backlogs[n-1] = nil
+		l.backlogs = l.backlogs[:n-1]
+		return b
+	}
+	return &backlog{frames: make([]*Frame, backlogSize)}
+}
+
+func (l *Loop) freeBacklog(b *backlog) {
+	if len(b.frames) <= backlogKeep && len(l.backlogs) < backlogsKept {
+		b.head = 0
+		l.backlogs = append(l.backlogs, b)
+	}
+}

@@ -1,0 +1,328 @@
+package netloop
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// stream carries a connection over a net.Conn. A reading goroutine hands its buffer to the loop and waits until the
+// loop has handled it before it reads again, so the loop can take the net.Conn away in between. A writing goroutine
+// exists while something is being written; what is queued meanwhile leaves in the next write.
+type stream struct {
+	// Static after construction.
+	nc   net.Conn
+	conn *Conn
+
+	// next tells the waiting reader whether to read again. It has room for one, so the loop never waits.
+	next chan bool
+
+	// Owned by the reader while it reads, by the loop while the reader waits.
+	buf     []byte
+	got     int
+	readErr error
+
+	// Owned by the writer while conn.flags has flagBlocked, else by the loop.
+	frame    *Frame // the frame that is written, or
+	joined   []byte // several, copied
+	wrote    int
+	writeErr error
+
+	// Owned by the loop.
+	waiting bool // the reader waits for next
+	held    bool // what the reader got has not been handled, because reading was paused
+}
+
+// joinBuffers are for frames that leave in one write, taken only while a goroutine writes.
+var joinBuffers = sync.Pool{New: func() any { b := make([]byte, 0, scratchSize); return &b }}
+
+// readDone and writeDone are the tasks by which a stream's goroutines hand over to the loop.
+type (
+	readDone  stream
+	writeDone stream
+)
+
+// startStream makes c a connection of l, after a TLS handshake where one is due.
+func (g *Group) startStream(l *Loop, c net.Conn, accept func() Handler, leftover []byte) error {
+	s := &stream{nc: c, next: make(chan bool, 1), buf: make([]byte, streamBuffer), waiting: true}
+	s.conn = &Conn{loop: l, carrier: s, fd: -1}
+	g.mu.Lock()
+	closed := g.closed
+	if !closed {
+		g.pending[c] = struct{}{}
+		g.routines.Add(1)
+	}
+	g.mu.Unlock()
+	if closed {
+		abort(c)
+		return ErrClosed
+	}
+	setKeepAlive(c, g.options.PeerTimeout)
+	go s.run(&opening{conn: s.conn, accept: accept, leftover: leftover})
+	return nil
+}
+
+// run is the reading goroutine.
+func (s *stream) run(o *opening) {
+	l := s.conn.loop
+	g := l.group
+	defer g.routines.Done()
+	err := s.handshake()
+	posted := err == nil && l.Post(o)
+	g.mu.Lock()
+	delete(g.pending, s.nc)
+	g.mu.Unlock()
+	if !posted {
+		l.stats.refused.Add(1)
+		abort(s.nc)
+		return
+	}
+	for <-s.next {
+		g.WaitNotOverloaded(context.Background())
+		s.got, s.readErr = s.nc.Read(s.buf)
+		if !l.Post((*readDone)(s)) {
+			return
+		}
+	}
+}
+
+func (s *stream) handshake() error {
+	t, ok := s.nc.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+	return t.HandshakeContext(ctx)
+}
+
+// Run handles what the reader got.
+func (r *readDone) Run() {
+	s := (*stream)(r)
+	s.waiting = true
+	s.deliver()
+}
+
+// deliver hands on what the reader got, unless reading is paused, and lets it read again.
+func (s *stream) deliver() {
+	c := s.conn
+	if c.state >= stateClosed {
+		s.let(false)
+		return
+	}
+	if !c.reads() {
+		s.held = true
+		return
+	}
+	s.held = false
+	got, err := s.got, s.readErr
+	s.got, s.readErr = 0, nil
+	if got > 0 {
+		c.received(s.buf[:got])
+	}
+	if err != nil && c.state <= stateClosing {
+		if reason := closeReason(err); reason == ErrPeerClosed {
+			c.ended()
+		} else {
+			c.Close(reason)
+		}
+		s.let(false)
+		return
+	}
+	s.interest(c)
+}
+
+// let ends the reader's waiting.
+func (s *stream) let(read bool) {
+	if s.waiting {
+		s.waiting = false
+		s.next <- read
+	}
+}
+
+// interest lets the reader go on when it may. What it got while reading was paused is handled first, by way of the
+// inbox, because ResumeRead must not call the handler.
+func (s *stream) interest(c *Conn) {
+	switch {
+	case !s.waiting || !c.reads():
+	case s.held:
+		s.held = false
+		if !c.loop.Post((*readDone)(s)) {
+			s.let(false)
+		}
+	case s.got > 0: // inside HandleData: deliver comes back here
+	default:
+		s.let(true)
+	}
+}
+
+func (s *stream) flush(c *Conn) {
+	if c.flags&flagBlocked != 0 {
+		return
+	}
+	l := c.loop
+	if c.out.first == nil && (c.state != stateClosing || c.flags&flagFinSent != 0) {
+		return
+	}
+	c.flags |= flagBlocked
+	l.group.routines.Add(1)
+	if c.out.first == nil {
+		go s.finish()
+		return
+	}
+	s.take(c)
+	go s.write()
+}
+
+// take moves frames from the queue into the writer's hands. Their bytes count as waiting until they are written.
+func (s *stream) take(c *Conn) {
+	o := &c.out
+	if o.rest == nil || len(o.first.data)+len(o.rest.at(0).data) > scratchSize {
+		s.frame = o.pop(c.loop)
+		return
+	}
+	buf := *joinBuffers.Get().(*[]byte)
+	buf = buf[:0]
+	for o.first != nil && len(buf)+len(o.first.data) <= scratchSize {
+		f := o.pop(c.loop)
+		buf = append(buf, f.data...)
+		f.Release()
+	}
+	s.joined = buf
+}
+
+// write is the writing goroutine.
+func (s *stream) write() {
+	l := s.conn.loop
+	defer l.group.routines.Done()
+	if s.frame != nil {
+		s.wrote = len(s.frame.data)
+		_, s.writeErr = s.nc.Write(s.frame.data)
+		s.frame.Release()
+		s.frame = nil
+	} else {
+		s.wrote = len(s.joined)
+		_, s.writeErr = s.nc.Write(s.joined)
+		joinBuffers.Put(&s.joined)
+		s.joined = nil
+	}
+	if s.writeErr == nil {
+		l.stats.writes.Add(1)
+		l.stats.bytesOut.Add(int64(s.wrote))
+	}
+	l.Post((*writeDone)(s))
+}
+
+// finish is the writing goroutine that ends our side of the stream.
+func (s *stream) finish() {
+	l := s.conn.loop
+	defer l.group.routines.Done()
+	s.wrote, s.writeErr = 0, endStream(s.nc)
+	l.Post(TaskFunc(func() { s.finished() }))
+}
+
+func (s *stream) finished() {
+	c := s.conn
+	c.flags = c.flags&^flagBlocked | flagFinSent
+	if s.writeErr != nil || c.flags&flagEnded != 0 {
+		c.Close(c.reason)
+	}
+}
+
+// Run takes note of what was written and goes on with what waits.
+func (w *writeDone) Run() {
+	s := (*stream)(w)
+	c := s.conn
+	if c.state >= stateClosed {
+		return
+	}
+	c.flags &^= flagBlocked
+	c.out.size -= int32(s.wrote)
+	if s.writeErr != nil {
+		c.Close(closeReason(s.writeErr))
+		return
+	}
+	if c.out.first != nil || c.state == stateClosing {
+		c.loop.markDirty(c)
+	}
+}
+
+func (s *stream) close(*Conn) {
+	abort(s.nc)
+	s.let(false)
+}
+
+func (s *stream) detach(c *Conn) (net.Conn, error) {
+	if !s.waiting || s.held {
+		return nil, ErrReading
+	}
+	if s.readErr != nil {
+		return nil, ErrNotOpen // the stream ended behind the bytes that are being handled
+	}
+	s.let(false)
+	return s.nc, nil
+}
+
+func (s *stream) addrs(*Conn) (local, remote netip.AddrPort) {
+	return addrPort(s.nc.LocalAddr()), addrPort(s.nc.RemoteAddr())
+}
+
+func (s *stream) tlsState() *tls.ConnectionState {
+	t, ok := s.nc.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	state := t.ConnectionState()
+	return &state
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		p := t.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// underlying returns what a TLS connection runs over, and c itself for others.
+func underlying(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c
+}
+
+// abort closes c without writing: tls.Conn.Close would wait up to 5 s for a peer that takes no alert.
+func abort(c net.Conn) { underlying(c).Close() }
+
+// endStream ends our side of c, or all of it where that is not possible. It may block.
+func endStream(c net.Conn) error {
+	type halfCloser interface{ CloseWrite() error }
+	if t, ok := c.(*tls.Conn); ok {
+		t.CloseWrite()
+	}
+	if h, ok := underlying(c).(halfCloser); ok {
+		return h.CloseWrite()
+	}
+	return net.ErrClosed
+}
+
+// setKeepAlive has the system find a peer that vanished within timeout.
+func setKeepAlive(c net.Conn, timeout time.Duration) {
+	if t, ok := underlying(c).(*net.TCPConn); ok {
+		idle, interval, count := keepAlive(timeout)
+		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idle, Interval: interval, Count: count})
+	}
+}
+
+// keepAlive divides the time in which a vanished peer is to be found: half of it idle, then three probes. Whole seconds,
+// because that is what the system counts in.
+func keepAlive(timeout time.Duration) (idle, interval time.Duration, count int) {
+	count = 3
+	idle = max((timeout / 2).Truncate(time.Second), time.Second)
+	interval = max(((timeout - idle) / time.Duration(count)).Truncate(time.Second), time.Second)
+	return idle, interval, count
+}

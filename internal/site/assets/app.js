@@ -1,0 +1,177 @@
+// The page: wires the socket, the room in the address and the elements of index.html to each other.
+
+import {PushError, Socket} from "./channel.js"
+import {addressOf, randomName, rememberName, roomInAddress, startingName, tidyName, tidyRoom} from "./identity.js"
+import {Outbox} from "./outbox.js"
+import {People} from "./people.js"
+import {Room} from "./room.js"
+import {copyable, fill} from "./snippet.js"
+import {Stream} from "./stream.js"
+
+const $ = id => document.getElementById(id)
+const endpoint = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`
+
+const stream = new Stream($("log"), $("newer"), $("welcome"))
+const people = new People($("people"), $("people-list"), $("people-count"))
+const outboxes = new Map() // room → Outbox: what was said in a room waits there for our return
+const nodes = new Map() // id of a message that is under way → its node
+
+let user = startingName()
+let room = null
+let moving = Promise.resolve()
+
+const socket = new Socket(endpoint, {onState: showState})
+
+function showState(state) {
+  const words = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting", closed: "Closed"}
+  $("state").dataset.state = state
+  if ($("state-text").textContent !== words[state]) $("state-text").textContent = words[state]
+}
+
+// ---- rooms
+
+function outboxOf(name) {
+  // A retry may come due after we went to another room: it waits for our return.
+  const push = message => room.name === name ? room.say(message) : Promise.reject(new PushError("disconnected"))
+  if (!outboxes.has(name)) outboxes.set(name, new Outbox(push, showDelivery))
+  return outboxes.get(name)
+}
+
+/** Moves go one after the other: a room is entered when the one before has been left. */
+function enter(name, as) {
+  moving = moving.then(async () => {
+    const again = room?.name === name
+    if (room) await room.leave()
+    if (!again) clearRoom(name)
+    user = as
+    room = new Room(socket, name, as, hooksOf(name))
+    room.join()
+    showPlace()
+  })
+  return moving
+}
+
+function hooksOf(name) {
+  return {
+    onReady: () => outboxOf(name).flush(),
+    onMessage: message => showMessage(name, message),
+    onPeople: here => people.show(here, user),
+    onMoved: (who, here) => stream.moved(who, here),
+    onRefused: reason => stream.notice(`The server did not let us in: ${reason}. Trying again.`),
+    onClosed: () => stream.notice("The server closed this room. Reload the page to come back."),
+  }
+}
+
+function clearRoom(name) {
+  stream.clear()
+  nodes.clear()
+  people.show(new Map(), user)
+  for (const entry of outboxOf(name).entries.values()) showOwn(entry)
+  // The name in the address was for the start: a reload keeps the one chosen since.
+  if (location.hash !== "") history.replaceState(null, "", addressOf(name))
+}
+
+function showPlace() {
+  $("room").value = room.name
+  $("name").value = user
+  $("second").href = addressOf(room.name, otherName())
+  fill({endpoint, topic: `room:${room.name}`})
+  document.title = room.name === "lobby" ? "mycelium" : `${room.name} · mycelium`
+}
+
+function otherName() {
+  const name = randomName()
+  return name === user ? otherName() : name
+}
+
+// ---- messages
+
+function showMessage(name, message) {
+  people.pulse(message.user)
+  outboxOf(name).arrived(message.id)
+  if (nodes.delete(message.id)) return // ours: it has been on the page since it was written
+  stream.message(message, message.user === user)
+}
+
+function showOwn(entry) {
+  const {id, user: who, body, at} = entry.message
+  nodes.set(id, stream.message({user: who, body, at: new Date(at)}, true))
+  showDelivery(entry)
+}
+
+function showDelivery(entry) {
+  const node = nodes.get(entry.message.id)
+  if (!node) return
+  const outbox = outboxOf(room.name)
+  if (entry.state === "waiting") stream.mark(node, "Not sent yet. It goes out when the connection is back.")
+  else if (entry.state === "refused") {
+    stream.mark(node, `Not taken by the server${entry.reason && `: ${entry.reason}`}.`, () => outbox.retry(entry))
+  } else stream.mark(node, "")
+}
+
+function say() {
+  const body = $("say").value.trim()
+  if (body === "" || !room) return
+  const outbox = outboxOf(room.name)
+  showOwn(outbox.add({user, body, at: new Date().toISOString()}))
+  outbox.flush()
+  $("say").value = ""
+  fit()
+}
+
+function fit() {
+  const box = $("say")
+  box.style.height = "auto"
+  box.style.height = `${box.scrollHeight + 2}px`
+}
+
+// ---- what people do
+
+$("composer").addEventListener("submit", event => {
+  event.preventDefault()
+  say()
+  $("say").focus()
+})
+
+$("say").addEventListener("input", fit)
+$("say").addEventListener("keydown", event => {
+  // isComposing: Enter that ends a word of an input method does not send.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return
+  event.preventDefault()
+  say()
+})
+
+function editable(input, tidy, current, change) {
+  const commit = () => {
+    const value = tidy(input.value)
+    if (value !== "" && value !== current()) change(value)
+    else input.value = current()
+  }
+  input.addEventListener("change", commit)
+  input.addEventListener("keydown", event => {
+    if (event.key === "Escape") input.value = current()
+    if (event.key !== "Enter" || event.isComposing) return
+    event.preventDefault()
+    commit()
+    $("say").focus()
+  })
+}
+
+editable($("name"), tidyName, () => user, name => {
+  rememberName(name)
+  enter(room.name, name)
+})
+editable($("room"), tidyRoom, () => room.name, name => { location.hash = addressOf(name) })
+
+addEventListener("hashchange", () => {
+  if (roomInAddress() !== room?.name) enter(roomInAddress(), user)
+})
+addEventListener("online", () => socket.wake())
+document.addEventListener("visibilitychange", () => { if (!document.hidden) socket.wake() })
+// A page that is kept for the back button must not look as if it were still there.
+addEventListener("pagehide", () => socket.disconnect())
+addEventListener("pageshow", event => { if (event.persisted) socket.connect() })
+
+copyable($("copy"), $("snippet"), $("copied"))
+socket.connect()
+enter(roomInAddress(), user)

@@ -1,0 +1,64 @@
+// What this window said in one room and the server has not acknowledged. It is sent again, in order, until it has been.
+
+import {PushError} from "./channel.js"
+
+const RETRY_MS = 2000 // after a push that nobody answered
+
+// Not crypto.randomUUID: a page that is served without TLS to another machine does not have it.
+const makeId = () => Array.from(crypto.getRandomValues(new Uint32Array(3)), n => n.toString(36)).join("")
+
+export class Outbox {
+  /** push(message) returns the promise of an answer; changed(entry) hears "sending", "sent", "waiting" and "refused". */
+  constructor(push, changed) {
+    this.push = push
+    this.changed = changed
+    this.entries = new Map() // id → {message, state}
+    this.timer = undefined
+  }
+
+  /** Adds a message and returns its entry; flush sends it. */
+  add(message) {
+    const entry = {message: {...message, id: makeId()}, state: "new", reason: ""}
+    this.entries.set(entry.message.id, entry)
+    return entry
+  }
+
+  /** Sends what waits. Called when the room is joined, and for each new message. */
+  flush() {
+    clearTimeout(this.timer)
+    for (const entry of this.entries.values()) {
+      if (entry.state === "new" || entry.state === "waiting") this.send(entry)
+    }
+  }
+
+  /** The server broadcast it: that is as good as an answer, and may come before it. */
+  arrived(id) {
+    const entry = this.entries.get(id)
+    if (entry) this.settle(entry, "sent")
+  }
+
+  retry(entry) {
+    this.settle(entry, "waiting")
+    this.flush()
+  }
+
+  async send(entry) {
+    this.settle(entry, "sending")
+    try {
+      await this.push(entry.message)
+      this.settle(entry, "sent")
+    } catch (error) {
+      if (!(error instanceof PushError)) throw error
+      entry.reason = error.response?.reason ?? ""
+      this.settle(entry, error.reason === "error" ? "refused" : "waiting")
+      if (error.reason === "timeout") this.timer = setTimeout(() => this.flush(), RETRY_MS)
+    }
+  }
+
+  settle(entry, state) {
+    if (entry.state === "sent") return
+    entry.state = state
+    if (state === "sent") this.entries.delete(entry.message.id)
+    this.changed(entry)
+  }
+}

@@ -1,0 +1,84 @@
+// One visit to one room under one name: the channel, who is there, what is said.
+
+import {Presence} from "./presence.js"
+
+const SEEN = 1000 // ids of messages remembered, to show one that was sent twice once
+const LEAVE_MS = 2500 // a reload or a lost connection is no departure: who is back within this never left
+
+const text = (value, fallback) => (typeof value === "string" ? value : value === undefined ? fallback : JSON.stringify(value))
+
+function timeIn(at) {
+  const time = new Date(typeof at === "string" || typeof at === "number" ? at : NaN)
+  return Number.isNaN(time.valueOf()) ? new Date() : time
+}
+
+export class Room {
+  /** hooks: onState(text), onMessage({user, body, at, id}), onPeople(map of name → tabs), onMoved(name, here), onReady(), onRefused(reason), onClosed(). */
+  constructor(socket, name, user, hooks) {
+    this.name = name
+    this.user = user
+    this.hooks = hooks
+    this.seen = new Set()
+    this.leaving = new Map() // name → timer of a departure that is not told yet
+    this.channel = socket.channel(`room:${name}`, {user, meta: {from: "page", since: new Date().toISOString()}})
+    this.channel.on("new_msg", payload => this.receive(payload))
+    this.channel.on("shout", payload => this.receive(payload))
+    this.channel.onJoined = () => hooks.onReady()
+    this.channel.onRefused = error => hooks.onRefused(error.response.reason ?? error.reason)
+    this.channel.onClosed = () => hooks.onClosed()
+    this.follow(new Presence(this.channel))
+  }
+
+  join() { this.channel.join() }
+
+  async leave() {
+    for (const timer of this.leaving.values()) clearTimeout(timer)
+    await this.channel.leave()
+  }
+
+  say(message) { return this.channel.push("new_msg", message) }
+
+  receive(payload) {
+    const id = typeof payload?.id === "string" ? payload.id : undefined
+    if (id !== undefined) {
+      if (this.seen.has(id)) return
+      this.seen.add(id)
+      if (this.seen.size > SEEN) this.seen.delete(this.seen.values().next().value)
+    }
+    this.hooks.onMessage({
+      user: text(payload?.user, "somebody").slice(0, 200),
+      body: text(payload?.body, JSON.stringify(payload)),
+      at: timeIn(payload?.at),
+      id,
+    })
+  }
+
+  follow(presence) {
+    let complete = false // who is there at first has not come in just now
+    presence.onJoin = (name, before) => { if (complete && !before) this.came(name) }
+    presence.onLeave = (name, after) => { if (after.metas.length === 0) this.left(name) }
+    presence.onSync = () => {
+      complete = true
+      this.hooks.onPeople(new Map(Object.entries(presence.state).map(([name, {metas}]) => [name, metas.length])))
+    }
+  }
+
+  came(name) {
+    const timer = this.leaving.get(name)
+    if (timer === undefined) {
+      if (name !== this.user) this.hooks.onMoved(name, true)
+      return
+    }
+    clearTimeout(timer)
+    this.leaving.delete(name)
+  }
+
+  left(name) {
+    if (name === this.user) return
+    clearTimeout(this.leaving.get(name))
+    this.leaving.set(name, setTimeout(() => {
+      this.leaving.delete(name)
+      this.hooks.onMoved(name, false)
+    }, LEAVE_MS))
+  }
+}

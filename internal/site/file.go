@@ -1,0 +1,49 @@
+package site
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"time"
+)
+
+// file is one asset, ready to be served. It is not changed after construction.
+type file struct {
+	content     []byte
+	contentType string
+	etag        string // strong: a hash of the content, quotes included
+}
+
+func readFile(assets fs.FS, name string) (*file, error) {
+	contentType, ok := contentTypes[path.Ext(name)]
+	if !ok {
+		return nil, fmt.Errorf("site: %s: no content type for %q", name, path.Ext(name))
+	}
+	content, err := fs.ReadFile(assets, name)
+	if err != nil {
+		return nil, fmt.Errorf("site: %w", err)
+	}
+	hash := sha256.Sum256(content)
+	return &file{
+		content:     content,
+		contentType: contentType,
+		etag:        `"` + base64.RawURLEncoding.EncodeToString(hash[:12]) + `"`,
+	}, nil
+}
+
+// serve answers with the file, or with 304 where the client has it. Clients ask each time (no-cache): a file keeps its
+// name over versions of the server, and the page must not run with half of another version.
+func (f *file) serve(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Type", f.contentType)
+	header.Set("ETag", f.etag)
+	header.Set("Cache-Control", "no-cache")
+	header.Set("Content-Security-Policy", contentSecurityPolicy)
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
+}

@@ -1,0 +1,84 @@
+// Package site is the page that the server shows at "/": what it is, how to connect, and a live chat.
+//
+// Its assets are written by hand, embedded in the binary and load nothing from another host. The page speaks the
+// protocol with its own small client (assets/channel.js), so that it is a client like any other.
+package site
+
+import (
+	"embed"
+	"io/fs"
+	"net/http"
+	"path"
+)
+
+//go:embed assets
+var assets embed.FS
+
+// contentTypes are written out because mime.TypeByExtension asks the machine it runs on. A file of another kind
+// does not belong among the assets.
+var contentTypes = map[string]string{
+	".css":  "text/css; charset=utf-8",
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+}
+
+// contentSecurityPolicy lets the page load its own files and open WebSockets, and nothing else: no inline script or
+// style. ws: and wss: stand beside 'self' because Safari before 15.4 does not take 'self' for a WebSocket to the same host.
+const contentSecurityPolicy = "default-src 'self'; connect-src 'self' ws: wss:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+
+// notFound is the answer to every other path. Whoever sees it has usually mistyped the socket's.
+const notFound = "Not found. The page is at / and the socket at /socket.\n"
+
+// Handler serves the page at "/" and its files below "/assets/", to GET and HEAD; any other path is a 404.
+// It may be shared by any number of servers.
+func Handler() http.Handler {
+	return newHandler(assets)
+}
+
+// handler maps request paths to files. It is not changed after construction.
+type handler struct {
+	files map[string]*file
+}
+
+func newHandler(assets fs.FS) handler {
+	h := handler{files: make(map[string]*file)}
+	names, err := fs.Glob(assets, "assets/*")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	for _, name := range names {
+		f, err := readFile(assets, name)
+		if err != nil {
+			panic(err) // embedded files can be read, and a test holds their kinds
+		}
+		h.files["/"+name] = f
+	}
+	h.files["/"] = h.files["/assets/index.html"]
+	delete(h.files, "/assets/index.html") // one page, one address
+	return h
+}
+
+// ServeHTTP implements http.Handler.
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f, ok := h.files[r.URL.Path]
+	if !ok {
+		refuse(w, http.StatusNotFound, notFound)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		refuse(w, http.StatusMethodNotAllowed, "Only GET and HEAD are served at "+path.Clean(r.URL.Path)+".\n")
+		return
+	}
+	f.serve(w, r)
+}
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text)) // the client is gone if this fails
+}

@@ -1,0 +1,78 @@
+package websocket
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// minBuffer is the smallest pooled buffer in bytes: most messages of
+	// phoenix.js fit, and thousands of clients that send a first byte and then
+	// nothing hold little.
+	minBuffer = 512
+	// maxPooledBuffer is the largest in bytes. Messages above it are rare and
+	// their memory is better given back.
+	maxPooledBuffer = 1 << 20
+)
+
+// bufferPools has one pool per power of two from minBuffer to maxPooledBuffer.
+var bufferPools [12]sync.Pool
+
+var liveBuffers atomic.Int64
+
+// LiveBuffers is the number of buffers that decoders hold for unfinished
+// frames and messages, in this process. Tests use it to find leaks.
+func LiveBuffers() int64 { return liveBuffers.Load() }
+
+// buffer collects what cannot be handled out of the slice it came in.
+type buffer struct {
+	b []byte
+}
+
+// newBuffer returns an empty buffer with room for size bytes.
+func newBuffer(size int) *buffer {
+	liveBuffers.Add(1)
+	if size > maxPooledBuffer {
+		return &buffer{b: make([]byte, 0, size)}
+	}
+	class := bufferClass(size)
+	if buf, ok := bufferPools[class].Get().(*buffer); ok {
+		return buf
+	}
+	return &buffer{b: make([]byte, 0, minBuffer<<class)}
+}
+
+// release gives the buffer back; nil is none.
+func (buf *buffer) release() {
+	if buf == nil {
+		return
+	}
+	liveBuffers.Add(-1)
+	if cap(buf.b) > maxPooledBuffer {
+		return
+	}
+	buf.b = buf.b[:0]
+	bufferPools[bufferClass(cap(buf.b))].Put(buf)
+}
+
+// grown returns a buffer with the same bytes and room for at least size bytes
+// in all, which is buf itself if it has that. At most limit bytes will ever be
+// needed. Sizes double, so that the copies cost no more than the bytes did.
+func (buf *buffer) grown(size, limit int) *buffer {
+	if size <= cap(buf.b) {
+		return buf
+	}
+	bigger := newBuffer(max(size, min(2*cap(buf.b), limit)))
+	bigger.b = append(bigger.b, buf.b...)
+	buf.release()
+	return bigger
+}
+
+// bufferClass is the index of the pool whose buffers hold size bytes.
+func bufferClass(size int) int {
+	if size <= minBuffer {
+		return 0
+	}
+	return bits.Len(uint(size-1) / minBuffer)
+}

@@ -1,0 +1,267 @@
+package websocket
+
+import (
+	"errors"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// ErrStop is returned by a Handler to stop a Feed in silence, for example
+// because the callback has closed the connection.
+var ErrStop = errors.New("websocket: stopped by the handler")
+
+// Handler takes what a Decoder finds. An error of either method ends the
+// decoding: Feed gives buffers back, drops the rest of its data and returns
+// that error.
+type Handler interface {
+	// HandleMessage takes one whole message. payload is valid, and may be
+	// modified, during the call. If not binary, it is valid UTF-8.
+	HandleMessage(binary bool, payload []byte) error
+	// HandleControl takes a ping, a pong or a close; op says which. payload is
+	// valid, and may be modified, during the call. A close's is checked (see
+	// ParseClose); what comes after a close is dropped.
+	HandleControl(op Op, payload []byte) error
+}
+
+// Decoder turns the bytes of one client into messages. The zero value is ready
+// and has the default limits. It belongs to one goroutine (its loop), must not
+// be copied once fed, and holds no buffer between messages.
+type Decoder struct {
+	// Static after construction.
+
+	// Limits may be shared; nil means the defaults.
+	Limits *Limits
+
+	// Across frames: the message that is open.
+
+	buf       *buffer // its bytes, and behind them those of a cut-off frame; often nil
+	text      utf8Checker
+	inMessage bool // a fragment without FIN was the last data frame
+	binary    bool // the message's type, while it is open or being read
+	ended     bool // after a close frame or an error: drop everything
+	calling   bool // a handler runs; Reset clears it
+
+	// Within a frame.
+
+	remaining int     // payload bytes still to come
+	start     int     // where in buf the payload of a control frame begins
+	mask      [4]byte // the masking key
+	op        Op
+	fin       bool
+	inPayload bool // the head is complete
+	begun     bool // part of the payload came with an earlier slice
+	maskAt    uint8
+	headLen   uint8               // bytes in head
+	head      [maxClientHead]byte // a head that was cut off
+}
+
+// Feed decodes the next bytes of the stream, however they are cut, and calls h
+// for what is complete in them. data is modified (unmasked in place) and not
+// kept. A complete frame is handed on without a copy.
+//
+// A *CloseError is what the client did wrong: send its code and close. Other
+// errors are the handler's. After an error, and after a close frame, further
+// bytes are dropped and Feed returns nil.
+func (d *Decoder) Feed(data []byte, h Handler) error {
+	for !d.ended {
+		if !d.inPayload {
+			n, err := d.takeHead(data)
+			if err != nil {
+				return d.fail(err)
+			}
+			if !d.inPayload {
+				return nil
+			}
+			data = data[n:]
+		}
+		n := min(d.remaining, len(data))
+		if err := d.takePayload(data[:n], h); err != nil {
+			return err
+		}
+		data = data[n:]
+		if d.inPayload {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Reset gives buffers back and makes the decoder as new, with the same limits.
+// Call it when the connection ends in the middle of a frame. A handler may
+// call it; the Feed it is called from then ends with ErrStop at the latest.
+func (d *Decoder) Reset() {
+	d.buf.release()
+	*d = Decoder{Limits: d.Limits}
+}
+
+func (d *Decoder) limits() *Limits {
+	if d.Limits != nil {
+		return d.Limits
+	}
+	return &defaultLimits
+}
+
+// held is the number of bytes in the buffer.
+func (d *Decoder) held() int {
+	if d.buf == nil {
+		return 0
+	}
+	return len(d.buf.b)
+}
+
+// fail ends the decoding.
+func (d *Decoder) fail(err error) error {
+	d.Reset()
+	d.ended = true
+	return err
+}
+
+// takeHead reads the head of a frame from the start of data, continuing one
+// that was cut off, and returns how many bytes of data belong to it. inPayload
+// tells whether it is complete.
+func (d *Decoder) takeHead(data []byte) (n int, err error) {
+	src := data
+	had := int(d.headLen)
+	if had > 0 {
+		d.headLen += uint8(copy(d.head[had:], data))
+		src = d.head[:d.headLen]
+	}
+	head, size, closeErr := d.parseHead(src)
+	switch {
+	case closeErr != nil:
+		return 0, closeErr
+	case size > 0:
+		d.beginPayload(head)
+		return size - had, nil
+	case had == 0:
+		d.headLen = uint8(copy(d.head[:], data))
+	}
+	return len(data), nil
+}
+
+// beginPayload goes from a complete head to its payload.
+func (d *Decoder) beginPayload(head frameHead) {
+	d.op, d.fin, d.mask = head.op, head.fin, head.mask
+	d.remaining = head.length
+	d.start = d.held()
+	d.inPayload, d.begun = true, false
+	d.maskAt, d.headLen = 0, 0
+	if head.op == OpText || head.op == OpBinary {
+		d.binary = head.op == OpBinary
+	}
+}
+
+// takePayload handles the next part of a frame's payload, all of it if
+// possible. Its errors have been through fail.
+func (d *Decoder) takePayload(part []byte, h Handler) error {
+	ws.Cipher(part, d.mask, int(d.maskAt))
+	d.maskAt = (d.maskAt + uint8(len(part)&3)) & 3
+	d.remaining -= len(part)
+	d.inPayload = d.remaining > 0
+	whole := !d.inPayload && !d.begun
+	d.begun = d.begun || len(part) > 0
+	switch {
+	case d.op.IsControl():
+		return d.takeControl(part, whole, h)
+	case whole && d.fin && !d.inMessage:
+		if !d.binary && !utf8.Valid(part) {
+			return d.fail(errText)
+		}
+		return d.deliver(part, nil, h)
+	}
+	return d.takeFragment(part, h)
+}
+
+// takeFragment is takePayload for data frames that are not a whole message in
+// one slice.
+func (d *Decoder) takeFragment(part []byte, h Handler) error {
+	last := !d.inPayload && d.fin
+	if !d.binary && (!d.text.accept(part) || last && !d.text.atBorder()) {
+		return d.fail(errText)
+	}
+	d.collect(part)
+	if d.inPayload {
+		return nil
+	}
+	d.inMessage = !d.fin
+	if d.inMessage {
+		return nil
+	}
+	buf := d.buf
+	d.buf = nil
+	if buf == nil {
+		return d.deliver(nil, nil, h)
+	}
+	return d.deliver(buf.b, buf, h)
+}
+
+// takeControl is takePayload for control frames, which may stand between the
+// fragments of a message: a cut-off one waits behind the message's bytes.
+func (d *Decoder) takeControl(part []byte, whole bool, h Handler) error {
+	if !whole {
+		d.collect(part)
+		if d.inPayload {
+			return nil
+		}
+		part = d.buf.b[d.start:]
+	}
+	if d.op == OpClose {
+		if err := checkClose(part); err != nil {
+			return d.fail(err)
+		}
+	}
+	buf, keep, op := d.buf, d.start, d.op
+	d.buf = nil
+	if !d.inMessage {
+		return d.deliver(part, buf, h)
+	}
+	if err := d.deliver(part, nil, h); err != nil || op == OpClose {
+		buf.release()
+		return err
+	}
+	if buf != nil {
+		buf.b = buf.b[:keep]
+		d.buf = buf
+	}
+	return nil
+}
+
+// deliver calls the handler with what is complete and then releases buf, which
+// may be nil. The buffer that payload lies in must not be the decoder's at
+// that time, so that a Reset by the handler cannot give it away under its
+// hands. The payload's capacity is its length: behind it are the next frames.
+func (d *Decoder) deliver(payload []byte, buf *buffer, h Handler) (err error) {
+	payload = payload[:len(payload):len(payload)]
+	op := d.op
+	d.calling = true
+	if op.IsControl() {
+		err = h.HandleControl(op, payload)
+	} else {
+		err = h.HandleMessage(d.binary, payload)
+	}
+	if err == nil && !d.calling {
+		err = ErrStop
+	}
+	d.calling = false
+	buf.release()
+	if err != nil || op == OpClose {
+		return d.fail(err)
+	}
+	return nil
+}
+
+// collect keeps part in the buffer. Memory grows with the bytes that came, not
+// with those that were announced.
+func (d *Decoder) collect(part []byte) {
+	if len(part) == 0 {
+		return
+	}
+	size := d.held() + len(part)
+	if d.buf == nil {
+		d.buf = newBuffer(size)
+	} else {
+		d.buf = d.buf.grown(size, size+d.remaining)
+	}
+	d.buf.b = append(d.buf.b, part...)
+}

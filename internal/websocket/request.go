@@ -1,0 +1,199 @@
+package websocket
+
+import (
+	"bytes"
+	"net/http"
+	"net/textproto"
+	"strconv"
+
+	"github.com/gobwas/httphead"
+)
+
+// Request is the head of an HTTP/1.x request, read to decide what to do with
+// it. It keeps nothing of the bytes it was parsed from.
+type Request struct {
+	// Method is the method as it came; methods are case-sensitive.
+	Method string
+	// Target is the request target as it came, with its query.
+	Target string
+	// Path is the percent-decoded path for routing, without empty parts:
+	// //socket//%77ebsocket/ is /socket/websocket, as Phoenix sees it. An
+	// encoded slash stays %2F, because it separates nothing. It is "*" for
+	// OPTIONS * and empty for CONNECT.
+	Path string
+	// RawQuery is the query as it came, without the question mark.
+	RawQuery string
+	// Proto is "HTTP/1.0" or "HTTP/1.1".
+	Proto string
+	// Host is the authority of an absolute target, else the Host header.
+	Host string
+	// Header holds the fields by canonical name (Sec-Websocket-Key), the
+	// values of one name in their order, without surrounding white space.
+	Header http.Header
+	// ContentLength is the size in bytes of the body that follows the head: 0
+	// if there is none, -1 if its Transfer-Encoding tells. The body is the
+	// caller's.
+	ContentLength int64
+}
+
+// HeadEnd returns the index after the blank line that ends the request head in
+// b, or -1 if it is not there yet. from is how much of b an earlier call has
+// seen, so that a head which comes in many pieces is searched once. Lines that
+// end in a bare LF count here, so that ParseRequest refuses them at once rather
+// than a timeout.
+func HeadEnd(b []byte, from int) int {
+	i := max(0, from-2)
+	for {
+		lf := bytes.IndexByte(b[i:], '\n')
+		if lf < 0 {
+			return -1
+		}
+		i += lf + 1
+		switch rest := b[i:]; {
+		case len(rest) >= 1 && rest[0] == '\n':
+			return i + 1
+		case len(rest) >= 2 && rest[0] == '\r' && rest[1] == '\n':
+			return i + 2
+		}
+	}
+}
+
+// ParseRequest parses a whole request head, up to and with its blank line. Its
+// size is for the caller to limit. Where intermediaries and servers are known
+// to read heads differently (folded lines, bare CR or LF, control characters,
+// a space before the colon, contradicting lengths) it refuses. The error is a
+// *HandshakeError.
+func ParseRequest(head []byte) (*Request, error) {
+	head = bytes.TrimPrefix(head, crlf) // RFC 9112, 2.2: one empty line before is ignored
+	line, rest, ok := bytes.Cut(head, crlf)
+	if !ok {
+		return nil, badRequest("request line does not end in CR LF")
+	}
+	r := new(Request)
+	if err := r.parseRequestLine(line); err != nil {
+		return nil, err
+	}
+	if err := r.parseHeader(rest); err != nil {
+		return nil, err
+	}
+	if err := r.checkHost(); err != nil {
+		return nil, err
+	}
+	if err := r.checkBody(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+var crlf = []byte("\r\n")
+
+// parseRequestLine reads "GET /path?query HTTP/1.1".
+func (r *Request) parseRequestLine(line []byte) error {
+	parsed, ok := httphead.ParseRequestLine(line)
+	if !ok {
+		return badRequest("malformed request line")
+	}
+	// httphead takes some characters beside the digits for digits, and any
+	// number of them.
+	proto := line[len(parsed.Method)+1+len(parsed.URI)+1:]
+	switch {
+	case len(proto) != len("HTTP/1.1") || proto[5] < '0' || proto[5] > '9' || proto[7] < '0' || proto[7] > '9':
+		return badRequest("malformed HTTP version")
+	case proto[5] != '1':
+		return &HandshakeError{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/1.0 and HTTP/1.1 are spoken here"}
+	}
+	r.Method = string(parsed.Method)
+	r.Target = string(parsed.URI)
+	r.Proto = "HTTP/1.1" // a higher minor version is read as 1.1 (RFC 9110, 6.2)
+	if proto[7] == '0' {
+		r.Proto = "HTTP/1.0"
+	}
+	return r.parseTarget()
+}
+
+// parseHeader reads the fields and the blank line.
+func (r *Request) parseHeader(rest []byte) error {
+	r.Header = make(http.Header, bytes.Count(rest, crlf))
+	for {
+		line, after, ok := bytes.Cut(rest, crlf)
+		if !ok {
+			return badRequest("header line does not end in CR LF")
+		}
+		rest = after
+		if len(line) == 0 {
+			break
+		}
+		if err := r.parseField(line); err != nil {
+			return err
+		}
+	}
+	if len(rest) > 0 {
+		return badRequest("bytes after the blank line")
+	}
+	return nil
+}
+
+// parseField reads "Name: value".
+func (r *Request) parseField(line []byte) error {
+	if line[0] == ' ' || line[0] == '\t' {
+		return badRequest("folded header line")
+	}
+	// Before anything is trimmed: a trailing CR is white space to httphead.
+	for _, c := range line {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return badRequest("control character in a header")
+		}
+	}
+	colon := bytes.IndexByte(line, ':')
+	if colon > 0 && (line[colon-1] == ' ' || line[colon-1] == '\t') {
+		return badRequest("white space before the colon of a header")
+	}
+	name, value, ok := httphead.ParseHeaderLine(line)
+	if !ok || len(name) == 0 {
+		return badRequest("malformed header line")
+	}
+	key := textproto.CanonicalMIMEHeaderKey(string(name))
+	r.Header[key] = append(r.Header[key], string(value))
+	return nil
+}
+
+// checkHost demands at most one Host, and one from HTTP/1.1 on (RFC 9112, 3.2).
+func (r *Request) checkHost() error {
+	hosts := r.Header["Host"]
+	switch {
+	case len(hosts) > 1:
+		return badRequest("more than one Host header")
+	case len(hosts) == 0 && r.Proto != "HTTP/1.0":
+		return badRequest("no Host header")
+	}
+	if r.Host == "" && len(hosts) == 1 {
+		r.Host = hosts[0]
+	}
+	return nil
+}
+
+// checkBody finds how the body is delimited and refuses two answers to that
+// (RFC 9112, 6.3), which is how requests are smuggled.
+func (r *Request) checkBody() error {
+	lengths := r.Header["Content-Length"]
+	if len(r.Header["Transfer-Encoding"]) > 0 {
+		switch {
+		case len(lengths) > 0:
+			return badRequest("Transfer-Encoding and Content-Length")
+		case r.Proto == "HTTP/1.0":
+			// Its framing is faulty (RFC 9112, 6.1), and net/http would see
+			// no body where we see one.
+			return badRequest("Transfer-Encoding in HTTP/1.0")
+		}
+		r.ContentLength = -1
+		return nil
+	}
+	for i, s := range lengths {
+		n, err := strconv.ParseUint(s, 10, 63)
+		if err != nil || i > 0 && s != lengths[0] {
+			return badRequest("malformed or contradicting Content-Length")
+		}
+		r.ContentLength = int64(n)
+	}
+	return nil
+}

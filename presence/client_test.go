@@ -1,0 +1,186 @@
+package presence
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// client does what phoenix.js's Presence does with the messages it gets (assets/js/phoenix/presence.js), and besides
+// complains of diffs that repeat or contradict what it knows.
+type client struct {
+	state   map[string][]meta
+	pending []diff
+	joinRef int // the join whose state it has, 0 is none
+	current int // the present join
+}
+
+// meta is a meta as a client keeps it.
+type meta struct {
+	ref  string
+	json string
+}
+
+type metas struct {
+	Metas []json.RawMessage `json:"metas"`
+}
+
+type diff struct {
+	Joins  map[string]metas `json:"joins"`
+	Leaves map[string]metas `json:"leaves"`
+}
+
+func newClient() *client { return &client{state: make(map[string][]meta)} }
+
+// rejoin starts another join: diffs wait for its state from now on (inPendingSyncState).
+func (c *client) rejoin() {
+	c.current++
+	c.pending = nil // a real client keeps diffs of an earlier join only if it never got its state; they belong to this one then
+}
+
+func (c *client) synced() bool { return c.joinRef != 0 && c.joinRef == c.current }
+
+func (c *client) handle(e event) error {
+	switch e.name {
+	case EventState:
+		var state map[string]metas
+		if err := json.Unmarshal([]byte(e.payload), &state); err != nil {
+			return fmt.Errorf("state %s: %w", e.payload, err)
+		}
+		c.joinRef = c.current
+		c.syncState(parse(state))
+		for _, d := range c.pending {
+			c.syncDiff(parse(d.Joins), parse(d.Leaves))
+		}
+		c.pending = nil
+		return nil
+	case EventDiff:
+		var d diff
+		if err := json.Unmarshal([]byte(e.payload), &d); err != nil {
+			return fmt.Errorf("diff %s: %w", e.payload, err)
+		}
+		if !c.synced() {
+			c.pending = append(c.pending, d)
+			return nil
+		}
+		if err := c.check(parse(d.Joins), parse(d.Leaves)); err != nil {
+			return fmt.Errorf("diff %s: %w", e.payload, err)
+		}
+		c.syncDiff(parse(d.Joins), parse(d.Leaves))
+		return nil
+	default:
+		return fmt.Errorf("unknown event %q", e.name)
+	}
+}
+
+func parse(in map[string]metas) map[string][]meta {
+	out := make(map[string][]meta, len(in))
+	for key, presence := range in {
+		for _, raw := range presence.Metas {
+			var m struct {
+				Ref string `json:"phx_ref"`
+			}
+			if err := json.Unmarshal(raw, &m); err != nil {
+				panic(err)
+			}
+			out[key] = append(out[key], meta{m.Ref, string(raw)})
+		}
+	}
+	return out
+}
+
+func hasRef(ms []meta, ref string) bool {
+	return slices.ContainsFunc(ms, func(m meta) bool { return m.ref == ref })
+}
+
+// without returns those of ms whose refs are not in others.
+func without(ms, others []meta) []meta {
+	var rest []meta
+	for _, m := range ms {
+		if !hasRef(others, m.ref) {
+			rest = append(rest, m)
+		}
+	}
+	return rest
+}
+
+func (c *client) syncState(state map[string][]meta) {
+	joins, leaves := make(map[string][]meta), make(map[string][]meta)
+	for key, ms := range c.state {
+		if state[key] == nil {
+			leaves[key] = ms
+		}
+	}
+	for key, ms := range state {
+		have := c.state[key]
+		if have == nil {
+			joins[key] = ms
+			continue
+		}
+		if joined := without(ms, have); len(joined) > 0 {
+			joins[key] = joined
+		}
+		if left := without(have, ms); len(left) > 0 {
+			leaves[key] = left
+		}
+	}
+	c.syncDiff(joins, leaves)
+}
+
+func (c *client) syncDiff(joins, leaves map[string][]meta) {
+	for key, joined := range joins {
+		c.state[key] = append(without(c.state[key], joined), joined...)
+	}
+	for key, left := range leaves {
+		if c.state[key] == nil {
+			continue
+		}
+		if rest := without(c.state[key], left); len(rest) > 0 {
+			c.state[key] = rest
+		} else {
+			delete(c.state, key)
+		}
+	}
+}
+
+// check holds a diff against the state: it must neither repeat nor miss anything.
+func (c *client) check(joins, leaves map[string][]meta) error {
+	if len(joins) == 0 && len(leaves) == 0 {
+		return fmt.Errorf("empty diff")
+	}
+	for key, joined := range joins {
+		for _, m := range joined {
+			if hasRef(c.state[key], m.ref) {
+				return fmt.Errorf("%q joins again with %s", key, m.ref)
+			}
+			var prev struct {
+				Ref string `json:"phx_ref_prev"`
+			}
+			if err := json.Unmarshal([]byte(m.json), &prev); err != nil {
+				return err
+			}
+			if prev.Ref != "" && !hasRef(leaves[key], prev.Ref) {
+				return fmt.Errorf("%q was updated from %s, which does not leave", key, prev.Ref)
+			}
+		}
+	}
+	for key, left := range leaves {
+		for _, m := range left {
+			if !hasRef(c.state[key], m.ref) {
+				return fmt.Errorf("%q leaves with %s, which is not there", key, m.ref)
+			}
+		}
+	}
+	return nil
+}
+
+// shape is the client's state in the form of shape.
+func (c *client) shape() map[string][]string {
+	s := make(map[string][]string)
+	for key, ms := range c.state {
+		for _, m := range ms {
+			s[key] = append(s[key], m.json)
+		}
+	}
+	return s
+}

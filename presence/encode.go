@@ -1,0 +1,98 @@
+package presence
+
+import "github.com/mycelium-rt/mycelium/wire"
+
+// side picks one of the two things a presence may be written as.
+type side func(p *presence) string
+
+func current(p *presence) string { return p.current }
+func sent(p *presence) string    { return p.sent }
+
+// joined and left are what the next diff says of p; an update is both.
+func joined(p *presence) string {
+	if p.current == p.sent {
+		return ""
+	}
+	return p.current
+}
+
+func left(p *presence) string {
+	if p.current == p.sent {
+		return ""
+	}
+	return p.sent
+}
+
+// appendState appends one side of the topic as {"key":{"metas":[…]},…}.
+func (tp *topic) appendState(dst []byte, s side) []byte {
+	dst = append(dst, '{')
+	start := len(dst)
+	for e := tp.first; e != nil; e = e.next {
+		open := false
+		for p := e.first; p != nil; p = p.next {
+			if meta := s(p); meta != "" {
+				dst, open = e.appendMeta(dst, meta, start, open), true
+			}
+		}
+		dst = closeEntry(dst, open)
+	}
+	return append(dst, '}')
+}
+
+// appendDirty is appendState of the dirty ones only.
+func (tp *topic) appendDirty(dst []byte, s side) []byte {
+	dst = append(dst, '{')
+	start := len(dst)
+	for e := tp.dirtyFirst; e != nil; e = e.dirtyNext {
+		open := false
+		for p := e.dirtyFirst; p != nil; p = p.dirtyNext {
+			if meta := s(p); meta != "" {
+				dst, open = e.appendMeta(dst, meta, start, open), true
+			}
+		}
+		dst = closeEntry(dst, open)
+	}
+	return append(dst, '}')
+}
+
+// appendMeta appends one meta of e, and before the first one the key. The first entry begins at start.
+func (e *entry) appendMeta(dst []byte, meta string, start int, open bool) []byte {
+	if open {
+		dst = append(dst, ',')
+	} else {
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+		dst = wire.AppendString(dst, e.key)
+		dst = append(dst, `:{"metas":[`...)
+	}
+	return append(dst, meta...)
+}
+
+func closeEntry(dst []byte, open bool) []byte {
+	if open {
+		dst = append(dst, "]}"...)
+	}
+	return dst
+}
+
+// appendDiff appends the payload of a presence_diff that makes the truth of what clients know. It reports false if there is
+// nothing to say.
+func (tp *topic) appendDiff(dst []byte) ([]byte, bool) {
+	const empty = `{"joins":{},"leaves":{}}`
+	start := len(dst)
+	dst = append(dst, `{"joins":`...)
+	dst = tp.appendDirty(dst, joined)
+	dst = append(dst, `,"leaves":`...)
+	dst = tp.appendDirty(dst, left)
+	dst = append(dst, '}')
+	return dst, len(dst)-start > len(empty)
+}
+
+// encoded returns the presence_state as of the last flush; it is valid until the next one.
+func (tp *topic) encoded() []byte {
+	if tp.state == nil {
+		tp.state = tp.appendState(nil, sent)
+	}
+	return tp.state
+}

@@ -1,0 +1,161 @@
+package presence
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// An encoded meta is the JSON object that clients see: phx_ref comes first, then phx_ref_prev if there is one, then
+// what the user gave. So both refs are found by their place.
+const (
+	refPrefix  = `{"phx_ref":"`
+	prevPrefix = `,"phx_ref_prev":"`
+	refSize    = 16 // characters
+	refStart   = len(refPrefix)
+	refEnd     = refStart + refSize
+	prevStart  = refEnd + 1 + len(prevPrefix)
+)
+
+// buildMeta returns the encoded meta. members is what encodeMeta returned; prev is a ref or "".
+func buildMeta(ref [refSize]byte, prev string, members []byte) string {
+	var b strings.Builder
+	size := refEnd + len(`"`) + len(`,`) + len(members) + len(`}`)
+	if prev != "" {
+		size += len(prevPrefix) + refSize + len(`"`)
+	}
+	b.Grow(size)
+	b.WriteString(refPrefix)
+	b.Write(ref[:])
+	b.WriteByte('"')
+	if prev != "" {
+		b.WriteString(prevPrefix)
+		b.WriteString(prev)
+		b.WriteByte('"')
+	}
+	if len(members) > 0 {
+		b.WriteByte(',')
+		b.Write(members)
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// refOf returns the phx_ref of an encoded meta, sharing its memory.
+func refOf(meta string) string { return meta[refStart:refEnd] }
+
+// prevOf returns its phx_ref_prev, "" if there is none.
+func prevOf(meta string) string {
+	if !strings.HasPrefix(meta[refEnd+1:], prevPrefix) {
+		return ""
+	}
+	return meta[prevStart : prevStart+refSize]
+}
+
+// encodeMeta returns the members of meta as compact JSON without the braces and without refs of its own, in scratch.
+func encodeMeta(scratch *[]byte, key string, meta any) (members []byte, err error) {
+	if !utf8.ValidString(key) {
+		return nil, ErrKeyNotText
+	}
+	if raw, ok := meta.(json.RawMessage); ok {
+		*scratch = append((*scratch)[:0], raw...)
+	} else if *scratch, err = appendJSON((*scratch)[:0], meta); err != nil {
+		return nil, fmt.Errorf("presence: meta: %w", err)
+	}
+	// As strict as what comes in from clients: one bad meta would make every state of its topic unreadable.
+	object, err := wire.Validate(*scratch)
+	if err != nil {
+		return nil, fmt.Errorf("presence: meta: %w", err)
+	}
+	if !wire.IsObject(object) {
+		return nil, ErrMetaNotObject
+	}
+	return dropRefs(object[1 : len(object)-1]), nil
+}
+
+// appendJSON encodes v without the HTML escapes that encoding/json adds by default.
+func appendJSON(dst []byte, v any) ([]byte, error) {
+	b := bytes.NewBuffer(dst)
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
+
+// dropRefs removes the members phx_ref and phx_ref_prev from the members of a valid compact object, in place. Phoenix
+// leaves them in, which makes an object with the same key twice; clients could then take the wrong one.
+func dropRefs(members []byte) []byte {
+	if !bytes.Contains(members, []byte("phx_ref")) && bytes.IndexByte(members, '\\') < 0 {
+		return members
+	}
+	kept := members[:0]
+	for i := 0; i < len(members); {
+		colon := valueEnd(members, i)
+		end := valueEnd(members, colon+1)
+		if !isRefKey(members[i:colon]) {
+			if len(kept) > 0 {
+				kept = append(kept, ',')
+			}
+			kept = append(kept, members[i:end]...)
+		}
+		i = end + 1
+	}
+	return kept
+}
+
+// isRefKey tells whether a JSON string is one of the tracker's keys, however it is escaped.
+func isRefKey(quoted []byte) bool {
+	var key string
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		key = string(quoted[1 : len(quoted)-1])
+	} else if json.Unmarshal(quoted, &key) != nil {
+		return false
+	}
+	return key == "phx_ref" || key == "phx_ref_prev"
+}
+
+// valueEnd returns the index after the value of valid compact JSON that begins at i.
+func valueEnd(b []byte, i int) int {
+	depth := 0
+	for ; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			for i++; b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',', ':':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return i
+}
+
+// bufferKeep is the largest buffer that is kept for the next use, in bytes: the diff of a storm is of that order, and the
+// pool gives memory back by itself.
+const bufferKeep = 1 << 20
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// getBuffer returns an empty buffer for the time of one call.
+func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
+
+func putBuffer(b *[]byte) {
+	if cap(*b) > bufferKeep {
+		return
+	}
+	*b = (*b)[:0]
+	buffers.Put(b)
+}

@@ -1,0 +1,45 @@
+package presence
+
+import "sync"
+
+// owner is a channel that has tracked something, until it ends. It is kept while it tracks nothing, so that a
+// channel that tracks again and again is watched once.
+type owner struct {
+	channel Channel   // static
+	watch   sync.Once // makes everyone wait until OnEnd has been called
+
+	// Guarded by the stripe's mu.
+	first *presence // list of what it has tracked
+	ended bool
+}
+
+// own returns the owner for c, watching it for its end if nobody does yet. When it returns, a channel that had ended
+// before is known to have ended.
+func (t *Tracker) own(s *stripe, c Channel) (*owner, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, ErrClosed
+	}
+	o := s.owners[c]
+	if o == nil {
+		o = &owner{channel: c}
+		s.owners[c] = o
+	}
+	s.mu.Unlock()
+	// Without the lock: OnEnd may run end at once.
+	o.watch.Do(func() { c.OnEnd(func() { t.end(s, o) }) })
+	return o, nil
+}
+
+// end clears what a channel has left behind.
+func (t *Tracker) end(s *stripe, o *owner) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o.ended = true
+	if s.closed {
+		return
+	}
+	t.untrackAll(s, o)
+	delete(s.owners, o.channel)
+}

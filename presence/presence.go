@@ -1,0 +1,85 @@
+// Package presence knows who is there: per topic the keys that channels have tracked, each with its metas, and tells the
+// topic of every change with a presence_diff, as Phoenix.Presence does.
+//
+// What clients rely on (assets/js/phoenix/presence.js): a presence_state and the diffs after it add up to the truth. So
+// every change to a topic, every diff and every state of it is made under one lock, and leaves in that order.
+package presence
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// The events that phoenix.js's Presence listens to (assets/js/phoenix/presence.js, constructor).
+const (
+	EventState = "presence_state"
+	EventDiff  = "presence_diff"
+)
+
+// Errors of tracking and updating.
+var (
+	// ErrAlreadyTracked: the channel has tracked this key already; update it instead.
+	ErrAlreadyTracked = errors.New("presence: already tracked")
+	// ErrNotTracked: the channel has not tracked this key. Phoenix's word for it is nopresence.
+	ErrNotTracked = errors.New("presence: not tracked")
+	// ErrMetaNotObject: the meta is no JSON object.
+	ErrMetaNotObject = errors.New("presence: meta is not a JSON object")
+	// ErrKeyNotText: the key is not valid UTF-8, so that it cannot be a key of a JSON object.
+	ErrKeyNotText = errors.New("presence: key is not valid UTF-8")
+	// ErrChannelEnded: the channel has ended, nothing is tracked for it any more.
+	ErrChannelEnded = errors.New("presence: channel has ended")
+	// ErrClosed: the tracker is closed.
+	ErrClosed = errors.New("presence: tracker closed")
+)
+
+// Broadcaster sends diffs to the subscribers of a topic on this node. An endpoint is one.
+type Broadcaster interface {
+	// BroadcastJSON sends a broadcast with a JSON payload. It must not block and must not call the tracker; payload is
+	// copied or encoded before it returns. Calls for one topic reach each subscriber in their order.
+	BroadcastJSON(topic, event string, payload []byte) error
+}
+
+// Channel is a joined channel, which tracks keys in its topic. It is told apart by identity: it must be a pointer.
+type Channel interface {
+	// Topic is the channel's topic, always the same.
+	Topic() string
+	// PushJSON sends a push to this channel's client alone. It must not block and must not call the tracker, nor
+	// run what OnEnd was given; payload is copied before it returns. It keeps its place among the broadcasts of
+	// [Broadcaster] that happened before and happen after it.
+	PushJSON(event string, payload []byte) error
+	// OnEnd has f run once when the channel has ended, however it ends, or at once if it has ended. f is run without
+	// any lock that PushJSON or BroadcastJSON take.
+	OnEnd(f func())
+}
+
+// Options of a [Tracker]. The zero value behaves as Phoenix does.
+type Options struct {
+	// Window gathers the changes of a topic into one diff: it is sent this long after the first of them. What came and
+	// went within it is not sent at all. 0: every change is sent at once.
+	Window time.Duration
+	// Diffs says whether a topic sends diffs, nil means all do. It is asked when the first key of a topic is tracked;
+	// a topic without diffs still has its state. It must not call the tracker.
+	Diffs func(topic string) bool
+	// Node goes into each phx_ref and keeps those of several nodes apart.
+	Node uint16
+	// Now is the clock of phx_ref; nil: time.Now.
+	Now func() time.Time
+	// OnError hears of diffs that the Broadcaster did not take, with a lock held: it must not call the tracker. nil: dropped silently.
+	OnError func(topic string, err error)
+}
+
+// Meta is one presence under a key: one tab of a user, say.
+type Meta struct {
+	Ref     string          // phx_ref
+	PrevRef string          // phx_ref_prev: Ref before the last update that clients were told of, or ""
+	JSON    json.RawMessage // the whole object as clients see it, phx_ref included
+}
+
+// MarshalJSON returns the object as clients see it.
+func (m Meta) MarshalJSON() ([]byte, error) { return m.JSON, nil }
+
+// Entry is what is present under a key: at least one meta.
+type Entry struct {
+	Metas []Meta `json:"metas"`
+}

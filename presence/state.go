@@ -1,0 +1,92 @@
+package presence
+
+import "encoding/json"
+
+// PushState pushes presence_state to c: what the diffs sent so far amount to, so that it and the diffs after it add up to
+// the truth. Within a window that is the state before what waits; see [Options].
+func (t *Tracker) PushState(c Channel) error {
+	name := c.Topic()
+	s := t.stripe(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	// Under the lock: a diff that this state lacks has not been sent yet, and one that it has cannot come after it.
+	if tp := s.topics[name]; tp != nil {
+		return c.PushJSON(EventState, tp.encoded())
+	}
+	return c.PushJSON(EventState, []byte("{}"))
+}
+
+// List returns who is present in topic now, also what waits for its window. The caller owns the result.
+func (t *Tracker) List(topic string) map[string]Entry {
+	s := t.stripe(topic)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tp := s.topics[topic]
+	if tp == nil {
+		return map[string]Entry{}
+	}
+	list := make(map[string]Entry, tp.live)
+	for e := tp.first; e != nil; e = e.next {
+		if e.live > 0 {
+			list[e.key] = Entry{Metas: e.metas()}
+		}
+	}
+	return list
+}
+
+// Get returns the metas under key in topic now, nil if there are none. The caller owns the result.
+func (t *Tracker) Get(topic, key string) []Meta {
+	s := t.stripe(topic)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tp := s.topics[topic]
+	if tp == nil {
+		return nil
+	}
+	e := tp.entries[key]
+	if e == nil || e.live == 0 {
+		return nil
+	}
+	return e.metas()
+}
+
+// metas returns the current metas of e.
+func (e *entry) metas() []Meta {
+	metas := make([]Meta, 0, e.live)
+	for p := e.first; p != nil; p = p.next {
+		if m := p.current; m != "" {
+			metas = append(metas, Meta{Ref: refOf(m), PrevRef: prevOf(m), JSON: json.RawMessage(m)})
+		}
+	}
+	return metas
+}
+
+// AppendList appends List as JSON in the form of presence_state, in the order in which the keys came.
+func (t *Tracker) AppendList(dst []byte, topic string) []byte {
+	s := t.stripe(topic)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tp := s.topics[topic]
+	switch {
+	case tp == nil:
+		return append(dst, "{}"...)
+	case tp.dirtyFirst == nil:
+		return append(dst, tp.encoded()...)
+	default:
+		return tp.appendState(dst, current)
+	}
+}
+
+// Count is the number of keys present in topic now: the length of List, without its cost.
+func (t *Tracker) Count(topic string) int {
+	s := t.stripe(topic)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if tp := s.topics[topic]; tp != nil {
+		return tp.live
+	}
+	return 0
+}

@@ -1,0 +1,234 @@
+package presence
+
+import (
+	"encoding/json"
+	"hash/maphash"
+	"sync"
+	"time"
+)
+
+// stripes is how many locks topics are spread over: a power of two, several per core, so that topics seldom wait for each
+// other. A tracker without topics costs 4 KiB.
+const stripes = 64
+
+// Tracker is the presences of one node. All methods are safe from any goroutine; none may be called from within a
+// [Broadcaster] or from [Channel.PushJSON].
+type Tracker struct {
+	// Static after New.
+	broadcaster Broadcaster
+	options     Options
+	seed        maphash.Seed
+
+	refs    refSource
+	timers  sync.WaitGroup // armed or running window timers
+	stripes [stripes]stripe
+}
+
+// stripe is a share of the topics and of the channels that track in them. Lock order: one stripe at a time, then
+// whatever Broadcaster and Channel take for themselves.
+type stripe struct {
+	mu sync.Mutex
+
+	// Guarded by mu.
+	topics map[string]*topic  // none is without entries
+	owners map[Channel]*owner // channels that have tracked something and have not ended
+	closed bool
+	_      [64 - 32]byte // a cache line each
+}
+
+// New returns a tracker that sends its diffs through b.
+func New(b Broadcaster, o Options) *Tracker {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed()}
+	t.refs.node, t.refs.now = o.Node, o.Now
+	for i := range t.stripes {
+		t.stripes[i].topics = make(map[string]*topic)
+		t.stripes[i].owners = make(map[Channel]*owner)
+	}
+	return t
+}
+
+func (t *Tracker) stripe(topic string) *stripe {
+	return &t.stripes[maphash.String(t.seed, topic)%stripes]
+}
+
+// Track adds meta under key to the topic of c until c untracks it or ends, and returns its phx_ref. meta must encode to
+// a JSON object; a [json.RawMessage] is taken as it is. Several channels may track the same key. The keys phx_ref and
+// phx_ref_prev of meta are the tracker's: what is given there is left out.
+func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error) {
+	scratch := getBuffer()
+	defer putBuffer(scratch)
+	members, err := encodeMeta(scratch, key, meta)
+	if err != nil {
+		return "", err
+	}
+	name := c.Topic()
+	s := t.stripe(name)
+	o, err := t.own(s, c)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case o.ended:
+		return "", ErrChannelEnded
+	case s.closed:
+		return "", ErrClosed
+	}
+	tp := s.topics[name]
+	if tp == nil {
+		tp = t.newTopic(name)
+		s.topics[name] = tp
+	} else if tp.present[ident{c, key}] != nil {
+		return "", ErrAlreadyTracked
+	}
+	p := tp.join(o, key)
+	p.current = buildMeta(t.refs.next(), "", members)
+	tp.changed(p)
+	t.settle(s, tp)
+	return refOf(p.current), nil
+}
+
+// Update replaces the meta that c has tracked under key and returns the new phx_ref; the one that clients know becomes
+// phx_ref_prev. An equal meta is an update too, as in Phoenix.
+func (t *Tracker) Update(c Channel, key string, meta any) (ref string, err error) {
+	scratch := getBuffer()
+	defer putBuffer(scratch)
+	members, err := encodeMeta(scratch, key, meta)
+	if err != nil {
+		return "", err
+	}
+	ref, _, err = t.replace(c, key, "", members)
+	return ref, err
+}
+
+// UpdateFunc is Update with what f makes of the present meta, phx_ref included. f runs without a lock, and again
+// if the meta has changed meanwhile.
+func (t *Tracker) UpdateFunc(c Channel, key string, f func(meta json.RawMessage) any) (ref string, err error) {
+	scratch := getBuffer()
+	defer putBuffer(scratch)
+	name := c.Topic()
+	s := t.stripe(name)
+	for {
+		s.mu.Lock()
+		p := s.find(name, c, key)
+		if p == nil {
+			s.mu.Unlock()
+			return "", ErrNotTracked
+		}
+		before := p.current
+		s.mu.Unlock()
+
+		members, err := encodeMeta(scratch, key, f(json.RawMessage(before)))
+		if err != nil {
+			return "", err
+		}
+		ref, done, err := t.replace(c, key, before, members)
+		if done || err != nil {
+			return ref, err
+		}
+	}
+}
+
+// replace puts members in the place of the meta of c under key. It does nothing and reports false if before is not ""
+// and not the present meta.
+func (t *Tracker) replace(c Channel, key, before string, members []byte) (ref string, done bool, err error) {
+	name := c.Topic()
+	s := t.stripe(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.find(name, c, key)
+	if p == nil {
+		return "", false, ErrNotTracked
+	}
+	if before != "" && p.current != before {
+		return "", false, nil
+	}
+	// What clients were never told of is not named: they could not find it.
+	prev := ""
+	if p.sent != "" {
+		prev = refOf(p.sent)
+	}
+	tp := s.topics[name]
+	p.current = buildMeta(t.refs.next(), prev, members)
+	tp.changed(p)
+	t.settle(s, tp)
+	return refOf(p.current), true, nil
+}
+
+// Untrack removes what c has tracked under key, if anything.
+func (t *Tracker) Untrack(c Channel, key string) {
+	name := c.Topic()
+	s := t.stripe(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.find(name, c, key); p != nil {
+		tp := s.topics[name]
+		tp.leave(p)
+		t.settle(s, tp)
+	}
+}
+
+// UntrackAll removes all that c has tracked, with one diff. It happens by itself when c ends.
+func (t *Tracker) UntrackAll(c Channel) {
+	s := t.stripe(c.Topic())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.owners[c]; o != nil {
+		t.untrackAll(s, o)
+	}
+}
+
+// untrackAll removes all that o has tracked; the stripe is locked.
+func (t *Tracker) untrackAll(s *stripe, o *owner) {
+	if o.first == nil {
+		return
+	}
+	tp := o.first.entry.topic
+	for o.first != nil {
+		tp.leave(o.first)
+	}
+	t.settle(s, tp)
+}
+
+// find returns what c has tracked under key, nil if nothing; the stripe is locked.
+func (s *stripe) find(topic string, c Channel, key string) *presence {
+	tp := s.topics[topic]
+	if tp == nil {
+		return nil
+	}
+	return tp.present[ident{c, key}]
+}
+
+// Flush sends what waits for its window to end.
+func (t *Tracker) Flush() {
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		s.mu.Lock()
+		for _, tp := range s.topics {
+			t.flush(s, tp)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Close sends what waits for its window to end, forgets all presences without a further diff, and returns
+// when no timer of the tracker is left. Tracking and updating fail from then on. It may be called more than once.
+func (t *Tracker) Close() {
+	t.Flush()
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		s.mu.Lock()
+		s.closed = true
+		for _, tp := range s.topics {
+			t.flush(s, tp) // changed between Flush and closed
+		}
+		clear(s.topics)
+		clear(s.owners)
+		s.mu.Unlock()
+	}
+	t.timers.Wait()
+}

@@ -1,0 +1,78 @@
+package presence
+
+import "time"
+
+// windowTimer ends a topic's windows. It exists from the first one on and is armed only while a diff waits.
+type windowTimer struct {
+	timer *time.Timer
+	armed bool // guarded by the stripe's mu: a flush that does not come from the timer disarms it
+}
+
+// settle sees to it that clients will know what has changed in tp: now, or when the window ends. The stripe is locked.
+func (t *Tracker) settle(s *stripe, tp *topic) {
+	if t.options.Window <= 0 || !tp.diffs {
+		t.flush(s, tp)
+		return
+	}
+	if w := tp.timer; w != nil && w.armed {
+		return
+	}
+	t.timers.Add(1)
+	if tp.timer == nil {
+		w := &windowTimer{armed: true}
+		tp.timer = w
+		w.timer = time.AfterFunc(t.options.Window, func() { t.windowEnds(s, tp, w) })
+		return
+	}
+	tp.timer.armed = true
+	tp.timer.timer.Reset(t.options.Window)
+}
+
+// windowEnds is the timer's function.
+func (t *Tracker) windowEnds(s *stripe, tp *topic, w *windowTimer) {
+	defer t.timers.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.armed {
+		w.armed = false
+		t.flush(s, tp)
+	}
+}
+
+// flush sends the diff of what is dirty in tp, if it amounts to anything, and drops the topic if nothing is left
+// in it. The stripe is locked.
+func (t *Tracker) flush(s *stripe, tp *topic) {
+	if w := tp.timer; w != nil && w.armed {
+		w.armed = false
+		if w.timer.Stop() {
+			t.timers.Done()
+		} else {
+			// windowEnds waits for the lock and will find nothing to do. This timer must not be armed again before
+			// it has: one of the two ends would then be lost.
+			tp.timer = nil
+		}
+	}
+	if tp.dirtyFirst == nil {
+		return
+	}
+	if tp.diffs {
+		t.sendDiff(tp)
+	}
+	tp.commit()
+	if len(tp.entries) == 0 {
+		delete(s.topics, tp.name)
+	}
+}
+
+// sendDiff broadcasts what commit is about to make known.
+func (t *Tracker) sendDiff(tp *topic) {
+	buf := getBuffer()
+	defer putBuffer(buf)
+	var any bool
+	if *buf, any = tp.appendDiff(*buf); !any {
+		return
+	}
+	if err := t.broadcaster.BroadcastJSON(tp.name, EventDiff, *buf); err != nil && t.options.OnError != nil {
+		t.options.OnError(tp.name, err)
+	}
+}

@@ -1,0 +1,134 @@
+package pubsub
+
+import (
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// stripes is how many locks the index is spread over: a power of two, several per core, so that broadcasts to
+// different topics seldom meet on one cache line.
+const stripes = 64
+
+// index knows for each topic the groups that have subscribers, one per interested shard. Shards write to it only when a
+// group becomes non-empty or empty; broadcasters read it.
+type index struct {
+	// Static after init.
+	seed maphash.Seed
+	bus  Bus // told of the node's first and last group of a topic; nil: single node
+
+	stripes [stripes]stripe
+}
+
+type stripe struct {
+	mu     sync.RWMutex
+	topics map[string]*interest // guarded by mu
+	_      [64 - 32]byte        // a cache line each: readers of neighbours count on their own
+}
+
+// interest is one topic that has subscribers on this node.
+type interest struct {
+	topic  string   // static
+	groups []*group // guarded by the stripe's mu; never empty
+}
+
+func (x *index) init(bus Bus) {
+	x.seed = maphash.MakeSeed()
+	x.bus = bus
+	for i := range x.stripes {
+		x.stripes[i].topics = make(map[string]*interest)
+	}
+}
+
+func (x *index) stripe(topic string) *stripe {
+	return &x.stripes[maphash.String(x.seed, topic)%stripes]
+}
+
+// add shows g as a group of topic and gives it the index's copy of the topic.
+func (x *index) add(topic string, g *group) {
+	s := x.stripe(topic)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[topic]
+	if t == nil {
+		t = &interest{topic: strings.Clone(topic)}
+		s.topics[t.topic] = t
+		if x.bus != nil {
+			// Under the lock, so that the bus hears of changes to one topic in their order.
+			x.bus.Interest(t.topic, true)
+		}
+	}
+	g.topic = t.topic
+	t.groups = append(t.groups, g)
+}
+
+// remove hides g, which has become empty.
+func (x *index) remove(g *group) {
+	s := x.stripe(g.topic)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[g.topic]
+	i := slices.Index(t.groups, g)
+	t.groups = slices.Delete(t.groups, i, i+1)
+	if len(t.groups) > 0 {
+		return
+	}
+	delete(s.topics, g.topic)
+	if x.bus != nil {
+		x.bus.Interest(g.topic, false)
+	}
+}
+
+// lookup appends the groups of topic to dst.
+func (x *index) lookup(dst []*group, topic string) []*group {
+	s := x.stripe(topic)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if t := s.topics[topic]; t != nil {
+		dst = append(dst, t.groups...)
+	}
+	return dst
+}
+
+func (x *index) subscribers(topic string) int {
+	s := x.stripe(topic)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if t := s.topics[topic]; t != nil {
+		return t.size()
+	}
+	return 0
+}
+
+// all yields each topic and its size, a stripe at a time.
+func (x *index) all(yield func(string, int) bool) {
+	type row struct {
+		topic string
+		size  int
+	}
+	var rows []row
+	for i := range x.stripes {
+		s := &x.stripes[i]
+		s.mu.RLock()
+		rows = rows[:0]
+		for _, t := range s.topics {
+			rows = append(rows, row{t.topic, t.size()})
+		}
+		s.mu.RUnlock()
+		for _, r := range rows {
+			if !yield(r.topic, r.size) {
+				return
+			}
+		}
+	}
+}
+
+// size is the number of subscribers of all shards; the stripe's mu is held.
+func (t *interest) size() int {
+	n := 0
+	for _, g := range t.groups {
+		n += int(g.size.Load())
+	}
+	return n
+}

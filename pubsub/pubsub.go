@@ -1,0 +1,190 @@
+// Package pubsub keeps the topics of this node and their subscribers, and brings broadcasts to them.
+//
+// Subscribers are kept per shard. A shard is an [Executor], in the server an event loop, and all that happens to its
+// subscribers happens there: subscribing, unsubscribing and dispatching need no lock. Only one thing is shared between
+// shards, an index of which of them are interested in a topic.
+//
+// The package knows neither what a message is nor how it is written: it is handed a [Dispatcher], as Phoenix.PubSub is
+// handed one by Phoenix.Channel.Server (lib/phoenix/channel/server.ex, dispatch/3). What leaves for other nodes goes
+// through a [Bus], written by a [Codec].
+package pubsub
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+)
+
+// MaxShards is how many executors [New] takes: the shard of a group is a small integer, and no machine this
+// runs on has more loops than cores.
+const MaxShards = 1 << 16
+
+// ErrClosed is returned by a broadcast after [PubSub.Close], and by a [Bus] after [Bus.Close].
+var ErrClosed = errors.New("pubsub: closed")
+
+// Task is something an [Executor] runs.
+type Task = interface{ Run() }
+
+// Executor runs tasks one at a time, in the order they were posted. An event loop is one.
+type Executor interface {
+	// Post queues t from any goroutine. It never blocks and never runs t itself. It reports false when the
+	// executor is closed; t will then never run.
+	Post(t Task) bool
+}
+
+// Message is what a broadcast carries. Its owner counts references: it lives until each is released.
+type Message interface {
+	// Retain adds n references.
+	Retain(n int32)
+	// Release gives one reference back; the message must not be used with it any more.
+	Release()
+}
+
+// Dispatcher hands a message to the subscribers of one shard.
+type Dispatcher interface {
+	// Dispatch runs on the shard's executor. subs belongs to pubsub: it is valid and unchanged during the call, and
+	// Dispatch must not modify it nor subscribe or unsubscribe before it returns. from is what the broadcaster gave,
+	// the subscriber to leave out or nil. m is valid during the call; whoever keeps it retains it.
+	Dispatch(subs []Subscriber, from any, m Message)
+}
+
+// Options are the optional parts of a [PubSub].
+type Options struct {
+	// Bus carries broadcasts between nodes; nil on a single node. The PubSub opens and closes it.
+	Bus Bus
+	// Codec writes messages for the bus; needed if there is one.
+	Codec Codec
+	// OnError hears of what could not be received from the bus, from the bus's goroutine; nil drops it silently.
+	OnError func(error)
+}
+
+// PubSub is the topics and subscribers of one node. Methods are safe from any goroutine unless they say otherwise.
+type PubSub struct {
+	// Static after New.
+	shards     []shard
+	dispatcher Dispatcher
+	bus        Bus // nil: single node
+	codec      Codec
+	onError    func(error)
+
+	index  index
+	closed atomic.Bool
+}
+
+// New returns a PubSub over shards, which keep their order: Subscribe names them by index. It opens the bus.
+func New(shards []Executor, d Dispatcher, o Options) (*PubSub, error) {
+	switch {
+	case len(shards) == 0 || len(shards) > MaxShards:
+		return nil, fmt.Errorf("pubsub: %d shards, want 1 to %d", len(shards), MaxShards)
+	case d == nil:
+		return nil, errors.New("pubsub: no dispatcher")
+	case o.Bus != nil && o.Codec == nil:
+		return nil, errors.New("pubsub: a bus needs a codec")
+	}
+	p := &PubSub{shards: make([]shard, len(shards)), dispatcher: d, bus: o.Bus, codec: o.Codec, onError: o.OnError}
+	p.index.init(o.Bus)
+	for i, e := range shards {
+		p.shards[i] = shard{index: i, executor: e, groups: make(map[string]*group), pubsub: p}
+	}
+	if p.bus != nil {
+		if err := p.bus.Open(p.receive); err != nil {
+			return nil, fmt.Errorf("pubsub: open bus: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// Subscribe adds s to topic. It must be called on the executor of that shard. topic is copied when it is the first
+// of its group, so it may point into a buffer. A subscriber has one topic: one that is subscribed already is moved.
+// Any broadcast that happens after Subscribe has returned reaches s.
+func (p *PubSub) Subscribe(shard int, topic string, s Subscriber) {
+	p.shards[shard].subscribe(topic, s)
+}
+
+// Unsubscribe removes s from its topic; nothing happens if it has none. It must be called on the executor of the
+// shard where s was subscribed. s gets nothing from then on.
+func (p *PubSub) Unsubscribe(shard int, s Subscriber) { p.shards[shard].unsubscribe(s) }
+
+// Broadcast brings m to all subscribers of topic on all nodes, except to from, which may be nil and never leaves this
+// node. It consumes one reference to m, whatever it returns. topic is not kept.
+//
+// Broadcasts of one goroutine to one topic reach every subscriber in their order. They go through the executor's inbox
+// even when the caller runs on that executor: one that was dispatched at once would overtake earlier ones that
+// still wait there, and two publishers that know of each other's order would be seen in different orders by shards.
+//
+// An error is the bus's, or ErrClosed; with the bus's, the subscribers of this node have been served all the same.
+func (p *PubSub) Broadcast(topic string, m Message, from any) error {
+	if p.closed.Load() {
+		m.Release()
+		return ErrClosed
+	}
+	p.deliver(topic, m, from)
+	var err error
+	if p.bus != nil {
+		err = p.publish(topic, m)
+	}
+	m.Release()
+	return err
+}
+
+// BroadcastLocal is Broadcast to the subscribers of this node only, as Phoenix.PubSub.local_broadcast is.
+func (p *PubSub) BroadcastLocal(topic string, m Message, from any) error {
+	if p.closed.Load() {
+		m.Release()
+		return ErrClosed
+	}
+	p.deliver(topic, m, from)
+	m.Release()
+	return nil
+}
+
+// deliver posts m to each shard that has subscribers of topic, each with a reference of its own.
+func (p *PubSub) deliver(topic string, m Message, from any) {
+	var few [16]*group // enough for most machines' loops; append takes over above it
+	groups := p.index.lookup(few[:0], topic)
+	if len(groups) == 0 {
+		return
+	}
+	m.Retain(int32(len(groups)))
+	for _, g := range groups {
+		g.shard.post(g.topic, m, from)
+	}
+}
+
+// publish hands m to the bus.
+func (p *PubSub) publish(topic string, m Message) error {
+	if err := p.bus.Publish(topic, p.codec.Encode(topic, m)); err != nil {
+		return fmt.Errorf("pubsub: publish: %w", err)
+	}
+	return nil
+}
+
+// receive takes what another node published.
+func (p *PubSub) receive(topic string, data []byte) {
+	m, err := p.codec.Decode(topic, data)
+	if err != nil {
+		if p.onError != nil {
+			p.onError(fmt.Errorf("pubsub: receive: %w", err))
+		}
+		return
+	}
+	p.deliver(topic, m, nil)
+	m.Release()
+}
+
+// Subscribers is how many subscribers topic has on this node. Beside concurrent changes it is a moment's view.
+func (p *PubSub) Subscribers(topic string) int { return p.index.subscribers(topic) }
+
+// Topics yields each topic of this node with its number of subscribers, in no order: for tools, not for hot paths.
+// No lock is held while it yields; topics that come or go meanwhile may be missed.
+func (p *PubSub) Topics() iter.Seq2[string, int] { return p.index.all }
+
+// Close closes the bus and refuses further broadcasts. What was broadcast before is still delivered; Subscribe
+// and Unsubscribe go on to work, so that channels may end after it. It may be called more than once.
+func (p *PubSub) Close() error {
+	if p.closed.Swap(true) || p.bus == nil {
+		return nil
+	}
+	return p.bus.Close()
+}

@@ -1,0 +1,69 @@
+package pubsub
+
+import "sync/atomic"
+
+// Subscriber gets the broadcasts of a topic. It belongs to one shard.
+type Subscriber interface {
+	// Subscription returns the subscriber's embedded Subscription, always the same one.
+	Subscription() *Subscription
+}
+
+// Subscription is a subscriber's place in its topic. It is embedded in the subscriber, so that subscribing allocates
+// nothing for it; its zero value is not subscribed. It is to be used on the shard's executor only.
+type Subscription struct {
+	group *group // nil: not subscribed
+	index int    // group.subs[index] is this subscriber
+}
+
+// Active reports whether the subscriber is subscribed.
+func (s *Subscription) Active() bool { return s.group != nil }
+
+// Topic is the topic subscribed to, "" without one. The string is shared by all subscribers of the topic and may be kept.
+func (s *Subscription) Topic() string {
+	if s.group == nil {
+		return ""
+	}
+	return s.group.topic
+}
+
+// group is the subscribers of one topic on one shard. It exists while there are any.
+//
+// Invariant, on the shard's executor: for all i, subs[i].Subscription() == {group, i}.
+type group struct {
+	// Static after the index has taken it in.
+	topic string // the index's copy, one per topic
+	shard *shard
+
+	// Owned by the shard's executor.
+	subs []Subscriber
+
+	size atomic.Int64 // len(subs), written by the executor, read by any goroutine
+}
+
+// shrinkAbove is the capacity from which on a group gives memory back, in subscribers: below it there is nothing to win.
+const shrinkAbove = 64
+
+// add appends s.
+func (g *group) add(s Subscriber) {
+	*s.Subscription() = Subscription{group: g, index: len(g.subs)}
+	g.subs = append(g.subs, s)
+	g.size.Store(int64(len(g.subs)))
+}
+
+// remove takes out the subscriber at i by moving the last one into its place: constant time, and subscribers of a topic
+// have no order.
+func (g *group) remove(i int) {
+	last := len(g.subs) - 1
+	*g.subs[i].Subscription() = Subscription{}
+	if i != last {
+		g.subs[i] = g.subs[last]
+		g.subs[i].Subscription().index = i
+	}
+	g.subs[last] = nil
+	g.subs = g.subs[:last]
+	if c := cap(g.subs); c >= shrinkAbove && last <= c/4 {
+		// Halving at a quarter keeps the cost per call constant on average, as growing by append does.
+		g.subs = append(make([]Subscriber, 0, c/2), g.subs...)
+	}
+	g.size.Store(int64(last))
+}
