@@ -35,7 +35,9 @@ func newClient() *client { return &client{state: make(map[string][]meta)} }
 // rejoin starts another join: diffs wait for its state from now on (inPendingSyncState).
 func (c *client) rejoin() {
 	c.current++
-	c.pending = nil // a real client keeps diffs of an earlier join only if it never got its state; they belong to this one then
+	// phoenix.js keeps diffs of an earlier join whose state never came, and applies them behind the state of this one. A diff
+	// that it missed in between may contradict them, which no server can help; so they are no part of this model.
+	c.pending = nil
 }
 
 func (c *client) synced() bool { return c.joinRef != 0 && c.joinRef == c.current }

@@ -1,6 +1,10 @@
 package presence
 
-import "github.com/mycelium-rt/mycelium/wire"
+import (
+	"slices"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
 
 // side picks one of the two things a presence may be written as.
 type side func(p *presence) string
@@ -89,10 +93,15 @@ func (tp *topic) appendDiff(dst []byte) ([]byte, bool) {
 	return dst, len(dst)-start > len(empty)
 }
 
-// encoded returns the presence_state as of the last flush; it is valid until the next one.
+// encoded returns the presence_state as of the last flush; it is valid until the next one. It is kept, for everyone who joins
+// asks for it, and made again in the same memory once something has changed.
 func (tp *topic) encoded() []byte {
-	if tp.state == nil {
-		tp.state = tp.appendState(nil, sent)
+	if !tp.fresh {
+		tp.state = tp.appendState(tp.state[:0], sent)
+		if cap(tp.state) > 4*len(tp.state) {
+			tp.state = slices.Clone(tp.state) // the topic was once much larger
+		}
+		tp.fresh = true
 	}
 	return tp.state
 }

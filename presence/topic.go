@@ -21,7 +21,8 @@ type topic struct {
 	dirtyFirst  *entry              // entries with something dirty, in the order of change
 	dirtyLast   *entry
 	timer       *windowTimer // nil until the first window
-	state       []byte       // presence_state as of the last flush, nil: to be encoded
+	state       []byte       // presence_state as of the last flush, if fresh
+	fresh       bool
 }
 
 // ident tells presences apart: a channel tracks a key once.
@@ -143,7 +144,7 @@ func (tp *topic) commit() {
 		e, e.dirtyNext = e.dirtyNext, nil
 	}
 	tp.dirtyFirst, tp.dirtyLast = nil, nil
-	tp.state = nil
+	tp.fresh = false
 }
 
 func (e *entry) commit() {

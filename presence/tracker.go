@@ -114,10 +114,10 @@ func (t *Tracker) UpdateFunc(c Channel, key string, f func(meta json.RawMessage)
 	s := t.stripe(name)
 	for {
 		s.mu.Lock()
-		p := s.find(name, c, key)
-		if p == nil {
+		p, err := s.find(name, c, key)
+		if err != nil {
 			s.mu.Unlock()
-			return "", ErrNotTracked
+			return "", err
 		}
 		before := p.current
 		s.mu.Unlock()
@@ -140,9 +140,9 @@ func (t *Tracker) replace(c Channel, key, before string, members []byte) (ref st
 	s := t.stripe(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.find(name, c, key)
-	if p == nil {
-		return "", false, ErrNotTracked
+	p, err := s.find(name, c, key)
+	if err != nil {
+		return "", false, err
 	}
 	if before != "" && p.current != before {
 		return "", false, nil
@@ -165,7 +165,7 @@ func (t *Tracker) Untrack(c Channel, key string) {
 	s := t.stripe(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.find(name, c, key); p != nil {
+	if p, err := s.find(name, c, key); err == nil {
 		tp := s.topics[name]
 		tp.leave(p)
 		t.settle(s, tp)
@@ -194,13 +194,17 @@ func (t *Tracker) untrackAll(s *stripe, o *owner) {
 	t.settle(s, tp)
 }
 
-// find returns what c has tracked under key, nil if nothing; the stripe is locked.
-func (s *stripe) find(topic string, c Channel, key string) *presence {
-	tp := s.topics[topic]
-	if tp == nil {
-		return nil
+// find returns what c has tracked under key, or why there is nothing; the stripe is locked.
+func (s *stripe) find(topic string, c Channel, key string) (*presence, error) {
+	if s.closed {
+		return nil, ErrClosed
 	}
-	return tp.present[ident{c, key}]
+	if tp := s.topics[topic]; tp != nil {
+		if p := tp.present[ident{c, key}]; p != nil {
+			return p, nil
+		}
+	}
+	return nil, ErrNotTracked
 }
 
 // Flush sends what waits for its window to end.

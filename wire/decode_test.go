@@ -178,6 +178,7 @@ func TestDecodeErrors(t *testing.T) {
 		"V1 trailing comma":    {V1, plain, `{"topic":"phoenix",}`, 19, faultKey},
 		"V1 no colon":          {V1, plain, `{"topic"  "phoenix"}`, 10, faultColon},
 		"V1 no comma":          {V1, plain, `{"topic":"phoenix" "ref":"1"}`, 19, faultComma},
+		"V1 bad value":         {V1, plain, `{"topic":01}`, 9, faultNumber},
 		"V1 open":              {V1, plain, `{"topic":"phoenix"`, 18, faultEnd},
 		"V1 binary message":    {V1, binary, "\x00\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultNotObject},
 		"binary empty":         {V2, binary, "", 0, faultHeader},

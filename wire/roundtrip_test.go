@@ -15,7 +15,7 @@ func value(depth int) *rapid.Generator[any] {
 		rapid.Just[any](nil),
 		rapid.Bool().AsAny(),
 		rapid.Float64Range(-1e300, 1e300).AsAny(),
-		rapid.Map(rapid.IntRange(-1<<53, 1<<53), func(n int) any { return float64(n) }),
+		rapid.Map(rapid.Int64Range(-1<<53, 1<<53), func(n int64) any { return float64(n) }),
 		rapid.String().AsAny(),
 	}
 	if depth > 0 {

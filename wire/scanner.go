@@ -18,7 +18,8 @@ type scanner struct {
 // span is where a value will stand in the compact frame. No value is at 0, so the zero span is none.
 type span struct{ start, end int }
 
-// of is the value itself, once the frame is compact. Its capacity ends with it: to append to it must not overwrite its neighbour.
+// of is the value itself, once the frame is compact. Its capacity ends with it, so that an append cannot
+// overwrite its neighbour.
 func (p span) of(b []byte) []byte {
 	return b[p.start:p.end:p.end]
 }

@@ -118,7 +118,7 @@ func TestIsTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	if IsTerminal(f) {
 		t.Error("a file is no terminal")
 	}

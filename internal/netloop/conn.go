@@ -126,6 +126,10 @@ func (c *Conn) Send(f *Frame) {
 		l.stats.droppedClosed.Add(1)
 		return
 	}
+	if len(f.data) == 0 {
+		f.Release()
+		return
+	}
 	l.sends++
 	if size := len(f.data); int(c.out.size)+size > l.group.options.OutboundLimit && !c.makeRoom(size) {
 		f.Release()
@@ -271,6 +275,10 @@ func (c *Conn) ended() {
 	if c.out.size > 0 && c.flags&flagBlocked == 0 {
 		// The peer may have closed one side only and wait for the answer to what it sent last.
 		c.carrier.flush(c)
+	}
+	if c.state == stateOpen && c.out.size > 0 && c.fd < 0 {
+		// The writing goroutine has it in hand.
+		c.CloseAfterFlush(ErrPeerClosed, time.Second)
 	}
 	if c.state == stateClosing && c.flags&flagFinSent == 0 {
 		c.flags |= flagEnded

@@ -21,8 +21,8 @@ type Group struct {
 	mu        sync.Mutex
 	closed    bool
 	listeners map[*Listener]struct{}
-	pending   map[net.Conn]struct{} // streams that no loop owns yet
-	calm      chan struct{}         // closed when the overload is over; nil: none
+	pending   map[*stream]struct{} // streams that no loop owns yet
+	calm      chan struct{}        // closed when the overload is over; nil: none
 }
 
 // New starts a group of loops.
@@ -30,7 +30,7 @@ func New(o Options) (*Group, error) {
 	g := &Group{
 		options:   o.withDefaults(),
 		listeners: map[*Listener]struct{}{},
-		pending:   map[net.Conn]struct{}{},
+		pending:   map[*stream]struct{}{},
 	}
 	for i := range g.options.Loops {
 		l := newLoop(g, i)
@@ -131,8 +131,8 @@ func (g *Group) Close() error {
 	for ln := range g.listeners {
 		listeners = append(listeners, ln)
 	}
-	for c := range g.pending {
-		abort(c)
+	for s := range g.pending {
+		abort(s.nc)
 	}
 	g.mu.Unlock()
 

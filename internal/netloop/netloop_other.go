@@ -5,6 +5,7 @@ package netloop
 import (
 	"errors"
 	"net"
+	"time"
 )
 
 // Systems without epoll: Options.Portable is always on there, so none of these is reached but takeDescriptor.
@@ -14,3 +15,6 @@ func newEpoll(*Loop) (poller, error) { return nil, errors.ErrUnsupported }
 func (l *Loop) takeDescriptor(net.Conn) (*Conn, error) { return nil, nil }
 
 func (ln *Listener) openRaw(net.Listener) (stop func(), err error) { return nil, nil }
+
+// setUserTimeout does nothing: keepalive has to do.
+func setUserTimeout(net.Conn, time.Duration) {}

@@ -26,14 +26,15 @@ type stream struct {
 	readErr error
 
 	// Owned by the writer while conn.flags has flagBlocked, else by the loop.
-	frame    *Frame // the frame that is written, or
-	joined   []byte // several, copied
+	frame    *Frame  // the frame that is written, or
+	joined   *[]byte // several, copied
 	wrote    int
 	writeErr error
 
 	// Owned by the loop.
-	waiting bool // the reader waits for next
-	held    bool // what the reader got has not been handled, because reading was paused
+	waiting  bool // the reader waits for next
+	handling bool // HandleData runs, on the reader's buffer
+	held     bool // what the reader got has not been handled, because reading was paused
 }
 
 // joinBuffers are for frames that leave in one write, taken only while a goroutine writes.
@@ -52,7 +53,7 @@ func (g *Group) startStream(l *Loop, c net.Conn, accept func() Handler, leftover
 	g.mu.Lock()
 	closed := g.closed
 	if !closed {
-		g.pending[c] = struct{}{}
+		g.pending[s] = struct{}{}
 		g.routines.Add(1)
 	}
 	g.mu.Unlock()
@@ -61,6 +62,7 @@ func (g *Group) startStream(l *Loop, c net.Conn, accept func() Handler, leftover
 		return ErrClosed
 	}
 	setKeepAlive(c, g.options.PeerTimeout)
+	setUserTimeout(c, g.options.PeerTimeout)
 	go s.run(&opening{conn: s.conn, accept: accept, leftover: leftover})
 	return nil
 }
@@ -73,7 +75,7 @@ func (s *stream) run(o *opening) {
 	err := s.handshake()
 	posted := err == nil && l.Post(o)
 	g.mu.Lock()
-	delete(g.pending, s.nc)
+	delete(g.pending, s)
 	g.mu.Unlock()
 	if !posted {
 		l.stats.refused.Add(1)
@@ -118,21 +120,21 @@ func (s *stream) deliver() {
 		return
 	}
 	s.held = false
-	got, err := s.got, s.readErr
-	s.got, s.readErr = 0, nil
-	if got > 0 {
-		c.received(s.buf[:got])
+	if s.got > 0 {
+		s.handling = true
+		c.received(s.buf[:s.got])
+		s.handling = false
 	}
-	if err != nil && c.state <= stateClosing {
-		if reason := closeReason(err); reason == ErrPeerClosed {
-			c.ended()
-		} else {
-			c.Close(reason)
-		}
-		s.let(false)
+	if s.readErr == nil || c.state >= stateClosed {
+		s.interest(c)
 		return
 	}
-	s.interest(c)
+	if reason := closeReason(s.readErr); reason == ErrPeerClosed {
+		c.ended()
+	} else {
+		c.Close(reason)
+	}
+	s.let(false)
 }
 
 // let ends the reader's waiting.
@@ -147,13 +149,14 @@ func (s *stream) let(read bool) {
 // inbox, because ResumeRead must not call the handler.
 func (s *stream) interest(c *Conn) {
 	switch {
-	case !s.waiting || !c.reads():
+	case !s.waiting || s.handling || !c.reads():
 	case s.held:
 		s.held = false
+		s.waiting = false // until the task runs; nobody else hands over meanwhile
 		if !c.loop.Post((*readDone)(s)) {
+			s.waiting = true
 			s.let(false)
 		}
-	case s.got > 0: // inside HandleData: deliver comes back here
 	default:
 		s.let(true)
 	}
@@ -177,21 +180,24 @@ func (s *stream) flush(c *Conn) {
 	go s.write()
 }
 
-// take moves frames from the queue into the writer's hands. Their bytes count as waiting until they are written.
+// take moves frames from the queue into the writer's hands. Their bytes count as waiting until they are written, and
+// are not joined beyond half of the limit, so that DropOldest has something left to drop.
 func (s *stream) take(c *Conn) {
 	o := &c.out
-	if o.rest == nil || len(o.first.data)+len(o.rest.at(0).data) > scratchSize {
+	most := min(scratchSize, c.loop.group.options.OutboundLimit/2)
+	if o.rest == nil || len(o.first.data)+len(o.rest.at(0).data) > most {
 		s.frame = o.pop(c.loop)
 		return
 	}
-	buf := *joinBuffers.Get().(*[]byte)
-	buf = buf[:0]
-	for o.first != nil && len(buf)+len(o.first.data) <= scratchSize {
+	joined := joinBuffers.Get().(*[]byte)
+	buf := (*joined)[:0]
+	for o.first != nil && len(buf)+len(o.first.data) <= most {
 		f := o.pop(c.loop)
 		buf = append(buf, f.data...)
 		f.Release()
 	}
-	s.joined = buf
+	*joined = buf
+	s.joined = joined
 }
 
 // write is the writing goroutine.
@@ -204,9 +210,9 @@ func (s *stream) write() {
 		s.frame.Release()
 		s.frame = nil
 	} else {
-		s.wrote = len(s.joined)
-		_, s.writeErr = s.nc.Write(s.joined)
-		joinBuffers.Put(&s.joined)
+		s.wrote = len(*s.joined)
+		_, s.writeErr = s.nc.Write(*s.joined)
+		joinBuffers.Put(s.joined)
 		s.joined = nil
 	}
 	if s.writeErr == nil {
@@ -258,9 +264,6 @@ func (s *stream) close(*Conn) {
 func (s *stream) detach(c *Conn) (net.Conn, error) {
 	if !s.waiting || s.held {
 		return nil, ErrReading
-	}
-	if s.readErr != nil {
-		return nil, ErrNotOpen // the stream ended behind the bytes that are being handled
 	}
 	s.let(false)
 	return s.nc, nil

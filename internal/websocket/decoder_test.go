@@ -10,7 +10,7 @@ import (
 )
 
 func TestDecoderIsSmallWhenIdle(t *testing.T) {
-	if size := unsafe.Sizeof(Decoder{}); size > 80 {
+	if size := unsafe.Sizeof(Decoder{}); size > 64 {
 		t.Errorf("a Decoder has %d bytes", size)
 	}
 }

@@ -45,7 +45,8 @@ func (d *Decoder) parseHead(b []byte) (head frameHead, size int, err *CloseError
 	if len(b) < at {
 		return head, 0, nil
 	}
-	// A length that is longer than it need be is taken, as Bandit does.
+	// A length in a longer form than it need be is taken: it is a fault of the
+	// sender (RFC 6455, 5.2), but no doubt about what is meant.
 	switch at {
 	case 4:
 		length = uint64(binary.BigEndian.Uint16(b[2:]))

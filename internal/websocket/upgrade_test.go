@@ -51,6 +51,9 @@ func TestCheckUpgrade(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if wants := r.WantsUpgrade(); c.status == 0 && !wants || c.name == "handshake_plain_get" && wants {
+				t.Errorf("WantsUpgrade is %v", wants)
+			}
 			err = r.CheckUpgrade()
 			accepted, acceptErr := AppendAccept([]byte("before "), head, AcceptOptions{})
 			if c.status == 0 {

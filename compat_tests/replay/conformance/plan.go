@@ -76,13 +76,12 @@ func newPlan(name string, rec Recording) *plan {
 	p.cut(rec.Steps)
 	p.findOwners()
 	pipelined := strings.Contains(name, "_pipelined")
-	closed := map[int]bool{}
+	links := map[int]link{}
 	for _, b := range p.blocks {
 		for _, it := range b.items {
 			it.free = pipelined && b.action.SendMany != nil
-			closed[it.client] = closed[it.client] || it.kind == itemClosed
 		}
-		b.items = p.dropFreeEnds(b.items, closed)
+		b.items = p.dropFreeEnds(b.items, links)
 	}
 	p.allowLeaveDiffs()
 	p.allowOvertakenAnswers()
@@ -167,14 +166,33 @@ func (p *plan) newPoll(b *block, s, request *Step) *pollPlan {
 	return poll
 }
 
-// dropFreeEnds takes out the ends of connections that had a close frame: rule
-// 7 frees when they are seen.
-func (p *plan) dropFreeEnds(items []*item, closed map[int]bool) []*item {
+// link is what a recording says of a client's connection so far.
+type link uint8
+
+const (
+	linkOpen    link = iota
+	linkClosed       // a close frame came: rule 7 frees when the end is seen
+	linkRefused      // the handshake was: what becomes of the connection is free
+)
+
+// dropFreeEnds takes out the ends of connections that may be seen at any time.
+func (p *plan) dropFreeEnds(items []*item, links map[int]link) []*item {
 	var kept []*item
 	for _, it := range items {
-		if it.kind == itemEnd {
+		switch it.kind {
+		case itemOpened:
+			links[it.client] = linkOpen
+			if !it.step.Opened.Status.Has(101) {
+				links[it.client] = linkRefused
+			}
+		case itemClosed:
+			links[it.client] = linkClosed
+		case itemEnd:
+			if links[it.client] == linkRefused {
+				continue
+			}
 			p.mustEnd[it.client] = it.step
-			if closed[it.client] {
+			if links[it.client] == linkClosed {
 				continue
 			}
 		}

@@ -22,12 +22,13 @@ export class People {
     this.box = box
     this.list = list
     this.count = count
-    this.rows = new Map() // name → {row, badge, path}
+    this.rows = new Map() // name → its elements; `light` is a copy of the thread `path`, seen while a message passes
     this.drawing = document.createElementNS(SVG, "svg")
     this.drawing.setAttribute("class", "threads")
     this.drawing.setAttribute("aria-hidden", "true")
     list.before(this.drawing)
     new ResizeObserver(() => this.draw()).observe(list)
+    list.addEventListener("scroll", () => this.draw(), {passive: true})
     this.calm = matchMedia("(prefers-reduced-motion: reduce)")
   }
 
@@ -63,18 +64,18 @@ export class People {
     badge.firstChild.setAttribute("aria-hidden", "true")
     row.append(dot, text, you, badge)
     const path = document.createElementNS(SVG, "path")
-    path.setAttribute("pathLength", "1")
-    path.style.setProperty("--hue", hueOf(name))
-    this.drawing.append(path)
-    const entry = {row, dot, badge, you, path}
+    const light = document.createElementNS(SVG, "path")
+    light.setAttribute("class", "light")
+    for (const line of [path, light]) line.setAttribute("pathLength", "1")
+    this.drawing.append(path, light)
+    const entry = {row, dot, badge, you, path, light}
     this.rows.set(name, entry)
     return entry
   }
 
   remove(name) {
-    const {row, path} = this.rows.get(name)
-    row.remove()
-    path.remove()
+    const {row, path, light} = this.rows.get(name)
+    for (const node of [row, path, light]) node.remove()
     this.rows.delete(name)
   }
 
@@ -83,12 +84,17 @@ export class People {
     const box = this.drawing.getBoundingClientRect()
     if (box.width === 0) return
     const upright = getComputedStyle(this.list).flexDirection === "column"
-    for (const [name, {dot, path}] of this.rows) {
+    const seen = this.list.getBoundingClientRect()
+    for (const [name, {dot, path, light}] of this.rows) {
       const at = dot.getBoundingClientRect()
       const to = {x: at.x + at.width / 2 - box.x, y: at.y + at.height / 2 - box.y}
       const bend = sway(name)
       const from = upright ? {x: 0, y: to.y - 24 - bend * 8} : {x: to.x - 20 - bend * 6, y: 0}
-      path.setAttribute("d", thread(from, to, bend, upright))
+      const inside = at.left >= seen.left && at.right <= seen.right && at.top >= seen.top && at.bottom <= seen.bottom
+      for (const line of [path, light]) {
+        line.style.visibility = inside ? "visible" : "hidden"
+        line.setAttribute("d", thread(from, to, bend, upright))
+      }
     }
   }
 
@@ -96,14 +102,11 @@ export class People {
   pulse(sender) {
     if (this.calm.matches || document.hidden) return
     const timing = {duration: 700, easing: "ease-out"}
-    for (const [name, {path, dot}] of this.rows) {
+    const start = {opacity: 1, strokeDashoffset: 0.35}, end = {opacity: 1, strokeDashoffset: -1}
+    for (const [name, {light, dot}] of this.rows) {
       const out = name === sender
       const delay = out ? 0 : 350
-      const lit = {strokeDasharray: "0.35 1", stroke: "var(--glow)", strokeWidth: "2px"}
-      path.animate(
-        [{...lit, strokeDashoffset: out ? -1 : 0.35}, {...lit, strokeDashoffset: out ? 0.35 : -1}],
-        {...timing, delay},
-      )
+      light.animate(out ? [end, start] : [start, end], {...timing, delay})
       dot.animate([{}, {boxShadow: "0 0 0 5px var(--halo)"}, {}], {...timing, delay: out ? 0 : delay + 350})
     }
   }

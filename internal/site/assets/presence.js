@@ -63,16 +63,17 @@ export class Presence {
   }
 }
 
-/** difference is the diff that leads from one state to another; the metas that both have are in neither part of it. */
+// The diff that leads from one state to another: first who is gone, then, key by key, the metas that came and went.
 function difference(from, to) {
   const joins = bare({}), leaves = bare({})
   for (const key of Object.getOwnPropertyNames(from)) {
-    const gone = to[key] ? without(from[key].metas, refs(to[key])) : from[key].metas
-    if (!to[key] || gone.length > 0) leaves[key] = {...from[key], metas: gone}
+    if (!to[key]) leaves[key] = from[key]
   }
   for (const key of Object.getOwnPropertyNames(to)) {
     const come = from[key] ? without(to[key].metas, refs(from[key])) : to[key].metas
+    const gone = from[key] ? without(from[key].metas, refs(to[key])) : []
     if (!from[key] || come.length > 0) joins[key] = {...to[key], metas: come}
+    if (gone.length > 0) leaves[key] = {...from[key], metas: gone}
   }
   return {joins, leaves}
 }

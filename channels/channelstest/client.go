@@ -1,0 +1,225 @@
+package channelstest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
+)
+
+// Client is one connected socket. It speaks version 2 of the protocol.
+type Client struct {
+	t    testing.TB
+	conn *wstest.Client
+
+	mu      sync.Mutex
+	refs    int
+	inbox   []message     // received, not asserted yet
+	arrived chan struct{} // closed and replaced when something is received
+	closed  error         // why nothing more will come
+}
+
+// Connect opens a socket at a target like "/socket?user=ada", and fails the
+// test where the server refuses. It is closed when the test ends.
+func Connect(t testing.TB, e *Endpoint, target string) *Client {
+	t.Helper()
+	c, err := TryConnect(t, e, target, nil)
+	if err != nil {
+		t.Fatalf("channelstest: connecting to %s: %v", target, err)
+	}
+	return c
+}
+
+// RefusedError is the server's answer to a socket it refuses.
+type RefusedError struct {
+	Status int
+	Body   string
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("refused: %d %s", e.Status, e.Body) }
+
+// TryConnect is Connect for clients that may be refused, with a
+// [*RefusedError], and for those that send header fields of their own.
+func TryConnect(t testing.TB, e *Endpoint, target string, header http.Header) (*Client, error) {
+	t.Helper()
+	path, query, _ := strings.Cut(target, "?")
+	if query != "" {
+		query = "&" + query
+	}
+	nc, err := e.listener.dial()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := wstest.NewClient(nc, path+"/websocket?vsn=2.0.0"+query, header)
+	if err != nil {
+		nc.Close() //nolint:errcheck // the first error counts
+		var status *wstest.StatusError
+		if errors.As(err, &status) {
+			return nil, &RefusedError{Status: status.Status, Body: status.Body}
+		}
+		return nil, err
+	}
+	conn.Timeout = time.Hour // assertions have their own
+	c := &Client{t: t, conn: conn, arrived: make(chan struct{})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.receive()
+	}()
+	t.Cleanup(func() { c.Close(); <-done })
+	return c, nil
+}
+
+// Close drops the connection, as a client that loses its network.
+func (c *Client) Close() { c.conn.Drop() } //nolint:errcheck // it may be closed already
+
+// Join joins a topic and fails the test if it is refused.
+func (c *Client) Join(topic string, params any) *Channel {
+	c.t.Helper()
+	ch, reply := c.TryJoin(topic, params)
+	if reply.Status != "ok" {
+		c.t.Fatalf("channelstest: joining %s: %s %s", topic, reply.Status, reply.Response)
+	}
+	return ch
+}
+
+// TryJoin joins a topic and returns the server's answer.
+func (c *Client) TryJoin(topic string, params any) (*Channel, Reply) {
+	c.t.Helper()
+	join := c.StartJoin(topic, params)
+	return join.channel, join.Reply()
+}
+
+// StartJoin sends a join and does not wait for the answer.
+func (c *Client) StartJoin(topic string, params any) *Push {
+	c.t.Helper()
+	ref := c.nextRef()
+	c.send(ref, ref, topic, "phx_join", params)
+	return &Push{channel: &Channel{client: c, topic: topic, joinRef: ref}, ref: ref}
+}
+
+// Received waits until n messages are there that were not asserted yet and
+// returns their events in the order in which they came. They stay there.
+func (c *Client) Received(n int) (events []string) {
+	c.t.Helper()
+	c.await(fmt.Sprintf("%d messages", n), func() bool { return len(c.inbox) >= n })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.inbox {
+		events = append(events, m.event)
+	}
+	return events
+}
+
+// AssertClosed waits until the server has ended the connection with a Close
+// frame of this code.
+func (c *Client) AssertClosed(code uint16) {
+	c.t.Helper()
+	c.await("the connection to be closed", func() bool { return c.closed != nil })
+	var closed *wstest.CloseError
+	if !errors.As(c.closed, &closed) || closed.Code != code {
+		c.t.Fatalf("channelstest: connection ended by %v, want close code %d", c.closed, code)
+	}
+}
+
+func (c *Client) nextRef() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refs++
+	return strconv.Itoa(c.refs)
+}
+
+func (c *Client) send(joinRef, ref, topic, event string, payload any) {
+	c.t.Helper()
+	frame, binary, err := encode(joinRef, ref, topic, event, payload)
+	if err != nil {
+		c.t.Fatalf("channelstest: payload of %s: %v", event, err)
+	}
+	if binary {
+		err = c.conn.WriteBinary(frame)
+	} else {
+		err = c.conn.WriteText(string(frame))
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		c.t.Fatalf("channelstest: sending %s to %s: %v", event, topic, err)
+	}
+}
+
+// receive collects what comes until the connection ends.
+func (c *Client) receive() {
+	for {
+		binary, data, err := c.conn.ReadMessage()
+		var m message
+		if err == nil {
+			m, err = decode(data, binary)
+		}
+		c.mu.Lock()
+		if err != nil {
+			c.closed = err
+		} else {
+			c.inbox = append(c.inbox, m)
+		}
+		close(c.arrived)
+		c.arrived = make(chan struct{})
+		c.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// await waits for a condition, which is asked under mu. It fails the test
+// after Timeout, telling what else was received.
+func (c *Client) await(what string, condition func() bool) {
+	c.t.Helper()
+	timeout := time.NewTimer(Timeout)
+	defer timeout.Stop()
+	for {
+		c.mu.Lock()
+		ok, arrived, closed := condition(), c.arrived, c.closed
+		inbox := describe(c.inbox)
+		c.mu.Unlock()
+		if ok {
+			return
+		}
+		if closed != nil {
+			c.t.Fatalf("channelstest: waiting for %s: the connection ended: %v\nreceived, not asserted:%s", what, closed, inbox)
+		}
+		select {
+		case <-arrived:
+		case <-timeout.C:
+			c.t.Fatalf("channelstest: no %s within %v\nreceived, not asserted:%s", what, Timeout, inbox)
+		}
+	}
+}
+
+// refute listens for Quiet and fails the test if a message matches.
+func (c *Client) refute(what string, match func(message) bool) {
+	c.t.Helper()
+	time.Sleep(Quiet)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.inbox {
+		if match(m) {
+			c.t.Fatalf("channelstest: unexpected %s: %s", what, m)
+		}
+	}
+}
+
+// take removes the first message that matches. It is called under mu.
+func (c *Client) take(match func(message) bool) (message, bool) {
+	for i, m := range c.inbox {
+		if match(m) {
+			c.inbox = append(c.inbox[:i:i], c.inbox[i+1:]...)
+			return m, true
+		}
+	}
+	return message{}, false
+}

@@ -1,0 +1,58 @@
+// Command mycelium is a realtime server for the clients of Phoenix Channels.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+)
+
+const usage = `mycelium is a realtime server for the clients of Phoenix Channels.
+
+Usage:
+
+  mycelium [serve] [flags]   run the server (the default)
+  mycelium version           print the version
+  mycelium help              this text; "mycelium serve --help" lists the flags
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// run carries out a command line and returns the exit code: 0, 1 for what
+// failed, 2 for a command line or configuration that is wrong.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "serve":
+		return serve(ctx, args, environ, stdout, stderr)
+	case "version":
+		fmt.Fprintln(stdout, "mycelium", version())
+		return 0
+	case "help":
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	fmt.Fprintf(stderr, "mycelium: unknown command %q; there are serve, version and help\n", command)
+	return 2
+}
+
+// version is the module's, or that of the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,81 @@
+// A TCP proxy whose connections can be killed, refused and frozen: the bad network between a client and the server.
+
+import {once} from "node:events"
+import net from "node:net"
+
+class Proxy {
+  constructor(target) {
+    this.target = target
+    this.pairs = new Set()
+    this.refusing = false
+    this.accepted = 0
+    this.server = net.createServer(socket => this.accept(socket))
+  }
+
+  get port() { return this.server.address().port }
+  get http() { return `http://127.0.0.1:${this.port}` }
+  get endpoint() { return `ws://127.0.0.1:${this.port}/socket` }
+
+  accept(client) {
+    if (this.refusing) return client.resetAndDestroy()
+    this.accepted++
+    const upstream = net.connect(this.target, "127.0.0.1")
+    join(this.pairs, client, upstream)
+    client.pipe(upstream)
+    upstream.pipe(client)
+  }
+
+  /** Kills every connection, without a WebSocket close: the client sees a reset, the server an end. */
+  kill() { killPairs(this.pairs) }
+
+  /** From now on new connections are reset, until heal. */
+  refuse() { this.refusing = true }
+  heal() { this.refusing = false }
+
+  /** The connections of now stay open and carry nothing any more. */
+  freeze() {
+    for (const {client, upstream} of this.pairs) {
+      client.unpipe(upstream)
+      upstream.unpipe(client)
+      client.resume()
+      upstream.resume()
+    }
+  }
+
+  async close() {
+    this.kill()
+    this.server.close()
+    await once(this.server, "close")
+  }
+}
+
+/** join makes two sockets one connection: the end of either is the end of both. */
+export function join(pairs, client, upstream) {
+  const pair = {client, upstream}
+  pairs.add(pair)
+  for (const socket of [client, upstream]) {
+    socket.setNoDelay(true)
+    socket.on("error", () => {}) // a close event follows, and that is what counts
+    socket.on("close", () => {
+      client.destroy()
+      upstream.destroy()
+      pairs.delete(pair)
+    })
+  }
+}
+
+export function killPairs(pairs) {
+  for (const {client, upstream} of pairs) {
+    client.resetAndDestroy()
+    upstream.destroy()
+  }
+}
+
+/** Starts a proxy on a free port before the port `target`; it is closed when the scope ends. */
+export async function startProxy(scope, target) {
+  const proxy = new Proxy(target)
+  proxy.server.listen(0, "127.0.0.1")
+  await once(proxy.server, "listening")
+  scope.defer(() => proxy.close())
+  return proxy
+}

@@ -1,0 +1,87 @@
+// The servers under test, as processes. Nothing is built here: the environment names the binaries.
+
+import {spawn} from "node:child_process"
+import {once} from "node:events"
+import {until} from "./wait.mjs"
+
+const EXIT_MS = 10000
+const KEPT_LINES = 200 // of a server's output, for the message of a failure
+
+const binaries = {
+  mycelium: {variable: "MYCELIUM_BIN", build: "go build -o bin/mycelium ./cmd/mycelium", args: ["serve"]},
+  jsapp: {variable: "MYCELIUM_JSAPP_BIN", build: "go build -o bin/jsapp ./compat_tests/jsapp", args: []},
+}
+
+// A developer's own settings must not reach the server that is tested.
+const cleanEnvironment = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MYCELIUM_")))
+
+/** The address in a line of log, or undefined: {"level":"info","addr":"127.0.0.1:4000","message":"listening"}. */
+function listeningAddress(line) {
+  if (!line.startsWith("{")) return undefined
+  try {
+    const {message, addr} = JSON.parse(line)
+    return message === "listening" ? addr : undefined
+  } catch {
+    return undefined
+  }
+}
+
+class Server {
+  constructor(name, child) {
+    this.name = name
+    this.child = child
+    this.lines = []
+    this.address = undefined
+    this.failure = undefined
+    child.on("error", error => { this.failure = error })
+    for (const stream of [child.stdout, child.stderr]) this.follow(stream)
+  }
+
+  follow(stream) {
+    let rest = ""
+    stream.setEncoding("utf8").on("data", text => {
+      const lines = (rest + text).split("\n")
+      rest = lines.pop()
+      for (const line of lines) {
+        this.address ??= listeningAddress(line)
+        this.lines.push(line)
+        if (this.lines.length > KEPT_LINES) this.lines.shift()
+      }
+    })
+  }
+
+  get port() { return Number(this.address.split(":").at(-1)) }
+  get http() { return `http://127.0.0.1:${this.port}` }
+  get endpoint() { return `ws://127.0.0.1:${this.port}/socket` }
+
+  get ended() { return this.failure !== undefined || this.child.exitCode !== null || this.child.signalCode !== null }
+
+  async listening() {
+    await until(`${this.name} says where it listens`, () => this.address || this.ended, () => this.lines)
+    if (!this.address) throw new Error(`${this.name} did not start: ${this.failure ?? `exit ${this.child.exitCode}`}\n${this.lines.join("\n")}`)
+  }
+
+  /** Asks the server to drain and expects it to end by itself. */
+  async stop() {
+    if (this.failure) return
+    const exit = this.ended ? undefined : once(this.child, "exit")
+    const killer = setTimeout(() => this.child.kill("SIGKILL"), EXIT_MS)
+    this.child.kill("SIGTERM")
+    await exit
+    clearTimeout(killer)
+    const {exitCode, signalCode} = this.child
+    if (exitCode !== 0) throw new Error(`${this.name} ended with ${signalCode ?? exitCode} after SIGTERM\n${this.lines.join("\n")}`)
+  }
+}
+
+/** Starts `mycelium` or `jsapp` on a free port; it is stopped when the scope ends. */
+export async function startServer(scope, name = "mycelium") {
+  const {variable, build, args} = binaries[name]
+  const binary = process.env[variable]
+  if (!binary) throw new Error(`${variable} is not set. In the root of the repository: ${build}; then ${variable}=$PWD/bin/${name}`)
+  const child = spawn(binary, [...args, "--listen", "127.0.0.1:0"], {stdio: ["ignore", "pipe", "pipe"], env: cleanEnvironment()})
+  const server = new Server(name, child)
+  scope.defer(() => server.stop())
+  await server.listening()
+  return server
+}

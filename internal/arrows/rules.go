@@ -1,0 +1,97 @@
+// Package arrows holds which packages of this module may import which, and a
+// check of it for go test. The depguard section of .golangci.yml is made from
+// the same table.
+package arrows
+
+import "strings"
+
+// Module is the path of this module.
+const Module = "github.com/mycelium-rt/mycelium"
+
+// Rule forbids imports to the files of some folders. Folders are relative to
+// the module's root, are meant with all below them, and need not exist yet.
+type Rule struct {
+	// Name is the rule's name in .golangci.yml.
+	Name string
+	// In are the folders that the rule is for; none: the whole module.
+	In []string
+	// NotIn are folders that the rule is not for.
+	NotIn []string
+	// TestsToo extends the rule to files that end with _test.go.
+	TestsToo bool
+	// Deny are prefixes of import paths. None is a prefix of another: depguard
+	// looks at one of them only.
+	Deny []string
+	// Allow are folders of this module that may be imported in spite of Deny:
+	// each alone, without those below it. What a rule is for may always import
+	// itself.
+	Allow []string
+	// Why is what the author of a forbidden import is told.
+	Why string
+}
+
+// Rules are the arrows of DESIGN's layout.
+var Rules = []Rule{
+	layer("wire", nil,
+		"wire turns bytes into messages and back; it knows no socket, topic or transport"),
+	layer("pubsub", nil,
+		"pubsub never learns a wire format: it is handed a dispatcher"),
+	layer("presence", []string{"pubsub"},
+		"presence is a pure state over pubsub; who tracks and how it is encoded comes in"),
+	layer("internal/netloop", nil,
+		"netloop knows bytes and file descriptors only"),
+	layer("internal/websocket", nil,
+		"websocket is a state machine fed with bytes: no loop, no topics"),
+	layer("internal/longpoll", nil,
+		"transports know bytes and a small session interface, never topics"),
+	layer("channels", []string{"wire", "pubsub", "internal/netloop", "internal/websocket", "internal/longpoll"},
+		"channels stands on wire, pubsub and the transports; servers, pages and configuration stand on it"),
+	layer("internal/config", []string{"internal/logging"},
+		"config is plain values: cmd hands them on"),
+	layer("internal/logging", []string{"internal/config"},
+		"logging is below everything that logs"),
+	layer("internal/site", []string{"internal/config", "internal/logging"},
+		"the pages speak the protocol from the browser, not through our packages"),
+	{
+		Name: "cmd", NotIn: []string{"cmd"}, TestsToo: true,
+		Deny: []string{Module + "/cmd"},
+		Why:  "cmd only wires; what others need belongs into a package",
+	},
+	{
+		Name: "easygo", NotIn: []string{"internal/netloop"}, TestsToo: true,
+		Deny: []string{"github.com/mailru/easygo"},
+		Why:  "the poller stands behind internal/netloop, which has a portable form too",
+	},
+	{
+		Name: "gobwas", NotIn: []string{"internal/websocket"}, TestsToo: true,
+		Deny: []string{"github.com/gobwas"},
+		Why:  "RFC 6455 stands behind internal/websocket; its wstest is the client for tests",
+	},
+	{
+		Name: "tests", NotIn: append([]string{"compat_tests"}, TestOnly...),
+		Deny: append([]string{"testing", "net/http/httptest", "go.uber.org/goleak", "pgregory.net/rapid"}, inModule(TestOnly)...),
+		Why:  "what is for tests stays out of the programs",
+	},
+}
+
+// TestOnly are the packages that only tests import. A folder whose name ends
+// with "test" must be here.
+var TestOnly = []string{
+	"channels/channelstest",
+	"internal/arrows",
+	"internal/websocket/wstest",
+	"pubsub/pubsubtest",
+}
+
+// layer is the rule of a folder that imports of this module what allow has.
+// Test helpers in it are held to what tests are held to.
+func layer(folder string, allow []string, why string) Rule {
+	return Rule{
+		Name:  strings.ReplaceAll(folder, "/", "-"),
+		In:    []string{folder},
+		NotIn: below(folder, TestOnly),
+		Deny:  []string{Module},
+		Allow: allow,
+		Why:   why,
+	}
+}

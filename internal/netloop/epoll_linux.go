@@ -1,0 +1,276 @@
+package netloop
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/mailru/easygo/netpoll"
+	"golang.org/x/sys/unix"
+)
+
+// epoll is the poller of a loop on Linux and the carrier of all its descriptors.
+//
+// easygo's Epoll waits on a goroutine of its own, which becomes the loop's: it calls back for each event of a batch, but
+// has no hook for the end of one. So the first callback of a batch writes to an eventfd, whose event comes with the next
+// batch at the latest, and that event's callback is the turn. The eventfd is edge-triggered and never read: each write is an
+// event, and they may be merged.
+type epoll struct {
+	loop    *Loop
+	ep      *netpoll.Epoll
+	eventFD int
+	timerFD int // likewise edge-triggered and never read
+}
+
+// What epoll was told of a connection, in Conn.armed.
+const (
+	armedIn  = 1 << iota // bytes and the end of the stream
+	armedOut             // room to write
+)
+
+func newEpoll(l *Loop) (poller, error) {
+	eventFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	timerFD, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		unix.Close(eventFD)
+		return nil, os.NewSyscallError("timerfd_create", err)
+	}
+	e := &epoll{loop: l, eventFD: eventFD, timerFD: timerFD}
+	l.poller = e
+	l.scratch = make([]byte, scratchSize)
+	l.joined = make([]byte, 0, scratchSize)
+	e.ep, err = netpoll.EpollCreate(&netpoll.EpollConfig{OnWaitError: l.group.options.OnError})
+	if err != nil {
+		unix.Close(eventFD)
+		unix.Close(timerFD)
+		return nil, os.NewSyscallError("epoll_create", err)
+	}
+	err = e.ep.Add(eventFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { l.turn() })
+	if err == nil {
+		err = e.ep.Add(timerFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { l.begin() })
+	}
+	if err != nil {
+		e.stop()
+		return nil, os.NewSyscallError("epoll_ctl", err)
+	}
+	return e, nil
+}
+
+var one = [8]byte{1} // an eventfd is written in units of eight bytes; any count will do
+
+func (e *epoll) wake() { rawWrite(e.eventFD, one[:]) }
+
+func (e *epoll) arm(d time.Duration) {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+	if err := unix.TimerfdSettime(e.timerFD, 0, &spec, nil); err != nil {
+		e.loop.group.options.OnError(os.NewSyscallError("timerfd_settime", err))
+	}
+}
+
+func (e *epoll) stop() {
+	e.ep.Close()
+	unix.Close(e.eventFD)
+	unix.Close(e.timerFD)
+}
+
+// descriptor is a Conn as the receiver of its events: a method value of it is the smallest callback there is.
+type descriptor Conn
+
+// begin registers c.
+func (e *epoll) begin(c *Conn) error {
+	c.armed = armedIn
+	if err := e.ep.Add(int(c.fd), events(c.armed), (*descriptor)(c).event); err != nil {
+		e.ep.Del(int(c.fd)) // easygo keeps its entry when epoll_ctl fails
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	return nil
+}
+
+// events translates Conn.armed. Level-triggered: with one read per event nobody can keep the loop to itself.
+func events(armed uint8) (ev netpoll.EpollEvent) {
+	if armed&armedIn != 0 {
+		ev |= netpoll.EPOLLIN | netpoll.EPOLLRDHUP
+	}
+	if armed&armedOut != 0 {
+		ev |= netpoll.EPOLLOUT
+	}
+	return ev
+}
+
+func (e *epoll) interest(c *Conn) {
+	var want uint8
+	if c.reads() {
+		want |= armedIn
+	}
+	if c.flags&flagBlocked != 0 {
+		want |= armedOut
+	}
+	if want == c.armed {
+		return
+	}
+	c.armed = want
+	if err := e.ep.Mod(int(c.fd), events(want)); err != nil {
+		c.Close(os.NewSyscallError("epoll_ctl", err))
+	}
+}
+
+// event handles what epoll says about a connection. It may come for one that was closed earlier in the same batch.
+func (d *descriptor) event(ev netpoll.EpollEvent) {
+	c := (*Conn)(d)
+	if c.state >= stateClosed {
+		return
+	}
+	l := c.loop
+	l.begin()
+	if ev&netpoll.EPOLLOUT != 0 && c.flags&flagBlocked != 0 {
+		c.flags &^= flagBlocked // epoll still reports room; flush changes that when it has written
+		l.markDirty(c)
+	}
+	broken := ev&(netpoll.EPOLLERR|netpoll.EPOLLHUP) != 0
+	switch {
+	case !broken && ev&(netpoll.EPOLLIN|netpoll.EPOLLRDHUP) == 0:
+	case !c.reads():
+		if broken {
+			c.Close(socketError(int(c.fd)))
+		}
+	case !broken && l.group.Overloaded():
+		l.park(c)
+	default:
+		l.read(c)
+	}
+}
+
+// read takes what one recv gives. The end of the stream is found by reading too, after all bytes before it: epoll keeps
+// reporting a socket that has any of them.
+func (l *Loop) read(c *Conn) {
+	n, errno := recv(int(c.fd), l.scratch)
+	switch {
+	case errno == 0 && n > 0:
+		c.received(l.scratch[:n])
+	case errno == 0:
+		c.ended()
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+	default:
+		c.Close(closeReason(errno))
+	}
+}
+
+// flush does all writing to a descriptor.
+func (e *epoll) flush(c *Conn) {
+	l := e.loop
+	for c.out.first != nil {
+		buf := c.out.gather(l.joined)
+		n, errno := send(int(c.fd), buf)
+		switch errno {
+		case 0:
+			l.stats.writes.Add(1)
+			l.stats.bytesOut.Add(int64(n))
+			c.out.advance(l, n)
+		case unix.EAGAIN:
+			n = 0
+		case unix.EINTR:
+			continue
+		default:
+			c.Close(closeReason(errno))
+			return
+		}
+		if n < len(buf) {
+			c.flags |= flagBlocked
+			e.interest(c)
+			return
+		}
+	}
+	c.flags &^= flagBlocked
+	switch {
+	case c.state == stateClosing && c.flags&flagEnded != 0:
+		c.Close(c.reason)
+		return
+	case c.state == stateClosing && c.flags&flagFinSent == 0:
+		c.flags |= flagFinSent
+		unix.Shutdown(int(c.fd), unix.SHUT_WR) // an error is a peer that is gone: reading finds it
+	}
+	e.interest(c)
+}
+
+func (e *epoll) close(c *Conn) {
+	if c.fd < 0 {
+		return
+	}
+	e.ep.Del(int(c.fd))
+	unix.Close(int(c.fd))
+	c.fd = -1
+}
+
+// detach gives the descriptor to Go's own poller.
+func (e *epoll) detach(c *Conn) (net.Conn, error) {
+	e.ep.Del(int(c.fd))
+	f := os.NewFile(uintptr(c.fd), "")
+	c.fd = -1
+	nc, err := net.FileConn(f) // a duplicate
+	f.Close()
+	if err != nil {
+		c.Close(err)
+		return nil, err
+	}
+	return nc, nil
+}
+
+func (e *epoll) addrs(c *Conn) (local, remote netip.AddrPort) {
+	if sa, err := unix.Getsockname(int(c.fd)); err == nil {
+		local = sockaddrPort(sa)
+	}
+	if sa, err := unix.Getpeername(int(c.fd)); err == nil {
+		remote = sockaddrPort(sa)
+	}
+	return local, remote
+}
+
+func (e *epoll) tlsState() *tls.ConnectionState { return nil }
+
+// takeDescriptor makes c a connection on a descriptor of our own, where it is TCP and the loop has epoll; nil for others.
+func (l *Loop) takeDescriptor(c net.Conn) (*Conn, error) {
+	e, ok := l.poller.(*epoll)
+	if !ok {
+		return nil, nil
+	}
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil, nil
+	}
+	fd, err := duplicate(t)
+	if err != nil {
+		return nil, err
+	}
+	t.Close()
+	setSocketOptions(fd, l.group.options.PeerTimeout)
+	return &Conn{loop: l, carrier: e, fd: int32(fd)}, nil
+}
+
+// duplicate returns a second, non-blocking descriptor for c, which stays usable. os.File would do it by way of Go's poller.
+func duplicate(c syscall.Conn) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd, dupErr := -1, error(nil)
+	err = raw.Control(func(original uintptr) {
+		fd, dupErr = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err != nil {
+		return -1, err
+	}
+	if dupErr != nil {
+		return -1, os.NewSyscallError("fcntl", dupErr)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return fd, nil
+}

@@ -1,0 +1,219 @@
+package netloop
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// patience is how long a test waits for what must happen; only failing tests wait that long.
+const patience = 30 * time.Second
+
+// TestMain fails on goroutines, descriptors and frames that are left.
+func TestMain(m *testing.M) {
+	if os.Getenv(starvedChild) != "" {
+		os.Exit(starve())
+	}
+	before := openDescriptors()
+	code := m.Run()
+	if code == 0 {
+		code = leaks(before)
+	}
+	os.Exit(code)
+}
+
+func leaks(before int) int {
+	if err := goleak.Find(); err != nil {
+		fmt.Println("goroutines left:", err)
+		return 1
+	}
+	// Go's own poller and its eventfd are opened once, on first use.
+	if after := openDescriptors(); before >= 0 && after > before+2 {
+		fmt.Printf("descriptors left: %d before, %d after\n", before, after)
+		return 1
+	}
+	if n := LiveFrames(); n != 0 {
+		fmt.Println("frames left:", n)
+		return 1
+	}
+	return 0
+}
+
+// openDescriptors returns -1 where the system does not say.
+func openDescriptors() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(entries)
+}
+
+// each runs a test on every implementation.
+func each(t *testing.T, test func(t *testing.T, portable bool)) {
+	t.Helper()
+	t.Run("epoll", func(t *testing.T) {
+		if (Options{}).withDefaults().Portable {
+			t.Skip("no epoll on this system")
+		}
+		test(t, false)
+	})
+	t.Run("portable", func(t *testing.T) { test(t, true) })
+}
+
+func newGroup(t testing.TB, o Options) *Group {
+	t.Helper()
+	if o.OnError == nil {
+		o.OnError = func(err error) { t.Error("OnError:", err) }
+	}
+	g, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	return g
+}
+
+func listen(t testing.TB, g *Group, accept func() Handler) string {
+	t.Helper()
+	ln, err := g.Listen("127.0.0.1:0", accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln.Addr().String()
+}
+
+func dial(t testing.TB, addr string) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c.(*net.TCPConn)
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("never happened: ", what)
+		}
+	}
+}
+
+// receive takes one value from a channel.
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatal("never happened: ", what)
+		panic("unreachable")
+	}
+}
+
+// on runs f on c's loop and waits for it.
+func on(t testing.TB, c *Conn, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	if !c.Loop().Post(TaskFunc(func() { f(); close(done) })) {
+		t.Fatal("task refused")
+	}
+	receive(t, "task", done)
+}
+
+// hooks is a Handler made of functions; nil ones do nothing. It checks the order of callbacks.
+type hooks struct {
+	open    func(c *Conn)
+	data    func(c *Conn, data []byte)
+	timeout func(c *Conn)
+	close   func(c *Conn, reason error)
+
+	inside, opened, closed bool
+}
+
+func (h *hooks) enter(first, last bool) func() {
+	if h.inside || h.closed || h.opened == first {
+		panic(fmt.Sprintf("callback out of order: inside %v opened %v closed %v", h.inside, h.opened, h.closed))
+	}
+	h.inside, h.opened, h.closed = true, true, last
+	return func() { h.inside = false }
+}
+
+func (h *hooks) HandleOpen(c *Conn) {
+	defer h.enter(true, false)()
+	if h.open != nil {
+		h.open(c)
+	}
+}
+
+func (h *hooks) HandleData(c *Conn, data []byte) {
+	defer h.enter(false, false)()
+	if h.data != nil {
+		h.data(c, data)
+	}
+}
+
+func (h *hooks) HandleTimeout(c *Conn) {
+	defer h.enter(false, false)()
+	if h.timeout != nil {
+		h.timeout(c)
+	}
+}
+
+func (h *hooks) HandleClose(c *Conn, reason error) {
+	defer h.enter(false, true)()
+	if h.close != nil {
+		h.close(c, reason)
+	}
+}
+
+// connect opens one connection and returns both its ends.
+func connect(t testing.TB, g *Group, h *hooks) (*Conn, *net.TCPConn) {
+	t.Helper()
+	opened := make(chan *Conn, 1)
+	inner := h.open
+	h.open = func(c *Conn) {
+		if inner != nil {
+			inner(c)
+		}
+		opened <- c
+	}
+	addr := listen(t, g, func() Handler { return h })
+	peer := dial(t, addr)
+	return receive(t, "HandleOpen", opened), peer
+}
+
+func frameOf(data []byte) *Frame {
+	f := NewFrame(len(data))
+	f.Append(data)
+	return f
+}
+
+// echo answers every read with the same bytes.
+func echo(c *Conn, data []byte) { c.Send(frameOf(data)) }
+
+// collector keeps connections that were opened.
+type collector struct {
+	mu    sync.Mutex
+	conns []*Conn
+}
+
+func (k *collector) add(c *Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.conns = append(k.conns, c)
+}
+
+func (k *collector) all() []*Conn {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return append([]*Conn(nil), k.conns...)
+}

@@ -1,0 +1,154 @@
+// Package relay is the server's default instance: whatever a client pushes on
+// a topic that it has joined goes to everybody on that topic, and everybody
+// sees who is there. It needs no code of the application's own.
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/presence"
+)
+
+// Options of a [Relay].
+type Options struct {
+	// Topics are the patterns that are served, exact or with a * at the end.
+	Topics []string
+	// Window is how long presence diffs are gathered; 0 sends each at once.
+	Window time.Duration
+	// DiffsOff are the patterns of topics that get no presence diffs.
+	DiffsOff []string
+}
+
+// Relay serves topics on an endpoint.
+type Relay struct {
+	presence *presence.Tracker
+	patterns []string
+}
+
+// reservedPrefix begins the topics that belong to the protocol ("phoenix",
+// for heartbeats) and to Phoenix's own tools ("phoenix:live_reload").
+const reservedPrefix = "phoenix"
+
+// maxUser bounds a presence key in bytes: each one is told to everybody.
+const maxUser = 255
+
+// errUnmatched is what Phoenix answers where no channel serves a topic.
+var errUnmatched = channels.Errorf("unmatched topic")
+
+// New makes a relay whose presence is told through e.
+func New(e *channels.Endpoint, o Options) *Relay {
+	return &Relay{
+		patterns: o.Topics,
+		presence: presence.New(e, presence.Options{
+			Window: o.Window,
+			Diffs:  func(topic string) bool { return !matchesAny(o.DiffsOff, topic) },
+		}),
+	}
+}
+
+// Close ends the relay's timers.
+func (r *Relay) Close() { r.presence.Close() }
+
+// Connect keeps the user that a client names in its connect params.
+func (r *Relay) Connect(_ context.Context, s *channels.Socket, req *channels.Request) error {
+	if user := req.Params.Get("user"); user != "" && len(user) <= maxUser {
+		s.Assign("user", user)
+	}
+	return nil
+}
+
+// Channels returns a channel for each pattern. They never block, so they run
+// on the loops.
+func (r *Relay) Channels() []*channels.Channel {
+	served := make([]*channels.Channel, len(r.patterns))
+	for i, pattern := range r.patterns {
+		ch := channels.Handle(pattern, r.join).OnLoop()
+		ch.OnAny(relay)
+		served[i] = ch
+	}
+	return served
+}
+
+// joinParams are a join's payload; clients may send more.
+type joinParams struct {
+	Self *bool           `json:"self"` // false: the client does not get what it sends itself
+	User string          `json:"user"` // the presence key
+	Meta json.RawMessage `json:"meta"` // a JSON object, shown with the presence
+}
+
+// join tracks the client and tells it who is there.
+func (r *Relay) join(c *channels.Context, p joinParams) (channels.NoReply, error) {
+	none := channels.NoReply{}
+	if strings.HasPrefix(c.Topic(), reservedPrefix) {
+		return none, errUnmatched
+	}
+	if len(p.User) > maxUser {
+		return none, channels.Errorf("user is longer than %d bytes", maxUser)
+	}
+	if p.Self != nil && !*p.Self {
+		c.Assign("self", false)
+	}
+	var meta any = struct{}{}
+	if len(p.Meta) > 0 && string(p.Meta) != "null" {
+		meta = p.Meta
+	}
+	_, err := r.presence.Track(c, r.user(c, p), meta)
+	if errors.Is(err, presence.ErrMetaNotObject) {
+		return none, channels.Errorf("meta is not a JSON object")
+	}
+	if err != nil {
+		return none, fmt.Errorf("tracking: %w", err)
+	}
+	return none, r.presence.PushState(c)
+}
+
+// user is the presence key: of the join, else of the connection, else made up.
+func (r *Relay) user(c *channels.Context, p joinParams) string {
+	if p.User != "" {
+		return p.User
+	}
+	if user, ok := c.Socket().Get("user").(string); ok {
+		return user
+	}
+	return "guest-" + strings.ToLower(rand.Text()[:8])
+}
+
+// relay sends an event on to the topic and answers it.
+func relay(c *channels.Context, event string, p channels.Payload) (channels.Reply, error) {
+	if reserved(event) {
+		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that begins neither with phx_ nor with presence_", event)
+	}
+	send := c.Broadcast
+	if c.Get("self") == false {
+		send = c.BroadcastFrom
+	}
+	err := send(event, p)
+	if errors.Is(err, channels.ErrNotObject) {
+		return channels.Reply{}, channels.Errorf("the payload is not a JSON object")
+	}
+	return channels.Reply{Status: "ok"}, err
+}
+
+// reserved tells events that clients take for the server's: a relayed
+// phx_close would end the channel of everybody on the topic
+// (assets/js/phoenix/channel.js, onMessage).
+func reserved(event string) bool {
+	return strings.HasPrefix(event, "phx_") || strings.HasPrefix(event, "presence_")
+}
+
+func matchesAny(patterns []string, topic string) bool {
+	for _, pattern := range patterns {
+		prefix, wild := strings.CutSuffix(pattern, "*")
+		if topic == pattern || wild && strings.HasPrefix(topic, prefix) {
+			return true
+		}
+	}
+	return false
+}
