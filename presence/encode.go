@@ -93,8 +93,8 @@ func (tp *topic) appendDiff(dst []byte) ([]byte, bool) {
 	return dst, len(dst)-start > len(empty)
 }
 
-// encoded returns the presence_state as of the last flush; it is valid until the next one. It is kept, for everyone who joins
-// asks for it, and made again in the same memory once something has changed.
+// encoded returns the presence_state as of the last flush; it is valid until the next one. It is kept, for everyone
+// who joins asks for it, and made again in the same memory once something has changed.
 func (tp *topic) encoded() []byte {
 	if !tp.fresh {
 		tp.state = tp.appendState(tp.state[:0], sent)

@@ -46,11 +46,23 @@ func runModel(t *rapid.T, window time.Duration) {
 	for i := range peers {
 		peers[i] = &peer{topic: fmt.Sprint("room:", i/4), client: newClient(), tracked: make(map[string]bool)}
 	}
+	end := func(p *peer) {
+		if p.channel != nil {
+			p.channel.end()
+			p.channel = nil
+			clear(p.tracked)
+		}
+	}
+	join := func(p *peer) {
+		end(p)
+		p.channel = n.join(p.topic)
+		p.client.rejoin()
+	}
 	drawPeer := func(t *rapid.T) *peer { return peers[rapid.IntRange(0, len(peers)-1).Draw(t, "peer")] }
-	drawJoined := func(t *rapid.T) *peer {
+	drawJoined := func(t *rapid.T) *peer { // no t.Skip: rapid ends a run early when many steps are skipped
 		p := drawPeer(t)
 		if p.channel == nil {
-			t.Skip("not joined")
+			join(p)
 		}
 		return p
 	}
@@ -67,20 +79,8 @@ func runModel(t *rapid.T, window time.Duration) {
 	}
 	flushed := window == 0
 	t.Repeat(map[string]func(*rapid.T){
-		"join": func(t *rapid.T) {
-			p := drawPeer(t)
-			if p.channel != nil {
-				t.Skip("joined")
-			}
-			p.channel = n.join(p.topic)
-			p.client.rejoin()
-		},
-		"end": func(t *rapid.T) {
-			p := drawJoined(t)
-			p.channel.end()
-			p.channel = nil
-			clear(p.tracked)
-		},
+		"join":  func(t *rapid.T) { join(drawPeer(t)) },
+		"end":   func(t *rapid.T) { end(drawPeer(t)) },
 		"state": func(t *rapid.T) { wantError(t, tr.PushState(drawJoined(t).channel), nil) },
 		"track": func(t *rapid.T) {
 			p, key := drawJoined(t), drawKey.Draw(t, "key")
@@ -121,9 +121,7 @@ func runModel(t *rapid.T, window time.Duration) {
 		},
 	})
 	for _, p := range peers {
-		if p.channel != nil {
-			p.channel.end()
-		}
+		end(p)
 	}
 	tr.Flush()
 	if err := leftovers(tr); err != nil {

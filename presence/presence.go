@@ -65,7 +65,8 @@ type Options struct {
 	Node uint16
 	// Now is the clock of phx_ref; nil: time.Now.
 	Now func() time.Time
-	// OnError hears of diffs that the Broadcaster did not take, with a lock held: it must not call the tracker. nil: dropped silently.
+	// OnError hears of diffs that the Broadcaster did not take; clients of the topic then miss it until they rejoin. It
+	// is called with a lock held and must not call the tracker. nil drops it silently.
 	OnError func(topic string, err error)
 }
 

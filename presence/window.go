@@ -49,7 +49,7 @@ func (t *Tracker) flush(s *stripe, tp *topic) {
 		} else {
 			// windowEnds waits for the lock and will find nothing to do. This timer must not be armed again before
 			// it has: one of the two ends would then be lost.
-			_ = tp
+			tp.timer = nil
 		}
 	}
 	if tp.dirtyFirst == nil {

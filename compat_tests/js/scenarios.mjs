@@ -121,12 +121,12 @@ export async function binaryRelay({open}) {
   }
 }
 
-/** An application replies with bytes, and broadcasts them. */
+/** An application replies with the bytes it got, and broadcasts them as another event. */
 export async function binaryReply({open}) {
   const {alice, bob} = await aliceAndBob(open)
   for (const bytes of [everyByte, large]) {
     assert.deepEqual(await alice.pushBytes("bin", bytes), {status: "ok", response: {base64: bytes}})
-    await Promise.all([alice, bob].map(who => receives(who, "bin", {base64: bytes})))
+    await Promise.all([alice, bob].map(who => receives(who, "bin_shout", {base64: bytes})))
   }
 }
 

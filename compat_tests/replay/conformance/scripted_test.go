@@ -16,7 +16,6 @@ import (
 // scripted is a server that knows one recording and plays the other side of it:
 // it waits for each action, in order, and answers with the observations.
 type scripted struct {
-	t        *testing.T
 	listener net.Listener
 	steps    []Step
 	stop     chan struct{}
@@ -46,8 +45,7 @@ func newScripted(t *testing.T, steps []Step) *scripted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scripted{t: t, listener: l, steps: steps, stop: make(chan struct{}), done: make(chan struct{}),
-		conns: map[int]*serverConn{}, held: map[string]net.Conn{}, asked: map[string]time.Time{}}
+	s := &scripted{listener: l, steps: steps, stop: make(chan struct{}), done: make(chan struct{})}
 	go s.serve()
 	return s
 }
@@ -65,10 +63,33 @@ func (s *scripted) close() {
 	<-s.done
 }
 
-// serve plays the recording once. A client that does something else than
-// recorded makes it stop; then the play under test fails for lack of answers.
+// serve plays the recording again and again, as long as something connects.
 func (s *scripted) serve() {
 	defer close(s.done)
+	for !s.stopped() {
+		s.play()
+		s.mu.Lock()
+		for _, c := range s.all {
+			_ = c.Close()
+		}
+		s.all = nil
+		s.mu.Unlock()
+	}
+}
+
+func (s *scripted) stopped() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// play is one time through. A client that does something else than recorded
+// makes it stop; then the play under test fails for lack of answers.
+func (s *scripted) play() {
+	s.conns, s.held, s.asked = map[int]*serverConn{}, map[string]net.Conn{}, map[string]time.Time{}
 	var began time.Time
 	for i := range s.steps {
 		step := &s.steps[i]
@@ -86,15 +107,19 @@ func (s *scripted) serve() {
 	s.drain()
 }
 
-// drain keeps reading, as a server would, and closes when the client does.
+// drain keeps reading, as a server would, and closes when the clients do.
 func (s *scripted) drain() {
+	var group sync.WaitGroup
 	for _, c := range s.conns {
-		go func() {
+		group.Go(func() {
 			_, _ = io.Copy(io.Discard, c.reader)
 			_ = c.Close()
-		}()
+		})
 	}
-	<-s.stop
+	group.Wait()
+	if len(s.conns) == 0 {
+		<-s.stop // a client that only polls says nothing when it is done
+	}
 }
 
 func (s *scripted) accept() (net.Conn, error) {
@@ -228,13 +253,11 @@ func (s *scripted) emit(step *Step, began time.Time) error {
 	return err
 }
 
-// end closes without losing what the client has not read: it waits for the
-// client to close its side.
+// end closes one half, so that nothing is lost that the client has not read.
 func (s *scripted) end(c *serverConn) error {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
 	}
-	go func() { _, _ = io.Copy(io.Discard, c.reader) }()
 	return nil
 }
 

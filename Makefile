@@ -1,0 +1,57 @@
+# "make help" lists the targets.
+
+GO ?= go
+# The race detector needs cgo and so a C compiler; without one the tests run
+# without it and say so.
+RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
+FUZZTIME ?= 60s
+TOOLS := $(CURDIR)/.tools
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-go test-scale test-js lint fmt fuzz bench clean
+
+help: ## show this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## run the server on http://localhost:4000/
+	$(GO) run ./cmd/mycelium
+
+build: ## build the server to bin/mycelium
+	$(GO) build -o bin/mycelium ./cmd/mycelium
+
+test: test-go test-scale test-js ## run all tests: Go with the race detector, recordings, ten thousand connections, real clients
+
+test-go: ## Go tests with the race detector
+	@test -n "$(RACE)" || echo "no C compiler ($$($(GO) env CC)): running without the race detector"
+	$(GO) vet ./...
+	$(GO) test $(RACE) ./...
+
+test-scale: ## ten thousand connections on one topic, without the race detector
+	$(GO) test -count=1 -v -run Scale ./compat_tests/scale
+
+test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
+	$(GO) build -o bin/jsapp ./compat_tests/jsapp
+	cd compat_tests/js && npm ci --no-audit --no-fund
+	cd compat_tests/js && MYCELIUM_BIN="$(CURDIR)/bin/mycelium" JSAPP_BIN="$(CURDIR)/bin/jsapp" npm test
+
+lint: ## golangci-lint, with the import arrows
+	test -x $(TOOLS)/golangci-lint || GOBIN=$(TOOLS) $(GO) install $(GOLANGCI_LINT)
+	$(TOOLS)/golangci-lint run
+
+fmt: ## gofmt all Go files
+	gofmt -w $$(git ls-files '*.go')
+
+fuzz: ## every fuzz target for FUZZTIME (60s)
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+bench: ## Go benchmarks with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what was built
+	rm -rf bin .tools compat_tests/js/node_modules compat_tests/js/artifacts

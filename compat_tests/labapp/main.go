@@ -1,0 +1,70 @@
+// Labapp is the compatibility application: the one that the recordings in
+// compat_tests/transcripts were made with on a real Phoenix, once more on this
+// project's public API. Real clients are tested against it too.
+//
+//	go run ./compat_tests/labapp -addr 127.0.0.1:4600
+//
+// It prints one line that begins with READY when it listens. SIGTERM drains it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/presence"
+	"github.com/rs/zerolog"
+)
+
+// shutdownTimeout bounds the drain.
+const shutdownTimeout = 30 * time.Second
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:4600", "TCP address to listen on")
+	portable := flag.Bool("portable", false, "serve connections by goroutines of net.Conn instead of epoll")
+	flag.Parse()
+	if err := run(*addr, *portable); err != nil {
+		fmt.Fprintln(os.Stderr, "labapp:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until SIGTERM or an interrupt.
+func run(addr string, portable bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel).With().Timestamp().Logger()
+	endpoint, err := channels.NewEndpoint(channels.Options{
+		Logger: &log, Handler: http.HandlerFunc(notFound), Portable: portable,
+	})
+	if err != nil {
+		return err
+	}
+	tracker := presence.New(endpoint, presence.Options{})
+	mountSockets(endpoint, tracker)
+	bound, err := endpoint.Listen(addr)
+	if err == nil {
+		fmt.Printf("READY http://%s\n", bound)
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+	}
+	down, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if downErr := endpoint.Shutdown(down); err == nil {
+		err = downErr
+	}
+	tracker.Close()
+	return err
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusNotFound)
+	io.WriteString(w, "lab: not found") //nolint:errcheck // the client may be gone
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// object is the members of a payload that is a JSON object.
+type object map[string]json.RawMessage
+
+// objectOf panics on any other payload.
+func objectOf(p channels.Payload) object {
+	o, err := asObject(p)
+	if err != nil {
+		panic(err)
+	}
+	return o
+}
+
+func asObject(p channels.Payload) (object, error) {
+	var o object
+	if p.Binary {
+		return nil, errors.New("the payload is bytes")
+	}
+	if err := json.Unmarshal(p.Data, &o); err != nil {
+		return nil, err
+	}
+	if o == nil {
+		return nil, errors.New("the payload is null")
+	}
+	return o, nil
+}
+
+// bytesOf panics on a payload that is JSON.
+func bytesOf(p channels.Payload) channels.Binary {
+	if !p.Binary {
+		panic("the payload is not bytes")
+	}
+	return channels.Binary(p.Data)
+}
+
+// has tells that there is a member that is not null.
+func (o object) has(key string) bool { return len(o[key]) > 0 && string(o[key]) != "null" }
+
+// isTrue tells that a member is true itself.
+func (o object) isTrue(key string) bool { return string(o[key]) == "true" }
+
+// text panics unless the member is a string.
+func (o object) text(key string) string {
+	var s *string
+	if err := json.Unmarshal(o[key], &s); err != nil || s == nil {
+		panic(fmt.Sprintf("%q is not a string", key))
+	}
+	return *s
+}
+
+// name is a member that is a string, or a number or truth value as text.
+func (o object) name(key string) string {
+	switch raw := o[key]; {
+	case len(raw) == 0:
+		panic(fmt.Sprintf("no %q", key))
+	case raw[0] == '"':
+		return o.text(key)
+	case raw[0] == '{', raw[0] == '[', string(raw) == "null":
+		panic(fmt.Sprintf("%q cannot be a name", key))
+	default:
+		return string(raw)
+	}
+}
+
+// or returns the member, or the fallback where there is none.
+func (o object) or(key, fallback string) json.RawMessage {
+	if o.has(key) {
+		return o[key]
+	}
+	return json.RawMessage(fallback)
+}
+
+// encode writes the members as a payload.
+func (o object) encode() channels.Payload {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(o); err != nil {
+		panic(err)
+	}
+	return channels.Payload{Data: bytes.TrimSpace(buf.Bytes())}
+}
+
+// keep copies a payload, for after its handler has returned.
+func keep(p channels.Payload) channels.Payload {
+	return channels.Payload{Data: bytes.Clone(p.Data), Binary: p.Binary}
+}

@@ -1,0 +1,58 @@
+// Command chat is a chat server: rooms, messages, and who is there. Clients
+// connect with phoenix.js to ws://localhost:4000/socket.
+package main
+
+import (
+	"context"
+	"log"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/presence"
+)
+
+type message struct {
+	User string `json:"user"`
+	Body string `json:"body"`
+}
+
+type afterJoin struct{}
+
+func chat(who *presence.Tracker) *channels.Channel {
+	room := channels.Handle("room:*", func(c *channels.Context, p message) (channels.NoReply, error) {
+		if p.User == "" {
+			return channels.NoReply{}, channels.Errorf("join with your name as user")
+		}
+		c.Assign("user", p.User)
+		return channels.NoReply{}, c.Send(afterJoin{})
+	})
+	channels.Info(room, func(c *channels.Context, _ afterJoin) error {
+		if _, err := who.Track(c, c.Get("user").(string), map[string]int64{"since": time.Now().Unix()}); err != nil {
+			return err
+		}
+		return who.PushState(c)
+	})
+	channels.On(room, "new_msg", func(c *channels.Context, m message) (channels.NoReply, error) {
+		if m.Body == "" {
+			return channels.NoReply{}, channels.Errorf("a message needs a body")
+		}
+		m.User = c.Get("user").(string)
+		return channels.NoReply{}, c.Broadcast("new_msg", m)
+	})
+	return room
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	endpoint, err := channels.NewEndpoint(channels.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	endpoint.Socket("/socket", channels.SocketOptions{}, chat(presence.New(endpoint, presence.Options{})))
+	if err := endpoint.ListenAndServe(ctx, ":4000"); err != nil {
+		log.Fatal(err)
+	}
+}

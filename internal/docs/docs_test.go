@@ -1,0 +1,129 @@
+// Package docs holds the documents to the code: what they name has to exist.
+package docs
+
+import (
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/mycelium-rt/mycelium/internal/config"
+)
+
+const root = "../.."
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// The way of a frame has at most eight functions, and they exist.
+func TestWayOfAFrame(t *testing.T) {
+	text := read(t, "ARCHITECTURE.md")
+	_, section, found := strings.Cut(text, "\n## The way of a frame\n")
+	if !found {
+		t.Fatal("ARCHITECTURE.md has no section \"The way of a frame\"")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := regexp.MustCompile("(?m)^\\| [0-9]+ \\| `([\\w/]+)\\.(\\w+)\\.(\\w+)` \\|").FindAllStringSubmatch(section, -1)
+	if len(rows) == 0 || len(rows) > 8 {
+		t.Fatalf("the way of a frame has %d rows, want 1 to 8", len(rows))
+	}
+	for _, row := range rows {
+		if !hasMethod(t, row[1], row[2], row[3]) {
+			t.Errorf("%s: there is no method %s.%s", row[1], row[2], row[3])
+		}
+	}
+}
+
+func hasMethod(t *testing.T, pkg, receiver, method string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, pkg, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == method && receiverName(f) == receiver {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func receiverName(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return ""
+	}
+	typ := f.Recv.List[0].Type
+	if star, ok := typ.(*ast.StarExpr); ok {
+		typ = star.X
+	}
+	name, _ := typ.(*ast.Ident)
+	if name == nil {
+		return ""
+	}
+	return name.Name
+}
+
+// The Go code of the README is that of the example, which is compiled and
+// tested.
+func TestReadmeGoSnippet(t *testing.T) {
+	_, snippet, found := strings.Cut(read(t, "README.md"), "```go\n")
+	if !found {
+		t.Fatal("README.md has no Go snippet")
+	}
+	snippet, _, _ = strings.Cut(snippet, "```")
+	if !strings.Contains(read(t, "examples/chat/main.go"), snippet) {
+		t.Error("the Go snippet of README.md is not a part of examples/chat/main.go")
+	}
+}
+
+// Links between documents lead somewhere.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	documents, _ := filepath.Glob(filepath.Join(root, "*.md"))
+	more, _ := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	for _, name := range append(documents, more...) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", filepath.Base(name), m[1])
+			}
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+// The reference of the options is made from the one table that the server
+// itself uses.
+func TestConfigurationReference(t *testing.T) {
+	want := "# Configuration\n\nOf `mycelium serve`. A flag wins over its environment variable, that over the file (`--config`, YAML or TOML).\n" +
+		"This page is written by `go test ./internal/docs -update`.\n\n" + config.Markdown()
+	if *update {
+		if err := os.WriteFile(filepath.Join(root, "docs/configuration.md"), []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(t, "docs/configuration.md") != want {
+		t.Error("docs/configuration.md is not what the options say: run go test ./internal/docs -update")
+	}
+}
