@@ -33,7 +33,7 @@ test-scale: ## ten thousand connections on one topic, without the race detector
 test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 	$(GO) build -o bin/jsapp ./compat_tests/jsapp
 	cd compat_tests/js && npm ci --no-audit --no-fund
-	cd compat_tests/js && MYCELIUM_BIN="$(CURDIR)/bin/mycelium" JSAPP_BIN="$(CURDIR)/bin/jsapp" npm test
+	cd compat_tests/js && MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/bin/jsapp" npm test
 
 lint: ## golangci-lint, with the import arrows
 	test -x $(TOOLS)/golangci-lint || GOBIN=$(TOOLS) $(GO) install $(GOLANGCI_LINT)

@@ -3,6 +3,7 @@ package channels
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"path"
@@ -33,8 +34,8 @@ const (
 // Options configure an [Endpoint]. The zero value is usable.
 type Options struct {
 	// Logger gets what happens: crashes and errors at level error, what was
-	// dropped at warn, connects and joins at debug. The zero Logger discards
-	// everything. Neither query strings nor tokens are ever logged.
+	// dropped or refused at warn, the rest at debug. nil discards everything.
+	// Neither query strings nor tokens are ever logged.
 	Logger *zerolog.Logger
 	// Limits bound what clients may use.
 	Limits Limits
@@ -170,7 +171,7 @@ func (e *Endpoint) mountAt(path string) *mount {
 // after a clean shutdown.
 func (e *Endpoint) ListenAndServe(ctx context.Context, addr string) error {
 	if _, err := e.Listen(addr); err != nil {
-		return err
+		return errors.Join(err, e.Shutdown(ctx))
 	}
 	<-ctx.Done()
 	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.Drain.Timeout)

@@ -112,13 +112,26 @@ type fallback struct {
 func newFallback(e *Endpoint) *fallback {
 	f := &fallback{conns: make(chan net.Conn), closed: make(chan struct{})}
 	f.server = &http.Server{
-		Handler:           e,
+		Handler:           http.HandlerFunc(e.serveOwn),
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, ownConn{}, c) },
 		ReadHeaderTimeout: e.limits.HandshakeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          stdlog.New(httpLog{e}, "", 0),
 	}
 	go f.server.Serve(f) //nolint:errcheck // always ErrServerClosed
 	return f
+}
+
+// ownConn is the context key of a request's connection.
+type ownConn struct{}
+
+// serveOwn is ServeHTTP with what net/http cannot know: that TLS was spoken
+// on the loop.
+func (e *Endpoint) serveOwn(w http.ResponseWriter, r *http.Request) {
+	if c, ok := r.Context().Value(ownConn{}).(*httpConn); ok {
+		r.TLS = c.tls
+	}
+	e.ServeHTTP(w, r)
 }
 
 // serve hands a connection over; it does not block for longer than net/http

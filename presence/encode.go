@@ -12,21 +12,6 @@ type side func(p *presence) string
 func current(p *presence) string { return p.current }
 func sent(p *presence) string    { return p.sent }
 
-// joined and left are what the next diff says of p; an update is both.
-func joined(p *presence) string {
-	if p.current == p.sent {
-		return ""
-	}
-	return p.current
-}
-
-func left(p *presence) string {
-	if p.current == p.sent {
-		return ""
-	}
-	return p.sent
-}
-
 // appendState appends one side of the topic as {"key":{"metas":[…]},…}.
 func (tp *topic) appendState(dst []byte, s side) []byte {
 	dst = append(dst, '{')
@@ -43,7 +28,8 @@ func (tp *topic) appendState(dst []byte, s side) []byte {
 	return append(dst, '}')
 }
 
-// appendDirty is appendState of the dirty ones only.
+// appendDirty is appendState of the dirty ones only. No two metas are equal, for each has a ref of its own: of a dirty
+// presence current has joined and sent has left, an update being both, or there is neither.
 func (tp *topic) appendDirty(dst []byte, s side) []byte {
 	dst = append(dst, '{')
 	start := len(dst)
@@ -86,9 +72,9 @@ func (tp *topic) appendDiff(dst []byte) ([]byte, bool) {
 	const empty = `{"joins":{},"leaves":{}}`
 	start := len(dst)
 	dst = append(dst, `{"joins":`...)
-	dst = tp.appendDirty(dst, joined)
+	dst = tp.appendDirty(dst, current)
 	dst = append(dst, `,"leaves":`...)
-	dst = tp.appendDirty(dst, left)
+	dst = tp.appendDirty(dst, sent)
 	dst = append(dst, '}')
 	return dst, len(dst)-start > len(empty)
 }

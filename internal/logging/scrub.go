@@ -3,46 +3,62 @@ package logging
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // hidden stands where something was left out.
 const hidden = "…"
 
-// secretName matches the end of names whose values are secret.
-const secretName = `(?i:token|authorization|password|secret|secret_key_base|api[_-]?key|cookie)`
+// secretNames are the ends of names, in lower case, whose values are secret.
+var secretNames = []string{"token", "authorization", "password", "secret", "secret_key_base", "api_key", "api-key", "apikey", "cookie"}
+
+// secretName matches such an end.
+var secretName = `(?i:` + strings.Join(secretNames, "|") + `)`
 
 // secrets match what must not be in a text, with what is put in its place.
 // Where the end of a secret is not certain, they go on to the end of the line.
 var secrets = []struct {
+	// hints are words, in lower case, of which a text that matches has one.
+	// Most texts of a log have none: without hints a line takes ten times as long.
+	hints   []string
 	pattern *regexp.Regexp
 	instead string
 }{
 	// A query, up to the next space. Errors of net/url and net/http repeat
 	// the URL, and phoenix.js sends the connect params in it
 	// (assets/js/phoenix/socket.js, endPointURL).
-	{regexp.MustCompile(`(?:\?|%3[fF])\S+`), "?" + hidden},
+	{[]string{"?", "%3f"}, regexp.MustCompile(`(?:\?|%3[fF])\S+`), "?" + hidden},
 	// User and password of a URL.
-	{regexp.MustCompile(`://[^\s/@]+@`), "://" + hidden + "@"},
+	{[]string{"://"}, regexp.MustCompile(`://[^\s/@]+@`), "://" + hidden + "@"},
 	// The subprotocol in which phoenix.js sends its auth token.
-	{regexp.MustCompile(`(base64url\.bearer\.phx\.)\S+`), "${1}" + hidden},
-	{regexp.MustCompile(`((?i:\bbearer)(?:\s|%20|\+|:)+)\S+`), "${1}" + hidden},
+	{[]string{".phx."}, regexp.MustCompile(`(base64url\.bearer\.phx\.)\S+`), "${1}" + hidden},
+	{[]string{"bearer"}, regexp.MustCompile(`((?i:\bbearer)(?:\s|%20|\+|:)+)\S+`), "${1}" + hidden},
 	// Tokens that are known by their form: JWT and Phoenix.Token.
-	{regexp.MustCompile(`\b(?:eyJ|SFMyNTY|SFMzODQ|SFM1MTI)[\w-]*\.[\w-]+\.[\w-]*`), hidden},
+	{[]string{"eyj", "sfm"}, regexp.MustCompile(`\b(?:eyJ|SFMyNTY|SFMzODQ|SFM1MTI)[\w-]*\.[\w-]+\.[\w-]*`), hidden},
 	// Headers: they may have several words.
-	{regexp.MustCompile(`((?i:authorization|cookie)\s*[=:]\s*)[^\n]+`), "${1}" + hidden},
+	{[]string{"authorization", "cookie"}, regexp.MustCompile(`((?i:authorization|cookie)\s*[=:]\s*)[^\n]+`), "${1}" + hidden},
 	// Values in quotes or brackets, as JSON, %q and Go's maps have them.
-	{regexp.MustCompile(`(` + secretName + `\\*["']?\s*[=:]\s*\\*["'\[{])[^\n]+`), "${1}" + hidden},
-	{regexp.MustCompile(`(` + secretName + `\s*[=:]\s*)\S+`), "${1}" + hidden},
+	{secretNames, regexp.MustCompile(`(` + secretName + `\\*["']?\s*[=:]\s*\\*["'\[{])[^\n]+`), "${1}" + hidden},
+	{secretNames, regexp.MustCompile(`(` + secretName + `\s*[=:]\s*)\S+`), "${1}" + hidden},
 }
 
 // Scrub returns text without the queries of URLs and without what is a token
 // or password by its name or form. It rather hides too much.
 func Scrub(text string) string {
+	lower := strings.ToLower(text)
 	for _, s := range secrets {
-		text = s.pattern.ReplaceAllString(text, s.instead)
+		if slices.ContainsFunc(s.hints, func(hint string) bool { return strings.Contains(lower, hint) }) {
+			text = s.pattern.ReplaceAllString(text, s.instead)
+		}
 	}
 	return text
+}
+
+// isSecretName reports whether what stands under the name is to be hidden.
+func isSecretName(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(secretNames, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 // maxPath is how many bytes of a path are logged: a client chooses them.

@@ -141,7 +141,7 @@ func (g *Group) Close() error {
 		ln.Close()
 	}
 	for _, l := range g.loops {
-		l.Post(TaskFunc(l.shutdown))
+		l.postUrgent(TaskFunc(l.shutdown))
 	}
 	for _, l := range g.loops {
 		<-l.done
@@ -197,7 +197,7 @@ func (g *Group) calmed() {
 	g.mu.Unlock()
 	if last {
 		for _, l := range g.loops {
-			l.Post(TaskFunc(l.unpark))
+			l.postUrgent(TaskFunc(l.unpark))
 		}
 	}
 }

@@ -82,6 +82,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 				wg.Go(func() {
 					for c.Loop().Post(TaskFunc(func() { ran.Add(1); c.Send(frameOf(make([]byte, 30_000))) })) {
 						accepted.Add(1)
+						g.WaitNotOverloaded(context.Background())
 					}
 				})
 			}

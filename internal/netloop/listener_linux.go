@@ -49,7 +49,7 @@ func (ln *Listener) openRaw(nl net.Listener) (stop func(), err error) {
 // stop ends accepting. nl was kept until now because closing a Unix listener removes its path.
 func (a *acceptor) stop(nl net.Listener) {
 	done := make(chan struct{})
-	a.loop.Post(TaskFunc(func() {
+	a.loop.postUrgent(TaskFunc(func() {
 		a.closed = true
 		a.loop.wheel.remove(a.pause)
 		a.ep.Del(a.fd)

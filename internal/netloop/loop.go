@@ -44,7 +44,8 @@ type Loop struct {
 	// Guarded by mu.
 	mu     sync.Mutex
 	inbox  []Task
-	over   bool // inbox passed the high-water mark and has not come down since
+	urgent []Task // the group's own, run before the inbox and never refused
+	over   bool   // inbox passed the high-water mark and has not come down since
 	closed bool // tasks are refused
 
 	// Owned by the loop.
@@ -103,6 +104,14 @@ func (l *Loop) Post(t Task) bool {
 	return true
 }
 
+// postUrgent posts a task of the group's own, which must not wait behind an inbox that may grow as fast as it is emptied.
+func (l *Loop) postUrgent(t Task) {
+	l.mu.Lock()
+	l.urgent = append(l.urgent, t)
+	l.mu.Unlock()
+	l.rouse()
+}
+
 // rouse sees to it that a turn will run. Everything that leaves work for the end of the turn calls it.
 func (l *Loop) rouse() {
 	if !l.awake.Load() && l.awake.CompareAndSwap(false, true) {
@@ -131,6 +140,7 @@ func (l *Loop) turn() {
 	}
 	l.refresh()
 	l.sends = 0
+	l.runUrgent()
 	l.runTasks()
 	l.wheel.advance(l.tick)
 	l.reap(reapChunk)
@@ -154,10 +164,20 @@ func (l *Loop) rest() {
 	}
 	l.awake.Store(false)
 	l.mu.Lock()
-	idle := len(l.inbox) == 0
+	idle := len(l.inbox)+len(l.urgent) == 0
 	l.mu.Unlock()
 	if !idle {
 		l.rouse()
+	}
+}
+
+func (l *Loop) runUrgent() {
+	l.mu.Lock()
+	urgent := l.urgent
+	l.urgent = nil
+	l.mu.Unlock()
+	for _, t := range urgent {
+		t.Run()
 	}
 }
 
@@ -275,7 +295,7 @@ func (l *Loop) unpark() {
 	}
 }
 
-// shutdown is the last task: no other is taken after it.
+// shutdown refuses tasks from now on; finish runs those that were taken.
 func (l *Loop) shutdown() {
 	l.mu.Lock()
 	l.closed = true
