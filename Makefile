@@ -5,8 +5,8 @@ GO ?= go
 # without it and say so.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 60s
-TOOLS := $(CURDIR)/.tools
-GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOLANGCI_LINT_VERSION := v2.15.0
+LINT_DIR := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-go test-scale test-js lint fmt fuzz bench clean
@@ -36,8 +36,9 @@ test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 	cd compat_tests/js && MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/bin/jsapp" npm test
 
 lint: ## golangci-lint, with the import arrows
-	test -x $(TOOLS)/golangci-lint || GOBIN=$(TOOLS) $(GO) install $(GOLANGCI_LINT)
-	$(TOOLS)/golangci-lint run
+	test -x $(LINT_DIR)/golangci-lint || GOBIN=$(LINT_DIR) $(GO) install \
+		github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	$(LINT_DIR)/golangci-lint run
 
 fmt: ## gofmt all Go files
 	gofmt -w $$(git ls-files '*.go')

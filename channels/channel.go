@@ -59,7 +59,7 @@ func Handle[P, R any](pattern string, join func(c *Context, params P) (R, error)
 //
 // M is what the payload is decoded to: any type encoding/json decodes; or
 // [Payload], [json.RawMessage] or [Binary] for the bytes as they came, which
-// are valid until the handler returns. A payload that does not decode is
+// are valid until the handler returns; it may return them. A payload that does not decode is
 // answered with status error and a reason that names the field; the channel
 // lives on.
 //

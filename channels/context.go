@@ -87,14 +87,9 @@ func (c *Context) Socket() *Socket { return c.socket }
 // Endpoint is where to broadcast to other topics.
 func (c *Context) Endpoint() *Endpoint { return c.socket.endpoint }
 
-// JoinRef is the JSON of the reference that the client gave to this join, nil
-// for null.
-func (c *Context) JoinRef() json.RawMessage {
-	if c.nullRef {
-		return nil
-	}
-	return json.RawMessage(c.joinRef)
-}
+// JoinRef is the join_ref that pushes and replies carry, as JSON: that of the
+// join, else its ref, nil if both were null. It must not be modified.
+func (c *Context) JoinRef() json.RawMessage { return json.RawMessage(c.joinRef) }
 
 // Event is the event being handled; empty outside of an event's handler. For
 // callbacks only.

@@ -35,6 +35,9 @@ var (
 	// ErrNotObject: the payload of a push or broadcast is neither a JSON
 	// object nor Binary. Phoenix's clients take nothing else.
 	ErrNotObject = wire.ErrNotObject
+	// ErrNotText: Binary for a client of protocol version 1. A handler's result
+	// crashes the channel then, as in Phoenix.
+	ErrNotText = wire.ErrNotText
 )
 
 // ReplyError is an error for the client: the response of a reply with status

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
@@ -15,10 +16,11 @@ import (
 type front struct {
 	endpoint *Endpoint
 	ticket   *ticket
-	counted  bool   // it has its ticket from the connection that TLS runs over
-	buf      []byte // what has come, once it came in more than one piece
-	seen     int    // of buf, searched for the end of the head
-	asking   bool   // Connect runs; reading is paused
+	counted  bool      // it has its ticket from the connection that TLS runs over
+	buf      []byte    // what has come, once it came in more than one piece
+	seen     int       // of buf, searched for the end of the head
+	until    time.Time // when the head has to be there
+	asking   bool      // Connect runs; reading is paused
 }
 
 // tlsHandshake is the first byte of a TLS connection: RFC 8446 section 5.1,
@@ -27,17 +29,17 @@ const tlsHandshake = 0x16
 
 // HandleOpen counts the connection.
 func (f *front) HandleOpen(c *netloop.Conn) {
+	timeout := f.endpoint.limits.HandshakeTimeout
+	f.until = c.Loop().Now().Add(timeout)
+	c.SetDeadline(timeout)
 	if f.counted {
-		c.SetDeadline(f.endpoint.limits.HandshakeTimeout)
 		return
 	}
 	var err error
 	if f.ticket, err = f.endpoint.enter(c); err != nil {
 		f.endpoint.log.Warn().Err(err).Msg("connection refused")
 		c.Close(err)
-		return
 	}
-	c.SetDeadline(f.endpoint.limits.HandshakeTimeout)
 }
 
 // HandleData collects the head.
@@ -59,12 +61,24 @@ func (f *front) HandleData(c *netloop.Conn, data []byte) {
 	case end > 0 && end <= f.endpoint.limits.HeaderBytes:
 		f.handleHead(c, data, end)
 	case end < 0 && len(data) <= f.endpoint.limits.HeaderBytes:
-		f.seen = len(data)
-		if len(f.buf) == 0 {
-			f.buf = append(f.buf, data...)
-		}
+		f.collect(c, data)
 	default: // too large for a socket; net/http has its own limits
 		f.handToHTTP(c, data)
+	}
+}
+
+// collect keeps an incomplete head. A connection's deadline begins anew with
+// every byte, so what is left of it is set here: one that drips would stay.
+func (f *front) collect(c *netloop.Conn, data []byte) {
+	left := f.until.Sub(c.Loop().Now())
+	if left <= 0 {
+		c.Close(errHandshakeTimeout)
+		return
+	}
+	c.SetDeadline(left)
+	f.seen = len(data)
+	if len(f.buf) == 0 {
+		f.buf = append(f.buf, data...)
 	}
 }
 

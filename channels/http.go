@@ -38,6 +38,10 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		return
 	}
 	head := headOf(r)
+	if len(head) > e.limits.HeaderBytes {
+		refusal{status: http.StatusRequestHeaderFieldsTooLarge}.write(w)
+		return
+	}
 	request, err := websocket.ParseRequest(head)
 	if err != nil {
 		refusalFor(err).write(w)
@@ -163,7 +167,8 @@ func (f *fallback) Close() error {
 // Addr is net.Listener's: nobody listens here.
 func (f *fallback) Addr() net.Addr { return &net.TCPAddr{} }
 
-// httpConn is a connection whose first bytes the loop has read.
+// httpConn is a connection whose first bytes the loop has read: for net/http,
+// or for TLS.
 type httpConn struct {
 	net.Conn
 	endpoint *Endpoint
@@ -199,10 +204,10 @@ func (f *front) beginTLS(c *netloop.Conn, data []byte) {
 	}
 	config := f.endpoint.options.TLS.Clone()
 	config.NextProtos = []string{"http/1.1"} // WebSocket upgrades are HTTP/1.1's
-	inner := &httpConn{Conn: conn, endpoint: f.endpoint, unread: append([]byte(nil), data...)}
-	secured := &front{endpoint: f.endpoint, ticket: f.ticket, counted: true}
+	inner := &httpConn{Conn: conn, endpoint: f.endpoint, ticket: f.ticket, unread: append([]byte(nil), data...)}
+	secured := &front{endpoint: f.endpoint, counted: true} // inner holds the ticket, and is closed if the handshake fails
 	if err := f.endpoint.loops.Adopt(tls.Server(inner, config), nil, secured); err != nil {
-		f.endpoint.leave(f.ticket)
+		f.endpoint.log.Debug().Err(err).Msg("connection lost before its TLS handshake")
 	}
 }
 

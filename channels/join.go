@@ -63,8 +63,7 @@ func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	}
 	c.socket.endpoint.spawn(func() {
 		awaitFinish(wait)
-		c.handle(&it)
-		c.run()
+		c.handle(&it) // what waits comes when the join is answered: see resume
 	})
 }
 
@@ -100,9 +99,15 @@ func (c *Context) finishJoin(ref wire.Ref, result any, err error) {
 		r.frame = c.refuse(ref, err)
 	}
 	if c.def.onLoop {
-		r.Run()
-	} else if !c.socket.loop.Post(r) {
+		r.answer()
+		return
+	}
+	callbacks := &c.socket.endpoint.callbacks
+	callbacks.Add(1) // until resume, so that Shutdown waits for the channel meanwhile
+	if !c.socket.loop.Post(r) {
 		r.frame.Release()
+		c.run()
+		callbacks.Add(-1)
 	}
 }
 
@@ -147,8 +152,30 @@ type joinResult struct {
 	frame *netloop.Frame
 }
 
-// Run answers the join, and then what has waited for it.
+// Run is for the loop.
 func (r *joinResult) Run() {
+	r.answer()
+	r.c.resume()
+	r.c.socket.endpoint.callbacks.Add(-1)
+}
+
+// resume lets the callbacks run that waited for the join to be answered: what
+// they broadcast is to reach the channel itself, so they must not run before
+// it is subscribed.
+func (c *Context) resume() {
+	c.mu.Lock()
+	idle := c.cause == nil && c.box == nil
+	if idle {
+		c.running = false
+	}
+	c.mu.Unlock()
+	if !idle {
+		c.start()
+	}
+}
+
+// answer sends the outcome, and handles what has waited for it.
+func (r *joinResult) answer() {
 	c, s := r.c, r.c.socket
 	if c.state != joining { // timed out, or the socket is gone
 		r.frame.Release()

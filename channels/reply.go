@@ -18,7 +18,8 @@ func (r Ref) IsZero() bool { return r.c == nil }
 
 // Reply answers the message with a status ("ok", "error", or a word of the
 // application's own) and a response, which may be any JSON value or Binary;
-// nil is {}. It does nothing on a zero Ref.
+// nil is {}. It does nothing on a zero Ref. ErrNotText: the response is Binary
+// and the client speaks version 1, which knows text only.
 func (r Ref) Reply(status string, response any) error {
 	if r.IsZero() {
 		return nil
@@ -26,18 +27,26 @@ func (r Ref) Reply(status string, response any) error {
 	return r.c.reply(r.ref, status, response)
 }
 
-// reply encodes and sends the answer to a message. A binary response that
-// cannot be sent to this client (V1, or a topic over 255 bytes) becomes an
-// error reply, because the client would wait for nothing.
+// MarshalJSON returns the ref as the client sent it, null for a zero Ref.
+func (r Ref) MarshalJSON() ([]byte, error) {
+	if r.ref == nil {
+		return []byte("null"), nil
+	}
+	return r.ref, nil
+}
+
+// reply encodes and sends the answer to a message. A binary response on a
+// topic of more than 255 bytes, which has no place in a binary frame, becomes
+// an error reply, because the client would wait for nothing.
 func (c *Context) reply(ref wire.Ref, status string, response any) error {
 	payload, err := encodePayload(response)
 	if err != nil {
 		return err
 	}
 	f, err := c.socket.replyFrame(c.joinRef, ref, c.topic, status, payload)
-	if errors.Is(err, wire.ErrNotText) || errors.Is(err, wire.ErrTooLong) {
+	if errors.Is(err, wire.ErrTooLong) {
 		c.log().Warn().Err(err).Str("event", c.Event()).Msg("binary reply not possible")
-		f, err = c.socket.replyFrame(c.joinRef, ref, c.topic, "error", reasonPayload(reasonNotText))
+		f, err = c.socket.replyFrame(c.joinRef, ref, c.topic, "error", reasonPayload(reasonTooLong))
 	}
 	if err != nil {
 		return err
@@ -86,7 +95,7 @@ const (
 	reasonJoins       = "too many joins"
 	reasonMessages    = "too many messages"
 	reasonInternal    = "internal error"
-	reasonNotText     = "binary reply not possible on this connection"
+	reasonTooLong     = "binary reply not possible: topic, ref or status is longer than 255 bytes"
 )
 
 func reasonPayload(reason string) Payload {

@@ -52,7 +52,10 @@ func listenAndServe(ctx context.Context, cfg *config.Config, log zerolog.Logger)
 	if err != nil {
 		return err
 	}
-	r := relay.New(endpoint, relay.Options{Topics: cfg.Topics, Window: cfg.Presence.Window, DiffsOff: cfg.Presence.DiffsOff})
+	r := relay.New(endpoint, relay.Options{
+		Topics: cfg.Topics,
+		Window: cfg.Presence.Window, PresenceOff: cfg.Presence.Off, DiffsOff: cfg.Presence.DiffsOff,
+	})
 	defer r.Close()
 	endpoint.Socket(cfg.Path, channels.SocketOptions{
 		Connect: r.Connect, CheckOrigin: originCheck(cfg.CheckOrigin), IdleTimeout: cfg.IdleTimeout,

@@ -83,6 +83,8 @@ type Limits struct {
 type Presence struct {
 	// Window is how long diffs are gathered into one; 0: sent at once.
 	Window time.Duration `koanf:"window"`
+	// Off are the patterns of topics without presence.
+	Off []string `koanf:"off"`
 	// DiffsOff are the patterns of topics whose diffs are not sent.
 	DiffsOff []string `koanf:"diffs_off"`
 }

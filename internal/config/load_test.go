@@ -38,6 +38,7 @@ var every = []struct {
 	{"limits.header_bytes", "2048B", "2KiB", func(c *Config) any { return c.Limits.HeaderBytes }, 2048},
 	{"limits.handshake_timeout", "1500ms", "1.5s", func(c *Config) any { return c.Limits.HandshakeTimeout }, 1500 * time.Millisecond},
 	{"presence.window", "50ms", "50ms", func(c *Config) any { return c.Presence.Window }, 50 * time.Millisecond},
+	{"presence.off", "ticker:*", `"ticker:*"`, func(c *Config) any { return c.Presence.Off }, []string{"ticker:*"}},
 	{"presence.diffs_off", "stage:*", `"stage:*"`, func(c *Config) any { return c.Presence.DiffsOff }, []string{"stage:*"}},
 	{"drain.batch", "5", "5", func(c *Config) any { return c.Drain.Batch }, 5},
 	{"drain.interval", "0", "0", func(c *Config) any { return c.Drain.Interval }, time.Duration(0)},
@@ -76,7 +77,7 @@ func TestDefaults(t *testing.T) {
 			OutboundBytes: 4 << 20, SlowReceiver: "disconnect", HeaderBytes: 16 << 10,
 			HandshakeTimeout: 10 * time.Second,
 		},
-		Presence: Presence{DiffsOff: []string{}},
+		Presence: Presence{Off: []string{}, DiffsOff: []string{}},
 		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
 	}
 	if got := load(t, nil, nil); !reflect.DeepEqual(got, want) {

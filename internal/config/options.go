@@ -167,6 +167,13 @@ var options = []*option{
 		also: []string{"window", "presence-diff-window"},
 	},
 	{
+		key: "presence.off", kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
+		def: "", example: "ticker:*",
+		help: "Topics without presence: nobody is tracked and no list is sent. " +
+			"For topics of thousands, where every list names everybody.",
+		also: []string{"no-presence", "presence-disabled"},
+	},
+	{
 		key: "presence.diffs_off", kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
 		def: "", example: "stage:*",
 		help: "Topics whose clients are not told who comes and goes: they get the list when they join, and no diffs.",

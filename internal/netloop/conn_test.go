@@ -91,7 +91,7 @@ func TestOneWritePerReceiverPerTurn(t *testing.T) {
 // A receiver that reads slowly gets every byte in order through partial writes.
 func TestPartialWritesKeepOrder(t *testing.T) {
 	each(t, func(t *testing.T, portable bool) {
-		const total = 24 << 20
+		const total = 8 << 20
 		g := newGroup(t, Options{Portable: portable, OutboundLimit: 2 * total})
 		c, peer := connect(t, g, &hooks{})
 		peer.SetReadBuffer(16 << 10)

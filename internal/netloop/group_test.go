@@ -60,7 +60,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		ignore := goleak.IgnoreCurrent()
 		for range 5 {
 			before := openDescriptors()
-			g, err := New(Options{Portable: portable, Loops: 2})
+			g, err := New(Options{Portable: portable, Loops: 2, HighWater: 500})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			var wg sync.WaitGroup
 			for _, c := range k.all() {
 				wg.Go(func() {
-					for c.Loop().Post(TaskFunc(func() { ran.Add(1); c.Send(frameOf(make([]byte, 30_000))) })) {
+					for c.Loop().Post(TaskFunc(func() { ran.Add(1); c.Send(frameOf(make([]byte, 10_000))) })) {
 						accepted.Add(1)
 						g.WaitNotOverloaded(context.Background())
 					}

@@ -46,7 +46,7 @@ type Loop struct {
 	inbox  []Task
 	urgent []Task // the group's own, run before the inbox and never refused
 	over   bool   // inbox passed the high-water mark and has not come down since
-	closed bool // tasks are refused
+	closed bool   // tasks are refused
 
 	// Owned by the loop.
 	now      time.Time // of this turn

@@ -22,14 +22,17 @@ type Options struct {
 	Topics []string
 	// Window is how long presence diffs are gathered; 0 sends each at once.
 	Window time.Duration
+	// PresenceOff are the patterns of topics where nobody is tracked.
+	PresenceOff []string
 	// DiffsOff are the patterns of topics that get no presence diffs.
 	DiffsOff []string
 }
 
 // Relay serves topics on an endpoint.
 type Relay struct {
-	presence *presence.Tracker
-	patterns []string
+	presence    *presence.Tracker
+	patterns    []string
+	presenceOff []string
 }
 
 // reservedPrefix begins the topics that belong to the protocol ("phoenix",
@@ -45,7 +48,7 @@ var errUnmatched = channels.Errorf("unmatched topic")
 // New makes a relay whose presence is told through e.
 func New(e *channels.Endpoint, o Options) *Relay {
 	return &Relay{
-		patterns: o.Topics,
+		patterns: o.Topics, presenceOff: o.PresenceOff,
 		presence: presence.New(e, presence.Options{
 			Window: o.Window,
 			Diffs:  func(topic string) bool { return !matchesAny(o.DiffsOff, topic) },
@@ -83,7 +86,7 @@ type joinParams struct {
 	Meta json.RawMessage `json:"meta"` // a JSON object, shown with the presence
 }
 
-// join tracks the client and tells it who is there.
+// join takes every client on a topic that is not the protocol's own.
 func (r *Relay) join(c *channels.Context, p joinParams) (channels.NoReply, error) {
 	none := channels.NoReply{}
 	if strings.HasPrefix(c.Topic(), reservedPrefix) {
@@ -95,18 +98,26 @@ func (r *Relay) join(c *channels.Context, p joinParams) (channels.NoReply, error
 	if p.Self != nil && !*p.Self {
 		c.Assign("self", false)
 	}
+	if matchesAny(r.presenceOff, c.Topic()) {
+		return none, nil
+	}
+	return none, r.track(c, p)
+}
+
+// track makes the client known to its topic and tells it who is there.
+func (r *Relay) track(c *channels.Context, p joinParams) error {
 	var meta any = struct{}{}
 	if len(p.Meta) > 0 && string(p.Meta) != "null" {
 		meta = p.Meta
 	}
 	_, err := r.presence.Track(c, r.user(c, p), meta)
 	if errors.Is(err, presence.ErrMetaNotObject) {
-		return none, channels.Errorf("meta is not a JSON object")
+		return channels.Errorf("meta is not a JSON object")
 	}
 	if err != nil {
-		return none, fmt.Errorf("tracking: %w", err)
+		return fmt.Errorf("tracking: %w", err)
 	}
-	return none, r.presence.PushState(c)
+	return r.presence.PushState(c)
 }
 
 // user is the presence key: of the join, else of the connection, else made up.

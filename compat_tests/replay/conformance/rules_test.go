@@ -134,6 +134,7 @@ func TestRuleConnectionEnds(t *testing.T) {
 		{name: "eof unrecorded", recorded: ws(bye, end), answers: ws(bye, end, eof)},
 		{name: "never", recorded: ws(bye, end, eof), answers: ws(bye, end), wantErr: "*"},
 		{name: "eof without close frame", recorded: ws(bye, end, eof), answers: ws(bye, eof), wantErr: "came"},
+		{name: "eof is no lost 1009", recorded: ws(act, strings.Replace(end, "1000", "1009", 1), eof), answers: ws(act, eof), wantErr: "came"},
 		{name: "eof nobody recorded", recorded: ws(act, replied), answers: ws(act, replied, eof), wantErr: "nothing more"},
 		{name: "eof as recorded", recorded: ws(act, replied, eof), answers: ws(act, replied, eof)},
 	})

@@ -1,0 +1,5 @@
+package channels_test
+
+const crowdTarget = "X"
+
+func holdCrowd(string) int { return 0 }

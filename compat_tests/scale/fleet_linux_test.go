@@ -1,0 +1,127 @@
+package scale
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fleet is the clients of a test: raw descriptors and one epoll, all driven by
+// the goroutine of the test, which so never waits for its own clients while
+// it measures the server.
+type fleet struct {
+	t       *testing.T
+	server  unix.SockaddrInet4
+	topic   string
+	ep      int
+	clients []*client
+	events  []unix.EpollEvent
+	scratch []byte
+
+	// onMessage gets what is no reply to a join or a heartbeat.
+	onMessage func(c *client, m message)
+
+	connecting, joined, closed, beats int
+	failures                          int
+}
+
+const (
+	// connectAtOnce keeps the listener's backlog from overflowing: the shortest
+	// that is common is 128.
+	connectAtOnce = 100
+	// sources is how many addresses 127.0.0.2 and up are used: closed
+	// connections keep their ports for a minute.
+	sources = 8
+)
+
+// newFleet makes n clients of a topic, which are not connected yet.
+func newFleet(t *testing.T, addr, topic string, n int) *fleet {
+	t.Helper()
+	server := netip.MustParseAddrPort(addr)
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{
+		t: t, topic: topic, ep: ep,
+		server:  unix.SockaddrInet4{Port: int(server.Port()), Addr: server.Addr().As4()},
+		events:  make([]unix.EpollEvent, 512),
+		scratch: make([]byte, 256<<10),
+	}
+	t.Cleanup(func() {
+		f.drop(f.clients)
+		unix.Close(ep)
+	})
+	for i := range n {
+		f.clients = append(f.clients, &client{fleet: f, index: i, fd: -1})
+	}
+	return f
+}
+
+// join connects all clients and joins them. payload makes a join's payload.
+func (f *fleet) join(payload func(i int) string) {
+	f.t.Helper()
+	next := 0
+	f.until("all have joined", func() bool {
+		for ; next < len(f.clients) && f.connecting < connectAtOnce; next++ {
+			f.clients[next].connect(payload(next))
+		}
+		return f.joined == len(f.clients)
+	})
+}
+
+// beat has every client send a heartbeat and waits for the answers: what the
+// server had sent before has then arrived.
+func (f *fleet) beat(clients []*client) {
+	f.t.Helper()
+	f.beats = 0
+	for _, c := range clients {
+		c.send(`[null,"beat","phoenix","heartbeat",{}]`)
+	}
+	f.until("all heartbeats are answered", func() bool { return f.beats == len(clients) })
+}
+
+// drop ends connections without a word, every second one with a reset.
+func (f *fleet) drop(clients []*client) {
+	for _, c := range clients {
+		if c.fd < 0 {
+			continue
+		}
+		if c.index%2 == 1 {
+			unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		c.close()
+	}
+}
+
+// until handles what the server sends until ok says so.
+func (f *fleet) until(what string, ok func() bool) {
+	f.t.Helper()
+	for begun := time.Now(); !ok(); {
+		if time.Since(begun) > patience {
+			f.t.Fatalf("waited for: %s (%d joined, %d closed, %d heartbeats answered)", what, f.joined, f.closed, f.beats)
+		}
+		n, err := unix.EpollWait(f.ep, f.events, 100)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			f.t.Fatal("epoll_wait:", err)
+		}
+		for _, ev := range f.events[:max(n, 0)] {
+			f.clients[ev.Fd].handle(ev.Events)
+		}
+		if f.failures > 0 {
+			f.t.FailNow()
+		}
+	}
+}
+
+// fail notes what a client found wrong. The first few are shown.
+func (f *fleet) fail(c *client, format string, args ...any) {
+	f.t.Helper()
+	if f.failures++; f.failures <= 5 {
+		f.t.Errorf("client %d: %s", c.index, fmt.Sprintf(format, args...))
+	}
+}

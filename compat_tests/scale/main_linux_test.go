@@ -1,0 +1,75 @@
+package scale
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// heapFile takes the server's heap profile when all clients have joined.
+var heapFile = flag.String("heap", "", "write the server's heap profile, every allocation counted, to this `file`")
+
+// patience is how long a test waits for what must happen; only failing tests
+// wait that long.
+const patience = time.Minute
+
+// TestMain is the server's main too, in the process that startServer starts.
+// It fails on goroutines and descriptors that are left.
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(serverEnv); addr != "" {
+		os.Exit(serve(addr))
+	}
+	before := openDescriptors()
+	code := m.Run()
+	if code == 0 {
+		code = leaks(before)
+	}
+	os.Exit(code)
+}
+
+func leaks(before int) int {
+	if err := goleak.Find(); err != nil {
+		fmt.Println("goroutines left:", err)
+		return 1
+	}
+	// Go's own poller and its eventfd are opened once, on first use, as is the
+	// pidfd with which it checks for their support.
+	if after := openDescriptors(); after > before+3 {
+		fmt.Printf("descriptors left: %d before, %d after\n", before, after)
+		return 1
+	}
+	return 0
+}
+
+func openDescriptors() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(entries)
+}
+
+// clients is how many a test uses: all of them, fewer where that would take
+// too long, and no more than the limit on open files lets a process have.
+func clients(t *testing.T, all, few int) int {
+	t.Helper()
+	n := all
+	if raceEnabled || testing.Short() {
+		n = few
+	}
+	const others = 200 // descriptors that are no client's, generously
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if most := int(min(limit.Cur, 1<<20)) - others; n > most {
+		t.Logf("%d clients instead of %d: the limit on open files (ulimit -n) is %d", most, n, limit.Cur)
+		n = most
+	}
+	return n
+}

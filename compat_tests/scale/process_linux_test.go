@@ -1,0 +1,140 @@
+package scale
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is the server as its test sees it.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	addr   string
+	log    bytes.Buffer // stderr; to be read when the process has ended
+	ended  chan error
+	client http.Client
+}
+
+// startServer runs the test binary as the server. It is killed when the test
+// ends, unless stop has ended it.
+func startServer(t *testing.T) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: exec.Command(self), ended: make(chan error, 1)}
+	p.client.Transport = &http.Transport{DisableKeepAlives: true} // each connection is one of the server's
+	p.cmd.Env = append(os.Environ(), serverEnv+"=127.0.0.1:0")
+	if *heapFile != "" {
+		p.cmd.Env = append(p.cmd.Env, profileEnv+"=1")
+	}
+	p.cmd.Stderr = &p.log
+	stdin, err := p.cmd.StdinPipe() // ends with this process
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, readErr := bufio.NewReader(stdout).ReadString('\n')
+	go func() { p.ended <- p.cmd.Wait() }()
+	t.Cleanup(func() {
+		stdin.Close()
+		p.cmd.Process.Kill()
+		<-p.ended
+	})
+	if readErr != nil {
+		t.Fatalf("the server did not start: %v", readErr)
+	}
+	p.addr = strings.TrimSpace(line)
+	return p
+}
+
+// usage asks the server what it holds.
+func (p *process) usage() usage {
+	p.t.Helper()
+	var u usage
+	if err := json.Unmarshal(p.get("/usage"), &u); err != nil {
+		p.t.Fatal(err)
+	}
+	return u
+}
+
+func (p *process) get(path string) []byte {
+	p.t.Helper()
+	res, err := p.client.Get("http://" + p.addr + path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		p.t.Fatalf("GET %s: %s: %v", path, res.Status, err)
+	}
+	return body
+}
+
+// await asks until the server holds what the test wants.
+func (p *process) await(what string, ok func(usage) bool) usage {
+	p.t.Helper()
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		u := p.usage()
+		if ok(u) {
+			return u
+		}
+		if time.Since(begun) > patience {
+			p.t.Fatalf("waited for %s, the server has %+v", what, u)
+		}
+	}
+}
+
+// writeHeapProfile is for people: see -heap.
+func (p *process) writeHeapProfile() {
+	p.t.Helper()
+	if *heapFile == "" {
+		return
+	}
+	if err := os.WriteFile(*heapFile, p.get("/debug/pprof/heap?gc=1"), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// terminate sends SIGTERM.
+func (p *process) terminate() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// awaitExit waits for the end that terminate has asked for. The server must
+// have said nothing: it logs what is wrong only.
+func (p *process) awaitExit() {
+	p.t.Helper()
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		if err != nil {
+			p.t.Errorf("the server ended with %v", err)
+		}
+		if p.log.Len() > 0 {
+			p.t.Errorf("the server said:\n%s", p.log.String())
+		}
+	case <-time.After(patience):
+		p.t.Fatal("the server did not end by itself")
+	}
+}

@@ -1,0 +1,162 @@
+package netloop
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// publication sends one frame to many connections of one loop, as a topic does. It is used again and again.
+type publication struct {
+	frame *Frame
+	conns []*Conn
+}
+
+func (p *publication) Run() {
+	p.frame.Retain(int32(len(p.conns)))
+	for _, c := range p.conns {
+		c.Send(p.frame)
+	}
+}
+
+// fanout is a set of receivers whose peers throw away what they get.
+type fanout struct {
+	group    *Group
+	pubs     []*publication // one per loop
+	received atomic.Int64   // bytes, at the peers
+	peers    sync.WaitGroup
+	frame    *Frame
+}
+
+func newFanout(t testing.TB, portable bool, receivers int) *fanout {
+	f := &fanout{group: newGroup(t, Options{Portable: portable}), frame: frameOf(make([]byte, 100))}
+	var k collector
+	addr := listen(t, f.group, func() Handler { return &hooks{open: k.add} })
+	var conns []net.Conn
+	for range receivers {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+		f.peers.Go(func() {
+			buf := make([]byte, 4096)
+			for {
+				n, err := c.Read(buf)
+				f.received.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	t.Cleanup(func() {
+		for _, c := range conns {
+			c.Close()
+		}
+		f.peers.Wait()
+		f.frame.Release()
+	})
+	eventually(t, "all open", func() bool { return len(k.all()) == receivers })
+	for _, l := range f.group.Loops() {
+		p := &publication{frame: f.frame}
+		for _, c := range k.all() {
+			if c.Loop() == l {
+				p.conns = append(p.conns, c)
+			}
+		}
+		f.pubs = append(f.pubs, p)
+	}
+	return f
+}
+
+// publish sends n frames to all receivers and waits until the peers have all of them.
+func (f *fanout) publish(n, receivers int) {
+	want := f.received.Load() + int64(n*receivers*len(f.frame.Bytes()))
+	for range n {
+		for i, l := range f.group.Loops() {
+			l.Post(f.pubs[i])
+		}
+	}
+	for f.received.Load() < want {
+		runtime.Gosched()
+	}
+}
+
+// A delivery allocates nothing, alone or joined.
+func TestFanoutAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	if (Options{}).withDefaults().Portable {
+		t.Skip("portable connections start goroutines to write")
+	}
+	const receivers = 200
+	f := newFanout(t, false, receivers)
+	for _, outstanding := range []int{1, 4, 16} {
+		f.publish(outstanding, receivers) // fills the pools
+		n := testing.AllocsPerRun(20, func() { f.publish(outstanding, receivers) })
+		if per := n / float64(receivers*outstanding); per > 0.005 { // the runtime's own, now and then
+			t.Errorf("%d outstanding: %.3f allocations per delivery", outstanding, per)
+		}
+	}
+}
+
+func BenchmarkFanout(b *testing.B) {
+	const receivers = 1000
+	for _, portable := range []bool{false, true} {
+		for _, outstanding := range []int{1, 4, 16} {
+			b.Run(fmt.Sprintf("portable=%v/outstanding=%d", portable, outstanding), func(b *testing.B) {
+				f := newFanout(b, portable, receivers)
+				f.publish(outstanding, receivers)
+				before := f.group.Stats().Writes
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range b.N {
+					f.publish(outstanding, receivers)
+				}
+				b.StopTimer()
+				deliveries := float64(b.N * receivers * outstanding)
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/deliveries, "ns/delivery")
+				b.ReportMetric(float64(f.group.Stats().Writes-before)/deliveries, "writes/delivery")
+			})
+		}
+	}
+}
+
+func BenchmarkEcho(b *testing.B) {
+	for _, portable := range []bool{false, true} {
+		b.Run(fmt.Sprintf("portable=%v", portable), func(b *testing.B) {
+			const clients = 100
+			g := newGroup(b, Options{Portable: portable})
+			addr := listen(b, g, func() Handler { return &hooks{data: echo} })
+			conns := make([]net.Conn, clients)
+			for i := range conns {
+				conns[i] = dial(b, addr)
+			}
+			msg := make([]byte, 60)
+			b.ReportAllocs()
+			b.ResetTimer()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var wg sync.WaitGroup
+			for _, c := range conns {
+				wg.Go(func() {
+					got := make([]byte, len(msg))
+					for left.Add(-1) >= 0 {
+						c.Write(msg)
+						if _, err := io.ReadFull(c, got); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}

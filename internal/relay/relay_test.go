@@ -1,0 +1,142 @@
+package relay_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/internal/relay"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type object = map[string]any
+
+func start(t *testing.T, o relay.Options) *channelstest.Endpoint {
+	t.Helper()
+	if o.Topics == nil {
+		o.Topics = []string{"*"}
+	}
+	e := channelstest.Start(t, channels.Options{})
+	r := relay.New(e.Endpoint, o)
+	t.Cleanup(r.Close)
+	e.Socket("/socket", channels.SocketOptions{Connect: r.Connect}, r.Channels()...)
+	return e
+}
+
+func TestRelay(t *testing.T) {
+	e := start(t, relay.Options{})
+	ada := channelstest.Connect(t, e, "/socket").Join("any:topic", object{"user": "ada"})
+	bob := channelstest.Connect(t, e, "/socket").Join("any:topic", object{"user": "bob", "self": false})
+
+	ada.Push("new_msg", object{"body": "hello"}).AssertReply("ok", object{})
+	ada.AssertBroadcast("new_msg", object{"body": "hello"})
+	bob.AssertBroadcast("new_msg", object{"body": "hello"})
+	bob.Push("anything", object{"n": 1}).AssertReply("ok", object{})
+	ada.AssertBroadcast("anything", object{"n": 1})
+	bob.RefutePush("anything", nil)
+	bob.Push("bytes", channels.Binary{0, 1, 255}).AssertReply("ok", object{})
+	ada.AssertBroadcast("bytes", channels.Binary{0, 1, 255})
+}
+
+func TestPresence(t *testing.T) {
+	e := start(t, relay.Options{})
+	ada := channelstest.Connect(t, e, "/socket").Join("room:1", object{"user": "ada", "meta": object{"color": "red"}})
+	wantKeys(t, ada.AssertPush("presence_state", nil), "ada")
+	bobsSocket := channelstest.Connect(t, e, "/socket?user=bob")
+	bob := bobsSocket.Join("room:1", nil)
+	wantKeys(t, bob.AssertPush("presence_state", nil), "ada", "bob")
+	ada.AssertBroadcast("presence_diff", object{"joins": object{"bob": object{}}, "leaves": object{}})
+	guest := channelstest.Connect(t, e, "/socket").Join("room:1", nil)
+	if keys := keysOf(t, guest.AssertPush("presence_state", nil)); len(keys) != 3 || !strings.HasPrefix(keys[2], "guest-") {
+		t.Errorf("present: %v, want ada, bob and a guest", keys)
+	}
+	bobsSocket.Close()
+	ada.AssertBroadcast("presence_diff", object{"leaves": object{"bob": object{}}})
+}
+
+func wantKeys(t *testing.T, state json.RawMessage, want ...string) {
+	t.Helper()
+	if got := keysOf(t, state); strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("present: %v, want %v", got, want)
+	}
+}
+
+func keysOf(t *testing.T, state json.RawMessage) (keys []string) {
+	t.Helper()
+	var present map[string]struct{ Metas []object }
+	if err := json.Unmarshal(state, &present); err != nil {
+		t.Fatal(err)
+	}
+	for _, candidate := range []string{"ada", "bob"} {
+		if p, ok := present[candidate]; ok {
+			keys = append(keys, candidate)
+			delete(present, candidate)
+			if len(p.Metas) != 1 || p.Metas[0]["phx_ref"] == nil {
+				t.Errorf("metas of %s: %v", candidate, p.Metas)
+			}
+		}
+	}
+	for key := range present {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func TestRefusals(t *testing.T) {
+	e := start(t, relay.Options{Topics: []string{"room:*", "lobby", "phoenix*"}})
+	client := channelstest.Connect(t, e, "/socket")
+	joins := []struct {
+		topic  string
+		params any
+		reason string
+	}{
+		{"other", nil, "unmatched topic"},
+		{"phoenix:live_reload", nil, "unmatched topic"},
+		{"lobby", object{"meta": 1}, "meta is not a JSON object"},
+		{"lobby", object{"user": 7}, `invalid payload: "user" is a JSON number where a string belongs`},
+		{"lobby", object{"user": strings.Repeat("x", 256)}, "user is longer than 255 bytes"},
+	}
+	for _, join := range joins {
+		if _, reply := client.TryJoin(join.topic, join.params); reply.Status != "error" || !strings.Contains(string(reply.Response), strings.ReplaceAll(join.reason, `"`, `\"`)) {
+			t.Errorf("join %s %v: %s %s, want %s", join.topic, join.params, reply.Status, reply.Response, join.reason)
+		}
+	}
+	lobby, other := client.Join("lobby", nil), channelstest.Connect(t, e, "/socket").Join("lobby", nil)
+	for _, event := range []string{"phx_close", "phx_error", "phx_reply", "presence_diff", "presence_state"} {
+		lobby.Push(event, object{}).AssertReply("error", nil)
+	}
+	lobby.Push("list", []int{1}).AssertReply("error", object{"reason": "the payload is not a JSON object"})
+	other.RefutePush("phx_close", nil)
+	other.Push("still", object{"here": true}).AssertReply("ok", nil)
+}
+
+func TestPresenceSwitches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := start(t, relay.Options{Window: time.Second, PresenceOff: []string{"off:*"}, DiffsOff: []string{"quiet:*"}})
+		join := func(topic, user string) *channelstest.Channel {
+			return channelstest.Connect(t, e, "/socket").Join(topic, object{"user": user})
+		}
+		quiet := join("quiet:1", "ada")
+		quiet.AssertPush("presence_state", nil)
+		off := join("off:1", "ada")
+		windowed := join("room:1", "ada")
+		for _, topic := range []string{"quiet:1", "off:1", "room:1"} {
+			join(topic, "bob")
+			join(topic, "eve")
+		}
+		began := time.Now()
+		windowed.AssertBroadcast("presence_diff", object{"joins": object{"ada": object{}, "bob": object{}, "eve": object{}}})
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the diff of a 1s window came after %v", took)
+		}
+		quiet.RefutePush("presence_diff", nil)
+		off.RefutePush("presence_state", nil)
+		off.RefutePush("presence_diff", nil)
+	})
+}
