@@ -11,12 +11,14 @@ const (
 	// maxGoroutines is what a server may run however many clients it has: the
 	// loops, the runtime's, net/http's for the request that asks.
 	maxGoroutines = 50
-	// maxHeap is what a joined connection may cost in live heap. It stands
-	// well above what it costs, and well below what a goroutine would.
-	maxHeap = 1100
-	// maxResident is the same for the process; it has what the storm of joins
-	// needed, too.
-	maxResident = 8 << 10
+	// maxHeap is what a joined connection may cost in live heap, in bytes,
+	// maxPresenceHeap what it may cost with a presence. Both are half as much
+	// again as was measured, and far from what a goroutine's stack would take.
+	maxHeap         = 1000
+	maxPresenceHeap = 2000
+	// maxResident is the same for the process, in which the storm of joins has
+	// left its traces.
+	maxResident = 16 << 10
 	// publishers push messagesEach messages, all at once.
 	publishers   = 5
 	messagesEach = 10
@@ -43,7 +45,7 @@ func TestScaleBroadcast(t *testing.T) {
 	joinTime := time.Since(begun)
 	after := server.usage()
 	server.writeHeapProfile()
-	heap, resident := perConnection(t, before, after, n)
+	heap, resident := perConnection(t, before, after, n, maxHeap)
 
 	f.clients[0].shout(1)
 	begun = time.Now()
@@ -74,7 +76,7 @@ func TestScaleBroadcast(t *testing.T) {
 }
 
 // perConnection checks what the joined connections cost and returns it.
-func perConnection(t *testing.T, before, after usage, n int) (heap, resident int64) {
+func perConnection(t *testing.T, before, after usage, n int, maxHeap int64) (heap, resident int64) {
 	t.Helper()
 	if s := after.Stats; s.Sockets != int64(n) || s.Channels != int64(n) {
 		t.Errorf("the server counts %d sockets and %d channels, want %d", s.Sockets, s.Channels, n)

@@ -26,7 +26,8 @@ func TestScalePresence(t *testing.T) {
 	list.check(f.clients, n)
 	diffs := list.diffs
 	after := server.usage()
-	heap, resident := perConnection(t, before, after, n)
+	server.writeHeapProfile()
+	heap, resident := perConnection(t, before, after, n, maxPresenceHeap)
 
 	stay, leave := f.clients[:n/2], f.clients[n/2:]
 	for _, c := range leave {

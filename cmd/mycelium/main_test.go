@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// buffer is a log that is read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
+func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
+
+// server is mycelium in this process, run as its command line would.
+type server struct {
+	addr string
+	log  *buffer
+	stop func() int // ends it as SIGTERM does and returns the exit code
+}
+
+func start(t *testing.T, args ...string) *server {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &server{log: new(buffer)}
+	done := make(chan int, 1)
+	go func() { done <- run(ctx, append(args, "--listen=127.0.0.1:0"), nil, io.Discard, s.log) }()
+	s.stop = sync.OnceValue(func() int { cancel(); return <-done })
+	t.Cleanup(func() { s.stop() })
+	for deadline := time.Now().Add(10 * time.Second); s.addr == ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not listening:\n%s", s.log)
+		}
+		for line := range strings.Lines(s.log.String()) {
+			var entry struct{ Addr, Message string }
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "listening" {
+				s.addr = entry.Addr
+			}
+		}
+	}
+	return s
+}
+
+func dial(t *testing.T, s *server, query string) *wstest.Client {
+	t.Helper()
+	c, err := wstest.Dial(s.addr, "/socket/websocket?vsn=2.0.0"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Drop() })
+	return c
+}
+
+func expect(t *testing.T, c *wstest.Client, part string) {
+	t.Helper()
+	for {
+		_, data, err := c.ReadMessage()
+		if err != nil {
+			t.Fatalf("waiting for %s: %v", part, err)
+		}
+		if strings.Contains(string(data), part) {
+			return
+		}
+	}
+}
+
+// The server's main job, from its command line to a drained end.
+func TestServe(t *testing.T) {
+	s := start(t, "serve", "--log-level=debug", "--drain-interval=1ms")
+	page, err := http.Get("http://" + s.addr + "/?token=page-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(page.Body)
+	page.Body.Close()
+	if err != nil || page.StatusCode != http.StatusOK || !strings.Contains(string(body), "mycelium") {
+		t.Fatalf("page: %d, %v", page.StatusCode, err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+
+	ada, bob := dial(t, s, "&token=socket-secret&user=ada"), dial(t, s, "&user=bob")
+	for _, c := range []*wstest.Client{ada, bob} {
+		if err := c.WriteText(`["1","1","room:lobby","phx_join",{}]`); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, c, `"status":"ok"`)
+	}
+	expect(t, ada, `"joins":{"bob"`)
+	if err := ada.WriteText(`["1","2","room:lobby","new_msg",{"body":"hello"}]`); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, bob, `[null,null,"room:lobby","new_msg",{"body":"hello"}]`)
+	broken := dial(t, s, "&token=broken-secret")
+	if err := broken.WriteText(`{"token":"frame-secret"`); err != nil {
+		t.Fatal(err)
+	}
+	closedWith(t, broken, 1011)
+
+	go s.stop()
+	closedWith(t, ada, 1012)
+	closedWith(t, bob, 1012)
+	if code := s.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.Contains(s.log.String(), "secret") {
+		t.Errorf("a secret in the log:\n%s", s.log)
+	}
+}
+
+func closedWith(t *testing.T, c *wstest.Client, code uint16) {
+	t.Helper()
+	for {
+		_, _, err := c.ReadMessage()
+		var closed *wstest.CloseError
+		if errors.As(err, &closed) && closed.Code == code {
+			_ = c.Drop() // as real clients do when the server has ended its side
+			return
+		}
+		if err != nil {
+			t.Fatalf("closed by %v, want code %d", err, code)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "bad.yaml")
+	if err := os.WriteFile(file, []byte("limits:\n  max_chanels: 5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		args    []string
+		environ []string
+		code    int
+		stdout  string
+		stderr  string
+	}{
+		{args: []string{"help"}, stdout: "mycelium [serve] [flags]"},
+		{args: []string{"version"}, stdout: "mycelium "},
+		{args: []string{"serve", "--help"}, stdout: "--limits-max-channels"},
+		{args: []string{"--help"}, stdout: "--limits-max-channels"},
+		{args: []string{"server"}, code: 2, stderr: `unknown command "server"; there are serve, version and help`},
+		{args: []string{"--lisen=:1"}, code: 2, stderr: "unknown flag --lisen; did you mean --listen?"},
+		{args: []string{"--idle-timeout=60"}, code: 2, stderr: "idle_timeout"},
+		{args: []string{"--config=" + file}, code: 2, stderr: "max_channels"},
+		{environ: []string{"MYCELIUM_LISTEM=:1"}, code: 2, stderr: "MYCELIUM_LISTEN"},
+		{args: []string{"--tls-cert=" + file, "--tls-key=" + file}, code: 1, stderr: "tls.cert and tls.key"},
+		{args: []string{"--listen=127.0.0.1:999999"}, code: 2, stderr: "listen"},
+	}
+	for _, test := range tests {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), test.args, test.environ, &stdout, &stderr)
+		if code != test.code || !strings.Contains(stdout.String(), test.stdout) || !strings.Contains(stderr.String(), test.stderr) {
+			t.Errorf("mycelium %v %v: exit %d\nstdout: %s\nstderr: %s\nwant %d, %q, %q", test.args, test.environ, code,
+				&stdout, &stderr, test.code, test.stdout, test.stderr)
+		}
+	}
+}
+
+// A port that is taken ends the server with an error that names it.
+func TestPortTaken(t *testing.T) {
+	s := start(t)
+	var stderr bytes.Buffer
+	if code := run(t.Context(), []string{"--listen=" + s.addr}, nil, io.Discard, &stderr); code != 1 || !strings.Contains(stderr.String(), s.addr) {
+		t.Errorf("exit %d: %s", code, &stderr)
+	}
+}
