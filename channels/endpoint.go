@@ -11,10 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
-	"github.com/rs/zerolog"
 )
 
 // SlowReceiver says what happens when Limits.OutboundBytes wait for one

@@ -75,7 +75,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
 	}
 	nc.SetDeadline(time.Time{}) //nolint:errcheck // a broken connection shows on the loop
 	leftover := make([]byte, buffered.Reader.Buffered())
-	buffered.Reader.Read(leftover) //nolint:errcheck // they are in memory
+	buffered.Read(leftover) //nolint:errcheck // they are in memory
 	if own, ok := nc.(*httpConn); ok && len(own.unread) == 0 {
 		conn.ticket, own.ticket = own.ticket, nil
 		nc = own.Conn

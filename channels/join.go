@@ -3,6 +3,7 @@ package channels
 import (
 	"bytes"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -51,9 +52,9 @@ func (p *pendingJoin) drop() {
 // if not nil, is closed when the channel that is replaced has finished.
 func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	c.running = true // nobody else knows the channel yet
-	it := item{kind: itemJoin, ref: c.pending.ref, payload: params}
+	it := item{event: "phx_join", ref: c.pending.ref, payload: params}
 	if c.def.onLoop {
-		c.handle(&it)
+		c.runJoin(&it)
 		c.run()
 		return
 	}
@@ -63,7 +64,7 @@ func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	}
 	c.socket.endpoint.spawn(func() {
 		awaitFinish(wait)
-		c.handle(&it) // what waits comes when the join is answered: see resume
+		c.runJoin(&it)
 	})
 }
 
@@ -81,23 +82,11 @@ func awaitFinish(done <-chan struct{}) {
 	}
 }
 
-// handleJoin runs the join callback.
-func (c *Context) handleJoin(it *item) {
-	result, err := c.def.join(c, it.payload)
-	c.finishJoin(it.ref, result, err)
-}
-
-// finishJoin takes the outcome of the join callback to the loop.
-func (c *Context) finishJoin(ref wire.Ref, result any, err error) {
-	r := &joinResult{c: c}
-	if err == nil {
-		r.frame, err = c.joinReply(ref, "ok", result)
-	}
-	if err == nil {
-		r.ok, c.accepted = true, true
-	} else {
-		r.frame = c.refuse(ref, err)
-	}
+// runJoin runs the join callback and takes its outcome to the loop. From then
+// on the callbacks belong to whoever resume gives them to: nothing of the
+// channel may be touched after it.
+func (c *Context) runJoin(it *item) {
+	r := c.callJoin(it)
 	if c.def.onLoop {
 		r.answer()
 		return
@@ -109,6 +98,29 @@ func (c *Context) finishJoin(ref wire.Ref, result any, err error) {
 		c.run()
 		callbacks.Add(-1)
 	}
+}
+
+func (c *Context) callJoin(it *item) (r *joinResult) {
+	defer func() {
+		if v := recover(); v != nil {
+			p := &PanicError{Value: v, Stack: debug.Stack()}
+			c.crash(p, it)
+			r = &joinResult{c: c, frame: c.refuse(it.ref, p)}
+		}
+	}()
+	c.call = it
+	defer func() { c.call = nil }()
+	r = &joinResult{c: c}
+	result, err := c.def.join(c, it.payload)
+	if err == nil {
+		r.frame, err = c.joinReply(it.ref, "ok", result)
+	}
+	if err != nil {
+		r.frame = c.refuse(it.ref, err)
+		return r
+	}
+	r.ok, c.accepted = true, true
+	return r
 }
 
 // refuse ends a channel whose join failed and encodes what the client is

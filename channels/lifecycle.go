@@ -10,7 +10,7 @@ import (
 // The life of a joined channel, in order:
 //
 //	Socket.handleJoin (loop)   a Context in state joining, known to the socket
-//	Context.handleJoin         the join callback
+//	Context.runJoin            the join callback
 //	joinResult.Run (loop)      reply, subscription, state joined
 //	Context.handle             events, until somebody sets the cause of the end
 //	Context.finish             phx_close or phx_error by way of the loop, then

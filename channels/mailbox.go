@@ -21,9 +21,9 @@ var mailboxes = sync.Pool{New: func() any { return new(mailbox) }}
 // item is one message for a channel.
 type item struct {
 	kind    itemKind
-	ref     wire.Ref // itemEvent, itemLeave, itemJoin
+	ref     wire.Ref // itemEvent, itemLeave
 	event   string   // itemEvent
-	payload Payload  // itemEvent, itemJoin
+	payload Payload  // itemEvent, itemOut
 	out     *broadcast
 	info    any
 }
@@ -31,12 +31,11 @@ type item struct {
 type itemKind uint8
 
 const (
-	itemJoin itemKind = iota
-	itemEvent
-	itemOut   // an intercepted broadcast; holds a reference to it
-	itemInfo  // Send
-	itemLeave // phx_leave
-	itemCrash // an event whose name is no string
+	itemEvent itemKind = iota
+	itemOut            // an intercepted broadcast; holds a reference to it
+	itemInfo           // Send
+	itemLeave          // phx_leave
+	itemCrash          // an event whose name is no string
 )
 
 // enqueue puts a message into the mailbox and sees to it that somebody handles
@@ -197,8 +196,6 @@ func (c *Context) handle(it *item) {
 	c.call = it
 	defer func() { c.call = nil }()
 	switch it.kind {
-	case itemJoin:
-		c.handleJoin(it)
 	case itemEvent:
 		c.handleEvent(it)
 	case itemOut:
@@ -253,7 +250,4 @@ func (c *Context) crash(p *PanicError, it *item) {
 		Msg("channel crashed")
 	c.socket.endpoint.counters.crashes.Add(1)
 	c.setCause(p)
-	if it.kind == itemJoin {
-		c.finishJoin(it.ref, nil, p)
-	}
 }

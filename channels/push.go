@@ -1,10 +1,6 @@
 package channels
 
-import (
-	"context"
-
-	"github.com/mycelium-rt/mycelium/wire"
-)
+import "github.com/mycelium-rt/mycelium/wire"
 
 // Push sends an event to this client alone. payload is a JSON object in any
 // form that encoding/json takes, json.RawMessage, or [Binary]. It does not
@@ -49,14 +45,10 @@ func (c *Context) broadcast(event string, payload any, from *Context) error {
 		return err
 	}
 	if loops := c.socket.endpoint.loops; !c.def.onLoop && loops.Overloaded() {
-		loops.WaitNotOverloaded(c.waitContext())
+		_ = loops.WaitNotOverloaded(c.context()) // a channel whose client is gone does not wait on
 	}
 	return c.socket.endpoint.broadcast(c.topic, event, p, from)
 }
-
-// waitContext is the channel's own context, so that a channel whose client is
-// gone does not wait on.
-func (c *Context) waitContext() context.Context { return c.context() }
 
 // Broadcast sends an event to all who have joined topic on any socket of the
 // endpoint, and of the other nodes on its bus. It never blocks, and the

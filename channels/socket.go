@@ -3,10 +3,11 @@ package channels
 import (
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
-	"github.com/rs/zerolog"
 )
 
 // Socket is one connected client. SocketOptions.Connect may give it an id and

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // How long a child process may take, on a busy machine, to say that it listens
@@ -50,11 +52,12 @@ var buildLabapp = sync.OnceValues(func() (string, error) {
 var cleanups []func()
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	for _, f := range cleanups {
-		f()
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		for _, f := range cleanups {
+			f()
+		}
+		os.Exit(code)
+	}))
 }
 
 // labapp is the application in a process of its own.

@@ -68,8 +68,8 @@ func (t *Tracker) flush(s *stripe, tp *topic) {
 func (t *Tracker) sendDiff(tp *topic) {
 	buf := getBuffer()
 	defer putBuffer(buf)
-	var any bool
-	if *buf, any = tp.appendDiff(*buf); !any {
+	var changed bool
+	if *buf, changed = tp.appendDiff(*buf); !changed {
 		return
 	}
 	if err := t.broadcaster.BroadcastJSON(tp.name, EventDiff, *buf); err != nil && t.options.OnError != nil {

@@ -6,8 +6,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/mycelium-rt/mycelium/pubsub"
 	"pgregory.net/rapid"
+
+	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 // model is what a PubSub must do, in the simplest way: a list of subscriptions, and per shard the broadcasts that wait.

@@ -27,7 +27,7 @@ func scanNumber(b []byte, i int) (int, fault) {
 	}
 	exponent := 0
 	if i < len(b) && b[i]|0x20 == 'e' {
-		f := faultNone
+		var f fault
 		if exponent, i, f = scanExponent(b, i+1); f != faultNone {
 			return start, f
 		}

@@ -123,7 +123,7 @@ func (s *scanner) value(i int) (int, fault) {
 				return i, faultEnd
 			}
 		}
-		f := faultNone
+		var f fault
 		switch c := b[i]; {
 		case c == '"':
 			i, f = scanString(b, i)

@@ -57,7 +57,8 @@ func (s *scanner) envelope(fields *[keyCount]span, m *Message) (int, fault) {
 		return i, faultMissing
 	}
 	for {
-		key, f := 0, faultNone
+		var key int
+		var f fault
 		if key, i, f = s.envelopeKey(i, m); f != faultNone {
 			return i, f
 		}

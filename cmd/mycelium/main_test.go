@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,12 +8,13 @@ import (
 	"io"
 	"os"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/relay"
 	"github.com/mycelium-rt/mycelium/internal/site"
-	"github.com/rs/zerolog"
 )
 
 // serve runs the server until ctx is done.

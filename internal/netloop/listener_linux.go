@@ -86,6 +86,7 @@ func (a *acceptor) event(netpoll.EpollEvent) {
 func (a *acceptor) hand(fd int) {
 	l := a.ln.group.nextLoop()
 	e := l.poller.(*epoll)
+	limitSilence(fd, l.group.options.PeerTimeout)
 	c := &Conn{loop: l, carrier: e, fd: int32(fd)}
 	l.stats.accepted.Add(1)
 	if l == a.loop {

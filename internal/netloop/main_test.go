@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(starvedChild) != "" {
 		os.Exit(starve())
 	}
+	if addr := os.Getenv(drainChild); addr != "" {
+		os.Exit(drain(addr))
+	}
 	before := openDescriptors()
 	code := m.Run()
 	if code == 0 {

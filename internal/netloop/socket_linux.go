@@ -35,7 +35,8 @@ func accept4(fd int) (int, unix.Errno) {
 }
 
 // setSocketOptions has small frames leave at once and vanished peers found. Set on a listener they are inherited by what
-// it accepts, which saves six system calls a connection. They fail on Unix sockets, which need none of them.
+// it accepts, which saves five system calls a connection; only TCP_USER_TIMEOUT is not. They fail on Unix sockets, which
+// need none of them.
 func setSocketOptions(fd int, timeout time.Duration) {
 	idle, interval, count := keepAlive(timeout)
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
@@ -43,11 +44,16 @@ func setSocketOptions(fd int, timeout time.Duration) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(idle/time.Second))
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(interval/time.Second))
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, count)
+	limitSilence(fd, timeout)
+}
+
+// limitSilence has the system give up a peer that leaves bytes unacknowledged for the time of timeout. Keepalive does not
+// look then.
+func limitSilence(fd int, timeout time.Duration) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(timeout/time.Millisecond))
 }
 
-// setUserTimeout has the system give up a stream's peer that acknowledges nothing for the time of timeout; keepalive
-// does not look while bytes are unacknowledged.
+// setUserTimeout is limitSilence for a stream.
 func setUserTimeout(c net.Conn, timeout time.Duration) {
 	t, ok := underlying(c).(*net.TCPConn)
 	if !ok {
@@ -57,9 +63,7 @@ func setUserTimeout(c net.Conn, timeout time.Duration) {
 	if err != nil {
 		return
 	}
-	raw.Control(func(fd uintptr) {
-		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(timeout/time.Millisecond))
-	})
+	raw.Control(func(fd uintptr) { limitSilence(int(fd), timeout) })
 }
 
 // socketError returns why epoll calls a socket broken.

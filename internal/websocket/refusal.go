@@ -52,8 +52,8 @@ func AppendRefusal(dst []byte, status int, header http.Header, body []byte) []by
 	w := appender{dst}
 	// An appender takes everything, so there is no error to look at.
 	_ = header.WriteSubset(&w, refusalOwned)
-	dst = append(w.b, "\r\n"...)
-	return append(dst, body...)
+	w.b = append(w.b, "\r\n"...)
+	return append(w.b, body...)
 }
 
 // appender is an io.Writer to the end of a slice.

@@ -62,16 +62,18 @@ func (c *utf8Checker) step(b byte) bool {
 		c.need = 1
 	case b >= 0xe0 && b <= 0xef:
 		c.need = 2
-		if b == 0xe0 {
+		switch b {
+		case 0xe0:
 			c.lo = 0xa0 // no overlong forms
-		} else if b == 0xed {
+		case 0xed:
 			c.hi = 0x9f // no surrogates
 		}
 	case b >= 0xf0 && b <= 0xf4:
 		c.need = 3
-		if b == 0xf0 {
+		switch b {
+		case 0xf0:
 			c.lo = 0x90
-		} else if b == 0xf4 {
+		case 0xf4:
 			c.hi = 0x8f // nothing above U+10FFFF
 		}
 	default:

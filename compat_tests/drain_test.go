@@ -1,0 +1,69 @@
+package compat_tests
+
+import (
+	"io"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// TestDrain ends the application as an orchestrator does while a client has
+// joined: the client is told to come back, and the process ends by itself.
+func TestDrain(t *testing.T) {
+	eachLoopKind(t, func(t *testing.T, app *labapp) {
+		conn, early, _, err := ws.Dial(testContext(t), "ws://"+app.addr+"/socket/websocket?vsn=2.0.0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close() //nolint:errcheck // the server has closed it
+		if early != nil {
+			t.Fatal("the server spoke first")
+		}
+		conn.SetDeadline(time.Now().Add(startTimeout)) //nolint:errcheck // a failed read shows it
+		if err := wsutil.WriteClientText(conn, []byte(`["1","1","echo:lobby","phx_join",{}]`)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := wsutil.ReadServerText(conn); err != nil {
+			t.Fatal(err)
+		}
+		if err := app.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		frame, err := ws.ReadFrame(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// No phx_close before it: phoenix.js rejoins by itself after a reconnect.
+		if code, _ := ws.ParseCloseFrameData(frame.Payload); frame.Header.OpCode != ws.OpClose || code != 1012 {
+			t.Errorf("got opcode %d %q, want a close frame with 1012", frame.Header.OpCode, frame.Payload)
+		}
+		ws.WriteFrame(conn, ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1012, "")))) //nolint:errcheck // goes with the connection
+		select {
+		case <-app.ended:
+		case <-time.After(endTimeout):
+			t.Error("the process has not ended")
+		}
+	})
+}
+
+// TestOtherPaths checks the answer to what is no socket's.
+func TestOtherPaths(t *testing.T) {
+	eachLoopKind(t, func(t *testing.T, app *labapp) {
+		client := http.Client{Timeout: startTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+		for _, path := range []string{"/", "/socket", "/nosuch/websocket", "/socket/other"} {
+			response, err := client.Get("http://" + app.addr + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			response.Body.Close() //nolint:errcheck // it was read
+			if err != nil || response.StatusCode != http.StatusNotFound || string(body) != "lab: not found" {
+				t.Errorf("%s: %d %q, %v; want 404 and lab: not found", path, response.StatusCode, body, err)
+			}
+		}
+	})
+}
