@@ -78,6 +78,7 @@ var Rules = []Rule{
 // with "test" must be here.
 var TestOnly = []string{
 	"channels/channelstest",
+	"compat_tests/replay/conformance/conformancetest",
 	"internal/arrows",
 	"internal/websocket/wstest",
 	"pubsub/pubsubtest",

@@ -49,7 +49,7 @@ func newFanout(t testing.TB, portable bool, receivers int) *fanout {
 			buf := make([]byte, 4096)
 			for {
 				n, err := c.Read(buf)
-				if f.received.Add(int64(n)) == f.awaited.Load() {
+				if n > 0 && f.received.Add(int64(n)) == f.awaited.Load() {
 					f.complete <- struct{}{}
 				}
 				if err != nil {
