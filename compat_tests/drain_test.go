@@ -19,7 +19,7 @@ func TestDrain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close() //nolint:errcheck // the server has closed it
+		defer conn.Close() //nolint:errcheck // for the ways out before it is closed below
 		if early != nil {
 			t.Fatal("the server spoke first")
 		}
@@ -42,6 +42,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("got opcode %d %q, want a close frame with 1012", frame.Header.OpCode, frame.Payload)
 		}
 		ws.WriteFrame(conn, ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1012, "")))) //nolint:errcheck // goes with the connection
+		conn.Close()                                                                        //nolint:errcheck // nothing is lost
 		select {
 		case <-app.ended:
 		case <-time.After(endTimeout):

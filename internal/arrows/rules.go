@@ -63,7 +63,7 @@ var Rules = []Rule{
 		Why:  "the poller stands behind internal/netloop, which has a portable form too",
 	},
 	{
-		Name: "gobwas", NotIn: []string{"internal/websocket"}, TestsToo: true,
+		Name: "gobwas", NotIn: []string{"internal/websocket", "compat_tests"},
 		Deny: []string{"github.com/gobwas"},
 		Why:  "RFC 6455 stands behind internal/websocket; its wstest is the client for tests",
 	},
