@@ -122,7 +122,7 @@ func (c *Client) Received(n int) (events []string) {
 // frame of this code.
 func (c *Client) AssertClosed(code uint16) {
 	c.t.Helper()
-	c.await("the connection to be closed", func() bool { return c.closed != nil })
+	c.await("end of the connection", func() bool { return c.closed != nil })
 	var closed *wstest.CloseError
 	if !errors.As(c.closed, &closed) || closed.Code != code {
 		c.t.Fatalf("channelstest: connection ended by %v, want close code %d", c.closed, code)
