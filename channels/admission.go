@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
@@ -27,15 +26,16 @@ var (
 	errTooManyFromAddress = errors.New("channels: Limits.MaxConnectionsPerAddress is reached")
 )
 
-// enter counts a connection in, or refuses it.
-func (e *Endpoint) enter(c *netloop.Conn) (*ticket, error) {
+// enter counts a connection or a long-poll session in, or refuses it. peer is
+// asked only where it matters.
+func (e *Endpoint) enter(peer func() netip.AddrPort) (*ticket, error) {
 	l := &e.limits
 	if l.MaxConnections <= 0 && l.MaxConnectionsPerAddress <= 0 {
 		return nil, nil
 	}
 	t := new(ticket)
 	if l.MaxConnectionsPerAddress > 0 {
-		t.addr = c.RemoteAddr().Addr().Unmap()
+		t.addr = peer().Addr().Unmap()
 	}
 	a := &e.admitted
 	a.mu.Lock()

@@ -1,5 +1,234 @@
 package channels_test
 
-const crowdTarget = "X"
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
 
-func holdCrowd(string) int { return 0 }
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
+)
+
+// The budgets that the project holds itself to, measured over TCP.
+
+// relaying is a channel that broadcasts what it is pushed, as the built-in
+// relay does.
+func relaying() *channels.Channel {
+	ch := channels.Handle("relay:*", func(*channels.Context, channels.Payload) (channels.NoReply, error) { return channels.NoReply{}, nil })
+	ch.OnAny(func(c *channels.Context, event string, p channels.Payload) (channels.Reply, error) {
+		return channels.Reply{}, c.Relay(event, p)
+	})
+	return ch.OnLoop()
+}
+
+// crowd is one sender and some receivers of one topic, on bare connections
+// whose clients allocate nothing while they are measured.
+type crowd struct {
+	sender    *net.TCPConn
+	receivers []*net.TCPConn
+	frame     []byte // one masked message
+	reply     int    // bytes that each receiver gets for it
+	buf       []byte
+}
+
+func newCrowd(t testing.TB, s *server, receivers int) *crowd {
+	t.Helper()
+	topic := fmt.Sprintf("relay:%d", receivers)
+	c := &crowd{
+		frame: frames(`["1",null,"` + topic + `","msg",{"body":"hello"}]`),
+		reply: 2 + len(`[null,null,"`+topic+`","msg",{"body":"hello"}]`), buf: make([]byte, 64<<10),
+	}
+	for range receivers {
+		p := s.dial(t)
+		p.join(topic, "{}")
+		conn := p.Conn().(*net.TCPConn)
+		conn.SetDeadline(time.Time{}) //nolint:errcheck // it is open
+		c.receivers = append(c.receivers, conn)
+	}
+	c.sender = c.receivers[0] // it hears itself
+	return c
+}
+
+// send pushes n messages, one after the other, and reads what they come to.
+func (c *crowd) send(t testing.TB, n int) {
+	t.Helper()
+	for range n {
+		if _, err := c.sender.Write(c.frame); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range c.receivers {
+			if _, err := io.ReadFull(r, c.buf[:c.reply]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// mallocs is the number of allocations a message costs, the client's included.
+func (c *crowd) mallocs(t testing.TB, n int) float64 {
+	t.Helper()
+	c.send(t, n/4) // fill the pools
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	c.send(t, n)
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / float64(n)
+}
+
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	both(t, func(t *testing.T, o channels.Options) {
+		s := serve(t, o, channels.SocketOptions{}, relaying())
+		alone := newCrowd(t, s, 1).mallocs(t, 4000)
+		many := newCrowd(t, s, 40).mallocs(t, 1000)
+		perDelivery := (many - alone) / 39
+		t.Logf("%.2f allocations a message in, %.3f a delivery", alone, perDelivery)
+		if o.Portable {
+			return // its goroutines cost what they cost
+		}
+		if alone > 2.1 { // a tenth for what the rest of the process does meanwhile
+			t.Errorf("%.2f allocations per relayed message in, at most 2 are allowed", alone)
+		}
+		if perDelivery > 0.02 {
+			t.Errorf("%.3f allocations per delivery, none is allowed", perDelivery)
+		}
+	})
+}
+
+// crowdTarget is the variable by which a child process of TestIdleHeap knows
+// where to connect; see TestMain.
+const crowdTarget = "MYCELIUM_TEST_CROWD"
+
+const crowdSize = 5000
+
+// holdCrowd connects and joins crowdSize clients, says "ready", and holds them
+// until its input ends. They live in a process of their own so that the
+// server's heap is all there is to measure.
+func holdCrowd(addr string) int {
+	hello := string(wstest.AppendHandshake(nil, "/socket/websocket?vsn=2.0.0", nil)) + string(frames(`["1","1","room:lobby","phx_join",{}]`))
+	var held []net.Conn // a connection that nobody refers to is closed by the garbage collector
+	for range crowdSize {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		if err := joinBare(c, hello); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		held = append(held, c)
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is what counts
+	runtime.KeepAlive(held)
+	return 0
+}
+
+func joinBare(c net.Conn, hello string) error {
+	if _, err := io.WriteString(c, hello); err != nil {
+		return err
+	}
+	var got strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.Contains(got.String(), `"status":"ok"`) {
+		n, err := c.Read(buf)
+		if err != nil {
+			return fmt.Errorf("%w behind %q", err, got.String())
+		}
+		got.Write(buf[:n])
+	}
+	return nil
+}
+
+func TestIdleHeap(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("the race detector allocates")
+	}
+	both(t, func(t *testing.T, o channels.Options) {
+		s := serve(t, o, channels.SocketOptions{}, publishing("room:*")) // it has no assigns: they are the application's
+		goroutines, before := runtime.NumGoroutine(), liveHeap()
+		release := startCrowd(t, s.addr)
+		waitFor(t, "the crowd", func() bool { return s.Stats().Channels == crowdSize })
+		waitFor(t, "the joins' goroutines to end", func() bool { return o.Portable || runtime.NumGoroutine() < goroutines+10 })
+		perConnection := (float64(liveHeap()) - float64(before)) / crowdSize
+		t.Logf("%.0f bytes of heap per idle joined connection, %d goroutines for %d", perConnection, runtime.NumGoroutine()-goroutines, crowdSize)
+		if !o.Portable && perConnection > 600 {
+			t.Errorf("%.0f bytes of heap per idle joined connection, at most 600 are allowed", perConnection)
+		}
+		release()
+		waitFor(t, "the crowd to leave", func() bool { return s.Stats().Sockets == 0 })
+	})
+}
+
+// startCrowd runs holdCrowd in a child process; release ends it.
+func startCrowd(t *testing.T, addr string) (release func()) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command(exe)
+	child.Env = append(os.Environ(), crowdTarget+"="+addr)
+	child.Stderr = os.Stderr
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, _ := bufio.NewReader(out).ReadString('\n')
+	done := false
+	release = func() {
+		if !done {
+			done = true
+			in.Close()
+			child.Wait() //nolint:errcheck // what it said is what counts
+		}
+	}
+	t.Cleanup(release)
+	if said != "ready\n" {
+		t.Fatalf("the clients: %q", said)
+	}
+	return release
+}
+
+// liveHeap is what is left after collections: two, because pools keep what
+// they had for one.
+func liveHeap() uint64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// BenchmarkRelay is one message in and its deliveries.
+func BenchmarkRelay(b *testing.B) {
+	for _, receivers := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("%d receivers", receivers), func(b *testing.B) {
+			s := serve(b, channels.Options{}, channels.SocketOptions{}, relaying())
+			c := newCrowd(b, s, receivers)
+			b.ReportAllocs()
+			b.ResetTimer()
+			c.send(b, b.N)
+			b.StopTimer()
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*receivers), "ns/delivery")
+		})
+	}
+}

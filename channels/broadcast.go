@@ -21,10 +21,13 @@ type broadcast struct {
 	payload Payload        // a part of v2's bytes
 	v2      *netloop.Frame // most sockets, and the one copy of the payload
 
-	// Guarded by mu: version 1 is encoded when its first listener is met.
-	mu     sync.Mutex
-	v1     *netloop.Frame
-	v1Done bool // v1 stays nil for a payload that version 1 cannot carry
+	// Guarded by mu: version 1 is encoded, and each version compressed, when
+	// the first listener is met who wants it so.
+	mu          sync.Mutex
+	v1          *netloop.Frame
+	v1Done      bool              // v1 stays nil for a payload that version 1 cannot carry
+	deflated    [2]*netloop.Frame // of version 1 and of version 2
+	deflateDone [2]bool           // deflated stays nil where compressing gains nothing
 }
 
 var broadcasts = sync.Pool{New: func() any { return new(broadcast) }}
@@ -57,11 +60,14 @@ func (b *broadcast) Release() {
 		return
 	}
 	b.v2.Release()
-	if b.v1 != nil {
-		b.v1.Release()
+	for _, f := range []*netloop.Frame{b.v1, b.deflated[0], b.deflated[1]} {
+		if f != nil {
+			f.Release()
+		}
 	}
 	b.topic, b.event, b.payload = "", "", Payload{}
 	b.v2, b.v1, b.v1Done = nil, nil, false
+	b.deflated, b.deflateDone = [2]*netloop.Frame{}, [2]bool{}
 	broadcasts.Put(b)
 }
 
@@ -80,4 +86,33 @@ func (b *broadcast) frame(v wire.Version) *netloop.Frame {
 		b.v1, _, _ = broadcastFrame(wire.V1, b.topic, b.event, b.payload)
 	}
 	return b.v1
+}
+
+// frameFor returns the frame for a socket, compressed if it wants it so, nil if
+// it cannot get this event. The broadcast keeps its own reference to it.
+func (b *broadcast) frameFor(s *Socket) *netloop.Frame {
+	f := b.frame(s.version)
+	if f == nil || !s.takesDeflated(f) {
+		return f
+	}
+	if z := b.deflate(s.version, f); z != nil {
+		return z
+	}
+	return f
+}
+
+// deflate compresses the frame of a version the first time. Other loops that
+// want it wait: they need it for all their sockets.
+func (b *broadcast) deflate(v wire.Version, f *netloop.Frame) *netloop.Frame {
+	i := 0
+	if v != wire.V1 {
+		i = 1
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.deflateDone[i] {
+		b.deflateDone[i] = true
+		b.deflated[i] = deflatedFrame(f)
+	}
+	return b.deflated[i]
 }

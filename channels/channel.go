@@ -22,7 +22,7 @@ type Channel struct {
 }
 
 type (
-	eventHandler func(c *Context, event string, p Payload) (any, error)
+	eventHandler func(c *Context, it *item) error // answers by itself
 	outHandler   func(c *Context, p Payload) error
 	infoHandler  func(c *Context, msg any) error
 )
@@ -75,12 +75,16 @@ func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, erro
 		ch.events = make(map[string]eventHandler)
 	}
 	decode := decoderFor[M]()
-	ch.events[event] = func(c *Context, _ string, p Payload) (any, error) {
-		msg, err := decode(p)
+	ch.events[event] = func(c *Context, it *item) error {
+		msg, err := decode(it.payload)
 		if err != nil {
-			return nil, err
+			return c.answerError(it.ref, err)
 		}
-		return fn(c, msg)
+		result, err := fn(c, msg)
+		if err != nil {
+			return c.answerError(it.ref, err)
+		}
+		return c.answer(it.ref, result)
 	}
 }
 
@@ -88,7 +92,13 @@ func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, erro
 // Without it such an event crashes the channel, as in Phoenix. The payload is
 // valid until fn returns.
 func (ch *Channel) OnAny(fn func(c *Context, event string, p Payload) (Reply, error)) {
-	ch.any = func(c *Context, event string, p Payload) (any, error) { return fn(c, event, p) }
+	ch.any = func(c *Context, it *item) error {
+		reply, err := fn(c, it.event, it.payload)
+		if err != nil {
+			return c.answerError(it.ref, err)
+		}
+		return c.answerReply(it.ref, reply)
+	}
 }
 
 // Intercept registers a handler that broadcasts of event meet on their way to

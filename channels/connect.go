@@ -27,20 +27,31 @@ type SocketOptions struct {
 	// IdleTimeout is how long a client may send nothing before its socket is
 	// closed. Default 60 s, twice the heartbeat of phoenix.js; negative: never.
 	IdleTimeout time.Duration
-	// AuthToken accepts a token as phoenix.js's authToken option sends it, in
-	// the subprotocol base64url.bearer.phx.TOKEN: see Request.AuthToken.
+	// AuthToken accepts a token as phoenix.js's authToken option sends it: in
+	// the subprotocol base64url.bearer.phx.TOKEN, or in the header
+	// X-Phoenix-AuthToken of long polling. See Request.AuthToken.
 	AuthToken bool
 	// Subprotocols, where there are any, are those that are accepted; a client
 	// that offers only others is refused.
 	Subprotocols []string
 	// MessageBytes, if not 0, stands here in place of Limits.MessageBytes.
 	MessageBytes int
+	// Compress agrees to compress messages with clients that offer it
+	// (permessage-deflate, RFC 7692). Those of 512 bytes to 1 MiB are then sent
+	// compressed where that makes them smaller, a broadcast once for all. What a
+	// client sends may not inflate beyond MessageBytes, nor, above 64 KiB, to more
+	// than 100 times its size: its socket is closed with 1009.
+	Compress bool
+	// LongPoll serves clients that get no WebSocket through to the server.
+	LongPoll LongPollOptions
 
 	frames websocket.Limits
 }
 
 func (o SocketOptions) withDefaults() SocketOptions {
 	setDefault(&o.IdleTimeout, 60*time.Second)
+	setDefault(&o.LongPoll.Window, 10*time.Second)
+	setDefault(&o.LongPoll.TokenMaxAge, 14*24*time.Hour)
 	if o.CheckOrigin == nil {
 		o.CheckOrigin = SameOrigin
 	}
@@ -77,6 +88,7 @@ func (r *Request) AuthToken() (token string, ok bool) {
 type admission struct {
 	socket   *Socket
 	protocol string // the subprotocol to name, or empty
+	deflate  websocket.Deflate
 	refusal  refusal
 }
 
@@ -100,29 +112,46 @@ func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request,
 	if head.CheckQuery() != nil {
 		return admission{refusal: refusal{status: http.StatusBadRequest}}
 	}
-	if !originAllowed(m.options.CheckOrigin, r) {
-		e.log.Warn().Str("origin", r.Header.Get("Origin")).Str("path", m.path).Msg("origin refused")
+	if !e.checkOrigin(m, r) {
 		return admission{refusal: forbidden}
 	}
 	protocol, ref := m.options.negotiate(head.Protocols(), r)
 	if ref.status != 0 {
 		return admission{refusal: ref}
 	}
-	_, present := r.Params["vsn"]
-	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
-	if err != nil {
-		e.log.Warn().Err(err).Str("path", m.path).Msg("protocol version refused")
-		return admission{refusal: forbidden}
-	}
-	s.version = version
-	if ref := e.connect(ctx, m, s, r); ref.status != 0 {
+	if ref := e.accept(ctx, m, s, r); ref.status != 0 {
 		return admission{refusal: ref}
 	}
 	var wrong *websocket.HandshakeError
 	if err := head.CheckUpgrade(); errors.As(err, &wrong) {
 		return admission{refusal: refusal{status: wrong.Status, header: wrong.Header(), body: wrong.Reason}}
 	}
-	return admission{socket: s, protocol: protocol}
+	a := admission{socket: s, protocol: protocol}
+	if m.options.Compress {
+		a.deflate = head.NegotiateDeflate()
+	}
+	return a
+}
+
+// checkOrigin asks whether the page that a request comes from may connect.
+func (e *Endpoint) checkOrigin(m *mount, r *Request) bool {
+	allowed := originAllowed(m.options.CheckOrigin, r)
+	if !allowed {
+		e.log.Warn().Str("origin", r.Header.Get("Origin")).Str("path", m.path).Msg("origin refused")
+	}
+	return allowed
+}
+
+// accept asks what every transport asks of a new socket: version and connect.
+func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) refusal {
+	_, present := r.Params["vsn"]
+	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
+	if err != nil {
+		e.log.Warn().Err(err).Str("path", m.path).Msg("protocol version refused")
+		return forbidden
+	}
+	s.version = version
+	return e.connect(ctx, m, s, r)
 }
 
 // connect runs the application's Connect.

@@ -76,11 +76,13 @@ type Endpoint struct {
 	connections atomic.Int64 // of sockets, until HandleClose
 	callbacks   atomic.Int64 // goroutines that run callbacks
 	admitted    addresses
+	sessions    *pollSessions
 	fallback    *fallback // net/http for what is no socket
 
 	// Guarded by mu.
 	mu        sync.RWMutex
 	mounts    map[string]*mount // by the path of the transport: "/socket/websocket"
+	polled    map[string]*mount // the same for long polling: "/socket/longpoll"
 	listeners []*netloop.Listener
 	draining  bool
 }
@@ -105,7 +107,8 @@ type mount struct {
 func NewEndpoint(o Options) (*Endpoint, error) {
 	e := &Endpoint{
 		limits: o.Limits.withDefaults(), options: o, log: zerolog.Nop(),
-		stopped: make(chan struct{}), mounts: make(map[string]*mount),
+		stopped: make(chan struct{}), mounts: make(map[string]*mount), polled: make(map[string]*mount),
+		sessions: newPollSessions(),
 	}
 	if o.Logger != nil {
 		e.log = *o.Logger
@@ -139,7 +142,8 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 }
 
 // Socket serves channels at path: clients connect to path + "/websocket", as
-// phoenix.js does with new Socket(path). The first channel whose pattern
+// phoenix.js does with new Socket(path), or poll path + "/longpoll" where
+// SocketOptions.LongPoll says so. The first channel whose pattern
 // matches a topic serves it. It panics on a path that is taken or not
 // absolute, as http.ServeMux does, and may be called while the endpoint serves.
 func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Channel) {
@@ -158,6 +162,9 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 		panic(fmt.Sprintf("channels: two sockets at path %q", socketPath))
 	}
 	e.mounts[at] = m
+	if m.options.LongPoll.Enabled {
+		e.polled[strings.TrimSuffix(socketPath, "/")+"/longpoll"] = m
+	}
 }
 
 // mountAt returns what serves a path, nil if it is not a socket's.
@@ -165,6 +172,13 @@ func (e *Endpoint) mountAt(path string) *mount {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	return e.mounts[path]
+}
+
+// pollAt returns what serves the long polling of a path, nil if there is none.
+func (e *Endpoint) pollAt(path string) *mount {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.polled[path]
 }
 
 // ListenAndServe listens on a TCP address and serves until ctx is done, then

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -26,10 +27,10 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 			if s == sender || s.intercepted(b) {
 				continue
 			}
-			if s.socket.version == wire.V2 {
+			if s.socket.version == wire.V2 && s.socket.deflate() == websocket.NoDeflate {
 				spare--
 				s.socket.transport.send(b.v2)
-			} else if f := b.frame(s.socket.version); f != nil {
+			} else if f := b.frameFor(s.socket); f != nil {
 				f.Retain(1)
 				s.socket.transport.send(f)
 			}

@@ -35,6 +35,71 @@ func finishFrame(f *netloop.Frame, message []byte, binary bool) *netloop.Frame {
 	return f
 }
 
+// messageOf undoes finishFrame, for a transport that has no frames: the second
+// byte tells which of its three sizes the header has (RFC 6455 section 5.2).
+func messageOf(f *netloop.Frame) (message []byte, binary bool) {
+	data := f.Bytes()
+	size := 2
+	switch data[1] {
+	case 126:
+		size = 4
+	case 127:
+		size = maxHeader
+	}
+	return data[size:], websocket.Op(data[0]&0x0f) == websocket.OpBinary
+}
+
+// deflatedFrame compresses a finished frame into a new one; nil if that gains
+// nothing.
+func deflatedFrame(f *netloop.Frame) *netloop.Frame {
+	message, binary := messageOf(f)
+	op := websocket.OpText
+	if binary {
+		op = websocket.OpBinary
+	}
+	c := websocket.Compress(op, message)
+	if c == nil {
+		return nil
+	}
+	defer c.Release()
+	z := netloop.NewFrame(len(c.Bytes()))
+	z.Append(c.Bytes())
+	return z
+}
+
+// deflate is what compression the socket's client has agreed to. It is asked
+// for each delivery, from any goroutine.
+func (s *Socket) deflate() websocket.Deflate {
+	if w, ok := s.transport.(*websocketConn); ok {
+		return w.deflate
+	}
+	return websocket.NoDeflate
+}
+
+// takesDeflated reports whether a frame is to be compressed for the socket.
+func (s *Socket) takesDeflated(f *netloop.Frame) bool {
+	d := s.deflate()
+	if d == websocket.NoDeflate {
+		return false
+	}
+	message, _ := messageOf(f)
+	return d.Takes(len(message))
+}
+
+// ownFrame takes a frame that is for this socket alone and returns what to
+// send in its place: the same, or it compressed.
+func (s *Socket) ownFrame(f *netloop.Frame) *netloop.Frame {
+	if !s.takesDeflated(f) {
+		return f
+	}
+	z := deflatedFrame(f)
+	if z == nil {
+		return f
+	}
+	f.Release()
+	return z
+}
+
 func broadcastFrame(v wire.Version, topic, event string, p Payload) (f *netloop.Frame, body []byte, err error) {
 	f, buf := startFrame(len(topic) + len(event) + len(p.Data))
 	buf, binary, err := wire.For(v).AppendBroadcast(buf, topic, event, p)
@@ -52,7 +117,7 @@ func (s *Socket) pushFrame(joinRef wire.Ref, topic, event string, p Payload) (*n
 		f.Release()
 		return nil, err
 	}
-	return finishFrame(f, buf, binary), nil
+	return s.ownFrame(finishFrame(f, buf, binary)), nil
 }
 
 // replyFrame encodes a channel's reply; its topic is one that was joined.
@@ -62,13 +127,16 @@ func (s *Socket) replyFrame(joinRef, ref wire.Ref, topic, status string, p Paylo
 }
 
 func (s *Socket) replyFrameJSON(joinRef, ref wire.Ref, topicJSON []byte, status string, p Payload) (*netloop.Frame, error) {
+	if p.Binary && s.transport.name() == transportLongpoll {
+		return nil, errTextOnly
+	}
 	f, buf := startFrame(len(joinRef) + len(ref) + len(topicJSON) + len(status) + len(p.Data))
 	buf, binary, err := wire.For(s.version).AppendReply(buf, joinRef, ref, topicJSON, status, p)
 	if err != nil {
 		f.Release()
 		return nil, err
 	}
-	return finishFrame(f, buf, binary), nil
+	return s.ownFrame(finishFrame(f, buf, binary)), nil
 }
 
 // sendMessageReply answers a message on behalf of the socket itself, at once.

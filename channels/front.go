@@ -36,7 +36,7 @@ func (f *front) HandleOpen(c *netloop.Conn) {
 		return
 	}
 	var err error
-	if f.ticket, err = f.endpoint.enter(c); err != nil {
+	if f.ticket, err = f.endpoint.enter(c.RemoteAddr); err != nil {
 		f.endpoint.log.Warn().Err(err).Msg("connection refused")
 		c.Close(err)
 	}
@@ -142,12 +142,10 @@ func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, head, res
 		f.refuse(c, a.refusal)
 		return
 	}
-	accept, err := websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol})
-	if err != nil {
+	if err := w.prepare(a, head); err != nil {
 		f.refuse(c, refusalFor(err))
 		return
 	}
-	w.accept = accept
 	c.SetHandler(w)
 	w.HandleOpen(c)
 	if len(rest) > 0 && c.IsOpen() {

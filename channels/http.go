@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +21,13 @@ import (
 // everything else by Options.Handler. A connection that upgrades leaves
 // net/http and its goroutine, and is then served as any other.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if m := e.mountAt(r.URL.Path); m != nil {
+	at := withoutEmptyParts(r.URL.Path)
+	if m := e.mountAt(at); m != nil {
 		e.upgrade(w, r, m)
+		return
+	}
+	if m := e.pollAt(at); m != nil {
+		e.serveLongPoll(w, r, m)
 		return
 	}
 	if e.options.Handler != nil {
@@ -29,6 +35,15 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.NotFound(w, r)
+}
+
+// withoutEmptyParts makes //socket/longpoll/ the path /socket/longpoll, as
+// Phoenix does and as front sees paths.
+func withoutEmptyParts(path string) string {
+	if !strings.Contains(path, "//") && !strings.HasSuffix(path, "/") {
+		return path
+	}
+	return "/" + strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
 }
 
 // upgrade is front.handleHead for a request that net/http has read.
@@ -57,8 +72,7 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		a.refusal.write(w)
 		return
 	}
-	conn.accept, err = websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol})
-	if err != nil {
+	if err := conn.prepare(a, head); err != nil {
 		refusalFor(err).write(w)
 		return
 	}

@@ -175,13 +175,7 @@ func (r *joinResult) Run() {
 // they broadcast is to reach the channel itself, so they must not run before
 // it is subscribed.
 func (c *Context) resume() {
-	c.mu.Lock()
-	idle := c.cause == nil && c.box == nil
-	if idle {
-		c.running = false
-	}
-	c.mu.Unlock()
-	if !idle {
+	if !c.rest() {
 		c.start()
 	}
 }

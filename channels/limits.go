@@ -12,7 +12,8 @@ import (
 type Limits struct {
 	// MessageBytes is the largest message and the largest frame a client may
 	// send; a larger one closes its socket with 1009. Default 10,000,000, as
-	// Phoenix on Bandit. A connection holds only what has arrived.
+	// Phoenix on Bandit. A connection holds only what has arrived. The body of a
+	// long-poll POST may be as large; above it is answered with 413.
 	MessageBytes int
 	// ChannelsPerSocket is Phoenix's max_channels_per_transport. Default 100.
 	ChannelsPerSocket int
@@ -23,7 +24,8 @@ type Limits struct {
 	// message is always taken, however large.
 	MailboxMessages int
 	MailboxBytes    int
-	// OutboundBytes bounds what waits to be written to one connection; what
+	// OutboundBytes bounds what waits to be written to one connection, or for
+	// the next poll of one long-poll session; what
 	// happens then is Options.SlowReceiver. Default 4 MiB. It must hold the
 	// largest single message that is sent.
 	OutboundBytes int
@@ -38,7 +40,8 @@ type Limits struct {
 	// Default 10 s.
 	HandshakeTimeout time.Duration
 	// MaxConnections bounds all connections of the endpoint, those of net/http
-	// included; one more is closed at once. 0: unlimited.
+	// included; one more is closed at once. A long-poll session counts as one,
+	// beside the connections of its requests, and gets 503. 0: unlimited.
 	MaxConnections int
 	// MaxConnectionsPerAddress bounds those of one IP address. 0: unlimited.
 	MaxConnectionsPerAddress int

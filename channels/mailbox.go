@@ -101,6 +101,17 @@ func (c *Context) run() {
 	}
 }
 
+// rest gives back the right to run callbacks if there is nothing to do.
+func (c *Context) rest() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	idle := c.cause == nil && c.box == nil
+	if idle {
+		c.running = false
+	}
+	return idle
+}
+
 // take gets the next message; when there is none, the right to run ends. The
 // first to find that the channel has ended finishes it.
 func (c *Context) take(it *item) bool {
@@ -163,7 +174,9 @@ func (c *Context) handleNow(m *wire.Message) bool {
 	*it = item{kind: itemEvent, ref: m.Ref, event: string(m.Event), payload: m.Payload}
 	c.handle(it)
 	*it = item{}
-	c.run()
+	if !c.rest() {
+		c.run()
+	}
 	return true
 }
 
@@ -214,8 +227,7 @@ func (c *Context) handleEvent(it *item) {
 	if h == nil {
 		panic("no handler for event " + it.event)
 	}
-	result, err := h(c, it.event, it.payload)
-	if err := c.answer(it.ref, result, err); err != nil && err != ErrEnded {
+	if err := h(c, it); err != nil && err != ErrEnded {
 		panic(err)
 	}
 }

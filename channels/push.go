@@ -31,19 +31,30 @@ func (c *Context) push(event string, p Payload) error {
 // client included. The payload is encoded once, as for Push. It waits while
 // the endpoint is overloaded, unless the channel runs on the loop.
 func (c *Context) Broadcast(event string, payload any) error {
-	return c.broadcast(event, payload, nil)
-}
-
-// BroadcastFrom is Broadcast to all but this client.
-func (c *Context) BroadcastFrom(event string, payload any) error {
-	return c.broadcast(event, payload, c)
-}
-
-func (c *Context) broadcast(event string, payload any, from *Context) error {
 	p, err := encodePayload(payload)
 	if err != nil {
 		return err
 	}
+	return c.broadcast(event, p, nil)
+}
+
+// BroadcastFrom is Broadcast to all but this client.
+func (c *Context) BroadcastFrom(event string, payload any) error {
+	p, err := encodePayload(payload)
+	if err != nil {
+		return err
+	}
+	return c.broadcast(event, p, c)
+}
+
+// Relay is Broadcast for a payload as it came from a client: nothing is
+// encoded and nothing allocated.
+func (c *Context) Relay(event string, p Payload) error { return c.broadcast(event, p, nil) }
+
+// RelayFrom is Relay to all but this client.
+func (c *Context) RelayFrom(event string, p Payload) error { return c.broadcast(event, p, c) }
+
+func (c *Context) broadcast(event string, p Payload, from *Context) error {
 	if loops := c.socket.endpoint.loops; !c.def.onLoop && loops.Overloaded() {
 		_ = loops.WaitNotOverloaded(c.context()) // a channel whose client is gone does not wait on
 	}

@@ -35,18 +35,19 @@ func (r Ref) MarshalJSON() ([]byte, error) {
 	return r.ref, nil
 }
 
-// reply encodes and sends the answer to a message. A binary response on a
-// topic of more than 255 bytes, which has no place in a binary frame, becomes
-// an error reply, because the client would wait for nothing.
+// reply encodes and sends the answer to a message. A binary response that
+// cannot be carried, by a binary frame for a topic of more than 255 bytes or by
+// long polling, becomes an error reply, because the client would wait for
+// nothing.
 func (c *Context) reply(ref wire.Ref, status string, response any) error {
 	payload, err := encodePayload(response)
 	if err != nil {
 		return err
 	}
 	f, err := c.socket.replyFrame(c.joinRef, ref, c.topic, status, payload)
-	if errors.Is(err, wire.ErrTooLong) {
+	if reason := notCarried(err); reason != "" {
 		c.log().Warn().Err(err).Str("event", c.Event()).Msg("binary reply not possible")
-		f, err = c.socket.replyFrame(c.joinRef, ref, c.topic, "error", reasonPayload(reasonTooLong))
+		f, err = c.socket.replyFrame(c.joinRef, ref, c.topic, "error", reasonPayload(reason))
 	}
 	if err != nil {
 		return err
@@ -54,21 +55,38 @@ func (c *Context) reply(ref wire.Ref, status string, response any) error {
 	return c.send(f)
 }
 
-// answer sends what a handler returned.
-func (c *Context) answer(ref wire.Ref, result any, err error) error {
-	if err != nil {
-		return c.reply(ref, "error", c.errorResponse(err))
+// notCarried is what the client is told of a reply that cannot reach it.
+func notCarried(err error) string {
+	switch {
+	case errors.Is(err, wire.ErrTooLong):
+		return reasonTooLong
+	case errors.Is(err, errTextOnly):
+		return reasonTextOnly
 	}
+	return ""
+}
+
+// answer sends what a handler returned.
+func (c *Context) answer(ref wire.Ref, result any) error {
 	switch r := result.(type) {
 	case NoReply:
 		return nil
 	case Reply:
-		if r.Status == "" {
-			return nil
-		}
-		return c.reply(ref, r.Status, r.Response)
+		return c.answerReply(ref, r)
 	}
 	return c.reply(ref, "ok", result)
+}
+
+// answerReply is answer without the allocation of an interface.
+func (c *Context) answerReply(ref wire.Ref, r Reply) error {
+	if r.Status == "" {
+		return nil
+	}
+	return c.reply(ref, r.Status, r.Response)
+}
+
+func (c *Context) answerError(ref wire.Ref, err error) error {
+	return c.reply(ref, "error", c.errorResponse(err))
 }
 
 // errorResponse is what the client is told of an error. Errors that are not
@@ -95,6 +113,7 @@ const (
 	reasonJoins       = "too many joins"
 	reasonMessages    = "too many messages"
 	reasonInternal    = "internal error"
+	reasonTextOnly    = "binary reply not possible: long polling carries text only"
 	reasonTooLong     = "binary reply not possible: topic, ref or status is longer than 255 bytes"
 )
 

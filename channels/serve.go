@@ -72,6 +72,7 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 		l.Close() //nolint:errcheck // nothing could be done about it
 	}
 	err := e.drain(ctx)
+	e.endPolling()
 	if httpErr := e.fallback.server.Shutdown(ctx); httpErr != nil {
 		e.fallback.server.Close() //nolint:errcheck // the first error counts
 		err = httpErr

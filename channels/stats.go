@@ -17,7 +17,18 @@ type Stats struct {
 	MailboxFull int64 // messages not taken because a channel's mailbox was full
 	Crashes     int64 // channels ended by a panic
 
-	Network netloop.Stats // connections, bytes, writes, what was dropped and why
+	LongPoll LongPollStats
+	Network  netloop.Stats // connections, bytes, writes, what was dropped and why
+}
+
+// LongPollStats are those of sessions without a connection; they are among
+// Stats.Sockets too.
+type LongPollStats struct {
+	Sessions int64 // now
+	Expired  int64 // sessions ended because nobody polled any more
+	Slow     int64 // sessions ended by DisconnectSlow
+	Dropped  int64 // frames dropped by DropOldest or DropNewest
+	Binary   int64 // frames of bytes left out: an answer to a poll is text
 }
 
 type counters struct {
@@ -32,7 +43,8 @@ func (e *Endpoint) Stats() Stats {
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
 		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
-		Network: e.loops.Stats(),
+		LongPoll: e.sessions.stats(),
+		Network:  e.loops.Stats(),
 	}
 }
 

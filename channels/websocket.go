@@ -17,7 +17,8 @@ type websocketConn struct {
 	conn    *netloop.Conn
 	decoder websocket.Decoder
 	ticket  *ticket
-	accept  []byte // the answer to the handshake, until it is sent
+	accept  []byte            // the answer to the handshake, until it is sent
+	deflate websocket.Deflate // static after the handshake: what compression was agreed on
 }
 
 func newWebsocketConn(e *Endpoint, m *mount, t *ticket) *websocketConn {
@@ -25,6 +26,13 @@ func newWebsocketConn(e *Endpoint, m *mount, t *ticket) *websocketConn {
 	w.socket.endpoint, w.socket.mount, w.socket.transport = e, m, w
 	w.decoder.Limits = &m.options.frames
 	return w
+}
+
+// prepare makes the answer to a handshake that was admitted.
+func (w *websocketConn) prepare(a admission, head []byte) (err error) {
+	w.deflate, w.decoder.Deflate = a.deflate, a.deflate
+	w.accept, err = websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol, Deflate: a.deflate})
+	return err
 }
 
 // HandleOpen answers the handshake and opens the socket.
@@ -45,6 +53,9 @@ func (w *websocketConn) HandleOpen(c *netloop.Conn) {
 // HandleData decodes what came.
 func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 	err := w.decoder.Feed(data, w)
+	if err == nil { // before wrong is allocated
+		return
+	}
 	var wrong *websocket.CloseError
 	if errors.As(err, &wrong) {
 		w.socket.log().Debug().Uint16("code", wrong.Code).Str("reason", wrong.Reason).Msg("protocol error")

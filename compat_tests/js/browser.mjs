@@ -22,14 +22,19 @@ const candidates = () => process.env.CHROMIUM_PATH ? [process.env.CHROMIUM_PATH]
 
 const executablePath = candidates().find(file => fs.existsSync(file))
 
-const MISSING = "no Chromium found: `apt-get install chromium` (or Google Chrome), or its path in CHROMIUM_PATH"
+/** Why there are no tests in a browser. */
+export const MISSING = "no Chromium found: `apt-get install chromium` (or Google Chrome), or its path in CHROMIUM_PATH"
 
 let browser
+
+export const hasBrowser = executablePath !== undefined
+
+export const launchBrowser = () => chromium.launch({executablePath, headless: true, args: FLAGS})
 
 /** Registers the browser of a test file: one for all its tests. */
 export function useBrowser() {
   if (!executablePath) return
-  before(async () => { browser = await chromium.launch({executablePath, headless: true, args: FLAGS}) })
+  before(async () => { browser = await launchBrowser() })
   after(() => browser?.close())
 }
 

@@ -13,6 +13,8 @@ const here = path => fileURLToPath(new URL(path, import.meta.url))
 const files = {
   "/": ["text/html", here("browser/client.html")],
   "/global": ["text/html", here("browser/global.html")],
+  "/matrix": ["text/html", here("browser/matrix.html")],
+  "/user.mjs": ["text/javascript", here("matrix/user.mjs")],
   "/client.mjs": ["text/javascript", here("client.mjs")],
   "/phoenix.mjs": ["text/javascript", here("node_modules/phoenix/priv/static/phoenix.mjs")],
   "/phoenix.min.js": ["text/javascript", here("node_modules/phoenix/priv/static/phoenix.min.js")],

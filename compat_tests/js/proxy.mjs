@@ -3,7 +3,7 @@
 import {once} from "node:events"
 import net from "node:net"
 
-class Proxy {
+export class Proxy {
   constructor(target) {
     this.target = target
     this.pairs = new Set()
@@ -23,6 +23,7 @@ class Proxy {
     join(this.pairs, client, upstream)
     client.pipe(upstream)
     upstream.pipe(client)
+    return {client, upstream}
   }
 
   /** Kills every connection, without a WebSocket close: the client sees a reset, the server an end. */
@@ -71,9 +72,8 @@ export function killPairs(pairs) {
   }
 }
 
-/** Starts a proxy on a free port before the port `target`; it is closed when the scope ends. */
-export async function startProxy(scope, target) {
-  const proxy = new Proxy(target)
+/** Starts a proxy, one of its own or a given one, on a free port before the port `target`; it is closed when the scope ends. */
+export async function startProxy(scope, target, proxy = new Proxy(target)) {
   proxy.server.listen(0, "127.0.0.1")
   await once(proxy.server, "listening")
   scope.defer(() => proxy.close())

@@ -2,9 +2,7 @@
 // clients, `open({user, …}) → {snapshot, push, pushBytes, leave, kill, close}`, all async.
 
 import assert from "node:assert/strict"
-import {until} from "./wait.mjs"
-
-const same = (a, b) => { try { assert.deepEqual(a, b); return true } catch { return false } }
+import {same, until} from "./wait.mjs"
 
 const when = (who, what, check) => until(`${who.user} ${what}`, async () => check(await who.snapshot()), () => who.snapshot())
 

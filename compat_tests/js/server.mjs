@@ -8,15 +8,21 @@ const EXIT_MS = 10000
 const KEPT_LINES = 200 // of a server's output, for the message of a failure
 
 const binaries = {
-  mycelium: {variable: "MYCELIUM_BIN", build: "go build -o bin/mycelium ./cmd/mycelium", args: ["serve"]},
-  jsapp: {variable: "MYCELIUM_JSAPP_BIN", build: "go build -o bin/jsapp ./compat_tests/jsapp", args: []},
+  mycelium: {variable: "MYCELIUM_BIN", build: "go build -o bin/mycelium ./cmd/mycelium", args: ["serve", "--listen", "127.0.0.1:0"]},
+  jsapp: {variable: "MYCELIUM_JSAPP_BIN", build: "go build -o bin/jsapp ./compat_tests/jsapp", args: ["--listen", "127.0.0.1:0"]},
+  labapp: {variable: "MYCELIUM_LABAPP_BIN", build: "go build -o bin/labapp ./compat_tests/labapp", args: ["-addr", "127.0.0.1:0"]},
 }
 
 // A developer's own settings must not reach the server that is tested.
 const cleanEnvironment = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MYCELIUM_")))
 
-/** The address in a line of log, or undefined: {"level":"info","addr":"127.0.0.1:4000","message":"listening"}. */
+/**
+ * The address in a line of output, or undefined: {"level":"info","addr":"127.0.0.1:4000","message":"listening"}, or of labapp
+ * READY http://127.0.0.1:4600.
+ */
 function listeningAddress(line) {
+  const [, address] = /^READY http:\/\/(\S+)/.exec(line) ?? []
+  if (address) return address
   if (!line.startsWith("{")) return undefined
   try {
     const {message, addr} = JSON.parse(line)
@@ -74,12 +80,12 @@ class Server {
   }
 }
 
-/** Starts `mycelium` or `jsapp` on a free port; it is stopped when the scope ends. */
+/** Starts `mycelium`, `jsapp` or `labapp` on a free port; it is stopped when the scope ends. */
 export async function startServer(scope, name = "mycelium") {
   const {variable, build, args} = binaries[name]
   const binary = process.env[variable]
   if (!binary) throw new Error(`${variable} is not set. In the root of the repository: ${build}; then ${variable}=$PWD/bin/${name}`)
-  const child = spawn(binary, [...args, "--listen", "127.0.0.1:0"], {stdio: ["ignore", "pipe", "pipe"], env: cleanEnvironment()})
+  const child = spawn(binary, args, {stdio: ["ignore", "pipe", "pipe"], env: cleanEnvironment()})
   const server = new Server(name, child)
   scope.defer(() => server.stop())
   await server.listening()

@@ -1,16 +1,20 @@
 // Waiting for what must come true. Nothing here sleeps for a time that was guessed.
 
+import assert from "node:assert/strict"
 import {setTimeout as pause} from "node:timers/promises"
 import {inspect} from "node:util"
 
 const POLL_MS = 20
 const PATIENCE_MS = 10000 // far above what anything takes; only a failure waits so long
 
+/** Whether two values are deeply equal, to wait for it. */
+export const same = (a, b) => { try { assert.deepEqual(a, b); return true } catch { return false } }
+
 /**
  * until resolves with the first truthy value of `check`, which may be async. It fails with `what`, and with what
  * `seen` returns, when that does not come.
  */
-export async function until(what, check, seen = () => undefined, patienceMs = PATIENCE_MS) {
+export async function until(what, check, seen = () => undefined, {patienceMs = PATIENCE_MS, pollMs = POLL_MS} = {}) {
   const deadline = performance.now() + patienceMs
   for (;;) {
     const value = await check()
@@ -19,6 +23,6 @@ export async function until(what, check, seen = () => undefined, patienceMs = PA
       const last = await seen()
       throw new Error(`waited ${patienceMs} ms in vain: ${what}${last === undefined ? "" : `; seen: ${inspect(last, {depth: 6})}`}`)
     }
-    await pause(POLL_MS)
+    await pause(pollMs)
   }
 }

@@ -17,23 +17,35 @@ func mountSockets(e *channels.Endpoint, tracker *presence.Tracker) {
 	all := []*channels.Channel{
 		newEcho("echo:*"), newEcho("exact"),
 		newDeny(), newJoinCrash(), newJoinBad(), newJoinSlow(), newJoinNil(),
-		newRoom(tracker), newIntercept(),
+		newRoom(tracker), newIntercept(), newRealtime(tracker),
 	}
 	e.Socket("/socket", channels.SocketOptions{
 		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), AuthToken: true,
+		LongPoll: longPoll(1500 * time.Millisecond),
 	}, all...)
-	e.Socket("/plain", channels.SocketOptions{CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo)}, all...)
+	e.Socket("/plain", channels.SocketOptions{
+		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), LongPoll: longPoll(0),
+	}, all...)
 	e.Socket("/checked", channels.SocketOptions{
 		CheckOrigin: channels.Origins("//example.com"), Connect: connect(infoOf),
+		LongPoll: longPoll(1500 * time.Millisecond),
 	}, all...)
+	short := longPoll(300 * time.Millisecond)
+	short.TokenMaxAge = 2 * time.Second
 	e.Socket("/short", channels.SocketOptions{
 		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf),
-		IdleTimeout: 1500 * time.Millisecond, MessageBytes: 65536,
+		IdleTimeout: 1500 * time.Millisecond, MessageBytes: 65536, Compress: true, LongPoll: short,
 	}, all...)
 	e.Socket("/sub", channels.SocketOptions{
 		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), Subprotocols: []string{"chat", "superchat"},
 	}, all...)
-	e.Socket("/reason", channels.SocketOptions{CheckOrigin: channels.AnyOrigin, Connect: tellReason(connect(noInfo))}, all...)
+	e.Socket("/reason", channels.SocketOptions{
+		CheckOrigin: channels.AnyOrigin, Connect: tellReason(connect(noInfo)), LongPoll: longPoll(0),
+	}, all...)
+}
+
+func longPoll(window time.Duration) channels.LongPollOptions {
+	return channels.LongPollOptions{Enabled: true, Window: window}
 }
 
 type connectFunc func(ctx context.Context, s *channels.Socket, r *channels.Request) error

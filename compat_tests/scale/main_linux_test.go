@@ -15,8 +15,9 @@ import (
 var heapFile = flag.String("heap", "", "write the server's heap profile, every allocation counted, to this `file`")
 
 // patience is how long a test waits for what must happen; only failing tests
-// wait that long.
-const patience = time.Minute
+// wait that long. It is shorter than the time after which the server closes
+// idle sockets.
+const patience = 45 * time.Second
 
 // TestMain is the server's main too, in the process that startServer starts.
 // It fails on goroutines and descriptors that are left.

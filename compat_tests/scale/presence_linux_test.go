@@ -12,7 +12,7 @@ import (
 // topic: all end with the same list, before and after half of them have gone,
 // and no diff on the way is missing or repeated.
 func TestScalePresence(t *testing.T) {
-	n := clients(t, 2_000, 300)
+	n := clients(t, 2_000, 500)
 	server := startServer(t)
 	before := server.usage()
 	f := newFleet(t, server.addr, relayTopic, n)

@@ -28,7 +28,9 @@ const (
 	// profileEnv has the server count every allocation for its heap profile.
 	profileEnv = "MYCELIUM_SCALE_PROFILE"
 
-	// plainTopic is served without presence, relayTopic by the default instance.
+	// plainTopic is served without presence, as a topic of thousands should be:
+	// the list of all who are there, for everybody who joins, grows with the
+	// square of their number.
 	plainTopic = "room:scale"
 	relayTopic = "lobby:scale"
 	// window gathers presence diffs.
@@ -72,10 +74,9 @@ func listenAndServe(ctx context.Context, addr string) error {
 	})
 	debug.HandleFunc("/debug/pprof/", pprof.Index)
 	debug.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	r := relay.New(endpoint, relay.Options{Topics: []string{"lobby:*"}, Window: window})
+	r := relay.New(endpoint, relay.Options{Topics: []string{"*"}, PresenceOff: []string{plainTopic}, Window: window})
 	defer r.Close()
-	endpoint.Socket("/socket", channels.SocketOptions{Connect: r.Connect, CheckOrigin: channels.AnyOrigin},
-		append(r.Channels(), plain())...)
+	endpoint.Socket("/socket", channels.SocketOptions{Connect: r.Connect, CheckOrigin: channels.AnyOrigin}, r.Channels()...)
 	bound, err := endpoint.Listen(addr)
 	if err != nil {
 		return err
@@ -85,18 +86,6 @@ func listenAndServe(ctx context.Context, addr string) error {
 	down, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return endpoint.Shutdown(down)
-}
-
-// plain is the relay without presence: a list of all who are there, for
-// everybody who joins, grows with the square of their number.
-func plain() *channels.Channel {
-	ch := channels.Handle("room:*", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
-		return channels.NoReply{}, nil
-	}).OnLoop()
-	ch.OnAny(func(c *channels.Context, event string, p channels.Payload) (channels.Reply, error) {
-		return channels.Reply{Status: "ok"}, c.Broadcast(event, p)
-	})
-	return ch
 }
 
 // usage is what the server holds.

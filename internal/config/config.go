@@ -32,6 +32,8 @@ type Config struct {
 	CheckOrigin CheckOrigin `koanf:"check_origin"`
 	// IdleTimeout is how long a client may be silent.
 	IdleTimeout time.Duration `koanf:"idle_timeout"`
+	// Compress agrees to permessage-deflate with clients that offer it.
+	Compress bool `koanf:"compress"`
 	// Loops is the number of event loops; 0 means one a core.
 	Loops int `koanf:"loops"`
 

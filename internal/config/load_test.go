@@ -23,6 +23,7 @@ var every = []struct {
 		func(c *Config) any { return c.CheckOrigin },
 		CheckOrigin{Mode: OriginList, Origins: []string{"//example.com", "https://*.example.com:444"}}},
 	{"idle_timeout", "90s", "1m30s", func(c *Config) any { return c.IdleTimeout }, 90 * time.Second},
+	{"compress", "true", "true", func(c *Config) any { return c.Compress }, true},
 	{"loops", "3", "3", func(c *Config) any { return c.Loops }, 3},
 	{"log.level", "off", "off", func(c *Config) any { return c.Log.Level }, "off"},
 	{"log.format", "json", "json", func(c *Config) any { return c.Log.Format }, "json"},

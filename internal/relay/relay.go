@@ -136,11 +136,12 @@ func relay(c *channels.Context, event string, p channels.Payload) (channels.Repl
 	if reserved(event) {
 		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that begins neither with phx_ nor with presence_", event)
 	}
-	send := c.Broadcast
+	var err error
 	if c.Get("self") == false {
-		send = c.BroadcastFrom
+		err = c.RelayFrom(event, p)
+	} else {
+		err = c.Relay(event, p)
 	}
-	err := send(event, p)
 	if errors.Is(err, channels.ErrNotObject) {
 		return channels.Reply{}, channels.Errorf("the payload is not a JSON object")
 	}

@@ -53,6 +53,8 @@ var (
 	errText            = &CloseError{CloseInvalidPayload, "text is not UTF-8"}
 	errFrameTooBig     = &CloseError{CloseTooBig, "frame over the limit"}
 	errMessageTooBig   = &CloseError{CloseTooBig, "message over the limit"}
+	errRatio           = &CloseError{CloseTooBig, "compressed message inflates too much"}
+	errDeflate         = &CloseError{CloseInvalidPayload, "compressed message is broken"}
 )
 
 // legalCloseCode reports whether a peer may send code. 1012 to 1014 are

@@ -35,25 +35,28 @@ type Decoder struct {
 
 	// Across frames: the message that is open.
 
-	buf       *buffer // its bytes, and behind them those of a cut-off frame; often nil
-	text      utf8Checker
-	inMessage bool // a fragment without FIN was the last data frame
-	binary    bool // the message's type, while it is open or being read
-	ended     bool // after a close frame or an error: drop everything
-	calling   bool // a handler runs; Reset clears it
+	buf        *buffer // its bytes, and behind them those of a cut-off frame; often nil
+	text       utf8Checker
+	inMessage  bool // a fragment without FIN was the last data frame
+	binary     bool // the message's type, while it is open or being read
+	compressed bool // the same
+	ended      bool // after a close frame or an error: drop everything
+	// Deflate, if not NoDeflate, lets the client compress its messages. Static
+	// too; it stands where there is a byte left of 64.
+	Deflate Deflate
 
 	// Within a frame.
 
 	remaining int     // payload bytes still to come
 	start     int     // where in buf the payload of a control frame begins
-	mask      [4]byte // the masking key
+	mask      [4]byte // the masking key, as it goes on with the next byte
 	op        Op
 	fin       bool
-	inPayload bool // the head is complete
-	begun     bool // part of the payload came with an earlier slice
-	maskAt    uint8
-	headLen   uint8               // bytes in head
-	head      [maxClientHead]byte // a head that was cut off
+	inPayload bool                    // the head is complete
+	begun     bool                    // part of the payload came with an earlier slice
+	calling   bool                    // a handler runs; Reset clears it
+	headLen   uint8                   // bytes in head
+	head      [maxClientHead - 1]byte // a head that was cut off
 }
 
 // Feed decodes the next bytes of the stream, however they are cut, and calls h
@@ -87,12 +90,13 @@ func (d *Decoder) Feed(data []byte, h Handler) error {
 	return nil
 }
 
-// Reset gives buffers back and makes the decoder as new, with the same limits.
+// Reset gives buffers back and makes the decoder as new, with the same Limits
+// and Deflate.
 // Call it when the connection ends in the middle of a frame. A handler may
 // call it; the Feed it is called from then ends with ErrStop at the latest.
 func (d *Decoder) Reset() {
 	d.buf.release()
-	*d = Decoder{Limits: d.Limits}
+	*d = Decoder{Limits: d.Limits, Deflate: d.Deflate}
 }
 
 func (d *Decoder) limits() *Limits {
@@ -123,9 +127,10 @@ func (d *Decoder) fail(err error) error {
 func (d *Decoder) takeHead(data []byte) (n int, err error) {
 	src := data
 	had := int(d.headLen)
+	var joined [maxClientHead]byte
 	if had > 0 {
-		d.headLen += uint8(copy(d.head[had:], data))
-		src = d.head[:d.headLen]
+		copy(joined[:], d.head[:had])
+		src = joined[:had+copy(joined[had:], data)]
 	}
 	head, size, closeErr := d.parseHead(src)
 	switch {
@@ -134,9 +139,8 @@ func (d *Decoder) takeHead(data []byte) (n int, err error) {
 	case size > 0:
 		d.beginPayload(head)
 		return size - had, nil
-	case had == 0:
-		d.headLen = uint8(copy(d.head[:], data))
 	}
+	d.headLen = uint8(copy(d.head[:], src)) // it is incomplete, so it fits
 	return len(data), nil
 }
 
@@ -146,25 +150,30 @@ func (d *Decoder) beginPayload(head frameHead) {
 	d.remaining = head.length
 	d.start = d.held()
 	d.inPayload, d.begun = true, false
-	d.maskAt, d.headLen = 0, 0
+	d.headLen = 0
 	if head.op == OpText || head.op == OpBinary {
-		d.binary = head.op == OpBinary
+		d.binary, d.compressed = head.op == OpBinary, head.compressed
 	}
 }
 
 // takePayload handles the next part of a frame's payload, all of it if
 // possible. Its errors have been through fail.
 func (d *Decoder) takePayload(part []byte, h Handler) error {
-	ws.Cipher(part, d.mask, int(d.maskAt))
-	d.maskAt = (d.maskAt + uint8(len(part)&3)) & 3
+	ws.Cipher(part, d.mask, 0)
 	d.remaining -= len(part)
 	d.inPayload = d.remaining > 0
+	if d.inPayload {
+		d.mask = turned(d.mask, len(part))
+	}
 	whole := !d.inPayload && !d.begun
 	d.begun = d.begun || len(part) > 0
 	switch {
 	case d.op.IsControl():
 		return d.takeControl(part, whole, h)
 	case whole && d.fin && !d.inMessage:
+		if d.compressed {
+			return d.deliverInflated(part, nil, h)
+		}
 		if !d.binary && !utf8.Valid(part) {
 			return d.fail(errText)
 		}
@@ -173,11 +182,19 @@ func (d *Decoder) takePayload(part []byte, h Handler) error {
 	return d.takeFragment(part, h)
 }
 
+// turned is the mask for what follows n masked bytes.
+func turned(mask [4]byte, n int) (m [4]byte) {
+	for i := range m {
+		m[i] = mask[(i+n)&3]
+	}
+	return m
+}
+
 // takeFragment is takePayload for data frames that are not a whole message in
 // one slice.
 func (d *Decoder) takeFragment(part []byte, h Handler) error {
 	last := !d.inPayload && d.fin
-	if !d.binary && (!d.text.accept(part) || last && !d.text.atBorder()) {
+	if !d.binary && !d.compressed && (!d.text.accept(part) || last && !d.text.atBorder()) {
 		return d.fail(errText)
 	}
 	d.collect(part)
@@ -190,10 +207,29 @@ func (d *Decoder) takeFragment(part []byte, h Handler) error {
 	}
 	buf := d.buf
 	d.buf = nil
-	if buf == nil {
-		return d.deliver(nil, nil, h)
+	var message []byte
+	if buf != nil {
+		message = buf.b
 	}
-	return d.deliver(buf.b, buf, h)
+	if d.compressed {
+		return d.deliverInflated(message, buf, h)
+	}
+	return d.deliver(message, buf, h)
+}
+
+// deliverInflated is deliver for a compressed message. It is decompressed when
+// it is whole, so that nothing but its bytes is held until then.
+func (d *Decoder) deliverInflated(compressed []byte, buf *buffer, h Handler) error {
+	out, err := inflate(compressed, d.limits())
+	buf.release()
+	if err != nil {
+		return d.fail(err)
+	}
+	if !d.binary && !utf8.Valid(out.b) {
+		out.release()
+		return d.fail(errText)
+	}
+	return d.deliver(out.b, out, h)
 }
 
 // takeControl is takePayload for control frames, which may stand between the

@@ -26,6 +26,7 @@ func (op Op) isKnown() bool {
 const (
 	bitFin    = 0x80 // first byte: the last fragment of its message
 	bitsRSV   = 0x70 // first byte: RSV1 to RSV3, each an extension's
+	bitRSV1   = 0x40 // first byte: the message is compressed (RFC 7692, 6)
 	bitsOp    = 0x0f // first byte: the opcode
 	bitMask   = 0x80 // second byte: a masking key follows
 	bitsLen   = 0x7f // second byte: the length, or one of the next two

@@ -10,6 +10,8 @@ type frameHead struct {
 	mask   [4]byte
 	op     Op
 	fin    bool
+	// compressed is that of the message, in its first frame.
+	compressed bool
 }
 
 // parseHead reads the head at the start of b and returns its size in bytes, or
@@ -21,6 +23,7 @@ func (d *Decoder) parseHead(b []byte) (head frameHead, size int, err *CloseError
 		return head, 0, nil
 	}
 	head.fin = b[0]&bitFin != 0
+	head.compressed = b[0]&bitRSV1 != 0
 	head.op = Op(b[0] & bitsOp)
 	if err := d.checkFirstByte(b[0]); err != nil {
 		return head, 0, err
@@ -65,11 +68,16 @@ func (d *Decoder) parseHead(b []byte) (head frameHead, size int, err *CloseError
 }
 
 // checkFirstByte checks reserved bits, opcode, and whether the frame fits the
-// message that is open or not (RFC 6455, 5.2 and 5.4).
+// message that is open or not (RFC 6455, 5.2 and 5.4). RSV1 is for the first
+// frame of a message, once compression is agreed on (RFC 7692, 6).
 func (d *Decoder) checkFirstByte(b byte) *CloseError {
 	op := Op(b & bitsOp)
+	rsv := b & bitsRSV
+	if d.Deflate != NoDeflate && (op == OpText || op == OpBinary) {
+		rsv &^= bitRSV1
+	}
 	switch {
-	case b&bitsRSV != 0:
+	case rsv != 0:
 		return errReservedBits
 	case !op.isKnown():
 		return errReservedOp

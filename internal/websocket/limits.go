@@ -5,6 +5,10 @@ package websocket
 // max_frame_size).
 const DefaultMaxFrame = 10_000_000
 
+// DefaultMaxRatio is MaxRatio where Limits gives none: ten times what JSON
+// of lists and chats reaches (3 to 10).
+const DefaultMaxRatio = 100
+
 const (
 	// maxControlPayload is the largest payload of a control frame in bytes
 	// (RFC 6455, 5.5).
@@ -30,8 +34,28 @@ type Limits struct {
 	MaxFrame int
 	// MaxMessage is the largest message in bytes, the sum of its fragments; 0
 	// means MaxFrame, so that cutting a message into fragments gains nothing.
+	// A compressed one is bounded twice, as it comes and as what it becomes.
 	MaxMessage int
+	// MaxRatio is how many times its size a compressed message may become,
+	// beyond the first 64 KiB; 0 means DefaultMaxRatio. It bounds the work that
+	// a client can cause with few bytes: deflate itself goes up to 1,032.
+	MaxRatio int
 }
+
+const (
+	// minDeflate is the smallest message in bytes that is compressed. Smaller
+	// ones fit one packet anyway and save less: of chat in JSON of 128 bytes an
+	// eighth, of 256 three tenths, of 512 nearly half.
+	minDeflate = 512
+	// maxDeflate is the largest, because a broadcast is compressed on a loop,
+	// at 50 to 100 MB a second: others wait for it 20 ms at most.
+	maxDeflate = 1 << 20
+	// freeInflate is up to where the ratio does not matter, in bytes: what a
+	// client may as well send as it is.
+	freeInflate = 64 << 10
+	// inflateGuess is how much larger a message is expected to become.
+	inflateGuess = 4
+)
 
 var defaultLimits Limits
 
@@ -47,4 +71,18 @@ func (l *Limits) maxMessage() int {
 		return l.MaxMessage
 	}
 	return l.maxFrame()
+}
+
+// maxInflated is the largest that a compressed message of n bytes may become:
+// min(MaxMessage, max(freeInflate, n·MaxRatio)).
+func (l *Limits) maxInflated(n int) int {
+	ratio := DefaultMaxRatio
+	if l.MaxRatio > 0 {
+		ratio = l.MaxRatio
+	}
+	most := l.maxMessage()
+	if n > most/ratio {
+		return most
+	}
+	return min(most, max(freeInflate, n*ratio))
 }

@@ -1,8 +1,11 @@
 package websocket
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"unicode/utf8"
 )
 
@@ -11,10 +14,12 @@ import (
 // stream at once: the code of the error is 0 if there is none.
 type oracle struct {
 	maxFrame, maxMessage int
+	deflate              bool
 
-	events  []string
-	message []byte
-	kind    byte // opcode of the open message, 0 if none is open
+	events     []string
+	message    []byte
+	kind       byte // opcode of the open message, 0 if none is open
+	compressed bool // the open message is
 }
 
 func (o *oracle) run(b []byte) (code uint16) {
@@ -32,7 +37,8 @@ func (o *oracle) run(b []byte) (code uint16) {
 func (o *oracle) frame(b []byte) (rest []byte, code uint16, done bool) {
 	op, fin := b[0]&15, b[0]>>7 == 1
 	control := op == 8 || op == 9 || op == 10
-	legal := b[0]>>4&7 == 0 &&
+	rsv1 := b[0]>>4&7 == 4 && o.deflate && (op == 1 || op == 2)
+	legal := (b[0]>>4&7 == 0 || rsv1) &&
 		(control && fin || op == 0 && o.kind != 0 || (op == 1 || op == 2) && o.kind == 0)
 	if !legal {
 		return nil, 1002, false
@@ -77,16 +83,24 @@ func (o *oracle) frame(b []byte) (rest []byte, code uint16, done bool) {
 		return b[size:], o.control(op, payload), op == 8
 	}
 	if op != 0 {
-		o.kind = op
+		o.kind, o.compressed = op, rsv1
 	}
 	o.message = append(o.message, payload...)
-	if o.kind == 1 && !extendable(o.message) || o.kind == 1 && whole && fin && !utf8.Valid(o.message) {
+	if o.kind == 1 && !o.compressed && !extendable(o.message) {
 		return nil, 1007, false
 	}
 	if !whole {
 		return nil, 0, true
 	}
 	if fin {
+		if o.compressed {
+			if o.message, code = inflated(o.message, o.maxMessage); code != 0 {
+				return nil, code, false
+			}
+		}
+		if o.kind == 1 && !utf8.Valid(o.message) {
+			return nil, 1007, false
+		}
 		o.events = append(o.events, fmt.Sprintf("%s %q", map[byte]string{1: "text", 2: "binary"}[o.kind], o.message))
 		o.kind, o.message = 0, nil
 	}
@@ -108,6 +122,21 @@ func (o *oracle) control(op byte, payload []byte) (code uint16) {
 	}
 	o.events = append(o.events, fmt.Sprintf("control %x %q", op, payload))
 	return 0
+}
+
+// inflated decompresses a message at its leisure: all of it, and then looks.
+func inflated(b []byte, most int) (message []byte, code uint16) {
+	most = min(most, max(65536, 100*len(b)))
+	src := bytes.NewReader([]byte(string(b) + "\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
+	message, err := io.ReadAll(flate.NewReader(src))
+	behind := src.Len() - 9 // bytes of b behind its final block
+	switch {
+	case len(message) > most:
+		return nil, 1009
+	case err != nil, behind > 1, behind == 1 && b[len(b)-1] != 0:
+		return nil, 1007
+	}
+	return message, 0
 }
 
 // extendable reports whether some bytes behind p make it valid UTF-8.

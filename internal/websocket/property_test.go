@@ -2,10 +2,13 @@ package websocket
 
 import (
 	"bytes"
+	"compress/flate"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,9 +18,14 @@ import (
 // returns what it found and the code of its error, 0 for none.
 func feed(t testing.TB, b []byte, limits *Limits, cuts ...int) (found []string, code uint16) {
 	t.Helper()
+	return feedTo(t, Decoder{Limits: limits}, b, cuts...)
+}
+
+// feedTo is feed for a decoder that is not fed yet.
+func feedTo(t testing.TB, d Decoder, b []byte, cuts ...int) (found []string, code uint16) {
+	t.Helper()
 	b = bytes.Clone(b)
 	var e events
-	d := Decoder{Limits: limits}
 	defer d.Reset()
 	at := 0
 	for _, cut := range append(slices.Clone(cuts), len(b)) {
@@ -39,17 +47,24 @@ func feed(t testing.TB, b []byte, limits *Limits, cuts ...int) (found []string, 
 	return e.got, 0
 }
 
-// checkStream compares a stream in all ways of cutting it with the oracle.
+// checkStream compares a stream in all ways of cutting it with the oracle, with
+// compression agreed on and without.
 func checkStream(t testing.TB, b []byte, limits Limits, cuts []int) {
 	t.Helper()
-	o := oracle{maxFrame: limits.maxFrame(), maxMessage: limits.maxMessage()}
+	checkStreamWith(t, NoDeflate, b, limits, cuts)
+	checkStreamWith(t, freeWindow, b, limits, cuts)
+}
+
+func checkStreamWith(t testing.TB, deflate Deflate, b []byte, limits Limits, cuts []int) {
+	t.Helper()
+	o := oracle{maxFrame: limits.maxFrame(), maxMessage: limits.maxMessage(), deflate: deflate != NoDeflate}
 	code := o.run(b)
 	check := func(how string, cuts ...int) {
 		t.Helper()
 		before := LiveBuffers()
-		found, got := feed(t, b, &limits, cuts...)
+		found, got := feedTo(t, Decoder{Limits: &limits, Deflate: deflate}, b, cuts...)
 		if got != code || !slices.Equal(found, o.events) {
-			t.Fatalf("%s of %x:\n got %q, code %d\nwant %q, code %d", how, b, found, got, o.events, code)
+			t.Fatalf("%s of %x, deflate %d:\n got %q, code %d\nwant %q, code %d", how, b, deflate, found, got, o.events, code)
 		}
 		if after := LiveBuffers(); after != before {
 			t.Fatalf("%s of %x: %d buffers are not given back", how, b, after-before)
@@ -130,7 +145,60 @@ var streams = map[string][]byte{
 	"over frame limit":  stream(0x81, "x", 0x82, strings.Repeat("x", 201)),
 	"at message limit":  stream(0x02, strings.Repeat("x", 200), 0x00, strings.Repeat("y", 99), 0x80, "z"),
 	"over message":      stream(0x02, strings.Repeat("x", 200), 0x00, strings.Repeat("y", 99), 0x89, "p", 0x80, "zz"),
+
+	"compressed":                stream(0xc1, hello, 0x81, "plain", 0xc2, hello),
+	"compressed fragments":      stream(0x41, hello[:3], 0x89, "mid", 0x00, "", 0x80, hello[3:], 0x81, "x"),
+	"compressed and a close":    stream(0x41, hello[:3], 0x88, "\x03\xe8", 0x80, hello[3:]),
+	"rsv1 on a continuation":    stream(0x41, hello[:3], 0xc0, hello[3:]),
+	"rsv1 on a late fragment":   stream(0x01, "plain", 0xc0, hello),
+	"rsv1 on a ping":            stream(0xc9, "x"),
+	"rsv1 on a close":           stream(0xc8, "\x03\xe8"),
+	"rsv1 and rsv2":             stream(0xe1, hello),
+	"compressed in compressed":  stream(0x41, hello[:3], 0xc1, hello),
+	"compressed cut at its end": stream(0xc1, hello[:5], 0x81, "x"),
+	"compressed garbage":        stream(0xc2, "\xff\xff\xff"),
+	"window of the last one":    stream(0xc1, hello, 0xc1, "\xf2\x00\x11\x00\x00"),
+	"compressed and no byte":    stream(0xc1, ""),
+	"compressed empty":          stream(0xc1, "\x00", 0x42, "", 0x80, "\x00"),
+	"behind the final block":    stream(0xc1, final+"\x00", 0xc1, final, 0xc1, final+"\x01"),
+	"compressed bad utf8":       stream(0xc2, deflated("ok\xff"), 0xc1, deflated("ok\xff")),
+	"compressed split utf8":     stream(0x41, deflated("é\U0001f4a7")[:3], 0x80, deflated("é\U0001f4a7")[3:]),
+	"compressed cut utf8":       stream(0xc1, deflated("é\xf0\x9f")),
+	"inflates to the limit":     stream(0xc2, deflated(strings.Repeat("x", 300))),
+	"inflates over the limit":   stream(0xc2, deflated(strings.Repeat("x", 301))),
+	"over the limit and broken": stream(0xc2, deflated(strings.Repeat("x", 301))[:4]+"\xff"),
 }
+
+// hello is "Hello" compressed, and final the same in a final block (RFC 7692,
+// 7.2.3.1 and 7.2.3.4).
+const (
+	hello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
+	final = "\xf3\x48\xcd\xc9\xc9\x07\x00"
+)
+
+// deflated compresses as a client does, by compress/flate alone.
+func deflated(message string) string {
+	var b bytes.Buffer
+	w := flateWriters.Get().(*flate.Writer)
+	defer flateWriters.Put(w)
+	w.Reset(&b)
+	if _, err := io.WriteString(w, message); err != nil {
+		panic(err)
+	}
+	if err := w.Flush(); err != nil {
+		panic(err)
+	}
+	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
+}
+
+// flateWriters are kept because a new one takes a millisecond.
+var flateWriters = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.DefaultCompression)
+	if err != nil {
+		panic(err)
+	}
+	return w
+}}
 
 // testLimits are small enough for the streams above to cross them.
 var testLimits = Limits{MaxFrame: 200, MaxMessage: 300}
@@ -156,12 +224,21 @@ func TestGeneratedStreams(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var b []byte
 		for range rapid.IntRange(1, 8).Draw(rt, "frames") {
-			first := rapid.SampledFrom([]byte{0x81, 0x82, 0x01, 0x02, 0x00, 0x00, 0x80, 0x80, 0x89, 0x8a}).Draw(rt, "first")
+			first := rapid.SampledFrom([]byte{0x81, 0x82, 0xc1, 0x41, 0x01, 0x02, 0x00, 0x00, 0x80, 0x80, 0x89, 0x8a}).Draw(rt, "first")
 			var payload string
 			if rapid.Bool().Draw(rt, "text") {
 				payload = rapid.StringN(0, 60, 130).Draw(rt, "payload")
 			} else {
 				payload = rapid.SampledFrom([]string{"", "\xf0\x9f", "\x92\xa7", "\xc3", "\xa9", "\xff", strings.Repeat("é", 80)}).Draw(rt, "piece")
+			}
+			switch first {
+			case 0xc1:
+				payload = deflated(payload)
+			case 0x41: // in two fragments
+				compressed := deflated(payload)
+				at := rapid.IntRange(0, len(compressed)).Draw(rt, "border")
+				b = frame(b, first, compressed[:at])
+				first, payload = 0x80, compressed[at:]
 			}
 			b = frame(b, first, payload)
 		}

@@ -92,12 +92,14 @@ func (r *Request) Protocols() []string {
 	return offered
 }
 
-// AcceptOptions is what a 101 says beside what RFC 6455 demands. No extension
-// is ever named.
+// AcceptOptions is what a 101 says beside what RFC 6455 demands.
 type AcceptOptions struct {
 	// Protocol is the chosen subprotocol, "" for none. It is named only if the
 	// client has offered it (RFC 6455, 4.2.2).
 	Protocol string
+	// Deflate is what NegotiateDeflate has picked of the client's offers; with
+	// NoDeflate no extension is named.
+	Deflate Deflate
 }
 
 // AppendAccept appends the 101 answer to a request head that has passed
@@ -140,6 +142,9 @@ func (r *Request) plainHead() []byte {
 func upgrade(dst, head []byte, o AcceptOptions) ([]byte, error) {
 	conn := headConn{head: head, appender: appender{dst}}
 	upgrader := ws.Upgrader{}
+	if o.Deflate != NoDeflate {
+		upgrader.Header = ws.HandshakeHeaderString(o.Deflate.header())
+	}
 	if o.Protocol != "" {
 		upgrader.ProtocolCustom = func(value []byte) (string, bool) {
 			if offers(value, o.Protocol) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 )
 
 // DefaultTimeout bounds each operation of a Client. It is long because the
@@ -54,6 +55,10 @@ type Client struct {
 	Timeout time.Duration
 	// Header is the header of the 101.
 	Header http.Header
+	// Compressed is how many messages came compressed. They can if the
+	// handshake's header offers permessage-deflate and the server agrees to it;
+	// what is read is decompressed.
+	Compressed int
 
 	conn net.Conn
 	r    *bufio.Reader
@@ -172,8 +177,9 @@ func (c *Client) ReadMessage() (binaryMessage bool, payload []byte, err error) {
 	}
 }
 
-// ReadFrame returns the next frame as it is, pings and closes included.
-// Fragments and masked frames, which no server of ours sends, are errors.
+// ReadFrame returns the next frame, pings and closes included, as it is or
+// decompressed. Fragments and masked frames, which no server of ours sends, are
+// errors, and so is compression that the server has not agreed to.
 func (c *Client) ReadFrame() (ws.OpCode, []byte, error) {
 	if err := c.conn.SetReadDeadline(time.Now().Add(c.Timeout)); err != nil {
 		return 0, nil, err
@@ -182,12 +188,36 @@ func (c *Client) ReadFrame() (ws.OpCode, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if !head.Fin || head.Masked || head.Rsv != 0 || head.OpCode == ws.OpContinuation {
+	compressed := head.Rsv1() && head.OpCode.IsData() && c.deflates()
+	if !head.Fin || head.Masked || head.Rsv != 0 && !compressed || head.OpCode == ws.OpContinuation {
 		return 0, nil, fmt.Errorf("wstest: unexpected frame %+v", head)
 	}
 	payload := make([]byte, head.Length)
-	_, err = io.ReadFull(c.r, payload)
-	return head.OpCode, payload, err
+	if _, err = io.ReadFull(c.r, payload); err != nil || !compressed {
+		return head.OpCode, payload, err
+	}
+	c.Compressed++
+	f, err := wsflate.DecompressFrame(ws.Frame{Header: head, Payload: payload})
+	return head.OpCode, f.Payload, err
+}
+
+// deflates reports whether the server has agreed to compression.
+func (c *Client) deflates() bool {
+	return strings.HasPrefix(c.Header.Get("Sec-Websocket-Extensions"), wsflate.ExtensionName)
+}
+
+// WriteCompressed sends one masked, unfragmented, compressed frame, agreed on
+// or not.
+func (c *Client) WriteCompressed(op ws.OpCode, payload []byte) error {
+	f, err := wsflate.CompressFrame(ws.NewFrame(op, true, payload))
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := ws.WriteFrame(&b, ws.MaskFrameInPlaceWith(f, mask)); err != nil {
+		return err
+	}
+	return c.WriteRaw(b.Bytes())
 }
 
 // WriteText sends one text message.

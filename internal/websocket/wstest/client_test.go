@@ -20,14 +20,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // echo is a blocking server for one connection: the whole way through package
 // websocket, over a real socket.
 type echo struct {
-	conn net.Conn
-	out  []byte
+	conn    net.Conn
+	deflate websocket.Deflate
+	out     []byte
 }
 
 func (e *echo) HandleMessage(binary bool, payload []byte) error {
 	op := websocket.OpText
 	if binary {
 		op = websocket.OpBinary
+	}
+	if e.deflate.Takes(len(payload)) {
+		if c := websocket.Compress(op, payload); c != nil {
+			defer c.Release()
+			e.out = append(e.out, c.Bytes()...)
+			return nil
+		}
 	}
 	e.out = websocket.AppendFrame(e.out, op, payload)
 	return nil
@@ -75,14 +83,18 @@ func (e *echo) answer(head []byte) error {
 	} else if r.Path == "/refused" {
 		err = io.EOF
 		e.out = websocket.AppendRefusal(e.out, http.StatusForbidden, nil, nil)
-	} else if e.out, err = websocket.AppendAccept(e.out, head, websocket.AcceptOptions{Protocol: "phoenix"}); err != nil {
-		return err
+	} else {
+		e.deflate = r.NegotiateDeflate()
+		e.out, err = websocket.AppendAccept(e.out, head, websocket.AcceptOptions{Protocol: "phoenix", Deflate: e.deflate})
+		if err != nil {
+			return err
+		}
 	}
 	return errors.Join(err, e.flush())
 }
 
 func (e *echo) messages(data, b []byte) error {
-	var d websocket.Decoder
+	d := websocket.Decoder{Deflate: e.deflate}
 	defer d.Reset()
 	for {
 		err := d.Feed(data, e)
@@ -154,6 +166,27 @@ func TestEcho(t *testing.T) {
 		binary, got, err := c.ReadMessage()
 		if err != nil || string(got) != want || binary != (want[0] == 0) {
 			t.Fatalf("%.20q binary %v, %v; want %.20q", got, binary, err, want)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+func TestCompressedEcho(t *testing.T) {
+	c, err := wstest.Dial(listen(t), "/", http.Header{"Sec-WebSocket-Extensions": {"permessage-deflate; client_max_window_bits"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Drop()
+	long := strings.Repeat("é, ", 10000)
+	for i, message := range []string{long, "short", long[:1000]} {
+		if err := c.WriteCompressed(ws.OpText, []byte(message)); err != nil {
+			t.Fatal(err)
+		}
+		_, got, err := c.ReadMessage()
+		if err != nil || string(got) != message || c.Compressed != []int{1, 1, 2}[i] {
+			t.Fatalf("%.20q, %v, %d compressed; want %.20q", got, err, c.Compressed, message)
 		}
 	}
 	if err := c.Close(); err != nil {

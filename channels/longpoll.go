@@ -1,0 +1,270 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/longpoll"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// LongPollOptions configure long polling, which phoenix.js falls back to where
+// a proxy lets no WebSocket through. It is off unless asked for, as in Phoenix.
+type LongPollOptions struct {
+	// Enabled serves the socket at its path + "/longpoll" too. Whoever Connect
+	// refuses gets the status 403 there, also for a RefusedError: clients know
+	// no other.
+	Enabled bool
+	// Window is how long a poll waits for messages. A session that is not
+	// polled for one and a half of it is over. Default 10 s. A proxy must wait
+	// longer than this for an answer.
+	Window time.Duration
+	// TokenMaxAge is how long the token of a session counts. It is renewed by
+	// polling, after half of it. Default two weeks.
+	TokenMaxAge time.Duration
+}
+
+const transportLongpoll = "longpoll"
+
+const (
+	// postTimeout is how long a client has for the body of a POST, up to
+	// Limits.MessageBytes: nothing else bounds one that drips.
+	postTimeout = 60 * time.Second
+	// answerTimeout is how long a client has to take an answer, up to
+	// Limits.OutboundBytes. After it, the messages wait for the next poll.
+	answerTimeout = 60 * time.Second
+	// dispatchBatch is how many messages of one POST the loop handles before
+	// it looks at its other sockets. phoenix.js sends no more in one.
+	dispatchBatch = 100
+)
+
+// errTextOnly: the answer to a poll is JSON, and its messages are strings.
+var errTextOnly = errors.New("channels: long polling carries text only")
+
+// pollRequest is one HTTP request of long polling, on net/http's goroutine.
+type pollRequest struct {
+	endpoint *Endpoint
+	mount    *mount
+	w        http.ResponseWriter
+	r        *http.Request
+	request  *Request // r as Connect and CheckOrigin see it
+}
+
+// serveLongPoll answers as Phoenix does (lib/phoenix/transports/long_poll.ex):
+// clients look at the status in the body, which is why HTTP's is mostly 200.
+func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *mount) {
+	longpoll.SetOpen(w.Header())
+	if (&websocket.Request{RawQuery: r.URL.RawQuery}).CheckQuery() != nil {
+		refusal{status: http.StatusBadRequest}.write(w)
+		return
+	}
+	p := &pollRequest{endpoint: e, mount: m, w: w, r: r, request: connectRequestOf(r)}
+	switch {
+	case !e.checkOrigin(m, p.request):
+		p.answerStatus(http.StatusOK, http.StatusForbidden)
+	case r.Method == http.MethodGet:
+		p.get()
+	case r.Method == http.MethodPost:
+		p.post()
+	case r.Method == http.MethodOptions:
+		longpoll.SetPreflight(w.Header(), r.Header.Values("Access-Control-Request-Headers"))
+		w.WriteHeader(http.StatusOK)
+	default:
+		w.Header().Set("Allow", "GET, POST, OPTIONS")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+// connectRequestOf is connectRequest for a request that net/http has read, of
+// any version of HTTP.
+func connectRequestOf(r *http.Request) *Request {
+	u := &url.URL{Scheme: "http", Host: r.Host, Path: withoutEmptyParts(r.URL.Path), RawQuery: r.URL.RawQuery}
+	if r.TLS != nil {
+		u.Scheme = "https"
+	}
+	request := &Request{Params: parseParams(r.URL.RawQuery), URL: u, Header: r.Header, Transport: transportLongpoll}
+	request.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr)
+	return request
+}
+
+// session finds the session whose token the client shows; a token in the
+// header wins over one in the query, even if it is bad.
+func (p *pollRequest) session() (*pollSession, longpoll.Token) {
+	token := p.request.Params.Get("token")
+	if values := p.r.Header.Values(longpoll.TokenHeader); len(values) > 0 {
+		token = values[0]
+	}
+	if token == "" {
+		return nil, longpoll.Token{}
+	}
+	known := p.endpoint.sessions
+	t, err := known.signer.Verify(token, time.Now(), p.mount.options.LongPoll.TokenMaxAge)
+	if err != nil || t.Node != known.node {
+		return nil, t
+	}
+	s := known.find(t.Session)
+	if s == nil || s.socket.mount != p.mount {
+		return nil, t
+	}
+	return s, t
+}
+
+// get polls a session, or opens one: the first answer of a session has status
+// 410 too, which is what makes a client take the token.
+func (p *pollRequest) get() {
+	s, t := p.session()
+	if s == nil {
+		p.open()
+		return
+	}
+	a := s.poll(p.r.Context())
+	switch a.status {
+	case http.StatusGone:
+		p.answerStatus(http.StatusOK, http.StatusGone)
+	case http.StatusNoContent:
+		p.answerPoll(http.StatusNoContent, p.renewed(t), nil) //nolint:errcheck // nothing is lost with it
+	default:
+		written := false
+		defer func() { s.settle(a, written) }() // what is not written is not lost
+		if p.r.Context().Err() == nil {
+			written = p.answerPoll(http.StatusOK, p.renewed(t), a.messages()) == nil
+		}
+	}
+}
+
+// renewed is the token to answer with. In Phoenix a token is never renewed,
+// and a session that is polled all the time is lost with it.
+func (p *pollRequest) renewed(t longpoll.Token) string {
+	now := time.Now()
+	if now.Sub(t.Issued) > p.mount.options.LongPoll.TokenMaxAge/2 {
+		t.Issued = now
+	}
+	return p.endpoint.sessions.signer.Sign(t)
+}
+
+// open starts a session.
+func (p *pollRequest) open() {
+	e := p.endpoint
+	if ref := e.busy(); ref.status != 0 {
+		ref.write(p.w) // no body: phoenix.js then comes back later
+		return
+	}
+	if token := p.r.Header.Values(longpoll.AuthHeader); p.mount.options.AuthToken && len(token) > 0 {
+		p.request.authToken = &token[0]
+	}
+	ctx, cancel := context.WithTimeout(p.r.Context(), e.limits.HandshakeTimeout)
+	defer cancel()
+	s := newPollSession(e, p.mount)
+	switch ref := e.accept(ctx, p.mount, &s.socket, p.request); ref.status {
+	case 0:
+	case http.StatusInternalServerError:
+		p.answerStatus(ref.status, ref.status)
+		return
+	default: // a refusal of its own has no place in long polling
+		p.answerStatus(http.StatusOK, http.StatusForbidden)
+		return
+	}
+	ticket, err := e.enter(func() netip.AddrPort { return p.request.RemoteAddr })
+	if err != nil {
+		e.log.Warn().Err(err).Msg("long-poll session refused")
+		unavailable("1").write(p.w)
+		return
+	}
+	s.ticket = ticket
+	if !s.start() {
+		unavailable("2").write(p.w)
+		return
+	}
+	token := e.sessions.signer.Sign(longpoll.Token{Node: e.sessions.node, Session: s.id, Issued: time.Now()})
+	p.answerPoll(http.StatusGone, token, nil) //nolint:errcheck // a session that nobody polls ends by itself
+}
+
+// post hands messages to a session: all of them, or none if one is malformed.
+// In Phoenix a malformed one ends the session, with all its channels.
+func (p *pollRequest) post() {
+	s, _ := p.session()
+	if s == nil {
+		p.answerStatus(http.StatusOK, http.StatusGone)
+		return
+	}
+	messages, err := p.messages(s.socket.version)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge), errors.Is(err, longpoll.ErrTooLarge):
+		p.answerStatus(http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge)
+		return
+	case err != nil:
+		p.endpoint.log.Debug().Err(err).Msg("malformed message")
+		p.answerStatus(http.StatusBadRequest, http.StatusBadRequest)
+		return
+	}
+	if p.endpoint.loops.WaitNotOverloaded(p.r.Context()) != nil {
+		return // the client has gone, and nothing was handled
+	}
+	for batch := range slices.Chunk(messages, dispatchBatch) {
+		if !s.dispatch(batch) {
+			p.answerStatus(http.StatusOK, http.StatusGone)
+			return
+		}
+	}
+	p.answerStatus(http.StatusOK, http.StatusOK)
+}
+
+// messages reads and decodes the body: here, so that the loop does not have
+// to, and before the first is handled, so that a bad one is noticed in time.
+func (p *pollRequest) messages(v wire.Version) ([]wire.Message, error) {
+	limit := max(p.endpoint.limits.MessageBytes, p.mount.options.frames.MaxFrame)
+	control := http.NewResponseController(p.w)
+	control.SetReadDeadline(time.Now().Add(postTimeout)) //nolint:errcheck // a server that has none
+	body, err := io.ReadAll(http.MaxBytesReader(p.w, p.r.Body, int64(limit)))
+	control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	if err != nil {
+		return nil, err
+	}
+	posted, err := longpoll.ParseBody(p.r.Header.Get("Content-Type"), body, p.mount.options.frames.MaxFrame)
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]wire.Message, len(posted))
+	for i, m := range posted {
+		if err := wire.For(v).Decode(m.Data, m.Binary, &messages[i]); err != nil {
+			return nil, err
+		}
+	}
+	return messages, nil
+}
+
+// answerStatus answers with a status alone.
+func (p *pollRequest) answerStatus(http, status int) {
+	p.write(http, longpoll.AppendStatus(nil, status)) //nolint:errcheck // nothing is lost with it
+}
+
+func (p *pollRequest) answerPoll(status int, token string, messages [][]byte) error {
+	return p.write(http.StatusOK, longpoll.AppendPoll(nil, status, token, messages))
+}
+
+// write is where all answers with a body are written. It returns an error
+// unless the whole answer was given to the connection.
+func (p *pollRequest) write(status int, body []byte) error {
+	longpoll.SetJSON(p.w.Header())
+	p.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	control := http.NewResponseController(p.w)
+	control.SetWriteDeadline(time.Now().Add(answerTimeout)) //nolint:errcheck // a server that has none
+	defer control.SetWriteDeadline(time.Time{})             //nolint:errcheck // as above
+	p.w.WriteHeader(status)
+	if _, err := p.w.Write(body); err != nil {
+		return err
+	}
+	if err := control.Flush(); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,353 @@
+package channels
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/longpoll"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// pollSession is a socket's connection as long polling: it keeps frames until
+// a poll takes them, and costs no goroutine meanwhile. Requests are served on
+// goroutines of net/http; what they want of the session they post to its loop.
+//
+// At most one answer is on its way to the client. Until that has been settled
+// a further poll waits, so that messages which could not be written can come
+// first in the next answer.
+type pollSession struct {
+	// Static after start.
+	socket Socket
+	id     longpoll.SessionID
+	ticket *ticket
+	window time.Duration
+
+	// Owned by the loop.
+	queue   []*netloop.Frame // wait for a poll
+	size    int              // bytes of queue and of writing
+	waiting *poll            // nil: nobody waits
+	writing []*netloop.Frame // are being written by a request
+	seen    time.Time        // the last end of a poll
+	expiry  *time.Timer
+	woken   bool // a task that answers the waiting poll has been posted
+	slow    bool // ends, by DisconnectSlow
+}
+
+// poll is a GET that waits. The loop answers each exactly once.
+type poll struct{ answer chan pollAnswer }
+
+// pollAnswer is what a poll gets: 200 with frames, 204 without, or 410 if the
+// session is over.
+type pollAnswer struct {
+	status int
+	frames []*netloop.Frame // to be settled
+}
+
+// messages are those of the frames; they are valid until the answer is settled.
+func (a *pollAnswer) messages() [][]byte {
+	messages := make([][]byte, len(a.frames))
+	for i, f := range a.frames {
+		messages[i], _ = messageOf(f)
+	}
+	return messages
+}
+
+func newPollSession(e *Endpoint, m *mount) *pollSession {
+	loops := e.loops.Loops()
+	s := &pollSession{id: longpoll.NewSessionID(), window: m.options.LongPoll.Window}
+	s.socket.endpoint, s.socket.mount, s.socket.transport = e, m, s
+	s.socket.loop = loops[e.sessions.next.Add(1)%uint32(len(loops))]
+	return s
+}
+
+// The methods for requests, on any goroutine but a loop's.
+
+// start makes the session known. It reports false if the endpoint drains.
+func (s *pollSession) start() (started bool) {
+	e := s.socket.endpoint
+	e.onLoop(s.socket.loop.Index(), func() {
+		if started = !e.isDraining(); started {
+			s.open()
+		}
+	})
+	if !started {
+		e.leave(s.ticket)
+	}
+	return started
+}
+
+// poll waits for messages until the window is over or ctx is done.
+func (s *pollSession) poll(ctx context.Context) pollAnswer {
+	p := &poll{answer: make(chan pollAnswer, 1)}
+	if !s.post(func() { s.attach(p) }) {
+		return pollAnswer{status: http.StatusGone}
+	}
+	window := time.NewTimer(s.window)
+	defer window.Stop()
+	select {
+	case a := <-p.answer:
+		return a
+	case <-window.C:
+	case <-ctx.Done():
+	}
+	s.post(func() { s.detach(p) })
+	return <-p.answer // there is one even if that came too late: a session ends before its loop
+}
+
+// settle says what has become of an answer with frames: written, or to be kept
+// for the next poll.
+func (s *pollSession) settle(a pollAnswer, written bool) {
+	if !s.post(func() { s.settled(written) }) {
+		releaseFrames(a.frames)
+	}
+}
+
+// dispatch has messages handled. It reports false if the session is over.
+func (s *pollSession) dispatch(messages []wire.Message) (alive bool) {
+	e := s.socket.endpoint
+	e.onLoop(s.socket.loop.Index(), func() {
+		for i := range messages {
+			if s.socket.closed {
+				break
+			}
+			alive = true
+			e.counters.messagesIn.Add(1)
+			s.socket.dispatch(&messages[i])
+		}
+	})
+	return alive
+}
+
+func (s *pollSession) post(f func()) bool { return s.socket.loop.Post(netloop.TaskFunc(f)) }
+
+// What follows is for the loop.
+
+func (s *pollSession) open() {
+	s.seen = s.socket.loop.Now()
+	s.expiry = time.AfterFunc(s.patience(), func() { s.post(s.expire) })
+	s.socket.endpoint.sessions.add(s)
+	s.socket.open()
+}
+
+// patience is how long a session lives without a poll. Phoenix:
+// lib/phoenix/transports/long_poll_server.ex.
+func (s *pollSession) patience() time.Duration { return s.window * 3 / 2 }
+
+// expire ends the session if nobody has polled for long enough. The timer is
+// not touched by polls: it finds out what they have done.
+func (s *pollSession) expire() {
+	if s.socket.closed {
+		return
+	}
+	left := s.patience()
+	if s.waiting == nil && s.writing == nil {
+		left -= s.socket.loop.Now().Sub(s.seen)
+	}
+	if left > 0 {
+		s.expiry.Reset(left)
+		return
+	}
+	s.socket.endpoint.sessions.expired.Add(1)
+	s.end()
+}
+
+// attach lets a poll wait. One that waits already is answered: its client has
+// given it up, or has two.
+func (s *pollSession) attach(p *poll) {
+	if s.socket.closed {
+		p.answer <- pollAnswer{status: http.StatusGone}
+		return
+	}
+	if s.waiting != nil {
+		s.waiting.answer <- pollAnswer{status: http.StatusNoContent}
+	}
+	s.waiting = p
+	s.flush()
+}
+
+// detach ends the waiting of a poll, unless it has been answered.
+func (s *pollSession) detach(p *poll) {
+	if s.waiting != p {
+		return
+	}
+	s.waiting, s.seen = nil, s.socket.loop.Now()
+	p.answer <- pollAnswer{status: http.StatusNoContent}
+}
+
+// flush answers the poll that waits with all there is.
+func (s *pollSession) flush() {
+	s.woken = false
+	if s.waiting == nil || s.writing != nil || len(s.queue) == 0 {
+		return
+	}
+	p := s.waiting
+	s.waiting, s.writing, s.queue = nil, s.queue, nil
+	p.answer <- pollAnswer{status: http.StatusOK, frames: s.writing}
+}
+
+// settled takes back the frames of an answer.
+func (s *pollSession) settled(written bool) {
+	frames := s.writing
+	s.writing, s.seen = nil, s.socket.loop.Now()
+	if written || s.socket.closed {
+		for _, f := range frames {
+			s.size -= len(f.Bytes())
+			f.Release()
+		}
+	} else {
+		s.queue = append(frames, s.queue...)
+	}
+	s.flush()
+}
+
+// send keeps a frame for a poll. A poll that waits is answered behind the
+// tasks that wait with it, so that it gets all of what they send.
+func (s *pollSession) send(f *netloop.Frame) {
+	if s.socket.closed || s.slow || !s.fits(f) {
+		f.Release()
+		return
+	}
+	s.queue = append(s.queue, f)
+	s.size += len(f.Bytes())
+	if s.waiting != nil && s.writing == nil && !s.woken {
+		s.woken = true
+		s.post(s.flush)
+	}
+}
+
+// fits makes room for a frame by Options.SlowReceiver. It reports false if the
+// frame is not to be kept.
+func (s *pollSession) fits(f *netloop.Frame) bool {
+	e := s.socket.endpoint
+	if _, binary := messageOf(f); binary {
+		e.sessions.binary.Add(1)
+		return false
+	}
+	limit, n := e.limits.OutboundBytes, len(f.Bytes())
+	if s.size == 0 || s.size+n <= limit {
+		return true
+	}
+	switch e.options.SlowReceiver {
+	case DropOldest:
+		for len(s.queue) > 0 && s.size+n > limit {
+			s.size -= len(s.queue[0].Bytes())
+			s.queue[0].Release()
+			s.queue[0], s.queue = nil, s.queue[1:]
+			e.sessions.dropped.Add(1)
+		}
+		if s.size == 0 || s.size+n <= limit {
+			return true
+		}
+		e.sessions.dropped.Add(1) // what is being written fills the room
+	case DropNewest:
+		e.sessions.dropped.Add(1)
+	default:
+		// Not at once: a subscriber must not unsubscribe while it is delivered to.
+		s.slow = true
+		e.sessions.slow.Add(1)
+		s.socket.log().Warn().Str("id", s.socket.id).Msg("slow receiver disconnected")
+		s.post(s.end)
+	}
+	return false
+}
+
+// close ends the session. There is no goodbye: the client learns it from the
+// status of its poll.
+func (s *pollSession) close(uint16, string) { s.end() }
+
+// drop is close.
+func (s *pollSession) drop() { s.end() }
+
+func (s *pollSession) name() string { return transportLongpoll }
+
+// end ends the session. A poll that waits gets the last messages, if there are
+// any; else it is told at once, so that its client reconnects.
+func (s *pollSession) end() {
+	if s.socket.closed {
+		return
+	}
+	s.flush()
+	s.socket.shutdown(ErrClosed)
+	s.expiry.Stop()
+	s.socket.endpoint.sessions.remove(s)
+	s.socket.endpoint.leave(s.ticket)
+	if s.waiting != nil {
+		s.waiting.answer <- pollAnswer{status: http.StatusGone}
+		s.waiting = nil
+	}
+	releaseFrames(s.queue)
+	s.queue = nil
+}
+
+func releaseFrames(frames []*netloop.Frame) {
+	for _, f := range frames {
+		f.Release()
+	}
+}
+
+// pollSessions are the sessions of an endpoint.
+type pollSessions struct {
+	// Static after construction.
+	node   uint64
+	signer *longpoll.Signer
+
+	next                           atomic.Uint32 // the loop of the next session
+	expired, slow, dropped, binary atomic.Int64
+
+	mu sync.RWMutex
+	by map[longpoll.SessionID]*pollSession
+}
+
+func newPollSessions() *pollSessions {
+	return &pollSessions{
+		node: rand.Uint64(), signer: longpoll.NewSigner(nil), by: make(map[longpoll.SessionID]*pollSession),
+	}
+}
+
+func (ps *pollSessions) find(id longpoll.SessionID) *pollSession {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	return ps.by[id]
+}
+
+func (ps *pollSessions) add(s *pollSession) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.by[s.id] = s
+}
+
+func (ps *pollSessions) remove(s *pollSession) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.by, s.id)
+}
+
+func (ps *pollSessions) stats() LongPollStats {
+	ps.mu.RLock()
+	sessions := int64(len(ps.by))
+	ps.mu.RUnlock()
+	return LongPollStats{
+		Sessions: sessions, Expired: ps.expired.Load(), Slow: ps.slow.Load(),
+		Dropped: ps.dropped.Load(), Binary: ps.binary.Load(),
+	}
+}
+
+// endPolling ends the sessions that a shutdown which was cut off has left: a
+// loop ends its connections with itself, but knows nothing of these.
+func (e *Endpoint) endPolling() {
+	for i := range e.perLoop {
+		e.onLoop(i, func() {
+			for _, s := range slices.Clone(e.perLoop[i].sockets) {
+				if p, ok := s.transport.(*pollSession); ok {
+					p.end()
+				}
+			}
+		})
+	}
+}

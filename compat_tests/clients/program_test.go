@@ -1,0 +1,155 @@
+package clients
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// programTimeout bounds one client's program; alone it takes less than half a
+// minute.
+const programTimeout = 3 * time.Minute
+
+// behaviours are asked of every client, in the order of the table. They are
+// named as in the table of npm's clients.
+var behaviours = []string{
+	"connect",
+	"connect refused",
+	"join",
+	"join refused",
+	"push: ok, error, timeout",
+	"push from the server",
+	"broadcast",
+	"broadcast_from",
+	"binary",
+	"leave",
+	"channel stopped by the server",
+	"crash and rejoin",
+	"duplicate join",
+	"forced disconnect",
+	"dropped TCP",
+	"heartbeat",
+	"presence: two users, two tabs",
+	"long polling",
+}
+
+// outcome is what a program says of one behaviour.
+type outcome struct {
+	kind outcomeKind
+	note string // what the table's reader has to know; of a failure, its reason
+}
+
+type outcomeKind string
+
+const (
+	passed     outcomeKind = "ok"
+	notOffered outcomeKind = "not offered"
+	failed     outcomeKind = "FAIL"
+)
+
+// parseOutcome reads a line "BEHAVIOUR: ok", "BEHAVIOUR: not offered", either
+// with " (NOTE)" behind it, or "BEHAVIOUR: FAIL REASON".
+func parseOutcome(line string) (behaviour string, o outcome, ok bool) {
+	for _, behaviour = range behaviours {
+		said, found := strings.CutPrefix(line, behaviour+": ")
+		if !found {
+			continue
+		}
+		for _, kind := range []outcomeKind{passed, notOffered, failed} {
+			note, found := strings.CutPrefix(said, string(kind))
+			switch {
+			case !found:
+			case kind == failed:
+				return behaviour, outcome{kind, strings.TrimSpace(note)}, true
+			case note == "":
+				return behaviour, outcome{kind, ""}, true
+			case strings.HasPrefix(note, " (") && strings.HasSuffix(note, ")"):
+				return behaviour, outcome{kind, note[2 : len(note)-1]}, true
+			}
+		}
+	}
+	return "", outcome{}, false
+}
+
+// cutLine is what a program writes for its connections through the proxy to be
+// cut.
+const cutLine = "proxy: cut"
+
+// The environment tells a program the server's address and that of a proxy before
+// it. Arguments would not do: Maven has its own way with them.
+const (
+	serverEnv = "LABAPP_ADDR"
+	proxyEnv  = "LABAPP_PROXY"
+)
+
+// runProgram runs a client's program and returns what it says of each behaviour.
+func runProgram(t *testing.T, dir string, command []string, addr string) map[string]outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), programTimeout)
+	defer cancel()
+	p := startProxy(t, addr)
+	cmd := newCommand(ctx, dir, command)
+	cmd.Env = append(os.Environ(), serverEnv+"="+addr, proxyEnv+"="+p.addr())
+	stderr := new(tail)
+	cmd.Stderr = stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	outcomes, other := collect(stdout, p)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%s: %v\n%s\n%s", strings.Join(command, " "), err, other, stderr)
+	}
+	for behaviour, o := range outcomes {
+		if o.kind == failed {
+			t.Logf("after the failure of %q:\n%s\n%s", behaviour, other, stderr)
+			break
+		}
+	}
+	return outcomes
+}
+
+// collect reads a program's lines to the end and does what they ask for.
+func collect(stdout io.Reader, p *proxy) (map[string]outcome, string) {
+	outcomes, other := map[string]outcome{}, new(tail)
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		line := lines.Text()
+		if line == cutLine {
+			p.cut()
+			continue
+		}
+		behaviour, o, ok := parseOutcome(line)
+		if _, twice := outcomes[behaviour]; ok && !twice {
+			outcomes[behaviour] = o
+			continue
+		}
+		other.Write([]byte(line + "\n")) //nolint:errcheck // never fails
+	}
+	io.Copy(io.Discard, stdout) //nolint:errcheck // behind a line too long; the program must be able to end
+	return outcomes, other.String()
+}
+
+// newCommand runs a program in dir. One written with a slash is a file of that
+// folder.
+func newCommand(ctx context.Context, dir string, command []string) *exec.Cmd {
+	if strings.Contains(command[0], "/") {
+		if absolute, err := filepath.Abs(filepath.Join(dir, command[0])); err == nil {
+			command = slices.Concat([]string{absolute}, command[1:])
+		}
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Dir = dir
+	cmd.WaitDelay = 5 * time.Second // children that keep a pipe open must not keep the test
+	return cmd
+}

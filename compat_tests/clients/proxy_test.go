@@ -1,0 +1,95 @@
+package clients
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// proxy stands between a client and the server, to cut its connections as a
+// network does: without a Close frame and without an end of the stream.
+type proxy struct {
+	listener net.Listener
+	target   string
+	running  sync.WaitGroup // accept and one pair of copies for each connection
+
+	mu    sync.Mutex // guards what follows
+	conns map[*net.TCPConn]bool
+}
+
+// startProxy forwards a free port to target until the test ends.
+func startProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: listener, target: target, conns: map[*net.TCPConn]bool{}}
+	p.running.Go(p.accept)
+	t.Cleanup(func() {
+		listener.Close() //nolint:errcheck // it only listened
+		p.cut()
+		p.running.Wait()
+	})
+	return p
+}
+
+func (p *proxy) addr() string { return p.listener.Addr().String() }
+
+// cut resets every connection that is open now.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.conns {
+		conn.SetLinger(0) //nolint:errcheck // it is closed in any case
+		conn.Close()      //nolint:errcheck // that is a reset
+	}
+}
+
+func (p *proxy) accept() {
+	for {
+		conn, err := p.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			p.running.Go(func() { p.forward(conn.(*net.TCPConn)) })
+		}
+	}
+}
+
+// forward carries one connection until either side ends it.
+func (p *proxy) forward(client *net.TCPConn) {
+	p.add(client)
+	defer p.end(client)
+	dialed, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	server := dialed.(*net.TCPConn)
+	p.add(server)
+	defer p.end(server)
+	var back sync.WaitGroup
+	back.Go(func() {
+		io.Copy(client, server) //nolint:errcheck // how it ends is the peers' matter
+		client.Close()          //nolint:errcheck // so that the other copy ends too
+	})
+	io.Copy(server, client) //nolint:errcheck // as above
+	server.Close()          //nolint:errcheck // as above
+	back.Wait()
+}
+
+func (p *proxy) add(conn *net.TCPConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[conn] = true
+}
+
+func (p *proxy) end(conn *net.TCPConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, conn)
+	conn.Close() //nolint:errcheck // it may be closed already
+}

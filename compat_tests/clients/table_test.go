@@ -1,0 +1,105 @@
+package clients
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var writeTable = flag.Bool("write-table", false, "write the table of clients into the README instead of comparing it")
+
+// table is clients × behaviours.
+type table struct {
+	mu      sync.Mutex
+	results map[string]map[string]outcome // by client and behaviour
+}
+
+func (r *table) add(client string, outcomes map[string]outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.results == nil {
+		r.results = map[string]map[string]outcome{}
+	}
+	r.results[client] = outcomes
+}
+
+// marks stand in the cells.
+var marks = map[outcomeKind]string{passed: "yes", notOffered: "–", failed: "**no**"}
+
+// markdown is a table with a row for each behaviour, and the notes below it.
+func (r *table) markdown() string {
+	var rows, notes strings.Builder
+	rows.WriteString("| behaviour |")
+	rule := "|---|"
+	for _, client := range r.clients() {
+		fmt.Fprintf(&rows, " %s |", client)
+		rule += ":-:|"
+	}
+	rows.WriteString("\n" + rule + "\n")
+	numbers := map[string]int{}
+	for _, behaviour := range behaviours {
+		fmt.Fprintf(&rows, "| %s |", behaviour)
+		for _, client := range r.clients() {
+			o := r.results[client][behaviour]
+			fmt.Fprintf(&rows, " %s", marks[o.kind])
+			if o.note != "" {
+				if numbers[o.note] == 0 {
+					numbers[o.note] = len(numbers) + 1
+					fmt.Fprintf(&notes, "%d. %s\n", numbers[o.note], o.note)
+				}
+				fmt.Fprintf(&rows, " [%d]", numbers[o.note])
+			}
+			rows.WriteString(" |")
+		}
+		rows.WriteString("\n")
+	}
+	return rows.String() + "\n" + notes.String()
+}
+
+// clients are those that have results, in the order of toolchains.
+func (r *table) clients() []string {
+	var names []string
+	for _, chain := range toolchains {
+		for _, p := range chain.programs {
+			if r.results[p.client] != nil {
+				names = append(names, p.client)
+			}
+		}
+	}
+	return names
+}
+
+// What stands before and behind the table in the README.
+const (
+	readme     = "README.md"
+	tableBegin = "<!-- begin: written by go test -write-table -->\n"
+	tableEnd   = "<!-- end -->\n"
+)
+
+// compare holds the README's table against the results, or rewrites it.
+func (r *table) compare(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := bytes.Cut(text, []byte(tableBegin))
+	written, after, ends := bytes.Cut(rest, []byte(tableEnd))
+	if !begins || !ends {
+		t.Fatalf("%s has no place for the table: %q and %q", readme, tableBegin, tableEnd)
+	}
+	made := r.markdown()
+	t.Log("\n" + made)
+	switch {
+	case *writeTable:
+		all := bytes.Join([][]byte{before, []byte(tableBegin), []byte(made), []byte(tableEnd), after}, nil)
+		if err := os.WriteFile(readme, all, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	case string(written) != made:
+		t.Errorf("the table of %s is not what was just seen (above)", readme)
+	}
+}

@@ -1,0 +1,27 @@
+// The table in docs/compatibility.md, between its markers.
+
+import fs from "node:fs/promises"
+import {fileURLToPath} from "node:url"
+
+const FILE = fileURLToPath(new URL("../../../docs/compatibility.md", import.meta.url))
+const TABLE = /(<!-- npm clients: written by npm run matrix:table -->\n)([^]*?)(<!-- npm clients: end -->)/
+
+/** What the documentation says. */
+export async function readTable() {
+  const [, , table] = TABLE.exec(await fs.readFile(FILE, "utf8")) ?? []
+  if (table === undefined) throw new Error(`${FILE} has no table between its markers`)
+  return table
+}
+
+export async function writeTable(table) {
+  const text = await fs.readFile(FILE, "utf8")
+  await fs.writeFile(FILE, text.replace(TABLE, (_, begin, old, end) => begin + table + end))
+}
+
+/** A table without the columns of these names; what follows the table stays. */
+export function withoutColumns(table, names) {
+  const lines = table.split("\n")
+  const cellsOf = line => line.split("|").slice(1, -1)
+  const kept = cellsOf(lines[0]).flatMap((name, column) => names.includes(name.trim()) ? [] : [column])
+  return lines.map(line => line.startsWith("|") ? `|${kept.map(column => cellsOf(line)[column]).join("|")}|` : line).join("\n")
+}

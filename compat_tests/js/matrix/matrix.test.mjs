@@ -1,0 +1,33 @@
+// Every npm client, unchanged, through every behaviour; and the documentation says what came of it.
+
+import assert from "node:assert/strict"
+import test, {describe} from "node:test"
+import {MISSING} from "../browser.mjs"
+import {CLIENTS} from "./clients.mjs"
+import {readTable, withoutColumns} from "./docs.mjs"
+import {AT_ONCE, clientsHere, runClient, tableOf} from "./matrix.mjs"
+
+const results = new Map()
+const here = clientsHere()
+const absent = CLIENTS.filter(client => !here.includes(client))
+
+const why = {"–": "the client does not offer it", skipped: "the server has no long polling"}
+
+describe("npm clients", {concurrency: AT_ONCE}, () => {
+  for (const client of here) {
+    test(client.name, async t => {
+      results.set(client.name, await runClient(client))
+      for (const {behaviour, mark, error} of results.get(client.name)) {
+        await t.test(behaviour, {skip: why[mark] ?? false}, () => assert.ok(mark === "ok", error))
+      }
+    })
+  }
+  for (const client of absent) {
+    test(client.name, {skip: process.env.CI === "true" ? false : MISSING}, () => assert.fail(MISSING))
+  }
+})
+
+test("docs/compatibility.md has the table of what ran", async () => {
+  const documented = await readTable()
+  assert.equal(withoutColumns(documented, absent.map(({name}) => name)), tableOf(results), "`npm run matrix:table -- --write` writes it")
+})

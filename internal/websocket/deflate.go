@@ -1,0 +1,67 @@
+package websocket
+
+import (
+	"compress/flate"
+	"io"
+	"sync"
+
+	"github.com/gobwas/ws/wsflate"
+)
+
+// deflateLevel is the fastest. Chat in JSON, on one day, in µs and share of
+// the size: 1 KiB 58 and 0.39, with level 6 65 and 0.38; 4 KiB 60 and 0.30,
+// 294 and 0.27; 64 KiB 1,140 and 0.27, 20,660 and 0.21. The other levels also
+// wipe 640 KB before each message.
+const deflateLevel = flate.BestSpeed
+
+// CompressedFrame is a message as one compressed frame, made by Compress. It is
+// its own compressor and its own buffer, from a pool.
+type CompressedFrame struct {
+	out    appender // room for the longest head, and the payload behind it
+	writer *wsflate.Writer
+	frame  []byte
+}
+
+var compressedFrames = sync.Pool{New: func() any {
+	c := new(CompressedFrame)
+	c.writer = wsflate.NewWriter(&c.out, func(w io.Writer) wsflate.Compressor {
+		f, _ := flate.NewWriter(w, deflateLevel) // fails on an unknown level only
+		return f
+	})
+	return c
+}}
+
+// Compress compresses a message: op is OpText or OpBinary, and whether the
+// receiver takes it is for Deflate.Takes to say. It returns nil if the message
+// does not get smaller: send it as it is. The caller owns the frame and
+// releases it. message is not kept. Any goroutine.
+func Compress(op Op, message []byte) *CompressedFrame {
+	c := compressedFrames.Get().(*CompressedFrame)
+	var room [MaxHeaderSize]byte
+	c.out.b = append(c.out.b[:0], room[:]...)
+	c.writer.Reset(&c.out)
+	_, err := c.writer.Write(message)
+	if err == nil {
+		err = c.writer.Flush()
+	}
+	n := len(c.out.b) - MaxHeaderSize
+	if err != nil || n >= len(message) {
+		c.Release()
+		return nil
+	}
+	size := PutHeader(c.out.b[:MaxHeaderSize], op|bitRSV1, n)
+	c.frame = c.out.b[MaxHeaderSize-size:]
+	return c
+}
+
+// Bytes is the whole frame, unmasked. It is valid until Release.
+func (c *CompressedFrame) Bytes() []byte { return c.frame }
+
+// Release gives the frame back.
+func (c *CompressedFrame) Release() {
+	c.frame = nil
+	if cap(c.out.b) > maxPooledBuffer {
+		c.out.b = nil
+	}
+	compressedFrames.Put(c)
+}
