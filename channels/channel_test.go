@@ -388,3 +388,19 @@ func TestRejoinOrder(t *testing.T) {
 		t.Errorf("callbacks ran as %v", order)
 	}
 }
+
+// What a channel sends after it has disconnected its own socket does not
+// overtake the disconnect: in Phoenix the transport has stopped by then.
+func TestNothingAfterDisconnect(t *testing.T) {
+	ch := room()
+	channels.On(ch, "disconnect_me", func(c *channels.Context, _ text) (text, error) {
+		return text{"too late"}, c.Endpoint().Disconnect(c.Socket().ID())
+	})
+	e := start(t, channels.Options{}, ch)
+	for range 20 {
+		client := channelstest.Connect(t, e, "/socket?user=ada")
+		push := client.Join("room:1", nil).Push("disconnect_me", nil)
+		client.AssertClosed(1001)
+		push.RefuteReply()
+	}
+}

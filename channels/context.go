@@ -269,7 +269,7 @@ func (d *delivery) Run() {
 	case joining: // the reply of the join comes first
 		c.pending.held = append(c.pending.held, f)
 	case joined:
-		c.socket.transport.send(f)
+		c.socket.send(f)
 	case ended:
 		f.Release()
 	}

@@ -84,9 +84,10 @@ func TestBroadcastThatDoesNotGetSmaller(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := deflating(t, wire.V2, offer)
-		if b.frameFor(s) != b.v2 || b.frameFor(s) != b.v2 {
-			t.Errorf("%d bytes are compressed in vain", len(p.Data))
+		for range 2 { // that it is in vain is known the second time
+			if b.frameFor(deflating(t, wire.V2, offer)) != b.v2 {
+				t.Errorf("%d bytes are compressed in vain", len(p.Data))
+			}
 		}
 		if f := b.frameFor(deflating(t, wire.V1, offer)); p.Binary && f != nil {
 			t.Error("version 1 gets bytes")

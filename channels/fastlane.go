@@ -29,10 +29,10 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 			}
 			if s.socket.version == wire.V2 && s.socket.deflate() == websocket.NoDeflate {
 				spare--
-				s.socket.transport.send(b.v2)
+				s.socket.send(b.v2)
 			} else if f := b.frameFor(s.socket); f != nil {
 				f.Retain(1)
-				s.socket.transport.send(f)
+				s.socket.send(f)
 			}
 		case *identity:
 			s.deliver(b)

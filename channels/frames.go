@@ -147,12 +147,12 @@ func (s *Socket) sendMessageReply(joinRef wire.Ref, m *wire.Message, status stri
 		s.log().Error().Err(err).Msg("reply cannot be encoded") // JSON replies always can
 		return
 	}
-	s.transport.send(f)
+	s.send(f)
 }
 
 // sendEnd sends phx_close or phx_error for a channel.
 func (s *Socket) sendEnd(c *Context, event string, payload []byte) {
 	f, buf := startFrame(2*len(c.joinRef) + len(c.topic) + len(event) + len(payload))
 	buf = wire.For(s.version).AppendControl(buf, c.joinRefWire(), c.topic, event, Payload{Data: payload})
-	s.transport.send(finishFrame(f, buf, false))
+	s.send(finishFrame(f, buf, false))
 }

@@ -197,11 +197,11 @@ func (r *joinResult) answer() {
 		c.state = ended
 		s.channels.remove(c)
 	}
-	s.transport.send(r.frame)
+	s.send(r.frame)
 	s.sendEndOf(p.replaces)
 	if r.ok {
 		for _, f := range p.held {
-			s.transport.send(f)
+			s.send(f)
 		}
 		p.held = nil
 	}
@@ -240,7 +240,7 @@ func (t *joinTimeout) Run() {
 	s.channels.remove(c)
 	c.kill(ErrJoinTimeout)
 	if err == nil {
-		s.transport.send(f)
+		s.send(f)
 	}
 	s.sendEndOf(p.replaces)
 	s.redispatch(p.later)

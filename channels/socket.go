@@ -26,7 +26,8 @@ type Socket struct {
 
 	// Owned by the loop.
 	closed   bool
-	place    int // index in the loop's list of sockets
+	leaving  bool // to be closed: nothing more is sent
+	place    int  // index in the loop's list of sockets
 	channels channelTable
 	identity *identity // nil without an id
 	rates    *rates    // nil without limits
@@ -94,6 +95,15 @@ func (s *Socket) open() {
 		s.endpoint.pubsub.Subscribe(s.loop.Index(), s.id, s.identity)
 	}
 	s.endpoint.counters.sockets.Add(1)
+}
+
+// send queues a frame for the client and takes over one reference to it.
+func (s *Socket) send(f *netloop.Frame) {
+	if s.leaving {
+		f.Release()
+		return
+	}
+	s.transport.send(f)
 }
 
 // shutdown ends all channels of a socket whose connection ends. It may be
@@ -271,10 +281,11 @@ type identity struct {
 func (i *identity) Subscription() *pubsub.Subscription { return &i.sub }
 
 // deliver closes the socket on "disconnect", with a code after which clients
-// come back (assets/js/phoenix/socket.js, onConnClose). It is a task because a
-// subscriber must not unsubscribe while it is delivered to.
+// come back (assets/js/phoenix/socket.js, onConnClose). The end of it is a task,
+// because a subscriber must not unsubscribe while it is delivered to.
 func (i *identity) deliver(b *broadcast) {
-	if b.event == "disconnect" {
+	if b.event == "disconnect" && !i.socket.leaving {
+		i.socket.leaving = true
 		i.socket.loop.Post(netloop.TaskFunc(func() { i.socket.transport.close(closeGoingAway, "") }))
 	}
 }

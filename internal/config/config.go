@@ -34,6 +34,8 @@ type Config struct {
 	IdleTimeout time.Duration `koanf:"idle_timeout"`
 	// Compress agrees to permessage-deflate with clients that offer it.
 	Compress bool `koanf:"compress"`
+	// LongPoll serves long polling beside WebSockets.
+	LongPoll bool `koanf:"long_poll"`
 	// Loops is the number of event loops; 0 means one a core.
 	Loops int `koanf:"loops"`
 

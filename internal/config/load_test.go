@@ -23,6 +23,7 @@ var every = []struct {
 		func(c *Config) any { return c.CheckOrigin },
 		CheckOrigin{Mode: OriginList, Origins: []string{"//example.com", "https://*.example.com:444"}}},
 	{"idle_timeout", "90s", "1m30s", func(c *Config) any { return c.IdleTimeout }, 90 * time.Second},
+	{"long_poll", "false", "false", func(c *Config) any { return c.LongPoll }, false},
 	{"compress", "true", "true", func(c *Config) any { return c.Compress }, true},
 	{"loops", "3", "3", func(c *Config) any { return c.Loops }, 3},
 	{"log.level", "off", "off", func(c *Config) any { return c.Log.Level }, "off"},
@@ -71,7 +72,7 @@ func load(t *testing.T, args, environ []string) *Config {
 func TestDefaults(t *testing.T) {
 	want := &Config{
 		Listen: ":4000", Path: "/socket", Topics: []string{"*"},
-		CheckOrigin: CheckOrigin{Mode: OriginConn}, IdleTimeout: time.Minute,
+		CheckOrigin: CheckOrigin{Mode: OriginConn}, IdleTimeout: time.Minute, LongPoll: true,
 		Log: Log{Level: "info", Format: "auto"},
 		Limits: Limits{
 			MaxMessage: 1 << 20, MaxChannels: 100, JoinsPerSecond: 200, MessagesPerSecond: 1000,

@@ -72,6 +72,12 @@ var options = []*option{
 		also: []string{"timeout", "idle", "heartbeat"},
 	},
 	{
+		key: "long_poll", kind: boolean,
+		def: "true", example: "false",
+		help: "Serve long polling too, for clients whose proxies break WebSockets: phoenix.js falls back to it with longPollFallbackMs.",
+		also: []string{"longpoll", "long-polling", "polling"},
+	},
+	{
 		key: "compress", kind: boolean,
 		def: "false", example: "true",
 		help: "Compress messages of 512 bytes and more for clients that offer it (permessage-deflate), as browsers do. " +
