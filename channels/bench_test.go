@@ -49,7 +49,7 @@ func newCrowd(t testing.TB, s *server, receivers int) *crowd {
 		p := s.dial(t)
 		p.join(topic, "{}")
 		conn := p.Conn().(*net.TCPConn)
-		conn.SetDeadline(time.Time{}) //nolint:errcheck // it is open
+		conn.SetDeadline(time.Time{}) // it is open
 		c.receivers = append(c.receivers, conn)
 	}
 	c.sender = c.receivers[0] // it hears itself
@@ -129,7 +129,7 @@ func holdCrowd(addr string) int {
 		held = append(held, c)
 	}
 	fmt.Println("ready")
-	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is what counts
+	io.Copy(io.Discard, os.Stdin) // its end is what counts
 	runtime.KeepAlive(held)
 	return 0
 }
@@ -197,7 +197,7 @@ func startCrowd(t *testing.T, addr string) (release func()) {
 		if !done {
 			done = true
 			in.Close()
-			child.Wait() //nolint:errcheck // what it said is what counts
+			child.Wait() // what it said is what counts
 		}
 	}
 	t.Cleanup(release)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -402,5 +403,22 @@ func TestNothingAfterDisconnect(t *testing.T) {
 		push := client.Join("room:1", nil).Push("disconnect_me", nil)
 		client.AssertClosed(1001)
 		push.RefuteReply()
+	}
+}
+
+// A callback that ends its goroutine ends its channel, and what is left to be
+// run is run.
+func TestGoexit(t *testing.T) {
+	ended := make(chan error, 1)
+	ch := room()
+	channels.On(ch, "exit", func(*channels.Context, text) (text, error) { runtime.Goexit(); return text{}, nil })
+	ch.Terminate(func(_ *channels.Context, reason error) { ended <- reason })
+	e := start(t, channels.Options{}, ch)
+	c := channelstest.Connect(t, e, "/socket").Join("room:1", nil)
+	c.Push("exit", nil)
+	c.AssertError()
+	var crashed *channels.PanicError
+	if err := <-ended; !errors.As(err, &crashed) {
+		t.Errorf("ended with %v", err)
 	}
 }

@@ -69,7 +69,7 @@ func testChurn(t *testing.T, o channels.Options, window time.Duration) {
 	watched := make(chan error, 1)
 	go func() { watched <- watcher.watch() }()
 
-	deadline := time.Now().Add(1200 * time.Millisecond)
+	deadline := time.Now().Add(800 * time.Millisecond)
 	var clients sync.WaitGroup
 	for i := range 12 {
 		clients.Go(func() {
@@ -139,7 +139,7 @@ func (g *guest) live(deadline time.Time) {
 		}
 	}
 	if g.r.IntN(2) == 0 {
-		c.Close() //nolint:errcheck // politely or not
+		c.Close() // politely or not
 	}
 }
 

@@ -82,7 +82,7 @@ func TestCompressedBytes(t *testing.T) {
 		p := s.dialTarget(t, "/socket/websocket?vsn=2.0.0", offering(deflateName))
 		ref := p.join("room:1", "{}")
 		noise := make([]byte, 3000)
-		rand.Read(noise) //nolint:errcheck // it never fails
+		rand.Read(noise)
 		for i, data := range [][]byte{bytes.Repeat([]byte{7}, 3000), noise} {
 			if err := p.WriteCompressed(ws.OpBinary, bytesPush(ref, "9", "room:1", "bytes", data)); err != nil {
 				t.Fatal(err)

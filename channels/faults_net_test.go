@@ -155,9 +155,10 @@ func TestBlockingCallbacksOverTCP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.event == "phx_reply" {
+			switch m.event {
+			case "phx_reply":
 				seen[m.ref] = string(m.response)
-			} else if m.event == "out" {
+			case "out":
 				seen["out"] = string(m.payload)
 			}
 		}
@@ -169,6 +170,8 @@ func TestBlockingCallbacksOverTCP(t *testing.T) {
 	})
 }
 
+var nilText *text
+
 // panicking has a callback of each kind that panics.
 func panicking() *channels.Channel {
 	ch := channels.Handle("panic:*", func(_ *channels.Context, p text) (text, error) {
@@ -178,7 +181,7 @@ func panicking() *channels.Channel {
 		return p, nil
 	})
 	channels.On(ch, "event", func(*channels.Context, text) (text, error) { panic(errors.New("in event")) })
-	channels.On(ch, "nil", func(_ *channels.Context, m text) (text, error) { var p *text; return *p, nil })
+	channels.On(ch, "nil", func(*channels.Context, text) (text, error) { return *nilText, nil })
 	channels.On(ch, "marshal", func(*channels.Context, text) (channels.Reply, error) {
 		return channels.Reply{Status: "ok", Response: func() {}}, nil
 	})
@@ -376,7 +379,7 @@ func checkSlow(t *testing.T, s *server, slow *peer, policy channels.SlowReceiver
 			case <-done:
 				return
 			case <-time.After(10 * time.Millisecond):
-				s.Broadcast("room:1", "shout", numbered(lastNumber, 0)) //nolint:errcheck // the reader misses it
+				s.Broadcast("room:1", "shout", numbered(lastNumber, 0)) // the reader misses it
 			}
 		}
 	}()

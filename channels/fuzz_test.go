@@ -150,7 +150,7 @@ func (target *fuzzTarget) run(t *testing.T, data []byte) {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		c.Write(data) //nolint:errcheck // the server may have had enough of it
+		c.Write(data) // the server may have had enough of it
 		c.CloseWrite()
 	}()
 	c.SetReadDeadline(time.Now().Add(patience))

@@ -38,8 +38,7 @@ func TestConnectOutcomes(t *testing.T) {
 			case "panic":
 				panic("connect panics")
 			case "nil":
-				var p *channels.Params
-				_ = (*p)["x"]
+				_ = nilText.Body
 			case "error":
 				return errors.New("a secret reason")
 			case "custom":
@@ -65,7 +64,7 @@ func TestConnectOutcomes(t *testing.T) {
 		// connect runs before it is asked whether it is an upgrade at all.
 		for what, want := range map[string][]int{"error": {403}, "accept": {400, 426}} {
 			status, _, _ := s.handshake(t, "/socket/websocket?vsn=2.0.0&do="+what, http.Header{"Upgrade": nil, "Connection": nil})
-			if !contains(want, status) {
+			if !slices.Contains(want, status) {
 				t.Errorf("no upgrade, %s: %d, want one of %v", what, status, want)
 			}
 		}
@@ -352,12 +351,12 @@ func TestNestedParams(t *testing.T) {
 			"[]=1":                      `{"[]":"1"}`,
 			"a[b]=1&a[c][]=2&a[c][]=3":  `{"a":{"b":"1","c":["2","3"]}}`,
 		} {
-			if status, _, p := s.handshake(t, "/socket/websocket?vsn=2.0.0&"+query, nil); status != 101 {
+			status, _, p := s.handshake(t, "/socket/websocket?vsn=2.0.0&"+query, nil)
+			if status != 101 {
 				t.Errorf("%q: %d", query, status)
 				continue
-			} else {
-				p.Drop()
 			}
+			p.Drop()
 			if got := <-seen; got != want {
 				t.Errorf("%q: %s, want %s", query, got, want)
 			}

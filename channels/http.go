@@ -96,6 +96,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
 	}
 	if err := e.loops.Adopt(nc, leftover, conn); err != nil {
 		e.log.Debug().Err(err).Msg("connection lost in its handshake")
+		conn.accept.Release()
 		e.leave(conn.ticket)
 	}
 }
@@ -200,6 +201,15 @@ func (c *httpConn) Read(b []byte) (int, error) {
 	n := copy(b, c.unread)
 	c.unread = c.unread[n:]
 	return n, nil
+}
+
+// CloseWrite ends our side of the stream only, so that a Close frame over TLS
+// is not overtaken by the reset of a connection with unread bytes.
+func (c *httpConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return net.ErrClosed
 }
 
 // Close ends the count of the connection too.

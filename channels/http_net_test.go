@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,20 +147,11 @@ func TestHTTPWithoutHandler(t *testing.T) {
 			p := s.raw(t)
 			p.write(request)
 			status, _ := p.answer()
-			if !contains(want, status) {
+			if !slices.Contains(want, status) {
 				t.Errorf("%q: %d, want one of %v", request, status, want)
 			}
 		}
 	})
-}
-
-func contains(list []int, n int) bool {
-	for _, m := range list {
-		if m == n {
-			return true
-		}
-	}
-	return false
 }
 
 // A head above Limits.HeaderBytes is net/http's, which takes a megabyte, but
@@ -243,8 +235,7 @@ func drip(c net.Conn) error {
 	return errWroteAll
 }
 
-// A request of net/http that is under way ends before Shutdown returns, and
-// hijacking and streaming work as ever.
+// Streaming, hijacking and clients that go away are as ever in net/http.
 func TestHTTPStreams(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		mux := http.NewServeMux()

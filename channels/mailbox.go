@@ -95,10 +95,18 @@ func (r *loopRun) Run() { (*Context)(r).run() }
 // run handles messages until none waits or the channel has ended. One run at
 // a time: that is what keeps the callbacks of a channel in order.
 func (c *Context) run() {
+	exited := true
+	defer func() {
+		if exited { // by runtime.Goexit, as t.FailNow in a test's callback
+			c.setCause(&PanicError{Value: "runtime.Goexit in a callback"})
+			c.socket.endpoint.spawn(c.run)
+		}
+	}()
 	var it item
 	for c.take(&it) {
 		c.handle(&it)
 	}
+	exited = false
 }
 
 // rest gives back the right to run callbacks if there is nothing to do.

@@ -16,7 +16,7 @@ import (
 // Order (D3) over TCP: many publishers, all at once, on two loops.
 
 const (
-	perPublisher    = 100
+	perPublisher    = 60
 	binaryPublisher = 100 // its broadcasts reach version 2 alone
 )
 
@@ -173,13 +173,10 @@ func (l *listener) hear(m envelope) error {
 	if m.event == "phx_reply" {
 		payload = m.response
 	}
-	switch {
-	case m.event == "bin":
+	if m.event == "bin" {
 		got = said{binaryPublisher, int(binary.BigEndian.Uint32(m.binary))}
-	default:
-		if err := json.Unmarshal(payload, &got); err != nil {
-			return err
-		}
+	} else if err := json.Unmarshal(payload, &got); err != nil {
+		return err
 	}
 	switch m.event {
 	case "before": // a push, then the broadcast, then the reply

@@ -62,8 +62,12 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	if e.draining {
 		e.mu.Unlock()
-		<-e.stopped
-		return nil
+		select {
+		case <-e.stopped:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	e.draining = true
 	listeners := e.listeners

@@ -143,7 +143,7 @@ func TestShutdownWaits(t *testing.T) {
 		o.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			entered <- struct{}{}
 			<-release
-			io.WriteString(w, "done") //nolint:errcheck // the client checks
+			io.WriteString(w, "done") // the client checks
 		})
 		descriptors := openDescriptors()
 		s := newServer(t, o)

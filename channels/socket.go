@@ -26,8 +26,8 @@ type Socket struct {
 
 	// Owned by the loop.
 	closed   bool
-	leaving  bool // to be closed: nothing more is sent
-	place    int  // index in the loop's list of sockets
+	leaving  bool  // to be closed: nothing more is sent
+	place    int32 // index in the loop's list of sockets
 	channels channelTable
 	identity *identity // nil without an id
 	rates    *rates    // nil without limits
@@ -87,7 +87,7 @@ func (s *Socket) mustConnect(what string) {
 // open makes a connected socket known to its loop and to its id's topic.
 func (s *Socket) open() {
 	l := &s.endpoint.perLoop[s.loop.Index()]
-	s.place = len(l.sockets)
+	s.place = int32(len(l.sockets))
 	l.sockets = append(l.sockets, s)
 	s.rates = newRates(&s.endpoint.limits)
 	if s.id != "" {
@@ -122,7 +122,7 @@ func (s *Socket) shutdown(reason error) {
 	if s.identity != nil {
 		s.endpoint.pubsub.Unsubscribe(s.loop.Index(), s.identity)
 	}
-	for _, c := range s.channels.list {
+	for _, c := range s.channels.all() {
 		c.kill(reason)
 	}
 	s.channels = channelTable{}
@@ -208,7 +208,7 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 		wait = old.kill(ErrRejoined)
 	}
 	c := &Context{
-		socket: s, def: def, topic: string(m.Topic), joinRef: m.JoinRef.Clone(), nullRef: m.JoinRef == nil,
+		socket: s, def: def, topic: s.endpoint.pubsub.Topic(s.loop.Index(), m.Topic), joinRef: m.JoinRef.Clone(), nullRef: m.JoinRef == nil,
 		pending: &pendingJoin{ref: m.Ref.Clone(), replaces: old},
 	}
 	if c.nullRef {

@@ -1,8 +1,16 @@
 package channels
 
+import "slices"
+
 // channelTable holds the channels of one socket by topic. Most sockets join
-// one or two: a map for each would cost more than all the rest of a socket.
+// one: a list or a map for each would cost more than the rest of a socket.
 type channelTable struct {
+	first *Context
+	more  *channelList // nil while there is at most one
+}
+
+// channelList holds the channels of a socket but the first.
+type channelList struct {
 	list  []*Context
 	index map[string]*Context // nil while the list is short
 }
@@ -12,10 +20,16 @@ type channelTable struct {
 const indexAbove = 8
 
 func (t *channelTable) find(topic []byte) *Context {
-	if t.index != nil {
-		return t.index[string(topic)]
+	if t.first != nil && t.first.topic == string(topic) {
+		return t.first
 	}
-	for _, c := range t.list {
+	if t.more == nil {
+		return nil
+	}
+	if t.more.index != nil {
+		return t.more.index[string(topic)]
+	}
+	for _, c := range t.more.list {
 		if c.topic == string(topic) {
 			return c
 		}
@@ -24,29 +38,65 @@ func (t *channelTable) find(topic []byte) *Context {
 }
 
 func (t *channelTable) add(c *Context) {
-	t.list = append(t.list, c)
-	if t.index == nil && len(t.list) > indexAbove {
-		t.index = make(map[string]*Context, 2*indexAbove)
-		for _, c := range t.list {
-			t.index[c.topic] = c
+	if t.first == nil {
+		t.first = c
+		return
+	}
+	if t.more == nil {
+		t.more = new(channelList)
+	}
+	t.more.add(c)
+}
+
+func (l *channelList) add(c *Context) {
+	l.list = append(l.list, c)
+	switch {
+	case l.index != nil:
+		l.index[c.topic] = c
+	case len(l.list) > indexAbove:
+		l.index = make(map[string]*Context, 2*indexAbove)
+		for _, c := range l.list {
+			l.index[c.topic] = c
 		}
-	} else if t.index != nil {
-		t.index[c.topic] = c
 	}
 }
 
 // remove takes c out; a channel that is not in the table is no error.
 func (t *channelTable) remove(c *Context) {
-	for i := range t.list {
-		if t.list[i] != c {
-			continue
-		}
-		last := len(t.list) - 1
-		t.list[i], t.list[last] = t.list[last], nil
-		t.list = t.list[:last]
-		delete(t.index, c.topic)
+	if t.first == c {
+		t.first = nil
 		return
+	}
+	if t.more == nil {
+		return
+	}
+	if i := slices.Index(t.more.list, c); i >= 0 {
+		t.more.list = slices.Delete(t.more.list, i, i+1)
+		delete(t.more.index, c.topic)
+	}
+	if len(t.more.list) == 0 {
+		t.more = nil
 	}
 }
 
-func (t *channelTable) len() int { return len(t.list) }
+func (t *channelTable) len() (n int) {
+	if t.first != nil {
+		n++
+	}
+	if t.more != nil {
+		n += len(t.more.list)
+	}
+	return n
+}
+
+// all returns the channels, in a slice of the caller's.
+func (t *channelTable) all() []*Context {
+	var all []*Context
+	if t.first != nil {
+		all = append(all, t.first)
+	}
+	if t.more != nil {
+		all = append(all, t.more.list...)
+	}
+	return all
+}

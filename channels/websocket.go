@@ -17,7 +17,7 @@ type websocketConn struct {
 	conn    *netloop.Conn
 	decoder websocket.Decoder
 	ticket  *ticket
-	accept  []byte            // the answer to the handshake, until it is sent
+	accept  *netloop.Frame    // the answer to the handshake, until it is sent
 	deflate websocket.Deflate // static after the handshake: what compression was agreed on
 }
 
@@ -29,20 +29,23 @@ func newWebsocketConn(e *Endpoint, m *mount, t *ticket) *websocketConn {
 }
 
 // prepare makes the answer to a handshake that was admitted.
-func (w *websocketConn) prepare(a admission, head []byte) (err error) {
+func (w *websocketConn) prepare(a admission, head []byte) error {
 	w.deflate, w.decoder.Deflate = a.deflate, a.deflate
-	w.accept, err = websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol, Deflate: a.deflate})
-	return err
+	answer, err := websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol, Deflate: a.deflate})
+	if err != nil {
+		return err
+	}
+	w.accept = netloop.NewFrame(len(answer))
+	w.accept.Append(answer)
+	return nil
 }
 
 // HandleOpen answers the handshake and opens the socket.
 func (w *websocketConn) HandleOpen(c *netloop.Conn) {
 	w.conn, w.socket.loop = c, c.Loop()
 	w.socket.endpoint.connections.Add(1)
-	f := netloop.NewFrame(len(w.accept))
-	f.Append(w.accept)
+	c.Send(w.accept)
 	w.accept = nil
-	c.Send(f)
 	c.SetDeadline(max(0, w.socket.mount.options.IdleTimeout))
 	w.socket.open()
 	if w.socket.endpoint.isDraining() { // it was admitted just before

@@ -102,6 +102,15 @@ func (p *PubSub) Subscribe(shard int, topic string, s Subscriber) {
 	p.shards[shard].subscribe(topic, s)
 }
 
+// Topic returns topic as the string that all its subscribers on that shard share, or a new one if there are none yet: so
+// that ten thousand subscribers need not keep ten thousand copies. It must be called on the executor of that shard.
+func (p *PubSub) Topic(shard int, topic []byte) string {
+	if g := p.shards[shard].groups[string(topic)]; g != nil {
+		return g.topic
+	}
+	return string(topic)
+}
+
 // Unsubscribe removes s from its topic; nothing happens if it has none. It must be called on the executor of the
 // shard where s was subscribed. s gets nothing from then on.
 func (p *PubSub) Unsubscribe(shard int, s Subscriber) { p.shards[shard].unsubscribe(s) }

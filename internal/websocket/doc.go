@@ -7,6 +7,8 @@
 // AppendRefusal); from then on give every slice that was read, the rest of
 // the first one included, to a Decoder. Outgoing frames are made by
 // AppendFrame, AppendClose, or PutHeader before a payload that is there already.
+// Where NegotiateDeflate and AppendAccept have agreed to compression, a Decoder
+// with that Deflate decompresses, and Compress makes frames for those it Takes.
 //
 // The heads are read by gobwas/httphead, the 101 is made by gobwas/ws and
 // payloads are unmasked by its Cipher. Its frame readers are not used: they

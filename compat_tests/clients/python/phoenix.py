@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import sys
+import time
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
@@ -31,7 +32,8 @@ class User:
         self.events = {}  # by topic: [(event, payload, ref)]
         self.disconnects = 0
         self.reconnects = 0
-        self.heartbeats = 0  # answered
+        self.heartbeats = 0  # answered on this connection
+        self.connected_at = time.monotonic()
         self.lost = {}  # topic: why
         self.refs = (f"push{n}" for n in itertools.count())
         self.client = PHXChannelsClient(
@@ -48,12 +50,19 @@ class User:
 
     async def on_reconnect(self):
         self.reconnects += 1
+        self.heartbeats = 0
+        self.connected_at = time.monotonic()
 
     async def on_disconnect(self, _):
         self.disconnects += 1
+        self.connected_at = None
 
     def on_heartbeat_ack(self):
         self.heartbeats += 1
+
+    def age(self):
+        """Seconds since the connection opened; none while there is none."""
+        return time.monotonic() - self.connected_at if self.connected_at else 0
 
     async def on_topic_lost(self, topic, error):
         self.lost[topic] = error
@@ -273,14 +282,13 @@ async def rejoined(user, topic):
 
 
 async def heartbeats():
-    """The socket at /short ends what has been silent for 1.5 s."""
+    """The socket at /short ends what has been silent for 1.5 s, as a process may be on a busy machine: then another
+    connection lasts."""
     topic = topic_of("echo:heartbeat")
     async with connect("/short", heartbeat=None) as silent, connect("/short", heartbeat=0.3) as user:
         await user.join(topic)
         await until("the silent one is disconnected", lambda: silent.disconnects > 0)
-        before = user.heartbeats
-        await until("heartbeats are answered", lambda: user.heartbeats > before + 10)
-        equal("disconnects", 0, user.disconnects)
+        await until("a connection lasts", lambda: user.age() > 4.5 and user.heartbeats > 5)
         await user.check(topic)
 
 

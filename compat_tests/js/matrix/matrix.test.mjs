@@ -3,9 +3,12 @@
 import assert from "node:assert/strict"
 import test, {describe} from "node:test"
 import {MISSING} from "../browser.mjs"
+import {leaveNothingBehind} from "../scope.mjs"
 import {CLIENTS} from "./clients.mjs"
 import {readTable, withoutColumns} from "./docs.mjs"
 import {AT_ONCE, clientsHere, runClient, tableOf} from "./matrix.mjs"
+
+leaveNothingBehind()
 
 const results = new Map()
 const here = clientsHere()

@@ -78,12 +78,13 @@ func (e *echo) answer(head []byte) error {
 		err = r.CheckUpgrade()
 	}
 	var refused *websocket.HandshakeError
-	if errors.As(err, &refused) {
+	switch {
+	case errors.As(err, &refused):
 		e.out = websocket.AppendRefusal(e.out, refused.Status, refused.Header(), []byte(refused.Reason))
-	} else if r.Path == "/refused" {
+	case r.Path == "/refused":
 		err = io.EOF
 		e.out = websocket.AppendRefusal(e.out, http.StatusForbidden, nil, nil)
-	} else {
+	default:
 		e.deflate = r.NegotiateDeflate()
 		e.out, err = websocket.AppendAccept(e.out, head, websocket.AcceptOptions{Protocol: "phoenix", Deflate: e.deflate})
 		if err != nil {

@@ -19,15 +19,23 @@ final class User {
   final Socket socket;
   final AtomicInteger opens = new AtomicInteger();
   final AtomicInteger closes = new AtomicInteger();
-  final AtomicInteger heartbeats = new AtomicInteger(); // answered
+  final AtomicInteger heartbeats = new AtomicInteger(); // answered on this connection
+  private volatile long openedAt = Long.MAX_VALUE; // in nanoseconds
   final List<Integer> refusals = new CopyOnWriteArrayList<>(); // HTTP statuses
 
   User(String url, Map<String, String> params) {
     socket = new Socket(url, new HashMap<>(params), Defaults.VSN, Defaults.INSTANCE.getEncode(),
         Defaults.INSTANCE.getDecode(), new OkHttpClient());
     socket.setRejoinAfterMs(tries -> 200L); // one second is the client's own
-    socket.onOpen(() -> count(opens));
-    socket.onClose(() -> count(closes));
+    socket.onOpen(() -> {
+      heartbeats.set(0);
+      openedAt = System.nanoTime();
+      return count(opens);
+    });
+    socket.onClose(() -> {
+      openedAt = Long.MAX_VALUE;
+      return count(closes);
+    });
     socket.onError((error, response) -> {
       if (response != null) {
         refusals.add(response.code());
@@ -40,6 +48,12 @@ final class User {
   private static Unit count(AtomicInteger counter) {
     counter.incrementAndGet();
     return Unit.INSTANCE;
+  }
+
+  /** How long the connection has been open; negative while there is none. */
+  long ageMs() {
+    long since = openedAt;
+    return since == Long.MAX_VALUE ? -1 : (System.nanoTime() - since) / 1_000_000;
   }
 
   /** Joins and expects the answer ok. */
