@@ -8,8 +8,11 @@ FUZZTIME ?= 60s
 GOLANGCI_LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
+BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/bin/jsapp" \
+	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
+
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-scale test-js lint fmt fuzz bench clean
+.PHONY: help run build test test-go test-scale test-js matrix-table lint fmt fuzz bench clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,9 +34,13 @@ test-scale: ## ten thousand connections on one topic, without the race detector
 	$(GO) test -count=1 -v -run Scale ./compat_tests/scale
 
 test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
-	$(GO) build -o bin/jsapp ./compat_tests/jsapp
+	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	cd compat_tests/js && npm ci --no-audit --no-fund
-	cd compat_tests/js && MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/bin/jsapp" npm test
+	cd compat_tests/js && $(BINARIES) npm test
+
+matrix-table: build ## write the table of npm clients in docs/compatibility.md anew
+	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
+	cd compat_tests/js && $(BINARIES) npm run -s matrix:table -- --write
 
 lint: ## golangci-lint, with the import arrows
 	test -x $(LINT_DIR)/golangci-lint || GOBIN=$(LINT_DIR) $(GO) install \
