@@ -20,7 +20,7 @@ func deflating(t testing.TB, v wire.Version, offer string) *Socket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Socket{version: v, transport: &websocketConn{deflate: r.NegotiateDeflate()}}
+	return &Socket{version: v, deflate: r.NegotiateDeflate()}
 }
 
 const offer = "permessage-deflate; client_max_window_bits"

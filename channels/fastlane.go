@@ -27,7 +27,7 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 			if s == sender || s.intercepted(b) {
 				continue
 			}
-			if s.socket.version == wire.V2 && s.socket.deflate() == websocket.NoDeflate {
+			if s.socket.version == wire.V2 && s.socket.deflate == websocket.NoDeflate {
 				spare--
 				s.socket.send(b.v2)
 			} else if f := b.frameFor(s.socket); f != nil {

@@ -67,18 +67,9 @@ func deflatedFrame(f *netloop.Frame) *netloop.Frame {
 	return z
 }
 
-// deflate is what compression the socket's client has agreed to. It is asked
-// for each delivery, from any goroutine.
-func (s *Socket) deflate() websocket.Deflate {
-	if w, ok := s.transport.(*websocketConn); ok {
-		return w.deflate
-	}
-	return websocket.NoDeflate
-}
-
 // takesDeflated reports whether a frame is to be compressed for the socket.
 func (s *Socket) takesDeflated(f *netloop.Frame) bool {
-	d := s.deflate()
+	d := s.deflate
 	if d == websocket.NoDeflate {
 		return false
 	}

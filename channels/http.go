@@ -84,6 +84,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		e.log.Error().Err(err).Msg("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it")
+		conn.accept.Release()
 		refusal{status: http.StatusNotImplemented}.write(w)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -22,7 +23,8 @@ type Socket struct {
 	id        string
 	assigns   map[string]any
 	version   wire.Version
-	inConnect bool // Connect runs: SetID and Assign are allowed
+	deflate   websocket.Deflate // what compression was agreed on; none but for a WebSocket
+	inConnect bool              // Connect runs: SetID and Assign are allowed
 
 	// Owned by the loop.
 	closed   bool

@@ -17,8 +17,7 @@ type websocketConn struct {
 	conn    *netloop.Conn
 	decoder websocket.Decoder
 	ticket  *ticket
-	accept  *netloop.Frame    // the answer to the handshake, until it is sent
-	deflate websocket.Deflate // static after the handshake: what compression was agreed on
+	accept  *netloop.Frame // the answer to the handshake, until it is sent
 }
 
 func newWebsocketConn(e *Endpoint, m *mount, t *ticket) *websocketConn {
@@ -30,7 +29,7 @@ func newWebsocketConn(e *Endpoint, m *mount, t *ticket) *websocketConn {
 
 // prepare makes the answer to a handshake that was admitted.
 func (w *websocketConn) prepare(a admission, head []byte) error {
-	w.deflate, w.decoder.Deflate = a.deflate, a.deflate
+	w.socket.deflate, w.decoder.Deflate = a.deflate, a.deflate
 	answer, err := websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol, Deflate: a.deflate})
 	if err != nil {
 		return err
