@@ -3,7 +3,6 @@ package channels
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"sync"
 	"time"
 
@@ -56,7 +55,7 @@ const (
 
 // extras are parts that most joined channels never use.
 type extras struct {
-	assigns  map[string]any
+	assigns  assigns
 	onEnd    []func()
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
@@ -115,11 +114,7 @@ func (c *Context) Ref() Ref {
 func (c *Context) Assign(key string, value any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	x := c.extrasLocked()
-	if x.assigns == nil {
-		x.assigns = make(map[string]any)
-	}
-	x.assigns[key] = value
+	c.extrasLocked().assigns.set(key, value)
 }
 
 // Get returns what was assigned to the channel, else to its socket, else nil.
@@ -127,23 +122,23 @@ func (c *Context) Get(key string) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.extras != nil {
-		if v, ok := c.extras.assigns[key]; ok {
+		if v, ok := c.extras.assigns.get(key); ok {
 			return v
 		}
 	}
-	return c.socket.assigns[key]
+	return c.socket.Get(key)
 }
 
 // Assigns returns a copy of everything that Get can answer.
 func (c *Context) Assigns() map[string]any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := maps.Clone(c.socket.assigns)
-	if all == nil {
-		all = make(map[string]any)
+	all := make(map[string]any)
+	if id := c.socket.identity; id != nil {
+		id.assigns.copyTo(all)
 	}
 	if c.extras != nil {
-		maps.Copy(all, c.extras.assigns)
+		c.extras.assigns.copyTo(all)
 	}
 	return all
 }

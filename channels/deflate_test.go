@@ -32,7 +32,7 @@ func longPayload(n int) Payload {
 // A socket that has not agreed to compression pays nothing for it: its struct
 // stays in the size class that it had.
 func TestConnectionIsSmall(t *testing.T) {
-	if size := unsafe.Sizeof(websocketConn{}); size > 240 {
+	if size := unsafe.Sizeof(websocketConn{}); size > 208 {
 		t.Errorf("a websocketConn has %d bytes", size)
 	}
 }

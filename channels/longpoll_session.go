@@ -251,7 +251,7 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 		// Not at once: a subscriber must not unsubscribe while it is delivered to.
 		s.slow = true
 		e.sessions.slow.Add(1)
-		s.socket.log().Warn().Str("id", s.socket.id).Msg("slow receiver disconnected")
+		s.socket.log().Warn().Str("id", s.socket.ID()).Msg("slow receiver disconnected")
 		s.post(s.end)
 	}
 	return false

@@ -20,8 +20,7 @@ type Socket struct {
 	mount     *mount // path, options and channels
 	transport transport
 	loop      *netloop.Loop
-	id        string
-	assigns   map[string]any
+	identity  *identity // nil without an id and assigns
 	version   wire.Version
 	deflate   websocket.Deflate // what compression was agreed on; none but for a WebSocket
 	inConnect bool              // Connect runs: SetID and Assign are allowed
@@ -31,8 +30,7 @@ type Socket struct {
 	leaving  bool  // to be closed: nothing more is sent
 	place    int32 // index in the loop's list of sockets
 	channels channelTable
-	identity *identity // nil without an id
-	rates    *rates    // nil without limits
+	rates    *rates // nil without limits
 }
 
 // transport is the connection below a socket. All methods are for the
@@ -51,28 +49,36 @@ type transport interface {
 
 // ID is the socket's id, the topic on which it can be disconnected; empty if
 // it has none.
-func (s *Socket) ID() string { return s.id }
+func (s *Socket) ID() string {
+	if s.identity == nil {
+		return ""
+	}
+	return s.identity.id
+}
 
 // SetID gives the socket its id (Phoenix's id/1), for example
 // "users_socket:42". [Endpoint.Disconnect] closes all sockets of an id. It
 // panics outside of SocketOptions.Connect.
 func (s *Socket) SetID(id string) {
 	s.mustConnect("SetID")
-	s.id = id
+	s.identify().id = id
 }
 
 // Assign keeps a value that all channels of the socket see by Context.Get. It
 // panics outside of SocketOptions.Connect; a channel has its own Assign.
 func (s *Socket) Assign(key string, value any) {
 	s.mustConnect("Assign")
-	if s.assigns == nil {
-		s.assigns = make(map[string]any)
-	}
-	s.assigns[key] = value
+	s.identify().assigns.set(key, value)
 }
 
 // Get returns what was assigned when the socket connected, else nil.
-func (s *Socket) Get(key string) any { return s.assigns[key] }
+func (s *Socket) Get(key string) any {
+	if s.identity == nil {
+		return nil
+	}
+	value, _ := s.identity.assigns.get(key)
+	return value
+}
 
 // Endpoint is the server that the socket is connected to.
 func (s *Socket) Endpoint() *Endpoint { return s.endpoint }
@@ -92,9 +98,8 @@ func (s *Socket) open() {
 	s.place = int32(len(l.sockets))
 	l.sockets = append(l.sockets, s)
 	s.rates = newRates(&s.endpoint.limits)
-	if s.id != "" {
-		s.identity = &identity{socket: s}
-		s.endpoint.pubsub.Subscribe(s.loop.Index(), s.id, s.identity)
+	if s.ID() != "" {
+		s.endpoint.pubsub.Subscribe(s.loop.Index(), s.ID(), s.identity)
 	}
 	s.endpoint.counters.sockets.Add(1)
 }
@@ -269,14 +274,24 @@ func (s *Socket) allowed(m *wire.Message, event string) bool {
 func (s *Socket) log() *zerolog.Logger { return &s.endpoint.log }
 
 func (c *Context) log() *zerolog.Logger {
-	l := c.socket.endpoint.log.With().Str("topic", c.topic).Str("socket", c.socket.id).Logger()
+	l := c.socket.endpoint.log.With().Str("topic", c.topic).Str("socket", c.socket.ID()).Logger()
 	return &l
 }
 
-// identity subscribes a socket to its own id.
+// identity is who connected, as Connect has found out. It is subscribed to the
+// socket's id, if there is one.
 type identity struct {
-	socket *Socket
-	sub    pubsub.Subscription
+	socket  *Socket
+	id      string
+	assigns assigns
+	sub     pubsub.Subscription
+}
+
+func (s *Socket) identify() *identity {
+	if s.identity == nil {
+		s.identity = &identity{socket: s}
+	}
+	return s.identity
 }
 
 // Subscription is for the pubsub package.

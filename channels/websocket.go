@@ -108,7 +108,7 @@ func (w *websocketConn) HandleTimeout(*netloop.Conn) {
 // HandleClose is the end of the connection, however it came.
 func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 	if errors.Is(reason, netloop.ErrSlowReceiver) {
-		w.socket.log().Warn().Str("id", w.socket.id).Msg("slow receiver disconnected")
+		w.socket.log().Warn().Str("id", w.socket.ID()).Msg("slow receiver disconnected")
 	}
 	w.decoder.Reset()
 	w.socket.shutdown(ErrClosed)
