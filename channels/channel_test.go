@@ -65,7 +65,7 @@ func room() *channels.Channel {
 	})
 	channels.On(ch, "later", func(c *channels.Context, _ text) (channels.NoReply, error) {
 		ref := c.Ref()
-		time.AfterFunc(10*time.Millisecond, func() { ref.Reply("ok", text{"late"}) }) //nolint:errcheck // seen by its absence
+		time.AfterFunc(10*time.Millisecond, func() { ref.Reply("ok", text{"late"}) }) // seen by its absence
 		return channels.NoReply{}, nil
 	})
 	channels.On(ch, "tick", func(c *channels.Context, _ text) (channels.NoReply, error) {

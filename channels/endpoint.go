@@ -134,7 +134,7 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 		OnError: func(err error) { e.log.Error().Err(err).Msg("bus") },
 	})
 	if err != nil {
-		e.loops.Close() //nolint:errcheck // the first error is the one to report
+		e.loops.Close() // the first error is the one to report
 		return nil, err
 	}
 	e.fallback = newFallback(e)

@@ -160,7 +160,7 @@ func (f *fallback) serve(c net.Conn) {
 	select {
 	case f.conns <- c:
 	case <-f.closed:
-		c.Close() //nolint:errcheck // nobody is there to tell
+		c.Close() // nobody is there to tell
 	}
 }
 

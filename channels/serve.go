@@ -29,7 +29,7 @@ func (e *Endpoint) listen(l *netloop.Listener, err error) (net.Addr, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.draining {
-		l.Close() //nolint:errcheck // it has served nobody
+		l.Close() // it has served nobody
 		return nil, errNotServing
 	}
 	e.listeners = append(e.listeners, l)
@@ -73,19 +73,19 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	listeners := e.listeners
 	e.mu.Unlock()
 	for _, l := range listeners {
-		l.Close() //nolint:errcheck // nothing could be done about it
+		l.Close() // nothing could be done about it
 	}
 	err := e.drain(ctx)
 	e.endPolling()
 	if httpErr := e.fallback.server.Shutdown(ctx); httpErr != nil {
-		e.fallback.server.Close() //nolint:errcheck // the first error counts
+		e.fallback.server.Close() // the first error counts
 		err = httpErr
 	}
 	if waitErr := await(ctx, &e.callbacks); waitErr != nil {
 		err = waitErr
 	}
-	e.pubsub.Close() //nolint:errcheck // a bus that cannot be closed is closed with the process
-	e.loops.Close()  //nolint:errcheck // cannot fail but for a second call
+	e.pubsub.Close() // a bus that cannot be closed is closed with the process
+	e.loops.Close()  // cannot fail but for a second call
 	close(e.stopped)
 	return err
 }

@@ -35,7 +35,7 @@ var buildLabapp = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cleanups = append(cleanups, func() { os.RemoveAll(dir) }) //nolint:errcheck // a temporary folder
+	cleanups = append(cleanups, func() { os.RemoveAll(dir) }) // a temporary folder
 	bin := filepath.Join(dir, "labapp")
 	args := []string{"build", "-o", bin}
 	if raceEnabled {
@@ -113,11 +113,11 @@ func startLabapp(t *testing.T, args ...string) *labapp {
 
 // stop ends the application as an operator does.
 func (app *labapp) stop(t *testing.T) {
-	app.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	app.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-app.ended:
 	case <-time.After(endTimeout):
-		app.cmd.Process.Signal(syscall.SIGQUIT) //nolint:errcheck // shows its goroutines
+		app.cmd.Process.Signal(syscall.SIGQUIT) // shows its goroutines
 		<-app.ended
 		t.Errorf("labapp has not ended %v after SIGTERM\n%s", endTimeout, app.stderr)
 		return

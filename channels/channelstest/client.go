@@ -59,7 +59,7 @@ func TryConnect(t testing.TB, e *Endpoint, target string, header http.Header) (*
 	}
 	conn, err := wstest.NewClient(nc, path+"/websocket?vsn=2.0.0"+query, header)
 	if err != nil {
-		nc.Close() //nolint:errcheck // the first error counts
+		nc.Close() // the first error counts
 		var status *wstest.StatusError
 		if errors.As(err, &status) {
 			return nil, &RefusedError{Status: status.Status, Body: status.Body}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,67 +17,6 @@ import (
 // programTimeout bounds one client's program; alone it takes less than half a
 // minute.
 const programTimeout = 3 * time.Minute
-
-// behaviours are asked of every client, in the order of the table. They are
-// named as in the table of npm's clients.
-var behaviours = []string{
-	"connect",
-	"connect refused",
-	"join",
-	"join refused",
-	"push: ok, error, timeout",
-	"push from the server",
-	"broadcast",
-	"broadcast_from",
-	"binary",
-	"leave",
-	"channel stopped by the server",
-	"crash and rejoin",
-	"duplicate join",
-	"forced disconnect",
-	"dropped TCP",
-	"heartbeat",
-	"presence: two users, two tabs",
-	"long polling",
-}
-
-// outcome is what a program says of one behaviour.
-type outcome struct {
-	kind outcomeKind
-	note string // what the table's reader has to know; of a failure, its reason
-}
-
-type outcomeKind string
-
-const (
-	passed     outcomeKind = "ok"
-	notOffered outcomeKind = "not offered"
-	failed     outcomeKind = "FAIL"
-)
-
-// parseOutcome reads a line "BEHAVIOUR: ok", "BEHAVIOUR: not offered", either
-// with " (NOTE)" behind it, or "BEHAVIOUR: FAIL REASON".
-func parseOutcome(line string) (behaviour string, o outcome, ok bool) {
-	for _, behaviour = range behaviours {
-		said, found := strings.CutPrefix(line, behaviour+": ")
-		if !found {
-			continue
-		}
-		for _, kind := range []outcomeKind{passed, notOffered, failed} {
-			note, found := strings.CutPrefix(said, string(kind))
-			switch {
-			case !found:
-			case kind == failed:
-				return behaviour, outcome{kind, strings.TrimSpace(note)}, true
-			case note == "":
-				return behaviour, outcome{kind, ""}, true
-			case strings.HasPrefix(note, " (") && strings.HasSuffix(note, ")"):
-				return behaviour, outcome{kind, note[2 : len(note)-1]}, true
-			}
-		}
-	}
-	return "", outcome{}, false
-}
 
 // cutLine is what a program writes for its connections through the proxy to be
 // cut.
@@ -152,4 +92,17 @@ func newCommand(ctx context.Context, dir string, command []string) *exec.Cmd {
 	cmd.Dir = dir
 	cmd.WaitDelay = 5 * time.Second // children that keep a pipe open must not keep the test
 	return cmd
+}
+
+func TestCollect(t *testing.T) {
+	p := startProxy(t, "127.0.0.1:1")
+	said := "\x1b[0m\njoin: ok\nsomething else\n" + cutLine + "\njoin: FAIL behind its outcome\nleave: FAIL why\n"
+	outcomes, other := collect(strings.NewReader(said), p)
+	want := map[string]outcome{"join": {passed, ""}, "leave": {failed, "why"}}
+	if !maps.Equal(outcomes, want) {
+		t.Errorf("outcomes: got %v, want %v", outcomes, want)
+	}
+	if want := "\x1b[0m\nsomething else\njoin: FAIL behind its outcome\n"; other != want {
+		t.Errorf("other lines: got %q, want %q", other, want)
+	}
 }

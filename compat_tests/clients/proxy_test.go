@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -44,7 +45,9 @@ func (p *proxy) cut() {
 	defer p.mu.Unlock()
 	for conn := range p.conns {
 		conn.SetLinger(0) //nolint:errcheck // it is closed in any case
-		conn.Close()      //nolint:errcheck // that is a reset
+	}
+	for conn := range p.conns { // from the first one on, others may be closed by forward, too
+		conn.Close() //nolint:errcheck // that is a reset
 	}
 }
 
@@ -92,4 +95,40 @@ func (p *proxy) end(conn *net.TCPConn) {
 	defer p.mu.Unlock()
 	delete(p.conns, conn)
 	conn.Close() //nolint:errcheck // it may be closed already
+}
+
+// TestProxy has bytes come back through the proxy until it cuts the connection,
+// on both sides.
+func TestProxy(t *testing.T) {
+	echo, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer echo.Close()
+	p := startProxy(t, echo.Addr().String())
+	conn, err := net.Dial("tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	behind, err := echo.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer behind.Close()
+	got := make([]byte, 5)
+	for _, way := range [][2]net.Conn{{conn, behind}, {behind, conn}} {
+		if _, err := io.WriteString(way[0], "hello"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(way[1], got); err != nil || string(got) != "hello" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	p.cut()
+	for _, end := range []net.Conn{conn, behind} {
+		if _, err := end.Read(got); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("after the cut: got %v, want a reset", err)
+		}
+	}
 }

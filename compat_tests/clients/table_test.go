@@ -103,3 +103,21 @@ func (r *table) compare(t *testing.T) {
 		t.Errorf("the table of %s is not what was just seen (above)", readme)
 	}
 }
+
+func TestMarkdown(t *testing.T) {
+	r := &table{}
+	last, first := toolchains[len(toolchains)-1].programs[0].client, toolchains[0].programs[0].client
+	r.add(last, map[string]outcome{"connect": {passed, "with a note"}, "join": {failed, ""}})
+	r.add(first, map[string]outcome{"connect": {passed, ""}, "join": {notOffered, "with a note"}})
+	made := r.markdown()
+	for _, want := range []string{
+		"| behaviour | " + first + " | " + last + " |\n",
+		"\n| connect | yes | yes [1] |\n",
+		"\n| join | – [1] | **no** |\n",
+		"\n1. with a note\n",
+	} {
+		if !strings.Contains(made, want) {
+			t.Errorf("no %q in\n%s", want, made)
+		}
+	}
+}

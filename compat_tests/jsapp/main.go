@@ -19,9 +19,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/relay"
-	"github.com/rs/zerolog"
 )
 
 func main() {

@@ -18,9 +18,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/presence"
-	"github.com/rs/zerolog"
 )
 
 // shutdownTimeout bounds the drain.

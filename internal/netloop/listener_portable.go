@@ -32,7 +32,7 @@ func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 			reported = false
 			l := g.nextLoop()
 			l.stats.accepted.Add(1)
-			g.startStream(l, c, ln.accept, nil)
+			_ = g.startStream(l, c, ln.accept, nil) // it fails when the group is closed, and so does Accept then
 			continue
 		}
 		select {

@@ -58,7 +58,8 @@ func (o *outbox) gather(scratch []byte) []byte {
 	if o.rest == nil || len(head)+len(o.rest.at(0).data) > cap(scratch) {
 		return head
 	}
-	buf := append(scratch[:0], head...)
+	buf := scratch[:0]
+	buf = append(buf, head...)
 	for i := range o.rest.n {
 		data := o.rest.at(i).data
 		if len(buf)+len(data) > cap(scratch) {

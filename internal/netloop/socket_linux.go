@@ -26,7 +26,7 @@ func send(fd int, p []byte) (int, unix.Errno) {
 }
 
 func rawWrite(fd int, p []byte) {
-	unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 }
 
 func accept4(fd int) (int, unix.Errno) {
@@ -63,7 +63,7 @@ func setUserTimeout(c net.Conn, timeout time.Duration) {
 	if err != nil {
 		return
 	}
-	raw.Control(func(fd uintptr) { limitSilence(int(fd), timeout) })
+	_ = raw.Control(func(fd uintptr) { limitSilence(int(fd), timeout) })
 }
 
 // socketError returns why epoll calls a socket broken.

@@ -83,7 +83,7 @@ func (s *stream) run(o *opening) {
 		return
 	}
 	for <-s.next {
-		g.WaitNotOverloaded(context.Background())
+		_ = g.WaitNotOverloaded(context.Background()) // only a context can fail it
 		s.got, s.readErr = s.nc.Read(s.buf)
 		if !l.Post((*readDone)(s)) {
 			return
@@ -317,7 +317,7 @@ func endStream(c net.Conn) error {
 func setKeepAlive(c net.Conn, timeout time.Duration) {
 	if t, ok := underlying(c).(*net.TCPConn); ok {
 		idle, interval, count := keepAlive(timeout)
-		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idle, Interval: interval, Count: count})
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idle, Interval: interval, Count: count})
 	}
 }
 

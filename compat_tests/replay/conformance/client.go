@@ -95,7 +95,7 @@ func (c *client) finish(patience time.Duration) {
 func (c *client) read() {
 	defer close(c.finished)
 	reader := bufio.NewReaderSize(c.conn, 64<<10)
-	response, err := http.ReadResponse(reader, &http.Request{Method: c.method})
+	response, err := http.ReadResponse(reader, &http.Request{Method: c.method}) //nolint:bodyclose // what follows the head is read from reader
 	if err != nil {
 		c.end(fmt.Errorf("no answer to the handshake: %w", err))
 		return

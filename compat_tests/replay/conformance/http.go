@@ -142,7 +142,7 @@ func roundTrip(ctx context.Context, addr, method string, request []byte) (*httpA
 	defer stop()
 	// A server may refuse a request it has not read to the end.
 	_, writeErr := conn.Write(request)
-	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method}) //nolint:bodyclose // conn is closed
 	if err != nil {
 		return nil, errors.Join(err, writeErr)
 	}

@@ -55,7 +55,7 @@ func parseBinary(hexText string) (message, bool) {
 	// How many sizes stand behind the kind, and which of the fields is the topic:
 	// a push has join_ref, topic, event; a reply join_ref, ref, topic, status; a
 	// broadcast topic, event.
-	fields, topicAt := 0, 0
+	var fields, topicAt int
 	switch data[0] {
 	case 0:
 		fields, topicAt = 3, 1
