@@ -297,7 +297,18 @@ func (d *Decoder) collect(part []byte) {
 	if d.buf == nil {
 		d.buf = newBuffer(size)
 	} else {
-		d.buf = d.buf.grown(size, size+d.remaining)
+		d.buf = d.buf.grown(size, d.mostHeld(size))
 	}
 	d.buf.b = append(d.buf.b, part...)
+}
+
+// mostHeld is how many bytes the buffer may come to hold when it holds size
+// now. Only in a message's last frame is that known: before it, the end of a
+// frame is not the end of the message, and a buffer cut to it would be copied
+// for each of a million fragments.
+func (d *Decoder) mostHeld(size int) int {
+	if d.fin && !d.op.IsControl() {
+		return size + d.remaining
+	}
+	return max(size+d.remaining, d.limits().maxMessage()+maxControlPayload)
 }
