@@ -12,10 +12,10 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-scale test-js matrix-table lint fmt fuzz bench clean
+.PHONY: help run build test test-go test-scale test-js test-clients matrix-table lint fmt fuzz bench clean
 
 help: ## show this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## run the server on http://localhost:4000/
 	$(GO) run ./cmd/mycelium
@@ -37,6 +37,9 @@ test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test
+
+test-clients: test-js ## every client: npm's, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python and Rust 1.88)
+	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients
 
 matrix-table: build ## write the table of npm clients in docs/compatibility.md anew
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
@@ -63,3 +66,4 @@ bench: ## Go benchmarks with allocations
 
 clean: ## remove what was built
 	rm -rf bin .tools compat_tests/js/node_modules compat_tests/js/artifacts
+	rm -rf compat_tests/clients/java/target compat_tests/clients/python/.venv compat_tests/clients/rust/target

@@ -41,6 +41,14 @@ func FuzzServer(f *testing.F) {
 	f.Add(byte(fuzzWhole), []byte(socketHandshake()+string(frames(`["1","1","room:1","phx_join",{}]`, `["1","2","room:1","later",{}]`))))
 	f.Add(byte(fuzzWhole), []byte("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 	f.Add(byte(fuzzWhole), []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"+socketHandshake()))
+	for _, request := range []string{
+		"GET /socket/longpoll?vsn=2.0.0 HTTP/1.1\r\nHost: x\r\n\r\n",
+		"OPTIONS /socket/longpoll HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nAccess-Control-Request-Headers: a, b\r\n\r\n",
+		"POST /socket/longpoll?vsn=2.0.0&token=forged HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]",
+		"GET /socket/longpoll?vsn=2.0.0&token=forged HTTP/1.1\r\nHost: x\r\nX-Phoenix-Longpoll-Token: other\r\n\r\n",
+	} {
+		f.Add(byte(fuzzWhole), []byte(request))
+	}
 	f.Add(byte(fuzzFrames), append(masked(false, ws.OpText, `["1","1","ro`), masked(true, ws.OpContinuation, `om:1","phx_join",{}]`)...))
 	f.Add(byte(fuzzFrames), append(masked(true, ws.OpPing, "ping"), masked(true, ws.OpClose, "\x03\xe8bye")...))
 	f.Add(byte(fuzzFrames), bytesPush("1", "1", "room:1", "bytes", []byte{1, 2, 3}))
@@ -105,7 +113,9 @@ func newFuzzTarget(f *testing.F, o channels.Options) *fuzzTarget {
 	if err != nil {
 		f.Fatal(err)
 	}
-	e.Socket("/socket", channels.SocketOptions{}, room())
+	// Sessions of long polling live so shortly that each run can wait for their end.
+	poll := channels.LongPollOptions{Enabled: true, Window: 20 * time.Millisecond}
+	e.Socket("/socket", channels.SocketOptions{Compress: true, LongPoll: poll}, room())
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil {
 		f.Fatal(err)

@@ -64,14 +64,14 @@ func startLabapp(t *testing.T) string {
 
 // stopLabapp ends the application as an operator does.
 func stopLabapp(t *testing.T, cmd *exec.Cmd, ended <-chan error, stderr *tail) {
-	cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case err := <-ended:
 		if err != nil {
 			t.Errorf("labapp: %v\n%s", err, stderr)
 		}
 	case <-time.After(endTimeout):
-		cmd.Process.Signal(syscall.SIGQUIT) //nolint:errcheck // shows its goroutines
+		cmd.Process.Signal(syscall.SIGQUIT) // shows its goroutines
 		t.Errorf("labapp has not ended %v after SIGTERM: %v\n%s", endTimeout, <-ended, stderr)
 	}
 }

@@ -74,9 +74,9 @@ func collect(stdout io.Reader, p *proxy) (map[string]outcome, string) {
 			outcomes[behaviour] = o
 			continue
 		}
-		other.Write([]byte(line + "\n")) //nolint:errcheck // never fails
+		other.Write([]byte(line + "\n")) // never fails
 	}
-	io.Copy(io.Discard, stdout) //nolint:errcheck // behind a line too long; the program must be able to end
+	io.Copy(io.Discard, stdout) // behind a line too long; the program must be able to end
 	return outcomes, other.String()
 }
 

@@ -30,7 +30,7 @@ func startProxy(t *testing.T, target string) *proxy {
 	p := &proxy{listener: listener, target: target, conns: map[*net.TCPConn]bool{}}
 	p.running.Go(p.accept)
 	t.Cleanup(func() {
-		listener.Close() //nolint:errcheck // it only listened
+		listener.Close() // it only listened
 		p.cut()
 		p.running.Wait()
 	})
@@ -44,10 +44,10 @@ func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
-		conn.SetLinger(0) //nolint:errcheck // it is closed in any case
+		conn.SetLinger(0) // it is closed in any case
 	}
 	for conn := range p.conns { // from the first one on, others may be closed by forward, too
-		conn.Close() //nolint:errcheck // that is a reset
+		conn.Close() // that is a reset
 	}
 }
 
@@ -76,11 +76,11 @@ func (p *proxy) forward(client *net.TCPConn) {
 	defer p.end(server)
 	var back sync.WaitGroup
 	back.Go(func() {
-		io.Copy(client, server) //nolint:errcheck // how it ends is the peers' matter
-		client.Close()          //nolint:errcheck // so that the other copy ends too
+		io.Copy(client, server) // how it ends is the peers' matter
+		client.Close()          // so that the other copy ends too
 	})
-	io.Copy(server, client) //nolint:errcheck // as above
-	server.Close()          //nolint:errcheck // as above
+	io.Copy(server, client) // as above
+	server.Close()          // as above
 	back.Wait()
 }
 
@@ -94,7 +94,7 @@ func (p *proxy) end(conn *net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, conn)
-	conn.Close() //nolint:errcheck // it may be closed already
+	conn.Close() // it may be closed already
 }
 
 // TestProxy has bytes come back through the proxy until it cuts the connection,

@@ -1,0 +1,168 @@
+package autobahn
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// pythonEnv names the interpreter where it is not python2.7 of PATH.
+	pythonEnv = "AUTOBAHN_PYTHON"
+	// requirements pins the suite and all it needs.
+	requirements = "requirements.txt"
+	// installTimeout bounds the downloads, fuzzTimeout one run of the client: all
+	// cases take ten minutes on two busy cores.
+	installTimeout = 10 * time.Minute
+	fuzzTimeout    = 40 * time.Minute
+)
+
+// python is a Python 2.7 with pip.
+type python struct {
+	command string
+	version string
+}
+
+// findPython skips the test, saying why, where there is no Python 2.7; one that
+// was asked for by name must be there.
+func findPython(t *testing.T) python {
+	t.Helper()
+	command, named := os.Getenv(pythonEnv), true
+	if command == "" {
+		command, named = "python2.7", false
+	}
+	// A python2.7 in PATH may be a stub that knows of no such Python: run it.
+	out, err := exec.Command(command, "-c", "import sys, pip; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])").CombinedOutput()
+	version := string(out)
+	if err == nil && strings.HasPrefix(version, "2.7.") {
+		return python{command, version}
+	}
+	why := fmt.Sprintf("%s is no Python 2.7 with pip, which Autobahn's suite needs: %v %s", command, err, bytes.TrimSpace(out))
+	if named {
+		t.Fatal(why)
+	}
+	t.Skipf("%s\n(%s may name another)", why, pythonEnv)
+	return python{}
+}
+
+// suite is autobahntestsuite, installed.
+type suite struct {
+	python python
+	site   string // the folder of its packages
+}
+
+// installSuite has pip install the suite into a folder of its own, once for each
+// version of Python and of the requirements.
+func installSuite(t *testing.T, p python) suite {
+	t.Helper()
+	pins, err := os.ReadFile(requirements)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := sha256.Sum256(append(pins, p.version...))
+	site, err := filepath.Abs(filepath.Join(".python", fmt.Sprintf("%x", key[:8])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := suite{p, site}
+	if _, err := os.Stat(site); err == nil {
+		return s
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), installTimeout)
+	defer cancel()
+	unfinished := fmt.Sprintf("%s.%d", site, os.Getpid())
+	defer os.RemoveAll(unfinished)
+	out, err := exec.CommandContext(ctx, p.command, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+		"--no-deps", "--target", unfinished, "--requirement", requirements).CombinedOutput()
+	if err != nil {
+		t.Fatalf("pip install: %v\n%s", err, out)
+	}
+	if err := os.Rename(unfinished, site); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("installed the suite in %v", time.Since(began).Round(time.Second))
+	return s
+}
+
+// version is that of autobahntestsuite.
+func (s suite) version() string {
+	pins, _ := os.ReadFile(requirements) // installSuite has read it
+	return pinned(pins, "autobahntestsuite")
+}
+
+// pinned is the version that a file of requirements has for a package, or "".
+func pinned(pins []byte, name string) string {
+	for line := range strings.Lines(string(pins)) {
+		if version, found := strings.CutPrefix(strings.TrimSpace(line), name+"=="); found {
+			return version
+		}
+	}
+	return ""
+}
+
+// startWstest is wstest of the suite. Its folder is made a site because packages
+// of it have .pth files, which Python reads in no other folder.
+const startWstest = `import site, sys
+site.addsitedir(sys.argv.pop(1))
+from autobahntestsuite.wstest import run
+run()`
+
+// fuzz runs the plan against an address and returns the results by case. The
+// client's whole report, with pages for people, is left in reports.
+func (s suite) fuzz(t *testing.T, p plan, addr string) map[string]result {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("reports", p.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	const agent = "mycelium"
+	specification, err := json.Marshal(map[string]any{
+		"outdir":              dir,
+		"servers":             []any{map[string]any{"agent": agent, "url": "ws://" + addr}},
+		"cases":               p.cases,
+		"exclude-cases":       []any{},
+		"exclude-agent-cases": map[string]any{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "fuzzingclient.json")
+	if err := os.WriteFile(file, specification, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), fuzzTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.python.command, "-c", startWstest, s.site, "--mode", "fuzzingclient", "--spec", file)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+s.site, "PYTHONNOUSERSITE=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("wstest: %v\n%s", err, lastLines(out, 20))
+	}
+	index, err := os.ReadFile(filepath.Join(dir, "index.json"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, lastLines(out, 20))
+	}
+	var byAgent map[string]map[string]result
+	if err := json.Unmarshal(index, &byAgent); err != nil {
+		t.Fatal(err)
+	}
+	return byAgent[agent]
+}
+
+func lastLines(out []byte, n int) []byte {
+	lines := slices.Collect(bytes.Lines(out))
+	return bytes.Join(lines[max(0, len(lines)-n):], nil)
+}
