@@ -12,7 +12,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-scale test-js test-clients matrix-table lint fmt fuzz bench clean
+.PHONY: help run build test test-go test-budgets test-scale test-js test-clients matrix-table lint fmt fuzz bench clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,12 +23,15 @@ run: ## run the server on http://localhost:4000/
 build: ## build the server to bin/mycelium
 	$(GO) build -o bin/mycelium ./cmd/mycelium
 
-test: test-go test-scale test-js ## run all tests: Go with the race detector, recordings, ten thousand connections, real clients
+test: test-go test-budgets test-scale test-js ## all tests: Go with the race detector, recordings, budgets, ten thousand connections, real clients
 
 test-go: ## Go tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler ($$($(GO) env CC)): running without the race detector"
 	$(GO) vet ./...
 	$(GO) test $(RACE) ./...
+
+test-budgets: ## allocations and memory of a connection, without the race detector, which changes both
+	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./pubsub ./presence ./channels ./internal/...
 
 test-scale: ## ten thousand connections on one topic, without the race detector
 	$(GO) test -count=1 -v -run Scale ./compat_tests/scale
