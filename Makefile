@@ -12,7 +12,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale test-js test-clients matrix-table lint fmt fuzz bench clean
+.PHONY: help run build test test-go test-budgets test-scale test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 
 test-clients: test-js ## every client: npm's, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python and Rust 1.88)
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients
+
+autobahn: ## Autobahn's fuzzing client, all cases (an hour on two cores; needs Python 2.7), and its RESULTS.md anew
+	MYCELIUM_AUTOBAHN=all $(GO) test -count=1 -v -timeout 2h ./compat_tests/autobahn -write-results
+
+autobahn-ci: ## the same without most cases of compression
+	MYCELIUM_AUTOBAHN=1 $(GO) test -count=1 -v -timeout 30m ./compat_tests/autobahn
 
 matrix-table: build ## write the table of npm clients in docs/compatibility.md anew
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp

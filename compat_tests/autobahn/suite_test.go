@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -118,14 +119,15 @@ from autobahntestsuite.wstest import run
 run()`
 
 // fuzz runs the plan against an address and returns the results by case. The
-// client's whole report, with pages for people, is left in reports.
+// client's whole report, with pages for people, is left in reports, and beside it
+// a log to follow it by.
 func (s suite) fuzz(t *testing.T, p plan, addr string) map[string]result {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join("reports", p.name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	const agent = "mycelium"
@@ -143,23 +145,37 @@ func (s suite) fuzz(t *testing.T, p plan, addr string) map[string]result {
 	if err := os.WriteFile(file, specification, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), fuzzTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, s.python.command, "-c", startWstest, s.site, "--mode", "fuzzingclient", "--spec", file)
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+s.site, "PYTHONNOUSERSITE=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("wstest: %v\n%s", err, lastLines(out, 20))
+	if err := s.wstest(t.Context(), filepath.Join(dir, "wstest.log"), "--mode", "fuzzingclient", "--spec", file); err != nil {
+		t.Fatal(err)
 	}
 	index, err := os.ReadFile(filepath.Join(dir, "index.json"))
 	if err != nil {
-		t.Fatalf("%v\n%s", err, lastLines(out, 20))
+		t.Fatal(err)
 	}
 	var byAgent map[string]map[string]result
 	if err := json.Unmarshal(index, &byAgent); err != nil {
 		t.Fatal(err)
 	}
 	return byAgent[agent]
+}
+
+// wstest runs the suite's program; the error has the end of its log.
+func (s suite) wstest(ctx context.Context, logFile string, args ...string) error {
+	log, err := os.Create(logFile)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, fuzzTimeout, fmt.Errorf("not done in %v", fuzzTimeout))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.python.command, slices.Concat([]string{"-u", "-c", startWstest, s.site}, args)...)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+s.site, "PYTHONNOUSERSITE=1")
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		out, _ := os.ReadFile(logFile)
+		return fmt.Errorf("wstest: %w\n%s", errors.Join(err, context.Cause(ctx)), lastLines(out, 20))
+	}
+	return nil
 }
 
 func lastLines(out []byte, n int) []byte {
