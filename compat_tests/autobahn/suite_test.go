@@ -21,8 +21,8 @@ const (
 	pythonEnv = "AUTOBAHN_PYTHON"
 	// requirements pins the suite and all it needs.
 	requirements = "requirements.txt"
-	// installTimeout bounds the downloads, fuzzTimeout one run of the client: all
-	// cases take ten minutes on two busy cores.
+	// installTimeout bounds the downloads, fuzzTimeout one run of the client: the
+	// longest takes a quarter of an hour, with four at once on two busy cores.
 	installTimeout = 10 * time.Minute
 	fuzzTimeout    = 40 * time.Minute
 )
