@@ -22,6 +22,10 @@ type SocketOptions struct {
 	// which is all that Phoenix tells; a [*RefusedError] chooses the answer. A
 	// panic is answered with 500. ctx ends with Limits.HandshakeTimeout.
 	Connect func(ctx context.Context, s *Socket, r *Request) error
+	// Path is what follows the socket's path for WebSockets. Default
+	// "/websocket", which phoenix.js adds by itself; "/" is the socket's path
+	// as it is, for clients that are given the whole address.
+	Path string
 	// CheckOrigin decides for requests that carry an Origin. nil is [SameOrigin].
 	CheckOrigin OriginCheck
 	// IdleTimeout is how long a client may send nothing before its socket is
@@ -50,6 +54,8 @@ type SocketOptions struct {
 
 func (o SocketOptions) withDefaults() SocketOptions {
 	setDefault(&o.IdleTimeout, 60*time.Second)
+	setDefault(&o.Path, "/websocket")
+	setDefault(&o.LongPoll.Path, "/longpoll")
 	setDefault(&o.LongPoll.Window, 10*time.Second)
 	setDefault(&o.LongPoll.TokenMaxAge, 14*24*time.Hour)
 	if o.CheckOrigin == nil {

@@ -142,7 +142,8 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 }
 
 // Socket serves channels at path: clients connect to path + "/websocket", as
-// phoenix.js does with new Socket(path), or poll path + "/longpoll" where
+// phoenix.js does with new Socket(path) (SocketOptions.Path is another end), or
+// poll path + "/longpoll" where
 // SocketOptions.LongPoll says so. The first channel whose pattern
 // matches a topic serves it. It panics on a path that is taken or not
 // absolute, as http.ServeMux does, and may be called while the endpoint serves.
@@ -155,15 +156,18 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 	if o.MessageBytes > 0 {
 		m.options.frames.MaxFrame = o.MessageBytes
 	}
-	at := strings.TrimSuffix(socketPath, "/") + "/websocket"
+	websocketAt, pollAt := path.Join(socketPath, m.options.Path), path.Join(socketPath, m.options.LongPoll.Path)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.mounts[at] != nil {
-		panic(fmt.Sprintf("channels: two sockets at path %q", socketPath))
+	if e.mounts[websocketAt] != nil || e.polled[websocketAt] != nil {
+		panic(fmt.Sprintf("channels: two sockets at path %q", websocketAt))
 	}
-	e.mounts[at] = m
+	e.mounts[websocketAt] = m
 	if m.options.LongPoll.Enabled {
-		e.polled[strings.TrimSuffix(socketPath, "/")+"/longpoll"] = m
+		if e.mounts[pollAt] != nil || e.polled[pollAt] != nil {
+			panic(fmt.Sprintf("channels: two sockets at path %q", pollAt))
+		}
+		e.polled[pollAt] = m
 	}
 }
 

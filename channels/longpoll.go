@@ -23,6 +23,8 @@ type LongPollOptions struct {
 	// refuses gets the status 403 there, also for a RefusedError: clients know
 	// no other.
 	Enabled bool
+	// Path is what follows the socket's path. Default "/longpoll".
+	Path string
 	// Window is how long a poll waits for messages. A session that is not
 	// polled for one and a half of it is over. Default 10 s. A proxy must wait
 	// longer than this for an answer.
