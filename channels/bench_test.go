@@ -84,7 +84,7 @@ func (c *crowd) mallocs(t testing.TB, n int) float64 {
 
 func TestAllocations(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector allocates")
+		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, channels.SocketOptions{}, relaying())
@@ -152,7 +152,7 @@ func joinBare(c net.Conn, hello string) error {
 
 func TestIdleHeap(t *testing.T) {
 	if raceEnabled || testing.Short() {
-		t.Skip("the race detector allocates")
+		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, channels.SocketOptions{}, publishing("room:*")) // it has no assigns: they are the application's

@@ -231,8 +231,7 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// A callback that blocks holds up its own channel and nobody else: issue's
-// decision D2.
+// A callback that blocks holds up its own channel and nobody else.
 func TestBlockingCallback(t *testing.T) {
 	release := make(chan struct{})
 	ch := room()

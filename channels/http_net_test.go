@@ -17,7 +17,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// One port (D7): what net/http serves beside the sockets.
+// One port: what net/http serves beside the sockets.
 
 // mirror answers with what it was asked.
 var mirror = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -41,7 +41,9 @@ type Limits struct {
 	HandshakeTimeout time.Duration
 	// MaxConnections bounds all connections of the endpoint, those of net/http
 	// included; one more is closed at once. A long-poll session counts as one,
-	// beside the connections of its requests, and gets 503. 0: unlimited.
+	// beside the connections of its requests, and gets 503. Connections of a
+	// foreign net/http server that the endpoint is mounted in are that server's
+	// to count. 0: unlimited.
 	MaxConnections int
 	// MaxConnectionsPerAddress bounds those of one IP address. 0: unlimited.
 	MaxConnectionsPerAddress int

@@ -13,7 +13,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// Order (D3) over TCP: many publishers, all at once, on two loops.
+// Order over TCP: many publishers, all at once, on two loops.
 
 const (
 	perPublisher    = 60

@@ -30,7 +30,7 @@ type Rule struct {
 	Why string
 }
 
-// Rules are the arrows of DESIGN's layout.
+// Rules are the arrows of ARCHITECTURE.md.
 var Rules = []Rule{
 	layer("wire", nil,
 		"wire turns bytes into messages and back; it knows no socket, topic or transport"),

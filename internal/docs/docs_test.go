@@ -127,3 +127,34 @@ func TestConfigurationReference(t *testing.T) {
 		t.Error("docs/configuration.md is not what the options say: run go test ./internal/docs -update")
 	}
 }
+
+// The tests and recordings that docs/compatibility.md calls as witnesses exist.
+func TestCompatibilityWitnesses(t *testing.T) {
+	text := read(t, "docs/compatibility.md")
+	var tests strings.Builder
+	files, _ := filepath.Glob(filepath.Join(root, "channels", "*_test.go"))
+	for _, name := range files {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tests.Write(source)
+	}
+	witnesses := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(text, -1)
+	if len(witnesses) == 0 {
+		t.Error("no test is named")
+	}
+	for _, w := range witnesses {
+		if !strings.Contains(tests.String(), "func "+w[1]+"(t *testing.T)") {
+			t.Errorf("there is no test %s in package channels", w[1])
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)recordings? (.*) \\|$").FindAllStringSubmatch(text, -1) {
+		for _, name := range regexp.MustCompile("`([\\w*]+)`").FindAllStringSubmatch(row[1], -1) {
+			found, _ := filepath.Glob(filepath.Join(root, "compat_tests/transcripts/bandit", name[1]+".json"))
+			if len(found) == 0 {
+				t.Errorf("there is no recording %s", name[1])
+			}
+		}
+	}
+}

@@ -92,7 +92,7 @@ func (f *fanout) publish(n, receivers int) {
 // A delivery allocates nothing, alone or joined.
 func TestFanoutAllocations(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector allocates")
+		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
 	if (Options{}).withDefaults().Portable {
 		t.Skip("portable connections start goroutines to write")

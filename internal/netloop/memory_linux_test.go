@@ -31,7 +31,7 @@ func TestMemoryPerIdleConnection(t *testing.T) {
 		t.Errorf("a Conn has %d bytes", size)
 	}
 	if raceEnabled {
-		t.Skip("the race detector needs memory of its own")
+		t.Skip("the race detector needs memory of its own: make test-budgets runs it without")
 	}
 	const clients = 4000
 	g := newGroup(t, Options{Loops: 1})

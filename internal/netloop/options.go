@@ -49,7 +49,7 @@ const (
 	// streamBuffer is the read buffer of a portable connection, in bytes. It is held while the connection is idle.
 	streamBuffer = 4 << 10
 	// flushChunk is how many connections are written before the loop looks at its sockets and inbox again: about
-	// 10 ms at 9 µs a write (PERFORMANCE.md).
+	// 10 ms at 9 µs a write, measured on loopback.
 	flushChunk = 1024
 	// maxTasks is how many tasks one turn runs, and maxSends how many frames they may queue in it. maxSends/flushChunk
 	// is how many frames a receiver can be given per write when publications come faster than they can be written.

@@ -11,7 +11,7 @@ import (
 )
 
 // Raw system calls do not tell Go's scheduler that the thread may block. These never block, and unix.Write costs
-// 16-27 % more for a small frame (PERFORMANCE.md).
+// 16-27 % more for a small frame.
 
 func recv(fd int, p []byte) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),

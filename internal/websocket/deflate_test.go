@@ -126,7 +126,7 @@ func TestCompressFromManyGoroutines(t *testing.T) {
 
 func TestCompressionAllocations(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector makes pools forget")
+		t.Skip("the race detector makes pools forget: make test-budgets runs it without")
 	}
 	chat := []byte(chatMessage(4096))
 	d := Decoder{Deflate: freeWindow}
