@@ -149,7 +149,7 @@ func TestCompatibilityWitnesses(t *testing.T) {
 			t.Errorf("there is no test %s in package channels", w[1])
 		}
 	}
-	for _, row := range regexp.MustCompile("(?m)recordings? (.*) \\|$").FindAllStringSubmatch(text, -1) {
+	for _, row := range regexp.MustCompile(`(?m)recordings? (.*) \|$`).FindAllStringSubmatch(text, -1) {
 		for _, name := range regexp.MustCompile("`([\\w*]+)`").FindAllStringSubmatch(row[1], -1) {
 			found, _ := filepath.Glob(filepath.Join(root, "compat_tests/transcripts/bandit", name[1]+".json"))
 			if len(found) == 0 {
