@@ -19,7 +19,11 @@ type addresses struct {
 }
 
 // ticket is one counted connection; nil where there is no limit.
-type ticket struct{ addr netip.Addr }
+type ticket struct {
+	of    *addresses
+	addr  netip.Addr
+	outer *ticket // a guest's: of its host
+}
 
 var (
 	errTooManyConnections = errors.New("channels: Limits.MaxConnections is reached")
@@ -33,11 +37,11 @@ func (e *Endpoint) enter(peer func() netip.AddrPort) (*ticket, error) {
 	if l.MaxConnections <= 0 && l.MaxConnectionsPerAddress <= 0 {
 		return nil, nil
 	}
-	t := new(ticket)
+	a := &e.admitted
+	t := &ticket{of: a}
 	if l.MaxConnectionsPerAddress > 0 {
 		t.addr = peer().Addr().Unmap()
 	}
-	a := &e.admitted
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -56,17 +60,51 @@ func (e *Endpoint) enter(peer func() netip.AddrPort) (*ticket, error) {
 	return t, nil
 }
 
-// leave counts a connection out; one that was refused has no ticket.
-func (e *Endpoint) leave(t *ticket) {
-	if t == nil {
-		return
+// enterGuest counts a connection that its host has counted as outer; it takes
+// outer over only without an error. For a host it is outer that counts.
+func (e *Endpoint) enterGuest(outer *ticket, peer func() netip.AddrPort) (*ticket, error) {
+	if e.host == nil {
+		return outer, nil
 	}
-	a := &e.admitted
+	t, err := e.enter(peer)
+	if t == nil {
+		return outer, err
+	}
+	t.outer = outer
+	return t, nil
+}
+
+// enterBoth counts what is no connection of the host's yet.
+func (e *Endpoint) enterBoth(peer func() netip.AddrPort) (*ticket, error) {
+	host := e
+	if e.host != nil {
+		host = e.host
+	}
+	outer, err := host.enter(peer)
+	if err != nil {
+		return nil, err
+	}
+	t, err := e.enterGuest(outer, peer)
+	if err != nil {
+		leave(outer)
+		return nil, err
+	}
+	return t, nil
+}
+
+// leave counts a connection out; one that was refused has no ticket.
+func leave(t *ticket) {
+	for ; t != nil; t = t.outer {
+		t.of.remove(t.addr)
+	}
+}
+
+func (a *addresses) remove(addr netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.total--
-	if a.by[t.addr]--; a.by[t.addr] == 0 {
-		delete(a.by, t.addr)
+	if a.by[addr]--; a.by[addr] == 0 {
+		delete(a.by, addr)
 	}
 }
 
@@ -75,6 +113,11 @@ func (e *Endpoint) leave(t *ticket) {
 func (e *Endpoint) busy() refusal {
 	if e.isDraining() {
 		return unavailable("2")
+	}
+	if e.host != nil {
+		if ref := e.host.busy(); ref.status != 0 {
+			return ref
+		}
 	}
 	if e.limits.HandshakesPerSecond <= 0 {
 		return refusal{}

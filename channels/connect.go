@@ -179,7 +179,7 @@ func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request)
 	case err == nil:
 		return refusal{}
 	case errors.As(err, &custom):
-		return refusal{status: custom.Status, body: custom.Body}
+		return custom.refusal()
 	}
 	e.log.Debug().Err(err).Str("path", m.path).Msg("connect refused")
 	return forbidden

@@ -51,6 +51,10 @@ type Options struct {
 	Drain Drain
 	// Bus connects the endpoints of several nodes; nil for a single node.
 	Bus pubsub.Bus
+	// Host, if not nil, is the endpoint whose loops and listeners this one
+	// shares: see [Endpoint.Route]. Handler, TLS, Loops, Portable, SlowReceiver
+	// and the OutboundBytes of connections are the host's then.
+	Host *Endpoint
 	// Loops is the number of event loops; 0 is one a core.
 	Loops int
 	// Portable serves connections by goroutines of net.Conn instead of epoll.
@@ -59,12 +63,14 @@ type Options struct {
 }
 
 // Endpoint is a server of channels: sockets at paths, and one space of topics
-// that they all share.
+// that they all share. A guest is an endpoint that was made with Options.Host:
+// it has its own topics, limits, counters and shutdown, and no port.
 type Endpoint struct {
 	// Static after NewEndpoint.
 	log     zerolog.Logger
 	limits  Limits
 	options Options
+	host    *Endpoint // nil: this is no guest
 	loops   *netloop.Group
 	pubsub  *pubsub.PubSub
 	stopped chan struct{} // closed when Shutdown has ended all loops
@@ -78,11 +84,14 @@ type Endpoint struct {
 	admitted    addresses
 	sessions    *pollSessions
 	fallback    *fallback // net/http for what is no socket
+	pace        pacer     // of all drains, its guests' too
 
 	// Guarded by mu.
 	mu        sync.RWMutex
 	mounts    map[string]*mount // by the path of the transport: "/socket/websocket"
 	polled    map[string]*mount // the same for long polling: "/socket/longpoll"
+	routes    []route           // to guests, by prefix
+	guests    map[*Endpoint]struct{}
 	listeners []*netloop.Listener
 	draining  bool
 }
@@ -90,16 +99,24 @@ type Endpoint struct {
 // perLoop is what one loop keeps for the endpoint.
 type perLoop struct {
 	sockets []*Socket
-	message wire.Message // scratch of handleMessage
-	item    item         // scratch of handleNow
-	_       [64]byte     // no cache line in common with the next loop
+	traffic traffic
+	*scratch
+	_ [64]byte // no cache line in common with the next loop
+}
+
+// scratch is what handling one message needs: a loop handles one at a time, so
+// guests share their host's.
+type scratch struct {
+	message wire.Message // of handleMessage
+	item    item         // of handleNow
 }
 
 // mount is a socket at a path.
 type mount struct {
-	path    string
-	options SocketOptions
-	router  *router
+	endpoint *Endpoint
+	path     string
+	options  SocketOptions
+	router   *router
 }
 
 // NewEndpoint makes an endpoint and starts its loops. It has to be ended by
@@ -108,14 +125,17 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	e := &Endpoint{
 		limits: o.Limits.withDefaults(), options: o, log: zerolog.Nop(),
 		stopped: make(chan struct{}), mounts: make(map[string]*mount), polled: make(map[string]*mount),
-		sessions: newPollSessions(),
 	}
 	if o.Logger != nil {
 		e.log = *o.Logger
 	}
+	if o.Host != nil {
+		return e, e.moveIn(o.Host)
+	}
 	if e.options.Drain == (Drain{}) {
 		e.options.Drain = defaultDrain
 	}
+	e.sessions = newPollSessions()
 	var err error
 	e.loops, err = netloop.New(netloop.Options{
 		Loops: o.Loops, Portable: o.Portable, OutboundLimit: e.limits.OutboundBytes, Overflow: o.SlowReceiver,
@@ -124,21 +144,29 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("channels: starting the event loops: %w", err)
 	}
-	var shards []pubsub.Executor
-	for _, l := range e.loops.Loops() {
-		shards = append(shards, l)
+	e.perLoop = make([]perLoop, len(e.loops.Loops()))
+	for i := range e.perLoop {
+		e.perLoop[i].scratch = new(scratch)
 	}
-	e.perLoop = make([]perLoop, len(shards))
-	e.pubsub, err = pubsub.New(shards, fastlane{e}, pubsub.Options{
-		Bus: o.Bus, Codec: codec{},
-		OnError: func(err error) { e.log.Error().Err(err).Msg("bus") },
-	})
-	if err != nil {
+	if err := e.openTopics(0); err != nil {
 		e.loops.Close() // the first error is the one to report
 		return nil, err
 	}
 	e.fallback = newFallback(e)
 	return e, nil
+}
+
+// openTopics makes the endpoint's space of topics on its loops.
+func (e *Endpoint) openTopics(stripes int) (err error) {
+	var shards []pubsub.Executor
+	for _, l := range e.loops.Loops() {
+		shards = append(shards, l)
+	}
+	e.pubsub, err = pubsub.New(shards, fastlane{e}, pubsub.Options{
+		Bus: e.options.Bus, Codec: codec{}, Stripes: stripes,
+		OnError: func(err error) { e.log.Error().Err(err).Msg("bus") },
+	})
+	return err
 }
 
 // Socket serves channels at path: clients connect to path + "/websocket", as
@@ -151,7 +179,7 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 	if !strings.HasPrefix(socketPath, "/") || path.Clean(socketPath) != socketPath {
 		panic(fmt.Sprintf("channels: socket path %q: must begin with / and be clean, like \"/socket\"", socketPath))
 	}
-	m := &mount{path: socketPath, options: o.withDefaults(), router: newRouter(channels)}
+	m := &mount{endpoint: e, path: socketPath, options: o.withDefaults(), router: newRouter(channels)}
 	m.options.frames.MaxFrame = e.limits.MessageBytes
 	if o.MessageBytes > 0 {
 		m.options.frames.MaxFrame = o.MessageBytes

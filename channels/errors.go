@@ -3,6 +3,7 @@ package channels
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -60,6 +61,8 @@ func Errorf(format string, args ...any) *ReplyError {
 type RefusedError struct {
 	Status int    // HTTP status, 400 to 599
 	Body   string // sent as text/plain
+	// RetryAfter, in whole seconds, goes into the header of that name; 0: none.
+	RetryAfter time.Duration
 }
 
 func (e *RefusedError) Error() string {

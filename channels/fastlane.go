@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -21,6 +22,7 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 	// One atomic addition instead of one a subscriber; the rest goes back.
 	spare := int32(len(subs))
 	b.v2.Retain(spare)
+	var sent sending
 	for _, sub := range subs {
 		switch s := sub.(type) {
 		case *Context:
@@ -29,10 +31,10 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 			}
 			if s.socket.version == wire.V2 && s.socket.deflate == websocket.NoDeflate {
 				spare--
-				s.socket.send(b.v2)
+				sent.queue(s.socket, b.v2)
 			} else if f := b.frameFor(s.socket); f != nil {
 				f.Retain(1)
-				s.socket.send(f)
+				sent.queue(s.socket, f)
 			}
 		case *identity:
 			s.deliver(b)
@@ -41,6 +43,26 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 		}
 	}
 	b.v2.Retain(-spare)
+	sent.count(l.endpoint)
+}
+
+// sending counts what one dispatch sends, to be added up once.
+type sending struct {
+	last            *Socket
+	messages, bytes int64
+}
+
+func (n *sending) queue(s *Socket, f *netloop.Frame) {
+	n.last = s
+	n.messages++
+	n.bytes += int64(len(f.Bytes()))
+	s.queue(f)
+}
+
+func (n *sending) count(e *Endpoint) {
+	if n.last != nil {
+		e.perLoop[n.last.loop.Index()].traffic.sent(n.messages, n.bytes)
+	}
 }
 
 // intercepted hands the event to the channel's own handler, if it has one.

@@ -86,7 +86,7 @@ func (f *front) collect(c *netloop.Conn, data []byte) {
 func (f *front) HandleTimeout(c *netloop.Conn) { c.Close(errHandshakeTimeout) }
 
 // HandleClose ends the count.
-func (f *front) HandleClose(*netloop.Conn, error) { f.endpoint.leave(f.ticket) }
+func (f *front) HandleClose(*netloop.Conn, error) { leave(f.ticket) }
 
 // handleHead decides by the path. The head is data[:end].
 func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
@@ -98,14 +98,22 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	}
 	m := e.mountAt(request.Path)
 	if m == nil {
+		var ref refusal
+		if m, _, ref = e.routed(request.Path); ref.status != 0 {
+			f.refuse(c, ref)
+			return
+		}
+	}
+	if m == nil {
 		f.handToHTTP(c, data)
 		return
 	}
+	e = m.endpoint
 	if ref := e.busy(); ref.status != 0 {
 		f.refuse(c, ref)
 		return
 	}
-	w := newWebsocketConn(e, m, f.ticket)
+	w := newWebsocketConn(e, m)
 	r := connectRequest(request, c.TLS() != nil)
 	if m.options.Connect == nil {
 		f.finish(c, w, e.admit(context.Background(), m, request, &w.socket, r), head, rest)
@@ -121,10 +129,10 @@ func (f *front) ask(c *netloop.Conn, w *websocketConn, m *mount, request *websoc
 	c.PauseRead()
 	head = append([]byte(nil), head...)
 	f.buf = append([]byte(nil), rest...)
-	f.endpoint.spawn(func() {
+	m.endpoint.spawn(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), f.endpoint.limits.HandshakeTimeout)
 		defer cancel()
-		a := f.endpoint.admit(ctx, m, request, &w.socket, r)
+		a := m.endpoint.admit(ctx, m, request, &w.socket, r)
 		c.Loop().Post(netloop.TaskFunc(func() {
 			if c.IsOpen() {
 				f.asking = false
@@ -144,6 +152,12 @@ func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, head, res
 	}
 	if err := w.prepare(a, head); err != nil {
 		f.refuse(c, refusalFor(err))
+		return
+	}
+	var err error
+	if w.ticket, err = w.socket.endpoint.enterGuest(f.ticket, c.RemoteAddr); err != nil {
+		w.accept.Release()
+		f.refuse(c, unavailable("1"))
 		return
 	}
 	c.SetHandler(w)

@@ -30,6 +30,17 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.serveLongPoll(w, r, m)
 		return
 	}
+	switch m, poll, ref := e.routed(at); {
+	case ref.status != 0:
+		ref.write(w)
+		return
+	case m != nil:
+		m.endpoint.upgrade(w, r, m)
+		return
+	case poll != nil:
+		poll.endpoint.serveLongPoll(w, r, poll)
+		return
+	}
 	if e.options.Handler != nil {
 		e.options.Handler.ServeHTTP(w, r)
 		return
@@ -66,7 +77,7 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 	connect.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr)
 	ctx, cancel := context.WithTimeout(r.Context(), e.limits.HandshakeTimeout)
 	defer cancel()
-	conn := newWebsocketConn(e, m, nil)
+	conn := newWebsocketConn(e, m)
 	a := e.admit(ctx, m, request, &conn.socket, connect)
 	if a.refusal.status != 0 {
 		a.refusal.write(w)
@@ -74,6 +85,12 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 	}
 	if err := conn.prepare(a, head); err != nil {
 		refusalFor(err).write(w)
+		return
+	}
+	conn.ticket, err = e.enterGuest(nil, func() netip.AddrPort { return connect.RemoteAddr })
+	if err != nil {
+		conn.accept.Release()
+		unavailable("1").write(w)
 		return
 	}
 	e.hijack(w, conn)
@@ -85,6 +102,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
 	if err != nil {
 		e.log.Error().Err(err).Msg("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it")
 		conn.accept.Release()
+		leave(conn.ticket)
 		refusal{status: http.StatusNotImplemented}.write(w)
 		return
 	}
@@ -92,13 +110,18 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
 	leftover := make([]byte, buffered.Reader.Buffered())
 	buffered.Read(leftover) //nolint:errcheck // they are in memory
 	if own, ok := nc.(*httpConn); ok && len(own.unread) == 0 {
-		conn.ticket, own.ticket = own.ticket, nil
+		if conn.ticket == nil {
+			conn.ticket = own.ticket
+		} else {
+			conn.ticket.outer = own.ticket
+		}
+		own.ticket = nil
 		nc = own.Conn
 	}
 	if err := e.loops.Adopt(nc, leftover, conn); err != nil {
 		e.log.Debug().Err(err).Msg("connection lost in its handshake")
 		conn.accept.Release()
-		e.leave(conn.ticket)
+		leave(conn.ticket)
 	}
 }
 
@@ -215,7 +238,7 @@ func (c *httpConn) CloseWrite() error {
 
 // Close ends the count of the connection too.
 func (c *httpConn) Close() error {
-	c.once.Do(func() { c.endpoint.leave(c.ticket) })
+	c.once.Do(func() { leave(c.ticket) })
 	return c.Conn.Close()
 }
 

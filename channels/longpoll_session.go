@@ -77,7 +77,7 @@ func (s *pollSession) start() (started bool) {
 		}
 	})
 	if !started {
-		e.leave(s.ticket)
+		leave(s.ticket)
 	}
 	return started
 }
@@ -118,6 +118,7 @@ func (s *pollSession) dispatch(messages []wire.Message) (alive bool) {
 			}
 			alive = true
 			e.counters.messagesIn.Add(1)
+			e.perLoop[s.socket.loop.Index()].traffic.bytesIn.Add(int64(len(messages[i].Payload.Data)))
 			s.socket.dispatch(&messages[i])
 		}
 	})
@@ -276,7 +277,7 @@ func (s *pollSession) end() {
 	s.socket.shutdown(ErrClosed)
 	s.expiry.Stop()
 	s.socket.endpoint.sessions.remove(s)
-	s.socket.endpoint.leave(s.ticket)
+	leave(s.ticket)
 	if s.waiting != nil {
 		s.waiting.answer <- pollAnswer{status: http.StatusGone}
 		s.waiting = nil
@@ -305,9 +306,12 @@ type pollSessions struct {
 }
 
 func newPollSessions() *pollSessions {
-	return &pollSessions{
-		node: rand.Uint64(), signer: longpoll.NewSigner(nil), by: make(map[longpoll.SessionID]*pollSession),
-	}
+	return &pollSessions{node: rand.Uint64(), signer: longpoll.NewSigner(nil)}
+}
+
+// forGuest returns sessions of their own whose tokens say the same node.
+func (ps *pollSessions) forGuest() *pollSessions {
+	return &pollSessions{node: ps.node, signer: ps.signer}
 }
 
 func (ps *pollSessions) find(id longpoll.SessionID) *pollSession {
@@ -319,6 +323,9 @@ func (ps *pollSessions) find(id longpoll.SessionID) *pollSession {
 func (ps *pollSessions) add(s *pollSession) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	if ps.by == nil {
+		ps.by = make(map[longpoll.SessionID]*pollSession)
+	}
 	ps.by[s.id] = s
 }
 
@@ -338,15 +345,14 @@ func (ps *pollSessions) stats() LongPollStats {
 	}
 }
 
-// endPolling ends the sessions that a shutdown which was cut off has left: a
-// loop ends its connections with itself, but knows nothing of these.
-func (e *Endpoint) endPolling() {
+// cutOff ends the sockets that a shutdown which ran out of time has left. A
+// loop ends its connections with itself, but knows nothing of sessions, nor
+// which of them are a guest's.
+func (e *Endpoint) cutOff() {
 	for i := range e.perLoop {
 		e.onLoop(i, func() {
 			for _, s := range slices.Clone(e.perLoop[i].sockets) {
-				if p, ok := s.transport.(*pollSession); ok {
-					p.end()
-				}
+				s.transport.drop()
 			}
 		})
 	}

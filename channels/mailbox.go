@@ -62,6 +62,7 @@ func (c *Context) enqueue(it item) error {
 	box.bytes += it.size()
 	wake := c.wakeLocked()
 	c.mu.Unlock()
+	c.socket.endpoint.counters.raise(int64(waiting + 1))
 	if wake {
 		c.start()
 	}

@@ -2,6 +2,8 @@ package channels
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -14,11 +16,18 @@ import (
 // Listen begins to serve a TCP address (":4000", "127.0.0.1:0") and returns
 // what it listens on.
 func (e *Endpoint) Listen(addr string) (net.Addr, error) {
+	if e.host != nil {
+		return nil, errGuestListens
+	}
 	return e.listen(e.loops.Listen(addr, e.newFront))
 }
 
 // Serve begins to serve a listener, which the endpoint then owns.
 func (e *Endpoint) Serve(l net.Listener) (net.Addr, error) {
+	if e.host != nil {
+		l.Close() // the endpoint owns it
+		return nil, errGuestListens
+	}
 	return e.listen(e.loops.Serve(l, e.newFront))
 }
 
@@ -58,6 +67,10 @@ var defaultDrain = Drain{Batch: 10_000, Interval: 2 * time.Second, Timeout: 30 *
 // requests of net/http end, waits for the callbacks of the channels that ended,
 // and stops the loops. When ctx is done first, what is left is cut off and
 // ctx's error returned. It may be called once more, to no effect.
+//
+// The guests of an endpoint are shut down with it. A guest's Shutdown leaves
+// loops, listeners and net/http to its host, and what several close at once
+// keeps together to the pace of the host's Drain.
 func (e *Endpoint) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	if e.draining {
@@ -75,29 +88,57 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	for _, l := range listeners {
 		l.Close() // nothing could be done about it
 	}
-	err := e.drain(ctx)
-	e.endPolling()
-	if httpErr := e.fallback.server.Shutdown(ctx); httpErr != nil {
-		e.fallback.server.Close() // the first error counts
-		err = httpErr
+	err := e.shutdownGuests(ctx)
+	if drainErr := e.drain(ctx); drainErr != nil {
+		err = drainErr
+	}
+	e.cutOff()
+	if e.host == nil {
+		if httpErr := e.fallback.server.Shutdown(ctx); httpErr != nil {
+			e.fallback.server.Close() // the first error counts
+			err = httpErr
+		}
 	}
 	if waitErr := await(ctx, &e.callbacks); waitErr != nil {
 		err = waitErr
 	}
 	e.pubsub.Close() // a bus that cannot be closed is closed with the process
-	e.loops.Close()  // cannot fail but for a second call
+	if e.host == nil {
+		e.loops.Close() // cannot fail but for a second call
+	} else {
+		e.moveOut()
+	}
 	close(e.stopped)
 	return err
+}
+
+// shutdownGuests shuts down what no Shutdown of its own has ended, side by side.
+func (e *Endpoint) shutdownGuests(ctx context.Context) error {
+	e.mu.RLock()
+	guests := slices.Collect(maps.Keys(e.guests))
+	e.mu.RUnlock()
+	errs := make([]error, len(guests))
+	var wg sync.WaitGroup
+	for i, g := range guests {
+		wg.Go(func() { errs[i] = g.Shutdown(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // drain closes the sockets batch by batch, and waits until their connections
 // are gone.
 func (e *Endpoint) drain(ctx context.Context) error {
-	d := e.options.Drain
-	for {
-		left := e.closeBatch(max(1, d.Batch))
-		if left == 0 {
-			break
+	d, host := e.options.Drain, e
+	if e.host != nil {
+		host = e.host
+	}
+	for e.counters.sockets.Load() > 0 {
+		if n := host.pace.take(time.Now(), host.options.Drain, max(1, d.Batch)); n > 0 {
+			left := e.closeBatch(n)
+			if left == 0 {
+				break
+			}
 		}
 		if err := sleep(ctx, d.Interval); err != nil {
 			return err
@@ -129,6 +170,26 @@ func (e *Endpoint) closeBatch(n int) (left int) {
 		left += c
 	}
 	return left
+}
+
+// pacer deals out how many sockets may be closed, to an endpoint and all its
+// guests together.
+type pacer struct {
+	mu    sync.Mutex
+	since time.Time // the beginning of the interval
+	used  int       // in it
+}
+
+// take grants up to n closes at the pace of d.
+func (p *pacer) take(now time.Time, d Drain, n int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.since) >= d.Interval {
+		p.since, p.used = now, 0
+	}
+	n = min(n, max(1, d.Batch)-p.used)
+	p.used += max(0, n)
+	return n
 }
 
 func (e *Endpoint) closeForRestart(s *Socket) {

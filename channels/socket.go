@@ -102,10 +102,17 @@ func (s *Socket) open() {
 		s.endpoint.pubsub.Subscribe(s.loop.Index(), s.ID(), s.identity)
 	}
 	s.endpoint.counters.sockets.Add(1)
+	s.endpoint.counters.opened.Add(1)
 }
 
 // send queues a frame for the client and takes over one reference to it.
 func (s *Socket) send(f *netloop.Frame) {
+	s.endpoint.perLoop[s.loop.Index()].traffic.sent(1, int64(len(f.Bytes())))
+	s.queue(f)
+}
+
+// queue is send for who counts by itself what is sent.
+func (s *Socket) queue(f *netloop.Frame) {
 	if s.leaving {
 		f.Release()
 		return
@@ -140,7 +147,9 @@ func (s *Socket) shutdown(reason error) {
 // is used until it returns. An error is a *wire.DecodeError: Phoenix closes
 // the socket with 1011.
 func (s *Socket) handleMessage(binary bool, data []byte) error {
-	m := &s.endpoint.perLoop[s.loop.Index()].message
+	l := &s.endpoint.perLoop[s.loop.Index()]
+	l.traffic.bytesIn.Add(int64(len(data)))
+	m := &l.message
 	if err := wire.For(s.version).Decode(data, binary, m); err != nil {
 		return err
 	}

@@ -11,14 +11,22 @@ type Stats struct {
 	Sockets  int64 // connected now
 	Channels int64 // joined now
 
+	Opened      int64 // sockets that ever connected
 	MessagesIn  int64 // complete messages from clients
+	MessagesOut int64 // messages queued for clients; one that is dropped later is counted
+	BytesIn     int64 // of MessagesIn, without their framing and before they are inflated
+	BytesOut    int64 // of MessagesOut, with their framing
 	Refused     int64 // connections and handshakes refused by a limit
 	RateLimited int64 // joins and messages refused by a socket's rates
 	MailboxFull int64 // messages not taken because a channel's mailbox was full
 	Crashes     int64 // channels ended by a panic
+	MailboxHigh int64 // the most messages that ever waited for one channel
+	Callbacks   int64 // goroutines that run callbacks now
 
 	LongPoll LongPollStats
-	Network  netloop.Stats // connections, bytes, writes, what was dropped and why
+	// Network has connections, bytes, writes, what was dropped and why: of the
+	// loops, so that a guest has none of its own.
+	Network netloop.Stats
 }
 
 // LongPollStats are those of sessions without a connection; they are among
@@ -34,18 +42,47 @@ type LongPollStats struct {
 type counters struct {
 	sockets, channels                                      atomic.Int64
 	messagesIn, refused, rateLimited, mailboxFull, crashes atomic.Int64
+	opened, mailboxHigh                                    atomic.Int64
+}
+
+// traffic is counted for each loop, by that loop alone: nothing on the way of
+// a frame waits for another core's cache.
+type traffic struct{ bytesIn, messagesOut, bytesOut atomic.Int64 }
+
+func (t *traffic) sent(messages, bytes int64) {
+	t.messagesOut.Add(messages)
+	t.bytesOut.Add(bytes)
+}
+
+// raise notes a depth that was reached.
+func (c *counters) raise(depth int64) {
+	for high := c.mailboxHigh.Load(); depth > high; high = c.mailboxHigh.Load() {
+		if c.mailboxHigh.CompareAndSwap(high, depth) {
+			return
+		}
+	}
 }
 
 // Stats returns the endpoint's counters, read one after the other.
 func (e *Endpoint) Stats() Stats {
 	c := &e.counters
-	return Stats{
+	s := Stats{
+		Opened: c.opened.Load(), MailboxHigh: c.mailboxHigh.Load(), Callbacks: e.callbacks.Load(),
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
 		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
 		LongPoll: e.sessions.stats(),
-		Network:  e.loops.Stats(),
 	}
+	for i := range e.perLoop {
+		t := &e.perLoop[i].traffic
+		s.MessagesOut += t.messagesOut.Load()
+		s.BytesIn += t.bytesIn.Load()
+		s.BytesOut += t.bytesOut.Load()
+	}
+	if e.host == nil {
+		s.Network = e.loops.Stats()
+	}
+	return s
 }
 
 // Subscribers is how many have joined topic on this node.

@@ -20,8 +20,8 @@ type websocketConn struct {
 	accept  *netloop.Frame // the answer to the handshake, until it is sent
 }
 
-func newWebsocketConn(e *Endpoint, m *mount, t *ticket) *websocketConn {
-	w := &websocketConn{ticket: t}
+func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
+	w := new(websocketConn)
 	w.socket.endpoint, w.socket.mount, w.socket.transport = e, m, w
 	w.decoder.Limits = &m.options.frames
 	return w
@@ -112,7 +112,7 @@ func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 	}
 	w.decoder.Reset()
 	w.socket.shutdown(ErrClosed)
-	w.socket.endpoint.leave(w.ticket)
+	leave(w.ticket)
 	w.socket.endpoint.connections.Add(-1)
 }
 

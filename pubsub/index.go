@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// stripes is how many locks the index is spread over: a power of two, several per core, so that broadcasts to
+// defaultStripes is how many locks the index is spread over: a power of two, several per core, so that broadcasts to
 // different topics seldom meet on one cache line.
-const stripes = 64
+const defaultStripes = 64
 
 // index knows for each topic the groups that have subscribers, one per interested shard. Shards write to it only when a
 // group becomes non-empty or empty; broadcasters read it.
@@ -18,12 +18,12 @@ type index struct {
 	seed maphash.Seed
 	bus  Bus // told of the node's first and last group of a topic; nil: single node
 
-	stripes [stripes]stripe
+	stripes []stripe // their number is a power of two
 }
 
 type stripe struct {
 	mu     sync.RWMutex
-	topics map[string]*interest // guarded by mu
+	topics map[string]*interest // guarded by mu; nil until there is one
 	_      [64 - 32]byte        // a cache line each: readers of neighbours count on their own
 }
 
@@ -33,16 +33,17 @@ type interest struct {
 	groups []*group // guarded by the stripe's mu; never empty
 }
 
-func (x *index) init(bus Bus) {
+func (x *index) init(stripes int, bus Bus) {
+	if stripes == 0 {
+		stripes = defaultStripes
+	}
 	x.seed = maphash.MakeSeed()
 	x.bus = bus
-	for i := range x.stripes {
-		x.stripes[i].topics = make(map[string]*interest)
-	}
+	x.stripes = make([]stripe, stripes)
 }
 
 func (x *index) stripe(topic string) *stripe {
-	return &x.stripes[maphash.String(x.seed, topic)%stripes]
+	return &x.stripes[maphash.String(x.seed, topic)&uint64(len(x.stripes)-1)]
 }
 
 // add shows g as a group of topic and gives it the index's copy of the topic.
@@ -53,6 +54,9 @@ func (x *index) add(topic string, g *group) {
 	t := s.topics[topic]
 	if t == nil {
 		t = &interest{topic: strings.Clone(topic)}
+		if s.topics == nil {
+			s.topics = make(map[string]*interest)
+		}
 		s.topics[t.topic] = t
 		if x.bus != nil {
 			// Under the lock, so that the bus hears of changes to one topic in their order.

@@ -55,6 +55,9 @@ type Options struct {
 	Bus Bus
 	// Codec writes messages for the bus; needed if there is one.
 	Codec Codec
+	// Stripes is how many locks the index of topics is spread over, a power of two. 0 is 64; a space of topics that
+	// shares its executors with a thousand others does with a few.
+	Stripes int
 	// OnError hears of what could not be received from the bus, from the bus's goroutine; nil drops it silently.
 	OnError func(error)
 }
@@ -81,9 +84,11 @@ func New(shards []Executor, d Dispatcher, o Options) (*PubSub, error) {
 		return nil, errors.New("pubsub: no dispatcher")
 	case o.Bus != nil && o.Codec == nil:
 		return nil, errors.New("pubsub: a bus needs a codec")
+	case o.Stripes < 0 || o.Stripes&(o.Stripes-1) != 0:
+		return nil, fmt.Errorf("pubsub: %d stripes, want a power of two", o.Stripes)
 	}
 	p := &PubSub{shards: make([]shard, len(shards)), dispatcher: d, bus: o.Bus, codec: o.Codec, onError: o.OnError}
-	p.index.init(o.Bus)
+	p.index.init(o.Stripes, o.Bus)
 	for i, e := range shards {
 		p.shards[i] = shard{index: i, executor: e, groups: make(map[string]*group), pubsub: p}
 	}

@@ -1,0 +1,137 @@
+package channels
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// errGuestListens is what a guest's Listen and Serve answer.
+var errGuestListens = errors.New("channels: an endpoint with Options.Host has no port of its own: it is reached by the Route of its host")
+
+// maxGuestStripes bounds what the topics of a guest cost while it has none.
+const maxGuestStripes = 16
+
+// moveIn makes e a guest of host.
+func (e *Endpoint) moveIn(host *Endpoint) error {
+	if host.host != nil {
+		return errors.New("channels: Options.Host is a guest itself: give the endpoint that listens")
+	}
+	e.host, e.loops, e.fallback = host, host.loops, host.fallback
+	e.limits.OutboundBytes = host.limits.OutboundBytes
+	e.options.SlowReceiver = host.options.SlowReceiver
+	if e.options.Drain == (Drain{}) {
+		e.options.Drain = host.options.Drain
+	}
+	e.sessions = host.sessions.forGuest()
+	e.perLoop = make([]perLoop, len(host.perLoop))
+	for i := range e.perLoop {
+		e.perLoop[i].scratch = host.perLoop[i].scratch
+	}
+	stripes := 1 << bits.Len(uint(len(e.perLoop))) // more than there are loops
+	if err := e.openTopics(min(stripes, maxGuestStripes)); err != nil {
+		return err
+	}
+	host.mu.Lock()
+	defer host.mu.Unlock()
+	if host.draining {
+		e.pubsub.Close() // nothing was sent
+		return errNotServing
+	}
+	if host.guests == nil {
+		host.guests = make(map[*Endpoint]struct{})
+	}
+	host.guests[e] = struct{}{}
+	return nil
+}
+
+// moveOut is the end of a guest.
+func (e *Endpoint) moveOut() {
+	e.host.mu.Lock()
+	defer e.host.mu.Unlock()
+	delete(e.host.guests, e)
+}
+
+// Lookup finds the guest that serves a path below the prefix of a Route.
+// below is what follows the prefix and its slash: "42/websocket". It answers
+// the guest and the path of its own that is meant ("/websocket"); nil if the
+// path is no socket's. A [*RefusedError] refuses the client before any upgrade,
+// any other error does so with 500. It is called for each connection, on an
+// event loop: it must not block.
+type Lookup func(below string) (guest *Endpoint, path string, err error)
+
+// route is the part of the paths that guests serve.
+type route struct {
+	prefix string // with a slash at the end
+	lookup Lookup
+}
+
+// Route gives the paths below prefix to guests: endpoints that were made with
+// Options.Host. The endpoint's own sockets are found first. It panics on a
+// prefix that has a route or is not absolute, as [Endpoint.Socket] does, and may be called
+// while the endpoint serves.
+//
+//	host.Route("/rooms", func(below string) (*channels.Endpoint, string, error) {
+//		id, rest, _ := strings.Cut(below, "/")
+//		return guests[id], "/" + rest, nil // made with guest.Socket("/", …)
+//	})
+func (e *Endpoint) Route(prefix string, lookup Lookup) {
+	if !strings.HasPrefix(prefix, "/") || path.Clean(prefix) != prefix {
+		panic(fmt.Sprintf("channels: route %q: must begin with / and be clean, like \"/socket\"", prefix))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := route{strings.TrimSuffix(prefix, "/") + "/", lookup}
+	for _, other := range e.routes {
+		if other.prefix == r.prefix {
+			panic(fmt.Sprintf("channels: two routes at %q", prefix))
+		}
+	}
+	e.routes = append(e.routes, r)
+}
+
+// routed returns what serves a path that is none of the endpoint's own: one of
+// the two is nil, both are if the path is no socket's.
+func (e *Endpoint) routed(at string) (websocket, poll *mount, ref refusal) {
+	e.mu.RLock()
+	routes := e.routes // only ever appended to
+	e.mu.RUnlock()
+	for _, r := range routes {
+		below, ok := strings.CutPrefix(at, r.prefix)
+		if !ok {
+			continue
+		}
+		guest, rest, err := r.lookup(below)
+		if err != nil {
+			return nil, nil, e.refusalBy(err)
+		}
+		if guest != nil {
+			return guest.mountAt(rest), guest.pollAt(rest), refusal{}
+		}
+	}
+	return nil, nil, refusal{}
+}
+
+// refusalBy is the answer for a client that an application's error refuses.
+func (e *Endpoint) refusalBy(err error) refusal {
+	var custom *RefusedError
+	if errors.As(err, &custom) {
+		return custom.refusal()
+	}
+	e.log.Error().Err(err).Msg("no guest found")
+	return refusal{status: http.StatusInternalServerError}
+}
+
+func (e *RefusedError) refusal() refusal {
+	r := refusal{status: e.Status, body: e.Body}
+	if e.RetryAfter > 0 {
+		seconds := (e.RetryAfter + time.Second - 1) / time.Second
+		r.header = http.Header{"Retry-After": {strconv.Itoa(int(seconds))}}
+	}
+	return r
+}
