@@ -1,69 +1,59 @@
 package presence
 
-import (
-	"slices"
-
-	"github.com/mycelium-rt/mycelium/wire"
+// The empty object, and the braces of any other.
+var (
+	emptyObject = []byte("{}")
+	openBrace   = emptyObject[:1]
+	closeBrace  = emptyObject[1:]
 )
 
-// side picks one of the two things a presence may be written as.
-type side func(p *presence) string
+// encoded returns the presence_state as of the last flush in parts, which together are {"key":{"metas":[…]},…}. Neither
+// the list nor its bytes ever change: they may be kept and sent without the lock. It is kept, for everyone who
+// joins asks for it, and put together again once something has changed, which encodes the chunks that have changed.
+func (tp *topic) encoded() [][]byte {
+	if tp.state != nil {
+		return tp.state
+	}
+	chunks := 0
+	for c := tp.first; c != nil; c = c.next {
+		chunks++
+	}
+	tp.state = append(make([][]byte, 0, chunks+2), openBrace)
+	for c := tp.first; c != nil; c = c.next {
+		c.encode()
+		part := c.encoded
+		if len(part) > 0 && len(tp.state) == 1 {
+			part = part[1:] // no comma before the first entry
+		}
+		if len(part) > 0 {
+			tp.state = append(tp.state, part[:len(part):len(part)])
+		}
+	}
+	tp.state = append(tp.state, closeBrace)
+	return tp.state
+}
 
-func current(p *presence) string { return p.current }
-func sent(p *presence) string    { return p.sent }
-
-// appendState appends one side of the topic as {"key":{"metas":[…]},…}.
-func (tp *topic) appendState(dst []byte, s side) []byte {
+// appendTruth appends the current side of the topic in the form of encoded.
+func (tp *topic) appendTruth(dst []byte) []byte {
 	dst = append(dst, '{')
 	start := len(dst)
-	for e := tp.first; e != nil; e = e.next {
-		open := false
-		for p := e.first; p != nil; p = p.next {
-			if meta := s(p); meta != "" {
-				dst, open = e.appendMeta(dst, meta, start, open), true
-			}
+	for c := tp.first; c != nil; c = c.next {
+		for _, e := range c.entries {
+			dst = e.appendTo(dst, current, len(dst) > start)
 		}
-		dst = closeEntry(dst, open)
 	}
 	return append(dst, '}')
 }
 
-// appendDirty is appendState of the dirty ones only. No two metas are equal, for each has a ref of its own: of a dirty
+// appendDirty appends one side of the dirty presences alone. No two metas are equal, for each has a ref of its own: of a dirty
 // presence current has joined and sent has left, an update being both, or there is neither.
 func (tp *topic) appendDirty(dst []byte, s side) []byte {
 	dst = append(dst, '{')
 	start := len(dst)
 	for e := tp.dirtyFirst; e != nil; e = e.dirtyNext {
-		open := false
-		for p := e.dirtyFirst; p != nil; p = p.dirtyNext {
-			if meta := s(p); meta != "" {
-				dst, open = e.appendMeta(dst, meta, start, open), true
-			}
-		}
-		dst = closeEntry(dst, open)
+		dst = e.appendDirty(dst, s, len(dst) > start)
 	}
 	return append(dst, '}')
-}
-
-// appendMeta appends one meta of e, and before the first one the key. The first entry begins at start.
-func (e *entry) appendMeta(dst []byte, meta string, start int, open bool) []byte {
-	if open {
-		dst = append(dst, ',')
-	} else {
-		if len(dst) > start {
-			dst = append(dst, ',')
-		}
-		dst = wire.AppendString(dst, e.key)
-		dst = append(dst, `:{"metas":[`...)
-	}
-	return append(dst, meta...)
-}
-
-func closeEntry(dst []byte, open bool) []byte {
-	if open {
-		dst = append(dst, "]}"...)
-	}
-	return dst
 }
 
 // appendDiff appends the payload of a presence_diff that makes the truth of what clients know. It reports false if there is
@@ -79,15 +69,10 @@ func (tp *topic) appendDiff(dst []byte) ([]byte, bool) {
 	return dst, len(dst)-start > len(empty)
 }
 
-// encoded returns the presence_state as of the last flush; it is valid until the next one. It is kept, for everyone
-// who joins asks for it, and made again in the same memory once something has changed.
-func (tp *topic) encoded() []byte {
-	if !tp.fresh {
-		tp.state = tp.appendState(tp.state[:0], sent)
-		if cap(tp.state) > 4*len(tp.state) {
-			tp.state = slices.Clone(tp.state) // the topic was once much larger
-		}
-		tp.fresh = true
+// appendParts appends a payload in parts.
+func appendParts(dst []byte, parts [][]byte) []byte {
+	for _, part := range parts {
+		dst = append(dst, part...)
 	}
-	return tp.state
+	return dst
 }

@@ -41,6 +41,7 @@ func TestModel(t *testing.T) {
 func runModel(t *rapid.T, window time.Duration) {
 	n := newNode()
 	tr := New(n, Options{Window: window})
+	tr.chunkBytes = 100 // of one or two keys
 	defer tr.Close()
 	peers := make([]*peer, 6)
 	for i := range peers {

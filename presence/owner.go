@@ -43,3 +43,24 @@ func (t *Tracker) end(s *stripe, o *owner) {
 	t.untrackAll(s, o)
 	delete(s.owners, o.channel)
 }
+
+// add lists a presence that o has tracked.
+func (o *owner) add(p *presence) {
+	p.ownNext = o.first
+	if o.first != nil {
+		o.first.ownPrev = p
+	}
+	o.first = p
+}
+
+func (o *owner) remove(p *presence) {
+	if p.ownPrev == nil {
+		o.first = p.ownNext
+	} else {
+		p.ownPrev.ownNext = p.ownNext
+	}
+	if p.ownNext != nil {
+		p.ownNext.ownPrev = p.ownPrev
+	}
+	p.ownPrev, p.ownNext = nil, nil
+}

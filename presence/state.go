@@ -13,10 +13,14 @@ func (t *Tracker) PushState(c Channel) error {
 		return ErrClosed
 	}
 	// Under the lock: a diff that this state lacks has not been sent yet, and one that it has cannot come after it.
-	if tp := s.topics[name]; tp != nil {
-		return c.PushJSON(EventState, tp.encoded())
+	tp := s.topics[name]
+	if tp == nil {
+		return c.PushJSON(EventState, emptyObject)
 	}
-	return c.PushJSON(EventState, []byte("{}"))
+	buf := getBuffer()
+	defer putBuffer(buf)
+	*buf = appendParts(*buf, tp.encoded())
+	return c.PushJSON(EventState, *buf)
 }
 
 // List returns who is present in topic now, also what waits for its window. The caller owns the result.
@@ -29,9 +33,9 @@ func (t *Tracker) List(topic string) map[string]Entry {
 		return map[string]Entry{}
 	}
 	list := make(map[string]Entry, tp.live)
-	for e := tp.first; e != nil; e = e.next {
+	for key, e := range tp.entries {
 		if e.live > 0 {
-			list[e.key] = Entry{Metas: e.metas()}
+			list[key] = Entry{Metas: e.metas()}
 		}
 	}
 	return list
@@ -68,16 +72,18 @@ func (e *entry) metas() []Meta {
 func (t *Tracker) AppendList(dst []byte, topic string) []byte {
 	s := t.stripe(topic)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	tp := s.topics[topic]
-	switch {
-	case tp == nil:
-		return append(dst, "{}"...)
-	case tp.dirtyFirst == nil:
-		return append(dst, tp.encoded()...)
-	default:
-		return tp.appendState(dst, current)
+	if tp == nil {
+		s.mu.Unlock()
+		return append(dst, emptyObject...)
 	}
+	if tp.dirtyFirst != nil {
+		defer s.mu.Unlock()
+		return tp.appendTruth(dst)
+	}
+	parts := tp.encoded()
+	s.mu.Unlock()
+	return appendParts(dst, parts)
 }
 
 // Count is the number of keys present in topic now: the length of List, without its cost.

@@ -11,105 +11,83 @@ package presence
 //
 // Without a window each change is flushed at once, so both are the same whenever the lock is free.
 type topic struct {
-	name  string
-	diffs bool // whether diffs are sent
+	// Static after newTopic.
+	name       string
+	diffs      bool // whether diffs are sent
+	chunkBytes int
 
 	entries     map[string]*entry
-	first, last *entry              // all entries, in the order in which their keys came
-	present     map[ident]*presence // those with a current meta
-	live        int                 // entries with a current meta
-	dirtyFirst  *entry              // entries with something dirty, in the order of change
-	dirtyLast   *entry
+	first, last *chunk       // of all entries, in the order in which their keys came
+	live        int          // entries with a current meta
+	dirtyFirst  *entry       // entries with something dirty, in the order of change
+	dirtyLast   *entry       //
 	timer       *windowTimer // nil until the first window
-	state       []byte       // presence_state as of the last flush, if fresh
-	fresh       bool
-}
-
-// ident tells presences apart: a channel tracks a key once.
-type ident struct {
-	channel Channel
-	key     string
-}
-
-// entry is the presences of one key. One without any is dropped at the next flush.
-type entry struct {
-	topic       *topic
-	key         string
-	prev, next  *entry    // in topic
-	first, last *presence // in the order of their last flushed change, as phoenix.js has them
-	live        int       // presences with a current meta
-	dirtyFirst  *presence // in the order of their first change since the last flush
-	dirtyLast   *presence
-	dirtyNext   *entry // in topic
-}
-
-// presence is what one channel has tracked under one key.
-type presence struct {
-	entry      *entry
-	owner      *owner
-	prev, next *presence // in entry
-	ownPrev    *presence // in owner, while current != ""
-	ownNext    *presence
-	current    string // encoded meta, "": untracked
-	sent       string // what clients have been told, "": nothing
-	dirty      bool   // listed in entry's dirty ones
-	dirtyNext  *presence
+	state       [][]byte     // presence_state as of the last flush, in parts; nil: to be put together
 }
 
 func (t *Tracker) newTopic(name string) *topic {
 	return &topic{
-		name:    name,
-		diffs:   t.options.Diffs == nil || t.options.Diffs(name),
-		entries: make(map[string]*entry),
-		present: make(map[ident]*presence),
+		name:       name,
+		diffs:      t.options.Diffs == nil || t.options.Diffs(name),
+		chunkBytes: t.chunkBytes,
+		entries:    make(map[string]*entry),
 	}
 }
 
-// join adds a presence of o under key; its current meta is for the caller to set.
-func (tp *topic) join(o *owner, key string) *presence {
+// find returns what o has tracked under key, nil if nothing. A key may be tracked by many channels and a channel may track
+// many keys: the shorter of both lists decides.
+func (tp *topic) find(o *owner, key string) *presence {
 	e := tp.entries[key]
 	if e == nil {
-		e = &entry{topic: tp, key: key, prev: tp.last}
-		tp.entries[key] = e
-		if tp.last == nil {
-			tp.first = e
-		} else {
-			tp.last.next = e
+		return nil
+	}
+	p, own := e.first, o.first
+	for p != nil && own != nil {
+		if p.owner == o && p.current != "" {
+			return p
 		}
-		tp.last = e
+		if own.entry == e {
+			return own
+		}
+		p, own = p.next, own.ownNext
 	}
-	p := &presence{entry: e, owner: o, ownNext: o.first}
-	if o.first != nil {
-		o.first.ownPrev = p
+	return nil
+}
+
+// join adds a presence of o under key.
+func (tp *topic) join(o *owner, key, meta string) *presence {
+	e := tp.entries[key]
+	if e == nil {
+		e = &entry{key: key}
+		tp.entries[key] = e
+		tp.place(e)
 	}
-	o.first = p
-	tp.present[ident{o.channel, key}] = p
+	p := &presence{entry: e, owner: o}
+	o.add(p)
 	e.append(p)
 	e.live++
 	if e.live == 1 {
 		tp.live++
 	}
+	tp.set(p, meta)
 	return p
 }
 
 // leave takes p out of the truth; it stays in its entry until clients know.
 func (tp *topic) leave(p *presence) {
-	e, o := p.entry, p.owner
-	delete(tp.present, ident{o.channel, e.key})
-	if p.ownPrev == nil {
-		o.first = p.ownNext
-	} else {
-		p.ownPrev.ownNext = p.ownNext
-	}
-	if p.ownNext != nil {
-		p.ownNext.ownPrev = p.ownPrev
-	}
-	p.ownPrev, p.ownNext = nil, nil
-	p.current = ""
+	p.owner.remove(p)
+	e := p.entry
 	e.live--
 	if e.live == 0 {
 		tp.live--
 	}
+	tp.set(p, "")
+}
+
+// set makes meta the truth of p.
+func (tp *topic) set(p *presence, meta string) {
+	p.entry.chunk.size += len(meta) - len(p.current)
+	p.current = meta
 	tp.changed(p)
 }
 
@@ -137,63 +115,15 @@ func (tp *topic) changed(p *presence) {
 // commit makes what clients know the truth, after the diff that tells them.
 func (tp *topic) commit() {
 	for e := tp.dirtyFirst; e != nil; {
+		isNew := e.first.sent == "" // the others come behind what clients know
 		e.commit()
+		e.chunk.committed(e, isNew)
 		if e.first == nil {
-			tp.drop(e)
+			delete(tp.entries, e.key)
+			tp.displace(e)
 		}
 		e, e.dirtyNext = e.dirtyNext, nil
 	}
 	tp.dirtyFirst, tp.dirtyLast = nil, nil
-	tp.fresh = false
-}
-
-func (e *entry) commit() {
-	for p := e.dirtyFirst; p != nil; {
-		e.remove(p)
-		if p.current != "" {
-			e.append(p) // phoenix.js puts joined metas behind those it has (presence.js, syncDiff)
-		}
-		p.sent, p.dirty = p.current, false
-		p, p.dirtyNext = p.dirtyNext, nil
-	}
-	e.dirtyFirst, e.dirtyLast = nil, nil
-}
-
-// drop removes an entry that has no presences.
-func (tp *topic) drop(e *entry) {
-	delete(tp.entries, e.key)
-	if e.prev == nil {
-		tp.first = e.next
-	} else {
-		e.prev.next = e.next
-	}
-	if e.next == nil {
-		tp.last = e.prev
-	} else {
-		e.next.prev = e.prev
-	}
-}
-
-func (e *entry) append(p *presence) {
-	p.prev, p.next = e.last, nil
-	if e.last == nil {
-		e.first = p
-	} else {
-		e.last.next = p
-	}
-	e.last = p
-}
-
-func (e *entry) remove(p *presence) {
-	if p.prev == nil {
-		e.first = p.next
-	} else {
-		p.prev.next = p.next
-	}
-	if p.next == nil {
-		e.last = p.prev
-	} else {
-		p.next.prev = p.prev
-	}
-	p.prev, p.next = nil, nil
+	tp.state = nil
 }

@@ -18,6 +18,7 @@ type Tracker struct {
 	broadcaster Broadcaster
 	options     Options
 	seed        maphash.Seed
+	chunkBytes  int // tests have it small
 
 	refs    refSource
 	timers  sync.WaitGroup // armed or running window timers
@@ -41,7 +42,7 @@ func New(b Broadcaster, o Options) *Tracker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed()}
+	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes}
 	t.refs.node, t.refs.now = o.Node, o.Now
 	for i := range t.stripes {
 		t.stripes[i].topics = make(map[string]*topic)
@@ -82,12 +83,10 @@ func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error)
 	if tp == nil {
 		tp = t.newTopic(name)
 		s.topics[name] = tp
-	} else if tp.present[ident{c, key}] != nil {
+	} else if tp.find(o, key) != nil {
 		return "", ErrAlreadyTracked
 	}
-	p := tp.join(o, key)
-	p.current = buildMeta(t.refs.next(), "", members)
-	tp.changed(p)
+	p := tp.join(o, key, buildMeta(t.refs.next(), "", members))
 	t.settle(s, tp)
 	return refOf(p.current), nil
 }
@@ -153,8 +152,7 @@ func (t *Tracker) replace(c Channel, key, before string, members []byte) (ref st
 		prev = refOf(p.sent)
 	}
 	tp := s.topics[name]
-	p.current = buildMeta(t.refs.next(), prev, members)
-	tp.changed(p)
+	tp.set(p, buildMeta(t.refs.next(), prev, members))
 	t.settle(s, tp)
 	return refOf(p.current), true, nil
 }
@@ -187,7 +185,7 @@ func (t *Tracker) untrackAll(s *stripe, o *owner) {
 	if o.first == nil {
 		return
 	}
-	tp := o.first.entry.topic
+	tp := s.topics[o.channel.Topic()]
 	for o.first != nil {
 		tp.leave(o.first)
 	}
@@ -199,8 +197,8 @@ func (s *stripe) find(topic string, c Channel, key string) (*presence, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	if tp := s.topics[topic]; tp != nil {
-		if p := tp.present[ident{c, key}]; p != nil {
+	if o := s.owners[c]; o != nil && o.first != nil {
+		if p := s.topics[topic].find(o, key); p != nil {
 			return p, nil
 		}
 	}

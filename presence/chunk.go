@@ -1,0 +1,105 @@
+package presence
+
+import "slices"
+
+// defaultChunkBytes is about how much of a presence_state a chunk holds, in bytes. What a change costs until the next state is
+// the encoding of one chunk, and a state of 100,000 keys is a list of some hundred chunks.
+const defaultChunkBytes = 16 << 10
+
+// chunk is a run of a topic's entries, in the order in which their keys came, with their part of the presence_state. A
+// change makes no more of the state anew than its chunk. What an entry may take beside keys and metas is not counted
+// in size but for a constant, which only makes chunks a little larger.
+type chunk struct {
+	prev, next *chunk // in topic
+	entries    []*entry
+	size       int // bytes: keys and current metas
+
+	// encoded is the sent side of the entries, each with a comma before it; nil: to be encoded. States share it: bytes that
+	// it has are never changed, more may be appended.
+	encoded []byte
+}
+
+// entryOverhead is what an entry has in a state beside its key and metas: ,"":{"metas":[]}
+const entryOverhead = 16
+
+// place puts a new entry last.
+func (tp *topic) place(e *entry) {
+	c := tp.last
+	if c == nil || c.size >= tp.chunkBytes {
+		c = &chunk{prev: tp.last}
+		if tp.last == nil {
+			tp.first = c
+		} else {
+			tp.last.next = c
+		}
+		tp.last = c
+	}
+	c.entries = append(c.entries, e)
+	c.size += len(e.key) + entryOverhead
+	e.chunk = c
+}
+
+// displace takes an entry out that is in no state any more. Chunks that have become small are put together, so that their number goes with the size
+// of the state.
+func (tp *topic) displace(e *entry) {
+	c := e.chunk
+	i := slices.Index(c.entries, e)
+	c.entries = slices.Delete(c.entries, i, i+1)
+	c.size -= len(e.key) + entryOverhead
+	switch {
+	case len(c.entries) == 0:
+		tp.unlink(c)
+	case c.next != nil && c.size+c.next.size <= tp.chunkBytes/2:
+		tp.absorb(c, c.next)
+	case c.prev != nil && c.prev.size+c.size <= tp.chunkBytes/2:
+		tp.absorb(c.prev, c)
+	}
+}
+
+// absorb moves the entries of next to the end of c.
+func (tp *topic) absorb(c, next *chunk) {
+	for _, e := range next.entries {
+		e.chunk = c
+	}
+	c.entries = append(c.entries, next.entries...)
+	c.size += next.size
+	c.encoded = nil
+	tp.unlink(next)
+}
+
+func (tp *topic) unlink(c *chunk) {
+	if c.prev == nil {
+		tp.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		tp.last = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+}
+
+// encode brings encoded up to date.
+func (c *chunk) encode() {
+	if c.encoded != nil {
+		return
+	}
+	c.encoded = make([]byte, 0, c.size)
+	for _, e := range c.entries {
+		c.encoded = e.appendTo(c.encoded, sent, true)
+	}
+}
+
+// committed notes that clients have been told of e, which was unknown to them before if isNew. All new entries
+// are behind the others and are told of in their order, so a new one goes to the end of what is encoded.
+func (c *chunk) committed(e *entry, isNew bool) {
+	if c.encoded == nil {
+		return
+	}
+	if isNew {
+		c.encoded = e.appendTo(c.encoded, sent, true)
+	} else {
+		c.encoded = nil
+	}
+}

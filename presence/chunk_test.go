@@ -1,0 +1,152 @@
+package presence
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// fresh is a topic's state as encoded would have it, encoded in one go.
+func fresh(tp *topic) string {
+	dst := []byte("{")
+	for c := tp.first; c != nil; c = c.next {
+		for _, e := range c.entries {
+			dst = e.appendTo(dst, sent, len(dst) > 1)
+		}
+	}
+	return string(append(dst, '}'))
+}
+
+// checkChunks holds a topic's chunks against what they are made of.
+func checkChunks(t *testing.T, tp *topic) (chunks int) {
+	t.Helper()
+	entries := 0
+	var prev *chunk
+	for c := tp.first; c != nil; prev, c = c, c.next {
+		chunks++
+		entries += len(c.entries)
+		size := 0
+		for _, e := range c.entries {
+			size += len(e.key) + entryOverhead
+			for p := e.first; p != nil; p = p.next {
+				size += len(p.current)
+			}
+			if e.chunk != c || tp.entries[e.key] != e {
+				t.Fatalf("%q is lost", e.key)
+			}
+		}
+		if c.prev != prev || c.size != size || len(c.entries) == 0 {
+			t.Fatalf("chunk %d of %d entries: size %d, want %d", chunks, len(c.entries), c.size, size)
+		}
+	}
+	if tp.last != prev || entries != len(tp.entries) {
+		t.Fatalf("%d entries in chunks, %d keys", entries, len(tp.entries))
+	}
+	return chunks
+}
+
+// TestChunks has keys come, change and go at random: a state that was kept in parts is at any time what one would be that is
+// encoded anew, and those that were taken before do not change.
+func TestChunks(t *testing.T) {
+	for _, window := range []time.Duration{0, time.Hour} {
+		t.Run(window.String(), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, 2))
+			tr := newTracker(t, &sink{}, Options{Window: window})
+			tr.chunkBytes = 2000 // some 25 keys
+			type taken struct {
+				parts [][]byte
+				want  string
+			}
+			var old []taken
+			var members []*member
+			join := func(i int) {
+				c := &member{topic: "room:1"}
+				members = append(members, c)
+				track(t, tr, c, fmt.Sprint("user:", i), benchMeta)
+			}
+			const size = 500
+			for i := range size {
+				join(i)
+			}
+			for i := range 4000 {
+				at := random.IntN(len(members))
+				switch c := members[at]; random.IntN(6) {
+				case 0, 1:
+					c.onEnd()
+					members = slices.Delete(members, at, at+1)
+					join(random.IntN(2 * size))
+				case 2:
+					track(t, tr, c, fmt.Sprint("other:", i), benchMeta)
+				case 3:
+					tr.UntrackAll(c)
+					track(t, tr, c, fmt.Sprint("again:", i), json.RawMessage(`{}`))
+				case 4:
+					tr.Flush()
+				default:
+					if tp := tr.stripe("room:1").topics["room:1"]; tp != nil {
+						parts, want := tp.encoded(), fresh(tp)
+						if got := string(appendParts(nil, parts)); got != want {
+							t.Fatalf("step %d: state\n%s\nwant\n%s", i, got, want)
+						}
+						checkChunks(t, tp)
+						old = append(old, taken{parts, want})
+					}
+				}
+			}
+			for i, o := range old {
+				if string(appendParts(nil, o.parts)) != o.want {
+					t.Fatalf("state %d has changed after it was taken", i)
+				}
+			}
+			if len(old) < 500 {
+				t.Errorf("only %d states", len(old))
+			}
+		})
+	}
+}
+
+// TestChunksShrink: a topic that was once large and is thinly left is not in as many chunks as then.
+func TestChunksShrink(t *testing.T) {
+	const size, left = 5000, 50
+	tr := newTracker(t, &sink{}, Options{})
+	tr.chunkBytes = 2000
+	members := make([]*member, size)
+	for i := range members {
+		members[i] = &member{topic: "room:1"}
+		track(t, tr, members[i], fmt.Sprint("user:", i), benchMeta)
+	}
+	tp := tr.stripe("room:1").topics["room:1"]
+	before := checkChunks(t, tp)
+	for i, c := range members {
+		if i%(size/left) != 0 {
+			c.onEnd()
+		}
+	}
+	if after := checkChunks(t, tp); before < size/30 || after > 2*before*left/size+5 {
+		t.Errorf("%d chunks with %d keys, %d with %d", before, size, after, left)
+	}
+	if got, want := string(appendParts(nil, tp.encoded())), fresh(tp); got != want {
+		t.Errorf("state %s, want %s", got, want)
+	}
+}
+
+// TestStateKeepsPace: a join into a topic whose state is known appends to it and encodes nothing else again.
+func TestStateKeepsPace(t *testing.T) {
+	tr := room(t, 100)
+	tp := tr.stripe("room:lobby").topics["room:lobby"]
+	before := tp.encoded()
+	track(t, tr, &member{topic: "room:lobby"}, "newcomer", benchMeta)
+	if tp.last.encoded == nil {
+		t.Fatal("the chunk is encoded again for a new key")
+	}
+	after := tp.encoded()
+	if &before[1][0] != &after[1][0] && cap(before[1]) != len(before[1]) {
+		t.Error("moved without need")
+	}
+	if got, want := string(appendParts(nil, after)), fresh(tp); got != want {
+		t.Errorf("state %s, want %s", got, want)
+	}
+}
