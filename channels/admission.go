@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/websocket"
@@ -12,17 +13,34 @@ import (
 
 // addresses counts connections, in all and by IP address, against the limits.
 type addresses struct {
+	// Static after NewEndpoint.
+	anonymous ticket // of all connections without a limit by address
+
+	total atomic.Int64 // always counted: a limit may come later
+
+	// Guarded by mu.
 	mu         sync.Mutex
-	total      int
-	by         map[netip.Addr]int // only with MaxConnectionsPerAddress
+	by         map[netip.Addr]int // those that came under MaxConnectionsPerAddress
 	handshakes bucket
 }
 
-// ticket is one counted connection; nil where there is no limit.
+// ticket is one counted connection, or all those that need no ticket of their
+// own; nil for what is not counted. It does not change.
 type ticket struct {
 	of    *addresses
-	addr  netip.Addr
-	outer *ticket // a guest's: of its host
+	addr  netip.Addr // zero without MaxConnectionsPerAddress
+	outer *ticket    // a guest's: of its host
+}
+
+// within is the ticket of a connection that its host has counted as outer.
+func (t *ticket) within(outer *ticket) *ticket {
+	if t == nil {
+		return outer
+	}
+	if t.outer == outer {
+		return t
+	}
+	return &ticket{of: t.of, addr: t.addr, outer: outer}
 }
 
 var (
@@ -33,31 +51,39 @@ var (
 // enter counts a connection or a long-poll session in, or refuses it. peer is
 // asked only where it matters.
 func (e *Endpoint) enter(peer func() netip.AddrPort) (*ticket, error) {
-	l := &e.limits
-	if l.MaxConnections <= 0 && l.MaxConnectionsPerAddress <= 0 {
-		return nil, nil
-	}
-	a := &e.admitted
-	t := &ticket{of: a}
-	if l.MaxConnectionsPerAddress > 0 {
-		t.addr = peer().Addr().Unmap()
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case l.MaxConnections > 0 && a.total >= l.MaxConnections:
+	l, a := e.live.Load(), &e.admitted
+	if total := a.total.Add(1); l.MaxConnections > 0 && total > int64(l.MaxConnections) {
+		a.total.Add(-1)
 		e.counters.refused.Add(1)
 		return nil, errTooManyConnections
-	case l.MaxConnectionsPerAddress > 0 && a.by[t.addr] >= l.MaxConnectionsPerAddress:
+	}
+	if l.MaxConnectionsPerAddress <= 0 {
+		return &a.anonymous, nil
+	}
+	addr := peer().Addr().Unmap()
+	switch {
+	case !addr.IsValid(): // a Unix socket's peer
+		return &a.anonymous, nil
+	case !a.enterFrom(addr, l.MaxConnectionsPerAddress):
+		a.total.Add(-1)
 		e.counters.refused.Add(1)
 		return nil, errTooManyFromAddress
+	}
+	return &ticket{of: a, addr: addr}, nil
+}
+
+// enterFrom counts a connection of addr in, unless there are most already.
+func (a *addresses) enterFrom(addr netip.Addr, most int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.by[addr] >= most {
+		return false
 	}
 	if a.by == nil {
 		a.by = make(map[netip.Addr]int)
 	}
-	a.total++
-	a.by[t.addr]++
-	return t, nil
+	a.by[addr]++
+	return true
 }
 
 // enterGuest counts a connection that its host has counted as outer; it takes
@@ -67,11 +93,7 @@ func (e *Endpoint) enterGuest(outer *ticket, peer func() netip.AddrPort) (*ticke
 		return outer, nil
 	}
 	t, err := e.enter(peer)
-	if t == nil {
-		return outer, err
-	}
-	t.outer = outer
-	return t, nil
+	return t.within(outer), err
 }
 
 // enterBoth counts what is no connection of the host's yet.
@@ -100,9 +122,12 @@ func leave(t *ticket) {
 }
 
 func (a *addresses) remove(addr netip.Addr) {
+	a.total.Add(-1)
+	if !addr.IsValid() {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.total--
 	if a.by[addr]--; a.by[addr] == 0 {
 		delete(a.by, addr)
 	}
@@ -119,13 +144,14 @@ func (e *Endpoint) busy() refusal {
 			return ref
 		}
 	}
-	if e.limits.HandshakesPerSecond <= 0 {
+	rate := e.live.Load().HandshakesPerSecond
+	if rate <= 0 {
 		return refusal{}
 	}
 	a := &e.admitted
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.handshakes.rate = e.limits.HandshakesPerSecond
+	a.handshakes.rate = rate
 	if !a.handshakes.take(time.Now()) {
 		e.counters.refused.Add(1)
 		return unavailable("1")

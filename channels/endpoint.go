@@ -68,7 +68,7 @@ type Options struct {
 type Endpoint struct {
 	// Static after NewEndpoint.
 	log     zerolog.Logger
-	limits  Limits
+	limits  Limits // what Reconfigure leaves; a socket's own are its mount's
 	options Options
 	host    *Endpoint // nil: this is no guest
 	loops   *netloop.Group
@@ -78,6 +78,7 @@ type Endpoint struct {
 	// perLoop[i] is owned by loop i.
 	perLoop []perLoop
 
+	live        atomic.Pointer[Limits] // those of all connections together
 	counters    counters
 	connections atomic.Int64 // of sockets, until HandleClose
 	callbacks   atomic.Int64 // goroutines that run callbacks
@@ -111,11 +112,13 @@ type scratch struct {
 	item    item         // of handleNow
 }
 
-// mount is a socket at a path.
+// mount is a socket at a path. It does not change: a socket keeps the one that
+// it connected to.
 type mount struct {
 	endpoint *Endpoint
 	path     string
 	options  SocketOptions
+	limits   *Limits
 	router   *router
 }
 
@@ -126,6 +129,8 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 		limits: o.Limits.withDefaults(), options: o, log: zerolog.Nop(),
 		stopped: make(chan struct{}), mounts: make(map[string]*mount), polled: make(map[string]*mount),
 	}
+	e.live.Store(&e.limits)
+	e.admitted.anonymous.of = &e.admitted
 	if o.Logger != nil {
 		e.log = *o.Logger
 	}
@@ -179,14 +184,10 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 	if !strings.HasPrefix(socketPath, "/") || path.Clean(socketPath) != socketPath {
 		panic(fmt.Sprintf("channels: socket path %q: must begin with / and be clean, like \"/socket\"", socketPath))
 	}
-	m := &mount{endpoint: e, path: socketPath, options: o.withDefaults(), router: newRouter(channels)}
-	m.options.frames.MaxFrame = e.limits.MessageBytes
-	if o.MessageBytes > 0 {
-		m.options.frames.MaxFrame = o.MessageBytes
-	}
-	websocketAt, pollAt := path.Join(socketPath, m.options.Path), path.Join(socketPath, m.options.LongPoll.Path)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	m := e.newMount(socketPath, o, e.live.Load(), channels)
+	websocketAt, pollAt := m.paths()
 	if e.mounts[websocketAt] != nil || e.polled[websocketAt] != nil {
 		panic(fmt.Sprintf("channels: two sockets at path %q", websocketAt))
 	}
@@ -197,6 +198,20 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 		}
 		e.polled[pollAt] = m
 	}
+}
+
+func (e *Endpoint) newMount(socketPath string, o SocketOptions, l *Limits, channels []*Channel) *mount {
+	m := &mount{endpoint: e, path: socketPath, options: o.withDefaults(), limits: l, router: newRouter(channels)}
+	m.options.frames.MaxFrame = l.MessageBytes
+	if o.MessageBytes > 0 {
+		m.options.frames.MaxFrame = o.MessageBytes
+	}
+	return m
+}
+
+// paths are where a mount's transports are, the second only if it is enabled.
+func (m *mount) paths() (websocketAt, pollAt string) {
+	return path.Join(m.path, m.options.Path), path.Join(m.path, m.options.LongPoll.Path)
 }
 
 // mountAt returns what serves a path, nil if it is not a socket's.

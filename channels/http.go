@@ -110,12 +110,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
 	leftover := make([]byte, buffered.Reader.Buffered())
 	buffered.Read(leftover) //nolint:errcheck // they are in memory
 	if own, ok := nc.(*httpConn); ok && len(own.unread) == 0 {
-		if conn.ticket == nil {
-			conn.ticket = own.ticket
-		} else {
-			conn.ticket.outer = own.ticket
-		}
-		own.ticket = nil
+		conn.ticket, own.ticket = conn.ticket.within(own.ticket), nil
 		nc = own.Conn
 	}
 	if err := e.loops.Adopt(nc, leftover, conn); err != nil {

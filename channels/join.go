@@ -59,7 +59,7 @@ func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 		return
 	}
 	it.payload.Data = bytes.Clone(params.Data)
-	if limit := c.socket.endpoint.limits.JoinTimeout; limit > 0 {
+	if limit := c.socket.mount.limits.JoinTimeout; limit > 0 {
 		c.pending.timer = time.AfterFunc(limit, func() { c.socket.loop.Post(&joinTimeout{c}) })
 	}
 	c.socket.endpoint.spawn(func() {

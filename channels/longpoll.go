@@ -223,7 +223,7 @@ func (p *pollRequest) post() {
 // messages reads and decodes the body: here, so that the loop does not have
 // to, and before the first is handled, so that a bad one is noticed in time.
 func (p *pollRequest) messages(v wire.Version) ([]wire.Message, error) {
-	limit := max(p.endpoint.limits.MessageBytes, p.mount.options.frames.MaxFrame)
+	limit := max(p.mount.limits.MessageBytes, p.mount.options.frames.MaxFrame)
 	control := http.NewResponseController(p.w)
 	control.SetReadDeadline(time.Now().Add(postTimeout)) //nolint:errcheck // a server that has none
 	body, err := io.ReadAll(http.MaxBytesReader(p.w, p.r.Body, int64(limit)))

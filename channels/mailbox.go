@@ -41,7 +41,7 @@ const (
 // enqueue puts a message into the mailbox and sees to it that somebody handles
 // it. It never blocks.
 func (c *Context) enqueue(it item) error {
-	limits := &c.socket.endpoint.limits
+	limits := c.socket.mount.limits
 	c.mu.Lock()
 	if c.cause != nil {
 		c.mu.Unlock()

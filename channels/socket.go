@@ -97,7 +97,7 @@ func (s *Socket) open() {
 	l := &s.endpoint.perLoop[s.loop.Index()]
 	s.place = int32(len(l.sockets))
 	l.sockets = append(l.sockets, s)
-	s.rates = newRates(&s.endpoint.limits)
+	s.rates = newRates(s.mount.limits)
 	if s.ID() != "" {
 		s.endpoint.pubsub.Subscribe(s.loop.Index(), s.ID(), s.identity)
 	}
@@ -214,7 +214,7 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 		s.sendMessageReply(nil, m, "error", reasonPayload(reasonUnmatched).Data)
 		return
 	}
-	if old == nil && s.channels.len() >= s.endpoint.limits.ChannelsPerSocket {
+	if old == nil && s.channels.len() >= s.mount.limits.ChannelsPerSocket {
 		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonTooMany).Data)
 		return
 	}
@@ -256,7 +256,7 @@ func (s *Socket) handleEvent(c *Context, m *wire.Message) {
 // holdMessage keeps a message for a topic whose join is not answered yet. In
 // Phoenix a join blocks the whole socket; here it blocks its topic.
 func (s *Socket) holdMessage(c *Context, m *wire.Message) {
-	if !c.pending.hold(m, &s.endpoint.limits) {
+	if !c.pending.hold(m, s.mount.limits) {
 		s.endpoint.counters.mailboxFull.Add(1)
 		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonOverloaded).Data)
 	}
