@@ -36,7 +36,7 @@ type shout struct {
 // that each gets every message once and each publisher's in their order.
 func TestScaleBroadcast(t *testing.T) {
 	n := clients(t, 10_000, 1_500)
-	server := startServer(t)
+	server := startServer(t, settings{})
 	before := server.usage()
 	f := newFleet(t, server.addr, plainTopic, n)
 	shouts := countShouts(f)

@@ -120,11 +120,13 @@ func (c *client) receive(data []byte) {
 		c.handleFrame(op, payload)
 		data = data[size:]
 	}
-	if len(data) == 0 || c.fd < 0 {
+	switch {
+	case len(data) == 0 || c.fd < 0:
 		c.in = nil // an idle client holds no buffer
-		return
+	case len(data) < len(c.in) || len(c.in) == 0:
+		c.in = append([]byte(nil), data...)
+	default: // nothing was taken: a large frame grows where it is
 	}
-	c.in = append([]byte(nil), data...)
 }
 
 // upgraded joins.

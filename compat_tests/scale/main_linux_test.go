@@ -22,8 +22,8 @@ const patience = 45 * time.Second
 // TestMain is the server's main too, in the process that startServer starts.
 // It fails on goroutines and descriptors that are left.
 func TestMain(m *testing.M) {
-	if addr := os.Getenv(serverEnv); addr != "" {
-		os.Exit(serve(addr))
+	if values := os.Getenv(serverEnv); values != "" {
+		os.Exit(serve(values))
 	}
 	before := openDescriptors()
 	code := m.Run()
@@ -55,14 +55,40 @@ func openDescriptors() int {
 	return len(entries)
 }
 
-// clients is how many a test uses: all of them, fewer where that would take
+// full is for what takes minutes, or compares times: "make scale".
+var full = flag.Bool("full", false, "the tests at full scale: 19,000 connections, and the ratios of latencies and of CPU times")
+
+// crowdSize is for people who want to see how a crowd grows.
+var crowdSize = flag.Int("crowd", fullScale, "how many `clients` TestScaleCrowd has")
+
+// needsFull skips a test without -full.
+func needsFull(t *testing.T) {
+	t.Helper()
+	if !*full {
+		t.Skip("only with -full: make scale")
+	}
+}
+
+// fullScale is a process's worth of connections where the limit on open files
+// is 20,000.
+const fullScale = 19_000
+
+// clients is how many a test uses: all of them, or fullScale with -full, fewer where that would take
 // too long, and no more than the limit on open files lets a process have.
 func clients(t *testing.T, all, few int) int {
 	t.Helper()
 	n := all
 	if raceEnabled || testing.Short() {
 		n = few
+	} else if *full {
+		n = fullScale
 	}
+	return affordable(t, n)
+}
+
+// affordable is n, or what the limit on open files lets a process have.
+func affordable(t *testing.T, n int) int {
+	t.Helper()
 	const others = 200 // descriptors that are no client's, generously
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

@@ -12,8 +12,11 @@ import (
 // topic: all end with the same list, before and after half of them have gone,
 // and no diff on the way is missing or repeated.
 func TestScalePresence(t *testing.T) {
-	n := clients(t, 2_000, 500)
-	server := startServer(t)
+	n := 2_000
+	if raceEnabled || testing.Short() {
+		n = 500
+	}
+	server := startServer(t, settings{})
 	before := server.usage()
 	f := newFleet(t, server.addr, relayTopic, n)
 	list := newPresences(f)

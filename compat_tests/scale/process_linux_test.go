@@ -26,15 +26,19 @@ type process struct {
 
 // startServer runs the test binary as the server. It is killed when the test
 // ends, unless stop has ended it.
-func startServer(t *testing.T) *process {
+func startServer(t *testing.T, s settings) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	values, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &process{t: t, cmd: exec.Command(self), ended: make(chan error, 1)}
 	p.client.Transport = &http.Transport{DisableKeepAlives: true} // each connection is one of the server's
-	p.cmd.Env = append(os.Environ(), serverEnv+"=127.0.0.1:0")
+	p.cmd.Env = append(os.Environ(), serverEnv+"="+string(values))
 	if *heapFile != "" {
 		p.cmd.Env = append(p.cmd.Env, profileEnv+"=1")
 	}

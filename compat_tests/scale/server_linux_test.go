@@ -2,6 +2,7 @@ package scale
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,7 +24,7 @@ import (
 )
 
 const (
-	// serverEnv makes the test binary the server; its value is the address.
+	// serverEnv makes the test binary the server; its value is settings in JSON.
 	serverEnv = "MYCELIUM_SCALE_SERVER"
 	// profileEnv has the server count every allocation for its heap profile.
 	profileEnv = "MYCELIUM_SCALE_PROFILE"
@@ -33,14 +34,32 @@ const (
 	// square of their number.
 	plainTopic = "room:scale"
 	relayTopic = "lobby:scale"
+	// quietTopic has a presence without diffs: who joins gets the list, and
+	// nobody hears of who comes later.
+	quietTopic = "quiet:scale"
 	// window gathers presence diffs.
 	window = 50 * time.Millisecond
 )
 
+// settings are what a test wants of its server other than the defaults.
+type settings struct {
+	Window        time.Duration         // gathers presence diffs; 0 is window
+	OutboundBytes int                   // channels.Limits
+	SlowReceiver  channels.SlowReceiver // channels.Options
+	IdleTimeout   time.Duration         // channels.SocketOptions
+	LongPoll      time.Duration         // the window of a session, and that there are any
+	Quiet         bool                  // log errors only: the test wants what is warned of
+}
+
 // serve runs the server until SIGTERM, as cmd/mycelium does, and returns the
 // exit code. It prints its address when it listens, and ends when stdin does,
 // that is with the test.
-func serve(addr string) int {
+func serve(values string) int {
+	var s settings
+	if err := json.Unmarshal([]byte(values), &s); err != nil {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		return 2
+	}
 	if os.Getenv(profileEnv) != "" {
 		runtime.MemProfileRate = 1
 	}
@@ -51,7 +70,7 @@ func serve(addr string) int {
 		os.Exit(3)
 	}()
 	ours := goleak.IgnoreCurrent()
-	if err := listenAndServe(ctx, addr); err != nil {
+	if err := listenAndServe(ctx, s); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
 		return 1
 	}
@@ -62,10 +81,17 @@ func serve(addr string) int {
 	return 0
 }
 
-func listenAndServe(ctx context.Context, addr string) error {
-	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel) // a test that sees a line of it fails
+func listenAndServe(ctx context.Context, s settings) error {
+	level := zerolog.WarnLevel // a test that sees a line of it fails
+	if s.Quiet {
+		level = zerolog.ErrorLevel
+	}
+	log := zerolog.New(os.Stderr).Level(level)
 	debug := http.NewServeMux()
-	endpoint, err := channels.NewEndpoint(channels.Options{Logger: &log, Handler: debug})
+	endpoint, err := channels.NewEndpoint(channels.Options{
+		Logger: &log, Handler: debug,
+		Limits: channels.Limits{OutboundBytes: s.OutboundBytes}, SlowReceiver: s.SlowReceiver,
+	})
 	if err != nil {
 		return err
 	}
@@ -74,10 +100,15 @@ func listenAndServe(ctx context.Context, addr string) error {
 	})
 	debug.HandleFunc("/debug/pprof/", pprof.Index)
 	debug.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	r := relay.New(endpoint, relay.Options{Topics: []string{"*"}, PresenceOff: []string{plainTopic}, Window: window})
+	r := relay.New(endpoint, relay.Options{
+		Topics: []string{"*"}, PresenceOff: []string{plainTopic}, DiffsOff: []string{quietTopic}, Window: cmp.Or(s.Window, window),
+	})
 	defer r.Close()
-	endpoint.Socket("/socket", channels.SocketOptions{Connect: r.Connect, CheckOrigin: channels.AnyOrigin}, r.Channels()...)
-	bound, err := endpoint.Listen(addr)
+	endpoint.Socket("/socket", channels.SocketOptions{
+		Connect: r.Connect, CheckOrigin: channels.AnyOrigin, IdleTimeout: s.IdleTimeout,
+		LongPoll: channels.LongPollOptions{Enabled: s.LongPoll > 0, Window: s.LongPoll},
+	}, r.Channels()...)
+	bound, err := endpoint.Listen("127.0.0.1:0")
 	if err != nil {
 		return err
 	}
