@@ -5,6 +5,7 @@ GO ?= go
 # without it and say so.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 60s
+SOAK ?= 10m
 GOLANGCI_LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
@@ -12,7 +13,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench clean
+.PHONY: help run build test test-go test-budgets test-scale scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +34,14 @@ test-go: ## Go tests with the race detector
 test-budgets: ## allocations and memory of a connection, without the race detector, which changes both
 	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./pubsub ./presence ./channels ./internal/...
 
-test-scale: ## ten thousand connections on one topic, without the race detector
+test-scale: ## ten thousand connections on one topic, and a short soak, without the race detector
 	$(GO) test -count=1 -v -run Scale ./compat_tests/scale
+
+scale: ## a process's worth of connections, slow receivers, heartbeats: minutes, on a machine that does nothing else
+	$(GO) test -count=1 -v -timeout 30m -run Scale ./compat_tests/scale -full
+
+soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
+	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run ScaleSoak ./compat_tests/scale
 
 test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp

@@ -1,0 +1,145 @@
+package scale
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// soakEnv is how long TestScaleSoak lasts; make soak sets it.
+const soakEnv = "SOAK"
+
+const (
+	// soakRate is how many clients come in a second: in ten minutes 60,000, the
+	// hour of a server with a thousand clients that stay for a minute each.
+	soakRate = 100
+	// soakSample is how often the server is asked what it holds.
+	soakSample = time.Second
+	// soakShort is a soak in which the end alone is looked at: what the server
+	// holds would have no time to settle.
+	soakShort = 25 * time.Second
+	// soakIdle is the server's timeout for clients that say nothing.
+	soakIdle = 3 * time.Second
+)
+
+// TestScaleSoak has clients that come, join, chat, leave and go, in every way
+// there is: politely, abruptly, not at all, by long polling, with garbage, and
+// without reading. Memory, descriptors and goroutines of the server stay where
+// they were after the first fifth of the time, and nothing is left at the end.
+func TestScaleSoak(t *testing.T) {
+	d := soakTime(t)
+	server := startServer(t, settings{IdleTimeout: soakIdle, LongPoll: 2 * time.Second, OutboundBytes: 64 << 10, Quiet: true})
+	before := server.usage()
+	s := &soak{t: t, addr: server.addr, counts: make([]atomic.Int64, len(manners)), polls: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 50}, Timeout: patience}}
+	defer s.polls.CloseIdleConnections()
+
+	var samples []usage
+	end := time.Now().Add(d)
+	arrivals := time.NewTicker(time.Second / soakRate)
+	defer arrivals.Stop()
+	sampling := time.NewTicker(soakSample)
+	defer sampling.Stop()
+	for i := uint64(1); time.Now().Before(end); {
+		select {
+		case <-arrivals.C:
+			g := &guest{soak: s, r: rand.New(rand.NewPCG(i, 7)), name: fmt.Sprintf("g%d", i)}
+			s.present.Go(g.live)
+			i++
+		case <-sampling.C:
+			samples = append(samples, server.usage())
+		}
+	}
+	s.present.Wait()
+	s.polls.CloseIdleConnections()
+	after := server.await("nobody to be left", func(u usage) bool {
+		return u.Stats.Sockets == 0 && u.Stats.Channels == 0 && u.Stats.LongPoll.Sessions == 0 && u.Descriptors <= before.Descriptors &&
+			u.Goroutines <= before.Goroutines+2
+	})
+	server.terminate()
+	server.awaitExit()
+	s.report(before, after, samples)
+}
+
+// soakTime is how long to soak.
+func soakTime(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv(soakEnv)
+	if text == "" {
+		if raceEnabled || testing.Short() {
+			return 2 * time.Second
+		}
+		return 4 * time.Second
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		t.Fatalf("%s=%s: not a duration such as 30s or 10m", soakEnv, text)
+	}
+	return d
+}
+
+// soak is what the guests share.
+type soak struct {
+	t       *testing.T
+	addr    string
+	polls   *http.Client
+	present sync.WaitGroup
+	counts  []atomic.Int64 // guests by manner
+	wrong   atomic.Int64
+}
+
+// fail notes what a guest found wrong. The first few are shown.
+func (s *soak) fail(g *guest, err error) {
+	if s.wrong.Add(1) <= 5 {
+		s.t.Errorf("%s (%s): %v", g.name, g.manner.name, err)
+	}
+}
+
+// report checks the samples for trends and prints what there was.
+func (s *soak) report(before, after usage, samples []usage) {
+	t := s.t
+	guests := int64(0)
+	for i := range s.counts {
+		n := s.counts[i].Load()
+		guests += n
+		t.Logf("%-12s %d", manners[i].name, n)
+	}
+	t.Logf("%d clients, %d messages, %d writes, %.1f MB sent, %d too slow, %d polls' sessions expired", guests,
+		after.Stats.MessagesIn, after.Stats.Network.Writes, float64(after.Stats.Network.BytesOut)/1e6, after.Stats.Network.ClosedSlow,
+		after.Stats.LongPoll.Expired)
+	t.Logf("live heap before %d, after %d bytes", before.Heap, after.Heap)
+	// What the pools and maps of a busy server keep, far less than anything that leaks with each client would be.
+	if grown := after.Heap - before.Heap; grown > 8<<20 {
+		t.Errorf("the live heap has grown from %d to %d bytes", before.Heap, after.Heap)
+	}
+	long := time.Duration(len(samples))*soakSample >= soakShort
+	samples = samples[len(samples)/5:]
+	for _, m := range soakMeasures {
+		values := make([]float64, len(samples))
+		for i, u := range samples {
+			values[i] = m.of(u)
+		}
+		level, growth := trend(values)
+		t.Logf("%-12s %.0f, trend %+.0f over %d samples", m.name, level, growth, len(values))
+		if allowed := level/10 + m.slack; long && growth > allowed {
+			t.Errorf("%s: growth of %.0f at a level of %.0f, want at most %.0f: %.0f", m.name, growth, level, allowed, values)
+		}
+	}
+}
+
+// soakMeasures are what must not grow by more than a tenth and slack, which is
+// for what varies with who happens to be there.
+var soakMeasures = []struct {
+	name  string
+	of    func(usage) float64
+	slack float64
+}{
+	{"live heap", func(u usage) float64 { return float64(u.Heap) }, 1 << 20},
+	{"RSS", func(u usage) float64 { return float64(u.Resident) }, 8 << 20},
+	{"descriptors", func(u usage) float64 { return float64(u.Descriptors) }, 10},
+	{"goroutines", func(u usage) float64 { return float64(u.Goroutines) }, 10},
+}

@@ -1,0 +1,23 @@
+package scale
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// smallBuffer is the receive buffer of clients that do not read, in bytes: what
+// the kernel takes for them is not the server's to count.
+const smallBuffer = 4 << 10
+
+// smallReceiveBuffer is a net.Dialer's Control.
+func smallReceiveBuffer(_, _ string, c syscall.RawConn) error {
+	var set error
+	err := c.Control(func(fd uintptr) {
+		set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, smallBuffer)
+	})
+	if err != nil {
+		return err
+	}
+	return set
+}
