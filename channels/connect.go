@@ -46,6 +46,11 @@ type SocketOptions struct {
 	// client sends may not inflate beyond MessageBytes, nor, above 64 KiB, to more
 	// than 100 times its size: its socket is closed with 1009.
 	Compress bool
+	// Opened and Closed are told of each socket that is connected, and of its
+	// end, after its last message. They run on the socket's event loop and must
+	// not block. A panic in one is logged.
+	Opened func(s *Socket)
+	Closed func(s *Socket)
 	// LongPoll serves clients that get no WebSocket through to the server.
 	LongPoll LongPollOptions
 

@@ -83,6 +83,7 @@ type Endpoint struct {
 	connections atomic.Int64 // of sockets, until HandleClose
 	callbacks   atomic.Int64 // goroutines that run callbacks
 	admitted    addresses
+	totals      totals // of the live limits
 	sessions    *pollSessions
 	fallback    *fallback // net/http for what is no socket
 	pace        pacer     // of all drains, its guests' too
@@ -130,6 +131,7 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 		stopped: make(chan struct{}), mounts: make(map[string]*mount), polled: make(map[string]*mount),
 	}
 	e.live.Store(&e.limits)
+	e.totals.set(&e.limits)
 	e.admitted.anonymous.of = &e.admitted
 	if o.Logger != nil {
 		e.log = *o.Logger

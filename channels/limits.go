@@ -57,6 +57,15 @@ type Limits struct {
 	// heartbeats are not counted. 0: unlimited.
 	JoinsPerSecond    int
 	MessagesPerSecond int
+	// BytesPerSecond is a rate of one socket too, of what its messages have; a
+	// message above it counts as one too many. One that is larger than a
+	// second's worth is never taken. 0: unlimited.
+	BytesPerSecond int
+	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
+	// the same rates of all sockets of the endpoint together. 0: unlimited.
+	TotalJoinsPerSecond    int
+	TotalMessagesPerSecond int
+	TotalBytesPerSecond    int
 }
 
 // rejoinWait is how long a new channel waits for the callback of the one that

@@ -8,7 +8,8 @@ import "fmt"
 //
 // A socket that is connected keeps the options, the channels and the limits
 // that it connected with; of l, MaxConnections, MaxConnectionsPerAddress (by what
-// connects from now on) and HandshakesPerSecond hold at once and for all paths.
+// connects from now on), HandshakesPerSecond and the rates of all sockets together
+// hold at once and for all paths.
 // OutboundBytes, HeaderBytes and HandshakeTimeout belong to the loops and to
 // net/http and stay as they were, and so do SocketOptions.Path and
 // LongPoll.Path. The sockets at other paths keep their limits until they are
@@ -39,6 +40,7 @@ func (e *Endpoint) Reconfigure(socketPath string, l Limits, o SocketOptions, cha
 		delete(e.polled, pollAt)
 	}
 	e.live.Store(&l)
+	e.totals.set(&l)
 	return nil
 }
 

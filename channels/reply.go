@@ -112,6 +112,7 @@ const (
 	reasonJoinTimeout = "join timeout"
 	reasonJoins       = "too many joins"
 	reasonMessages    = "too many messages"
+	reasonBytes       = "too many bytes"
 	reasonInternal    = "internal error"
 	reasonTextOnly    = "binary reply not possible: long polling carries text only"
 	reasonTooLong     = "binary reply not possible: topic, ref or status is longer than 255 bytes"

@@ -1,7 +1,7 @@
 package channels
 
 import (
-	"time"
+	"runtime/debug"
 
 	"github.com/rs/zerolog"
 
@@ -97,12 +97,27 @@ func (s *Socket) open() {
 	l := &s.endpoint.perLoop[s.loop.Index()]
 	s.place = int32(len(l.sockets))
 	l.sockets = append(l.sockets, s)
-	s.rates = newRates(s.mount.limits)
+	s.rates = newRates(s.mount.limits, &s.endpoint.totals)
 	if s.ID() != "" {
 		s.endpoint.pubsub.Subscribe(s.loop.Index(), s.ID(), s.identity)
 	}
 	s.endpoint.counters.sockets.Add(1)
 	s.endpoint.counters.opened.Add(1)
+	s.tell("Opened", s.mount.options.Opened)
+}
+
+// tell tells the application of the socket's beginning or end.
+func (s *Socket) tell(what string, f func(*Socket)) {
+	if f == nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			s.endpoint.counters.crashes.Add(1)
+			s.log().Error().Str("callback", what).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("socket callback crashed")
+		}
+	}()
+	f(s)
 }
 
 // send queues a frame for the client and takes over one reference to it.
@@ -141,6 +156,7 @@ func (s *Socket) shutdown(reason error) {
 	}
 	s.channels = channelTable{}
 	s.endpoint.counters.sockets.Add(-1)
+	s.tell("Closed", s.mount.options.Closed)
 }
 
 // handleMessage takes one message from the client. data may be modified and
@@ -262,22 +278,6 @@ func (s *Socket) holdMessage(c *Context, m *wire.Message) {
 	}
 }
 
-// allowed applies the rates of the socket; what is too much is answered.
-func (s *Socket) allowed(m *wire.Message, event string) bool {
-	now := s.loop.Now()
-	if event == "phx_join" && !s.rates.joins.take(now) {
-		s.endpoint.counters.rateLimited.Add(1)
-		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonJoins).Data)
-		return false
-	}
-	if event != "phx_join" && event != "phx_leave" && !s.rates.messages.take(now) {
-		s.endpoint.counters.rateLimited.Add(1)
-		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonMessages).Data)
-		return false
-	}
-	return true
-}
-
 // log is the endpoint's logger with what identifies the socket; params never
 // are part of it.
 func (s *Socket) log() *zerolog.Logger { return &s.endpoint.log }
@@ -323,34 +323,3 @@ const (
 	closeInternalError = 1011
 	closeRestart       = 1012
 )
-
-// rates are the token buckets of one socket.
-type rates struct{ joins, messages bucket }
-
-func newRates(l *Limits) *rates {
-	if l.JoinsPerSecond <= 0 && l.MessagesPerSecond <= 0 {
-		return nil
-	}
-	return &rates{bucket{rate: l.JoinsPerSecond}, bucket{rate: l.MessagesPerSecond}}
-}
-
-// bucket admits rate events a second, with a burst of one second's worth.
-// rate ≤ 0 admits all.
-type bucket struct {
-	rate int
-	used float64 // of rate
-	at   time.Time
-}
-
-func (b *bucket) take(now time.Time) bool {
-	if b.rate <= 0 {
-		return true
-	}
-	b.used = max(0, b.used-now.Sub(b.at).Seconds()*float64(b.rate))
-	b.at = now
-	if b.used+1 > float64(b.rate) {
-		return false
-	}
-	b.used++
-	return true
-}

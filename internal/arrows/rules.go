@@ -46,6 +46,8 @@ var Rules = []Rule{
 		"transports know bytes and a small session interface, never topics"),
 	layer("channels", []string{"wire", "pubsub", "internal/netloop", "internal/websocket", "internal/longpoll"},
 		"channels stands on wire, pubsub and the transports; servers, pages and configuration stand on it"),
+	layer("instances", []string{"channels", "presence"},
+		"instances stands on channels; servers, pages and configuration stand on it"),
 	layer("internal/config", []string{"internal/logging"},
 		"config is plain values: cmd hands them on"),
 	layer("internal/logging", []string{"internal/config"},

@@ -1,0 +1,41 @@
+package instances
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+)
+
+// guard runs application code; a panic becomes a *PanicError.
+func (in *Instance) guard(what string, f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p := &PanicError{Hook: what, Value: v, Stack: debug.Stack()}
+			in.log.Error().Str("hook", what).Interface("panic", v).Bytes("stack", p.Stack).Msg("instance crashed")
+			err = p
+		}
+	}()
+	return f()
+}
+
+// awaitGoroutines waits until all that the logic started has ended. What has
+// not when ctx is done is leaked: counted, told, and left alone.
+func (m *member) awaitGoroutines(ctx context.Context, in *Instance) {
+	for in.left() > 0 {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			n := in.left()
+			if n == 0 {
+				return
+			}
+			m.leaked(in)
+			m.manager.tell(m, EventLeaked, "")
+			in.log.Error().Int64("goroutines", n).Msg("goroutines of an instance do not end")
+			return
+		}
+	}
+}
+
+// left is how many goroutines of this life there are.
+func (in *Instance) left() int64 { return in.goroutines.Load() + in.endpoint.Stats().Callbacks }

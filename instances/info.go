@@ -1,0 +1,141 @@
+package instances
+
+import (
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// State is where an instance stands in its life:
+//
+//	pending ──> running ──> draining ──> stopped
+//	   ▲  │        │
+//	   └──┴────────┴──────> failed
+//
+// A crash takes a running instance back to pending until it is restarted;
+// after too many of them it is failed. What is stopped or failed stays so until
+// somebody resumes, changes or deletes it.
+type State string
+
+// The states.
+const (
+	Pending  State = "pending"  // being started, or waiting to be restarted
+	Running  State = "running"  // serves clients
+	Draining State = "draining" // closes its sockets; new clients are refused
+	Stopped  State = "stopped"  // drained
+	Failed   State = "failed"   // crashed too often; Info.Reason says how
+)
+
+// Info is what is known of an instance at one moment.
+type Info struct {
+	Spec
+	// Revision grows with every change of the spec.
+	Revision uint64 `json:"revision"`
+	State    State  `json:"state"`
+	// Reason is why it is failed, or pending again, or ended.
+	Reason string `json:"reason,omitempty"`
+	// Declared: it is the configuration's, not the store's.
+	Declared bool `json:"declared,omitempty"`
+	// Created is when the spec was taken, Started when its logic last started.
+	Created time.Time `json:"created"`
+	Started time.Time `json:"started,omitzero"`
+}
+
+// Stats are counts since the instance was created or the server started,
+// restarts included, and how much there is now.
+type Stats struct {
+	Connections int64 `json:"connections"` // now
+	Channels    int64 `json:"channels"`    // joined now
+	Topics      int   `json:"topics"`      // with somebody on it now
+
+	Connected   int64 `json:"connected"` // ever
+	MessagesIn  int64 `json:"messages_in"`
+	MessagesOut int64 `json:"messages_out"`
+	BytesIn     int64 `json:"bytes_in"`
+	BytesOut    int64 `json:"bytes_out"`
+	Refused     int64 `json:"refused"`      // connections, by a limit
+	RateLimited int64 `json:"rate_limited"` // joins and messages, by a rate
+	Dropped     int64 `json:"dropped"`      // messages, because a mailbox was full
+
+	Crashes        int64 `json:"crashes"`         // of hooks and of Go
+	ChannelCrashes int64 `json:"channel_crashes"` // of channels' callbacks: these end one client's channel
+	Restarts       int64 `json:"restarts"`
+	Leaked         int64 `json:"leaked"` // goroutines that did not end with their logic
+	Goroutines     int64 `json:"goroutines"`
+	MailboxHigh    int64 `json:"mailbox_high"` // most messages that ever waited for one channel
+
+	Uptime Duration `json:"uptime"` // since the logic last started; 0: it does not run
+}
+
+// add adds what an endpoint has counted; how much there is now counts only
+// while it serves.
+func (s *Stats) add(e channels.Stats) {
+	s.Connections += e.Sockets
+	s.Channels += e.Channels
+	s.Connected += e.Opened
+	s.MessagesIn += e.MessagesIn
+	s.MessagesOut += e.MessagesOut
+	s.BytesIn += e.BytesIn
+	s.BytesOut += e.BytesOut
+	s.Refused += e.Refused
+	s.RateLimited += e.RateLimited
+	s.Dropped += e.MailboxFull
+	s.ChannelCrashes += e.Crashes
+	s.MailboxHigh = max(s.MailboxHigh, e.MailboxHigh)
+}
+
+// Filter selects instances; the zero Filter selects all.
+type Filter struct {
+	Type   string
+	State  State
+	Labels map[string]string // all of them
+	// After continues a list behind this id: the next of [Manager.List].
+	After string
+	// Limit bounds a page; 0: 100.
+	Limit int
+}
+
+func (f *Filter) matches(i *Info) bool {
+	if f.Type != "" && f.Type != i.Type || f.State != "" && f.State != i.State {
+		return false
+	}
+	for key, value := range f.Labels {
+		if have, ok := i.Labels[key]; !ok || have != value {
+			return false
+		}
+	}
+	return true
+}
+
+// Topic is a topic that somebody has joined.
+type Topic struct {
+	Topic       string `json:"topic"`
+	Subscribers int    `json:"subscribers"`
+}
+
+// Event is something that happened to an instance, for who watches.
+type Event struct {
+	Time     time.Time `json:"time"`
+	Kind     EventKind `json:"kind"`
+	ID       string    `json:"id"`
+	Type     string    `json:"type"`
+	State    State     `json:"state"`
+	Revision uint64    `json:"revision"`
+	Reason   string    `json:"reason,omitempty"`
+}
+
+// EventKind names what happened.
+type EventKind string
+
+// The kinds.
+const (
+	EventCreated  EventKind = "created"
+	EventUpdated  EventKind = "updated"
+	EventStarted  EventKind = "started"
+	EventCrashed  EventKind = "crashed"
+	EventFailed   EventKind = "failed"
+	EventDraining EventKind = "draining"
+	EventStopped  EventKind = "stopped"
+	EventDeleted  EventKind = "deleted"
+	EventLeaked   EventKind = "leaked"
+)

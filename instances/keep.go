@@ -1,0 +1,152 @@
+package instances
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// What the store has: a record for each instance, and what types have saved.
+const (
+	specPrefix  = "spec."
+	statePrefix = "state."
+)
+
+// record is what is kept of an instance; its revision is the store's.
+type record struct {
+	Spec    Spec      `json:"spec"`
+	Created time.Time `json:"created"`
+	Stopped bool      `json:"stopped,omitempty"` // drained, and to stay so
+}
+
+// keep writes a member's record over the one at revision; a declared one has
+// none.
+func (m *Manager) keep(ctx context.Context, one *member, spec Spec, stopped bool, revision uint64) (uint64, error) {
+	value, err := json.Marshal(record{Spec: spec, Created: one.created, Stopped: stopped})
+	if err != nil {
+		return 0, err
+	}
+	revision, err = m.store.Put(ctx, specPrefix+one.id, value, revision)
+	if err != nil {
+		return 0, fmt.Errorf("instances: keeping %q: %w", one.id, err)
+	}
+	return revision, nil
+}
+
+// forget removes a member's record. What its type has saved goes when it has
+// ended: until then it may still save.
+func (m *Manager) forget(ctx context.Context, one *member) error {
+	one.mu.RLock()
+	revision := one.revision
+	one.mu.RUnlock()
+	if err := m.store.Delete(ctx, specPrefix+one.id, revision); err != nil {
+		return fmt.Errorf("instances: removing %q: %w", one.id, err)
+	}
+	return nil
+}
+
+// forgetStates removes what a type has saved. What it fails to remove is
+// removed at the next Open.
+func (m *Manager) forgetStates(one *member) {
+	states, err := m.store.List(context.Background(), statePrefix+one.id+".")
+	for _, e := range states {
+		err = errors.Join(err, m.store.Delete(context.Background(), e.Key, AnyRevision))
+	}
+	if err != nil {
+		m.log.Error().Err(err).Str("instance", one.id).Msg("saved state not removed")
+	}
+}
+
+// Open starts the instances that are in the store, all types having been
+// registered. It returns when each has started or failed; one whose type or
+// configuration is not taken any more is failed, and says why.
+func (m *Manager) Open(ctx context.Context) error {
+	entries, err := m.store.List(ctx, specPrefix)
+	if err != nil {
+		return fmt.Errorf("instances: reading the store: %w", err)
+	}
+	known := make(map[string]bool, len(entries))
+	var started sync.WaitGroup
+	for _, e := range entries {
+		id := strings.TrimPrefix(e.Key, specPrefix)
+		known[id] = true
+		one, err := m.restore(ctx, id, e)
+		if err != nil {
+			return err
+		}
+		if one != nil {
+			started.Go(func() { <-one.settled })
+		}
+	}
+	if err := m.sweepStates(ctx, known); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() { started.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// restore makes the member of a record; nil if it is not to be started.
+func (m *Manager) restore(ctx context.Context, id string, e Entry) (*member, error) {
+	var r record
+	if err := json.Unmarshal(e.Value, &r); err != nil {
+		return nil, fmt.Errorf("instances: the store's record of %q is damaged: %w", id, err)
+	}
+	one, isNew, err := m.reserve(ctx, id, false)
+	if err != nil {
+		return nil, err
+	}
+	defer one.unlock()
+	if !isNew {
+		return nil, fmt.Errorf("instances: %q is in the store and declared by the configuration: delete it, or declare another id", id)
+	}
+	kind, invalid := m.prepare(&r.Spec)
+	one.mu.Lock()
+	one.known, one.spec, one.kind, one.revision, one.created = true, r.Spec, kind, e.Revision, r.Created
+	switch {
+	case r.Stopped:
+		one.state, one.reason = Stopped, "drained"
+	case invalid != nil:
+		one.state, one.reason = Failed, invalid.Error()
+	}
+	start := one.state == ""
+	one.mu.Unlock()
+	if !start {
+		return nil, nil
+	}
+	one.launch(nil)
+	return one, nil
+}
+
+// sweepStates removes what was saved by instances that are gone: the server
+// was killed while it removed them.
+func (m *Manager) sweepStates(ctx context.Context, known map[string]bool) error {
+	states, err := m.store.List(ctx, statePrefix)
+	if err != nil {
+		return fmt.Errorf("instances: reading the store: %w", err)
+	}
+	for _, e := range states {
+		id, _, _ := strings.Cut(strings.TrimPrefix(e.Key, statePrefix), ".")
+		if known[id] || m.declares(id) {
+			continue
+		}
+		if err := m.store.Delete(ctx, e.Key, AnyRevision); err != nil && !errors.Is(err, ErrKeyNotFound) {
+			return fmt.Errorf("instances: removing what is left of %q: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func (m *Manager) declares(id string) bool {
+	one, err := m.find(id)
+	return err == nil && one.declared
+}

@@ -1,0 +1,319 @@
+package instances
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// Options of a [Manager]. The zero value is usable.
+type Options struct {
+	// Store keeps the specs; nil: in memory, so that they end with the process.
+	// It stays the caller's to close, after the manager.
+	Store Store
+	// Path is below which clients connect: with "/socket", new Socket("/socket/ID").
+	// Default "/socket".
+	Path string
+	// Default is the id of the instance that serves new Socket(Path); empty: none.
+	Default string
+	// Limits are those of an instance that says nothing itself.
+	Limits channels.Limits
+	// Sockets gives the options of an instance's socket: origins, compression,
+	// and what Spec.Auth means; Connect is asked before the type's own. An error
+	// refuses the spec, with an [*InvalidError] where the field is known. release,
+	// if not nil, is called when the instance has ended. nil: the zero SocketOptions;
+	// a spec with Auth is refused then.
+	Sockets func(Spec) (o channels.SocketOptions, release func(), err error)
+	// Logger gets what happens to instances. nil discards it.
+	Logger *zerolog.Logger
+
+	// StartTimeout bounds Start. Default 10 s.
+	StartTimeout time.Duration
+	// DrainTimeout bounds the closing of an instance's sockets. Default 30 s.
+	DrainTimeout time.Duration
+	// Grace bounds Stop, and then the end of the instance's goroutines. Default 5 s.
+	Grace time.Duration
+	// An instance that has crashed more than MaxCrashes times within CrashWindow
+	// is failed. Defaults 5 and 1 minute.
+	MaxCrashes  int
+	CrashWindow time.Duration
+	// Backoff is how long a restart waits when the last was less than CrashWindow
+	// ago, give or take half. Default 1 s.
+	Backoff time.Duration
+	// Now is the clock of Info and of idle times; nil: time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	o.Path = cmp.Or(o.Path, "/socket")
+	o.StartTimeout = cmp.Or(o.StartTimeout, 10*time.Second)
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
+	o.Grace = cmp.Or(o.Grace, 5*time.Second)
+	o.MaxCrashes = cmp.Or(o.MaxCrashes, 5)
+	o.CrashWindow = cmp.Or(o.CrashWindow, time.Minute)
+	o.Backoff = cmp.Or(o.Backoff, time.Second)
+	if o.Store == nil {
+		o.Store = new(Memory)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Manager creates and runs instances on an endpoint. Methods are safe from any
+// goroutine, but not from a hook or a channel's callback of an instance that
+// they change: those would wait for themselves.
+type Manager struct {
+	// Static after construction.
+	host    *channels.Endpoint
+	options Options
+	store   Store
+	log     zerolog.Logger
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup // background and the sweeper
+
+	mu       sync.RWMutex
+	types    map[string]*Type   // guarded by mu
+	members  map[string]*member // guarded by mu
+	closed   bool               // guarded by mu
+	watchers watchers
+}
+
+// New makes a manager whose instances are served by host: their clients
+// connect below Options.Path. Register the types, then Open it.
+func New(host *channels.Endpoint, o Options) *Manager {
+	o = o.withDefaults()
+	m := &Manager{
+		host: host, options: o, store: o.Store, log: zerolog.Nop(),
+		types: make(map[string]*Type), members: make(map[string]*member),
+	}
+	if o.Logger != nil {
+		m.log = *o.Logger
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	host.Route(o.Path, m.lookup)
+	m.work.Go(m.sweep)
+	return m
+}
+
+// Register adds a type. It panics if there is one of the same name, as
+// http.Handle does.
+func (m *Manager) Register(t Type) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.types[t.name] != nil {
+		panic(fmt.Sprintf("instances: two types %q", t.name))
+	}
+	m.types[t.name] = &t
+}
+
+// Types returns the registered types, by name.
+func (m *Manager) Types() []Type {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	list := make([]Type, 0, len(m.types))
+	for _, t := range m.types {
+		list = append(list, *t)
+	}
+	slices.SortFunc(list, func(a, b Type) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+// Path is where the clients of an instance connect: new Socket(Path(id)).
+func (m *Manager) Path(id string) string {
+	if id == m.options.Default {
+		return m.options.Path
+	}
+	return strings.TrimSuffix(m.options.Path, "/") + "/" + id
+}
+
+// lookup finds the endpoint of a path: "ID", "ID/websocket", "ID/longpoll", and
+// "websocket" and "longpoll" for the default instance.
+func (m *Manager) lookup(below string) (*channels.Endpoint, string, error) {
+	id, rest, _ := strings.Cut(below, "/")
+	if reserved[id] && rest == "" {
+		id, rest = m.options.Default, id
+	}
+	if rest == "" {
+		rest = "websocket" // the upgrade at the instance's path itself
+	}
+	m.mu.RLock()
+	known := m.members[id]
+	m.mu.RUnlock()
+	if known == nil {
+		return nil, "", errUnknown
+	}
+	known.mu.RLock()
+	defer known.mu.RUnlock()
+	switch {
+	case !known.known:
+		return nil, "", errUnknown
+	case known.life == nil || known.state != Running && known.state != Draining:
+		return nil, "", errAway
+	}
+	return known.life.endpoint, "/" + rest, nil // which refuses by itself while it drains
+}
+
+var (
+	errUnknown = &channels.RefusedError{Status: http.StatusNotFound}
+	errAway    = &channels.RefusedError{Status: http.StatusServiceUnavailable, RetryAfter: 2 * time.Second}
+)
+
+// find returns a member that others may see.
+func (m *Manager) find(id string) (*member, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	found := m.members[id]
+	if found == nil {
+		return nil, ErrNotFound
+	}
+	return found, nil
+}
+
+// Get returns an instance, ErrNotFound if there is none.
+func (m *Manager) Get(id string) (Info, error) {
+	found, err := m.find(id)
+	if err != nil {
+		return Info{}, err
+	}
+	i, ok := found.info()
+	if !ok {
+		return Info{}, ErrNotFound
+	}
+	return i, nil
+}
+
+// List returns a page of instances by id, and what Filter.After is for the next
+// page, empty after the last.
+func (m *Manager) List(f Filter) (page []Info, next string) {
+	if f.Limit <= 0 {
+		f.Limit = 100
+	}
+	m.mu.RLock()
+	var ids []string
+	for id := range m.members {
+		if id > f.After {
+			ids = append(ids, id)
+		}
+	}
+	m.mu.RUnlock()
+	slices.Sort(ids)
+	for _, id := range ids {
+		i, err := m.Get(id)
+		if err != nil || !f.matches(&i) {
+			continue
+		}
+		if len(page) == f.Limit {
+			return page, page[len(page)-1].ID
+		}
+		page = append(page, i)
+	}
+	return page, ""
+}
+
+// Signal calls an instance's logic: see [Signaler].
+func (m *Manager) Signal(ctx context.Context, id, name string, data json.RawMessage) (json.RawMessage, error) {
+	in, err := m.alive(id)
+	if err != nil {
+		return nil, err
+	}
+	return in.signal(ctx, name, data)
+}
+
+// Broadcast sends an event to all who have joined a topic of an instance.
+// payload is a JSON object.
+func (m *Manager) Broadcast(id, topic, event string, payload json.RawMessage) error {
+	in, err := m.alive(id)
+	if err != nil {
+		return err
+	}
+	return in.endpoint.Broadcast(topic, event, payload)
+}
+
+// Disconnect closes all sockets of an instance that have this id; they come
+// back by themselves.
+func (m *Manager) Disconnect(id, socketID string) error {
+	in, err := m.alive(id)
+	if err != nil {
+		return err
+	}
+	return in.endpoint.Disconnect(socketID)
+}
+
+func (m *Manager) alive(id string) (*Instance, error) {
+	found, err := m.find(id)
+	if err != nil {
+		return nil, err
+	}
+	return found.alive()
+}
+
+// background runs f on a goroutine that Close waits for; its ctx ends with Close.
+func (m *Manager) background(f func(ctx context.Context)) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return // everything ends anyway
+	}
+	m.work.Go(func() { f(m.ctx) })
+}
+
+// Close drains all instances, to the pace of the host's Drain, and forgets them;
+// their specs stay in the store. When ctx is done first, it returns its error
+// and what is left ends by its own timeouts. Close it before the host is shut
+// down.
+func (m *Manager) Close(ctx context.Context) error {
+	m.mu.Lock()
+	already := m.closed
+	m.closed = true
+	members := make([]*member, 0, len(m.members))
+	for _, one := range m.members {
+		members = append(members, one)
+	}
+	m.mu.Unlock()
+	if already {
+		return ErrClosed
+	}
+	m.cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var all sync.WaitGroup
+		for _, one := range members {
+			all.Go(func() { m.closeOne(one) })
+		}
+		all.Wait()
+		m.work.Wait()
+		m.watchers.close()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// closeOne ends an instance with the manager.
+func (m *Manager) closeOne(one *member) {
+	one.lock(context.Background()) //nolint:errcheck // it never ends
+	defer one.unlock()
+	one.setState(Draining, "the server stops")
+	one.halt()
+	one.setState(Stopped, "the server stops")
+}
+
+var errNoAuth = errors.New("this server takes no auth for instances")

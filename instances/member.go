@@ -1,0 +1,277 @@
+package instances
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/thejerf/suture/v4"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// member is an instance as the manager has it: its spec, and one life after
+// the other.
+type member struct {
+	// Static after construction.
+	manager  *Manager
+	id       string
+	declared bool
+	ops      chan struct{} // holds a token during a change: one at a time. Taken before mu
+
+	mu sync.RWMutex
+
+	// Guarded by mu.
+	known    bool // acknowledged: others may see it
+	gone     bool // no longer in the manager's map
+	spec     Spec
+	kind     *Type
+	revision uint64
+	created  time.Time
+	state    State
+	reason   string
+	started  time.Time
+	life     *Instance // serves, or is being started or ended; nil: none
+	next     *Instance // built, for Serve to take
+	stop     context.CancelFunc
+	stopped  chan struct{} // closed when the supervisor has ended; nil: none runs
+	settled  chan struct{} // closed when the first start has succeeded or failed
+
+	// Guarded by mu: what has been counted.
+	past     channels.Stats // of the lives that are over
+	crashes  []time.Time    // the last ones, at most Options.MaxCrashes + 1
+	total    int64          // of crashes
+	restarts int64
+	leaks    []*Instance // lives that have left goroutines behind
+
+	// Owned by the manager's sweeper.
+	opened    int64 // Stats.Opened when it last looked
+	idleSince time.Time
+}
+
+// lock begins a change.
+func (m *member) lock(ctx context.Context) error {
+	select {
+	case m.ops <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *member) unlock() { <-m.ops }
+
+// info is the member as others see it; ok is false while they do not.
+func (m *member) info() (i Info, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.infoLocked(), m.known
+}
+
+func (m *member) infoLocked() Info {
+	return Info{
+		Spec: m.spec.clone(), Revision: m.revision, State: m.state, Reason: m.reason,
+		Declared: m.declared, Created: m.created, Started: m.started,
+	}
+}
+
+// alive returns the life that serves, or why there is none.
+func (m *member) alive() (*Instance, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if !m.known {
+		return nil, ErrNotFound
+	}
+	if m.state != Running {
+		return nil, ErrNotRunning
+	}
+	return m.life, nil
+}
+
+// launch starts the supervisor; first, if not nil, is the life to begin with.
+func (m *member) launch(first *Instance) {
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &m.manager.options
+	supervisor := suture.New(m.id, suture.Spec{
+		EventHook:        func(suture.Event) {}, // Serve has told what happened
+		FailureThreshold: 1, FailureDecay: o.CrashWindow.Seconds(), FailureBackoff: o.Backoff,
+		Timeout: o.DrainTimeout + o.Grace + time.Second, // Serve bounds itself
+	})
+	supervisor.Add(m)
+	stopped := make(chan struct{})
+	m.mu.Lock()
+	m.state, m.reason, m.crashes = Pending, "", nil
+	m.next, m.stop, m.stopped, m.settled = first, cancel, stopped, make(chan struct{})
+	m.mu.Unlock()
+	go func() {
+		defer close(stopped)
+		supervisor.Serve(ctx) //nolint:errcheck // the member's state says it
+		m.settle()
+	}()
+}
+
+// halt ends the supervisor and with it the life, and waits for that.
+func (m *member) halt() {
+	m.mu.RLock()
+	stop, stopped := m.stop, m.stopped
+	m.mu.RUnlock()
+	if stop == nil {
+		return
+	}
+	stop()
+	<-stopped
+	m.mu.Lock()
+	m.stop, m.stopped = nil, nil
+	m.mu.Unlock()
+}
+
+// String is the supervisor's name for it.
+func (m *member) String() string { return m.id }
+
+// Serve is suture.Service's: one life from its start to its end.
+func (m *member) Serve(ctx context.Context) error {
+	in, err := m.take()
+	if err == nil {
+		if err = in.begin(ctx); err == nil {
+			m.serving(in)
+			err = in.run(ctx)
+		}
+		m.bury(in, err == nil || ctx.Err() != nil)
+	}
+	if err == nil || ctx.Err() != nil {
+		return suture.ErrDoNotRestart
+	}
+	return m.crash(err)
+}
+
+// take returns the life to begin: the one that was built with the spec, or a
+// new one.
+func (m *member) take() (*Instance, error) {
+	m.mu.Lock()
+	in, spec, kind := m.next, m.spec, m.kind
+	m.next = nil
+	m.mu.Unlock()
+	if in == nil {
+		var err error
+		if in, err = m.manager.build(m, kind, spec); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	m.life = in
+	m.mu.Unlock()
+	return in, nil
+}
+
+// serving opens the doors.
+func (m *member) serving(in *Instance) {
+	m.mu.Lock()
+	m.started = m.manager.options.Now()
+	if m.state == Pending { // else it drains already
+		m.state, m.reason = Running, ""
+	}
+	m.mu.Unlock()
+	m.settle()
+	m.manager.tell(m, EventStarted, "")
+}
+
+// settle lets go who waits for the first start.
+func (m *member) settle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.settled:
+	default:
+		close(m.settled)
+	}
+}
+
+// bury ends a life and keeps what it has counted.
+func (m *member) bury(in *Instance, gently bool) {
+	if !gently {
+		m.mu.Lock()
+		m.state = Pending // refuses new clients
+		m.mu.Unlock()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), m.manager.options.DrainTimeout)
+	defer cancel()
+	in.end(ctx, gently)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.life, m.started = nil, time.Time{}
+	m.past = sum(m.past, in.endpoint.Stats())
+}
+
+// crash decides what becomes of an instance that has crashed.
+func (m *member) crash(err error) error {
+	o := &m.manager.options
+	now := o.Now()
+	m.mu.Lock()
+	m.total++
+	m.crashes = slices.DeleteFunc(m.crashes, func(t time.Time) bool { return now.Sub(t) > o.CrashWindow })
+	m.crashes = append(m.crashes, now)
+	failed := len(m.crashes) > o.MaxCrashes
+	m.reason = err.Error()
+	if failed {
+		m.state = Failed
+	} else {
+		m.state = Pending
+		m.restarts++
+	}
+	m.mu.Unlock()
+	m.settle()
+	m.manager.tell(m, EventCrashed, err.Error())
+	if !failed {
+		m.manager.log.Warn().Err(err).Str("instance", m.id).Msg("instance crashed: it is restarted")
+		return err
+	}
+	m.manager.tell(m, EventFailed, err.Error())
+	m.manager.log.Error().Err(err).Str("instance", m.id).Int("crashes", o.MaxCrashes+1).Dur("within", o.CrashWindow).
+		Msg("instance failed: it crashed too often")
+	return suture.ErrTerminateSupervisorTree
+}
+
+// leaked keeps a life whose goroutines have not ended.
+func (m *member) leaked(in *Instance) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leaks = append(m.leaks, in)
+}
+
+// stats are what all lives have counted.
+func (m *member) stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Stats{Crashes: m.total, Restarts: m.restarts}
+	s.add(m.past)
+	m.leaks = slices.DeleteFunc(m.leaks, func(in *Instance) bool { return in.left() == 0 })
+	for _, in := range m.leaks {
+		s.Leaked += in.left()
+	}
+	if in := m.life; in != nil {
+		e := in.endpoint.Stats()
+		s.add(e)
+		s.Goroutines = in.goroutines.Load() + e.Callbacks
+		s.Topics = in.endpoint.CountTopics()
+	}
+	if !m.started.IsZero() {
+		s.Uptime = Duration(m.manager.options.Now().Sub(m.started))
+	}
+	return s
+}
+
+// sum adds what an endpoint that is over has counted.
+func sum(a, b channels.Stats) channels.Stats {
+	a.Opened += b.Opened
+	a.MessagesIn += b.MessagesIn
+	a.MessagesOut += b.MessagesOut
+	a.BytesIn += b.BytesIn
+	a.BytesOut += b.BytesOut
+	a.Refused += b.Refused
+	a.RateLimited += b.RateLimited
+	a.MailboxFull += b.MailboxFull
+	a.Crashes += b.Crashes
+	a.MailboxHigh = max(a.MailboxHigh, b.MailboxHigh)
+	return a
+}

@@ -1,0 +1,120 @@
+package instances
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	reflector "github.com/invopop/jsonschema"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+// schema is what a type's configuration must be, for people and compiled.
+type schema struct {
+	text     json.RawMessage
+	compiled *jsonschema.Schema
+}
+
+// durationSchema has a name of ours, so that the field of a Duration is
+// described the same way wherever one is used.
+type durationSchema = reflector.Schema
+
+func newDurationSchema() *durationSchema {
+	return &reflector.Schema{
+		Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`,
+		Description: `a duration like "90s", "5m" or "1h30m"`,
+	}
+}
+
+// schemaOf makes the schema of a struct. It panics where there is none: that
+// is a mistake in the program.
+func schemaOf[C any](name string) *schema {
+	var zero C
+	r := reflector.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true}
+	text, err := json.Marshal(r.Reflect(zero))
+	if err != nil {
+		panic(fmt.Sprintf("instances: the schema of type %q: %v", name, err))
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		panic(fmt.Sprintf("instances: the schema of type %q: %v", name, err))
+	}
+	c := jsonschema.NewCompiler()
+	at := "mycelium:" + name
+	if err := c.AddResource(at, document); err != nil {
+		panic(fmt.Sprintf("instances: the schema of type %q: %v", name, err))
+	}
+	compiled, err := c.Compile(at)
+	if err != nil {
+		panic(fmt.Sprintf("instances: the schema of type %q: %v", name, err))
+	}
+	return &schema{text: text, compiled: compiled}
+}
+
+// check says what is wrong with a configuration.
+func (s *schema) check(config json.RawMessage) []FieldError {
+	if len(config) == 0 {
+		config = json.RawMessage("{}")
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(config))
+	if err != nil {
+		return []FieldError{{Field: "/config", Reason: "is not valid JSON: " + err.Error()}}
+	}
+	var wrong *jsonschema.ValidationError
+	if err := s.compiled.Validate(value); errors.As(err, &wrong) {
+		return fieldErrors(wrong)
+	}
+	return nil
+}
+
+var english = message.NewPrinter(language.English)
+
+// fieldErrors flattens what the schema's check found, one for each field.
+func fieldErrors(e *jsonschema.ValidationError) (list []FieldError) {
+	if len(e.Causes) > 0 {
+		for _, cause := range e.Causes {
+			list = append(list, fieldErrors(cause)...)
+		}
+		return list
+	}
+	at := "/config"
+	for _, token := range e.InstanceLocation {
+		at += "/" + pointerEscape(token)
+	}
+	switch k := e.ErrorKind.(type) {
+	case *kind.Required: // the field is the one that is missing
+		for _, name := range k.Missing {
+			list = append(list, FieldError{at + "/" + pointerEscape(name), "is missing"})
+		}
+		return list
+	case *kind.AdditionalProperties:
+		for _, name := range k.Properties {
+			list = append(list, FieldError{at + "/" + pointerEscape(name), "is not a field of this type's configuration"})
+		}
+		return list
+	case *kind.Pattern:
+		return []FieldError{{at, fmt.Sprintf("%q does not match the pattern %s", k.Got, k.Want)}}
+	}
+	return []FieldError{{at, e.ErrorKind.LocalizedString(english)}}
+}
+
+// decodeConfig reads a configuration that the schema has checked.
+func decodeConfig[C any](raw json.RawMessage) (config C, err error) {
+	if len(raw) == 0 {
+		raw = json.RawMessage("{}")
+	}
+	if err := json.Unmarshal(raw, &config); err != nil {
+		field := "/config"
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && wrong.Field != "" {
+			field += "/" + strings.ReplaceAll(wrong.Field, ".", "/")
+		}
+		return config, &InvalidError{Fields: []FieldError{{Field: field, Reason: err.Error()}}}
+	}
+	return config, nil
+}

@@ -1,0 +1,58 @@
+package instances
+
+import (
+	"context"
+	"time"
+)
+
+// sweepInterval is how often idle instances are looked for: an idle time is
+// kept to within it.
+const sweepInterval = time.Second
+
+// sweep ends instances that nobody is connected to any more.
+func (m *Manager) sweep() {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			m.endIdle(m.options.Now())
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+func (m *Manager) endIdle(now time.Time) {
+	m.mu.RLock()
+	var idle []*member
+	for _, one := range m.members {
+		if one.idle(now) {
+			idle = append(idle, one)
+		}
+	}
+	m.mu.RUnlock()
+	for _, one := range idle {
+		m.background(func(ctx context.Context) {
+			if err := m.remove(ctx, one, AnyRevision, "idle"); err != nil {
+				m.log.Error().Err(err).Str("instance", one.id).Msg("idle instance not ended")
+			}
+		})
+	}
+}
+
+// idle tells that nobody was connected for the idle time. It is the sweeper's.
+func (m *member) idle(now time.Time) bool {
+	m.mu.RLock()
+	ttl, life, state := time.Duration(m.spec.IdleTTL), m.life, m.state
+	m.mu.RUnlock()
+	if ttl <= 0 || state != Running || life == nil || m.declared {
+		m.idleSince = time.Time{}
+		return false
+	}
+	s := life.endpoint.Stats()
+	if s.Sockets > 0 || s.Opened != m.opened || m.idleSince.IsZero() {
+		m.opened, m.idleSince = s.Opened, now
+	}
+	return now.Sub(m.idleSince) >= ttl
+}
