@@ -48,9 +48,8 @@ var (
 	errTooManyFromAddress = errors.New("channels: Limits.MaxConnectionsPerAddress is reached")
 )
 
-// enter counts a connection or a long-poll session in, or refuses it. peer is
-// asked only where it matters.
-func (e *Endpoint) enter(peer func() netip.AddrPort) (*ticket, error) {
+// enter counts a connection or a long-poll session in, or refuses it.
+func (e *Endpoint) enter(peer netip.Addr) (*ticket, error) {
 	l, a := e.live.Load(), &e.admitted
 	if total := a.total.Add(1); l.MaxConnections > 0 && total > int64(l.MaxConnections) {
 		a.total.Add(-1)
@@ -60,7 +59,7 @@ func (e *Endpoint) enter(peer func() netip.AddrPort) (*ticket, error) {
 	if l.MaxConnectionsPerAddress <= 0 {
 		return &a.anonymous, nil
 	}
-	addr := peer().Addr().Unmap()
+	addr := peer.Unmap()
 	switch {
 	case !addr.IsValid(): // a Unix socket's peer
 		return &a.anonymous, nil
@@ -88,7 +87,7 @@ func (a *addresses) enterFrom(addr netip.Addr, most int) bool {
 
 // enterGuest counts a connection that its host has counted as outer; it takes
 // outer over only without an error. For a host it is outer that counts.
-func (e *Endpoint) enterGuest(outer *ticket, peer func() netip.AddrPort) (*ticket, error) {
+func (e *Endpoint) enterGuest(outer *ticket, peer netip.Addr) (*ticket, error) {
 	if e.host == nil {
 		return outer, nil
 	}
@@ -97,7 +96,7 @@ func (e *Endpoint) enterGuest(outer *ticket, peer func() netip.AddrPort) (*ticke
 }
 
 // enterBoth counts what is no connection of the host's yet.
-func (e *Endpoint) enterBoth(peer func() netip.AddrPort) (*ticket, error) {
+func (e *Endpoint) enterBoth(peer netip.Addr) (*ticket, error) {
 	host := e
 	if e.host != nil {
 		host = e.host

@@ -3,6 +3,7 @@ package channels
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // socket's, hands it to net/http, or begins TLS.
 type front struct {
 	endpoint *Endpoint
+	peer     netip.AddrPort
 	ticket   *ticket
 	counted  bool      // it has its ticket from the connection that TLS runs over
 	buf      []byte    // what has come, once it came in more than one piece
@@ -36,7 +38,7 @@ func (f *front) HandleOpen(c *netloop.Conn) {
 		return
 	}
 	var err error
-	if f.ticket, err = f.endpoint.enter(c.RemoteAddr); err != nil {
+	if f.ticket, err = f.endpoint.enter(f.peer.Addr()); err != nil {
 		f.endpoint.log.Warn().Err(err).Msg("connection refused")
 		c.Close(err)
 	}
@@ -119,7 +121,7 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 		f.finish(c, w, e.admit(context.Background(), m, request, &w.socket, r), head, rest)
 		return
 	}
-	r.RemoteAddr = c.RemoteAddr()
+	r.RemoteAddr = f.peer
 	f.ask(c, w, m, request, r, head, rest)
 }
 
@@ -155,7 +157,7 @@ func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, head, res
 		return
 	}
 	var err error
-	if w.ticket, err = w.socket.endpoint.enterGuest(f.ticket, c.RemoteAddr); err != nil {
+	if w.ticket, err = w.socket.endpoint.enterGuest(f.ticket, f.peer.Addr()); err != nil {
 		w.accept.Release()
 		f.refuse(c, unavailable("1"))
 		return

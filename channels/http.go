@@ -87,7 +87,7 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		refusalFor(err).write(w)
 		return
 	}
-	conn.ticket, err = e.enterGuest(nil, func() netip.AddrPort { return connect.RemoteAddr })
+	conn.ticket, err = e.enterGuest(nil, connect.RemoteAddr.Addr())
 	if err != nil {
 		conn.accept.Release()
 		unavailable("1").write(w)
@@ -248,7 +248,7 @@ func (f *front) beginTLS(c *netloop.Conn, data []byte) {
 	config := f.endpoint.options.TLS.Clone()
 	config.NextProtos = []string{"http/1.1"} // WebSocket upgrades are HTTP/1.1's
 	inner := &httpConn{Conn: conn, endpoint: f.endpoint, ticket: f.ticket, unread: append([]byte(nil), data...)}
-	secured := &front{endpoint: f.endpoint, counted: true} // inner holds the ticket, and is closed if the handshake fails
+	secured := &front{endpoint: f.endpoint, peer: f.peer, counted: true} // inner holds the ticket, and is closed if the handshake fails
 	if err := f.endpoint.loops.Adopt(tls.Server(inner, config), nil, secured); err != nil {
 		f.endpoint.log.Debug().Err(err).Msg("connection lost before its TLS handshake")
 	}

@@ -174,7 +174,7 @@ func (p *pollRequest) open() {
 		p.answerStatus(http.StatusOK, http.StatusForbidden)
 		return
 	}
-	ticket, err := e.enterBoth(func() netip.AddrPort { return p.request.RemoteAddr })
+	ticket, err := e.enterBoth(p.request.RemoteAddr.Addr())
 	if err != nil {
 		e.log.Warn().Err(err).Msg("long-poll session refused")
 		unavailable("1").write(p.w)

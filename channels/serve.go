@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,9 @@ func (e *Endpoint) listen(l *netloop.Listener, err error) (net.Addr, error) {
 	return l.Addr(), nil
 }
 
-func (e *Endpoint) newFront() netloop.Handler { return &front{endpoint: e} }
+func (e *Endpoint) newFront(peer netip.AddrPort) netloop.Handler {
+	return &front{endpoint: e, peer: peer}
+}
 
 // Drain paces a shutdown: all clients come back at once, to another node or
 // to this one's successor, and reconnecting costs more than being connected.

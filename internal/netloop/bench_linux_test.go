@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"testing"
@@ -23,7 +24,7 @@ func cpuTime() int64 {
 func BenchmarkDeliveryCPU(b *testing.B) {
 	g := newGroup(b, Options{Loops: 1})
 	var k collector
-	addr := listen(b, g, func() Handler { return &hooks{open: k.add} })
+	addr := listen(b, g, func(netip.AddrPort) Handler { return &hooks{open: k.add} })
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), drainChild+"="+addr)
 	child.Stderr = os.Stderr

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -37,7 +38,7 @@ type fanout struct {
 func newFanout(t testing.TB, portable bool, receivers int) *fanout {
 	f := &fanout{group: newGroup(t, Options{Portable: portable}), frame: frameOf(make([]byte, 100)), complete: make(chan struct{}, 1)}
 	var k collector
-	addr := listen(t, f.group, func() Handler { return &hooks{open: k.add} })
+	addr := listen(t, f.group, func(netip.AddrPort) Handler { return &hooks{open: k.add} })
 	var conns []net.Conn
 	for range receivers {
 		c, err := net.Dial("tcp", addr)
@@ -135,7 +136,7 @@ func BenchmarkEcho(b *testing.B) {
 		b.Run(fmt.Sprintf("portable=%v", portable), func(b *testing.B) {
 			const clients = 100
 			g := newGroup(b, Options{Portable: portable})
-			addr := listen(b, g, func() Handler { return &hooks{data: echo} })
+			addr := listen(b, g, func(netip.AddrPort) Handler { return &hooks{data: echo} })
 			conns := make([]net.Conn, clients)
 			for i := range conns {
 				conns[i] = dial(b, addr)

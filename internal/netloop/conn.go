@@ -3,7 +3,6 @@ package netloop
 import (
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"time"
 )
 
@@ -32,8 +31,6 @@ type carrier interface {
 	close(c *Conn)
 	// detach gives the connection away. On an error the connection is as before, unless it says otherwise in c.state.
 	detach(c *Conn) (net.Conn, error)
-	// addrs returns the local and the remote address; the zero values where there are none.
-	addrs(c *Conn) (local, remote netip.AddrPort)
 	// tlsState returns the state of a TLS connection and nil for others.
 	tlsState() *tls.ConnectionState
 }
@@ -92,25 +89,6 @@ func (c *Conn) IsOpen() bool { return c.state == stateOpen }
 
 // QueuedBytes returns how many bytes wait to be written.
 func (c *Conn) QueuedBytes() int { return int(c.out.size) }
-
-// RemoteAddr returns the peer's address; the zero value when there is none or the connection is gone already. It costs
-// a system call on Linux.
-func (c *Conn) RemoteAddr() netip.AddrPort {
-	if c.state >= stateClosed {
-		return netip.AddrPort{}
-	}
-	_, remote := c.carrier.addrs(c)
-	return remote
-}
-
-// LocalAddr returns our own address, as RemoteAddr does the peer's.
-func (c *Conn) LocalAddr() netip.AddrPort {
-	if c.state >= stateClosed {
-		return netip.AddrPort{}
-	}
-	local, _ := c.carrier.addrs(c)
-	return local
-}
 
 // TLS returns the state of an adopted TLS connection, nil for others.
 func (c *Conn) TLS() *tls.ConnectionState { return c.carrier.tlsState() }

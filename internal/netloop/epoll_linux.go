@@ -3,7 +3,6 @@ package netloop
 import (
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -219,16 +218,6 @@ func (e *epoll) detach(c *Conn) (net.Conn, error) {
 		return nil, err
 	}
 	return nc, nil
-}
-
-func (e *epoll) addrs(c *Conn) (local, remote netip.AddrPort) {
-	if sa, err := unix.Getsockname(int(c.fd)); err == nil {
-		local = sockaddrPort(sa)
-	}
-	if sa, err := unix.Getpeername(int(c.fd)); err == nil {
-		remote = sockaddrPort(sa)
-	}
-	return local, remote
 }
 
 func (e *epoll) tlsState() *tls.ConnectionState { return nil }

@@ -3,6 +3,7 @@ package netloop
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 )
@@ -57,7 +58,7 @@ func newPoller(l *Loop, portable bool) (poller, error) {
 func (g *Group) Loops() []*Loop { return g.loops }
 
 // Listen opens a TCP listener, with SO_REUSEADDR and the system's longest backlog, and serves it as Serve does.
-func (g *Group) Listen(addr string, accept func() Handler) (*Listener, error) {
+func (g *Group) Listen(addr string, accept Accept) (*Listener, error) {
 	nl, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -65,11 +66,14 @@ func (g *Group) Listen(addr string, accept func() Handler) (*Listener, error) {
 	return g.Serve(nl, accept)
 }
 
-// Serve accepts connections from nl and deals them out to the loops in turn. accept makes a connection's handler; it is
-// called on the connection's loop, so by several loops at once. A TCP or Unix listener's descriptor is used directly on
+// Accept makes the handler of an accepted connection. It is called on the connection's loop, so by several loops at
+// once. peer is the zero value where a connection has no such address.
+type Accept func(peer netip.AddrPort) Handler
+
+// Serve accepts connections from nl and deals them out to the loops in turn. A TCP or Unix listener's descriptor is used directly on
 // Linux. A TLS listener's connections have shaken hands before HandleOpen. nl belongs to the Listener from now on, and
 // is closed when an error is returned. Any goroutine.
-func (g *Group) Serve(nl net.Listener, accept func() Handler) (*Listener, error) {
+func (g *Group) Serve(nl net.Listener, accept Accept) (*Listener, error) {
 	ln := &Listener{group: g, addr: nl.Addr(), accept: accept}
 	g.mu.Lock()
 	closed := g.closed
@@ -97,7 +101,7 @@ func (g *Group) Serve(nl net.Listener, accept func() Handler) (*Listener, error)
 // descriptor on Linux. A TLS connection shakes hands first, where that was not done. c belongs to the group, and is
 // closed when an error is returned. Any goroutine.
 func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
-	accept := func() Handler { return h }
+	accept := func(netip.AddrPort) Handler { return h }
 	l := g.nextLoop()
 	l.stats.adopted.Add(1)
 	if raw, err := l.takeDescriptor(c); err != nil {
@@ -221,19 +225,20 @@ func (g *Group) forgetListener(ln *Listener) {
 // opening is a connection on its way to its loop.
 type opening struct {
 	conn     *Conn
-	accept   func() Handler
+	accept   Accept
+	peer     netip.AddrPort
 	leftover []byte
 }
 
 // Run opens the connection on its loop.
-func (o *opening) Run() { o.conn.open(o.accept, o.leftover) }
+func (o *opening) Run() { o.conn.open(o.accept, o.peer, o.leftover) }
 
 // opener is implemented by carriers: begin starts the flow of bytes after HandleOpen, or before it on epoll, where
 // events can only come later.
 type opener interface{ begin(c *Conn) error }
 
 // open makes c one of its loop's connections.
-func (c *Conn) open(accept func() Handler, leftover []byte) {
+func (c *Conn) open(accept Accept, peer netip.AddrPort, leftover []byte) {
 	l := c.loop
 	if l.stopping {
 		c.carrier.close(c)
@@ -247,7 +252,7 @@ func (c *Conn) open(accept func() Handler, leftover []byte) {
 			return
 		}
 	}
-	c.handler = accept()
+	c.handler = accept(peer)
 	c.state = stateOpen
 	l.own(c)
 	c.handler.HandleOpen(c)

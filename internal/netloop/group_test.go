@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -66,7 +67,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			}
 			var opened, closed, accepted, ran atomic.Int64
 			var k collector
-			addr := listen(t, g, func() Handler {
+			addr := listen(t, g, func(netip.AddrPort) Handler {
 				return &hooks{
 					open:  func(c *Conn) { opened.Add(1); k.add(c) },
 					close: func(*Conn, error) { closed.Add(1) },
@@ -135,7 +136,7 @@ func TestCloseRaces(t *testing.T) {
 			for range 4 {
 				wg.Go(func() {
 					for {
-						ln, err := g.Listen("127.0.0.1:0", func() Handler { return &hooks{data: echo} })
+						ln, err := g.Listen("127.0.0.1:0", func(netip.AddrPort) Handler { return &hooks{data: echo} })
 						if err != nil {
 							return
 						}
@@ -169,7 +170,7 @@ func TestChurn(t *testing.T) {
 	each(t, func(t *testing.T, portable bool) {
 		g := newGroup(t, Options{Portable: portable, Loops: 2, Tick: time.Millisecond})
 		var wrong, opened, closed atomic.Int64
-		addr := listen(t, g, func() Handler {
+		addr := listen(t, g, func(netip.AddrPort) Handler {
 			var mine byte
 			return &hooks{
 				open: func(c *Conn) { opened.Add(1); c.SetDeadline(20 * time.Millisecond) },
@@ -251,18 +252,13 @@ func TestAdoptTCP(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var remote atomic.Value
-		h := &hooks{data: echo, open: func(c *Conn) { remote.Store(c.RemoteAddr()) }}
-		if err := g.Adopt(nc, []byte("before "), h); err != nil {
+		if err := g.Adopt(nc, []byte("before "), &hooks{data: echo}); err != nil {
 			t.Fatal(err)
 		}
 		peer.Write([]byte("after"))
 		got := make([]byte, len("before after"))
 		if _, err := io.ReadFull(peer, got); err != nil || string(got) != "before after" {
 			t.Errorf("%q, %v", got, err)
-		}
-		if a := remote.Load().(netip.AddrPort); a.String() != peer.LocalAddr().String() {
-			t.Errorf("remote address %v", a)
 		}
 		if s := g.Stats(); s.Adopted != 1 || s.Connections != 1 {
 			t.Errorf("%+v", s)
@@ -281,8 +277,8 @@ func TestAdoptPipe(t *testing.T) {
 			if string(data) == "end" {
 				c.CloseAfterFlush(io.ErrNoProgress, patience)
 			}
-			if c.RemoteAddr().IsValid() || c.TLS() != nil {
-				t.Error("a pipe has no address and no TLS")
+			if c.TLS() != nil {
+				t.Error("a pipe has no TLS")
 			}
 		}
 		if err := g.Adopt(a, []byte("left"), h); err != nil {
@@ -325,7 +321,7 @@ func TestServeTLS(t *testing.T) {
 		}
 		big := bytes.Repeat([]byte("tls!"), 1<<20)
 		reason := make(chan error, 1)
-		ln, err := g.Serve(tls.NewListener(nl, config), func() Handler {
+		ln, err := g.Serve(tls.NewListener(nl, config), func(netip.AddrPort) Handler {
 			return &hooks{
 				open: func(c *Conn) {
 					if s := c.TLS(); s == nil || !s.HandshakeComplete {
@@ -374,7 +370,7 @@ func TestCloseOfStuckTLS(t *testing.T) {
 	}
 	closed := make(chan error, 1)
 	opened := make(chan *Conn, 1)
-	ln, err := g.Serve(tls.NewListener(nl, config), func() Handler {
+	ln, err := g.Serve(tls.NewListener(nl, config), func(netip.AddrPort) Handler {
 		return &hooks{
 			open:  func(c *Conn) { opened <- c },
 			close: func(_ *Conn, err error) { closed <- err },
@@ -402,6 +398,32 @@ func TestCloseOfStuckTLS(t *testing.T) {
 	eventually(t, "frame released", func() bool { return LiveFrames() == 0 })
 }
 
+// Each connection's handler is made for its peer, on the listener's own loop and on the others.
+func TestAcceptPeer(t *testing.T) {
+	for _, at := range []struct{ listen, dial string }{
+		{"127.0.0.1:0", "127.0.0.1"}, {"[::1]:0", "::1"}, {"[::]:0", "127.0.0.1"},
+	} {
+		each(t, func(t *testing.T, portable bool) {
+			g := newGroup(t, Options{Portable: portable, Loops: 2})
+			peers := make(chan netip.AddrPort, 1)
+			ln, err := g.Listen(at.listen, func(peer netip.AddrPort) Handler {
+				peers <- peer
+				return &hooks{}
+			})
+			if err != nil {
+				t.Skip(err) // a system without IPv6
+			}
+			to := net.JoinHostPort(at.dial, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+			for range 2 * len(g.Loops()) {
+				c := dial(t, to)
+				if got := receive(t, "the peer", peers); got.String() != c.LocalAddr().String() {
+					t.Errorf("listening on %s: the peer is %v, want %v", at.listen, got, c.LocalAddr())
+				}
+			}
+		})
+	}
+}
+
 func TestServeUnix(t *testing.T) {
 	each(t, func(t *testing.T, portable bool) {
 		g := newGroup(t, Options{Portable: portable})
@@ -410,7 +432,12 @@ func TestServeUnix(t *testing.T) {
 		if err != nil {
 			t.Skip(err)
 		}
-		ln, err := g.Serve(nl, func() Handler { return &hooks{data: echo} })
+		ln, err := g.Serve(nl, func(peer netip.AddrPort) Handler {
+			if peer.IsValid() {
+				t.Error("the peer on a Unix socket is", peer)
+			}
+			return &hooks{data: echo}
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

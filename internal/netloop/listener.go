@@ -10,7 +10,7 @@ type Listener struct {
 	// Static after Serve has returned.
 	group  *Group
 	addr   net.Addr
-	accept func() Handler
+	accept Accept
 	stop   func() // ends accepting and frees the socket
 
 	start sync.WaitGroup // done when stop is set

@@ -18,8 +18,9 @@ type acceptor struct {
 	fd   int
 
 	// Owned by the loop.
-	pause    *Conn // stands on the wheel while the listener rests; carries nothing
-	reported bool  // OnError was told, and nothing could be accepted since
+	from     unix.RawSockaddrAny // who was accepted last
+	pause    *Conn               // stands on the wheel while the listener rests; carries nothing
+	reported bool                // OnError was told, and nothing could be accepted since
 	closed   bool
 }
 
@@ -67,7 +68,7 @@ func (a *acceptor) event(netpoll.EpollEvent) {
 	}
 	a.loop.begin()
 	for range acceptChunk {
-		fd, errno := accept4(a.fd)
+		fd, errno := accept4(a.fd, &a.from)
 		switch errno {
 		case 0:
 			a.reported = false
@@ -89,9 +90,10 @@ func (a *acceptor) hand(fd int) {
 	limitSilence(fd, l.group.options.PeerTimeout)
 	c := &Conn{loop: l, carrier: e, fd: int32(fd)}
 	l.stats.accepted.Add(1)
+	peer := peerOf(&a.from)
 	if l == a.loop {
-		c.open(a.ln.accept, nil)
-	} else if !l.Post(&opening{conn: c, accept: a.ln.accept}) {
+		c.open(a.ln.accept, peer, nil)
+	} else if !l.Post(&opening{conn: c, accept: a.ln.accept, peer: peer}) {
 		e.close(c)
 	}
 }

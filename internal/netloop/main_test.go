@@ -3,6 +3,7 @@ package netloop
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"testing"
@@ -81,7 +82,7 @@ func newGroup(t testing.TB, o Options) *Group {
 	return g
 }
 
-func listen(t testing.TB, g *Group, accept func() Handler) string {
+func listen(t testing.TB, g *Group, accept Accept) string {
 	t.Helper()
 	ln, err := g.Listen("127.0.0.1:0", accept)
 	if err != nil {
@@ -189,7 +190,7 @@ func connect(t testing.TB, g *Group, h *hooks) (*Conn, *net.TCPConn) {
 		}
 		opened <- c
 	}
-	addr := listen(t, g, func() Handler { return h })
+	addr := listen(t, g, func(netip.AddrPort) Handler { return h })
 	peer := dial(t, addr)
 	return receive(t, "HandleOpen", opened), peer
 }

@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"net"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func TestMemoryPerIdleConnection(t *testing.T) {
 	g := newGroup(t, Options{Loops: 1})
 	opened := 0
 	h := idle{&opened}
-	addr, err := net.ResolveTCPAddr("tcp", listen(t, g, func() Handler { return h }))
+	addr, err := net.ResolveTCPAddr("tcp", listen(t, g, func(netip.AddrPort) Handler { return h }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"strconv"
@@ -29,8 +30,11 @@ func rawWrite(fd int, p []byte) {
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 }
 
-func accept4(fd int) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+// accept4 accepts a connection and writes to from whose it is.
+func accept4(fd int, from *unix.RawSockaddrAny) (int, unix.Errno) {
+	size := uint32(unix.SizeofSockaddrAny)
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(from)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	return int(n), errno
 }
 
@@ -75,18 +79,26 @@ func socketError(fd int) error {
 	return closeReason(unix.Errno(errno))
 }
 
-func sockaddrPort(sa unix.Sockaddr) netip.AddrPort {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
+// peerOf reads the address that accept4 has written: it costs nothing there, and two system calls later.
+func peerOf(from *unix.RawSockaddrAny) netip.AddrPort {
+	switch from.Addr.Family {
+	case unix.AF_INET:
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), networkOrder(&sa.Port))
+	case unix.AF_INET6:
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(from))
 		addr := netip.AddrFrom16(sa.Addr).Unmap()
-		if sa.ZoneId != 0 && addr.Is6() {
-			addr = addr.WithZone(zone(sa.ZoneId))
+		if sa.Scope_id != 0 && addr.Is6() {
+			addr = addr.WithZone(zone(sa.Scope_id))
 		}
-		return netip.AddrPortFrom(addr, uint16(sa.Port))
+		return netip.AddrPortFrom(addr, networkOrder(&sa.Port))
 	}
 	return netip.AddrPort{}
+}
+
+// networkOrder reads a port as it stands in a socket address.
+func networkOrder(port *uint16) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(port))[:])
 }
 
 // zone names a link-local address's interface, by number where it has no name any more.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"sync/atomic"
@@ -90,7 +91,7 @@ func starve() int {
 	})
 	if err == nil {
 		var ln *Listener
-		if ln, err = g.Listen("127.0.0.1:0", func() Handler { return &hooks{data: echo} }); err == nil {
+		if ln, err = g.Listen("127.0.0.1:0", func(netip.AddrPort) Handler { return &hooks{data: echo} }); err == nil {
 			fmt.Println(ln.Addr())
 		}
 	}

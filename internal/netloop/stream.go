@@ -47,7 +47,7 @@ type (
 )
 
 // startStream makes c a connection of l, after a TLS handshake where one is due.
-func (g *Group) startStream(l *Loop, c net.Conn, accept func() Handler, leftover []byte) error {
+func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte) error {
 	s := &stream{nc: c, next: make(chan bool, 1), buf: make([]byte, streamBuffer), waiting: true}
 	s.conn = &Conn{loop: l, carrier: s, fd: -1}
 	g.mu.Lock()
@@ -63,7 +63,7 @@ func (g *Group) startStream(l *Loop, c net.Conn, accept func() Handler, leftover
 	}
 	setKeepAlive(c, g.options.PeerTimeout)
 	setUserTimeout(c, g.options.PeerTimeout)
-	go s.run(&opening{conn: s.conn, accept: accept, leftover: leftover})
+	go s.run(&opening{conn: s.conn, accept: accept, peer: addrPort(c.RemoteAddr()), leftover: leftover})
 	return nil
 }
 
@@ -267,10 +267,6 @@ func (s *stream) detach(c *Conn) (net.Conn, error) {
 	}
 	s.let(false)
 	return s.nc, nil
-}
-
-func (s *stream) addrs(*Conn) (local, remote netip.AddrPort) {
-	return addrPort(s.nc.LocalAddr()), addrPort(s.nc.RemoteAddr())
 }
 
 func (s *stream) tlsState() *tls.ConnectionState {

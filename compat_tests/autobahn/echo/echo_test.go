@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func onBoth(t *testing.T, test func(t *testing.T, addr string)) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l, err := loops.Listen("127.0.0.1:0", func() netloop.Handler { return new(front) })
+			l, err := loops.Listen("127.0.0.1:0", func(netip.AddrPort) netloop.Handler { return new(front) })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -37,7 +38,7 @@ func run(addr string, portable bool) error {
 	if err != nil {
 		return err
 	}
-	l, err := loops.Listen(addr, func() netloop.Handler { return new(front) })
+	l, err := loops.Listen(addr, func(netip.AddrPort) netloop.Handler { return new(front) })
 	if err == nil {
 		fmt.Printf("READY ws://%s\n", l.Addr())
 		<-ctx.Done()
