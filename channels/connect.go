@@ -22,6 +22,11 @@ type SocketOptions struct {
 	// which is all that Phoenix tells; a [*RefusedError] chooses the answer. A
 	// panic is answered with 500. ctx ends with Limits.HandshakeTimeout.
 	Connect func(ctx context.Context, s *Socket, r *Request) error
+	// ConnectOnLoop declares that Connect never blocks or computes for long. It
+	// then runs on the event loop of its connection, without a goroutine and
+	// without a timer for ctx; one that blocks would hold up every connection of
+	// that loop.
+	ConnectOnLoop bool
 	// Path is what follows the socket's path for WebSockets. Default
 	// "/websocket", which phoenix.js adds by itself; "/" is the socket's path
 	// as it is, for clients that are given the whole address.

@@ -22,7 +22,7 @@ type front struct {
 	buf      []byte    // what has come, once it came in more than one piece
 	seen     int       // of buf, searched for the end of the head
 	until    time.Time // when the head has to be there
-	asking   bool      // Connect runs; reading is paused
+	asking   bool      // Connect runs, on a goroutine
 }
 
 // tlsHandshake is the first byte of a TLS connection: RFC 8446 section 5.1,
@@ -46,8 +46,9 @@ func (f *front) HandleOpen(c *netloop.Conn) {
 
 // HandleData collects the head.
 func (f *front) HandleData(c *netloop.Conn, data []byte) {
-	if f.asking { // what came before reading was paused
+	if f.asking { // seldom, so that only who does not wait for the answer pays for the pause
 		f.buf = append(f.buf, data...)
+		c.PauseRead()
 		return
 	}
 	if len(f.buf) > 0 {
@@ -117,18 +118,17 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	}
 	w := newWebsocketConn(e, m)
 	r := connectRequest(request, c.TLS() != nil)
-	if m.options.Connect == nil {
+	r.RemoteAddr = f.peer
+	if m.options.Connect == nil || m.options.ConnectOnLoop {
 		f.finish(c, w, e.admit(context.Background(), m, request, &w.socket, r), head, rest)
 		return
 	}
-	r.RemoteAddr = f.peer
 	f.ask(c, w, m, request, r, head, rest)
 }
 
 // ask runs Connect on a goroutine, because it may block.
 func (f *front) ask(c *netloop.Conn, w *websocketConn, m *mount, request *websocket.Request, r *Request, head, rest []byte) {
 	f.asking = true
-	c.PauseRead()
 	head = append([]byte(nil), head...)
 	f.buf = append([]byte(nil), rest...)
 	m.endpoint.spawn(func() {

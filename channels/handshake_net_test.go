@@ -1,11 +1,13 @@
 package channels_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
@@ -31,9 +33,24 @@ func (s *server) handshake(t testing.TB, target string, header http.Header) (sta
 }
 
 func TestConnectOutcomes(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
-		o.Limits.HandshakeTimeout = 2 * time.Second
-		s := serve(t, o, channels.SocketOptions{Connect: func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
+	both(t, func(t *testing.T, o channels.Options) { testConnectOutcomes(t, o, false) })
+}
+
+func TestConnectOnLoopOutcomes(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) { testConnectOutcomes(t, o, true) })
+}
+
+func testConnectOutcomes(t *testing.T, o channels.Options, onLoop bool) {
+	o.Limits.HandshakeTimeout = 2 * time.Second
+	s := serve(t, o, channels.SocketOptions{
+		ConnectOnLoop: onLoop,
+		Connect: func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
+			if _, timeout := ctx.Deadline(); timeout == onLoop {
+				t.Errorf("a context with a deadline: %v; on the loop: %v", timeout, onLoop)
+			}
+			if looped := bytes.Contains(debug.Stack(), []byte("front).HandleData")); looped != onLoop {
+				t.Errorf("Connect ran on the loop: %v, want %v", looped, onLoop)
+			}
 			switch r.Params.Get("do") {
 			case "panic":
 				panic("connect panics")
@@ -48,27 +65,27 @@ func TestConnectOutcomes(t *testing.T) {
 			}
 			s.SetID("user:1")
 			return nil
-		}}, room())
-		for what, want := range map[string]struct {
-			status int
-			body   string
-		}{
-			"panic": {500, ""}, "nil": {500, ""}, "error": {403, ""}, "custom": {402, "pay first"}, "wrapped": {423, "locked"},
-			"accept": {101, ""},
-		} {
-			status, body, _ := s.handshake(t, "/socket/websocket?vsn=2.0.0&do="+what, nil)
-			if status != want.status || body != want.body {
-				t.Errorf("%s: %d %q, want %d %q", what, status, body, want.status, want.body)
-			}
+		},
+	}, room())
+	for what, want := range map[string]struct {
+		status int
+		body   string
+	}{
+		"panic": {500, ""}, "nil": {500, ""}, "error": {403, ""}, "custom": {402, "pay first"}, "wrapped": {423, "locked"},
+		"accept": {101, ""},
+	} {
+		status, body, _ := s.handshake(t, "/socket/websocket?vsn=2.0.0&do="+what, nil)
+		if status != want.status || body != want.body {
+			t.Errorf("%s: %d %q, want %d %q", what, status, body, want.status, want.body)
 		}
-		// connect runs before it is asked whether it is an upgrade at all.
-		for what, want := range map[string][]int{"error": {403}, "accept": {400, 426}} {
-			status, _, _ := s.handshake(t, "/socket/websocket?vsn=2.0.0&do="+what, http.Header{"Upgrade": nil, "Connection": nil})
-			if !slices.Contains(want, status) {
-				t.Errorf("no upgrade, %s: %d, want one of %v", what, status, want)
-			}
+	}
+	// connect runs before it is asked whether it is an upgrade at all.
+	for what, want := range map[string][]int{"error": {403}, "accept": {400, 426}} {
+		status, _, _ := s.handshake(t, "/socket/websocket?vsn=2.0.0&do="+what, http.Header{"Upgrade": nil, "Connection": nil})
+		if !slices.Contains(want, status) {
+			t.Errorf("no upgrade, %s: %d, want one of %v", what, status, want)
 		}
-	})
+	}
 }
 
 // Frames wait while Connect blocks, whether they came with the handshake or

@@ -59,7 +59,7 @@ func listenAndServe(ctx context.Context, cfg *config.Config, log zerolog.Logger)
 	})
 	defer r.Close()
 	endpoint.Socket(cfg.Path, channels.SocketOptions{
-		Connect: r.Connect, CheckOrigin: originCheck(cfg.CheckOrigin), IdleTimeout: cfg.IdleTimeout,
+		Connect: r.Connect, ConnectOnLoop: true, CheckOrigin: originCheck(cfg.CheckOrigin), IdleTimeout: cfg.IdleTimeout,
 		Compress: cfg.Compress, LongPoll: channels.LongPollOptions{Enabled: cfg.LongPoll},
 	}, r.Channels()...)
 	addr, err := endpoint.Listen(cfg.Listen)

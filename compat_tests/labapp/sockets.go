@@ -20,27 +20,27 @@ func mountSockets(e *channels.Endpoint, tracker *presence.Tracker) {
 		newRoom(tracker), newIntercept(), newRealtime(tracker),
 	}
 	e.Socket("/socket", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), AuthToken: true,
+		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), ConnectOnLoop: true, AuthToken: true,
 		LongPoll: longPoll(1500 * time.Millisecond),
 	}, all...)
 	e.Socket("/plain", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), LongPoll: longPoll(0),
+		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), ConnectOnLoop: true, LongPoll: longPoll(0),
 	}, all...)
 	e.Socket("/checked", channels.SocketOptions{
-		CheckOrigin: channels.Origins("//example.com"), Connect: connect(infoOf),
+		CheckOrigin: channels.Origins("//example.com"), Connect: connect(infoOf), ConnectOnLoop: true,
 		LongPoll: longPoll(1500 * time.Millisecond),
 	}, all...)
 	short := longPoll(300 * time.Millisecond)
 	short.TokenMaxAge = 2 * time.Second
 	e.Socket("/short", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf),
+		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), ConnectOnLoop: true,
 		IdleTimeout: 1500 * time.Millisecond, MessageBytes: 65536, Compress: true, LongPoll: short,
 	}, all...)
 	e.Socket("/sub", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), Subprotocols: []string{"chat", "superchat"},
+		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), ConnectOnLoop: true, Subprotocols: []string{"chat", "superchat"},
 	}, all...)
 	e.Socket("/reason", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: tellReason(connect(noInfo)), LongPoll: longPoll(0),
+		CheckOrigin: channels.AnyOrigin, Connect: tellReason(connect(noInfo)), ConnectOnLoop: true, LongPoll: longPoll(0),
 	}, all...)
 }
 
