@@ -1,6 +1,9 @@
 package channels
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -25,11 +28,16 @@ func startFrame(size int) (*netloop.Frame, []byte) {
 // finishFrame puts the header before a message that was encoded behind
 // maxHeader bytes of room.
 func finishFrame(f *netloop.Frame, message []byte, binary bool) *netloop.Frame {
+	return finishHead(f, message, binary, 0)
+}
+
+// finishHead is finishFrame for a message of which more bytes follow.
+func finishHead(f *netloop.Frame, message []byte, binary bool, more int) *netloop.Frame {
 	op := websocket.OpText
 	if binary {
 		op = websocket.OpBinary
 	}
-	n := len(message) - maxHeader
+	n := len(message) - maxHeader + more
 	size := websocket.PutHeader(message[:maxHeader], op, n)
 	f.SetBytes(message[maxHeader-size:])
 	return f
@@ -110,6 +118,43 @@ func (s *Socket) pushFrame(joinRef wire.Ref, topic, event string, p Payload) (*n
 	}
 	return s.ownFrame(finishFrame(f, buf, binary)), nil
 }
+
+// shareFrom is the size in bytes from which a payload in parts is sent from where it lies. Below it a copy costs less than
+// the book-keeping, and comes from a pool.
+const shareFrom = 32 << 10
+
+// partsFrame is pushFrame for a JSON object in parts, which are shared by all frames that have them, if they are large and
+// the socket takes them as they are.
+func (s *Socket) partsFrame(joinRef wire.Ref, topic, event string, parts [][]byte) (*netloop.Frame, error) {
+	if s.version != wire.V2 {
+		return s.pushFrame(joinRef, topic, event, Payload{Data: bytes.Join(parts, nil)})
+	}
+	size, room := 0, 0
+	for _, part := range parts {
+		size += len(part)
+	}
+	share := size >= shareFrom && s.deflate == websocket.NoDeflate && s.transport.name() == transportWebsocket
+	if !share {
+		room = size
+	}
+	f, buf := startFrame(len(joinRef) + len(topic) + len(event) + room)
+	buf, _, err := wire.For(s.version).AppendPush(buf, joinRef, topic, event, Payload{Data: emptyObject})
+	if err != nil {
+		f.Release()
+		return nil, err
+	}
+	buf = buf[:len(buf)-len("{}]")] // the payload is the last thing in an envelope of version 2
+	if !share {
+		for _, part := range parts {
+			buf = append(buf, part...)
+		}
+		return s.ownFrame(finishFrame(f, append(buf, ']'), false)), nil
+	}
+	f.Share(append(slices.Clip(parts), closeBracket))
+	return finishHead(f, buf, false, size+len(closeBracket)), nil
+}
+
+var closeBracket = []byte("]")
 
 // replyFrame encodes a channel's reply; its topic is one that was joined.
 func (s *Socket) replyFrame(joinRef, ref wire.Ref, topic, status string, p Payload) (*netloop.Frame, error) {

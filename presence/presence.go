@@ -53,6 +53,13 @@ type Channel interface {
 	OnEnd(f func())
 }
 
+// PartsPusher is a [Channel] that can push a payload in parts, as a large state is kept.
+type PartsPusher interface {
+	// PushJSONParts is PushJSON for a JSON object in parts. Neither the list nor its bytes are ever changed, so they
+	// may be kept and need not be copied.
+	PushJSONParts(event string, parts [][]byte) error
+}
+
 // Options of a [Tracker]. The zero value behaves as Phoenix does.
 type Options struct {
 	// Window gathers the changes of a topic into one diff: it is sent this long after the first of them. What came and

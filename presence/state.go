@@ -17,6 +17,9 @@ func (t *Tracker) PushState(c Channel) error {
 	if tp == nil {
 		return c.PushJSON(EventState, emptyObject)
 	}
+	if c, ok := c.(PartsPusher); ok {
+		return c.PushJSONParts(EventState, tp.encoded())
+	}
 	buf := getBuffer()
 	defer putBuffer(buf)
 	*buf = appendParts(*buf, tp.encoded())

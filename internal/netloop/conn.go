@@ -109,7 +109,7 @@ func (c *Conn) Send(f *Frame) {
 		return
 	}
 	l.sends++
-	if size := len(f.data); int(c.out.size)+size > l.group.options.OutboundLimit && !c.makeRoom(size) {
+	if size := f.size(); int(c.out.size)+size > l.group.options.OutboundLimit && !c.makeRoom(size) {
 		f.Release()
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,13 +99,21 @@ func TestPartialWritesKeepOrder(t *testing.T) {
 		peer.SetReadBuffer(16 << 10)
 		var want []byte
 		for i := 0; len(want) < total; i++ {
-			size := []int{3, 500, 70_000, 20_000, 1}[i%5]
+			size := []int{10, 1000, 80_000, 20_000, 7}[i%5]
 			part := make([]byte, size)
 			for j := range part {
 				part[j] = byte(i + j*7)
 			}
 			want = append(want, part...)
-			if !c.Loop().Post(TaskFunc(func() { c.Send(frameOf(part)) })) {
+			own := part
+			if i%3 == 1 { // the rest in parts: small ones, or one that is larger than any scratch
+				own = part[:size/7]
+			}
+			frame := frameOf(own)
+			if len(own) < size {
+				frame.Share(slices.Collect(slices.Chunk(part[len(own):], max(1, i%2*size, 900))))
+			}
+			if !c.Loop().Post(TaskFunc(func() { c.Send(frame) })) {
 				t.Fatal("task refused")
 			}
 		}

@@ -1,7 +1,9 @@
 package netloop
 
 import (
+	"io"
 	"math/bits"
+	"net"
 	"sync"
 	"sync/atomic"
 )
@@ -27,7 +29,14 @@ type Frame struct {
 	// Written by the creator only, read by all after the first Send.
 	class int8
 	store []byte // the whole buffer, as it goes back to its pool
-	data  []byte // what is sent: a slice of store
+	data  []byte // what is sent first: a slice of store
+	rest  *parts // what is sent then, nil for almost all
+}
+
+// parts are bytes that several frames have in common.
+type parts struct {
+	list [][]byte
+	size int // bytes in all
 }
 
 // NewFrame returns an empty frame with room for size bytes and one reference, the creator's.
@@ -49,7 +58,7 @@ func NewFrame(size int) *Frame {
 	return f
 }
 
-// Bytes returns the frame's bytes. Before the first Send the creator may append to them and hand the result to
+// Bytes returns the frame's own bytes. Before the first Send the creator may append to them and hand the result to
 // SetBytes; afterwards they must not be changed, and are valid while the caller holds a reference.
 func (f *Frame) Bytes() []byte { return f.data }
 
@@ -70,6 +79,59 @@ func (f *Frame) SetBytes(b []byte) {
 // Append adds p to the frame's bytes.
 func (f *Frame) Append(p []byte) { f.SetBytes(append(f.data, p...)) }
 
+// Share adds parts behind the frame's own bytes, once. They are sent from where they are, so neither the list nor what it lists
+// may change any more. It is for large ones: those of small frames are better copied.
+func (f *Frame) Share(list [][]byte) {
+	f.rest = &parts{list: list}
+	for _, part := range list {
+		f.rest.size += len(part)
+	}
+}
+
+// size returns how many bytes are sent.
+func (f *Frame) size() int {
+	if f.rest == nil {
+		return len(f.data)
+	}
+	return len(f.data) + f.rest.size
+}
+
+// gather returns what to write of a frame with shared parts when n bytes of it were written: as many parts as fit into
+// scratch, but at least one. A send for each part costs three times as much as this copy within the cache.
+func (f *Frame) gather(n int, scratch []byte) []byte {
+	buf := scratch[:0]
+	if n < len(f.data) {
+		buf = append(buf, f.data[n:]...)
+	}
+	n = max(n-len(f.data), 0)
+	for _, part := range f.rest.list {
+		if n >= len(part) {
+			n -= len(part)
+			continue
+		}
+		part, n = part[n:], 0
+		if len(buf)+len(part) > cap(scratch) {
+			if len(buf) == 0 {
+				return part
+			}
+			break
+		}
+		buf = append(buf, part...)
+	}
+	return buf
+}
+
+// writeTo writes the whole frame.
+func (f *Frame) writeTo(w io.Writer) error {
+	if f.rest == nil {
+		_, err := w.Write(f.data)
+		return err
+	}
+	all := append(net.Buffers{f.data}, f.rest.list...)
+	_, err := all.WriteTo(w)
+	return err
+}
+
 // Retain takes n more references. Any goroutine that holds one may call it.
 func (f *Frame) Retain(n int32) { f.refs.Add(n) }
 
@@ -83,7 +145,7 @@ func (f *Frame) Release() {
 		panic("netloop: frame released too often")
 	}
 	liveFrames.Add(-1)
-	f.data = nil
+	f.data, f.rest = nil, nil
 	if f.class != unpooled {
 		framePools[f.class].Put(f)
 	}

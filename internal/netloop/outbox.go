@@ -26,7 +26,7 @@ const (
 )
 
 func (o *outbox) push(l *Loop, f *Frame) {
-	o.size += int32(len(f.data))
+	o.size += int32(f.size())
 	if o.first == nil {
 		o.first = f
 		return
@@ -52,8 +52,11 @@ func (o *outbox) pop(l *Loop) *Frame {
 }
 
 // gather returns what to write next: the first frame's own bytes when it is alone or large, else as many whole frames
-// as fit into scratch.
+// as fit into scratch. Frames with shared parts are large.
 func (o *outbox) gather(scratch []byte) []byte {
+	if o.first.rest != nil {
+		return o.first.gather(int(o.sent), scratch)
+	}
 	head := o.first.data[o.sent:]
 	if o.rest == nil || len(head)+len(o.rest.at(0).data) > cap(scratch) {
 		return head
@@ -61,11 +64,11 @@ func (o *outbox) gather(scratch []byte) []byte {
 	buf := scratch[:0]
 	buf = append(buf, head...)
 	for i := range o.rest.n {
-		data := o.rest.at(i).data
-		if len(buf)+len(data) > cap(scratch) {
+		f := o.rest.at(i)
+		if f.rest != nil || len(buf)+len(f.data) > cap(scratch) {
 			break
 		}
-		buf = append(buf, data...)
+		buf = append(buf, f.data...)
 	}
 	return buf
 }
@@ -74,7 +77,7 @@ func (o *outbox) gather(scratch []byte) []byte {
 func (o *outbox) advance(l *Loop, n int) {
 	o.size -= int32(n)
 	for o.first != nil {
-		left := len(o.first.data) - int(o.sent)
+		left := o.first.size() - int(o.sent)
 		if n < left {
 			o.sent += int32(n)
 			return
@@ -90,7 +93,7 @@ func (o *outbox) dropOldest(l *Loop) bool {
 		return false
 	}
 	if o.sent == 0 {
-		o.size -= int32(len(o.first.data))
+		o.size -= int32(o.first.size())
 		o.pop(l).Release()
 		return true
 	}
@@ -98,7 +101,7 @@ func (o *outbox) dropOldest(l *Loop) bool {
 		return false
 	}
 	f := o.rest.pop()
-	o.size -= int32(len(f.data))
+	o.size -= int32(f.size())
 	f.Release()
 	if o.rest.n == 0 {
 		l.freeBacklog(o.rest)

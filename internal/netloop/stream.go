@@ -185,13 +185,13 @@ func (s *stream) flush(c *Conn) {
 func (s *stream) take(c *Conn) {
 	o := &c.out
 	most := min(scratchSize, c.loop.group.options.OutboundLimit/2)
-	if o.rest == nil || len(o.first.data)+len(o.rest.at(0).data) > most {
+	if o.rest == nil || o.first.rest != nil || o.first.size()+o.rest.at(0).size() > most {
 		s.frame = o.pop(c.loop)
 		return
 	}
 	joined := joinBuffers.Get().(*[]byte)
 	buf := (*joined)[:0]
-	for o.first != nil && len(buf)+len(o.first.data) <= most {
+	for o.first != nil && o.first.rest == nil && len(buf)+len(o.first.data) <= most {
 		f := o.pop(c.loop)
 		buf = append(buf, f.data...)
 		f.Release()
@@ -205,8 +205,7 @@ func (s *stream) write() {
 	l := s.conn.loop
 	defer l.group.routines.Done()
 	if s.frame != nil {
-		s.wrote = len(s.frame.data)
-		_, s.writeErr = s.nc.Write(s.frame.data)
+		s.wrote, s.writeErr = s.frame.size(), s.frame.writeTo(s.nc)
 		s.frame.Release()
 		s.frame = nil
 	} else {

@@ -1,0 +1,94 @@
+package channels_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// book is a payload of that many parts, of a KiB or so each.
+func book(parts int) [][]byte {
+	list := [][]byte{[]byte(`{"pages":[0`)}
+	for i := range parts {
+		list = append(list, fmt.Appendf(nil, `,"%04d %s"`, i, strings.Repeat("page", 250)))
+	}
+	return append(list, []byte("]}"))
+}
+
+var books = map[string][][]byte{"thin": book(3), "medium": book(200), "thick": book(2000)}
+
+// library pushes a book between two small messages.
+func library() *channels.Channel {
+	ch := channels.Handle("library:*", func(*channels.Context, struct{}) (channels.NoReply, error) {
+		return channels.NoReply{}, nil
+	})
+	channels.On(ch, "read", func(c *channels.Context, p text) (channels.NoReply, error) {
+		if err := c.PushJSON("before", []byte("{}")); err != nil {
+			return channels.NoReply{}, err
+		}
+		if err := c.PushJSONParts("book", books[p.Body]); err != nil {
+			return channels.NoReply{}, err
+		}
+		return channels.NoReply{}, c.PushJSON("after", []byte("{}"))
+	})
+	return ch
+}
+
+func flat(parts [][]byte) (all string) {
+	for _, part := range parts {
+		all += string(part)
+	}
+	return all
+}
+
+// TestPushParts: a payload in parts comes whole, in its place, to every kind of socket, and nobody changes it.
+func TestPushParts(t *testing.T) {
+	want := make(map[string]string)
+	for name, parts := range books {
+		want[name] = flat(parts)
+	}
+	both(t, func(t *testing.T, o channels.Options) {
+		serverSide, clientSide := selfSigned(t)
+		o.TLS, o.Limits.OutboundBytes = serverSide, 16<<20
+		so := compressing
+		so.LongPoll = longPolling
+		s := serve(t, o, so, library())
+		deflating := offering("permessage-deflate; client_max_window_bits")
+		for name, p := range map[string]*peer{
+			"version 2": s.dial(t), "version 1": s.dialV1(t), "TLS": dialTLS(t, s.addr, clientSide),
+			"compressed version 2": s.dialTarget(t, "/socket/websocket?vsn=2.0.0", deflating),
+			"compressed version 1": s.dialTarget(t, "/socket/websocket", deflating),
+		} {
+			t.Run(name, func(t *testing.T) { readBooks(p, want) })
+		}
+		c := s.polls(t)
+		c.join("library:1")
+		for name, whole := range want {
+			c.post(fmt.Sprintf(`["1",null,"library:1","read",{"body":%q}]`, name))
+			c.assertNext("1", "", "library:1", "before", "{}")
+			c.assertNext("1", "", "library:1", "book", whole)
+			c.assertNext("1", "", "library:1", "after", "{}")
+		}
+	})
+	for name, parts := range books {
+		if flat(parts) != want[name] {
+			t.Errorf("the %s book has changed", name)
+		}
+	}
+}
+
+func readBooks(p *peer, want map[string]string) {
+	ref := p.join("library:1", "{}")
+	inPush := ref
+	if p.v1 {
+		inPush = ""
+	}
+	for name, whole := range want {
+		p.push(ref, "library:1", "read", fmt.Sprintf(`{"body":%q}`, name))
+		p.assertNext(inPush, "library:1", "before", "{}")
+		p.assertNext(inPush, "library:1", "book", whole)
+		p.assertNext(inPush, "library:1", "after", "{}")
+	}
+}
