@@ -81,24 +81,24 @@ func (tp *topic) unlink(c *chunk) {
 }
 
 // encode brings encoded up to date.
-func (c *chunk) encode() {
+func (c *chunk) encode(tp *topic) {
 	if c.encoded != nil {
 		return
 	}
 	c.encoded = make([]byte, 0, c.size)
 	for _, e := range c.entries {
-		c.encoded = e.appendTo(c.encoded, sent, true)
+		c.encoded = tp.appendEntry(c.encoded, e, sent, true)
 	}
 }
 
 // committed notes that clients have been told of e, which was unknown to them before if isNew. All new entries
 // are behind the others and are told of in their order, so a new one goes to the end of what is encoded.
-func (c *chunk) committed(e *entry, isNew bool) {
+func (c *chunk) committed(tp *topic, e *entry, isNew bool) {
 	if c.encoded == nil {
 		return
 	}
 	if isNew {
-		c.encoded = e.appendTo(c.encoded, sent, true)
+		c.encoded = tp.appendEntry(c.encoded, e, sent, true)
 	} else {
 		c.encoded = nil
 	}

@@ -14,7 +14,7 @@ func fresh(tp *topic) string {
 	dst := []byte("{")
 	for c := tp.first; c != nil; c = c.next {
 		for _, e := range c.entries {
-			dst = e.appendTo(dst, sent, len(dst) > 1)
+			dst = tp.appendEntry(dst, e, sent, len(dst) > 1)
 		}
 	}
 	return string(append(dst, '}'))
@@ -32,7 +32,7 @@ func checkChunks(t *testing.T, tp *topic) (chunks int) {
 		for _, e := range c.entries {
 			size += len(e.key) + entryOverhead
 			for p := e.first; p != nil; p = p.next {
-				size += len(p.current)
+				size += len(p.meta)
 			}
 			if e.chunk != c || tp.entries[e.key] != e {
 				t.Fatalf("%q is lost", e.key)

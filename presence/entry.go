@@ -1,16 +1,13 @@
 package presence
 
-import "github.com/mycelium-rt/mycelium/wire"
-
-// entry is the presences of one key. One without any is dropped at the next flush.
+// entry is the presences of one key. One without any is dropped at the next flush. It and presence are kept small: there
+// is one of each for every client.
 type entry struct {
 	chunk       *chunk
 	key         string
 	first, last *presence // in the order of their last flushed change, as phoenix.js has them
-	live        int       // presences with a current meta
-	dirtyFirst  *presence // in the order of their first change since the last flush
-	dirtyLast   *presence
-	dirtyNext   *entry // in topic
+	live        int32     // presences with a current meta
+	changes     int32     // in topic.dirty, plus one; 0: none
 }
 
 // presence is what one channel has tracked under one key.
@@ -18,31 +15,10 @@ type presence struct {
 	entry      *entry
 	owner      *owner
 	prev, next *presence // in entry
-	ownPrev    *presence // in owner, while current != ""
+	ownPrev    *presence // in owner, while meta != ""
 	ownNext    *presence
-	current    string // encoded meta, "": untracked
-	sent       string // what clients have been told, "": nothing
-	dirty      bool   // listed in entry's dirty ones
-	dirtyNext  *presence
-}
-
-// side picks one of the two things a presence may be written as.
-type side func(p *presence) string
-
-func current(p *presence) string { return p.current }
-func sent(p *presence) string    { return p.sent }
-
-// commit makes what clients know of e the truth.
-func (e *entry) commit() {
-	for p := e.dirtyFirst; p != nil; {
-		e.remove(p)
-		if p.current != "" {
-			e.append(p) // phoenix.js puts joined metas behind those it has (presence.js, syncDiff)
-		}
-		p.sent, p.dirty = p.current, false
-		p, p.dirtyNext = p.dirtyNext, nil
-	}
-	e.dirtyFirst, e.dirtyLast = nil, nil
+	meta       string // the current one, encoded; "": untracked
+	change     int32  // in topic.changes, plus one; 0: clients know
 }
 
 func (e *entry) append(p *presence) {
@@ -67,47 +43,4 @@ func (e *entry) remove(p *presence) {
 		p.next.prev = p.prev
 	}
 	p.prev, p.next = nil, nil
-}
-
-// appendTo appends one side of e as "key":{"metas":[…]}, with a comma before it if asked to; nothing if that side is
-// without metas.
-func (e *entry) appendTo(dst []byte, s side, comma bool) []byte {
-	open := false
-	for p := e.first; p != nil; p = p.next {
-		if meta := s(p); meta != "" {
-			dst, open = e.appendMeta(dst, meta, comma, open), true
-		}
-	}
-	return closeEntry(dst, open)
-}
-
-// appendDirty is appendTo of the dirty ones only.
-func (e *entry) appendDirty(dst []byte, s side, comma bool) []byte {
-	open := false
-	for p := e.dirtyFirst; p != nil; p = p.dirtyNext {
-		if meta := s(p); meta != "" {
-			dst, open = e.appendMeta(dst, meta, comma, open), true
-		}
-	}
-	return closeEntry(dst, open)
-}
-
-// appendMeta appends one meta, and before the first one the key.
-func (e *entry) appendMeta(dst []byte, meta string, comma, open bool) []byte {
-	if open {
-		return append(append(dst, ','), meta...)
-	}
-	if comma {
-		dst = append(dst, ',')
-	}
-	dst = wire.AppendString(dst, e.key)
-	dst = append(dst, `:{"metas":[`...)
-	return append(dst, meta...)
-}
-
-func closeEntry(dst []byte, open bool) []byte {
-	if open {
-		dst = append(dst, "]}"...)
-	}
-	return dst
 }

@@ -5,12 +5,13 @@ import "sync"
 // owner is a channel that has tracked something, until it ends. It is kept while it tracks nothing, so that a
 // channel that tracks again and again is watched once.
 type owner struct {
+	tracker *Tracker  // static
 	channel Channel   // static
 	watch   sync.Once // makes everyone wait until OnEnd has been called
 
 	// Guarded by the stripe's mu.
-	first *presence // list of what it has tracked
 	ended bool
+	first *presence // list of what it has tracked
 }
 
 // own returns the owner for c, watching it for its end if nobody does yet. When it returns, a channel that had ended
@@ -23,24 +24,25 @@ func (t *Tracker) own(s *stripe, c Channel) (*owner, error) {
 	}
 	o := s.owners[c]
 	if o == nil {
-		o = &owner{channel: c}
+		o = &owner{tracker: t, channel: c}
 		s.owners[c] = o
 	}
 	s.mu.Unlock()
-	// Without the lock: OnEnd may run end at once.
-	o.watch.Do(func() { c.OnEnd(func() { t.end(s, o) }) })
+	// Without the lock: OnEnd may run end at once. Not a closure of t, s and o, which each presence would have to keep.
+	o.watch.Do(func() { c.OnEnd(o.end) })
 	return o, nil
 }
 
-// end clears what a channel has left behind.
-func (t *Tracker) end(s *stripe, o *owner) {
+// end clears what the channel has left behind.
+func (o *owner) end() {
+	s := o.tracker.stripe(o.channel.Topic())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.ended = true
 	if s.closed {
 		return
 	}
-	t.untrackAll(s, o)
+	o.tracker.untrackAll(s, o)
 	delete(s.owners, o.channel)
 }
 

@@ -64,7 +64,7 @@ func (t *Tracker) Get(topic, key string) []Meta {
 func (e *entry) metas() []Meta {
 	metas := make([]Meta, 0, e.live)
 	for p := e.first; p != nil; p = p.next {
-		if m := p.current; m != "" {
+		if m := p.meta; m != "" {
 			metas = append(metas, Meta{Ref: refOf(m), PrevRef: prevOf(m), JSON: json.RawMessage(m)})
 		}
 	}
@@ -80,7 +80,7 @@ func (t *Tracker) AppendList(dst []byte, topic string) []byte {
 		s.mu.Unlock()
 		return append(dst, emptyObject...)
 	}
-	if tp.dirtyFirst != nil {
+	if len(tp.dirty) > 0 {
 		defer s.mu.Unlock()
 		return tp.appendTruth(dst)
 	}

@@ -3,10 +3,10 @@ package presence
 // topic is the presences of one topic. All of it is guarded by the stripe's mu.
 //
 // Clients know the state as of the last flushed diff. A presence has both sides, current (the truth) and sent (what
-// clients know), and what differs is dirty:
+// clients know), and where they differ it is in changes:
 //
-//	state = { sent  | p in presences, p.sent  != "" }
-//	truth = { current | p in presences, p.current != "" }
+//	state = { sent(p)    | p in presences, sent(p)    != "" }
+//	truth = { current(p) | p in presences, current(p) != "" }
 //	state + next diff = truth
 //
 // Without a window each change is flushed at once, so both are the same whenever the lock is free.
@@ -17,10 +17,10 @@ type topic struct {
 	chunkBytes int
 
 	entries     map[string]*entry
-	first, last *chunk       // of all entries, in the order in which their keys came
-	live        int          // entries with a current meta
-	dirtyFirst  *entry       // entries with something dirty, in the order of change
-	dirtyLast   *entry       //
+	first, last *chunk         // of all entries, in the order in which their keys came
+	live        int            // entries with a current meta
+	dirty       []changedEntry // in the order of their first change since the last flush
+	changes     []change
 	timer       *windowTimer // nil until the first window
 	state       [][]byte     // presence_state as of the last flush, in parts; nil: to be put together
 }
@@ -43,7 +43,7 @@ func (tp *topic) find(o *owner, key string) *presence {
 	}
 	p, own := e.first, o.first
 	for p != nil && own != nil {
-		if p.owner == o && p.current != "" {
+		if p.owner == o && p.meta != "" {
 			return p
 		}
 		if own.entry == e {
@@ -86,44 +86,37 @@ func (tp *topic) leave(p *presence) {
 
 // set makes meta the truth of p.
 func (tp *topic) set(p *presence, meta string) {
-	p.entry.chunk.size += len(meta) - len(p.current)
-	p.current = meta
 	tp.changed(p)
-}
-
-// changed notes that p may differ from what clients know.
-func (tp *topic) changed(p *presence) {
-	if p.dirty {
-		return
-	}
-	p.dirty = true
-	e := p.entry
-	if e.dirtyFirst != nil {
-		e.dirtyLast.dirtyNext = p
-		e.dirtyLast = p
-		return
-	}
-	e.dirtyFirst, e.dirtyLast = p, p
-	if tp.dirtyFirst == nil {
-		tp.dirtyFirst = e
-	} else {
-		tp.dirtyLast.dirtyNext = e
-	}
-	tp.dirtyLast = e
+	p.entry.chunk.size += len(meta) - len(p.meta)
+	p.meta = meta
 }
 
 // commit makes what clients know the truth, after the diff that tells them.
 func (tp *topic) commit() {
-	for e := tp.dirtyFirst; e != nil; {
-		isNew := e.first.sent == "" // the others come behind what clients know
-		e.commit()
-		e.chunk.committed(e, isNew)
+	for i := range tp.dirty {
+		e := tp.dirty[i].entry
+		isNew := sent(tp, e.first) == "" // the others come behind what clients know
+		tp.commitEntry(&tp.dirty[i])
+		e.chunk.committed(tp, e, isNew)
 		if e.first == nil {
 			delete(tp.entries, e.key)
 			tp.displace(e)
 		}
-		e, e.dirtyNext = e.dirtyNext, nil
 	}
-	tp.dirtyFirst, tp.dirtyLast = nil, nil
+	tp.forgetChanges()
 	tp.state = nil
+}
+
+func (tp *topic) commitEntry(d *changedEntry) {
+	e := d.entry
+	for i := d.first; i != 0; {
+		c := &tp.changes[i-1]
+		e.remove(c.presence)
+		if c.presence.meta != "" {
+			e.append(c.presence) // phoenix.js puts joined metas behind those it has (presence.js, syncDiff)
+		}
+		c.presence.change = 0
+		i = c.next
+	}
+	e.changes = 0
 }

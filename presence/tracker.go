@@ -88,7 +88,7 @@ func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error)
 	}
 	p := tp.join(o, key, buildMeta(t.refs.next(), "", members))
 	t.settle(s, tp)
-	return refOf(p.current), nil
+	return refOf(p.meta), nil
 }
 
 // Update replaces the meta that c has tracked under key and returns the new phx_ref; the one that clients know becomes
@@ -118,7 +118,7 @@ func (t *Tracker) UpdateFunc(c Channel, key string, f func(meta json.RawMessage)
 			s.mu.Unlock()
 			return "", err
 		}
-		before := p.current
+		before := p.meta
 		s.mu.Unlock()
 
 		members, err := encodeMeta(scratch, key, f(json.RawMessage(before)))
@@ -143,18 +143,18 @@ func (t *Tracker) replace(c Channel, key, before string, members []byte) (ref st
 	if err != nil {
 		return "", false, err
 	}
-	if before != "" && p.current != before {
+	if before != "" && p.meta != before {
 		return "", false, nil
 	}
-	// What clients were never told of is not named: they could not find it.
-	prev := ""
-	if p.sent != "" {
-		prev = refOf(p.sent)
-	}
 	tp := s.topics[name]
+	// What clients were never told of is not named: they could not find it.
+	prev := sent(tp, p)
+	if prev != "" {
+		prev = refOf(prev)
+	}
 	tp.set(p, buildMeta(t.refs.next(), prev, members))
 	t.settle(s, tp)
-	return refOf(p.current), true, nil
+	return refOf(p.meta), true, nil
 }
 
 // Untrack removes what c has tracked under key, if anything.

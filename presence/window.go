@@ -52,7 +52,7 @@ func (t *Tracker) flush(s *stripe, tp *topic) {
 			tp.timer = nil
 		}
 	}
-	if tp.dirtyFirst == nil {
+	if len(tp.dirty) == 0 {
 		return
 	}
 	if tp.diffs {

@@ -1,0 +1,47 @@
+package presence
+
+// change is a presence that differs from what clients know, until the next flush. Changes lie beside the presences, which
+// are many and seldom change.
+type change struct {
+	presence *presence
+	sent     string // what clients have been told, "": nothing
+	next     int32  // the next one of the same entry; 0: none
+}
+
+// changedEntry is an entry with changes. They and change refer to each other by index plus one, so that 0 is none.
+type changedEntry struct {
+	entry       *entry
+	first, last int32 // in topic.changes, in the order of their first change
+}
+
+// changesKeep is how many changes a topic keeps room for.
+const changesKeep = 64
+
+// changed notes that p may differ from what clients know; what it has now is what they do.
+func (tp *topic) changed(p *presence) {
+	if p.change != 0 {
+		return
+	}
+	tp.changes = append(tp.changes, change{presence: p, sent: p.meta})
+	p.change = int32(len(tp.changes))
+	e := p.entry
+	if e.changes == 0 {
+		tp.dirty = append(tp.dirty, changedEntry{e, p.change, p.change})
+		e.changes = int32(len(tp.dirty))
+		return
+	}
+	d := &tp.dirty[e.changes-1]
+	tp.changes[d.last-1].next = p.change
+	d.last = p.change
+}
+
+// forgetChanges is for when clients have been told of them.
+func (tp *topic) forgetChanges() {
+	if cap(tp.changes) > changesKeep {
+		tp.dirty, tp.changes = nil, nil
+		return
+	}
+	clear(tp.dirty)
+	clear(tp.changes)
+	tp.dirty, tp.changes = tp.dirty[:0], tp.changes[:0]
+}
