@@ -114,8 +114,10 @@ const (
 	reasonMessages    = "too many messages"
 	reasonBytes       = "too many bytes"
 	reasonInternal    = "internal error"
-	reasonTextOnly    = "binary reply not possible: long polling carries text only"
-	reasonTooLong     = "binary reply not possible: topic, ref or status is longer than 255 bytes"
+	// Phoenix's generated channels say so (priv/templates/phx.gen.channel).
+	reasonUnauthorized = "unauthorized"
+	reasonTextOnly     = "binary reply not possible: long polling carries text only"
+	reasonTooLong      = "binary reply not possible: topic, ref or status is longer than 255 bytes"
 )
 
 func reasonPayload(reason string) Payload {

@@ -104,6 +104,9 @@ func (s *Socket) open() {
 	s.endpoint.counters.sockets.Add(1)
 	s.endpoint.counters.opened.Add(1)
 	s.tell("Opened", s.mount.options.Opened)
+	if g := s.Guard(); g != nil {
+		s.tell("Guard.Opened", func(*Socket) { g.Opened() })
+	}
 }
 
 // tell tells the application of the socket's beginning or end.
@@ -157,6 +160,9 @@ func (s *Socket) shutdown(reason error) {
 	s.channels = channelTable{}
 	s.endpoint.counters.sockets.Add(-1)
 	s.tell("Closed", s.mount.options.Closed)
+	if g := s.Guard(); g != nil {
+		s.tell("Guard.Closed", func(*Socket) { g.Closed() })
+	}
 }
 
 // handleMessage takes one message from the client. data may be modified and
@@ -234,6 +240,9 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonTooMany).Data)
 		return
 	}
+	if g := s.Guard(); g != nil && s.joinRefused(g, old, m) {
+		return
+	}
 	var wait <-chan struct{}
 	if old != nil {
 		s.channels.remove(old)
@@ -259,6 +268,9 @@ func (s *Socket) handleLeave(c *Context, m *wire.Message) {
 func (s *Socket) handleEvent(c *Context, m *wire.Message) {
 	if !m.EventIsString {
 		c.enqueue(item{kind: itemCrash}) //nolint:errcheck // it is ending anyway
+		return
+	}
+	if g := s.Guard(); g != nil && s.guardTakes(g, c, m) {
 		return
 	}
 	if c.def.onLoop && c.handleNow(m) {
@@ -292,6 +304,7 @@ func (c *Context) log() *zerolog.Logger {
 type identity struct {
 	socket  *Socket
 	id      string
+	guard   Guard // nil: everything is allowed
 	assigns assigns
 	sub     pubsub.Subscription
 }

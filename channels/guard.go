@@ -1,0 +1,166 @@
+package channels
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"runtime/debug"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Guard watches over one socket and decides what its client may do, before any
+// channel is asked. SocketOptions.Connect gives it to the socket with
+// [Socket.SetGuard]. Its methods run on the socket's event loop, one at a time,
+// and must not block.
+//
+// An error refuses: a [*ReplyError] is answered with its response, any other
+// error with the reason "unauthorized", and it is logged at level debug.
+type Guard interface {
+	// Opened is called when the socket has been connected, and Closed once when
+	// it has ended. Neither is called for a socket that is refused after
+	// Connect.
+	Opened()
+	Closed()
+	// Join is asked before the join callback of a channel. A refused join of a
+	// topic that the socket holds ends the channel that holds it, as in Phoenix.
+	Join(topic string) error
+	// Event is asked before the handler of each event; event is valid until
+	// Event returns. If it returns an EventFunc, that handles the event in the
+	// channel's place.
+	Event(topic string, event []byte) (EventFunc, error)
+}
+
+// EventFunc handles an event for a [Guard]. It runs on a goroutine of its own, so
+// that it may block, beside the channel's callbacks; p is its own. The reply is
+// JSON.
+type EventFunc func(c *Context, p Payload) (Reply, error)
+
+// SetGuard has g decide what the client may join and push. It panics outside of
+// SocketOptions.Connect.
+func (s *Socket) SetGuard(g Guard) {
+	s.mustConnect("SetGuard")
+	s.identify().guard = g
+}
+
+// Guard returns what SetGuard was given, nil if it was not called.
+func (s *Socket) Guard() Guard {
+	if s.identity == nil {
+		return nil
+	}
+	return s.identity.guard
+}
+
+// Close ends the socket with a WebSocket close code and a reason of at most 123
+// bytes; a client of long polling is told that its session is over. Clients
+// reconnect by themselves unless the code is 1000. Nothing that is sent after it
+// arrives. It does nothing for a socket that has ended, and must not be called
+// before the socket is open.
+func (s *Socket) Close(code uint16, reason string) {
+	s.loop.Post(netloop.TaskFunc(func() {
+		if !s.leaving {
+			s.leaving = true
+			s.transport.close(code, reason)
+		}
+	}))
+}
+
+// EachChannel calls f for each channel that the socket has joined, soon and on
+// the socket's event loop: f must not block. It must not be called before the
+// socket is open.
+func (s *Socket) EachChannel(f func(c *Context)) {
+	s.loop.Post(netloop.TaskFunc(func() {
+		for _, c := range s.channels.all() {
+			if c.state == joined {
+				f(c)
+			}
+		}
+	}))
+}
+
+// joinRefused asks the guard about a join of topic and answers one that it
+// refuses.
+func (s *Socket) joinRefused(g Guard, old *Context, m *wire.Message) bool {
+	err := s.askJoin(g, string(m.Topic))
+	if err == nil {
+		return false
+	}
+	s.sendMessageReply(m.JoinRef, m, "error", s.guardResponse(err))
+	if old != nil {
+		s.channels.remove(old)
+		old.kill(ErrRejoined)
+		s.sendEndOf(old)
+	}
+	return true
+}
+
+// guardTakes asks the guard about an event. It reports true if the guard has
+// refused it or handles it itself.
+func (s *Socket) guardTakes(g Guard, c *Context, m *wire.Message) bool {
+	handle, err := s.askEvent(g, c.topic, m.Event)
+	switch {
+	case err != nil:
+		s.sendMessageReply(c.joinRef, m, "error", s.guardResponse(err))
+	case handle != nil:
+		ref, p := m.Ref.Clone(), Payload{Data: bytes.Clone(m.Payload.Data), Binary: m.Payload.Binary}
+		s.endpoint.spawn(func() { c.handleForGuard(handle, ref, p) })
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *Socket) askJoin(g Guard, topic string) (err error) {
+	defer s.recoverGuard(&err)
+	return g.Join(topic)
+}
+
+func (s *Socket) askEvent(g Guard, topic string, event []byte) (handle EventFunc, err error) {
+	defer s.recoverGuard(&err)
+	return g.Event(topic, event)
+}
+
+// recoverGuard makes a refusal of a panic: the loop must not end with it.
+func (s *Socket) recoverGuard(err *error) {
+	if v := recover(); v != nil {
+		p := &PanicError{Value: v, Stack: debug.Stack()}
+		s.endpoint.counters.crashes.Add(1)
+		s.log().Error().Str("socket", s.ID()).Interface("panic", v).Bytes("stack", p.Stack).Msg("guard crashed")
+		*err = p
+	}
+}
+
+// guardResponse is what the client is told of a guard's error.
+func (s *Socket) guardResponse(err error) []byte {
+	var reply *ReplyError
+	if errors.As(err, &reply) {
+		if p, err := encodePayload(reply.Response); err == nil && !p.Binary {
+			return p.Data
+		}
+	}
+	s.log().Debug().Err(err).Str("socket", s.ID()).Msg("refused by the guard")
+	return reasonPayload(reasonUnauthorized).Data
+}
+
+// handleForGuard runs what a guard handles itself. A panic in it ends the
+// channel, as one in a callback does.
+func (c *Context) handleForGuard(handle EventFunc, ref wire.Ref, p Payload) {
+	reply, err := c.callForGuard(handle, p)
+	var crash *PanicError
+	switch {
+	case errors.As(err, &crash):
+		c.Stop(crash)
+		return
+	case err != nil:
+		reply = Reply{Status: "error", Response: json.RawMessage(c.socket.guardResponse(err))}
+	}
+	if err := c.answerReply(ref, reply); err != nil && err != ErrEnded {
+		c.log().Error().Err(err).Msg("reply of a guard cannot be sent")
+	}
+}
+
+func (c *Context) callForGuard(handle EventFunc, p Payload) (reply Reply, err error) {
+	defer c.socket.recoverGuard(&err)
+	return handle(c, p)
+}
