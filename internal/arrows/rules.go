@@ -81,6 +81,7 @@ var Rules = []Rule{
 var TestOnly = []string{
 	"channels/channelstest",
 	"compat_tests/replay/conformance/conformancetest",
+	"instances/storetest",
 	"internal/arrows",
 	"internal/websocket/wstest",
 	"pubsub/pubsubtest",

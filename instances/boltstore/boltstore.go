@@ -1,0 +1,244 @@
+// Package boltstore keeps instances in a file, by bbolt: one process at a time,
+// crash-safe, and durable when a method has returned.
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// File is the name of the store in its directory.
+const File = "instances.db"
+
+// lockTimeout is how long Open waits for another process to let go of the
+// file: a server that is being replaced needs a moment.
+const lockTimeout = 5 * time.Second
+
+// commitBatch bounds how many changes one write to the disk takes with it, so
+// that none waits for too many others.
+const commitBatch = 1000
+
+// Every value has the revision of its key before it, in 8 bytes. The sequence
+// of the bucket is the last revision that was given: it does not go down when a
+// key is removed.
+var bucketName = []byte("instances")
+
+const revisionSize = 8
+
+// errDamaged: the file is not as this package writes it.
+var errDamaged = errors.New("boltstore: the file is damaged")
+
+// Store is an instances.Store.
+type Store struct {
+	db *bbolt.DB
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	waiting []*change
+	writing bool // somebody writes, and takes what waits next
+}
+
+var _ instances.Store = (*Store)(nil)
+
+// Open opens or makes the store of a directory, which is made if there is
+// none. The directory is for nobody else to read: specs may have secrets.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("boltstore: %w", err)
+	}
+	path := filepath.Join(dir, File)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, fmt.Errorf("boltstore: %s is in use by another process", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("boltstore: %s: %w", path, err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(bucketName)
+		return err
+	})
+	if err == nil {
+		err = syncDir(dir) // the file's name is to survive too
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("boltstore: %s: %w", path, err), db.Close())
+	}
+	return &Store{db: db}, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Get is instances.Store's.
+func (s *Store) Get(_ context.Context, key string) (e instances.Entry, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		e, err = entry([]byte(key), tx.Bucket(bucketName).Get([]byte(key)))
+		return err
+	})
+	return e, err
+}
+
+// entry copies a stored value, which belongs to its transaction.
+func entry(key, value []byte) (instances.Entry, error) {
+	switch {
+	case value == nil:
+		return instances.Entry{}, instances.ErrKeyNotFound
+	case len(value) < revisionSize:
+		return instances.Entry{}, fmt.Errorf("%w: key %q", errDamaged, key)
+	}
+	return instances.Entry{
+		Key: string(key), Value: slices.Clone(value[revisionSize:]), Revision: binary.BigEndian.Uint64(value),
+	}, nil
+}
+
+// List is instances.Store's.
+func (s *Store) List(ctx context.Context, prefix string) (list []instances.Entry, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketName).Cursor()
+		for key, value := c.Seek([]byte(prefix)); key != nil && bytes.HasPrefix(key, []byte(prefix)); key, value = c.Next() {
+			e, err := entry(key, value)
+			if err != nil {
+				return err
+			}
+			list = append(list, e)
+		}
+		return ctx.Err()
+	})
+	return list, err
+}
+
+// change is a Put or a Delete on its way to the disk.
+type change struct {
+	apply    func(b *bbolt.Bucket) (uint64, error)
+	revision uint64
+	err      error
+	done     chan struct{}
+}
+
+// Put is instances.Store's. A caller that gives up waiting does not take the
+// change back.
+func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	return s.commit(ctx, func(b *bbolt.Bucket) (uint64, error) {
+		if err := expect(b, key, revision); err != nil {
+			return 0, err
+		}
+		next, err := b.NextSequence()
+		if err != nil {
+			return 0, err
+		}
+		stored := binary.BigEndian.AppendUint64(make([]byte, 0, revisionSize+len(value)), next)
+		return next, b.Put([]byte(key), append(stored, value...))
+	})
+}
+
+// Delete is instances.Store's.
+func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
+	_, err := s.commit(ctx, func(b *bbolt.Bucket) (uint64, error) {
+		if b.Get([]byte(key)) == nil {
+			return 0, instances.ErrKeyNotFound
+		}
+		if err := expect(b, key, revision); err != nil {
+			return 0, err
+		}
+		return 0, b.Delete([]byte(key))
+	})
+	return err
+}
+
+// expect fails unless the key is at revision, 0 if it is not to be there.
+func expect(b *bbolt.Bucket, key string, revision uint64) error {
+	if revision == instances.AnyRevision {
+		return nil
+	}
+	var have uint64 // of a key that is not there
+	if value := b.Get([]byte(key)); len(value) >= revisionSize {
+		have = binary.BigEndian.Uint64(value)
+	}
+	if have != revision {
+		return instances.ErrKeyRevision
+	}
+	return nil
+}
+
+// commit has a change written, together with all that wait while another write
+// is under way: the first of them writes for all.
+func (s *Store) commit(ctx context.Context, apply func(*bbolt.Bucket) (uint64, error)) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	c := &change{apply: apply, done: make(chan struct{})}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, c)
+	first := !s.writing
+	s.writing = true
+	s.mu.Unlock()
+	if first {
+		go s.write()
+	}
+	select {
+	case <-c.done:
+		return c.revision, c.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// write writes until nothing waits.
+func (s *Store) write() {
+	for {
+		s.mu.Lock()
+		n := min(len(s.waiting), commitBatch)
+		batch := s.waiting[:n:n]
+		s.waiting = s.waiting[n:]
+		if n == 0 {
+			s.waiting, s.writing = nil, false
+		}
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		s.writeBatch(batch)
+	}
+}
+
+// writeBatch writes changes in one transaction. Those that are refused by their
+// revision have changed nothing; any other error is everybody's.
+func (s *Store) writeBatch(batch []*change) {
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketName)
+		for _, c := range batch {
+			c.revision, c.err = c.apply(b)
+			if c.err != nil && !errors.Is(c.err, instances.ErrKeyRevision) && !errors.Is(c.err, instances.ErrKeyNotFound) {
+				return c.err
+			}
+		}
+		return nil
+	})
+	for _, c := range batch {
+		if err != nil {
+			c.revision, c.err = 0, fmt.Errorf("boltstore: %w", err)
+		}
+		close(c.done)
+	}
+}
+
+// Close is instances.Store's. It waits for what is being written.
+func (s *Store) Close() error { return s.db.Close() }

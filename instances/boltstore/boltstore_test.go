@@ -1,0 +1,110 @@
+package boltstore_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/boltstore"
+	"github.com/mycelium-rt/mycelium/instances/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, dir string) *boltstore.Store {
+	t.Helper()
+	s, err := boltstore.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) instances.Store { return open(t, t.TempDir()) })
+}
+
+func TestReopen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "by open")
+	storetest.Reopen(t, func() instances.Store { return open(t, dir) })
+}
+
+// TestOnlyOneProcess: the second is told, and not kept waiting for ever.
+func TestOnlyOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	first := open(t, dir)
+	defer first.Close()
+	if _, err := boltstore.Open(dir); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("the second got %v", err)
+	}
+}
+
+// TestNotAStore: what is no store is refused by name and left as it is.
+func TestNotAStore(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, boltstore.File)
+	text := strings.Repeat("not a database. ", 1<<10)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := boltstore.Open(dir); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("opened a text: %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != text {
+		t.Errorf("the file was changed: %v", err)
+	}
+}
+
+// TestManyAtOnce: changes that wait for one another are all done.
+func TestManyAtOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	const writers = 500
+	var all sync.WaitGroup
+	for i := range writers {
+		all.Go(func() {
+			if _, err := s.Put(t.Context(), fmt.Sprint("spec.", i), fmt.Append(nil, i), 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	list, err := s.List(t.Context(), "spec.")
+	if err != nil || len(list) != writers {
+		t.Fatalf("%d of %d are there: %v", len(list), writers, err)
+	}
+	seen := map[uint64]bool{}
+	for _, e := range list {
+		if "spec."+string(e.Value) != e.Key || seen[e.Revision] {
+			t.Errorf("%+v", e)
+		}
+		seen[e.Revision] = true
+	}
+}
+
+// BenchmarkPut is what an acknowledgement costs, alone and for many at once.
+func BenchmarkPut(b *testing.B) {
+	for _, writers := range []int{1, 100} {
+		b.Run(fmt.Sprint(writers), func(b *testing.B) {
+			s, err := boltstore.Open(b.TempDir())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			b.SetParallelism(writers)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := s.Put(b.Context(), "spec.a", []byte("{}"), instances.AnyRevision); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
