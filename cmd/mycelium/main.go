@@ -17,6 +17,7 @@ const usage = `mycelium is a realtime server for the clients of Phoenix Channels
 Usage:
 
   mycelium [serve] [flags]   run the server (the default)
+  mycelium doctor [flags]    what bounds connections on this machine, and what to do
   mycelium version           print the version
   mycelium help              this text; "mycelium serve --help" lists the flags
 `
@@ -37,6 +38,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	switch command {
 	case "serve":
 		return serve(ctx, args, environ, stdout, stderr)
+	case "doctor":
+		return examine(args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, "mycelium", version())
 		return 0
@@ -44,7 +47,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprint(stdout, usage)
 		return 0
 	}
-	fmt.Fprintf(stderr, "mycelium: unknown command %q; there are serve, version and help\n", command)
+	fmt.Fprintf(stderr, "mycelium: unknown command %q; there are serve, doctor, version and help\n", command)
 	return 2
 }
 

@@ -54,6 +54,8 @@ var Rules = []Rule{
 		"logging is below everything that logs"),
 	layer("internal/site", []string{"internal/config", "internal/logging"},
 		"the pages speak the protocol from the browser, not through our packages"),
+	layer("internal/doctor", nil,
+		"the doctor looks at the machine, not at a server"),
 	{
 		Name: "cmd", NotIn: []string{"cmd"}, TestsToo: true,
 		Deny: []string{Module + "/cmd"},

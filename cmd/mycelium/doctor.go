@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"github.com/mycelium-rt/mycelium/internal/doctor"
+)
+
+const doctorUsage = `mycelium doctor looks at what bounds the connections of a server on this
+machine, says how many each bound is good for, and what to do about those that
+are too small. The exit code is 1 where something is.
+
+Usage:
+
+  mycelium doctor [flags]
+
+Examples:
+
+  mycelium doctor --connections 100000
+  mycelium doctor --pid "$(pidof mycelium)"     the limits of a running server
+  mycelium doctor --json | jq '.checks[] | select(.status != "ok")'
+
+Flags:
+
+`
+
+// maxDoctorConnections is more than any one server has had.
+const maxDoctorConnections = 1_000_000_000
+
+// examine looks at this machine for a server of many connections.
+func examine(args []string, stdout, stderr io.Writer) int {
+	flags := pflag.NewFlagSet("doctor", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	connections := flags.Int64("connections", 10_000, "`number` of connections that the server is to have")
+	pid := flags.Int("pid", 0, "`process` whose limits and cgroups count; 0: those of this command itself")
+	asJSON := flags.Bool("json", false, "print JSON")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		fmt.Fprint(stdout, doctorUsage, flags.FlagUsages())
+		return 0
+	case err != nil:
+	case flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q; the doctor takes flags only", flags.Arg(0))
+	case *connections < 1 || *connections > maxDoctorConnections:
+		err = fmt.Errorf("--connections is %d; it takes a number from 1 to %d", *connections, maxDoctorConnections)
+	case *pid < 0:
+		err = fmt.Errorf("--pid is %d; it takes the id of a running process", *pid)
+	}
+	if err == nil {
+		return report(*connections, *pid, *asJSON, stdout, stderr)
+	}
+	fmt.Fprintf(stderr, "mycelium doctor: %v; \"mycelium doctor --help\" lists the flags\n", err)
+	return 2
+}
+
+// report prints what the doctor says and returns the exit code.
+func report(connections int64, pid int, asJSON bool, stdout, stderr io.Writer) int {
+	m := doctor.Machine{FS: os.DirFS("/"), Process: "self", Threads: doctor.Threads(), PageSize: int64(os.Getpagesize())}
+	if pid > 0 {
+		m.Process = strconv.Itoa(pid)
+	}
+	r, err := doctor.Examine(m, connections)
+	if err != nil {
+		fmt.Fprintln(stderr, "mycelium doctor:", err)
+		return 2
+	}
+	if asJSON {
+		out := json.NewEncoder(stdout)
+		out.SetIndent("", "  ")
+		out.SetEscapeHTML(false)
+		err = out.Encode(r)
+	} else {
+		err = r.WriteText(stdout)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintln(stderr, "mycelium doctor:", err)
+		return 2
+	case !r.OK:
+		return 1
+	}
+	return 0
+}
