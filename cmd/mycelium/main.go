@@ -18,6 +18,8 @@ Usage:
 
   mycelium [serve] [flags]   run the server (the default)
   mycelium doctor [flags]    what bounds connections on this machine, and what to do
+  mycelium config check      say what is wrong with the flags, variables and file
+  mycelium config print      print the configuration that they make
   mycelium version           print the version
   mycelium help              this text; "mycelium serve --help" lists the flags
 `
@@ -40,6 +42,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return serve(ctx, args, environ, stdout, stderr)
 	case "doctor":
 		return examine(args, stdout, stderr)
+	case "config":
+		return configure(args, environ, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, "mycelium", version())
 		return 0
@@ -47,7 +51,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprint(stdout, usage)
 		return 0
 	}
-	fmt.Fprintf(stderr, "mycelium: unknown command %q; there are serve, doctor, version and help\n", command)
+	fmt.Fprintf(stderr, "mycelium: unknown command %q; \"mycelium help\" lists the commands\n", command)
 	return 2
 }
 

@@ -157,7 +157,7 @@ func TestCommandLine(t *testing.T) {
 		{args: []string{"version"}, stdout: "mycelium "},
 		{args: []string{"serve", "--help"}, stdout: "--limits-max-channels"},
 		{args: []string{"--help"}, stdout: "--limits-max-channels"},
-		{args: []string{"server"}, code: 2, stderr: `unknown command "server"; there are serve, doctor, version and help`},
+		{args: []string{"server"}, code: 2, stderr: `unknown command "server"; "mycelium help" lists the commands`},
 		{args: []string{"--lisen=:1"}, code: 2, stderr: "unknown flag --lisen; did you mean --listen?"},
 		{args: []string{"--idle-timeout=60"}, code: 2, stderr: "idle_timeout"},
 		{args: []string{"--config=" + file}, code: 2, stderr: "max_channels"},

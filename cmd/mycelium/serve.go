@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/rs/zerolog"
 
@@ -17,89 +18,120 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/site"
 )
 
-// serve runs the server until ctx is done.
+// daemon is what "mycelium serve" runs. All of it belongs to the goroutine of
+// serve.
+type daemon struct {
+	args, environ []string // what the configuration is loaded from again
+	cfg           *config.Config
+	level         *logging.Level
+	log           zerolog.Logger
+	certificate   certificate
+	endpoint      *channels.Endpoint
+	relay         *relay.Relay
+}
+
+// serve runs the server until ctx is done. SIGHUP reloads its configuration.
 func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	cfg, err := config.Load(args, environ)
-	if errors.Is(err, config.ErrHelp) {
-		fmt.Fprint(stdout, config.Help())
-		return 0
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	cfg, code := loadConfig(args, environ, config.Help(), stdout, stderr)
+	if cfg == nil {
+		return code
 	}
-	if err != nil {
+	d := &daemon{args: args, environ: environ, cfg: cfg, level: new(logging.Level)}
+	if err := d.openLog(stderr); err != nil {
 		fmt.Fprintln(stderr, "mycelium:", err)
 		return 2
 	}
-	file, isFile := stderr.(*os.File)
-	log, err := logging.New(stderr, cfg.Log.Level, cfg.Log.Format, isFile && logging.IsTerminal(file))
-	if err != nil {
-		fmt.Fprintln(stderr, "mycelium:", err)
-		return 2
-	}
-	if err := listenAndServe(ctx, cfg, log); err != nil {
-		log.Error().Err(err).Msg("stopped")
+	if err := d.run(ctx, hangup); err != nil {
+		d.log.Error().Err(err).Msg("stopped")
 		return 1
 	}
-	log.Info().Msg("stopped")
+	d.log.Info().Msg("stopped")
 	return 0
 }
 
-// listenAndServe serves the default instance and the page, and drains when
-// ctx is done.
-func listenAndServe(ctx context.Context, cfg *config.Config, log zerolog.Logger) error {
-	options, err := endpointOptions(cfg, &log)
-	if err != nil {
+func (d *daemon) openLog(to io.Writer) (err error) {
+	if err := d.level.Set(d.cfg.Log.Level); err != nil {
 		return err
 	}
-	endpoint, err := channels.NewEndpoint(options)
-	if err != nil {
-		return err
-	}
-	r := relay.New(endpoint, relay.Options{
-		Topics: cfg.Topics,
-		Window: cfg.Presence.Window, PresenceOff: cfg.Presence.Off, DiffsOff: cfg.Presence.DiffsOff,
-	})
-	defer r.Close()
-	endpoint.Socket(cfg.Path, channels.SocketOptions{
-		Connect: r.Connect, ConnectOnLoop: true, CheckOrigin: originCheck(cfg.CheckOrigin), IdleTimeout: cfg.IdleTimeout,
-		Compress: cfg.Compress, LongPoll: channels.LongPollOptions{Enabled: cfg.LongPoll},
-	}, r.Channels()...)
-	addr, err := endpoint.Listen(cfg.Listen)
-	if err != nil {
-		return errors.Join(err, endpoint.Shutdown(context.WithoutCancel(ctx)))
-	}
-	log.Info().Stringer("addr", addr).Str("socket", cfg.Path).Str("version", version()).Msg("listening")
-	<-ctx.Done()
-	log.Info().Int64("sockets", endpoint.Stats().Sockets).Msg("draining")
-	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Drain.Timeout)
-	defer cancel()
-	return endpoint.Shutdown(down)
+	file, isFile := to.(*os.File)
+	d.log, err = logging.New(to, d.level, d.cfg.Log.Format, isFile && logging.IsTerminal(file))
+	return err
 }
 
-func endpointOptions(cfg *config.Config, log *zerolog.Logger) (channels.Options, error) {
-	l := cfg.Limits
-	o := channels.Options{
-		Logger:  log,
-		Handler: site.Handler(),
-		Loops:   cfg.Loops,
-		Limits: channels.Limits{
-			MessageBytes: l.MaxMessage, ChannelsPerSocket: l.MaxChannels, OutboundBytes: l.OutboundBytes,
-			HeaderBytes: l.HeaderBytes, HandshakeTimeout: l.HandshakeTimeout, HandshakesPerSecond: l.HandshakesPerSecond,
-			MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
-			JoinsPerSecond: l.JoinsPerSecond, MessagesPerSecond: l.MessagesPerSecond,
-		},
-		SlowReceiver: slowReceivers[l.SlowReceiver],
-		Drain: channels.Drain{
-			Batch: cfg.Drain.Batch, Interval: cfg.Drain.Interval, Timeout: cfg.Drain.Timeout,
-			NoCloseFrame: !cfg.Drain.CloseFrame,
-		},
+// run serves the default instance and the page, and drains when ctx is done.
+func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
+	for _, w := range d.cfg.Warnings {
+		d.log.Warn().Msg(w)
 	}
-	if cfg.TLS.Enabled() {
-		pair, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
-		if err != nil {
-			return o, fmt.Errorf("tls.cert and tls.key: %w", err)
+	if err := d.open(); err != nil {
+		return err
+	}
+	defer d.relay.Close()
+	addr, err := d.endpoint.Listen(d.cfg.Listen)
+	if err != nil {
+		return errors.Join(err, d.endpoint.Shutdown(context.WithoutCancel(ctx)))
+	}
+	d.log.Info().Stringer("addr", addr).Str("socket", d.cfg.Path).Str("version", version()).Msg("listening")
+	for {
+		select {
+		case <-hangup:
+			d.reload()
+		case <-ctx.Done():
+			return d.drain(context.WithoutCancel(ctx))
 		}
-		o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
-	return o, nil
+}
+
+func (d *daemon) drain(ctx context.Context) error {
+	d.log.Info().Int64("sockets", d.endpoint.Stats().Sockets).Msg("draining")
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Drain.Timeout)
+	defer cancel()
+	return d.endpoint.Shutdown(ctx)
+}
+
+// open makes the endpoint and what it serves.
+func (d *daemon) open() error {
+	pair, err := loadCertificate(d.cfg.TLS)
+	if err != nil {
+		return err
+	}
+	d.certificate.pair.Store(pair)
+	pace := d.cfg.Drain
+	d.endpoint, err = channels.NewEndpoint(channels.Options{
+		Logger: &d.log, Handler: site.Handler(), Loops: d.cfg.Loops, TLS: d.certificate.tlsConfig(),
+		Limits: limits(d.cfg.Limits), SlowReceiver: slowReceivers[d.cfg.Limits.SlowReceiver],
+		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
+	})
+	if err != nil {
+		return err
+	}
+	d.relay = relay.New(d.endpoint, relayOptions(d.cfg))
+	d.endpoint.Socket(d.cfg.Path, d.socketOptions(), d.relay.Channels()...)
+	return nil
+}
+
+func (d *daemon) socketOptions() channels.SocketOptions {
+	return channels.SocketOptions{
+		Connect: d.relay.Connect, ConnectOnLoop: true, CheckOrigin: originCheck(d.cfg.CheckOrigin), IdleTimeout: d.cfg.IdleTimeout,
+		Compress: d.cfg.Compress, LongPoll: channels.LongPollOptions{Enabled: d.cfg.LongPoll},
+	}
+}
+
+func relayOptions(cfg *config.Config) relay.Options {
+	p := cfg.Presence
+	return relay.Options{Topics: cfg.Topics, Window: p.Window, PresenceOff: p.Off, DiffsOff: p.DiffsOff}
+}
+
+func limits(l config.Limits) channels.Limits {
+	return channels.Limits{
+		MessageBytes: l.MaxMessage, ChannelsPerSocket: l.MaxChannels, OutboundBytes: l.OutboundBytes,
+		HeaderBytes: l.HeaderBytes, HandshakeTimeout: l.HandshakeTimeout, HandshakesPerSecond: l.HandshakesPerSecond,
+		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
+		JoinsPerSecond: l.JoinsPerSecond, MessagesPerSecond: l.MessagesPerSecond,
+	}
 }
 
 // slowReceivers are the policies by their names in the configuration.

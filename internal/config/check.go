@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"strconv"
@@ -25,6 +26,47 @@ func checkAddress(address string) string {
 	}
 	if strings.ContainsAny(host, "/ \t") {
 		return "does not have the name or address of a host"
+	}
+	return ""
+}
+
+func checkOptionalAddress(address string) string {
+	if address == "" {
+		return ""
+	}
+	return checkAddress(address)
+}
+
+func checkNetwork(network string) string {
+	if _, err := parseNetwork(network); err != nil {
+		return "is no IP address and no network such as 10.0.0.0/8"
+	}
+	return ""
+}
+
+// parseNetwork takes an address for the network of that address alone.
+func parseNetwork(network string) (netip.Prefix, error) {
+	if strings.Contains(network, "/") {
+		return netip.ParsePrefix(network)
+	}
+	addr, err := netip.ParseAddr(network)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return addr.WithZone("").Prefix(addr.BitLen())
+}
+
+// minToken is what a random token has at least, with 96 bits in base64.
+const minToken = 16
+
+func checkToken(token string) string {
+	switch {
+	case token == "":
+		return ""
+	case len(token) < minToken:
+		return "is too short"
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "has a character that a header field cannot have"
 	}
 	return ""
 }

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -19,6 +20,12 @@ var ErrHelp = pflag.ErrHelp
 type Config struct {
 	// File is the file that was read, empty if there was none.
 	File string `koanf:"-"`
+	// Warnings are sentences about what is allowed and probably not meant.
+	Warnings []string `koanf:"-"`
+
+	// origins says where the value of an option came from; options with their
+	// default are not in it. A secret's value is in none.
+	origins map[string]string
 
 	// Listen is the TCP address of the one port, as net.Listen takes it.
 	Listen string `koanf:"listen"`
@@ -43,6 +50,7 @@ type Config struct {
 	Limits   Limits   `koanf:"limits"`
 	Presence Presence `koanf:"presence"`
 	Drain    Drain    `koanf:"drain"`
+	Metrics  Metrics  `koanf:"metrics"`
 	TLS      TLS      `koanf:"tls"`
 }
 
@@ -101,8 +109,31 @@ type Drain struct {
 	Interval time.Duration `koanf:"interval"`
 	// Timeout bounds all of it; what is still open then is cut.
 	Timeout time.Duration `koanf:"timeout"`
+	// Delay is how long the server goes on before it begins to drain.
+	Delay time.Duration `koanf:"delay"`
 	// CloseFrame is false to end TCP without a Close frame.
 	CloseFrame bool `koanf:"close_frame"`
+}
+
+// Metrics says where and by whom /metrics is read.
+type Metrics struct {
+	// Listen is the TCP address of a port of its own; empty: the main port.
+	Listen string `koanf:"listen"`
+	// Allow are IP addresses and networks: see Networks.
+	Allow []string `koanf:"allow"`
+	// Token is a bearer token that allows the same; empty: none does.
+	Token string `koanf:"token"`
+}
+
+// Networks are those of Allow.
+func (m Metrics) Networks() []netip.Prefix {
+	networks := make([]netip.Prefix, 0, len(m.Allow))
+	for _, a := range m.Allow {
+		if n, err := parseNetwork(a); err == nil { // the kind has checked it
+			networks = append(networks, n.Masked())
+		}
+	}
+	return networks
 }
 
 // TLS names the files of a certificate and its key: both or none are set.

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,9 +17,10 @@ import (
 // configFile is a file that has been parsed.
 type configFile struct {
 	name string
-	text []byte
 	// values are by key, as the parser made them.
 	values map[string]any
+	// lines are those of the keys, where the form of the file lets them be known.
+	lines map[string]int
 	// twice are the keys that are there in two forms: in YAML,
 	// "log.level: x" and "log: {level: x}".
 	twice []string
@@ -49,7 +49,7 @@ func (l *loader) readFile(name, origin string) (map[string]any, *configFile) {
 		l.problem("%s: %s", name, parseProblem(err))
 		return nil, nil
 	}
-	f := &configFile{name: name, text: text, values: map[string]any{}}
+	f := &configFile{name: name, values: map[string]any{}, lines: keyLines(name, text)}
 	f.flatten("", parsed)
 	return l.fileWords(f), f
 }
@@ -195,24 +195,10 @@ func (l *loader) unknownKey(f *configFile, key string) {
 
 func (f *configFile) origin(o *option) string { return "file " + f.at(o.key) }
 
-// at is the place of key: the file, with the line if only one line can be it.
+// at is the place of key: the file, with the line if it is known.
 func (f *configFile) at(key string) string {
-	name := key[strings.LastIndexByte(key, '.')+1:]
-	found, count := 0, 0
-	for i, line := range bytes.Split(f.text, []byte("\n")) {
-		if beginsWithKey(string(line), key) || beginsWithKey(string(line), name) {
-			found, count = i+1, count+1
-		}
+	if line := f.lines[key]; line > 0 {
+		return fmt.Sprintf("%s:%d", f.name, line)
 	}
-	if count != 1 {
-		return f.name
-	}
-	return fmt.Sprintf("%s:%d", f.name, found)
-}
-
-func beginsWithKey(line, key string) bool {
-	line = strings.TrimLeft(line, " \t\"'")
-	rest, ok := strings.CutPrefix(line, key)
-	rest = strings.TrimLeft(rest, " \t\"'")
-	return ok && (strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, "="))
+	return f.name
 }

@@ -12,6 +12,7 @@ var sections = []struct{ name, title string }{
 	{"limits", "Limits"},
 	{"presence", "Presence"},
 	{"drain", "Draining"},
+	{"metrics", "Metrics"},
 	{"tls", "TLS"},
 }
 
@@ -46,8 +47,8 @@ func Markdown() string {
 			if o == fileOption {
 				key = "–"
 			}
-			fmt.Fprintf(&b, "| %s | `--%s` | `%s` | %s | %s Takes %s; example: `%s`. |\n",
-				key, o.flag(), o.env(), o.defaultCell(), o.help, o.kind.takes, o.example)
+			fmt.Fprintf(&b, "| %s | `--%s` | `%s` | %s | %s Takes %s; example: `%s`.%s |\n",
+				key, o.flag(), o.env(), o.defaultCell(), o.help, o.kind.takes, o.example, o.reloadText())
 		}
 		b.WriteByte('\n')
 	}
@@ -62,6 +63,13 @@ func inSection(name string) []*option {
 		}
 	}
 	return found
+}
+
+func (o *option) reloadText() string {
+	if o.live {
+		return " *Reloaded.*"
+	}
+	return ""
 }
 
 func (o *option) defaultText() string {

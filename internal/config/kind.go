@@ -70,9 +70,12 @@ var sizeUnits = []struct {
 	bytes int
 }{{"KiB", kib}, {"MiB", mib}, {"GiB", gib}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}}
 
+// sizeWord stands for a size in the help text.
+const sizeWord = "SIZE"
+
 func size(least, most int) kind {
 	takes := fmt.Sprintf("a size from %s to %s: bytes, or a number with KB, MB, GB, KiB, MiB or GiB", sizeText(least), sizeText(most))
-	return kind{word: "SIZE", takes: takes, parse: func(words []string) (any, string) {
+	return kind{word: sizeWord, takes: takes, parse: func(words []string) (any, string) {
 		digits, unit := words[0], 1
 		for _, u := range sizeUnits {
 			if rest, ok := strings.CutSuffix(digits, u.name); ok {

@@ -95,6 +95,10 @@ func (l *loader) finish(file string) (*Config, error) {
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: l.problems}
 	}
+	if len(l.origins) > 0 {
+		config.origins = l.origins
+	}
+	config.Warnings = config.odd()
 	return config, nil
 }
 

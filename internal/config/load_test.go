@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,11 @@ var every = []struct {
 	{"drain.batch", "5", "5", func(c *Config) any { return c.Drain.Batch }, 5},
 	{"drain.interval", "0", "0", func(c *Config) any { return c.Drain.Interval }, time.Duration(0)},
 	{"drain.timeout", "1h", "60m", func(c *Config) any { return c.Drain.Timeout }, time.Hour},
+	{"drain.delay", "5s", "5s", func(c *Config) any { return c.Drain.Delay }, 5 * time.Second},
 	{"drain.close_frame", "false", "false", func(c *Config) any { return c.Drain.CloseFrame }, false},
+	{"metrics.listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Metrics.Listen }, "127.0.0.1:9"},
+	{"metrics.allow", "10.0.0.0/8", "10.0.0.0/8", func(c *Config) any { return c.Metrics.Allow }, []string{"10.0.0.0/8"}},
+	{"metrics.token", "0123456789abcdef", "0123456789abcdef", func(c *Config) any { return c.Metrics.Token }, "0123456789abcdef"},
 	{"tls.cert", "c.pem", "c.pem", func(c *Config) any { return c.TLS.Cert }, "c.pem"},
 	{"tls.key", "k.pem", "k.pem", func(c *Config) any { return c.TLS.Key }, "k.pem"},
 }
@@ -81,6 +86,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Presence: Presence{Off: []string{}, DiffsOff: []string{}},
 		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
+		Metrics:  Metrics{Allow: []string{"127.0.0.0/8", "::1"}},
 	}
 	if got := load(t, nil, nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults\n%+v\nwant\n%+v", got, want)
@@ -121,10 +127,27 @@ func TestEveryOption(t *testing.T) {
 			ways["TOML table"] = load(t, append(pair, "--config="+write(t, "c.toml", table)), nil)
 		}
 		for way, c := range ways {
+			checkPrinted(t, o, way, c)
 			if got := v.get(c); !reflect.DeepEqual(got, v.want) {
 				t.Errorf("%s by %s: %#v, want %#v", o.key, way, got, v.want)
 			}
 		}
+	}
+}
+
+// checkPrinted: what is printed can be loaded again and is the same, but for
+// secrets, which are not there.
+func checkPrinted(t *testing.T, o *option, way string, c *Config) {
+	t.Helper()
+	text, err := c.YAML(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"MYCELIUM_METRICS_TOKEN=" + c.Metrics.Token, "MYCELIUM_TLS_KEY=" + c.TLS.Key}
+	shown := regexp.MustCompile(`.*\(hidden\)\n`).ReplaceAllString(text, "")
+	again := load(t, []string{"--config=" + write(t, "printed.yaml", shown)}, environ)
+	if _, change, err := c.Reloaded(again); err != nil || len(change.Live)+len(change.Restart) > 0 {
+		t.Errorf("%s by %s is another when it is printed: %v\n%s", o.key, way, change, text)
 	}
 }
 

@@ -20,6 +20,9 @@ type option struct {
 	also []string
 	// secret values are never printed.
 	secret bool
+	// live options are taken over from a configuration that is loaded again
+	// while the server runs; the others need a restart.
+	live bool
 }
 
 // fileOption cannot be in the table: a file does not name another.
@@ -52,13 +55,13 @@ var options = []*option{
 		also: []string{"mount", "socket"},
 	},
 	{
-		key: "topics", kind: list("PATTERNS", "one or more topic patterns, exact or with one * at the end", 1, checkPattern),
+		key: "topics", live: true, kind: list("PATTERNS", "one or more topic patterns, exact or with one * at the end", 1, checkPattern),
 		def: "*", example: "room:*,lobby",
 		help: "Topics that the relay serves. A topic that begins with \"phoenix\" is never served.",
 		also: []string{"topic", "patterns", "channels"},
 	},
 	{
-		key: "check_origin", kind: originKind,
+		key: "check_origin", live: true, kind: originKind,
 		def: string(OriginConn), example: "//example.com,https://*.example.com",
 		help: "Which pages may connect. conn: those of the host that is connected to. off: all. " +
 			"Else a list of origins; //host allows every scheme and port of the host. " +
@@ -66,19 +69,19 @@ var options = []*option{
 		also: []string{"origin", "origins", "cors", "allowed-origins"},
 	},
 	{
-		key: "idle_timeout", kind: duration(time.Second, day),
+		key: "idle_timeout", live: true, kind: duration(time.Second, day),
 		def: "60s", example: "60s",
 		help: "How long a client may be silent before it is disconnected. Clients send a heartbeat every 30 seconds.",
 		also: []string{"timeout", "idle", "heartbeat"},
 	},
 	{
-		key: "long_poll", kind: boolean,
+		key: "long_poll", live: true, kind: boolean,
 		def: "true", example: "false",
 		help: "Serve long polling too, for clients whose proxies break WebSockets: phoenix.js falls back to it with longPollFallbackMs.",
 		also: []string{"longpoll", "long-polling", "polling"},
 	},
 	{
-		key: "compress", kind: boolean,
+		key: "compress", live: true, kind: boolean,
 		def: "false", example: "true",
 		help: "Compress messages of 512 bytes and more for clients that offer it (permessage-deflate), as browsers do. " +
 			"It saves half of the bytes and more, and costs CPU.",
@@ -92,7 +95,7 @@ var options = []*option{
 	},
 
 	{
-		key: "log.level", kind: oneOf("debug", "info", "warn", "error", "off"),
+		key: "log.level", live: true, kind: oneOf("debug", "info", "warn", "error", "off"),
 		def: "info", example: "debug",
 		help: "The least important lines that are logged.",
 		also: []string{"level", "verbose", "verbosity", "loglevel"},
@@ -105,45 +108,45 @@ var options = []*option{
 	},
 
 	{
-		key: "limits.max_message", kind: size(kib, gib),
+		key: "limits.max_message", live: true, kind: size(kib, gib),
 		def: "1MiB", example: "256KiB",
 		help: "Largest message that a client may send; a larger one closes its socket with 1009.",
 		also: []string{"max-frame-size", "message-size", "message-bytes", "max-message-bytes"},
 	},
 	{
-		key: "limits.max_connections", kind: number(0, 1<<31-1),
+		key: "limits.max_connections", live: true, kind: number(0, 1<<31-1),
 		def: "0", example: "100000", unit: "connections",
 		help: "Most connections at a time; one more is closed at once. 0: unlimited.",
 		also: []string{"connections", "max-clients"},
 	},
 	{
-		key: "limits.max_connections_per_address", kind: number(0, 1<<31-1),
+		key: "limits.max_connections_per_address", live: true, kind: number(0, 1<<31-1),
 		def: "0", example: "1000", unit: "connections",
 		help: "Most connections of one IP address. 0: unlimited. " +
 			"Leave it at 0 behind a reverse proxy, whose address all clients share.",
 		also: []string{"max-connections-per-ip"},
 	},
 	{
-		key: "limits.handshakes_per_second", kind: number(0, 10_000_000),
+		key: "limits.handshakes_per_second", live: true, kind: number(0, 10_000_000),
 		def: "0", example: "5000", unit: "handshakes a second",
 		help: "Rate at which sockets are admitted; above it a handshake is answered with 503. 0: unlimited.",
 		also: []string{"connections-per-second", "connect-rate"},
 	},
 	{
-		key: "limits.max_channels", kind: number(1, 1_000_000),
+		key: "limits.max_channels", live: true, kind: number(1, 1_000_000),
 		def: "100", example: "100", unit: "channels",
 		help: "Most channels that one socket may have joined.",
 		also: []string{"channels-per-socket", "max-channels-per-transport", "max-channels-per-socket"},
 	},
 	{
-		key: "limits.joins_per_second", kind: number(0, 10_000_000),
+		key: "limits.joins_per_second", live: true, kind: number(0, 10_000_000),
 		def: "200", example: "200", unit: "joins a second",
 		help: "Rate of joins of one socket, with a burst of one second's worth. " +
 			"A client joins all its channels again when it reconnects. 0: unlimited.",
 		also: []string{"joins", "join-rate"},
 	},
 	{
-		key: "limits.messages_per_second", kind: number(0, 10_000_000),
+		key: "limits.messages_per_second", live: true, kind: number(0, 10_000_000),
 		def: "1000", example: "100", unit: "messages a second",
 		help: "Rate of messages of one socket, with a burst of one second's worth. 0: unlimited.",
 		also: []string{"messages", "message-rate", "rate-limit"},
@@ -180,14 +183,14 @@ var options = []*option{
 		also: []string{"window", "presence-diff-window"},
 	},
 	{
-		key: "presence.off", kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
+		key: "presence.off", live: true, kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
 		def: "", example: "ticker:*",
 		help: "Topics without presence: nobody is tracked and no list is sent. " +
 			"For topics of thousands, where every list names everybody.",
 		also: []string{"no-presence", "presence-disabled"},
 	},
 	{
-		key: "presence.diffs_off", kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
+		key: "presence.diffs_off", live: true, kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
 		def: "", example: "stage:*",
 		help: "Topics whose clients are not told who comes and goes: they get the list when they join, and no diffs.",
 		also: []string{"diffs", "presence-diffs", "no-diffs"},
@@ -212,6 +215,13 @@ var options = []*option{
 		also: []string{"shutdown-timeout", "shutdown", "grace-period"},
 	},
 	{
+		key: "drain.delay", kind: duration(0, time.Hour),
+		def: "0s", example: "5s",
+		help: "When the server is told to stop: how long it goes on as before while /readyz says 503, " +
+			"so that a load balancer sends nobody any more.",
+		also: []string{"delay", "lame-duck", "pre-stop"},
+	},
+	{
 		key: "drain.close_frame", kind: boolean,
 		def: "true", example: "false",
 		help: "When the server stops: send a Close frame (1012). With false the TCP connection just ends; " +
@@ -220,13 +230,32 @@ var options = []*option{
 	},
 
 	{
-		key: "tls.cert", kind: text("FILE", "the path of a PEM file", checkFileName),
+		key: "metrics.listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
+		def: "", example: "127.0.0.1:9090",
+		help: "Address of a port of its own for /metrics, which then is not on the main port; /healthz and /readyz are on both.",
+		also: []string{"metrics", "metrics-port", "metrics-addr", "prometheus"},
+	},
+	{
+		key: "metrics.allow", live: true, kind: list("ADDRESSES", "IP addresses or networks", 0, checkNetwork),
+		def: "127.0.0.0/8,::1", example: "10.0.0.0/8,::1",
+		help: "Who may read /metrics without the token: the address that connects, and nothing that came through a proxy.",
+		also: []string{"metrics-allowed", "allow"},
+	},
+	{
+		key: "metrics.token", live: true, kind: text("TOKEN", "16 or more letters, digits and marks without spaces", checkToken),
+		def: "", example: "Vb0eS1y8cXoQ4kTn", secret: true,
+		help: "Whoever sends it as a bearer token may read /metrics from anywhere.",
+		also: []string{"metrics-key", "metrics-bearer-token"},
+	},
+
+	{
+		key: "tls.cert", live: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/cert.pem",
 		help: "Certificate chain, for TLS on the same port. Needs tls.key too.",
 		also: []string{"cert", "certificate", "certfile", "tls-certificate"},
 	},
 	{
-		key: "tls.key", kind: text("FILE", "the path of a PEM file", checkFileName),
+		key: "tls.key", live: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/key.pem", secret: true,
 		help: "Private key of the certificate.",
 		also: []string{"key", "keyfile", "private-key"},

@@ -52,7 +52,7 @@ func TestTableAndConfigAgree(t *testing.T) {
 			f := typ.Field(i)
 			key := prefix + f.Tag.Get("koanf")
 			switch {
-			case key == "-":
+			case key == "-" || !f.IsExported():
 			case f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[CheckOrigin]():
 				walk(f.Type, key+delimiter)
 			default:

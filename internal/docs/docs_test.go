@@ -117,6 +117,8 @@ var update = flag.Bool("update", false, "write docs/configuration.md anew")
 // itself uses.
 func TestConfigurationReference(t *testing.T) {
 	want := "# Configuration\n\nOf `mycelium serve`. A flag wins over its environment variable, that over the file (`--config`, YAML or TOML).\n" +
+		"`mycelium config check` says what is wrong with them, `mycelium config print --source` what they come to. Options marked\n" +
+		"*Reloaded* are taken over by a running server on SIGHUP, see [operations](operations.md#reload); the others need a restart.\n" +
 		"This page is written by `go test ./internal/docs -update`.\n\n" + config.Markdown()
 	if *update {
 		if err := os.WriteFile(filepath.Join(root, "docs/configuration.md"), []byte(want), 0o644); err != nil {

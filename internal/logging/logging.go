@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -16,20 +17,36 @@ import (
 // zerolog.TimeFieldFormat, which belongs to the whole program.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
+// Level is the least important level that is logged; it may change at any time.
+// The zero Level is info.
+type Level struct{ least atomic.Int32 }
+
+// Set takes one of debug, info, warn, error, or off for none. With an error
+// nothing has changed.
+func (l *Level) Set(name string) error {
+	least, ok := levels[name]
+	if !ok {
+		return fmt.Errorf("logging: level %q is none of debug, info, warn, error, off", name)
+	}
+	l.least.Store(int32(least) - int32(zerolog.InfoLevel))
+	return nil
+}
+
+// Sample is zerolog.Sampler's: it is asked before anything of a line is made.
+func (l *Level) Sample(level zerolog.Level) bool {
+	return level >= zerolog.Level(l.least.Load())+zerolog.InfoLevel
+}
+
 // New returns a logger that writes a line to w for each event of level or
-// above: debug, info, warn, error, or off for none. The format is text, json,
+// above. The format is text, json,
 // or auto, which is text where isTerminal and JSON elsewhere; text has colours
 // on terminals only. Each line reaches w in one Write, after Scrub; w must
 // allow concurrent calls, as files do.
-func New(w io.Writer, level, format string, isTerminal bool) (zerolog.Logger, error) {
+func New(w io.Writer, level *Level, format string, isTerminal bool) (zerolog.Logger, error) {
 	return newLogger(w, level, format, isTerminal, time.Now)
 }
 
-func newLogger(w io.Writer, level, format string, isTerminal bool, now func() time.Time) (zerolog.Logger, error) {
-	atLeast, ok := levels[level]
-	if !ok {
-		return zerolog.Nop(), fmt.Errorf("logging: level %q is none of debug, info, warn, error, off", level)
-	}
+func newLogger(w io.Writer, level *Level, format string, isTerminal bool, now func() time.Time) (zerolog.Logger, error) {
 	switch {
 	case format == "text", format == "auto" && isTerminal:
 		w = console(w, isTerminal)
@@ -40,7 +57,7 @@ func newLogger(w io.Writer, level, format string, isTerminal bool, now func() ti
 	stamp := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
 		e.Str(zerolog.TimestampFieldName, now().Format(timeFormat))
 	})
-	return zerolog.New(scrubber{w}).Level(atLeast).Hook(stamp), nil
+	return zerolog.New(scrubber{w}).Hook(stamp).Sample(level), nil
 }
 
 var levels = map[string]zerolog.Level{

@@ -23,9 +23,50 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 34_567_890, time.FixedZone("", 3600))
 
 // logTo returns a logger at noon.
+func atLevel(t interface{ Fatal(...any) }, name string) *Level {
+	level := new(Level)
+	if err := level.Set(name); err != nil {
+		t.Fatal(err)
+	}
+	return level
+}
+
+// TestLevelChanges: the loggers that were made of one follow it too.
+func TestLevelChanges(t *testing.T) {
+	var out bytes.Buffer
+	level := new(Level) // info
+	l, err := New(&out, level, "json", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := l.With().Str("a", "b").Logger()
+	for _, c := range []struct{ level, want string }{{"", "inf wrn"}, {"debug", "dbg inf wrn"}, {"warn", "wrn"}, {"off", ""}, {"info", "inf wrn"}} {
+		if c.level != "" {
+			if err := level.Set(c.level); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out.Reset()
+		l.Debug().Msg("dbg")
+		with.Info().Msg("inf")
+		l.Warn().Msg("wrn")
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			var fields struct{ Message string }
+			if err := json.Unmarshal([]byte(line), &fields); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fields.Message)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %q, want %q", c.level, got, c.want)
+		}
+	}
+}
+
 func logTo(t *testing.T, w *bytes.Buffer, level, format string, isTerminal bool) zerolog.Logger {
 	t.Helper()
-	l, err := newLogger(w, level, format, isTerminal, func() time.Time { return noon })
+	l, err := newLogger(w, atLevel(t, level), format, isTerminal, func() time.Time { return noon })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,19 +127,21 @@ func TestLevels(t *testing.T) {
 }
 
 func TestWrongSettings(t *testing.T) {
-	for _, c := range []struct{ level, format, want string }{
-		{"loud", "json", `logging: level "loud" is none of debug, info, warn, error, off`},
-		{"info", "xml", `logging: format "xml" is none of auto, text, json`},
-	} {
-		if _, err := New(&bytes.Buffer{}, c.level, c.format, false); err == nil || err.Error() != c.want {
-			t.Errorf("%v, want %s", err, c.want)
-		}
+	if _, err := New(&bytes.Buffer{}, new(Level), "xml", false); err == nil || err.Error() != `logging: format "xml" is none of auto, text, json` {
+		t.Error(err)
+	}
+	level := atLevel(t, "error")
+	if err := level.Set("loud"); err == nil || err.Error() != `logging: level "loud" is none of debug, info, warn, error, off` {
+		t.Error(err)
+	}
+	if !level.Sample(zerolog.ErrorLevel) || level.Sample(zerolog.WarnLevel) {
+		t.Error("a wrong level has changed the right one")
 	}
 }
 
 func TestTimeIsNow(t *testing.T) {
 	var out bytes.Buffer
-	l, err := New(&out, "info", "json", false)
+	l, err := New(&out, atLevel(t, "info"), "json", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +276,7 @@ func TestAnyTextStaysJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := strings.Join(rapid.SliceOf(marks).Draw(t, "marks"), "") + rapid.String().Draw(t, "text")
 		var out bytes.Buffer
-		l, err := New(&out, "debug", "json", false)
+		l, err := New(&out, atLevel(t, "debug"), "json", false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
@@ -30,9 +31,14 @@ type Options struct {
 
 // Relay serves topics on an endpoint.
 type Relay struct {
-	presence    *presence.Tracker
-	patterns    []string
-	presenceOff []string
+	presence *presence.Tracker
+	options  atomic.Pointer[Options]
+}
+
+// service is the relay for the sockets that connect under one configuration.
+type service struct {
+	*Relay
+	options *Options
 }
 
 // reservedPrefix begins the topics that belong to the protocol ("phoenix",
@@ -47,14 +53,18 @@ var errUnmatched = channels.Errorf("unmatched topic")
 
 // New makes a relay whose presence is told through e.
 func New(e *channels.Endpoint, o Options) *Relay {
-	return &Relay{
-		patterns: o.Topics, presenceOff: o.PresenceOff,
-		presence: presence.New(e, presence.Options{
-			Window: o.Window,
-			Diffs:  func(topic string) bool { return !matchesAny(o.DiffsOff, topic) },
-		}),
-	}
+	r := new(Relay)
+	r.options.Store(&o)
+	r.presence = presence.New(e, presence.Options{
+		Window: o.Window,
+		Diffs:  func(topic string) bool { return !matchesAny(r.options.Load().DiffsOff, topic) },
+	})
+	return r
 }
+
+// SetOptions changes all but Window: DiffsOff for topics in which nobody is
+// present, the others for the Channels that are made from now on.
+func (r *Relay) SetOptions(o Options) { r.options.Store(&o) }
 
 // Close ends the relay's timers.
 func (r *Relay) Close() { r.presence.Close() }
@@ -70,9 +80,10 @@ func (r *Relay) Connect(_ context.Context, s *channels.Socket, req *channels.Req
 // Channels returns a channel for each pattern. They never block, so they run
 // on the loops.
 func (r *Relay) Channels() []*channels.Channel {
-	served := make([]*channels.Channel, len(r.patterns))
-	for i, pattern := range r.patterns {
-		ch := channels.Handle(pattern, r.join).OnLoop()
+	s := service{r, r.options.Load()}
+	served := make([]*channels.Channel, len(s.options.Topics))
+	for i, pattern := range s.options.Topics {
+		ch := channels.Handle(pattern, s.join).OnLoop()
 		ch.OnAny(relay)
 		served[i] = ch
 	}
@@ -87,7 +98,7 @@ type joinParams struct {
 }
 
 // join takes every client on a topic that is not the protocol's own.
-func (r *Relay) join(c *channels.Context, p joinParams) (channels.NoReply, error) {
+func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, error) {
 	none := channels.NoReply{}
 	if strings.HasPrefix(c.Topic(), reservedPrefix) {
 		return none, errUnmatched
@@ -98,10 +109,10 @@ func (r *Relay) join(c *channels.Context, p joinParams) (channels.NoReply, error
 	if p.Self != nil && !*p.Self {
 		c.Assign("self", false)
 	}
-	if matchesAny(r.presenceOff, c.Topic()) {
+	if matchesAny(s.options.PresenceOff, c.Topic()) {
 		return none, nil
 	}
-	return none, r.track(c, p)
+	return none, s.track(c, p)
 }
 
 // track makes the client known to its topic and tells it who is there.

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/mycelium-rt/mycelium/internal/config"
+)
+
+const configUsage = `Looks at the configuration that "mycelium serve" would have with the same flags
+and environment variables, and starts nothing.
+
+  mycelium config check [--strict] [flags]
+        Says everything that is wrong or odd. Exit code 0 if nothing is wrong, 2 if
+        something is; with --strict 1 if something is odd.
+  mycelium config print [--source] [flags]
+        Prints every option as a YAML file, without secrets; with --source also
+        where each value came from.
+
+"mycelium serve --help" lists the flags.
+`
+
+// configure carries out "mycelium config".
+func configure(args, environ []string, stdout, stderr io.Writer) int {
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	switch verb {
+	case "check":
+		return checkConfig(args, environ, stdout, stderr)
+	case "print":
+		return printConfig(args, environ, stdout, stderr)
+	case "help", "--help", "-h":
+		fmt.Fprint(stdout, configUsage)
+		return 0
+	}
+	fmt.Fprintf(stderr, "mycelium: config %q is not known; there are config check and config print\n", verb)
+	return 2
+}
+
+func checkConfig(args, environ []string, stdout, stderr io.Writer) int {
+	args, strict := without(args, "--strict")
+	cfg, code := loadConfig(args, environ, configUsage, stdout, stderr)
+	if cfg == nil {
+		return code
+	}
+	if _, err := loadCertificate(cfg.TLS); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(stderr, "warning:", w)
+	}
+	if strict && len(cfg.Warnings) > 0 {
+		return 1
+	}
+	fmt.Fprintln(stdout, "the configuration is right")
+	return 0
+}
+
+func printConfig(args, environ []string, stdout, stderr io.Writer) int {
+	args, sources := without(args, "--source")
+	cfg, code := loadConfig(args, environ, configUsage, stdout, stderr)
+	if cfg == nil {
+		return code
+	}
+	text, err := cfg.YAML(sources)
+	if err != nil {
+		fmt.Fprintln(stderr, "mycelium:", err)
+		return 1
+	}
+	fmt.Fprint(stdout, text)
+	return 0
+}
+
+// loadConfig returns the configuration, or the exit code and nil where it is
+// wrong or only the help was asked for.
+func loadConfig(args, environ []string, help string, stdout, stderr io.Writer) (*config.Config, int) {
+	cfg, err := config.Load(args, environ)
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		fmt.Fprint(stdout, help)
+		return nil, 0
+	case err != nil:
+		fmt.Fprintln(stderr, err)
+		return nil, 2
+	}
+	return cfg, 0
+}
+
+// without takes a flag of the command's own out of those of the server.
+func without(args []string, flag string) (rest []string, found bool) {
+	rest = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == flag })
+	return rest, len(rest) < len(args)
+}

@@ -1,0 +1,65 @@
+package config
+
+import "reflect"
+
+// Change is what differs between two configurations, by keys in the order of
+// the table.
+type Change struct {
+	// Live are the options that a running server has taken over.
+	Live []string
+	// Restart are those that it has not: they hold once it is started again.
+	Restart []string
+}
+
+// Reloaded returns what a server that runs with c is to go on with when next
+// was loaded: next, with the values of c where they cannot change without a
+// restart. TLS is switched on and off by a restart only, its files are not. The
+// error is an *Error if the two do not fit together.
+func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
+	result := *next
+	kept, wanted := c.fields(), result.fields()
+	var change Change
+	for _, o := range options {
+		before, after := kept[o.key], wanted[o.key]
+		switch {
+		case reflect.DeepEqual(before.Interface(), after.Interface()):
+		case !o.live, o.section() == "tls" && c.TLS.Enabled() != next.TLS.Enabled():
+			change.Restart = append(change.Restart, o.key)
+		default:
+			change.Live = append(change.Live, o.key)
+		}
+	}
+	for _, key := range change.Restart {
+		wanted[key].Set(kept[key])
+	}
+	l := &loader{origins: next.origins}
+	l.checkTogether(&result)
+	if len(l.problems) == 0 {
+		return &result, change, nil
+	}
+	for _, key := range change.Restart {
+		l.problem("%s changes with a restart only; until then it is the old value that counts", key)
+	}
+	return nil, change, &Error{Problems: l.problems}
+}
+
+// fields are the fields of c by the keys of their options; they can be set.
+func (c *Config) fields() map[string]reflect.Value {
+	fields := map[string]reflect.Value{}
+	addFields(fields, "", reflect.ValueOf(c).Elem())
+	return fields
+}
+
+func addFields(fields map[string]reflect.Value, prefix string, section reflect.Value) {
+	for i := range section.NumField() {
+		field := section.Type().Field(i)
+		name := field.Tag.Get("koanf")
+		switch {
+		case !field.IsExported() || name == "-":
+		case isSection(prefix + name):
+			addFields(fields, prefix+name+delimiter, section.Field(i))
+		default:
+			fields[prefix+name] = section.Field(i)
+		}
+	}
+}

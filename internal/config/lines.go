@@ -1,0 +1,64 @@
+package config
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// keyLines returns the line of each key of a file that can be parsed; of a key
+// that is there twice it is the later one.
+func keyLines(name string, text []byte) map[string]int {
+	lines := map[string]int{}
+	if strings.EqualFold(filepath.Ext(name), ".toml") {
+		tomlLines(lines, text)
+		return lines
+	}
+	var document yaml.Node
+	if yaml.Unmarshal(text, &document) == nil {
+		for _, n := range document.Content {
+			yamlLines(lines, "", n)
+		}
+	}
+	return lines
+}
+
+func yamlLines(lines map[string]int, prefix string, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := prefix + n.Content[i].Value
+		lines[key] = n.Content[i].Line
+		yamlLines(lines, key+delimiter, n.Content[i+1])
+	}
+}
+
+// tomlLines knows the two forms that people write: [section] and key = value.
+// A key within a value of several lines is not found by it, or another one is
+// taken for it; the file's name is right all the same.
+func tomlLines(lines map[string]int, text []byte) {
+	prefix := ""
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		words := strings.TrimSpace(string(line))
+		if section, ok := strings.CutPrefix(words, "["); ok {
+			section, _, _ = strings.Cut(section, "]")
+			prefix = tomlKey(section) + delimiter
+			continue
+		}
+		if key, _, ok := strings.Cut(words, "="); ok && !strings.HasPrefix(words, "#") {
+			lines[strings.TrimPrefix(prefix+tomlKey(key), delimiter)] = i + 1
+		}
+	}
+}
+
+// tomlKey is a key without its quotes and the spaces around its dots.
+func tomlKey(key string) string {
+	parts := strings.Split(key, delimiter)
+	for i, p := range parts {
+		parts[i] = strings.Trim(p, " \t\"'")
+	}
+	return strings.Join(parts, delimiter)
+}

@@ -1,0 +1,103 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// heartbeat is how often clients send one (assets/js/phoenix/constants.js).
+const heartbeat = 30 * time.Second
+
+// odd are the warnings: what is allowed, works as it says, and is seldom meant.
+func (c *Config) odd() (warnings []string) {
+	warn := func(key, format string, args ...any) {
+		text := fmt.Sprintf("%s: %s", key, fmt.Sprintf(format, args...))
+		if origin := c.origins[key]; origin != "" {
+			text = fmt.Sprintf("%s (from %s): %s", key, origin, fmt.Sprintf(format, args...))
+		}
+		warnings = append(warnings, text)
+	}
+	c.oddTopics(warn)
+	if c.CheckOrigin.Mode == OriginOff {
+		warn("check_origin", "every page may connect with its visitors' cookies; a list of origins lets in those that are meant")
+	}
+	if c.IdleTimeout <= heartbeat {
+		warn("idle_timeout", "clients send a heartbeat every %s only and are disconnected before it; more than that keeps them, for example 60s", heartbeat)
+	}
+	if c.Log.Level == "off" {
+		warn("log.level", "nothing is logged, crashes of channels included; error logs those alone")
+	}
+	l := c.Limits
+	if l.MaxConnections > 0 && l.MaxConnectionsPerAddress > l.MaxConnections {
+		warn("limits.max_connections_per_address", "%d is more than limits.max_connections, %d, and bounds nothing", l.MaxConnectionsPerAddress, l.MaxConnections)
+	}
+	if c.Drain.Delay >= time.Second && c.Drain.Timeout < time.Second {
+		warn("drain.timeout", "%s leaves no time to close sockets with a Close frame; 30s is the default", c.Drain.Timeout)
+	}
+	c.oddMetrics(warn)
+	return warnings
+}
+
+type warner func(key, format string, args ...any)
+
+// oddTopics looks for patterns that no topic comes to.
+func (c *Config) oddTopics(warn warner) {
+	for i, p := range c.Topics {
+		if j := slices.IndexFunc(c.Topics[:i], func(before string) bool { return covers(before, p) }); j >= 0 {
+			warn("topics", "%q is never reached, because %q comes before it", p, c.Topics[j])
+		}
+	}
+	for _, p := range c.Presence.Off {
+		if !c.serves(p) {
+			warn("presence.off", "no topic is served that %q matches; see topics", p)
+		}
+	}
+	for _, p := range c.Presence.DiffsOff {
+		switch i := slices.IndexFunc(c.Presence.Off, func(off string) bool { return covers(off, p) }); {
+		case i >= 0:
+			warn("presence.diffs_off", "%q has no presence at all, by %q of presence.off", p, c.Presence.Off[i])
+		case !c.serves(p):
+			warn("presence.diffs_off", "no topic is served that %q matches; see topics", p)
+		}
+	}
+}
+
+// serves reports whether some topic matches both pattern and one of Topics.
+func (c *Config) serves(pattern string) bool {
+	return slices.ContainsFunc(c.Topics, func(t string) bool { return covers(t, pattern) || covers(pattern, t) })
+}
+
+// covers reports whether every topic of pattern is one of wide.
+func covers(wide, pattern string) bool {
+	prefix, wild := strings.CutSuffix(wide, "*")
+	return wide == pattern || wild && strings.HasPrefix(pattern, prefix)
+}
+
+// oddMetrics looks for a port that nobody may read, and for one that all may.
+func (c *Config) oddMetrics(warn warner) {
+	m := c.Metrics
+	if strings.HasPrefix(c.origins["metrics.token"], "flag") {
+		warn("metrics.token", "every user of the machine sees the flags of a process; the environment variable %s and a file are not seen", "MYCELIUM_METRICS_TOKEN")
+	}
+	networks := m.Networks()
+	if slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Bits() == 0 }) {
+		warn("metrics.allow", "everybody may read /metrics")
+	}
+	local := !slices.ContainsFunc(networks, func(n netip.Prefix) bool { return !n.Addr().IsLoopback() })
+	if m.Listen != "" && m.Token == "" && local && !isLoopback(m.Listen) {
+		warn("metrics.listen", "%s is open to other machines, and metrics.allow and metrics.token let none of them read", m.Listen)
+	}
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}

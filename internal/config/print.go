@@ -1,0 +1,84 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// hidden stands for a secret that is set.
+const hidden = "(hidden)"
+
+// secretEnds are the ends of keys whose values are not printed, whatever the
+// table says of them.
+var secretEnds = []string{"secret", "key", "token", "password"}
+
+// YAML returns the configuration as a file would have it, every option with
+// the value that holds. Secrets are hidden. With sources, each line says where
+// its value came from.
+func (c *Config) YAML(sources bool) (string, error) {
+	values := c.fields()
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	sections := map[string]*yaml.Node{"": root}
+	for _, o := range options {
+		name := o.section()
+		if sections[name] == nil {
+			sections[name] = &yaml.Node{Kind: yaml.MappingNode}
+			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, sections[name])
+		}
+		var value yaml.Node
+		if err := value.Encode(o.printed(values[o.key].Interface())); err != nil {
+			return "", fmt.Errorf("config: printing %s: %w", o.key, err)
+		}
+		if value.Kind == yaml.SequenceNode {
+			value.Style = yaml.FlowStyle // one line, for one comment
+		}
+		if sources {
+			value.LineComment = c.source(o)
+		}
+		key := &yaml.Node{Kind: yaml.ScalarNode, Value: o.key[strings.LastIndexByte(o.key, '.')+1:]}
+		sections[name].Content = append(sections[name].Content, key, &value)
+	}
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	err := encoder.Encode(root)
+	return b.String(), err
+}
+
+func (c *Config) source(o *option) string {
+	if origin, ok := c.origins[o.key]; ok {
+		return origin
+	}
+	return "default"
+}
+
+// printed is a value as a file would have it.
+func (o *option) printed(value any) any {
+	switch v := value.(type) {
+	case string:
+		if v != "" && o.hides() {
+			return hidden
+		}
+	case time.Duration:
+		return durationText(v)
+	case int:
+		if o.kind.word == sizeWord {
+			return sizeText(v)
+		}
+	case CheckOrigin:
+		if v.Mode != OriginList {
+			return string(v.Mode)
+		}
+		return v.Origins
+	}
+	return value
+}
+
+func (o *option) hides() bool {
+	return o.secret || slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(o.key, end) })
+}
