@@ -181,7 +181,7 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	}
 	in = &Instance{
 		owner: one, id: spec.ID, labels: spec.Labels, log: log, endpoint: endpoint, release: release,
-		crashed: make(chan error, 1), hooks: make(chan struct{}, 1), ended: make(chan struct{}),
+		crashed: make(chan error, 1), hooks: make(chan struct{}, 1),
 	}
 	in.ctx, in.cancel = context.WithCancel(context.Background())
 	if err := in.guard("the type's build function", func() (err error) { in.logic, err = kind.build(in, spec.Config); return err }); err != nil {
@@ -208,16 +208,15 @@ func (in *Instance) mount(so channels.SocketOptions) {
 	if w, ok := in.logic.(Watcher); ok {
 		so.Opened, so.Closed = w.Connected, w.Gone
 	}
-	in.endpoint.Socket("/", so, in.logic.Channels()...)
+	in.sockets, in.channels = so, in.logic.Channels()
+	in.endpoint.Socket("/", so, in.channels...)
 }
 
 // discard ends a life that has not begun.
 func (in *Instance) discard() {
 	in.cancel()
 	in.endpoint.Shutdown(context.Background()) //nolint:errcheck // it has no sockets
-	if in.tracker != nil {
-		in.tracker.Close()
-	}
+	in.Presence().Close()
 	in.release()
 }
 
@@ -237,11 +236,11 @@ func (m *Manager) sockets(spec Spec) (so channels.SocketOptions, release func(),
 
 // Update changes an instance's spec. revision is the one that the caller has
 // seen, AnyRevision: whatever it is; another is a [*RevisionError]. change gets
-// the present spec and may change all but its ID. A change of labels or of the
-// idle time does nothing to clients, one of the configuration only what the
-// type's [Configurer] does; any other restarts the instance, and its clients
-// connect again. One that has failed is started anew. When Update returns, the
-// change is in the store.
+// the present spec and may change all but its ID. A change of labels and of the
+// idle time does nothing to clients; other limits hold for who connects from now
+// on; a changed configuration does what the type's [Configurer] does. Any other
+// change restarts the instance, and its clients connect again. One that has
+// failed is started anew. When Update returns, the change is in the store.
 func (m *Manager) Update(ctx context.Context, id string, revision uint64, change func(*Spec) error) (Info, error) {
 	one, err := m.open(ctx, id, revision)
 	if err != nil {
@@ -310,7 +309,7 @@ func (m *Manager) change(ctx context.Context, one *member, kind *Type, spec Spec
 	one.mu.RLock()
 	life, state, revision := one.life, one.state, one.revision
 	one.mu.RUnlock()
-	how := m.how(state, fields)
+	how := howToChange(state, fields)
 	var next *Instance
 	var err error
 	switch how {
@@ -348,24 +347,35 @@ func (m *Manager) change(ctx context.Context, one *member, kind *Type, spec Spec
 		one.launch(next)
 	case whenStopped:
 		next.discard()
+	default:
+		return m.limit(life, spec.Limits)
 	}
 	return nil
 }
 
-type howToChange int
+// limit gives a life other limits; sockets that are connected keep theirs.
+func (m *Manager) limit(life *Instance, l Limits) error {
+	if life == nil {
+		return nil
+	}
+	return life.endpoint.Reconfigure("/", l.over(m.options.Limits), life.sockets, life.channels...)
+}
+
+// howTo is how a change is carried out.
+type howTo int
 
 const (
-	silently howToChange = iota
+	silently howTo = iota
 	byConfigure
 	byRestart
 	whenStopped
 )
 
-func (m *Manager) how(s State, fields []string) howToChange {
+func howToChange(s State, fields []string) howTo {
 	how := silently
 	for _, f := range fields {
 		switch f {
-		case "labels", "idle_ttl":
+		case "labels", "idle_ttl", "limits":
 		case "config":
 			how = max(how, byConfigure)
 		default:
@@ -375,9 +385,7 @@ func (m *Manager) how(s State, fields []string) howToChange {
 	switch {
 	case s == Stopped:
 		return whenStopped
-	case s == Failed:
-		return byRestart
-	case how == byConfigure && s != Running:
+	case s == Failed, how == byConfigure && s != Running:
 		return byRestart
 	}
 	return how
@@ -421,9 +429,7 @@ func (m *Manager) remove(ctx context.Context, one *member, revision uint64, reas
 	}
 	one.setState(Draining, reason)
 	m.tell(one, EventDraining, reason)
-	m.background(func(context.Context) {
-		defer one.unlock()
-		one.halt()
+	m.finish(one, func() {
 		m.forgetStates(one)
 		one.setState(Stopped, reason)
 		m.tell(one, EventDeleted, reason)
@@ -451,13 +457,24 @@ func (m *Manager) Drain(ctx context.Context, id string) error {
 	}
 	one.setState(Draining, "drained")
 	m.tell(one, EventDraining, "drained")
-	m.background(func(context.Context) {
-		defer one.unlock()
-		one.halt()
+	m.finish(one, func() {
 		one.setState(Stopped, "drained")
 		m.tell(one, EventStopped, "drained")
 	})
 	return nil
+}
+
+// finish lets a locked member's life end in the background, and then does what
+// follows from it.
+func (m *Manager) finish(one *member, then func()) {
+	running := m.background(func(context.Context) {
+		defer one.unlock()
+		one.halt()
+		then()
+	})
+	if !running {
+		one.unlock() // Close ends it
+	}
 }
 
 // Resume starts an instance that is stopped or has failed; any other is left

@@ -31,10 +31,14 @@ type Instance struct {
 	cancel   context.CancelFunc
 	crashed  chan error // has the first crash
 
-	logic      Logic         // once built
+	// Static once it is built.
+	logic    Logic
+	sockets  channels.SocketOptions
+	channels []*channels.Channel
+
+	begun      bool          // Start has succeeded; of the goroutine that serves
 	hooks      chan struct{} // holds a token while a hook runs: one at a time
-	goroutines atomic.Int64  // of Go
-	ended      chan struct{} // closed when the logic has asked for its end
+	goroutines atomic.Int64  // of Go and of hooks
 	endOnce    sync.Once
 
 	presenceOnce sync.Once
@@ -96,9 +100,9 @@ func (in *Instance) Go(name string, f func(ctx context.Context) error) {
 // over. It returns at once.
 func (in *Instance) End(reason string) {
 	in.endOnce.Do(func() {
-		close(in.ended)
 		in.owner.manager.background(func(ctx context.Context) {
-			if err := in.owner.manager.remove(ctx, in.owner, AnyRevision, reason); err != nil {
+			err := in.owner.manager.remove(ctx, in.owner, AnyRevision, reason)
+			if err != nil && !errors.Is(err, ErrNotFound) { // else somebody has deleted it
 				in.log.Error().Err(err).Msg("instance not ended")
 			}
 		})
@@ -168,13 +172,15 @@ func (in *Instance) crash(err error) {
 
 // begin starts the logic, if it wants that.
 func (in *Instance) begin(ctx context.Context) error {
-	s, ok := in.logic.(Starter)
-	if !ok {
-		return nil
+	if s, ok := in.logic.(Starter); ok {
+		ctx, cancel := context.WithTimeout(ctx, in.owner.manager.options.StartTimeout)
+		defer cancel()
+		if err := in.hook(ctx, "Start", func() error { return s.Start(ctx) }); err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, in.owner.manager.options.StartTimeout)
-	defer cancel()
-	return in.hook(ctx, "Start", func() error { return s.Start(ctx) })
+	in.begun = true
+	return nil
 }
 
 // run ticks until the life is over: nil when ctx is done, else why it crashed.
@@ -196,7 +202,7 @@ func (in *Instance) run(ctx context.Context) error {
 			return err
 		case now := <-ticks:
 			if err := in.hook(ctx, "Tick", func() error { return t.Tick(now) }); err != nil && ctx.Err() == nil {
-				return err
+				return fmt.Errorf("tick: %w", err)
 			}
 		}
 	}
@@ -232,20 +238,33 @@ func (in *Instance) crashOn(err error) {
 	}
 }
 
-// hook runs one of the hooks that run one at a time.
+// hook runs one of the hooks that run one at a time. One that does not return
+// in time is left alone on its goroutine, and keeps the others from running.
 func (in *Instance) hook(ctx context.Context, name string, f func() error) error {
 	select {
 	case in.hooks <- struct{}{}:
 	case <-ctx.Done():
+		return fmt.Errorf("waiting for another hook: %w", ctx.Err())
+	}
+	done := make(chan error, 1)
+	in.goroutines.Add(1)
+	go func() {
+		defer in.goroutines.Add(-1)
+		defer func() { <-in.hooks }()
+		done <- in.guard(name, f)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-in.hooks }()
-	return in.guard(name, f)
 }
 
 // end closes this life: the sockets go, then the logic is told, then its
 // goroutines are waited for, all within ctx. gently is false after a crash.
 func (in *Instance) end(ctx context.Context, gently bool) {
+	gently = gently && in.begun
 	if d, ok := in.logic.(Drainer); ok && gently {
 		err := in.hook(ctx, "Draining", func() error { d.Draining(ctx); return nil })
 		in.note(err)
@@ -257,9 +276,7 @@ func (in *Instance) end(ctx context.Context, gently bool) {
 	if s, ok := in.logic.(Stopper); ok && gently {
 		in.note(in.hook(grace, "Stop", func() error { return s.Stop(grace) }))
 	}
-	if in.tracker != nil {
-		in.tracker.Close()
-	}
+	in.Presence().Close()
 	in.release()
 	in.owner.awaitGoroutines(grace, in)
 }

@@ -74,12 +74,12 @@ func (m *Manager) Open(ctx context.Context) error {
 	for _, e := range entries {
 		id := strings.TrimPrefix(e.Key, specPrefix)
 		known[id] = true
-		one, err := m.restore(ctx, id, e)
+		settled, err := m.restore(ctx, id, e)
 		if err != nil {
 			return err
 		}
-		if one != nil {
-			started.Go(func() { <-one.settled })
+		if settled != nil {
+			started.Go(func() { <-settled })
 		}
 	}
 	if err := m.sweepStates(ctx, known); err != nil {
@@ -95,8 +95,9 @@ func (m *Manager) Open(ctx context.Context) error {
 	}
 }
 
-// restore makes the member of a record; nil if it is not to be started.
-func (m *Manager) restore(ctx context.Context, id string, e Entry) (*member, error) {
+// restore makes the member of a record, and returns what is closed when it has
+// started or failed; nil if it is not to be started.
+func (m *Manager) restore(ctx context.Context, id string, e Entry) (settled <-chan struct{}, err error) {
 	var r record
 	if err := json.Unmarshal(e.Value, &r); err != nil {
 		return nil, fmt.Errorf("instances: the store's record of %q is damaged: %w", id, err)
@@ -124,7 +125,7 @@ func (m *Manager) restore(ctx context.Context, id string, e Entry) (*member, err
 		return nil, nil
 	}
 	one.launch(nil)
-	return one, nil
+	return one.settled, nil
 }
 
 // sweepStates removes what was saved by instances that are gone: the server

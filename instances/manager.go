@@ -48,8 +48,8 @@ type Options struct {
 	// is failed. Defaults 5 and 1 minute.
 	MaxCrashes  int
 	CrashWindow time.Duration
-	// Backoff is how long a restart waits when the last was less than CrashWindow
-	// ago, give or take half. Default 1 s.
+	// Backoff is about how long a restart waits: give or take half, so that what
+	// failed together does not come back together. Default 1 s.
 	Backoff time.Duration
 	// Now is the clock of Info and of idle times; nil: time.Now.
 	Now func() time.Time
@@ -262,13 +262,14 @@ func (m *Manager) alive(id string) (*Instance, error) {
 }
 
 // background runs f on a goroutine that Close waits for; its ctx ends with Close.
-func (m *Manager) background(f func(ctx context.Context)) {
+// It reports false if the manager is closed: everything ends then anyway.
+func (m *Manager) background(f func(ctx context.Context)) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.closed {
-		return // everything ends anyway
+	if !m.closed {
+		m.work.Go(func() { f(m.ctx) })
 	}
-	m.work.Go(func() { f(m.ctx) })
+	return !m.closed
 }
 
 // Close drains all instances, to the pace of the host's Drain, and forgets them;

@@ -95,7 +95,7 @@ func (m *member) launch(first *Instance) {
 	o := &m.manager.options
 	supervisor := suture.New(m.id, suture.Spec{
 		EventHook:        func(suture.Event) {}, // Serve has told what happened
-		FailureThreshold: 1, FailureDecay: o.CrashWindow.Seconds(), FailureBackoff: o.Backoff,
+		FailureThreshold: 0.5, FailureDecay: o.CrashWindow.Seconds(), FailureBackoff: o.Backoff,
 		Timeout: o.DrainTimeout + o.Grace + time.Second, // Serve bounds itself
 	})
 	supervisor.Add(m)
@@ -137,7 +137,10 @@ func (m *member) Serve(ctx context.Context) error {
 			m.serving(in)
 			err = in.run(ctx)
 		}
-		m.bury(in, err == nil || ctx.Err() != nil)
+		if ctx.Err() != nil {
+			err = nil // whatever it was, it was to end
+		}
+		m.bury(in, err)
 	}
 	if err == nil || ctx.Err() != nil {
 		return suture.ErrDoNotRestart
@@ -187,16 +190,17 @@ func (m *member) settle() {
 	}
 }
 
-// bury ends a life and keeps what it has counted.
-func (m *member) bury(in *Instance, gently bool) {
-	if !gently {
-		m.mu.Lock()
-		m.state = Pending // refuses new clients
-		m.mu.Unlock()
+// bury ends a life and keeps what it has counted. After a crash it does not
+// take long about it.
+func (m *member) bury(in *Instance, crash error) {
+	timeout := m.manager.options.DrainTimeout
+	if crash != nil {
+		timeout = min(timeout, m.manager.options.Grace)
+		m.setState(Pending, crash.Error()) // refuses new clients
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), m.manager.options.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	in.end(ctx, gently)
+	in.end(ctx, crash == nil)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.life, m.started = nil, time.Time{}
