@@ -44,3 +44,35 @@ func TestPresenceMemory(t *testing.T) {
 	runtime.KeepAlive(members)
 	runtime.KeepAlive(keys)
 }
+
+// maxIdleTracker is what a tracker that tracks nothing may cost in bytes: a server may have thousands.
+const maxIdleTracker = 1200
+
+func TestIdleTrackerMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's allocations are larger: make test-budgets runs it without")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // its locks go with the cores
+	const size = 1000
+	trackers := make([]*Tracker, size)
+	before := heap()
+	for i := range trackers {
+		trackers[i] = New(&sink{}, Options{})
+	}
+	each := (heap() - before) / size
+	t.Logf("%d bytes a tracker", each)
+	if each > maxIdleTracker {
+		t.Errorf("%d bytes a tracker, want at most %d", each, maxIdleTracker)
+	}
+	for _, tr := range trackers {
+		tr.Close()
+	}
+}
+
+func TestStripes(t *testing.T) {
+	for cores, want := range map[int]int{1: 4, 2: 8, 3: 16, 4: 16, 15: 64, 16: 64, 200: 64} {
+		if got := stripesFor(cores); got != want {
+			t.Errorf("%d stripes for %d cores, want %d", got, cores, want)
+		}
+	}
+}

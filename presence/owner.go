@@ -25,6 +25,9 @@ func (t *Tracker) own(s *stripe, c Channel) (*owner, error) {
 	o := s.owners[c]
 	if o == nil {
 		o = &owner{tracker: t, channel: c}
+		if s.owners == nil {
+			s.owners = make(map[Channel]*owner)
+		}
 		s.owners[c] = o
 	}
 	s.mu.Unlock()

@@ -3,13 +3,18 @@ package presence
 import (
 	"encoding/json"
 	"hash/maphash"
+	"math/bits"
+	"runtime"
 	"sync"
 	"time"
 )
 
-// stripes is how many locks topics are spread over: a power of two, several per core, so that topics seldom wait for each
-// other. A tracker without topics costs 4 KiB.
-const stripes = 64
+// Topics are spread over several locks for each core, so that they seldom wait for each other: a power of two, up to
+// maxStripes. On two cores a tracker that tracks nothing costs less than 1 KiB.
+const (
+	stripesPerCore = 4
+	maxStripes     = 64
+)
 
 // Tracker is the presences of one node. All methods are safe from any goroutine; none may be called from within a
 // [Broadcaster] or from [Channel.PushJSON].
@@ -22,7 +27,7 @@ type Tracker struct {
 
 	refs    refSource
 	timers  sync.WaitGroup // armed or running window timers
-	stripes [stripes]stripe
+	stripes []stripe
 }
 
 // stripe is a share of the topics and of the channels that track in them. Lock order: one stripe at a time, then
@@ -30,7 +35,7 @@ type Tracker struct {
 type stripe struct {
 	mu sync.Mutex
 
-	// Guarded by mu.
+	// Guarded by mu. Both maps are nil until they are needed.
 	topics map[string]*topic  // none is without entries
 	owners map[Channel]*owner // channels that have tracked something and have not ended
 	closed bool
@@ -44,15 +49,17 @@ func New(b Broadcaster, o Options) *Tracker {
 	}
 	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes}
 	t.refs.node, t.refs.now = o.Node, o.Now
-	for i := range t.stripes {
-		t.stripes[i].topics = make(map[string]*topic)
-		t.stripes[i].owners = make(map[Channel]*owner)
-	}
+	t.stripes = make([]stripe, stripesFor(runtime.GOMAXPROCS(0)))
 	return t
 }
 
+// stripesFor returns the number of stripes for so many cores.
+func stripesFor(cores int) int {
+	return min(maxStripes, 1<<bits.Len(uint(stripesPerCore*cores-1)))
+}
+
 func (t *Tracker) stripe(topic string) *stripe {
-	return &t.stripes[maphash.String(t.seed, topic)%stripes]
+	return &t.stripes[maphash.String(t.seed, topic)&uint64(len(t.stripes)-1)]
 }
 
 // Track adds meta under key to the topic of c until c untracks it or ends, and returns its phx_ref. meta must encode to
@@ -82,7 +89,7 @@ func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error)
 	tp := s.topics[name]
 	if tp == nil {
 		tp = t.newTopic(name)
-		s.topics[name] = tp
+		s.add(tp)
 	} else if tp.find(o, key) != nil {
 		return "", ErrAlreadyTracked
 	}
@@ -190,6 +197,13 @@ func (t *Tracker) untrackAll(s *stripe, o *owner) {
 		tp.leave(o.first)
 	}
 	t.settle(s, tp)
+}
+
+func (s *stripe) add(tp *topic) {
+	if s.topics == nil {
+		s.topics = make(map[string]*topic)
+	}
+	s.topics[tp.name] = tp
 }
 
 // find returns what c has tracked under key, or why there is nothing; the stripe is locked.
