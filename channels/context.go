@@ -53,14 +53,26 @@ const (
 	ended // nothing is sent for it any more
 )
 
-// extras are parts that most joined channels never use.
+// extras are parts that many joined channels never use. A channel with a
+// presence has them for onEnd: they are kept small.
 type extras struct {
 	assigns  assigns
-	onEnd    []func()
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
+	onEnd    hook
+	derived  *derived      // nil until somebody asks
 	done     chan struct{} // closed when the last callback has run
 	finished bool          // the last callback has run
+}
+
+// hook is a list of functions; the zero value is empty.
+type hook struct {
+	f    func()
+	next *hook
+}
+
+// derived is the channel as the context package knows it.
+type derived struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 }
 
 var (
@@ -186,9 +198,19 @@ func (c *Context) OnEnd(f func()) {
 		f()
 		return
 	}
-	x := c.extrasLocked()
-	x.onEnd = append(x.onEnd, f)
+	c.extrasLocked().onEnd.add(f)
 	c.mu.Unlock()
+}
+
+func (h *hook) add(f func()) {
+	if h.f == nil {
+		h.f = f
+		return
+	}
+	for h.next != nil {
+		h = h.next
+	}
+	h.next = &hook{f: f}
 }
 
 // Deadline is context.Context's: there is none.
@@ -208,13 +230,14 @@ func (c *Context) context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x := c.extrasLocked()
-	if x.ctx == nil {
-		x.ctx, x.cancel = context.WithCancelCause(context.Background())
+	if x.derived == nil {
+		x.derived = new(derived)
+		x.derived.ctx, x.derived.cancel = context.WithCancelCause(context.Background())
 		if c.cause != nil {
-			x.cancel(c.cause)
+			x.derived.cancel(c.cause)
 		}
 	}
-	return x.ctx
+	return x.derived.ctx
 }
 
 func (c *Context) extrasLocked() *extras {

@@ -41,8 +41,8 @@ func (c *Context) kill(reason error) <-chan struct{} {
 			close(x.done)
 		}
 	}
-	if x.cancel != nil {
-		x.cancel(c.cause) // now: a callback that blocks may be waiting for it
+	if x.derived != nil {
+		x.derived.cancel(c.cause) // now: a callback that blocks may be waiting for it
 	}
 	wake := c.wakeLocked()
 	c.mu.Unlock()
@@ -81,21 +81,21 @@ func (c *Context) finish() {
 	c.socket.loop.Post((*channelEnd)(c))
 	c.mu.Lock()
 	cause := c.cause
-	if c.extras != nil && c.extras.cancel != nil {
-		c.extras.cancel(cause)
+	if c.extras != nil && c.extras.derived != nil {
+		c.extras.derived.cancel(cause)
 	}
 	c.mu.Unlock()
 	if c.def.terminate != nil && c.accepted {
 		c.guard("Terminate", func() { c.def.terminate(c, cause) })
 	}
 	c.mu.Lock()
-	var hooks []func()
+	var hooks hook
 	if x := c.extras; x != nil {
-		hooks, x.onEnd = x.onEnd, nil
+		hooks, x.onEnd = x.onEnd, hook{}
 	}
 	c.mu.Unlock()
-	for _, f := range hooks {
-		c.guard("OnEnd", f)
+	for h := &hooks; h != nil && h.f != nil; h = h.next {
+		c.guard("OnEnd", h.f)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
