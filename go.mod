@@ -3,8 +3,11 @@ module github.com/mycelium-rt/mycelium
 go 1.26.0
 
 require (
+	github.com/MicahParks/jwkset v0.11.4
+	github.com/MicahParks/keyfunc/v3 v3.9.1
 	github.com/gobwas/httphead v0.1.0
 	github.com/gobwas/ws v1.5.0
+	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/invopop/jsonschema v0.14.0
 	github.com/knadh/koanf/parsers/toml/v2 v2.1.0
 	github.com/knadh/koanf/parsers/yaml v1.1.1
@@ -24,6 +27,7 @@ require (
 	go.yaml.in/yaml/v3 v3.0.3
 	golang.org/x/sys v0.49.0
 	golang.org/x/text v0.14.0
+	golang.org/x/time v0.15.0
 	pgregory.net/rapid v1.3.0
 )
 

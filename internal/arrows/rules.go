@@ -46,6 +46,8 @@ var Rules = []Rule{
 		"transports know bytes and a small session interface, never topics"),
 	layer("channels", []string{"wire", "pubsub", "internal/netloop", "internal/websocket", "internal/longpoll"},
 		"channels stands on wire, pubsub and the transports; servers, pages and configuration stand on it"),
+	layer("auth", []string{"channels"},
+		"auth guards the sockets of channels; servers and configuration stand on it"),
 	layer("instances", []string{"channels", "presence"},
 		"instances stands on channels; servers, pages and configuration stand on it"),
 	layer("internal/config", []string{"internal/logging"},
@@ -70,6 +72,11 @@ var Rules = []Rule{
 		Name: "gobwas", NotIn: []string{"internal/websocket", "compat_tests"},
 		Deny: []string{"github.com/gobwas"},
 		Why:  "RFC 6455 stands behind internal/websocket; its wstest is the client for tests",
+	},
+	{
+		Name: "jwt", NotIn: []string{"auth"}, TestsToo: true,
+		Deny: []string{"github.com/golang-jwt", "github.com/MicahParks"},
+		Why:  "tokens are verified by auth, which knows what else is to be checked",
 	},
 	{
 		Name: "tests", NotIn: append([]string{"compat_tests"}, TestOnly...),

@@ -1,0 +1,71 @@
+package auth
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// Claims are what a token says. Values are those of encoding/json, with numbers
+// as json.Number; the atoms of a Phoenix.Token are strings. They are shared and
+// must not be changed.
+type Claims map[string]any
+
+// Lookup finds a claim by its name, or one inside others by the names from the
+// outermost on, with dots between: "channels.join". A name that has dots itself,
+// as "https://example.com/roles", is found first.
+func (c Claims) Lookup(path string) (any, bool) {
+	if v, ok := c[path]; ok {
+		return v, true
+	}
+	first, rest, nested := strings.Cut(path, ".")
+	if !nested {
+		return nil, false
+	}
+	inner, ok := c[first].(map[string]any)
+	if !ok {
+		return nil, false
+	}
+	return Claims(inner).Lookup(rest)
+}
+
+// Text is a claim that is a string, a number or a boolean, as text.
+func (c Claims) Text(path string) (string, bool) {
+	v, _ := c.Lookup(path)
+	switch v := v.(type) {
+	case string:
+		return v, v != ""
+	case json.Number:
+		return v.String(), true
+	case bool:
+		if v {
+			return "true", true
+		}
+		return "false", true
+	}
+	return "", false
+}
+
+// list is a claim that is a list of strings, or one string.
+func (c Claims) list(path string) ([]string, *RefusedError) {
+	v, found := c.Lookup(path)
+	if !found || v == nil {
+		return nil, nil
+	}
+	if s, ok := v.(string); ok {
+		return []string{s}, nil
+	}
+	values, ok := v.([]any)
+	if !ok {
+		return nil, refused(Malformed, "claim "+path+" is no list of topic patterns")
+	}
+	if len(values) > maxPatterns {
+		return nil, refused(Malformed, "claim "+path+" has too many topic patterns")
+	}
+	list := make([]string, len(values))
+	for i, v := range values {
+		if list[i], ok = v.(string); !ok {
+			return nil, refused(Malformed, "claim "+path+" has a topic pattern that is no string")
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,154 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// jwtVerifier verifies JSON Web Tokens.
+type jwtVerifier struct {
+	keys    []verifyingKey
+	remote  *remoteKeys // nil without a JWKS
+	parser  *jwt.Parser
+	methods []string // those that some key is for
+}
+
+// verifyingKey is a [Key] that has been read.
+type verifyingKey struct {
+	id, algorithm string
+	key           any
+}
+
+// newJWTVerifier takes Options that have been checked.
+func newJWTVerifier(o *Options, remote *remoteKeys) (*jwtVerifier, error) {
+	j := &jwtVerifier{remote: remote}
+	for _, k := range o.Keys {
+		key, err := k.verifying()
+		if err != nil {
+			return nil, fmt.Errorf("auth: key %q %w", k.ID, err)
+		}
+		j.keys = append(j.keys, verifyingKey{k.ID, k.Algorithm, key})
+		j.methods = append(j.methods, k.Algorithm)
+	}
+	if remote != nil {
+		j.methods = append(j.methods, remote.algorithms...)
+	}
+	options := []jwt.ParserOption{
+		jwt.WithValidMethods(j.methods), jwt.WithJSONNumber(), jwt.WithStrictDecoding(),
+		jwt.WithIssuedAt(), jwt.WithLeeway(time.Duration(o.Leeway)), jwt.WithTimeFunc(time.Now),
+	}
+	if !o.NoExpiry {
+		options = append(options, jwt.WithExpirationRequired())
+	}
+	if o.Issuer != "" {
+		options = append(options, jwt.WithIssuer(o.Issuer))
+	}
+	if len(o.Audience) > 0 {
+		options = append(options, jwt.WithAudience(o.Audience...))
+	}
+	j.parser = jwt.NewParser(options...)
+	return j, nil
+}
+
+// verify returns the claims and the time of expiry, zero if there is none.
+func (j *jwtVerifier) verify(ctx context.Context, token string) (Claims, time.Time, *RefusedError) {
+	claims := jwt.MapClaims{}
+	t, err := j.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) { return j.keysFor(ctx, t) })
+	if err != nil {
+		return nil, time.Time{}, j.refusal(t, err)
+	}
+	expires, ok := expiryOf(claims)
+	if !ok {
+		return nil, time.Time{}, refused(Malformed, "exp is no time")
+	}
+	return Claims(claims), expires, nil
+}
+
+// maxExpiry is the year 9999, in seconds.
+const maxExpiry = 253_402_300_799
+
+// expiryOf is the exp of claims, zero if there is none. golang-jwt takes any
+// number, and what does not fit into an int64 for whatever it becomes.
+func expiryOf(c jwt.MapClaims) (expires time.Time, ok bool) {
+	v, stated := c["exp"]
+	if !stated {
+		return time.Time{}, true
+	}
+	n, ok := v.(json.Number)
+	if !ok {
+		return time.Time{}, false
+	}
+	seconds, err := n.Float64()
+	if err != nil || seconds < 0 || seconds > maxExpiry {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(seconds * 1000)), true
+}
+
+// keysFor returns what may have signed a token. The algorithm that the token
+// names chooses among the keys for it, and never how a key is used.
+func (j *jwtVerifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
+	if _, critical := t.Header["crit"]; critical { // RFC 7515, 4.1.11: we know none
+		return nil, refused(Malformed, "the header has crit")
+	}
+	id, named := "", false
+	if v, ok := t.Header["kid"]; ok {
+		if id, named = v.(string); !named {
+			return nil, refused(Malformed, "kid is no string")
+		}
+	}
+	algorithm := t.Method.Alg()
+	var set jwt.VerificationKeySet
+	for _, k := range j.keys {
+		if k.algorithm == algorithm && (k.id == "" || !named || k.id == id) {
+			set.Keys = append(set.Keys, k.key)
+		}
+	}
+	if j.remote != nil && slices.Contains(j.remote.algorithms, algorithm) {
+		for _, key := range j.remote.find(ctx, t, id) {
+			set.Keys = append(set.Keys, key)
+		}
+	}
+	if len(set.Keys) == 0 {
+		return nil, refused(UnknownKey, fmt.Sprintf("kid %.64q, algorithm %s", id, algorithm))
+	}
+	return set, nil
+}
+
+// refusal says what golang-jwt's error means. t is nil where the token could not
+// be read.
+func (j *jwtVerifier) refusal(t *jwt.Token, err error) *RefusedError {
+	var own *RefusedError
+	switch {
+	case errors.As(err, &own):
+		return own
+	case t == nil || errors.Is(err, jwt.ErrTokenMalformed):
+		return refused(Malformed, "")
+	case t.Method == nil || !slices.Contains(j.methods, t.Method.Alg()):
+		return refused(BadAlgorithm, fmt.Sprintf("%.16q", fmt.Sprint(t.Header["alg"])))
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return refused(BadSignature, "")
+	}
+	for _, class := range []struct {
+		err    error
+		reason Reason
+	}{
+		{jwt.ErrTokenExpired, Expired},
+		{jwt.ErrTokenNotValidYet, NotYetValid}, {jwt.ErrTokenUsedBeforeIssued, NotYetValid},
+		{jwt.ErrTokenInvalidAudience, WrongAudience}, {jwt.ErrTokenInvalidIssuer, WrongIssuer},
+	} {
+		if errors.Is(err, class.err) {
+			return refused(class.reason, "")
+		}
+	}
+	if errors.Is(err, jwt.ErrTokenRequiredClaimMissing) {
+		return refused(MissingClaim, "exp, iss or aud")
+	}
+	return refused(Malformed, "a claim is not of its type")
+}

@@ -1,0 +1,229 @@
+package auth
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options say which tokens count and what they allow. They are plain values with
+// names for JSON and YAML.
+type Options struct {
+	// Keys verify JSON Web Tokens.
+	Keys []Key `json:"keys,omitempty" yaml:"keys,omitempty"`
+	// JWKS has servers whose keys verify JSON Web Tokens.
+	JWKS *JWKS `json:"jwks,omitempty" yaml:"jwks,omitempty"`
+	// PhoenixToken accepts what Phoenix.Token.sign makes.
+	PhoenixToken *PhoenixToken `json:"phoenix_token,omitempty" yaml:"phoenix_token,omitempty"`
+
+	// Issuer, if not empty, is what the iss of a JSON Web Token must be.
+	Issuer string `json:"issuer,omitempty" yaml:"issuer,omitempty"`
+	// Audience, if there is any, has what the aud of a JSON Web Token must have
+	// one of.
+	Audience []string `json:"audience,omitempty" yaml:"audience,omitempty"`
+	// Leeway is how far the clocks of this machine and of whoever signs may be
+	// apart: a token counts so much longer, and its socket lives so much longer.
+	// Default 5 s; negative: none.
+	Leeway Duration `json:"leeway,omitempty" yaml:"leeway,omitempty"`
+	// NoExpiry accepts tokens that never expire; else they are refused.
+	NoExpiry bool `json:"no_expiry,omitempty" yaml:"no_expiry,omitempty"`
+	// MaxBytes bounds a token's length. Default 8,192, at most 65,536; a token
+	// in a handshake is bounded by channels.Limits.HeaderBytes too.
+	MaxBytes int `json:"max_bytes,omitempty" yaml:"max_bytes,omitempty"`
+
+	// From is where a client may put its token: "params", the connect params, and
+	// "auth_token", phoenix.js's authToken option. Default both.
+	From []string `json:"from,omitempty" yaml:"from,omitempty"`
+	// Param is the name of the connect param. Default "token".
+	Param string `json:"param,omitempty" yaml:"param,omitempty"`
+
+	// SocketID is the socket's id, with claims in braces: "users_socket:{sub}".
+	// A token without such a claim is refused. Default none.
+	SocketID string `json:"socket_id,omitempty" yaml:"socket_id,omitempty"`
+	// Assigns are claims that the socket gets as assigns, by the names of these.
+	// It gets all of them as the assign "claims" besides, of type [Claims].
+	Assigns map[string]string `json:"assigns,omitempty" yaml:"assigns,omitempty"`
+
+	// Join and Publish are patterns of the topics that every client with a token
+	// may join, and may push events to. They may have claims in braces,
+	// "user:{sub}", and end in a * that stands for anything. Default none: what
+	// the token does not allow itself is forbidden. ["*"] leaves it to the
+	// channels.
+	Join    []string `json:"join,omitempty" yaml:"join,omitempty"`
+	Publish []string `json:"publish,omitempty" yaml:"publish,omitempty"`
+	// JoinClaim and PublishClaim name the claims that have further patterns, of
+	// this token alone. Default "channels.join" and "channels.publish": the lists
+	// join and publish in the claim channels.
+	JoinClaim    string `json:"join_claim,omitempty" yaml:"join_claim,omitempty"`
+	PublishClaim string `json:"publish_claim,omitempty" yaml:"publish_claim,omitempty"`
+
+	// Warning is how long before the end of its token a client is told, by a push
+	// of the event "token_expiring" on each of its channels. Default 60 s;
+	// negative: it is not told.
+	Warning Duration `json:"warning,omitempty" yaml:"warning,omitempty"`
+}
+
+// The values of Options.From.
+const (
+	FromParams    = "params"
+	FromAuthToken = "auth_token"
+)
+
+const maxTokenBytes = 64 << 10
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.Leeway, Duration(5*time.Second))
+	setDefault(&o.MaxBytes, 8<<10)
+	setDefault(&o.Param, "token")
+	setDefault(&o.JoinClaim, "channels.join")
+	setDefault(&o.PublishClaim, "channels.publish")
+	setDefault(&o.Warning, Duration(time.Minute))
+	o.Leeway, o.Warning = max(0, o.Leeway), max(0, o.Warning)
+	if len(o.From) == 0 {
+		o.From = []string{FromParams, FromAuthToken}
+	}
+	return o
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// InvalidError is all that is wrong with Options.
+type InvalidError struct{ Fields []FieldError }
+
+// FieldError is what is wrong with one field.
+type FieldError struct {
+	Field   string // a JSON pointer: "/keys/0/secret"
+	Message string // what is wrong with it and what would be right
+}
+
+func (e *InvalidError) Error() string {
+	lines := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		lines[i] = "auth" + strings.ReplaceAll(f.Field, "/", ".") + " " + f.Message
+	}
+	return strings.Join(lines, "\n")
+}
+
+// problems gathers what is wrong.
+type problems struct {
+	at     string
+	fields *[]FieldError
+}
+
+func (p problems) add(field, format string, args ...any) {
+	*p.fields = append(*p.fields, FieldError{p.at + field, fmt.Sprintf(format, args...)})
+}
+
+// in is for the fields below one.
+func (p problems) in(format string, args ...any) problems {
+	return problems{p.at + fmt.Sprintf(format, args...), p.fields}
+}
+
+// Validate returns nil or an [*InvalidError]. It asks nobody.
+func (o Options) Validate() error {
+	var fields []FieldError
+	p := problems{fields: &fields}
+	if len(o.Keys) == 0 && o.JWKS == nil && o.PhoenixToken == nil {
+		p.add("", "has nothing to verify tokens with: give keys, jwks or phoenix_token")
+	}
+	for i, k := range o.Keys {
+		k.check(p.in("/keys/%d", i))
+	}
+	if o.JWKS != nil {
+		o.JWKS.check(p.in("/jwks"))
+	}
+	if o.PhoenixToken != nil {
+		o.PhoenixToken.check(p.in("/phoenix_token"))
+	}
+	if o.MaxBytes < 0 || o.MaxBytes > maxTokenBytes {
+		p.add("/max_bytes", "is %d: it must be from 1 to %d, or 0 for 8192", o.MaxBytes, maxTokenBytes)
+	}
+	for i, from := range o.From {
+		if from != FromParams && from != FromAuthToken {
+			p.add(fmt.Sprintf("/from/%d", i), "is %q: it must be %q or %q", from, FromParams, FromAuthToken)
+		}
+	}
+	o.checkRules(p)
+	if len(fields) == 0 {
+		return nil
+	}
+	return &InvalidError{fields}
+}
+
+// checkRules checks what says what a token is good for.
+func (o Options) checkRules(p problems) {
+	if t, err := parseTemplate(o.SocketID); err != nil {
+		p.add("/socket_id", "%v: write it like \"users_socket:{sub}\"", err)
+	} else if o.SocketID != "" && t.fixed() {
+		p.add("/socket_id", "has no claim, so that all clients would have the same id: write it like \"users_socket:{sub}\"")
+	}
+	for _, assign := range slices.Sorted(maps.Keys(o.Assigns)) {
+		claim := o.Assigns[assign]
+		if assign == "" || claim == "" || assign == claimsAssign {
+			p.add("/assigns", "has %q: %q: both must have names, and %q is taken", assign, claim, claimsAssign)
+		}
+	}
+	checkPatterns(p.in("/join"), o.Join)
+	checkPatterns(p.in("/publish"), o.Publish)
+}
+
+func checkPatterns(p problems, patterns []string) {
+	for i, s := range patterns {
+		if _, err := parsePattern(s); err != nil {
+			p.add(fmt.Sprintf("/%d", i), "%v: write it like \"room:*\" or \"user:{sub}\"", err)
+		}
+	}
+}
+
+// hidden stands for a secret.
+const hidden = "***"
+
+// Redacted returns a copy without secrets, to be shown.
+func (o Options) Redacted() Options {
+	keys := make([]Key, len(o.Keys))
+	for i, k := range o.Keys {
+		keys[i] = k
+		hide(&keys[i].Secret)
+		hide(&keys[i].SecretBase64)
+	}
+	if len(keys) > 0 {
+		o.Keys = keys
+	}
+	if o.PhoenixToken != nil {
+		phoenix := *o.PhoenixToken
+		hide(&phoenix.SecretKeyBase)
+		o.PhoenixToken = &phoenix
+	}
+	return o
+}
+
+func hide(secret *string) {
+	if *secret != "" {
+		*secret = hidden
+	}
+}
+
+// Duration is a time.Duration that JSON and YAML have as text: "90s", "5m".
+type Duration time.Duration
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes it as time.Duration does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what time.ParseDuration does.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no duration: write it like \"90s\" or \"5m\"", text)
+	}
+	*d = Duration(parsed)
+	return nil
+}
