@@ -50,6 +50,8 @@ var Rules = []Rule{
 		"auth guards the sockets of channels; servers and configuration stand on it"),
 	layer("instances", []string{"channels", "presence"},
 		"instances stands on channels; servers, pages and configuration stand on it"),
+	layer("internal/httpapi", []string{"channels", "instances"},
+		"the API is a face of the manager: what it can do, an embedder can"),
 	layer("internal/config", []string{"internal/logging"},
 		"config is plain values: cmd hands them on"),
 	layer("internal/logging", []string{"internal/config"},

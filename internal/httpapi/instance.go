@@ -1,0 +1,356 @@
+package httpapi
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// Instance is an instance as the API shows it.
+type Instance struct {
+	instances.Info
+	// SocketURL is what a client is given: new Socket(SocketURL).
+	SocketURL string `json:"socket_url"`
+}
+
+// Page is a part of the list of instances.
+type Page struct {
+	Instances []Instance `json:"instances"`
+	// Next is the query parameter after of the next page; absent on the last.
+	Next string `json:"next,omitempty"`
+}
+
+func (a *API) shown(r *request, i instances.Info) Instance {
+	return Instance{Info: i, SocketURL: a.base(r) + a.manager.Path(i.ID)}
+}
+
+// base is the server's address for WebSockets, as the caller sees it.
+func (a *API) base(r *request) string {
+	if a.options.PublicURL != "" {
+		return "ws" + strings.TrimPrefix(strings.TrimSuffix(a.options.PublicURL, "/"), "http")
+	}
+	scheme := "ws"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "wss"
+	}
+	return scheme + "://" + r.Host
+}
+
+// answerInstance answers with an instance and its revision.
+func (a *API) answerInstance(w http.ResponseWriter, r *request, status int, i instances.Info) error {
+	w.Header().Set("ETag", etag(i.Revision))
+	return answer(w, status, a.shown(r, i))
+}
+
+func (a *API) types(w http.ResponseWriter, _ *request) error {
+	type kind struct {
+		Name   string          `json:"name"`
+		About  string          `json:"about"`
+		Schema json.RawMessage `json:"schema"`
+	}
+	list := []kind{}
+	for _, t := range a.manager.Types() {
+		list = append(list, kind{t.Name(), t.About(), t.Schema()})
+	}
+	return answer(w, http.StatusOK, map[string]any{"types": list})
+}
+
+// create is idempotent by id: 201 for a new instance, 200 for the same once more.
+func (a *API) create(w http.ResponseWriter, r *request) error {
+	var spec instances.Spec
+	if err := r.decode(&spec); err != nil {
+		return err
+	}
+	if r.who.key != nil && len(r.who.key.Instances) > 0 && spec.ID == "" {
+		return invalidField("/id", "is needed with a key for some ids only: %s", strings.Join(r.who.key.Instances, ", "))
+	}
+	if err := r.who.authorize(Admin, spec.ID); err != nil {
+		return err
+	}
+	i, created, err := a.manager.Create(r.Context(), spec)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+		w.Header().Set("Location", Prefix+"/instances/"+i.ID)
+		a.log.Info().Str("by", r.who.name).Str("instance", i.ID).Str("type", i.Type).Msg("instance created")
+	}
+	return a.answerInstance(w, r, status, i)
+}
+
+func (a *API) get(w http.ResponseWriter, r *request) error {
+	i, err := a.manager.Get(r.id)
+	if err != nil {
+		return err
+	}
+	return a.answerInstance(w, r, http.StatusOK, i)
+}
+
+var states = []instances.State{instances.Pending, instances.Running, instances.Draining, instances.Stopped, instances.Failed}
+
+// maxPage bounds a page of a list.
+const maxPage = 1000
+
+// list answers a page of the instances that the caller may see.
+func (a *API) list(w http.ResponseWriter, r *request) error {
+	f, err := filterOf(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	page := Page{Instances: []Instance{}}
+	limit := f.Limit
+	for more := true; more; {
+		some, next := a.manager.List(f)
+		for _, i := range some {
+			if !r.who.sees(i.ID) {
+				continue
+			}
+			if len(page.Instances) == limit {
+				page.Next = page.Instances[limit-1].ID
+				return answer(w, http.StatusOK, page)
+			}
+			page.Instances = append(page.Instances, a.shown(r, i))
+		}
+		f.After, more = next, next != ""
+	}
+	return answer(w, http.StatusOK, page)
+}
+
+// filterOf reads the query of a list.
+func filterOf(query url.Values) (f instances.Filter, err error) {
+	f = instances.Filter{Limit: 100}
+	for name, values := range query {
+		value := values[len(values)-1]
+		switch name {
+		case "type":
+			f.Type = value
+		case "state":
+			f.State = instances.State(value)
+			if !slices.Contains(states, f.State) {
+				return f, badQuery("state", "%q is no state: there are pending, running, draining, stopped and failed", value)
+			}
+		case "label":
+			if f.Labels, err = labelsOf(values); err != nil {
+				return f, err
+			}
+		case "after":
+			f.After = value
+		case "limit":
+			if f.Limit, err = limitOf(value); err != nil {
+				return f, err
+			}
+		default:
+			return f, badQuery(name, "there is no such parameter; there are type, state, label, after and limit")
+		}
+	}
+	return f, nil
+}
+
+func labelsOf(values []string) (map[string]string, error) {
+	labels := make(map[string]string, len(values))
+	for _, v := range values {
+		key, value, ok := strings.Cut(v, ":")
+		if !ok {
+			return nil, badQuery("label", "%q must be like key:value", v)
+		}
+		labels[key] = value
+	}
+	return labels, nil
+}
+
+func limitOf(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxPage {
+		return 0, badQuery("limit", "must be 1 to %d", maxPage)
+	}
+	return n, nil
+}
+
+func badQuery(name, format string, args ...any) *Problem {
+	p := problem(http.StatusBadRequest, "query", "Invalid query", "query parameter "+strings.ReplaceAll(name, "%", "%%")+": "+format, args...)
+	return p
+}
+
+// patch changes an instance by a JSON merge patch (RFC 7396), if it still is at
+// the revision that the caller has seen.
+func (a *API) patch(w http.ResponseWriter, r *request) error {
+	if r.Header.Get("If-Match") == "" {
+		return problem(http.StatusPreconditionRequired, "if-match", "If-Match is needed",
+			"send the revision that you have seen as If-Match, from the ETag of a GET; * for whatever it is")
+	}
+	revision, err := r.revisionOf()
+	if err != nil {
+		return err
+	}
+	body, err := r.read("application/merge-patch+json", jsonType)
+	if err != nil {
+		return err
+	}
+	i, err := a.manager.Update(r.Context(), r.id, revision, func(spec *instances.Spec) error { return applyPatch(spec, body) })
+	if err != nil {
+		return err
+	}
+	a.log.Info().Str("by", r.who.name).Str("instance", i.ID).Uint64("revision", i.Revision).Msg("instance changed")
+	return a.answerInstance(w, r, http.StatusOK, i)
+}
+
+// applyPatch merges a patch into a spec.
+func applyPatch(spec *instances.Spec, patch []byte) error {
+	if err := decodeStrict(patch, new(instances.Spec)); err != nil {
+		return err
+	}
+	now, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	var target, change any
+	for _, d := range []struct {
+		text []byte
+		into *any
+	}{{now, &target}, {patch, &change}} {
+		dec := json.NewDecoder(bytes.NewReader(d.text))
+		dec.UseNumber()
+		if err := dec.Decode(d.into); err != nil {
+			return err
+		}
+	}
+	merged, err := json.Marshal(merge(target, change))
+	if err != nil {
+		return err
+	}
+	var next instances.Spec
+	if err := decodeStrict(merged, &next); err != nil {
+		return err
+	}
+	*spec = next
+	return nil
+}
+
+// merge is the MergePatch of RFC 7396 section 2.
+func merge(target, patch any) any {
+	change, ok := patch.(map[string]any)
+	if !ok {
+		return patch
+	}
+	into, ok := target.(map[string]any)
+	if !ok {
+		into = make(map[string]any)
+	}
+	for name, value := range change {
+		if value == nil {
+			delete(into, name)
+		} else {
+			into[name] = merge(into[name], value)
+		}
+	}
+	return into
+}
+
+// remove drains an instance and forgets it. It is gone for the store when the
+// answer comes; its sockets are closed to the server's pace.
+func (a *API) remove(w http.ResponseWriter, r *request) error {
+	revision := instances.AnyRevision
+	if r.Header.Get("If-Match") != "" {
+		var err error
+		if revision, err = r.revisionOf(); err != nil {
+			return err
+		}
+	}
+	if err := a.manager.Delete(r.Context(), r.id, revision); err != nil {
+		return err
+	}
+	a.log.Info().Str("by", r.who.name).Str("instance", r.id).Msg("instance deleted")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *API) drain(w http.ResponseWriter, r *request) error {
+	if err := a.manager.Drain(r.Context(), r.id); err != nil {
+		return err
+	}
+	a.log.Info().Str("by", r.who.name).Str("instance", r.id).Msg("instance draining")
+	i, err := a.manager.Get(r.id)
+	if err != nil {
+		return err
+	}
+	return a.answerInstance(w, r, http.StatusAccepted, i)
+}
+
+func (a *API) resume(w http.ResponseWriter, r *request) error {
+	i, err := a.manager.Resume(r.Context(), r.id)
+	if err != nil {
+		return err
+	}
+	a.log.Info().Str("by", r.who.name).Str("instance", r.id).Msg("instance resumed")
+	return a.answerInstance(w, r, http.StatusOK, i)
+}
+
+func (a *API) stats(w http.ResponseWriter, r *request) error {
+	s, err := a.manager.Stats(r.id)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, s)
+}
+
+func (a *API) topics(w http.ResponseWriter, r *request) error {
+	limit, err := r.onlyLimit()
+	if err != nil {
+		return err
+	}
+	list, err := a.manager.Topics(r.id, limit)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, map[string]any{"topics": list})
+}
+
+func (a *API) sockets(w http.ResponseWriter, r *request) error {
+	limit, err := r.onlyLimit()
+	if err != nil {
+		return err
+	}
+	list, err := a.manager.Sockets(r.id, limit)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, map[string]any{"sockets": list})
+}
+
+// onlyLimit reads a query whose only parameter is limit.
+func (r *request) onlyLimit() (int, error) {
+	query := r.URL.Query()
+	for name := range query {
+		if name != "limit" {
+			return 0, badQuery(name, "there is no such parameter; there is limit")
+		}
+	}
+	return limitOf(cmp.Or(query.Get("limit"), "100"))
+}
+
+// presence answers who is on a topic, in the form of presence_state.
+func (a *API) presence(w http.ResponseWriter, r *request) error {
+	query := r.URL.Query()
+	for name := range query {
+		if name != "topic" {
+			return badQuery(name, "there is no such parameter; there is topic")
+		}
+	}
+	if query.Get("topic") == "" {
+		return badQuery("topic", "is needed: the topic to list, like room:lobby")
+	}
+	list, err := a.manager.Presence(r.id, query.Get("topic"))
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, map[string]any{"presence": list})
+}

@@ -1,0 +1,106 @@
+package httpapi
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Scope is what a key allows.
+type Scope string
+
+// The scopes. Each stands alone but Admin, which has all of them.
+const (
+	Public  Scope = ""        // needs no key
+	Read    Scope = "read"    // look at instances
+	Publish Scope = "publish" // broadcast, disconnect, signal
+	Admin   Scope = "admin"   // create, change, drain and delete, and the two above
+)
+
+// Key is one API key, as the configuration has it: the key itself is known to
+// whoever uses it alone.
+type Key struct {
+	// Name says in logs who it was.
+	Name string `koanf:"name" json:"name"`
+	// Hash is "sha256:" and the SHA-256 of the key in hexadecimal. A key is 256
+	// random bits, so that there is nothing to guess and a slow hash, which is
+	// for words that people think of, would only slow down the server.
+	Hash string `koanf:"hash" json:"hash"`
+	// Scopes are what it allows.
+	Scopes []Scope `koanf:"scopes" json:"scopes"`
+	// Instances are the ids that it is for, each with a * where anything may
+	// stand ("chat-*"); none: all.
+	Instances []string `koanf:"instances" json:"instances,omitempty"`
+
+	sum []byte
+}
+
+const (
+	keyPrefix  = "mk_" // so that a key that leaks is found by those who look for keys
+	hashPrefix = "sha256:"
+)
+
+// NewKey makes a key and what the configuration keeps of it.
+func NewKey(name string, scopes []Scope, ids []string) (secret string, k Key) {
+	secret = keyPrefix + rand.Text() + rand.Text()
+	sum := sha256.Sum256([]byte(secret))
+	return secret, Key{Name: name, Hash: hashPrefix + hex.EncodeToString(sum[:]), Scopes: scopes, Instances: ids}
+}
+
+// Validate says what is wrong with a key.
+func (k *Key) Validate() error {
+	if k.Name == "" {
+		return errors.New("an API key needs a name")
+	}
+	text, ok := strings.CutPrefix(k.Hash, hashPrefix)
+	sum, err := hex.DecodeString(text)
+	if !ok || err != nil || len(sum) != sha256.Size {
+		return fmt.Errorf("API key %q: hash must be %q and 64 hexadecimal digits, as \"mycelium key new\" prints it", k.Name, hashPrefix)
+	}
+	k.sum = sum
+	if len(k.Scopes) == 0 {
+		return fmt.Errorf("API key %q: has no scopes; there are read, publish and admin", k.Name)
+	}
+	for _, s := range k.Scopes {
+		if s != Read && s != Publish && s != Admin {
+			return fmt.Errorf("API key %q: there is no scope %q; there are read, publish and admin", k.Name, s)
+		}
+	}
+	for _, pattern := range k.Instances {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("API key %q: %q is no pattern of ids: write it like \"chat-*\"", k.Name, pattern)
+		}
+	}
+	return nil
+}
+
+// sees tells that the key is for an instance.
+func (k *Key) sees(id string) bool {
+	return len(k.Instances) == 0 || slices.ContainsFunc(k.Instances, func(pattern string) bool {
+		ok, _ := path.Match(pattern, id)
+		return ok
+	})
+}
+
+func (k *Key) allows(s Scope) bool {
+	return s == Public || slices.Contains(k.Scopes, s) || slices.Contains(k.Scopes, Admin)
+}
+
+// lookup finds the key that a secret is of. All hashes are compared, each in
+// constant time: how long it takes says nothing of a key.
+func (a *API) lookup(secret string) *Key {
+	sum := sha256.Sum256([]byte(secret))
+	var found *Key
+	for i := range a.keys {
+		if subtle.ConstantTimeCompare(sum[:], a.keys[i].sum) == 1 {
+			found = &a.keys[i]
+		}
+	}
+	return found
+}

@@ -1,0 +1,141 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// Problem is an error as RFC 9457 has it, and the body of every answer that is
+// none of 200 to 299.
+type Problem struct {
+	// Type names the kind of the problem, for programs: "urn:mycelium:problem:conflict".
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	// Detail says what was wrong with this request and what would be right.
+	Detail string `json:"detail"`
+	// Errors are the wrong fields, where fields are wrong.
+	Errors []instances.FieldError `json:"errors,omitempty"`
+	// Revision is the instance's present one, where another was expected.
+	Revision uint64 `json:"revision,omitempty"`
+
+	header http.Header
+}
+
+func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
+
+// problemType begins the types: they are names, not addresses.
+const problemType = "urn:mycelium:problem:"
+
+func problem(status int, kind, title, format string, args ...any) *Problem {
+	return &Problem{Type: problemType + kind, Title: title, Status: status, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (p *Problem) with(header, value string) *Problem {
+	if p.header == nil {
+		p.header = http.Header{}
+	}
+	p.header.Set(header, value)
+	return p
+}
+
+func notFound(format string, args ...any) *Problem {
+	return problem(http.StatusNotFound, "not-found", "Not found", format, args...)
+}
+
+func notAllowed(r *route) *Problem {
+	methods := make([]string, 0, len(r.methods))
+	for m := range r.methods {
+		methods = append(methods, m)
+	}
+	slices.Sort(methods)
+	allow := strings.Join(methods, ", ")
+	return problem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", "this path takes %s", allow).with("Allow", allow)
+}
+
+func invalid(fields ...instances.FieldError) *Problem {
+	texts := make([]string, len(fields))
+	for i, f := range fields {
+		texts[i] = f.String()
+	}
+	p := problem(http.StatusUnprocessableEntity, "invalid", "Invalid request", "%s", strings.Join(texts, "; "))
+	p.Errors = fields
+	return p
+}
+
+func invalidField(pointer, format string, args ...any) *Problem {
+	return invalid(instances.FieldError{Field: pointer, Reason: fmt.Sprintf(format, args...)})
+}
+
+// problemFor is what a caller is told of an error.
+func problemFor(err error) *Problem {
+	var p *Problem
+	var fields *instances.InvalidError
+	var conflict *instances.ConflictError
+	var revision *instances.RevisionError
+	var signal *instances.SignalError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &fields):
+		return invalid(fields.Fields...)
+	case errors.As(err, &conflict):
+		return problem(http.StatusConflict, "conflict", "Another instance has this id",
+			"instance %q exists with another %s: choose another id, or PATCH it", conflict.ID, strings.Join(conflict.Fields, ", "))
+	case errors.As(err, &revision):
+		p := problem(http.StatusPreconditionFailed, "revision", "The instance has changed",
+			"it is at revision %d, not %d: read it again, and send what you then want with If-Match: %q", revision.Have, revision.Want, strconv.FormatUint(revision.Have, 10))
+		p.Revision = revision.Have
+		return p
+	case errors.As(err, &signal):
+		return problem(http.StatusUnprocessableEntity, "signal", "The instance refused the signal", "%s", signal.Reason)
+	}
+	return problemForState(err)
+}
+
+func problemForState(err error) *Problem {
+	switch {
+	case errors.Is(err, instances.ErrNotFound):
+		return notFound("there is no instance of this id: GET %s/instances lists them", Prefix)
+	case errors.Is(err, instances.ErrDeclared):
+		return problem(http.StatusConflict, "declared", "The configuration's instance", "this instance is declared in the server's configuration: change it there")
+	case errors.Is(err, instances.ErrDraining):
+		return problem(http.StatusConflict, "draining", "The instance is being removed", "its id is free again in a moment").with("Retry-After", "2")
+	case errors.Is(err, instances.ErrNotRunning):
+		return problem(http.StatusConflict, "not-running", "The instance is not running", "its state says why: GET it; POST …/resume starts one that has stopped or failed")
+	case errors.Is(err, instances.ErrNoSignals):
+		return problem(http.StatusUnprocessableEntity, "no-signals", "No signals", "instances of this type take no signals")
+	case errors.Is(err, instances.ErrClosed):
+		return problem(http.StatusServiceUnavailable, "stopping", "The server stops", "try again when it is back").with("Retry-After", "2")
+	case errors.Is(err, channels.ErrNotObject):
+		return invalidField("/payload", "must be a JSON object: Phoenix's clients take nothing else")
+	}
+	return problem(http.StatusInternalServerError, "internal", "Internal error", "the server's log says what failed")
+}
+
+// refuse answers with a problem.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemFor(err)
+	event := a.log.Debug()
+	switch {
+	case p.Status >= http.StatusInternalServerError:
+		event = a.log.Error()
+	case p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden:
+		event = a.log.Warn()
+	}
+	event.Err(err).Str("method", r.Method).Str("path", r.URL.Path).Str("peer", r.RemoteAddr).Int("status", p.Status).Msg("request refused")
+	for name, values := range p.header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	json.NewEncoder(w).Encode(p) //nolint:errcheck // the caller may be gone
+}
