@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 )
@@ -45,6 +47,11 @@ type fixture struct {
 	manager  *instances.Manager
 	api      *API
 	guests   sync.Map // id → *channels.Endpoint
+
+	mu       sync.Mutex // call may be called by several goroutines
+	document *document
+	compiler *jsonschema.Compiler // nil until a schema is asked for
+	schemas  map[string]*jsonschema.Schema
 }
 
 // guest is the endpoint of an instance.
@@ -64,7 +71,7 @@ func newFixture(t *testing.T, o Options) *fixture {
 		t.Fatal(err)
 	}
 	manager := instances.New(endpoint, instances.Options{})
-	f := &fixture{t: t, endpoint: endpoint, manager: manager}
+	f := &fixture{t: t, endpoint: endpoint, manager: manager, document: parseDocument(t)}
 	manager.Register(instances.Define("note", "A note.", f.newNote))
 	if err := manager.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -83,7 +90,8 @@ func newFixture(t *testing.T, o Options) *fixture {
 	return f
 }
 
-// call is one request: method, path, body, then headers as name, value.
+// call is one request: method, path, body, then headers as name, value. The
+// answer is held against the document.
 func (f *fixture) call(method, target, body string, headers ...string) *http.Response {
 	f.t.Helper()
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
@@ -103,7 +111,11 @@ func (f *fixture) call(method, target, body string, headers ...string) *http.Res
 	}
 	w := httptest.NewRecorder()
 	f.api.ServeHTTP(w, r)
-	return w.Result()
+	answer := w.Result()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.documented(method, target, answer)
+	return answer
 }
 
 // want checks a response: its status, and that its body has all parts.

@@ -1,0 +1,177 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// document is openapi.json, as far as the tests look at it.
+type document struct {
+	Paths map[string]map[string]json.RawMessage `json:"paths"`
+}
+
+type operation struct {
+	OperationID string                     `json:"operationId"`
+	Responses   map[string]json.RawMessage `json:"responses"`
+}
+
+// operation returns what the document says of a method of a path; nil where it
+// says nothing.
+func (d *document) operation(t *testing.T, path, method string) *operation {
+	t.Helper()
+	raw := d.Paths[path][strings.ToLower(method)]
+	if raw == nil {
+		return nil
+	}
+	var op operation
+	if err := json.Unmarshal(raw, &op); err != nil {
+		t.Fatal(err)
+	}
+	return &op
+}
+
+func parseDocument(t *testing.T) *document {
+	t.Helper()
+	var d document
+	if err := json.Unmarshal(openAPI, &d); err != nil {
+		t.Fatal(err)
+	}
+	return &d
+}
+
+// The document has the routes that there are, and no others.
+func TestDocumentHasTheRoutes(t *testing.T) {
+	d := parseDocument(t)
+	routes := map[string][]string{}
+	for _, r := range (&API{}).table() {
+		routes[r.path] = slices.Sorted(maps.Keys(r.methods))
+	}
+	for path, methods := range routes {
+		for _, method := range methods {
+			if d.operation(t, path, method) == nil {
+				t.Errorf("%s %s is not in the document", method, path)
+			}
+		}
+	}
+	for path, item := range d.Paths {
+		for method := range item {
+			if method != "parameters" && !slices.Contains(routes[path], strings.ToUpper(method)) {
+				t.Errorf("%s %s is in the document alone", method, path)
+			}
+		}
+	}
+}
+
+// documented checks an answer against the document: that its status is foreseen
+// and its body as the schema says.
+func (f *fixture) documented(method string, target string, r *http.Response) {
+	f.t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	found, _ := f.api.find(u)
+	if found == nil || found.methods[method].handle == nil || r.StatusCode == http.StatusUnauthorized {
+		return // 404, 405 and 401 of what is no operation
+	}
+	status := strconv.Itoa(r.StatusCode)
+	op := f.document.operation(f.t, found.path, method)
+	raw := op.Responses[status]
+	if raw == nil {
+		f.t.Errorf("%s %s: status %s is not in the document", method, target, status)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	pointer := "/paths/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(found.path) + "/" + strings.ToLower(method) + "/responses/" + status
+	var response struct {
+		Ref     string                     `json:"$ref"`
+		Content map[string]json.RawMessage `json:"content"`
+	}
+	if err := json.Unmarshal(raw, &response); err != nil {
+		f.t.Fatal(err)
+	}
+	kind := jsonType
+	if response.Ref != "" {
+		pointer, kind = strings.TrimPrefix(response.Ref, "#"), "application/problem+json"
+	} else if len(response.Content) == 0 {
+		if len(body) > 0 {
+			f.t.Errorf("%s %s: a body that is not in the document: %s", method, target, body)
+		}
+		return
+	}
+	if got := r.Header.Get("Content-Type"); got != kind {
+		f.t.Errorf("%s %s: Content-Type %s, want %s", method, target, got, kind)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err != nil {
+		f.t.Errorf("%s %s: %v: %s", method, target, err, body)
+		return
+	}
+	if err := f.schema(pointer + "/content/" + strings.ReplaceAll(kind, "/", "~1") + "/schema").Validate(value); err != nil {
+		f.t.Errorf("%s %s: %s\nis not as the document says: %v", method, target, body, err)
+	}
+}
+
+// schema compiles the part of the document that a JSON pointer names.
+func (f *fixture) schema(pointer string) *jsonschema.Schema {
+	f.t.Helper()
+	if s := f.schemas[pointer]; s != nil {
+		return s
+	}
+	if f.compiler == nil {
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(openAPI))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.compiler, f.schemas = jsonschema.NewCompiler(), map[string]*jsonschema.Schema{}
+		if err := f.compiler.AddResource("openapi.json", value); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	s, err := f.compiler.Compile("openapi.json#" + strings.NewReplacer("{", "%7B", "}", "%7D").Replace(pointer))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.schemas[pointer] = s
+	return s
+}
+
+// The bodies that requests take are what the document says: the members of
+// both are the same.
+func TestDocumentHasTheBodies(t *testing.T) {
+	f := newFixture(t, Options{})
+	for name, body := range map[string]string{
+		"Spec":       `{"id":"a","type":"note","config":{"text":"hi"},"labels":{"a":"b"},"limits":{"max_connections":1,"total_bytes_per_second":9},"idle_ttl":"5m"}`,
+		"Patch":      `{"config":null,"labels":{"a":null},"idle_ttl":null,"limits":{"max_message":1}}`,
+		"Broadcast":  `{"topic":"t","event":"e","payload":{}}`,
+		"Disconnect": `{"socket_id":"s"}`,
+		"Signal":     `{"name":"n","data":[1]}`,
+	} {
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.schema("/components/schemas/" + name).Validate(value); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := f.schema("/components/schemas/" + name).Validate(map[string]any{"other": true}); err == nil {
+			t.Errorf("%s takes anything", name)
+		}
+	}
+	r := f.call("GET", "/api/openapi.json", "")
+	want(t, r, 200, `"openapi": "3.1.0"`)
+}
