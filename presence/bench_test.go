@@ -32,6 +32,16 @@ func (m *member) Topic() string                           { return m.topic }
 func (m *member) OnEnd(f func())                          { m.onEnd = f }
 func (m *member) PushJSON(_ string, payload []byte) error { m.bytes += len(payload); return nil }
 
+// sharer is a member that takes a state as it is kept, as channels.Context does.
+type sharer struct{ member }
+
+func (m *sharer) PushJSONParts(_ string, parts [][]byte) error {
+	for _, part := range parts {
+		m.bytes += len(part)
+	}
+	return nil
+}
+
 var benchMeta = json.RawMessage(`{"online_at":1700000000}`)
 
 // room returns a tracker with a topic of that many keys.
@@ -129,29 +139,32 @@ func TestLargeTopicAsSmall(t *testing.T) {
 	}
 }
 
-// BenchmarkState is a presence_state of 10,000 keys: kept, and after a change.
+// BenchmarkState is a presence_state of 10,000 keys: kept, and after a change; for a channel that has it copied, and for one
+// that takes it as it is.
 func BenchmarkState(b *testing.B) {
 	tr := room(b, 10_000)
-	c := &member{topic: "room:lobby"}
-	push := func() {
-		if err := tr.PushState(c); err != nil {
-			b.Fatal(err)
+	tracker := &member{topic: "room:lobby"}
+	for name, c := range map[string]Channel{"copied": tracker, "shared": &sharer{*tracker}} {
+		push := func() {
+			if err := tr.PushState(c); err != nil {
+				b.Fatal(err)
+			}
 		}
+		b.Run("kept/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				push()
+			}
+		})
+		b.Run("changed/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				track(b, tr, tracker, "newcomer", benchMeta)
+				tr.Untrack(tracker, "newcomer")
+				push()
+			}
+		})
 	}
-	b.Run("kept", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			push()
-		}
-	})
-	b.Run("changed", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			track(b, tr, c, "newcomer", benchMeta)
-			tr.Untrack(c, "newcomer")
-			push()
-		}
-	})
 }
 
 func TestAllocations(t *testing.T) {
