@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/mycelium-rt/mycelium/internal/bench"
 )
 
 const usage = `mycelium is a realtime server for the clients of Phoenix Channels.
@@ -20,11 +22,13 @@ Usage:
   mycelium doctor [flags]    what bounds connections on this machine, and what to do
   mycelium config check      say what is wrong with the flags, variables and file
   mycelium config print      print the configuration that they make
+  mycelium bench MODE URL    put a server under load; "mycelium bench help" says how
   mycelium version           print the version
   mycelium help              this text; "mycelium serve --help" lists the flags
 `
 
 func main() {
+	bench.Worker()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
@@ -44,6 +48,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return examine(args, stdout, stderr)
 	case "config":
 		return configure(args, environ, stdout, stderr)
+	case "bench":
+		return benchmark(ctx, args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, "mycelium", version())
 		return 0

@@ -1,0 +1,287 @@
+package bench
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
+
+// state is how far a connection has come.
+type state uint8
+
+const (
+	unopened state = iota
+	connecting
+	handshaking
+	joining
+	joined
+	gone
+)
+
+// conn is a connection. There may be a million, so it is small.
+type conn struct {
+	fd       int32
+	topic    int32
+	state    state
+	blocked  bool  // out waits for room: epoll tells
+	skip     int   // bytes that come next and are of no interest
+	since    int64 // when what is awaited was begun, or was due
+	in, out  []byte
+	received int64 // publications, each once
+}
+
+// maxWaiting is how much may wait to be sent on one connection.
+const maxWaiting = 64 << 20
+
+// ready handles what epoll says about a connection.
+func (w *worker) ready(i int, events uint32) {
+	c := &w.conns[i]
+	if c.state == gone {
+		return // it ended earlier in this batch
+	}
+	if events&unix.EPOLLOUT != 0 && !w.writable(i) {
+		return
+	}
+	if events&(unix.EPOLLIN|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		w.read(i)
+	}
+}
+
+// writable sends the handshake, or what could not be sent before. It returns
+// false when there is nothing left to read.
+func (w *worker) writable(i int) bool {
+	c := &w.conns[i]
+	if c.state == connecting {
+		if errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || errno != 0 {
+			w.end(i, "connect: "+unix.Errno(errno).Error())
+			return false
+		}
+		c.state = handshaking
+		c.out = w.opener.requests[w.opener.target(i)].append(nil, w.share.First+i)
+	}
+	out := c.out
+	c.out, c.blocked = nil, false
+	if len(out) > 0 {
+		w.send(i, out)
+	}
+	if c.state != gone && !c.blocked {
+		w.watch(i, unix.EPOLLIN)
+	}
+	return c.state != gone
+}
+
+func (w *worker) watch(i int, events uint32) {
+	if err := w.poll.watch(unix.EPOLL_CTL_MOD, int(w.conns[i].fd), int32(i), events); err != nil {
+		w.end(i, "epoll_ctl: "+err.Error())
+	}
+}
+
+// send is the only function that writes to a connection. What the system does
+// not take is copied and sent when there is room.
+func (w *worker) send(i int, b []byte) {
+	c := &w.conns[i]
+	if c.blocked {
+		c.out = append(c.out, b...)
+		if len(c.out) > maxWaiting {
+			w.end(i, "the server stopped reading: more than 64 MiB wait to be sent")
+		}
+		return
+	}
+	n, errno := send(c.fd, b)
+	switch {
+	case errno == unix.EAGAIN:
+		n = 0
+	case errno != 0:
+		w.end(i, "send: "+errno.Error())
+		return
+	}
+	if n < len(b) {
+		c.out = append(c.out, b[n:]...)
+		c.blocked = true
+		w.watch(i, unix.EPOLLIN|unix.EPOLLOUT)
+	}
+}
+
+func (w *worker) read(i int) {
+	c := &w.conns[i]
+	n, errno := recv(c.fd, w.input)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return
+	case errno != 0:
+		w.end(i, "recv: "+errno.Error())
+		return
+	case n == 0:
+		w.end(i, "the server closed the connection")
+		return
+	}
+	at := monotonic()
+	b := w.input[:n]
+	if skipped := min(c.skip, n); skipped > 0 {
+		c.skip -= skipped
+		w.bytes.Add(int64(skipped))
+		b = b[skipped:]
+	}
+	if len(c.in) > 0 {
+		c.in = append(c.in, b...)
+		b = c.in
+	}
+	rest := w.take(i, b, at)
+	switch {
+	case c.state == gone:
+	case len(rest) == 0:
+		c.in = nil
+	default:
+		c.in = append([]byte(nil), rest...)
+	}
+}
+
+// take handles what was read and returns what is not whole yet.
+func (w *worker) take(i int, b []byte, at int64) []byte {
+	c := &w.conns[i]
+	if c.state == handshaking {
+		if b = w.answered(i, b, at); c.state == handshaking {
+			return b
+		}
+	}
+	for c.state != gone && len(b) > 0 {
+		h, err := readHead(b)
+		if err != nil {
+			w.end(i, err.Error())
+			return nil
+		}
+		if h.size == 0 {
+			return b
+		}
+		whole := h.size + h.length
+		if whole > len(b) {
+			return w.long(i, h, b, at)
+		}
+		w.handleFrame(i, h, b[h.size:whole], at)
+		b = b[whole:]
+	}
+	return b
+}
+
+// longFrame is the length from which on a frame is not gathered if its
+// beginning says that its contents do not matter, such as a list of presences.
+const (
+	longFrame = 16 << 10
+	beginning = 1 << 10
+)
+
+// long handles a frame whose end has not come, and returns what to keep of it.
+func (w *worker) long(i int, h frameHead, b []byte, at int64) []byte {
+	c := &w.conns[i]
+	if h.length < longFrame || len(b) < beginning || !h.final || h.op != opText || c.state != joined {
+		return b
+	}
+	m, ok := parseMessage(b[h.size:])
+	if !ok || !w.skippable(i, &m) {
+		return b
+	}
+	w.frames.Add(1)
+	w.bytes.Add(int64(len(b)))
+	c.skip = h.size + h.length - len(b)
+	w.job.message(i, &m, h.length, at)
+	return nil
+}
+
+// skippable tells messages that are counted only.
+func (w *worker) skippable(i int, m *message) bool {
+	witness, ok := w.job.(*watching)
+	return isPresence(m) && !(ok && witness.is(i))
+}
+
+func (w *worker) handleFrame(i int, h frameHead, payload []byte, at int64) {
+	switch h.op {
+	case opPing:
+		w.frame = appendFrame(w.frame[:0], opPong, payload)
+		w.send(i, w.frame)
+		return
+	case opPong:
+		return
+	case opClose:
+		w.end(i, closeReason(payload))
+		return
+	}
+	w.frames.Add(1)
+	w.bytes.Add(int64(h.size + len(payload)))
+	if !h.final || h.op == opContinuation {
+		whole := append(w.partial[i], payload...)
+		if !h.final {
+			w.partial[i] = whole
+			return
+		}
+		delete(w.partial, i)
+		payload = whole
+	}
+	m, ok := parseMessage(payload)
+	if !ok {
+		w.fail("not a message of version 2: %.60q", payload)
+		return
+	}
+	w.handleMessage(i, &m, len(payload), at)
+}
+
+// handleMessage takes those of joining itself.
+func (w *worker) handleMessage(i int, m *message, size int, at int64) {
+	c := &w.conns[i]
+	switch event := string(m.event); {
+	case event == "phx_reply" && c.state == joining && string(m.ref) == joinRef:
+		w.joinAnswered(i, m, at)
+	case event == "phx_reply" && string(m.ref) == beatRef:
+		w.beatsAnswered.Add(1)
+	case (event == "phx_error" || event == "phx_close") && string(m.joinRef) == joinRef:
+		w.end(i, "the channel ended with "+event)
+	case c.state == joined:
+		w.job.message(i, m, size, at)
+	}
+}
+
+// refs of what every connection sends.
+const (
+	joinRef = "1"
+	beatRef = "hb"
+)
+
+// end closes a connection and counts why.
+func (w *worker) end(i int, why string) {
+	c := &w.conns[i]
+	was := c.state
+	if was == gone {
+		return
+	}
+	c.state = gone
+	c.in, c.out = nil, nil
+	delete(w.partial, i)
+	if c.fd >= 0 {
+		unix.Close(int(c.fd))
+	}
+	w.fail("%s", [...]string{unopened: "", connecting: "", handshaking: "in the handshake: ", joining: "while joining: ", joined: ""}[was]+why)
+	if was < joined {
+		w.failed.Add(1)
+		w.opener.inFlight--
+		return
+	}
+	w.ended.Add(1)
+	if !w.share.Publishing {
+		w.topic[c.topic].receivers.Add(-1)
+	}
+	w.job.left(i)
+}
+
+func closeReason(payload []byte) string {
+	if len(payload) < 2 {
+		return "the server closed the WebSocket without a code"
+	}
+	code := int(payload[0])<<8 | int(payload[1])
+	return "the server closed the WebSocket with " + closeCode(code) + reasonText(payload[2:])
+}
+
+func reasonText(reason []byte) string {
+	if len(reason) == 0 {
+		return ""
+	}
+	return ": " + string(bytes.ToValidUTF8(reason, []byte("?")))
+}

@@ -1,0 +1,144 @@
+package bench
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// opener begins the connections of a worker.
+type opener struct {
+	next     int // the first one that is not begun
+	inFlight int // begun and not joined
+	rate     schedule
+	requests []pattern // by target
+	first    int       // the global number of connection 0
+	join     pattern   // payload of a join
+}
+
+func newOpener(w *worker) opener {
+	o := opener{first: w.share.First, join: newPattern(w.plan.JoinWith)}
+	if w.share.Publishing {
+		o.join = newPattern(w.plan.PublisherJoinWith)
+	}
+	for _, t := range w.plan.Targets {
+		o.requests = append(o.requests, newPattern(t.Request))
+	}
+	return o
+}
+
+func (o *opener) target(i int) int { return (o.first + i) % len(o.requests) }
+
+// open begins as many connections as may be begun now, and returns how long
+// no more may.
+func (w *worker) open(now int64) time.Duration {
+	o := &w.opener
+	for o.next < len(w.conns) && o.inFlight < w.plan.Connecting {
+		since := now
+		if w.plan.ConnectRate > 0 {
+			if o.rate.start == 0 {
+				o.rate = schedule{start: now, rate: w.plan.rateOf(w.plan.ConnectRate, len(w.conns))}
+			}
+			due, wait := o.rate.take(now)
+			if wait > 0 {
+				return time.Duration(wait)
+			}
+			since = due
+		}
+		w.begin(o.next, since)
+		o.next++
+		now = monotonic()
+	}
+	return idleWait
+}
+
+func (w *worker) begin(i int, since int64) {
+	c := &w.conns[i]
+	c.since = since
+	w.opened.Add(1)
+	w.opener.inFlight++
+	fd, err := connect(w.plan.Targets[w.opener.target(i)].Addr, w.source(i))
+	if err != nil {
+		w.end(i, "connect: "+err.Error())
+		return
+	}
+	c.fd, c.state, c.blocked = int32(fd), connecting, true
+	if err := w.poll.watch(unix.EPOLL_CTL_ADD, fd, int32(i), unix.EPOLLIN|unix.EPOLLOUT); err != nil {
+		w.end(i, "epoll_ctl: "+err.Error())
+	}
+}
+
+func (w *worker) source(i int) netip.Addr {
+	if len(w.plan.Sources) == 0 {
+		return netip.Addr{}
+	}
+	return w.plan.Sources[(w.share.First+i)%len(w.plan.Sources)]
+}
+
+// answered handles the answer to the handshake and joins. It returns what
+// follows the answer, or all while it is not whole.
+func (w *worker) answered(i int, b []byte, at int64) []byte {
+	c := &w.conns[i]
+	end := bytes.Index(b, []byte("\r\n\r\n"))
+	if end < 0 {
+		return b
+	}
+	if !bytes.HasPrefix(b, []byte("HTTP/1.1 101")) {
+		status, _, _ := bytes.Cut(b, []byte("\r\n"))
+		w.end(i, "the server answered "+strconv.Quote(string(status)))
+		return nil
+	}
+	if !bytes.Contains(b[:end], []byte(handshakeAccept)) {
+		w.end(i, "the Sec-WebSocket-Accept of the answer is wrong")
+		return nil
+	}
+	w.connect.add(at - c.since)
+	c.since, c.state = at, joining
+	w.text = append(w.text[:0], `["`+joinRef+`","`+joinRef+`","`...)
+	w.text = w.appendTopic(w.text, i)
+	w.text = append(w.text, `","phx_join",`...)
+	w.text = w.opener.join.append(w.text, w.share.First+i)
+	w.text = append(w.text, ']')
+	w.frame = appendFrame(w.frame[:0], opText, w.text)
+	w.send(i, w.frame)
+	return b[end+4:]
+}
+
+var statusOK = []byte(`"status":"ok"`)
+
+func (w *worker) joinAnswered(i int, m *message, at int64) {
+	c := &w.conns[i]
+	if !bytes.Contains(m.payload, statusOK) {
+		w.end(i, "refused: "+shortened(m.payload))
+		return
+	}
+	w.join.add(at - c.since)
+	c.state = joined
+	w.opener.inFlight--
+	w.joined.Add(1)
+	w.last.Store(at)
+	if !w.share.Publishing {
+		w.topic[c.topic].receivers.Add(1)
+	}
+}
+
+// shortened is the beginning of a payload, for errors.
+func shortened(payload []byte) string {
+	const enough = 100
+	payload = bytes.TrimSuffix(payload, []byte("]"))
+	if len(payload) > enough {
+		return string(payload[:enough]) + "…"
+	}
+	return string(payload)
+}
+
+func closeCode(code int) string {
+	names := map[int]string{
+		1000: " (normal)", 1001: " (going away)", 1002: " (protocol error)", 1007: " (bad UTF-8)", 1008: " (policy)",
+		1009: " (too large)", 1011: " (internal error)", 1012: " (restart)", 1013: " (try again later)",
+	}
+	return strconv.Itoa(code) + names[code]
+}

@@ -1,0 +1,75 @@
+package bench
+
+import (
+	"net/netip"
+	"time"
+)
+
+// plan is what a worker gets to know: options with all names resolved.
+type plan struct {
+	Mode     Mode
+	Targets  []target
+	Sources  []netip.Addr // connections are spread over them; none: the system chooses
+	Topics   int
+	Topic    string
+	JoinWith string
+
+	Event, BroadcastEvent string
+	Publishers            int // of each topic
+	PublisherJoinWith     string
+	Size                  int
+
+	Duration    time.Duration
+	Messages    int
+	Rate        float64
+	Window      int
+	Depth       int
+	Heartbeat   time.Duration
+	ConnectRate float64
+	Connecting  int
+
+	All     int // connections of all workers of the same kind
+	Workers []share
+}
+
+// share is the part of the connections that one worker holds.
+type share struct {
+	First, Count int
+	Publishing   bool
+}
+
+// publishers is the number of publishing connections.
+func (p *plan) publishers() int {
+	if p.Mode != Broadcast {
+		return 0
+	}
+	return p.Topics * p.Publishers
+}
+
+// rateOf is a worker's part of a rate for all connections.
+func (p *plan) rateOf(rate float64, count int) float64 {
+	return rate * float64(count) / float64(p.All)
+}
+
+// newPlan spreads the connections over workers that hold at most most each.
+// Publishers have a worker of their own, so that what they send is not late
+// for what others receive.
+func newPlan(o *Options, targets []target, sources []netip.Addr, most int) *plan {
+	p := &plan{
+		Mode: o.Mode, Targets: targets, Sources: sources, Topics: o.Topics, Topic: o.Topic, JoinWith: o.JoinPayload,
+		Event: o.Event, BroadcastEvent: orElse(o.BroadcastEvent, o.Event), Publishers: o.Publishers,
+		PublisherJoinWith: orElse(o.PublisherPayload, o.JoinPayload), Size: o.Size,
+		Duration: o.Duration, Messages: o.Messages, Rate: o.Rate, Window: o.Window, Depth: o.Depth,
+		Heartbeat: o.Heartbeat, ConnectRate: o.ConnectRate, Connecting: o.Connecting, All: o.Connections,
+	}
+	workers := max(o.Processes, (o.Connections+most-1)/most)
+	workers = min(workers, o.Connections)
+	for k := range workers {
+		first, end := o.Connections*k/workers, o.Connections*(k+1)/workers
+		p.Workers = append(p.Workers, share{First: first, Count: end - first})
+	}
+	if n := p.publishers(); n > 0 {
+		p.Workers = append(p.Workers, share{First: o.Connections, Count: n, Publishing: true})
+	}
+	return p
+}

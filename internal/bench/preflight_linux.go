@@ -1,0 +1,134 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// spareFiles are what a worker opens besides its connections.
+const spareFiles = 64
+
+// sparePorts are left to others of the local ports.
+const sparePorts = 500
+
+// preflight finds out how the connections can be had on this machine: how many
+// a process may hold and from which addresses they come. Its error says all
+// that is too small, and what to do.
+func preflight(o *Options, targets []target) (p *plan, warnings []string, err error) {
+	var wrong []string
+	most, problem := openFiles(o)
+	if problem != "" {
+		wrong = append(wrong, problem)
+	}
+	sources, problem := sourceAddresses(o, targets)
+	if problem != "" {
+		wrong = append(wrong, problem)
+	}
+	if len(wrong) > 0 {
+		return nil, nil, errors.New(strings.Join(wrong, "\n"))
+	}
+	p = newPlan(o, targets, sources, most)
+	return p, warn(o, p), nil
+}
+
+// openFiles is how many connections a worker may hold.
+func openFiles(o *Options) (most int, problem string) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Sprintf("getrlimit: %v", err)
+	}
+	// Go raises the soft limit to the hard one when a program starts.
+	most = int(min(limit.Max, maxConnections)) - spareFiles
+	if most < 1 {
+		return 0, fmt.Sprintf("a process may open %d files only; raise the limit: ulimit -n 65536", limit.Max)
+	}
+	if o.Mode == Broadcast && o.Publishers*o.Topics > most {
+		return 0, fmt.Sprintf("%d publishers on %d topics are %d connections of one process, which may open %d files; use fewer, or raise the limit: ulimit -n %d",
+			o.Publishers, o.Topics, o.Publishers*o.Topics, limit.Max, o.Publishers*o.Topics+spareFiles)
+	}
+	return most, ""
+}
+
+// sourceAddresses are where connections come from: as asked for, else the
+// system's choice, else so many of the loopback network that ports suffice.
+func sourceAddresses(o *Options, targets []target) (sources []netip.Addr, problem string) {
+	for _, text := range o.Sources {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Sprintf("--source is %q; it takes addresses of this machine, for example 127.0.0.2,127.0.0.3", text)
+		}
+		sources = append(sources, a.Unmap())
+	}
+	low, high, err := portRange()
+	if err != nil {
+		return sources, "" // not told; connecting will
+	}
+	ports := high - low + 1 - sparePorts
+	all := o.Connections
+	if o.Mode == Broadcast {
+		all += o.Publishers * o.Topics
+	}
+	// A port is used once for each source and target.
+	needed := (all + ports*len(targets) - 1) / max(ports*len(targets), 1)
+	if ports > 0 && needed <= max(len(sources), 1) {
+		return sources, ""
+	}
+	if len(sources) == 0 && ports > 0 && needed < 250 && allLoopback4(targets) {
+		for k := range needed {
+			sources = append(sources, netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + k)}))
+		}
+		return sources, ""
+	}
+	return nil, fmt.Sprintf("%d connections need %d source addresses with %d local ports each, and there are %d; name more with --source, "+
+		"or widen the range: sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"", all, needed, max(ports, 0), max(len(sources), 1))
+}
+
+func allLoopback4(targets []target) bool {
+	for _, t := range targets {
+		if a := t.Addr.Addr(); !a.Is4() || !a.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
+
+func portRange() (low, high int, err error) {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return 0, 0, err
+	}
+	_, err = fmt.Sscan(string(text), &low, &high)
+	return low, high, err
+}
+
+// warn returns what may go wrong but need not.
+func warn(o *Options, p *plan) (warnings []string) {
+	for _, pid := range o.PIDs {
+		// Each server gets its part of the connections.
+		connections := (o.Connections + p.publishers()) / len(o.PIDs)
+		if files, err := openFilesOf(pid); err == nil && files < connections+spareFiles {
+			warnings = append(warnings, fmt.Sprintf("process %d may open %d files, which is too few for %d connections; start it with ulimit -n %d",
+				pid, files, connections, connections+1024))
+		}
+	}
+	backlog, err := readNumber("/proc/sys/net/core/somaxconn")
+	if flight := p.Connecting * len(p.Workers); err == nil && allLoopback4(p.Targets) && backlog < flight {
+		warnings = append(warnings, fmt.Sprintf("%d connections may be on their way and net.core.somaxconn is %d: some may wait a second for a retry; "+
+			"lower --connecting, or sysctl -w net.core.somaxconn=%d before the server starts", flight, backlog, flight))
+	}
+	return warnings
+}
+
+func readNumber(file string) (n int, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	_, err = fmt.Sscan(string(text), &n)
+	return n, err
+}

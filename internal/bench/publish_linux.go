@@ -1,0 +1,122 @@
+package bench
+
+import (
+	"bytes"
+	"strings"
+	"time"
+)
+
+// publishing is the job of the worker whose connections publish, in turns.
+type publishing struct {
+	w        *worker
+	schedule schedule // open loop
+	n        int64    // publications that have left
+	numbers  []uint32 // of each publisher, the next one
+	middle   string   // between topic and mark
+	until    int64
+	// awaited are the progress at which each publication that is on its way
+	// has reached all, the oldest first.
+	awaited []int64
+}
+
+func newPublishing(w *worker) *publishing {
+	return &publishing{
+		w: w, numbers: make([]uint32, len(w.conns)), schedule: schedule{rate: w.plan.Rate},
+		middle: `","` + quoted(w.plan.Event) + `",{"body":"` + strings.Repeat("x", w.plan.Size) + `","bench":"`,
+	}
+}
+
+func (p *publishing) due(now int64) time.Duration {
+	if p.until == 0 {
+		p.begin(now)
+	}
+	if p.w.board.done.Load() {
+		return forever
+	}
+	for !p.finished() {
+		since := monotonic()
+		if p.schedule.rate > 0 {
+			due, wait := p.schedule.take(since)
+			if wait > 0 {
+				return time.Duration(wait)
+			}
+			p.w.lag.add(since - due)
+			since = due
+		} else if !p.hasRoom() {
+			return idleWait
+		}
+		p.publish(since)
+	}
+	p.w.board.done.Store(true)
+	return forever
+}
+
+func (p *publishing) begin(now int64) {
+	p.schedule.start, p.until = now, now+int64(p.w.plan.Duration)
+	p.w.board.begun.Store(now)
+}
+
+func (p *publishing) finished() bool {
+	if p.w.plan.Messages > 0 {
+		return p.n >= int64(p.w.plan.Messages)
+	}
+	if p.schedule.rate > 0 {
+		return p.schedule.due() >= p.until // all that are due, however late
+	}
+	return monotonic() >= p.until
+}
+
+// hasRoom tells whether fewer publications than the window are on their way.
+// If not, a receiving worker will wake this one.
+func (p *publishing) hasRoom() bool {
+	if len(p.awaited) < p.w.plan.Window {
+		return true
+	}
+	p.w.board.awaited.Store(p.awaited[0])
+	if p.w.board.progress.Load() < p.awaited[0] {
+		return false
+	}
+	p.awaited = append(p.awaited[:0], p.awaited[1:]...)
+	return true
+}
+
+func (p *publishing) publish(since int64) {
+	w := p.w
+	i := int(p.n % int64(len(w.conns)))
+	p.n++
+	c := &w.conns[i]
+	if c.state != joined {
+		w.fail("a publisher is not joined")
+		return
+	}
+	w.text = append(w.text[:0], `["`+joinRef+`","p","`...)
+	w.text = w.appendTopic(w.text, i)
+	w.text = append(w.text, p.middle...)
+	w.text = mark{sender: i, number: p.numbers[i], since: since}.append(w.text)
+	w.text = append(w.text, `"}]`...)
+	p.numbers[i]++
+	t := &w.topic[c.topic]
+	expected := w.board.expected.Add(t.receivers.Load())
+	t.published.Add(1)
+	w.board.published.Add(1)
+	if p.schedule.rate == 0 {
+		p.awaited = append(p.awaited, expected)
+	}
+	w.frame = appendFrame(w.frame[:0], opText, w.text)
+	w.send(i, w.frame)
+}
+
+// message counts a publisher's own copies, and sees to what is refused.
+func (p *publishing) message(_ int, m *message, _ int, _ int64) {
+	switch {
+	case string(m.event) == p.w.plan.BroadcastEvent:
+		p.w.copies.Add(1)
+	case string(m.event) == "phx_reply":
+		p.w.replies.Add(1)
+		if !bytes.Contains(m.payload, statusOK) {
+			p.w.fail("a publication was refused: %s", shortened(m.payload))
+		}
+	}
+}
+
+func (p *publishing) left(int) {}

@@ -1,0 +1,288 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Run carries out o. Lines about its progress go to progress, which may be
+// nil; the workers write to stderr what ends them. An error means that there
+// was no run; what went wrong in one is in the report's Problems. When ctx is
+// done the run ends early, and that is a problem too.
+func Run(ctx context.Context, o *Options, progress, stderr io.Writer) (*Report, error) {
+	var targets []target
+	for _, u := range o.URLs {
+		t, err := findTarget(ctx, o, u)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
+	}
+	p, warnings, err := preflight(o, targets)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{o: o, plan: p, progress: progress, report: newReport(o)}
+	r.report.Warnings = warnings
+	if r.before, err = usageOf(o.PIDs); err != nil {
+		return nil, fmt.Errorf("--pid: %w", err)
+	}
+	if r.fleet, err = startFleet(p, stderr); err != nil {
+		return nil, err
+	}
+	defer r.fleet.close()
+	r.open(ctx)
+	if err := r.hold(ctx); err != nil {
+		r.problem("%v", err)
+	}
+	r.finish()
+	return r.report, nil
+}
+
+// run is one in progress.
+type run struct {
+	o        *Options
+	plan     *plan
+	fleet    *fleet
+	progress io.Writer
+	report   *Report
+
+	opened                      time.Time
+	before, joined, rested, end usage     // of the server
+	load, loadEnd               []usage   // of the workers
+	begun, over                 time.Time // of what is measured: the run, or joining where there is none
+	receivers                   []int64   // of each topic when the run began
+	bytesBefore                 int64     // received before that
+	openedAt                    int64
+}
+
+func newReport(o *Options) *Report {
+	r := &Report{Mode: o.Mode, URLs: o.URLs, Started: time.Now(), Cores: runtime.NumCPU(), Connections: o.Connections, Topics: o.Topics}
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		r.Kernel = unix.ByteSliceToString(name.Release[:])
+	}
+	return r
+}
+
+func (r *run) problem(format string, args ...any) {
+	r.report.Problems = append(r.report.Problems, fmt.Sprintf(format, args...))
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// tick is how often the parent looks; nothing is measured by it.
+const tick = 2 * time.Millisecond
+
+// await waits until done, and looks once in a while whether counters still
+// grow: it fails when none has for the patience.
+func (r *run) await(ctx context.Context, what string, counters []func(*tally) *atomic.Int64, done func() bool) error {
+	var before int64
+	moved, told := time.Now(), time.Now()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return errInterrupted
+		case <-time.After(tick):
+		}
+		var total int64
+		for _, c := range counters {
+			total += r.fleet.sum(c)
+		}
+		if now := time.Now(); total != before {
+			before, moved = total, now
+		} else if now.Sub(moved) > r.o.Patience {
+			return fmt.Errorf("%s: no progress for %v", what, r.o.Patience)
+		}
+		r.tell(&told, what)
+	}
+	return nil
+}
+
+// open has all connections join, as far as they can.
+func (r *run) open(ctx context.Context) {
+	f, all := r.fleet, int64(r.o.Connections+r.plan.publishers())
+	r.opened, r.openedAt = time.Now(), monotonic()
+	r.startClock()
+	f.set(opening)
+	counters := []func(*tally) *atomic.Int64{countOpened, countJoined, countFailed, countStates}
+	err := r.await(ctx, "joining", counters, func() bool { return f.sum(countJoined)+f.sum(countFailed) >= all })
+	seconds := time.Since(r.opened).Seconds()
+	f.set(resting)
+	r.joined, _ = usageOf(r.o.PIDs) // a server that is gone is noticed by its connections
+	n := f.sum(countJoined)
+	r.report.Open = OpenReport{Joined: n, Failed: f.sum(countFailed), Seconds: seconds, PerSecond: float64(n) / seconds}
+	if err != nil {
+		r.problem("%v", err)
+	}
+	if missing := all - n; missing > 0 {
+		r.problem("%d of %d connections have not joined", missing, all)
+	}
+}
+
+// hold does what comes after joining.
+func (r *run) hold(ctx context.Context) error {
+	if r.o.Mode == Presence {
+		if err := r.quiet(ctx); err != nil {
+			return err
+		}
+	} else if err := r.pause(ctx, r.o.Settle, "resting"); err != nil {
+		return err
+	}
+	r.rested, _ = usageOf(r.o.PIDs)
+	for i := range r.fleet.topics {
+		r.receivers = append(r.receivers, r.fleet.topics[i].receivers.Load())
+	}
+	defer r.stopClock()
+	if r.fleet.sum(countJoined) == 0 {
+		return nil
+	}
+	switch r.o.Mode {
+	case Idle:
+		r.startClock()
+		return r.pause(ctx, r.o.Duration, "holding")
+	case Broadcast:
+		r.startClock()
+		return r.broadcast(ctx)
+	case Echo:
+		r.startClock()
+		return r.echo(ctx)
+	}
+	return nil
+}
+
+// startClock begins what is measured.
+func (r *run) startClock() {
+	r.load = usages(r.fleet.pids())
+	r.begun, r.bytesBefore = time.Now(), r.fleet.sum(countBytes)
+}
+
+func (r *run) stopClock() {
+	r.end, _ = usageOf(r.o.PIDs)
+	r.over, r.loadEnd = time.Now(), usages(r.fleet.pids())
+}
+
+// quiet waits until presence has nothing more to tell.
+func (r *run) quiet(ctx context.Context) error {
+	f := r.fleet
+	return r.await(ctx, "presences", []func(*tally) *atomic.Int64{countBytes}, func() bool {
+		return time.Duration(monotonic()-f.newest()) > max(r.o.Settle, 100*time.Millisecond)
+	})
+}
+
+func (r *run) broadcast(ctx context.Context) error {
+	f := r.fleet
+	f.set(running)
+	return r.await(ctx, "broadcasting", []func(*tally) *atomic.Int64{countDelivered, countFrames}, func() bool {
+		return f.board.done.Load() && f.board.progress.Load() >= f.board.expected.Load()
+	})
+}
+
+func (r *run) echo(ctx context.Context) error {
+	f := r.fleet
+	f.set(running)
+	if err := r.pause(ctx, r.o.Duration, "echoing"); err != nil {
+		return err
+	}
+	f.set(ending)
+	return r.await(ctx, "waiting for answers", []func(*tally) *atomic.Int64{countReplies}, func() bool {
+		return f.sum(countReplies) >= f.sum(countRequests)
+	})
+}
+
+func (r *run) pause(ctx context.Context, d time.Duration, what string) error {
+	told, end := time.Now(), time.Now().Add(d)
+	for left := d; left > 0; left = time.Until(end) {
+		select {
+		case <-ctx.Done():
+			return errInterrupted
+		case <-time.After(min(left, 100*time.Millisecond)):
+		}
+		r.tell(&told, what)
+	}
+	return nil
+}
+
+// tell writes a line a second.
+func (r *run) tell(told *time.Time, what string) {
+	if r.progress == nil || time.Since(*told) < time.Second {
+		return
+	}
+	*told = told.Add(time.Second)
+	f := r.fleet
+	line := fmt.Sprintf("%4.0f s  %-12s %8d joined", time.Since(r.opened).Seconds(), what, f.sum(countJoined)-f.sum(countEnded))
+	if n := f.sum(countFailed) + f.sum(countEnded); n > 0 {
+		line += fmt.Sprintf("  %d failed", n)
+	}
+	if n := f.board.published.Load(); n > 0 {
+		line += fmt.Sprintf("  %8d published  %10d of %d delivered", n, f.sum(countDelivered), f.board.expected.Load())
+	}
+	if n := f.sum(countReplies); n > 0 && r.o.Mode == Echo {
+		line += fmt.Sprintf("  %10d of %d answered", n, f.sum(countRequests))
+	}
+	if n := f.sum(countStates); n > 0 {
+		line += fmt.Sprintf("  %d lists and %d diffs of presence", n, f.sum(countDiffs))
+	}
+	fmt.Fprintln(r.progress, line)
+}
+
+// newest is when the newest thing that counts came.
+func (f *fleet) newest() (at int64) {
+	for i := range f.tallies {
+		at = max(at, f.tallies[i].last.Load())
+	}
+	return at
+}
+
+func usages(pids []int) []usage {
+	all := make([]usage, len(pids))
+	for i, pid := range pids {
+		all[i], _ = processUsage(pid) // one that died shows in what quit returns
+	}
+	return all
+}
+
+// busiest is the largest share of a core that a worker used.
+func (r *run) busiest() (percent, seconds float64) {
+	wall := r.over.Sub(r.begun).Seconds()
+	var shares []float64
+	for i := range r.load {
+		cpu := (r.loadEnd[i].cpu - r.load[i].cpu).Seconds()
+		seconds += cpu
+		shares = append(shares, cpu/wall*100)
+	}
+	if len(shares) == 0 || wall <= 0 {
+		return 0, 0
+	}
+	return slices.Max(shares), seconds
+}
+
+func countOpened(t *tally) *atomic.Int64     { return &t.opened }
+func countJoined(t *tally) *atomic.Int64     { return &t.joined }
+func countFailed(t *tally) *atomic.Int64     { return &t.failed }
+func countEnded(t *tally) *atomic.Int64      { return &t.ended }
+func countFrames(t *tally) *atomic.Int64     { return &t.frames }
+func countBytes(t *tally) *atomic.Int64      { return &t.bytes }
+func countDelivered(t *tally) *atomic.Int64  { return &t.delivered }
+func countCopies(t *tally) *atomic.Int64     { return &t.copies }
+func countLate(t *tally) *atomic.Int64       { return &t.late }
+func countTwice(t *tally) *atomic.Int64      { return &t.twice }
+func countStray(t *tally) *atomic.Int64      { return &t.stray }
+func countRequests(t *tally) *atomic.Int64   { return &t.requests }
+func countReplies(t *tally) *atomic.Int64    { return &t.replies }
+func countBeats(t *tally) *atomic.Int64      { return &t.beats }
+func countAnswered(t *tally) *atomic.Int64   { return &t.beatsAnswered }
+func countStates(t *tally) *atomic.Int64     { return &t.states }
+func countDiffs(t *tally) *atomic.Int64      { return &t.diffs }
+func countStateBytes(t *tally) *atomic.Int64 { return &t.stateBytes }
+func countDiffBytes(t *tally) *atomic.Int64  { return &t.diffBytes }
+func countWitnesses(t *tally) *atomic.Int64  { return &t.witnesses }
+func countMistaken(t *tally) *atomic.Int64   { return &t.mistaken }

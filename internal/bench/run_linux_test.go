@@ -1,0 +1,209 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/relay"
+)
+
+// serveRelay serves the relay of mycelium serve in this process and returns
+// its address.
+func serveRelay(t *testing.T) string {
+	t.Helper()
+	endpoint, err := channels.NewEndpoint(channels.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := relay.New(endpoint, relay.Options{Topics: []string{"*"}, PresenceOff: []string{"quiet:*"}})
+	endpoint.Socket("/socket", channels.SocketOptions{Connect: r.Connect}, r.Channels()...)
+	addr, err := endpoint.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := endpoint.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		r.Close()
+	})
+	return "ws://" + addr.String() + "/socket"
+}
+
+// Each mode against a real server, with what makes it harder.
+func TestModes(t *testing.T) {
+	url := serveRelay(t)
+	pid := os.Getpid()
+	tests := []struct {
+		name  string
+		mode  Mode
+		setup func(o *Options)
+		check func(r *Report) bool
+	}{
+		{"idle", Idle, func(o *Options) { o.Heartbeat = 50 * time.Millisecond }, func(r *Report) bool {
+			return r.Run.Heartbeats >= 30 && r.Run.HeartbeatsAnswered >= r.Run.Heartbeats-30 && r.Server.RSSJoined > 0
+		}},
+		{"broadcast in a closed loop", Broadcast, func(o *Options) { o.Window, o.Messages = 5, 200 }, func(r *Report) bool {
+			return r.Run.Sent == 200 && r.Run.Delivered == 6000 && r.Run.Copies == 200 && r.Server.CPUPerUnit > 0 && r.Run.Loop == "closed"
+		}},
+		{"broadcast in an open loop on many topics from several publishers and processes", Broadcast, func(o *Options) {
+			o.Topics, o.Topic, o.Publishers, o.Processes, o.Rate, o.Messages, o.Duration = 3, "quiet:{n}", 2, 3, 300, 0, 200*time.Millisecond
+			o.PublisherPayload = `{"self":false}`
+		}, func(r *Report) bool {
+			// 6 publishers in turns; each of the 10 publications of each reaches 10 receivers and the other publisher.
+			return r.Run.Sent == 60 && r.Run.Delivered == 600 && r.Run.Copies == 60 && r.Run.Lag.Count == 60 && r.Load.Processes == 4
+		}},
+		{"broadcast of long messages", Broadcast, func(o *Options) { o.Messages, o.Size, o.Connections = 5, 300_000, 3 }, func(r *Report) bool {
+			return r.Run.Delivered == 15 && r.Run.BytesPerSec > 0
+		}},
+		{"echo of heartbeats", Echo, func(o *Options) { o.Event, o.Depth = heartbeatEvent, 3 }, func(r *Report) bool {
+			return r.Run.Sent > 90 && r.Run.Delivered == r.Run.Sent && r.Run.Depth == 3
+		}},
+		{"echo of an event", Echo, func(o *Options) {
+			o.Topics, o.Topic, o.JoinPayload, o.Rate = 30, "quiet:{n}", `{"self":false}`, 500
+		}, func(r *Report) bool { return r.Run.Sent == 50 && r.Run.Delivered == 50 && r.Run.Copies == 0 }},
+		{"join at a rate from several addresses", Join, func(o *Options) {
+			o.ConnectRate, o.Sources = 100, []string{"127.0.0.2", "127.0.0.3"}
+		}, func(r *Report) bool {
+			return r.Open.Seconds >= .25 && r.Open.Connect.Count == 30 && r.Server.CPUPerJoin > 0
+		}},
+		{"presence", Presence, func(o *Options) {
+			o.Topic, o.Topics, o.Processes, o.JoinPayload, o.Settle = "who:{n}", 2, 2, `{"user":"u{n}"}`, 200*time.Millisecond
+		}, func(r *Report) bool {
+			return r.Presence.States == 30 && r.Presence.Diffs > 0 && r.Presence.Witnesses == 8 && r.Presence.Mistaken == 0
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			o := quick(test.mode, url)
+			o.Connections, o.Topic, o.PIDs = 30, "quiet:a", []int{pid}
+			test.setup(o)
+			o.Patience = 30 * time.Second
+			r := execute(t, o)
+			if !r.OK || r.Open.Failed != 0 || !test.check(r) {
+				text, _ := json.Marshal(r)
+				t.Errorf("%s", text)
+			}
+			var b strings.Builder
+			if err := r.WriteText(&b); err != nil || strings.Contains(b.String(), "LOST") || strings.Contains(b.String(), "NaN") {
+				t.Errorf("%v:\n%s", err, b.String())
+			}
+		})
+	}
+}
+
+// What a long list of presences says is counted without being kept.
+func TestLongLists(t *testing.T) {
+	o := quick(Presence, serveRelay(t))
+	o.Connections, o.Topic, o.Settle, o.Patience = 300, "who:a", 300*time.Millisecond, 30*time.Second
+	o.JoinPayload = `{"user":"bench-{n}","meta":{"about":"` + strings.Repeat("x", 200) + `"}}`
+	r := execute(t, o)
+	p := r.Presence
+	if !r.OK || p.States != 300 || p.StateBytes < 300*150*250 || p.Witnesses != witnessesEach {
+		t.Errorf("%v %v %+v", r.Problems, r.Errors, p)
+	}
+}
+
+// Several servers get their share.
+func TestSeveralURLs(t *testing.T) {
+	o := quick(Join, serveRelay(t))
+	o.URLs = append(o.URLs, startFake(t, &fakeServer{status: 503}).url)
+	o.Connections = 10
+	if r := execute(t, o); r.OK || r.Open.Joined != 5 || r.Open.Failed != 5 {
+		t.Errorf("%+v", r.Open)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	o := quick(Idle, serveRelay(t))
+	o.Duration = time.Hour
+	time.AfterFunc(300*time.Millisecond, cancel)
+	r, err := Run(ctx, o, nil, new(strings.Builder))
+	if err != nil || r.OK || r.Problems[0] != errInterrupted.Error() {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	o := quick(Idle, serveRelay(t))
+	o.Duration = 1200 * time.Millisecond
+	var progress strings.Builder
+	if _, err := Run(t.Context(), o, &progress, new(strings.Builder)); err != nil || !strings.Contains(progress.String(), "3 joined") {
+		t.Errorf("%q, %v", progress.String(), err)
+	}
+}
+
+func TestUnknownPID(t *testing.T) {
+	o := quick(Idle, "ws://127.0.0.1:1/socket")
+	o.PIDs = []int{1 << 30}
+	if _, err := Run(t.Context(), o, nil, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "--pid: process 1073741824") {
+		t.Error(err)
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	targets := []target{{}}
+	if t0, err := findTarget(t.Context(), new(Options), someURL); err != nil {
+		t.Fatal(err)
+	} else {
+		targets[0] = t0
+	}
+	o := defaults(Idle)
+	o.Connections = 3_000_000
+	p, _, err := preflight(o, targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Sources) < 3_000_000/65_536 || len(p.Workers) < 2 {
+		t.Errorf("%d sources and %d workers for three million connections", len(p.Sources), len(p.Workers))
+	}
+	held := 0
+	for _, w := range p.Workers {
+		if w.First != held {
+			t.Fatalf("worker %+v after %d connections", w, held)
+		}
+		held += w.Count
+	}
+	if held != o.Connections {
+		t.Errorf("%d connections in all", held)
+	}
+	o.Sources = []string{"127.0.0.2"}
+	if _, _, err := preflight(o, targets); err == nil || !strings.Contains(err.Error(), "name more with --source") {
+		t.Error(err)
+	}
+	o.Sources = []string{"localhost"}
+	if _, _, err := preflight(o, targets); err == nil || !strings.Contains(err.Error(), "it takes addresses") {
+		t.Error(err)
+	}
+	broadcast := defaults(Broadcast)
+	broadcast.Connections, broadcast.Topics, broadcast.Publishers = 5_000_000, 5_000_000, 1
+	if _, _, err := preflight(broadcast, targets); err == nil || !strings.Contains(err.Error(), "raise the limit") {
+		t.Error(err)
+	}
+}
+
+// The workers end by themselves when their parent has died.
+func TestOrphans(t *testing.T) {
+	p := newPlan(quick(Idle, someURL), []target{{Request: "x"}}, nil, 100)
+	f, err := startFleet(p, new(strings.Builder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for _, stdin := range f.stdins {
+		stdin.Close() // as the end of this process would
+	}
+	for i, w := range f.workers {
+		if err := w.Wait(); err == nil || !errors.As(err, new(interface{ ExitCode() int })) {
+			t.Errorf("worker %d: %v", i, err)
+		}
+	}
+	f.workers = nil
+}

@@ -1,0 +1,60 @@
+package bench
+
+import "testing"
+
+const (
+	millisecond = int64(1e6)
+	second      = int64(1e9)
+)
+
+func TestSchedule(t *testing.T) {
+	s := schedule{start: second, rate: 100}
+	const microsecond = 1000 // less than that is rounding
+	for k := range int64(1000) {
+		at := second + k*10*millisecond
+		if _, wait := s.take(at - microsecond); wait < microsecond-10 || wait > microsecond {
+			t.Fatalf("event %d a microsecond early: wait %d", k, wait)
+		}
+		if due, wait := s.take(at + microsecond); due < at-10 || due > at || wait != 0 {
+			t.Fatalf("event %d is due at %d, wait %d, want %d", k, due, wait, at)
+		}
+	}
+}
+
+// A rate that divides no second does not drift.
+func TestScheduleDrift(t *testing.T) {
+	s := schedule{rate: 7, n: 7 * 86400}
+	if due := s.due(); due != 86400*second {
+		t.Errorf("after a day the event is due at %d", due)
+	}
+}
+
+// A server that stops for a second delays each message that was due then, not
+// one: with 100 messages a second over 10 s and one pause of 1 s, a twentieth
+// of them waits half a second and longer. Counted from when they were sent,
+// none but the first would.
+func TestScheduleHidesNoPause(t *testing.T) {
+	s := schedule{rate: 100}
+	due, sent := new(histogram), new(histogram)
+	clock := int64(0)
+	for s.n < 1000 {
+		at, wait := s.take(clock)
+		if wait > 0 {
+			clock += wait
+			continue
+		}
+		begun := clock
+		if clock >= 5*second && clock < 6*second {
+			clock = 6 * second // the server answers when it is back
+		}
+		clock += millisecond / 10
+		due.add(clock - at)
+		sent.add(clock - begun)
+	}
+	if got := due.quantile(.95); got < 400*millisecond {
+		t.Errorf("a twentieth waited longer than %d ms, want 500", got/millisecond)
+	}
+	if got := sent.quantile(.998); got > millisecond {
+		t.Errorf("the witness of the wrong way sees the pause too: %d ms", got/millisecond)
+	}
+}

@@ -1,0 +1,51 @@
+package bench
+
+import (
+	"bufio"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestFindTarget(t *testing.T) {
+	o := &Options{Params: []string{"user=u {n}"}, Headers: []string{"X-Lane: {n}"}, AuthToken: "secret"}
+	for raw, path := range map[string]string{
+		"ws://127.0.0.1:4000/socket":                   "/socket/websocket",
+		"ws://127.0.0.1:4000/socket/":                  "/socket/websocket",
+		"ws://127.0.0.1:4000/socket/websocket?vsn=1.0": "/socket/websocket",
+		"ws://127.0.0.1:4000":                          "/websocket",
+	} {
+		got, err := findTarget(t.Context(), o, raw)
+		if err != nil || got.Addr.String() != "127.0.0.1:4000" {
+			t.Errorf("%s: %v, %v", raw, got.Addr, err)
+			continue
+		}
+		text := string(newPattern(got.Request).append(nil, 42))
+		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
+		if err != nil {
+			t.Errorf("%s: %v in %s", raw, err, text)
+			continue
+		}
+		if req.URL.Path != path || req.URL.Query().Get("vsn") != "2.0.0" || req.URL.Query().Get("user") != "u 42" ||
+			req.Header.Get("X-Lane") != "42" || req.Header.Get("Sec-WebSocket-Protocol") != "phoenix, base64url.bearer.phx.c2VjcmV0" {
+			t.Errorf("%s: %s", raw, text)
+		}
+	}
+}
+
+func TestFindTargetErrors(t *testing.T) {
+	for raw, want := range map[string]string{
+		"127.0.0.1:4000":          "it looks like ws://",
+		"wss://127.0.0.1/socket":  "does not begin with ws://",
+		"http://127.0.0.1/socket": "does not begin with ws://",
+		"ws://127.0.0.1:0/socket": "a port from 1 to 65535",
+		"ws://192.0.2.1/socket":   "192.0.2.1 is not this machine; add --remote",
+	} {
+		if _, err := findTarget(t.Context(), new(Options), raw); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", raw, err, want)
+		}
+	}
+	if _, err := findTarget(t.Context(), &Options{Remote: true}, "ws://192.0.2.1/socket"); err != nil {
+		t.Errorf("with --remote: %v", err)
+	}
+}

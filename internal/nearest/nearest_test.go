@@ -1,0 +1,30 @@
+package nearest
+
+import "testing"
+
+func TestOf(t *testing.T) {
+	names := []string{"connections", "topics", "rate"}
+	for name, want := range map[string]string{
+		"conections": "connections", "conenctions": "connections", "topic": "topics", "rat": "rate",
+		"connections": "connections", "window": "", "": "",
+	} {
+		if got := Of(name, names); got != want {
+			t.Errorf("Of(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	tests := []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"rate", "rate", 0}, {"rate", "rote", 1}, {"rate", "arte", 1},
+		{"listened", "listen", 2}, {"kitten", "sitting", 3},
+	}
+	for _, test := range tests {
+		if got := Distance(test.a, test.b); got != test.want {
+			t.Errorf("Distance(%q, %q) = %d, want %d", test.a, test.b, got, test.want)
+		}
+	}
+}
