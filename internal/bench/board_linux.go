@@ -15,7 +15,6 @@ const (
 	opening phase = iota // connect and join
 	resting              // answer, heartbeat
 	running              // what the mode is about
-	ending               // begin nothing new
 	quitting
 )
 
@@ -26,7 +25,7 @@ type board struct {
 	published atomic.Int64 // publications that have left
 	expected  atomic.Int64 // deliveries that they come to
 	begun     atomic.Int64 // when the first one was due
-	done      atomic.Bool  // the last one has left
+	finished  atomic.Int32 // workers that will send nothing more
 	// awaited is the progress at which the publishers are to be woken.
 	awaited atomic.Int64
 	_       [64]byte

@@ -189,8 +189,10 @@ func (w *worker) long(i int, h frameHead, b []byte, at int64) []byte {
 
 // skippable tells messages that are counted only.
 func (w *worker) skippable(i int, m *message) bool {
-	witness, ok := w.job.(*watching)
-	return isPresence(m) && !(ok && witness.is(i))
+	if v, ok := w.job.(*watching); ok && v.is(i) {
+		return false
+	}
+	return isPresence(m)
 }
 
 func (w *worker) handleFrame(i int, h frameHead, payload []byte, at int64) {
@@ -208,13 +210,12 @@ func (w *worker) handleFrame(i int, h frameHead, payload []byte, at int64) {
 	w.frames.Add(1)
 	w.bytes.Add(int64(h.size + len(payload)))
 	if !h.final || h.op == opContinuation {
-		whole := append(w.partial[i], payload...)
+		w.partial[i] = append(w.partial[i], payload...)
 		if !h.final {
-			w.partial[i] = whole
 			return
 		}
+		payload = w.partial[i]
 		delete(w.partial, i)
-		payload = whole
 	}
 	m, ok := parseMessage(payload)
 	if !ok {

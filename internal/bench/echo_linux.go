@@ -25,20 +25,17 @@ func newEchoing(w *worker) *echoing {
 }
 
 func (e *echoing) due(now int64) time.Duration {
-	rate := e.w.plan.Rate
 	if !e.started {
-		e.started, e.until = true, now+int64(e.w.plan.Duration)
-		e.schedule = schedule{start: now, rate: e.w.plan.rateOf(rate, len(e.w.conns))}
-		for i := range e.w.conns {
-			if rate == 0 && e.w.conns[i].state == joined {
-				e.request(i, e.w.plan.Depth, now)
-			}
-		}
+		e.start(now)
 	}
-	if rate == 0 {
+	if e.w.plan.Rate == 0 {
+		if now < e.until {
+			return time.Duration(e.until - now)
+		}
+		e.w.finish()
 		return forever
 	}
-	for e.schedule.due() < e.until {
+	for e.schedule.due() < e.until { // all that are due, however late
 		now = monotonic()
 		due, wait := e.schedule.take(now)
 		if wait > 0 {
@@ -50,7 +47,20 @@ func (e *echoing) due(now int64) time.Duration {
 		}
 		e.next = (e.next + 1) % len(e.w.conns)
 	}
+	e.w.finish()
 	return forever
+}
+
+// start begins the schedule, or has each connection send its first requests.
+func (e *echoing) start(now int64) {
+	rate := e.w.plan.Rate
+	e.started, e.until = true, now+int64(e.w.plan.Duration)
+	e.schedule = schedule{start: now, rate: e.w.plan.rateOf(rate, len(e.w.conns))}
+	for i := range e.w.conns {
+		if rate == 0 && e.w.conns[i].state == joined {
+			e.request(i, e.w.plan.Depth, now)
+		}
+	}
 }
 
 // request sends n requests in one go.
@@ -104,7 +114,7 @@ func (e *echoing) message(i int, m *message, size int, at int64) {
 	w.latency.add(at - k.since)
 	w.replies.Add(1)
 	w.last.Store(at)
-	if w.plan.Rate == 0 && w.phase == running && at < e.until {
+	if w.plan.Rate == 0 && at < e.until {
 		e.request(i, 1, at)
 	}
 }

@@ -12,6 +12,8 @@ import (
 // that are left.
 func TestMain(m *testing.M) {
 	Worker()
+	// Workers under the race detector would wait a second before they end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	before := openDescriptors()
 	code := m.Run()
 	if code == 0 {

@@ -30,15 +30,16 @@ func parseMessage(text []byte) (m message, ok bool) {
 // element returns the string, number or null at the start of b, and b from the
 // comma after it.
 func element(b []byte) (value, rest []byte, ok bool) {
-	end := 0
 	if len(b) > 0 && b[0] == '"' {
-		if end = stringEnd(b); end < 0 {
+		end := stringEnd(b)
+		if end < 0 {
 			return nil, nil, false
 		}
 		value = b[1:end]
 		b = skipSpace(b[end+1:])
 	} else {
-		if end = bytes.IndexByte(b, ','); end < 0 {
+		end := bytes.IndexByte(b, ',')
+		if end < 0 {
 			return nil, nil, false
 		}
 		if b[0] != 'n' {

@@ -30,9 +30,6 @@ func (p *publishing) due(now int64) time.Duration {
 	if p.until == 0 {
 		p.begin(now)
 	}
-	if p.w.board.done.Load() {
-		return forever
-	}
 	for !p.finished() {
 		since := monotonic()
 		if p.schedule.rate > 0 {
@@ -47,7 +44,7 @@ func (p *publishing) due(now int64) time.Duration {
 		}
 		p.publish(since)
 	}
-	p.w.board.done.Store(true)
+	p.w.finish()
 	return forever
 }
 

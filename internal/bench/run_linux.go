@@ -182,7 +182,7 @@ func (r *run) broadcast(ctx context.Context) error {
 	f := r.fleet
 	f.set(running)
 	return r.await(ctx, "broadcasting", []func(*tally) *atomic.Int64{countDelivered, countFrames}, func() bool {
-		return f.board.done.Load() && f.board.progress.Load() >= f.board.expected.Load()
+		return f.board.finished.Load() == 1 && f.board.progress.Load() >= f.board.expected.Load()
 	})
 }
 
@@ -192,9 +192,8 @@ func (r *run) echo(ctx context.Context) error {
 	if err := r.pause(ctx, r.o.Duration, "echoing"); err != nil {
 		return err
 	}
-	f.set(ending)
-	return r.await(ctx, "waiting for answers", []func(*tally) *atomic.Int64{countReplies}, func() bool {
-		return f.sum(countReplies) >= f.sum(countRequests)
+	return r.await(ctx, "waiting for answers", []func(*tally) *atomic.Int64{countReplies, countRequests}, func() bool {
+		return int(f.board.finished.Load()) == len(f.workers) && f.sum(countReplies) >= f.sum(countRequests)
 	})
 }
 

@@ -31,6 +31,7 @@ type worker struct {
 	job   job
 
 	phase    phase
+	finished bool // nothing more will be sent
 	opener   opener
 	beater   schedule
 	beatNext int
@@ -139,9 +140,17 @@ func (w *worker) due(now int64) time.Duration {
 	case opening:
 		wait = min(wait, w.open(now))
 	case running:
-		wait = min(wait, w.job.due(now))
+		if !w.finished {
+			wait = min(wait, w.job.due(now))
+		}
 	}
 	return min(wait, w.beat(now))
+}
+
+// finish has the job's due not be called any more.
+func (w *worker) finish() {
+	w.finished = true
+	w.board.finished.Add(1)
 }
 
 // advance adds n to the progress of all and wakes the publishers when what

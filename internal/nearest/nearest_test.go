@@ -5,7 +5,7 @@ import "testing"
 func TestOf(t *testing.T) {
 	names := []string{"connections", "topics", "rate"}
 	for name, want := range map[string]string{
-		"conections": "connections", "conenctions": "connections", "topic": "topics", "rat": "rate",
+		"conections": "connections", "cnonections": "connections", "topic": "topics", "rat": "rate",
 		"connections": "connections", "window": "", "": "",
 	} {
 		if got := Of(name, names); got != want {
