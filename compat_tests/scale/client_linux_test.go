@@ -18,6 +18,7 @@ type client struct {
 	state clientState
 	join  string // the phx_join frame's text, until it is sent
 	in    []byte // of the server, incomplete
+	small bool   // has the smallest receive buffer
 
 	closeCode int      // of the server's Close frame
 	seen      []int    // TestScaleBroadcast: the last number of each publisher
@@ -46,6 +47,9 @@ func (c *client) connect(payload string) {
 	c.fd = fd
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	if c.small {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, smallBuffer)
+	}
 	source := unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(2 + c.index%sources)}}
 	if err := unix.Bind(fd, &source); err != nil {
 		f.t.Fatal("bind:", err)
@@ -58,6 +62,20 @@ func (c *client) connect(payload string) {
 		f.t.Fatal("epoll_ctl:", err)
 	}
 	f.connecting++
+}
+
+// stop stops reading, and noticing anything, until resume.
+func (c *client) stop() {
+	if err := unix.EpollCtl(c.fleet.ep, unix.EPOLL_CTL_DEL, c.fd, nil); err != nil {
+		c.fleet.t.Fatal("epoll_ctl:", err)
+	}
+}
+
+func (c *client) resume() {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.index)}
+	if err := unix.EpollCtl(c.fleet.ep, unix.EPOLL_CTL_ADD, c.fd, &ev); err != nil {
+		c.fleet.t.Fatal("epoll_ctl:", err)
+	}
 }
 
 // close ends the connection; closing takes it out of the epoll.

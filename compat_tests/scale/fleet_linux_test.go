@@ -98,6 +98,17 @@ func (f *fleet) drop(clients []*client) {
 	}
 }
 
+// open is how many clients have a connection.
+func (f *fleet) open() int {
+	n := 0
+	for _, c := range f.clients {
+		if c.fd >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // until handles what the server sends until ok says so.
 func (f *fleet) until(what string, ok func() bool) {
 	f.t.Helper()

@@ -129,16 +129,22 @@ func (p *process) terminate() {
 // have said nothing: it logs what is wrong only.
 func (p *process) awaitExit() {
 	p.t.Helper()
+	if log := p.awaitLog(); log != "" {
+		p.t.Errorf("the server said:\n%s", log)
+	}
+}
+
+// awaitLog waits for the end and returns what the server has said.
+func (p *process) awaitLog() string {
+	p.t.Helper()
 	select {
 	case err := <-p.ended:
 		p.ended <- err
 		if err != nil {
 			p.t.Errorf("the server ended with %v", err)
 		}
-		if p.log.Len() > 0 {
-			p.t.Errorf("the server said:\n%s", p.log.String())
-		}
 	case <-time.After(patience):
 		p.t.Fatal("the server did not end by itself")
 	}
+	return p.log.String()
 }

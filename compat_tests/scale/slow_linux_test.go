@@ -1,0 +1,265 @@
+package scale
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+const (
+	// slowOutbound is the server's bound for what waits for one connection.
+	slowOutbound = 256 << 10
+	// slowBody is the size of a message, in bytes, and slowMessages how many
+	// there are in a phase: more than the kernel and the server keep for one
+	// receiver, together.
+	slowBody     = 4 << 10
+	slowMessages = 1_000
+	// slowRounds are the rounds with and without slow receivers, with -full.
+	slowRounds = 5
+	// slowRatio is what the others' p99 may become by the slow ones.
+	slowRatio = 1.2
+	// slowTries is how often that may be tried: the machine does other things
+	// too.
+	slowTries = 3
+)
+
+// TestScaleSlow has one in a hundred receivers stop reading during a saturating
+// fan-out. The others get everything in order, memory stays within the bound,
+// and what is cut off or dropped is counted to the last. With -full, it must
+// not make the others wait either.
+func TestScaleSlow(t *testing.T) {
+	for _, policy := range []struct {
+		name  string
+		value channels.SlowReceiver
+	}{
+		{"disconnect", channels.DisconnectSlow}, {"drop oldest", channels.DropOldest}, {"drop newest", channels.DropNewest},
+	} {
+		t.Run(policy.name, func(t *testing.T) {
+			r := newRally(t, policy.value)
+			if !*full {
+				r.with()
+			} else {
+				r.compare()
+			}
+			r.end()
+		})
+	}
+}
+
+// rally is a fan-out in a closed loop: each publisher sends when its message
+// before has reached all that read, so that none of them falls behind.
+type rally struct {
+	t      *testing.T
+	policy channels.SlowReceiver
+	server *process
+	fleet  *fleet
+	fast   int // clients that always read; the others of the fleet are slow, and join anew for each phase
+
+	sent      [publishers][]time.Time // by publisher, of this phase
+	arrived   [publishers]int         // deliveries to those that read, likewise
+	latencies []time.Duration         // of this phase
+	slowGot   int                     // messages that the slow ones have read
+	cut       int64                   // slow ones that were disconnected, in all phases
+	body      string
+}
+
+func newRally(t *testing.T, policy channels.SlowReceiver) *rally {
+	fast := 200
+	if *full {
+		fast = 500
+	}
+	r := &rally{t: t, policy: policy, fast: fast, body: strings.Repeat("x", slowBody)}
+	r.server = startServer(t, settings{OutboundBytes: slowOutbound, SlowReceiver: policy, IdleTimeout: time.Hour})
+	r.fleet = newFleet(t, r.server.addr, plainTopic, fast+fast/100)
+	for _, c := range r.fleet.clients[fast:] {
+		c.small = true
+	}
+	r.fleet.onMessage = r.handle
+	r.connect(0, fast)
+	return r
+}
+
+// connect joins the clients from one to another.
+func (r *rally) connect(from, to int) {
+	f := r.fleet
+	for _, c := range f.clients[from:to] {
+		c.state, c.seen = connecting, make([]int, publishers)
+		f.until("room to connect", func() bool { return f.connecting < connectAtOnce })
+		c.connect(`{}`)
+	}
+	f.until("all have joined", func() bool { return f.connecting == 0 })
+}
+
+// without is a phase in which all read. It returns the 99th percentile of the
+// times from a message's sending to its arrival.
+func (r *rally) without() time.Duration {
+	r.latencies = r.latencies[:0]
+	r.arrived = [publishers]int{}
+	for i := range r.sent {
+		r.sent[i] = r.sent[i][:0]
+	}
+	for _, c := range r.fleet.clients[:r.fast] {
+		clear(c.seen)
+	}
+	for _, c := range r.fleet.clients[:publishers] {
+		r.publish(c)
+	}
+	r.fleet.until("all messages have reached all that read", func() bool { return len(r.latencies) == slowMessages*r.fast })
+	slices.Sort(r.latencies)
+	return r.latencies[len(r.latencies)*99/100]
+}
+
+// with is a phase with slow receivers, and the checks of what became of them.
+func (r *rally) with() time.Duration {
+	r.t.Helper()
+	slow := r.fleet.clients[r.fast:]
+	r.connect(r.fast, r.fast+len(slow))
+	before := r.server.usage()
+	for _, c := range slow {
+		c.stop()
+	}
+	p99 := r.without()
+	after := r.server.usage()
+	r.checkMemory(before, after)
+	if r.policy == channels.DisconnectSlow {
+		r.checkCut(before, after)
+	} else {
+		r.checkDropped(before)
+	}
+	r.fleet.drop(slow)
+	r.server.await("the slow ones to be gone", func(u usage) bool { return u.Stats.Sockets == int64(r.fast) })
+	return p99
+}
+
+// compare runs phases in turns and compares the medians of their p99.
+func (r *rally) compare() {
+	r.t.Helper()
+	r.without() // warms up
+	for try := 1; ; try++ {
+		var alone, beside []float64
+		for range slowRounds {
+			alone = append(alone, r.without().Seconds()*1000)
+			beside = append(beside, r.with().Seconds()*1000)
+		}
+		ratio := median(beside) / median(alone)
+		r.t.Logf("p99 with one in a hundred slow to p99 without: %.2f (%.1f and %.1f ms)", ratio, beside, alone)
+		if ratio <= slowRatio {
+			return
+		}
+		if try == slowTries {
+			r.t.Errorf("want at most %.2f", slowRatio)
+			return
+		}
+	}
+}
+
+// publish sends the client's next message, if there is one.
+func (r *rally) publish(c *client) {
+	number := len(r.sent[c.index])
+	if number == slowMessages/publishers {
+		return
+	}
+	r.sent[c.index] = append(r.sent[c.index], time.Now())
+	c.send(fmt.Sprintf(`["j%d","m","%s","shout",{"from":%d,"number":%d,"body":%q}]`, c.index, r.fleet.topic, c.index, number+1, r.body))
+}
+
+func (r *rally) handle(c *client, m message) {
+	if m.event == "phx_reply" {
+		return
+	}
+	from, number, ok := parseShout(m.payload)
+	slow := c.index >= r.fast
+	switch {
+	case !ok:
+		r.fleet.fail(c, "unexpected: %v", m)
+		return
+	case slow && number <= c.seen[from], !slow && number != c.seen[from]+1:
+		r.fleet.fail(c, "message %d of publisher %d after %d", number, from, c.seen[from])
+	}
+	c.seen[from] = number
+	if slow {
+		r.slowGot++
+		return
+	}
+	r.latencies = append(r.latencies, time.Since(r.sent[from][number-1]))
+	if r.arrived[from]++; r.arrived[from] == number*r.fast {
+		r.publish(r.fleet.clients[from])
+	}
+}
+
+// parseShout takes {"from":1,"number":2,…} apart.
+func parseShout(payload []byte) (from, number int, ok bool) {
+	rest, ok := bytes.CutPrefix(payload, []byte(`{"from":`))
+	first, rest, found := bytes.Cut(rest, []byte(`,"number":`))
+	second, _, more := bytes.Cut(rest, []byte(","))
+	from, err := strconv.Atoi(string(first))
+	number, err2 := strconv.Atoi(string(second))
+	return from, number, ok && found && more && err == nil && err2 == nil && from >= 0 && from < publishers
+}
+
+// checkMemory wants the heap within the bound: slow ones × OutboundBytes, and
+// what a server that has just been busy keeps.
+func (r *rally) checkMemory(before, after usage) {
+	r.t.Helper()
+	const kept = 2 << 20
+	slow := int64(len(r.fleet.clients) - r.fast)
+	if grown := after.Heap - before.Heap; grown > slow*slowOutbound+kept && !raceEnabled {
+		r.t.Errorf("%d slow ones have made the heap grow by %d bytes, bound to %d each", slow, grown, slowOutbound)
+	}
+}
+
+// checkCut wants every slow one disconnected and counted as that.
+func (r *rally) checkCut(before, after usage) {
+	r.t.Helper()
+	slow := int64(len(r.fleet.clients) - r.fast)
+	if got := after.Stats.Network.ClosedSlow - before.Stats.Network.ClosedSlow; got != slow {
+		r.t.Errorf("%d connections counted as too slow, want %d", got, slow)
+	}
+	if after.Stats.Sockets != int64(r.fast) {
+		r.t.Errorf("%d sockets left, want %d", after.Stats.Sockets, r.fast)
+	}
+	r.cut += slow
+}
+
+// checkDropped has the slow ones read again: what they do not get must be what
+// is counted as dropped.
+func (r *rally) checkDropped(before usage) {
+	r.t.Helper()
+	slow := r.fleet.clients[r.fast:]
+	r.slowGot = 0
+	for _, c := range slow {
+		c.resume()
+	}
+	r.fleet.beat(slow) // its answer comes after all that waits
+	after := r.server.usage()
+	oldest := after.Stats.Network.DroppedOldest - before.Stats.Network.DroppedOldest
+	newest := after.Stats.Network.DroppedNewest - before.Stats.Network.DroppedNewest
+	want := int64(len(slow)*slowMessages - r.slowGot)
+	if want == 0 || oldest+newest != want {
+		r.t.Errorf("%d of %d messages arrived at the slow ones; %d counted as dropped oldest, %d as newest",
+			r.slowGot, len(slow)*slowMessages, oldest, newest)
+	}
+	if r.policy == channels.DropOldest && oldest == 0 || r.policy == channels.DropNewest && oldest > 0 {
+		r.t.Errorf("%d counted as dropped oldest, %d as newest", oldest, newest)
+	}
+	if after.Stats.Network.ClosedSlow > 0 {
+		r.t.Errorf("%d disconnected, where frames are to be dropped", after.Stats.Network.ClosedSlow)
+	}
+}
+
+// end ends the server, which has logged each cut-off with its reason.
+func (r *rally) end() {
+	r.t.Helper()
+	r.server.terminate()
+	r.fleet.until("the server has closed all connections", func() bool { return r.fleet.closed >= r.fast && r.fleet.open() == 0 })
+	log := r.server.awaitLog()
+	if got := int64(strings.Count(log, "slow receiver disconnected")); got != r.cut || int64(strings.Count(log, "\n")) != r.cut {
+		r.t.Errorf("%d lines of slow receivers, want %d and no others:\n%.2000s", got, r.cut, log)
+	}
+}
