@@ -116,17 +116,32 @@ func (f *fleet) until(what string, ok func() bool) {
 		if time.Since(begun) > patience {
 			f.t.Fatalf("waited for: %s (%d joined, %d closed, %d heartbeats answered)", what, f.joined, f.closed, f.beats)
 		}
-		n, err := unix.EpollWait(f.ep, f.events, 100)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			f.t.Fatal("epoll_wait:", err)
-		}
-		for _, ev := range f.events[:max(n, 0)] {
-			f.clients[ev.Fd].handle(ev.Events)
-		}
-		if f.failures > 0 {
-			f.t.FailNow()
-		}
+		f.poll(100)
 	}
+}
+
+// handle handles what the server has sent already.
+func (f *fleet) handle() {
+	f.t.Helper()
+	for f.poll(0) == len(f.events) {
+	}
+}
+
+// poll handles a batch of events, for which it waits so many milliseconds, and
+// returns how many there were.
+func (f *fleet) poll(wait int) int {
+	f.t.Helper()
+	n, err := unix.EpollWait(f.ep, f.events, wait)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		f.t.Fatal("epoll_wait:", err)
+	}
+	for _, ev := range f.events[:max(n, 0)] {
+		f.clients[ev.Fd].handle(ev.Events)
+	}
+	if f.failures > 0 {
+		f.t.FailNow()
+	}
+	return n
 }
 
 // fail notes what a client found wrong. The first few are shown.

@@ -78,6 +78,16 @@ func (p *process) usage() usage {
 	return u
 }
 
+// cpu asks the server for the processor time that it has used.
+func (p *process) cpu() time.Duration {
+	p.t.Helper()
+	var d time.Duration
+	if err := json.Unmarshal(p.get("/cpu"), &d); err != nil {
+		p.t.Fatal(err)
+	}
+	return d
+}
+
 func (p *process) get(path string) []byte {
 	p.t.Helper()
 	res, err := p.client.Get("http://" + p.addr + path)

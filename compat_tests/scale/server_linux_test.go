@@ -18,6 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/relay"
@@ -98,6 +99,7 @@ func listenAndServe(ctx context.Context, s settings) error {
 	debug.HandleFunc("/usage", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(usageOf(endpoint))
 	})
+	debug.HandleFunc("/cpu", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(cpuTime()) })
 	debug.HandleFunc("/debug/pprof/", pprof.Index)
 	debug.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	r := relay.New(endpoint, relay.Options{
@@ -138,6 +140,15 @@ func usageOf(e *channels.Endpoint) usage {
 		Goroutines: runtime.NumGoroutine(), Descriptors: openDescriptors(),
 		Heap: int64(mem.HeapAlloc), Resident: resident(), Stats: e.Stats(),
 	}
+}
+
+// cpuTime is the process's, of the user and the system.
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return -1
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func resident() int64 {

@@ -31,7 +31,7 @@ func processors(m *machine, n int64) Check {
 
 const (
 	heartbeatInterval = 30.0  // seconds, of phoenix.js
-	heartbeatTime     = 12e-6 // seconds of a processor: make scale
+	heartbeatTime     = 30e-6 // seconds of a processor: 24 µs at 6,300 a second, 60 at 630, of which most is waking (make scale)
 )
 
 // heartbeatShare is the part of a processor that n clients' heartbeats take, in

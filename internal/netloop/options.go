@@ -23,7 +23,8 @@ type Options struct {
 	Loops int
 	// Portable uses net.Conn even where epoll is available.
 	Portable bool
-	// Tick is the resolution of deadlines; 0 is 100 ms. A deadline fires up to two ticks late and never early.
+	// Tick is the resolution of deadlines; 0 is 100 ms. A deadline counts in whole ticks, rounded up; it fires at most one
+	// tick after that and never early.
 	Tick time.Duration
 	// OutboundLimit bounds the bytes that wait for one connection; 0 is 1 MiB. A single frame is always taken when
 	// nothing else waits, however large, because otherwise it could never be sent.

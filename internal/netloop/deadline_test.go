@@ -1,0 +1,71 @@
+package netloop
+
+import (
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A connection that says nothing is told so within its deadline and one tick, whenever in a tick its last byte came; a
+// deadline that is no whole number of ticks counts as the next one that is. It is never early.
+func TestDeadlineWithinTick(t *testing.T) {
+	const tick = 100 * time.Millisecond
+	for _, deadline := range []time.Duration{tick, 250 * time.Millisecond, time.Second, 60 * time.Second, 200 * time.Second} {
+		for _, after := range []time.Duration{0, 1, tick / 3, tick - 1, tick, 7*time.Second + tick/2, 59*time.Second + 999*time.Millisecond} {
+			synctest.Test(t, func(t *testing.T) {
+				g, err := New(Options{Portable: true, Loops: 1, Tick: tick})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer g.Close()
+				a, b := net.Pipe()
+				defer b.Close()
+				opened, read := make(chan *Conn, 1), make(chan bool, 1)
+				fired := make(chan time.Time, 1)
+				g.Adopt(a, nil, &hooks{
+					open:    func(c *Conn) { opened <- c },
+					data:    func(c *Conn, _ []byte) { c.SetDeadline(deadline); read <- true },
+					timeout: func(*Conn) { fired <- time.Now() },
+				})
+				<-opened
+				time.Sleep(after)
+				b.Write([]byte("last"))
+				last := time.Now()
+				<-read
+				whole := (deadline + tick - 1) / tick * tick
+				if took := (<-fired).Sub(last); took < deadline || took > whole+tick {
+					t.Errorf("a deadline of %v, set %v after the loop's start, was told after %v", deadline, after, took)
+				}
+			})
+		}
+	}
+}
+
+// The same for a connection whose bytes move its deadline on.
+func TestDeadlineMovesWithinTick(t *testing.T) {
+	const tick, deadline = 100 * time.Millisecond, 6 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		g, err := New(Options{Portable: true, Loops: 1, Tick: tick})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		a, b := net.Pipe()
+		defer b.Close()
+		fired := make(chan time.Time, 1)
+		g.Adopt(a, nil, &hooks{
+			open:    func(c *Conn) { c.SetDeadline(deadline) },
+			data:    func(*Conn, []byte) {},
+			timeout: func(*Conn) { fired <- time.Now() },
+		})
+		for i := range 40 { // each a little later in a tick than the one before
+			time.Sleep(3*time.Second + time.Duration(i)*7*time.Millisecond)
+			b.Write([]byte("beat"))
+		}
+		last := time.Now()
+		if took := (<-fired).Sub(last); took < deadline || took > deadline+tick {
+			t.Errorf("told after %v, want %v to %v", took, deadline, deadline+tick)
+		}
+	})
+}
