@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"net/url"
+	"slices"
 
 	"github.com/mycelium-rt/mycelium/channels"
 )
@@ -12,10 +13,13 @@ import (
 const claimsAssign = "claims"
 
 // Protect returns o for sockets that need a token: it is asked for first, then
-// o.Connect runs, if there is one, and finds the id and the assigns.
+// o.Connect runs, if there is one, and finds the id and the assigns. Where tokens
+// take more than a hash to verify, it does so off the loop, whatever
+// o.ConnectOnLoop says.
 func (v *Verifier) Protect(o channels.SocketOptions) channels.SocketOptions {
 	next := o.Connect
 	o.AuthToken = o.AuthToken || v.takes(FromAuthToken)
+	o.ConnectOnLoop = (o.ConnectOnLoop || next == nil) && v.quick()
 	o.Connect = func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 		if err := v.Connect(ctx, s, r); err != nil || next == nil {
 			return err
@@ -23,6 +27,14 @@ func (v *Verifier) Protect(o channels.SocketOptions) channels.SocketOptions {
 		return next(ctx, s, r)
 	}
 	return o
+}
+
+// quick tells that no token is verified by fetching keys or by more than a hash.
+func (v *Verifier) quick() bool {
+	if v.jwt == nil {
+		return true
+	}
+	return v.jwt.remote == nil && !slices.ContainsFunc(v.options.Keys, func(k Key) bool { return hmacBytes[k.Algorithm] == 0 })
 }
 
 // Connect is a channels.SocketOptions.Connect that refuses clients without a

@@ -127,7 +127,7 @@ func openDoor(t testing.TB, o Options, chs ...*channels.Channel) *door {
 	}
 	d.verifier, d.Endpoint = v, channelstest.Start(t, channels.Options{Logger: &log})
 	t.Cleanup(v.Close)
-	d.Socket("/socket", v.Protect(channels.SocketOptions{}), chs...)
+	d.Socket("/socket", v.Protect(channels.SocketOptions{IdleTimeout: -1}), chs...)
 	return d
 }
 
