@@ -56,6 +56,9 @@ func (e *Endpoint) moveOut() {
 	e.host.mu.Lock()
 	defer e.host.mu.Unlock()
 	delete(e.host.guests, e)
+	counted := e.ownStats()
+	counted.Sockets, counted.Channels, counted.Callbacks, counted.LongPoll.Sessions = 0, 0, 0, 0 // what is left of them ends
+	e.host.departed.add(&counted)
 }
 
 // Lookup finds the guest that serves a path below the prefix of a Route.

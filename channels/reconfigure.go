@@ -39,9 +39,20 @@ func (e *Endpoint) Reconfigure(socketPath string, l Limits, o SocketOptions, cha
 	case old.options.LongPoll.Enabled:
 		delete(e.polled, pollAt)
 	}
-	e.live.Store(&l)
-	e.totals.set(&l)
+	e.limit(&l)
 	return nil
+}
+
+// Limit gives the endpoint other limits where they are of all connections
+// together: see [Endpoint.Reconfigure]. The sockets at its paths keep theirs.
+func (e *Endpoint) Limit(l Limits) {
+	l = l.withDefaults()
+	e.limit(&l)
+}
+
+func (e *Endpoint) limit(l *Limits) {
+	e.live.Store(l)
+	e.totals.set(l)
 }
 
 // mountOf returns the socket that was mounted at a path of Socket. The caller

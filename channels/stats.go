@@ -63,8 +63,47 @@ func (c *counters) raise(depth int64) {
 	}
 }
 
-// Stats returns the endpoint's counters, read one after the other.
+// Stats returns the endpoint's counters, those of its guests included, read one
+// after the other.
 func (e *Endpoint) Stats() Stats {
+	s := e.ownStats()
+	if e.host != nil {
+		return s
+	}
+	e.mu.RLock()
+	s.add(&e.departed)
+	for guest := range e.guests {
+		of := guest.ownStats()
+		s.add(&of)
+	}
+	e.mu.RUnlock()
+	s.Network = e.loops.Stats()
+	return s
+}
+
+// add adds what a guest has counted.
+func (s *Stats) add(g *Stats) {
+	s.Sockets += g.Sockets
+	s.Channels += g.Channels
+	s.Opened += g.Opened
+	s.MessagesIn += g.MessagesIn
+	s.MessagesOut += g.MessagesOut
+	s.BytesIn += g.BytesIn
+	s.BytesOut += g.BytesOut
+	s.Refused += g.Refused
+	s.RateLimited += g.RateLimited
+	s.MailboxFull += g.MailboxFull
+	s.Crashes += g.Crashes
+	s.MailboxHigh = max(s.MailboxHigh, g.MailboxHigh)
+	s.Callbacks += g.Callbacks
+	s.LongPoll.Sessions += g.LongPoll.Sessions
+	s.LongPoll.Expired += g.LongPoll.Expired
+	s.LongPoll.Slow += g.LongPoll.Slow
+	s.LongPoll.Dropped += g.LongPoll.Dropped
+	s.LongPoll.Binary += g.LongPoll.Binary
+}
+
+func (e *Endpoint) ownStats() Stats {
 	c := &e.counters
 	s := Stats{
 		Opened: c.opened.Load(), MailboxHigh: c.mailboxHigh.Load(), Callbacks: e.callbacks.Load(),
@@ -78,9 +117,6 @@ func (e *Endpoint) Stats() Stats {
 		s.MessagesOut += t.messagesOut.Load()
 		s.BytesIn += t.bytesIn.Load()
 		s.BytesOut += t.bytesOut.Load()
-	}
-	if e.host == nil {
-		s.Network = e.loops.Stats()
 	}
 	return s
 }

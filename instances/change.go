@@ -3,6 +3,7 @@ package instances
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,9 +21,26 @@ func (m *Manager) Create(ctx context.Context, spec Spec) (i Info, created bool, 
 
 // Declare is Create for an instance that the program's own configuration asks
 // for at each start: it is not in the store, and nobody can change or delete it.
+// To declare it again with another spec changes it as Update does. Declare comes
+// before Open.
 func (m *Manager) Declare(ctx context.Context, spec Spec) (Info, error) {
-	i, _, err := m.create(ctx, spec, true)
-	return i, err
+	i, created, err := m.create(ctx, spec, true)
+	var other *ConflictError
+	if created || !errors.As(err, &other) {
+		return i, err
+	}
+	one, err := m.find(spec.ID)
+	if err != nil {
+		return Info{}, err
+	}
+	if !one.declared {
+		return Info{}, other
+	}
+	if err := one.lock(ctx); err != nil {
+		return Info{}, err
+	}
+	defer one.unlock()
+	return m.update(ctx, one, func(s *Spec) error { *s = spec.clone(); return nil })
 }
 
 func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (Info, bool, error) {
@@ -121,12 +139,10 @@ func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec)
 	if err != nil {
 		return err
 	}
-	revision := uint64(1)
-	if !one.declared {
-		if revision, err = m.keep(ctx, one, spec, false, 0); err != nil {
-			life.discard()
-			return err
-		}
+	revision, err := m.keep(ctx, one, spec, false, 0)
+	if err != nil {
+		life.discard()
+		return err
 	}
 	one.mu.Lock()
 	one.known, one.spec, one.kind, one.revision = true, spec, kind, revision
@@ -174,28 +190,37 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 		return nil, err
 	}
 	log := m.log.With().Str("instance", spec.ID).Logger()
-	endpoint, err := channels.NewEndpoint(channels.Options{Host: m.host, Logger: &log, Limits: spec.Limits.over(m.options.Limits)})
+	endpoint, err := channels.NewEndpoint(channels.Options{Host: m.host, Logger: &log, Limits: m.limitsOf(spec)})
 	if err != nil {
 		release()
 		return nil, err
 	}
 	in = &Instance{
-		owner: one, id: spec.ID, labels: spec.Labels, log: log, endpoint: endpoint, release: release,
+		owner: one, id: spec.ID, labels: spec.Labels, log: log, endpoint: endpoint, releases: []func(){release},
 		crashed: make(chan error, 1), hooks: make(chan struct{}, 1),
 	}
 	in.ctx, in.cancel = context.WithCancel(context.Background())
-	if err := in.guard("the type's build function", func() (err error) { in.logic, err = kind.build(in, spec.Config); return err }); err != nil {
+	err = in.guard("the type's build function", func() (err error) {
+		if in.logic, err = kind.build(in, spec.Config); err == nil {
+			in.channels = in.logic.Channels()
+		}
+		return err
+	})
+	if err != nil {
 		in.discard()
 		return nil, err
 	}
-	in.mount(so)
+	in.sockets = in.socketOptions(so)
+	in.endpoint.Socket("/", in.sockets, in.channels...)
 	return in, nil
 }
 
-// mount serves the logic's channels.
-func (in *Instance) mount(so channels.SocketOptions) {
+// socketOptions adds to the server's options what the logic has to say.
+func (in *Instance) socketOptions(so channels.SocketOptions) channels.SocketOptions {
 	if c, ok := in.logic.(Connector); ok {
 		first := so.Connect
+		_, quick := c.(QuickConnector)
+		so.ConnectOnLoop = quick && (first == nil || so.ConnectOnLoop)
 		so.Connect = func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 			if first != nil {
 				if err := first(ctx, s, r); err != nil {
@@ -208,8 +233,7 @@ func (in *Instance) mount(so channels.SocketOptions) {
 	if w, ok := in.logic.(Watcher); ok {
 		so.Opened, so.Closed = w.Connected, w.Gone
 	}
-	in.sockets, in.channels = so, in.logic.Channels()
-	in.endpoint.Socket("/", so, in.channels...)
+	return so
 }
 
 // discard ends a life that has not begun.
@@ -217,7 +241,24 @@ func (in *Instance) discard() {
 	in.cancel()
 	in.endpoint.Shutdown(context.Background()) //nolint:errcheck // it has no sockets
 	in.Presence().Close()
-	in.release()
+	in.letGo()
+}
+
+// holds keeps what is to be released with the life.
+func (in *Instance) holds(release func()) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.releases = append(in.releases, release)
+}
+
+// letGo releases what Options.Sockets has made.
+func (in *Instance) letGo() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, release := range in.releases {
+		release()
+	}
+	in.releases = nil
 }
 
 func (m *Manager) sockets(spec Spec) (so channels.SocketOptions, release func(), err error) {
@@ -247,12 +288,17 @@ func (m *Manager) Update(ctx context.Context, id string, revision uint64, change
 		return Info{}, err
 	}
 	defer one.unlock()
+	return m.update(ctx, one, change)
+}
+
+// update carries out Update on a locked member.
+func (m *Manager) update(ctx context.Context, one *member, change func(*Spec) error) (Info, error) {
 	now, _ := one.info()
 	spec := now.Spec.clone()
 	if err := change(&spec); err != nil {
 		return Info{}, err
 	}
-	if spec.ID != id {
+	if spec.ID != one.id {
 		return Info{}, &InvalidError{Fields: []FieldError{{"/id", "cannot be changed: create another instance"}}}
 	}
 	kind, err := m.prepare(&spec)
@@ -315,9 +361,7 @@ func (m *Manager) change(ctx context.Context, one *member, kind *Type, spec Spec
 	switch how {
 	case byConfigure:
 		var taken bool
-		if taken, err = life.configure(ctx, kind, spec.Config); err != nil {
-			return err
-		}
+		taken, err = life.configure(ctx, kind, spec.Config)
 		if !taken {
 			how = byRestart
 			next, err = m.build(one, kind, spec)
@@ -347,18 +391,18 @@ func (m *Manager) change(ctx context.Context, one *member, kind *Type, spec Spec
 		one.launch(next)
 	case whenStopped:
 		next.discard()
+	case byConfigure:
+		chs, err := life.rechannel()
+		if err != nil {
+			return err
+		}
+		return life.remount(m.limitsOf(spec), life.sockets, chs)
 	default:
-		return m.limit(life, spec.Limits)
+		if life != nil {
+			return life.remount(m.limitsOf(spec), life.sockets, life.channels)
+		}
 	}
 	return nil
-}
-
-// limit gives a life other limits; sockets that are connected keep theirs.
-func (m *Manager) limit(life *Instance, l Limits) error {
-	if life == nil {
-		return nil
-	}
-	return life.endpoint.Reconfigure("/", l.over(m.options.Limits), life.sockets, life.channels...)
 }
 
 // howTo is how a change is carried out.

@@ -22,6 +22,8 @@ var (
 	ErrDeclared = errors.New("instances: the instance is declared by the configuration: change it there")
 	// ErrNoSignals: the instance's type takes no signals.
 	ErrNoSignals = errors.New("instances: this type takes no signals")
+	// ErrRestart is what a [Configurer] answers to be restarted instead.
+	ErrRestart = errors.New("instances: this change needs a restart of the instance")
 	// ErrClosed: the manager is closed.
 	ErrClosed = errors.New("instances: the manager is closed")
 	// ErrNoState: nothing was saved under the name.

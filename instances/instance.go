@@ -26,15 +26,18 @@ type Instance struct {
 	labels   map[string]string
 	log      zerolog.Logger
 	endpoint *channels.Endpoint
-	release  func() // of Options.Sockets
 	ctx      context.Context
 	cancel   context.CancelFunc
 	crashed  chan error // has the first crash
 
-	// Static once it is built.
-	logic    Logic
+	logic Logic // static once it is built
+
+	// Guarded by the member's ops, once it is built.
 	sockets  channels.SocketOptions
 	channels []*channels.Channel
+
+	mu       sync.Mutex
+	releases []func() // of Options.Sockets; guarded by mu
 
 	begun      bool          // Start has succeeded; of the goroutine that serves
 	hooks      chan struct{} // holds a token while a hook runs: one at a time
@@ -277,7 +280,7 @@ func (in *Instance) end(ctx context.Context, gently bool) {
 		in.note(in.hook(grace, "Stop", func() error { return s.Stop(grace) }))
 	}
 	in.Presence().Close()
-	in.release()
+	in.letGo()
 	in.owner.awaitGoroutines(grace, in)
 }
 

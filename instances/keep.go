@@ -26,6 +26,9 @@ type record struct {
 // keep writes a member's record over the one at revision; a declared one has
 // none.
 func (m *Manager) keep(ctx context.Context, one *member, spec Spec, stopped bool, revision uint64) (uint64, error) {
+	if one.declared {
+		return revision + 1, nil
+	}
 	value, err := json.Marshal(record{Spec: spec, Created: one.created, Stopped: stopped})
 	if err != nil {
 		return 0, err

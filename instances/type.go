@@ -3,6 +3,7 @@ package instances
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,7 +53,8 @@ func Define[C any](name, about string, build func(in *Instance, config C) (Logic
 			if err != nil {
 				return true, err
 			}
-			return true, c.Configure(ctx, config)
+			err = c.Configure(ctx, config)
+			return !errors.Is(err, ErrRestart), err
 		},
 	}
 }
@@ -78,7 +80,8 @@ func (t Type) Schema() json.RawMessage { return t.schema.text }
 // and an error of Start or Tick, ends this logic: the instance is restarted
 // with a new one, and its clients connect again.
 type Logic interface {
-	// Channels is asked once, before Start.
+	// Channels is asked once before Start, and again after each Configure: what
+	// it answers then is for the clients that connect from then on.
 	Channels() []*channels.Channel
 }
 
@@ -125,7 +128,8 @@ type Signaler interface {
 }
 
 // Configurer is logic that takes a changed configuration while it runs. Without
-// it an instance whose configuration changes is restarted.
+// it, and where it answers [ErrRestart], an instance whose configuration changes
+// is restarted. Any other error refuses the change.
 type Configurer[C any] interface {
 	Configure(ctx context.Context, config C) error
 }
@@ -134,6 +138,14 @@ type Configurer[C any] interface {
 // checks, as [channels.SocketOptions].Connect does.
 type Connector interface {
 	Connect(ctx context.Context, s *channels.Socket, r *channels.Request) error
+}
+
+// QuickConnector is a [Connector] that declares that its Connect never blocks.
+// It then runs on the event loop, if what the server asks before it does not
+// block either.
+type QuickConnector interface {
+	Connector
+	ConnectsAtOnce()
 }
 
 // Watcher is logic that is told of each client that is connected, and of its

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/mycelium-rt/mycelium/internal/config"
@@ -48,8 +49,6 @@ func (d *daemon) reloaded() (*config.Config, config.Change, error) {
 		return nil, change, err
 	}
 	d.certificate.pair.Store(pair)
-	d.relay.SetOptions(relayOptions(cfg))
 	d.cfg = cfg
-	// The socket's path cannot change, so that it is there.
-	return cfg, change, d.endpoint.Reconfigure(cfg.Path, limits(cfg.Limits), d.socketOptions(), d.relay.Channels()...)
+	return cfg, change, d.reconfigure(context.Background(), cfg)
 }

@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/logging"
-	"github.com/mycelium-rt/mycelium/internal/relay"
 	"github.com/mycelium-rt/mycelium/internal/site"
 )
 
@@ -27,7 +29,9 @@ type daemon struct {
 	log           zerolog.Logger
 	certificate   certificate
 	endpoint      *channels.Endpoint
-	relay         *relay.Relay
+	sockets       atomic.Pointer[channels.SocketOptions] // of all instances
+	store         instances.Store
+	instances     *instances.Manager
 }
 
 // serve runs the server until ctx is done. SIGHUP reloads its configuration.
@@ -69,10 +73,13 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	defer d.relay.Close()
-	addr, err := d.endpoint.Listen(d.cfg.Listen)
+	err := d.openInstances(ctx)
+	var addr net.Addr
+	if err == nil {
+		addr, err = d.endpoint.Listen(d.cfg.Listen)
+	}
 	if err != nil {
-		return errors.Join(err, d.endpoint.Shutdown(context.WithoutCancel(ctx)))
+		return errors.Join(err, d.close(context.WithoutCancel(ctx)))
 	}
 	d.log.Info().Stringer("addr", addr).Str("socket", d.cfg.Path).Str("version", version()).Msg("listening")
 	for {
@@ -89,7 +96,13 @@ func (d *daemon) drain(ctx context.Context) error {
 	d.log.Info().Int64("sockets", d.endpoint.Stats().Sockets).Msg("draining")
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Drain.Timeout)
 	defer cancel()
-	return d.endpoint.Shutdown(ctx)
+	return d.close(ctx)
+}
+
+// close drains the instances, then what is left of the endpoint, and only then
+// closes the store: a type may save while it stops.
+func (d *daemon) close(ctx context.Context) error {
+	return errors.Join(d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.store.Close())
 }
 
 // open makes the endpoint and what it serves.
@@ -108,21 +121,11 @@ func (d *daemon) open() error {
 	if err != nil {
 		return err
 	}
-	d.relay = relay.New(d.endpoint, relayOptions(d.cfg))
-	d.endpoint.Socket(d.cfg.Path, d.socketOptions(), d.relay.Channels()...)
-	return nil
-}
-
-func (d *daemon) socketOptions() channels.SocketOptions {
-	return channels.SocketOptions{
-		Connect: d.relay.Connect, ConnectOnLoop: true, CheckOrigin: originCheck(d.cfg.CheckOrigin), IdleTimeout: d.cfg.IdleTimeout,
-		Compress: d.cfg.Compress, LongPoll: channels.LongPollOptions{Enabled: d.cfg.LongPoll},
+	if d.store, err = openStore(d.cfg.Data); err != nil {
+		return errors.Join(err, d.endpoint.Shutdown(context.Background())) // it has served nobody
 	}
-}
-
-func relayOptions(cfg *config.Config) relay.Options {
-	p := cfg.Presence
-	return relay.Options{Topics: cfg.Topics, Window: p.Window, PresenceOff: p.Off, DiffsOff: p.DiffsOff}
+	d.instances = d.newManager()
+	return nil
 }
 
 func limits(l config.Limits) channels.Limits {

@@ -22,7 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
-	"github.com/mycelium-rt/mycelium/internal/relay"
+	"github.com/mycelium-rt/mycelium/instances/relay"
 )
 
 func main() {

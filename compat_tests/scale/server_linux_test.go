@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mycelium-rt/mycelium/channels"
-	"github.com/mycelium-rt/mycelium/internal/relay"
+	"github.com/mycelium-rt/mycelium/instances/relay"
 )
 
 const (

@@ -32,6 +32,8 @@ type Config struct {
 	// Path is where the socket is mounted: "/socket" serves /socket/websocket.
 	// It begins with a slash and does not end with one.
 	Path string `koanf:"path"`
+	// Data is the directory where instances are kept; empty: in memory.
+	Data string `koanf:"data"`
 	// Topics are the patterns that the relay serves, exact or with a * at the
 	// end. Topics that begin with "phoenix" are not served whatever is here.
 	Topics []string `koanf:"topics"`

@@ -19,6 +19,7 @@ var every = []struct {
 }{
 	{"listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Listen }, "127.0.0.1:9"},
 	{"path", "/live", "/live", func(c *Config) any { return c.Path }, "/live"},
+	{"data", "/tmp/d", "/tmp/d", func(c *Config) any { return c.Data }, "/tmp/d"},
 	{"topics", "room:*, lobby", `["room:*", lobby]`, func(c *Config) any { return c.Topics }, []string{"room:*", "lobby"}},
 	{"check_origin", "//Example.com,https://*.example.com:444", `["//Example.com", "https://*.example.com:444"]`,
 		func(c *Config) any { return c.CheckOrigin },

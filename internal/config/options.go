@@ -55,6 +55,12 @@ var options = []*option{
 		also: []string{"mount", "socket"},
 	},
 	{
+		key: "data", kind: text("DIRECTORY", "the path of a directory, which is made if there is none", nil),
+		def: "", example: "/var/lib/mycelium",
+		help: "Directory where instances are kept, for one server at a time. Empty: in memory, so that they end with the server.",
+		also: []string{"data-dir", "dir", "store", "database", "db"},
+	},
+	{
 		key: "topics", live: true, kind: list("PATTERNS", "one or more topic patterns, exact or with one * at the end", 1, checkPattern),
 		def: "*", example: "room:*,lobby",
 		help: "Topics that the relay serves. A topic that begins with \"phoenix\" is never served.",

@@ -1,6 +1,6 @@
-// Package relay is the server's default instance: whatever a client pushes on
-// a topic that it has joined goes to everybody on that topic, and everybody
-// sees who is there. It needs no code of the application's own.
+// Package relay is the type of the server's default instance: whatever a client
+// pushes on a topic that it has joined goes to everybody on that topic, and
+// everybody sees who is there. It needs no code of the application's own.
 package relay
 
 import (
@@ -55,10 +55,7 @@ var errUnmatched = channels.Errorf("unmatched topic")
 func New(e *channels.Endpoint, o Options) *Relay {
 	r := new(Relay)
 	r.options.Store(&o)
-	r.presence = presence.New(e, presence.Options{
-		Window: o.Window,
-		Diffs:  func(topic string) bool { return !matchesAny(r.options.Load().DiffsOff, topic) },
-	})
+	r.presence = presence.New(e, r.tracking(o))
 	return r
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
-	"github.com/mycelium-rt/mycelium/internal/relay"
+	"github.com/mycelium-rt/mycelium/instances/relay"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/boltstore"
+	"github.com/mycelium-rt/mycelium/instances/relay"
+	"github.com/mycelium-rt/mycelium/internal/config"
+)
+
+// defaultInstance is the id of the instance that the configuration describes:
+// clients reach it without an id too.
+const defaultInstance = "default"
+
+// openStore opens where instances are kept.
+func openStore(dir string) (instances.Store, error) {
+	if dir == "" {
+		return new(instances.Memory), nil
+	}
+	return boltstore.Open(dir)
+}
+
+// newManager makes the manager of all instances, with the types that are ready.
+func (d *daemon) newManager() *instances.Manager {
+	d.sockets.Store(ptr(socketOptions(d.cfg)))
+	m := instances.New(d.endpoint, instances.Options{
+		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits),
+		Sockets: d.instanceSockets, Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
+	})
+	m.Register(relay.Type())
+	return m
+}
+
+// openInstances starts the default instance and those that are kept.
+func (d *daemon) openInstances(ctx context.Context) error {
+	if d.cfg.Data == "" {
+		d.log.Info().Msg("instances are kept in memory and end with the server: --data DIRECTORY keeps them")
+	}
+	if _, err := d.instances.Declare(ctx, defaultSpec(d.cfg)); err != nil {
+		return err
+	}
+	return d.instances.Open(ctx)
+}
+
+// defaultSpec is the default instance as the configuration wants it.
+func defaultSpec(cfg *config.Config) instances.Spec {
+	p := cfg.Presence
+	text, err := json.Marshal(relay.Config{
+		Topics: cfg.Topics, Window: instances.Duration(p.Window), PresenceOff: p.Off, DiffsOff: p.DiffsOff,
+	})
+	if err != nil {
+		panic(err) // strings and a duration can always be encoded
+	}
+	return instances.Spec{ID: defaultInstance, Type: "relay", Config: text}
+}
+
+// instanceSockets is asked by the manager, from any goroutine.
+func (d *daemon) instanceSockets(spec instances.Spec) (channels.SocketOptions, func(), error) {
+	if len(spec.Auth) > 0 {
+		return channels.SocketOptions{}, nil, &instances.InvalidError{Fields: []instances.FieldError{
+			{Field: "/auth", Reason: "is not possible yet: leave it out"},
+		}}
+	}
+	return *d.sockets.Load(), nil, nil
+}
+
+func socketOptions(cfg *config.Config) channels.SocketOptions {
+	return channels.SocketOptions{
+		CheckOrigin: originCheck(cfg.CheckOrigin), IdleTimeout: cfg.IdleTimeout,
+		Compress: cfg.Compress, LongPoll: channels.LongPollOptions{Enabled: cfg.LongPoll},
+	}
+}
+
+// instanceLimits are the server's where they are not of all connections
+// together: those are the endpoint's, for all instances.
+func instanceLimits(l config.Limits) channels.Limits {
+	all := limits(l)
+	all.MaxConnections, all.MaxConnectionsPerAddress, all.HandshakesPerSecond = 0, 0, 0
+	return all
+}
+
+// reconfigure takes over what can change while the server runs.
+func (d *daemon) reconfigure(ctx context.Context, cfg *config.Config) error {
+	d.sockets.Store(ptr(socketOptions(cfg)))
+	d.endpoint.Limit(limits(cfg.Limits))
+	return d.instances.Reconfigure(ctx, instanceLimits(cfg.Limits), defaultSpec(cfg))
+}
+
+func ptr[T any](v T) *T { return &v }

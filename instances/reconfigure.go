@@ -1,0 +1,107 @@
+package instances
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// Reconfigure gives all instances other limits in place of Options.Limits and
+// asks Options.Sockets anew, and gives the declared instances that are named
+// another spec: all in one step for each instance, for the clients that connect
+// from then on. An instance for which that fails keeps what it had; all errors
+// are returned.
+func (m *Manager) Reconfigure(ctx context.Context, l channels.Limits, declared ...Spec) error {
+	m.mu.Lock()
+	m.options.Limits = l
+	members := slices.Collect(maps.Values(m.members))
+	m.mu.Unlock()
+	wanted := make(map[string]Spec)
+	for _, spec := range declared {
+		wanted[spec.ID] = spec.clone()
+	}
+	var errs []error
+	for _, one := range members {
+		spec, ok := wanted[one.id]
+		if err := m.reconfigure(ctx, one, spec, ok && one.declared); err != nil {
+			errs = append(errs, fmt.Errorf("instances: %q: %w", one.id, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reconfigure does so for one; wanted is another spec of it, if there is one.
+func (m *Manager) reconfigure(ctx context.Context, one *member, wanted Spec, redeclared bool) error {
+	if err := one.lock(ctx); err != nil {
+		return err
+	}
+	defer one.unlock()
+	one.mu.RLock()
+	life, spec, state := one.life, one.spec, one.state
+	one.mu.RUnlock()
+	if redeclared {
+		kind, err := m.prepare(&wanted)
+		if err != nil {
+			return err
+		}
+		if fields := spec.differs(&wanted); howToChange(state, fields) > byConfigure {
+			return m.change(ctx, one, kind, wanted, fields)
+		}
+		if spec.differs(&wanted) != nil {
+			taken, err := life.configure(ctx, kind, wanted.Config)
+			if !taken {
+				return m.change(ctx, one, kind, wanted, []string{"type"}) // anything that restarts
+			}
+			if err != nil {
+				return err
+			}
+			one.mu.Lock()
+			one.spec = wanted
+			one.revision++
+			one.mu.Unlock()
+			spec = wanted
+		}
+	}
+	if life == nil {
+		return nil
+	}
+	return m.remountAll(life, spec)
+}
+
+// remountAll serves who connects to a life from now on by what all its sources
+// say now.
+func (m *Manager) remountAll(life *Instance, spec Spec) error {
+	so, release, err := m.sockets(spec)
+	if err != nil {
+		return err
+	}
+	life.holds(release) // who is connected keeps the old one
+	chs, err := life.rechannel()
+	if err != nil {
+		return err
+	}
+	return life.remount(m.limitsOf(spec), life.socketOptions(so), chs)
+}
+
+// rechannel asks the logic for its channels after a change.
+func (in *Instance) rechannel() (chs []*channels.Channel, err error) {
+	err = in.guard("Channels", func() error { chs = in.logic.Channels(); return nil })
+	in.crashOn(err)
+	return chs, err
+}
+
+// remount serves who connects from now on in another way.
+func (in *Instance) remount(l channels.Limits, so channels.SocketOptions, chs []*channels.Channel) error {
+	in.sockets, in.channels = so, chs
+	return in.endpoint.Reconfigure("/", l, so, chs...)
+}
+
+func (m *Manager) limitsOf(spec Spec) channels.Limits {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return spec.Limits.over(m.options.Limits)
+}

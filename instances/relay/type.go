@@ -1,0 +1,81 @@
+package relay
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/presence"
+)
+
+// Config is what an instance of [Type] may be given.
+type Config struct {
+	Topics      []string           `json:"topics,omitempty" jsonschema:"minItems=1,description=patterns of the topics that are served: exact or with a * at the end; all if there are none"`
+	Window      instances.Duration `json:"presence_window,omitempty" jsonschema:"description=how long presence diffs are gathered into one; at once if it is left out. It changes with a restart only"`
+	PresenceOff []string           `json:"presence_off,omitempty" jsonschema:"description=patterns of topics where nobody is tracked"`
+	DiffsOff    []string           `json:"presence_diffs_off,omitempty" jsonschema:"description=patterns of topics that get no presence diffs"`
+}
+
+// options checks what the schema cannot say.
+func (c Config) options() (Options, error) {
+	for field, patterns := range map[string][]string{"/topics": c.Topics, "/presence_off": c.PresenceOff, "/presence_diffs_off": c.DiffsOff} {
+		for _, p := range patterns {
+			if p == "" || strings.Contains(strings.TrimSuffix(p, "*"), "*") {
+				return Options{}, instances.Invalid(field, "%q is no pattern: want a topic, or the beginning of one and a * at the end", p)
+			}
+		}
+	}
+	o := Options{Topics: c.Topics, Window: time.Duration(c.Window), PresenceOff: c.PresenceOff, DiffsOff: c.DiffsOff}
+	if len(o.Topics) == 0 {
+		o.Topics = []string{"*"}
+	}
+	return o, nil
+}
+
+// Type makes instances that relay.
+func Type() instances.Type {
+	return instances.Define("relay", "What a client pushes on a topic goes to everybody on it, and everybody sees who is there.",
+		func(in *instances.Instance, c Config) (instances.Logic, error) {
+			o, err := c.options()
+			if err != nil {
+				return nil, err
+			}
+			r := new(Relay)
+			r.options.Store(&o)
+			r.presence = in.TrackPresence(r.tracking(o))
+			return &logic{r}, nil
+		})
+}
+
+// logic is a relay as an instance.
+type logic struct{ *Relay }
+
+// Configure is instances.Configurer's.
+func (l *logic) Configure(_ context.Context, c Config) error {
+	o, err := c.options()
+	if err != nil {
+		return err
+	}
+	if o.Window != l.options.Load().Window {
+		return instances.ErrRestart
+	}
+	l.SetOptions(o)
+	return nil
+}
+
+// ConnectsAtOnce is instances.QuickConnector's.
+func (l *logic) ConnectsAtOnce() {}
+
+var (
+	_ instances.Configurer[Config] = (*logic)(nil)
+	_ instances.QuickConnector     = (*logic)(nil)
+)
+
+// tracking are the options of the presence of a relay.
+func (r *Relay) tracking(o Options) presence.Options {
+	return presence.Options{
+		Window: o.Window,
+		Diffs:  func(topic string) bool { return !matchesAny(r.options.Load().DiffsOff, topic) },
+	}
+}

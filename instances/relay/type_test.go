@@ -1,0 +1,65 @@
+package relay_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/relay"
+)
+
+// TestType: a relay as an instance, and what of it can change while it runs.
+func TestType(t *testing.T) {
+	e := channelstest.Start(t, channels.Options{})
+	m := instances.New(e.Endpoint, instances.Options{})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := m.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	m.Register(relay.Type())
+	spec := instances.Spec{ID: "r", Type: "relay", Config: json.RawMessage(`{"topics":["room:*"]}`)}
+	if _, _, err := m.Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	client := channelstest.Connect(t, e, "/socket/r?user=ada")
+	room := client.Join("room:1", nil)
+	room.Push("new_msg", object{"n": 1}).AssertReply("ok", object{})
+	room.AssertBroadcast("new_msg", object{"n": 1})
+	if who, err := m.Presence("r", "room:1"); err != nil || len(who["ada"].Metas) != 1 {
+		t.Errorf("present: %v, %v", who, err)
+	}
+	if _, reply := client.TryJoin("game:1", nil); reply.Status != "error" {
+		t.Errorf("a topic that is not served: %+v", reply)
+	}
+	change := func(config string) error {
+		_, err := m.Update(t.Context(), "r", instances.AnyRevision, func(s *instances.Spec) error {
+			s.Config = json.RawMessage(config)
+			return nil
+		})
+		return err
+	}
+	if err := change(`{"topics":["game:*"],"presence_off":["*"]}`); err != nil {
+		t.Fatal(err)
+	}
+	client.Join("room:2", nil) // who is connected keeps what was
+	channelstest.Connect(t, e, "/socket/r").Join("game:1", nil)
+	if who, err := m.Presence("r", "game:1"); err != nil || len(who) != 0 {
+		t.Errorf("present: %v, %v", who, err)
+	}
+	var invalid *instances.InvalidError
+	if err := change(`{"topics":["a*b"]}`); !errors.As(err, &invalid) || invalid.Fields[0].Field != "/config/topics" {
+		t.Errorf("a bad pattern: %v", err)
+	}
+	if err := change(`{"presence_window":"10ms"}`); err != nil { // a new tracker, so a new life
+		t.Fatal(err)
+	}
+	client.AssertClosed(1012)
+}
