@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
-	"github.com/mycelium-rt/mycelium/internal/relay"
+	"github.com/mycelium-rt/mycelium/instances/relay"
 )
 
 // serveRelay serves the relay of mycelium serve in this process and returns
