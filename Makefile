@@ -13,7 +13,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench clean
+.PHONY: help run build test test-go test-budgets test-scale scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,7 +77,13 @@ fuzz: ## every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: ## Go benchmarks with allocations
+bench: ## the figures that mycelium holds itself to, as ratios to a C program, in one table (6 minutes; needs a C compiler)
+	$(GO) run ./compat_tests/bench
+
+bench-quick: ## the same in a minute, and rougher
+	$(GO) run ./compat_tests/bench -quick
+
+bench-go: ## Go benchmarks with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 clean: ## remove what was built

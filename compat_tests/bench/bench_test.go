@@ -1,0 +1,86 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/bench"
+)
+
+// The command lines of the figures are right: a wrong one would be found only
+// after minutes.
+func TestFiguresParse(t *testing.T) {
+	for _, f := range figures {
+		for _, args := range []string{f.args, f.quick} {
+			o, err := bench.Parse(append(strings.Fields(args), "ws://127.0.0.1:1/socket"))
+			if err != nil {
+				t.Errorf("%s: %s: %v", f.name, args, err)
+				continue
+			}
+			if o.Duration > 5*time.Second || o.Connections > 10_000 {
+				t.Errorf("%s: %s takes too long", f.name, args)
+			}
+		}
+		if f.toItself != "" && find([]*costs{{figure: &figures[0]}}, f.toItself) == nil {
+			t.Errorf("%s is a ratio to %q, which comes later or never", f.name, f.toItself)
+		}
+	}
+	if _, err := bench.Parse(append([]string{"echo", "-c=1000", "ws://127.0.0.1:1/socket"}, relayEcho...)); err != nil {
+		t.Error(err)
+	}
+}
+
+// What go test prints is found in it.
+func TestNumber(t *testing.T) {
+	const text = `
+=== RUN   TestIdleHeap/epoll
+    bench_test.go:167: 568 bytes of heap per idle joined connection, 0 goroutines for 5000
+    bench_test.go:96: 1.02 allocations a message in, 0.001 a delivery
+BenchmarkSubscribeRatio-2   	     300	    149713 ns/op	         1.009 ratio
+BenchmarkTrackRatio-2   	     100	    213 ns/op	         1.053 track-ratio	         1.134 untrack-ratio	         1.061 update-ratio
+BenchmarkJoinStorm-2   	       3	  25713 ns/op	         0.6960 bytes-ratio	         0.4615 delivered-ratio	         0.0001000 diffs-ratio
+`
+	want := []float64{568, 0, 1.02, .001, 1.009, 1.053, 1.134, .0001, .696}
+	for _, in := range insights {
+		for _, f := range in.figures {
+			n, err := number(text, f.pattern)
+			if err != nil || n != want[0] {
+				t.Errorf("%s is %v, want %v: %v", f.name, n, want[0], err)
+			}
+			want = want[1:]
+		}
+	}
+	if _, err := number("", `(\d+)`); err == nil {
+		t.Error("no error for no figure")
+	}
+}
+
+// Ratios are taken turn by turn, so that what slows a whole turn down is in
+// none of them.
+func TestTurnRows(t *testing.T) {
+	one, joined := &figure{name: oneOutstanding, limit: 1.1}, &figure{name: "16", limit: .12, toItself: oneOutstanding}
+	all := []*costs{
+		{figure: one, of: [serverCount][]float64{{10, 20, 10}, {10.5, 21, 14}, {12, 24, 12}}},
+		{figure: joined, of: [serverCount][]float64{{}, {1.05, 2.1, 1.4}, {1.2, 2.4, 1.2}}},
+	}
+	rows := turnRows(all)
+	if v := rows[0].values; v[0] != (value{1.05, 1.05, 1.4}) || v[1] != (value{1.2, 1.2, 1.2}) || !rows[0].over() || rows[0].base != "10.0 µs" {
+		t.Errorf("%+v", rows[0])
+	}
+	if v := rows[1].values; short(v[0].median) != "0.100" || rows[1].over() || rows[1].base != "" {
+		t.Errorf("%+v", rows[1])
+	}
+	var text, markdown strings.Builder
+	table := table{rows: append(rows, row{name: "unlimited", values: []value{{1, 1, 1}}}), busy: .5}
+	table.write(&text)
+	table.writeMarkdown(&markdown)
+	for _, want := range []string{"1.05 (1.05–1.40)", "OVER", "10.0 µs", "NOT IDLE", "over their limit"} {
+		if !strings.Contains(text.String(), want) || !strings.Contains(markdown.String(), want) {
+			t.Errorf("no %q in\n%s\n%s", want, &text, &markdown)
+		}
+	}
+	if n := strings.Count(text.String(), "OVER"); n != 1 {
+		t.Errorf("%d figures are over", n)
+	}
+}

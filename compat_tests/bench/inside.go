@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// insight is a run of go test that prints figures about the inside of a
+// process.
+type insight struct {
+	args    string // of go test
+	figures []insideFigure
+}
+
+// insideFigure is one of them; its pattern has the number in parentheses.
+type insideFigure struct {
+	name    string
+	limit   float64 // negative: none
+	pattern string
+}
+
+var insights = []insight{
+	{
+		args: "-count=1 -v -run ^TestIdleHeap$/epoll ./channels",
+		figures: []insideFigure{
+			{"live heap per idle joined connection, bytes", 600, `(\d+) bytes of heap per idle joined connection`},
+			{"goroutines of 5,000 idle connections, besides those of none", 0, `(-?\d+) goroutines for`},
+		},
+	},
+	{
+		args: "-count=1 -v -run ^TestAllocations$/epoll ./channels",
+		figures: []insideFigure{
+			// A tenth and a fiftieth are what the rest of the process may do meanwhile, as in the test.
+			{"allocations per relayed message in", 2.1, `([\d.]+) allocations a message in`},
+			{"allocations per delivery", 0.02, `([\d.]+) a delivery`},
+		},
+	},
+	{
+		args: "-count=1 -run ^$ -bench ^BenchmarkSubscribeRatio$ -benchtime 300x ./pubsub",
+		figures: []insideFigure{
+			{"subscribe and unsubscribe at 1,000,000 subscribers, to those at 1", 1.5, `([\d.]+) ratio`},
+		},
+	},
+	{
+		args: "-count=1 -run ^$ -bench ^BenchmarkTrackRatio$ -benchtime 300x ./presence",
+		figures: []insideFigure{
+			{"presence track in a topic of 100,000 keys, to one of 10", 2, `([\d.]+) track-ratio`},
+			{"presence untrack, the same", 2, `([\d.]+) untrack-ratio`},
+		},
+	},
+	{
+		args: "-count=1 -run ^$ -bench ^BenchmarkJoinStorm$ -benchtime 3x ./presence",
+		figures: []insideFigure{
+			{"10,000 joins in one diff window: diffs, to those without", 0.02, `([\d.]+) diffs-ratio`},
+			{"the same: bytes of diffs (docs/performance.md says why not 0.02)", -1, `([\d.]+) bytes-ratio`},
+		},
+	},
+}
+
+// insideRows runs all insights.
+func insideRows(ctx context.Context) ([]row, error) {
+	var rows []row
+	for _, in := range insights {
+		fmt.Fprintf(os.Stderr, "go test %s\n", in.args)
+		text, err := output(ctx, "go", append([]string{"test"}, strings.Fields(in.args)...)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range in.figures {
+			n, err := number(text, f.pattern)
+			if err != nil {
+				return nil, fmt.Errorf("go test %s: %w", in.args, err)
+			}
+			rows = append(rows, row{name: f.name, limited: f.limit >= 0, limit: f.limit, values: []value{{n, n, n}}})
+		}
+	}
+	return rows, nil
+}
+
+func number(text, pattern string) (float64, error) {
+	m := regexp.MustCompile(pattern).FindStringSubmatch(text)
+	if m == nil {
+		return 0, fmt.Errorf("no %q in\n%s", pattern, text)
+	}
+	return strconv.ParseFloat(m[1], 64)
+}

@@ -1,0 +1,83 @@
+// Bench measures the figures that mycelium holds itself to, and prints them in
+// one table: what a server process costs as ratios to the C program in
+// yardstick, in turns in one run, and what Go benchmarks and tests beside the
+// code say about the inside of it.
+//
+//	go run ./compat_tests/bench          # make bench: under six minutes
+//	go run ./compat_tests/bench -quick   # make bench-quick: a minute, and rougher
+//
+// It needs Linux and a C compiler, and a machine that does nothing else: it
+// says when that is not so.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/bench"
+)
+
+func main() {
+	bench.Worker()
+	quick := flag.Bool("quick", false, "fewer turns and connections: a minute in all")
+	markdown := flag.Bool("markdown", false, "print the table for docs/performance.md")
+	strict := flag.Bool("strict", false, "exit with 1 when a figure is over its limit")
+	raw := flag.String("raw", "", "write the report of each run to this `file`, one JSON object a line")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	over, err := run(ctx, settings{quick: *quick, markdown: *markdown, raw: *raw})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	if over && *strict {
+		os.Exit(1)
+	}
+}
+
+// settings are what the command line says.
+type settings struct {
+	quick, markdown bool
+	raw             string
+}
+
+// run measures everything and prints the table to standard output. It returns
+// whether a figure is over its limit.
+func run(ctx context.Context, s settings) (over bool, err error) {
+	begun := time.Now()
+	busyBefore := othersBusy()
+	set, err := buildServers(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer set.close()
+	turns, err := measureTurns(ctx, set, s)
+	if err != nil {
+		return false, err
+	}
+	rows := turnRows(turns)
+	inside, err := insideRows(ctx)
+	if err != nil {
+		return false, err
+	}
+	rows = append(rows, inside...)
+	set.close()
+	t := table{
+		rows: rows, quick: s.quick, took: time.Since(begun),
+		machine: fmt.Sprintf("%d cores, %s, %s, %s", runtime.NumCPU(), processor(), runtime.Version(), begun.Format(time.DateOnly)),
+		busy:    max(busyBefore, othersBusy()),
+	}
+	if s.markdown {
+		t.writeMarkdown(os.Stdout)
+	} else {
+		t.write(os.Stdout)
+	}
+	return t.over(), nil
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// row is a line of the table. Its values are those of mycelium and of labapp,
+// or one that is about the packages.
+type row struct {
+	name    string
+	limited bool
+	limit   float64
+	values  []value
+	base    string // what the yardstick costs
+}
+
+// value is a figure that was measured once or several times.
+type value struct{ median, least, most float64 }
+
+func valueOf(all []float64) value { return value{median(all), slices.Min(all), slices.Max(all)} }
+
+func (v value) String() string {
+	if v.least == v.most {
+		return short(v.median)
+	}
+	return fmt.Sprintf("%s (%s–%s)", short(v.median), short(v.least), short(v.most))
+}
+
+// short has as many digits as a figure deserves.
+func short(v float64) string {
+	switch {
+	case v >= 100 || v == float64(int64(v)):
+		return fmt.Sprintf("%.0f", v)
+	case v < 0.01:
+		return fmt.Sprintf("%.4f", v)
+	case v < 0.2:
+		return fmt.Sprintf("%.3f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+func (r row) over() bool {
+	return r.limited && slices.ContainsFunc(r.values, func(v value) bool { return v.median > r.limit })
+}
+
+func (r row) verdict() string {
+	switch {
+	case !r.limited:
+		return ""
+	case r.over():
+		return "OVER"
+	}
+	return "ok"
+}
+
+func (r row) limitText() string {
+	if !r.limited {
+		return ""
+	}
+	return short(r.limit)
+}
+
+// cells are the row's texts after its name.
+func (r row) cells() []string {
+	cells := []string{r.limitText(), "", "", r.base, r.verdict()}
+	for i, v := range r.values {
+		cells[1+i] = v.String()
+	}
+	return cells
+}
+
+var headers = []string{"figure", "at most", "mycelium serve", "labapp", "yardstick", ""}
+
+// table is the outcome.
+type table struct {
+	rows    []row
+	quick   bool
+	took    time.Duration
+	machine string
+	busy    float64 // share of the machine that others used, before or after
+}
+
+func (t table) over() bool { return slices.ContainsFunc(t.rows, row.over) }
+
+// idleEnough is the share of the machine that others may use.
+const idleEnough = 0.05
+
+func (t table) notes() []string {
+	notes := []string{t.machine, fmt.Sprintf("medians of ratios turn by turn, least and most; %d turns in %v", turnsOf(t.quick), t.took.Round(time.Second))}
+	if t.busy > idleEnough {
+		notes = append(notes, fmt.Sprintf("THE MACHINE WAS NOT IDLE: others used %.0f %% of it before or after; these figures say little", t.busy*100))
+	}
+	if t.over() {
+		notes = append(notes, "figures are over their limit")
+	}
+	return notes
+}
+
+func (t table) write(w io.Writer) {
+	lines := [][]string{headers}
+	for _, r := range t.rows {
+		lines = append(lines, append([]string{r.name}, r.cells()...))
+	}
+	widths := make([]int, len(headers))
+	for _, line := range lines {
+		for i, cell := range line {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	for _, line := range lines {
+		var b strings.Builder
+		for i, cell := range line {
+			b.WriteString(cell + strings.Repeat(" ", widths[i]-len([]rune(cell))+2))
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+	fmt.Fprintln(w)
+	for _, note := range t.notes() {
+		fmt.Fprintln(w, note)
+	}
+}
+
+func (t table) writeMarkdown(w io.Writer) {
+	fmt.Fprintf(w, "| %s |\n|%s\n", strings.Join(headers, " | "), strings.Repeat("---|", len(headers)))
+	for _, r := range t.rows {
+		fmt.Fprintf(w, "| %s | %s |\n", r.name, strings.Join(r.cells(), " | "))
+	}
+	fmt.Fprintf(w, "\n%s.\n", strings.Join(t.notes(), "; "))
+}

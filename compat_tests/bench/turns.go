@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/mycelium-rt/mycelium/internal/bench"
+)
+
+// figure is something that a server's process costs.
+type figure struct {
+	name  string
+	limit float64 // of the ratio; 0: none
+	// toItself is the figure of the same server and turn that this one is a
+	// ratio to; empty: the yardstick's.
+	toItself string
+	args     string // of mycelium bench
+	quick    string // the same for a quick run
+	cost     func(*bench.Report) float64
+	// byChannel has requests go to a channel, as server.echo says.
+	byChannel bool
+}
+
+const oneOutstanding = "CPU per delivery, one publication outstanding, to the yardstick"
+
+var figures = []figure{
+	{
+		name: oneOutstanding, limit: 1.10,
+		args:  "broadcast --event=shout --connections=10000 --messages=40",
+		quick: "broadcast --event=shout --connections=5000 --messages=40", cost: perUnit,
+	},
+	{
+		name: "the same with 16 outstanding, to itself with one", limit: 0.12, toItself: oneOutstanding,
+		args:  "broadcast --event=shout --connections=10000 --messages=160 --window=16",
+		quick: "broadcast --event=shout --connections=5000 --messages=160 --window=16", cost: perUnit,
+	},
+	{
+		name: "CPU per delivery at 40,000 a second, to the yardstick", limit: 1.5,
+		args:  "broadcast --event=shout --connections=1000 --rate=40 --duration=4s",
+		quick: "broadcast --event=shout --connections=1000 --rate=40 --duration=2s", cost: perUnit,
+	},
+	{
+		name: "CPU per echo, to the yardstick", limit: 1.15,
+		args:  "echo --connections=1000 --duration=3s",
+		quick: "echo --connections=1000 --duration=1500ms", cost: perUnit,
+	},
+	{
+		name:  "the same for an event that a channel replies to",
+		args:  "echo --connections=1000 --duration=3s",
+		quick: "echo --connections=1000 --duration=1500ms", cost: perUnit, byChannel: true,
+	},
+	{
+		name: "CPU per connect and join, to the yardstick", limit: 1.5,
+		args:  "join --connections=8000",
+		quick: "join --connections=5000", cost: func(r *bench.Report) float64 { return r.Server.CPUPerJoin },
+	},
+}
+
+func perUnit(r *bench.Report) float64 { return r.Server.CPUPerUnit }
+
+// turnsOf is how often each server is measured.
+func turnsOf(quick bool) int {
+	if quick {
+		return 1
+	}
+	return 4
+}
+
+// costs are what a figure came to, in µs: of each server, in each turn.
+type costs struct {
+	figure *figure
+	of     [serverCount][]float64
+}
+
+// measureTurns measures each figure on one server after the other, and that
+// several times, so that what changes on the machine changes for all.
+func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, error) {
+	raw := io.Discard
+	if s.raw != "" {
+		file, err := os.Create(s.raw)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		raw = file
+	}
+	all := make([]*costs, len(figures))
+	for i := range figures {
+		all[i] = &costs{figure: &figures[i]}
+		fmt.Fprintf(os.Stderr, "%s\n", figures[i].name)
+		for turn := range turnsOf(s.quick) {
+			for k, srv := range set.all {
+				if k == yardstick && figures[i].toItself != "" {
+					continue
+				}
+				cost, err := measure(ctx, srv, &figures[i], s.quick, raw)
+				if err != nil {
+					return nil, fmt.Errorf("%s, %s, turn %d: %w", figures[i].name, srv.name, turn+1, err)
+				}
+				fmt.Fprintf(os.Stderr, "  %-10s %8.2f µs\n", srv.name, cost)
+				all[i].of[k] = append(all[i].of[k], cost)
+			}
+		}
+	}
+	return all, nil
+}
+
+// measure has a server do once what a figure is about.
+func measure(ctx context.Context, srv *server, f *figure, quick bool, raw io.Writer) (float64, error) {
+	args := f.args
+	if quick {
+		args = f.quick
+	}
+	all := append(strings.Fields(args), "--topic="+srv.topic)
+	if f.byChannel {
+		all = append(all, srv.echo...)
+	}
+	report, err := drive(ctx, srv, all...)
+	if err != nil {
+		return 0, err
+	}
+	line := struct {
+		Server string
+		Args   string
+		*bench.Report
+	}{srv.name, args, report}
+	return f.cost(report), json.NewEncoder(raw).Encode(line)
+}
+
+// drive is mycelium bench on a server.
+func drive(ctx context.Context, srv *server, args ...string) (*bench.Report, error) {
+	args = append(args, "ws://"+srv.addr+"/socket", fmt.Sprintf("--pid=%d", srv.cmd.Process.Pid), "--settle=300ms")
+	o, err := bench.Parse(args)
+	if err != nil {
+		return nil, err
+	}
+	report, err := bench.Run(ctx, o, nil, os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	if !report.OK {
+		var text strings.Builder
+		_ = report.WriteText(&text) // a Builder takes everything
+		return nil, fmt.Errorf("mycelium bench %s\n%s", strings.Join(args, " "), text.String())
+	}
+	return report, nil
+}
+
+// turnRows makes rows of what was measured: for each figure and server of
+// ours, the median of the ratios turn by turn.
+func turnRows(all []*costs) []row {
+	var rows []row
+	for _, c := range all {
+		r := row{name: c.figure.name, limited: c.figure.limit > 0, limit: c.figure.limit}
+		for k := yardstick + 1; k < serverCount; k++ {
+			base := c.of[yardstick]
+			if c.figure.toItself != "" {
+				base = find(all, c.figure.toItself).of[k]
+			}
+			var ratios []float64
+			for turn, cost := range c.of[k] {
+				ratios = append(ratios, cost/base[turn])
+			}
+			r.values = append(r.values, valueOf(ratios))
+		}
+		if c.figure.toItself == "" {
+			r.base = fmt.Sprintf("%.1f µs", median(c.of[yardstick]))
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func find(all []*costs, name string) *costs {
+	for _, c := range all {
+		if c.figure.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
