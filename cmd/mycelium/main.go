@@ -19,6 +19,8 @@ const usage = `mycelium is a realtime server for the clients of Phoenix Channels
 Usage:
 
   mycelium [serve] [flags]   run the server (the default)
+  mycelium instances …       create, change and look at instances of a running server
+  mycelium key new NAME      make a key for the HTTP API
   mycelium doctor [flags]    what bounds connections on this machine, and what to do
   mycelium config check      say what is wrong with the flags, variables and file
   mycelium config print      print the configuration that they make
@@ -50,6 +52,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return configure(args, environ, stdout, stderr)
 	case "bench":
 		return benchmark(ctx, args, stdout, stderr)
+	case "instances":
+		return remote(ctx, args, environ, stdout, stderr)
+	case "key":
+		return makeKey(args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, "mycelium", version())
 		return 0

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/mycelium-rt/mycelium/internal/apiclient"
+)
+
+const instancesUsage = `mycelium instances speaks to the HTTP API of a running server.
+
+Usage:
+
+  mycelium instances list [--type T] [--state S] [--label K:V]
+  mycelium instances types
+  mycelium instances create [ID] --type T [--config JSON] [--label K:V] [--idle-ttl 5m]
+  mycelium instances create --file spec.yaml
+  mycelium instances get ID
+  mycelium instances patch ID JSON [--revision N]
+  mycelium instances delete ID [--revision N]
+  mycelium instances drain ID
+  mycelium instances resume ID
+  mycelium instances stats ID
+  mycelium instances topics ID
+  mycelium instances sockets ID
+  mycelium instances presence ID TOPIC
+  mycelium instances broadcast ID TOPIC EVENT [PAYLOAD]
+  mycelium instances disconnect ID SOCKET-ID
+  mycelium instances signal ID NAME [DATA]
+
+Flags:
+
+`
+
+// instancesCall is one command line of "mycelium instances".
+type instancesCall struct {
+	ctx    context.Context
+	client *apiclient.Client
+	stdout io.Writer
+	args   []string
+
+	asJSON                  bool
+	kind, state, config     string
+	labels                  []string
+	idleTTL, file, revision string
+}
+
+// instancesVerbs says what each verb does and how many arguments it takes.
+var instancesVerbs = map[string]struct {
+	least, most int
+	run         func(*instancesCall) error
+}{
+	"list":   {0, 0, (*instancesCall).list},
+	"types":  {0, 0, (*instancesCall).types},
+	"create": {0, 1, (*instancesCall).create},
+	"get":    {1, 1, func(c *instancesCall) error { return c.show(http.MethodGet, apiclient.Instance(c.args[0]), nil) }},
+	"patch":  {2, 2, (*instancesCall).patch},
+	"delete": {1, 1, (*instancesCall).remove},
+	"drain": {1, 1, func(c *instancesCall) error {
+		return c.show(http.MethodPost, apiclient.Instance(c.args[0], "drain"), nil)
+	}},
+	"resume": {1, 1, func(c *instancesCall) error {
+		return c.show(http.MethodPost, apiclient.Instance(c.args[0], "resume"), nil)
+	}},
+	"stats": {1, 1, func(c *instancesCall) error {
+		return c.show(http.MethodGet, apiclient.Instance(c.args[0], "stats"), nil)
+	}},
+	"topics": {1, 1, func(c *instancesCall) error {
+		return c.show(http.MethodGet, apiclient.Instance(c.args[0], "topics"), nil)
+	}},
+	"sockets": {1, 1, func(c *instancesCall) error {
+		return c.show(http.MethodGet, apiclient.Instance(c.args[0], "sockets"), nil)
+	}},
+	"presence":   {2, 2, (*instancesCall).presence},
+	"broadcast":  {3, 4, (*instancesCall).broadcast},
+	"disconnect": {2, 2, (*instancesCall).disconnect},
+	"signal":     {2, 3, (*instancesCall).signal},
+}
+
+// remote carries out "mycelium instances".
+func remote(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	c := &instancesCall{ctx: ctx, stdout: stdout}
+	flags := pflag.NewFlagSet("instances", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", "http://localhost:4000"), "`address` of the server; MYCELIUM_SERVER")
+	key := flags.String("key", "", "API `key`; better in the environment: MYCELIUM_KEY")
+	flags.BoolVar(&c.asJSON, "json", false, "print what the server answered")
+	flags.StringVar(&c.kind, "type", "", "`type` of the instance")
+	flags.StringVar(&c.state, "state", "", "only those in this `state`")
+	flags.StringVar(&c.config, "config", "", "`JSON` of the configuration")
+	flags.StringArrayVar(&c.labels, "label", nil, "`key:value`; may come several times")
+	flags.StringVar(&c.idleTTL, "idle-ttl", "", "end the instance after this `time` without a client")
+	flags.StringVar(&c.file, "file", "", "YAML or JSON `file` of the whole spec; - for standard input")
+	flags.StringVar(&c.revision, "revision", "", "the `revision` that the change is meant for; without it, whatever it is")
+	err := flags.Parse(args)
+	if errors.Is(err, pflag.ErrHelp) || slices.Contains([]string{"help", "--help", "-h"}, verb) {
+		fmt.Fprint(stdout, instancesUsage, flags.FlagUsages())
+		return 0
+	}
+	what, known := instancesVerbs[verb]
+	c.args = flags.Args()
+	switch {
+	case err != nil:
+	case !known:
+		err = fmt.Errorf("there is no %q", verb)
+	case len(c.args) < what.least || len(c.args) > what.most:
+		err = fmt.Errorf("instances %s: wrong number of arguments", verb)
+	default:
+		c.client, err = apiclient.New(*server, cmp.Or(*key, environment(environ, "MYCELIUM_KEY", "")))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "mycelium instances: %v; \"mycelium instances --help\" shows how it is used\n", err)
+		return 2
+	}
+	defer c.client.Close()
+	if err := what.run(c); err != nil {
+		fmt.Fprintln(stderr, "mycelium instances:", err)
+		return 1
+	}
+	return 0
+}
+
+// environment returns a variable, or what stands in its place.
+func environment(environ []string, name, otherwise string) string {
+	for _, entry := range environ {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return otherwise
+}
+
+// do carries out a call and prints the answer, which people read too.
+func (c *instancesCall) do(r apiclient.Request) error {
+	body, err := c.client.Do(c.ctx, r)
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	if c.asJSON {
+		_, err = c.stdout.Write(body)
+		return err
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, bytes.TrimSpace(body), "", "  "); err != nil {
+		return fmt.Errorf("the answer is not JSON: %w", err)
+	}
+	_, err = fmt.Fprintln(c.stdout, indented.String())
+	return err
+}
+
+func (c *instancesCall) show(method, path string, query url.Values) error {
+	return c.do(apiclient.Request{Method: method, Path: path, Query: query})
+}
+
+func (c *instancesCall) list() error {
+	query := url.Values{}
+	for name, value := range map[string]string{"type": c.kind, "state": c.state} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	query["label"] = c.labels
+	table := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	if !c.asJSON {
+		fmt.Fprintln(table, "ID\tTYPE\tSTATE\tREVISION\tCREATED\tREASON")
+	}
+	err := c.client.List(c.ctx, query, func(raw json.RawMessage) error {
+		if c.asJSON {
+			_, err := fmt.Fprintf(c.stdout, "%s\n", raw)
+			return err
+		}
+		var i struct {
+			ID, Type, State, Reason string
+			Revision                uint64
+			Created                 time.Time
+		}
+		if err := json.Unmarshal(raw, &i); err != nil {
+			return fmt.Errorf("the answer is not as expected: %w", err)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", i.ID, i.Type, i.State, i.Revision, i.Created.Local().Format(time.DateTime), i.Reason)
+		return nil
+	})
+	return errors.Join(err, table.Flush())
+}
+
+func (c *instancesCall) types() error {
+	if c.asJSON {
+		return c.show(http.MethodGet, "/types", nil)
+	}
+	body, err := c.client.Do(c.ctx, apiclient.Request{Method: http.MethodGet, Path: "/types"})
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Types []struct{ Name, About string }
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("the answer is not as expected: %w", err)
+	}
+	table := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	for _, t := range answer.Types {
+		fmt.Fprintf(table, "%s\t%s\n", t.Name, t.About)
+	}
+	return table.Flush()
+}
+
+func (c *instancesCall) create() error {
+	spec, err := c.spec()
+	if err != nil {
+		return err
+	}
+	return c.do(apiclient.Request{Method: http.MethodPost, Path: "/instances", Body: spec})
+}
+
+// spec is what the file says, with the flags over it.
+func (c *instancesCall) spec() (map[string]any, error) {
+	spec := map[string]any{}
+	if c.file != "" {
+		text, err := readFile(c.file)
+		if err != nil {
+			return nil, err
+		}
+		if err := yaml.Unmarshal(text, &spec); err != nil { // JSON is YAML
+			return nil, fmt.Errorf("%s: %w", c.file, err)
+		}
+	}
+	if len(c.args) > 0 {
+		spec["id"] = c.args[0]
+	}
+	for name, value := range map[string]string{"type": c.kind, "idle_ttl": c.idleTTL} {
+		if value != "" {
+			spec[name] = value
+		}
+	}
+	if c.config != "" {
+		config, err := jsonArgument("--config", c.config)
+		if err != nil {
+			return nil, err
+		}
+		spec["config"] = config
+	}
+	if len(c.labels) > 0 {
+		labels := map[string]string{}
+		for _, l := range c.labels {
+			name, value, ok := strings.Cut(l, ":")
+			if !ok {
+				return nil, fmt.Errorf("--label %q: write it like team:red", l)
+			}
+			labels[name] = value
+		}
+		spec["labels"] = labels
+	}
+	return spec, nil
+}
+
+func readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(os.Stdin)
+	}
+	return os.ReadFile(name)
+}
+
+// jsonArgument is JSON of the command line; what is wrong with it is said
+// before a server is asked.
+func jsonArgument(what, text string) (json.RawMessage, error) {
+	if !json.Valid([]byte(text)) {
+		return nil, fmt.Errorf("%s is not valid JSON: %s", what, text)
+	}
+	return json.RawMessage(text), nil
+}
+
+func (c *instancesCall) patch() error {
+	change, err := jsonArgument("the change", c.args[1])
+	if err != nil {
+		return err
+	}
+	return c.do(apiclient.Request{
+		Method: http.MethodPatch, Path: apiclient.Instance(c.args[0]), Body: change, IfMatch: cmp.Or(c.revision, "*"),
+	})
+}
+
+func (c *instancesCall) remove() error {
+	return c.do(apiclient.Request{Method: http.MethodDelete, Path: apiclient.Instance(c.args[0]), IfMatch: c.revision})
+}
+
+func (c *instancesCall) presence() error {
+	return c.show(http.MethodGet, apiclient.Instance(c.args[0], "presence"), url.Values{"topic": {c.args[1]}})
+}
+
+func (c *instancesCall) broadcast() error {
+	body := map[string]any{"topic": c.args[1], "event": c.args[2]}
+	if len(c.args) > 3 {
+		payload, err := jsonArgument("the payload", c.args[3])
+		if err != nil {
+			return err
+		}
+		body["payload"] = payload
+	}
+	return c.do(apiclient.Request{Method: http.MethodPost, Path: apiclient.Instance(c.args[0], "broadcast"), Body: body})
+}
+
+func (c *instancesCall) disconnect() error {
+	return c.do(apiclient.Request{
+		Method: http.MethodPost, Path: apiclient.Instance(c.args[0], "disconnect"), Body: map[string]string{"socket_id": c.args[1]},
+	})
+}
+
+func (c *instancesCall) signal() error {
+	body := map[string]any{"name": c.args[1]}
+	if len(c.args) > 2 {
+		data, err := jsonArgument("the data", c.args[2])
+		if err != nil {
+			return err
+		}
+		body["data"] = data
+	}
+	return c.do(apiclient.Request{Method: http.MethodPost, Path: apiclient.Instance(c.args[0], "signal"), Body: body})
+}
