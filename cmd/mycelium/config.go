@@ -51,6 +51,12 @@ func checkConfig(args, environ []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
+	_, keysErr := apiKeys(cfg)
+	_, specsErr := declaredSpecs(cfg)
+	if err := errors.Join(keysErr, specsErr); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(stderr, "warning:", w)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
@@ -39,10 +40,17 @@ func (d *daemon) openInstances(ctx context.Context) error {
 	if d.cfg.Data == "" {
 		d.log.Info().Msg("instances are kept in memory and end with the server: --data DIRECTORY keeps them")
 	}
-	if _, err := d.instances.Declare(ctx, defaultSpec(d.cfg)); err != nil {
+	specs, err := declaredSpecs(d.cfg)
+	if err != nil {
 		return err
 	}
-	return d.instances.Open(ctx)
+	if _, err := d.declare(ctx, specs); err != nil {
+		return err
+	}
+	if err := d.instances.Open(ctx); err != nil {
+		return err
+	}
+	return d.openAPI(d.cfg)
 }
 
 // defaultSpec is the default instance as the configuration wants it.
@@ -84,9 +92,17 @@ func instanceLimits(l config.Limits) channels.Limits {
 
 // reconfigure takes over what can change while the server runs.
 func (d *daemon) reconfigure(ctx context.Context, cfg *config.Config) error {
+	specs, err := declaredSpecs(cfg)
+	if err != nil {
+		return err
+	}
+	if err := d.openAPI(cfg); err != nil {
+		return err
+	}
 	d.sockets.Store(ptr(socketOptions(cfg)))
 	d.endpoint.Limit(limits(cfg.Limits))
-	return d.instances.Reconfigure(ctx, instanceLimits(cfg.Limits), defaultSpec(cfg))
+	present, err := d.declare(ctx, specs)
+	return errors.Join(err, d.instances.Reconfigure(ctx, instanceLimits(cfg.Limits), present...))
 }
 
 func ptr[T any](v T) *T { return &v }

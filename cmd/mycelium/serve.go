@@ -16,6 +16,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/httpapi"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/site"
 )
@@ -32,6 +33,7 @@ type daemon struct {
 	sockets       atomic.Pointer[channels.SocketOptions] // of all instances
 	store         instances.Store
 	instances     *instances.Manager
+	api           atomic.Pointer[httpapi.API] // nil: there is none
 }
 
 // serve runs the server until ctx is done. SIGHUP reloads its configuration.
@@ -114,7 +116,7 @@ func (d *daemon) open() error {
 	d.certificate.pair.Store(pair)
 	pace := d.cfg.Drain
 	d.endpoint, err = channels.NewEndpoint(channels.Options{
-		Logger: &d.log, Handler: site.Handler(), Loops: d.cfg.Loops, TLS: d.certificate.tlsConfig(),
+		Logger: &d.log, Handler: withAPI{d, site.Handler()}, Loops: d.cfg.Loops, TLS: d.certificate.tlsConfig(),
 		Limits: limits(d.cfg.Limits), SlowReceiver: slowReceivers[d.cfg.Limits.SlowReceiver],
 		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
 	})

@@ -158,3 +158,14 @@ func checkFileName(name string) string {
 	}
 	return ""
 }
+
+func checkPublicURL(text string) string {
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return "is no URL such as https://rt.example.com"
+	}
+	return ""
+}

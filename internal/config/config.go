@@ -6,6 +6,7 @@
 package config
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 
@@ -22,6 +23,11 @@ type Config struct {
 	File string `koanf:"-"`
 	// Warnings are sentences about what is allowed and probably not meant.
 	Warnings []string `koanf:"-"`
+
+	// APIKeys and Instances are the objects that the file lists as api.keys and
+	// instances, as JSON.
+	APIKeys   []json.RawMessage `koanf:"-"`
+	Instances []json.RawMessage `koanf:"-"`
 
 	// origins says where the value of an option came from; options with their
 	// default are not in it. A secret's value is in none.
@@ -53,7 +59,17 @@ type Config struct {
 	Presence Presence `koanf:"presence"`
 	Drain    Drain    `koanf:"drain"`
 	Metrics  Metrics  `koanf:"metrics"`
+	API      API      `koanf:"api"`
 	TLS      TLS      `koanf:"tls"`
+}
+
+// API says how the HTTP API is reached.
+type API struct {
+	// Enabled is false where there is to be none.
+	Enabled bool `koanf:"enabled"`
+	// PublicURL is the server's address for clients; empty: what a request was
+	// sent to.
+	PublicURL string `koanf:"public_url"`
 }
 
 // Log says what is logged and how.

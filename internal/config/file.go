@@ -51,6 +51,7 @@ func (l *loader) readFile(name, origin string) (map[string]any, *configFile) {
 	}
 	f := &configFile{name: name, values: map[string]any{}, lines: keyLines(name, text)}
 	f.flatten("", parsed)
+	l.takeLists(f)
 	return l.fileWords(f), f
 }
 
@@ -122,6 +123,7 @@ func (l *loader) fileWords(f *configFile) map[string]any {
 	for _, key := range keys {
 		o := byKey[key]
 		switch {
+		case isList(key) && !slices.Contains(f.twice, key):
 		case o == nil:
 			l.unknownKey(f, key)
 		case slices.Contains(f.twice, key):

@@ -12,6 +12,7 @@ var sections = []struct{ name, title string }{
 	{"limits", "Limits"},
 	{"presence", "Presence"},
 	{"drain", "Draining"},
+	{"api", "HTTP API"},
 	{"metrics", "Metrics"},
 	{"tls", "TLS"},
 }

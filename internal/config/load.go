@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/knadh/koanf/providers/confmap"
@@ -18,6 +19,8 @@ type loader struct {
 	// default are not in it. Those in bad have a value that was refused.
 	origins map[string]string
 	bad     map[string]bool
+	// objects are those of the lists, by key.
+	objects map[string][]json.RawMessage
 }
 
 // Load reads the configuration from the arguments after the subcommand
@@ -25,7 +28,7 @@ type loader struct {
 // it. The error is ErrHelp or an *Error with all problems at once. A value is
 // checked even where another one overrides it: it is wrong all the same.
 func Load(args, environ []string) (*Config, error) {
-	l := &loader{merged: koanf.New(delimiter), origins: map[string]string{}, bad: map[string]bool{}}
+	l := &loader{merged: koanf.New(delimiter), origins: map[string]string{}, bad: map[string]bool{}, objects: map[string][]json.RawMessage{}}
 	flags, err := l.readFlags(args)
 	if err != nil {
 		return nil, err
@@ -87,7 +90,7 @@ func (l *loader) merge(words map[string]any, origin func(*option) string) {
 }
 
 func (l *loader) finish(file string) (*Config, error) {
-	config := &Config{File: file}
+	config := &Config{File: file, APIKeys: l.objects["api.keys"], Instances: l.objects["instances"]}
 	if err := l.merged.Unmarshal("", config); err != nil {
 		l.problem("%v", err)
 	}

@@ -49,6 +49,8 @@ var every = []struct {
 	{"drain.timeout", "1h", "60m", func(c *Config) any { return c.Drain.Timeout }, time.Hour},
 	{"drain.delay", "5s", "5s", func(c *Config) any { return c.Drain.Delay }, 5 * time.Second},
 	{"drain.close_frame", "false", "false", func(c *Config) any { return c.Drain.CloseFrame }, false},
+	{"api.enabled", "false", "false", func(c *Config) any { return c.API.Enabled }, false},
+	{"api.public_url", "https://rt.example.com", "https://rt.example.com", func(c *Config) any { return c.API.PublicURL }, "https://rt.example.com"},
 	{"metrics.listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Metrics.Listen }, "127.0.0.1:9"},
 	{"metrics.allow", "10.0.0.0/8", "10.0.0.0/8", func(c *Config) any { return c.Metrics.Allow }, []string{"10.0.0.0/8"}},
 	{"metrics.token", "0123456789abcdef", "0123456789abcdef", func(c *Config) any { return c.Metrics.Token }, "0123456789abcdef"},
@@ -88,6 +90,7 @@ func TestDefaults(t *testing.T) {
 		Presence: Presence{Off: []string{}, DiffsOff: []string{}},
 		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
 		Metrics:  Metrics{Allow: []string{"127.0.0.0/8", "::1"}},
+		API:      API{Enabled: true},
 	}
 	if got := load(t, nil, nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults\n%+v\nwant\n%+v", got, want)

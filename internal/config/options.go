@@ -236,6 +236,20 @@ var options = []*option{
 	},
 
 	{
+		key: "api.enabled", kind: boolean,
+		def: "true", example: "false",
+		help: "Serves the HTTP API at /api and the observer. Without keys it answers this machine only. " +
+			"Keys are possible in a file only, as api.keys: \"mycelium key new\" prints one and its lines.",
+		also: []string{"api", "http-api", "admin"},
+	},
+	{
+		key: "api.public_url", live: true, kind: text("URL", "an http or https URL without a path", checkPublicURL),
+		def: "", example: "https://rt.example.com",
+		help: "Where clients reach the server: the API answers addresses with it. Empty: what the request was sent to.",
+		also: []string{"public-url", "url", "external-url", "base-url"},
+	},
+
+	{
 		key: "metrics.listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
 		def: "", example: "127.0.0.1:9090",
 		help: "Address of a port of its own for /metrics, which then is not on the main port; /healthz and /readyz are on both.",

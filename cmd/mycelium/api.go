@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/httpapi"
+)
+
+// openAPI makes the API that the configuration wants, in the place of the one
+// that there is.
+func (d *daemon) openAPI(cfg *config.Config) error {
+	if !cfg.API.Enabled {
+		return nil
+	}
+	keys, err := apiKeys(cfg)
+	if err != nil {
+		return err
+	}
+	api, err := httpapi.New(d.instances, httpapi.Options{Keys: keys, PublicURL: cfg.API.PublicURL, Logger: &d.log})
+	if err != nil {
+		return err
+	}
+	if before := d.api.Swap(api); before == nil && len(keys) == 0 {
+		d.log.Info().Msg("the API has no keys and answers this machine only: \"mycelium key new\" makes one")
+	}
+	return nil
+}
+
+// withAPI serves the API beside rest. http.ServeMux would send requests with
+// unusual paths elsewhere before the API can say what is wrong with them.
+type withAPI struct {
+	d    *daemon
+	rest http.Handler
+}
+
+// ServeHTTP implements http.Handler.
+func (h withAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if api := h.d.api.Load(); api != nil && strings.HasPrefix(r.URL.Path, httpapi.Prefix+"/") {
+		api.ServeHTTP(w, r)
+		return
+	}
+	h.rest.ServeHTTP(w, r)
+}
+
+// apiKeys are the keys of the configuration.
+func apiKeys(cfg *config.Config) ([]httpapi.Key, error) {
+	keys := make([]httpapi.Key, len(cfg.APIKeys))
+	for i, text := range cfg.APIKeys {
+		if err := decodeObject(text, &keys[i]); err != nil {
+			return nil, fmt.Errorf("api.keys[%d]: %w", i, err)
+		}
+		if err := keys[i].Validate(); err != nil {
+			return nil, fmt.Errorf("api.keys[%d]: %w", i, err)
+		}
+	}
+	return keys, nil
+}
+
+// declaredSpecs are the instances of the configuration, the default one among
+// them.
+func declaredSpecs(cfg *config.Config) ([]instances.Spec, error) {
+	specs := []instances.Spec{defaultSpec(cfg)}
+	seen := map[string]bool{defaultInstance: true}
+	for i, text := range cfg.Instances {
+		var spec instances.Spec
+		if err := decodeObject(text, &spec); err != nil {
+			return nil, fmt.Errorf("instances[%d]: %w", i, err)
+		}
+		switch {
+		case spec.ID == "":
+			return nil, fmt.Errorf("instances[%d]: id is needed: clients connect at %s/ID", i, cfg.Path)
+		case seen[spec.ID]:
+			return nil, fmt.Errorf("instances[%d]: there is an instance %q before it", i, spec.ID)
+		}
+		seen[spec.ID] = true
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+func decodeObject(text []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}
+
+// declare starts the instances of the configuration that are not there yet and
+// returns the others.
+func (d *daemon) declare(ctx context.Context, specs []instances.Spec) (present []instances.Spec, err error) {
+	for _, spec := range specs {
+		if _, err := d.instances.Get(spec.ID); err == nil {
+			present = append(present, spec)
+			continue
+		}
+		if _, err := d.instances.Declare(ctx, spec); err != nil {
+			return nil, fmt.Errorf("instance %q of the configuration: %w", spec.ID, err)
+		}
+	}
+	return present, nil
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The API from a terminal, against a server with one key and an instance of its
+// configuration.
+func TestInstances(t *testing.T) {
+	var out, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"key", "new", "ops", "--scope", "admin"}, nil, &out, &stderr); code != 0 {
+		t.Fatalf("exit %d: %s", code, &stderr)
+	}
+	_, lines, _ := strings.Cut(out.String(), "configuration file:\n\n")
+	secret := strings.Fields(out.String()[strings.Index(out.String(), "mk_"):])[0]
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mycelium.yaml")
+	lines += "instances:\n  - id: lobby\n    type: relay\n    config: {topics: [\"room:*\"]}\n"
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := filepath.Join(dir, "spec.yaml")
+	if err := os.WriteFile(spec, []byte("type: relay\nlabels: {team: red}\nlimits: {max_connections: 3}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, "serve", "--config="+file)
+	environ := []string{"MYCELIUM_SERVER=http://" + s.addr, "MYCELIUM_KEY=" + secret}
+	for _, test := range []struct {
+		args   string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{"types", 0, "relay", ""},
+		{"list", 0, "lobby", ""},
+		{"create a --file " + spec + " --label x:y", 0, `"socket_url": "ws://` + s.addr + `/socket/a"`, ""},
+		{"get a --json", 0, `"labels":{"x":"y"}`, ""},
+		{"list --label x:y --type relay --state running --json", 0, `{"id":"a"`, ""},
+		{`patch a {"labels":{"x":null,"z":"1"}} --revision 1`, 0, `"z": "1"`, ""},
+		{`patch a {} --revision 1`, 1, "", "revision 2, not 1"},
+		{`broadcast a room:1 hi {"n":1}`, 0, "", ""},
+		{`broadcast a room:1 phx_close`, 1, "", "/event begins with phx_"},
+		{`broadcast a room:1 hi {`, 1, "", "not valid JSON"},
+		{"topics a", 0, `"topics": []`, ""},
+		{"sockets a", 0, `"sockets": []`, ""},
+		{"presence a room:1", 0, `"presence": {}`, ""},
+		{"stats a", 0, `"connections": 0`, ""},
+		{"disconnect a users_socket:1", 0, "", ""},
+		{"signal a hello", 1, "", "take no signals"},
+		{"drain a", 0, `"id": "a"`, ""},
+		{"delete a", 0, "", ""},
+		{"delete lobby", 1, "", "configuration"},
+		{"create --type relly", 1, "", `/type "relly" is none of this server's types: relay`},
+		{"create --type relay --label x", 1, "", "team:red"},
+		{"get a b", 2, "", "wrong number of arguments"},
+		{"lost", 2, "", `there is no "lost"`},
+		{"list --server=localhost:4000", 2, "", "http://localhost:4000"},
+		{"list --server=http://127.0.0.1:1", 1, "", "http://127.0.0.1:1 does not answer"},
+		{"list --key=mk_WRONG", 1, "", "not known here"},
+		{"--help", 0, "mycelium instances broadcast ID TOPIC EVENT", ""},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), append([]string{"instances"}, strings.Fields(test.args)...), environ, &stdout, &stderr)
+		if code != test.code || !strings.Contains(stdout.String(), test.stdout) || !strings.Contains(stderr.String(), test.stderr) ||
+			test.code == 0 && stderr.Len() > 0 {
+			t.Errorf("mycelium instances %s: exit %d\nstdout: %s\nstderr: %s\nwant %d, %q, %q", test.args, code, &stdout, &stderr, test.code, test.stdout, test.stderr)
+		}
+	}
+	if strings.Contains(s.log.String(), secret) {
+		t.Error("the key is in the log")
+	}
+}
+
+func TestKeyCommand(t *testing.T) {
+	for _, test := range []struct {
+		args   string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{"new a --scope read --instance chat-*", 0, `instances: ["chat-*"]`, ""},
+		{"new a", 2, "", "there are read, publish and admin"},
+		{"new a --scope write", 2, "", `"write"`},
+		{"a", 2, "", "mycelium key new NAME"},
+		{"--help", 0, "Scopes:", ""},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), append([]string{"key"}, strings.Fields(test.args)...), nil, &stdout, &stderr)
+		if code != test.code || !strings.Contains(stdout.String(), test.stdout) || !strings.Contains(stderr.String(), test.stderr) {
+			t.Errorf("mycelium key %s: exit %d\n%s\n%s", test.args, code, &stdout, &stderr)
+		}
+	}
+}
+
+// What is wrong with the lists of the file is said before anything starts.
+func TestConfigLists(t *testing.T) {
+	for text, want := range map[string]string{
+		"api: {keys: [{name: a, scopes: [read]}]}\n":                   "api.keys[0]: API key \"a\": hash",
+		"api: {keys: [{nam: a}]}\n":                                    `api.keys[0]: unknown field "nam"`,
+		"instances: [{type: relay}]\n":                                 "instances[0]: id is needed",
+		"instances: [{id: a, type: relay}, {id: a, type: relay}]\n":    "instances[1]: there is an instance \"a\"",
+		"instances: [{id: a, type: relay, lables: {}}]\n":              `instances[0]: unknown field "lables"`,
+		"instances: [{id: default, type: relay}]\n":                    "instances[0]: there is an instance \"default\"",
+		"instances: [{id: a, type: relay, limits: {max_channels: x}}]": "instances[0]",
+	} {
+		file := filepath.Join(t.TempDir(), "c.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), []string{"config", "check", "--config=" + file}, nil, &stdout, &stderr); code != 2 || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: exit %d: %s, want %s", text, code, &stderr, want)
+		}
+	}
+}
