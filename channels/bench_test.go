@@ -232,3 +232,22 @@ func BenchmarkRelay(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkConnect is a client that connects, joins and leaves; what its own
+// end allocates is counted too.
+func BenchmarkConnect(b *testing.B) {
+	s := serve(b, channels.Options{}, channels.SocketOptions{}, relaying())
+	hello := string(wstest.AppendHandshake(nil, "/socket/websocket?vsn=2.0.0", nil)) + string(frames(`["1","1","relay:1","phx_join",{}]`))
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := joinBare(c, hello); err != nil {
+			b.Fatal(err)
+		}
+		c.(*net.TCPConn).SetLinger(0) // nothing stays in TIME_WAIT
+		c.Close()
+	}
+}

@@ -81,7 +81,8 @@ type Request struct {
 	// URL has the path, the query and, as in Phoenix, the scheme and host that
 	// the client asked for.
 	URL *url.URL
-	// Header has the request's header fields.
+	// Header has the request's header fields. They may share memory: one that is
+	// kept for long (assigned to the socket) is better kept as strings.Clone of it.
 	Header http.Header
 	// RemoteAddr is the peer of the connection, a proxy if there is one.
 	RemoteAddr netip.AddrPort

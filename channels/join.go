@@ -55,7 +55,9 @@ func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	it := item{event: "phx_join", ref: c.pending.ref, payload: params}
 	if c.def.onLoop {
 		c.runJoin(&it)
-		c.run()
+		if !c.rest() {
+			c.run()
+		}
 		return
 	}
 	it.payload.Data = bytes.Clone(params.Data)

@@ -30,14 +30,20 @@ func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
 // prepare makes the answer to a handshake that was admitted.
 func (w *websocketConn) prepare(a admission, head []byte) error {
 	w.socket.deflate, w.decoder.Deflate = a.deflate, a.deflate
-	answer, err := websocket.AppendAccept(nil, head, websocket.AcceptOptions{Protocol: a.protocol, Deflate: a.deflate})
+	f := netloop.NewFrame(acceptSize)
+	answer, err := websocket.AppendAccept(f.Bytes(), head, websocket.AcceptOptions{Protocol: a.protocol, Deflate: a.deflate})
 	if err != nil {
+		f.Release()
 		return err
 	}
-	w.accept = netloop.NewFrame(len(answer))
-	w.accept.Append(answer)
+	f.SetBytes(answer)
+	w.accept = f
 	return nil
 }
+
+// acceptSize is room for the answer to a handshake, in bytes, that is seldom
+// exceeded.
+const acceptSize = 256
 
 // HandleOpen answers the handshake and opens the socket.
 func (w *websocketConn) HandleOpen(c *netloop.Conn) {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"strconv"
+	"strings"
 
 	"github.com/gobwas/httphead"
 )
@@ -28,7 +29,8 @@ type Request struct {
 	// Host is the authority of an absolute target, else the Host header.
 	Host string
 	// Header holds the fields by canonical name (Sec-Websocket-Key), the
-	// values of one name in their order, without surrounding white space.
+	// values of one name in their order, without surrounding white space. All
+	// of them are parts of one string.
 	Header http.Header
 	// ContentLength is the size in bytes of the body that follows the head: 0
 	// if there is none, -1 if its Transfer-Encoding tells. The body is the
@@ -102,59 +104,91 @@ func (r *Request) parseRequestLine(line []byte) error {
 	case proto[5] != '1':
 		return &HandshakeError{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/1.0 and HTTP/1.1 are spoken here"}
 	}
-	r.Method = string(parsed.Method)
-	r.Target = string(parsed.URI)
-	r.Proto = "HTTP/1.1" // a higher minor version is read as 1.1 (RFC 9110, 6.2)
+	r.Method = http.MethodGet
+	if string(parsed.Method) != http.MethodGet {
+		r.Method = string(parsed.Method)
+	}
+	r.Target = string(parsed.URI) // of its own, because much is kept that was a parameter
+	r.Proto = "HTTP/1.1"          // a higher minor version is read as 1.1 (RFC 9110, 6.2)
 	if proto[7] == '0' {
 		r.Proto = "HTTP/1.0"
 	}
 	return r.parseTarget()
 }
 
-// parseHeader reads the fields and the blank line.
-func (r *Request) parseHeader(rest []byte) error {
-	r.Header = make(http.Header, bytes.Count(rest, crlf))
+// parseHeader reads the fields and the blank line. However many fields there
+// are, they cost one string, one slice and a map.
+func (r *Request) parseHeader(head []byte) error {
+	rest := string(head)
+	most := strings.Count(rest, "\r\n")
+	r.Header = make(http.Header, most)
+	values := make([]string, 0, most)
 	for {
-		line, after, ok := bytes.Cut(rest, crlf)
+		line, after, ok := strings.Cut(rest, "\r\n")
 		if !ok {
 			return badRequest("header line does not end in CR LF")
 		}
 		rest = after
-		if len(line) == 0 {
+		if line == "" {
 			break
 		}
-		if err := r.parseField(line); err != nil {
+		name, value, err := parseField(line)
+		if err != nil {
 			return err
 		}
+		if others := r.Header[name]; others != nil {
+			r.Header[name] = append(others, value)
+			continue
+		}
+		values = append(values, value)
+		n := len(values)
+		r.Header[name] = values[n-1 : n : n] // one that repeats gets a slice of its own
 	}
-	if len(rest) > 0 {
+	if rest != "" {
 		return badRequest("bytes after the blank line")
 	}
 	return nil
 }
 
-// parseField reads "Name: value".
-func (r *Request) parseField(line []byte) error {
+// parseField reads "Name: value" and returns the canonical name.
+func parseField(line string) (name, value string, err error) {
 	if line[0] == ' ' || line[0] == '\t' {
-		return badRequest("folded header line")
+		return "", "", badRequest("folded header line")
 	}
-	// Before anything is trimmed: a trailing CR is white space to httphead.
-	for _, c := range line {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return badRequest("control character in a header")
+	for i := range len(line) {
+		if c := line[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return "", "", badRequest("control character in a header")
 		}
 	}
-	colon := bytes.IndexByte(line, ':')
-	if colon > 0 && (line[colon-1] == ' ' || line[colon-1] == '\t') {
-		return badRequest("white space before the colon of a header")
+	name, value, ok := strings.Cut(line, ":")
+	switch {
+	case !ok || name == "":
+		return "", "", badRequest("malformed header line")
+	case strings.HasSuffix(name, " ") || strings.HasSuffix(name, "\t"):
+		return "", "", badRequest("white space before the colon of a header")
 	}
-	name, value, ok := httphead.ParseHeaderLine(line)
-	if !ok || len(name) == 0 {
-		return badRequest("malformed header line")
+	for i := range len(name) {
+		if !httphead.OctetTypes[name[i]].IsToken() {
+			return "", "", badRequest("malformed header line")
+		}
 	}
-	key := textproto.CanonicalMIMEHeaderKey(string(name))
-	r.Header[key] = append(r.Header[key], string(value))
-	return nil
+	return canonicalName(name), strings.Trim(value, " \t"), nil
+}
+
+// canonicalName is textproto's, which allocates a name that it has to change:
+// those of the handshake are written in another way by nearly all clients.
+func canonicalName(name string) string {
+	switch name {
+	case "Sec-WebSocket-Key":
+		return "Sec-Websocket-Key"
+	case "Sec-WebSocket-Version":
+		return "Sec-Websocket-Version"
+	case "Sec-WebSocket-Extensions":
+		return "Sec-Websocket-Extensions"
+	case "Sec-WebSocket-Protocol":
+		return "Sec-Websocket-Protocol"
+	}
+	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
 // checkHost demands at most one Host, and one from HTTP/1.1 on (RFC 9112, 3.2).

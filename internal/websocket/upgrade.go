@@ -66,6 +66,9 @@ func validKey(key string) bool {
 // several, has the token, in any case.
 func (r *Request) hasToken(name, token string) (has bool) {
 	for _, value := range r.Header[name] {
+		if strings.EqualFold(value, token) {
+			return true // the only one, as nearly always
+		}
 		httphead.ScanTokens([]byte(value), func(v []byte) bool {
 			has = strings.EqualFold(string(v), token)
 			return !has
