@@ -138,6 +138,10 @@ func (s *Socket) queue(f *netloop.Frame) {
 	s.transport.send(f)
 }
 
+// shrinkAbove is the number of sockets from which on a loop's list of them gives
+// memory back: by halves at a quarter, so that its cost a socket stays constant.
+const shrinkAbove = 1024
+
 // shutdown ends all channels of a socket whose connection ends. It may be
 // called more than once.
 func (s *Socket) shutdown(reason error) {
@@ -151,6 +155,9 @@ func (s *Socket) shutdown(reason error) {
 	l.sockets[s.place].place = s.place
 	l.sockets[last] = nil
 	l.sockets = l.sockets[:last]
+	if size := cap(l.sockets); size > shrinkAbove && last <= size/4 {
+		l.sockets = append(make([]*Socket, 0, size/2), l.sockets...)
+	}
 	if s.identity != nil {
 		s.endpoint.pubsub.Unsubscribe(s.loop.Index(), s.identity)
 	}

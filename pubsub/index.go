@@ -23,8 +23,8 @@ type index struct {
 
 type stripe struct {
 	mu     sync.RWMutex
-	topics map[string]*interest // guarded by mu; nil until there is one
-	_      [64 - 32]byte        // a cache line each: readers of neighbours count on their own
+	topics topicMap[*interest] // guarded by mu
+	_      [64 - 40]byte       // a cache line each: readers of neighbours count on their own
 }
 
 // interest is one topic that has subscribers on this node.
@@ -51,13 +51,10 @@ func (x *index) add(topic string, g *group) {
 	s := x.stripe(topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.topics[topic]
+	t := s.topics.m[topic]
 	if t == nil {
 		t = &interest{topic: strings.Clone(topic)}
-		if s.topics == nil {
-			s.topics = make(map[string]*interest)
-		}
-		s.topics[t.topic] = t
+		s.topics.set(t.topic, t)
 		if x.bus != nil {
 			// Under the lock, so that the bus hears of changes to one topic in their order.
 			x.bus.Interest(t.topic, true)
@@ -72,13 +69,13 @@ func (x *index) remove(g *group) {
 	s := x.stripe(g.topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.topics[g.topic]
+	t := s.topics.m[g.topic]
 	i := slices.Index(t.groups, g)
 	t.groups = slices.Delete(t.groups, i, i+1)
 	if len(t.groups) > 0 {
 		return
 	}
-	delete(s.topics, g.topic)
+	s.topics.delete(g.topic)
 	if x.bus != nil {
 		x.bus.Interest(g.topic, false)
 	}
@@ -89,7 +86,7 @@ func (x *index) lookup(dst []*group, topic string) []*group {
 	s := x.stripe(topic)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if t := s.topics[topic]; t != nil {
+	if t := s.topics.m[topic]; t != nil {
 		dst = append(dst, t.groups...)
 	}
 	return dst
@@ -99,7 +96,7 @@ func (x *index) subscribers(topic string) int {
 	s := x.stripe(topic)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if t := s.topics[topic]; t != nil {
+	if t := s.topics.m[topic]; t != nil {
 		return t.size()
 	}
 	return 0
@@ -116,7 +113,7 @@ func (x *index) all(yield func(string, int) bool) {
 		s := &x.stripes[i]
 		s.mu.RLock()
 		rows = rows[:0]
-		for _, t := range s.topics {
+		for _, t := range s.topics.m {
 			rows = append(rows, row{t.topic, t.size()})
 		}
 		s.mu.RUnlock()

@@ -90,7 +90,7 @@ func New(shards []Executor, d Dispatcher, o Options) (*PubSub, error) {
 	p := &PubSub{shards: make([]shard, len(shards)), dispatcher: d, bus: o.Bus, codec: o.Codec, onError: o.OnError}
 	p.index.init(o.Stripes, o.Bus)
 	for i, e := range shards {
-		p.shards[i] = shard{index: i, executor: e, groups: make(map[string]*group), pubsub: p}
+		p.shards[i] = shard{index: i, executor: e, pubsub: p}
 	}
 	if p.bus != nil {
 		if err := p.bus.Open(p.receive); err != nil {
@@ -110,7 +110,7 @@ func (p *PubSub) Subscribe(shard int, topic string, s Subscriber) {
 // Topic returns topic as the string that all its subscribers on that shard share, or a new one if there are none yet: so
 // that ten thousand subscribers need not keep ten thousand copies. It must be called on the executor of that shard.
 func (p *PubSub) Topic(shard int, topic []byte) string {
-	if g := p.shards[shard].groups[string(topic)]; g != nil {
+	if g := p.shards[shard].groups.m[string(topic)]; g != nil {
 		return g.topic
 	}
 	return string(topic)

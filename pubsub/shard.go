@@ -13,14 +13,14 @@ type shard struct {
 	pubsub   *PubSub
 
 	// Owned by the executor.
-	groups map[string]*group // none is empty
+	groups topicMap[*group] // none is empty
 }
 
 func (s *shard) subscribe(topic string, sub Subscriber) {
 	if sub.Subscription().Active() {
 		s.unsubscribe(sub)
 	}
-	if g := s.groups[topic]; g != nil {
+	if g := s.groups.m[topic]; g != nil {
 		g.add(sub)
 		return
 	}
@@ -28,7 +28,7 @@ func (s *shard) subscribe(topic string, sub Subscriber) {
 	g.add(sub)
 	// The group is complete before the index shows it: a broadcaster that finds it also finds its subscriber.
 	s.pubsub.index.add(topic, g)
-	s.groups[g.topic] = g
+	s.groups.set(g.topic, g)
 }
 
 func (s *shard) unsubscribe(sub Subscriber) {
@@ -43,7 +43,7 @@ func (s *shard) unsubscribe(sub Subscriber) {
 	}
 	g.remove(at.index)
 	if len(g.subs) == 0 {
-		delete(s.groups, g.topic)
+		s.groups.delete(g.topic)
 		s.pubsub.index.remove(g)
 	}
 }
@@ -73,7 +73,7 @@ var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 func (d *delivery) Run() {
 	s, topic, m, from := d.shard, d.topic, d.message, d.from
 	d.recycle()
-	if g := s.groups[topic]; g != nil {
+	if g := s.groups.m[topic]; g != nil {
 		s.pubsub.dispatcher.Dispatch(g.subs[:len(g.subs):len(g.subs)], from, m)
 	}
 	m.Release()

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -272,6 +273,23 @@ func (l *Loop) forget(c *Conn) {
 	l.conns[last] = nil
 	l.conns = l.conns[:last]
 	l.stats.connections.Add(-1)
+	if size := cap(l.conns); size > shrinkAbove && last <= size/4 {
+		l.shrink(size / 2)
+	}
+}
+
+// shrinkAbove is the number of connections from which on a loop gives memory back.
+const shrinkAbove = 1024
+
+// shrink gives back what a loop with more than twice as many connections has needed. Halving at a quarter keeps its cost
+// per connection constant.
+func (l *Loop) shrink(size int) {
+	l.conns = append(make([]*Conn, 0, size), l.conns...)
+	l.dirty.shrink(size)
+	l.dead.shrink(size)
+	if keep := min(len(l.backlogs), size/4); keep < len(l.backlogs) {
+		l.backlogs = append([]*backlog(nil), l.backlogs[:keep]...)
+	}
 }
 
 // park stops reading c until the overload is over.
@@ -318,7 +336,7 @@ func (l *Loop) finish() {
 	close(l.done)
 }
 
-// ring is a queue of connections, owned by a loop.
+// ring is a queue of connections, owned by a loop. len(conns) is 0 or a power of two.
 type ring struct {
 	conns []*Conn
 	head  int
@@ -327,14 +345,27 @@ type ring struct {
 
 func (r *ring) push(c *Conn) {
 	if r.n == len(r.conns) {
-		grown := make([]*Conn, max(64, 2*len(r.conns)))
-		for i := range r.n {
-			grown[i] = r.conns[(r.head+i)&(len(r.conns)-1)]
-		}
-		r.conns, r.head = grown, 0
+		r.resize(max(64, 2*len(r.conns)))
 	}
 	r.conns[(r.head+r.n)&(len(r.conns)-1)] = c
 	r.n++
+}
+
+// shrink makes the ring one for size connections, if it holds no more.
+func (r *ring) shrink(size int) {
+	size = 1 << bits.Len(uint(size-1))
+	if r.n <= size && size < len(r.conns) {
+		r.resize(size)
+	}
+}
+
+// resize gives the ring room for size connections, a power of two.
+func (r *ring) resize(size int) {
+	conns := make([]*Conn, size)
+	for i := range r.n {
+		conns[i] = r.conns[(r.head+i)&(len(r.conns)-1)]
+	}
+	r.conns, r.head = conns, 0
 }
 
 func (r *ring) pop() *Conn {

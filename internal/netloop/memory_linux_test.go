@@ -108,3 +108,38 @@ func TestSocketOptions(t *testing.T) {
 	}
 	check(receive(t, "HandleOpen", opened))
 }
+
+// What a loop has for a peak of connections goes back when they have gone.
+func TestMemoryGoesBack(t *testing.T) {
+	g := newGroup(t, Options{Loops: 1})
+	l := g.Loops()[0]
+	const peak = 5000
+	done := make(chan [2]int, 1)
+	l.Post(TaskFunc(func() {
+		var grown, left int
+		size := func() int { return cap(l.conns) + len(l.dirty.conns) + len(l.dead.conns) + len(l.backlogs) }
+		conns := make([]*Conn, peak)
+		for i := range conns {
+			conns[i] = &Conn{loop: l, handler: &hooks{}, fd: -1}
+			l.own(conns[i])
+			l.dirty.push(conns[i])
+			l.dead.push(conns[i])
+		}
+		for range backlogsKept {
+			l.freeBacklog(&backlog{frames: make([]*Frame, backlogSize)})
+		}
+		grown = size()
+		for i := range conns {
+			if l.dirty.pop() != conns[i] || l.dead.pop() != conns[i] {
+				t.Error("a ring has lost its order")
+			}
+			l.forget(conns[i])
+		}
+		left = size()
+		done <- [2]int{grown, left}
+	}))
+	got := receive(t, "the sizes", done)
+	if grown, left := got[0], got[1]; grown < 3*peak || left > 4*shrinkAbove {
+		t.Errorf("room for %d grew to %d and is %d afterwards", peak, grown, left)
+	}
+}
