@@ -1,0 +1,37 @@
+package channels
+
+import (
+	"unsafe"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// IdlePart is a row of the table of what an idle joined connection is made of:
+// docs/performance.md, Memory.
+type IdlePart struct {
+	Name  string
+	Bytes int
+}
+
+// IdleParts are the parts of a connection on epoll that has joined one channel,
+// without limits of rates, id and assigns: as the allocator rounds them.
+func IdleParts() []IdlePart {
+	return []IdlePart{
+		{"`netloop.Conn`: descriptor, handler, outgoing queue, deadline", allocated(unsafe.Sizeof(netloop.Conn{}))},
+		{"its callback in easygo's epoll", allocated(2 * unsafe.Sizeof(uintptr(0)))},
+		{"its entry in easygo's map of descriptors, 17 bytes in a map that is two thirds full", 17 * 3 / 2},
+		{"`channels.websocketConn`: of it", allocated(unsafe.Sizeof(websocketConn{}))},
+		{"– `channels.Socket`: options, version, channels", int(unsafe.Sizeof(Socket{}))},
+		{"– `websocket.Decoder`: a cut-off frame's state", int(unsafe.Sizeof(websocketConn{}.decoder))},
+		{"`channels.Context`: topic, mailbox, state; of it", allocated(unsafe.Sizeof(Context{}))},
+		{"– `pubsub.Subscription`: its place in the topic", int(unsafe.Sizeof(pubsub.Subscription{}))},
+		{"its join_ref", allocated(unsafe.Sizeof(wire.Ref{}) / 3)},
+		{"places in the loop's list of connections, the endpoint's of sockets and the topic's of subscribers",
+			int(2*unsafe.Sizeof(uintptr(0)) + unsafe.Sizeof(pubsub.Subscriber(nil)))},
+	}
+}
+
+// allocated rounds a size up as the allocator does.
+func allocated(size uintptr) int { return cap(append([]byte(nil), make([]byte, size)...)) }

@@ -1,0 +1,55 @@
+package channels
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// sink is the transport of a subscriber of whom nothing but the queueing
+// counts.
+type sink struct{}
+
+func (sink) send(f *netloop.Frame) { f.Release() }
+func (sink) close(uint16, string)  {}
+func (sink) drop()                 {}
+func (sink) name() string          { return "sink" }
+
+// BenchmarkFanOutBlocks is how long a loop looks at nothing else while a
+// broadcast is handed to the subscribers of a large topic: the writes come
+// later, in portions between which it looks at its sockets.
+func BenchmarkFanOutBlocks(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("subscribers=%d", n), func(b *testing.B) {
+			e, err := NewEndpoint(Options{Loops: 1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer e.Shutdown(b.Context()) //nolint:errcheck // nothing is connected
+			m := &mount{}
+			def := Handle("room:*", func(*Context, Payload) (NoReply, error) { return NoReply{}, nil })
+			e.onLoop(0, func() {
+				for range n {
+					s := &Socket{endpoint: e, mount: m, transport: sink{}, loop: e.loops.Loops()[0], version: wire.V2}
+					e.pubsub.Subscribe(0, "room:1", &Context{socket: s, def: def, topic: "room:1", state: joined})
+				}
+			})
+			took := make([]time.Duration, 0, b.N)
+			for range b.N {
+				start := time.Now()
+				if err := e.BroadcastJSON("room:1", "msg", []byte(`{"body":"hello"}`)); err != nil {
+					b.Fatal(err)
+				}
+				e.onLoop(0, func() {}) // behind it
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "µs/blocked")
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/float64(n), "ns/subscriber")
+		})
+	}
+}
