@@ -48,7 +48,8 @@ const (
 type connFlags uint8
 
 const (
-	flagDirty   connFlags = 1 << iota // stands in the loop's ring of connections to write
+	flagDirty   connFlags = 1 << iota // stands in one of the loop's rings of connections to write
+	flagPrompt                        // in that for small tasks
 	flagBlocked                       // the socket or the writing goroutine takes no more now
 	flagPaused                        // by PauseRead
 	flagParked                        // by overload
@@ -109,6 +110,7 @@ func (c *Conn) Send(f *Frame) {
 		return
 	}
 	l.sends++
+	l.burst++
 	if size := f.size(); int(c.out.size)+size > l.group.options.OutboundLimit && !c.makeRoom(size) {
 		f.Release()
 		return

@@ -55,7 +55,9 @@ type Loop struct {
 	tasks    []Task    // what was taken from the inbox last
 	nextTask int       // the first of tasks that has not run
 	sends    int       // frames queued in this turn
+	burst    int       // frames queued by the task or event that runs
 	conns    []*Conn
+	prompt   ring // have frames of a small task or event to write
 	dirty    ring // have frames to write
 	dead     ring // wait for HandleClose
 	parked   []*Conn
@@ -122,6 +124,7 @@ func (l *Loop) rouse() {
 
 // begin is called for each event of a poller before anything else happens on the loop.
 func (l *Loop) begin() {
+	l.burst = 0
 	if !l.awake.Load() {
 		l.refresh()
 		l.rouse()
@@ -159,7 +162,7 @@ func (l *Loop) turn() {
 
 // rest decides whether the loop may sleep.
 func (l *Loop) rest() {
-	if l.nextTask < len(l.tasks) || l.dirty.n > 0 || l.dead.n > 0 {
+	if l.nextTask < len(l.tasks) || l.prompt.n > 0 || l.dirty.n > 0 || l.dead.n > 0 {
 		l.poller.wake()
 		return
 	}
@@ -192,6 +195,7 @@ func (l *Loop) runTasks() {
 		t := l.tasks[l.nextTask]
 		l.tasks[l.nextTask] = nil
 		l.nextTask++
+		l.burst = 0
 		t.Run()
 	}
 	if l.nextTask == len(l.tasks) {
@@ -223,24 +227,38 @@ func (l *Loop) calm() {
 	}
 }
 
-// flush writes to a portion of the connections that have something waiting, first come first served.
+// flush writes to a portion of the connections that have something waiting: first those of small tasks and events, which
+// do not wait behind a large fan-out, then those of fan-outs; of each first come first served.
 func (l *Loop) flush() {
-	for range min(l.dirty.n, flushChunk) {
-		c := l.dirty.pop()
-		c.flags &^= flagDirty
-		if c.state == stateOpen || c.state == stateClosing {
+	l.flushRing(&l.prompt)
+	l.flushRing(&l.dirty)
+}
+
+func (l *Loop) flushRing(r *ring) {
+	for range min(r.n, flushChunk) {
+		c := r.pop()
+		waits := c.flags&flagDirty != 0 // else it was written by way of the other ring
+		c.flags &^= flagDirty | flagPrompt
+		if waits && (c.state == stateOpen || c.state == stateClosing) {
 			c.carrier.flush(c)
 		}
 	}
 }
 
-// markDirty has c written at the end of the turn, unless it waits for room anyway.
+// markDirty has c written at the end of the turn, unless it waits for room anyway. One that stands in a fan-out's ring
+// already is put into the other too when it gets a reply: what waits for it leaves in order, only sooner.
 func (l *Loop) markDirty(c *Conn) {
-	if c.flags&(flagDirty|flagBlocked) == 0 {
-		c.flags |= flagDirty
+	switch {
+	case c.flags&flagBlocked != 0:
+		return
+	case l.burst <= promptBurst && c.flags&flagPrompt == 0:
+		l.prompt.push(c)
+		c.flags |= flagPrompt
+	case c.flags&flagDirty == 0:
 		l.dirty.push(c)
-		l.rouse()
 	}
+	c.flags |= flagDirty
+	l.rouse()
 }
 
 // reap frees up to limit closed connections and tells their handlers. It is the only place that does, so a handler
@@ -285,6 +303,7 @@ const shrinkAbove = 1024
 // per connection constant.
 func (l *Loop) shrink(size int) {
 	l.conns = append(make([]*Conn, 0, size), l.conns...)
+	l.prompt.shrink(size)
 	l.dirty.shrink(size)
 	l.dead.shrink(size)
 	if keep := min(len(l.backlogs), size/4); keep < len(l.backlogs) {

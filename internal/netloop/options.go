@@ -49,9 +49,13 @@ const (
 	scratchSize = 64 << 10
 	// streamBuffer is the read buffer of a portable connection, in bytes. It is held while the connection is idle.
 	streamBuffer = 4 << 10
-	// flushChunk is how many connections are written before the loop looks at its sockets and inbox again: about
-	// 10 ms at 9 µs a write, measured on loopback.
-	flushChunk = 1024
+	// flushChunk is how many connections are written before the loop looks at its sockets and inbox again: about 2.5 ms
+	// at 9 µs a write, measured on loopback. Looking costs two system calls, a thousandth of that. With 1,024 a heartbeat
+	// beside a saturating fan-out to 15,000 was answered in 45 ms (p99), with 256 in 17.
+	flushChunk = 256
+	// promptBurst is how many frames a task or event may queue that are written before those of larger ones. A reply is one, a
+	// fan-out to a crowd is many; 64 writes are half a millisecond.
+	promptBurst = 64
 	// maxTasks is how many tasks one turn runs, and maxSends how many frames they may queue in it. maxSends/flushChunk
 	// is how many frames a receiver can be given per write when publications come faster than they can be written.
 	maxTasks = 1024
