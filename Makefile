@@ -49,7 +49,7 @@ test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 	cd compat_tests/js && $(BINARIES) npm test
 
 test-clients: test-js ## every client: npm's, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python and Rust 1.88)
-	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients
+	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api
 
 autobahn: ## Autobahn's fuzzing client, all cases (16 minutes on two cores; needs Python 2.7), and its RESULTS.md anew
 	MYCELIUM_AUTOBAHN=all $(GO) test -count=1 -v -parallel 4 -timeout 2h ./compat_tests/autobahn -write-results
@@ -89,4 +89,4 @@ bench-go: ## Go benchmarks with allocations
 clean: ## remove what was built
 	rm -rf bin .tools compat_tests/js/node_modules compat_tests/js/artifacts
 	rm -rf compat_tests/clients/java/target compat_tests/clients/python/.venv compat_tests/clients/rust/target
-	rm -rf compat_tests/autobahn/.python compat_tests/autobahn/reports
+	rm -rf compat_tests/api/.venv compat_tests/autobahn/.python compat_tests/autobahn/reports

@@ -61,6 +61,8 @@ func TestInvalid(t *testing.T) {
 		{"PATCH", "/api/instances/a", `{}`, 428, "If-Match", nil},
 		{"PATCH", "/api/instances/a", `{}`, 400, "If-Match", []string{"If-Match", "x"}},
 		{"PATCH", "/api/instances/a", `{}`, 412, `"revision":1`, []string{"If-Match", `"7"`}},
+		{"PATCH", "/api/instances/a", `{"labels":{"x":{}}}`, 422, "/labels", []string{"If-Match", `"7"`}},
+		{"DELETE", "/api/instances/a", "", 400, "If-Match", []string{"If-Match", ""}},
 		{"PATCH", "/api/instances/a", `{"id":"b"}`, 422, `"/id"`, []string{"If-Match", "*"}},
 		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"phx_close"}`, 422, `"/event"`, nil},
 		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"e","payload":[1]}`, 422, `"/payload"`, nil},

@@ -122,6 +122,10 @@ func answer(w http.ResponseWriter, status int, body any) error {
 	return nil
 }
 
+// hasRevision tells that the caller has said for which revision a change is
+// meant; an empty If-Match is a mistake, not the lack of one.
+func (r *request) hasRevision() bool { return len(r.Header.Values("If-Match")) > 0 }
+
 // revisionOf reads If-Match: one revision, or * for whatever it is.
 func (r *request) revisionOf() (uint64, error) {
 	text := strings.TrimSpace(r.Header.Get("If-Match"))

@@ -183,7 +183,7 @@ func badQuery(name, format string, args ...any) *Problem {
 // patch changes an instance by a JSON merge patch (RFC 7396), if it still is at
 // the revision that the caller has seen.
 func (a *API) patch(w http.ResponseWriter, r *request) error {
-	if r.Header.Get("If-Match") == "" {
+	if !r.hasRevision() {
 		return problem(http.StatusPreconditionRequired, "if-match", "If-Match is needed",
 			"send the revision that you have seen as If-Match, from the ETag of a GET; * for whatever it is")
 	}
@@ -193,6 +193,9 @@ func (a *API) patch(w http.ResponseWriter, r *request) error {
 	}
 	body, err := r.read("application/merge-patch+json", jsonType)
 	if err != nil {
+		return err
+	}
+	if err := decodeStrict(body, new(instances.Spec)); err != nil {
 		return err
 	}
 	i, err := a.manager.Update(r.Context(), r.id, revision, func(spec *instances.Spec) error { return applyPatch(spec, body) })
@@ -205,9 +208,6 @@ func (a *API) patch(w http.ResponseWriter, r *request) error {
 
 // applyPatch merges a patch into a spec.
 func applyPatch(spec *instances.Spec, patch []byte) error {
-	if err := decodeStrict(patch, new(instances.Spec)); err != nil {
-		return err
-	}
 	now, err := json.Marshal(spec)
 	if err != nil {
 		return err
@@ -259,7 +259,7 @@ func merge(target, patch any) any {
 // answer comes; its sockets are closed to the server's pace.
 func (a *API) remove(w http.ResponseWriter, r *request) error {
 	revision := instances.AnyRevision
-	if r.Header.Get("If-Match") != "" {
+	if r.hasRevision() {
 		var err error
 		if revision, err = r.revisionOf(); err != nil {
 			return err
