@@ -1,0 +1,49 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestAPIDocument runs the commands of docs/api.md, one after the other,
+// against a server, and compares what they print.
+func TestAPIDocument(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("needs curl: install it to test the commands of docs/api.md")
+	}
+	runDocument(t, "api.md", start(t).addr)
+}
+
+// runDocument runs the lines "$ …" of a guide's sh blocks. What stands below
+// one, up to the next, is what it prints; … matches anything.
+func runDocument(t *testing.T, name, addr string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := 0
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
+			command, want, _ := strings.Cut(part, "\n")
+			commands++
+			out, err := exec.Command("sh", "-c", strings.ReplaceAll(command, "localhost:4000", addr)).CombinedOutput()
+			if err != nil {
+				t.Errorf("%s: %v\n%s", command, err, out)
+				continue
+			}
+			got := strings.TrimSpace(strings.ReplaceAll(string(out), addr, "localhost:4000"))
+			pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), "…", ".*")
+			if !regexp.MustCompile("(?s)^" + pattern + "$").MatchString(got) {
+				t.Errorf("%s\nprints %s\nnot    %s", command, got, want)
+			}
+		}
+	}
+	if commands == 0 {
+		t.Errorf("docs/%s has no commands", name)
+	}
+}
