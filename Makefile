@@ -13,7 +13,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ test-go: ## Go tests with the race detector
 	$(GO) test $(RACE) ./...
 
 test-budgets: ## allocations and memory of a connection, without the race detector, which changes both
-	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./pubsub ./presence ./channels ./internal/...
+	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./pubsub ./presence ./channels ./instances ./internal/...
 
 test-scale: ## ten thousand connections on one topic, and a short soak, without the race detector
 	$(GO) test -count=1 -v -run Scale ./compat_tests/scale
@@ -42,6 +42,9 @@ scale: ## a process's worth of connections, slow receivers, heartbeats: minutes,
 
 soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
 	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run ScaleSoak ./compat_tests/scale
+
+crash: ## kill -9 two hundred times, in the middle of changes to instances
+	MYCELIUM_CRASHES=200 $(GO) test -count=1 -v -run Killed ./instances
 
 test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp

@@ -94,7 +94,7 @@ type Endpoint struct {
 	polled    map[string]*mount // the same for long polling: "/socket/longpoll"
 	routes    []route           // to guests, by prefix
 	guests    map[*Endpoint]struct{}
-	departed  Stats // what guests that are gone have counted
+	departed  *Stats // what guests that are gone have counted; nil: there were none
 	listeners []*netloop.Listener
 	draining  bool
 }

@@ -58,6 +58,9 @@ func (e *Endpoint) moveOut() {
 	delete(e.host.guests, e)
 	counted := e.ownStats()
 	counted.Sockets, counted.Channels, counted.Callbacks, counted.LongPoll.Sessions = 0, 0, 0, 0 // what is left of them ends
+	if e.host.departed == nil {
+		e.host.departed = new(Stats)
+	}
 	e.host.departed.add(&counted)
 }
 

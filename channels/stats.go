@@ -71,7 +71,9 @@ func (e *Endpoint) Stats() Stats {
 		return s
 	}
 	e.mu.RLock()
-	s.add(&e.departed)
+	if e.departed != nil {
+		s.add(e.departed)
+	}
 	for guest := range e.guests {
 		of := guest.ownStats()
 		s.add(&of)

@@ -169,6 +169,7 @@ func (in *Instance) stateKey(name string) (string, error) {
 func (in *Instance) crash(err error) {
 	select {
 	case in.crashed <- err:
+		in.owner.wake(in)
 	default: // it is crashing already
 	}
 }
@@ -186,16 +187,22 @@ func (in *Instance) begin(ctx context.Context) error {
 	return nil
 }
 
+// ticks is how often the logic wants to be called; 0: never.
+func (in *Instance) ticks() (every time.Duration) {
+	if t, ok := in.logic.(Ticker); ok {
+		in.crashOn(in.guard("TickEvery", func() error { every = t.TickEvery(); return nil }))
+	}
+	return max(0, every)
+}
+
 // run ticks until the life is over: nil when ctx is done, else why it crashed.
-func (in *Instance) run(ctx context.Context) error {
+func (in *Instance) run(ctx context.Context, every time.Duration) error {
 	var ticks <-chan time.Time
-	t, ticking := in.logic.(Ticker)
-	if ticking {
-		if every := t.TickEvery(); every > 0 {
-			ticker := time.NewTicker(every)
-			defer ticker.Stop()
-			ticks = ticker.C
-		}
+	t, _ := in.logic.(Ticker)
+	if every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		ticks = ticker.C
 	}
 	for {
 		select {

@@ -33,10 +33,12 @@ type member struct {
 	reason   string
 	started  time.Time
 	life     *Instance // serves, or is being started or ended; nil: none
-	next     *Instance // built, for Serve to take
-	stop     context.CancelFunc
-	stopped  chan struct{} // closed when the supervisor has ended; nil: none runs
-	settled  chan struct{} // closed when the first start has succeeded or failed
+	next     *Instance // for Serve to take
+	resting  bool      // life serves without a supervisor, until it crashes
+	halting  bool
+	stop     context.CancelFunc // the supervisor's, which may have ended
+	stopped  chan struct{}      // closed when it has; nil: there was none
+	settled  chan struct{}      // closed when the first start has succeeded or failed
 
 	// Guarded by mu: what has been counted.
 	past     channels.Stats // of the lives that are over
@@ -89,8 +91,17 @@ func (m *member) alive() (*Instance, error) {
 	return m.life, nil
 }
 
-// launch starts the supervisor; first, if not nil, is the life to begin with.
+// launch starts the instance; first, if not nil, is the life to begin with.
 func (m *member) launch(first *Instance) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state, m.reason, m.crashes = Pending, "", nil
+	m.next, m.settled = first, make(chan struct{})
+	m.superviseLocked()
+}
+
+// superviseLocked starts a supervisor.
+func (m *member) superviseLocked() {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &m.manager.options
 	supervisor := suture.New(m.id, suture.Spec{
@@ -100,10 +111,7 @@ func (m *member) launch(first *Instance) {
 	})
 	supervisor.Add(m)
 	stopped := make(chan struct{})
-	m.mu.Lock()
-	m.state, m.reason, m.crashes = Pending, "", nil
-	m.next, m.stop, m.stopped, m.settled = first, cancel, stopped, make(chan struct{})
-	m.mu.Unlock()
+	m.stop, m.stopped = cancel, stopped
 	go func() {
 		defer close(stopped)
 		supervisor.Serve(ctx) //nolint:errcheck // the member's state says it
@@ -111,31 +119,62 @@ func (m *member) launch(first *Instance) {
 	}()
 }
 
-// halt ends the supervisor and with it the life, and waits for that.
-func (m *member) halt() {
-	m.mu.RLock()
-	stop, stopped := m.stop, m.stopped
-	m.mu.RUnlock()
-	if stop == nil {
-		return
-	}
-	stop()
-	<-stopped
+// rest lets a life serve without a supervisor, which costs two goroutines: most
+// instances only have channels, and crash never. It reports false if there is
+// something to do for one.
+func (m *member) rest(ctx context.Context, in *Instance) bool {
 	m.mu.Lock()
-	m.stop, m.stopped = nil, nil
+	defer m.mu.Unlock()
+	m.resting = ctx.Err() == nil && len(in.crashed) == 0
+	return m.resting
+}
+
+// wake gives a life that has crashed its supervisor back, to restart it.
+func (m *member) wake(in *Instance) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.resting && !m.halting && m.life == in {
+		m.resting, m.next = false, in
+		m.superviseLocked()
+	}
+}
+
+// halt ends the life, and its supervisor if it has one, and waits for that.
+func (m *member) halt() {
+	m.mu.Lock()
+	m.halting = true
+	stop, stopped := m.stop, m.stopped
+	m.mu.Unlock()
+	if stop != nil {
+		stop()
+		<-stopped
+	}
+	m.mu.Lock()
+	resting, in := m.resting, m.life
+	m.resting = false
+	m.mu.Unlock()
+	if resting {
+		m.bury(in, nil)
+	}
+	m.mu.Lock()
+	m.halting, m.stop, m.stopped = false, nil, nil
 	m.mu.Unlock()
 }
 
 // String is the supervisor's name for it.
 func (m *member) String() string { return m.id }
 
-// Serve is suture.Service's: one life from its start to its end.
+// Serve is suture.Service's: one life from its start to its end, or until it
+// can go on without a supervisor.
 func (m *member) Serve(ctx context.Context) error {
 	in, err := m.take()
 	if err == nil {
-		if err = in.begin(ctx); err == nil {
-			m.serving(in)
-			err = in.run(ctx)
+		if err = m.begin(ctx, in); err == nil {
+			ticks := in.ticks()
+			if ticks == 0 && m.rest(ctx, in) {
+				return suture.ErrTerminateSupervisorTree
+			}
+			err = in.run(ctx, ticks)
 		}
 		if ctx.Err() != nil {
 			err = nil // whatever it was, it was to end
@@ -167,8 +206,14 @@ func (m *member) take() (*Instance, error) {
 	return in, nil
 }
 
-// serving opens the doors.
-func (m *member) serving(in *Instance) {
+// begin starts a life that has not been started, and opens its doors.
+func (m *member) begin(ctx context.Context, in *Instance) error {
+	if in.begun {
+		return nil
+	}
+	if err := in.begin(ctx); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	m.started = m.manager.options.Now()
 	if m.state == Pending { // else it drains already
@@ -177,6 +222,7 @@ func (m *member) serving(in *Instance) {
 	m.mu.Unlock()
 	m.settle()
 	m.manager.tell(m, EventStarted, "")
+	return nil
 }
 
 // settle lets go who waits for the first start.
