@@ -123,10 +123,9 @@ var forbidden = refusal{status: http.StatusForbidden}
 // version, connect, and only then whether it is an upgrade at all. It blocks as
 // long as Connect does.
 func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request, s *Socket, r *Request) admission {
-	if head.Method != http.MethodGet {
-		return admission{refusal: refusal{status: http.StatusBadRequest}}
-	}
-	if head.CheckQuery() != nil {
+	refused := &e.counters.handshakes
+	if head.Method != http.MethodGet || head.CheckQuery() != nil {
+		refused.malformed.Add(1)
 		return admission{refusal: refusal{status: http.StatusBadRequest}}
 	}
 	if !e.checkOrigin(m, r) {
@@ -134,6 +133,7 @@ func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request,
 	}
 	protocol, ref := m.options.negotiate(head.Protocols(), r)
 	if ref.status != 0 {
+		refused.protocol.Add(1)
 		return admission{refusal: ref}
 	}
 	if ref := e.accept(ctx, m, s, r); ref.status != 0 {
@@ -141,6 +141,7 @@ func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request,
 	}
 	var wrong *websocket.HandshakeError
 	if err := head.CheckUpgrade(); errors.As(err, &wrong) {
+		refused.malformed.Add(1)
 		return admission{refusal: refusal{status: wrong.Status, header: wrong.Header(), body: wrong.Reason}}
 	}
 	a := admission{socket: s, protocol: protocol}
@@ -154,6 +155,7 @@ func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request,
 func (e *Endpoint) checkOrigin(m *mount, r *Request) bool {
 	allowed := originAllowed(m.options.CheckOrigin, r)
 	if !allowed {
+		e.counters.handshakes.origin.Add(1)
 		e.log.Warn().Str("origin", r.Header.Get("Origin")).Str("path", m.path).Msg("origin refused")
 	}
 	return allowed
@@ -164,6 +166,7 @@ func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) 
 	_, present := r.Params["vsn"]
 	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
 	if err != nil {
+		e.counters.handshakes.version.Add(1)
 		e.log.Warn().Err(err).Str("path", m.path).Msg("protocol version refused")
 		return forbidden
 	}
@@ -179,17 +182,19 @@ func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request)
 	defer func() {
 		if v := recover(); v != nil {
 			e.log.Error().Str("path", m.path).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("connect crashed")
+			e.counters.handshakes.crashed.Add(1)
 			answer = refusal{status: http.StatusInternalServerError}
 		}
 	}()
 	s.inConnect = true
 	err := m.options.Connect(ctx, s, r)
 	s.inConnect = false
-	var custom *RefusedError
-	switch {
-	case err == nil:
+	if err == nil {
 		return refusal{}
-	case errors.As(err, &custom):
+	}
+	e.counters.handshakes.denied.Add(1)
+	var custom *RefusedError
+	if errors.As(err, &custom) {
 		return custom.refusal()
 	}
 	e.log.Debug().Err(err).Str("path", m.path).Msg("connect refused")

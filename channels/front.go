@@ -96,6 +96,7 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	e, head, rest := f.endpoint, data[:end], data[end:]
 	request, err := websocket.ParseRequest(head)
 	if err != nil {
+		e.counters.handshakes.malformed.Add(1)
 		f.refuse(c, refusalFor(err))
 		return
 	}

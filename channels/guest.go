@@ -61,7 +61,7 @@ func (e *Endpoint) moveOut() {
 	if e.host.departed == nil {
 		e.host.departed = new(Stats)
 	}
-	e.host.departed.add(&counted)
+	e.host.departed.Add(counted)
 }
 
 // Lookup finds the guest that serves a path below the prefix of a Route.

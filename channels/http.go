@@ -70,6 +70,7 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 	}
 	request, err := websocket.ParseRequest(head)
 	if err != nil {
+		e.counters.handshakes.malformed.Add(1)
 		refusalFor(err).write(w)
 		return
 	}

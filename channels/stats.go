@@ -23,10 +23,22 @@ type Stats struct {
 	MailboxHigh int64 // the most messages that ever waited for one channel
 	Callbacks   int64 // goroutines that run callbacks now
 
-	LongPoll LongPollStats
+	Handshakes HandshakeStats
+	LongPoll   LongPollStats
 	// Network has connections, bytes, writes, what was dropped and why: of the
 	// loops, so that a guest has none of its own.
 	Network netloop.Stats
+}
+
+// HandshakeStats are handshakes that were refused, by what was wrong; those
+// above a limit are in Stats.Refused.
+type HandshakeStats struct {
+	Malformed int64 // no request that could become a socket's
+	Origin    int64 // SocketOptions.CheckOrigin
+	Protocol  int64 // no subprotocol that both know, or two tokens
+	Version   int64 // of the protocol
+	Denied    int64 // by SocketOptions.Connect
+	Crashed   int64 // a panic of Connect
 }
 
 // LongPollStats are those of sessions without a connection; they are among
@@ -43,6 +55,17 @@ type counters struct {
 	sockets, channels                                      atomic.Int64
 	messagesIn, refused, rateLimited, mailboxFull, crashes atomic.Int64
 	opened, mailboxHigh                                    atomic.Int64
+	handshakes                                             handshakes
+}
+
+// handshakes are the counters of HandshakeStats.
+type handshakes struct{ malformed, origin, protocol, version, denied, crashed atomic.Int64 }
+
+func (h *handshakes) stats() HandshakeStats {
+	return HandshakeStats{
+		Malformed: h.malformed.Load(), Origin: h.origin.Load(), Protocol: h.protocol.Load(),
+		Version: h.version.Load(), Denied: h.denied.Load(), Crashed: h.crashed.Load(),
+	}
 }
 
 // traffic is counted for each loop, by that loop alone: nothing on the way of
@@ -72,19 +95,28 @@ func (e *Endpoint) Stats() Stats {
 	}
 	e.mu.RLock()
 	if e.departed != nil {
-		s.add(e.departed)
+		s.Add(*e.departed)
 	}
 	for guest := range e.guests {
-		of := guest.ownStats()
-		s.add(&of)
+		s.Add(guest.ownStats())
 	}
 	e.mu.RUnlock()
 	s.Network = e.loops.Stats()
 	return s
 }
 
-// add adds what a guest has counted.
-func (s *Stats) add(g *Stats) {
+// OwnStats are Stats without those of guests. Of a host it has what was refused
+// before it was known which guest is meant.
+func (e *Endpoint) OwnStats() Stats {
+	s := e.ownStats()
+	if e.host == nil {
+		s.Network = e.loops.Stats()
+	}
+	return s
+}
+
+// Add adds what another endpoint has counted, all but Network.
+func (s *Stats) Add(g Stats) {
 	s.Sockets += g.Sockets
 	s.Channels += g.Channels
 	s.Opened += g.Opened
@@ -98,6 +130,12 @@ func (s *Stats) add(g *Stats) {
 	s.Crashes += g.Crashes
 	s.MailboxHigh = max(s.MailboxHigh, g.MailboxHigh)
 	s.Callbacks += g.Callbacks
+	s.Handshakes.Malformed += g.Handshakes.Malformed
+	s.Handshakes.Origin += g.Handshakes.Origin
+	s.Handshakes.Protocol += g.Handshakes.Protocol
+	s.Handshakes.Version += g.Handshakes.Version
+	s.Handshakes.Denied += g.Handshakes.Denied
+	s.Handshakes.Crashed += g.Handshakes.Crashed
 	s.LongPoll.Sessions += g.LongPoll.Sessions
 	s.LongPoll.Expired += g.LongPoll.Expired
 	s.LongPoll.Slow += g.LongPoll.Slow
@@ -112,7 +150,7 @@ func (e *Endpoint) ownStats() Stats {
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
 		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
-		LongPoll: e.sessions.stats(),
+		Handshakes: c.handshakes.stats(), LongPoll: e.sessions.stats(),
 	}
 	for i := range e.perLoop {
 		t := &e.perLoop[i].traffic

@@ -163,8 +163,12 @@ func (m *member) same(spec *Spec) (Info, error) {
 
 // drop takes a member out of the manager.
 func (m *Manager) drop(one *member) {
+	counted := one.total()
 	m.mu.Lock()
-	delete(m.members, one.id)
+	if m.members[one.id] == one {
+		delete(m.members, one.id)
+		m.departed[counted.Type] = m.departed[counted.Type].plus(counted.past())
+	}
 	m.mu.Unlock()
 	one.mu.Lock()
 	one.gone, one.known = true, false

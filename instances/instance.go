@@ -46,6 +46,7 @@ type Instance struct {
 
 	presenceOnce sync.Once
 	tracker      *presence.Tracker
+	tracks       atomic.Bool // there is a tracker
 }
 
 // ID is the instance's id.
@@ -62,7 +63,7 @@ func (in *Instance) Endpoint() *channels.Endpoint { return in.endpoint }
 
 // Presence is who is there, in this instance alone.
 func (in *Instance) Presence() *presence.Tracker {
-	in.presenceOnce.Do(func() { in.tracker = presence.New(in.endpoint, presence.Options{}) })
+	in.presenceOnce.Do(func() { in.track(presence.Options{}) })
 	return in.tracker
 }
 
@@ -70,11 +71,24 @@ func (in *Instance) Presence() *presence.Tracker {
 // so in the type's build function. It panics after that.
 func (in *Instance) TrackPresence(o presence.Options) *presence.Tracker {
 	first := false
-	in.presenceOnce.Do(func() { in.tracker, first = presence.New(in.endpoint, o), true })
+	in.presenceOnce.Do(func() { in.track(o); first = true })
 	if !first {
 		panic("instances: TrackPresence after Presence or a second time")
 	}
 	return in.tracker
+}
+
+func (in *Instance) track(o presence.Options) {
+	in.tracker = presence.New(in.endpoint, o)
+	in.tracks.Store(true)
+}
+
+// present is how much Presence tracks, without making one.
+func (in *Instance) present() presence.Stats {
+	if !in.tracks.Load() {
+		return presence.Stats{}
+	}
+	return in.tracker.Stats()
 }
 
 // Broadcast sends an event to all who have joined topic in this instance.

@@ -43,7 +43,7 @@ type member struct {
 	// Guarded by mu: what has been counted.
 	past     channels.Stats // of the lives that are over
 	crashes  []time.Time    // the last ones, at most Options.MaxCrashes + 1
-	total    int64          // of crashes
+	crashed  int64          // in all
 	restarts int64
 	leaks    []*Instance // lives that have left goroutines behind
 
@@ -258,7 +258,7 @@ func (m *member) crash(err error) error {
 	o := &m.manager.options
 	now := o.Now()
 	m.mu.Lock()
-	m.total++
+	m.crashed++
 	m.crashes = slices.DeleteFunc(m.crashes, func(t time.Time) bool { return now.Sub(t) > o.CrashWindow })
 	m.crashes = append(m.crashes, now)
 	failed := len(m.crashes) > o.MaxCrashes
@@ -293,7 +293,7 @@ func (m *member) leaked(in *Instance) {
 func (m *member) stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Crashes: m.total, Restarts: m.restarts}
+	s := Stats{Crashes: m.crashed, Restarts: m.restarts}
 	s.add(m.past)
 	m.leaks = slices.DeleteFunc(m.leaks, func(in *Instance) bool { return in.left() == 0 })
 	for _, in := range m.leaks {
@@ -313,15 +313,7 @@ func (m *member) stats() Stats {
 
 // sum adds what an endpoint that is over has counted.
 func sum(a, b channels.Stats) channels.Stats {
-	a.Opened += b.Opened
-	a.MessagesIn += b.MessagesIn
-	a.MessagesOut += b.MessagesOut
-	a.BytesIn += b.BytesIn
-	a.BytesOut += b.BytesOut
-	a.Refused += b.Refused
-	a.RateLimited += b.RateLimited
-	a.MailboxFull += b.MailboxFull
-	a.Crashes += b.Crashes
-	a.MailboxHigh = max(a.MailboxHigh, b.MailboxHigh)
+	b.Sockets, b.Channels, b.Callbacks, b.LongPoll.Sessions = 0, 0, 0, 0
+	a.Add(b)
 	return a
 }

@@ -49,6 +49,7 @@ func (d *daemon) reloaded() (*config.Config, config.Change, error) {
 		return nil, change, err
 	}
 	d.certificate.pair.Store(pair)
+	d.metrics.SetAccess(access(cfg.Metrics))
 	d.cfg = cfg
 	return cfg, change, d.reconfigure(context.Background(), cfg)
 }

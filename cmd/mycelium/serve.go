@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -18,11 +19,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/httpapi"
 	"github.com/mycelium-rt/mycelium/internal/logging"
-	"github.com/mycelium-rt/mycelium/internal/site"
+	"github.com/mycelium-rt/mycelium/internal/metrics"
 )
 
-// daemon is what "mycelium serve" runs. All of it belongs to the goroutine of
-// serve.
+// daemon is what "mycelium serve" runs. It belongs to the goroutine of serve but
+// for what has its own locks.
 type daemon struct {
 	args, environ []string // what the configuration is loaded from again
 	cfg           *config.Config
@@ -34,6 +35,8 @@ type daemon struct {
 	store         instances.Store
 	instances     *instances.Manager
 	api           atomic.Pointer[httpapi.API] // nil: there is none
+	metrics       *metrics.Handler
+	stopping      atomic.Bool // told to stop; any goroutine
 }
 
 // serve runs the server until ctx is done. SIGHUP reloads its configuration.
@@ -75,6 +78,16 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 	if err := d.open(); err != nil {
 		return err
 	}
+	stopMetrics, err := d.listenForMetrics()
+	if err != nil {
+		return errors.Join(err, d.close(context.WithoutCancel(ctx)))
+	}
+	err = d.listen(ctx, hangup)
+	return errors.Join(err, stopMetrics())
+}
+
+// listen serves the main port until ctx is done, and drains.
+func (d *daemon) listen(ctx context.Context, hangup <-chan os.Signal) error {
 	err := d.openInstances(ctx)
 	var addr net.Addr
 	if err == nil {
@@ -95,6 +108,11 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 }
 
 func (d *daemon) drain(ctx context.Context) error {
+	d.stopping.Store(true)
+	if delay := d.cfg.Drain.Delay; delay > 0 {
+		d.log.Info().Stringer("delay", delay).Msg("not ready any more")
+		time.Sleep(delay)
+	}
 	d.log.Info().Int64("sockets", d.endpoint.Stats().Sockets).Msg("draining")
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Drain.Timeout)
 	defer cancel()
@@ -114,9 +132,11 @@ func (d *daemon) open() error {
 		return err
 	}
 	d.certificate.pair.Store(pair)
+	d.metrics = metrics.NewHandler(watched{d}, version())
+	d.metrics.SetAccess(access(d.cfg.Metrics))
 	pace := d.cfg.Drain
 	d.endpoint, err = channels.NewEndpoint(channels.Options{
-		Logger: &d.log, Handler: withAPI{d, site.Handler()}, Loops: d.cfg.Loops, TLS: d.certificate.tlsConfig(),
+		Logger: &d.log, Handler: withAPI{d, d.mux()}, Loops: d.cfg.Loops, TLS: d.certificate.tlsConfig(),
 		Limits: limits(d.cfg.Limits), SlowReceiver: slowReceivers[d.cfg.Limits.SlowReceiver],
 		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
 	})

@@ -64,6 +64,8 @@ var Rules = []Rule{
 		"logging is below everything that logs"),
 	layer("internal/site", []string{"internal/config", "internal/logging"},
 		"the pages speak the protocol from the browser, not through our packages"),
+	layer("internal/metrics", []string{"channels", "presence", "internal/netloop"},
+		"metrics reads what others count"),
 	layer("internal/doctor", nil,
 		"the doctor looks at the machine, not at a server"),
 	{

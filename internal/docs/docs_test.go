@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/metrics"
 )
 
 const root = "../.."
@@ -127,6 +128,30 @@ func TestConfigurationReference(t *testing.T) {
 	}
 	if read(t, "docs/configuration.md") != want {
 		t.Error("docs/configuration.md is not what the options say: run go test ./internal/docs -update")
+	}
+}
+
+// The table of metrics is made from the one that the server itself uses.
+func TestMetricsReference(t *testing.T) {
+	const begin, end = "<!-- made by go test ./internal/docs -update -->\n", "<!-- end -->\n"
+	before, rest, found := strings.Cut(read(t, "docs/metrics.md"), begin)
+	table, after, ends := strings.Cut(rest, end)
+	if !found || !ends {
+		t.Fatal("docs/metrics.md has no place for the table")
+	}
+	if *update {
+		table = metrics.Markdown()
+		if err := os.WriteFile(filepath.Join(root, "docs/metrics.md"), []byte(before+begin+table+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if table != metrics.Markdown() {
+		t.Error("docs/metrics.md is not what the metrics are: run go test ./internal/docs -update")
+	}
+	for _, name := range regexp.MustCompile(`mycelium_\w+`).FindAllString(before+after, -1) {
+		if !strings.Contains(table, "`"+name+"`") {
+			t.Errorf("docs/metrics.md names %s, which is no metric", name)
+		}
 	}
 }
 

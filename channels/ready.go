@@ -1,0 +1,30 @@
+package channels
+
+import "errors"
+
+// What an endpoint is not ready for, as [Endpoint.Ready] says it.
+var (
+	ErrDraining   = errors.New("draining")
+	ErrOverloaded = errors.New("overloaded")
+	ErrFull       = errors.New("full")
+)
+
+// Ready reports whether the endpoint would take another client now: nil, or
+// [ErrDraining] (it shuts down), [ErrOverloaded] (its loops have more to do than
+// they get done, and read no sockets for the moment), [ErrFull]
+// (Limits.MaxConnections is reached). It is for a load balancer's question, and
+// safe from any goroutine.
+func (e *Endpoint) Ready() error {
+	most := e.live.Load().MaxConnections
+	switch {
+	case e.isDraining():
+		return ErrDraining
+	case e.loops.Overloaded():
+		return ErrOverloaded
+	case most > 0 && e.admitted.total.Load() >= int64(most):
+		return ErrFull
+	case e.host != nil:
+		return e.host.Ready()
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/metrics"
+	"github.com/mycelium-rt/mycelium/internal/site"
+)
+
+// watched is the daemon as metrics sees it: any goroutine.
+type watched struct{ d *daemon }
+
+// Ready implements metrics.Source.
+func (w watched) Ready() error {
+	if w.d.stopping.Load() {
+		return channels.ErrDraining
+	}
+	return w.d.endpoint.Ready()
+}
+
+// Server implements metrics.Source.
+func (w watched) Server() channels.Stats { return w.d.endpoint.OwnStats() }
+
+// Types implements metrics.Source.
+func (w watched) Types() []metrics.Type {
+	var types []metrics.Type
+	for _, t := range w.d.instances.Totals() {
+		states := map[string]int{}
+		for state, n := range t.Instances {
+			states[string(state)] = n
+		}
+		types = append(types, metrics.Type{
+			Name: t.Type, Instances: states, Restarts: t.Restarts, Crashes: t.Crashes, Stats: t.Stats, Presence: t.Presence,
+		})
+	}
+	return types
+}
+
+func access(m config.Metrics) metrics.Access {
+	return metrics.Access{Networks: m.Networks(), Token: m.Token}
+}
+
+// mux serves the main port's requests that are no sockets'.
+func (d *daemon) mux() *http.ServeMux {
+	mux := d.healthMux()
+	mux.Handle("/", site.Handler())
+	if d.cfg.Metrics.Listen == "" {
+		mux.Handle("/metrics", d.metrics)
+	}
+	return mux
+}
+
+func (d *daemon) healthMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", metrics.Health)
+	mux.HandleFunc("/readyz", metrics.Ready(watched{d}.Ready))
+	return mux
+}
+
+// watchTimeout bounds a request on the metrics' own port.
+const watchTimeout = 10 * time.Second
+
+// listenForMetrics serves the metrics on a port of their own, if they have one,
+// until stop is called. That is after the drain, so that it can be watched.
+func (d *daemon) listenForMetrics() (stop func() error, err error) {
+	if d.cfg.Metrics.Listen == "" {
+		return func() error { return nil }, nil
+	}
+	listener, err := net.Listen("tcp", d.cfg.Metrics.Listen)
+	if err != nil {
+		return nil, err
+	}
+	mux := d.healthMux()
+	mux.Handle("/metrics", d.metrics)
+	server := &http.Server{
+		Handler: mux, ErrorLog: logging.ErrorLog(d.log),
+		ReadTimeout: watchTimeout, WriteTimeout: watchTimeout, IdleTimeout: time.Minute,
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	d.log.Info().Stringer("addr", listener.Addr()).Msg("metrics")
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), watchTimeout)
+		defer cancel()
+		err := server.Shutdown(ctx)
+		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
+		return err
+	}, nil
+}

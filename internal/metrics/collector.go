@@ -1,0 +1,63 @@
+package metrics
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// collector reads the table's values from a source.
+type collector struct {
+	source Source
+	descs  []*prometheus.Desc // of families, by index
+}
+
+// newRegistry has the server's metrics, those of the Go runtime and of the
+// process.
+func newRegistry(source Source, version string) *prometheus.Registry {
+	c := &collector{source: source}
+	for _, f := range families {
+		c.descs = append(c.descs, prometheus.NewDesc(f.name, f.help, f.labels, nil))
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: buildInfo, Help: "1, with the version of the server.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(c, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+const buildInfo = "mycelium_build_info"
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(descs chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		descs <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	s := &snapshot{source: c.source, server: c.source.Server(), types: c.source.Types()}
+	for i, f := range families {
+		f.read(s, func(value int64, labels ...string) {
+			metrics <- prometheus.MustNewConstMetric(c.descs[i], f.kind, float64(value), labels...)
+		})
+	}
+}
+
+// Markdown returns the reference of the server's own metrics: one table.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("| metric | kind | labels | |\n|---|---|---|---|\n")
+	for _, f := range families {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.name, kinds[f.kind], strings.Join(f.labels, ", "), f.help)
+	}
+	fmt.Fprintf(&b, "| `%s` | gauge | version | 1, with the version of the server. |\n", buildInfo)
+	return b.String()
+}
+
+var kinds = map[prometheus.ValueType]string{gauge: "gauge", counter: "counter"}

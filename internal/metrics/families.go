@@ -1,0 +1,202 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+)
+
+type networkStats = netloop.Stats
+
+// snapshot is what one answer is made from.
+type snapshot struct {
+	source Source
+	server channels.Stats
+	types  []Type
+}
+
+// emit adds one value, with the values of the family's labels.
+type emit func(value int64, labels ...string)
+
+// family is one row of the table: a metric with all its labels.
+type family struct {
+	name, help string
+	kind       prometheus.ValueType
+	labels     []string
+	read       func(s *snapshot, emit emit)
+}
+
+const (
+	gauge   = prometheus.GaugeValue
+	counter = prometheus.CounterValue
+)
+
+// families is the table, in the order of the reference.
+var families = []family{
+	{
+		"mycelium_ready", "1 if the server takes clients, as /readyz answers, else 0.", gauge, nil,
+		func(s *snapshot, emit emit) {
+			if s.source.Ready() == nil {
+				emit(1)
+			} else {
+				emit(0)
+			}
+		},
+	},
+
+	// The loops: all connections, whoever they belong to.
+	network("mycelium_connections", "Connections on the event loops now. Those of net/http, long polls among them, are not on a loop.", gauge,
+		func(n *networkStats) int64 { return n.Connections }),
+	network("mycelium_connections_accepted_total", "Connections accepted.", counter,
+		func(n *networkStats) int64 { return n.Accepted }),
+	network("mycelium_connections_adopted_total", "Connections that came to the loops from net/http or after a TLS handshake.", counter,
+		func(n *networkStats) int64 { return n.Adopted }),
+	network("mycelium_connections_lost_total", "Connections lost before their first byte was served: TLS handshakes that failed, no room in epoll.", counter,
+		func(n *networkStats) int64 { return n.Refused }),
+	network("mycelium_connections_to_http_total", "Connections handed to net/http, or to TLS first.", counter,
+		func(n *networkStats) int64 { return n.Detached }),
+	{
+		"mycelium_connections_closed_total",
+		"Connections closed, by reason. peer: the client ended it. reset: it did so without a goodbye. gone: it was found to be away. " +
+			"slow: it took its messages too slowly. shutdown: the server ended. server: any other reason of the server's.",
+		counter, []string{"reason"},
+		func(s *snapshot, emit emit) {
+			emit(s.server.Network.ClosedByPeer, "peer")
+			emit(s.server.Network.ClosedReset, "reset")
+			emit(s.server.Network.ClosedGone, "gone")
+			emit(s.server.Network.ClosedSlow, "slow")
+			emit(s.server.Network.ClosedByGroup, "shutdown")
+			emit(s.server.Network.ClosedForAnother, "server")
+		},
+	},
+	network("mycelium_network_received_bytes_total", "Bytes read from connections, with framing.", counter,
+		func(n *networkStats) int64 { return n.BytesIn }),
+	network("mycelium_network_sent_bytes_total", "Bytes written to connections, with framing.", counter,
+		func(n *networkStats) int64 { return n.BytesOut }),
+	network("mycelium_network_reads_total", "Reads that brought bytes.", counter,
+		func(n *networkStats) int64 { return n.Reads }),
+	network("mycelium_network_writes_total", "Writes that took bytes. One may carry many messages.", counter,
+		func(n *networkStats) int64 { return n.Writes }),
+	{
+		"mycelium_frames_dropped_total",
+		"Frames that waited for a connection and were dropped, by reason. oldest, newest: it was too slow, by limits.slow_receiver. " +
+			"closed: it ended first.",
+		counter, []string{"reason"},
+		func(s *snapshot, emit emit) {
+			emit(s.server.Network.DroppedOldest, "oldest")
+			emit(s.server.Network.DroppedNewest, "newest")
+			emit(s.server.Network.DroppedClosed, "closed")
+		},
+	},
+	network("mycelium_loop_overloads_total", "Times that the inbox of an event loop was full, so that the loops stopped reading for a while.", counter,
+		func(n *networkStats) int64 { return n.Overloads }),
+
+	// The instances, by type.
+	{
+		"mycelium_instances", "Instances now, by state.", gauge, []string{"type", "state"},
+		func(s *snapshot, emit emit) {
+			for _, t := range s.types {
+				for state, n := range t.Instances {
+					emit(int64(n), t.Name, state)
+				}
+			}
+		},
+	},
+	byType("mycelium_instance_restarts_total", "Times that the logic of an instance was started again after it had failed.", counter,
+		func(t *Type) int64 { return t.Restarts }),
+	byType("mycelium_instance_crashes_total", "Times that the logic of an instance crashed.", counter,
+		func(t *Type) int64 { return t.Crashes }),
+	{
+		"mycelium_sockets", "Sockets connected now.", gauge, []string{"type", "transport"},
+		func(s *snapshot, emit emit) {
+			for _, t := range s.types {
+				polls := t.Stats.LongPoll.Sessions
+				emit(max(0, t.Stats.Sockets-polls), t.Name, "websocket") // they are read one after the other
+				emit(polls, t.Name, "longpoll")
+			}
+		},
+	},
+	byType("mycelium_sockets_opened_total", "Sockets that ever connected.", counter,
+		func(t *Type) int64 { return t.Stats.Opened }),
+	{
+		"mycelium_handshakes_refused_total",
+		"Handshakes and connections refused, by reason. limit: a limit of the configuration. origin: check_origin. " +
+			"denied, crashed: by the connect callback. malformed, protocol, version: what the client sent. " +
+			"Without a type: before it was known which instance was meant.",
+		counter, []string{"type", "reason"},
+		func(s *snapshot, emit emit) {
+			emit(s.server.Refused, "", "limit")
+			emit(s.server.Handshakes.Malformed, "", "malformed")
+			for _, t := range s.types {
+				h := t.Stats.Handshakes
+				emit(t.Stats.Refused, t.Name, "limit")
+				emit(h.Origin, t.Name, "origin")
+				emit(h.Denied, t.Name, "denied")
+				emit(h.Crashed, t.Name, "crashed")
+				emit(h.Malformed, t.Name, "malformed")
+				emit(h.Protocol, t.Name, "protocol")
+				emit(h.Version, t.Name, "version")
+			}
+		},
+	},
+	byType("mycelium_channels", "Channels joined now.", gauge,
+		func(t *Type) int64 { return t.Stats.Channels }),
+	byType("mycelium_channel_crashes_total", "Channels ended by a panic.", counter,
+		func(t *Type) int64 { return t.Stats.Crashes }),
+	byType("mycelium_messages_received_total", "Messages from clients, heartbeats and joins included.", counter,
+		func(t *Type) int64 { return t.Stats.MessagesIn }),
+	byType("mycelium_messages_sent_total", "Messages queued for clients; one that is dropped later is counted.", counter,
+		func(t *Type) int64 { return t.Stats.MessagesOut }),
+	byType("mycelium_messages_received_bytes_total", "Bytes of the messages from clients, without their framing and before they are inflated.", counter,
+		func(t *Type) int64 { return t.Stats.BytesIn }),
+	byType("mycelium_messages_sent_bytes_total", "Bytes of the messages queued for clients, with their framing.", counter,
+		func(t *Type) int64 { return t.Stats.BytesOut }),
+	byType("mycelium_rate_limited_total", "Joins and messages refused by a socket's rates.", counter,
+		func(t *Type) int64 { return t.Stats.RateLimited }),
+	byType("mycelium_mailbox_full_total", "Messages not taken because a channel's mailbox was full.", counter,
+		func(t *Type) int64 { return t.Stats.MailboxFull }),
+	byType("mycelium_mailbox_depth_max", "The most messages that ever waited for one channel.", gauge,
+		func(t *Type) int64 { return t.Stats.MailboxHigh }),
+	byType("mycelium_callbacks", "Goroutines that run callbacks of channels now.", gauge,
+		func(t *Type) int64 { return t.Stats.Callbacks }),
+	{
+		"mycelium_longpoll_sessions_ended_total", "Long-poll sessions ended, by reason. expired: nobody polled any more. slow: limits.slow_receiver.",
+		counter, []string{"type", "reason"},
+		func(s *snapshot, emit emit) {
+			for _, t := range s.types {
+				emit(t.Stats.LongPoll.Expired, t.Name, "expired")
+				emit(t.Stats.LongPoll.Slow, t.Name, "slow")
+			}
+		},
+	},
+	{
+		"mycelium_longpoll_dropped_total", "Messages that a long-poll session did not get, by reason. slow: limits.slow_receiver. " +
+			"binary: they are bytes, which long polling cannot carry.",
+		counter, []string{"type", "reason"},
+		func(s *snapshot, emit emit) {
+			for _, t := range s.types {
+				emit(t.Stats.LongPoll.Dropped, t.Name, "slow")
+				emit(t.Stats.LongPoll.Binary, t.Name, "binary")
+			}
+		},
+	},
+	byType("mycelium_presence_topics", "Topics in which somebody is present.", gauge,
+		func(t *Type) int64 { return int64(t.Presence.Topics) }),
+	byType("mycelium_presence_keys", "Presence keys, counted for each topic.", gauge,
+		func(t *Type) int64 { return int64(t.Presence.Keys) }),
+}
+
+// network is a family of the loops without labels.
+func network(name, help string, kind prometheus.ValueType, value func(*networkStats) int64) family {
+	return family{name, help, kind, nil, func(s *snapshot, emit emit) { emit(value(&s.server.Network)) }}
+}
+
+// byType is a family with one value for each type.
+func byType(name, help string, kind prometheus.ValueType, value func(*Type) int64) family {
+	return family{name, help, kind, []string{"type"}, func(s *snapshot, emit emit) {
+		for i := range s.types {
+			emit(value(&s.types[i]), s.types[i].Name)
+		}
+	}}
+}

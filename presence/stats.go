@@ -1,0 +1,25 @@
+package presence
+
+// Stats are how much a tracker holds now.
+type Stats struct {
+	Topics int // with somebody present
+	Keys   int // present, counted for each topic
+}
+
+// Stats counts topic by topic: it takes as long as there are topics, a share of
+// them under a lock at a time, and is for what asks now and then.
+func (t *Tracker) Stats() Stats {
+	var sum Stats
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		s.mu.Lock()
+		for _, tp := range s.topics {
+			if tp.live > 0 {
+				sum.Topics++
+				sum.Keys += tp.live
+			}
+		}
+		s.mu.Unlock()
+	}
+	return sum
+}
