@@ -11,10 +11,9 @@ import (
 type expiry struct {
 	warning time.Duration // static
 
-	mu     sync.Mutex
-	queue  expiryQueue
-	timer  *time.Timer // nil until there is something to wait for
-	closed bool
+	mu    sync.Mutex
+	queue expiryQueue
+	timer *time.Timer // nil until there is something to wait for
 }
 
 const (
@@ -53,8 +52,12 @@ func (e *expiry) renew(s *session) {
 }
 
 func (e *expiry) take(s *session) {
-	if s.place >= 0 && !e.closed {
-		heap.Remove(&e.queue, s.place)
+	if s.place < 0 {
+		return
+	}
+	heap.Remove(&e.queue, s.place)
+	if len(e.queue) == 0 {
+		e.timer.Stop()
 	}
 }
 
@@ -63,7 +66,7 @@ func (e *expiry) take(s *session) {
 // turn is over.
 func (e *expiry) schedule(s *session) {
 	ends := s.grant.Load().ends
-	if ends.IsZero() || e.closed {
+	if ends.IsZero() {
 		return
 	}
 	s.due = ends.Add(-e.warning)
@@ -85,9 +88,6 @@ const firstWarning = time.Second
 
 // wait sets the timer to the first that is due.
 func (e *expiry) wait() {
-	if len(e.queue) == 0 || e.closed {
-		return
-	}
 	d := min(max(0, time.Until(e.queue[0].due)), expiryPatience)
 	if e.timer == nil {
 		e.timer = time.AfterFunc(d, e.run)
@@ -108,7 +108,10 @@ func (e *expiry) runBatch() bool {
 	defer e.mu.Unlock()
 	now := time.Now().Round(0) // of the clock on the wall, as the ends of tokens are
 	for range expiryBatch {
-		if e.closed || len(e.queue) == 0 || e.queue[0].due.After(now) {
+		if len(e.queue) == 0 {
+			return false
+		}
+		if e.queue[0].due.After(now) {
 			e.wait()
 			return false
 		}
@@ -118,15 +121,6 @@ func (e *expiry) runBatch() bool {
 		}
 	}
 	return true
-}
-
-func (e *expiry) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.closed, e.queue = true, nil
-	if e.timer != nil {
-		e.timer.Stop()
-	}
 }
 
 // expiryQueue is a heap.Interface: what is due first is first.

@@ -28,6 +28,18 @@ func (t topics) match(topic string) bool {
 	return false
 }
 
+// texts are the patterns as they are written.
+func (t topics) texts() []string {
+	list := make([]string, len(t))
+	for i, p := range t {
+		list[i] = p.text
+		if p.prefix {
+			list[i] += "*"
+		}
+	}
+	return list
+}
+
 // patternTemplate is a pattern with claims in it. Only a * of the pattern itself
 // stands for more topics: the value of a claim may be what a user has chosen.
 type patternTemplate struct {

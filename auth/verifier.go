@@ -76,54 +76,54 @@ func (v *Verifier) readKeys() (err error) {
 	return err
 }
 
-// Close ends the verifier's timer and what fetches keys. Sockets that it has let
-// in are not ended with their tokens any more.
+// Close ends what fetches keys. Sockets that the verifier has let in end with
+// their tokens all the same.
 func (v *Verifier) Close() {
-	v.expiry.close()
 	if v.jwt != nil && v.jwt.remote != nil {
 		v.jwt.remote.close()
 	}
 }
 
-// Token is a token that was verified.
+// Token is a token that counts, and what it is good for.
 type Token struct {
-	Claims  Claims
-	Expires time.Time // zero: never
+	Claims   Claims
+	Expires  time.Time // zero: never
+	SocketID string
+	// Join and Publish are patterns of topics, with the claims filled in.
+	Join, Publish []string
 }
 
-// Verify verifies a token. It returns a [*RefusedError] for one that does not
-// count. It may fetch keys until ctx is done.
+// Verify verifies a token as Connect does. It returns a [*RefusedError] for one
+// that does not count. It may fetch keys until ctx is done.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
-	t, ref := v.verify(ctx, token)
+	g, ref := v.grant(ctx, token)
 	if ref != nil {
 		return nil, ref
 	}
-	return t, nil
+	return &Token{
+		Claims: g.claims, Expires: g.expires, SocketID: g.socketID,
+		Join:    slices.Concat(v.join.fixed, g.join).texts(),
+		Publish: slices.Concat(v.publish.fixed, g.publish).texts(),
+	}, nil
 }
 
-func (v *Verifier) verify(ctx context.Context, token string) (*Token, *RefusedError) {
-	var claims Claims
-	var expires time.Time
-	var ref *RefusedError
+// verify verifies a token, and returns its claims and the time of its expiry,
+// zero for never.
+func (v *Verifier) verify(ctx context.Context, token string) (Claims, time.Time, *RefusedError) {
 	switch {
 	case token == "":
-		return nil, refused(Missing, "")
+		return nil, time.Time{}, refused(Missing, "")
 	case len(token) > v.options.MaxBytes:
-		return nil, refused(Oversized, fmt.Sprintf("%d bytes, at most %d are read", len(token), v.options.MaxBytes))
+		return nil, time.Time{}, refused(Oversized, fmt.Sprintf("%d bytes, at most %d are read", len(token), v.options.MaxBytes))
 	case isPhoenixToken(token):
 		if v.phoenix == nil {
-			return nil, refused(BadAlgorithm, "a Phoenix.Token, for which there is no phoenix_token")
+			return nil, time.Time{}, refused(BadAlgorithm, "a Phoenix.Token, for which there is no phoenix_token")
 		}
-		claims, expires, ref = v.phoenix.verify(token)
+		return v.phoenix.verify(token)
 	case v.jwt == nil:
-		return nil, refused(BadAlgorithm, "no Phoenix.Token, and there are no keys for others")
-	default:
-		claims, expires, ref = v.jwt.verify(ctx, token)
+		return nil, time.Time{}, refused(BadAlgorithm, "no Phoenix.Token, and there are no keys for others")
 	}
-	if ref != nil {
-		return nil, ref
-	}
-	return &Token{claims, expires}, nil
+	return v.jwt.verify(ctx, token)
 }
 
 // grant is what a token allows. It does not change.
@@ -131,31 +131,34 @@ type grant struct {
 	claims        Claims
 	subject       string
 	socketID      string
-	ends          time.Time // zero: never
+	expires       time.Time // zero: never
+	ends          time.Time // expires and the leeway
 	join, publish topics    // besides the verifier's fixed ones
 	digest        [sha256.Size]byte
 }
 
 // grant verifies a token and reads what it allows.
 func (v *Verifier) grant(ctx context.Context, token string) (*grant, *RefusedError) {
-	t, ref := v.verify(ctx, token)
+	claims, expires, ref := v.verify(ctx, token)
 	if ref != nil {
 		return nil, ref
 	}
-	g := &grant{claims: t.Claims, digest: sha256.Sum256([]byte(token))}
-	if !t.Expires.IsZero() {
-		g.ends = t.Expires.Add(time.Duration(v.options.Leeway))
+	g := &grant{claims: claims, expires: expires, digest: sha256.Sum256([]byte(token))}
+	if !expires.IsZero() {
+		g.ends = expires.Add(time.Duration(v.options.Leeway))
 	}
-	g.subject, _ = t.Claims.Text("sub")
+	g.subject, _ = claims.Text("sub")
 	var missing string
-	if g.socketID, missing = v.socketID.expand(t.Claims); missing != "" {
+	if g.socketID, missing = v.socketID.expand(claims); missing != "" {
 		return nil, refused(MissingClaim, missing+", of which the socket's id is made")
 	}
-	if g.join, ref = v.join.topics(t.Claims); ref != nil {
+	if g.join, ref = v.join.topics(claims); ref != nil {
 		return nil, ref
 	}
-	g.publish, ref = v.publish.topics(t.Claims)
-	return g, ref
+	if g.publish, ref = v.publish.topics(claims); ref != nil {
+		return nil, ref
+	}
+	return g, nil
 }
 
 // takes tells whether a token may come from somewhere.

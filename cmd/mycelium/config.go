@@ -47,7 +47,11 @@ func checkConfig(args, environ []string, stdout, stderr io.Writer) int {
 	if cfg == nil {
 		return code
 	}
-	if _, err := loadCertificate(cfg.TLS); err != nil {
+	_, err := loadCertificate(cfg.TLS)
+	if err == nil {
+		_, err = authOptions(cfg.Auth)
+	}
+	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}

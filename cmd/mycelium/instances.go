@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
@@ -27,6 +28,7 @@ func openStore(dir string) (instances.Store, error) {
 // newManager makes the manager of all instances, with the types that are ready.
 func (d *daemon) newManager() *instances.Manager {
 	d.sockets.Store(ptr(socketOptions(d.cfg)))
+	d.verifiers.log = &d.log
 	m := instances.New(d.endpoint, instances.Options{
 		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits),
 		Sockets: d.instanceSockets, Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
@@ -67,12 +69,22 @@ func defaultSpec(cfg *config.Config) instances.Spec {
 
 // instanceSockets is asked by the manager, from any goroutine.
 func (d *daemon) instanceSockets(spec instances.Spec) (channels.SocketOptions, func(), error) {
-	if len(spec.Auth) > 0 {
-		return channels.SocketOptions{}, nil, &instances.InvalidError{Fields: []instances.FieldError{
-			{Field: "/auth", Reason: "is not possible yet: leave it out"},
-		}}
+	o := *d.sockets.Load()
+	tokens := d.auth.Load() // what the configuration says, for the default instance alone
+	if spec.ID != defaultInstance || len(spec.Auth) > 0 {
+		var err error
+		if tokens, err = specAuth(spec.Auth); err != nil {
+			return o, nil, err
+		}
 	}
-	return *d.sockets.Load(), nil, nil
+	if tokens == nil {
+		return o, nil, nil
+	}
+	v, release, err := d.verifiers.get(spec.ID, *tokens)
+	if err != nil {
+		return o, nil, err
+	}
+	return v.Protect(o), release, nil
 }
 
 func socketOptions(cfg *config.Config) channels.SocketOptions {
@@ -91,7 +103,7 @@ func instanceLimits(l config.Limits) channels.Limits {
 }
 
 // reconfigure takes over what can change while the server runs.
-func (d *daemon) reconfigure(ctx context.Context, cfg *config.Config) error {
+func (d *daemon) reconfigure(ctx context.Context, cfg *config.Config, tokens *auth.Options) error {
 	specs, err := declaredSpecs(cfg)
 	if err != nil {
 		return err
@@ -100,6 +112,7 @@ func (d *daemon) reconfigure(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	d.sockets.Store(ptr(socketOptions(cfg)))
+	d.auth.Store(tokens)
 	d.endpoint.Limit(limits(cfg.Limits))
 	present, err := d.declare(ctx, specs)
 	return errors.Join(err, d.instances.Reconfigure(ctx, instanceLimits(cfg.Limits), present...))

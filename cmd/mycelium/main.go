@@ -24,6 +24,8 @@ Usage:
   mycelium doctor [flags]    what bounds connections on this machine, and what to do
   mycelium config check      say what is wrong with the flags, variables and file
   mycelium config print      print the configuration that they make
+  mycelium token sign        make a token for trying a server that wants them
+  mycelium token verify      say what a token allows, or why it is refused
   mycelium bench MODE URL    put a server under load; "mycelium bench help" says how
   mycelium version           print the version
   mycelium help              this text; "mycelium serve --help" lists the flags
@@ -50,6 +52,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return examine(args, stdout, stderr)
 	case "config":
 		return configure(args, environ, stdout, stderr)
+	case "token":
+		return tokens(ctx, args, environ, os.Stdin, stdout, stderr)
 	case "bench":
 		return benchmark(ctx, args, stdout, stderr)
 	case "instances":

@@ -19,7 +19,14 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is the command itself where it is called by its name, as the
+// documents do.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "mycelium" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // buffer is a log that is read while it is written.
 type buffer struct {
@@ -39,10 +46,15 @@ type server struct {
 
 func start(t *testing.T, args ...string) *server {
 	t.Helper()
+	return startWith(t, nil, args...)
+}
+
+func startWith(t *testing.T, environ []string, args ...string) *server {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &server{log: new(buffer)}
 	done := make(chan int, 1)
-	go func() { done <- run(ctx, append(args, "--listen=127.0.0.1:0"), nil, io.Discard, s.log) }()
+	go func() { done <- run(ctx, append(args, "--listen=127.0.0.1:0"), environ, io.Discard, s.log) }()
 	s.stop = sync.OnceValue(func() int { cancel(); return <-done })
 	t.Cleanup(func() { s.stop() })
 	for deadline := time.Now().Add(10 * time.Second); s.addr == ""; time.Sleep(time.Millisecond) {

@@ -45,11 +45,15 @@ func (d *daemon) reloaded() (*config.Config, config.Change, error) {
 	if err != nil {
 		return nil, change, err
 	}
+	tokens, err := authOptions(cfg.Auth)
+	if err != nil {
+		return nil, change, err
+	}
 	if err := d.level.Set(cfg.Log.Level); err != nil {
 		return nil, change, err
 	}
 	d.certificate.pair.Store(pair)
 	d.metrics.SetAccess(access(cfg.Metrics))
 	d.cfg = cfg
-	return cfg, change, d.reconfigure(context.Background(), cfg)
+	return cfg, change, d.reconfigure(context.Background(), cfg, tokens)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
@@ -32,6 +33,8 @@ type daemon struct {
 	certificate   certificate
 	endpoint      *channels.Endpoint
 	sockets       atomic.Pointer[channels.SocketOptions] // of all instances
+	auth          atomic.Pointer[auth.Options]           // of the default instance; nil: it needs no token
+	verifiers     verifiers
 	store         instances.Store
 	instances     *instances.Manager
 	api           atomic.Pointer[httpapi.API] // nil: there is none
@@ -132,6 +135,11 @@ func (d *daemon) open() error {
 		return err
 	}
 	d.certificate.pair.Store(pair)
+	tokens, err := authOptions(d.cfg.Auth)
+	if err != nil {
+		return err
+	}
+	d.auth.Store(tokens)
 	d.metrics = metrics.NewHandler(watched{d}, version())
 	d.metrics.SetAccess(access(d.cfg.Metrics))
 	pace := d.cfg.Drain

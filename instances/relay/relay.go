@@ -69,9 +69,10 @@ func (r *Relay) Presence() presence.Stats { return r.presence.Stats() }
 // Close ends the relay's timers.
 func (r *Relay) Close() { r.presence.Close() }
 
-// Connect keeps the user that a client names in its connect params.
+// Connect keeps the user that a client names in its connect params. Where a
+// guard knows who the client is, it does not matter what that says itself.
 func (r *Relay) Connect(_ context.Context, s *channels.Socket, req *channels.Request) error {
-	if user := req.Params.Get("user"); user != "" && len(user) <= maxUser {
+	if user := req.Params.Get("user"); s.Guard() == nil && user != "" && len(user) <= maxUser {
 		s.Assign("user", user)
 	}
 	return nil
@@ -131,13 +132,17 @@ func (r *Relay) track(c *channels.Context, p joinParams) error {
 	return r.presence.PushState(c)
 }
 
-// user is the presence key: of the join, else of the connection, else made up.
+// user is the presence key: of the join, unless a guard knows better; else of
+// the connection, else made up.
 func (r *Relay) user(c *channels.Context, p joinParams) string {
-	if p.User != "" {
+	if p.User != "" && c.Socket().Guard() == nil {
 		return p.User
 	}
-	if user, ok := c.Socket().Get("user").(string); ok {
+	switch user := c.Socket().Get("user").(type) {
+	case string:
 		return user
+	case fmt.Stringer: // a number of a token
+		return user.String()
 	}
 	return "guest-" + strings.ToLower(rand.Text()[:8])
 }

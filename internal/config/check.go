@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -166,6 +167,36 @@ func checkPublicURL(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
 		return "is no URL such as https://rt.example.com"
+	}
+	return ""
+}
+
+// checkAny takes everything but nothing.
+func checkAny(s string) string {
+	if s == "" {
+		return "is empty"
+	}
+	return ""
+}
+
+func checkURL(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return "is not an address that begins with https://"
+	}
+	return ""
+}
+
+func checkPlace(s string) string {
+	if s != "params" && s != "auth_token" {
+		return "is not params or auth_token"
+	}
+	return ""
+}
+
+func checkAlgorithm(s string) string {
+	if !slices.Contains(algorithms, s) {
+		return "is none of them"
 	}
 	return ""
 }

@@ -60,6 +60,7 @@ type Config struct {
 	Drain    Drain    `koanf:"drain"`
 	Metrics  Metrics  `koanf:"metrics"`
 	API      API      `koanf:"api"`
+	Auth     Auth     `koanf:"auth"`
 	TLS      TLS      `koanf:"tls"`
 }
 
@@ -152,6 +153,43 @@ func (m Metrics) Networks() []netip.Prefix {
 		}
 	}
 	return networks
+}
+
+// Auth says which tokens the clients of the default instance need; auth.Options
+// are made of it. With no secret, key or JWKS, they need none.
+type Auth struct {
+	// Secret or PublicKeyFile, not both, verify tokens of Algorithm.
+	Secret        string `koanf:"secret"`
+	PublicKeyFile string `koanf:"public_key_file"`
+	Algorithm     string `koanf:"algorithm"`
+	// JWKS are addresses of keys.
+	JWKS []string `koanf:"jwks"`
+	// PhoenixSecret is a secret_key_base, for tokens of Phoenix.Token.
+	PhoenixSecret string        `koanf:"phoenix_secret"`
+	PhoenixSalt   string        `koanf:"phoenix_salt"`
+	PhoenixMaxAge time.Duration `koanf:"phoenix_max_age"`
+
+	Issuer   string        `koanf:"issuer"`
+	Audience []string      `koanf:"audience"`
+	Leeway   time.Duration `koanf:"leeway"`
+	NoExpiry bool          `koanf:"no_expiry"`
+
+	From  []string `koanf:"from"`
+	Param string   `koanf:"param"`
+
+	SocketID     string   `koanf:"socket_id"`
+	User         string   `koanf:"user"`
+	Join         []string `koanf:"join"`
+	Publish      []string `koanf:"publish"`
+	JoinClaim    string   `koanf:"join_claim"`
+	PublishClaim string   `koanf:"publish_claim"`
+
+	Warning time.Duration `koanf:"warning"`
+}
+
+// Enabled reports whether clients need a token.
+func (a Auth) Enabled() bool {
+	return a.Secret != "" || a.PublicKeyFile != "" || len(a.JWKS) > 0 || a.PhoenixSecret != ""
 }
 
 // TLS names the files of a certificate and its key: both or none are set.

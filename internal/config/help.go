@@ -14,6 +14,7 @@ var sections = []struct{ name, title string }{
 	{"drain", "Draining"},
 	{"api", "HTTP API"},
 	{"metrics", "Metrics"},
+	{"auth", "Authentication"},
 	{"tls", "TLS"},
 }
 

@@ -119,6 +119,10 @@ func (l *loader) checkTogether(c *Config) {
 	case c.TLS.Cert == "" && c.TLS.Key != "":
 		l.problem("tls.key is set (from %s) and tls.cert is not; TLS takes both, for example --tls-cert=/etc/mycelium/cert.pem", key)
 	}
+	if c.Auth.Secret != "" && c.Auth.PublicKeyFile != "" {
+		l.problem("auth.secret is set (from %s) and so is auth.public_key_file (from %s); auth.algorithm is for one of them",
+			l.origins["auth.secret"], l.origins["auth.public_key_file"])
+	}
 	if l.bad["limits.outbound_bytes"] || l.bad["limits.max_message"] {
 		return
 	}

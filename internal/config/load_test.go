@@ -54,6 +54,26 @@ var every = []struct {
 	{"metrics.listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Metrics.Listen }, "127.0.0.1:9"},
 	{"metrics.allow", "10.0.0.0/8", "10.0.0.0/8", func(c *Config) any { return c.Metrics.Allow }, []string{"10.0.0.0/8"}},
 	{"metrics.token", "0123456789abcdef", "0123456789abcdef", func(c *Config) any { return c.Metrics.Token }, "0123456789abcdef"},
+	{"auth.secret", "0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef", func(c *Config) any { return c.Auth.Secret }, "0123456789abcdef0123456789abcdef"},
+	{"auth.public_key_file", "jwt.pem", "jwt.pem", func(c *Config) any { return c.Auth.PublicKeyFile }, "jwt.pem"},
+	{"auth.algorithm", "ES256", "ES256", func(c *Config) any { return c.Auth.Algorithm }, "ES256"},
+	{"auth.jwks", "https://a.example/keys", "https://a.example/keys", func(c *Config) any { return c.Auth.JWKS }, []string{"https://a.example/keys"}},
+	{"auth.phoenix_secret", "fedcba9876543210fedcba9876543210", "fedcba9876543210fedcba9876543210", func(c *Config) any { return c.Auth.PhoenixSecret }, "fedcba9876543210fedcba9876543210"},
+	{"auth.phoenix_salt", "salt", "salt", func(c *Config) any { return c.Auth.PhoenixSalt }, "salt"},
+	{"auth.phoenix_max_age", "2h", "2h", func(c *Config) any { return c.Auth.PhoenixMaxAge }, 2 * time.Hour},
+	{"auth.issuer", "me", "me", func(c *Config) any { return c.Auth.Issuer }, "me"},
+	{"auth.audience", "you", "you", func(c *Config) any { return c.Auth.Audience }, []string{"you"}},
+	{"auth.leeway", "0", "0s", func(c *Config) any { return c.Auth.Leeway }, time.Duration(0)},
+	{"auth.no_expiry", "true", "true", func(c *Config) any { return c.Auth.NoExpiry }, true},
+	{"auth.from", "params", "params", func(c *Config) any { return c.Auth.From }, []string{"params"}},
+	{"auth.param", "jwt", "jwt", func(c *Config) any { return c.Auth.Param }, "jwt"},
+	{"auth.socket_id", "u:{sub}", `"u:{sub}"`, func(c *Config) any { return c.Auth.SocketID }, "u:{sub}"},
+	{"auth.user", "name", "name", func(c *Config) any { return c.Auth.User }, "name"},
+	{"auth.join", "room:*, lobby", `["room:*", lobby]`, func(c *Config) any { return c.Auth.Join }, []string{"room:*", "lobby"}},
+	{"auth.publish", "room:{sub}", `"room:{sub}"`, func(c *Config) any { return c.Auth.Publish }, []string{"room:{sub}"}},
+	{"auth.join_claim", "j", "j", func(c *Config) any { return c.Auth.JoinClaim }, "j"},
+	{"auth.publish_claim", "p", "p", func(c *Config) any { return c.Auth.PublishClaim }, "p"},
+	{"auth.warning", "5m", "5m", func(c *Config) any { return c.Auth.Warning }, 5 * time.Minute},
 	{"tls.cert", "c.pem", "c.pem", func(c *Config) any { return c.TLS.Cert }, "c.pem"},
 	{"tls.key", "k.pem", "k.pem", func(c *Config) any { return c.TLS.Key }, "k.pem"},
 }
@@ -91,6 +111,11 @@ func TestDefaults(t *testing.T) {
 		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
 		Metrics:  Metrics{Allow: []string{"127.0.0.0/8", "::1"}},
 		API:      API{Enabled: true},
+		Auth: Auth{
+			Algorithm: "HS256", JWKS: []string{}, PhoenixSalt: "user socket", Audience: []string{}, Leeway: 5 * time.Second,
+			From: []string{"params", "auth_token"}, Param: "token", User: "sub", Join: []string{}, Publish: []string{},
+			JoinClaim: "channels.join", PublishClaim: "channels.publish", Warning: time.Minute,
+		},
 	}
 	if got := load(t, nil, nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults\n%+v\nwant\n%+v", got, want)
@@ -147,7 +172,10 @@ func checkPrinted(t *testing.T, o *option, way string, c *Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	environ := []string{"MYCELIUM_METRICS_TOKEN=" + c.Metrics.Token, "MYCELIUM_TLS_KEY=" + c.TLS.Key}
+	environ := []string{
+		"MYCELIUM_METRICS_TOKEN=" + c.Metrics.Token, "MYCELIUM_TLS_KEY=" + c.TLS.Key,
+		"MYCELIUM_AUTH_SECRET=" + c.Auth.Secret, "MYCELIUM_AUTH_PHOENIX_SECRET=" + c.Auth.PhoenixSecret,
+	}
 	shown := regexp.MustCompile(`.*\(hidden\)\n`).ReplaceAllString(text, "")
 	again := load(t, []string{"--config=" + write(t, "printed.yaml", shown)}, environ)
 	if _, change, err := c.Reloaded(again); err != nil || len(change.Live)+len(change.Restart) > 0 {

@@ -39,6 +39,7 @@ func (c *Config) odd() (warnings []string) {
 		warn("drain.timeout", "%s leaves no time to close sockets with a Close frame; 30s is the default", c.Drain.Timeout)
 	}
 	c.oddMetrics(warn)
+	c.oddAuth(warn)
 	return warnings
 }
 
@@ -90,6 +91,25 @@ func (c *Config) oddMetrics(warn warner) {
 	local := !slices.ContainsFunc(networks, func(n netip.Prefix) bool { return !n.Addr().IsLoopback() })
 	if m.Listen != "" && m.Token == "" && local && !isLoopback(m.Listen) {
 		warn("metrics.listen", "%s is open to other machines, and metrics.allow and metrics.token let none of them read", m.Listen)
+	}
+}
+
+// oddAuth looks for a door that stands open, and for one that nobody comes
+// through.
+func (c *Config) oddAuth(warn warner) {
+	for _, o := range inSection("auth") {
+		origin, set := c.origins[o.key]
+		switch {
+		case set && !c.Auth.Enabled():
+			warn(o.key, "it has no effect, and clients need no token: auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret is needed for that")
+		case o.secret && strings.HasPrefix(origin, "flag"):
+			warn(o.key, "every user of the machine sees the flags of a process; the environment variable %s and a file are not seen", o.env())
+		}
+	}
+	for _, u := range c.Auth.JWKS {
+		if strings.HasPrefix(u, "http:") {
+			warn("auth.jwks", "whoever is on the way to %s can make tokens; https is safe", u)
+		}
 	}
 }
 

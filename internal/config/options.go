@@ -269,6 +269,120 @@ var options = []*option{
 	},
 
 	{
+		key: "auth.secret", live: true, kind: text("SECRET", "32 bytes or more", nil),
+		def: "", example: "a-secret-of-32-bytes-at-the-least", secret: true,
+		help: "Clients need a JSON Web Token that was signed with this secret.",
+		also: []string{"jwt-secret", "jwt", "auth"},
+	},
+	{
+		key: "auth.public_key_file", live: true, kind: text("FILE", "the path of a PEM file", checkFileName),
+		def: "", example: "/etc/mycelium/jwt.pem",
+		help: "Clients need a JSON Web Token that was signed with the private key to this public one.",
+		also: []string{"public-key", "jwt-public-key"},
+	},
+	{
+		key: "auth.algorithm", live: true, kind: text("ALGORITHM", "one of "+strings.Join(algorithms, ", "), checkAlgorithm),
+		def: "HS256", example: "RS256",
+		help: "The algorithm of auth.secret or auth.public_key_file; a token of any other is refused.",
+		also: []string{"alg", "algorithm", "jwt-algorithm"},
+	},
+	{
+		key: "auth.jwks", live: true, kind: list("URLS", "addresses that begin with https://", 0, checkURL),
+		def: "", example: "https://example.com/.well-known/jwks.json",
+		help: "Clients need a JSON Web Token that was signed with one of the keys at these addresses.",
+		also: []string{"jwks", "jwks-url", "jwks-uri"},
+	},
+	{
+		key: "auth.phoenix_secret", live: true, kind: text("SECRET", "the secret_key_base of a Phoenix application", nil),
+		def: "", example: "the-secret-key-base-of-an-application", secret: true,
+		help: "Clients need a token that a Phoenix application signed by Phoenix.Token.",
+		also: []string{"secret-key-base", "phoenix-token"},
+	},
+	{
+		key: "auth.phoenix_salt", live: true, kind: text("SALT", "the salt that the application signs with", nil),
+		def: "user socket", example: "user socket",
+		help: "The salt of auth.phoenix_secret.",
+		also: []string{"salt"},
+	},
+	{
+		key: "auth.phoenix_max_age", live: true, kind: duration(0, 3650*day),
+		def: "0s", example: "24h",
+		help: "How long tokens of auth.phoenix_secret count. 0s: as they say themselves.",
+		also: []string{"max-age"},
+	},
+	{
+		key: "auth.issuer", live: true, kind: text("ISSUER", "what the claim iss must be", nil),
+		def: "", example: "https://example.com/",
+		help: "The issuer of JSON Web Tokens that count.",
+		also: []string{"issuer", "iss"},
+	},
+	{
+		key: "auth.audience", live: true, kind: list("AUDIENCES", "what the claim aud must have one of", 0, checkAny),
+		def: "", example: "chat",
+		help: "The audiences of JSON Web Tokens that count.",
+		also: []string{"audience", "aud"},
+	},
+	{
+		key: "auth.leeway", live: true, kind: duration(0, time.Hour),
+		def: "5s", example: "5s",
+		help: "How far the clocks of this machine and of whoever signs may be apart.",
+		also: []string{"leeway", "clock-skew"},
+	},
+	{
+		key: "auth.no_expiry", live: true, kind: boolean,
+		def: "false", example: "true",
+		help: "Accept tokens that never expire.",
+	},
+	{
+		key: "auth.from", live: true, kind: list("PLACES", "params, auth_token or both", 1, checkPlace),
+		def: "params,auth_token", example: "auth_token",
+		help: "Where clients put their token: in the connect params, or where phoenix.js puts its option authToken.",
+	},
+	{
+		key: "auth.param", live: true, kind: text("NAME", "the name of a connect param", checkAny),
+		def: "token", example: "token",
+		help: "The connect param that has the token.",
+		also: []string{"token-param"},
+	},
+	{
+		key: "auth.socket_id", live: true, kind: text("TEMPLATE", "a text with a claim in braces", nil),
+		def: "", example: "users_socket:{sub}",
+		help: "The id of a client's socket, by which it can be disconnected.",
+		also: []string{"socket-id"},
+	},
+	{
+		key: "auth.user", live: true, kind: text("CLAIM", "the name of a claim", checkAny),
+		def: "sub", example: "sub",
+		help: "The claim under which a client is seen in presences, in place of what it says itself.",
+		also: []string{"user-claim"},
+	},
+	{
+		key: "auth.join", live: true, kind: list("PATTERNS", "topic patterns, exact or with one * at the end, and with claims in braces", 0, checkAny),
+		def: "", example: "room:*,user:{sub}",
+		help: "Topics that every client with a token may join, besides those that its token allows.",
+	},
+	{
+		key: "auth.publish", live: true, kind: list("PATTERNS", "topic patterns, exact or with one * at the end, and with claims in braces", 0, checkAny),
+		def: "", example: "room:*",
+		help: "Topics that every client with a token may push to, besides those that its token allows.",
+	},
+	{
+		key: "auth.join_claim", live: true, kind: text("CLAIM", "the name of a claim", checkAny),
+		def: "channels.join", example: "topics",
+		help: "The claim of a token that has the patterns of topics that it allows to join.",
+	},
+	{
+		key: "auth.publish_claim", live: true, kind: text("CLAIM", "the name of a claim", checkAny),
+		def: "channels.publish", example: "topics",
+		help: "The claim of a token that has the patterns of topics that it allows to push to.",
+	},
+	{
+		key: "auth.warning", live: true, kind: duration(0, day),
+		def: "60s", example: "5m",
+		help: "How long before the end of its token a client is told. 0s: it is not told.",
+	},
+
+	{
 		key: "tls.cert", live: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/cert.pem",
 		help: "Certificate chain, for TLS on the same port. Needs tls.key too.",
@@ -280,6 +394,11 @@ var options = []*option{
 		help: "Private key of the certificate.",
 		also: []string{"key", "keyfile", "private-key"},
 	},
+}
+
+// algorithms are those of JSON Web Tokens.
+var algorithms = []string{
+	"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 }
 
 const day = 24 * time.Hour

@@ -81,16 +81,19 @@ func receiverName(f *ast.FuncDecl) string {
 	return name.Name
 }
 
-// The Go code of the README is that of the example, which is compiled and
+// The Go code of the documents is that of the examples, which are compiled and
 // tested.
-func TestReadmeGoSnippet(t *testing.T) {
-	_, snippet, found := strings.Cut(read(t, "README.md"), "```go\n")
-	if !found {
-		t.Fatal("README.md has no Go snippet")
-	}
-	snippet, _, _ = strings.Cut(snippet, "```")
-	if !strings.Contains(read(t, "examples/chat/main.go"), snippet) {
-		t.Error("the Go snippet of README.md is not a part of examples/chat/main.go")
+func TestGoSnippets(t *testing.T) {
+	for document, example := range map[string]string{"README.md": "examples/chat/main.go", "docs/auth.md": "examples/auth/main.go"} {
+		snippets := regexp.MustCompile("(?ms)^```go\n(.*?)^```").FindAllStringSubmatch(read(t, document), -1)
+		if len(snippets) == 0 {
+			t.Errorf("%s has no Go snippet", document)
+		}
+		for _, s := range snippets {
+			if !strings.Contains(read(t, example), s[1]) {
+				t.Errorf("a Go snippet of %s is not a part of %s:\n%s", document, example, s[1])
+			}
+		}
 	}
 }
 

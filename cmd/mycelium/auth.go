@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/auth"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/config"
+)
+
+// authOptions are those of the default instance; nil if its clients need no
+// token. It reads a file.
+func authOptions(c config.Auth) (*auth.Options, error) {
+	if !c.Enabled() {
+		return nil, nil
+	}
+	o := &auth.Options{
+		Issuer: c.Issuer, Audience: c.Audience, Leeway: orNone(auth.Duration(c.Leeway)), NoExpiry: c.NoExpiry,
+		From: c.From, Param: c.Param, SocketID: c.SocketID, Assigns: map[string]string{"user": c.User},
+		Join: c.Join, Publish: c.Publish, JoinClaim: c.JoinClaim, PublishClaim: c.PublishClaim,
+		Warning: orNone(auth.Duration(c.Warning)),
+	}
+	if c.Secret != "" {
+		o.Keys = []auth.Key{{Algorithm: c.Algorithm, Secret: c.Secret}}
+	}
+	if c.PublicKeyFile != "" {
+		text, err := os.ReadFile(c.PublicKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("auth.public_key_file: %w", err)
+		}
+		o.Keys = append(o.Keys, auth.Key{Algorithm: c.Algorithm, PublicKey: string(text)})
+	}
+	if len(c.JWKS) > 0 {
+		o.JWKS = &auth.JWKS{URLs: c.JWKS, AllowHTTP: true} // the configuration warns of it
+	}
+	if c.PhoenixSecret != "" {
+		o.PhoenixToken = &auth.PhoenixToken{
+			SecretKeyBase: c.PhoenixSecret, Salt: c.PhoenixSalt, MaxAge: auth.Duration(c.PhoenixMaxAge),
+		}
+	}
+	return o, inConfiguration(o.Validate())
+}
+
+// orNone is a duration as auth.Options have it, where 0 is the default.
+func orNone(d auth.Duration) auth.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// authKeys are the keys of the configuration by the fields of auth.Options.
+var authKeys = []struct{ field, key string }{
+	{"/keys/0/secret", "auth.secret"}, {"/keys/0/public_key", "auth.public_key_file"}, {"/keys/0/alg", "auth.algorithm"},
+	{"/jwks/urls", "auth.jwks"}, {"/phoenix_token/secret_key_base", "auth.phoenix_secret"},
+	{"/phoenix_token/", "auth.phoenix_"}, {"/", "auth."},
+}
+
+// inConfiguration has an error of auth.Options name the keys of the
+// configuration.
+func inConfiguration(err error) error {
+	var invalid *auth.InvalidError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	lines := make([]string, len(invalid.Fields))
+	for i, f := range invalid.Fields {
+		for _, k := range authKeys {
+			if below, ok := strings.CutPrefix(f.Field, k.field); ok {
+				lines[i] = k.key + strings.ReplaceAll(below, "/", ".") + " " + f.Message
+				break
+			}
+		}
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
+
+// specAuth reads the field auth of an instance's spec: auth.Options as JSON; nil
+// if there is none.
+func specAuth(text []byte) (*auth.Options, error) {
+	if len(text) == 0 || string(text) == "null" {
+		return nil, nil
+	}
+	o := new(auth.Options)
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(o); err != nil {
+		return nil, &instances.InvalidError{Fields: []instances.FieldError{
+			{Field: "/auth", Reason: strings.TrimPrefix(err.Error(), "json: ")},
+		}}
+	}
+	var invalid *auth.InvalidError
+	if err := o.Validate(); errors.As(err, &invalid) {
+		wrong := new(instances.InvalidError)
+		for _, f := range invalid.Fields {
+			wrong.Fields = append(wrong.Fields, instances.FieldError{Field: "/auth" + f.Field, Reason: f.Message})
+		}
+		return nil, wrong
+	}
+	if _, named := o.Assigns["user"]; !named { // ready types know their clients by it
+		assigns := map[string]string{"user": "sub"}
+		for name, claim := range o.Assigns {
+			assigns[name] = claim
+		}
+		o.Assigns = assigns
+	}
+	return o, nil
+}
+
+// verifiers are those of all instances. The manager asks for an instance's
+// again on a reload: where nothing has changed it is the same, so that keys are
+// fetched by one.
+type verifiers struct {
+	log *zerolog.Logger // static
+
+	mu sync.Mutex
+	by map[string]*sharedVerifier // by instance and options
+}
+
+// sharedVerifier is closed when nobody holds it any more.
+type sharedVerifier struct {
+	*auth.Verifier
+	held int
+}
+
+// get returns a verifier until release is called. A new one is made without the
+// lock: it may have to fetch keys.
+func (v *verifiers) get(id string, o auth.Options) (_ *auth.Verifier, release func(), err error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	key := id + " " + string(text)
+	if shared := v.hold(key, nil); shared != nil {
+		return shared.Verifier, sync.OnceFunc(func() { v.release(key, shared) }), nil
+	}
+	log := v.log.With().Str("instance", id).Logger()
+	verifier, err := auth.New(o, &log)
+	if err != nil {
+		return nil, nil, err
+	}
+	shared := v.hold(key, verifier)
+	if shared.Verifier != verifier {
+		verifier.Close()
+	}
+	return shared.Verifier, sync.OnceFunc(func() { v.release(key, shared) }), nil
+}
+
+// hold returns the verifier of a key; where there is none, it becomes otherwise
+// if that is not nil.
+func (v *verifiers) hold(key string, otherwise *auth.Verifier) *sharedVerifier {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	shared := v.by[key]
+	if shared == nil {
+		if otherwise == nil {
+			return nil
+		}
+		shared = &sharedVerifier{Verifier: otherwise}
+		if v.by == nil {
+			v.by = make(map[string]*sharedVerifier)
+		}
+		v.by[key] = shared
+	}
+	shared.held++
+	return shared
+}
+
+func (v *verifiers) release(key string, shared *sharedVerifier) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if shared.held--; shared.held == 0 {
+		delete(v.by, key)
+		shared.Close()
+	}
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/auth"
+)
+
+const tokenUsage = `Makes and reads tokens for the server that "mycelium serve" would be with the same
+flags, environment variables and file: auth.secret and auth.phoenix_secret sign.
+
+  mycelium token sign [--sub NAME] [--claims JSON] [--ttl 1h] [--phoenix] [flags]
+        Prints a JSON Web Token; with --phoenix, or where there is no auth.secret,
+        a token as Phoenix.Token makes it. iss and aud are those that the server
+        wants, if the claims have none.
+  mycelium token verify [TOKEN] [flags]
+        Says what a token allows, or why it is refused. Without TOKEN it is read
+        from the standard input, where no other user of the machine sees it.
+        Exit code 0 if it counts, 1 if not.
+
+For example:
+
+  export MYCELIUM_AUTH_SECRET=a-secret-of-32-bytes-at-the-least
+  mycelium token sign --sub ada --claims '{"channels": {"join": ["room:*"]}}'
+`
+
+// tokens carries out "mycelium token".
+func tokens(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	switch verb {
+	case "sign":
+		return signToken(args, environ, stdout, stderr)
+	case "verify":
+		return verifyToken(ctx, args, environ, stdin, stdout, stderr)
+	case "help", "--help", "-h":
+		fmt.Fprint(stdout, tokenUsage)
+		return 0
+	}
+	fmt.Fprintf(stderr, "mycelium: token %q is not known; there are token sign and token verify\n", verb)
+	return 2
+}
+
+// loadAuth returns auth.Options of the configuration, or the exit code.
+func loadAuth(args, environ []string, stdout, stderr io.Writer) (*auth.Options, int) {
+	cfg, code := loadConfig(args, environ, tokenUsage, stdout, stderr)
+	if cfg == nil {
+		return nil, code
+	}
+	o, err := authOptions(cfg.Auth)
+	if err == nil && o == nil {
+		err = errors.New("the server wants no tokens: auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret is needed, for example in MYCELIUM_AUTH_SECRET")
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return nil, 2
+	}
+	return o, 0
+}
+
+func signToken(args, environ []string, stdout, stderr io.Writer) int {
+	args, phoenix := without(args, "--phoenix")
+	wanted := map[string]string{"--sub": "", "--claims": "{}", "--ttl": "1h"}
+	args, err := takeFlags(args, wanted)
+	var claims auth.Claims
+	var ttl time.Duration
+	if err == nil {
+		claims, ttl, err = wantedClaims(wanted)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	o, code := loadAuth(args, environ, stdout, stderr)
+	if o == nil {
+		return code
+	}
+	token, err := sign(o, claims, ttl, phoenix)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	fmt.Fprintln(stdout, token)
+	return 0
+}
+
+func wantedClaims(flags map[string]string) (claims auth.Claims, ttl time.Duration, err error) {
+	decoder := json.NewDecoder(strings.NewReader(flags["--claims"]))
+	decoder.UseNumber()
+	if err := decoder.Decode(&claims); err != nil || claims == nil || decoder.More() {
+		return nil, 0, errors.New(`--claims is no JSON object; it takes one, for example '{"role": "admin"}'`)
+	}
+	if sub := flags["--sub"]; sub != "" {
+		claims["sub"] = sub
+	}
+	ttl, err = time.ParseDuration(flags["--ttl"])
+	if err != nil || ttl < time.Second {
+		return nil, 0, fmt.Errorf("--ttl: %q is no time of a second or more; it takes one, for example 90s or 1h", flags["--ttl"])
+	}
+	return claims, ttl, nil
+}
+
+// sign makes a token of the first kind that there is a secret for.
+func sign(o *auth.Options, claims auth.Claims, ttl time.Duration, phoenix bool) (string, error) {
+	now := time.Now()
+	mayJWT := len(o.Keys) > 0 && o.Keys[0].Secret != ""
+	switch {
+	case phoenix && o.PhoenixToken == nil:
+		return "", errors.New("--phoenix needs auth.phoenix_secret")
+	case o.PhoenixToken != nil && (phoenix || !mayJWT):
+		return o.PhoenixToken.Sign(phoenixData(claims), now, ttl)
+	case !mayJWT:
+		return "", errors.New("only the owner of the private key can sign for this server: there is neither auth.secret nor auth.phoenix_secret")
+	}
+	preset := auth.Claims{"iat": now.Unix(), "exp": now.Add(ttl).Unix()}
+	if o.Issuer != "" {
+		preset["iss"] = o.Issuer
+	}
+	if len(o.Audience) > 0 {
+		preset["aud"] = o.Audience
+	}
+	for name, value := range claims {
+		preset[name] = value
+	}
+	return o.Keys[0].Sign(preset)
+}
+
+// phoenixData is what Phoenix applications sign: an id alone if there is no more.
+func phoenixData(claims auth.Claims) any {
+	if sub, ok := claims["sub"]; ok && len(claims) == 1 {
+		return sub
+	}
+	return map[string]any(claims)
+}
+
+func verifyToken(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	token := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		token, args = args[0], args[1:]
+	}
+	o, code := loadAuth(args, environ, stdout, stderr)
+	if o == nil {
+		return code
+	}
+	if token == "" {
+		text, err := io.ReadAll(io.LimitReader(stdin, 1<<20))
+		if err != nil {
+			fmt.Fprintln(stderr, "mycelium:", err)
+			return 2
+		}
+		token = strings.TrimSpace(string(text))
+	}
+	verifier, err := auth.New(*o, nil)
+	if err != nil {
+		fmt.Fprintln(stderr, "mycelium:", err)
+		return 2
+	}
+	defer verifier.Close()
+	verified, err := verifier.Verify(ctx, token)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return printToken(verified, stdout, stderr)
+}
+
+func printToken(t *auth.Token, stdout, stderr io.Writer) int {
+	shown := struct {
+		Claims   auth.Claims `json:"claims"`
+		Expires  *time.Time  `json:"expires"` // null: never
+		SocketID string      `json:"socket_id"`
+		Join     []string    `json:"join"`
+		Publish  []string    `json:"publish"`
+	}{Claims: t.Claims, SocketID: t.SocketID, Join: t.Join, Publish: t.Publish}
+	if !t.Expires.IsZero() {
+		utc := t.Expires.UTC()
+		shown.Expires = &utc
+	}
+	text, err := json.MarshalIndent(shown, "", "  ")
+	if err != nil {
+		fmt.Fprintln(stderr, "mycelium:", err)
+		return 1
+	}
+	fmt.Fprintln(stdout, string(text))
+	return 0
+}
+
+// takeFlags takes flags of the command's own out of those of the server, given as
+// --name=value or --name value, and puts their values into wanted.
+func takeFlags(args []string, wanted map[string]string) (rest []string, err error) {
+	for i := 0; i < len(args); i++ {
+		name, value, whole := strings.Cut(args[i], "=")
+		if _, ours := wanted[name]; !ours {
+			rest = append(rest, args[i])
+			continue
+		}
+		if !whole {
+			if i++; i == len(args) {
+				return nil, fmt.Errorf("%s needs a value", name)
+			}
+			value = args[i]
+		}
+		wanted[name] = value
+	}
+	return rest, nil
+}

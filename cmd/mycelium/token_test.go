@@ -1,0 +1,177 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
+)
+
+const (
+	authSecret  = "MYCELIUM_AUTH_SECRET=s3cr3t-s3cr3t-s3cr3t-s3cr3t-s3cr3t"
+	phoenixBase = "MYCELIUM_AUTH_PHOENIX_SECRET=ph0en1x-ph0en1x-ph0en1x-ph0en1x"
+)
+
+// token runs "mycelium token" and returns what it prints.
+func token(t *testing.T, environ []string, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), append([]string{"token"}, args...), environ, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+		t.Fatalf("mycelium token %q: exit %d: %s", args, code, &stderr)
+	}
+	return strings.TrimSpace(stdout.String())
+}
+
+// A token that is signed is verified by the same configuration, and says what
+// it is good for.
+func TestTokenCommand(t *testing.T) {
+	both := []string{authSecret, phoenixBase}
+	flags := []string{"--auth-issuer=me", "--auth-audience=you", "--auth-socket-id=u:{sub}", "--auth-join=user:{sub},lobby"}
+	for _, c := range []struct {
+		name, prefix  string
+		environ, args []string
+	}{
+		{"JWT", "eyJ", both, nil},
+		{"JWT alone", "eyJ", both[:1], nil},
+		{"Phoenix", "SFMyNTY.", both, []string{"--phoenix"}},
+		{"Phoenix alone", "SFMyNTY.", both[1:], nil},
+	} {
+		args := append([]string{"sign", "--sub=ada", "--claims", `{"channels":{"publish":["room:{sub}:*"]}}`, "--ttl", "5m"}, append(c.args, flags...)...)
+		signed := token(t, c.environ, args...)
+		if !strings.HasPrefix(signed, c.prefix) {
+			t.Errorf("%s: %s", c.name, signed)
+		}
+		var got struct {
+			Claims        map[string]any
+			SocketID      string `json:"socket_id"`
+			Join, Publish []string
+		}
+		text := token(t, c.environ, append([]string{"verify", signed}, flags...)...)
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Claims["sub"] != "ada" || got.SocketID != "u:ada" || strings.Join(got.Join, " ") != "lobby user:ada" || strings.Join(got.Publish, " ") != "room:ada:*" {
+			t.Errorf("%s: %s", c.name, text)
+		}
+	}
+	if data := token(t, both[1:], "verify", token(t, both[1:], "sign", "--sub", "ada")); !strings.Contains(data, `"sub": "ada"`) {
+		t.Errorf("an id alone: %s", data)
+	}
+}
+
+func TestTokenCommandRefuses(t *testing.T) {
+	jwt := []string{authSecret}
+	signed := token(t, jwt, "sign", "--sub=ada")
+	pem := filepath.Join(t.TempDir(), "key.pem")
+	writeFile(t, pem, "no key")
+	for _, c := range []struct {
+		args, environ []string
+		code          int
+		stderr        string
+	}{
+		{[]string{"sign"}, nil, 2, "the server wants no tokens: auth.secret, "},
+		{[]string{"sign", "--ttl=0s"}, jwt, 2, `--ttl: "0s" is no time of a second or more; it takes one, for example 90s or 1h`},
+		{[]string{"sign", "--claims", "[]"}, jwt, 2, "--claims is no JSON object"},
+		{[]string{"sign", "--claims={} {}"}, jwt, 2, "--claims is no JSON object"},
+		{[]string{"sign", "--sub"}, jwt, 2, "--sub needs a value"},
+		{[]string{"sign", "--phoenix"}, jwt, 2, "--phoenix needs auth.phoenix_secret"},
+		{[]string{"sign"}, []string{"MYCELIUM_AUTH_SECRET=short"}, 2, "auth.secret has 5 bytes: HS256 needs at least 32"},
+		{[]string{"sign", "--auth-algorithm=RS256"}, jwt, 2, "auth.secret is not for RS256, which verifies with a public_key"},
+		{[]string{"sign", "--auth-public-key-file=/none.pem"}, nil, 2, "auth.public_key_file: open /none.pem"},
+		{[]string{"sign", "--auth-algorithm=RS256", "--auth-public-key-file=" + pem}, nil, 2, "auth.public_key_file is not PEM"},
+		{[]string{"sign", "--auth-public-key-file=" + pem}, jwt, 2, "auth.algorithm is for one of them"},
+		{[]string{"sign", "--auth-phoenix-salt="}, []string{phoenixBase}, 2, "auth.phoenix_salt is empty"},
+		{[]string{"sign", "--auth-jion=x"}, jwt, 2, "did you mean --auth-join?"},
+		{[]string{"verify", signed, "--auth-audience=you"}, jwt, 1, "auth: token refused: missing claim"},
+		{[]string{"verify", signed}, []string{authSecret + "x"}, 1, "auth: token refused: bad signature"},
+		{[]string{"verify", signed}, []string{phoenixBase}, 1, "auth: token refused: algorithm"},
+		{[]string{"verify", "x"}, jwt, 1, "auth: token refused: malformed"},
+		{nil, nil, 2, `token "" is not known; there are token sign and token verify`},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), append([]string{"token"}, c.args...), c.environ, &stdout, &stderr)
+		if code != c.code || !strings.Contains(stderr.String(), c.stderr) || stdout.Len() > 0 || strings.Contains(stderr.String(), "s3cr3t") {
+			t.Errorf("mycelium token %q: exit %d, want %d\n%s%s\nwant %s", c.args, code, c.code, &stdout, &stderr, c.stderr)
+		}
+	}
+	var stdout bytes.Buffer
+	if code := verifyToken(t.Context(), nil, jwt, strings.NewReader(signed+"\n"), &stdout, os.Stderr); code != 0 || !strings.Contains(stdout.String(), "ada") {
+		t.Errorf("from the standard input: %d, %s", code, &stdout)
+	}
+}
+
+// A server with a secret lets nobody in without a token, and shows clients as
+// whom their tokens say that they are.
+func TestServeAuth(t *testing.T) {
+	environ := []string{authSecret}
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	writeFile(t, file, "auth:\n  join: ['room:*']\n")
+	s := startWith(t, environ, "--config="+file)
+	target := "/socket/websocket?vsn=2.0.0&user=eve"
+	_, err := wstest.Dial(s.addr, target, nil)
+	var refused *wstest.StatusError
+	if !errors.As(err, &refused) || refused.Status != http.StatusForbidden || refused.Body != "" {
+		t.Fatalf("without a token: %v", err)
+	}
+	ada := dial(t, s, "&user=eve&token="+token(t, environ, "sign", "--sub=ada", "--claims", `{"channels":{"publish":["room:1"]}}`))
+	if err := ada.WriteText(`["1","1","room:1","phx_join",{"user":"eve"}]`); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, ada, `"presence_state",{"ada"`)
+	if reply := tryJoin(t, ada, 2, "other"); !strings.Contains(reply, `"unauthorized"`) {
+		t.Errorf("%s", reply)
+	}
+	if err := ada.WriteText(`["1","3","room:1","new_msg",{"body":"hello"}]`); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, ada, `"new_msg",{"body":"hello"}`)
+
+	// What is reloaded counts for who connects from then on.
+	writeFile(t, file, "auth:\n  join: ['lobby']\n  param: jwt\n")
+	s.hangup(t)
+	bob := dial(t, s, "&jwt="+token(t, environ, "sign", "--sub=42"))
+	for topic, want := range map[string]string{"room:1": "unauthorized", "lobby": `"ok"`} {
+		if reply := tryJoin(t, bob, 3, topic); !strings.Contains(reply, want) {
+			t.Errorf("%s: %s", topic, reply)
+		}
+	}
+	writeFile(t, file, "auth:\n  join: ['a*b']\n")
+	if lines := s.hangup(t); !strings.Contains(lines[len(lines)-1].Error, "auth.join.0 has a * that is not at the end") {
+		t.Errorf("%+v", lines)
+	}
+	if log := s.log.String(); !strings.Contains(log, `"reason":"missing"`) || strings.Contains(log, "s3cr3t") || strings.Contains(log, "eyJ") {
+		t.Errorf("%s", log)
+	}
+}
+
+// An instance's own auth is read from its spec, and wrong fields are named.
+func TestSpecAuth(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"keys":[{"alg":"HS256","secret":"short"}]}`: "/auth/keys/0/secret has 5 bytes: HS256 needs at least 32",
+		`{"jkws":{}}`: `/auth unknown field "jkws"`,
+		`[]`:          "/auth cannot unmarshal array",
+		`{}`:          "/auth has nothing to verify tokens with",
+	} {
+		_, err := specAuth([]byte(text))
+		var invalid *instances.InvalidError
+		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Fields[0].Field+" "+invalid.Fields[0].Reason, want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	o, err := specAuth([]byte(`{"phoenix_token":{"secret_key_base":"ph0en1x-ph0en1x-ph0en1x","salt":"s","max_age":"1h"},"assigns":{"team":"t"}}`))
+	if err != nil || o.Assigns["user"] != "sub" || o.Assigns["team"] != "t" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err := specAuth(nil); o != nil || err != nil {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
