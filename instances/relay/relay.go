@@ -63,9 +63,6 @@ func New(e *channels.Endpoint, o Options) *Relay {
 // present, the others for the Channels that are made from now on.
 func (r *Relay) SetOptions(o Options) { r.options.Store(&o) }
 
-// Presence is how much the relay tracks now.
-func (r *Relay) Presence() presence.Stats { return r.presence.Stats() }
-
 // Close ends the relay's timers.
 func (r *Relay) Close() { r.presence.Close() }
 

@@ -134,6 +134,27 @@ func TestConfigurationReference(t *testing.T) {
 	}
 }
 
+// The options that docs/operations.md names are there.
+func TestOperationsOptions(t *testing.T) {
+	text, known := read(t, "docs/operations.md"), config.Markdown()
+	flags := regexp.MustCompile(`--[a-z-]+[a-z]`).FindAllString(text, -1)
+	keys := regexp.MustCompile("`(?:drain|limits|metrics|presence|api)\\.[a-z_]+`").FindAllString(text, -1)
+	if len(flags) == 0 || len(keys) == 0 {
+		t.Error("no option is named")
+	}
+	own := map[string]bool{"--strict": true, "--source": true} // of mycelium config
+	for _, name := range flags {
+		if !own[name] && !strings.Contains(known, "`"+name+"`") {
+			t.Errorf("docs/operations.md names %s, which is no flag", name)
+		}
+	}
+	for _, key := range keys {
+		if !strings.Contains(known, key) {
+			t.Errorf("docs/operations.md names %s, which is no option", key)
+		}
+	}
+}
+
 // The table of metrics is made from the one that the server itself uses.
 func TestMetricsReference(t *testing.T) {
 	const begin, end = "<!-- made by go test ./internal/docs -update -->\n", "<!-- end -->\n"
