@@ -1,0 +1,181 @@
+package chat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/internal/visitor"
+)
+
+// Bounds of what clients send, in bytes.
+const (
+	maxRoomName = 128
+	maxMeta     = 1024 // it is told to everybody in the room
+	maxKey      = 64
+)
+
+// Type makes instances that chat.
+func Type() instances.Type {
+	return instances.Define("chat", "Rooms with messages, typing and presence, and a backlog for those who come later.",
+		func(in *instances.Instance, c Config) (instances.Logic, error) {
+			c, err := c.withDefaults()
+			if err != nil {
+				return nil, err
+			}
+			return &logic{in: in, maxBody: c.MaxBody, rooms: newRooms(in, c)}, nil
+		})
+}
+
+// logic is one instance.
+type logic struct {
+	in      *instances.Instance
+	maxBody int
+	rooms   *rooms
+}
+
+var (
+	_ instances.Starter  = (*logic)(nil)
+	_ instances.Stopper  = (*logic)(nil)
+	_ instances.Signaler = (*logic)(nil)
+)
+
+// Start is instances.Starter's.
+func (l *logic) Start(ctx context.Context) error { return l.rooms.load(ctx) }
+
+// Stop is instances.Stopper's.
+func (l *logic) Stop(ctx context.Context) error { return l.rooms.save(ctx) }
+
+// Channels is instances.Logic's.
+func (l *logic) Channels() []*channels.Channel {
+	room := channels.Handle("room:*", l.join)
+	channels.Info(room, l.joined)
+	channels.On(room, "new_msg", l.say)
+	channels.On(room, "typing", typing)
+	room.OnAny(func(_ *channels.Context, event string, _ channels.Payload) (channels.Reply, error) {
+		return channels.Reply{}, channels.Errorf("there is no event %q: a room takes new_msg and typing", event)
+	})
+	return []*channels.Channel{room}
+}
+
+type joinParams struct {
+	User  string          `json:"user"`  // unless the socket has been given one
+	Meta  json.RawMessage `json:"meta"`  // a JSON object, shown with the presence
+	Since int64           `json:"since"` // id of the last message that the client has
+}
+
+type joinReply struct {
+	User string `json:"user"` // the name that it goes by
+}
+
+// afterJoin comes when the client is subscribed: what it is told then has no gap.
+type afterJoin struct {
+	meta  json.RawMessage
+	since int64
+}
+
+func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
+	name, err := visitor.Name(c, p.User)
+	switch {
+	case err != nil:
+		return joinReply{}, err
+	case c.Subtopic() == "":
+		return joinReply{}, channels.Errorf("the room has no name: join room:NAME")
+	case len(c.Subtopic()) > maxRoomName:
+		return joinReply{}, channels.Errorf("the room's name is longer than %d bytes", maxRoomName)
+	case len(p.Meta) > maxMeta:
+		return joinReply{}, channels.Errorf("meta is longer than %d bytes", maxMeta)
+	}
+	if len(p.Meta) == 0 || string(p.Meta) == "null" {
+		p.Meta = json.RawMessage("{}")
+	}
+	if !bytes.HasPrefix(p.Meta, []byte("{")) {
+		return joinReply{}, channels.Errorf("meta is not a JSON object")
+	}
+	one, err := l.rooms.enter(c, c.Subtopic())
+	if err != nil {
+		return joinReply{}, err
+	}
+	c.OnEnd(func() { l.rooms.leave(one) })
+	c.Assign("user", name)
+	c.Assign("room", one)
+	return joinReply{name}, c.Send(afterJoin{p.Meta, p.Since})
+}
+
+type backlogPush struct {
+	Messages []json.RawMessage `json:"messages"`
+	// Complete tells that nothing is missing between since and the first message.
+	Complete bool `json:"complete"`
+}
+
+func (l *logic) joined(c *channels.Context, a afterJoin) error {
+	if _, err := l.in.Presence().Track(c, c.Get("user").(string), a.meta); err != nil {
+		return err
+	}
+	if err := l.in.Presence().PushState(c); err != nil {
+		return err
+	}
+	one := c.Get("room").(*room)
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	texts, complete := one.backlog.since(a.since, time.Now())
+	return c.Push("backlog", backlogPush{texts, complete})
+}
+
+type newMessage struct {
+	Body string `json:"body"`
+	Key  string `json:"key"`
+}
+
+type said struct {
+	ID int64     `json:"id"`
+	At time.Time `json:"at"`
+}
+
+func (l *logic) say(c *channels.Context, m newMessage) (said, error) {
+	switch {
+	case m.Body == "":
+		return said{}, channels.Errorf("body is missing: a message has a text")
+	case len(m.Body) > l.maxBody:
+		return said{}, channels.Errorf("body is longer than %d bytes", l.maxBody)
+	case len(m.Key) > maxKey:
+		return said{}, channels.Errorf("key is longer than %d bytes", maxKey)
+	}
+	return l.post(c.Get("room").(*room), c.Get("user").(string), m, func(text []byte) error {
+		return c.Broadcast("new_msg", json.RawMessage(text))
+	})
+}
+
+// post keeps a message and sends it, both in the same order.
+func (l *logic) post(one *room, user string, m newMessage, send func(text []byte) error) (said, error) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	e, again, err := one.backlog.add(user, m.Body, m.Key, time.Now())
+	if err != nil {
+		return said{}, err
+	}
+	if !again {
+		err = send(e.text)
+		l.rooms.changed(one)
+	}
+	return said{e.ID, e.At}, err
+}
+
+type typingParams struct {
+	Typing *bool `json:"typing"`
+}
+
+type typingPush struct {
+	User   string `json:"user"`
+	Typing bool   `json:"typing"`
+}
+
+func typing(c *channels.Context, p typingParams) (struct{}, error) {
+	if p.Typing == nil {
+		return struct{}{}, channels.Errorf("typing is missing: it is true or false")
+	}
+	return struct{}{}, c.BroadcastFrom("typing", typingPush{c.Get("user").(string), *p.Typing})
+}

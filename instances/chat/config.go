@@ -1,0 +1,42 @@
+package chat
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// Config is what an instance of [Type] may be given.
+type Config struct {
+	Backlog      *int               `json:"backlog,omitempty" jsonschema:"minimum=0,maximum=10000,default=100,description=messages that a room keeps for those who come later; 0: none"`
+	BacklogBytes int                `json:"backlog_bytes,omitempty" jsonschema:"minimum=1,maximum=900000,default=262144,description=how much they may have together"`
+	BacklogAge   instances.Duration `json:"backlog_age,omitempty" jsonschema:"default=24h,description=how long a message is kept"`
+	MaxBody      int                `json:"max_body,omitempty" jsonschema:"minimum=1,maximum=65536,default=4000,description=bytes of the longest message"`
+	MaxRooms     int                `json:"max_rooms,omitempty" jsonschema:"minimum=1,maximum=5000,default=1000,description=rooms that may be in use at a time and that keep a backlog; the one that was silent longest loses it first"`
+}
+
+// Defaults of a Config.
+const (
+	defaultBacklog      = 100
+	defaultBacklogBytes = 256 << 10
+	defaultBacklogAge   = 24 * time.Hour
+	defaultMaxBody      = 4000
+	defaultMaxRooms     = 1000
+)
+
+// withDefaults fills in what is left out and checks what the schema cannot say.
+func (c Config) withDefaults() (Config, error) {
+	if c.BacklogAge < 0 {
+		return c, instances.Invalid("/backlog_age", "must not be negative; leave it out for %v", defaultBacklogAge)
+	}
+	if c.Backlog == nil {
+		n := defaultBacklog
+		c.Backlog = &n
+	}
+	c.BacklogBytes = cmp.Or(c.BacklogBytes, defaultBacklogBytes)
+	c.BacklogAge = cmp.Or(c.BacklogAge, instances.Duration(defaultBacklogAge))
+	c.MaxBody = cmp.Or(c.MaxBody, defaultMaxBody)
+	c.MaxRooms = cmp.Or(c.MaxRooms, defaultMaxRooms)
+	return c, nil
+}

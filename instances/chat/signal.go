@@ -1,0 +1,73 @@
+package chat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// signalData is what a signal comes with.
+type signalData struct {
+	Room string `json:"room"`
+	User string `json:"user"` // of post
+	newMessage
+}
+
+// Signal is instances.Signaler's: the application posts a message, reads what a
+// room keeps, or empties it.
+func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (any, error) {
+	do := map[string]func(*room, signalData) (any, error){"post": l.signalPost, "history": l.signalHistory, "clear": l.signalClear}[name]
+	if do == nil {
+		return nil, wrong("there is no signal %q: a chat takes post, history and clear", name)
+	}
+	var d signalData
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, wrong("the data of %s is not a JSON object with a room: %v", name, err)
+	}
+	if d.Room == "" || len(d.Room) > maxRoomName {
+		return nil, wrong("room must have 1 to %d bytes", maxRoomName)
+	}
+	one, err := l.rooms.enter(ctx, d.Room)
+	if err != nil {
+		var refused *channels.ReplyError
+		if errors.As(err, &refused) {
+			return nil, wrong("%v", refused)
+		}
+		return nil, err
+	}
+	defer l.rooms.leave(one)
+	return do(one, d)
+}
+
+func (l *logic) signalPost(one *room, d signalData) (any, error) {
+	if d.User == "" || d.Body == "" || len(d.Body) > l.maxBody || len(d.Key) > maxKey {
+		return nil, wrong("post wants a user, a body of 1 to %d bytes, and a key of at most %d bytes if any", l.maxBody, maxKey)
+	}
+	return l.post(one, d.User, d.newMessage, func(text []byte) error {
+		return l.in.Broadcast("room:"+one.name, "new_msg", json.RawMessage(text))
+	})
+}
+
+func (l *logic) signalHistory(one *room, _ signalData) (any, error) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	texts, _ := one.backlog.since(0, time.Now())
+	return map[string]any{"messages": texts}, nil
+}
+
+func (l *logic) signalClear(one *room, _ signalData) (any, error) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	one.backlog.clear()
+	l.rooms.changed(one)
+	return nil, l.in.Broadcast("room:"+one.name, "cleared", struct{}{})
+}
+
+func wrong(format string, args ...any) error {
+	return &instances.SignalError{Reason: fmt.Sprintf(format, args...)}
+}

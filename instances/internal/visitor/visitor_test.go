@@ -1,0 +1,50 @@
+package visitor_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/instances/internal/visitor"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestName(t *testing.T) {
+	e := channelstest.Start(t, channels.Options{})
+	type params struct {
+		User string `json:"user"`
+	}
+	ch := channels.Handle("t:*", func(c *channels.Context, p params) (params, error) {
+		name, err := visitor.Name(c, p.User)
+		return params{name}, err
+	})
+	connect := func(_ context.Context, s *channels.Socket, r *channels.Request) error {
+		s.Assign("user", r.Params.Get("token"))
+		return nil
+	}
+	e.Socket("/socket", channels.SocketOptions{Connect: connect}, ch)
+	for _, test := range []struct{ token, asked, name, reason string }{
+		{asked: "ada", name: "ada"},
+		{asked: "  ada\t", name: "ada"},
+		{token: "grace", asked: "ada", name: "grace"},
+		{token: "grace", name: "grace"},
+		{reason: "user is missing: join with a name"},
+		{asked: " ", reason: "user is missing: join with a name"},
+		{asked: "a\nb", reason: "user has control characters"},
+		{asked: strings.Repeat("x", 65), reason: "user is longer than 64 bytes"},
+	} {
+		_, reply := channelstest.Connect(t, e, "/socket?token="+test.token).TryJoin("t:1", params{test.asked})
+		want := `{"user":"` + test.name + `"}`
+		if test.reason != "" {
+			want = `{"reason":"` + test.reason + `"}`
+		}
+		if string(reply.Response) != want {
+			t.Errorf("token %q, asked for %q: %s, want %s", test.token, test.asked, reply.Response, want)
+		}
+	}
+}
