@@ -1,0 +1,212 @@
+package game
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/internal/visitor"
+)
+
+// arena is an instance of a game that ticks. Nothing of it is saved: it begins
+// anew with the server.
+type arena struct {
+	in     *instances.Instance
+	kind   *World
+	config Config
+
+	mu    sync.Mutex
+	world Ticking  // guarded by mu
+	n     int64    // guarded by mu; of the last tick
+	users []string // guarded by mu; by seat, empty: free
+	taken int      // guarded by mu; seats
+}
+
+var (
+	_ instances.Ticker   = (*arena)(nil)
+	_ instances.Signaler = (*arena)(nil)
+)
+
+func newArena(in *instances.Instance, kind *World, c Config) (*arena, error) {
+	if err := c.check(1, kind.Seats, true); err != nil {
+		return nil, err
+	}
+	c.Rate = cmp.Or(c.Rate, kind.Rate)
+	random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	return &arena{in: in, kind: kind, config: c, world: kind.New(c.Seats, random), users: make([]string, c.Seats)}, nil
+}
+
+// TickEvery is instances.Ticker's.
+func (a *arena) TickEvery() time.Duration { return time.Second / time.Duration(a.config.Rate) }
+
+// tickPush is what has changed with a tick.
+type tickPush struct {
+	N     int64 `json:"n"` // one more than that of the tick before
+	Delta any   `json:"delta"`
+}
+
+// Tick is instances.Ticker's. The world stands still while nobody plays.
+func (a *arena) Tick(time.Time) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.taken == 0 {
+		return nil
+	}
+	a.n++
+	return a.in.Broadcast(topic, "tick", tickPush{a.n, a.world.Tick()})
+}
+
+// Channels is instances.Logic's.
+func (a *arena) Channels() []*channels.Channel {
+	ch := channels.Handle(topic, a.join)
+	channels.Info(ch, a.joined)
+	channels.On(ch, "sit", a.sit)
+	channels.On(ch, "stand", a.stand)
+	channels.On(ch, "input", a.input)
+	channels.On(ch, "state", func(c *channels.Context, _ object) (arenaState, error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.state(), nil
+	})
+	ch.OnAny(noSuchEvent("sit, stand, input and state"))
+	return []*channels.Channel{ch}
+}
+
+func (a *arena) join(c *channels.Context, p joinParams) (joinReply, error) {
+	name, err := visitor.Name(c, p.User)
+	if err != nil {
+		return joinReply{}, err
+	}
+	c.Assign("user", name)
+	return joinReply{User: name}, c.Send(afterJoin{})
+}
+
+// arenaState is all there is to see after a tick.
+type arenaState struct {
+	Rules string    `json:"rules"`
+	N     int64     `json:"n"`    // of the last tick
+	Rate  int       `json:"rate"` // ticks a second
+	Seats []*string `json:"seats"`
+	World any       `json:"world"`
+}
+
+func (a *arena) state() arenaState { // with mu
+	return arenaState{a.kind.Name, a.n, a.config.Rate, a.seats(), a.world.State()}
+}
+
+func (a *arena) seats() []*string { // with mu
+	seats := make([]*string, len(a.users))
+	for i := range a.users {
+		if user := a.users[i]; user != "" {
+			seats[i] = &user
+		}
+	}
+	return seats
+}
+
+func (a *arena) joined(c *channels.Context, _ afterJoin) error {
+	if err := appear(a.in, c); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return c.Push("state", a.state())
+}
+
+type seatsPush struct {
+	Seats []*string `json:"seats"`
+}
+
+type arenaSeat struct {
+	Seat int `json:"seat"`
+}
+
+// sit gives the client a seat until it stands up or goes away.
+func (a *arena) sit(c *channels.Context, _ object) (arenaSeat, error) {
+	at, err := a.take(c)
+	if err != nil {
+		return arenaSeat{}, err
+	}
+	c.OnEnd(func() { a.vacate(c) }) // not with mu: it may run at once
+	return arenaSeat{at}, nil
+}
+
+func (a *arena) take(c *channels.Context) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if seatOf(c) >= 0 {
+		return 0, channels.Errorf("you have a seat")
+	}
+	at := slices.Index(a.users, "")
+	if at < 0 {
+		return 0, channels.Errorf("all %d seats are taken", len(a.users))
+	}
+	a.users[at] = c.Get("user").(string)
+	a.taken++
+	a.world.Enter(at)
+	c.Assign("seat", at)
+	return at, a.in.Broadcast(topic, "seats", seatsPush{a.seats()})
+}
+
+func (a *arena) stand(c *channels.Context, _ object) (object, error) {
+	if !a.vacate(c) {
+		return object{}, channels.Errorf("you have no seat: sit first")
+	}
+	return object{}, nil
+}
+
+// seatOf is the seat that a channel has, -1: none.
+func seatOf(c *channels.Context) int {
+	if at, ok := c.Get("seat").(int); ok {
+		return at
+	}
+	return -1
+}
+
+// vacate frees the seat of a channel, if it has one.
+func (a *arena) vacate(c *channels.Context) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := seatOf(c)
+	if at < 0 {
+		return false
+	}
+	c.Assign("seat", -1)
+	a.users[at] = ""
+	a.taken--
+	a.world.Leave(at)
+	if err := a.in.Broadcast(topic, "seats", seatsPush{a.seats()}); err != nil {
+		a.in.Log().Error().Err(err).Msg("a free seat is not told")
+	}
+	return true
+}
+
+func (a *arena) input(c *channels.Context, input json.RawMessage) (object, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := seatOf(c)
+	if at < 0 {
+		return object{}, channels.Errorf("you have no seat: sit first")
+	}
+	if err := a.world.Input(at, input); err != nil {
+		return object{}, channels.Errorf("%v", err)
+	}
+	return object{}, nil
+}
+
+// Signal is instances.Signaler's: the application reads the state.
+func (a *arena) Signal(_ context.Context, name string, _ json.RawMessage) (any, error) {
+	if name != "state" {
+		return nil, &instances.SignalError{Reason: fmt.Sprintf("there is no signal %q: this game takes state", name)}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state(), nil
+}

@@ -1,0 +1,124 @@
+package game
+
+import (
+	"strings"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// topic is the only one of an instance.
+const topic = "game"
+
+// Config is what an instance of [Type] may be given.
+type Config struct {
+	Rules     string             `json:"rules" jsonschema:"description=the game that is played"`
+	Seats     int                `json:"seats,omitempty" jsonschema:"minimum=1,maximum=64,description=how many play; as many as the rules allow if it is left out"`
+	Clock     instances.Duration `json:"clock,omitempty" jsonschema:"description=the time that each player has for all moves of a turn-based game; no limit if it is left out"`
+	Increment instances.Duration `json:"increment,omitempty" jsonschema:"description=what a move adds to the clock of who has made it"`
+	Rate      int                `json:"rate,omitempty" jsonschema:"minimum=1,maximum=60,description=ticks a second of a game that ticks; what its world likes if it is left out"`
+}
+
+// Type makes instances that are games: of the rules and worlds that are ready,
+// and of your own.
+func Type(own ...Kind) instances.Type {
+	kinds := append([]Kind{{Rules: ticTacToe}, {Rules: connect4}, {World: snake}}, own...)
+	return instances.Define("game", "One table with seats: turn-based with a clock, or ticking at a rate; everybody else watches.",
+		func(in *instances.Instance, c Config) (instances.Logic, error) {
+			k, err := kindOf(kinds, c.Rules)
+			if err != nil {
+				return nil, err
+			}
+			if k.Rules != nil {
+				return newTable(in, k.Rules, c)
+			}
+			return newArena(in, k.World, c)
+		})
+}
+
+// Kind is one kind of game: Rules if it is turn-based, World if it ticks.
+type Kind struct {
+	Rules Rules
+	World *World
+}
+
+// Name is what a configuration says to mean it.
+func (k Kind) Name() string {
+	if k.Rules != nil {
+		return k.Rules.Name()
+	}
+	return k.World.Name
+}
+
+func kindOf(kinds []Kind, name string) (Kind, error) {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		if names[i] = k.Name(); names[i] == name {
+			return k, nil
+		}
+	}
+	return Kind{}, instances.Invalid("/rules", "%q is no game that is known: there are %s", name, strings.Join(names, ", "))
+}
+
+// check says what is wrong with a configuration of a game for least to most players.
+func (c *Config) check(least, most int, ticks bool) error {
+	if c.Seats == 0 {
+		c.Seats = most
+	}
+	switch {
+	case c.Seats < least || c.Seats > most:
+		return instances.Invalid("/seats", "is %d: %s is for %d to %d", c.Seats, c.Rules, least, most)
+	case c.Clock < 0 || c.Clock > 0 && time.Duration(c.Clock) < time.Second:
+		return instances.Invalid("/clock", "must be at least 1s; leave it out for no limit")
+	case c.Increment < 0:
+		return instances.Invalid("/increment", "must not be negative")
+	case c.Increment > 0 && c.Clock == 0:
+		return instances.Invalid("/increment", "has no clock to add to: give /config/clock too")
+	case ticks && c.Clock > 0:
+		return instances.Invalid("/clock", "is for turn-based games: %s ticks", c.Rules)
+	case !ticks && c.Rate > 0:
+		return instances.Invalid("/rate", "is for games that tick: %s is turn-based", c.Rules)
+	}
+	return nil
+}
+
+// joinParams are a join's payload in either mode.
+type joinParams struct {
+	User  string `json:"user"`       // unless the socket has been given one
+	Token string `json:"seat_token"` // to have one's seat back
+}
+
+// joinReply answers it.
+type joinReply struct {
+	User string `json:"user"`
+	Seat *int   `json:"seat"` // null: it watches
+}
+
+// afterJoin comes when the client is subscribed: what it is told then has no gap.
+type afterJoin struct{}
+
+// appear tells the others that a client is there, and it who is.
+func appear(in *instances.Instance, c *channels.Context) error {
+	if _, err := in.Presence().Track(c, c.Get("user").(string), object{}); err != nil {
+		return err
+	}
+	return in.Presence().PushState(c)
+}
+
+// seatOrNil is at as JSON shows it.
+func seatOrNil(at int) *int {
+	if at < 0 {
+		return nil
+	}
+	return &at
+}
+
+func noSuchEvent(events string) func(*channels.Context, string, channels.Payload) (channels.Reply, error) {
+	return func(_ *channels.Context, event string, _ channels.Payload) (channels.Reply, error) {
+		return channels.Reply{}, channels.Errorf("there is no event %q: this game takes %s", event, events)
+	}
+}
+
+// object is the answer to what has nothing more to say.
+type object struct{}
