@@ -9,6 +9,9 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
+	"github.com/mycelium-rt/mycelium/instances/chat"
+	"github.com/mycelium-rt/mycelium/instances/collab"
+	"github.com/mycelium-rt/mycelium/instances/game"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 	"github.com/mycelium-rt/mycelium/internal/config"
 )
@@ -33,7 +36,9 @@ func (d *daemon) newManager() *instances.Manager {
 		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits),
 		Sockets: d.instanceSockets, Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 	})
-	m.Register(relay.Type())
+	for _, t := range []instances.Type{relay.Type(), chat.Type(), game.Type(), collab.Type()} {
+		m.Register(t)
+	}
 	return m
 }
 

@@ -1,0 +1,138 @@
+package collab
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// entry is an operation with its place in the order.
+type entry struct {
+	Rev  int64           `json:"rev"` // of the document that it has made
+	User string          `json:"user"`
+	ID   string          `json:"id"` // the client's own name for it
+	Op   json.RawMessage `json:"op"` // on the document of revision Rev-1
+
+	change change
+}
+
+// bounds are what a history may have.
+type bounds struct {
+	ops   int
+	bytes int // of their JSON
+}
+
+// history is a document and the operations that made it what it is, as far back
+// as the bounds allow. It has no lock and no clock.
+type history struct {
+	bounds bounds
+	doc    document
+	rev    int64
+	log    []entry // the last is rev's
+	bytes  int     // sum of log's Op
+}
+
+// oldest is the oldest revision that an operation may be made on.
+func (h *history) oldest() int64 { return h.rev - int64(len(h.log)) }
+
+// next puts an operation behind all others: it returns what is to be appended,
+// and the document that it makes. If it is there already, again is true. Nothing
+// is changed.
+func (h *history) next(base int64, user, id string, op json.RawMessage) (e entry, doc document, again bool, err error) {
+	concurrent, err := h.since(base)
+	if err != nil {
+		return e, nil, false, err
+	}
+	for _, old := range concurrent {
+		if old.ID == id && old.User == user {
+			return old, h.doc, true, nil
+		}
+	}
+	c, err := h.doc.parse(op)
+	if err != nil {
+		return e, nil, false, err
+	}
+	for _, earlier := range concurrent {
+		c = c.after(earlier.change)
+	}
+	if doc, err = h.doc.apply(c); err != nil {
+		return e, nil, false, err
+	}
+	e = entry{Rev: h.rev + 1, User: user, ID: id, change: c}
+	e.Op, err = c.MarshalJSON()
+	return e, doc, false, err
+}
+
+// since are the operations after a revision.
+func (h *history) since(rev int64) ([]entry, error) {
+	switch {
+	case rev < 0 || rev > h.rev:
+		return nil, refuse("rev is %d: the document is at revision %d", rev, h.rev)
+	case rev < h.oldest():
+		return nil, refuse("rev is %d, which is too old: the log begins at %d; take the document anew", rev, h.oldest())
+	}
+	return h.log[rev-h.oldest():], nil
+}
+
+// append takes what next has returned.
+func (h *history) append(e entry, doc document) {
+	h.doc, h.rev = doc, e.Rev
+	h.log = append(h.log, e)
+	h.bytes += len(e.Op)
+	drop := 0
+	for drop < len(h.log) && (len(h.log)-drop > h.bounds.ops || h.bytes > h.bounds.bytes) {
+		h.bytes -= len(h.log[drop].Op)
+		drop++
+	}
+	h.log = slices.Delete(h.log, 0, drop)
+}
+
+// saved is a history as it is kept.
+type saved struct {
+	Rev int64           `json:"rev"`
+	Log []entry         `json:"log"`
+	Doc json.RawMessage `json:"doc"`
+}
+
+func (h *history) encode() ([]byte, error) {
+	doc, err := h.doc.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(saved{h.rev, h.log, doc})
+}
+
+// decode reads what encode wrote, into an empty history.
+func (h *history) decode(data []byte) error {
+	var s saved
+	if err := json.Unmarshal(data, &s); err != nil {
+		return fmt.Errorf("collab: the saved document is damaged: %w", err)
+	}
+	doc, err := h.doc.load(s.Doc)
+	if err != nil {
+		return fmt.Errorf("collab: the saved document is damaged: %w", err)
+	}
+	for i := range s.Log {
+		e := &s.Log[i]
+		if e.change, err = h.doc.parse(e.Op); err != nil {
+			return fmt.Errorf("collab: operation %d is damaged: %w", e.Rev, err)
+		}
+		h.bytes += len(e.Op)
+	}
+	h.doc, h.rev, h.log = doc, s.Rev, s.Log
+	return nil
+}
+
+// replay appends an operation that was saved by itself.
+func (h *history) replay(e entry) error {
+	var err error
+	if e.change, err = h.doc.parse(e.Op); err != nil {
+		return fmt.Errorf("collab: operation %d is damaged: %w", e.Rev, err)
+	}
+	doc, err := h.doc.apply(e.change)
+	if err != nil {
+		return fmt.Errorf("collab: operation %d does not fit the document: %w", e.Rev, err)
+	}
+	h.append(e, doc)
+	return nil
+}

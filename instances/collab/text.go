@@ -1,0 +1,218 @@
+package collab
+
+import (
+	"encoding/json"
+	"slices"
+	"unicode/utf16"
+)
+
+// maxParts bounds an operation: a client that has been away sends few large
+// parts, not many.
+const maxParts = 1000
+
+// textPart is a step through a text: exactly one of the three. Lengths are in
+// UTF-16 code units, as in JavaScript, Java, Dart and Swift's utf16.
+type textPart struct {
+	retain int
+	remove int
+	insert []uint16
+}
+
+// textChange is a way through a text from its beginning; what it does not reach
+// is retained. In JSON: [5, "new", -3] keeps 5, inserts 3, deletes 3.
+type textChange []textPart
+
+// text is a document of text.
+type text struct {
+	units []uint16
+	most  int // units
+}
+
+// parse is document's.
+func (t text) parse(op json.RawMessage) (change, error) {
+	var parts []any
+	if err := json.Unmarshal(op, &parts); err != nil {
+		return nil, refuse("op is not a list: [5, \"new\", -3] keeps 5, inserts 3 and deletes 3")
+	}
+	if len(parts) > maxParts {
+		return nil, refuse("op has %d parts: at most %d are possible", len(parts), maxParts)
+	}
+	var c textChange
+	for i, part := range parts {
+		switch p := part.(type) {
+		case string:
+			c = c.insert(utf16.Encode([]rune(p)))
+		case float64:
+			n := int(p)
+			if float64(n) != p || n == 0 || n > maxUnits || n < -maxUnits {
+				return nil, refuse("op[%d] is %v: a part is a text, or a whole number other than 0", i, p)
+			}
+			if n > 0 {
+				c = c.retain(n)
+			} else {
+				c = c.remove(-n)
+			}
+		default:
+			return nil, refuse("op[%d] is neither a text nor a number", i)
+		}
+	}
+	return c, nil
+}
+
+// retain, remove and insert append a part, and join it with what is there.
+func (c textChange) retain(n int) textChange {
+	if last := len(c) - 1; n == 0 {
+		return c
+	} else if last >= 0 && c[last].retain > 0 {
+		c[last].retain += n
+		return c
+	}
+	return append(c, textPart{retain: n})
+}
+
+func (c textChange) remove(n int) textChange {
+	if last := len(c) - 1; n == 0 {
+		return c
+	} else if last >= 0 && c[last].remove > 0 {
+		c[last].remove += n
+		return c
+	}
+	return append(c, textPart{remove: n})
+}
+
+func (c textChange) insert(units []uint16) textChange {
+	if last := len(c) - 1; len(units) == 0 {
+		return c
+	} else if last >= 0 && c[last].insert != nil {
+		c[last].insert = slices.Concat(c[last].insert, units)
+		return c
+	}
+	return append(c, textPart{insert: units})
+}
+
+// walk goes through a change part by part, and in pieces of a part.
+type walk struct {
+	rest textChange
+	used int // of rest[0]
+}
+
+// inserts returns what the next part inserts, nil if it is none that does.
+func (w *walk) inserts() []uint16 {
+	if len(w.rest) == 0 {
+		return nil
+	}
+	return w.rest[0].insert
+}
+
+// left is how much the next part spans of the text before it. A change that is
+// at its end retains the rest.
+func (w *walk) left() (n int, removes bool) {
+	if len(w.rest) == 0 {
+		return maxUnits, false
+	}
+	p := w.rest[0]
+	return max(p.retain, p.remove) - w.used, p.remove > 0
+}
+
+func (w *walk) skip() { w.rest, w.used = w.rest[1:], 0 }
+
+func (w *walk) take(n int) {
+	if len(w.rest) == 0 {
+		return
+	}
+	w.used += n
+	if w.used == max(w.rest[0].retain, w.rest[0].remove) {
+		w.skip()
+	}
+}
+
+// after is change's: where both insert at one place, earlier's text stands first.
+func (c textChange) after(earlier change) change { return c.rebase(earlier.(textChange), true) }
+
+// rebase is c on the text that other has made. otherFirst says whose text
+// stands first where both insert at one place; the two ways round of one pair
+// must say the same.
+func (c textChange) rebase(other textChange, otherFirst bool) textChange {
+	var out textChange
+	a, b := walk{rest: c}, walk{rest: other}
+	for len(a.rest) > 0 {
+		mine, theirs := a.inserts(), b.inserts()
+		switch {
+		case theirs != nil && (otherFirst || mine == nil):
+			out = out.retain(len(theirs))
+			b.skip()
+			continue
+		case mine != nil:
+			out = out.insert(mine)
+			a.skip()
+			continue
+		}
+		n, removes := a.left()
+		m, gone := b.left()
+		n = min(n, m)
+		switch {
+		case gone: // there is nothing left to keep or to delete
+		case removes:
+			out = out.remove(n)
+		default:
+			out = out.retain(n)
+		}
+		a.take(n)
+		b.take(n)
+	}
+	return out
+}
+
+// apply is document's. A pair of surrogates is never split.
+func (t text) apply(c change) (document, error) {
+	next := make([]uint16, 0, len(t.units)+64)
+	at := 0
+	for _, p := range c.(textChange) {
+		span := p.retain + p.remove
+		if span > len(t.units)-at {
+			return nil, refuse("op is longer than the text: it has %d units", len(t.units))
+		}
+		if t.splits(at) || t.splits(at+span) {
+			return nil, refuse("op cuts a surrogate pair in two")
+		}
+		next = append(next, t.units[at:at+p.retain]...)
+		next = append(next, p.insert...)
+		at += span
+	}
+	next = append(next, t.units[at:]...)
+	if len(next) > t.most && len(next) > len(t.units) {
+		return nil, refuse("the document would have %d units: at most %d are possible", len(next), t.most)
+	}
+	return text{next, t.most}, nil
+}
+
+// splits tells that a cut at a place would divide one character.
+func (t text) splits(at int) bool {
+	return at > 0 && at < len(t.units) && utf16.IsSurrogate(rune(t.units[at-1])) && t.units[at-1] < 0xdc00
+}
+
+// MarshalJSON is change's.
+func (c textChange) MarshalJSON() ([]byte, error) {
+	parts := make([]any, len(c))
+	for i, p := range c {
+		switch {
+		case p.insert != nil:
+			parts[i] = string(utf16.Decode(p.insert))
+		case p.remove > 0:
+			parts[i] = -p.remove
+		default:
+			parts[i] = p.retain
+		}
+	}
+	return json.Marshal(parts)
+}
+
+// MarshalJSON is document's: a string.
+func (t text) MarshalJSON() ([]byte, error) { return json.Marshal(string(utf16.Decode(t.units))) }
+
+// load is document's.
+func (t text) load(data []byte) (document, error) {
+	var s string
+	err := json.Unmarshal(data, &s)
+	return text{utf16.Encode([]rune(s)), t.most}, err
+}
