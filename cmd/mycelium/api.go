@@ -24,7 +24,7 @@ func (d *daemon) openAPI(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	api, err := httpapi.New(d.instances, httpapi.Options{Keys: keys, PublicURL: cfg.API.PublicURL, Logger: &d.log})
+	api, err := httpapi.New(d.instances, httpapi.Options{Keys: keys, PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, Logger: &d.log})
 	if err != nil {
 		return err
 	}

@@ -115,6 +115,20 @@ func specAuth(text []byte) (*auth.Options, error) {
 	return o, nil
 }
 
+// shownAuth is the field auth of a spec without its secrets; nil if it cannot be
+// read.
+func shownAuth(text json.RawMessage) json.RawMessage {
+	var o auth.Options
+	if json.Unmarshal(text, &o) != nil {
+		return nil
+	}
+	shown, err := json.Marshal(o.Redacted())
+	if err != nil {
+		return nil
+	}
+	return shown
+}
+
 // verifiers are those of all instances. The manager asks for an instance's
 // again on a reload: where nothing has changed it is the same, so that keys are
 // fetched by one.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -173,5 +174,64 @@ func TestSpecAuth(t *testing.T) {
 	}
 	if o, err := specAuth(nil); o != nil || err != nil {
 		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// An instance that is created over HTTP has tokens of its own, whose secrets
+// the API does not show again.
+func TestInstanceAuth(t *testing.T) {
+	s := start(t)
+	call := func(method, path, body string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.addr+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		if method == "PATCH" {
+			r.Header.Set("If-Match", "*")
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(text)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	if status, text := call("POST", "/api/instances", `{"id":"x","type":"relay","auth":{"keys":[{"alg":"HS256","secret":"short"}]}}`); status != 422 || !strings.Contains(text, "/auth/keys/0/secret") {
+		t.Errorf("a short secret: %d %s", status, text)
+	}
+	_, secret, _ := strings.Cut(authSecret, "=")
+	spec := `{"id":"a","type":"relay","auth":{"keys":[{"alg":"HS256","secret":"` + secret + `"}],"join":["room:*"],"leeway":"1s"}}`
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/api/instances", spec}, {"GET", "/api/instances/a", ""}, {"GET", "/api/instances", ""}, {"PATCH", "/api/instances/a", `{"labels":{"x":"y"}}`},
+	} {
+		status, text := call(c.method, c.path, c.body)
+		if status >= 300 || strings.Contains(text, "s3cr3t") || !strings.Contains(text, `"secret":"***"`) || !strings.Contains(text, `"leeway":"1s"`) {
+			t.Errorf("%s %s: %d %s", c.method, c.path, status, text)
+		}
+	}
+	target := "/socket/a/websocket?vsn=2.0.0"
+	var refused *wstest.StatusError
+	if _, err := wstest.Dial(s.addr, target, nil); !errors.As(err, &refused) || refused.Status != http.StatusForbidden {
+		t.Errorf("without a token: %v", err)
+	}
+	client, err := wstest.Dial(s.addr, target+"&token="+token(t, []string{authSecret}, "sign", "--sub=ada"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Drop()
+	for topic, want := range map[string]string{"room:1": `"ok"`, "other": "unauthorized"} {
+		if reply := tryJoin(t, client, 1, topic); !strings.Contains(reply, want) {
+			t.Errorf("%s: %s", topic, reply)
+		}
+	}
+	if strings.Contains(s.log.String(), "s3cr3t") {
+		t.Errorf("%s", s.log)
 	}
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,6 +24,9 @@ type Options struct {
 	// PublicURL is where clients reach the server from outside, like
 	// "https://rt.example.com"; empty: what a request was sent to.
 	PublicURL string
+	// ShowAuth returns an instance's auth as it may be shown to whoever may read:
+	// without secrets. nil: it is not shown.
+	ShowAuth func(json.RawMessage) json.RawMessage
 	// MaxBody bounds the body of a request in bytes; 0: 1 MiB.
 	MaxBody int64
 	// Logger gets what was changed and by whom at level info, what was refused

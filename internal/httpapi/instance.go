@@ -28,6 +28,11 @@ type Page struct {
 }
 
 func (a *API) shown(r *request, i instances.Info) Instance {
+	if show := a.options.ShowAuth; show != nil && len(i.Auth) > 0 {
+		i.Auth = show(i.Auth)
+	} else {
+		i.Auth = nil
+	}
 	return Instance{Info: i, SocketURL: a.base(r) + a.manager.Path(i.ID)}
 }
 
