@@ -12,6 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/httpapi"
+	"github.com/mycelium-rt/mycelium/internal/observer"
 )
 
 // openAPI makes the API that the configuration wants, in the place of the one
@@ -28,13 +29,21 @@ func (d *daemon) openAPI(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if before := d.api.Swap(api); before == nil && len(keys) == 0 {
+	before := d.api.Swap(api)
+	if before == nil && len(keys) == 0 {
 		d.log.Info().Msg("the API has no keys and answers this machine only: \"mycelium key new\" makes one")
 	}
-	return nil
+	if before != nil {
+		return nil // the observer asks whatever API there is
+	}
+	d.observer, err = observer.New(d.endpoint, d.instances, observer.Options{
+		Allow:  func(r *http.Request) error { return d.api.Load().Allow(r, httpapi.Read) },
+		Logger: &d.log,
+	})
+	return err
 }
 
-// withAPI serves the API beside rest. http.ServeMux would send requests with
+// withAPI serves the API and the observer beside rest. http.ServeMux would send requests with
 // unusual paths elsewhere before the API can say what is wrong with them.
 type withAPI struct {
 	d    *daemon
@@ -45,6 +54,10 @@ type withAPI struct {
 func (h withAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if api := h.d.api.Load(); api != nil && strings.HasPrefix(r.URL.Path, httpapi.Prefix+"/") {
 		api.ServeHTTP(w, r)
+		return
+	}
+	if b := h.d.observer; b != nil && (r.URL.Path == observer.Path || strings.HasPrefix(r.URL.Path, observer.Path+"/")) {
+		b.ServeHTTP(w, r)
 		return
 	}
 	h.rest.ServeHTTP(w, r)

@@ -20,6 +20,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/httpapi"
 	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/observer"
 	"github.com/mycelium-rt/mycelium/internal/metrics"
 )
 
@@ -38,6 +39,7 @@ type daemon struct {
 	store         instances.Store
 	instances     *instances.Manager
 	api           atomic.Pointer[httpapi.API] // nil: there is none
+	observer      *observer.Observer          // static once the port is open; nil: there is no API
 	metrics       *metrics.Handler
 	stopping      atomic.Bool // told to stop; any goroutine
 }
@@ -125,7 +127,11 @@ func (d *daemon) drain(ctx context.Context) error {
 // close drains the instances, then what is left of the endpoint, and only then
 // closes the store: a type may save while it stops.
 func (d *daemon) close(ctx context.Context) error {
-	return errors.Join(d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.store.Close())
+	var err error
+	if d.observer != nil {
+		err = d.observer.Close(ctx)
+	}
+	return errors.Join(err, d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.store.Close())
 }
 
 // open makes the endpoint and what it serves.

@@ -56,6 +56,8 @@ var Rules = []Rule{
 		"the load generator is a client of its own: it must not share the faults of what it measures"),
 	layer("internal/nearest", nil,
 		"nearest compares words"),
+	layer("internal/observer", []string{"channels", "instances"},
+		"the observer is an application of channels like any other, and looks at the manager"),
 	layer("internal/apiclient", nil,
 		"the client of the API knows what its document says, as clients in other languages do"),
 	layer("internal/config", []string{"internal/logging", "internal/nearest"},

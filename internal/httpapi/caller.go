@@ -36,6 +36,19 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 	return caller{name: key.Name, key: key}, nil
 }
 
+// Allow decides whether a request may do what takes a scope, of all instances. An
+// error is a [*Problem].
+func (a *API) Allow(r *http.Request, s Scope) error {
+	who, err := a.authenticate(r)
+	if err != nil {
+		return err
+	}
+	if who.key != nil && len(who.key.Instances) > 0 {
+		return problem(http.StatusForbidden, "instance", "Not with this key", "this takes a key for all instances")
+	}
+	return who.authorize(s, "")
+}
+
 // local admits programs on the same machine. A browser on it is one of them, so
 // pages of others are kept out: those that reach this address by a name of
 // their own (DNS rebinding), and those that send requests from their own site.

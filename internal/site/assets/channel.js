@@ -24,8 +24,10 @@ export class PushError extends Error {
  */
 export class Socket {
   constructor(endpoint, options = {}) {
-    const {heartbeatMs = 30000, timeoutMs = 10000, onState = () => {}, WebSocket = globalThis.WebSocket} = options
+    const {heartbeatMs = 30000, timeoutMs = 10000, onState = () => {}, authToken, WebSocket = globalThis.WebSocket} = options
     this.url = `${endpoint}/websocket?vsn=2.0.0`
+    // As phoenix.js has it: a browser can send a token in no other header.
+    this.protocols = authToken ? ["phoenix", `base64url.bearer.phx.${btoa(authToken).replace(/=/g, "")}`] : []
     this.heartbeatMs = heartbeatMs
     this.timeoutMs = timeoutMs
     this.onState = onState
@@ -78,7 +80,7 @@ export class Socket {
 
   open() {
     clearTimeout(this.reconnectTimer)
-    const connection = new this.WebSocket(this.url)
+    const connection = new this.WebSocket(this.url, this.protocols)
     connection.binaryType = "arraybuffer"
     this.connection = connection
     // A connection that was given up may still speak: only the current one is listened to.

@@ -1,0 +1,35 @@
+// The HTTP API, with the key of this tab.
+
+const STORED = "mycelium-key"
+
+export const key = () => sessionStorage.getItem(STORED) ?? ""
+export const setKey = value => sessionStorage.setItem(STORED, value)
+
+/** A refusal: the problem (RFC 9457) that the server answered. */
+export class Problem extends Error {
+  constructor(problem, status) {
+    super(problem.detail ?? `the server answered ${status}`)
+    this.status = status
+    this.errors = problem.errors ?? []
+  }
+}
+
+/** Calls the API and returns the answer's JSON, null where it has none. */
+export async function call(method, path, body, headers = {}) {
+  if (key()) headers.Authorization = `Bearer ${key()}`
+  if (body !== undefined) headers["Content-Type"] = "application/json"
+  const answer = await fetch(`/api${path}`, {method, headers, body: body === undefined ? undefined : JSON.stringify(body)})
+  const text = await answer.text()
+  if (!answer.ok) throw new Problem(parsed(text) ?? {}, answer.status)
+  return text ? parsed(text) : null
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}
+
+export const instance = (id, ...of) => ["/instances", encodeURIComponent(id), ...of].join("/")

@@ -1,0 +1,137 @@
+// The observer's page: it joins the server's own channel and draws what comes every second.
+
+import {Socket} from "/assets/channel.js"
+import {h, $, say} from "./dom.js"
+import {call, key, setKey} from "./api.js"
+import {draw, short, bytes} from "./chart.js"
+import {askForInstance} from "./form.js"
+import {Detail} from "./detail.js"
+
+const KEPT = 300 // seconds, as the server keeps them
+const PAGE = 50
+
+const view = {find: "", state: "", type: "", sort: "messages", offset: 0, limit: PAGE}
+let history = {connections: [], rates: []}
+let channel
+let types = []
+let asking = false
+
+const detail = new Detail((event, payload) => channel.push(event, payload), () => mark(null))
+
+async function start() {
+  try {
+    types = (await call("GET", "/types")).types
+  } catch (error) {
+    if (error.status === 401) return askForKey(key() ? error.message : "")
+    return say(error.message)
+  }
+  $("ask-key").hidden = true
+  $("main").hidden = false
+  $("filter-type").append(...types.map(t => h("option", {}, t.name)))
+  const socket = new Socket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/observer/socket`, {onState: showState, authToken: key()})
+  channel = socket.channel("observer")
+  channel.on("sample", sample)
+  channel.onJoined = opening => { history = opening.history; sample(opening.sample) }
+  channel.onRefused = error => say(`the observer refuses: ${error.message}`)
+  channel.join()
+  socket.connect()
+}
+
+function askForKey(why) {
+  $("ask-key").hidden = false
+  $("key").focus()
+  if (why) say(why)
+}
+
+$("ask-key").addEventListener("submit", event => {
+  event.preventDefault()
+  setKey($("key").value.trim())
+  start()
+})
+
+function showState(state) {
+  $("state").dataset.state = state
+  $("state-text").textContent = {connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting", closed: "Closed"}[state]
+}
+
+function sample(s) {
+  history.connections = [...history.connections, s.connections].slice(-KEPT)
+  history.rates = [...history.rates, s].slice(-KEPT)
+  const of = name => history.rates.map(r => r[name])
+  $("messages-top").textContent = draw($("messages"), [{name: "out", values: of("messages_out")}, {name: "in", values: of("messages_in")}], short)
+  $("bytes-top").textContent = draw($("bytes"), [{name: "out", values: of("bytes_out")}, {name: "in", values: of("bytes_in")}], bytes)
+  $("connections-top").textContent = draw($("connections"), [{name: "clients", values: history.connections}], short)
+  $("messages-now").textContent = `${short(s.messages_in)} in, ${short(s.messages_out)} out`
+  $("bytes-now").textContent = `${bytes(s.bytes_in)} in, ${bytes(s.bytes_out)} out`
+  $("connections-now").textContent = `${short(s.connections)}, ${short(s.channels)} channels`
+  $("states").replaceChildren(...Object.entries(s.states).map(([state, n]) => h("span", {class: "pill", "data-state": state}, `${n} ${state}`)))
+  showProcess(s.process)
+  rows()
+  detail.refresh()
+}
+
+function showProcess(p) {
+  $("cpu-now").textContent = `${p.cpu_percent.toFixed(0)} % of a core`
+  const facts = {"Memory": bytes(p.rss_bytes), "Heap": bytes(p.heap_bytes), "Goroutines": short(p.goroutines), "Descriptors": short(p.descriptors), "Collections": short(p.gc_cycles), "Cores": p.cores}
+  $("process").replaceChildren(...Object.entries(facts).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))))
+}
+
+/** Asks for the rows that are in view; a slow answer is not overtaken by a second question. */
+async function rows() {
+  if (asking) return
+  asking = true
+  try {
+    const {rows, total} = await channel.push("rows", view)
+    if (view.offset >= total && view.offset > 0) view.offset = 0
+    show(rows, total)
+  } catch {
+    // The next sample asks again.
+  } finally {
+    asking = false
+  }
+}
+
+function show(list, total) {
+  $("total").textContent = short(total)
+  $("none").hidden = total > 0
+  $("rows").replaceChildren(...list.map(row))
+  $("pages").hidden = total <= PAGE
+  $("range").textContent = `${view.offset + 1} to ${Math.min(total, view.offset + PAGE)} of ${total}`
+  $("back").disabled = view.offset === 0
+  $("more").disabled = view.offset + PAGE >= total
+}
+
+function row(i) {
+  const number = (value, wide) => h("td", {class: wide ? "number wide" : "number"}, value)
+  return h("tr", {"data-id": i.id, "aria-selected": String(i.id === detail.id)},
+    h("th", {scope: "row"}, h("button", {type: "button", onclick: () => choose(i.id)}, i.id)),
+    h("td", {}, i.type), h("td", {}, h("span", {class: "pill", "data-state": i.state, title: i.reason}, i.state)),
+    number(short(i.connections)), number(short(i.channels), true), number(short(i.messages_in + i.messages_out)),
+    number(bytes(i.bytes_in + i.bytes_out), true), number(short(i.restarts), true), number(short(i.mailbox_high), true))
+}
+
+function choose(id) {
+  detail.open(id)
+  mark(id)
+}
+
+function mark(id) {
+  for (const tr of $("rows").children) tr.setAttribute("aria-selected", String(tr.dataset.id === id))
+}
+
+function look(change) {
+  Object.assign(view, {offset: 0}, change)
+  for (const b of document.querySelectorAll("[data-sort]")) b.closest("th").setAttribute("aria-sort", b.dataset.sort === view.sort ? (view.sort === "id" ? "ascending" : "descending") : "none")
+  if (channel) rows()
+}
+
+$("find").addEventListener("input", event => look({find: event.target.value}))
+$("filter-state").addEventListener("change", event => look({state: event.target.value}))
+$("filter-type").addEventListener("change", event => look({type: event.target.value}))
+for (const b of document.querySelectorAll("[data-sort]")) b.addEventListener("click", () => look({sort: b.dataset.sort}))
+$("back").addEventListener("click", () => look({offset: Math.max(0, view.offset - PAGE)}))
+$("more").addEventListener("click", () => look({offset: view.offset + PAGE}))
+$("create").addEventListener("click", () => askForInstance(types, i => { say(`${i.id} is ${i.state}`); choose(i.id) }))
+
+look({})
+start()

@@ -1,0 +1,41 @@
+// Area charts of the last five minutes: one path a series, drawn into an SVG of fixed units that stretches with its box.
+
+const WIDTH = 300
+const HEIGHT = 64
+const SVG = "http://www.w3.org/2000/svg"
+
+/** Draws series ({name, values}, newest last) into svg, on a common scale; returns how high that is. */
+export function draw(svg, series, unit) {
+  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`)
+  svg.setAttribute("preserveAspectRatio", "none")
+  const top = Math.max(1, ...series.flatMap(s => s.values))
+  svg.replaceChildren(...series.flatMap(s => shapes(s, top)))
+  const last = series.map(s => `${s.name} ${unit(s.values.at(-1) ?? 0)}`).join(", ")
+  svg.setAttribute("aria-label", `The last five minutes; now ${last}; at most ${unit(top)}`)
+  return `up to ${unit(top)}`
+}
+
+function shapes({name, values}, top) {
+  const points = values.map((v, i) => [WIDTH - (values.length - 1 - i), HEIGHT - 2 - (v / top) * (HEIGHT - 6)])
+  if (points.length === 0) return []
+  const line = points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("")
+  const area = `${line}L${points.at(-1)[0]} ${HEIGHT}L${points[0][0]} ${HEIGHT}Z`
+  return [path(area, `area ${name}`), path(line, `line ${name}`)]
+}
+
+function path(d, className) {
+  const p = document.createElementNS(SVG, "path")
+  p.setAttribute("d", d)
+  p.setAttribute("class", className)
+  return p
+}
+
+/** 1234567 is "1.23 M". */
+export function short(n) {
+  for (const [size, letter] of [[1e9, " G"], [1e6, " M"], [1e3, " k"]]) {
+    if (n >= size) return (n / size).toPrecision(3) + letter
+  }
+  return n < 10 && n % 1 ? n.toFixed(1) : String(Math.round(n))
+}
+
+export const bytes = n => n < 1000 ? `${short(n)} B` : `${short(n)}B`

@@ -1,0 +1,154 @@
+// One instance: its last minutes, topics and clients, and what can be done to it.
+
+import {h, $, say} from "./dom.js"
+import {call, instance as at} from "./api.js"
+import {draw, short, bytes} from "./chart.js"
+
+/** Shows an instance beside the list until it is closed; ask(event, payload) asks the observer's channel. */
+export class Detail {
+  constructor(ask, onClose) {
+    this.ask = ask
+    this.onClose = onClose
+    this.id = null
+  }
+
+  async open(id) {
+    this.id = id
+    try {
+      this.build(await call("GET", at(id)))
+      await this.refresh()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  close() {
+    this.id = null
+    $("detail").hidden = true
+    this.onClose()
+  }
+
+  fail(error) {
+    if (error.status === 404) this.close()
+    say(error.message)
+  }
+
+  build(i) {
+    const chart = () => {
+      const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg")
+      svg.setAttribute("class", "chart")
+      svg.setAttribute("role", "img")
+      return svg
+    }
+    this.messages = chart()
+    this.clients = chart()
+    this.messagesTop = h("span", {class: "count"})
+    this.clientsTop = h("span", {class: "count"})
+    this.facts = h("p", {class: "facts-line"})
+    this.topics = h("ol", {class: "topics"})
+    this.sockets = h("ol", {class: "sockets"})
+    $("detail").replaceChildren(...[
+      h("header", {}, h("h2", {}, i.id), h("button", {type: "button", "aria-label": "Close", onclick: () => this.close()}, "×")),
+      h("p", {class: "what"}, h("span", {class: "pill", "data-state": i.state}, i.state), ` ${i.type} · revision ${i.revision}`),
+      i.reason ? h("p", {class: "wrong"}, i.reason) : null,
+      this.facts,
+      h("h3", {}, "Messages a second ", this.messagesTop), this.messages,
+      h("h3", {}, "Clients ", this.clientsTop), this.clients,
+      h("h3", {}, "Topics"), this.topics,
+      h("h3", {}, "Connected"), this.sockets,
+      h("details", {}, h("summary", {}, "Configuration"), h("pre", {}, JSON.stringify({config: i.config, labels: i.labels, limits: i.limits, idle_ttl: i.idle_ttl, socket_url: i.socket_url}, null, 2))),
+      this.actions(i),
+    ].filter(Boolean))
+    $("detail").hidden = false
+    if (!matchMedia("(min-width: 1080px)").matches) $("detail").scrollIntoView({block: "nearest"})
+  }
+
+  actions(i) {
+    const act = (label, f, danger) => h("button", {type: "button", class: danger ? "danger" : undefined, onclick: async () => {
+      try {
+        await f()
+      } catch (error) {
+        this.fail(error)
+      }
+    }}, label)
+    const again = () => this.open(i.id)
+    const buttons = [act("Signal…", () => this.askSignal(i.id)), act("Broadcast…", () => this.askBroadcast(i.id))]
+    if (!i.declared) {
+      if (i.state === "stopped" || i.state === "failed") buttons.push(act("Resume", async () => { await call("POST", at(i.id, "resume")); await again() }))
+      else buttons.push(act("Drain", async () => { await call("POST", at(i.id, "drain")); await again() }))
+      buttons.push(act("Delete", async () => {
+        if (!confirm(`Delete ${i.id} and what it has saved?`)) return
+        await call("DELETE", at(i.id))
+        say(`${i.id} is deleted`)
+        this.close()
+      }, true))
+    }
+    return h("footer", {}, ...buttons)
+  }
+
+  /** Called every second. */
+  async refresh() {
+    const id = this.id
+    if (id === null) return
+    try {
+      const [history, stats, topics, sockets] = await Promise.all([
+        this.ask("history", {id}), call("GET", at(id, "stats")),
+        call("GET", `${at(id, "topics")}?limit=12`).catch(() => ({topics: []})),
+        call("GET", `${at(id, "sockets")}?limit=12`).catch(() => ({sockets: []})),
+      ])
+      if (id !== this.id) return
+      this.messagesTop.textContent = draw(this.messages, [{name: "out", values: history.rates.map(r => r.messages_out)}, {name: "in", values: history.rates.map(r => r.messages_in)}], short)
+      this.clientsTop.textContent = draw(this.clients, [{name: "clients", values: history.connections}], short)
+      this.facts.textContent = `${short(stats.connections)} clients · ${short(stats.channels)} channels · ${short(stats.messages_in)} messages in · ${short(stats.messages_out)} out · ` +
+        `${bytes(stats.bytes_out)} sent · ${stats.restarts} restarts · ${stats.crashes + stats.channel_crashes} crashes · up ${stats.uptime.replace(/\.\d+/, "")}`
+      const most = Math.max(1, ...topics.topics.map(t => t.subscribers))
+      this.topics.replaceChildren(...topics.topics.map(t => bar(t.topic, t.subscribers, most)))
+      if (topics.topics.length === 0) this.topics.append(h("li", {class: "hint"}, "nobody has joined one"))
+      this.sockets.replaceChildren(...sockets.sockets.map(s => h("li", {}, h("b", {}, s.id || "no id"), ` ${s.transport} · ${s.topics.join(", ") || "no channel"}`)))
+      if (sockets.sockets.length === 0) this.sockets.append(h("li", {class: "hint"}, "nobody"))
+      if (stats.connections > sockets.sockets.length) this.sockets.append(h("li", {class: "hint"}, `and ${short(stats.connections - sockets.sockets.length)} more`))
+    } catch (error) {
+      if (id === this.id) this.fail(error)
+    }
+  }
+
+  askSignal(id) {
+    ask("Signal", [["name", "Name", ""], ["data", "Data, as JSON", ""]], async v => {
+      const answer = await call("POST", at(id, "signal"), {name: v.name, data: v.data ? JSON.parse(v.data) : null})
+      say(`answered ${JSON.stringify(answer.result)}`)
+    })
+  }
+
+  askBroadcast(id) {
+    ask("Broadcast", [["topic", "Topic", "room:lobby"], ["event", "Event", "new_msg"], ["payload", "Payload, as JSON", "{}"]], async v => {
+      await call("POST", at(id, "broadcast"), {topic: v.topic, event: v.event, payload: JSON.parse(v.payload || "{}")})
+      say("sent")
+    })
+  }
+}
+
+function bar(name, n, most) {
+  const fill = h("span", {class: "fill", "aria-hidden": "true"})
+  fill.style.width = `${100 * n / most}%`
+  return h("li", {}, fill, h("span", {class: "name"}, name), h("span", {class: "n"}, short(n)))
+}
+
+/** Asks for a few texts and then does something with them. */
+function ask(title, fields, then) {
+  const dialog = $("dialog")
+  const failed = h("p", {class: "wrong", role: "alert", hidden: true})
+  const inputs = fields.map(([name, label, value]) => h("div", {class: "row"}, h("label", {for: `ask-${name}`}, label), h("input", {id: `ask-${name}`, name, value, spellcheck: "false"})))
+  const form = h("form", {method: "dialog", onsubmit: async event => {
+    event.preventDefault()
+    try {
+      await then(Object.fromEntries(new FormData(form)))
+      dialog.close()
+    } catch (error) {
+      failed.textContent = error instanceof SyntaxError ? "That is not valid JSON." : error.message
+      failed.hidden = false
+    }
+  }}, h("h2", {id: "dialog-title"}, title), ...inputs, failed,
+  h("footer", {}, h("button", {type: "button", onclick: () => dialog.close()}, "Cancel"), h("button", {class: "primary"}, "Send")))
+  dialog.replaceChildren(form)
+  dialog.showModal()
+}

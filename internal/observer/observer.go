@@ -1,0 +1,148 @@
+package observer
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// Path is where the page stands; its socket is Path + "/socket".
+const Path = "/observer"
+
+// topic is what pages join.
+const topic = "observer"
+
+// Options configure an [Observer].
+type Options struct {
+	// Allow decides who may see it, by a request that carries an API key as
+	// Authorization, if it has one.
+	Allow func(r *http.Request) error
+	// Logger gets what goes wrong; nil discards it.
+	Logger *zerolog.Logger
+}
+
+// Observer serves the page and its socket, and samples until Close.
+type Observer struct {
+	// Static after New.
+	options Options
+	guest   *channels.Endpoint
+	sampler *Sampler
+	pages   http.Handler
+
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+// New makes an observer whose socket is served by host.
+func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
+	guest, err := channels.NewEndpoint(channels.Options{Host: host, Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &Observer{options: o, guest: guest, sampler: NewSampler(m, nil), pages: newPages(), cancel: cancel}
+	guest.Socket("/socket", channels.SocketOptions{Connect: b.connect, AuthToken: true}, b.channel())
+	host.Route(Path, func(below string) (*channels.Endpoint, string, error) {
+		if below == "socket/websocket" {
+			return guest, "/" + below, nil
+		}
+		return nil, "", nil // a file of the page
+	})
+	b.work.Go(func() { b.sampler.Run(ctx, b.tell) })
+	return b, nil
+}
+
+// Close ends the sampling and closes the pages' sockets. Close it before its
+// host is shut down.
+func (b *Observer) Close(ctx context.Context) error {
+	b.cancel()
+	b.work.Wait()
+	return b.guest.Shutdown(ctx)
+}
+
+// ServeHTTP serves the page, to everybody: it shows nothing without its socket.
+func (b *Observer) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.pages.ServeHTTP(w, r) }
+
+// connect asks whether a page may look. It carries its key as phoenix.js's
+// authToken does, so that none is in a URL.
+func (b *Observer) connect(ctx context.Context, _ *channels.Socket, r *channels.Request) error {
+	asked := (&http.Request{
+		Method: http.MethodGet, URL: r.URL, Host: r.URL.Host, Header: r.Header.Clone(), RemoteAddr: r.RemoteAddr.String(),
+	}).WithContext(ctx)
+	if token, ok := r.AuthToken(); ok {
+		asked.Header.Set("Authorization", "Bearer "+token)
+	}
+	return b.options.Allow(asked)
+}
+
+// tell sends the last sample to the pages that are open.
+func (b *Observer) tell() {
+	if b.guest.Subscribers(topic) == 0 {
+		return
+	}
+	if err := b.guest.Broadcast(topic, "sample", b.sampler.Last()); err != nil && b.options.Logger != nil {
+		b.options.Logger.Error().Err(err).Msg("observer")
+	}
+}
+
+// listed is the answer to rows.
+type listed struct {
+	Rows  []Row `json:"rows"`
+	Total int   `json:"total"`
+}
+
+// opening is the answer to a join.
+type opening struct {
+	Sample  Sample  `json:"sample"`
+	History History `json:"history"`
+}
+
+// which names an instance; empty: all of them.
+type which struct {
+	ID string `json:"id"`
+}
+
+// channel is what pages speak: the reply of a join has the last minutes, then
+// comes a sample every second, and they ask for rows and for one instance's
+// last minutes.
+func (b *Observer) channel() *channels.Channel {
+	ch := channels.Handle(topic, func(*channels.Context, json.RawMessage) (opening, error) {
+		return opening{b.sampler.Last(), b.sampler.History("")}, nil
+	})
+	channels.On(ch, "rows", func(_ *channels.Context, v View) (listed, error) {
+		rows, total := b.sampler.Rows(v)
+		return listed{rows, total}, nil
+	})
+	channels.On(ch, "history", func(_ *channels.Context, w which) (History, error) { return b.sampler.History(w.ID), nil })
+	return ch
+}
+
+//go:embed assets
+var assets embed.FS
+
+// contentSecurityPolicy lets the page load its own files and speak to its own
+// server, and nothing else.
+const contentSecurityPolicy = "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+
+// newPages serves the assets below Path, the page itself at Path.
+func newPages() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentSecurityPolicy)
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		name := strings.Trim(strings.TrimPrefix(r.URL.Path, Path), "/")
+		if name == "" {
+			name = "index.html"
+		}
+		http.ServeFileFS(w, r, assets, "assets/"+name)
+	})
+}

@@ -1,0 +1,265 @@
+package observer
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+const (
+	// sampleEvery is how often the sampler looks.
+	sampleEvery = time.Second
+	// kept is how many samples a series has: five minutes.
+	kept = 300
+	// pageOf is how many instances are listed at a time.
+	pageOf = 1000
+)
+
+// Manager is what the sampler looks at; *instances.Manager is one.
+type Manager interface {
+	List(f instances.Filter) (page []instances.Info, next string)
+	Stats(id string) (instances.Stats, error)
+}
+
+// Rates are what happened in one second.
+type Rates struct {
+	MessagesIn  float64 `json:"messages_in"`
+	MessagesOut float64 `json:"messages_out"`
+	BytesIn     float64 `json:"bytes_in"`
+	BytesOut    float64 `json:"bytes_out"`
+}
+
+// Row is one instance now.
+type Row struct {
+	ID          string          `json:"id"`
+	Type        string          `json:"type"`
+	State       instances.State `json:"state"`
+	Reason      string          `json:"reason,omitempty"`
+	Declared    bool            `json:"declared,omitempty"`
+	Connections int64           `json:"connections"`
+	Channels    int64           `json:"channels"`
+	Restarts    int64           `json:"restarts"`
+	Crashes     int64           `json:"crashes"`
+	MailboxHigh int64           `json:"mailbox_high"`
+	Rates
+}
+
+// Sample is the whole server at one moment.
+type Sample struct {
+	Time        time.Time               `json:"time"`
+	Instances   int                     `json:"instances"`
+	States      map[instances.State]int `json:"states"`
+	Types       map[string]int          `json:"types"`
+	Connections int64                   `json:"connections"`
+	Channels    int64                   `json:"channels"`
+	Rates
+	Process Process `json:"process"`
+}
+
+// History is a series of the last minutes, oldest first, one value a second.
+type History struct {
+	Connections []int64 `json:"connections"`
+	Rates       []Rates `json:"rates"`
+}
+
+// Sampler keeps the last minutes. Its methods are safe from any goroutine.
+type Sampler struct {
+	// Static after NewSampler.
+	manager Manager
+	now     func() time.Time
+
+	mu     sync.RWMutex
+	last   Sample             // guarded by mu
+	rows   []Row              // guarded by mu: replaced, never changed
+	all    series             // guarded by mu
+	series map[string]*series // guarded by mu: of those instances that had clients or traffic
+	before map[string]count   // guarded by mu: what the last sample counted
+	at     time.Time          // guarded by mu: when that was
+}
+
+// count is what an instance had counted.
+type count struct{ messagesIn, messagesOut, bytesIn, bytesOut int64 }
+
+// NewSampler makes a sampler; nil for now is time.Now.
+func NewSampler(m Manager, now func() time.Time) *Sampler {
+	if now == nil {
+		now = time.Now
+	}
+	return &Sampler{manager: m, now: now, series: make(map[string]*series)}
+}
+
+// Run samples every second until ctx is done, and calls each after every
+// sample.
+func (s *Sampler) Run(ctx context.Context, each func()) {
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	for {
+		s.Sample()
+		each()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Sample looks at all instances.
+func (s *Sampler) Sample() {
+	now := s.now()
+	process := readProcess()
+	var rows []Row
+	counts := make(map[string]count)
+	for f := (instances.Filter{Limit: pageOf}); ; {
+		page, next := s.manager.List(f)
+		for i := range page {
+			row, c := s.look(&page[i])
+			rows, counts[row.ID] = append(rows, row), c
+		}
+		if next == "" {
+			break
+		}
+		f.After = next
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.take(now, rows, counts)
+	s.last.Process = process.since(s.last.Process)
+}
+
+func (s *Sampler) look(i *instances.Info) (Row, count) {
+	row := Row{ID: i.ID, Type: i.Type, State: i.State, Reason: i.Reason, Declared: i.Declared}
+	stats, err := s.manager.Stats(i.ID)
+	if err != nil { // gone since it was listed
+		return row, count{}
+	}
+	row.Connections, row.Channels = stats.Connections, stats.Channels
+	row.Restarts, row.Crashes, row.MailboxHigh = stats.Restarts, stats.Crashes+stats.ChannelCrashes, stats.MailboxHigh
+	return row, count{stats.MessagesIn, stats.MessagesOut, stats.BytesIn, stats.BytesOut}
+}
+
+// take makes the rows the last sample; mu is held.
+func (s *Sampler) take(now time.Time, rows []Row, counts map[string]count) {
+	seconds := now.Sub(s.at).Seconds()
+	sample := Sample{Time: now, Instances: len(rows), States: map[instances.State]int{}, Types: map[string]int{}, Process: s.last.Process}
+	for i := range rows {
+		row := &rows[i]
+		if before, ok := s.before[row.ID]; ok && seconds > 0 {
+			row.Rates = counts[row.ID].since(before, seconds)
+		}
+		sample.States[row.State]++
+		sample.Types[row.Type]++
+		sample.Connections += row.Connections
+		sample.Channels += row.Channels
+		sample.Rates = sample.Rates.plus(row.Rates)
+		s.note(row)
+	}
+	for id := range s.series {
+		if _, ok := counts[id]; !ok {
+			delete(s.series, id)
+		}
+	}
+	s.all.add(sample.Connections, sample.Rates)
+	s.last, s.rows, s.before, s.at = sample, rows, counts, now
+}
+
+// note adds to an instance's series, which it has from its first client on:
+// an idle instance costs none.
+func (s *Sampler) note(row *Row) {
+	one := s.series[row.ID]
+	if one == nil {
+		if row.Connections == 0 && row.Rates == (Rates{}) {
+			return
+		}
+		one = new(series)
+		s.series[row.ID] = one
+	}
+	one.add(row.Connections, row.Rates)
+}
+
+func (c count) since(before count, seconds float64) Rates {
+	rate := func(now, before int64) float64 { return float64(max(0, now-before)) / seconds }
+	return Rates{
+		MessagesIn: rate(c.messagesIn, before.messagesIn), MessagesOut: rate(c.messagesOut, before.messagesOut),
+		BytesIn: rate(c.bytesIn, before.bytesIn), BytesOut: rate(c.bytesOut, before.bytesOut),
+	}
+}
+
+func (r Rates) plus(o Rates) Rates {
+	return Rates{r.MessagesIn + o.MessagesIn, r.MessagesOut + o.MessagesOut, r.BytesIn + o.BytesIn, r.BytesOut + o.BytesOut}
+}
+
+// Last returns the last sample.
+func (s *Sampler) Last() Sample {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.last
+}
+
+// History returns the last minutes of an instance, of all of them where id is
+// empty; nothing for one that has had no client.
+func (s *Sampler) History(id string) History {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if id == "" {
+		return s.all.history()
+	}
+	if one := s.series[id]; one != nil {
+		return one.history()
+	}
+	return History{Connections: []int64{}, Rates: []Rates{}}
+}
+
+// View selects rows.
+type View struct {
+	// Find is a part of the id or the type; State and Type are exact; empty: all.
+	Find  string          `json:"find"`
+	State instances.State `json:"state"`
+	Type  string          `json:"type"`
+	// Sort is one of id, connections, channels, messages, bytes and restarts;
+	// all but id begin with the most.
+	Sort   string `json:"sort"`
+	Offset int    `json:"offset"`
+	Limit  int    `json:"limit"` // at most 200
+}
+
+const maxRows = 200
+
+// Rows returns the rows of a view, and how many there are without its Offset
+// and Limit.
+func (s *Sampler) Rows(v View) (rows []Row, total int) {
+	s.mu.RLock()
+	all := s.rows
+	s.mu.RUnlock()
+	rows = []Row{}
+	for i := range all {
+		if v.matches(&all[i]) {
+			rows = append(rows, all[i])
+		}
+	}
+	if by := orders[v.Sort]; by != nil {
+		slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(by(&b), by(&a)) })
+	}
+	total = len(rows)
+	from := min(max(0, v.Offset), total)
+	return rows[from:min(total, from+min(max(0, v.Limit), maxRows))], total
+}
+
+func (v *View) matches(r *Row) bool {
+	return (v.State == "" || v.State == r.State) && (v.Type == "" || v.Type == r.Type) &&
+		(v.Find == "" || strings.Contains(r.ID, v.Find) || strings.Contains(r.Type, v.Find))
+}
+
+// orders are those of View.Sort; by id they are already.
+var orders = map[string]func(*Row) float64{
+	"connections": func(r *Row) float64 { return float64(r.Connections) },
+	"channels":    func(r *Row) float64 { return float64(r.Channels) },
+	"messages":    func(r *Row) float64 { return r.MessagesIn + r.MessagesOut },
+	"bytes":       func(r *Row) float64 { return r.BytesIn + r.BytesOut },
+	"restarts":    func(r *Row) float64 { return float64(r.Restarts) },
+}
