@@ -2,6 +2,7 @@
 
 const WIDTH = 300
 const HEIGHT = 64
+const LEAST = 60 // seconds across: a server that has just started fills its charts from the right
 const SVG = "http://www.w3.org/2000/svg"
 
 /** Draws series ({name, values}, newest last) into svg, on a common scale; returns how high that is. */
@@ -11,12 +12,13 @@ export function draw(svg, series, unit) {
   const top = Math.max(1, ...series.flatMap(s => s.values))
   svg.replaceChildren(...series.flatMap(s => shapes(s, top)))
   const last = series.map(s => `${s.name} ${unit(s.values.at(-1) ?? 0)}`).join(", ")
-  svg.setAttribute("aria-label", `The last five minutes; now ${last}; at most ${unit(top)}`)
+  svg.setAttribute("aria-label", `The last minutes; now ${last}; up to ${unit(top)}`)
   return `up to ${unit(top)}`
 }
 
 function shapes({name, values}, top) {
-  const points = values.map((v, i) => [WIDTH - (values.length - 1 - i), HEIGHT - 2 - (v / top) * (HEIGHT - 6)])
+  const step = WIDTH / Math.max(LEAST, values.length - 1)
+  const points = values.map((v, i) => [WIDTH - (values.length - 1 - i) * step, HEIGHT - 2 - (v / top) * (HEIGHT - 6)])
   if (points.length === 0) return []
   const line = points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("")
   const area = `${line}L${points.at(-1)[0]} ${HEIGHT}L${points[0][0]} ${HEIGHT}Z`

@@ -30,10 +30,12 @@ export class Detail {
 
   fail(error) {
     if (error.status === 404) this.close()
-    say(error.message)
+    if (error.status !== 409) say(error.message) // 409: it has stopped meanwhile, which the next second shows
   }
 
   build(i) {
+    this.revision = i.revision
+    this.state = i.state
     const chart = () => {
       const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg")
       svg.setAttribute("class", "chart")
@@ -91,12 +93,14 @@ export class Detail {
     const id = this.id
     if (id === null) return
     try {
-      const [history, stats, topics, sockets] = await Promise.all([
-        this.ask("history", {id}), call("GET", at(id, "stats")),
-        call("GET", `${at(id, "topics")}?limit=12`).catch(() => ({topics: []})),
-        call("GET", `${at(id, "sockets")}?limit=12`).catch(() => ({sockets: []})),
+      const running = this.state === "running" // one that is not has neither topics nor clients
+      const [now, history, stats, topics, sockets] = await Promise.all([
+        call("GET", at(id)), this.ask("history", {id}), call("GET", at(id, "stats")),
+        running ? call("GET", `${at(id, "topics")}?limit=12`) : {topics: []},
+        running ? call("GET", `${at(id, "sockets")}?limit=12`) : {sockets: []},
       ])
       if (id !== this.id) return
+      if (now.state !== this.state || now.revision !== this.revision) this.build(now)
       this.messagesTop.textContent = draw(this.messages, [{name: "out", values: history.rates.map(r => r.messages_out)}, {name: "in", values: history.rates.map(r => r.messages_in)}], short)
       this.clientsTop.textContent = draw(this.clients, [{name: "clients", values: history.connections}], short)
       this.facts.textContent = `${short(stats.connections)} clients · ${short(stats.channels)} channels · ${short(stats.messages_in)} messages in · ${short(stats.messages_out)} out · ` +

@@ -1,0 +1,91 @@
+// The observer at "/observer", with load on it: what it shows, and what it does to instances.
+
+import assert from "node:assert/strict"
+import {fileURLToPath} from "node:url"
+import {browserTest, openWindow, useBrowser} from "./browser.mjs"
+import {leaveNothingBehind, Scope} from "./scope.mjs"
+import {startServer} from "./server.mjs"
+import {until} from "./wait.mjs"
+import {Socket} from "phoenix"
+import {WebSocket} from "ws"
+
+useBrowser()
+leaveNothingBehind()
+
+const screenshot = name => fileURLToPath(new URL(`artifacts/${name}.png`, import.meta.url))
+
+const create = async (server, spec) => {
+  const answer = await fetch(`${server.http}/api/instances`, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(spec)})
+  assert.equal(answer.status, 201, await answer.clone().text())
+  return answer.json()
+}
+
+const rows = page => page.evaluate(() => [...document.querySelectorAll("#rows tr")].map(tr => [...tr.children].map(cell => cell.textContent)))
+
+const row = (page, id, check, what) => until(`the row of ${id} ${what}`, async () => {
+  const one = (await rows(page)).find(cells => cells[0] === id)
+  return one && check(one)
+}, () => rows(page))
+
+/** Keeps a topic of an instance busy until the scope ends. */
+async function load(scope, instance, clients) {
+  const sockets = []
+  for (let i = 0; i < clients; i++) {
+    const socket = new Socket(instance.socket_url, {transport: WebSocket, params: {user: `user-${i}`}})
+    socket.connect()
+    const channel = socket.channel("room:lobby", {})
+    await new Promise((resolve, reject) => channel.join().receive("ok", resolve).receive("error", reject))
+    sockets.push({socket, channel})
+  }
+  const timer = setInterval(() => { for (const {channel} of sockets) channel.push("tick", {at: 1}) }, 100)
+  scope.defer(async () => {
+    clearInterval(timer)
+    await Promise.all(sockets.map(({socket}) => new Promise(resolve => socket.disconnect(resolve))))
+  })
+}
+
+browserTest("observer: instances live, and what can be done to them", async t => {
+  const scope = new Scope(t)
+  const server = await startServer(scope)
+  const busy = await create(server, {id: "busy", type: "relay", labels: {team: "red"}})
+  for (let i = 0; i < 8; i++) await create(server, {id: `quiet-${i}`, type: "relay"})
+  await load(scope, busy, 12)
+
+  const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})
+  await page.goto(`${server.http}/observer`)
+  await row(page, "busy", cells => cells[3] === "12" && Number(cells[5].replace(/[^0-9.]/g, "")) > 0, "shows its clients and traffic")
+  assert.equal((await rows(page))[0][0], "busy", "the busiest stands first")
+
+  await page.fill("#find", "quiet-3")
+  await until("the filter holds", async () => (await rows(page)).length === 1)
+  await page.fill("#find", "")
+
+  await page.click("#rows tr[data-id=busy] button")
+  await until("the topic is listed", async () => /room:lobby\s*12/.test(await page.textContent("#detail .topics")), () => page.textContent("#detail"))
+  await until("the clients are listed", async () => /websocket · room:lobby/.test(await page.textContent("#detail .sockets")))
+  await until("the chart moves", () => page.evaluate(() => document.querySelectorAll("#detail .chart path.line").length === 3 && /now out [1-9]/.test(document.querySelector("#detail .chart").getAttribute("aria-label"))))
+  await page.screenshot({path: screenshot("observer")})
+  t.diagnostic(`screenshot: ${screenshot("observer")}`)
+
+  await page.click("#create")
+  await page.fill("#new-id", "made-here")
+  await page.fill("#dialog [data-name=topics]", "\"room:*\"")
+  await page.click("#dialog .primary")
+  await until("the error stands at its field", async () => (await page.textContent("#dialog [data-field='/config/topics'] .wrong")).length > 0)
+  await page.screenshot({path: screenshot("observer-form")})
+  await page.fill("#dialog [data-name=topics]", "[\"room:*\"]")
+  await page.click("#dialog .primary")
+  await row(page, "made-here", cells => cells[2] === "running", "is there")
+
+  await page.click("#detail footer button:text-is('Drain')")
+  await row(page, "made-here", cells => cells[2] === "stopped", "is stopped")
+  page.once("dialog", dialog => dialog.accept())
+  await page.click("#detail footer button:text-is('Delete')")
+  await until("it is gone", async () => !(await rows(page)).some(cells => cells[0] === "made-here"))
+
+  await page.setViewportSize({width: 390, height: 844})
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "fits a phone")
+  await page.screenshot({path: screenshot("observer-phone")})
+  // The browser logs refusals: the one that the form was meant to get, and those of an instance that has just stopped.
+  assert.deepEqual(page.troubles.filter(trouble => !/status of (422|409|404)/.test(trouble)), [])
+})
