@@ -20,8 +20,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/httpapi"
 	"github.com/mycelium-rt/mycelium/internal/logging"
-	"github.com/mycelium-rt/mycelium/internal/observer"
 	"github.com/mycelium-rt/mycelium/internal/metrics"
+	"github.com/mycelium-rt/mycelium/internal/observer"
 )
 
 // daemon is what "mycelium serve" runs. It belongs to the goroutine of serve but
