@@ -80,12 +80,15 @@ class Server {
   }
 }
 
-/** Starts `mycelium`, `jsapp` or `labapp` on a free port; it is stopped when the scope ends. */
-export async function startServer(scope, name = "mycelium") {
+/**
+ * Starts `mycelium`, `jsapp` or `labapp` on a free port, with further arguments and variables; it is stopped when the
+ * scope ends.
+ */
+export async function startServer(scope, name = "mycelium", {more = [], env = {}} = {}) {
   const {variable, build, args} = binaries[name]
   const binary = process.env[variable]
   if (!binary) throw new Error(`${variable} is not set. In the root of the repository: ${build}; then ${variable}=$PWD/bin/${name}`)
-  const child = spawn(binary, args, {stdio: ["ignore", "pipe", "pipe"], env: cleanEnvironment()})
+  const child = spawn(binary, [...args, ...more], {stdio: ["ignore", "pipe", "pipe"], env: {...cleanEnvironment(), ...env}})
   const server = new Server(name, child)
   scope.defer(() => server.stop())
   await server.listening()

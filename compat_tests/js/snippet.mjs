@@ -13,13 +13,14 @@ import {until} from "./wait.mjs"
 const folder = new URL("artifacts/", import.meta.url)
 const withWebSocket = fileURLToPath(new URL("websocket.mjs", import.meta.url))
 
-/** The fenced js blocks of a Markdown text that import from "phoenix". */
-export function phoenixSnippets(markdown) {
+/** The fenced js blocks of a Markdown text that import from a package. */
+export function snippetsOf(markdown, name) {
   const fences = markdown.matchAll(/^```(?:js|javascript|mjs)\b[^\n]*\n(.*?)^```/gms)
-  return [...fences].map(([, code]) => code).filter(code => /from ["']phoenix["']/.test(code))
+  return [...fences].map(([, code]) => code).filter(code => code.includes(`from "${name}"`))
 }
 
-async function start(scope, name, code) {
+/** Runs code in a process of its own, which ends with the scope. */
+export async function start(scope, name, code) {
   await fs.mkdir(folder, {recursive: true})
   const file = fileURLToPath(new URL(`${name}.mjs`, folder))
   await fs.writeFile(file, code)
