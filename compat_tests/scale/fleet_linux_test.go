@@ -21,6 +21,8 @@ type fleet struct {
 	clients []*client
 	events  []unix.EpollEvent
 	scratch []byte
+	// patience is how long until waits; only failing tests wait that long.
+	patience time.Duration
 
 	// onMessage gets what is no reply to a join or a heartbeat.
 	onMessage func(c *client, m message)
@@ -47,7 +49,7 @@ func newFleet(t *testing.T, addr, topic string, n int) *fleet {
 		t.Fatal(err)
 	}
 	f := &fleet{
-		t: t, topic: topic, ep: ep,
+		t: t, topic: topic, ep: ep, patience: patience,
 		server:  unix.SockaddrInet4{Port: int(server.Port()), Addr: server.Addr().As4()},
 		events:  make([]unix.EpollEvent, 512),
 		scratch: make([]byte, 256<<10),
@@ -113,7 +115,7 @@ func (f *fleet) open() int {
 func (f *fleet) until(what string, ok func() bool) {
 	f.t.Helper()
 	for begun := time.Now(); !ok(); {
-		if time.Since(begun) > patience {
+		if time.Since(begun) > f.patience {
 			f.t.Fatalf("waited for: %s (%d joined, %d closed, %d heartbeats answered)", what, f.joined, f.closed, f.beats)
 		}
 		f.poll(100)
