@@ -254,7 +254,7 @@ func configurationOf(s *server) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer c.Drop() //nolint:errcheck // it was used
+	defer c.Drop()
 	for i, topic := range []string{"a:1", "b:1", "a:2", "b:2", "a:3", "b:3"} {
 		if err := c.WriteText(fmt.Sprintf(`["%d","%d",%q,"phx_join",{}]`, i, i, topic)); err != nil {
 			return 0, err
