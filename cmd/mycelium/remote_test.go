@@ -54,7 +54,7 @@ func TestInstances(t *testing.T) {
 		{"drain a", 0, `"id": "a"`, ""},
 		{"delete a", 0, "", ""},
 		{"delete lobby", 1, "", "configuration"},
-		{"create --type relly", 1, "", `/type "relly" is none of this server's types: relay`},
+		{"create --type relly", 1, "", `/type "relly" is none of this server's types: chat, collab, game, relay`},
 		{"create --type relay --label x", 1, "", "team:red"},
 		{"get a b", 2, "", "wrong number of arguments"},
 		{"lost", 2, "", `there is no "lost"`},
