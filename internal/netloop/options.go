@@ -57,9 +57,11 @@ const (
 	// fan-out to a crowd is many; 64 writes are half a millisecond.
 	promptBurst = 64
 	// maxTasks is how many tasks one turn runs, and maxSends how many frames they may queue in it. maxSends/flushChunk
-	// is how many frames a receiver can be given per write when publications come faster than they can be written.
+	// is how many frames a receiver can be given per write when publications come faster than they can be written. With
+	// 16 publications to 10,000 outstanding a delivery costs 1.05 µs; with a maxSends of 16,384 it was 1.53, because writing began
+	// before the others were queued.
 	maxTasks = 1024
-	maxSends = 64 * flushChunk
+	maxSends = 1 << 16
 	// reapChunk is how many closed connections are reported in one turn.
 	reapChunk = 1024
 	// acceptChunk is how many connections are accepted for one event of a listener.
