@@ -1,7 +1,8 @@
-// Package site is the page that the server shows at "/": what it is, how to connect, and a live chat.
+// Package site is the page that the server shows at "/": what it is, how to connect, and a live chat; and the example
+// pages of the types that are ready, each for the instance in its query: "/examples/chat?instance=ID".
 //
-// Its assets are written by hand, embedded in the binary and load nothing from another host. The page speaks the
-// protocol with its own small client (assets/channel.js), so that it is a client like any other.
+// The assets are written by hand, embedded in the binary and load nothing from another host. The pages speak the
+// protocol with their own small client (assets/channel.js), so that they are clients like any other.
 package site
 
 import (
@@ -28,10 +29,18 @@ var contentTypes = map[string]string{
 const contentSecurityPolicy = "default-src 'self'; connect-src 'self' ws: wss:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 
+// pages are the addresses of those assets that are read by people. One page, one address.
+var pages = map[string]string{
+	"/":                "/assets/index.html",
+	"/examples/chat":   "/assets/chat.html",
+	"/examples/game":   "/assets/game.html",
+	"/examples/collab": "/assets/collab.html",
+}
+
 // notFound is the answer to every other path. Whoever sees it has usually mistyped the socket's.
 const notFound = "Not found. The page is at / and the socket at /socket.\n"
 
-// Handler serves the page at "/" and its files below "/assets/", to GET and HEAD; any other path is a 404.
+// Handler serves the page at "/", the examples, and their files below "/assets/", to GET and HEAD; any other path is a 404.
 // It may be shared by any number of servers.
 func Handler() http.Handler {
 	return newHandler(assets)
@@ -55,8 +64,10 @@ func newHandler(assets fs.FS) handler {
 		}
 		h.files["/"+name] = f
 	}
-	h.files["/"] = h.files["/assets/index.html"]
-	delete(h.files, "/assets/index.html") // one page, one address
+	for address, name := range pages {
+		h.files[address] = h.files[name]
+		delete(h.files, name)
+	}
 	return h
 }
 

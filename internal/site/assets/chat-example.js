@@ -1,0 +1,129 @@
+// The example of the type "chat": rooms that remember, who is there, who types.
+
+import {PushError} from "./channel.js"
+import {openExample, reasonOf} from "./example.js"
+import {addressOf, roomInAddress, tidyRoom} from "./identity.js"
+import {Outbox} from "./outbox.js"
+import {People} from "./people.js"
+import {Presence} from "./presence.js"
+import {Stream} from "./stream.js"
+
+const TYPING_MS = 2000 // between two that say the same
+const TYPES_MS = 4000 // after which who said nothing more has stopped
+
+const $ = id => document.getElementById(id)
+
+class Room {
+  constructor(socket, name, user, stream, people) {
+    Object.assign(this, {name, user, stream, people})
+    this.last = 0 // id of the newest message on the page
+    this.early = null // messages that came before the backlog; null: it is there
+    this.nodes = new Map() // key of a message of ours that has not come back → its node
+    this.typing = new Map() // name → timer
+    this.channel = socket.channel(`room:${name}`, {user, since: 0})
+    this.channel.on("new_msg", message => this.early ? this.early.push(message) : this.show(message))
+    this.channel.on("backlog", backlog => this.fill(backlog))
+    this.channel.on("cleared", () => this.stream.clear())
+    this.channel.on("typing", ({user: who, typing}) => this.types(who, typing))
+    this.channel.onJoined = () => { this.early = [] }
+    this.channel.onRefused = error => this.stream.notice(`The room did not let us in: ${reasonOf(error)}.`)
+    this.presence = new Presence(this.channel)
+    this.presence.onSync = () => this.showPeople()
+    this.outbox = new Outbox(message => this.push(message), entry => this.mark(entry))
+    this.channel.join()
+  }
+
+  async push({id: key, body}) {
+    if (this.early) throw new PushError("disconnected") // the backlog may have it
+    return this.channel.push("new_msg", {body, key})
+  }
+
+  fill({messages, complete}) {
+    if (!complete && this.last > 0) this.stream.notice("Some messages in between are gone.")
+    const early = this.early ?? []
+    this.early = null
+    for (const message of [...messages, ...early]) this.show(message)
+    this.outbox.flush()
+  }
+
+  show(message) {
+    if (message.id <= this.last) return
+    this.last = this.channel.params.since = message.id
+    this.types(message.user, false)
+    this.people.pulse(message.user)
+    if (message.key) this.outbox.arrived(message.key)
+    if (this.nodes.delete(message.key)) return // it has been on the page since it was written
+    this.stream.message({user: message.user, body: message.body, at: new Date(message.at)}, message.user === this.user)
+  }
+
+  say(body) {
+    const entry = this.outbox.add({body})
+    this.nodes.set(entry.message.id, this.stream.message({user: this.user, body, at: new Date()}, true))
+    this.outbox.flush()
+  }
+
+  mark(entry) {
+    const node = this.nodes.get(entry.message.id)
+    if (!node) return
+    if (entry.state === "waiting") this.stream.mark(node, "Not sent yet. It goes out when the connection is back.")
+    else if (entry.state === "refused") this.stream.mark(node, `Not taken by the server: ${entry.reason}.`, () => this.outbox.retry(entry))
+    else this.stream.mark(node, "")
+  }
+
+  showPeople() {
+    this.people.show(new Map(Object.entries(this.presence.state).map(([name, {metas}]) => [name, metas.length])), this.user)
+  }
+
+  types(who, typing) {
+    clearTimeout(this.typing.get(who))
+    this.typing.delete(who)
+    if (typing) this.typing.set(who, setTimeout(() => this.types(who, false), TYPES_MS))
+    const names = [...this.typing.keys()]
+    $("typing").textContent = names.length === 0 ? "" : names.length < 3 ? `${names.join(" and ")} ${names.length === 1 ? "is" : "are"} typing` : "Several people are typing"
+  }
+
+  sayTyping(typing) {
+    if (typing === this.said && performance.now() - this.saidAt < TYPING_MS || !typing && !this.said) return
+    Object.assign(this, {said: typing, saidAt: performance.now()})
+    this.channel.push("typing", {typing}).catch(() => {}) // it is only a courtesy
+  }
+
+  leave() {
+    for (const who of [...this.typing.keys()]) this.types(who, false)
+    return this.channel.leave()
+  }
+}
+
+openExample(({socket, user}) => {
+  const stream = new Stream($("log"), $("newer"), $("welcome"))
+  const people = new People($("people"), $("people-list"), $("people-count"))
+  let room
+
+  async function enter(name) {
+    await room?.leave()
+    stream.clear()
+    $("room").value = name
+    room = new Room(socket, name, user, stream, people)
+    if (location.hash) history.replaceState(null, "", addressOf(name))
+  }
+
+  $("user").textContent = user
+  $("composer").addEventListener("submit", event => {
+    event.preventDefault()
+    const body = $("say").value.trim()
+    if (body) room.say(body)
+    $("say").value = ""
+    room.sayTyping(false)
+    $("say").focus()
+  })
+  $("say").addEventListener("keydown", event => {
+    // isComposing: Enter that ends a word of an input method does not send.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return
+    event.preventDefault()
+    $("composer").requestSubmit()
+  })
+  $("say").addEventListener("input", () => room.sayTyping($("say").value !== ""))
+  $("room").addEventListener("change", () => enter(tidyRoom($("room").value) || room.name))
+  addEventListener("hashchange", () => { if (roomInAddress() !== room.name) enter(roomInAddress()) })
+  enter(roomInAddress())
+})
