@@ -3,38 +3,37 @@
 // clients connect to each at a path of its own.
 //
 // What an instance does is its type: logic under a name, made of channels and
-// of whichever hooks it wants. A type that counts, whole:
+// of whichever hooks it wants. One that counts visits, whole:
 //
-//	type config struct {
+//	type visits struct {
 //		Step int `json:"step,omitempty" jsonschema:"minimum=1"`
 //	}
 //
-//	type counter struct {
+//	type visitors struct {
 //		in   *instances.Instance
 //		step int64
 //		n    atomic.Int64
 //	}
 //
-//	func newCounter(in *instances.Instance, c config) (instances.Logic, error) {
-//		return &counter{in: in, step: int64(max(1, c.Step))}, nil
+//	func newVisitors(in *instances.Instance, c visits) (instances.Logic, error) {
+//		return &visitors{in: in, step: int64(max(1, c.Step))}, nil
 //	}
 //
-//	func (c *counter) Channels() []*channels.Channel {
-//		ch := channels.Handle("counter", func(*channels.Context, channels.Payload) (map[string]int64, error) {
-//			return map[string]int64{"n": c.n.Load()}, nil
+//	func (v *visitors) Channels() []*channels.Channel {
+//		ch := channels.Handle("visits", func(*channels.Context, channels.Payload) (map[string]int64, error) {
+//			return map[string]int64{"n": v.n.Load()}, nil
 //		})
-//		channels.On(ch, "count", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
-//			return channels.NoReply{}, c.in.Broadcast("counter", "counted", map[string]int64{"n": c.n.Add(c.step)})
+//		channels.On(ch, "visit", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
+//			return channels.NoReply{}, v.in.Broadcast("visits", "visited", map[string]int64{"n": v.n.Add(v.step)})
 //		})
 //		return []*channels.Channel{ch}
 //	}
 //
 //	manager := instances.New(endpoint, instances.Options{})
-//	manager.Register(instances.Define("counter", "Counts.", newCounter))
-//	err := manager.Open(ctx)
-//	info, created, err := manager.Create(ctx, instances.Spec{ID: "visits", Type: "counter"})
+//	manager.Register(instances.Define("visits", "Counts visits.", newVisitors))
+//	info, created, err := manager.Create(ctx, instances.Spec{ID: "front-page", Type: "visits"})
 //
-// A client connects with new Socket("/socket/visits").
+// A client connects with new Socket("/socket/front-page").
 //
 // Hooks are small interfaces that the logic may implement: [Starter],
 // [Stopper], [Ticker], [Signaler] and others, see [Logic]. What fails in an

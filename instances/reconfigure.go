@@ -40,36 +40,50 @@ func (m *Manager) reconfigure(ctx context.Context, one *member, wanted Spec, red
 		return err
 	}
 	defer one.unlock()
-	one.mu.RLock()
-	life, spec, state := one.life, one.spec, one.state
-	one.mu.RUnlock()
 	if redeclared {
-		kind, err := m.prepare(&wanted)
-		if err != nil {
+		if restarted, err := m.redeclare(ctx, one, wanted); restarted || err != nil {
 			return err
 		}
-		if fields := spec.differs(&wanted); howToChange(state, fields) > byConfigure {
-			return m.change(ctx, one, kind, wanted, fields)
-		}
-		if spec.differs(&wanted) != nil {
-			taken, err := life.configure(ctx, kind, wanted.Config)
-			if !taken {
-				return m.change(ctx, one, kind, wanted, []string{"type"}) // anything that restarts
-			}
-			if err != nil {
-				return err
-			}
-			one.mu.Lock()
-			one.spec = wanted
-			one.revision++
-			one.mu.Unlock()
-			spec = wanted
-		}
 	}
+	one.mu.RLock()
+	life, spec := one.life, one.spec
+	one.mu.RUnlock()
 	if life == nil {
 		return nil
 	}
 	return m.remountAll(life, spec)
+}
+
+// redeclare gives a declared instance another spec. It reports true if that has
+// restarted it, with the new limits and options; else they are still to come.
+func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (restarted bool, err error) {
+	kind, err := m.prepare(&wanted)
+	if err != nil {
+		return false, err
+	}
+	one.mu.RLock()
+	life, spec, state := one.life, one.spec, one.state
+	one.mu.RUnlock()
+	fields := spec.differs(&wanted)
+	switch how := howToChange(state, fields); {
+	case len(fields) == 0:
+		return false, nil
+	case how == byConfigure:
+		taken, err := life.configure(ctx, kind, wanted.Config)
+		if !taken {
+			return true, m.change(ctx, one, kind, wanted, []string{"type"}) // as anything that restarts
+		}
+		if err != nil {
+			return false, err
+		}
+	case how != silently:
+		return true, m.change(ctx, one, kind, wanted, fields)
+	}
+	one.mu.Lock()
+	one.spec = wanted
+	one.revision++
+	one.mu.Unlock()
+	return false, nil
 }
 
 // remountAll serves who connects to a life from now on by what all its sources

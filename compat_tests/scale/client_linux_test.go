@@ -2,6 +2,7 @@ package scale
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type client struct {
 	join  string // the phx_join frame's text, until it is sent
 	in    []byte // of the server, incomplete
 	small bool   // has the smallest receive buffer
+	path  string // of the WebSocket; "" is the plain one
 
 	closeCode int      // of the server's Close frame
 	seen      []int    // TestScaleBroadcast: the last number of each publisher
@@ -97,7 +99,7 @@ func (c *client) handle(events uint32) {
 		if err := unix.EpollCtl(f.ep, unix.EPOLL_CTL_MOD, c.fd, &ev); err != nil {
 			f.t.Fatal("epoll_ctl:", err)
 		}
-		c.write([]byte("GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n" +
+		c.write([]byte("GET " + cmp.Or(c.path, "/socket/websocket") + "?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n" +
 			"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
 		return
 	}

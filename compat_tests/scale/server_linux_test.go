@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,6 +51,7 @@ type settings struct {
 	IdleTimeout   time.Duration         // channels.SocketOptions
 	LongPoll      time.Duration         // the window of a session, and that there are any
 	Quiet         bool                  // log errors only: the test wants what is warned of
+	Instances     int                   // how many there are, beside the plain socket
 }
 
 // serve runs the server until SIGTERM, as cmd/mycelium does, and returns the
@@ -110,6 +112,10 @@ func listenAndServe(ctx context.Context, s settings) error {
 		Connect: r.Connect, CheckOrigin: channels.AnyOrigin, IdleTimeout: s.IdleTimeout,
 		LongPoll: channels.LongPollOptions{Enabled: s.LongPoll > 0, Window: s.LongPoll},
 	}, r.Channels()...)
+	town, err := newTown(ctx, endpoint, debug, s.Instances)
+	if err != nil {
+		return err
+	}
 	bound, err := endpoint.Listen("127.0.0.1:0")
 	if err != nil {
 		return err
@@ -118,7 +124,7 @@ func listenAndServe(ctx context.Context, s settings) error {
 	<-ctx.Done()
 	down, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return endpoint.Shutdown(down)
+	return errors.Join(town.Close(down), endpoint.Shutdown(down))
 }
 
 // usage is what the server holds.

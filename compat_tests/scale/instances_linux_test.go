@@ -1,0 +1,140 @@
+package scale
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+const (
+	// instanceRounds are the phases with and without faults, with -full.
+	instanceRounds = 5
+	// instanceRatio is what the p99 of the good instances may become by faults
+	// in others.
+	instanceRatio = 1.2
+	instanceTries = 3
+	// instanceWaves is how often each of the publishers sends in a phase.
+	instanceWaves = 100
+	// instancePublishers is how many instances have one.
+	instancePublishers = 100
+)
+
+// TestScaleInstances connects the same number of clients to each of many
+// instances, and publishes in some of them: while fifty others crash as fast as
+// they are restarted, every message arrives where it is meant and nowhere else,
+// and nobody of the good ones loses a connection. With -full, it must not make
+// them wait either.
+func TestScaleInstances(t *testing.T) {
+	n, each := 150, 4
+	if *full {
+		n, each = 1900, 10 // 19,000 connections: a process may open 20,000 files
+	}
+	s := startServer(t, settings{Instances: n, IdleTimeout: time.Hour})
+	var made founding
+	if err := json.Unmarshal(s.get("/founding"), &made); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d instances: %.0f created a second, %d bytes each while empty", n, float64(n)/made.Took.Seconds(), made.Each)
+	p := &parish{t: t, server: s, fleet: newFleet(t, s.addr, plainTopic, n*each), instances: n, each: each}
+	for i, c := range p.fleet.clients {
+		c.path = fmt.Sprintf("/socket/i%d/websocket", i%n)
+	}
+	p.fleet.onMessage = p.handle
+	began := time.Now()
+	p.fleet.join(func(int) string { return `{}` })
+	u := s.usage()
+	t.Logf("%d clients joined in %v; resident %d MiB, %d goroutines", n*each, time.Since(began).Round(time.Millisecond), u.Resident>>20, u.Goroutines)
+	if *full {
+		p.compare()
+	} else if p.with() == 0 {
+		t.Error("nothing was measured")
+	}
+	if p.fleet.closed > 0 {
+		t.Errorf("%d of the good connections were closed", p.fleet.closed)
+	}
+	p.fleet.drop(p.fleet.clients)
+	s.terminate()
+	s.awaitExit()
+}
+
+// parish is the clients of all instances, of which every n-th is of the same.
+type parish struct {
+	t               *testing.T
+	server          *process
+	fleet           *fleet
+	instances, each int
+
+	sent      []time.Time     // by instance, of this wave
+	latencies []time.Duration // of this phase
+	crashes   int64           // in all phases
+}
+
+// without is a phase without faults; it returns the 99th percentile of the
+// times from a message's sending to its arrival.
+func (p *parish) without() time.Duration {
+	p.t.Helper()
+	publishers := min(instancePublishers, p.instances)
+	p.sent, p.latencies = make([]time.Time, p.instances), p.latencies[:0]
+	for wave := range instanceWaves {
+		for i := range publishers {
+			c := p.fleet.clients[i]
+			p.sent[i] = time.Now()
+			c.send(fmt.Sprintf(`["j%d","m","%s","shout",{"to":%d}]`, i, p.fleet.topic, i))
+		}
+		p.fleet.until("a wave has arrived", func() bool { return len(p.latencies) == (wave+1)*publishers*p.each })
+	}
+	slices.Sort(p.latencies)
+	return p.latencies[len(p.latencies)*99/100]
+}
+
+// with is without while fifty instances crash.
+func (p *parish) with() time.Duration {
+	p.t.Helper()
+	p.server.get("/faults")
+	p99 := p.without()
+	var crashes int64
+	if err := json.Unmarshal(p.server.get("/calm"), &crashes); err != nil {
+		p.t.Fatal(err)
+	}
+	if crashes < faultyInstances {
+		p.t.Errorf("only %d crashes in %d instances", crashes, faultyInstances)
+	}
+	p.crashes += crashes
+	return p99
+}
+
+// compare runs phases in turns and compares the medians of their p99.
+func (p *parish) compare() {
+	p.t.Helper()
+	p.without() // warms up
+	for try := 1; ; try++ {
+		var alone, beside []float64
+		for range instanceRounds {
+			alone = append(alone, p.without().Seconds()*1000)
+			beside = append(beside, p.with().Seconds()*1000)
+		}
+		ratio := median(beside) / median(alone)
+		p.t.Logf("p99 with faults in fifty to p99 without: %.2f (%.1f and %.1f ms, %d crashes)", ratio, beside, alone, p.crashes)
+		if ratio <= instanceRatio {
+			return
+		}
+		if try == instanceTries {
+			p.t.Errorf("want at most %.2f", instanceRatio)
+			return
+		}
+	}
+}
+
+func (p *parish) handle(c *client, m message) {
+	if m.event == "phx_reply" {
+		return
+	}
+	to := c.index % p.instances
+	if m.event != "shout" || string(m.payload) != fmt.Sprintf(`{"to":%d}`, to) {
+		p.fleet.fail(c, "of instance %d got %v", to, m)
+		return
+	}
+	p.latencies = append(p.latencies, time.Since(p.sent[to]))
+}
