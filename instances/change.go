@@ -298,7 +298,7 @@ func (m *Manager) Update(ctx context.Context, id string, revision uint64, change
 // update carries out Update on a locked member.
 func (m *Manager) update(ctx context.Context, one *member, change func(*Spec) error) (Info, error) {
 	now, _ := one.info()
-	spec := now.Spec.clone()
+	spec := now.clone()
 	if err := change(&spec); err != nil {
 		return Info{}, err
 	}
@@ -309,7 +309,7 @@ func (m *Manager) update(ctx context.Context, one *member, change func(*Spec) er
 	if err != nil {
 		return Info{}, err
 	}
-	fields := now.Spec.differs(&spec)
+	fields := now.differs(&spec)
 	if len(fields) == 0 && now.State != Failed {
 		return now, nil
 	}

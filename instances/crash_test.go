@@ -189,7 +189,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 		for _, id := range allIDs() {
 			h := have[id]
-			if !same(h, acked[id]) && !(tried[id].Kind == "try" && same(h, tried[id])) {
+			underWay := tried[id].Kind == "try" && same(h, tried[id])
+			if !underWay && !same(h, acked[id]) {
 				t.Fatalf("round %d: %s came back as %+v; acknowledged %+v, under way %+v", round, id, h, acked[id], tried[id])
 			}
 			acked[id] = h // what was under way is decided now

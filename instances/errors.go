@@ -56,7 +56,7 @@ func Invalid(pointer, format string, args ...any) *InvalidError {
 	return &InvalidError{Fields: []FieldError{{Field: "/config" + pointer, Reason: fmt.Sprintf(format, args...)}}}
 }
 
-// ConflictError: there is an instance of this id with another spec.
+// ConflictError says that there is an instance of this id with another spec.
 type ConflictError struct {
 	ID     string
 	Fields []string // that differ: "config", "labels"
@@ -66,8 +66,8 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("instances: there is an instance %q with another %s", e.ID, strings.Join(e.Fields, ", "))
 }
 
-// RevisionError: the instance has been changed since the revision that the
-// caller has seen.
+// RevisionError says that the instance has been changed since the revision that
+// the caller has seen.
 type RevisionError struct{ Want, Have uint64 }
 
 func (e *RevisionError) Error() string {

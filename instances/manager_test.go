@@ -30,7 +30,6 @@ type counter struct {
 	step atomic.Int64
 	n    atomic.Int64
 	c    config
-	log  chan string // of hooks
 }
 
 func (c *counter) Channels() []*channels.Channel {
