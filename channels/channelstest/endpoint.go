@@ -16,11 +16,11 @@ type Endpoint struct {
 }
 
 // Start makes an endpoint that is shut down when the test ends. It uses no
-// descriptor and no port: Options.Portable is set, and Options.Loops is 2 if
-// it is 0.
+// descriptor and no port: Options.Portable is set, Options.IOUring is
+// off, and Options.Loops is 2 if it is 0.
 func Start(t testing.TB, o channels.Options) *Endpoint {
 	t.Helper()
-	o.Portable = true
+	o.Portable, o.IOUring = true, channels.IOUringOff
 	if o.Loops == 0 {
 		o.Loops = 2 // what crosses from loop to loop is tested too
 	}

@@ -150,7 +150,8 @@ func (d *daemon) open() error {
 	d.metrics.SetAccess(access(d.cfg.Metrics))
 	pace := d.cfg.Drain
 	d.endpoint, err = channels.NewEndpoint(channels.Options{
-		Logger: &d.log, Handler: withAPI{d, d.mux()}, Loops: d.cfg.Loops, TLS: d.certificate.tlsConfig(),
+		Logger: &d.log, Handler: withAPI{d, d.mux()}, TLS: d.certificate.tlsConfig(),
+		Loops: d.cfg.Loops, IOUring: ioUrings[d.cfg.IOUring],
 		Limits: limits(d.cfg.Limits), SlowReceiver: slowReceivers[d.cfg.Limits.SlowReceiver],
 		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
 	})
@@ -171,6 +172,13 @@ func limits(l config.Limits) channels.Limits {
 		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
 		JoinsPerSecond: l.JoinsPerSecond, MessagesPerSecond: l.MessagesPerSecond,
 	}
+}
+
+// ioUrings are the ways to send by their names in the configuration.
+var ioUrings = map[string]channels.IOUring{
+	"auto": channels.IOUringAuto,
+	"on":   channels.IOUringOn,
+	"off":  channels.IOUringOff,
 }
 
 // slowReceivers are the policies by their names in the configuration.

@@ -53,6 +53,8 @@ type Config struct {
 	LongPoll bool `koanf:"long_poll"`
 	// Loops is the number of event loops; 0 means one a core.
 	Loops int `koanf:"loops"`
+	// IOUring is one of auto, on and off.
+	IOUring string `koanf:"io_uring"`
 
 	Log      Log      `koanf:"log"`
 	Limits   Limits   `koanf:"limits"`

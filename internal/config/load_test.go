@@ -28,6 +28,7 @@ var every = []struct {
 	{"long_poll", "false", "false", func(c *Config) any { return c.LongPoll }, false},
 	{"compress", "true", "true", func(c *Config) any { return c.Compress }, true},
 	{"loops", "3", "3", func(c *Config) any { return c.Loops }, 3},
+	{"io_uring", "off", "off", func(c *Config) any { return c.IOUring }, "off"},
 	{"log.level", "off", "off", func(c *Config) any { return c.Log.Level }, "off"},
 	{"log.format", "json", "json", func(c *Config) any { return c.Log.Format }, "json"},
 	{"limits.max_message", "64KiB", "65536", func(c *Config) any { return c.Limits.MaxMessage }, 65536},
@@ -100,7 +101,7 @@ func load(t *testing.T, args, environ []string) *Config {
 func TestDefaults(t *testing.T) {
 	want := &Config{
 		Listen: ":4000", Path: "/socket", Topics: []string{"*"},
-		CheckOrigin: CheckOrigin{Mode: OriginConn}, IdleTimeout: time.Minute, LongPoll: true,
+		CheckOrigin: CheckOrigin{Mode: OriginConn}, IdleTimeout: time.Minute, LongPoll: true, IOUring: "auto",
 		Log: Log{Level: "info", Format: "auto"},
 		Limits: Limits{
 			MaxMessage: 1 << 20, MaxChannels: 100, JoinsPerSecond: 200, MessagesPerSecond: 1000,

@@ -35,8 +35,8 @@ type fanout struct {
 	frame    *Frame
 }
 
-func newFanout(t testing.TB, portable bool, receivers int) *fanout {
-	f := &fanout{group: newGroup(t, Options{Portable: portable}), frame: frameOf(make([]byte, 100)), complete: make(chan struct{}, 1)}
+func newFanout(t testing.TB, w way, receivers int) *fanout {
+	f := &fanout{group: newGroup(t, w.with(Options{})), frame: frameOf(make([]byte, 100)), complete: make(chan struct{}, 1)}
 	var k collector
 	addr := listen(t, f.group, func(netip.AddrPort) Handler { return &hooks{open: k.add} })
 	var conns []net.Conn
@@ -95,26 +95,32 @@ func TestFanoutAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
-	if (Options{}).withDefaults().Portable {
-		t.Skip("portable connections start goroutines to write")
-	}
-	const receivers = 200
-	f := newFanout(t, false, receivers)
-	for _, outstanding := range []int{1, 4, 16} {
-		f.publish(outstanding, receivers) // fills the pools
-		n := testing.AllocsPerRun(20, func() { f.publish(outstanding, receivers) })
-		if per := n / float64(receivers*outstanding); per > 0.005 { // the runtime's own, now and then
-			t.Errorf("%d outstanding: %.3f allocations per delivery", outstanding, per)
+	for _, w := range ways {
+		if w.options.Portable {
+			continue // starts goroutines to write
 		}
+		t.Run(w.name, func(t *testing.T) {
+			w.possible(t)
+			const receivers = 200
+			f := newFanout(t, w, receivers)
+			for _, outstanding := range []int{1, 4, 16} {
+				f.publish(outstanding, receivers) // fills the pools
+				n := testing.AllocsPerRun(20, func() { f.publish(outstanding, receivers) })
+				if per := n / float64(receivers*outstanding); per > 0.005 { // the runtime's own, now and then
+					t.Errorf("%d outstanding: %.3f allocations per delivery", outstanding, per)
+				}
+			}
+		})
 	}
 }
 
 func BenchmarkFanout(b *testing.B) {
 	const receivers = 1000
-	for _, portable := range []bool{false, true} {
+	for _, w := range ways {
 		for _, outstanding := range []int{1, 4, 16} {
-			b.Run(fmt.Sprintf("portable=%v/outstanding=%d", portable, outstanding), func(b *testing.B) {
-				f := newFanout(b, portable, receivers)
+			b.Run(fmt.Sprintf("%s/outstanding=%d", w.name, outstanding), func(b *testing.B) {
+				w.possible(b)
+				f := newFanout(b, w, receivers)
 				f.publish(outstanding, receivers)
 				before := f.group.Stats().Writes
 				b.ReportAllocs()
@@ -132,10 +138,11 @@ func BenchmarkFanout(b *testing.B) {
 }
 
 func BenchmarkEcho(b *testing.B) {
-	for _, portable := range []bool{false, true} {
-		b.Run(fmt.Sprintf("portable=%v", portable), func(b *testing.B) {
+	for _, w := range ways {
+		b.Run(w.name, func(b *testing.B) {
+			w.possible(b)
 			const clients = 100
-			g := newGroup(b, Options{Portable: portable})
+			g := newGroup(b, w.with(Options{}))
 			addr := listen(b, g, func(netip.AddrPort) Handler { return &hooks{data: echo} })
 			conns := make([]net.Conn, clients)
 			for i := range conns {

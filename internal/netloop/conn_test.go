@@ -15,8 +15,8 @@ import (
 )
 
 func TestEchoThousand(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{}))
 		addr := listen(t, g, func(netip.AddrPort) Handler { return &hooks{data: echo} })
 		const clients, rounds = 1000, 5
 		var wg sync.WaitGroup
@@ -52,8 +52,8 @@ func TestEchoThousand(t *testing.T) {
 
 // Frames that are sent in one turn leave in one write per receiver, whatever their order among receivers.
 func TestOneWritePerReceiverPerTurn(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, Loops: 1})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Loops: 1}))
 		var k collector
 		addr := listen(t, g, func(netip.AddrPort) Handler { return &hooks{open: k.add} })
 		const receivers, frames = 50, 16
@@ -92,9 +92,9 @@ func TestOneWritePerReceiverPerTurn(t *testing.T) {
 
 // A receiver that reads slowly gets every byte in order through partial writes.
 func TestPartialWritesKeepOrder(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
+	each(t, func(t *testing.T, w way) {
 		const total = 8 << 20
-		g := newGroup(t, Options{Portable: portable, OutboundLimit: 2 * total})
+		g := newGroup(t, w.with(Options{OutboundLimit: 2 * total}))
 		c, peer := connect(t, g, &hooks{})
 		peer.SetReadBuffer(16 << 10)
 		var want []byte
@@ -175,15 +175,15 @@ func TestOverflow(t *testing.T) {
 		}
 		return got
 	}
-	start := func(t *testing.T, portable bool, p Policy, h *hooks) (*Group, *Conn, *net.TCPConn) {
-		g := newGroup(t, Options{Portable: portable, OutboundLimit: limit, Overflow: p})
+	start := func(t *testing.T, w way, p Policy, h *hooks) (*Group, *Conn, *net.TCPConn) {
+		g := newGroup(t, w.with(Options{OutboundLimit: limit, Overflow: p}))
 		c, peer := connect(t, g, h)
 		return g, c, peer
 	}
 	t.Run("CloseSlow", func(t *testing.T) {
-		each(t, func(t *testing.T, portable bool) {
+		each(t, func(t *testing.T, w way) {
 			reason := make(chan error, 1)
-			g, c, _ := start(t, portable, CloseSlow, &hooks{close: func(_ *Conn, err error) { reason <- err }})
+			g, c, _ := start(t, w, CloseSlow, &hooks{close: func(_ *Conn, err error) { reason <- err }})
 			fill(t, c)
 			if err := receive(t, "HandleClose", reason); err != ErrSlowReceiver {
 				t.Error(err)
@@ -194,8 +194,8 @@ func TestOverflow(t *testing.T) {
 		})
 	})
 	t.Run("DropNewest", func(t *testing.T) {
-		each(t, func(t *testing.T, portable bool) {
-			g, c, peer := start(t, portable, DropNewest, &hooks{})
+		each(t, func(t *testing.T, w way) {
+			g, c, peer := start(t, w, DropNewest, &hooks{})
 			sent := fill(t, c)
 			got := numbers(t, peer, c)
 			if got[0] != 0 {
@@ -212,8 +212,8 @@ func TestOverflow(t *testing.T) {
 		})
 	})
 	t.Run("DropOldest", func(t *testing.T) {
-		each(t, func(t *testing.T, portable bool) {
-			g, c, peer := start(t, portable, DropOldest, &hooks{})
+		each(t, func(t *testing.T, w way) {
+			g, c, peer := start(t, w, DropOldest, &hooks{})
 			sent := fill(t, c)
 			got := numbers(t, peer, c)
 			if got[len(got)-1] != sent-1 {
@@ -232,8 +232,8 @@ func TestOverflow(t *testing.T) {
 }
 
 func TestCloseAfterFlush(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, OutboundLimit: 64 << 20})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{OutboundLimit: 64 << 20}))
 		reason := make(chan error, 1)
 		c, peer := connect(t, g, &hooks{close: func(_ *Conn, err error) { reason <- err }})
 		goodbye := errors.New("goodbye")
@@ -259,8 +259,8 @@ func TestCloseAfterFlush(t *testing.T) {
 
 // A peer that neither reads nor closes is given up after the time limit.
 func TestCloseAfterFlushGivesUp(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, Tick: 5 * time.Millisecond, OutboundLimit: 64 << 20})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Tick: 5 * time.Millisecond, OutboundLimit: 64 << 20}))
 		reason := make(chan error, 1)
 		c, _ := connect(t, g, &hooks{close: func(_ *Conn, err error) { reason <- err }})
 		on(t, c, func() {
@@ -275,8 +275,8 @@ func TestCloseAfterFlushGivesUp(t *testing.T) {
 }
 
 func TestPauseRead(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{}))
 		got := make(chan string, 100)
 		reason := make(chan error, 1)
 		c, peer := connect(t, g, &hooks{
@@ -318,8 +318,8 @@ func TestPauseRead(t *testing.T) {
 
 // What a peer sent before it closed its side is read, and what was answered to it is written.
 func TestHalfClose(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{}))
 		reason := make(chan error, 1)
 		var n atomic.Int64
 		_, peer := connect(t, g, &hooks{
@@ -345,12 +345,12 @@ func TestHalfClose(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
+	each(t, func(t *testing.T, w way) {
 		for _, paused := range []bool{false, true} {
-			if paused && portable {
+			if paused && w.options.Portable {
 				continue // net.Conn does not tell before it is read
 			}
-			g := newGroup(t, Options{Portable: portable})
+			g := newGroup(t, w.with(Options{}))
 			reason := make(chan error, 1)
 			c, peer := connect(t, g, &hooks{close: func(_ *Conn, err error) { reason <- err }})
 			if paused {
@@ -367,8 +367,8 @@ func TestReset(t *testing.T) {
 
 // The deadline is started anew by bytes, and never fires early.
 func TestDeadline(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, Tick: 10 * time.Millisecond})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Tick: 10 * time.Millisecond}))
 		const idle = 150 * time.Millisecond
 		fired := make(chan time.Time, 10)
 		var last atomic.Int64
@@ -401,8 +401,8 @@ func TestDeadline(t *testing.T) {
 
 // A connection that turns out to be plain HTTP is given to net/http with what was read of it.
 func TestDetach(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{}))
 		hl := &handover{conns: make(chan net.Conn), quit: make(chan struct{})}
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "hello "+r.URL.Path)

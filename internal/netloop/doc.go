@@ -4,6 +4,7 @@
 // A [Group] has one [Loop] per core. A loop owns its connections: one goroutine reads them, runs their handlers,
 // writes what they queued and closes them, so that nothing a connection owns needs a lock. On Linux a connection is a
 // non-blocking descriptor from accept4(2) in easygo's epoll: it has no goroutine, no timer and no buffer of its own.
+// Where io_uring is allowed, a loop uses it to send to many of them with one system call ([Options.IOUring]).
 // Everywhere else, with [Options.Portable], and for TLS, a connection is a net.Conn with a reading goroutine, and a
 // writing one while frames wait. Both look the same to a [Handler].
 //

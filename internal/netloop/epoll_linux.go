@@ -44,10 +44,13 @@ func newEpoll(l *Loop) (poller, error) {
 	l.poller = e
 	l.scratch = make([]byte, scratchSize)
 	l.joined = make([]byte, 0, scratchSize)
+	if err := e.newBatch(); err != nil {
+		e.closeOwn()
+		return nil, err
+	}
 	e.ep, err = netpoll.EpollCreate(&netpoll.EpollConfig{OnWaitError: l.group.options.OnError})
 	if err != nil {
-		unix.Close(eventFD)
-		unix.Close(timerFD)
+		e.closeOwn()
 		return nil, os.NewSyscallError("epoll_create", err)
 	}
 	err = e.ep.Add(eventFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { l.turn() })
@@ -74,6 +77,14 @@ func (e *epoll) arm(d time.Duration) {
 
 func (e *epoll) stop() {
 	e.ep.Close()
+	e.closeOwn()
+}
+
+// closeOwn closes what is not easygo's.
+func (e *epoll) closeOwn() {
+	if b := e.loop.batch; b != nil {
+		b.close()
+	}
 	unix.Close(e.eventFD)
 	unix.Close(e.timerFD)
 }
@@ -160,28 +171,12 @@ func (l *Loop) read(c *Conn) {
 	}
 }
 
-// flush does all writing to a descriptor.
+// flush does all writing to a descriptor but a batch's.
 func (e *epoll) flush(c *Conn) {
-	l := e.loop
 	for c.out.first != nil {
-		buf := c.out.gather(l.joined)
+		buf := c.out.gather(e.loop.joined)
 		n, errno := send(int(c.fd), buf)
-		switch errno {
-		case 0:
-			l.stats.writes.Add(1)
-			l.stats.bytesOut.Add(int64(n))
-			c.out.advance(l, n)
-		case unix.EAGAIN:
-			n = 0
-		case unix.EINTR:
-			continue
-		default:
-			c.Close(closeReason(errno))
-			return
-		}
-		if n < len(buf) {
-			c.flags |= flagBlocked
-			e.interest(c)
+		if !e.wrote(c, len(buf), n, errno) {
 			return
 		}
 	}
@@ -195,6 +190,29 @@ func (e *epoll) flush(c *Conn) {
 		unix.Shutdown(int(c.fd), unix.SHUT_WR) // an error is a peer that is gone: reading finds it
 	}
 	e.interest(c)
+}
+
+// wrote handles what became of a send of size bytes, and reports whether flush may go on.
+func (e *epoll) wrote(c *Conn, size, n int, errno unix.Errno) bool {
+	switch errno {
+	case 0:
+		e.loop.stats.writes.Add(1)
+		e.loop.stats.bytesOut.Add(int64(n))
+		c.out.advance(e.loop, n)
+	case unix.EAGAIN:
+		n = 0
+	case unix.EINTR:
+		return true
+	default:
+		c.Close(closeReason(errno))
+		return false
+	}
+	if n < size {
+		c.flags |= flagBlocked
+		e.interest(c)
+		return false
+	}
+	return true
 }
 
 func (e *epoll) close(c *Conn) {

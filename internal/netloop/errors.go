@@ -31,6 +31,9 @@ var (
 	ErrNotOpen = errors.New("netloop: connection not open")
 )
 
+// errNoDescriptors is why portable loops have no io_uring.
+var errNoDescriptors = errors.New("netloop: io_uring needs epoll, portable connections cannot use it")
+
 // closeReason translates an error of a socket into the reason that a handler sees.
 func closeReason(err error) error {
 	switch {

@@ -49,9 +49,23 @@ func New(o Options) (*Group, error) {
 // newPoller starts the goroutine of l.
 func newPoller(l *Loop, portable bool) (poller, error) {
 	if portable {
+		if l.group.options.IOUring == IOUringOn {
+			return nil, errNoDescriptors
+		}
+		l.plain = errNoDescriptors
 		return newParker(l), nil
 	}
 	return newEpoll(l)
+}
+
+// PlainSends returns why the loops do without io_uring since their start, nil when they use it. Any goroutine.
+func (g *Group) PlainSends() error {
+	for _, l := range g.loops {
+		if l.plain != nil {
+			return l.plain
+		}
+	}
+	return nil
 }
 
 // Loops returns the loops; the slice is the group's. Any goroutine.

@@ -25,8 +25,8 @@ import (
 )
 
 func TestPostOrder(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, Loops: 2})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Loops: 2}))
 		const posters, tasks = 20, 2000
 		for _, l := range g.Loops() {
 			var last [posters]int
@@ -57,11 +57,11 @@ func TestPostOrder(t *testing.T) {
 
 // Close with live connections, waiting frames, busy posters and new peers leaves nothing behind.
 func TestCloseLeavesNothing(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
+	each(t, func(t *testing.T, w way) {
 		ignore := goleak.IgnoreCurrent()
 		for range 5 {
 			before := openDescriptors()
-			g, err := New(Options{Portable: portable, Loops: 2, HighWater: 500})
+			g, err := New(w.with(Options{Loops: 2, HighWater: 500}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,9 +126,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 
 // Adopt, Listen and Close at the same time.
 func TestCloseRaces(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
+	each(t, func(t *testing.T, w way) {
 		for range 30 {
-			g, err := New(Options{Portable: portable, Loops: 2})
+			g, err := New(w.with(Options{Loops: 2}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,8 +167,8 @@ func TestCloseRaces(t *testing.T) {
 // Connections come and go while others are written to: descriptors are reused all the time, and no event or frame of one
 // may reach another.
 func TestChurn(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, Loops: 2, Tick: time.Millisecond})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Loops: 2, Tick: time.Millisecond}))
 		var wrong, opened, closed atomic.Int64
 		addr := listen(t, g, func(netip.AddrPort) Handler {
 			var mine byte
@@ -240,8 +240,8 @@ func TestChurn(t *testing.T) {
 }
 
 func TestAdoptTCP(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{}))
 		nl, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -267,8 +267,8 @@ func TestAdoptTCP(t *testing.T) {
 }
 
 func TestAdoptPipe(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{}))
 		a, b := net.Pipe()
 		reason := make(chan error, 1)
 		h := &hooks{close: func(_ *Conn, err error) { reason <- err }}
@@ -313,8 +313,8 @@ func testCertificate(t *testing.T) *tls.Config {
 
 func TestServeTLS(t *testing.T) {
 	config := testCertificate(t)
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, OutboundLimit: 16 << 20})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{OutboundLimit: 16 << 20}))
 		nl, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -403,8 +403,8 @@ func TestAcceptPeer(t *testing.T) {
 	for _, at := range []struct{ listen, dial string }{
 		{"127.0.0.1:0", "127.0.0.1"}, {"[::1]:0", "::1"}, {"[::]:0", "127.0.0.1"},
 	} {
-		each(t, func(t *testing.T, portable bool) {
-			g := newGroup(t, Options{Portable: portable, Loops: 2})
+		each(t, func(t *testing.T, w way) {
+			g := newGroup(t, w.with(Options{Loops: 2}))
 			peers := make(chan netip.AddrPort, 1)
 			ln, err := g.Listen(at.listen, func(peer netip.AddrPort) Handler {
 				peers <- peer
@@ -425,8 +425,8 @@ func TestAcceptPeer(t *testing.T) {
 }
 
 func TestServeUnix(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{}))
 		path := filepath.Join(t.TempDir(), "s")
 		nl, err := net.Listen("unix", path)
 		if err != nil {
@@ -460,8 +460,8 @@ func TestServeUnix(t *testing.T) {
 
 // While an inbox is too full no socket is read, and all are read again when it has come down.
 func TestOverload(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, Loops: 2, HighWater: 100})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Loops: 2, HighWater: 100}))
 		got := make(chan string, 10)
 		c, peer := connect(t, g, &hooks{data: func(_ *Conn, data []byte) { got <- string(data) }})
 		other := g.Loops()[1-c.Loop().Index()]
@@ -476,7 +476,7 @@ func TestOverload(t *testing.T) {
 			t.Fatal("not overloaded")
 		}
 		var all string
-		if portable {
+		if w.options.Portable {
 			// The reader may have been in Read before; its next one must wait.
 			peer.Write([]byte("1"))
 			time.Sleep(50 * time.Millisecond)
@@ -499,7 +499,7 @@ func TestOverload(t *testing.T) {
 		}
 		open()
 		all += receive(t, "HandleData", got)
-		if all != "2" && (!portable || all != "12") {
+		if all != "2" && (!w.options.Portable || all != "12") {
 			t.Error(all)
 		}
 		if err := receive(t, "WaitNotOverloaded", waited); err != nil {

@@ -27,6 +27,14 @@ type poller interface {
 	stop()
 }
 
+// batcher writes to many descriptors at once. It does what flush of their carrier does, for some in add and for the last
+// of them in send.
+type batcher interface {
+	add(c *Conn)
+	send()
+	close()
+}
+
 // Loop owns connections and runs everything that happens to them on one goroutine.
 type Loop struct {
 	// Static after construction.
@@ -36,6 +44,7 @@ type Loop struct {
 	start  time.Time     // tick 0
 	done   chan struct{} // closed after the last turn
 	stats  counters
+	plain  error // why every send is a system call; nil: it began with a batch
 
 	// awake is true from the moment that somebody wakes the loop until it has nothing left to do. Whoever makes it true
 	// wakes the poller, so there is one wake however many tasks are posted meanwhile. A poster appends to the inbox
@@ -65,6 +74,7 @@ type Loop struct {
 	backlogs []*backlog
 	scratch  []byte // what is read
 	joined   []byte // frames that leave in one write
+	batch    batcher
 	stopping bool
 }
 
@@ -235,13 +245,25 @@ func (l *Loop) flush() {
 }
 
 func (l *Loop) flushRing(r *ring) {
-	for range min(r.n, flushChunk) {
+	n := min(r.n, flushChunk)
+	batch := l.batch
+	if n < l.group.options.batchFrom {
+		batch = nil
+	}
+	for range n {
 		c := r.pop()
 		waits := c.flags&flagDirty != 0 // else it was written by way of the other ring
 		c.flags &^= flagDirty | flagPrompt
-		if waits && (c.state == stateOpen || c.state == stateClosing) {
+		switch {
+		case !waits || c.state != stateOpen && c.state != stateClosing:
+		case batch != nil && c.fd >= 0:
+			batch.add(c)
+		default:
 			c.carrier.flush(c)
 		}
+	}
+	if batch != nil {
+		batch.send()
 	}
 }
 

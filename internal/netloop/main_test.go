@@ -57,16 +57,49 @@ func openDescriptors() int {
 	return len(entries)
 }
 
-// each runs a test on every implementation.
-func each(t *testing.T, test func(t *testing.T, portable bool)) {
+// way is an implementation: how the bytes get in and out.
+type way struct {
+	name    string
+	options Options
+}
+
+var ways = []way{
+	{"epoll", Options{IOUring: IOUringOff}},
+	{"uring", Options{IOUring: IOUringOn, batchFrom: 1}},
+	{"portable", Options{Portable: true}},
+}
+
+// with returns o for the way.
+func (w way) with(o Options) Options {
+	o.Portable, o.IOUring, o.batchFrom = w.options.Portable, w.options.IOUring, w.options.batchFrom
+	return o
+}
+
+// possible skips what the system does not offer.
+func (w way) possible(t testing.TB) {
 	t.Helper()
-	t.Run("epoll", func(t *testing.T) {
-		if (Options{}).withDefaults().Portable {
-			t.Skip("no epoll on this system")
-		}
-		test(t, false)
-	})
-	t.Run("portable", func(t *testing.T) { test(t, true) })
+	if w.options.Portable {
+		return
+	}
+	if (Options{}).withDefaults().Portable {
+		t.Skip("no epoll on this system")
+	}
+	g, err := New(w.with(Options{Loops: 1}))
+	if err != nil {
+		t.Skip("not on this system: ", err)
+	}
+	g.Close()
+}
+
+// each runs a test on every implementation.
+func each(t *testing.T, test func(t *testing.T, w way)) {
+	t.Helper()
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			w.possible(t)
+			test(t, w)
+		})
+	}
 }
 
 func newGroup(t testing.TB, o Options) *Group {

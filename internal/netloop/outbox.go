@@ -73,6 +73,9 @@ func (o *outbox) gather(scratch []byte) []byte {
 	return buf
 }
 
+// joins reports whether gather may need scratch.
+func (o *outbox) joins() bool { return o.rest != nil || o.first.rest != nil }
+
 // advance takes n written bytes out and releases the frames that were written whole.
 func (o *outbox) advance(l *Loop, n int) {
 	o.size -= int32(n)

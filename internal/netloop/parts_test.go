@@ -38,9 +38,9 @@ func TestGatherParts(t *testing.T) {
 
 // A frame in parts counts with all of its bytes, and is dropped whole or not at all.
 func TestPartsOverflow(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
+	each(t, func(t *testing.T, w way) {
 		const limit = 1 << 20
-		g := newGroup(t, Options{Portable: portable, OutboundLimit: limit, Overflow: DropNewest})
+		g := newGroup(t, w.with(Options{OutboundLimit: limit, Overflow: DropNewest}))
 		c, peer := connect(t, g, &hooks{})
 		block := bytes.Repeat([]byte("x"), 64<<10)
 		parts := [][]byte{block, block, block}

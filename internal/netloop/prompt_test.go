@@ -24,8 +24,8 @@ func (o *order) detach(*Conn) (net.Conn, error) { return nil, ErrReading }
 // A reply does not wait behind a fan-out that was queued before it, whether its connection gets the fan-out too or not,
 // and everything is written once.
 func TestReplyBesideFanOut(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		g := newGroup(t, Options{Portable: portable, Loops: 1})
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Loops: 1}))
 		l := g.Loops()[0]
 		const crowd = 4 * flushChunk
 		o := &order{}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,13 +22,9 @@ const starvedChild = "NETLOOP_STARVED_CHILD"
 
 // Without free descriptors a listener rests, says so once, goes on serving its connections, and accepts again later.
 func TestAcceptWithoutDescriptors(t *testing.T) {
-	each(t, func(t *testing.T, portable bool) {
-		kind := "epoll"
-		if portable {
-			kind = "portable"
-		}
+	each(t, func(t *testing.T, w way) {
 		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), starvedChild+"="+kind)
+		child.Env = append(os.Environ(), starvedChild+"="+w.name)
 		child.Stderr = os.Stderr
 		in, err := child.StdinPipe()
 		if err != nil {
@@ -84,11 +81,8 @@ func starve() int {
 		return 1
 	}
 	var reports atomic.Int64
-	g, err := New(Options{
-		Portable: os.Getenv(starvedChild) == "portable",
-		Loops:    1,
-		OnError:  func(error) { reports.Add(1) },
-	})
+	i := slices.IndexFunc(ways, func(w way) bool { return w.name == os.Getenv(starvedChild) })
+	g, err := New(ways[i].with(Options{Loops: 1, OnError: func(error) { reports.Add(1) }}))
 	if err == nil {
 		var ln *Listener
 		if ln, err = g.Listen("127.0.0.1:0", func(netip.AddrPort) Handler { return &hooks{data: echo} }); err == nil {
