@@ -1,0 +1,205 @@
+// Command poll is a server of polls: each is an instance of a type of its own,
+// created while the server runs. Clients connect with phoenix.js to
+// ws://localhost:4000/socket/lunch.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/boltstore"
+)
+
+type config struct {
+	Question string             `json:"question" jsonschema:"minLength=1,description=what is asked"`
+	Choices  []string           `json:"choices" jsonschema:"minItems=2,description=what can be answered"`
+	Open     instances.Duration `json:"open,omitempty" jsonschema:"default=1h,description=how long it can be answered"`
+}
+
+type poll struct {
+	in     *instances.Instance
+	config config
+
+	mu    sync.Mutex
+	Votes map[string]string `json:"votes"` // guarded by mu; by user
+	Ends  time.Time         `json:"ends"`  // guarded by mu
+	Over  bool              `json:"over"`  // guarded by mu
+}
+
+func newPoll(in *instances.Instance, c config) (instances.Logic, error) {
+	if len(slices.Compact(slices.Sorted(slices.Values(c.Choices)))) < len(c.Choices) {
+		return nil, instances.Invalid("/choices", "has one twice")
+	}
+	if c.Open == 0 {
+		c.Open = instances.Duration(time.Hour)
+	}
+	return &poll{in: in, config: c, Votes: make(map[string]string), Ends: time.Now().Add(time.Duration(c.Open))}, nil
+}
+
+type joinParams struct {
+	User string `json:"user"`
+}
+
+type vote struct {
+	Choice string `json:"choice"`
+}
+
+type result struct {
+	Question string         `json:"question"`
+	Counts   map[string]int `json:"counts"`
+	Over     bool           `json:"over"`
+}
+
+func (p *poll) Channels() []*channels.Channel {
+	ch := channels.Handle("poll", func(c *channels.Context, params joinParams) (result, error) {
+		if params.User == "" {
+			return result{}, channels.Errorf("join with your name as user")
+		}
+		c.Assign("user", params.User)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.result(), nil
+	})
+	channels.On(ch, "vote", func(c *channels.Context, v vote) (channels.Reply, error) {
+		return channels.Reply{Status: "ok"}, p.vote(c, c.Get("user").(string), v.Choice)
+	})
+	return []*channels.Channel{ch}
+}
+
+// vote keeps an answer before it is told: one that was acknowledged counts,
+// whatever becomes of the server.
+func (p *poll) vote(ctx context.Context, user, choice string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.Over {
+		return channels.Errorf("the poll is over")
+	}
+	if !slices.Contains(p.config.Choices, choice) {
+		return channels.Errorf("choice is %q: it is one of %q", choice, p.config.Choices)
+	}
+	before := maps.Clone(p.Votes)
+	p.Votes[user] = choice
+	if err := p.save(ctx); err != nil {
+		p.Votes = before
+		return err
+	}
+	return p.in.Broadcast("poll", "result", p.result())
+}
+
+func (p *poll) result() result { // with mu
+	counts := make(map[string]int)
+	for _, choice := range p.config.Choices {
+		counts[choice] = 0
+	}
+	for _, choice := range p.Votes {
+		counts[choice]++
+	}
+	return result{p.config.Question, counts, p.Over}
+}
+
+func (p *poll) save(ctx context.Context) error { // with mu
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return p.in.Save(ctx, "poll", text)
+}
+
+// Start brings back what an earlier life of the instance has saved.
+func (p *poll) Start(ctx context.Context) error {
+	text, err := p.in.Load(ctx, "poll")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case errors.Is(err, instances.ErrNoState):
+		return p.save(ctx) // when it ends is settled now
+	case err != nil:
+		return err
+	}
+	return json.Unmarshal(text, p)
+}
+
+func (p *poll) TickEvery() time.Duration { return time.Second }
+
+// Tick ends the poll when its time has come.
+func (p *poll) Tick(now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.Over || now.Before(p.Ends) {
+		return nil
+	}
+	return p.end(p.in.Context())
+}
+
+func (p *poll) end(ctx context.Context) error { // with mu
+	p.Over = true
+	if err := p.save(ctx); err != nil {
+		return err
+	}
+	return p.in.Broadcast("poll", "result", p.result())
+}
+
+// Signal is what the application can ask of a poll.
+func (p *poll) Signal(ctx context.Context, name string, _ json.RawMessage) (any, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch name {
+	case "result":
+		return p.result(), nil
+	case "end":
+		return p.result(), p.end(ctx)
+	}
+	return nil, &instances.SignalError{Reason: "there are the signals result and end"}
+}
+
+// polls makes the manager of the polls, and those of an earlier run.
+func polls(ctx context.Context, endpoint *channels.Endpoint, store instances.Store) (*instances.Manager, error) {
+	manager := instances.New(endpoint, instances.Options{Store: store})
+	manager.Register(instances.Define("poll", "A question, and who answers what.", newPoll))
+	return manager, manager.Open(ctx)
+}
+
+func run(ctx context.Context, addr, folder string) error {
+	store, err := boltstore.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	endpoint, err := channels.NewEndpoint(channels.Options{})
+	if err != nil {
+		return err
+	}
+	manager, err := polls(ctx, endpoint, store)
+	if err != nil {
+		return err
+	}
+	lunch := json.RawMessage(`{"question": "Soup?", "choices": ["yes", "no"]}`)
+	if _, _, err := manager.Create(ctx, instances.Spec{ID: "lunch", Type: "poll", Config: lunch}); err != nil {
+		return err
+	}
+	if _, err := endpoint.Listen(addr); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return errors.Join(manager.Close(down), endpoint.Shutdown(down))
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, ":4000", "polls"); err != nil {
+		log.Fatal(err)
+	}
+}

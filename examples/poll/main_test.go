@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+type object = map[string]any
+
+// open is one run of the program, on a store that outlives it.
+func open(t *testing.T, store instances.Store) (*channelstest.Endpoint, *instances.Manager) {
+	t.Helper()
+	e := channelstest.Start(t, channels.Options{})
+	m, err := polls(t.Context(), e.Endpoint, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, m
+}
+
+func TestPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(instances.Memory)
+		e, m := open(t, store)
+		spec := instances.Spec{ID: "lunch", Type: "poll", Config: json.RawMessage(`{"question":"Soup?","choices":["yes","no"],"open":"30s"}`)}
+		if _, _, err := m.Create(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		ada := channelstest.Connect(t, e, "/socket/lunch").Join("poll", object{"user": "ada"})
+		ada.Push("vote", object{"choice": "perhaps"}).AssertReply("error", object{"reason": `choice is "perhaps": it is one of ["yes" "no"]`})
+		ada.Push("vote", object{"choice": "yes"}).AssertReply("ok", object{})
+		ada.Push("vote", object{"choice": "no"}).AssertReply("ok", object{})
+		ada.AssertBroadcast("result", object{"question": "Soup?", "counts": object{"yes": 0, "no": 1}, "over": false})
+		if err := m.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+
+		e, m = open(t, store)
+		bob := channelstest.Connect(t, e, "/socket/lunch").Join("poll", object{"user": "bob"})
+		bob.Push("vote", object{"choice": "no"}).AssertReply("ok", object{})
+		bob.AssertBroadcast("result", object{"counts": object{"yes": 0, "no": 2}})
+		time.Sleep(40 * time.Second)
+		bob.AssertBroadcast("result", object{"counts": object{"yes": 0, "no": 2}, "over": true})
+		bob.Push("vote", object{"choice": "yes"}).AssertReply("error", object{"reason": "the poll is over"})
+		result, err := m.Signal(t.Context(), "lunch", "result", nil)
+		if err != nil || string(result) != `{"question":"Soup?","counts":{"no":2,"yes":0},"over":true}` {
+			t.Errorf("%s, %v", result, err)
+		}
+		var invalid *instances.InvalidError
+		if _, _, err := m.Create(t.Context(), instances.Spec{Type: "poll", Config: json.RawMessage(`{"question":"?","choices":["a","a"]}`)}); !errors.As(err, &invalid) {
+			t.Errorf("one choice twice: %v", err)
+		}
+		if err := m.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestRun: the program as it is, on a port, until it is told to stop.
+func TestRun(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, addr, t.TempDir()) }()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
