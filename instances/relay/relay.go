@@ -27,6 +27,9 @@ type Options struct {
 	PresenceOff []string
 	// DiffsOff are the patterns of topics that get no presence diffs.
 	DiffsOff []string
+	// Publish says who may publish what: the first that fits decides, and where
+	// none does everybody may.
+	Publish []Rule
 }
 
 // Relay serves topics on an endpoint.
@@ -50,6 +53,9 @@ const maxUser = 255
 
 // errUnmatched is what Phoenix answers where no channel serves a topic.
 var errUnmatched = channels.Errorf("unmatched topic")
+
+// errUnauthorized is what a guard answers too.
+var errUnauthorized = channels.Errorf("unauthorized")
 
 // New makes a relay whose presence is told through e.
 func New(e *channels.Endpoint, o Options) *Relay {
@@ -82,7 +88,7 @@ func (r *Relay) Channels() []*channels.Channel {
 	served := make([]*channels.Channel, len(s.options.Topics))
 	for i, pattern := range s.options.Topics {
 		ch := channels.Handle(pattern, s.join).OnLoop()
-		ch.OnAny(relay)
+		ch.OnAny(s.relay)
 		served[i] = ch
 	}
 	return served
@@ -145,7 +151,10 @@ func (r *Relay) user(c *channels.Context, p joinParams) string {
 }
 
 // relay sends an event on to the topic and answers it.
-func relay(c *channels.Context, event string, p channels.Payload) (channels.Reply, error) {
+func (s service) relay(c *channels.Context, event string, p channels.Payload) (channels.Reply, error) {
+	if !s.options.mayPublish(c, event) {
+		return channels.Reply{}, errUnauthorized
+	}
 	if reserved(event) {
 		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that begins neither with phx_ nor with presence_", event)
 	}

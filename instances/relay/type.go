@@ -15,22 +15,33 @@ type Config struct {
 	Window      instances.Duration `json:"presence_window,omitempty" jsonschema:"description=how long presence diffs are gathered into one; at once if it is left out. It changes with a restart only"`
 	PresenceOff []string           `json:"presence_off,omitempty" jsonschema:"description=patterns of topics where nobody is tracked"`
 	DiffsOff    []string           `json:"presence_diffs_off,omitempty" jsonschema:"description=patterns of topics that get no presence diffs"`
+	Publish     []Rule             `json:"publish,omitempty" jsonschema:"description=who may publish what: the first rule that fits decides; everybody may where none does"`
 }
 
 // options checks what the schema cannot say.
 func (c Config) options() (Options, error) {
 	for field, patterns := range map[string][]string{"/topics": c.Topics, "/presence_off": c.PresenceOff, "/presence_diffs_off": c.DiffsOff} {
-		for _, p := range patterns {
-			if p == "" || strings.Contains(strings.TrimSuffix(p, "*"), "*") {
-				return Options{}, instances.Invalid(field, "%q is no pattern: want a topic, or the beginning of one and a * at the end", p)
-			}
+		if err := checkPatterns(field, patterns); err != nil {
+			return Options{}, err
 		}
 	}
-	o := Options{Topics: c.Topics, Window: time.Duration(c.Window), PresenceOff: c.PresenceOff, DiffsOff: c.DiffsOff}
+	if err := checkRules(c.Publish); err != nil {
+		return Options{}, err
+	}
+	o := Options{Topics: c.Topics, Window: time.Duration(c.Window), PresenceOff: c.PresenceOff, DiffsOff: c.DiffsOff, Publish: c.Publish}
 	if len(o.Topics) == 0 {
 		o.Topics = []string{"*"}
 	}
 	return o, nil
+}
+
+func checkPatterns(field string, patterns []string) error {
+	for _, p := range patterns {
+		if p == "" || strings.Contains(strings.TrimSuffix(p, "*"), "*") {
+			return instances.Invalid(field, "%q is no pattern: want all of a name, or the beginning of one and a * at the end", p)
+		}
+	}
+	return nil
 }
 
 // Type makes instances that relay.

@@ -63,3 +63,57 @@ func TestType(t *testing.T) {
 	}
 	client.AssertClosed(1012)
 }
+
+// TestPublish: the first rule that fits decides; where none does, everybody may.
+func TestPublish(t *testing.T) {
+	e := start(t, relay.Options{Publish: []relay.Rule{
+		{Topics: []string{"news:*"}, Events: []string{"vote"}, By: "everybody"},
+		{Topics: []string{"news:*"}, By: "nobody"},
+		{Events: []string{"admin_*"}, By: "assign", Assign: "user", Values: []string{"ada", "kim"}},
+	}})
+	ada, bob := channelstest.Connect(t, e, "/socket?user=ada"), channelstest.Connect(t, e, "/socket?user=bob")
+	for _, test := range []struct {
+		client       *channelstest.Client
+		topic, event string
+		may          bool
+	}{
+		{ada, "news:1", "new_msg", false},
+		{ada, "news:1", "admin_kick", false}, // an earlier rule is for it
+		{bob, "news:1", "vote", true},
+		{ada, "room:1", "admin_kick", true},
+		{bob, "room:1", "admin_kick", false},
+		{bob, "room:1", "new_msg", true},
+	} {
+		ch := test.client.Join(test.topic, nil)
+		if push := ch.Push(test.event, object{}); test.may {
+			push.AssertReply("ok", object{})
+			ch.AssertBroadcast(test.event, object{})
+		} else {
+			push.AssertReply("error", object{"reason": "unauthorized"})
+			ch.RefutePush(test.event, nil)
+		}
+	}
+	channelstest.Connect(t, e, "/socket").Join("room:2", nil).Push("admin_kick", object{}).AssertReply("error", nil)
+}
+
+func TestRulesThatMakeNoSense(t *testing.T) {
+	e := channelstest.Start(t, channels.Options{})
+	m := instances.New(e.Endpoint, instances.Options{})
+	defer m.Close(context.Background())
+	m.Register(relay.Type())
+	for rule, field := range map[string]string{
+		`{}`:                              "/config/publish/0/by",
+		`{"by":"me"}`:                     "/config/publish/0/by",
+		`{"by":"nobody","assign":"x"}`:    "/config/publish/0/by",
+		`{"by":"assign","values":["x"]}`:  "/config/publish/0/assign",
+		`{"by":"assign","assign":"x"}`:    "/config/publish/0/values",
+		`{"by":"nobody","topics":["*a"]}`: "/config/publish/0/topics",
+		`{"by":"nobody","events":[""]}`:   "/config/publish/0/events",
+	} {
+		var invalid *instances.InvalidError
+		_, _, err := m.Create(t.Context(), instances.Spec{Type: "relay", Config: json.RawMessage(`{"publish":[` + rule + `]}`)})
+		if !errors.As(err, &invalid) || invalid.Fields[0].Field != field {
+			t.Errorf("%s: %v, want %s", rule, err, field)
+		}
+	}
+}

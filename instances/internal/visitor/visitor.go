@@ -2,6 +2,7 @@
 package visitor
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 
@@ -12,13 +13,24 @@ import (
 const MaxName = 64
 
 // Name is the socket's assign "user", which a claim of its token gives it, else
-// what the client asks for in its join. An error is for the client.
+// what the client asks for in its join; where a guard knows who the client is,
+// it does not matter what that asks for. An error is for the client.
 func Name(c *channels.Context, asked string) (string, error) {
-	if assigned, ok := c.Socket().Get("user").(string); ok && assigned != "" {
+	assigned := ""
+	switch user := c.Socket().Get("user").(type) {
+	case string:
+		assigned = user
+	case fmt.Stringer: // a number of a token
+		assigned = user.String()
+	}
+	guarded := c.Socket().Guard() != nil
+	if guarded || assigned != "" {
 		asked = assigned
 	}
 	name := strings.TrimSpace(asked)
 	switch {
+	case name == "" && guarded:
+		return "", channels.Errorf("the token gives no user: the server has to assign a claim to it")
 	case name == "":
 		return "", channels.Errorf("user is missing: join with a name")
 	case len(name) > MaxName:

@@ -2,6 +2,7 @@ package visitor_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -14,6 +15,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// guard lets everything through.
+type guard struct{}
+
+func (guard) Opened()           {}
+func (guard) Closed()           {}
+func (guard) Join(string) error { return nil }
+func (guard) Event(string, []byte) (channels.EventFunc, error) {
+	return nil, nil
+}
+
 func TestName(t *testing.T) {
 	e := channelstest.Start(t, channels.Options{})
 	type params struct {
@@ -24,11 +35,21 @@ func TestName(t *testing.T) {
 		return params{name}, err
 	})
 	connect := func(_ context.Context, s *channels.Socket, r *channels.Request) error {
-		s.Assign("user", r.Params.Get("token"))
+		if token := r.Params.Get("token"); token == "17" {
+			s.Assign("user", json.Number(token))
+		} else {
+			s.Assign("user", token)
+		}
+		if r.Params.Get("guard") != "" {
+			s.SetGuard(guard{})
+		}
 		return nil
 	}
 	e.Socket("/socket", channels.SocketOptions{Connect: connect}, ch)
 	for _, test := range []struct{ token, asked, name, reason string }{
+		{token: "17", asked: "ada", name: "17"},
+		{token: "grace&guard=1", asked: "ada", name: "grace"},
+		{token: "&guard=1", asked: "ada", reason: "the token gives no user: the server has to assign a claim to it"},
 		{asked: "ada", name: "ada"},
 		{asked: "  ada\t", name: "ada"},
 		{token: "grace", asked: "ada", name: "grace"},
