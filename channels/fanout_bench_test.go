@@ -29,7 +29,7 @@ func BenchmarkFanOutBlocks(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer e.Shutdown(b.Context()) //nolint:errcheck // nothing is connected
+			defer e.Shutdown(b.Context())
 			m := &mount{}
 			def := Handle("room:*", func(*Context, Payload) (NoReply, error) { return NoReply{}, nil })
 			e.onLoop(0, func() {

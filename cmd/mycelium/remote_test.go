@@ -16,7 +16,8 @@ func TestInstances(t *testing.T) {
 		t.Fatalf("exit %d: %s", code, &stderr)
 	}
 	_, lines, _ := strings.Cut(out.String(), "configuration file:\n\n")
-	secret := strings.Fields(out.String()[strings.Index(out.String(), "mk_"):])[0]
+	_, rest, _ := strings.Cut(out.String(), "mk_")
+	secret := "mk_" + strings.Fields(rest)[0]
 	dir := t.TempDir()
 	file := filepath.Join(dir, "mycelium.yaml")
 	lines += "instances:\n  - id: lobby\n    type: relay\n    config: {topics: [\"room:*\"]}\n"

@@ -106,8 +106,7 @@ func (b *gridBoard) target(m gridMove) (int, error) {
 // won returns the line of the winner that a piece at cell has completed.
 func (b *gridBoard) won(cell int) []int {
 	for _, direction := range [][2]int{{1, 0}, {0, 1}, {1, 1}, {1, -1}} {
-		back := b.reach(cell, -direction[0], -direction[1])
-		line := append(back, cell)
+		line := append(b.reach(cell, -direction[0], -direction[1]), cell)
 		line = append(line, b.reach(cell, direction[0], direction[1])...)
 		if len(line) >= b.rules.line {
 			slices.Sort(line)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 )
@@ -124,14 +126,14 @@ func problemForState(err error) *Problem {
 // refuse answers with a problem.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemFor(err)
-	event := a.log.Debug()
+	level := zerolog.DebugLevel
 	switch {
 	case p.Status >= http.StatusInternalServerError:
-		event = a.log.Error()
+		level = zerolog.ErrorLevel
 	case p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden:
-		event = a.log.Warn()
+		level = zerolog.WarnLevel
 	}
-	event.Err(err).Str("method", r.Method).Str("path", r.URL.Path).Str("peer", r.RemoteAddr).Int("status", p.Status).Msg("request refused")
+	a.log.WithLevel(level).Err(err).Str("method", r.Method).Str("path", r.URL.Path).Str("peer", r.RemoteAddr).Int("status", p.Status).Msg("request refused")
 	for name, values := range p.header {
 		w.Header()[name] = values
 	}

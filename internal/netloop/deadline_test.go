@@ -33,7 +33,7 @@ func TestDeadlineWithinTick(t *testing.T) {
 				b.Write([]byte("last"))
 				last := time.Now()
 				<-read
-				whole := (deadline + tick - 1) / tick * tick
+				whole := (deadline + tick - 1).Truncate(tick)
 				if took := (<-fired).Sub(last); took < deadline || took > whole+tick {
 					t.Errorf("a deadline of %v, set %v after the loop's start, was told after %v", deadline, after, took)
 				}

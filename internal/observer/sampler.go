@@ -156,7 +156,7 @@ func (s *Sampler) take(now time.Time, rows []Row, counts map[string]count) {
 		sample.Types[row.Type]++
 		sample.Connections += row.Connections
 		sample.Channels += row.Channels
-		sample.Rates = sample.Rates.plus(row.Rates)
+		sample.Rates = sample.plus(row.Rates)
 		s.note(row)
 	}
 	for id := range s.series {

@@ -125,7 +125,7 @@ func TestRows(t *testing.T) {
 		{View{Limit: 3, Sort: "connections"}, "i5 i4 i3", 6},
 		{View{Limit: 10, Type: "chat", State: instances.Running}, "i1 i3", 2},
 		{View{Limit: 10, Find: "4"}, "i4", 1},
-		{View{Limit: 10, Find: "rela"}, "i0 i2 i4", 3},
+		{View{Limit: 10, Find: "lay"}, "i0 i2 i4", 3},
 		{View{Limit: -1, Offset: -5}, "", 6},
 		{View{Limit: 10, Offset: 100}, "", 6},
 	} {
