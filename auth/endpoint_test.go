@@ -254,6 +254,8 @@ func TestAttacks(t *testing.T) {
 		"a changed claim":        {parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(payload), "ada", "eve", 1))) + "." + parts[2], BadSignature},
 		"spare bits of a base64": {good[:len(good)-1] + string(good[len(good)-1]^1), Malformed},
 
+		"a line break": {good[:len(good)-5] + "\n" + good[len(good)-5:], Malformed},
+
 		"none":                   {sign(t, "none", none, nil, goodClaims(nil)), BadAlgorithm},
 		"NONE":                   {forge(`{"alg":"NONE"}`, string(payload), nil), BadAlgorithm},
 		"nOnE with a signature":  {forge(`{"alg":"nOnE"}`, string(payload), []byte("x")), BadAlgorithm},

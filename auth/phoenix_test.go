@@ -183,6 +183,7 @@ func TestPhoenixTokenForged(t *testing.T) {
 			"two parts":              {"SFMyNTY.g2gDYWNuBgAAaOXPiwFiAAFRgA", Malformed},
 			"four parts":             {token + ".x", Malformed},
 			"another header":         {strings.Replace(token, "SFMyNTY", "SFM1MTI", 1), BadSignature},
+			"a line break":           {token[:len(token)-5] + "\r" + token[len(token)-5:], Malformed},
 			"padded":                 {token + "=", Malformed},
 			"another data":           {strings.Replace(token, "g2gD", "g2gE", 1), BadSignature},
 			"a bomb, signed":         {signTerm(t, bomb, "SFMyNTY"), Malformed},

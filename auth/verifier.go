@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -115,6 +116,8 @@ func (v *Verifier) verify(ctx context.Context, token string) (Claims, time.Time,
 		return nil, time.Time{}, refused(Missing, "")
 	case len(token) > v.options.MaxBytes:
 		return nil, time.Time{}, refused(Oversized, fmt.Sprintf("%d bytes, at most %d are read", len(token), v.options.MaxBytes))
+	case strings.ContainsAny(token, "\r\n"): // encoding/base64 would skip them
+		return nil, time.Time{}, refused(Malformed, "a line break")
 	case isPhoenixToken(token):
 		if v.phoenix == nil {
 			return nil, time.Time{}, refused(BadAlgorithm, "a Phoenix.Token, for which there is no phoenix_token")

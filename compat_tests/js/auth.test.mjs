@@ -1,4 +1,4 @@
-// The snippets of docs/auth.md connect with a token, and renew it in time.
+// The snippets of docs/auth.md connect with a token, renew it in time, and come back with the new one.
 
 import assert from "node:assert/strict"
 import {createHmac} from "node:crypto"
@@ -47,7 +47,7 @@ for (const [name, more] of Object.entries(cases)) {
     const guide = await fs.readFile(new URL("../../docs/auth.md", import.meta.url), "utf8")
     const [code, ...others] = snippetsOf(guide, name)
     assert.ok(code && others.length === 0, `docs/auth.md has one snippet for ${name}`)
-    const server = await startServer(scope, "mycelium", {more: [...more, "--auth-leeway", "0s"], env: {MYCELIUM_AUTH_SECRET: SECRET}})
+    const server = await startServer(scope, "mycelium", {more: [...more, "--auth-leeway", "0s", "--auth-socket-id", "user:{sub}"], env: {MYCELIUM_AUTH_SECRET: SECRET}})
     const login = await startLogin(scope)
     const addressed = code.replace("ws://localhost:4000/socket", server.endpoint).replace("http://localhost:5000", login.address)
     const {child, output} = await start(scope, `auth-${name.replaceAll(/\W/g, "-")}`, addressed)
@@ -60,6 +60,11 @@ for (const [name, more] of Object.entries(cases)) {
     // A socket that had ended would have been joined again, after 10 ms.
     assert.deepEqual({joined: printed("joined"), renewed: printed("renewed"), tokens: login.given.length, err: output.err},
       {joined: 1, renewed: 1, tokens: 2, err: ""})
+    const answer = await fetch(`${server.http}/api/instances/default/disconnect`, {
+      method: "POST", headers: {"content-type": "application/json", connection: "close"}, body: JSON.stringify({socket_id: "user:ada"}),
+    })
+    assert.equal(answer.status, 204)
+    await until("it comes back", () => printed("joined") === 2, seen)
     assert.deepEqual(server.lines.filter(line => line.includes("refused")), [])
   })
 }
