@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/httpapi"
@@ -17,13 +18,9 @@ import (
 
 // openAPI makes the API that the configuration wants, in the place of the one
 // that there is.
-func (d *daemon) openAPI(cfg *config.Config) error {
+func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	if !cfg.API.Enabled {
 		return nil
-	}
-	keys, err := apiKeys(cfg)
-	if err != nil {
-		return err
 	}
 	api, err := httpapi.New(d.instances, httpapi.Options{Keys: keys, PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, Logger: &d.log})
 	if err != nil {
@@ -109,16 +106,50 @@ func decodeObject(text []byte, into any) error {
 }
 
 // declare starts the instances of the configuration that are not there yet and
-// returns the others.
+// returns the others. An error is of those that it names.
 func (d *daemon) declare(ctx context.Context, specs []instances.Spec) (present []instances.Spec, err error) {
 	for _, spec := range specs {
-		if _, err := d.instances.Get(spec.ID); err == nil {
+		if _, getErr := d.instances.Get(spec.ID); getErr == nil {
 			present = append(present, spec)
-			continue
-		}
-		if _, err := d.instances.Declare(ctx, spec); err != nil {
-			return nil, fmt.Errorf("instance %q of the configuration: %w", spec.ID, err)
+		} else if _, declareErr := d.instances.Declare(ctx, spec); declareErr != nil {
+			err = errors.Join(err, ofConfiguration(spec.ID, declareErr))
 		}
 	}
-	return present, nil
+	return present, err
+}
+
+// checkDeclared says what m would refuse of the configuration's instances.
+func checkDeclared(m *instances.Manager, specs []instances.Spec) (err error) {
+	for _, spec := range specs {
+		wrong := m.Check(spec)
+		if i, getErr := m.Get(spec.ID); wrong == nil && getErr == nil && !i.Declared {
+			wrong = errors.New("there is one of this id already, created by the API: delete it, or choose another id")
+		}
+		if wrong != nil {
+			err = errors.Join(err, ofConfiguration(spec.ID, wrong))
+		}
+	}
+	return err
+}
+
+// checkAlone is checkDeclared without a server.
+func checkAlone(cfg *config.Config, specs []instances.Spec) (err error) {
+	endpoint, err := channels.NewEndpoint(channels.Options{Loops: 1})
+	if err != nil {
+		return err
+	}
+	m := instances.New(endpoint, instances.Options{
+		Limits: instanceLimits(cfg.Limits),
+		Sockets: func(spec instances.Spec) (o channels.SocketOptions, release func(), err error) {
+			_, err = specAuth(spec.Auth) // and no verifier: that would fetch keys
+			return o, nil, err
+		},
+	})
+	register(m)
+	ctx := context.Background() // nobody is connected
+	return errors.Join(checkDeclared(m, specs), m.Close(ctx), endpoint.Shutdown(ctx))
+}
+
+func ofConfiguration(id string, err error) error {
+	return fmt.Errorf("instance %q of the configuration: %w", id, err)
 }

@@ -47,17 +47,11 @@ func checkConfig(args, environ []string, stdout, stderr io.Writer) int {
 	if cfg == nil {
 		return code
 	}
-	_, err := loadCertificate(cfg.TLS)
+	l, err := prepare(cfg)
 	if err == nil {
-		_, err = authOptions(cfg.Auth)
+		err = checkAlone(cfg, l.declared)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
-	}
-	_, keysErr := apiKeys(cfg)
-	_, specsErr := declaredSpecs(cfg)
-	if err := errors.Join(keysErr, specsErr); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}

@@ -26,6 +26,8 @@ func TestConfigCommand(t *testing.T) {
 	writeFile(t, good, "limits:\n  max_channels: 7\n")
 	writeFile(t, odd, "listen: :1\ncheck_origin: off\n")
 	writeFile(t, bad, "limits:\n  max_channels: no\nlisen: x\n")
+	guests := filepath.Join(dir, "guests.yaml")
+	writeFile(t, guests, "instances:\n  - {id: a, type: chet}\n  - {id: b, type: relay, config: {window: 1}}\n  - {id: c, type: relay}\n")
 	secret := []string{"MYCELIUM_METRICS_TOKEN=s3cr3t-s3cr3t-s3cr3t"}
 	for _, c := range []struct {
 		args, environ  []string
@@ -41,6 +43,10 @@ func TestConfigCommand(t *testing.T) {
 			stderr: []string{bad + ":3: unknown key \"lisen\"; did you mean listen?\n", "(from file " + bad + ":2)", "(from flag --idle-timeout)", "(from environment variable MYCELIUM_LOOPS)"},
 		},
 		{args: []string{"check", "--tls-cert=" + good, "--tls-key=" + good}, code: 2, stderr: []string{"tls.cert and tls.key: "}},
+		{
+			args: []string{"check", "--config=" + guests}, code: 2,
+			stderr: []string{`instance "a" of the configuration: instances: /type "chet" is none`, `instance "b" of the configuration: instances: /config/window `},
+		},
 		{args: []string{"print", "--config=" + good}, stdout: []string{"\n  max_channels: 7\n", "\n  token: \"\"\n"}},
 		{
 			args: []string{"print", "--source", "--config=" + good, "--loops=2"}, environ: secret,

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 
-	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
@@ -36,10 +34,15 @@ func (d *daemon) newManager() *instances.Manager {
 		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits),
 		Sockets: d.instanceSockets, Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 	})
+	register(m)
+	return m
+}
+
+// register adds the types that are ready.
+func register(m *instances.Manager) {
 	for _, t := range []instances.Type{relay.Type(), chat.Type(), game.Type(), collab.Type()} {
 		m.Register(t)
 	}
-	return m
 }
 
 // openInstances starts the default instance and those that are kept.
@@ -57,7 +60,11 @@ func (d *daemon) openInstances(ctx context.Context) error {
 	if err := d.instances.Open(ctx); err != nil {
 		return err
 	}
-	return d.openAPI(d.cfg)
+	keys, err := apiKeys(d.cfg)
+	if err != nil {
+		return err
+	}
+	return d.openAPI(d.cfg, keys)
 }
 
 // defaultSpec is the default instance as the configuration wants it.
@@ -105,22 +112,6 @@ func instanceLimits(l config.Limits) channels.Limits {
 	all := limits(l)
 	all.MaxConnections, all.MaxConnectionsPerAddress, all.HandshakesPerSecond = 0, 0, 0
 	return all
-}
-
-// reconfigure takes over what can change while the server runs.
-func (d *daemon) reconfigure(ctx context.Context, cfg *config.Config, tokens *auth.Options) error {
-	specs, err := declaredSpecs(cfg)
-	if err != nil {
-		return err
-	}
-	if err := d.openAPI(cfg); err != nil {
-		return err
-	}
-	d.sockets.Store(ptr(socketOptions(cfg)))
-	d.auth.Store(tokens)
-	d.endpoint.Limit(limits(cfg.Limits))
-	present, err := d.declare(ctx, specs)
-	return errors.Join(err, d.instances.Reconfigure(ctx, instanceLimits(cfg.Limits), present...))
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -2,16 +2,24 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 
+	"github.com/mycelium-rt/mycelium/auth"
+	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/httpapi"
 )
 
 // reload reads the configuration again and takes over what can change while
-// the server runs. What can fail is done first: with an error nothing has
-// changed, and the log says why.
+// the server runs. What can be found wrong with it is found first: then nothing
+// has changed, and the log says why. What an instance refuses all the same (its
+// type may, once it is asked to change) is that instance's alone.
 func (d *daemon) reload() {
-	cfg, change, err := d.reloaded()
+	next, change, err := d.load()
+	if err == nil {
+		err = d.level.Set(next.cfg.Log.Level) // the last that can fail, and the first that changes
+	}
 	if err != nil {
 		event := d.log.Error()
 		var wrong *config.Error
@@ -23,16 +31,31 @@ func (d *daemon) reload() {
 		event.Msg("configuration not reloaded: it is wrong, and nothing has changed")
 		return
 	}
-	for _, w := range cfg.Warnings {
+	for _, w := range next.cfg.Warnings {
 		d.log.Warn().Msg(w)
 	}
 	if len(change.Restart) > 0 {
 		d.log.Warn().Strs("options", change.Restart).Msg("these options have changed and need a restart")
 	}
+	if err := d.takeOver(context.Background(), next); err != nil {
+		d.log.Error().Err(err).Strs("options", change.Live).
+			Msg("configuration reloaded, but not for the instances that are named here")
+		return
+	}
 	d.log.Info().Strs("options", change.Live).Msg("configuration reloaded")
 }
 
-func (d *daemon) reloaded() (*config.Config, config.Change, error) {
+// loaded is a configuration and what is made of it before it counts.
+type loaded struct {
+	cfg         *config.Config
+	certificate *tls.Certificate
+	tokens      *auth.Options
+	keys        []httpapi.Key
+	declared    []instances.Spec
+}
+
+// load reads the configuration again; an error says what is wrong with it.
+func (d *daemon) load() (*loaded, config.Change, error) {
 	next, err := config.Load(d.args, d.environ)
 	if err != nil {
 		return nil, config.Change{}, err
@@ -41,19 +64,38 @@ func (d *daemon) reloaded() (*config.Config, config.Change, error) {
 	if err != nil {
 		return nil, change, err
 	}
-	pair, err := loadCertificate(cfg.TLS) // its files may have changed under the same names
+	l, err := prepare(cfg) // reads the certificate again: it may have changed under the same name
 	if err != nil {
 		return nil, change, err
 	}
-	tokens, err := authOptions(cfg.Auth)
-	if err != nil {
-		return nil, change, err
+	return l, change, checkDeclared(d.instances, l.declared)
+}
+
+// prepare makes what a configuration asks for, but for its instances.
+func prepare(cfg *config.Config) (l *loaded, err error) {
+	l = &loaded{cfg: cfg}
+	if l.certificate, err = loadCertificate(cfg.TLS); err != nil {
+		return nil, err
 	}
-	if err := d.level.Set(cfg.Log.Level); err != nil {
-		return nil, change, err
+	if l.tokens, err = authOptions(cfg.Auth); err != nil {
+		return nil, err
 	}
-	d.certificate.pair.Store(pair)
-	d.metrics.SetAccess(access(cfg.Metrics))
-	d.cfg = cfg
-	return cfg, change, d.reconfigure(context.Background(), cfg, tokens)
+	var keysErr, specsErr error
+	l.keys, keysErr = apiKeys(cfg)
+	l.declared, specsErr = declaredSpecs(cfg)
+	return l, errors.Join(keysErr, specsErr)
+}
+
+// takeOver makes the server go on with a configuration that load has found
+// right. An error names the instances that refuse theirs.
+func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
+	d.cfg = l.cfg
+	d.certificate.pair.Store(l.certificate)
+	d.metrics.SetAccess(access(l.cfg.Metrics))
+	d.sockets.Store(ptr(socketOptions(l.cfg)))
+	d.auth.Store(l.tokens)
+	d.endpoint.Limit(limits(l.cfg.Limits))
+	err := d.openAPI(l.cfg, l.keys)
+	present, declareErr := d.declare(ctx, l.declared)
+	return errors.Join(err, declareErr, d.instances.Reconfigure(ctx, instanceLimits(l.cfg.Limits), present...))
 }

@@ -126,16 +126,33 @@ func TestReload(t *testing.T) {
 func TestReloadOfWhatIsWrong(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	writeFile(t, file, "limits: {max_channels: 1}\n")
-	s := start(t, "serve", "--config="+file)
+	s := start(t, "serve", "--config="+file, "--metrics-allow=192.0.2.1")
+	created, err := http.Post("http://"+s.addr+"/api/instances", "application/json", strings.NewReader(`{"id":"taken","type":"relay"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if created.Body.Close(); created.StatusCode != http.StatusCreated {
+		t.Fatalf("creating an instance: %d", created.StatusCode)
+	}
 	for text, want := range map[string]string{
-		"limits: {max_channels: 2}\nloops: x\nlisen: y\n":                  "unknown key",
-		"limits: {max_channels: 2\n":                                       "cannot be parsed",
-		"limits: {max_channels: 2, max_message: 8MB, outbound_bytes: 9MB}": "limits.outbound_bytes changes with a restart only",
+		"limits: {max_channels: 2}\nloops: x\nlisen: y\n":                                       "unknown key",
+		"limits: {max_channels: 2\n":                                                            "cannot be parsed",
+		"limits: {max_channels: 2, max_message: 8MB, outbound_bytes: 9MB}":                      "limits.outbound_bytes changes with a restart only",
+		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: chet}]":                       `instance \"lobby\" of the configuration: instances: /type \"chet\" is none`,
+		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay, config: {window: 1}}]": "/config/window ",
+		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay, auth: {leeway: -}}]":   "/auth ",
+		"limits: {max_channels: 2}\ninstances: [{id: taken, type: relay}]":                      `instance \"taken\" of the configuration: there is one of this id already`,
+		"limits: {max_channels: 2}\napi: {keys: [{id: x}]}":                                     "api.keys[0]: ",
 	} {
+		text += "\nlog: {level: debug}\nmetrics: {token: 0123456789abcdef}\n"
 		writeFile(t, file, text)
 		lines := s.hangup(t)
-		if last := lines[len(lines)-1]; !strings.Contains(last.Message, "nothing has changed") || !strings.Contains(fmt.Sprint(last.Problems), want) {
-			t.Errorf("%q: %v, want %s", text, lines, want)
+		last, err := json.Marshal(lines[len(lines)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(last), "nothing has changed") || !strings.Contains(string(last), want) {
+			t.Errorf("%q: %s, want %s", text, last, want)
 		}
 		c := dial(t, s, "")
 		tryJoin(t, c, 1, "a")
@@ -143,8 +160,23 @@ func TestReloadOfWhatIsWrong(t *testing.T) {
 			t.Errorf("%q: a second channel: %s", text, reply)
 		}
 	}
-	writeFile(t, file, "limits: {max_channels: 2}\n")
+	for path, want := range map[string]int{"/metrics": http.StatusUnauthorized, "/api/instances/lobby": http.StatusNotFound} {
+		var header []string
+		if path == "/metrics" {
+			header = []string{"Authorization", "Bearer 0123456789abcdef"}
+		}
+		if status, _ := get(t, "http://"+s.addr+path, header...); status != want {
+			t.Errorf("%s answers %d after all that, want %d", path, status, want)
+		}
+	}
+	if strings.Contains(s.log.String(), `"level":"debug"`) {
+		t.Error("the log's level has changed")
+	}
+	writeFile(t, file, "limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay}]\n")
 	s.hangup(t)
+	if status, _ := get(t, "http://"+s.addr+"/api/instances/lobby"); status != http.StatusOK {
+		t.Errorf("an instance of the new configuration: %d", status)
+	}
 	c := dial(t, s, "")
 	tryJoin(t, c, 1, "a")
 	if reply := tryJoin(t, c, 2, "b"); !strings.Contains(reply, `"status":"ok"`) {
