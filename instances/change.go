@@ -163,11 +163,14 @@ func (m *member) same(spec *Spec) (Info, error) {
 
 // drop takes a member out of the manager.
 func (m *Manager) drop(one *member) {
-	counted := one.total()
+	counted := make(map[string]*Total)
+	one.count(counted)
 	m.mu.Lock()
 	if m.members[one.id] == one {
 		delete(m.members, one.id)
-		m.departed[counted.Type] = m.departed[counted.Type].plus(counted.past())
+		for name, t := range counted {
+			totalOf(m.departed, name).addPast(t)
+		}
 	}
 	m.mu.Unlock()
 	one.mu.Lock()

@@ -88,7 +88,7 @@ type Manager struct {
 	mu       sync.RWMutex
 	types    map[string]*Type   // guarded by mu
 	members  map[string]*member // guarded by mu
-	departed map[string]Total   // of those that are no members any more, by type; guarded by mu
+	departed map[string]*Total  // of those that are no members any more, by type; guarded by mu
 	closed   bool               // guarded by mu
 	watchers watchers
 }
@@ -99,7 +99,7 @@ func New(host *channels.Endpoint, o Options) *Manager {
 	o = o.withDefaults()
 	m := &Manager{
 		host: host, options: o, store: o.Store, log: zerolog.Nop(),
-		types: make(map[string]*Type), members: make(map[string]*member), departed: make(map[string]Total),
+		types: make(map[string]*Type), members: make(map[string]*member), departed: make(map[string]*Total),
 	}
 	if o.Logger != nil {
 		m.log = *o.Logger

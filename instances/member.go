@@ -293,20 +293,27 @@ func (m *member) leaked(in *Instance) {
 func (m *member) stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Crashes: m.crashed, Restarts: m.restarts}
-	s.add(m.past)
+	s := m.countedLocked()
 	m.leaks = slices.DeleteFunc(m.leaks, func(in *Instance) bool { return in.left() == 0 })
 	for _, in := range m.leaks {
 		s.Leaked += in.left()
 	}
 	if in := m.life; in != nil {
-		e := in.endpoint.Stats()
-		s.add(e)
-		s.Goroutines = in.goroutines.Load() + e.Callbacks
+		s.Goroutines = in.left()
 		s.Topics = in.endpoint.CountTopics()
 	}
 	if !m.started.IsZero() {
 		s.Uptime = Duration(m.manager.options.Now().Sub(m.started))
+	}
+	return s
+}
+
+// countedLocked is what is only to be read; for reading, mu is enough.
+func (m *member) countedLocked() Stats {
+	s := Stats{Crashes: m.crashed, Restarts: m.restarts}
+	s.add(m.past)
+	if m.life != nil {
+		s.add(m.life.endpoint.Stats())
 	}
 	return s
 }

@@ -28,53 +28,58 @@ type Total struct {
 // instance and goes through all topics with presence: it is for what asks now
 // and then.
 func (m *Manager) Totals() []Total {
+	totals := make(map[string]*Total)
 	m.mu.RLock()
 	members := slices.Collect(maps.Values(m.members))
-	totals := maps.Clone(m.departed) // with the members: each is in one of them
 	for name := range m.types {
-		totals[name] = totals[name].plus(Total{Type: name})
+		totals[name] = &Total{Type: name, Instances: make(map[State]int)}
+	}
+	for name, gone := range m.departed { // with the members: each is in one of them
+		totalOf(totals, name).addPast(gone)
 	}
 	m.mu.RUnlock()
 	for _, one := range members {
-		t := one.total()
-		totals[t.Type] = totals[t.Type].plus(t)
+		one.count(totals)
 	}
-	return slices.SortedFunc(maps.Values(totals), func(a, b Total) int { return cmp.Compare(a.Type, b.Type) })
+	list := make([]Total, 0, len(totals))
+	for _, t := range totals {
+		list = append(list, *t)
+	}
+	slices.SortFunc(list, func(a, b Total) int { return cmp.Compare(a.Type, b.Type) })
+	return list
 }
 
-// total is what one instance adds.
-func (m *member) total() Total {
+func totalOf(totals map[string]*Total, name string) *Total {
+	t := totals[name]
+	if t == nil {
+		t = &Total{Type: name, Instances: make(map[State]int)}
+		totals[name] = t
+	}
+	return t
+}
+
+// count adds an instance to its type's total.
+func (m *member) count(totals map[string]*Total) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	t := Total{Type: m.spec.Type, Crashes: m.crashed, Restarts: m.restarts, Stats: m.past}
+	t := totalOf(totals, m.spec.Type)
+	t.Crashes += m.crashed
+	t.Restarts += m.restarts
+	t.Stats.Add(m.past)
 	if m.known {
-		t.Instances = map[State]int{m.state: 1}
+		t.Instances[m.state]++
 	}
 	if in := m.life; in != nil {
 		t.Stats.Add(in.endpoint.Stats())
-		t.Presence = in.present()
+		now := in.present()
+		t.Presence.Topics += now.Topics
+		t.Presence.Keys += now.Keys
 	}
-	return t
 }
 
-// past is what stays of a total when its instances have gone.
-func (t Total) past() Total {
-	return Total{Type: t.Type, Crashes: t.Crashes, Restarts: t.Restarts, Stats: sum(channels.Stats{}, t.Stats)}
-}
-
-// plus returns the sum; it leaves both as they were.
-func (t Total) plus(o Total) Total {
-	states := map[State]int{}
-	for _, counted := range []map[State]int{t.Instances, o.Instances} {
-		for state, n := range counted {
-			states[state] += n
-		}
-	}
-	t.Type, t.Instances = o.Type, states
+// addPast adds what stays of a total when its instances have gone.
+func (t *Total) addPast(o *Total) {
 	t.Crashes += o.Crashes
 	t.Restarts += o.Restarts
-	t.Stats.Add(o.Stats)
-	t.Presence.Topics += o.Presence.Topics
-	t.Presence.Keys += o.Presence.Keys
-	return t
+	t.Stats = sum(t.Stats, o.Stats)
 }

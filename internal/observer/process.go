@@ -34,7 +34,7 @@ func readProcess() Process {
 	metrics.Read(samples)
 	p := Process{
 		HeapBytes: samples[0].Value.Uint64(), GCCycles: samples[1].Value.Uint64(),
-		Goroutines: runtime.NumGoroutine(), Cores: runtime.GOMAXPROCS(0), Descriptors: -1,
+		Goroutines: runtime.NumGoroutine(), Cores: runtime.GOMAXPROCS(0),
 		cpu: cpuSeconds(), at: time.Now(),
 	}
 	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
@@ -43,10 +43,25 @@ func readProcess() Process {
 			p.RSSBytes = pages * uint64(os.Getpagesize())
 		}
 	}
-	if names, err := os.ReadDir("/proc/self/fd"); err == nil {
-		p.Descriptors = len(names) - 1 // this one
-	}
+	p.Descriptors = descriptors()
 	return p
+}
+
+// descriptors is how many are open; -1 where the system does not say.
+func descriptors() int {
+	const dir = "/proc/self/fd"
+	info, err := os.Stat(dir)
+	if err != nil {
+		return -1
+	}
+	if n := info.Size(); n > 0 { // Linux from 6.2 on counts them itself
+		return int(n)
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return -1
+	}
+	return len(names) - 1 // the directory's
 }
 
 // since works out the CPU since an earlier reading.

@@ -16,14 +16,11 @@ const (
 	sampleEvery = time.Second
 	// kept is how many samples a series has: five minutes.
 	kept = 300
-	// pageOf is how many instances are listed at a time.
-	pageOf = 1000
 )
 
 // Manager is what the sampler looks at; *instances.Manager is one.
 type Manager interface {
-	List(f instances.Filter) (page []instances.Info, next string)
-	Stats(id string) (instances.Stats, error)
+	Survey() []instances.Glance
 }
 
 // Rates are what happened in one second.
@@ -75,7 +72,7 @@ type Sampler struct {
 
 	mu     sync.RWMutex
 	last   Sample             // guarded by mu
-	rows   []Row              // guarded by mu: replaced, never changed
+	rows   []Row              // guarded by mu: replaced, never changed; in no order
 	all    series             // guarded by mu
 	series map[string]*series // guarded by mu: of those instances that had clients or traffic
 	before map[string]count   // guarded by mu: what the last sample counted
@@ -113,18 +110,10 @@ func (s *Sampler) Run(ctx context.Context, each func()) {
 func (s *Sampler) Sample() {
 	now := s.now()
 	process := readProcess()
-	var rows []Row
-	counts := make(map[string]count)
-	for f := (instances.Filter{Limit: pageOf}); ; {
-		page, next := s.manager.List(f)
-		for i := range page {
-			row, c := s.look(&page[i])
-			rows, counts[row.ID] = append(rows, row), c
-		}
-		if next == "" {
-			break
-		}
-		f.After = next
+	seen := s.manager.Survey()
+	rows, counts := make([]Row, len(seen)), make(map[string]count, len(seen))
+	for i := range seen {
+		rows[i], counts[seen[i].ID] = look(&seen[i])
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,15 +121,13 @@ func (s *Sampler) Sample() {
 	s.last.Process = process.since(s.last.Process)
 }
 
-func (s *Sampler) look(i *instances.Info) (Row, count) {
-	row := Row{ID: i.ID, Type: i.Type, State: i.State, Reason: i.Reason, Declared: i.Declared}
-	stats, err := s.manager.Stats(i.ID)
-	if err != nil { // gone since it was listed
-		return row, count{}
-	}
-	row.Connections, row.Channels = stats.Connections, stats.Channels
-	row.Restarts, row.Crashes, row.MailboxHigh = stats.Restarts, stats.Crashes+stats.ChannelCrashes, stats.MailboxHigh
-	return row, count{stats.MessagesIn, stats.MessagesOut, stats.BytesIn, stats.BytesOut}
+func look(g *instances.Glance) (Row, count) {
+	now := &g.Stats
+	return Row{
+		ID: g.ID, Type: g.Type, State: g.State, Reason: g.Reason, Declared: g.Declared,
+		Connections: now.Connections, Channels: now.Channels,
+		Restarts: now.Restarts, Crashes: now.Crashes + now.ChannelCrashes, MailboxHigh: now.MailboxHigh,
+	}, count{now.MessagesIn, now.MessagesOut, now.BytesIn, now.BytesOut}
 }
 
 // take makes the rows the last sample; mu is held.
@@ -242,9 +229,15 @@ func (s *Sampler) Rows(v View) (rows []Row, total int) {
 			rows = append(rows, all[i])
 		}
 	}
-	if by := orders[v.Sort]; by != nil {
-		slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(by(&b), by(&a)) })
-	}
+	by := orders[v.Sort]
+	slices.SortFunc(rows, func(a, b Row) int {
+		if by != nil {
+			if more := cmp.Compare(by(&b), by(&a)); more != 0 {
+				return more
+			}
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
 	total = len(rows)
 	from := min(max(0, v.Offset), total)
 	return rows[from:min(total, from+min(max(0, v.Limit), maxRows))], total
@@ -255,7 +248,7 @@ func (v *View) matches(r *Row) bool {
 		(v.Find == "" || strings.Contains(r.ID, v.Find) || strings.Contains(r.Type, v.Find))
 }
 
-// orders are those of View.Sort; by id they are already.
+// orders are those of View.Sort but id, by which equals are sorted.
 var orders = map[string]func(*Row) float64{
 	"connections": func(r *Row) float64 { return float64(r.Connections) },
 	"channels":    func(r *Row) float64 { return float64(r.Channels) },

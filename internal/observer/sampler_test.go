@@ -3,6 +3,7 @@ package observer
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,25 +17,12 @@ type counted struct {
 	stats map[string]instances.Stats
 }
 
-func (c *counted) List(f instances.Filter) (page []instances.Info, next string) {
-	for _, i := range c.infos {
-		if i.ID <= f.After {
-			continue
-		}
-		if len(page) == min(f.Limit, 2) { // small pages, to see that all are asked for
-			return page, page[len(page)-1].ID
-		}
-		page = append(page, i)
+// Survey has them in an order of its own, as a manager has.
+func (c *counted) Survey() (seen []instances.Glance) {
+	for _, i := range slices.Backward(c.infos) {
+		seen = append(seen, instances.Glance{ID: i.ID, Type: i.Type, State: i.State, Stats: c.stats[i.ID]})
 	}
-	return page, ""
-}
-
-func (c *counted) Stats(id string) (instances.Stats, error) {
-	s, ok := c.stats[id]
-	if !ok {
-		return s, instances.ErrNotFound
-	}
-	return s, nil
+	return seen
 }
 
 func newCounted(n int) *counted {
