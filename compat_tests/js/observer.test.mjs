@@ -69,6 +69,7 @@ browserTest("observer: instances live, and what can be done to them", async t =>
 
   await page.click("#create")
   await page.fill("#new-id", "made-here")
+  await page.selectOption("#new-type", "relay")
   await page.fill("#dialog [data-name=topics]", "\"room:*\"")
   await page.click("#dialog .primary")
   await until("the error stands at its field", async () => (await page.textContent("#dialog [data-field='/config/topics'] .wrong")).length > 0)
