@@ -244,6 +244,28 @@ func TestRenewal(t *testing.T) {
 	})
 }
 
+// A socket stays its owner's: neither another subject nor another id takes it
+// over.
+func TestRenewalIsForTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			socketID   string
+			first, new claims
+		}{
+			"another subject without ids": {"", claims{"sub": "ada"}, claims{"sub": "bob"}},
+			"no subject any more":         {"", claims{"sub": "ada"}, claims{}},
+			"the same subject, other id":  {"u:{device}", claims{"sub": "ada", "device": 1}, claims{"sub": "ada", "device": 2}},
+		} {
+			d := openDoor(t, hmacOptions(Options{SocketID: c.socketID, Join: []string{"*"}}), rooms()...)
+			room := d.connect(t, hs(t, c.first)).Join("room:1", nil)
+			room.Push(AccessTokenEvent, object{"access_token": hs(t, c.new)}).AssertReply("error", unauthorized)
+			if log := d.log.take(); !strings.Contains(log, string(OtherSubject)) {
+				t.Errorf("%s: %s", name, log)
+			}
+		}
+	})
+}
+
 // Tokens that come at once, as realtime-js sends them on each channel, are
 // verified one after the other, and not without end.
 func TestRenewalsAreBounded(t *testing.T) {

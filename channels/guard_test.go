@@ -96,7 +96,7 @@ func guarded(t *testing.T, test func(t *testing.T, g *gate, c *channelstest.Clie
 }
 
 func TestGuardJoin(t *testing.T) {
-	guarded(t, func(t *testing.T, g *gate, c *channelstest.Client, _ *channelstest.Endpoint) {
+	guarded(t, func(t *testing.T, g *gate, c *channelstest.Client, e *channelstest.Endpoint) {
 		for topic, want := range map[string]string{
 			"room:1":      `{"subtopic":"1"}`,
 			"room:secret": `{"reason":"unauthorized"}`, "room:full": `{"reason":"full"}`, "room:panic": `{"reason":"unauthorized"}`,
@@ -114,6 +114,11 @@ func TestGuardJoin(t *testing.T) {
 			t.Errorf("joining again: %s %s", reply.Status, reply.Response)
 		}
 		held.AssertClose()
+		if err := e.Broadcast("room:2", "news", map[string]int{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		held.RefutePush("news", nil)
 	})
 }
 
