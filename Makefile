@@ -13,7 +13,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale crash scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,14 @@ bench: ## the figures that mycelium holds itself to, as ratios to a C program, i
 
 bench-quick: ## the same in a minute, and rougher
 	$(GO) run ./compat_tests/bench -quick
+
+bench-plots: ## how costs grow with connections, topics, subscribers and size: docs/performance/*.svg (4 minutes)
+	$(GO) run ./compat_tests/bench -plots docs/performance
+
+bench-profile: ## where the time of a saturated fan-out goes: bin/fanout.pprof, and its top
+	mkdir -p bin
+	$(GO) run ./compat_tests/bench -profile bin/fanout.pprof
+	$(GO) tool pprof -top -nodecount=25 bin/fanout.pprof
 
 bench-go: ## Go benchmarks with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...

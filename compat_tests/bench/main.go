@@ -5,6 +5,7 @@
 //
 //	go run ./compat_tests/bench          # make bench: under six minutes
 //	go run ./compat_tests/bench -quick   # make bench-quick: a minute, and rougher
+//	go run ./compat_tests/bench -plots docs/performance   # make bench-plots
 //
 // It needs Linux and a C compiler, and a machine that does nothing else: it
 // says when that is not so.
@@ -28,11 +29,22 @@ func main() {
 	quick := flag.Bool("quick", false, "fewer turns and connections: a minute in all")
 	markdown := flag.Bool("markdown", false, "print the table for docs/performance.md")
 	strict := flag.Bool("strict", false, "exit with 1 when a figure is over its limit")
+	plotDir := flag.String("plots", "", "measure how costs grow instead, and write the diagrams to this `folder`; arguments name some of them")
+	profile := flag.String("profile", "", "have labapp fan out instead, saturated, and write its CPU profile to this `file`")
 	raw := flag.String("raw", "", "write the report of each run to this `file`, one JSON object a line")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	over, err := run(ctx, settings{quick: *quick, markdown: *markdown, raw: *raw})
+	var over bool
+	var err error
+	switch {
+	case *plotDir != "":
+		err = drawPlots(ctx, *plotDir, flag.Args())
+	case *profile != "":
+		err = profileFanout(ctx, *profile)
+	default:
+		over, err = run(ctx, settings{quick: *quick, markdown: *markdown, raw: *raw})
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -18,8 +18,9 @@ type server struct {
 	name  string
 	topic string   // that its channel serves
 	echo  []string // flags of mycelium bench that have its channel reply
+	args  func(addr, port string) []string
 	addr  string
-	cmd   *exec.Cmd
+	cmd   *exec.Cmd // nil before the first start
 }
 
 // The servers, by their place in a turn. Both of mycelium have their limits,
@@ -42,50 +43,54 @@ type servers struct {
 }
 
 func (s *servers) close() {
-	for i, srv := range s.all {
-		if srv != nil {
-			srv.stop()
-			s.all[i] = nil
-		}
+	for _, srv := range s.all {
+		srv.stop()
+		srv.cmd = nil
 	}
 	_ = os.RemoveAll(s.dir) // a folder of our own in the temporary one
 }
 
-// buildServers builds the three programs and starts them.
-func buildServers(ctx context.Context) (*servers, error) {
+// buildServers builds the three programs and starts them; flags are added to
+// those of mycelium serve.
+func buildServers(ctx context.Context, flags ...string) (*servers, error) {
 	dir, err := os.MkdirTemp("", "mycelium-bench-")
 	if err != nil {
 		return nil, err
 	}
 	s := &servers{dir: dir}
-	if err := s.build(ctx); err != nil {
+	s.all = [serverCount]*server{
+		yardstick: {name: "yardstick", topic: "room:bench", echo: []string{"--event=echo"}, args: func(_, port string) []string {
+			return []string{port}
+		}},
+		relayServer: {name: "mycelium", topic: "room:bench", echo: relayEcho, args: func(addr, _ string) []string {
+			return append([]string{"serve", "--listen=" + addr, "--presence-off=*"}, flags...)
+		}},
+		labServer: {name: "labapp", topic: "echo:bench", echo: []string{"--event=echo"}, args: func(addr, _ string) []string {
+			return []string{"-addr", addr}
+		}},
+	}
+	err = s.build(ctx)
+	for k := 0; k < len(s.all) && err == nil; k++ {
+		err = s.restart(k)
+	}
+	if err != nil {
 		s.close()
 		return nil, err
 	}
-	for i, command := range [serverCount]struct {
-		name, topic string
-		echo        []string
-		args        func(addr, port string) []string
-	}{
-		yardstick:   {"yardstick", "room:bench", []string{"--event=echo"}, func(_, port string) []string { return []string{port} }},
-		relayServer: {"mycelium", "room:bench", relayEcho, func(addr, _ string) []string { return []string{"serve", "--listen=" + addr, "--presence-off=*"} }},
-		labServer:   {"labapp", "echo:bench", []string{"--event=echo"}, func(addr, _ string) []string { return []string{"-addr", addr} }},
-	} {
-		addr, err := freeAddress()
-		if err == nil {
-			_, port, _ := net.SplitHostPort(addr)
-			s.all[i] = &server{
-				name: command.name, topic: command.topic, echo: command.echo, addr: addr,
-				cmd: exec.Command(filepath.Join(dir, command.name), command.args(addr, port)...),
-			}
-			err = s.all[i].start(filepath.Join(dir, command.name+".log"))
-		}
-		if err != nil {
-			s.close()
-			return nil, err
-		}
-	}
 	return s, nil
+}
+
+// restart starts a server, anew if it runs.
+func (s *servers) restart(k int) error {
+	srv := s.all[k]
+	srv.stop()
+	addr, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	srv.addr, srv.cmd = addr, exec.Command(filepath.Join(s.dir, srv.name), srv.args(addr, port)...)
+	return srv.start(filepath.Join(s.dir, srv.name+".log"))
 }
 
 func (s *servers) build(ctx context.Context) error {
@@ -147,8 +152,8 @@ func (s *server) start(log string) error {
 }
 
 func (s *server) stop() {
-	if s.cmd.Process == nil {
-		return // it could not be started
+	if s.cmd == nil || s.cmd.Process == nil {
+		return // it has not been started, or could not be
 	}
 	_ = s.cmd.Process.Kill() // it may be gone
 	_ = s.cmd.Wait()

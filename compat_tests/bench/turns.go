@@ -134,7 +134,8 @@ func measure(ctx context.Context, srv *server, f *figure, quick bool, raw io.Wri
 
 // drive is mycelium bench on a server.
 func drive(ctx context.Context, srv *server, args ...string) (*bench.Report, error) {
-	args = append(args, "ws://"+srv.addr+"/socket", fmt.Sprintf("--pid=%d", srv.cmd.Process.Pid), "--settle=300ms")
+	common := []string{"ws://" + srv.addr + "/socket", fmt.Sprintf("--pid=%d", srv.cmd.Process.Pid), "--settle=300ms"}
+	args = slices.Insert(args, 1, common...) // behind the mode; what the caller says comes last and wins
 	o, err := bench.Parse(args)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -30,11 +31,29 @@ const shutdownTimeout = 30 * time.Second
 func main() {
 	addr := flag.String("addr", "127.0.0.1:4600", "TCP address to listen on")
 	portable := flag.Bool("portable", false, "serve connections by goroutines of net.Conn instead of epoll")
+	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`, from the start to the end")
 	flag.Parse()
-	if err := run(*addr, *portable); err != nil {
+	if err := profiled(*profile, func() error { return run(*addr, *portable) }); err != nil {
 		fmt.Fprintln(os.Stderr, "labapp:", err)
 		os.Exit(1)
 	}
+}
+
+// profiled calls f and writes where its time went to a file, unless it has no name.
+func profiled(name string, f func() error) error {
+	if name == "" {
+		return f()
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	return f()
 }
 
 // run serves until SIGTERM or an interrupt.
