@@ -27,12 +27,16 @@ import (
 func main() {
 	bench.Worker()
 	quick := flag.Bool("quick", false, "fewer turns and connections: a minute in all")
+	turns := flag.Int("turns", 4, "how often each server is measured; 1 with -quick")
 	markdown := flag.Bool("markdown", false, "print the table for docs/performance.md")
 	strict := flag.Bool("strict", false, "exit with 1 when a figure is over its limit")
 	plotDir := flag.String("plots", "", "measure how costs grow instead, and write the diagrams to this `folder`; arguments name some of them")
 	profile := flag.String("profile", "", "have labapp fan out instead, saturated, and write its CPU profile to this `file`")
 	raw := flag.String("raw", "", "write the report of each run to this `file`, one JSON object a line")
 	flag.Parse()
+	if *quick {
+		*turns = 1
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var over bool
@@ -43,7 +47,7 @@ func main() {
 	case *profile != "":
 		err = profileFanout(ctx, *profile)
 	default:
-		over, err = run(ctx, settings{quick: *quick, markdown: *markdown, raw: *raw})
+		over, err = run(ctx, settings{quick: *quick, turns: *turns, markdown: *markdown, raw: *raw})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -57,6 +61,7 @@ func main() {
 // settings are what the command line says.
 type settings struct {
 	quick, markdown bool
+	turns           int
 	raw             string
 }
 
@@ -82,7 +87,7 @@ func run(ctx context.Context, s settings) (over bool, err error) {
 	rows = append(rows, inside...)
 	set.close()
 	t := table{
-		rows: rows, quick: s.quick, took: time.Since(begun),
+		rows: rows, turns: s.turns, took: time.Since(begun),
 		machine: fmt.Sprintf("%d cores, %s, %s, %s", runtime.NumCPU(), processor(), runtime.Version(), begun.Format(time.DateOnly)),
 		busy:    max(busyBefore, othersBusy()),
 	}

@@ -63,14 +63,6 @@ var figures = []figure{
 
 func perUnit(r *bench.Report) float64 { return r.Server.CPUPerUnit }
 
-// turnsOf is how often each server is measured.
-func turnsOf(quick bool) int {
-	if quick {
-		return 1
-	}
-	return 4
-}
-
 // costs are what a figure came to, in µs: of each server, in each turn.
 type costs struct {
 	figure *figure
@@ -93,7 +85,7 @@ func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, erro
 	for i := range figures {
 		all[i] = &costs{figure: &figures[i]}
 		fmt.Fprintf(os.Stderr, "%s\n", figures[i].name)
-		for turn := range turnsOf(s.quick) {
+		for turn := range s.turns {
 			for k, srv := range set.all {
 				if k == yardstick && figures[i].toItself != "" {
 					continue
