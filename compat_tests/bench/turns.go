@@ -31,7 +31,7 @@ const oneOutstanding = "CPU per delivery, one publication outstanding, to the ya
 var figures = []figure{
 	{
 		name: oneOutstanding, limit: 1.10,
-		args:  "broadcast --event=shout --connections=10000 --messages=40",
+		args:  "broadcast --event=shout --connections=10000 --messages=25",
 		quick: "broadcast --event=shout --connections=5000 --messages=40", cost: perUnit,
 	},
 	{
@@ -41,17 +41,17 @@ var figures = []figure{
 	},
 	{
 		name: "CPU per delivery at 40,000 a second, to the yardstick", limit: 1.5,
-		args:  "broadcast --event=shout --connections=1000 --rate=40 --duration=4s",
+		args:  "broadcast --event=shout --connections=1000 --rate=40 --duration=3s",
 		quick: "broadcast --event=shout --connections=1000 --rate=40 --duration=2s", cost: perUnit,
 	},
 	{
 		name: "CPU per echo, to the yardstick", limit: 1.15,
-		args:  "echo --connections=1000 --duration=3s",
+		args:  "echo --connections=1000 --duration=2s",
 		quick: "echo --connections=1000 --duration=1500ms", cost: perUnit,
 	},
 	{
 		name:  "the same for an event that a channel replies to",
-		args:  "echo --connections=1000 --duration=3s",
+		args:  "echo --connections=1000 --duration=2s",
 		quick: "echo --connections=1000 --duration=1500ms", cost: perUnit, byChannel: true,
 	},
 	{
