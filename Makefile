@@ -13,7 +13,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale crash scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,14 +80,17 @@ fuzz: ## every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: ## the figures that mycelium holds itself to, as ratios to a C program, in one table (6 minutes; needs a C compiler)
+bench: ## the figures that mycelium holds itself to, as ratios to a C program, in one table (4 minutes; needs a C compiler)
 	$(GO) run ./compat_tests/bench
 
 bench-quick: ## the same in a minute, and rougher
 	$(GO) run ./compat_tests/bench -quick
 
-bench-plots: ## how costs grow with connections, topics, subscribers and size: docs/performance/*.svg (4 minutes)
+bench-plots: ## how costs grow with connections, topics, subscribers and size: docs/performance/*.svg (7 minutes)
 	$(GO) run ./compat_tests/bench -plots docs/performance
+
+bench-docs: bench-plots ## the same, and the table of make bench into docs/performance.md
+	$(GO) run ./compat_tests/bench -write docs/performance.md
 
 bench-profile: ## where the time of a saturated fan-out goes: bin/fanout.pprof, and its top
 	mkdir -p bin

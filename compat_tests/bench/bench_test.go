@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -82,5 +84,37 @@ func TestTurnRows(t *testing.T) {
 	}
 	if n := strings.Count(text.String(), "OVER"); n != 1 {
 		t.Errorf("%d figures are over", n)
+	}
+}
+
+// The table takes the place of the one in the page, and nothing else changes.
+func TestWritePage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := filepath.Join(t.TempDir(), "performance.md")
+	if err := os.WriteFile(page, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"the first", "the second"} {
+		if err := (table{rows: []row{{name: name}}}).writePage(page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(text), beginMark)
+	_, after, _ := strings.Cut(string(text), endMark)
+	if !strings.HasPrefix(string(got), before) || !strings.HasSuffix(string(got), after) || strings.Contains(string(got), "the first") || !strings.Contains(string(got), "| the second |") {
+		t.Errorf("the page is\n%s", got)
+	}
+	if err := os.WriteFile(page, []byte("no marks"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := (table{}).writePage(page); err == nil || !strings.Contains(err.Error(), "lacks the lines") {
+		t.Error(err)
 	}
 }

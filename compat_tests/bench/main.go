@@ -3,7 +3,7 @@
 // yardstick, in turns in one run, and what Go benchmarks and tests beside the
 // code say about the inside of it.
 //
-//	go run ./compat_tests/bench          # make bench: under six minutes
+//	go run ./compat_tests/bench          # make bench: four minutes
 //	go run ./compat_tests/bench -quick   # make bench-quick: a minute, and rougher
 //	go run ./compat_tests/bench -plots docs/performance   # make bench-plots
 //
@@ -28,7 +28,7 @@ func main() {
 	bench.Worker()
 	quick := flag.Bool("quick", false, "fewer turns and connections: a minute in all")
 	turns := flag.Int("turns", 4, "how often each server is measured; 1 with -quick")
-	markdown := flag.Bool("markdown", false, "print the table for docs/performance.md")
+	page := flag.String("write", "", "write the table into this `file` too, between its marks")
 	strict := flag.Bool("strict", false, "exit with 1 when a figure is over its limit")
 	plotDir := flag.String("plots", "", "measure how costs grow instead, and write the diagrams to this `folder`; arguments name some of them")
 	profile := flag.String("profile", "", "have labapp fan out instead, saturated, and write its CPU profile to this `file`")
@@ -47,7 +47,7 @@ func main() {
 	case *profile != "":
 		err = profileFanout(ctx, *profile)
 	default:
-		over, err = run(ctx, settings{quick: *quick, turns: *turns, markdown: *markdown, raw: *raw})
+		over, err = run(ctx, settings{quick: *quick, turns: *turns, page: *page, raw: *raw})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -60,9 +60,10 @@ func main() {
 
 // settings are what the command line says.
 type settings struct {
-	quick, markdown bool
-	turns           int
-	raw             string
+	quick bool
+	turns int
+	page  string
+	raw   string
 }
 
 // run measures everything and prints the table to standard output. It returns
@@ -91,10 +92,9 @@ func run(ctx context.Context, s settings) (over bool, err error) {
 		machine: fmt.Sprintf("%d cores, %s, %s, %s", runtime.NumCPU(), processor(), runtime.Version(), begun.Format(time.DateOnly)),
 		busy:    max(busyBefore, othersBusy()),
 	}
-	if s.markdown {
-		t.writeMarkdown(os.Stdout)
-	} else {
-		t.write(os.Stdout)
+	t.write(os.Stdout)
+	if s.page != "" {
+		err = t.writePage(s.page)
 	}
-	return t.over(), nil
+	return t.over(), err
 }

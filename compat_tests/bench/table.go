@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -122,6 +123,30 @@ func (t table) write(w io.Writer) {
 	for _, note := range t.notes() {
 		fmt.Fprintln(w, note)
 	}
+}
+
+// The marks are lines of docs/performance.md, with the table between.
+const (
+	beginMark = "<!-- make bench: begin -->\n"
+	endMark   = "<!-- make bench: end -->\n"
+)
+
+// writePage puts the table in the place of the one that is there.
+func (t table) writePage(name string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, found := strings.Cut(string(text), beginMark)
+	_, after, ended := strings.Cut(rest, endMark)
+	if !found || !ended {
+		return fmt.Errorf("%s lacks the lines %q and %q, between which the table belongs", name, beginMark, endMark)
+	}
+	var b strings.Builder
+	b.WriteString(before + beginMark)
+	t.writeMarkdown(&b)
+	b.WriteString(endMark + after)
+	return os.WriteFile(name, []byte(b.String()), 0o644)
 }
 
 func (t table) writeMarkdown(w io.Writer) {
