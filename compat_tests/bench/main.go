@@ -32,6 +32,7 @@ func main() {
 	strict := flag.Bool("strict", false, "exit with 1 when a figure is over its limit")
 	plotDir := flag.String("plots", "", "measure how costs grow instead, and write the diagrams to this `folder`; arguments name some of them")
 	profile := flag.String("profile", "", "have labapp fan out instead, saturated, and write its CPU profile to this `file`")
+	spread := flag.Bool("spread", false, "let the system decide on which processors server and load run; else each has one")
 	raw := flag.String("raw", "", "write the report of each run to this `file`, one JSON object a line")
 	flag.Parse()
 	if *quick {
@@ -47,7 +48,7 @@ func main() {
 	case *profile != "":
 		err = profileFanout(ctx, *profile)
 	default:
-		over, err = run(ctx, settings{quick: *quick, turns: *turns, page: *page, raw: *raw})
+		over, err = run(ctx, settings{quick: *quick, turns: *turns, page: *page, raw: *raw, spread: *spread})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -64,6 +65,16 @@ type settings struct {
 	turns int
 	page  string
 	raw   string
+	// spread lets the system decide where server and load run.
+	spread bool
+}
+
+// placement says where server and load ran.
+func (s settings) placement() string {
+	if _, _, ok := processors(); s.spread || !ok {
+		return ""
+	}
+	return " (one for the server, one for the load)"
 }
 
 // run measures everything and prints the table to standard output. It returns
@@ -71,12 +82,12 @@ type settings struct {
 func run(ctx context.Context, s settings) (over bool, err error) {
 	begun := time.Now()
 	busyBefore := othersBusy()
-	set, err := buildServers(ctx)
+	set, err := buildServers(ctx, s.spread)
 	if err != nil {
 		return false, err
 	}
 	defer set.close()
-	turns, err := measureTurns(ctx, set, s)
+	turns, err := confined(s.spread, func() ([]*costs, error) { return measureTurns(ctx, set, s) })
 	if err != nil {
 		return false, err
 	}
@@ -89,7 +100,7 @@ func run(ctx context.Context, s settings) (over bool, err error) {
 	set.close()
 	t := table{
 		rows: rows, turns: s.turns, took: time.Since(begun),
-		machine: fmt.Sprintf("%d cores, %s, %s, %s", runtime.NumCPU(), processor(), runtime.Version(), begun.Format(time.DateOnly)),
+		machine: fmt.Sprintf("%d cores%s, %s, %s, %s", runtime.NumCPU(), s.placement(), processor(), runtime.Version(), begun.Format(time.DateOnly)),
 		busy:    max(busyBefore, othersBusy()),
 	}
 	t.write(os.Stdout)
@@ -97,4 +108,18 @@ func run(ctx context.Context, s settings) (over bool, err error) {
 		err = t.writePage(s.page)
 	}
 	return t.over(), err
+}
+
+// confined has the load run on a processor of its own.
+func confined(spread bool, measure func() ([]*costs, error)) ([]*costs, error) {
+	_, cpu, ok := processors()
+	if spread || !ok {
+		return measure()
+	}
+	release, err := confine(cpu)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return measure()
 }

@@ -12,7 +12,7 @@ import (
 // publication after the other, and writes its CPU profile to a file. Joining
 // is in it too, and is a hundredth of it.
 func profileFanout(ctx context.Context, file string) error {
-	set, err := buildServers(ctx)
+	set, err := buildServers(ctx, true)
 	if err != nil {
 		return err
 	}

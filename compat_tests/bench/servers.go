@@ -38,8 +38,9 @@ var relayEcho = []string{"--event=echo", "--topics=1000", "--topic=room:{n}", `-
 
 // servers are all of them, running.
 type servers struct {
-	all [serverCount]*server
-	dir string
+	all    [serverCount]*server
+	dir    string
+	spread bool // the system decides where they run
 }
 
 func (s *servers) close() {
@@ -52,12 +53,12 @@ func (s *servers) close() {
 
 // buildServers builds the three programs and starts them; flags are added to
 // those of mycelium serve.
-func buildServers(ctx context.Context, flags ...string) (*servers, error) {
+func buildServers(ctx context.Context, spread bool, flags ...string) (*servers, error) {
 	dir, err := os.MkdirTemp("", "mycelium-bench-")
 	if err != nil {
 		return nil, err
 	}
-	s := &servers{dir: dir}
+	s := &servers{dir: dir, spread: spread}
 	s.all = [serverCount]*server{
 		yardstick: {name: "yardstick", topic: "room:bench", echo: []string{"--event=echo"}, args: func(_, port string) []string {
 			return []string{port}
@@ -90,7 +91,12 @@ func (s *servers) restart(k int) error {
 	}
 	_, port, _ := net.SplitHostPort(addr)
 	srv.addr, srv.cmd = addr, exec.Command(filepath.Join(s.dir, srv.name), srv.args(addr, port)...)
-	return srv.start(filepath.Join(s.dir, srv.name+".log"))
+	start := func() error { return srv.start(filepath.Join(s.dir, srv.name+".log")) }
+	cpu, _, ok := processors()
+	if s.spread || !ok {
+		return start()
+	}
+	return on(cpu, start)
 }
 
 func (s *servers) build(ctx context.Context) error {
