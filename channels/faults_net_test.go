@@ -271,20 +271,23 @@ func TestSlowReceiver(t *testing.T) {
 }
 
 func testSlowReceiver(t *testing.T, s *server, slow *peer, policy channels.SlowReceiver) {
-	// The readers acknowledge, so that they never have more to take than fits.
+	// The readers acknowledge, each for itself, so that none ever has more to
+	// take than fits: at most window messages, and one that it has read already
+	// but whose write has not been accounted for.
 	const window, readers, size = 8, 2, 64 << 10
-	acks := make(chan struct{}, window*readers)
-	for range window * readers {
-		acks <- struct{}{}
-	}
+	acks := make([]chan struct{}, readers)
 	last := make(chan int, readers)
-	for range readers {
+	for i := range acks {
+		acks[i] = make(chan struct{}, window)
+		for range window {
+			acks[i] <- struct{}{}
+		}
 		p := s.dial(t)
 		p.join("room:1", "{}")
-		go func() { last <- readInOrder(t, p, acks) }()
+		go func() { last <- readInOrder(t, p, acks[i]) }()
 	}
 	stop := chat(t, s)
-	sent := publishUntilLost(t, s, acks, readers, size)
+	sent := publishUntilLost(t, s, acks, size)
 	if err := s.Broadcast("room:1", "shout", numbered(lastNumber, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -326,13 +329,13 @@ func (p *peer) readNumber() (n int, err error) {
 
 // publishUntilLost sends until the slow receiver has lost something, and some
 // more, and returns how many messages it sent.
-func publishUntilLost(t *testing.T, s *server, acks chan struct{}, readers, size int) (sent int) {
+func publishUntilLost(t *testing.T, s *server, acks []chan struct{}, size int) (sent int) {
 	for after := 0; after < 30; sent++ {
-		for range readers {
+		for i := range acks {
 			select {
-			case <-acks:
+			case <-acks[i]:
 			case <-time.After(patience):
-				t.Fatalf("a reader waits for message %d", sent)
+				t.Fatalf("message %d: reader %d has not read the one %d before it", sent, i, cap(acks[i]))
 			}
 		}
 		if err := s.Broadcast("room:1", "shout", numbered(sent, size)); err != nil {
