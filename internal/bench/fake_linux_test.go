@@ -218,7 +218,7 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 			o := quick(Broadcast, s.url)
 			if test.openLoop {
-				o.Rate, o.Patience = 500, 200*time.Millisecond
+				o.Rate, o.Patience = 500, time.Second
 			}
 			r := execute(t, o)
 			if r.OK || r.Run.Lost != test.lost || r.Run.Late != test.late || r.Run.Twice != test.twice || r.Run.Stray != test.stray ||
@@ -238,9 +238,9 @@ func TestStuckServer(t *testing.T) {
 		}
 	}
 	o := quick(Broadcast, s.url)
-	o.Patience = 200 * time.Millisecond
+	o.Patience = time.Second
 	r := execute(t, o)
-	if r.OK || r.Run.Sent != 6 || r.Run.Lost != 3 || !strings.Contains(r.Problems[0], "no progress for 200ms") {
+	if r.OK || r.Run.Sent != 6 || r.Run.Lost != 3 || !strings.Contains(r.Problems[0], "no progress for 1s") {
 		t.Errorf("%v\n%+v", r.Problems, r.Run)
 	}
 }
@@ -300,7 +300,7 @@ func TestEchoFaults(t *testing.T) {
 		}
 	}
 	o := quick(Echo, s.url)
-	o.Rate, o.Duration, o.Patience = 500, 200*time.Millisecond, 300*time.Millisecond
+	o.Rate, o.Duration, o.Patience = 500, 200*time.Millisecond, time.Second
 	r := execute(t, o)
 	if r.OK || r.Run.Sent != 100 || r.Run.Lost != 1 || r.Run.Twice != 1 || r.Errors["a request was answered with "+bad] != 1 {
 		t.Errorf("%v %v\n%+v", r.Problems, r.Errors, r.Run)
