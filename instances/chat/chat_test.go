@@ -12,55 +12,27 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/chat"
+	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type object = map[string]any
 
-// server is one life of a server whose store outlives it.
-type server struct {
-	t        *testing.T
-	manager  *instances.Manager
-	endpoint *channelstest.Endpoint
-	closed   bool
-}
+// server has one chat.
+type server struct{ *typetest.Server }
 
 func start(t *testing.T, store instances.Store, config string) *server {
 	t.Helper()
-	s := &server{t: t, endpoint: channelstest.Start(t, channels.Options{Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}})}
-	s.manager = instances.New(s.endpoint.Endpoint, instances.Options{Store: store})
-	t.Cleanup(s.stop)
-	s.manager.Register(chat.Type())
-	if err := s.manager.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	i, _, err := s.manager.Create(t.Context(), instances.Spec{ID: "c", Type: "chat", Config: json.RawMessage(config)})
-	if err != nil || i.State != instances.Running {
-		t.Fatalf("creating a chat: %+v, %v", i, err)
-	}
-	return s
-}
-
-func (s *server) stop() {
-	if s.closed {
-		return
-	}
-	s.closed = true
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := s.manager.Close(ctx); err != nil {
-		s.t.Error(err)
-	}
+	return &server{typetest.Start(t, chat.Type(), store, config)}
 }
 
 func (s *server) join(room string, params object) *channelstest.Channel {
-	s.t.Helper()
-	return channelstest.Connect(s.t, s.endpoint, "/socket/c").Join("room:"+room, params)
+	s.T.Helper()
+	return s.Join("room:"+room, params)
 }
 
 // backlog returns the bodies that a client is told when it comes.
@@ -117,7 +89,7 @@ func TestChat(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	s := start(t, nil, `{"max_body":10,"max_rooms":1}`)
-	client := channelstest.Connect(t, s.endpoint, "/socket/c")
+	client := channelstest.Connect(t, s.Endpoint, "/socket/"+typetest.ID)
 	wantReason := func(reply channelstest.Reply, reason string) {
 		t.Helper()
 		var r struct{ Reason string }
@@ -141,7 +113,7 @@ func TestRefusals(t *testing.T) {
 		wantReason(reply, join.reason)
 	}
 	room := client.Join("room:a", object{"user": "ada"})
-	_, reply := channelstest.Connect(t, s.endpoint, "/socket/c").TryJoin("room:b", object{"user": "bob"})
+	_, reply := channelstest.Connect(t, s.Endpoint, "/socket/"+typetest.ID).TryJoin("room:b", object{"user": "bob"})
 	wantReason(reply, "too many rooms are in use: at most 1")
 	for _, push := range []struct {
 		event   string
@@ -170,12 +142,12 @@ func TestBacklogSurvives(t *testing.T) {
 	for i := range 3 {
 		ada.Push("new_msg", object{"body": fmt.Sprint("m", i)}).AssertReply("ok", nil)
 	}
-	s.stop()
+	s.Stop()
 	s = start(t, store, "")
 	ada = s.join("lobby", object{"user": "ada"})
 	wantBacklog(t, ada, "m0", "m1", "m2")
 	ada.Push("new_msg", object{"body": "m3"}).AssertReply("ok", nil)
-	s.stop()
+	s.Stop()
 	wantBacklog(t, start(t, store, "").join("lobby", object{"user": "bob"}), "m0", "m1", "m2", "m3")
 }
 
@@ -187,7 +159,7 @@ func TestSavedWithoutStop(t *testing.T) {
 		store := new(instances.Memory)
 		s := start(t, store, `{"max_rooms":2,"backlog_age":"20s"}`)
 		keys := func() int {
-			entries, err := store.List(t.Context(), "state.c.room-")
+			entries, err := store.List(t.Context(), "state."+typetest.ID+".room-")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -240,10 +212,10 @@ func TestAStoreThatFailsIsTriedAgain(t *testing.T) {
 		ch.Leave()
 		time.Sleep(10 * chat.SaveAfter)
 		synctest.Wait()
-		if entries, _ := store.List(t.Context(), "state.c.room-"); len(entries) != 1 || store.fails != 0 {
+		if entries, _ := store.List(t.Context(), "state."+typetest.ID+".room-"); len(entries) != 1 || store.fails != 0 {
 			t.Errorf("%d backlogs are saved, %d failures left", len(entries), store.fails)
 		}
-		if i, err := s.manager.Stats("c"); err != nil || i.Restarts != 0 {
+		if i, err := s.Manager.Stats(typetest.ID); err != nil || i.Restarts != 0 {
 			t.Errorf("the instance: %+v, %v", i, err)
 		}
 		wantBacklog(t, s.join("a", object{"user": "bob"}), "hello")
@@ -254,7 +226,7 @@ func TestSignals(t *testing.T) {
 	s := start(t, nil, "")
 	ada := s.join("lobby", object{"user": "ada"})
 	signal := func(name, data string) (string, error) {
-		result, err := s.manager.Signal(t.Context(), "c", name, json.RawMessage(data))
+		result, err := s.Manager.Signal(t.Context(), typetest.ID, name, json.RawMessage(data))
 		return string(result), err
 	}
 	if _, err := signal("post", `{"room":"lobby","user":"bot","body":"beep"}`); err != nil {
@@ -287,7 +259,7 @@ func TestConfig(t *testing.T) {
 		`{"backlog_bytes":1.5}`: "/config/backlog_bytes",
 	} {
 		var invalid *instances.InvalidError
-		_, _, err := s.manager.Create(t.Context(), instances.Spec{Type: "chat", Config: json.RawMessage(config)})
+		_, _, err := s.Manager.Create(t.Context(), instances.Spec{Type: "chat", Config: json.RawMessage(config)})
 		if !errors.As(err, &invalid) || invalid.Fields[0].Field != field {
 			t.Errorf("%s: %v, want %s", config, err, field)
 		}

@@ -14,73 +14,35 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/collab"
+	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type object = map[string]any
 
-// server is one life of a server whose store outlives it.
-type server struct {
-	t        *testing.T
-	manager  *instances.Manager
-	endpoint *channelstest.Endpoint
-	closed   bool
-}
+// server has one document.
+type server struct{ *typetest.Server }
 
 func start(t *testing.T, store instances.Store, config string) *server {
 	t.Helper()
-	s := &server{t: t, endpoint: channelstest.Start(t, channels.Options{Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}})}
-	s.manager = instances.New(s.endpoint.Endpoint, instances.Options{Store: store})
-	t.Cleanup(s.stop)
-	s.manager.Register(collab.Type())
-	if err := s.manager.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	i, _, err := s.manager.Create(t.Context(), instances.Spec{ID: "d", Type: "collab", Config: json.RawMessage(config)})
-	var other *instances.ConflictError
-	if errors.As(err, &other) { // the store has it with another configuration
-		i, err = s.manager.Update(t.Context(), "d", instances.AnyRevision, func(spec *instances.Spec) error {
-			spec.Config = json.RawMessage(config)
-			return nil
-		})
-		if err == nil {
-			i, err = s.manager.Await(t.Context(), "d", instances.Running)
-		}
-	}
-	if err != nil || i.State != instances.Running {
-		t.Fatalf("creating a document: %+v, %v", i, err)
-	}
-	return s
-}
-
-func (s *server) stop() {
-	if s.closed {
-		return
-	}
-	s.closed = true
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := s.manager.Close(ctx); err != nil {
-		s.t.Error(err)
-	}
+	return &server{typetest.Start(t, collab.Type(), store, config)}
 }
 
 func (s *server) join(params object) *channelstest.Channel {
-	s.t.Helper()
-	return channelstest.Connect(s.t, s.endpoint, "/socket/d").Join("doc", params)
+	s.T.Helper()
+	return s.Join("doc", params)
 }
 
 func (s *server) wantDoc(rev int, doc any) {
-	s.t.Helper()
-	result, err := s.manager.Signal(s.t.Context(), "d", "get", nil)
+	s.T.Helper()
+	result, err := s.Manager.Signal(s.T.Context(), typetest.ID, "get", nil)
 	want, _ := json.Marshal(doc)
 	if err != nil || string(result) != fmt.Sprintf(`{"rev":%d,"ops":null,"doc":%s}`, rev, want) {
-		s.t.Errorf("the document: %s, %v; want %s at %d", result, err, want, rev)
+		s.T.Errorf("the document: %s, %v; want %s at %d", result, err, want, rev)
 	}
 }
 
@@ -140,18 +102,18 @@ func TestRegisters(t *testing.T) {
 func TestSignals(t *testing.T) {
 	s := start(t, nil, "")
 	ada := s.join(object{"user": "ada"})
-	result, err := s.manager.Signal(t.Context(), "d", "op", json.RawMessage(`{"user":"bot","rev":0,"id":"1","op":["hi"]}`))
+	result, err := s.Manager.Signal(t.Context(), typetest.ID, "op", json.RawMessage(`{"user":"bot","rev":0,"id":"1","op":["hi"]}`))
 	if err != nil || string(result) != `{"rev":1}` {
 		t.Fatalf("%s, %v", result, err)
 	}
 	ada.AssertBroadcast("op", object{"rev": 1, "user": "bot"})
 	var wrong *instances.SignalError
 	for name, data := range map[string]string{"boo": "null", "op": `{"rev":0}`} {
-		if _, err := s.manager.Signal(t.Context(), "d", name, json.RawMessage(data)); !errors.As(err, &wrong) {
+		if _, err := s.Manager.Signal(t.Context(), typetest.ID, name, json.RawMessage(data)); !errors.As(err, &wrong) {
 			t.Errorf("signal %s: %v", name, err)
 		}
 	}
-	if _, err := s.manager.Signal(t.Context(), "d", "op", json.RawMessage(`{"user":"bot","rev":9,"id":"1","op":["hi"]}`)); !errors.As(err, &wrong) {
+	if _, err := s.Manager.Signal(t.Context(), typetest.ID, "op", json.RawMessage(`{"user":"bot","rev":9,"id":"1","op":["hi"]}`)); !errors.As(err, &wrong) {
 		t.Errorf("an operation on a revision that is not: %v", err)
 	}
 }
@@ -168,11 +130,11 @@ func TestStopped(t *testing.T) {
 		synctest.Wait()
 		killed := copyOf(t, store)
 		ada.Push("op", op(1, "2", 3, " two")).AssertReply("ok", nil)
-		s.stop()
+		s.Stop()
 		s = start(t, store, "")
 		s.wantDoc(2, "one two")
 		s.join(object{"user": "bob", "rev": 1}).AssertPush("doc", object{"rev": 2, "ops": []object{{"rev": 2, "user": "ada", "id": "2", "op": []any{3, " two"}}}})
-		s.stop()
+		s.Stop()
 		s = start(t, killed, "")
 		s.wantDoc(1, "one")
 	})
@@ -208,15 +170,15 @@ func TestWhatIsAcknowledgedIsDurable(t *testing.T) {
 			left[rev+1] = copyOf(t, store)
 		}
 	}
-	s.stop()
+	s.Stop()
 	for rev, store := range left {
 		s := start(t, store, `{"durable":true}`)
 		s.wantDoc(rev, text[len(text)-rev:])
 		s.join(object{"user": "ada"}).Push("op", op(rev, "next", "!")).AssertReply("ok", object{"rev": rev + 1})
-		s.stop()
+		s.Stop()
 		s = start(t, store, "") // and a document that is durable no more loses nothing either
 		s.wantDoc(rev+1, "!"+text[len(text)-rev:])
-		s.stop()
+		s.Stop()
 	}
 }
 
@@ -243,7 +205,7 @@ func TestAStoreThatFails(t *testing.T) {
 		s.wantDoc(0, "")
 		store.fails.Store(false)
 		ada.Push("op", op(0, "1", "found")).AssertReply("ok", object{"rev": 1})
-		s.stop()
+		s.Stop()
 
 		s = start(t, store, "")
 		store.fails.Store(true)
@@ -285,7 +247,7 @@ func TestConfig(t *testing.T) {
 		`{"kind":"sheet"}`: "/config/kind", `{"max_size":300000}`: "/config/max_size", `{"durable":"yes"}`: "/config/durable", `{"log":0}`: "/config/log",
 	} {
 		var invalid *instances.InvalidError
-		_, _, err := s.manager.Create(t.Context(), instances.Spec{Type: "collab", Config: json.RawMessage(config)})
+		_, _, err := s.Manager.Create(t.Context(), instances.Spec{Type: "collab", Config: json.RawMessage(config)})
 		if !errors.As(err, &invalid) || invalid.Fields[0].Field != field {
 			t.Errorf("%s: %v, want %s", config, err, field)
 		}

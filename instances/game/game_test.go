@@ -12,73 +12,45 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/game"
+	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type object = map[string]any
 
-// server is one life of a server whose store outlives it.
-type server struct {
-	t        *testing.T
-	manager  *instances.Manager
-	endpoint *channelstest.Endpoint
-	closed   bool
-}
+// server has one game.
+type server struct{ *typetest.Server }
 
 func start(t *testing.T, store instances.Store, config string) *server {
 	t.Helper()
-	s := &server{t: t, endpoint: channelstest.Start(t, channels.Options{Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}})}
-	s.manager = instances.New(s.endpoint.Endpoint, instances.Options{Store: store})
-	t.Cleanup(s.stop)
-	s.manager.Register(game.Type())
-	if err := s.manager.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	i, _, err := s.manager.Create(t.Context(), instances.Spec{ID: "g", Type: "game", Config: json.RawMessage(config)})
-	if err != nil || i.State != instances.Running {
-		t.Fatalf("creating a game: %+v, %v", i, err)
-	}
-	return s
-}
-
-func (s *server) stop() {
-	if s.closed {
-		return
-	}
-	s.closed = true
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := s.manager.Close(ctx); err != nil {
-		s.t.Error(err)
-	}
+	return &server{typetest.Start(t, game.Type(), store, config)}
 }
 
 func (s *server) join(params object) *channelstest.Channel {
-	s.t.Helper()
-	return channelstest.Connect(s.t, s.endpoint, "/socket/g").Join("game", params)
+	s.T.Helper()
+	return s.Join("game", params)
 }
 
 // sit joins, takes a seat and returns the token for it.
 func (s *server) sit(user string) (ch *channelstest.Channel, token string) {
-	s.t.Helper()
+	s.T.Helper()
 	ch = s.join(object{"user": user})
 	var got struct{ Token string }
 	if reply := ch.Push("sit", nil).Reply(); reply.Status != "ok" || json.Unmarshal(reply.Response, &got) != nil {
-		s.t.Fatalf("%s sits: %s %s", user, reply.Status, reply.Response)
+		s.T.Fatalf("%s sits: %s %s", user, reply.Status, reply.Response)
 	}
 	return ch, got.Token
 }
 
 func (s *server) state() (state string) {
-	s.t.Helper()
-	text, err := s.manager.Signal(s.t.Context(), "g", "state", nil)
+	s.T.Helper()
+	text, err := s.Manager.Signal(s.T.Context(), typetest.ID, "state", nil)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return string(text)
 }
@@ -123,13 +95,13 @@ func TestTable(t *testing.T) {
 	again.Push("move", column(2)).AssertReply("ok", object{"version": 5})
 	s.join(object{"user": "ada", "seat_token": "guessed"}).Push("resign", nil).AssertReply("error", nil)
 
-	if _, err := s.manager.Signal(t.Context(), "g", "reset", nil); err != nil {
+	if _, err := s.Manager.Signal(t.Context(), typetest.ID, "reset", nil); err != nil {
 		t.Fatal(err)
 	}
 	watcher.AssertBroadcast("state", object{"version": 6, "status": "waiting"})
 	wantReason(t, ada.Push("move", column(0)), "you have no seat: sit first")
 	var wrong *instances.SignalError
-	if _, err := s.manager.Signal(t.Context(), "g", "boo", nil); !errors.As(err, &wrong) {
+	if _, err := s.Manager.Signal(t.Context(), typetest.ID, "boo", nil); !errors.As(err, &wrong) {
 		t.Errorf("an unknown signal: %v", err)
 	}
 }
@@ -169,7 +141,7 @@ func TestNoTurnIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
+	s.Stop()
 	for name, left := range map[string]instances.Store{"stopped": store, "killed": killed} {
 		s := start(t, left, `{"rules":"connect4","clock":"5m"}`)
 		ada := s.join(object{"user": "ada", "seat_token": token})
@@ -178,7 +150,7 @@ func TestNoTurnIsLost(t *testing.T) {
 		if !strings.Contains(s.state(), `"reason":"resign"`) {
 			t.Errorf("%s: %s", name, s.state())
 		}
-		s.stop()
+		s.Stop()
 	}
 }
 
@@ -263,7 +235,7 @@ func TestArena(t *testing.T) {
 	ada.Push("input", object{"go": "up"}).AssertReply("ok", nil)
 	ada.Push("state", nil).AssertReply("ok", object{"rules": "snake", "rate": 50, "seats": []any{"ada", nil}})
 
-	bobs := channelstest.Connect(t, s.endpoint, "/socket/g")
+	bobs := channelstest.Connect(t, s.Endpoint, "/socket/"+typetest.ID)
 	bob := bobs.Join("game", object{"user": "bob"})
 	bob.Push("sit", nil).AssertReply("ok", object{"seat": 1})
 	wantReason(t, watcher.Push("sit", nil), "all 2 seats are taken")
@@ -290,7 +262,7 @@ func TestConfig(t *testing.T) {
 		`{"rules":"snake","seats":9}`:           "/config/seats is 9: snake is for 1 to 8",
 	} {
 		var invalid *instances.InvalidError
-		_, _, err := s.manager.Create(t.Context(), instances.Spec{Type: "game", Config: json.RawMessage(config)})
+		_, _, err := s.Manager.Create(t.Context(), instances.Spec{Type: "game", Config: json.RawMessage(config)})
 		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Fields[0].String(), want) {
 			t.Errorf("%s: %v, want %s", config, err, want)
 		}

@@ -102,6 +102,7 @@ var Rules = []Rule{
 var TestOnly = []string{
 	"channels/channelstest",
 	"compat_tests/replay/conformance/conformancetest",
+	"instances/internal/typetest",
 	"instances/storetest",
 	"internal/arrows",
 	"internal/websocket/wstest",

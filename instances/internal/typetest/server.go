@@ -1,0 +1,72 @@
+// Package typetest runs an instance of a type on a server in memory, for the
+// tests of the ready types.
+package typetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// ID is the id of the instance.
+const ID = "one"
+
+// Server is one life of a server with one instance, whose store outlives it.
+type Server struct {
+	T        *testing.T
+	Manager  *instances.Manager
+	Endpoint *channelstest.Endpoint
+	closed   bool
+}
+
+// Start serves an instance of a type with this configuration, in place of the
+// one that a store (nil: one of its own) has kept. The test's end stops it.
+func Start(t *testing.T, kind instances.Type, store instances.Store, config string) *Server {
+	t.Helper()
+	s := &Server{T: t, Endpoint: channelstest.Start(t, channels.Options{Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}})}
+	s.Manager = instances.New(s.Endpoint.Endpoint, instances.Options{Store: store})
+	t.Cleanup(s.Stop)
+	s.Manager.Register(kind)
+	if err := s.Manager.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	i, _, err := s.Manager.Create(t.Context(), instances.Spec{ID: ID, Type: kind.Name(), Config: json.RawMessage(config)})
+	if other := new(instances.ConflictError); errors.As(err, &other) {
+		_, err = s.Manager.Update(t.Context(), ID, instances.AnyRevision, func(spec *instances.Spec) error {
+			spec.Config = json.RawMessage(config)
+			return nil
+		})
+		if err == nil {
+			i, err = s.Manager.Await(t.Context(), ID, instances.Running)
+		}
+	}
+	if err != nil || i.State != instances.Running {
+		t.Fatalf("creating an instance of %s: %+v, %v", kind.Name(), i, err)
+	}
+	return s
+}
+
+// Stop ends it; what was saved is in the store.
+func (s *Server) Stop() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.Manager.Close(ctx); err != nil {
+		s.T.Error(err)
+	}
+}
+
+// Join connects a client that joins a topic of the instance.
+func (s *Server) Join(topic string, params any) *channelstest.Channel {
+	s.T.Helper()
+	return channelstest.Connect(s.T, s.Endpoint, "/socket/"+ID).Join(topic, params)
+}
