@@ -173,7 +173,9 @@ func TestReloadOfWhatIsWrong(t *testing.T) {
 		t.Error("the log's level has changed")
 	}
 	writeFile(t, file, "limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay}]\n")
-	s.hangup(t)
+	if lines := s.hangup(t); !strings.Contains(fmt.Sprint(lines), "configuration reloaded [limits.max_channels instances]") {
+		t.Errorf("what has changed: %v", lines)
+	}
 	if status, _ := get(t, "http://"+s.addr+"/api/instances/lobby"); status != http.StatusOK {
 		t.Errorf("an instance of the new configuration: %d", status)
 	}

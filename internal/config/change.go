@@ -3,7 +3,7 @@ package config
 import "reflect"
 
 // Change is what differs between two configurations, by keys in the order of
-// the table.
+// the table, and what is a list of objects last.
 type Change struct {
 	// Live are the options that a running server has taken over.
 	Live []string
@@ -31,6 +31,12 @@ func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
 	}
 	for _, key := range change.Restart {
 		wanted[key].Set(kept[key])
+	}
+	if !reflect.DeepEqual(c.APIKeys, next.APIKeys) {
+		change.Live = append(change.Live, "api.keys")
+	}
+	if !reflect.DeepEqual(c.Instances, next.Instances) {
+		change.Live = append(change.Live, "instances")
 	}
 	l := &loader{origins: next.origins}
 	l.checkTogether(&result)
