@@ -20,6 +20,7 @@ func (v *Verifier) Protect(o channels.SocketOptions) channels.SocketOptions {
 	next := o.Connect
 	o.AuthToken = o.AuthToken || v.takes(FromAuthToken)
 	o.ConnectOnLoop = (o.ConnectOnLoop || next == nil) && v.quick()
+	o.ReuseRequest = o.ReuseRequest || next == nil
 	o.Connect = func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 		if err := v.Connect(ctx, s, r); err != nil || next == nil {
 			return err

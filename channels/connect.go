@@ -27,6 +27,10 @@ type SocketOptions struct {
 	// without a timer for ctx; one that blocks would hold up every connection of
 	// that loop.
 	ConnectOnLoop bool
+	// ReuseRequest declares that Connect keeps nothing of its Request but strings:
+	// no map, slice or pointer, and not Params either. With ConnectOnLoop the next
+	// client's Request is then made of the same memory.
+	ReuseRequest bool
 	// Path is what follows the socket's path for WebSockets. Default
 	// "/websocket", which phoenix.js adds by itself; "/" is the socket's path
 	// as it is, for clients that are given the whole address.

@@ -129,7 +129,7 @@ type perLoop struct {
 // guests share their host's.
 type scratch struct {
 	message wire.Message // of handleMessage
-	item    item         // of handleNow
+	item    item         // of handleNow and startJoin
 }
 
 // mount is a socket at a path. It does not change: a socket keeps the one that

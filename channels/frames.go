@@ -3,6 +3,7 @@ package channels
 import (
 	"bytes"
 	"slices"
+	"sync"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
@@ -156,10 +157,21 @@ func (s *Socket) partsFrame(joinRef wire.Ref, topic, event string, parts [][]byt
 
 var closeBracket = []byte("]")
 
+// maxQuote is the size in bytes above which a buffer is not used again.
+const maxQuote = 1 << 10
+
+// quotes has room for topics as JSON.
+var quotes = sync.Pool{New: func() any { return new([]byte) }}
+
 // replyFrame encodes a channel's reply; its topic is one that was joined.
 func (s *Socket) replyFrame(joinRef, ref wire.Ref, topic, status string, p Payload) (*netloop.Frame, error) {
-	var quoted [128]byte
-	return s.replyFrameJSON(joinRef, ref, wire.AppendString(quoted[:0], topic), status, p)
+	quoted := quotes.Get().(*[]byte)
+	*quoted = wire.AppendString((*quoted)[:0], topic)
+	f, err := s.replyFrameJSON(joinRef, ref, *quoted, status, p)
+	if cap(*quoted) <= maxQuote {
+		quotes.Put(quoted)
+	}
+	return f, err
 }
 
 func (s *Socket) replyFrameJSON(joinRef, ref wire.Ref, topicJSON []byte, status string, p Payload) (*netloop.Frame, error) {

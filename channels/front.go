@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -94,8 +93,9 @@ func (f *front) HandleClose(*netloop.Conn, error) { leave(f.ticket) }
 // handleHead decides by the path. The head is data[:end].
 func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	e, head, rest := f.endpoint, data[:end], data[end:]
-	request, err := websocket.ParseRequest(head)
-	if err != nil {
+	h := newHello()
+	request := &h.head
+	if err := request.Parse(head); err != nil {
 		e.counters.handshakes.malformed.Add(1)
 		f.refuse(c, refusalFor(err))
 		return
@@ -118,10 +118,14 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 		return
 	}
 	w := newWebsocketConn(e, m)
-	r := connectRequest(request, c.TLS() != nil)
+	r := h.connectRequest(c.TLS() != nil)
 	r.RemoteAddr = f.peer
 	if m.options.Connect == nil || m.options.ConnectOnLoop {
-		f.finish(c, w, e.admit(context.Background(), m, request, &w.socket, r), head, rest)
+		a := e.admit(context.Background(), m, request, &w.socket, r)
+		if m.options.Connect == nil || m.options.ReuseRequest {
+			h.release()
+		}
+		f.finish(c, w, a, head, rest)
 		return
 	}
 	f.ask(c, w, m, request, r, head, rest)
@@ -186,15 +190,6 @@ func (f *front) handToHTTP(c *netloop.Conn, data []byte) {
 		return
 	}
 	f.endpoint.fallback.serve(&httpConn{Conn: conn, endpoint: f.endpoint, ticket: f.ticket, tls: isTLS, unread: append([]byte(nil), data...)})
-}
-
-// connectRequest makes what Connect is given of a request's head.
-func connectRequest(head *websocket.Request, secure bool) *Request {
-	u := &url.URL{Scheme: "http", Host: head.Host, Path: head.Path, RawQuery: head.RawQuery}
-	if secure {
-		u.Scheme = "https"
-	}
-	return &Request{Params: parseParams(head.RawQuery), URL: u, Header: head.Header, Transport: transportWebsocket}
 }
 
 func unavailable(retryAfter string) refusal {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
-	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
 // ServeHTTP serves the endpoint's sockets inside another net/http server, and
@@ -68,13 +67,14 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		refusal{status: http.StatusRequestHeaderFieldsTooLarge}.write(w)
 		return
 	}
-	request, err := websocket.ParseRequest(head)
-	if err != nil {
+	hello := new(hello)
+	request := &hello.head
+	if err := request.Parse(head); err != nil {
 		e.counters.handshakes.malformed.Add(1)
 		refusalFor(err).write(w)
 		return
 	}
-	connect := connectRequest(request, r.TLS != nil)
+	connect := hello.connectRequest(r.TLS != nil)
 	connect.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr)
 	ctx, cancel := context.WithTimeout(r.Context(), e.limits.HandshakeTimeout)
 	defer cancel()
@@ -88,6 +88,7 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		refusalFor(err).write(w)
 		return
 	}
+	var err error
 	conn.ticket, err = e.enterGuest(nil, connect.RemoteAddr.Addr())
 	if err != nil {
 		conn.accept.Release()

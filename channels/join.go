@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -18,6 +19,15 @@ type pendingJoin struct {
 	held     []*netloop.Frame // pushed by the join callback; sent behind the reply
 	later    []wire.Message   // came for the topic meanwhile; copies
 	bytes    int              // of later
+}
+
+// pendingJoins are those of joins that were answered.
+var pendingJoins = sync.Pool{New: func() any { return new(pendingJoin) }}
+
+func newPendingJoin(ref wire.Ref, replaces *Context) *pendingJoin {
+	p := pendingJoins.Get().(*pendingJoin)
+	p.ref, p.replaces = ref, replaces
+	return p
 }
 
 // hold keeps a message until the join is answered. It reports false where
@@ -52,15 +62,18 @@ func (p *pendingJoin) drop() {
 // if not nil, is closed when the channel that is replaced has finished.
 func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	c.running = true // nobody else knows the channel yet
-	it := item{event: "phx_join", ref: c.pending.ref, payload: params}
 	if c.def.onLoop {
-		c.runJoin(&it)
+		it := &c.socket.endpoint.perLoop[c.socket.loop.Index()].item
+		*it = item{event: "phx_join", ref: c.pending.ref, payload: params}
+		c.runJoin(it)
+		*it = item{}
 		if !c.rest() {
 			c.run()
 		}
 		return
 	}
-	it.payload.Data = bytes.Clone(params.Data)
+	params.Data = bytes.Clone(params.Data)
+	it := item{event: "phx_join", ref: c.pending.ref, payload: params}
 	if limit := c.socket.mount.limits.JoinTimeout; limit > 0 {
 		c.pending.timer = time.AfterFunc(limit, func() { c.socket.loop.Post(&joinTimeout{c}) })
 	}
@@ -209,6 +222,8 @@ func (r *joinResult) answer() {
 	}
 	p.drop()
 	s.redispatch(p.later)
+	*p = pendingJoin{}
+	pendingJoins.Put(p)
 }
 
 // sendEndOf tells the client that a join has ended another one. It comes

@@ -85,7 +85,7 @@ func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *moun
 	}
 }
 
-// connectRequestOf is connectRequest for a request that net/http has read, of
+// connectRequestOf is hello.connectRequest for a request that net/http has read, of
 // any version of HTTP.
 func connectRequestOf(r *http.Request) *Request {
 	u := &url.URL{Scheme: "http", Host: r.Host, Path: withoutEmptyParts(r.URL.Path), RawQuery: r.URL.RawQuery}

@@ -24,6 +24,12 @@ const maxParamDepth = 32
 // encoding before, and what cannot be nested is left out.
 func parseParams(query string) Params {
 	p := Params{}
+	p.parse(query)
+	return p
+}
+
+// parse adds what parseParams finds.
+func (p Params) parse(query string) {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
@@ -34,7 +40,6 @@ func parseParams(query string) Params {
 			p.set(name, value)
 		}
 	}
-	return p
 }
 
 func (p Params) set(name, value string) {

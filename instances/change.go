@@ -228,6 +228,7 @@ func (in *Instance) socketOptions(so channels.SocketOptions) channels.SocketOpti
 		first := so.Connect
 		_, quick := c.(QuickConnector)
 		so.ConnectOnLoop = quick && (first == nil || so.ConnectOnLoop)
+		so.ReuseRequest = quick && (first == nil || so.ReuseRequest)
 		so.Connect = func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 			if first != nil {
 				if err := first(ctx, s, r); err != nil {

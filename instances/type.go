@@ -140,7 +140,8 @@ type Connector interface {
 	Connect(ctx context.Context, s *channels.Socket, r *channels.Request) error
 }
 
-// QuickConnector is a [Connector] that declares that its Connect never blocks.
+// QuickConnector is a [Connector] that declares that its Connect never blocks and
+// keeps nothing of the Request but strings (see [channels.SocketOptions].ReuseRequest).
 // It then runs on the event loop, if what the server asks before it does not
 // block either.
 type QuickConnector interface {

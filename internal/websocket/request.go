@@ -36,6 +36,8 @@ type Request struct {
 	// if there is none, -1 if its Transfer-Encoding tells. The body is the
 	// caller's.
 	ContentLength int64
+
+	values []string // what the slices in Header are parts of
 }
 
 // HeadEnd returns the index after the blank line that ends the request head in
@@ -60,31 +62,44 @@ func HeadEnd(b []byte, from int) int {
 	}
 }
 
-// ParseRequest parses a whole request head, up to and with its blank line. Its
-// size is for the caller to limit. Where intermediaries and servers are known
-// to read heads differently (folded lines, bare CR or LF, control characters,
-// a space before the colon, contradicting lengths) it refuses. The error is a
-// *HandshakeError.
+// ParseRequest is [Request.Parse] into a new Request.
 func ParseRequest(head []byte) (*Request, error) {
-	head = bytes.TrimPrefix(head, crlf) // RFC 9112, 2.2: one empty line before is ignored
-	line, rest, ok := bytes.Cut(head, crlf)
-	if !ok {
-		return nil, badRequest("request line does not end in CR LF")
-	}
 	r := new(Request)
-	if err := r.parseRequestLine(line); err != nil {
-		return nil, err
-	}
-	if err := r.parseHeader(rest); err != nil {
-		return nil, err
-	}
-	if err := r.checkHost(); err != nil {
-		return nil, err
-	}
-	if err := r.checkBody(); err != nil {
+	if err := r.Parse(head); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// Parse parses a whole request head, up to and with its blank line. Its
+// size is for the caller to limit. Where intermediaries and servers are known
+// to read heads differently (folded lines, bare CR or LF, control characters,
+// a space before the colon, contradicting lengths) it refuses. The error is a
+// *HandshakeError. r is zero or has been Reset.
+func (r *Request) Parse(head []byte) error {
+	head = bytes.TrimPrefix(head, crlf) // RFC 9112, 2.2: one empty line before is ignored
+	line, rest, ok := bytes.Cut(head, crlf)
+	if !ok {
+		return badRequest("request line does not end in CR LF")
+	}
+	if err := r.parseRequestLine(line); err != nil {
+		return err
+	}
+	if err := r.parseHeader(rest); err != nil {
+		return err
+	}
+	if err := r.checkHost(); err != nil {
+		return err
+	}
+	return r.checkBody()
+}
+
+// Reset makes r ready for another Parse, which uses its map and slices again;
+// strings that were taken out of it stay as they are.
+func (r *Request) Reset() {
+	clear(r.Header)
+	clear(r.values[:cap(r.values)])
+	*r = Request{Header: r.Header, values: r.values[:0]}
 }
 
 var crlf = []byte("\r\n")
@@ -121,8 +136,13 @@ func (r *Request) parseRequestLine(line []byte) error {
 func (r *Request) parseHeader(head []byte) error {
 	rest := string(head)
 	most := strings.Count(rest, "\r\n")
-	r.Header = make(http.Header, most)
-	values := make([]string, 0, most)
+	if r.Header == nil {
+		r.Header = make(http.Header, most)
+	}
+	if cap(r.values) < most {
+		r.values = make([]string, 0, most)
+	}
+	values := r.values
 	for {
 		line, after, ok := strings.Cut(rest, "\r\n")
 		if !ok {
