@@ -234,11 +234,12 @@ func (s *Socket) sendEndOf(replaced *Context) {
 	}
 }
 
-// redispatch handles messages that waited for a join.
+// redispatch handles messages that waited for a join; the rates counted them when
+// they came.
 func (s *Socket) redispatch(later []wire.Message) {
 	for i := range later {
 		if !s.closed {
-			s.dispatch(&later[i])
+			s.handleIn(&later[i], protocolEvent(later[i].Event))
 		}
 	}
 }

@@ -187,18 +187,26 @@ func (s *Socket) handleMessage(binary bool, data []byte) error {
 	return nil
 }
 
-// dispatch follows Phoenix.Socket's handle_in clause by clause
-// (lib/phoenix/socket.ex).
+// dispatch takes a message that has just come: only here is it counted.
 func (s *Socket) dispatch(m *wire.Message) {
 	event := protocolEvent(m.Event)
+	switch {
+	case event == "heartbeat" && string(m.Topic) == "phoenix":
+		s.handleHeartbeat(m)
+	case s.rates != nil && !s.allowed(m, event):
+	default:
+		s.handleIn(m, event)
+	}
+}
+
+// handleIn follows Phoenix.Socket's handle_in clause by clause
+// (lib/phoenix/socket.ex), for a message that is no heartbeat.
+func (s *Socket) handleIn(m *wire.Message, event string) {
 	var c *Context
 	if m.TopicIsString {
 		c = s.channels.find(m.Topic)
 	}
 	switch {
-	case event == "heartbeat" && string(m.Topic) == "phoenix":
-		s.handleHeartbeat(m)
-	case s.rates != nil && !s.allowed(m, event):
 	case c != nil && c.state == joining:
 		s.holdMessage(c, m)
 	case event == "phx_join":
