@@ -101,7 +101,7 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 		return
 	}
 	m := e.mountAt(request.Path)
-	if m == nil {
+	if m == nil && e.pollAt(request.Path) == nil { // the endpoint's own are found first
 		var ref refusal
 		if m, _, ref = e.routed(request.Path); ref.status != 0 {
 			f.refuse(c, ref)

@@ -41,6 +41,25 @@ func openInn(t testing.TB, o channels.Options) *inn {
 	return h
 }
 
+// TestHostIsFoundFirst: a host's own sockets and polls are served at paths that
+// a route would refuse.
+func TestHostIsFoundFirst(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		h := openInn(t, o)
+		h.Endpoint.Socket("/socket/own", channels.SocketOptions{LongPoll: longPolling}, relayAll())
+		h.dialTarget(t, "/socket/own/websocket?vsn=2.0.0", nil)
+		answer, err := http.Get("http://" + h.addr + "/socket/own/longpoll?vsn=2.0.0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer http.DefaultClient.CloseIdleConnections()
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("a poll of the host's own is answered %d", answer.StatusCode)
+		}
+	})
+}
+
 // invite adds a guest.
 func (h *inn) invite(t testing.TB, id string, o channels.Options, so channels.SocketOptions, chs ...*channels.Channel) *channels.Endpoint {
 	t.Helper()
