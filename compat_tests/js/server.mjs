@@ -39,6 +39,7 @@ class Server {
     this.lines = []
     this.address = undefined
     this.failure = undefined
+    this.killed = false
     child.on("error", error => { this.failure = error })
     for (const stream of [child.stdout, child.stderr]) this.follow(stream)
   }
@@ -67,9 +68,17 @@ class Server {
     if (!this.address) throw new Error(`${this.name} did not start: ${this.failure ?? `exit ${this.child.exitCode}`}\n${this.lines.join("\n")}`)
   }
 
+  /** Kills the server, as a machine that loses its power would. */
+  async kill() {
+    this.killed = true
+    const exit = once(this.child, "exit")
+    this.child.kill("SIGKILL")
+    await exit
+  }
+
   /** Asks the server to drain and expects it to end by itself. */
   async stop() {
-    if (this.failure) return
+    if (this.failure || this.killed) return
     const exit = this.ended ? undefined : once(this.child, "exit")
     const killer = setTimeout(() => this.child.kill("SIGKILL"), EXIT_MS)
     this.child.kill("SIGTERM")

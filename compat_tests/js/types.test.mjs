@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict"
 import fs from "node:fs/promises"
+import os from "node:os"
+import path from "node:path"
 import test from "node:test"
 import * as phoenix from "phoenix"
 import {WebSocket} from "ws"
@@ -19,7 +21,7 @@ const becomes = (what, look, wanted) => until(what, () => same(look(), wanted), 
 async function enter(scope, endpoint, topic, params, options = {}) {
   const socket = new phoenix.Socket(endpoint, {transport: WebSocket, reconnectAfterMs: () => 20, rejoinAfterMs: () => 20, ...options})
   socket.connect()
-  scope.defer(() => new Promise(done => socket.disconnect(done)))
+  scope.defer(() => { socket.disconnect() }) // its callback does not come where the server is gone
   const channel = socket.channel(topic, params)
   const came = {}
   channel.onMessage = (event, payload) => {
@@ -84,6 +86,39 @@ test("phoenix.js: ticks of a game come in order, without a gap", async t => {
   await until("there were 20 ticks", () => watcher.came.tick?.length >= 20)
   const first = watcher.came.state[0].n
   watcher.came.tick.forEach(({n}, i) => assert.equal(n, first + 1 + i))
+})
+
+test("phoenix.js: what was answered survives kill -9: a turn, an operation, a seat", async t => {
+  const scope = new Scope(t)
+  const data = await fs.mkdtemp(path.join(os.tmpdir(), "mycelium-types-"))
+  scope.defer(() => fs.rm(data, {recursive: true}))
+  const before = await startServer(scope, "mycelium", {more: ["--data", data]})
+  await createInstance(before, {id: "table", type: "game", config: {rules: "connect4"}})
+  await createInstance(before, {id: "text", type: "collab", config: {durable: true}})
+  const player = (server, params) => enter(scope, `${server.endpoint}/table`, "game", params)
+  const ada = await player(before, {user: "ada"}), bob = await player(before, {user: "bob"})
+  const {token} = await ada.push("sit")
+  await bob.push("sit")
+  await ada.push("move", {column: 3})
+  const writing = await enter(scope, `${before.endpoint}/text`, "doc", {user: "ada"})
+  let text = ""
+  for (let rev = 0; rev < 100; rev++) {
+    await writing.push("op", {rev, id: `${rev}`, op: [`${rev} `]})
+    text = `${rev} ${text}`
+  }
+  await before.kill()
+
+  const after = await startServer(scope, "mycelium", {more: ["--data", data]})
+  const again = await player(after, {user: "ada", seat_token: token})
+  await until("the game is told", () => again.came.state)
+  const [{status, turn, board}] = again.came.state
+  assert.deepEqual([again.joined.seat, status, turn, board.moves, board.cells.at(-4)], [0, "playing", 1, 1, 0])
+  const reading = await enter(scope, `${after.endpoint}/text`, "doc", {user: "bob", rev: 98})
+  await until("the document is told", () => reading.came.doc)
+  assert.deepEqual(reading.came.doc[0].ops.map(({rev, op}) => [rev, op]), [[99, ["98 "]], [100, ["99 "]]])
+  const whole = await enter(scope, `${after.endpoint}/text`, "doc", {user: "eve"})
+  await until("the whole document is told", () => whole.came.doc)
+  assert.equal(whole.came.doc[0].doc, text)
 })
 
 // The page's own code, as data: its folder has no package.json that would tell Node it is a module.

@@ -66,6 +66,8 @@ var (
 	_ instances.Starter  = (*logic)(nil)
 	_ instances.Stopper  = (*logic)(nil)
 	_ instances.Signaler = (*logic)(nil)
+
+	_ instances.Configurer[Config] = (*logic)(nil)
 )
 
 // Start is instances.Starter's.
@@ -73,6 +75,15 @@ func (l *logic) Start(ctx context.Context) error { return l.keeper.load(ctx) }
 
 // Stop is instances.Stopper's.
 func (l *logic) Stop(ctx context.Context) error { return l.keeper.save(ctx) }
+
+// Configure is instances.Configurer's: a document stays of its kind, all else
+// takes a restart, which keeps it.
+func (l *logic) Configure(_ context.Context, c Config) error {
+	if cmp.Or(c.Kind, "text") != l.kind {
+		return instances.Invalid("/kind", "cannot be changed: create another instance")
+	}
+	return instances.ErrRestart
+}
 
 // Channels is instances.Logic's.
 func (l *logic) Channels() []*channels.Channel {

@@ -253,3 +253,15 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+func TestADocumentStaysOfItsKind(t *testing.T) {
+	s := start(t, nil, "")
+	var invalid *instances.InvalidError
+	_, err := s.manager.Update(t.Context(), "d", instances.AnyRevision, func(spec *instances.Spec) error {
+		spec.Config = json.RawMessage(`{"kind":"registers"}`)
+		return nil
+	})
+	if !errors.As(err, &invalid) || invalid.Fields[0].Field != "/config/kind" {
+		t.Errorf("a text became registers: %v", err)
+	}
+}

@@ -32,6 +32,8 @@ type arena struct {
 var (
 	_ instances.Ticker   = (*arena)(nil)
 	_ instances.Signaler = (*arena)(nil)
+
+	_ instances.Configurer[Config] = (*arena)(nil)
 )
 
 func newArena(in *instances.Instance, kind *World, c Config) (*arena, error) {
@@ -41,6 +43,14 @@ func newArena(in *instances.Instance, kind *World, c Config) (*arena, error) {
 	c.Rate = cmp.Or(c.Rate, kind.Rate)
 	random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	return &arena{in: in, kind: kind, config: c, world: kind.New(c.Seats, random), users: make([]string, c.Seats)}, nil
+}
+
+// Configure is instances.Configurer's: another rate begins anew.
+func (a *arena) Configure(_ context.Context, c Config) error {
+	if err := c.sameGame(a.config); err != nil {
+		return err
+	}
+	return instances.ErrRestart
 }
 
 // TickEvery is instances.Ticker's.

@@ -83,6 +83,18 @@ func (c *Config) check(least, most int, ticks bool) error {
 	return nil
 }
 
+// sameGame refuses a change that makes another game of an instance.
+func (c *Config) sameGame(now Config) error {
+	if c.Rules != now.Rules {
+		return instances.Invalid("/rules", "cannot be changed: create another instance")
+	}
+	if c.Seats != 0 && c.Seats != now.Seats {
+		return instances.Invalid("/seats", "cannot be changed: create another instance")
+	}
+	c.Seats = now.Seats
+	return nil
+}
+
 // joinParams are a join's payload in either mode.
 type joinParams struct {
 	User  string `json:"user"`       // unless the socket has been given one

@@ -268,3 +268,40 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestConfigure: an instance stays the game that it is; clocks change between
+// games.
+func TestConfigure(t *testing.T) {
+	s := start(t, nil, `{"rules":"tictactoe","clock":"1m"}`)
+	change := func(config string) error {
+		_, err := s.manager.Update(t.Context(), "g", instances.AnyRevision, func(spec *instances.Spec) error {
+			spec.Config = json.RawMessage(config)
+			return nil
+		})
+		return err
+	}
+	for config, want := range map[string]string{
+		`{"rules":"connect4"}`:                "/config/rules cannot be changed",
+		`{"rules":"tictactoe","seats":3}`:     "/config/seats cannot be changed",
+		`{"rules":"tictactoe","clock":"1ms"}`: "/config/clock must be at least 1s",
+	} {
+		var invalid *instances.InvalidError
+		if err := change(config); !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Fields[0].String(), want) {
+			t.Errorf("%s: %v, want %s", config, err, want)
+		}
+	}
+	ada, _ := s.sit("ada")
+	if err := change(`{"rules":"tictactoe","clock":"2m"}`); err != nil {
+		t.Fatal(err)
+	}
+	s.sit("bob")
+	ada.AssertBroadcast("state", object{"version": 2, "status": "playing"})
+	if !strings.Contains(s.state(), `"clock_ms":120000`) { // bob's, which does not run
+		t.Errorf("the new clock: %s", s.state())
+	}
+	var invalid *instances.InvalidError
+	if err := change(`{"rules":"tictactoe","clock":"3m"}`); !errors.As(err, &invalid) {
+		t.Errorf("a clock changed during a game: %v", err)
+	}
+	ada.Push("move", object{"cell": 0}).AssertReply("ok", nil) // nobody was disconnected
+}

@@ -23,13 +23,13 @@ const (
 
 // table is an instance of a turn-based game.
 type table struct {
-	in     *instances.Instance
-	rules  Rules
-	config Config
+	in    *instances.Instance
+	rules Rules
 
 	// mu is held while a change is saved and told, so that everybody sees the
 	// changes in their order.
 	mu     sync.Mutex
+	config Config      // guarded by mu, but for Rules and Seats, which stay
 	match  *match      // guarded by mu
 	timer  *time.Timer // guarded by mu; when a clock runs out, nil: none does
 	stands bool        // guarded by mu; stopped: nothing changes any more
@@ -39,6 +39,8 @@ var (
 	_ instances.Starter  = (*table)(nil)
 	_ instances.Stopper  = (*table)(nil)
 	_ instances.Signaler = (*table)(nil)
+
+	_ instances.Configurer[Config] = (*table)(nil)
 )
 
 func newTable(in *instances.Instance, rules Rules, c Config) (*table, error) {
@@ -83,6 +85,25 @@ func (t *table) Stop(ctx context.Context) error {
 	t.arm(0)
 	t.match.pause(time.Now())
 	return t.save(ctx)
+}
+
+// Configure is instances.Configurer's: clocks can change between games.
+func (t *table) Configure(_ context.Context, c Config) error {
+	if err := c.sameGame(t.config); err != nil {
+		return err
+	}
+	least, most := t.rules.Seats()
+	if err := c.check(least, most, false); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.match.Status == playing {
+		return instances.Invalid("/clock", "cannot be changed during a game")
+	}
+	t.config = c
+	t.match.clock, t.match.increment = time.Duration(c.Clock), time.Duration(c.Increment)
+	return nil
 }
 
 // Channels is instances.Logic's.
