@@ -257,7 +257,7 @@ func TestConfig(t *testing.T) {
 func TestADocumentStaysOfItsKind(t *testing.T) {
 	s := start(t, nil, "")
 	var invalid *instances.InvalidError
-	_, err := s.manager.Update(t.Context(), "d", instances.AnyRevision, func(spec *instances.Spec) error {
+	_, err := s.Manager.Update(t.Context(), typetest.ID, instances.AnyRevision, func(spec *instances.Spec) error {
 		spec.Config = json.RawMessage(`{"kind":"registers"}`)
 		return nil
 	})

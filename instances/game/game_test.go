@@ -274,7 +274,7 @@ func TestConfig(t *testing.T) {
 func TestConfigure(t *testing.T) {
 	s := start(t, nil, `{"rules":"tictactoe","clock":"1m"}`)
 	change := func(config string) error {
-		_, err := s.manager.Update(t.Context(), "g", instances.AnyRevision, func(spec *instances.Spec) error {
+		_, err := s.Manager.Update(t.Context(), typetest.ID, instances.AnyRevision, func(spec *instances.Spec) error {
 			spec.Config = json.RawMessage(config)
 			return nil
 		})
