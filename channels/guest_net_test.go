@@ -46,7 +46,7 @@ func openInn(t testing.TB, o channels.Options) *inn {
 func TestHostIsFoundFirst(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		h := openInn(t, o)
-		h.Endpoint.Socket("/socket/own", channels.SocketOptions{LongPoll: longPolling}, relayAll())
+		h.Socket("/socket/own", channels.SocketOptions{LongPoll: longPolling}, relayAll())
 		h.dialTarget(t, "/socket/own/websocket?vsn=2.0.0", nil)
 		answer, err := http.Get("http://" + h.addr + "/socket/own/longpoll?vsn=2.0.0")
 		if err != nil {
