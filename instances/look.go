@@ -2,8 +2,10 @@ package instances
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/presence"
@@ -85,4 +87,25 @@ func (m *Manager) Sockets(id string, limit int) ([]channels.SocketInfo, error) {
 		return nil, err
 	}
 	return in.endpoint.Sockets(limit), nil
+}
+
+// Await waits until an instance is in one of the states; ErrNotFound when it is
+// gone.
+func (m *Manager) Await(ctx context.Context, id string, states ...State) (Info, error) {
+	for {
+		i, err := m.Get(id)
+		if err != nil {
+			return i, err
+		}
+		for _, s := range states {
+			if i.State == s {
+				return i, nil
+			}
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return i, ctx.Err()
+		}
+	}
 }

@@ -6,9 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/thejerf/suture/v4"
-
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/thejerf/suture/v4"
 )
 
 // member is an instance as the manager has it: its spec, and one life after
@@ -323,4 +322,33 @@ func sum(a, b channels.Stats) channels.Stats {
 	b.Sockets, b.Channels, b.Callbacks, b.LongPoll.Sessions = 0, 0, 0, 0
 	a.Add(b)
 	return a
+}
+
+// drop takes a member out of the manager.
+func (m *Manager) drop(one *member) {
+	counted := make(map[string]*Total)
+	one.count(counted)
+	m.mu.Lock()
+	if m.members[one.id] == one {
+		delete(m.members, one.id)
+		for name, t := range counted {
+			totalOf(m.departed, name).addPast(t)
+		}
+	}
+	m.mu.Unlock()
+	one.mu.Lock()
+	one.gone, one.known = true, false
+	one.mu.Unlock()
+}
+
+func (m *member) isGone() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.gone
+}
+
+func (m *member) setState(s State, reason string) {
+	m.mu.Lock()
+	m.state, m.reason = s, reason
+	m.mu.Unlock()
 }

@@ -1,0 +1,100 @@
+package instances
+
+import (
+	"context"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// build makes a life of a spec: an endpoint of its own, and the logic.
+func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err error) {
+	so, release, err := m.sockets(spec)
+	if err != nil {
+		return nil, err
+	}
+	log := m.log.With().Str("instance", spec.ID).Logger()
+	endpoint, err := channels.NewEndpoint(channels.Options{Host: m.host, Logger: &log, Limits: m.limitsOf(spec)})
+	if err != nil {
+		release()
+		return nil, err
+	}
+	in = &Instance{
+		owner: one, id: spec.ID, labels: spec.Labels, log: log, endpoint: endpoint, releases: []func(){release},
+		crashed: make(chan error, 1), hooks: make(chan struct{}, 1),
+	}
+	in.ctx, in.cancel = context.WithCancel(context.Background())
+	err = in.guard("the type's build function", func() (err error) {
+		if in.logic, err = kind.build(in, spec.Config); err == nil {
+			in.channels = in.logic.Channels()
+		}
+		return err
+	})
+	if err != nil {
+		in.discard()
+		return nil, err
+	}
+	in.sockets = in.socketOptions(so)
+	in.endpoint.Socket("/", in.sockets, in.channels...)
+	return in, nil
+}
+
+func (m *Manager) sockets(spec Spec) (so channels.SocketOptions, release func(), err error) {
+	if m.options.Sockets == nil {
+		if len(spec.Auth) > 0 {
+			err = &InvalidError{Fields: []FieldError{{"/auth", errNoAuth.Error()}}}
+		}
+		return so, func() {}, err
+	}
+	so, release, err = m.options.Sockets(spec)
+	if release == nil {
+		release = func() {}
+	}
+	return so, release, err
+}
+
+// socketOptions adds to the server's options what the logic has to say.
+func (in *Instance) socketOptions(so channels.SocketOptions) channels.SocketOptions {
+	if c, ok := in.logic.(Connector); ok {
+		first := so.Connect
+		_, quick := c.(QuickConnector)
+		so.ConnectOnLoop = quick && (first == nil || so.ConnectOnLoop)
+		so.ReuseRequest = quick && (first == nil || so.ReuseRequest)
+		so.Connect = func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
+			if first != nil {
+				if err := first(ctx, s, r); err != nil {
+					return err
+				}
+			}
+			return c.Connect(ctx, s, r)
+		}
+	}
+	if w, ok := in.logic.(Watcher); ok {
+		so.Opened, so.Closed = w.Connected, w.Gone
+	}
+	return so
+}
+
+// discard ends a life that has not begun.
+func (in *Instance) discard() {
+	in.cancel()
+	in.endpoint.Shutdown(context.Background()) //nolint:errcheck // it has no sockets
+	in.Presence().Close()
+	in.letGo()
+}
+
+// holds keeps what is to be released with the life.
+func (in *Instance) holds(release func()) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.releases = append(in.releases, release)
+}
+
+// letGo releases what Options.Sockets has made.
+func (in *Instance) letGo() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, release := range in.releases {
+		release()
+	}
+	in.releases = nil
+}

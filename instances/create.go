@@ -1,0 +1,158 @@
+package instances
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Create makes an instance of a spec and starts it. It is idempotent by id: if
+// there is one of the same spec, that is returned and created is false; if
+// there is one of another spec, a [*ConflictError]. When it returns an Info,
+// the spec is in the store and the first start has succeeded or failed: see its
+// State.
+func (m *Manager) Create(ctx context.Context, spec Spec) (i Info, created bool, err error) {
+	return m.create(ctx, spec, false)
+}
+
+// Declare is Create for an instance that the program's own configuration asks
+// for at each start: it is not in the store, and nobody can change or delete it.
+// To declare it again with another spec changes it as Update does. Declare comes
+// before Open.
+func (m *Manager) Declare(ctx context.Context, spec Spec) (Info, error) {
+	i, created, err := m.create(ctx, spec, true)
+	var other *ConflictError
+	if created || !errors.As(err, &other) {
+		return i, err
+	}
+	one, err := m.find(spec.ID)
+	if err != nil {
+		return Info{}, err
+	}
+	if !one.declared {
+		return Info{}, other
+	}
+	if err := one.lock(ctx); err != nil {
+		return Info{}, err
+	}
+	defer one.unlock()
+	return m.update(ctx, one, func(s *Spec) error { *s = spec.clone(); return nil })
+}
+
+func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (Info, bool, error) {
+	spec = spec.clone()
+	kind, err := m.prepare(&spec)
+	if err != nil {
+		return Info{}, false, err
+	}
+	one, isNew, err := m.reserve(ctx, spec.ID, declared)
+	if err != nil {
+		return Info{}, false, err
+	}
+	if !isNew {
+		defer one.unlock()
+		i, err := one.same(&spec)
+		return i, false, err
+	}
+	if err := m.found(ctx, one, kind, spec); err != nil {
+		m.drop(one)
+		one.unlock()
+		return Info{}, false, err
+	}
+	settled := one.settled
+	one.unlock()
+	m.tell(one, EventCreated, "")
+	select {
+	case <-settled:
+	case <-ctx.Done(): // it is created all the same
+	}
+	i, _ := one.info()
+	return i, true, nil
+}
+
+// prepare checks and normalizes a spec.
+func (m *Manager) prepare(spec *Spec) (*Type, error) {
+	if err := spec.normalize(); err != nil {
+		return nil, err
+	}
+	wrong := spec.check()
+	m.mu.RLock()
+	kind := m.types[spec.Type]
+	m.mu.RUnlock()
+	if kind == nil {
+		wrong = append(wrong, FieldError{"/type", fmt.Sprintf("%q is none of this server's types: %s", spec.Type, m.typeNames())})
+	} else {
+		wrong = append(wrong, kind.schema.check(spec.Config)...)
+	}
+	if len(wrong) > 0 {
+		return nil, &InvalidError{Fields: wrong}
+	}
+	return kind, nil
+}
+
+func (m *Manager) typeNames() string {
+	names := ""
+	for _, t := range m.Types() {
+		if names != "" {
+			names += ", "
+		}
+		names += t.name
+	}
+	return names
+}
+
+// reserve returns the member of an id, locked for a change: a new one that
+// nobody sees yet, or the one that there is.
+func (m *Manager) reserve(ctx context.Context, id string, declared bool) (one *member, isNew bool, err error) {
+	for {
+		m.mu.Lock()
+		if m.closed {
+			m.mu.Unlock()
+			return nil, false, ErrClosed
+		}
+		one = m.members[id]
+		if one == nil {
+			one = &member{manager: m, id: id, declared: declared, ops: make(chan struct{}, 1), created: m.options.Now().UTC()}
+			one.ops <- struct{}{}
+			m.members[id] = one
+			m.mu.Unlock()
+			return one, true, nil
+		}
+		m.mu.Unlock()
+		if err := one.lock(ctx); err != nil {
+			return nil, false, err
+		}
+		if !one.isGone() {
+			return one, false, nil
+		}
+		one.unlock()
+	}
+}
+
+// found makes a reserved member one that has a spec, in the store and running.
+func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec) error {
+	life, err := m.build(one, kind, spec)
+	if err != nil {
+		return err
+	}
+	revision, err := m.keep(ctx, one, spec, false, 0)
+	if err != nil {
+		life.discard()
+		return err
+	}
+	one.mu.Lock()
+	one.known, one.spec, one.kind, one.revision = true, spec, kind, revision
+	one.mu.Unlock()
+	one.launch(life)
+	return nil
+}
+
+// same compares a spec with the member's.
+func (m *member) same(spec *Spec) (Info, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if fields := m.spec.differs(spec); len(fields) > 0 {
+		return Info{}, &ConflictError{ID: m.id, Fields: fields}
+	}
+	return m.infoLocked(), nil
+}

@@ -1,0 +1,115 @@
+package instances
+
+import (
+	"context"
+)
+
+// Delete drains an instance and removes it, with all that its type has saved.
+// When it returns, it is gone from the store; its sockets are then closed to
+// the pace of the host's Drain, and it is listed as draining until that is
+// done.
+func (m *Manager) Delete(ctx context.Context, id string, revision uint64) error {
+	one, err := m.find(id)
+	if err != nil {
+		return err
+	}
+	return m.remove(ctx, one, revision, "deleted")
+}
+
+func (m *Manager) remove(ctx context.Context, one *member, revision uint64, reason string) error {
+	opened, err := m.open(ctx, one.id, revision)
+	if err != nil {
+		return err
+	}
+	if opened != one { // another of the same id
+		opened.unlock()
+		return ErrNotFound
+	}
+	if err := m.forget(ctx, one); err != nil {
+		one.unlock()
+		return err
+	}
+	one.setState(Draining, reason)
+	m.tell(one, EventDraining, reason)
+	m.finish(one, func() {
+		m.forgetStates(one)
+		one.setState(Stopped, reason)
+		m.tell(one, EventDeleted, reason)
+		m.drop(one)
+	})
+	return nil
+}
+
+// Drain closes an instance's sockets to the pace of the host's Drain and stops
+// it. It stays listed, and stopped over a restart of the server, until it is
+// resumed or deleted. When Drain returns, that is in the store and it has begun.
+func (m *Manager) Drain(ctx context.Context, id string) error {
+	one, err := m.open(ctx, id, AnyRevision)
+	if err != nil {
+		return err
+	}
+	i, _ := one.info()
+	if i.State == Stopped {
+		one.unlock()
+		return nil
+	}
+	if err := m.keepStopped(ctx, one, true); err != nil {
+		one.unlock()
+		return err
+	}
+	one.setState(Draining, "drained")
+	m.tell(one, EventDraining, "drained")
+	m.finish(one, func() {
+		one.setState(Stopped, "drained")
+		m.tell(one, EventStopped, "drained")
+	})
+	return nil
+}
+
+// Resume starts an instance that is stopped or has failed; any other is left
+// alone.
+func (m *Manager) Resume(ctx context.Context, id string) (Info, error) {
+	one, err := m.open(ctx, id, AnyRevision)
+	if err != nil {
+		return Info{}, err
+	}
+	defer one.unlock()
+	i, _ := one.info()
+	if i.State != Stopped && i.State != Failed {
+		return i, nil
+	}
+	if err := m.keepStopped(ctx, one, false); err != nil {
+		return Info{}, err
+	}
+	one.halt() // what is left of a failed one
+	one.launch(nil)
+	i, _ = one.info()
+	return i, nil
+}
+
+func (m *Manager) keepStopped(ctx context.Context, one *member, stopped bool) error {
+	one.mu.RLock()
+	spec, revision := one.spec, one.revision
+	one.mu.RUnlock()
+	revision, err := m.keep(ctx, one, spec, stopped, revision)
+	if err != nil {
+		return err
+	}
+	one.mu.Lock()
+	one.revision = revision
+	one.mu.Unlock()
+	return nil
+}
+
+// finish lets a locked member's life end in the background, and then does what
+// follows from it.
+func (m *Manager) finish(one *member, then func()) {
+	running := m.background(func(context.Context) {
+		defer one.unlock()
+		one.halt()
+		then()
+	})
+	if !running {
+		one.unlock() // Close ends it
+	}
+}
