@@ -12,14 +12,19 @@ import (
 // idle time does nothing to clients; other limits hold for who connects from now
 // on; a changed configuration does what the type's [Configurer] does. Any other
 // change restarts the instance, and its clients connect again. One that has
-// failed is started anew. When Update returns, the change is in the store.
+// failed is started anew. When Update returns an Info, the change is in the
+// store, and a start that it needed has succeeded or failed: see its State.
 func (m *Manager) Update(ctx context.Context, id string, revision uint64, change func(*Spec) error) (Info, error) {
 	one, err := m.open(ctx, id, revision)
 	if err != nil {
 		return Info{}, err
 	}
-	defer one.unlock()
-	return m.update(ctx, one, change)
+	i, err := m.update(ctx, one, change)
+	one.unlock()
+	if err != nil {
+		return Info{}, err
+	}
+	return one.afterStart(ctx, i), nil
 }
 
 // update carries out Update on a locked member.

@@ -75,11 +75,10 @@ func TestUpdateRestarts(t *testing.T) {
 	s, f := startFaulty(t, instances.Options{})
 	i := s.create(t, instances.Spec{ID: "a", Type: "faulty"})
 	client := channelstest.Connect(t, s.endpoint, "/socket/a")
-	if _, err := s.Update(t.Context(), "a", i.Revision, config2(`{"rate":"1ms"}`)); err != nil {
-		t.Fatal(err)
+	if i, err := s.Update(t.Context(), "a", i.Revision, config2(`{"rate":"1ms"}`)); err != nil || i.State != instances.Running {
+		t.Fatalf("%+v, %v", i, err)
 	}
 	client.AssertClosed(1012)
-	s.await(t, "a", instances.Running)
 	waitFor(t, "a tick", func() bool { return f.ticks.Load() > 0 })
 	if f.starts.Load() != 2 || f.stops.Load() != 1 {
 		t.Errorf("%d starts, %d stops", f.starts.Load(), f.stops.Load())
@@ -96,11 +95,9 @@ func TestUpdateMendsAFailedOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := s.await(t, "a", instances.Failed)
-	if _, err := s.Update(t.Context(), "a", i.Revision, config2(`{}`)); err != nil {
-		t.Fatal(err)
-	}
-	if i = s.await(t, "a", instances.Running); i.Reason != "" {
-		t.Errorf("running, but %q", i.Reason)
+	i, err := s.Update(t.Context(), "a", i.Revision, config2(`{}`))
+	if err != nil || i.State != instances.Running || i.Reason != "" {
+		t.Errorf("%+v, %v", i, err)
 	}
 }
 
@@ -163,10 +160,9 @@ func TestRestore(t *testing.T) {
 	if err != nil || len(left) != 2 || left[0].Key != "state.declared.n" || left[1].Key != "state.kept.n" {
 		t.Errorf("states left: %+v, %v", left, err)
 	}
-	if _, err := again.Resume(t.Context(), "drained"); err != nil {
-		t.Fatal(err)
+	if i, err := again.Resume(t.Context(), "drained"); err != nil || i.State != instances.Running {
+		t.Fatalf("%+v, %v", i, err)
 	}
-	again.await(t, "drained", instances.Running)
 }
 
 // TestDeclared: what the configuration has asked for is nobody else's.
@@ -368,7 +364,8 @@ func TestClosed(t *testing.T) {
 }
 
 // TestManyAtOnce: creates, changes and deletes of the same ids side by side
-// leave each in one state, and nothing behind.
+// leave each in one state, and nothing behind. Each of them has returned when
+// what it started runs.
 func TestManyAtOnce(t *testing.T) {
 	store := new(instances.Memory)
 	s := start(t, instances.Options{Store: store})

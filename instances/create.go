@@ -50,24 +50,22 @@ func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (Info, b
 		return Info{}, false, err
 	}
 	if !isNew {
-		defer one.unlock()
 		i, err := one.same(&spec)
-		return i, false, err
+		one.unlock()
+		if err != nil {
+			return Info{}, false, err
+		}
+		return one.afterStart(ctx, i), false, nil
 	}
 	if err := m.found(ctx, one, kind, spec); err != nil {
 		m.drop(one)
 		one.unlock()
 		return Info{}, false, err
 	}
-	settled := one.settled
+	i, _ := one.info()
 	one.unlock()
 	m.tell(one, EventCreated, "")
-	select {
-	case <-settled:
-	case <-ctx.Done(): // it is created all the same
-	}
-	i, _ := one.info()
-	return i, true, nil
+	return one.afterStart(ctx, i), true, nil
 }
 
 // prepare checks and normalizes a spec.

@@ -67,13 +67,23 @@ func (m *Manager) Drain(ctx context.Context, id string) error {
 }
 
 // Resume starts an instance that is stopped or has failed; any other is left
-// alone.
+// alone. When it returns an Info, the start has succeeded or failed: see its
+// State.
 func (m *Manager) Resume(ctx context.Context, id string) (Info, error) {
 	one, err := m.open(ctx, id, AnyRevision)
 	if err != nil {
 		return Info{}, err
 	}
-	defer one.unlock()
+	i, err := m.resume(ctx, one)
+	one.unlock()
+	if err != nil {
+		return Info{}, err
+	}
+	return one.afterStart(ctx, i), nil
+}
+
+// resume carries out Resume on a locked member.
+func (m *Manager) resume(ctx context.Context, one *member) (Info, error) {
 	i, _ := one.info()
 	if i.State != Stopped && i.State != Failed {
 		return i, nil

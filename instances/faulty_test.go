@@ -231,10 +231,9 @@ func TestTicks(t *testing.T) {
 	if n := f.ticks.Load(); n != after || f.stops.Load() != 1 {
 		t.Errorf("%d ticks and %d stops after the end", n-after, f.stops.Load())
 	}
-	if _, err := s.Resume(t.Context(), "a"); err != nil {
-		t.Fatal(err)
+	if i, err := s.Resume(t.Context(), "a"); err != nil || i.State != instances.Running {
+		t.Fatalf("%+v, %v", i, err)
 	}
-	s.await(t, "a", instances.Running)
 	waitFor(t, "ticks after it was resumed", func() bool { return f.ticks.Load() > after })
 }
 

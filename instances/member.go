@@ -37,7 +37,7 @@ type member struct {
 	halting  bool
 	stop     context.CancelFunc // the supervisor's, which may have ended
 	stopped  chan struct{}      // closed when it has; nil: there was none
-	settled  chan struct{}      // closed when the first start has succeeded or failed
+	settled  chan struct{}      // closed when the first start has succeeded or failed; nil: there was none
 
 	// Guarded by mu: what has been counted.
 	past     channels.Stats // of the lives that are over
@@ -233,6 +233,25 @@ func (m *member) settle() {
 	default:
 		close(m.settled)
 	}
+}
+
+// afterStart waits for the start that is under way, if there is one, and
+// returns what has become of i by it. The member is not locked meanwhile: where
+// somebody has changed it since, i is returned as it was.
+func (m *member) afterStart(ctx context.Context, i Info) Info {
+	m.mu.RLock()
+	settled := m.settled
+	m.mu.RUnlock()
+	if settled != nil {
+		select {
+		case <-settled:
+		case <-ctx.Done(): // what was asked for is done all the same
+		}
+	}
+	if now, _ := m.info(); now.Revision == i.Revision {
+		return now
+	}
+	return i
 }
 
 // bury ends a life and keeps what it has counted. After a crash it does not
