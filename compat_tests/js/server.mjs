@@ -90,10 +90,15 @@ class Server {
 }
 
 /**
- * Starts `mycelium`, `jsapp` or `labapp` on a free port, with further arguments and variables; it is stopped when the
- * scope ends.
+ * Starts `mycelium`, `jsapp` or `labapp` on a free port, with further arguments (`more`) and variables (`env`); it is
+ * stopped when the scope ends.
  */
-export async function startServer(scope, name = "mycelium", {more = [], env = {}} = {}) {
+export async function startServer(scope, name = "mycelium", options = {}) {
+  const {more = [], env = {}, ...unknown} = options
+  if (Array.isArray(options) || !Array.isArray(more) || Object.keys(unknown).length > 0) {
+    throw new Error(`startServer takes {more: [argument, …], env: {NAME: value}}, not ${JSON.stringify(options)}`)
+  }
+  if (!binaries[name]) throw new Error(`startServer knows ${Object.keys(binaries).join(", ")}, not ${name}`)
   const {variable, build, args} = binaries[name]
   const binary = process.env[variable]
   if (!binary) throw new Error(`${variable} is not set. In the root of the repository: ${build}; then ${variable}=$PWD/bin/${name}`)
