@@ -3,7 +3,9 @@ package presence
 import "encoding/json"
 
 // PushState pushes presence_state to c: what the diffs sent so far amount to, so that it and the diffs after it add up to
-// the truth. Within a window that is the state before what waits; see [Options].
+// the truth. Within a window that is the state before what waits; see [Options]. The channel has to be subscribed by
+// then: what is sent between the state and the end of a join callback would be missed, so a join sends itself a
+// message, as after_join in Phoenix, and the state is pushed when that comes.
 func (t *Tracker) PushState(c Channel) error {
 	name := c.Topic()
 	s := t.stripe(name)

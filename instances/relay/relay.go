@@ -89,6 +89,7 @@ func (r *Relay) Channels() []*channels.Channel {
 	for i, pattern := range s.options.Topics {
 		ch := channels.Handle(pattern, s.join).OnLoop()
 		ch.OnAny(s.relay)
+		channels.Info(ch, s.joined)
 		served[i] = ch
 	}
 	return served
@@ -119,7 +120,13 @@ func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, erro
 	return none, s.track(c, p)
 }
 
-// track makes the client known to its topic and tells it who is there.
+// afterJoin comes when the client is subscribed: what it is told then has no gap.
+type afterJoin struct{}
+
+// joined tells the client who is there.
+func (s service) joined(c *channels.Context, _ afterJoin) error { return s.presence.PushState(c) }
+
+// track makes the client known to its topic.
 func (r *Relay) track(c *channels.Context, p joinParams) error {
 	var meta any = struct{}{}
 	if len(p.Meta) > 0 && string(p.Meta) != "null" {
@@ -132,7 +139,7 @@ func (r *Relay) track(c *channels.Context, p joinParams) error {
 	if err != nil {
 		return fmt.Errorf("tracking: %w", err)
 	}
-	return r.presence.PushState(c)
+	return c.Send(afterJoin{})
 }
 
 // user is the presence key: of the join, unless a guard knows better; else of

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances/relay"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -59,6 +61,58 @@ func TestPresence(t *testing.T) {
 	}
 	bobsSocket.Close()
 	ada.AssertBroadcast("presence_diff", object{"leaves": object{"bob": object{}}})
+}
+
+// Of two who join at the same time, on two loops, each comes to know of the
+// other: from its list, or from a diff behind it.
+func TestTwoAtOnce(t *testing.T) {
+	const rounds = 2000
+	e := channelstest.Start(t, channels.Options{Loops: 2, Limits: channels.Limits{ChannelsPerSocket: rounds}})
+	r := relay.New(e.Endpoint, relay.Options{Topics: []string{"*"}})
+	t.Cleanup(r.Close)
+	e.Socket("/socket", channels.SocketOptions{}, r.Channels()...)
+	addr, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := []string{"ada", "bob"}
+	var clients []*wstest.Client
+	for range users {
+		c, err := wstest.Dial(addr.String(), "/socket/websocket?vsn=2.0.0", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Drop()
+		c.Timeout = 30 * time.Second
+		clients = append(clients, c)
+	}
+	for i := range rounds {
+		topic := fmt.Sprintf("room:%d", i)
+		for k, c := range clients {
+			c.WriteText(fmt.Sprintf(`["1","1",%q,"phx_join",{"user":%q}]`, topic, users[k]))
+		}
+		for k, c := range clients {
+			meet(t, c, topic, users[1-k])
+		}
+	}
+}
+
+// meet reads until c has been told that other is there.
+func meet(t *testing.T, c *wstest.Client, topic, other string) {
+	t.Helper()
+	for {
+		_, text, err := c.ReadMessage()
+		if err != nil {
+			t.Fatalf("%s was not heard of on %s: %v", other, topic, err)
+		}
+		var m [5]json.RawMessage
+		if err := json.Unmarshal(text, &m); err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+		if string(m[2]) == `"`+topic+`"` && strings.Contains(string(m[3]), "presence_") && strings.Contains(string(m[4]), `"`+other+`"`) {
+			return
+		}
+	}
 }
 
 func wantKeys(t *testing.T, state json.RawMessage, want ...string) {
