@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -120,6 +121,7 @@ type Endpoint struct {
 // perLoop is what one loop keeps for the endpoint.
 type perLoop struct {
 	sockets []*Socket
+	held    map[*Socket]time.Time // until when they are held up; nil: none ever was
 	traffic traffic
 	*scratch
 	_ [64]byte // no cache line in common with the next loop

@@ -57,6 +57,12 @@ type Limits struct {
 	// heartbeats are not counted. 0: unlimited.
 	JoinsPerSecond    int
 	MessagesPerSecond int
+	// HeartbeatsPerSecond bounds what one socket is answered although nothing of
+	// it goes any further: heartbeats, pings, and what the other rates refuse. A
+	// socket above it is held up: its bytes are left to TCP, which slows its
+	// client down, for as long as what was too much is worth, at most 10 s. At
+	// most 65,535. 0: unlimited.
+	HeartbeatsPerSecond int
 	// BytesPerSecond is a rate of one socket too, of what its messages have; a
 	// message above it counts as one too many. One that is larger than a
 	// second's worth is never taken. 0: unlimited.

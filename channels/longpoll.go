@@ -212,7 +212,7 @@ func (p *pollRequest) post() {
 		return // the client has gone, and nothing was handled
 	}
 	for batch := range slices.Chunk(messages, dispatchBatch) {
-		if !s.dispatch(batch) {
+		if !s.dispatch(p.r.Context(), batch) {
 			p.answerStatus(http.StatusOK, http.StatusGone)
 			return
 		}

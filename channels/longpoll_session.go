@@ -35,8 +35,9 @@ type pollSession struct {
 	writing []*netloop.Frame // are being written by a request
 	seen    time.Time        // the last end of a poll
 	expiry  *time.Timer
-	woken   bool // a task that answers the waiting poll has been posted
-	slow    bool // ends, by DisconnectSlow
+	woken   bool          // a task that answers the waiting poll has been posted
+	slow    bool          // ends, by DisconnectSlow
+	held    chan struct{} // closed when POSTs may go on; nil: they may
 }
 
 // poll is a GET that waits. The loop answers each exactly once.
@@ -108,10 +109,30 @@ func (s *pollSession) settle(a pollAnswer, written bool) {
 	}
 }
 
-// dispatch has messages handled. It reports false if the session is over.
-func (s *pollSession) dispatch(messages []wire.Message) (alive bool) {
+// dispatch has messages handled, when the session is not held up. It reports
+// false if the session is over.
+func (s *pollSession) dispatch(ctx context.Context, messages []wire.Message) (alive bool) {
+	for {
+		alive, held := s.tryDispatch(messages)
+		if held == nil {
+			return alive
+		}
+		select {
+		case <-held:
+		case <-ctx.Done(): // the client has gone
+			return false
+		}
+	}
+}
+
+// tryDispatch is dispatch, but for a session that is held up: nothing is handled
+// then, and held is closed when it may be tried again.
+func (s *pollSession) tryDispatch(messages []wire.Message) (alive bool, held <-chan struct{}) {
 	e := s.socket.endpoint
 	e.onLoop(s.socket.loop.Index(), func() {
+		if held = s.held; held != nil {
+			return
+		}
 		for i := range messages {
 			if s.socket.closed {
 				break
@@ -122,7 +143,7 @@ func (s *pollSession) dispatch(messages []wire.Message) (alive bool) {
 			s.socket.dispatch(&messages[i])
 		}
 	})
-	return alive
+	return alive, held
 }
 
 func (s *pollSession) post(f func()) bool { return s.socket.loop.Post(netloop.TaskFunc(f)) }
@@ -265,6 +286,16 @@ func (s *pollSession) close(uint16, string) { s.end() }
 // drop is close.
 func (s *pollSession) drop() { s.end() }
 
+// hold keeps POSTs waiting for their answers.
+func (s *pollSession) hold() { s.held = make(chan struct{}) }
+
+func (s *pollSession) resume() {
+	if s.held != nil {
+		close(s.held)
+		s.held = nil
+	}
+}
+
 func (s *pollSession) name() string { return transportLongpoll }
 
 // end ends the session. A poll that waits gets the last messages, if there are
@@ -274,6 +305,7 @@ func (s *pollSession) end() {
 		return
 	}
 	s.flush()
+	s.resume()
 	s.socket.shutdown(ErrClosed)
 	s.expiry.Stop()
 	s.socket.endpoint.sessions.remove(s)

@@ -54,6 +54,7 @@ func (s *Socket) allowed(m *wire.Message, event string) bool {
 		return true
 	}
 	s.endpoint.counters.rateLimited.Add(1)
+	s.countOverhead()
 	s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reason).Data)
 	return false
 }

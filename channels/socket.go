@@ -29,6 +29,7 @@ type Socket struct {
 	closed   bool
 	leaving  bool  // to be closed: nothing more is sent
 	place    int32 // index in the loop's list of sockets
+	overhead overhead
 	channels channelTable
 	rates    *rates // nil without limits
 }
@@ -43,6 +44,9 @@ type transport interface {
 	close(code uint16, reason string)
 	// drop ends the connection without a goodbye.
 	drop()
+	// hold leaves what the client sends where it is, until resume.
+	hold()
+	resume()
 	// name is "websocket" or "longpoll".
 	name() string
 }
@@ -239,6 +243,7 @@ func protocolEvent(event []byte) string {
 }
 
 func (s *Socket) handleHeartbeat(m *wire.Message) {
+	s.countOverhead()
 	s.sendMessageReply(nil, m, "ok", emptyObject)
 }
 

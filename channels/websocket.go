@@ -91,9 +91,12 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 	}
 	switch op {
 	case websocket.OpPing:
+		w.socket.countOverhead()
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendFrame(f.Bytes(), websocket.OpPong, payload))
 		w.conn.Send(f)
+	case websocket.OpPong:
+		w.socket.countOverhead()
 	case websocket.OpClose:
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendCloseReply(f.Bytes(), payload))
@@ -149,6 +152,11 @@ func (w *websocketConn) drop() {
 	w.socket.shutdown(ErrClosed)
 	w.conn.CloseAfterFlush(errServerClosed, closeGrace)
 }
+
+// hold stops reading; TCP slows the client down.
+func (w *websocketConn) hold() { w.conn.PauseRead() }
+
+func (w *websocketConn) resume() { w.conn.ResumeRead() }
 
 func (w *websocketConn) name() string { return transportWebsocket }
 

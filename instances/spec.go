@@ -53,6 +53,9 @@ type Limits struct {
 	JoinsPerSecond    int `json:"joins_per_second,omitempty"`
 	MessagesPerSecond int `json:"messages_per_second,omitempty"`
 	BytesPerSecond    int `json:"bytes_per_second,omitempty"`
+	// HeartbeatsPerSecond is a rate of one socket too, of heartbeats, pings and
+	// what is refused: a socket above it is not read for a while.
+	HeartbeatsPerSecond int `json:"heartbeats_per_second,omitempty"`
 	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
 	// rates of all sockets of the instance together.
 	TotalJoinsPerSecond    int `json:"total_joins_per_second,omitempty"`
@@ -70,7 +73,7 @@ func (l Limits) over(base channels.Limits) channels.Limits {
 		{&base.HandshakesPerSecond, l.HandshakesPerSecond}, {&base.ChannelsPerSocket, l.MaxChannels},
 		{&base.MessageBytes, l.MaxMessage},
 		{&base.JoinsPerSecond, l.JoinsPerSecond}, {&base.MessagesPerSecond, l.MessagesPerSecond},
-		{&base.BytesPerSecond, l.BytesPerSecond},
+		{&base.BytesPerSecond, l.BytesPerSecond}, {&base.HeartbeatsPerSecond, l.HeartbeatsPerSecond},
 		{&base.TotalJoinsPerSecond, l.TotalJoinsPerSecond}, {&base.TotalMessagesPerSecond, l.TotalMessagesPerSecond},
 		{&base.TotalBytesPerSecond, l.TotalBytesPerSecond},
 	} {

@@ -171,6 +171,8 @@ func limits(l config.Limits) channels.Limits {
 		HeaderBytes: l.HeaderBytes, HandshakeTimeout: l.HandshakeTimeout, HandshakesPerSecond: l.HandshakesPerSecond,
 		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
 		JoinsPerSecond: l.JoinsPerSecond, MessagesPerSecond: l.MessagesPerSecond,
+		HeartbeatsPerSecond: l.HeartbeatsPerSecond, BytesPerSecond: l.BytesPerSecond, TotalJoinsPerSecond: l.TotalJoinsPerSecond,
+		TotalMessagesPerSecond: l.TotalMessagesPerSecond, TotalBytesPerSecond: l.TotalBytesPerSecond,
 	}
 }
 

@@ -69,7 +69,7 @@ func drawPlots(ctx context.Context, dir string, names []string) error {
 			return fmt.Errorf("no plot %q; there are connections, topics, subscribers and size", name)
 		}
 	}
-	set, err := buildServers(ctx, true, "--limits-messages-per-second=0") // one socket publishes for thousands
+	set, err := buildServers(ctx, true, "--limits-messages-per-second=0", "--limits-heartbeats-per-second=0") // one socket publishes for thousands
 	if err != nil {
 		return err
 	}

@@ -100,6 +100,16 @@ type Limits struct {
 	JoinsPerSecond int `koanf:"joins_per_second"`
 	// MessagesPerSecond is a rate of one socket; 0: unlimited.
 	MessagesPerSecond int `koanf:"messages_per_second"`
+	// HeartbeatsPerSecond is a rate of one socket, of heartbeats, pings and what
+	// is refused; 0: unlimited.
+	HeartbeatsPerSecond int `koanf:"heartbeats_per_second"`
+	// BytesPerSecond is a rate of one socket; 0: unlimited.
+	BytesPerSecond int `koanf:"bytes_per_second"`
+	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
+	// rates of all sockets of one instance together; 0: unlimited.
+	TotalJoinsPerSecond    int `koanf:"total_joins_per_second"`
+	TotalMessagesPerSecond int `koanf:"total_messages_per_second"`
+	TotalBytesPerSecond    int `koanf:"total_bytes_per_second"`
 	// OutboundBytes bounds what waits to be written to one connection.
 	// OutboundBytes ≥ MaxMessage + envelopeBytes.
 	OutboundBytes int `koanf:"outbound_bytes"`

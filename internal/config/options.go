@@ -165,6 +165,38 @@ var options = []*option{
 		also: []string{"messages", "message-rate", "rate-limit"},
 	},
 	{
+		key: "limits.heartbeats_per_second", live: true, kind: number(0, 65535),
+		def: "1000", example: "10", unit: "answers a second",
+		help: "Rate of what one socket is answered although it goes no further: heartbeats, pings and what the other rates refuse. " +
+			"A socket above it is not read for a while. Clients send a heartbeat every 30 seconds, \"mycelium bench echo\" many. 0: unlimited.",
+		also: []string{"heartbeats", "heartbeat-rate", "pings", "pings-per-second"},
+	},
+	{
+		key: "limits.bytes_per_second", live: true, kind: size(0, gib),
+		def: "0", example: "1MiB",
+		help: "Rate of the bytes of one socket's messages, with a burst of one second's worth: " +
+			"a larger message is never taken. 0: unlimited.",
+		also: []string{"bytes", "byte-rate", "bandwidth"},
+	},
+	{
+		key: "limits.total_joins_per_second", live: true, kind: number(0, 10_000_000),
+		def: "0", example: "5000", unit: "joins a second",
+		help: "Rate of joins of all sockets of one instance together. 0: unlimited.",
+		also: []string{"total-joins"},
+	},
+	{
+		key: "limits.total_messages_per_second", live: true, kind: number(0, 10_000_000),
+		def: "0", example: "20000", unit: "messages a second",
+		help: "Rate of messages of all sockets of one instance together. 0: unlimited.",
+		also: []string{"total-messages"},
+	},
+	{
+		key: "limits.total_bytes_per_second", live: true, kind: size(0, gib),
+		def: "0", example: "64MiB",
+		help: "Rate of the bytes of the messages of all sockets of one instance together. 0: unlimited.",
+		also: []string{"total-bytes"},
+	},
+	{
 		key: "limits.outbound_bytes", kind: size(64*kib, gib),
 		def: "4MiB", example: "8MiB",
 		help: "Most that may wait to be written to one connection. The largest message must fit.",

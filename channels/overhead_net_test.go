@@ -1,0 +1,115 @@
+package channels_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// TestHeldUp: who makes the server answer too much of what goes no further is
+// answered all of it, but not read for a while. Others are, and nobody is
+// closed.
+func TestHeldUp(t *testing.T) {
+	const rate, n = 25, 26
+	for _, c := range []struct {
+		name  string
+		flood func(p *peer)
+	}{
+		{"heartbeats", func(p *peer) {
+			var texts []string
+			for i := range n {
+				texts = append(texts, fmt.Sprintf(`[null,"h%d","phoenix","heartbeat",{}]`, i))
+			}
+			p.write(string(frames(texts...)))
+			for range n {
+				p.await("phx_reply")
+			}
+		}},
+		{"pings", func(p *peer) {
+			var pings []byte
+			for range n {
+				pings = append(pings, ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame([]byte("x"))))...)
+			}
+			p.write(string(pings))
+		}},
+		{"pongs that nobody asked for", func(p *peer) {
+			p.write(strings.Repeat(string(ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(nil)))), n))
+		}},
+		{"messages above their rate", func(p *peer) {
+			ref := p.join("room:1", "{}")
+			p.flood(3*n, ref, "room:1", "echo", "{}")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, func(t *testing.T, o channels.Options) {
+				o.Limits.HeartbeatsPerSecond, o.Limits.MessagesPerSecond = rate, 30
+				s := serve(t, o, channels.SocketOptions{}, room())
+				p, other := s.dial(t), s.dial(t)
+				other.join("room:1", "{}")
+				begun := time.Now()
+				c.flood(p)
+				waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
+				otherRef := other.push("", "phoenix", "heartbeat", "{}")
+				if m := other.await("phx_reply"); m.ref != otherRef {
+					t.Errorf("another socket was answered %v", m)
+				}
+				if n := s.Stats().HeldUp; n != 1 {
+					t.Errorf("held up %d times", n)
+				}
+				if c.name != "heartbeats" {
+					return // once is enough to see that it goes on
+				}
+				p.push("", "phoenix", "heartbeat", "{}")
+				p.await("phx_reply")
+				if took := time.Since(begun); took < time.Second {
+					t.Errorf("it was read again after %v", took)
+				}
+			})
+		})
+	}
+}
+
+// TestHeldUpCloses: the end of a socket that is held up is no different.
+func TestHeldUpCloses(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Limits.HeartbeatsPerSecond = 1
+		s := serve(t, o, channels.SocketOptions{Connect: named}, room())
+		p := s.dialTarget(t, "/socket/websocket?vsn=2.0.0", nil)
+		p.write(string(frames(`[null,"1","phoenix","heartbeat",{}]`, `[null,"2","phoenix","heartbeat",{}]`, `[null,"3","phoenix","heartbeat",{}]`)))
+		waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
+		s.Disconnect("user:1")
+		if code := p.closeCode(); code != 1001 {
+			t.Errorf("closed with %d", code)
+		}
+		waitFor(t, "the socket to be gone", func() bool { return s.Stats().Sockets == 0 })
+	})
+}
+
+// TestHeldUpPolls: a long-poll session that is held up has its POSTs wait.
+func TestHeldUpPolls(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Limits.HeartbeatsPerSecond = 25
+		s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, room())
+		c := s.polls(t)
+		begun := time.Now()
+		var messages []string
+		for i := range 30 {
+			messages = append(messages, fmt.Sprintf(`[null,"h%d","phoenix","heartbeat",{}]`, i))
+		}
+		header := http.Header{"Content-Type": {"application/x-ndjson"}}
+		for i, body := range []string{strings.Join(messages, "\n"), messages[0]} {
+			if a, err := c.request(t.Context(), http.MethodPost, body, header); err != nil || a.Status != http.StatusOK {
+				t.Fatal(i, a, err)
+			}
+		}
+		if took := time.Since(begun); took < time.Second || s.Stats().HeldUp != 1 {
+			t.Errorf("the second POST was answered after %v; held up %d times", took, s.Stats().HeldUp)
+		}
+	})
+}
