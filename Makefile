@@ -43,8 +43,8 @@ scale: ## a process's worth of connections, slow receivers, heartbeats: minutes,
 soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
 	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run ScaleSoak ./compat_tests/scale
 
-crash: ## kill -9 two hundred times, in the middle of changes to instances
-	MYCELIUM_CRASHES=200 $(GO) test -count=1 -v -run Killed ./instances
+crash: ## kill -9 two hundred times, in the middle of changes to instances: over HTTP, and with what their types save
+	MYCELIUM_CRASHES=200 $(GO) test -count=1 -v -run Killed ./cmd/mycelium ./instances
 
 test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
