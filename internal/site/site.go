@@ -1,8 +1,9 @@
 // Package site is the page that the server shows at "/": what it is, how to connect, and a live chat; and the example
 // pages of the types that are ready, each for the instance in its query: "/examples/chat?instance=ID".
 //
-// The assets are written by hand, embedded in the binary and load nothing from another host. The pages speak the
-// protocol with their own small client (assets/channel.js), so that they are clients like any other.
+// The assets are embedded in the binary and load nothing from another host. All but one are written by hand:
+// assets/phoenix.js is npm's phoenix as it is (phoenix-license.txt beside it), so that the pages are clients like any other, and
+// their sources examples of what to write. A test in compat_tests/js holds it to the version that is tested there.
 package site
 
 import (
@@ -22,6 +23,7 @@ var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
 	".svg":  "image/svg+xml",
+	".txt":  "text/plain; charset=utf-8",
 }
 
 // contentSecurityPolicy lets the page load its own files and open WebSockets, and nothing else: no inline script or

@@ -1,6 +1,7 @@
 // The observer's page: it joins the server's own channel and draws what comes every second.
 
-import {Socket} from "/assets/channel.js"
+import {connect, join, request} from "/assets/connection.js"
+import {Socket} from "/assets/phoenix.js"
 import {h, $, say} from "./dom.js"
 import {call, key, setKey} from "./api.js"
 import {draw, short, bytes} from "./chart.js"
@@ -16,7 +17,7 @@ let channel
 let types = []
 let asking = false
 
-const detail = new Detail((event, payload) => channel.push(event, payload), () => mark(null))
+const detail = new Detail((event, payload) => request(channel, event, payload), () => mark(null))
 
 async function start() {
   try {
@@ -28,13 +29,17 @@ async function start() {
   $("ask-key").hidden = true
   $("main").hidden = false
   $("filter-type").append(...types.map(t => h("option", {}, t.name)))
-  const socket = new Socket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/observer/socket`, {onState: showState, authToken: key()})
+  const socket = new Socket("/observer/socket", {authToken: key()})
   channel = socket.channel("observer")
   channel.on("sample", sample)
-  channel.onJoined = opening => { history = opening.history; sample(opening.sample) }
-  channel.onRefused = error => say(`the observer refuses: ${error.message}`)
-  channel.join()
-  socket.connect()
+  join(channel, {
+    joined: opening => {
+      history = opening.history
+      sample(opening.sample)
+    },
+    refused: reason => say(`the observer refuses: ${reason}`),
+  })
+  connect(socket, showState)
 }
 
 function askForKey(why) {
@@ -51,7 +56,7 @@ $("ask-key").addEventListener("submit", event => {
 
 function showState(state) {
   $("state").dataset.state = state
-  $("state-text").textContent = {connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting", closed: "Closed"}[state]
+  $("state-text").textContent = {connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting"}[state]
 }
 
 function sample(s) {
@@ -81,7 +86,7 @@ async function rows() {
   if (asking) return
   asking = true
   try {
-    const {rows, total} = await channel.push("rows", view)
+    const {rows, total} = await request(channel, "rows", view)
     if (view.offset >= total && view.offset > 0) view.offset = 0
     show(rows, total)
   } catch {

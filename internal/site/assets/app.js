@@ -1,9 +1,10 @@
 // The page: wires the socket, the room in the address and the elements of index.html to each other.
 
-import {PushError, Socket} from "./channel.js"
+import {connect, PushError} from "./connection.js"
 import {addressOf, randomName, rememberName, roomInAddress, startingName, tidyName, tidyRoom} from "./identity.js"
 import {Outbox} from "./outbox.js"
 import {People} from "./people.js"
+import {Socket} from "./phoenix.js"
 import {Room} from "./room.js"
 import {copyable, fill} from "./snippet.js"
 import {Stream} from "./stream.js"
@@ -18,12 +19,11 @@ const nodes = new Map() // id of a message that is under way → its node
 
 let user = startingName()
 let room = null
-let moving = Promise.resolve()
 
-const socket = new Socket(endpoint, {onState: showState})
+const socket = new Socket("/socket")
 
 function showState(state) {
-  const words = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting", closed: "Closed"}
+  const words = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting"}
   $("state").dataset.state = state
   if ($("state-text").textContent !== words[state]) $("state-text").textContent = words[state]
 }
@@ -37,18 +37,14 @@ function outboxOf(name) {
   return outboxes.get(name)
 }
 
-/** Moves go one after the other: a room is entered when the one before has been left. */
 function enter(name, as) {
-  moving = moving.then(async () => {
-    const again = room?.name === name
-    if (room) await room.leave()
-    if (!again) clearRoom(name)
-    user = as
-    room = new Room(socket, name, as, hooksOf(name))
-    room.join()
-    showPlace()
-  })
-  return moving
+  const again = room?.name === name
+  room?.leave()
+  if (!again) clearRoom(name)
+  user = as
+  room = new Room(socket, name, as, hooksOf(name))
+  room.join()
+  showPlace()
 }
 
 function hooksOf(name) {
@@ -166,12 +162,7 @@ editable($("room"), tidyRoom, () => room.name, name => { location.hash = address
 addEventListener("hashchange", () => {
   if (roomInAddress() !== room?.name) enter(roomInAddress(), user)
 })
-addEventListener("online", () => socket.wake())
-document.addEventListener("visibilitychange", () => { if (!document.hidden) socket.wake() })
-// A page that is kept for the back button must not look as if it were still there.
-addEventListener("pagehide", () => socket.disconnect())
-addEventListener("pageshow", event => { if (event.persisted) socket.connect() })
 
 copyable($("copy"), $("snippet"), $("copied"))
-socket.connect()
+connect(socket, showState)
 enter(roomInAddress(), user)

@@ -1,11 +1,11 @@
 // The example of the type "chat": rooms that remember, who is there, who types.
 
-import {PushError} from "./channel.js"
-import {openExample, reasonOf} from "./example.js"
+import {join, PushError, request} from "./connection.js"
+import {openExample} from "./example.js"
 import {addressOf, roomInAddress, tidyRoom} from "./identity.js"
 import {Outbox} from "./outbox.js"
 import {People} from "./people.js"
-import {Presence} from "./presence.js"
+import {Presence} from "./phoenix.js"
 import {Stream} from "./stream.js"
 
 const TYPING_MS = 2000 // between two that say the same
@@ -20,22 +20,23 @@ class Room {
     this.early = null // messages that came before the backlog; null: it is there
     this.nodes = new Map() // key of a message of ours that has not come back → its node
     this.typing = new Map() // name → timer
-    this.channel = socket.channel(`room:${name}`, {user, since: 0})
+    this.channel = socket.channel(`room:${name}`, () => ({user, since: this.last})) // asked anew for each rejoin
     this.channel.on("new_msg", message => this.early ? this.early.push(message) : this.show(message))
     this.channel.on("backlog", backlog => this.fill(backlog))
     this.channel.on("cleared", () => this.stream.clear())
     this.channel.on("typing", ({user: who, typing}) => this.types(who, typing))
-    this.channel.onJoined = () => { this.early = [] }
-    this.channel.onRefused = error => this.stream.notice(`The room did not let us in: ${reasonOf(error)}.`)
     this.presence = new Presence(this.channel)
-    this.presence.onSync = () => this.showPeople()
+    this.presence.onSync(() => this.showPeople())
     this.outbox = new Outbox(message => this.push(message), entry => this.mark(entry))
-    this.channel.join()
+    join(this.channel, {
+      joined: () => { this.early = [] },
+      refused: reason => this.stream.notice(`The room did not let us in: ${reason}.`),
+    })
   }
 
   async push({id: key, body}) {
     if (this.early) throw new PushError("disconnected") // the backlog may have it
-    return this.channel.push("new_msg", {body, key})
+    return request(this.channel, "new_msg", {body, key})
   }
 
   fill({messages, complete}) {
@@ -48,7 +49,7 @@ class Room {
 
   show(message) {
     if (message.id <= this.last) return
-    this.last = this.channel.params.since = message.id
+    this.last = message.id
     this.types(message.user, false)
     this.people.pulse(message.user)
     if (message.key) this.outbox.arrived(message.key)
@@ -71,7 +72,7 @@ class Room {
   }
 
   showPeople() {
-    this.people.show(new Map(Object.entries(this.presence.state).map(([name, {metas}]) => [name, metas.length])), this.user)
+    this.people.show(new Map(this.presence.list((name, {metas}) => [name, metas.length])), this.user)
   }
 
   types(who, typing) {
@@ -85,12 +86,12 @@ class Room {
   sayTyping(typing) {
     if (typing === this.said && performance.now() - this.saidAt < TYPING_MS || !typing && !this.said) return
     Object.assign(this, {said: typing, saidAt: performance.now()})
-    this.channel.push("typing", {typing}).catch(() => {}) // it is only a courtesy
+    if (this.channel.state === "joined") this.channel.push("typing", {typing}) // it is only a courtesy: nobody waits for the answer
   }
 
   leave() {
     for (const who of [...this.typing.keys()]) this.types(who, false)
-    return this.channel.leave()
+    this.channel.leave()
   }
 }
 
@@ -99,8 +100,8 @@ openExample(({socket, user}) => {
   const people = new People($("people"), $("people-list"), $("people-count"))
   let room
 
-  async function enter(name) {
-    await room?.leave()
+  function enter(name) {
+    room?.leave()
     stream.clear()
     $("room").value = name
     room = new Room(socket, name, user, stream, people)

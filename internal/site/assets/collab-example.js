@@ -1,9 +1,10 @@
 // The example of the type "collab": one text in a textarea, whoever writes.
 
 import {follow, Shared} from "./collab-text.js"
-import {openExample, reasonOf, tell} from "./example.js"
+import {join, reasonOf, request} from "./connection.js"
+import {openExample, tell} from "./example.js"
 import {hueOf} from "./identity.js"
-import {Presence} from "./presence.js"
+import {Presence} from "./phoenix.js"
 import {element} from "./stream.js"
 
 const SHOWN = 12 // operations
@@ -28,20 +29,20 @@ class Document {
     this.user = user
     this.box = $("text")
     this.shared = new Shared({send: op => this.send(op), changed: op => this.merge(op), missing: rev => this.ask(rev)})
-    this.channel = socket.channel("doc", {user})
+    this.channel = socket.channel("doc", () => ({user, rev: this.shared.rev})) // a rejoin asks for what has been since
     this.channel.on("doc", state => this.catchUp(state))
     this.channel.on("op", entry => {
       this.shared.receive(entry)
       this.list(entry)
     })
-    this.channel.onRefused = error => tell(`The document did not let us in: ${reasonOf(error)}.`)
+    this.channel.onError(() => this.offline())
     this.presence = new Presence(this.channel)
-    this.presence.onSync = () => this.showPeople()
+    this.presence.onSync(() => this.showPeople())
     this.box.addEventListener("input", () => {
       this.shared.edit(this.box.value)
       this.showSaved()
     })
-    this.channel.join()
+    join(this.channel, {refused: reason => tell(`The document did not let us in: ${reason}.`)})
   }
 
   offline() {
@@ -60,7 +61,7 @@ class Document {
 
   async send(op) {
     try {
-      await this.channel.push("op", op)
+      await request(this.channel, "op", op)
       tell("")
     } catch (error) {
       if (error.reason === "disconnected") return // the next join sends it again
@@ -71,7 +72,7 @@ class Document {
   }
 
   async ask(rev) {
-    try { this.catchUp(await this.channel.push("since", {rev})) } catch { /* the next join asks */ }
+    try { this.catchUp(await request(this.channel, "since", {rev})) } catch { /* the next join asks */ }
   }
 
   /** Others have changed the text: the caret stays where it was in it. */
@@ -82,9 +83,7 @@ class Document {
     this.box.scrollTop = scrollTop
   }
 
-  // A rejoin asks for what has been since.
   showSaved() {
-    this.channel.params.rev = this.shared.rev
     const waits = this.shared.sent || this.shared.local !== this.shared.base
     const text = this.shared.rev === undefined ? "" : `Revision ${this.shared.rev}${waits ? this.shared.online ? ", sending" : ", not sent yet" : ""}`
     if ($("saved").textContent !== text) $("saved").textContent = text
@@ -101,7 +100,7 @@ class Document {
   }
 
   showPeople() {
-    const names = Object.keys(this.presence.state).sort((a, b) => (b === this.user) - (a === this.user) || a.localeCompare(b))
+    const names = this.presence.list(name => name).sort((a, b) => (b === this.user) - (a === this.user) || a.localeCompare(b))
     $("people-count").textContent = String(names.length)
     $("names").replaceChildren(...names.map(name => {
       const row = colored(element("li", "person"), name)
@@ -112,5 +111,4 @@ class Document {
   }
 }
 
-let shown
-openExample(({socket, user}) => { shown = new Document(socket, user) }, state => { if (state !== "connected") shown?.offline() })
+openExample(({socket, user}) => new Document(socket, user))

@@ -1,19 +1,20 @@
 // What the example pages share: which instance they are for, the connection to it, and what to do where there is none.
 
-import {Socket} from "./channel.js"
+import {connect} from "./connection.js"
 import {randomName, startingName} from "./identity.js"
+import {Socket} from "./phoenix.js"
 import {copyable} from "./snippet.js"
 
-const WORDS = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting", closed: "Closed"}
+const WORDS = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting"}
 const PATIENCE_MS = 2500 // without a connection, until the page says what may be missing
 
 const $ = id => document.getElementById(id)
 
 /**
- * Opens the page of the instance in the address: start({socket, user, id}) fills it; onState(state) hears of the connection.
- * Without an instance the page says how to create one.
+ * Opens the page of the instance in the address: start({socket, user, id}) fills it. Without an instance the page says how to
+ * create one.
  */
-export function openExample(start, onState = () => {}) {
+export function openExample(start) {
   const id = new URLSearchParams(location.search).get("instance") ?? ""
   $("curl").textContent = $("curl").textContent.replaceAll("http://localhost:4000", location.origin)
   copyable($("copy"), $("curl"), $("copied"))
@@ -24,12 +25,7 @@ export function openExample(start, onState = () => {}) {
   if (id === "") return showGuide("")
   for (const node of document.querySelectorAll("[data-instance]")) node.textContent = id
   $("example").hidden = false
-  const socket = new Socket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket/${encodeURIComponent(id)}`, {
-    onState: state => {
-      showState(state)
-      onState(state)
-    },
-  })
+  const socket = new Socket(`/socket/${encodeURIComponent(id)}`)
   const unknown = setTimeout(() => showGuide(id), PATIENCE_MS)
   function showState(state) {
     $("state").dataset.state = state
@@ -42,8 +38,7 @@ export function openExample(start, onState = () => {}) {
   const user = startingName()
   showSecond(user)
   start({socket, user, id})
-  socket.connect()
-  keepAwake(socket)
+  connect(socket, showState)
 }
 
 function showGuide(id) {
@@ -63,18 +58,7 @@ function showSecond(user) {
   link.href = `${location.pathname}${location.search}#${new URLSearchParams({as: name})}`
 }
 
-function keepAwake(socket) {
-  addEventListener("online", () => socket.wake())
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) socket.wake() })
-  // A page that is kept for the back button must not look as if it were still there.
-  addEventListener("pagehide", () => socket.disconnect())
-  addEventListener("pageshow", event => { if (event.persisted) socket.connect() })
-}
-
 /** What the page says to whoever cannot see, and to all: the last thing that was refused or has happened. */
 export function tell(text) {
   if ($("told").textContent !== text) $("told").textContent = text
 }
-
-/** The reason of a PushError as a sentence. */
-export const reasonOf = error => error.response?.reason ?? (error.reason === "timeout" ? "the server did not answer" : error.reason)

@@ -1,8 +1,9 @@
 // The example of the type "game": a table with turns and clocks, or a field that ticks, as the instance is.
 
 import {Board} from "./board.js"
-import {openExample, reasonOf, tell} from "./example.js"
-import {Presence} from "./presence.js"
+import {join, reasonOf, request} from "./connection.js"
+import {openExample, tell} from "./example.js"
+import {Presence} from "./phoenix.js"
 import {Snakes} from "./snakes.js"
 import {element} from "./stream.js"
 
@@ -25,13 +26,11 @@ const points = n => (n === 1 ? "1 point" : `${n} points`)
 
 class Game {
   constructor(socket, user, id) {
-    Object.assign(this, {user, id, seat: null, state: null, at: 0})
-    this.channel = socket.channel("game", {user, seat_token: kept(id)})
-    this.channel.onJoined = ({user: name, seat}) => Object.assign(this, {user: name, seat})
-    this.channel.onRefused = error => tell(`The game did not let us in: ${reasonOf(error)}.`)
+    Object.assign(this, {user, id, token: kept(id), seat: null, state: null, at: 0})
+    this.channel = socket.channel("game", () => ({user, seat_token: this.token})) // asked anew for each rejoin
     this.channel.on("state", state => this.show(state))
     this.presence = new Presence(this.channel)
-    this.presence.onSync = () => this.showSeats()
+    this.presence.onSync(() => this.showSeats())
     this.board = new Board($("board"), move => this.push("move", move))
     this.snakes = new Snakes($("field"), this.channel, () => this.showSeats())
     this.channel.on("seats", ({seats}) => {
@@ -42,17 +41,20 @@ class Game {
     for (const event of ["sit", "stand", "draw", "resign", "rematch"]) $(event).addEventListener("click", () => this.push(event, {}))
     this.steer()
     setInterval(() => this.showClocks(), 200)
-    this.channel.join()
+    join(this.channel, {
+      joined: ({user: name, seat}) => Object.assign(this, {user: name, seat}),
+      refused: reason => tell(`The game did not let us in: ${reason}.`),
+    })
   }
 
   /** Everything that is pushed is answered; a refusal is shown. */
   async push(event, payload) {
     tell("")
     try {
-      const reply = await this.channel.push(event, payload)
+      const reply = await request(this.channel, event, payload)
       if (event === "sit") {
         this.seat = reply.seat
-        if (reply.token) keep(this.id, this.channel.params.seat_token = reply.token)
+        if (reply.token) keep(this.id, this.token = reply.token)
       }
       if (event === "stand") this.seat = null
       this.redraw()
@@ -96,7 +98,7 @@ class Game {
     if (!this.state) return
     const names = this.state.seats.map(({user}) => user)
     $("seats").replaceChildren(...names.map((name, at) => this.seatNode(name, at)))
-    const watching = Object.keys(this.presence.state).filter(name => !names.includes(name))
+    const watching = this.presence.list(name => name).filter(name => !names.includes(name))
     $("watchers").textContent = watching.length ? `Watching: ${watching.join(", ")}.` : ""
     this.showVerdict()
     this.showActions(names)
@@ -169,7 +171,7 @@ class Game {
 
   steer() {
     const keys = {ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right", w: "up", s: "down", a: "left", d: "right"}
-    const go = direction => this.channel.push("input", {go: direction}).catch(error => tell(`${reasonOf(error)}.`))
+    const go = direction => request(this.channel, "input", {go: direction}).catch(error => tell(`${reasonOf(error)}.`))
     addEventListener("keydown", event => {
       if (!this.state?.world || this.mySeat === null || !keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return
       event.preventDefault()

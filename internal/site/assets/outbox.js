@@ -1,6 +1,6 @@
 // What this window said in one room and the server has not acknowledged. It is sent again, in order, until it has been.
 
-import {PushError} from "./channel.js"
+import {PushError} from "./connection.js"
 
 const RETRY_MS = 2000 // after a push that nobody answered
 

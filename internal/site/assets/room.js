@@ -1,6 +1,7 @@
 // One visit to one room under one name: the channel, who is there, what is said.
 
-import {Presence} from "./presence.js"
+import {join, request} from "./connection.js"
+import {Presence} from "./phoenix.js"
 
 const SEEN = 1000 // ids of messages remembered, to show one that was sent twice once
 const LEAVE_MS = 2500 // a reload or a lost connection is no departure: who is back within this never left
@@ -23,20 +24,18 @@ export class Room {
     this.channel = socket.channel(`room:${name}`, {user, meta: {from: "page", since: new Date().toISOString()}})
     this.channel.on("new_msg", payload => this.receive(payload))
     this.channel.on("shout", payload => this.receive(payload))
-    this.channel.onJoined = () => hooks.onReady()
-    this.channel.onRefused = error => hooks.onRefused(error.response.reason ?? error.reason)
-    this.channel.onClosed = () => hooks.onClosed()
+    this.channel.onClose(why => { if (why !== "leave") hooks.onClosed() })
     this.follow(new Presence(this.channel))
   }
 
-  join() { this.channel.join() }
+  join() { join(this.channel, {joined: () => this.hooks.onReady(), refused: reason => this.hooks.onRefused(reason)}) }
 
-  async leave() {
+  leave() {
     for (const timer of this.leaving.values()) clearTimeout(timer)
-    await this.channel.leave()
+    this.channel.leave()
   }
 
-  say(message) { return this.channel.push("new_msg", message) }
+  say(message) { return request(this.channel, "new_msg", message) }
 
   receive(payload) {
     const id = typeof payload?.id === "string" ? payload.id : undefined
@@ -55,12 +54,12 @@ export class Room {
 
   follow(presence) {
     let complete = false // who is there at first has not come in just now
-    presence.onJoin = (name, before) => { if (complete && !before) this.came(name) }
-    presence.onLeave = (name, after) => { if (after.metas.length === 0) this.left(name) }
-    presence.onSync = () => {
+    presence.onJoin((name, before) => { if (complete && !before) this.came(name) })
+    presence.onLeave((name, after) => { if (after.metas.length === 0) this.left(name) })
+    presence.onSync(() => {
       complete = true
-      this.hooks.onPeople(new Map(Object.entries(presence.state).map(([name, {metas}]) => [name, metas.length])))
-    }
+      this.hooks.onPeople(new Map(presence.list((name, {metas}) => [name, metas.length])))
+    })
   }
 
   came(name) {

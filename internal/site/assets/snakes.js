@@ -1,5 +1,7 @@
 // The field of snakes: the state and then the ticks, which add up to it, drawn on a canvas.
 
+import {request} from "./connection.js"
+
 const HUES = [160, 45, 260, 20, 310, 210, 95, 340] // by seat
 
 const color = (seat, lightness) => `oklch(${lightness} 0.13 ${HUES[seat % HUES.length]})`
@@ -43,7 +45,7 @@ export class Snakes {
   async again() {
     this.world = null
     try {
-      this.reset(await this.channel.push("state", {}))
+      this.reset(await request(this.channel, "state"))
     } catch { /* the next join brings it */ }
   }
 

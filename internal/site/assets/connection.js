@@ -1,0 +1,50 @@
+// What the pages add to phoenix.js, which is npm's as it is: an answer as a promise, and the connection in one word.
+
+/** Why a push was not answered with ok. `reason` is "timeout", "disconnected" or "error", which has the server's `response`. */
+export class PushError extends Error {
+  constructor(reason, response = {}) {
+    super(reason === "error" ? JSON.stringify(response) : reason)
+    this.reason = reason
+    this.response = response
+  }
+}
+
+/**
+ * Pushes on a joined channel: resolves with the response of an ok reply, rejects with a PushError. phoenix.js keeps what is
+ * pushed without a connection and sends it later; here that is refused, for whoever has to know what has arrived.
+ */
+export function request(channel, event, payload = {}) {
+  if (channel.state !== "joined" || !channel.socket.isConnected()) return Promise.reject(new PushError("disconnected"))
+  return new Promise((resolve, reject) => {
+    const lost = ["phx_error", "phx_close"].map(end => [end, channel.on(end, () => settle(reject, new PushError("disconnected")))])
+    function settle(how, value) {
+      for (const binding of lost) channel.off(...binding)
+      how(value)
+    }
+    channel.push(event, payload)
+      .receive("ok", response => settle(resolve, response))
+      .receive("error", response => settle(reject, new PushError("error", response)))
+      .receive("timeout", () => settle(reject, new PushError("timeout")))
+  })
+}
+
+/** The reason of a PushError, or of the reply to a join that was refused, in words. */
+export function reasonOf({reason, response}) {
+  return response?.reason ?? {timeout: "the server did not answer", disconnected: "there is no connection"}[reason] ?? reason ?? "no reason given"
+}
+
+/** Joins; refused(reason) hears each attempt that fails, joined(response) each that does not: a channel comes back by itself. */
+export function join(channel, {joined = () => {}, refused = () => {}} = {}) {
+  channel.join()
+    .receive("ok", joined)
+    .receive("error", response => refused(reasonOf(response)))
+    .receive("timeout", () => refused(reasonOf({reason: "timeout"})))
+}
+
+/** Connects; onState(state) hears "connecting", "connected" and "reconnecting". */
+export function connect(socket, onState) {
+  onState("connecting")
+  socket.onOpen(() => onState("connected"))
+  socket.onClose(() => onState("reconnecting"))
+  socket.connect()
+}
