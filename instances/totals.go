@@ -62,6 +62,9 @@ func totalOf(totals map[string]*Total, name string) *Total {
 func (m *member) count(totals map[string]*Total) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if m.spec.Type == "" { // its spec was refused, or is being looked at
+		return
+	}
 	t := totalOf(totals, m.spec.Type)
 	t.Crashes += m.crashed
 	t.Restarts += m.restarts

@@ -50,6 +50,19 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// TestTotalsOfRefusedSpecs: what its type or Options.Sockets refuses is of no type.
+func TestTotalsOfRefusedSpecs(t *testing.T) {
+	s := start(t, instances.Options{})
+	if _, _, err := s.Create(t.Context(), instances.Spec{ID: "a", Type: "counter", Auth: []byte(`{}`)}); err == nil {
+		t.Fatal("auth was taken where there is none")
+	}
+	for _, total := range s.Totals() {
+		if total.Type != "counter" {
+			t.Errorf("a total of %q", total.Type)
+		}
+	}
+}
+
 // idle is the least logic.
 type idle struct{}
 
