@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/httpapi"
 	"github.com/mycelium-rt/mycelium/internal/observer"
+	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
 
 // openAPI makes the API that the configuration wants, in the place of the one
@@ -22,11 +21,14 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	if !cfg.API.Enabled {
 		return nil
 	}
-	api, err := httpapi.New(d.instances, httpapi.Options{Keys: keys, PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, Logger: &d.log})
+	before := d.api.Load()
+	api, err := httpapi.New(d.instances, httpapi.Options{
+		Keys: keys, PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, Logger: &d.log, Before: before,
+	})
 	if err != nil {
 		return err
 	}
-	before := d.api.Swap(api)
+	d.api.Store(api)
 	if before == nil && len(keys) == 0 {
 		d.log.Info().Msg("the API has no keys and answers this machine only: \"mycelium key new\" makes one")
 	}
@@ -64,7 +66,7 @@ func (h withAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func apiKeys(cfg *config.Config) ([]httpapi.Key, error) {
 	keys := make([]httpapi.Key, len(cfg.APIKeys))
 	for i, text := range cfg.APIKeys {
-		if err := decodeObject(text, &keys[i]); err != nil {
+		if err := strictjson.Decode(text, &keys[i]); err != nil {
 			return nil, fmt.Errorf("api.keys[%d]: %w", i, err)
 		}
 		if err := keys[i].Validate(); err != nil {
@@ -81,7 +83,7 @@ func declaredSpecs(cfg *config.Config) ([]instances.Spec, error) {
 	seen := map[string]bool{defaultInstance: true}
 	for i, text := range cfg.Instances {
 		var spec instances.Spec
-		if err := decodeObject(text, &spec); err != nil {
+		if err := strictjson.Decode(text, &spec); err != nil {
 			return nil, fmt.Errorf("instances[%d]: %w", i, err)
 		}
 		switch {
@@ -94,15 +96,6 @@ func declaredSpecs(cfg *config.Config) ([]instances.Spec, error) {
 		specs = append(specs, spec)
 	}
 	return specs, nil
-}
-
-func decodeObject(text []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return nil
 }
 
 // declare starts the instances of the configuration that are not there yet and

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
 
 // authOptions are those of the default instance; nil if its clients need no
@@ -90,12 +90,9 @@ func specAuth(text []byte) (*auth.Options, error) {
 		return nil, nil
 	}
 	o := new(auth.Options)
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(o); err != nil {
-		return nil, &instances.InvalidError{Fields: []instances.FieldError{
-			{Field: "/auth", Reason: strings.TrimPrefix(err.Error(), "json: ")},
-		}}
+	var wrongJSON *strictjson.Error
+	if errors.As(strictjson.Decode(text, o), &wrongJSON) {
+		return nil, &instances.InvalidError{Fields: []instances.FieldError{{Field: "/auth" + wrongJSON.Field, Reason: wrongJSON.Reason}}}
 	}
 	var invalid *auth.InvalidError
 	if err := o.Validate(); errors.As(err, &invalid) {

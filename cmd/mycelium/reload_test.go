@@ -140,7 +140,7 @@ func TestReloadOfWhatIsWrong(t *testing.T) {
 		"limits: {max_channels: 2, max_message: 8MB, outbound_bytes: 9MB}":                      "limits.outbound_bytes changes with a restart only",
 		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: chet}]":                       `instance \"lobby\" of the configuration: instances: /type \"chet\" is none`,
 		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay, config: {window: 1}}]": "/config/window ",
-		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay, auth: {leeway: -}}]":   "/auth ",
+		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay, auth: {leeway: -}}]":   "/auth/leeway ",
 		"limits: {max_channels: 2}\ninstances: [{id: taken, type: relay}]":                      `instance \"taken\" of the configuration: there is one of this id already`,
 		"limits: {max_channels: 2}\napi: {keys: [{id: x}]}":                                     "api.keys[0]: ",
 	} {

@@ -101,10 +101,10 @@ func TestKeyCommand(t *testing.T) {
 func TestConfigLists(t *testing.T) {
 	for text, want := range map[string]string{
 		"api: {keys: [{name: a, scopes: [read]}]}\n":                   "api.keys[0]: API key \"a\": hash",
-		"api: {keys: [{nam: a}]}\n":                                    `api.keys[0]: unknown field "nam"`,
+		"api: {keys: [{nam: a}]}\n":                                    `api.keys[0]: /nam is no field that there is`,
 		"instances: [{type: relay}]\n":                                 "instances[0]: id is needed",
 		"instances: [{id: a, type: relay}, {id: a, type: relay}]\n":    "instances[1]: there is an instance \"a\"",
-		"instances: [{id: a, type: relay, lables: {}}]\n":              `instances[0]: unknown field "lables"`,
+		"instances: [{id: a, type: relay, lables: {}}]\n":              `instances[0]: /lables is no field that there is`,
 		"instances: [{id: default, type: relay}]\n":                    "instances[0]: there is an instance \"default\"",
 		"instances: [{id: a, type: relay, limits: {max_channels: x}}]": "instances[0]",
 	} {

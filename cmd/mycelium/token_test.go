@@ -158,9 +158,12 @@ func TestServeAuth(t *testing.T) {
 func TestSpecAuth(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"keys":[{"alg":"HS256","secret":"short"}]}`: "/auth/keys/0/secret has 5 bytes: HS256 needs at least 32",
-		`{"jkws":{}}`: `/auth unknown field "jkws"`,
-		`[]`:          "/auth cannot unmarshal array",
-		`{}`:          "/auth has nothing to verify tokens with",
+		`{"jkws":{}}`:        "/auth/jkws is no field that there is",
+		`{"Join":["*"]}`:     `/auth/Join is no field that there is: write it "join"`,
+		`{"leeway":5}`:       `/auth/leeway is a JSON number: it must be a text like "90s" or "5m"`,
+		`{"jwks":{"url":1}}`: "/auth/jwks/url is no field that there is",
+		`[]`:                 "/auth must be a JSON object",
+		`{}`:                 "/auth has nothing to verify tokens with",
 	} {
 		_, err := specAuth([]byte(text))
 		var invalid *instances.InvalidError

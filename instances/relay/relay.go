@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -163,7 +164,7 @@ func (s service) relay(c *channels.Context, event string, p channels.Payload) (c
 		return channels.Reply{}, errUnauthorized
 	}
 	if reserved(event) {
-		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that begins neither with phx_ nor with presence_", event)
+		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that does not begin with phx_, presence_ or chan_reply_", event)
 	}
 	var err error
 	if c.Get("self") == false {
@@ -177,11 +178,14 @@ func (s service) relay(c *channels.Context, event string, p channels.Payload) (c
 	return channels.Reply{Status: "ok"}, err
 }
 
-// reserved tells events that clients take for the server's: a relayed
-// phx_close would end the channel of everybody on the topic
-// (assets/js/phoenix/channel.js, onMessage).
+// reservedEvents begin the events that clients take for the server's: a relayed
+// phx_close would end the channel of everybody on the topic, a chan_reply_3
+// would answer what others have sent as their 3 (assets/js/phoenix/channel.js,
+// onMessage and replyEventName).
+var reservedEvents = []string{"phx_", "presence_", "chan_reply_"}
+
 func reserved(event string) bool {
-	return strings.HasPrefix(event, "phx_") || strings.HasPrefix(event, "presence_")
+	return slices.ContainsFunc(reservedEvents, func(prefix string) bool { return strings.HasPrefix(event, prefix) })
 }
 
 func matchesAny(patterns []string, topic string) bool {

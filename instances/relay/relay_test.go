@@ -163,11 +163,12 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	lobby, other := client.Join("lobby", nil), channelstest.Connect(t, e, "/socket").Join("lobby", nil)
-	for _, event := range []string{"phx_close", "phx_error", "phx_reply", "presence_diff", "presence_state"} {
+	for _, event := range []string{"phx_close", "phx_error", "phx_reply", "presence_diff", "presence_state", "chan_reply_3"} {
 		lobby.Push(event, object{}).AssertReply("error", nil)
 	}
 	lobby.Push("list", []int{1}).AssertReply("error", object{"reason": "the payload is not a JSON object"})
 	other.RefutePush("phx_close", nil)
+	other.RefutePush("chan_reply_3", nil)
 	other.Push("still", object{"here": true}).AssertReply("ok", nil)
 }
 

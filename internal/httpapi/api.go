@@ -33,6 +33,9 @@ type Options struct {
 	// at warn, and failures of the server itself at error; nil discards it. Keys
 	// are never logged.
 	Logger *zerolog.Logger
+	// Before is an API of the same manager that the new one takes the place of:
+	// the idempotency keys that it has seen count on. nil: there was none.
+	Before *API
 	// Now is the clock of idempotency keys; nil: time.Now.
 	Now func() time.Time
 }
@@ -45,8 +48,11 @@ type API struct {
 	keys    []Key
 	log     zerolog.Logger
 	routes  []route
+	// bodyTimeout is how long a caller has for the body of a request: nothing else
+	// bounds one that drips.
+	bodyTimeout time.Duration
 
-	replays replays
+	replays *replays
 }
 
 // New makes the API of a manager. An error says which key is wrong.
@@ -57,7 +63,7 @@ func New(m *instances.Manager, o Options) (*API, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &API{manager: m, options: o, keys: slices.Clone(o.Keys), log: zerolog.Nop()}
+	a := &API{manager: m, options: o, keys: slices.Clone(o.Keys), log: zerolog.Nop(), bodyTimeout: 30 * time.Second, replays: &replays{now: o.Now}}
 	if o.Logger != nil {
 		a.log = *o.Logger
 	}
@@ -66,7 +72,9 @@ func New(m *instances.Manager, o Options) (*API, error) {
 			return nil, err
 		}
 	}
-	a.replays.now = o.Now
+	if o.Before != nil {
+		a.replays = o.Before.replays
+	}
 	a.routes = a.table()
 	return a, nil
 }
@@ -104,6 +112,9 @@ func (a *API) table() []route {
 
 // ServeHTTP answers a request below [Prefix].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Body != http.NoBody { // also of who has no key: net/http reads on after the answer
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.bodyTimeout)) //nolint:errcheck // a server that has none
+	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -130,14 +141,15 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, a.options.MaxBody)
-	return e.handle(w, &request{Request: r, id: id, who: who})
+	return e.handle(w, &request{Request: r, control: http.NewResponseController(w), id: id, who: who})
 }
 
 // request is one that may be answered.
 type request struct {
 	*http.Request
-	id  string // of the path; empty where it has none
-	who caller
+	control *http.ResponseController
+	id      string // of the path; empty where it has none
+	who     caller
 }
 
 // find returns the route of a path, and the id in it. Segments are split before

@@ -3,7 +3,10 @@ package httpapi
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +26,6 @@ func TestCreate(t *testing.T) {
 	want(t, f.call("POST", "/api/instances", ` {"type":"note","labels":{"team":"red"},"config":{"text":"hi"},"id":"a"}`), 200, `"revision":1`)
 	want(t, f.call("POST", "/api/instances", `{"id":"a","type":"note","config":{"text":"ho"}}`), 409, "config, labels")
 	want(t, f.call("POST", "/api/instances", `{"type":"note"}`), 201)
-	want(t, f.call("GET", "/api/instances/a", "", "X-Forwarded-Proto", "https"), 200, `"socket_url":"wss://localhost:4000/socket/a"`)
 }
 
 func TestInvalid(t *testing.T) {
@@ -45,7 +47,11 @@ func TestInvalid(t *testing.T) {
 		{"POST", "/api/instances", `{"type":"note","limits":{"max_conns":5}}`, 422, `"/limits/max_conns"`, nil},
 		{"POST", "/api/instances", `{"typ":"note"}`, 422, `"/typ"`, nil},
 		{"POST", "/api/instances", `{"type":"note"`, 400, "malformed", nil},
-		{"POST", "/api/instances", `{"type":"note"} {}`, 400, "nothing behind", nil},
+		{"POST", "/api/instances", `{"type":"note"} {}`, 400, "after the end", nil},
+		{"POST", "/api/instances", `{"type":"note","Labels":{"x":"y"}}`, 422, `write it \"labels\"`, nil},
+		{"POST", "/api/instances", `{"type":"note","type":"note"}`, 422, "/type is there twice", nil},
+		{"POST", "/api/instances", `{"type":"note","idle_ttl":5}`, 422, `like \"90s\"`, nil},
+		{"POST", "/api/instances", `{"type":"note","limits":{"max_connections":1e99}}`, 422, "whole number", nil},
 		{"POST", "/api/instances", `["note"]`, 400, "object", nil},
 		{"POST", "/api/instances", `{"type":"note"}`, 415, "application/json", []string{"Content-Type", "text/plain"}},
 		{"POST", "/api/instances", `{"type":"` + strings.Repeat("x", 1000) + `"}`, 413, "1000 bytes", nil},
@@ -57,6 +63,10 @@ func TestInvalid(t *testing.T) {
 		{"GET", "/api/instances?state=dead", "", 400, "dead", nil},
 		{"GET", "/api/instances?limit=0", "", 400, "1 to 1000", nil},
 		{"GET", "/api/instances?label=x", "", 400, "key:value", nil},
+		{"GET", "/api/instances?%zz=1", "", 400, "%XX", nil},
+		{"GET", "/api/instances?limit=1;after=a", "", 400, "semicolon", nil},
+		{"GET", "/api/instances/a/topics?%zz", "", 400, "%XX", nil},
+		{"GET", "/api/instances/a/presence?topic=%zz", "", 400, "%XX", nil},
 		{"GET", "/api/instances/a/presence", "", 400, "topic", nil},
 		{"PATCH", "/api/instances/a", `{}`, 428, "If-Match", nil},
 		{"PATCH", "/api/instances/a", `{}`, 400, "If-Match", []string{"If-Match", "x"}},
@@ -64,8 +74,13 @@ func TestInvalid(t *testing.T) {
 		{"PATCH", "/api/instances/a", `{"labels":{"x":{}}}`, 422, "/labels", []string{"If-Match", `"7"`}},
 		{"DELETE", "/api/instances/a", "", 400, "If-Match", []string{"If-Match", ""}},
 		{"PATCH", "/api/instances/a", `{"id":"b"}`, 422, `"/id"`, []string{"If-Match", "*"}},
+		{"PATCH", "/api/instances/a", `{"Labels":null}`, 422, `write it \"labels\"`, []string{"If-Match", "*"}},
 		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"phx_close"}`, 422, `"/event"`, nil},
+		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"chan_reply_3"}`, 422, `"/event"`, nil},
 		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"e","payload":[1]}`, 422, `"/payload"`, nil},
+		{"POST", "/api/instances/a/broadcast", "{\"topic\":\"t\",\"event\":\"e\",\"payload\":{\"a\":\"\xff\"}}", 400, "UTF-8", nil},
+		{"POST", "/api/instances/a/broadcast", `{"topic":"t","event":"e","payload":{"a":"\ud800"}}`, 400, "surrogate", nil},
+		{"POST", "/api/instances/a/signal", `{"name":"echo","data":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, 413, "1000 bytes", nil},
 		{"POST", "/api/instances/a/broadcast", `{"event":"e"}`, 422, `"/topic"`, nil},
 		{"POST", "/api/instances/b/broadcast", `{"topic":"t","event":"e"}`, 404, "no instance", nil},
 		{"POST", "/api/instances/a/disconnect", `{}`, 422, `"/socket_id"`, nil},
@@ -176,6 +191,13 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Error("not said to be a replay")
 	}
 	want(t, f.call("POST", "/api/instances/a/broadcast", `{"topic":"room:2","event":"e"}`, "Idempotency-Key", "k1"), 422, "new key")
+	var err error
+	if f.api, err = New(f.manager, Options{Before: f.api}); err != nil { // the configuration was loaded again
+		t.Fatal(err)
+	}
+	if r := f.call("POST", "/api/instances/a/broadcast", body, "Idempotency-Key", "k1"); r.Header.Get("Idempotency-Replayed") != "true" {
+		t.Error("not said to be a replay by the API that has followed")
+	}
 	now = now.Add(replayFor + time.Second)
 	if r := f.call("POST", "/api/instances/a/broadcast", body, "Idempotency-Key", "k1"); r.Header.Get("Idempotency-Replayed") != "" {
 		t.Error("remembered for too long")
@@ -202,8 +224,44 @@ func TestLoopbackOnly(t *testing.T) {
 		{[]string{"Sec-Fetch-Site", "cross-site"}, 403},
 		{[]string{"Sec-Fetch-Site", "same-site"}, 403}, // another port of localhost
 		{[]string{"Sec-Fetch-Site", "same-origin"}, 200},
+		{[]string{"Origin", "http://evil.example"}, 403}, // a browser that does not know Sec-Fetch-Site
+		{[]string{"Origin", "http://localhost:3000"}, 403},
+		{[]string{"Origin", "null"}, 403},
+		{[]string{"Origin", "http://localhost:4000"}, 200},
+		{[]string{"X-Forwarded-For", "192.0.2.1"}, 403}, // a proxy on this machine
+		{[]string{"Forwarded", "for=192.0.2.1"}, 403},
+		{[]string{"Via", "1.1 varnish"}, 403},
+		{[]string{"X-Real-IP", "192.0.2.1"}, 403},
+		{[]string{"X-Forwarded-Host", "rt.example.com"}, 403},
+		{[]string{"X-Forwarded-Proto", "https"}, 403},
 	} {
 		want(t, f.call("GET", "/api/types", "", test.headers...), test.status)
+	}
+}
+
+// TestBodyThatDrips: whoever does not send what was announced is not waited for,
+// with a key or without.
+func TestBodyThatDrips(t *testing.T) {
+	_, key := NewKey("k", []Scope{Admin}, nil)
+	for _, test := range []struct {
+		keys   []Key
+		status string
+	}{{nil, "400"}, {[]Key{key}, "401"}} {
+		f := newFixture(t, Options{Keys: test.keys})
+		f.api.bodyTimeout = 20 * time.Millisecond
+		server := httptest.NewServer(f.api)
+		defer server.Close()
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST /api/instances HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		answer, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+test.status) {
+			t.Errorf("want %s and the end of the connection: %v, %s", test.status, err, answer)
+		}
 	}
 }
 
@@ -241,6 +299,9 @@ func TestKeys(t *testing.T) {
 	if body := want(t, f.call("GET", "/api/instances?limit=1", "", "Authorization", "Bearer "+secrets["chats"]), 200, "chat-1", `"next":"chat-1"`); strings.Contains(body, "other") {
 		t.Error("the list shows what the key must not see: " + body)
 	}
+	want(t, f.call("GET", "/api/types", "", "Authorization", "bearer "+secrets["reader"]), 200)
+	want(t, f.call("GET", "/api/instances/other", "", "Authorization", "Bearer "+secrets["reader"], "Host", "rt.example.com", "X-Forwarded-Proto", "https"),
+		200, `"socket_url":"wss://rt.example.com/socket/other"`)
 	for _, header := range []string{"", "Bearer ", "Bearer mk_WRONG", "Basic " + secrets["root"], secrets["root"]} {
 		r := f.call("GET", "/api/types", "", "Authorization", header)
 		want(t, r, 401)

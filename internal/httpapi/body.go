@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
 
 // read returns the body of a request, which must be of one of the content types.
@@ -24,6 +24,9 @@ func (r *request) read(types ...string) ([]byte, error) {
 			"send the body as Content-Type: %s", types[0]).with("Accept", strings.Join(types, ", "))
 	}
 	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		r.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a server that has none
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -47,65 +50,15 @@ func (r *request) decode(into any) error {
 
 // decodeStrict decodes one JSON object. Errors name the field.
 func decodeStrict(body []byte, into any) error {
-	if first := bytes.TrimLeft(body, " \t\r\n"); len(first) == 0 || first[0] != '{' {
-		return malformed("the body must be a JSON object")
+	var wrong *strictjson.Error
+	switch err := strictjson.Decode(body, into); {
+	case !errors.As(err, &wrong):
+		return err
+	case wrong.Malformed:
+		return problem(http.StatusBadRequest, "malformed", "Malformed JSON", "the body %s", wrong.Reason)
+	default:
+		return invalidField(wrong.Field, "%s", wrong.Reason)
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return decodeProblem(err, culprit(body, into))
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return malformed("the body must be one JSON object, with nothing behind it")
-	}
-	return nil
-}
-
-func malformed(format string, args ...any) *Problem {
-	return problem(http.StatusBadRequest, "malformed", "Malformed JSON", format, args...)
-}
-
-// culprit returns the first member of a body that does not decode by itself,
-// because not every error of encoding/json says where it was.
-func culprit(body []byte, into any) string {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(body, &members) != nil {
-		return ""
-	}
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		alone, err := json.Marshal(map[string]json.RawMessage{name: members[name]})
-		if err != nil {
-			continue // it is valid JSON
-		}
-		d := json.NewDecoder(bytes.NewReader(alone))
-		d.DisallowUnknownFields()
-		if d.Decode(reflect.New(reflect.TypeOf(into).Elem()).Interface()) != nil {
-			return name
-		}
-	}
-	return ""
-}
-
-// decodeProblem says what is wrong with a body; member is where.
-func decodeProblem(err error, member string) *Problem {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	unknown, isUnknown := strings.CutPrefix(err.Error(), "json: unknown field ")
-	switch {
-	case errors.As(err, &syntax):
-		return malformed("at byte %d: %v", syntax.Offset, syntax)
-	case errors.As(err, &kind):
-		return invalidField("/"+strings.ReplaceAll(kind.Field, ".", "/"), "is a JSON %s, which does not fit", kind.Value)
-	case isUnknown:
-		name, _ := strconv.Unquote(unknown)
-		if name != member {
-			name = member + "/" + name
-		}
-		return invalidField("/"+name, "is no field of this request")
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return malformed("the body ends in the middle")
-	}
-	return invalidField("/"+member, "%v", err)
 }
 
 // answer writes a JSON body.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -20,8 +21,8 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 	if len(a.keys) == 0 {
 		return local(r)
 	}
-	secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
 		if r.URL.Path == Prefix+"/openapi.json" {
 			return caller{name: "anybody", key: &Key{}}, nil
 		}
@@ -49,9 +50,13 @@ func (a *API) Allow(r *http.Request, s Scope) error {
 	return who.authorize(s, "")
 }
 
-// local admits programs on the same machine. A browser on it is one of them, so
-// pages of others are kept out: those that reach this address by a name of
-// their own (DNS rebinding), and those that send requests from their own site.
+// proxied are the fields by which a proxy says that it is one.
+var proxied = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
+
+// local admits programs on the same machine. A proxy on it is one of them, which
+// asks for others. So is a browser, so pages of others are kept out: those that
+// reach this address by a name of their own (DNS rebinding), and those that
+// send requests from their own site. Old browsers say that by Origin alone.
 func local(r *http.Request) (caller, error) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
@@ -62,10 +67,29 @@ func local(r *http.Request) (caller, error) {
 		return caller{}, problem(http.StatusForbidden, "no-keys", "Closed",
 			"without keys the API answers to localhost and loopback addresses only, not to %q", r.Host)
 	}
+	for _, name := range proxied {
+		if len(r.Header.Values(name)) > 0 {
+			return caller{}, problem(http.StatusForbidden, "no-keys", "Closed",
+				"without keys the API answers this machine only, and %s says that this request came through a proxy: put a key into the configuration, which \"mycelium key new\" makes", name)
+		}
+	}
+	if !ownPage(r) {
+		return caller{}, problem(http.StatusForbidden, "cross-site", "Closed", "without keys the API answers no pages of other sites")
+	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return caller{}, problem(http.StatusForbidden, "cross-site", "Closed", "without keys the API answers no pages of other sites")
 	}
 	return caller{name: "local"}, nil
+}
+
+// ownPage tells that a request comes from no page, or from one of this server.
+func ownPage(r *http.Request) bool {
+	for _, text := range r.Header.Values("Origin") {
+		if origin, err := url.Parse(text); err != nil || !strings.EqualFold(origin.Host, r.Host) {
+			return false
+		}
+	}
+	return true
 }
 
 func loopbackHost(hostport string) bool {

@@ -107,7 +107,11 @@ const maxPage = 1000
 
 // list answers a page of the instances that the caller may see.
 func (a *API) list(w http.ResponseWriter, r *request) error {
-	f, err := filterOf(r.URL.Query())
+	query, err := r.query()
+	if err != nil {
+		return err
+	}
+	f, err := filterOf(query)
 	if err != nil {
 		return err
 	}
@@ -178,6 +182,15 @@ func limitOf(text string) (int, error) {
 		return 0, badQuery("limit", "must be 1 to %d", maxPage)
 	}
 	return n, nil
+}
+
+// query reads the query, of which net/http leaves out what it cannot read.
+func (r *request) query() (url.Values, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, problem(http.StatusBadRequest, "query", "Invalid query", "%v: write it like name=value&name=value, other characters as %%XX", err)
+	}
+	return values, nil
 }
 
 func badQuery(name, format string, args ...any) *Problem {
@@ -333,7 +346,10 @@ func (a *API) sockets(w http.ResponseWriter, r *request) error {
 
 // onlyLimit reads a query whose only parameter is limit.
 func (r *request) onlyLimit() (int, error) {
-	query := r.URL.Query()
+	query, err := r.query()
+	if err != nil {
+		return 0, err
+	}
 	for name := range query {
 		if name != "limit" {
 			return 0, badQuery(name, "there is no such parameter; there is limit")
@@ -344,7 +360,10 @@ func (r *request) onlyLimit() (int, error) {
 
 // presence answers who is on a topic, in the form of presence_state.
 func (a *API) presence(w http.ResponseWriter, r *request) error {
-	query := r.URL.Query()
+	query, err := r.query()
+	if err != nil {
+		return err
+	}
 	for name := range query {
 		if name != "topic" {
 			return badQuery(name, "there is no such parameter; there is topic")

@@ -128,6 +128,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemFor(err)
 	level := zerolog.DebugLevel
 	switch {
+	case r.Context().Err() != nil: // who has asked has gone
 	case p.Status >= http.StatusInternalServerError:
 		level = zerolog.ErrorLevel
 	case p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden:

@@ -26,9 +26,12 @@ func (b *broadcastRequest) check() error {
 			return invalidField(f.pointer, "must be 1 to %d bytes", maxName)
 		}
 	}
-	if strings.HasPrefix(b.Event, "phx_") {
-		// A phx_close would end everybody's channel (assets/js/phoenix/channel.js, onMessage).
-		return invalidField("/event", "begins with phx_, which are the protocol's own: choose another name")
+	for _, prefix := range []string{"phx_", "chan_reply_"} {
+		// A phx_close would end everybody's channel, a chan_reply_3 answer what the
+		// client has sent as 3 (assets/js/phoenix/channel.js, onMessage and replyEventName).
+		if strings.HasPrefix(b.Event, prefix) {
+			return invalidField("/event", "begins with %s, which clients take for the protocol's own: choose another name", prefix)
+		}
 	}
 	return nil
 }

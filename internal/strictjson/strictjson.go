@@ -1,0 +1,202 @@
+// Package strictjson decodes what people and programs configure the server
+// with. encoding/json takes Labels for labels, and of two fields of one name the
+// last: what somebody has written would silently not count. Here each is an
+// error, which names the field and what would be right.
+package strictjson
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// Error is what is wrong with a text.
+type Error struct {
+	// Field is a JSON pointer to where it is, empty where that is the whole.
+	Field  string
+	Reason string
+	// Malformed tells that the text is no JSON object at all.
+	Malformed bool
+}
+
+func (e *Error) Error() string {
+	if e.Field == "" {
+		return e.Reason
+	}
+	return e.Field + " " + e.Reason
+}
+
+// Decode reads text, one JSON object, into the struct that into points to. The
+// text must be JSON that every client can read (see [wire.Validate]). Every
+// error is an [*Error].
+func Decode(text []byte, into any) error {
+	object := bytes.TrimLeft(text, " \t\r\n")
+	if len(object) == 0 || object[0] != '{' {
+		return &Error{Reason: "must be a JSON object", Malformed: true}
+	}
+	if _, err := wire.Validate(bytes.Clone(text)); err != nil {
+		return &Error{Reason: "is no valid JSON: " + strings.TrimPrefix(err.Error(), "wire: "), Malformed: true}
+	}
+	if wrong := decode(object, reflect.ValueOf(into).Elem(), ""); wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+// decode reads valid JSON into v.
+func decode(text []byte, v reflect.Value, at string) *Error {
+	isNull := string(text) == "null"
+	switch structs := structsIn(v.Type()); {
+	case !structs || isNull:
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return decode(text, v.Elem(), at)
+	case v.Kind() == reflect.Struct:
+		return decodeStruct(text, v, at)
+	default:
+		return decodeList(text, v, at)
+	}
+	return reasonOf(json.Unmarshal(text, v.Addr().Interface()), v.Type(), at)
+}
+
+func decodeStruct(text []byte, v reflect.Value, at string) *Error {
+	if text[0] != '{' {
+		return &Error{Field: at, Reason: "must be an object"}
+	}
+	fields := fieldsOf(v.Type())
+	seen := make(map[string]bool, len(fields))
+	d := json.NewDecoder(bytes.NewReader(text))
+	next(d) // the brace
+	for d.More() {
+		name := next(d).(string)
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			panic(err) // it is valid
+		}
+		here := at + "/" + escape(name)
+		index, known := fields[name]
+		switch {
+		case !known:
+			return &Error{Field: here, Reason: "is no field that there is" + meant(name, fields)}
+		case seen[name]:
+			return &Error{Field: here, Reason: "is there twice"}
+		}
+		seen[name] = true
+		if wrong := decode(value, v.Field(index), here); wrong != nil {
+			return wrong
+		}
+	}
+	return nil
+}
+
+func decodeList(text []byte, v reflect.Value, at string) *Error {
+	var values []json.RawMessage
+	if json.Unmarshal(text, &values) != nil {
+		return &Error{Field: at, Reason: "must be a list"}
+	}
+	list := reflect.MakeSlice(v.Type(), len(values), len(values))
+	for i, value := range values {
+		if wrong := decode(value, list.Index(i), at+"/"+strconv.Itoa(i)); wrong != nil {
+			return wrong
+		}
+	}
+	v.Set(list)
+	return nil
+}
+
+func next(d *json.Decoder) json.Token {
+	t, err := d.Token()
+	if err != nil {
+		panic(err) // it is valid
+	}
+	return t
+}
+
+// structsIn tells that a type has fields whose names are to be checked.
+func structsIn(t reflect.Type) bool {
+	if decodesItself(t) {
+		return false
+	}
+	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		return structsIn(t.Elem())
+	}
+	return t.Kind() == reflect.Struct
+}
+
+func decodesItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || takesText(t)
+}
+
+func takesText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// fieldsOf are the exported fields of a struct by their names in JSON.
+func fieldsOf(t reflect.Type) map[string]int {
+	fields := make(map[string]int, t.NumField())
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.IsExported() && name != "-" && name != "" {
+			fields[name] = i
+		}
+	}
+	return fields
+}
+
+// meant names the field that differs from name in upper and lower case alone.
+func meant(name string, fields map[string]int) string {
+	for f := range fields {
+		if strings.EqualFold(f, name) {
+			return fmt.Sprintf(": write it %q", f)
+		}
+	}
+	return ""
+}
+
+// reasonOf says what an error of encoding/json means.
+func reasonOf(err error, t reflect.Type, at string) *Error {
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &kind):
+		if kind.Field != "" {
+			at, t = at+"/"+strings.ReplaceAll(kind.Field, ".", "/"), kind.Type
+		}
+		return &Error{Field: at, Reason: fmt.Sprintf("is a JSON %s: it must be %s", kind.Value, wanted(t))}
+	}
+	return &Error{Field: at, Reason: err.Error()}
+}
+
+// wanted is what JSON has for a type.
+func wanted(t reflect.Type) string {
+	switch kind := t.Kind(); {
+	case takesText(t), kind == reflect.String:
+		if t.Name() == "Duration" {
+			return `a text like "90s" or "5m"`
+		}
+		return "a text"
+	case kind == reflect.Bool:
+		return "true or false"
+	case kind == reflect.Slice:
+		return "a list"
+	case kind == reflect.Map, kind == reflect.Struct:
+		return "an object"
+	case t.String() == "float64", t.String() == "float32":
+		return "a number"
+	}
+	return fmt.Sprintf("a whole number of at most %d bits", t.Bits())
+}
+
+func escape(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
