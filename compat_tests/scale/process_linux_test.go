@@ -60,6 +60,9 @@ func startServer(t *testing.T, s settings) *process {
 		stdin.Close()
 		p.cmd.Process.Kill()
 		<-p.ended
+		if log := p.log.String(); log != "" && t.Failed() {
+			t.Logf("the server said:\n%.4000s", log)
+		}
 	})
 	if readErr != nil {
 		t.Fatalf("the server did not start: %v", readErr)
