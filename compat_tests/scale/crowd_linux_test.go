@@ -26,6 +26,7 @@ func testCrowd(t *testing.T, topic string, n int) {
 	f.patience = 5 * time.Minute // 20 GB take their time
 	crowd := newCrowd(f)
 	diffs := topic != quietTopic
+	t.Logf("%d clients join one presence: half a minute or more", n)
 
 	begun := time.Now()
 	user := func(i int) string { return fmt.Sprintf(`{"user":"u%d"}`, i) }

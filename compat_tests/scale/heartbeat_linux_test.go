@@ -31,6 +31,7 @@ func TestScaleHeartbeats(t *testing.T) {
 			timeout := settings{IdleTimeout: 2 * pace.interval}
 			many, bare := newChoir(t, timeout, n), newChoir(t, timeout, few)
 			var beyond, perBeat []float64
+			t.Logf("%d times %v of heartbeats from %d connections and from %d", pace.turns, pace.phase, n, few)
 			for range pace.turns {
 				whole, packets, beats := sing(many, bare, n, pace.interval, pace.phase)
 				beyond = append(beyond, (whole-packets).Seconds()/pace.phase.Seconds())
@@ -39,7 +40,8 @@ func TestScaleHeartbeats(t *testing.T) {
 			}
 			// What is beyond the packets comes with the pace.
 			part := median(beyond) * float64(pace.interval) / float64(30*time.Second)
-			t.Logf("%d connections: %.1f µs a heartbeat; beyond the packets %.2f %% of a processor at one heartbeat in 30 s", n, median(perBeat), 100*part)
+			t.Logf("%d connections: %.1f µs a heartbeat; beyond the packets %.2f %% of a processor at one heartbeat in 30 s, at most %.0f %%",
+				n, median(perBeat), 100*part, 100*heartbeatPart)
 			if part > heartbeatPart {
 				t.Errorf("want at most %.0f %%", 100*heartbeatPart)
 			}

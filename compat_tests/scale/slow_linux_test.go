@@ -145,6 +145,7 @@ func (r *rally) with() time.Duration {
 // p99.
 func (r *rally) compare() {
 	r.t.Helper()
+	r.t.Logf("%d phases with slow receivers and as many without, each of %d messages to %d: half a minute or more", slowRounds, slowMessages, r.fast)
 	r.without() // warms up
 	for try := 1; ; try++ {
 		var alone, beside time.Duration
@@ -158,7 +159,7 @@ func (r *rally) compare() {
 			ratios = append(ratios, float64(beside)/float64(alone))
 		}
 		ratio := median(ratios)
-		r.t.Logf("p99 with one in a hundred slow to p99 without: %.2f (%.2f), the last %v and %v", ratio, ratios, beside, alone)
+		r.t.Logf("p99 with one in a hundred slow to p99 without: %.2f, at most %.1f (%.2f), the last %v and %v", ratio, slowRatio, ratios, beside, alone)
 		if ratio <= slowRatio {
 			return
 		}
