@@ -58,8 +58,9 @@ export async function openTab(context) {
   page.troubles = []
   page.on("pageerror", error => page.troubles.push(String(error)))
   page.on("console", message => {
-    // A connection that a test cuts is reported here; that is what the test wants.
-    if (message.type() === "error" && !/WebSocket connection|net::ERR_/.test(message.text())) page.troubles.push(message.text())
+    // A connection that a test cuts is reported here, and a page's question why it has none; that is what the test wants.
+    const wanted = /WebSocket connection|net::ERR_/.test(message.text()) || /\/socket\//.test(message.location().url)
+    if (message.type() === "error" && !wanted) page.troubles.push(message.text())
   })
   return page
 }

@@ -23,10 +23,10 @@ async function shoot(t, page, name) {
   t.diagnostic(`screenshot: ${artifact(name)}`)
 }
 
-async function visit(scope, http, type, name, options) {
+async function visit(scope, http, type, name, options, id = type) {
   const page = await openWindow(scope, {viewport: {width: 1280, height: 800}, ...options})
   scope.defer(() => assert.deepEqual(page.troubles, []))
-  await page.goto(`${http}/examples/${type}?instance=${type}#${new URLSearchParams({as: name})}`)
+  await page.goto(`${http}/examples/${type}?instance=${id}#${new URLSearchParams({as: name})}`)
   await until(`${name} is connected`, async () => await text(page, "#state-text") === "Connected", () => text(page, "body"))
   return page
 }
@@ -64,11 +64,51 @@ browserTest("examples: without an instance a page says how to create one, and it
     assert.equal(await page.locator("#guide").isVisible(), false)
     assert.deepEqual(page.troubles, [])
   }
-  const page = await openWindow(scope)
-  await page.goto(`${server.http}/examples/chat?instance=nobody`)
-  await until("the page says that there is no such instance", () => page.locator("#guide").isVisible())
-  assert.match(await text(page, "#guide-why"), /No instance "nobody" answers/)
+})
+
+browserTest("examples: a page that gets no connection says why, and what to do", async t => {
+  const scope = new Scope(t)
+  const server = await startServer(scope)
+  const proxy = await startProxy(scope, server.port)
+  const page = await openWindow(scope, PHONE)
+  const why = () => text(page, "#guide-why")
+  const open = async id => {
+    await page.goto(`${proxy.http}/examples/chat?instance=${id}`)
+    await until("the page says why", () => page.locator("#guide").isVisible())
+  }
+  await open("nobody")
+  assert.match(await why(), /There is no instance "nobody"/)
   await page.screenshot({path: artifact("guide")}) // its lamp does not stand still
+  const [, body] = /-d '([^']*)'/s.exec(await page.locator("#curl").textContent())
+  await createInstance(server, JSON.parse(body))
+  await becomes("the page connects when it has been created", () => text(page, "#state-text"), "Connected")
+  assert.equal(await page.locator("#guide").isVisible(), false)
+
+  const change = (method, path) => fetch(`${server.http}/api/instances/${path}`, {method, headers: {connection: "close"}})
+  await change("DELETE", "nobody")
+  await until("the page says that it is gone", () => page.locator("#guide").isVisible())
+  assert.match(await why(), /There is no instance "nobody"/)
+
+  await createInstance(server, {id: "drained", type: "chat"})
+  await change("POST", "drained/drain")
+  await open("drained")
+  assert.match(await why(), /takes nobody now/)
+  assert.equal(await page.locator("#curl").isVisible(), false)
+
+  await createInstance(server, {id: "full", type: "chat", limits: {max_connections: 1}})
+  await visit(scope, server.http, "chat", "Ada", {}, "full")
+  await open("full")
+  assert.match(await why(), /lets nobody in: it may be full/)
+
+  await createInstance(server, {id: "text", type: "collab"})
+  await page.goto(`${proxy.http}/examples/chat?instance=text`)
+  await becomes("it says so once", () => texts(page, "#log .notice"),
+    ["The room did not let us in: there is no such topic here; the instance may be of another type."])
+
+  await page.goto(`${proxy.http}/examples/chat?instance=soon`)
+  proxy.refuse()
+  proxy.kill()
+  await until("the page says that the server is gone", async () => /does not answer/.test(await why()), why)
 })
 
 browserTest("examples: a chat remembers what was said, and tells who types", async t => {

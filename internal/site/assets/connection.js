@@ -28,9 +28,16 @@ export function request(channel, event, payload = {}) {
   })
 }
 
+const WORDS = {
+  timeout: "the server did not answer",
+  disconnected: "there is no connection",
+  "unmatched topic": "there is no such topic here; the instance may be of another type",
+}
+
 /** The reason of a PushError, or of the reply to a join that was refused, in words. */
 export function reasonOf({reason, response}) {
-  return response?.reason ?? {timeout: "the server did not answer", disconnected: "there is no connection"}[reason] ?? reason ?? "no reason given"
+  const why = response?.reason ?? reason
+  return WORDS[why] ?? why ?? "no reason given"
 }
 
 /** Joins; refused(reason) hears each attempt that fails, joined(response) each that does not: a channel comes back by itself. */

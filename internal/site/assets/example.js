@@ -6,7 +6,6 @@ import {Socket} from "./phoenix.js"
 import {copyable} from "./snippet.js"
 
 const WORDS = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting"}
-const PATIENCE_MS = 2500 // without a connection, until the page says what may be missing
 
 const $ = id => document.getElementById(id)
 
@@ -26,14 +25,23 @@ export function openExample(start) {
   for (const node of document.querySelectorAll("[data-instance]")) node.textContent = id
   $("example").hidden = false
   const socket = new Socket(`/socket/${encodeURIComponent(id)}`)
-  const unknown = setTimeout(() => showGuide(id), PATIENCE_MS)
+  let connected = false, asking = false
   function showState(state) {
     $("state").dataset.state = state
     $("state-text").textContent = WORDS[state]
+    if (state === "reconnecting") return explain()
     if (state !== "connected") return
-    clearTimeout(unknown)
+    connected = true
     $("guide").hidden = true
     $("example").hidden = false
+  }
+  // What is on the page already stays there, unless the instance is gone for good.
+  async function explain() {
+    if (asking) return
+    asking = true
+    const status = await statusOf(id)
+    asking = false
+    if (!socket.isConnected() && (!connected || status === 404)) showGuide(id, status)
   }
   const user = startingName()
   showSecond(user)
@@ -41,13 +49,30 @@ export function openExample(start) {
   connect(socket, showState)
 }
 
-function showGuide(id) {
+/** How the server answers who asks for an instance without a WebSocket; 0: it does not. A browser tells no page why a WebSocket failed. */
+async function statusOf(id) {
+  try {
+    return (await fetch(`/socket/${encodeURIComponent(id)}`)).status
+  } catch {
+    return 0
+  }
+}
+
+const WHY = {
+  0: () => "The server does not answer. This page goes on trying.",
+  404: id => `There is no instance "${id}". This creates it:`,
+  503: id => `The instance "${id}" takes nobody now: it is stopped, or starting. This page goes on trying.`,
+}
+
+function showGuide(id, status) {
   $("guide").hidden = false
   $("example").hidden = true
-  $("guide-why").textContent = id === ""
-    ? "This page is for an instance that you create:"
-    : `No instance "${id}" answers. If it does not exist, create it:`
-  if (id !== "") $("open-id").value = id
+  const why = WHY[status] ?? (() => `The instance "${id}" lets nobody in: it may be full, or want a token. This page goes on trying.`)
+  $("guide-why").textContent = id === "" ? "This page is for an instance that you create:" : why(id)
+  for (const node of $("guide").children) node.hidden = node.id !== "guide-why" && id !== "" && status !== 404
+  if (id === "") return
+  $("curl").textContent = $("curl").textContent.replace($("open-id").value, id)
+  $("open-id").value = id
 }
 
 /** The link to a second window, whose name is another one. */

@@ -99,7 +99,8 @@ class Game {
     const names = this.state.seats.map(({user}) => user)
     $("seats").replaceChildren(...names.map((name, at) => this.seatNode(name, at)))
     const watching = this.presence.list(name => name).filter(name => !names.includes(name))
-    $("watchers").textContent = watching.length ? `Watching: ${watching.join(", ")}.` : ""
+    const named = watching.map(name => (name === this.user ? "you" : name))
+    $("watchers").textContent = watching.length ? `Watching: ${named.join(", ")}.` : ""
     this.showVerdict()
     this.showActions(names)
     this.showClocks()
@@ -155,9 +156,9 @@ class Game {
     $("pad").hidden = !seated || !world
   }
 
-  // The server's clocks, carried on since it told them.
+  // The server's clocks, carried on since it told them. While it is away they stand still, as its own do.
   showClocks() {
-    if (!this.state || this.state.world) return
+    if (!this.state || this.state.world || this.channel.state !== "joined") return
     for (const node of document.querySelectorAll(".seat .clock")) {
       const at = Number(node.dataset.seat)
       const told = this.state.seats[at]?.clock_ms

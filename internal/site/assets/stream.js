@@ -75,6 +75,7 @@ export class Stream {
 
   /** Adds a line that is no message: a refusal, a room that the server closed. */
   notice(text) {
+    if (this.log.lastElementChild?.matches(".notice") && this.log.lastElementChild.textContent === text) return // said already
     this.last = null
     this.append(element("p", "notice", text), false)
   }
