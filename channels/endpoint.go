@@ -91,6 +91,7 @@ type Endpoint struct {
 	options Options
 	host    *Endpoint // nil: this is no guest
 	loops   *netloop.Group
+	tenant  *netloop.Tenant // what it makes the loops do waits here
 	pubsub  *pubsub.PubSub
 	stopped chan struct{} // closed when Shutdown has ended all loops
 
@@ -177,6 +178,7 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	} else {
 		e.log.Debug().Msg("sending through io_uring")
 	}
+	e.tenant = e.loops.NewTenant()
 	e.perLoop = make([]perLoop, len(e.loops.Loops()))
 	for i := range e.perLoop {
 		e.perLoop[i].scratch = new(scratch)
@@ -192,7 +194,7 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 // openTopics makes the endpoint's space of topics on its loops.
 func (e *Endpoint) openTopics(stripes int) (err error) {
 	var shards []pubsub.Executor
-	for _, l := range e.loops.Loops() {
+	for _, l := range e.tenant.Lanes() {
 		shards = append(shards, l)
 	}
 	e.pubsub, err = pubsub.New(shards, fastlane{e}, pubsub.Options{

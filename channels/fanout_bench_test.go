@@ -36,7 +36,7 @@ func BenchmarkFanOutBlocks(b *testing.B) {
 			def := Handle("room:*", func(*Context, Payload) (NoReply, error) { return NoReply{}, nil })
 			e.onLoop(0, func() {
 				for range n {
-					s := &Socket{endpoint: e, mount: m, transport: sink{}, loop: e.loops.Loops()[0], version: wire.V2}
+					s := &Socket{endpoint: e, mount: m, transport: sink{}, loop: e.tenant.Lanes()[0], version: wire.V2}
 					e.pubsub.Subscribe(0, "room:1", &Context{socket: s, def: def, topic: "room:1", state: joined})
 				}
 			})

@@ -23,6 +23,7 @@ func (e *Endpoint) moveIn(host *Endpoint) error {
 		return errors.New("channels: Options.Host is a guest itself: give the endpoint that listens")
 	}
 	e.host, e.loops, e.fallback = host, host.loops, host.fallback
+	e.tenant = e.loops.NewTenant()
 	e.admitted.anonymous.outer = &host.admitted.anonymous
 	e.limits.OutboundBytes = host.limits.OutboundBytes
 	e.options.SlowReceiver = host.options.SlowReceiver

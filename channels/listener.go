@@ -54,7 +54,7 @@ func (l *Listener) deliver(b *broadcast) { l.receive(b.topic, b.event, b.payload
 // closed. It must not be called on a loop.
 func (e *Endpoint) onLoop(shard int, f func()) {
 	done := make(chan struct{})
-	if e.loops.Loops()[shard].Post(netloop.TaskFunc(func() { f(); close(done) })) {
+	if e.tenant.Lanes()[shard].Post(netloop.TaskFunc(func() { f(); close(done) })) {
 		<-done
 	}
 }

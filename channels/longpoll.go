@@ -208,7 +208,7 @@ func (p *pollRequest) post() {
 		p.answerStatus(http.StatusBadRequest, http.StatusBadRequest)
 		return
 	}
-	if p.endpoint.loops.WaitNotOverloaded(p.r.Context()) != nil {
+	if p.endpoint.tenant.WaitNotOverloaded(p.r.Context()) != nil {
 		return // the client has gone, and nothing was handled
 	}
 	for batch := range slices.Chunk(messages, dispatchBatch) {

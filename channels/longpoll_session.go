@@ -60,7 +60,7 @@ func (a *pollAnswer) messages() [][]byte {
 }
 
 func newPollSession(e *Endpoint, m *mount) *pollSession {
-	loops := e.loops.Loops()
+	loops := e.tenant.Lanes()
 	s := &pollSession{id: longpoll.NewSessionID(), window: m.options.LongPoll.Window}
 	s.socket.endpoint, s.socket.mount, s.socket.transport = e, m, s
 	s.socket.loop = loops[e.sessions.next.Add(1)%uint32(len(loops))]

@@ -67,8 +67,8 @@ func (c *Context) Relay(event string, p Payload) error { return c.broadcast(even
 func (c *Context) RelayFrom(event string, p Payload) error { return c.broadcast(event, p, c) }
 
 func (c *Context) broadcast(event string, p Payload, from *Context) error {
-	if loops := c.socket.endpoint.loops; !c.def.onLoop && loops.Overloaded() {
-		_ = loops.WaitNotOverloaded(c.context()) // a channel whose client is gone does not wait on
+	if t := c.socket.endpoint.tenant; !c.def.onLoop && t.Overloaded() {
+		_ = t.WaitNotOverloaded(c.context()) // a channel whose client is gone does not wait on
 	}
 	return c.socket.endpoint.broadcast(c.topic, event, p, from)
 }

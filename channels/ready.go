@@ -19,7 +19,7 @@ func (e *Endpoint) Ready() error {
 	switch {
 	case e.isDraining():
 		return ErrDraining
-	case e.loops.Overloaded():
+	case e.tenant.Overloaded():
 		return ErrOverloaded
 	case most > 0 && e.admitted.total.Load() >= int64(most):
 		return ErrFull

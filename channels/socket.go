@@ -19,8 +19,8 @@ type Socket struct {
 	endpoint  *Endpoint
 	mount     *mount // path, options and channels
 	transport transport
-	loop      *netloop.Loop
-	identity  *identity // nil without an id and assigns
+	loop      *netloop.Lane // the endpoint's part of the loop that has the connection
+	identity  *identity     // nil without an id and assigns
 	version   wire.Version
 	deflate   websocket.Deflate // what compression was agreed on; none but for a WebSocket
 	inConnect bool              // Connect runs: SetID and Assign are allowed

@@ -47,13 +47,15 @@ const acceptSize = 256
 
 // HandleOpen answers the handshake and opens the socket.
 func (w *websocketConn) HandleOpen(c *netloop.Conn) {
-	w.conn, w.socket.loop = c, c.Loop()
-	w.socket.endpoint.connections.Add(1)
+	e := w.socket.endpoint
+	c.SetTenant(e.tenant)
+	w.conn, w.socket.loop = c, e.tenant.Lanes()[c.Loop().Index()]
+	e.connections.Add(1)
 	c.Send(w.accept)
 	w.accept = nil
 	c.SetDeadline(max(0, w.socket.mount.options.IdleTimeout))
 	w.socket.open()
-	if w.socket.endpoint.isDraining() { // it was admitted just before
+	if e.isDraining() { // it was admitted just before
 		w.close(closeRestart, "")
 	}
 }

@@ -55,6 +55,7 @@ const (
 	flagParked                        // by overload
 	flagEnded                         // the peer's end of stream came while frames were still being written
 	flagFinSent                       // our end of stream was sent
+	flagUnread                        // stands in its lane's ring of those to read
 )
 
 // Conn is a connection. It belongs to its loop: only Loop may be called from any goroutine. It is kept small, at most
@@ -73,7 +74,8 @@ type Conn struct {
 	timer   timer
 	state   connState
 	flags   connFlags
-	armed   uint8 // what epoll was last told: bits armedIn, armedOut
+	armed   uint8  // what epoll was last told: bits armedIn, armedOut
+	lane    uint32 // the number of its lane in loop.lanes
 }
 
 // Loop returns the loop that owns the connection. Any goroutine.
@@ -166,7 +168,7 @@ func (c *Conn) Close(reason error) {
 	c.state = stateClosed
 	c.loop.wheel.remove(c)
 	c.loop.stats.droppedClosed.Add(int64(c.out.clear(c.loop)))
-	c.loop.dead.push(c)
+	c.loop.dead.push(c.loop, c)
 	c.loop.rouse()
 }
 

@@ -13,10 +13,13 @@
 // A loop works in turns: take the sockets that have bytes, run the tasks of the inbox, fire deadlines, then write
 // what was queued, everything that waits for one receiver in one write. [Conn.Send] therefore writes nothing by itself.
 //
+// Those who share the loops are [Tenant]s. A turn has a bounded portion of each kind of work, and goes round the tenants
+// that have some; what is over comes in the next turn.
+//
 // # Goroutines
 //
 // Methods say so when they may be called from any goroutine. All others belong to the loop: call them from a
-// [Handler], or from a [Task] given to [Loop.Post]. A callback must not block, and a panic in one is not recovered.
+// [Handler], or from a [Task] given to [Lane.Post]. A callback must not block, and a panic in one is not recovered.
 //
-// Lock order: Group.mu before Loop.mu; neither is held during a callback or a system call on a socket.
+// Lock order: Group.mu or Tenant.mu before Loop.mu; none is held during a callback or a system call on a socket.
 package netloop

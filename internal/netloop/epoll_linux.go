@@ -142,6 +142,7 @@ func (d *descriptor) event(ev netpoll.EpollEvent) {
 		c.flags &^= flagBlocked // epoll still reports room; flush changes that when it has written
 		l.markDirty(c)
 	}
+	a := l.lane(c)
 	broken := ev&(netpoll.EPOLLERR|netpoll.EPOLLHUP) != 0
 	switch {
 	case !broken && ev&(netpoll.EPOLLIN|netpoll.EPOLLRDHUP) == 0:
@@ -149,8 +150,10 @@ func (d *descriptor) event(ev netpoll.EpollEvent) {
 		if broken {
 			c.Close(socketError(int(c.fd)))
 		}
-	case !broken && l.group.Overloaded():
-		l.park(c)
+	case !broken && a.tenant.Overloaded():
+		a.park(c)
+	case !broken && (c.flags&flagUnread != 0 || !a.mayRead()):
+		a.putOff(c)
 	default:
 		l.read(c)
 	}
@@ -160,6 +163,7 @@ func (d *descriptor) event(ev netpoll.EpollEvent) {
 // reporting a socket that has any of them.
 func (l *Loop) read(c *Conn) {
 	n, errno := recv(int(c.fd), l.scratch)
+	l.lane(c).charge(max(n, 0))
 	switch {
 	case errno == 0 && n > 0:
 		c.received(l.scratch[:n])

@@ -1,7 +1,6 @@
 package netloop
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"sync"
@@ -13,9 +12,10 @@ type Group struct {
 	// Static after construction.
 	options Options
 	loops   []*Loop
+	lobby   *Tenant
+	ending  chan struct{} // closed when the loops have ended
 
 	next     atomic.Uint32  // the loop that gets the next connection
-	over     atomic.Int32   // loops whose inbox is above the high-water mark
 	routines sync.WaitGroup // goroutines of streams and portable listeners
 
 	// Guarded by mu.
@@ -23,7 +23,6 @@ type Group struct {
 	closed    bool
 	listeners map[*Listener]struct{}
 	pending   map[*stream]struct{} // streams that no loop owns yet
-	calm      chan struct{}        // closed when the overload is over; nil: none
 }
 
 // New starts a group of loops.
@@ -32,9 +31,14 @@ func New(o Options) (*Group, error) {
 		options:   o.withDefaults(),
 		listeners: map[*Listener]struct{}{},
 		pending:   map[*stream]struct{}{},
+		ending:    make(chan struct{}),
 	}
+	g.lobby = &Tenant{group: g}
 	for i := range g.options.Loops {
 		l := newLoop(g, i)
+		l.lobby = &Lane{loop: l, tenant: g.lobby, budget: lobbyReads}
+		l.lanes = []*Lane{l.lobby}
+		g.lobby.lanes = append(g.lobby.lanes, l.lobby)
 		p, err := newPoller(l, g.options.Portable)
 		if err != nil {
 			g.Close()
@@ -164,70 +168,12 @@ func (g *Group) Close() error {
 	for _, l := range g.loops {
 		<-l.done
 	}
-	g.release()
+	close(g.ending)
 	g.routines.Wait()
 	for _, l := range g.loops {
 		l.poller.stop()
 	}
 	return nil
-}
-
-// Overloaded reports whether the inbox of any loop is above Options.HighWater. The loops read no sockets then. Any
-// goroutine.
-func (g *Group) Overloaded() bool { return g.over.Load() > 0 }
-
-// WaitNotOverloaded waits until no inbox is above the high-water mark, the group is closed or ctx is done; only the last
-// is an error. For producers outside the loops; on a loop it would wait for itself.
-func (g *Group) WaitNotOverloaded(ctx context.Context) error {
-	for g.Overloaded() {
-		g.mu.Lock()
-		calm := g.calm
-		g.mu.Unlock()
-		if calm == nil {
-			return nil
-		}
-		select {
-		case <-calm:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// overloaded notes that one more loop has too much to do.
-func (g *Group) overloaded() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.over.Add(1) == 1 && !g.closed && g.calm == nil {
-		g.calm = make(chan struct{})
-	}
-}
-
-// calmed undoes overloaded; the last one lets everybody read again.
-func (g *Group) calmed() {
-	g.mu.Lock()
-	last := g.over.Add(-1) == 0
-	if last && g.calm != nil {
-		close(g.calm)
-		g.calm = nil
-	}
-	g.mu.Unlock()
-	if last {
-		for _, l := range g.loops {
-			l.postUrgent(TaskFunc(l.unpark))
-		}
-	}
-}
-
-// release ends all waiting for an overload to be over: the group is closed.
-func (g *Group) release() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.calm != nil {
-		close(g.calm)
-		g.calm = nil
-	}
 }
 
 func (g *Group) forgetListener(ln *Listener) {

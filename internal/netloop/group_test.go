@@ -83,7 +83,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 				wg.Go(func() {
 					for c.Loop().Post(TaskFunc(func() { ran.Add(1); c.Send(frameOf(make([]byte, 10_000))) })) {
 						accepted.Add(1)
-						g.WaitNotOverloaded(context.Background())
+						g.Lobby().WaitNotOverloaded(context.Background())
 					}
 				})
 			}
@@ -472,7 +472,7 @@ func TestOverload(t *testing.T) {
 		for range 200 {
 			other.Post(TaskFunc(func() {}))
 		}
-		if !g.Overloaded() {
+		if !g.Lobby().Overloaded() {
 			t.Fatal("not overloaded")
 		}
 		var all string
@@ -487,10 +487,10 @@ func TestOverload(t *testing.T) {
 		}
 		peer.Write([]byte("2"))
 		waited := make(chan error, 1)
-		go func() { waited <- g.WaitNotOverloaded(context.Background()) }()
+		go func() { waited <- g.Lobby().WaitNotOverloaded(context.Background()) }()
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 		defer cancel()
-		if err := g.WaitNotOverloaded(ctx); err != context.DeadlineExceeded {
+		if err := g.Lobby().WaitNotOverloaded(ctx); err != context.DeadlineExceeded {
 			t.Error(err)
 		}
 		on(t, c, func() {})
@@ -505,7 +505,7 @@ func TestOverload(t *testing.T) {
 		if err := receive(t, "WaitNotOverloaded", waited); err != nil {
 			t.Error(err)
 		}
-		if g.Overloaded() || g.Stats().Overloads != 1 {
+		if g.Lobby().Overloaded() || g.Stats().Overloads != 1 {
 			t.Errorf("%+v", g.Stats())
 		}
 	})

@@ -1,7 +1,6 @@
 package netloop
 
 import (
-	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -44,6 +43,7 @@ type Loop struct {
 	start  time.Time     // tick 0
 	done   chan struct{} // closed after the last turn
 	stats  counters
+	lobby  *Lane // the group's own lane, as lanes[0]
 	plain  error // why every send is a system call; nil: it began with a batch
 
 	// awake is true from the moment that somebody wakes the loop until it has nothing left to do. Whoever makes it true
@@ -51,31 +51,36 @@ type Loop struct {
 	// and then looks at awake; the loop clears awake and then looks at the inbox: one of them sees the other.
 	awake atomic.Bool
 
-	// Guarded by mu.
+	// Guarded by mu, as the inboxes of lanes are.
 	mu     sync.Mutex
-	inbox  []Task
-	urgent []Task // the group's own, run before the inbox and never refused
-	over   bool   // inbox passed the high-water mark and has not come down since
-	closed bool   // tasks are refused
+	urgent []Task   // the group's own, run before all others and never refused
+	filled []*Lane  // have something in their inbox that is to be taken
+	spares [][]Task // empty, for inboxes
+	closed bool     // tasks are refused
 
 	// Owned by the loop.
-	now      time.Time // of this turn
-	tick     uint32    // now, in ticks since start
-	tasks    []Task    // what was taken from the inbox last
-	nextTask int       // the first of tasks that has not run
-	sends    int       // frames queued in this turn
-	burst    int       // frames queued by the task or event that runs
-	conns    []*Conn
-	prompt   ring // have frames of a small task or event to write
-	dirty    ring // have frames to write
-	dead     ring // wait for HandleClose
-	parked   []*Conn
-	wheel    wheel
-	backlogs []*backlog
-	scratch  []byte // what is read
-	joined   []byte // frames that leave in one write
-	batch    batcher
-	stopping bool
+	now       time.Time // of this turn
+	tick      uint32    // now, in ticks since start
+	turns     uint32
+	ran       int // tasks run in this turn
+	sends     int // frames queued in this turn
+	burst     int // frames queued by the task or event that runs
+	readAll   int // what all lanes have read in this turn
+	conns     []*Conn
+	lanes     []*Lane // by the number that connections know them by; the lobby's is the first
+	freeLanes []uint32
+	working   lineup // have tasks that were taken
+	prompt    lineup // have connections in their ring of that name
+	dirty     lineup
+	unread    lineup
+	rings     [][]*Conn // empty, for rings
+	dead      ring      // wait for HandleClose
+	wheel     wheel
+	backlogs  []*backlog
+	scratch   []byte // what is read
+	joined    []byte // frames that leave in one write
+	batch     batcher
+	stopping  bool
 }
 
 func newLoop(g *Group, index int) *Loop {
@@ -94,28 +99,8 @@ func (l *Loop) Group() *Group { return l.group }
 // Now returns the time of this turn. Loop only.
 func (l *Loop) Now() time.Time { return l.now }
 
-// Post gives the loop a task. Any goroutine, the loop's own included; it never blocks. Tasks of one goroutine run in
-// the order it posted them. It returns false when the group is closed: the task was dropped and will not run. A task
-// for which it returned true will.
-func (l *Loop) Post(t Task) bool {
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return false
-	}
-	l.inbox = append(l.inbox, t)
-	over := !l.over && len(l.inbox) > l.group.options.HighWater
-	if over {
-		l.over = true
-	}
-	l.mu.Unlock()
-	if over {
-		l.stats.overloads.Add(1)
-		l.group.overloaded()
-	}
-	l.rouse()
-	return true
-}
+// Post gives the loop a task by way of the lobby: see [Lane.Post]. Any goroutine.
+func (l *Loop) Post(t Task) bool { return l.lobby.Post(t) }
 
 // postUrgent posts a task of the group's own, which must not wait behind an inbox that may grow as fast as it is emptied.
 func (l *Loop) postUrgent(t Task) {
@@ -153,12 +138,14 @@ func (l *Loop) turn() {
 		return
 	}
 	l.refresh()
-	l.sends = 0
+	l.turns++
+	l.ran, l.sends, l.readAll = 0, 0, 0
 	l.runUrgent()
 	l.runTasks()
 	l.wheel.advance(l.tick)
 	l.reap(reapChunk)
 	l.flush()
+	l.readPutOff()
 	l.reap(reapChunk)
 	if l.stopping {
 		l.finish()
@@ -172,13 +159,13 @@ func (l *Loop) turn() {
 
 // rest decides whether the loop may sleep.
 func (l *Loop) rest() {
-	if l.nextTask < len(l.tasks) || l.prompt.n > 0 || l.dirty.n > 0 || l.dead.n > 0 {
+	if l.working.n+l.prompt.n+l.dirty.n+l.unread.n+l.dead.n > 0 {
 		l.poller.wake()
 		return
 	}
 	l.awake.Store(false)
 	l.mu.Lock()
-	idle := len(l.inbox)+len(l.urgent) == 0
+	idle := len(l.filled)+len(l.urgent) == 0
 	l.mu.Unlock()
 	if !idle {
 		l.rouse()
@@ -195,75 +182,122 @@ func (l *Loop) runUrgent() {
 	}
 }
 
-// runTasks runs a portion of the inbox.
+// runTasks runs a portion of what waits in the inboxes, lane by lane. One that is alone may use all of it.
 func (l *Loop) runTasks() {
-	if l.nextTask == len(l.tasks) {
-		l.takeInbox()
-	}
-	last := min(len(l.tasks), l.nextTask+maxTasks)
-	for l.nextTask < last && l.sends < maxSends {
-		t := l.tasks[l.nextTask]
-		l.tasks[l.nextTask] = nil
-		l.nextTask++
-		l.burst = 0
-		t.Run()
-	}
-	if l.nextTask == len(l.tasks) {
-		l.calm()
+	l.takeInboxes()
+	for l.working.n > 0 && l.hasTime() {
+		a := l.working.pop()
+		if l.working.n == 0 {
+			a.credit = maxTasks*taskCost + maxSends
+		} else {
+			a.credit = min(a.credit, 0) + laneShare
+		}
+		a.run()
+		if a.nextTask == len(a.tasks) {
+			a.emptied()
+		} else {
+			l.working.push(a)
+		}
 	}
 }
 
-// takeInbox swaps the inbox for the slice that was emptied last.
-func (l *Loop) takeInbox() {
-	if cap(l.tasks) > 16*maxTasks {
-		l.tasks = nil // grown by an overload: not worth keeping
-	}
+// hasTime reports whether this turn may run one more task.
+func (l *Loop) hasTime() bool { return l.ran < maxTasks && l.sends < maxSends }
+
+// takeInboxes takes what has come for the lanes whose tasks have all run.
+func (l *Loop) takeInboxes() {
 	l.mu.Lock()
-	l.tasks, l.inbox = l.inbox, l.tasks[:0]
+	for i, a := range l.filled {
+		a.tasks, a.inbox = a.inbox, nil
+		l.working.push(a)
+		l.filled[i] = nil
+	}
+	l.filled = l.filled[:0]
 	l.mu.Unlock()
-	l.nextTask = 0
 }
 
-// calm ends the overload when the inbox has come down far enough.
-func (l *Loop) calm() {
-	l.mu.Lock()
-	calm := l.over && len(l.inbox) <= l.group.options.HighWater/2
-	if calm {
-		l.over = false
+// spareTasks returns an empty slice for an inbox. The caller holds mu.
+func (l *Loop) spareTasks() []Task {
+	n := len(l.spares)
+	if n == 0 {
+		return nil
 	}
-	l.mu.Unlock()
-	if calm {
-		l.group.calmed()
+	spare := l.spares[n-1]
+	l.spares = l.spares[:n-1]
+	return spare
+}
+
+// keepTasks takes back a slice whose tasks have run, unless an overload has made it grow. The caller holds mu.
+func (l *Loop) keepTasks(tasks []Task) {
+	if cap(tasks) <= 16*maxTasks && len(l.spares) < sparesKept {
+		l.spares = append(l.spares, tasks[:0])
 	}
 }
 
 // flush writes to a portion of the connections that have something waiting: first those of small tasks and events, which
-// do not wait behind a large fan-out, then those of fan-outs; of each first come first served.
+// do not wait behind a large fan-out, then those of fan-outs; of each lane first come first served.
 func (l *Loop) flush() {
-	l.flushRing(&l.prompt)
-	l.flushRing(&l.dirty)
+	l.flushLanes(&l.prompt, func(a *Lane) *ring { return &a.prompt }, promptChunk)
+	l.flushLanes(&l.dirty, func(a *Lane) *ring { return &a.dirty }, flushChunk)
 }
 
-func (l *Loop) flushRing(r *ring) {
-	n := min(r.n, flushChunk)
+// flushLanes goes round lanes and writes so many of the rings.
+func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
 	batch := l.batch
-	if n < l.group.options.batchFrom {
+	if lanes.n == 1 && of(lanes.lanes[lanes.head]).n < l.group.options.batchFrom {
 		batch = nil
 	}
-	for range n {
-		c := r.pop()
-		waits := c.flags&flagDirty != 0 // else it was written by way of the other ring
-		c.flags &^= flagDirty | flagPrompt
-		switch {
-		case !waits || c.state != stateOpen && c.state != stateClosing:
-		case batch != nil && c.fd >= 0:
-			batch.add(c)
-		default:
-			c.carrier.flush(c)
+	for left > 0 && lanes.n > 0 {
+		a := lanes.pop()
+		r, share := of(a), left
+		if lanes.n > 0 {
+			share = min(left, laneWrites)
+		}
+		left -= share
+		for share > 0 && r.n > 0 {
+			share -= l.write(r.pop(l), batch)
+		}
+		left += share // what it did not need, or had too much
+		if r.n > 0 {
+			lanes.push(a)
 		}
 	}
 	if batch != nil {
 		batch.send()
+	}
+}
+
+// write writes what waits for c, at the end of the turn or before, and returns what that costs.
+func (l *Loop) write(c *Conn, batch batcher) (cost int) {
+	waits := c.flags&flagDirty != 0 // else it was written by way of the other ring
+	c.flags &^= flagDirty | flagPrompt
+	cost = 1 + int(c.out.size)/writeUnit
+	switch {
+	case !waits || c.state != stateOpen && c.state != stateClosing:
+		return 1
+	case batch != nil && c.fd >= 0:
+		batch.add(c)
+	default:
+		c.carrier.flush(c)
+	}
+	return cost
+}
+
+// readPutOff reads connections that had to wait because their lane had read enough.
+func (l *Loop) readPutOff() {
+	for n := l.unread.n; n > 0 && l.readAll < loopReads; n-- {
+		a := l.unread.pop()
+		for a.unread.n > 0 && a.mayRead() {
+			c := a.unread.pop(l)
+			c.flags &^= flagUnread
+			if c.reads() && !a.tenant.Overloaded() {
+				l.burst = 0
+				l.read(c)
+			}
+		}
+		if a.unread.n > 0 {
+			l.unread.push(a)
+		}
 	}
 }
 
@@ -274,10 +308,16 @@ func (l *Loop) markDirty(c *Conn) {
 	case c.flags&flagBlocked != 0:
 		return
 	case l.burst <= promptBurst && c.flags&flagPrompt == 0:
-		l.prompt.push(c)
+		a := l.lane(c)
+		if a.prompt.push(l, c); a.prompt.n == 1 {
+			l.prompt.push(a)
+		}
 		c.flags |= flagPrompt
 	case c.flags&flagDirty == 0:
-		l.dirty.push(c)
+		a := l.lane(c)
+		if a.dirty.push(l, c); a.dirty.n == 1 {
+			l.dirty.push(a)
+		}
 	}
 	c.flags |= flagDirty
 	l.rouse()
@@ -289,7 +329,7 @@ func (l *Loop) markDirty(c *Conn) {
 // callbacks are bound to the connection and not to the number.
 func (l *Loop) reap(limit int) {
 	for ; l.dead.n > 0 && limit > 0; limit-- {
-		c := l.dead.pop()
+		c := l.dead.pop(l)
 		l.forget(c)
 		c.carrier.close(c)
 		l.stats.countClose(c.reason)
@@ -301,12 +341,14 @@ func (l *Loop) reap(limit int) {
 func (l *Loop) own(c *Conn) {
 	c.index = int32(len(l.conns))
 	l.conns = append(l.conns, c)
+	l.enterLane(c, l.lobby)
 	l.stats.connections.Add(1)
 }
 
 // forget undoes own and takes c off the wheel.
 func (l *Loop) forget(c *Conn) {
 	l.wheel.remove(c)
+	l.leaveLane(c)
 	last := len(l.conns) - 1
 	moved := l.conns[last]
 	l.conns[c.index], moved.index = moved, c.index
@@ -325,32 +367,9 @@ const shrinkAbove = 1024
 // per connection constant.
 func (l *Loop) shrink(size int) {
 	l.conns = append(make([]*Conn, 0, size), l.conns...)
-	l.prompt.shrink(size)
-	l.dirty.shrink(size)
-	l.dead.shrink(size)
+	l.rings = nil
 	if keep := min(len(l.backlogs), size/4); keep < len(l.backlogs) {
 		l.backlogs = append([]*backlog(nil), l.backlogs[:keep]...)
-	}
-}
-
-// park stops reading c until the overload is over.
-func (l *Loop) park(c *Conn) {
-	c.flags |= flagParked
-	l.parked = append(l.parked, c)
-	c.carrier.interest(c)
-}
-
-// unpark reads all parked connections again.
-func (l *Loop) unpark() {
-	parked := l.parked
-	l.parked = nil
-	for _, c := range parked {
-		if c.flags&flagParked != 0 {
-			c.flags &^= flagParked
-			if c.state <= stateClosing {
-				c.carrier.interest(c)
-			}
-		}
 	}
 }
 
@@ -364,9 +383,9 @@ func (l *Loop) shutdown() {
 
 // finish runs the tasks that were taken, closes every connection and ends the loop.
 func (l *Loop) finish() {
-	for l.nextTask < len(l.tasks) || len(l.inbox) > 0 { // nobody appends any more
+	for l.working.n+len(l.filled) > 0 { // nobody appends any more
+		l.ran, l.sends = 0, 0
 		l.runTasks()
-		l.sends = 0
 	}
 	for _, c := range l.conns {
 		c.Close(ErrClosed)
@@ -375,44 +394,4 @@ func (l *Loop) finish() {
 		l.reap(l.dead.n)
 	}
 	close(l.done)
-}
-
-// ring is a queue of connections, owned by a loop. len(conns) is 0 or a power of two.
-type ring struct {
-	conns []*Conn
-	head  int
-	n     int
-}
-
-func (r *ring) push(c *Conn) {
-	if r.n == len(r.conns) {
-		r.resize(max(64, 2*len(r.conns)))
-	}
-	r.conns[(r.head+r.n)&(len(r.conns)-1)] = c
-	r.n++
-}
-
-// shrink makes the ring one for size connections, if it holds no more.
-func (r *ring) shrink(size int) {
-	size = 1 << bits.Len(uint(size-1))
-	if r.n <= size && size < len(r.conns) {
-		r.resize(size)
-	}
-}
-
-// resize gives the ring room for size connections, a power of two.
-func (r *ring) resize(size int) {
-	conns := make([]*Conn, size)
-	for i := range r.n {
-		conns[i] = r.conns[(r.head+i)&(len(r.conns)-1)]
-	}
-	r.conns, r.head = conns, 0
-}
-
-func (r *ring) pop() *Conn {
-	c := r.conns[r.head]
-	r.conns[r.head] = nil
-	r.head = (r.head + 1) & (len(r.conns) - 1)
-	r.n--
-	return c
 }

@@ -117,20 +117,27 @@ func TestMemoryGoesBack(t *testing.T) {
 	done := make(chan [2]int, 1)
 	l.Post(TaskFunc(func() {
 		var grown, left int
-		size := func() int { return cap(l.conns) + len(l.dirty.conns) + len(l.dead.conns) + len(l.backlogs) }
+		var dirty ring
+		size := func() int {
+			n := cap(l.conns) + len(dirty.conns) + len(l.dead.conns) + len(l.backlogs)
+			for _, kept := range l.rings {
+				n += len(kept)
+			}
+			return n
+		}
 		conns := make([]*Conn, peak)
 		for i := range conns {
 			conns[i] = &Conn{loop: l, handler: &hooks{}, fd: -1}
 			l.own(conns[i])
-			l.dirty.push(conns[i])
-			l.dead.push(conns[i])
+			dirty.push(l, conns[i])
+			l.dead.push(l, conns[i])
 		}
 		for range backlogsKept {
 			l.freeBacklog(&backlog{frames: make([]*Frame, backlogSize)})
 		}
 		grown = size()
 		for i := range conns {
-			if l.dirty.pop() != conns[i] || l.dead.pop() != conns[i] {
+			if dirty.pop(l) != conns[i] || l.dead.pop(l) != conns[i] {
 				t.Error("a ring has lost its order")
 			}
 			l.forget(conns[i])

@@ -14,6 +14,8 @@ func newEpoll(*Loop) (poller, error) { return nil, errors.ErrUnsupported }
 
 func (l *Loop) takeDescriptor(net.Conn) (*Conn, error) { return nil, nil }
 
+func (l *Loop) read(*Conn) {}
+
 func (ln *Listener) openRaw(net.Listener) (stop func(), err error) { return nil, nil }
 
 // setUserTimeout does nothing: keepalive has to do.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,9 @@ type stream struct {
 	// Static after construction.
 	nc   net.Conn
 	conn *Conn
+
+	// lane is where the goroutines' tasks go.
+	lane atomic.Pointer[Lane]
 
 	// next tells the waiting reader whether to read again. It has room for one, so the loop never waits.
 	next chan bool
@@ -50,6 +54,7 @@ type (
 func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte) error {
 	s := &stream{nc: c, next: make(chan bool, 1), buf: make([]byte, streamBuffer), waiting: true}
 	s.conn = &Conn{loop: l, carrier: s, fd: -1}
+	s.lane.Store(l.lobby)
 	g.mu.Lock()
 	closed := g.closed
 	if !closed {
@@ -83,9 +88,8 @@ func (s *stream) run(o *opening) {
 		return
 	}
 	for <-s.next {
-		_ = g.WaitNotOverloaded(context.Background()) // only a context can fail it
 		s.got, s.readErr = s.nc.Read(s.buf)
-		if !l.Post((*readDone)(s)) {
+		if !s.lane.Load().Post((*readDone)(s)) {
 			return
 		}
 	}
@@ -153,10 +157,12 @@ func (s *stream) interest(c *Conn) {
 	case s.held:
 		s.held = false
 		s.waiting = false // until the task runs; nobody else hands over meanwhile
-		if !c.loop.Post((*readDone)(s)) {
+		if !s.lane.Load().Post((*readDone)(s)) {
 			s.waiting = true
 			s.let(false)
 		}
+	case c.loop.lane(c).tenant.Overloaded():
+		c.loop.lane(c).park(c)
 	default:
 		s.let(true)
 	}
@@ -218,15 +224,14 @@ func (s *stream) write() {
 		l.stats.writes.Add(1)
 		l.stats.bytesOut.Add(int64(s.wrote))
 	}
-	l.Post((*writeDone)(s))
+	s.lane.Load().Post((*writeDone)(s))
 }
 
 // finish is the writing goroutine that ends our side of the stream.
 func (s *stream) finish() {
-	l := s.conn.loop
-	defer l.group.routines.Done()
+	defer s.conn.loop.group.routines.Done()
 	s.wrote, s.writeErr = 0, endStream(s.nc)
-	l.Post(TaskFunc(func() { s.finished() }))
+	s.lane.Load().Post(TaskFunc(func() { s.finished() }))
 }
 
 func (s *stream) finished() {
