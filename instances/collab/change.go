@@ -11,6 +11,8 @@ type change interface {
 	// after is the same change on the document that earlier has made; of two
 	// that collide, earlier came first.
 	after(earlier change) change
+	// parts is what it costs to have it come after another.
+	parts() int
 	// MarshalJSON is the operation as clients send and get it.
 	MarshalJSON() ([]byte, error)
 }
@@ -21,6 +23,8 @@ type document interface {
 	parse(op json.RawMessage) (change, error)
 	// apply returns the next revision.
 	apply(c change) (document, error)
+	// bound is at least as many bytes as MarshalJSON returns.
+	bound() int
 	// MarshalJSON is the document as clients get it.
 	MarshalJSON() ([]byte, error)
 	// load is the document of what MarshalJSON has written.

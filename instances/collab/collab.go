@@ -15,11 +15,13 @@ import (
 const (
 	// topic is the only one of an instance.
 	topic = "doc"
-	// maxUnits bounds a text in UTF-16 units, and registers in bytes: three bytes a unit
-	// and the log must fit into one saved state (instances.MaxStateBytes).
+	// maxUnits bounds a text in UTF-16 units, and registers in bytes.
 	maxUnits = 200_000
-	// maxLogBytes bounds the log likewise.
-	maxLogBytes = 256 << 10
+	// maxDocBytes bounds the document's JSON, in which a unit may have up to six bytes
+	// ("<" does), and maxLogBytes that of the log: both must fit into one saved
+	// state (instances.MaxStateBytes).
+	maxDocBytes = 600_000
+	maxLogBytes = 400_000
 	// maxOp bounds an operation in bytes.
 	maxOp = 64 << 10
 	// maxID bounds the name of an operation in bytes.

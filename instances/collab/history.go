@@ -14,12 +14,13 @@ type entry struct {
 	Op   json.RawMessage `json:"op"` // on the document of revision Rev-1
 
 	change change
+	size   int // of its JSON
 }
 
 // bounds are what a history may have.
 type bounds struct {
 	ops   int
-	bytes int // of their JSON
+	bytes int // of their JSON, with all that belongs to them
 }
 
 // history is a document and the operations that made it what it is, as far back
@@ -29,7 +30,7 @@ type history struct {
 	doc    document
 	rev    int64
 	log    []entry // the last is rev's
-	bytes  int     // sum of log's Op
+	bytes  int     // sum of log's sizes
 }
 
 // oldest is the oldest revision that an operation may be made on.
@@ -53,14 +54,47 @@ func (h *history) next(base int64, user, id string, op json.RawMessage) (e entry
 		return e, nil, false, err
 	}
 	for _, earlier := range concurrent {
-		c = c.after(earlier.change)
+		// What others have inserted cuts it into more parts. Those would have to be
+		// read again from the store, and every further step costs what there are.
+		if c = c.after(earlier.change); c.parts() > maxParts {
+			return e, nil, false, refuse("op falls into more than %d parts, because of what has come since revision %d: take the document anew", maxParts, base)
+		}
 	}
 	if doc, err = h.doc.apply(c); err != nil {
 		return e, nil, false, err
 	}
+	if err := checkSize(doc, h.doc); err != nil {
+		return e, nil, false, err
+	}
 	e = entry{Rev: h.rev + 1, User: user, ID: id, change: c}
-	e.Op, err = c.MarshalJSON()
+	if e.Op, err = c.MarshalJSON(); err != nil {
+		return e, nil, false, err
+	}
+	e.size, err = e.measure()
 	return e, doc, false, err
+}
+
+// checkSize refuses a document that could not be saved, unless it is smaller
+// than the one before.
+func checkSize(doc, before document) error {
+	if doc.bound() <= maxDocBytes {
+		return nil
+	}
+	now, err := doc.MarshalJSON()
+	if err != nil || len(now) <= maxDocBytes {
+		return err
+	}
+	was, err := before.MarshalJSON()
+	if err == nil && len(now) > len(was) {
+		return refuse("the document would have %d bytes as JSON: at most %d are possible", len(now), maxDocBytes)
+	}
+	return err
+}
+
+// measure is the size of the entry in a saved log.
+func (e *entry) measure() (int, error) {
+	text, err := json.Marshal(e)
+	return len(text) + len(","), err
 }
 
 // since are the operations after a revision.
@@ -78,10 +112,10 @@ func (h *history) since(rev int64) ([]entry, error) {
 func (h *history) append(e entry, doc document) {
 	h.doc, h.rev = doc, e.Rev
 	h.log = append(h.log, e)
-	h.bytes += len(e.Op)
+	h.bytes += e.size
 	drop := 0
 	for drop < len(h.log) && (len(h.log)-drop > h.bounds.ops || h.bytes > h.bounds.bytes) {
-		h.bytes -= len(h.log[drop].Op)
+		h.bytes -= h.log[drop].size
 		drop++
 	}
 	h.log = slices.Delete(h.log, 0, drop)
@@ -117,7 +151,10 @@ func (h *history) decode(data []byte) error {
 		if e.change, err = h.doc.parse(e.Op); err != nil {
 			return fmt.Errorf("collab: operation %d is damaged: %w", e.Rev, err)
 		}
-		h.bytes += len(e.Op)
+		if e.size, err = e.measure(); err != nil {
+			return err
+		}
+		h.bytes += e.size
 	}
 	h.doc, h.rev, h.log = doc, s.Rev, s.Log
 	return nil
@@ -130,6 +167,9 @@ func (h *history) replay(e entry) error {
 		return fmt.Errorf("collab: operation %d is damaged: %w", e.Rev, err)
 	}
 	doc, err := h.doc.apply(e.change)
+	if err == nil {
+		e.size, err = e.measure()
+	}
 	if err != nil {
 		return fmt.Errorf("collab: operation %d does not fit the document: %w", e.Rev, err)
 	}

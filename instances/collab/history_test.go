@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/mycelium-rt/mycelium/instances"
 )
 
 func submit(t testing.TB, h *history, base int64, id, op string) entry {
@@ -67,19 +69,85 @@ func TestHistory(t *testing.T) {
 }
 
 func TestTheLogIsBoundedInBytes(t *testing.T) {
-	h := &history{bounds: bounds{1000, 40}, doc: text{most: 1000}}
+	h := &history{bounds: bounds{1000, 200}, doc: text{most: 1000}}
 	for i := range 20 {
 		submit(t, h, int64(i), fmt.Sprint(i), `["0123456789"]`)
 		size := 0
 		for _, e := range h.log {
-			size += len(e.Op)
+			text, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size += len(text) + 1
 		}
-		if size > 40 || size != h.bytes {
+		if size > 200 || size != h.bytes {
 			t.Fatalf("%d bytes, counted %d", size, h.bytes)
 		}
 	}
-	if len(h.log) != 2 || h.oldest() != 18 {
+	if len(h.log) != 3 || h.oldest() != 17 {
 		t.Errorf("%d operations from %d", len(h.log), h.oldest())
+	}
+}
+
+// TestWhatIsTakenCanBeReadAgain: an operation that those before it have cut into
+// pieces is in the saved log.
+func TestWhatIsTakenCanBeReadAgain(t *testing.T) {
+	h := &history{bounds: bounds{10, maxLogBytes}, doc: text{most: maxUnits}}
+	submit(t, h, 0, "all", `["`+strings.Repeat("x", 3000)+`"]`)
+	inserts := `[` + strings.Repeat(`3,"a",`, maxParts/2-1) + `1,"a"]`
+	submit(t, h, 1, "a", inserts)
+	_, _, _, err := h.next(1, "eve", "b", json.RawMessage(`[-3000]`))
+	if err == nil || !strings.Contains(err.Error(), "more than 1000 parts") {
+		t.Errorf("a removal in 1001 parts: %v", err)
+	}
+	submit(t, h, 1, "c", `[-1490]`)
+	data, err := h.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &history{bounds: h.bounds, doc: text{most: maxUnits}}
+	if err := again.decode(data); err != nil {
+		t.Fatal(err)
+	}
+	if shown(t, again) != shown(t, h) || again.bytes != h.bytes || again.rev != h.rev {
+		t.Errorf("revision %d, %d bytes; want %d, %d", again.rev, again.bytes, h.rev, h.bytes)
+	}
+}
+
+// TestTheLargestHistoryCanBeSaved: whatever is in it.
+func TestTheLargestHistoryCanBeSaved(t *testing.T) {
+	quarter := strings.Repeat(`\u0001`, 10_000) // as large as it gets in JSON
+	some := strings.Repeat("x", 10_000)
+	for name, c := range map[string]struct {
+		doc   document
+		op    func(i int) string
+		first string
+		same  string // leaves what first has made as large as it is
+	}{
+		"text":      {text{most: maxUnits}, func(int) string { return `["` + quarter + `"]` }, `["` + some + `"]`, `["` + some + `",-10000]`},
+		"registers": {registers{most: maxUnits}, func(i int) string { return fmt.Sprintf(`{"%d%s":1}`, i, quarter) }, `{"same":"` + some + `"}`, `{"same":"` + some + `"}`},
+	} {
+		h := &history{bounds: bounds{10_000, maxLogBytes}, doc: c.doc}
+		submit(t, h, 0, "first", c.first)
+		var refused error
+		for i := range 30 {
+			e, doc, _, err := h.next(h.rev, strings.Repeat("\x01", 64), fmt.Sprint(i), json.RawMessage(c.op(i)))
+			if err != nil {
+				refused = err
+				break
+			}
+			h.append(e, doc)
+		}
+		if refused == nil || !strings.Contains(refused.Error(), "at most") {
+			t.Errorf("%s: %v", name, refused)
+		}
+		for i := range 45 {
+			submit(t, h, h.rev, fmt.Sprintf("%064d", i), c.same)
+		}
+		data, err := h.encode()
+		if err != nil || len(data) > instances.MaxStateBytes {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
 	}
 }
 

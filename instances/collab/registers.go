@@ -27,6 +27,12 @@ func (r registers) parse(op json.RawMessage) (change, error) {
 // after is change's: who comes last wins.
 func (c registersChange) after(change) change { return c }
 
+// parts is change's: what comes after another is as it was.
+func (c registersChange) parts() int { return 1 }
+
+// bound is document's: of a key and its value each byte may become \u0001.
+func (r registers) bound() int { return 6*r.bytes + len(`"":,`)*len(r.values) + len("{}") }
+
 // apply is document's.
 func (r registers) apply(c change) (document, error) {
 	next := registers{maps.Clone(r.values), r.bytes, r.most}

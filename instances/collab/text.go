@@ -129,6 +129,9 @@ func (w *walk) take(n int) {
 // after is change's: where both insert at one place, earlier's text stands first.
 func (c textChange) after(earlier change) change { return c.rebase(earlier.(textChange), true) }
 
+// parts is change's.
+func (c textChange) parts() int { return len(c) }
+
 // rebase is c on the text that other has made. otherFirst says whose text
 // stands first where both insert at one place; the two ways round of one pair
 // must say the same.
@@ -162,6 +165,9 @@ func (c textChange) rebase(other textChange, otherFirst bool) textChange {
 	}
 	return out
 }
+
+// bound is document's: a unit has up to three bytes, or becomes \u0001.
+func (t text) bound() int { return 6*len(t.units) + len(`""`) }
 
 // apply is document's. A pair of surrogates is never split.
 func (t text) apply(c change) (document, error) {
