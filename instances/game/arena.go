@@ -95,6 +95,7 @@ func (a *arena) join(c *channels.Context, p joinParams) (joinReply, error) {
 		return joinReply{}, err
 	}
 	c.Assign("user", name)
+	c.OnEnd(func() { a.vacate(c) }) // once: a client may sit as often as it likes
 	return joinReply{User: name}, c.Send(afterJoin{})
 }
 
@@ -140,29 +141,20 @@ type arenaSeat struct {
 
 // sit gives the client a seat until it stands up or goes away.
 func (a *arena) sit(c *channels.Context, _ object) (arenaSeat, error) {
-	at, err := a.take(c)
-	if err != nil {
-		return arenaSeat{}, err
-	}
-	c.OnEnd(func() { a.vacate(c) }) // not with mu: it may run at once
-	return arenaSeat{at}, nil
-}
-
-func (a *arena) take(c *channels.Context) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if seatOf(c) >= 0 {
-		return 0, channels.Errorf("you have a seat")
+		return arenaSeat{}, channels.Errorf("you have a seat")
 	}
 	at := slices.Index(a.users, "")
 	if at < 0 {
-		return 0, channels.Errorf("all %d seats are taken", len(a.users))
+		return arenaSeat{}, channels.Errorf("all %d seats are taken", len(a.users))
 	}
 	a.users[at] = c.Get("user").(string)
 	a.taken++
 	a.world.Enter(at)
 	c.Assign("seat", at)
-	return at, a.in.Broadcast(topic, "seats", seatsPush{a.seats()})
+	return arenaSeat{at}, a.in.Broadcast(topic, "seats", seatsPush{a.seats()})
 }
 
 func (a *arena) stand(c *channels.Context, _ object) (object, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -246,6 +247,29 @@ func TestArena(t *testing.T) {
 	wantReason(t, ada.Push("stand", nil), "you have no seat: sit first")
 	if !strings.Contains(s.state(), `"seats":[null,null]`) {
 		t.Errorf("all have gone: %s", s.state())
+	}
+}
+
+// TestSittingAgainAndAgainCostsNothing: neither memory, nor is it told of more
+// than once.
+func TestSittingAgainAndAgainCostsNothing(t *testing.T) {
+	s := start(t, nil, `{"rules":"snake","rate":1}`)
+	ada := s.join(object{"user": "ada"})
+	rounds := func(n int) (heap int64) {
+		for range n {
+			ada.Push("sit", nil).AssertReply("ok", nil)
+			ada.Push("stand", nil).AssertReply("ok", nil)
+			ada.AssertBroadcast("seats", nil)
+			ada.AssertBroadcast("seats", nil)
+		}
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := rounds(100)
+	if grown := rounds(5000) - before; grown > 128<<10 {
+		t.Errorf("%d bytes more", grown)
 	}
 }
 

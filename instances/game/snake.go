@@ -58,7 +58,9 @@ func (s *snakes) Enter(seat int) { s.players[seat] = &serpent{} }
 // Leave is Ticking's.
 func (s *snakes) Leave(seat int) {
 	delete(s.players, seat)
-	s.left = append(s.left, seat)
+	if !slices.Contains(s.left, seat) { // who comes and goes between two ticks is told of once
+		s.left = append(s.left, seat)
+	}
 }
 
 // Input is Ticking's. Nobody turns back into its own neck.

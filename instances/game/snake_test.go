@@ -81,6 +81,17 @@ func TestSnakesInput(t *testing.T) {
 }
 
 // TestSnakesDeltas: for everybody who applies the deltas, the world is what it is.
+func TestWhoLeavesOftenIsToldOnce(t *testing.T) {
+	s := newSnakes(8, 6, rand.New(rand.NewPCG(1, 0)))
+	for range 3 {
+		s.Enter(2)
+		s.Leave(2)
+	}
+	if left := s.Tick().(snakesDelta).Left; len(left) != 1 || left[0] != 2 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestSnakesDeltas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSnakes(8, 6, rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)))
