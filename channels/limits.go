@@ -74,6 +74,11 @@ type Limits struct {
 	TotalBytesPerSecond    int
 }
 
+// joinNameBytes bounds a topic with the refs of its join: they are kept as long as
+// the channel, and MessageBytes times ChannelsPerSocket would be a gigabyte for a
+// connection. Binary frames have room for 255 bytes of a topic.
+const joinNameBytes = 4096
+
 // rejoinWait is how long a new channel waits for the callback of the one that
 // it replaces. Phoenix: shutdown_duplicate_channel, lib/phoenix/socket.ex.
 const rejoinWait = 5 * time.Second

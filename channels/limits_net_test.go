@@ -166,6 +166,26 @@ func TestMessageBytes(t *testing.T) {
 	})
 }
 
+// TestLongTopics: what is kept as long as a channel is no message's size.
+func TestLongTopics(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		s := serve(t, o, channels.SocketOptions{}, room())
+		p := s.dial(t)
+		p.join("room:"+strings.Repeat("x", 4000), "{}")
+		ref, reply, err := p.tryJoin("room:"+strings.Repeat("x", 5000), "{}")
+		if err != nil || reply.status != "error" || string(reply.response) != `{"reason":"topic too long"}` || reply.joinRef != ref {
+			t.Errorf("a long topic: %v, %v", reply, err)
+		}
+		p.write(string(masked(true, ws.OpText, `["`+strings.Repeat("1", 5000)+`","7","room:1","phx_join",{}]`)))
+		if m := p.await("phx_reply"); m.ref != "7" || string(m.response) != `{"reason":"topic too long"}` {
+			t.Errorf("a long join_ref: %v", m)
+		}
+		if n := s.Stats().Channels; n != 1 {
+			t.Errorf("%d channels", n)
+		}
+	})
+}
+
 func TestChannelsPerSocket(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, channels.SocketOptions{}, room())

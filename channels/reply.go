@@ -108,6 +108,7 @@ const (
 	reasonTooMany     = "too many channels joined"
 	reasonCrash       = "channel_crash"
 
+	reasonLongTopic   = "topic too long"
 	reasonOverloaded  = "channel overloaded"
 	reasonJoinTimeout = "join timeout"
 	reasonJoins       = "too many joins"

@@ -256,6 +256,10 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 		s.sendMessageReply(nil, m, "error", reasonPayload(reasonUnmatched).Data)
 		return
 	}
+	if len(m.Topic)+len(m.JoinRef)+len(m.Ref) > joinNameBytes {
+		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonLongTopic).Data)
+		return
+	}
 	if old == nil && s.channels.len() >= s.mount.limits.ChannelsPerSocket {
 		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonTooMany).Data)
 		return

@@ -52,6 +52,9 @@ const reservedPrefix = "phoenix"
 // maxUser bounds a presence key in bytes: each one is told to everybody.
 const maxUser = 255
 
+// maxMeta bounds what is shown with a key: it is a part of every presence_state.
+const maxMeta = 4096
+
 // errUnmatched is what Phoenix answers where no channel serves a topic.
 var errUnmatched = channels.Errorf("unmatched topic")
 
@@ -111,6 +114,9 @@ func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, erro
 	}
 	if len(p.User) > maxUser {
 		return none, channels.Errorf("user is longer than %d bytes", maxUser)
+	}
+	if len(p.Meta) > maxMeta {
+		return none, channels.Errorf("meta is longer than %d bytes", maxMeta)
 	}
 	if p.Self != nil && !*p.Self {
 		c.Assign("self", false)

@@ -156,6 +156,7 @@ func TestRefusals(t *testing.T) {
 		{"lobby", object{"meta": 1}, "meta is not a JSON object"},
 		{"lobby", object{"user": 7}, `invalid payload: "user" is a JSON number where a string belongs`},
 		{"lobby", object{"user": strings.Repeat("x", 256)}, "user is longer than 255 bytes"},
+		{"lobby", object{"user": "ada", "meta": object{"about": strings.Repeat("x", 4096)}}, "meta is longer than 4096 bytes"},
 	}
 	for _, join := range joins {
 		if _, reply := client.TryJoin(join.topic, join.params); reply.Status != "error" || !strings.Contains(string(reply.Response), strings.ReplaceAll(join.reason, `"`, `\"`)) {
