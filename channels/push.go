@@ -1,20 +1,26 @@
 package channels
 
-import "github.com/mycelium-rt/mycelium/wire"
+import (
+	"runtime"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
 
 // Push sends an event to this client alone. payload is a JSON object in any
 // form that encoding/json takes, json.RawMessage, or [Binary]. It does not
-// block, and the payload may be reused when it returns.
+// block but while the endpoint is overloaded, and then only if the channel does
+// not run on the loop. The payload may be reused when it returns.
 func (c *Context) Push(event string, payload any) error {
 	p, err := encodePayload(payload)
 	if err != nil {
 		return err
 	}
+	c.awaitCalm()
 	return c.push(event, p)
 }
 
 // PushJSON is Push for a payload that is compact, valid JSON already; it is
-// not looked at again.
+// not looked at again. It never blocks.
 func (c *Context) PushJSON(event string, payload []byte) error {
 	return c.push(event, Payload{Data: payload})
 }
@@ -67,17 +73,30 @@ func (c *Context) Relay(event string, p Payload) error { return c.broadcast(even
 func (c *Context) RelayFrom(event string, p Payload) error { return c.broadcast(event, p, c) }
 
 func (c *Context) broadcast(event string, p Payload, from *Context) error {
+	c.awaitCalm()
+	return c.socket.endpoint.broadcast(c.topic, event, p, from)
+}
+
+// awaitCalm waits while the endpoint is overloaded, but on a loop, which has to
+// work that off.
+func (c *Context) awaitCalm() {
 	if t := c.socket.endpoint.tenant; !c.def.onLoop && t.Overloaded() {
 		_ = t.WaitNotOverloaded(c.context()) // a channel whose client is gone does not wait on
 	}
-	return c.socket.endpoint.broadcast(c.topic, event, p, from)
 }
 
 // Broadcast sends an event to all who have joined topic on any socket of the
 // endpoint, and of the other nodes on its bus. It never blocks, and the
-// payload may be reused when it returns. An event "disconnect" on a socket's
-// id closes that socket: see [Endpoint.Disconnect].
+// payload may be reused when it returns. While the endpoint is overloaded,
+// because more is broadcast than it gets done, nothing is sent and ErrOverloaded
+// returned. An event "disconnect" on a socket's id closes that socket: see
+// [Endpoint.Disconnect].
 func (e *Endpoint) Broadcast(topic, event string, payload any) error {
+	if e.tenant.Overloaded() {
+		e.counters.overloaded.Add(1)
+		runtime.Gosched() // who broadcasts in a loop leaves the processor to those who work it off
+		return ErrOverloaded
+	}
 	p, err := encodePayload(payload)
 	if err != nil {
 		return err
@@ -86,7 +105,8 @@ func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 }
 
 // BroadcastJSON is Broadcast for a payload that is compact, valid JSON
-// already; it is not looked at again.
+// already; it is not looked at again. It is never refused, because presence
+// sends its diffs by it: one that is missing leaves clients with a wrong list.
 func (e *Endpoint) BroadcastJSON(topic, event string, payload []byte) error {
 	return e.broadcast(topic, event, Payload{Data: payload}, nil)
 }

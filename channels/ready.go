@@ -2,7 +2,8 @@ package channels
 
 import "errors"
 
-// What an endpoint is not ready for, as [Endpoint.Ready] says it.
+// What an endpoint is not ready for, as [Endpoint.Ready] says it; broadcasts may
+// fail with ErrOverloaded too.
 var (
 	ErrDraining   = errors.New("draining")
 	ErrOverloaded = errors.New("overloaded")
@@ -10,8 +11,8 @@ var (
 )
 
 // Ready reports whether the endpoint would take another client now: nil, or
-// [ErrDraining] (it shuts down), [ErrOverloaded] (its loops have more to do than
-// they get done, and read no sockets for the moment), [ErrFull]
+// [ErrDraining] (it shuts down), [ErrOverloaded] (it has given its loops more to
+// do than they get done, and its sockets are not read for the moment), [ErrFull]
 // (Limits.MaxConnections is reached). It is for a load balancer's question, and
 // safe from any goroutine.
 func (e *Endpoint) Ready() error {

@@ -19,6 +19,7 @@ type Stats struct {
 	Refused     int64 // connections and handshakes refused by a limit
 	RateLimited int64 // joins and messages refused by rates
 	HeldUp      int64 // times that a socket was held up by Limits.HeartbeatsPerSecond
+	Overloaded  int64 // broadcasts refused with ErrOverloaded
 	MailboxFull int64 // messages not taken because a channel's mailbox was full
 	Crashes     int64 // channels ended by a panic
 	MailboxHigh int64 // the most messages that ever waited for one channel
@@ -55,7 +56,7 @@ type LongPollStats struct {
 type counters struct {
 	sockets, channels                                      atomic.Int64
 	messagesIn, refused, rateLimited, mailboxFull, crashes atomic.Int64
-	opened, mailboxHigh, heldUp                            atomic.Int64
+	opened, mailboxHigh, heldUp, overloaded                atomic.Int64
 	handshakes                                             handshakes
 }
 
@@ -128,6 +129,7 @@ func (s *Stats) Add(g Stats) {
 	s.Refused += g.Refused
 	s.RateLimited += g.RateLimited
 	s.HeldUp += g.HeldUp
+	s.Overloaded += g.Overloaded
 	s.MailboxFull += g.MailboxFull
 	s.Crashes += g.Crashes
 	s.MailboxHigh = max(s.MailboxHigh, g.MailboxHigh)
@@ -150,7 +152,7 @@ func (e *Endpoint) ownStats() Stats {
 	s := Stats{
 		Opened: c.opened.Load(), MailboxHigh: c.mailboxHigh.Load(), Callbacks: e.callbacks.Load(),
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
-		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(),
+		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), Overloaded: c.overloaded.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
 		Handshakes: c.handshakes.stats(), LongPoll: e.sessions.stats(),
 	}

@@ -56,6 +56,7 @@ type Stats struct {
 	Refused     int64 `json:"refused"`      // connections, by a limit
 	RateLimited int64 `json:"rate_limited"` // joins and messages, by a rate
 	HeldUp      int64 `json:"held_up"`      // times that a client was not read for a while, above heartbeats_per_second
+	Overloaded  int64 `json:"overloaded"`   // broadcasts refused, because more was broadcast than could be sent
 	Dropped     int64 `json:"dropped"`      // messages, because a mailbox was full
 
 	Crashes        int64 `json:"crashes"`         // of hooks and of Go
@@ -81,6 +82,7 @@ func (s *Stats) add(e channels.Stats) {
 	s.Refused += e.Refused
 	s.RateLimited += e.RateLimited
 	s.HeldUp += e.HeldUp
+	s.Overloaded += e.Overloaded
 	s.Dropped += e.MailboxFull
 	s.ChannelCrashes += e.Crashes
 	s.MailboxHigh = max(s.MailboxHigh, e.MailboxHigh)

@@ -91,7 +91,8 @@ func (in *Instance) present() presence.Stats {
 	return in.tracker.Stats()
 }
 
-// Broadcast sends an event to all who have joined topic in this instance.
+// Broadcast sends an event to all who have joined topic in this instance. It
+// fails with channels.ErrOverloaded while more has been broadcast than can be sent.
 func (in *Instance) Broadcast(topic, event string, payload any) error {
 	return in.endpoint.Broadcast(topic, event, payload)
 }

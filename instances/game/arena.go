@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -62,11 +63,12 @@ type tickPush struct {
 	Delta any   `json:"delta"`
 }
 
-// Tick is instances.Ticker's. The world stands still while nobody plays.
+// Tick is instances.Ticker's. The world stands still while nobody plays, and
+// while its players are not sent what has happened.
 func (a *arena) Tick(time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.taken == 0 {
+	if a.taken == 0 || errors.Is(a.in.Endpoint().Ready(), channels.ErrOverloaded) {
 		return nil
 	}
 	a.n++

@@ -117,6 +117,9 @@ func problemForState(err error) *Problem {
 		return problem(http.StatusUnprocessableEntity, "no-signals", "No signals", "instances of this type take no signals")
 	case errors.Is(err, instances.ErrClosed):
 		return problem(http.StatusServiceUnavailable, "stopping", "The server stops", "try again when it is back").with("Retry-After", "2")
+	case errors.Is(err, channels.ErrOverloaded):
+		return problem(http.StatusTooManyRequests, "overloaded", "The instance is overloaded",
+			"more is broadcast in it than can be sent: send less, or to fewer").with("Retry-After", "1")
 	case errors.Is(err, channels.ErrNotObject):
 		return invalidField("/payload", "must be a JSON object: Phoenix's clients take nothing else")
 	}

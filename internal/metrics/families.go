@@ -89,7 +89,7 @@ var families = []family{
 			emit(s.server.Network.DroppedClosed, "closed")
 		},
 	},
-	network("mycelium_loop_overloads_total", "Times that the inbox of an event loop was full, so that the loops stopped reading for a while.", counter,
+	network("mycelium_loop_overloads_total", "Times that an instance had more waiting at an event loop than it may, so that its sockets were not read for a while.", counter,
 		func(n *networkStats) int64 { return n.Overloads }),
 
 	// The instances, by type.
@@ -156,6 +156,8 @@ var families = []family{
 		func(t *Type) int64 { return t.Stats.RateLimited }),
 	byType("mycelium_sockets_held_up_total", "Times that a socket was not read for a while: it was above limits.heartbeats_per_second.", counter,
 		func(t *Type) int64 { return t.Stats.HeldUp }),
+	byType("mycelium_broadcasts_refused_total", "Broadcasts of an instance's logic or of the API that were refused: more was broadcast than could be sent.", counter,
+		func(t *Type) int64 { return t.Stats.Overloaded }),
 	byType("mycelium_mailbox_full_total", "Messages not taken because a channel's mailbox was full.", counter,
 		func(t *Type) int64 { return t.Stats.MailboxFull }),
 	byType("mycelium_mailbox_depth_max", "The most messages that ever waited for one channel.", gauge,
