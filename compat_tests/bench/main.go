@@ -5,6 +5,7 @@
 //
 //	go run ./compat_tests/bench          # make bench: four minutes
 //	go run ./compat_tests/bench -quick   # make bench-quick: a minute, and rougher
+//	go run ./compat_tests/bench -only echo -turns 8
 //	go run ./compat_tests/bench -plots docs/performance   # make bench-plots
 //
 // It needs Linux and a C compiler, and a machine that does nothing else: it
@@ -13,10 +14,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"syscall"
 	"time"
@@ -34,6 +37,8 @@ func main() {
 	profile := flag.String("profile", "", "have labapp fan out instead, saturated, and write its CPU profile to this `file`")
 	spread := flag.Bool("spread", false, "let the system decide on which processors server and load run; else each has one")
 	raw := flag.String("raw", "", "write the report of each run to this `file`, one JSON object a line")
+	only := regexp.MustCompile("")
+	flag.TextVar(only, "only", only, "measure only the figures of servers whose name this `regexp` matches, and no Go benchmarks")
 	flag.Parse()
 	if *quick {
 		*turns = 1
@@ -48,7 +53,7 @@ func main() {
 	case *profile != "":
 		err = profileFanout(ctx, *profile)
 	default:
-		over, err = run(ctx, settings{quick: *quick, turns: *turns, page: *page, raw: *raw, spread: *spread})
+		over, err = run(ctx, settings{quick: *quick, turns: *turns, page: *page, raw: *raw, spread: *spread, only: only})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -67,7 +72,11 @@ type settings struct {
 	raw   string
 	// spread lets the system decide where server and load run.
 	spread bool
+	only   *regexp.Regexp // of the names of figures
 }
+
+// complete tells that all figures are asked for.
+func (s settings) complete() bool { return s.only.String() == "" }
 
 // placement says where server and load ran.
 func (s settings) placement() string {
@@ -80,6 +89,9 @@ func (s settings) placement() string {
 // run measures everything and prints the table to standard output. It returns
 // whether a figure is over its limit.
 func run(ctx context.Context, s settings) (over bool, err error) {
+	if s.page != "" && !s.complete() {
+		return false, errors.New("-write is for the whole table: leave out -only")
+	}
 	begun := time.Now()
 	busyBefore := othersBusy()
 	set, err := buildServers(ctx, s.spread)
@@ -92,12 +104,14 @@ func run(ctx context.Context, s settings) (over bool, err error) {
 		return false, err
 	}
 	rows := turnRows(turns)
-	inside, err := insideRows(ctx)
-	if err != nil {
-		return false, err
-	}
-	rows = append(rows, inside...)
 	set.close()
+	if s.complete() {
+		inside, err := insideRows(ctx)
+		if err != nil {
+			return false, err
+		}
+		rows = append(rows, inside...)
+	}
 	t := table{
 		rows: rows, turns: s.turns, took: time.Since(begun),
 		machine: fmt.Sprintf("%d cores%s, %s, %s, %s", runtime.NumCPU(), s.placement(), processor(), runtime.Version(), begun.Format(time.DateOnly)),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -81,18 +82,22 @@ func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, erro
 		defer file.Close()
 		raw = file
 	}
-	all := make([]*costs, len(figures))
-	for i := range figures {
-		all[i] = &costs{figure: &figures[i]}
-		fmt.Fprintf(os.Stderr, "%s\n", figures[i].name)
+	chosen := chosenFigures(s.only)
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("-only %s matches no figure; there are %q", s.only, names(figures))
+	}
+	all := make([]*costs, len(chosen))
+	for i, f := range chosen {
+		all[i] = &costs{figure: f}
+		fmt.Fprintf(os.Stderr, "%s\n", f.name)
 		for turn := range s.turns {
 			for k, srv := range set.all {
-				if k == yardstick && figures[i].toItself != "" {
+				if k == yardstick && f.toItself != "" {
 					continue
 				}
-				cost, err := measure(ctx, srv, &figures[i], s.quick, raw)
+				cost, err := measure(ctx, srv, f, s.quick, raw)
 				if err != nil {
-					return nil, fmt.Errorf("%s, %s, turn %d: %w", figures[i].name, srv.name, turn+1, err)
+					return nil, fmt.Errorf("%s, %s, turn %d: %w", f.name, srv.name, turn+1, err)
 				}
 				fmt.Fprintf(os.Stderr, "  %-10s %8.2f µs\n", srv.name, cost)
 				all[i].of[k] = append(all[i].of[k], cost)
@@ -100,6 +105,29 @@ func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, erro
 		}
 	}
 	return all, nil
+}
+
+// chosenFigures are those whose names match, and those that they are ratios to.
+func chosenFigures(only *regexp.Regexp) (chosen []*figure) {
+	needed := make(map[string]bool)
+	for _, f := range figures {
+		if only.MatchString(f.name) {
+			needed[f.name], needed[f.toItself] = true, true
+		}
+	}
+	for i := range figures {
+		if needed[figures[i].name] {
+			chosen = append(chosen, &figures[i])
+		}
+	}
+	return chosen
+}
+
+func names(all []figure) (names []string) {
+	for _, f := range all {
+		names = append(names, f.name)
+	}
+	return names
 }
 
 // measure has a server do once what a figure is about.
