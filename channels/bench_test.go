@@ -105,19 +105,25 @@ func TestAllocations(t *testing.T) {
 	})
 }
 
-// crowdTarget is the variable by which a child process of TestIdleHeap knows
-// where to connect; see TestMain.
+// crowdTarget is the variable by which a child process of a test knows where to
+// connect, and how often: "5000 127.0.0.1:4000"; see TestMain.
 const crowdTarget = "MYCELIUM_TEST_CROWD"
 
 const crowdSize = 5000
 
-// holdCrowd connects and joins crowdSize clients, says "ready", and holds them
+// holdCrowd connects and joins clients, says "ready", and holds them
 // until its input ends. They live in a process of their own so that the
 // server's heap is all there is to measure.
-func holdCrowd(addr string) int {
+func holdCrowd(target string) int {
+	var size int
+	var addr string
+	if _, err := fmt.Sscan(target, &size, &addr); err != nil {
+		fmt.Println(err)
+		return 1
+	}
 	hello := string(wstest.AppendHandshake(nil, "/socket/websocket?vsn=2.0.0", nil)) + string(frames(`["1","1","room:lobby","phx_join",{}]`))
 	var held []net.Conn // a connection that nobody refers to is closed by the garbage collector
-	for range crowdSize {
+	for range size {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			fmt.Println(err)
@@ -158,7 +164,7 @@ func TestIdleHeap(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, channels.SocketOptions{}, publishing("room:*")) // it has no assigns: they are the application's
 		goroutines, before := runtime.NumGoroutine(), liveHeap()
-		release := startCrowd(t, s.addr)
+		release := startCrowd(t, s.addr, crowdSize)
 		waitFor(t, "the crowd", func() bool { return s.Stats().Channels == crowdSize })
 		waitFor(t, "the joins' goroutines to end", func() bool { return o.Portable || runtime.NumGoroutine() < goroutines+10 })
 		perConnection := (float64(liveHeap()) - float64(before)) / crowdSize
@@ -200,14 +206,14 @@ func checkIdleHeap(t *testing.T, measured float64) {
 }
 
 // startCrowd runs holdCrowd in a child process; release ends it.
-func startCrowd(t *testing.T, addr string) (release func()) {
+func startCrowd(t *testing.T, addr string, size int) (release func()) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := exec.Command(exe)
-	child.Env = append(os.Environ(), crowdTarget+"="+addr)
+	child.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", crowdTarget, size, addr))
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	if err != nil {
@@ -248,7 +254,7 @@ func TestMemoryAfterPeak(t *testing.T) {
 	const crowds = 2 // each in a process of its own, because of its descriptors
 	var release [crowds]func()
 	for i := range release {
-		release[i] = startCrowd(t, s.addr)
+		release[i] = startCrowd(t, s.addr, crowdSize)
 	}
 	waitFor(t, "the crowds", func() bool { return s.Stats().Channels == crowds*crowdSize+1 })
 	if err := s.Broadcast("room:lobby", "all", map[string]int{"n": 1}); err != nil { // fills queues and rings
@@ -289,24 +295,5 @@ func BenchmarkRelay(b *testing.B) {
 			b.StopTimer()
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*receivers), "ns/delivery")
 		})
-	}
-}
-
-// BenchmarkConnect is a client that connects, joins and leaves; what its own
-// end allocates is counted too.
-func BenchmarkConnect(b *testing.B) {
-	s := serve(b, channels.Options{}, channels.SocketOptions{}, relaying())
-	hello := string(wstest.AppendHandshake(nil, "/socket/websocket?vsn=2.0.0", nil)) + string(frames(`["1","1","relay:1","phx_join",{}]`))
-	b.ReportAllocs()
-	for b.Loop() {
-		c, err := net.Dial("tcp", s.addr)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := joinBare(c, hello); err != nil {
-			b.Fatal(err)
-		}
-		c.(*net.TCPConn).SetLinger(0) // nothing stays in TIME_WAIT
-		c.Close()
 	}
 }

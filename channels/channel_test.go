@@ -323,6 +323,37 @@ func TestJoinTimeout(t *testing.T) {
 	})
 }
 
+// One timer stands for all joins of a loop: each is given up in its own time, whatever came before it.
+func TestJoinTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 3 * time.Second
+		ch := channels.Handle("slow:*", func(c *channels.Context, _ joinParams) (text, error) {
+			<-c.Done()
+			return text{}, nil
+		})
+		e := start(t, channels.Options{Loops: 1, Limits: channels.Limits{JoinTimeout: limit}}, ch, room())
+		var answered sync.WaitGroup
+		for range 4 {
+			client := channelstest.Connect(t, e, "/socket")
+			answered.Go(func() {
+				began := time.Now()
+				_, reply := client.TryJoin("slow:1", nil)
+				wantReply(t, reply, "error", `{"reason":"join timeout"}`)
+				if took := time.Since(began); took != limit {
+					t.Errorf("answered after %v", took)
+				}
+			})
+			client.Join("room:1", nil) // answered at once, between those that are not
+			time.Sleep(limit/3 + time.Millisecond)
+		}
+		answered.Wait()
+		time.Sleep(limit) // the timer is off; the next join has it fire again
+		client := channelstest.Connect(t, e, "/socket")
+		_, reply := client.TryJoin("slow:1", nil)
+		wantReply(t, reply, "error", `{"reason":"join timeout"}`)
+	})
+}
+
 func TestIdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := start(t, channels.Options{}, room())

@@ -27,9 +27,9 @@ type SocketOptions struct {
 	// without a timer for ctx; one that blocks would hold up every connection of
 	// that loop.
 	ConnectOnLoop bool
-	// ReuseRequest declares that Connect keeps nothing of its Request but strings:
-	// no map, slice or pointer, and not Params either. With ConnectOnLoop the next
-	// client's Request is then made of the same memory.
+	// ReuseRequest declares that Connect keeps nothing of its Request but strings
+	// and copies: no map, slice or pointer, and Params only as maps.Clone of it. The
+	// next client's Request is then made of the same memory.
 	ReuseRequest bool
 	// Path is what follows the socket's path for WebSockets. Default
 	// "/websocket", which phoenix.js adds by itself; "/" is the socket's path

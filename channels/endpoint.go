@@ -101,7 +101,8 @@ type Endpoint struct {
 	live        atomic.Pointer[Limits] // those of all connections together
 	counters    counters
 	connections atomic.Int64 // of sockets, until HandleClose
-	callbacks   atomic.Int64 // goroutines that run callbacks
+	callbacks   atomic.Int64 // that run on goroutines, or wait for one
+	workers     workers
 	admitted    addresses
 	totals      totals // of the live limits
 	sessions    *pollSessions
@@ -124,6 +125,7 @@ type perLoop struct {
 	sockets []*Socket
 	held    map[*Socket]time.Time // until when they are held up; nil: none ever was
 	traffic traffic
+	joins   joinTimers
 	*scratch
 	_ [64]byte // no cache line in common with the next loop
 }

@@ -128,26 +128,7 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 		f.finish(c, w, a, head, rest)
 		return
 	}
-	f.ask(c, w, m, request, r, head, rest)
-}
-
-// ask runs Connect on a goroutine, because it may block.
-func (f *front) ask(c *netloop.Conn, w *websocketConn, m *mount, request *websocket.Request, r *Request, head, rest []byte) {
-	f.asking = true
-	head = append([]byte(nil), head...)
-	f.buf = append([]byte(nil), rest...)
-	m.endpoint.spawn(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), f.endpoint.limits.HandshakeTimeout)
-		defer cancel()
-		a := m.endpoint.admit(ctx, m, request, &w.socket, r)
-		c.Loop().Post(netloop.TaskFunc(func() {
-			if c.IsOpen() {
-				f.asking = false
-				c.ResumeRead()
-				f.finish(c, w, a, head, f.buf)
-			}
-		}))
-	})
+	f.ask(c, w, h, head, rest)
 }
 
 // finish answers the handshake and, if it was admitted, makes the connection

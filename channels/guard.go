@@ -104,7 +104,7 @@ func (s *Socket) guardTakes(g Guard, c *Context, m *wire.Message) bool {
 		s.sendMessageReply(c.joinRef, m, "error", s.guardResponse(err))
 	case handle != nil:
 		ref, p := m.Ref.Clone(), Payload{Data: bytes.Clone(m.Payload.Data), Binary: m.Payload.Binary}
-		s.endpoint.spawn(func() { c.handleForGuard(handle, ref, p) })
+		s.endpoint.spawn(jobFunc(func() { c.handleForGuard(handle, ref, p) }))
 	default:
 		return false
 	}

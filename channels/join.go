@@ -11,22 +11,31 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// pendingJoin is what a join needs until it is answered. Owned by the loop.
+// pendingJoin is what a join needs until it is answered. Owned by the loop, but
+// for what its goroutine needs.
 type pendingJoin struct {
+	c        *Context
 	ref      wire.Ref
-	timer    *time.Timer
 	replaces *Context         // the channel that this join ended
 	held     []*netloop.Frame // pushed by the join callback; sent behind the reply
 	later    []wire.Message   // came for the topic meanwhile; copies
 	bytes    int              // of later
+
+	// Of joinTimers.
+	next, prev *pendingJoin
+	deadline   time.Time // zero: it stands in none
+
+	// The goroutine's.
+	params Payload
+	wait   <-chan struct{} // closed when the channel that is replaced has finished; nil: it has
 }
 
 // pendingJoins are those of joins that were answered.
 var pendingJoins = sync.Pool{New: func() any { return new(pendingJoin) }}
 
-func newPendingJoin(ref wire.Ref, replaces *Context) *pendingJoin {
+func newPendingJoin(c *Context, ref wire.Ref, replaces *Context) *pendingJoin {
 	p := pendingJoins.Get().(*pendingJoin)
-	p.ref, p.replaces = ref, replaces
+	p.c, p.ref, p.replaces = c, ref, replaces
 	return p
 }
 
@@ -49,9 +58,7 @@ func (p *pendingJoin) hold(m *wire.Message, l *Limits) bool {
 
 // drop lets go of a join that is not answered any more.
 func (p *pendingJoin) drop() {
-	if p.timer != nil {
-		p.timer.Stop()
-	}
+	p.c.perLoop().joins.remove(p)
 	for _, f := range p.held {
 		f.Release()
 	}
@@ -63,7 +70,7 @@ func (p *pendingJoin) drop() {
 func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	c.running = true // nobody else knows the channel yet
 	if c.def.onLoop {
-		it := &c.socket.endpoint.perLoop[c.socket.loop.Index()].item
+		it := &c.perLoop().item
 		*it = item{event: "phx_join", ref: c.pending.ref, payload: params}
 		c.runJoin(it)
 		*it = item{}
@@ -72,15 +79,21 @@ func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 		}
 		return
 	}
-	params.Data = bytes.Clone(params.Data)
-	it := item{event: "phx_join", ref: c.pending.ref, payload: params}
+	p := c.pending
+	p.params, p.wait = Payload{Data: bytes.Clone(params.Data), Binary: params.Binary}, wait
 	if limit := c.socket.mount.limits.JoinTimeout; limit > 0 {
-		c.pending.timer = time.AfterFunc(limit, func() { c.socket.loop.Post(&joinTimeout{c}) })
+		c.perLoop().joins.add(c.socket.loop, p, limit)
 	}
-	c.socket.endpoint.spawn(func() {
-		awaitFinish(wait)
-		c.runJoin(&it)
-	})
+	c.socket.endpoint.spawn((*joinJob)(p))
+}
+
+// joinJob is a pendingJoin as the job that runs the join callback.
+type joinJob pendingJoin
+
+func (j *joinJob) do(it *item) {
+	awaitFinish(j.wait)
+	*it = item{event: "phx_join", ref: j.ref, payload: j.params}
+	j.c.runJoin(it)
 }
 
 // awaitFinish waits for a replaced channel, but not for ever: a callback that
@@ -244,12 +257,9 @@ func (s *Socket) redispatch(later []wire.Message) {
 	}
 }
 
-// joinTimeout answers a join whose callback takes too long.
-type joinTimeout struct{ c *Context }
-
-// Run is for the loop.
-func (t *joinTimeout) Run() {
-	c, s := t.c, t.c.socket
+// joinTimedOut answers a join whose callback takes too long.
+func (c *Context) joinTimedOut() {
+	s := c.socket
 	if c.state != joining {
 		return
 	}

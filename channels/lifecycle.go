@@ -51,7 +51,7 @@ func (c *Context) kill(reason error) <-chan struct{} {
 		c.run()
 		return nil
 	case wake:
-		c.socket.endpoint.spawn(c.run)
+		c.socket.endpoint.spawn((*channelRun)(c))
 	}
 	return x.done
 }

@@ -85,8 +85,13 @@ func (c *Context) start() {
 		c.socket.loop.Post((*loopRun)(c))
 		return
 	}
-	c.socket.endpoint.spawn(c.run)
+	c.socket.endpoint.spawn((*channelRun)(c))
 }
+
+// channelRun is a Context as the job that runs its callbacks.
+type channelRun Context
+
+func (r *channelRun) do(it *item) { (*Context)(r).runIn(it) }
 
 // loopRun is a Context as a task of its loop.
 type loopRun Context
@@ -95,17 +100,19 @@ func (r *loopRun) Run() { (*Context)(r).run() }
 
 // run handles messages until none waits or the channel has ended. One run at
 // a time: that is what keeps the callbacks of a channel in order.
-func (c *Context) run() {
+func (c *Context) run() { c.runIn(new(item)) }
+
+// runIn is run with room for a message.
+func (c *Context) runIn(it *item) {
 	exited := true
 	defer func() {
 		if exited { // by runtime.Goexit, as t.FailNow in a test's callback
 			c.setCause(&PanicError{Value: "runtime.Goexit in a callback"})
-			c.socket.endpoint.spawn(c.run)
+			c.socket.endpoint.spawn((*channelRun)(c))
 		}
 	}()
-	var it item
-	for c.take(&it) {
-		c.handle(&it)
+	for c.take(it) {
+		c.handle(it)
 	}
 	exited = false
 }
@@ -179,7 +186,7 @@ func (c *Context) handleNow(m *wire.Message) bool {
 	if !free {
 		return false
 	}
-	it := &c.socket.endpoint.perLoop[c.socket.loop.Index()].item
+	it := &c.perLoop().item
 	*it = item{kind: itemEvent, ref: m.Ref, event: string(m.Event), payload: m.Payload}
 	c.handle(it)
 	*it = item{}

@@ -15,7 +15,7 @@ import (
 // TestMain fails on goroutines, descriptors, frames and buffers that are left.
 func TestMain(m *testing.M) {
 	if target := os.Getenv(crowdTarget); target != "" {
-		os.Exit(holdCrowd(target)) // a child process of TestIdleHeap
+		os.Exit(holdCrowd(target)) // a child process of startCrowd
 	}
 	before := openDescriptors()
 	code := m.Run()

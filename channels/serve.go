@@ -203,15 +203,6 @@ func (e *Endpoint) closeForRestart(s *Socket) {
 	s.transport.close(closeRestart, "")
 }
 
-// spawn runs f on a goroutine that Shutdown waits for.
-func (e *Endpoint) spawn(f func()) {
-	e.callbacks.Add(1)
-	go func() {
-		defer e.callbacks.Add(-1)
-		f()
-	}()
-}
-
 // await waits until a count is zero. It looks now and then, because nothing on
 // the way of a frame should pay for a shutdown.
 func await(ctx context.Context, count *atomic.Int64) error {

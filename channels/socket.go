@@ -274,8 +274,8 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	}
 	c := &Context{
 		socket: s, def: def, topic: s.endpoint.pubsub.Topic(s.loop.Index(), m.Topic), joinRef: m.JoinRef.Clone(), nullRef: m.JoinRef == nil,
-		pending: newPendingJoin(m.Ref.Clone(), old),
 	}
+	c.pending = newPendingJoin(c, m.Ref.Clone(), old)
 	if c.nullRef {
 		c.joinRef = m.Ref.Clone()
 	}

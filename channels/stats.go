@@ -23,7 +23,7 @@ type Stats struct {
 	MailboxFull int64 // messages not taken because a channel's mailbox was full
 	Crashes     int64 // channels ended by a panic
 	MailboxHigh int64 // the most messages that ever waited for one channel
-	Callbacks   int64 // goroutines that run callbacks now
+	Callbacks   int64 // callbacks that run now on goroutines
 
 	Handshakes HandshakeStats
 	LongPoll   LongPollStats

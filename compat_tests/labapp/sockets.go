@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -20,27 +21,27 @@ func mountSockets(e *channels.Endpoint, tracker *presence.Tracker) {
 		newRoom(tracker), newIntercept(), newRealtime(tracker),
 	}
 	e.Socket("/socket", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), ConnectOnLoop: true, AuthToken: true,
+		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), ConnectOnLoop: true, ReuseRequest: true, AuthToken: true,
 		LongPoll: longPoll(1500 * time.Millisecond),
 	}, all...)
 	e.Socket("/plain", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), ConnectOnLoop: true, LongPoll: longPoll(0),
+		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), ConnectOnLoop: true, ReuseRequest: true, LongPoll: longPoll(0),
 	}, all...)
 	e.Socket("/checked", channels.SocketOptions{
-		CheckOrigin: channels.Origins("//example.com"), Connect: connect(infoOf), ConnectOnLoop: true,
+		CheckOrigin: channels.Origins("//example.com"), Connect: connect(infoOf), ConnectOnLoop: true, ReuseRequest: true,
 		LongPoll: longPoll(1500 * time.Millisecond),
 	}, all...)
 	short := longPoll(300 * time.Millisecond)
 	short.TokenMaxAge = 2 * time.Second
 	e.Socket("/short", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), ConnectOnLoop: true,
+		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), ConnectOnLoop: true, ReuseRequest: true,
 		IdleTimeout: 1500 * time.Millisecond, MessageBytes: 65536, Compress: true, LongPoll: short,
 	}, all...)
 	e.Socket("/sub", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), ConnectOnLoop: true, Subprotocols: []string{"chat", "superchat"},
+		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), ConnectOnLoop: true, ReuseRequest: true, Subprotocols: []string{"chat", "superchat"},
 	}, all...)
 	e.Socket("/reason", channels.SocketOptions{
-		CheckOrigin: channels.AnyOrigin, Connect: tellReason(connect(noInfo)), ConnectOnLoop: true, LongPoll: longPoll(0),
+		CheckOrigin: channels.AnyOrigin, Connect: tellReason(connect(noInfo)), ConnectOnLoop: true, ReuseRequest: true, LongPoll: longPoll(0),
 	}, all...)
 }
 
@@ -69,7 +70,7 @@ func connect(info func(*channels.Request) connectInfo) connectFunc {
 		}
 		s.Assign("user_id", r.Params["user_id"])
 		s.Assign("user", r.Params["user"])
-		s.Assign("params", r.Params)
+		s.Assign("params", maps.Clone(r.Params))
 		s.Assign("connect_info", info(r))
 		return nil
 	}
@@ -124,7 +125,8 @@ func infoOf(r *channels.Request) connectInfo {
 		case strings.HasPrefix(name, "sec-websocket-"):
 			info.SecWebSocketHeaders = append(info.SecWebSocketHeaders, name)
 		case name == "user-agent":
-			info.UserAgent = &values[0]
+			agent := values[0] // the slice is the next client's too
+			info.UserAgent = &agent
 		}
 	}
 	info.URI = &uri{Scheme: r.URL.Scheme, Host: r.URL.Hostname(), Path: r.URL.Path, Query: r.URL.RawQuery}
