@@ -3,6 +3,7 @@ package channels
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -41,20 +42,17 @@ func TestWorkersShareGoroutines(t *testing.T) {
 	e := &Endpoint{}
 	const jobs = 2 * manyJobs
 	var over sync.WaitGroup
-	var mu sync.Mutex // one may be preempted
-	most := 0
-	for range jobs {
+	seen := make([]int, jobs)
+	for i := range jobs {
 		over.Add(1)
 		e.spawn(jobFunc(func() {
-			mu.Lock()
-			most = max(most, runtime.NumGoroutine())
-			mu.Unlock()
+			seen[i] = runtime.NumGoroutine()
 			over.Done()
 		}))
 	}
 	over.Wait()
-	if most > 50 {
-		t.Errorf("%d goroutines for %d short jobs", most, jobs)
+	if n := slices.Max(seen); n > jobs/20 { // some, because a job may be preempted
+		t.Errorf("%d goroutines for %d short jobs", n, jobs)
 	}
 	checkIdle(t, e)
 }
