@@ -15,7 +15,7 @@ type joinTimers struct {
 }
 
 // add has p's join given up after limit.
-func (t *joinTimers) add(l *netloop.Loop, p *pendingJoin, limit time.Duration) {
+func (t *joinTimers) add(l *netloop.Lane, p *pendingJoin, limit time.Duration) {
 	p.deadline = time.Now().Add(limit)
 	p.next = t.first
 	if p.next != nil {
@@ -42,7 +42,7 @@ func (t *joinTimers) remove(p *pendingJoin) {
 }
 
 // arm sees to it that the timer fires at a time or before.
-func (t *joinTimers) arm(l *netloop.Loop, at time.Time) {
+func (t *joinTimers) arm(l *netloop.Lane, at time.Time) {
 	if !t.due.IsZero() && !at.Before(t.due) {
 		return
 	}
@@ -57,7 +57,7 @@ func (t *joinTimers) arm(l *netloop.Loop, at time.Time) {
 // joinSweep gives up the joins that take too long.
 type joinSweep struct {
 	timers *joinTimers
-	loop   *netloop.Loop
+	loop   *netloop.Lane
 }
 
 // Run is for the loop.
