@@ -49,6 +49,7 @@ browserTest("observer: instances live, and what can be done to them", async t =>
   const server = await startServer(scope)
   const busy = await create(server, {id: "busy", type: "relay", labels: {team: "red"}})
   for (let i = 0; i < 8; i++) await create(server, {id: `quiet-${i}`, type: "relay"})
+  await create(server, {id: "x".repeat(64), type: "game", config: {rules: "snake"}})
   await load(scope, busy, 12)
 
   const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})
@@ -62,7 +63,8 @@ browserTest("observer: instances live, and what can be done to them", async t =>
 
   await page.click("#rows tr[data-id=busy] button")
   await until("the topic is listed", async () => /room:lobby\s*12/.test(await page.textContent("#detail .topics")), () => page.textContent("#detail"))
-  await until("the clients are listed", async () => /websocket · room:lobby/.test(await page.textContent("#detail .sockets")))
+  await until("the clients are listed", async () => /^12 × no id websocket · room:lobby$/.test(await page.textContent("#detail .sockets")), () => page.textContent("#detail .sockets"))
+  assert.ok(await page.evaluate(() => document.querySelector(".list table").scrollWidth <= document.querySelector(".list").clientWidth), "no column is cut off beside the details")
   await until("the chart moves", () => page.evaluate(() => document.querySelectorAll("#detail .chart path.line").length === 3 && /now out [1-9]/.test(document.querySelector("#detail .chart").getAttribute("aria-label"))))
   await page.screenshot({path: screenshot("observer")})
   t.diagnostic(`screenshot: ${screenshot("observer")}`)

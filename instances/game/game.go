@@ -24,7 +24,7 @@ type Config struct {
 // and of your own.
 func Type(own ...Kind) instances.Type {
 	kinds := append([]Kind{{Rules: ticTacToe}, {Rules: connect4}, {World: snake}}, own...)
-	return instances.Define("game", "One table with seats: turn-based with a clock, or ticking at a rate; everybody else watches.",
+	return instances.Define("game", "One table with seats: turn-based with a clock, or ticking at a rate; everybody else watches. Rules: "+namesOf(kinds)+".",
 		func(in *instances.Instance, c Config) (instances.Logic, error) {
 			k, err := kindOf(kinds, c.Rules)
 			if err != nil {
@@ -52,13 +52,20 @@ func (k Kind) Name() string {
 }
 
 func kindOf(kinds []Kind, name string) (Kind, error) {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		if names[i] = k.Name(); names[i] == name {
+	for _, k := range kinds {
+		if k.Name() == name {
 			return k, nil
 		}
 	}
-	return Kind{}, instances.Invalid("/rules", "%q is no game that is known: there are %s", name, strings.Join(names, ", "))
+	return Kind{}, instances.Invalid("/rules", "%q is no game that is known: there are %s", name, namesOf(kinds))
+}
+
+func namesOf(kinds []Kind) string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.Name()
+	}
+	return strings.Join(names, ", ")
 }
 
 // check says what is wrong with a configuration of a game for least to most players.

@@ -109,7 +109,7 @@ function show(list, total) {
 function row(i) {
   const number = (value, wide) => h("td", {class: wide ? "number wide" : "number"}, value)
   return h("tr", {"data-id": i.id, "aria-selected": String(i.id === detail.id)},
-    h("th", {scope: "row"}, h("button", {type: "button", onclick: () => choose(i.id)}, i.id)),
+    h("th", {scope: "row"}, h("button", {type: "button", title: i.id, onclick: () => choose(i.id)}, i.id)),
     h("td", {}, i.type), h("td", {}, h("span", {class: "pill", "data-state": i.state, title: i.reason}, i.state)),
     number(short(i.connections)), number(short(i.channels), true), number(short(i.messages_in + i.messages_out)),
     number(bytes(i.bytes_in + i.bytes_out), true), number(short(i.restarts), true), number(short(i.mailbox_high), true))

@@ -17,6 +17,7 @@ export class Detail {
     try {
       this.build(await call("GET", at(id)))
       await this.refresh()
+      if (!matchMedia("(min-width: 1080px)").matches) $("detail").scrollIntoView() // when it has its full height: it stands above the list
     } catch (error) {
       this.fail(error)
     }
@@ -51,7 +52,7 @@ export class Detail {
     this.sockets = h("ol", {class: "sockets"})
     $("detail").replaceChildren(...[
       h("header", {}, h("h2", {}, i.id), h("button", {type: "button", "aria-label": "Close", onclick: () => this.close()}, "×")),
-      h("p", {class: "what"}, h("span", {class: "pill", "data-state": i.state}, i.state), ` ${i.type} · revision ${i.revision}`),
+      h("p", {class: "what"}, h("span", {class: "pill", "data-state": i.state}, i.state), ` ${i.type} · revision ${i.revision}`, ...pageOf(i)),
       i.reason ? h("p", {class: "wrong"}, i.reason) : null,
       this.facts,
       h("h3", {}, "Messages a second ", this.messagesTop), this.messages,
@@ -62,7 +63,6 @@ export class Detail {
       this.actions(i),
     ].filter(Boolean))
     $("detail").hidden = false
-    if (!matchMedia("(min-width: 1080px)").matches) $("detail").scrollIntoView({block: "nearest"})
   }
 
   actions(i) {
@@ -97,7 +97,7 @@ export class Detail {
       const [now, history, stats, topics, sockets] = await Promise.all([
         call("GET", at(id)), this.ask("history", {id}), call("GET", at(id, "stats")),
         running ? call("GET", `${at(id, "topics")}?limit=12`) : {topics: []},
-        running ? call("GET", `${at(id, "sockets")}?limit=12`) : {sockets: []},
+        running ? call("GET", `${at(id, "sockets")}?limit=50`) : {sockets: []},
       ])
       if (id !== this.id) return
       if (now.state !== this.state || now.revision !== this.revision) this.build(now)
@@ -108,9 +108,11 @@ export class Detail {
       const most = Math.max(1, ...topics.topics.map(t => t.subscribers))
       this.topics.replaceChildren(...topics.topics.map(t => bar(t.topic, t.subscribers, most)))
       if (topics.topics.length === 0) this.topics.append(h("li", {class: "hint"}, "nobody has joined one"))
-      this.sockets.replaceChildren(...sockets.sockets.map(s => h("li", {}, h("b", {}, s.id || "no id"), ` ${s.transport} · ${s.topics.join(", ") || "no channel"}`)))
-      if (sockets.sockets.length === 0) this.sockets.append(h("li", {class: "hint"}, "nobody"))
-      if (stats.connections > sockets.sockets.length) this.sockets.append(h("li", {class: "hint"}, `and ${short(stats.connections - sockets.sockets.length)} more`))
+      const groups = alike(sockets.sockets)
+      const shown = groups.reduce((sum, {n}) => sum + n, 0)
+      this.sockets.replaceChildren(...groups.map(({s, n}) => h("li", {}, h("b", {}, n > 1 ? `${n} × ` : "", s.id || "no id"), ` ${s.transport} · ${s.topics.join(", ") || "no channel"}`)))
+      if (shown === 0) this.sockets.append(h("li", {class: "hint"}, "nobody"))
+      if (stats.connections > shown) this.sockets.append(h("li", {class: "hint"}, `and ${short(stats.connections - shown)} more`))
     } catch (error) {
       if (id === this.id) this.fail(error)
     }
@@ -129,6 +131,24 @@ export class Detail {
       say("sent")
     })
   }
+}
+
+const PAGES = ["chat", "game", "collab"] // types that have an example page
+
+function pageOf({id, type, state}) {
+  if (!PAGES.includes(type) || state !== "running") return []
+  return [" · ", h("a", {href: `/examples/${type}?instance=${encodeURIComponent(id)}`, target: "_blank", rel: "noopener"}, "open its page")]
+}
+
+/** Sockets that differ in nothing that is shown, counted. */
+function alike(sockets) {
+  const groups = new Map()
+  for (const s of sockets) {
+    const key = JSON.stringify([s.id, s.transport, s.topics])
+    if (groups.has(key)) groups.get(key).n++
+    else groups.set(key, {s, n: 1})
+  }
+  return [...groups.values()].slice(0, 12)
 }
 
 function bar(name, n, most) {
