@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 )
 
 // Update changes an instance's spec. revision is the one that the caller has
@@ -172,12 +173,27 @@ func howToChange(s State, fields []string) howTo {
 }
 
 // configure hands a changed configuration to the logic; taken is false if it
-// wants to be restarted instead.
+// wants to be restarted instead. Who asks for it may go away meanwhile; logic that
+// takes longer than for its start is crashed, because nobody knows which
+// configuration it has.
 func (in *Instance) configure(ctx context.Context, kind *Type, config json.RawMessage) (taken bool, err error) {
-	err = in.hook(ctx, "Configure", func() (err error) {
-		taken, err = kind.reconfigure(ctx, in.logic, config)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.owner.manager.options.StartTimeout)
+	defer cancel()
+	outcome := make(chan bool, 1) // the hook may be left alone with it
+	var begun atomic.Bool
+	err = in.hook(ctx, "Configure", func() error {
+		begun.Store(true)
+		taken, err := kind.reconfigure(ctx, in.logic, config)
+		outcome <- taken
 		return err
 	})
 	in.crashOn(err)
+	select {
+	case taken = <-outcome:
+	default: // it has panicked, or is late
+		if taken = ctx.Err() != nil; taken && begun.Load() {
+			in.crash(fmt.Errorf("configure: %w", err))
+		}
+	}
 	return taken, err
 }

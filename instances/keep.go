@@ -24,7 +24,8 @@ type record struct {
 }
 
 // keep writes a member's record over the one at revision; a declared one has
-// none.
+// none. Who asks for it may go away meanwhile: a store that is not waited for
+// writes all the same, and has then another revision than the member.
 func (m *Manager) keep(ctx context.Context, one *member, spec Spec, stopped bool, revision uint64) (uint64, error) {
 	if one.declared {
 		return revision + 1, nil
@@ -33,7 +34,7 @@ func (m *Manager) keep(ctx context.Context, one *member, spec Spec, stopped bool
 	if err != nil {
 		return 0, err
 	}
-	revision, err = m.store.Put(ctx, specPrefix+one.id, value, revision)
+	revision, err = m.store.Put(context.WithoutCancel(ctx), specPrefix+one.id, value, revision)
 	if err != nil {
 		return 0, fmt.Errorf("instances: keeping %q: %w", one.id, err)
 	}
@@ -46,7 +47,7 @@ func (m *Manager) forget(ctx context.Context, one *member) error {
 	one.mu.RLock()
 	revision := one.revision
 	one.mu.RUnlock()
-	if err := m.store.Delete(ctx, specPrefix+one.id, revision); err != nil {
+	if err := m.store.Delete(context.WithoutCancel(ctx), specPrefix+one.id, revision); err != nil {
 		return fmt.Errorf("instances: removing %q: %w", one.id, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -60,16 +61,22 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("boltstore: %w", err)
 	}
 	path := filepath.Join(dir, File)
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	var db *bbolt.DB
+	err := intact(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+		return err
+	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("boltstore: %s is in use by another process", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: %s: %w", path, err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(bucketName)
-		return err
+	err = intact(func() error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucketIfNotExists(bucketName)
+			return err
+		})
 	})
 	if err == nil {
 		err = syncDir(dir) // the file's name is to survive too
@@ -78,6 +85,18 @@ func Open(dir string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("boltstore: %s: %w", path, err), db.Close())
 	}
 	return &Store{db: db}, nil
+}
+
+// intact runs what reads or writes the file. Where that is damaged, bbolt panics,
+// or reads beyond the end of it.
+func intact(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w, restore it from a copy: %v", errDamaged, v)
+		}
+	}()
+	return f()
 }
 
 func syncDir(dir string) error {
@@ -90,9 +109,11 @@ func syncDir(dir string) error {
 
 // Get is instances.Store's.
 func (s *Store) Get(_ context.Context, key string) (e instances.Entry, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		e, err = entry([]byte(key), tx.Bucket(bucketName).Get([]byte(key)))
-		return err
+	err = intact(func() error {
+		return s.db.View(func(tx *bbolt.Tx) (err error) {
+			e, err = entry([]byte(key), tx.Bucket(bucketName).Get([]byte(key)))
+			return err
+		})
 	})
 	return e, err
 }
@@ -112,16 +133,18 @@ func entry(key, value []byte) (instances.Entry, error) {
 
 // List is instances.Store's.
 func (s *Store) List(ctx context.Context, prefix string) (list []instances.Entry, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketName).Cursor()
-		for key, value := c.Seek([]byte(prefix)); key != nil && bytes.HasPrefix(key, []byte(prefix)); key, value = c.Next() {
-			e, err := entry(key, value)
-			if err != nil {
-				return err
+	err = intact(func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			c := tx.Bucket(bucketName).Cursor()
+			for key, value := c.Seek([]byte(prefix)); key != nil && bytes.HasPrefix(key, []byte(prefix)); key, value = c.Next() {
+				e, err := entry(key, value)
+				if err != nil {
+					return err
+				}
+				list = append(list, e)
 			}
-			list = append(list, e)
-		}
-		return ctx.Err()
+			return ctx.Err()
+		})
 	})
 	return list, err
 }
@@ -223,15 +246,17 @@ func (s *Store) write() {
 // writeBatch writes changes in one transaction. Those that are refused by their
 // revision have changed nothing; any other error is everybody's.
 func (s *Store) writeBatch(batch []*change) {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketName)
-		for _, c := range batch {
-			c.revision, c.err = c.apply(b)
-			if c.err != nil && !errors.Is(c.err, instances.ErrKeyRevision) && !errors.Is(c.err, instances.ErrKeyNotFound) {
-				return c.err
+	err := intact(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketName)
+			for _, c := range batch {
+				c.revision, c.err = c.apply(b)
+				if c.err != nil && !errors.Is(c.err, instances.ErrKeyRevision) && !errors.Is(c.err, instances.ErrKeyNotFound) {
+					return c.err
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	for _, c := range batch {
 		if err != nil {

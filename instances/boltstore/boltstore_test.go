@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,6 +59,53 @@ func TestNotAStore(t *testing.T) {
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != text {
 		t.Errorf("the file was changed: %v", err)
+	}
+}
+
+// TestDamaged: whatever page of the file is overwritten, that is an error that
+// says so, and no panic.
+func TestDamaged(t *testing.T) {
+	whole := t.TempDir()
+	s := open(t, whole)
+	for i := range 300 {
+		if _, err := s.Put(t.Context(), fmt.Sprintf("spec.%d", i), make([]byte, 100), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(filepath.Join(whole, boltstore.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	told := 0
+	for at := 0; at < len(good); at += page {
+		dir := t.TempDir()
+		bad := slices.Clone(good)
+		for i := at; i < at+page; i++ {
+			bad[i] ^= 0x5a
+		}
+		if err := os.WriteFile(filepath.Join(dir, boltstore.File), bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := boltstore.Open(dir)
+		if err == nil {
+			_, err = s.List(t.Context(), "")
+			if closeErr := s.Close(); closeErr != nil {
+				t.Error(closeErr)
+			}
+		}
+		if err != nil {
+			told++
+			if !strings.Contains(err.Error(), "boltstore: ") {
+				t.Errorf("page %d: %v", at/page, err)
+			}
+		}
+	}
+	if told == 0 {
+		t.Error("no page mattered")
 	}
 }
 
