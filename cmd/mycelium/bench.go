@@ -30,6 +30,9 @@ func benchmark(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	report, err := bench.Run(ctx, o, progress, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "mycelium bench:", err)
+		if o.JSON {
+			bench.Failed(o, err).WriteJSON(stdout) // who does not read it has the exit code
+		}
 		return 1
 	}
 	write := report.WriteText

@@ -12,9 +12,10 @@ import (
 type phase int32
 
 const (
-	opening phase = iota // connect and join
-	resting              // answer, heartbeat
-	running              // what the mode is about
+	opening   phase = iota // connect and join
+	resting                // answer, heartbeat
+	running                // what the mode is about
+	listening              // send nothing more by themselves
 	quitting
 )
 

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +14,7 @@ type state uint8
 const (
 	unopened state = iota
 	connecting
+	securing // TLS
 	handshaking
 	joining
 	joined
@@ -27,7 +30,8 @@ type conn struct {
 	skip     int   // bytes that come next and are of no interest
 	since    int64 // when what is awaited was begun, or was due
 	in, out  []byte
-	received int64 // publications, each once
+	received int64    // publications, each once
+	tls      *secured // nil: without
 }
 
 // maxWaiting is how much may wait to be sent on one connection.
@@ -47,8 +51,8 @@ func (w *worker) ready(i int, events uint32) {
 	}
 }
 
-// writable sends the handshake, or what could not be sent before. It returns
-// false when there is nothing left to read.
+// writable begins to speak on a connection that has been made, or sends what
+// could not be sent before. It returns false when there is nothing left to read.
 func (w *worker) writable(i int) bool {
 	c := &w.conns[i]
 	if c.state == connecting {
@@ -56,13 +60,14 @@ func (w *worker) writable(i int) bool {
 			w.end(i, "connect: "+unix.Errno(errno).Error())
 			return false
 		}
-		c.state = handshaking
-		c.out = w.opener.requests[w.opener.target(i)].append(nil, w.share.First+i)
-	}
-	out := c.out
-	c.out, c.blocked = nil, false
-	if len(out) > 0 {
-		w.send(i, out)
+		c.blocked = false
+		w.greet(i)
+	} else {
+		out := c.out
+		c.out, c.blocked = nil, false
+		if len(out) > 0 {
+			w.flush(i, out)
+		}
 	}
 	if c.state != gone && !c.blocked {
 		w.watch(i, unix.EPOLLIN)
@@ -76,30 +81,57 @@ func (w *worker) watch(i int, events uint32) {
 	}
 }
 
-// send is the only function that writes to a connection. What the system does
-// not take is copied and sent when there is room.
+// flush sends what has waited.
+func (w *worker) flush(i int, waiting []byte) {
+	if err := w.transmit(i, waiting); err != nil {
+		w.end(i, err.Error())
+	}
+}
+
+// send sends b, by way of TLS where the connection has it.
 func (w *worker) send(i int, b []byte) {
+	c := &w.conns[i]
+	var err error
+	if c.tls != nil {
+		_, err = c.tls.Write(b)
+	} else {
+		err = w.transmit(i, b)
+	}
+	if err != nil {
+		w.end(i, err.Error())
+	}
+}
+
+var errNotRead = errors.New("the server stopped reading: more than 64 MiB wait to be sent")
+
+// transmit is the only function that writes to a connection. What the system
+// does not take is copied and sent when there is room. It does not end the
+// connection itself, because TLS may be in the middle of something.
+func (w *worker) transmit(i int, b []byte) error {
 	c := &w.conns[i]
 	if c.blocked {
 		c.out = append(c.out, b...)
 		if len(c.out) > maxWaiting {
-			w.end(i, "the server stopped reading: more than 64 MiB wait to be sent")
+			return errNotRead
 		}
-		return
+		return nil
 	}
 	n, errno := send(c.fd, b)
 	switch {
 	case errno == unix.EAGAIN:
 		n = 0
 	case errno != 0:
-		w.end(i, "send: "+errno.Error())
-		return
+		return fmt.Errorf("send: %w", errno)
 	}
-	if n < len(b) {
-		c.out = append(c.out, b[n:]...)
-		c.blocked = true
-		w.watch(i, unix.EPOLLIN|unix.EPOLLOUT)
+	if n == len(b) {
+		return nil
 	}
+	c.out = append(c.out, b[n:]...)
+	c.blocked = true
+	if err := w.poll.watch(unix.EPOLL_CTL_MOD, int(c.fd), int32(i), unix.EPOLLIN|unix.EPOLLOUT); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
 }
 
 func (w *worker) read(i int) {
@@ -116,8 +148,17 @@ func (w *worker) read(i int) {
 		return
 	}
 	at := monotonic()
-	b := w.input[:n]
-	if skipped := min(c.skip, n); skipped > 0 {
+	if c.tls != nil {
+		w.decrypt(i, w.input[:n], at)
+		return
+	}
+	w.received(i, w.input[:n], at)
+}
+
+// received takes what the server has sent, TLS undone.
+func (w *worker) received(i int, b []byte, at int64) {
+	c := &w.conns[i]
+	if skipped := min(c.skip, len(b)); skipped > 0 {
 		c.skip -= skipped
 		w.bytes.Add(int64(skipped))
 		b = b[skipped:]
@@ -255,11 +296,15 @@ func (w *worker) end(i int, why string) {
 	}
 	c.state = gone
 	c.in, c.out = nil, nil
+	if was == securing {
+		c.tls.stop()
+	}
+	c.tls = nil
 	delete(w.partial, i)
 	if c.fd >= 0 {
 		unix.Close(int(c.fd))
 	}
-	w.fail("%s", [...]string{unopened: "", connecting: "", handshaking: "in the handshake: ", joining: "while joining: ", joined: ""}[was]+why)
+	w.fail("%s", [...]string{unopened: "", connecting: "", securing: "in the handshake of TLS: ", handshaking: "in the handshake: ", joining: "while joining: ", joined: ""}[was]+why)
 	if was < joined {
 		w.failed.Add(1)
 		w.opener.inFlight--

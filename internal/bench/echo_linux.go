@@ -35,7 +35,10 @@ func (e *echoing) due(now int64) time.Duration {
 		e.w.finish()
 		return forever
 	}
-	for e.schedule.due() < e.until { // all that are due, however late
+	for n := 0; e.schedule.due() < e.until; n++ { // all that are due, however late
+		if n == atOnce {
+			return 0
+		}
 		now = monotonic()
 		due, wait := e.schedule.take(now)
 		if wait > 0 {

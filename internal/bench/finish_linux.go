@@ -8,13 +8,8 @@ import (
 // finish ends the workers and writes the report.
 func (r *run) finish() {
 	r.report.Errors = r.fleet.quit()
-	switch r.o.Mode {
-	case Idle:
-		r.report.Run = r.idleReport()
-	case Broadcast:
-		r.report.Run = r.broadcastReport()
-	case Echo:
-		r.report.Run = r.echoReport()
+	if r.running {
+		r.report.Run = r.runReport()
 	}
 	if r.report.Run == nil || r.o.Mode == Broadcast {
 		r.presenceReport()
@@ -39,8 +34,19 @@ func joinTimes(t *tally) *histogram    { return &t.join }
 func latencies(t *tally) *histogram    { return &t.latency }
 func lags(t *tally) *histogram         { return &t.lag }
 
-// runReport is what all modes have in common.
-func (r *run) runReport(seconds float64) *RunReport {
+// runReport is about what came after joining.
+func (r *run) runReport() *RunReport {
+	switch r.o.Mode {
+	case Broadcast:
+		return r.broadcastReport()
+	case Echo:
+		return r.echoReport()
+	}
+	return r.anyReport(r.over.Sub(r.begun).Seconds())
+}
+
+// anyReport is what all modes have in common.
+func (r *run) anyReport(seconds float64) *RunReport {
 	f := r.fleet
 	return &RunReport{
 		Seconds: seconds, Size: r.o.Size, Ended: f.sum(countEnded),
@@ -51,13 +57,9 @@ func (r *run) runReport(seconds float64) *RunReport {
 	}
 }
 
-func (r *run) idleReport() *RunReport {
-	return r.runReport(r.over.Sub(r.begun).Seconds())
-}
-
 func (r *run) broadcastReport() *RunReport {
 	f := r.fleet
-	report := r.runReport(time.Duration(f.newest() - f.board.begun.Load()).Seconds())
+	report := r.anyReport(r.publishing().Seconds())
 	r.loop(report, "when a publication was due", "when a publication was sent")
 	report.Copies = f.sum(countCopies)
 	for i := range r.receivers {
@@ -66,21 +68,39 @@ func (r *run) broadcastReport() *RunReport {
 		report.Expected += published * r.receivers[i]
 	}
 	report.Delivered = f.sum(countDelivered)
-	report.Lost = report.Expected - report.Delivered
-	report.PerSecond = float64(report.Delivered) / report.Seconds
+	report.Lost = r.lost(report)
+	report.PerSecond = float64(report.Delivered) / max(report.Seconds, 1e-9)
 	return report
+}
+
+// publishing is the time from the first publication, or when it was due, to the
+// last that came of them; 0 if there was none.
+func (r *run) publishing() time.Duration {
+	begun := r.fleet.board.begun.Load()
+	if begun == 0 {
+		return 0
+	}
+	return time.Duration(max(r.fleet.newest()-begun, 0))
 }
 
 func (r *run) echoReport() *RunReport {
 	f := r.fleet
-	report := r.runReport(r.o.Duration.Seconds())
+	report := r.anyReport(min(r.o.Duration, r.over.Sub(r.begun)).Seconds())
 	r.loop(report, "when a request was due", "when a request was sent")
 	report.Copies = f.sum(countCopies)
 	report.Sent = f.sum(countRequests)
 	report.Expected, report.Delivered = report.Sent, f.sum(countReplies)
-	report.Lost = report.Expected - report.Delivered
-	report.PerSecond = float64(report.Delivered) / report.Seconds
+	report.Lost = r.lost(report)
+	report.PerSecond = float64(report.Delivered) / max(report.Seconds, 1e-9)
 	return report
+}
+
+// lost is what has not arrived though it was waited for.
+func (r *run) lost(report *RunReport) int64 {
+	if r.interrupted {
+		return 0
+	}
+	return report.Expected - report.Delivered
 }
 
 func (r *run) loop(report *RunReport, open, closed string) {
@@ -112,6 +132,9 @@ func (r *run) presenceReport() {
 func (r *run) serverReport() {
 	if len(r.o.PIDs) == 0 {
 		return
+	}
+	if r.serverGone {
+		return // a process that has ended does not tell what it has used
 	}
 	begun := r.rested
 	if r.report.Run == nil {
@@ -159,7 +182,10 @@ func (r *run) judge() {
 	if n := r.fleet.sum(countEnded); n > 0 {
 		r.problem("%d connections ended after they had joined", n)
 	}
-	if p := r.report.Presence; p != nil && r.o.Mode == Presence {
+	if n := r.unanswered(); n > 0 {
+		r.problem("%d heartbeats were not answered", n)
+	}
+	if p := r.report.Presence; p != nil && r.o.Mode == Presence && !r.interrupted {
 		if p.Mistaken > 0 {
 			r.problem("%d of %d witnesses are wrong about who is there", p.Mistaken, p.Witnesses)
 		}
@@ -172,6 +198,14 @@ func (r *run) judge() {
 	}
 	r.report.OK = len(r.report.Problems) == 0
 	r.caution()
+}
+
+// unanswered is the heartbeats that idle connections have waited for in vain.
+func (r *run) unanswered() int64 {
+	if run := r.report.Run; run != nil && r.o.Mode == Idle && !r.interrupted && run.Ended == 0 {
+		return run.Heartbeats - run.HeartbeatsAnswered
+	}
+	return 0
 }
 
 // saturated is the share of a core from which on a worker may be what bounds

@@ -82,6 +82,8 @@ func commonFlags(f *pflag.FlagSet, o *Options) {
 	f.StringArrayVar(&o.Params, "param", nil, "name=value for the URL, such as token=secret; repeatable, {n} is the connection's number")
 	f.StringArrayVar(&o.Headers, "header", nil, "\"Name: value\" for the handshake; repeatable, {n} is the connection's number")
 	f.StringVar(&o.AuthToken, "auth-token", "", "token for the subprotocol, as phoenix.js sends its authToken")
+	f.StringVar(&o.CA, "ca", "", "file of PEM with who signed the certificates of wss:// servers, or with these themselves; default: who the system trusts")
+	f.BoolVar(&o.Insecure, "insecure", false, "take any certificate of wss:// servers")
 	f.DurationVar(&o.Heartbeat, "heartbeat", o.Heartbeat, "time between two heartbeats of a connection; 0: none")
 	f.Float64Var(&o.ConnectRate, "connect-rate", 0, "connections begun a second; 0: as many as --connecting lets through")
 	f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections of one process that may be on their way to be joined")
@@ -223,8 +225,8 @@ func Help(args []string) string {
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  mycelium bench %-10s URL… [flags]   %s\n", c.mode, c.summary)
 	}
-	b.WriteString("\nURL is the socket's address as clients have it, such as ws://127.0.0.1:4000/socket;\n" +
-		"with several, connections go to them in turn. Examples:\n\n")
+	b.WriteString("\nURL is the socket's address as clients have it, such as ws://127.0.0.1:4000/socket\n" +
+		"or wss://example.com/socket; with several, connections go to them in turn. Examples:\n\n")
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  %s\n", c.examples[0])
 	}

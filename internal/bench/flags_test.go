@@ -2,9 +2,12 @@ package bench
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
 const someURL = "ws://127.0.0.1:4000/socket"
@@ -42,6 +45,10 @@ func TestParseErrors(t *testing.T) {
 		{"idle " + someURL + " --topics=5 --topic=room:a", `for example --topic="room:a-{n}"`},
 		{"idle " + someURL + " --join-payload=[]", "it takes a JSON object"},
 		{"idle " + someURL + " --param=vsn=1.0.0", "bench speaks version 2.0.0 only"},
+		{"idle http://127.0.0.1:4000/socket", "begins neither with ws:// nor with wss://"},
+		{"idle " + someURL + "?vsn=1.0.0", "bench speaks 2.0.0 only"},
+		{"idle " + someURL + " --insecure", "no address begins with that"},
+		{"idle wss://127.0.0.1/socket --insecure --ca=x", "give one of them"},
 		{"idle " + someURL + " --param=token", "it takes name=value"},
 		{"idle " + someURL + " --header=Origin", `it takes "Name: value"`},
 		{"broadcast " + someURL + " --rate=-1", "--rate is -1; it takes a number above 0"},
@@ -82,5 +89,20 @@ func TestHelp(t *testing.T) {
 				t.Errorf("the example %s: %v", command, err)
 			}
 		}
+	}
+}
+
+// docs/bench.md names every flag of every mode.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/bench.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands {
+		c.set(defaults(c.mode)).VisitAll(func(f *pflag.Flag) {
+			if !strings.Contains(string(text), "`--"+f.Name+"`") {
+				t.Errorf("docs/bench.md lacks `--%s` of %s", f.Name, c.mode)
+			}
+		})
 	}
 }

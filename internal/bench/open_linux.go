@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"crypto/tls"
 	"net/netip"
 	"strconv"
 	"time"
@@ -14,13 +15,14 @@ type opener struct {
 	next     int // the first one that is not begun
 	inFlight int // begun and not joined
 	rate     schedule
-	requests []pattern // by target
-	first    int       // the global number of connection 0
-	join     pattern   // payload of a join
+	requests []pattern     // by target
+	configs  []*tls.Config // by target; nil: no TLS
+	first    int           // the global number of connection 0
+	join     pattern       // payload of a join
 }
 
 func newOpener(w *worker) opener {
-	o := opener{first: w.share.First, join: newPattern(w.plan.JoinWith)}
+	o := opener{configs: tlsConfigs(w.plan), first: w.share.First, join: newPattern(w.plan.JoinWith)}
 	if w.share.Publishing {
 		o.join = newPattern(w.plan.PublisherJoinWith)
 	}
@@ -76,6 +78,22 @@ func (w *worker) source(i int) netip.Addr {
 		return netip.Addr{}
 	}
 	return w.plan.Sources[(w.share.First+i)%len(w.plan.Sources)]
+}
+
+// greet begins to speak on a connection that has just been made.
+func (w *worker) greet(i int) {
+	if config := w.opener.configs[w.opener.target(i)]; config != nil {
+		w.secure(i, config)
+		return
+	}
+	w.request(i)
+}
+
+// request sends the handshake of the WebSocket.
+func (w *worker) request(i int) {
+	w.conns[i].state = handshaking
+	w.frame = w.opener.requests[w.opener.target(i)].append(w.frame[:0], w.share.First+i)
+	w.send(i, w.frame)
 }
 
 // answered handles the answer to the handshake and joins. It returns what

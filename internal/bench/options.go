@@ -22,7 +22,7 @@ const (
 // Options say what to do to which server. [Parse] makes them from a command line.
 type Options struct {
 	Mode Mode
-	URLs []string // as clients write them: ws://host:port/socket
+	URLs []string // as clients write them: ws://host:port/socket, wss://host/socket
 
 	Connections int // receivers, in Broadcast; publishers come on top
 	Topics      int // connections are spread over them
@@ -31,6 +31,8 @@ type Options struct {
 	Params      []string // key=value, added to the URL
 	Headers     []string // Name: value, added to the handshake
 	AuthToken   string
+	CA          string        // file of the certificates that a server's has to come from; empty: those that the system trusts
+	Insecure    bool          // any certificate will do
 	Heartbeat   time.Duration // between two of a connection; 0: none
 
 	Event            string // pushed by publishers, or as a request
@@ -96,11 +98,12 @@ func (o *Options) Validate() error {
 	check(o.Patience > 0, "--patience is %v; it takes a duration above 0, for example 10s", o.Patience)
 	check(o.Settle >= 0, "--settle is %v; it takes a duration, for example 1s", o.Settle)
 	check(isObject(o.JoinPayload), "--join-payload is %q; it takes a JSON object, for example {\"user\":\"bench-%s\"}", o.JoinPayload, placeholder)
+	o.validateURLs(check)
 	o.validateRun(check, between)
 	for _, p := range o.Params {
 		name, _, found := strings.Cut(p, "=")
 		check(found && name != "", "--param is %q; it takes name=value, for example token=secret", p)
-		check(name != "vsn", "--param sets vsn; bench speaks version 2.0.0 only")
+		check(name != "vsn", "--param sets vsn; bench speaks version %s only", version)
 	}
 	for _, h := range o.Headers {
 		name, _, found := strings.Cut(h, ":")
@@ -110,6 +113,21 @@ func (o *Options) Validate() error {
 		return errors.New(strings.Join(wrong, "\n"))
 	}
 	return nil
+}
+
+// validateURLs checks the addresses, and what only some of them need.
+func (o *Options) validateURLs(check func(bool, string, ...any)) {
+	secure := false
+	for _, raw := range o.URLs {
+		u, err := parseURL(raw)
+		if err != nil {
+			check(false, "%v", err)
+			continue
+		}
+		secure = secure || u.Scheme == "wss"
+	}
+	check(secure || o.CA == "" && !o.Insecure, "--ca and --insecure are about the certificates of wss://, and no address begins with that")
+	check(o.CA == "" || !o.Insecure, "--insecure takes any certificate, which leaves nothing to do for --ca; give one of them")
 }
 
 // validateRun checks what only some modes use.

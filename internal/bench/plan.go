@@ -9,6 +9,8 @@ import (
 type plan struct {
 	Mode     Mode
 	Targets  []target
+	CA       []byte       // PEM of who has signed the servers' certificates; none: who the system trusts
+	Insecure bool         // certificates are not looked at
 	Sources  []netip.Addr // connections are spread over them; none: the system chooses
 	Topics   int
 	Topic    string
@@ -56,7 +58,7 @@ func (p *plan) rateOf(rate float64, count int) float64 {
 // for what others receive.
 func newPlan(o *Options, targets []target, sources []netip.Addr, most int) *plan {
 	p := &plan{
-		Mode: o.Mode, Targets: targets, Sources: sources, Topics: o.Topics, Topic: o.Topic, JoinWith: o.JoinPayload,
+		Mode: o.Mode, Targets: targets, Insecure: o.Insecure, Sources: sources, Topics: o.Topics, Topic: o.Topic, JoinWith: o.JoinPayload,
 		Event: o.Event, BroadcastEvent: orElse(o.BroadcastEvent, o.Event), Publishers: o.Publishers,
 		PublisherJoinWith: orElse(o.PublisherPayload, o.JoinPayload), Size: o.Size,
 		Duration: o.Duration, Messages: o.Messages, Rate: o.Rate, Window: o.Window, Depth: o.Depth,

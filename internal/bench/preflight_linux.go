@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -29,10 +31,18 @@ func preflight(o *Options, targets []target) (p *plan, warnings []string, err er
 	if problem != "" {
 		wrong = append(wrong, problem)
 	}
+	ca, problem := authorities(o)
+	if problem != "" {
+		wrong = append(wrong, problem)
+	}
 	if len(wrong) > 0 {
 		return nil, nil, errors.New(strings.Join(wrong, "\n"))
 	}
 	p = newPlan(o, targets, sources, most)
+	p.CA = ca
+	if problem := ownFiles(len(p.Workers)); problem != "" {
+		return nil, nil, errors.New(problem)
+	}
 	return p, warn(o, p), nil
 }
 
@@ -54,6 +64,36 @@ func openFiles(o *Options) (most int, problem string) {
 	return most, ""
 }
 
+// filesOfWorker are what this process opens for a worker: an eventfd, two
+// pipes, and more of them while it starts.
+const filesOfWorker = 4
+
+// ownFiles checks that this process can have so many workers.
+func ownFiles(workers int) (problem string) {
+	var limit unix.Rlimit
+	needed := uint64(spareFiles + filesOfWorker*workers)
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Max < needed {
+		return fmt.Sprintf("%d processes for the connections need %d files in this one, which may open %d; raise the limit: ulimit -n %d",
+			workers, needed, limit.Max, max(needed, 65_536))
+	}
+	return ""
+}
+
+// authorities reads the file of --ca.
+func authorities(o *Options) (pem []byte, problem string) {
+	if o.CA == "" {
+		return nil, ""
+	}
+	pem, err := os.ReadFile(o.CA)
+	if err != nil {
+		return nil, fmt.Sprintf("--ca: %v", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return nil, fmt.Sprintf("--ca: %s has no certificate; it takes PEM, with BEGIN CERTIFICATE", o.CA)
+	}
+	return pem, ""
+}
+
 // sourceAddresses are where connections come from: as asked for, else the
 // system's choice, else so many of the loopback network that ports suffice.
 func sourceAddresses(o *Options, targets []target) (sources []netip.Addr, problem string) {
@@ -63,6 +103,9 @@ func sourceAddresses(o *Options, targets []target) (sources []netip.Addr, proble
 			return nil, fmt.Sprintf("--source is %q; it takes addresses of this machine, for example 127.0.0.2,127.0.0.3", text)
 		}
 		sources = append(sources, a.Unmap())
+		if problem := notFrom(a.Unmap(), targets); problem != "" {
+			return nil, problem
+		}
 	}
 	low, high, err := portRange()
 	if err != nil {
@@ -86,6 +129,21 @@ func sourceAddresses(o *Options, targets []target) (sources []netip.Addr, proble
 	}
 	return nil, fmt.Sprintf("%d connections need %d source addresses with %d local ports each, and there are %d; name more with --source, "+
 		"or widen the range: sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"", all, needed, max(ports, 0), max(len(sources), 1))
+}
+
+// notFrom says why connections cannot come from an address.
+func notFrom(source netip.Addr, targets []target) (problem string) {
+	for _, t := range targets {
+		if source.Is4() != t.Addr.Addr().Is4() {
+			return fmt.Sprintf("--source is %s and the server %s; both must be of version 4 or both of version 6", source, t.Addr.Addr())
+		}
+	}
+	c, err := net.ListenPacket("udp", netip.AddrPortFrom(source, 0).String())
+	if err != nil {
+		return fmt.Sprintf("--source: %s is no address of this machine; ip address lists those that it has", source)
+	}
+	c.Close()
+	return ""
 }
 
 func allLoopback4(targets []target) bool {

@@ -81,7 +81,10 @@ func (v *watching) judge() {
 			continue
 		}
 		v.w.witnesses.Add(1)
-		if want := int(v.w.topic[c.topic].receivers.Load()); !w.knows || len(w.here) != want {
+		switch want := int(v.w.topic[c.topic].receivers.Load()); {
+		case !w.knows:
+			v.w.mistaken.Add(1)
+		case len(w.here) != want:
 			v.w.mistaken.Add(1)
 			v.w.fail("a connection sees %d presences where there are %d", len(w.here), want)
 		}

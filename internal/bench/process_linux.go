@@ -2,7 +2,9 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -23,7 +25,10 @@ type usage struct {
 func usageOf(pids []int) (sum usage, err error) {
 	for _, pid := range pids {
 		u, err := processUsage(pid)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ESRCH):
+			return sum, fmt.Errorf("process %d does not exist", pid)
+		case err != nil:
 			return sum, fmt.Errorf("process %d: %w", pid, err)
 		}
 		sum.cpu += u.cpu

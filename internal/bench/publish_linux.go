@@ -11,6 +11,7 @@ type publishing struct {
 	w        *worker
 	schedule schedule // open loop
 	n        int64    // publications that have left
+	turn     int      // whose turn it is to publish
 	numbers  []uint32 // of each publisher, the next one
 	middle   string   // between topic and mark
 	until    int64
@@ -30,7 +31,10 @@ func (p *publishing) due(now int64) time.Duration {
 	if p.until == 0 {
 		p.begin(now)
 	}
-	for !p.finished() {
+	for n := 0; !p.finished() && p.next(); n++ {
+		if n == atOnce {
+			return 0
+		}
 		since := monotonic()
 		if p.schedule.rate > 0 {
 			due, wait := p.schedule.take(since)
@@ -77,15 +81,23 @@ func (p *publishing) hasRoom() bool {
 	return true
 }
 
-func (p *publishing) publish(since int64) {
-	w := p.w
-	i := int(p.n % int64(len(w.conns)))
-	p.n++
-	c := &w.conns[i]
-	if c.state != joined {
-		w.fail("a publisher is not joined")
-		return
+// next has it be the turn of a publisher that is joined, and tells whether there
+// is one.
+func (p *publishing) next() bool {
+	for range p.w.conns {
+		if p.w.conns[p.turn].state == joined {
+			return true
+		}
+		p.turn = (p.turn + 1) % len(p.w.conns)
 	}
+	return false
+}
+
+func (p *publishing) publish(since int64) {
+	w, i := p.w, p.turn
+	c := &w.conns[i]
+	p.n++
+	p.turn = (p.turn + 1) % len(w.conns)
 	w.text = append(w.text[:0], `["`+joinRef+`","p","`...)
 	w.text = w.appendTopic(w.text, i)
 	w.text = append(w.text, p.middle...)

@@ -1,6 +1,10 @@
 package bench
 
-import "time"
+import (
+	"runtime"
+	"strings"
+	"time"
+)
 
 // Report is the outcome of a run. Times are in the unit of their names, sizes
 // in bytes; what does not belong to a mode is left out.
@@ -25,6 +29,14 @@ type Report struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Errors are what happened to connections, with how often.
 	Errors map[string]int `json:"errors,omitempty"`
+}
+
+// Failed is the report of a run that could not be, for programs.
+func Failed(o *Options, err error) *Report {
+	return &Report{
+		Mode: o.Mode, URLs: o.URLs, Started: time.Now(), Cores: runtime.NumCPU(), Connections: o.Connections, Topics: o.Topics,
+		Problems: strings.Split(err.Error(), "\n"),
+	}
 }
 
 // OpenReport is about connecting and joining, publishers included.

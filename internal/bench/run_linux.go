@@ -39,8 +39,13 @@ func Run(ctx context.Context, o *Options, progress, stderr io.Writer) (*Report, 
 		return nil, err
 	}
 	defer r.fleet.close()
-	r.open(ctx)
-	if err := r.hold(ctx); err != nil {
+	err = r.open(ctx)
+	if !errors.Is(err, errInterrupted) {
+		err = r.hold(ctx)
+	}
+	r.stopClock()
+	if err != nil {
+		r.interrupted = errors.Is(err, errInterrupted)
 		r.problem("%v", err)
 	}
 	r.finish()
@@ -62,6 +67,9 @@ type run struct {
 	receivers                   []int64   // of each topic when the run began
 	bytesBefore                 int64     // received before that
 	openedAt                    int64
+	running                     bool // what comes after joining has begun
+	serverGone                  bool // a process of --pid
+	interrupted                 bool // what was on its way then is not lost
 }
 
 func newReport(o *Options) *Report {
@@ -77,7 +85,21 @@ func (r *run) problem(format string, args ...any) {
 	r.report.Problems = append(r.report.Problems, fmt.Sprintf(format, args...))
 }
 
-var errInterrupted = errors.New("interrupted")
+var (
+	errInterrupted = errors.New("interrupted")
+	errAllEnded    = errors.New("all connections have ended")
+)
+
+// ended says why nothing more can come of the run, nil if something can.
+func (r *run) ended(ctx context.Context) error {
+	switch n := r.report.Open.Joined; {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case n > 0 && n == r.fleet.sum(countEnded):
+		return errAllEnded
+	}
+	return nil
+}
 
 // tick is how often the parent looks; nothing is measured by it.
 const tick = 2 * time.Millisecond
@@ -88,11 +110,10 @@ func (r *run) await(ctx context.Context, what string, counters []func(*tally) *a
 	var before int64
 	moved, told := time.Now(), time.Now()
 	for !done() {
-		select {
-		case <-ctx.Done():
-			return errInterrupted
-		case <-time.After(tick):
+		if err := r.ended(ctx); err != nil {
+			return err
 		}
+		time.Sleep(tick)
 		var total int64
 		for _, c := range counters {
 			total += r.fleet.sum(c)
@@ -107,8 +128,10 @@ func (r *run) await(ctx context.Context, what string, counters []func(*tally) *a
 	return nil
 }
 
-// open has all connections join, as far as they can.
-func (r *run) open(ctx context.Context) {
+// open has all connections join, as far as they can. Its error is
+// errInterrupted; what else goes wrong is a problem, and the run goes on with
+// those that have joined.
+func (r *run) open(ctx context.Context) error {
 	f, all := r.fleet, int64(r.o.Connections+r.plan.publishers())
 	r.opened, r.openedAt = time.Now(), monotonic()
 	r.startClock()
@@ -117,19 +140,27 @@ func (r *run) open(ctx context.Context) {
 	err := r.await(ctx, "joining", counters, func() bool { return f.sum(countJoined)+f.sum(countFailed) >= all })
 	seconds := time.Since(r.opened).Seconds()
 	f.set(resting)
-	r.joined, _ = usageOf(r.o.PIDs) // a server that is gone is noticed by its connections
+	r.joined, _ = usageOf(r.o.PIDs) // a server that is gone is noticed at the end
+	r.rested = r.joined
 	n := f.sum(countJoined)
 	r.report.Open = OpenReport{Joined: n, Failed: f.sum(countFailed), Seconds: seconds, PerSecond: float64(n) / seconds}
+	if errors.Is(err, errInterrupted) {
+		return err
+	}
 	if err != nil {
 		r.problem("%v", err)
 	}
 	if missing := all - n; missing > 0 {
 		r.problem("%d of %d connections have not joined", missing, all)
 	}
+	return nil
 }
 
 // hold does what comes after joining.
 func (r *run) hold(ctx context.Context) error {
+	if r.fleet.sum(countJoined) == 0 {
+		return nil
+	}
 	if r.o.Mode == Presence {
 		if err := r.quiet(ctx); err != nil {
 			return err
@@ -141,22 +172,18 @@ func (r *run) hold(ctx context.Context) error {
 	for i := range r.fleet.topics {
 		r.receivers = append(r.receivers, r.fleet.topics[i].receivers.Load())
 	}
-	defer r.stopClock()
-	if r.fleet.sum(countJoined) == 0 {
+	if r.o.Mode == Join || r.o.Mode == Presence {
 		return nil
 	}
+	r.running = true
+	r.startClock()
 	switch r.o.Mode {
-	case Idle:
-		r.startClock()
-		return r.pause(ctx, r.o.Duration, "holding")
 	case Broadcast:
-		r.startClock()
 		return r.broadcast(ctx)
 	case Echo:
-		r.startClock()
 		return r.echo(ctx)
 	}
-	return nil
+	return r.idle(ctx)
 }
 
 // startClock begins what is measured.
@@ -166,7 +193,11 @@ func (r *run) startClock() {
 }
 
 func (r *run) stopClock() {
-	r.end, _ = usageOf(r.o.PIDs)
+	var err error
+	if r.end, err = usageOf(r.o.PIDs); err != nil {
+		r.end, r.serverGone = r.rested, true
+		r.problem("--pid: %v any more", err)
+	}
 	r.over, r.loadEnd = time.Now(), usages(r.fleet.pids())
 }
 
@@ -175,6 +206,17 @@ func (r *run) quiet(ctx context.Context) error {
 	f := r.fleet
 	return r.await(ctx, "presences", []func(*tally) *atomic.Int64{countBytes}, func() bool {
 		return time.Duration(monotonic()-f.newest()) > max(r.o.Settle, 100*time.Millisecond)
+	})
+}
+
+func (r *run) idle(ctx context.Context) error {
+	f := r.fleet
+	if err := r.pause(ctx, r.o.Duration, "holding"); err != nil {
+		return err
+	}
+	f.set(listening)
+	return r.await(ctx, "waiting for the answers to heartbeats", []func(*tally) *atomic.Int64{countAnswered}, func() bool {
+		return f.sum(countAnswered)+f.sum(countEnded) >= f.sum(countBeats)
 	})
 }
 
@@ -200,11 +242,10 @@ func (r *run) echo(ctx context.Context) error {
 func (r *run) pause(ctx context.Context, d time.Duration, what string) error {
 	told, end := time.Now(), time.Now().Add(d)
 	for left := d; left > 0; left = time.Until(end) {
-		select {
-		case <-ctx.Done():
-			return errInterrupted
-		case <-time.After(min(left, 100*time.Millisecond)):
+		if err := r.ended(ctx); err != nil {
+			return err
 		}
+		time.Sleep(min(left, 10*time.Millisecond))
 		r.tell(&told, what)
 	}
 	return nil

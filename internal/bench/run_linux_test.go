@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +145,7 @@ func TestProgress(t *testing.T) {
 func TestUnknownPID(t *testing.T) {
 	o := quick(Idle, "ws://127.0.0.1:1/socket")
 	o.PIDs = []int{1 << 30}
-	if _, err := Run(t.Context(), o, nil, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "--pid: process 1073741824") {
+	if _, err := Run(t.Context(), o, nil, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "--pid: process 1073741824 does not exist") {
 		t.Error(err)
 	}
 }
@@ -206,4 +208,86 @@ func TestOrphans(t *testing.T) {
 		}
 	}
 	f.workers = nil
+}
+
+// A run ends with the last of its connections, and says so.
+func TestServerEnds(t *testing.T) {
+	for _, mode := range []Mode{Idle, Broadcast, Echo} {
+		t.Run(string(mode), func(t *testing.T) {
+			s := startFake(t, new(fakeServer))
+			s.answer = func(net.Conn, message) {
+				for _, c := range s.joined {
+					c.Close()
+				}
+			}
+			o := quick(mode, s.url)
+			o.Duration, o.Patience, o.Heartbeat, o.Messages = time.Hour, time.Hour, 10*time.Millisecond, 0
+			r := execute(t, o)
+			if r.OK || !strings.Contains(strings.Join(r.Problems, "\n"), "ended") || r.Run.Ended == 0 {
+				t.Errorf("%v\n%+v", r.Problems, r.Run)
+			}
+			var b strings.Builder
+			if err := r.WriteJSON(&b); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A server that does not answer heartbeats is found.
+func TestHeartbeatsAreAnswered(t *testing.T) {
+	s := startFake(t, new(fakeServer))
+	s.answer = func(net.Conn, message) {}
+	o := quick(Idle, s.url)
+	o.Heartbeat, o.Patience = 50*time.Millisecond, 300*time.Millisecond
+	if r := execute(t, o); r.OK || !strings.Contains(strings.Join(r.Problems, "\n"), "heartbeats were not answered") {
+		t.Errorf("%v\n%+v", r.Problems, r.Run)
+	}
+}
+
+// What cannot be measured is said before anything is opened.
+func TestPreflightOfFilesAndAddresses(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, setup := range map[string]func(o *Options){
+		"both must be of version 4":                  func(o *Options) { o.Sources = []string{"::1"} },
+		"198.51.100.7 is no address of this machine": func(o *Options) { o.Sources = []string{"198.51.100.7"} },
+		"has no certificate; it takes PEM":           func(o *Options) { o.CA = text },
+		"--ca: open " + text + "2":                   func(o *Options) { o.CA = text + "2" },
+	} {
+		o := quick(Idle, someURL)
+		setup(o)
+		_, err := Run(t.Context(), o, nil, new(strings.Builder))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if r := Failed(o, errors.Join(err)); r.OK || !strings.Contains(r.Problems[0], want) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// Ctrl-C counts in every phase, and does not make losses of what is on its way.
+func TestInterruptedEarly(t *testing.T) {
+	url := serveRelay(t)
+	for name, setup := range map[string]func(o *Options){
+		"joining": func(o *Options) { o.ConnectRate, o.Connections = 1, 100 },
+		"resting": func(o *Options) { o.Settle = time.Hour },
+		"running": func(o *Options) { o.Window, o.Messages, o.Connections = 1000, 1<<30, 200 },
+		"behind":  func(o *Options) { o.Rate, o.Messages, o.Duration = 1e8, 0, time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := quick(Broadcast, url)
+			o.Topic = "quiet:a"
+			setup(o)
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			r, err := Run(ctx, o, nil, new(strings.Builder))
+			if err != nil || r.OK || r.Problems[0] != errInterrupted.Error() || r.Run != nil && r.Run.Lost > 0 {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
 }

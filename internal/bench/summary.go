@@ -50,7 +50,7 @@ func (run *RunReport) write(mode Mode, line func(name, format string, args ...an
 	}
 	switch mode {
 	case Idle:
-		line("held", "%s, %d heartbeats sent and %d answered", seconds(run.Seconds), run.Heartbeats, run.HeartbeatsAnswered)
+		line("held", "%s, %s sent and %d answered", seconds(run.Seconds), counted(run.Heartbeats, "heartbeat"), run.HeartbeatsAnswered)
 		return
 	case Broadcast:
 		line("published", "%d in %s (%s)", run.Sent, seconds(run.Seconds), run.loop())
@@ -93,7 +93,11 @@ func (s *ServerReport) write(mode Mode, line func(name, format string, args ...a
 	} else if mode == Idle {
 		line("", "%.3g %% of a core while they were held", s.CPUPercent)
 	}
-	line("", "%s resident, %.0f bytes for each connection; at the end %s; %d threads", size(s.RSSJoined), s.RSSPerConn, size(s.RSSEnd), s.Threads)
+	each := fmt.Sprintf("%.0f bytes for each connection", s.RSSPerConn)
+	if s.RSSPerConn < 0 {
+		each = "less than before they joined"
+	}
+	line("", "%s resident, %s; at the end %s; %d threads", size(s.RSSJoined), each, size(s.RSSEnd), s.Threads)
 }
 
 func (r *Report) writeTrouble(b *strings.Builder) {

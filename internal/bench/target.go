@@ -15,20 +15,15 @@ import (
 type target struct {
 	Addr    netip.AddrPort
 	Request string // the handshake; {n} is the connection's number
+	// ServerName is whose certificate is wanted; empty: no TLS.
+	ServerName string
 }
 
 // findTarget resolves a socket's address as clients write it.
 func findTarget(ctx context.Context, o *Options, raw string) (target, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return target{}, fmt.Errorf("%q is not the address of a socket; it looks like ws://127.0.0.1:4000/socket", raw)
-	}
-	if u.Scheme != "ws" {
-		return target{}, fmt.Errorf("%q does not begin with ws://; bench speaks neither TLS nor long polling", raw)
-	}
-	port, err := strconv.ParseUint(orElse(u.Port(), "80"), 10, 16)
-	if err != nil || port == 0 {
-		return target{}, fmt.Errorf("%q does not have a port from 1 to 65535", raw)
+	u, err := parseURL(raw)
+	if err != nil {
+		return target{}, err
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
 	if err != nil {
@@ -38,7 +33,41 @@ func findTarget(ctx context.Context, o *Options, raw string) (target, error) {
 	if !o.Remote && !onThisMachine(addr) {
 		return target{}, fmt.Errorf("%s is not this machine; add --remote if you may put that server under load", addr)
 	}
-	return target{netip.AddrPortFrom(addr, uint16(port)), request(o, u)}, nil
+	t := target{Addr: netip.AddrPortFrom(addr, portOf(u)), Request: request(o, u)}
+	if u.Scheme == "wss" {
+		t.ServerName = u.Hostname()
+	}
+	return t, nil
+}
+
+// parseURL takes a socket's address apart.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Hostname() == "":
+		return nil, fmt.Errorf("%q is not the address of a socket; it looks like ws://127.0.0.1:4000/socket", raw)
+	case u.Scheme != "ws" && u.Scheme != "wss":
+		return nil, fmt.Errorf("%q begins neither with ws:// nor with wss://, as the addresses of sockets do; bench does not speak long polling", raw)
+	case portOf(u) == 0:
+		return nil, fmt.Errorf("%q does not have a port from 1 to 65535", raw)
+	}
+	if vsn := u.Query().Get("vsn"); vsn != "" && vsn != version {
+		return nil, fmt.Errorf("%q asks for version %s; bench speaks %s only", raw, vsn, version)
+	}
+	return u, nil
+}
+
+// version is the protocol's.
+const version = "2.0.0"
+
+// portOf is 0 if there is none that fits.
+func portOf(u *url.URL) uint16 {
+	usual := "80"
+	if u.Scheme == "wss" {
+		usual = "443"
+	}
+	port, _ := strconv.ParseUint(orElse(u.Port(), usual), 10, 16) // 0 with an error
+	return uint16(port)
 }
 
 // preferred is an address of version 4 if there is one: only there has
@@ -72,7 +101,7 @@ func request(o *Options, u *url.URL) string {
 		path = strings.TrimSuffix(path, "/") + "/websocket" // as clients do
 	}
 	query := u.Query()
-	query.Set("vsn", "2.0.0")
+	query.Set("vsn", version)
 	for _, p := range o.Params {
 		name, value, _ := strings.Cut(p, "=")
 		query.Add(name, value)

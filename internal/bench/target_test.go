@@ -10,13 +10,14 @@ import (
 func TestFindTarget(t *testing.T) {
 	o := &Options{Params: []string{"user=u {n}"}, Headers: []string{"X-Lane: {n}"}, AuthToken: "secret"}
 	for raw, path := range map[string]string{
-		"ws://127.0.0.1:4000/socket":                   "/socket/websocket",
-		"ws://127.0.0.1:4000/socket/":                  "/socket/websocket",
-		"ws://127.0.0.1:4000/socket/websocket?vsn=1.0": "/socket/websocket",
-		"ws://127.0.0.1:4000":                          "/websocket",
+		"ws://127.0.0.1:4000/socket":            "/socket/websocket",
+		"ws://127.0.0.1:4000/socket/":           "/socket/websocket",
+		"ws://127.0.0.1:4000/socket?vsn=2.0.0":  "/socket/websocket",
+		"wss://127.0.0.1:4000/socket/websocket": "/socket/websocket",
+		"ws://127.0.0.1:4000":                   "/websocket",
 	} {
 		got, err := findTarget(t.Context(), o, raw)
-		if err != nil || got.Addr.String() != "127.0.0.1:4000" {
+		if err != nil || got.Addr.String() != "127.0.0.1:4000" || (got.ServerName == "127.0.0.1") != strings.HasPrefix(raw, "wss") {
 			t.Errorf("%s: %v, %v", raw, got.Addr, err)
 			continue
 		}
@@ -35,17 +36,21 @@ func TestFindTarget(t *testing.T) {
 
 func TestFindTargetErrors(t *testing.T) {
 	for raw, want := range map[string]string{
-		"127.0.0.1:4000":          "it looks like ws://",
-		"wss://127.0.0.1/socket":  "does not begin with ws://",
-		"http://127.0.0.1/socket": "does not begin with ws://",
-		"ws://127.0.0.1:0/socket": "a port from 1 to 65535",
-		"ws://192.0.2.1/socket":   "192.0.2.1 is not this machine; add --remote",
+		"127.0.0.1:4000":                  "it looks like ws://",
+		"http://127.0.0.1/socket":         "begins neither with ws:// nor with wss://",
+		"ws://127.0.0.1:0/socket":         "a port from 1 to 65535",
+		"ws://:4000/socket":               "it looks like ws://",
+		"ws://192.0.2.1/socket":           "192.0.2.1 is not this machine; add --remote",
+		"ws://127.0.0.1/socket?vsn=1.0.0": "asks for version 1.0.0; bench speaks 2.0.0 only",
 	} {
 		if _, err := findTarget(t.Context(), new(Options), raw); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", raw, err, want)
 		}
 	}
-	if _, err := findTarget(t.Context(), &Options{Remote: true}, "ws://192.0.2.1/socket"); err != nil {
-		t.Errorf("with --remote: %v", err)
+	for raw, port := range map[string]uint16{"ws://192.0.2.1/socket": 80, "wss://192.0.2.1/socket": 443} {
+		got, err := findTarget(t.Context(), &Options{Remote: true}, raw)
+		if err != nil || got.Addr.Port() != port {
+			t.Errorf("%s with --remote: %v, %v", raw, got.Addr, err)
+		}
 	}
 }

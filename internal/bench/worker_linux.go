@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +39,7 @@ type worker struct {
 	beatNext int
 
 	input   []byte // what one recv reads
+	plain   []byte // the same without TLS; nil where there is none
 	text    []byte // a message being written
 	frame   []byte // the same as a frame
 	errors  map[string]int
@@ -49,6 +52,10 @@ const (
 	wakeIndex   = -1
 	parentIndex = -2
 )
+
+// atOnce is how many messages are sent before what has come is read: in a loop
+// that is behind there is always one more that is due.
+const atOnce = 256
 
 // idleWait bounds how long a worker sleeps; it is woken for everything.
 const idleWait = time.Second
@@ -78,6 +85,9 @@ func newWorker(p *plan, m *memory, k, eventfd, parent int) (*worker, error) {
 		return nil, err
 	}
 	w.opener = newOpener(w)
+	if slices.ContainsFunc(w.opener.configs, func(c *tls.Config) bool { return c != nil }) {
+		w.plain = make([]byte, 64<<10)
+	}
 	w.job = newJob(w)
 	return w, nil
 }
@@ -168,7 +178,7 @@ func (w *worker) advance(n int64) {
 
 // beat sends the heartbeats that are due, spread evenly over their interval.
 func (w *worker) beat(now int64) time.Duration {
-	if w.plan.Heartbeat == 0 || w.phase == opening {
+	if w.plan.Heartbeat == 0 || w.phase == opening || w.phase == listening {
 		return idleWait
 	}
 	if w.beater.start == 0 {
