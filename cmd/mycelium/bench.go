@@ -31,7 +31,7 @@ func benchmark(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	if err != nil {
 		fmt.Fprintln(stderr, "mycelium bench:", err)
 		if o.JSON {
-			bench.Failed(o, err).WriteJSON(stdout) // who does not read it has the exit code
+			_ = bench.Failed(o, err).WriteJSON(stdout) // who does not read it has the exit code
 		}
 		return 1
 	}
