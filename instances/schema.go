@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	reflector "github.com/invopop/jsonschema"
@@ -67,7 +69,7 @@ func (s *schema) check(config json.RawMessage) []FieldError {
 	}
 	var wrong *jsonschema.ValidationError
 	if err := s.compiled.Validate(value); errors.As(err, &wrong) {
-		return fieldErrors(wrong)
+		return s.fieldErrors(wrong)
 	}
 	return nil
 }
@@ -75,13 +77,14 @@ func (s *schema) check(config json.RawMessage) []FieldError {
 var english = message.NewPrinter(language.English)
 
 // fieldErrors flattens what the schema's check found, one for each field.
-func fieldErrors(e *jsonschema.ValidationError) (list []FieldError) {
+func (s *schema) fieldErrors(e *jsonschema.ValidationError) (list []FieldError) {
 	if len(e.Causes) > 0 {
 		for _, cause := range e.Causes {
-			list = append(list, fieldErrors(cause)...)
+			list = append(list, s.fieldErrors(cause)...)
 		}
 		return list
 	}
+	fields := s.fieldsAt(e.InstanceLocation)
 	at := "/config"
 	for _, token := range e.InstanceLocation {
 		at += "/" + pointerEscape(token)
@@ -89,18 +92,54 @@ func fieldErrors(e *jsonschema.ValidationError) (list []FieldError) {
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required: // the field is the one that is missing
 		for _, name := range k.Missing {
-			list = append(list, FieldError{at + "/" + pointerEscape(name), "is missing"})
+			list = append(list, FieldError{at + "/" + pointerEscape(name), missing(fields[name])})
 		}
 		return list
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
-			list = append(list, FieldError{at + "/" + pointerEscape(name), "is not a field of this type's configuration"})
+			list = append(list, FieldError{at + "/" + pointerEscape(name), unknown(fields)})
 		}
 		return list
 	case *kind.Pattern:
 		return []FieldError{{at, fmt.Sprintf("%q does not match the pattern %s", k.Got, k.Want)}}
 	}
 	return []FieldError{{at, e.ErrorKind.LocalizedString(english)}}
+}
+
+// fieldsAt returns the fields of the object at a place in a configuration.
+func (s *schema) fieldsAt(location []string) map[string]*jsonschema.Schema {
+	at := s.compiled
+	for _, token := range location {
+		if at == nil {
+			return nil
+		}
+		next := at.Properties[token]
+		if next == nil {
+			next, _ = at.AdditionalProperties.(*jsonschema.Schema)
+		}
+		if next == nil {
+			next = at.Items2020
+		}
+		at = next
+	}
+	if at == nil {
+		return nil
+	}
+	return at.Properties
+}
+
+func missing(field *jsonschema.Schema) string {
+	if field == nil || field.Description == "" {
+		return "is missing"
+	}
+	return "is missing: it is " + field.Description
+}
+
+func unknown(fields map[string]*jsonschema.Schema) string {
+	if len(fields) == 0 {
+		return "is not a field of this type's configuration: there are none"
+	}
+	return "is not a field of this type's configuration: there are " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
 }
 
 // decodeConfig reads a configuration that the schema has checked.

@@ -13,7 +13,7 @@ const topic = "game"
 
 // Config is what an instance of [Type] may be given.
 type Config struct {
-	Rules     string             `json:"rules" jsonschema:"description=the game that is played"`
+	Rules     string             `json:"rules" jsonschema:"description=the game that is played: tictactoe or connect4 or snake or one that the server's program adds"`
 	Seats     int                `json:"seats,omitempty" jsonschema:"minimum=1,maximum=64,description=how many play; as many as the rules allow if it is left out"`
 	Clock     instances.Duration `json:"clock,omitempty" jsonschema:"description=the time that each player has for all moves of a turn-based game; no limit if it is left out"`
 	Increment instances.Duration `json:"increment,omitempty" jsonschema:"description=what a move adds to the clock of who has made it"`
