@@ -25,6 +25,8 @@ type figure struct {
 	cost     func(*bench.Report) float64
 	// byChannel has requests go to a channel, as server.echo says.
 	byChannel bool
+	// often is how many turns are taken in place of each: of what is short and scatters.
+	often int
 }
 
 const oneOutstanding = "CPU per delivery, one publication outstanding, to the yardstick"
@@ -47,18 +49,18 @@ var figures = []figure{
 	},
 	{
 		name: "CPU per echo, to the yardstick", limit: 1.15,
-		args:  "echo --connections=1000 --duration=2s",
-		quick: "echo --connections=1000 --duration=1500ms", cost: perUnit,
+		args:  "echo --connections=1000 --duration=1s",
+		quick: "echo --connections=1000 --duration=1s", cost: perUnit, often: 3,
 	},
 	{
 		name:  "the same for an event that a channel replies to",
-		args:  "echo --connections=1000 --duration=2s",
-		quick: "echo --connections=1000 --duration=1500ms", cost: perUnit, byChannel: true,
+		args:  "echo --connections=1000 --duration=1s",
+		quick: "echo --connections=1000 --duration=1s", cost: perUnit, byChannel: true,
 	},
 	{
 		name: "CPU per connect and join, to the yardstick", limit: 1.5,
 		args:  "join --connections=8000",
-		quick: "join --connections=5000", cost: func(r *bench.Report) float64 { return r.Server.CPUPerJoin },
+		quick: "join --connections=5000", often: 2, cost: func(r *bench.Report) float64 { return r.Server.CPUPerJoin },
 	},
 }
 
@@ -90,8 +92,9 @@ func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, erro
 	for i, f := range chosen {
 		all[i] = &costs{figure: f}
 		fmt.Fprintf(os.Stderr, "%s\n", f.name)
-		for turn := range s.turns {
-			for k, srv := range set.all {
+		for turn := range s.turns * max(1, f.often) {
+			for _, k := range order(turn) {
+				srv := set.all[k]
 				if k == yardstick && f.toItself != "" {
 					continue
 				}
@@ -105,6 +108,19 @@ func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, erro
 		}
 	}
 	return all, nil
+}
+
+// order is the one in which the servers are measured in a turn, and back in the next: what gets slower or faster
+// meanwhile is for none of them.
+func order(turn int) []int {
+	all := make([]int, serverCount)
+	for k := range all {
+		all[k] = k
+		if turn%2 == 1 {
+			all[k] = serverCount - 1 - k
+		}
+	}
+	return all
 }
 
 // chosenFigures are those whose names match, and those that they are ratios to.
