@@ -135,6 +135,17 @@ func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
 	return g.startStream(l, c, accept, leftover)
 }
 
+// handful is how many connections a listener gives to one loop before it is another's turn: a sixteenth of what a loop
+// has. One by one they would have all loops awake for each few that come: of 8,000 clients that join a server with two
+// loops, who share two processors with it, each cost 1.65 times what the C program takes, and 1.51 by the handful.
+func (g *Group) handful() int {
+	n := int64(0)
+	for _, l := range g.loops {
+		n += l.stats.connections.Load()
+	}
+	return 1 + int(min(n/int64(16*len(g.loops)), handfulMost-1))
+}
+
 // nextLoop deals out connections in turn.
 func (g *Group) nextLoop() *Loop {
 	return g.loops[g.next.Add(1)%uint32(len(g.loops))]

@@ -19,6 +19,8 @@ type acceptor struct {
 
 	// Owned by the loop.
 	from     unix.RawSockaddrAny // who was accepted last
+	to       *Loop               // who gets the next connections
+	left     int                 // how many of them
 	pause    *Conn               // stands on the wheel while the listener rests; carries nothing
 	reported bool                // OnError was told, and nothing could be accepted since
 	closed   bool
@@ -83,9 +85,13 @@ func (a *acceptor) event(netpoll.EpollEvent) {
 	}
 }
 
-// hand gives a new descriptor to the next loop.
+// hand gives a new descriptor to the loop whose turn it is.
 func (a *acceptor) hand(fd int) {
-	l := a.ln.group.nextLoop()
+	if a.left == 0 {
+		a.to, a.left = a.ln.group.nextLoop(), a.ln.group.handful()
+	}
+	a.left--
+	l := a.to
 	e := l.poller.(*epoll)
 	limitSilence(fd, l.group.options.PeerTimeout)
 	c := &Conn{loop: l, carrier: e, fd: int32(fd)}

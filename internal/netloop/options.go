@@ -94,6 +94,8 @@ const (
 	reapChunk = 1024
 	// acceptChunk is how many connections are accepted for one event of a listener.
 	acceptChunk = 64
+	// handfulMost bounds Group.handful: what comes together shall not make one loop late.
+	handfulMost = 64
 	// acceptPause is how long a listener rests when the process has no descriptors left.
 	acceptPause = 200 * time.Millisecond
 	// handshakeTimeout bounds a TLS handshake.
