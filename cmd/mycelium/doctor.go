@@ -42,10 +42,13 @@ func examine(args []string, stdout, stderr io.Writer) int {
 	pid := flags.Int("pid", 0, "`process` whose limits and cgroups count; 0: those of this command itself")
 	asJSON := flags.Bool("json", false, "print JSON")
 	err := flags.Parse(args)
+	var bad *pflag.InvalidValueError
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
 		fmt.Fprint(stdout, doctorUsage, flags.FlagUsages())
 		return 0
+	case errors.As(err, &bad):
+		err = fmt.Errorf("--%s is %q; it takes a whole number", bad.GetFlag().Name, bad.GetValue())
 	case err != nil:
 	case flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q; the doctor takes flags only", flags.Arg(0))

@@ -45,7 +45,7 @@ type topicCount struct {
 // read when it has stopped.
 type tally struct {
 	opened, joined, failed, ended atomic.Int64 // connections; joined ones that end are still counted as joined
-	frames, bytes                 atomic.Int64 // received after joining, all kinds
+	bytes                         atomic.Int64 // received after joining, all kinds
 	delivered                     atomic.Int64 // publications at receivers, each once
 	copies                        atomic.Int64 // publications at publishers
 	late, twice, stray            atomic.Int64

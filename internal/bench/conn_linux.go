@@ -221,7 +221,6 @@ func (w *worker) long(i int, h frameHead, b []byte, at int64) []byte {
 	if !ok || !w.skippable(i, &m) {
 		return b
 	}
-	w.frames.Add(1)
 	w.bytes.Add(int64(len(b)))
 	c.skip = h.size + h.length - len(b)
 	w.job.message(i, &m, h.length, at)
@@ -248,7 +247,6 @@ func (w *worker) handleFrame(i int, h frameHead, payload []byte, at int64) {
 		w.end(i, closeReason(payload))
 		return
 	}
-	w.frames.Add(1)
 	w.bytes.Add(int64(h.size + len(payload)))
 	if !h.final || h.op == opContinuation {
 		w.partial[i] = append(w.partial[i], payload...)

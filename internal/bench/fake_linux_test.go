@@ -245,6 +245,22 @@ func TestStuckServer(t *testing.T) {
 	}
 }
 
+// Answers to heartbeats are no progress.
+func TestOnlyHeartbeats(t *testing.T) {
+	s := startFake(t, new(fakeServer))
+	s.answer = func(c net.Conn, m message) {
+		if string(m.event) == "heartbeat" {
+			s.reply(c, m, `{"status":"ok","response":{}}`)
+		}
+	}
+	o := quick(Broadcast, s.url)
+	o.Patience, o.Heartbeat = 500*time.Millisecond, 50*time.Millisecond
+	r := execute(t, o)
+	if r.OK || r.Run.Sent != 1 || r.Run.Lost != 3 || !strings.Contains(r.Problems[0], "no progress for 500ms") || r.Run.HeartbeatsAnswered == 0 {
+		t.Errorf("%v\n%+v", r.Problems, r.Run)
+	}
+}
+
 // A connection that ends does not hold up the others; what it misses is lost.
 func TestConnectionEnds(t *testing.T) {
 	s := startFake(t, new(fakeServer))

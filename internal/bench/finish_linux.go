@@ -52,7 +52,7 @@ func (r *run) anyReport(seconds float64) *RunReport {
 		Seconds: seconds, Size: r.o.Size, Ended: f.sum(countEnded),
 		Late: f.sum(countLate), Twice: f.sum(countTwice), Stray: f.sum(countStray),
 		Heartbeats: f.sum(countBeats), HeartbeatsAnswered: f.sum(countAnswered),
-		BytesPerSec: float64(f.sum(countBytes)-r.bytesBefore) / max(seconds, 1e-9),
+		BytesPerSec: float64(f.sum(countBytes)-r.bytesBefore) / max(r.over.Sub(r.begun).Seconds(), 1e-9),
 		Latency:     r.latency(latencies), Lag: r.latency(lags), Rate: r.o.Rate,
 	}
 }

@@ -223,7 +223,7 @@ func (r *run) idle(ctx context.Context) error {
 func (r *run) broadcast(ctx context.Context) error {
 	f := r.fleet
 	f.set(running)
-	return r.await(ctx, "broadcasting", []func(*tally) *atomic.Int64{countDelivered, countFrames}, func() bool {
+	return r.await(ctx, "broadcasting", []func(*tally) *atomic.Int64{countDelivered, countCopies, countReplies}, func() bool {
 		return f.board.finished.Load() == 1 && f.board.progress.Load() >= f.board.expected.Load()
 	})
 }
@@ -309,7 +309,6 @@ func countOpened(t *tally) *atomic.Int64     { return &t.opened }
 func countJoined(t *tally) *atomic.Int64     { return &t.joined }
 func countFailed(t *tally) *atomic.Int64     { return &t.failed }
 func countEnded(t *tally) *atomic.Int64      { return &t.ended }
-func countFrames(t *tally) *atomic.Int64     { return &t.frames }
 func countBytes(t *tally) *atomic.Int64      { return &t.bytes }
 func countDelivered(t *tally) *atomic.Int64  { return &t.delivered }
 func countCopies(t *tally) *atomic.Int64     { return &t.copies }

@@ -76,7 +76,7 @@ func TestModes(t *testing.T) {
 			return r.Open.Seconds >= .25 && r.Open.Connect.Count == 30 && r.Server.CPUPerJoin > 0
 		}},
 		{"presence", Presence, func(o *Options) {
-			o.Topic, o.Topics, o.Processes, o.JoinPayload, o.Settle = "who:{n}", 2, 2, `{"user":"u{n}"}`, 200*time.Millisecond
+			o.Topic, o.Topics, o.Processes, o.JoinPayload, o.Settle = "who:{n}", 2, 2, `{"user":"u{n}"}`, 700*time.Millisecond
 		}, func(r *Report) bool {
 			return r.Presence.States == 30 && r.Presence.Diffs > 0 && r.Presence.Witnesses == 8 && r.Presence.Mistaken == 0
 		}},
@@ -103,7 +103,7 @@ func TestModes(t *testing.T) {
 // What a long list of presences says is counted without being kept.
 func TestLongLists(t *testing.T) {
 	o := quick(Presence, serveRelay(t))
-	o.Connections, o.Topic, o.Settle, o.Patience = 300, "who:a", 300*time.Millisecond, 30*time.Second
+	o.Connections, o.Topic, o.Settle, o.Patience = 300, "who:a", 700*time.Millisecond, 30*time.Second
 	o.JoinPayload = `{"user":"bench-{n}","meta":{"about":"` + strings.Repeat("x", 200) + `"}}`
 	r := execute(t, o)
 	p := r.Presence

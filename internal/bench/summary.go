@@ -79,7 +79,10 @@ func (run *RunReport) loop() string {
 }
 
 func (run *RunReport) faults() string {
-	if run.Lost == 0 && run.Late == 0 && run.Twice == 0 && run.Stray == 0 {
+	switch whole := run.Lost == 0 && run.Late == 0 && run.Twice == 0 && run.Stray == 0; {
+	case whole && run.Delivered < run.Expected:
+		return "; the others were on their way, all in order"
+	case whole:
 		return "; none lost, all in order"
 	}
 	return fmt.Sprintf("; %d LOST, %d out of order, %d twice, %d strays", run.Lost, run.Late, run.Twice, run.Stray)

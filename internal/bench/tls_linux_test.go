@@ -80,7 +80,7 @@ func TestTLS(t *testing.T) {
 		"long":      func(o *Options) { o.Mode, o.Messages, o.Duration, o.Size = Broadcast, 5, 0, 300_000 },
 		"echo":      func(o *Options) { o.Mode, o.Event = Echo, heartbeatEvent },
 		"presence": func(o *Options) {
-			o.Mode, o.Topic, o.JoinPayload, o.Settle = Presence, "who:a", `{"user":"u{n}"}`, 200*time.Millisecond
+			o.Mode, o.Topic, o.JoinPayload, o.Settle = Presence, "who:a", `{"user":"u{n}"}`, 700*time.Millisecond
 		},
 		"any certificate": func(o *Options) { o.Mode, o.CA, o.Insecure = Join, "", true },
 	} {
