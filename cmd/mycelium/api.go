@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
-	"github.com/mycelium-rt/mycelium/internal/httpapi"
 	"github.com/mycelium-rt/mycelium/internal/observer"
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )

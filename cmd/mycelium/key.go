@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/mycelium-rt/mycelium/internal/httpapi"
+	"github.com/mycelium-rt/mycelium/httpapi"
 )
 
 const keyUsage = `mycelium key new makes a key for the HTTP API. It is printed once; the server's

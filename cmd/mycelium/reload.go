@@ -6,9 +6,9 @@ import (
 	"errors"
 
 	"github.com/mycelium-rt/mycelium/auth"
+	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
-	"github.com/mycelium-rt/mycelium/internal/httpapi"
 )
 
 // reload reads the configuration again and takes over what can change while

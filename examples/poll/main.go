@@ -1,6 +1,6 @@
 // Command poll is a server of polls: each is an instance of a type of its own,
-// created while the server runs. Clients connect with phoenix.js to
-// ws://localhost:4000/socket/lunch.
+// created over HTTP while the server runs. Clients connect with phoenix.js to
+// ws://localhost:4000/socket/ID.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log"
 	"maps"
+	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
 )
@@ -169,13 +171,15 @@ func polls(ctx context.Context, endpoint *channels.Endpoint, store instances.Sto
 	return manager, manager.Open(ctx)
 }
 
+// run serves polls, and the API that creates them, until ctx is done.
 func run(ctx context.Context, addr, folder string) error {
 	store, err := boltstore.Open(folder)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	endpoint, err := channels.NewEndpoint(channels.Options{})
+	mux := http.NewServeMux()
+	endpoint, err := channels.NewEndpoint(channels.Options{Handler: mux})
 	if err != nil {
 		return err
 	}
@@ -183,10 +187,11 @@ func run(ctx context.Context, addr, folder string) error {
 	if err != nil {
 		return err
 	}
-	lunch := json.RawMessage(`{"question": "Soup?", "choices": ["yes", "no"]}`)
-	if _, _, err := manager.Create(ctx, instances.Spec{ID: "lunch", Type: "poll", Config: lunch}); err != nil {
+	api, err := httpapi.New(manager, httpapi.Options{}) // without keys: for this machine only
+	if err != nil {
 		return err
 	}
+	mux.Handle(httpapi.Prefix+"/", api)
 	if _, err := endpoint.Listen(addr); err != nil {
 		return err
 	}

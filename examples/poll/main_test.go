@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,7 +69,8 @@ func TestPoll(t *testing.T) {
 	})
 }
 
-// TestRun: the program as it is, on a port, until it is told to stop.
+// TestRun: the program as it is, on a port, until it is told to stop; and what
+// docs/types.md says that it answers.
 func TestRun(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -86,8 +91,32 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	obey(t, addr)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// obey runs the commands of docs/types.md and compares what they print.
+func obey(t *testing.T, addr string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/types.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^\$ (curl .*)\n(.*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(commands) == 0 {
+		t.Error("docs/types.md has no command")
+	}
+	for _, c := range commands {
+		out, err := exec.Command("sh", "-c", strings.ReplaceAll(c[1], "localhost:4000", addr)).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", c[1], err, out)
+		}
+		got := strings.TrimSpace(strings.ReplaceAll(string(out), addr, "localhost:4000"))
+		if !regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(c[2]), "…", ".*") + "$").MatchString(got) {
+			t.Errorf("%s\nprints %s\nnot    %s", c[1], got, c[2])
+		}
 	}
 }

@@ -50,7 +50,7 @@ var Rules = []Rule{
 		"auth guards the sockets of channels; servers and configuration stand on it"),
 	layer("instances", []string{"channels", "presence"},
 		"instances stands on channels; servers, pages and configuration stand on it"),
-	layer("internal/httpapi", []string{"channels", "instances", "internal/strictjson"},
+	layer("httpapi", []string{"channels", "instances", "internal/strictjson"},
 		"the API is a face of the manager: what it can do, an embedder can"),
 	layer("internal/strictjson", []string{"wire"},
 		"strictjson decodes what it is told to; of wire it takes the checks of JSON"),
