@@ -6,8 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/thejerf/suture/v4"
+
+	"github.com/mycelium-rt/mycelium/channels"
 )
 
 // member is an instance as the manager has it: its spec, and one life after
