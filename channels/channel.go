@@ -167,5 +167,12 @@ func (ch *Channel) handler(event string) eventHandler {
 	return ch.any
 }
 
+// Part is a piece of a payload that many messages have, see
+// [Context.PushJSONParts]; [NewPart] makes one.
+type Part = wire.Part
+
+// NewPart returns a part of text, which nobody changes any more.
+func NewPart(text []byte) *Part { return wire.NewPart(text) }
+
 // Payload is what a message carries: JSON text or bytes.
 type Payload = wire.Payload

@@ -1,8 +1,6 @@
 package channels
 
 import (
-	"bytes"
-	"slices"
 	"sync"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -125,37 +123,85 @@ func (s *Socket) pushFrame(joinRef wire.Ref, topic, event string, p Payload) (*n
 const shareFrom = 32 << 10
 
 // partsFrame is pushFrame for a JSON object in parts, which are shared by all frames that have them, if they are large and
-// the socket takes them as they are.
-func (s *Socket) partsFrame(joinRef wire.Ref, topic, event string, parts [][]byte) (*netloop.Frame, error) {
-	if s.version != wire.V2 {
-		return s.pushFrame(joinRef, topic, event, Payload{Data: bytes.Join(parts, nil)})
-	}
-	size, room := 0, 0
+// the socket takes them: as they are, or compressed once for all.
+func (s *Socket) partsFrame(joinRef wire.Ref, topic, event string, parts []*wire.Part) (*netloop.Frame, error) {
+	size := 0
 	for _, part := range parts {
-		size += len(part)
+		size += len(part.Text())
 	}
-	share := size >= shareFrom && s.deflate == websocket.NoDeflate && s.transport.name() == transportWebsocket
-	if !share {
-		room = size
+	if size >= shareFrom && s.version == wire.V2 && s.transport.name() == transportWebsocket {
+		switch {
+		case s.deflate == websocket.NoDeflate:
+			return s.sharedParts(joinRef, topic, event, parts, size)
+		case s.deflate.TakesParts():
+			if f, err := s.deflatedParts(joinRef, topic, event, parts, size); f != nil || err != nil {
+				return f, err
+			}
+		}
 	}
-	f, buf := startFrame(len(joinRef) + len(topic) + len(event) + room)
-	buf, _, err := wire.For(s.version).AppendPush(buf, joinRef, topic, event, Payload{Data: emptyObject})
+	whole := make([]byte, 0, size)
+	for _, part := range parts {
+		whole = append(whole, part.Text()...)
+	}
+	return s.pushFrame(joinRef, topic, event, Payload{Data: whole})
+}
+
+// sharedParts has the parts behind the envelope, up to the payload, that is the frame's own.
+func (s *Socket) sharedParts(joinRef wire.Ref, topic, event string, parts []*wire.Part, size int) (*netloop.Frame, error) {
+	f, buf := startFrame(len(joinRef) + len(topic) + len(event))
+	buf, err := appendToPayload(buf, joinRef, topic, event)
 	if err != nil {
 		f.Release()
 		return nil, err
 	}
-	buf = buf[:len(buf)-len("{}]")] // the payload is the last thing in an envelope of version 2
-	if !share {
-		for _, part := range parts {
-			buf = append(buf, part...)
-		}
-		return s.ownFrame(finishFrame(f, append(buf, ']'), false)), nil
+	list := make([][]byte, 0, len(parts)+1)
+	for _, part := range parts {
+		list = append(list, part.Text())
 	}
-	f.Share(append(slices.Clip(parts), closeBracket))
+	f.Share(append(list, closeBracket))
 	return finishHead(f, buf, false, size+len(closeBracket)), nil
 }
 
-var closeBracket = []byte("]")
+// deflatedParts is sharedParts for a socket with compression; nil if compressing gains nothing.
+func (s *Socket) deflatedParts(joinRef wire.Ref, topic, event string, parts []*wire.Part, size int) (*netloop.Frame, error) {
+	list, more := make([][]byte, 0, len(parts)+1), len(deflatedBracket)
+	for _, part := range parts {
+		z := part.Made(websocket.CompressPart)
+		if z == nil {
+			return nil, nil
+		}
+		list = append(list, z)
+		more += len(z)
+	}
+	if more >= size {
+		return nil, nil
+	}
+	f, buf := startFrame(websocket.StoredHead + len(joinRef) + len(topic) + len(event))
+	const own = maxHeader + websocket.StoredHead
+	buf, err := appendToPayload(buf[:own], joinRef, topic, event)
+	if err != nil || len(buf)-own > websocket.MaxStored {
+		f.Release()
+		return nil, err
+	}
+	websocket.PutStored(buf[maxHeader:], len(buf)-own)
+	head := websocket.PutCompressedHeader(buf[:maxHeader], websocket.OpText, len(buf)-maxHeader+more)
+	f.SetBytes(buf[maxHeader-head:])
+	f.Share(append(list, deflatedBracket))
+	return f, nil
+}
+
+// appendToPayload appends the envelope of a push of version 2 up to its payload, which is the last thing in it but for a
+// bracket.
+func appendToPayload(dst []byte, joinRef wire.Ref, topic, event string) ([]byte, error) {
+	dst, _, err := wire.For(wire.V2).AppendPush(dst, joinRef, topic, event, Payload{Data: emptyObject})
+	if err != nil {
+		return nil, err
+	}
+	return dst[:len(dst)-len("{}]")], nil
+}
+
+// The end of an envelope, plain and compressed.
+var closeBracket, deflatedBracket = []byte("]"), websocket.StoredEnd("]")
 
 // maxQuote is the size in bytes above which a buffer is not used again.
 const maxQuote = 1 << 10

@@ -9,15 +9,15 @@ import (
 )
 
 // book is a payload of that many parts, of a KiB or so each.
-func book(parts int) [][]byte {
-	list := [][]byte{[]byte(`{"pages":[0`)}
+func book(parts int) []*channels.Part {
+	list := []*channels.Part{channels.NewPart([]byte(`{"pages":[0`))}
 	for i := range parts {
-		list = append(list, fmt.Appendf(nil, `,"%04d %s"`, i, strings.Repeat("page", 250)))
+		list = append(list, channels.NewPart(fmt.Appendf(nil, `,"%04d %s"`, i, strings.Repeat("page", 250))))
 	}
-	return append(list, []byte("]}"))
+	return append(list, channels.NewPart([]byte("]}")))
 }
 
-var books = map[string][][]byte{"thin": book(3), "medium": book(200), "thick": book(2000)}
+var books = map[string][]*channels.Part{"thin": book(3), "medium": book(200), "thick": book(2000)}
 
 // library pushes a book between two small messages.
 func library() *channels.Channel {
@@ -36,9 +36,9 @@ func library() *channels.Channel {
 	return ch
 }
 
-func flat(parts [][]byte) (all string) {
+func flat(parts []*channels.Part) (all string) {
 	for _, part := range parts {
-		all += string(part)
+		all += string(part.Text())
 	}
 	return all
 }

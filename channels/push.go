@@ -25,11 +25,10 @@ func (c *Context) PushJSON(event string, payload []byte) error {
 	return c.push(event, Payload{Data: payload})
 }
 
-// PushJSONParts is PushJSON for a JSON object in parts that nobody changes any
-// more. A large one is sent from where it lies, so that a thousand clients can
-// be sent it without a thousand copies; both the list and its bytes are kept
-// until then.
-func (c *Context) PushJSONParts(event string, parts [][]byte) error {
+// PushJSONParts is PushJSON for a JSON object in parts. A large one is sent from
+// where it lies, so that a thousand clients can be sent it without a thousand
+// copies; to those with compression too, for which each part is compressed once. The list may be used again when it returns.
+func (c *Context) PushJSONParts(event string, parts []*Part) error {
 	f, err := c.socket.partsFrame(c.joinRef, c.topic, event, parts)
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/wire"
 )
 
 // sink is a Broadcaster that counts: how many diffs, their bytes, and their bytes times the receivers at that moment.
@@ -35,9 +37,9 @@ func (m *member) PushJSON(_ string, payload []byte) error { m.bytes += len(paylo
 // sharer is a member that takes a state as it is kept, as channels.Context does.
 type sharer struct{ member }
 
-func (m *sharer) PushJSONParts(_ string, parts [][]byte) error {
+func (m *sharer) PushJSONParts(_ string, parts []*wire.Part) error {
 	for _, part := range parts {
-		m.bytes += len(part)
+		m.bytes += len(part.Text())
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package presence
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
 
 // defaultChunkBytes is about how much of a presence_state a chunk holds, in bytes. What a change costs until the next state is
 // the encoding of one chunk, and a state of 100,000 keys is a list of some hundred chunks.
@@ -17,6 +21,7 @@ type chunk struct {
 	// encoded is the sent side of the entries, each with a comma before it; nil: to be encoded. States share it: bytes that
 	// it has are never changed, more may be appended.
 	encoded []byte
+	part    *wire.Part // encoded as the states have it; nil: to be made
 }
 
 // entryOverhead is what an entry has in a state beside its key and metas: ,"":{"metas":[]}
@@ -85,10 +90,23 @@ func (c *chunk) encode(tp *topic) {
 	if c.encoded != nil {
 		return
 	}
-	c.encoded = make([]byte, 0, c.size)
+	c.encoded, c.part = make([]byte, 0, c.size), nil
 	for _, e := range c.entries {
 		c.encoded = tp.appendEntry(c.encoded, e, sent, true)
 	}
+}
+
+// shared returns encoded as a part of a state, the same one until it changes. The first part has no comma before its
+// first entry.
+func (c *chunk) shared(first bool) *wire.Part {
+	text := c.encoded
+	if first {
+		text = text[1:]
+	}
+	if c.part == nil || len(c.part.Text()) != len(text) {
+		c.part = wire.NewPart(text[:len(text):len(text)])
+	}
+	return c.part
 }
 
 // committed notes that clients have been told of e, which was unknown to them before if isNew. All new entries
@@ -98,7 +116,7 @@ func (c *chunk) committed(tp *topic, e *entry, isNew bool) {
 		return
 	}
 	if isNew {
-		c.encoded = tp.appendEntry(c.encoded, e, sent, true)
+		c.encoded, c.part = tp.appendEntry(c.encoded, e, sent, true), nil
 	} else {
 		c.encoded = nil
 	}

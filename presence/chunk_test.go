@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/wire"
 )
 
 // fresh is a topic's state as encoded would have it, encoded in one go.
@@ -57,7 +59,7 @@ func TestChunks(t *testing.T) {
 			tr := newTracker(t, &sink{}, Options{Window: window})
 			tr.chunkBytes = 2000 // some 25 keys
 			type taken struct {
-				parts [][]byte
+				parts []*wire.Part
 				want  string
 			}
 			var old []taken
@@ -143,10 +145,27 @@ func TestStateKeepsPace(t *testing.T) {
 		t.Fatal("the chunk is encoded again for a new key")
 	}
 	after := tp.encoded()
-	if &before[1][0] != &after[1][0] && cap(before[1]) != len(before[1]) {
+	if was, is := before[1].Text(), after[1].Text(); &was[0] != &is[0] && cap(was) != len(was) {
 		t.Error("moved without need")
 	}
 	if got, want := string(appendParts(nil, after)), fresh(tp); got != want {
 		t.Errorf("state %s, want %s", got, want)
+	}
+}
+
+// TestPartsStay: what is made of a part, compressed for example, serves all states until its chunk changes.
+func TestPartsStay(t *testing.T) {
+	tr := room(t, 2000)
+	tp := tr.stripe("room:lobby").topics["room:lobby"]
+	before := tp.encoded()
+	track(t, tr, &member{topic: "room:lobby"}, "newcomer", benchMeta)
+	after := tp.encoded()
+	if len(before) < 5 || len(after) != len(before) {
+		t.Fatalf("%d parts, then %d; want the same, several", len(before), len(after))
+	}
+	for i := range before {
+		if changed := before[i] != after[i]; changed != (i == len(before)-2) {
+			t.Errorf("part %d of %d is another one: %t", i, len(before), changed)
+		}
 	}
 }

@@ -5,8 +5,8 @@ import "github.com/mycelium-rt/mycelium/wire"
 // The empty object, and the braces of any other.
 var (
 	emptyObject = []byte("{}")
-	openBrace   = emptyObject[:1]
-	closeBrace  = emptyObject[1:]
+	openBrace   = wire.NewPart(emptyObject[:1])
+	closeBrace  = wire.NewPart(emptyObject[1:])
 )
 
 // side picks one of the two things a presence may be written as; "" is nothing.
@@ -24,7 +24,7 @@ func sent(tp *topic, p *presence) string {
 // encoded returns the presence_state as of the last flush in parts, which together are {"key":{"metas":[…]},…}. Neither
 // the list nor its bytes ever change: they may be kept and sent without the lock. It is kept, for everyone who
 // joins asks for it, and put together again once something has changed, which encodes the chunks that have changed.
-func (tp *topic) encoded() [][]byte {
+func (tp *topic) encoded() []*wire.Part {
 	if tp.state != nil {
 		return tp.state
 	}
@@ -32,15 +32,11 @@ func (tp *topic) encoded() [][]byte {
 	for c := tp.first; c != nil; c = c.next {
 		chunks++
 	}
-	tp.state = append(make([][]byte, 0, chunks+2), openBrace)
+	tp.state = append(make([]*wire.Part, 0, chunks+2), openBrace)
 	for c := tp.first; c != nil; c = c.next {
 		c.encode(tp)
-		part := c.encoded
-		if len(part) > 0 && len(tp.state) == 1 {
-			part = part[1:] // no comma before the first entry
-		}
-		if len(part) > 0 {
-			tp.state = append(tp.state, part[:len(part):len(part)])
+		if len(c.encoded) > 0 {
+			tp.state = append(tp.state, c.shared(len(tp.state) == 1))
 		}
 	}
 	tp.state = append(tp.state, closeBrace)
@@ -127,9 +123,9 @@ func closeEntry(dst []byte, open bool) []byte {
 }
 
 // appendParts appends a payload in parts.
-func appendParts(dst []byte, parts [][]byte) []byte {
+func appendParts(dst []byte, parts []*wire.Part) []byte {
 	for _, part := range parts {
-		dst = append(dst, part...)
+		dst = append(dst, part.Text()...)
 	}
 	return dst
 }

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/wire"
 )
 
 // The events that phoenix.js's Presence listens to (assets/js/phoenix/presence.js, constructor).
@@ -55,9 +57,9 @@ type Channel interface {
 
 // PartsPusher is a [Channel] that can push a payload in parts, as a large state is kept.
 type PartsPusher interface {
-	// PushJSONParts is PushJSON for a JSON object in parts. Neither the list nor its bytes are ever changed, so they
+	// PushJSONParts is PushJSON for a JSON object in parts. Neither the list nor the parts are ever changed, so they
 	// may be kept and need not be copied.
-	PushJSONParts(event string, parts [][]byte) error
+	PushJSONParts(event string, parts []*wire.Part) error
 }
 
 // Options of a [Tracker]. The zero value behaves as Phoenix does.

@@ -1,5 +1,7 @@
 package presence
 
+import "github.com/mycelium-rt/mycelium/wire"
+
 // topic is the presences of one topic. All of it is guarded by the stripe's mu.
 //
 // Clients know the state as of the last flushed diff. A presence has both sides, current (the truth) and sent (what
@@ -22,7 +24,7 @@ type topic struct {
 	dirty       []changedEntry // in the order of their first change since the last flush
 	changes     []change
 	timer       *windowTimer // nil until the first window
-	state       [][]byte     // presence_state as of the last flush, in parts; nil: to be put together
+	state       []*wire.Part // presence_state as of the last flush, in parts; nil: to be put together
 }
 
 func (t *Tracker) newTopic(name string) *topic {
