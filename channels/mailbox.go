@@ -3,6 +3,7 @@ package channels
 import (
 	"reflect"
 	"runtime/debug"
+	"strings"
 	"sync"
 
 	"github.com/mycelium-rt/mycelium/wire"
@@ -215,6 +216,18 @@ func (c *Context) dropMailboxLocked() {
 	}
 }
 
+// clientFault is the panic of what a client has sent: its log must not cost more
+// than the message.
+type clientFault string
+
+// shortened is a client's text as it is logged.
+func shortened(text string) string {
+	if most := 64; len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
 // handle runs the callback of one message. A panic ends the channel.
 func (c *Context) handle(it *item) {
 	defer func() {
@@ -234,14 +247,14 @@ func (c *Context) handle(it *item) {
 	case itemLeave:
 		c.handleLeave(it)
 	case itemCrash:
-		panic("the event is not a string")
+		panic(clientFault("the event is not a string"))
 	}
 }
 
 func (c *Context) handleEvent(it *item) {
 	h := c.def.handler(it.event)
 	if h == nil {
-		panic("no handler for event " + it.event)
+		panic(clientFault("no handler for event " + shortened(it.event)))
 	}
 	if err := h(c, it); err != nil && err != ErrEnded {
 		panic(err)
@@ -274,8 +287,11 @@ func (c *Context) handleLeave(it *item) {
 
 // crash ends the channel for a panic in the callback of it.
 func (c *Context) crash(p *PanicError, it *item) {
-	c.log().Error().Str("event", it.event).Interface("panic", p.Value).Bytes("stack", p.Stack).
-		Msg("channel crashed")
+	event := c.log().Error().Bytes("stack", p.Stack)
+	if _, client := p.Value.(clientFault); client {
+		event = c.log().Warn()
+	}
+	event.Str("event", shortened(it.event)).Interface("panic", p.Value).Msg("channel crashed")
 	c.socket.endpoint.counters.crashes.Add(1)
 	c.setCause(p)
 }

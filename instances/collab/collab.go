@@ -188,7 +188,7 @@ func (p *opParams) check() error {
 		return refuse("id is missing: give each operation a name of its own")
 	case len(p.ID) > maxID:
 		return refuse("id is longer than %d bytes", maxID)
-	case len(p.Op) == 0:
+	case len(p.Op) == 0 || string(p.Op) == "null":
 		return refuse("op is missing")
 	case len(p.Op) > maxOp:
 		return refuse("op is longer than %d bytes", maxOp)

@@ -76,6 +76,7 @@ func TestDocument(t *testing.T) {
 		{"op", object{"rev": 3}, "id is missing"},
 		{"op", object{"rev": 3, "id": strings.Repeat("x", 65)}, "id is longer than 64 bytes"},
 		{"op", object{"rev": 3, "id": "x"}, "op is missing"},
+		{"op", object{"rev": 3, "id": "x", "op": nil}, "op is missing"},
 		{"op", op(3, "x", strings.Repeat("x", 70000)), "op is longer than 65536 bytes"},
 		{"op", op(3, "x", true), "op[0] is neither a text nor a number"},
 		{"op", op(4, "x", "a"), "rev is 4: the document is at revision 3"},

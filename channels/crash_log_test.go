@@ -1,0 +1,52 @@
+package channels_test
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+)
+
+// logged is what an endpoint has logged; any goroutine.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// TestLogOfACrash: a fault of the application is logged with its stack, one of
+// a client in a short line, however long its message.
+func TestLogOfACrash(t *testing.T) {
+	log := new(logged)
+	logger := zerolog.New(log)
+	e := channelstest.Start(t, channels.Options{Logger: &logger})
+	e.Socket("/socket", channels.SocketOptions{}, room())
+	c := channelstest.Connect(t, e, "/socket").Join("room:1", nil)
+	c.Push("no such event"+strings.Repeat("x", 100_000), nil)
+	c.AssertError()
+	if text := log.String(); len(text) > 500 || !strings.Contains(text, `"level":"warn"`) || !strings.Contains(text, "no handler for event no such eventx") {
+		t.Errorf("a client's fault: %d bytes, %.500s", len(text), text)
+	}
+	c = channelstest.Connect(t, e, "/socket").Join("room:2", nil)
+	c.Push("crash", nil)
+	c.AssertError()
+	if text := log.String(); !strings.Contains(text, `"level":"error"`) || !strings.Contains(text, "channel_test.go") {
+		t.Errorf("a fault of ours: %s", text)
+	}
+}
