@@ -166,7 +166,7 @@ type process struct {
 	ending atomic.Bool // told to, or killed: requests may fail
 }
 
-func launch(t *testing.T, dir string) *process {
+func launch(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -177,7 +177,8 @@ func launch(t *testing.T, dir string) *process {
 		t.Fatal(err)
 	}
 	p := &process{log: new(buffer), client: &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
-	p.cmd = exec.Command(name, "serve", "--listen=127.0.0.1:0", "--data="+dir, "--log-format=json")
+	args = append([]string{"serve", "--listen=127.0.0.1:0", "--data=" + dir, "--log-format=json"}, args...)
+	p.cmd = exec.Command(name, args...)
 	p.cmd.Env, p.cmd.Stderr = []string{}, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
