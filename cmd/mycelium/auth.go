@@ -83,10 +83,21 @@ func inConfiguration(err error) error {
 	return errors.New(strings.Join(lines, "\n"))
 }
 
+// forAnybody is the auth of an instance that takes clients without a token where
+// the configuration wants one of all others.
+type forAnybody struct {
+	Anybody bool `json:"anybody"`
+}
+
+func opens(text []byte) bool {
+	var o forAnybody
+	return strictjson.Decode(text, &o) == nil && o.Anybody
+}
+
 // specAuth reads the field auth of an instance's spec: auth.Options as JSON; nil
-// if there is none.
+// if its clients need no token.
 func specAuth(text []byte) (*auth.Options, error) {
-	if len(text) == 0 || string(text) == "null" {
+	if len(text) == 0 || string(text) == "null" || opens(text) {
 		return nil, nil
 	}
 	o := new(auth.Options)
@@ -115,6 +126,9 @@ func specAuth(text []byte) (*auth.Options, error) {
 // shownAuth is the field auth of a spec without its secrets; nil if it cannot be
 // read.
 func shownAuth(text json.RawMessage) json.RawMessage {
+	if opens(text) {
+		return text
+	}
 	var o auth.Options
 	if json.Unmarshal(text, &o) != nil {
 		return nil

@@ -82,17 +82,19 @@ func defaultSpec(cfg *config.Config) instances.Spec {
 // instanceSockets is asked by the manager, from any goroutine.
 func (d *daemon) instanceSockets(spec instances.Spec) (channels.SocketOptions, func(), error) {
 	o := *d.sockets.Load()
-	tokens := d.auth.Load() // what the configuration says, for the default instance alone
-	if spec.ID != defaultInstance || len(spec.Auth) > 0 {
+	// What the configuration says is for all that say nothing themselves.
+	tokens, whose := d.auth.Load(), defaultInstance
+	if len(spec.Auth) > 0 {
 		var err error
 		if tokens, err = specAuth(spec.Auth); err != nil {
 			return o, nil, err
 		}
+		whose = spec.ID
 	}
 	if tokens == nil {
 		return o, nil, nil
 	}
-	v, release, err := d.verifiers.get(spec.ID, *tokens)
+	v, release, err := d.verifiers.get(whose, *tokens)
 	if err != nil {
 		return o, nil, err
 	}

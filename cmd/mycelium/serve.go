@@ -34,7 +34,7 @@ type daemon struct {
 	certificate   certificate
 	endpoint      *channels.Endpoint
 	sockets       atomic.Pointer[channels.SocketOptions] // of all instances
-	auth          atomic.Pointer[auth.Options]           // of the default instance; nil: it needs no token
+	auth          atomic.Pointer[auth.Options]           // of all instances that have none of their own; nil: they need no token
 	verifiers     verifiers
 	store         instances.Store
 	instances     *instances.Manager

@@ -163,6 +163,7 @@ func TestSpecAuth(t *testing.T) {
 		`{"leeway":5}`:       `/auth/leeway is a JSON number: it must be a text like "90s" or "5m"`,
 		`{"jwks":{"url":1}}`: "/auth/jwks/url is no field that there is",
 		`[]`:                 "/auth must be a JSON object",
+		`{"anybody":false}`:  "/auth/anybody is no field",
 		`{}`:                 "/auth has nothing to verify tokens with",
 	} {
 		_, err := specAuth([]byte(text))
@@ -182,6 +183,51 @@ func TestSpecAuth(t *testing.T) {
 
 // An instance that is created over HTTP has tokens of its own, whose secrets
 // the API does not show again.
+// TestInstancesWithoutAuth: what the configuration says is for all of them, but
+// for those that are open to anybody.
+func TestInstancesWithoutAuth(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	writeFile(t, file, "auth:\n  join: ['room:*']\ninstances: [{id: declared, type: relay}]\n")
+	s := startWith(t, []string{authSecret}, "--config="+file)
+	defer http.DefaultClient.CloseIdleConnections()
+	for _, spec := range []string{`{"id":"closed","type":"relay"}`, `{"id":"open","type":"relay","auth":{"anybody":true}}`} {
+		answer, err := http.Post("http://"+s.addr+"/api/instances", "application/json", strings.NewReader(spec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusCreated || strings.Contains(spec, "anybody") && !strings.Contains(string(text), `"auth":{"anybody":true}`) {
+			t.Fatalf("%s: %d %s, %v", spec, answer.StatusCode, text, err)
+		}
+	}
+	for _, id := range []string{"closed", "declared"} {
+		var refused *wstest.StatusError
+		if _, err := wstest.Dial(s.addr, "/socket/"+id+"/websocket?vsn=2.0.0", nil); !errors.As(err, &refused) || refused.Status != http.StatusForbidden {
+			t.Errorf("%s without a token: %v", id, err)
+		}
+	}
+	with := func(path, topic, want string) {
+		t.Helper()
+		c, err := wstest.Dial(s.addr, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Drop()
+		if reply := tryJoin(t, c, 1, topic); !strings.Contains(reply, want) {
+			t.Errorf("%s at %s: %s", topic, path, reply)
+		}
+	}
+	tokenParam := "&token=" + token(t, []string{authSecret}, "sign", "--sub=ada")
+	with("/socket/open/websocket?vsn=2.0.0", "other", `"ok"`)
+	with("/socket/closed/websocket?vsn=2.0.0"+tokenParam, "room:1", `"ok"`)
+	with("/socket/closed/websocket?vsn=2.0.0"+tokenParam, "other", "unauthorized")
+	writeFile(t, file, "auth:\n  join: ['other']\ninstances: [{id: declared, type: relay}]\n")
+	s.hangup(t)
+	with("/socket/closed/websocket?vsn=2.0.0"+tokenParam, "other", `"ok"`)
+	with("/socket/declared/websocket?vsn=2.0.0"+tokenParam, "room:1", "unauthorized")
+}
+
 func TestInstanceAuth(t *testing.T) {
 	s := start(t)
 	call := func(method, path, body string) (int, string) {

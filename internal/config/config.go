@@ -167,7 +167,7 @@ func (m Metrics) Networks() []netip.Prefix {
 	return networks
 }
 
-// Auth says which tokens the clients of the default instance need; auth.Options
+// Auth says which tokens the clients of instances need that have no auth of their own; auth.Options
 // are made of it. With no secret, key or JWKS, they need none.
 type Auth struct {
 	// Secret or PublicKeyFile, not both, verify tokens of Algorithm.
