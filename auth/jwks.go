@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/MicahParks/jwkset"
@@ -38,6 +40,10 @@ type JWKS struct {
 	// AllowHTTP permits URLs without TLS on other machines: whoever is on the
 	// way can then make tokens.
 	AllowHTTP bool `json:"allow_http,omitempty" yaml:"allow_http,omitempty"`
+	// PublicOnly fetches from nowhere but the internet: for options that come from
+	// others, who must not make this program ask machines that they cannot reach
+	// themselves. What a proxy of the environment reaches is the proxy's to decide.
+	PublicOnly bool `json:"-" yaml:"-"`
 }
 
 const (
@@ -65,6 +71,8 @@ func (j JWKS) check(p problems) {
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 			p.add(fmt.Sprintf("/urls/%d", i), "is no address like \"https://example.com/.well-known/jwks.json\"")
+		case j.PublicOnly && namesPrivate(u.Hostname()):
+			p.add(fmt.Sprintf("/urls/%d", i), "is of this machine or of a private network: it must be on the internet")
 		case !j.trusts(u):
 			p.add(fmt.Sprintf("/urls/%d", i), "is http: it must be https, or allow_http must be true")
 		}
@@ -91,6 +99,37 @@ func (j JWKS) trusts(u *url.URL) bool {
 	}
 	ip := net.ParseIP(u.Hostname())
 	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// namesPrivate tells that a host is no name of the internet, as far as its text
+// says it: the rest shows when it is asked.
+func namesPrivate(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return !isPublic(addr)
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// notPublic are networks besides those that netip has words for: carriers' NAT,
+// this network, benchmarks, and what maps IPv4 into IPv6.
+var notPublic = []netip.Prefix{
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16"),
+}
+
+func isPublic(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	return addr.IsGlobalUnicast() && !addr.IsPrivate() &&
+		!slices.ContainsFunc(notPublic, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
+
+// refusePrivate is a net.Dialer.Control: it sees the address that a name has
+// become, whoever has changed it since it was last looked at.
+func refusePrivate(_, address string, _ syscall.RawConn) error {
+	if peer, err := netip.ParseAddrPort(address); err != nil || !isPublic(peer.Addr().WithZone("")) {
+		return errors.New("the address is of this machine or of a private network")
+	}
+	return nil
 }
 
 // remoteKeys are the keys of JWKS servers.
@@ -183,8 +222,14 @@ func publicOf(key any) any {
 func (j JWKS) client() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = 64 << 10
+	bounded := boundedTransport{Transport: transport, proxied: transport}
+	if j.PublicOnly {
+		bounded.Transport = transport.Clone()
+		bounded.Proxy = nil
+		bounded.DialContext = (&net.Dialer{Timeout: time.Duration(j.Timeout), Control: refusePrivate}).DialContext
+	}
 	return &http.Client{
-		Transport: boundedTransport{transport}, Timeout: time.Duration(j.Timeout),
+		Transport: bounded, Timeout: time.Duration(j.Timeout),
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects || !j.trusts(r.URL) {
 				return errors.New("redirected too often, or to an address without TLS")
@@ -195,11 +240,24 @@ func (j JWKS) client() *http.Client {
 }
 
 // boundedTransport cuts answers off at maxJWKSBytes: what is left is no JSON.
-type boundedTransport struct{ *http.Transport }
+type boundedTransport struct {
+	*http.Transport
+	proxied *http.Transport // for what the environment has a proxy for
+}
+
+// CloseIdleConnections is for http.Client.
+func (t boundedTransport) CloseIdleConnections() {
+	t.Transport.CloseIdleConnections()
+	t.proxied.CloseIdleConnections()
+}
 
 // RoundTrip is http.RoundTripper's.
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := t.Transport.RoundTrip(r)
+	way := t.Transport
+	if proxy, err := t.proxied.Proxy(r); err != nil || proxy != nil {
+		way = t.proxied
+	}
+	answer, err := way.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -250,5 +251,35 @@ func TestJWKSRedirect(t *testing.T) {
 	defer v.Close()
 	if said := log.take(); !strings.Contains(said, "redirected") {
 		t.Errorf("the log says %q", said)
+	}
+}
+
+// TestPublicOnly: neither by its name, nor by what its name has become, nor by
+// a redirect does a server of this machine get a request.
+func TestPublicOnly(t *testing.T) {
+	server := serveKeys(t)
+	client := JWKS{PublicOnly: true, AllowHTTP: true, Timeout: Duration(time.Second)}.client()
+	defer client.CloseIdleConnections()
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "http://"), ":")
+		answer, err := client.Get("http://" + host + ":" + port)
+		if err == nil {
+			answer.Body.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "private network") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if n := server.count(); n != 0 {
+		t.Errorf("asked %d times", n)
+	}
+	for address, want := range map[string]bool{
+		"1.1.1.1": true, "2606:4700::1111": true, "::ffff:1.1.1.1": true,
+		"127.0.0.1": false, "::1": false, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false, "169.254.169.254": false, "100.64.0.1": false,
+		"0.0.0.0": false, "::": false, "fe80::1": false, "fd00::1": false, "224.0.0.1": false, "::ffff:127.0.0.1": false, "64:ff9b::7f00:1": false, "255.255.255.255": false,
+	} {
+		if got := isPublic(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: public %v", address, got)
+		}
 	}
 }

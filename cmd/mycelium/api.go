@@ -134,7 +134,7 @@ func checkAlone(cfg *config.Config, specs []instances.Spec) (err error) {
 	m := instances.New(endpoint, instances.Options{
 		Limits: instanceLimits(cfg.Limits),
 		Sockets: func(spec instances.Spec) (o channels.SocketOptions, release func(), err error) {
-			_, err = specAuth(spec.Auth) // and no verifier: that would fetch keys
+			_, err = specAuth(spec.Auth, cfg.API.PrivateJWKS) // and no verifier: that would fetch keys
 			return o, nil, err
 		},
 	})

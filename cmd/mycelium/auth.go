@@ -95,8 +95,9 @@ func opens(text []byte) bool {
 }
 
 // specAuth reads the field auth of an instance's spec: auth.Options as JSON; nil
-// if its clients need no token.
-func specAuth(text []byte) (*auth.Options, error) {
+// if its clients need no token. Its jwks may be in private networks if privateJWKS
+// says so: specs come from others than the server's configuration does.
+func specAuth(text []byte, privateJWKS bool) (*auth.Options, error) {
 	if len(text) == 0 || string(text) == "null" || opens(text) {
 		return nil, nil
 	}
@@ -104,6 +105,9 @@ func specAuth(text []byte) (*auth.Options, error) {
 	var wrongJSON *strictjson.Error
 	if errors.As(strictjson.Decode(text, o), &wrongJSON) {
 		return nil, &instances.InvalidError{Fields: []instances.FieldError{{Field: "/auth" + wrongJSON.Field, Reason: wrongJSON.Reason}}}
+	}
+	if o.JWKS != nil {
+		o.JWKS.PublicOnly = !privateJWKS
 	}
 	var invalid *auth.InvalidError
 	if err := o.Validate(); errors.As(err, &invalid) {
@@ -164,6 +168,9 @@ func (v *verifiers) get(id string, o auth.Options) (_ *auth.Verifier, release fu
 		return nil, nil, err
 	}
 	key := id + " " + string(text)
+	if o.JWKS != nil && o.JWKS.PublicOnly {
+		key += " public only"
+	}
 	if shared := v.hold(key, nil); shared != nil {
 		return shared.Verifier, sync.OnceFunc(func() { v.release(key, shared) }), nil
 	}

@@ -29,6 +29,7 @@ func openStore(dir string) (instances.Store, error) {
 // newManager makes the manager of all instances, with the types that are ready.
 func (d *daemon) newManager() *instances.Manager {
 	d.sockets.Store(ptr(socketOptions(d.cfg)))
+	d.privateJWKS.Store(d.cfg.API.PrivateJWKS)
 	d.verifiers.log = &d.log
 	m := instances.New(d.endpoint, instances.Options{
 		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits),
@@ -86,7 +87,7 @@ func (d *daemon) instanceSockets(spec instances.Spec) (channels.SocketOptions, f
 	tokens, whose := d.auth.Load(), defaultInstance
 	if len(spec.Auth) > 0 {
 		var err error
-		if tokens, err = specAuth(spec.Auth); err != nil {
+		if tokens, err = specAuth(spec.Auth, d.privateJWKS.Load()); err != nil {
 			return o, nil, err
 		}
 		whose = spec.ID

@@ -94,6 +94,7 @@ func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
 	d.metrics.SetAccess(access(l.cfg.Metrics))
 	d.sockets.Store(ptr(socketOptions(l.cfg)))
 	d.auth.Store(l.tokens)
+	d.privateJWKS.Store(l.cfg.API.PrivateJWKS)
 	d.endpoint.Limit(limits(l.cfg.Limits))
 	err := d.openAPI(l.cfg, l.keys)
 	present, declareErr := d.declare(ctx, l.declared)

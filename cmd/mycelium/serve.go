@@ -35,6 +35,7 @@ type daemon struct {
 	endpoint      *channels.Endpoint
 	sockets       atomic.Pointer[channels.SocketOptions] // of all instances
 	auth          atomic.Pointer[auth.Options]           // of all instances that have none of their own; nil: they need no token
+	privateJWKS   atomic.Bool                            // instances' own auth may have jwks in private networks
 	verifiers     verifiers
 	store         instances.Store
 	instances     *instances.Manager

@@ -163,20 +163,23 @@ func TestSpecAuth(t *testing.T) {
 		`{"leeway":5}`:       `/auth/leeway is a JSON number: it must be a text like "90s" or "5m"`,
 		`{"jwks":{"url":1}}`: "/auth/jwks/url is no field that there is",
 		`[]`:                 "/auth must be a JSON object",
-		`{"anybody":false}`:  "/auth/anybody is no field",
-		`{}`:                 "/auth has nothing to verify tokens with",
+		`{"jwks":{"urls":["http://127.0.0.1:4000/jwks"]}}`:                      "/auth/jwks/urls/0 is of this machine or of a private network",
+		`{"jwks":{"urls":["https://[::ffff:10.0.0.1]/jwks"]}}`:                  "/auth/jwks/urls/0 is of this machine or of a private network",
+		`{"jwks":{"urls":["http://169.254.169.254/latest"],"allow_http":true}}`: "/auth/jwks/urls/0 is of this machine or of a private network",
+		`{"anybody":false}`: "/auth/anybody is no field",
+		`{}`:                "/auth has nothing to verify tokens with",
 	} {
-		_, err := specAuth([]byte(text))
+		_, err := specAuth([]byte(text), false)
 		var invalid *instances.InvalidError
 		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Fields[0].Field+" "+invalid.Fields[0].Reason, want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
-	o, err := specAuth([]byte(`{"phoenix_token":{"secret_key_base":"ph0en1x-ph0en1x-ph0en1x","salt":"s","max_age":"1h"},"assigns":{"team":"t"}}`))
+	o, err := specAuth([]byte(`{"phoenix_token":{"secret_key_base":"ph0en1x-ph0en1x-ph0en1x","salt":"s","max_age":"1h"},"assigns":{"team":"t"}}`), false)
 	if err != nil || o.Assigns["user"] != "sub" || o.Assigns["team"] != "t" {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if o, err := specAuth(nil); o != nil || err != nil {
+	if o, err := specAuth(nil, false); o != nil || err != nil {
 		t.Errorf("%+v, %v", o, err)
 	}
 }

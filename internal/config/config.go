@@ -73,6 +73,8 @@ type API struct {
 	// PublicURL is the server's address for clients; empty: what a request was
 	// sent to.
 	PublicURL string `koanf:"public_url"`
+	// PrivateJWKS lets the auth of instances name jwks of private networks.
+	PrivateJWKS bool `koanf:"private_jwks"`
 }
 
 // Log says what is logged and how.

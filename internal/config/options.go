@@ -287,6 +287,12 @@ var options = []*option{
 		help: "Where clients reach the server: the API answers addresses with it. Empty: what the request was sent to.",
 		also: []string{"public-url", "url", "external-url", "base-url"},
 	},
+	{
+		key: "api.private_jwks", live: true, kind: boolean,
+		def: "false", example: "true",
+		help: "Lets the auth of instances have jwks on this machine and in private networks: whoever may create instances makes the server ask there.",
+		also: []string{"private-jwks", "jwks-private", "internal-jwks"},
+	},
 
 	{
 		key: "metrics.listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
