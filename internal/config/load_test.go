@@ -57,7 +57,7 @@ var every = []struct {
 	{"drain.close_frame", "false", "false", func(c *Config) any { return c.Drain.CloseFrame }, false},
 	{"api.enabled", "false", "false", func(c *Config) any { return c.API.Enabled }, false},
 	{"api.public_url", "https://rt.example.com", "https://rt.example.com", func(c *Config) any { return c.API.PublicURL }, "https://rt.example.com"},
-	{"api.private_jwks", "true", true, func(c *Config) any { return c.API.PrivateJWKS }, true},
+	{"api.private_jwks", "true", "true", func(c *Config) any { return c.API.PrivateJWKS }, true},
 	{"metrics.listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Metrics.Listen }, "127.0.0.1:9"},
 	{"metrics.allow", "10.0.0.0/8", "10.0.0.0/8", func(c *Config) any { return c.Metrics.Allow }, []string{"10.0.0.0/8"}},
 	{"metrics.token", "0123456789abcdef", "0123456789abcdef", func(c *Config) any { return c.Metrics.Token }, "0123456789abcdef"},
