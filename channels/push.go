@@ -1,10 +1,6 @@
 package channels
 
-import (
-	"runtime"
-
-	"github.com/mycelium-rt/mycelium/wire"
-)
+import "github.com/mycelium-rt/mycelium/wire"
 
 // Push sends an event to this client alone. payload is a JSON object in any
 // form that encoding/json takes, json.RawMessage, or [Binary]. It does not
@@ -79,7 +75,11 @@ func (c *Context) broadcast(event string, p Payload, from *Context) error {
 // awaitCalm waits while the endpoint is overloaded, but on a loop, which has to
 // work that off.
 func (c *Context) awaitCalm() {
-	if t := c.socket.endpoint.tenant; !c.def.onLoop && t.Overloaded() {
+	t := c.socket.endpoint.tenant
+	if c.def.onLoop {
+		return
+	}
+	if t.Yield(); t.Overloaded() {
 		_ = t.WaitNotOverloaded(c.context()) // a channel whose client is gone does not wait on
 	}
 }
@@ -91,9 +91,9 @@ func (c *Context) awaitCalm() {
 // returned. An event "disconnect" on a socket's id closes that socket: see
 // [Endpoint.Disconnect].
 func (e *Endpoint) Broadcast(topic, event string, payload any) error {
+	e.tenant.Yield()
 	if e.tenant.Overloaded() {
 		e.counters.overloaded.Add(1)
-		runtime.Gosched() // who broadcasts in a loop leaves the processor to those who work it off
 		return ErrOverloaded
 	}
 	p, err := encodePayload(payload)

@@ -272,3 +272,43 @@ func TestLanesComeAndGo(t *testing.T) {
 		return !a.lined && a.inbox == nil
 	})
 }
+
+// A tenant is busy from more than a turn's tasks on, until they are worked off, and turns are shorter where several have
+// connections.
+func TestBusyTenant(t *testing.T) {
+	g := newGroup(t, Options{Loops: 1, Portable: true})
+	l := g.Loops()[0]
+	tenant := g.NewTenant()
+	a := tenant.Lanes()[0]
+	open := gated(t, l)
+	for range maxTasks {
+		a.Post(TaskFunc(func() {}))
+	}
+	if tenant.busy.Load() != 0 {
+		t.Error("busy with what one turn does")
+	}
+	a.Post(TaskFunc(func() {}))
+	if tenant.busy.Load() != 1 {
+		t.Error("not busy with more than one turn does")
+	}
+	tenant.Yield()
+	open()
+	eventually(t, "the tasks to be worked off", func() bool { return tenant.busy.Load() == 0 })
+	on := func(f func()) {
+		done := make(chan struct{})
+		l.Post(TaskFunc(func() { f(); close(done) }))
+		receive(t, "the task", done)
+	}
+	for i, want := range []int{1, 1, sharedPart} {
+		part := 0
+		on(func() { part = l.part })
+		if part != want {
+			t.Errorf("with connections of %d tenants turns are a part of %d, want %d", i, part, want)
+		}
+		on(func() {
+			c := &Conn{loop: l, carrier: &order{}, handler: &hooks{opened: true}, fd: -1}
+			l.own(c)
+			c.SetTenant(g.NewTenant())
+		})
+	}
+}

@@ -62,6 +62,7 @@ type Loop struct {
 	now       time.Time // of this turn
 	tick      uint32    // now, in ticks since start
 	turns     uint32
+	part      int // turns have this part of their usual portions
 	ran       int // tasks run in this turn
 	sends     int // frames queued in this turn
 	burst     int // frames queued by the task or event that runs
@@ -140,6 +141,10 @@ func (l *Loop) turn() {
 	l.refresh()
 	l.turns++
 	l.ran, l.sends, l.readAll = 0, 0, 0
+	l.part = 1
+	if l.shared() {
+		l.part = sharedPart
+	}
 	l.runUrgent()
 	l.runTasks()
 	l.wheel.advance(l.tick)
@@ -202,7 +207,10 @@ func (l *Loop) runTasks() {
 }
 
 // hasTime reports whether this turn may run one more task.
-func (l *Loop) hasTime() bool { return l.ran < maxTasks && l.sends < maxSends }
+func (l *Loop) hasTime() bool { return l.ran < maxTasks && l.sends < maxSends/l.part }
+
+// shared reports whether several tenants have connections on the loop. Its turns are shorter then.
+func (l *Loop) shared() bool { return len(l.lanes)-len(l.freeLanes) > 2 }
 
 // takeInboxes takes what has come for the lanes whose tasks have all run.
 func (l *Loop) takeInboxes() {
@@ -237,8 +245,8 @@ func (l *Loop) keepTasks(tasks []Task) {
 // flush writes to a portion of the connections that have something waiting: first those of small tasks and events, which
 // do not wait behind a large fan-out, then those of fan-outs; of each lane first come first served.
 func (l *Loop) flush() {
-	l.flushLanes(&l.prompt, func(a *Lane) *ring { return &a.prompt }, promptChunk)
-	l.flushLanes(&l.dirty, func(a *Lane) *ring { return &a.dirty }, flushChunk)
+	l.flushLanes(&l.prompt, func(a *Lane) *ring { return &a.prompt }, promptChunk/l.part)
+	l.flushLanes(&l.dirty, func(a *Lane) *ring { return &a.dirty }, flushChunk/l.part)
 }
 
 // flushLanes goes round lanes and writes so many of the rings.
@@ -384,7 +392,7 @@ func (l *Loop) shutdown() {
 // finish runs the tasks that were taken, closes every connection and ends the loop.
 func (l *Loop) finish() {
 	for l.working.n+len(l.filled) > 0 { // nobody appends any more
-		l.ran, l.sends = 0, 0
+		l.ran, l.sends, l.part = 0, 0, 1
 		l.runTasks()
 	}
 	for _, c := range l.conns {

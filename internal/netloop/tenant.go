@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -15,6 +16,7 @@ type Tenant struct {
 	lanes []*Lane
 
 	over atomic.Int32 // lanes that are above the high-water mark
+	busy atomic.Int32 // lanes that have more to do than one turn does
 
 	mu   sync.Mutex
 	calm chan struct{} // guarded by mu: closed when the overload is over; nil: there is none
@@ -38,6 +40,15 @@ func (t *Tenant) Lanes() []*Lane { return t.lanes }
 // Overloaded reports whether more than Options.HighWater tasks wait in any of the tenant's lanes. Its sockets are not
 // read then. Any goroutine.
 func (t *Tenant) Overloaded() bool { return t.over.Load() > 0 }
+
+// Yield leaves the processor to others when a lane of the tenant has more to do than one turn does, so that who posts in
+// a loop does so no faster than the loops can work it off, and shares their processors with them. For producers
+// outside the loops. Any goroutine.
+func (t *Tenant) Yield() {
+	if t.busy.Load() > 0 {
+		runtime.Gosched()
+	}
+}
 
 // WaitNotOverloaded waits until none of the tenant's lanes is above the high-water mark, the group is closed or ctx is
 // done; only the last is an error. For producers outside the loops; on a loop it would wait for itself.
