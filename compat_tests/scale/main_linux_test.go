@@ -19,11 +19,15 @@ var heapFile = flag.String("heap", "", "write the server's heap profile, every a
 // idle sockets.
 const patience = 45 * time.Second
 
-// TestMain is the server's main too, in the process that startServer starts.
+// TestMain is the main of the servers and of the flooding clients too, in the
+// processes that startServer and startFlood start.
 // It fails on goroutines and descriptors that are left.
 func TestMain(m *testing.M) {
 	if values := os.Getenv(serverEnv); values != "" {
 		os.Exit(serve(values))
+	}
+	if values := os.Getenv(flooderEnv); values != "" {
+		os.Exit(flood(values))
 	}
 	before := openDescriptors()
 	code := m.Run()

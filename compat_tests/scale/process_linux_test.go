@@ -51,7 +51,7 @@ func startServer(t *testing.T, s settings) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := startOn(s.Processor, p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	line, readErr := bufio.NewReader(stdout).ReadString('\n')

@@ -52,6 +52,8 @@ type settings struct {
 	LongPoll      time.Duration         // the window of a session, and that there are any
 	Quiet         bool                  // log errors only: the test wants what is warned of
 	Instances     int                   // how many there are, beside the plain socket
+	Spout         bool                  // that there are instances to be flooded, "flood" and "spout"
+	Processor     int                   // that it runs on, by its number from 1; 0: all
 }
 
 // serve runs the server until SIGTERM, as cmd/mycelium does, and returns the
@@ -115,6 +117,11 @@ func listenAndServe(ctx context.Context, s settings) error {
 	town, err := newTown(ctx, endpoint, debug, s.Instances)
 	if err != nil {
 		return err
+	}
+	if s.Spout {
+		if err := raiseSpout(ctx, town); err != nil {
+			return err
+		}
 	}
 	bound, err := endpoint.Listen("127.0.0.1:0")
 	if err != nil {

@@ -42,6 +42,7 @@ func newTown(ctx context.Context, e *channels.Endpoint, debug *http.ServeMux, n 
 	})
 	m.Register(relay.Type())
 	m.Register(instances.Define("faulty", "Goes wrong for ever.", newFaulty))
+	m.Register(instances.Define("spout", "Broadcasts in a loop.", newSpout))
 	before, began := inUse(), time.Now()
 	for i := range n {
 		if _, _, err := m.Create(ctx, instances.Spec{ID: fmt.Sprint("i", i), Type: "relay", Config: json.RawMessage(`{"presence_off":["*"]}`)}); err != nil {
@@ -53,6 +54,8 @@ func newTown(ctx context.Context, e *channels.Endpoint, debug *http.ServeMux, n 
 	debug.HandleFunc("/founding", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(made) })
 	debug.HandleFunc("/faults", func(w http.ResponseWriter, r *http.Request) { answer(w, startFaults(r.Context(), m)) })
 	debug.HandleFunc("/calm", func(w http.ResponseWriter, r *http.Request) { answer(w, stopFaults(r.Context(), m, w)) })
+	debug.HandleFunc("/spout", func(w http.ResponseWriter, r *http.Request) { answer(w, openSpout(r, m)) })
+	debug.HandleFunc("/stats", func(w http.ResponseWriter, r *http.Request) { answer(w, writeStats(w, r, m)) })
 	return m, nil
 }
 
