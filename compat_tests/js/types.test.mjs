@@ -135,7 +135,7 @@ function random(seed) {
   }
 }
 
-const WORDS = ["a", "b", "ab", "😀", "\n", ""]
+const WORDS = ["a", "b", "ab", "😀", "\n", "", "7", "-1"] // texts that are numbers too: an operation has both
 
 // Any text near another one: a piece of it replaced.
 function edited(text, pick) {
@@ -160,6 +160,21 @@ test("page: concurrent changes of a text converge, and the caret stays where it 
   assert.equal(follow(5, [6, "xyz"]), 5)
   assert.equal(follow(5, [1, -2]), 3)
   assert.equal(follow(5, [4, -3, "x"]), 4)
+})
+
+test("page: what others write is there, and what they delete is not", () => {
+  for (const word of WORDS.filter(Boolean)) {
+    const sent = [], changed = []
+    const shared = new Shared({send: op => sent.push(op), changed: op => changed.push(op), missing: assert.fail})
+    shared.catchUp({rev: 1, ops: null, doc: "xy"})
+    changed.length = 0
+    shared.receive({rev: 2, id: "theirs", op: [1, word]})
+    assert.equal(shared.local, `x${word}y`)
+    shared.receive({rev: 3, id: "theirs too", op: [1, -word.length]})
+    assert.equal(shared.local, "xy")
+    shared.receive({rev: 4, id: "nothing", op: [2]})
+    assert.deepEqual([changed, sent], [[[1, word], [1, -word.length]], []], JSON.stringify(word))
+  }
 })
 
 function writer(client) {

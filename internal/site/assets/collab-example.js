@@ -20,7 +20,7 @@ function colored(node, name) {
 /** An operation in a few words: what it inserts and how much it deletes. */
 export function inWords(op) {
   const inserts = op.filter(part => typeof part === "string").join("")
-  const deletes = -op.filter(part => part < 0).reduce((sum, part) => sum + part, 0)
+  const deletes = -op.filter(part => typeof part === "number" && part < 0).reduce((sum, part) => sum + part, 0)
   return [inserts && `+ ${JSON.stringify(inserts)}`, deletes && `− ${deletes}`].filter(Boolean).join("  ") || "nothing any more"
 }
 

@@ -146,7 +146,7 @@ export class Shared {
   }
 
   take(op) {
-    if (op.every(part => part > 0)) return
+    if (op.every(part => typeof part === "number" && part > 0)) return // a text that is a number is an insertion
     this.local = apply(this.local, op)
     this.changed(op)
   }
