@@ -13,7 +13,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale crash scale soak test-js test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale soak test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test
+
+pictures: build ## docs/pictures anew: the example pages, and the observer with load on it (2 minutes; needs Chromium)
+	cd compat_tests/js && npm ci --no-audit --no-fund
+	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
 test-clients: test-js ## every client: npm's, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python and Rust 1.88)
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api
