@@ -29,6 +29,11 @@ type Limits struct {
 	// happens then is Options.SlowReceiver. Default 4 MiB. It must hold the
 	// largest single message that is sent.
 	OutboundBytes int
+	// SendBuffer is what the kernel keeps for a connection that does not read,
+	// in bytes, before anything of OutboundBytes waits: SO_SNDBUF, of which Linux
+	// takes twice as much, and at most net.core.wmem_max. 0 leaves it to the
+	// kernel, which keeps up to 4 MiB (net.ipv4.tcp_wmem).
+	SendBuffer int
 	// JoinTimeout bounds a join callback; the join is then answered with an
 	// error {"reason":"join timeout"}. Default 10 s, the push timeout of
 	// phoenix.js, after which nobody waits for the answer; negative: none.

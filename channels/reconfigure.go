@@ -10,7 +10,7 @@ import "fmt"
 // that it connected with; of l, MaxConnections, MaxConnectionsPerAddress (by what
 // connects from now on), HandshakesPerSecond and the rates of all sockets together
 // hold at once and for all paths.
-// OutboundBytes, HeaderBytes and HandshakeTimeout belong to the loops and to
+// OutboundBytes, SendBuffer, HeaderBytes and HandshakeTimeout belong to the loops and to
 // net/http and stay as they were, and so do SocketOptions.Path and
 // LongPoll.Path. The sockets at other paths keep their limits until they are
 // reconfigured too.
@@ -25,7 +25,8 @@ func (e *Endpoint) Reconfigure(socketPath string, l Limits, o SocketOptions, cha
 		return fmt.Errorf("channels: no socket at path %q to reconfigure", socketPath)
 	}
 	l = l.withDefaults()
-	l.OutboundBytes, l.HeaderBytes, l.HandshakeTimeout = e.limits.OutboundBytes, e.limits.HeaderBytes, e.limits.HandshakeTimeout
+	l.OutboundBytes, l.SendBuffer = e.limits.OutboundBytes, e.limits.SendBuffer
+	l.HeaderBytes, l.HandshakeTimeout = e.limits.HeaderBytes, e.limits.HandshakeTimeout
 	o.Path, o.LongPoll.Path = old.options.Path, old.options.LongPoll.Path
 	m := e.newMount(socketPath, o, &l, channels)
 	websocketAt, pollAt := m.paths()

@@ -168,7 +168,7 @@ func (d *daemon) open() error {
 
 func limits(l config.Limits) channels.Limits {
 	return channels.Limits{
-		MessageBytes: l.MaxMessage, ChannelsPerSocket: l.MaxChannels, OutboundBytes: l.OutboundBytes,
+		MessageBytes: l.MaxMessage, ChannelsPerSocket: l.MaxChannels, OutboundBytes: l.OutboundBytes, SendBuffer: l.SendBuffer,
 		HeaderBytes: l.HeaderBytes, HandshakeTimeout: l.HandshakeTimeout, HandshakesPerSecond: l.HandshakesPerSecond,
 		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
 		JoinsPerSecond: l.JoinsPerSecond, MessagesPerSecond: l.MessagesPerSecond,

@@ -115,6 +115,8 @@ type Limits struct {
 	// OutboundBytes bounds what waits to be written to one connection.
 	// OutboundBytes ≥ MaxMessage + envelopeBytes.
 	OutboundBytes int `koanf:"outbound_bytes"`
+	// SendBuffer is the SO_SNDBUF of connections; 0: the kernel's choice.
+	SendBuffer int `koanf:"send_buffer"`
 	// SlowReceiver is what happens when OutboundBytes are reached: one of
 	// disconnect, drop_oldest, drop_newest.
 	SlowReceiver string `koanf:"slow_receiver"`

@@ -44,6 +44,7 @@ var every = []struct {
 	{"limits.total_messages_per_second", "15", "15", func(c *Config) any { return c.Limits.TotalMessagesPerSecond }, 15},
 	{"limits.total_bytes_per_second", "3KiB", "3072", func(c *Config) any { return c.Limits.TotalBytesPerSecond }, 3072},
 	{"limits.outbound_bytes", "2MB", "2 MB", func(c *Config) any { return c.Limits.OutboundBytes }, 2_000_000},
+	{"limits.send_buffer", "128KiB", "131072", func(c *Config) any { return c.Limits.SendBuffer }, 128 << 10},
 	{"limits.slow_receiver", "drop_oldest", "drop_oldest", func(c *Config) any { return c.Limits.SlowReceiver }, "drop_oldest"},
 	{"limits.header_bytes", "2048B", "2KiB", func(c *Config) any { return c.Limits.HeaderBytes }, 2048},
 	{"limits.handshake_timeout", "1500ms", "1.5s", func(c *Config) any { return c.Limits.HandshakeTimeout }, 1500 * time.Millisecond},

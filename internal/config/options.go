@@ -200,7 +200,13 @@ var options = []*option{
 		key: "limits.outbound_bytes", kind: size(64*kib, gib),
 		def: "4MiB", example: "8MiB",
 		help: "Most that may wait to be written to one connection. The largest message must fit.",
-		also: []string{"outbound", "send-buffer", "queue-size"},
+		also: []string{"outbound", "queue-size"},
+	},
+	{
+		key: "limits.send_buffer", kind: size(0, 64*mib),
+		def: "0", example: "128KiB",
+		help: "What the kernel keeps for one connection that does not read, besides outbound_bytes; Linux keeps twice as much. 0: the kernel's choice, up to 4 MiB.",
+		also: []string{"sndbuf", "so-sndbuf", "socket-buffer", "write-buffer"},
 	},
 	{
 		key: "limits.slow_receiver", kind: oneOf("disconnect", "drop_oldest", "drop_newest"),

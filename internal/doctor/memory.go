@@ -62,6 +62,7 @@ func sendBuffers(m *machine, n int64) Check {
 	if room := pages[1] * m.PageSize; slow*bytes[2] > room {
 		c.Status = Advice
 		c.Why += fmt.Sprintf("; one slow client in %d would take %s of the %s of net.ipv4.tcp_mem", slowShare, size(slow*bytes[2]), size(room))
+		c.Why += "; --limits-send-buffer=128KiB bounds it for this server alone, to twice as much"
 		most := max(64<<10, room/2/slow&^(64<<10-1)) // in steps of 64 KiB
 		c.Fix = netSysctl(key, fmt.Sprintf("%d %d %d", bytes[0], min(bytes[1], most), most))
 	}

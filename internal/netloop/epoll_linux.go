@@ -259,7 +259,7 @@ func (l *Loop) takeDescriptor(c net.Conn) (*Conn, error) {
 		return nil, err
 	}
 	t.Close()
-	setSocketOptions(fd, l.group.options.PeerTimeout)
+	setSocketOptions(fd, &l.group.options)
 	return &Conn{loop: l, carrier: e, fd: int32(fd)}, nil
 }
 

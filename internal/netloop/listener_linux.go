@@ -37,7 +37,7 @@ func (ln *Listener) openRaw(nl net.Listener) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	setSocketOptions(fd, ln.group.options.PeerTimeout)
+	setSocketOptions(fd, &ln.group.options)
 	l := ln.group.nextLoop()
 	a := &acceptor{ln: ln, loop: l, ep: l.poller.(*epoll).ep, fd: fd}
 	a.pause = &Conn{loop: l, handler: a, state: stateOpen, fd: -1}

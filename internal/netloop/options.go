@@ -44,6 +44,10 @@ type Options struct {
 	// OutboundLimit bounds the bytes that wait for one connection; 0 is 1 MiB. A single frame is always taken when
 	// nothing else waits, however large, because otherwise it could never be sent.
 	OutboundLimit int
+	// SendBuffer is the SO_SNDBUF of connections: what the kernel keeps for a peer that does not read, before anything waits
+	// here. Linux takes twice as much, with what it needs itself, and no more than net.core.wmem_max. 0 leaves it to the
+	// kernel, which keeps up to net.ipv4.tcp_wmem, 4 MiB on most systems.
+	SendBuffer int
 	// Overflow is the policy when OutboundLimit is reached and the socket takes no more.
 	Overflow Policy
 	// HighWater is the number of tasks in one lane's inbox above which its tenant counts as overloaded; 0 is 65,536.

@@ -41,14 +41,17 @@ func accept4(fd int, from *unix.RawSockaddrAny) (int, unix.Errno) {
 // setSocketOptions has small frames leave at once and vanished peers found. Set on a listener they are inherited by what
 // it accepts, which saves five system calls a connection; only TCP_USER_TIMEOUT is not. They fail on Unix sockets, which
 // need none of them.
-func setSocketOptions(fd int, timeout time.Duration) {
-	idle, interval, count := keepAlive(timeout)
+func setSocketOptions(fd int, o *Options) {
+	idle, interval, count := keepAlive(o.PeerTimeout)
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(idle/time.Second))
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(interval/time.Second))
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, count)
-	limitSilence(fd, timeout)
+	if o.SendBuffer > 0 {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer)
+	}
+	limitSilence(fd, o.PeerTimeout)
 }
 
 // limitSilence has the system give up a peer that leaves bytes unacknowledged for the time of timeout. Keepalive does not

@@ -68,6 +68,7 @@ func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte)
 	}
 	setKeepAlive(c, g.options.PeerTimeout)
 	setUserTimeout(c, g.options.PeerTimeout)
+	setSendBuffer(c, g.options.SendBuffer)
 	go s.run(&opening{conn: s.conn, accept: accept, peer: addrPort(c.RemoteAddr()), leftover: leftover})
 	return nil
 }
@@ -311,6 +312,13 @@ func endStream(c net.Conn) error {
 		return h.CloseWrite()
 	}
 	return net.ErrClosed
+}
+
+// setSendBuffer bounds what the system keeps for a peer that does not read; 0 leaves it to the system.
+func setSendBuffer(c net.Conn, size int) {
+	if t, ok := underlying(c).(*net.TCPConn); ok && size > 0 {
+		_ = t.SetWriteBuffer(size) // a connection that has just been lost is noticed soon enough
+	}
 }
 
 // setKeepAlive has the system find a peer that vanished within timeout.
