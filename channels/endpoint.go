@@ -171,7 +171,7 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	e.loops, err = netloop.New(netloop.Options{
 		Loops: o.Loops, Portable: o.Portable, IOUring: o.IOUring, OutboundLimit: e.limits.OutboundBytes, Overflow: o.SlowReceiver,
 		SendBuffer: e.limits.SendBuffer,
-		OnError: func(err error) { e.log.Error().Err(err).Msg("network") },
+		OnError:    func(err error) { e.log.Error().Err(err).Msg("network") },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("channels: starting the event loops: %w", err)
