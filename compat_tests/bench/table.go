@@ -91,7 +91,7 @@ func (t table) over() bool { return slices.ContainsFunc(t.rows, row.over) }
 const idleEnough = 0.05
 
 func (t table) notes() []string {
-	notes := []string{t.machine, fmt.Sprintf("medians of ratios turn by turn, least and most; %d of them in %v", t.turns, t.took.Round(time.Second))}
+	notes := []string{t.machine, fmt.Sprintf("medians of ratios turn by turn, least and most; %d turns, of joins twice and of echoes three times as many, in %v", t.turns, t.took.Round(time.Second))}
 	if t.busy > idleEnough {
 		notes = append(notes, fmt.Sprintf("THE MACHINE WAS NOT IDLE: others used %.0f %% of it before or after; these figures say little", t.busy*100))
 	}

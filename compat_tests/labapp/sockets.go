@@ -109,7 +109,7 @@ type uri struct {
 
 // noInfo is the connect info of a socket that asks for none.
 func noInfo(*channels.Request) connectInfo {
-	return connectInfo{XHeaders: map[string]string{}, SecWebSocketHeaders: []string{}}
+	return connectInfo{XHeaders: map[string]string{}, SecWebSocketHeaders: make([]string, 0, 4)}
 }
 
 func infoOf(r *channels.Request) connectInfo {
@@ -117,14 +117,13 @@ func infoOf(r *channels.Request) connectInfo {
 	if token, ok := r.AuthToken(); ok {
 		info.AuthToken = &token
 	}
-	for name, values := range r.Header {
-		name = strings.ToLower(name)
+	for name, values := range r.Header { // by canonical name
 		switch {
-		case strings.HasPrefix(name, "x-"):
-			info.XHeaders[name] = values[len(values)-1]
-		case strings.HasPrefix(name, "sec-websocket-"):
-			info.SecWebSocketHeaders = append(info.SecWebSocketHeaders, name)
-		case name == "user-agent":
+		case strings.HasPrefix(name, "X-"):
+			info.XHeaders[strings.ToLower(name)] = values[len(values)-1]
+		case strings.HasPrefix(name, "Sec-Websocket-"):
+			info.SecWebSocketHeaders = append(info.SecWebSocketHeaders, strings.ToLower(name))
+		case name == "User-Agent":
 			agent := values[0] // the slice is the next client's too
 			info.UserAgent = &agent
 		}
