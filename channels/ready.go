@@ -20,7 +20,7 @@ func (e *Endpoint) Ready() error {
 	switch {
 	case e.isDraining():
 		return ErrDraining
-	case e.tenant.Overloaded():
+	case e.tenant.Overloaded(), e.host == nil && e.loops.Lobby().Overloaded():
 		return ErrOverloaded
 	case most > 0 && e.admitted.total.Load() >= int64(most):
 		return ErrFull

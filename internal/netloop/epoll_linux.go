@@ -162,7 +162,7 @@ func (d *descriptor) event(ev netpoll.EpollEvent) {
 // read takes what one recv gives. The end of the stream is found by reading too, after all bytes before it: epoll keeps
 // reporting a socket that has any of them.
 func (l *Loop) read(c *Conn) {
-	n, errno := recv(int(c.fd), l.scratch)
+	n, errno := recv(int(c.fd), l.scratch[:scratchSize/l.readPart()])
 	l.lane(c).charge(max(n, 0))
 	switch {
 	case errno == 0 && n > 0:

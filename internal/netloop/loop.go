@@ -209,6 +209,14 @@ func (l *Loop) runTasks() {
 // hasTime reports whether this turn may run one more task.
 func (l *Loop) hasTime() bool { return l.ran < maxTasks && l.sends < maxSends/l.part }
 
+// readPart divides what is read in a turn.
+func (l *Loop) readPart() int {
+	if l.part > 1 {
+		return sharedReads
+	}
+	return 1
+}
+
 // shared reports whether several tenants have connections on the loop. Its turns are shorter then.
 func (l *Loop) shared() bool { return len(l.lanes)-len(l.freeLanes) > 2 }
 
