@@ -287,11 +287,12 @@ func (c *Context) handleLeave(it *item) {
 
 // crash ends the channel for a panic in the callback of it.
 func (c *Context) crash(p *PanicError, it *item) {
-	event := c.log().Error().Bytes("stack", p.Stack)
+	event := shortened(it.event)
 	if _, client := p.Value.(clientFault); client {
-		event = c.log().Warn()
+		c.log().Warn().Str("event", event).Interface("panic", p.Value).Msg("channel crashed")
+	} else {
+		c.log().Error().Str("event", event).Interface("panic", p.Value).Bytes("stack", p.Stack).Msg("channel crashed")
 	}
-	event.Str("event", shortened(it.event)).Interface("panic", p.Value).Msg("channel crashed")
 	c.socket.endpoint.counters.crashes.Add(1)
 	c.setCause(p)
 }

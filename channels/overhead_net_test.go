@@ -41,6 +41,13 @@ func TestHeldUp(t *testing.T) {
 		{"pongs that nobody asked for", func(p *peer) {
 			p.write(strings.Repeat(string(ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(nil)))), n))
 		}},
+		{"leaves of what was not joined", func(p *peer) {
+			var texts []string
+			for i := range n {
+				texts = append(texts, fmt.Sprintf(`["1","l%d","room:none","phx_leave",{}]`, i))
+			}
+			p.write(string(frames(texts...)))
+		}},
 		{"messages above their rate", func(p *peer) {
 			ref := p.join("room:1", "{}")
 			p.flood(3*n, ref, "room:1", "echo", "{}")

@@ -44,10 +44,11 @@ func (t *totals) set(l *Limits) {
 // allowed applies the rates; what is too much is answered.
 func (s *Socket) allowed(m *wire.Message, event string) bool {
 	now := s.loop.Now()
-	reason := s.rates.own.take(now, event, len(m.Payload.Data))
+	size := len(m.Payload.Data) + len(m.Topic) + len(m.Event) + len(m.JoinRef) + len(m.Ref)
+	reason := s.rates.own.take(now, event, size)
 	if t := s.rates.total; t != nil && reason == "" {
 		t.mu.Lock()
-		reason = t.take(now, event, len(m.Payload.Data))
+		reason = t.take(now, event, size)
 		t.mu.Unlock()
 	}
 	if reason == "" {

@@ -43,6 +43,9 @@ func TestBytesRate(t *testing.T) {
 		if got := other.flood(1, otherRef, "room:1", "echo", large); got[refused] != 1 {
 			t.Errorf("more than a second's worth: %v", got)
 		}
+		if got := other.flood(1, otherRef, strings.Repeat("x", 1000), "echo", "{}"); got[refused] != 1 {
+			t.Errorf("a topic of more than a second's worth: %v", got)
+		}
 		if got := other.flood(1, otherRef, "room:1", "echo", payload); got["ok"] != 1 {
 			t.Errorf("another socket, of which nothing was taken: %v", got)
 		}

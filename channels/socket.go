@@ -216,6 +216,7 @@ func (s *Socket) handleIn(m *wire.Message, event string) {
 	case event == "phx_join":
 		s.handleJoin(c, m)
 	case c == nil && event == "phx_leave":
+		s.countOverhead() // the rates let leaves pass
 		s.sendMessageReply(m.JoinRef, m, "ok", emptyObject)
 	case c == nil:
 		s.sendMessageReply(nil, m, "error", reasonPayload(reasonUnmatched).Data)

@@ -14,7 +14,7 @@ func TestASecondSignal(t *testing.T) {
 	p := launch(t, t.TempDir(), "--drain-delay=1m")
 	p.listening(t)
 	ended := make(chan struct{})
-	go func() { p.cmd.Wait(); close(ended) }() //nolint:errcheck // the state says it
+	go func() { p.cmd.Wait(); close(ended) }()
 	tell := func() {
 		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Log(err) // it has ended
