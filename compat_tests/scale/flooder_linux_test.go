@@ -98,7 +98,7 @@ func (f *flooder) tryJoin(small bool) (*wstest.Client, error) {
 		return nil, err
 	}
 	c.Timeout = time.Hour
-	if err := c.WriteText(`["j","j","` + f.topic + `","phx_join",{}]`); err == nil {
+	if err = c.WriteText(`["j","j","` + f.topic + `","phx_join",{}]`); err == nil {
 		_, _, err = c.ReadMessage()
 	}
 	if err != nil {

@@ -181,15 +181,15 @@ func (w *weir) handle(c *client, m message) {
 		w.replies = append(w.replies, time.Since(w.sent[n]))
 		return
 	}
-	var shout struct{ Number int }
+	var shout struct{ Number uint }
 	err := json.Unmarshal(m.payload, &shout)
-	n := shout.Number
-	if next := &w.next[c.index][n%floodClients]; err != nil || m.event != "shout" || n != *next {
+	n := int(shout.Number)
+	next := &w.next[c.index][n%floodClients]
+	if err != nil || m.event != "shout" || n != *next {
 		w.fleet.fail(c, "message %d was to come, got %v", *next, m)
 		return
-	} else {
-		*next += floodClients // each sends in turn, and each one's are in order
 	}
+	*next += floodClients // each sends in turn, and each one's are in order
 	w.arrivals = append(w.arrivals, time.Since(w.sent[n]))
 }
 
