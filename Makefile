@@ -37,7 +37,7 @@ test-budgets: ## allocations and memory of a connection, without the race detect
 test-scale: ## ten thousand connections on one topic, and a short soak, without the race detector
 	$(GO) test -count=1 -v -run Scale ./compat_tests/scale
 
-scale: ## a process's worth of connections, 2,000 instances, slow receivers, heartbeats (5 minutes, on a machine that does nothing else)
+scale: ## a process's worth of connections, 2,000 instances, slow receivers, heartbeats (10 minutes, on a machine that does nothing else)
 	$(GO) test -count=1 -v -timeout 30m -run Scale ./compat_tests/scale -full
 
 soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
