@@ -173,7 +173,7 @@ func TestInstanceLimits(t *testing.T) {
 		"heartbeats_per_second":       {5, func(l *limited) string { return l.beat(20) }, "held up"},
 		"total_joins_per_second":      {5, func(l *limited) string { return l.twice(5, 0, 0) }, "too many joins"},
 		"total_messages_per_second":   {8, func(l *limited) string { return l.twice(1, 8, 1) }, "too many messages"},
-		"total_bytes_per_second":      {900, func(l *limited) string { return l.twice(1, 4, 200) }, "too many bytes"},
+		"total_bytes_per_second":      {4200, func(l *limited) string { return l.twice(1, 4, 1000) }, "too many bytes"},
 	}
 	fields := reflect.TypeFor[instances.Limits]()
 	for i := range fields.NumField() {

@@ -97,7 +97,7 @@ func TestWritePage(t *testing.T) {
 	if err := os.WriteFile(page, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"the first", "the second"} {
+	for _, name := range []string{"figure-1", "figure-2"} {
 		if err := (table{rows: []row{{name: name}}}).writePage(page); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestWritePage(t *testing.T) {
 	}
 	before, _, _ := strings.Cut(string(text), beginMark)
 	_, after, _ := strings.Cut(string(text), endMark)
-	if !strings.HasPrefix(string(got), before) || !strings.HasSuffix(string(got), after) || strings.Contains(string(got), "the first") || !strings.Contains(string(got), "| the second |") {
+	if !strings.HasPrefix(string(got), before) || !strings.HasSuffix(string(got), after) || strings.Contains(string(got), "figure-1") || !strings.Contains(string(got), "| figure-2 |") {
 		t.Errorf("the page is\n%s", got)
 	}
 	if err := os.WriteFile(page, []byte("no marks"), 0o600); err != nil {
