@@ -4,6 +4,8 @@ GO ?= go
 # The race detector needs cgo and so a C compiler; without one the tests run
 # without it and say so.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
+# Packages that are tested at a time: half of their time is waiting.
+PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
 FUZZTIME ?= 60s
 SOAK ?= 10m
 GOLANGCI_LINT_VERSION := v2.15.0
@@ -29,7 +31,7 @@ test: test-go test-budgets test-scale test-js ## all tests: Go with the race det
 test-go: ## Go tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler ($$($(GO) env CC)): running without the race detector"
 	$(GO) vet ./...
-	$(GO) test $(RACE) ./...
+	$(GO) test $(RACE) -p $(PACKAGES) ./...
 
 test-budgets: ## allocations and memory of a connection, without the race detector, which changes both
 	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./pubsub ./presence ./channels ./instances ./internal/...

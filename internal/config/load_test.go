@@ -163,8 +163,8 @@ func TestEveryOption(t *testing.T) {
 			table := "[" + section + "]\n" + name + " = " + tomlValue(v.yaml) + "\n"
 			ways["TOML table"] = load(t, append(pair, "--config="+write(t, "c.toml", table)), nil)
 		}
+		checkPrinted(t, o, "flag with =", ways["flag with ="])
 		for way, c := range ways {
-			checkPrinted(t, o, way, c)
 			if got := v.get(c); !reflect.DeepEqual(got, v.want) {
 				t.Errorf("%s by %s: %#v, want %#v", o.key, way, got, v.want)
 			}

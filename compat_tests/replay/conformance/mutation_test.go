@@ -186,7 +186,7 @@ func TestMutatedAnswersFail(t *testing.T) {
 // mutant applies the mutation at the last place of a recording that takes it.
 func mutant(s Scenario, m mutation) (trial, bool) {
 	r := s.Recordings[0]
-	if slow(r.Steps) {
+	if slow(r.Steps) || huge(r.Steps) {
 		return trial{}, false
 	}
 	required := requiredSteps(s.Name, r)

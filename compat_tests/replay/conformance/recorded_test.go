@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"context"
+	"encoding/json"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -91,6 +93,14 @@ func slow(steps []Step) bool {
 	}
 	return total > 3000
 }
+
+// huge recordings send megabytes, which the race detector looks at byte by byte.
+func huge(steps []Step) bool {
+	text, err := json.Marshal(steps)
+	return err != nil || repeatsMuch.Match(text)
+}
+
+var repeatsMuch = regexp.MustCompile(`\$\{repeat:.:[0-9]{6,}\}`)
 
 func TestRecordedAnswersPass(t *testing.T) {
 	scenarios := load(t)
