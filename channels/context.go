@@ -95,11 +95,6 @@ func (c *Context) Subtopic() string {
 // Socket is the connection the channel was joined on.
 func (c *Context) Socket() *Socket { return c.socket }
 
-// perLoop is what the socket's loop keeps for the endpoint. Its loop only.
-func (c *Context) perLoop() *perLoop {
-	return &c.socket.endpoint.perLoop[c.socket.loop.Index()]
-}
-
 // Endpoint is where to broadcast to other topics.
 func (c *Context) Endpoint() *Endpoint { return c.socket.endpoint }
 

@@ -43,7 +43,7 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 		}
 	}
 	b.v2.Retain(-spare)
-	sent.count(l.endpoint)
+	sent.count()
 }
 
 // sending counts what one dispatch sends, to be added up once.
@@ -59,9 +59,9 @@ func (n *sending) queue(s *Socket, f *netloop.Frame) {
 	s.queue(f)
 }
 
-func (n *sending) count(e *Endpoint) {
+func (n *sending) count() {
 	if n.last != nil {
-		e.perLoop[n.last.loop.Index()].traffic.sent(n.messages, n.bytes)
+		n.last.perLoop().traffic.sent(n.messages, n.bytes)
 	}
 }
 

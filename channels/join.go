@@ -58,7 +58,7 @@ func (p *pendingJoin) hold(m *wire.Message, l *Limits) bool {
 
 // drop lets go of a join that is not answered any more.
 func (p *pendingJoin) drop() {
-	p.c.perLoop().joins.remove(p)
+	p.c.socket.perLoop().joins.remove(p)
 	for _, f := range p.held {
 		f.Release()
 	}
@@ -70,7 +70,7 @@ func (p *pendingJoin) drop() {
 func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	c.running = true // nobody else knows the channel yet
 	if c.def.onLoop {
-		it := &c.perLoop().item
+		it := &c.socket.perLoop().item
 		*it = item{event: "phx_join", ref: c.pending.ref, payload: params}
 		c.runJoin(it)
 		*it = item{}
@@ -82,7 +82,7 @@ func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	p := c.pending
 	p.params, p.wait = Payload{Data: bytes.Clone(params.Data), Binary: params.Binary}, wait
 	if limit := c.socket.mount.limits.JoinTimeout; limit > 0 {
-		c.perLoop().joins.add(c.socket.loop, p, limit)
+		c.socket.perLoop().joins.add(c.socket.loop, p, limit)
 	}
 	c.socket.endpoint.spawn((*joinJob)(p))
 }

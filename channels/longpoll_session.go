@@ -139,7 +139,7 @@ func (s *pollSession) tryDispatch(messages []wire.Message) (alive bool, held <-c
 			}
 			alive = true
 			e.counters.messagesIn.Add(1)
-			e.perLoop[s.socket.loop.Index()].traffic.bytesIn.Add(int64(len(messages[i].Payload.Data)))
+			s.socket.perLoop().traffic.bytesIn.Add(int64(len(messages[i].Payload.Data)))
 			s.socket.dispatch(&messages[i])
 		}
 	})

@@ -187,7 +187,7 @@ func (c *Context) handleNow(m *wire.Message) bool {
 	if !free {
 		return false
 	}
-	it := &c.perLoop().item
+	it := &c.socket.perLoop().item
 	*it = item{kind: itemEvent, ref: m.Ref, event: string(m.Event), payload: m.Payload}
 	c.handle(it)
 	*it = item{}

@@ -50,7 +50,7 @@ func (s *Socket) countOverhead() {
 // holdUp holds the client up for d, or for that much from now on if it is held
 // up already. What has been read is still handled.
 func (s *Socket) holdUp(d time.Duration) {
-	l := &s.endpoint.perLoop[s.loop.Index()]
+	l := s.perLoop()
 	_, held := l.held[s]
 	if l.held == nil {
 		l.held = make(map[*Socket]time.Time)
@@ -72,7 +72,7 @@ func (s *Socket) resumeIn(d time.Duration) {
 
 // resume lets a client that was held up go on, when it is time.
 func (s *Socket) resume() {
-	l := &s.endpoint.perLoop[s.loop.Index()]
+	l := s.perLoop()
 	if left := l.held[s].Sub(s.loop.Now()); left > 0 && !s.closed {
 		s.resumeIn(left)
 		return

@@ -98,7 +98,7 @@ func (s *Socket) mustConnect(what string) {
 
 // open makes a connected socket known to its loop and to its id's topic.
 func (s *Socket) open() {
-	l := &s.endpoint.perLoop[s.loop.Index()]
+	l := s.perLoop()
 	s.place = int32(len(l.sockets))
 	l.sockets = append(l.sockets, s)
 	s.rates = newRates(s.mount.limits, &s.endpoint.totals)
@@ -127,9 +127,12 @@ func (s *Socket) tell(what string, f func(*Socket)) {
 	f(s)
 }
 
+// perLoop is what the socket's loop keeps for its endpoint. For that loop.
+func (s *Socket) perLoop() *perLoop { return &s.endpoint.perLoop[s.loop.Index()] }
+
 // send queues a frame for the client and takes over one reference to it.
 func (s *Socket) send(f *netloop.Frame) {
-	s.endpoint.perLoop[s.loop.Index()].traffic.sent(1, int64(len(f.Bytes())))
+	s.perLoop().traffic.sent(1, int64(len(f.Bytes())))
 	s.queue(f)
 }
 
@@ -153,7 +156,7 @@ func (s *Socket) shutdown(reason error) {
 		return
 	}
 	s.closed = true
-	l := &s.endpoint.perLoop[s.loop.Index()]
+	l := s.perLoop()
 	last := len(l.sockets) - 1
 	l.sockets[s.place] = l.sockets[last]
 	l.sockets[s.place].place = s.place
@@ -180,7 +183,7 @@ func (s *Socket) shutdown(reason error) {
 // is used until it returns. An error is a *wire.DecodeError: Phoenix closes
 // the socket with 1011.
 func (s *Socket) handleMessage(binary bool, data []byte) error {
-	l := &s.endpoint.perLoop[s.loop.Index()]
+	l := s.perLoop()
 	l.traffic.bytesIn.Add(int64(len(data)))
 	m := &l.message
 	if err := wire.For(s.version).Decode(data, binary, m); err != nil {
