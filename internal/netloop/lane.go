@@ -247,3 +247,11 @@ func (q *lineup) pop() *Lane {
 	q.n--
 	return a
 }
+
+// have reports whether at least n connections wait in the rings of the lanes.
+func (q *lineup) have(n int, of func(*Lane) *ring) bool {
+	for i := 0; i < q.n && n > 0; i++ {
+		n -= of(q.lanes[(q.head+i)&(len(q.lanes)-1)]).n
+	}
+	return n <= 0
+}

@@ -260,7 +260,7 @@ func (l *Loop) flush() {
 // flushLanes goes round lanes and writes so many of the rings.
 func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
 	batch := l.batch
-	if lanes.n == 1 && of(lanes.lanes[lanes.head]).n < l.group.options.batchFrom {
+	if !lanes.have(l.group.options.batchFrom, of) {
 		batch = nil
 	}
 	for left > 0 && lanes.n > 0 {
