@@ -71,6 +71,7 @@ func (o SocketOptions) withDefaults() SocketOptions {
 	setDefault(&o.Path, "/websocket")
 	setDefault(&o.LongPoll.Path, "/longpoll")
 	setDefault(&o.LongPoll.Window, 10*time.Second)
+	setDefault(&o.LongPoll.Grace, 3*time.Second)
 	setDefault(&o.LongPoll.TokenMaxAge, 14*24*time.Hour)
 	if o.CheckOrigin == nil {
 		o.CheckOrigin = SameOrigin

@@ -27,8 +27,15 @@ type LongPollOptions struct {
 	Path string
 	// Window is how long a poll waits for messages. A session that is not
 	// polled for one and a half of it is over. Default 10 s. A proxy must wait
-	// longer than this for an answer.
+	// longer than this for an answer, and so must clients: phoenix.js waits for
+	// its longpollerTimeout, which is 20 s.
 	Window time.Duration
+	// Grace is how long a session lives after its client closed the connection
+	// of a poll without taking the answer, as a browser does when the page is
+	// closed: long enough for a client that polls again at once. A session whose
+	// last poll was answered has the time that Window gives it, and Grace never
+	// exceeds that. Default 3 s.
+	Grace time.Duration
 	// TokenMaxAge is how long the token of a session counts. It is renewed by
 	// polling, after half of it. Default two weeks.
 	TokenMaxAge time.Duration

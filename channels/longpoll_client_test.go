@@ -14,8 +14,8 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// longPolling is what the tests enable: a window that no test waits for.
-var longPolling = channels.LongPollOptions{Enabled: true, Window: 20 * time.Second}
+// longPolling is what the tests enable: a window and a grace that no test waits for.
+var longPolling = channels.LongPollOptions{Enabled: true, Window: 20 * time.Second, Grace: 20 * time.Second}
 
 // lpAnswer is an answer to a request of long polling.
 type lpAnswer struct {
@@ -193,7 +193,9 @@ func (c *lpClient) waiting(ctx context.Context) <-chan lpAnswer {
 // eachPolling runs a test over the network: through the endpoint's own port by
 // both kinds of loops, and mounted in another server, of HTTP/2 too.
 func eachPolling(t *testing.T, so channels.SocketOptions, test func(t *testing.T, s *server, c *lpClient), chs func() []*channels.Channel) {
-	so.LongPoll = longPolling
+	if !so.LongPoll.Enabled {
+		so.LongPoll = longPolling
+	}
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, so, chs()...)
 		test(t, s, s.poller(t))

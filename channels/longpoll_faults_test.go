@@ -402,3 +402,30 @@ func FuzzLongPollPost(f *testing.F) {
 		}
 	})
 }
+
+// The server notices over the network too that a client closes the connection
+// of a waiting poll, whoever serves its HTTP.
+func TestLongPollConnectionClosed(t *testing.T) {
+	o := longPolling // without a grace its sessions live for 30 s
+	o.Grace = 100 * time.Millisecond
+	eachPolling(t, channels.SocketOptions{LongPoll: o}, func(t *testing.T, s *server, c *lpClient) {
+		c.open()
+		c.join("quiet:1")
+		ended := func() bool { return s.Stats().LongPoll.Sessions == 0 }
+		for range 20 { // on a busy machine the server may not have seen the poll yet
+			ctx, cancel := context.WithCancel(context.Background())
+			answers := c.waiting(ctx)
+			cancel()
+			<-answers
+			for began := time.Now(); !ended() && time.Since(began) < 10*o.Grace; {
+				time.Sleep(o.Grace / 10)
+			}
+			if ended() {
+				break
+			}
+		}
+		if st := s.Stats(); !ended() || st.LongPoll.Expired != 1 || st.Channels != 0 {
+			t.Errorf("%+v", st)
+		}
+	}, rooms)
+}

@@ -27,6 +27,7 @@ type pollSession struct {
 	id     longpoll.SessionID
 	ticket *ticket
 	window time.Duration
+	grace  time.Duration
 
 	// Owned by the loop.
 	queue   []*netloop.Frame // wait for a poll
@@ -34,6 +35,7 @@ type pollSession struct {
 	waiting *poll            // nil: nobody waits
 	writing []*netloop.Frame // are being written by a request
 	seen    time.Time        // the last end of a poll
+	gone    bool             // its connection broke before the client had the answer
 	expiry  *time.Timer
 	woken   bool          // a task that answers the waiting poll has been posted
 	slow    bool          // ends, by DisconnectSlow
@@ -61,7 +63,7 @@ func (a *pollAnswer) messages() [][]byte {
 
 func newPollSession(e *Endpoint, m *mount) *pollSession {
 	loops := e.tenant.Lanes()
-	s := &pollSession{id: longpoll.NewSessionID(), window: m.options.LongPoll.Window}
+	s := &pollSession{id: longpoll.NewSessionID(), window: m.options.LongPoll.Window, grace: m.options.LongPoll.Grace}
 	s.socket.endpoint, s.socket.mount, s.socket.transport = e, m, s
 	s.socket.loop = loops[e.sessions.next.Add(1)%uint32(len(loops))]
 	return s
@@ -97,7 +99,8 @@ func (s *pollSession) poll(ctx context.Context) pollAnswer {
 	case <-window.C:
 	case <-ctx.Done():
 	}
-	s.post(func() { s.detach(p) })
+	gone := ctx.Err() != nil
+	s.post(func() { s.detach(p, gone) })
 	return <-p.answer // there is one even if that came too late: a session ends before its loop
 }
 
@@ -158,11 +161,27 @@ func (s *pollSession) open() {
 }
 
 // patience is how long a session lives without a poll. Phoenix:
-// lib/phoenix/transports/long_poll_server.ex.
-func (s *pollSession) patience() time.Duration { return s.window * 3 / 2 }
+// lib/phoenix/transports/long_poll_server.ex. After a poll whose connection the
+// client has closed it is shorter, which Phoenix does not have: the user of a
+// page that was closed is gone from presence in seconds.
+func (s *pollSession) patience() time.Duration {
+	if s.gone {
+		return min(s.grace, s.window*3/2)
+	}
+	return s.window * 3 / 2
+}
 
-// expire ends the session if nobody has polled for long enough. The timer is
-// not touched by polls: it finds out what they have done.
+// polled notes the end of a poll. gone: the connection broke before the client
+// had the answer.
+func (s *pollSession) polled(gone bool) {
+	s.seen, s.gone = s.socket.loop.Now(), gone && s.waiting == nil
+	if s.gone {
+		s.expiry.Reset(s.patience())
+	}
+}
+
+// expire ends the session if nobody has polled for long enough. Polls that are
+// answered do not touch the timer: it finds out what they have done.
 func (s *pollSession) expire() {
 	if s.socket.closed {
 		return
@@ -189,16 +208,18 @@ func (s *pollSession) attach(p *poll) {
 	if s.waiting != nil {
 		s.waiting.answer <- pollAnswer{status: http.StatusNoContent}
 	}
-	s.waiting = p
+	s.waiting, s.gone = p, false
 	s.flush()
 }
 
-// detach ends the waiting of a poll, unless it has been answered.
-func (s *pollSession) detach(p *poll) {
+// detach ends the waiting of a poll, unless it has been answered. gone: the
+// client has closed the connection.
+func (s *pollSession) detach(p *poll, gone bool) {
 	if s.waiting != p {
 		return
 	}
-	s.waiting, s.seen = nil, s.socket.loop.Now()
+	s.waiting = nil
+	s.polled(gone)
 	p.answer <- pollAnswer{status: http.StatusNoContent}
 }
 
@@ -216,7 +237,10 @@ func (s *pollSession) flush() {
 // settled takes back the frames of an answer.
 func (s *pollSession) settled(written bool) {
 	frames := s.writing
-	s.writing, s.seen = nil, s.socket.loop.Now()
+	s.writing = nil
+	if !s.socket.closed {
+		s.polled(!written)
+	}
 	if written || s.socket.closed {
 		for _, f := range frames {
 			s.size -= len(f.Bytes())

@@ -111,3 +111,109 @@ func TestLongPollTokenAge(t *testing.T) {
 		c.post(`[null,"1","phoenix","heartbeat",{}]`)
 	})
 }
+
+// polling polls with a context of its own. The returned function closes the
+// connection of the poll, as a browser does with a page that is closed.
+func (c *lpClient) polling() (abort func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.request(ctx, "GET", "", nil) //nolint:errcheck // nobody takes the answer
+	}()
+	synctest.Wait()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// sessionLasts fails the test unless the session is there until d from now,
+// and is not a little later.
+func sessionLasts(t *testing.T, s *server, d time.Duration) {
+	t.Helper()
+	const margin = 100 * time.Millisecond
+	time.Sleep(d - margin)
+	synctest.Wait()
+	if n := s.Stats().LongPoll.Sessions; n != 1 {
+		t.Errorf("%d sessions after %v, want 1", n, d-margin)
+	}
+	time.Sleep(2 * margin)
+	synctest.Wait()
+	if st := s.Stats(); st.LongPoll.Sessions != 0 || st.LongPoll.Expired != 1 || st.Channels != 0 {
+		t.Errorf("after %v: %+v", d+margin, st)
+	}
+}
+
+// A client that closes the connection of a waiting poll is gone after the
+// grace, and not after one and a half windows.
+func TestLongPollClosedByClient(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		options channels.LongPollOptions
+		want    time.Duration
+	}{
+		{"default", channels.LongPollOptions{}, 3 * time.Second},
+		{"option", channels.LongPollOptions{Grace: 500 * time.Millisecond}, 500 * time.Millisecond},
+		{"never beyond the window's", channels.LongPollOptions{Window: 2 * time.Second, Grace: time.Hour}, 3 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, test.options, func(t *testing.T, s *server, c *lpClient) {
+				c.join("quiet:1")
+				abort := c.polling()
+				time.Sleep(time.Second)
+				abort()
+				sessionLasts(t, s, test.want)
+			})
+		})
+	}
+}
+
+// A client whose proxy cut the poll polls again, and has its whole time.
+func TestLongPollClosedAndBack(t *testing.T) {
+	inBubble(t, channels.LongPollOptions{}, func(t *testing.T, s *server, c *lpClient) {
+		c.join("quiet:1")
+		for range 3 {
+			c.polling()()
+			time.Sleep(2900 * time.Millisecond)
+		}
+		if a, d := took(c); a.Status != 204 || d != 10*time.Second {
+			t.Errorf("a poll: %s after %v", a.raw, d)
+		}
+		sessionLasts(t, s, 15*time.Second)
+	})
+}
+
+// Only the end of the newest poll counts: a browser may close an older one late.
+func TestLongPollOldPollClosed(t *testing.T) {
+	inBubble(t, channels.LongPollOptions{}, func(t *testing.T, _ *server, c *lpClient) {
+		c.join("quiet:1")
+		abort := c.polling()
+		time.AfterFunc(time.Second, abort)
+		if a, d := took(c); a.Status != 204 || d != 10*time.Second {
+			t.Errorf("the newer poll: %s after %v", a.raw, d)
+		}
+	})
+}
+
+// Messages whose answer could not be written wait for the client during the
+// grace, like the session.
+func TestLongPollAnswerNotTaken(t *testing.T) {
+	inBubble(t, channels.LongPollOptions{}, func(t *testing.T, s *server, c *lpClient) {
+		c.join("quiet:1")
+		refuse := func() {
+			c.post(`[null,"7","phoenix","heartbeat",{}]`)
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()                       // the connection is gone before there is an answer
+			c.request(ctx, "GET", "", nil) //nolint:errcheck // nobody takes the answer
+			synctest.Wait()
+		}
+		refuse()
+		time.Sleep(2900 * time.Millisecond)
+		if m := c.next(); m.ref != "7" {
+			t.Errorf("after 2.9 s: %v", m)
+		}
+		refuse()
+		sessionLasts(t, s, 3*time.Second)
+	})
+}

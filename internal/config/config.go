@@ -51,6 +51,10 @@ type Config struct {
 	Compress bool `koanf:"compress"`
 	// LongPoll serves long polling beside WebSockets.
 	LongPoll bool `koanf:"long_poll"`
+	// LongPollWindow is how long a poll waits for messages.
+	LongPollWindow time.Duration `koanf:"long_poll_window"`
+	// LongPollGrace is how long a session outlives a poll that its client broke off.
+	LongPollGrace time.Duration `koanf:"long_poll_grace"`
 	// Loops is the number of event loops; 0 means one a core.
 	Loops int `koanf:"loops"`
 	// IOUring is one of auto, on and off.

@@ -26,6 +26,8 @@ var every = []struct {
 		CheckOrigin{Mode: OriginList, Origins: []string{"//example.com", "https://*.example.com:444"}}},
 	{"idle_timeout", "90s", "1m30s", func(c *Config) any { return c.IdleTimeout }, 90 * time.Second},
 	{"long_poll", "false", "false", func(c *Config) any { return c.LongPoll }, false},
+	{"long_poll_window", "5s", "5s", func(c *Config) any { return c.LongPollWindow }, 5 * time.Second},
+	{"long_poll_grace", "1s", "1s", func(c *Config) any { return c.LongPollGrace }, time.Second},
 	{"compress", "true", "true", func(c *Config) any { return c.Compress }, true},
 	{"loops", "3", "3", func(c *Config) any { return c.Loops }, 3},
 	{"io_uring", "off", "off", func(c *Config) any { return c.IOUring }, "off"},
@@ -108,7 +110,7 @@ func load(t *testing.T, args, environ []string) *Config {
 func TestDefaults(t *testing.T) {
 	want := &Config{
 		Listen: ":4000", Path: "/socket", Topics: []string{"*"},
-		CheckOrigin: CheckOrigin{Mode: OriginConn}, IdleTimeout: time.Minute, LongPoll: true, IOUring: "auto",
+		CheckOrigin: CheckOrigin{Mode: OriginConn}, IdleTimeout: time.Minute, LongPoll: true, LongPollWindow: 10 * time.Second, LongPollGrace: 3 * time.Second, IOUring: "auto",
 		Log: Log{Level: "info", Format: "auto"},
 		Limits: Limits{
 			MaxMessage: 1 << 20, MaxChannels: 100, JoinsPerSecond: 200, MessagesPerSecond: 1000, HeartbeatsPerSecond: 1000,

@@ -87,6 +87,20 @@ var options = []*option{
 		also: []string{"longpoll", "long-polling", "polling"},
 	},
 	{
+		key: "long_poll_window", live: true, kind: duration(time.Second, 5*time.Minute),
+		def: "10s", example: "5s",
+		help: "How long a request of long polling waits for messages. A proxy in front must wait longer, and phoenix.js waits for 20s. " +
+			"Over HTTP/1.1 each tab holds one of the browser's six connections to the host that long: a shorter window lets others through.",
+		also: []string{"poll-window", "long-poll-timeout", "longpoll-window"},
+	},
+	{
+		key: "long_poll_grace", live: true, kind: duration(100*time.Millisecond, 5*time.Minute),
+		def: "3s", example: "10s",
+		help: "How long a client on long polling stays in its channels after it closed the connection of a waiting request, " +
+			"as a browser does with a page that is closed. After a request that was answered it has one and a half windows.",
+		also: []string{"poll-grace", "longpoll-grace"},
+	},
+	{
 		key: "compress", live: true, kind: boolean,
 		def: "false", example: "true",
 		help: "Compress messages of 512 bytes and more for clients that offer it (permessage-deflate), as browsers do. " +
