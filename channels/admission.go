@@ -71,6 +71,30 @@ func (e *Endpoint) enter(peer netip.Addr) (*ticket, error) {
 	return &ticket{of: a, addr: addr}, nil
 }
 
+// enterPeer counts a connection from peer. What a trusted proxy opens counts
+// for no address until enterClient.
+func (e *Endpoint) enterPeer(peer netip.Addr) (*ticket, error) {
+	if e.trusts(peer) {
+		peer = netip.Addr{}
+	}
+	return e.enter(peer)
+}
+
+// enterClient counts the connection of t, which counts for no address, for
+// client: whom a trusted proxy opened it for.
+func (e *Endpoint) enterClient(t *ticket, client netip.Addr) (*ticket, error) {
+	a, most := &e.admitted, e.live.Load().MaxConnectionsPerAddress
+	client = client.Unmap()
+	if most <= 0 || !client.IsValid() || t == nil || t.addr.IsValid() || e.trusts(client) {
+		return t, nil
+	}
+	if !a.enterFrom(client, most) {
+		e.counters.refused.Add(1)
+		return t, errTooManyFromAddress
+	}
+	return &ticket{of: a, addr: client}, nil
+}
+
 // enterFrom counts a connection of addr in, unless there are most already.
 func (a *addresses) enterFrom(addr netip.Addr, most int) bool {
 	a.mu.Lock()

@@ -89,7 +89,9 @@ type Request struct {
 	// Header has the request's header fields. They may share memory: one that is
 	// kept for long (assigned to the socket) is better kept as strings.Clone of it.
 	Header http.Header
-	// RemoteAddr is the peer of the connection, a proxy if there is one.
+	// RemoteAddr is the client's address: the peer of the connection, or whom
+	// one of Options.TrustedProxies names. Its port is 0 where the proxy does
+	// not say it.
 	RemoteAddr netip.AddrPort
 	// Transport is "websocket" or "longpoll".
 	Transport string

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"path"
 	"strings"
 	"sync"
@@ -63,6 +64,11 @@ type Options struct {
 	// TLS, if not nil, serves TLS on the same port: a connection that begins
 	// with a TLS handshake gets it, any other is served in the clear.
 	TLS *tls.Config
+	// TrustedProxies are the addresses of reverse proxies whose X-Forwarded-For
+	// says who the client is: [Request.RemoteAddr] and the limits by address
+	// then take that. Each of them must append to the field or set it. With
+	// none, the peer of a connection is the client. A guest's are its host's.
+	TrustedProxies []netip.Prefix
 	// Drain paces Shutdown.
 	Drain Drain
 	// Bus connects the endpoints of several nodes; nil for a single node.

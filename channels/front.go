@@ -16,6 +16,7 @@ import (
 type front struct {
 	endpoint *Endpoint
 	peer     netip.AddrPort
+	client   netip.Addr // peer's, or whom a trusted proxy names; once the head is read
 	ticket   *ticket
 	counted  bool      // it has its ticket from the connection that TLS runs over
 	buf      []byte    // what has come, once it came in more than one piece
@@ -37,7 +38,7 @@ func (f *front) HandleOpen(c *netloop.Conn) {
 		return
 	}
 	var err error
-	if f.ticket, err = f.endpoint.enter(f.peer.Addr()); err != nil {
+	if f.ticket, err = f.endpoint.enterPeer(f.peer.Addr()); err != nil {
 		f.endpoint.log.Warn().Err(err).Msg("connection refused")
 		c.Close(err)
 	}
@@ -119,7 +120,8 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	}
 	w := newWebsocketConn(e, m)
 	r := h.connectRequest(c.TLS() != nil)
-	r.RemoteAddr = f.peer
+	r.RemoteAddr = f.endpoint.clientAddr(f.peer, r.Header)
+	f.client = r.RemoteAddr.Addr()
 	if m.options.Connect == nil || m.options.ConnectOnLoop {
 		a := e.admit(context.Background(), m, request, &w.socket, r)
 		if m.options.Connect == nil || m.options.ReuseRequest {
@@ -143,7 +145,10 @@ func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, head, res
 		return
 	}
 	var err error
-	if w.ticket, err = w.socket.endpoint.enterGuest(f.ticket, f.peer.Addr()); err != nil {
+	if f.ticket, err = f.endpoint.enterClient(f.ticket, f.client); err == nil {
+		w.ticket, err = w.socket.endpoint.enterGuest(f.ticket, f.client)
+	}
+	if err != nil {
 		w.accept.Release()
 		f.refuse(c, unavailable("1"))
 		return

@@ -27,6 +27,7 @@ func (e *Endpoint) moveIn(host *Endpoint) error {
 	e.admitted.anonymous.outer = &host.admitted.anonymous
 	e.limits.OutboundBytes = host.limits.OutboundBytes
 	e.options.SlowReceiver = host.options.SlowReceiver
+	e.options.TrustedProxies = host.options.TrustedProxies
 	if e.options.Drain == (Drain{}) {
 		e.options.Drain = host.options.Drain
 	}

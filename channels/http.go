@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
 // ServeHTTP serves the endpoint's sockets inside another net/http server, and
@@ -75,7 +76,7 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		return
 	}
 	connect := hello.connectRequest(r.TLS != nil)
-	connect.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr)
+	connect.RemoteAddr = e.clientAddr(peerOf(r), r.Header)
 	ctx, cancel := context.WithTimeout(r.Context(), e.limits.HandshakeTimeout)
 	defer cancel()
 	conn := newWebsocketConn(e, m)
@@ -95,11 +96,20 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		unavailable("1").write(w)
 		return
 	}
-	e.hijack(w, conn)
+	e.hijack(w, conn, connect.RemoteAddr.Addr())
 }
 
-// hijack takes the connection from net/http to a loop.
-func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
+// peerOf returns the peer of a request's connection, zero if it has no address.
+func peerOf(r *http.Request) netip.AddrPort {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil { // a Unix socket's
+		return netip.AddrPort{}
+	}
+	return peer
+}
+
+// hijack takes the connection of client from net/http to a loop.
+func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client netip.Addr) {
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		e.log.Error().Err(err).Msg("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it")
@@ -112,7 +122,14 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
 	leftover := make([]byte, buffered.Reader.Buffered())
 	buffered.Read(leftover) //nolint:errcheck // they are in memory
 	if own, ok := nc.(*httpConn); ok && len(own.unread) == 0 {
-		conn.ticket, own.ticket = conn.ticket.within(own.ticket), nil
+		counted, err := own.endpoint.enterClient(own.ticket, client)
+		if err != nil {
+			conn.accept.Release()
+			leave(conn.ticket)
+			refuseOn(own, unavailable("1"))
+			return
+		}
+		conn.ticket, own.ticket = conn.ticket.within(counted), nil
 		nc = own.Conn
 	}
 	if err := e.loops.Adopt(nc, leftover, conn); err != nil {
@@ -120,6 +137,13 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn) {
 		conn.accept.Release()
 		leave(conn.ticket)
 	}
+}
+
+// refuseOn answers on a connection that net/http has let go of, and closes it.
+func refuseOn(c net.Conn, r refusal) {
+	c.SetWriteDeadline(time.Now().Add(closeGrace))                            //nolint:errcheck // the write fails then
+	c.Write(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body))) //nolint:errcheck // the client may be gone
+	c.Close()                                                                 //nolint:errcheck // nobody is left to tell
 }
 
 // headOf writes a request's head again for the code that reads it from the

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -75,7 +74,7 @@ func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *moun
 		refusal{status: http.StatusBadRequest}.write(w)
 		return
 	}
-	p := &pollRequest{endpoint: e, mount: m, w: w, r: r, request: connectRequestOf(r)}
+	p := &pollRequest{endpoint: e, mount: m, w: w, r: r, request: e.connectRequestOf(r)}
 	switch {
 	case !e.checkOrigin(m, p.request):
 		p.answerStatus(http.StatusOK, http.StatusForbidden)
@@ -94,13 +93,13 @@ func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *moun
 
 // connectRequestOf is hello.connectRequest for a request that net/http has read, of
 // any version of HTTP.
-func connectRequestOf(r *http.Request) *Request {
+func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
 	u := &url.URL{Scheme: "http", Host: r.Host, Path: withoutEmptyParts(r.URL.Path), RawQuery: r.URL.RawQuery}
 	if r.TLS != nil {
 		u.Scheme = "https"
 	}
 	request := &Request{Params: parseParams(r.URL.RawQuery), URL: u, Header: r.Header, Transport: transportLongpoll}
-	request.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr)
+	request.RemoteAddr = e.clientAddr(peerOf(r), r.Header)
 	return request
 }
 
