@@ -152,7 +152,7 @@ func (d *daemon) open() error {
 	pace := d.cfg.Drain
 	d.endpoint, err = channels.NewEndpoint(channels.Options{
 		Logger: &d.log, Handler: withAPI{d, d.mux()}, TLS: d.certificate.tlsConfig(),
-		Loops: d.cfg.Loops, IOUring: ioUrings[d.cfg.IOUring],
+		TrustedProxies: d.cfg.Proxies(), Loops: d.cfg.Loops, IOUring: ioUrings[d.cfg.IOUring],
 		Limits: limits(d.cfg.Limits), SlowReceiver: slowReceivers[d.cfg.Limits.SlowReceiver],
 		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
 	})

@@ -45,6 +45,8 @@ type Config struct {
 	Topics []string `koanf:"topics"`
 	// CheckOrigin is the policy for the Origin header of handshakes.
 	CheckOrigin CheckOrigin `koanf:"check_origin"`
+	// TrustedProxies are the addresses and networks of proxies: see Proxies.
+	TrustedProxies []string `koanf:"trusted_proxies"`
 	// IdleTimeout is how long a client may be silent.
 	IdleTimeout time.Duration `koanf:"idle_timeout"`
 	// Compress agrees to permessage-deflate with clients that offer it.
@@ -164,10 +166,15 @@ type Metrics struct {
 	Token string `koanf:"token"`
 }
 
+// Proxies returns the networks of TrustedProxies.
+func (c *Config) Proxies() []netip.Prefix { return networksOf(c.TrustedProxies) }
+
 // Networks are those of Allow.
-func (m Metrics) Networks() []netip.Prefix {
-	networks := make([]netip.Prefix, 0, len(m.Allow))
-	for _, a := range m.Allow {
+func (m Metrics) Networks() []netip.Prefix { return networksOf(m.Allow) }
+
+func networksOf(texts []string) []netip.Prefix {
+	networks := make([]netip.Prefix, 0, len(texts))
+	for _, a := range texts {
 		if n, err := parseNetwork(a); err == nil { // the kind has checked it
 			networks = append(networks, n.Masked())
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -24,6 +25,8 @@ var every = []struct {
 	{"check_origin", "//Example.com,https://*.example.com:444", `["//Example.com", "https://*.example.com:444"]`,
 		func(c *Config) any { return c.CheckOrigin },
 		CheckOrigin{Mode: OriginList, Origins: []string{"//example.com", "https://*.example.com:444"}}},
+	{"trusted_proxies", "10.0.0.0/8, ::1", `["10.0.0.0/8", "::1"]`, func(c *Config) any { return c.Proxies() },
+		[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
 	{"idle_timeout", "90s", "1m30s", func(c *Config) any { return c.IdleTimeout }, 90 * time.Second},
 	{"long_poll", "false", "false", func(c *Config) any { return c.LongPoll }, false},
 	{"long_poll_window", "5s", "5s", func(c *Config) any { return c.LongPollWindow }, 5 * time.Second},
@@ -110,7 +113,7 @@ func load(t *testing.T, args, environ []string) *Config {
 func TestDefaults(t *testing.T) {
 	want := &Config{
 		Listen: ":4000", Path: "/socket", Topics: []string{"*"},
-		CheckOrigin: CheckOrigin{Mode: OriginConn}, IdleTimeout: time.Minute, LongPoll: true, LongPollWindow: 10 * time.Second, LongPollGrace: 3 * time.Second, IOUring: "auto",
+		CheckOrigin: CheckOrigin{Mode: OriginConn}, TrustedProxies: []string{}, IdleTimeout: time.Minute, LongPoll: true, LongPollWindow: 10 * time.Second, LongPollGrace: 3 * time.Second, IOUring: "auto",
 		Log: Log{Level: "info", Format: "auto"},
 		Limits: Limits{
 			MaxMessage: 1 << 20, MaxChannels: 100, JoinsPerSecond: 200, MessagesPerSecond: 1000, HeartbeatsPerSecond: 1000,

@@ -75,6 +75,13 @@ var options = []*option{
 		also: []string{"origin", "origins", "cors", "allowed-origins"},
 	},
 	{
+		key: "trusted_proxies", kind: list("ADDRESSES", "IP addresses or networks", 0, checkNetwork),
+		def: "", example: "127.0.0.1,10.0.0.0/8",
+		help: "Reverse proxies whose X-Forwarded-For header names the client's address, for limits by address and for the log. " +
+			"Each must append to the header or replace it: see the guide to proxies. Empty: none is believed.",
+		also: []string{"proxies", "trust-proxy", "forwarded", "real-ip", "x-forwarded-for", "remote-ip"},
+	},
+	{
 		key: "idle_timeout", live: true, kind: duration(time.Second, day),
 		def: "60s", example: "60s",
 		help: "How long a client may be silent before it is disconnected. Clients send a heartbeat every 30 seconds.",
@@ -150,7 +157,7 @@ var options = []*option{
 		key: "limits.max_connections_per_address", live: true, kind: number(0, 1<<31-1),
 		def: "0", example: "1000", unit: "connections",
 		help: "Most connections of one IP address. 0: unlimited. " +
-			"Leave it at 0 behind a reverse proxy, whose address all clients share.",
+			"Behind a reverse proxy set trusted_proxies too: else all clients share the proxy's address.",
 		also: []string{"max-connections-per-ip"},
 	},
 	{

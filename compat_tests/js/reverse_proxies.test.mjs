@@ -1,0 +1,109 @@
+// mycelium behind real reverse proxies, configured as docs/proxies.md says.
+
+import assert from "node:assert/strict"
+import http from "node:http"
+import test from "node:test"
+import * as phoenix from "phoenix"
+import {WebSocket} from "ws"
+import {Client} from "./client.mjs"
+import {missing, names, startReverseProxy} from "./reverse_proxy.mjs"
+import {leaveNothingBehind, Scope} from "./scope.mjs"
+import {startServer} from "./server.mjs"
+import {same, until} from "./wait.mjs"
+
+leaveNothingBehind()
+
+const ORIGIN = "http://shop.example:8080" // a page of the host that the browser asked for
+
+/** A WebSocket as a browser would open it: with an Origin and the Host of the page, from a given address of the loopback. */
+const from = localAddress => class extends WebSocket {
+  constructor(url, protocols) {
+    super(url, protocols, {origin: ORIGIN, headers: {Host: "shop.example:8080"}, localAddress})
+  }
+}
+
+function proxyTest(name, title, run) {
+  const why = missing(name)
+  if (!why) return test(`${name}: ${title}`, t => run(new Scope(t)))
+  if (process.env.CI === "true") return test(`${name}: ${title}`, () => { throw new Error(why) })
+  return test(`${name}: ${title}`, {skip: why}, () => {})
+}
+
+const trusting = ["--trusted-proxies=127.0.0.1"]
+
+for (const name of names) {
+  for (const [way, prefix] of [["at the root", ""], ["below a path", "/realtime"]]) {
+    proxyTest(name, `two users talk over WebSockets ${way}`, async scope => {
+      const server = await startServer(scope, "mycelium", {more: trusting})
+      const proxy = await startReverseProxy(scope, name, server.port)
+      const [ada, bob] = ["ada", "bob"].map(user => {
+        const client = new Client(phoenix, {endpoint: `ws://127.0.0.1:${proxy.port}${prefix}/socket`, transport: from("127.0.0.1"), join: {user}})
+        scope.defer(() => client.close())
+        return client
+      })
+      await until("both see both", () => same(ada.snapshot().here, {ada: 1, bob: 1}) && same(bob.snapshot().here, {ada: 1, bob: 1}),
+        () => [ada.snapshot(), bob.snapshot()])
+      assert.deepEqual(await ada.push("new_msg", {body: "hello"}), {status: "ok", response: {}})
+      await until("bob gets the message", () => same(bob.snapshot().events, [{event: "new_msg", payload: {body: "hello"}}]), () => bob.snapshot())
+    })
+
+    proxyTest(name, `a user polls ${way}`, async scope => {
+      const server = await startServer(scope, "mycelium", {more: trusting})
+      const proxy = await startReverseProxy(scope, name, server.port)
+      const poller = await startPoller(scope, `${proxy.http}${prefix}/socket/longpoll?vsn=2.0.0`)
+      await poller.send('["1","1","room:lobby","phx_join",{"user":"ada"}]')
+      await until("the join is answered", () => poller.messages.some(m => m[1] === "1" && m[4].status === "ok"), () => poller.messages)
+      await poller.send('["1","2","room:lobby","new_msg",{"body":"hello"}]')
+      await until("the message comes back", () => poller.messages.some(m => m[3] === "new_msg"), () => poller.messages)
+    })
+  }
+
+  proxyTest(name, "clients are counted by their own addresses", async scope => {
+    const server = await startServer(scope, "mycelium", {more: [...trusting, "--limits-max-connections-per-address=1"]})
+    const proxy = await startReverseProxy(scope, name, server.port)
+    const open = (localAddress, headers = {}) => new Promise(resolve => {
+      const socket = new WebSocket(`ws://127.0.0.1:${proxy.port}/socket/websocket?vsn=2.0.0`, {localAddress, headers})
+      scope.defer(() => socket.terminate())
+      socket.on("open", () => resolve(101))
+      socket.on("unexpected-response", (_, answer) => { answer.resume(); resolve(answer.statusCode) })
+      socket.on("error", () => {}) // the answer has been given
+    })
+    assert.equal(await open("127.0.0.2"), 101)
+    assert.equal(await open("127.0.0.3"), 101, "another address")
+    assert.equal(await open("127.0.0.2"), 503, "the first address again")
+    assert.equal(await open("127.0.0.2", {"X-Forwarded-For": "192.0.2.1"}), 503, "the first address, with a header of its own")
+  })
+}
+
+/** A small client of long polling: Node has no XMLHttpRequest for phoenix.js. */
+async function startPoller(scope, url) {
+  const agent = new http.Agent({keepAlive: true})
+  const controller = new AbortController()
+  const messages = []
+  const request = (method, token, body) => new Promise((resolve, reject) => {
+    const target = new URL(url)
+    if (token) target.searchParams.set("token", token)
+    const r = http.request(target, {method, agent, signal: controller.signal, headers: {Origin: ORIGIN, Host: "shop.example:8080", "Content-Type": "application/x-ndjson"}}, answer => {
+      let text = ""
+      answer.setEncoding("utf8").on("data", part => { text += part }).on("end", () => {
+        try { resolve(JSON.parse(text)) } catch { reject(new Error(`${answer.statusCode}: ${text}`)) }
+      }).on("error", reject)
+    })
+    r.on("error", reject)
+    r.end(body)
+  })
+  const {status, token} = await request("GET")
+  assert.equal(status, 410, "the first answer brings the token")
+  const polling = (async () => {
+    while (!controller.signal.aborted) {
+      const answer = await request("GET", token)
+      for (const message of answer.messages ?? []) messages.push(JSON.parse(message))
+    }
+  })().catch(error => { if (!controller.signal.aborted) throw error })
+  scope.defer(async () => {
+    controller.abort()
+    agent.destroy()
+    await polling
+  })
+  return {messages, send: async message => assert.equal((await request("POST", token, message)).status, 200)}
+}

@@ -1,0 +1,91 @@
+// The real reverse proxies, with the configurations of docs/proxies.md: nginx, HAProxy and Caddy as processes on a free port.
+
+import {spawn} from "node:child_process"
+import {once} from "node:events"
+import fs from "node:fs/promises"
+import {existsSync} from "node:fs"
+import net from "node:net"
+import os from "node:os"
+import path from "node:path"
+import {until} from "./wait.mjs"
+
+const GUIDE = new URL("../../docs/proxies.md", import.meta.url)
+
+/** The block of the guide in a language, as a reader would copy it. */
+async function configuration(language) {
+  const block = new RegExp("```" + language + "\\n([^]*?)```").exec(await fs.readFile(GUIDE, "utf8"))
+  if (!block) throw new Error(`docs/proxies.md has no block of ${language}`)
+  return block[1]
+}
+
+/** replaceOnce fails where the guide no longer has what the test must change. */
+function replaceOnce(text, from, to) {
+  if (!text.includes(from)) throw new Error(`docs/proxies.md no longer has ${JSON.stringify(from)}`)
+  return text.replaceAll(from, to)
+}
+
+// Each: how the configuration of the guide gets its port and upstream, and the command that runs it in the foreground.
+const programs = {
+  nginx: {
+    language: "nginx", install: "apt-get install nginx-light",
+    prepare: (text, port, upstream, folder) => {
+      const scratch = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(kind => `${kind}_temp_path ${folder}/${kind};`).join("\n")
+      const http = replaceOnce(replaceOnce(text, "listen 80", `listen 127.0.0.1:${port}`), "127.0.0.1:4000", upstream)
+      return `daemon off;\nmaster_process off;\npid ${folder}/pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${scratch}\n${http}}\n`
+    },
+    args: (file, folder) => ["-c", file, "-p", folder],
+  },
+  haproxy: {
+    language: "haproxy", install: "apt-get install haproxy",
+    prepare: (text, port, upstream) => replaceOnce(replaceOnce(text, "bind :80", `bind 127.0.0.1:${port}`), "127.0.0.1:4000", upstream),
+    args: file => ["-db", "-f", file],
+  },
+  caddy: {
+    language: "caddy", install: "apt-get install caddy",
+    prepare: (text, port, upstream) =>
+      `{\n\tadmin off\n\tauto_https off\n}\n${replaceOnce(replaceOnce(text, ":80 {", `http://:${port} {\n\tbind 127.0.0.1`), "127.0.0.1:4000", upstream)}`,
+    args: file => ["run", "--adapter", "caddyfile", "--config", file],
+  },
+}
+
+export const names = Object.keys(programs)
+
+/** Where a program is, or undefined; daemons are often outside of a user's PATH. */
+const find = name => [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin", "/usr/local/sbin"]
+  .map(folder => path.join(folder, name)).find(file => existsSync(file))
+
+/** Why a program's tests do not run here, or undefined. */
+export const missing = name => find(name) ? undefined : `no ${name} found: \`${programs[name].install}\``
+
+async function freePort() {
+  const server = net.createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const {port} = server.address()
+  server.close()
+  await once(server, "close")
+  return port
+}
+
+const accepts = port => new Promise(resolve => {
+  const socket = net.connect(port, "127.0.0.1")
+  socket.on("connect", () => { socket.destroy(); resolve(true) })
+  socket.on("error", () => resolve(false))
+})
+
+/** Starts nginx, haproxy or caddy with the guide's configuration before the port `target`; it is stopped when the scope ends. */
+export async function startReverseProxy(scope, name, target) {
+  const {language, prepare, args} = programs[name]
+  const folder = await fs.mkdtemp(path.join(os.tmpdir(), `mycelium-${name}-`))
+  scope.defer(() => fs.rm(folder, {recursive: true, force: true}))
+  const port = await freePort()
+  const file = path.join(folder, "configuration")
+  await fs.writeFile(file, prepare(await configuration(language), port, `127.0.0.1:${target}`, folder))
+  const lines = []
+  const child = spawn(find(name), args(file, folder), {stdio: ["ignore", "pipe", "pipe"], env: {...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder}})
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", text => lines.push(text))
+  const exit = once(child, "exit")
+  scope.defer(async () => { child.kill("SIGKILL"); await exit })
+  await until(`${name} listens`, async () => await accepts(port) || child.exitCode !== null, () => lines.join(""))
+  if (child.exitCode !== null) throw new Error(`${name} did not start:\n${lines.join("")}`)
+  return {port, http: `http://127.0.0.1:${port}`}
+}
