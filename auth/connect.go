@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -66,6 +68,9 @@ func (v *Verifier) Connect(ctx context.Context, s *channels.Socket, r *channels.
 func (v *Verifier) refuse(r *channels.Request, ref *RefusedError) error {
 	v.log.Warn().Str("reason", string(ref.Reason)).Str("detail", ref.Detail).
 		Stringer("peer", r.RemoteAddr).Str("path", r.URL.Path).Msg("token refused")
+	if ref.Reason == NoKeys { // it may be a good token
+		return errors.Join(ref, &channels.RefusedError{Status: http.StatusServiceUnavailable, RetryAfter: maxKeyWait})
+	}
 	return ref
 }
 

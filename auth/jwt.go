@@ -41,7 +41,7 @@ func newJWTVerifier(o *Options, remote *remoteKeys) (*jwtVerifier, error) {
 	}
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods(j.methods), jwt.WithJSONNumber(), jwt.WithStrictDecoding(),
-		jwt.WithIssuedAt(), jwt.WithLeeway(time.Duration(o.Leeway)), jwt.WithTimeFunc(time.Now),
+		jwt.WithLeeway(time.Duration(o.Leeway)), jwt.WithTimeFunc(time.Now),
 	}
 	if !o.NoExpiry {
 		options = append(options, jwt.WithExpirationRequired())
@@ -62,6 +62,11 @@ func (j *jwtVerifier) verify(ctx context.Context, token string) (Claims, time.Ti
 	t, err := j.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) { return j.keysFor(ctx, t) })
 	if err != nil {
 		return nil, time.Time{}, j.refusal(t, err)
+	}
+	// iat must be a time but may be ahead of ours: RFC 7519, 4.1.6, has it for the
+	// age of a token and not for when it begins to count.
+	if _, err := claims.GetIssuedAt(); err != nil {
+		return nil, time.Time{}, refused(Malformed, "iat is not a time")
 	}
 	expires, ok := expiryOf(claims)
 	if !ok {
@@ -111,7 +116,11 @@ func (j *jwtVerifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
 		}
 	}
 	if j.remote != nil && slices.Contains(j.remote.algorithms, algorithm) {
-		for _, key := range j.remote.find(ctx, t, id) {
+		found, ref := j.remote.find(ctx, id, algorithm)
+		if ref != nil && len(set.Keys) == 0 {
+			return nil, ref
+		}
+		for _, key := range found {
 			set.Keys = append(set.Keys, key)
 		}
 	}
@@ -140,7 +149,7 @@ func (j *jwtVerifier) refusal(t *jwt.Token, err error) *RefusedError {
 		reason Reason
 	}{
 		{jwt.ErrTokenExpired, Expired},
-		{jwt.ErrTokenNotValidYet, NotYetValid}, {jwt.ErrTokenUsedBeforeIssued, NotYetValid},
+		{jwt.ErrTokenNotValidYet, NotYetValid},
 		{jwt.ErrTokenInvalidAudience, WrongAudience}, {jwt.ErrTokenInvalidIssuer, WrongIssuer},
 	} {
 		if errors.Is(err, class.err) {

@@ -196,6 +196,14 @@ func (o Options) Redacted() Options {
 	if len(keys) > 0 {
 		o.Keys = keys
 	}
+	if o.JWKS != nil {
+		jwks := *o.JWKS
+		jwks.URLs = make([]string, len(o.JWKS.URLs))
+		for i, u := range o.JWKS.URLs {
+			jwks.URLs[i] = redactURL(u)
+		}
+		o.JWKS = &jwks
+	}
 	if o.PhoenixToken != nil {
 		phoenix := *o.PhoenixToken
 		hide(&phoenix.SecretKeyBase)

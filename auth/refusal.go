@@ -1,6 +1,7 @@
 package auth
 
-// Reason is why a token was refused, as logs have it. Clients are never told.
+// Reason is why a token was refused, for logs. Clients are not told, except that
+// NoKeys is answered with 503 and not with 403.
 type Reason string
 
 // The reasons.
@@ -11,9 +12,10 @@ const (
 	Malformed     Reason = "malformed"      // it cannot be read, or a claim is not what it must be
 	BadAlgorithm  Reason = "algorithm"      // signed by an algorithm that no key is for
 	UnknownKey    Reason = "unknown key"    // names a key that there is not
+	NoKeys        Reason = "no keys"        // a JWKS server has not answered yet; clients get 503
 	BadSignature  Reason = "bad signature"  // signed by somebody else
 	Expired       Reason = "expired"        // it was good once
-	NotYetValid   Reason = "not yet valid"  // nbf, iat or the time of signing is in the future
+	NotYetValid   Reason = "not yet valid"  // nbf is in the future
 	WrongAudience Reason = "wrong audience" // aud is none of Options.Audience
 	WrongIssuer   Reason = "wrong issuer"   // iss is not Options.Issuer
 	MissingClaim  Reason = "missing claim"  // a claim that is needed is not there

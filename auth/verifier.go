@@ -26,9 +26,9 @@ type Verifier struct {
 	expiry expiry
 }
 
-// New makes a verifier; Close ends it. It fetches the keys of a JWKS, for as
-// long as JWKS.Timeout for each URL, but does not fail where a server does: until
-// that has answered, its tokens are refused. log, if not nil, gets at level warn
+// New makes a verifier; Close ends it. The keys of a JWKS are fetched in the
+// background: a token that comes before them waits for up to 5 s and is then
+// refused with the reason [NoKeys]. log, if not nil, gets at level warn
 // why tokens are refused, and never a token.
 func New(o Options, log *zerolog.Logger) (*Verifier, error) {
 	if err := o.Validate(); err != nil {
@@ -67,12 +67,13 @@ func (v *Verifier) readRules() (err error) {
 func (v *Verifier) readKeys() (err error) {
 	var remote *remoteKeys
 	if j := v.options.JWKS; j != nil {
-		if remote, err = newRemoteKeys(*j, v.log); err != nil {
-			return err
-		}
+		remote = newRemoteKeys(*j, v.log)
 	}
-	if len(v.options.Keys) > 0 || remote != nil {
-		v.jwt, err = newJWTVerifier(&v.options, remote)
+	if len(v.options.Keys) == 0 && remote == nil {
+		return nil
+	}
+	if v.jwt, err = newJWTVerifier(&v.options, remote); err != nil && remote != nil {
+		remote.close()
 	}
 	return err
 }
@@ -95,7 +96,8 @@ type Token struct {
 }
 
 // Verify verifies a token as Connect does. It returns a [*RefusedError] for one
-// that does not count. It may fetch keys until ctx is done.
+// that does not count. It may wait for keys, until ctx is
+// done and at most 5 s.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 	g, ref := v.grant(ctx, token)
 	if ref != nil {
