@@ -2,7 +2,6 @@ package channels
 
 import (
 	"errors"
-	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -158,18 +157,18 @@ func (a *addresses) remove(addr netip.Addr) {
 
 // busy refuses handshakes while the endpoint drains or above the rate. Clients
 // of Phoenix come back by themselves, each with its own back-off.
-func (e *Endpoint) busy() refusal {
+func (e *Endpoint) busy() *refusal {
 	if e.isDraining() {
 		return unavailable("2")
 	}
 	if e.host != nil {
-		if ref := e.host.busy(); ref.status != 0 {
+		if ref := e.host.busy(); ref != nil {
 			return ref
 		}
 	}
 	rate := e.live.Load().HandshakesPerSecond
 	if rate <= 0 {
-		return refusal{}
+		return nil
 	}
 	a := &e.admitted
 	a.mu.Lock()
@@ -179,13 +178,14 @@ func (e *Endpoint) busy() refusal {
 		e.counters.refused.Add(1)
 		return unavailable("1")
 	}
-	return refusal{}
+	return nil
 }
 
-func refusalFor(err error) refusal {
+// refusalFor is the answer to a head that is malformed.
+func refusalFor(err error) *refusal {
 	var wrong *websocket.HandshakeError
 	if errors.As(err, &wrong) {
-		return refusal{status: wrong.Status, header: wrong.Header(), body: wrong.Reason}
+		return &refusal{status: wrong.Status, header: wrong.Header(), body: wrong.Reason}
 	}
-	return refusal{status: http.StatusBadRequest}
+	return badRequest
 }

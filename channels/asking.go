@@ -14,7 +14,9 @@ type asking struct {
 	ws    *websocketConn
 	hello *hello
 	head  []byte
-	admission
+	// The answer, of the goroutine until it is posted.
+	admission admission
+	refusal   *refusal
 }
 
 // ask runs Connect on a goroutine. What comes meanwhile waits in f.buf.
@@ -30,7 +32,7 @@ func (f *front) ask(c *netloop.Conn, w *websocketConn, h *hello, head, rest []by
 func (a *asking) do(*item) {
 	defer a.end()
 	m := a.ws.socket.mount
-	a.admission = m.endpoint.admit(a, m, &a.hello.head, &a.ws.socket, &a.hello.request)
+	a.admission, a.refusal = m.endpoint.admit(a, m, &a.hello.head, &a.ws.socket, &a.hello.request)
 	if m.options.ReuseRequest {
 		a.hello.release()
 	}
@@ -46,6 +48,6 @@ func (t *asked) Run() {
 	if t.conn.IsOpen() {
 		t.front.asking = false
 		t.conn.ResumeRead()
-		t.front.finish(t.conn, t.ws, t.admission, t.head, t.front.buf)
+		t.front.finish(t.conn, t.ws, t.admission, t.refusal, t.head, t.front.buf)
 	}
 }

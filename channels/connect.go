@@ -108,68 +108,71 @@ func (r *Request) AuthToken() (token string, ok bool) {
 	return *r.authToken, true
 }
 
-// admission is the outcome of a handshake's questions.
+// admission is a handshake that was not refused.
 type admission struct {
-	socket   *Socket
 	protocol string // the subprotocol to name, or empty
 	deflate  websocket.Deflate
-	refusal  refusal
 }
 
-// refusal is an HTTP answer; the zero refusal admits.
+// refusal is the HTTP answer to a client that is not let in. Functions that may
+// refuse return a pointer; only nil admits, whatever the fields are.
 type refusal struct {
 	status int
 	header http.Header
 	body   string
 }
 
-var forbidden = refusal{status: http.StatusForbidden}
+var (
+	badRequest = &refusal{status: http.StatusBadRequest}
+	forbidden  = &refusal{status: http.StatusForbidden}
+	crashed    = &refusal{status: http.StatusInternalServerError}
+)
 
 // admit asks the questions of a handshake in the order in which Phoenix does
 // (lib/phoenix/transports/websocket.ex): method, origin, token, subprotocols,
 // version, connect, and only then whether it is an upgrade at all. It blocks as
 // long as Connect does.
-func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request, s *Socket, r *Request) admission {
+func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request, s *Socket, r *Request) (a admission, _ *refusal) {
 	refused := &e.counters.handshakes
 	if head.Method != http.MethodGet || head.CheckQuery() != nil {
 		refused.malformed.Add(1)
-		return admission{refusal: refusal{status: http.StatusBadRequest}}
+		return a, badRequest
 	}
-	if !e.checkOrigin(m, r) {
-		return admission{refusal: forbidden}
+	if ref := e.checkOrigin(m, r); ref != nil {
+		return a, ref
 	}
 	protocol, ref := m.options.negotiate(head.Protocols(), r)
-	if ref.status != 0 {
+	if ref != nil {
 		refused.protocol.Add(1)
-		return admission{refusal: ref}
+		return a, ref
 	}
-	if ref := e.accept(ctx, m, s, r); ref.status != 0 {
-		return admission{refusal: ref}
+	if ref := e.accept(ctx, m, s, r); ref != nil {
+		return a, ref
 	}
 	var wrong *websocket.HandshakeError
 	if err := head.CheckUpgrade(); errors.As(err, &wrong) {
 		refused.malformed.Add(1)
-		return admission{refusal: refusal{status: wrong.Status, header: wrong.Header(), body: wrong.Reason}}
+		return a, refusalFor(wrong)
 	}
-	a := admission{socket: s, protocol: protocol}
+	a.protocol = protocol
 	if m.options.Compress {
 		a.deflate = head.NegotiateDeflate()
 	}
-	return a
+	return a, nil
 }
 
-// checkOrigin asks whether the page that a request comes from may connect.
-func (e *Endpoint) checkOrigin(m *mount, r *Request) bool {
-	allowed := originAllowed(m.options.CheckOrigin, r)
-	if !allowed {
-		e.counters.handshakes.origin.Add(1)
-		e.log.Warn().Str("origin", r.Header.Get("Origin")).Str("path", m.path).Msg("origin refused")
+// checkOrigin refuses a request from a page that may not connect.
+func (e *Endpoint) checkOrigin(m *mount, r *Request) *refusal {
+	if originAllowed(m.options.CheckOrigin, r) {
+		return nil
 	}
-	return allowed
+	e.counters.handshakes.origin.Add(1)
+	e.log.Warn().Str("origin", r.Header.Get("Origin")).Str("path", m.path).Msg("origin refused")
+	return forbidden
 }
 
 // accept asks what every transport asks of a new socket: version and connect.
-func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) refusal {
+func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) *refusal {
 	_, present := r.Params["vsn"]
 	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
 	if err != nil {
@@ -182,22 +185,22 @@ func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) 
 }
 
 // connect runs the application's Connect.
-func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) (answer refusal) {
+func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) (ref *refusal) {
 	if m.options.Connect == nil {
-		return refusal{}
+		return nil
 	}
 	defer func() {
 		if v := recover(); v != nil {
 			e.log.Error().Str("path", m.path).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("connect crashed")
 			e.counters.handshakes.crashed.Add(1)
-			answer = refusal{status: http.StatusInternalServerError}
+			ref = crashed
 		}
 	}()
 	s.inConnect = true
 	err := m.options.Connect(ctx, s, r)
 	s.inConnect = false
 	if err == nil {
-		return refusal{}
+		return nil
 	}
 	e.counters.handshakes.denied.Add(1)
 	var custom *RefusedError

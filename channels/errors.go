@@ -59,7 +59,7 @@ func Errorf(format string, args ...any) *ReplyError {
 // RefusedError refuses a connection with an HTTP answer of its own instead of
 // the empty 403. Return it from [SocketOptions.Connect].
 type RefusedError struct {
-	Status int    // HTTP status, 400 to 599
+	Status int    // HTTP status, 400 to 599; any other value is sent as 403
 	Body   string // sent as text/plain
 	// RetryAfter, in whole seconds, goes into the header of that name; 0: none.
 	RetryAfter time.Duration

@@ -103,8 +103,8 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	}
 	m := e.mountAt(request.Path)
 	if m == nil && e.pollAt(request.Path) == nil { // the endpoint's own are found first
-		var ref refusal
-		if m, _, ref = e.routed(request.Path); ref.status != 0 {
+		var ref *refusal
+		if m, _, ref = e.routed(request.Path); ref != nil {
 			f.refuse(c, ref)
 			return
 		}
@@ -114,7 +114,7 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 		return
 	}
 	e = m.endpoint
-	if ref := e.busy(); ref.status != 0 {
+	if ref := e.busy(); ref != nil {
 		f.refuse(c, ref)
 		return
 	}
@@ -123,21 +123,21 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	r.RemoteAddr = f.endpoint.clientAddr(f.peer, r.Header)
 	f.client = r.RemoteAddr.Addr()
 	if m.options.Connect == nil || m.options.ConnectOnLoop {
-		a := e.admit(context.Background(), m, request, &w.socket, r)
+		a, ref := e.admit(context.Background(), m, request, &w.socket, r)
 		if m.options.Connect == nil || m.options.ReuseRequest {
 			h.release()
 		}
-		f.finish(c, w, a, head, rest)
+		f.finish(c, w, a, ref, head, rest)
 		return
 	}
 	f.ask(c, w, h, head, rest)
 }
 
-// finish answers the handshake and, if it was admitted, makes the connection
+// finish answers the handshake and, unless it was refused, makes the connection
 // the socket's. Frames that came with the handshake are served.
-func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, head, rest []byte) {
-	if a.refusal.status != 0 {
-		f.refuse(c, a.refusal)
+func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, ref *refusal, head, rest []byte) {
+	if ref != nil {
+		f.refuse(c, ref)
 		return
 	}
 	if err := w.prepare(a, head); err != nil {
@@ -160,7 +160,7 @@ func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, head, res
 	}
 }
 
-func (f *front) refuse(c *netloop.Conn, r refusal) {
+func (f *front) refuse(c *netloop.Conn, r *refusal) {
 	frame := netloop.NewFrame(0)
 	frame.SetBytes(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body)))
 	c.Send(frame)
@@ -178,6 +178,6 @@ func (f *front) handToHTTP(c *netloop.Conn, data []byte) {
 	f.endpoint.fallback.serve(&httpConn{Conn: conn, endpoint: f.endpoint, ticket: f.ticket, tls: isTLS, unread: append([]byte(nil), data...)})
 }
 
-func unavailable(retryAfter string) refusal {
-	return refusal{status: http.StatusServiceUnavailable, header: http.Header{"Retry-After": {retryAfter}}}
+func unavailable(retryAfter string) *refusal {
+	return &refusal{status: http.StatusServiceUnavailable, header: http.Header{"Retry-After": {retryAfter}}}
 }

@@ -106,7 +106,7 @@ func (e *Endpoint) Route(prefix string, lookup Lookup) {
 
 // routed returns what serves a path that is none of the endpoint's own: one of
 // the two is nil, both are if the path is no socket's.
-func (e *Endpoint) routed(at string) (websocket, poll *mount, ref refusal) {
+func (e *Endpoint) routed(at string) (websocket, poll *mount, ref *refusal) {
 	e.mu.RLock()
 	routes := e.routes // only ever appended to
 	e.mu.RUnlock()
@@ -120,24 +120,31 @@ func (e *Endpoint) routed(at string) (websocket, poll *mount, ref refusal) {
 			return nil, nil, e.refusalBy(err)
 		}
 		if guest != nil {
-			return guest.mountAt(rest), guest.pollAt(rest), refusal{}
+			return guest.mountAt(rest), guest.pollAt(rest), nil
 		}
 	}
-	return nil, nil, refusal{}
+	return nil, nil, nil
 }
 
 // refusalBy is the answer for a client that an application's error refuses.
-func (e *Endpoint) refusalBy(err error) refusal {
+func (e *Endpoint) refusalBy(err error) *refusal {
 	var custom *RefusedError
 	if errors.As(err, &custom) {
 		return custom.refusal()
 	}
 	e.log.Error().Err(err).Msg("no guest found")
-	return refusal{status: http.StatusInternalServerError}
+	return crashed
 }
 
-func (e *RefusedError) refusal() refusal {
-	r := refusal{status: e.Status, body: e.Body}
+// refusal is the answer that e chooses. A nil e refuses too: it came as an error.
+func (e *RefusedError) refusal() *refusal {
+	if e == nil {
+		return forbidden
+	}
+	r := &refusal{status: e.Status, body: e.Body}
+	if r.status < 400 || r.status > 599 {
+		r.status = http.StatusForbidden
+	}
 	if e.RetryAfter > 0 {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second
 		r.header = http.Header{"Retry-After": {strconv.Itoa(int(seconds))}}

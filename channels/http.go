@@ -31,7 +31,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch m, poll, ref := e.routed(at); {
-	case ref.status != 0:
+	case ref != nil:
 		ref.write(w)
 		return
 	case m != nil:
@@ -59,13 +59,13 @@ func withoutEmptyParts(path string) string {
 
 // upgrade is front.handleHead for a request that net/http has read.
 func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
-	if ref := e.busy(); ref.status != 0 {
+	if ref := e.busy(); ref != nil {
 		ref.write(w)
 		return
 	}
 	head := headOf(r)
 	if len(head) > e.limits.HeaderBytes {
-		refusal{status: http.StatusRequestHeaderFieldsTooLarge}.write(w)
+		(&refusal{status: http.StatusRequestHeaderFieldsTooLarge}).write(w)
 		return
 	}
 	hello := new(hello)
@@ -80,9 +80,9 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 	ctx, cancel := context.WithTimeout(r.Context(), e.limits.HandshakeTimeout)
 	defer cancel()
 	conn := newWebsocketConn(e, m)
-	a := e.admit(ctx, m, request, &conn.socket, connect)
-	if a.refusal.status != 0 {
-		a.refusal.write(w)
+	a, ref := e.admit(ctx, m, request, &conn.socket, connect)
+	if ref != nil {
+		ref.write(w)
 		return
 	}
 	if err := conn.prepare(a, head); err != nil {
@@ -115,7 +115,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client net
 		e.log.Error().Err(err).Msg("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it")
 		conn.accept.Release()
 		leave(conn.ticket)
-		refusal{status: http.StatusNotImplemented}.write(w)
+		(&refusal{status: http.StatusNotImplemented}).write(w)
 		return
 	}
 	nc.SetDeadline(time.Time{}) //nolint:errcheck // a broken connection shows on the loop
@@ -140,7 +140,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client net
 }
 
 // refuseOn answers on a connection that net/http has let go of, and closes it.
-func refuseOn(c net.Conn, r refusal) {
+func refuseOn(c net.Conn, r *refusal) {
 	c.SetWriteDeadline(time.Now().Add(closeGrace))                            //nolint:errcheck // the write fails then
 	c.Write(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body))) //nolint:errcheck // the client may be gone
 	c.Close()                                                                 //nolint:errcheck // nobody is left to tell
@@ -156,7 +156,8 @@ func headOf(r *http.Request) []byte {
 	return b.Bytes()
 }
 
-func (ref refusal) write(w http.ResponseWriter) {
+// write answers with the refusal.
+func (ref *refusal) write(w http.ResponseWriter) {
 	for name, values := range ref.header {
 		w.Header()[name] = values
 	}

@@ -71,13 +71,15 @@ type pollRequest struct {
 func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *mount) {
 	longpoll.SetOpen(w.Header())
 	if (&websocket.Request{RawQuery: r.URL.RawQuery}).CheckQuery() != nil {
-		refusal{status: http.StatusBadRequest}.write(w)
+		badRequest.write(w)
 		return
 	}
 	p := &pollRequest{endpoint: e, mount: m, w: w, r: r, request: e.connectRequestOf(r)}
+	if ref := e.checkOrigin(m, p.request); ref != nil {
+		p.refuse(ref)
+		return
+	}
 	switch {
-	case !e.checkOrigin(m, p.request):
-		p.answerStatus(http.StatusOK, http.StatusForbidden)
 	case r.Method == http.MethodGet:
 		p.get()
 	case r.Method == http.MethodPost:
@@ -161,7 +163,7 @@ func (p *pollRequest) renewed(t longpoll.Token) string {
 // open starts a session.
 func (p *pollRequest) open() {
 	e := p.endpoint
-	if ref := e.busy(); ref.status != 0 {
+	if ref := e.busy(); ref != nil {
 		ref.write(p.w) // no body: phoenix.js then comes back later
 		return
 	}
@@ -171,13 +173,8 @@ func (p *pollRequest) open() {
 	ctx, cancel := context.WithTimeout(p.r.Context(), e.limits.HandshakeTimeout)
 	defer cancel()
 	s := newPollSession(e, p.mount)
-	switch ref := e.accept(ctx, p.mount, &s.socket, p.request); ref.status {
-	case 0:
-	case http.StatusInternalServerError:
-		p.answerStatus(ref.status, ref.status)
-		return
-	default: // a refusal of its own has no place in long polling
-		p.answerStatus(http.StatusOK, http.StatusForbidden)
+	if ref := e.accept(ctx, p.mount, &s.socket, p.request); ref != nil {
+		p.refuse(ref)
 		return
 	}
 	ticket, err := e.enterBoth(p.request.RemoteAddr.Addr())
@@ -193,6 +190,16 @@ func (p *pollRequest) open() {
 	}
 	token := e.sessions.signer.Sign(longpoll.Token{Node: e.sessions.node, Session: s.id, Issued: time.Now()})
 	p.answerPoll(http.StatusGone, token, nil) //nolint:errcheck // a session that nobody polls ends by itself
+}
+
+// refuse answers a client that is not let in. Clients of long polling know one
+// status for it; a crash of the application's is told by HTTP's status too.
+func (p *pollRequest) refuse(ref *refusal) {
+	if ref == crashed {
+		p.answerStatus(ref.status, ref.status)
+		return
+	}
+	p.answerStatus(http.StatusOK, http.StatusForbidden)
 }
 
 // post hands messages to a session: all of them, or none if one is malformed.

@@ -2,7 +2,6 @@ package channels
 
 import (
 	"encoding/base64"
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -14,21 +13,21 @@ const tokenPrefix = "base64url.bearer.phx."
 
 // negotiate takes an auth token out of the offered subprotocols and chooses
 // one of the rest: the first of the server's that the client offers.
-func (o *SocketOptions) negotiate(offered []string, r *Request) (chosen string, _ refusal) {
+func (o *SocketOptions) negotiate(offered []string, r *Request) (chosen string, _ *refusal) {
 	accepted := o.Subprotocols
 	if o.AuthToken {
 		accepted = append([]string{"phoenix"}, accepted...)
 		var err error
 		if offered, err = r.takeToken(offered); err != nil {
-			return "", refusal{status: http.StatusBadRequest}
+			return "", badRequest
 		}
 	}
 	if len(accepted) == 0 || len(offered) == 0 {
-		return "", refusal{}
+		return "", nil
 	}
 	for _, p := range accepted {
 		if slices.Contains(offered, p) {
-			return p, refusal{}
+			return p, nil
 		}
 	}
 	return "", forbidden

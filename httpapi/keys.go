@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// Scope is what a key allows.
+// Scope is what a key allows. The zero Scope is allowed to nobody.
 type Scope string
 
 // The scopes. Each stands alone but Admin, which has all of them.
 const (
-	Public  Scope = ""        // needs no key
+	Public  Scope = "public"  // needs no key, and no key has it
 	Read    Scope = "read"    // look at instances
 	Publish Scope = "publish" // broadcast, disconnect, signal
 	Admin   Scope = "admin"   // create, change, drain and delete, and the two above
@@ -89,6 +89,9 @@ func (k *Key) sees(id string) bool {
 }
 
 func (k *Key) allows(s Scope) bool {
+	if s == "" {
+		return false
+	}
 	return s == Public || slices.Contains(k.Scopes, s) || slices.Contains(k.Scopes, Admin)
 }
 
