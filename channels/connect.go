@@ -52,8 +52,8 @@ type SocketOptions struct {
 	// Compress agrees to compress messages with clients that offer it
 	// (permessage-deflate, RFC 7692). Those of 512 bytes to 1 MiB are then sent
 	// compressed where that makes them smaller, a broadcast once for all. What a
-	// client sends may not inflate beyond MessageBytes, nor, above 64 KiB, to more
-	// than 100 times its size: its socket is closed with 1009.
+	// client sends may not inflate beyond MessageBytes: its socket is closed with
+	// 1009. More than 100 times its size counts against Limits.HeartbeatsPerSecond.
 	Compress bool
 	// Opened and Closed are told of each socket that is connected, and of its
 	// end, after its last message. They run on the socket's event loop and must

@@ -62,15 +62,19 @@ type Limits struct {
 	// heartbeats are not counted. 0: unlimited.
 	JoinsPerSecond    int
 	MessagesPerSecond int
-	// HeartbeatsPerSecond bounds what one socket is answered although nothing of
-	// it goes any further: heartbeats, pings, and what the other rates refuse. A
-	// socket above it is held up: its bytes are left to TCP, which slows its
-	// client down, for as long as what was too much is worth, at most 10 s. At
-	// most 65,535. 0: unlimited.
+	// HeartbeatsPerSecond bounds the work that one socket causes beside its
+	// messages: heartbeats, pings, pongs, what the other rates refuse, fragments
+	// of less than 1 KiB, and every 4 KiB that a compressed message inflates to
+	// beyond 100 times its size. A socket above it is held up: its bytes are left
+	// to TCP, which slows its client down, for as long as what was too much is
+	// worth, at most 10 s. At most 65,535. 0: unlimited, but frames that are no
+	// messages then have the rate of MessagesPerSecond.
 	HeartbeatsPerSecond int
-	// BytesPerSecond is a rate of one socket too, of what its messages have; a
-	// message above it counts as one too many. One that is larger than a
-	// second's worth is never taken. 0: unlimited.
+	// BytesPerSecond is a rate of one socket too, of what its messages have,
+	// decompressed; a message above it counts as one too many. One that is larger
+	// than a second's worth is never taken. Twice as many bytes may come over the
+	// wire, control frames and unfinished messages included; beyond that the
+	// socket is held up as for HeartbeatsPerSecond. 0: unlimited.
 	BytesPerSecond int
 	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
 	// the same rates of all sockets of the endpoint together. 0: unlimited.

@@ -143,6 +143,7 @@ func (s *pollSession) tryDispatch(messages []wire.Message) (alive bool, held <-c
 			alive = true
 			e.counters.messagesIn.Add(1)
 			s.socket.perLoop().traffic.bytesIn.Add(int64(len(messages[i].Payload.Data)))
+			s.socket.countWire(sizeOf(&messages[i]))
 			s.socket.dispatch(&messages[i])
 		}
 	})

@@ -120,3 +120,37 @@ func TestHeldUpPolls(t *testing.T) {
 		}
 	})
 }
+
+// TestEndlessMessage: a message in empty fragments without end has its client
+// not read, and so do bytes beyond the rate, whatever they are.
+func TestEndlessMessage(t *testing.T) {
+	frame := func(op ws.OpCode, fin bool, payload string) string {
+		return string(ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(op, fin, []byte(payload)))))
+	}
+	slow := channels.Limits{MessagesPerSecond: 5, BytesPerSecond: 10 << 10}
+	for name, c := range map[string]struct {
+		limits channels.Limits
+		stream string
+	}{
+		"empty fragments":                 {slow, frame(ws.OpText, false, "[") + strings.Repeat(frame(ws.OpContinuation, false, ""), 2000)},
+		"empty fragments, heartbeats too": {channels.Limits{HeartbeatsPerSecond: 20}, frame(ws.OpText, false, "[") + strings.Repeat(frame(ws.OpContinuation, false, ""), 2000)},
+		"large fragments":                 {channels.Limits{BytesPerSecond: 10 << 10}, frame(ws.OpText, false, "[") + strings.Repeat(frame(ws.OpContinuation, false, strings.Repeat(" ", 4096)), 100)},
+		"pings":                           {slow, strings.Repeat(frame(ws.OpPing, true, "x"), 2000)},
+		"pongs with payloads":             {channels.Limits{BytesPerSecond: 10 << 10}, strings.Repeat(frame(ws.OpPong, true, strings.Repeat("x", 125)), 2000)},
+		"messages that are refused":       {channels.Limits{BytesPerSecond: 10 << 10}, strings.Repeat(frame(ws.OpText, true, `["1","2","room:1","x","`+strings.Repeat("x", 20<<10)+`"]`), 20)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, o channels.Options) {
+				o.Limits = c.limits
+				s := serve(t, o, channels.SocketOptions{}, room())
+				p := s.dial(t)
+				p.join("room:1", "{}")
+				go p.WriteRaw([]byte(c.stream)) //nolint:errcheck // it is not read to its end
+				waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
+				if n := s.Stats().Sockets; n != 1 {
+					t.Errorf("%d sockets are left: it is not to be closed", n)
+				}
+			})
+		})
+	}
+}

@@ -11,6 +11,7 @@ import (
 // others of its endpoint. Owned by the loop.
 type rates struct {
 	own   buckets
+	wire  wireDebt
 	total *totals // nil without such limits when the socket connected
 }
 
@@ -31,7 +32,7 @@ func newRates(l *Limits, t *totals) *rates {
 		return nil
 	}
 	own := buckets{bucket{rate: l.JoinsPerSecond}, bucket{rate: l.MessagesPerSecond}, bucket{rate: l.BytesPerSecond}}
-	return &rates{own, t}
+	return &rates{own: own, total: t}
 }
 
 // set makes the rates those of l.
@@ -44,7 +45,7 @@ func (t *totals) set(l *Limits) {
 // allowed applies the rates; what is too much is answered.
 func (s *Socket) allowed(m *wire.Message, event string) bool {
 	now := s.loop.Now()
-	size := len(m.Payload.Data) + len(m.Topic) + len(m.Event) + len(m.JoinRef) + len(m.Ref)
+	size := sizeOf(m)
 	reason := s.rates.own.take(now, event, size)
 	if t := s.rates.total; t != nil && reason == "" {
 		t.mu.Lock()
@@ -56,8 +57,14 @@ func (s *Socket) allowed(m *wire.Message, event string) bool {
 	}
 	s.endpoint.counters.rateLimited.Add(1)
 	s.countOverhead()
+	s.countWire(size) // decoded: of a compressed message, only what has come was counted
 	s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reason).Data)
 	return false
+}
+
+// sizeOf is what the rates of bytes count of a message.
+func sizeOf(m *wire.Message) int {
+	return len(m.Payload.Data) + len(m.Topic) + len(m.Event) + len(m.JoinRef) + len(m.Ref)
 }
 
 // take returns why a message is too much, or "".
@@ -77,6 +84,47 @@ func (b *buckets) take(now time.Time, event string, bytes int) (reason string) {
 		return reasonBytes
 	}
 	return ""
+}
+
+// wireDebt is how many bytes a client has sent beyond its rate. Messages are
+// refused above the rate; refusing costs work too, and control frames, fragments
+// and messages that never end are no messages. So a socket whose bytes on the wire
+// exceed the rate by wireSlack is not read until it has made up for them.
+type wireDebt struct {
+	bytes float64
+	at    time.Time
+}
+
+// wireSlack is how many times BytesPerSecond may come before a socket is held up:
+// twice, so that the heads of frames of a client within its rate never count.
+const wireSlack = 2
+
+// add counts n bytes and returns for how long the socket is to be held up.
+func (w *wireDebt) add(now time.Time, n, rate int) time.Duration {
+	allowed := wireSlack * float64(rate)
+	w.bytes = max(0, w.bytes-max(0, now.Sub(w.at).Seconds())*allowed) + float64(n)
+	w.at = now
+	// Not more than maxHold makes up for: what a client sent in one burst is forgiven then.
+	w.bytes = min(w.bytes, allowed*(1+maxHold.Seconds()))
+	over := w.bytes - allowed
+	if over <= 0 {
+		return 0
+	}
+	return max(time.Duration(over/allowed*float64(time.Second)), minHold)
+}
+
+// minHold is the shortest time for which a socket is not read.
+const minHold = 10 * time.Millisecond
+
+// countWire counts bytes that came from the client, and holds the socket up above
+// the rate.
+func (s *Socket) countWire(n int) {
+	if s.rates == nil || s.rates.own.bytes.rate <= 0 || s.closed {
+		return
+	}
+	if d := s.rates.wire.add(s.loop.Now(), n, s.rates.own.bytes.rate); d > 0 {
+		s.holdUp(d, "bytes")
+	}
 }
 
 // bucket admits rate events a second, with a burst of one second's worth.

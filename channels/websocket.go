@@ -62,6 +62,9 @@ func (w *websocketConn) HandleOpen(c *netloop.Conn) {
 
 // HandleData decodes what came.
 func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
+	if w.socket.rates != nil {
+		w.socket.countWire(len(data))
+	}
 	err := w.decoder.Feed(data, w)
 	if err == nil { // before wrong is allocated
 		return
@@ -93,18 +96,27 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 	}
 	switch op {
 	case websocket.OpPing:
-		w.socket.countOverhead()
+		w.socket.countFrames(1)
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendFrame(f.Bytes(), websocket.OpPong, payload))
 		w.conn.Send(f)
 	case websocket.OpPong:
-		w.socket.countOverhead()
+		w.socket.countFrames(1)
 	case websocket.OpClose:
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendCloseReply(f.Bytes(), payload))
 		w.end(f, errClientClosed)
 		return websocket.ErrStop
 	}
+	return nil
+}
+
+// HandleOverhead counts fragments, and what inflates far.
+func (w *websocketConn) HandleOverhead(units int) error {
+	if w.socket.closed {
+		return websocket.ErrStop
+	}
+	w.socket.countFrames(units)
 	return nil
 }
 

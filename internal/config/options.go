@@ -188,7 +188,8 @@ var options = []*option{
 	{
 		key: "limits.heartbeats_per_second", live: true, kind: number(0, 65535),
 		def: "1000", example: "10", unit: "answers a second",
-		help: "Rate of what one socket is answered although it goes no further: heartbeats, pings and what the other rates refuse. " +
+		help: "Rate of the work that one socket causes beside its messages: heartbeats, pings, what the other rates refuse, " +
+			"fragments of less than 1 KiB, and every 4 KiB that a message inflates to beyond 100 times its size. " +
 			"A socket above it is not read for a while. Clients send a heartbeat every 30 seconds, \"mycelium bench echo\" many. 0: unlimited.",
 		also: []string{"heartbeats", "heartbeat-rate", "pings", "pings-per-second"},
 	},
@@ -196,7 +197,7 @@ var options = []*option{
 		key: "limits.bytes_per_second", live: true, kind: size(0, gib),
 		def: "0", example: "1MiB",
 		help: "Rate of the bytes of one socket's messages, with a burst of one second's worth: " +
-			"a larger message is never taken. 0: unlimited.",
+			"a larger message is never taken. A socket that sends more than twice as much, of whatever kind, is not read for a while. 0: unlimited.",
 		also: []string{"bytes", "byte-rate", "bandwidth"},
 	},
 	{

@@ -12,6 +12,7 @@ type counter struct{ n int }
 
 func (c *counter) HandleMessage(bool, []byte) error { c.n++; return nil }
 func (c *counter) HandleControl(Op, []byte) error   { c.n++; return nil }
+func (c *counter) HandleOverhead(int) error         { return nil }
 
 const heartbeat = `[null,"1","phoenix","heartbeat",{}]`
 

@@ -53,7 +53,6 @@ var (
 	errText            = &CloseError{CloseInvalidPayload, "text is not UTF-8"}
 	errFrameTooBig     = &CloseError{CloseTooBig, "frame over the limit"}
 	errMessageTooBig   = &CloseError{CloseTooBig, "message over the limit"}
-	errRatio           = &CloseError{CloseTooBig, "compressed message inflates too much"}
 	errDeflate         = &CloseError{CloseInvalidPayload, "compressed message is broken"}
 )
 

@@ -11,7 +11,7 @@ import (
 // because the callback has closed the connection.
 var ErrStop = errors.New("websocket: stopped by the handler")
 
-// Handler takes what a Decoder finds. An error of either method ends the
+// Handler takes what a Decoder finds. An error of any method ends the
 // decoding: Feed gives buffers back, drops the rest of its data and returns
 // that error.
 type Handler interface {
@@ -22,6 +22,11 @@ type Handler interface {
 	// valid, and may be modified, during the call. A close's is checked (see
 	// ParseClose); what comes after a close is dropped.
 	HandleControl(op Op, payload []byte) error
+	// HandleOverhead reports work that the client causes beside its messages, in
+	// units of about the cost of a small frame: small fragments of a message that
+	// goes on, and what a compressed message inflates to beyond 100 times its
+	// size. Messages and control frames are not included.
+	HandleOverhead(units int) error
 }
 
 // Decoder turns the bytes of one client into messages. The zero value is ready
@@ -77,6 +82,11 @@ func (d *Decoder) Feed(data []byte, h Handler) error {
 				return nil
 			}
 			data = data[n:]
+			if !d.fin && d.remaining < smallFragment {
+				if err := d.report(1, h); err != nil {
+					return err
+				}
+			}
 		}
 		n := min(d.remaining, len(data))
 		if err := d.takePayload(data[:n], h); err != nil {
@@ -229,6 +239,12 @@ func (d *Decoder) deliverInflated(compressed []byte, buf *buffer, h Handler) err
 		out.release()
 		return d.fail(errText)
 	}
+	if units := inflateOverhead(len(compressed), len(out.b)); units > 0 {
+		if err := d.report(units, h); err != nil {
+			out.release()
+			return err
+		}
+	}
 	return d.deliver(out.b, out, h)
 }
 
@@ -282,6 +298,20 @@ func (d *Decoder) deliver(payload []byte, buf *buffer, h Handler) (err error) {
 	d.calling = false
 	buf.release()
 	if err != nil || op == OpClose {
+		return d.fail(err)
+	}
+	return nil
+}
+
+// report tells the handler of overhead. The handler may call Reset.
+func (d *Decoder) report(units int, h Handler) error {
+	d.calling = true
+	err := h.HandleOverhead(units)
+	if err == nil && !d.calling {
+		err = ErrStop
+	}
+	d.calling = false
+	if err != nil {
 		return d.fail(err)
 	}
 	return nil

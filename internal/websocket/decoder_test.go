@@ -136,6 +136,7 @@ type handlerFunc func(binary bool, payload []byte) error
 
 func (f handlerFunc) HandleMessage(binary bool, p []byte) error { return f(binary, p) }
 func (f handlerFunc) HandleControl(Op, []byte) error            { return nil }
+func (f handlerFunc) HandleOverhead(int) error                  { return nil }
 
 func TestHandlerErrorStops(t *testing.T) {
 	mine := errors.New("mine")
@@ -177,6 +178,8 @@ func (r *resetter) HandleMessage(binary bool, p []byte) error {
 	r.d.Reset()
 	return r.events.HandleMessage(binary, p)
 }
+
+func (r *resetter) HandleOverhead(int) error { return nil }
 
 func (r *resetter) HandleControl(op Op, p []byte) error {
 	r.d.Reset()

@@ -221,7 +221,7 @@ func BenchmarkBomb(b *testing.B) {
 	}
 	compressed := bomb.Bytes()[:4096] // 4 MiB if it were inflated
 	for b.Loop() {
-		if _, err := inflate(compressed, &defaultLimits); err != errRatio {
+		if _, err := inflate(compressed, &Limits{MaxMessage: 1 << 20}); err != errMessageTooBig {
 			b.Fatal(err)
 		}
 	}

@@ -26,13 +26,14 @@ var inflaters = sync.Pool{New: func() any {
 
 // inflate decompresses a message into a buffer, which the caller releases. The
 // error is a *CloseError. The buffer grows with what comes out, and nothing is
-// decompressed beyond the limits: a small message that would become a large one
-// costs what the limits allow and no more.
+// decompressed beyond the largest message, so a bomb costs no more than the
+// largest message does. How often a client may cause that cost is bounded by
+// inflateOverhead.
 func inflate(compressed []byte, limits *Limits) (*buffer, error) {
 	in := inflaters.Get().(*inflater)
 	defer in.release()
 	in.reset(compressed)
-	limit := limits.maxInflated(len(compressed))
+	limit := limits.maxMessage()
 	out := newBuffer(min(inflateGuess*len(compressed), limit+1))
 	for {
 		out = out.grown(len(out.b)+1, limit+1)
@@ -40,10 +41,7 @@ func inflate(compressed []byte, limits *Limits) (*buffer, error) {
 		out.b = out.b[:len(out.b)+n]
 		switch {
 		case len(out.b) > limit:
-			err = errRatio
-			if limit == limits.maxMessage() {
-				err = errMessageTooBig
-			}
+			err = errMessageTooBig
 		case errors.Is(err, io.EOF) && in.src.atEnd():
 			return out, nil
 		case err != nil:
@@ -54,6 +52,12 @@ func inflate(compressed []byte, limits *Limits) (*buffer, error) {
 		out.release()
 		return nil, err
 	}
+}
+
+// inflateOverhead returns how many units of overhead a message is that has
+// become inflated bytes.
+func inflateOverhead(compressed, inflated int) int {
+	return max(0, inflated/freeRatio-compressed) * freeRatio / inflateUnit
 }
 
 func (in *inflater) reset(compressed []byte) {

@@ -5,10 +5,6 @@ package websocket
 // max_frame_size).
 const DefaultMaxFrame = 10_000_000
 
-// DefaultMaxRatio is MaxRatio where Limits gives none: ten times what JSON
-// of lists and chats reaches (3 to 10).
-const DefaultMaxRatio = 100
-
 const (
 	// maxControlPayload is the largest payload of a control frame in bytes
 	// (RFC 6455, 5.5).
@@ -36,10 +32,6 @@ type Limits struct {
 	// means MaxFrame, so that cutting a message into fragments gains nothing.
 	// A compressed one is bounded twice, as it comes and as what it becomes.
 	MaxMessage int
-	// MaxRatio is how many times its size a compressed message may become,
-	// beyond the first 64 KiB; 0 means DefaultMaxRatio. It bounds the work that
-	// a client can cause with few bytes: deflate itself goes up to 1,032.
-	MaxRatio int
 }
 
 const (
@@ -50,9 +42,17 @@ const (
 	// maxDeflate is the largest, because a broadcast is compressed on a loop,
 	// at 50 to 100 MB a second: others wait for it 20 ms at most.
 	maxDeflate = 1 << 20
-	// freeInflate is up to where the ratio does not matter, in bytes: what a
-	// client may as well send as it is.
-	freeInflate = 64 << 10
+	// freeRatio is how many times its size a compressed message may become
+	// without being reported to HandleOverhead. JSON of lists and chats reaches 3
+	// to 10, runs of one character 1,000.
+	freeRatio = 100
+	// inflateUnit is how many bytes beyond freeRatio count as one unit of
+	// overhead: inflating them takes about as long as handling a small frame.
+	inflateUnit = 4 << 10
+	// smallFragment is the size in bytes below which a fragment counts as a unit
+	// of overhead. Clients that fragment a message do so by their buffers, of 4
+	// KiB and more.
+	smallFragment = 1 << 10
 	// inflateGuess is how much larger a message is expected to become.
 	inflateGuess = 4
 )
@@ -71,18 +71,4 @@ func (l *Limits) maxMessage() int {
 		return l.MaxMessage
 	}
 	return l.maxFrame()
-}
-
-// maxInflated is the largest that a compressed message of n bytes may become:
-// min(MaxMessage, max(freeInflate, n·MaxRatio)).
-func (l *Limits) maxInflated(n int) int {
-	ratio := DefaultMaxRatio
-	if l.MaxRatio > 0 {
-		ratio = l.MaxRatio
-	}
-	most := l.maxMessage()
-	if n > most/ratio {
-		return most
-	}
-	return min(most, max(freeInflate, n*ratio))
 }

@@ -25,6 +25,8 @@ func (e *events) HandleMessage(binaryMessage bool, payload []byte) error {
 	return e.err
 }
 
+func (e *events) HandleOverhead(int) error { return nil }
+
 func (e *events) HandleControl(op Op, payload []byte) error {
 	e.got = append(e.got, fmt.Sprintf("control %x %q", byte(op), payload))
 	return e.err

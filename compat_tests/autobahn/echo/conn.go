@@ -81,6 +81,9 @@ func (e *echoConn) HandleMessage(binary bool, payload []byte) error {
 	return nil
 }
 
+// HandleOverhead takes no notice.
+func (e *echoConn) HandleOverhead(int) error { return nil }
+
 // HandleControl answers ping and close.
 func (e *echoConn) HandleControl(op websocket.Op, payload []byte) error {
 	if e.closed {

@@ -41,6 +41,8 @@ func (e *echo) HandleMessage(binary bool, payload []byte) error {
 	return nil
 }
 
+func (e *echo) HandleOverhead(int) error { return nil }
+
 func (e *echo) HandleControl(op websocket.Op, payload []byte) error {
 	switch op {
 	case websocket.OpPing:
