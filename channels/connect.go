@@ -167,7 +167,7 @@ func (e *Endpoint) checkOrigin(m *mount, r *Request) *refusal {
 		return nil
 	}
 	e.counters.handshakes.origin.Add(1)
-	e.log.Warn().Str("origin", r.Header.Get("Origin")).Str("path", m.path).Msg("origin refused")
+	e.log.Warn("origin refused").Str("origin", r.Header.Get("Origin")).Str("path", r.URL.Path).Write()
 	return forbidden
 }
 
@@ -177,7 +177,7 @@ func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) 
 	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
 	if err != nil {
 		e.counters.handshakes.version.Add(1)
-		e.log.Warn().Err(err).Str("path", m.path).Msg("protocol version refused")
+		e.log.Warn("protocol version refused").Err(err).Str("path", r.URL.Path).Write()
 		return forbidden
 	}
 	s.version = version
@@ -186,12 +186,14 @@ func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) 
 
 // connect runs the application's Connect.
 func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) (ref *refusal) {
+	start := time.Now()
 	if m.options.Connect == nil {
+		s.logAccepted(r, start)
 		return nil
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			e.log.Error().Str("path", m.path).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("connect crashed")
+			e.log.Error("connect crashed").Str("path", r.URL.Path).Panic(v, debug.Stack()).Write()
 			e.counters.handshakes.crashed.Add(1)
 			ref = crashed
 		}
@@ -200,13 +202,14 @@ func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request)
 	err := m.options.Connect(ctx, s, r)
 	s.inConnect = false
 	if err == nil {
+		s.logAccepted(r, start)
 		return nil
 	}
 	e.counters.handshakes.denied.Add(1)
+	e.log.Debug("connect refused").Err(err).Str("path", r.URL.Path).Str("address", r.RemoteAddr.String()).Write()
 	var custom *RefusedError
 	if errors.As(err, &custom) {
 		return custom.refusal()
 	}
-	e.log.Debug().Err(err).Str("path", m.path).Msg("connect refused")
 	return forbidden
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -166,7 +168,7 @@ func (c *Context) Send(msg any) error {
 func (c *Context) SendAfter(d time.Duration, msg any) *time.Timer {
 	return time.AfterFunc(d, func() {
 		if err := c.Send(msg); err != nil && err != ErrEnded {
-			c.log().Warn().Err(err).Msg("timer message dropped")
+			c.line(zerolog.WarnLevel, "timer message dropped").Err(err).Write()
 		}
 	})
 }

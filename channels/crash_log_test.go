@@ -34,7 +34,7 @@ func (l *logged) String() string {
 // a client in a short line, however long its message.
 func TestLogOfACrash(t *testing.T) {
 	log := new(logged)
-	logger := zerolog.New(log)
+	logger := zerolog.New(log).Level(zerolog.WarnLevel)
 	e := channelstest.Start(t, channels.Options{Logger: &logger})
 	e.Socket("/socket", channels.SocketOptions{}, room())
 	c := channelstest.Connect(t, e, "/socket").Join("room:1", nil)

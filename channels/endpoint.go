@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -51,9 +52,14 @@ const (
 
 // Options configure an [Endpoint]. The zero value is usable.
 type Options struct {
-	// Logger gets what happens: crashes and errors at level error, what was
-	// dropped or refused at warn, the rest at debug. nil discards everything.
-	// Neither query strings nor tokens are ever logged.
+	// Logger gets crashes and errors at level error, what was dropped or refused
+	// at warn, and connects, joins, events and their ends at debug.
+	// nil writes errors to standard error;
+	// zerolog.Nop discards them too. Not more than ten lines of a kind are
+	// logged in a second (1,000 at debug), and how many were left out. What
+	// clients have chosen is cut at 256 bytes; query strings and tokens are never
+	// logged. Lines are written on event loops: a writer that may block needs a
+	// buffer, as package diode of zerolog has it.
 	Logger *zerolog.Logger
 	// Limits bound what clients may use.
 	Limits Limits
@@ -92,7 +98,7 @@ type Options struct {
 // it has its own topics, limits, counters and shutdown, and no port.
 type Endpoint struct {
 	// Static after NewEndpoint.
-	log     zerolog.Logger
+	log     *logging.Log
 	limits  Limits // what Reconfigure leaves; a socket's own are its mount's
 	options Options
 	host    *Endpoint // nil: this is no guest
@@ -157,15 +163,12 @@ type mount struct {
 // [Endpoint.Shutdown] or [Endpoint.ListenAndServe]'s context.
 func NewEndpoint(o Options) (*Endpoint, error) {
 	e := &Endpoint{
-		limits: o.Limits.withDefaults(), options: o, log: zerolog.Nop(),
+		limits: o.Limits.withDefaults(), options: o, log: logging.NewLog(o.Logger),
 		stopped: make(chan struct{}), mounts: make(map[string]*mount), polled: make(map[string]*mount),
 	}
 	e.live.Store(&e.limits)
 	e.totals.set(&e.limits)
 	e.admitted.anonymous.of = &e.admitted
-	if o.Logger != nil {
-		e.log = *o.Logger
-	}
 	if o.Host != nil {
 		return e, e.moveIn(o.Host)
 	}
@@ -177,15 +180,15 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	e.loops, err = netloop.New(netloop.Options{
 		Loops: o.Loops, Portable: o.Portable, IOUring: o.IOUring, OutboundLimit: e.limits.OutboundBytes, Overflow: o.SlowReceiver,
 		SendBuffer: e.limits.SendBuffer,
-		OnError:    func(err error) { e.log.Error().Err(err).Msg("network") },
+		OnError:    e.logNetwork,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("channels: starting the event loops: %w", err)
 	}
 	if why := e.loops.PlainSends(); why != nil {
-		e.log.Debug().AnErr("why", why).Msg("sending without io_uring")
+		e.log.Debug("sending without io_uring").Err(why).Write()
 	} else {
-		e.log.Debug().Msg("sending through io_uring")
+		e.log.Debug("sending through io_uring").Write()
 	}
 	e.tenant = e.loops.NewTenant()
 	e.perLoop = make([]perLoop, len(e.loops.Loops()))
@@ -208,7 +211,7 @@ func (e *Endpoint) openTopics(stripes int) (err error) {
 	}
 	e.pubsub, err = pubsub.New(shards, fastlane{e}, pubsub.Options{
 		Bus: e.options.Bus, Codec: codec{}, Stripes: stripes,
-		OnError: func(err error) { e.log.Error().Err(err).Msg("bus") },
+		OnError: func(err error) { e.log.Error("bus").Err(err).Write() },
 	})
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/pubsub"
@@ -75,7 +77,7 @@ func (c *Context) intercepted(b *broadcast) bool {
 	if err := c.enqueue(it); err != nil {
 		b.Release()
 		if err == ErrMailboxFull {
-			c.log().Warn().Str("event", b.event).Msg("intercepted broadcast dropped: mailbox full")
+			c.line(zerolog.WarnLevel, "intercepted broadcast dropped: mailbox full").Str("event", b.event).Write()
 		}
 	}
 	return true

@@ -3,6 +3,8 @@ package channels
 import (
 	"sync"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -238,7 +240,7 @@ func (s *Socket) replyFrameJSON(joinRef, ref wire.Ref, topicJSON []byte, status 
 func (s *Socket) sendMessageReply(joinRef wire.Ref, m *wire.Message, status string, response []byte) {
 	f, err := s.replyFrameJSON(joinRef, m.Ref, m.TopicJSON, status, Payload{Data: response})
 	if err != nil {
-		s.log().Error().Err(err).Msg("reply cannot be encoded") // JSON replies always can
+		s.line(zerolog.ErrorLevel, "reply cannot be encoded").Err(err).Write() // JSON replies always can
 		return
 	}
 	s.send(f)

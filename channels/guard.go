@@ -6,6 +6,8 @@ import (
 	"errors"
 	"runtime/debug"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -86,7 +88,9 @@ func (s *Socket) joinRefused(g Guard, old *Context, m *wire.Message) bool {
 	if err == nil {
 		return false
 	}
-	s.sendMessageReply(m.JoinRef, m, "error", s.guardResponse(err))
+	response := s.guardResponse(err)
+	s.logRefusedJoin(m.Topic, string(response))
+	s.sendMessageReply(m.JoinRef, m, "error", response)
 	if old != nil {
 		s.channels.remove(old)
 		old.kill(ErrRejoined)
@@ -126,7 +130,7 @@ func (s *Socket) recoverGuard(err *error) {
 	if v := recover(); v != nil {
 		p := &PanicError{Value: v, Stack: debug.Stack()}
 		s.endpoint.counters.crashes.Add(1)
-		s.log().Error().Str("socket", s.ID()).Interface("panic", v).Bytes("stack", p.Stack).Msg("guard crashed")
+		s.line(zerolog.ErrorLevel, "guard crashed").Panic(v, p.Stack).Write()
 		*err = p
 	}
 }
@@ -139,7 +143,7 @@ func (s *Socket) guardResponse(err error) []byte {
 			return p.Data
 		}
 	}
-	s.log().Debug().Err(err).Str("socket", s.ID()).Msg("refused by the guard")
+	s.line(zerolog.DebugLevel, "refused by the guard").Err(err).Write()
 	return reasonPayload(reasonUnauthorized).Data
 }
 
@@ -156,7 +160,7 @@ func (c *Context) handleForGuard(handle EventFunc, ref wire.Ref, p Payload) {
 		reply = Reply{Status: "error", Response: json.RawMessage(c.socket.guardResponse(err))}
 	}
 	if err := c.answerReply(ref, reply); err != nil && err != ErrEnded {
-		c.log().Error().Err(err).Msg("reply of a guard cannot be sent")
+		c.failure(err, "reply of a guard cannot be sent").Write()
 	}
 }
 

@@ -132,7 +132,7 @@ func (e *Endpoint) refusalBy(err error) *refusal {
 	if errors.As(err, &custom) {
 		return custom.refusal()
 	}
-	e.log.Error().Err(err).Msg("no guest found")
+	e.log.Error("no guest found").Err(err).Write()
 	return crashed
 }
 

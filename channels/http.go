@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	stdlog "log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -112,7 +112,7 @@ func peerOf(r *http.Request) netip.AddrPort {
 func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client netip.Addr) {
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		e.log.Error().Err(err).Msg("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it")
+		e.log.Error("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it").Err(err).Write()
 		conn.accept.Release()
 		leave(conn.ticket)
 		(&refusal{status: http.StatusNotImplemented}).write(w)
@@ -133,7 +133,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client net
 		nc = own.Conn
 	}
 	if err := e.loops.Adopt(nc, leftover, conn); err != nil {
-		e.log.Debug().Err(err).Msg("connection lost in its handshake")
+		e.log.Debug("connection lost in its handshake").Err(err).Write()
 		conn.accept.Release()
 		leave(conn.ticket)
 	}
@@ -181,7 +181,7 @@ func newFallback(e *Endpoint) *fallback {
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, ownConn{}, c) },
 		ReadHeaderTimeout: e.limits.HandshakeTimeout,
 		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          stdlog.New(httpLog{e}, "", 0),
+		ErrorLog:          logging.ErrorLog(e.log),
 	}
 	go f.server.Serve(f) //nolint:errcheck // always ErrServerClosed
 	return f
@@ -277,17 +277,8 @@ func (f *front) beginTLS(c *netloop.Conn, data []byte) {
 	inner := &httpConn{Conn: conn, endpoint: f.endpoint, ticket: f.ticket, unread: append([]byte(nil), data...)}
 	secured := &front{endpoint: f.endpoint, peer: f.peer, counted: true} // inner holds the ticket, and is closed if the handshake fails
 	if err := f.endpoint.loops.Adopt(tls.Server(inner, config), nil, secured); err != nil {
-		f.endpoint.log.Debug().Err(err).Msg("connection lost before its TLS handshake")
+		f.endpoint.log.Debug("connection lost before its TLS handshake").Err(err).Write()
 	}
-}
-
-// httpLog writes net/http's complaints, which name addresses and no URLs.
-type httpLog struct{ endpoint *Endpoint }
-
-// Write is io.Writer's.
-func (l httpLog) Write(line []byte) (int, error) {
-	l.endpoint.log.Debug().Msg(string(bytes.TrimSpace(line)))
-	return len(line), nil
 }
 
 var errNotServing = errors.New("channels: the endpoint is shut down")

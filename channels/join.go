@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -139,14 +141,17 @@ func (c *Context) callJoin(it *item) (r *joinResult) {
 	c.call = it
 	defer func() { c.call = nil }()
 	r = &joinResult{c: c}
+	line, start := c.startedLine("joined")
 	result, err := c.def.join(c, it.payload)
 	if err == nil {
 		r.frame, err = c.joinReply(it.ref, "ok", result)
 	}
 	if err != nil {
 		r.frame = c.refuse(it.ref, err)
+		c.line(zerolog.DebugLevel, "join refused").Err(err).Write()
 		return r
 	}
+	line.Took(start).Write()
 	r.ok, c.accepted = true, true
 	return r
 }
@@ -162,11 +167,11 @@ func (c *Context) refuse(ref wire.Ref, err error) *netloop.Frame {
 		if err == nil {
 			return f
 		}
-		c.log().Error().Err(err).Msg("response to a refused join cannot be encoded")
+		c.line(zerolog.ErrorLevel, "response to a refused join cannot be encoded").Err(err).Write()
 	} else {
 		var p *PanicError
 		if !errors.As(err, &p) { // a panic is logged where it is caught
-			c.log().Error().Err(err).Msg("join failed")
+			c.failure(err, "join failed").Write()
 		}
 		c.setCause(err)
 	}
@@ -265,6 +270,7 @@ func (c *Context) joinTimedOut() {
 	}
 	p := c.pending
 	f, err := c.joinReply(p.ref, "error", reasonPayload(reasonJoinTimeout))
+	c.line(zerolog.DebugLevel, "join refused").Err(ErrJoinTimeout).Write()
 	s.channels.remove(c)
 	c.kill(ErrJoinTimeout)
 	if err == nil {

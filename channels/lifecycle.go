@@ -4,6 +4,8 @@ import (
 	"errors"
 	"runtime/debug"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -32,6 +34,7 @@ func (c *Context) kill(reason error) <-chan struct{} {
 	if c.unnoticedLocked() {
 		c.finished = true
 		c.mu.Unlock()
+		c.line(zerolog.DebugLevel, "channel ended").Err(reason).Write()
 		return nil
 	}
 	x := c.extrasLocked()
@@ -85,6 +88,7 @@ func (c *Context) finish() {
 		c.extras.derived.cancel(cause)
 	}
 	c.mu.Unlock()
+	c.line(zerolog.DebugLevel, "channel ended").Err(cause).Write()
 	if c.def.terminate != nil && c.accepted {
 		c.guard("Terminate", func() { c.def.terminate(c, cause) })
 	}
@@ -111,8 +115,7 @@ func (c *Context) finish() {
 func (c *Context) guard(what string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			c.log().Error().Str("callback", what).Interface("panic", v).Bytes("stack", debug.Stack()).
-				Msg("channel crashed while it ended")
+			c.line(zerolog.ErrorLevel, "channel crashed while it ended").Str("callback", what).Panic(v, debug.Stack()).Write()
 		}
 	}()
 	f()

@@ -179,7 +179,7 @@ func (p *pollRequest) open() {
 	}
 	ticket, err := e.enterBoth(p.request.RemoteAddr.Addr())
 	if err != nil {
-		e.log.Warn().Err(err).Msg("long-poll session refused")
+		e.log.Warn("long-poll session refused").Err(err).Write()
 		unavailable("1").write(p.w)
 		return
 	}
@@ -217,7 +217,7 @@ func (p *pollRequest) post() {
 		p.answerStatus(http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge)
 		return
 	case err != nil:
-		p.endpoint.log.Debug().Err(err).Msg("malformed message")
+		p.endpoint.log.Debug("malformed message").Err(err).Write()
 		p.answerStatus(http.StatusBadRequest, http.StatusBadRequest)
 		return
 	}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/longpoll"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -298,7 +300,7 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 		// Not at once: a subscriber must not unsubscribe while it is delivered to.
 		s.slow = true
 		e.sessions.slow.Add(1)
-		s.socket.log().Warn().Str("id", s.socket.ID()).Msg("slow receiver disconnected")
+		s.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Write()
 		s.post(s.end)
 	}
 	return false

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -220,7 +222,7 @@ func (c *Context) dropMailboxLocked() {
 // than the message.
 type clientFault string
 
-// shortened is a client's text as it is logged.
+// shortened is a client's text in what its own message is said to lack.
 func shortened(text string) string {
 	if most := 64; len(text) > most {
 		return strings.ToValidUTF8(text[:most], "") + "…"
@@ -256,26 +258,28 @@ func (c *Context) handleEvent(it *item) {
 	if h == nil {
 		panic(clientFault("no handler for event " + shortened(it.event)))
 	}
+	line, start := c.startedLine("event handled")
 	if err := h(c, it); err != nil && err != ErrEnded {
 		panic(err)
 	}
+	line.Str("event", it.event).Took(start).Write()
 }
 
 func (c *Context) handleOut(it *item) {
 	defer it.out.Release()
 	if err := c.def.intercept[it.out.event](c, it.out.payload); err != nil {
-		c.log().Error().Err(err).Str("event", it.out.event).Msg("intercept failed")
+		c.failure(err, "intercept failed").Str("event", it.out.event).Write()
 	}
 }
 
 func (c *Context) handleInfo(it *item) {
 	h := c.def.info[reflect.TypeOf(it.info)]
 	if h == nil {
-		c.log().Warn().Type("type", it.info).Msg("message without a handler dropped")
+		c.line(zerolog.WarnLevel, "message without a handler dropped").Type("type", it.info).Write()
 		return
 	}
 	if err := h(c, it.info); err != nil {
-		c.log().Error().Err(err).Type("type", it.info).Msg("info handler failed")
+		c.failure(err, "info handler failed").Type("type", it.info).Write()
 	}
 }
 
@@ -287,11 +291,10 @@ func (c *Context) handleLeave(it *item) {
 
 // crash ends the channel for a panic in the callback of it.
 func (c *Context) crash(p *PanicError, it *item) {
-	event := shortened(it.event)
 	if _, client := p.Value.(clientFault); client {
-		c.log().Warn().Str("event", event).Interface("panic", p.Value).Msg("channel crashed")
+		c.line(zerolog.WarnLevel, "channel crashed").Str("event", it.event).Panic(p.Value, nil).Write()
 	} else {
-		c.log().Error().Str("event", event).Interface("panic", p.Value).Bytes("stack", p.Stack).Msg("channel crashed")
+		c.line(zerolog.ErrorLevel, "channel crashed").Str("event", it.event).Panic(p.Value, p.Stack).Write()
 	}
 	c.socket.endpoint.counters.crashes.Add(1)
 	c.setCause(p)

@@ -3,6 +3,8 @@ package channels
 import (
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
@@ -71,7 +73,7 @@ func (s *Socket) holdUp(d time.Duration, rate string) {
 		return
 	}
 	s.endpoint.counters.heldUp.Add(1)
-	s.log().Debug().Str("id", s.ID()).Str("rate", rate).Dur("for", d).Msg("socket not read for a while: it is above a rate")
+	s.line(zerolog.DebugLevel, "socket not read for a while: it is above a rate").Str("rate", rate).Str("for", d.String()).Write()
 	s.transport.hold()
 	s.resumeIn(d)
 }

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -56,6 +58,7 @@ func (s *Socket) allowed(m *wire.Message, event string) bool {
 		return true
 	}
 	s.endpoint.counters.rateLimited.Add(1)
+	s.line(zerolog.DebugLevel, "message refused by a rate").Str("reason", reason).Write()
 	s.countOverhead()
 	s.countWire(size) // decoded: of a compressed message, only what has come was counted
 	s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reason).Data)

@@ -3,6 +3,8 @@ package channels
 import (
 	"errors"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -46,7 +48,7 @@ func (c *Context) reply(ref wire.Ref, status string, response any) error {
 	}
 	f, err := c.socket.replyFrame(c.joinRef, ref, c.topic, status, payload)
 	if reason := notCarried(err); reason != "" {
-		c.log().Warn().Err(err).Str("event", c.Event()).Msg("binary reply not possible")
+		c.line(zerolog.WarnLevel, "binary reply not possible").Err(err).Str("event", c.Event()).Write()
 		f, err = c.socket.replyFrame(c.joinRef, ref, c.topic, "error", reasonPayload(reason))
 	}
 	if err != nil {
@@ -96,7 +98,7 @@ func (c *Context) errorResponse(err error) any {
 	if errors.As(err, &reply) {
 		return reply.Response
 	}
-	c.log().Error().Err(err).Str("event", c.Event()).Msg("handler failed")
+	c.failure(err, "handler failed").Str("event", c.Event()).Write()
 	return reasonPayload(reasonInternal)
 }
 

@@ -111,6 +111,7 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	} else {
 		e.moveOut()
 	}
+	e.log.Flush()
 	close(e.stopped)
 	return err
 }

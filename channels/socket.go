@@ -121,7 +121,7 @@ func (s *Socket) tell(what string, f func(*Socket)) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.endpoint.counters.crashes.Add(1)
-			s.log().Error().Str("callback", what).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("socket callback crashed")
+			s.line(zerolog.ErrorLevel, "socket callback crashed").Str("callback", what).Panic(v, debug.Stack()).Write()
 		}
 	}()
 	f(s)
@@ -257,15 +257,15 @@ func (s *Socket) handleHeartbeat(m *wire.Message) {
 func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	def := s.mount.router.match(m.Topic)
 	if def == nil || !m.TopicIsString {
-		s.sendMessageReply(nil, m, "error", reasonPayload(reasonUnmatched).Data)
+		s.refuseJoin(nil, m, reasonUnmatched)
 		return
 	}
 	if len(m.Topic)+len(m.JoinRef)+len(m.Ref) > joinNameBytes {
-		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonLongTopic).Data)
+		s.refuseJoin(m.JoinRef, m, reasonLongTopic)
 		return
 	}
 	if old == nil && s.channels.len() >= s.mount.limits.ChannelsPerSocket {
-		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonTooMany).Data)
+		s.refuseJoin(m.JoinRef, m, reasonTooMany)
 		return
 	}
 	if g := s.Guard(); g != nil && s.joinRefused(g, old, m) {
@@ -285,6 +285,12 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	}
 	s.channels.add(c)
 	c.startJoin(m.Payload, wait)
+}
+
+// refuseJoin answers a join that the socket itself refuses.
+func (s *Socket) refuseJoin(joinRef wire.Ref, m *wire.Message, reason string) {
+	s.logRefusedJoin(m.Topic, reason)
+	s.sendMessageReply(joinRef, m, "error", reasonPayload(reason).Data)
 }
 
 // handleLeave lets the channel answer, behind all that waits for it.
@@ -316,15 +322,6 @@ func (s *Socket) holdMessage(c *Context, m *wire.Message) {
 		s.endpoint.counters.mailboxFull.Add(1)
 		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonOverloaded).Data)
 	}
-}
-
-// log is the endpoint's logger with what identifies the socket; params never
-// are part of it.
-func (s *Socket) log() *zerolog.Logger { return &s.endpoint.log }
-
-func (c *Context) log() *zerolog.Logger {
-	l := c.socket.endpoint.log.With().Str("topic", c.topic).Str("socket", c.socket.ID()).Logger()
-	return &l
 }
 
 // identity is who connected, as Connect has found out. It is subscribed to the

@@ -3,6 +3,8 @@ package channels
 import (
 	"errors"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -71,7 +73,7 @@ func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 	}
 	var wrong *websocket.CloseError
 	if errors.As(err, &wrong) {
-		w.socket.log().Debug().Uint16("code", wrong.Code).Str("reason", wrong.Reason).Msg("protocol error")
+		w.socket.line(zerolog.DebugLevel, "protocol error").Int("code", int(wrong.Code)).Str("reason", wrong.Reason).Write()
 		w.close(wrong.Code, "")
 	}
 }
@@ -82,7 +84,7 @@ func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
 		return websocket.ErrStop
 	}
 	if err := w.socket.handleMessage(binary, payload); err != nil {
-		w.socket.log().Debug().Err(err).Msg("malformed message")
+		w.socket.line(zerolog.DebugLevel, "malformed message").Err(err).Write()
 		w.close(closeInternalError, "")
 		return websocket.ErrStop
 	}
@@ -124,17 +126,18 @@ func (w *websocketConn) HandleOverhead(units int) error {
 // after Cowboy's 1000 phoenix.js would not come back (assets/js/phoenix/socket.js,
 // onConnClose).
 func (w *websocketConn) HandleTimeout(*netloop.Conn) {
-	w.socket.log().Debug().Msg("idle socket closed")
+	w.socket.line(zerolog.DebugLevel, "idle socket closed").Write()
 	w.close(closeProtocolError, "")
 }
 
 // HandleClose is the end of the connection, however it came.
 func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 	if errors.Is(reason, netloop.ErrSlowReceiver) {
-		w.socket.log().Warn().Str("id", w.socket.ID()).Msg("slow receiver disconnected")
+		w.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Write()
 	}
 	w.decoder.Reset()
 	w.socket.shutdown(ErrClosed)
+	w.socket.logClosed(reason)
 	leave(w.ticket)
 	w.socket.endpoint.connections.Add(-1)
 }

@@ -80,7 +80,7 @@ func (d *daemon) listenForMetrics() (stop func() error, err error) {
 	mux := d.healthMux()
 	mux.Handle("/metrics", d.metrics)
 	server := &http.Server{
-		Handler: mux, ErrorLog: logging.ErrorLog(d.log),
+		Handler: mux, ErrorLog: logging.ErrorLog(logging.NewLog(&d.log)),
 		ReadTimeout: watchTimeout, WriteTimeout: watchTimeout, IdleTimeout: time.Minute,
 	}
 	served := make(chan error, 1)

@@ -95,7 +95,7 @@ func TestBrokenArrows(t *testing.T) {
 		{"internal/websocket/wstest/a.go", m + "internal/websocket", ""},
 		{"internal/websocket/wstest/a.go", "github.com/gobwas/ws", ""},
 		{"internal/netloop/a.go", "github.com/mailru/easygo/netpoll", ""},
-		{"internal/logging/a.go", m + "internal/config", ""},
+		{"internal/logging/a.go", m + "internal/config", "internal-logging"},
 		{"cmd/mycelium/main.go", m + "cmd/mycelium/inner", ""},
 		{"cmd/mycelium/main.go", m + "internal/site", ""},
 		{"instances/a_test.go", "testing/synctest", ""},

@@ -10,27 +10,34 @@ import (
 // ErrorLog returns a logger for http.Server.ErrorLog: panics of handlers are
 // errors, what only says that a client went away or spoke something else is for
 // debugging, the rest are warnings.
-func ErrorLog(to zerolog.Logger) *log.Logger {
+func ErrorLog(to *Log) *log.Logger {
 	return log.New(errorLog{to}, "", 0)
 }
 
-type errorLog struct{ to zerolog.Logger }
+type errorLog struct{ to *Log }
 
 // Write takes one message; log.Logger never splits or joins them.
 func (e errorLog) Write(message []byte) (int, error) {
 	text := strings.TrimSpace(string(message))
-	e.to.WithLevel(levelOf(text)).Msg(Scrub(text))
+	level, kind := kindOf(text)
+	line := e.to.Line(level, kind)
+	if value, stack, ok := strings.Cut(text, "\ngoroutine "); ok {
+		line.Panic(Scrub(value), []byte("goroutine "+Scrub(stack))).Write()
+	} else {
+		line.Str("detail", Scrub(text)).Write()
+	}
 	return len(message), nil
 }
 
-// levelOf knows the messages of net/http's server.go.
-func levelOf(message string) zerolog.Level {
+// kindOf knows the messages of net/http's server.go.
+func kindOf(message string) (level zerolog.Level, kind string) {
 	switch {
 	case strings.Contains(message, "panic serving"):
-		return zerolog.ErrorLevel
-	case strings.Contains(message, "TLS handshake error"),
-		strings.Contains(message, "URL query contains semicolon"):
-		return zerolog.DebugLevel
+		return zerolog.ErrorLevel, "request crashed"
+	case strings.Contains(message, "TLS handshake error"):
+		return zerolog.DebugLevel, "TLS handshake failed"
+	case strings.Contains(message, "URL query contains semicolon"):
+		return zerolog.DebugLevel, "net/http"
 	}
-	return zerolog.WarnLevel
+	return zerolog.WarnLevel, "net/http"
 }

@@ -245,7 +245,7 @@ func TestNothingLeaks(t *testing.T) {
 			if n := strings.Count(out.String(), "shown"); n != 2 {
 				t.Errorf("%d of the 2 strings after a secret are there: %s", n, out.String())
 			}
-			errorLog := ErrorLog(l)
+			errorLog := ErrorLog(NewLog(&l))
 			errorLog.Printf("http: panic serving 127.0.0.1:1: %s", text)
 			errorLog.Print(text)
 			if i := strings.Index(out.String(), "s3cr3t"); i >= 0 {
@@ -290,21 +290,23 @@ func TestAnyTextStaysJSON(t *testing.T) {
 }
 
 func TestErrorLogLevels(t *testing.T) {
-	for message, want := range map[string]string{
-		"http: panic serving 127.0.0.1:1: boom\ngoroutine 1":                     "error",
-		"http: TLS handshake error from 127.0.0.1:1: EOF":                        "debug",
-		"http: URL query contains semicolon, which is no longer a separator":     "debug",
-		"http: Accept error: too many open files; retrying in 5ms":               "warn",
-		"http: superfluous response.WriteHeader call from main.main (main.go:1)": "warn",
+	type line struct{ Level, Message, Detail, Panic, Stack string }
+	for message, want := range map[string]line{
+		"http: panic serving 127.0.0.1:1: boom\ntwice\ngoroutine 1": {"error", "request crashed", "", "http: panic serving 127.0.0.1:1: boom\ntwice", "goroutine 1"},
+		"http: TLS handshake error from 127.0.0.1:1: EOF":           {"debug", "TLS handshake failed", "http: TLS handshake error from 127.0.0.1:1: EOF", "", ""},
+		"http: URL query contains semicolon, which":                 {"debug", "net/http", "http: URL query contains semicolon, which", "", ""},
+		"http: Accept error: too many open files":                   {"warn", "net/http", "http: Accept error: too many open files", "", ""},
+		"http: superfluous response.WriteHeader call":               {"warn", "net/http", "http: superfluous response.WriteHeader call", "", ""},
 	} {
 		var out bytes.Buffer
-		ErrorLog(logTo(t, &out, "debug", "json", false)).Println(message)
-		var line struct{ Level, Message string }
-		if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+		logger := logTo(t, &out, "debug", "json", false)
+		ErrorLog(NewLog(&logger)).Println(message)
+		var got line
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if line.Level != want || line.Message != message {
-			t.Errorf("%q: %+v, want level %s", message, line, want)
+		if got != want {
+			t.Errorf("%q: %+v, want %+v", message, got, want)
 		}
 	}
 }
@@ -315,7 +317,8 @@ func TestErrorLogOfServer(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		panic("no way to " + r.URL.String())
 	}))
-	server.Config.ErrorLog = ErrorLog(logTo(t, &out, "debug", "json", false))
+	logger := logTo(t, &out, "debug", "json", false)
+	server.Config.ErrorLog = ErrorLog(NewLog(&logger))
 	server.Start()
 	response, err := server.Client().Get(server.URL + "/socket?token=s3cr3t")
 	if err == nil {

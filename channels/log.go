@@ -1,0 +1,101 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/internal/logging"
+)
+
+// Every line that this package logs begins here or at Endpoint.log: clients can
+// cause most of them, so they are limited per kind and second, and their fields
+// are cut. See logging.Log.
+
+// line begins a line about a socket.
+func (s *Socket) line(level zerolog.Level, message string) logging.Line {
+	return s.named(s.endpoint.log.Line(level, message))
+}
+
+// named adds the socket's id, if it has one.
+func (s *Socket) named(l logging.Line) logging.Line {
+	if l.On() && s.ID() != "" {
+		l.Str("socket", s.ID())
+	}
+	return l
+}
+
+// line begins a line about a joined channel.
+func (c *Context) line(level zerolog.Level, message string) logging.Line {
+	l := c.socket.endpoint.log.Line(level, message)
+	if l.On() {
+		c.socket.named(l.Str("topic", c.topic))
+	}
+	return l
+}
+
+// startedLine begins a line for debugging about what takes time.
+func (c *Context) startedLine(message string) (l logging.Line, start time.Time) {
+	if l = c.line(zerolog.DebugLevel, message); l.On() {
+		start = time.Now()
+	}
+	return l, start
+}
+
+// failure begins a line about an error that a callback has returned: at level
+// debug if it only says that the channel has ended, which is no failure.
+func (c *Context) failure(err error, message string) logging.Line {
+	level := zerolog.ErrorLevel
+	if c.saysEnded(err) {
+		level = zerolog.DebugLevel
+	}
+	return c.line(level, message).Err(err)
+}
+
+// saysEnded reports whether an error is the end of the channel: what its methods
+// and what it is as a context.Context return then.
+func (c *Context) saysEnded(err error) bool {
+	for _, end := range []error{ErrEnded, ErrLeft, ErrClosed, ErrRejoined, ErrStopped, ErrJoinTimeout} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause != nil && errors.Is(err, context.Canceled)
+}
+
+// logAccepted tells, for debugging, who connects.
+func (s *Socket) logAccepted(r *Request, start time.Time) {
+	if l := s.endpoint.log.Debug("socket connected"); l.On() {
+		s.named(l.Str("transport", r.Transport).Str("path", r.URL.Path).Str("address", r.RemoteAddr.String()).
+			Str("version", s.version.String()).Took(start)).Write()
+	}
+}
+
+// logClosed tells, for debugging, that a socket's connection is over, and why.
+func (s *Socket) logClosed(reason error) {
+	if l := s.endpoint.log.Debug("socket closed"); l.On() {
+		s.named(l.Str("transport", s.transport.name()).Str("path", s.mount.path).Str("reason", reason.Error())).Write()
+	}
+}
+
+// logRefusedJoin tells, for debugging, of a join that the socket itself refuses.
+func (s *Socket) logRefusedJoin(topic []byte, reason string) {
+	if l := s.endpoint.log.Debug("join refused"); l.On() {
+		s.named(l.Str("topic", string(topic)).Str("reason", reason)).Write()
+	}
+}
+
+// logNetwork tells of an error of the loops.
+func (e *Endpoint) logNetwork(err error) {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		e.log.Error("out of file descriptors: new connections wait until others are closed").Err(err).
+			Str("help", "raise the limit on open files (ulimit -n, LimitNOFILE=); \"mycelium doctor\" shows what bounds connections").Write()
+		return
+	}
+	e.log.Error("network").Err(err).Write()
+}

@@ -1,0 +1,153 @@
+package logging
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Lines of one kind that pass in one second of the clock.
+const (
+	// maxLines is for warnings and errors. Ten show what is wrong; the number of
+	// those left out shows how bad it is.
+	maxLines = 10
+	// maxServerLines is for all of a server's endpoints together, so that one
+	// noisy instance does not hide the lines of the others.
+	maxServerLines = 50
+	// maxDebugLines is for level debug, where somebody has asked for everything.
+	maxDebugLines = 1000
+	// maxKinds bounds the kinds that a Limiter remembers. A program has a few
+	// dozen: above it, what has been quiet for a second is forgotten.
+	maxKinds = 256
+)
+
+// Limiter bounds how many lines of a kind are written in a second of the clock,
+// and reports how many were left out. A kind is a message: "origin refused".
+// Level info passes without a limit: its lines are about what operators do.
+// Any goroutine may use it.
+type Limiter struct {
+	most int // lines of a kind in a second, but at level debug
+
+	// Guarded by mu. Nothing is written under it.
+	mu    sync.Mutex
+	kinds map[string]*kindCount
+}
+
+// kindCount is one kind in the current second.
+type kindCount struct {
+	second  int64       // Unix time
+	count   int         // lines that passed in it
+	left    int64       // lines that were left out and are not reported yet
+	summary *time.Timer // due; nil: none is
+	report  func()      // what it does
+}
+
+// allow reports whether one more line of a kind may be written. The first one
+// that is left out has the summary written to log when its second is over.
+func (l *Limiter) allow(log *zerolog.Logger, level zerolog.Level, kind string) bool {
+	most := l.most
+	switch level {
+	case zerolog.InfoLevel:
+		return true
+	case zerolog.DebugLevel:
+		most = maxDebugLines
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.kindLocked(kind, now.Unix())
+	if k.count < most {
+		k.count++
+		return true
+	}
+	k.left++
+	if k.summary == nil {
+		over := now.Truncate(time.Second).Add(time.Second)
+		k.report = func() { l.summarize(log, level, kind, k) }
+		k.summary = time.AfterFunc(over.Sub(now), k.report)
+	}
+	return false
+}
+
+func (l *Limiter) kindLocked(kind string, second int64) *kindCount {
+	k := l.kinds[kind]
+	switch {
+	case k == nil:
+		if len(l.kinds) >= maxKinds {
+			l.forgetLocked(second)
+		}
+		if l.kinds == nil {
+			l.kinds = make(map[string]*kindCount)
+		}
+		k = &kindCount{second: second}
+		l.kinds[kind] = k
+	case k.second != second:
+		k.second, k.count = second, 0
+	}
+	return k
+}
+
+// forgetLocked drops the kinds that have been quiet in this second, and all of
+// them if there are none.
+func (l *Limiter) forgetLocked(second int64) {
+	for name, k := range l.kinds {
+		if k.second != second && k.left == 0 {
+			delete(l.kinds, name)
+		}
+	}
+	if len(l.kinds) >= maxKinds {
+		clear(l.kinds) // their summaries are still written
+	}
+}
+
+// summarize writes how many lines of a kind were left out.
+func (l *Limiter) summarize(log *zerolog.Logger, level zerolog.Level, kind string, k *kindCount) {
+	l.mu.Lock()
+	left := k.left
+	k.left, k.summary, k.report = 0, nil, nil
+	l.mu.Unlock()
+	if left > 0 {
+		write(log.WithLevel(level).Str("kind", kind).Int64("lines", left), leftOut)
+	}
+}
+
+// flush writes all summaries that are due, now.
+func (l *Limiter) flush() {
+	var due []func()
+	l.mu.Lock()
+	for _, k := range l.kinds {
+		if k.summary != nil && k.summary.Stop() {
+			due = append(due, k.report)
+		}
+	}
+	l.mu.Unlock()
+	for _, report := range due {
+		report()
+	}
+}
+
+// leftOut is the message of a summary.
+const leftOut = "more lines of this kind were left out"
+
+// Run limits the lines of a logger, as its zerolog.Hook; log is where the
+// summaries go.
+func (h limitHook) Run(e *zerolog.Event, level zerolog.Level, message string) {
+	if level == zerolog.Disabled || message == leftOut { // it was discarded before, or is a summary
+		return
+	}
+	if !h.limiter.allow(h.log, level, message) {
+		e.Discard()
+	}
+}
+
+type limitHook struct {
+	limiter *Limiter
+	log     *zerolog.Logger
+}
+
+// Limit returns log with the bounds of a whole server: of each kind of line, 50
+// in a second. Loggers derived from it share them.
+func Limit(log zerolog.Logger) zerolog.Logger {
+	return log.Hook(limitHook{limiter: &Limiter{most: maxServerLines}, log: &log})
+}

@@ -1,0 +1,130 @@
+package logging
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Log writes the lines of a package that clients can cause to be written: not
+// more than ten of a kind in a second (see [Limiter]), with fields of bounded
+// length. Any goroutine may use it; a logger that panics does no harm.
+type Log struct {
+	to      zerolog.Logger
+	limiter Limiter
+}
+
+// NewLog returns a Log that writes to a logger. With nil it writes errors to
+// standard error, and never blocks.
+func NewLog(to *zerolog.Logger) *Log { return &Log{to: OrStderr(to), limiter: Limiter{most: maxLines}} }
+
+// Line begins a line. Its message, which names its kind, must be a constant. A
+// line that is not to be written costs no allocation.
+func (l *Log) Line(level zerolog.Level, message string) Line {
+	if level == zerolog.DebugLevel {
+		return l.Debug(message)
+	}
+	if !l.limiter.allow(&l.to, level, message) {
+		return Line{}
+	}
+	return Line{l.to.WithLevel(level), message}
+}
+
+// Debug begins a line at level debug. Nothing is counted while that is off.
+func (l *Log) Debug(message string) Line {
+	e := l.to.Debug()
+	if e == nil {
+		return Line{}
+	}
+	if !l.limiter.allow(&l.to, zerolog.DebugLevel, message) {
+		e.Discard()
+		write(e, "") // gives its memory back
+		return Line{}
+	}
+	return Line{e, message}
+}
+
+// Info begins a line at level info.
+func (l *Log) Info(message string) Line { return l.Line(zerolog.InfoLevel, message) }
+
+// Warn begins a line at level warn.
+func (l *Log) Warn(message string) Line { return l.Line(zerolog.WarnLevel, message) }
+
+// Error begins a line at level error.
+func (l *Log) Error(message string) Line { return l.Line(zerolog.ErrorLevel, message) }
+
+// Line is a line of a log until Write. Its zero value is one that is not
+// written.
+type Line struct {
+	event   *zerolog.Event
+	message string
+}
+
+// On reports whether the line will be written, for fields that cost something.
+func (l Line) On() bool { return l.event != nil }
+
+// Str adds a text, cut at 256 bytes.
+func (l Line) Str(name, text string) Line {
+	if l.event != nil {
+		l.event.Str(name, Cut(text))
+	}
+	return l
+}
+
+// Int adds a number.
+func (l Line) Int(name string, n int) Line {
+	l.event.Int(name, n) // nothing, for nil
+	return l
+}
+
+// Type adds the name of v's type.
+func (l Line) Type(name string, v any) Line {
+	l.event.Type(name, v)
+	return l
+}
+
+// Err adds an error under the name "error"; nil adds nothing.
+func (l Line) Err(err error) Line {
+	if l.event != nil && err != nil { // fmt: a nil pointer that is an error may panic when it is asked for its text
+		l.event.Str(zerolog.ErrorFieldName, cutAt(fmt.Sprint(err), maxError))
+	}
+	return l
+}
+
+// Panic adds what a panic was about and where it happened; stack may be nil.
+func (l Line) Panic(value any, stack []byte) Line {
+	if l.event == nil {
+		return l
+	}
+	l.event.Str("panic", cutAt(fmt.Sprint(value), maxError))
+	if len(stack) > 0 {
+		l.event.Str("stack", cutAt(string(stack), maxStack))
+	}
+	return l
+}
+
+// Took adds how long something has taken since start, in milliseconds.
+func (l Line) Took(start time.Time) Line {
+	if l.event != nil {
+		l.event.Float64("took_ms", float64(time.Since(start).Microseconds())/1000)
+	}
+	return l
+}
+
+// Write ends the line.
+func (l Line) Write() {
+	if l.event != nil {
+		write(l.event, l.message)
+	}
+}
+
+// write hands an event to its logger. That may be an application's own, and is
+// called where no panic may pass: on event loops.
+func write(e *zerolog.Event, message string) {
+	defer func() { _ = recover() }() // there is nowhere left to say it
+	e.Msg(message)
+}
+
+// Flush writes the summaries that are due, at the end of what logs.
+func (l *Log) Flush() { l.limiter.flush() }
