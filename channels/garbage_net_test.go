@@ -3,6 +3,7 @@ package channels_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -166,5 +167,26 @@ func TestRandomBytes(t *testing.T) {
 			p.Drop()
 		}
 		stop()
+	})
+}
+
+// TestReasonOfMalformedMessages: the Close frame says what to do about broadcasts
+// of realtime-js, and nothing about other messages, as in Phoenix.
+func TestReasonOfMalformedMessages(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		s := serve(t, o, channels.SocketOptions{}, room())
+		for frame, want := range map[string]string{
+			string(masked(true, ws.OpBinary, "\x03\x01\x01\x06\x01\x00\x0111room:1x{}")): `binary broadcasts of Supabase are not supported: set vsn: "1.0.0" in realtime-js`,
+			string(masked(true, ws.OpText, "nonsense")):                                  "",
+		} {
+			p := s.dial(t)
+			p.WriteRaw([]byte(frame))
+			_, _, err := p.ReadMessage()
+			var closed *wstest.CloseError
+			if !errors.As(err, &closed) || closed.Code != 1011 || closed.Reason != want {
+				t.Errorf("%v, want 1011 %q", err, want)
+			}
+			p.Drop()
+		}
 	})
 }

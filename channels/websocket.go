@@ -7,6 +7,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
+	"github.com/mycelium-rt/mycelium/wire"
 )
 
 const transportWebsocket = "websocket"
@@ -85,10 +86,20 @@ func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
 	}
 	if err := w.socket.handleMessage(binary, payload); err != nil {
 		w.socket.line(zerolog.DebugLevel, "malformed message").Err(err).Write()
-		w.close(closeInternalError, "")
+		w.close(closeInternalError, adviceOf(err))
 		return websocket.ErrStop
 	}
 	return nil
+}
+
+// adviceOf returns what a client is told about a message that cannot be decoded:
+// mostly nothing, as in Phoenix.
+func adviceOf(err error) string {
+	var wrong *wire.DecodeError
+	if errors.As(err, &wrong) {
+		return wrong.Advice
+	}
+	return ""
 }
 
 // HandleControl answers ping and close.

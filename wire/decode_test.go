@@ -185,6 +185,7 @@ func TestDecodeErrors(t *testing.T) {
 		"binary short header":  {V2, binary, "\x00\x00\x00\x00", 4, faultHeader},
 		"binary reply":         {V2, binary, "\x01\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultKind},
 		"binary broadcast":     {V2, binary, "\x02\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultKind},
+		"Supabase's broadcast": {V2, binary, "\x03\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultUserBroadcast},
 		"binary of JSON":       {V2, binary, `[null,"2","phoenix","heartbeat",{}]`, 0, faultKind},
 		"binary sizes too big": {V2, binary, "\x00\xff\x01\x0a\x0312echo:lobbybin", 1, faultHeader},
 		"binary event too big": {V2, binary, "\x00\x01\x01\x01\x0212te", 4, faultHeader},
@@ -197,7 +198,7 @@ func TestDecodeErrors(t *testing.T) {
 			if !errors.As(err, &decodeError) {
 				t.Fatalf("error %v, want a *DecodeError", err)
 			}
-			if want := (DecodeError{test.offset, faultReasons[test.reason]}); *decodeError != want {
+			if want := test.reason.at(test.offset).(*DecodeError); *decodeError != *want {
 				t.Errorf("got %v, want %v", err, &want)
 			}
 		})

@@ -24,6 +24,9 @@ var (
 type DecodeError struct {
 	Offset int    // bytes from the start of the frame, as it was received
 	Reason string // what is wrong there, for people; never contains what the client sent
+	// Advice, if not empty, is for the Close frame, whose reason Phoenix leaves
+	// empty: what a client of another dialect needs to be told.
+	Advice string
 }
 
 // Error tells what is wrong and where.
@@ -56,34 +59,40 @@ const (
 	faultElements
 	faultMissing
 	faultKind
+	faultUserBroadcast
 	faultHeader
 )
 
 var faultReasons = [...]string{
-	faultNone:       "no fault",
-	faultEnd:        "unexpected end",
-	faultTrailing:   "something after the end of the JSON value",
-	faultUnexpected: "no JSON value",
-	faultDepth:      "JSON nested too deep",
-	faultLiteral:    "bad literal",
-	faultNumber:     "bad number",
-	faultRange:      "number beyond 64 bit floats",
-	faultControl:    "control character in a string",
-	faultEscape:     "bad escape in a string",
-	faultSurrogate:  "lone surrogate in a string",
-	faultUTF8:       "bad UTF-8",
-	faultKey:        "no key where an object needs one",
-	faultColon:      "no colon after a key",
-	faultComma:      "neither comma nor end after a value",
-	faultNotArray:   "message is not an array",
-	faultNotObject:  "message is not an object",
-	faultElements:   "message of fewer than five elements",
-	faultMissing:    "message without topic, event, payload or ref",
-	faultKind:       "binary message that is not a push",
-	faultHeader:     "binary message shorter than its header says",
+	faultNone:          "no fault",
+	faultEnd:           "unexpected end",
+	faultTrailing:      "something after the end of the JSON value",
+	faultUnexpected:    "no JSON value",
+	faultDepth:         "JSON nested too deep",
+	faultLiteral:       "bad literal",
+	faultNumber:        "bad number",
+	faultRange:         "number beyond 64 bit floats",
+	faultControl:       "control character in a string",
+	faultEscape:        "bad escape in a string",
+	faultSurrogate:     "lone surrogate in a string",
+	faultUTF8:          "bad UTF-8",
+	faultKey:           "no key where an object needs one",
+	faultColon:         "no colon after a key",
+	faultComma:         "neither comma nor end after a value",
+	faultNotArray:      "message is not an array",
+	faultNotObject:     "message is not an object",
+	faultElements:      "message of fewer than five elements",
+	faultMissing:       "message without topic, event, payload or ref",
+	faultKind:          "binary message that is not a push",
+	faultUserBroadcast: "binary message of kind 3, which is Supabase's",
+	faultHeader:        "binary message shorter than its header says",
 }
 
 // at makes the error for a fault at a byte of the frame.
 func (f fault) at(offset int) error {
-	return &DecodeError{Offset: offset, Reason: faultReasons[f]}
+	e := &DecodeError{Offset: offset, Reason: faultReasons[f]}
+	if f == faultUserBroadcast {
+		e.Advice = `binary broadcasts of Supabase are not supported: set vsn: "1.0.0" in realtime-js`
+	}
+	return e
 }

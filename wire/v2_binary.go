@@ -7,6 +7,10 @@ const (
 	kindPush      = 0
 	kindReply     = 1
 	kindBroadcast = 2
+
+	// kindUserBroadcast is not Phoenix's: realtime-js sends its broadcasts so
+	// (src/lib/serializer.ts, userBroadcastPush).
+	kindUserBroadcast = 3
 )
 
 // pushHeader is the kind and the sizes of join_ref, ref, topic and event of a client's push.
@@ -18,7 +22,11 @@ func decodeBinary(frame []byte, m *Message) error {
 	if len(frame) < pushHeader {
 		return faultHeader.at(len(frame))
 	}
-	if frame[0] != kindPush {
+	switch frame[0] {
+	case kindPush:
+	case kindUserBroadcast:
+		return faultUserBroadcast.at(0)
+	default:
 		return faultKind.at(0)
 	}
 	var fields [pushHeader - 1][]byte

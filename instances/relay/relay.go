@@ -55,6 +55,10 @@ const maxUser = 255
 // maxMeta bounds what is shown with a key: it is a part of every presence_state.
 const maxMeta = 4096
 
+// accessTokenEvent is what a client pushes with a token of its own
+// (auth.AccessTokenEvent, which a guard answers before it comes here).
+const accessTokenEvent = "access_token"
+
 // errUnmatched is what Phoenix answers where no channel serves a topic.
 var errUnmatched = channels.Errorf("unmatched topic")
 
@@ -139,7 +143,11 @@ func (r *Relay) track(c *channels.Context, p joinParams) error {
 	if len(p.Meta) > 0 && string(p.Meta) != "null" {
 		meta = p.Meta
 	}
-	_, err := r.presence.Track(c, r.user(c, p), meta)
+	user := r.user(c, p)
+	if presence.BreaksClients(user) {
+		return channels.Errorf("user is %q, which breaks the presence lists of JavaScript clients: choose another name", user)
+	}
+	_, err := r.presence.Track(c, user, meta)
 	if errors.Is(err, presence.ErrMetaNotObject) {
 		return channels.Errorf("meta is not a JSON object")
 	}
@@ -166,6 +174,11 @@ func (r *Relay) user(c *channels.Context, p joinParams) string {
 
 // relay sends an event on to the topic and answers it.
 func (s service) relay(c *channels.Context, event string, p channels.Payload) (channels.Reply, error) {
+	if strings.EqualFold(event, accessTokenEvent) {
+		// A client's own token, which realtime-js pushes in setAuth whether the
+		// server wants one or not. It is for nobody else on the topic.
+		return channels.Reply{Status: "ok"}, nil
+	}
 	if !s.options.mayPublish(c, event) {
 		return channels.Reply{}, errUnauthorized
 	}

@@ -197,3 +197,40 @@ func TestPresenceSwitches(t *testing.T) {
 		off.RefutePush("presence_diff", nil)
 	})
 }
+
+// TestAccessToken: a client's own token, which realtime-js pushes in setAuth
+// without being asked, reaches nobody else, in whatever letters and form.
+func TestAccessToken(t *testing.T) {
+	e := start(t, relay.Options{Publish: []relay.Rule{{Topics: []string{"news:*"}, By: "nobody"}}})
+	ada, bob := channelstest.Connect(t, e, "/socket"), channelstest.Connect(t, e, "/socket")
+	for _, topic := range []string{"room:1", "news:1"} {
+		from, to := ada.Join(topic, object{"access_token": "hush"}), bob.Join(topic, nil)
+		for _, event := range []string{"access_token", "Access_Token", "ACCESS_TOKEN"} {
+			from.Push(event, object{"access_token": "hush"}).AssertReply("ok", object{})
+			from.Push(event, channels.Binary("hush")).AssertReply("ok", object{})
+			from.RefutePush(event, nil)
+			to.RefutePush(event, nil)
+		}
+	}
+}
+
+// TestNamesThatBreakClients: phoenix.js up to 1.7 throws on the names of the
+// properties that every object has, wherever they come from.
+func TestNamesThatBreakClients(t *testing.T) {
+	e := start(t, relay.Options{PresenceOff: []string{"off:*"}})
+	for _, name := range []string{
+		"__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__", "constructor",
+		"hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf",
+	} {
+		client := channelstest.Connect(t, e, "/socket")
+		_, reply := client.TryJoin("room:1", object{"user": name})
+		if reply.Status != "error" || !strings.Contains(string(reply.Response), name) || !strings.Contains(string(reply.Response), "choose another name") {
+			t.Errorf("%s: %s %s", name, reply.Status, reply.Response)
+		}
+		if _, reply := channelstest.Connect(t, e, "/socket?user="+name).TryJoin("room:1", nil); reply.Status != "error" {
+			t.Errorf("%s in the connect params: %s", name, reply.Status)
+		}
+		client.Join("off:1", object{"user": name}) // nobody is told of it
+	}
+	wantKeys(t, channelstest.Connect(t, e, "/socket").Join("room:1", object{"user": "Constructor"}).AssertPush("presence_state", nil), "Constructor")
+}

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/presence"
 )
 
 // MaxName bounds a name in bytes: each is told to everybody.
@@ -37,6 +38,8 @@ func Name(c *channels.Context, asked string) (string, error) {
 		return "", channels.Errorf("user is longer than %d bytes", MaxName)
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return "", channels.Errorf("user has control characters")
+	case presence.BreaksClients(name):
+		return "", channels.Errorf("user is %q, which breaks the presence lists of JavaScript clients: choose another name", name)
 	}
 	return name, nil
 }

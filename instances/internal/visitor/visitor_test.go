@@ -57,6 +57,7 @@ func TestName(t *testing.T) {
 		{reason: "user is missing: join with a name"},
 		{asked: " ", reason: "user is missing: join with a name"},
 		{asked: "a\nb", reason: "user has control characters"},
+		{asked: "constructor", reason: `user is \"constructor\", which breaks the presence lists of JavaScript clients: choose another name`},
 		{asked: strings.Repeat("x", 65), reason: "user is longer than 64 bytes"},
 	} {
 		_, reply := channelstest.Connect(t, e, "/socket?token="+test.token).TryJoin("t:1", params{test.asked})
