@@ -13,17 +13,16 @@ type asking struct {
 	conn  *netloop.Conn
 	ws    *websocketConn
 	hello *hello
-	head  []byte
 	// The answer, of the goroutine until it is posted.
 	admission admission
 	refusal   *refusal
 }
 
 // ask runs Connect on a goroutine. What comes meanwhile waits in f.buf.
-func (f *front) ask(c *netloop.Conn, w *websocketConn, h *hello, head, rest []byte) {
+func (f *front) ask(c *netloop.Conn, w *websocketConn, h *hello, rest []byte) {
 	f.asking = true
 	f.buf = append([]byte(nil), rest...)
-	a := &asking{front: f, conn: c, ws: w, hello: h, head: append([]byte(nil), head...)}
+	a := &asking{front: f, conn: c, ws: w, hello: h}
 	a.deadline = time.Now().Add(f.endpoint.limits.HandshakeTimeout)
 	w.socket.endpoint.spawn(a)
 }
@@ -48,6 +47,6 @@ func (t *asked) Run() {
 	if t.conn.IsOpen() {
 		t.front.asking = false
 		t.conn.ResumeRead()
-		t.front.finish(t.conn, t.ws, t.admission, t.refusal, t.head, t.front.buf)
+		t.front.finish(t.conn, t.ws, t.admission, t.refusal, t.front.buf)
 	}
 }

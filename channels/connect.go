@@ -110,6 +110,7 @@ func (r *Request) AuthToken() (token string, ok bool) {
 
 // admission is a handshake that was not refused.
 type admission struct {
+	key      string // Sec-WebSocket-Key
 	protocol string // the subprotocol to name, or empty
 	deflate  websocket.Deflate
 }
@@ -134,7 +135,7 @@ var (
 // long as Connect does.
 func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request, s *Socket, r *Request) (a admission, _ *refusal) {
 	refused := &e.counters.handshakes
-	if head.Method != http.MethodGet || head.CheckQuery() != nil {
+	if head.Method != http.MethodGet || websocket.CheckQuery(head.RawQuery) != nil {
 		refused.malformed.Add(1)
 		return a, badRequest
 	}
@@ -154,7 +155,7 @@ func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request,
 		refused.malformed.Add(1)
 		return a, refusalFor(wrong)
 	}
-	a.protocol = protocol
+	a.key, a.protocol = head.Key(), protocol
 	if m.options.Compress {
 		a.deflate = head.NegotiateDeflate()
 	}

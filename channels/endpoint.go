@@ -67,9 +67,11 @@ type Options struct {
 	SlowReceiver SlowReceiver
 	// Handler serves requests that are not for a socket; nil answers 404.
 	Handler http.Handler
-	// TLS, if not nil, serves TLS on the same port: a connection that begins
-	// with a TLS handshake gets it, any other is served in the clear.
+	// TLS, if not nil, serves TLS on the same port, to connections that begin
+	// with a TLS handshake. ClearText is for all others.
 	TLS *tls.Config
+	// ClearText is what becomes of connections without TLS where TLS is set.
+	ClearText ClearText
 	// TrustedProxies are the addresses of reverse proxies whose X-Forwarded-For
 	// says who the client is: [Request.RemoteAddr] and the limits by address
 	// then take that. Each of them must append to the field or set it. With

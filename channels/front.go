@@ -55,7 +55,11 @@ func (f *front) HandleData(c *netloop.Conn, data []byte) {
 		f.buf = append(f.buf, data...)
 		data = f.buf
 	}
-	if data[0] == tlsHandshake && f.endpoint.options.TLS != nil && c.TLS() == nil {
+	if data[0] == tlsHandshake && c.TLS() == nil {
+		if f.endpoint.options.TLS == nil {
+			f.refuseTLS(c)
+			return
+		}
 		f.beginTLS(c, data)
 		return
 	}
@@ -65,8 +69,9 @@ func (f *front) HandleData(c *netloop.Conn, data []byte) {
 		f.handleHead(c, data, end)
 	case end < 0 && len(data) <= f.endpoint.limits.HeaderBytes:
 		f.collect(c, data)
-	default: // too large for a socket; net/http has its own limits
-		f.handToHTTP(c, data)
+	default:
+		f.endpoint.counters.handshakes.malformed.Add(1)
+		f.refuse(c, &refusal{status: http.StatusRequestHeaderFieldsTooLarge})
 	}
 }
 
@@ -101,6 +106,12 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 		f.refuse(c, refusalFor(err))
 		return
 	}
+	if c.TLS() == nil {
+		if ref := f.clearText(request); ref != nil {
+			f.refuse(c, ref)
+			return
+		}
+	}
 	m := e.mountAt(request.Path)
 	if m == nil && e.pollAt(request.Path) == nil { // the endpoint's own are found first
 		var ref *refusal
@@ -127,23 +138,20 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 		if m.options.Connect == nil || m.options.ReuseRequest {
 			h.release()
 		}
-		f.finish(c, w, a, ref, head, rest)
+		f.finish(c, w, a, ref, rest)
 		return
 	}
-	f.ask(c, w, h, head, rest)
+	f.ask(c, w, h, rest)
 }
 
 // finish answers the handshake and, unless it was refused, makes the connection
 // the socket's. Frames that came with the handshake are served.
-func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, ref *refusal, head, rest []byte) {
+func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, ref *refusal, rest []byte) {
 	if ref != nil {
 		f.refuse(c, ref)
 		return
 	}
-	if err := w.prepare(a, head); err != nil {
-		f.refuse(c, refusalFor(err))
-		return
-	}
+	w.prepare(a)
 	var err error
 	if f.ticket, err = f.endpoint.enterClient(f.ticket, f.client); err == nil {
 		w.ticket, err = w.socket.endpoint.enterGuest(f.ticket, f.client)
@@ -160,11 +168,13 @@ func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, ref *refu
 	}
 }
 
+// refuse answers a request that is not served, and ends the connection: what
+// may follow on it is not read.
 func (f *front) refuse(c *netloop.Conn, r *refusal) {
 	frame := netloop.NewFrame(0)
 	frame.SetBytes(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body)))
 	c.Send(frame)
-	c.CloseAfterFlush(errRefusedConnection, closeGrace)
+	c.CloseAfterFlush(errRefusedConnection, refusalGrace)
 }
 
 // handToHTTP gives the connection, with all that was read of it, to net/http.

@@ -365,6 +365,8 @@ func TestNestedParams(t *testing.T) {
 			"q=a+b%20c%26d":             `{"q":"a b c\u0026d"}`,
 			"token=%E2%82%AC":           `{"token":"€"}`,
 			"a[=1":                      `{"a[":"1"}`,
+			"a=%zz":                     `{"a":"%zz"}`, // a percent sign that begins no escape
+			"a=%&b=50%+off":             `{"a":"%","b":"50% off"}`,
 			"[]=1":                      `{"[]":"1"}`,
 			"a[b]=1&a[c][]=2&a[c][]=3":  `{"a":{"b":"1","c":["2","3"]}}`,
 		} {
@@ -378,7 +380,7 @@ func TestNestedParams(t *testing.T) {
 				t.Errorf("%q: %s, want %s", query, got, want)
 			}
 		}
-		for _, query := range []string{"a=%zz", "a=%"} {
+		for _, query := range []string{"a=%ff", "a=%C3"} {
 			if status, _, _ := s.handshake(t, "/socket/websocket?vsn=2.0.0&"+query, nil); status != 400 {
 				t.Errorf("%q: %d, want 400", query, status)
 			}

@@ -1,11 +1,13 @@
 package channels_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -371,4 +373,30 @@ func frames(texts ...string) (b []byte) {
 		b = wstest.AppendFrame(b, true, ws.OpText, []byte(text))
 	}
 	return b
+}
+
+// exchange writes a request and reads the answer.
+func exchange(t *testing.T, c net.Conn, request string) (status int, body string, header http.Header) {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	var r *http.Request
+	if strings.HasPrefix(request, "HEAD ") {
+		r = &http.Request{Method: http.MethodHead}
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(c), r)
+	if err != nil {
+		t.Fatalf("%.60q is not answered: %v", request, err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		return answer.StatusCode, "", answer.Header
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Errorf("%.60q: the answer's body: %v", request, err)
+	}
+	return answer.StatusCode, string(text), answer.Header
 }

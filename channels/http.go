@@ -1,14 +1,12 @@
 package channels
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +19,7 @@ import (
 // everything else by Options.Handler. A connection that upgrades leaves
 // net/http and its goroutine, and is then served as any other.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	at := withoutEmptyParts(r.URL.Path)
+	at := pathOf(r)
 	if m := e.mountAt(at); m != nil {
 		e.upgrade(w, r, m)
 		return
@@ -48,13 +46,11 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// withoutEmptyParts makes //socket/longpoll/ the path /socket/longpoll, as
-// Phoenix does and as front sees paths.
-func withoutEmptyParts(path string) string {
-	if !strings.Contains(path, "//") && !strings.HasSuffix(path, "/") {
-		return path
-	}
-	return "/" + strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
+// pathOf returns the path as front sees it, so that one path is one thing
+// whoever has read it. It is empty for a path that front would refuse.
+func pathOf(r *http.Request) string {
+	at, _ := websocket.DecodePath(r.URL.EscapedPath())
+	return at
 }
 
 // upgrade is front.handleHead for a request that net/http has read.
@@ -63,33 +59,24 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		ref.write(w)
 		return
 	}
-	head := headOf(r)
-	if len(head) > e.limits.HeaderBytes {
-		(&refusal{status: http.StatusRequestHeaderFieldsTooLarge}).write(w)
-		return
-	}
-	hello := new(hello)
-	request := &hello.head
-	if err := request.Parse(head); err != nil {
+	request, err := websocket.FromHTTP(r)
+	if err != nil {
 		e.counters.handshakes.malformed.Add(1)
 		refusalFor(err).write(w)
 		return
 	}
+	hello := &hello{head: *request}
 	connect := hello.connectRequest(r.TLS != nil)
 	connect.RemoteAddr = e.clientAddr(peerOf(r), r.Header)
 	ctx, cancel := context.WithTimeout(r.Context(), e.limits.HandshakeTimeout)
 	defer cancel()
 	conn := newWebsocketConn(e, m)
-	a, ref := e.admit(ctx, m, request, &conn.socket, connect)
+	a, ref := e.admit(ctx, m, &hello.head, &conn.socket, connect)
 	if ref != nil {
 		ref.write(w)
 		return
 	}
-	if err := conn.prepare(a, head); err != nil {
-		refusalFor(err).write(w)
-		return
-	}
-	var err error
+	conn.prepare(a)
 	conn.ticket, err = e.enterGuest(nil, connect.RemoteAddr.Addr())
 	if err != nil {
 		conn.accept.Release()
@@ -144,16 +131,6 @@ func refuseOn(c net.Conn, r *refusal) {
 	c.SetWriteDeadline(time.Now().Add(closeGrace))                            //nolint:errcheck // the write fails then
 	c.Write(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body))) //nolint:errcheck // the client may be gone
 	c.Close()                                                                 //nolint:errcheck // nobody is left to tell
-}
-
-// headOf writes a request's head again for the code that reads it from the
-// wire. net/http has taken Host out of the fields.
-func headOf(r *http.Request) []byte {
-	var b bytes.Buffer
-	b.WriteString(r.Method + " " + r.RequestURI + " " + r.Proto + "\r\nHost: " + r.Host + "\r\n")
-	r.Header.Write(&b) //nolint:errcheck // to memory
-	b.WriteString("\r\n")
-	return b.Bytes()
 }
 
 // write answers with the refusal.

@@ -39,7 +39,8 @@ type Limits struct {
 	// phoenix.js, after which nobody waits for the answer; negative: none.
 	JoinTimeout time.Duration
 
-	// HeaderBytes bounds the head of a handshake request. Default 16 KiB.
+	// HeaderBytes bounds the head of every request, and the trailers of a chunked
+	// body. Above it, and above 100 header fields, the answer is 431. Default 16 KiB.
 	HeaderBytes int
 	// HandshakeTimeout is how long a connection has to send its request.
 	// Default 10 s.
@@ -95,6 +96,10 @@ const rejoinWait = 5 * time.Second
 // closeGrace is how long a connection has to take the frames that wait for it,
 // the Close frame included, before its descriptor is closed.
 const closeGrace = 5 * time.Second
+
+// refusalGrace is the same for a connection that was refused or broke the
+// protocol. Nothing but the answer waits for it.
+const refusalGrace = time.Second
 
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.MessageBytes, websocket.DefaultMaxFrame)

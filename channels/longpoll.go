@@ -70,7 +70,7 @@ type pollRequest struct {
 // clients look at the status in the body, which is why HTTP's is mostly 200.
 func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *mount) {
 	longpoll.SetOpen(w.Header())
-	if (&websocket.Request{RawQuery: r.URL.RawQuery}).CheckQuery() != nil {
+	if websocket.CheckQuery(r.URL.RawQuery) != nil {
 		badRequest.write(w)
 		return
 	}
@@ -96,7 +96,7 @@ func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *moun
 // connectRequestOf is hello.connectRequest for a request that net/http has read, of
 // any version of HTTP.
 func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
-	u := &url.URL{Scheme: "http", Host: r.Host, Path: withoutEmptyParts(r.URL.Path), RawQuery: r.URL.RawQuery}
+	u := &url.URL{Scheme: "http", Host: r.Host, Path: pathOf(r), RawQuery: r.URL.RawQuery}
 	if r.TLS != nil {
 		u.Scheme = "https"
 	}

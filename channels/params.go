@@ -1,8 +1,9 @@
 package channels
 
 import (
-	"net/url"
 	"strings"
+
+	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
 // Params are the parameters of a URL's query, nested as Phoenix nests them:
@@ -34,10 +35,8 @@ func (p Params) parse(query string) {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
 		name, value, _ := strings.Cut(pair, "=")
-		name, err1 := url.QueryUnescape(name)
-		value, err2 := url.QueryUnescape(value)
-		if err1 == nil && err2 == nil && name != "" {
-			p.set(name, value)
+		if name = websocket.DecodeQuery(name); name != "" {
+			p.set(name, websocket.DecodeQuery(value))
 		}
 	}
 }

@@ -62,7 +62,7 @@ func TestHandshakeStats(t *testing.T) {
 			{target: "?vsn=9.0.0"},
 			{target: "?be=denied"}, {target: "?be=away"},
 			{target: "?be=crashed"},
-			{target: "?a=%zz"},
+			{target: "?a=%ff"},
 			{header: http.Header{"Origin": {"https://other.example"}}},
 			{header: http.Header{"Sec-Websocket-Protocol": {"unknown"}}},
 		} {

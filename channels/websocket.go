@@ -31,17 +31,10 @@ func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
 }
 
 // prepare makes the answer to a handshake that was admitted.
-func (w *websocketConn) prepare(a admission, head []byte) error {
+func (w *websocketConn) prepare(a admission) {
 	w.socket.deflate, w.decoder.Deflate = a.deflate, a.deflate
-	f := netloop.NewFrame(acceptSize)
-	answer, err := websocket.AppendAccept(f.Bytes(), head, websocket.AcceptOptions{Protocol: a.protocol, Deflate: a.deflate})
-	if err != nil {
-		f.Release()
-		return err
-	}
-	f.SetBytes(answer)
-	w.accept = f
-	return nil
+	w.accept = netloop.NewFrame(acceptSize)
+	w.accept.SetBytes(websocket.AppendAccept(w.accept.Bytes(), websocket.Accept{Key: a.key, Protocol: a.protocol, Deflate: a.deflate}))
 }
 
 // acceptSize is room for the answer to a handshake, in bytes, that is seldom

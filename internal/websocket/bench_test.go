@@ -107,8 +107,6 @@ func BenchmarkHandshake(b *testing.B) {
 		if err := r.CheckUpgrade(); err != nil {
 			b.Fatal(err)
 		}
-		if dst, err = AppendAccept(dst[:0], head, AcceptOptions{}); err != nil {
-			b.Fatal(err)
-		}
+		dst = AppendAccept(dst[:0], Accept{Key: r.Key()})
 	}
 }

@@ -10,8 +10,9 @@
 // Where NegotiateDeflate and AppendAccept have agreed to compression, a Decoder
 // with that Deflate decompresses, and Compress makes frames for those it Takes.
 //
-// The heads are read by gobwas/httphead, the 101 is made by gobwas/ws and
-// payloads are unmasked by its Cipher. Its frame readers are not used: they
+// Request lines and lists of extensions are read by gobwas/httphead, payloads
+// are unmasked by the Cipher of gobwas/ws. Its upgrader is not used, because it
+// would parse a head a second time; nor are its frame readers: they
 // need a blocking reader, trust the length that a peer claims, and check
 // neither mask nor reserved bits.
 package websocket

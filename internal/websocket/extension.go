@@ -41,7 +41,10 @@ func (r *Request) NegotiateDeflate() Deflate {
 	var offers []httphead.Option
 	for _, value := range r.Header["Sec-Websocket-Extensions"] {
 		var ok bool
-		if offers, ok = httphead.ParseOptions([]byte(value), offers); !ok {
+		// httphead takes a tab for no white space. No quoted value that is
+		// legal here has one.
+		text := bytes.ReplaceAll([]byte(value), []byte("\t"), []byte(" "))
+		if offers, ok = httphead.ParseOptions(text, offers); !ok {
 			return NoDeflate
 		}
 	}

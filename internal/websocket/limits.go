@@ -5,6 +5,10 @@ package websocket
 // max_frame_size).
 const DefaultMaxFrame = 10_000_000
 
+// MaxFields is how many header fields a request may have: each costs more than
+// its bytes. Browsers behind proxies send up to 40; Apache and Cowboy allow 100.
+const MaxFields = 100
+
 const (
 	// maxControlPayload is the largest payload of a control frame in bytes
 	// (RFC 6455, 5.5).

@@ -68,3 +68,8 @@ func (a *appender) Write(p []byte) (int, error) {
 func badRequest(reason string) *HandshakeError {
 	return &HandshakeError{Status: http.StatusBadRequest, Reason: reason}
 }
+
+// tooLarge is a 431.
+func tooLarge(reason string) *HandshakeError {
+	return &HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: reason}
+}

@@ -2,7 +2,9 @@ package websocket
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -94,6 +96,33 @@ func (r *Request) Parse(head []byte) error {
 	return r.checkBody()
 }
 
+// FromHTTP returns what net/http has read as Parse would have, without the
+// bytes: an endpoint that is mounted in another server checks handshakes by the
+// same rules. The header's map is the caller's to change, its values are shared
+// with r. The error is a *HandshakeError.
+func FromHTTP(r *http.Request) (*Request, error) {
+	path, ok := DecodePath(r.URL.EscapedPath())
+	if !ok {
+		return nil, badRequest("malformed percent-encoding in the path")
+	}
+	fields := 1 // Host
+	for _, values := range r.Header {
+		fields += len(values)
+	}
+	switch {
+	case fields > MaxFields:
+		return nil, tooLarge("more than 100 header fields")
+	case !validHost(r.Host):
+		return nil, badRequest("malformed host")
+	}
+	header := maps.Clone(r.Header)
+	header["Host"] = []string{r.Host}
+	return &Request{
+		Method: r.Method, Target: r.RequestURI, Path: path, RawQuery: r.URL.RawQuery, Proto: r.Proto, Host: r.Host,
+		Header: header, ContentLength: r.ContentLength,
+	}, nil
+}
+
 // Reset makes r ready for another Parse, which uses its map and slices again;
 // strings that were taken out of it stay as they are.
 func (r *Request) Reset() {
@@ -135,7 +164,7 @@ func (r *Request) parseRequestLine(line []byte) error {
 // are, they cost one string, one slice and a map.
 func (r *Request) parseHeader(head []byte) error {
 	rest := string(head)
-	most := strings.Count(rest, "\r\n")
+	most := min(strings.Count(rest, "\r\n"), MaxFields)
 	if r.Header == nil {
 		r.Header = make(http.Header, most)
 	}
@@ -143,7 +172,7 @@ func (r *Request) parseHeader(head []byte) error {
 		r.values = make([]string, 0, most)
 	}
 	values := r.values
-	for {
+	for fields := 0; ; fields++ {
 		line, after, ok := strings.Cut(rest, "\r\n")
 		if !ok {
 			return badRequest("header line does not end in CR LF")
@@ -152,7 +181,10 @@ func (r *Request) parseHeader(head []byte) error {
 		if line == "" {
 			break
 		}
-		name, value, err := parseField(line)
+		if fields == MaxFields {
+			return tooLarge("more than 100 header fields")
+		}
+		name, value, err := ParseField(line)
 		if err != nil {
 			return err
 		}
@@ -170,8 +202,9 @@ func (r *Request) parseHeader(head []byte) error {
 	return nil
 }
 
-// parseField reads "Name: value" and returns the canonical name.
-func parseField(line string) (name, value string, err error) {
+// ParseField reads "Name: value", a line without its end, and returns the
+// canonical name. The error is a *HandshakeError.
+func ParseField(line string) (name, value string, err error) {
 	if line[0] == ' ' || line[0] == '\t' {
 		return "", "", badRequest("folded header line")
 	}
@@ -211,7 +244,9 @@ func canonicalName(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
-// checkHost demands at most one Host, and one from HTTP/1.1 on (RFC 9112, 3.2).
+// checkHost demands at most one Host, one from HTTP/1.1 on, and that it is a
+// host with an optional port (RFC 9112, 3.2). The authority of an absolute
+// target is held to the same.
 func (r *Request) checkHost() error {
 	hosts := r.Header["Host"]
 	switch {
@@ -219,6 +254,8 @@ func (r *Request) checkHost() error {
 		return badRequest("more than one Host header")
 	case len(hosts) == 0 && r.Proto != "HTTP/1.0":
 		return badRequest("no Host header")
+	case len(hosts) == 1 && !validHost(hosts[0]), !validHost(r.Host):
+		return badRequest("malformed host")
 	}
 	if r.Host == "" && len(hosts) == 1 {
 		r.Host = hosts[0]
@@ -226,12 +263,59 @@ func (r *Request) checkHost() error {
 	return nil
 }
 
+// validHost reports whether s is empty, or a host and perhaps a port as RFC
+// 3986, 3.2.2 has them: a name, an IPv4 address or an IPv6 address in brackets.
+func validHost(s string) bool {
+	host, port := s, ""
+	if end := strings.LastIndexByte(s, ']'); strings.HasPrefix(s, "[") {
+		if end < 0 || !validAddress(s[1:end]) {
+			return false
+		}
+		host, port = "", s[end+1:]
+	} else if colon := strings.IndexByte(s, ':'); colon >= 0 {
+		host, port = s[:colon], s[colon:]
+	}
+	for i := range len(host) {
+		if !isHostByte(host[i]) {
+			return false
+		}
+	}
+	if port == "" {
+		return true
+	}
+	return port[0] == ':' && len(port) <= len(":65535") && strings.Trim(port[1:], "0123456789") == ""
+}
+
+// validAddress reports whether s is what stands between the brackets of a host.
+func validAddress(s string) bool {
+	s = strings.Replace(s, "%25", "%", 1) // RFC 6874: how a zone is written in a URL
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Is6()
+}
+
+// isHostByte reports whether c is unreserved, a sub-delimiter or of a
+// percent-encoding (RFC 3986, 2.2 and 2.3). Names in other alphabets come as
+// punycode.
+func isHostByte(c byte) bool {
+	switch {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		return true
+	}
+	return strings.IndexByte("-._~%!$&'()*+,;=", c) >= 0
+}
+
 // checkBody finds how the body is delimited and refuses two answers to that
 // (RFC 9112, 6.3), which is how requests are smuggled.
 func (r *Request) checkBody() error {
 	lengths := r.Header["Content-Length"]
-	if len(r.Header["Transfer-Encoding"]) > 0 {
+	codings := r.Header["Transfer-Encoding"]
+	if r.Method == http.MethodConnect && len(lengths)+len(codings) > 0 {
+		return badRequest("CONNECT has no body") // RFC 9110, 9.3.6: what one would mean is not defined
+	}
+	if len(codings) > 0 {
 		switch {
+		case len(codings) > 1 || !strings.EqualFold(codings[0], "chunked"):
+			return &HandshakeError{Status: http.StatusNotImplemented, Reason: "the only Transfer-Encoding is chunked"}
 		case len(lengths) > 0:
 			return badRequest("Transfer-Encoding and Content-Length")
 		case r.Proto == "HTTP/1.0":

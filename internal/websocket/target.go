@@ -29,7 +29,7 @@ func (r *Request) parseTarget() error {
 			return badRequest("malformed request target")
 		}
 	}
-	decoded, ok := decodePath(path)
+	decoded, ok := DecodePath(path)
 	if !ok {
 		return badRequest("malformed percent-encoding in the path")
 	}
@@ -52,10 +52,11 @@ func (r *Request) cutAuthority(target string) (path string, ok bool) {
 	return rest[slash:], r.Host != ""
 }
 
-// decodePath leaves out empty parts and decodes the rest. Everything but an
-// encoded slash is decoded, after the parts are split, so that no encoding
-// makes two parts of one. A NUL is refused.
-func decodePath(path string) (decoded string, ok bool) {
+// DecodePath returns a percent-encoded path as Request.Path has it: without
+// empty parts and decoded, except for encoded slashes, which stay %2F so that
+// no encoding makes two parts of one. ok is false for a malformed escape and
+// for an encoded NUL.
+func DecodePath(path string) (decoded string, ok bool) {
 	if isPlainPath(path) {
 		return path, true
 	}
@@ -117,19 +118,20 @@ func hexDigit(c byte) (v byte, ok bool) {
 	return 0, false
 }
 
-// CheckQuery returns a *HandshakeError with status 400 if RawQuery does not
-// decode to UTF-8. Phoenix answers so before connect is asked.
-func (r *Request) CheckQuery() error {
+// CheckQuery returns a *HandshakeError with status 400 if the query does not
+// decode to UTF-8. Phoenix answers so before connect is asked. A percent sign
+// that begins no escape stands for itself.
+func CheckQuery(query string) error {
 	var text utf8Checker
-	for i := 0; i < len(r.RawQuery); i++ {
-		c := r.RawQuery[i]
+	for i := 0; i < len(query); i++ {
+		c := query[i]
 		if c == '%' {
-			var ok bool
-			if c, ok = percentByte(r.RawQuery[i:]); !ok {
-				return badRequest("malformed percent-encoding in the query")
+			if decoded, ok := percentByte(query[i:]); ok {
+				c = decoded
+				i += 2
 			}
-			i += 2
-		} else if c < utf8.RuneSelf && text.atBorder() {
+		}
+		if c < utf8.RuneSelf && text.atBorder() {
 			continue
 		}
 		// A character may not reach over the border of two parameters, and
@@ -142,4 +144,27 @@ func (r *Request) CheckQuery() error {
 		return badRequest("query is not UTF-8")
 	}
 	return nil
+}
+
+// DecodeQuery decodes a name or value of a query: a plus sign is a space, and a
+// percent sign that begins no escape stands for itself.
+func DecodeQuery(s string) string {
+	if !strings.ContainsAny(s, "%+") {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch c {
+		case '+':
+			c = ' '
+		case '%':
+			if decoded, ok := percentByte(s[i:]); ok {
+				c = decoded
+				i += 2
+			}
+		}
+		b = append(b, c)
+	}
+	return string(b)
 }

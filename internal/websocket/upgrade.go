@@ -1,14 +1,10 @@
 package websocket
 
 import (
-	"bytes"
+	"crypto/sha1"
 	"encoding/base64"
-	"io"
 	"net/http"
 	"strings"
-
-	"github.com/gobwas/httphead"
-	"github.com/gobwas/ws"
 )
 
 const (
@@ -16,6 +12,8 @@ const (
 	supportedVersion = "13"
 	// nonceSize is the size in bytes of a decoded Sec-WebSocket-Key.
 	nonceSize = 16
+	// acceptGUID is appended to the key before it is hashed (RFC 6455, 1.3).
+	acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 )
 
 // WantsUpgrade reports whether the request names websocket in Upgrade, right
@@ -62,19 +60,18 @@ func validKey(key string) bool {
 	return err == nil && n == nonceSize
 }
 
+// listSpace is the white space around the elements of a list (RFC 9110,
+// 5.6.3: OWS).
+const listSpace = " \t"
+
 // hasToken reports whether a header that is a list of tokens, over one line or
 // several, has the token, in any case.
-func (r *Request) hasToken(name, token string) (has bool) {
+func (r *Request) hasToken(name, token string) bool {
 	for _, value := range r.Header[name] {
-		if strings.EqualFold(value, token) {
-			return true // the only one, as nearly always
-		}
-		httphead.ScanTokens([]byte(value), func(v []byte) bool {
-			has = strings.EqualFold(string(v), token)
-			return !has
-		})
-		if has {
-			return true
+		for part := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.Trim(part, listSpace), token) {
+				return true
+			}
 		}
 	}
 	return false
@@ -87,7 +84,7 @@ func (r *Request) Protocols() []string {
 	var offered []string
 	for _, value := range r.Header["Sec-Websocket-Protocol"] {
 		for part := range strings.SplitSeq(value, ",") {
-			if part = strings.Trim(part, " \t"); part != "" {
+			if part = strings.Trim(part, listSpace); part != "" {
 				offered = append(offered, part)
 			}
 		}
@@ -95,95 +92,36 @@ func (r *Request) Protocols() []string {
 	return offered
 }
 
-// AcceptOptions is what a 101 says beside what RFC 6455 demands.
-type AcceptOptions struct {
-	// Protocol is the chosen subprotocol, "" for none. It is named only if the
-	// client has offered it (RFC 6455, 4.2.2).
+// Accept is what a 101 answers.
+type Accept struct {
+	// Key is the client's Sec-WebSocket-Key.
+	Key string
+	// Protocol is the chosen subprotocol, one that the client has offered (RFC
+	// 6455, 4.2.2); "" for none.
 	Protocol string
 	// Deflate is what NegotiateDeflate has picked of the client's offers; with
 	// NoDeflate no extension is named.
 	Deflate Deflate
 }
 
-// AppendAccept appends the 101 answer to a request head that has passed
-// CheckUpgrade. head is not modified. The error is a *HandshakeError.
-func AppendAccept(dst, head []byte, o AcceptOptions) ([]byte, error) {
-	accepted, err := upgrade(dst, bytes.TrimPrefix(head, crlf), o)
-	if err == nil {
-		return accepted, nil
-	}
-	// The upgrader is stricter than HTTP: it does not know that Connection and
-	// Upgrade may list several things or stand on several lines, as some
-	// proxies write them. What is right all the same is put plainly.
-	r, parseErr := ParseRequest(head)
-	if parseErr != nil {
-		return dst, parseErr
-	}
-	if checkErr := r.CheckUpgrade(); checkErr != nil {
-		return dst, checkErr
-	}
-	accepted, err = upgrade(dst, r.plainHead(), o)
-	if err != nil {
-		return dst, badRequest("malformed WebSocket handshake")
-	}
-	return accepted, nil
-}
+// Key returns the Sec-WebSocket-Key of a request that has passed CheckUpgrade.
+func (r *Request) Key() string { return r.Header["Sec-Websocket-Key"][0] }
 
-// plainHead is a minimal head that asks for what r asks for.
-func (r *Request) plainHead() []byte {
-	var b bytes.Buffer
-	b.WriteString("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n")
-	b.WriteString("Sec-WebSocket-Key: " + r.Header.Get("Sec-Websocket-Key") + "\r\n")
-	if offered := r.Protocols(); len(offered) > 0 {
-		b.WriteString("Sec-WebSocket-Protocol: " + strings.Join(offered, ",") + "\r\n")
+// AppendAccept appends the 101 answer to a request that has passed
+// CheckUpgrade.
+func AppendAccept(dst []byte, a Accept) []byte {
+	var text [24 + len(acceptGUID)]byte // room for a valid key
+	sum := sha1.Sum(append(append(text[:0], a.Key...), acceptGUID...))
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = base64.StdEncoding.AppendEncode(dst, sum[:])
+	dst = append(dst, "\r\n"...)
+	if a.Protocol != "" {
+		dst = append(dst, "Sec-WebSocket-Protocol: "...)
+		dst = append(dst, a.Protocol...)
+		dst = append(dst, "\r\n"...)
 	}
-	b.WriteString("\r\n")
-	return b.Bytes()
-}
-
-// upgrade lets gobwas/ws read head and write its answer behind dst.
-func upgrade(dst, head []byte, o AcceptOptions) ([]byte, error) {
-	conn := headConn{head: head, appender: appender{dst}}
-	upgrader := ws.Upgrader{}
-	if o.Deflate != NoDeflate {
-		upgrader.Header = ws.HandshakeHeaderString(o.Deflate.header())
+	if a.Deflate != NoDeflate {
+		dst = append(dst, a.Deflate.header()...)
 	}
-	if o.Protocol != "" {
-		upgrader.ProtocolCustom = func(value []byte) (string, bool) {
-			if offers(value, o.Protocol) {
-				return o.Protocol, true
-			}
-			return "", true
-		}
-	}
-	if _, err := upgrader.Upgrade(&conn); err != nil {
-		return dst, err
-	}
-	return conn.b, nil
-}
-
-// offers reports whether a Sec-WebSocket-Protocol value lists protocol.
-func offers(value []byte, protocol string) bool {
-	for part := range bytes.SplitSeq(value, []byte(",")) {
-		if string(bytes.Trim(part, " \t")) == protocol {
-			return true
-		}
-	}
-	return false
-}
-
-// headConn is the connection that the upgrader sees: it reads the collected
-// head and writes to a slice.
-type headConn struct {
-	head []byte
-	appender
-}
-
-func (c *headConn) Read(p []byte) (int, error) {
-	if len(c.head) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, c.head)
-	c.head = c.head[n:]
-	return n, nil
+	return append(dst, "\r\n"...)
 }

@@ -39,6 +39,9 @@ func TestCheckUpgrade(t *testing.T) {
 		{"connection list", []string{"Connection: keep-alive, Upgrade"}, 0},
 		{"connection lines", []string{"Connection: keep-alive", "connection: upgrade"}, 0},
 		{"upgrade list", []string{"Upgrade: h2c, WebSocket"}, 0},
+		{"connection list with a tab", []string{"Connection: keep-alive,\tUpgrade"}, 0},
+		{"upgrade list with tabs", []string{"Upgrade: h2c\t,\twebsocket\t"}, 0},
+		{"connection of another word", []string{"Connection: keep-alive, Upgrades"}, 400},
 		{"any case", []string{"CONNECTION: UPGRADE", "Connection", "UPGRADE: WebSocket", "Upgrade"}, 0},
 		{"body", []string{"Content-Length: 5"}, 400},
 		{"chunked body", []string{"Transfer-Encoding: chunked"}, 400},
@@ -55,11 +58,11 @@ func TestCheckUpgrade(t *testing.T) {
 				t.Errorf("WantsUpgrade is %v", wants)
 			}
 			err = r.CheckUpgrade()
-			accepted, acceptErr := AppendAccept([]byte("before "), head, AcceptOptions{})
 			if c.status == 0 {
-				if err != nil || acceptErr != nil {
-					t.Fatalf("refused: %v, %v", err, acceptErr)
+				if err != nil {
+					t.Fatalf("refused: %v", err)
 				}
+				accepted := AppendAccept([]byte("before "), Accept{Key: r.Key()})
 				if want := "before " + plain101 + "\r\n"; string(accepted) != want {
 					t.Errorf("answer %q, want %q", accepted, want)
 				}
@@ -76,60 +79,71 @@ func TestCheckUpgrade(t *testing.T) {
 const plain101 = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
 
-func TestAppendAcceptRefuses(t *testing.T) {
-	dst := []byte("before ")
-	for _, head := range []string{goodHead("Upgrade"), goodHead("Sec-WebSocket-Version: 8"), "GET /", ""} {
-		got, err := AppendAccept(dst, []byte(head), AcceptOptions{})
-		var refused *HandshakeError
-		if !errors.As(err, &refused) || string(got) != "before " {
-			t.Errorf("%q: %q, %v", head, got, err)
-		}
-	}
-}
-
 func TestProtocols(t *testing.T) {
-	for _, c := range []struct {
-		offer, choice string
-		offered       []string
-		named         bool
-	}{
-		{"phoenix, base64url.bearer.phx.Pz8+Pn5+w7/Dvw", "phoenix", []string{"phoenix", "base64url.bearer.phx.Pz8+Pn5+w7/Dvw"}, true},
-		{"base64url.bearer.phx.bXkgc2VjcmV0, phoenix", "phoenix", []string{"base64url.bearer.phx.bXkgc2VjcmV0", "phoenix"}, true},
-		{"base64url.bearer.phx.bXkgc2VjcmV0", "phoenix", []string{"base64url.bearer.phx.bXkgc2VjcmV0"}, false},
-		{"superchat, chat", "chat", []string{"superchat", "chat"}, true},
-		{"chat", "", []string{"chat"}, false},
-		{"chat\r\nSec-WebSocket-Protocol: phoenix", "phoenix", []string{"chat", "phoenix"}, true},
-		{" , a,,\tb ,", "b", []string{"a", "b"}, true},
+	for offer, want := range map[string][]string{
+		"phoenix, base64url.bearer.phx.Pz8+Pn5+w7/Dvw": {"phoenix", "base64url.bearer.phx.Pz8+Pn5+w7/Dvw"},
+		"base64url.bearer.phx.bXkgc2VjcmV0, phoenix":   {"base64url.bearer.phx.bXkgc2VjcmV0", "phoenix"},
+		"chat\r\nSec-WebSocket-Protocol: phoenix":      {"chat", "phoenix"},
+		" , a,,\tb ,": {"a", "b"},
+		"":            nil,
 	} {
-		head := []byte(strings.Replace(goodHead(), "\r\n\r\n", "\r\nSec-WebSocket-Protocol: "+c.offer+"\r\n\r\n", 1))
+		head := []byte(strings.Replace(goodHead(), "\r\n\r\n", "\r\nSec-WebSocket-Protocol: "+offer+"\r\n\r\n", 1))
 		r, err := ParseRequest(head)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.Protocols(); !slices.Equal(got, c.offered) {
-			t.Errorf("%q offers %q", c.offer, got)
+		if got := r.Protocols(); !slices.Equal(got, want) {
+			t.Errorf("%q offers %q", offer, got)
 		}
-		want := plain101 + "\r\n"
-		if c.named {
-			want = plain101 + "Sec-WebSocket-Protocol: " + c.choice + "\r\n\r\n"
-		}
-		// Both ways of AppendAccept: as it came, and put plainly.
-		split := bytes.Replace(head, []byte("Connection: "), []byte("Connection: close\r\nConnection: "), 1)
-		for _, head := range [][]byte{head, split} {
-			got, err := AppendAccept(nil, head, AcceptOptions{Protocol: c.choice})
-			if err != nil || string(got) != want {
-				t.Errorf("%q: %q, %v", c.offer, got, err)
-			}
-		}
+	}
+	got := string(AppendAccept(nil, Accept{Key: "dGhlIHNhbXBsZSBub25jZQ==", Protocol: "phoenix"}))
+	if want := plain101 + "Sec-WebSocket-Protocol: phoenix\r\n\r\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-func TestNoExtensionIsNamed(t *testing.T) {
-	for _, offer := range []string{"permessage-deflate", "permessage-deflate; client_max_window_bits, x-webkit-deflate-frame", "!!! broken ="} {
-		got, err := AppendAccept(nil, []byte(goodHead("Sec-WebSocket-Extensions: "+offer)), AcceptOptions{})
-		if err != nil || string(got) != plain101+"\r\n" {
-			t.Errorf("%q: %q, %v", offer, got, err)
+// A request that another net/http server has read is held to the same rules.
+func TestFromHTTP(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		edits  []string
+		status int // 0: accepted
+	}{
+		{"good", nil, 0},
+		{"chunked body", []string{"Transfer-Encoding: chunked"}, 400},
+		{"body", []string{"Content-Length: 5"}, 400},
+		{"host", []string{"Host: x:y"}, 400},
+		{"no upgrade", []string{"Upgrade"}, 400},
+		{"version", []string{"Sec-WebSocket-Version: 8"}, 426},
+		{"tab", []string{"Connection: keep-alive,\tUpgrade"}, 0},
+		{"many fields", []string{strings.Repeat("X: y\r\n", 94) + "Y: z"}, 0},
+		{"too many fields", []string{strings.Repeat("X: y\r\n", 95) + "Y: z"}, 431},
+		{"NUL", []string{"GET /%00 HTTP/1.1"}, 400},
+	} {
+		std, err := http.ReadRequest(bufio.NewReader(strings.NewReader(goodHead(c.edits...))))
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
 		}
+		r, err := FromHTTP(std)
+		if err == nil {
+			err = r.CheckUpgrade()
+		}
+		status := 0
+		var refused *HandshakeError
+		if errors.As(err, &refused) {
+			status = refused.Status
+		}
+		if status != c.status {
+			t.Errorf("%s: %v, want status %d", c.name, err, c.status)
+		}
+	}
+	std, err := http.ReadRequest(bufio.NewReader(strings.NewReader(goodHead("GET //socket/%77ebsocket%2Fx/?vsn=2.0.0 HTTP/1.1"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := FromHTTP(std)
+	if err != nil || r.Path != "/socket/websocket%2Fx" || r.RawQuery != "vsn=2.0.0" || r.Host != "localhost:4000" || r.Key() != "dGhlIHNhbXBsZSBub25jZQ==" {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

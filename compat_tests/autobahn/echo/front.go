@@ -59,11 +59,7 @@ func (f *front) handleHead(c *netloop.Conn, head, rest []byte) {
 		return
 	}
 	deflate := request.NegotiateDeflate()
-	accept, err := websocket.AppendAccept(nil, head, websocket.AcceptOptions{Deflate: deflate})
-	if err != nil {
-		f.refuse(c, err)
-		return
-	}
+	accept := websocket.AppendAccept(nil, websocket.Accept{Key: request.Key(), Deflate: deflate})
 	answer := netloop.NewFrame(len(accept))
 	answer.Append(accept)
 	c.Send(answer)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,10 +89,11 @@ func (e *echo) answer(head []byte) error {
 		e.out = websocket.AppendRefusal(e.out, http.StatusForbidden, nil, nil)
 	default:
 		e.deflate = r.NegotiateDeflate()
-		e.out, err = websocket.AppendAccept(e.out, head, websocket.AcceptOptions{Protocol: "phoenix", Deflate: e.deflate})
-		if err != nil {
-			return err
+		accept := websocket.Accept{Key: r.Key(), Deflate: e.deflate}
+		if slices.Contains(r.Protocols(), "phoenix") {
+			accept.Protocol = "phoenix"
 		}
+		e.out = websocket.AppendAccept(e.out, accept)
 	}
 	return errors.Join(err, e.flush())
 }
