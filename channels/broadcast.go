@@ -19,6 +19,7 @@ type broadcast struct {
 	topic   string
 	event   string
 	payload Payload        // a part of v2's bytes
+	control bool           // for the program's own subscribers alone
 	v2      *netloop.Frame // most sockets, and the one copy of the payload
 
 	// Guarded by mu: version 1 is encoded, and each version compressed, when
@@ -65,7 +66,7 @@ func (b *broadcast) Release() {
 			f.Release()
 		}
 	}
-	b.topic, b.event, b.payload = "", "", Payload{}
+	b.topic, b.event, b.payload, b.control = "", "", Payload{}, false
 	b.v2, b.v1, b.v1Done = nil, nil, false
 	b.deflated, b.deflateDone = [2]*netloop.Frame{}, [2]bool{}
 	broadcasts.Put(b)

@@ -140,6 +140,7 @@ type perLoop struct {
 	held    map[*Socket]time.Time // until when they are held up; nil: none ever was
 	traffic traffic
 	joins   joinTimers
+	ids     socketIDs
 	*scratch
 	_ [64]byte // no cache line in common with the next loop
 }
@@ -215,6 +216,9 @@ func (e *Endpoint) openTopics(stripes int) (err error) {
 		Bus: e.options.Bus, Codec: codec{}, Stripes: stripes,
 		OnError: func(err error) { e.log.Error("bus").Err(err).Write() },
 	})
+	if err == nil {
+		e.pubsub.OnControl(e.handleControl)
+	}
 	return err
 }
 

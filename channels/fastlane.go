@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/pubsub"
@@ -20,11 +21,16 @@ type fastlane struct{ endpoint *Endpoint }
 // Dispatch runs on the loop that owns the subscribers.
 func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message) {
 	b := m.(*broadcast)
+	if b.control {
+		toListeners(subs, b)
+		return
+	}
 	sender, _ := from.(*Context)
 	// One atomic addition instead of one a subscriber; the rest goes back.
 	spare := int32(len(subs))
 	b.v2.Retain(spare)
 	var sent sending
+	heard := false // by the program's own subscribers
 	for _, sub := range subs {
 		switch s := sub.(type) {
 		case *Context:
@@ -38,14 +44,24 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 				f.Retain(1)
 				sent.queue(s.socket, f)
 			}
-		case *identity:
-			s.deliver(b)
 		case *Listener:
-			s.deliver(b)
+			heard = true
 		}
 	}
 	b.v2.Retain(-spare)
 	sent.count()
+	if heard { // behind the clients, who get theirs whatever a receiver does
+		toListeners(subs, b)
+	}
+}
+
+// toListeners calls the program's own subscribers.
+func toListeners(subs []pubsub.Subscriber, b *broadcast) {
+	callback.Each(subs, func(sub pubsub.Subscriber) {
+		if l, ok := sub.(*Listener); ok {
+			l.deliver(b)
+		}
+	})
 }
 
 // sending counts what one dispatch sends, to be added up once.

@@ -60,12 +60,15 @@ func (s *Socket) Guard() Guard {
 // arrives. It does nothing for a socket that has ended, and must not be called
 // before the socket is open.
 func (s *Socket) Close(code uint16, reason string) {
-	s.loop.Post(netloop.TaskFunc(func() {
-		if !s.leaving {
-			s.leaving = true
-			s.transport.close(code, reason)
-		}
-	}))
+	s.loop.Post(netloop.TaskFunc(func() { s.closeNow(code, reason) }))
+}
+
+// closeNow is Close on the socket's loop.
+func (s *Socket) closeNow(code uint16, reason string) {
+	if !s.leaving {
+		s.leaving = true
+		s.transport.close(code, reason)
+	}
 }
 
 // EachChannel calls f for each channel that the socket has joined, soon and on

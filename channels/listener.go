@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 
+	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
@@ -48,13 +49,23 @@ func (l *Listener) Close() {
 // Subscription is for the pubsub package.
 func (l *Listener) Subscription() *pubsub.Subscription { return &l.sub }
 
-func (l *Listener) deliver(b *broadcast) { l.receive(b.topic, b.event, b.payload) }
+// deliver calls receive. A panic in it ends nothing: the subscription gets the
+// next broadcast too.
+func (l *Listener) deliver(b *broadcast) {
+	l.endpoint.reportPanic(l.call(b))
+}
+
+func (l *Listener) call(b *broadcast) (err error) {
+	defer callback.Recover("Subscribe", &err)
+	l.receive(b.topic, b.event, b.payload)
+	return nil
+}
 
 // onLoop runs f on a loop and waits for it; not at all once the loops are
 // closed. It must not be called on a loop.
 func (e *Endpoint) onLoop(shard int, f func()) {
 	done := make(chan struct{})
-	if e.tenant.Lanes()[shard].Post(netloop.TaskFunc(func() { f(); close(done) })) {
+	if e.tenant.Lanes()[shard].Post(netloop.TaskFunc(func() { defer close(done); f() })) {
 		<-done
 	}
 }

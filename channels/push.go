@@ -88,13 +88,10 @@ func (c *Context) awaitCalm() {
 // endpoint, and of the other nodes on its bus. It never blocks, and the
 // payload may be reused when it returns. While the endpoint is overloaded,
 // because more is broadcast than it gets done, nothing is sent and ErrOverloaded
-// returned. An event "disconnect" on a socket's id closes that socket: see
-// [Endpoint.Disconnect].
+// returned. No event closes a socket: that is what [Endpoint.Disconnect] is for.
 func (e *Endpoint) Broadcast(topic, event string, payload any) error {
-	e.tenant.Yield()
-	if e.tenant.Overloaded() {
-		e.counters.overloaded.Add(1)
-		return ErrOverloaded
+	if err := e.calm(); err != nil {
+		return err
 	}
 	p, err := encodePayload(payload)
 	if err != nil {
@@ -103,24 +100,44 @@ func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 	return e.broadcast(topic, event, p, nil)
 }
 
+// BroadcastLocal is Broadcast to the sockets of this node only, for what each
+// node tells its own clients (Phoenix's Endpoint.local_broadcast).
+func (e *Endpoint) BroadcastLocal(topic, event string, payload any) error {
+	if err := e.calm(); err != nil {
+		return err
+	}
+	p, err := encodePayload(payload)
+	if err != nil {
+		return err
+	}
+	return e.broadcastLocal(topic, event, p)
+}
+
+// calm refuses what the program broadcasts while the endpoint is overloaded.
+func (e *Endpoint) calm() error {
+	e.tenant.Yield()
+	if e.tenant.Overloaded() {
+		e.counters.overloaded.Add(1)
+		return ErrOverloaded
+	}
+	return nil
+}
+
 // BroadcastJSON is Broadcast for a payload that is compact, valid JSON
-// already; it is not looked at again. It is never refused, because presence
-// sends its diffs by it: one that is missing leaves clients with a wrong list.
+// already; it is not looked at again. It is never refused for an overload.
 func (e *Endpoint) BroadcastJSON(topic, event string, payload []byte) error {
 	return e.broadcast(topic, event, Payload{Data: payload}, nil)
 }
 
-// Disconnect closes all sockets whose id is socketID, here and on the other
-// nodes. Clients reconnect: the close code is 1001.
-func (e *Endpoint) Disconnect(socketID string) error {
-	return e.broadcast(socketID, "disconnect", Payload{Data: emptyObject}, nil)
+// BroadcastLocalJSON is BroadcastJSON to the sockets of this node only. Presence
+// sends its diffs by it: each node tells its clients of those who are present on
+// it, and one diff that is missing leaves them with a wrong list.
+func (e *Endpoint) BroadcastLocalJSON(topic, event string, payload []byte) error {
+	return e.broadcastLocal(topic, event, Payload{Data: payload})
 }
 
 func (e *Endpoint) broadcast(topic, event string, p Payload, from *Context) error {
-	if !p.Binary && !wire.IsObject(p.Data) {
-		return ErrNotObject
-	}
-	b, err := newBroadcast(topic, event, p)
+	b, err := objectBroadcast(topic, event, p)
 	if err != nil {
 		return err
 	}
@@ -128,4 +145,20 @@ func (e *Endpoint) broadcast(topic, event string, p Payload, from *Context) erro
 		return e.pubsub.Broadcast(topic, b, nil)
 	}
 	return e.pubsub.Broadcast(topic, b, from)
+}
+
+func (e *Endpoint) broadcastLocal(topic, event string, p Payload) error {
+	b, err := objectBroadcast(topic, event, p)
+	if err != nil {
+		return err
+	}
+	return e.pubsub.BroadcastLocal(topic, b, nil)
+}
+
+// objectBroadcast is newBroadcast for what clients take: an object or bytes.
+func objectBroadcast(topic, event string, p Payload) (*broadcast, error) {
+	if !p.Binary && !wire.IsObject(p.Data) {
+		return nil, ErrNotObject
+	}
+	return newBroadcast(topic, event, p)
 }

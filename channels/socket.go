@@ -7,7 +7,6 @@ import (
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
-	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -51,8 +50,7 @@ type transport interface {
 	name() string
 }
 
-// ID is the socket's id, the topic on which it can be disconnected; empty if
-// it has none.
+// ID is the socket's id, by which it can be disconnected; empty if it has none.
 func (s *Socket) ID() string {
 	if s.identity == nil {
 		return ""
@@ -96,14 +94,14 @@ func (s *Socket) mustConnect(what string) {
 	}
 }
 
-// open makes a connected socket known to its loop and to its id's topic.
+// open makes a connected socket known to its loop, and there by its id.
 func (s *Socket) open() {
 	l := s.perLoop()
 	s.place = int32(len(l.sockets))
 	l.sockets = append(l.sockets, s)
 	s.rates = newRates(s.mount.limits, &s.endpoint.totals)
 	if s.ID() != "" {
-		s.endpoint.pubsub.Subscribe(s.loop.Index(), s.ID(), s.identity)
+		l.ids.add(s.identity)
 	}
 	s.endpoint.counters.sockets.Add(1)
 	s.endpoint.counters.opened.Add(1)
@@ -165,8 +163,8 @@ func (s *Socket) shutdown(reason error) {
 	if size := cap(l.sockets); size > shrinkAbove && last <= size/4 {
 		l.sockets = append(make([]*Socket, 0, size/2), l.sockets...)
 	}
-	if s.identity != nil {
-		s.endpoint.pubsub.Unsubscribe(s.loop.Index(), s.identity)
+	if s.ID() != "" {
+		l.ids.remove(s.identity)
 	}
 	for _, c := range s.channels.all() {
 		c.kill(reason)
@@ -324,14 +322,16 @@ func (s *Socket) holdMessage(c *Context, m *wire.Message) {
 	}
 }
 
-// identity is who connected, as Connect has found out. It is subscribed to the
-// socket's id, if there is one.
+// identity is who connected, as Connect has found out.
 type identity struct {
+	// Static after the connect.
 	socket  *Socket
 	id      string
 	guard   Guard // nil: everything is allowed
 	assigns assigns
-	sub     pubsub.Subscription
+
+	// Of perLoop.ids: the other sockets of the same id. Owned by the loop.
+	next, prev *identity
 }
 
 func (s *Socket) identify() *identity {
@@ -339,19 +339,6 @@ func (s *Socket) identify() *identity {
 		s.identity = &identity{socket: s}
 	}
 	return s.identity
-}
-
-// Subscription is for the pubsub package.
-func (i *identity) Subscription() *pubsub.Subscription { return &i.sub }
-
-// deliver closes the socket on "disconnect", with a code after which clients
-// come back (assets/js/phoenix/socket.js, onConnClose). The end of it is a task,
-// because a subscriber must not unsubscribe while it is delivered to.
-func (i *identity) deliver(b *broadcast) {
-	if b.event == "disconnect" && !i.socket.leaving {
-		i.socket.leaving = true
-		i.socket.loop.Post(netloop.TaskFunc(func() { i.socket.transport.close(closeGoingAway, "") }))
-	}
 }
 
 // Close codes: RFC 6455 section 7.4.1 and the IANA registry.

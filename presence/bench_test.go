@@ -16,7 +16,7 @@ type sink struct {
 	delivered    int
 }
 
-func (s *sink) BroadcastJSON(_, _ string, payload []byte) error {
+func (s *sink) BroadcastLocalJSON(_, _ string, payload []byte) error {
 	s.diffs++
 	s.bytes += len(payload)
 	s.delivered += len(payload) * s.receivers

@@ -20,12 +20,12 @@ type node struct {
 	mu       sync.Mutex
 	channels map[*channel]bool // guarded by mu
 	diffs    []string          // all payloads of presence_diff, guarded by mu
-	err      error             // for BroadcastJSON to return
+	err      error             // for BroadcastLocalJSON to return
 }
 
 func newNode() *node { return &node{channels: make(map[*channel]bool)} }
 
-func (n *node) BroadcastJSON(topic, name string, payload []byte) error {
+func (n *node) BroadcastLocalJSON(topic, name string, payload []byte) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.diffs = append(n.diffs, string(payload))

@@ -37,9 +37,10 @@ var (
 
 // Broadcaster sends diffs to the subscribers of a topic on this node. An endpoint is one.
 type Broadcaster interface {
-	// BroadcastJSON sends a broadcast with a JSON payload. It must not block and must not call the tracker; payload is
+	// BroadcastLocalJSON sends a broadcast with a JSON payload to the subscribers of this node and to no others: what a
+	// tracker knows is who is present on its own node, and other nodes have never told their clients of it. It must not block and must not call the tracker; payload is
 	// copied or encoded before it returns. Calls for one topic reach each subscriber in their order.
-	BroadcastJSON(topic, event string, payload []byte) error
+	BroadcastLocalJSON(topic, event string, payload []byte) error
 }
 
 // Channel is a joined channel, which tracks keys in its topic. It is told apart by identity: it must be a pointer.
@@ -51,7 +52,7 @@ type Channel interface {
 	// [Broadcaster] that happened before and happen after it.
 	PushJSON(event string, payload []byte) error
 	// OnEnd has f run once when the channel has ended, however it ends, or at once if it has ended. f is run without
-	// any lock that PushJSON or BroadcastJSON take.
+	// any lock that PushJSON or BroadcastLocalJSON take.
 	OnEnd(f func())
 }
 

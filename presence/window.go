@@ -72,7 +72,7 @@ func (t *Tracker) sendDiff(tp *topic) {
 	if *buf, changed = tp.appendDiff(*buf); !changed {
 		return
 	}
-	if err := t.broadcaster.BroadcastJSON(tp.name, EventDiff, *buf); err != nil && t.options.OnError != nil {
+	if err := t.broadcaster.BroadcastLocalJSON(tp.name, EventDiff, *buf); err != nil && t.options.OnError != nil {
 		t.options.OnError(tp.name, err)
 	}
 }

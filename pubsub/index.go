@@ -16,7 +16,7 @@ const defaultStripes = 64
 type index struct {
 	// Static after init.
 	seed maphash.Seed
-	bus  Bus // told of the node's first and last group of a topic; nil: single node
+	link *link // told of the node's first and last group of a topic; nil: single node
 
 	stripes []stripe // their number is a power of two
 }
@@ -33,12 +33,12 @@ type interest struct {
 	groups []*group // guarded by the stripe's mu; never empty
 }
 
-func (x *index) init(stripes int, bus Bus) {
+func (x *index) init(stripes int, l *link) {
 	if stripes == 0 {
 		stripes = defaultStripes
 	}
 	x.seed = maphash.MakeSeed()
-	x.bus = bus
+	x.link = l
 	x.stripes = make([]stripe, stripes)
 }
 
@@ -55,9 +55,9 @@ func (x *index) add(topic string, g *group) {
 	if t == nil {
 		t = &interest{topic: strings.Clone(topic)}
 		s.topics.set(t.topic, t)
-		if x.bus != nil {
+		if x.link != nil {
 			// Under the lock, so that the bus hears of changes to one topic in their order.
-			x.bus.Interest(t.topic, true)
+			x.link.interest(t.topic, true)
 		}
 	}
 	g.topic = t.topic
@@ -76,8 +76,8 @@ func (x *index) remove(g *group) {
 		return
 	}
 	s.topics.delete(g.topic)
-	if x.bus != nil {
-		x.bus.Interest(g.topic, false)
+	if x.link != nil {
+		x.link.interest(g.topic, false)
 	}
 }
 

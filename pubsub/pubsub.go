@@ -58,7 +58,8 @@ type Options struct {
 	// Stripes is how many locks the index of topics is spread over, a power of two. 0 is 64; a space of topics that
 	// shares its executors with a thousand others does with a few.
 	Stripes int
-	// OnError hears of what could not be received from the bus, from the bus's goroutine; nil drops it silently.
+	// OnError hears of what could not be received from the bus, from the bus's goroutine, and of a bus that panics where
+	// nobody waits for an error; nil drops it silently.
 	OnError func(error)
 }
 
@@ -67,12 +68,12 @@ type PubSub struct {
 	// Static after New.
 	shards     []shard
 	dispatcher Dispatcher
-	bus        Bus // nil: single node
+	link       *link // nil: single node
 	codec      Codec
-	onError    func(error)
 
-	index  index
-	closed atomic.Bool
+	index   index
+	control atomic.Pointer[func(data []byte)] // nil until OnControl
+	closed  atomic.Bool
 }
 
 // New returns a PubSub over shards, which keep their order: Subscribe names them by index. It opens the bus.
@@ -87,13 +88,16 @@ func New(shards []Executor, d Dispatcher, o Options) (*PubSub, error) {
 	case o.Stripes < 0 || o.Stripes&(o.Stripes-1) != 0:
 		return nil, fmt.Errorf("pubsub: %d stripes, want a power of two", o.Stripes)
 	}
-	p := &PubSub{shards: make([]shard, len(shards)), dispatcher: d, bus: o.Bus, codec: o.Codec, onError: o.OnError}
-	p.index.init(o.Stripes, o.Bus)
+	p := &PubSub{shards: make([]shard, len(shards)), dispatcher: d, codec: o.Codec}
+	if o.Bus != nil {
+		p.link = &link{bus: o.Bus, onError: o.OnError}
+	}
+	p.index.init(o.Stripes, p.link)
 	for i, e := range shards {
 		p.shards[i] = shard{index: i, executor: e, pubsub: p}
 	}
-	if p.bus != nil {
-		if err := p.bus.Open(p.receive); err != nil {
+	if p.link != nil {
+		if err := o.Bus.Open(p.receive); err != nil {
 			return nil, fmt.Errorf("pubsub: open bus: %w", err)
 		}
 	}
@@ -135,8 +139,8 @@ func (p *PubSub) Broadcast(topic string, m Message, from any) error {
 	}
 	p.deliver(topic, m, from)
 	var err error
-	if p.bus != nil {
-		err = p.publish(topic, m)
+	if p.link != nil {
+		err = p.link.publish(topic, p.codec.Encode(topic, m))
 	}
 	m.Release()
 	return err
@@ -166,21 +170,38 @@ func (p *PubSub) deliver(topic string, m Message, from any) {
 	}
 }
 
-// publish hands m to the bus.
-func (p *PubSub) publish(topic string, m Message) error {
-	if err := p.bus.Publish(topic, p.codec.Encode(topic, m)); err != nil {
-		return fmt.Errorf("pubsub: publish: %w", err)
+// OnControl has f called with what other nodes send by [PubSub.SendControl], on the bus's goroutine: f must not block,
+// and data is valid until it returns. It is to be called once.
+func (p *PubSub) OnControl(f func(data []byte)) {
+	p.control.Store(&f)
+	if p.link != nil {
+		p.link.tell(controlTopic, true)
 	}
-	return nil
+}
+
+// SendControl sends data to all other nodes that called [PubSub.OnControl]; without a bus it does nothing. It is a way of
+// its own: nothing that is broadcast to a topic ever arrives there. data is not kept.
+func (p *PubSub) SendControl(data []byte) error {
+	switch {
+	case p.closed.Load():
+		return ErrClosed
+	case p.link == nil:
+		return nil
+	}
+	return p.link.send(controlTopic, data)
 }
 
 // receive takes what another node published.
 func (p *PubSub) receive(topic string, data []byte) {
+	if topic == controlTopic {
+		if f := p.control.Load(); f != nil {
+			(*f)(data)
+		}
+		return
+	}
 	m, err := p.codec.Decode(topic, data)
 	if err != nil {
-		if p.onError != nil {
-			p.onError(fmt.Errorf("pubsub: receive: %w", err))
-		}
+		p.link.failed(fmt.Errorf("pubsub: receive: %w", err))
 		return
 	}
 	p.deliver(topic, m, nil)
@@ -197,8 +218,8 @@ func (p *PubSub) Topics() iter.Seq2[string, int] { return p.index.all }
 // Close closes the bus and refuses further broadcasts. What was broadcast before is still delivered; Subscribe
 // and Unsubscribe go on to work, so that channels may end after it. It may be called more than once.
 func (p *PubSub) Close() error {
-	if p.closed.Swap(true) || p.bus == nil {
+	if p.closed.Swap(true) || p.link == nil {
 		return nil
 	}
-	return p.bus.Close()
+	return p.link.close()
 }

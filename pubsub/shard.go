@@ -73,10 +73,10 @@ var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 func (d *delivery) Run() {
 	s, topic, m, from := d.shard, d.topic, d.message, d.from
 	d.recycle()
+	defer m.Release() // also when a subscriber of the program's own ends the goroutine
 	if g := s.groups.m[topic]; g != nil {
 		s.pubsub.dispatcher.Dispatch(g.subs[:len(g.subs):len(g.subs)], from, m)
 	}
-	m.Release()
 }
 
 func (d *delivery) recycle() {

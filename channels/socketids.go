@@ -1,0 +1,111 @@
+package channels
+
+import (
+	"strings"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+)
+
+// socketIDs are the sockets of one loop by the ids that Connect gave them. They
+// are no topics: a client can neither join an id nor publish to it. Owned by
+// the loop; the zero value is ready.
+//
+// Sockets with the same id are a list by way of identity.next and prev.
+type socketIDs struct {
+	first map[string]*identity
+	peak  int // the most ids since first was made
+}
+
+// remakeAbove is the peak from which on a map that is down to a quarter of it is
+// made anew: Go's maps keep the room that they once had.
+const remakeAbove = 128
+
+func (ids *socketIDs) add(i *identity) {
+	if i.next = ids.first[i.id]; i.next != nil {
+		i.next.prev = i
+	}
+	if ids.first == nil {
+		ids.first = make(map[string]*identity)
+	}
+	ids.first[i.id] = i
+	ids.peak = max(ids.peak, len(ids.first))
+}
+
+func (ids *socketIDs) remove(i *identity) {
+	if i.next != nil {
+		i.next.prev = i.prev
+	}
+	switch {
+	case i.prev != nil:
+		i.prev.next = i.next
+	case i.next != nil:
+		ids.first[i.id] = i.next
+	default:
+		ids.delete(i.id)
+	}
+	i.next, i.prev = nil, nil
+}
+
+func (ids *socketIDs) delete(id string) {
+	delete(ids.first, id)
+	if ids.peak < remakeAbove || len(ids.first) > ids.peak/4 {
+		return
+	}
+	first := make(map[string]*identity, len(ids.first))
+	for id, i := range ids.first {
+		first[id] = i
+	}
+	ids.first, ids.peak = first, len(first)
+}
+
+// disconnect closes the sockets of an id, with a code after which clients come
+// back (assets/js/phoenix/socket.js, onConnClose).
+func (ids *socketIDs) disconnect(id string) {
+	for i := ids.first[id]; i != nil; {
+		next := i.next // closing takes i out of the list
+		i.socket.closeNow(closeGoingAway, "")
+		i = next
+	}
+}
+
+// Disconnect closes all sockets whose id is socketID, here and on the other
+// nodes of the bus. Clients reconnect: the close code is 1001.
+//
+// Whoever has subscribed to socketID with [Endpoint.Subscribe] gets an event
+// "disconnect" with the payload {}, on every node. Clients that have joined a
+// topic of that name get nothing, and what is broadcast to it closes no socket.
+func (e *Endpoint) Disconnect(socketID string) error {
+	if err := e.disconnectHere(socketID); err != nil {
+		return err
+	}
+	return e.pubsub.SendControl([]byte(controlDisconnect + socketID))
+}
+
+// disconnectHere is Disconnect for this node.
+func (e *Endpoint) disconnectHere(socketID string) error {
+	for i, lane := range e.tenant.Lanes() {
+		lane.Post(netloop.TaskFunc(func() { e.perLoop[i].ids.disconnect(socketID) }))
+	}
+	b, err := newBroadcast(socketID, "disconnect", Payload{Data: emptyObject})
+	if err != nil {
+		return err
+	}
+	b.control = true
+	return e.pubsub.BroadcastLocal(socketID, b, nil)
+}
+
+// controlDisconnect begins the message by which a node asks the others to close
+// the sockets of an id, which follows.
+const controlDisconnect = "disconnect "
+
+// handleControl takes a control message of another node, on the bus's goroutine.
+func (e *Endpoint) handleControl(data []byte) {
+	id, ok := strings.CutPrefix(string(data), controlDisconnect)
+	if !ok {
+		e.log.Warn("control message of another node not understood").Str("message", string(data)).Write()
+		return
+	}
+	if err := e.disconnectHere(id); err != nil {
+		e.log.Debug("disconnect of another node not carried out").Err(err).Write()
+	}
+}
