@@ -207,7 +207,7 @@ func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request)
 		return nil
 	}
 	e.counters.handshakes.denied.Add(1)
-	e.log.Debug("connect refused").Err(err).Str("path", r.URL.Path).Str("address", r.RemoteAddr.String()).Write()
+	e.log.Debug("connect refused").Err(err).Str("path", r.URL.Path).Addr("address", r.RemoteAddr).Write()
 	var custom *RefusedError
 	if errors.As(err, &custom) {
 		return custom.refusal()

@@ -39,7 +39,7 @@ func (f *front) HandleOpen(c *netloop.Conn) {
 	}
 	var err error
 	if f.ticket, err = f.endpoint.enterPeer(f.peer.Addr()); err != nil {
-		f.endpoint.log.Warn("connection refused").Err(err).Str("address", f.peer.String()).Write()
+		f.endpoint.log.Warn("connection refused").Err(err).Addr("address", f.peer).Write()
 		c.Close(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
@@ -112,6 +113,9 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 		e.moveOut()
 	}
 	e.log.Flush()
+	if e.options.Logger == nil {
+		logging.FlushStderr(flushTimeout)
+	}
 	close(e.stopped)
 	return err
 }
@@ -214,6 +218,9 @@ func await(ctx context.Context, count *atomic.Int64) error {
 	}
 	return nil
 }
+
+// flushTimeout bounds the wait for a standard error that blocks.
+const flushTimeout = 100 * time.Millisecond
 
 func (e *Endpoint) isDraining() bool {
 	e.mu.RLock()

@@ -2,6 +2,7 @@ package logging
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -68,6 +69,14 @@ func (l Line) On() bool { return l.event != nil }
 func (l Line) Str(name, text string) Line {
 	if l.event != nil {
 		l.event.Str(name, Cut(text))
+	}
+	return l
+}
+
+// Addr adds an address and port.
+func (l Line) Addr(name string, addr netip.AddrPort) Line {
+	if l.event != nil {
+		l.event.Str(name, addr.String())
 	}
 	return l
 }

@@ -1,37 +1,12 @@
 package logging
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 )
-
-// Open returns a logger to an output that may block or fail, as [New] makes it,
-// and the Writer in between.
-func Open(out io.Writer, level *Level, format string, isTerminal bool) (zerolog.Logger, *Writer, error) {
-	var reports bytes.Buffer // of the Writer's goroutine
-	reporter, err := New(&reports, level, format, isTerminal)
-	if err != nil {
-		return zerolog.Nop(), nil, err
-	}
-	w := NewWriter(out, func(dropped int64, cause error) []byte {
-		reports.Reset()
-		if cause == nil {
-			cause = errSlowLog
-		}
-		reporter.Warn().Err(cause).Int64("lines", dropped).Msg("lines of the log were dropped")
-		return reports.Bytes()
-	})
-	log, err := New(w, level, format, isTerminal)
-	return log, w, err
-}
-
-var errSlowLog = errors.New("they came faster than the log could be written")
 
 // OrStderr returns the logger that a library is given. In place of nil it is one
 // that writes errors to standard error and never blocks.
@@ -42,8 +17,8 @@ func OrStderr(to *zerolog.Logger) zerolog.Logger {
 	return stderr().log
 }
 
-// FlushStderr waits, for timeout at most, until the errors that were logged for
-// want of a logger are written.
+// FlushStderr waits until the errors that had no other logger are written, but
+// not longer than timeout.
 func FlushStderr(timeout time.Duration) { stderr().writer.Flush(timeout) }
 
 type stderrLog struct {
@@ -54,10 +29,11 @@ type stderrLog struct {
 // stderr is made when it is first needed: programs may replace os.Stderr.
 var stderr = sync.OnceValue(func() stderrLog {
 	level := new(Level)
-	level.least.Store(int32(zerolog.ErrorLevel) - int32(zerolog.InfoLevel))
-	log, writer, err := Open(os.Stderr, level, "auto", IsTerminal(os.Stderr))
+	level.least.Store(int32(zerolog.WarnLevel) - int32(zerolog.InfoLevel)) // for what is said of dropped lines
+	w := NewWriter(os.Stderr)
+	log, err := w.Logger(level, "auto", IsTerminal(os.Stderr))
 	if err != nil {
 		panic(err) // the format is one that New knows
 	}
-	return stderrLog{log: log.Level(zerolog.ErrorLevel), writer: writer}
+	return stderrLog{log: log.Level(zerolog.ErrorLevel), writer: w}
 })

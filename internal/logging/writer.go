@@ -2,9 +2,12 @@ package logging
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 const (
@@ -25,36 +28,50 @@ const (
 // for a goroutine that exists while there are any; those that find it full, or
 // that the output fails for, are dropped and counted.
 type Writer struct {
-	// Static after NewWriter.
-	out    io.Writer
-	report func(dropped int64, cause error) []byte
+	out io.Writer // static; used by one goroutine at a time
 
-	mu sync.Mutex
-	// Guarded by mu.
-	waiting []byte        // whole lines
-	writing bool          // the goroutine runs
-	torn    bool          // the output ends within a line, or may
-	dropped int64         // lines, since the last report
-	cause   error         // of the last one: what the output failed with; nil: the buffer was full
-	total   int64         // lines dropped so far
-	idle    chan struct{} // closed when nothing waits any more; nil: nobody waits for that
-
-	// The goroutine's.
-	reported time.Time
+	// Guarded by mu. Nothing is written to out under it.
+	mu        sync.Mutex
+	waiting   []byte // whole lines
+	writing   bool   // the goroutine runs
+	torn      bool   // out ends within a line
+	total     int64  // lines dropped so far
+	dropped   int64  // of them, those that are not reported yet
+	cause     error  // what out failed with when the last was dropped; nil: the buffer was full
+	report    func(dropped int64, cause error)
+	reporting bool          // report runs: its line is taken even if the buffer is full
+	reported  time.Time     // when it ran last
+	idle      chan struct{} // closed when nothing waits any more; nil: nobody waits for that
 }
 
-// NewWriter returns a Writer to out. report, if not nil, makes the line that
-// says how many lines were dropped, once lines can be written again; cause is
-// why the output failed, nil if it only was too slow.
-func NewWriter(out io.Writer, report func(dropped int64, cause error) []byte) *Writer {
-	return &Writer{out: out, report: report}
+// NewWriter returns a Writer to out.
+func NewWriter(out io.Writer) *Writer { return &Writer{out: out} }
+
+// Logger returns a logger to w, as [New] makes it. It is also told when lines
+// were dropped, as soon as lines can be written again.
+func (w *Writer) Logger(level *Level, format string, isTerminal bool) (zerolog.Logger, error) {
+	log, err := New(w, level, format, isTerminal)
+	if err != nil {
+		return log, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.report = func(dropped int64, cause error) {
+		if cause == nil {
+			cause = errSlowOutput
+		}
+		log.Warn().Err(cause).Int64("lines", dropped).Msg("lines of the log were dropped")
+	}
+	return log, nil
 }
+
+var errSlowOutput = errors.New("they came faster than they could be written")
 
 // Write takes one line. It never blocks and never fails.
 func (w *Writer) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.waiting)+len(line) > maxBuffered {
+	if len(w.waiting)+len(line) > maxBuffered && !w.reporting {
 		w.dropLocked(1, nil)
 		return len(line), nil
 	}
@@ -112,7 +129,9 @@ func (w *Writer) run() {
 		}
 		if !w.writeBatch(batch) {
 			time.Sleep(retryAfter)
+			continue
 		}
+		w.reportDropped()
 	}
 }
 
@@ -164,21 +183,24 @@ func (w *Writer) writeBatch(batch []byte) (written bool) {
 		w.torn = batch[n-1] != '\n'
 	}
 	if err != nil {
-		w.dropLocked(int64(max(1, bytes.Count(batch[n:], []byte("\n")))), err)
-		return false
+		w.dropLocked(int64(bytes.Count(batch[n:], []byte("\n"))), err)
 	}
-	w.reportLocked()
-	return true
+	return err == nil
 }
 
-// reportLocked puts the line that tells of dropped lines behind those that wait:
-// at most one in a second, but for the last.
-func (w *Writer) reportLocked() {
-	now := time.Now()
-	if w.dropped == 0 || w.report == nil || len(w.waiting) > 0 && now.Sub(w.reported) < reportEvery {
+// reportDropped tells of lines that were dropped, behind those that wait: once in
+// a second at most, but for the last time.
+func (w *Writer) reportDropped() {
+	w.mu.Lock()
+	dropped, cause, report, now := w.dropped, w.cause, w.report, time.Now()
+	if dropped == 0 || report == nil || len(w.waiting) > 0 && now.Sub(w.reported) < reportEvery {
+		w.mu.Unlock()
 		return
 	}
-	line := w.report(w.dropped, w.cause)
-	w.waiting = append(w.waiting, line...) // above the bound, if need be
-	w.dropped, w.cause, w.reported = 0, nil, now
+	w.dropped, w.cause, w.reported, w.reporting = 0, nil, now, true
+	w.mu.Unlock()
+	report(dropped, cause)
+	w.mu.Lock()
+	w.reporting = false
+	w.mu.Unlock()
 }
