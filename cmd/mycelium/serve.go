@@ -29,6 +29,7 @@ import (
 type daemon struct {
 	args, environ []string // what the configuration is loaded from again
 	cfg           *config.Config
+	output        *logOutput
 	level         *logging.Level
 	log           zerolog.Logger
 	certificate   certificate
@@ -50,13 +51,15 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	cfg, code := loadConfig(args, environ, config.Help(), stdout, stderr)
+	output := openOutput(stderr)
+	defer output.close()
+	cfg, code := loadConfig(args, environ, config.Help(), stdout, output)
 	if cfg == nil {
 		return code
 	}
-	d := &daemon{args: args, environ: environ, cfg: cfg, level: new(logging.Level)}
-	if err := d.openLog(stderr); err != nil {
-		fmt.Fprintln(stderr, "mycelium:", err)
+	d := &daemon{args: args, environ: environ, cfg: cfg, output: output, level: new(logging.Level)}
+	if err := d.openLog(cfg.Log); err != nil {
+		fmt.Fprintln(output, "mycelium:", err)
 		return 2
 	}
 	if err := d.run(ctx, hangup); err != nil {
@@ -65,15 +68,6 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	}
 	d.log.Info().Msg("stopped")
 	return 0
-}
-
-func (d *daemon) openLog(to io.Writer) (err error) {
-	if err := d.level.Set(d.cfg.Log.Level); err != nil {
-		return err
-	}
-	file, isFile := to.(*os.File)
-	d.log, err = logging.New(to, d.level, d.cfg.Log.Format, isFile && logging.IsTerminal(file))
-	return err
 }
 
 // run serves the default instance and the page, and drains when ctx is done.
@@ -86,7 +80,7 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 	}
 	stopMetrics, err := d.listenForMetrics()
 	if err != nil {
-		return errors.Join(err, d.close(context.WithoutCancel(ctx)))
+		return errors.Join(err, d.close())
 	}
 	err = d.listen(ctx, hangup)
 	return errors.Join(err, stopMetrics())
@@ -100,7 +94,7 @@ func (d *daemon) listen(ctx context.Context, hangup <-chan os.Signal) error {
 		addr, err = d.endpoint.Listen(d.cfg.Listen)
 	}
 	if err != nil {
-		return errors.Join(err, d.close(context.WithoutCancel(ctx)))
+		return errors.Join(err, d.close())
 	}
 	d.log.Info().Stringer("addr", addr).Str("socket", d.cfg.Path).Str("version", version()).Msg("listening")
 	for {
@@ -108,26 +102,50 @@ func (d *daemon) listen(ctx context.Context, hangup <-chan os.Signal) error {
 		case <-hangup:
 			d.reload()
 		case <-ctx.Done():
-			return d.drain(context.WithoutCancel(ctx))
+			return d.drain()
 		}
 	}
 }
 
-func (d *daemon) drain(ctx context.Context) error {
+func (d *daemon) drain() error {
 	d.stopping.Store(true)
 	if delay := d.cfg.Drain.Delay; delay > 0 {
 		d.log.Info().Stringer("delay", delay).Msg("not ready any more")
 		time.Sleep(delay)
 	}
 	d.log.Info().Int64("sockets", d.endpoint.Stats().Sockets).Msg("draining")
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Drain.Timeout)
-	defer cancel()
-	return d.close(ctx)
+	return d.close()
 }
 
-// close drains the instances, then what is left of the endpoint, and only then
+// lastWords is how long those that drain.timeout has cut off have to end, and to
+// say what they were doing.
+const lastWords = time.Second
+
+var errStillBusy = errors.New("not everything had ended within drain.timeout: the rest ends with the process")
+
+// close ends what open has made, within drain.timeout. What does not end then,
+// whatever holds it, is left to the end of the process.
+func (d *daemon) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), d.cfg.Drain.Timeout)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- d.closeAll(ctx) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(lastWords):
+		return errStillBusy
+	}
+}
+
+// closeAll drains the instances, then what is left of the endpoint, and only then
 // closes the store: a type may save while it stops.
-func (d *daemon) close(ctx context.Context) error {
+func (d *daemon) closeAll(ctx context.Context) error {
 	var err error
 	if d.observer != nil {
 		err = d.observer.Close(ctx)

@@ -28,6 +28,9 @@ func (w watched) Ready() error {
 // Server implements metrics.Source.
 func (w watched) Server() channels.Stats { return w.d.endpoint.OwnStats() }
 
+// LogDropped implements metrics.Source.
+func (w watched) LogDropped() int64 { return w.d.output.Dropped() }
+
 // Types implements metrics.Source.
 func (w watched) Types() []metrics.Type {
 	var types []metrics.Type
@@ -87,9 +90,12 @@ func (d *daemon) listenForMetrics() (stop func() error, err error) {
 	go func() { served <- server.Serve(listener) }()
 	d.log.Info().Stringer("addr", listener.Addr()).Msg("metrics")
 	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), watchTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 		defer cancel()
 		err := server.Shutdown(ctx)
+		if err != nil { // a scrape that is not read
+			err = server.Close()
+		}
 		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 			err = errors.Join(err, serveErr)
 		}

@@ -8,6 +8,9 @@ const (
 	maxField = 256
 	// maxError bounds errors and the values of panics.
 	maxError = 1 << 10
+	// maxValue bounds whatever else reaches a server's log, from types of instances
+	// for example.
+	maxValue = 512
 	// maxStack bounds stacks: 4 KiB have the twenty innermost calls.
 	maxStack = 4 << 10
 )

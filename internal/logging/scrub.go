@@ -34,8 +34,8 @@ var secrets = []struct {
 	// The subprotocol in which phoenix.js sends its auth token.
 	{[]string{".phx."}, regexp.MustCompile(`(base64url\.bearer\.phx\.)\S+`), "${1}" + hidden},
 	{[]string{"bearer"}, regexp.MustCompile(`((?i:\bbearer)(?:\s|%20|\+|:)+)\S+`), "${1}" + hidden},
-	// Tokens that are known by their form: JWT and Phoenix.Token.
-	{[]string{"eyj", "sfm"}, regexp.MustCompile(`\b(?:eyJ|SFMyNTY|SFMzODQ|SFM1MTI)[\w-]*\.[\w-]+\.[\w-]*`), hidden},
+	// Tokens that are known by their form: JWT and Phoenix.Token, whole or cut.
+	{[]string{"eyj", "sfm"}, regexp.MustCompile(`\b(?:eyJ|SFMyNTY|SFMzODQ|SFM1MTI)[\w-]*\.[\w-]+(?:\.[\w-]*)?`), hidden},
 	// Headers: they may have several words.
 	{[]string{"authorization", "cookie"}, regexp.MustCompile(`((?i:authorization|cookie)\s*[=:]\s*)[^\n]+`), "${1}" + hidden},
 	// Values in quotes or brackets, as JSON, %q and Go's maps have them.

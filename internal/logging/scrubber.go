@@ -4,49 +4,53 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+
+	"github.com/rs/zerolog"
 )
 
 const hiddenLiteral = `"` + hidden + `"`
 
 // scrubber is the last writer before the output, so that no call can forget
-// it. It gets lines of JSON, scrubs each string in them and hides the strings
-// under a secret name whole.
+// it. It gets lines of JSON, cuts and scrubs each string in them and hides the
+// strings under a secret name whole.
 type scrubber struct{ w io.Writer }
 
 func (s scrubber) Write(line []byte) (int, error) {
-	if _, err := s.w.Write(scrubLine(line)); err != nil {
-		return 0, err
-	}
-	// The caller asks for its own bytes, not for those that are left.
-	return len(line), nil
+	s.w.Write(scrubLine(line)) //nolint:errcheck // zerolog would say so on standard error, which may block
+	return len(line), nil      // of the caller's bytes, not of those that are left
+}
+
+// lineScrubber makes a copy of a line.
+type lineScrubber struct {
+	out    []byte
+	depth  int // of open brackets
+	hideAt int // the depth of the value to hide, which ends with a comma or bracket at it; -1: none
+	most   int // bytes of the strings under the last key
 }
 
 // scrubLine returns a copy of line.
 func scrubLine(line []byte) []byte {
-	out := make([]byte, 0, len(line))
-	// depth counts open brackets; hideAt is the depth of the value to hide,
-	// which ends with a comma or bracket at it, or -1.
-	depth, hideAt := 0, -1
+	s := lineScrubber{out: make([]byte, 0, len(line)), hideAt: -1}
 	for i := 0; i < len(line); i++ {
 		c := line[i]
 		if c == '"' {
 			end := stringEnd(line, i)
-			out = appendString(out, line[i:end], isKey(line[end:]), depth, &hideAt)
+			s.appendString(line[i:end], isKey(line[end:]))
 			i = end - 1
 			continue
 		}
 		switch c {
 		case '{', '[':
-			depth++
+			s.depth++
 		case '}', ']':
-			depth--
+			s.depth--
 		}
-		if hideAt > depth || hideAt == depth && c == ',' {
-			hideAt = -1
+		if s.hideAt > s.depth || s.hideAt == s.depth && c == ',' {
+			s.hideAt = -1
 		}
-		out = append(out, c)
+		s.out = append(s.out, c)
 	}
-	return out
+	return s.out
 }
 
 // stringEnd returns where the string that begins at start is over.
@@ -67,28 +71,44 @@ func isKey(rest []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(":"))
 }
 
-// appendString appends a string of JSON, as it is if there is nothing to hide.
-// A key with a secret name sets hideAt.
-func appendString(out, literal []byte, key bool, depth int, hideAt *int) []byte {
-	if !key && *hideAt >= 0 {
-		return append(out, hiddenLiteral...)
+// appendString appends a string of JSON, as it is if it is short enough and there
+// is nothing to hide.
+func (s *lineScrubber) appendString(literal []byte, key bool) {
+	if !key && s.hideAt >= 0 {
+		s.out = append(s.out, hiddenLiteral...)
+		return
 	}
 	text, ok := unquote(literal)
 	if !ok {
-		return append(out, hiddenLiteral...)
+		s.out = append(s.out, hiddenLiteral...)
+		return
 	}
-	if key && *hideAt < 0 && isSecretName(text) {
-		*hideAt = depth
+	most := s.most
+	if key {
+		most, s.most = maxValue, mostOf(text)
+		if s.hideAt < 0 && isSecretName(text) {
+			s.hideAt = s.depth
+		}
 	}
-	scrubbed := Scrub(text)
+	scrubbed := Scrub(cutAt(text, most))
 	if scrubbed == text {
-		return append(out, literal...)
+		s.out = append(s.out, literal...)
+		return
 	}
 	quoted, err := json.Marshal(scrubbed)
 	if err != nil {
-		return append(out, hiddenLiteral...)
+		quoted = []byte(hiddenLiteral)
 	}
-	return append(out, quoted...)
+	s.out = append(s.out, quoted...)
+}
+
+// mostOf returns how many bytes a string under a name may have.
+func mostOf(name string) int {
+	switch name {
+	case zerolog.MessageFieldName, zerolog.ErrorFieldName, "stack", "problems":
+		return maxStack
+	}
+	return maxValue
 }
 
 func unquote(literal []byte) (string, bool) {

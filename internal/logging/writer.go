@@ -183,7 +183,8 @@ func (w *Writer) writeBatch(batch []byte) (written bool) {
 		w.torn = batch[n-1] != '\n'
 	}
 	if err != nil {
-		w.dropLocked(int64(bytes.Count(batch[n:], []byte("\n"))), err)
+		lost := bytes.TrimPrefix(batch[n:], []byte("\n")) // which only ended what was torn
+		w.dropLocked(int64(bytes.Count(lost, []byte("\n"))), err)
 	}
 	return err == nil
 }

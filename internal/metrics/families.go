@@ -45,6 +45,11 @@ var families = []family{
 		},
 	},
 
+	{
+		"mycelium_log_lines_dropped_total", "Lines of the log that were dropped: standard error took them too slowly, or failed.", counter, nil,
+		func(s *snapshot, emit emit) { emit(s.source.LogDropped()) },
+	},
+
 	// The loops: all connections, whoever they belong to.
 	network("mycelium_connections", "Connections on the event loops now. Those of net/http, long polls among them, are not on a loop.", gauge,
 		func(n *networkStats) int64 { return n.Connections }),

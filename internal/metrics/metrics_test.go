@@ -24,11 +24,14 @@ type source struct {
 	ready  error
 	server channels.Stats
 	types  []Type
+
+	dropped int64
 }
 
 func (s *source) Ready() error           { return s.ready }
 func (s *source) Server() channels.Stats { return s.server }
 func (s *source) Types() []Type          { return s.types }
+func (s *source) LogDropped() int64      { return s.dropped }
 
 // fill gives each counter below v a number of its own, from n on.
 func fill(v reflect.Value, n *int64, name string, names map[int64]string) {
@@ -51,6 +54,8 @@ func TestEveryCounterIsShown(t *testing.T) {
 	fill(reflect.ValueOf(&s.server.Network).Elem(), &n, "Network", names)
 	fill(reflect.ValueOf(&s.types[0]).Elem(), &n, "Type", names)
 	s.types[0].Stats.Network = channels.Stats{}.Network
+	s.dropped = n + 1
+	names[s.dropped] = "LogDropped"
 	polls := &s.types[0].Stats.LongPoll.Sessions
 	s.types[0].Stats.Sockets += *polls // of which the WebSockets are what was filled in
 	gathered, err := newRegistry(s, "1.2.3").Gather()

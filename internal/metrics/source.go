@@ -19,6 +19,8 @@ type Source interface {
 	// Server are the counters of the event loops, and of what is refused before
 	// it is known which instance is meant; nothing else of it is read.
 	Server() channels.Stats
+	// LogDropped is how many lines of the log could not be written.
+	LogDropped() int64
 	// Types are all types of instances that there are, each once.
 	Types() []Type
 }

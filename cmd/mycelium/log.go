@@ -1,0 +1,65 @@
+package main
+
+import (
+	"io"
+	stdlog "log"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/logging"
+)
+
+// flushTimeout bounds the wait for a log that cannot be written, at the end of
+// the process.
+const flushTimeout = 250 * time.Millisecond
+
+// logOutput is where everything goes that the server writes to standard error.
+// None of it waits for who reads that: a pipe that is full, a full disk.
+type logOutput struct {
+	*logging.Writer
+	isTerminal bool
+	restore    func()
+}
+
+// openOutput takes over standard error until close.
+func openOutput(stderr io.Writer) *logOutput {
+	file, isFile := stderr.(*os.File)
+	o := &logOutput{Writer: logging.NewWriter(stderr), isTerminal: isFile && logging.IsTerminal(file)}
+	// Otherwise the first line after the reader of the pipe has gone would end
+	// the process.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	o.restore = func() { signal.Stop(broken) }
+	return o
+}
+
+// close writes what waits, if that takes no longer than flushTimeout.
+func (o *logOutput) close() {
+	o.Flush(flushTimeout)
+	o.restore()
+}
+
+// openLog makes the server's logger. Packages that know only Go's own log write
+// to it too.
+func (d *daemon) openLog(c config.Log) error {
+	if err := d.level.Set(c.Level); err != nil {
+		return err
+	}
+	log, err := d.output.Logger(d.level, c.Format, d.output.isTerminal)
+	if err != nil {
+		return err
+	}
+	d.log = logging.Limit(log)
+	flags, before, restore := stdlog.Flags(), stdlog.Writer(), d.output.restore
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(logging.ErrorLog(logging.NewLog(&d.log)).Writer())
+	d.output.restore = func() {
+		stdlog.SetFlags(flags)
+		stdlog.SetOutput(before)
+		restore()
+	}
+	return nil
+}
