@@ -51,6 +51,9 @@ func (e *Endpoint) Limit(l Limits) {
 	e.limit(&l)
 }
 
+// Limits returns the limits of the endpoint, with the defaults filled in.
+func (e *Endpoint) Limits() Limits { return *e.live.Load() }
+
 func (e *Endpoint) limit(l *Limits) {
 	e.live.Store(l)
 	e.totals.set(l)

@@ -38,7 +38,7 @@ func (m *Manager) update(ctx context.Context, one *member, change func(*Spec) er
 	if spec.ID != one.id {
 		return Info{}, &InvalidError{Fields: []FieldError{{"/id", "cannot be changed: create another instance"}}}
 	}
-	kind, err := m.prepare(&spec)
+	kind, err := m.prepare(&spec, now.Limits, m.bounds())
 	if err != nil {
 		return Info{}, err
 	}

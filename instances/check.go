@@ -1,12 +1,18 @@
 package instances
 
-// Check says what [Manager.Create] would refuse about a spec, with an
+import "github.com/mycelium-rt/mycelium/channels"
+
+// Check reports what [Manager.Create] would refuse about a spec, with an
 // [*InvalidError] where the field is known: it makes a life of it, its type's
 // logic included, and discards it. Nothing is started or kept, and it does not
 // matter whether there is an instance of the same id.
-func (m *Manager) Check(spec Spec) error {
+func (m *Manager) Check(spec Spec) error { return m.CheckWithin(m.bounds(), spec) }
+
+// CheckWithin is Check for a server with other limits: those that are given to
+// [Manager.Reconfigure] next.
+func (m *Manager) CheckWithin(bounds channels.Limits, spec Spec) error {
 	spec = spec.clone()
-	kind, err := m.prepare(&spec)
+	kind, err := m.prepare(&spec, Limits{}, bounds)
 	if err != nil {
 		return err
 	}

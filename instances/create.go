@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/mycelium-rt/mycelium/channels"
 )
 
 // Create makes an instance of a spec and starts it. It is idempotent by id: if
@@ -41,7 +43,7 @@ func (m *Manager) Declare(ctx context.Context, spec Spec) (Info, error) {
 
 func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (Info, bool, error) {
 	spec = spec.clone()
-	kind, err := m.prepare(&spec)
+	kind, err := m.prepare(&spec, Limits{}, m.bounds())
 	if err != nil {
 		return Info{}, false, err
 	}
@@ -68,12 +70,13 @@ func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (Info, b
 	return one.afterStart(ctx, i), true, nil
 }
 
-// prepare checks and normalizes a spec.
-func (m *Manager) prepare(spec *Spec) (*Type, error) {
+// prepare checks and normalizes a spec. Its limits may not be above bounds, unless
+// they are as in kept.
+func (m *Manager) prepare(spec *Spec, kept Limits, bounds channels.Limits) (*Type, error) {
 	if err := spec.normalize(); err != nil {
 		return nil, err
 	}
-	wrong := spec.check()
+	wrong := append(spec.check(), spec.Limits.above(bounds, kept)...)
 	m.mu.RLock()
 	kind := m.types[spec.Type]
 	m.mu.RUnlock()

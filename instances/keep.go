@@ -104,7 +104,10 @@ func (m *Manager) Open(ctx context.Context) error {
 func (m *Manager) restore(ctx context.Context, id string, e Entry) (settled <-chan struct{}, err error) {
 	var r record
 	if err := json.Unmarshal(e.Value, &r); err != nil {
-		return nil, fmt.Errorf("instances: the store's record of %q is damaged: %w", id, err)
+		return nil, fmt.Errorf("instances: the store's record of %q is damaged, restore the store from a copy: %w", id, err)
+	}
+	if r.Spec.ID != id {
+		return nil, fmt.Errorf("instances: the store's record of %q has the id %q: it is damaged or was edited, restore the store from a copy", id, r.Spec.ID)
 	}
 	one, isNew, err := m.reserve(ctx, id, false)
 	if err != nil {
@@ -114,7 +117,8 @@ func (m *Manager) restore(ctx context.Context, id string, e Entry) (settled <-ch
 	if !isNew {
 		return nil, fmt.Errorf("instances: %q is in the store and declared by the configuration: delete it, or declare another id", id)
 	}
-	kind, invalid := m.prepare(&r.Spec)
+	m.warnOfLimits(&r.Spec)
+	kind, invalid := m.prepare(&r.Spec, r.Spec.Limits, m.bounds())
 	one.mu.Lock()
 	one.known, one.spec, one.kind, one.revision, one.created = true, r.Spec, kind, e.Revision, r.Created
 	switch {

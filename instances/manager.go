@@ -27,7 +27,10 @@ type Options struct {
 	Path string
 	// Default is the id of the instance that serves new Socket(Path); empty: none.
 	Default string
-	// Limits are those of an instance that says nothing itself.
+	// Limits are those of an instance whose spec has none, and the most that a
+	// spec may ask for: more is refused. A field that is 0 is bounded by the
+	// host's. A spec from the store that asks for more, because the limits were
+	// higher, is served with these, and a warning is logged.
 	Limits channels.Limits
 	// Sockets gives the options of an instance's socket: origins, compression,
 	// and what Spec.Auth means; Connect is asked before the type's own. An error

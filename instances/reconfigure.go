@@ -48,6 +48,7 @@ func (m *Manager) reconfigure(ctx context.Context, one *member, wanted Spec, red
 	one.mu.RLock()
 	life, spec := one.life, one.spec
 	one.mu.RUnlock()
+	m.warnOfLimits(&spec)
 	if life == nil {
 		return nil
 	}
@@ -57,7 +58,7 @@ func (m *Manager) reconfigure(ctx context.Context, one *member, wanted Spec, red
 // redeclare gives a declared instance another spec. It reports true if that has
 // restarted it, with the new limits and options; else they are still to come.
 func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (restarted bool, err error) {
-	kind, err := m.prepare(&wanted)
+	kind, err := m.prepare(&wanted, Limits{}, m.bounds())
 	if err != nil {
 		return false, err
 	}
@@ -112,10 +113,4 @@ func (in *Instance) rechannel() (chs []*channels.Channel, err error) {
 func (in *Instance) remount(l channels.Limits, so channels.SocketOptions, chs []*channels.Channel) error {
 	in.sockets, in.channels = so, chs
 	return in.endpoint.Reconfigure("/", l, so, chs...)
-}
-
-func (m *Manager) limitsOf(spec Spec) channels.Limits {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return spec.Limits.over(m.options.Limits)
 }

@@ -6,11 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"strings"
 	"time"
-
-	"github.com/mycelium-rt/mycelium/channels"
 )
 
 // Spec is what somebody wants an instance to be.
@@ -34,54 +31,6 @@ type Spec struct {
 	// IdleTTL ends and removes the instance when nobody has been connected for
 	// so long; 0: never.
 	IdleTTL Duration `json:"idle_ttl,omitzero"`
-}
-
-// Limits bound what an instance and its clients may use; 0 is the default of
-// the manager's Options.Limits, which has the same meaning field by field.
-type Limits struct {
-	// MaxConnections bounds the sockets of the instance; more get 503.
-	MaxConnections int `json:"max_connections,omitempty"`
-	// MaxConnectionsPerAddress bounds those of one IP address.
-	MaxConnectionsPerAddress int `json:"max_connections_per_address,omitempty"`
-	// HandshakesPerSecond is the rate at which sockets are admitted.
-	HandshakesPerSecond int `json:"handshakes_per_second,omitempty"`
-	// MaxChannels is how many channels one socket may have joined.
-	MaxChannels int `json:"max_channels,omitempty"`
-	// MaxMessage is the size in bytes of the largest message of a client.
-	MaxMessage int `json:"max_message,omitempty"`
-	// JoinsPerSecond, MessagesPerSecond and BytesPerSecond are rates of one socket.
-	JoinsPerSecond    int `json:"joins_per_second,omitempty"`
-	MessagesPerSecond int `json:"messages_per_second,omitempty"`
-	BytesPerSecond    int `json:"bytes_per_second,omitempty"`
-	// HeartbeatsPerSecond is a rate of one socket too, of heartbeats, pings and
-	// what is refused: a socket above it is not read for a while.
-	HeartbeatsPerSecond int `json:"heartbeats_per_second,omitempty"`
-	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
-	// rates of all sockets of the instance together.
-	TotalJoinsPerSecond    int `json:"total_joins_per_second,omitempty"`
-	TotalMessagesPerSecond int `json:"total_messages_per_second,omitempty"`
-	TotalBytesPerSecond    int `json:"total_bytes_per_second,omitempty"`
-}
-
-// over puts l's limits over those of base.
-func (l Limits) over(base channels.Limits) channels.Limits {
-	for _, f := range []struct {
-		to    *int
-		value int
-	}{
-		{&base.MaxConnections, l.MaxConnections}, {&base.MaxConnectionsPerAddress, l.MaxConnectionsPerAddress},
-		{&base.HandshakesPerSecond, l.HandshakesPerSecond}, {&base.ChannelsPerSocket, l.MaxChannels},
-		{&base.MessageBytes, l.MaxMessage},
-		{&base.JoinsPerSecond, l.JoinsPerSecond}, {&base.MessagesPerSecond, l.MessagesPerSecond},
-		{&base.BytesPerSecond, l.BytesPerSecond}, {&base.HeartbeatsPerSecond, l.HeartbeatsPerSecond},
-		{&base.TotalJoinsPerSecond, l.TotalJoinsPerSecond}, {&base.TotalMessagesPerSecond, l.TotalMessagesPerSecond},
-		{&base.TotalBytesPerSecond, l.TotalBytesPerSecond},
-	} {
-		if f.value != 0 {
-			*f.to = f.value
-		}
-	}
-	return base
 }
 
 // Duration is a time.Duration that JSON has as text: "90s", "5m", "1h30m".
@@ -156,11 +105,9 @@ func (s *Spec) check() []FieldError {
 	if len(s.Config) > maxConfig {
 		add("/config", "has %d bytes, at most %d are possible", len(s.Config), maxConfig)
 	}
-	limits := reflect.ValueOf(s.Limits)
-	for i := range limits.NumField() {
-		if limits.Field(i).Int() < 0 {
-			name, _, _ := strings.Cut(limits.Type().Field(i).Tag.Get("json"), ",")
-			add("/limits/"+name, "must not be negative; 0 or leaving it out is the server's default")
+	for _, f := range s.Limits.fields() {
+		if *f.spec < 0 {
+			add("/limits/"+f.name, "must not be negative; 0 or leaving it out is the server's default")
 		}
 	}
 	return wrong

@@ -112,9 +112,9 @@ func (d *daemon) declare(ctx context.Context, specs []instances.Spec) (present [
 }
 
 // checkDeclared says what m would refuse of the configuration's instances.
-func checkDeclared(m *instances.Manager, specs []instances.Spec) (err error) {
+func checkDeclared(m *instances.Manager, l config.Limits, specs []instances.Spec) (err error) {
 	for _, spec := range specs {
-		wrong := m.Check(spec)
+		wrong := m.CheckWithin(limits(l), spec)
 		if i, getErr := m.Get(spec.ID); wrong == nil && getErr == nil && !i.Declared {
 			wrong = errors.New("there is one of this id already, created by the API: delete it, or choose another id")
 		}
@@ -140,7 +140,7 @@ func checkAlone(cfg *config.Config, specs []instances.Spec) (err error) {
 	})
 	register(m)
 	ctx := context.Background() // nobody is connected
-	return errors.Join(checkDeclared(m, specs), m.Close(ctx), endpoint.Shutdown(ctx))
+	return errors.Join(checkDeclared(m, cfg.Limits, specs), m.Close(ctx), endpoint.Shutdown(ctx))
 }
 
 func ofConfiguration(id string, err error) error {

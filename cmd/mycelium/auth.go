@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -106,15 +107,18 @@ func specAuth(text []byte, privateJWKS bool) (*auth.Options, error) {
 	if errors.As(strictjson.Decode(text, o), &wrongJSON) {
 		return nil, &instances.InvalidError{Fields: []instances.FieldError{{Field: "/auth" + wrongJSON.Field, Reason: wrongJSON.Reason}}}
 	}
-	if o.JWKS != nil {
-		o.JWKS.PublicOnly = !privateJWKS
+	wrong := new(instances.InvalidError)
+	if j := o.JWKS; j != nil {
+		j.PublicOnly = !privateJWKS
+		wrong.Fields = tooOften(j)
 	}
 	var invalid *auth.InvalidError
 	if err := o.Validate(); errors.As(err, &invalid) {
-		wrong := new(instances.InvalidError)
 		for _, f := range invalid.Fields {
 			wrong.Fields = append(wrong.Fields, instances.FieldError{Field: "/auth" + f.Field, Reason: f.Message})
 		}
+	}
+	if len(wrong.Fields) > 0 {
 		return nil, wrong
 	}
 	if _, named := o.Assigns["user"]; !named { // ready types know their clients by it
@@ -125,6 +129,26 @@ func specAuth(text []byte, privateJWKS bool) (*auth.Options, error) {
 		o.Assigns = assigns
 	}
 	return o, nil
+}
+
+// An instance may not make the server ask a JWKS server more often than this.
+const (
+	minRefresh    = auth.Duration(30 * time.Second)
+	minUnknownKey = auth.Duration(5 * time.Second)
+)
+
+func tooOften(j *auth.JWKS) (wrong []instances.FieldError) {
+	for _, d := range []struct {
+		field        string
+		value, least auth.Duration
+	}{{"refresh", j.Refresh, minRefresh}, {"unknown_key", j.UnknownKey, minUnknownKey}} {
+		if d.value > 0 && d.value < d.least {
+			wrong = append(wrong, instances.FieldError{
+				Field: "/auth/jwks/" + d.field, Reason: fmt.Sprintf("is %s: it must be at least %s", d.value, d.least),
+			})
+		}
+	}
+	return wrong
 }
 
 // shownAuth is the field auth of a spec without its secrets; nil if it cannot be

@@ -68,7 +68,7 @@ func (d *daemon) load() (*loaded, config.Change, error) {
 	if err != nil {
 		return nil, change, err
 	}
-	return l, change, checkDeclared(d.instances, l.declared)
+	return l, change, checkDeclared(d.instances, cfg.Limits, l.declared)
 }
 
 // prepare makes what a configuration asks for, but for its instances.

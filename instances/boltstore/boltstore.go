@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -39,8 +40,12 @@ var bucketName = []byte("instances")
 
 const revisionSize = 8
 
-// errDamaged: the file is not as this package writes it.
-var errDamaged = errors.New("boltstore: the file is damaged")
+// Errors of files that are not as this package writes them.
+var (
+	errDamaged = errors.New("boltstore: the file is damaged")
+	errEmpty   = errors.New("the file is empty: restore it from a copy, or remove it to begin without instances")
+	errForeign = errors.New("the file is not a store of instances: restore it from a copy, or choose another directory")
+)
 
 // Store is an instances.Store.
 type Store struct {
@@ -55,17 +60,22 @@ type Store struct {
 var _ instances.Store = (*Store)(nil)
 
 // Open opens or makes the store of a directory, which is made if there is
-// none. The directory is for nobody else to read: specs may have secrets.
+// none. The directory is for nobody else to read: specs may have secrets. A file
+// that is there must be a store: an empty one is not made into one, because
+// whatever emptied it has removed all instances.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("boltstore: %w", err)
 	}
 	path := filepath.Join(dir, File)
-	var db *bbolt.DB
-	err := intact(func() (err error) {
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
-		return err
-	})
+	err := Check(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = create(dir, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	db, err := open(path)
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("boltstore: %s is in use by another process", path)
 	}
@@ -73,9 +83,11 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("boltstore: %s: %w", path, err)
 	}
 	err = intact(func() error {
-		return db.Update(func(tx *bbolt.Tx) error {
-			_, err := tx.CreateBucketIfNotExists(bucketName)
-			return err
+		return db.View(func(tx *bbolt.Tx) error {
+			if tx.Bucket(bucketName) == nil {
+				return errForeign
+			}
+			return nil
 		})
 	})
 	if err == nil {
@@ -85,6 +97,72 @@ func Open(dir string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("boltstore: %s: %w", path, err), db.Close())
 	}
 	return &Store{db: db}, nil
+}
+
+// Check returns what is wrong with the store of a directory as far as it can be
+// seen from outside, while another process may be using it; fs.ErrNotExist if
+// there is none.
+func Check(dir string) error {
+	path := filepath.Join(dir, File)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("boltstore: %w", err)
+	case info.IsDir():
+		return fmt.Errorf("boltstore: %s is a directory", path)
+	case info.Size() == 0:
+		return fmt.Errorf("boltstore: %s: %w", path, errEmpty)
+	}
+	return nil
+}
+
+func open(path string) (db *bbolt.DB, err error) {
+	err = intact(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+		return err
+	})
+	return db, err
+}
+
+// create makes an empty store under another name and gives it its own when it is
+// complete: a crash leaves no file that Open would refuse. Where two processes do
+// so at once, the file of the first one stays.
+func create(dir, path string) error {
+	f, err := os.CreateTemp(dir, File+".new-*")
+	if err != nil {
+		return fmt.Errorf("boltstore: %w", err)
+	}
+	name := f.Name()
+	defer os.Remove(name) //nolint:errcheck // it is only a name
+	err = f.Close()
+	if err == nil {
+		err = fill(name)
+	}
+	if err == nil {
+		err = os.Link(name, path) // unlike a rename it never replaces a file
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			err = os.Rename(name, path) // a file system without links
+		} else {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("boltstore: making %s: %w", path, err)
+	}
+	return nil
+}
+
+// fill makes a store of an empty file.
+func fill(name string) error {
+	db, err := open(name)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(bucketName)
+		return err
+	})
+	return errors.Join(err, db.Close())
 }
 
 // intact runs what reads or writes the file. Where that is damaged, bbolt panics,

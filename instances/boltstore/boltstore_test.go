@@ -1,6 +1,8 @@
 package boltstore_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/instances"
@@ -154,5 +157,84 @@ func BenchmarkPut(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// TestFilesThatAreNoStore: nothing that was there before is taken for a new and
+// empty store.
+func TestFilesThatAreNoStore(t *testing.T) {
+	foreign := func(path string) error {
+		db, err := bbolt.Open(path, 0o600, nil)
+		if err != nil {
+			return err
+		}
+		err = db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("other")); return err })
+		return errors.Join(err, db.Close())
+	}
+	for name, c := range map[string]struct {
+		make func(path string) error
+		want string
+	}{
+		"empty":          {func(path string) error { return os.WriteFile(path, nil, 0o600) }, "is empty: restore it from a copy, or remove it to begin without instances"},
+		"of others":      {foreign, "is not a store of instances: restore it from a copy"},
+		"a text":         {func(path string) error { return os.WriteFile(path, []byte("text"), 0o600) }, "invalid database"},
+		"a directory":    {func(path string) error { return os.Mkdir(path, 0o700) }, "is a directory"},
+		"cut to nothing": {func(path string) error { return errors.Join(filled(path), os.Truncate(path, 0)) }, "is empty"},
+		"cut":            {func(path string) error { return errors.Join(filled(path), os.Truncate(path, 100)) }, "invalid database"},
+	} {
+		dir := t.TempDir()
+		if err := c.make(filepath.Join(dir, boltstore.File)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := boltstore.Open(dir)
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func filled(path string) error {
+	s, err := boltstore.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	_, err = s.Put(context.Background(), "spec.a", []byte("x"), 0)
+	return errors.Join(err, s.Close())
+}
+
+// TestOpenAtOnce: of several processes that make the store at once one gets it,
+// and the others wait for it.
+func TestOpenAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			s, err := boltstore.Open(dir)
+			if err != nil {
+				t.Errorf("%d: %v", i, err)
+				return
+			}
+			if _, err := s.Put(t.Context(), fmt.Sprint("spec.", i), nil, 0); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s, err := boltstore.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if list, err := s.List(t.Context(), "spec."); err != nil || len(list) != 8 {
+		t.Errorf("%d keys, %v", len(list), err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", files, err)
 	}
 }
