@@ -77,6 +77,10 @@ func TestInvalid(t *testing.T) {
 		{"PATCH", "/api/instances/a", `{"Labels":null}`, 422, `write it \"labels\"`, []string{"If-Match", "*"}},
 		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"phx_close"}`, 422, `"/event"`, nil},
 		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"chan_reply_3"}`, 422, `"/event"`, nil},
+		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"phx_reply"}`, 422, `"/event"`, nil},
+		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"presence_state"}`, 422, `"/event"`, nil},
+		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"presence_diff"}`, 422, `"/event"`, nil},
+		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"token_expiring"}`, 422, `"/event"`, nil},
 		{"POST", "/api/instances/a/broadcast", `{"topic":"room:1","event":"e","payload":[1]}`, 422, `"/payload"`, nil},
 		{"POST", "/api/instances/a/broadcast", "{\"topic\":\"t\",\"event\":\"e\",\"payload\":{\"a\":\"\xff\"}}", 400, "UTF-8", nil},
 		{"POST", "/api/instances/a/broadcast", `{"topic":"t","event":"e","payload":{"a":"\ud800"}}`, 400, "surrogate", nil},
@@ -204,6 +208,30 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 	if n := count(); n != 2 {
 		t.Errorf("sent %d times, want 2", n)
+	}
+}
+
+// An Idempotency-Key dies with its instance: another that is given the same id
+// has been sent nothing yet.
+func TestIdempotencyKeyDiesWithItsInstance(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	f := newFixture(t, Options{Now: func() time.Time { return now }})
+	const body = `{"topic":"room:1","event":"e","payload":{"n":1}}`
+	for life := range 3 {
+		want(t, f.call("POST", "/api/instances", `{"id":"a","type":"note"}`), 201)
+		for again := range 2 {
+			r := f.call("POST", "/api/instances/a/broadcast", body, "Idempotency-Key", "k1")
+			want(t, r, 204)
+			if replayed := r.Header.Get("Idempotency-Replayed") == "true"; replayed != (again == 1) {
+				t.Errorf("life %d, request %d: replayed is %v", life, again, replayed)
+			}
+		}
+		want(t, f.call("DELETE", "/api/instances/a", ""), 204)
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if _, err := f.manager.Get("a"); err != nil {
+				break
+			}
+		}
 	}
 }
 

@@ -3,10 +3,12 @@ package httpapi
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
 )
 
 // broadcastRequest is the body of a broadcast.
@@ -26,12 +28,8 @@ func (b *broadcastRequest) check() error {
 			return invalidField(f.pointer, "must be 1 to %d bytes", maxName)
 		}
 	}
-	for _, prefix := range []string{"phx_", "chan_reply_"} {
-		// A phx_close would end everybody's channel, a chan_reply_3 answer what the
-		// client has sent as 3 (assets/js/phoenix/channel.js, onMessage and replyEventName).
-		if strings.HasPrefix(b.Event, prefix) {
-			return invalidField("/event", "begins with %s, which clients take for the protocol's own: choose another name", prefix)
-		}
+	if prefix := channels.ReservedEvent(b.Event); prefix != "" {
+		return invalidField("/event", "begins with %s, which clients take for the server's own: choose another name", prefix)
 	}
 	return nil
 }
@@ -62,7 +60,7 @@ func (a *API) broadcast(w http.ResponseWriter, r *request) error {
 		err = send()
 	} else {
 		var again bool
-		again, err = a.replays.once(r.id+"\x00"+r.who.name+"\x00"+key, body, send)
+		again, err = a.replay(r, key, body, send)
 		if again {
 			w.Header().Set("Idempotency-Replayed", "true")
 		}
@@ -72,6 +70,16 @@ func (a *API) broadcast(w http.ResponseWriter, r *request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// replay is replays.once for a request to an instance: a key belongs to one
+// caller and to one instance, not to another that is given the same id later.
+func (a *API) replay(r *request, key string, body []byte, send func() error) (again bool, err error) {
+	i, err := a.manager.Get(r.id)
+	if err != nil {
+		return false, err
+	}
+	return a.replays.once(fmt.Sprintf("%d\x00%s\x00%s", i.Incarnation, r.who.name, key), body, send)
 }
 
 // disconnect closes the sockets of an id; their clients come back.

@@ -113,7 +113,10 @@ func (m *Manager) reserve(ctx context.Context, id string, declared bool) (one *m
 		}
 		one = m.members[id]
 		if one == nil {
-			one = &member{manager: m, id: id, declared: declared, ops: make(chan struct{}, 1), created: m.options.Now().UTC()}
+			m.serial++
+			one = &member{
+				manager: m, id: id, declared: declared, serial: m.serial, ops: make(chan struct{}, 1), created: m.options.Now().UTC(),
+			}
 			one.ops <- struct{}{}
 			m.members[id] = one
 			m.mu.Unlock()

@@ -36,6 +36,9 @@ type Info struct {
 	Reason string `json:"reason,omitempty"`
 	// Declared: it is the configuration's, not the store's.
 	Declared bool `json:"declared,omitempty"`
+	// Incarnation is a number that no other instance of this manager has, not even
+	// a later one with the same id; it begins anew with the process.
+	Incarnation uint64 `json:"-"`
 	// Created is when the spec was taken, Started when its logic last started.
 	Created time.Time `json:"created"`
 	Started time.Time `json:"started,omitzero"`

@@ -93,6 +93,7 @@ type Manager struct {
 	members  map[string]*member // guarded by mu
 	departed map[string]*Total  // of those that are no members any more, by type; guarded by mu
 	closed   bool               // guarded by mu
+	serial   uint64             // of the last member; guarded by mu
 	watchers watchers
 }
 

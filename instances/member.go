@@ -18,6 +18,7 @@ type member struct {
 	manager  *Manager
 	id       string
 	declared bool
+	serial   uint64        // Info.Incarnation
 	ops      chan struct{} // holds a token during a change: one at a time. Taken before mu
 
 	mu sync.RWMutex
@@ -74,7 +75,7 @@ func (m *member) info() (i Info, ok bool) {
 func (m *member) infoLocked() Info {
 	return Info{
 		Spec: m.spec.clone(), Revision: m.revision, State: m.state, Reason: m.reason,
-		Declared: m.declared, Created: m.created, Started: m.started,
+		Declared: m.declared, Incarnation: m.serial, Created: m.created, Started: m.started,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -121,6 +122,25 @@ func TestAssertions(t *testing.T) {
 					t.Errorf("said %q, want %q", f.said, test.fail)
 				}
 			})
+		})
+	}
+}
+
+// A client stays connected however long a test takes, and its heartbeats are
+// nothing that a test sees.
+func TestHeartbeats(t *testing.T) {
+	for _, wait := range []time.Duration{61 * time.Second, 3 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			e := channelstest.Start(t, channels.Options{})
+			e.Socket("/socket", channels.SocketOptions{}, echo())
+			client := channelstest.Connect(t, e, "/socket")
+			ch := client.Join("echo:1", nil)
+			time.Sleep(wait)
+			ch.Push("echo", object{"n": 1}).AssertReply("ok", object{"n": 1})
+			ch.Push("push", nil)
+			if got := client.Received(1); len(got) != 1 || got[0] == "phx_reply" {
+				t.Errorf("after %v: received %v", wait, got)
+			}
 		})
 	}
 }

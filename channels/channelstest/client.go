@@ -19,6 +19,8 @@ type Client struct {
 	t    testing.TB
 	conn *wstest.Client
 
+	writing sync.Mutex // held during a write
+
 	mu      sync.Mutex
 	refs    int
 	inbox   []message     // received, not asserted yet
@@ -68,14 +70,39 @@ func TryConnect(t testing.TB, e *Endpoint, target string, header http.Header) (*
 	}
 	conn.Timeout = time.Hour // assertions have their own
 	c := &Client{t: t, conn: conn, arrived: make(chan struct{})}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var running sync.WaitGroup
+	ended := make(chan struct{})
+	running.Go(func() {
+		defer close(ended)
 		c.receive()
-	}()
-	t.Cleanup(func() { c.Close(); <-done })
+	})
+	running.Go(func() { c.heartbeat(ended) })
+	t.Cleanup(func() { c.Close(); running.Wait() })
 	return c, nil
 }
+
+// heartbeatEvery is the interval of phoenix.js (assets/js/phoenix/socket.js,
+// heartbeatIntervalMs).
+const heartbeatEvery = 30 * time.Second
+
+// heartbeat keeps the socket open, as every client does, until it has ended.
+func (c *Client) heartbeat(ended <-chan struct{}) {
+	tick := time.NewTicker(heartbeatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		if err := c.write([]byte(`[null,"`+heartbeatRef+`","phoenix","heartbeat",{}]`), false); err != nil {
+			return // receive finds out why
+		}
+	}
+}
+
+// heartbeatRef is the ref of heartbeats, whose replies no test asks for.
+const heartbeatRef = "heartbeat"
 
 // Close drops the connection, as a client that loses its network.
 func (c *Client) Close() { c.conn.Drop() } //nolint:errcheck // it may be closed already
@@ -142,14 +169,19 @@ func (c *Client) send(joinRef, ref, topic, event string, payload any) {
 	if err != nil {
 		c.t.Fatalf("channelstest: payload of %s: %v", event, err)
 	}
-	if binary {
-		err = c.conn.WriteBinary(frame)
-	} else {
-		err = c.conn.WriteText(string(frame))
-	}
-	if err != nil && !errors.Is(err, net.ErrClosed) {
+	if err = c.write(frame, binary); err != nil && !errors.Is(err, net.ErrClosed) {
 		c.t.Fatalf("channelstest: sending %s to %s: %v", event, topic, err)
 	}
+}
+
+// write sends a frame: for the test and for heartbeats, one at a time.
+func (c *Client) write(frame []byte, binary bool) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if binary {
+		return c.conn.WriteBinary(frame)
+	}
+	return c.conn.WriteText(string(frame))
 }
 
 // receive collects what comes until the connection ends.
@@ -163,7 +195,7 @@ func (c *Client) receive() {
 		c.mu.Lock()
 		if err != nil {
 			c.closed = err
-		} else {
+		} else if m.ref != heartbeatRef {
 			c.inbox = append(c.inbox, m)
 		}
 		close(c.arrived)

@@ -10,6 +10,8 @@
 //
 // Everything between the client's bytes and the callbacks is the real server,
 // over in-memory connections; inside testing/synctest its time is fake.
+// A client sends heartbeats as phoenix.js does, so that its socket stays open however
+// long a test takes.
 //
 // What is asserted is compared as JSON: an expected object matches one that
 // has at least its keys, as a pattern does in Elixir; nil matches anything.

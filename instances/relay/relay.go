@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -182,8 +181,8 @@ func (s service) relay(c *channels.Context, event string, p channels.Payload) (c
 	if !s.options.mayPublish(c, event) {
 		return channels.Reply{}, errUnauthorized
 	}
-	if reserved(event) {
-		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that does not begin with phx_, presence_ or chan_reply_", event)
+	if channels.ReservedEvent(event) != "" {
+		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that does not begin with phx_, presence_, chan_reply_ or token_expiring", event)
 	}
 	var err error
 	if c.Get("self") == false {
@@ -195,16 +194,6 @@ func (s service) relay(c *channels.Context, event string, p channels.Payload) (c
 		return channels.Reply{}, channels.Errorf("the payload is not a JSON object")
 	}
 	return channels.Reply{Status: "ok"}, err
-}
-
-// reservedEvents begin the events that clients take for the server's: a relayed
-// phx_close would end the channel of everybody on the topic, a chan_reply_3
-// would answer what others have sent as their 3 (assets/js/phoenix/channel.js,
-// onMessage and replyEventName).
-var reservedEvents = []string{"phx_", "presence_", "chan_reply_"}
-
-func reserved(event string) bool {
-	return slices.ContainsFunc(reservedEvents, func(prefix string) bool { return strings.HasPrefix(event, prefix) })
 }
 
 func matchesAny(patterns []string, topic string) bool {

@@ -164,7 +164,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	lobby, other := client.Join("lobby", nil), channelstest.Connect(t, e, "/socket").Join("lobby", nil)
-	for _, event := range []string{"phx_close", "phx_error", "phx_reply", "presence_diff", "presence_state", "chan_reply_3"} {
+	for _, event := range []string{"phx_close", "phx_error", "phx_reply", "presence_diff", "presence_state", "chan_reply_3", "token_expiring"} {
 		lobby.Push(event, object{}).AssertReply("error", nil)
 	}
 	lobby.Push("list", []int{1}).AssertReply("error", object{"reason": "the payload is not a JSON object"})
