@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,9 +19,12 @@ const Prefix = "/api"
 
 // Options configure an [API].
 type Options struct {
-	// Keys say who may do what. None: whoever is on the same machine may do
-	// everything, nobody else anything.
+	// Keys say who may do what. At least one is needed: without a key nobody
+	// could use the API. [NewKey] makes one.
 	Keys []Key
+	// KeyHint tells whoever sends no key, or a wrong one, how to get one. It
+	// follows in a sentence. Empty: that the server's operator has them.
+	KeyHint string
 	// PublicURL is where clients reach the server from outside, like
 	// "https://rt.example.com"; empty: what a request was sent to.
 	PublicURL string
@@ -62,6 +66,12 @@ func New(m *instances.Manager, o Options) (*API, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.KeyHint == "" {
+		o.KeyHint = "whoever runs the server has them"
+	}
+	if len(o.Keys) == 0 {
+		return nil, errors.New("httpapi: Options.Keys is empty, so that nobody could use the API: NewKey makes a key")
 	}
 	a := &API{manager: m, options: o, keys: slices.Clone(o.Keys), log: zerolog.Nop(), bodyTimeout: 30 * time.Second, replays: &replays{now: o.Now}}
 	if o.Logger != nil {

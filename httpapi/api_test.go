@@ -196,7 +196,7 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 	want(t, f.call("POST", "/api/instances/a/broadcast", `{"topic":"room:2","event":"e"}`, "Idempotency-Key", "k1"), 422, "new key")
 	var err error
-	if f.api, err = New(f.manager, Options{Before: f.api}); err != nil { // the configuration was loaded again
+	if f.api, err = New(f.manager, Options{Keys: f.api.keys, Before: f.api}); err != nil { // the configuration was loaded again
 		t.Fatal(err)
 	}
 	if r := f.call("POST", "/api/instances/a/broadcast", body, "Idempotency-Key", "k1"); r.Header.Get("Idempotency-Replayed") != "true" {
@@ -235,47 +235,65 @@ func TestIdempotencyKeyDiesWithItsInstance(t *testing.T) {
 	}
 }
 
-func TestLoopbackOnly(t *testing.T) {
-	f := newFixture(t, Options{})
-	for _, test := range []struct {
-		headers []string
-		status  int
-	}{
-		{nil, 200},
-		{[]string{"peer", "[::1]:5000", "Host", "[::1]:4000"}, 200},
-		{[]string{"Host", "127.0.0.1"}, 200},
-		{[]string{"peer", "10.0.0.1:5000"}, 403},
-		{[]string{"peer", "10.0.0.1:5000", "X-Forwarded-For", "127.0.0.1"}, 403},
-		{[]string{"peer", "@"}, 403},
-		{[]string{"Host", "evil.example"}, 403},
-		{[]string{"Host", "127.0.0.1.evil.example"}, 403},
-		{[]string{"Sec-Fetch-Site", "cross-site"}, 403},
-		{[]string{"Sec-Fetch-Site", "same-site"}, 403}, // another port of localhost
-		{[]string{"Sec-Fetch-Site", "same-origin"}, 200},
-		{[]string{"Origin", "http://evil.example"}, 403}, // a browser that does not know Sec-Fetch-Site
-		{[]string{"Origin", "http://localhost:3000"}, 403},
-		{[]string{"Origin", "null"}, 403},
-		{[]string{"Origin", "http://localhost:4000"}, 200},
-		{[]string{"X-Forwarded-For", "192.0.2.1"}, 403}, // a proxy on this machine
-		{[]string{"Forwarded", "for=192.0.2.1"}, 403},
-		{[]string{"Via", "1.1 varnish"}, 403},
-		{[]string{"X-Real-IP", "192.0.2.1"}, 403},
-		{[]string{"X-Forwarded-Host", "rt.example.com"}, 403},
-		{[]string{"X-Forwarded-Proto", "https"}, 403},
+// TestOnlyKeys: no address, Host or missing field gives rights, and none takes
+// away those of a key.
+func TestOnlyKeys(t *testing.T) {
+	f := newFixture(t, Options{KeyHint: "the hint"})
+	for _, headers := range [][]string{
+		nil, // a program on this machine, or a proxy that says nothing of itself
+		{"peer", "[::1]:5000", "Host", "[::1]:4000"},
+		{"Host", "127.0.0.1"},
+		{"peer", "10.0.0.1:5000"},
+		{"peer", "@"},
+		{"Host", "rt.example.com"},
+		{"Sec-Fetch-Site", "same-origin", "Origin", "http://localhost:4000"},
+		{"X-Forwarded-For", "127.0.0.1"},
+		{"Forwarded", "for=127.0.0.1"},
 	} {
-		want(t, f.call("GET", "/api/types", "", test.headers...), test.status)
+		want(t, f.call("GET", "/api/types", "", headers...), 200)
+		for _, wrong := range []string{"", "Bearer", "Bearer mk_WRONG", "Basic " + f.secret} {
+			want(t, f.call("GET", "/api/types", "", append([]string{"Authorization", wrong}, headers...)...), 401, "the hint")
+			want(t, f.call("POST", "/api/instances", `{"id":"x","type":"note"}`, append([]string{"Authorization", wrong}, headers...)...), 401)
+		}
+		want(t, f.call("GET", "/api/openapi.json", "", append([]string{"Authorization", ""}, headers...)...), 200)
+	}
+	if _, err := New(f.manager, Options{}); err == nil || !strings.Contains(err.Error(), "Options.Keys") {
+		t.Errorf("an API without keys: %v", err)
+	}
+}
+
+// TestHolds: what a key has opened ends with the key, and with the scope.
+func TestHolds(t *testing.T) {
+	secret, key := NewKey("a", []Scope{Read}, nil)
+	_, other := NewKey("b", []Scope{Admin}, nil)
+	f := newFixture(t, Options{Keys: []Key{key, other}})
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+secret)
+	id, err := f.api.Allow(r, Read)
+	if err != nil || !f.api.Holds(id, Read) || f.api.Holds(id, Admin) || f.api.Holds("", Read) {
+		t.Fatalf("%q, %v", id, err)
+	}
+	publisher, narrow := key, key
+	publisher.Scopes, narrow.Instances = []Scope{Publish}, []string{"chat-*"}
+	for _, keys := range [][]Key{{other}, {publisher}, {narrow}} {
+		after, err := New(f.manager, Options{Keys: keys, Before: f.api})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after.Holds(id, Read) {
+			t.Errorf("it still holds with %+v", keys)
+		}
 	}
 }
 
 // TestBodyThatDrips: whoever does not send what was announced is not waited for,
 // with a key or without.
 func TestBodyThatDrips(t *testing.T) {
-	_, key := NewKey("k", []Scope{Admin}, nil)
 	for _, test := range []struct {
-		keys   []Key
-		status string
-	}{{nil, "400"}, {[]Key{key}, "401"}} {
-		f := newFixture(t, Options{Keys: test.keys})
+		withKey bool
+		status  string
+	}{{true, "400"}, {false, "401"}} {
+		f := newFixture(t, Options{})
 		f.api.bodyTimeout = 20 * time.Millisecond
 		server := httptest.NewServer(f.api)
 		defer server.Close()
@@ -284,7 +302,11 @@ func TestBodyThatDrips(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		fmt.Fprintf(c, "POST /api/instances HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		key := ""
+		if test.withKey {
+			key = "Authorization: Bearer " + f.secret + "\r\n"
+		}
+		fmt.Fprintf(c, "POST /api/instances HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", key)
 		c.SetReadDeadline(time.Now().Add(20 * time.Second))
 		answer, err := io.ReadAll(c)
 		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+test.status) {

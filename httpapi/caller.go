@@ -1,115 +1,63 @@
 package httpapi
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
+	"slices"
 	"strings"
 )
 
-// caller is who sent a request.
+// caller is who sent a request: the owner of a key. Nothing else gives rights:
+// no address, no Host, and no field that is missing.
 type caller struct {
-	name string
-	key  *Key // nil: somebody on this machine, where there are no keys
+	key *Key
 }
+
+// anybody is who sends no key. It has no scope but Public.
+var anybody = caller{key: &Key{Name: "anybody"}}
 
 const challenge = `Bearer realm="mycelium"`
 
 // authenticate finds out who sent a request.
 func (a *API) authenticate(r *http.Request) (caller, error) {
-	if len(a.keys) == 0 {
-		return local(r)
-	}
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		if r.URL.Path == Prefix+"/openapi.json" {
-			return caller{name: "anybody", key: &Key{}}, nil
+			return anybody, nil
 		}
 		return caller{}, problem(http.StatusUnauthorized, "unauthorized", "A key is needed",
-			"send an API key as \"Authorization: Bearer mk_…\"").with("WWW-Authenticate", challenge)
+			"send an API key as \"Authorization: Bearer mk_…\"; %s", a.options.KeyHint).with("WWW-Authenticate", challenge)
 	}
 	key := a.lookup(strings.TrimSpace(secret))
 	if key == nil {
 		return caller{}, problem(http.StatusUnauthorized, "unauthorized", "A key is needed",
-			"this API key is not known here").with("WWW-Authenticate", challenge+`, error="invalid_token"`)
+			"this API key is not known here; %s", a.options.KeyHint).with("WWW-Authenticate", challenge+`, error="invalid_token"`)
 	}
-	return caller{name: key.Name, key: key}, nil
+	return caller{key: key}, nil
 }
 
-// Allow decides whether a request may do what takes a scope, of all instances. An
-// error is a [*Problem].
-func (a *API) Allow(r *http.Request, s Scope) error {
+// Allow decides whether a request may do what takes a scope, of all instances,
+// and returns the ID of its key. What it opens for longer than one answer is
+// to end once [API.Holds] denies that ID. An error is a [*Problem].
+func (a *API) Allow(r *http.Request, s Scope) (keyID string, err error) {
 	who, err := a.authenticate(r)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if who.key != nil && len(who.key.Instances) > 0 {
-		return problem(http.StatusForbidden, "instance", "Not with this key", "this takes a key for all instances")
+	if len(who.key.Instances) > 0 {
+		return "", problem(http.StatusForbidden, "instance", "Not with this key", "this takes a key for all instances")
 	}
-	return who.authorize(s, "")
+	return who.key.Hash, who.authorize(s, "")
 }
 
-// proxied are the fields by which a proxy says that it is one.
-var proxied = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
-
-// local admits programs on the same machine. A proxy on it is one of them, which
-// asks for others. So is a browser, so pages of others are kept out: those that
-// reach this address by a name of their own (DNS rebinding), and those that
-// send requests from their own site. Old browsers say that by Origin alone.
-func local(r *http.Request) (caller, error) {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return caller{}, problem(http.StatusForbidden, "no-keys", "Closed",
-			"without keys the API answers this machine only: put a key into the configuration, which \"mycelium key new\" makes")
-	}
-	if !loopbackHost(r.Host) {
-		return caller{}, problem(http.StatusForbidden, "no-keys", "Closed",
-			"without keys the API answers to localhost and loopback addresses only, not to %q", r.Host)
-	}
-	for _, name := range proxied {
-		if len(r.Header.Values(name)) > 0 {
-			return caller{}, problem(http.StatusForbidden, "no-keys", "Closed",
-				"without keys the API answers this machine only, and %s says that this request came through a proxy: put a key into the configuration, which \"mycelium key new\" makes", name)
-		}
-	}
-	if !ownPage(r) {
-		return caller{}, problem(http.StatusForbidden, "cross-site", "Closed", "without keys the API answers no pages of other sites")
-	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
-		return caller{}, problem(http.StatusForbidden, "cross-site", "Closed", "without keys the API answers no pages of other sites")
-	}
-	return caller{name: "local"}, nil
-}
-
-// ownPage tells that a request comes from no page, or from one of this server.
-func ownPage(r *http.Request) bool {
-	for _, text := range r.Header.Values("Origin") {
-		if origin, err := url.Parse(text); err != nil || !strings.EqualFold(origin.Host, r.Host) {
-			return false
-		}
-	}
-	return true
-}
-
-func loopbackHost(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = strings.Trim(hostport, "[]")
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+// Holds reports whether the key of an ID that [API.Allow] has returned, of this
+// API or of one before it, may still do what takes a scope, of all instances.
+func (a *API) Holds(keyID string, s Scope) bool {
+	return slices.ContainsFunc(a.keys, func(k Key) bool { return k.Hash == keyID && len(k.Instances) == 0 && k.allows(s) })
 }
 
 // authorize decides whether the caller may do something, to an instance or, with
 // id "", to none in particular.
 func (c caller) authorize(s Scope, id string) error {
-	if c.key == nil {
-		return nil
-	}
 	if !c.key.allows(s) {
 		return problem(http.StatusForbidden, "scope", "Not with this key", "this takes a key with scope %s", s)
 	}
@@ -120,4 +68,4 @@ func (c caller) authorize(s Scope, id string) error {
 }
 
 // sees tells that the caller may know of an instance.
-func (c caller) sees(id string) bool { return c.key == nil || c.key.sees(id) }
+func (c caller) sees(id string) bool { return c.key.sees(id) }

@@ -12,6 +12,6 @@
 //	mux.Handle(httpapi.Prefix+"/", api)
 //
 // Every error is a problem (RFC 9457) that says what was wrong and what would
-// be right. Who may do what is decided by keys: see [Key]. Without any key the
-// API answers programs on the same machine only.
+// be right. Who may do what is decided by keys alone: see [Key]. It does not
+// matter where a request comes from.
 package httpapi

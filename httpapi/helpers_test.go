@@ -46,6 +46,7 @@ type fixture struct {
 	endpoint *channels.Endpoint
 	manager  *instances.Manager
 	api      *API
+	secret   string   // of the key that call sends; empty: it sends none by itself
 	guests   sync.Map // id → *channels.Endpoint
 
 	mu       sync.Mutex // call may be called by several goroutines
@@ -84,6 +85,11 @@ func newFixture(t *testing.T, o Options) *fixture {
 			t.Error(err)
 		}
 	})
+	if len(o.Keys) == 0 {
+		var key Key
+		f.secret, key = NewKey("root", []Scope{Admin}, nil)
+		o.Keys = []Key{key}
+	}
 	if f.api, err = New(manager, o); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +104,9 @@ func (f *fixture) call(method, target, body string, headers ...string) *http.Res
 	r.Host, r.RemoteAddr = "localhost:4000", "127.0.0.1:5000"
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if f.secret != "" {
+		r.Header.Set("Authorization", "Bearer "+f.secret)
 	}
 	for i := 0; i < len(headers); i += 2 {
 		switch headers[i] {

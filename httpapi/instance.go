@@ -73,7 +73,7 @@ func (a *API) create(w http.ResponseWriter, r *request) error {
 	if err := r.decode(&spec); err != nil {
 		return err
 	}
-	if r.who.key != nil && len(r.who.key.Instances) > 0 && spec.ID == "" {
+	if len(r.who.key.Instances) > 0 && spec.ID == "" {
 		return invalidField("/id", "is needed with a key for some ids only: %s", strings.Join(r.who.key.Instances, ", "))
 	}
 	if err := r.who.authorize(Admin, spec.ID); err != nil {
@@ -87,7 +87,7 @@ func (a *API) create(w http.ResponseWriter, r *request) error {
 	if created {
 		status = http.StatusCreated
 		w.Header().Set("Location", Prefix+"/instances/"+i.ID)
-		a.log.Info().Str("by", r.who.name).Str("instance", i.ID).Str("type", i.Type).Msg("instance created")
+		a.log.Info().Str("by", r.who.key.Name).Str("instance", i.ID).Str("type", i.Type).Msg("instance created")
 	}
 	return a.answerInstance(w, r, status, i)
 }
@@ -220,7 +220,7 @@ func (a *API) patch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info().Str("by", r.who.name).Str("instance", i.ID).Uint64("revision", i.Revision).Msg("instance changed")
+	a.log.Info().Str("by", r.who.key.Name).Str("instance", i.ID).Uint64("revision", i.Revision).Msg("instance changed")
 	return a.answerInstance(w, r, http.StatusOK, i)
 }
 
@@ -286,7 +286,7 @@ func (a *API) remove(w http.ResponseWriter, r *request) error {
 	if err := a.manager.Delete(r.Context(), r.id, revision); err != nil {
 		return err
 	}
-	a.log.Info().Str("by", r.who.name).Str("instance", r.id).Msg("instance deleted")
+	a.log.Info().Str("by", r.who.key.Name).Str("instance", r.id).Msg("instance deleted")
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -295,7 +295,7 @@ func (a *API) drain(w http.ResponseWriter, r *request) error {
 	if err := a.manager.Drain(r.Context(), r.id); err != nil {
 		return err
 	}
-	a.log.Info().Str("by", r.who.name).Str("instance", r.id).Msg("instance draining")
+	a.log.Info().Str("by", r.who.key.Name).Str("instance", r.id).Msg("instance draining")
 	i, err := a.manager.Get(r.id)
 	if err != nil {
 		return err
@@ -308,7 +308,7 @@ func (a *API) resume(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info().Str("by", r.who.name).Str("instance", r.id).Msg("instance resumed")
+	a.log.Info().Str("by", r.who.key.Name).Str("instance", r.id).Msg("instance resumed")
 	return a.answerInstance(w, r, http.StatusOK, i)
 }
 

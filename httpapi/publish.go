@@ -79,7 +79,7 @@ func (a *API) replay(r *request, key string, body []byte, send func() error) (ag
 	if err != nil {
 		return false, err
 	}
-	return a.replays.once(fmt.Sprintf("%d\x00%s\x00%s", i.Incarnation, r.who.name, key), body, send)
+	return a.replays.once(fmt.Sprintf("%d\x00%s\x00%s", i.Incarnation, r.who.key.Name, key), body, send)
 }
 
 // disconnect closes the sockets of an id; their clients come back.

@@ -16,30 +16,40 @@ import (
 )
 
 // openAPI makes the API that the configuration wants, in the place of the one
-// that there is.
+// that there is. keys are the configuration's. What a key has opened that is
+// not among them closes.
 func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	if !cfg.API.Enabled {
 		return nil
 	}
 	before := d.api.Load()
+	keys = d.keys(keys)
 	api, err := httpapi.New(d.instances, httpapi.Options{
-		Keys: keys, PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, Logger: &d.log, Before: before,
+		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, Logger: &d.log, Before: before,
 	})
 	if err != nil {
 		return err
 	}
 	d.api.Store(api)
-	if before == nil && len(keys) == 0 {
-		d.log.Info().Msg("the API has no keys and answers this machine only: \"mycelium key new\" makes one")
-	}
 	if before != nil {
-		return nil // the observer asks whatever API there is
+		return d.observer.Recheck()
 	}
 	d.observer, err = observer.New(d.endpoint, d.instances, observer.Options{
-		Allow:  func(r *http.Request) error { return d.api.Load().Allow(r, httpapi.Read) },
+		Allow:  func(r *http.Request) (string, error) { return d.api.Load().Allow(r, httpapi.Read) },
+		Holds:  func(keyID string) bool { return d.api.Load().Holds(keyID, httpapi.Read) },
 		Logger: &d.log,
 	})
 	return err
+}
+
+// mayWatch reports whether a request has an API key that may see everything.
+func (d *daemon) mayWatch(r *http.Request) bool {
+	api := d.api.Load()
+	if api == nil {
+		return false
+	}
+	_, err := api.Allow(r, httpapi.Read)
+	return err == nil
 }
 
 // withAPI serves the API and the observer beside rest. http.ServeMux would send requests with

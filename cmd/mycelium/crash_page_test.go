@@ -178,6 +178,7 @@ func (p *process) do(a ask, status int) (*known, error) {
 	if err != nil {
 		return nil, err
 	}
+	request.Header.Set("Authorization", "Bearer "+p.key)
 	if a.body != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -205,7 +206,12 @@ func (p *process) do(a ask, status int) (*known, error) {
 
 // list is all instances by their ids.
 func (p *process) list() (map[string]*known, error) {
-	response, err := p.client.Get("http://" + p.addr + "/api/instances?limit=1000")
+	request, err := http.NewRequest(http.MethodGet, "http://"+p.addr+"/api/instances?limit=1000", nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+p.key)
+	response, err := p.client.Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/keyfile"
 )
 
 // crashRounds is how often TestKilledOverHTTP kills the server.
@@ -162,6 +164,7 @@ type process struct {
 	cmd    *exec.Cmd
 	log    *buffer
 	addr   string
+	key    string
 	client *http.Client
 	ending atomic.Bool // told to, or killed: requests may fail
 }
@@ -179,7 +182,7 @@ func launch(t *testing.T, dir string, args ...string) *process {
 	p := &process{log: new(buffer), client: &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
 	args = append([]string{"serve", "--listen=127.0.0.1:0", "--data=" + dir, "--log-format=json"}, args...)
 	p.cmd = exec.Command(name, args...)
-	p.cmd.Env, p.cmd.Stderr = []string{}, p.log
+	p.cmd.Env, p.cmd.Stderr = []string{"XDG_RUNTIME_DIR=" + t.TempDir()}, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +197,11 @@ func (p *process) listening(t *testing.T) {
 			var entry struct{ Addr, Message string }
 			if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "listening" {
 				p.addr = entry.Addr
+				var err error
+				if p.key, err = keyfile.Find(p.cmd.Env, "http://"+p.addr); err != nil {
+					p.kill(t)
+					t.Fatal(err)
+				}
 				return
 			}
 		}

@@ -4,19 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/mycelium-rt/mycelium/httpapi"
+	"github.com/mycelium-rt/mycelium/internal/keyfile"
 )
 
-const keyUsage = `mycelium key new makes a key for the HTTP API. It is printed once; the server's
-configuration gets its hash.
+const keyUsage = `Keys of the HTTP API.
 
 Usage:
 
   mycelium key new NAME --scope admin
   mycelium key new NAME --scope publish --scope read --instance 'chat-*'
+        Makes a key. It is printed once; the server's configuration gets its hash.
+  mycelium key show [ADDRESS]
+        Prints the key that a running server has made for itself, because its
+        configuration has none: for the same user on the same machine. ADDRESS is
+        the server's, if it is not that of MYCELIUM_SERVER or http://localhost:4000.
 
 Scopes: read (look at instances), publish (broadcast, disconnect, signal),
 admin (create, change, drain and delete, and the two others).
@@ -24,6 +31,36 @@ admin (create, change, drain and delete, and the two others).
 Flags:
 
 `
+
+// keys carries out "mycelium key".
+func keys(args, environ []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "show" {
+		return showKey(args[1:], environ, stdout, stderr)
+	}
+	return makeKey(args, stdout, stderr)
+}
+
+// showKey carries out "mycelium key show".
+func showKey(args, environ []string, stdout, stderr io.Writer) int {
+	server := environment(environ, "MYCELIUM_SERVER", defaultServer)
+	switch {
+	case len(args) == 1 && slices.Contains([]string{"help", "--help", "-h"}, args[0]):
+		fmt.Fprint(stdout, keyUsage)
+		return 0
+	case len(args) > 1 || len(args) == 1 && !strings.Contains(args[0], "://"):
+		fmt.Fprintf(stderr, "mycelium key: write \"mycelium key show [ADDRESS]\", with an address like %s\n", defaultServer)
+		return 2
+	case len(args) == 1:
+		server = args[0]
+	}
+	secret, err := keyfile.Find(environ, server)
+	if err != nil {
+		fmt.Fprintln(stderr, "mycelium key:", err)
+		return 1
+	}
+	fmt.Fprintln(stdout, secret)
+	return 0
+}
 
 // makeKey carries out "mycelium key new".
 func makeKey(args []string, stdout, stderr io.Writer) int {
@@ -37,7 +74,7 @@ func makeKey(args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if err == nil && (flags.NArg() != 2 || flags.Arg(0) != "new") {
-		err = errors.New("write \"mycelium key new NAME --scope …\"")
+		err = errors.New("write \"mycelium key new NAME --scope …\" or \"mycelium key show\"")
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "mycelium key: %v; \"mycelium key --help\" shows how it is used\n", err)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"strings"
@@ -18,25 +17,16 @@ import (
 func (s *server) createLimited(t *testing.T, id, limits string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"id":%q,"type":"relay","config":{"presence_off":["*"]},"limits":%s}`, id, limits)
-	r, err := http.Post("http://"+s.addr+"/api/instances", "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	if answer, _ := io.ReadAll(r.Body); r.StatusCode != http.StatusCreated {
-		t.Fatalf("%s: %d %s", body, r.StatusCode, answer)
+	if status, answer := s.call(t, "POST", "/api/instances", body); status != http.StatusCreated {
+		t.Fatalf("%s: %d %s", body, status, answer)
 	}
 }
 
 // counted asks over HTTP what an instance has counted.
 func (s *server) counted(t *testing.T, id string) (stats instances.Stats) {
 	t.Helper()
-	r, err := http.Get("http://" + s.addr + "/api/instances/" + id + "/stats")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	if err := json.NewDecoder(r.Body).Decode(&stats); err != nil {
+	_, answer := s.call(t, "GET", "/api/instances/"+id+"/stats", "")
+	if err := json.Unmarshal([]byte(answer), &stats); err != nil {
 		t.Fatal(err)
 	}
 	return stats
@@ -155,7 +145,6 @@ func (l *limited) beat(n int) (seen string) {
 // above it; in an instance without it the same is nothing.
 func TestInstanceLimits(t *testing.T) {
 	s := start(t, "serve")
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	s.createLimited(t, "free", "{}")
 	tests := map[string]struct {
 		value  int

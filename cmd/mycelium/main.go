@@ -21,6 +21,7 @@ Usage:
   mycelium [serve] [flags]   run the server (the default)
   mycelium instances …       create, change and look at instances of a running server
   mycelium key new NAME      make a key for the HTTP API
+  mycelium key show          print the key of a running server that has none configured
   mycelium doctor [flags]    what bounds connections on this machine, and what to do
   mycelium config check      say what is wrong with the flags, variables and file
   mycelium config print      print the configuration that they make
@@ -60,7 +61,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "instances":
 		return remote(ctx, args, environ, stdout, stderr)
 	case "key":
-		return makeKey(args, stdout, stderr)
+		return keys(args, environ, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, "mycelium", version())
 		return 0

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/mycelium-rt/mycelium/internal/keyfile"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -39,9 +40,10 @@ func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock()
 
 // server is mycelium in this process, run as its command line would.
 type server struct {
-	addr string
-	log  *buffer
-	stop func() int // ends it as SIGTERM does and returns the exit code
+	addr    string
+	environ []string // in which commands find its key
+	log     *buffer
+	stop    func() int // ends it as SIGTERM does and returns the exit code
 }
 
 func start(t *testing.T, args ...string) *server {
@@ -51,10 +53,17 @@ func start(t *testing.T, args ...string) *server {
 
 func startWith(t *testing.T, environ []string, args ...string) *server {
 	t.Helper()
+	return startBare(t, append([]string{"XDG_RUNTIME_DIR=" + t.TempDir()}, environ...), args...)
+}
+
+// startBare starts a server that has no place for its key but where environ
+// says so.
+func startBare(t *testing.T, environ []string, args ...string) *server {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &server{log: new(buffer)}
+	s := &server{log: new(buffer), environ: environ}
 	done := make(chan int, 1)
-	go func() { done <- run(ctx, append(args, "--listen=127.0.0.1:0"), environ, io.Discard, s.log) }()
+	go func() { done <- run(ctx, append(args, "--listen=127.0.0.1:0"), s.environ, io.Discard, s.log) }()
 	s.stop = sync.OnceValue(func() int { cancel(); return <-done })
 	t.Cleanup(func() { s.stop() })
 	for deadline := time.Now().Add(10 * time.Second); s.addr == ""; time.Sleep(time.Millisecond) {
@@ -69,6 +78,48 @@ func startWith(t *testing.T, environ []string, args ...string) *server {
 		}
 	}
 	return s
+}
+
+// key is the one that the server has made for itself.
+func (s *server) key(t *testing.T) string {
+	t.Helper()
+	key, err := keyfile.Find(s.environ, "http://"+s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// call asks the API, with the server's own key, and returns an answer's status
+// and text.
+func (s *server) call(t *testing.T, method, path, body string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.addr+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+s.key(t))
+	r.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		r.Header.Set("If-Match", "*")
+	}
+	return do(t, r)
+}
+
+// do sends a request on a connection of its own.
+func do(t *testing.T, r *http.Request) (int, string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	response, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
 }
 
 func dial(t *testing.T, s *server, query string) *wstest.Client {
@@ -167,6 +218,10 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{args: []string{"help"}, stdout: "mycelium [serve] [flags]"},
 		{args: []string{"version"}, stdout: "mycelium "},
+		{args: []string{"config", "check"}, environ: []string{"MYCELIUM_AUTH_SECRET="}, code: 2, stderr: "auth.secret: the value, which is not shown, (from environment variable MYCELIUM_AUTH_SECRET) is empty"},
+		{environ: []string{"MYCELIUM_AUTH_SECRET="}, code: 2, stderr: "auth.secret"},
+		{args: []string{"config", "check", "--auth-join=room:*"}, code: 2, stderr: "auth.join is set (from flag --auth-join) and clients need no token"},
+		{args: []string{"--auth-join=room:*"}, code: 2, stderr: "auth.join"},
 		{args: []string{"serve", "--help"}, stdout: "--limits-max-channels"},
 		{args: []string{"bench", "help"}, stdout: "mycelium bench presence"},
 		{args: []string{"bench", "idle"}, code: 2, stderr: "no address; give that of the socket"},

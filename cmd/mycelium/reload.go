@@ -91,12 +91,13 @@ func prepare(cfg *config.Config) (l *loaded, err error) {
 func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
 	d.cfg = l.cfg
 	d.certificate.pair.Store(l.certificate)
-	d.metrics.SetAccess(access(l.cfg.Metrics))
+	d.metrics.SetAccess(d.access(l.cfg.Metrics))
 	d.sockets.Store(ptr(socketOptions(l.cfg)))
 	d.auth.Store(l.tokens)
 	d.privateJWKS.Store(l.cfg.API.PrivateJWKS)
 	d.endpoint.Limit(limits(l.cfg.Limits))
 	err := d.openAPI(l.cfg, l.keys)
+	d.showOwnKey()
 	present, declareErr := d.declare(ctx, l.declared)
 	return errors.Join(err, declareErr, d.instances.Reconfigure(ctx, instanceLimits(l.cfg.Limits), present...))
 }

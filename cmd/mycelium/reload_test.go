@@ -126,13 +126,9 @@ func TestReload(t *testing.T) {
 func TestReloadOfWhatIsWrong(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	writeFile(t, file, "limits: {max_channels: 1}\n")
-	s := start(t, "serve", "--config="+file, "--metrics-allow=192.0.2.1")
-	created, err := http.Post("http://"+s.addr+"/api/instances", "application/json", strings.NewReader(`{"id":"taken","type":"relay"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if created.Body.Close(); created.StatusCode != http.StatusCreated {
-		t.Fatalf("creating an instance: %d", created.StatusCode)
+	s := start(t, "serve", "--config="+file)
+	if status, text := s.call(t, "POST", "/api/instances", `{"id":"taken","type":"relay"}`); status != http.StatusCreated {
+		t.Fatalf("creating an instance: %d %s", status, text)
 	}
 	for text, want := range map[string]string{
 		"limits: {max_channels: 2}\nloops: x\nlisen: y\n":                                       "unknown key",
@@ -160,14 +156,11 @@ func TestReloadOfWhatIsWrong(t *testing.T) {
 			t.Errorf("%q: a second channel: %s", text, reply)
 		}
 	}
-	for path, want := range map[string]int{"/metrics": http.StatusUnauthorized, "/api/instances/lobby": http.StatusNotFound} {
-		var header []string
-		if path == "/metrics" {
-			header = []string{"Authorization", "Bearer 0123456789abcdef"}
-		}
-		if status, _ := get(t, "http://"+s.addr+path, header...); status != want {
-			t.Errorf("%s answers %d after all that, want %d", path, status, want)
-		}
+	if status, _ := get(t, "http://"+s.addr+"/metrics", "Authorization", "Bearer 0123456789abcdef"); status != http.StatusUnauthorized {
+		t.Errorf("/metrics answers %d after all that", status)
+	}
+	if status, _ := s.call(t, "GET", "/api/instances/lobby", ""); status != http.StatusNotFound {
+		t.Errorf("the instance answers %d after all that", status)
 	}
 	if strings.Contains(s.log.String(), `"level":"debug"`) {
 		t.Error("the log's level has changed")
@@ -176,7 +169,7 @@ func TestReloadOfWhatIsWrong(t *testing.T) {
 	if lines := s.hangup(t); !strings.Contains(fmt.Sprint(lines), "configuration reloaded [limits.max_channels instances]") {
 		t.Errorf("what has changed: %v", lines)
 	}
-	if status, _ := get(t, "http://"+s.addr+"/api/instances/lobby"); status != http.StatusOK {
+	if status, _ := s.call(t, "GET", "/api/instances/lobby", ""); status != http.StatusOK {
 		t.Errorf("an instance of the new configuration: %d", status)
 	}
 	c := dial(t, s, "")

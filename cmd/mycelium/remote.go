@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/mycelium-rt/mycelium/internal/apiclient"
+	"github.com/mycelium-rt/mycelium/internal/keyfile"
 )
 
 const instancesUsage = `mycelium instances speaks to the HTTP API of a running server.
@@ -53,6 +54,8 @@ type instancesCall struct {
 	client *apiclient.Client
 	stdout io.Writer
 	args   []string
+	// keyless says why there is no key; nil: there is one.
+	keyless error
 
 	asJSON                  bool
 	kind, state, config     string
@@ -101,8 +104,8 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	c := &instancesCall{ctx: ctx, stdout: stdout}
 	flags := pflag.NewFlagSet("instances", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", "http://localhost:4000"), "`address` of the server; MYCELIUM_SERVER")
-	key := flags.String("key", "", "API `key`; better in the environment: MYCELIUM_KEY")
+	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER")
+	key := flags.String("key", "", "API `key`; better in the environment: MYCELIUM_KEY. Without it, the one that a server on this machine has made for itself")
 	flags.BoolVar(&c.asJSON, "json", false, "print what the server answered")
 	flags.StringVar(&c.kind, "type", "", "`type` of the instance")
 	flags.StringVar(&c.state, "state", "", "only those in this `state`")
@@ -125,7 +128,9 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	case len(c.args) < what.least || len(c.args) > what.most:
 		err = fmt.Errorf("instances %s: wrong number of arguments", verb)
 	default:
-		c.client, err = apiclient.New(*server, cmp.Or(*key, environment(environ, "MYCELIUM_KEY", "")))
+		var secret string
+		secret, c.keyless = keyFor(*server, *key, environ)
+		c.client, err = apiclient.New(*server, secret)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "mycelium instances: %v; \"mycelium instances --help\" shows how it is used\n", err)
@@ -134,9 +139,25 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	defer c.client.Close()
 	if err := what.run(c); err != nil {
 		fmt.Fprintln(stderr, "mycelium instances:", err)
+		var refused *apiclient.Error
+		if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && c.keyless != nil {
+			fmt.Fprintf(stderr, "No key was sent: there is neither --key nor MYCELIUM_KEY, and %v.\n", c.keyless)
+		}
 		return 1
 	}
 	return 0
+}
+
+// defaultServer is where a server is that says nothing else.
+const defaultServer = "http://localhost:4000"
+
+// keyFor is the key to send: the one that was given, or else what a server on
+// this machine has left. An error says why there is none.
+func keyFor(server, given string, environ []string) (secret string, err error) {
+	if secret := cmp.Or(given, environment(environ, "MYCELIUM_KEY", "")); secret != "" {
+		return secret, nil
+	}
+	return keyfile.Find(environ, server)
 }
 
 // environment returns a variable, or what stands in its place.

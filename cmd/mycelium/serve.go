@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -42,6 +43,8 @@ type daemon struct {
 	instances     *instances.Manager
 	api           atomic.Pointer[httpapi.API] // nil: there is none
 	observer      *observer.Observer          // static once the port is open; nil: there is no API
+	own           *ownKey                     // of the API; nil: the configuration has keys
+	addr          netip.AddrPort              // of the port, once it is open
 	metrics       *metrics.Handler
 	stopping      atomic.Bool // told to stop; any goroutine
 }
@@ -96,6 +99,9 @@ func (d *daemon) listen(ctx context.Context, hangup <-chan os.Signal) error {
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
+	if d.addr, err = netip.ParseAddrPort(addr.String()); err == nil {
+		d.showOwnKey()
+	}
 	d.log.Info().Stringer("addr", addr).Str("socket", d.cfg.Path).Str("version", version()).Msg("listening")
 	for {
 		select {
@@ -146,6 +152,7 @@ func (d *daemon) close() error {
 // closeAll drains the instances, then what is left of the endpoint, and only then
 // closes the store: a type may save while it stops.
 func (d *daemon) closeAll(ctx context.Context) error {
+	d.dropOwnKey()
 	var err error
 	if d.observer != nil {
 		err = d.observer.Close(ctx)
@@ -166,7 +173,7 @@ func (d *daemon) open() error {
 	}
 	d.auth.Store(tokens)
 	d.metrics = metrics.NewHandler(watched{d}, version())
-	d.metrics.SetAccess(access(d.cfg.Metrics))
+	d.metrics.SetAccess(d.access(d.cfg.Metrics))
 	pace := d.cfg.Drain
 	d.endpoint, err = channels.NewEndpoint(channels.Options{
 		Logger: &d.log, Handler: withAPI{d, d.mux()}, TLS: d.certificate.tlsConfig(),

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -192,16 +191,10 @@ func TestInstancesWithoutAuth(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	writeFile(t, file, "auth:\n  join: ['room:*']\ninstances: [{id: declared, type: relay}]\n")
 	s := startWith(t, []string{authSecret}, "--config="+file)
-	defer http.DefaultClient.CloseIdleConnections()
 	for _, spec := range []string{`{"id":"closed","type":"relay"}`, `{"id":"open","type":"relay","auth":{"anybody":true}}`} {
-		answer, err := http.Post("http://"+s.addr+"/api/instances", "application/json", strings.NewReader(spec))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if err != nil || answer.StatusCode != http.StatusCreated || strings.Contains(spec, "anybody") && !strings.Contains(string(text), `"auth":{"anybody":true}`) {
-			t.Fatalf("%s: %d %s, %v", spec, answer.StatusCode, text, err)
+		status, text := s.call(t, "POST", "/api/instances", spec)
+		if status != http.StatusCreated || strings.Contains(spec, "anybody") && !strings.Contains(text, `"auth":{"anybody":true}`) {
+			t.Fatalf("%s: %d %s", spec, status, text)
 		}
 	}
 	for _, id := range []string{"closed", "declared"} {
@@ -233,29 +226,7 @@ func TestInstancesWithoutAuth(t *testing.T) {
 
 func TestInstanceAuth(t *testing.T) {
 	s := start(t)
-	call := func(method, path, body string) (int, string) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.addr+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/json")
-		if method == "PATCH" {
-			r.Header.Set("If-Match", "*")
-		}
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer.StatusCode, string(text)
-	}
-	defer http.DefaultClient.CloseIdleConnections()
-	if status, text := call("POST", "/api/instances", `{"id":"x","type":"relay","auth":{"keys":[{"alg":"HS256","secret":"short"}]}}`); status != 422 || !strings.Contains(text, "/auth/keys/0/secret") {
+	if status, text := s.call(t, "POST", "/api/instances", `{"id":"x","type":"relay","auth":{"keys":[{"alg":"HS256","secret":"short"}]}}`); status != 422 || !strings.Contains(text, "/auth/keys/0/secret") {
 		t.Errorf("a short secret: %d %s", status, text)
 	}
 	_, secret, _ := strings.Cut(authSecret, "=")
@@ -263,7 +234,7 @@ func TestInstanceAuth(t *testing.T) {
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "/api/instances", spec}, {"GET", "/api/instances/a", ""}, {"GET", "/api/instances", ""}, {"PATCH", "/api/instances/a", `{"labels":{"x":"y"}}`},
 	} {
-		status, text := call(c.method, c.path, c.body)
+		status, text := s.call(t, c.method, c.path, c.body)
 		if status >= 300 || strings.Contains(text, "s3cr3t") || !strings.Contains(text, `"secret":"***"`) || !strings.Contains(text, `"leeway":"1s"`) {
 			t.Errorf("%s %s: %d %s", c.method, c.path, status, text)
 		}

@@ -46,8 +46,8 @@ func (w watched) Types() []metrics.Type {
 	return types
 }
 
-func access(m config.Metrics) metrics.Access {
-	return metrics.Access{Networks: m.Networks(), Token: m.Token}
+func (d *daemon) access(m config.Metrics) metrics.Access {
+	return metrics.Access{Networks: m.Networks(), Token: m.Token, Key: d.mayWatch}
 }
 
 // mux serves the main port's requests that are no sockets'.

@@ -20,17 +20,7 @@ func get(t *testing.T, url string, header ...string) (int, string) {
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	response, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(body)
+	return do(t, r)
 }
 
 func TestWatched(t *testing.T) {
@@ -38,7 +28,7 @@ func TestWatched(t *testing.T) {
 	base := "http://" + s.addr
 	c := dial(t, s, "&user=zebedee")
 	tryJoin(t, c, 1, "room:1")
-	status, text := get(t, base+"/metrics")
+	status, text := get(t, base+"/metrics", "Authorization", "Bearer "+s.key(t))
 	for _, line := range []string{
 		`mycelium_sockets{transport="websocket",type="relay"} 1`, `mycelium_channels{type="relay"} 1`,
 		`mycelium_messages_received_total{type="relay"} 1`, `mycelium_presence_keys{type="relay"} 1`,
@@ -51,8 +41,10 @@ func TestWatched(t *testing.T) {
 	if strings.Contains(text, "room:1") || strings.Contains(text, "zebedee") {
 		t.Error("a metric names a topic or a user")
 	}
-	if status, _ := get(t, base+"/metrics", "X-Forwarded-For", "127.0.0.1"); status != http.StatusUnauthorized {
-		t.Errorf("by a proxy: %d", status)
+	for _, header := range [][]string{{}, {"X-Forwarded-For", "127.0.0.1"}, {"Authorization", "Bearer mk_WRONG"}, {"Origin", "http://evil.example"}} {
+		if status, _ := get(t, base+"/metrics", header...); status != http.StatusUnauthorized {
+			t.Errorf("with %q: %d", header, status)
+		}
 	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/": 200, "/healthz/x": 404} {
 		if status, _ := get(t, base+path); status != want {

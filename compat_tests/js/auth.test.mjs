@@ -61,7 +61,7 @@ for (const [name, more] of Object.entries(cases)) {
     assert.deepEqual({joined: printed("joined"), renewed: printed("renewed"), tokens: login.given.length, err: output.err},
       {joined: 1, renewed: 1, tokens: 2, err: ""})
     const answer = await fetch(`${server.http}/api/instances/default/disconnect`, {
-      method: "POST", headers: {"content-type": "application/json", connection: "close"}, body: JSON.stringify({socket_id: "user:ada"}),
+      method: "POST", headers: await server.headers({"Content-Type": "application/json"}), body: JSON.stringify({socket_id: "user:ada"}),
     })
     assert.equal(answer.status, 204)
     await until("it comes back", () => printed("joined") === 2, seen)

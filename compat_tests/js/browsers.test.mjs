@@ -18,9 +18,9 @@ leaveNothingBehind()
 
 const run = promisify(execFile)
 
-/** Runs curl and returns what it prints, as JSON. */
-async function curl(...args) {
-  const {stdout} = await run("curl", ["-sS", "-H", "Content-Type: application/json", ...args])
+/** Runs curl on a path of the API and returns what it prints, as JSON. */
+async function curl(server, path, ...args) {
+  const {stdout} = await run("curl", ["-sS", `${server.http}/api${path}`, "-H", `Authorization: Bearer ${await server.key()}`, "-H", "Content-Type: application/json", ...args])
   return JSON.parse(stdout)
 }
 
@@ -103,7 +103,7 @@ async function two(t) {
   scope.defer(() => fs.rm(data, {recursive: true}))
   const frontEnd = await startFrontEnd(scope)
   const server = await startServer(scope, "mycelium", {more: ["--data", data, "--check-origin", frontEnd]})
-  const create = spec => curl(`${server.http}/api/instances`, "-d", JSON.stringify(spec))
+  const create = spec => curl(server, "/instances", "-d", JSON.stringify(spec))
   const [ada, grace] = await Promise.all(["Ada", "Grace"].map(name => User.open(scope, name, frontEnd)))
   return {server, create, ada, grace}
 }
@@ -157,17 +157,17 @@ browserTest("two browsers, npm's phoenix: what curl creates is there to use, at 
     assert.deepEqual(await ops(ada), await ops(grace), "in one order")
     // Each browser's text is what its operations make; the server's is the same.
     const texts = await Promise.all([ada, grace].map(async user => (await ops(user)).reduce((text, {op}) => apply(text, op), "")))
-    const {result} = await curl(`${server.http}/api/instances/doc-1/signal`, "-d", JSON.stringify({name: "get"}))
+    const {result} = await curl(server, "/instances/doc-1/signal", "-d", JSON.stringify({name: "get"}))
     assert.equal(result.rev, 3)
     assert.deepEqual(texts, [result.doc, result.doc])
     assert.match(result.doc, /^(Ada was here. So was Grace. |So was Grace. Ada was here. )Both at once\.$/)
   })
 
   await t.test("they are three: what is done in one is in no other", async () => {
-    const {instances} = await curl(`${server.http}/api/instances?state=running`)
+    const {instances} = await curl(server, "/instances?state=running")
     assert.deepEqual(instances.filter(({declared}) => !declared).map(({id, type}) => [id, type]), [["doc-1", "collab"], ["room-1", "chat"], ["table-1", "game"]])
     await assert.rejects(ada.join(`ws://${server.address}/socket/doc-1`, "room:lobby"), /unmatched topic/)
-    const {presence} = await curl(`${server.http}/api/instances/doc-1/presence?topic=room:lobby`)
+    const {presence} = await curl(server, "/instances/doc-1/presence?topic=room:lobby")
     assert.deepEqual(presence, {})
   })
 })

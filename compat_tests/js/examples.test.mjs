@@ -2,7 +2,9 @@
 // has created.
 
 import assert from "node:assert/strict"
+import {execFile} from "node:child_process"
 import {fileURLToPath} from "node:url"
+import {promisify} from "node:util"
 import {browserTest, openWindow, useBrowser} from "./browser.mjs"
 import {createInstance} from "./instances.mjs"
 import {startProxy} from "./proxy.mjs"
@@ -14,6 +16,8 @@ useBrowser()
 leaveNothingBehind()
 
 const PHONE = {viewport: {width: 390, height: 844}, colorScheme: "dark", hasTouch: true}
+
+const run = promisify(execFile)
 
 const artifact = name => fileURLToPath(new URL(`artifacts/example-${name}.png`, import.meta.url))
 
@@ -56,8 +60,8 @@ browserTest("examples: without an instance a page says how to create one, and it
     await page.goto(`${server.http}/examples/${type}`)
     const command = await page.locator("#curl").textContent()
     assert.ok(command.includes(`${server.http}/api/instances`), command)
-    const [, body] = /-d '([^']*)'/s.exec(command)
-    const {id} = await createInstance(server, JSON.parse(body))
+    const {stdout} = await run("sh", ["-c", command], {env: server.environment})
+    const {id} = JSON.parse(stdout)
     await page.press("#open-id", "Enter")
     await becomes("the page is connected to it", () => text(page, "#state-text"), "Connected")
     assert.equal(await text(page, "[data-instance]"), id)
@@ -84,7 +88,7 @@ browserTest("examples: a page that gets no connection says why, and what to do",
   await becomes("the page connects when it has been created", () => text(page, "#state-text"), "Connected")
   assert.equal(await page.locator("#guide").isVisible(), false)
 
-  const change = (method, path) => fetch(`${server.http}/api/instances/${path}`, {method, headers: {connection: "close"}})
+  const change = async (method, path) => fetch(`${server.http}/api/instances/${path}`, {method, headers: await server.headers()})
   await change("DELETE", "nobody")
   await until("the page says that it is gone", () => page.locator("#guide").isVisible())
   assert.match(await why(), /There is no instance "nobody"/)

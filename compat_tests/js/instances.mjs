@@ -4,7 +4,7 @@
 export async function createInstance(server, spec) {
   const response = await fetch(`${server.http}/api/instances`, {
     method: "POST",
-    headers: {"Content-Type": "application/json", Connection: "close"},
+    headers: await server.headers({"Content-Type": "application/json"}),
     body: JSON.stringify(spec),
   })
   const answer = await response.json()

@@ -29,7 +29,7 @@ function commandsOf(markdown) {
 }
 
 async function obey(server, {command, output}) {
-  const {stdout} = await run("sh", ["-c", command.replaceAll("localhost:4000", server.address)])
+  const {stdout} = await run("sh", ["-c", command.replaceAll("localhost:4000", server.address)], {env: server.environment})
   assert.match(stdout.trim().replaceAll(server.address, "localhost:4000"), output, command)
 }
 

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict"
 import {fileURLToPath} from "node:url"
 import {browserTest, openWindow, useBrowser} from "./browser.mjs"
+import {createInstance as create} from "./instances.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
 import {startServer} from "./server.mjs"
 import {until} from "./wait.mjs"
@@ -13,12 +14,6 @@ useBrowser()
 leaveNothingBehind()
 
 const screenshot = name => fileURLToPath(new URL(`artifacts/${name}.png`, import.meta.url))
-
-const create = async (server, spec) => {
-  const answer = await fetch(`${server.http}/api/instances`, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(spec)})
-  assert.equal(answer.status, 201, await answer.clone().text())
-  return answer.json()
-}
 
 const rows = page => page.evaluate(() => [...document.querySelectorAll("#rows tr")].map(tr => [...tr.children].map(cell => cell.textContent)))
 
@@ -53,7 +48,7 @@ browserTest("observer: instances live, and what can be done to them", async t =>
   await load(scope, busy, 12)
 
   const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})
-  await page.goto(`${server.http}/observer`)
+  await page.goto(await server.observer())
   await row(page, "busy", cells => cells[3] === "12" && Number(cells[5].replace(/[^0-9.]/g, "")) > 0, "shows its clients and traffic")
   assert.equal((await rows(page))[0][0], "busy", "the busiest stands first")
 
@@ -91,4 +86,42 @@ browserTest("observer: instances live, and what can be done to them", async t =>
   await page.screenshot({path: screenshot("observer-phone")})
   // The browser logs refusals: the one that the form was meant to get, and those of an instance that has just stopped.
   assert.deepEqual(page.troubles.filter(trouble => !/status of (422|409|404)/.test(trouble)), [])
+})
+
+browserTest("observer: the link of the terminal, no key, a wrong one, and one that does not count any more", async t => {
+  const scope = new Scope(t)
+  const server = await startServer(scope)
+  const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})
+  const state = () => page.textContent("#state-text")
+  await page.goto(`${server.http}/`)
+  await page.click("a[href='/observer']")
+  await until("the page asks for a key", () => page.isVisible("#ask-key"))
+  assert.match(await page.textContent("#ask-key"), /mycelium key show/)
+  assert.equal(await state(), "Not connected")
+  assert.equal(await page.isVisible("#create"), false)
+  await page.screenshot({path: screenshot("observer-key")})
+  t.diagnostic(`screenshot: ${screenshot("observer-key")}`)
+  assert.deepEqual(page.troubles, [], "without a key nothing is asked")
+
+  await page.fill("#key", "mk_WRONG")
+  await page.press("#key", "Enter")
+  await until("it says that the key is wrong", async () => /not known here/.test(await page.textContent("#toast")))
+  await page.fill("#key", await server.key())
+  await page.press("#key", "Enter")
+  await until("it is connected with the right one", async () => await state() === "Live")
+
+  const other = await openWindow(scope)
+  await other.goto(await server.observer())
+  await until("the link opens it", async () => await other.textContent("#state-text") === "Live")
+  assert.equal(other.url(), `${server.http}/observer`, "the key is out of the address")
+  await other.reload()
+  await until("the tab has kept the key", async () => await other.textContent("#state-text") === "Live")
+  assert.deepEqual(other.troubles, [])
+
+  await server.stop()
+  const again = await startServer(scope, "mycelium", {more: ["--listen", server.address]})
+  await until("a server that was started again has another key", () => page.isVisible("#ask-key"), state)
+  await until("it says why", async () => /not known here/.test(await page.textContent("#toast")))
+  await page.evaluate(link => { location.href = link }, await again.observer())
+  await until("its link opens the page again", async () => await state() === "Live", state)
 })

@@ -87,9 +87,9 @@ async function document(browser, http) {
   await shoot(ada, "document")
 }
 
-async function observer(browser, http) {
+async function observer(browser, _, link) {
   const page = await (await browser.newContext({viewport: {...SIZE, height: 900}})).newPage()
-  await page.goto(`${http}/observer`)
+  await page.goto(link)
   await page.click("#rows tr[data-id=shop-1] button")
   await new Promise(resolve => setTimeout(resolve, LOAD_S * 1000))
   await page.screenshot({path: picture("observer")})
@@ -108,7 +108,7 @@ try {
   scope.defer(() => browser.close())
   load(relays[0], "broadcast", "-c", "300", "--topics", "6", "--rate", "120")
   load(relays[1], "echo", "-c", "100", "--rate", "400")
-  for (const pageOf of [chat, game, document, observer]) await pageOf(browser, server.http)
+  for (const pageOf of [chat, game, document, observer]) await pageOf(browser, server.http, await server.observer())
 } finally {
   while (closers.length > 0) await closers.pop()()
 }

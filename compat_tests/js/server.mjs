@@ -1,7 +1,11 @@
 // The servers under test, as processes. Nothing is built here: the environment names the binaries.
 
-import {spawn} from "node:child_process"
+import {execFile, spawn} from "node:child_process"
 import {once} from "node:events"
+import fs from "node:fs/promises"
+import os from "node:os"
+import path from "node:path"
+import {promisify} from "node:util"
 import {until} from "./wait.mjs"
 
 const EXIT_MS = 10000
@@ -33,9 +37,11 @@ function listeningAddress(line) {
 }
 
 class Server {
-  constructor(name, child) {
+  constructor(name, child, binary, runtime) {
     this.name = name
     this.child = child
+    this.binary = binary
+    this.runtime = runtime
     this.lines = []
     this.address = undefined
     this.failure = undefined
@@ -60,6 +66,23 @@ class Server {
   get port() { return Number(this.address.split(":").at(-1)) }
   get http() { return `http://127.0.0.1:${this.port}` }
   get endpoint() { return `ws://127.0.0.1:${this.port}/socket` }
+
+  /** The variables of a shell in which the commands of the documentation speak to this server. */
+  get environment() {
+    return {PATH: `${path.dirname(this.binary)}:${process.env.PATH}`, XDG_RUNTIME_DIR: this.runtime, MYCELIUM_SERVER: this.http}
+  }
+
+  /** The API key that the server has made for itself. */
+  async key() {
+    this.shown ??= promisify(execFile)(this.binary, ["key", "show"], {env: this.environment})
+    return (await this.shown).stdout.trim()
+  }
+
+  /** The headers of a request to the API. */
+  async headers(more = {}) { return {Authorization: `Bearer ${await this.key()}`, Connection: "close", ...more} }
+
+  /** The link that the server prints on a terminal. */
+  async observer() { return `${this.http}/observer#key=${await this.key()}` }
 
   get ended() { return this.failure !== undefined || this.child.exitCode !== null || this.child.signalCode !== null }
 
@@ -102,8 +125,10 @@ export async function startServer(scope, name = "mycelium", options = {}) {
   const {variable, build, args} = binaries[name]
   const binary = process.env[variable]
   if (!binary) throw new Error(`${variable} is not set. In the root of the repository: ${build}; then ${variable}=$PWD/bin/${name}`)
-  const child = spawn(binary, [...args, ...more], {stdio: ["ignore", "pipe", "pipe"], env: {...cleanEnvironment(), ...env}})
-  const server = new Server(name, child)
+  const runtime = await fs.mkdtemp(path.join(os.tmpdir(), `${name}-`)) // where a server leaves its key
+  scope.defer(() => fs.rm(runtime, {recursive: true}))
+  const child = spawn(binary, [...args, ...more], {stdio: ["ignore", "pipe", "pipe"], env: {...cleanEnvironment(), XDG_RUNTIME_DIR: runtime, ...env}})
+  const server = new Server(name, child, binary, runtime)
   scope.defer(() => server.stop())
   await server.listening()
   return server

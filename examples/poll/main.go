@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
 	"maps"
 	"net/http"
@@ -171,8 +172,9 @@ func polls(ctx context.Context, endpoint *channels.Endpoint, store instances.Sto
 	return manager, manager.Open(ctx)
 }
 
-// run serves polls, and the API that creates them, until ctx is done.
-func run(ctx context.Context, addr, folder string) error {
+// run serves polls, and the API that creates them for whoever has the key, until
+// ctx is done.
+func run(ctx context.Context, addr, folder string, key httpapi.Key) error {
 	store, err := boltstore.Open(folder)
 	if err != nil {
 		return err
@@ -187,7 +189,7 @@ func run(ctx context.Context, addr, folder string) error {
 	if err != nil {
 		return err
 	}
-	api, err := httpapi.New(manager, httpapi.Options{}) // without keys: for this machine only
+	api, err := httpapi.New(manager, httpapi.Options{Keys: []httpapi.Key{key}})
 	if err != nil {
 		return err
 	}
@@ -204,7 +206,9 @@ func run(ctx context.Context, addr, folder string) error {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, ":4000", "polls"); err != nil {
+	secret, key := httpapi.NewKey("operator", []httpapi.Scope{httpapi.Admin}, nil)
+	fmt.Println("export MYCELIUM_KEY=" + secret)
+	if err := run(ctx, ":4000", "polls", key); err != nil {
 		log.Fatal(err)
 	}
 }

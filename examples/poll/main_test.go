@@ -15,6 +15,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -80,7 +81,8 @@ func TestRun(t *testing.T) {
 	free.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, addr, t.TempDir()) }()
+	secret, key := httpapi.NewKey("test", []httpapi.Scope{httpapi.Admin}, nil)
+	go func() { done <- run(ctx, addr, t.TempDir(), key) }()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -91,7 +93,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	obey(t, addr)
+	obey(t, addr, secret)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -99,7 +101,7 @@ func TestRun(t *testing.T) {
 }
 
 // obey runs the commands of docs/types.md and compares what they print.
-func obey(t *testing.T, addr string) {
+func obey(t *testing.T, addr, secret string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/types.md")
 	if err != nil {
@@ -110,7 +112,9 @@ func obey(t *testing.T, addr string) {
 		t.Error("docs/types.md has no command")
 	}
 	for _, c := range commands {
-		out, err := exec.Command("sh", "-c", strings.ReplaceAll(c[1], "localhost:4000", addr)).CombinedOutput()
+		cmd := exec.Command("sh", "-c", strings.ReplaceAll(c[1], "localhost:4000", addr))
+		cmd.Env = append(os.Environ(), "MYCELIUM_KEY="+secret)
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", c[1], err, out)
 		}

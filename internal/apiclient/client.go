@@ -22,7 +22,7 @@ type Client struct {
 }
 
 // New makes a client of the server at an address like "http://localhost:4000".
-// key may be empty, for a server without keys on the same machine.
+// An empty key is not sent.
 func New(server, key string) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {

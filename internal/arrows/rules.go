@@ -64,6 +64,8 @@ var Rules = []Rule{
 		"the observer is an application of channels like any other, and looks at the manager"),
 	layer("internal/apiclient", nil,
 		"the client of the API knows what its document says, as clients in other languages do"),
+	layer("internal/keyfile", nil,
+		"a key's file is found by those who know nothing else of the server"),
 	layer("internal/config", []string{"internal/logging", "internal/nearest"},
 		"config is plain values: cmd hands them on"),
 	layer("internal/logging", nil,

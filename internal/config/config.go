@@ -160,9 +160,9 @@ type Drain struct {
 type Metrics struct {
 	// Listen is the TCP address of a port of its own; empty: the main port.
 	Listen string `koanf:"listen"`
-	// Allow are IP addresses and networks: see Networks.
+	// Allow are IP addresses and networks, for the port of Listen: see Networks.
 	Allow []string `koanf:"allow"`
-	// Token is a bearer token that allows the same; empty: none does.
+	// Token is a bearer token that allows to read; empty: none does.
 	Token string `koanf:"token"`
 }
 

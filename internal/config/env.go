@@ -15,8 +15,11 @@ var (
 	servicePort = regexp.MustCompile(`_PORT=(tcp|udp|sctp)://`)
 )
 
+// clientVariables belong to the commands that speak to a server.
+var clientVariables = []string{"MYCELIUM_SERVER", "MYCELIUM_KEY"}
+
 // readEnv returns the words of the variables in environ by option. An empty
-// variable counts as one that is not set.
+// variable counts as one that is not set, but for those that guard something.
 func (l *loader) readEnv(environ []string) (map[string]any, error) {
 	byName := map[string]*option{}
 	for _, o := range withFileOption() {
@@ -29,9 +32,9 @@ func (l *loader) readEnv(environ []string) (map[string]any, error) {
 		TransformFunc: func(name, value string) (string, any) {
 			o := byName[name]
 			switch {
-			case o != nil && value != "":
+			case o != nil && (value != "" || o.guards):
 				return o.key, o.words(value)
-			case o == nil && !serviceLink.MatchString(name) && !servicePort.MatchString(name+"="+value):
+			case o == nil && !slices.Contains(clientVariables, name) && !serviceLink.MatchString(name) && !servicePort.MatchString(name+"="+value):
 				unknown = append(unknown, name)
 			}
 			return "", nil

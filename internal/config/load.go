@@ -3,6 +3,8 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"strings"
 
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
@@ -74,6 +76,9 @@ func (l *loader) merge(words map[string]any, origin func(*option) string) {
 			continue
 		}
 		value, wrong := o.kind.parse(w)
+		if wrong == "" && origin != nil && o.guards && strings.Join(w, "") == "" {
+			wrong = "is empty"
+		}
 		if wrong != "" {
 			l.problems = append(l.problems, badValue(o, w, origin(o), wrong))
 			l.bad[o.key] = true
@@ -123,6 +128,11 @@ func (l *loader) checkTogether(c *Config) {
 		l.problem("auth.secret is set (from %s) and so is auth.public_key_file (from %s); auth.algorithm is for one of them",
 			l.origins["auth.secret"], l.origins["auth.public_key_file"])
 	}
+	if c.Metrics.Listen == "" && len(c.Metrics.Allow) > 0 && !l.bad["metrics.listen"] {
+		l.problem("metrics.allow is set (from %s) and metrics.listen is not; on the main port, where proxies connect for everybody, "+
+			"an address allows nothing: set metrics.listen, for example --metrics-listen=127.0.0.1:9090, or metrics.token", l.origins["metrics.allow"])
+	}
+	l.checkAuth(c)
 	if l.bad["limits.outbound_bytes"] || l.bad["limits.max_message"] {
 		return
 	}
@@ -130,6 +140,25 @@ func (l *loader) checkTogether(c *Config) {
 		l.problem("limits.outbound_bytes is %d and cannot hold a message of limits.max_message, which is %d; "+
 			"it takes at least %d here, or a smaller limits.max_message",
 			c.Limits.OutboundBytes, c.Limits.MaxMessage, least)
+	}
+}
+
+// checkAuth reports what is said of tokens where none are needed.
+func (l *loader) checkAuth(c *Config) {
+	if c.Auth.Enabled() {
+		return
+	}
+	values := c.fields()
+	for _, o := range inSection("auth") {
+		if l.bad[o.key] {
+			return
+		}
+		byDefault, _ := o.kind.parse(o.words(o.def))
+		if origin, set := l.origins[o.key]; set && !reflect.DeepEqual(values[o.key].Interface(), byDefault) {
+			l.problem("%s is set (from %s) and clients need no token, so that it has no effect; "+
+				"auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret makes them need one, for example in MYCELIUM_AUTH_SECRET",
+				o.key, origin)
+		}
 	}
 }
 

@@ -122,7 +122,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Presence: Presence{Off: []string{}, DiffsOff: []string{}},
 		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
-		Metrics:  Metrics{Allow: []string{"127.0.0.0/8", "::1"}},
+		Metrics:  Metrics{Allow: []string{}},
 		API:      API{Enabled: true},
 		Auth: Auth{
 			Algorithm: "HS256", JWKS: []string{}, PhoenixSalt: "user socket", Audience: []string{}, Leeway: 5 * time.Second,
@@ -146,11 +146,7 @@ func TestEveryOption(t *testing.T) {
 		if v.key != o.key {
 			t.Fatalf("option %d is %s, its value is for %s", i, o.key, v.key)
 		}
-		// One file of a certificate alone is an error.
-		pair := []string{"--tls-cert=c.pem", "--tls-key=k.pem"}
-		if o.section() != "tls" {
-			pair = nil
-		}
+		pair := companions(o)
 		yamlText, tomlText := o.key+": "+v.yaml+"\n", o.key+" = "+tomlValue(v.yaml)+"\n"
 		ways := map[string]*Config{
 			"flag with =":   load(t, append(pair, "--"+o.flag()+"="+v.text), nil),
@@ -177,6 +173,23 @@ func TestEveryOption(t *testing.T) {
 	}
 }
 
+// companions are flags without which an option is an error.
+func companions(o *option) []string {
+	switch o.section() {
+	case "tls": // one file of a certificate alone
+		return []string{"--tls-cert=c.pem", "--tls-key=k.pem"}
+	case "auth": // nothing that tokens are verified by
+		if o.key != "auth.jwks" {
+			return []string{"--auth-jwks=https://a.example/keys"}
+		}
+	case "metrics":
+		if o.key == "metrics.allow" {
+			return []string{"--metrics-listen=:9"}
+		}
+	}
+	return nil
+}
+
 // checkPrinted: what is printed can be loaded again and is the same, but for
 // secrets, which are not there.
 func checkPrinted(t *testing.T, o *option, way string, c *Config) {
@@ -185,9 +198,13 @@ func checkPrinted(t *testing.T, o *option, way string, c *Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	environ := []string{
-		"MYCELIUM_METRICS_TOKEN=" + c.Metrics.Token, "MYCELIUM_TLS_KEY=" + c.TLS.Key,
-		"MYCELIUM_AUTH_SECRET=" + c.Auth.Secret, "MYCELIUM_AUTH_PHOENIX_SECRET=" + c.Auth.PhoenixSecret,
+	var environ []string
+	for name, secret := range map[string]string{
+		"METRICS_TOKEN": c.Metrics.Token, "TLS_KEY": c.TLS.Key, "AUTH_SECRET": c.Auth.Secret, "AUTH_PHOENIX_SECRET": c.Auth.PhoenixSecret,
+	} {
+		if secret != "" {
+			environ = append(environ, "MYCELIUM_"+name+"="+secret)
+		}
 	}
 	shown := regexp.MustCompile(`.*\(hidden\)\n`).ReplaceAllString(text, "")
 	again := load(t, []string{"--config=" + write(t, "printed.yaml", shown)}, environ)

@@ -88,9 +88,9 @@ func (c *Config) oddMetrics(warn warner) {
 	if slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Bits() == 0 }) {
 		warn("metrics.allow", "everybody may read /metrics")
 	}
-	local := !slices.ContainsFunc(networks, func(n netip.Prefix) bool { return !n.Addr().IsLoopback() })
-	if m.Listen != "" && m.Token == "" && local && !isLoopback(m.Listen) {
-		warn("metrics.listen", "%s is open to other machines, and metrics.allow and metrics.token let none of them read", m.Listen)
+	near := !slices.ContainsFunc(networks, func(n netip.Prefix) bool { return !n.Addr().IsLoopback() })
+	if m.Listen != "" && m.Token == "" && near && !isLoopback(m.Listen) {
+		warn("metrics.listen", "%s is open to other machines, and metrics.allow and metrics.token let none of them read: only an API key does", m.Listen)
 	}
 }
 
@@ -99,10 +99,7 @@ func (c *Config) oddMetrics(warn warner) {
 func (c *Config) oddAuth(warn warner) {
 	for _, o := range inSection("auth") {
 		origin, set := c.origins[o.key]
-		switch {
-		case set && !c.Auth.Enabled():
-			warn(o.key, "it has no effect, and clients need no token: auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret is needed for that")
-		case o.secret && strings.HasPrefix(origin, "flag"):
+		if set && o.secret && strings.HasPrefix(origin, "flag") {
 			warn(o.key, "every user of the machine sees the flags of a process; the environment variable %s and a file are not seen", o.env())
 		}
 	}

@@ -20,6 +20,10 @@ type option struct {
 	also []string
 	// secret values are never printed.
 	secret bool
+	// guards options are what clients are checked by, or kept from readers on
+	// the way: empty, where it is given, is no way to leave it out. Most likely
+	// a variable was not set that was to fill it.
+	guards bool
 	// live options are taken over from a configuration that is loaded again
 	// while the server runs; the others need a restart.
 	live bool
@@ -305,8 +309,9 @@ var options = []*option{
 	{
 		key: "api.enabled", kind: boolean,
 		def: "true", example: "false",
-		help: "Serves the HTTP API at /api and the observer. Without keys it answers this machine only. " +
-			"Keys are possible in a file only, as api.keys: \"mycelium key new\" prints one and its lines.",
+		help: "Serves the HTTP API at /api and the observer, for those who have a key. " +
+			"Keys are possible in a file only, as api.keys: \"mycelium key new\" prints one and its lines. " +
+			"Without any, the server makes one for each run, which \"mycelium key show\" prints.",
 		also: []string{"api", "http-api", "admin"},
 	},
 	{
@@ -330,25 +335,26 @@ var options = []*option{
 	},
 	{
 		key: "metrics.allow", live: true, kind: list("ADDRESSES", "IP addresses or networks", 0, checkNetwork),
-		def: "127.0.0.0/8,::1", example: "10.0.0.0/8,::1",
-		help: "Who may read /metrics without the token: the address that connects, and nothing that came through a proxy.",
+		def: "", example: "10.0.0.0/8,::1",
+		help: "Who may read /metrics on the port of metrics.listen without a token or key: the address that connects, " +
+			"if it asks for an address or localhost and did not come through a proxy.",
 		also: []string{"metrics-allowed", "allow"},
 	},
 	{
 		key: "metrics.token", live: true, kind: text("TOKEN", "16 or more letters, digits and marks without spaces", checkToken),
 		def: "", example: "Vb0eS1y8cXoQ4kTn", secret: true,
-		help: "Whoever sends it as a bearer token may read /metrics from anywhere.",
+		help: "Whoever sends it as a bearer token may read /metrics. So may an API key with scope read.",
 		also: []string{"metrics-key", "metrics-bearer-token"},
 	},
 
 	{
-		key: "auth.secret", live: true, kind: text("SECRET", "32 bytes or more", nil),
+		key: "auth.secret", live: true, guards: true, kind: text("SECRET", "32 bytes or more", nil),
 		def: "", example: "a-secret-of-32-bytes-at-the-least", secret: true,
 		help: "Clients need a JSON Web Token that was signed with this secret.",
 		also: []string{"jwt-secret", "jwt", "auth"},
 	},
 	{
-		key: "auth.public_key_file", live: true, kind: text("FILE", "the path of a PEM file", checkFileName),
+		key: "auth.public_key_file", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/jwt.pem",
 		help: "Clients need a JSON Web Token that was signed with the private key to this public one.",
 		also: []string{"public-key", "jwt-public-key"},
@@ -360,13 +366,13 @@ var options = []*option{
 		also: []string{"alg", "algorithm", "jwt-algorithm"},
 	},
 	{
-		key: "auth.jwks", live: true, kind: list("URLS", "addresses that begin with https://", 0, checkURL),
+		key: "auth.jwks", live: true, guards: true, kind: list("URLS", "addresses that begin with https://", 0, checkURL),
 		def: "", example: "https://example.com/.well-known/jwks.json",
 		help: "Clients need a JSON Web Token that was signed with one of the keys at these addresses.",
 		also: []string{"jwks", "jwks-url", "jwks-uri"},
 	},
 	{
-		key: "auth.phoenix_secret", live: true, kind: text("SECRET", "the secret_key_base of a Phoenix application", nil),
+		key: "auth.phoenix_secret", live: true, guards: true, kind: text("SECRET", "the secret_key_base of a Phoenix application", nil),
 		def: "", example: "the-secret-key-base-of-an-application", secret: true,
 		help: "Clients need a token that a Phoenix application signed by Phoenix.Token.",
 		also: []string{"secret-key-base", "phoenix-token"},
@@ -456,13 +462,13 @@ var options = []*option{
 	},
 
 	{
-		key: "tls.cert", live: true, kind: text("FILE", "the path of a PEM file", checkFileName),
+		key: "tls.cert", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/cert.pem",
 		help: "Certificate chain, for TLS on the same port. Needs tls.key too.",
 		also: []string{"cert", "certificate", "certfile", "tls-certificate"},
 	},
 	{
-		key: "tls.key", live: true, kind: text("FILE", "the path of a PEM file", checkFileName),
+		key: "tls.key", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/key.pem", secret: true,
 		help: "Private key of the certificate.",
 		also: []string{"key", "keyfile", "private-key"},

@@ -34,6 +34,9 @@ func (c *Config) YAML(sources bool) (string, error) {
 		if err := value.Encode(o.printed(values[o.key].Interface())); err != nil {
 			return "", fmt.Errorf("config: printing %s: %w", o.key, err)
 		}
+		if o.guards && (value.Value == "" && len(value.Content) == 0) {
+			value = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"} // an empty one would be refused
+		}
 		if value.Kind == yaml.SequenceNode {
 			value.Style = yaml.FlowStyle // one line, for one comment
 		}

@@ -71,8 +71,8 @@ func TestWarnings(t *testing.T) {
 		{"--presence-off=a:* --presence-diffs-off=a:b", `presence.diffs_off (from flag --presence-diffs-off): "a:b" has no presence at all, by "a:*" of presence.off`},
 		{"--drain-delay=5s --drain-timeout=1ms", "drain.timeout (from flag --drain-timeout): 1ms leaves no time to close sockets with a Close frame; 30s is the default"},
 		{"--metrics-token=0123456789abcdef", "metrics.token (from flag --metrics-token): every user of the machine sees the flags of a process; the environment variable MYCELIUM_METRICS_TOKEN and a file are not seen"},
-		{"--metrics-allow=0.0.0.0/0", "metrics.allow (from flag --metrics-allow): everybody may read /metrics"},
-		{"--metrics-listen=:9090", "metrics.listen (from flag --metrics-listen): :9090 is open to other machines, and metrics.allow and metrics.token let none of them read"},
+		{"--metrics-listen=:9090 --metrics-allow=0.0.0.0/0", "metrics.allow (from flag --metrics-allow): everybody may read /metrics"},
+		{"--metrics-listen=:9090", "metrics.listen (from flag --metrics-listen): :9090 is open to other machines, and metrics.allow and metrics.token let none of them read: only an API key does"},
 		{"--metrics-listen=127.0.0.1:9090", ""},
 		{"--metrics-listen=[::1]:9090", ""},
 		{"--metrics-listen=:9090 --metrics-allow=10.0.0.0/8", ""},
@@ -85,7 +85,7 @@ func TestWarnings(t *testing.T) {
 }
 
 func TestNetworks(t *testing.T) {
-	got := load(t, []string{"--metrics-allow=10.1.2.3/8,::1,192.0.2.1"}, nil).Metrics.Networks()
+	got := load(t, []string{"--metrics-listen=:9090", "--metrics-allow=10.1.2.3/8,::1,192.0.2.1"}, nil).Metrics.Networks()
 	if len(got) != 3 || got[0].String() != "10.0.0.0/8" || got[1].String() != "::1/128" || got[2].String() != "192.0.2.1/32" {
 		t.Errorf("%v", got)
 	}

@@ -3,6 +3,7 @@ package metrics
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -11,13 +12,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Access says who may read the metrics.
+// Access says who may read the metrics. The zero Access lets in nobody.
 type Access struct {
-	// Networks may, if they connect themselves: a request that came through a
-	// proxy says so, and then the address is the proxy's.
-	Networks []netip.Prefix
-	// Token may be sent as a bearer token, from anywhere; empty: none.
+	// Token may be sent as a bearer token; empty: none.
 	Token string
+	// Key reports whether a request has an API key that may read; nil: none may.
+	Key func(r *http.Request) bool
+	// Networks are addresses that may read without either: for a port that
+	// serves nothing else. A request that came through a proxy is not meant, its
+	// address being the proxy's, nor one to a name other than localhost: a page
+	// of anybody's could have sent it, by a name of its own (DNS rebinding).
+	Networks []netip.Prefix
 }
 
 // Handler answers with the metrics of a source.
@@ -43,24 +48,36 @@ func (h *Handler) SetAccess(a Access) { h.access.Store(&a) }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.access.Load().allows(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		answer(w, http.StatusUnauthorized, "Metrics are for the networks of metrics.allow, and for who sends metrics.token.\n")
+		answer(w, http.StatusUnauthorized, "Send metrics.token, or an API key with scope read, as \"Authorization: Bearer …\". "+
+			"On a port of their own (metrics.listen), metrics.allow lets in addresses without it.\n")
 		return
 	}
 	h.metrics.ServeHTTP(w, r)
 }
 
-// forwarded are the fields by which a proxy says that it is one.
-var forwarded = []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"}
+// notDirect are the fields by which a proxy, or a browser with a page of another
+// server, says that it is one.
+var notDirect = []string{"Origin", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
 
 func (a *Access) allows(r *http.Request) bool {
+	return a.hasToken(r) || a.Key != nil && a.Key(r) || a.isNear(r)
+}
+
+func (a *Access) hasToken(r *http.Request) bool {
 	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); a.Token != "" && strings.EqualFold(scheme, "Bearer") {
 		// Of one length, so that the time tells nothing of it.
 		sent, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(a.Token))
-		if subtle.ConstantTimeCompare(sent[:], want[:]) == 1 {
-			return true
-		}
+		return subtle.ConstantTimeCompare(sent[:], want[:]) == 1
 	}
-	for _, name := range forwarded {
+	return false
+}
+
+// isNear reports whether a request comes from one of the networks.
+func (a *Access) isNear(r *http.Request) bool {
+	if len(a.Networks) == 0 || !isPlainHost(r.Host) {
+		return false
+	}
+	for _, name := range notDirect {
 		if len(r.Header.Values(name)) > 0 {
 			return false
 		}
@@ -76,4 +93,15 @@ func (a *Access) allows(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// isPlainHost reports whether a request's Host is an address or localhost: names
+// that nobody else can point here.
+func isPlainHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	_, err = netip.ParseAddr(host)
+	return err == nil || strings.EqualFold(host, "localhost")
 }

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -165,8 +166,8 @@ func TestAccess(t *testing.T) {
 	networks := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
 	const token = "0123456789abcdef"
 	for _, c := range []struct {
-		peer, header, value, token string
-		status                     int
+		peer, host, header, value, token string
+		status                           int
 	}{
 		{peer: "127.0.0.1:1", status: 200},
 		{peer: "[::ffff:127.0.0.2]:1", status: 200},
@@ -181,12 +182,23 @@ func TestAccess(t *testing.T) {
 		{peer: "10.0.0.1:1", header: "Authorization", value: "bearer " + token, token: token, status: 200},
 		{peer: "10.0.0.1:1", header: "Authorization", value: "Bearer " + token + "x", token: token, status: 401},
 		{peer: "10.0.0.1:1", header: "Authorization", value: "Basic " + token, token: token, status: 401},
+		{peer: "127.0.0.1:1", header: "X-Forwarded-Proto", value: "https", status: 401},
+		{peer: "127.0.0.1:1", host: "localhost:9090", status: 200},
+		{peer: "127.0.0.1:1", host: "[::1]:9090", status: 200},
+		{peer: "127.0.0.1:1", host: "[::1]", status: 200},
+		// A page that has pointed its own name here, and one of another server.
+		{peer: "127.0.0.1:1", host: "evil.example:9090", status: 401},
+		{peer: "127.0.0.1:1", host: "127.0.0.1.evil.example", status: 401},
+		{peer: "127.0.0.1:1", header: "Origin", value: "http://evil.example", status: 401},
+		{peer: "10.0.0.1:1", host: "rt.example.com", header: "Authorization", value: "Bearer " + token, token: token, status: 200},
+		{peer: "10.0.0.1:1", header: "Authorization", value: "Bearer mk_right", status: 200},
+		{peer: "10.0.0.1:1", header: "Authorization", value: "Bearer mk_wrong", status: 401},
 		{peer: "10.0.0.1:1", header: "Authorization", value: "Bearer ", status: 401},
 		{peer: "10.0.0.1:1", header: "Authorization", value: "Bearer " + token, status: 401},
 	} {
 		h := NewHandler(&source{}, "1")
 		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
-		r.RemoteAddr = c.peer
+		r.RemoteAddr, r.Host = c.peer, cmp.Or(c.host, "127.0.0.1:9090")
 		if c.header != "" {
 			r.Header.Set(c.header, c.value)
 		}
@@ -194,7 +206,9 @@ func TestAccess(t *testing.T) {
 		if h.ServeHTTP(w, r); w.Code != http.StatusUnauthorized {
 			t.Errorf("%+v: %d before anybody was allowed", c, w.Code)
 		}
-		h.SetAccess(Access{Networks: networks, Token: c.token})
+		h.SetAccess(Access{Networks: networks, Token: c.token, Key: func(r *http.Request) bool {
+			return r.Header.Get("Authorization") == "Bearer mk_right"
+		}})
 		w = httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if shown := strings.Contains(w.Body.String(), "mycelium_ready 1"); w.Code != c.status || shown != (c.status == 200) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -22,8 +23,10 @@ const topic = "observer"
 // Options configure an [Observer].
 type Options struct {
 	// Allow decides who may see it, by a request that carries an API key as
-	// Authorization, if it has one.
-	Allow func(r *http.Request) error
+	// Authorization, if it has one. It returns the key's ID.
+	Allow func(r *http.Request) (keyID string, err error)
+	// Holds reports whether the key of an ID may still see it.
+	Holds func(keyID string) bool
 	// Logger gets what goes wrong; nil discards it.
 	Logger *zerolog.Logger
 }
@@ -38,6 +41,9 @@ type Observer struct {
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
+
+	mu   sync.Mutex
+	keys map[string]struct{} // guarded by mu: IDs of those that have opened sockets
 }
 
 // New makes an observer whose socket is served by host.
@@ -47,7 +53,9 @@ func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &Observer{options: o, guest: guest, sampler: NewSampler(m, nil), pages: newPages(), cancel: cancel}
+	b := &Observer{
+		options: o, guest: guest, sampler: NewSampler(m, nil), pages: newPages(), cancel: cancel, keys: make(map[string]struct{}),
+	}
 	guest.Socket("/socket", channels.SocketOptions{Connect: b.connect, AuthToken: true}, b.channel())
 	host.Route(Path, func(below string) (*channels.Endpoint, string, error) {
 		if below == "socket/websocket" {
@@ -72,15 +80,42 @@ func (b *Observer) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.pages.S
 
 // connect asks whether a page may look. It carries its key as phoenix.js's
 // authToken does, so that none is in a URL.
-func (b *Observer) connect(ctx context.Context, _ *channels.Socket, r *channels.Request) error {
+func (b *Observer) connect(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 	asked := (&http.Request{
 		Method: http.MethodGet, URL: r.URL, Host: r.URL.Host, Header: r.Header.Clone(), RemoteAddr: r.RemoteAddr.String(),
 	}).WithContext(ctx)
 	if token, ok := r.AuthToken(); ok {
 		asked.Header.Set("Authorization", "Bearer "+token)
 	}
-	return b.options.Allow(asked)
+	id, err := b.options.Allow(asked)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keys[id] = struct{}{}
+	s.SetID(id)
+	return nil
 }
+
+// Recheck closes the sockets of keys that may not look any more. Call it when
+// Holds has changed its mind. A socket that connects meanwhile cannot join.
+func (b *Observer) Recheck() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var err error
+	for id := range b.keys {
+		if b.options.Holds(id) {
+			continue
+		}
+		delete(b.keys, id)
+		err = errors.Join(err, b.guest.Disconnect(id))
+	}
+	return err
+}
+
+// errKeyGone refuses a page whose key does not count any more.
+var errKeyGone = channels.Errorf("the API key does not count any more")
 
 // tell sends the last sample to the pages that are open.
 func (b *Observer) tell() {
@@ -113,7 +148,10 @@ type which struct {
 // comes a sample every second, and they ask for rows and for one instance's
 // last minutes.
 func (b *Observer) channel() *channels.Channel {
-	ch := channels.Handle(topic, func(*channels.Context, json.RawMessage) (opening, error) {
+	ch := channels.Handle(topic, func(c *channels.Context, _ json.RawMessage) (opening, error) {
+		if !b.options.Holds(c.Socket().ID()) {
+			return opening{}, errKeyGone
+		}
 		return opening{b.sampler.Last(), b.sampler.History("")}, nil
 	})
 	channels.On(ch, "rows", func(_ *channels.Context, v View) (listed, error) {

@@ -7,25 +7,32 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// open serves an observer that lets in whoever has the key.
-func open(t *testing.T) (addr string, b *Observer) {
+// open serves an observer that lets in whoever has the key, as long as that
+// counts.
+func open(t *testing.T) (addr string, b *Observer, counts *atomic.Bool) {
 	t.Helper()
 	host, err := channels.NewEndpoint(channels.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err = New(host, newCounted(3), Options{Allow: func(r *http.Request) error {
-		if r.Header.Get("Authorization") != "Bearer mk_right" || r.Host == "" {
-			return errors.New("no")
-		}
-		return nil
-	}})
+	counts = new(atomic.Bool)
+	counts.Store(true)
+	b, err = New(host, newCounted(3), Options{
+		Allow: func(r *http.Request) (string, error) {
+			if r.Header.Get("Authorization") != "Bearer mk_right" || r.Host == "" {
+				return "", errors.New("no")
+			}
+			return "sha256:right", nil
+		},
+		Holds: func(keyID string) bool { return keyID == "sha256:right" && counts.Load() },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,11 +45,57 @@ func open(t *testing.T) (addr string, b *Observer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return listener.String(), b
+	return listener.String(), b, counts
+}
+
+// enter connects with the key.
+func enter(t *testing.T, addr string) *wstest.Client {
+	t.Helper()
+	c, err := wstest.Dial(addr, "/observer/socket/websocket?vsn=2.0.0", http.Header{"Sec-Websocket-Protocol": {"phoenix, base64url.bearer.phx.bWtfcmlnaHQ"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Drop() })
+	return c
+}
+
+// TestKeyRemoved: what a key has opened closes with it, and what it opens at
+// that moment does not become more.
+func TestKeyRemoved(t *testing.T) {
+	addr, b, counts := open(t)
+	joined, late := enter(t, addr), enter(t, addr)
+	if err := joined.WriteText(`["1","1","observer","phx_join",{}]`); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, joined, `"instances":3`)
+	if err := b.Recheck(); err != nil { // the key still counts
+		t.Fatal(err)
+	}
+	expect(t, joined, `"sample"`)
+	counts.Store(false)
+	if err := late.WriteText(`["1","1","observer","phx_join",{}]`); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, late, "does not count any more")
+	if err := b.Recheck(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*wstest.Client{joined, late} {
+		for {
+			_, _, err := c.ReadMessage()
+			var closed *wstest.CloseError
+			if errors.As(err, &closed) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func TestSocket(t *testing.T) {
-	addr, _ := open(t)
+	addr, _, _ := open(t)
 	for _, token := range []string{"", "bWtfd3Jvbmc"} { // mk_wrong
 		header := http.Header{}
 		if token != "" {
@@ -53,11 +106,7 @@ func TestSocket(t *testing.T) {
 			t.Errorf("%q may look", token)
 		}
 	}
-	c, err := wstest.Dial(addr, "/observer/socket/websocket?vsn=2.0.0", http.Header{"Sec-Websocket-Protocol": {"phoenix, base64url.bearer.phx.bWtfcmlnaHQ"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Drop() }()
+	c := enter(t, addr)
 	for _, step := range []struct{ send, want string }{
 		{`["1","1","observer","phx_join",{}]`, `"instances":3`},
 		{"", `"sample"`}, // by itself, a second later

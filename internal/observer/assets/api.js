@@ -5,6 +5,15 @@ const STORED = "mycelium-key"
 export const key = () => sessionStorage.getItem(STORED) ?? ""
 export const setKey = value => sessionStorage.setItem(STORED, value)
 
+/** Takes the key out of the address: the link that the server prints has it behind the #, which no server and no log sees. */
+export function takeKey() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("key")
+  if (!given) return false
+  setKey(given)
+  history.replaceState(null, "", location.pathname + location.search)
+  return true
+}
+
 /** A refusal: the problem (RFC 9457) that the server answered. */
 export class Problem extends Error {
   constructor(problem, status) {

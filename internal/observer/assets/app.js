@@ -3,7 +3,7 @@
 import {connect, join, request} from "/assets/connection.js"
 import {Socket} from "/assets/phoenix.js"
 import {h, $, say} from "./dom.js"
-import {call, key, setKey} from "./api.js"
+import {call, key, setKey, takeKey} from "./api.js"
 import {draw, short, bytes} from "./chart.js"
 import {askForInstance} from "./form.js"
 import {Detail} from "./detail.js"
@@ -20,14 +20,13 @@ let asking = false
 const detail = new Detail((event, payload) => request(channel, event, payload), () => mark(null))
 
 async function start() {
+  if (!key()) return askForKey()
   try {
     types = (await call("GET", "/types")).types
   } catch (error) {
-    if (error.status === 401) return askForKey(key() ? error.message : "")
-    return say(error.message)
+    return error.status === 401 ? askForKey(error.message) : say(error.message)
   }
-  $("ask-key").hidden = true
-  $("main").hidden = false
+  $("main").hidden = $("create").hidden = false
   $("filter-type").append(...types.map(t => h("option", {}, t.name)))
   const socket = new Socket("/observer/socket", {authToken: key()})
   channel = socket.channel("observer")
@@ -39,24 +38,45 @@ async function start() {
     },
     refused: reason => say(`the observer refuses: ${reason}`),
   })
-  connect(socket, showState)
+  connect(socket, state => {
+    showState(state)
+    if (state === "reconnecting") checkKey(socket)
+  })
+}
+
+/** A page is not told why its socket was refused; the API says it. A server that is started again has another key. */
+async function checkKey(socket) {
+  try {
+    await call("GET", "/types")
+  } catch (error) {
+    if (error.status !== 401) return // the socket goes on trying
+    socket.disconnect()
+    askForKey(error.message)
+  }
 }
 
 function askForKey(why) {
+  setKey("")
+  $("main").hidden = $("create").hidden = true
   $("ask-key").hidden = false
   $("key").focus()
+  showState("closed")
   if (why) say(why)
 }
 
 $("ask-key").addEventListener("submit", event => {
   event.preventDefault()
   setKey($("key").value.trim())
-  start()
+  location.reload()
 })
+
+addEventListener("hashchange", () => takeKey() && location.reload())
+
+const STATES = {connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting", closed: "Not connected"}
 
 function showState(state) {
   $("state").dataset.state = state
-  $("state-text").textContent = {connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting"}[state]
+  $("state-text").textContent = STATES[state]
 }
 
 function sample(s) {
@@ -139,4 +159,5 @@ $("more").addEventListener("click", () => look({offset: view.offset + PAGE}))
 $("create").addEventListener("click", () => askForInstance(types, i => { say(`${i.id} is ${i.state}`); choose(i.id) }))
 
 look({})
+takeKey()
 start()

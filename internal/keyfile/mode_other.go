@@ -1,0 +1,13 @@
+//go:build !unix
+
+package keyfile
+
+import "io/fs"
+
+// Where files have no modes, a user's own folders are closed to others.
+
+func isOurs(fs.FileInfo) bool { return true }
+
+func writableByOthers(fs.FileInfo) bool { return false }
+
+func readableByOthers(fs.FileInfo) bool { return false }
