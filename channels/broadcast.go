@@ -21,6 +21,7 @@ type broadcast struct {
 	payload Payload        // a part of v2's bytes
 	control bool           // for the program's own subscribers alone
 	v2      *netloop.Frame // most sockets, and the one copy of the payload
+	light   bool           // its frames are lightened
 
 	// Guarded by mu: version 1 is encoded, and each version compressed, when
 	// the first listener is met who wants it so.
@@ -52,6 +53,17 @@ func newBroadcast(topic, event string, p Payload) (*broadcast, error) {
 	return b, nil
 }
 
+// lightSteps is how light a frame of broadcast.lighten is: it counts a quarter of
+// its size.
+const lightSteps = 2
+
+// lighten has the frames count less against Limits.OutboundBytes. Only before the
+// broadcast is sent.
+func (b *broadcast) lighten() {
+	b.light = true
+	b.v2.Lighten(lightSteps)
+}
+
 // Retain adds references.
 func (b *broadcast) Retain(n int32) { b.refs.Add(n) }
 
@@ -67,7 +79,7 @@ func (b *broadcast) Release() {
 		}
 	}
 	b.topic, b.event, b.payload, b.control = "", "", Payload{}, false
-	b.v2, b.v1, b.v1Done = nil, nil, false
+	b.v2, b.v1, b.v1Done, b.light = nil, nil, false, false
 	b.deflated, b.deflateDone = [2]*netloop.Frame{}, [2]bool{}
 	broadcasts.Put(b)
 }
@@ -85,6 +97,9 @@ func (b *broadcast) frame(v wire.Version) *netloop.Frame {
 		// Bytes for a version 1 listener: Phoenix crashes the broadcaster here;
 		// leaving out the listener loses nothing for the others.
 		b.v1, _, _ = broadcastFrame(wire.V1, b.topic, b.event, b.payload)
+		if b.light && b.v1 != nil {
+			b.v1.Lighten(lightSteps)
+		}
 	}
 	return b.v1
 }
@@ -113,7 +128,11 @@ func (b *broadcast) deflate(v wire.Version, f *netloop.Frame) *netloop.Frame {
 	defer b.mu.Unlock()
 	if !b.deflateDone[i] {
 		b.deflateDone[i] = true
-		b.deflated[i] = deflatedFrame(f)
+		z := deflatedFrame(f)
+		if b.light && z != nil {
+			z.Lighten(lightSteps)
+		}
+		b.deflated[i] = z
 	}
 	return b.deflated[i]
 }

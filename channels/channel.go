@@ -174,5 +174,8 @@ type Part = wire.Part
 // NewPart returns a part of text, which nobody changes any more.
 func NewPart(text []byte) *Part { return wire.NewPart(text) }
 
+// PartedEvent is an event with a payload in parts, see [Context.PushJSONSeries].
+type PartedEvent = wire.Parted
+
 // Payload is what a message carries: JSON text or bytes.
 type Payload = wire.Payload

@@ -44,18 +44,22 @@ func finishHead(f *netloop.Frame, message []byte, binary bool, more int) *netloo
 	return f
 }
 
-// messageOf undoes finishFrame, for a transport that has no frames: the second
-// byte tells which of its three sizes the header has (RFC 6455 section 5.2).
+// messageOf undoes finishFrame for a frame without shared parts.
 func messageOf(f *netloop.Frame) (message []byte, binary bool) {
 	data := f.Bytes()
-	size := 2
-	switch data[1] {
+	return data[headerSize(f):], websocket.Op(data[0]&0x0f) == websocket.OpBinary
+}
+
+// headerSize returns the size of a frame's header: the second byte tells which of
+// three it is (RFC 6455 section 5.2).
+func headerSize(f *netloop.Frame) int {
+	switch f.Bytes()[1] {
 	case 126:
-		size = 4
+		return 4
 	case 127:
-		size = maxHeader
+		return maxHeader
 	}
-	return data[size:], websocket.Op(data[0]&0x0f) == websocket.OpBinary
+	return 2
 }
 
 // deflatedFrame compresses a finished frame into a new one; nil if that gains
@@ -124,86 +128,89 @@ func (s *Socket) pushFrame(joinRef wire.Ref, topic, event string, p Payload) (*n
 // the book-keeping, and comes from a pool.
 const shareFrom = 32 << 10
 
-// partsFrame is pushFrame for a JSON object in parts, which are shared by all frames that have them, if they are large and
-// the socket takes them: as they are, or compressed once for all.
-func (s *Socket) partsFrame(joinRef wire.Ref, topic, event string, parts []*wire.Part) (*netloop.Frame, error) {
-	size := 0
+// seriesFrame returns one frame with several pushes. Large payloads are shared by all frames that have them, as they are or
+// compressed once for all.
+func (s *Socket) seriesFrame(joinRef wire.Ref, topic string, series []wire.Parted) (*netloop.Frame, error) {
+	f, err := s.partedFrame(joinRef, topic, series[0])
+	if err != nil || len(series) == 1 {
+		return f, err
+	}
+	list := [][]byte{}
+	for _, m := range series[1:] {
+		head, rest := s.partedMessage(make([]byte, maxHeader), joinRef, topic, m)
+		list = append(append(list, head), rest...)
+	}
+	f.ShareMore(list)
+	return f, nil
+}
+
+// partedFrame is seriesFrame for one push.
+func (s *Socket) partedFrame(joinRef wire.Ref, topic string, m wire.Parted) (*netloop.Frame, error) {
+	if size := sizeOfParts(m.Parts); size < shareFrom {
+		whole := make([]byte, 0, size)
+		for _, part := range m.Parts {
+			whole = append(whole, part.Text()...)
+		}
+		return s.pushFrame(joinRef, topic, m.Event, Payload{Data: whole})
+	}
+	f, buf := startFrame(len(joinRef) + len(topic) + len(m.Event))
+	head, rest := s.partedMessage(buf, joinRef, topic, m)
+	f.SetBytes(head)
+	f.Share(rest)
+	return f, nil
+}
+
+func sizeOfParts(parts []*wire.Part) (size int) {
 	for _, part := range parts {
 		size += len(part.Text())
 	}
-	if size >= shareFrom && s.version == wire.V2 && s.transport.name() == transportWebsocket {
-		switch {
-		case s.deflate == websocket.NoDeflate:
-			return s.sharedParts(joinRef, topic, event, parts, size)
-		case s.deflate.TakesParts():
-			if f, err := s.deflatedParts(joinRef, topic, event, parts, size); f != nil || err != nil {
-				return f, err
-			}
+	return size
+}
+
+// partedMessage makes a push, with its header, as bytes of its own and those that other messages have too. buf is room for the
+// header.
+func (s *Socket) partedMessage(buf []byte, joinRef wire.Ref, topic string, m wire.Parted) (head []byte, rest [][]byte) {
+	if s.deflate.TakesParts() {
+		if head, rest = s.deflatedParts(buf, joinRef, topic, m); head != nil {
+			return head, rest
 		}
 	}
-	whole := make([]byte, 0, size)
-	for _, part := range parts {
-		whole = append(whole, part.Text()...)
+	buf, tail := wire.AppendPushHead(s.version, buf, joinRef, topic, m.Event)
+	rest = make([][]byte, 0, len(m.Parts)+1)
+	for _, part := range m.Parts {
+		rest = append(rest, part.Text())
 	}
-	return s.pushFrame(joinRef, topic, event, Payload{Data: whole})
+	n := len(buf) - maxHeader + sizeOfParts(m.Parts) + len(tail)
+	size := websocket.PutHeader(buf[:maxHeader], websocket.OpText, n)
+	return buf[maxHeader-size:], append(rest, []byte(tail))
 }
 
-// sharedParts has the parts behind the envelope, up to the payload, that is the frame's own.
-func (s *Socket) sharedParts(joinRef wire.Ref, topic, event string, parts []*wire.Part, size int) (*netloop.Frame, error) {
-	f, buf := startFrame(len(joinRef) + len(topic) + len(event))
-	buf, err := appendToPayload(buf, joinRef, topic, event)
-	if err != nil {
-		f.Release()
-		return nil, err
-	}
-	list := make([][]byte, 0, len(parts)+1)
-	for _, part := range parts {
-		list = append(list, part.Text())
-	}
-	f.Share(append(list, closeBracket))
-	return finishHead(f, buf, false, size+len(closeBracket)), nil
-}
-
-// deflatedParts is sharedParts for a socket with compression; nil if compressing gains nothing.
-func (s *Socket) deflatedParts(joinRef wire.Ref, topic, event string, parts []*wire.Part, size int) (*netloop.Frame, error) {
-	list, more := make([][]byte, 0, len(parts)+1), len(deflatedBracket)
-	for _, part := range parts {
+// deflatedParts is partedMessage for a socket with compression; nil if compressing gains nothing.
+func (s *Socket) deflatedParts(buf []byte, joinRef wire.Ref, topic string, m wire.Parted) (head []byte, rest [][]byte) {
+	rest = make([][]byte, 0, len(m.Parts)+1)
+	more := 0
+	for _, part := range m.Parts {
 		z := part.Made(websocket.CompressPart)
 		if z == nil {
 			return nil, nil
 		}
-		list = append(list, z)
+		rest = append(rest, z)
 		more += len(z)
 	}
-	if more >= size {
+	if more >= sizeOfParts(m.Parts) {
 		return nil, nil
 	}
-	f, buf := startFrame(websocket.StoredHead + len(joinRef) + len(topic) + len(event))
 	const own = maxHeader + websocket.StoredHead
-	buf, err := appendToPayload(buf[:own], joinRef, topic, event)
-	if err != nil || len(buf)-own > websocket.MaxStored {
-		f.Release()
-		return nil, err
+	buf = append(buf[:maxHeader], make([]byte, websocket.StoredHead)...)
+	buf, tail := wire.AppendPushHead(s.version, buf, joinRef, topic, m.Event)
+	if len(buf)-own > websocket.MaxStored || len(tail) > websocket.MaxStored {
+		return nil, nil
 	}
+	end := websocket.StoredEnd(tail)
 	websocket.PutStored(buf[maxHeader:], len(buf)-own)
-	head := websocket.PutCompressedHeader(buf[:maxHeader], websocket.OpText, len(buf)-maxHeader+more)
-	f.SetBytes(buf[maxHeader-head:])
-	f.Share(append(list, deflatedBracket))
-	return f, nil
+	size := websocket.PutCompressedHeader(buf[:maxHeader], websocket.OpText, len(buf)-maxHeader+more+len(end))
+	return buf[maxHeader-size:], append(rest, end)
 }
-
-// appendToPayload appends the envelope of a push of version 2 up to its payload, which is the last thing in it but for a
-// bracket.
-func appendToPayload(dst []byte, joinRef wire.Ref, topic, event string) ([]byte, error) {
-	dst, _, err := wire.For(wire.V2).AppendPush(dst, joinRef, topic, event, Payload{Data: emptyObject})
-	if err != nil {
-		return nil, err
-	}
-	return dst[:len(dst)-len("{}]")], nil
-}
-
-// The end of an envelope, plain and compressed.
-var closeBracket, deflatedBracket = []byte("]"), websocket.StoredEnd("]")
 
 // maxQuote is the size in bytes above which a buffer is not used again.
 const maxQuote = 1 << 10

@@ -33,7 +33,7 @@ type pollSession struct {
 
 	// Owned by the loop.
 	queue   []*netloop.Frame // wait for a poll
-	size    int              // bytes of queue and of writing
+	size    int              // of queue and of writing, as it counts against Limits.OutboundBytes
 	waiting *poll            // nil: nobody waits
 	writing []*netloop.Frame // are being written by a request
 	seen    time.Time        // the last end of a poll
@@ -58,7 +58,7 @@ type pollAnswer struct {
 func (a *pollAnswer) messages() [][]byte {
 	messages := make([][]byte, len(a.frames))
 	for i, f := range a.frames {
-		messages[i], _ = messageOf(f)
+		messages[i] = f.AppendTo(make([]byte, 0, f.Size()))[headerSize(f):]
 	}
 	return messages
 }
@@ -226,14 +226,22 @@ func (s *pollSession) detach(p *poll, gone bool) {
 	p.answer <- pollAnswer{status: http.StatusNoContent}
 }
 
-// flush answers the poll that waits with all there is.
+// answerBytes is how much one answer has at most, unless a single message is
+// larger: an answer is copied as a whole, and what was not written comes again.
+const answerBytes = 1 << 20
+
+// flush answers the poll that waits with what there is.
 func (s *pollSession) flush() {
 	s.woken = false
 	if s.waiting == nil || s.writing != nil || len(s.queue) == 0 {
 		return
 	}
-	p := s.waiting
-	s.waiting, s.writing, s.queue = nil, s.queue, nil
+	p, n, size := s.waiting, 0, 0
+	for n < len(s.queue) && (n == 0 || size+s.queue[n].Size() <= answerBytes) {
+		size += s.queue[n].Size()
+		n++
+	}
+	s.waiting, s.writing, s.queue = nil, s.queue[:n:n], s.queue[n:]
 	p.answer <- pollAnswer{status: http.StatusOK, frames: s.writing}
 }
 
@@ -246,7 +254,7 @@ func (s *pollSession) settled(written bool) {
 	}
 	if written || s.socket.closed {
 		for _, f := range frames {
-			s.size -= len(f.Bytes())
+			s.size -= s.cost(f)
 			f.Release()
 		}
 	} else {
@@ -263,12 +271,15 @@ func (s *pollSession) send(f *netloop.Frame) {
 		return
 	}
 	s.queue = append(s.queue, f)
-	s.size += len(f.Bytes())
+	s.size += s.cost(f)
 	if s.waiting != nil && s.writing == nil && !s.woken {
 		s.woken = true
 		s.post(s.flush)
 	}
 }
+
+// cost is what a frame counts against Limits.OutboundBytes.
+func (s *pollSession) cost(f *netloop.Frame) int { return f.Cost(s.socket.endpoint.limits.OutboundBytes) }
 
 // fits makes room for a frame by Options.SlowReceiver. It reports false if the
 // frame is not to be kept.
@@ -278,14 +289,14 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 		e.sessions.binary.Add(1)
 		return false
 	}
-	limit, n := e.limits.OutboundBytes, len(f.Bytes())
+	limit, n := e.limits.OutboundBytes, s.cost(f)
 	if s.size == 0 || s.size+n <= limit {
 		return true
 	}
 	switch e.options.SlowReceiver {
 	case DropOldest:
 		for len(s.queue) > 0 && s.size+n > limit {
-			s.size -= len(s.queue[0].Bytes())
+			s.size -= s.cost(s.queue[0])
 			s.queue[0].Release()
 			s.queue[0], s.queue = nil, s.queue[1:]
 			e.sessions.dropped.Add(1)

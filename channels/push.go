@@ -25,7 +25,27 @@ func (c *Context) PushJSON(event string, payload []byte) error {
 // where it lies, so that a thousand clients can be sent it without a thousand
 // copies; to those with compression too, for which each part is compressed once. The list may be used again when it returns.
 func (c *Context) PushJSONParts(event string, parts []*Part) error {
-	f, err := c.socket.partsFrame(c.joinRef, c.topic, event, parts)
+	return c.PushJSONSeries([]PartedEvent{{Event: event, Parts: parts}})
+}
+
+// PushJSONSeries is PushJSONParts for several events, at least one, that arrive
+// one behind the other: a list that is too large for one message. However large
+// they are, they count against Limits.OutboundBytes for a quarter of it at most,
+// because the client cannot have caused them by reading too slowly.
+func (c *Context) PushJSONSeries(series []PartedEvent) error {
+	if c.socket.transport.name() == transportLongpoll { // one answer has as much as a client takes at a time
+		for i := range series {
+			f, err := c.socket.partedFrame(c.joinRef, c.topic, series[i])
+			if err == nil {
+				err = c.send(f)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	f, err := c.socket.seriesFrame(c.joinRef, c.topic, series)
 	if err != nil {
 		return err
 	}
@@ -131,9 +151,17 @@ func (e *Endpoint) BroadcastJSON(topic, event string, payload []byte) error {
 
 // BroadcastLocalJSON is BroadcastJSON to the sockets of this node only. Presence
 // sends its diffs by it: each node tells its clients of those who are present on
-// it, and one diff that is missing leaves them with a wrong list.
+// it, and one diff that is missing leaves them with a wrong list. For the same
+// reason a large one counts against Limits.OutboundBytes for a quarter of its size.
 func (e *Endpoint) BroadcastLocalJSON(topic, event string, payload []byte) error {
-	return e.broadcastLocal(topic, event, Payload{Data: payload})
+	b, err := objectBroadcast(topic, event, Payload{Data: payload})
+	if err != nil {
+		return err
+	}
+	if len(payload) >= shareFrom {
+		b.lighten()
+	}
+	return e.pubsub.BroadcastLocal(topic, b, nil)
 }
 
 func (e *Endpoint) broadcast(topic, event string, p Payload, from *Context) error {

@@ -130,7 +130,7 @@ func (s *Socket) perLoop() *perLoop { return &s.endpoint.perLoop[s.loop.Index()]
 
 // send queues a frame for the client and takes over one reference to it.
 func (s *Socket) send(f *netloop.Frame) {
-	s.perLoop().traffic.sent(1, int64(len(f.Bytes())))
+	s.perLoop().traffic.sent(1, int64(f.Size()))
 	s.queue(f)
 }
 

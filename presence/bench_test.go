@@ -37,9 +37,11 @@ func (m *member) PushJSON(_ string, payload []byte) error { m.bytes += len(paylo
 // sharer is a member that takes a state as it is kept, as channels.Context does.
 type sharer struct{ member }
 
-func (m *sharer) PushJSONParts(_ string, parts []*wire.Part) error {
-	for _, part := range parts {
-		m.bytes += len(part.Text())
+func (m *sharer) PushJSONSeries(series []wire.Parted) error {
+	for _, message := range series {
+		for _, part := range message.Parts {
+			m.bytes += len(part.Text())
+		}
 	}
 	return nil
 }

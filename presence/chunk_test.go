@@ -22,6 +22,13 @@ func fresh(tp *topic) string {
 	return string(append(dst, '}'))
 }
 
+func appendParts(dst []byte, parts []*wire.Part) []byte {
+	for _, part := range parts {
+		dst = append(dst, part.Text()...)
+	}
+	return dst
+}
+
 // checkChunks holds a topic's chunks against what they are made of.
 func checkChunks(t *testing.T, tp *topic) (chunks int) {
 	t.Helper()
@@ -89,7 +96,7 @@ func TestChunks(t *testing.T) {
 					tr.Flush()
 				default:
 					if tp := tr.stripe("room:1").topics["room:1"]; tp != nil {
-						parts, want := tp.encoded(), fresh(tp)
+						parts, want := tp.encoded()[0].Parts, fresh(tp)
 						if got := string(appendParts(nil, parts)); got != want {
 							t.Fatalf("step %d: state\n%s\nwant\n%s", i, got, want)
 						}
@@ -130,7 +137,7 @@ func TestChunksShrink(t *testing.T) {
 	if after := checkChunks(t, tp); before < size/30 || after > 2*before*left/size+5 {
 		t.Errorf("%d chunks with %d keys, %d with %d", before, size, after, left)
 	}
-	if got, want := string(appendParts(nil, tp.encoded())), fresh(tp); got != want {
+	if got, want := string(appendParts(nil, tp.encoded()[0].Parts)), fresh(tp); got != want {
 		t.Errorf("state %s, want %s", got, want)
 	}
 }
@@ -139,12 +146,12 @@ func TestChunksShrink(t *testing.T) {
 func TestStateKeepsPace(t *testing.T) {
 	tr := room(t, 100)
 	tp := tr.stripe("room:lobby").topics["room:lobby"]
-	before := tp.encoded()
+	before := tp.encoded()[0].Parts
 	track(t, tr, &member{topic: "room:lobby"}, "newcomer", benchMeta)
 	if tp.last.encoded == nil {
 		t.Fatal("the chunk is encoded again for a new key")
 	}
-	after := tp.encoded()
+	after := tp.encoded()[0].Parts
 	if was, is := before[1].Text(), after[1].Text(); &was[0] != &is[0] && cap(was) != len(was) {
 		t.Error("moved without need")
 	}
@@ -157,9 +164,9 @@ func TestStateKeepsPace(t *testing.T) {
 func TestPartsStay(t *testing.T) {
 	tr := room(t, 2000)
 	tp := tr.stripe("room:lobby").topics["room:lobby"]
-	before := tp.encoded()
+	before := tp.encoded()[0].Parts
 	track(t, tr, &member{topic: "room:lobby"}, "newcomer", benchMeta)
-	after := tp.encoded()
+	after := tp.encoded()[0].Parts
 	if len(before) < 5 || len(after) != len(before) {
 		t.Fatalf("%d parts, then %d; want the same, several", len(before), len(after))
 	}

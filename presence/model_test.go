@@ -33,19 +33,23 @@ func (p *peer) receive() error {
 // TestModel has clients join, leave, track, update and untrack at random. Without a window each client that has a state has
 // the truth at any time; with one it has it after each flush, and all clients agree at any time.
 func TestModel(t *testing.T) {
-	t.Run("at once", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, 0) }) })
+	t.Run("at once", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, 0, maxPayload) }) })
 	// An hour is never over in a test: windows end when the model flushes.
-	t.Run("window", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, time.Hour) }) })
+	t.Run("window", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, time.Hour, maxPayload) }) })
+	// One meta, or two, in each message.
+	t.Run("in parts", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, 0, 180) }) })
+	t.Run("in parts and window", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, time.Hour, 180) }) })
 }
 
-func runModel(t *rapid.T, window time.Duration) {
+func runModel(t *rapid.T, window time.Duration, payload int) {
 	n := newNode()
 	tr := New(n, Options{Window: window})
+	tr.maxPayload = payload
 	tr.chunkBytes = 100 // of one or two keys
 	defer tr.Close()
 	peers := make([]*peer, 6)
 	for i := range peers {
-		peers[i] = &peer{topic: fmt.Sprint("room:", i/4), client: newClient(), tracked: make(map[string]bool)}
+		peers[i] = &peer{topic: fmt.Sprint("room:", i/4), client: &client{state: make(map[string][]meta), parts: payload < maxPayload}, tracked: make(map[string]bool)}
 	}
 	end := func(p *peer) {
 		if p.channel != nil {

@@ -56,11 +56,11 @@ type Channel interface {
 	OnEnd(f func())
 }
 
-// PartsPusher is a [Channel] that can push a payload in parts, as a large state is kept.
-type PartsPusher interface {
-	// PushJSONParts is PushJSON for a JSON object in parts. Neither the list nor the parts are ever changed, so they
-	// may be kept and need not be copied.
-	PushJSONParts(event string, parts []*wire.Part) error
+// SeriesPusher is a [Channel] that can push several payloads in parts, as a large state is kept.
+type SeriesPusher interface {
+	// PushJSONSeries is PushJSON for each of the events, one behind the other. Neither the lists nor the parts are ever
+	// changed, so they may be kept and need not be copied.
+	PushJSONSeries(series []wire.Parted) error
 }
 
 // Options of a [Tracker]. The zero value behaves as Phoenix does.

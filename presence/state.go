@@ -3,7 +3,7 @@ package presence
 import "encoding/json"
 
 // PushState pushes presence_state to c: what the diffs sent so far amount to, so that it and the diffs after it add up to
-// the truth. Within a window that is the state before what waits; see [Options]. The channel has to be subscribed by
+// the truth. A state of more than 256 KiB comes as a presence_state and presence_diffs that join the rest, one behind the other. Within a window that is the state before what waits; see [Options]. The channel has to be subscribed by
 // then: what is sent between the state and the end of a join callback would be missed, so a join sends itself a
 // message, as after_join in Phoenix, and the state is pushed when that comes.
 func (t *Tracker) PushState(c Channel) error {
@@ -19,13 +19,21 @@ func (t *Tracker) PushState(c Channel) error {
 	if tp == nil {
 		return c.PushJSON(EventState, emptyObject)
 	}
-	if c, ok := c.(PartsPusher); ok {
-		return c.PushJSONParts(EventState, tp.encoded())
+	if c, ok := c.(SeriesPusher); ok {
+		return c.PushJSONSeries(tp.encoded())
 	}
 	buf := getBuffer()
 	defer putBuffer(buf)
-	*buf = appendParts(*buf, tp.encoded())
-	return c.PushJSON(EventState, *buf)
+	for _, m := range tp.encoded() {
+		*buf = (*buf)[:0]
+		for _, part := range m.Parts {
+			*buf = append(*buf, part.Text()...)
+		}
+		if err := c.PushJSON(m.Event, *buf); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // List returns who is present in topic now, also what waits for its window. The caller owns the result.
@@ -82,13 +90,17 @@ func (t *Tracker) AppendList(dst []byte, topic string) []byte {
 		s.mu.Unlock()
 		return append(dst, emptyObject...)
 	}
-	if len(tp.dirty) > 0 {
-		defer s.mu.Unlock()
-		return tp.appendTruth(dst)
+	if len(tp.dirty) == 0 {
+		if whole := tp.encoded(); len(whole) == 1 { // then it can be copied without the lock
+			s.mu.Unlock()
+			for _, part := range whole[0].Parts {
+				dst = append(dst, part.Text()...)
+			}
+			return dst
+		}
 	}
-	parts := tp.encoded()
-	s.mu.Unlock()
-	return appendParts(dst, parts)
+	defer s.mu.Unlock()
+	return tp.appendTruth(dst)
 }
 
 // Count is the number of keys present in topic now: the length of List, without its cost.

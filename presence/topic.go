@@ -17,14 +17,15 @@ type topic struct {
 	name       string
 	diffs      bool // whether diffs are sent
 	chunkBytes int
+	maxPayload int
 
 	entries     map[string]*entry
 	first, last *chunk         // of all entries, in the order in which their keys came
 	live        int            // entries with a current meta
 	dirty       []changedEntry // in the order of their first change since the last flush
 	changes     []change
-	timer       *windowTimer // nil until the first window
-	state       []*wire.Part // presence_state as of the last flush, in parts; nil: to be put together
+	timer       *windowTimer  // nil until the first window
+	state       []wire.Parted // presence_state as of the last flush; nil: to be put together
 }
 
 func (t *Tracker) newTopic(name string) *topic {
@@ -32,6 +33,7 @@ func (t *Tracker) newTopic(name string) *topic {
 		name:       name,
 		diffs:      t.options.Diffs == nil || t.options.Diffs(name),
 		chunkBytes: t.chunkBytes,
+		maxPayload: t.maxPayload,
 		entries:    make(map[string]*entry),
 	}
 }

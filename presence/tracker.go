@@ -24,6 +24,7 @@ type Tracker struct {
 	options     Options
 	seed        maphash.Seed
 	chunkBytes  int // tests have it small
+	maxPayload  int // the same
 
 	refs    refSource
 	timers  sync.WaitGroup // armed or running window timers
@@ -47,7 +48,7 @@ func New(b Broadcaster, o Options) *Tracker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes}
+	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes, maxPayload: maxPayload}
 	t.refs.node, t.refs.now = o.Node, o.Now
 	t.stripes = make([]stripe, stripesFor(runtime.GOMAXPROCS(0)))
 	return t

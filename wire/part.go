@@ -24,3 +24,21 @@ func (p *Part) Made(f func(text []byte) []byte) []byte {
 	p.once.Do(func() { p.made = f(p.text) })
 	return p.made
 }
+
+// Parted is an event whose payload, a JSON object, is in parts.
+type Parted struct {
+	Event string
+	Parts []*Part
+}
+
+// AppendPushHead appends the envelope of a push in text up to its payload, and
+// returns what follows the payload.
+func AppendPushHead(v Version, dst []byte, joinRef Ref, topic, event string) (head []byte, tail string) {
+	if v == V1 {
+		dst = appendV1Head(dst, event)
+		return dst, string(appendV1Tail(nil, nil, topic))
+	}
+	// An object is always taken, and is the last thing but for a bracket.
+	dst, _, _ = v2{}.AppendPush(dst, joinRef, topic, event, Payload{Data: []byte("{}")})
+	return dst[:len(dst)-len("{}]")], "]"
+}

@@ -136,10 +136,20 @@ func (v1) AppendControl(dst []byte, joinRef Ref, topic, event string, p Payload)
 }
 
 func appendV1(dst []byte, ref Ref, topic, event string, p Payload) []byte {
+	dst = appendV1Head(dst, event)
+	dst = append(dst, p.Data...)
+	return appendV1Tail(dst, ref, topic)
+}
+
+// appendV1Head appends what is before the payload.
+func appendV1Head(dst []byte, event string) []byte {
 	dst = append(dst, `{"event":`...)
 	dst = AppendString(dst, event)
-	dst = append(dst, `,"payload":`...)
-	dst = append(dst, p.Data...)
+	return append(dst, `,"payload":`...)
+}
+
+// appendV1Tail appends what is behind it.
+func appendV1Tail(dst []byte, ref Ref, topic string) []byte {
 	dst = append(dst, `,"ref":`...)
 	dst = appendRef(dst, ref)
 	dst = append(dst, `,"topic":`...)

@@ -54,7 +54,7 @@ func (b *batch) add(c *Conn) {
 		return
 	}
 	// A batch that is full goes first, one in which c's frames have no room to be joined too.
-	if len(b.sends) == batchSize || c.out.joins() && len(b.joined)-b.used < min(int(c.out.size), scratchSize) {
+	if len(b.sends) == batchSize || c.out.joins() && len(b.joined)-b.used < min(c.out.next(), scratchSize) {
 		b.send()
 		b.add(c)
 		return

@@ -90,7 +90,7 @@ func (c *Conn) SetHandler(h Handler) { c.handler = h }
 // IsOpen reports whether frames are still taken: false from Close, CloseAfterFlush or Detach on.
 func (c *Conn) IsOpen() bool { return c.state == stateOpen }
 
-// QueuedBytes returns how many bytes wait to be written.
+// QueuedBytes returns how many bytes wait to be written, as they count against Options.OutboundLimit.
 func (c *Conn) QueuedBytes() int { return int(c.out.size) }
 
 // TLS returns the state of an adopted TLS connection, nil for others.
@@ -113,7 +113,7 @@ func (c *Conn) Send(f *Frame) {
 	}
 	l.sends++
 	l.burst++
-	if size := f.size(); int(c.out.size)+size > l.group.options.OutboundLimit && !c.makeRoom(size) {
+	if cost := f.Cost(l.group.options.OutboundLimit); int(c.out.size)+cost > l.group.options.OutboundLimit && !c.makeRoom(cost) {
 		f.Release()
 		return
 	}
@@ -121,7 +121,7 @@ func (c *Conn) Send(f *Frame) {
 	l.markDirty(c)
 }
 
-// makeRoom applies the overflow policy for a frame of size bytes and reports whether the frame can be queued.
+// makeRoom applies the overflow policy for a frame that counts size bytes and reports whether the frame can be queued.
 func (c *Conn) makeRoom(size int) bool {
 	l := c.loop
 	if c.flags&flagBlocked == 0 {

@@ -31,6 +31,7 @@ type Frame struct {
 	store []byte // the whole buffer, as it goes back to its pool
 	data  []byte // what is sent first: a slice of store
 	rest  *parts // what is sent then, nil for almost all
+	light uint8  // how often cost is halved
 }
 
 // parts are bytes that several frames have in common.
@@ -80,16 +81,39 @@ func (f *Frame) SetBytes(b []byte) {
 func (f *Frame) Append(p []byte) { f.SetBytes(append(f.data, p...)) }
 
 // Share adds parts behind the frame's own bytes, once. They are sent from where they are, so neither the list nor what it lists
-// may change any more. It is for large ones: those of small frames are better copied.
+// may change any more. It is for large ones: those of small frames are better copied. The frame counts as if Lighten had been
+// called with 4.
 func (f *Frame) Share(list [][]byte) {
 	f.rest = &parts{list: list}
+	f.light = max(f.light, 4)
 	for _, part := range list {
 		f.rest.size += len(part)
 	}
 }
 
-// size returns how many bytes are sent.
-func (f *Frame) size() int {
+// ShareMore is Share for a frame that may have parts already.
+func (f *Frame) ShareMore(list [][]byte) {
+	if f.rest != nil {
+		list = append(f.rest.list, list...)
+	}
+	f.Share(list)
+}
+
+// Lighten has the frame count less than its size against Options.OutboundLimit: a halving for each step, and at most a
+// quarter of the limit. It is for what the program itself makes and many connections have in common: the limit is there for
+// memory, and for clients that do not read, and must not end one for a single event that it did not cause.
+func (f *Frame) Lighten(steps uint8) { f.light = steps }
+
+// Cost returns what the frame counts against limit while it waits.
+func (f *Frame) Cost(limit int) int {
+	if f.light == 0 {
+		return len(f.data)
+	}
+	return max(1, min(f.Size()>>f.light, limit/4))
+}
+
+// Size returns how many bytes are sent.
+func (f *Frame) Size() int {
 	if f.rest == nil {
 		return len(f.data)
 	}
@@ -121,6 +145,17 @@ func (f *Frame) gather(n int, scratch []byte) []byte {
 	return buf
 }
 
+// AppendTo appends the bytes that are sent to dst.
+func (f *Frame) AppendTo(dst []byte) []byte {
+	dst = append(dst, f.data...)
+	if f.rest != nil {
+		for _, part := range f.rest.list {
+			dst = append(dst, part...)
+		}
+	}
+	return dst
+}
+
 // writeTo writes the whole frame.
 func (f *Frame) writeTo(w io.Writer) error {
 	if f.rest == nil {
@@ -145,7 +180,7 @@ func (f *Frame) Release() {
 		panic("netloop: frame released too often")
 	}
 	liveFrames.Add(-1)
-	f.data, f.rest = nil, nil
+	f.data, f.rest, f.light = nil, nil, 0
 	if f.class != unpooled {
 		framePools[f.class].Put(f)
 	}

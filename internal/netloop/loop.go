@@ -287,7 +287,7 @@ func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
 func (l *Loop) write(c *Conn, batch batcher) (cost int) {
 	waits := c.flags&flagDirty != 0 // else it was written by way of the other ring
 	c.flags &^= flagDirty | flagPrompt
-	cost = 1 + int(c.out.size)/writeUnit
+	cost = 1 + c.out.next()/writeUnit
 	switch {
 	case !waits || c.state != stateOpen && c.state != stateClosing:
 		return 1

@@ -4,12 +4,13 @@ package netloop
 // connections have none or one waiting. More are kept in a backlog from the loop's pool, which goes back as soon as
 // the outbox is empty.
 //
-// Invariant: size = bytes of first and backlog, minus sent, plus what a stream's writing goroutine has in hand.
+// Invariant: size = costs of first and backlog, plus that of what a stream's writing goroutine has in hand. The cost of a frame
+// that is not light is its bytes, and falls as they are written.
 type outbox struct {
 	first *Frame
 	rest  *backlog
 	sent  int32 // bytes of first that were written
-	size  int32 // bytes waiting
+	size  int32 // what waits, as it counts against the limit
 }
 
 // backlog is a ring of frames; its length is a power of two.
@@ -26,7 +27,7 @@ const (
 )
 
 func (o *outbox) push(l *Loop, f *Frame) {
-	o.size += int32(f.size())
+	o.size += int32(f.Cost(l.group.options.OutboundLimit))
 	if o.first == nil {
 		o.first = f
 		return
@@ -78,16 +79,31 @@ func (o *outbox) joins() bool { return o.rest != nil || o.first.rest != nil }
 
 // advance takes n written bytes out and releases the frames that were written whole.
 func (o *outbox) advance(l *Loop, n int) {
-	o.size -= int32(n)
 	for o.first != nil {
-		left := o.first.size() - int(o.sent)
+		f, light := o.first, o.first.light > 0
+		left := f.Size() - int(o.sent)
 		if n < left {
 			o.sent += int32(n)
+			if !light {
+				o.size -= int32(n)
+			}
 			return
 		}
 		n -= left
+		if light {
+			left = f.Cost(l.group.options.OutboundLimit)
+		}
+		o.size -= int32(left)
 		o.pop(l).Release()
 	}
+}
+
+// next returns about how many bytes the next writes have.
+func (o *outbox) next() int {
+	if o.first != nil && o.first.light > 0 {
+		return o.first.Size() - int(o.sent)
+	}
+	return int(o.size)
 }
 
 // dropOldest drops the longest waiting frame of which nothing was written yet and reports whether there was one.
@@ -96,7 +112,7 @@ func (o *outbox) dropOldest(l *Loop) bool {
 		return false
 	}
 	if o.sent == 0 {
-		o.size -= int32(o.first.size())
+		o.size -= int32(o.first.Cost(l.group.options.OutboundLimit))
 		o.pop(l).Release()
 		return true
 	}
@@ -104,7 +120,7 @@ func (o *outbox) dropOldest(l *Loop) bool {
 		return false
 	}
 	f := o.rest.pop()
-	o.size -= int32(f.size())
+	o.size -= int32(f.Cost(l.group.options.OutboundLimit))
 	f.Release()
 	if o.rest.n == 0 {
 		l.freeBacklog(o.rest)

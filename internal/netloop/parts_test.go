@@ -12,8 +12,8 @@ func TestGatherParts(t *testing.T) {
 	defer f.Release()
 	f.Share([][]byte{[]byte("one,"), {}, []byte("two,"), []byte("this is larger than the scratch,"), []byte("last")})
 	const all = "head,one,two,this is larger than the scratch,last"
-	if f.size() != len(all) {
-		t.Fatalf("size %d, want %d", f.size(), len(all))
+	if f.Size() != len(all) {
+		t.Fatalf("size %d, want %d", f.Size(), len(all))
 	}
 	for _, test := range []struct {
 		written int
@@ -36,7 +36,7 @@ func TestGatherParts(t *testing.T) {
 	}
 }
 
-// A frame in parts counts with all of its bytes, and is dropped whole or not at all.
+// A frame in parts is dropped whole or not at all.
 func TestPartsOverflow(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		const limit = 1 << 20

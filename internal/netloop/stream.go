@@ -33,6 +33,7 @@ type stream struct {
 	frame    *Frame  // the frame that is written, or
 	joined   *[]byte // several, copied
 	wrote    int
+	cost     int // of what is written, in conn.out.size
 	writeErr error
 
 	// Owned by the loop.
@@ -192,13 +193,16 @@ func (s *stream) flush(c *Conn) {
 func (s *stream) take(c *Conn) {
 	o := &c.out
 	most := min(scratchSize, c.loop.group.options.OutboundLimit/2)
-	if o.rest == nil || o.first.rest != nil || o.first.size()+o.rest.at(0).size() > most {
+	if o.rest == nil || o.first.rest != nil || o.first.Size()+o.rest.at(0).Size() > most {
+		s.cost = o.first.Cost(c.loop.group.options.OutboundLimit)
 		s.frame = o.pop(c.loop)
 		return
 	}
 	joined := joinBuffers.Get().(*[]byte)
 	buf := (*joined)[:0]
+	s.cost = 0
 	for o.first != nil && o.first.rest == nil && len(buf)+len(o.first.data) <= most {
+		s.cost += o.first.Cost(c.loop.group.options.OutboundLimit)
 		f := o.pop(c.loop)
 		buf = append(buf, f.data...)
 		f.Release()
@@ -212,7 +216,7 @@ func (s *stream) write() {
 	l := s.conn.loop
 	defer l.group.routines.Done()
 	if s.frame != nil {
-		s.wrote, s.writeErr = s.frame.size(), s.frame.writeTo(s.nc)
+		s.wrote, s.writeErr = s.frame.Size(), s.frame.writeTo(s.nc)
 		s.frame.Release()
 		s.frame = nil
 	} else {
@@ -251,7 +255,7 @@ func (w *writeDone) Run() {
 		return
 	}
 	c.flags &^= flagBlocked
-	c.out.size -= int32(s.wrote)
+	c.out.size -= int32(s.cost)
 	if s.writeErr != nil {
 		c.Close(closeReason(s.writeErr))
 		return

@@ -1,0 +1,215 @@
+package presence
+
+import "github.com/mycelium-rt/mycelium/wire"
+
+// maxPayload is the largest payload of a state or a diff in bytes, unless a
+// single meta is larger. What is more comes in several messages, so that no proxy
+// or client with a bound of its own meets a message that grows with the crowd: a
+// presence_state, and then presence_diffs that join the rest. Clients merge those
+// as they do any diff (assets/js/phoenix/presence.js, syncDiff): metas of a key that they have
+// are put behind those that they know.
+const maxPayload = 256 << 10
+
+// What a state begins and ends with: its first message, and those that complete it.
+var (
+	openState  = wire.NewPart([]byte(`{`))
+	closeState = wire.NewPart([]byte(`}`))
+	openJoins  = wire.NewPart([]byte(`{"joins":{`))
+	closeJoins = wire.NewPart([]byte(`},"leaves":{}}`))
+)
+
+// encoded returns the presence_state as of the last flush, {"key":{"metas":[…]},…}, as a series of messages in parts.
+// Neither the lists nor their bytes ever change: they may be kept and sent without the lock. It is kept, for everyone who
+// joins asks for it, and put together again once something has changed, which encodes the chunks that have changed.
+func (tp *topic) encoded() []wire.Parted {
+	if tp.state != nil {
+		return tp.state
+	}
+	s := series{most: tp.maxPayload}
+	for c := tp.first; c != nil; c = c.next {
+		c.encode(tp)
+		switch {
+		case len(c.encoded) == 0:
+		case len(c.encoded) <= s.room():
+			s.add(c)
+		default:
+			tp.cut(c, &s)
+		}
+	}
+	tp.state = s.finish()
+	return tp.state
+}
+
+// series collects a state.
+type series struct {
+	most  int // bytes of a payload
+	list  []wire.Parted
+	parts []*wire.Part // of the message that is open; nil: none is
+	size  int          // of parts, with what closes them
+}
+
+// room returns how much one message can hold beside its envelope.
+func (s *series) room() int { return s.most - len(openJoins.Text()) - len(closeJoins.Text()) }
+
+// open sees to it that a message is open that takes so many bytes.
+func (s *series) open(bytes int) {
+	if s.parts != nil && s.size+bytes > s.most {
+		s.close()
+	}
+	if s.parts != nil {
+		return
+	}
+	opener, closer := openState, closeState
+	if len(s.list) > 0 {
+		opener, closer = openJoins, closeJoins
+	}
+	s.parts = append(s.parts, opener)
+	s.size = len(opener.Text()) + len(closer.Text())
+}
+
+// isFirst reports whether the next entry is the first of its message.
+func (s *series) isFirst() bool { return len(s.parts) == 1 }
+
+func (s *series) add(c *chunk) {
+	s.open(len(c.encoded))
+	s.append(c.shared(s.isFirst()))
+}
+
+func (s *series) append(p *wire.Part) {
+	s.parts = append(s.parts, p)
+	s.size += len(p.Text())
+}
+
+func (s *series) close() {
+	event, closer := EventState, closeState
+	if len(s.list) > 0 {
+		event, closer = EventDiff, closeJoins
+	}
+	s.list = append(s.list, wire.Parted{Event: event, Parts: append(s.parts, closer)})
+	s.parts = nil
+}
+
+// finish returns the series; a state without entries is one message too.
+func (s *series) finish() []wire.Parted {
+	s.open(0)
+	s.close()
+	return s.list
+}
+
+// cut adds a chunk that no message can hold, meta by meta: one of many metas under few keys, or of very large ones.
+func (tp *topic) cut(c *chunk, s *series) {
+	var piece []byte // of the message that is open
+	var open *entry  // the last one in piece
+	end := func() {
+		if piece = closeEntry(piece, open != nil); len(piece) > 0 {
+			s.append(wire.NewPart(piece))
+		}
+		piece, open = nil, nil
+	}
+	for _, e := range c.entries {
+		key := entrySize(e.key)
+		for p := e.first; p != nil; p = p.next {
+			meta := sent(tp, p)
+			if meta == "" {
+				continue
+			}
+			if s.parts != nil && s.size+len(piece)+key+len(meta) > s.most {
+				end()
+				s.close()
+			}
+			s.open(0)
+			if open != e {
+				piece = closeEntry(piece, open != nil)
+			}
+			piece = e.appendMeta(piece, meta, !s.isFirst() || len(piece) > 0, open == e)
+			open = e
+		}
+	}
+	end()
+}
+
+// entrySize is how many bytes a key and what is around its metas have at most.
+func entrySize(key string) int { return 6*len(key) + len(`,"":{"metas":[]}`) }
+
+// diffWriter writes presence_diffs: what joined first and then what left, so that clients which get it in several messages never
+// see a key go that only has other metas.
+type diffWriter struct {
+	tracker *Tracker
+	topic   string
+	most    int // bytes of a payload
+	dst     []byte
+	leaving bool
+	entry   *entry // is open
+	some    bool   // the message has a meta
+	comma   bool   // the object that is open has an entry
+}
+
+const (
+	diffJoins  = `{"joins":{`
+	diffLeaves = `},"leaves":{`
+	diffEnd    = `}}`
+)
+
+func (w *diffWriter) begin() {
+	w.dst = append(w.dst[:0], diffJoins...)
+	if w.leaving {
+		w.dst = append(w.dst, diffLeaves...)
+	}
+	w.some, w.comma = false, false
+}
+
+// leave goes from joins to leaves.
+func (w *diffWriter) leave() {
+	w.closeEntry()
+	w.leaving, w.comma = true, false
+	w.dst = append(w.dst, diffLeaves...)
+}
+
+func (w *diffWriter) add(e *entry, meta string) {
+	if w.some && len(w.dst)+len(meta)+entrySize(e.key)+len(diffLeaves)+len(diffEnd) > w.most {
+		w.end()
+		w.begin()
+	}
+	if w.entry != e {
+		w.closeEntry()
+	}
+	w.dst = e.appendMeta(w.dst, meta, w.comma, w.entry == e)
+	w.entry, w.some, w.comma = e, true, true
+}
+
+func (w *diffWriter) closeEntry() {
+	w.dst = closeEntry(w.dst, w.entry != nil)
+	w.entry = nil
+}
+
+// end sends the message that is open, if there is anything in it.
+func (w *diffWriter) end() {
+	w.closeEntry()
+	if !w.leaving {
+		w.dst = append(w.dst, diffLeaves...)
+	}
+	if w.dst = append(w.dst, diffEnd...); w.some {
+		w.tracker.broadcast(w.topic, w.dst)
+	}
+}
+
+// writeDiff writes what makes the truth of what clients know. No two metas are equal, for each has a ref of its own: of a change
+// current has joined and sent has left, an update being both, or there is neither.
+func (tp *topic) writeDiff(w *diffWriter) {
+	w.begin()
+	tp.writeChanges(w, current)
+	w.leave()
+	tp.writeChanges(w, sent)
+	w.end()
+}
+
+func (tp *topic) writeChanges(w *diffWriter, s side) {
+	for i := range tp.dirty {
+		d := &tp.dirty[i]
+		for at := d.first; at != 0; at = tp.changes[at-1].next {
+			if meta := s(tp, tp.changes[at-1].presence); meta != "" {
+				w.add(d.entry, meta)
+			}
+		}
+	}
+}
