@@ -279,7 +279,9 @@ func (s *pollSession) send(f *netloop.Frame) {
 }
 
 // cost is what a frame counts against Limits.OutboundBytes.
-func (s *pollSession) cost(f *netloop.Frame) int { return f.Cost(s.socket.endpoint.limits.OutboundBytes) }
+func (s *pollSession) cost(f *netloop.Frame) int {
+	return f.Cost(s.socket.endpoint.limits.OutboundBytes)
+}
 
 // fits makes room for a frame by Options.SlowReceiver. It reports false if the
 // frame is not to be kept.

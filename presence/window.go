@@ -68,14 +68,6 @@ func (t *Tracker) flush(s *stripe, tp *topic) {
 func (t *Tracker) sendDiff(tp *topic) {
 	buf := getBuffer()
 	defer putBuffer(buf)
-<<<<<<< HEAD
-	var changed bool
-	if *buf, changed = tp.appendDiff(*buf); !changed {
-		return
-	}
-	if err := t.broadcaster.BroadcastLocalJSON(tp.name, EventDiff, *buf); err != nil && t.options.OnError != nil {
-		t.options.OnError(tp.name, err)
-=======
 	w := diffWriter{tracker: t, topic: tp.name, most: tp.maxPayload, dst: *buf}
 	tp.writeDiff(&w)
 	*buf = w.dst
@@ -85,6 +77,5 @@ func (t *Tracker) sendDiff(tp *topic) {
 func (t *Tracker) broadcast(topic string, diff []byte) {
 	if err := t.broadcaster.BroadcastLocalJSON(topic, EventDiff, diff); err != nil && t.options.OnError != nil {
 		t.options.OnError(topic, err)
->>>>>>> c407c01 (presence: a large state or diff comes in messages of at most 256 KiB)
 	}
 }
