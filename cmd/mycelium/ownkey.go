@@ -54,7 +54,8 @@ func (d *daemon) showOwnKey() {
 	var err error
 	own.file, err = keyfile.Write(d.environ, d.cfg.Data, d.addr, own.secret)
 	if err != nil {
-		d.log.Warn().Err(err).Msg("local commands do not find the API key of this run, which can be kept nowhere: put one into the configuration, which \"mycelium key new\" makes")
+		d.log.Warn().Err(err).Msg("local commands do not find the API key of this run, which can be kept nowhere: " +
+			"put one into the configuration, which \"mycelium key new\" makes, or switch the API off with api.enabled")
 	}
 	switch {
 	case d.output.isTerminal:

@@ -180,7 +180,7 @@ func (f *File) Remove() error {
 func forget(dir, name string) {
 	if root, err := openPrivate(dir); err == nil {
 		root.Remove(name) //nolint:errcheck // mostly it is not there
-		root.Close()      //nolint:errcheck // nothing was written
+		root.Close()
 	}
 }
 
