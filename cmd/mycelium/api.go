@@ -7,12 +7,10 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/observer"
-	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
 
 // openAPI makes the API that the configuration wants, in the place of the one
@@ -72,42 +70,6 @@ func (h withAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.rest.ServeHTTP(w, r)
 }
 
-// apiKeys are the keys of the configuration.
-func apiKeys(cfg *config.Config) ([]httpapi.Key, error) {
-	keys := make([]httpapi.Key, len(cfg.APIKeys))
-	for i, text := range cfg.APIKeys {
-		if err := strictjson.Decode(text, &keys[i]); err != nil {
-			return nil, fmt.Errorf("api.keys[%d]: %w", i, err)
-		}
-		if err := keys[i].Validate(); err != nil {
-			return nil, fmt.Errorf("api.keys[%d]: %w", i, err)
-		}
-	}
-	return keys, nil
-}
-
-// declaredSpecs are the instances of the configuration, the default one among
-// them.
-func declaredSpecs(cfg *config.Config) ([]instances.Spec, error) {
-	specs := []instances.Spec{defaultSpec(cfg)}
-	seen := map[string]bool{defaultInstance: true}
-	for i, text := range cfg.Instances {
-		var spec instances.Spec
-		if err := strictjson.Decode(text, &spec); err != nil {
-			return nil, fmt.Errorf("instances[%d]: %w", i, err)
-		}
-		switch {
-		case spec.ID == "":
-			return nil, fmt.Errorf("instances[%d]: id is needed: clients connect at %s/ID", i, cfg.Path)
-		case seen[spec.ID]:
-			return nil, fmt.Errorf("instances[%d]: there is an instance %q before it", i, spec.ID)
-		}
-		seen[spec.ID] = true
-		specs = append(specs, spec)
-	}
-	return specs, nil
-}
-
 // declare starts the instances of the configuration that are not there yet and
 // returns the others. An error is of those that it names.
 func (d *daemon) declare(ctx context.Context, specs []instances.Spec) (present []instances.Spec, err error) {
@@ -115,44 +77,8 @@ func (d *daemon) declare(ctx context.Context, specs []instances.Spec) (present [
 		if _, getErr := d.instances.Get(spec.ID); getErr == nil {
 			present = append(present, spec)
 		} else if _, declareErr := d.instances.Declare(ctx, spec); declareErr != nil {
-			err = errors.Join(err, ofConfiguration(spec.ID, declareErr))
+			err = errors.Join(err, fmt.Errorf("instance %q of the configuration: %w", spec.ID, declareErr))
 		}
 	}
 	return present, err
-}
-
-// checkDeclared says what m would refuse of the configuration's instances.
-func checkDeclared(m *instances.Manager, l config.Limits, specs []instances.Spec) (err error) {
-	for _, spec := range specs {
-		wrong := m.CheckWithin(limits(l), spec)
-		if i, getErr := m.Get(spec.ID); wrong == nil && getErr == nil && !i.Declared {
-			wrong = errors.New("there is one of this id already, created by the API: delete it, or choose another id")
-		}
-		if wrong != nil {
-			err = errors.Join(err, ofConfiguration(spec.ID, wrong))
-		}
-	}
-	return err
-}
-
-// checkAlone is checkDeclared without a server.
-func checkAlone(cfg *config.Config, specs []instances.Spec) (err error) {
-	endpoint, err := channels.NewEndpoint(channels.Options{Loops: 1})
-	if err != nil {
-		return err
-	}
-	m := instances.New(endpoint, instances.Options{
-		Limits: instanceLimits(cfg.Limits),
-		Sockets: func(spec instances.Spec) (o channels.SocketOptions, release func(), err error) {
-			_, err = specAuth(spec.Auth, cfg.API.PrivateJWKS) // and no verifier: that would fetch keys
-			return o, nil, err
-		},
-	})
-	register(m)
-	ctx := context.Background() // nobody is connected
-	return errors.Join(checkDeclared(m, cfg.Limits, specs), m.Close(ctx), endpoint.Shutdown(ctx))
-}
-
-func ofConfiguration(id string, err error) error {
-	return fmt.Errorf("instance %q of the configuration: %w", id, err)
 }

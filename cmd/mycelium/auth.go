@@ -35,7 +35,7 @@ func authOptions(c config.Auth) (*auth.Options, error) {
 	if c.PublicKeyFile != "" {
 		text, err := os.ReadFile(c.PublicKeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("auth.public_key_file: %w", err)
+			return nil, fmt.Errorf("%q cannot be read: %w", c.PublicKeyFile, withoutPath(err))
 		}
 		o.Keys = append(o.Keys, auth.Key{Algorithm: c.Algorithm, PublicKey: string(text)})
 	}
@@ -47,7 +47,7 @@ func authOptions(c config.Auth) (*auth.Options, error) {
 			SecretKeyBase: c.PhoenixSecret, Salt: c.PhoenixSalt, MaxAge: auth.Duration(c.PhoenixMaxAge),
 		}
 	}
-	return o, inConfiguration(o.Validate())
+	return o, o.Validate()
 }
 
 // orNone is a duration as auth.Options have it, where 0 is the default.
@@ -65,23 +65,25 @@ var authKeys = []struct{ field, key string }{
 	{"/phoenix_token/", "auth.phoenix_"}, {"/", "auth."},
 }
 
-// inConfiguration has an error of auth.Options name the keys of the
-// configuration.
-func inConfiguration(err error) error {
-	var invalid *auth.InvalidError
-	if !errors.As(err, &invalid) {
-		return err
-	}
-	lines := make([]string, len(invalid.Fields))
-	for i, f := range invalid.Fields {
-		for _, k := range authKeys {
-			if below, ok := strings.CutPrefix(f.Field, k.field); ok {
-				lines[i] = k.key + strings.ReplaceAll(below, "/", ".") + " " + f.Message
-				break
+// optionOf returns the option of a field of auth.Options, and what is below it.
+func optionOf(field string) (key, below string) {
+	for _, k := range authKeys {
+		rest, ok := strings.CutPrefix(field, k.field)
+		switch {
+		case !ok:
+		case strings.HasSuffix(k.field, "/"):
+			name, rest, _ := strings.Cut(rest, "/")
+			if rest != "" {
+				rest = " (" + strings.ReplaceAll(rest, "/", ".") + ")"
 			}
+			return k.key + name, rest
+		case rest != "":
+			return k.key, " (" + strings.ReplaceAll(strings.TrimPrefix(rest, "/"), "/", ".") + ")"
+		default:
+			return k.key, ""
 		}
 	}
-	return errors.New(strings.Join(lines, "\n"))
+	return "auth", ""
 }
 
 // forAnybody is the auth of an instance that takes clients without a token where

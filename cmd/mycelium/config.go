@@ -43,18 +43,11 @@ func configure(args, environ []string, stdout, stderr io.Writer) int {
 
 func checkConfig(args, environ []string, stdout, stderr io.Writer) int {
 	args, strict := without(args, "--strict")
-	cfg, code := loadConfig(args, environ, configUsage, stdout, stderr)
-	if cfg == nil {
+	l, code := loadChecked(args, environ, configUsage, stdout, stderr)
+	if l == nil {
 		return code
 	}
-	l, err := prepare(cfg)
-	if err == nil {
-		err = checkAlone(cfg, l.declared)
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
-	}
+	cfg := l.cfg
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(stderr, "warning:", w)
 	}
@@ -93,6 +86,28 @@ func loadConfig(args, environ []string, help string, stdout, stderr io.Writer) (
 		return nil, 2
 	}
 	return cfg, 0
+}
+
+// loadChecked is loadConfig for a server: what it would trip over is printed with
+// all that is wrong with the configuration itself.
+func loadChecked(args, environ []string, help string, stdout, stderr io.Writer) (*loaded, int) {
+	var l *loaded
+	cfg, err := config.Load(args, environ)
+	var wrong *config.Error
+	switch {
+	case err == nil:
+		l, err = checkAlone(cfg)
+	case errors.Is(err, config.ErrHelp):
+		fmt.Fprint(stdout, help)
+		return nil, 0
+	case errors.As(err, &wrong) && wrong.Partial != nil:
+		wrong.Problems = append(wrong.Problems, checkRest(wrong.Partial)...)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return nil, 2
+	}
+	return l, 0
 }
 
 // without takes a flag of the command's own out of those of the server.

@@ -42,10 +42,10 @@ func TestConfigCommand(t *testing.T) {
 			args: []string{"check", "--config=" + bad, "--idle-timeout=60"}, environ: []string{"MYCELIUM_LOOPS=x"}, code: 2,
 			stderr: []string{bad + ":3: unknown key \"lisen\"; did you mean listen?\n", "(from file " + bad + ":2)", "(from flag --idle-timeout)", "(from environment variable MYCELIUM_LOOPS)"},
 		},
-		{args: []string{"check", "--tls-cert=" + good, "--tls-key=" + good}, code: 2, stderr: []string{"tls.cert and tls.key: "}},
+		{args: []string{"check", "--tls-cert=" + good, "--tls-key=" + good}, code: 2, stderr: []string{"tls.cert (from flag --tls-cert) and tls.key (from flag --tls-key): "}},
 		{
 			args: []string{"check", "--config=" + guests}, code: 2,
-			stderr: []string{`instance "a" of the configuration: instances: /type "chet" is none`, `instance "b" of the configuration: instances: /config/window `},
+			stderr: []string{guests + `:2: instances[0].type "chet" is none of this server's types`, guests + ":3: instances[1].config.window is not a field"},
 		},
 		{args: []string{"print", "--config=" + good}, stdout: []string{"\n  max_channels: 7\n", "\n  token: \"\"\n"}},
 		{

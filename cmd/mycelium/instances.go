@@ -47,25 +47,17 @@ func register(m *instances.Manager) {
 }
 
 // openInstances starts the default instance and those that are kept.
-func (d *daemon) openInstances(ctx context.Context) error {
+func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 	if d.cfg.Data == "" {
 		d.log.Info().Msg("instances are kept in memory and end with the server: --data DIRECTORY keeps them")
 	}
-	specs, err := declaredSpecs(d.cfg)
-	if err != nil {
-		return err
-	}
-	if _, err := d.declare(ctx, specs); err != nil {
+	if _, err := d.declare(ctx, first.specs()); err != nil {
 		return err
 	}
 	if err := d.instances.Open(ctx); err != nil {
 		return err
 	}
-	keys, err := apiKeys(d.cfg)
-	if err != nil {
-		return err
-	}
-	return d.openAPI(d.cfg, keys)
+	return d.openAPI(d.cfg, first.keys)
 }
 
 // defaultSpec is the default instance as the configuration wants it.

@@ -232,7 +232,7 @@ func TestCommandLine(t *testing.T) {
 		{args: []string{"--idle-timeout=60"}, code: 2, stderr: "idle_timeout"},
 		{args: []string{"--config=" + file}, code: 2, stderr: "max_channels"},
 		{environ: []string{"MYCELIUM_LISTEM=:1"}, code: 2, stderr: "MYCELIUM_LISTEN"},
-		{args: []string{"--tls-cert=" + file, "--tls-key=" + file}, code: 1, stderr: "tls.cert and tls.key"},
+		{args: []string{"--tls-cert=" + file, "--tls-key=" + file}, code: 2, stderr: "tls.cert (from flag --tls-cert) and tls.key"},
 		{args: []string{"--listen=127.0.0.1:999999"}, code: 2, stderr: "listen"},
 	}
 	for _, test := range tests {

@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 
-	"github.com/mycelium-rt/mycelium/auth"
-	"github.com/mycelium-rt/mycelium/httpapi"
-	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 )
 
@@ -45,15 +41,6 @@ func (d *daemon) reload() {
 	d.log.Info().Strs("options", change.Live).Msg("configuration reloaded")
 }
 
-// loaded is a configuration and what is made of it before it counts.
-type loaded struct {
-	cfg         *config.Config
-	certificate *tls.Certificate
-	tokens      *auth.Options
-	keys        []httpapi.Key
-	declared    []instances.Spec
-}
-
 // load reads the configuration again; an error says what is wrong with it.
 func (d *daemon) load() (*loaded, config.Change, error) {
 	next, err := config.Load(d.args, d.environ)
@@ -64,26 +51,10 @@ func (d *daemon) load() (*loaded, config.Change, error) {
 	if err != nil {
 		return nil, change, err
 	}
-	l, err := prepare(cfg) // reads the certificate again: it may have changed under the same name
-	if err != nil {
-		return nil, change, err
-	}
-	return l, change, checkDeclared(d.instances, cfg.Limits, l.declared)
-}
-
-// prepare makes what a configuration asks for, but for its instances.
-func prepare(cfg *config.Config) (l *loaded, err error) {
-	l = &loaded{cfg: cfg}
-	if l.certificate, err = loadCertificate(cfg.TLS); err != nil {
-		return nil, err
-	}
-	if l.tokens, err = authOptions(cfg.Auth); err != nil {
-		return nil, err
-	}
-	var keysErr, specsErr error
-	l.keys, keysErr = apiKeys(cfg)
-	l.declared, specsErr = declaredSpecs(cfg)
-	return l, errors.Join(keysErr, specsErr)
+	c := &checker{cfg: cfg}
+	l := c.prepare() // reads the certificate again: it may have changed under the same name
+	c.checkDeclared(d.instances, l)
+	return l, change, c.err()
 }
 
 // takeOver makes the server go on with a configuration that load has found
@@ -98,6 +69,6 @@ func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
 	d.endpoint.Limit(limits(l.cfg.Limits))
 	err := d.openAPI(l.cfg, l.keys)
 	d.showOwnKey()
-	present, declareErr := d.declare(ctx, l.declared)
+	present, declareErr := d.declare(ctx, l.specs())
 	return errors.Join(err, declareErr, d.instances.Reconfigure(ctx, instanceLimits(l.cfg.Limits), present...))
 }

@@ -100,12 +100,12 @@ func TestKeyCommand(t *testing.T) {
 // What is wrong with the lists of the file is said before anything starts.
 func TestConfigLists(t *testing.T) {
 	for text, want := range map[string]string{
-		"api: {keys: [{name: a, scopes: [read]}]}\n":                   "api.keys[0]: API key \"a\": hash",
-		"api: {keys: [{nam: a}]}\n":                                    `api.keys[0]: /nam is no field that there is`,
+		"api: {keys: [{name: a, scopes: [read]}]}\n":                   "c.yaml:1: api.keys[0]: API key \"a\": hash",
+		"api: {keys: [{nam: a}]}\n":                                    `c.yaml:1: api.keys[0].nam is no field that there is`,
 		"instances: [{type: relay}]\n":                                 "instances[0]: id is needed",
-		"instances: [{id: a, type: relay}, {id: a, type: relay}]\n":    "instances[1]: there is an instance \"a\"",
-		"instances: [{id: a, type: relay, lables: {}}]\n":              `instances[0]: /lables is no field that there is`,
-		"instances: [{id: default, type: relay}]\n":                    "instances[0]: there is an instance \"default\"",
+		"instances: [{id: a, type: relay}, {id: a, type: relay}]\n":    "c.yaml:1: instances[1].id: instances[0] is \"a\" already",
+		"instances: [{id: a, type: relay, lables: {}}]\n":              `c.yaml:1: instances[0].lables is no field that there is`,
+		"instances: [{id: default, type: relay}]\n":                    "c.yaml:1: instances[0].id: \"default\" is the instance that",
 		"instances: [{id: a, type: relay, limits: {max_channels: x}}]": "instances[0]",
 	} {
 		file := filepath.Join(t.TempDir(), "c.yaml")

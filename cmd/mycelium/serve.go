@@ -56,16 +56,16 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	defer signal.Stop(hangup)
 	output := openOutput(stderr)
 	defer output.close()
-	cfg, code := loadConfig(args, environ, config.Help(), stdout, output)
-	if cfg == nil {
+	first, code := loadChecked(args, environ, config.Help(), stdout, output)
+	if first == nil {
 		return code
 	}
-	d := &daemon{args: args, environ: environ, cfg: cfg, output: output, level: new(logging.Level)}
-	if err := d.openLog(cfg.Log); err != nil {
+	d := &daemon{args: args, environ: environ, cfg: first.cfg, output: output, level: new(logging.Level)}
+	if err := d.openLog(d.cfg.Log); err != nil {
 		fmt.Fprintln(output, "mycelium:", err)
 		return 2
 	}
-	if err := d.run(ctx, hangup); err != nil {
+	if err := d.run(ctx, first, hangup); err != nil {
 		d.log.Error().Err(err).Msg("stopped")
 		return 1
 	}
@@ -74,24 +74,24 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 }
 
 // run serves the default instance and the page, and drains when ctx is done.
-func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
+func (d *daemon) run(ctx context.Context, first *loaded, hangup <-chan os.Signal) error {
 	for _, w := range d.cfg.Warnings {
 		d.log.Warn().Msg(w)
 	}
-	if err := d.open(); err != nil {
+	if err := d.open(first); err != nil {
 		return err
 	}
 	stopMetrics, err := d.listenForMetrics()
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
-	err = d.listen(ctx, hangup)
+	err = d.listen(ctx, first, hangup)
 	return errors.Join(err, stopMetrics())
 }
 
 // listen serves the main port until ctx is done, and drains.
-func (d *daemon) listen(ctx context.Context, hangup <-chan os.Signal) error {
-	err := d.openInstances(ctx)
+func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Signal) error {
+	err := d.openInstances(ctx, first)
 	var addr net.Addr
 	if err == nil {
 		addr, err = d.endpoint.Listen(d.cfg.Listen)
@@ -161,27 +161,14 @@ func (d *daemon) closeAll(ctx context.Context) error {
 }
 
 // open makes the endpoint and what it serves.
-func (d *daemon) open() error {
-	pair, err := loadCertificate(d.cfg.TLS)
-	if err != nil {
-		return err
-	}
-	d.certificate.pair.Store(pair)
-	tokens, err := authOptions(d.cfg.Auth)
-	if err != nil {
-		return err
-	}
-	d.auth.Store(tokens)
+func (d *daemon) open(first *loaded) (err error) {
+	d.certificate.pair.Store(first.certificate)
+	d.auth.Store(first.tokens)
 	d.metrics = metrics.NewHandler(watched{d}, version())
 	d.metrics.SetAccess(d.access(d.cfg.Metrics))
-	pace := d.cfg.Drain
-	d.endpoint, err = channels.NewEndpoint(channels.Options{
-		Logger: &d.log, Handler: withAPI{d, d.mux()}, TLS: d.certificate.tlsConfig(),
-		TrustedProxies: d.cfg.Proxies(), Loops: d.cfg.Loops, IOUring: ioUrings[d.cfg.IOUring],
-		Limits: limits(d.cfg.Limits), SlowReceiver: slowReceivers[d.cfg.Limits.SlowReceiver],
-		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
-	})
-	if err != nil {
+	o := endpointOptions(d.cfg)
+	o.Logger, o.Handler, o.TLS = &d.log, withAPI{d, d.mux()}, d.certificate.tlsConfig()
+	if d.endpoint, err = channels.NewEndpoint(o); err != nil {
 		return err
 	}
 	if d.store, err = openStore(d.cfg.Data); err != nil {
@@ -189,6 +176,16 @@ func (d *daemon) open() error {
 	}
 	d.instances = d.newManager()
 	return nil
+}
+
+// endpointOptions are the options of the endpoint that the configuration has.
+func endpointOptions(cfg *config.Config) channels.Options {
+	pace := cfg.Drain
+	return channels.Options{
+		TrustedProxies: cfg.Proxies(), Loops: cfg.Loops, IOUring: ioUrings[cfg.IOUring],
+		Limits: limits(cfg.Limits), SlowReceiver: slowReceivers[cfg.Limits.SlowReceiver],
+		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
+	}
 }
 
 func limits(l config.Limits) channels.Limits {

@@ -55,7 +55,9 @@ func loadAuth(args, environ []string, stdout, stderr io.Writer) (*auth.Options, 
 	if cfg == nil {
 		return nil, code
 	}
-	o, err := authOptions(cfg.Auth)
+	c := &checker{cfg: cfg}
+	o := c.auth()
+	err := c.err()
 	if err == nil && o == nil {
 		err = errors.New("the server wants no tokens: auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret is needed, for example in MYCELIUM_AUTH_SECRET")
 	}

@@ -72,8 +72,15 @@ func checkToken(token string) string {
 	return ""
 }
 
+// ownPaths are those that the server answers itself: a socket there would take
+// their place, or never be reached.
+var ownPaths = []string{"/api", "/assets", "/examples", "/healthz", "/metrics", "/observer", "/readyz"}
+
 func checkPath(p string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")
 	switch {
+	case slices.Contains(ownPaths, "/"+first):
+		return "is a path of the server's own, as are " + strings.Join(ownPaths, ", ") + " and what is below them"
 	case !strings.HasPrefix(p, "/"):
 		return "does not begin with /"
 	case strings.HasSuffix(p, "/"):
@@ -181,8 +188,13 @@ func checkAny(s string) string {
 
 func checkURL(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
 		return "is not an address that begins with https://"
+	case strings.ContainsAny(s, " \t\r\n"):
+		return "has white space"
+	case u.Fragment != "":
+		return "has a fragment (#), which no server is sent"
 	}
 	return ""
 }

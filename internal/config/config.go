@@ -32,6 +32,11 @@ type Config struct {
 	// origins says where the value of an option came from; options with their
 	// default are not in it. A secret's value is in none.
 	origins map[string]string
+	// refused are the options whose values were wrong: they have another one here.
+	// It is empty unless the configuration is the Partial of an Error.
+	refused map[string]bool
+	// lists is the file that has APIKeys and Instances, nil if there is none.
+	lists *configFile
 
 	// Listen is the TCP address of the one port, as net.Listen takes it.
 	Listen string `koanf:"listen"`

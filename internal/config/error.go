@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,6 +12,9 @@ type Error struct {
 	// Problems are sentences, each with what would be right. None has the
 	// value of a secret, of an unknown flag or of an unknown variable.
 	Problems []string
+	// Partial, if not nil, is the configuration without the values that are wrong:
+	// what else there is to check can be checked.
+	Partial *Config
 }
 
 // Error returns the problems, one a line.
@@ -34,8 +38,15 @@ func (o *option) shown(words []string) string {
 const shownRunes = 60
 
 func shown(value string) string {
+	value = hidePassword(value)
 	if utf8.RuneCountInString(value) > shownRunes {
 		return fmt.Sprintf("%q…", string([]rune(value)[:shownRunes]))
 	}
 	return fmt.Sprintf("%q", value)
 }
+
+// userInfo is what stands before the host in an address.
+var userInfo = regexp.MustCompile(`://[^/@\s]*@`)
+
+// hidePassword hides the user and the password of the addresses in a value.
+func hidePassword(value string) string { return userInfo.ReplaceAllString(value, "://***@") }

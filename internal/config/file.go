@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/knadh/koanf/parsers/toml/v2"
@@ -203,4 +204,12 @@ func (f *configFile) at(key string) string {
 		return fmt.Sprintf("%s:%d", f.name, line)
 	}
 	return f.name
+}
+
+// atElement is the place of an element of a list.
+func (f *configFile) atElement(key string, i int) string {
+	if element := key + delimiter + strconv.Itoa(i); f.lines[element] > 0 {
+		return f.at(element)
+	}
+	return f.at(key)
 }

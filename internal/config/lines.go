@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -26,32 +27,68 @@ func keyLines(name string, text []byte) map[string]int {
 }
 
 func yamlLines(lines map[string]int, prefix string, n *yaml.Node) {
-	if n.Kind != yaml.MappingNode {
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := prefix + n.Content[i].Value
-		lines[key] = n.Content[i].Line
-		yamlLines(lines, key+delimiter, n.Content[i+1])
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := prefix + n.Content[i].Value
+			lines[key] = n.Content[i].Line
+			yamlLines(lines, key+delimiter, n.Content[i+1])
+		}
+	case yaml.SequenceNode:
+		for i, element := range n.Content {
+			key := prefix + strconv.Itoa(i)
+			lines[key] = element.Line
+			yamlLines(lines, key+delimiter, element)
+		}
 	}
 }
 
-// tomlLines knows the two forms that people write: [section] and key = value.
-// A key within a value of several lines is not found by it, or another one is
-// taken for it; the file's name is right all the same.
+// tomlLines knows the forms that people write: [section], [[list]] and key =
+// value. A key within a value of several lines is not found by it, or another
+// one is taken for it; the file's name is right all the same.
 func tomlLines(lines map[string]int, text []byte) {
 	prefix := ""
+	lists := map[string]int{} // the index of the last element of each [[list]]
 	for i, line := range bytes.Split(text, []byte("\n")) {
 		words := strings.TrimSpace(string(line))
+		if list, ok := strings.CutPrefix(words, "[["); ok {
+			list, _, _ = strings.Cut(list, "]")
+			key := inLists(lists, tomlKey(list))
+			n, again := lists[key]
+			if again {
+				n++
+			} else {
+				lines[key] = i + 1
+			}
+			lists[key] = n
+			prefix = key + delimiter + strconv.Itoa(n)
+			lines[prefix] = i + 1
+			prefix += delimiter
+			continue
+		}
 		if section, ok := strings.CutPrefix(words, "["); ok {
 			section, _, _ = strings.Cut(section, "]")
-			prefix = tomlKey(section) + delimiter
+			prefix = inLists(lists, tomlKey(section)) + delimiter
 			continue
 		}
 		if key, _, ok := strings.Cut(words, "="); ok && !strings.HasPrefix(words, "#") {
 			lines[strings.TrimPrefix(prefix+tomlKey(key), delimiter)] = i + 1
 		}
 	}
+}
+
+// inLists puts the index of the last element behind each list that a key leads
+// through: instances.config becomes instances.2.config.
+func inLists(lists map[string]int, key string) string {
+	path := ""
+	parts := strings.Split(key, delimiter)
+	for i, part := range parts {
+		path = strings.TrimPrefix(path+delimiter+part, delimiter)
+		if n, ok := lists[path]; ok && i+1 < len(parts) {
+			path += delimiter + strconv.Itoa(n)
+		}
+	}
+	return path
 }
 
 // tomlKey is a key without its quotes and the spaces around its dots.

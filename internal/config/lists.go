@@ -26,7 +26,7 @@ func (l *loader) takeLists(f *configFile) {
 		for i, e := range elements {
 			object, ok := named(e).(map[string]any)
 			if !ok {
-				l.problem("%s: %s[%d] is not an object: keys and values", f.at(key), key, i)
+				l.problem("%s: %s[%d] is not an object: keys and values", f.atElement(key, i), key, i)
 				continue
 			}
 			text, err := json.Marshal(object)
@@ -36,6 +36,7 @@ func (l *loader) takeLists(f *configFile) {
 			objects[i] = text
 		}
 		l.objects[key] = objects
+		l.lists = f
 	}
 }
 

@@ -23,6 +23,7 @@ type loader struct {
 	bad     map[string]bool
 	// objects are those of the lists, by key.
 	objects map[string][]json.RawMessage
+	lists   *configFile // the file that has them
 }
 
 // Load reads the configuration from the arguments after the subcommand
@@ -99,12 +100,14 @@ func (l *loader) finish(file string) (*Config, error) {
 	if err := l.merged.Unmarshal("", config); err != nil {
 		l.problem("%v", err)
 	}
-	l.checkTogether(config)
-	if len(l.problems) > 0 {
-		return nil, &Error{Problems: l.problems}
-	}
+	config.lists = l.lists
 	if len(l.origins) > 0 {
 		config.origins = l.origins
+	}
+	l.checkTogether(config)
+	if len(l.problems) > 0 {
+		config.refused = l.bad
+		return nil, &Error{Problems: l.problems, Partial: config}
 	}
 	config.Warnings = config.odd()
 	return config, nil
@@ -133,6 +136,9 @@ func (l *loader) checkTogether(c *Config) {
 			"an address allows nothing: set metrics.listen, for example --metrics-listen=127.0.0.1:9090, or metrics.token", l.origins["metrics.allow"])
 	}
 	l.checkAuth(c)
+	if c.Metrics.Listen != "" && c.Metrics.Listen == c.Listen && !strings.HasSuffix(c.Listen, ":0") && !l.bad["listen"] && !l.bad["metrics.listen"] {
+		l.problem("%s is %s, as is listen; it takes an address of its own, or none for /metrics on the main port", c.Name("metrics.listen"), c.Listen)
+	}
 	if l.bad["limits.outbound_bytes"] || l.bad["limits.max_message"] {
 		return
 	}

@@ -35,12 +35,39 @@ func (c *Config) odd() (warnings []string) {
 	if l.MaxConnections > 0 && l.MaxConnectionsPerAddress > l.MaxConnections {
 		warn("limits.max_connections_per_address", "%d is more than limits.max_connections, %d, and bounds nothing", l.MaxConnectionsPerAddress, l.MaxConnections)
 	}
+	c.oddRates(warn)
 	if c.Drain.Delay >= time.Second && c.Drain.Timeout < time.Second {
 		warn("drain.timeout", "%s leaves no time to close sockets with a Close frame; 30s is the default", c.Drain.Timeout)
 	}
 	c.oddMetrics(warn)
 	c.oddAuth(warn)
 	return warnings
+}
+
+// oddRates looks for limits that no message comes to, or that another one makes
+// useless.
+func (c *Config) oddRates(warn warner) {
+	l := c.Limits
+	for _, r := range []struct {
+		all, each   string
+		total, most int
+	}{
+		{"limits.total_joins_per_second", "limits.joins_per_second", l.TotalJoinsPerSecond, l.JoinsPerSecond},
+		{"limits.total_messages_per_second", "limits.messages_per_second", l.TotalMessagesPerSecond, l.MessagesPerSecond},
+		{"limits.total_bytes_per_second", "limits.bytes_per_second", l.TotalBytesPerSecond, l.BytesPerSecond},
+	} {
+		if _, chosen := c.origins[r.each]; chosen && r.total > 0 && r.most > r.total {
+			warn(r.each, "%d is more than %s, %d, and bounds nothing", r.most, r.all, r.total)
+		}
+	}
+	for _, r := range []struct {
+		key string
+		of  int
+	}{{"limits.bytes_per_second", l.BytesPerSecond}, {"limits.total_bytes_per_second", l.TotalBytesPerSecond}} {
+		if r.of > 0 && r.of < l.MaxMessage {
+			warn(r.key, "a message of more than %s is never taken, although limits.max_message is %s", sizeText(r.of), sizeText(l.MaxMessage))
+		}
+	}
 }
 
 type warner func(key, format string, args ...any)
@@ -105,7 +132,7 @@ func (c *Config) oddAuth(warn warner) {
 	}
 	for _, u := range c.Auth.JWKS {
 		if strings.HasPrefix(u, "http:") {
-			warn("auth.jwks", "whoever is on the way to %s can make tokens; https is safe", u)
+			warn("auth.jwks", "whoever is on the way to %s can make tokens; https is safe", hidePassword(u))
 		}
 	}
 }

@@ -73,6 +73,15 @@ func (o *option) printed(value any) any {
 		if o.kind.word == sizeWord {
 			return sizeText(v)
 		}
+	case []string:
+		shown := make([]string, len(v))
+		for i, text := range v {
+			shown[i] = hidePassword(text)
+			if address, _, found := strings.Cut(shown[i], "?"); found && o.key == "auth.jwks" {
+				shown[i] = address + "?" + hidden
+			}
+		}
+		return shown
 	case CheckOrigin:
 		if v.Mode != OriginList {
 			return string(v.Mode)

@@ -1,0 +1,328 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/mycelium-rt/mycelium/auth"
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/httpapi"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/boltstore"
+	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/strictjson"
+)
+
+// loaded is a configuration and what is made of it before it counts.
+type loaded struct {
+	cfg         *config.Config
+	certificate *tls.Certificate
+	tokens      *auth.Options
+	keys        []httpapi.Key
+	declared    []declaredSpec
+}
+
+// declaredSpec is an instance of the configuration.
+type declaredSpec struct {
+	instances.Spec
+	index int // in the list of the configuration; -1: the default instance
+}
+
+func (l *loaded) specs() []instances.Spec {
+	specs := make([]instances.Spec, len(l.declared))
+	for i, d := range l.declared {
+		specs[i] = d.Spec
+	}
+	return specs
+}
+
+// checker gathers all that is wrong with a configuration, each with where it was
+// written. It starts nothing.
+type checker struct {
+	cfg      *config.Config
+	problems []string
+}
+
+func (c *checker) add(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+}
+
+// err is a [*config.Error], or nil if nothing is wrong.
+func (c *checker) err() error {
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return &config.Error{Problems: c.problems}
+}
+
+// checkAlone reports what serve would trip over with a configuration, and
+// returns what serve needs of it.
+func checkAlone(cfg *config.Config) (*loaded, error) {
+	c := &checker{cfg: cfg}
+	l := c.prepare()
+	c.checkInstances(l)
+	c.checkMachine()
+	return l, c.err()
+}
+
+// checkRest reports what else is wrong where Load has found something: all but
+// what may follow from that.
+func checkRest(partial *config.Config) []string {
+	c := &checker{cfg: partial}
+	l := c.prepare()
+	if !partial.Refused("limits.", "topics", "presence.") {
+		c.checkInstances(l)
+	}
+	c.checkMachine()
+	return c.problems
+}
+
+// prepare makes what a configuration asks for, but for its instances.
+func (c *checker) prepare() *loaded {
+	l := &loaded{cfg: c.cfg}
+	if !c.cfg.Refused("tls.") {
+		l.certificate = c.certificate()
+	}
+	if !c.cfg.Refused("auth.") {
+		l.tokens = c.auth()
+	}
+	l.keys = c.keys()
+	l.declared = c.declared()
+	return l
+}
+
+// certificate reads the pair of files; nil if there is no TLS.
+func (c *checker) certificate() *tls.Certificate {
+	files := c.cfg.TLS
+	if files.Cert == "" || files.Key == "" { // one alone is an error of Load
+		return nil
+	}
+	cert, certErr := os.ReadFile(files.Cert)
+	key, keyErr := os.ReadFile(files.Key)
+	if certErr != nil {
+		c.add("%s: %q cannot be read: %v", c.cfg.Name("tls.cert"), files.Cert, withoutPath(certErr))
+	}
+	if keyErr != nil {
+		c.add("%s: the file cannot be read: %v", c.cfg.Name("tls.key"), withoutPath(keyErr))
+	}
+	if certErr != nil || keyErr != nil {
+		return nil
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		c.add("%s and %s: %v", c.cfg.Name("tls.cert"), c.cfg.Name("tls.key"), err)
+		return nil
+	}
+	return &pair
+}
+
+// withoutPath is an error without the path, which has been said already.
+func withoutPath(err error) error {
+	var wrong *fs.PathError
+	if errors.As(err, &wrong) {
+		return wrong.Err
+	}
+	return err
+}
+
+func (c *checker) auth() *auth.Options {
+	o, err := authOptions(c.cfg.Auth)
+	var invalid *auth.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		for _, f := range invalid.Fields {
+			key, below := optionOf(f.Field)
+			c.add("%s: the value%s %s", c.cfg.Name(key), below, f.Message)
+		}
+	case err != nil:
+		c.add("%s: %v", c.cfg.Name("auth.public_key_file"), err)
+	}
+	return o
+}
+
+func (c *checker) keys() []httpapi.Key {
+	keys := make([]httpapi.Key, len(c.cfg.APIKeys))
+	for i, text := range c.cfg.APIKeys {
+		if text == nil {
+			continue // not an object: an error of Load
+		}
+		err := strictjson.Decode(text, &keys[i])
+		if err == nil {
+			err = keys[i].Validate()
+		}
+		if err != nil {
+			c.addElement("api.keys", i, err)
+		}
+	}
+	return keys
+}
+
+// addElement adds what is wrong with an element of a list.
+func (c *checker) addElement(list string, i int, err error) {
+	var wrong *strictjson.Error
+	if errors.As(err, &wrong) && wrong.Field != "" {
+		c.add("%s %s", c.cfg.Place(list, i, wrong.Field), wrong.Reason)
+		return
+	}
+	c.add("%s: %v", c.cfg.Place(list, i, ""), err)
+}
+
+// declared are the instances of the configuration that can be read, the default
+// one first.
+func (c *checker) declared() []declaredSpec {
+	specs := []declaredSpec{{defaultSpec(c.cfg), -1}}
+	seen := map[string]int{}
+	for i, text := range c.cfg.Instances {
+		if text == nil {
+			continue // not an object: an error of Load
+		}
+		var spec instances.Spec
+		if err := strictjson.Decode(text, &spec); err != nil {
+			c.addElement("instances", i, err)
+			continue
+		}
+		before, again := seen[spec.ID]
+		switch {
+		case spec.ID == "":
+			c.add("%s: id is needed: clients connect at %s/ID", c.cfg.Place("instances", i, ""), c.cfg.Path)
+			continue
+		case spec.ID == defaultInstance:
+			c.add("%s: %q is the instance that topics, presence and auth describe: choose another id", c.cfg.Place("instances", i, "/id"), spec.ID)
+			continue
+		case again:
+			c.add("%s: instances[%d] is %q already: choose another id", c.cfg.Place("instances", i, "/id"), before, spec.ID)
+			continue
+		}
+		seen[spec.ID] = i
+		specs = append(specs, declaredSpec{spec, i})
+	}
+	return specs
+}
+
+// checkInstances checks the instances on a server that serves nobody.
+func (c *checker) checkInstances(l *loaded) {
+	o := endpointOptions(c.cfg)
+	o.Loops = 1
+	endpoint, err := channels.NewEndpoint(o)
+	if err != nil {
+		c.add("%v", err)
+		return
+	}
+	m := instances.New(endpoint, instances.Options{
+		Limits: instanceLimits(c.cfg.Limits), Path: c.cfg.Path,
+		Sockets: func(spec instances.Spec) (o channels.SocketOptions, release func(), err error) {
+			_, err = specAuth(spec.Auth, c.cfg.API.PrivateJWKS) // and no verifier: that would fetch keys
+			return o, nil, err
+		},
+	})
+	register(m)
+	c.checkDeclared(m, l)
+	ctx := context.Background() // nobody is connected
+	if err := errors.Join(m.Close(ctx), endpoint.Shutdown(ctx)); err != nil {
+		c.add("%v", err)
+	}
+}
+
+// checkDeclared reports what m would refuse of the configuration's instances.
+func (c *checker) checkDeclared(m *instances.Manager, l *loaded) {
+	for _, spec := range l.declared {
+		err := m.CheckWithin(limits(c.cfg.Limits), spec.Spec)
+		if i, getErr := m.Get(spec.ID); err == nil && getErr == nil && !i.Declared {
+			err = errors.New("the API has created an instance of this id: delete it, or choose another id")
+		}
+		if err != nil {
+			c.addInstance(spec, err)
+		}
+	}
+}
+
+// addInstance adds what is wrong with an instance, each field by itself.
+func (c *checker) addInstance(spec declaredSpec, err error) {
+	var invalid *instances.InvalidError
+	switch {
+	case spec.index < 0:
+		c.add("instance %q: %v", spec.ID, err)
+	case errors.As(err, &invalid):
+		for _, f := range invalid.Fields {
+			c.add("%s %s (instance %q)", c.cfg.Place("instances", spec.index, f.Field), f.Reason, spec.ID)
+		}
+	default:
+		c.add("%s: %v (instance %q)", c.cfg.Place("instances", spec.index, ""), err, spec.ID)
+	}
+}
+
+// checkMachine reports what a server could not use here: the directory, and
+// addresses to listen on.
+func (c *checker) checkMachine() {
+	if err := checkData(c.cfg.Data); err != nil {
+		c.add("%s: %q %v", c.cfg.Name("data"), c.cfg.Data, err)
+	}
+	if err := checkListen(c.cfg.Listen); err != nil {
+		c.add("%s: %q %v", c.cfg.Name("listen"), c.cfg.Listen, err)
+	}
+	if err := checkListen(c.cfg.Metrics.Listen); err != nil {
+		c.add("%s: %q %v", c.cfg.Name("metrics.listen"), c.cfg.Metrics.Listen, err)
+	}
+}
+
+// checkData returns why instances cannot be kept in a directory, to follow its
+// name in a sentence. A server may be using it.
+func checkData(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	existing := filepath.Clean(dir)
+	info, err := os.Stat(existing)
+	for errors.Is(err, fs.ErrNotExist) && existing != filepath.Dir(existing) { // it is made
+		existing = filepath.Dir(existing)
+		info, err = os.Stat(existing)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot be used: %w", withoutPath(err))
+	case !info.IsDir() && existing == filepath.Clean(dir):
+		return errors.New("is not a directory")
+	case !info.IsDir():
+		return fmt.Errorf("cannot be made: %s is not a directory", existing)
+	}
+	probe, err := os.CreateTemp(existing, ".mycelium-check-*")
+	if err != nil {
+		return fmt.Errorf("cannot be written: %w", withoutPath(err))
+	}
+	err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+	if err != nil {
+		return fmt.Errorf("cannot be written: %w", err)
+	}
+	if err := boltstore.Check(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot be used: %w", err)
+	}
+	return nil
+}
+
+// checkListen returns why a server cannot listen on an address, to follow it in
+// a sentence. That somebody listens there is no reason: it may be the server
+// whose configuration is checked.
+func checkListen(address string) error {
+	if address == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l.Close()
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil
+	}
+	var wrong *net.OpError
+	if errors.As(err, &wrong) {
+		err = wrong.Err
+	}
+	return fmt.Errorf("cannot be listened on: %w", err)
+}
