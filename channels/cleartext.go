@@ -42,7 +42,7 @@ func (f *front) clearText(r *websocket.Request) *refusal {
 		return &refusal{status: http.StatusPermanentRedirect, header: http.Header{"Location": {"https://" + r.Host + pathAndQuery(r.Target)}}}
 	}
 	e.counters.handshakes.malformed.Add(1)
-	e.log.Debug("request without TLS refused").Str("path", r.Path).Str("address", f.peer.String()).Write()
+	e.log.Debug("request without TLS refused").Str("path", r.Path).Addr("address", f.peer).Write()
 	ref := textRefusal(http.StatusForbidden, clearTextBody)
 	if r.Method == http.MethodHead {
 		ref.body = ""
@@ -83,7 +83,7 @@ const plainBody = "this port speaks plain HTTP: use http:// or ws://, or configu
 // they do not for an alert.
 func (f *front) refuseTLS(c *netloop.Conn) {
 	f.endpoint.counters.handshakes.malformed.Add(1)
-	f.endpoint.log.Warn("TLS client refused: this port has no TLS").Str("address", f.peer.String()).Write()
+	f.endpoint.log.Warn("TLS client refused: this port has no TLS").Addr("address", f.peer).Write()
 	f.refuse(c, textRefusal(http.StatusBadRequest, plainBody))
 }
 

@@ -65,7 +65,8 @@ type Options struct {
 	Limits Limits
 	// SlowReceiver is what happens at Limits.OutboundBytes.
 	SlowReceiver SlowReceiver
-	// Handler serves requests that are not for a socket; nil answers 404.
+	// Handler serves requests that are not for a socket; nil answers 404. See
+	// Limits.HandshakeTimeout for how long their clients may take.
 	Handler http.Handler
 	// TLS, if not nil, serves TLS on the same port, to connections that begin
 	// with a TLS handshake. ClearText is for all others.

@@ -2,6 +2,7 @@ package channels
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"time"
@@ -38,7 +39,11 @@ func (f *front) HandleOpen(c *netloop.Conn) {
 		return
 	}
 	var err error
-	if f.ticket, err = f.endpoint.enterPeer(f.peer.Addr()); err != nil {
+	f.ticket, err = f.endpoint.enterPeer(f.peer.Addr())
+	if errors.Is(err, errTooManyConnections) && f.endpoint.fallback.makeRoom() {
+		f.ticket, err = f.endpoint.enterPeer(f.peer.Addr())
+	}
+	if err != nil {
 		f.endpoint.log.Warn("connection refused").Err(err).Addr("address", f.peer).Write()
 		c.Close(err)
 	}
@@ -185,7 +190,8 @@ func (f *front) handToHTTP(c *netloop.Conn, data []byte) {
 		c.Close(err)
 		return
 	}
-	f.endpoint.fallback.serve(&httpConn{Conn: conn, endpoint: f.endpoint, ticket: f.ticket, tls: isTLS, unread: append([]byte(nil), data...)})
+	counted := &countedConn{Conn: conn, ticket: f.ticket, unread: append([]byte(nil), data...)}
+	f.endpoint.fallback.serve(&httpConn{countedConn: counted, endpoint: f.endpoint, tls: isTLS})
 }
 
 func unavailable(retryAfter string) *refusal {

@@ -7,10 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -108,7 +106,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client net
 	nc.SetDeadline(time.Time{}) //nolint:errcheck // a broken connection shows on the loop
 	leftover := make([]byte, buffered.Reader.Buffered())
 	buffered.Read(leftover) //nolint:errcheck // they are in memory
-	if own, ok := nc.(*httpConn); ok && len(own.unread) == 0 {
+	if own, ok := nc.(*httpConn); ok {
 		counted, err := own.endpoint.enterClient(own.ticket, client)
 		if err != nil {
 			conn.accept.Release()
@@ -116,8 +114,10 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client net
 			refuseOn(own, unavailable("1"))
 			return
 		}
-		conn.ticket, own.ticket = conn.ticket.within(counted), nil
-		nc = own.Conn
+		var more []byte
+		nc, more = own.release()
+		leftover = append(leftover, more...)
+		conn.ticket = conn.ticket.within(counted)
 	}
 	if err := e.loops.Adopt(nc, leftover, conn); err != nil {
 		e.log.Debug("connection lost in its handshake").Err(err).Write()
@@ -142,105 +142,6 @@ func (ref *refusal) write(w http.ResponseWriter) {
 	w.Write([]byte(ref.body)) //nolint:errcheck // the client may be gone
 }
 
-// fallback is the net/http server behind the loops: it gets the connections
-// that are no sockets'.
-type fallback struct {
-	server *http.Server
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newFallback(e *Endpoint) *fallback {
-	f := &fallback{conns: make(chan net.Conn), closed: make(chan struct{})}
-	f.server = &http.Server{
-		Handler:           http.HandlerFunc(e.serveOwn),
-		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, ownConn{}, c) },
-		ReadHeaderTimeout: e.limits.HandshakeTimeout,
-		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          logging.ErrorLog(e.log),
-	}
-	go f.server.Serve(f) //nolint:errcheck // always ErrServerClosed
-	return f
-}
-
-// ownConn is the context key of a request's connection.
-type ownConn struct{}
-
-// serveOwn is ServeHTTP with what net/http cannot know: that TLS was spoken
-// on the loop.
-func (e *Endpoint) serveOwn(w http.ResponseWriter, r *http.Request) {
-	if c, ok := r.Context().Value(ownConn{}).(*httpConn); ok {
-		r.TLS = c.tls
-	}
-	e.ServeHTTP(w, r)
-}
-
-// serve hands a connection over; it does not block for longer than net/http
-// takes to start a goroutine.
-func (f *fallback) serve(c net.Conn) {
-	select {
-	case f.conns <- c:
-	case <-f.closed:
-		c.Close() // nobody is there to tell
-	}
-}
-
-// Accept is net.Listener's.
-func (f *fallback) Accept() (net.Conn, error) {
-	select {
-	case c := <-f.conns:
-		return c, nil
-	case <-f.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close is net.Listener's.
-func (f *fallback) Close() error {
-	f.once.Do(func() { close(f.closed) })
-	return nil
-}
-
-// Addr is net.Listener's: nobody listens here.
-func (f *fallback) Addr() net.Addr { return &net.TCPAddr{} }
-
-// httpConn is a connection whose first bytes the loop has read: for net/http,
-// or for TLS.
-type httpConn struct {
-	net.Conn
-	endpoint *Endpoint
-	ticket   *ticket
-	tls      *tls.ConnectionState
-	unread   []byte
-	once     sync.Once
-}
-
-// Read gives the bytes of the loop first.
-func (c *httpConn) Read(b []byte) (int, error) {
-	if len(c.unread) == 0 {
-		return c.Conn.Read(b)
-	}
-	n := copy(b, c.unread)
-	c.unread = c.unread[n:]
-	return n, nil
-}
-
-// CloseWrite ends our side of the stream only, so that a Close frame over TLS
-// is not overtaken by the reset of a connection with unread bytes.
-func (c *httpConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return net.ErrClosed
-}
-
-// Close ends the count of the connection too.
-func (c *httpConn) Close() error {
-	c.once.Do(func() { leave(c.ticket) })
-	return c.Conn.Close()
-}
-
 // beginTLS shakes hands on a goroutine of the loops' own and comes back here
 // with what was inside.
 func (f *front) beginTLS(c *netloop.Conn, data []byte) {
@@ -251,7 +152,7 @@ func (f *front) beginTLS(c *netloop.Conn, data []byte) {
 	}
 	config := f.endpoint.options.TLS.Clone()
 	config.NextProtos = []string{"http/1.1"} // WebSocket upgrades are HTTP/1.1's
-	inner := &httpConn{Conn: conn, endpoint: f.endpoint, ticket: f.ticket, unread: append([]byte(nil), data...)}
+	inner := &countedConn{Conn: conn, ticket: f.ticket, unread: append([]byte(nil), data...)}
 	secured := &front{endpoint: f.endpoint, peer: f.peer, counted: true} // inner holds the ticket, and is closed if the handshake fails
 	if err := f.endpoint.loops.Adopt(tls.Server(inner, config), nil, secured); err != nil {
 		f.endpoint.log.Debug("connection lost before its TLS handshake").Err(err).Write()

@@ -42,11 +42,15 @@ type Limits struct {
 	// HeaderBytes bounds the head of every request, and the trailers of a chunked
 	// body. Above it, and above 100 header fields, the answer is 431. Default 16 KiB.
 	HeaderBytes int
-	// HandshakeTimeout is how long a connection has to send its request.
-	// Default 10 s.
+	// HandshakeTimeout is how long a client has to send the head of a request. It
+	// is also how long it may neither go on sending a body nor go on reading an
+	// answer; for either it has so much in all, and a second more for each 8 KiB.
+	// A handler of Options.Handler sets other deadlines for its request with
+	// http.ResponseController. Default 10 s.
 	HandshakeTimeout time.Duration
 	// MaxConnections bounds all connections of the endpoint, those of net/http
-	// included; one more is closed at once. A long-poll session counts as one,
+	// included; one more takes the place of the connection that has been without
+	// a request for longest, or is closed at once if there is none. A long-poll session counts as one,
 	// beside the connections of its requests, and gets 503. Connections of a
 	// foreign net/http server that the endpoint is mounted in are that server's
 	// to count. 0: unlimited.

@@ -98,8 +98,7 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	}
 	e.cutOff()
 	if e.host == nil {
-		if httpErr := e.fallback.server.Shutdown(ctx); httpErr != nil {
-			e.fallback.server.Close() // the first error counts
+		if httpErr := e.fallback.shutdown(ctx); httpErr != nil {
 			err = httpErr
 		}
 	}

@@ -1,0 +1,43 @@
+package channels
+
+import (
+	"net"
+	"sync"
+)
+
+// countedConn is a connection that has left its loop: some bytes have been read
+// from it already, and its place is counted until it is closed. net/http or
+// crypto/tls reads it.
+type countedConn struct {
+	net.Conn
+	ticket *ticket // nil for TLS, whose ticket the connection below has
+	unread []byte
+	once   sync.Once
+}
+
+// Read gives the bytes of the loop first.
+func (c *countedConn) Read(b []byte) (int, error) {
+	if len(c.unread) == 0 {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.unread)
+	c.unread = c.unread[n:]
+	return n, nil
+}
+
+// CloseWrite ends our side of the stream only, so that a Close frame over TLS
+// is not overtaken by the reset of a connection with unread bytes.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return net.ErrClosed
+}
+
+// Close ends the count of the connection too.
+func (c *countedConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
+
+func (c *countedConn) leave() { c.once.Do(func() { leave(c.ticket) }) }
