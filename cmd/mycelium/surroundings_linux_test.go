@@ -1,0 +1,438 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
+)
+
+// spawned is a server as a process, whose standard error is what the test wants.
+// Its address is known without reading that.
+type spawned struct {
+	cmd     *exec.Cmd
+	addr    string
+	ended   chan error
+	clients []*wstest.Client
+}
+
+// drainTimeout is that of spawned servers; endWithin is what they may take to end
+// on a loaded machine. A server that waits for its log never ends.
+const drainTimeout, endWithin = 2 * time.Second, 20 * time.Second
+
+// spawn starts "mycelium serve" and waits until it answers.
+func spawn(t *testing.T, stderr *os.File, args ...string) *spawned {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "mycelium")
+	if err := os.Symlink(self, name); err != nil {
+		t.Fatal(err)
+	}
+	s := &spawned{addr: freeAddr(t), ended: make(chan error, 1)}
+	args = append([]string{
+		"serve", "--listen=" + s.addr, "--log-format=json", "--drain-interval=1ms", "--drain-timeout=" + drainTimeout.String(),
+	}, args...)
+	s.cmd = exec.Command(name, args...)
+	s.cmd.Env, s.cmd.Stderr = []string{}, stderr
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.ended <- s.cmd.Wait() }()
+	t.Cleanup(func() { _ = s.cmd.Process.Kill() })
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", s.addr); err == nil {
+			conn.Close()
+			return s
+		}
+		select {
+		case err := <-s.ended:
+			t.Fatalf("the server has ended: %v", err)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the server does not listen")
+		}
+	}
+}
+
+// freeAddr returns an address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// stop sends SIGTERM and waits for a clean end: the clients answer their Close
+// frames.
+func (s *spawned) stop(t *testing.T) {
+	t.Helper()
+	var answered sync.WaitGroup
+	defer answered.Wait()
+	for _, c := range s.clients {
+		answered.Go(func() {
+			for err := error(nil); err == nil; {
+				_, _, err = c.ReadMessage()
+			}
+			_ = c.Drop()
+		})
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			t.Errorf("ended with %v", err)
+		}
+		t.Logf("ended after %v", time.Since(start).Round(time.Millisecond))
+	case <-time.After(endWithin):
+		t.Errorf("not ended %v after SIGTERM; drain.timeout is %v", endWithin, drainTimeout)
+	}
+}
+
+func (s *spawned) dial(t *testing.T) *wstest.Client {
+	t.Helper()
+	c, err := wstest.Dial(s.addr, "/socket/websocket?vsn=2.0.0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Drop() })
+	s.clients = append(s.clients, c)
+	return c
+}
+
+// chat joins two clients and has one say something to the other.
+func (s *spawned) chat(t *testing.T) (ada, bob *wstest.Client) {
+	t.Helper()
+	ada, bob = s.dial(t), s.dial(t)
+	for _, c := range []*wstest.Client{ada, bob} {
+		join(t, c)
+	}
+	say(t, ada, bob)
+	return ada, bob
+}
+
+func join(t *testing.T, c *wstest.Client) {
+	t.Helper()
+	if err := c.WriteText(`["1","1","room:1","phx_join",{}]`); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, `"status":"ok"`)
+}
+
+func say(t *testing.T, from, to *wstest.Client) {
+	t.Helper()
+	if err := from.WriteText(`["1","2","room:1","say",{"text":"hello"}]`); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, to, `"hello"`)
+}
+
+// provoke makes handshakes that are logged: from a page that may not connect, with
+// 3 kB of Origin.
+func (s *spawned) provoke(t *testing.T, n int) {
+	t.Helper()
+	header := http.Header{"Origin": {"http://" + strings.Repeat("x", 3000)}}
+	for range n {
+		var refused *wstest.StatusError
+		if _, err := wstest.Dial(s.addr, "/socket/websocket?vsn=2.0.0", header); !errors.As(err, &refused) || refused.Status != http.StatusForbidden {
+			t.Fatalf("a bad origin: %v, want 403", err)
+		}
+	}
+}
+
+// metric returns a value of /metrics.
+func (s *spawned) metric(t *testing.T, name string) (value float64) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	r, err := client.Get("http://" + s.addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(text)
+	if found == nil {
+		t.Fatalf("no metric %s: %d %.200s", name, r.StatusCode, text)
+	}
+	if _, err := fmt.Sscan(string(found[1]), &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// fullPipe returns the ends of a pipe that takes no byte more.
+func fullPipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{unix.SetNonblock(fds[1], true), fillPipe(fds[1]), unix.SetNonblock(fds[1], false)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, w = os.NewFile(uintptr(fds[0]), "reader"), os.NewFile(uintptr(fds[1]), "writer")
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
+func fillPipe(fd int) error {
+	for {
+		if _, err := unix.Write(fd, []byte("\n")); err != nil {
+			if err == unix.EAGAIN {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// TestLogPipeIsNotRead: standard error is a pipe that is full from the start. The
+// server serves and ends; what it had to say comes when somebody reads.
+func TestLogPipeIsNotRead(t *testing.T) {
+	t.Run("for ever", func(t *testing.T) {
+		_, w := fullPipe(t)
+		s := spawn(t, w)
+		ada, bob := s.chat(t)
+		s.provoke(t, 100)
+		say(t, bob, ada)
+		s.chat(t)
+		s.stop(t)
+	})
+	t.Run("for a while", func(t *testing.T) {
+		r, w := fullPipe(t)
+		s := spawn(t, w)
+		s.provoke(t, 100)
+		w.Close()
+		seen := make(chan string, 1)
+		lines := bufio.NewScanner(r)
+		go func() {
+			var text strings.Builder
+			for lines.Scan() {
+				text.WriteString(lines.Text() + "\n")
+			}
+			seen <- text.String()
+		}()
+		s.stop(t)
+		text := strings.TrimLeft(<-seen, "\n")
+		for _, want := range []string{
+			`"message":"listening"`, `"message":"origin refused"`, `"path":"/socket/websocket"`, `"kind":"origin refused"`, `"message":"stopped"`,
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %s in:\n%s", want, text)
+			}
+		}
+		if len(text) > 30_000 {
+			t.Errorf("%d bytes of log for 100 handshakes", len(text))
+		}
+	})
+}
+
+// TestLogPipeIsClosed: nobody is at the other end of standard error any more.
+func TestLogPipeIsClosed(t *testing.T) {
+	r, w := fullPipe(t)
+	r.Close()
+	s := spawn(t, w)
+	ada, bob := s.chat(t)
+	s.provoke(t, 100)
+	say(t, bob, ada)
+	s.stop(t)
+}
+
+// TestLogDiskIsFull: /dev/full answers each write with ENOSPC.
+func TestLogDiskIsFull(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	s := spawn(t, full)
+	ada, bob := s.chat(t)
+	s.provoke(t, 100)
+	say(t, bob, ada)
+	if n := s.metric(t, "mycelium_log_lines_dropped_total"); n < 1 {
+		t.Error("no line counted as dropped")
+	}
+	s.stop(t)
+}
+
+// fullDisk mounts a file system of 1 MiB and returns what fills it.
+func fullDisk(t *testing.T) (dir string, fill func()) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("a file system cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir, func() {
+		f, err := os.Create(filepath.Join(dir, "fill"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for err == nil {
+			_, err = f.Write(make([]byte, 4096))
+		}
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDataDiskIsFull: the log and the instances are on a disk that becomes full.
+func TestDataDiskIsFull(t *testing.T) {
+	dir, fill := fullDisk(t)
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s := spawn(t, log, "--data="+filepath.Join(dir, "data"), "--log-level=debug")
+	ada, bob := s.chat(t)
+	fill()
+	for i := range 200 {
+		say(t, ada, bob)
+		say(t, bob, ada)
+		if i == 100 {
+			s.provoke(t, 100)
+		}
+	}
+	s.chat(t)
+	if n := s.metric(t, "mycelium_log_lines_dropped_total"); n < 1 {
+		t.Error("no line counted as dropped")
+	}
+	if err := os.Remove(filepath.Join(dir, "fill")); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(t)
+	text, err := os.ReadFile(log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"error":"write /dev/stderr: no space left on device"`, `"message":"lines of the log were dropped"`, `"message":"stopped"`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in the log:\n%.2000s", want, text)
+		}
+	}
+}
+
+// limitFiles leaves the server n descriptors more than it has.
+func (s *spawned) limitFiles(t *testing.T, n int) {
+	t.Helper()
+	pid := s.cmd.Process.Pid
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := uint64(len(open) + n)
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cpu is the processor time that the server has used.
+func (s *spawned) cpu(t *testing.T) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	var user, system int64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * time.Second / 100 // USER_HZ
+}
+
+// TestNoDescriptorsLeft: a server that may open no file any more serves those
+// that are connected, says so without a flood of lines, does not spin, takes
+// others again when there is room, and ends.
+func TestNoDescriptorsLeft(t *testing.T) {
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s := spawn(t, log)
+	ada, bob := s.chat(t)
+	s.limitFiles(t, 3)
+	crowd := func() (close func()) {
+		var conns []net.Conn
+		for range 20 {
+			conn, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+		return func() {
+			for _, conn := range conns {
+				conn.Close()
+			}
+		}
+	}
+	leave := crowd()
+	logged := func() string {
+		text, err := os.ReadFile(log.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(logged(), "out of file descriptors"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing is said of it:\n%s", logged())
+		}
+	}
+	before := s.cpu(t)
+	for range 10 {
+		say(t, ada, bob)
+		say(t, bob, ada)
+		time.Sleep(100 * time.Millisecond)
+	}
+	if used := s.cpu(t) - before; used > 300*time.Millisecond {
+		t.Errorf("%v of processor time in a second", used)
+	}
+	leave()
+	s.chat(t) // waits until there is room
+	defer crowd()()
+	say(t, ada, bob)
+	s.stop(t)
+	text := logged()
+	if n := strings.Count(text, "out of file descriptors"); n > 3 || !strings.Contains(text, "mycelium doctor") {
+		t.Errorf("said %d times:\n%s", n, text)
+	}
+}
