@@ -187,6 +187,7 @@ func (f *front) handToHTTP(c *netloop.Conn, data []byte) {
 	isTLS := c.TLS()
 	conn, err := c.Detach()
 	if err != nil {
+		f.endpoint.logLost(err)
 		c.Close(err)
 		return
 	}

@@ -147,6 +147,7 @@ func (ref *refusal) write(w http.ResponseWriter) {
 func (f *front) beginTLS(c *netloop.Conn, data []byte) {
 	conn, err := c.Detach()
 	if err != nil {
+		f.endpoint.logLost(err)
 		c.Close(err)
 		return
 	}

@@ -90,9 +90,22 @@ func (s *Socket) logRefusedJoin(topic []byte, reason string) {
 	}
 }
 
+// logLost tells of a connection that could not be taken from its loop.
+func (e *Endpoint) logLost(err error) {
+	if outOfDescriptors(err) {
+		e.logNetwork(err)
+		return
+	}
+	e.log.Debug("connection lost before its request").Err(err).Write()
+}
+
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
 // logNetwork tells of an error of the loops.
 func (e *Endpoint) logNetwork(err error) {
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+	if outOfDescriptors(err) {
 		e.log.Error("out of file descriptors: new connections wait until others are closed").Err(err).
 			Str("help", "raise the limit on open files (ulimit -n, LimitNOFILE=); \"mycelium doctor\" shows what bounds connections").Write()
 		return

@@ -3,6 +3,7 @@ package netloop
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 // Listener accepts connections for a group.
@@ -42,4 +43,15 @@ func (ln *Listener) open(nl net.Listener) error {
 	}
 	ln.stop = ln.openPortable(nl)
 	return nil
+}
+
+// acceptErrors reports what accepting fails with. A process without free descriptors fails again whenever a connection
+// ends and another takes its place: that is one report in acceptReport.
+type acceptErrors struct{ told time.Time }
+
+func (a *acceptErrors) report(g *Group, err error) {
+	if now := time.Now(); a.told.IsZero() || now.Sub(a.told) >= acceptReport {
+		a.told = now
+		g.options.OnError(err)
+	}
 }

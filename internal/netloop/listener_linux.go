@@ -18,12 +18,12 @@ type acceptor struct {
 	fd   int
 
 	// Owned by the loop.
-	from     unix.RawSockaddrAny // who was accepted last
-	to       *Loop               // who gets the next connections
-	left     int                 // how many of them
-	pause    *Conn               // stands on the wheel while the listener rests; carries nothing
-	reported bool                // OnError was told, and nothing could be accepted since
-	closed   bool
+	from   unix.RawSockaddrAny // who was accepted last
+	to     *Loop               // who gets the next connections
+	left   int                 // how many of them
+	pause  *Conn               // stands on the wheel while the listener rests; carries nothing
+	failed acceptErrors
+	closed bool
 }
 
 // openRaw accepts from nl's descriptor; a nil stop says that it has none that can be used.
@@ -73,7 +73,6 @@ func (a *acceptor) event(netpoll.EpollEvent) {
 		fd, errno := accept4(a.fd, &a.from)
 		switch errno {
 		case 0:
-			a.reported = false
 			a.hand(fd)
 		case unix.EAGAIN:
 			return
@@ -106,10 +105,7 @@ func (a *acceptor) hand(fd int) {
 
 // rest stops accepting for a while: without free descriptors epoll would report the listener again and again.
 func (a *acceptor) rest(errno unix.Errno) {
-	if !a.reported {
-		a.reported = true
-		a.ln.group.options.OnError(os.NewSyscallError("accept4", errno))
-	}
+	a.failed.report(a.ln.group, os.NewSyscallError("accept4", errno))
 	if err := a.ep.Mod(a.fd, 0); err != nil {
 		a.ln.group.options.OnError(os.NewSyscallError("epoll_ctl", err))
 	}

@@ -22,14 +22,13 @@ func (ln *Listener) openPortable(nl net.Listener) (stop func()) {
 	}
 }
 
-// acceptStreams accepts until quit. An error is reported once until a connection could be accepted again.
+// acceptStreams accepts until quit.
 func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 	g := ln.group
-	reported := false
+	var failed acceptErrors
 	for {
 		c, err := nl.Accept()
 		if err == nil {
-			reported = false
 			l := g.nextLoop()
 			l.stats.accepted.Add(1)
 			_ = g.startStream(l, c, ln.accept, nil) // it fails when the group is closed, and so does Accept then
@@ -40,10 +39,7 @@ func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 			return
 		default:
 		}
-		if !reported {
-			reported = true
-			g.options.OnError(err)
-		}
+		failed.report(g, err)
 		select {
 		case <-quit:
 			return

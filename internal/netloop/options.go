@@ -102,6 +102,8 @@ const (
 	handfulMost = 64
 	// acceptPause is how long a listener rests when the process has no descriptors left.
 	acceptPause = 200 * time.Millisecond
+	// acceptReport is the least time between two reports of that.
+	acceptReport = 10 * time.Second
 	// handshakeTimeout bounds a TLS handshake.
 	handshakeTimeout = 10 * time.Second
 	// lingerDefault is CloseAfterFlush's time limit when the caller gives none.
