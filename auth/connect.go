@@ -66,8 +66,8 @@ func (v *Verifier) Connect(ctx context.Context, s *channels.Socket, r *channels.
 }
 
 func (v *Verifier) refuse(r *channels.Request, ref *RefusedError) error {
-	v.log.Warn().Str("reason", string(ref.Reason)).Str("detail", ref.Detail).
-		Stringer("peer", r.RemoteAddr).Str("path", r.URL.Path).Msg("token refused")
+	v.log.Warn("token refused").Str("reason", string(ref.Reason)).Str("detail", ref.Detail).
+		Addr("peer", r.RemoteAddr).Str("path", r.URL.Path).Write()
 	if ref.Reason == NoKeys { // it may be a good token
 		return errors.Join(ref, &channels.RefusedError{Status: http.StatusServiceUnavailable, RetryAfter: maxKeyWait})
 	}

@@ -57,7 +57,7 @@ type jwksServer struct {
 
 // newRemoteKeys begins to fetch the keys and does not wait for them. close ends
 // it.
-func newRemoteKeys(o JWKS, log *zerolog.Logger) *remoteKeys {
+func newRemoteKeys(o JWKS, log zerolog.Logger) *remoteKeys {
 	o = o.withDefaults()
 	r := &remoteKeys{algorithms: o.Algorithms, client: o.client(), changed: make(chan struct{})}
 	r.ctx, r.stop = context.WithCancel(context.Background())

@@ -149,8 +149,8 @@ func (s *session) renew(_ *channels.Context, p channels.Payload) (channels.Reply
 
 // notRenewed logs why, and returns what the client is told.
 func (s *session) notRenewed(ref *RefusedError) error {
-	s.verifier.log.Warn().Str("reason", string(ref.Reason)).Str("detail", ref.Detail).
-		Str("socket", s.socket.ID()).Msg("new token refused")
+	s.verifier.log.Warn("new token refused").Str("reason", string(ref.Reason)).Str("detail", ref.Detail).
+		Str("socket", s.socket.ID()).Write()
 	return errNotRenewed
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
 // Verifier lets clients in by their tokens. Its methods are safe from any
@@ -16,7 +18,7 @@ import (
 type Verifier struct {
 	// Static after New.
 	options  Options
-	log      *zerolog.Logger
+	log      *logging.Log
 	jwt      *jwtVerifier     // nil without keys and JWKS
 	phoenix  *phoenixVerifier // nil without PhoenixToken
 	socketID template
@@ -28,17 +30,14 @@ type Verifier struct {
 
 // New makes a verifier; Close ends it. The keys of a JWKS are fetched in the
 // background: a token that comes before them waits for up to 5 s and is then
-// refused with the reason [NoKeys]. log, if not nil, gets at level warn
-// why tokens are refused, and never a token.
+// refused with the reason [NoKeys]. log gets at level warn why tokens are
+// refused, not more than ten times a second, and never a token; with nil that is
+// not logged.
 func New(o Options, log *zerolog.Logger) (*Verifier, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if log == nil {
-		nop := zerolog.Nop()
-		log = &nop
-	}
-	v := &Verifier{options: o.withDefaults(), log: log}
+	v := &Verifier{options: o.withDefaults(), log: logging.NewLog(log)}
 	v.expiry.warning = time.Duration(v.options.Warning)
 	if err := v.readRules(); err != nil {
 		return nil, err
@@ -49,7 +48,7 @@ func New(o Options, log *zerolog.Logger) (*Verifier, error) {
 			return nil, err
 		}
 	}
-	return v, v.readKeys()
+	return v, v.readKeys(logging.OrStderr(log))
 }
 
 func (v *Verifier) readRules() (err error) {
@@ -64,10 +63,10 @@ func (v *Verifier) readRules() (err error) {
 	return err
 }
 
-func (v *Verifier) readKeys() (err error) {
+func (v *Verifier) readKeys(log zerolog.Logger) (err error) {
 	var remote *remoteKeys
 	if j := v.options.JWKS; j != nil {
-		remote = newRemoteKeys(*j, v.log)
+		remote = newRemoteKeys(*j, log)
 	}
 	if len(v.options.Keys) == 0 && remote == nil {
 		return nil
@@ -81,6 +80,7 @@ func (v *Verifier) readKeys() (err error) {
 // Close ends what fetches keys. Sockets that the verifier has let in end with
 // their tokens all the same.
 func (v *Verifier) Close() {
+	v.log.Flush()
 	if v.jwt != nil && v.jwt.remote != nil {
 		v.jwt.remote.close()
 	}

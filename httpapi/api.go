@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
 // Prefix is where the API stands; the handler expects it in a request's path.
@@ -34,8 +35,8 @@ type Options struct {
 	// MaxBody bounds the body of a request in bytes; 0: 1 MiB.
 	MaxBody int64
 	// Logger gets what was changed and by whom at level info, what was refused
-	// at warn, and failures of the server itself at error; nil discards it. Keys
-	// are never logged.
+	// at warn, not more than ten times a second, and failures of the server itself
+	// at error; nil writes errors to standard error. Keys are never logged.
 	Logger *zerolog.Logger
 	// Before is an API of the same manager that the new one takes the place of:
 	// the idempotency keys that it has seen count on. nil: there was none.
@@ -50,7 +51,7 @@ type API struct {
 	manager *instances.Manager
 	options Options
 	keys    []Key
-	log     zerolog.Logger
+	log     *logging.Log
 	routes  []route
 	// bodyTimeout is how long a caller has for the body of a request: nothing else
 	// bounds one that drips.
@@ -73,10 +74,7 @@ func New(m *instances.Manager, o Options) (*API, error) {
 	if len(o.Keys) == 0 {
 		return nil, errors.New("httpapi: Options.Keys is empty, so that nobody could use the API: NewKey makes a key")
 	}
-	a := &API{manager: m, options: o, keys: slices.Clone(o.Keys), log: zerolog.Nop(), bodyTimeout: 30 * time.Second, replays: &replays{now: o.Now}}
-	if o.Logger != nil {
-		a.log = *o.Logger
-	}
+	a := &API{manager: m, options: o, keys: slices.Clone(o.Keys), log: logging.NewLog(o.Logger), bodyTimeout: 30 * time.Second, replays: &replays{now: o.Now}}
 	for i := range a.keys {
 		if err := a.keys[i].Validate(); err != nil {
 			return nil, err

@@ -87,7 +87,7 @@ func (a *API) create(w http.ResponseWriter, r *request) error {
 	if created {
 		status = http.StatusCreated
 		w.Header().Set("Location", Prefix+"/instances/"+i.ID)
-		a.log.Info().Str("by", r.who.key.Name).Str("instance", i.ID).Str("type", i.Type).Msg("instance created")
+		a.log.Info("instance created").Str("by", r.who.key.Name).Str("instance", i.ID).Str("type", i.Type).Write()
 	}
 	return a.answerInstance(w, r, status, i)
 }
@@ -220,7 +220,7 @@ func (a *API) patch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info().Str("by", r.who.key.Name).Str("instance", i.ID).Uint64("revision", i.Revision).Msg("instance changed")
+	a.log.Info("instance changed").Str("by", r.who.key.Name).Str("instance", i.ID).Int("revision", int(i.Revision)).Write()
 	return a.answerInstance(w, r, http.StatusOK, i)
 }
 
@@ -286,7 +286,7 @@ func (a *API) remove(w http.ResponseWriter, r *request) error {
 	if err := a.manager.Delete(r.Context(), r.id, revision); err != nil {
 		return err
 	}
-	a.log.Info().Str("by", r.who.key.Name).Str("instance", r.id).Msg("instance deleted")
+	a.log.Info("instance deleted").Str("by", r.who.key.Name).Str("instance", r.id).Write()
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -295,7 +295,7 @@ func (a *API) drain(w http.ResponseWriter, r *request) error {
 	if err := a.manager.Drain(r.Context(), r.id); err != nil {
 		return err
 	}
-	a.log.Info().Str("by", r.who.key.Name).Str("instance", r.id).Msg("instance draining")
+	a.log.Info("instance draining").Str("by", r.who.key.Name).Str("instance", r.id).Write()
 	i, err := a.manager.Get(r.id)
 	if err != nil {
 		return err
@@ -308,7 +308,7 @@ func (a *API) resume(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info().Str("by", r.who.key.Name).Str("instance", r.id).Msg("instance resumed")
+	a.log.Info("instance resumed").Str("by", r.who.key.Name).Str("instance", r.id).Write()
 	return a.answerInstance(w, r, http.StatusOK, i)
 }
 

@@ -137,7 +137,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden:
 		level = zerolog.WarnLevel
 	}
-	a.log.WithLevel(level).Err(err).Str("method", r.Method).Str("path", r.URL.Path).Str("peer", r.RemoteAddr).Int("status", p.Status).Msg("request refused")
+	a.log.Line(level, "request refused").Err(err).Str("method", r.Method).Str("path", r.URL.Path).Str("peer", r.RemoteAddr).Int("status", p.Status).Write()
 	for name, values := range p.header {
 		w.Header()[name] = values
 	}

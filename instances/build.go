@@ -12,7 +12,7 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	if err != nil {
 		return nil, err
 	}
-	log := m.log.With().Str("instance", spec.ID).Logger()
+	log := m.logger.With().Str("instance", spec.ID).Logger()
 	endpoint, err := channels.NewEndpoint(channels.Options{Host: m.host, Logger: &log, Limits: m.limitsOf(spec)})
 	if err != nil {
 		release()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime/debug"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // guard runs application code; a panic becomes a *PanicError.
@@ -11,7 +13,7 @@ func (in *Instance) guard(what string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			p := &PanicError{Hook: what, Value: v, Stack: debug.Stack()}
-			in.log.Error().Str("hook", what).Interface("panic", v).Bytes("stack", p.Stack).Msg("instance crashed")
+			in.line(zerolog.ErrorLevel, "instance crashed").Str("hook", what).Panic(v, p.Stack).Write()
 			err = p
 		}
 	}()
@@ -31,7 +33,7 @@ func (m *member) awaitGoroutines(ctx context.Context, in *Instance) {
 			}
 			m.leaked(in)
 			m.manager.tell(m, EventLeaked, "")
-			in.log.Error().Int64("goroutines", n).Msg("goroutines of an instance do not end")
+			in.line(zerolog.ErrorLevel, "goroutines of an instance do not end").Int("goroutines", int(n)).Write()
 			return
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -57,6 +58,11 @@ func (in *Instance) Labels() map[string]string { return maps.Clone(in.labels) }
 
 // Log names the instance in all that it writes.
 func (in *Instance) Log() *zerolog.Logger { return &in.log }
+
+// line begins a line of the package itself about the instance.
+func (in *Instance) line(level zerolog.Level, message string) logging.Line {
+	return in.owner.manager.log.Line(level, message).Str("instance", in.id)
+}
 
 // Endpoint has the topics and sockets of this instance alone.
 func (in *Instance) Endpoint() *channels.Endpoint { return in.endpoint }
@@ -121,7 +127,7 @@ func (in *Instance) End(reason string) {
 		in.owner.manager.background(func(ctx context.Context) {
 			err := in.owner.manager.remove(ctx, in.owner, AnyRevision, reason)
 			if err != nil && !errors.Is(err, ErrNotFound) { // else somebody has deleted it
-				in.log.Error().Err(err).Msg("instance not ended")
+				in.line(zerolog.ErrorLevel, "instance not ended").Err(err).Write()
 			}
 		})
 	})
@@ -309,6 +315,6 @@ func (in *Instance) end(ctx context.Context, gently bool) {
 // note logs what went wrong while the instance ended: it ends all the same.
 func (in *Instance) note(err error) {
 	if err != nil {
-		in.log.Warn().Err(err).Msg("instance did not end cleanly")
+		in.line(zerolog.WarnLevel, "instance did not end cleanly").Err(err).Write()
 	}
 }

@@ -61,7 +61,7 @@ func (m *Manager) forgetStates(one *member) {
 		err = errors.Join(err, m.store.Delete(context.Background(), e.Key, AnyRevision))
 	}
 	if err != nil {
-		m.log.Error().Err(err).Str("instance", one.id).Msg("saved state not removed")
+		m.log.Error("saved state not removed").Err(err).Str("instance", one.id).Write()
 	}
 }
 

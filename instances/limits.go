@@ -120,5 +120,5 @@ func (m *Manager) warnOfLimits(spec *Spec) {
 	for i, w := range wrong {
 		texts[i] = w.String()
 	}
-	m.log.Warn().Str("instance", spec.ID).Strs("limits", texts).Msg("limits above the server's: the server's apply")
+	m.log.Warn("limits above the server's: the server's apply").Str("instance", spec.ID).Strs("limits", texts).Write()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
 // Options of a [Manager]. The zero value is usable.
@@ -38,7 +39,8 @@ type Options struct {
 	// if not nil, is called when the instance has ended. nil: the zero SocketOptions;
 	// a spec with Auth is refused then.
 	Sockets func(Spec) (o channels.SocketOptions, release func(), err error)
-	// Logger gets what happens to instances. nil discards it.
+	// Logger gets what happens to instances, as channels.Options.Logger does; nil
+	// writes errors to standard error.
 	Logger *zerolog.Logger
 
 	// StartTimeout bounds Start. Default 10 s.
@@ -83,7 +85,8 @@ type Manager struct {
 	host    *channels.Endpoint
 	options Options
 	store   Store
-	log     zerolog.Logger
+	log     *logging.Log
+	logger  zerolog.Logger  // of which instances' own are made
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	work    sync.WaitGroup // background and the sweeper
@@ -102,11 +105,8 @@ type Manager struct {
 func New(host *channels.Endpoint, o Options) *Manager {
 	o = o.withDefaults()
 	m := &Manager{
-		host: host, options: o, store: o.Store, log: zerolog.Nop(),
+		host: host, options: o, store: o.Store, log: logging.NewLog(o.Logger), logger: logging.OrStderr(o.Logger),
 		types: make(map[string]*Type), members: make(map[string]*member), departed: make(map[string]*Total),
-	}
-	if o.Logger != nil {
-		m.log = *o.Logger
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	host.Route(o.Path, m.lookup)
@@ -304,6 +304,7 @@ func (m *Manager) Close(ctx context.Context) error {
 		all.Wait()
 		m.work.Wait()
 		m.watchers.close()
+		m.log.Flush()
 	}()
 	select {
 	case <-done:

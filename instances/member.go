@@ -293,12 +293,11 @@ func (m *member) crash(err error) error {
 	m.settle()
 	m.manager.tell(m, EventCrashed, err.Error())
 	if !failed {
-		m.manager.log.Warn().Err(err).Str("instance", m.id).Msg("instance crashed: it is restarted")
+		m.manager.log.Warn("instance crashed: it is restarted").Err(err).Str("instance", m.id).Write()
 		return err
 	}
 	m.manager.tell(m, EventFailed, err.Error())
-	m.manager.log.Error().Err(err).Str("instance", m.id).Int("crashes", o.MaxCrashes+1).Dur("within", o.CrashWindow).
-		Msg("instance failed: it crashed too often")
+	m.manager.log.Error("instance failed: it crashed too often").Err(err).Str("instance", m.id).Int("crashes", o.MaxCrashes+1).Str("within", o.CrashWindow.String()).Write()
 	return suture.ErrTerminateSupervisorTree
 }
 

@@ -35,7 +35,7 @@ func (m *Manager) endIdle(now time.Time) {
 	for _, one := range idle {
 		m.background(func(ctx context.Context) {
 			if err := m.remove(ctx, one, AnyRevision, "idle"); err != nil {
-				m.log.Error().Err(err).Str("instance", one.id).Msg("idle instance not ended")
+				m.log.Error("idle instance not ended").Err(err).Str("instance", one.id).Write()
 			}
 		})
 	}

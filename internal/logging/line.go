@@ -73,6 +73,18 @@ func (l Line) Str(name, text string) Line {
 	return l
 }
 
+// Strs adds texts, each cut at 256 bytes.
+func (l Line) Strs(name string, texts []string) Line {
+	if l.event != nil {
+		list := zerolog.Arr()
+		for _, text := range texts {
+			list.Str(Cut(text))
+		}
+		l.event.Array(name, list)
+	}
+	return l
+}
+
 // Addr adds an address and port.
 func (l Line) Addr(name string, addr netip.AddrPort) Line {
 	if l.event != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
 // Path is where the page stands; its socket is Path + "/socket".
@@ -27,7 +28,7 @@ type Options struct {
 	Allow func(r *http.Request) (keyID string, err error)
 	// Holds reports whether the key of an ID may still see it.
 	Holds func(keyID string) bool
-	// Logger gets what goes wrong; nil discards it.
+	// Logger gets what goes wrong; nil writes errors to standard error.
 	Logger *zerolog.Logger
 }
 
@@ -35,6 +36,7 @@ type Options struct {
 type Observer struct {
 	// Static after New.
 	options Options
+	log     *logging.Log
 	guest   *channels.Endpoint
 	sampler *Sampler
 	pages   http.Handler
@@ -54,7 +56,7 @@ func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Observer{
-		options: o, guest: guest, sampler: NewSampler(m, nil), pages: newPages(), cancel: cancel, keys: make(map[string]struct{}),
+		options: o, log: logging.NewLog(o.Logger), guest: guest, sampler: NewSampler(m, nil), pages: newPages(), cancel: cancel, keys: make(map[string]struct{}),
 	}
 	guest.Socket("/socket", channels.SocketOptions{
 		Connect: b.connect, AuthToken: true,
@@ -125,8 +127,8 @@ func (b *Observer) tell() {
 	if b.guest.Subscribers(topic) == 0 {
 		return
 	}
-	if err := b.guest.Broadcast(topic, "sample", b.sampler.Last()); err != nil && b.options.Logger != nil {
-		b.options.Logger.Error().Err(err).Msg("observer")
+	if err := b.guest.Broadcast(topic, "sample", b.sampler.Last()); err != nil {
+		b.log.Error("observer").Err(err).Write()
 	}
 }
 
