@@ -37,8 +37,7 @@ func configure(args, environ []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, configUsage)
 		return 0
 	}
-	fmt.Fprintf(stderr, "mycelium: config %q is not known; there are config check and config print\n", verb)
-	return 2
+	return misused(stderr, "config", unknownCommand(verb, []string{"check", "print"}))
 }
 
 func checkConfig(args, environ []string, stdout, stderr io.Writer) int {
@@ -66,8 +65,7 @@ func printConfig(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	text, err := cfg.YAML(sources)
 	if err != nil {
-		fmt.Fprintln(stderr, "mycelium:", err)
-		return 1
+		return failed(stderr, "config", err)
 	}
 	fmt.Fprint(stdout, text)
 	return 0

@@ -60,8 +60,7 @@ func examine(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return report(*connections, *pid, *asJSON, stdout, stderr)
 	}
-	fmt.Fprintf(stderr, "mycelium doctor: %v; \"mycelium doctor --help\" lists the flags\n", err)
-	return 2
+	return misused(stderr, "doctor", err)
 }
 
 // report prints what the doctor says and returns the exit code.

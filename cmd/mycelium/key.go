@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -44,19 +43,17 @@ func keys(args, environ []string, stdout, stderr io.Writer) int {
 func showKey(args, environ []string, stdout, stderr io.Writer) int {
 	server := environment(environ, "MYCELIUM_SERVER", defaultServer)
 	switch {
-	case len(args) == 1 && slices.Contains([]string{"help", "--help", "-h"}, args[0]):
+	case len(args) == 1 && isHelp(args[0]):
 		fmt.Fprint(stdout, keyUsage)
 		return 0
 	case len(args) > 1 || len(args) == 1 && !strings.Contains(args[0], "://"):
-		fmt.Fprintf(stderr, "mycelium key: write \"mycelium key show [ADDRESS]\", with an address like %s\n", defaultServer)
-		return 2
+		return misused(stderr, "key", fmt.Errorf("write \"mycelium key show [ADDRESS]\", with an address like %s", defaultServer))
 	case len(args) == 1:
 		server = args[0]
 	}
 	secret, err := keyfile.Find(environ, server)
 	if err != nil {
-		fmt.Fprintln(stderr, "mycelium key:", err)
-		return 1
+		return failed(stderr, "key", err)
 	}
 	fmt.Fprintln(stdout, secret)
 	return 0
@@ -73,12 +70,14 @@ func makeKey(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, keyUsage, flags.FlagUsages())
 		return 0
 	}
-	if err == nil && (flags.NArg() != 2 || flags.Arg(0) != "new") {
+	if err == nil && flags.Arg(0) != "new" {
+		err = unknownCommand(flags.Arg(0), []string{"new", "show"})
+	}
+	if err == nil && flags.NArg() != 2 {
 		err = errors.New("write \"mycelium key new NAME --scope …\" or \"mycelium key show\"")
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "mycelium key: %v; \"mycelium key --help\" shows how it is used\n", err)
-		return 2
+		return misused(stderr, "key", err)
 	}
 	list := make([]httpapi.Scope, len(*scopes))
 	for i, s := range *scopes {
@@ -86,8 +85,7 @@ func makeKey(args []string, stdout, stderr io.Writer) int {
 	}
 	secret, key := httpapi.NewKey(flags.Arg(1), list, *ids)
 	if err := key.Validate(); err != nil {
-		fmt.Fprintln(stderr, "mycelium key:", err)
-		return 2
+		return misused(stderr, "key", err)
 	}
 	fmt.Fprintf(stdout, "The key, which nobody can show again:\n\n  %s\n\nIn the server's configuration file:\n\napi:\n  keys:\n    - name: %s\n      hash: %s\n      scopes: %s\n",
 		secret, key.Name, key.Hash, yamlList(*scopes))

@@ -216,7 +216,7 @@ func TestCommandLine(t *testing.T) {
 		stdout  string
 		stderr  string
 	}{
-		{args: []string{"help"}, stdout: "mycelium [serve] [flags]"},
+		{args: []string{"help"}, stdout: "  serve      run the server"},
 		{args: []string{"version"}, stdout: "mycelium "},
 		{args: []string{"config", "check"}, environ: []string{"MYCELIUM_AUTH_SECRET="}, code: 2, stderr: "auth.secret: the value, which is not shown, (from environment variable MYCELIUM_AUTH_SECRET) is empty"},
 		{environ: []string{"MYCELIUM_AUTH_SECRET="}, code: 2, stderr: "auth.secret"},
@@ -226,8 +226,22 @@ func TestCommandLine(t *testing.T) {
 		{args: []string{"bench", "help"}, stdout: "mycelium bench presence"},
 		{args: []string{"bench", "idle"}, code: 2, stderr: "no address; give that of the socket"},
 		{args: []string{"bench", "join", "ws://192.0.2.1/socket"}, code: 1, stderr: "not this machine; add --remote"},
-		{args: []string{"--help"}, stdout: "--limits-max-channels"},
-		{args: []string{"server"}, code: 2, stderr: `unknown command "server"; "mycelium help" lists the commands`},
+		{args: []string{"help", "serve"}, stdout: "--limits-max-channels"},
+		{args: []string{"--listen=:0", "--help"}, stdout: "--limits-max-channels"},
+		{args: []string{"help", "token"}, stdout: "mycelium token sign"},
+		{args: []string{"help", "help"}, stdout: "mycelium help: "},
+		{args: []string{"help", "tokne"}, code: 2, stderr: "mycelium help: unknown command \"tokne\"; did you mean token?\n"},
+		{args: []string{"help", "token", "sign"}, code: 2, stderr: `unexpected argument "sign"`},
+		{args: []string{"--version"}, stdout: "mycelium "},
+		{args: []string{"-v"}, stdout: "mycelium "},
+		{args: []string{"version", "x"}, code: 2, stderr: "mycelium version: unexpected argument"},
+		{args: []string{"quux"}, code: 2, stderr: "mycelium: unknown command \"quux\"; there are serve, config, "},
+		{args: []string{"instances", "lsit"}, code: 2, stderr: "mycelium instances: unknown command \"lsit\"; did you mean list?\n\"mycelium instances --help\" shows how it is used.\n"},
+		{args: []string{"instances"}, code: 2, stderr: "mycelium instances: a command is missing: broadcast, create, "},
+		{args: []string{"config", "chekc"}, code: 2, stderr: "mycelium config: unknown command \"chekc\"; did you mean check?\n"},
+		{args: []string{"key", "nwe", "x"}, code: 2, stderr: "mycelium key: unknown command \"nwe\"; did you mean new?\n"},
+		{args: []string{"token", "--sub=x"}, code: 2, stderr: "mycelium token: unknown command"},
+		{args: []string{"server"}, code: 2, stderr: "mycelium: unknown command \"server\"; did you mean serve?\n\"mycelium --help\" shows how it is used.\n"},
 		{args: []string{"--lisen=:1"}, code: 2, stderr: "unknown flag --lisen; did you mean --listen?"},
 		{args: []string{"--idle-timeout=60"}, code: 2, stderr: "idle_timeout"},
 		{args: []string{"--config=" + file}, code: 2, stderr: "max_channels"},
@@ -251,5 +265,41 @@ func TestPortTaken(t *testing.T) {
 	var stderr bytes.Buffer
 	if code := run(t.Context(), []string{"--listen=" + s.addr}, nil, io.Discard, &stderr); code != 1 || !strings.Contains(stderr.String(), s.addr) {
 		t.Errorf("exit %d: %s", code, &stderr)
+	}
+}
+
+// TestHelp: short, and with every command; each command has a help of its own.
+func TestHelp(t *testing.T) {
+	ask := func(args ...string) string {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), args, nil, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+			t.Errorf("mycelium %v: exit %d: %s", args, code, &stderr)
+		}
+		return stdout.String()
+	}
+	short := ask("--help")
+	if n := strings.Count(short, "\n"); n > 24 {
+		t.Errorf("%d lines do not fit on a terminal:\n%s", n, short)
+	}
+	for line := range strings.Lines(short) {
+		if len(line) > 81 {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
+	if ask("-h") != short || ask("help") != short {
+		t.Error("-h, help and --help differ")
+	}
+	for _, c := range commands() {
+		if !strings.Contains(short, "\n  "+c.name+" ") {
+			t.Errorf("%s is missing in\n%s", c.name, short)
+		}
+		if own := ask("help", c.name); !strings.Contains(own, "mycelium "+c.name) {
+			t.Errorf("mycelium help %s: %s", c.name, own)
+		}
+		if c.name != "version" && c.name != "help" {
+			if ask(c.name, "--help") != ask("help", c.name) {
+				t.Errorf("mycelium %s --help is not mycelium help %s", c.name, c.name)
+			}
+		}
 	}
 }

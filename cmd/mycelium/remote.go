@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -115,7 +116,7 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	flags.StringVar(&c.file, "file", "", "YAML or JSON `file` of the whole spec; - for standard input")
 	flags.StringVar(&c.revision, "revision", "", "the `revision` that the change is meant for; without it, whatever it is")
 	err := flags.Parse(args)
-	if errors.Is(err, pflag.ErrHelp) || slices.Contains([]string{"help", "--help", "-h"}, verb) {
+	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
 		fmt.Fprint(stdout, instancesUsage, flags.FlagUsages())
 		return 0
 	}
@@ -124,21 +125,20 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	switch {
 	case err != nil:
 	case !known:
-		err = fmt.Errorf("there is no %q", verb)
+		err = unknownCommand(verb, slices.Sorted(maps.Keys(instancesVerbs)))
 	case len(c.args) < what.least || len(c.args) > what.most:
-		err = fmt.Errorf("instances %s: wrong number of arguments", verb)
+		err = fmt.Errorf("%s: wrong number of arguments", verb)
 	default:
 		var secret string
 		secret, c.keyless = keyFor(*server, *key, environ)
 		c.client, err = apiclient.New(*server, secret)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "mycelium instances: %v; \"mycelium instances --help\" shows how it is used\n", err)
-		return 2
+		return misused(stderr, "instances", err)
 	}
 	defer c.client.Close()
 	if err := what.run(c); err != nil {
-		fmt.Fprintln(stderr, "mycelium instances:", err)
+		failed(stderr, "instances", err)
 		var refused *apiclient.Error
 		if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && c.keyless != nil {
 			fmt.Fprintf(stderr, "No key was sent: there is neither --key nor MYCELIUM_KEY, and %v.\n", c.keyless)
@@ -200,7 +200,7 @@ func (c *instancesCall) list() error {
 		}
 	}
 	query["label"] = c.labels
-	table := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	table, rows := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0), 0
 	if !c.asJSON {
 		fmt.Fprintln(table, "ID\tTYPE\tSTATE\tREVISION\tCREATED\tREASON")
 	}
@@ -217,9 +217,13 @@ func (c *instancesCall) list() error {
 		if err := json.Unmarshal(raw, &i); err != nil {
 			return fmt.Errorf("the answer is not as expected: %w", err)
 		}
+		rows++
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", i.ID, i.Type, i.State, i.Revision, i.Created.Local().Format(time.DateTime), i.Reason)
 		return nil
 	})
+	if err != nil && rows == 0 {
+		return err // without the head of a table
+	}
 	return errors.Join(err, table.Flush())
 }
 

@@ -49,6 +49,16 @@ type daemon struct {
 	stopping      atomic.Bool // told to stop; any goroutine
 }
 
+const serveUsage = `mycelium serve runs the server.
+
+Usage:
+
+  mycelium [serve] [flags]
+
+Flags:
+
+`
+
 // serve runs the server until ctx is done. SIGHUP reloads its configuration.
 func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	hangup := make(chan os.Signal, 1)
@@ -56,7 +66,7 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	defer signal.Stop(hangup)
 	output := openOutput(stderr)
 	defer output.close()
-	first, code := loadChecked(args, environ, config.Help(), stdout, output)
+	first, code := loadChecked(args, environ, serveUsage+config.Help(), stdout, output)
 	if first == nil {
 		return code
 	}

@@ -45,8 +45,7 @@ func tokens(ctx context.Context, args, environ []string, stdin io.Reader, stdout
 		fmt.Fprint(stdout, tokenUsage)
 		return 0
 	}
-	fmt.Fprintf(stderr, "mycelium: token %q is not known; there are token sign and token verify\n", verb)
-	return 2
+	return misused(stderr, "token", unknownCommand(verb, []string{"sign", "verify"}))
 }
 
 // loadAuth returns auth.Options of the configuration, or the exit code.
@@ -78,8 +77,7 @@ func signToken(args, environ []string, stdout, stderr io.Writer) int {
 		claims, ttl, err = wantedClaims(wanted)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
+		return misused(stderr, "token", err)
 	}
 	o, code := loadAuth(args, environ, stdout, stderr)
 	if o == nil {
@@ -87,8 +85,7 @@ func signToken(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	token, err := sign(o, claims, ttl, phoenix)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
+		return misused(stderr, "token", err)
 	}
 	fmt.Fprintln(stdout, token)
 	return 0
@@ -155,21 +152,18 @@ func verifyToken(ctx context.Context, args, environ []string, stdin io.Reader, s
 	if token == "" {
 		text, err := io.ReadAll(io.LimitReader(stdin, 1<<20))
 		if err != nil {
-			fmt.Fprintln(stderr, "mycelium:", err)
-			return 2
+			return failed(stderr, "token", err)
 		}
 		token = strings.TrimSpace(string(text))
 	}
 	verifier, err := auth.New(*o, nil)
 	if err != nil {
-		fmt.Fprintln(stderr, "mycelium:", err)
-		return 2
+		return failed(stderr, "token", err)
 	}
 	defer verifier.Close()
 	verified, err := verifier.Verify(ctx, token)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
+		return failed(stderr, "token", err)
 	}
 	return printToken(verified, stdout, stderr)
 }
@@ -188,8 +182,7 @@ func printToken(t *auth.Token, stdout, stderr io.Writer) int {
 	}
 	text, err := json.MarshalIndent(shown, "", "  ")
 	if err != nil {
-		fmt.Fprintln(stderr, "mycelium:", err)
-		return 1
+		return failed(stderr, "token", err)
 	}
 	fmt.Fprintln(stdout, string(text))
 	return 0

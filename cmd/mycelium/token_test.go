@@ -96,7 +96,7 @@ func TestTokenCommandRefuses(t *testing.T) {
 		{[]string{"verify", signed}, []string{authSecret + "x"}, 1, "auth: token refused: bad signature"},
 		{[]string{"verify", signed}, []string{phoenixBase}, 1, "auth: token refused: algorithm"},
 		{[]string{"verify", "x"}, jwt, 1, "auth: token refused: malformed"},
-		{nil, nil, 2, `token "" is not known; there are token sign and token verify`},
+		{nil, nil, 2, "mycelium token: a command is missing: sign, verify"},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), append([]string{"token"}, c.args...), c.environ, &stdout, &stderr)
