@@ -29,7 +29,7 @@ type command struct {
 // one of them.
 func commands() []command {
 	return []command{
-		{"serve", "run the server; the default, so that \"mycelium --listen :80\" does it too", func(ctx context.Context, i invocation) int {
+		{"serve", "run the server; it is the default: mycelium --listen :80", func(ctx context.Context, i invocation) int {
 			return serve(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},
 		{"config", "check or print the configuration that serve would have", func(_ context.Context, i invocation) int {
