@@ -197,11 +197,12 @@ func (p *process) listening(t *testing.T) {
 			var entry struct{ Addr, Message string }
 			if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "listening" {
 				p.addr = entry.Addr
-				var err error
-				if p.key, err = keyfile.Find(p.cmd.Env, "http://"+p.addr); err != nil {
+				key, err := keyfile.Find(p.cmd.Env, "http://"+p.addr)
+				if err != nil {
 					p.kill(t)
 					t.Fatal(err)
 				}
+				p.key = key.Secret
 				return
 			}
 		}

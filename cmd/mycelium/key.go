@@ -51,11 +51,11 @@ func showKey(args, environ []string, stdout, stderr io.Writer) int {
 	case len(args) == 1:
 		server = args[0]
 	}
-	secret, err := keyfile.Find(environ, server)
+	key, err := keyfile.Find(environ, server)
 	if err != nil {
 		return failed(stderr, "key", err)
 	}
-	fmt.Fprintln(stdout, secret)
+	fmt.Fprintln(stdout, key.Secret)
 	return 0
 }
 

@@ -87,7 +87,7 @@ func (s *server) key(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	return key.Secret
 }
 
 // call asks the API, with the server's own key, and returns an answer's status

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -87,8 +88,11 @@ func (d *daemon) url() string {
 	if d.cfg.TLS.Enabled() {
 		scheme = "https"
 	}
-	if d.addr.Addr().IsUnspecified() {
+	switch d.addr.Addr() {
+	case netip.IPv6Unspecified(): // and IPv4 too
 		host = "localhost"
+	case netip.IPv4Unspecified(): // somebody else may have the port of localhost's other address
+		host = "127.0.0.1"
 	}
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(d.addr.Port())))
 }

@@ -129,9 +129,9 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	case len(c.args) < what.least || len(c.args) > what.most:
 		err = fmt.Errorf("%s: wrong number of arguments", verb)
 	default:
-		var secret string
-		secret, c.keyless = keyFor(*server, *key, environ)
-		c.client, err = apiclient.New(*server, secret)
+		var k keyfile.Key
+		k, c.keyless = keyFor(*server, *key, environ)
+		c.client, err = apiclient.New(k.Server, k.Secret)
 	}
 	if err != nil {
 		return misused(stderr, "instances", err)
@@ -153,11 +153,15 @@ const defaultServer = "http://localhost:4000"
 
 // keyFor is the key to send: the one that was given, or else what a server on
 // this machine has left. An error says why there is none.
-func keyFor(server, given string, environ []string) (secret string, err error) {
+func keyFor(server, given string, environ []string) (keyfile.Key, error) {
 	if secret := cmp.Or(given, environment(environ, "MYCELIUM_KEY", "")); secret != "" {
-		return secret, nil
+		return keyfile.Key{Secret: secret, Server: server}, nil
 	}
-	return keyfile.Find(environ, server)
+	key, err := keyfile.Find(environ, server)
+	if err != nil {
+		return keyfile.Key{Server: server}, err
+	}
+	return key, nil
 }
 
 // environment returns a variable, or what stands in its place.

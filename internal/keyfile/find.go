@@ -27,40 +27,58 @@ func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("no server of this user has left a key for %s in %s", e.Server, strings.Join(e.Dirs, " or "))
 }
 
+// Key is what a server has left.
+type Key struct {
+	Secret string
+	// Server is where to send it: the address that was asked for, or one that
+	// nobody but the server of the key can answer. Another user may have taken
+	// the port at an address of localhost that the server does not listen on.
+	Server string
+}
+
 // Find returns the key that a server on this machine has left for its user's
 // commands. server is its address, such as "http://localhost:4000". The error
 // is a [*NotFoundError] where there is none.
-func Find(environ []string, server string) (secret string, err error) {
-	names, err := namesFor(server)
+func Find(environ []string, server string) (Key, error) {
+	places, err := placesFor(server)
 	if err != nil {
-		return "", err
+		return Key{}, err
 	}
 	missing := &NotFoundError{Server: server}
-	if len(names) == 0 {
-		return "", missing
+	if len(places) == 0 {
+		return Key{}, missing
 	}
 	missing.Dirs = directories(environ)
 	for _, dir := range missing.Dirs {
-		root, err := openPrivate(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		defer root.Close()
-		for _, name := range names {
-			if secret, err = readIn(root, name); !errors.Is(err, fs.ErrNotExist) {
-				return secret, err
-			}
+		key, err := findIn(dir, places)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return key, err
 		}
 	}
-	return "", missing
+	return Key{}, missing
 }
 
-// namesFor are the files that a server at an address may have written, the
-// most specific first; none if it may be another machine's.
-func namesFor(server string) (names []string, err error) {
+func findIn(dir string, places []place) (Key, error) {
+	root, err := openPrivate(dir)
+	if err != nil {
+		return Key{}, err
+	}
+	defer root.Close()
+	for _, p := range places {
+		secret, err := readIn(root, p.file)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return Key{secret, p.server}, err
+		}
+	}
+	return Key{}, fs.ErrNotExist
+}
+
+// place is a file, and the address of the server that has written it.
+type place struct{ file, server string }
+
+// placesFor are those of a server's address, the most specific first; none if
+// it may be another machine's.
+func placesFor(server string) (places []place, err error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, err
@@ -69,20 +87,32 @@ func namesFor(server string) (names []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s has no port", server)
 	}
-	var addrs []netip.Addr
-	if strings.EqualFold(u.Hostname(), "localhost") {
-		addrs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
-	} else if ip, err := netip.ParseAddr(u.Hostname()); err == nil && isLocal(ip.Unmap()) {
-		addrs = []netip.Addr{ip.Unmap()}
+	add := func(listens, reached netip.Addr) {
+		at := *u
+		if u.Scheme == "http" { // TLS itself tells who answers, by the name that was asked for
+			at.Host = netip.AddrPortFrom(reached, uint16(port)).String()
+		}
+		places = append(places, place{nameFor(netip.AddrPortFrom(listens, uint16(port))), at.String()})
 	}
-	if len(addrs) == 0 {
+	ip, err := netip.ParseAddr(u.Hostname())
+	ip = ip.Unmap()
+	switch {
+	case strings.EqualFold(u.Hostname(), "localhost"):
+		add(ipv4Loopback, ipv4Loopback)
+		add(netip.IPv6Loopback(), netip.IPv6Loopback())
+		add(netip.IPv4Unspecified(), ipv4Loopback)
+	case err != nil || !isLocal(ip):
 		return nil, nil
+	case ip.Is4():
+		add(ip, ip)
+		add(netip.IPv4Unspecified(), ip)
+	default:
+		add(ip, ip)
 	}
-	for _, ip := range append(addrs, netip.IPv6Unspecified()) {
-		names = append(names, nameFor(netip.AddrPortFrom(ip, uint16(port))))
-	}
-	return names, nil
+	return append(places, place{nameFor(netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(port))), server}), nil
 }
+
+var ipv4Loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 func portOf(u *url.URL) string {
 	if port := u.Port(); port != "" {

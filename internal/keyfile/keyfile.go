@@ -83,7 +83,7 @@ func directories(environ []string) (dirs []string) {
 // with the address where that is not all of them.
 func nameFor(addr netip.AddrPort) string {
 	port, ip := strconv.Itoa(int(addr.Port())), addr.Addr().Unmap()
-	if ip.IsUnspecified() || !ip.IsValid() {
+	if ip == netip.IPv6Unspecified() {
 		return port + ".key"
 	}
 	return port + "-" + strings.NewReplacer(":", "_", "%", "_").Replace(ip.String()) + ".key"

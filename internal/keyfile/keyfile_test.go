@@ -26,11 +26,14 @@ func write(t *testing.T, environ []string, addr, secret string) *File {
 func TestFind(t *testing.T) {
 	environ := []string{"XDG_RUNTIME_DIR=" + t.TempDir()}
 	for addr, secret := range map[string]string{
-		"[::]:4000": "all", "127.0.0.1:4001": "one", "[::]:4001": "others", "[::1]:4002": "six", "0.0.0.0:80": "http", "127.0.0.2:4003": "two",
+		"[::]:4000": "all", "127.0.0.1:4001": "one", "[::]:4001": "others", "[::1]:4002": "six", "[::]:80": "http", "127.0.0.2:4003": "two", "0.0.0.0:4005": "four",
 	} {
 		write(t, environ, addr, secret)
 	}
 	for server, want := range map[string]string{
+		"http://localhost:4005":      "four",
+		"http://127.0.0.3:4005":      "four",
+		"http://[::1]:4005":          "", // where somebody else may listen
 		"http://localhost:4000":      "all",
 		"http://127.0.0.1:4000/":     "all",
 		"http://[::1]:4000":          "all",
@@ -49,8 +52,22 @@ func TestFind(t *testing.T) {
 	} {
 		got, err := Find(environ, server)
 		var missing *NotFoundError
-		if got != want || (want == "") != errors.As(err, &missing) {
+		if got.Secret != want || (want == "") != errors.As(err, &missing) {
 			t.Errorf("%s: %q, %v; want %q", server, got, err, want)
+		}
+	}
+	// Of the addresses of localhost, another user may listen on those that the
+	// server does not: the key goes to its own.
+	for server, want := range map[string]string{
+		"http://localhost:4000":    "http://localhost:4000",
+		"http://localhost:4001/x":  "http://127.0.0.1:4001/x",
+		"http://localhost:4002":    "http://[::1]:4002",
+		"http://localhost:4005":    "http://127.0.0.1:4005",
+		"http://127.0.0.1:4005":    "http://127.0.0.1:4005",
+		"https://localhost:4001/x": "https://localhost:4001/x",
+	} {
+		if got, err := Find(environ, server); err != nil || got.Server != want {
+			t.Errorf("the key for %s goes to %s, %v; want %s", server, got.Server, err, want)
 		}
 	}
 	if _, err := Find(environ, "http://localhost:x"); err == nil {
@@ -76,7 +93,7 @@ func TestWriteAndRemove(t *testing.T) {
 	if err := f.Remove(); err != nil {
 		t.Error(err)
 	}
-	if got, err := Find(environ, "http://localhost:4000"); got != "mk_2" {
+	if got, err := Find(environ, "http://localhost:4000"); got.Secret != "mk_2" {
 		t.Errorf("%q, %v", got, err)
 	}
 	if err := after.Remove(); err != nil {
