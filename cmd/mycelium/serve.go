@@ -192,7 +192,7 @@ func (d *daemon) open(first *loaded) (err error) {
 func endpointOptions(cfg *config.Config) channels.Options {
 	pace := cfg.Drain
 	return channels.Options{
-		TrustedProxies: cfg.Proxies(), Loops: cfg.Loops, IOUring: ioUrings[cfg.IOUring],
+		TrustedProxies: cfg.Proxies(), ClearText: clearTexts[cfg.TLS.Clear], Loops: cfg.Loops, IOUring: ioUrings[cfg.IOUring],
 		Limits: limits(cfg.Limits), SlowReceiver: slowReceivers[cfg.Limits.SlowReceiver],
 		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
 	}
@@ -214,6 +214,13 @@ var ioUrings = map[string]channels.IOUring{
 	"auto": channels.IOUringAuto,
 	"on":   channels.IOUringOn,
 	"off":  channels.IOUringOff,
+}
+
+// clearTexts are the policies by their names in the configuration.
+var clearTexts = map[string]channels.ClearText{
+	"redirect": channels.ClearTextRedirect,
+	"refuse":   channels.ClearTextRefuse,
+	"allow":    channels.ClearTextAllow,
 }
 
 // slowReceivers are the policies by their names in the configuration.

@@ -228,6 +228,9 @@ func (a Auth) Enabled() bool {
 type TLS struct {
 	Cert string `koanf:"cert"`
 	Key  string `koanf:"key"`
+	// Clear says what becomes of requests without TLS where there is TLS: one of
+	// redirect, refuse and allow.
+	Clear string `koanf:"clear"`
 }
 
 // Enabled reports whether the server is to speak TLS.

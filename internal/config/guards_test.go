@@ -29,6 +29,8 @@ func TestGuards(t *testing.T) {
 		{environ: "MYCELIUM_AUTH_ISSUER="},
 		{args: "--metrics-allow=127.0.0.1", want: "metrics.allow is set (from flag --metrics-allow) and metrics.listen is not"},
 		{args: "--metrics-allow=127.0.0.1 --metrics-listen=:9090"},
+		{args: "--tls-clear=refuse", want: "tls.clear is set (from flag --tls-clear) and there is no TLS"},
+		{args: "--tls-clear=redirect"},
 		{environ: "MYCELIUM_KEY=mk_x MYCELIUM_SERVER=http://localhost:1"}, // of other commands
 	} {
 		args := strings.Fields(c.args)

@@ -135,6 +135,9 @@ func (l *loader) checkTogether(c *Config) {
 		l.problem("metrics.allow is set (from %s) and metrics.listen is not; on the main port, where proxies connect for everybody, "+
 			"an address allows nothing: set metrics.listen, for example --metrics-listen=127.0.0.1:9090, or metrics.token", l.origins["metrics.allow"])
 	}
+	if c.TLS.Clear == "refuse" && c.TLS.Cert == "" && c.TLS.Key == "" && !l.bad["tls.cert"] && !l.bad["tls.key"] {
+		l.problem("tls.clear is set (from %s) and there is no TLS, so that all is in the clear; it takes tls.cert and tls.key", l.origins["tls.clear"])
+	}
 	l.checkAuth(c)
 	if c.Metrics.Listen != "" && c.Metrics.Listen == c.Listen && !strings.HasSuffix(c.Listen, ":0") && !l.bad["listen"] && !l.bad["metrics.listen"] {
 		l.problem("%s is %s, as is listen; it takes an address of its own, or none for /metrics on the main port", c.Name("metrics.listen"), c.Listen)

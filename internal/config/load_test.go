@@ -89,6 +89,7 @@ var every = []struct {
 	{"auth.warning", "5m", "5m", func(c *Config) any { return c.Auth.Warning }, 5 * time.Minute},
 	{"tls.cert", "c.pem", "c.pem", func(c *Config) any { return c.TLS.Cert }, "c.pem"},
 	{"tls.key", "k.pem", "k.pem", func(c *Config) any { return c.TLS.Key }, "k.pem"},
+	{"tls.clear", "refuse", "refuse", func(c *Config) any { return c.TLS.Clear }, "refuse"},
 }
 
 // write makes a file for one test and returns its name.
@@ -123,6 +124,7 @@ func TestDefaults(t *testing.T) {
 		Presence: Presence{Off: []string{}, DiffsOff: []string{}},
 		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
 		Metrics:  Metrics{Allow: []string{}},
+		TLS:      TLS{Clear: "redirect"},
 		API:      API{Enabled: true},
 		Auth: Auth{
 			Algorithm: "HS256", JWKS: []string{}, PhoenixSalt: "user socket", Audience: []string{}, Leeway: 5 * time.Second,

@@ -473,6 +473,13 @@ var options = []*option{
 		help: "Private key of the certificate.",
 		also: []string{"key", "keyfile", "private-key"},
 	},
+	{
+		key: "tls.clear", kind: oneOf("redirect", "refuse", "allow"),
+		def: "redirect", example: "refuse",
+		help: "What becomes of requests without TLS on a port that has it. redirect: pages are sent to https, and what may carry secrets is refused: " +
+			"sockets, requests with a key, a cookie or a body. refuse: all are refused. allow: all are answered as over TLS.",
+		also: []string{"clear", "cleartext", "plaintext", "redirect", "force-ssl", "https"},
+	},
 }
 
 // algorithms are those of JSON Web Tokens.
