@@ -48,7 +48,7 @@ soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
 crash: ## kill -9 two hundred times, in the middle of changes to instances: over HTTP, and with what their types save
 	MYCELIUM_CRASHES=200 $(GO) test -count=1 -v -run Killed ./cmd/mycelium ./instances
 
-test-js: build ## npm's phoenix in Node and, where there is one, in Chromium
+test-js: build ## npm's phoenix in Node and in those of Chromium, Firefox and WebKit that there are
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test
@@ -57,7 +57,7 @@ pictures: build ## docs/pictures anew: the example pages, and the observer with 
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
-test-clients: test-js ## every client: npm's, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python and Rust 1.88)
+test-clients: test-js ## every client: npm's, in Node and all browsers, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python, Rust 1.88, Chromium, Firefox and WebKitGTK)
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api
 
 autobahn: ## Autobahn's fuzzing client, all cases (16 minutes on two cores; needs Python 2.7), and its RESULTS.md anew

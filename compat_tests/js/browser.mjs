@@ -1,49 +1,63 @@
-// Headless Chromium, the machine's own: playwright-core brings no browser and must not fetch one.
+// The browsers that tests run in: Chromium, by playwright, for most; Firefox and WebKit too, with the methods of playwright that
+// browsers/webdriver.mjs has, for what browsers could differ in.
 
-import fs from "node:fs"
-import path from "node:path"
-import test, {after, before} from "node:test"
-import {chromium} from "playwright-core"
+import assert from "node:assert/strict"
+import test, {after, before, describe} from "node:test"
+import {chromium} from "./browsers/chromium.mjs"
+import {firefox} from "./browsers/firefox.mjs"
+import {webkit} from "./browsers/webkit.mjs"
 
-const FLAGS = [
-  "--no-sandbox", // CI runs as root
-  "--disable-gpu", "--disable-quic", "--no-first-run",
-  // Chromium's own requests to the outside: refused on a closed network, and no part of any test.
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]
+/** Each has a name, launch(), and in missing why it cannot run here. */
+export const BROWSERS = [chromium, firefox, webkit]
 
-const inPath = name => (process.env.PATH ?? "").split(path.delimiter).map(folder => path.join(folder, name))
+export const browserNamed = name => BROWSERS.find(one => one.name === name)
 
-const candidates = () => process.env.CHROMIUM_PATH ? [process.env.CHROMIUM_PATH] : [
-  "/usr/bin/chromium",
-  ...["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"].flatMap(inPath),
-  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-]
+let browser // Chromium, of a test file
 
-const executablePath = candidates().find(file => fs.existsSync(file))
-
-/** Why there are no tests in a browser. */
-export const MISSING = "no Chromium found: `apt-get install chromium` (or Google Chrome), or its path in CHROMIUM_PATH"
-
-let browser
-
-export const hasBrowser = executablePath !== undefined
-
-export const launchBrowser = () => chromium.launch({executablePath, headless: true, args: FLAGS})
+export const launchBrowser = () => chromium.launch()
 
 /** Registers the browser of a test file: one for all its tests. */
 export function useBrowser() {
-  if (!executablePath) return
+  if (chromium.missing) return
   before(async () => { browser = await launchBrowser() })
   after(() => browser?.close())
 }
 
-/** A test that needs Chromium: without one it is skipped with the reason, and fails where CI=true. */
-export function browserTest(name, run) {
-  if (executablePath) return test(name, run)
-  if (process.env.CI === "true") return test(name, () => { throw new Error(MISSING) })
-  return test(name, {skip: MISSING}, () => {})
+/** A test that needs a browser: without it it is skipped with the reason, and fails where CI=true. */
+function testIn({missing}, name, run) {
+  if (!missing) return test(name, run)
+  if (process.env.CI === "true") return test(name, () => { throw new Error(missing) })
+  return test(name, {skip: missing}, () => {})
 }
+
+/** A test that needs Chromium. */
+export const browserTest = (name, run) => testIn(chromium, name, run)
+
+/**
+ * Registers tests for each of the browsers: register(testHere) calls testHere(name, run) for each test, and run gets t and
+ * open(scope, options), which opens a window.
+ */
+export function inEachBrowser(register) {
+  for (const kind of BROWSERS) {
+    describe(kind.name, () => {
+      let here
+      if (!kind.missing) {
+        before(async () => { here = await kind.launch() })
+        after(() => here?.close())
+      }
+      const open = async (scope, options) => {
+        const page = await openPage(here, options)
+        scope.defer(() => page.close())
+        scope.defer(() => assert.deepEqual(page.troubles, []))
+        return page
+      }
+      register((name, run) => testIn(kind, `${kind.name}: ${name}`, t => run(t, open)), kind)
+    })
+  }
+}
+
+/** A window of any browser. In Chromium it has cookies and storage of its own. */
+export const openPage = async (here, options) => here.newContext ? watched(await here.newPage(options)) : here.newPage(options)
 
 /** A window with cookies and storage of its own. `page.troubles` has what went wrong in it. */
 export async function openWindow(scope, options = {}) {
@@ -53,8 +67,9 @@ export async function openWindow(scope, options = {}) {
 }
 
 /** Another page of the same context. */
-export async function openTab(context) {
-  const page = await context.newPage()
+export const openTab = async context => watched(await context.newPage())
+
+function watched(page) {
   page.troubles = []
   page.on("pageerror", error => page.troubles.push(String(error)))
   page.on("console", message => {

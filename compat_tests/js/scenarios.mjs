@@ -1,4 +1,4 @@
-// What two users of an unchanged phoenix client go through. The same steps run in Node and in Chromium: a driver opens
+// What two users of an unchanged phoenix client go through. The same steps run in Node and in browsers: a driver opens
 // clients, `open({user, …}) → {snapshot, push, pushBytes, leave, kill, close}`, all async.
 
 import assert from "node:assert/strict"
@@ -128,7 +128,7 @@ export async function binaryReply({open}) {
   }
 }
 
-/** [name, scenario, servers it runs on in Node, the server it runs on in Chromium, where each step costs more]. */
+/** [name, scenario, servers it runs on in Node, the server it runs on in browsers, where each step costs more]. */
 export const scenarios = [
   ["two users exchange messages", talk, ["mycelium", "jsapp"], "mycelium"],
   ["self: false leaves the sender out", withoutSelf, ["mycelium"]],

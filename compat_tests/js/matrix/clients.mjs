@@ -1,5 +1,6 @@
 // The clients, and what each of them offers of what not every one does.
 
+import {BROWSERS} from "../browser.mjs"
 import {onLongPoll} from "./phoenix_longpoll.mjs"
 import {onWebSocket, withoutJoinRefs} from "./phoenix_websocket.mjs"
 import {onRealtime} from "./realtime.mjs"
@@ -27,8 +28,8 @@ export const NOTES = [
 
 /**
  * name: in the table; package: as npm installs it; behaviours: by name; offers: see `needs` in behaviours.mjs; notes: numbers of
- * NOTES, by behaviour, or all: on the client itself; window: whether it must find a browser's globals; chromium: whether it runs
- * there; ownWebSocket: whether it brings one along; options: of realtime-js.
+ * NOTES, by behaviour, or all: on the client itself; window: whether it must find a browser's globals; browser: the one that it runs
+ * in; ownWebSocket: whether it brings one along; options: of realtime-js.
  */
 export const CLIENTS = [
   {
@@ -44,7 +45,7 @@ export const CLIENTS = [
     notes: {"long polling: forced disconnect": 3},
   })),
   {name: "phoenix 1.8.16", package: "phoenix", offers: newest, behaviours: phoenix},
-  {name: "phoenix 1.8.16, Chromium", package: "phoenix", chromium: true, offers: newest, behaviours: phoenix},
+  ...BROWSERS.map(({name: browser}) => ({name: `phoenix 1.8.16, ${browser}`, package: "phoenix", browser, offers: newest, behaviours: phoenix})),
   {
     name: "phoenix-channels 1.0.0", package: "phoenix-channels", ownWebSocket: true, offers: [],
     behaviours: {...phoenix, ...withoutJoinRefs}, notes: {"duplicate join": 1},

@@ -18,7 +18,7 @@ const table = tableOf(results)
 console.log(table)
 
 if (write && clientsHere().length < CLIENTS.length) {
-  console.error("Nothing is written: without Chromium the table would lose a column.")
+  console.error("Nothing is written: without all browsers the table would lose a column.")
   process.exitCode = 1
 } else if (write && !process.exitCode) {
   await writeTable(table)

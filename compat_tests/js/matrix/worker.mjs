@@ -4,7 +4,7 @@
 import assert from "node:assert/strict"
 import {createRequire} from "node:module"
 import {WebSocket} from "ws"
-import {launchBrowser, openTab} from "../browser.mjs"
+import {browserNamed, openPage} from "../browser.mjs"
 import {startFront} from "../front.mjs"
 import {Scope} from "../scope.mjs"
 import {BEHAVIOURS} from "./behaviours.mjs"
@@ -14,9 +14,9 @@ import {Lab, polls, startLab} from "./lab.mjs"
 import {RealtimeUser} from "./realtime.mjs"
 import {User} from "./user.mjs"
 
-const AT_ONCE = {node: 12, chromium: 5} // a browser's steps cost more
+const AT_ONCE = {node: 12, browser: 5} // a browser's steps cost more
 
-const CHROMIUM_POLL_MS = 100
+const BROWSER_POLL_MS = 100
 
 const require = createRequire(import.meta.url)
 
@@ -29,7 +29,7 @@ function openScope() {
 
 /** Makes `openUser(options)` for the client, for each lab. */
 async function opener(client, scope, server) {
-  if (client.chromium) return inChromium(scope, server)
+  if (client.browser) return inBrowser(client.browser, scope, server)
   if (client.window) installBrowserGlobals()
   // ES modules where the package has them, as an application would get them.
   const found = await import(client.package)
@@ -44,16 +44,15 @@ async function opener(client, scope, server) {
 const METHODS = ["join", "push", "pushBytes", "send", "sendBytes", "leave", "snapshot", "close"]
 
 /** A tab for each behaviour, with all its users. Pages and server are two origins, so the server's CORS counts too. */
-async function inChromium(scope, server) {
-  const browser = await launchBrowser()
+async function inBrowser(name, scope, server) {
+  const browser = await browserNamed(name).launch()
   scope.defer(() => browser.close())
-  const context = await browser.newContext()
   const front = await startFront(scope, server.port)
   return lab => {
     let opening
     let users = 0
     const open = async () => {
-      const page = await openTab(context)
+      const page = await openPage(browser)
       lab.scope.defer(() => page.close())
       lab.scope.defer(() => assert.deepEqual(page.troubles, []))
       await page.goto(`${front.http}/matrix`)
@@ -65,7 +64,7 @@ async function inChromium(scope, server) {
       const id = users++
       await page.evaluate(([id, options]) => window.openUser(id, options), [id, options])
       const call = method => (...args) => page.evaluate(([id, method, args]) => window.users[id][method](...args), [id, method, args])
-      return {...Object.fromEntries(METHODS.map(method => [method, call(method)])), pollMs: CHROMIUM_POLL_MS}
+      return {...Object.fromEntries(METHODS.map(method => [method, call(method)])), pollMs: BROWSER_POLL_MS}
     }
   }
 }
@@ -109,7 +108,7 @@ async function main() {
       await tell({behaviour: behaviour.name, mark: error ? "FAIL" : mark ?? "ok", error})
     }
   }
-  await Promise.all(Array.from({length: AT_ONCE[client.chromium ? "chromium" : "node"]}, next))
+  await Promise.all(Array.from({length: AT_ONCE[client.browser ? "browser" : "node"]}, next))
   await close()
 }
 

@@ -1,0 +1,22 @@
+// Headless Chromium, the machine's own: playwright-core brings no browser and must not fetch one.
+
+import {chromium as playwright} from "playwright-core"
+import {findProgram} from "./programs.mjs"
+
+const FLAGS = [
+  "--no-sandbox", // CI runs as root
+  "--disable-gpu", "--disable-quic", "--no-first-run",
+  // Chromium's own requests to the outside: refused on a closed network, and no part of any test.
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]
+
+const executablePath = findProgram("CHROMIUM_PATH", [
+  "/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+])
+
+export const chromium = {
+  name: "Chromium",
+  launch: () => playwright.launch({executablePath, headless: true, args: FLAGS}),
+  missing: executablePath ? undefined : "no Chromium found: `apt-get install chromium` (or Google Chrome), or its path in CHROMIUM_PATH",
+}
