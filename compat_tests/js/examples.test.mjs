@@ -96,13 +96,13 @@ browserTest("examples: a page that gets no connection says why, and what to do",
   await createInstance(server, {id: "drained", type: "chat"})
   await change("POST", "drained/drain")
   await open("drained")
-  assert.match(await why(), /takes nobody now/)
+  assert.match(await why(), /takes no new connections/)
   assert.equal(await page.locator("#curl").isVisible(), false)
 
   await createInstance(server, {id: "full", type: "chat", limits: {max_connections: 1}})
   await visit(scope, server.http, "chat", "Ada", {}, "full")
   await open("full")
-  assert.match(await why(), /lets nobody in: it may be full/)
+  assert.match(await why(), /The instance may be full/)
 
   await createInstance(server, {id: "text", type: "collab"})
   await page.goto(`${proxy.http}/examples/chat?instance=text`)

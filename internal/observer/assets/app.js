@@ -4,7 +4,7 @@ import {connect, join, request} from "/assets/connection.js"
 import {Socket} from "/assets/phoenix.js"
 import {h, $, say} from "./dom.js"
 import {call, key, setKey, takeKey} from "./api.js"
-import {draw, short, bytes} from "./chart.js"
+import {bytes, counted, draw, short} from "./chart.js"
 import {askForInstance} from "./form.js"
 import {Detail} from "./detail.js"
 
@@ -88,7 +88,7 @@ function sample(s) {
   $("connections-top").textContent = draw($("connections"), [{name: "clients", values: history.connections}], short)
   $("messages-now").textContent = `${short(s.messages_in)} in, ${short(s.messages_out)} out`
   $("bytes-now").textContent = `${bytes(s.bytes_in)} in, ${bytes(s.bytes_out)} out`
-  $("connections-now").textContent = `${short(s.connections)}, ${short(s.channels)} channels`
+  $("connections-now").textContent = `${short(s.connections)}, ${counted(s.channels, "channel")}`
   $("states").replaceChildren(...Object.entries(s.states).map(([state, n]) => h("span", {class: "pill", "data-state": state}, `${n} ${state}`)))
   showProcess(s.process)
   rows()

@@ -40,4 +40,7 @@ export function short(n) {
   return n < 10 && n % 1 ? n.toFixed(1) : String(Math.round(n))
 }
 
+/** 1 is "1 client", 1500 is "1.50 k clients". */
+export const counted = (n, one, many = `${one}s`) => `${short(n)} ${n === 1 ? one : many}`
+
 export const bytes = n => n < 1000 ? `${short(n)} B` : `${short(n)}B`

@@ -2,7 +2,7 @@
 
 import {h, $, say} from "./dom.js"
 import {call, instance as at} from "./api.js"
-import {draw, short, bytes} from "./chart.js"
+import {bytes, counted, draw, short} from "./chart.js"
 
 /** Shows an instance beside the list until it is closed; ask(event, payload) asks the observer's channel. */
 export class Detail {
@@ -103,8 +103,8 @@ export class Detail {
       if (now.state !== this.state || now.revision !== this.revision) this.build(now)
       this.messagesTop.textContent = draw(this.messages, [{name: "out", values: history.rates.map(r => r.messages_out)}, {name: "in", values: history.rates.map(r => r.messages_in)}], short)
       this.clientsTop.textContent = draw(this.clients, [{name: "clients", values: history.connections}], short)
-      this.facts.textContent = `${short(stats.connections)} clients · ${short(stats.channels)} channels · ${short(stats.messages_in)} messages in · ${short(stats.messages_out)} out · ` +
-        `${bytes(stats.bytes_out)} sent · ${stats.restarts} restarts · ${stats.crashes + stats.channel_crashes} crashes · up ${stats.uptime.replace(/\.\d+/, "")}`
+      this.facts.textContent = `${counted(stats.connections, "client")} · ${counted(stats.channels, "channel")} · ${counted(stats.messages_in, "message")} in · ${short(stats.messages_out)} out · ` +
+        `${bytes(stats.bytes_out)} sent · ${counted(stats.restarts, "restart")} · ${counted(stats.crashes + stats.channel_crashes, "crash", "crashes")} · up ${stats.uptime.replace(/\.\d+/, "")}`
       const most = Math.max(1, ...topics.topics.map(t => t.subscribers))
       this.topics.replaceChildren(...topics.topics.map(t => bar(t.topic, t.subscribers, most)))
       if (topics.topics.length === 0) this.topics.append(h("li", {class: "hint"}, "nobody has joined one"))

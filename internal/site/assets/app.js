@@ -2,12 +2,13 @@
 
 import {connect, PushError} from "./connection.js"
 import {addressOf, randomName, rememberName, roomInAddress, startingName, tidyName, tidyRoom} from "./identity.js"
-import {Outbox} from "./outbox.js"
+import {Outbox, troubleOf} from "./outbox.js"
 import {People} from "./people.js"
 import {Socket} from "./phoenix.js"
 import {Room} from "./room.js"
 import {copyable, fill} from "./snippet.js"
 import {Stream} from "./stream.js"
+import {explainer, PASSING, WORDS} from "./why.js"
 
 const $ = id => document.getElementById(id)
 const endpoint = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`
@@ -19,13 +20,29 @@ const nodes = new Map() // id of a message that is under way → its node
 
 let user = startingName()
 let room = null
+let stuck = false // trying again will not help: somebody has to do something
 
 const socket = new Socket("/socket")
+
+const explain = explainer(socket, "/socket", showReason)
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text // the same text again would be read out again
+}
 
 function showState(state) {
   const words = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting"}
   $("state").dataset.state = state
-  if ($("state-text").textContent !== words[state]) $("state-text").textContent = words[state]
+  setText($("state-text"), state === "reconnecting" && stuck ? "Not connected" : words[state])
+  explain(state)
+}
+
+/** Says why there is no connection; null: there is one. */
+function showReason(reason) {
+  stuck = reason !== null && !PASSING.includes(reason)
+  $("why").hidden = reason === null
+  setText($("why"), reason === null ? "" : WORDS[reason]())
+  if (stuck) setText($("state-text"), "Not connected")
 }
 
 // ---- rooms
@@ -50,6 +67,7 @@ function enter(name, as) {
 function hooksOf(name) {
   return {
     onReady: () => outboxOf(name).flush(),
+    onWaiting: () => outboxOf(name).show(),
     onMessage: message => showMessage(name, message),
     onPeople: here => people.show(here, user),
     onMoved: (who, here) => stream.moved(who, here),
@@ -99,10 +117,8 @@ function showDelivery(entry) {
   const node = nodes.get(entry.message.id)
   if (!node) return
   const outbox = outboxOf(room.name)
-  if (entry.state === "waiting") stream.mark(node, "Not sent yet. It goes out when the connection is back.")
-  else if (entry.state === "refused") {
-    stream.mark(node, `Not taken by the server${entry.reason && `: ${entry.reason}`}.`, () => outbox.retry(entry))
-  } else stream.mark(node, "")
+  const trouble = troubleOf(entry, room.awaiting ? "the others are" : undefined)
+  stream.mark(node, trouble, entry.state === "refused" && (() => outbox.retry(entry)))
 }
 
 function say() {

@@ -3,7 +3,7 @@
 import {join, PushError, request} from "./connection.js"
 import {openExample} from "./example.js"
 import {addressOf, roomInAddress, tidyRoom} from "./identity.js"
-import {Outbox} from "./outbox.js"
+import {Outbox, troubleOf} from "./outbox.js"
 import {People} from "./people.js"
 import {Presence} from "./phoenix.js"
 import {Stream} from "./stream.js"
@@ -66,9 +66,7 @@ class Room {
   mark(entry) {
     const node = this.nodes.get(entry.message.id)
     if (!node) return
-    if (entry.state === "waiting") this.stream.mark(node, "Not sent yet. It goes out when the connection is back.")
-    else if (entry.state === "refused") this.stream.mark(node, `Not taken by the server: ${entry.reason}.`, () => this.outbox.retry(entry))
-    else this.stream.mark(node, "")
+    this.stream.mark(node, troubleOf(entry), entry.state === "refused" && (() => this.outbox.retry(entry)))
   }
 
   showPeople() {

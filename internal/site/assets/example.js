@@ -4,8 +4,9 @@ import {connect} from "./connection.js"
 import {randomName, startingName} from "./identity.js"
 import {Socket} from "./phoenix.js"
 import {copyable} from "./snippet.js"
+import {explainer, WORDS} from "./why.js"
 
-const WORDS = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting"}
+const STATES = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting"}
 
 const $ = id => document.getElementById(id)
 
@@ -23,25 +24,21 @@ export function openExample(start) {
   })
   if (id === "") return showGuide("")
   for (const node of document.querySelectorAll("[data-instance]")) node.textContent = id
-  $("example").hidden = false
-  const socket = new Socket(`/socket/${encodeURIComponent(id)}`)
-  let connected = false, asking = false
+  showExample(true)
+  const path = `/socket/${encodeURIComponent(id)}`
+  const socket = new Socket(path)
+  let connected = false
+  // What is on the page already stays there, unless the instance is gone for good.
+  const explain = explainer(socket, path, reason => {
+    if (reason !== null && (!connected || reason === "missing")) showGuide(id, reason)
+  })
   function showState(state) {
     $("state").dataset.state = state
-    $("state-text").textContent = WORDS[state]
-    if (state === "reconnecting") return explain()
+    $("state-text").textContent = STATES[state]
+    explain(state)
     if (state !== "connected") return
     connected = true
-    $("guide").hidden = true
-    $("example").hidden = false
-  }
-  // What is on the page already stays there, unless the instance is gone for good.
-  async function explain() {
-    if (asking) return
-    asking = true
-    const status = await statusOf(id)
-    asking = false
-    if (!socket.isConnected() && (!connected || status === 404)) showGuide(id, status)
+    showExample(true)
   }
   const user = startingName()
   showSecond(user)
@@ -49,27 +46,26 @@ export function openExample(start) {
   connect(socket, showState)
 }
 
-/** How the server answers who asks for an instance without a WebSocket; 0: it does not. A browser tells no page why a WebSocket failed. */
-async function statusOf(id) {
-  try {
-    return (await fetch(`/socket/${encodeURIComponent(id)}`)).status
-  } catch {
-    return 0
-  }
-}
-
 const WHY = {
-  0: () => "The server does not answer. This page goes on trying.",
-  404: id => `There is no instance "${id}". This creates it:`,
-  503: id => `The instance "${id}" takes nobody now: it is stopped, or starting. This page goes on trying.`,
+  ...WORDS,
+  missing: id => `There is no instance "${id}". This creates it:`,
+  busy: id => `The instance "${id}" takes no new connections: it is stopped, starting or busy. This page keeps trying.`,
+  refused: id => `The instance "${id}" asks for a token, and this page has none. Your own client can send one.`,
+  blocked: id => `The instance "${id}" answers, but the WebSocket does not open. The instance may be full. ` +
+    "If a proxy is in between, make it pass on WebSocket upgrades. This page keeps trying.",
 }
 
-function showGuide(id, status) {
-  $("guide").hidden = false
-  $("example").hidden = true
-  const why = WHY[status] ?? (() => `The instance "${id}" lets nobody in: it may be full, or want a token. This page goes on trying.`)
-  $("guide-why").textContent = id === "" ? "This page is for an instance that you create:" : why(id)
-  for (const node of $("guide").children) node.hidden = node.id !== "guide-why" && id !== "" && status !== 404
+/** Shows the example, or else the guide. */
+function showExample(shown) {
+  $("guide").hidden = shown
+  $("example").hidden = !shown
+}
+
+/** Says why the example is not there; without an id, that this page is for an instance. */
+function showGuide(id, reason) {
+  showExample(false)
+  $("guide-why").textContent = id === "" ? "This page is for an instance that you create:" : WHY[reason](id)
+  for (const node of $("guide").children) node.hidden = node.id !== "guide-why" && id !== "" && reason !== "missing"
   if (id === "") return
   $("curl").textContent = $("curl").textContent.replace($("open-id").value, id)
   $("open-id").value = id

@@ -3,12 +3,13 @@
 import {PushError} from "./connection.js"
 
 const RETRY_MS = 2000 // after a push that nobody answered
+const SLOW_MS = 1000 // without an answer, after which a message is marked
 
 // Not crypto.randomUUID: a page that is served without TLS to another machine does not have it.
 const makeId = () => Array.from(crypto.getRandomValues(new Uint32Array(3)), n => n.toString(36)).join("")
 
 export class Outbox {
-  /** push(message) returns the promise of an answer; changed(entry) hears "sending", "sent", "waiting" and "refused". */
+  /** push(message) returns the promise of an answer; changed(entry) hears "sending", "slow", "sent", "waiting" and "refused". */
   constructor(push, changed) {
     this.push = push
     this.changed = changed
@@ -37,6 +38,11 @@ export class Outbox {
     if (entry) this.settle(entry, "sent")
   }
 
+  /** Has each entry shown again: what they wait for has changed. */
+  show() {
+    for (const entry of this.entries.values()) this.changed(entry)
+  }
+
   retry(entry) {
     this.settle(entry, "waiting")
     this.flush()
@@ -44,6 +50,7 @@ export class Outbox {
 
   async send(entry) {
     this.settle(entry, "sending")
+    const slow = setTimeout(() => this.settle(entry, "slow"), SLOW_MS)
     try {
       await this.push(entry.message)
       this.settle(entry, "sent")
@@ -52,6 +59,8 @@ export class Outbox {
       entry.reason = error.response?.reason ?? ""
       this.settle(entry, error.reason === "error" ? "refused" : "waiting")
       if (error.reason === "timeout") this.timer = setTimeout(() => this.flush(), RETRY_MS)
+    } finally {
+      clearTimeout(slow)
     }
   }
 
@@ -60,5 +69,15 @@ export class Outbox {
     entry.state = state
     if (state === "sent") this.entries.delete(entry.message.id)
     this.changed(entry)
+  }
+}
+
+/** What is the matter with an entry, in words; "": nothing. `awaited` is what it goes out with: "the connection is", "the others are". */
+export function troubleOf({state, reason}, awaited = "the connection is") {
+  switch (state) {
+    case "waiting": return `Not sent yet. It goes out when ${awaited} back.`
+    case "slow": return "Not confirmed yet."
+    case "refused": return `Not taken by the server${reason && `: ${reason}`}.`
+    default: return ""
   }
 }

@@ -1,6 +1,7 @@
 // One visit to one room under one name: the channel, who is there, what is said.
 
-import {join, request} from "./connection.js"
+import {join, PushError, request} from "./connection.js"
+import {Reunion} from "./reunion.js"
 import {Presence} from "./phoenix.js"
 
 const SEEN = 1000 // ids of messages remembered, to show one that was sent twice once
@@ -14,7 +15,10 @@ function timeIn(at) {
 }
 
 export class Room {
-  /** hooks: onState(text), onMessage({user, body, at, id}), onPeople(map of name → tabs), onMoved(name, here), onReady(), onRefused(reason), onClosed(). */
+  /**
+   * hooks: onMessage({user, body, at, id}), onPeople(map of name → tabs), onMoved(name, here), onWaiting() when what is said has to
+   * wait for others to come back, onReady() when it need not, onRefused(reason), onClosed().
+   */
   constructor(socket, name, user, hooks) {
     this.name = name
     this.user = user
@@ -25,17 +29,34 @@ export class Room {
     this.channel.on("new_msg", payload => this.receive(payload))
     this.channel.on("shout", payload => this.receive(payload))
     this.channel.onClose(why => { if (why !== "leave") hooks.onClosed() })
+    this.reunion = new Reunion(() => hooks.onReady())
+    this.channel.onError(() => this.reunion.lost())
     this.follow(new Presence(this.channel))
   }
 
-  join() { join(this.channel, {joined: () => this.hooks.onReady(), refused: reason => this.hooks.onRefused(reason)}) }
+  join() {
+    join(this.channel, {
+      joined: () => {
+        this.reunion.joined()
+        if (this.awaiting) this.hooks.onWaiting()
+      },
+      refused: reason => this.hooks.onRefused(reason),
+    })
+  }
+
+  /** Whether others have lost their connections too and are not back. The relay keeps nothing for them. */
+  get awaiting() { return this.reunion.awaiting }
 
   leave() {
     for (const timer of this.leaving.values()) clearTimeout(timer)
+    this.reunion.end()
     this.channel.leave()
   }
 
-  say(message) { return request(this.channel, "new_msg", message) }
+  say(message) {
+    if (this.awaiting) return Promise.reject(new PushError("disconnected"))
+    return request(this.channel, "new_msg", message)
+  }
 
   receive(payload) {
     const id = typeof payload?.id === "string" ? payload.id : undefined
@@ -58,6 +79,7 @@ export class Room {
     presence.onLeave((name, after) => { if (after.metas.length === 0) this.left(name) })
     presence.onSync(() => {
       complete = true
+      this.reunion.sees(new Map(presence.list((name, {metas}) => [name, metas.map(({phx_ref}) => phx_ref)])))
       this.hooks.onPeople(new Map(presence.list((name, {metas}) => [name, metas.length])))
     })
   }
