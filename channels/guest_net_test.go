@@ -219,6 +219,27 @@ func TestGuestsHavePaceTogether(t *testing.T) {
 	}
 }
 
+// TestGuestsShareABatch: guests with few sockets each do not use up a batch each.
+func TestGuestsShareABatch(t *testing.T) {
+	h := openInn(t, channels.Options{Loops: 2, Drain: channels.Drain{Batch: 10, Interval: time.Hour, Timeout: patience}})
+	var wg sync.WaitGroup
+	for _, id := range []string{"a", "b", "c", "d", "e"} {
+		guest := h.invite(t, id, channels.Options{}, channels.SocketOptions{}, relayAll())
+		for range 2 {
+			p := h.dialTarget(t, "/socket/"+id+"/websocket?vsn=2.0.0", nil)
+			wg.Go(func() { p.closeCode() })
+		}
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if err := guest.Shutdown(ctx); err != nil {
+				t.Errorf("%s: %v", id, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // TestGuestMisuse is what is refused when guests are made.
 func TestGuestMisuse(t *testing.T) {
 	h := openInn(t, channels.Options{Loops: 1})

@@ -51,22 +51,6 @@ func (e *Endpoint) newFront(peer netip.AddrPort) netloop.Handler {
 	return &front{endpoint: e, peer: peer}
 }
 
-// Drain paces a shutdown: all clients come back at once, to another node or
-// to this one's successor, and reconnecting costs more than being connected.
-type Drain struct {
-	// Batch is how many sockets are closed every Interval. Defaults 10,000 and
-	// 2 s, as in Phoenix (lib/phoenix/socket/pool_supervisor.ex).
-	Batch    int
-	Interval time.Duration
-	// Timeout bounds the whole shutdown where ListenAndServe does it. Default 30 s.
-	Timeout time.Duration
-	// NoCloseFrame drops the connections instead of closing them with 1012.
-	// Swift clients take every Close frame for the end and never reconnect.
-	NoCloseFrame bool
-}
-
-var defaultDrain = Drain{Batch: 10_000, Interval: 2 * time.Second, Timeout: 30 * time.Second}
-
 // Shutdown stops listening, closes the sockets in batches with code 1012, lets
 // requests of net/http end, waits for the callbacks of the channels that ended,
 // and stops the loops. When ctx is done first, what is left is cut off and
@@ -131,80 +115,6 @@ func (e *Endpoint) shutdownGuests(ctx context.Context) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-// drain closes the sockets batch by batch, and waits until their connections
-// are gone.
-func (e *Endpoint) drain(ctx context.Context) error {
-	d, host := e.options.Drain, e
-	if e.host != nil {
-		host = e.host
-	}
-	for e.counters.sockets.Load() > 0 {
-		if n := host.pace.take(time.Now(), host.options.Drain, max(1, d.Batch)); n > 0 {
-			left := e.closeBatch(n)
-			if left == 0 {
-				break
-			}
-		}
-		if err := sleep(ctx, d.Interval); err != nil {
-			return err
-		}
-	}
-	return await(ctx, &e.connections) // until the Close frames are written and answered
-}
-
-// closeBatch closes up to n sockets, the same share on each loop, and returns
-// how many are left.
-func (e *Endpoint) closeBatch(n int) (left int) {
-	loops := e.loops.Loops()
-	share := (n + len(loops) - 1) / len(loops)
-	counts := make([]int, len(loops))
-	var wg sync.WaitGroup
-	for i := range loops {
-		wg.Go(func() {
-			e.onLoop(i, func() {
-				sockets := slices.Clone(e.perLoop[i].sockets)
-				for _, s := range sockets[:min(share, len(sockets))] {
-					e.closeForRestart(s)
-				}
-				counts[i] = len(e.perLoop[i].sockets)
-			})
-		})
-	}
-	wg.Wait()
-	for _, c := range counts {
-		left += c
-	}
-	return left
-}
-
-// pacer deals out how many sockets may be closed, to an endpoint and all its
-// guests together.
-type pacer struct {
-	mu    sync.Mutex
-	since time.Time // the beginning of the interval
-	used  int       // in it
-}
-
-// take grants up to n closes at the pace of d.
-func (p *pacer) take(now time.Time, d Drain, n int) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Sub(p.since) >= d.Interval {
-		p.since, p.used = now, 0
-	}
-	n = min(n, max(1, d.Batch)-p.used)
-	p.used += max(0, n)
-	return n
-}
-
-func (e *Endpoint) closeForRestart(s *Socket) {
-	if e.options.Drain.NoCloseFrame {
-		s.transport.drop()
-		return
-	}
-	s.transport.close(closeRestart, "")
 }
 
 // await waits until a count is zero. It looks now and then, because nothing on

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -188,6 +189,46 @@ func TestShutdownWaits(t *testing.T) {
 		web.Drop()
 		assertShutDown(t, s, descriptors)
 	})
+}
+
+// TestDrainBatch: the number of sockets that are closed at a time is that of all
+// loops and all guests together.
+func TestDrainBatch(t *testing.T) {
+	o := channels.Options{Loops: 4, Drain: channels.Drain{Batch: 3, Interval: time.Hour}}
+	s := newServer(t, o)
+	s.Socket("/socket", channels.SocketOptions{}, room())
+	const sockets = 24
+	var closed atomic.Int32
+	first := make(chan struct{}, sockets)
+	var readers sync.WaitGroup
+	for range sockets {
+		p := s.dial(t)
+		p.join("room:1", "{}")
+		readers.Go(func() {
+			if p.closeCode() == 1012 {
+				closed.Add(1)
+				first <- struct{}{}
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(ctx) }()
+	for range o.Drain.Batch {
+		<-first
+	}
+	if n := s.Stats().Sockets; n != sockets-int64(o.Drain.Batch) {
+		t.Errorf("%d sockets are left after the first batch", n)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("shutdown: %v", err)
+	}
+	readers.Wait()
+	if n := closed.Load(); n != int32(o.Drain.Batch) {
+		t.Errorf("%d sockets were closed in one batch of %d", n, o.Drain.Batch)
+	}
+	assertNothingLeft(t)
 }
 
 // When the time is over, what is left is cut off.

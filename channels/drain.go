@@ -1,0 +1,143 @@
+package channels
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Drain paces a shutdown: all clients come back at once, to another node or
+// to this one's successor, and reconnecting costs more than being connected.
+type Drain struct {
+	// Batch is how many sockets are closed every Interval, on all loops and of an
+	// endpoint and its guests together. Defaults 10,000 and 2 s, as in Phoenix
+	// (lib/phoenix/socket/pool_supervisor.ex).
+	Batch    int
+	Interval time.Duration
+	// Timeout bounds the whole shutdown where ListenAndServe does it. Default 30 s.
+	Timeout time.Duration
+	// NoCloseFrame drops the connections instead of closing them with 1012.
+	// Swift clients take every Close frame for the end and never reconnect.
+	NoCloseFrame bool
+}
+
+var defaultDrain = Drain{Batch: 10_000, Interval: 2 * time.Second, Timeout: 30 * time.Second}
+
+// drain closes the sockets batch by batch, and waits until their connections
+// are gone.
+func (e *Endpoint) drain(ctx context.Context) error {
+	host := e
+	if e.host != nil {
+		host = e.host
+	}
+	for {
+		open := int(e.counters.sockets.Load())
+		if open == 0 {
+			break
+		}
+		n, next := host.pace.take(time.Now(), host.options.Drain, min(open, max(1, e.options.Drain.Batch)))
+		if n > 0 {
+			closed, left := e.closeBatch(n)
+			host.pace.giveBack(n - closed)
+			if left == 0 {
+				break
+			}
+		}
+		if err := sleep(ctx, next); err != nil {
+			return err
+		}
+	}
+	return await(ctx, &e.connections) // until the Close frames are written and answered
+}
+
+// closeBatch closes up to n sockets, about as many on each loop, and returns how
+// many it has closed and how many are left.
+func (e *Endpoint) closeBatch(n int) (closed, left int) {
+	counts := make([]int, len(e.loops.Loops()))
+	e.onEachLoop(func(i int) { counts[i] = len(e.perLoop[i].sockets) })
+	quotas := allot(n, counts)
+	done := make([]int, len(counts))
+	e.onEachLoop(func(i int) {
+		sockets := slices.Clone(e.perLoop[i].sockets)
+		done[i] = min(quotas[i], len(sockets))
+		for _, s := range sockets[:done[i]] {
+			e.closeForRestart(s)
+		}
+		counts[i] = len(e.perLoop[i].sockets)
+	})
+	for i := range counts {
+		closed += done[i]
+		left += counts[i]
+	}
+	return closed, left
+}
+
+// onEachLoop runs f on every loop, side by side, and waits for all.
+func (e *Endpoint) onEachLoop(f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range e.loops.Loops() {
+		wg.Go(func() { e.onLoop(i, func() { f(i) }) })
+	}
+	wg.Wait()
+}
+
+// allot divides n among those that have so many each, as evenly as these allow.
+// The sum of the quotas is n, or that of counts if it is less.
+func allot(n int, counts []int) (quotas []int) {
+	quotas = make([]int, len(counts))
+	for n > 0 {
+		wanting := 0
+		for i, count := range counts {
+			if quotas[i] < count {
+				wanting++
+			}
+		}
+		if wanting == 0 {
+			break
+		}
+		share := max(1, n/wanting)
+		for i, count := range counts {
+			more := min(share, count-quotas[i], n)
+			quotas[i] += more
+			n -= more
+		}
+	}
+	return quotas
+}
+
+// pacer deals out how many sockets may be closed, to an endpoint and all its
+// guests together.
+type pacer struct {
+	mu    sync.Mutex
+	since time.Time // the beginning of the interval; guarded by mu
+	used  int       // in it; guarded by mu
+}
+
+// take grants up to n closes at the pace of d, and returns how long it is until
+// the next ones are granted.
+func (p *pacer) take(now time.Time, d Drain, n int) (granted int, next time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.since) >= d.Interval {
+		p.since, p.used = now, 0
+	}
+	granted = max(0, min(n, max(1, d.Batch)-p.used))
+	p.used += granted
+	return granted, d.Interval - now.Sub(p.since)
+}
+
+// giveBack returns what was granted and not used.
+func (p *pacer) giveBack(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used = max(0, p.used-n)
+}
+
+func (e *Endpoint) closeForRestart(s *Socket) {
+	if e.options.Drain.NoCloseFrame {
+		s.transport.drop()
+		return
+	}
+	s.transport.close(closeRestart, "")
+}

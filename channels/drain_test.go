@@ -1,0 +1,69 @@
+package channels
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestAllot(t *testing.T) {
+	for _, c := range []struct {
+		n            int
+		counts, want []int
+	}{
+		{1, []int{5, 5, 5, 5}, []int{1, 0, 0, 0}},
+		{4, []int{5, 5, 5, 5}, []int{1, 1, 1, 1}},
+		{6, []int{5, 5, 5, 5}, []int{2, 2, 1, 1}},
+		{10, []int{0, 100, 0, 1}, []int{0, 9, 0, 1}},
+		{10, []int{2, 1}, []int{2, 1}},
+		{0, []int{3}, []int{0}},
+		{7, nil, []int{}},
+	} {
+		if got := allot(c.n, c.counts); !slices.Equal(got, c.want) {
+			t.Errorf("%d among %v: %v, want %v", c.n, c.counts, got, c.want)
+		}
+	}
+	for n := range 40 {
+		for first := range 9 {
+			counts := []int{first, 7, 0, 12, 1}
+			sum, all := 0, first+20
+			for i, quota := range allot(n, counts) {
+				if sum += quota; quota > counts[i] || quota < 0 {
+					t.Errorf("%d among %v: %d", n, counts, quota)
+				}
+			}
+			if sum != min(n, all) {
+				t.Errorf("%d among %v: %d in all", n, counts, sum)
+			}
+		}
+	}
+}
+
+// TestPacer: no more than the batch within an interval, whoever asks, and what
+// one does not use is another's.
+func TestPacer(t *testing.T) {
+	var p pacer
+	d := Drain{Batch: 10, Interval: time.Second}
+	start := time.Now()
+	for _, c := range []struct {
+		after   time.Duration
+		n, want int
+		next    time.Duration
+	}{
+		{0, 3, 3, time.Second},
+		{300 * time.Millisecond, 3, 3, 700 * time.Millisecond},
+		{400 * time.Millisecond, 100, 4, 600 * time.Millisecond},
+		{900 * time.Millisecond, 1, 0, 100 * time.Millisecond},
+		{time.Second, 12, 10, time.Second},
+		{1999 * time.Millisecond, 1, 0, time.Millisecond},
+		{5 * time.Second, 4, 4, time.Second},
+	} {
+		if got, next := p.take(start.Add(c.after), d, c.n); got != c.want || next != c.next {
+			t.Errorf("after %v: %d, next in %v; want %d, %v", c.after, got, next, c.want, c.next)
+		}
+	}
+	p.giveBack(4)
+	if got, _ := p.take(start.Add(5*time.Second), d, 100); got != 10 {
+		t.Errorf("after giving back: %d", got)
+	}
+}
