@@ -75,6 +75,46 @@ for (const name of names) {
   })
 }
 
+// As little as gets WebSockets through: the server sees a program on its own machine, and no field that says more.
+const BARE = `
+map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+server {
+  listen 80;
+  location / {
+    proxy_pass http://127.0.0.1:4000;
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_upgrade;
+  }
+}
+`
+
+for (const [name, what, text] of [...names.map(name => [name, "as in the guide"]), ["nginx", "that says nothing of itself", BARE]]) {
+  proxyTest(name, `a proxy ${what} gives nobody rights, and passes on those of a key`, async scope => {
+    const server = await startServer(scope)
+    const proxy = await startReverseProxy(scope, name, server.port, text)
+    const ask = async (method, path, headers) => {
+      const body = method === "POST" ? JSON.stringify({id: "made", type: "relay"}) : undefined
+      return (await fetch(proxy.http + path, {method, body, headers: {"Content-Type": "application/json", Connection: "close", ...headers}})).status
+    }
+    const observe = protocols => new Promise(resolve => {
+      const socket = new WebSocket(`ws://127.0.0.1:${proxy.port}/observer/socket/websocket?vsn=2.0.0`, protocols)
+      scope.defer(() => socket.terminate())
+      socket.on("open", () => resolve(101))
+      socket.on("unexpected-response", (_, answer) => { answer.resume(); resolve(answer.statusCode) })
+      socket.on("error", () => {}) // the answer has been given
+    })
+    const requests = [["POST", "/api/instances"], ["GET", "/api/instances/made"], ["GET", "/metrics"], ["DELETE", "/api/instances/made"]]
+    for (const [method, path] of requests) assert.equal(await ask(method, path), 401, `${method} ${path} without a key`)
+    assert.equal(await observe(["phoenix"]), 403)
+    const withKey = await server.headers()
+    const statuses = []
+    for (const [method, path] of requests) statuses.push(await ask(method, path, withKey))
+    assert.deepEqual(statuses, [201, 200, 200, 204])
+    assert.equal(await observe(["phoenix", `base64url.bearer.phx.${Buffer.from(await server.key()).toString("base64url")}`]), 101)
+  })
+}
+
 /** A small client of long polling: Node has no XMLHttpRequest for phoenix.js. */
 async function startPoller(scope, url) {
   const agent = new http.Agent({keepAlive: true})

@@ -72,14 +72,15 @@ const accepts = port => new Promise(resolve => {
   socket.on("error", () => resolve(false))
 })
 
-/** Starts nginx, haproxy or caddy with the guide's configuration before the port `target`; it is stopped when the scope ends. */
-export async function startReverseProxy(scope, name, target) {
+/** Starts nginx, haproxy or caddy before the port `target`, with the guide's configuration unless there is a `text` of another; it is stopped when the scope ends. */
+export async function startReverseProxy(scope, name, target, text) {
   const {language, prepare, args} = programs[name]
+  text ??= await configuration(language)
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), `mycelium-${name}-`))
   scope.defer(() => fs.rm(folder, {recursive: true, force: true}))
   const port = await freePort()
   const file = path.join(folder, "configuration")
-  await fs.writeFile(file, prepare(await configuration(language), port, `127.0.0.1:${target}`, folder))
+  await fs.writeFile(file, prepare(text, port, `127.0.0.1:${target}`, folder))
   const lines = []
   const child = spawn(find(name), args(file, folder), {stdio: ["ignore", "pipe", "pipe"], env: {...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder}})
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", text => lines.push(text))
