@@ -3,6 +3,8 @@ package channels
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"sync/atomic"
 
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -19,6 +21,8 @@ type Channel struct {
 	info      map[reflect.Type]infoHandler
 	terminate func(c *Context, reason error)
 	onLoop    bool
+
+	mounted atomic.Bool // it serves: changes would be races
 }
 
 type (
@@ -50,7 +54,11 @@ func Handle[P, R any](pattern string, join func(c *Context, params P) (R, error)
 			if err != nil {
 				return nil, err
 			}
-			return join(c, params)
+			reply, err := join(c, params)
+			if noError(err) {
+				err = nil
+			}
+			return reply, err
 		},
 	}
 }
@@ -68,9 +76,8 @@ func Handle[P, R any](pattern string, join func(c *Context, params P) (R, error)
 // another status. A [*ReplyError] becomes an error reply; any other error is
 // logged and answered {"reason":"internal error"}.
 func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, error)) {
-	if _, twice := ch.events[event]; twice {
-		panic(fmt.Sprintf("channels: event %q of %q has two handlers", event, ch.pattern))
-	}
+	ch.mustChange("On", event)
+	mustBeNew(ch, ch.events, event)
 	if ch.events == nil {
 		ch.events = make(map[string]eventHandler)
 	}
@@ -81,7 +88,7 @@ func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, erro
 			return c.answerError(it.ref, err)
 		}
 		result, err := fn(c, msg)
-		if err != nil {
+		if err != nil && !noError(err) {
 			return c.answerError(it.ref, err)
 		}
 		return c.answer(it.ref, result)
@@ -92,9 +99,13 @@ func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, erro
 // Without it such an event crashes the channel, as in Phoenix. The payload is
 // valid until fn returns.
 func (ch *Channel) OnAny(fn func(c *Context, event string, p Payload) (Reply, error)) {
+	ch.mustChange("OnAny", "")
+	if ch.any != nil {
+		panic(fmt.Sprintf("channels: %q has two OnAny handlers", ch.pattern))
+	}
 	ch.any = func(c *Context, it *item) error {
 		reply, err := fn(c, it.event, it.payload)
-		if err != nil {
+		if err != nil && !noError(err) {
 			return c.answerError(it.ref, err)
 		}
 		return c.answerReply(it.ref, reply)
@@ -106,6 +117,8 @@ func (ch *Channel) OnAny(fn func(c *Context, event string, p Payload) (Reply, er
 // client unless fn pushes it. It runs once a receiver, so it is the slow way:
 // a broadcast that is not intercepted is encoded once for all.
 func Intercept[M any](ch *Channel, event string, fn func(c *Context, msg M) error) {
+	ch.mustChange("Intercept", event)
+	mustBeNew(ch, ch.intercept, event)
 	if ch.intercept == nil {
 		ch.intercept = make(map[string]outHandler)
 	}
@@ -128,6 +141,10 @@ func Info[M any](ch *Channel, fn func(c *Context, msg M) error) {
 	if t.Kind() == reflect.Interface {
 		panic(fmt.Sprintf("channels: Info on %q needs a concrete type, not the interface %v", ch.pattern, t))
 	}
+	ch.mustChange("Info", "")
+	if ch.info[t] != nil {
+		panic(fmt.Sprintf("channels: %q has two Info handlers of %v", ch.pattern, t))
+	}
 	if ch.info == nil {
 		ch.info = make(map[reflect.Type]infoHandler)
 	}
@@ -138,19 +155,48 @@ func Info[M any](ch *Channel, fn func(c *Context, msg M) error) {
 // it ended: reason is [ErrLeft], [ErrClosed], [ErrRejoined], [ErrStopped], what
 // was given to [Context.Stop], or a [*PanicError]. Frames sent from it do not
 // arrive any more; broadcasts do.
-func (ch *Channel) Terminate(fn func(c *Context, reason error)) { ch.terminate = fn }
+func (ch *Channel) Terminate(fn func(c *Context, reason error)) {
+	ch.mustChange("Terminate", "")
+	if ch.terminate != nil {
+		panic(fmt.Sprintf("channels: %q has two Terminate callbacks", ch.pattern))
+	}
+	ch.terminate = fn
+}
 
 // OnLoop declares that no callback of the channel ever blocks or computes for
 // long. They then run on the event loop of their connection, without a
 // goroutine and without a copy of the payload; one that blocks would hold up
 // every connection of that loop.
 func (ch *Channel) OnLoop() *Channel {
+	ch.mustChange("OnLoop", "")
 	ch.onLoop = true
 	return ch
 }
 
 // Pattern is the topic pattern the channel was made with.
 func (ch *Channel) Pattern() string { return ch.pattern }
+
+// protocolEvents are the protocol's own: clients send them for a join, a leave and
+// as the server, never to a handler.
+var protocolEvents = []string{"phx_join", "phx_leave", "phx_reply", "phx_error", "phx_close"}
+
+// mustChange panics if the channel serves, or event is the protocol's.
+func (ch *Channel) mustChange(method, event string) {
+	if ch.mounted.Load() {
+		panic(fmt.Sprintf("channels: %s of %q after the channel was given to Endpoint.Socket: add all handlers before", method, ch.pattern))
+	}
+	if slices.Contains(protocolEvents, event) {
+		panic(fmt.Sprintf("channels: %s of %q: the event %q is the protocol's own and no handler gets it: see Handle for joins and Terminate for leaves",
+			method, ch.pattern, event))
+	}
+}
+
+// mustBeNew panics if event has a handler.
+func mustBeNew[H any](ch *Channel, handlers map[string]H, event string) {
+	if _, twice := handlers[event]; twice {
+		panic(fmt.Sprintf("channels: event %q of %q has two handlers", event, ch.pattern))
+	}
+}
 
 func (ch *Channel) intercepts(event string) bool {
 	if len(ch.intercept) == 0 {

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -29,40 +27,26 @@ type Context struct {
 
 	// Owned by the socket's loop.
 	sub     pubsub.Subscription
-	state   channelState
 	pending *pendingJoin // nil once the join is answered
 
 	// Owned by whoever runs callbacks.
-	call     *item // the message being handled
-	accepted bool  // the join callback said yes
+	call *item // the message being handled
 
-	// Guarded by mu. Lock order: presence's topic lock, then mu; no lock of
-	// another package is taken under mu.
-	mu       sync.Mutex
-	box      *mailbox // nil while nothing waits
-	extras   *extras  // nil until something in it is used
-	cause    error    // why the channel ends; set once
-	running  bool     // callbacks run, on a goroutine or on the loop
-	finished bool     // the last callback has been started
+	life life // see there
+
+	// Guarded by life.mu.
+	box    *mailbox // nil while nothing waits
+	extras *extras  // nil until something in it is used
 }
-
-// channelState is the loop's view of a channel.
-type channelState uint8
-
-const (
-	joining channelState = iota
-	joined
-	ended // nothing is sent for it any more
-)
 
 // extras are parts that many joined channels never use. A channel with a
 // presence has them for onEnd: they are kept small.
 type extras struct {
-	assigns  assigns
-	onEnd    hook
-	derived  *derived      // nil until somebody asks
-	done     chan struct{} // closed when the last callback has run
-	finished bool          // the last callback has run
+	assigns assigns
+	onEnd   hook
+	derived *derived      // nil until somebody asks
+	timers  *timers       // nil until SendAfter
+	over    chan struct{} // closed when the last callback has returned; nil until somebody waits for it
 }
 
 // hook is a list of functions; the zero value is empty.
@@ -126,15 +110,15 @@ func (c *Context) Ref() Ref {
 // Assign keeps a value with the joined channel. The socket's own assigns, set
 // when it connected, are seen through it.
 func (c *Context) Assign(key string, value any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
 	c.extrasLocked().assigns.set(key, value)
 }
 
 // Get returns what was assigned to the channel, else to its socket, else nil.
 func (c *Context) Get(key string) any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
 	if c.extras != nil {
 		if v, ok := c.extras.assigns.get(key); ok {
 			return v
@@ -145,8 +129,8 @@ func (c *Context) Get(key string) any {
 
 // Assigns returns a copy of everything that Get can answer.
 func (c *Context) Assigns() map[string]any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
 	all := make(map[string]any)
 	if id := c.socket.identity; id != nil {
 		id.assigns.copyTo(all)
@@ -163,16 +147,6 @@ func (c *Context) Send(msg any) error {
 	return c.enqueue(item{kind: itemInfo, info: msg})
 }
 
-// SendAfter sends msg after d. Stopping the timer takes it back; a channel
-// that has ended by then drops it.
-func (c *Context) SendAfter(d time.Duration, msg any) *time.Timer {
-	return time.AfterFunc(d, func() {
-		if err := c.Send(msg); err != nil && err != ErrEnded {
-			c.line(zerolog.WarnLevel, "timer message dropped").Err(err).Write()
-		}
-	})
-}
-
 // Stop ends the channel after the callback that runs now, if any, whose reply
 // is still sent. With nil the client gets phx_close, as for Phoenix's normal
 // and shutdown reasons; with an error phx_error, after which clients rejoin.
@@ -180,28 +154,20 @@ func (c *Context) Stop(reason error) {
 	if reason == nil {
 		reason = ErrStopped
 	}
-	c.mu.Lock()
-	if c.cause == nil {
-		c.cause = reason
-	}
-	wake := c.wakeLocked()
-	c.mu.Unlock()
-	if wake {
-		c.start()
-	}
+	c.end(reason)
 }
 
 // OnEnd registers f to run once when the channel has ended, after Terminate;
-// at once if it has ended already. It must not block.
+// at once if all that has run already. It must not block.
 func (c *Context) OnEnd(f func()) {
-	c.mu.Lock()
-	if c.finished {
-		c.mu.Unlock()
+	c.life.mu.Lock()
+	if c.life.phase == phaseOver {
+		c.life.mu.Unlock()
 		f()
 		return
 	}
 	c.extrasLocked().onEnd.add(f)
-	c.mu.Unlock()
+	c.life.mu.Unlock()
 }
 
 func (h *hook) add(f func()) {
@@ -213,6 +179,17 @@ func (h *hook) add(f func()) {
 		h = h.next
 	}
 	h.next = &hook{f: f}
+}
+
+// pop takes the first function.
+func (h *hook) pop() (f func()) {
+	f = h.f
+	if h.next != nil {
+		*h = *h.next
+	} else {
+		h.f = nil
+	}
+	return f
 }
 
 // Deadline is context.Context's: there is none.
@@ -229,14 +206,14 @@ func (c *Context) Err() error { return c.context().Err() }
 func (c *Context) Value(key any) any { return c.context().Value(key) }
 
 func (c *Context) context() context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
 	x := c.extrasLocked()
 	if x.derived == nil {
 		x.derived = new(derived)
 		x.derived.ctx, x.derived.cancel = context.WithCancelCause(context.Background())
-		if c.cause != nil {
-			x.derived.cancel(c.cause)
+		if c.life.cause != nil {
+			x.derived.cancel(c.life.cause)
 		}
 	}
 	return x.derived.ctx
@@ -257,9 +234,9 @@ func (c *Context) Subscription() *pubsub.Subscription { return &c.sub }
 // All that a channel sends goes through the loop's inbox, broadcasts too:
 // that is what keeps it in order. It takes over the frame's reference.
 func (c *Context) send(f *netloop.Frame) error {
-	c.mu.Lock()
-	over := c.finished
-	c.mu.Unlock()
+	c.life.mu.Lock()
+	over := c.life.closing()
+	c.life.mu.Unlock()
 	if over || !c.socket.loop.Post(newDelivery(c, f)) {
 		f.Release()
 		return ErrEnded
@@ -285,7 +262,7 @@ func (d *delivery) Run() {
 	c, f := d.c, d.f
 	d.c, d.f = nil, nil
 	deliveries.Put(d)
-	switch c.state {
+	switch c.life.view {
 	case joining: // the reply of the join comes first
 		c.pending.held = append(c.pending.held, f)
 	case joined:

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -138,7 +137,7 @@ type Endpoint struct {
 // perLoop is what one loop keeps for the endpoint.
 type perLoop struct {
 	sockets []*Socket
-	held    map[*Socket]time.Time // until when they are held up; nil: none ever was
+	held    map[*Socket]*hold // those that are not read now; nil: none ever was
 	traffic traffic
 	joins   joinTimers
 	ids     socketIDs

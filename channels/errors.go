@@ -31,7 +31,8 @@ var (
 	// ErrEnded: the channel has ended; nothing was sent.
 	ErrEnded = errors.New("channels: the channel has ended")
 	// ErrMailboxFull: the channel has as many messages waiting as
-	// Limits.MailboxMessages or Limits.MailboxBytes allow.
+	// Limits.MailboxMessages or Limits.MailboxBytes allow. As the reason of an
+	// end: it had them for Limits.MailboxWait.
 	ErrMailboxFull = errors.New("channels: the mailbox is full")
 	// ErrNotObject: the payload of a push or broadcast is neither a JSON
 	// object nor Binary. Phoenix's clients take nothing else.
@@ -41,15 +42,35 @@ var (
 	ErrNotText = wire.ErrNotText
 )
 
+// replyError finds the answer for the client in an error. A typed nil is no
+// answer, and no error either: see noError.
+func replyError(err error) (*ReplyError, bool) {
+	var reply *ReplyError
+	ok := errors.As(err, &reply) && reply != nil
+	return reply, ok
+}
+
+// noError reports whether err is a nil *ReplyError, which a function that
+// declares one and returns it as an error makes of "no error".
+func noError(err error) bool {
+	reply, ok := err.(*ReplyError) //nolint:errorlint // one that is wrapped is an error
+	return ok && reply == nil
+}
+
 // ReplyError is an error for the client: the response of a reply with status
-// error. It refuses a join, or answers an event.
+// error. It refuses a join, or answers an event. A nil *ReplyError is no error.
 type ReplyError struct {
 	// Response is encoded as the response of the reply: a struct, a map,
 	// json.RawMessage, Binary. nil is {}.
 	Response any
 }
 
-func (e *ReplyError) Error() string { return fmt.Sprintf("channels: error reply %v", e.Response) }
+func (e *ReplyError) Error() string {
+	if e == nil {
+		return "channels: no error"
+	}
+	return fmt.Sprintf("channels: error reply %v", e.Response)
+}
 
 // Errorf makes the error reply {"reason": …}.
 func Errorf(format string, args ...any) *ReplyError {

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 
-	"github.com/rs/zerolog"
-
 	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
@@ -92,8 +90,9 @@ func (c *Context) intercepted(b *broadcast) bool {
 	it := item{kind: itemOut, out: b, payload: b.payload}
 	if err := c.enqueue(it); err != nil {
 		b.Release()
-		if err == ErrMailboxFull {
-			c.line(zerolog.WarnLevel, "intercepted broadcast dropped: mailbox full").Str("event", b.event).Write()
+		if err == ErrMailboxFull { // the client would miss one and not know it
+			c.end(ErrMailboxFull)
+			c.socket.loop.Post((*mailboxOverrun)(c)) // a subscriber must not unsubscribe while it is delivered to
 		}
 	}
 	return true

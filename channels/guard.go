@@ -77,7 +77,7 @@ func (s *Socket) closeNow(code uint16, reason string) {
 func (s *Socket) EachChannel(f func(c *Context)) {
 	s.loop.Post(netloop.TaskFunc(func() {
 		for _, c := range s.channels.all() {
-			if c.state == joined {
+			if c.life.view == joined {
 				f(c)
 			}
 		}
@@ -140,8 +140,7 @@ func (s *Socket) recoverGuard(err *error) {
 
 // guardResponse is what the client is told of a guard's error.
 func (s *Socket) guardResponse(err error) []byte {
-	var reply *ReplyError
-	if errors.As(err, &reply) {
+	if reply, ok := replyError(err); ok {
 		if p, err := encodePayload(reply.Response); err == nil && !p.Binary {
 			return p.Data
 		}

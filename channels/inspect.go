@@ -52,7 +52,7 @@ func (l *perLoop) inspect(limit int) (list []SocketInfo) {
 		}
 		info := SocketInfo{ID: s.ID(), Transport: s.Transport(), Topics: []string{}}
 		for _, c := range s.channels.all() {
-			if c.state == joined {
+			if c.life.view == joined {
 				info.Topics = append(info.Topics, c.topic)
 			}
 		}

@@ -22,6 +22,7 @@ type pendingJoin struct {
 	held     []*netloop.Frame // pushed by the join callback; sent behind the reply
 	later    []wire.Message   // came for the topic meanwhile; copies
 	bytes    int              // of later
+	stalled  bool             // the socket is not read because of them
 
 	// Of joinTimers.
 	next, prev *pendingJoin
@@ -41,13 +42,11 @@ func newPendingJoin(c *Context, ref wire.Ref, replaces *Context) *pendingJoin {
 	return p
 }
 
-// hold keeps a message until the join is answered. It reports false where
-// the limits of a mailbox forbid it.
-func (p *pendingJoin) hold(m *wire.Message, l *Limits) bool {
+// hold keeps a message until the join is answered. It reports whether these
+// are now more than fit into a mailbox.
+func (p *pendingJoin) hold(m *wire.Message, l *Limits) (full bool) {
 	size := len(m.JoinRef) + len(m.Ref) + len(m.TopicJSON) + len(m.Event) + len(m.Payload.Data)
-	if len(p.later) >= l.MailboxMessages || len(p.later) > 0 && p.bytes+size > l.MailboxBytes {
-		return false
-	}
+	full = len(p.later) >= l.MailboxMessages || len(p.later) > 0 && p.bytes+size > l.MailboxBytes
 	p.bytes += size
 	p.later = append(p.later, wire.Message{
 		JoinRef: m.JoinRef.Clone(), Ref: m.Ref.Clone(),
@@ -55,12 +54,14 @@ func (p *pendingJoin) hold(m *wire.Message, l *Limits) bool {
 		Event: bytes.Clone(m.Event), EventIsString: m.EventIsString,
 		Payload: Payload{Data: bytes.Clone(m.Payload.Data), Binary: m.Payload.Binary},
 	})
-	return true
+	return full
 }
 
 // drop lets go of a join that is not answered any more.
 func (p *pendingJoin) drop() {
-	p.c.socket.perLoop().joins.remove(p)
+	s := p.c.socket
+	s.perLoop().joins.remove(p)
+	s.endStall(p.c) // what waits for the join is handled now
 	for _, f := range p.held {
 		f.Release()
 	}
@@ -70,15 +71,11 @@ func (p *pendingJoin) drop() {
 // startJoin has the join callback run, on the loop or on a goroutine. wait,
 // if not nil, is closed when the channel that is replaced has finished.
 func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
-	c.running = true // nobody else knows the channel yet
 	if c.def.onLoop {
 		it := &c.socket.perLoop().item
 		*it = item{event: "phx_join", ref: c.pending.ref, payload: params}
+		defer c.proceed(it) // also if the callback ends its goroutine
 		c.runJoin(it)
-		*it = item{}
-		if !c.rest() {
-			c.run()
-		}
 		return
 	}
 	p := c.pending
@@ -116,7 +113,14 @@ func awaitFinish(done <-chan struct{}) {
 // on the callbacks belong to whoever resume gives them to: nothing of the
 // channel may be touched after it.
 func (c *Context) runJoin(it *item) {
-	r := c.callJoin(it)
+	r := &joinResult{c: c}
+	defer r.deliver() // also if the callback ends its goroutine
+	c.callJoin(it, r)
+}
+
+// deliver takes the outcome to the loop.
+func (r *joinResult) deliver() {
+	c := r.c
 	if c.def.onLoop {
 		r.answer()
 		return
@@ -130,56 +134,56 @@ func (c *Context) runJoin(it *item) {
 	}
 }
 
-func (c *Context) callJoin(it *item) (r *joinResult) {
+// callJoin makes the outcome of the join callback r.
+func (c *Context) callJoin(it *item, r *joinResult) {
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			p := &PanicError{Value: v, Stack: debug.Stack()}
-			c.crash(p, it)
-			r = &joinResult{c: c, frame: c.refuse(it.ref, p)}
+		c.call = nil
+		if !returned {
+			p := &PanicError{Value: recovered(recover()), Stack: debug.Stack()}
+			c.noteCrash(p, it)
+			c.refuse(it.ref, p, r)
 		}
 	}()
 	c.call = it
-	defer func() { c.call = nil }()
-	r = &joinResult{c: c}
 	line, start := c.startedLine("joined")
 	result, err := c.def.join(c, it.payload)
 	if err == nil {
 		r.frame, err = c.joinReply(it.ref, "ok", result)
 	}
 	if err != nil {
-		r.frame = c.refuse(it.ref, err)
+		c.refuse(it.ref, err, r)
 		c.line(zerolog.DebugLevel, "join refused").Err(err).Write()
-		return r
+	} else {
+		r.ok = true
+		c.joinReturned(true, nil)
+		line.Took(start).Write()
 	}
-	line.Took(start).Write()
-	r.ok, c.accepted = true, true
-	return r
+	returned = true
 }
 
 // refuse ends a channel whose join failed and encodes what the client is
 // told. A response that cannot be encoded fails the join alone: Phoenix closes
 // the whole socket there.
-func (c *Context) refuse(ref wire.Ref, err error) *netloop.Frame {
-	var refusal *ReplyError
-	if errors.As(err, &refusal) {
-		c.setCause(ErrRefused)
-		f, err := c.joinReply(ref, "error", refusal.Response)
-		if err == nil {
-			return f
-		}
-		c.line(zerolog.ErrorLevel, "response to a refused join cannot be encoded").Err(err).Write()
-	} else {
-		var p *PanicError
-		if !errors.As(err, &p) { // a panic is logged where it is caught
-			c.failure(err, "join failed").Write()
-		}
-		c.setCause(err)
+func (c *Context) refuse(ref wire.Ref, err error, r *joinResult) {
+	cause := err
+	var response any = reasonPayload(reasonJoinCrashed)
+	var crash *PanicError
+	if refusal, ok := replyError(err); ok {
+		cause, response = ErrRefused, refusal.Response
+	} else if !errors.As(err, &crash) { // a crash is logged where it is caught
+		c.failure(err, "join failed").Write()
 	}
-	f, err := c.joinReply(ref, "error", reasonPayload(reasonJoinCrashed))
+	f, err := c.joinReply(ref, "error", response)
+	if err != nil {
+		c.line(zerolog.ErrorLevel, "response to a refused join cannot be encoded").Err(err).Write()
+		f, err = c.joinReply(ref, "error", reasonPayload(reasonJoinCrashed))
+	}
 	if err != nil {
 		panic(err) // JSON can always be encoded
 	}
-	return f
+	r.frame = f
+	c.joinReturned(false, cause)
 }
 
 func (c *Context) joinReply(ref wire.Ref, status string, response any) (*netloop.Frame, error) {
@@ -216,20 +220,13 @@ func (c *Context) resume() {
 // answer sends the outcome, and handles what has waited for it.
 func (r *joinResult) answer() {
 	c, s := r.c, r.c.socket
-	if c.state != joining { // timed out, or the socket is gone
+	if c.life.view != joining { // timed out, or the socket is gone
 		r.frame.Release()
 		return
 	}
 	p := c.pending
 	c.pending = nil
-	if r.ok {
-		c.state = joined
-		s.endpoint.pubsub.Subscribe(s.loop.Index(), c.topic, c)
-		s.endpoint.counters.channels.Add(1)
-	} else {
-		c.state = ended
-		s.channels.remove(c)
-	}
+	c.show(r.ok)
 	s.send(r.frame)
 	s.sendEndOf(p.replaces)
 	if r.ok {
@@ -262,17 +259,17 @@ func (s *Socket) redispatch(later []wire.Message) {
 	}
 }
 
-// joinTimedOut answers a join whose callback takes too long.
-func (c *Context) joinTimedOut() {
+// giveUpJoin answers a join whose callback takes too long.
+func (c *Context) giveUpJoin(cause error, reason string) {
 	s := c.socket
-	if c.state != joining {
+	if c.life.view != joining {
 		return
 	}
 	p := c.pending
-	f, err := c.joinReply(p.ref, "error", reasonPayload(reasonJoinTimeout))
-	c.line(zerolog.DebugLevel, "join refused").Err(ErrJoinTimeout).Write()
+	f, err := c.joinReply(p.ref, "error", reasonPayload(reason))
+	c.line(zerolog.DebugLevel, "join refused").Err(cause).Write()
 	s.channels.remove(c)
-	c.kill(ErrJoinTimeout)
+	c.kill(cause)
 	if err == nil {
 		s.send(f)
 	}

@@ -73,6 +73,6 @@ func (s *joinSweep) Run() {
 		}
 	}
 	for _, c := range late {
-		c.joinTimedOut()
+		c.giveUpJoin(ErrJoinTimeout, reasonJoinTimeout)
 	}
 }

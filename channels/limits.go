@@ -18,12 +18,19 @@ type Limits struct {
 	// ChannelsPerSocket is Phoenix's max_channels_per_transport. Default 100.
 	ChannelsPerSocket int
 	// MailboxMessages and MailboxBytes bound what waits for one channel whose
-	// callback is busy. When full, a client's push is answered with an error
-	// {"reason":"channel overloaded"}, an intercepted broadcast is dropped and
-	// counted, and Send returns ErrMailboxFull. Defaults 1,000 and 1 MiB. One
-	// message is always taken, however large.
+	// callback is busy. When full, the socket is not read until half of it is
+	// done, so that the client waits and nothing is lost. Send returns
+	// ErrMailboxFull, and an intercepted broadcast ends the channel as below.
+	// Defaults 1,000 and 1 MiB. One message is always taken, however large, and
+	// so is what had been read from the connection before the mailbox was full.
 	MailboxMessages int
 	MailboxBytes    int
+	// MailboxWait bounds how long a socket is not read because of a full mailbox.
+	// After it a channel whose mailbox still is full ends with ErrMailboxFull;
+	// its client gets phx_error {"reason":"channel overloaded"} and joins again.
+	// Heartbeats are not answered meanwhile either: it must be less than the
+	// 30 s after which phoenix.js gives up a silent server. Default 10 s.
+	MailboxWait time.Duration
 	// OutboundBytes bounds what waits to be written to one connection, or for
 	// the next poll of one long-poll session; what
 	// happens then is Options.SlowReceiver. Default 4 MiB. It must hold the
@@ -110,6 +117,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.ChannelsPerSocket, 100)
 	setDefault(&l.MailboxMessages, 1000)
 	setDefault(&l.MailboxBytes, 1<<20)
+	setDefault(&l.MailboxWait, 10*time.Second)
 	setDefault(&l.OutboundBytes, 4<<20)
 	setDefault(&l.HeaderBytes, 16<<10)
 	setDefault(&l.HandshakeTimeout, 10*time.Second)

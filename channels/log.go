@@ -63,9 +63,9 @@ func (c *Context) saysEnded(err error) bool {
 			return true
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cause != nil && errors.Is(err, context.Canceled)
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	return c.life.cause != nil && errors.Is(err, context.Canceled)
 }
 
 // logAccepted tells, for debugging, who connects.

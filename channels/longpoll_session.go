@@ -114,14 +114,15 @@ func (s *pollSession) settle(a pollAnswer, written bool) {
 	}
 }
 
-// dispatch has messages handled, when the session is not held up. It reports
-// false if the session is over.
+// dispatch has messages handled, those behind one that holds the session up
+// later. It reports false if the session is over.
 func (s *pollSession) dispatch(ctx context.Context, messages []wire.Message) (alive bool) {
 	for {
-		alive, held := s.tryDispatch(messages)
+		handled, alive, held := s.tryDispatch(messages)
 		if held == nil {
 			return alive
 		}
+		messages = messages[handled:]
 		select {
 		case <-held:
 		case <-ctx.Done(): // the client has gone
@@ -130,26 +131,23 @@ func (s *pollSession) dispatch(ctx context.Context, messages []wire.Message) (al
 	}
 }
 
-// tryDispatch is dispatch, but for a session that is held up: nothing is handled
-// then, and held is closed when it may be tried again.
-func (s *pollSession) tryDispatch(messages []wire.Message) (alive bool, held <-chan struct{}) {
+// tryDispatch is dispatch until the session is held up: held is closed when the
+// rest may be tried.
+func (s *pollSession) tryDispatch(messages []wire.Message) (handled int, alive bool, held <-chan struct{}) {
 	e := s.socket.endpoint
 	e.onLoop(s.socket.loop.Index(), func() {
-		if held = s.held; held != nil {
-			return
-		}
-		for i := range messages {
-			if s.socket.closed {
-				break
+		alive = !s.socket.closed
+		for ; handled < len(messages) && !s.socket.closed; handled++ {
+			if held = s.held; held != nil {
+				return
 			}
-			alive = true
 			e.counters.messagesIn.Add(1)
-			s.socket.perLoop().traffic.bytesIn.Add(int64(len(messages[i].Payload.Data)))
-			s.socket.countWire(sizeOf(&messages[i]))
-			s.socket.dispatch(&messages[i])
+			s.socket.perLoop().traffic.bytesIn.Add(int64(len(messages[handled].Payload.Data)))
+			s.socket.countWire(sizeOf(&messages[handled]))
+			s.socket.dispatch(&messages[handled])
 		}
 	})
-	return alive, held
+	return handled, alive, held
 }
 
 func (s *pollSession) post(f func()) bool { return s.socket.loop.Post(netloop.TaskFunc(f)) }

@@ -13,10 +13,16 @@ import (
 
 // mailbox is what waits for one channel: bounded by Limits.MailboxMessages and
 // MailboxBytes. A channel has one only while something waits.
+//
+// When it is full, its socket is not read until there is room again (see
+// Socket.stall); what had been read by then is still taken. What the program
+// sends is refused, and an intercepted broadcast that does not fit ends the
+// channel.
 type mailbox struct {
-	items []item
-	next  int // index of the first that waits
-	bytes int
+	items   []item
+	next    int // index of the first that waits
+	bytes   int
+	stalled bool // the socket is not read because of it
 }
 
 var mailboxes = sync.Pool{New: func() any { return new(mailbox) }}
@@ -28,137 +34,87 @@ type item struct {
 	event   string   // itemEvent
 	payload Payload  // itemEvent, itemOut
 	out     *broadcast
-	info    any
+	info    any // itemInfo, itemTimer
 }
 
 type itemKind uint8
 
 const (
 	itemEvent itemKind = iota
+	itemCrash          // an event whose name is no text
+	itemLeave          // phx_leave: at most one a join, so it cannot flood
 	itemOut            // an intercepted broadcast; holds a reference to it
 	itemInfo           // Send
-	itemLeave          // phx_leave
-	itemCrash          // an event whose name is no string
+	itemTimer          // SendAfter: as many as there were timers, which take more room
 )
 
+// fits reports whether the bounds leave room for it.
+func (b *mailbox) fits(it *item, l *Limits) bool {
+	waiting := b.waiting()
+	return waiting == 0 || waiting < l.MailboxMessages && b.bytes+it.size() <= l.MailboxBytes
+}
+
+func (b *mailbox) waiting() int { return len(b.items) - b.next }
+
+// take takes the first message out.
+func (b *mailbox) take() item {
+	it := b.items[b.next]
+	b.items[b.next] = item{}
+	b.next++
+	b.bytes -= it.size()
+	return it
+}
+
+// hasRoom reports whether the socket is to be read again.
+func (b *mailbox) hasRoom(l *Limits) bool {
+	if !b.stalled || b.waiting() > l.MailboxMessages/2 || b.bytes > l.MailboxBytes/2 {
+		return false
+	}
+	b.stalled = false
+	return true
+}
+
 // enqueue puts a message into the mailbox and sees to it that somebody handles
-// it. It never blocks.
+// it. It never blocks. Clients' messages are enqueued by the loop.
 func (c *Context) enqueue(it item) error {
-	limits := c.socket.mount.limits
-	c.mu.Lock()
-	if c.cause != nil {
-		c.mu.Unlock()
+	c.life.mu.Lock()
+	if c.life.cause != nil {
+		c.life.mu.Unlock()
 		return ErrEnded
 	}
-	if c.box == nil {
-		c.box = mailboxes.Get().(*mailbox)
+	stall := false
+	if box := c.box; box != nil && !box.fits(&it, c.socket.mount.limits) {
+		switch it.kind {
+		case itemOut, itemInfo:
+			c.life.mu.Unlock()
+			c.socket.endpoint.counters.mailboxFull.Add(1)
+			return ErrMailboxFull
+		case itemEvent, itemCrash:
+			stall = !box.stalled
+			box.stalled = true
+		}
 	}
-	box := c.box
-	waiting := len(box.items) - box.next
-	full := waiting >= limits.MailboxMessages || waiting > 0 && box.bytes+it.size() > limits.MailboxBytes
-	if full && it.kind != itemLeave { // at most one leave a join: it cannot flood
-		c.mu.Unlock()
-		c.socket.endpoint.counters.mailboxFull.Add(1)
-		return ErrMailboxFull
-	}
-	box.items = append(box.items, it)
-	box.bytes += it.size()
-	wake := c.wakeLocked()
-	c.mu.Unlock()
-	c.socket.endpoint.counters.raise(int64(waiting + 1))
-	if wake {
+	start := c.putLocked(it)
+	c.life.mu.Unlock()
+	if start {
 		c.start()
+	}
+	if stall {
+		c.socket.stall(c)
 	}
 	return nil
 }
 
-// wakeLocked claims the right to run callbacks; the caller then calls start.
-func (c *Context) wakeLocked() bool {
-	if c.running || c.finished {
-		return false
+// putLocked puts a message into the mailbox, and reports whether the caller has
+// to start the callbacks.
+func (c *Context) putLocked(it item) (start bool) {
+	if c.box == nil {
+		c.box = mailboxes.Get().(*mailbox)
 	}
-	c.running = true
-	return true
-}
-
-// start runs the callbacks that wait: on a goroutine that ends with the
-// mailbox empty, or on the loop for a channel that declared OnLoop.
-func (c *Context) start() {
-	if c.def.onLoop {
-		c.socket.loop.Post((*loopRun)(c))
-		return
-	}
-	c.socket.endpoint.spawn((*channelRun)(c))
-}
-
-// channelRun is a Context as the job that runs its callbacks.
-type channelRun Context
-
-func (r *channelRun) do(it *item) { (*Context)(r).runIn(it) }
-
-// loopRun is a Context as a task of its loop.
-type loopRun Context
-
-func (r *loopRun) Run() { (*Context)(r).run() }
-
-// run handles messages until none waits or the channel has ended. One run at
-// a time: that is what keeps the callbacks of a channel in order.
-func (c *Context) run() { c.runIn(new(item)) }
-
-// runIn is run with room for a message.
-func (c *Context) runIn(it *item) {
-	exited := true
-	defer func() {
-		if exited { // by runtime.Goexit, as t.FailNow in a test's callback
-			c.setCause(&PanicError{Value: "runtime.Goexit in a callback"})
-			c.socket.endpoint.spawn((*channelRun)(c))
-		}
-	}()
-	for c.take(it) {
-		c.handle(it)
-	}
-	exited = false
-}
-
-// rest gives back the right to run callbacks if there is nothing to do.
-func (c *Context) rest() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	idle := c.cause == nil && c.box == nil
-	if idle {
-		c.running = false
-	}
-	return idle
-}
-
-// take gets the next message; when there is none, the right to run ends. The
-// first to find that the channel has ended finishes it.
-func (c *Context) take(it *item) bool {
-	c.mu.Lock()
-	if c.cause != nil {
-		first := !c.finished
-		c.finished = true
-		c.running = false
-		c.dropMailboxLocked()
-		c.mu.Unlock()
-		if first {
-			c.finish()
-		}
-		return false
-	}
-	box := c.box
-	if box == nil || box.next == len(box.items) {
-		c.running = false
-		c.dropMailboxLocked()
-		c.mu.Unlock()
-		return false
-	}
-	*it = box.items[box.next]
-	box.items[box.next] = item{}
-	box.next++
-	box.bytes -= it.size()
-	c.mu.Unlock()
-	return true
+	c.box.items = append(c.box.items, it)
+	c.box.bytes += it.size()
+	c.socket.endpoint.counters.raise(int64(c.box.waiting()))
+	return c.life.step(eventMessage)
 }
 
 // size is what the item counts against Limits.MailboxBytes.
@@ -183,39 +139,45 @@ func eventItem(m *wire.Message) item {
 // channel that declared OnLoop. It reports false if the event has to wait
 // behind others.
 func (c *Context) handleNow(m *wire.Message) bool {
-	c.mu.Lock()
-	free := c.cause == nil && c.box == nil && c.wakeLocked()
-	c.mu.Unlock()
-	if !free {
+	if !c.claim() {
 		return false
 	}
 	it := &c.socket.perLoop().item
 	*it = item{kind: itemEvent, ref: m.Ref, event: string(m.Event), payload: m.Payload}
+	defer c.proceed(it) // also if the callback ends its goroutine
 	c.handle(it)
+	return true
+}
+
+// proceed gives back the right to run callbacks after one on the loop, or runs
+// what waits behind it.
+func (c *Context) proceed(it *item) {
 	*it = item{}
 	if !c.rest() {
 		c.run()
 	}
-	return true
 }
 
-// dropMailboxLocked gives the mailbox back, with whatever waits in it.
-func (c *Context) dropMailboxLocked() {
+// dropMailboxLocked gives the mailbox back, with whatever waits in it. It
+// reports whether the socket is to be read again.
+func (c *Context) dropMailboxLocked() (room bool) {
 	box := c.box
 	if box == nil {
-		return
+		return false
 	}
 	for i := box.next; i < len(box.items); i++ {
 		if b := box.items[i].out; b != nil {
 			b.Release()
 		}
 	}
+	room = box.stalled
 	clear(box.items)
-	box.items, box.next, box.bytes = box.items[:0], 0, 0
+	*box = mailbox{items: box.items[:0]}
 	c.box = nil
 	if cap(box.items) <= 64 { // a large one would keep its size for ever
 		mailboxes.Put(box)
 	}
+	return room
 }
 
 // clientFault is the panic of what a client has sent: its log must not cost more
@@ -230,27 +192,32 @@ func shortened(text string) string {
 	return text
 }
 
-// handle runs the callback of one message. A panic ends the channel.
+// handle runs the callback of one message. A panic ends the channel, and so
+// does runtime.Goexit.
 func (c *Context) handle(it *item) {
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			c.crash(&PanicError{Value: v, Stack: debug.Stack()}, it)
+		c.call = nil
+		if !returned {
+			p := &PanicError{Value: recovered(recover()), Stack: debug.Stack()}
+			c.noteCrash(p, it)
+			c.end(p)
 		}
 	}()
 	c.call = it
-	defer func() { c.call = nil }()
 	switch it.kind {
 	case itemEvent:
 		c.handleEvent(it)
 	case itemOut:
 		c.handleOut(it)
-	case itemInfo:
+	case itemInfo, itemTimer:
 		c.handleInfo(it)
 	case itemLeave:
 		c.handleLeave(it)
 	case itemCrash:
 		panic(clientFault("the event is not a string"))
 	}
+	returned = true
 }
 
 func (c *Context) handleEvent(it *item) {
@@ -286,16 +253,15 @@ func (c *Context) handleInfo(it *item) {
 // handleLeave answers phx_leave; phx_close follows when the channel ends.
 func (c *Context) handleLeave(it *item) {
 	c.reply(it.ref, "ok", nil) //nolint:errcheck // a gone socket needs no answer
-	c.setCause(ErrLeft)
+	c.end(ErrLeft)
 }
 
-// crash ends the channel for a panic in the callback of it.
-func (c *Context) crash(p *PanicError, it *item) {
+// noteCrash logs and counts a panic in the callback of a message.
+func (c *Context) noteCrash(p *PanicError, it *item) {
 	if _, client := p.Value.(clientFault); client {
 		c.line(zerolog.WarnLevel, "channel crashed").Str("event", it.event).Panic(p.Value, nil).Write()
 	} else {
 		c.line(zerolog.ErrorLevel, "channel crashed").Str("event", it.event).Panic(p.Value, p.Stack).Write()
 	}
 	c.socket.endpoint.counters.crashes.Add(1)
-	c.setCause(p)
 }

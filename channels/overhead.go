@@ -1,12 +1,6 @@
 package channels
 
-import (
-	"time"
-
-	"github.com/rs/zerolog"
-
-	"github.com/mycelium-rt/mycelium/internal/netloop"
-)
+import "time"
 
 // overhead counts what a socket's client causes beside messages that go
 // somewhere, in one second of the clock. It stands where Socket has four bytes left: every
@@ -57,40 +51,5 @@ func (s *Socket) chargeOverhead(n, rate int) {
 	}
 	if d := s.overhead.add(s.loop.Now(), n, rate); d > 0 {
 		s.holdUp(d, "overhead")
-	}
-}
-
-// holdUp holds the client up for d, or for that much from now on if it is held
-// up already, because of a rate. What has been read is still handled.
-func (s *Socket) holdUp(d time.Duration, rate string) {
-	l := s.perLoop()
-	_, held := l.held[s]
-	if l.held == nil {
-		l.held = make(map[*Socket]time.Time)
-	}
-	l.held[s] = s.loop.Now().Add(d)
-	if held {
-		return
-	}
-	s.endpoint.counters.heldUp.Add(1)
-	s.line(zerolog.DebugLevel, "socket not read for a while: it is above a rate").Str("rate", rate).Str("for", d.String()).Write()
-	s.transport.hold()
-	s.resumeIn(d)
-}
-
-func (s *Socket) resumeIn(d time.Duration) {
-	time.AfterFunc(d, func() { s.loop.Post(netloop.TaskFunc(s.resume)) })
-}
-
-// resume lets a client that was held up go on, when it is time.
-func (s *Socket) resume() {
-	l := s.perLoop()
-	if left := l.held[s].Sub(s.loop.Now()); left > 0 && !s.closed {
-		s.resumeIn(left)
-		return
-	}
-	delete(l.held, s)
-	if !s.closed {
-		s.transport.resume()
 	}
 }

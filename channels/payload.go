@@ -41,6 +41,9 @@ func encodePayload(v any) (Payload, error) {
 	case Binary:
 		return Payload{Data: v, Binary: true}, nil
 	case json.RawMessage:
+		if v == nil {
+			return Payload{Data: emptyObject}, nil
+		}
 		compact, err := wire.Validate(bytes.Clone(v))
 		if err != nil {
 			return Payload{}, fmt.Errorf("channels: encoding a payload: %w", err)
@@ -53,7 +56,37 @@ func encodePayload(v any) (Payload, error) {
 	if err := enc.Encode(v); err != nil {
 		return Payload{}, fmt.Errorf("channels: encoding a payload: %w", err)
 	}
-	return Payload{Data: bytes.TrimSuffix(buf.Bytes(), []byte("\n"))}, nil
+	data := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	if string(data) == "null" {
+		data = ofNil(v)
+	}
+	return Payload{Data: data}, nil
+}
+
+// ofNil is what clients are sent for a value that encoding/json makes null of: the
+// empty value of its kind if it is a nil one, because they look into it.
+func ofNil(v any) []byte {
+	value := reflect.ValueOf(v)
+	switch value.Kind() {
+	case reflect.Map, reflect.Slice, reflect.Pointer:
+	default:
+		return []byte("null")
+	}
+	t := value.Type()
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case !value.IsNil():
+		return []byte("null")
+	case t.Kind() == reflect.Map || t.Kind() == reflect.Struct:
+		return emptyObject
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		return []byte(`""`)
+	case t.Kind() == reflect.Slice:
+		return []byte("[]")
+	}
+	return []byte("null")
 }
 
 // decoderFor returns how a payload becomes a T. Its errors are meant for the

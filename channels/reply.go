@@ -94,8 +94,7 @@ func (c *Context) answerError(ref wire.Ref, err error) error {
 // errorResponse is what the client is told of an error. Errors that are not
 // made for it stay in the log.
 func (c *Context) errorResponse(err error) any {
-	var reply *ReplyError
-	if errors.As(err, &reply) {
+	if reply, ok := replyError(err); ok {
 		return reply.Response
 	}
 	c.failure(err, "handler failed").Str("event", c.Event()).Write()

@@ -20,11 +20,17 @@ type prefixRoute struct {
 
 func newRouter(channels []*Channel) *router {
 	r := &router{exact: make(map[string]int), channels: channels}
+	patterns := make(map[string]bool)
 	for i, ch := range channels {
+		if patterns[ch.pattern] {
+			panic(fmt.Sprintf("channels: two channels with the pattern %q: the second would never be joined", ch.pattern))
+		}
+		patterns[ch.pattern] = true
+		ch.mounted.Store(true)
 		prefix, wild := strings.CutSuffix(ch.pattern, "*")
 		if wild {
 			r.prefixes = append(r.prefixes, prefixRoute{prefix, i})
-		} else if _, taken := r.exact[prefix]; !taken {
+		} else {
 			r.exact[prefix] = i
 		}
 	}

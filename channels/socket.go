@@ -170,6 +170,7 @@ func (s *Socket) shutdown(reason error) {
 		c.kill(reason)
 	}
 	s.channels = channelTable{}
+	s.forgetHold()
 	s.endpoint.counters.sockets.Add(-1)
 	s.tell("Closed", s.mount.options.Closed)
 	if g := s.Guard(); g != nil {
@@ -212,7 +213,7 @@ func (s *Socket) handleIn(m *wire.Message, event string) {
 		c = s.channels.find(m.Topic)
 	}
 	switch {
-	case c != nil && c.state == joining:
+	case c != nil && c.life.view == joining:
 		s.holdMessage(c, m)
 	case event == "phx_join":
 		s.handleJoin(c, m)
@@ -308,17 +309,16 @@ func (s *Socket) handleEvent(c *Context, m *wire.Message) {
 	if c.def.onLoop && c.handleNow(m) {
 		return
 	}
-	if err := c.enqueue(eventItem(m)); err == ErrMailboxFull {
-		s.sendMessageReply(c.joinRef, m, "error", reasonPayload(reasonOverloaded).Data)
-	}
+	c.enqueue(eventItem(m)) //nolint:errcheck // as above
 }
 
 // holdMessage keeps a message for a topic whose join is not answered yet. In
-// Phoenix a join blocks the whole socket; here it blocks its topic.
+// Phoenix a join blocks the whole socket; here it blocks its topic, and the
+// socket only when more has come for that topic than a mailbox takes.
 func (s *Socket) holdMessage(c *Context, m *wire.Message) {
-	if !c.pending.hold(m, s.mount.limits) {
-		s.endpoint.counters.mailboxFull.Add(1)
-		s.sendMessageReply(m.JoinRef, m, "error", reasonPayload(reasonOverloaded).Data)
+	if full := c.pending.hold(m, s.mount.limits); full && !c.pending.stalled {
+		c.pending.stalled = true
+		s.stall(c)
 	}
 }
 

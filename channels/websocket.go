@@ -129,7 +129,11 @@ func (w *websocketConn) HandleOverhead(units int) error {
 // HandleTimeout ends a silent connection with the code of Phoenix on Bandit:
 // after Cowboy's 1000 phoenix.js would not come back (assets/js/phoenix/socket.js,
 // onConnClose).
-func (w *websocketConn) HandleTimeout(*netloop.Conn) {
+func (w *websocketConn) HandleTimeout(c *netloop.Conn) {
+	if w.socket.isHeld() { // the client may have sent heartbeats that were not read
+		c.SetDeadline(w.socket.mount.options.IdleTimeout)
+		return
+	}
 	w.socket.line(zerolog.DebugLevel, "idle socket closed").Write()
 	w.close(closeProtocolError, "")
 }

@@ -117,6 +117,10 @@ func TestDecodeV2Binary(t *testing.T) {
 			envelope{`""`, `""`, `""`, "", "", "", false, false, true}},
 		"fields that need escapes": {"\x00\x03\x02\x03\x02" + `"\` + "\x00" + "é" + "a\nb" + "\t\"" + "data",
 			envelope{`"\"\\\u0000"`, `"é"`, `"a\nb"`, "a\nb", "\t\"", "data", false, false, true}},
+		"event that is not UTF-8": {"\x00\x01\x01\x02\x02" + "12" + "te" + "\xff\xfe" + "\x00",
+			envelope{`"1"`, `"2"`, `"te"`, "te", "", "\x00", false, true, true}},
+		"ref that is not UTF-8": {"\x00\x01\x02\x02\x08" + "1" + "\xff\xfe" + "te" + "phx_join" + "\x00",
+			envelope{`"1"`, "", `"te"`, "te", "", "\x00", false, true, true}},
 		"longest": {"\x00\xff\x00\xff\x00" + strings.Repeat("j", 255) + strings.Repeat("t", 255) + "d",
 			envelope{`"` + strings.Repeat("j", 255) + `"`, `""`, `"` + strings.Repeat("t", 255) + `"`,
 				strings.Repeat("t", 255), "", "d", false, false, true}},
@@ -189,7 +193,8 @@ func TestDecodeErrors(t *testing.T) {
 		"binary of JSON":       {V2, binary, `[null,"2","phoenix","heartbeat",{}]`, 0, faultKind},
 		"binary sizes too big": {V2, binary, "\x00\xff\x01\x0a\x0312echo:lobbybin", 1, faultHeader},
 		"binary event too big": {V2, binary, "\x00\x01\x01\x01\x0212te", 4, faultHeader},
-		"binary bad UTF-8":     {V2, binary, "\x00\x01\x01\x02\x0112t\xffe", 7, faultUTF8},
+		"binary bad topic":     {V2, binary, "\x00\x01\x01\x02\x0112t\xffe", 7, faultUTF8},
+		"binary bad join_ref":  {V2, binary, "\x00\x01\x01\x02\x01\xff2tee", 5, faultUTF8},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

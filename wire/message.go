@@ -24,7 +24,8 @@ type Message struct {
 	TopicJSON []byte
 
 	// Event is the decoded string; it is nil unless EventIsString. In Phoenix an event that is no
-	// string crashes its channel, and that alone.
+	// string crashes its channel, and that alone. So is one of a binary frame whose bytes, or those of its
+	// ref, are not UTF-8.
 	Event         []byte
 	EventIsString bool
 

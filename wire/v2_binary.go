@@ -17,7 +17,8 @@ const (
 const pushHeader = 5
 
 // decodeBinary reads a client's push. Its fields are strings, so a size of 0 is "" and not null. Phoenix takes
-// any bytes for strings and crashes when they go into JSON; here they have to be UTF-8.
+// any bytes for strings and crashes when they go into JSON; here topic and join_ref have to be UTF-8. A ref or an
+// event that is not makes an event that is no string: the fault of its channel alone.
 func decodeBinary(frame []byte, m *Message) error {
 	if len(frame) < pushHeader {
 		return faultHeader.at(len(frame))
@@ -36,16 +37,22 @@ func decodeBinary(frame []byte, m *Message) error {
 		if end > len(frame) {
 			return faultHeader.at(1 + n)
 		}
-		if fields[n] = frame[at:end:end]; !utf8.Valid(fields[n]) {
+		fields[n] = frame[at:end:end]
+		if n%2 == 0 && !utf8.Valid(fields[n]) { // join_ref and topic
 			return faultUTF8.at(at)
 		}
 		at = end
 	}
 	m.JoinRef = m.quote(fields[0])
-	m.Ref = m.quote(fields[1])
 	m.Topic, m.TopicIsString = fields[2], true
 	m.TopicJSON = m.quote(fields[2])
-	m.Event, m.EventIsString = fields[3], true
+	refIsText := utf8.Valid(fields[1])
+	if refIsText {
+		m.Ref = m.quote(fields[1])
+	}
+	if refIsText && utf8.Valid(fields[3]) {
+		m.Event, m.EventIsString = fields[3], true
+	}
 	m.Payload = Payload{Data: frame[at:], Binary: true}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -92,12 +93,15 @@ func (r *Relay) Connect(_ context.Context, s *channels.Socket, req *channels.Req
 // on the loops.
 func (r *Relay) Channels() []*channels.Channel {
 	s := service{r, r.options.Load()}
-	served := make([]*channels.Channel, len(s.options.Topics))
+	var served []*channels.Channel
 	for i, pattern := range s.options.Topics {
+		if slices.Contains(s.options.Topics[:i], pattern) {
+			continue // a pattern that is listed twice is served once
+		}
 		ch := channels.Handle(pattern, s.join).OnLoop()
 		ch.OnAny(s.relay)
 		channels.Info(ch, s.joined)
-		served[i] = ch
+		served = append(served, ch)
 	}
 	return served
 }

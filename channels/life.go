@@ -1,0 +1,429 @@
+package channels
+
+import (
+	"errors"
+	"runtime/debug"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// The life of a joined channel has two sides. What the client may be sent
+// belongs to the socket's loop and needs no lock: the view. What its callbacks
+// do is decided by whoever has something for them, under a lock: the phase.
+// All changes of either are made in this file, by the two tables below.
+//
+// The view, and what the client is sent when it changes. In view joining, what
+// the channel sends and what comes for its topic waits.
+//
+//	          the join is  the join is    left or      crashed, or    rejoined       timed out    the socket
+//	view      accepted     refused        stopped      its mailbox    (kill)         (kill)       is closed
+//	          (answer)     (answer)       (endNotice)  is full too                                (kill)
+//	                                                   long
+//	                                                   (endNotice)
+//	joining   joined:      ended:         –            –              –              ended:       ended:
+//	          reply,       error reply                                               error        nothing
+//	          phx_close                                                              reply
+//	          of the old
+//	          channel, what
+//	          has waited
+//	joined    –            –              ended:       ended:         ended:         –            ended:
+//	                                      phx_close    phx_error      phx_close                   nothing
+//	                                                                  behind the
+//	                                                                  new reply
+//	ended     nothing      nothing        nothing      nothing        –              –            –
+//
+// The phase, and what runs when it changes; see phases.
+
+// view is what the client knows of a channel.
+type view uint8
+
+const (
+	joining view = iota // the join is not answered
+	joined              // what the channel sends is sent
+	ended               // nothing more is sent
+)
+
+// phase is what the callbacks of a channel do. One goroutine or loop at a time
+// has the right to run them: from running on it is with whoever made the phase
+// so. The reason of the end is known from canceled, ending and refused on.
+type phase uint8
+
+const (
+	phaseJoining  phase = iota // the join callback runs or waits to
+	phaseCanceled              // the same, and the channel is to end
+	phaseIdle                  // nothing runs, nothing waits
+	phaseRunning               // callbacks run or are about to
+	phaseEnding                // the callback that runs is the last of its kind
+	phaseRefused               // the same, and that was a join callback that failed
+	phaseClosing               // Terminate (not after phaseRefused) and the OnEnd functions run
+	phaseOver                  // the last callback has returned: who waits for it goes on
+	phaseCount
+)
+
+// lifeEvent is what happens to a phase.
+type lifeEvent uint8
+
+const (
+	eventMessage lifeEvent = iota // a message waits for the channel
+	eventEnd                      // it is to end: left, stopped, crashed, or by the loop
+	eventAccept                   // the join callback has accepted
+	eventRefuse                   // the join callback has refused or crashed
+	eventRest                     // nothing waits for the channel
+	eventClose                    // the callbacks have returned, and it is to end
+	eventOver                     // the last callback has returned
+	eventCount
+)
+
+const never = phaseCount
+
+// phases is the table. Whoever turns phaseIdle into another has to start the
+// callbacks.
+var phases = [phaseCount][eventCount]phase{
+	//                 Message        End            Accept        Refuse        Rest       Close         Over
+	phaseJoining:  {phaseJoining, phaseCanceled, phaseRunning, phaseRefused, never, never, never},
+	phaseCanceled: {phaseCanceled, phaseCanceled, phaseEnding, phaseRefused, never, never, never},
+	phaseIdle:     {phaseRunning, phaseEnding, never, never, never, never, never},
+	phaseRunning:  {phaseRunning, phaseEnding, never, never, phaseIdle, never, never},
+	phaseEnding:   {phaseEnding, phaseEnding, never, never, never, phaseClosing, never},
+	phaseRefused:  {phaseRefused, phaseRefused, never, never, never, phaseClosing, never},
+	phaseClosing:  {phaseClosing, phaseClosing, never, never, never, never, phaseOver},
+	phaseOver:     {phaseOver, phaseOver, never, never, never, never, never},
+}
+
+// life is where a channel is in its life.
+type life struct {
+	view view // owned by the socket's loop
+
+	// Guarded by mu, as the mailbox and the extras are. Lock order: presence's
+	// topic lock, then mu; no lock of another package is taken under mu.
+	phase phase
+	mu    sync.Mutex
+	cause error // why the channel ends; set once
+}
+
+// step makes the phase what the table says, and reports whether the caller has
+// to start the callbacks. The caller holds mu.
+func (l *life) step(e lifeEvent) (start bool) {
+	next := phases[l.phase][e]
+	if next == never {
+		panic("channels: a channel's life has gone astray")
+	}
+	start = l.phase == phaseIdle
+	l.phase = next
+	return start
+}
+
+// closing reports whether the last callbacks have begun: nothing is sent from
+// then on. The caller holds mu.
+func (l *life) closing() bool { return l.phase >= phaseClosing }
+
+// endLocked notes that the channel is to end; the first reason counts. It
+// reports whether the caller has to start the callbacks.
+func (c *Context) endLocked(reason error) (start bool) {
+	l := &c.life
+	if l.cause == nil {
+		l.cause = reason
+	}
+	if x := c.extras; x != nil && x.derived != nil {
+		x.derived.cancel(l.cause) // now: a callback that blocks may be waiting for it
+	}
+	c.dropTimersLocked()
+	return l.step(eventEnd)
+}
+
+// end has the channel end when the callback that runs has returned.
+func (c *Context) end(reason error) {
+	c.life.mu.Lock()
+	start := c.endLocked(reason)
+	c.life.mu.Unlock()
+	if start {
+		c.start()
+	}
+}
+
+// kill ends the channel from the loop: nothing is sent for it any more. The
+// channel that it returns is closed when the last callback has returned; it is
+// nil if that has happened.
+func (c *Context) kill(reason error) <-chan struct{} {
+	c.release()
+	c.life.mu.Lock()
+	if c.unnoticedLocked() {
+		c.life.cause, c.life.phase = reason, phaseOver
+		c.life.mu.Unlock()
+		c.line(zerolog.DebugLevel, "channel ended").Err(reason).Write()
+		return nil
+	}
+	start := c.endLocked(reason)
+	if c.def.onLoop { // this is its loop, and none of its callbacks is running
+		c.life.mu.Unlock()
+		c.run()
+		return nil
+	}
+	over := c.overLocked()
+	c.life.mu.Unlock()
+	if start {
+		c.start()
+	}
+	return over
+}
+
+// overrun ends a channel that was sent more than its mailbox takes, even while
+// its callback hangs.
+func (c *Context) overrun() {
+	if c.life.view != joined {
+		return
+	}
+	s := c.socket
+	c.life.mu.Lock()
+	if c.box != nil {
+		s.endpoint.counters.mailboxFull.Add(int64(c.box.waiting()))
+	}
+	c.life.mu.Unlock()
+	c.line(zerolog.WarnLevel, "channel ended: its mailbox is full").Write()
+	s.channels.remove(c)
+	c.kill(ErrMailboxFull)
+	s.sendEnd(c, "phx_error", reasonPayload(reasonOverloaded).Data)
+}
+
+// unnoticedLocked reports whether nobody would notice the end of the channel, so
+// that ten thousand idle ones end without ten thousand goroutines.
+func (c *Context) unnoticedLocked() bool {
+	return c.life.phase == phaseIdle && c.extras == nil && c.def.terminate == nil
+}
+
+// overLocked returns what is closed in phaseOver; nil if that is reached.
+func (c *Context) overLocked() <-chan struct{} {
+	if c.life.phase == phaseOver {
+		return nil
+	}
+	x := c.extrasLocked()
+	if x.over == nil {
+		x.over = make(chan struct{})
+	}
+	return x.over
+}
+
+// release takes the channel's place in its topic, and what a join still held.
+func (c *Context) release() {
+	if c.life.view == joined {
+		c.socket.endpoint.counters.channels.Add(-1)
+	}
+	c.life.view = ended
+	c.socket.endpoint.pubsub.Unsubscribe(c.socket.loop.Index(), c)
+	if c.pending != nil {
+		c.pending.drop()
+		c.pending = nil
+	}
+}
+
+// show makes the view that of an answered join.
+func (c *Context) show(accepted bool) {
+	s := c.socket
+	if !accepted {
+		c.life.view = ended
+		s.channels.remove(c)
+		return
+	}
+	c.life.view = joined
+	s.endpoint.pubsub.Subscribe(s.loop.Index(), c.topic, c)
+	s.endpoint.counters.channels.Add(1)
+}
+
+// claim takes the right to run callbacks if nothing runs and nothing waits.
+func (c *Context) claim() bool {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	return c.life.phase == phaseIdle && c.life.step(eventMessage)
+}
+
+// joinReturned notes what the join callback said. The right to run the callbacks
+// stays with the join until it is answered.
+func (c *Context) joinReturned(accepted bool, reason error) {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if accepted {
+		c.life.step(eventAccept)
+		return
+	}
+	c.endLocked(reason)
+	c.life.step(eventRefuse)
+}
+
+// rest gives back the right to run callbacks if there is nothing to do.
+func (c *Context) rest() bool {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	idle := c.life.phase == phaseRunning && c.box == nil
+	if idle {
+		c.life.step(eventRest)
+	}
+	return idle
+}
+
+// start runs the callbacks that wait: on a goroutine that ends with the
+// mailbox empty, or on the loop for a channel that declared OnLoop.
+func (c *Context) start() {
+	if c.def.onLoop {
+		c.socket.loop.Post((*loopRun)(c))
+		return
+	}
+	c.socket.endpoint.spawn((*channelRun)(c))
+}
+
+// channelRun is a Context as the job that runs its callbacks.
+type channelRun Context
+
+func (r *channelRun) do(it *item) { (*Context)(r).runIn(it) }
+
+// loopRun is a Context as a task of its loop.
+type loopRun Context
+
+// Run is for the loop.
+func (r *loopRun) Run() { (*Context)(r).run() }
+
+// run handles messages until none waits or the channel has ended. One run at
+// a time: that is what keeps the callbacks of a channel in order.
+func (c *Context) run() { c.runIn(new(item)) }
+
+// runIn is run with room for a message.
+func (c *Context) runIn(it *item) {
+	exited := true
+	defer func() {
+		if exited { // runtime.Goexit, as t.FailNow in a test's callback: another goes on
+			c.start()
+		}
+	}()
+	for c.takeMessage(it) {
+		c.handle(it)
+	}
+	exited = false
+}
+
+// takeMessage gets the next message for whoever has the right to run callbacks.
+// When there is none the right ends, and when the channel is to end its last
+// callbacks are run.
+func (c *Context) takeMessage(it *item) bool {
+	c.life.mu.Lock()
+	switch c.life.phase {
+	case phaseRunning:
+		if box := c.box; box != nil && box.next < len(box.items) {
+			*it = box.take()
+			room := box.hasRoom(c.socket.mount.limits)
+			c.life.mu.Unlock()
+			if room {
+				c.socket.loop.Post((*mailboxRoom)(c))
+			}
+			return true
+		}
+		c.dropMailboxLocked()
+		c.life.step(eventRest)
+		c.life.mu.Unlock()
+	case phaseEnding, phaseRefused:
+		accepted := c.life.phase == phaseEnding
+		c.life.step(eventClose)
+		room := c.dropMailboxLocked()
+		cause := c.life.cause
+		c.life.mu.Unlock()
+		if room {
+			c.socket.loop.Post((*mailboxRoom)(c))
+		}
+		c.line(zerolog.DebugLevel, "channel ended").Err(cause).Write()
+		if accepted {
+			c.socket.loop.Post((*endNotice)(c))
+			if c.def.terminate != nil {
+				c.guard("Terminate", func() { c.def.terminate(c, cause) })
+			}
+		}
+		c.runEndFunctions()
+	case phaseClosing: // one of the last callbacks has ended its goroutine
+		c.life.mu.Unlock()
+		c.runEndFunctions()
+	default: // kill was here before the task that was to run the callbacks
+		c.life.mu.Unlock()
+	}
+	return false
+}
+
+// runEndFunctions runs what was given to OnEnd, and ends the channel's life.
+func (c *Context) runEndFunctions() {
+	for {
+		c.life.mu.Lock()
+		x := c.extras
+		if x == nil || x.onEnd.f == nil {
+			c.life.step(eventOver)
+			if x != nil && x.over != nil {
+				close(x.over)
+			}
+			c.life.mu.Unlock()
+			return
+		}
+		f := x.onEnd.pop()
+		c.life.mu.Unlock()
+		c.guard("OnEnd", f)
+	}
+}
+
+// guard runs one of the last callbacks; a panic in it must not skip the rest.
+func (c *Context) guard(what string, f func()) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		v := recovered(recover())
+		c.line(zerolog.ErrorLevel, "channel crashed while it ended").Str("callback", what).Panic(v, debug.Stack()).Write()
+	}()
+	f()
+	returned = true
+}
+
+// errGoexit stands for the panic of a callback that has called runtime.Goexit.
+var errGoexit = errors.New("runtime.Goexit in a callback")
+
+// recovered is what recover returned for a callback that did not return.
+func recovered(v any) any {
+	if v == nil {
+		return errGoexit
+	}
+	return v
+}
+
+// endNotice is a Context as the task that tells the client of its end.
+type endNotice Context
+
+// Run is for the loop.
+func (t *endNotice) Run() {
+	c := (*Context)(t)
+	if c.life.view == ended { // by kill: the client knows
+		return
+	}
+	c.release()
+	c.socket.channels.remove(c)
+	event, payload := c.farewell()
+	c.socket.sendEnd(c, event, payload)
+}
+
+// farewell is what the client is told of an end by the callbacks: after phx_error
+// it rejoins by itself, after phx_close it does not (assets/js/phoenix/channel.js).
+func (c *Context) farewell() (event string, payload []byte) {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	switch cause := c.life.cause; {
+	case errors.Is(cause, ErrLeft), errors.Is(cause, ErrStopped):
+		return "phx_close", emptyObject
+	case errors.Is(cause, ErrMailboxFull):
+		return "phx_error", reasonPayload(reasonOverloaded).Data
+	}
+	return "phx_error", reasonPayload(reasonCrash).Data
+}
+
+// joinRefWire is the join_ref as the join had it: null stays null.
+func (c *Context) joinRefWire() wire.Ref {
+	if c.nullRef {
+		return nil
+	}
+	return c.joinRef
+}

@@ -1,0 +1,208 @@
+package channels_test
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// gated is a channel whose event "block" waits until the gate is closed.
+func gated(gate chan struct{}, ended chan<- error) *channels.Channel {
+	ch := channels.Handle("gated:*", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
+		return channels.NoReply{}, nil
+	})
+	channels.On(ch, "block", func(*channels.Context, text) (text, error) { <-gate; return text{}, nil })
+	channels.On(ch, "echo", func(_ *channels.Context, m text) (text, error) { return m, nil })
+	channels.Info(ch, func(*channels.Context, tick) error { return nil })
+	channels.Intercept(ch, "out", func(c *channels.Context, m text) error { return c.Push("out", m) })
+	ch.Terminate(func(_ *channels.Context, reason error) { ended <- reason })
+	return ch
+}
+
+// A burst of more than a mailbox takes: nothing is lost, the socket is not read
+// meanwhile, its silence is not held against it, and nobody else waits.
+func TestMailboxFull(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		const burst = 3000
+		o.Loops, o.Limits.MailboxMessages = 1, 100
+		gate := make(chan struct{})
+		s := serve(t, o, channels.SocketOptions{IdleTimeout: 2 * time.Second}, gated(gate, make(chan error, 9)), room())
+		p, other := s.dial(t), s.dial(t)
+		ref := p.join("gated:1", "{}")
+		p.push(ref, "gated:1", "block", "{}")
+		var texts []string
+		for i := range burst {
+			texts = append(texts, p.text(ref, strconv.Itoa(1000+i), "gated:1", "echo", fmt.Sprintf(`{"body":"%d"}`, i)))
+		}
+		written := make(chan error, 1)
+		go func() {
+			for _, text := range texts {
+				if err := p.WriteText(text); err != nil {
+					written <- err
+					return
+				}
+			}
+			written <- nil
+		}()
+		waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
+		stop := chat(t, s)
+		free := other.join("room:free", "{}")
+		for begun := time.Now(); time.Since(begun) < 3*time.Second; time.Sleep(50 * time.Millisecond) { // longer than the idle timeout
+			other.assertReply(free, "room:free", "echo", "[1]", "ok", "[1]")
+		}
+		stop()
+		close(gate)
+		for i := -1; i < burst; {
+			m, err := p.read()
+			if err != nil {
+				t.Fatalf("behind answer %d: %v", i, err)
+			}
+			if want := fmt.Sprintf(`{"body":"%d"}`, i); m.status != "ok" || i >= 0 && string(m.response) != want {
+				t.Fatalf("got %v, want the answer %s", m, want)
+			}
+			i++
+		}
+		if err := <-written; err != nil {
+			t.Error(err)
+		}
+		if n := s.Stats().MailboxFull; n != 0 {
+			t.Errorf("%d messages were not taken", n)
+		}
+	})
+}
+
+// A mailbox that stays full ends its channel, and that alone: the client is told,
+// joins again, and the socket is read again.
+func TestMailboxFullForTooLong(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Limits.MailboxMessages, o.Limits.MailboxWait = 10, 100*time.Millisecond
+		gate, ended := make(chan struct{}), make(chan error, 9)
+		s := serve(t, o, channels.SocketOptions{}, gated(gate, ended), room())
+		p := s.dial(t)
+		witness := p.join("room:witness", "{}")
+		ref := p.join("gated:1", "{}")
+		p.push(ref, "gated:1", "block", "{}")
+		for range 20 {
+			p.push(ref, "gated:1", "echo", "{}")
+		}
+		m := p.await("phx_error")
+		if m.joinRef != ref || string(m.payload) != `{"reason":"channel overloaded"}` {
+			t.Errorf("got %v", m)
+		}
+		p.assertReply(witness, "room:witness", "echo", "[1]", "ok", "[1]")
+		again := p.join("gated:1", "{}") // although the callback still hangs
+		p.assertReply(again, "gated:1", "echo", `{"body":"back"}`, "ok", `{"body":"back"}`)
+		close(gate)
+		if reason := <-ended; !errors.Is(reason, channels.ErrMailboxFull) {
+			t.Errorf("ended with %v", reason)
+		}
+		if n := s.Stats().MailboxFull; n < 10 {
+			t.Errorf("%d messages counted that were not handled", n)
+		}
+	})
+}
+
+// What comes for a topic while its join is under way has the same bounds.
+func TestMailboxFullWhileJoining(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Limits.MailboxMessages, o.Limits.JoinTimeout = 10, -1
+		for name, wait := range map[string]time.Duration{"answered": 0, "for too long": 50 * time.Millisecond} {
+			gate := make(chan struct{})
+			ch := channels.Handle("slow:*", func(*channels.Context, text) (text, error) { <-gate; return text{}, nil })
+			channels.On(ch, "echo", func(_ *channels.Context, m text) (text, error) { return m, nil })
+			o.Limits.MailboxWait = wait
+			s := serve(t, o, channels.SocketOptions{}, ch, room())
+			p := s.dial(t)
+			texts := []string{p.text("1", "1", "slow:1", "phx_join", "{}")}
+			for i := range 100 {
+				texts = append(texts, p.text("1", strconv.Itoa(100+i), "slow:1", "echo", fmt.Sprintf(`{"body":"%d"}`, i)))
+			}
+			if err := p.WriteRaw(frames(texts...)); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
+			status, response := "ok", `{"body":"0"}`
+			if wait > 0 {
+				status, response = "error", `{"reason":"unmatched topic"}`
+			} else {
+				close(gate)
+			}
+			m, err := p.read()
+			if err != nil || m.ref != "1" || m.status != status || wait > 0 && string(m.response) != `{"reason":"channel overloaded"}` {
+				t.Fatalf("%s: the join was answered %v, %v", name, m, err)
+			}
+			for i := range 100 {
+				if wait == 0 {
+					response = fmt.Sprintf(`{"body":"%d"}`, i)
+				}
+				if m, err := p.read(); err != nil || m.ref != strconv.Itoa(100+i) || m.status != status || string(m.response) != response {
+					t.Fatalf("%s: answer %d: %v, %v", name, i, m, err)
+				}
+			}
+			if wait > 0 {
+				close(gate)
+			}
+		}
+	})
+}
+
+// A broadcast that an interceptor's mailbox does not take ends the channel: the
+// client would miss it and not know.
+func TestMailboxFullOfBroadcasts(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Limits.MailboxMessages = 10
+		gate, ended := make(chan struct{}), make(chan error, 9)
+		s := serve(t, o, channels.SocketOptions{}, gated(gate, ended), room())
+		p := s.dial(t)
+		ref := p.join("gated:1", "{}")
+		p.push(ref, "gated:1", "block", "{}")
+		waitFor(t, "the callback to block", func() bool { return s.Stats().Callbacks > 0 })
+		for range 20 {
+			if err := s.Broadcast("gated:1", "out", text{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m := p.await("phx_error"); m.joinRef != ref || string(m.payload) != `{"reason":"channel overloaded"}` {
+			t.Errorf("got %v", m)
+		}
+		close(gate)
+		if reason := <-ended; !errors.Is(reason, channels.ErrMailboxFull) {
+			t.Errorf("ended with %v", reason)
+		}
+	})
+}
+
+// The program's own messages are refused by a full mailbox, its timers are not.
+func TestMailboxFullForTheProgram(t *testing.T) {
+	gate := make(chan struct{})
+	var ticks atomic.Int32
+	members := make(chan *channels.Context, 1)
+	ch := channels.Handle("gated:*", func(c *channels.Context, _ text) (text, error) { members <- c; return text{}, nil })
+	channels.On(ch, "block", func(*channels.Context, text) (text, error) { <-gate; return text{}, nil })
+	channels.Info(ch, func(*channels.Context, tick) error { ticks.Add(1); return nil })
+	s := serve(t, channels.Options{Limits: channels.Limits{MailboxMessages: 10}}, channels.SocketOptions{}, ch)
+	p := s.dial(t)
+	ref := p.join("gated:1", "{}")
+	c := <-members
+	p.push(ref, "gated:1", "block", "{}")
+	waitFor(t, "the callback to block", func() bool { return s.Stats().Callbacks > 0 })
+	var err error
+	sent := int32(0)
+	for ; err == nil; sent++ {
+		err = c.Send(tick{})
+	}
+	if !errors.Is(err, channels.ErrMailboxFull) || sent < 11 {
+		t.Errorf("message %d: %v", sent, err)
+	}
+	for range 5 {
+		c.SendAfter(0, tick{})
+	}
+	time.Sleep(5 * time.Millisecond) // not needed, but then the timers meet the full mailbox
+	close(gate)
+	waitFor(t, "all messages", func() bool { return ticks.Load() == sent-1+5 })
+}

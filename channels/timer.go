@@ -1,0 +1,109 @@
+package channels
+
+import (
+	"slices"
+	"time"
+)
+
+// Timer is a message that [Context.SendAfter] sends later.
+type Timer struct {
+	// Static after construction.
+	c       *Context
+	due     time.Time
+	message any
+}
+
+// timers are those of one channel that have not fired, with one of the runtime's
+// for all of them: those are run by goroutines of their own, in any order.
+type timers struct {
+	waiting []*Timer    // by due, those of equal due as they were set
+	wake    *time.Timer // fires when the first is due, or before
+}
+
+// SendAfter sends msg to the channel's own mailbox after d, even if the mailbox
+// is full; a channel that has ended by then drops it. Of two timers the one that
+// is due first fires first, and of two that are due at once the one that was set
+// first.
+func (c *Context) SendAfter(d time.Duration, msg any) *Timer {
+	t := &Timer{c: c, due: time.Now().Add(d), message: msg}
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if c.life.cause != nil {
+		return t
+	}
+	x := c.extrasLocked()
+	if x.timers == nil {
+		x.timers = new(timers)
+	}
+	x.timers.add(t)
+	return t
+}
+
+// Stop takes the message back. It reports false if the message has been sent, was
+// taken back before, or the channel has ended.
+func (t *Timer) Stop() bool {
+	c := t.c
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	return c.extras != nil && c.extras.timers != nil && c.extras.timers.remove(t)
+}
+
+func (q *timers) add(t *Timer) {
+	at, _ := slices.BinarySearchFunc(q.waiting, t, func(other, t *Timer) int {
+		if other.due.After(t.due) {
+			return 1
+		}
+		return -1
+	})
+	q.waiting = slices.Insert(q.waiting, at, t)
+	if at > 0 {
+		return
+	}
+	if q.wake == nil {
+		q.wake = time.AfterFunc(time.Until(t.due), t.c.sendDue)
+		return
+	}
+	q.wake.Reset(time.Until(t.due))
+}
+
+func (q *timers) remove(t *Timer) bool {
+	at := slices.Index(q.waiting, t)
+	if at < 0 {
+		return false
+	}
+	q.waiting = slices.Delete(q.waiting, at, at+1)
+	if len(q.waiting) == 0 {
+		q.wake.Stop()
+	}
+	return true
+}
+
+// sendDue sends what is due, under the lock: another goroutine may be sending
+// what comes next.
+func (c *Context) sendDue() {
+	c.life.mu.Lock()
+	if c.life.cause != nil {
+		c.life.mu.Unlock()
+		return
+	}
+	q, now, start := c.extras.timers, time.Now(), false
+	for len(q.waiting) > 0 && !q.waiting[0].due.After(now) {
+		start = c.putLocked(item{kind: itemTimer, info: q.waiting[0].message}) || start
+		q.waiting = slices.Delete(q.waiting, 0, 1)
+	}
+	if len(q.waiting) > 0 {
+		q.wake.Reset(q.waiting[0].due.Sub(now))
+	}
+	c.life.mu.Unlock()
+	if start {
+		c.start()
+	}
+}
+
+// dropTimersLocked is for a channel that ends.
+func (c *Context) dropTimersLocked() {
+	if x := c.extras; x != nil && x.timers != nil {
+		x.timers.wake.Stop()
+		x.timers = nil
+	}
+}
