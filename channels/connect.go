@@ -35,8 +35,12 @@ type SocketOptions struct {
 	// "/websocket", which phoenix.js adds by itself; "/" is the socket's path
 	// as it is, for clients that are given the whole address.
 	Path string
-	// CheckOrigin decides for requests that carry an Origin. nil is [SameOrigin].
+	// CheckOrigin decides for requests that carry an Origin. nil is [SameHost].
 	CheckOrigin OriginCheck
+	// OriginHelp is what a refused page is told in the answer's body, and the log
+	// behind "allowed": which pages may connect, and how to allow others. The
+	// default names CheckOrigin.
+	OriginHelp string
 	// IdleTimeout is how long a client may send nothing before its socket is
 	// closed. Default 60 s, twice the heartbeat of phoenix.js; negative: never.
 	IdleTimeout time.Duration
@@ -73,8 +77,9 @@ func (o SocketOptions) withDefaults() SocketOptions {
 	setDefault(&o.LongPoll.Window, 10*time.Second)
 	setDefault(&o.LongPoll.Grace, 3*time.Second)
 	setDefault(&o.LongPoll.TokenMaxAge, 14*24*time.Hour)
+	setDefault(&o.OriginHelp, originHelp(o.CheckOrigin))
 	if o.CheckOrigin == nil {
-		o.CheckOrigin = SameOrigin
+		o.CheckOrigin = SameHost
 	}
 	return o
 }
@@ -167,9 +172,7 @@ func (e *Endpoint) checkOrigin(m *mount, r *Request) *refusal {
 	if originAllowed(m.options.CheckOrigin, r) {
 		return nil
 	}
-	e.counters.handshakes.origin.Add(1)
-	e.log.Warn("origin refused").Str("origin", r.Header.Get("Origin")).Str("path", r.URL.Path).Write()
-	return forbidden
+	return e.originRefusal(m, r)
 }
 
 // accept asks what every transport asks of a new socket: version and connect.

@@ -9,8 +9,11 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
@@ -161,26 +164,53 @@ func TestOriginTable(t *testing.T) {
 		check   channels.OriginCheck
 		samples []sample
 	}{
-		"same origin": {nil, []sample{
+		"same host": {nil, []sample{
 			{"localhost:4000", "", 101},
 			{"localhost:4000", "http://localhost:4000", 101},
 			{"localhost:4000", "https://localhost:4000", 101}, // a proxy may have ended TLS
 			{"LOCALHOST:4000", "http://localhost:4000", 101},
+			{"localhost:4000", "http://localhost:5173", 101}, // a development server
+			{"localhost:4000", "http://localhost", 101},
+			{"localhost", "capacitor://localhost", 101},
 			{"example.com", "http://EXAMPLE.com", 101},
-			{"example.com", "https://example.com", 101},
 			{"example.com:443", "https://example.com", 101},
-			{"example.com:80", "http://example.com", 101},
-			{"localhost:4000", "http://localhost", 403},
-			{"localhost:4000", "http://localhost:4001", 403},
 			{"example.com", "http://www.example.com", 403},
 			{"example.com", "http://evil.com", 403},
 			{"example.com", "http://example.com.evil.com", 403},
 			{"example.com", "http://example.com@evil.com", 403},
+			{"example.com", "capacitor://localhost", 403},
 			{"example.com", "null", 403},
+			{"example.com", "file://", 403},
 			{"example.com", "example.com", 403}, // no origin: it has no scheme
 			{"example.com", "::", 403},
 			{"[::1]:4000", "http://[::1]:4000", 101},
 			{"[::1]", "http://[::1]", 101},
+			{"[0:0:0:0:0:0:0:1]:5100", "http://[::1]:5100", 101},
+			{"[::ffff:127.0.0.1]:1", "http://127.0.0.1:2", 101},
+			{"[::1]:4000", "http://[::2]:4000", 403},
+			{"", "null", 403},
+			{"", "file://", 403},
+		}},
+		"same origin": {channels.SameOrigin, []sample{
+			{"localhost:4000", "", 101},
+			{"localhost:4000", "https://localhost:4000", 101},
+			{"example.com:443", "https://example.com", 101},
+			{"example.com:80", "http://example.com", 101},
+			{"[0:0:0:0:0:0:0:1]:5100", "http://[::1]:5100", 101},
+			{"localhost:4000", "http://localhost", 403},
+			{"localhost:4000", "http://localhost:4001", 403},
+			{"example.com", "http://evil.com", 403},
+			{"example.com", "null", 403},
+			{"", "null", 403},
+		}},
+		"origins without a host": {channels.Origins("null", "file://", "tauri://localhost", "http://[0:0::1]"), []sample{
+			{"x", "null", 101},
+			{"x", "file://", 101},
+			{"x", "tauri://localhost", 101},
+			{"x", "http://[::1]", 101},
+			{"x", "ionic://localhost", 403},
+			{"x", "nulls", 403},
+			{"x", "data:x", 403},
 		}},
 		"origins": {some, []sample{
 			{"x", "https://example.com", 101},
@@ -215,7 +245,7 @@ func TestOriginTable(t *testing.T) {
 						header.Set("Origin", c.origin)
 					}
 					status, body, p := s.handshake(t, "/socket/websocket?vsn=2.0.0", header)
-					if status != c.want || body != "" {
+					if status != c.want || status == 403 && !strings.Contains(body, c.origin) {
 						t.Errorf("host %s, origin %s: %d %q, want %d", c.host, c.origin, status, body, c.want)
 					}
 					if p != nil {
@@ -225,6 +255,39 @@ func TestOriginTable(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A refusal says to whoever develops the page, in the body and in the log, which
+// origin was refused, what is allowed and what changes that.
+func TestOriginRefusalSaysWhy(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		for help, so := range map[string]channels.SocketOptions{
+			"from any port. SocketOptions.CheckOrigin allows others": {},
+			"SocketOptions.CheckOrigin says":                         {CheckOrigin: channels.Origins("//a.test")},
+			"see the manual":                                         {OriginHelp: "see the manual"},
+		} {
+			lines := new(logged)
+			log := zerolog.New(lines)
+			o.Logger = &log
+			s := serve(t, o, so, room())
+			status, body, _ := s.handshake(t, "/socket/websocket?vsn=2.0.0", http.Header{"Host": {"b.test"}, "Origin": {"https://evil.test"}})
+			if status != 403 {
+				t.Errorf("status %d", status)
+			}
+			for _, want := range []string{"https://evil.test", "b.test", help} {
+				if !strings.Contains(body, want) || !strings.Contains(lines.String(), want) {
+					t.Errorf("body %q, log %s: want %q", body, lines.String(), want)
+				}
+			}
+			if !strings.Contains(lines.String(), `"path":"/socket/websocket"`) {
+				t.Errorf("the log has not the request's path: %s", lines.String())
+			}
+			status, body, _ = s.handshake(t, "/socket/websocket?vsn=2.0.0", http.Header{"Host": {"b.test"}, "Origin": {"https://" + strings.Repeat("x", 10_000)}})
+			if status != 403 || len(body) > 1000 {
+				t.Errorf("a long origin: %d, %d bytes", status, len(body))
+			}
+		}
+	})
 }
 
 func TestAuthToken(t *testing.T) {

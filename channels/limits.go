@@ -13,7 +13,8 @@ type Limits struct {
 	// MessageBytes is the largest message and the largest frame a client may
 	// send; a larger one closes its socket with 1009. Default 10,000,000, as
 	// Phoenix on Bandit. A connection holds only what has arrived. The body of a
-	// long-poll POST may be as large; above it is answered with 413.
+	// long-poll POST may be as large, but has at most 8,000,000 bytes, as in
+	// Phoenix; above it the answer is 413 and the session goes on.
 	MessageBytes int
 	// ChannelsPerSocket is Phoenix's max_channels_per_transport. Default 100.
 	ChannelsPerSocket int

@@ -43,8 +43,10 @@ type LongPollOptions struct {
 const transportLongpoll = "longpoll"
 
 const (
-	// postTimeout is how long a client has for the body of a POST, up to
-	// Limits.MessageBytes: nothing else bounds one that drips.
+	// maxPostBytes is the largest body of a POST, where Limits.MessageBytes is not
+	// less: Plug's read_body takes no more by default.
+	maxPostBytes = 8_000_000
+	// postTimeout is how long a client has for the body of a POST: nothing else bounds one that drips.
 	postTimeout = 60 * time.Second
 	// answerTimeout is how long a client has to take an answer, up to
 	// Limits.OutboundBytes. After it, the messages wait for the next poll.
@@ -236,7 +238,7 @@ func (p *pollRequest) post() {
 // messages reads and decodes the body: here, so that the loop does not have
 // to, and before the first is handled, so that a bad one is noticed in time.
 func (p *pollRequest) messages(v wire.Version) ([]wire.Message, error) {
-	limit := max(p.mount.limits.MessageBytes, p.mount.options.frames.MaxFrame)
+	limit := min(maxPostBytes, max(p.mount.limits.MessageBytes, p.mount.options.frames.MaxFrame))
 	control := http.NewResponseController(p.w)
 	control.SetReadDeadline(time.Now().Add(postTimeout)) //nolint:errcheck // a server that has none
 	body, err := io.ReadAll(http.MaxBytesReader(p.w, p.r.Body, int64(limit)))

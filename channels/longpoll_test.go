@@ -277,6 +277,27 @@ func TestLongPollMalformed(t *testing.T) {
 	}
 }
 
+// The body of a POST has Phoenix's limit, below that of a message; the session
+// goes on.
+func TestLongPollLargeBody(t *testing.T) {
+	s := serve(t, channels.Options{}, channels.SocketOptions{LongPoll: longPolling}, rooms()...)
+	c := s.polls(t)
+	c.join("quiet:1")
+	push := func(size int) string {
+		const head, tail = `["1","2","quiet:1","echo",{"x":"`, `"}]`
+		return head + strings.Repeat("x", size-len(head)-len(tail)) + tail
+	}
+	for size, want := range map[int]int{8_000_000: 200, 8_000_001: 413, 8_100_000: 413} {
+		if a := c.must("POST", push(size), nil); a.http != want || a.Status != want {
+			t.Errorf("%d bytes: %d %s, want %d", size, a.http, a.raw, want)
+		}
+	}
+	c.post(`["1","9","quiet:1","echo",{}]`)
+	if n := s.Stats().MessagesIn; n != 3 {
+		t.Errorf("%d messages handled, want the join, the one of 8,000,000 bytes and the last", n)
+	}
+}
+
 // More messages than phoenix.js ever sends in one POST are handled in order.
 func TestLongPollLargeBatch(t *testing.T) {
 	s := serve(t, channels.Options{}, channels.SocketOptions{LongPoll: longPolling}, rooms()...)

@@ -96,7 +96,7 @@ func (d *daemon) instanceSockets(spec instances.Spec) (channels.SocketOptions, f
 
 func socketOptions(cfg *config.Config) channels.SocketOptions {
 	return channels.SocketOptions{
-		CheckOrigin: originCheck(cfg.CheckOrigin), IdleTimeout: cfg.IdleTimeout,
+		CheckOrigin: originCheck(cfg.CheckOrigin), OriginHelp: originHelp(cfg.CheckOrigin), IdleTimeout: cfg.IdleTimeout,
 		Compress: cfg.Compress,
 		LongPoll: channels.LongPollOptions{Enabled: cfg.LongPoll, Window: cfg.LongPollWindow, Grace: cfg.LongPollGrace},
 	}

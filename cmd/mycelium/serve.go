@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -236,6 +237,18 @@ func originCheck(c config.CheckOrigin) channels.OriginCheck {
 		return channels.AnyOrigin
 	case config.OriginList:
 		return channels.Origins(c.Origins...)
+	case config.OriginConn:
+		return channels.SameOrigin
 	}
-	return channels.SameOrigin
+	return channels.SameHost
+}
+
+// originHelp tells a page that was refused which pages are not.
+func originHelp(c config.CheckOrigin) string {
+	allowed := map[config.OriginMode]string{
+		config.OriginHost: "pages from the host that they connect to, from any port",
+		config.OriginConn: "pages from the host and port that they connect to",
+		config.OriginList: strings.Join(c.Origins, ", "),
+	}[c.Mode]
+	return "Allowed: " + allowed + ". The option check_origin (--check-origin, MYCELIUM_CHECK_ORIGIN) allows others."
 }

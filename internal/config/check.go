@@ -110,14 +110,14 @@ func checkPattern(pattern string) string {
 	return ""
 }
 
-// originKind reads "conn", "off" or a list of origins.
+// originKind reads a mode or a list of origins.
 var originKind = kind{
-	word: "ORIGINS", takes: "conn, off, or a list of origins", list: true,
+	word: "ORIGINS", takes: "host, conn, off, or a list of origins", list: true,
 	parse: func(words []string) (any, string) {
 		if len(words) == 0 {
 			return nil, "is empty"
 		}
-		if mode := OriginMode(words[0]); len(words) == 1 && (mode == OriginConn || mode == OriginOff) {
+		if mode := OriginMode(words[0]); len(words) == 1 && mode.named() {
 			return CheckOrigin{Mode: mode}, ""
 		}
 		origins := make([]string, len(words))
@@ -131,9 +131,15 @@ var originKind = kind{
 	},
 }
 
+// named reports whether a mode is chosen by its name.
+func (m OriginMode) named() bool { return m == OriginHost || m == OriginConn || m == OriginOff }
+
 func checkOrigin(origin string) string {
-	if mode := OriginMode(origin); mode == OriginConn || mode == OriginOff {
+	switch {
+	case OriginMode(origin).named():
 		return "cannot stand among origins"
+	case origin == "null", origin == "file://": // what pages without a host send
+		return ""
 	}
 	if !strings.Contains(origin, "//") {
 		return "is not an origin: it has no // before the host"

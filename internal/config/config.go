@@ -241,7 +241,9 @@ type OriginMode string
 
 // The modes of an origin check.
 const (
-	// OriginConn wants the host of the request itself (Phoenix: :conn).
+	// OriginHost wants the host of the request, whatever the port (Phoenix: true).
+	OriginHost OriginMode = "host"
+	// OriginConn wants the host and port of the request (Phoenix: :conn).
 	OriginConn OriginMode = "conn"
 	// OriginOff lets every origin in (Phoenix: false).
 	OriginOff OriginMode = "off"

@@ -85,7 +85,7 @@ func TestWrongValues(t *testing.T) {
 		{"--topics=phoenix_live_reload:*", "begins with phoenix, which is reserved"},
 		{"--topics=\xff", "is not a topic that clients would join"},
 		{"--presence-diffs-off=**", `presence.diffs_off: "**" (from flag --presence-diffs-off) has a * that is not at the end; it takes topic patterns, exact or with one * at the end, for example stage:*`},
-		{"--check-origin=example.com", `check_origin: "example.com" (from flag --check-origin) is not an origin: it has no // before the host; it takes conn, off, or a list of origins, for example //example.com,https://*.example.com`},
+		{"--check-origin=example.com", `check_origin: "example.com" (from flag --check-origin) is not an origin: it has no // before the host; it takes host, conn, off, or a list of origins, for example //example.com,https://*.example.com`},
 		{"--check-origin=", "is empty"},
 		{"--check-origin=conn,//a.com", `has "conn", which cannot stand among origins`},
 		{"--check-origin=//", "is not an origin"},

@@ -72,10 +72,11 @@ var options = []*option{
 	},
 	{
 		key: "check_origin", live: true, kind: originKind,
-		def: string(OriginConn), example: "//example.com,https://*.example.com",
-		help: "Which pages may connect. conn: those of the host that is connected to. off: all. " +
-			"Else a list of origins; //host allows every scheme and port of the host. " +
-			"Clients that send no Origin, such as apps and servers, are not concerned.",
+		def: string(OriginHost), example: "//example.com,https://*.example.com",
+		help: "Which pages may connect. host: those of the host that is connected to, from any port. conn: those of its host and port. off: all. " +
+			"Else a list of origins; //host allows every scheme and port of the host. Apps that are pages have origins of their own, such as " +
+			"capacitor://localhost, ionic://localhost and tauri://localhost; pages from files have file:// or null, and so may pages of anybody. " +
+			"Clients that send no Origin, such as native apps and servers, are not concerned.",
 		also: []string{"origin", "origins", "cors", "allowed-origins"},
 	},
 	{
@@ -243,7 +244,7 @@ var options = []*option{
 	{
 		key: "limits.header_bytes", kind: size(kib, mib),
 		def: "16KiB", example: "32KiB",
-		help: "Largest head of an HTTP request, cookies and tokens included.",
+		help: "Largest head of an HTTP request, cookies and tokens included. Above it, or with more than 100 header fields, the answer is 431.",
 		also: []string{"max-header-bytes", "header-size"},
 	},
 	{
