@@ -2,6 +2,7 @@ package channels
 
 import (
 	"errors"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -68,7 +69,7 @@ func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 	var wrong *websocket.CloseError
 	if errors.As(err, &wrong) {
 		w.socket.line(zerolog.DebugLevel, "protocol error").Int("code", int(wrong.Code)).Str("reason", wrong.Reason).Write()
-		w.close(wrong.Code, "")
+		w.closeWithin(wrong.Code, "", refusalGrace)
 	}
 }
 
@@ -79,7 +80,7 @@ func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
 	}
 	if err := w.socket.handleMessage(binary, payload); err != nil {
 		w.socket.line(zerolog.DebugLevel, "malformed message").Err(err).Write()
-		w.close(closeInternalError, adviceOf(err))
+		w.closeWithin(closeInternalError, adviceOf(err), refusalGrace)
 		return websocket.ErrStop
 	}
 	return nil
@@ -111,7 +112,7 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 	case websocket.OpClose:
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendCloseReply(f.Bytes(), payload))
-		w.end(f, errClientClosed)
+		w.end(f, errClientClosed, closeGrace)
 		return websocket.ErrStop
 	}
 	return nil
@@ -154,20 +155,24 @@ func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 func (w *websocketConn) send(f *netloop.Frame) { w.conn.Send(f) }
 
 // close sends a Close frame and ends the connection when it is written.
-func (w *websocketConn) close(code uint16, reason string) {
+func (w *websocketConn) close(code uint16, reason string) { w.closeWithin(code, reason, closeGrace) }
+
+// closeWithin is close with a bound on how long the client has to take what
+// waits for it and to answer.
+func (w *websocketConn) closeWithin(code uint16, reason string, grace time.Duration) {
 	if w.socket.closed {
 		return
 	}
 	f := netloop.NewFrame(websocket.MaxHeaderSize + 2 + len(reason))
 	f.SetBytes(websocket.AppendClose(f.Bytes(), code, reason))
-	w.end(f, errServerClosed)
+	w.end(f, errServerClosed, grace)
 }
 
 // end is the last thing that is sent. The channels end now: nothing of them
-// may follow a Close frame.
-func (w *websocketConn) end(closeFrame *netloop.Frame, reason error) {
+// may follow a Close frame. What the client still sends is not read for long.
+func (w *websocketConn) end(closeFrame *netloop.Frame, reason error, grace time.Duration) {
 	w.conn.Send(closeFrame)
-	w.conn.CloseAfterFlush(reason, closeGrace)
+	w.conn.CloseAfterFlush(reason, grace)
 	w.decoder.Reset()
 	w.socket.shutdown(ErrClosed)
 }

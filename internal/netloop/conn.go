@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"crypto/tls"
+	"math"
 	"net"
 	"time"
 )
@@ -40,7 +41,7 @@ type connState uint8
 const (
 	stateOpening connState = iota
 	stateOpen
-	stateClosing  // CloseAfterFlush: what waits is written, what comes is thrown away
+	stateClosing  // CloseAfterFlush: what waits is written, what comes is thrown away, and soon not read any more
 	stateClosed   // waits for HandleClose, or had it
 	stateDetached // belongs to somebody else
 )
@@ -75,6 +76,7 @@ type Conn struct {
 	state   connState
 	flags   connFlags
 	armed   uint8  // what epoll was last told: bits armedIn, armedOut
+	waste   uint8  // what was read and thrown away while closing, in KiB; a read counts as one at least
 	lane    uint32 // the number of its lane in loop.lanes
 }
 
@@ -173,8 +175,8 @@ func (c *Conn) Close(reason error) {
 }
 
 // CloseAfterFlush writes what waits, then ends our side of the stream (FIN), waits for the peer to end its own, so
-// that no reset overtakes the last bytes, and closes; within bounds all of it (0 is 5 s). What the peer still sends is
-// thrown away. HandleClose comes when it is over, with reason.
+// that no reset overtakes the last bytes, and closes; within bounds all of it (0 is 5 s). Of what the peer still sends
+// 255 KiB are read and thrown away; the rest is not read. HandleClose comes when it is over, with reason.
 func (c *Conn) CloseAfterFlush(reason error, within time.Duration) {
 	if c.state != stateOpen {
 		return
@@ -246,10 +248,24 @@ func (c *Conn) received(data []byte) {
 	c.loop.stats.bytesIn.Add(int64(len(data)))
 	c.loop.stats.reads.Add(1)
 	if c.state != stateOpen {
+		c.discard(len(data))
 		return
 	}
 	c.timer.touched = c.loop.tick
 	c.handler.HandleData(c, data)
+}
+
+// discard throws away n bytes that came while closing. A peer that does not stop is not read any more: the deadline of
+// CloseAfterFlush ends the connection, or the peer does.
+func (c *Conn) discard(n int) {
+	if c.state != stateClosing {
+		return
+	}
+	c.waste = uint8(min(int(c.waste)+1+n>>10, math.MaxUint8))
+	if c.waste == math.MaxUint8 {
+		c.flags |= flagPaused
+		c.carrier.interest(c)
+	}
 }
 
 // ended handles the peer's end of stream.

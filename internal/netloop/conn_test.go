@@ -274,6 +274,39 @@ func TestCloseAfterFlushGivesUp(t *testing.T) {
 	})
 }
 
+// A peer that goes on sending is not read for long, and is given up after the time limit.
+func TestCloseAfterFlushStopsReading(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Tick: 5 * time.Millisecond}))
+		reason := make(chan error, 1)
+		c, peer := connect(t, g, &hooks{close: func(_ *Conn, err error) { reason <- err }})
+		on(t, c, func() {
+			c.Send(frameOf([]byte("goodbye")))
+			c.CloseAfterFlush(io.EOF, 200*time.Millisecond)
+		})
+		flooded := make(chan struct{})
+		go func() {
+			defer close(flooded)
+			for block := make([]byte, 64<<10); ; {
+				if _, err := peer.Write(block); err != nil {
+					return
+				}
+			}
+		}()
+		got := make([]byte, 7)
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != "goodbye" {
+			t.Errorf("received %q, %v", got, err)
+		}
+		if err := receive(t, "HandleClose", reason); err != io.EOF {
+			t.Error(err)
+		}
+		receive(t, "the end of the flood", flooded)
+		if n := g.Stats().BytesIn; n > 512<<10 {
+			t.Errorf("%d bytes were read", n)
+		}
+	})
+}
+
 func TestPauseRead(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		g := newGroup(t, w.with(Options{}))
