@@ -52,9 +52,9 @@ const (
 // Options configure an [Endpoint]. The zero value is usable.
 type Options struct {
 	// Logger gets crashes and errors at level error, what was dropped or refused
-	// at warn, and connects, joins, events and their ends at debug.
-	// nil writes errors to standard error;
-	// zerolog.Nop discards them too. Not more than ten lines of a kind are
+	// at warn, and connects, joins, events and their ends at debug; [SlogLogger]
+	// makes one of a slog.Logger. nil writes errors to standard error, zerolog.Nop
+	// discards them too. Not more than ten lines of a kind are
 	// logged in a second (1,000 at debug), and how many were left out. What
 	// clients have chosen is cut at 256 bytes; query strings and tokens are never
 	// logged. Lines are written on event loops: a writer that may block needs a

@@ -121,10 +121,10 @@ func checkVolume(t *testing.T, text string, seconds int, kind string, rounds int
 			t.Fatalf("%.300q: %v", line, err)
 		}
 		if len(line) > 1500 {
-			t.Errorf("a line of %d bytes: %.300s", len(line), line)
+			t.Fatalf("a line of %d bytes: %.300s", len(line), line)
 		}
 		if l.Level == "error" {
-			t.Errorf("an error: %.300s", line)
+			t.Fatalf("an error: %.300s", line)
 		}
 		if l.Level == "info" {
 			continue
@@ -134,7 +134,7 @@ func checkVolume(t *testing.T, text string, seconds int, kind string, rounds int
 		case l.Message:
 			counted++
 			if l.Path == "/" {
-				t.Errorf("not the request's path: %.300s", line)
+				t.Fatalf("not the request's path: %.300s", line)
 			}
 		case l.Kind:
 			counted += l.Lines

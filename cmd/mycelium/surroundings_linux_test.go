@@ -35,6 +35,8 @@ type spawned struct {
 // on a loaded machine. A server that waits for its log never ends.
 const drainTimeout, endWithin = 2 * time.Second, 20 * time.Second
 
+const metricsToken = "0123456789abcdef"
+
 // spawn starts "mycelium serve" and waits until it answers.
 func spawn(t *testing.T, stderr *os.File, args ...string) *spawned {
 	t.Helper()
@@ -49,6 +51,7 @@ func spawn(t *testing.T, stderr *os.File, args ...string) *spawned {
 	s := &spawned{addr: freeAddr(t), ended: make(chan error, 1)}
 	args = append([]string{
 		"serve", "--listen=" + s.addr, "--log-format=json", "--drain-interval=1ms", "--drain-timeout=" + drainTimeout.String(),
+		"--metrics-token=" + metricsToken,
 	}, args...)
 	s.cmd = exec.Command(name, args...)
 	s.cmd.Env, s.cmd.Stderr = []string{}, stderr
@@ -168,7 +171,12 @@ func (s *spawned) provoke(t *testing.T, n int) {
 func (s *spawned) metric(t *testing.T, name string) (value float64) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	r, err := client.Get("http://" + s.addr + "/metrics")
+	request, err := http.NewRequest(http.MethodGet, "http://"+s.addr+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+metricsToken)
+	r, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
