@@ -196,7 +196,7 @@ func (s *pollSession) expire() {
 		return
 	}
 	s.socket.endpoint.sessions.expired.Add(1)
-	s.end()
+	s.end(errNotPolled)
 }
 
 // attach lets a poll wait. One that waits already is answered: its client has
@@ -312,17 +312,17 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 		s.slow = true
 		e.sessions.slow.Add(1)
 		s.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Write()
-		s.post(s.end)
+		s.post(func() { s.end(netloop.ErrSlowReceiver) })
 	}
 	return false
 }
 
 // close ends the session. There is no goodbye: the client learns it from the
 // status of its poll.
-func (s *pollSession) close(uint16, string) { s.end() }
+func (s *pollSession) close(uint16, string) { s.end(errServerClosed) }
 
 // drop is close.
-func (s *pollSession) drop() { s.end() }
+func (s *pollSession) drop() { s.end(errServerClosed) }
 
 // hold keeps POSTs waiting for their answers.
 func (s *pollSession) hold() { s.held = make(chan struct{}) }
@@ -338,13 +338,14 @@ func (s *pollSession) name() string { return transportLongpoll }
 
 // end ends the session. A poll that waits gets the last messages, if there are
 // any; else it is told at once, so that its client reconnects.
-func (s *pollSession) end() {
+func (s *pollSession) end(reason error) {
 	if s.socket.closed {
 		return
 	}
 	s.flush()
 	s.resume()
 	s.socket.shutdown(ErrClosed)
+	s.socket.logClosed(reason)
 	s.expiry.Stop()
 	s.socket.endpoint.sessions.remove(s)
 	leave(s.ticket)

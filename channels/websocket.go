@@ -196,4 +196,5 @@ var (
 	errRefusedConnection = errors.New("channels: connection refused")
 	errClientClosed      = errors.New("channels: closed by the client")
 	errServerClosed      = errors.New("channels: closed by the server")
+	errNotPolled         = errors.New("channels: nobody polled any more")
 )
