@@ -3,13 +3,12 @@
 
 import assert from "node:assert/strict"
 import {execFile} from "node:child_process"
-import {once} from "node:events"
 import fs from "node:fs/promises"
-import http from "node:http"
 import os from "node:os"
 import path from "node:path"
 import {promisify} from "node:util"
 import {browserTest, launchBrowser, openTab} from "./browser.mjs"
+import {npmPhoenix, startPages} from "./pages.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
 import {startServer} from "./server.mjs"
 import {same, until} from "./wait.mjs"
@@ -27,25 +26,15 @@ async function curl(server, path, ...args) {
 // The page's own code, as data: its folder has no package.json that would tell Node it is a module.
 const {apply} = await import(`data:text/javascript;base64,${(await fs.readFile(new URL("../../internal/site/assets/collab-text.js", import.meta.url))).toString("base64")}`)
 
-const npm = name => fs.readFile(new URL(`node_modules/phoenix/${name}`, import.meta.url))
-
 const PAGE = `<!doctype html><meta charset="utf-8"><title>phoenix.js</title><link rel="icon" href="data:,">
 <script type="module">
   import * as phoenix from "/phoenix.mjs"
   window.phoenix = phoenix
 </script>`
 
-/** A front end of somebody's, on an origin of its own: a page that imports npm's phoenix and nothing else. */
+/** A front end on an origin of its own: a page that imports npm's phoenix and nothing else. */
 async function startFrontEnd(scope) {
-  const files = {"/": ["text/html", PAGE], "/phoenix.mjs": ["text/javascript", await npm("priv/static/phoenix.mjs")]}
-  const server = http.createServer((request, response) => {
-    const [type, body] = files[request.url] ?? []
-    response.writeHead(body ? 200 : 404, {"content-type": `${type}; charset=utf-8`, connection: "close"}).end(body)
-  })
-  server.listen(0, "127.0.0.1")
-  await once(server, "listening")
-  scope.defer(() => new Promise(resolve => server.close(resolve)))
-  return `http://127.0.0.1:${server.address().port}`
+  return `http://127.0.0.1:${await startPages(scope, {"/": ["text/html", PAGE], "/phoenix.mjs": ["text/javascript", await npmPhoenix()]})}`
 }
 
 /** A user in a browser of their own, by functions that run in the page: with the code that an application would have. */

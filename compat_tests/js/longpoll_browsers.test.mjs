@@ -1,0 +1,47 @@
+// Long polling by npm's phoenix in each browser: what docs/compatibility.md says of pages that are closed, and of two sockets in one.
+
+import {inEachBrowser} from "./browser.mjs"
+import {npmPhoenix, startPages} from "./pages.mjs"
+import {leaveNothingBehind, Scope} from "./scope.mjs"
+import {startServer} from "./server.mjs"
+import {same, until} from "./wait.mjs"
+
+leaveNothingBehind()
+
+const PAGE = `<!doctype html><meta charset="utf-8"><title>long polling</title><link rel="icon" href="data:,">
+<script type="module">
+  import {LongPoll, Presence, Socket} from "/phoenix.mjs"
+  window.join = (endpoint, user, longpoll) => {
+    const socket = new Socket(endpoint, {params: {user}, ...(longpoll && {transport: LongPoll})})
+    socket.connect()
+    const channel = socket.channel("room:lobby", {user})
+    window.presence = new Presence(channel)
+    channel.join()
+  }
+</script>`
+
+inEachBrowser(browserTest => {
+  browserTest("long polling: who closes the page is gone at once, and two sockets of one page are two", async (t, open) => {
+    const scope = new Scope(t)
+    // Without the grace Ada would be there for 45 s, which is more than anything here waits for.
+    const server = await startServer(scope, "mycelium", {more: ["--check-origin=off", "--long-poll-window=30s", "--long-poll-grace=500ms"]})
+    const port = await startPages(scope, {"/": ["text/html", PAGE], "/phoenix.mjs": ["text/javascript", await npmPhoenix()]})
+    const visit = async () => {
+      const page = await open(scope)
+      await page.goto(`http://127.0.0.1:${port}/`)
+      await page.waitForFunction(() => window.join)
+      return page
+    }
+    const [grace, ada] = [await visit(), await visit()]
+    const here = () => grace.evaluate(() => window.presence.list(name => name).sort())
+    const sees = (...names) => until(`Grace sees ${names}`, async () => same(await here(), names), here)
+    await grace.evaluate(endpoint => window.join(endpoint, "Grace", false), server.endpoint)
+    await ada.evaluate(endpoint => {
+      window.join(endpoint, "Ada", true)
+      window.join(endpoint, "Countess", true)
+    }, server.endpoint)
+    await sees("Ada", "Countess", "Grace")
+    await ada.goto("about:blank")
+    await sees("Grace")
+  })
+})
