@@ -27,7 +27,7 @@ const look = page => page.evaluate(() => ({
     unsent: node.classList.contains("unsent"),
   })),
   troubles: [...document.querySelectorAll("#log .trouble")].map(node => node.textContent),
-  why: document.querySelector("#why").hidden ? null : document.querySelector("#why").textContent,
+  why: document.querySelector("#why")?.textContent || null,
   notices: [...document.querySelectorAll("#log .notice")].map(node => node.textContent),
 }))
 
