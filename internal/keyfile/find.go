@@ -24,7 +24,7 @@ func (e *NotFoundError) Error() string {
 	if len(e.Dirs) == 0 {
 		return fmt.Sprintf("%s is not known to be on this machine, and only there a server's own key is to be found", e.Server)
 	}
-	return fmt.Sprintf("no server of this user has left a key for %s in %s", e.Server, strings.Join(e.Dirs, " or "))
+	return fmt.Sprintf("no server of this user has left a key for %s in %s; one whose configuration has keys leaves none", e.Server, strings.Join(e.Dirs, " or "))
 }
 
 // Key is what a server has left.

@@ -82,8 +82,24 @@ func (b *Observer) Close(ctx context.Context) error {
 	return b.guest.Shutdown(ctx)
 }
 
+// accessPath is where a page asks whether its key counts: a browser tells no
+// page why its socket was refused.
+const accessPath = Path + "/access"
+
 // ServeHTTP serves the page, to everybody: it shows nothing without its socket.
-func (b *Observer) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.pages.ServeHTTP(w, r) }
+func (b *Observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != accessPath {
+		b.pages.ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if _, err := b.options.Allow(r); err != nil {
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
 
 // connect asks whether a page may look. It carries its key as phoenix.js's
 // authToken does, so that none is in a URL.

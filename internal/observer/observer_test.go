@@ -123,6 +123,20 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// TestAccess: a page learns why its key does not open the socket.
+func TestAccess(t *testing.T) {
+	_, b, _ := open(t)
+	for key, want := range map[string]int{"mk_right": http.StatusNoContent, "mk_wrong": http.StatusForbidden, "": http.StatusForbidden} {
+		r := httptest.NewRequest("GET", accessPath, nil)
+		r.Header.Set("Authorization", "Bearer "+key)
+		w := httptest.NewRecorder()
+		b.ServeHTTP(w, r)
+		if w.Code != want || (want == http.StatusForbidden) != (w.Body.String() == "no\n") || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%q: %d %q %v", key, w.Code, w.Body, w.Header())
+		}
+	}
+}
+
 func expect(t *testing.T, c *wstest.Client, part string) {
 	t.Helper()
 	for {

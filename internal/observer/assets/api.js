@@ -33,6 +33,12 @@ export async function call(method, path, body, headers = {}) {
   return text ? parsed(text) : null
 }
 
+/** Why the observer does not let this key in; empty: it does. */
+export async function refusal() {
+  const answer = await fetch("/observer/access", {headers: {Authorization: `Bearer ${key()}`}})
+  return answer.ok ? "" : (await answer.text()).trim()
+}
+
 function parsed(text) {
   try {
     return JSON.parse(text)

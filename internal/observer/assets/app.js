@@ -3,7 +3,7 @@
 import {connect, join, request} from "/assets/connection.js"
 import {Socket} from "/assets/phoenix.js"
 import {h, $, say} from "./dom.js"
-import {call, key, setKey, takeKey} from "./api.js"
+import {call, key, refusal, setKey, takeKey} from "./api.js"
 import {bytes, counted, draw, short} from "./chart.js"
 import {askForInstance} from "./form.js"
 import {Detail} from "./detail.js"
@@ -22,9 +22,11 @@ const detail = new Detail((event, payload) => request(channel, event, payload), 
 async function start() {
   if (!key()) return askForKey()
   try {
+    const why = await refusal()
+    if (why) return askForKey(why)
     types = (await call("GET", "/types")).types
   } catch (error) {
-    return error.status === 401 ? askForKey(error.message) : say(error.message)
+    return say(error.message)
   }
   $("main").hidden = $("create").hidden = false
   $("filter-type").append(...types.map(t => h("option", {}, t.name)))
@@ -44,15 +46,12 @@ async function start() {
   })
 }
 
-/** A page is not told why its socket was refused; the API says it. A server that is started again has another key. */
+/** A server that is started again has another key, and one that is configured may be taken out. */
 async function checkKey(socket) {
-  try {
-    await call("GET", "/types")
-  } catch (error) {
-    if (error.status !== 401) return // the socket goes on trying
-    socket.disconnect()
-    askForKey(error.message)
-  }
+  const why = await refusal().catch(() => "") // no answer: the socket goes on trying
+  if (!why) return
+  socket.disconnect()
+  askForKey(why)
 }
 
 function askForKey(why) {
