@@ -444,3 +444,28 @@ func TestNoDescriptorsLeft(t *testing.T) {
 		t.Errorf("said %d times:\n%s", n, text)
 	}
 }
+
+// TestBenchSaysWhatIsWrong: a server that has run out of descriptors is no riddle
+// to who puts it under load, whether the server is known by --pid or not.
+func TestBenchSaysWhatIsWrong(t *testing.T) {
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s := spawn(t, log)
+	s.limitFiles(t, 8)
+	out, err := exec.Command(s.cmd.Path, "bench", "join", "ws://"+s.addr+"/socket", "-c", "40", "--patience=1s").CombinedOutput()
+	if err == nil {
+		t.Error("40 clients have joined with 8 descriptors")
+	}
+	for _, want := range []string{
+		fmt.Sprintf("process %d may open ", s.cmd.Process.Pid), "too few for 40 connections",
+		"no progress", fmt.Sprintf("the server (process %d) has run out of file descriptors", s.cmd.Process.Pid), "mycelium doctor",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	s.stop(t)
+}

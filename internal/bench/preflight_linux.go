@@ -166,9 +166,13 @@ func portRange() (low, high int, err error) {
 
 // warn returns what may go wrong but need not.
 func warn(o *Options, p *plan) (warnings []string) {
-	for _, pid := range o.PIDs {
+	pids := o.PIDs
+	if len(pids) == 0 {
+		pids = serversOf(p.Targets)
+	}
+	for _, pid := range pids {
 		// Each server gets its part of the connections.
-		connections := (o.Connections + p.publishers()) / len(o.PIDs)
+		connections := (o.Connections + p.publishers()) / len(pids)
 		if files, err := openFilesOf(pid); err == nil && files < connections+spareFiles {
 			warnings = append(warnings, fmt.Sprintf("process %d may open %d files, which is too few for %d connections; start it with ulimit -n %d",
 				pid, files, connections, connections+1024))

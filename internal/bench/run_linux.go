@@ -149,6 +149,9 @@ func (r *run) open(ctx context.Context) error {
 	}
 	if err != nil {
 		r.problem("%v", err)
+		if why := r.whyStuck(); why != "" && !errors.Is(err, errAllEnded) {
+			r.problem("%s", why)
+		}
 	}
 	if missing := all - n; missing > 0 {
 		r.problem("%d of %d connections have not joined", missing, all)
