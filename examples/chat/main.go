@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"time"
@@ -47,7 +48,7 @@ func chat(who *presence.Tracker) *channels.Channel {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	endpoint, err := channels.NewEndpoint(channels.Options{})
+	endpoint, err := channels.NewEndpoint(channels.Options{Logger: channels.SlogLogger(slog.Default())})
 	if err != nil {
 		log.Fatal(err)
 	}

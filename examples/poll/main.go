@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -181,7 +182,7 @@ func run(ctx context.Context, addr, folder string, key httpapi.Key) error {
 	}
 	defer store.Close()
 	mux := http.NewServeMux()
-	endpoint, err := channels.NewEndpoint(channels.Options{Handler: mux})
+	endpoint, err := channels.NewEndpoint(channels.Options{Handler: mux, Logger: channels.SlogLogger(slog.Default())})
 	if err != nil {
 		return err
 	}

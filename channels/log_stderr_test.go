@@ -1,0 +1,35 @@
+package channels_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+)
+
+// TestErrorsWithoutALogger: whoever gives no Logger sees on the terminal that a
+// handler has panicked, and nothing but errors.
+func TestErrorsWithoutALogger(t *testing.T) {
+	const child = "CHANNELS_WITHOUT_A_LOGGER"
+	if os.Getenv(child) != "" {
+		e := channelstest.Start(t, channels.Options{})
+		e.Socket("/socket", channels.SocketOptions{}, room())
+		c := channelstest.Connect(t, e, "/socket").Join("room:1", nil)
+		c.Push("crash", nil)
+		c.AssertError()
+		return
+	}
+	var stderr bytes.Buffer
+	command := exec.Command(os.Args[0], "-test.run=^TestErrorsWithoutALogger$")
+	command.Env, command.Stderr = append(os.Environ(), child+"=1"), &stderr
+	if err := command.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	if text := stderr.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `"panic":"boom"`) || !strings.Contains(text, "channel crashed") {
+		t.Errorf("standard error: %s", text)
+	}
+}
