@@ -20,8 +20,8 @@ const (
 	ClearTextAllow ClearText = iota
 	// ClearTextRedirect answers a GET or HEAD for Options.Handler with 308 and the same
 	// URL with https, and refuses the rest as ClearTextRefuse does: sockets, whose
-	// clients follow no redirect, and requests with a body, cookies or an
-	// Authorization header, which have told their secrets already.
+	// clients follow no redirect, and requests with a body or an Authorization
+	// header, which have told their secrets already.
 	ClearTextRedirect
 	// ClearTextRefuse answers every request with 403 and says why.
 	ClearTextRefuse
@@ -56,7 +56,7 @@ func (e *Endpoint) redirectsClear(r *websocket.Request) bool {
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead, r.ContentLength != 0, r.Host == "":
 		return false
-	case len(r.Header["Authorization"]) > 0, len(r.Header["Cookie"]) > 0, r.WantsUpgrade():
+	case len(r.Header["Authorization"]) > 0, r.WantsUpgrade():
 		return false
 	case e.mountAt(r.Path) != nil, e.pollAt(r.Path) != nil:
 		return false

@@ -38,7 +38,7 @@ func TestClearText(t *testing.T) {
 				"HEAD /page?a=1 HTTP/1.1\r\nHost: x:4000\r\n\r\n":                       want.page,
 				"GET http://x:4000/page?a=1 HTTP/1.1\r\nHost: y\r\n\r\n":                want.page,
 				"GET /page HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n": want.secret,
-				"GET /page HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\n\r\n":                  want.secret,
+				"GET /page?a=1 HTTP/1.1\r\nHost: x:4000\r\nCookie: a=b\r\n\r\n":         want.page,
 				"POST /page HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n":           want.post,
 				socket: want.socket,
 				"GET /socket/longpoll?vsn=2.0.0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n": want.poll,

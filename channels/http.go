@@ -53,6 +53,9 @@ func pathOf(r *http.Request) string {
 
 // upgrade is front.handleHead for a request that net/http has read.
 func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
+	// A refused handshake ends its connection, as it does in front: net/http does
+	// not wait for a body then, which a handshake does not have.
+	w.Header().Set("Connection", "close")
 	if ref := e.busy(); ref != nil {
 		ref.write(w)
 		return
@@ -130,7 +133,7 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client net
 func refuseOn(c net.Conn, r *refusal) {
 	c.SetWriteDeadline(time.Now().Add(closeGrace))                            //nolint:errcheck // the write fails then
 	c.Write(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body))) //nolint:errcheck // the client may be gone
-	c.Close()                                                                 //nolint:errcheck // nobody is left to tell
+	c.Close()
 }
 
 // write answers with the refusal.

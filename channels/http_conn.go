@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,11 +152,11 @@ func (c *httpConn) checkHead(end int) error {
 func (c *httpConn) refuse(r *refusal) error {
 	c.part = partEnd
 	c.endpoint.counters.handshakes.malformed.Add(1)
-	c.Conn.SetDeadline(time.Now().Add(refusalGrace)) //nolint:errcheck // what follows fails then
+	c.SetDeadline(time.Now().Add(refusalGrace)) //nolint:errcheck // what follows fails then
 	if _, err := c.Conn.Write(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body))); err != nil {
 		return io.EOF
 	}
-	c.CloseWrite()                            //nolint:errcheck // closing it all comes next
+	c.CloseWrite()
 	io.CopyN(io.Discard, c.Conn, lingerBytes) //nolint:errcheck // as above
 	return io.EOF
 }
@@ -281,7 +282,7 @@ func (c *httpConn) handled() {
 // release gives the connection, with what was read of it and not used, to the
 // loops. Its place is the caller's to count from then on.
 func (c *httpConn) release() (_ net.Conn, unread []byte) {
-	unread = append(c.buf[c.given:], c.unread...)
+	unread = slices.Concat(c.buf[c.given:], c.unread)
 	c.part, c.buf, c.given, c.unread, c.ticket = partEnd, nil, 0, nil, nil
 	return c.Conn, unread
 }
@@ -338,10 +339,10 @@ func (c *httpConn) hurry() {
 func (c *httpConn) abort() {
 	c.leave()
 	if t, ok := c.Conn.(*tls.Conn); ok {
-		t.NetConn().Close() //nolint:errcheck // nobody is left to tell
+		t.NetConn().Close()
 		return
 	}
-	c.Conn.Close() //nolint:errcheck // as above
+	c.Conn.Close()
 }
 
 // hurriedPatience is the base of patience for a body that no handler waits for

@@ -85,6 +85,7 @@ func (d *daemon) listenForMetrics() (stop func() error, err error) {
 	server := &http.Server{
 		Handler: mux, ErrorLog: logging.ErrorLog(logging.NewLog(&d.log)),
 		ReadTimeout: watchTimeout, WriteTimeout: watchTimeout, IdleTimeout: time.Minute,
+		MaxHeaderBytes: d.cfg.Limits.HeaderBytes,
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -250,7 +250,7 @@ var options = []*option{
 	{
 		key: "limits.handshake_timeout", kind: duration(100*time.Millisecond, day),
 		def: "10s", example: "10s",
-		help: "How long a connection has to send its first request.",
+		help: "How long a client has to send the head of a request, and how long it may pause in sending a body or in reading an answer.",
 		also: []string{"handshake", "read-header-timeout"},
 	},
 
@@ -478,7 +478,7 @@ var options = []*option{
 		key: "tls.clear", kind: oneOf("redirect", "refuse", "allow"),
 		def: "redirect", example: "refuse",
 		help: "What becomes of requests without TLS on a port that has it. redirect: pages are sent to https, and what may carry secrets is refused: " +
-			"sockets, requests with a key, a cookie or a body. refuse: all are refused. allow: all are answered as over TLS.",
+			"sockets, requests with a key or a body. refuse: all are refused. allow: all are answered as over TLS.",
 		also: []string{"clear", "cleartext", "plaintext", "redirect", "force-ssl", "https"},
 	},
 }
