@@ -8,6 +8,7 @@ RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
 FUZZTIME ?= 60s
 SOAK ?= 10m
+MODEL ?= 10m
 GOLANGCI_LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
@@ -15,7 +16,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale crash scale soak test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale model soak test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,10 @@ test-scale: ## ten thousand connections on one topic, and a short soak, without 
 
 scale: ## a process's worth of connections, 2,000 instances, slow receivers, heartbeats (10 minutes, on a machine that does nothing else)
 	$(GO) test -count=1 -v -timeout 30m -run Scale ./compat_tests/scale -full
+
+model: ## random lives of channels against a model, with the race detector, for MODEL (10m)
+	MODEL=$(MODEL) $(GO) test $(RACE) -count=1 -v -timeout 2h -run LifeModel ./channels
+	REJOINS=3000 $(GO) test -count=1 -v -run RejoinBehindAnEnd ./channels
 
 soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
 	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run ScaleSoak ./compat_tests/scale

@@ -84,12 +84,13 @@ func modelRound(t *testing.T, o channels.Options, seed uint64) {
 		return nil
 	}}, full, bare)
 	topics := []string{"full:1", "bare:1", "bare:2"}
-	stop := publish(s, topics)
+	var published atomic.Int64
+	stop := publish(s, topics, &published)
 	var clients sync.WaitGroup
 	var players []*player
 	for i := range 4 {
 		p := newPlayer(t, s, i, newScript(r, topics, onLoop, timeouts))
-		p.onLoop, p.timeouts = onLoop, timeouts
+		p.onLoop, p.timeouts, p.published = onLoop, timeouts, &published
 		players = append(players, p)
 		clients.Go(p.play)
 	}
@@ -131,11 +132,12 @@ func report(t *testing.T, seed uint64, onLoop bool, players []*player, faults []
 }
 
 // publish broadcasts numbers to the topics until stop is called.
-func publish(s *server, topics []string) (stop func()) {
+func publish(s *server, topics []string, published *atomic.Int64) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		for n := 0; ; n++ {
+			published.Store(int64(n)) // before it is: who joins meanwhile may miss it
 			for _, topic := range topics {
 				s.Broadcast(topic, "number", map[string]int{"n": n}) //nolint:errcheck // it fails when the endpoint is shut down
 			}
@@ -152,11 +154,12 @@ func publish(s *server, topics []string) (stop func()) {
 // player is a client with its script, and the model of what it must be sent.
 type player struct {
 	*peer
-	id       int
-	script   []op
-	timeouts bool        // joins may time out
-	onLoop   bool        // what a join callback sends comes behind what had been sent to the loop before
-	drained  atomic.Bool // the server shuts down: the connection may end at any time
+	id        int
+	script    []op
+	timeouts  bool          // joins may time out
+	onLoop    bool          // what a join callback sends comes behind what had been sent to the loop before
+	published *atomic.Int64 // the number that is broadcast now
+	drained   atomic.Bool   // the server shuts down: the connection may end at any time
 
 	mu      sync.Mutex
 	settled *sync.Cond // guarded by mu, as is all below
@@ -170,10 +173,9 @@ type player struct {
 	log     []string
 }
 
-// stream is which broadcasts an open instance has been sent since its push. The
-// first of them may have been under way since before the join, and others after it
-// have been lost; then there are no gaps.
-type stream struct{ last, count int }
+// stream is the broadcasts that an open instance has been sent. Those up to floor
+// may have been made before it was joined; some of them come, some do not.
+type stream struct{ floor, last int }
 
 // fate is what has come of an operation.
 type fate struct {
@@ -264,12 +266,9 @@ func (p *player) listen() {
 			p.mu.Unlock()
 			return
 		}
-		if m.event != "number" {
-			p.logf("← %v", m)
-		}
+		p.logf("← %v", m)
 		if p.fault == "" {
 			if err := p.check(m); err != nil {
-				p.logf("← %v", m)
 				p.fault = err.Error()
 			}
 		}
@@ -317,7 +316,7 @@ func (p *player) logf(format string, args ...any) {
 
 // trace is the end of what happened.
 func (p *player) trace() string {
-	return "\t" + strings.Join(p.log[max(0, len(p.log)-120):], "\n\t")
+	return "\t" + strings.Join(p.log[max(0, len(p.log)-200):], "\n\t")
 }
 
 // The model. An instance is a join that was answered with ok, until its client
@@ -397,7 +396,7 @@ func (p *player) checkJoin(ref, replaced int, replaces bool) error {
 	}
 	if f.response == "ok" {
 		p.open[o.topic] = ref
-		delete(p.numbers, o.topic)
+		p.numbers[o.topic] = stream{int(p.published.Load()), -1}
 	}
 	return nil
 }
@@ -451,7 +450,6 @@ func (p *player) checkMessage(m envelope) error {
 			return errors.New("the push of another join")
 		}
 		f.hello = true
-		delete(p.numbers, m.topic)
 		return nil
 	case "shouted":
 		var s shouted
@@ -467,10 +465,10 @@ func (p *player) checkMessage(m envelope) error {
 			return err
 		}
 		h := p.numbers[m.topic]
-		if f.hello && h.count > 1 && s.N != h.last+1 {
-			return fmt.Errorf("broadcast %d behind %d", s.N, h.last)
+		if s.N <= h.last || s.N > max(h.floor, h.last)+1 {
+			return fmt.Errorf("broadcast %d behind %d, joined at %d", s.N, h.last, h.floor)
 		}
-		p.numbers[m.topic] = stream{s.N, h.count + 1}
+		p.numbers[m.topic] = stream{h.floor, s.N}
 	}
 	if !f.hello && !p.onLoop {
 		return errors.New("a broadcast came before the push of the join callback")

@@ -18,9 +18,9 @@ type Stats struct {
 	BytesOut    int64 // of MessagesOut, with their framing
 	Refused     int64 // connections and handshakes refused by a limit
 	RateLimited int64 // joins and messages refused by rates
-	HeldUp      int64 // times that a socket was held up by Limits.HeartbeatsPerSecond
+	HeldUp      int64 // times that a socket was not read for a while: above a rate, or a mailbox was full
 	Overloaded  int64 // broadcasts refused with ErrOverloaded
-	MailboxFull int64 // messages not taken because a channel's mailbox was full
+	MailboxFull int64 // messages that were not handled because a channel's mailbox was full
 	Crashes     int64 // channels ended by a panic
 	MailboxHigh int64 // the most messages that ever waited for one channel
 	Callbacks   int64 // callbacks that run now on goroutines

@@ -58,7 +58,7 @@ type Stats struct {
 	BytesOut    int64 `json:"bytes_out"`
 	Refused     int64 `json:"refused"`      // connections, by a limit
 	RateLimited int64 `json:"rate_limited"` // joins and messages, by a rate
-	HeldUp      int64 `json:"held_up"`      // times that a client was not read for a while, above heartbeats_per_second
+	HeldUp      int64 `json:"held_up"`      // times that a client was not read for a while: above a rate, or a mailbox was full
 	Overloaded  int64 `json:"overloaded"`   // broadcasts refused, because more was broadcast than could be sent
 	Dropped     int64 `json:"dropped"`      // messages, because a mailbox was full
 
