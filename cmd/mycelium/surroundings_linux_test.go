@@ -31,9 +31,8 @@ type spawned struct {
 	clients []*wstest.Client
 }
 
-// drainTimeout is that of spawned servers; endWithin is what they may take to end
-// on a loaded machine. A server that waits for its log never ends.
-const drainTimeout, endWithin = 2 * time.Second, 20 * time.Second
+// drainTimeout is that of spawned servers.
+const drainTimeout = 2 * time.Second
 
 const metricsToken = "0123456789abcdef"
 

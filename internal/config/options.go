@@ -136,7 +136,7 @@ var options = []*option{
 	{
 		key: "log.level", live: true, kind: oneOf("debug", "info", "warn", "error", "off"),
 		def: "info", example: "debug",
-		help: "The least important lines that are logged.",
+		help: "The least important lines that are logged. debug has each connect, join and event, with its duration.",
 		also: []string{"level", "verbose", "verbosity", "loglevel"},
 	},
 	{
