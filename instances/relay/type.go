@@ -18,12 +18,18 @@ type Config struct {
 	Publish     []Rule             `json:"publish,omitempty" jsonschema:"description=who may publish what: the first rule that fits decides; everybody may where none does"`
 }
 
+// maxWindow is that of the server's own option presence.window.
+const maxWindow = time.Minute
+
 // options checks what the schema cannot say.
 func (c Config) options() (Options, error) {
 	for field, patterns := range map[string][]string{"/topics": c.Topics, "/presence_off": c.PresenceOff, "/presence_diffs_off": c.DiffsOff} {
 		if err := checkPatterns(field, patterns); err != nil {
 			return Options{}, err
 		}
+	}
+	if w := time.Duration(c.Window); w < 0 || w > maxWindow {
+		return Options{}, instances.Invalid("/presence_window", "is %s: it must be from 0s to %s", w, maxWindow)
 	}
 	if err := checkRules(c.Publish); err != nil {
 		return Options{}, err

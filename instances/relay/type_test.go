@@ -59,6 +59,9 @@ func TestType(t *testing.T) {
 	if err := change(`{"topics":["a*b"]}`); !errors.As(err, &invalid) || invalid.Fields[0].Field != "/config/topics" {
 		t.Errorf("a bad pattern: %v", err)
 	}
+	if err := change(`{"presence_window":"61s"}`); !errors.As(err, &invalid) || invalid.Fields[0].Field != "/config/presence_window" {
+		t.Errorf("a window above the server's: %v", err)
+	}
 	if err := change(`{"presence_window":"10ms"}`); err != nil { // a new tracker, so a new life
 		t.Fatal(err)
 	}

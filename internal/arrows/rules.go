@@ -93,7 +93,7 @@ var Rules = []Rule{
 	},
 	{
 		Name: "jwt", NotIn: []string{"auth"}, TestsToo: true,
-		Deny: []string{"github.com/golang-jwt", "github.com/MicahParks"},
+		Deny: []string{"github.com/golang-jwt"},
 		Why:  "tokens are verified by auth, which knows what else is to be checked",
 	},
 	{
