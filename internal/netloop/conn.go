@@ -252,7 +252,9 @@ func (c *Conn) received(data []byte) {
 		return
 	}
 	c.timer.touched = c.loop.tick
+	c.loop.current = c
 	c.handler.HandleData(c, data)
+	c.loop.current = nil
 }
 
 // discard throws away n bytes that came while closing. A peer that does not stop is not read any more: the deadline of
@@ -292,7 +294,9 @@ func (c *Conn) expired() {
 		c.Close(c.reason)
 		return
 	}
+	c.loop.current = c
 	c.handler.HandleTimeout(c)
+	c.loop.current = nil
 }
 
 // reads reports whether bytes are wanted from the peer.

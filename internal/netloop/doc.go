@@ -19,7 +19,8 @@
 // # Goroutines
 //
 // Methods say so when they may be called from any goroutine. All others belong to the loop: call them from a
-// [Handler], or from a [Task] given to [Lane.Post]. A callback must not block, and a panic in one is not recovered.
+// [Handler], or from a [Task] given to [Lane.Post]. A callback must not block. One that panics or ends its
+// goroutine ends its connection and nothing else: see rescue.go.
 //
 // Lock order: Group.mu or Tenant.mu before Loop.mu; none is held during a callback or a system call on a socket.
 package netloop

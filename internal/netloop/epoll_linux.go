@@ -19,9 +19,13 @@ import (
 // event, and they may be merged.
 type epoll struct {
 	loop    *Loop
-	ep      *netpoll.Epoll
+	ep      *netpoll.Epoll // static but for replace
 	eventFD int
 	timerFD int // likewise edge-triggered and never read
+
+	// Owned by the loop.
+	acceptors []*acceptor // that are registered
+	moved     bool        // ep is new and knows the eventfd only
 }
 
 // What epoll was told of a connection, in Conn.armed.
@@ -53,15 +57,75 @@ func newEpoll(l *Loop) (poller, error) {
 		e.closeOwn()
 		return nil, os.NewSyscallError("epoll_create", err)
 	}
-	err = e.ep.Add(eventFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { l.turn() })
-	if err == nil {
-		err = e.ep.Add(timerFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { l.begin() })
+	if err = e.addEvents(); err == nil {
+		err = e.addTimer()
 	}
 	if err != nil {
 		e.stop()
 		return nil, os.NewSyscallError("epoll_ctl", err)
 	}
 	return e, nil
+}
+
+func (e *epoll) addEvents() error {
+	return e.ep.Add(e.eventFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) {
+		if e.moved {
+			e.moved = false
+			e.moveIn()
+		}
+		e.loop.runTurn()
+	})
+}
+
+func (e *epoll) addTimer() error {
+	return e.ep.Add(e.timerFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { e.loop.begin() })
+}
+
+// replace moves the loop to a new epoll: easygo's goroutine closes the old one when it ends. The new one's own goroutine
+// takes over what is registered (moveIn), so that no event is handled on two goroutines.
+func (e *epoll) replace() {
+	old, l := e.ep, e.loop
+	for _, c := range l.conns {
+		if c.fd >= 0 {
+			old.Del(int(c.fd))
+		}
+	}
+	for _, a := range e.acceptors {
+		old.Del(a.fd)
+	}
+	old.Del(e.timerFD)
+	old.Del(e.eventFD)
+	go old.Close() // waits for this goroutine
+	for {
+		ep, err := netpoll.EpollCreate(&netpoll.EpollConfig{OnWaitError: l.group.options.OnError})
+		if err == nil {
+			e.ep, e.moved = ep, true
+			if err = e.addEvents(); err == nil {
+				return
+			}
+			go ep.Close()
+		}
+		l.group.options.OnError(os.NewSyscallError("epoll_create", err))
+		time.Sleep(acceptPause) // nothing else is left to do: without descriptors the loop waits for some
+	}
+}
+
+// moveIn registers with a new epoll what the old one had.
+func (e *epoll) moveIn() {
+	if err := e.addTimer(); err != nil {
+		e.loop.group.options.OnError(os.NewSyscallError("epoll_ctl", err))
+	}
+	for _, c := range e.loop.conns {
+		if c.fd < 0 {
+			continue
+		}
+		if err := e.ep.Add(int(c.fd), events(c.armed), (*descriptor)(c).event); err != nil {
+			c.Close(os.NewSyscallError("epoll_ctl", err))
+		}
+	}
+	for _, a := range e.acceptors {
+		a.register(e)
+	}
 }
 
 var one = [8]byte{1} // an eventfd is written in units of eight bytes; any count will do
@@ -136,6 +200,14 @@ func (d *descriptor) event(ev netpoll.EpollEvent) {
 	if c.state >= stateClosed {
 		return
 	}
+	l := c.loop
+	defer l.rescue()
+	l.inside = true
+	c.handleEvent(ev)
+	l.inside = false
+}
+
+func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 	l := c.loop
 	l.begin()
 	if ev&netpoll.EPOLLOUT != 0 && c.flags&flagBlocked != 0 {

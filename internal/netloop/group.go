@@ -226,7 +226,9 @@ func (c *Conn) open(accept Accept, peer netip.AddrPort, leftover []byte) {
 	c.handler = accept(peer)
 	c.state = stateOpen
 	l.own(c)
+	l.current = c
 	c.handler.HandleOpen(c)
+	l.current = nil
 	if len(leftover) > 0 {
 		c.received(leftover)
 	}

@@ -125,6 +125,15 @@ func (a *Lane) emptied() {
 	}
 }
 
+// lineUp has the lane wait for its turn if it has more tasks.
+func (a *Lane) lineUp() {
+	if a.nextTask == len(a.tasks) {
+		a.emptied()
+	} else {
+		a.loop.working.push(a)
+	}
+}
+
 // run runs tasks until credit is used up, or what this turn has for all.
 func (a *Lane) run() {
 	l := a.loop

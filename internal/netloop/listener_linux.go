@@ -3,6 +3,7 @@ package netloop
 import (
 	"net"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/mailru/easygo/netpoll"
@@ -14,16 +15,16 @@ type acceptor struct {
 	// Static after construction.
 	ln   *Listener
 	loop *Loop
-	ep   *netpoll.Epoll
 	fd   int
 
 	// Owned by the loop.
-	from   unix.RawSockaddrAny // who was accepted last
-	to     *Loop               // who gets the next connections
-	left   int                 // how many of them
-	pause  *Conn               // stands on the wheel while the listener rests; carries nothing
-	failed acceptErrors
-	closed bool
+	from    unix.RawSockaddrAny // who was accepted last
+	to      *Loop               // who gets the next connections
+	left    int                 // how many of them
+	pause   *Conn               // stands on the wheel while the listener rests; carries nothing
+	failed  acceptErrors
+	resting bool
+	closed  bool
 }
 
 // openRaw accepts from nl's descriptor; a nil stop says that it has none that can be used.
@@ -39,25 +40,44 @@ func (ln *Listener) openRaw(nl net.Listener) (stop func(), err error) {
 	}
 	setSocketOptions(fd, &ln.group.options)
 	l := ln.group.nextLoop()
-	a := &acceptor{ln: ln, loop: l, ep: l.poller.(*epoll).ep, fd: fd}
+	a := &acceptor{ln: ln, loop: l, fd: fd}
 	a.pause = &Conn{loop: l, handler: a, state: stateOpen, fd: -1}
-	if err := a.ep.Add(fd, netpoll.EPOLLIN, a.event); err != nil {
-		a.ep.Del(fd)
-		unix.Close(fd)
-		return nil, os.NewSyscallError("epoll_ctl", err)
-	}
+	l.postUrgent(TaskFunc(a.start))
 	return func() { a.stop(nl) }, nil
+}
+
+// poller is the loop's.
+func (a *acceptor) poller() *epoll { return a.loop.poller.(*epoll) }
+
+// start begins to accept.
+func (a *acceptor) start() {
+	e := a.poller()
+	e.acceptors = append(e.acceptors, a)
+	a.register(e)
+}
+
+// register has e report connections that wait.
+func (a *acceptor) register(e *epoll) {
+	var events netpoll.EpollEvent
+	if !a.resting {
+		events = netpoll.EPOLLIN
+	}
+	if err := e.ep.Add(a.fd, events, a.event); err != nil {
+		a.loop.group.options.OnError(os.NewSyscallError("epoll_ctl", err))
+	}
 }
 
 // stop ends accepting. nl was kept until now because closing a Unix listener removes its path.
 func (a *acceptor) stop(nl net.Listener) {
 	done := make(chan struct{})
 	a.loop.postUrgent(TaskFunc(func() {
+		defer close(done)
 		a.closed = true
 		a.loop.wheel.remove(a.pause)
-		a.ep.Del(a.fd)
+		e := a.poller()
+		e.acceptors = slices.DeleteFunc(e.acceptors, func(other *acceptor) bool { return other == a })
+		e.ep.Del(a.fd)
 		unix.Close(a.fd)
-		close(done)
 	}))
 	<-done
 	nl.Close()
@@ -68,6 +88,13 @@ func (a *acceptor) event(netpoll.EpollEvent) {
 	if a.closed {
 		return
 	}
+	defer a.loop.rescue()
+	a.loop.inside = true
+	a.accept()
+	a.loop.inside = false
+}
+
+func (a *acceptor) accept() {
 	a.loop.begin()
 	for range acceptChunk {
 		fd, errno := accept4(a.fd, &a.from)
@@ -106,7 +133,8 @@ func (a *acceptor) hand(fd int) {
 // rest stops accepting for a while: without free descriptors epoll would report the listener again and again.
 func (a *acceptor) rest(errno unix.Errno) {
 	a.failed.report(a.ln.group, os.NewSyscallError("accept4", errno))
-	if err := a.ep.Mod(a.fd, 0); err != nil {
+	a.resting = true
+	if err := a.poller().ep.Mod(a.fd, 0); err != nil {
 		a.ln.group.options.OnError(os.NewSyscallError("epoll_ctl", err))
 	}
 	a.loop.wheel.set(a.pause, acceptPause)
@@ -114,7 +142,8 @@ func (a *acceptor) rest(errno unix.Errno) {
 
 // HandleTimeout accepts again.
 func (a *acceptor) HandleTimeout(*Conn) {
-	if err := a.ep.Mod(a.fd, netpoll.EPOLLIN); err != nil {
+	a.resting = false
+	if err := a.poller().ep.Mod(a.fd, netpoll.EPOLLIN); err != nil {
 		a.ln.group.options.OnError(os.NewSyscallError("epoll_ctl", err))
 	}
 }

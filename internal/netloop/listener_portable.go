@@ -3,6 +3,8 @@ package netloop
 import (
 	"net"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
 // openPortable accepts on a goroutine.
@@ -27,7 +29,7 @@ func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 	g := ln.group
 	var failed acceptErrors
 	for {
-		c, err := nl.Accept()
+		c, err := acceptFrom(nl)
 		if err == nil {
 			l := g.nextLoop()
 			l.stats.accepted.Add(1)
@@ -46,4 +48,10 @@ func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 		case <-time.After(acceptPause):
 		}
 	}
+}
+
+// acceptFrom is nl.Accept, which may be an application's own.
+func acceptFrom(nl net.Listener) (c net.Conn, err error) {
+	defer callback.Recover("net.Listener.Accept", &err)
+	return nl.Accept()
 }

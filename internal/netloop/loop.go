@@ -22,6 +22,9 @@ type poller interface {
 	wake()
 	// arm makes the loop run a turn after d; a later call replaces an earlier one. On the loop.
 	arm(d time.Duration)
+	// replace has another goroutine run the loop, because this one is about to end. On the loop, which nothing of this
+	// goroutine may touch afterwards.
+	replace()
 	// stop frees what the poller holds. Called once, after the loop's last turn and not on the loop.
 	stop()
 }
@@ -81,7 +84,11 @@ type Loop struct {
 	scratch   []byte // what is read
 	joined    []byte // frames that leave in one write
 	batch     batcher
-	stopping  bool
+	stopping  bool  // this is the last turn, or the turns that it takes
+	ended     bool  // nothing is left
+	inside    bool  // a poller's call is under way
+	current   *Conn // whose handler runs; nil: a task does, or nothing
+	cutShort  bool  // the last turn has not come to its end: this one begins behind the tasks
 }
 
 func newLoop(g *Group, index int) *Loop {
@@ -135,7 +142,7 @@ func (l *Loop) refresh() {
 // turn is the end of a batch of events: everything that was left for later, in bounded portions. What is left over
 // comes in the next turn, after the sockets have been looked at.
 func (l *Loop) turn() {
-	if l.stopping {
+	if l.ended {
 		return
 	}
 	l.refresh()
@@ -189,6 +196,10 @@ func (l *Loop) runUrgent() {
 
 // runTasks runs a portion of what waits in the inboxes, lane by lane. One that is alone may use all of it.
 func (l *Loop) runTasks() {
+	if l.cutShort { // so that tasks which panic again and again do not keep the turn from what comes behind them
+		l.cutShort = false
+		return
+	}
 	l.takeInboxes()
 	for l.working.n > 0 && l.hasTime() {
 		a := l.working.pop()
@@ -197,13 +208,14 @@ func (l *Loop) runTasks() {
 		} else {
 			a.credit = min(a.credit, 0) + laneShare
 		}
-		a.run()
-		if a.nextTask == len(a.tasks) {
-			a.emptied()
-		} else {
-			l.working.push(a)
-		}
+		l.runLane(a)
 	}
+}
+
+// runLane runs tasks of a, and lines it up for the rest whatever they do.
+func (l *Loop) runLane(a *Lane) {
+	defer a.lineUp()
+	a.run()
 }
 
 // hasTime reports whether this turn may run one more task.
@@ -302,17 +314,23 @@ func (l *Loop) write(c *Conn, batch batcher) (cost int) {
 // readPutOff reads connections that had to wait because their lane had read enough.
 func (l *Loop) readPutOff() {
 	for n := l.unread.n; n > 0 && l.readAll < loopReads; n-- {
-		a := l.unread.pop()
-		for a.unread.n > 0 && a.mayRead() {
-			c := a.unread.pop(l)
-			c.flags &^= flagUnread
-			if c.reads() && !a.tenant.Overloaded() {
-				l.burst = 0
-				l.read(c)
-			}
-		}
+		l.readLane(l.unread.pop())
+	}
+}
+
+// readLane reads what a put off, and lines it up for the rest whatever its handlers do.
+func (l *Loop) readLane(a *Lane) {
+	defer func() {
 		if a.unread.n > 0 {
 			l.unread.push(a)
+		}
+	}()
+	for a.unread.n > 0 && a.mayRead() {
+		c := a.unread.pop(l)
+		c.flags &^= flagUnread
+		if c.reads() && !a.tenant.Overloaded() {
+			l.burst = 0
+			l.read(c)
 		}
 	}
 }
@@ -397,7 +415,8 @@ func (l *Loop) shutdown() {
 	l.stopping = true
 }
 
-// finish runs the tasks that were taken, closes every connection and ends the loop.
+// finish runs the tasks that were taken, closes every connection and ends the loop. It may be called again where a
+// handler has cut it short.
 func (l *Loop) finish() {
 	for l.working.n+len(l.filled) > 0 { // nobody appends any more
 		l.ran, l.sends, l.part = 0, 0, 1
@@ -409,5 +428,6 @@ func (l *Loop) finish() {
 	for l.dead.n > 0 {
 		l.reap(l.dead.n)
 	}
+	l.ended = true
 	close(l.done)
 }

@@ -27,13 +27,15 @@ func (p *parker) wake() {
 
 func (p *parker) arm(d time.Duration) { p.timer.Reset(d) }
 
+func (p *parker) replace() { go p.run() }
+
 func (p *parker) stop() { p.timer.Stop() }
 
 func (p *parker) run() {
-	for !p.loop.stopping {
+	for !p.loop.ended {
 		select {
 		case <-p.signal:
-			p.loop.turn()
+			p.loop.runTurn()
 		case <-p.timer.C:
 			p.loop.begin()
 		}

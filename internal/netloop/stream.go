@@ -3,11 +3,14 @@ package netloop
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
 // stream carries a connection over a net.Conn. A reading goroutine hands its buffer to the loop and waits until the
@@ -76,32 +79,54 @@ func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte)
 
 // run is the reading goroutine.
 func (s *stream) run(o *opening) {
-	l := s.conn.loop
-	g := l.group
-	defer g.routines.Done()
-	err := s.handshake()
-	posted := err == nil && l.Post(o)
-	g.mu.Lock()
-	delete(g.pending, s)
-	g.mu.Unlock()
-	if !posted {
-		l.stats.refused.Add(1)
-		abort(s.nc)
+	defer s.conn.loop.group.routines.Done()
+	if !s.open(o) {
 		return
 	}
 	for <-s.next {
-		s.got, s.readErr = s.nc.Read(s.buf)
+		s.read()
 		if !s.lane.Load().Post((*readDone)(s)) {
 			return
 		}
 	}
 }
 
-func (s *stream) handshake() error {
+// open shakes hands and gives the connection to its loop. If it cannot, or if a function of the TLS configuration ends
+// the goroutine, the connection is closed.
+func (s *stream) open(o *opening) (posted bool) {
+	l := s.conn.loop
+	g := l.group
+	defer func() {
+		g.mu.Lock()
+		delete(g.pending, s)
+		g.mu.Unlock()
+		if !posted {
+			l.stats.refused.Add(1)
+			abort(s.nc)
+		}
+	}()
+	err := s.handshake()
+	var failed *callback.PanicError
+	if errors.As(err, &failed) {
+		g.options.OnError(err)
+	}
+	return err == nil && l.Post(o)
+}
+
+// read reads once. The net.Conn may be an application's own.
+func (s *stream) read() {
+	s.got = 0
+	defer callback.Recover("net.Conn.Read", &s.readErr)
+	s.got, s.readErr = s.nc.Read(s.buf)
+}
+
+// handshake runs the functions of the TLS configuration, GetCertificate and others.
+func (s *stream) handshake() (err error) {
 	t, ok := s.nc.(*tls.Conn)
 	if !ok {
 		return nil
 	}
+	defer callback.Recover("a function of tls.Config", &err)
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
 	return t.HandshakeContext(ctx)
@@ -215,13 +240,11 @@ func (s *stream) take(c *Conn) {
 func (s *stream) write() {
 	l := s.conn.loop
 	defer l.group.routines.Done()
+	s.writeOut()
 	if s.frame != nil {
-		s.wrote, s.writeErr = s.frame.Size(), s.frame.writeTo(s.nc)
 		s.frame.Release()
 		s.frame = nil
 	} else {
-		s.wrote = len(*s.joined)
-		_, s.writeErr = s.nc.Write(*s.joined)
 		joinBuffers.Put(s.joined)
 		s.joined = nil
 	}
@@ -232,11 +255,28 @@ func (s *stream) write() {
 	s.lane.Load().Post((*writeDone)(s))
 }
 
+// writeOut writes what the goroutine has in hand.
+func (s *stream) writeOut() {
+	defer callback.Recover("net.Conn.Write", &s.writeErr)
+	if s.frame != nil {
+		s.wrote, s.writeErr = s.frame.Size(), s.frame.writeTo(s.nc)
+	} else {
+		s.wrote = len(*s.joined)
+		_, s.writeErr = s.nc.Write(*s.joined)
+	}
+}
+
 // finish is the writing goroutine that ends our side of the stream.
 func (s *stream) finish() {
 	defer s.conn.loop.group.routines.Done()
-	s.wrote, s.writeErr = 0, endStream(s.nc)
+	s.wrote, s.writeErr = 0, s.end()
 	s.lane.Load().Post(TaskFunc(func() { s.finished() }))
+}
+
+// end is endStream of a net.Conn that may panic.
+func (s *stream) end() (err error) {
+	defer callback.Recover("net.Conn.CloseWrite", &err)
+	return endStream(s.nc)
 }
 
 func (s *stream) finished() {

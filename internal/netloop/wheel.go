@@ -102,6 +102,11 @@ func (w *wheel) advance(now uint32) {
 // slot is taken from the front one by one; none of them can add to it.
 func (w *wheel) expire(tick, now uint32) {
 	slot := &w.slots[tick%wheelSlots]
+	defer func() {
+		if *slot != nil { // a handler has cut it short: the rest comes up in the next turn
+			w.current = tick - 1
+		}
+	}()
 	for c := *slot; c != nil; c = *slot {
 		w.remove(c)
 		if due := c.timer.touched + c.timer.idle; due > now {

@@ -1,0 +1,49 @@
+package netloop
+
+import (
+	"errors"
+	"runtime/debug"
+
+	"github.com/mycelium-rt/mycelium/internal/callback"
+)
+
+// ErrHandlerFailed: the connection's [Handler] panicked or ended the loop's goroutine (runtime.Goexit).
+var ErrHandlerFailed = errors.New("netloop: handler failed")
+
+// Handlers and tasks run code of applications, which the handlers guard: they know what it belongs to. What escapes them
+// ends the connection whose handler it was, or the task, and neither the process nor the loop. A panic is recovered at
+// the event or the turn in which it happened. Goexit cannot be stopped: the loop then goes on on another goroutine.
+//
+// So a call of a handler or a task may end the functions below it at any time. Each of them defers what must happen all
+// the same: the next turn has to find every lane, connection and deadline where it belongs.
+
+// runTurn is turn as pollers call it.
+func (l *Loop) runTurn() {
+	defer l.rescue()
+	l.inside = true
+	l.turn()
+	l.inside = false
+}
+
+// rescue is deferred by everything that a poller calls. inside is true then unless it has come to its end.
+func (l *Loop) rescue() {
+	if !l.inside {
+		return
+	}
+	v := recover()
+	l.inside = false
+	exited := v == nil
+	if exited {
+		v = "runtime.Goexit"
+	}
+	l.cutShort = true
+	if c := l.current; c != nil {
+		l.current = nil
+		c.Close(ErrHandlerFailed)
+	}
+	l.group.options.OnError(&callback.PanicError{Callback: "a handler of the event loop", Value: v, Stack: debug.Stack()})
+	if exited {
+		l.poller.replace()
+	}
+	l.poller.wake() // whatever the turn has left
+}
