@@ -30,13 +30,14 @@ func (f *front) ask(c *netloop.Conn, w *websocketConn, h *hello, rest []byte) {
 // do is for the goroutine.
 func (a *asking) do(*item) {
 	defer a.end()
+	a.refusal = crashed // unless Connect returns
+	defer a.conn.Loop().Post((*asked)(a))
 	m := a.ws.socket.mount
 	a.admission, a.refusal = m.endpoint.admit(a, m, &a.hello.head, &a.ws.socket, &a.hello.request)
 	if m.options.ReuseRequest {
 		a.hello.release()
 	}
 	a.hello = nil
-	a.conn.Loop().Post((*asked)(a))
 }
 
 // asked is the task that brings the answer.

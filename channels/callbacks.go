@@ -2,6 +2,8 @@ package channels
 
 import (
 	"errors"
+	"net/http"
+	"runtime/debug"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
@@ -21,4 +23,18 @@ func (e *Endpoint) reportPanic(err error) bool {
 	e.counters.crashes.Add(1)
 	e.log.Error("callback panicked").Str("callback", p.Callback).Panic(p.Value, p.Stack).Write()
 	return true
+}
+
+// abort is deferred by what net/http calls. It ends a request whose handler
+// panicked: net/http closes its connection, and would log the panic where nobody
+// looks for it.
+func (e *Endpoint) abort() {
+	v := recover()
+	switch {
+	case v == nil:
+		return
+	case v != http.ErrAbortHandler:
+		e.reportPanic(&callback.PanicError{Callback: "Options.Handler", Value: v, Stack: debug.Stack()})
+	}
+	panic(http.ErrAbortHandler)
 }

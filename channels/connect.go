@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime/debug"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -169,7 +169,11 @@ func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request,
 
 // checkOrigin refuses a request from a page that may not connect.
 func (e *Endpoint) checkOrigin(m *mount, r *Request) *refusal {
-	if originAllowed(m.options.CheckOrigin, r) {
+	allowed, err := askOrigin(m.options.CheckOrigin, r)
+	switch {
+	case err != nil:
+		return e.crashedBy(err)
+	case allowed:
 		return nil
 	}
 	return e.originRefusal(m, r)
@@ -189,25 +193,20 @@ func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) 
 }
 
 // connect runs the application's Connect.
-func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) (ref *refusal) {
+func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) *refusal {
 	start := time.Now()
 	if m.options.Connect == nil {
 		s.logAccepted(r, start)
 		return nil
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			e.log.Error("connect crashed").Str("path", r.URL.Path).Panic(v, debug.Stack()).Write()
-			e.counters.handshakes.crashed.Add(1)
-			ref = crashed
-		}
-	}()
-	s.inConnect = true
-	err := m.options.Connect(ctx, s, r)
-	s.inConnect = false
+	err := callConnect(ctx, m.options.Connect, s, r)
 	if err == nil {
 		s.logAccepted(r, start)
 		return nil
+	}
+	var panicked *callback.PanicError
+	if errors.As(err, &panicked) {
+		return e.crashedBy(err)
 	}
 	e.counters.handshakes.denied.Add(1)
 	e.log.Debug("connect refused").Err(err).Str("path", r.URL.Path).Addr("address", r.RemoteAddr).Write()
@@ -216,4 +215,23 @@ func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request)
 		return custom.refusal()
 	}
 	return forbidden
+}
+
+func askOrigin(check OriginCheck, r *Request) (allowed bool, err error) {
+	defer callback.Recover("CheckOrigin", &err)
+	return originAllowed(check, r), nil
+}
+
+func callConnect(ctx context.Context, connect func(context.Context, *Socket, *Request) error, s *Socket, r *Request) (err error) {
+	defer callback.Recover("Connect", &err)
+	s.inConnect = true
+	defer func() { s.inConnect = false }()
+	return connect(ctx, s, r)
+}
+
+// crashedBy refuses a client because of a panic of the application's.
+func (e *Endpoint) crashedBy(err error) *refusal {
+	e.reportPanic(err)
+	e.counters.handshakes.crashed.Add(1)
+	return crashed
 }

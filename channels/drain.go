@@ -4,7 +4,10 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
 // Drain paces a shutdown: all clients come back at once, to another node or
@@ -38,7 +41,7 @@ func (e *Endpoint) drain(ctx context.Context) error {
 		}
 		n, next := host.pace.take(time.Now(), host.options.Drain, min(open, max(1, e.options.Drain.Batch)))
 		if n > 0 {
-			closed, left := e.closeBatch(n)
+			closed, left := e.closeBatch(ctx, n)
 			host.pace.giveBack(n - closed)
 			if left == 0 {
 				break
@@ -52,34 +55,48 @@ func (e *Endpoint) drain(ctx context.Context) error {
 }
 
 // closeBatch closes up to n sockets, about as many on each loop, and returns how
-// many it has closed and how many are left.
-func (e *Endpoint) closeBatch(n int) (closed, left int) {
-	counts := make([]int, len(e.loops.Loops()))
-	e.onEachLoop(func(i int) { counts[i] = len(e.perLoop[i].sockets) })
-	quotas := allot(n, counts)
-	done := make([]int, len(counts))
-	e.onEachLoop(func(i int) {
-		sockets := slices.Clone(e.perLoop[i].sockets)
-		done[i] = min(quotas[i], len(sockets))
-		for _, s := range sockets[:done[i]] {
-			e.closeForRestart(s)
-		}
-		counts[i] = len(e.perLoop[i].sockets)
-	})
-	for i := range counts {
-		closed += done[i]
-		left += counts[i]
+// many it has closed and how many are left. A loop that has not answered when ctx
+// is done counts for nothing.
+func (e *Endpoint) closeBatch(ctx context.Context, n int) (closed, left int) {
+	open := make([]atomic.Int64, len(e.perLoop)) // atomic, for a loop that answers late
+	e.onEachLoop(ctx, func(i int) { open[i].Store(int64(len(e.perLoop[i].sockets))) })
+	counts := make([]int, len(open))
+	for i := range open {
+		counts[i] = int(open[i].Load())
 	}
-	return closed, left
+	quotas := allot(n, counts)
+	var done, still atomic.Int64
+	e.onEachLoop(ctx, func(i int) {
+		sockets := slices.Clone(e.perLoop[i].sockets)
+		sockets = sockets[:min(quotas[i], len(sockets))]
+		callback.Each(sockets, e.closeForRestart)
+		done.Add(int64(len(sockets)))
+		still.Add(int64(len(e.perLoop[i].sockets)))
+	})
+	return int(done.Load()), int(still.Load())
 }
 
-// onEachLoop runs f on every loop, side by side, and waits for all.
-func (e *Endpoint) onEachLoop(f func(i int)) {
-	var wg sync.WaitGroup
-	for i := range e.loops.Loops() {
-		wg.Go(func() { e.onLoop(i, func() { f(i) }) })
-	}
-	wg.Wait()
+// cutOff ends the sockets that a shutdown which ran out of time has left. A
+// loop ends its connections with itself, but knows nothing of sessions, nor
+// which of them are a guest's.
+func (e *Endpoint) cutOff() {
+	ctx, cancel := context.WithTimeout(context.Background(), cutOffTime/2)
+	defer cancel()
+	e.onEachLoop(ctx, func(i int) {
+		callback.Each(slices.Clone(e.perLoop[i].sockets), func(s *Socket) { s.transport.drop() })
+	})
+}
+
+// onEachLoop runs f on every loop, side by side, and waits until all have run it
+// or ctx is done. It must not be called on a loop.
+func (e *Endpoint) onEachLoop(ctx context.Context, f func(i int)) {
+	within(ctx, func() {
+		var wg sync.WaitGroup
+		for i := range e.perLoop {
+			wg.Go(func() { e.onLoop(i, func() { f(i) }) })
+		}
+		wg.Wait()
+	})
 }
 
 // allot divides n among those that have so many each, as evenly as these allow.

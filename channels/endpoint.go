@@ -3,7 +3,6 @@ package channels
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -278,10 +277,12 @@ func (e *Endpoint) pollAt(path string) *mount {
 
 // ListenAndServe listens on a TCP address and serves until ctx is done, then
 // shuts down as [Endpoint.Shutdown] does, within Drain.Timeout. It returns nil
-// after a clean shutdown.
+// after a clean shutdown. When it cannot listen, it says so at once and the
+// endpoint is as it was: it may be called again, for another address, or the
+// endpoint be ended by Shutdown.
 func (e *Endpoint) ListenAndServe(ctx context.Context, addr string) error {
 	if _, err := e.Listen(addr); err != nil {
-		return errors.Join(err, e.Shutdown(ctx))
+		return err
 	}
 	<-ctx.Done()
 	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.Drain.Timeout)

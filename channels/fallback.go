@@ -54,6 +54,7 @@ func (e *Endpoint) serveOwn(w http.ResponseWriter, r *http.Request) {
 		c.handling.Store(true)
 		defer c.handled()
 	}
+	defer e.abort()
 	e.ServeHTTP(w, r)
 }
 

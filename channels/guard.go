@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"runtime/debug"
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -76,12 +76,18 @@ func (s *Socket) closeNow(code uint16, reason string) {
 // socket is open.
 func (s *Socket) EachChannel(f func(c *Context)) {
 	s.loop.Post(netloop.TaskFunc(func() {
-		for _, c := range s.channels.all() {
+		callback.Each(s.channels.all(), func(c *Context) {
 			if c.life.view == joined {
-				f(c)
+				s.endpoint.reportPanic(callEach(f, c))
 			}
-		}
+		})
 	}))
+}
+
+func callEach(f func(c *Context), c *Context) (err error) {
+	defer callback.Recover("EachChannel", &err)
+	f(c)
+	return nil
 }
 
 // joinRefused asks the guard about a join of topic and answers one that it
@@ -119,22 +125,21 @@ func (s *Socket) guardTakes(g Guard, c *Context, m *wire.Message) bool {
 }
 
 func (s *Socket) askJoin(g Guard, topic string) (err error) {
-	defer s.recoverGuard(&err)
+	defer s.reportGuard(&err)
+	defer callback.Recover("Guard.Join", &err)
 	return g.Join(topic)
 }
 
 func (s *Socket) askEvent(g Guard, topic string, event []byte) (handle EventFunc, err error) {
-	defer s.recoverGuard(&err)
+	defer s.reportGuard(&err)
+	defer callback.Recover("Guard.Event", &err)
 	return g.Event(topic, event)
 }
 
-// recoverGuard makes a refusal of a panic: the loop must not end with it.
-func (s *Socket) recoverGuard(err *error) {
-	if v := recover(); v != nil {
-		p := &PanicError{Value: v, Stack: debug.Stack()}
-		s.endpoint.counters.crashes.Add(1)
-		s.line(zerolog.ErrorLevel, "guard crashed").Panic(v, p.Stack).Write()
-		*err = p
+// reportGuard reports a guard that panicked, which has refused by that.
+func (s *Socket) reportGuard(err *error) {
+	if *err != nil {
+		s.endpoint.reportPanic(*err)
 	}
 }
 
@@ -153,10 +158,10 @@ func (s *Socket) guardResponse(err error) []byte {
 // channel, as one in a callback does.
 func (c *Context) handleForGuard(handle EventFunc, ref wire.Ref, p Payload) {
 	reply, err := c.callForGuard(handle, p)
-	var crash *PanicError
+	var crash *callback.PanicError
 	switch {
 	case errors.As(err, &crash):
-		c.Stop(crash)
+		c.Stop(&PanicError{Value: crash.Value, Stack: crash.Stack})
 		return
 	case err != nil:
 		reply = Reply{Status: "error", Response: json.RawMessage(c.socket.guardResponse(err))}
@@ -167,6 +172,15 @@ func (c *Context) handleForGuard(handle EventFunc, ref wire.Ref, p Payload) {
 }
 
 func (c *Context) callForGuard(handle EventFunc, p Payload) (reply Reply, err error) {
-	defer c.socket.recoverGuard(&err)
-	return handle(c, p)
+	returned := false
+	defer func() {
+		if !returned && err == nil { // by runtime.Goexit: nobody is left to read the error
+			c.Stop(&PanicError{Value: "runtime.Goexit in a callback"})
+		}
+	}()
+	defer c.socket.reportGuard(&err)
+	defer callback.Recover("EventFunc", &err)
+	reply, err = handle(c, p)
+	returned = true
+	return reply, err
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
 // errGuestListens is what a guest's Listen and Serve answer.
@@ -115,7 +117,7 @@ func (e *Endpoint) routed(at string) (websocket, poll *mount, ref *refusal) {
 		if !ok {
 			continue
 		}
-		guest, rest, err := r.lookup(below)
+		guest, rest, err := r.call(below)
 		if err != nil {
 			return nil, nil, e.refusalBy(err)
 		}
@@ -126,13 +128,20 @@ func (e *Endpoint) routed(at string) (websocket, poll *mount, ref *refusal) {
 	return nil, nil, nil
 }
 
+func (r *route) call(below string) (guest *Endpoint, path string, err error) {
+	defer callback.Recover("Route", &err)
+	return r.lookup(below)
+}
+
 // refusalBy is the answer for a client that an application's error refuses.
 func (e *Endpoint) refusalBy(err error) *refusal {
 	var custom *RefusedError
 	if errors.As(err, &custom) {
 		return custom.refusal()
 	}
-	e.log.Error("no guest found").Err(err).Write()
+	if !e.reportPanic(err) {
+		e.log.Error("no guest found").Err(err).Write()
+	}
 	return crashed
 }
 

@@ -3,7 +3,6 @@ package channels
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -162,5 +161,3 @@ func (f *front) beginTLS(c *netloop.Conn, data []byte) {
 		f.endpoint.log.Debug("connection lost before its TLS handshake").Err(err).Write()
 	}
 }
-
-var errNotServing = errors.New("channels: the endpoint is shut down")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,8 +136,15 @@ func (s *pollSession) tryDispatch(messages []wire.Message) (handled int, alive b
 	e := s.socket.endpoint
 	e.onLoop(s.socket.loop.Index(), func() {
 		alive = !s.socket.closed
+		whole := false
+		defer func() {
+			if !whole { // a callback has ended the loop's goroutine, and what came behind its message is lost
+				s.end(netloop.ErrHandlerFailed)
+			}
+		}()
 		for ; handled < len(messages) && !s.socket.closed; handled++ {
 			if held = s.held; held != nil {
+				whole = true
 				return
 			}
 			e.counters.messagesIn.Add(1)
@@ -146,6 +152,7 @@ func (s *pollSession) tryDispatch(messages []wire.Message) (handled int, alive b
 			s.socket.countWire(sizeOf(&messages[handled]))
 			s.socket.dispatch(&messages[handled])
 		}
+		whole = true
 	})
 	return handled, alive, held
 }
@@ -344,7 +351,7 @@ func (s *pollSession) end(reason error) {
 	}
 	s.flush()
 	s.resume()
-	s.socket.shutdown(ErrClosed)
+	defer s.socket.shutdown(ErrClosed) // last: it calls the application
 	s.socket.logClosed(reason)
 	s.expiry.Stop()
 	s.socket.endpoint.sessions.remove(s)
@@ -413,18 +420,5 @@ func (ps *pollSessions) stats() LongPollStats {
 	return LongPollStats{
 		Sessions: sessions, Expired: ps.expired.Load(), Slow: ps.slow.Load(),
 		Dropped: ps.dropped.Load(), Binary: ps.binary.Load(),
-	}
-}
-
-// cutOff ends the sockets that a shutdown which ran out of time has left. A
-// loop ends its connections with itself, but knows nothing of sessions, nor
-// which of them are a guest's.
-func (e *Endpoint) cutOff() {
-	for i := range e.perLoop {
-		e.onLoop(i, func() {
-			for _, s := range slices.Clone(e.perLoop[i].sockets) {
-				s.transport.drop()
-			}
-		})
 	}
 }

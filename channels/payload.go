@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -51,9 +52,7 @@ func encodePayload(v any) (Payload, error) {
 		return Payload{Data: compact}, nil
 	}
 	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false) // as Phoenix writes it; JavaPhoenixClient compares texts
-	if err := enc.Encode(v); err != nil {
+	if err := encodeJSON(&buf, v); err != nil {
 		return Payload{}, fmt.Errorf("channels: encoding a payload: %w", err)
 	}
 	data := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
@@ -87,6 +86,16 @@ func ofNil(v any) []byte {
 		return []byte("[]")
 	}
 	return []byte("null")
+}
+
+// encodeJSON runs the MarshalJSON of an application. A panic in it is an error of
+// whoever sends the payload: a broadcast fails, and a handler's reply ends its
+// channel, as any error of encoding does.
+func encodeJSON(buf *bytes.Buffer, v any) (err error) {
+	defer callback.Recover("MarshalJSON", &err)
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false) // as Phoenix writes it; JavaPhoenixClient compares texts
+	return enc.Encode(v)
 }
 
 // decoderFor returns how a payload becomes a T. Its errors are meant for the

@@ -34,18 +34,27 @@ func (e *Endpoint) Serve(l net.Listener) (net.Addr, error) {
 }
 
 func (e *Endpoint) listen(l *netloop.Listener, err error) (net.Addr, error) {
+	if errors.Is(err, netloop.ErrClosed) {
+		return nil, errNotServing
+	}
 	if err != nil {
 		return nil, err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.draining {
+	draining := e.draining
+	if !draining {
+		e.listeners = append(e.listeners, l)
+	}
+	e.mu.Unlock()
+	if draining {
 		l.Close() // it has served nobody
 		return nil, errNotServing
 	}
-	e.listeners = append(e.listeners, l)
 	return l.Addr(), nil
 }
+
+// errNotServing is what Listen and Serve answer from Shutdown on.
+var errNotServing = errors.New("channels: the endpoint has been shut down and cannot serve again: make another with NewEndpoint")
 
 func (e *Endpoint) newFront(peer netip.AddrPort) netloop.Handler {
 	return &front{endpoint: e, peer: peer}
@@ -56,13 +65,20 @@ func (e *Endpoint) newFront(peer netip.AddrPort) netloop.Handler {
 // and stops the loops. When ctx is done first, what is left is cut off and
 // ctx's error returned. It may be called once more, to no effect.
 //
+// It keeps the deadline of ctx, whatever blocks: of the time until then the last
+// tenth, a second at most, is for cutting off. What a callback that does not
+// return holds, its loop for example, ends when it does return. Where ctx is
+// cancelled, Shutdown returns a second later at the latest.
+//
 // The guests of an endpoint are shut down with it. A guest's Shutdown leaves
 // loops, listeners and net/http to its host, and what several close at once
 // keeps together to the pace of the host's Drain.
 func (e *Endpoint) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
-	if e.draining {
-		e.mu.Unlock()
+	first := !e.draining
+	e.draining = true
+	e.mu.Unlock()
+	if !first {
 		select {
 		case <-e.stopped:
 			return nil
@@ -70,12 +86,43 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	e.draining = true
-	listeners := e.listeners
-	e.mu.Unlock()
-	for _, l := range listeners {
-		l.Close() // nothing could be done about it
+	ctx, cancel := beforeCutOff(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- e.shutdown(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
 	}
+	patience := time.NewTimer(cutOffTime)
+	defer patience.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-patience.C:
+		e.log.Error("shutdown: something that was called on a loop or in a bus does not return").Write()
+		return ctx.Err()
+	}
+}
+
+// cutOffTime is how long it may take to cut off what is left when the time of a
+// shutdown is over: much more than it takes, unless something blocks.
+const cutOffTime = time.Second
+
+// beforeCutOff leaves room before the deadline of ctx.
+func beforeCutOff(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(cutOffTime, time.Until(deadline)/10)))
+}
+
+// shutdown carries out Shutdown. It may hang where Shutdown does not.
+func (e *Endpoint) shutdown(ctx context.Context) error {
+	defer close(e.stopped)
+	within(ctx, e.closeListeners)
 	err := e.shutdownGuests(ctx)
 	if drainErr := e.drain(ctx); drainErr != nil {
 		err = drainErr
@@ -99,8 +146,30 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	if e.options.Logger == nil {
 		logging.FlushStderr(flushTimeout)
 	}
-	close(e.stopped)
 	return err
+}
+
+// closeListeners waits for the loops that accept.
+func (e *Endpoint) closeListeners() {
+	e.mu.RLock()
+	listeners := e.listeners
+	e.mu.RUnlock()
+	for _, l := range listeners {
+		l.Close() // nothing could be done about it
+	}
+}
+
+// within runs f and waits until it returns or ctx is done.
+func within(ctx context.Context, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // shutdownGuests shuts down what no Shutdown of its own has ended, side by side.

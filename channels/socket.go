@@ -1,10 +1,7 @@
 package channels
 
 import (
-	"runtime/debug"
-
-	"github.com/rs/zerolog"
-
+	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -105,24 +102,24 @@ func (s *Socket) open() {
 	}
 	s.endpoint.counters.sockets.Add(1)
 	s.endpoint.counters.opened.Add(1)
-	s.tell("Opened", s.mount.options.Opened)
 	if g := s.Guard(); g != nil {
-		s.tell("Guard.Opened", func(*Socket) { g.Opened() })
+		defer s.tell("Guard.Opened", func(*Socket) { g.Opened() })
+	}
+	s.tell("Opened", s.mount.options.Opened)
+}
+
+// tell tells the application of the socket's beginning or end. A panic ends
+// nothing. What follows in the caller is deferred: see internal/callback.
+func (s *Socket) tell(what string, f func(*Socket)) {
+	if f != nil {
+		s.endpoint.reportPanic(s.call(what, f))
 	}
 }
 
-// tell tells the application of the socket's beginning or end.
-func (s *Socket) tell(what string, f func(*Socket)) {
-	if f == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			s.endpoint.counters.crashes.Add(1)
-			s.line(zerolog.ErrorLevel, "socket callback crashed").Str("callback", what).Panic(v, debug.Stack()).Write()
-		}
-	}()
+func (s *Socket) call(what string, f func(*Socket)) (err error) {
+	defer callback.Recover(what, &err)
 	f(s)
+	return nil
 }
 
 // perLoop is what the socket's loop keeps for its endpoint. For that loop.
@@ -166,16 +163,17 @@ func (s *Socket) shutdown(reason error) {
 	if s.ID() != "" {
 		l.ids.remove(s.identity)
 	}
-	for _, c := range s.channels.all() {
-		c.kill(reason)
-	}
-	s.channels = channelTable{}
 	s.forgetHold()
-	s.endpoint.counters.sockets.Add(-1)
-	s.tell("Closed", s.mount.options.Closed)
+	// In the order from here upwards: the channels of OnLoop run their last
+	// callbacks in kill.
 	if g := s.Guard(); g != nil {
-		s.tell("Guard.Closed", func(*Socket) { g.Closed() })
+		defer s.tell("Guard.Closed", func(*Socket) { g.Closed() })
 	}
+	defer s.tell("Closed", s.mount.options.Closed)
+	defer s.endpoint.counters.sockets.Add(-1)
+	all := s.channels.all()
+	s.channels = channelTable{}
+	callback.Each(all, func(c *Context) { c.kill(reason) })
 }
 
 // handleMessage takes one message from the client. data may be modified and

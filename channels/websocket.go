@@ -51,10 +51,12 @@ func (w *websocketConn) HandleOpen(c *netloop.Conn) {
 	c.Send(w.accept)
 	w.accept = nil
 	c.SetDeadline(max(0, w.socket.mount.options.IdleTimeout))
+	defer func() {
+		if e.isDraining() { // it was admitted just before
+			w.close(closeRestart, "")
+		}
+	}()
 	w.socket.open()
-	if e.isDraining() { // it was admitted just before
-		w.close(closeRestart, "")
-	}
 }
 
 // HandleData decodes what came.
@@ -144,11 +146,13 @@ func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 	if errors.Is(reason, netloop.ErrSlowReceiver) {
 		w.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Write()
 	}
+	defer func() {
+		leave(w.ticket)
+		w.socket.endpoint.connections.Add(-1)
+	}()
 	w.decoder.Reset()
-	w.socket.shutdown(ErrClosed)
 	w.socket.logClosed(reason)
-	leave(w.ticket)
-	w.socket.endpoint.connections.Add(-1)
+	w.socket.shutdown(ErrClosed)
 }
 
 // send queues a frame.

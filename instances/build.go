@@ -2,6 +2,7 @@ package instances
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/mycelium-rt/mycelium/channels"
 )
@@ -45,11 +46,20 @@ func (m *Manager) sockets(spec Spec) (so channels.SocketOptions, release func(),
 		}
 		return so, func() {}, err
 	}
-	so, release, err = m.options.Sockets(spec)
+	so, release, err = m.askSockets(spec)
 	if release == nil {
 		release = func() {}
 	}
 	return so, release, err
+}
+
+func (m *Manager) askSockets(spec Spec) (so channels.SocketOptions, release func(), err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Hook: "Options.Sockets", Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return m.options.Sockets(spec)
 }
 
 // socketOptions adds to the server's options what the logic has to say.
@@ -94,7 +104,7 @@ func (in *Instance) letGo() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, release := range in.releases {
-		release()
+		in.note(in.guard("the release of Options.Sockets", func() error { release(); return nil }))
 	}
 	in.releases = nil
 }

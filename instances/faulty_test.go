@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,10 +18,10 @@ import (
 
 // faults is the configuration of a type that goes wrong as it is told.
 type faults struct {
-	Start string             `json:"start,omitempty" jsonschema:"enum=panic,enum=error,enum=hang"`
-	Tick  string             `json:"tick,omitempty" jsonschema:"enum=panic,enum=error,enum=hang"`
-	Go    string             `json:"go,omitempty" jsonschema:"enum=panic,enum=error,enum=hang"`
-	Stop  string             `json:"stop,omitempty" jsonschema:"enum=panic,enum=error,enum=hang"`
+	Start string             `json:"start,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
+	Tick  string             `json:"tick,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
+	Go    string             `json:"go,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
+	Stop  string             `json:"stop,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
 	Build string             `json:"build,omitempty" jsonschema:"enum=panic,enum=error"`
 	Rate  instances.Duration `json:"rate,omitempty"`
 }
@@ -47,6 +48,8 @@ func (f *faulty) do(what string) error {
 		return errors.New("told to")
 	case "hang":
 		<-f.release
+	case "exit":
+		runtime.Goexit()
 	}
 	return nil
 }
@@ -101,6 +104,9 @@ func TestFailures(t *testing.T) {
 		"a tick errs":      {`{"tick":"error","rate":"1ms"}`, "tick: told to"},
 		"a goroutine errs": {`{"go":"error"}`, "told to"},
 		"one panics":       {`{"go":"panic"}`, "a goroutine panicked: told to"},
+		"start exits":      {`{"start":"exit"}`, "Start panicked: runtime.Goexit"},
+		"a tick exits":     {`{"tick":"exit","rate":"1ms"}`, "Tick panicked: runtime.Goexit"},
+		"one exits":        {`{"go":"exit"}`, "a goroutine panicked: runtime.Goexit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, f := startFaulty(t, instances.Options{MaxCrashes: 2, StartTimeout: 20 * time.Millisecond, Grace: 20 * time.Millisecond})

@@ -20,6 +20,10 @@ func (in *Instance) guard(what string, f func() error) (err error) {
 	return f()
 }
 
+// errGoexit is what became of a function that has ended its goroutine, as
+// t.FailNow does in a test.
+func errGoexit(what string) error { return &PanicError{Hook: what, Value: "runtime.Goexit"} }
+
 // awaitGoroutines waits until all that the logic started has ended. What has
 // not when ctx is done is leaked: counted, told, and left alone.
 func (m *member) awaitGoroutines(ctx context.Context, in *Instance) {

@@ -113,10 +113,13 @@ func (in *Instance) Go(name string, f func(ctx context.Context) error) {
 	in.goroutines.Add(1)
 	go func() {
 		defer in.goroutines.Add(-1)
-		err := in.guard(name, func() error { return f(in.ctx) })
-		if err != nil && in.ctx.Err() == nil {
-			in.crash(err)
-		}
+		err := errGoexit(name) // unless f returns
+		defer func() {
+			if err != nil && in.ctx.Err() == nil {
+				in.crash(err)
+			}
+		}()
+		err = in.guard(name, func() error { return f(in.ctx) })
 	}()
 }
 
@@ -245,18 +248,20 @@ func (in *Instance) signal(ctx context.Context, name string, data json.RawMessag
 	if !ok {
 		return nil, ErrNoSignals
 	}
-	var result any
-	err := in.hook(ctx, "Signal", func() (err error) {
-		result, err = s.Signal(ctx, name, data)
-		return err
+	var text json.RawMessage
+	err := in.hook(ctx, "Signal", func() error {
+		result, err := s.Signal(ctx, name, data)
+		if err != nil {
+			return err
+		}
+		if text, err = json.Marshal(result); err != nil { // here, because it runs the type's code
+			return fmt.Errorf("instances: the result of signal %q: %w", name, err)
+		}
+		return nil
 	})
 	in.crashOn(err)
 	if err != nil {
 		return nil, err
-	}
-	text, err := json.Marshal(result)
-	if err != nil {
-		return nil, fmt.Errorf("instances: the result of signal %q: %w", name, err)
 	}
 	return text, nil
 }
@@ -282,7 +287,9 @@ func (in *Instance) hook(ctx context.Context, name string, f func() error) error
 	go func() {
 		defer in.goroutines.Add(-1)
 		defer func() { <-in.hooks }()
-		done <- in.guard(name, f)
+		err := errGoexit(name) // unless f returns
+		defer func() { done <- err }()
+		err = in.guard(name, f)
 	}()
 	select {
 	case err := <-done:

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -79,12 +80,18 @@ func encodeMeta(scratch *[]byte, key string, meta any) (members []byte, err erro
 }
 
 // appendJSON encodes v without the HTML escapes that encoding/json adds by default.
-func appendJSON(dst []byte, v any) ([]byte, error) {
+// The MarshalJSON of an application may panic, which is an error like any other of it.
+func appendJSON(dst []byte, v any) (json []byte, err error) {
 	b := bytes.NewBuffer(dst)
+	err = encode(b, v)
+	return b.Bytes(), err
+}
+
+func encode(b *bytes.Buffer, v any) (err error) {
+	defer callback.Recover("MarshalJSON", &err)
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return b.Bytes(), err
+	return e.Encode(v)
 }
 
 // dropRefs removes the members phx_ref and phx_ref_prev from the members of a valid compact object, in place. Phoenix

@@ -88,13 +88,15 @@ func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error)
 		return "", ErrClosed
 	}
 	tp := s.topics[name]
-	if tp == nil {
-		tp = t.newTopic(name)
-		s.add(tp)
-	} else if tp.find(o, key) != nil {
+	if tp != nil && tp.find(o, key) != nil {
 		return "", ErrAlreadyTracked
 	}
-	p := tp.join(o, key, buildMeta(t.refs.next(), "", members))
+	encoded := buildMeta(t.refs.next(), "", members)
+	if tp == nil {
+		tp = t.newTopic(name)
+		s.add(tp) // behind all that calls functions of Options, which may panic: no topic is without entries
+	}
+	p := tp.join(o, key, encoded)
 	t.settle(s, tp)
 	return refOf(p.meta), nil
 }

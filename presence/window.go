@@ -1,6 +1,10 @@
 package presence
 
-import "time"
+import (
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/callback"
+)
 
 // windowTimer ends a topic's windows. It exists from the first one on and is armed only while a diff waits.
 type windowTimer struct {
@@ -73,9 +77,16 @@ func (t *Tracker) sendDiff(tp *topic) {
 	*buf = w.dst
 }
 
-// broadcast sends a diff.
+// broadcast sends a diff. It runs on timers too, where no panic may pass: one of the Broadcaster is told as its error,
+// one of OnError is told to nobody.
 func (t *Tracker) broadcast(topic string, diff []byte) {
-	if err := t.broadcaster.BroadcastLocalJSON(topic, EventDiff, diff); err != nil && t.options.OnError != nil {
+	if err := t.tryBroadcast(topic, diff); err != nil && t.options.OnError != nil {
+		defer callback.Recover("OnError", &err)
 		t.options.OnError(topic, err)
 	}
+}
+
+func (t *Tracker) tryBroadcast(topic string, diff []byte) (err error) {
+	defer callback.Recover("Broadcaster", &err)
+	return t.broadcaster.BroadcastLocalJSON(topic, EventDiff, diff)
 }
