@@ -218,6 +218,7 @@ inEachBrowser((browserTest, kind) => {
       more: ["--auth-join", "room:*"], env: {MYCELIUM_AUTH_SECRET: "a-secret-of-32-bytes-at-the-least"},
     }],
     ["the origin is refused", "with the option check_origin", {more: ["--check-origin", "https://example.com"]}],
+    ["the socket is elsewhere", "no socket at this address", {more: ["--path", "/live"]}],
     ["no WebSocket gets through", "the WebSocket does not open", {more: ["--check-origin", "https://example.com", "--long-poll=false"]}],
   ]
   for (const [what, why, options] of refusals) {
@@ -241,6 +242,17 @@ inEachBrowser((browserTest, kind) => {
     await when(ada, "says why", ({why}) => why?.startsWith("The server takes no new connections"))
     clearInterval(flood)
     await when(ada, "is connected", ({state, why}) => state === "Connected" && why === null)
+  })
+
+  browserTest("page: it says so while the server drains", async (t, open) => {
+    const scope = new Scope(t)
+    const server = await startServer(scope, "mycelium", {more: ["--drain-batch", "1", "--drain-interval", "4s", "--drain-timeout", "6s"]})
+    const pages = [await visit(await open(scope, WIDE), server.http, "Ada"), await visit(await open(scope, WIDE), server.http, "Grace")]
+    server.child.kill("SIGTERM")
+    // One of them is sent away first, and the server is there until the other is too.
+    const whys = async () => (await Promise.all(pages.map(look))).map(({why}) => why)
+    await until("one page says why", async () => (await whys()).some(why => why?.startsWith("The server takes no new connections")), whys)
+    await server.kill() // the rest of the drain is not waited for
   })
 
   browserTest("page: a hidden page says that it waits until it is shown", async (t, open) => {

@@ -69,7 +69,17 @@ async function freePort() {
   return port
 }
 
-async function launch() {
+/** Starts the browser, once more where somebody else has taken the port meanwhile. */
+async function launch(tries = 3) {
+  try {
+    return await launchOnce()
+  } catch (error) {
+    if (tries === 1) throw error
+    return launch(tries - 1)
+  }
+}
+
+async function launchOnce() {
   const screen = await startDisplay()
   const port = await freePort() // the driver takes 0 and does not say which it got
   const program = await Program.start(driver, [`--port=${port}`], {DISPLAY: screen.name, GDK_BACKEND: "x11"})
@@ -100,7 +110,8 @@ async function launch() {
 }
 
 export const webkit = {
-  name: "WebKit", launch,
+  name: "WebKit",
+  launch: () => launch(),
   missing: driver && display && executable ? undefined
     : "no WebKitGTK found: `apt-get install webkit2gtk-driver xvfb`, or the paths in WEBKIT_DRIVER_PATH, WEBKIT_MINIBROWSER_PATH and XVFB_PATH",
 }
