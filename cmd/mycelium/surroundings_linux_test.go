@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -318,17 +320,57 @@ func fullDisk(t *testing.T) (dir string, fill func()) {
 	}
 }
 
-// TestDataDiskIsFull: the log and the instances are on a disk that becomes full.
+// create creates an instance and returns the status.
+func (s *spawned) create(t *testing.T, secret, id string) (status int) {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodPost, "http://"+s.addr+"/api/instances", strings.NewReader(`{"type":"chat","id":"`+id+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+secret)
+	request.Header.Set("Content-Type", "application/json")
+	request.Close = true
+	r, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	return r.StatusCode
+}
+
+// TestDataDiskIsFull: the log and the instances are on a disk that becomes full,
+// and stays so or not.
 func TestDataDiskIsFull(t *testing.T) {
+	t.Run("to the end", func(t *testing.T) { onFullDisk(t, false) })
+	t.Run("for a while", func(t *testing.T) { onFullDisk(t, true) })
+}
+
+func onFullDisk(t *testing.T, roomAtTheEnd bool) {
 	dir, fill := fullDisk(t)
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s := spawn(t, log, "--data="+filepath.Join(dir, "data"), "--log-level=debug")
+	secret, key := httpapi.NewKey("ops", []httpapi.Scope{httpapi.Admin}, nil)
+	text, err := json.Marshal(map[string]any{"api": map[string]any{"keys": []any{key}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "mycelium.yaml")
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := spawn(t, log, "--data="+filepath.Join(dir, "data"), "--log-level=debug", "--config="+config)
 	ada, bob := s.chat(t)
 	fill()
+	status := http.StatusCreated // the store has some free pages in its file
+	for i := 0; status == http.StatusCreated && i < 1000; i++ {
+		status = s.create(t, secret, fmt.Sprint("i", i))
+	}
+	if status != http.StatusInternalServerError {
+		t.Errorf("an instance that cannot be kept: %d", status)
+	}
 	for i := range 200 {
 		say(t, ada, bob)
 		say(t, bob, ada)
@@ -340,12 +382,18 @@ func TestDataDiskIsFull(t *testing.T) {
 	if n := s.metric(t, "mycelium_log_lines_dropped_total"); n < 1 {
 		t.Error("no line counted as dropped")
 	}
+	if !roomAtTheEnd {
+		s.stop(t)
+		return
+	}
 	if err := os.Remove(filepath.Join(dir, "fill")); err != nil {
 		t.Fatal(err)
 	}
+	if status := s.create(t, secret, "later"); status != http.StatusCreated {
+		t.Errorf("an instance, with room for it: %d", status)
+	}
 	s.stop(t)
-	text, err := os.ReadFile(log.Name())
-	if err != nil {
+	if text, err = os.ReadFile(log.Name()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`"error":"write /dev/stderr: no space left on device"`, `"message":"lines of the log were dropped"`, `"message":"stopped"`} {
