@@ -61,6 +61,10 @@ func TestWarnings(t *testing.T) {
 		{"--log-level=off", "log.level (from flag --log-level): nothing is logged, crashes of channels included; error logs those alone"},
 		{"--limits-max-connections=5 --limits-max-connections-per-address=6", "limits.max_connections_per_address (from flag --limits-max-connections-per-address): 6 is more than limits.max_connections, 5, and bounds nothing"},
 		{"--limits-max-connections-per-address=6", ""},
+		{"--limits-joins-per-second=6 --limits-total-joins-per-second=5", "limits.joins_per_second (from flag --limits-joins-per-second): 6 is more than limits.total_joins_per_second, 5, and bounds nothing"},
+		{"--limits-total-joins-per-second=5", ""}, // the other is the default
+		{"--limits-bytes-per-second=64KiB", "limits.bytes_per_second (from flag --limits-bytes-per-second): a message of more than 64KiB is never taken, although limits.max_message is 1MiB"},
+		{"--limits-bytes-per-second=64KiB --limits-max-message=64KiB", ""},
 		{"--topics=room:*,room:1", `topics (from flag --topics): "room:1" is never reached, because "room:*" comes before it`},
 		{"--topics=room:1,room:*", ""},
 		{"--topics=a,a", `topics (from flag --topics): "a" is never reached, because "a" comes before it`},
