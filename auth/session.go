@@ -82,6 +82,9 @@ func Current(s *channels.Socket) Claims {
 	return session.grant.Load().claims
 }
 
+// Client is for channels: whom the token is for.
+func (s *session) Client() string { return s.grant.Load().subject }
+
 // Opened is for channels.
 func (s *session) Opened() { s.verifier.expiry.add(s) }
 

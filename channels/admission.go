@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/share"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
@@ -15,11 +16,13 @@ type addresses struct {
 	// Static after NewEndpoint.
 	anonymous ticket // of all connections without a limit by address
 
-	total atomic.Int64 // always counted: a limit may come later
+	total   atomic.Int64 // always counted: a limit may come later
+	settled atomic.Int64 // sockets with a connection, and long-poll sessions; of a host those of its guests too
+	http    atomic.Int64 // connections with net/http, but for polls that wait
 
 	// Guarded by mu.
 	mu         sync.Mutex
-	by         map[netip.Addr]int // those that came under MaxConnectionsPerAddress
+	by         map[netip.Addr]int // those that came under a limit by address; IPv6 by /64
 	handshakes bucket
 }
 
@@ -27,7 +30,7 @@ type addresses struct {
 // own; nil for what is not counted. It does not change.
 type ticket struct {
 	of    *addresses
-	addr  netip.Addr // zero without MaxConnectionsPerAddress
+	addr  netip.Addr // zero without a limit by address
 	outer *ticket    // a guest's: of its host
 }
 
@@ -45,29 +48,75 @@ func (t *ticket) within(outer *ticket) *ticket {
 var (
 	errTooManyConnections = errors.New("channels: Limits.MaxConnections is reached")
 	errTooManyFromAddress = errors.New("channels: Limits.MaxConnectionsPerAddress is reached")
+	errShareUsed          = errors.New("channels: the address has its share of Limits.MaxConnections")
+	errTooManyHTTP        = errors.New("channels: requests over HTTP have their share of Limits.MaxConnections")
 )
 
 // enter counts a connection or a long-poll session in, or refuses it.
 func (e *Endpoint) enter(peer netip.Addr) (*ticket, error) {
 	l, a := e.live.Load(), &e.admitted
-	if total := a.total.Add(1); l.MaxConnections > 0 && total > int64(l.MaxConnections) {
+	total := a.total.Add(1)
+	if l.MaxConnections > 0 && total > int64(l.MaxConnections) {
 		a.total.Add(-1)
 		e.counters.refused.Add(1)
 		return nil, errTooManyConnections
 	}
-	if l.MaxConnectionsPerAddress <= 0 {
+	addr := clientKey(peer)
+	if !l.countsAddress(addr) {
 		return &a.anonymous, nil
 	}
-	addr := peer.Unmap()
-	switch {
-	case !addr.IsValid(): // a Unix socket's peer
-		return &a.anonymous, nil
-	case !a.enterFrom(addr, l.MaxConnectionsPerAddress):
+	if err := a.enterFrom(addr, l); err != nil {
 		a.total.Add(-1)
 		e.counters.refused.Add(1)
-		return nil, errTooManyFromAddress
+		return nil, err
 	}
 	return &ticket{of: a, addr: addr}, nil
+}
+
+// clientKey is what of an address tells clients apart: of IPv6 the /64, of which
+// one client has all the others. It is zero for the peer of a Unix socket.
+func clientKey(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		return netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	return addr
+}
+
+// countsAddress reports whether connections of an address are limited beside
+// those of others. Private addresses have no share: they are proxies'.
+func (l *Limits) countsAddress(addr netip.Addr) bool {
+	return addr.IsValid() && (l.MaxConnectionsPerAddress > 0 || l.sharesConnections() && share.NetworkOf(addr) != 0)
+}
+
+func (l *Limits) sharesConnections() bool {
+	return l.MaxConnections > 0 && l.AddressShare > 0 && l.AddressShare < 100
+}
+
+// admission is what counts connections for e: its host's if it has one.
+func (e *Endpoint) admission() *addresses {
+	if e.host != nil {
+		return &e.host.admitted
+	}
+	return &e.admitted
+}
+
+// httpShare is the part of what sockets leave of Limits.MaxConnections that
+// connections with net/http may have, in percent: requests that are held open must
+// not keep sockets from connecting.
+const httpShare = 50
+
+// enterHTTP counts a connection that is handed to net/http, or refuses it. One
+// that has no request makes room for it.
+func (e *Endpoint) enterHTTP() bool {
+	l, a := e.live.Load(), &e.admitted
+	n := a.http.Add(1)
+	if l.MaxConnections <= 0 || share.Allowed(int(n)-1, int(a.settled.Load()), l.MaxConnections, httpShare) || e.fallback.makeRoom() {
+		return true
+	}
+	a.http.Add(-1)
+	e.counters.refused.Add(1)
+	return false
 }
 
 // enterPeer counts a connection from peer. What a trusted proxy opens counts
@@ -82,30 +131,39 @@ func (e *Endpoint) enterPeer(peer netip.Addr) (*ticket, error) {
 // enterClient counts the connection of t, which counts for no address, for
 // client: whom a trusted proxy opened it for.
 func (e *Endpoint) enterClient(t *ticket, client netip.Addr) (*ticket, error) {
-	a, most := &e.admitted, e.live.Load().MaxConnectionsPerAddress
-	client = client.Unmap()
-	if most <= 0 || !client.IsValid() || t == nil || t.addr.IsValid() || e.trusts(client) {
+	a, l := &e.admitted, e.live.Load()
+	trusted := e.trusts(client)
+	client = clientKey(client)
+	if t == nil || t.addr.IsValid() || trusted || !l.countsAddress(client) {
 		return t, nil
 	}
-	if !a.enterFrom(client, most) {
+	if err := a.enterFrom(client, l); err != nil {
 		e.counters.refused.Add(1)
-		return t, errTooManyFromAddress
+		return t, err
 	}
 	return &ticket{of: a, addr: client}, nil
 }
 
-// enterFrom counts a connection of addr in, unless there are most already.
-func (a *addresses) enterFrom(addr netip.Addr, most int) bool {
+// enterFrom counts a connection of addr in, unless it has as many as it may. It is
+// in total already.
+func (a *addresses) enterFrom(addr netip.Addr, l *Limits) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.by[addr] >= most {
-		return false
+	has := a.by[addr]
+	if l.MaxConnectionsPerAddress > 0 && has >= l.MaxConnectionsPerAddress {
+		return errTooManyFromAddress
+	}
+	if l.sharesConnections() && share.NetworkOf(addr) != 0 {
+		others := int(a.total.Load()) - 1 - has
+		if !share.Allowed(has, others, l.MaxConnections, l.AddressShare) {
+			return errShareUsed
+		}
 	}
 	if a.by == nil {
 		a.by = make(map[netip.Addr]int)
 	}
 	a.by[addr]++
-	return true
+	return nil
 }
 
 // enterGuest counts a connection that its host has counted as outer; it takes

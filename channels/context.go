@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -24,6 +25,8 @@ type Context struct {
 	topic   string
 	joinRef wire.Ref // join_ref of pushes and replies: the join's, else its ref
 	nullRef bool     // the join had no join_ref: close and error carry null
+
+	kept atomic.Int32 // what Keep has counted; it stands where there was room
 
 	// Owned by the socket's loop.
 	sub     pubsub.Subscription

@@ -10,9 +10,11 @@ import (
 // crypto/tls reads it.
 type countedConn struct {
 	net.Conn
-	ticket *ticket // nil for TLS, whose ticket the connection below has
+	ticket *ticket    // nil for TLS, whose ticket the connection below has
+	http   *addresses // counts it among those of net/http; nil: nobody does
 	unread []byte
 	once   sync.Once
+	served sync.Once
 }
 
 // Read gives the bytes of the loop first.
@@ -40,4 +42,14 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-func (c *countedConn) leave() { c.once.Do(func() { leave(c.ticket) }) }
+func (c *countedConn) leave() {
+	c.once.Do(func() { leave(c.ticket) })
+	c.leaveHTTP()
+}
+
+// leaveHTTP ends the count among the connections of net/http.
+func (c *countedConn) leaveHTTP() {
+	if c.http != nil {
+		c.served.Do(func() { c.http.http.Add(-1) })
+	}
+}

@@ -156,18 +156,16 @@ func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, ref *refu
 		f.refuse(c, ref)
 		return
 	}
-	w.prepare(a)
 	var err error
 	if f.ticket, err = f.endpoint.enterClient(f.ticket, f.client); err == nil {
 		w.ticket, err = w.socket.endpoint.enterGuest(f.ticket, f.client)
 	}
 	if err != nil {
-		w.accept.Release()
 		f.refuse(c, unavailable("1"))
 		return
 	}
 	c.SetHandler(w)
-	w.HandleOpen(c)
+	w.open(c, w.agree(a))
 	if len(rest) > 0 && c.IsOpen() {
 		w.HandleData(c, rest)
 	}
@@ -185,13 +183,19 @@ func (f *front) refuse(c *netloop.Conn, r *refusal) {
 // handToHTTP gives the connection, with all that was read of it, to net/http.
 func (f *front) handToHTTP(c *netloop.Conn, data []byte) {
 	isTLS := c.TLS()
+	if !f.endpoint.enterHTTP() {
+		f.endpoint.log.Warn("connection refused").Err(errTooManyHTTP).Addr("address", f.peer).Write()
+		c.Close(errTooManyHTTP) // as one above MaxConnections: an answer would keep its place for a while
+		return
+	}
 	conn, err := c.Detach()
 	if err != nil {
+		f.endpoint.admitted.http.Add(-1)
 		f.endpoint.logLost(err)
 		c.Close(err)
 		return
 	}
-	counted := &countedConn{Conn: conn, ticket: f.ticket, unread: append([]byte(nil), data...)}
+	counted := &countedConn{Conn: conn, ticket: f.ticket, http: &f.endpoint.admitted, unread: append([]byte(nil), data...)}
 	f.endpoint.fallback.serve(&httpConn{countedConn: counted, endpoint: f.endpoint, tls: isTLS})
 }
 

@@ -34,6 +34,15 @@ type Guard interface {
 	Event(topic string, event []byte) (EventFunc, error)
 }
 
+// ClientGuard is a [Guard] that knows whom a socket belongs to. Limits that clients
+// share then count the sockets of one user together, from wherever they come. Any
+// goroutine may call it.
+type ClientGuard interface {
+	Guard
+	// Client is the user's name, empty if the guard does not know it.
+	Client() string
+}
+
 // EventFunc handles an event for a [Guard]. It runs on a goroutine of its own, so
 // that it may block, beside the channel's callbacks; p is its own. The reply is
 // JSON.

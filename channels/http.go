@@ -76,14 +76,12 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 		ref.write(w)
 		return
 	}
-	conn.prepare(a)
 	conn.ticket, err = e.enterGuest(nil, connect.RemoteAddr.Addr())
 	if err != nil {
-		conn.accept.Release()
 		unavailable("1").write(w)
 		return
 	}
-	e.hijack(w, conn, connect.RemoteAddr.Addr())
+	e.hijack(w, conn, a, connect.RemoteAddr.Addr())
 }
 
 // peerOf returns the peer of a request's connection, zero if it has no address.
@@ -96,11 +94,10 @@ func peerOf(r *http.Request) netip.AddrPort {
 }
 
 // hijack takes the connection of client from net/http to a loop.
-func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client netip.Addr) {
+func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, a admission, client netip.Addr) {
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		e.log.Error("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it").Err(err).Write()
-		conn.accept.Release()
 		leave(conn.ticket)
 		(&refusal{status: http.StatusNotImplemented}).write(w)
 		return
@@ -111,7 +108,6 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client net
 	if own, ok := nc.(*httpConn); ok {
 		counted, err := own.endpoint.enterClient(own.ticket, client)
 		if err != nil {
-			conn.accept.Release()
 			leave(conn.ticket)
 			refuseOn(own, unavailable("1"))
 			return
@@ -121,9 +117,10 @@ func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, client net
 		leftover = append(leftover, more...)
 		conn.ticket = conn.ticket.within(counted)
 	}
-	if err := e.loops.Adopt(nc, leftover, conn); err != nil {
+	accept := conn.agree(a)
+	if err := e.loops.Adopt(nc, leftover, &adopted{conn, accept}); err != nil {
 		e.log.Debug("connection lost in its handshake").Err(err).Write()
-		conn.accept.Release()
+		accept.Release()
 		leave(conn.ticket)
 	}
 }

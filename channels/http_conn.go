@@ -284,6 +284,7 @@ func (c *httpConn) handled() {
 func (c *httpConn) release() (_ net.Conn, unread []byte) {
 	unread = slices.Concat(c.buf[c.given:], c.unread)
 	c.part, c.buf, c.given, c.unread, c.ticket = partEnd, nil, 0, nil, nil
+	c.leaveHTTP()
 	return c.Conn, unread
 }
 

@@ -3,6 +3,7 @@ package channels
 import (
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/share"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
@@ -18,6 +19,12 @@ type Limits struct {
 	MessageBytes int
 	// ChannelsPerSocket is Phoenix's max_channels_per_transport. Default 100.
 	ChannelsPerSocket int
+	// SocketBytes bounds what the channels of one socket keep: their topics and
+	// refs, and what the program counts by [Context.Keep], as presence does its
+	// keys and metas. A join beyond it is answered with an error {"reason":"too
+	// many bytes in topics and presences"}. It is looked at with every eighth
+	// channel. Default 256 KiB; negative: unlimited.
+	SocketBytes int
 	// MailboxMessages and MailboxBytes bound what waits for one channel whose
 	// callback is busy. When full, the socket is not read until half of it is
 	// done, so that the client waits and nothing is lost. Send returns
@@ -63,8 +70,15 @@ type Limits struct {
 	// foreign net/http server that the endpoint is mounted in are that server's
 	// to count. 0: unlimited.
 	MaxConnections int
-	// MaxConnectionsPerAddress bounds those of one IP address. 0: unlimited.
+	// MaxConnectionsPerAddress bounds those of one IP address, of IPv6 those of one
+	// /64. 0: unlimited.
 	MaxConnectionsPerAddress int
+	// AddressShare is how much one public address may have of what the others
+	// leave of MaxConnections, in percent, so that a few clients cannot use it up.
+	// Addresses of this machine and of private networks have no share: they are
+	// those of proxies, whose clients cannot be told apart without
+	// Options.TrustedProxies. Default 25; 100 or negative: no shares.
+	AddressShare int
 	// HandshakesPerSecond is the rate at which sockets are admitted; above it
 	// a handshake gets 503, and clients come back with their own back-off.
 	// 0: unlimited.
@@ -116,10 +130,12 @@ const refusalGrace = time.Second
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.MessageBytes, websocket.DefaultMaxFrame)
 	setDefault(&l.ChannelsPerSocket, 100)
+	setDefault(&l.SocketBytes, 256<<10)
 	setDefault(&l.MailboxMessages, 1000)
 	setDefault(&l.MailboxBytes, 1<<20)
 	setDefault(&l.MailboxWait, 10*time.Second)
 	setDefault(&l.OutboundBytes, 4<<20)
+	setDefault(&l.AddressShare, share.Default)
 	setDefault(&l.HeaderBytes, 16<<10)
 	setDefault(&l.HandshakeTimeout, 10*time.Second)
 	setDefault(&l.JoinTimeout, 10*time.Second)

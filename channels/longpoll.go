@@ -137,7 +137,9 @@ func (p *pollRequest) get() {
 		p.open()
 		return
 	}
+	release := p.waits()
 	a := s.poll(p.r.Context())
+	release()
 	switch a.status {
 	case http.StatusGone:
 		p.answerStatus(http.StatusOK, http.StatusGone)
@@ -150,6 +152,17 @@ func (p *pollRequest) get() {
 			written = p.answerPoll(http.StatusOK, p.renewed(t), a.messages()) == nil
 		}
 	}
+}
+
+// waits has the request's connection count as the session's, which is counted
+// already, until release is called: polls that wait are no requests held open.
+func (p *pollRequest) waits() (release func()) {
+	c, ok := p.r.Context().Value(ownConn{}).(*httpConn)
+	if !ok {
+		return func() {}
+	}
+	c.http.http.Add(-1)
+	return func() { c.http.http.Add(1) }
 }
 
 // renewed is the token to answer with. In Phoenix a token is never renewed,

@@ -165,6 +165,7 @@ func (s *pollSession) open() {
 	s.seen = s.socket.loop.Now()
 	s.expiry = time.AfterFunc(s.patience(), func() { s.post(s.expire) })
 	s.socket.endpoint.sessions.add(s)
+	s.socket.endpoint.admission().settled.Add(1)
 	s.socket.open()
 }
 
@@ -318,7 +319,7 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 		// Not at once: a subscriber must not unsubscribe while it is delivered to.
 		s.slow = true
 		e.sessions.slow.Add(1)
-		s.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Write()
+		s.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Str("limit", "outbound_bytes").Write()
 		s.post(func() { s.end(netloop.ErrSlowReceiver) })
 	}
 	return false
@@ -355,6 +356,7 @@ func (s *pollSession) end(reason error) {
 	s.socket.logClosed(reason)
 	s.expiry.Stop()
 	s.socket.endpoint.sessions.remove(s)
+	s.socket.endpoint.admission().settled.Add(-1)
 	leave(s.ticket)
 	if s.waiting != nil {
 		s.waiting.answer <- pollAnswer{status: http.StatusGone}

@@ -104,10 +104,11 @@ func (c *Context) errorResponse(err error) any {
 // The reasons that clients are told by the library itself. The first four are
 // Phoenix's own words (lib/phoenix/socket.ex, channel/server.ex).
 const (
-	reasonUnmatched   = "unmatched topic"
-	reasonJoinCrashed = "join crashed"
-	reasonTooMany     = "too many channels joined"
-	reasonCrash       = "channel_crash"
+	reasonUnmatched    = "unmatched topic"
+	reasonJoinCrashed  = "join crashed"
+	reasonTooMany      = "too many channels joined"
+	reasonKeepsTooMuch = "too many bytes in topics and presences"
+	reasonCrash        = "channel_crash"
 
 	reasonLongTopic   = "topic too long"
 	reasonOverloaded  = "channel overloaded"

@@ -3,6 +3,7 @@ package channels
 import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/share"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -17,6 +18,7 @@ type Socket struct {
 	transport transport
 	loop      *netloop.Lane // the endpoint's part of the loop that has the connection
 	identity  *identity     // nil without an id and assigns
+	network   share.Network // of the client's address
 	version   wire.Version
 	deflate   websocket.Deflate // what compression was agreed on; none but for a WebSocket
 	inConnect bool              // Connect runs: SetID and Assign are allowed
@@ -77,6 +79,19 @@ func (s *Socket) Get(key string) any {
 	}
 	value, _ := s.identity.assigns.get(key)
 	return value
+}
+
+// Client names who the socket is for, for limits that clients share: the user
+// that its guard knows (see [ClientGuard]), else its address, of which IPv6 counts
+// by /64. It is empty where that tells nobody apart: for addresses of this machine
+// and of private networks, which are those of proxies.
+func (s *Socket) Client() string {
+	if g, ok := s.Guard().(ClientGuard); ok {
+		if name := g.Client(); name != "" {
+			return "user " + name
+		}
+	}
+	return s.network.String()
 }
 
 // Endpoint is the server that the socket is connected to.
@@ -263,6 +278,10 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	}
 	if old == nil && s.channels.len() >= s.mount.limits.ChannelsPerSocket {
 		s.refuseJoin(m.JoinRef, m, reasonTooMany)
+		return
+	}
+	if old == nil && s.keepsTooMuch() {
+		s.refuseJoin(m.JoinRef, m, reasonKeepsTooMuch)
 		return
 	}
 	if g := s.Guard(); g != nil && s.joinRefused(g, old, m) {

@@ -18,6 +18,7 @@ type Stats struct {
 	BytesOut    int64 // of MessagesOut, with their framing
 	Refused     int64 // connections and handshakes refused by a limit
 	RateLimited int64 // joins and messages refused by rates
+	KeptTooMuch int64 // joins refused by Limits.SocketBytes
 	HeldUp      int64 // times that a socket was not read for a while: above a rate, or a mailbox was full
 	Overloaded  int64 // broadcasts refused with ErrOverloaded
 	MailboxFull int64 // messages that were not handled because a channel's mailbox was full
@@ -56,7 +57,7 @@ type LongPollStats struct {
 type counters struct {
 	sockets, channels                                      atomic.Int64
 	messagesIn, refused, rateLimited, mailboxFull, crashes atomic.Int64
-	opened, mailboxHigh, heldUp, overloaded                atomic.Int64
+	opened, mailboxHigh, heldUp, keptTooMuch, overloaded   atomic.Int64
 	handshakes                                             handshakes
 }
 
@@ -128,6 +129,7 @@ func (s *Stats) Add(g Stats) {
 	s.BytesOut += g.BytesOut
 	s.Refused += g.Refused
 	s.RateLimited += g.RateLimited
+	s.KeptTooMuch += g.KeptTooMuch
 	s.HeldUp += g.HeldUp
 	s.Overloaded += g.Overloaded
 	s.MailboxFull += g.MailboxFull
@@ -152,7 +154,7 @@ func (e *Endpoint) ownStats() Stats {
 	s := Stats{
 		Opened: c.opened.Load(), MailboxHigh: c.mailboxHigh.Load(), Callbacks: e.callbacks.Load(),
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
-		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), Overloaded: c.overloaded.Load(),
+		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), KeptTooMuch: c.keptTooMuch.Load(), Overloaded: c.overloaded.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
 		Handshakes: c.handshakes.stats(), LongPoll: e.sessions.stats(),
 	}

@@ -21,7 +21,6 @@ type websocketConn struct {
 	conn    *netloop.Conn
 	decoder websocket.Decoder
 	ticket  *ticket
-	accept  *netloop.Frame // the answer to the handshake, until it is sent
 }
 
 func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
@@ -31,25 +30,26 @@ func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
 	return w
 }
 
-// prepare makes the answer to a handshake that was admitted.
-func (w *websocketConn) prepare(a admission) {
+// agree makes the answer to a handshake that was admitted.
+func (w *websocketConn) agree(a admission) *netloop.Frame {
 	w.socket.deflate, w.decoder.Deflate = a.deflate, a.deflate
-	w.accept = netloop.NewFrame(acceptSize)
-	w.accept.SetBytes(websocket.AppendAccept(w.accept.Bytes(), websocket.Accept{Key: a.key, Protocol: a.protocol, Deflate: a.deflate}))
+	f := netloop.NewFrame(acceptSize)
+	f.SetBytes(websocket.AppendAccept(f.Bytes(), websocket.Accept{Key: a.key, Protocol: a.protocol, Deflate: a.deflate}))
+	return f
 }
 
 // acceptSize is room for the answer to a handshake, in bytes, that is seldom
 // exceeded.
 const acceptSize = 256
 
-// HandleOpen answers the handshake and opens the socket.
-func (w *websocketConn) HandleOpen(c *netloop.Conn) {
+// open sends the answer to the handshake and opens the socket.
+func (w *websocketConn) open(c *netloop.Conn, accept *netloop.Frame) {
 	e := w.socket.endpoint
 	c.SetTenant(e.tenant)
 	w.conn, w.socket.loop = c, e.tenant.Lanes()[c.Loop().Index()]
 	e.connections.Add(1)
-	c.Send(w.accept)
-	w.accept = nil
+	e.admission().settled.Add(1)
+	c.Send(accept)
 	c.SetDeadline(max(0, w.socket.mount.options.IdleTimeout))
 	defer func() {
 		if e.isDraining() { // it was admitted just before
@@ -57,6 +57,21 @@ func (w *websocketConn) HandleOpen(c *netloop.Conn) {
 		}
 	}()
 	w.socket.open()
+}
+
+// HandleOpen is netloop.Handler's. Connections are opened by open.
+func (w *websocketConn) HandleOpen(*netloop.Conn) {}
+
+// adopted is a websocketConn on its way from net/http to its loop.
+type adopted struct {
+	*websocketConn
+	accept *netloop.Frame // the answer to the handshake
+}
+
+// HandleOpen is the arrival.
+func (a *adopted) HandleOpen(c *netloop.Conn) {
+	c.SetHandler(a.websocketConn)
+	a.open(c, a.accept)
 }
 
 // HandleData decodes what came.
@@ -70,7 +85,11 @@ func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 	}
 	var wrong *websocket.CloseError
 	if errors.As(err, &wrong) {
-		w.socket.line(zerolog.DebugLevel, "protocol error").Int("code", int(wrong.Code)).Str("reason", wrong.Reason).Write()
+		if wrong.Code == websocket.CloseTooBig {
+			w.socket.limitReached("max_message", wrong.Reason)
+		} else {
+			w.socket.line(zerolog.DebugLevel, "protocol error").Int("code", int(wrong.Code)).Str("reason", wrong.Reason).Write()
+		}
 		w.closeWithin(wrong.Code, "", refusalGrace)
 	}
 }
@@ -144,11 +163,12 @@ func (w *websocketConn) HandleTimeout(c *netloop.Conn) {
 // HandleClose is the end of the connection, however it came.
 func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 	if errors.Is(reason, netloop.ErrSlowReceiver) {
-		w.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Write()
+		w.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Str("limit", "outbound_bytes").Write()
 	}
 	defer func() {
 		leave(w.ticket)
 		w.socket.endpoint.connections.Add(-1)
+		w.socket.endpoint.admission().settled.Add(-1)
 	}()
 	w.decoder.Reset()
 	w.socket.logClosed(reason)

@@ -204,6 +204,7 @@ func limits(l config.Limits) channels.Limits {
 		MessageBytes: l.MaxMessage, ChannelsPerSocket: l.MaxChannels, OutboundBytes: l.OutboundBytes, SendBuffer: l.SendBuffer,
 		HeaderBytes: l.HeaderBytes, HandshakeTimeout: l.HandshakeTimeout, HandshakesPerSecond: l.HandshakesPerSecond,
 		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
+		AddressShare: l.AddressShare, SocketBytes: l.SocketBytes,
 		JoinsPerSecond: l.JoinsPerSecond, MessagesPerSecond: l.MessagesPerSecond,
 		HeartbeatsPerSecond: l.HeartbeatsPerSecond, BytesPerSecond: l.BytesPerSecond, TotalJoinsPerSecond: l.TotalJoinsPerSecond,
 		TotalMessagesPerSecond: l.TotalMessagesPerSecond, TotalBytesPerSecond: l.TotalBytesPerSecond,

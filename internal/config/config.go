@@ -104,11 +104,16 @@ type Limits struct {
 	MaxConnections int `koanf:"max_connections"`
 	// MaxConnectionsPerAddress bounds those of one IP address; 0: unlimited.
 	MaxConnectionsPerAddress int `koanf:"max_connections_per_address"`
+	// AddressShare is the percentage of what others leave of MaxConnections that
+	// one public address may have.
+	AddressShare int `koanf:"address_share"`
 	// HandshakesPerSecond is the rate at which sockets are admitted;
 	// 0: unlimited.
 	HandshakesPerSecond int `koanf:"handshakes_per_second"`
 	// MaxChannels is how many channels one socket may have joined.
 	MaxChannels int `koanf:"max_channels"`
+	// SocketBytes is the size in bytes of what the channels of one socket keep.
+	SocketBytes int `koanf:"socket_bytes"`
 	// JoinsPerSecond is a rate of one socket; 0: unlimited.
 	JoinsPerSecond int `koanf:"joins_per_second"`
 	// MessagesPerSecond is a rate of one socket; 0: unlimited.

@@ -166,6 +166,13 @@ var options = []*option{
 		also: []string{"max-connections-per-ip"},
 	},
 	{
+		key: "limits.address_share", live: true, kind: number(1, 100),
+		def: "25", example: "50", unit: "percent",
+		help: "How much of limits.max_connections one public IP address may have (IPv6 by /64), in percent of what the others leave, " +
+			"so that a few clients cannot use it up. Addresses of this machine and of private networks, which are those of proxies, have all of it. 100: no shares.",
+		also: []string{"connection-share", "fair-share", "share"},
+	},
+	{
 		key: "limits.handshakes_per_second", live: true, kind: number(0, 10_000_000),
 		def: "0", example: "5000", unit: "handshakes a second",
 		help: "Rate at which sockets are admitted; above it a handshake is answered with 503. 0: unlimited.",
@@ -176,6 +183,12 @@ var options = []*option{
 		def: "100", example: "100", unit: "channels",
 		help: "Most channels that one socket may have joined.",
 		also: []string{"channels-per-socket", "max-channels-per-transport", "max-channels-per-socket"},
+	},
+	{
+		key: "limits.socket_bytes", live: true, kind: size(16*kib, gib),
+		def: "256KiB", example: "1MiB",
+		help: "Most bytes that the channels of one socket keep: topics, presence keys and metas. A join beyond it is refused; it is looked at with every eighth channel.",
+		also: []string{"channel-bytes", "topic-bytes", "presence-bytes"},
 	},
 	{
 		key: "limits.joins_per_second", live: true, kind: number(0, 10_000_000),
