@@ -77,6 +77,7 @@ func (m *member) count(totals map[string]*Total) {
 		now := in.present()
 		t.Presence.Topics += now.Topics
 		t.Presence.Keys += now.Keys
+		t.Presence.Bytes += now.Bytes
 	}
 }
 

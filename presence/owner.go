@@ -69,3 +69,10 @@ func (o *owner) remove(p *presence) {
 	}
 	p.ownPrev, p.ownNext = nil, nil
 }
+
+// keep counts what is kept for the channel's client.
+func (o *owner) keep(bytes int) {
+	if k, ok := o.channel.(Keeper); ok {
+		k.Keep(bytes)
+	}
+}

@@ -56,6 +56,12 @@ type Channel interface {
 	OnEnd(f func())
 }
 
+// Keeper is a [Channel] that counts what is kept for its client.
+type Keeper interface {
+	// Keep counts n bytes more, or less. It must not block and must not call the tracker.
+	Keep(n int)
+}
+
 // SeriesPusher is a [Channel] that can push several payloads in parts, as a large state is kept.
 type SeriesPusher interface {
 	// PushJSONSeries is PushJSON for each of the events, one behind the other. Neither the lists nor the parts are ever

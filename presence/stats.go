@@ -4,6 +4,7 @@ package presence
 type Stats struct {
 	Topics int // with somebody present
 	Keys   int // present, counted for each topic
+	Bytes  int // of keys and metas, with a little for each key
 }
 
 // Stats counts topic by topic: it takes as long as there are topics, a share of
@@ -14,6 +15,9 @@ func (t *Tracker) Stats() Stats {
 		s := &t.stripes[i]
 		s.mu.Lock()
 		for _, tp := range s.topics {
+			for c := tp.first; c != nil; c = c.next {
+				sum.Bytes += c.size
+			}
 			if tp.live > 0 {
 				sum.Topics++
 				sum.Keys += tp.live

@@ -15,12 +15,12 @@ func TestStats(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := tracker.Stats(), (Stats{Topics: 2, Keys: 3}); got != want {
+	if got, want := tracker.Stats(), (Stats{Topics: 2, Keys: 3, Bytes: 177}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	tracker.UntrackAll(c)
 	tracker.Untrack(b, "ada") // a tracks it still
-	if got, want := tracker.Stats(), (Stats{Topics: 1, Keys: 2}); got != want {
+	if got, want := tracker.Stats(), (Stats{Topics: 1, Keys: 2, Bytes: 98}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

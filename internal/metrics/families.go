@@ -159,11 +159,13 @@ var families = []family{
 		func(t *Type) int64 { return t.Stats.BytesOut }),
 	byType("mycelium_rate_limited_total", "Joins and messages refused by rates.", counter,
 		func(t *Type) int64 { return t.Stats.RateLimited }),
-	byType("mycelium_sockets_held_up_total", "Times that a socket was not read for a while: it was above a rate, or the mailbox of a channel was full.", counter,
+	byType("mycelium_socket_bytes_refused_total", "Joins refused by limits.socket_bytes.", counter,
+		func(t *Type) int64 { return t.Stats.KeptTooMuch }),
+	byType("mycelium_sockets_held_up_total", "Times that a socket was not read for a while: it was above limits.heartbeats_per_second or limits.bytes_per_second.", counter,
 		func(t *Type) int64 { return t.Stats.HeldUp }),
 	byType("mycelium_broadcasts_refused_total", "Broadcasts of an instance's logic or of the API that were refused: more was broadcast than could be sent.", counter,
 		func(t *Type) int64 { return t.Stats.Overloaded }),
-	byType("mycelium_mailbox_full_total", "Messages that were not handled because a channel's mailbox was full.", counter,
+	byType("mycelium_mailbox_full_total", "Messages not taken because a channel's mailbox was full.", counter,
 		func(t *Type) int64 { return t.Stats.MailboxFull }),
 	byType("mycelium_mailbox_depth_max", "The most messages that ever waited for one channel.", gauge,
 		func(t *Type) int64 { return t.Stats.MailboxHigh }),
@@ -194,6 +196,8 @@ var families = []family{
 		func(t *Type) int64 { return int64(t.Presence.Topics) }),
 	byType("mycelium_presence_keys", "Presence keys, counted for each topic.", gauge,
 		func(t *Type) int64 { return int64(t.Presence.Keys) }),
+	byType("mycelium_presence_bytes", "Bytes of presence keys and metas.", gauge,
+		func(t *Type) int64 { return int64(t.Presence.Bytes) }),
 }
 
 // network is a family of the loops without labels.
