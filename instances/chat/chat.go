@@ -95,7 +95,7 @@ func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
 	if !bytes.HasPrefix(p.Meta, []byte("{")) {
 		return joinReply{}, channels.Errorf("meta is not a JSON object")
 	}
-	one, err := l.rooms.enter(c, c.Subtopic())
+	one, err := l.rooms.enter(c, c.Socket(), c.Subtopic())
 	if err != nil {
 		return joinReply{}, err
 	}

@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/share"
 )
 
 // SaveAfter is how long a message may be without being saved.
@@ -33,7 +33,9 @@ type room struct {
 	mu      sync.Mutex
 	backlog *backlog // guarded by mu; nil: not loaded yet
 
-	members int // guarded by rooms.mu
+	members int         // guarded by rooms.mu
+	slot    *share.Slot // guarded by rooms.mu; of who has opened it
+	by      holder      // the same
 }
 
 // rooms are those of an instance.
@@ -42,6 +44,7 @@ type rooms struct {
 	in     *instances.Instance
 	bounds bounds
 	most   int
+	shares *share.Pool // of most
 
 	saving sync.Mutex // held by the one who saves: before all others
 
@@ -50,15 +53,15 @@ type rooms struct {
 	dirty     map[*room]struct{} // guarded by mu; not saved
 	scheduled bool               // guarded by mu; a saving is due
 
-	// The keys of rooms with a saved backlog, and when something was last said there.
-	listed map[string]time.Time // guarded by saving
+	// The rooms with a saved backlog, by key.
+	listed map[string]listing // guarded by saving
 }
 
 func newRooms(in *instances.Instance, c Config) *rooms {
 	return &rooms{
-		in: in, most: c.MaxRooms,
+		in: in, most: c.MaxRooms, shares: share.New(c.MaxRooms, c.RoomShare),
 		bounds: bounds{messages: *c.Backlog, bytes: c.BacklogBytes, age: time.Duration(c.BacklogAge)},
-		open:   make(map[string]*room), dirty: make(map[*room]struct{}), listed: make(map[string]time.Time),
+		open:   make(map[string]*room), dirty: make(map[*room]struct{}), listed: make(map[string]listing),
 	}
 }
 
@@ -77,26 +80,48 @@ func (r *rooms) load(ctx context.Context) error {
 	return json.Unmarshal(data, &r.listed)
 }
 
-// enter returns a room with its backlog, and keeps it open until leave.
-func (r *rooms) enter(ctx context.Context, name string) (*room, error) {
-	key := keyOf(name)
-	r.mu.Lock()
-	one := r.open[key]
-	if one == nil {
-		if len(r.open) >= r.most {
-			r.mu.Unlock()
-			return nil, channels.Errorf("too many rooms are in use: at most %d can be", r.most)
-		}
-		one = &room{name: name, key: key}
-		r.open[key] = one
+// enter returns a room with its backlog, and keeps it open until leave. s is nil
+// for the application.
+func (r *rooms) enter(ctx context.Context, s *channels.Socket, name string) (*room, error) {
+	one, err := r.occupy(s, name)
+	if err != nil {
+		return nil, err
 	}
-	one.members++
-	r.mu.Unlock()
 	if err := r.fill(ctx, one); err != nil {
 		r.leave(one)
 		return nil, err
 	}
 	return one, nil
+}
+
+// occupy counts a member into a room, which it opens if nobody is there. Opening
+// takes of the share of the client that does it until the room is closed.
+func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
+	key := keyOf(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one := r.open[key]
+	if one == nil {
+		slot, refused := r.take(s)
+		switch refused {
+		case share.Full:
+			return nil, channels.Errorf("too many rooms are in use: at most %d can be", r.most)
+		case share.ShareUsed:
+			return nil, channels.Errorf("you have too many rooms open: the others are for other clients")
+		}
+		one = &room{name: name, key: key, slot: slot, by: holderOf(s)}
+		r.open[key] = one
+	}
+	one.members++
+	return one, nil
+}
+
+// take takes one room of the share of a socket. The application may have all.
+func (r *rooms) take(s *channels.Socket) (*share.Slot, share.Refusal) {
+	if s == nil {
+		return r.shares.TakeAny()
+	}
+	return r.shares.Take(s.Client(), s)
 }
 
 // fill loads a room's backlog, once.
@@ -127,8 +152,9 @@ func (r *rooms) leave(one *room) {
 }
 
 func (r *rooms) closeIfDone(one *room) { // with mu
-	if _, dirty := r.dirty[one]; one.members == 0 && !dirty {
+	if _, dirty := r.dirty[one]; one.members == 0 && !dirty && r.open[one.key] == one {
 		delete(r.open, one.key)
+		r.shares.Give(one.slot)
 	}
 }
 
@@ -209,8 +235,12 @@ func (r *rooms) saveOne(ctx context.Context, one *room) error {
 func (r *rooms) list(ctx context.Context, dirty []*room) error {
 	now, changed := time.Now(), false
 	for _, one := range dirty {
-		_, known := r.listed[one.key]
-		r.listed[one.key] = now
+		l, known := r.listed[one.key]
+		if !known {
+			l.By = one.by
+		}
+		l.At = now
+		r.listed[one.key] = l
 		changed = changed || !known
 	}
 	for _, key := range r.surplus(now) {
@@ -228,27 +258,6 @@ func (r *rooms) list(ctx context.Context, dirty []*room) error {
 		return err
 	}
 	return r.in.Save(ctx, roomsKey, data)
-}
-
-// surplus are rooms whose backlogs go: expired, or silent for longest. With saving.
-func (r *rooms) surplus(now time.Time) (keys []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var closed []string
-	for key, last := range r.listed {
-		switch {
-		case r.open[key] != nil: // it would only be saved again
-		case now.Sub(last) > r.bounds.age:
-			keys = append(keys, key)
-		default:
-			closed = append(closed, key)
-		}
-	}
-	slices.SortFunc(closed, func(a, b string) int {
-		return cmp.Or(r.listed[a].Compare(r.listed[b]), cmp.Compare(a, b))
-	})
-	extra := len(r.listed) - len(keys) - r.most
-	return append(keys, closed[:min(max(0, extra), len(closed))]...)
 }
 
 // keyOf is the name under which a room's backlog is saved: its own may have

@@ -32,7 +32,7 @@ func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (
 	if d.Room == "" || len(d.Room) > maxRoomName {
 		return nil, wrong("room must have 1 to %d bytes", maxRoomName)
 	}
-	one, err := l.rooms.enter(ctx, d.Room)
+	one, err := l.rooms.enter(ctx, nil, d.Room)
 	if err != nil {
 		var refused *channels.ReplyError
 		if errors.As(err, &refused) {
