@@ -2,6 +2,7 @@ package channels
 
 import (
 	"errors"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -240,6 +241,16 @@ func (e *Endpoint) busy() *refusal {
 }
 
 // refusalFor is the answer to a head that is malformed.
+// headTooLarge refuses a head above Limits.HeaderBytes.
+var headTooLarge = textRefusal(http.StatusRequestHeaderFieldsTooLarge, "the request's head is larger than this server takes\n")
+
+// malformed notes that a request is refused for what it is, and returns r.
+func (e *Endpoint) malformed(r *refusal, peer netip.AddrPort) *refusal {
+	e.counters.handshakes.malformed.Add(1)
+	e.log.Debug("malformed request").Int("status", r.status).Str("reason", r.body).Addr("address", peer).Write()
+	return r
+}
+
 func refusalFor(err error) *refusal {
 	var wrong *websocket.HandshakeError
 	if errors.As(err, &wrong) {

@@ -23,7 +23,9 @@ func (c *countedConn) Read(b []byte) (int, error) {
 		return c.Conn.Read(b)
 	}
 	n := copy(b, c.unread)
-	c.unread = c.unread[n:]
+	if c.unread = c.unread[n:]; len(c.unread) == 0 {
+		c.unread = nil // it is kept for nothing
+	}
 	return n, nil
 }
 

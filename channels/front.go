@@ -75,8 +75,7 @@ func (f *front) HandleData(c *netloop.Conn, data []byte) {
 	case end < 0 && len(data) <= f.endpoint.limits.HeaderBytes:
 		f.collect(c, data)
 	default:
-		f.endpoint.counters.handshakes.malformed.Add(1)
-		f.refuse(c, &refusal{status: http.StatusRequestHeaderFieldsTooLarge})
+		f.refuse(c, f.endpoint.malformed(headTooLarge, f.peer))
 	}
 }
 
@@ -107,8 +106,7 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	h := newHello()
 	request := &h.head
 	if err := request.Parse(head); err != nil {
-		e.counters.handshakes.malformed.Add(1)
-		f.refuse(c, refusalFor(err))
+		f.refuse(c, e.malformed(refusalFor(err), f.peer))
 		return
 	}
 	if c.TLS() == nil {

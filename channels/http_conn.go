@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -104,7 +105,7 @@ func (c *httpConn) readHead() error {
 	for seen := 0; ; {
 		end := websocket.HeadEnd(c.buf, seen)
 		if end > most || end < 0 && len(c.buf) > most {
-			return c.refuse(&refusal{status: http.StatusRequestHeaderFieldsTooLarge})
+			return c.refuse(headTooLarge)
 		}
 		if end > 0 {
 			return c.checkHead(end)
@@ -151,7 +152,8 @@ func (c *httpConn) checkHead(end int) error {
 // is not overtaken by a reset.
 func (c *httpConn) refuse(r *refusal) error {
 	c.part = partEnd
-	c.endpoint.counters.handshakes.malformed.Add(1)
+	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String()) // a Unix socket has none
+	c.endpoint.malformed(r, peer)
 	c.SetDeadline(time.Now().Add(refusalGrace)) //nolint:errcheck // what follows fails then
 	if _, err := c.Conn.Write(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body))); err != nil {
 		return io.EOF
