@@ -8,7 +8,7 @@ import {Socket} from "./phoenix.js"
 import {Room} from "./room.js"
 import {copyable, fill} from "./snippet.js"
 import {Stream} from "./stream.js"
-import {explainer, PASSING, WORDS} from "./why.js"
+import {explainer, STATES, WORDS} from "./why.js"
 
 const $ = id => document.getElementById(id)
 const endpoint = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`
@@ -20,29 +20,18 @@ const nodes = new Map() // id of a message that is under way → its node
 
 let user = startingName()
 let room = null
-let stuck = false // trying again will not help: somebody has to do something
 
 const socket = new Socket("/socket")
-
-const explain = explainer(socket, "/socket", showReason)
 
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text // the same text again would be read out again
 }
 
-function showState(state) {
-  const words = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting"}
+function showState(state, reason) {
   $("state").dataset.state = state
-  setText($("state-text"), state === "reconnecting" && stuck ? "Not connected" : words[state])
-  explain(state)
-}
-
-/** Says why there is no connection; null: there is one. */
-function showReason(reason) {
-  stuck = reason !== null && !PASSING.includes(reason)
+  setText($("state-text"), STATES[state])
   $("why").hidden = reason === null
   setText($("why"), reason === null ? "" : WORDS[reason]())
-  if (stuck) setText($("state-text"), "Not connected")
 }
 
 // ---- rooms
@@ -180,5 +169,5 @@ addEventListener("hashchange", () => {
 })
 
 copyable($("copy"), $("snippet"), $("copied"))
-connect(socket, showState)
+connect(socket, explainer(socket, "/socket", showState))
 enter(roomInAddress(), user)

@@ -4,9 +4,7 @@ import {connect} from "./connection.js"
 import {randomName, startingName} from "./identity.js"
 import {Socket} from "./phoenix.js"
 import {copyable} from "./snippet.js"
-import {explainer, WORDS} from "./why.js"
-
-const STATES = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting"}
+import {explainer, STATES, WORDS} from "./why.js"
 
 const $ = id => document.getElementById(id)
 
@@ -28,29 +26,27 @@ export function openExample(start) {
   const path = `/socket/${encodeURIComponent(id)}`
   const socket = new Socket(path)
   let connected = false
-  // What is on the page already stays there, unless the instance is gone for good.
-  const explain = explainer(socket, path, reason => {
-    if (reason !== null && (!connected || reason === "missing")) showGuide(id, reason)
-  })
-  function showState(state) {
+  function showState(state, reason) {
     $("state").dataset.state = state
-    $("state-text").textContent = STATES[state]
-    explain(state)
-    if (state !== "connected") return
-    connected = true
-    showExample(true)
+    if ($("state-text").textContent !== STATES[state]) $("state-text").textContent = STATES[state]
+    if (state === "connected") {
+      connected = true
+      showExample(true)
+    }
+    // What is on the page already stays there, unless the instance is gone for good.
+    if (reason !== null && (!connected || reason === "missing")) showGuide(id, reason)
   }
   const user = startingName()
   showSecond(user)
   start({socket, user, id})
-  connect(socket, showState)
+  connect(socket, explainer(socket, path, showState))
 }
 
 const WHY = {
   ...WORDS,
   missing: id => `There is no instance "${id}". This creates it:`,
   busy: id => `The instance "${id}" takes no new connections: it is stopped, starting or busy. This page keeps trying.`,
-  refused: id => `The instance "${id}" asks for a token, and this page has none. Your own client can send one.`,
+  refused: id => `The instance "${id}" asks for a token, and this page has none. Your own client sends one in the params of its socket.`,
   blocked: id => `The instance "${id}" answers, but the WebSocket does not open. The instance may be full. ` +
     "If a proxy is in between, make it pass on WebSocket upgrades. This page keeps trying.",
 }

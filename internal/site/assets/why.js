@@ -7,14 +7,14 @@ export const WORDS = {
   silent: () => "The server does not answer. This page keeps trying.",
   busy: () => "The server takes no new connections: it is starting, stopping or busy. This page keeps trying.",
   missing: () => "There is no socket at this address. The option path may have moved it.",
-  refused: () => "The server asks for a token, and this page has none. Your own client can send one.",
+  refused: () => "The server asks for a token, and this page has none. Your own client sends one in the params of its socket.",
   origin: () => `The server refuses pages from ${location.origin}. Allow this origin with the option check_origin. ` +
     "If a proxy is in between, make it pass on the Host header.",
   blocked: () => "The server answers, but the WebSocket does not open. If a proxy is in between, make it pass on WebSocket upgrades.",
 }
 
 /** Reasons that end by themselves. */
-export const PASSING = ["hidden", "silent", "busy"]
+const PASSING = ["hidden", "silent", "busy"]
 
 const BY_STATUS = {401: "refused", 403: "refused", 404: "missing", 502: "silent", 503: "busy", 504: "silent"}
 
@@ -39,22 +39,30 @@ async function refusesOrigin(path) {
   }
 }
 
+/** Words for the states that explainer tells. */
+export const STATES = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting", stuck: "Not connected"}
+
 /**
- * Finds out why a socket is not connected, as long as it is not, and tells: tell(reason), null once it is connected. The
- * returned function takes each state that connect() tells.
+ * Returns a function for the states that connect() tells. It calls show(state, reason): the state is "stuck" where trying again
+ * does not help, and the reason, a key of WORDS, is null while there is a connection or nothing is known.
  */
-export function explainer(socket, path, tell) {
-  let asking = false
+export function explainer(socket, path, show) {
+  let state = "connecting", reason = null, asking = false
+  const tell = () => show(state === "reconnecting" && reason && !PASSING.includes(reason) ? "stuck" : state, reason)
   const explain = async () => {
     if (asking || socket.isConnected()) return
     asking = true
-    const reason = await whyNot(path)
+    const found = await whyNot(path)
     asking = false
-    if (!socket.isConnected()) tell(reason)
+    if (socket.isConnected()) return
+    reason = found
+    tell()
   }
   document.addEventListener("visibilitychange", explain)
-  return state => {
-    if (state === "connected") tell(null)
+  return next => {
+    state = next
+    if (state === "connected") reason = null
+    tell()
     if (state === "reconnecting") explain()
   }
 }
