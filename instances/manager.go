@@ -105,7 +105,7 @@ type Manager struct {
 func New(host *channels.Endpoint, o Options) *Manager {
 	o = o.withDefaults()
 	m := &Manager{
-		host: host, options: o, store: o.Store, log: logging.NewLog(o.Logger), logger: logging.OrStderr(o.Logger),
+		host: host, options: o, store: guardedStore{o.Store}, log: logging.NewLog(o.Logger), logger: logging.OrStderr(o.Logger),
 		types: make(map[string]*Type), members: make(map[string]*member), departed: make(map[string]*Total),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
