@@ -38,8 +38,8 @@ type (
 // join decides whether a client may join. Its params are decoded from the
 // join's payload (see [On] for the types that are possible) and what it
 // returns is the response of the ok reply; [NoReply] stands for an empty
-// object. A [*ReplyError] refuses the join with that response; any other
-// error is logged and answered {"reason":"join crashed"}, as is a panic.
+// object. A [*ReplyError] that is not nil refuses the join with that response;
+// any other error is logged and answered {"reason":"join crashed"}, as is a panic.
 //
 // Pushes made in join leave after its reply. A client is subscribed to the
 // topic when join has returned: what it should see of its own arrival is sent
@@ -152,8 +152,8 @@ func Info[M any](ch *Channel, fn func(c *Context, msg M) error) {
 }
 
 // Terminate registers what runs once when a joined channel has ended, however
-// it ended: reason is [ErrLeft], [ErrClosed], [ErrRejoined], [ErrStopped], what
-// was given to [Context.Stop], or a [*PanicError]. Frames sent from it do not
+// it ended: reason is [ErrLeft], [ErrClosed], [ErrRejoined], [ErrStopped],
+// [ErrMailboxFull], [ErrJoinTimeout], what was given to [Context.Stop], or a [*PanicError]. Frames sent from it do not
 // arrive any more; broadcasts do.
 func (ch *Channel) Terminate(fn func(c *Context, reason error)) {
 	ch.mustChange("Terminate", "")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,6 +73,47 @@ func TestMailboxFull(t *testing.T) {
 		}
 		if n := s.Stats().MailboxFull; n != 0 {
 			t.Errorf("%d messages were not taken", n)
+		}
+	})
+}
+
+// The POST of a long-polling client waits when what it brings fills a mailbox,
+// and the session is polled meanwhile.
+func TestMailboxFullOfPosts(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		const burst = 300
+		o.Limits.MailboxMessages = 10
+		gate := make(chan struct{})
+		s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, gated(gate, make(chan error, 9)), room())
+		c := s.polls(t)
+		c.join("gated:1")
+		c.post(`["1","2","gated:1","block",{}]`)
+		var texts []string
+		for i := range burst {
+			texts = append(texts, fmt.Sprintf(`["1","%d","gated:1","echo",{"body":"%d"}]`, 1000+i, i))
+		}
+		posted := make(chan lpAnswer, 1)
+		poster := *c // its token stays good
+		go func() {
+			a, err := poster.request(t.Context(), "POST", strings.Join(texts, "\n"), ndjson)
+			if err != nil {
+				a.raw = err.Error()
+			}
+			posted <- a
+		}()
+		waitFor(t, "the session to be held up", func() bool { return s.Stats().HeldUp > 0 })
+		select {
+		case a := <-posted:
+			t.Errorf("the POST was answered at once: %s", a.raw)
+		default:
+		}
+		close(gate)
+		c.assertNext("1", "2", "gated:1", "phx_reply", `ok {"body":""}`)
+		for i := range burst {
+			c.assertNext("1", strconv.Itoa(1000+i), "gated:1", "phx_reply", fmt.Sprintf(`ok {"body":"%d"}`, i))
+		}
+		if a := <-posted; a.raw != `{"status":200}` {
+			t.Errorf("POST: %s", a.raw)
 		}
 	})
 }
