@@ -203,7 +203,7 @@ func (p *player) play() {
 	go func() { defer close(done); p.listen() }()
 	p.speak()
 	p.await()
-	for begun := time.Now(); p.has("disconnect") && !p.isEnded() && time.Since(begun) < 20*time.Millisecond; {
+	for begun := time.Now(); p.script[len(p.script)-1].kind == "disconnect" && !p.isEnded() && time.Since(begun) < 20*time.Millisecond; {
 		time.Sleep(time.Millisecond) // a channel that has ended does not disconnect
 	}
 	p.Drop()
@@ -258,8 +258,9 @@ func (p *player) listen() {
 		if err != nil {
 			p.logf("← %v", err)
 			p.ended = true
-			last := p.script[max(0, p.sent-1)].kind
-			if p.fault == "" && !p.drained.Load() && last != "drop" && !p.has("disconnect") && p.unsettled() != "" {
+			last := &p.script[max(0, p.sent-1)]
+			meant := p.drained.Load() || last.kind == "drop" || last.kind == "disconnect" || p.onLoop && last.exits()
+			if p.fault == "" && !meant && p.unsettled() != "" {
 				p.fault = fmt.Sprintf("the connection ended with %v", err)
 			}
 			p.settled.Broadcast()
@@ -275,15 +276,6 @@ func (p *player) listen() {
 		p.settled.Broadcast()
 		p.mu.Unlock()
 	}
-}
-
-func (p *player) has(kind string) bool {
-	for _, o := range p.script[:p.sent] {
-		if o.kind == kind {
-			return true
-		}
-	}
-	return false
 }
 
 // await waits until everything that was sent has come to what it must.
@@ -487,7 +479,7 @@ func (p *player) unsettled() string {
 		o, f := &p.script[i], &p.fate[i]
 		var missing string
 		switch {
-		case o.kind == "disconnect" || o.kind == "drop":
+		case o.kind == "disconnect" || o.kind == "drop" || p.onLoop && o.exits():
 		case o.isJoin():
 			switch {
 			case f.replies == 0:

@@ -37,6 +37,10 @@ func (o *op) isJoin() bool {
 	return ok
 }
 
+// exits reports whether a callback calls runtime.Goexit: on a loop that ends the
+// connection too.
+func (o *op) exits() bool { return o.kind == "exit" || o.kind == "join_exit" }
+
 // joinOutcomes are what joins of a kind are answered.
 var joinOutcomes = map[string]string{
 	"join": "ok", "join_slow": "ok", "join_refuse": `{"reason":"no"}`, "join_crash": `{"reason":"join crashed"}`,
@@ -68,7 +72,7 @@ func newScript(r *rand.Rand, topics []string, onLoop, timeouts bool) (script []o
 				break
 			}
 		}
-		if o.kind == "join_hang" && !timeouts || onLoop && (o.kind == "join_exit" || o.kind == "exit") {
+		if o.kind == "join_hang" && !timeouts {
 			continue
 		}
 		if o.isJoin() {
@@ -79,7 +83,7 @@ func newScript(r *rand.Rand, topics []string, onLoop, timeouts bool) (script []o
 			continue
 		}
 		script = append(script, o)
-		if o.kind == "disconnect" || o.kind == "drop" {
+		if o.kind == "disconnect" || o.kind == "drop" || onLoop && o.exits() {
 			break
 		}
 	}
