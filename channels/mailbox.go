@@ -229,7 +229,9 @@ func (c *Context) handleEvent(it *item) {
 	if err := h(c, it); err != nil && err != ErrEnded {
 		panic(err)
 	}
-	line.Str("event", it.event).Took(start).Write()
+	if line.On() {
+		line.Str("event", it.event).Took(start).Write()
+	}
 }
 
 func (c *Context) handleOut(it *item) {

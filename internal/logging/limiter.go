@@ -31,7 +31,14 @@ type Limiter struct {
 
 	// Guarded by mu. Nothing is written under it.
 	mu    sync.Mutex
-	kinds map[string]*kindCount
+	kinds map[lineKind]*kindCount
+}
+
+// lineKind is a message and its level: the same one may be an error or, where a
+// client has left, one for debugging, and those must not use up the errors' share.
+type lineKind struct {
+	level   zerolog.Level
+	message string
 }
 
 // kindCount is one kind in the current second.
@@ -45,9 +52,9 @@ type kindCount struct {
 
 // allow reports whether one more line of a kind may be written. The first one
 // that is left out has the summary written to log when its second is over.
-func (l *Limiter) allow(log *zerolog.Logger, level zerolog.Level, kind string) bool {
+func (l *Limiter) allow(log *zerolog.Logger, kind lineKind) bool {
 	most := l.most
-	switch level {
+	switch kind.level {
 	case zerolog.InfoLevel:
 		return true
 	case zerolog.DebugLevel:
@@ -64,13 +71,13 @@ func (l *Limiter) allow(log *zerolog.Logger, level zerolog.Level, kind string) b
 	k.left++
 	if k.summary == nil {
 		over := now.Truncate(time.Second).Add(time.Second)
-		k.report = func() { l.summarize(log, level, kind, k) }
+		k.report = func() { l.summarize(log, kind, k) }
 		k.summary = time.AfterFunc(over.Sub(now), k.report)
 	}
 	return false
 }
 
-func (l *Limiter) kindLocked(kind string, second int64) *kindCount {
+func (l *Limiter) kindLocked(kind lineKind, second int64) *kindCount {
 	k := l.kinds[kind]
 	switch {
 	case k == nil:
@@ -78,7 +85,7 @@ func (l *Limiter) kindLocked(kind string, second int64) *kindCount {
 			l.forgetLocked(second)
 		}
 		if l.kinds == nil {
-			l.kinds = make(map[string]*kindCount)
+			l.kinds = make(map[lineKind]*kindCount)
 		}
 		k = &kindCount{second: second}
 		l.kinds[kind] = k
@@ -91,9 +98,9 @@ func (l *Limiter) kindLocked(kind string, second int64) *kindCount {
 // forgetLocked drops the kinds that have been quiet in this second, and all of
 // them if there are none.
 func (l *Limiter) forgetLocked(second int64) {
-	for name, k := range l.kinds {
+	for kind, k := range l.kinds {
 		if k.second != second && k.left == 0 {
-			delete(l.kinds, name)
+			delete(l.kinds, kind)
 		}
 	}
 	if len(l.kinds) >= maxKinds {
@@ -102,13 +109,13 @@ func (l *Limiter) forgetLocked(second int64) {
 }
 
 // summarize writes how many lines of a kind were left out.
-func (l *Limiter) summarize(log *zerolog.Logger, level zerolog.Level, kind string, k *kindCount) {
+func (l *Limiter) summarize(log *zerolog.Logger, kind lineKind, k *kindCount) {
 	l.mu.Lock()
 	left := k.left
 	k.left, k.summary, k.report = 0, nil, nil
 	l.mu.Unlock()
 	if left > 0 {
-		write(log.WithLevel(level).Str("kind", kind).Int64("lines", left), leftOut)
+		write(log.WithLevel(kind.level).Str("kind", kind.message).Int64("lines", left), leftOut)
 	}
 }
 
@@ -130,24 +137,21 @@ func (l *Limiter) flush() {
 // leftOut is the message of a summary.
 const leftOut = "more lines of this kind were left out"
 
-// Run limits the lines of a logger, as its zerolog.Hook; log is where the
-// summaries go.
-func (h limitHook) Run(e *zerolog.Event, level zerolog.Level, message string) {
-	if level == zerolog.Disabled || message == leftOut { // it was discarded before, or is a summary
-		return
-	}
-	if !h.limiter.allow(h.log, level, message) {
-		e.Discard()
-	}
-}
-
-type limitHook struct {
-	limiter *Limiter
-	log     *zerolog.Logger
-}
-
 // Limit returns log with the bounds of a whole server: of each kind of line, 50
 // in a second. Loggers derived from it share them.
 func Limit(log zerolog.Logger) zerolog.Logger {
 	return log.Hook(limitHook{limiter: &Limiter{most: maxServerLines}, log: &log})
+}
+
+// limitHook is a Limiter as a zerolog.Hook.
+type limitHook struct {
+	limiter *Limiter
+	log     *zerolog.Logger // without the hook, for the summaries
+}
+
+// Run is zerolog.Hook's. A line that is disabled was discarded before.
+func (h limitHook) Run(e *zerolog.Event, level zerolog.Level, message string) {
+	if level != zerolog.Disabled && !h.limiter.allow(h.log, lineKind{level, message}) {
+		e.Discard()
+	}
 }

@@ -26,7 +26,7 @@ func (l *Log) Line(level zerolog.Level, message string) Line {
 	if level == zerolog.DebugLevel {
 		return l.Debug(message)
 	}
-	if !l.limiter.allow(&l.to, level, message) {
+	if !l.limiter.allow(&l.to, lineKind{level, message}) {
 		return Line{}
 	}
 	return Line{l.to.WithLevel(level), message}
@@ -38,7 +38,7 @@ func (l *Log) Debug(message string) Line {
 	if e == nil {
 		return Line{}
 	}
-	if !l.limiter.allow(&l.to, zerolog.DebugLevel, message) {
+	if !l.limiter.allow(&l.to, lineKind{zerolog.DebugLevel, message}) {
 		e.Discard()
 		write(e, "") // gives its memory back
 		return Line{}
