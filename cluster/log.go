@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// ErrBusy is what [Node.Append] returns while more waits to be sent than may be
+// kept: the transport does not take it. The caller may try again later.
+var ErrBusy = errors.New("cluster: too much waits to be sent to other nodes")
+
+// ErrClosed is what a node returns that was closed.
+var ErrClosed = errors.New("cluster: the node is closed")
+
+// ErrTooLarge is what [Node.Append] returns for an entry of more than 64 MiB.
+var ErrTooLarge = errors.New("cluster: an entry may have 64 MiB")
+
+// ownLog is this node's log: the entries that are kept, of which those from
+// unsent on have yet to be sent. first ≤ unsent ≤ first+len(kept).
+type ownLog struct {
+	limits Limits // static
+	first  uint64 // the number of kept[0]; the first entry of a log has number 1
+	unsent uint64
+	kept   []keptEntry
+	bytes  int // of kept
+	wait   int // of those from unsent on
+}
+
+type keptEntry struct {
+	entry entry
+	at    time.Duration // when it was appended
+}
+
+func newOwnLog(l Limits) ownLog { return ownLog{limits: l, first: 1, unsent: 1} }
+
+// head is the number of the last entry, 0 if there was none.
+func (l *ownLog) head() uint64 { return l.first + uint64(len(l.kept)) - 1 }
+
+// append adds an entry and takes it over.
+func (l *ownLog) append(now time.Duration, e entry) {
+	l.kept = append(l.kept, keptEntry{e, now})
+	l.bytes += len(e)
+	l.wait += len(e)
+}
+
+// trim forgets what was sent and is too old or too much to be kept.
+func (l *ownLog) trim(now time.Duration) {
+	n := 0
+	for l.first+uint64(n) < l.unsent && (l.bytes > l.limits.Keep || now-l.kept[n].at > keepFor) {
+		l.bytes -= len(l.kept[n].entry)
+		l.kept[n] = keptEntry{}
+		n++
+	}
+	l.kept, l.first = l.kept[n:], l.first+uint64(n)
+	if len(l.kept) == 0 {
+		l.kept = nil // the memory before it goes with it
+	}
+}
+
+// keeps reports whether entry n can be sent again.
+func (l *ownLog) keeps(n uint64) bool { return n >= l.first && n <= l.head() }
+
+// appendBatch appends entries from number from on, up to to and as many as fit
+// into a packet, at least one. next is the number behind the last.
+func (l *ownLog) appendBatch(b []byte, from, to uint64) (batch []byte, next uint64) {
+	b = binary.AppendUvarint(b, from)
+	for next = from; next <= to && l.keeps(next); next++ {
+		e := l.kept[next-l.first].entry
+		if next > from && len(b)+len(e)+binary.MaxVarintLen64 > l.limits.Packet {
+			break
+		}
+		b = binary.AppendUvarint(b, uint64(len(e)))
+		b = append(b, e...)
+	}
+	return b, next
+}
+
+// sent notes that everything before next was sent.
+func (l *ownLog) sent(next uint64) {
+	for ; l.unsent < next; l.unsent++ {
+		l.wait -= len(l.kept[l.unsent-l.first].entry)
+	}
+}

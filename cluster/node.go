@@ -1,0 +1,248 @@
+package cluster
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options configure a [Node].
+type Options struct {
+	// Name is this node's name. Two nodes that run at the same time must not
+	// have the same; one that is restarted keeps it.
+	Name string
+	// Address is where others find this node, for people. It may be empty.
+	Address string
+	// ID names the log; 0 draws a random one, which is right outside of simulations.
+	ID LogID
+	// Kinds give entries their meaning, by their type.
+	Kinds map[byte]Kind
+	// Info returns what else others may know of this node, some hundred bytes at most.
+	// It is sent with each heartbeat; see [PeerInfo]. May be nil.
+	Info func() []byte
+	// OnConflict is called, once and on a goroutine of the clock, when an older node of this
+	// name is alive. This one has left the cluster then. May be nil.
+	OnConflict func(error)
+	// Limits bound what the node keeps and sends.
+	Limits Limits
+
+	// Version is the newest version of packets that this node reads and writes;
+	// 0 is the newest that there is. A cluster writes what all its nodes read.
+	Version byte
+}
+
+// Node is this process in a cluster. Its methods are safe from any goroutine.
+type Node struct {
+	// Static after Start.
+	options   Options
+	id        LogID
+	transport Transport
+	clock     Clock
+	born      time.Duration
+	kinds     []Kind // each once, in the order of their types
+
+	counters counters
+	batch    []byte // write's
+
+	// Guarded by mu, which is taken last: kinds append under locks of theirs.
+	mu      sync.Mutex
+	log     ownLog
+	writing bool // write runs, or is about to
+	closed  bool
+
+	// Guarded by in. Kinds are called under it, and may append.
+	in       sync.Mutex
+	peers    map[LogID]*Peer
+	named    map[string]*Peer // whose log counts for a name
+	rival    rival
+	snapshot *snapshot // the last one that was made; nil: it is too old
+	ticked   time.Duration
+	beat     time.Duration // when the last heartbeat was sent
+	stopTick func()
+
+	speaks atomic.Uint32 // version of what is written: all live peers read it
+}
+
+// Start joins the cluster that transport reaches.
+func Start(t Transport, c Clock, o Options) (*Node, error) {
+	if o.Name == "" {
+		return nil, errors.New("cluster: Options.Name is empty: give each node a name of its own")
+	}
+	n := &Node{
+		options: o, id: o.ID, transport: t, clock: c, born: c.Now(),
+		peers: make(map[LogID]*Peer), named: make(map[string]*Peer),
+	}
+	n.options.Version = cmp.Or(o.Version, newestVersion)
+	n.options.Limits = o.Limits.withDefaults()
+	n.log = newOwnLog(n.options.Limits)
+	n.speaks.Store(uint32(n.options.Version))
+	for n.id == 0 {
+		var b [8]byte
+		rand.Read(b[:]) //nolint:errcheck // it never fails
+		n.id = LogID(binary.BigEndian.Uint64(b[:]))
+	}
+	for _, typ := range sortedTypes(o.Kinds) {
+		if !slices.Contains(n.kinds, o.Kinds[typ]) {
+			n.kinds = append(n.kinds, o.Kinds[typ])
+		}
+	}
+	if err := t.Open(n.id, n.receive); err != nil {
+		return nil, fmt.Errorf("cluster: connecting: %w", err)
+	}
+	n.in.Lock()
+	defer n.in.Unlock()
+	n.ticked, n.beat = n.born, n.born
+	n.sendHeartbeat(false)
+	n.scheduleTick()
+	return n, nil
+}
+
+func sortedTypes(kinds map[byte]Kind) []byte {
+	types := make([]byte, 0, len(kinds))
+	for typ := range kinds {
+		types = append(types, typ)
+	}
+	slices.Sort(types)
+	return types
+}
+
+// ID returns the identifier of this node's log.
+func (n *Node) ID() LogID { return n.id }
+
+// Append adds an entry to this node's log, made of parts, which are copied. It
+// returns the entry's number, and never waits. Other nodes get it once the
+// transport has taken it. ErrBusy, ErrTooLarge, ErrClosed.
+func (n *Node) Append(typ byte, parts ...[]byte) (uint64, error) {
+	return n.append(false, typ, parts)
+}
+
+// AppendState is Append for what a [Snapshotter] cannot do without: it is never
+// refused with ErrBusy.
+func (n *Node) AppendState(typ byte, parts ...[]byte) (uint64, error) {
+	return n.append(true, typ, parts)
+}
+
+func (n *Node) append(always bool, typ byte, parts [][]byte) (uint64, error) {
+	size := 1
+	for _, p := range parts {
+		size += len(p)
+	}
+	if size > maxEntry {
+		return 0, ErrTooLarge
+	}
+	e := append(make(entry, 0, size), typ)
+	for _, p := range parts {
+		e = append(e, p...)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		return 0, ErrClosed
+	case !always && n.log.wait+size > n.options.Limits.Keep:
+		n.counters.busy.Add(1)
+		return 0, ErrBusy
+	}
+	now := n.clock.Now()
+	for _, part := range fragments(e, n.options.Limits.part()) {
+		n.log.append(now, part)
+	}
+	n.startWriting(0)
+	return n.log.head(), nil
+}
+
+// startWriting has write run after d, unless it will anyway. Called with mu.
+func (n *Node) startWriting(d time.Duration) {
+	if !n.writing && !n.closed && n.log.unsent <= n.log.head() {
+		n.writing = true
+		n.clock.AfterFunc(d, n.write)
+	}
+}
+
+// write sends what waits, in batches of what has gathered meanwhile. At most
+// one write runs at a time.
+func (n *Node) write() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for !n.closed && n.log.unsent <= n.log.head() {
+		var next uint64
+		first := n.log.unsent
+		n.batch = appendHead(n.batch[:0], n.version(), packetBatch, n.id)
+		n.batch, next = n.log.appendBatch(n.batch, first, n.log.head())
+		n.mu.Unlock()
+		err := n.transport.ToAll(n.batch)
+		n.mu.Lock()
+		if err != nil {
+			n.counters.sendErrors.Add(1)
+			n.writing = false
+			n.startWriting(retrySendAfter)
+			return
+		}
+		n.log.sent(next)
+		n.log.trim(n.clock.Now())
+		n.counters.sent.Add(next - first)
+	}
+	n.writing = false
+}
+
+// Close says goodbye, sends what waits once more, and disconnects. It may block
+// as long as the transport does.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil
+	}
+	n.closed = true
+	rest := n.restOfLog()
+	n.mu.Unlock()
+	n.in.Lock()
+	n.stopTick()
+	n.in.Unlock()
+	for _, batch := range rest {
+		n.transport.ToAll(batch) //nolint:errcheck // the goodbye names the last number, and nobody is left to ask
+	}
+	n.sendHeartbeat(true)
+	return n.transport.Close()
+}
+
+// restOfLog are batches of what was not sent. Called with mu.
+func (n *Node) restOfLog() (batches [][]byte) {
+	for from := n.log.unsent; from <= n.log.head(); {
+		var batch []byte
+		batch, from = n.log.appendBatch(appendHead(nil, n.version(), packetBatch, n.id), from, n.log.head())
+		batches = append(batches, batch)
+	}
+	return batches
+}
+
+// head is the number of this node's last entry.
+func (n *Node) head() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.log.head()
+}
+
+func (n *Node) isClosed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
+}
+
+// rival is another node of this node's name.
+type rival struct {
+	log         LogID
+	first, last time.Duration // when it was heard
+}
+
+// counters count since the start.
+type counters struct {
+	sent, busy, sendErrors              atomic.Uint64
+	resent, snapshots, malformed, asked atomic.Uint64
+}

@@ -1,0 +1,153 @@
+package cluster
+
+import "fmt"
+
+// receive is the transport's: it takes a packet apart and gives it to whom it
+// concerns.
+func (n *Node) receive(data []byte) {
+	pk, err := parsePacket(data)
+	if err != nil {
+		n.counters.malformed.Add(1)
+		return
+	}
+	if pk.log == n.id || n.isClosed() {
+		return
+	}
+	n.in.Lock()
+	defer n.in.Unlock()
+	if err := n.handle(pk); err != nil {
+		n.counters.malformed.Add(1)
+	}
+}
+
+func (n *Node) handle(pk received) error {
+	if pk.kind == packetHeartbeat {
+		return n.handleHeartbeat(pk)
+	}
+	p := n.hear(pk.log)
+	if pk.version < oldestVersion || pk.version > n.options.Version {
+		if p != nil {
+			p.incompatible = true
+		}
+		return nil
+	}
+	switch pk.kind {
+	case packetAsk:
+		return n.handleAsk(pk)
+	case packetWant:
+		return n.handleWant(pk)
+	}
+	if p == nil {
+		return nil // it is not known yet, or its name has another log
+	}
+	p.incompatible = false
+	switch pk.kind {
+	case packetBatch:
+		return p.handleBatch(pk.body)
+	case packetPart:
+		return p.handlePart(pk.body)
+	}
+	return nil // of a later version
+}
+
+// hear notes that a peer is alive. It returns nil for one that does not count.
+func (n *Node) hear(log LogID) *Peer {
+	p := n.peers[log]
+	if p == nil || p.ended && !n.revive(p) {
+		return nil
+	}
+	p.heard = n.clock.Now()
+	return p
+}
+
+// revive gives a name back to a log that had lost it, if the one that took it
+// has fallen silent: late packets of a dead one had been taken for a new one.
+func (n *Node) revive(p *Peer) bool {
+	if other := n.named[p.name]; other != nil && other != p && n.clock.Now()-other.heard < DownAfter {
+		return false
+	}
+	if other := n.named[p.name]; other != nil {
+		other.end()
+	}
+	p.ended = false
+	n.named[p.name] = p
+	return true
+}
+
+// handleHeartbeat makes a peer known, and tells of entries that were missed.
+func (n *Node) handleHeartbeat(pk received) error {
+	h, err := parseHeartbeat(pk.body)
+	if err != nil {
+		return err
+	}
+	if h.name == n.options.Name {
+		n.meetRival(pk.log, h)
+		return nil
+	}
+	if n.peers[pk.log] == nil {
+		if h.leaving {
+			return nil // it comes and goes
+		}
+		n.meet(pk.log, h)
+	}
+	p := n.hear(pk.log)
+	if p == nil {
+		return nil
+	}
+	p.address, p.oldest, p.newest, p.info = h.address, h.oldest, h.newest, h.info
+	p.head = max(p.head, h.head)
+	if p.target == 0 {
+		p.target = h.head + 1
+	}
+	n.chooseVersion()
+	if p.proceed(); h.leaving {
+		p.leaving = true
+		p.fall()
+	}
+	return nil
+}
+
+// meet makes a new peer of a log and gives it its name.
+func (n *Node) meet(log LogID, h heartbeat) {
+	now := n.clock.Now()
+	p := &Peer{node: n, log: log, name: h.name, heard: now, down: now, next: 1, since: h.head + 1, held: window{limit: n.options.Limits.Hold}}
+	if old := n.named[h.name]; old != nil {
+		old.end()
+	}
+	n.peers[log], n.named[h.name] = p, p
+}
+
+// end takes the name of a peer from it: its node has begun a new log.
+func (p *Peer) end() {
+	p.ended = true
+	p.fall()
+	p.abandon()
+}
+
+// abandon lets go of what is held for a peer that is not followed.
+func (p *Peer) abandon() {
+	p.held, p.arrives, p.hole = window{limit: p.held.limit}, nil, 0
+}
+
+// meetRival looks at another node of this node's name. Packets of a former life
+// of this node come late and end; whoever is still heard after that is alive.
+func (n *Node) meetRival(log LogID, h heartbeat) {
+	now, r := n.clock.Now(), &n.rival
+	if r.log != log || now-r.last > DownAfter {
+		*r = rival{log: log, first: now}
+	}
+	r.last = now
+	if h.leaving || now-r.first < conflictAfter || h.uptime < now-n.born || h.uptime == now-n.born && log > n.id {
+		return // the younger of two gives way
+	}
+	r.first = now // not again at once
+	n.clock.AfterFunc(0, func() { n.yield(h) })
+}
+
+// yield leaves the cluster to an older node of this name.
+func (n *Node) yield(h heartbeat) {
+	n.Close() //nolint:errcheck // there is a better error to report
+	if n.options.OnConflict != nil {
+		n.options.OnConflict(fmt.Errorf("cluster: another node is called %q, at %q: give each node a name of its own", h.name, h.address))
+	}
+}

@@ -1,0 +1,116 @@
+package sim
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var mutants = flag.Bool("mutants", false, "plant each of the known bugs and look for it")
+
+// mutant is a bug that the seeds must find: a change of the package's source.
+type mutant struct {
+	invariant string // that it breaks
+	bug       string
+	file      string
+	old, new  string
+}
+
+var planted = []mutant{
+	{"view", "who hides a peer's presences is not told that it is down", "peer.go",
+		"		k.Down(p)\n", "		_ = k.Down\n"},
+	{"view", "a peer is shown before what it has is here", "peer.go",
+		"p.target == 0 || p.next < p.target || p.arrives != nil {", "p.target == 0 {"},
+	{"view", "a peer is shown before its snapshot is", "peer.go",
+		"p.target == 0 || p.next < p.target || p.arrives != nil {", "p.target == 0 || p.next < p.target {"},
+	{"balance", "a peer that is up comes up again", "peer.go",
+		"if p.up || p.leaving", "if p.leaving"},
+	{"no ghosts", "the lost end of a log is not noticed", "receive.go",
+		"p.head = max(p.head, h.head)", "p.head += 0 * h.head"},
+	{"no ghosts", "a peer that is silent stays up", "tick.go",
+		"	case silent >= DownAfter:\n		p.fall()\n", ""},
+	{"no ghosts", "a log goes on although its node has begun a new one", "receive.go",
+		"	if old := n.named[h.name]; old != nil {\n		old.end()", "	if old := n.named[h.name]; old != nil {\n		_ = old.end"},
+	{"no flapping", "a pause of this node counts as the silence of others", "tick.go",
+		"p.heard = min(now, p.heard+pause)", ""},
+	{"no flapping", "a snapshot loses one of its parts", "snapshot.go",
+		"for _, part := range a.parts {", "for _, part := range a.parts[:max(1, len(a.parts)-1)] {"},
+	{"no flapping", "late packets of this name's former life make it give way", "limits.go",
+		"conflictAfter = 8 * time.Second", "conflictAfter = 0 * time.Second"},
+	{"convergence", "the first number that comes is taken for the next one", "peer.go",
+		"case n == p.next && p.applies():\n", "case p.applies():\n			p.next = n\n"},
+	{"convergence", "what is missing is asked for once", "recover.go",
+		"p.asked != 0 && now-p.asked < askEvery", "p.asked != 0"},
+	{"convergence", "parts of a snapshot that were lost are not asked for", "snapshot.go",
+		"	case a.left > 0:\n", "	case a.left > 0:\n		return\n	case a.left < 0:\n"},
+	{"convergence", "changes during a snapshot are left out", "snapshot.go",
+		"s.until = n.head()", "s.until = s.at"},
+	{"convergence", "a version is written that a peer cannot read", "tick.go",
+		"version = min(version, p.newest)", "_ = min(version, p.newest)"},
+	{"convergence", "a log that lost its name to a dead one does not get it back", "receive.go",
+		"if p == nil || p.ended && !n.revive(p) {", "if p == nil || p.ended {"},
+	{"updates never go back", "entries that come twice are applied twice", "peer.go",
+		"case n < p.next: // it came twice\n", "case n < p.next:\n			p.next--\n			p.apply(e)\n"},
+	{"updates never go back", "a snapshot is older than what it replaces", "snapshot.go",
+		"	if at+1 < p.next {", "	if false {"},
+	{"bounds", "what can be sent again is not bounded by bytes", "log.go",
+		"(l.bytes > l.limits.Keep || now-l.kept[n].at > keepFor)", "now-l.kept[n].at > keepFor"},
+	{"bounds", "what is held behind a hole is not bounded", "window.go",
+		"w.bytes+len(e) > w.limit || ", ""},
+	{"losses are reported", "nobody is told of lost entries", "snapshot.go",
+		"				kind.Lost(p, missed)\n", ""},
+	{"order", "entries behind a snapshot are applied before those within it", "snapshot.go",
+		"p.applyHeld(to)\n	p.next = max(p.next, to+1)", "p.next = max(p.next, to+1)"},
+}
+
+// TestMutants plants each bug, and runs seeds until one fails.
+func TestMutants(t *testing.T) {
+	if !*mutants {
+		t.Skip("only with -mutants: make sim")
+	}
+	for _, m := range planted {
+		t.Run(m.invariant+"/"+m.bug, func(t *testing.T) {
+			out, err := m.run(t)
+			failed := regexp.MustCompile(`seed (\d+): (.*)`).FindStringSubmatch(out)
+			if err == nil || failed == nil {
+				t.Fatalf("not found by %d seeds\n%s", *seeds, out)
+			}
+			t.Logf("found by seed %s: %s", failed[1], failed[2])
+		})
+	}
+}
+
+// run runs the seeds on the package with the bug in it.
+func (m mutant) run(t *testing.T) (string, error) {
+	path, err := filepath.Abs(filepath.Join("..", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(source), m.old) != 1 {
+		t.Fatalf("%s has %q %d times, not once", m.file, m.old, strings.Count(string(source), m.old))
+	}
+	dir := t.TempDir()
+	changed, overlay := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(changed, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "test", "-count=1", "-timeout", "10m", "-overlay", overlay, "-run", "TestSeeds", ".", "-seeds", strconv.Itoa(*seeds)).CombinedOutput()
+	return string(out), err
+}

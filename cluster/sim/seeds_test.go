@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+)
+
+var (
+	seeds   = flag.Int("seeds", 2000, "how many `seeds` TestSeeds runs")
+	oneSeed = flag.Uint64("seed", 0, "run this `seed` alone, and print its trace if it fails")
+)
+
+// fixed are seeds that failed once, each with what was wrong.
+var fixed = map[uint64]string{}
+
+// TestSeeds runs towns with troubles of all kinds, and checks that they agree
+// when it is over.
+func TestSeeds(t *testing.T) {
+	if *oneSeed != 0 {
+		runSeed(t, *oneSeed)
+		return
+	}
+	for seed, why := range fixed {
+		if failure := play(seed, false).failure; failure != "" {
+			t.Errorf("seed %d (%s): %s", seed, why, failure)
+		}
+	}
+	var next, restores, heard atomic.Int64
+	var workers sync.WaitGroup
+	var failed atomic.Uint64
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for failed.Load() == 0 {
+				seed := uint64(next.Add(1))
+				if seed > uint64(*seeds) {
+					return
+				}
+				town := play(seed, false)
+				restores.Add(int64(town.restores))
+				heard.Add(int64(town.heard))
+				if town.failed() {
+					failed.CompareAndSwap(0, seed)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if seed := failed.Load(); seed != 0 {
+		runSeed(t, seed)
+		return
+	}
+	t.Logf("%d seeds: %d messages heard, %d snapshots restored", *seeds, heard.Load(), restores.Load())
+	if restores.Load() == 0 || heard.Load() == 0 {
+		t.Error("the seeds do not exercise what they should")
+	}
+}
+
+// runSeed runs a seed and prints what happened if it fails.
+func runSeed(t *testing.T, seed uint64) {
+	t.Helper()
+	if town := play(seed, true); town.failed() {
+		t.Errorf("seed %d: %s\n%s", seed, town.failure, town.Trace())
+	}
+}
+
+// play lets a town live through a seed's troubles, and then in peace.
+func play(seed uint64, tracing bool) (t *town) {
+	t = newTown(seed, tracing)
+	defer func() {
+		if v := recover(); v != nil {
+			t.fail("panic: %v\n%s", v, stack())
+		}
+	}()
+	t.Noise = Noise{
+		Drop: []float64{0, 0.01, 0.1}[t.Rand.IntN(3)], Repeat: []float64{0, 0.01}[t.Rand.IntN(2)],
+		Delay: 20 * time.Millisecond, Late: []time.Duration{0, lateness}[t.Rand.IntN(2)],
+	}
+	if t.Rand.IntN(2) == 0 {
+		t.limits = cluster.Limits{Packet: 300, Keep: 2000 + t.Rand.IntN(20_000), Hold: 1000 + t.Rand.IntN(20_000)}
+	}
+	for i := range 2 + t.Rand.IntN(6) {
+		h := t.AddHost(fmt.Sprintf("node%d", i))
+		t.After(t.upTo(2*time.Second), func() { t.start(h) })
+	}
+	t.every(time.Second, func() bool { t.check(); return true })
+	troubles := t.Now() + 20*time.Second + t.upTo(20*time.Second)
+	t.every(300*time.Millisecond, func() bool {
+		if t.Now() < troubles {
+			t.trouble()
+		}
+		return t.Now() < troubles
+	})
+	t.every(100*time.Millisecond, func() bool {
+		if awake := t.awake(); len(awake) > 0 {
+			t.live(awake[t.Rand.IntN(len(awake))])
+		}
+		return t.Now() < troubles+2*time.Second
+	})
+	t.Run(troubles-t.Now()+2*time.Second, t.failed)
+	t.Heal()
+	t.Noise, t.quiet = Noise{Delay: 20 * time.Millisecond}, t.Now()
+	t.Run(10*time.Second, t.failed) // restarts and pauses end
+	t.Run(15*time.Second, t.failed)
+	if !t.failed() {
+		t.checkConvergence()
+	}
+	return t
+}
+
+// every calls f at random times, d apart in the mean, until it reports false.
+func (t *town) every(d time.Duration, f func() bool) {
+	t.After(t.upTo(2*d), func() {
+		if f() {
+			t.every(d, f)
+		}
+	})
+}
+
+// trouble does something to a host or a route.
+func (t *town) trouble() {
+	a, b := t.Hosts[t.Rand.IntN(len(t.Hosts))], t.Hosts[t.Rand.IntN(len(t.Hosts))]
+	r := t.running[a]
+	switch t.Rand.IntN(24) {
+	case 0, 1:
+		t.Cut(a, b)
+	case 2, 3:
+		t.Cut(a, b)
+		t.Cut(b, a)
+	case 4: // a half cannot reach the other
+		for i, h := range t.Hosts {
+			for _, other := range t.Hosts[:i] {
+				if t.Rand.IntN(2) == 0 {
+					t.Cut(h, other)
+					t.Cut(other, h)
+				}
+			}
+		}
+	case 5, 6, 7:
+		t.Heal()
+	case 8:
+		if r != nil && !r.life.Paused() {
+			r.life.Pause(t.upTo(longestPause))
+		}
+	case 9:
+		if r != nil && !r.life.Paused() {
+			r.life.Jam(t.upTo(3 * time.Second))
+		}
+	case 10:
+		if r != nil {
+			t.end(a, a.Kill)
+			t.After(t.upTo(10*time.Second), func() { t.start(a) })
+		}
+	case 11:
+		if r != nil && !r.life.Paused() {
+			t.end(a, a.Stop)
+			t.After(t.upTo(5*time.Second), func() { t.start(a) })
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+)
+
+// talk is a model of broadcasts: each has a number, and some are long. A node
+// must get those of a peer in order, once, and be told how many are missing.
+type talk struct {
+	town *town
+	host *Host
+	life *Life
+	said uint64
+	of   map[*cluster.Peer]*heard
+}
+
+type heard struct {
+	last   uint64
+	missed uint64 // by the numbers
+	lost   uint64 // as reported; of all kinds
+}
+
+func newTalk(t *town, h *Host) *talk { return &talk{town: t, host: h, of: map[*cluster.Peer]*heard{}} }
+
+// say broadcasts a message with size bytes of filler.
+func (k *talk) say(size int) {
+	body := append(binary.AppendUvarint(nil, k.said+1), make([]byte, size)...)
+	if _, err := k.life.Node.Append(cluster.TypeBroadcast, body); err == nil {
+		k.said++
+	}
+}
+
+// Apply is cluster.Kind's.
+func (k *talk) Apply(p *cluster.Peer, _ byte, body []byte) {
+	n, _ := binary.Uvarint(body)
+	h := k.heard(p)
+	if n <= h.last {
+		k.town.fail("%s gets message %d of %s after %d", k.host.Name, n, p.Name(), h.last)
+	}
+	if h.last > 0 {
+		h.missed += n - h.last - 1
+	}
+	h.last = n
+	k.town.heard++
+	if h.missed > h.lost {
+		k.town.fail("%s misses %d messages of %s and was told of %d", k.host.Name, h.missed, p.Name(), h.lost)
+	}
+}
+
+// Lost is cluster.Kind's. It is told before what comes behind the loss.
+func (k *talk) Lost(p *cluster.Peer, n uint64) { k.heard(p).lost += n }
+
+// Up is cluster.Kind's.
+func (k *talk) Up(*cluster.Peer) {}
+
+// Down is cluster.Kind's.
+func (k *talk) Down(*cluster.Peer) {}
+
+// Gone is cluster.Kind's.
+func (k *talk) Gone(p *cluster.Peer) { delete(k.of, p) }
+
+func (k *talk) heard(p *cluster.Peer) *heard {
+	if k.of[p] == nil {
+		k.of[p] = &heard{}
+	}
+	return k.of[p]
+}

@@ -1,0 +1,126 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+)
+
+// town is a world whose nodes have people and talk, and what is true in it.
+type town struct {
+	*World
+	limits  cluster.Limits
+	lives   map[cluster.LogID]*people
+	running map[*Host]*resident
+	owners  map[string]*people       // of refs
+	left    map[string]time.Duration // when a ref was untracked
+	told    map[told]int
+	refs    int
+	quiet   time.Duration // since when the network is good
+
+	failure         string
+	restores, heard int
+}
+
+// resident is what runs on a host.
+type resident struct {
+	*people
+	talk *talk
+}
+
+func newTown(seed uint64, tracing bool) *town {
+	t := &town{
+		World: New(seed), lives: map[cluster.LogID]*people{}, running: map[*Host]*resident{},
+		owners: map[string]*people{}, left: map[string]time.Duration{}, told: map[told]int{},
+	}
+	t.Tracing = tracing
+	return t
+}
+
+// fail notes the first thing that went wrong.
+func (t *town) fail(format string, args ...any) {
+	if t.failure == "" {
+		t.failure = fmt.Sprintf("after %v: ", t.Now()) + fmt.Sprintf(format, args...)
+		t.Note("FAILED %s", t.failure)
+	}
+}
+
+func (t *town) failed() bool { return t.failure != "" }
+
+func (t *town) start(h *Host) {
+	r := &resident{people: newPeople(t, h), talk: newTalk(t, h)}
+	r.life = h.Start(cluster.Options{
+		Limits: t.limits, Version: byte(1 + t.Rand.IntN(2)),
+		Kinds:      map[byte]cluster.Kind{cluster.TypeJoin: r.people, cluster.TypeLeave: r.people, cluster.TypeBroadcast: r.talk},
+		OnConflict: func(err error) { t.fail("%s gives way: %v", h.Name, err) },
+	})
+	r.talk.life = r.life
+	t.lives[r.life.Node.ID()] = r.people
+	t.running[h] = r
+}
+
+func (t *town) end(h *Host, end func()) {
+	end()
+	delete(t.running, h)
+}
+
+// awake are the residents that run and are not paused, in the order of hosts.
+func (t *town) awake() (all []*resident) {
+	for _, h := range t.Hosts {
+		if r := t.running[h]; r != nil && !r.life.Paused() {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// usurped reports whether another log of an owner's name has been taken for the
+// living one: late packets of a dead one, for some seconds.
+func (t *town) usurped(owner *people) bool {
+	n := 0
+	for _, p := range t.lives {
+		if p.host == owner.host {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// live does one thing that goes on in a town.
+func (t *town) live(r *resident) {
+	switch refs := slices.Sorted(maps.Keys(r.own)); {
+	case t.Rand.IntN(3) == 0:
+		for range 1 + t.Rand.IntN(10) {
+			r.talk.say(t.length())
+		}
+	case len(refs) > 0 && t.Rand.IntN(3) == 0:
+		r.untrack(refs[t.Rand.IntN(len(refs))])
+	case len(refs) > 0 && t.Rand.IntN(2) == 0:
+		old := r.own[refs[t.Rand.IntN(len(refs))]]
+		t.track(r, person{key: old.key, version: old.version + 1, prev: old.ref})
+		t.left[old.ref] = t.Now()
+	default:
+		t.track(r, person{key: fmt.Sprint(r.host.Name, "-", t.refs+1)})
+	}
+}
+
+// length is the size of a message: now and then it has to be sent in fragments.
+func (t *town) length() int {
+	switch {
+	case t.limits.Packet > 0 && t.Rand.IntN(20) == 0:
+		return t.Rand.IntN(4 * t.limits.Packet)
+	case t.Rand.IntN(500) == 0:
+		return 150 << 10
+	}
+	return 0
+}
+
+func (t *town) track(r *resident, p person) {
+	t.refs++
+	p.ref = fmt.Sprint("r", t.refs)
+	t.owners[p.ref] = r.people
+	r.track(p)
+}

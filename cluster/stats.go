@@ -1,0 +1,65 @@
+package cluster
+
+import "time"
+
+// PeerInfo is what a node knows of another.
+type PeerInfo struct {
+	Log           LogID
+	Name, Address string
+	// Info is what its Options.Info returned for its last heartbeat.
+	Info []byte
+	// Up reports that it is heard and followed; Left that it has said goodbye.
+	Up, Left bool
+	// Incompatible reports that it writes a version that this node cannot read.
+	Incompatible bool
+	// Silent is for how long nothing of it came.
+	Silent time.Duration
+	// Behind counts its entries that are known of and not applied here yet.
+	Behind uint64
+	// Held is what of it waits behind a hole, in bytes.
+	Held int
+	// Lost counts its entries that could not be had.
+	Lost uint64
+}
+
+// Stats are a node's counts since its start, and what it has now.
+type Stats struct {
+	// Sent counts entries, Resent those that were sent again.
+	Sent, Resent uint64
+	// Busy counts entries that were refused with ErrBusy.
+	Busy uint64
+	// SendErrors counts batches and heartbeats that the transport refused.
+	SendErrors uint64
+	// Asked counts questions for entries that were missing, Snapshots those that were made.
+	Asked, Snapshots uint64
+	// Malformed counts packets that could not be read.
+	Malformed uint64
+	// Waiting is what waits to be sent, Kept what can be sent again, in bytes.
+	Waiting, Kept int
+	// Peers are in the order of their logs. Those whose name has a newer log are left out.
+	Peers []PeerInfo
+}
+
+// Stats returns the counts.
+func (n *Node) Stats() Stats {
+	c := &n.counters
+	s := Stats{
+		Sent: c.sent.Load(), Resent: c.resent.Load(), Busy: c.busy.Load(), SendErrors: c.sendErrors.Load(),
+		Asked: c.asked.Load(), Snapshots: c.snapshots.Load(), Malformed: c.malformed.Load(),
+	}
+	n.mu.Lock()
+	s.Waiting, s.Kept = n.log.wait, n.log.bytes
+	n.mu.Unlock()
+	n.in.Lock()
+	defer n.in.Unlock()
+	for _, p := range n.inOrder() {
+		if p.ended {
+			continue
+		}
+		s.Peers = append(s.Peers, PeerInfo{
+			Log: p.log, Name: p.name, Address: p.address, Info: p.info, Up: p.up, Left: p.leaving, Incompatible: p.incompatible,
+			Silent: n.clock.Now() - p.heard, Behind: p.head + 1 - p.next, Held: p.held.bytes, Lost: p.lost,
+		})
+	}
+	return s
+}

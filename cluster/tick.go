@@ -1,0 +1,98 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// tick looks for what is overdue: heartbeats, silent peers, holes.
+func (n *Node) tick() {
+	n.in.Lock()
+	defer n.in.Unlock()
+	if n.isClosed() {
+		return
+	}
+	now := n.clock.Now()
+	n.excusePause(now)
+	if now-n.beat >= heartbeatEvery {
+		n.beat = now
+		n.sendHeartbeat(false)
+	}
+	n.mu.Lock()
+	n.log.trim(now)
+	n.mu.Unlock()
+	if n.snapshot != nil && now-n.snapshot.made > snapshotFor {
+		n.snapshot.parts = nil // its number lives on
+	}
+	for _, p := range n.inOrder() {
+		p.tick(now)
+	}
+	n.chooseVersion()
+	n.scheduleTick()
+}
+
+func (n *Node) scheduleTick() { n.stopTick = n.clock.AfterFunc(tickEvery, n.tick) }
+
+// excusePause forgives peers a silence in which this process did not run: their
+// packets may be waiting.
+func (n *Node) excusePause(now time.Duration) {
+	if pause := now - n.ticked - tickEvery; pause > tickEvery {
+		for _, p := range n.peers {
+			p.heard = min(now, p.heard+pause)
+		}
+	}
+	n.ticked = now
+}
+
+// inOrder are the peers, in the order of their logs, so that simulations can be
+// repeated.
+func (n *Node) inOrder() []*Peer {
+	peers := make([]*Peer, 0, len(n.peers))
+	for _, p := range n.peers {
+		peers = append(peers, p)
+	}
+	slices.SortFunc(peers, func(a, b *Peer) int { return cmp.Compare(a.log, b.log) })
+	return peers
+}
+
+func (p *Peer) tick(now time.Duration) {
+	silent := now - p.heard
+	switch {
+	case silent >= DownAfter+GoneAfter:
+		p.forget()
+		return
+	case silent >= DownAfter:
+		p.fall()
+	}
+	if silent < DownAfter && !p.ended {
+		p.proceed()
+	}
+}
+
+// sendHeartbeat tells all others what this node has. Called with in.
+func (n *Node) sendHeartbeat(leaving bool) {
+	h := heartbeat{
+		name: n.options.Name, address: n.options.Address, oldest: oldestVersion, newest: n.options.Version,
+		head: n.head(), uptime: n.clock.Now() - n.born, leaving: leaving,
+	}
+	if n.options.Info != nil {
+		h.info = n.options.Info()
+	}
+	if err := n.transport.ToAll(h.append(n.packet(packetHeartbeat))); err != nil {
+		n.counters.sendErrors.Add(1)
+	}
+}
+
+// chooseVersion writes what all live peers can read. Called with in.
+func (n *Node) chooseVersion() {
+	version, now := n.options.Version, n.clock.Now()
+	for _, p := range n.peers {
+		if !p.ended && now-p.heard < DownAfter && p.newest >= oldestVersion {
+			version = min(version, p.newest)
+		}
+	}
+	n.speaks.Store(uint32(version))
+}
+
+func (n *Node) version() byte { return byte(n.speaks.Load()) }
