@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,8 @@ type Options struct {
 	Address string
 	// ID names the log; 0 draws a random one, which is right outside of simulations.
 	ID LogID
-	// Kinds give entries their meaning, by their type.
+	// Kinds give entries their meaning, by their type. Broadcasts go to the
+	// buses of [Node.Bus] unless another kind is given for them.
 	Kinds map[byte]Kind
 	// Info returns what else others may know of this node, some hundred bytes at most.
 	// It is sent with each heartbeat; see [PeerInfo]. May be nil.
@@ -46,6 +48,7 @@ type Node struct {
 	clock     Clock
 	born      time.Duration
 	kinds     []Kind // each once, in the order of their types
+	spaces    spaces // the kind of broadcasts
 
 	counters counters
 	batch    []byte // write's
@@ -87,9 +90,16 @@ func Start(t Transport, c Clock, o Options) (*Node, error) {
 		rand.Read(b[:]) //nolint:errcheck // it never fails
 		n.id = LogID(binary.BigEndian.Uint64(b[:]))
 	}
-	for _, typ := range sortedTypes(o.Kinds) {
-		if !slices.Contains(n.kinds, o.Kinds[typ]) {
-			n.kinds = append(n.kinds, o.Kinds[typ])
+	n.options.Kinds = maps.Clone(o.Kinds)
+	if n.options.Kinds == nil {
+		n.options.Kinds = make(map[byte]Kind)
+	}
+	if n.options.Kinds[TypeBroadcast] == nil {
+		n.options.Kinds[TypeBroadcast] = &n.spaces
+	}
+	for _, typ := range sortedTypes(n.options.Kinds) {
+		if !slices.Contains(n.kinds, n.options.Kinds[typ]) {
+			n.kinds = append(n.kinds, n.options.Kinds[typ])
 		}
 	}
 	if err := t.Open(n.id, n.receive); err != nil {

@@ -115,6 +115,7 @@ func (n *Node) meet(log LogID, h heartbeat) {
 		old.end()
 	}
 	n.peers[log], n.named[h.name] = p, p
+	n.transport.To(log, n.heartbeat(false)) // so that both know each other at once
 }
 
 // end takes the name of a peer from it: its node has begun a new log.

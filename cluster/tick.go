@@ -72,6 +72,12 @@ func (p *Peer) tick(now time.Duration) {
 
 // sendHeartbeat tells all others what this node has. Called with in.
 func (n *Node) sendHeartbeat(leaving bool) {
+	if err := n.transport.ToAll(n.heartbeat(leaving)); err != nil {
+		n.counters.sendErrors.Add(1)
+	}
+}
+
+func (n *Node) heartbeat(leaving bool) []byte {
 	h := heartbeat{
 		name: n.options.Name, address: n.options.Address, oldest: oldestVersion, newest: n.options.Version,
 		head: n.head(), uptime: n.clock.Now() - n.born, leaving: leaving,
@@ -79,9 +85,7 @@ func (n *Node) sendHeartbeat(leaving bool) {
 	if n.options.Info != nil {
 		h.info = n.options.Info()
 	}
-	if err := n.transport.ToAll(h.append(n.packet(packetHeartbeat))); err != nil {
-		n.counters.sendErrors.Add(1)
-	}
+	return h.append(n.packet(packetHeartbeat))
 }
 
 // chooseVersion writes what all live peers can read. Called with in.

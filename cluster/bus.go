@@ -1,0 +1,154 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+
+	"github.com/mycelium-rt/mycelium/pubsub"
+)
+
+// Bus returns the bus of one space of topics: what is published on one node's bus
+// arrives at the buses of the same space on the others. Everything goes to every node, and
+// [pubsub.Bus.Interest] only filters what arrives: so a topic that somebody
+// subscribes to misses nothing from then on. Each space has one bus at a time
+// on a node.
+func (n *Node) Bus(space string) pubsub.Bus {
+	return &bus{node: n, space: space, topics: make(map[string]struct{})}
+}
+
+// bus is one space of topics on this node.
+type bus struct {
+	node  *Node
+	space string
+
+	// receiving is held for reading while receive runs. It is taken before mu.
+	receiving sync.RWMutex
+	receive   func(topic string, data []byte) // guarded by receiving; nil: not open
+	closed    bool                            // guarded by receiving
+
+	mu     sync.Mutex
+	topics map[string]struct{} // guarded by mu: of which this node has subscribers
+}
+
+// Open is pubsub.Bus's.
+func (b *bus) Open(receive func(topic string, data []byte)) error {
+	b.receiving.Lock()
+	defer b.receiving.Unlock()
+	switch {
+	case b.closed:
+		return pubsub.ErrClosed
+	case b.receive != nil:
+		return errors.New("cluster: bus opened twice")
+	}
+	if err := b.node.spaces.add(b); err != nil {
+		return err
+	}
+	b.receive = receive
+	return nil
+}
+
+// Publish is pubsub.Bus's. It returns [ErrBusy] while the cluster cannot be
+// reached and too much waits for it.
+func (b *bus) Publish(topic string, data []byte) error {
+	b.receiving.RLock()
+	closed := b.closed
+	b.receiving.RUnlock()
+	if closed {
+		return pubsub.ErrClosed
+	}
+	var head [2 * binary.MaxVarintLen64]byte
+	space := binary.AppendUvarint(head[:0], uint64(len(b.space)))
+	length := binary.AppendUvarint(space, uint64(len(topic)))[len(space):]
+	_, err := b.node.Append(TypeBroadcast, space, []byte(b.space), length, []byte(topic), data)
+	return err
+}
+
+// Interest is pubsub.Bus's.
+func (b *bus) Interest(topic string, on bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if on {
+		b.topics[topic] = struct{}{}
+	} else {
+		delete(b.topics, topic)
+	}
+}
+
+// Close is pubsub.Bus's.
+func (b *bus) Close() error {
+	b.receiving.Lock()
+	defer b.receiving.Unlock()
+	if !b.closed && b.receive != nil {
+		b.node.spaces.remove(b)
+	}
+	b.closed, b.receive = true, nil
+	return nil
+}
+
+func (b *bus) deliver(topic, data []byte) {
+	b.mu.Lock()
+	_, wanted := b.topics[string(topic)]
+	b.mu.Unlock()
+	if !wanted {
+		return
+	}
+	b.receiving.RLock()
+	defer b.receiving.RUnlock()
+	if b.receive != nil {
+		b.receive(string(topic), data)
+	}
+}
+
+// spaces is the [Kind] of broadcasts: it has the buses that are open.
+type spaces struct {
+	mu    sync.RWMutex
+	buses map[string]*bus // by space
+}
+
+func (s *spaces) add(b *bus) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.buses[b.space] != nil {
+		return errors.New("cluster: two buses of one space are open on this node")
+	}
+	if s.buses == nil {
+		s.buses = make(map[string]*bus)
+	}
+	s.buses[b.space] = b
+	return nil
+}
+
+func (s *spaces) remove(b *bus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.buses, b.space)
+}
+
+// Apply is Kind's.
+func (s *spaces) Apply(p *Peer, _ byte, entry []byte) {
+	r := reader{b: entry}
+	space, topic := r.bytes(), r.bytes()
+	if r.failed {
+		p.node.counters.malformed.Add(1)
+		return
+	}
+	s.mu.RLock()
+	b := s.buses[string(space)]
+	s.mu.RUnlock()
+	if b != nil {
+		b.deliver(topic, r.b)
+	}
+}
+
+// Lost is Kind's: [PeerInfo] counts what is lost, and there is nobody to repair it.
+func (s *spaces) Lost(*Peer, uint64) {}
+
+// Up is Kind's.
+func (s *spaces) Up(*Peer) {}
+
+// Down is Kind's.
+func (s *spaces) Down(*Peer) {}
+
+// Gone is Kind's.
+func (s *spaces) Gone(*Peer) {}

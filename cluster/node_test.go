@@ -1,0 +1,205 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/pubsub/pubsubtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func startNode(t *testing.T, h *hub, name string, o Options) *Node {
+	t.Helper()
+	o.Name = name
+	n, err := Start(h.transport(), SystemClock(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// wait waits until done reports true.
+func wait(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain: " + what)
+		}
+	}
+}
+
+// TestBus runs the suite of buses over two nodes.
+func TestBus(t *testing.T) {
+	pubsubtest.Run(t, func(t *testing.T) (a, b pubsub.Bus) {
+		h := newHub()
+		nodeA, nodeB := startNode(t, h, "a", Options{}), startNode(t, h, "b", Options{})
+		wait(t, "the nodes know each other", func() bool {
+			return len(nodeA.Stats().Peers) == 1 && len(nodeB.Stats().Peers) == 1
+		})
+		return nodeA.Bus("space"), nodeB.Bus("space")
+	})
+}
+
+// TestSpaces: what is published in a space does not reach another.
+func TestSpaces(t *testing.T) {
+	h := newHub()
+	a, b := startNode(t, h, "a", Options{}), startNode(t, h, "b", Options{})
+	var mu sync.Mutex
+	var got []string
+	open := func(n *Node, space string) pubsub.Bus {
+		bus := n.Bus(space)
+		err := bus.Open(func(topic string, data []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, fmt.Sprintf("%s %s %s", space, topic, data))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { bus.Close() }) //nolint:errcheck // it never fails
+		bus.Interest("topic", true)
+		return bus
+	}
+	oneA, twoA := open(a, "one"), open(a, "two")
+	open(b, "one")
+	open(b, "two")
+	if err := b.Bus("one").Open(func(string, []byte) {}); err == nil {
+		t.Error("a second bus of a space was opened")
+	}
+	wait(t, "the nodes know each other", func() bool { return len(a.Stats().Peers) == 1 && len(b.Stats().Peers) == 1 })
+	large := strings.Repeat("x", 200_000) // in fragments
+	for _, p := range []struct {
+		bus  pubsub.Bus
+		text string
+	}{{oneA, "1"}, {twoA, "2"}, {oneA, large}, {oneA, "3"}} {
+		if err := p.bus.Publish("topic", []byte(p.text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"one topic 1", "two topic 2", "one topic " + large, "one topic 3"}
+	wait(t, "all messages", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(got) >= len(want)
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("message %d: %.40q, want %.40q", i, got[i], want[i])
+		}
+	}
+}
+
+// stuck is a transport that takes nothing.
+type stuck struct{ *hubTransport }
+
+func (stuck) ToAll([]byte) error { return errors.New("stuck") }
+
+// TestBusy: a node that cannot send refuses what is more than it may keep, but
+// never a change of state.
+func TestBusy(t *testing.T) {
+	h := newHub()
+	n, err := Start(stuck{h.transport()}, SystemClock(), Options{Name: "a", Limits: Limits{Keep: 1000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close() //nolint:errcheck // it says nothing that matters here
+	body := make([]byte, 99)
+	for i := range 10 {
+		if number, err := n.Append(TypeBroadcast, body); err != nil || number != uint64(i+1) {
+			t.Fatalf("entry %d: %d, %v", i+1, number, err)
+		}
+	}
+	if _, err := n.Append(TypeBroadcast, body); !errors.Is(err, ErrBusy) {
+		t.Errorf("above the limit: %v", err)
+	}
+	if number, err := n.AppendState(TypeJoin, body); err != nil || number != 11 {
+		t.Errorf("a change of state: %d, %v", number, err)
+	}
+	if _, err := n.AppendState(TypeJoin, make([]byte, maxEntry)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("an entry of more than 64 MiB: %v", err)
+	}
+	if s := n.Stats(); s.Busy != 1 || s.Waiting != 1100 {
+		t.Errorf("%+v", s)
+	}
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := n.Append(TypeBroadcast, body); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// TestName: a node needs one.
+func TestName(t *testing.T) {
+	if _, err := Start(newHub().transport(), SystemClock(), Options{}); err == nil {
+		t.Error("a node without a name was started")
+	}
+}
+
+// TestManyAppend appends from many goroutines while nodes come and go: under the
+// race detector, and nothing is left.
+func TestManyAppend(t *testing.T) {
+	h := newHub()
+	const publishers, each = 8, 2000
+	a, b := startNode(t, h, "a", Options{}), startNode(t, h, "b", Options{})
+	wait(t, "the nodes know each other", func() bool { return len(a.Stats().Peers) == 1 && len(b.Stats().Peers) == 1 })
+	var mu sync.Mutex
+	last, count := map[string]int{}, 0
+	receiver := b.Bus("")
+	if err := receiver.Open(func(topic string, data []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		var n int
+		fmt.Sscan(string(data), &n) //nolint:errcheck // 0 is out of order
+		if n != last[topic]+1 {
+			t.Errorf("%s: %d after %d", topic, n, last[topic])
+		}
+		last[topic] = n
+		count++
+	}); err != nil {
+		t.Fatal(err)
+	}
+	sender := a.Bus("")
+	if err := sender.Open(func(string, []byte) {}); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for p := range publishers {
+		topic := fmt.Sprint("topic", p)
+		receiver.Interest(topic, true)
+		all.Go(func() {
+			for i := range each {
+				if err := sender.Publish(topic, fmt.Append(nil, i+1)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range 5 {
+		n := startNode(t, h, fmt.Sprint("guest", i), Options{})
+		n.Close() //nolint:errcheck // the cleanup reports it
+	}
+	all.Wait()
+	wait(t, "all messages", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return count == publishers*each
+	})
+	receiver.Close() //nolint:errcheck // it never fails
+	sender.Close()   //nolint:errcheck // the same
+}
