@@ -51,8 +51,11 @@ type Limits struct {
 	Hold int
 }
 
+// MaxPacket is the largest packet by default, in bytes.
+const MaxPacket = 60 << 10
+
 func (l Limits) withDefaults() Limits {
-	return Limits{cmp.Or(l.Packet, 60<<10), cmp.Or(l.Keep, 16<<20), cmp.Or(l.Hold, 4<<20)}
+	return Limits{cmp.Or(l.Packet, MaxPacket), cmp.Or(l.Keep, 16<<20), cmp.Or(l.Hold, 4<<20)}
 }
 
 // part is the size that a part of a snapshot, or an entry, may have in a packet.

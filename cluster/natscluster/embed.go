@@ -1,0 +1,172 @@
+package natscluster
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// EmbedOptions configure the server of [Embed].
+type EmbedOptions struct {
+	// Cluster is the name of the cluster, the same on all nodes: letters, digits, _ and -.
+	Cluster string
+	// Name is this node's own.
+	Name string
+	// Listen is where servers of other nodes connect: "10.0.0.1:6222", ":6222".
+	Listen string
+	// Routes are addresses of other nodes, such as "nats://node-2:6222". One that is
+	// reached tells of the others, so not all are needed; this node's own does no harm.
+	Routes []string
+	// Secret is known to all nodes, and to nobody else: 32 bytes or more. Those
+	// who have it authenticate each other and encrypt what they say (TLS 1.3).
+	Secret []byte
+	// Insecure does without TLS: within a network that is trusted, or on one machine.
+	// The secret is still asked for.
+	Insecure bool
+	// Log gets the server's complaints, one line each. May be nil.
+	Log func(line string)
+}
+
+const (
+	// startTimeout is how long the server may take to listen: it takes milliseconds.
+	startTimeout = 10 * time.Second
+	// secretBytes is the least length of a secret.
+	secretBytes = 32
+	// user is the name that routes authenticate with.
+	user = "mycelium"
+)
+
+// Embed starts a NATS server in this process that connects to those of the
+// other nodes, and a connection to it. Clients of NATS cannot use it.
+func Embed(o EmbedOptions) (*Transport, error) {
+	options, err := serverOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{}
+	if e.server, err = server.NewServer(options); err != nil {
+		return nil, fmt.Errorf("natscluster: the embedded server: %w", err)
+	}
+	if o.Log != nil {
+		e.server.SetLoggerV2(lines{o.Log}, false, false, false)
+	}
+	go e.server.Start()
+	if !e.server.ReadyForConnections(startTimeout) {
+		e.stop()
+		return nil, fmt.Errorf("natscluster: the embedded server does not listen on %s: is the port taken?", o.Listen)
+	}
+	t, err := connect(o.Cluster, "", []nats.Option{nats.InProcessServer(e.server), nats.UserInfo(options.Username, options.Password)})
+	if err != nil {
+		e.stop()
+		return nil, err
+	}
+	t.server = e
+	return t, nil
+}
+
+func serverOptions(o EmbedOptions) (*server.Options, error) {
+	if err := checkCluster(o.Cluster); err != nil {
+		return nil, err
+	}
+	if len(o.Secret) < secretBytes {
+		return nil, fmt.Errorf("natscluster: the secret has %d bytes, want at least %d", len(o.Secret), secretBytes)
+	}
+	host, port, err := splitAddress(o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := parseRoutes(o.Routes, o.Secret)
+	if err != nil {
+		return nil, err
+	}
+	options := &server.Options{
+		ServerName: o.Name,
+		// With DontListen the server would have no routes either (nats-server 2.15.3): it
+		// listens where nobody else can, and for nobody else.
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: user, Password: rand.Text(),
+		NoSigs: true, NoLog: o.Log == nil, MaxPayload: 1 << 20, WriteDeadline: 10 * time.Second,
+		Cluster: server.ClusterOpts{
+			Name: o.Cluster, Host: host, Port: port, Username: user, Password: password(o.Secret), NoAdvertise: false,
+			PoolSize: -1, // one connection for each route keeps a sender's order
+		},
+		Routes: routes,
+	}
+	if !o.Insecure {
+		config, err := tlsConfig(o.Secret, o.Name)
+		if err != nil {
+			return nil, err
+		}
+		options.Cluster.TLSConfig, options.Cluster.TLSTimeout = config, 5
+	}
+	return options, nil
+}
+
+func splitAddress(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("natscluster: listening at %q: want HOST:PORT or :PORT", address)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
+// parseRoutes adds what routes authenticate with.
+func parseRoutes(texts []string, secret []byte) ([]*url.URL, error) {
+	routes := make([]*url.URL, len(texts))
+	for i, text := range texts {
+		u, err := url.Parse(text)
+		if err == nil && (u.Scheme != "nats" || u.Port() == "" || u.Hostname() == "") {
+			err = errors.New("want nats://HOST:PORT")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("natscluster: route %q: %w", text, err)
+		}
+		u.User = url.UserPassword(user, password(secret))
+		routes[i] = u
+	}
+	return routes, nil
+}
+
+// embedded is a NATS server in this process.
+type embedded struct{ server *server.Server }
+
+func (e *embedded) stop() {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+}
+
+func (e *embedded) routes() int { return e.server.NumRoutes() }
+
+// RouteAddr returns where the embedded server listens for others, nil for a
+// Transport of [Connect].
+func (t *Transport) RouteAddr() *net.TCPAddr {
+	if t.server == nil {
+		return nil
+	}
+	return t.server.server.ClusterAddr()
+}
+
+// lines is a logger of nats-server that hands on what is wrong.
+type lines struct{ log func(string) }
+
+func (l lines) Noticef(string, ...any)         {}
+func (l lines) Debugf(string, ...any)          {}
+func (l lines) Tracef(string, ...any)          {}
+func (l lines) Warnf(format string, v ...any)  { l.log(fmt.Sprintf(format, v...)) }
+func (l lines) Errorf(format string, v ...any) { l.log(fmt.Sprintf(format, v...)) }
+func (l lines) Fatalf(format string, v ...any) { l.log(fmt.Sprintf(format, v...)) }

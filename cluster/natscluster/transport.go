@@ -1,0 +1,151 @@
+package natscluster
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+)
+
+// pendingBytes bounds what waits in this process to be received. What comes
+// above it is dropped by nats.go, counted here, and asked for again.
+const pendingBytes = 64 << 20
+
+// Transport is a [cluster.Transport] over one connection to NATS. Close closes
+// the connection, and the server that Embed has started.
+type Transport struct {
+	// Static after construction.
+	connection *nats.Conn
+	prefix     string // of subjects: "mycelium.<cluster>."
+	server     *embedded
+
+	dropped       atomic.Uint64 // packets
+	subscriptions []*nats.Subscription
+
+	mu sync.Mutex // held while a packet is received: two subscriptions have a goroutine each
+}
+
+var _ cluster.Transport = (*Transport)(nil)
+
+// clusterName is what a subject's token may be made of.
+var clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func checkCluster(name string) error {
+	if !clusterName.MatchString(name) {
+		return fmt.Errorf("natscluster: cluster %q: want 1 to 64 letters, digits, _ and -", name)
+	}
+	return nil
+}
+
+// Connect joins the cluster of a name over external NATS servers. url is one or more
+// addresses with commas between them, such as "tls://nats:4222"; options are those of
+// nats.go, for credentials and TLS. It waits for the first connection.
+func Connect(name, url string, options ...nats.Option) (*Transport, error) {
+	if err := checkCluster(name); err != nil {
+		return nil, err
+	}
+	return connect(name, url, options)
+}
+
+func connect(name, url string, options []nats.Option) (*Transport, error) {
+	t := &Transport{prefix: "mycelium." + name + "."}
+	options = append([]nats.Option{
+		nats.Name("mycelium"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1), // the node's log is the buffer
+		nats.NoEcho(),
+		nats.ErrorHandler(t.handleError),
+	}, options...)
+	var err error
+	if t.connection, err = nats.Connect(url, options...); err != nil {
+		return nil, fmt.Errorf("natscluster: connecting to NATS: %w", err)
+	}
+	if limit := t.connection.MaxPayload(); limit < cluster.MaxPacket {
+		t.connection.Close()
+		return nil, fmt.Errorf("natscluster: the NATS server's max_payload is %d bytes, want at least %d", limit, cluster.MaxPacket)
+	}
+	return t, nil
+}
+
+// handleError counts what nats.go drops. It is called from goroutines of
+// nats.go, which must not wait.
+func (t *Transport) handleError(_ *nats.Conn, s *nats.Subscription, err error) {
+	if s != nil && errors.Is(err, nats.ErrSlowConsumer) {
+		t.dropped.Add(1)
+	}
+}
+
+// Open is cluster.Transport's.
+func (t *Transport) Open(self cluster.LogID, receive func(data []byte)) error {
+	handle := func(m *nats.Msg) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		receive(m.Data)
+	}
+	for _, subject := range []string{t.prefix + "log.0", t.subject(self)} {
+		s, err := t.connection.Subscribe(subject, handle)
+		if err != nil {
+			return fmt.Errorf("natscluster: subscribing to %s: %w", subject, err)
+		}
+		if err := s.SetPendingLimits(-1, pendingBytes); err != nil {
+			return fmt.Errorf("natscluster: subscribing to %s: %w", subject, err)
+		}
+		t.subscriptions = append(t.subscriptions, s)
+	}
+	if err := t.connection.Flush(); err != nil {
+		return fmt.Errorf("natscluster: subscribing: %w", err)
+	}
+	return nil
+}
+
+func (t *Transport) subject(log cluster.LogID) string { return t.prefix + "node." + log.String() }
+
+// ToAll is cluster.Transport's. It fails while NATS cannot be reached.
+func (t *Transport) ToAll(data []byte) error { return t.connection.Publish(t.prefix+"log.0", data) }
+
+// To is cluster.Transport's.
+func (t *Transport) To(log cluster.LogID, data []byte) {
+	t.connection.Publish(t.subject(log), data) //nolint:errcheck // what cannot be sent is asked for again
+}
+
+// Close is cluster.Transport's. What was sent before leaves first, if NATS can
+// be reached.
+func (t *Transport) Close() error {
+	for _, s := range t.subscriptions {
+		s.Unsubscribe() //nolint:errcheck // the connection is closed below
+	}
+	t.connection.Flush() //nolint:errcheck // a broken connection is closed all the same
+	t.connection.Close()
+	t.mu.Lock() // the last packet has been received
+	defer t.mu.Unlock()
+	if t.server != nil {
+		t.server.stop()
+	}
+	return nil
+}
+
+// Stats are counts since the start, and how it is connected.
+type Stats struct {
+	// Connected reports that NATS is reached.
+	Connected bool
+	// Reconnects counts connections after the first.
+	Reconnects uint64
+	// Dropped counts times at which more waited to be received than is kept.
+	Dropped uint64
+	// Routes are the other servers that an embedded one reaches.
+	Routes int
+}
+
+// Stats returns the counts.
+func (t *Transport) Stats() Stats {
+	s := Stats{Connected: t.connection.IsConnected(), Reconnects: t.connection.Stats().Reconnects, Dropped: t.dropped.Load()}
+	if t.server != nil {
+		s.Routes = t.server.routes()
+	}
+	return s
+}
