@@ -16,7 +16,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale crash scale model soak test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ model: ## random lives of channels against a model, with the race detector, for 
 
 soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
 	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run ScaleSoak ./compat_tests/scale
+
+sim: ## the simulation of a cluster: 100,000 seeds, and each of the known bugs planted and found (20 minutes)
+	$(GO) test -count=1 -v -timeout 2h -run Seeds ./cluster/sim -seeds 100000
+	$(GO) test -count=1 -v -timeout 2h -run Mutants ./cluster/sim -seeds 10000 -mutants
 
 crash: ## kill -9 two hundred times, in the middle of changes to instances: over HTTP, and with what their types save
 	MYCELIUM_CRASHES=200 $(GO) test -count=1 -v -run Killed ./cmd/mycelium ./instances

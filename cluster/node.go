@@ -87,7 +87,7 @@ func Start(t Transport, c Clock, o Options) (*Node, error) {
 	n.speaks.Store(uint32(n.options.Version))
 	for n.id == 0 {
 		var b [8]byte
-		rand.Read(b[:]) //nolint:errcheck // it never fails
+		rand.Read(b[:])
 		n.id = LogID(binary.BigEndian.Uint64(b[:]))
 	}
 	n.options.Kinds = maps.Clone(o.Kinds)

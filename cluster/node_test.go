@@ -69,7 +69,7 @@ func TestSpaces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { bus.Close() }) //nolint:errcheck // it never fails
+		t.Cleanup(func() { bus.Close() })
 		bus.Interest("topic", true)
 		return bus
 	}
@@ -117,7 +117,7 @@ func TestBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer n.Close() //nolint:errcheck // it says nothing that matters here
+	defer n.Close()
 	body := make([]byte, 99)
 	for i := range 10 {
 		if number, err := n.Append(TypeBroadcast, body); err != nil || number != uint64(i+1) {
@@ -165,7 +165,7 @@ func TestManyAppend(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		var n int
-		fmt.Sscan(string(data), &n) //nolint:errcheck // 0 is out of order
+		fmt.Sscan(string(data), &n)
 		if n != last[topic]+1 {
 			t.Errorf("%s: %d after %d", topic, n, last[topic])
 		}
@@ -192,7 +192,7 @@ func TestManyAppend(t *testing.T) {
 	}
 	for i := range 5 {
 		n := startNode(t, h, fmt.Sprint("guest", i), Options{})
-		n.Close() //nolint:errcheck // the cleanup reports it
+		n.Close()
 	}
 	all.Wait()
 	wait(t, "all messages", func() bool {
@@ -200,6 +200,6 @@ func TestManyAppend(t *testing.T) {
 		defer mu.Unlock()
 		return count == publishers*each
 	})
-	receiver.Close() //nolint:errcheck // it never fails
-	sender.Close()   //nolint:errcheck // the same
+	receiver.Close()
+	sender.Close()
 }

@@ -138,7 +138,7 @@ func FuzzReceive(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer n.Close() //nolint:errcheck // it says nothing that matters here
+		defer n.Close()
 		n.receive(beat)
 		n.receive(data)
 		n.receive(data)

@@ -147,7 +147,7 @@ func (n *Node) meetRival(log LogID, h heartbeat) {
 
 // yield leaves the cluster to an older node of this name.
 func (n *Node) yield(h heartbeat) {
-	n.Close() //nolint:errcheck // there is a better error to report
+	n.Close()
 	if n.options.OnConflict != nil {
 		n.options.OnConflict(fmt.Errorf("cluster: another node is called %q, at %q: give each node a name of its own", h.name, h.address))
 	}

@@ -177,7 +177,7 @@ func TestServerRestarts(t *testing.T) {
 		if err := bus.Open(receive); err != nil {
 			t.Fatal(err)
 		}
-		defer bus.Close() //nolint:errcheck // it never fails
+		defer bus.Close()
 	}
 	to.Interest("topic", true)
 	port := s.Addr().String()[strings.LastIndex(s.Addr().String(), ":")+1:]
@@ -189,7 +189,7 @@ func TestServerRestarts(t *testing.T) {
 			s.WaitForShutdown()
 		case 200:
 			var number int
-			fmt.Sscan(port, &number) //nolint:errcheck // the server would not listen there then
+			fmt.Sscan(port, &number)
 			s = external(t, number)
 		}
 		want = append(want, fmt.Sprint(i))

@@ -68,7 +68,7 @@ func (h *Host) Kill() {
 // Stop ends the node as SIGTERM does: it says goodbye.
 func (h *Host) Stop() {
 	h.world.Note("%s stops", h.Name)
-	h.life.Node.Close() //nolint:errcheck // a Life closes always
+	h.life.Node.Close()
 	h.end()
 }
 

@@ -38,6 +38,8 @@ var Rules = []Rule{
 		"callback is below everything that calls an application"),
 	layer("pubsub", []string{"internal/callback"},
 		"pubsub never learns a wire format: it is handed a dispatcher"),
+	layer("cluster", []string{"pubsub"},
+		"cluster replicates entries whose meaning its kinds know"),
 	layer("presence", []string{"internal/callback", "pubsub", "wire"},
 		"presence is a pure state: who tracks and who broadcasts comes in; of wire it takes the checks of JSON"),
 	layer("internal/netloop", []string{"internal/callback"},
@@ -94,6 +96,11 @@ var Rules = []Rule{
 		Why:  "RFC 6455 stands behind internal/websocket; its wstest is the client for tests",
 	},
 	{
+		Name: "nats", NotIn: []string{"cluster/natscluster"}, TestsToo: true,
+		Deny: []string{"github.com/nats-io"},
+		Why:  "a program that joins no cluster does not link NATS",
+	},
+	{
 		Name: "jwt", NotIn: []string{"auth"}, TestsToo: true,
 		Deny: []string{"github.com/golang-jwt"},
 		Why:  "tokens are verified by auth, which knows what else is to be checked",
@@ -109,6 +116,7 @@ var Rules = []Rule{
 // with "test" must be here.
 var TestOnly = []string{
 	"channels/channelstest",
+	"cluster/sim",
 	"compat_tests/replay/conformance/conformancetest",
 	"instances/internal/typetest",
 	"instances/storetest",

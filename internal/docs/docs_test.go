@@ -28,16 +28,21 @@ func read(t *testing.T, name string) string {
 }
 
 // The way of a frame has at most eight functions, and they exist.
-func TestWayOfAFrame(t *testing.T) {
-	text := read(t, "ARCHITECTURE.md")
-	_, section, found := strings.Cut(text, "\n## The way of a frame\n")
+func TestWayOfAFrame(t *testing.T) { checkWay(t, "The way of a frame") }
+
+func TestWayOfAnEntry(t *testing.T) { checkWay(t, "The log of a node") }
+
+// checkWay checks that each function of a section's table exists.
+func checkWay(t *testing.T, title string) {
+	t.Helper()
+	_, section, found := strings.Cut(read(t, "ARCHITECTURE.md"), "\n## "+title+"\n")
 	if !found {
-		t.Fatal("ARCHITECTURE.md has no section \"The way of a frame\"")
+		t.Fatalf("ARCHITECTURE.md has no section %q", title)
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	rows := regexp.MustCompile("(?m)^\\| [0-9]+ \\| `([\\w/]+)\\.(\\w+)\\.(\\w+)` \\|").FindAllStringSubmatch(section, -1)
 	if len(rows) == 0 || len(rows) > 8 {
-		t.Fatalf("the way of a frame has %d rows, want 1 to 8", len(rows))
+		t.Fatalf("%s has %d rows, want 1 to 8", title, len(rows))
 	}
 	for _, row := range rows {
 		if !hasMethod(t, row[1], row[2], row[3]) {
