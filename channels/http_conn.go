@@ -159,7 +159,7 @@ func (c *httpConn) refuse(r *refusal) error {
 		return io.EOF
 	}
 	c.CloseWrite()
-	io.CopyN(io.Discard, c.Conn, lingerBytes) //nolint:errcheck // as above
+	io.CopyN(io.Discard, c.Conn, lingerBytes) //nolint:errcheck // net/http closes it next
 	return io.EOF
 }
 
@@ -180,23 +180,22 @@ func (c *httpConn) readMessage(p []byte) (n int, err error) {
 	}
 	if c.given < len(c.buf) {
 		n = copy(p, c.buf[c.given:])
-		if n, c.err = c.body.Feed(p[:n]); n > 0 {
-			c.given += n
-		}
+		n, c.err = c.body.Feed(p[:n])
+		c.given += n
 	} else {
-		var got int
-		if got, err = c.readBody(p); err != nil && got == 0 {
+		got, err := c.readBody(p)
+		if got == 0 {
 			return 0, err
 		}
 		if n, c.err = c.body.Feed(p[:got]); n < got {
 			c.buf, c.given = append(c.buf, p[n:got]...), len(c.buf)
 		}
 	}
-	if c.body.Ended() {
-		c.messageRead()
-	}
-	if n == 0 {
+	switch {
+	case c.err != nil:
 		return 0, c.err
+	case c.body.Ended():
+		c.messageRead()
 	}
 	return n, nil
 }
@@ -346,29 +345,4 @@ func (c *httpConn) abort() {
 		return
 	}
 	c.Conn.Close()
-}
-
-// hurriedPatience is the base of patience for a body that no handler waits for
-// and, during a shutdown, for all.
-const hurriedPatience = time.Second
-
-// patienceRate is how many bytes are worth a second of patience: one tenth of what a
-// bad mobile connection carries.
-const patienceRate = 8 << 10
-
-// patience is how long a client may keep one message waiting.
-type patience struct {
-	spent time.Duration // in waiting
-	bytes int64         // that have passed meanwhile
-}
-
-// left returns how much longer the client is waited for: at most base at a
-// time, because bytes that the kernel holds count as if they had passed.
-func (p *patience) left(base time.Duration) time.Duration {
-	return min(base, base+time.Duration(p.bytes/patienceRate)*time.Second-p.spent)
-}
-
-func (p *patience) spend(since time.Time, bytes int) {
-	p.spent += time.Since(since)
-	p.bytes += int64(bytes)
 }
