@@ -2,6 +2,7 @@ package channels
 
 import (
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"sync"
 
@@ -10,32 +11,28 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// The life of a joined channel has two sides. What the client may be sent
-// belongs to the socket's loop and needs no lock: the view. What its callbacks
-// do is decided by whoever has something for them, under a lock: the phase.
-// All changes of either are made in this file, by the two tables below.
+// The life of a joined channel has two sides. The view is what the client may be
+// sent; it belongs to the socket's loop and needs no lock. The phase is what the
+// callbacks do; it is guarded by a lock. All changes of either are made in this
+// file, as the two tables say.
 //
-// The view, and what the client is sent when it changes. In view joining, what
-// the channel sends and what comes for its topic waits.
+// The table of the view. While the view is joining, what the channel sends and
+// what comes for its topic waits.
 //
-//	          the join is  the join is    left or      crashed, or    rejoined       timed out    the socket
-//	view      accepted     refused        stopped      its mailbox    (kill)         (kill)       is closed
-//	          (answer)     (answer)       (endNotice)  is full too                                (kill)
-//	                                                   long
-//	                                                   (endNotice)
-//	joining   joined:      ended:         –            –              –              ended:       ended:
-//	          reply,       error reply                                               error        nothing
-//	          phx_close                                                              reply
-//	          of the old
-//	          channel, what
-//	          has waited
-//	joined    –            –              ended:       ended:         ended:         –            ended:
-//	                                      phx_close    phx_error      phx_close                   nothing
-//	                                                                  behind the
-//	                                                                  new reply
-//	ended     nothing      nothing        nothing      nothing        –              –            –
+//	view     what happens                             by         next    what the client is sent
+//	joining  the join callback accepts                answer     joined  the reply, phx_close of the channel that
+//	                                                                     it replaces, what has waited
+//	joining  the join callback refuses or crashes     answer     ended   an error reply
+//	joining  the join times out, or too much waits    kill       ended   an error reply
+//	joining  the socket is closed                     kill       ended   nothing
+//	joined   the client leaves, the channel stops     endNotice  ended   phx_close
+//	joined   a callback crashes, Stop with an error   endNotice  ended   phx_error
+//	joined   the mailbox is full for too long         kill       ended   phx_error
+//	joined   the client joins the topic again         kill       ended   phx_close, behind the reply of that join
+//	joined   the socket is closed                     kill       ended   nothing
+//	ended    any of these                                        ended   nothing
 //
-// The phase, and what runs when it changes; see phases.
+// The table of the phase is phases, below.
 
 // view is what the client knows of a channel.
 type view uint8
@@ -47,8 +44,8 @@ const (
 )
 
 // phase is what the callbacks of a channel do. One goroutine or loop at a time
-// has the right to run them: from running on it is with whoever made the phase
-// so. The reason of the end is known from canceled, ending and refused on.
+// has the right to run them; in phaseIdle and phaseOver nobody has it. The cause
+// is set in every phase but joining, idle and running.
 type phase uint8
 
 const (
@@ -79,8 +76,9 @@ const (
 
 const never = phaseCount
 
-// phases is the table. Whoever turns phaseIdle into another has to start the
-// callbacks.
+// phases is the table. Whoever moves a channel out of phaseIdle has to start the
+// callbacks. There is one shortcut: kill moves an idle channel to phaseOver if it
+// has no callback that is to run at its end.
 var phases = [phaseCount][eventCount]phase{
 	//                 Message        End            Accept        Refuse        Rest       Close         Over
 	phaseJoining:  {phaseJoining, phaseCanceled, phaseRunning, phaseRefused, never, never, never},
@@ -109,7 +107,7 @@ type life struct {
 func (l *life) step(e lifeEvent) (start bool) {
 	next := phases[l.phase][e]
 	if next == never {
-		panic("channels: a channel's life has gone astray")
+		panic(fmt.Sprintf("channels: event %d in phase %d of a channel's life", e, l.phase))
 	}
 	start = l.phase == phaseIdle
 	l.phase = next
