@@ -153,7 +153,7 @@ func TestListenAndServeAgain(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Drain = quickDrain
 		taken := newServer(t, o)
-		defer shutdown(t, taken) //nolint:errcheck // of no matter here
+		defer shutdown(t, taken)
 		e, err := channels.NewEndpoint(o)
 		if err != nil {
 			t.Fatal(err)

@@ -89,7 +89,7 @@ func rudeServer(t *testing.T, o channels.Options, fault func()) *server {
 	r := &rude{fault}
 	o.Handler = http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		r.at(request.URL.Path, "/Handler")
-		io.WriteString(w, "fine") //nolint:errcheck // the client checks
+		io.WriteString(w, "fine")
 	})
 	s := newServer(t, o)
 	s.Socket("/socket", channels.SocketOptions{}, room())

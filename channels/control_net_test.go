@@ -81,7 +81,7 @@ func TestSocketIDsAreNoTopics(t *testing.T) {
 			t.Errorf("the program was told %q", got)
 		}
 		bob.push(ref, adasID, "mark", "{}")
-		bob.until(func(m envelope) bool { //nolint:errcheck // assertReply finds a broken connection
+		bob.until(func(m envelope) bool {
 			if m.event == "disconnect" {
 				t.Error("a client on a topic of that name was told of the disconnect")
 			}

@@ -35,7 +35,7 @@ func TestEveryErrorRefuses(t *testing.T) {
 			both(t, func(t *testing.T, o channels.Options) {
 				refuse := func(context.Context, *channels.Socket, *channels.Request) error { return c.err }
 				s := newServer(t, o)
-				defer shutdown(t, s) //nolint:errcheck // of no matter here
+				defer shutdown(t, s)
 				long := channels.LongPollOptions{Enabled: true}
 				s.Socket("/socket", channels.SocketOptions{Connect: refuse, LongPoll: long}, room())
 				s.Socket("/quick", channels.SocketOptions{Connect: refuse, ConnectOnLoop: true}, room())

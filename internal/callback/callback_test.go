@@ -2,6 +2,7 @@ package callback
 
 import (
 	"errors"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ func TestRecover(t *testing.T) {
 	for name, f := range map[string]func(){
 		"a text":               func() { panic("boom") },
 		"nil":                  func() { panic(nil) }, //nolint:govet // that is the case
-		"a map":                func() { var m map[string]int; m["a"] = 1 },
+		"an index":             func() { _ = []int{}[len(os.Args):][0] },
 		"an error that panics": func() { panic(rude{}) },
 	} {
 		err := call(f)

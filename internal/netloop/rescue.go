@@ -7,7 +7,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// ErrHandlerFailed: the connection's [Handler] panicked or ended the loop's goroutine (runtime.Goexit).
+// ErrHandlerFailed is the reason for the end of a connection whose [Handler] panicked or ended the loop's goroutine
+// (runtime.Goexit).
 var ErrHandlerFailed = errors.New("netloop: handler failed")
 
 // Handlers and tasks run code of applications, which the handlers guard: they know what it belongs to. What escapes them

@@ -16,7 +16,7 @@ import (
 // faults are what the code in a handler or a task may do.
 var faults = map[string]func(){
 	"panic":  func() { panic("boom") },
-	"nil":    func() { panic(nil) }, //nolint:govet // that is the case
+	"nil":    func() { panic(nil) },
 	"Goexit": runtime.Goexit,
 }
 
