@@ -444,7 +444,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	s := spawn(t, log)
 	ada, bob := s.chat(t)
 	s.limitFiles(t, 3)
-	crowd := func() (close func()) {
+	crowd := func() (leave func()) {
 		var conns []net.Conn
 		for range 20 {
 			conn, err := net.Dial("tcp", s.addr)

@@ -29,7 +29,7 @@ func (l *Log) Line(level zerolog.Level, message string) Line {
 	if !l.limiter.allow(&l.to, lineKind{level, message}) {
 		return Line{}
 	}
-	return Line{l.to.WithLevel(level), message}
+	return Line{l.to.WithLevel(level), message} //nolint:zerologlint // Line.Write does
 }
 
 // Debug begins a line at level debug. Nothing is counted while that is off.
