@@ -91,7 +91,9 @@ func (s *series) close() {
 
 // finish returns the series; a state without entries is one message too.
 func (s *series) finish() []wire.Parted {
-	s.open(0)
+	if s.parts == nil { // else open would close a message that one meta makes too large
+		s.open(0)
+	}
 	s.close()
 	return s.list
 }

@@ -68,7 +68,6 @@ func (tp *topic) join(o *owner, key, meta string) *presence {
 	}
 	p := &presence{entry: e, owner: o}
 	o.add(p)
-	o.keep(len(key))
 	e.append(p)
 	e.live++
 	if e.live == 1 {
@@ -82,7 +81,6 @@ func (tp *topic) join(o *owner, key, meta string) *presence {
 func (tp *topic) leave(p *presence) {
 	p.owner.remove(p)
 	e := p.entry
-	p.owner.keep(-len(e.key))
 	e.live--
 	if e.live == 0 {
 		tp.live--
@@ -94,7 +92,14 @@ func (tp *topic) leave(p *presence) {
 func (tp *topic) set(p *presence, meta string) {
 	tp.changed(p)
 	p.entry.chunk.size += len(meta) - len(p.meta)
-	p.owner.keep(len(meta) - len(p.meta))
+	kept := len(meta) - len(p.meta)
+	switch "" {
+	case p.meta:
+		kept += len(p.entry.key)
+	case meta:
+		kept -= len(p.entry.key)
+	}
+	p.owner.keep(kept)
 	p.meta = meta
 }
 
