@@ -9,6 +9,7 @@ PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || ech
 FUZZTIME ?= 60s
 SOAK ?= 10m
 MODEL ?= 10m
+ATTACK ?= 10s
 GOLANGCI_LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
@@ -16,7 +17,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak attack test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ sim: ## the simulation of a cluster: 100,000 seeds, and each of the known bugs p
 
 crash: ## kill -9 two hundred times, in the middle of changes to instances: over HTTP, and with what their types save
 	MYCELIUM_CRASHES=200 $(GO) test -count=1 -v -run Killed ./cmd/mycelium ./instances
+
+attack: ## hostile clients beside a chat: its latency, the server's memory, descriptors and log; each for ATTACK (10s)
+	$(GO) test -count=1 -v -timeout 30m ./compat_tests/attack -for $(ATTACK)
 
 test-js: build ## npm's phoenix in Node and in those of Chromium, Firefox and WebKit that there are
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
