@@ -53,7 +53,7 @@ func (d *daemon) access(m config.Metrics) metrics.Access {
 // mux serves the main port's requests that are no sockets'.
 func (d *daemon) mux() *http.ServeMux {
 	mux := d.healthMux()
-	mux.Handle("/", site.Handler())
+	mux.Handle("/", site.Handler(d.cfg.Path))
 	if d.cfg.Metrics.Listen == "" {
 		mux.Handle("/metrics", d.metrics)
 	}

@@ -94,7 +94,7 @@ browserTest("observer: the link of the terminal, no key, a wrong one, and one th
   const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})
   const state = () => page.textContent("#state-text")
   await page.goto(`${server.http}/`)
-  await page.click("a[href='/observer']")
+  await page.click("a[href='observer']")
   await until("the page asks for a key", () => page.isVisible("#ask-key"))
   assert.match(await page.textContent("#ask-key"), /mycelium key show/)
   assert.equal(await state(), "Not connected")

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict"
 import {fileURLToPath} from "node:url"
 import {inEachBrowser} from "./browser.mjs"
+import {createInstance} from "./instances.mjs"
 import {startProxy} from "./proxy.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
 import {startServer} from "./server.mjs"
@@ -218,7 +219,6 @@ inEachBrowser((browserTest, kind) => {
       more: ["--auth-join", "room:*"], env: {MYCELIUM_AUTH_SECRET: "a-secret-of-32-bytes-at-the-least"},
     }],
     ["the origin is refused", "with the option check_origin", {more: ["--check-origin", "https://example.com"]}],
-    ["the socket is elsewhere", "no socket at this address", {more: ["--path", "/live"]}],
     ["no WebSocket gets through", "the WebSocket does not open", {more: ["--check-origin", "https://example.com", "--long-poll=false"]}],
   ]
   for (const [what, why, options] of refusals) {
@@ -231,6 +231,17 @@ inEachBrowser((browserTest, kind) => {
       await shoot(t, ada, `-${what.replaceAll(" ", "-")}`)
     })
   }
+
+  browserTest("page: it connects where the option path has moved the socket", async (t, open) => {
+    const scope = new Scope(t)
+    const server = await startServer(scope, "mycelium", {more: ["--path", "/live"]})
+    const ada = await visit(await open(scope, WIDE), server.http, "Ada")
+    assert.equal(await textOf(ada, "dd [data-fill=endpoint]"), `ws://127.0.0.1:${server.port}/live`)
+    await createInstance(server, {id: "talk", type: "chat"})
+    const grace = await open(scope, WIDE)
+    await grace.goto(`${server.http}/examples/chat?instance=talk#as=Grace`)
+    await sees(grace, "Grace")
+  })
 
   browserTest("page: it says so while the server takes nobody", async (t, open) => {
     const scope = new Scope(t)

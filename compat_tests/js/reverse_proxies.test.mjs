@@ -5,12 +5,14 @@ import http from "node:http"
 import test from "node:test"
 import * as phoenix from "phoenix"
 import {WebSocket} from "ws"
+import {browserTest, openWindow, useBrowser} from "./browser.mjs"
 import {Client} from "./client.mjs"
 import {missing, names, startReverseProxy} from "./reverse_proxy.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
 import {startServer} from "./server.mjs"
 import {same, until} from "./wait.mjs"
 
+useBrowser()
 leaveNothingBehind()
 
 const ORIGIN = "http://shop.example:8080" // a page of the host that the browser asked for
@@ -27,6 +29,12 @@ function proxyTest(name, title, run) {
   if (!why) return test(`${name}: ${title}`, t => run(new Scope(t)))
   if (process.env.CI === "true") return test(`${name}: ${title}`, () => { throw new Error(why) })
   return test(`${name}: ${title}`, {skip: why}, () => {})
+}
+
+/** A test of a proxy and Chromium. */
+function pageTest(name, title, run) {
+  if (!missing(name)) return browserTest(`${name}: ${title}`, t => run(new Scope(t)))
+  proxyTest(name, title, run) // which says what is missing
 }
 
 const trusting = ["--trusted-proxies=127.0.0.1"]
@@ -74,6 +82,60 @@ for (const name of names) {
     assert.equal(await open("127.0.0.2", {"X-Forwarded-For": "192.0.2.1"}), 503, "the first address, with a header of its own")
   })
 }
+
+const textOf = (page, selector) => page.evaluate(selector => document.querySelector(selector)?.textContent ?? "", selector)
+
+const says = (page, selector, text) => until(`${selector} says ${text}`, async () => (await textOf(page, selector)).includes(text), () => textOf(page, selector))
+
+for (const name of names) {
+  pageTest(name, "the pages work below a path", async scope => {
+    const server = await startServer(scope, "mycelium", {more: trusting})
+    const proxy = await startReverseProxy(scope, name, server.port)
+    const home = `${proxy.http}/realtime/`
+    const ada = await openWindow(scope)
+    await ada.goto(`${home}#as=Ada`)
+    await says(ada, "#state-text", "Connected")
+    assert.equal(await textOf(ada, "dd [data-fill=endpoint]"), `ws://127.0.0.1:${proxy.port}/realtime/socket`)
+    assert.equal(await textOf(ada, "dd [data-fill=path]"), "/realtime/socket")
+    await ada.click("a:text-is('observer')")
+    assert.equal(ada.url(), `${home}observer`)
+
+    await ada.goto(`${home}observer/#key=${await server.key()}`)
+    await says(ada, "#state-text", "Live")
+    assert.equal(ada.url(), `${home}observer`, "the key is out of the address")
+    await ada.click("#create")
+    await ada.fill("#new-id", "talk")
+    await ada.selectOption("#new-type", "chat")
+    await ada.click("#dialog .primary")
+    const popup = ada.waitForEvent("popup")
+    await ada.click("#detail a:text-is('open its page')")
+    const chat = await popup
+    await says(chat, "#state-text", "Connected")
+    assert.equal(chat.url(), `${home}examples/chat?instance=talk`)
+    await chat.click("a.home")
+    assert.equal(chat.url(), home)
+
+    await chat.goto(`${home}examples/game`)
+    await says(chat, "#curl", `curl ${home}api/instances`)
+    assert.deepEqual(ada.troubles, [])
+  })
+}
+
+pageTest("nginx", "the page says what a proxy leaves out", async scope => {
+  const server = await startServer(scope)
+  const headers = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; proxy_set_header Host $http_host;"
+  const mistakes = [
+    ["pass on WebSocket upgrades", "location / { proxy_pass http://127.0.0.1:4000; proxy_set_header Host $http_host; }"],
+    ["pass on the Host header", `location / { proxy_pass http://127.0.0.1:4000; ${headers.replace("Host $http_host", "Host shop.example")} }`],
+    ["pass on the socket's path", `location / { proxy_pass http://127.0.0.1:4000; ${headers} } location /socket { return 404; }`],
+  ]
+  for (const [why, locations] of mistakes) {
+    const proxy = await startReverseProxy(scope, "nginx", server.port, `map $http_upgrade $connection_upgrade { default upgrade; '' close; }\nserver { listen 80; ${locations} }\n`)
+    const page = await openWindow(scope)
+    await page.goto(`${proxy.http}/`)
+    await says(page, "#why", why)
+  }
+})
 
 // As little as gets WebSockets through: the server sees a program on its own machine, and no field that says more.
 const BARE = `

@@ -198,9 +198,16 @@ func newPages() http.Handler {
 		h.Set("Cache-Control", "no-cache")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
-		name := strings.Trim(strings.TrimPrefix(r.URL.Path, Path), "/")
-		if name == "" {
+		name, below := strings.CutPrefix(r.URL.Path, Path+"/")
+		switch {
+		case !below:
 			name = "index.html"
+		case name == "" || name == "index.html":
+			// The page's references count from Path. A relative address holds below a proxy's path, too;
+			// http.Redirect would make it absolute.
+			h.Set("Location", ".."+Path)
+			w.WriteHeader(http.StatusPermanentRedirect)
+			return
 		}
 		http.ServeFileFS(w, r, assets, "assets/"+name)
 	})

@@ -154,11 +154,18 @@ func expect(t *testing.T, c *wstest.Client, part string) {
 }
 
 func TestPages(t *testing.T) {
-	for path, want := range map[string]string{"/observer": "<title>Observer", "/observer/": "<title>Observer", "/observer/app.js": "import", "/observer/style.css": "--ground"} {
+	for path, want := range map[string]string{"/observer": "<title>Observer", "/observer/app.js": "import", "/observer/style.css": "--ground"} {
 		w := httptest.NewRecorder()
 		newPages().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		if w.Code != 200 || !strings.Contains(w.Body.String(), want) || w.Header().Get("Content-Security-Policy") != contentSecurityPolicy {
 			t.Errorf("%s: %d %v", path, w.Code, w.Header())
+		}
+	}
+	for _, path := range []string{"/observer/", "/observer/index.html"} {
+		w := httptest.NewRecorder()
+		newPages().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if location := w.Header().Get("Location"); w.Code != 308 || location != "../observer" {
+			t.Errorf("%s: %d to %q, want 308 to ../observer", path, w.Code, location)
 		}
 	}
 	for _, path := range []string{"/observer/../observer.go", "/observer/nothing.js"} {

@@ -18,7 +18,7 @@ type file struct {
 	etag        string // strong: a hash of the content, quotes included
 }
 
-func readFile(assets fs.FS, name string) (*file, error) {
+func readFile(assets fs.FS, name, socket string) (*file, error) {
 	contentType, ok := contentTypes[path.Ext(name)]
 	if !ok {
 		return nil, fmt.Errorf("site: %s: no content type for %q", name, path.Ext(name))
@@ -26,6 +26,9 @@ func readFile(assets fs.FS, name string) (*file, error) {
 	content, err := fs.ReadFile(assets, name)
 	if err != nil {
 		return nil, fmt.Errorf("site: %w", err)
+	}
+	if path.Ext(name) == ".html" {
+		content = fillSocket(content, socket)
 	}
 	hash := sha256.Sum256(content)
 	return &file{

@@ -7,10 +7,13 @@
 package site
 
 import (
+	"bytes"
 	"embed"
+	"html"
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 )
 
 //go:embed assets
@@ -39,28 +42,30 @@ var pages = map[string]string{
 	"/examples/collab": "/assets/collab.html",
 }
 
-// notFound is the answer to every other path. Whoever sees it has usually mistyped the socket's.
-const notFound = "Not found. The page is at / and the socket at /socket.\n"
+// defaultSocket is the path of the socket that the pages are written with.
+const defaultSocket = "/socket"
 
 // Handler serves the page at "/", the examples, and their files below "/assets/", to GET and HEAD; any other path is a 404.
-// It may be shared by any number of servers.
-func Handler() http.Handler {
-	return newHandler(assets)
+// The pages connect to the socket at the path socket. Their references are relative, so that a reverse proxy may put them
+// below a path. The handler may be shared by any number of servers.
+func Handler(socket string) http.Handler {
+	return newHandler(assets, socket)
 }
 
 // handler maps request paths to files. It is not changed after construction.
 type handler struct {
-	files map[string]*file
+	files  map[string]*file
+	socket string
 }
 
-func newHandler(assets fs.FS) handler {
-	h := handler{files: make(map[string]*file)}
+func newHandler(assets fs.FS, socket string) handler {
+	h := handler{files: make(map[string]*file), socket: socket}
 	names, err := fs.Glob(assets, "assets/*")
 	if err != nil {
 		panic(err) // the pattern is a constant
 	}
 	for _, name := range names {
-		f, err := readFile(assets, name)
+		f, err := readFile(assets, name, socket)
 		if err != nil {
 			panic(err) // embedded files can be read, and a test holds their kinds
 		}
@@ -77,7 +82,7 @@ func newHandler(assets fs.FS) handler {
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, ok := h.files[r.URL.Path]
 	if !ok {
-		refuse(w, http.StatusNotFound, notFound)
+		refuse(w, http.StatusNotFound, h.notFound(r.URL.Path))
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -86,6 +91,20 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.serve(w, r)
+}
+
+// notFound is the answer to a path that has no file. People who see it have usually mistyped the socket's path, or
+// opened the socket's address in a browser.
+func (h handler) notFound(path string) string {
+	if path == h.socket || strings.HasPrefix(path, h.socket+"/") {
+		return "Clients of Phoenix Channels connect to this address; it has no page. The server's page is at /.\n"
+	}
+	return "Not found. The page is at / and the socket at " + h.socket + ".\n"
+}
+
+// fillSocket returns a page with the path of the socket in place of the default one.
+func fillSocket(page []byte, socket string) []byte {
+	return bytes.ReplaceAll(page, []byte(defaultSocket), []byte(html.EscapeString(socket)))
 }
 
 func refuse(w http.ResponseWriter, status int, text string) {

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path"
 	"regexp"
 	"strings"
@@ -25,7 +26,7 @@ func request(t *testing.T, method, target string, header http.Header) (*http.Res
 		r.Header[name] = values
 	}
 	w := httptest.NewRecorder()
-	Handler().ServeHTTP(w, r)
+	Handler(defaultSocket).ServeHTTP(w, r)
 	response := w.Result()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
@@ -116,13 +117,34 @@ func TestHead(t *testing.T) {
 }
 
 func TestOtherPathsAreNotFound(t *testing.T) {
-	for _, target := range []string{"/x", "/index.html", "/assets", "/assets/", "/assets/index.html", "/assets/../site.go", "/socket", "//"} {
+	for _, target := range []string{"/x", "/index.html", "/assets", "/assets/", "/assets/index.html", "/assets/../site.go", "/sockets", "//"} {
 		response, body := request(t, http.MethodGet, "http://localhost"+target, nil)
 		if response.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: status %d, want 404", target, response.StatusCode)
 		}
 		if !strings.Contains(body, " / ") || !strings.Contains(body, "/socket") || strings.Count(body, "\n") != 1 {
 			t.Errorf("%s: %q does not name / and /socket in one line", target, body)
+		}
+	}
+}
+
+// TestSocketElsewhere: the pages have the path of the socket from the server, and say what is at it.
+func TestSocketElsewhere(t *testing.T) {
+	h := Handler("/live&more")
+	get := func(target string) (int, string) {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+		return w.Code, w.Body.String()
+	}
+	for address := range pages {
+		_, page := get(address)
+		if !strings.Contains(page, `<html lang="en" data-socket="/live&amp;more">`) || strings.Contains(page, defaultSocket) {
+			t.Errorf("the page at %s does not have the path of the socket", address)
+		}
+	}
+	for target, want := range map[string]string{"/live&more": "no page", "/live&more/game-1": "no page", "/socket": "the socket at /live&more"} {
+		if status, body := get(target); status != http.StatusNotFound || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %q, want 404 with %q", target, status, body, want)
 		}
 	}
 }
@@ -139,7 +161,7 @@ func TestOtherMethodsAreRefused(t *testing.T) {
 // TestNothingComesFromAnotherHost: the only absolute addresses are the name of SVG and the page's own example.
 func TestNothingComesFromAnotherHost(t *testing.T) {
 	absolute := regexp.MustCompile(`(?i)(?:https?:|wss?:)?//[a-z0-9$][^\s"'<>)]*`)
-	allowed := map[string]bool{"http://www.w3.org/2000/svg": true, "ws://localhost:4000/socket": true, "http://localhost:4000/api/instances": true, "http://localhost:4000": true}
+	allowed := map[string]bool{"http://www.w3.org/2000/svg": true, "ws://localhost:4000/socket": true, "http://localhost:4000/api/instances": true, "http://localhost:4000": true, "http://localhost:4000/": true}
 	for _, name := range assetNames(t) {
 		if name == phoenix {
 			continue // a comment and the page's own host
@@ -175,22 +197,34 @@ func TestThePageObeysItsPolicy(t *testing.T) {
 	}
 }
 
-// TestEveryReferenceIsServed follows what the assets name: sources, links, imports, masks.
+// TestEveryReferenceIsServed follows what the assets name: sources, links, imports, masks. Each is relative, so that a proxy
+// may put the server below a path.
 func TestEveryReferenceIsServed(t *testing.T) {
-	reference := regexp.MustCompile(`(?:src="|href="|url\()(/assets/[^")]+)|from "\./([^"]+)"`)
+	reference := regexp.MustCompile(`(?:src="|href="|url\()([^#")]+)|from "([^"]+)"`)
 	found := 0
+	served := addresses(t)
 	for _, name := range assetNames(t) {
+		if name == phoenix {
+			continue // its comments have imports of the package
+		}
 		content, err := fs.ReadFile(assets, name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, match := range reference.FindAllStringSubmatch(string(content), -1) {
-			target := match[1]
-			if target == "" {
-				target = "/assets/" + match[2]
+			reference := match[1] + match[2]
+			if strings.HasPrefix(reference, "/") {
+				t.Errorf("%s names %s, which is not relative", name, reference)
+			}
+			target, err := (&url.URL{Path: served[name]}).Parse(reference)
+			if err != nil {
+				t.Fatal(err)
 			}
 			found++
-			if response, _ := request(t, http.MethodGet, target, nil); response.StatusCode != http.StatusOK {
+			if target.Path == "/observer" {
+				continue // the observer's own package serves it
+			}
+			if response, _ := request(t, http.MethodGet, target.Path, nil); response.StatusCode != http.StatusOK {
 				t.Errorf("%s names %s: status %d", name, target, response.StatusCode)
 			}
 		}
@@ -216,10 +250,10 @@ func TestNoMarkupFromText(t *testing.T) {
 }
 
 func TestAnUnknownKindOfFileIsAnError(t *testing.T) {
-	if _, err := readFile(fstest.MapFS{"assets/a.exe": {}}, "assets/a.exe"); err == nil {
+	if _, err := readFile(fstest.MapFS{"assets/a.exe": {}}, "assets/a.exe", defaultSocket); err == nil {
 		t.Error("a file without a content type was taken")
 	}
-	if _, err := readFile(fstest.MapFS{}, "assets/a.js"); err == nil {
+	if _, err := readFile(fstest.MapFS{}, "assets/a.js", defaultSocket); err == nil {
 		t.Error("a missing file was taken")
 	}
 }

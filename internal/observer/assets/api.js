@@ -1,5 +1,7 @@
 // The HTTP API, with the key of this tab.
 
+import {home} from "../assets/place.js"
+
 const STORED = "mycelium-key"
 
 export const key = () => sessionStorage.getItem(STORED) ?? ""
@@ -27,7 +29,7 @@ export class Problem extends Error {
 export async function call(method, path, body, headers = {}) {
   if (key()) headers.Authorization = `Bearer ${key()}`
   if (body !== undefined) headers["Content-Type"] = "application/json"
-  const answer = await fetch(`/api${path}`, {method, headers, body: body === undefined ? undefined : JSON.stringify(body)})
+  const answer = await fetch(`${home.pathname}api${path}`, {method, headers, body: body === undefined ? undefined : JSON.stringify(body)})
   const text = await answer.text()
   if (!answer.ok) throw new Problem(parsed(text) ?? {}, answer.status)
   return text ? parsed(text) : null
@@ -35,7 +37,7 @@ export async function call(method, path, body, headers = {}) {
 
 /** Why the observer does not let this key in; empty: it does. */
 export async function refusal() {
-  const answer = await fetch("/observer/access", {headers: {Authorization: `Bearer ${key()}`}})
+  const answer = await fetch(`${home.pathname}observer/access`, {headers: {Authorization: `Bearer ${key()}`}})
   return answer.ok ? "" : (await answer.text()).trim()
 }
 

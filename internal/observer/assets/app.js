@@ -1,7 +1,8 @@
 // The observer's page: it joins the server's own channel and draws what comes every second.
 
-import {connect, join, request} from "/assets/connection.js"
-import {Socket} from "/assets/phoenix.js"
+import {connect, join, request} from "../assets/connection.js"
+import {Socket} from "../assets/phoenix.js"
+import {home} from "../assets/place.js"
 import {h, $, say} from "./dom.js"
 import {call, key, refusal, setKey, takeKey} from "./api.js"
 import {bytes, counted, draw, short} from "./chart.js"
@@ -30,7 +31,7 @@ async function start() {
   }
   $("main").hidden = $("create").hidden = false
   $("filter-type").append(...types.map(t => h("option", {}, t.name)))
-  const socket = new Socket("/observer/socket", {authToken: key()})
+  const socket = new Socket(`${home.pathname}observer/socket`, {authToken: key()})
   channel = socket.channel("observer")
   channel.on("sample", sample)
   join(channel, {

@@ -137,7 +137,7 @@ const PAGES = ["chat", "game", "collab"] // types that have an example page
 
 function pageOf({id, type, state}) {
   if (!PAGES.includes(type) || state !== "running") return []
-  return [" · ", h("a", {href: `/examples/${type}?instance=${encodeURIComponent(id)}`, target: "_blank", rel: "noopener"}, "open its page")]
+  return [" · ", h("a", {href: `examples/${type}?instance=${encodeURIComponent(id)}`, target: "_blank", rel: "noopener"}, "open its page")]
 }
 
 /** Sockets that differ in nothing that is shown, counted. */

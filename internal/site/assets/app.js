@@ -5,13 +5,14 @@ import {addressOf, randomName, rememberName, roomInAddress, startingName, tidyNa
 import {Outbox, troubleOf} from "./outbox.js"
 import {People} from "./people.js"
 import {Socket} from "./phoenix.js"
+import {socketPath} from "./place.js"
 import {Room} from "./room.js"
 import {copyable, fill} from "./snippet.js"
 import {Stream} from "./stream.js"
 import {explainer, STATES, WORDS} from "./why.js"
 
 const $ = id => document.getElementById(id)
-const endpoint = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`
+const endpoint = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${socketPath}`
 
 const stream = new Stream($("log"), $("newer"), $("welcome"))
 const people = new People($("people"), $("people-list"), $("people-count"))
@@ -21,7 +22,7 @@ const nodes = new Map() // id of a message that is under way → its node
 let user = startingName()
 let room = null
 
-const socket = new Socket("/socket")
+const socket = new Socket(socketPath)
 
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text // the same text again would be read out again
@@ -78,7 +79,7 @@ function showPlace() {
   $("room").value = room.name
   $("name").value = user
   $("second").href = addressOf(room.name, otherName())
-  fill({endpoint, topic: `room:${room.name}`})
+  fill({endpoint, path: socketPath, topic: `room:${room.name}`})
   document.title = room.name === "lobby" ? "mycelium" : `${room.name} · mycelium`
 }
 
@@ -169,5 +170,5 @@ addEventListener("hashchange", () => {
 })
 
 copyable($("copy"), $("snippet"), $("copied"))
-connect(socket, explainer(socket, "/socket", showState))
+connect(socket, explainer(socket, socketPath, showState))
 enter(roomInAddress(), user)

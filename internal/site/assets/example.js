@@ -3,6 +3,7 @@
 import {connect} from "./connection.js"
 import {randomName, startingName} from "./identity.js"
 import {Socket} from "./phoenix.js"
+import {home, socketPath} from "./place.js"
 import {copyable} from "./snippet.js"
 import {explainer, STATES, WORDS} from "./why.js"
 
@@ -14,7 +15,7 @@ const $ = id => document.getElementById(id)
  */
 export function openExample(start) {
   const id = new URLSearchParams(location.search).get("instance") ?? ""
-  $("curl").textContent = $("curl").textContent.replaceAll("http://localhost:4000", location.origin)
+  $("curl").textContent = $("curl").textContent.replace("http://localhost:4000/", home).replaceAll("http://localhost:4000", home.origin)
   copyable($("copy"), $("curl"), $("copied"))
   $("open").addEventListener("submit", event => {
     event.preventDefault()
@@ -23,7 +24,7 @@ export function openExample(start) {
   if (id === "") return showGuide("")
   for (const node of document.querySelectorAll("[data-instance]")) node.textContent = id
   showExample(true)
-  const path = `/socket/${encodeURIComponent(id)}`
+  const path = `${socketPath}/${encodeURIComponent(id)}`
   const socket = new Socket(path)
   let connected = false
   function showState(state, reason) {

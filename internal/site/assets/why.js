@@ -6,7 +6,7 @@ export const WORDS = {
   hidden: () => "This page is hidden and reconnects when it is shown.",
   silent: () => "The server does not answer. This page keeps trying.",
   busy: () => "The server takes no new connections: it is starting, stopping or busy. This page keeps trying.",
-  missing: () => "There is no socket at this address. The option path may have moved it.",
+  missing: () => "There is no socket at this address. If a proxy is in between, make it pass on the socket's path.",
   refused: () => "The server asks for a token, and this page has none. Your own client sends one in the params of its socket.",
   origin: () => `The server refuses pages from ${location.origin}. Allow this origin with the option check_origin. ` +
     "If a proxy is in between, make it pass on the Host header.",
