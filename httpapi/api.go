@@ -27,7 +27,7 @@ type Options struct {
 	// follows in a sentence. Empty: that the server's operator has them.
 	KeyHint string
 	// PublicURL is where clients reach the server from outside, like
-	// "https://rt.example.com"; empty: what a request was sent to.
+	// "https://example.com/realtime"; empty: the host that a request was sent to.
 	PublicURL string
 	// ShowAuth returns an instance's auth as it may be shown to whoever may read:
 	// without secrets. nil: it is not shown.

@@ -15,6 +15,18 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
+// TestPublicURL: clients are given the address outside, below a path of a proxy too.
+func TestPublicURL(t *testing.T) {
+	for public, socket := range map[string]string{
+		"https://rt.example.com":        "wss://rt.example.com/socket/a",
+		"http://example.com/realtime/":  "ws://example.com/realtime/socket/a",
+		"https://example.com:8443/a/rt": "wss://example.com:8443/a/rt/socket/a",
+	} {
+		f := newFixture(t, Options{PublicURL: public})
+		want(t, f.call("POST", "/api/instances", `{"id":"a","type":"note"}`), 201, `"socket_url":"`+socket+`"`)
+	}
+}
+
 func TestCreate(t *testing.T) {
 	f := newFixture(t, Options{})
 	const spec = `{"id":"a","type":"note","config":{"text":"hi"},"labels":{"team":"red"}}`

@@ -178,8 +178,13 @@ func checkPublicURL(text string) string {
 		return ""
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return "is no URL such as https://rt.example.com"
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return "is not an http or https URL"
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
+		return "has more than scheme, host, port and path"
+	case u.Path != "" && u.Path != "/" && path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/"):
+		return "does not have a plain path"
 	}
 	return ""
 }
@@ -214,7 +219,7 @@ func checkPlace(s string) string {
 
 func checkAlgorithm(s string) string {
 	if !slices.Contains(algorithms, s) {
-		return "is none of them"
+		return "is not a supported algorithm"
 	}
 	return ""
 }

@@ -81,8 +81,8 @@ type Config struct {
 type API struct {
 	// Enabled is false where there is to be none.
 	Enabled bool `koanf:"enabled"`
-	// PublicURL is the server's address for clients; empty: what a request was
-	// sent to.
+	// PublicURL is the server's URL for clients, possibly with a path; empty: the
+	// host that a request was sent to.
 	PublicURL string `koanf:"public_url"`
 	// PrivateJWKS lets the auth of instances name jwks of private networks.
 	PrivateJWKS bool `koanf:"private_jwks"`

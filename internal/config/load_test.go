@@ -64,7 +64,7 @@ var every = []struct {
 	{"drain.delay", "5s", "5s", func(c *Config) any { return c.Drain.Delay }, 5 * time.Second},
 	{"drain.close_frame", "false", "false", func(c *Config) any { return c.Drain.CloseFrame }, false},
 	{"api.enabled", "false", "false", func(c *Config) any { return c.API.Enabled }, false},
-	{"api.public_url", "https://rt.example.com", "https://rt.example.com", func(c *Config) any { return c.API.PublicURL }, "https://rt.example.com"},
+	{"api.public_url", "https://example.com/realtime", "https://example.com/realtime", func(c *Config) any { return c.API.PublicURL }, "https://example.com/realtime"},
 	{"api.private_jwks", "true", "true", func(c *Config) any { return c.API.PrivateJWKS }, true},
 	{"metrics.listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Metrics.Listen }, "127.0.0.1:9"},
 	{"metrics.allow", "10.0.0.0/8", "10.0.0.0/8", func(c *Config) any { return c.Metrics.Allow }, []string{"10.0.0.0/8"}},

@@ -329,9 +329,9 @@ var options = []*option{
 		also: []string{"api", "http-api", "admin"},
 	},
 	{
-		key: "api.public_url", live: true, kind: text("URL", "an http or https URL without a path", checkPublicURL),
-		def: "", example: "https://rt.example.com",
-		help: "Where clients reach the server: the API answers addresses with it. Empty: what the request was sent to.",
+		key: "api.public_url", live: true, kind: text("URL", "an http or https URL", checkPublicURL),
+		def: "", example: "https://example.com/realtime",
+		help: "Where clients reach the server from outside, with the path of a reverse proxy if it has one: socket_url in answers of the API begins with it. Empty: the host that the request was sent to.",
 		also: []string{"public-url", "url", "external-url", "base-url"},
 	},
 	{
