@@ -27,7 +27,7 @@ func TestCheck(t *testing.T) {
 		{"fussy", `{"step":101}`, "/config/step "},
 		{"fussy", `{"step":7}`, "/config/step must not be 7"},
 		{"fussy", `{"step":8}`, "the type's build function panicked: 8"},
-		{"fuzzy", ``, `/type "fuzzy" is none of this server's types`},
+		{"fuzzy", ``, `/type "fuzzy" is not one of this server's types`},
 	} {
 		spec := instances.Spec{ID: "a", Type: c.kind, Config: json.RawMessage(c.config)}
 		err := s.Check(spec)

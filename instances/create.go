@@ -81,7 +81,7 @@ func (m *Manager) prepare(spec *Spec, kept Limits, bounds channels.Limits) (*Typ
 	kind := m.types[spec.Type]
 	m.mu.RUnlock()
 	if kind == nil {
-		wrong = append(wrong, FieldError{"/type", fmt.Sprintf("%q is none of this server's types: %s", spec.Type, m.typeNames())})
+		wrong = append(wrong, FieldError{"/type", m.wrongType(spec.Type)})
 	} else {
 		wrong = append(wrong, kind.schema.check(spec.Config)...)
 	}
@@ -89,6 +89,13 @@ func (m *Manager) prepare(spec *Spec, kept Limits, bounds channels.Limits) (*Typ
 		return nil, &InvalidError{Fields: wrong}
 	}
 	return kind, nil
+}
+
+func (m *Manager) wrongType(name string) string {
+	if name == "" {
+		return "is missing; the types of this server are " + m.typeNames()
+	}
+	return fmt.Sprintf("%q is not one of this server's types: %s", name, m.typeNames())
 }
 
 func (m *Manager) typeNames() string {

@@ -218,7 +218,7 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{args: []string{"help"}, stdout: "  serve      run the server"},
 		{args: []string{"version"}, stdout: "mycelium "},
-		{args: []string{"config", "check"}, environ: []string{"MYCELIUM_AUTH_SECRET="}, code: 2, stderr: "auth.secret: the value, which is not shown, (from environment variable MYCELIUM_AUTH_SECRET) is empty"},
+		{args: []string{"config", "check"}, environ: []string{"MYCELIUM_AUTH_SECRET="}, code: 2, stderr: `auth.secret: "" (from environment variable MYCELIUM_AUTH_SECRET) is empty: leave it out, or give it a value`},
 		{environ: []string{"MYCELIUM_AUTH_SECRET="}, code: 2, stderr: "auth.secret"},
 		{args: []string{"config", "check", "--auth-join=room:*"}, code: 2, stderr: "auth.join is set (from flag --auth-join) and clients need no token"},
 		{args: []string{"--auth-join=room:*"}, code: 2, stderr: "auth.join"},

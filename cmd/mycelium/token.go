@@ -58,7 +58,7 @@ func loadAuth(args, environ []string, stdout, stderr io.Writer) (*auth.Options, 
 	o := c.auth()
 	err := c.err()
 	if err == nil && o == nil {
-		err = errors.New("the server wants no tokens: auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret is needed, for example in MYCELIUM_AUTH_SECRET")
+		err = errors.New("no key is configured for tokens: set auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret, for example with MYCELIUM_AUTH_SECRET")
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)

@@ -79,7 +79,7 @@ func TestTokenCommandRefuses(t *testing.T) {
 		code          int
 		stderr        string
 	}{
-		{[]string{"sign"}, nil, 2, "the server wants no tokens: auth.secret, "},
+		{[]string{"sign"}, nil, 2, "no key is configured for tokens: set auth.secret, "},
 		{[]string{"sign", "--ttl=0s"}, jwt, 2, `--ttl: "0s" is no time of a second or more; it takes one, for example 90s or 1h`},
 		{[]string{"sign", "--claims", "[]"}, jwt, 2, "--claims is no JSON object"},
 		{[]string{"sign", "--claims={} {}"}, jwt, 2, "--claims is no JSON object"},

@@ -52,7 +52,7 @@ func (l *loader) unknownEnv(name string) {
 		l.problem("unknown environment variable %s; did you mean %s?", name, o.env())
 		return
 	}
-	l.problem("unknown environment variable %s; --help says which there are", name)
+	l.problem("unknown environment variable %s; %s lists the options", name, helpCommand)
 }
 
 func envOrigin(o *option) string { return "environment variable " + o.env() }

@@ -28,7 +28,7 @@ func badValue(o *option, words []string, origin, wrong string) string {
 
 // shown is a value as an error may print it.
 func (o *option) shown(words []string) string {
-	if o.secret {
+	if o.secret && strings.Join(words, "") != "" {
 		return "the value, which is not shown,"
 	}
 	return shown(strings.Join(words, ","))

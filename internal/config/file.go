@@ -188,11 +188,11 @@ func (l *loader) unknownKey(f *configFile, key string) {
 	}
 	switch o := nearest(key, options); {
 	case isSection(key):
-		l.problem("%s: %s is a section and takes no value of its own; --help lists what is in it", at, shown(key))
+		l.problem("%s: %s is a section and takes no value of its own; %s lists what is in it", at, shown(key), helpCommand)
 	case o != nil:
 		l.problem("%s: unknown key %s; did you mean %s?", at, shown(key), o.key)
 	default:
-		l.problem("%s: unknown key %s; --help lists the options", at, shown(key))
+		l.problem("%s: unknown key %s; %s lists the options", at, shown(key), helpCommand)
 	}
 }
 

@@ -47,10 +47,10 @@ func (l *loader) readFlags(args []string) (map[string]any, error) {
 		o := valueRequired.GetFlag().Value.(*flagValue).option
 		l.problem("flag --%s has no value; it takes %s, for example --%s=%s", o.flag(), o.kind.takes, o.flag(), o.example)
 	case err != nil:
-		l.problem("%v; --help lists the flags", err)
+		l.problem("%v; %s lists the flags", err, helpCommand)
 	}
 	for _, arg := range set.Args() {
-		l.problem("unexpected argument %s; options are given as --name=value, --help lists them", shown(arg))
+		l.problem("unexpected argument %s; options are given as --name=value, and %s lists them", shown(arg), helpCommand)
 	}
 	return flat(posflag.ProviderWithFlag(set, delimiter, nil, func(f *pflag.Flag) (string, any) {
 		v := f.Value.(*flagValue)
@@ -98,7 +98,7 @@ func (l *loader) unknownFlag(arg, name string) {
 		l.problem("unknown flag %s; did you mean --%s?", written, o.flag())
 		return
 	}
-	l.problem("unknown flag %s; --help lists the flags", written)
+	l.problem("unknown flag %s; %s lists the flags", written, helpCommand)
 }
 
 func flagOrigin(o *option) string { return fmt.Sprintf("flag --%s", o.flag()) }

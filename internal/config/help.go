@@ -18,6 +18,9 @@ var sections = []struct{ name, title string }{
 	{"tls", "TLS"},
 }
 
+// helpCommand prints Help, as errors quote it.
+const helpCommand = `"mycelium help serve"`
+
 const helpColumns = 80
 
 // Help returns the help text of all flags, for a terminal.

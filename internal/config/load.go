@@ -78,7 +78,7 @@ func (l *loader) merge(words map[string]any, origin func(*option) string) {
 		}
 		value, wrong := o.kind.parse(w)
 		if wrong == "" && origin != nil && o.guards && strings.Join(w, "") == "" {
-			wrong = "is empty"
+			wrong = "is empty: leave it out, or give it a value"
 		}
 		if wrong != "" {
 			l.problems = append(l.problems, badValue(o, w, origin(o), wrong))
