@@ -105,13 +105,16 @@ type life struct {
 // step makes the phase what the table says, and reports whether the caller has
 // to start the callbacks. The caller holds mu.
 func (l *life) step(e lifeEvent) (start bool) {
-	next := phases[l.phase][e]
-	if next == never {
-		panic(fmt.Sprintf("channels: event %d in phase %d of a channel's life", e, l.phase))
+	was := l.phase
+	if l.phase = phases[was][e]; l.phase == never {
+		misstep(was, e)
 	}
-	start = l.phase == phaseIdle
-	l.phase = next
-	return start
+	return was == phaseIdle
+}
+
+// misstep is apart from step so that step is inlined.
+func misstep(was phase, e lifeEvent) {
+	panic(fmt.Sprintf("channels: event %d in phase %d of a channel's life", e, was))
 }
 
 // closing reports whether the last callbacks have begun: nothing is sent from
@@ -233,8 +236,9 @@ func (c *Context) show(accepted bool) {
 // claim takes the right to run callbacks if nothing runs and nothing waits.
 func (c *Context) claim() bool {
 	c.life.mu.Lock()
-	defer c.life.mu.Unlock()
-	return c.life.phase == phaseIdle && c.life.step(eventMessage)
+	claimed := c.life.phase == phaseIdle && c.life.step(eventMessage)
+	c.life.mu.Unlock()
+	return claimed
 }
 
 // joinReturned notes what the join callback said. The right to run the callbacks
@@ -253,11 +257,11 @@ func (c *Context) joinReturned(accepted bool, reason error) {
 // rest gives back the right to run callbacks if there is nothing to do.
 func (c *Context) rest() bool {
 	c.life.mu.Lock()
-	defer c.life.mu.Unlock()
 	idle := c.life.phase == phaseRunning && c.box == nil
 	if idle {
 		c.life.step(eventRest)
 	}
+	c.life.mu.Unlock()
 	return idle
 }
 

@@ -30,6 +30,7 @@ var mailboxes = sync.Pool{New: func() any { return new(mailbox) }}
 // item is one message for a channel.
 type item struct {
 	kind    itemKind
+	now     bool     // of handleNow: whoever runs it runs nothing else
 	ref     wire.Ref // itemEvent, itemLeave
 	event   string   // itemEvent
 	payload Payload  // itemEvent, itemOut
@@ -143,9 +144,9 @@ func (c *Context) handleNow(m *wire.Message) bool {
 		return false
 	}
 	it := &c.socket.perLoop().item
-	*it = item{kind: itemEvent, ref: m.Ref, event: string(m.Event), payload: m.Payload}
-	defer c.proceed(it) // also if the callback ends its goroutine
+	*it = item{kind: itemEvent, ref: m.Ref, event: string(m.Event), payload: m.Payload, now: true}
 	c.handle(it)
+	c.proceed(it)
 	return true
 }
 
@@ -202,6 +203,10 @@ func (c *Context) handle(it *item) {
 			p := &PanicError{Value: recovered(recover()), Stack: debug.Stack()}
 			c.noteCrash(p, it)
 			c.end(p)
+			if it.now && p.Value == errGoexit { // handleNow does not go on: a task does
+				*it = item{}
+				c.start()
+			}
 		}
 	}()
 	c.call = it
