@@ -16,9 +16,14 @@ import (
 func TestErrorsWithoutALogger(t *testing.T) {
 	const child = "CHANNELS_WITHOUT_A_LOGGER"
 	if os.Getenv(child) != "" {
-		e := channelstest.Start(t, channels.Options{})
+		host := channelstest.Start(t, channels.Options{}) // which has a logger: its guest has none
+		e, err := channels.NewEndpoint(channels.Options{Host: host.Endpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
 		e.Socket("/socket", channels.SocketOptions{}, room())
-		c := channelstest.Connect(t, e, "/socket").Join("room:1", nil)
+		host.Route("/guest", func(below string) (*channels.Endpoint, string, error) { return e, "/" + below, nil })
+		c := channelstest.Connect(t, host, "/guest/socket").Join("room:1", nil)
 		c.Push("crash", nil)
 		c.AssertError()
 		return

@@ -17,12 +17,17 @@ type Endpoint struct {
 
 // Start makes an endpoint that is shut down when the test ends. It uses no
 // descriptor and no port: Options.Portable is set, Options.IOUring is
-// off, and Options.Loops is 2 if it is 0.
+// off, and Options.Loops is 2 if it is 0. Without Options.Logger, warnings and
+// errors go to the log of the test: why a channel crashed, for example.
 func Start(t testing.TB, o channels.Options) *Endpoint {
 	t.Helper()
 	o.Portable, o.IOUring = true, channels.IOUringOff
 	if o.Loops == 0 {
 		o.Loops = 2 // what crosses from loop to loop is tested too
+	}
+	log := &testLog{t: t}
+	if o.Logger == nil {
+		o.Logger = log.logger()
 	}
 	e, err := channels.NewEndpoint(o)
 	if err != nil {
@@ -38,6 +43,7 @@ func Start(t testing.TB, o channels.Options) *Endpoint {
 		if err := e.Shutdown(ctx); err != nil {
 			t.Errorf("channelstest: shutdown: %v", err)
 		}
+		log.end()
 	})
 	return &Endpoint{Endpoint: e, listener: l}
 }

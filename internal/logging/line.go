@@ -120,7 +120,7 @@ func (l Line) Panic(value any, stack []byte) Line {
 	}
 	l.event.Str("panic", cutAt(fmt.Sprint(value), maxError))
 	if len(stack) > 0 {
-		l.event.Str("stack", cutAt(string(stack), maxStack))
+		l.event.Str(stackField, cutAt(string(stack), maxStack))
 	}
 	return l
 }

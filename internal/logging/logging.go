@@ -3,9 +3,11 @@
 package logging
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -76,8 +78,19 @@ func console(w io.Writer, colours bool) io.Writer {
 		// The time is shown as it is in JSON: the console's own format would
 		// lose the milliseconds.
 		FormatTimestamp: func(stamp any) string { return fmt.Sprint(stamp) },
+		// A stack is read as it is printed by Go, and not as one quoted string.
+		FieldsExclude: []string{stackField},
+		FormatExtra: func(fields map[string]any, line *bytes.Buffer) error {
+			if stack, ok := fields[stackField].(string); ok {
+				line.WriteString("\n" + strings.TrimRight(stack, "\n"))
+			}
+			return nil
+		},
 	}
 }
+
+// stackField is the name of the field that has the stack of a panic.
+const stackField = "stack"
 
 // IsTerminal reports whether f is a terminal, for New.
 func IsTerminal(f *os.File) bool {

@@ -104,6 +104,22 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestStack: people read a stack as Go prints it, below the line; programs get it in the line.
+func TestStack(t *testing.T) {
+	const stack = "goroutine 1 [running]:\nmain.main()\n\t/src/main.go:5 +0x1d\n"
+	for format, want := range map[string]string{
+		"text": "ERR crashed panic=oops topic=room:1\n" + stack,
+		"json": `"stack":"goroutine 1 [running]:\nmain.main()`,
+	} {
+		var out bytes.Buffer
+		log := logTo(t, &out, "info", format, false)
+		NewLog(&log).Error("crashed").Str("topic", "room:1").Panic("oops", []byte(stack)).Write()
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %q, want %q", format, out.String(), want)
+		}
+	}
+}
+
 func TestLevels(t *testing.T) {
 	for level, want := range map[string]string{"debug": "dbg inf wrn err", "info": "inf wrn err", "warn": "wrn err", "error": "err", "off": ""} {
 		var out bytes.Buffer

@@ -105,7 +105,7 @@ func (s *lineScrubber) appendString(literal []byte, key bool) {
 // mostOf returns how many bytes a string under a name may have.
 func mostOf(name string) int {
 	switch name {
-	case zerolog.MessageFieldName, zerolog.ErrorFieldName, "stack", "problems":
+	case zerolog.MessageFieldName, zerolog.ErrorFieldName, stackField, "problems":
 		return maxStack
 	}
 	return maxValue
