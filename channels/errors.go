@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -68,6 +69,14 @@ type ReplyError struct {
 func (e *ReplyError) Error() string {
 	if e == nil {
 		return "channels: no error"
+	}
+	switch response := e.Response.(type) {
+	case map[string]string:
+		if reason, ok := response["reason"]; ok && len(response) == 1 { // as Errorf makes it
+			return "channels: error reply: " + reason
+		}
+	case json.RawMessage:
+		return fmt.Sprintf("channels: error reply %s", response)
 	}
 	return fmt.Sprintf("channels: error reply %v", e.Response)
 }

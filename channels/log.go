@@ -79,7 +79,7 @@ func (s *Socket) logAccepted(r *Request, start time.Time) {
 // logClosed tells, for debugging, that a socket's connection is over, and why.
 func (s *Socket) logClosed(reason error) {
 	if l := s.endpoint.log.Debug("socket closed"); l.On() {
-		s.named(l.Str("transport", s.transport.name()).Str("path", s.mount.path).Str("reason", reason.Error())).Write()
+		s.named(l.Str("transport", s.transport.name()).Str("reason", reason.Error())).Write()
 	}
 }
 
