@@ -1,20 +1,19 @@
 package auth
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
+
+	"github.com/MicahParks/jwkset"
 )
 
 // publishedKey is one key of a JWKS that can verify tokens.
@@ -122,94 +121,42 @@ func parseJWK(raw json.RawMessage) (publishedKey, error) {
 	return publishedKey{m.ID, m.Algorithm, key}, m.checkCertificate(key)
 }
 
+// publicKey has jwkset read the key, of which it sees only what makes a key of
+// its type.
 func (m *jwkMembers) publicKey() (any, error) {
+	members := jwkset.JWKMarshal{KTY: jwkset.KTY(m.Type), CRV: jwkset.CRV(m.Curve), X: m.X, Y: m.Y, N: m.N, E: m.E}
 	switch m.Type {
-	case "RSA":
-		return m.rsaKey()
-	case "EC":
-		return m.ecKey()
-	case "OKP":
-		return m.edwardsKey()
+	case "RSA", "EC", "OKP":
 	case "oct":
 		return nil, errors.New("kty is oct: a secret must not be published")
+	default:
+		return nil, fmt.Errorf("kty is %.64q: it must be RSA, EC or OKP", m.Type)
 	}
-	return nil, fmt.Errorf("kty is %.64q: it must be RSA, EC or OKP", m.Type)
+	read, err := jwkset.NewJWKFromMarshal(members, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	switch key := read.Key().(type) {
+	case *rsa.PublicKey:
+		return key, checkRSA(key)
+	case *ecdsa.PublicKey, ed25519.PublicKey:
+		return key, nil
+	}
+	return nil, fmt.Errorf("crv is %.64q: its keys sign nothing", m.Curve)
 }
 
-func (m *jwkMembers) rsaKey() (any, error) {
-	n, err := decodeMember("n", m.N)
-	if err != nil {
-		return nil, err
-	}
-	e, err := decodeMember("e", m.E)
-	if err != nil {
-		return nil, err
-	}
-	key := &rsa.PublicKey{N: new(big.Int).SetBytes(n)}
-	exponent := new(big.Int).SetBytes(e)
+// checkRSA refuses keys that are too short to be safe, or so long that a token
+// takes long to verify.
+func checkRSA(key *rsa.PublicKey) error {
 	switch bits := key.N.BitLen(); {
 	case bits < minRSABits || bits > maxRSABits:
-		return nil, fmt.Errorf("n has %d bits: it must have from %d to %d", bits, minRSABits, maxRSABits)
+		return fmt.Errorf("n has %d bits: it must have from %d to %d", bits, minRSABits, maxRSABits)
 	case key.N.Bit(0) == 0:
-		return nil, errors.New("n is even")
-	case exponent.BitLen() > 31 || exponent.Bit(0) == 0 || exponent.Cmp(big.NewInt(1)) <= 0:
-		return nil, errors.New("e is not an odd number from 3 to 2147483647")
+		return errors.New("n is even")
+	case key.E < 3 || key.E%2 == 0:
+		return errors.New("e is not an odd number from 3 on")
 	}
-	key.E = int(exponent.Int64())
-	return key, nil
-}
-
-var curves = map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}
-
-func (m *jwkMembers) ecKey() (any, error) {
-	curve := curves[m.Curve]
-	if curve == nil {
-		return nil, fmt.Errorf("crv is %.64q: it must be P-256, P-384 or P-521", m.Curve)
-	}
-	size := (curve.Params().BitSize + 7) / 8
-	point := []byte{4} // uncompressed
-	for _, c := range []struct{ name, value string }{{"x", m.X}, {"y", m.Y}} {
-		b, err := decodeMember(c.name, c.value)
-		if err != nil {
-			return nil, err
-		}
-		b = bytes.TrimLeft(b, "\x00") // some write it without leading zeros, some with one too many
-		if len(b) > size {
-			return nil, fmt.Errorf("%s has %d bytes: it must have %d", c.name, len(b), size)
-		}
-		point = append(append(point, make([]byte, size-len(b))...), b...)
-	}
-	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
-	if err != nil {
-		return nil, fmt.Errorf("x and y are not a point of %s", m.Curve)
-	}
-	return key, nil
-}
-
-func (m *jwkMembers) edwardsKey() (any, error) {
-	if m.Curve != "Ed25519" {
-		return nil, fmt.Errorf("crv is %.64q: it must be Ed25519", m.Curve)
-	}
-	x, err := decodeMember("x", m.X)
-	if err != nil {
-		return nil, err
-	}
-	if len(x) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("x has %d bytes: it must have %d", len(x), ed25519.PublicKeySize)
-	}
-	return ed25519.PublicKey(x), nil
-}
-
-// decodeMember decodes base64url, which must not be padded and sometimes is.
-func decodeMember(name, value string) ([]byte, error) {
-	if value == "" {
-		return nil, fmt.Errorf("%s is missing", name)
-	}
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(value, "="))
-	if err != nil {
-		return nil, fmt.Errorf("%s is not base64url", name)
-	}
-	return b, nil
+	return nil
 }
 
 // checkCertificate returns an error unless the first certificate of x5c, if
