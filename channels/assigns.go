@@ -4,12 +4,17 @@ package channels
 // There are few of them, and a map costs ten times the bytes.
 type assigns []assign
 
+// assign is one value. Its key is a string, or the identity of a [Key].
 type assign struct {
-	key   string
+	key   any
 	value any
 }
 
-func (a assigns) get(key string) (value any, ok bool) {
+// keyName is the identity of a [Key]: a pointer to it is equal to itself alone,
+// whatever other keys are called.
+type keyName struct{ name string }
+
+func (a assigns) get(key any) (value any, ok bool) {
 	for i := range a {
 		if a[i].key == key {
 			return a[i].value, true
@@ -18,7 +23,7 @@ func (a assigns) get(key string) (value any, ok bool) {
 	return nil, false
 }
 
-func (a *assigns) set(key string, value any) {
+func (a *assigns) set(key, value any) {
 	for i := range *a {
 		if (*a)[i].key == key {
 			(*a)[i].value = value
@@ -30,6 +35,11 @@ func (a *assigns) set(key string, value any) {
 
 func (a assigns) copyTo(all map[string]any) {
 	for _, v := range a {
-		all[v.key] = v.value
+		switch key := v.key.(type) {
+		case string:
+			all[key] = v.value
+		case *keyName:
+			all[key.name] = v.value
+		}
 	}
 }

@@ -1,9 +1,12 @@
 package channels
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/mycelium-rt/mycelium/wire"
@@ -14,21 +17,24 @@ import (
 // [Endpoint.Socket]. It must not be changed after that.
 type Channel struct {
 	pattern   string
-	join      func(c *Context, params Payload) (any, error)
-	events    map[string]eventHandler
-	any       eventHandler
+	join      Handler
+	events    map[string]Handler
+	prefixes  []prefixHandler // the longest first
+	any       Handler
+	use       []Middleware // the outermost first
+	chain     Handler      // of joins and events when it serves; nil without middleware
 	intercept map[string]outHandler
 	info      map[reflect.Type]infoHandler
 	terminate func(c *Context, reason error)
 	onLoop    bool
 
 	mounted atomic.Bool // it serves: changes would be races
+	once    sync.Once   // of mount
 }
 
 type (
-	eventHandler func(c *Context, it *item) error // answers by itself
-	outHandler   func(c *Context, p Payload) error
-	infoHandler  func(c *Context, msg any) error
+	outHandler  func(c *Context, p Payload) error
+	infoHandler func(c *Context, msg any) error
 )
 
 // Handle makes a channel for topics that match pattern: an exact topic, or a
@@ -49,16 +55,16 @@ func Handle[P, R any](pattern string, join func(c *Context, params P) (R, error)
 	decode := decoderFor[P]()
 	return &Channel{
 		pattern: pattern,
-		join: func(c *Context, p Payload) (any, error) {
+		join: func(c *Context, p Payload) (Reply, error) {
 			params, err := decode(p)
 			if err != nil {
-				return nil, err
+				return Reply{}, err
 			}
-			reply, err := join(c, params)
-			if noError(err) {
-				err = nil
+			response, err := join(c, params)
+			if err != nil && !noError(err) {
+				return Reply{}, err
 			}
-			return reply, err
+			return Reply{Status: "ok", Response: response}, nil
 		},
 	}
 }
@@ -79,36 +85,66 @@ func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, erro
 	ch.mustChange("On", event)
 	mustBeNew(ch, ch.events, event)
 	if ch.events == nil {
-		ch.events = make(map[string]eventHandler)
+		ch.events = make(map[string]Handler)
 	}
 	decode := decoderFor[M]()
-	ch.events[event] = func(c *Context, it *item) error {
-		msg, err := decode(it.payload)
+	ch.events[event] = func(c *Context, p Payload) (Reply, error) {
+		msg, err := decode(p)
 		if err != nil {
-			return c.answerError(it.ref, err)
+			return Reply{}, err
 		}
-		result, err := fn(c, msg)
-		if err != nil && !noError(err) {
-			return c.answerError(it.ref, err)
-		}
-		return c.answer(it.ref, result)
+		return replyOf(fn(c, msg))
 	}
 }
 
-// OnAny registers the handler of all events that have none of their own.
-// Without it such an event crashes the channel, as in Phoenix. The payload is
+// OnPrefix registers the handler of all events whose name begins with prefix:
+// "lvs_evt:" as in Elixir's handle_in("lvs_evt:" <> name, …). name is what follows.
+// An event's own handler comes before those of prefixes, and the longest prefix
+// before the others. M and R are those of [On].
+func OnPrefix[M, R any](ch *Channel, prefix string, fn func(c *Context, name string, msg M) (R, error)) {
+	ch.mustChange("OnPrefix", prefix)
+	if prefix == "" {
+		panic(fmt.Sprintf("channels: OnPrefix of %q with an empty prefix: OnAny is for all events", ch.pattern))
+	}
+	at, twice := slices.BinarySearchFunc(ch.prefixes, prefix, comparePrefix)
+	if twice {
+		panic(fmt.Sprintf("channels: prefix %q of %q has two handlers", prefix, ch.pattern))
+	}
+	decode := decoderFor[M]()
+	ch.prefixes = slices.Insert(ch.prefixes, at, prefixHandler{prefix, func(c *Context, p Payload) (Reply, error) {
+		msg, err := decode(p)
+		if err != nil {
+			return Reply{}, err
+		}
+		return replyOf(fn(c, c.Event()[len(prefix):], msg))
+	}})
+}
+
+// prefixHandler handles the events that begin with prefix.
+type prefixHandler struct {
+	prefix string
+	handle Handler
+}
+
+// comparePrefix puts longer prefixes first.
+func comparePrefix(h prefixHandler, prefix string) int {
+	return cmp.Or(cmp.Compare(len(prefix), len(h.prefix)), cmp.Compare(h.prefix, prefix))
+}
+
+// OnAny registers the handler of all events that have none of their own and no
+// [OnPrefix]. Without it such an event crashes the channel, as in Phoenix. The payload is
 // valid until fn returns.
 func (ch *Channel) OnAny(fn func(c *Context, event string, p Payload) (Reply, error)) {
 	ch.mustChange("OnAny", "")
 	if ch.any != nil {
 		panic(fmt.Sprintf("channels: %q has two OnAny handlers", ch.pattern))
 	}
-	ch.any = func(c *Context, it *item) error {
-		reply, err := fn(c, it.event, it.payload)
-		if err != nil && !noError(err) {
-			return c.answerError(it.ref, err)
+	ch.any = func(c *Context, p Payload) (Reply, error) {
+		reply, err := fn(c, c.Event(), p)
+		if noError(err) {
+			err = nil
 		}
-		return c.answerReply(it.ref, reply)
+		return reply, err
 	}
 }
 
@@ -206,11 +242,18 @@ func (ch *Channel) intercepts(event string) bool {
 	return ok
 }
 
-func (ch *Channel) handler(event string) eventHandler {
+// handler returns the handler of an event, nil if there is none, and what it was
+// registered for: the event, a prefix or all.
+func (ch *Channel) handler(event string) (h Handler, pattern string, rest bool) {
 	if h := ch.events[event]; h != nil {
-		return h
+		return h, event, false
 	}
-	return ch.any
+	for i := range ch.prefixes {
+		if p := &ch.prefixes[i]; strings.HasPrefix(event, p.prefix) {
+			return p.handle, p.prefix, true
+		}
+	}
+	return ch.any, "", ch.any != nil
 }
 
 // Part is a piece of a payload that many messages have, see

@@ -91,8 +91,8 @@ func (c *Context) Endpoint() *Endpoint { return c.socket.endpoint }
 // join, else its ref, nil if both were null. It must not be modified.
 func (c *Context) JoinRef() json.RawMessage { return json.RawMessage(c.joinRef) }
 
-// Event is the event being handled; empty outside of an event's handler. For
-// callbacks only.
+// Event is the event being handled, "phx_join" in a join; empty outside of their
+// handlers. For callbacks only.
 func (c *Context) Event() string {
 	if c.call == nil {
 		return ""
@@ -111,8 +111,10 @@ func (c *Context) Ref() Ref {
 }
 
 // Assign keeps a value with the joined channel. The socket's own assigns, set
-// when it connected, are seen through it.
-func (c *Context) Assign(key string, value any) {
+// when it connected, are seen through it. A [Key] does the same with a type.
+func (c *Context) Assign(key string, value any) { c.assign(key, value) }
+
+func (c *Context) assign(key, value any) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
 	c.extrasLocked().assigns.set(key, value)
@@ -120,17 +122,23 @@ func (c *Context) Assign(key string, value any) {
 
 // Get returns what was assigned to the channel, else to its socket, else nil.
 func (c *Context) Get(key string) any {
+	value, _ := c.lookup(key)
+	return value
+}
+
+func (c *Context) lookup(key any) (value any, ok bool) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
 	if c.extras != nil {
 		if v, ok := c.extras.assigns.get(key); ok {
-			return v
+			return v, true
 		}
 	}
-	return c.socket.Get(key)
+	return c.socket.lookup(key)
 }
 
-// Assigns returns a copy of everything that Get can answer.
+// Assigns returns a copy of everything that was assigned to the channel and its
+// socket. The value of a [Key] is there under the key's name.
 func (c *Context) Assigns() map[string]any {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()

@@ -147,9 +147,9 @@ func (c *Context) callJoin(it *item, r *joinResult) {
 	}()
 	c.call = it
 	line, start := c.startedLine("joined")
-	result, err := c.def.join(c, it.payload)
+	response, err := c.askJoin(it.payload)
 	if err == nil {
-		r.frame, err = c.joinReply(it.ref, "ok", result)
+		r.frame, err = c.joinReply(it.ref, "ok", response)
 	}
 	if err != nil {
 		c.refuse(it.ref, err, r)
@@ -160,6 +160,21 @@ func (c *Context) callJoin(it *item, r *joinResult) {
 		line.Took(start).Write()
 	}
 	returned = true
+}
+
+// askJoin calls the join callback, and middleware around it. It returns the
+// response of a join that is accepted.
+func (c *Context) askJoin(params Payload) (response any, err error) {
+	reply, err := c.def.handleJoin(c, params)
+	switch {
+	case err != nil && !noError(err):
+		return nil, err
+	case reply.Status == "ok":
+		return reply.Response, nil
+	case reply.Response == nil: // by middleware that answers itself
+		return nil, &ReplyError{Response: reasonPayload(reasonUnauthorized)}
+	}
+	return nil, &ReplyError{Response: reply.Response}
 }
 
 // refuse ends a channel whose join failed and encodes what the client is

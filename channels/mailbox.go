@@ -226,12 +226,14 @@ func (c *Context) handle(it *item) {
 }
 
 func (c *Context) handleEvent(it *item) {
-	h := c.def.handler(it.event)
-	if h == nil {
-		panic(clientFault("no handler for event " + shortened(it.event)))
-	}
 	line, start := c.startedLine("event handled")
-	if err := h(c, it); err != nil && err != ErrEnded {
+	reply, err := c.def.handleEvent(c, it.payload)
+	if err != nil && !noError(err) {
+		err = c.answerError(it.ref, err)
+	} else {
+		err = c.answerReply(it.ref, reply)
+	}
+	if err != nil && err != ErrEnded {
 		panic(err)
 	}
 	if line.On() {

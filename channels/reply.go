@@ -68,18 +68,7 @@ func notCarried(err error) string {
 	return ""
 }
 
-// answer sends what a handler returned.
-func (c *Context) answer(ref wire.Ref, result any) error {
-	switch r := result.(type) {
-	case NoReply:
-		return nil
-	case Reply:
-		return c.answerReply(ref, r)
-	}
-	return c.reply(ref, "ok", result)
-}
-
-// answerReply is answer without the allocation of an interface.
+// answerReply sends what a handler returned.
 func (c *Context) answerReply(ref wire.Ref, r Reply) error {
 	if r.Status == "" {
 		return nil

@@ -26,7 +26,7 @@ func newRouter(channels []*Channel) *router {
 			panic(fmt.Sprintf("channels: two channels with the pattern %q: the second would never be joined", ch.pattern))
 		}
 		patterns[ch.pattern] = true
-		ch.mounted.Store(true)
+		ch.mount()
 		prefix, wild := strings.CutSuffix(ch.pattern, "*")
 		if wild {
 			r.prefixes = append(r.prefixes, prefixRoute{prefix, i})

@@ -67,18 +67,24 @@ func (s *Socket) SetID(id string) {
 
 // Assign keeps a value that all channels of the socket see by Context.Get. It
 // panics outside of SocketOptions.Connect; a channel has its own Assign.
-func (s *Socket) Assign(key string, value any) {
+func (s *Socket) Assign(key string, value any) { s.assign(key, value) }
+
+func (s *Socket) assign(key, value any) {
 	s.mustConnect("Assign")
 	s.identify().assigns.set(key, value)
 }
 
 // Get returns what was assigned when the socket connected, else nil.
 func (s *Socket) Get(key string) any {
-	if s.identity == nil {
-		return nil
-	}
-	value, _ := s.identity.assigns.get(key)
+	value, _ := s.lookup(key)
 	return value
+}
+
+func (s *Socket) lookup(key any) (value any, ok bool) {
+	if s.identity == nil {
+		return nil, false
+	}
+	return s.identity.assigns.get(key)
 }
 
 // Client names who the socket is for, for limits that clients share: the user

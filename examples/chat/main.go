@@ -19,6 +19,9 @@ type message struct {
 	Body string `json:"body"`
 }
 
+// user is who has joined.
+var user = channels.NewKey[string]("user")
+
 type afterJoin struct{}
 
 func chat(who *presence.Tracker) *channels.Channel {
@@ -26,11 +29,11 @@ func chat(who *presence.Tracker) *channels.Channel {
 		if p.User == "" {
 			return channels.NoReply{}, channels.Errorf("join with your name as user")
 		}
-		c.Assign("user", p.User)
+		user.Set(c, p.User)
 		return channels.NoReply{}, c.Send(afterJoin{})
 	})
 	channels.Info(room, func(c *channels.Context, _ afterJoin) error {
-		if _, err := who.Track(c, c.Get("user").(string), map[string]int64{"since": time.Now().Unix()}); err != nil {
+		if _, err := who.Track(c, user.Get(c), map[string]int64{"since": time.Now().Unix()}); err != nil {
 			return err
 		}
 		return who.PushState(c)
@@ -39,7 +42,7 @@ func chat(who *presence.Tracker) *channels.Channel {
 		if m.Body == "" {
 			return channels.NoReply{}, channels.Errorf("a message needs a body")
 		}
-		m.User = c.Get("user").(string)
+		m.User = user.Get(c)
 		return channels.NoReply{}, c.Broadcast("new_msg", m)
 	})
 	return room

@@ -50,6 +50,9 @@ func newPoll(in *instances.Instance, c config) (instances.Logic, error) {
 	return &poll{in: in, config: c, Votes: make(map[string]string), Ends: time.Now().Add(time.Duration(c.Open))}, nil
 }
 
+// user is who has joined.
+var user = channels.NewKey[string]("user")
+
 type joinParams struct {
 	User string `json:"user"`
 }
@@ -69,13 +72,13 @@ func (p *poll) Channels() []*channels.Channel {
 		if params.User == "" {
 			return result{}, channels.Errorf("join with your name as user")
 		}
-		c.Assign("user", params.User)
+		user.Set(c, params.User)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.result(), nil
 	})
 	channels.On(ch, "vote", func(c *channels.Context, v vote) (channels.Reply, error) {
-		return channels.Reply{Status: "ok"}, p.vote(c, c.Get("user").(string), v.Choice)
+		return channels.Reply{Status: "ok"}, p.vote(c, user.Get(c), v.Choice)
 	})
 	return []*channels.Channel{ch}
 }

@@ -100,10 +100,16 @@ func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
 		return joinReply{}, err
 	}
 	c.OnEnd(func() { l.rooms.leave(one) })
-	c.Assign("user", name)
-	c.Assign("room", one)
+	userKey.Set(c, name)
+	roomKey.Set(c, one)
 	return joinReply{name}, c.Send(afterJoin{p.Meta, p.Since})
 }
+
+// What is kept with a joined channel: the name of its client and its room.
+var (
+	userKey = channels.NewKey[string]("user")
+	roomKey = channels.NewKey[*room]("room")
+)
 
 type backlogPush struct {
 	Messages []json.RawMessage `json:"messages"`
@@ -112,13 +118,13 @@ type backlogPush struct {
 }
 
 func (l *logic) joined(c *channels.Context, a afterJoin) error {
-	if _, err := l.in.Presence().Track(c, c.Get("user").(string), a.meta); err != nil {
+	if _, err := l.in.Presence().Track(c, userKey.Get(c), a.meta); err != nil {
 		return err
 	}
 	if err := l.in.Presence().PushState(c); err != nil {
 		return err
 	}
-	one := c.Get("room").(*room)
+	one := roomKey.Get(c)
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	texts, complete := one.backlog.since(a.since, time.Now())
@@ -144,7 +150,7 @@ func (l *logic) say(c *channels.Context, m newMessage) (said, error) {
 	case len(m.Key) > maxKey:
 		return said{}, channels.Errorf("key is longer than %d bytes", maxKey)
 	}
-	return l.post(c.Get("room").(*room), c.Get("user").(string), m, func(text []byte) error {
+	return l.post(roomKey.Get(c), userKey.Get(c), m, func(text []byte) error {
 		return c.Broadcast("new_msg", json.RawMessage(text))
 	})
 }
@@ -177,5 +183,5 @@ func typing(c *channels.Context, p typingParams) (struct{}, error) {
 	if p.Typing == nil {
 		return struct{}{}, channels.Errorf("typing is missing: it is true or false")
 	}
-	return struct{}{}, c.BroadcastFrom("typing", typingPush{c.Get("user").(string), *p.Typing})
+	return struct{}{}, c.BroadcastFrom("typing", typingPush{userKey.Get(c), *p.Typing})
 }

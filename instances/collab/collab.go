@@ -112,6 +112,9 @@ type joinReply struct {
 // afterJoin comes when the client is subscribed: what it is told then has no gap.
 type afterJoin struct{ rev int64 }
 
+// userKey is the name of a joined channel's client.
+var userKey = channels.NewKey[string]("user")
+
 func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
 	name, err := visitor.Name(c, p.User)
 	if err != nil {
@@ -121,7 +124,7 @@ func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
 	if p.Rev != nil {
 		rev = *p.Rev
 	}
-	c.Assign("user", name)
+	userKey.Set(c, name)
 	return joinReply{name, l.kind}, c.Send(afterJoin{rev})
 }
 
@@ -144,7 +147,7 @@ func (h *history) catchUp(rev int64) (catchUp, error) {
 }
 
 func (l *logic) joined(c *channels.Context, a afterJoin) error {
-	if _, err := l.in.Presence().Track(c, c.Get("user").(string), struct{}{}); err != nil {
+	if _, err := l.in.Presence().Track(c, userKey.Get(c), struct{}{}); err != nil {
 		return err
 	}
 	if err := l.in.Presence().PushState(c); err != nil {
@@ -201,7 +204,7 @@ type opReply struct {
 }
 
 func (l *logic) op(c *channels.Context, p opParams) (opReply, error) {
-	rev, err := l.submit(c, c.Get("user").(string), p, func(e entry) error { return c.Broadcast("op", e) })
+	rev, err := l.submit(c, userKey.Get(c), p, func(e entry) error { return c.Broadcast("op", e) })
 	var no refusal
 	if errors.As(err, &no) {
 		return opReply{}, channels.Errorf("%s", string(no))

@@ -96,7 +96,7 @@ func (a *arena) join(c *channels.Context, p joinParams) (joinReply, error) {
 	if err != nil {
 		return joinReply{}, err
 	}
-	c.Assign("user", name)
+	userKey.Set(c, name)
 	c.OnEnd(func() { a.vacate(c) }) // once: a client may sit as often as it likes
 	return joinReply{User: name}, c.Send(afterJoin{})
 }
@@ -152,10 +152,10 @@ func (a *arena) sit(c *channels.Context, _ object) (arenaSeat, error) {
 	if at < 0 {
 		return arenaSeat{}, channels.Errorf("all %d seats are taken", len(a.users))
 	}
-	a.users[at] = c.Get("user").(string)
+	a.users[at] = userKey.Get(c)
 	a.taken++
 	a.world.Enter(at)
-	c.Assign("seat", at)
+	seatKey.Set(c, at)
 	return arenaSeat{at}, a.in.Broadcast(topic, "seats", seatsPush{a.seats()})
 }
 
@@ -168,7 +168,7 @@ func (a *arena) stand(c *channels.Context, _ object) (object, error) {
 
 // seatOf is the seat that a channel has, -1: none.
 func seatOf(c *channels.Context) int {
-	if at, ok := c.Get("seat").(int); ok {
+	if at, ok := seatKey.Lookup(c); ok {
 		return at
 	}
 	return -1
@@ -182,7 +182,7 @@ func (a *arena) vacate(c *channels.Context) bool {
 	if at < 0 {
 		return false
 	}
-	c.Assign("seat", -1)
+	seatKey.Set(c, -1)
 	a.users[at] = ""
 	a.taken--
 	a.world.Leave(at)

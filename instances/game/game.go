@@ -117,9 +117,17 @@ type joinReply struct {
 // afterJoin comes when the client is subscribed: what it is told then has no gap.
 type afterJoin struct{}
 
+// What is kept with a joined channel: the name of its client, its seat in an arena
+// (-1: none), and its token for a seat at a table.
+var (
+	userKey  = channels.NewKey[string]("user")
+	seatKey  = channels.NewKey[int]("seat")
+	tokenKey = channels.NewKey[string]("token")
+)
+
 // appear tells the others that a client is there, and it who is.
 func appear(in *instances.Instance, c *channels.Context) error {
-	if _, err := in.Presence().Track(c, c.Get("user").(string), object{}); err != nil {
+	if _, err := in.Presence().Track(c, userKey.Get(c), object{}); err != nil {
 		return err
 	}
 	return in.Presence().PushState(c)

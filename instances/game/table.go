@@ -130,9 +130,9 @@ func (t *table) join(c *channels.Context, p joinParams) (joinReply, error) {
 	at := t.match.find(p.Token)
 	if at >= 0 {
 		name = t.match.Seats[at].User
-		c.Assign("token", p.Token)
+		tokenKey.Set(c, p.Token)
 	}
-	c.Assign("user", name)
+	userKey.Set(c, name)
 	return joinReply{name, seatOrNil(at)}, c.Send(afterJoin{})
 }
 
@@ -173,20 +173,20 @@ func (t *table) sit(c *channels.Context, p sitParams) (sitReply, error) {
 		if t.seated(c) >= 0 {
 			return refuse("you have a seat")
 		}
-		reply.Seat, err = t.match.sit(want, c.Get("user").(string), reply.Token, now)
+		reply.Seat, err = t.match.sit(want, userKey.Get(c), reply.Token, now)
 		return err
 	})
 	if err != nil {
 		return sitReply{}, err
 	}
-	c.Assign("token", reply.Token)
+	tokenKey.Set(c, reply.Token)
 	return reply, nil
 }
 
 // seated is the seat that a channel has now, -1: none. Its token says so: the
 // seat may have been given up elsewhere.
 func (t *table) seated(c *channels.Context) int { // with mu
-	token, _ := c.Get("token").(string)
+	token := tokenKey.Get(c)
 	return t.match.find(token)
 }
 
