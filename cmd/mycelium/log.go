@@ -20,6 +20,7 @@ const flushTimeout = 250 * time.Millisecond
 // None of it waits for who reads that: a pipe that is full, a full disk.
 type logOutput struct {
 	*logging.Writer
+	file       *os.File // nil if standard error is none
 	isTerminal bool
 	restore    func()
 }
@@ -27,7 +28,7 @@ type logOutput struct {
 // openOutput takes over standard error until close.
 func openOutput(stderr io.Writer) *logOutput {
 	file, isFile := stderr.(*os.File)
-	o := &logOutput{Writer: logging.NewWriter(stderr), isTerminal: isFile && logging.IsTerminal(file)}
+	o := &logOutput{Writer: logging.NewWriter(stderr), file: file, isTerminal: isFile && logging.IsTerminal(file)}
 	// Otherwise the first line after the reader of the pipe has gone would end
 	// the process.
 	broken := make(chan os.Signal, 1)
@@ -41,6 +42,10 @@ func (o *logOutput) close() {
 	o.Flush(flushTimeout)
 	o.restore()
 }
+
+// terminalClosed reports whether the server was started in a terminal whose window
+// has been closed since: the kernel sends SIGHUP then.
+func (o *logOutput) terminalClosed() bool { return o.isTerminal && !logging.IsTerminal(o.file) }
 
 // openLog makes the server's logger. Packages that know only Go's own log write
 // to it too.

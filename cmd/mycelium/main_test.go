@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -300,6 +301,26 @@ func TestHelp(t *testing.T) {
 			if ask(c.name, "--help") != ask("help", c.name) {
 				t.Errorf("mycelium %s --help is not mycelium help %s", c.name, c.name)
 			}
+		}
+	}
+}
+
+// TestAddressInUse: the most likely error of a second try says what to do.
+func TestAddressInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	address := taken.Addr().String()
+	for option, args := range map[string][]string{
+		"listen":         {"--listen=" + address},
+		"metrics.listen": {"--listen=127.0.0.1:0", "--metrics-listen=" + address},
+	} {
+		var stderr bytes.Buffer
+		code := run(t.Context(), args, []string{"XDG_RUNTIME_DIR=" + t.TempDir()}, io.Discard, &stderr)
+		if code != 1 || !strings.Contains(stderr.String(), "has this address: stop it or change the option "+option+`"`) {
+			t.Errorf("%s: exit %d, %s", option, code, &stderr)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func TestReloadOfWhatIsWrong(t *testing.T) {
 		"limits: {max_channels: 2}\nloops: x\nlisen: y\n":                                       "unknown key",
 		"limits: {max_channels: 2\n":                                                            "cannot be parsed",
 		"limits: {max_channels: 2, max_message: 8MB, outbound_bytes: 9MB}":                      "limits.outbound_bytes changes with a restart only",
-		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: chet}]":                       `c.yaml:2: instances[0].type \"chet\" is none`,
+		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: chet}]":                       `c.yaml:2: instances[0].type \"chet\" is not one`,
 		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay, config: {window: 1}}]": "c.yaml:2: instances[0].config.window ",
 		"limits: {max_channels: 2}\ninstances: [{id: lobby, type: relay, auth: {leeway: -}}]":   "c.yaml:2: instances[0].auth.leeway ",
 		"limits: {max_channels: 2}\ninstances: [{id: taken, type: relay}]":                      `the API has created an instance of this id`,

@@ -60,7 +60,8 @@ Flags:
 
 `
 
-// serve runs the server until ctx is done. SIGHUP reloads its configuration.
+// serve runs the server until ctx is done. SIGHUP reloads its configuration, or
+// ends it if it says that the terminal is closed.
 func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -106,6 +107,7 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 	var addr net.Addr
 	if err == nil {
 		addr, err = d.endpoint.Listen(d.cfg.Listen)
+		err = inUse(err, "listen")
 	}
 	if err != nil {
 		return errors.Join(err, d.close())
@@ -117,11 +119,23 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 	for {
 		select {
 		case <-hangup:
+			if d.output.terminalClosed() {
+				return d.drain()
+			}
 			d.reload()
 		case <-ctx.Done():
 			return d.drain()
 		}
 	}
+}
+
+// inUse adds to an error what to do if somebody else listens at the address of
+// an option.
+func inUse(err error, option string) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	return fmt.Errorf("%w: another process, maybe another mycelium, has this address: stop it or change the option %s", err, option)
 }
 
 func (d *daemon) drain() error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,47 @@ func terminal(t *testing.T) (person, program *os.File) {
 	}
 	t.Cleanup(func() { program.Close() })
 	return person, program
+}
+
+// Nobody who closes the window of a terminal wants the server to go on with
+// nobody who sees it: the SIGHUP that this causes reloads nothing.
+func TestTerminalIsClosed(t *testing.T) {
+	person, program := terminal(t)
+	done := make(chan int, 1)
+	environ := []string{"XDG_RUNTIME_DIR=" + t.TempDir()}
+	go func() { done <- run(t.Context(), []string{"--listen=127.0.0.1:0"}, environ, io.Discard, program) }()
+	lines := bufio.NewReader(person)
+	until := func(want string) {
+		for {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(line, want) {
+				return
+			}
+		}
+	}
+	until("listening")
+	if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	until("configuration reloaded")
+	if err := person.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// This process does not belong to the terminal, so that the kernel sends it nothing.
+	if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case code := <-done:
+		if code != 0 {
+			t.Errorf("exit %d", code)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the server goes on without its terminal")
+	}
 }
 
 // On a terminal there is a link to the observer, with the key where no server,

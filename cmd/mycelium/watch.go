@@ -77,7 +77,7 @@ func (d *daemon) listenForMetrics() (stop func() error, err error) {
 		return func() error { return nil }, nil
 	}
 	listener, err := net.Listen("tcp", d.cfg.Metrics.Listen)
-	if err != nil {
+	if err = inUse(err, "metrics.listen"); err != nil {
 		return nil, err
 	}
 	mux := d.healthMux()
