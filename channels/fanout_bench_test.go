@@ -18,7 +18,7 @@ func (sink) send(f *netloop.Frame) { f.Release() }
 func (sink) close(uint16, string)  {}
 func (sink) drop()                 {}
 func (sink) hold()                 {}
-func (sink) resume()               {}
+func (sink) resume([]byte)         {}
 func (sink) name() string          { return "sink" }
 
 // BenchmarkFanOutBlocks is how long a loop looks at nothing else while a

@@ -12,9 +12,17 @@ import (
 // hold is a socket that is not read for a while: TCP, or the POST of long
 // polling, makes its client wait. Owned by the loop.
 type hold struct {
-	until time.Time // above a rate; zero: not for that
-	full  []*stall  // for channels whose mailboxes are full
+	until  time.Time // above a rate; zero: not for that
+	full   []*stall  // for channels whose mailboxes are full
+	large  bool      // what a compressed message inflated to was above a rate
+	unread []byte    // what had been read of the connection and is to be decoded later
+	ending bool      // a task that ends the hold has been posted
 }
+
+// stopsDecoding reports whether what has been read waits as well. What is above a
+// rate is refused without much work, but a few bytes that are compressed can be
+// many large messages.
+func (h *hold) stopsDecoding() bool { return h != nil && (len(h.full) > 0 || h.large) }
 
 // stall is a full mailbox that keeps its socket from being read.
 type stall struct {
@@ -40,17 +48,52 @@ func (s *Socket) held() *hold {
 
 // isHeld reports whether the socket is not read at the moment: its silence is
 // not its client's.
-func (s *Socket) isHeld() bool { return s.perLoop().held[s] != nil }
+func (s *Socket) isHeld() bool { return s.holding() != nil }
 
-// readAgain reads the socket again if nothing speaks against it.
+// holding returns the hold of the socket; nil if it has none, as nearly all.
+func (s *Socket) holding() *hold {
+	if held := s.perLoop().held; len(held) > 0 {
+		return held[s]
+	}
+	return nil
+}
+
+// readAgain reads the socket again if nothing speaks against it. What had been
+// read before is decoded first, by a task: the caller may have messages that came
+// before that.
 func (s *Socket) readAgain() {
-	l := s.perLoop()
-	h := l.held[s]
-	if h == nil || !h.until.IsZero() || len(h.full) > 0 {
+	h := s.holding()
+	if !h.isOver() {
 		return
 	}
-	delete(l.held, s)
-	s.transport.resume()
+	if len(h.unread) == 0 {
+		delete(s.perLoop().held, s)
+		s.transport.resume(nil)
+		return
+	}
+	if !h.ending {
+		h.ending = true
+		s.loop.Post(netloop.TaskFunc(s.decodeUnread))
+	}
+}
+
+// isOver reports whether nothing keeps the socket from being read. nil is no
+// hold that could end.
+func (h *hold) isOver() bool { return h != nil && h.until.IsZero() && len(h.full) == 0 }
+
+// decodeUnread ends a hold behind which there is something to decode, which may
+// begin the next one.
+func (s *Socket) decodeUnread() {
+	h := s.holding()
+	if h == nil {
+		return
+	}
+	h.ending = false
+	if !h.isOver() {
+		return
+	}
+	delete(s.perLoop().held, s)
+	s.transport.resume(h.unread)
 }
 
 // forgetHold is for a socket that is closed.
@@ -65,7 +108,8 @@ func (s *Socket) forgetHold() {
 }
 
 // holdUp holds the client up for d, or for that much from now on if it is held
-// up already, because of a rate. What has been read is still handled.
+// up already, because of a rate. What has been read is still handled, unless
+// it is [hold.stopsDecoding].
 func (s *Socket) holdUp(d time.Duration, rate string) {
 	h := s.held()
 	first := h.until.IsZero()

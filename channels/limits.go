@@ -30,7 +30,7 @@ type Limits struct {
 	// done, so that the client waits and nothing is lost. Send returns
 	// ErrMailboxFull, and an intercepted broadcast ends the channel as below.
 	// Defaults 1,000 and 1 MiB. One message is always taken, however large, and
-	// so is what had been read from the connection before the mailbox was full.
+	// so is the one that the mailbox has no room for.
 	MailboxMessages int
 	MailboxBytes    int
 	// MailboxWait bounds how long a socket is not read because of a full mailbox.
@@ -94,7 +94,7 @@ type Limits struct {
 	// of less than 1 KiB, and every 4 KiB that a compressed message inflates to
 	// beyond 100 times its size. A socket above it is held up: its bytes are left
 	// to TCP, which slows its client down, for as long as what was too much is
-	// worth, at most 10 s. At most 65,535. 0: unlimited, but frames that are no
+	// worth, at most 10 s. Compressed messages that had been read before wait too. At most 65,535. 0: unlimited, but frames that are no
 	// messages then have the rate of MessagesPerSecond.
 	HeartbeatsPerSecond int
 	// BytesPerSecond is a rate of one socket too, of what its messages have,

@@ -335,7 +335,7 @@ func (s *pollSession) drop() { s.end(errServerClosed) }
 // hold keeps POSTs waiting for their answers.
 func (s *pollSession) hold() { s.held = make(chan struct{}) }
 
-func (s *pollSession) resume() {
+func (s *pollSession) resume([]byte) {
 	if s.held != nil {
 		close(s.held)
 		s.held = nil
@@ -351,7 +351,7 @@ func (s *pollSession) end(reason error) {
 		return
 	}
 	s.flush()
-	s.resume()
+	s.resume(nil)
 	defer s.socket.shutdown(ErrClosed) // last: it calls the application
 	s.socket.logClosed(reason)
 	s.expiry.Stop()

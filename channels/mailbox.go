@@ -15,7 +15,7 @@ import (
 // MailboxBytes. A channel has one only while something waits.
 //
 // When it is full, its socket is not read until there is room again (see
-// Socket.stall); what had been read by then is still taken. What the program
+// Socket.stall); the message that did not fit is still taken. What the program
 // sends is refused, and an intercepted broadcast that does not fit ends the
 // channel.
 type mailbox struct {
@@ -118,8 +118,9 @@ func (c *Context) putLocked(it item) (start bool) {
 	return c.life.step(eventMessage)
 }
 
-// size is what the item counts against Limits.MailboxBytes.
-func (it *item) size() int { return len(it.payload.Data) }
+// size is what the item counts against Limits.MailboxBytes: all that a client
+// can make long.
+func (it *item) size() int { return len(it.payload.Data) + len(it.ref) + len(it.event) }
 
 // eventItem copies an event out of the frame it came in.
 func eventItem(m *wire.Message) item {

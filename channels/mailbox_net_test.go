@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
 // gated is a channel whose event "block" waits until the gate is closed.
@@ -247,4 +250,79 @@ func TestMailboxFullForTheProgram(t *testing.T) {
 	time.Sleep(5 * time.Millisecond) // not needed, but then the timers meet the full mailbox
 	close(gate)
 	waitFor(t, "all messages", func() bool { return ticks.Load() == sent-1+5 })
+}
+
+// A message's ref and event count against the mailbox, as its payload does.
+func TestMailboxFullOfNames(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Loops, o.Limits.MailboxBytes = 1, 1<<20
+		gate := make(chan struct{})
+		s := serve(t, o, channels.SocketOptions{}, gated(gate, make(chan error, 9)))
+		p := s.dial(t)
+		ref := p.join("gated:1", "{}")
+		p.push(ref, "gated:1", "block", "{}")
+		const burst, size = 40, 100_000
+		written := make(chan error, 1)
+		go func() {
+			for i := range burst {
+				if err := p.WriteText(p.text(ref, fmt.Sprint(i)+strings.Repeat("r", size), "gated:1", "echo", `{"body":""}`)); err != nil {
+					written <- err
+					return
+				}
+			}
+			written <- nil
+		}()
+		waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
+		if n := s.Stats().MailboxHigh; n > 1<<20/size+2 {
+			t.Errorf("%d messages of %d bytes wait in a mailbox of 1 MiB", n, size)
+		}
+		close(gate)
+		for range burst + 1 {
+			if _, err := p.read(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-written; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A few bytes that were read at once may be many large messages: none beyond the
+// one that a mailbox has no room for is decompressed before there is room again.
+func TestMailboxFullOfBombs(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Loops, o.Limits.MailboxBytes = 1, 1<<20
+		gate := make(chan struct{})
+		s := serve(t, o, compressing, gated(gate, make(chan error, 9)))
+		p := s.dialTarget(t, "/socket/websocket?vsn=2.0.0", offering(deflateName))
+		ref := p.join("gated:1", "{}")
+		p.push(ref, "gated:1", "block", "{}")
+		const burst = 40
+		var all []byte
+		for i := range burst {
+			payload := fmt.Sprintf(`{"body":%q}`, strings.Repeat("0", 900_000))
+			var err error
+			if all, err = wstest.AppendCompressed(all, ws.OpText, []byte(p.text(ref, fmt.Sprint(100+i), "gated:1", "echo", payload))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(all) > 60<<10 {
+			t.Fatalf("%d bytes are too much for one read", len(all))
+		}
+		if err := p.WriteRaw(all); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
+		if n := s.Stats().MailboxHigh; n > 3 {
+			t.Errorf("%d messages of 900 kB wait in a mailbox of 1 MiB", n)
+		}
+		close(gate)
+		for i := -1; i < burst; i++ {
+			m, err := p.read()
+			if err != nil || m.status != "ok" || i >= 0 && m.ref != fmt.Sprint(100+i) {
+				t.Fatalf("behind answer %d: %v, %v", i, m.ref, err)
+			}
+		}
+	})
 }

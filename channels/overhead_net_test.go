@@ -10,6 +10,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
 // TestHeldUp: who makes the server answer too much of what goes no further is
@@ -153,4 +154,33 @@ func TestEndlessMessage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Messages that inflate far hold the loop up one at a time, however many of them
+// were read at once.
+func TestBombsReadAtOnce(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Loops, o.Limits.HeartbeatsPerSecond = 1, 1000
+		s := serve(t, o, compressing, room())
+		p := s.dialTarget(t, "/socket/websocket?vsn=2.0.0", offering(deflateName))
+		ref := p.join("room:1", "{}")
+		var all []byte
+		for i := range 40 {
+			var err error
+			payload := fmt.Sprintf(`{"body":%q}`, strings.Repeat("0", 900_000))
+			if all, err = wstest.AppendCompressed(all, ws.OpText, []byte(p.text(ref, fmt.Sprint(100+i), "room:1", "echo", payload))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := s.Stats().MessagesIn
+		p.write(string(all))
+		waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
+		time.Sleep(200 * time.Millisecond) // what is not held up comes at once
+		if n := s.Stats().MessagesIn - before; n > 20 {
+			t.Errorf("%d messages of 900 kB were handled without a pause", n)
+		}
+		if m := p.await("phx_reply"); m.status != "ok" {
+			t.Errorf("the first: %v", m)
+		}
+	})
 }

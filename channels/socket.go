@@ -42,9 +42,10 @@ type transport interface {
 	close(code uint16, reason string)
 	// drop ends the connection without a goodbye.
 	drop()
-	// hold leaves what the client sends where it is, until resume.
+	// hold leaves what the client sends where it is, until resume, which is given
+	// what the transport has put into hold.unread meanwhile.
 	hold()
-	resume()
+	resume(unread []byte)
 	// name is "websocket" or "longpoll".
 	name() string
 }

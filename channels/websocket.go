@@ -79,8 +79,22 @@ func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 	if w.socket.rates != nil {
 		w.socket.countWire(len(data))
 	}
-	err := w.decoder.Feed(data, w)
-	if err == nil { // before wrong is allocated
+	if h := w.socket.holding(); h != nil && len(h.unread) > 0 { // came before reading was paused
+		h.unread = append(h.unread, data...)
+		return
+	}
+	w.feed(data)
+}
+
+// feed decodes until the socket is held up; the rest waits for resume.
+func (w *websocketConn) feed(data []byte) {
+	rest, err := w.decoder.FeedSome(data, w)
+	switch {
+	case err == nil: // before wrong is allocated
+		return
+	case errors.Is(err, websocket.ErrPause):
+		h := w.socket.holding()
+		h.unread = append(h.unread, rest...)
 		return
 	}
 	var wrong *websocket.CloseError
@@ -103,6 +117,9 @@ func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
 		w.socket.line(zerolog.DebugLevel, "malformed message").Err(err).Write()
 		w.closeWithin(closeInternalError, adviceOf(err), refusalGrace)
 		return websocket.ErrStop
+	}
+	if w.socket.holding().stopsDecoding() {
+		return websocket.ErrPause
 	}
 	return nil
 }
@@ -145,6 +162,9 @@ func (w *websocketConn) HandleOverhead(units int) error {
 		return websocket.ErrStop
 	}
 	w.socket.countFrames(units)
+	if h := w.socket.holding(); h != nil && units > 1 { // not a fragment
+		h.large = true
+	}
 	return nil
 }
 
@@ -210,7 +230,16 @@ func (w *websocketConn) drop() {
 // hold stops reading; TCP slows the client down.
 func (w *websocketConn) hold() { w.conn.PauseRead() }
 
-func (w *websocketConn) resume() { w.conn.ResumeRead() }
+// resume decodes what had been read when the socket was held up, which may hold
+// it up again.
+func (w *websocketConn) resume(unread []byte) {
+	if len(unread) > 0 {
+		w.feed(unread)
+	}
+	if !w.socket.closed && !w.socket.isHeld() {
+		w.conn.ResumeRead()
+	}
+}
 
 func (w *websocketConn) name() string { return transportWebsocket }
 

@@ -11,8 +11,12 @@ import (
 // because the callback has closed the connection.
 var ErrStop = errors.New("websocket: stopped by the handler")
 
-// Handler takes what a Decoder finds. An error of any method ends the
-// decoding: Feed gives buffers back, drops the rest of its data and returns
+// ErrPause is returned by HandleMessage when it has taken the message and wants
+// the next one later: see [Decoder.FeedSome].
+var ErrPause = errors.New("websocket: paused by the handler")
+
+// Handler takes what a Decoder finds. An error of any method but ErrPause ends
+// the decoding: Feed gives buffers back, drops the rest of its data and returns
 // that error.
 type Handler interface {
 	// HandleMessage takes one whole message. payload is valid, and may be
@@ -72,32 +76,45 @@ type Decoder struct {
 // errors are the handler's. After an error, and after a close frame, further
 // bytes are dropped and Feed returns nil.
 func (d *Decoder) Feed(data []byte, h Handler) error {
+	for {
+		var err error
+		if data, err = d.FeedSome(data, h); !errors.Is(err, ErrPause) {
+			return err
+		}
+	}
+}
+
+// FeedSome is Feed until HandleMessage returns ErrPause. With that error rest is
+// what of data has not been looked at: the bytes to go on with. A few bytes on the
+// wire can be many large messages, so who cannot take more must not be given the
+// rest of what was read.
+func (d *Decoder) FeedSome(data []byte, h Handler) (rest []byte, err error) {
 	for !d.ended {
 		if !d.inPayload {
 			n, err := d.takeHead(data)
 			if err != nil {
-				return d.fail(err)
+				return nil, d.fail(err)
 			}
 			if !d.inPayload {
-				return nil
+				return nil, nil
 			}
 			data = data[n:]
 			if !d.fin && d.remaining < smallFragment {
 				if err := d.report(1, h); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 		n := min(d.remaining, len(data))
 		if err := d.takePayload(data[:n], h); err != nil {
-			return err
+			return data[n:], err
 		}
 		data = data[n:]
 		if d.inPayload {
-			return nil
+			return nil, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // Reset gives buffers back and makes the decoder as new, with the same Limits
@@ -297,6 +314,9 @@ func (d *Decoder) deliver(payload []byte, buf *buffer, h Handler) (err error) {
 	}
 	d.calling = false
 	buf.release()
+	if err != nil && errors.Is(err, ErrPause) && !op.IsControl() {
+		return err
+	}
 	if err != nil || op == OpClose {
 		return d.fail(err)
 	}

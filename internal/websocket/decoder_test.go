@@ -236,3 +236,47 @@ func TestBufferClasses(t *testing.T) {
 		t.Errorf("the last class is %d of %d", last, len(bufferPools))
 	}
 }
+
+// pauser wants each message by itself.
+type pauser struct{ events }
+
+func (p *pauser) HandleMessage(binary bool, payload []byte) error {
+	if err := p.events.HandleMessage(binary, payload); err != nil {
+		return err
+	}
+	return ErrPause
+}
+
+// TestPause: with a pause behind every message the same is found, one message at a
+// time, and Feed goes on by itself.
+func TestPause(t *testing.T) {
+	b := stream(0x81, "one", 0x01, "tw", 0x89, "ping", 0x80, "o", 0xc1, hello, 0x82, "", 0x8a, "pong", 0x81, "last")
+	want := events{}
+	if err := (&Decoder{Deflate: freeWindow}).Feed(bytes.Clone(b), &want); err != nil {
+		t.Fatal(err)
+	}
+	before := LiveBuffers()
+	for size := 1; size <= len(b); size++ {
+		var one, all pauser
+		d, whole := Decoder{Deflate: freeWindow}, Decoder{Deflate: freeWindow}
+		pauses := 0
+		for p := range slices.Chunk(bytes.Clone(b), size) {
+			if err := whole.Feed(bytes.Clone(p), &all); err != nil {
+				t.Fatal(err)
+			}
+			for err := ErrPause; err != nil; {
+				if p, err = d.FeedSome(p, &one); err != nil {
+					if pauses++; err != ErrPause {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if pauses != 5 || !slices.Equal(one.got, want.got) || !slices.Equal(all.got, want.got) {
+			t.Errorf("pieces of %d: %d pauses, %q and %q, want %q", size, pauses, one.got, all.got, want.got)
+		}
+	}
+	if n := LiveBuffers() - before; n != 0 {
+		t.Errorf("%d buffers left", n)
+	}
+}

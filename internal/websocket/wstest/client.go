@@ -209,15 +209,22 @@ func (c *Client) deflates() bool {
 // WriteCompressed sends one masked, unfragmented, compressed frame, agreed on
 // or not.
 func (c *Client) WriteCompressed(op ws.OpCode, payload []byte) error {
-	f, err := wsflate.CompressFrame(ws.NewFrame(op, true, payload))
+	frame, err := AppendCompressed(nil, op, payload)
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := ws.WriteFrame(&b, ws.MaskFrameInPlaceWith(f, mask)); err != nil {
-		return err
+	return c.WriteRaw(frame)
+}
+
+// AppendCompressed appends what WriteCompressed sends.
+func AppendCompressed(dst []byte, op ws.OpCode, payload []byte) ([]byte, error) {
+	f, err := wsflate.CompressFrame(ws.NewFrame(op, true, payload))
+	if err != nil {
+		return nil, err
 	}
-	return c.WriteRaw(b.Bytes())
+	b := bytes.NewBuffer(dst)
+	err = ws.WriteFrame(b, ws.MaskFrameInPlaceWith(f, mask))
+	return b.Bytes(), err
 }
 
 // WriteText sends one text message.
