@@ -3,6 +3,7 @@ package httpapi
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -79,7 +80,7 @@ func (a *API) replay(r *request, key string, body []byte, send func() error) (ag
 	if err != nil {
 		return false, err
 	}
-	return a.replays.once(fmt.Sprintf("%d\x00%s\x00%s", i.Incarnation, r.who.key.Name, key), body, send)
+	return a.replays.once(r.who.key.Name, fmt.Sprintf("%d\x00%s", i.Incarnation, key), body, send)
 }
 
 // disconnect closes the sockets of an id; their clients come back.
@@ -124,8 +125,14 @@ type replays struct {
 	now func() time.Time // static
 
 	mu    sync.Mutex
-	seen  map[string]*replay // guarded by mu
-	order []*replay          // guarded by mu: oldest first
+	by    map[string]*remembered // guarded by mu: by caller
+	count int                    // guarded by mu: of all order
+}
+
+// remembered is what one caller has sent. Guarded by replays.mu.
+type remembered struct {
+	seen  map[string]*replay
+	order []*replay // oldest first
 }
 
 type replay struct {
@@ -140,17 +147,17 @@ const (
 	// replayFor is how long a key is remembered: longer than anybody retries.
 	replayFor = 10 * time.Minute
 	// maxReplays bounds how many are, about 200 bytes each; above it the oldest
-	// are forgotten early.
+	// of the caller that has the most are forgotten early.
 	maxReplays = 100_000
 )
 
-// once runs send unless it has succeeded for the key before; again tells that
-// it had. Of two at the same time, the second waits for the first. A request
-// that failed is forgotten: it may be tried again. Another body under the same
-// key is a mistake of the caller.
-func (p *replays) once(key string, body []byte, send func() error) (again bool, err error) {
+// once runs send unless it has succeeded for the caller's key before; again
+// reports whether it had. Of two at the same time, the second waits for the first. A
+// request that failed is forgotten: it may be tried again. Another body under the
+// same key is a mistake of the caller.
+func (p *replays) once(caller, key string, body []byte, send func() error) (again bool, err error) {
 	sum := sha256.Sum256(body)
-	r, first := p.take(key, sum)
+	r, first := p.take(caller, key, sum)
 	if !first {
 		if r.body != sum {
 			return false, problem(http.StatusUnprocessableEntity, "idempotency-key", "Idempotency-Key used twice",
@@ -159,41 +166,74 @@ func (p *replays) once(key string, body []byte, send func() error) (again bool, 
 		<-r.done
 		return r.err == nil, r.err
 	}
+	r.err = errNotSent
+	defer func() { // also if send panics
+		close(r.done)
+		if r.err != nil {
+			p.forget(caller, r)
+		}
+	}()
 	r.err = send()
-	close(r.done)
-	if r.err != nil {
-		p.forget(r)
-	}
 	return false, r.err
 }
 
-func (p *replays) take(key string, sum [sha256.Size]byte) (r *replay, first bool) {
+// errNotSent is what a request whose send has panicked leaves to those that waited
+// for it.
+var errNotSent = errors.New("httpapi: the first request with this Idempotency-Key has failed")
+
+func (p *replays) take(caller, key string, sum [sha256.Size]byte) (r *replay, first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	for len(p.order) > 0 && (now.Sub(p.order[0].at) > replayFor || len(p.order) >= maxReplays) {
-		if oldest := p.order[0]; p.seen[oldest.key] == oldest {
-			delete(p.seen, oldest.key)
+	c := p.by[caller]
+	if c == nil {
+		if p.by == nil {
+			p.by = make(map[string]*remembered)
 		}
-		p.order[0] = nil
-		p.order = p.order[1:]
+		c = &remembered{seen: make(map[string]*replay)}
+		p.by[caller] = c
 	}
-	if r := p.seen[key]; r != nil {
+	p.forgetOld(now)
+	if r := c.seen[key]; r != nil {
 		return r, false
 	}
-	if p.seen == nil {
-		p.seen = make(map[string]*replay)
-	}
 	r = &replay{key: key, body: sum, at: now, done: make(chan struct{})}
-	p.seen[key] = r
-	p.order = append(p.order, r)
+	c.seen[key] = r
+	c.order = append(c.order, r)
+	p.count++
 	return r, true
 }
 
-func (p *replays) forget(r *replay) {
+// forgetOld makes room for one more. There are as many callers as API keys: few.
+func (p *replays) forgetOld(now time.Time) {
+	var most *remembered
+	for _, c := range p.by {
+		for len(c.order) > 0 && now.Sub(c.order[0].at) > replayFor {
+			p.drop(c)
+		}
+		if most == nil || len(c.order) > len(most.order) {
+			most = c
+		}
+	}
+	if p.count >= maxReplays {
+		p.drop(most)
+	}
+}
+
+// drop forgets the oldest of a caller.
+func (p *replays) drop(c *remembered) {
+	if oldest := c.order[0]; c.seen[oldest.key] == oldest {
+		delete(c.seen, oldest.key)
+	}
+	c.order[0] = nil
+	c.order = c.order[1:]
+	p.count--
+}
+
+func (p *replays) forget(caller string, r *replay) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.seen[r.key] == r {
-		delete(p.seen, r.key)
+	if c := p.by[caller]; c.seen[r.key] == r {
+		delete(c.seen, r.key)
 	}
 }

@@ -96,6 +96,9 @@ type Filter struct {
 	Type   string
 	State  State
 	Labels map[string]string // all of them
+	// Sees, if not nil, leaves out the ids that it denies: List asks it before
+	// anything else. It must not call the manager.
+	Sees func(id string) bool
 	// After continues a list behind this id: the next of [Manager.List].
 	After string
 	// Limit bounds a page; 0: 100.

@@ -210,7 +210,7 @@ func (m *Manager) List(f Filter) (page []Info, next string) {
 	m.mu.RLock()
 	var ids []string
 	for id := range m.members {
-		if id > f.After {
+		if id > f.After && (f.Sees == nil || f.Sees(id)) {
 			ids = append(ids, id)
 		}
 	}

@@ -1,0 +1,119 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// TestReplaysAreShared: a caller that uses up what is remembered forgets its own
+// keys, not those of others.
+func TestReplaysAreShared(t *testing.T) {
+	p := &replays{now: time.Now}
+	sent := 0
+	send := func() error { sent++; return nil }
+	once := func(caller, key string) (again bool) {
+		t.Helper()
+		again, err := p.once(caller, key, nil, send)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return again
+	}
+	once("ada", "order-17")
+	for i := range maxReplays + 10 {
+		once("eve", fmt.Sprint(i))
+	}
+	if !once("ada", "order-17") {
+		t.Error("eve's keys have pushed out ada's")
+	}
+	if once("eve", "order-17") || !once("eve", fmt.Sprint(maxReplays)) || once("eve", "0") {
+		t.Error("eve's own: the oldest are to be forgotten, and nothing of ada's is hers")
+	}
+	if p.count > maxReplays || len(p.by["eve"].seen) > maxReplays {
+		t.Errorf("%d are remembered", p.count)
+	}
+}
+
+// TestReplayOfAPanic: nobody waits for a request that has crashed.
+func TestReplayOfAPanic(t *testing.T) {
+	p := &replays{now: time.Now}
+	running, crash := make(chan struct{}), make(chan struct{})
+	ended := make(chan any)
+	go func() {
+		defer func() { ended <- recover() }()
+		p.once("ada", "1", nil, func() error { //nolint:errcheck // it does not return
+			close(running)
+			<-crash
+			panic("boo")
+		})
+	}()
+	<-running
+	second := make(chan error)
+	go func() {
+		_, err := p.once("ada", "1", nil, func() error { return nil })
+		second <- err
+	}()
+	close(crash)
+	if got := <-ended; got != "boo" {
+		t.Errorf("the panic became %v", got)
+	}
+	select {
+	case err := <-second:
+		if err != nil && !errors.Is(err, errNotSent) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the second waits for ever")
+	}
+	if _, err := p.once("ada", "1", nil, func() error { return nil }); err != nil {
+		t.Errorf("the third: %v", err)
+	}
+}
+
+// TestListCostsOnePass: the list of a key that is for few instances of many costs
+// what one pass costs, however short its pages are.
+func TestListCostsOnePass(t *testing.T) {
+	const many = 400
+	host, err := channels.NewEndpoint(channels.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { host.Shutdown(t.Context()) }) //nolint:errcheck // nobody is connected
+	m := instances.New(host, instances.Options{})
+	t.Cleanup(func() { m.Close(t.Context()) }) //nolint:errcheck // as above
+	m.Register(instances.Define("empty", "Nothing.", func(*instances.Instance, struct{}) (instances.Logic, error) { return empty{}, nil }))
+	secret, key := NewKey("few", []Scope{Read}, []string{"mine-*"})
+	a, err := New(m, Options{Keys: []Key{key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range many {
+		if _, _, err := m.Create(t.Context(), instances.Spec{ID: fmt.Sprintf("other-%d", i), Type: "empty"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func(limit int) float64 {
+		return testing.AllocsPerRun(5, func() {
+			r := httptest.NewRequest(http.MethodGet, fmt.Sprintf("/api/instances?limit=%d", limit), nil)
+			r.Header.Set("Authorization", "Bearer "+secret)
+			w := httptest.NewRecorder()
+			if a.ServeHTTP(w, r); w.Code != http.StatusOK {
+				t.Fatal(w.Code, w.Body)
+			}
+		})
+	}
+	if short, long := list(1), list(maxPage); short > 2*long+50 {
+		t.Errorf("a page of one costs %v allocations, one of %d costs %v", short, maxPage, long)
+	}
+}
+
+type empty struct{}
+
+func (empty) Channels() []*channels.Channel { return nil }
