@@ -96,7 +96,7 @@ func upgradeLater(t *testing.T, s *server, client string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	io.Copy(io.Discard, answer.Body) //nolint:errcheck // ReadResponse below finds it
+	io.Copy(io.Discard, answer.Body) // ReadResponse below finds it
 	answer.Body.Close()
 	c.write(fmt.Sprintf("GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: %s\r\n"+
 		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", client))

@@ -81,12 +81,12 @@ func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *moun
 		p.refuse(ref)
 		return
 	}
-	switch {
-	case r.Method == http.MethodGet:
+	switch r.Method {
+	case http.MethodGet:
 		p.get()
-	case r.Method == http.MethodPost:
+	case http.MethodPost:
 		p.post()
-	case r.Method == http.MethodOptions:
+	case http.MethodOptions:
 		longpoll.SetPreflight(w.Header(), r.Header.Values("Access-Control-Request-Headers"))
 		w.WriteHeader(http.StatusOK)
 	default:

@@ -119,7 +119,7 @@ func (c *lpClient) polling() (abort func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.request(ctx, "GET", "", nil) //nolint:errcheck // nobody takes the answer
+		c.request(ctx, "GET", "", nil) // nobody takes the answer
 	}()
 	synctest.Wait()
 	return func() {
@@ -205,7 +205,7 @@ func TestLongPollAnswerNotTaken(t *testing.T) {
 			c.post(`[null,"7","phoenix","heartbeat",{}]`)
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()                       // the connection is gone before there is an answer
-			c.request(ctx, "GET", "", nil) //nolint:errcheck // nobody takes the answer
+			c.request(ctx, "GET", "", nil) // nobody takes the answer
 			synctest.Wait()
 		}
 		refuse()

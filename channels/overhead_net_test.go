@@ -146,7 +146,7 @@ func TestEndlessMessage(t *testing.T) {
 				s := serve(t, o, channels.SocketOptions{}, room())
 				p := s.dial(t)
 				p.join("room:1", "{}")
-				go p.WriteRaw([]byte(c.stream)) //nolint:errcheck // it is not read to its end
+				go p.WriteRaw([]byte(c.stream)) // it is not read to its end
 				waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
 				if n := s.Stats().Sockets; n != 1 {
 					t.Errorf("%d sockets are left: it is not to be closed", n)

@@ -26,7 +26,7 @@ func TestHeldRequestsLeaveSockets(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-			c.Read(make([]byte, 1)) //nolint:errcheck // it only has to be with net/http, or closed
+			c.Read(make([]byte, 1)) // it only has to be with net/http, or closed
 		}
 		for range 8 {
 			s.dial(t).join("room:1", "{}")

@@ -58,11 +58,11 @@ func New(capacity, percent int) *Pool {
 type Refusal uint8
 
 const (
-	// Taken: it was.
+	// Taken is no refusal: the unit was taken.
 	Taken Refusal = iota
-	// Full: nothing is free.
+	// Full means that no unit is free.
 	Full
-	// ShareUsed: something is, but not for this client or socket.
+	// ShareUsed means that units are free, but not for this client or socket.
 	ShareUsed
 )
 
