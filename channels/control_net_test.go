@@ -91,14 +91,30 @@ func TestSocketIDsAreNoTopics(t *testing.T) {
 	})
 }
 
+// serveNodes starts n endpoints on one bus. What they leave behind is checked when
+// all of them have shut down: frames are counted for the whole process.
+func serveNodes(t *testing.T, n int, o channels.Options, so channels.SocketOptions, chs ...*channels.Channel) []*server {
+	t.Helper()
+	hub := pubsub.NewHub()
+	nodes := make([]*server, n)
+	t.Cleanup(func() { assertNothingLeft(t) })
+	for i := range nodes {
+		o.Bus = hub.Node()
+		s := newServer(t, o)
+		s.Socket("/socket", so, chs...)
+		t.Cleanup(func() {
+			if err := shutdown(t, s); err != nil {
+				t.Errorf("shutdown: %v", err)
+			}
+		})
+		nodes[i] = s
+	}
+	return nodes
+}
+
 func TestDisconnectReachesAllNodes(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
-		hub := pubsub.NewHub()
-		nodes := make([]*server, 3)
-		for i := range nodes {
-			o.Bus = hub.Node()
-			nodes[i] = serve(t, o, withUserIDs, relayed())
-		}
+		nodes := serveNodes(t, 3, o, withUserIDs, relayed())
 		here, there, idle := nodes[0], nodes[1], nodes[2]
 		target := "/socket/websocket?vsn=2.0.0&user="
 		ada, carol := there.dialTarget(t, target+"ada", nil), there.dialTarget(t, target+"carol", nil)
