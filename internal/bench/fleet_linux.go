@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,7 +17,7 @@ import (
 const workerEnv = "MYCELIUM_BENCH_WORKER"
 
 // The descriptors that a worker is started with, besides the standard ones: it
-// reads its plan from standard input, whose end tells that the parent is gone.
+// reads its plan from standard input, whose end has it exit.
 const (
 	memoryFD = 3 + iota
 	eventFD
@@ -32,7 +31,7 @@ type fleet struct {
 	eventfds []int
 	workers  []*exec.Cmd
 	stdins   []io.Closer
-	answers  []*bytes.Buffer
+	answers  []io.Reader
 }
 
 // startFleet starts the workers; they begin to connect at once.
@@ -77,8 +76,6 @@ func (f *fleet) start(k int, shared *os.File, stderr io.Writer) error {
 	cmd.Args = []string{os.Args[0], "bench", "worker"} // for who looks at the processes
 	cmd.Env = append(os.Environ(), workerEnv+"="+strconv.Itoa(k))
 	cmd.Stderr = stderr
-	answer := new(bytes.Buffer)
-	cmd.Stdout = answer
 	own, publishers := duplicate(f.eventfds[k]), duplicate(f.eventfds[len(f.eventfds)-1])
 	defer own.Close()
 	defer publishers.Close()
@@ -86,6 +83,10 @@ func (f *fleet) start(k int, shared *os.File, stderr io.Writer) error {
 	// A signal of the terminal goes to the parent alone.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	answer, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
@@ -120,19 +121,26 @@ func (f *fleet) pids() []int {
 	return ids
 }
 
-// quit ends the workers and returns the errors that they counted.
+// quit ends the workers and returns the errors that they counted. The first
+// connection is closed when all workers have answered: its end is something that
+// the server tells the others.
 func (f *fleet) quit() map[string]int {
 	f.set(quitting)
 	errors := map[string]int{}
-	for i, cmd := range f.workers {
-		if err := cmd.Wait(); err != nil {
-			errors["a worker: "+err.Error()]++
-		}
+	for _, answer := range f.answers {
 		var counted map[string]int
-		if json.Unmarshal(f.answers[i].Bytes(), &counted) == nil {
+		if json.NewDecoder(answer).Decode(&counted) == nil { // what Wait returns says more
 			for text, n := range counted {
 				errors[text] += n
 			}
+		}
+	}
+	for _, stdin := range f.stdins {
+		stdin.Close()
+	}
+	for _, cmd := range f.workers {
+		if err := cmd.Wait(); err != nil {
+			errors["a worker: "+err.Error()]++
 		}
 	}
 	f.workers = nil
@@ -196,5 +204,9 @@ func runWorker(number string) error {
 	if v, ok := w.job.(*watching); ok {
 		v.judge()
 	}
-	return json.NewEncoder(os.Stdout).Encode(w.errors)
+	if err := json.NewEncoder(os.Stdout).Encode(w.errors); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin) // until the others have answered
+	return err
 }

@@ -291,3 +291,38 @@ func TestInterruptedEarly(t *testing.T) {
 		})
 	}
 }
+
+// A worker that is late to see the end of the run still sees who is there: none of
+// the others has closed a connection yet.
+func TestWorkersLeaveTogether(t *testing.T) {
+	o := quick(Presence, serveRelay(t))
+	o.Connections, o.Topic, o.Processes, o.JoinPayload, o.Patience = 8, "who:a", 2, `{"user":"u{n}"}`, 30*time.Second
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	to, err := findTarget(t.Context(), o, o.URLs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := preflight(o, []target{to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{o: o, plan: p, report: newReport(o)}
+	if r.fleet, err = startFleet(p, os.Stderr); err != nil {
+		t.Fatal(err)
+	}
+	defer r.fleet.close()
+	if err := errors.Join(r.open(t.Context()), r.hold(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	r.fleet.board.phase.Store(int32(quitting))
+	wake(r.fleet.eventfds[0])          // the other one sleeps until something comes
+	time.Sleep(200 * time.Millisecond) // enough to end; too little fails no test
+	if counted := r.fleet.quit(); len(counted) > 0 {
+		t.Errorf("the workers found %v", counted)
+	}
+	if n, wrong := r.fleet.sum(countWitnesses), r.fleet.sum(countMistaken); n != 8 || wrong != 0 {
+		t.Errorf("%d of %d witnesses are wrong", wrong, n)
+	}
+}
