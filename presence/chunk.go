@@ -51,6 +51,7 @@ func (tp *topic) displace(e *entry) {
 	i := slices.Index(c.entries, e)
 	c.entries = slices.Delete(c.entries, i, i+1)
 	c.size -= len(e.key) + entryOverhead
+	e.chunk = nil
 	switch {
 	case len(c.entries) == 0:
 		tp.unlink(c)
@@ -67,11 +68,13 @@ func (tp *topic) absorb(c, next *chunk) {
 		e.chunk = c
 	}
 	c.entries = append(c.entries, next.entries...)
+	next.entries = nil
 	c.size += next.size
 	c.encoded = nil
 	tp.unlink(next)
 }
 
+// unlink takes c out of the list. Its own prev stays, so that whoever goes backwards without the lock finds on.
 func (tp *topic) unlink(c *chunk) {
 	if c.prev == nil {
 		tp.first = c.next

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -60,6 +61,67 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 }
+
+// TestReplicaConcurrent has a node come, go and change while clients of this one do: who stays has the truth in the end.
+func TestReplicaConcurrent(t *testing.T) {
+	for _, window := range []time.Duration{0, 100 * time.Microsecond} {
+		t.Run(window.String(), func(t *testing.T) {
+			n := newNode()
+			tr := newTracker(t, n, Options{Window: window, Replicator: &safeLedger{}})
+			stay := n.join("room:0")
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() { work(t, n, tr, "room:0", 100) })
+			}
+			if err := tr.PushState(stay); err != nil {
+				t.Error(err)
+			}
+			wg.Go(func() {
+				for range 100 {
+					tr.Own(func(string, string, string) {})
+				}
+			})
+			wg.Go(func() { visit(tr.NewReplica(), 300) })
+			wg.Wait()
+			tr.Flush()
+			client := newClient()
+			client.rejoin()
+			for _, e := range stay.take() {
+				if err := client.handle(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, want := client.shape(), shape(tr.List("room:0")); !sameShape(got, want) || len(want["far"]) != 1 {
+				t.Errorf("client has %v, the list is %v", got, want)
+			}
+		})
+	}
+}
+
+// visit has a replica do all that it can, and leaves it with one presence.
+func visit(r *Replica, rounds int) {
+	meta := func(i int, prev string) string { return withPrev(fmt.Sprintf(`{"phx_ref":"far%013d"}`, i), prev) }
+	for i := range rounds {
+		r.Up()
+		r.Join("room:0", "shared", meta(4*i, ""))
+		r.Join("room:0", "far", meta(4*i+1, ""))
+		r.Join("room:0", "far", meta(4*i+2, refOf(meta(4*i+1, ""))))
+		r.Down()
+		r.Leave("room:0", "shared", refOf(meta(4*i, "")))
+		r.Up()
+		roster := &Roster{}
+		roster.Join("room:0", "far", meta(4*i+3, ""))
+		r.Replace(roster)
+	}
+}
+
+// safeLedger is a Replicator that counts.
+type safeLedger struct{ joins, leaves atomic.Int64 }
+
+func (*safeLedger) Open(*Tracker) (uint16, error) { return 1, nil }
+func (*safeLedger) Close(*Tracker)                {}
+func (l *safeLedger) Join(_, _, _ string)         { l.joins.Add(1) }
+func (l *safeLedger) Leave(_, _, _ string)        { l.leaves.Add(1) }
 
 // work is one client that comes and goes and ends by staying with one key.
 func work(t *testing.T, n *node, tr *Tracker, topic string, rounds int) {

@@ -10,14 +10,14 @@ type entry struct {
 	changes     int32     // in topic.dirty, plus one; 0: none
 }
 
-// presence is what one channel has tracked under one key.
+// presence is what one channel has tracked under one key, on this node or on another.
 type presence struct {
 	entry      *entry
-	owner      *owner
+	holder     *holder
 	prev, next *presence // in entry
-	ownPrev    *presence // in owner, while meta != ""
-	ownNext    *presence
-	meta       string // the current one, encoded; "": untracked
+	heldPrev   *presence // in holder
+	heldNext   *presence
+	meta       string // the current one, encoded; "": untracked. A hidden one keeps it.
 	change     int32  // in topic.changes, plus one; 0: clients know
 }
 

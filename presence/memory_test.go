@@ -45,6 +45,37 @@ func TestPresenceMemory(t *testing.T) {
 	runtime.KeepAlive(keys)
 }
 
+// maxReplicaBytes is what a presence of another node may cost in live heap, in bytes, key and all.
+const maxReplicaBytes = 450
+
+func TestReplicaMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's allocations are larger: make test-budgets runs it without")
+	}
+	const size = 100_000
+	tr := newTracker(t, &sink{}, Options{})
+	replica := tr.NewReplica()
+	replica.Up()
+	before := heap()
+	for i := range size {
+		replica.Join("room:lobby", fmt.Sprint("user:", i), fmt.Sprintf(`{"phx_ref":"%016d","online_at":1700000000}`, i))
+	}
+	each := (heap() - before) / size
+	tr.stripe("room:lobby").topics["room:lobby"].encoded()
+	state := (heap()-before)/size - each
+	replica.Down()
+	hidden := (heap() - before) / size
+	replica.Up()
+	again := (heap() - before) / size
+	t.Logf("%d bytes a presence and %d of its encoded state; %d while its node is down, %d when it is back", each, state, hidden, again)
+	for _, bytes := range []int64{each + state, hidden, again} {
+		if bytes > maxReplicaBytes {
+			t.Errorf("%d bytes a presence, want at most %d", bytes, maxReplicaBytes)
+		}
+	}
+	runtime.KeepAlive(replica)
+}
+
 // maxIdleTracker is what a tracker that tracks nothing may cost in bytes: a server may have thousands.
 const maxIdleTracker = 1200
 

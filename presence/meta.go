@@ -58,6 +58,20 @@ func prevOf(meta string) string {
 	return meta[prevStart : prevStart+refSize]
 }
 
+// withPrev returns an encoded meta with another phx_ref_prev, or none if prev is "".
+func withPrev(meta, prev string) string {
+	had := prevOf(meta)
+	if had == prev {
+		return meta
+	}
+	rest := meta[refEnd+1:]
+	if had != "" {
+		rest = meta[prevStart+refSize+1:]
+	}
+	members := strings.TrimPrefix(strings.TrimSuffix(rest, "}"), ",")
+	return buildMeta([refSize]byte([]byte(refOf(meta))), prev, []byte(members))
+}
+
 // encodeMeta returns the members of meta as compact JSON without the braces and without refs of its own, in scratch.
 func encodeMeta(scratch *[]byte, key string, meta any) (members []byte, err error) {
 	if !utf8.ValidString(key) {

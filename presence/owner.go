@@ -2,16 +2,13 @@ package presence
 
 import "sync"
 
-// owner is a channel that has tracked something, until it ends. It is kept while it tracks nothing, so that a
+// owner is the holder of a channel that has tracked something, until the channel ends. It is kept while it tracks nothing, so that a
 // channel that tracks again and again is watched once.
 type owner struct {
+	holder
 	tracker *Tracker  // static
-	channel Channel   // static
 	watch   sync.Once // makes everyone wait until OnEnd has been called
-
-	// Guarded by the stripe's mu.
-	ended bool
-	first *presence // list of what it has tracked
+	ended   bool      // guarded by the stripe's mu
 }
 
 // own returns the owner for c, watching it for its end if nobody does yet. When it returns, a channel that had ended
@@ -24,7 +21,7 @@ func (t *Tracker) own(s *stripe, c Channel) (*owner, error) {
 	}
 	o := s.owners[c]
 	if o == nil {
-		o = &owner{tracker: t, channel: c}
+		o = &owner{tracker: t, holder: holder{channel: c}}
 		if s.owners == nil {
 			s.owners = make(map[Channel]*owner)
 		}
@@ -47,32 +44,4 @@ func (o *owner) end() {
 	}
 	o.tracker.untrackAll(s, o)
 	delete(s.owners, o.channel)
-}
-
-// add lists a presence that o has tracked.
-func (o *owner) add(p *presence) {
-	p.ownNext = o.first
-	if o.first != nil {
-		o.first.ownPrev = p
-	}
-	o.first = p
-}
-
-func (o *owner) remove(p *presence) {
-	if p.ownPrev == nil {
-		o.first = p.ownNext
-	} else {
-		p.ownPrev.ownNext = p.ownNext
-	}
-	if p.ownNext != nil {
-		p.ownNext.ownPrev = p.ownPrev
-	}
-	p.ownPrev, p.ownNext = nil, nil
-}
-
-// keep counts what is kept for the channel's client.
-func (o *owner) keep(bytes int) {
-	if k, ok := o.channel.(Keeper); ok {
-		k.Keep(bytes)
-	}
 }

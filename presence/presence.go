@@ -1,5 +1,5 @@
 // Package presence knows who is there: per topic the keys that channels have tracked, each with its metas, and tells the
-// topic of every change with a presence_diff, as Phoenix.Presence does.
+// topic of every change with a presence_diff, as Phoenix.Presence does. A [Replicator] adds those of other nodes.
 //
 // What clients rely on (assets/js/phoenix/presence.js): a presence_state and the diffs after it add up to the truth. So
 // every change to a topic, every diff and every state of it is made under one lock, and leaves in that order.
@@ -37,9 +37,9 @@ var (
 
 // Broadcaster sends diffs to the subscribers of a topic on this node. An endpoint is one.
 type Broadcaster interface {
-	// BroadcastLocalJSON sends a broadcast with a JSON payload to the subscribers of this node and to no others: what a
-	// tracker knows is who is present on its own node, and other nodes have never told their clients of it. It must not block and must not call the tracker; payload is
-	// copied or encoded before it returns. Calls for one topic reach each subscriber in their order.
+	// BroadcastLocalJSON sends a broadcast with a JSON payload to the subscribers of this node and to no others: each
+	// node makes its own diffs, of what it has told its clients before. It must not block and must not call the
+	// tracker; payload is copied or encoded before it returns. Calls for one topic reach each subscriber in their order.
 	BroadcastLocalJSON(topic, event string, payload []byte) error
 }
 
@@ -75,11 +75,13 @@ type Options struct {
 	// went within it is not sent at all. 0: every change is sent at once. What it saves in a storm of joins is messages
 	// and time, a hundredth of them and a third, and half of the diffs' bytes: docs/performance.md.
 	Window time.Duration
-	// Diffs says whether a topic sends diffs, nil means all do. It is asked when the first key of a topic is tracked;
+	// Diffs says whether a topic sends diffs, nil means all do. It is asked when a topic gets its first key;
 	// a topic without diffs still has its state, which is always the present one. It must not call the tracker.
 	Diffs func(topic string) bool
-	// Node goes into each phx_ref and keeps those of several nodes apart.
+	// Node goes into each phx_ref and keeps those of several nodes apart. A Replicator has one of its own.
 	Node uint16
+	// Replicator connects the tracker with those of other nodes; nil: there are none. The tracker closes it.
+	Replicator Replicator
 	// Now is the clock of phx_ref; nil: time.Now.
 	Now func() time.Time
 	// OnError hears of diffs that the Broadcaster did not take; clients of the topic then miss it until they rejoin. It

@@ -1,6 +1,6 @@
 package presence
 
-// Stats are how much a tracker holds now.
+// Stats are how much a tracker holds now, of other nodes too while they are up.
 type Stats struct {
 	Topics int // with somebody present
 	Keys   int // present, counted for each topic

@@ -28,58 +28,71 @@ type topic struct {
 	state       []wire.Parted // presence_state as of the last flush; nil: to be put together
 }
 
-func (t *Tracker) newTopic(name string) *topic {
+func (t *Tracker) newTopic(name string, diffs bool) *topic {
 	return &topic{
 		name:       name,
-		diffs:      t.options.Diffs == nil || t.options.Diffs(name),
+		diffs:      diffs,
 		chunkBytes: t.chunkBytes,
 		maxPayload: t.maxPayload,
 		entries:    make(map[string]*entry),
 	}
 }
 
-// find returns what o has tracked under key, nil if nothing. A key may be tracked by many channels and a channel may track
+// find returns what a channel has tracked under key, nil if nothing. A key may be tracked by many channels and a channel may track
 // many keys: the shorter of both lists decides.
-func (tp *topic) find(o *owner, key string) *presence {
+func (tp *topic) find(h *holder, key string) *presence {
 	e := tp.entries[key]
 	if e == nil {
 		return nil
 	}
-	p, own := e.first, o.first
+	p, own := e.first, h.first
 	for p != nil && own != nil {
-		if p.owner == o && p.meta != "" {
+		if p.holder == h && p.meta != "" {
 			return p
 		}
 		if own.entry == e {
 			return own
 		}
-		p, own = p.next, own.ownNext
+		p, own = p.next, own.heldNext
 	}
 	return nil
 }
 
-// join adds a presence of o under key.
-func (tp *topic) join(o *owner, key, meta string) *presence {
+// join adds a presence of h under key.
+func (tp *topic) join(h *holder, key, meta string) *presence {
+	p := &presence{holder: h}
+	h.add(p)
+	tp.enter(p, key, meta)
+	return p
+}
+
+// enter puts p into the truth. The entry that it has from before serves again if the key has none.
+func (tp *topic) enter(p *presence, key, meta string) {
 	e := tp.entries[key]
 	if e == nil {
-		e = &entry{key: key}
+		if e = p.entry; e == nil {
+			e = &entry{key: key}
+		}
 		tp.entries[key] = e
 		tp.place(e)
 	}
-	p := &presence{entry: e, owner: o}
-	o.add(p)
+	p.entry = e
 	e.append(p)
 	e.live++
 	if e.live == 1 {
 		tp.live++
 	}
 	tp.set(p, meta)
-	return p
 }
 
-// leave takes p out of the truth; it stays in its entry until clients know.
+// leave ends p.
 func (tp *topic) leave(p *presence) {
-	p.owner.remove(p)
+	p.holder.remove(p)
+	tp.withdraw(p)
+}
+
+// withdraw takes p out of the truth; it stays in its entry until clients know.
+func (tp *topic) withdraw(p *presence) {
 	e := p.entry
 	e.live--
 	if e.live == 0 {
@@ -99,7 +112,7 @@ func (tp *topic) set(p *presence, meta string) {
 	case meta:
 		kept -= len(p.entry.key)
 	}
-	p.owner.keep(kept)
+	p.holder.keep(kept)
 	p.meta = meta
 }
 

@@ -43,7 +43,8 @@ type stripe struct {
 	_      [64 - 32]byte // a cache line each
 }
 
-// New returns a tracker that sends its diffs through b.
+// New returns a tracker that sends its diffs through b. It panics if
+// Options.Replicator has a tracker already, which is a mistake of the program.
 func New(b Broadcaster, o Options) *Tracker {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -51,6 +52,13 @@ func New(b Broadcaster, o Options) *Tracker {
 	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes, maxPayload: maxPayload}
 	t.refs.node, t.refs.now = o.Node, o.Now
 	t.stripes = make([]stripe, stripesFor(runtime.GOMAXPROCS(0)))
+	if o.Replicator != nil {
+		node, err := o.Replicator.Open(t)
+		if err != nil {
+			panic(err)
+		}
+		t.refs.node = node
+	}
 	return t
 }
 
@@ -88,15 +96,15 @@ func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error)
 		return "", ErrClosed
 	}
 	tp := s.topics[name]
-	if tp != nil && tp.find(o, key) != nil {
+	if tp != nil && tp.find(&o.holder, key) != nil {
 		return "", ErrAlreadyTracked
 	}
 	encoded := buildMeta(t.refs.next(), "", members)
 	if tp == nil {
-		tp = t.newTopic(name)
+		tp = t.newTopic(name, t.sendsDiffs(name))
 		s.add(tp) // behind all that calls functions of Options, which may panic: no topic is without entries
 	}
-	p := tp.join(o, key, encoded)
+	p := tp.join(&o.holder, key, encoded)
 	t.settle(s, tp)
 	return refOf(p.meta), nil
 }
@@ -202,6 +210,10 @@ func (t *Tracker) untrackAll(s *stripe, o *owner) {
 	t.settle(s, tp)
 }
 
+func (t *Tracker) sendsDiffs(topic string) bool {
+	return t.options.Diffs == nil || t.options.Diffs(topic)
+}
+
 func (s *stripe) add(tp *topic) {
 	if s.topics == nil {
 		s.topics = make(map[string]*topic)
@@ -215,7 +227,7 @@ func (s *stripe) find(topic string, c Channel, key string) (*presence, error) {
 		return nil, ErrClosed
 	}
 	if o := s.owners[c]; o != nil && o.first != nil {
-		if p := s.topics[topic].find(o, key); p != nil {
+		if p := s.topics[topic].find(&o.holder, key); p != nil {
 			return p, nil
 		}
 	}
@@ -235,9 +247,13 @@ func (t *Tracker) Flush() {
 }
 
 // Close sends what waits for its window to end, forgets all presences without a further diff, and returns
-// when no timer of the tracker is left. Tracking and updating fail from then on. It may be called more than once.
+// when no timer of the tracker is left. Tracking and updating fail from then on. Other nodes are told that the presences of
+// this one have left. It may be called more than once.
 func (t *Tracker) Close() {
 	t.Flush()
+	if r := t.options.Replicator; r != nil {
+		r.Close(t)
+	}
 	for i := range t.stripes {
 		s := &t.stripes[i]
 		s.mu.Lock()
@@ -245,6 +261,7 @@ func (t *Tracker) Close() {
 		for _, tp := range s.topics {
 			t.flush(s, tp) // changed between Flush and closed
 		}
+		t.replicateEnd(s)
 		clear(s.topics)
 		clear(s.owners)
 		s.mu.Unlock()

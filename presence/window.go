@@ -59,6 +59,9 @@ func (t *Tracker) flush(s *stripe, tp *topic) {
 	if len(tp.dirty) == 0 {
 		return
 	}
+	if t.options.Replicator != nil {
+		t.replicate(tp)
+	}
 	if tp.diffs {
 		t.sendDiff(tp)
 	}
@@ -80,7 +83,13 @@ func (t *Tracker) sendDiff(tp *topic) {
 // broadcast sends a diff. It runs on timers too, where no panic may pass: one of the Broadcaster is told as its error,
 // one of OnError is told to nobody.
 func (t *Tracker) broadcast(topic string, diff []byte) {
-	if err := t.tryBroadcast(topic, diff); err != nil && t.options.OnError != nil {
+	if err := t.tryBroadcast(topic, diff); err != nil {
+		t.report(topic, err)
+	}
+}
+
+func (t *Tracker) report(topic string, err error) {
+	if t.options.OnError != nil {
 		defer callback.Recover("OnError", &err)
 		t.options.OnError(topic, err)
 	}

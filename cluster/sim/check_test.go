@@ -112,6 +112,10 @@ func (t *town) checkConvergence() {
 				t.fail("%s shows %s of %s, which is not there", r.host.Name, ref, t.owners[ref].host.Name)
 			}
 		}
+		r.desk.checkState()
+		if n := r.desk.kind.Malformed(); n > 0 {
+			t.fail("%s could not read %d entries", r.host.Name, n)
+		}
 		t.checkTalk(r, all)
 	}
 }

@@ -14,11 +14,11 @@ import (
 
 var mutants = flag.Bool("mutants", false, "plant each of the known bugs and look for it")
 
-// mutant is a bug that the seeds must find: a change of the package's source.
+// mutant is a bug that the seeds must find: a change of a source file.
 type mutant struct {
 	invariant string // that it breaks
 	bug       string
-	file      string
+	file      string // from the folder of package cluster
 	old, new  string
 }
 
@@ -67,6 +67,35 @@ var planted = []mutant{
 		"				kind.Lost(p, missed)\n", ""},
 	{"order", "entries behind a snapshot are applied before those within it", "snapshot.go",
 		"p.applyHeld(to)\n	p.next = max(p.next, to+1)", "p.next = max(p.next, to+1)"},
+
+	{"view", "a peer that is down is shown", "presences/kind.go",
+		"{ k.turn(p, false, (*presence.Replica).Down) }", "{ k.turn(p, false, (*presence.Replica).Up) }"},
+	{"view", "a tracker that begins later has nothing of peers", "presences/kind.go",
+		"	s.replica.Replace(s.roster)\n", ""},
+	{"view", "what peers have is forgotten with the tracker", "presences/kind.go",
+		"s.roster, s.replica = s.replica.Roster(), nil", "s.roster, s.replica = &presence.Roster{}, nil"},
+	{"balance", "a snapshot tells again of who is there", "../presence/replica.go",
+		"if sh.presences[ref] != nil {", "if false {"},
+	{"balance", "an update is a presence beside the one before", "../presence/replica.go",
+		"p := sh.presences[prev]", "p := sh.presences[ref]"},
+	{"no ghosts", "who leaves a peer that is hidden is there when it is back", "../presence/replica.go",
+		"	r.drop(topic, sh, p, refKeyOf(ref))\n	if !r.up {\n		return\n	}\n", "	if !r.up {\n		return\n	}\n	r.drop(topic, sh, p, refKeyOf(ref))\n"},
+	{"no ghosts", "topics of which a snapshot has nobody stay", "../presence/replica.go",
+		"		var gone []*presence\n", "		var gone []*presence\n		if by.topics[topic] == nil {\n			continue\n		}\n"},
+	{"no ghosts", "a peer's space of which a snapshot has nobody stays", "presences/kind.go",
+		"		rosters.of(space) // those of which nothing is left\n", "		_ = space\n"},
+	{"no ghosts", "other nodes are not told that a tracker has ended", "../presence/tracker.go",
+		"		t.replicateEnd(s)\n", ""},
+	{"no flapping", "a snapshot takes everybody out", "../presence/replica.go",
+		"if _, stays := by.topics[topic][ref]; !stays {", "if _, stays := by.topics[topic][ref]; !stays || len(sh.presences) > 5 {"},
+	{"convergence", "changes during a snapshot are left out of it", "presences/kind.go",
+		"		e.change(typ, rosters.of(e.space))\n", "		_, _ = typ, e\n"},
+	{"convergence", "what lies over the end of a snapshot's part is lost", "presences/format.go",
+		"rest = append(rest, part...)", "rest = append([]byte(nil), part...)"},
+	{"convergence", "a node's snapshot has what is another's", "../presence/replicator.go",
+		"if meta := sent(tp, p); meta != \"\" && p.holder.isOwn() {", "if meta := sent(tp, p); meta != \"\" {"},
+	{"convergence", "a node tells of what is another's", "../presence/replicator.go",
+		"p.meta != \"\" && p.holder.isOwn() {", "p.meta != \"\" {"},
 }
 
 // TestMutants plants each bug, and runs seeds until one fails.
@@ -100,7 +129,7 @@ func (m mutant) run(t *testing.T) (string, error) {
 		t.Fatalf("%s has %q %d times, not once", m.file, m.old, strings.Count(string(source), m.old))
 	}
 	dir := t.TempDir()
-	changed, overlay := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json")
+	changed, overlay := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay.json")
 	if err := os.WriteFile(changed, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}

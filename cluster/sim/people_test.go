@@ -1,47 +1,34 @@
 package sim
 
 import (
-	"fmt"
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/cluster"
 )
 
 // person is a presence: of one key there are versions, of which each replaces
-// the one before. ref is the version's own name.
+// the one before. ref is the version's own name, its phx_ref.
 type person struct {
 	ref, key string
 	version  int
 	prev     string // the ref that it replaces, or empty
 }
 
-func (p person) encode() []byte {
-	return fmt.Appendf(nil, "%s %s %d %s", p.ref, p.key, p.version, p.prev)
-}
-
-func decodePerson(b []byte) person {
-	f := strings.Split(string(b), " ")
-	version, err := strconv.Atoi(f[2])
-	if err != nil {
-		panic(err)
-	}
-	return person{f[0], f[1], version, f[3]}
-}
-
 // people is a model of presences on one node: it tells its clients of those of
 // its own, and of those of peers that are up, by differences, and checks each.
+// The node has a real tracker too, whose diffs must be the same.
 type people struct {
 	town *town
 	host *Host
 	life *Life
+	desk *desk
 	own  map[string]person
 	of   map[*cluster.Peer]*crowd
 	view map[string]person // what the clients have been told
+	sum  uint64            // of view: see sumOf
 }
 
 // crowd are the presences of a peer.
@@ -51,82 +38,90 @@ type crowd struct {
 }
 
 func newPeople(t *town, h *Host) *people {
-	return &people{town: t, host: h, own: map[string]person{}, of: map[*cluster.Peer]*crowd{}, view: map[string]person{}}
+	k := &people{town: t, host: h, own: map[string]person{}, of: map[*cluster.Peer]*crowd{}, view: map[string]person{}}
+	k.desk = newDesk(k)
+	return k
 }
 
-// track makes or replaces a presence of this node.
-func (k *people) track(p person) {
+// track makes or replaces a presence of this node, and returns it with its ref.
+func (k *people) track(p person) person {
+	p.ref = k.desk.track(p)
+	k.town.owners[p.ref] = k
 	delete(k.own, p.prev)
-	delete(k.view, p.prev)
-	k.own[p.ref], k.view[p.ref] = p, p
-	k.append(cluster.TypeJoin, p.encode())
+	k.unsee(p.prev)
+	k.own[p.ref] = p
+	k.see(p)
+	k.desk.agree("a track")
+	return p
 }
 
 func (k *people) untrack(ref string) {
-	delete(k.own, ref)
-	delete(k.view, ref)
-	k.town.left[ref] = k.town.Now()
-	k.append(cluster.TypeLeave, []byte(ref))
+	k.desk.untrack(k.own[ref].key)
+	k.left(ref)
+	k.desk.agree("an untrack")
 }
 
-func (k *people) append(typ byte, body []byte) {
-	if _, err := k.life.Node.AppendState(typ, body); err != nil {
-		k.town.fail("%s: a presence is refused: %v", k.host.Name, err)
+// left is for when a presence of this node has been untracked.
+func (k *people) left(ref string) {
+	delete(k.own, ref)
+	k.unsee(ref)
+	k.town.left[ref] = k.town.Now()
+}
+
+func (k *people) see(p person) {
+	k.view[p.ref] = p
+	k.sum += sumOf(p.ref)
+}
+
+func (k *people) unsee(ref string) {
+	if _, ok := k.view[ref]; ok {
+		delete(k.view, ref)
+		k.sum -= sumOf(ref)
 	}
 }
 
 // change applies an entry to what a peer has. Entries may be there already in part: see
 // cluster.Snapshotter.
 func change(people map[string]person, typ byte, body []byte) {
+	_, _, key, rest := parseChange(body)
 	if typ == cluster.TypeLeave {
-		delete(people, string(body))
+		delete(people, rest)
 		return
 	}
-	p := decodePerson(body)
+	p := parsePerson(key, rest)
 	delete(people, p.prev)
 	people[p.ref] = p
 }
 
 // Apply is cluster.Kind's.
 func (k *people) Apply(p *cluster.Peer, typ byte, body []byte) {
-	c := k.crowd(p)
-	change(c.people, typ, body)
+	k.desk.kind.Apply(p, typ, body)
+	change(k.crowd(p).people, typ, body)
 	k.show(p, "an entry")
 }
 
-// Snapshot is cluster.Snapshotter's.
+// Snapshot is cluster.Snapshotter's. What happens while it runs may be in it, or
+// not.
 func (k *people) Snapshot(size int, yield func([]byte)) {
-	var part []byte
-	for i, ref := range slices.Sorted(maps.Keys(k.own)) {
-		if i == 2 { // what happens while it runs may be in it, or not
+	busy := k.town.Rand.IntN(4)
+	k.desk.kind.Snapshot(size, func(part []byte) {
+		yield(part)
+		if busy--; busy == 0 {
 			for range 1 + k.town.Rand.IntN(5) {
 				k.town.live(k.town.running[k.host])
 			}
 		}
-		if _, there := k.own[ref]; !there {
-			continue
-		}
-		line := append(k.own[ref].encode(), '\n')
-		if len(part)+len(line) > size {
-			yield(part)
-			part = nil
-		}
-		part = append(part, line...)
-	}
-	if len(part) > 0 {
-		yield(part)
-	}
+	})
 }
 
 // Restore is cluster.Snapshotter's.
 func (k *people) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
+	k.desk.kind.Restore(p, parts, tail)
 	c := k.crowd(p)
 	clear(c.people)
-	for part := range parts {
-		for line := range strings.Lines(string(part)) {
-			one := decodePerson([]byte(strings.TrimSuffix(line, "\n")))
-			c.people[one.ref] = one
-		}
+	for _, one := range parseSnapshot(parts) {
+		delete(c.people, one.prev)
+		c.people[one.ref] = one
 	}
 	for typ, body := range tail {
 		change(c.people, typ, body)
@@ -145,6 +140,7 @@ func (k *people) Up(p *cluster.Peer) {
 	if k.crowd(p).shown {
 		k.town.fail("%s is told that %s is up, which it is", k.host.Name, p.Name())
 	}
+	k.desk.kind.Up(p)
 	k.crowd(p).shown = true
 	k.show(p, "up")
 }
@@ -154,12 +150,17 @@ func (k *people) Down(p *cluster.Peer) {
 	if !k.crowd(p).shown {
 		k.town.fail("%s is told that %s is down, which it is", k.host.Name, p.Name())
 	}
+	k.desk.kind.Down(p)
 	k.crowd(p).shown = false
 	k.show(p, "down")
 }
 
 // Gone is cluster.Kind's.
-func (k *people) Gone(p *cluster.Peer) { delete(k.of, p) }
+func (k *people) Gone(p *cluster.Peer) {
+	k.desk.kind.Gone(p)
+	delete(k.of, p)
+	k.desk.agree("a peer that is gone")
+}
 
 func (k *people) crowd(p *cluster.Peer) *crowd {
 	if k.of[p] == nil {
@@ -171,6 +172,7 @@ func (k *people) crowd(p *cluster.Peer) *crowd {
 // show tells the clients the difference between what they know of a peer and
 // what there is.
 func (k *people) show(p *cluster.Peer, cause string) {
+	defer k.desk.agree(cause)
 	c := k.of[p]
 	owner := k.town.lives[p.Log()]
 	for _, ref := range slices.Sorted(maps.Keys(k.view)) {
@@ -192,7 +194,7 @@ func (k *people) show(p *cluster.Peer, cause string) {
 // tellLeave checks that nobody leaves who is there.
 func (k *people) tellLeave(ref string, owner *people, cause string) {
 	gone := k.view[ref]
-	delete(k.view, ref)
+	k.unsee(ref)
 	if owner.life.ended || owner.host.life != owner.life {
 		return
 	}
@@ -208,7 +210,7 @@ func (k *people) tellLeave(ref string, owner *people, cause string) {
 
 // tellJoin checks that versions do not go back.
 func (k *people) tellJoin(p person, cause string) {
-	k.view[p.ref] = p
+	k.see(p)
 	at := told{k, p.key}
 	if p.version < k.town.told[at] {
 		k.town.fail("%s tells version %d of %s by %s, after version %d", k.host.Name, p.version, p.key, cause, k.town.told[at])

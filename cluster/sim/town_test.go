@@ -58,6 +58,12 @@ func (t *town) start(h *Host) {
 		OnConflict: func(err error) { t.fail("%s gives way: %v", h.Name, err) },
 	})
 	r.talk.life = r.life
+	r.desk.kind.Start(r.life.Node)
+	if t.Rand.IntN(8) > 0 {
+		r.desk.open()
+	} else {
+		t.After(t.upTo(5*time.Second), func() { r.life.do(r.desk.open) })
+	}
 	t.lives[r.life.Node.ID()] = r.people
 	t.running[h] = r
 }
@@ -92,10 +98,12 @@ func (t *town) usurped(owner *people) bool {
 // live does one thing that goes on in a town.
 func (t *town) live(r *resident) {
 	switch refs := slices.Sorted(maps.Keys(r.own)); {
-	case t.Rand.IntN(3) == 0:
+	case t.Rand.IntN(3) == 0 || r.desk.tracker == nil:
 		for range 1 + t.Rand.IntN(10) {
 			r.talk.say(t.length())
 		}
+	case t.Rand.IntN(200) == 0:
+		r.desk.reopen(t.upTo(time.Second))
 	case len(refs) > 0 && t.Rand.IntN(3) == 0:
 		r.untrack(refs[t.Rand.IntN(len(refs))])
 	case len(refs) > 0 && t.Rand.IntN(2) == 0:
@@ -120,7 +128,5 @@ func (t *town) length() int {
 
 func (t *town) track(r *resident, p person) {
 	t.refs++
-	p.ref = fmt.Sprint("r", t.refs)
-	t.owners[p.ref] = r.people
 	r.track(p)
 }

@@ -38,8 +38,10 @@ var Rules = []Rule{
 		"callback is below everything that calls an application"),
 	layer("pubsub", []string{"internal/callback"},
 		"pubsub never learns a wire format: it is handed a dispatcher"),
-	layer("cluster", []string{"pubsub"},
-		"cluster replicates entries whose meaning its kinds know"),
+	except(layer("cluster", []string{"pubsub"},
+		"cluster replicates entries whose meaning its kinds know"), "cluster/presences"),
+	layer("cluster/presences", []string{"cluster", "presence"},
+		"cluster/presences is where presence and the log of a node meet: neither knows the other"),
 	layer("presence", []string{"internal/callback", "pubsub", "wire"},
 		"presence is a pure state: who tracks and who broadcasts comes in; of wire it takes the checks of JSON"),
 	layer("internal/netloop", []string{"internal/callback"},
@@ -123,6 +125,12 @@ var TestOnly = []string{
 	"internal/arrows",
 	"internal/websocket/wstest",
 	"pubsub/pubsubtest",
+}
+
+// except is a rule without some folders, which have rules of their own.
+func except(r Rule, folders ...string) Rule {
+	r.NotIn = append(r.NotIn, folders...)
+	return r
 }
 
 // layer is the rule of a folder that imports of this module what allow has.

@@ -1,0 +1,13 @@
+// Package presences shares the presences of trackers between the nodes of a
+// cluster: it is the [cluster.Kind] of package presence.
+//
+//	kind := presences.New()
+//	node, err := cluster.Start(transport, clock, cluster.Options{Name: "a", Kinds: kind.Types()})
+//	…
+//	kind.Start(node)
+//	tracker := presence.New(endpoint, presence.Options{Replicator: kind.Space("chat")})
+//
+// Trackers of the same space on different nodes have each other's presences. A
+// node tells others of its own only. Those of a peer are shown while the peer
+// is up, hidden while it is down, and forgotten when it is gone.
+package presences

@@ -1,0 +1,377 @@
+package presences
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/presence"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hub carries packets between nodes of this process; each node has a goroutine that receives.
+type hub struct {
+	mu    sync.Mutex
+	nodes map[cluster.LogID]*port // guarded by mu
+}
+
+type port struct {
+	hub     *hub
+	self    cluster.LogID
+	packets chan []byte
+	cut     atomic.Bool // nothing leaves it
+	reader  sync.WaitGroup
+}
+
+func newHub() *hub { return &hub{nodes: make(map[cluster.LogID]*port)} }
+
+func (p *port) Open(self cluster.LogID, receive func([]byte)) error {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	p.self, p.hub.nodes[self] = self, p
+	p.reader.Go(func() {
+		for b := range p.packets {
+			receive(b)
+		}
+	})
+	return nil
+}
+
+func (p *port) ToAll(data []byte) error {
+	if p.cut.Load() {
+		return nil
+	}
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	for log, other := range p.hub.nodes {
+		if log != p.self {
+			other.put(data)
+		}
+	}
+	return nil
+}
+
+func (p *port) To(log cluster.LogID, data []byte) {
+	if p.cut.Load() {
+		return
+	}
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if other := p.hub.nodes[log]; other != nil {
+		other.put(data)
+	}
+}
+
+// put drops what there is no room for, as a network does.
+func (p *port) put(data []byte) {
+	select {
+	case p.packets <- slices.Clone(data):
+	default:
+	}
+}
+
+func (p *port) Close() error {
+	p.hub.mu.Lock()
+	delete(p.hub.nodes, p.self)
+	close(p.packets) // nobody sends: what does holds mu and finds it gone
+	p.hub.mu.Unlock()
+	p.reader.Wait()
+	return nil
+}
+
+// server is a node with a tracker, and counts what its clients are told.
+type server struct {
+	port    *port
+	node    *cluster.Node
+	kind    *Kind
+	tracker *presence.Tracker
+
+	mu            sync.Mutex
+	joins, leaves int // guarded by mu
+	largest       int // diff, guarded by mu
+}
+
+func (s *server) BroadcastLocalJSON(_, _ string, diff []byte) error {
+	before, after, _ := strings.Cut(string(diff), `"leaves":`)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.joins += strings.Count(before, `"phx_ref":`)
+	s.leaves += strings.Count(after, `"phx_ref":`)
+	s.largest = max(s.largest, len(diff))
+	return nil
+}
+
+func startServer(t testing.TB, h *hub, name string) *server {
+	t.Helper()
+	s := &server{kind: New(), port: &port{hub: h, packets: make(chan []byte, 100_000)}}
+	node, err := cluster.Start(s.port, cluster.SystemClock(), cluster.Options{Name: name, Kinds: s.kind.Types()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.node = node
+	s.kind.Start(node)
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *server) open(t testing.TB, space string) {
+	s.tracker = presence.New(s, presence.Options{Replicator: s.kind.Space(space)})
+	t.Cleanup(s.tracker.Close)
+}
+
+// guest is a channel.
+type guest struct {
+	topic string
+	end   func()
+}
+
+func (g *guest) Topic() string                 { return g.topic }
+func (g *guest) PushJSON(string, []byte) error { return nil }
+func (g *guest) OnEnd(f func())                { g.end = f }
+
+func (s *server) track(t testing.TB, topic, key string) *guest {
+	t.Helper()
+	g := &guest{topic: topic}
+	if _, err := s.tracker.Track(g, key, json.RawMessage(`{"online_at":1700000000}`)); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// wait waits until done reports true.
+func wait(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain: " + what)
+		}
+	}
+}
+
+func (s *server) list(topic string) string {
+	return strings.Join(slices.Sorted(maps.Keys(s.tracker.List(topic))), " ")
+}
+
+// TestSpaces: nodes have each other's presences, of the same space only, whether the tracker or the presence came first.
+func TestSpaces(t *testing.T) {
+	h := newHub()
+	a, b, other := startServer(t, h, "a"), startServer(t, h, "b"), startServer(t, h, "c")
+	a.open(t, "chat")
+	other.open(t, "game")
+	ann := a.track(t, "room:1", "ann")
+	other.track(t, "room:1", "eve")
+	wait(t, "b knows both", func() bool {
+		b.kind.mu.Lock()
+		defer b.kind.mu.Unlock()
+		spaces := 0
+		for _, p := range b.kind.peers {
+			if p.up {
+				spaces += len(p.spaces)
+			}
+		}
+		return spaces == 2
+	})
+	b.open(t, "chat")
+	if got := b.list("room:1"); got != "ann" {
+		t.Errorf("b opens with %q", got)
+	}
+	b.track(t, "room:1", "bob")
+	wait(t, "a has both", func() bool { return a.list("room:1") == "ann bob" })
+	// The end of a tracker: its presences leave, and the next one has those of peers again.
+	b.tracker.Close()
+	wait(t, "bob has left", func() bool { return a.list("room:1") == "ann" })
+	b.open(t, "chat")
+	if got := b.list("room:1"); got != "ann" {
+		t.Errorf("b opens again with %q", got)
+	}
+	ann.end()
+	wait(t, "nobody is left", func() bool { return b.list("room:1") == "" })
+	if got := other.list("room:1"); got != "eve" {
+		t.Errorf("the other space has %q", got)
+	}
+	if n := a.kind.Malformed() + b.kind.Malformed() + other.kind.Malformed(); n > 0 {
+		t.Errorf("%d malformed", n)
+	}
+}
+
+// TestOpenTwice: a space has one tracker on a node, which comes behind Start.
+func TestOpenTwice(t *testing.T) {
+	open := func(k *Kind) (err error) {
+		defer func() { err, _ = recover().(error) }()
+		tracker := presence.New(&server{}, presence.Options{Replicator: k.Space("chat")})
+		t.Cleanup(tracker.Close)
+		return nil
+	}
+	if err := open(New()); !errors.Is(err, errNotStarted) {
+		t.Errorf("before Start: %v", err)
+	}
+	s := startServer(t, newHub(), "a")
+	if err := open(s.kind); err != nil {
+		t.Error(err)
+	}
+	if err := open(s.kind); !errors.Is(err, errTwice) {
+		t.Errorf("twice: %v", err)
+	}
+}
+
+// TestDistinct: nodes with the same number in their phx_refs are noticed.
+func TestDistinct(t *testing.T) {
+	h := newHub()
+	var nodes []*cluster.Node
+	for i, id := range []cluster.LogID{0x1234_000000000001, 0x1234_000000000002, 0x4321_000000000001} {
+		n, err := cluster.Start(&port{hub: h, packets: make(chan []byte, 100)}, cluster.SystemClock(), cluster.Options{Name: fmt.Sprint(i), ID: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		nodes = append(nodes, n)
+	}
+	for i, want := range []bool{false, false, true} {
+		wait(t, "the nodes know each other", func() bool { return len(nodes[i].Stats().Peers) == 2 })
+		if Distinct(nodes[i]) != want {
+			t.Errorf("node %d: %t", i, !want)
+		}
+	}
+}
+
+// TestParts: a snapshot reads the same wherever it is cut, and what is cut off is noticed.
+func TestParts(t *testing.T) {
+	want := []string{"a/1/ann", "a/1/bob", "a/2/ann", "b/2/" + strings.Repeat("x", 300)}
+	for size := 1; size < 100; size += 7 {
+		var parts [][]byte
+		w := partWriter{size: size, yield: func(part []byte) { parts = append(parts, part) }}
+		last := ""
+		for i, name := range want {
+			f := strings.Split(name, "/")
+			if f[0] != last {
+				w.space(f[0])
+				last = f[0]
+			}
+			w.presence(f[1], f[2], fmt.Sprintf(`{"phx_ref":"%016d"}`, i))
+		}
+		w.record(99, []byte("of a later version"))
+		w.flush()
+		read := func(parts [][]byte) (got []string, err error) {
+			all, err := readParts(slices.Values(parts))
+			for space, roster := range all {
+				tracker := presence.New(&server{}, presence.Options{})
+				replica := tracker.NewReplica()
+				replica.Replace(roster)
+				replica.Up()
+				for _, topic := range []string{"1", "2"} {
+					for key := range tracker.List(topic) {
+						got = append(got, space+"/"+topic+"/"+key)
+					}
+				}
+				tracker.Close()
+			}
+			slices.Sort(got)
+			return got, err
+		}
+		if got, err := read(parts); err != nil || !slices.Equal(got, want) {
+			t.Errorf("parts of %d: %v, %v", size, got, err)
+		}
+		if _, err := read(parts[:len(parts)-1]); err == nil && size < 15 {
+			t.Errorf("parts of %d: the last one is not missed", size)
+		}
+		for _, part := range parts {
+			if len(part) > size {
+				t.Errorf("a part of %d, not %d", len(part), size)
+			}
+		}
+	}
+}
+
+// FuzzEntry: nothing that a peer sends ends the node.
+func FuzzEntry(f *testing.F) {
+	f.Add(cluster.TypeJoin, append(appendText(appendText(appendText(nil, "s"), "t"), "k"), `{"phx_ref":"0123456789012345"}`...))
+	f.Add(cluster.TypeLeave, append(appendText(appendText(appendText(nil, "s"), "t"), "k"), `0123456789012345`...))
+	f.Fuzz(func(t *testing.T, typ byte, body []byte) {
+		k := New()
+		tracker := presence.New(&server{}, presence.Options{})
+		defer tracker.Close()
+		k.trackers["s"] = tracker
+		p := &cluster.Peer{}
+		k.Up(p)
+		k.Apply(p, typ, body)
+		k.Restore(p, one(body), func(yield func(byte, []byte) bool) { yield(typ, body) })
+		k.Down(p)
+		k.Gone(p)
+		if n := len(tracker.List("t")); n != 0 {
+			t.Errorf("%d are left", n)
+		}
+	})
+}
+
+func one(part []byte) iter.Seq[[]byte] { return slices.Values([][]byte{part}) }
+
+// TestHundredThousand has three nodes track 100,000 presences in two topics at once, which all nodes have in the end, one
+// that comes later by snapshots; and then those of a killed node leave. It logs how long that takes.
+func TestHundredThousand(t *testing.T) {
+	size := 100_000
+	if raceEnabled || testing.Short() {
+		size = 9_999
+	}
+	h := newHub()
+	servers := []*server{startServer(t, h, "a"), startServer(t, h, "b"), startServer(t, h, "c")}
+	for _, s := range servers {
+		s.open(t, "chat")
+	}
+	began := time.Now()
+	var storm sync.WaitGroup
+	for n, s := range servers {
+		storm.Go(func() {
+			for i := n; i < size; i += len(servers) {
+				s.track(t, fmt.Sprint("room:", i%2), fmt.Sprint("user:", i))
+			}
+		})
+	}
+	storm.Wait()
+	ended := time.Now()
+	for _, s := range servers {
+		wait(t, "everybody is everywhere", func() bool { return s.keys() == size })
+	}
+	t.Logf("%d tracked in %v, equal %v later", size, ended.Sub(began), time.Since(ended))
+
+	began = time.Now()
+	late := startServer(t, h, "late")
+	late.open(t, "chat")
+	wait(t, "the late one has everybody", func() bool { return late.keys() == size })
+	t.Logf("a node that comes later has them after %v", time.Since(began))
+
+	began = time.Now()
+	left := size - servers[2].own()
+	servers[2].port.cut.Store(true)
+	for _, s := range []*server{servers[0], servers[1], late} {
+		wait(t, "those of the killed node are gone", func() bool { return s.keys() == left })
+		s.mu.Lock()
+		if s.largest > 256<<10 || s.joins-s.leaves != left {
+			t.Errorf("diffs of up to %d bytes, %d joins, %d leaves, %d present", s.largest, s.joins, s.leaves, left)
+		}
+		s.mu.Unlock()
+	}
+	t.Logf("those of a killed node were gone after %v", time.Since(began))
+}
+
+func (s *server) keys() int { return s.tracker.Count("room:0") + s.tracker.Count("room:1") }
+
+func (s *server) own() (n int) {
+	s.tracker.Own(func(string, string, string) { n++ })
+	return n
+}

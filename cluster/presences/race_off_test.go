@@ -1,0 +1,5 @@
+//go:build !race
+
+package presences
+
+const raceEnabled = false

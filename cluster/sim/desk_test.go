@@ -1,0 +1,215 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/cluster/presences"
+	"github.com/mycelium-rt/mycelium/presence"
+)
+
+// desk is the real tracker of a node, beside its model: what it tells clients
+// must be what the model says.
+type desk struct {
+	people  *people
+	kind    *presences.Kind
+	tracker *presence.Tracker   // nil: there is none for now
+	guests  map[string]*guest   // who tracks, by key
+	view    map[string]struct{} // refs that the clients have been told
+	sum     uint64              // of view
+}
+
+// guest is a channel that tracks one key.
+type guest struct {
+	topic string
+	end   func()
+}
+
+func (g *guest) Topic() string                 { return g.topic }
+func (g *guest) PushJSON(string, []byte) error { return nil }
+func (g *guest) OnEnd(f func())                { g.end = f }
+
+func newDesk(k *people) *desk { return &desk{people: k, kind: presences.New()} }
+
+// open makes a tracker. Its clients have been told nothing.
+func (d *desk) open() {
+	d.guests, d.view, d.sum = map[string]*guest{}, map[string]struct{}{}, 0
+	life := d.people.life
+	d.tracker = presence.New(d, presence.Options{
+		Replicator: d.kind.Space("space"), Now: func() time.Time { return time.Unix(1_700_000_000, int64(life.Now())) },
+	})
+	for _, p := range d.people.own {
+		d.people.town.fail("%s opens with %s of its own", d.people.host.Name, p.ref)
+	}
+	d.agree("open")
+}
+
+// reopen ends the tracker as the end of an instance does, and makes another one later.
+func (d *desk) reopen(after time.Duration) {
+	k := d.people
+	d.tracker.Close()
+	d.tracker = nil
+	for ref := range k.own {
+		k.left(ref)
+	}
+	k.town.After(after, func() {
+		k.life.do(func() {
+			if d.tracker == nil {
+				d.open()
+			}
+		})
+	})
+}
+
+func (d *desk) track(p person) string {
+	meta, g := json.RawMessage(fmt.Sprintf(`{"v":%d}`, p.version)), d.guests[p.key]
+	track := d.tracker.Update
+	if g == nil {
+		g = &guest{topic: "room:" + p.key[len(p.key)-1:]}
+		d.guests[p.key] = g
+		track = d.tracker.Track
+	}
+	ref, err := track(g, p.key, meta)
+	if err != nil {
+		d.people.town.fail("%s cannot track %s: %v", d.people.host.Name, p.key, err)
+	}
+	return ref
+}
+
+func (d *desk) untrack(key string) {
+	d.guests[key].end()
+	delete(d.guests, key)
+}
+
+// BroadcastLocalJSON is presence.Broadcaster's: no diff repeats or contradicts those before it.
+func (d *desk) BroadcastLocalJSON(_, _ string, diff []byte) error {
+	joins, leaves, ok := bytes.Cut(diff, []byte(`},"leaves":{`))
+	if !ok {
+		d.people.town.fail("a diff is %s", diff)
+	}
+	for ref := range refsIn(joins) {
+		if _, there := d.view[ref]; there {
+			d.people.town.fail("%s tells that %s joins, which is there", d.people.host.Name, ref)
+		}
+		d.view[ref] = struct{}{}
+		d.sum += sumOf(ref)
+	}
+	for ref := range refsIn(leaves) {
+		if _, there := d.view[ref]; !there {
+			d.people.town.fail("%s tells that %s leaves, which is not there", d.people.host.Name, ref)
+		}
+		delete(d.view, ref)
+		d.sum -= sumOf(ref)
+	}
+	return nil
+}
+
+// agree compares what tracker and model have told.
+func (d *desk) agree(cause string) {
+	k := d.people
+	if d.tracker == nil || d.sum == k.sum {
+		return
+	}
+	var wrong []string
+	for ref := range d.view {
+		if _, ok := k.view[ref]; !ok {
+			wrong = append(wrong, "not "+ref)
+		}
+	}
+	for ref := range k.view {
+		if _, ok := d.view[ref]; !ok {
+			wrong = append(wrong, ref)
+		}
+	}
+	k.town.fail("%s: by %s clients should know %s", k.host.Name, cause, strings.Join(wrong, ", "))
+}
+
+// checkState compares what a client is told that joins now.
+func (d *desk) checkState() {
+	if d.tracker == nil {
+		return
+	}
+	there := 0
+	for digit := range 10 {
+		for ref := range refsIn(d.tracker.AppendList(nil, "room:"+strconv.Itoa(digit))) {
+			if _, ok := d.view[ref]; !ok {
+				d.people.town.fail("%s has %s in its state, of which no client was told", d.people.host.Name, ref)
+			}
+			there++
+		}
+	}
+	if there != len(d.view) {
+		d.people.town.fail("%s has %d presences in its states, and has told clients of %d", d.people.host.Name, there, len(d.view))
+	}
+}
+
+const refPrefix, prevPrefix = `{"phx_ref":"`, `,"phx_ref_prev":"`
+
+// refsIn are the phx_refs of the metas in a piece of JSON.
+func refsIn(text []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for {
+			i := bytes.Index(text, []byte(refPrefix))
+			if i < 0 {
+				return
+			}
+			text = text[i+len(refPrefix):]
+			if !yield(string(text[:16])) {
+				return
+			}
+		}
+	}
+}
+
+// sumOf is a number such that sums of different refs differ.
+func sumOf(ref string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(ref))
+	return h.Sum64()
+}
+
+// parseChange takes an entry of presences apart, as other implementations would.
+func parseChange(b []byte) (space, topic, key, rest string) {
+	next := func() (s string) {
+		n, size := binary.Uvarint(b)
+		s, b = string(b[size:size+int(n)]), b[size+int(n):]
+		return s
+	}
+	return next(), next(), next(), string(b)
+}
+
+func parsePerson(key, meta string) person {
+	p := person{key: key}
+	p.ref, meta, _ = strings.Cut(meta[len(refPrefix):], `"`)
+	if strings.HasPrefix(meta, prevPrefix) {
+		p.prev, meta, _ = strings.Cut(meta[len(prevPrefix):], `"`)
+	}
+	p.version, _ = strconv.Atoi(strings.Trim(meta, `,"v:}`))
+	return p
+}
+
+// parseSnapshot reads a snapshot of presences.
+func parseSnapshot(parts iter.Seq[[]byte]) (all []person) {
+	var stream []byte
+	for part := range parts {
+		stream = append(stream, part...)
+	}
+	for len(stream) > 0 {
+		n, size := binary.Uvarint(stream[1:])
+		body := stream[1+size : 1+size+int(n)]
+		if stream[0] == 3 {
+			n, size := binary.Uvarint(body)
+			key := string(body[size : size+int(n)])
+			all = append(all, parsePerson(key, string(body[size+int(n):])))
+		}
+		stream = stream[1+size+int(n):]
+	}
+	return all
+}

@@ -1,0 +1,88 @@
+package presence
+
+// Replicator connects a tracker with the trackers of other nodes. Each node tells the others of its own presences, and nobody
+// of another's: so every presence has one writer, and there is nothing to merge.
+type Replicator interface {
+	// Open is called by New. From then on until Close the replicator gives t what other nodes have, by a [Replica]
+	// for each. node goes into each phx_ref: no two live nodes have the same.
+	Open(t *Tracker) (node uint16, err error)
+	// Join and Leave tell other nodes of a presence of this node, in the order in which this node's clients are told. A
+	// join whose meta has a phx_ref_prev replaces that one. Both are called with a lock held: they must neither block
+	// nor call the tracker.
+	Join(topic, key, meta string)
+	Leave(topic, key, ref string)
+	// Close ends what Open began: the replicator calls no Replica of t any more once it has returned. Join and Leave may
+	// still be called. It may be called more than once.
+	Close(t *Tracker)
+}
+
+// replicate tells other nodes what clients of this one are about to be told of its own presences. What has
+// joined comes before what has left, as in a diff.
+func (t *Tracker) replicate(tp *topic) {
+	for i := range tp.changes {
+		if p := tp.changes[i].presence; p.meta != "" && p.holder.isOwn() {
+			t.options.Replicator.Join(tp.name, p.entry.key, p.meta)
+		}
+	}
+	for i := range tp.changes {
+		if c := &tp.changes[i]; c.sent != "" && c.presence.meta == "" && c.presence.holder.isOwn() {
+			t.options.Replicator.Leave(tp.name, c.presence.entry.key, refOf(c.sent))
+		}
+	}
+}
+
+// replicateEnd tells other nodes that all presences of the stripe have left. The stripe is locked.
+func (t *Tracker) replicateEnd(s *stripe) {
+	if t.options.Replicator == nil {
+		return
+	}
+	for _, o := range s.owners {
+		for p := o.first; p != nil; p = p.heldNext {
+			t.options.Replicator.Leave(o.channel.Topic(), p.entry.key, refOf(p.meta))
+		}
+	}
+}
+
+// Own calls yield with the presences of this node's channels, as its [Replicator] has told them to other nodes. Those that change meanwhile
+// may be left out, be there as they were, or come twice. yield is called without a lock.
+func (t *Tracker) Own(yield func(topic, key, meta string)) {
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		s.mu.Lock()
+		names := make([]string, 0, len(s.topics))
+		for name := range s.topics {
+			names = append(names, name)
+		}
+		s.mu.Unlock()
+		for _, name := range names {
+			t.ownIn(s, name, yield)
+		}
+	}
+}
+
+// ownIn is Own for a topic, a chunk at a time. It goes backwards: chunks are put together with those before
+// them, so no presence can slip behind it.
+func (t *Tracker) ownIn(s *stripe, name string, yield func(topic, key, meta string)) {
+	var own []listed
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tp := s.topics[name]
+	if tp == nil {
+		return
+	}
+	for c := tp.last; c != nil; c = c.prev {
+		own = own[:0]
+		for _, e := range c.entries {
+			for p := e.first; p != nil; p = p.next {
+				if meta := sent(tp, p); meta != "" && p.holder.isOwn() {
+					own = append(own, listed{e.key, meta})
+				}
+			}
+		}
+		s.mu.Unlock()
+		for _, l := range own {
+			yield(name, l.key, l.meta)
+		}
+		s.mu.Lock()
+	}
+}
