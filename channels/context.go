@@ -48,8 +48,14 @@ type extras struct {
 	assigns assigns
 	onEnd   hook
 	derived *derived      // nil until somebody asks
-	timers  *timers       // nil until SendAfter
+	rare    *rare         // nil until something in it is used
 	over    chan struct{} // closed when the last callback has returned; nil until somebody waits for it
+}
+
+// rare are the parts that few channels use.
+type rare struct {
+	timers        *timers         // nil until SendAfter, and after the end
+	subscriptions []*subscription // to further topics
 }
 
 // hook is a list of functions; the zero value is empty.
@@ -235,6 +241,14 @@ func (c *Context) extrasLocked() *extras {
 		c.extras = new(extras)
 	}
 	return c.extras
+}
+
+func (c *Context) rareLocked() *rare {
+	x := c.extrasLocked()
+	if x.rare == nil {
+		x.rare = new(rare)
+	}
+	return x.rare
 }
 
 // Subscription makes Context a subscriber of its topic. For the pubsub

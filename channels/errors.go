@@ -35,6 +35,9 @@ var (
 	// Limits.MailboxMessages or Limits.MailboxBytes allow. As the reason of an
 	// end: it had them for Limits.MailboxWait.
 	ErrMailboxFull = errors.New("channels: the mailbox is full")
+	// ErrTooManyTopics: the channel has subscribed to as many topics as
+	// Limits.TopicsPerChannel or Limits.SocketBytes allow.
+	ErrTooManyTopics = errors.New("channels: too many topics subscribed to")
 	// ErrNotObject: the payload of a push or broadcast is neither a JSON
 	// object nor Binary. Phoenix's clients take nothing else.
 	ErrNotObject = wire.ErrNotObject

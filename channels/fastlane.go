@@ -42,6 +42,10 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 				f.Retain(1)
 				sent.queue(s.socket, f)
 			}
+		case *subscription:
+			if s.c != sender {
+				s.dispatch(b, &sent)
+			}
 		case *Listener:
 			heard = true
 		}
@@ -86,16 +90,25 @@ func (c *Context) intercepted(b *broadcast) bool {
 	if !c.def.intercepts(b.event) {
 		return false
 	}
-	b.Retain(1)
-	it := item{kind: itemOut, out: b, payload: b.payload}
+	c.enqueueBroadcast(item{kind: itemOut, out: b, payload: b.payload})
+	return true
+}
+
+// enqueueBroadcast puts a broadcast into the mailbox, with a reference of its own.
+func (c *Context) enqueueBroadcast(it item) {
+	it.out.Retain(1)
 	if err := c.enqueue(it); err != nil {
-		b.Release()
-		if err == ErrMailboxFull { // the client would miss one and not know it
-			c.end(ErrMailboxFull)
-			c.socket.loop.Post((*mailboxOverrun)(c)) // a subscriber must not unsubscribe while it is delivered to
+		it.out.Release()
+		if err == ErrMailboxFull {
+			c.missed()
 		}
 	}
-	return true
+}
+
+// missed ends a channel that would miss a broadcast and not know it.
+func (c *Context) missed() {
+	c.end(ErrMailboxFull)
+	c.socket.loop.Post((*mailboxOverrun)(c)) // a subscriber must not unsubscribe while it is delivered to
 }
 
 // codec writes broadcasts for other nodes: the event's size (uvarint), the

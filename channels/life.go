@@ -214,6 +214,7 @@ func (c *Context) release() {
 	}
 	c.life.view = ended
 	c.socket.endpoint.pubsub.Unsubscribe(c.socket.loop.Index(), c)
+	c.dropSubscriptions()
 	if c.pending != nil {
 		c.pending.drop()
 		c.pending = nil
@@ -225,6 +226,7 @@ func (c *Context) show(accepted bool) {
 	s := c.socket
 	if !accepted {
 		c.life.view = ended
+		c.dropSubscriptions()
 		s.channels.remove(c)
 		return
 	}

@@ -1,6 +1,7 @@
 package channels_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -116,6 +117,7 @@ type instance struct {
 	mu                             sync.Mutex
 	client                         int
 	joins, terminated, ended, last int // how often the callbacks ran; the last event's ref
+	heard                          int // the last number of the further topic
 	accepted, inside               bool
 	faults                         []string
 }
@@ -125,6 +127,9 @@ type shouted struct {
 	Client int `json:"client"`
 	Ref    int `json:"ref"`
 }
+
+// extraTopic is a topic that the full channels subscribe to and forward.
+const extraTopic = "extra"
 
 // stage is the server's side of a round: it notes what the callbacks see.
 type stage struct {
@@ -143,7 +148,7 @@ func (g *stage) instance(key string) *instance {
 	defer g.mu.Unlock()
 	i := g.all[key]
 	if i == nil {
-		i = &instance{last: -1}
+		i = &instance{last: -1, heard: -1}
 		g.all[key] = i
 	}
 	return i
@@ -197,6 +202,11 @@ func (g *stage) channel(pattern string, hooks bool) *channels.Channel {
 		known.Store(c, i)
 		defer i.enter("join")()
 		if hooks {
+			for _, subscribe := range []func(string) error{c.Subscribe, c.Forward} {
+				if err := subscribe(extraTopic); err != nil && !errors.Is(err, channels.ErrEnded) {
+					return channels.NoReply{}, err
+				}
+			}
 			c.OnEnd(func() {
 				defer i.enter("OnEnd")()
 				i.mu.Lock()
@@ -236,6 +246,21 @@ func (g *stage) channel(pattern string, hooks bool) *channels.Channel {
 	event("crash", func(*channels.Context, *instance) error { panic("crash") })
 	event("exit", func(*channels.Context, *instance) error { runtime.Goexit(); return nil })
 	event("disconnect", func(c *channels.Context, _ *instance) error { return c.Endpoint().Disconnect(c.Socket().ID()) })
+	channels.Info(ch, func(c *channels.Context, b channels.Broadcast) error {
+		i := of(c)
+		defer i.enter("Broadcast")()
+		var s struct{ N int }
+		if err := json.Unmarshal(b.Payload.Data, &s); err != nil {
+			return err
+		}
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if b.Topic != extraTopic || s.N <= i.heard || i.heard >= 0 && s.N != i.heard+1 {
+			i.faults = append(i.faults, fmt.Sprintf("broadcast %d of %s behind %d", s.N, b.Topic, i.heard))
+		}
+		i.heard = s.N
+		return nil
+	})
 	if hooks {
 		ch.Terminate(func(c *channels.Context, _ error) {
 			i := of(c)

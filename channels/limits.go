@@ -19,6 +19,11 @@ type Limits struct {
 	MessageBytes int
 	// ChannelsPerSocket is Phoenix's max_channels_per_transport. Default 100.
 	ChannelsPerSocket int
+	// TopicsPerChannel bounds the topics that one channel has subscribed to by
+	// [Context.Subscribe] and [Context.Forward]; more get ErrTooManyTopics. They
+	// count against SocketBytes too, which no channel may exceed alone. Default 1,000;
+	// negative: unlimited.
+	TopicsPerChannel int
 	// SocketBytes bounds what the channels of one socket keep: their topics and
 	// refs, and what the program counts by [Context.Keep], as presence does its
 	// keys and metas. A join beyond it is answered with an error {"reason":"too
@@ -130,6 +135,7 @@ const refusalGrace = time.Second
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.MessageBytes, websocket.DefaultMaxFrame)
 	setDefault(&l.ChannelsPerSocket, 100)
+	setDefault(&l.TopicsPerChannel, 1000)
 	setDefault(&l.SocketBytes, 256<<10)
 	setDefault(&l.MailboxMessages, 1000)
 	setDefault(&l.MailboxBytes, 1<<20)

@@ -33,20 +33,21 @@ type item struct {
 	now     bool     // of handleNow: whoever runs it runs nothing else
 	ref     wire.Ref // itemEvent, itemLeave
 	event   string   // itemEvent
-	payload Payload  // itemEvent, itemOut
+	payload Payload  // itemEvent, itemOut, itemBroadcast
 	out     *broadcast
-	info    any // itemInfo, itemTimer
+	info    any // itemInfo, itemTimer; itemBroadcast: its *subscription
 }
 
 type itemKind uint8
 
 const (
-	itemEvent itemKind = iota
-	itemCrash          // an event whose name is no text
-	itemLeave          // phx_leave: at most one a join, so it cannot flood
-	itemOut            // an intercepted broadcast; holds a reference to it
-	itemInfo           // Send
-	itemTimer          // SendAfter: as many as there were timers, which take more room
+	itemEvent     itemKind = iota
+	itemCrash              // an event whose name is no text
+	itemLeave              // phx_leave: at most one a join, so it cannot flood
+	itemOut                // an intercepted broadcast; holds a reference to it
+	itemBroadcast          // one of a further topic; the same
+	itemInfo               // Send
+	itemTimer              // SendAfter: as many as there were timers, which take more room
 )
 
 // fits reports whether the bounds leave room for it.
@@ -86,7 +87,7 @@ func (c *Context) enqueue(it item) error {
 	stall := false
 	if box := c.box; box != nil && !box.fits(&it, c.socket.mount.limits) {
 		switch it.kind {
-		case itemOut, itemInfo:
+		case itemOut, itemBroadcast, itemInfo:
 			c.life.mu.Unlock()
 			c.socket.endpoint.counters.mailboxFull.Add(1)
 			return ErrMailboxFull
@@ -216,6 +217,8 @@ func (c *Context) handle(it *item) {
 		c.handleEvent(it)
 	case itemOut:
 		c.handleOut(it)
+	case itemBroadcast:
+		c.handleBroadcast(it)
 	case itemInfo, itemTimer:
 		c.handleInfo(it)
 	case itemLeave:

@@ -52,8 +52,22 @@ func (c *Context) PushJSONSeries(series []PartedEvent) error {
 	return c.send(f)
 }
 
-func (c *Context) push(event string, p Payload) error {
-	f, err := c.socket.pushFrame(c.joinRef, c.topic, event, p)
+// PushTo is Push on another topic than the channel's own, without a join_ref, as
+// broadcasts are: for clients that listen to topics which they have not joined,
+// such as Absinthe's. It keeps its place among what else the channel sends.
+func (c *Context) PushTo(topic, event string, payload any) error {
+	p, err := encodePayload(payload)
+	if err != nil {
+		return err
+	}
+	c.awaitCalm()
+	return c.pushTo(nil, topic, event, p)
+}
+
+func (c *Context) push(event string, p Payload) error { return c.pushTo(c.joinRef, c.topic, event, p) }
+
+func (c *Context) pushTo(joinRef wire.Ref, topic, event string, p Payload) error {
+	f, err := c.socket.pushFrame(joinRef, topic, event, p)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (c *Context) SendAfter(d time.Duration, msg any) *Timer {
 	if c.life.cause != nil {
 		return t
 	}
-	x := c.extrasLocked()
+	x := c.rareLocked()
 	if x.timers == nil {
 		x.timers = new(timers)
 	}
@@ -45,7 +45,8 @@ func (t *Timer) Stop() bool {
 	c := t.c
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	return c.extras != nil && c.extras.timers != nil && c.extras.timers.remove(t)
+	x := c.extras
+	return x != nil && x.rare != nil && x.rare.timers != nil && x.rare.timers.remove(t)
 }
 
 func (q *timers) add(t *Timer) {
@@ -86,7 +87,7 @@ func (c *Context) sendDue() {
 		c.life.mu.Unlock()
 		return
 	}
-	q, now, start := c.extras.timers, time.Now(), false
+	q, now, start := c.extras.rare.timers, time.Now(), false
 	for len(q.waiting) > 0 && !q.waiting[0].due.After(now) {
 		start = c.putLocked(item{kind: itemTimer, info: q.waiting[0].message}) || start
 		q.waiting = slices.Delete(q.waiting, 0, 1)
@@ -102,8 +103,8 @@ func (c *Context) sendDue() {
 
 // dropTimersLocked is for a channel that ends.
 func (c *Context) dropTimersLocked() {
-	if x := c.extras; x != nil && x.timers != nil {
-		x.timers.wake.Stop()
-		x.timers = nil
+	if x := c.extras; x != nil && x.rare != nil && x.rare.timers != nil {
+		x.rare.timers.wake.Stop()
+		x.rare.timers = nil
 	}
 }

@@ -12,7 +12,8 @@ import (
 const defaultStripes = 64
 
 // index knows for each topic the groups that have subscribers, one per interested shard. Shards write to it only when a
-// group becomes non-empty or empty; broadcasters read it.
+// group becomes non-empty or empty; broadcasters read it. A shard for which subscribers are only announced has an empty
+// group here, which the shard itself does not know.
 type index struct {
 	// Static after init.
 	seed maphash.Seed
@@ -30,7 +31,7 @@ type stripe struct {
 // interest is one topic that has subscribers on this node.
 type interest struct {
 	topic  string   // static
-	groups []*group // guarded by the stripe's mu; never empty
+	groups []*group // guarded by the stripe's mu; never empty, one a shard
 }
 
 func (x *index) init(stripes int, l *link) {
@@ -51,16 +52,13 @@ func (x *index) add(topic string, g *group) {
 	s := x.stripe(topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.topics.m[topic]
-	if t == nil {
-		t = &interest{topic: strings.Clone(topic)}
-		s.topics.set(t.topic, t)
-		if x.link != nil {
-			// Under the lock, so that the bus hears of changes to one topic in their order.
-			x.link.interest(t.topic, true)
-		}
+	t := x.interestIn(s, topic)
+	g.topic, g.shown = t.topic, true
+	if i := t.of(g.shard); i >= 0 {
+		g.announced = t.groups[i].announced
+		t.groups[i] = g
+		return
 	}
-	g.topic = t.topic
 	t.groups = append(t.groups, g)
 }
 
@@ -71,14 +69,59 @@ func (x *index) remove(g *group) {
 	defer s.mu.Unlock()
 	t := s.topics.m[g.topic]
 	i := slices.Index(t.groups, g)
+	if g.announced > 0 {
+		t.groups[i] = &group{topic: g.topic, shard: g.shard, announced: g.announced}
+		return
+	}
+	x.drop(s, t, i)
+}
+
+// announce counts n more announced subscribers of topic on a shard, or less.
+func (x *index) announce(topic string, shard *shard, n int) {
+	s := x.stripe(topic)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := x.interestIn(s, topic)
+	i := t.of(shard)
+	if i < 0 {
+		i = len(t.groups)
+		t.groups = append(t.groups, &group{topic: t.topic, shard: shard})
+	}
+	g := t.groups[i]
+	if g.announced += n; g.announced == 0 && !g.shown {
+		x.drop(s, t, i)
+	}
+}
+
+// interestIn returns the interest in topic, a new one if there is none; the stripe is locked.
+func (x *index) interestIn(s *stripe, topic string) *interest {
+	t := s.topics.m[topic]
+	if t == nil {
+		t = &interest{topic: strings.Clone(topic)}
+		s.topics.set(t.topic, t)
+		if x.link != nil {
+			// Under the lock, so that the bus hears of changes to one topic in their order.
+			x.link.interest(t.topic, true)
+		}
+	}
+	return t
+}
+
+// drop takes a group out, and the interest with the last one; the stripe is locked.
+func (x *index) drop(s *stripe, t *interest, i int) {
 	t.groups = slices.Delete(t.groups, i, i+1)
 	if len(t.groups) > 0 {
 		return
 	}
-	s.topics.delete(g.topic)
+	s.topics.delete(t.topic)
 	if x.link != nil {
-		x.link.interest(g.topic, false)
+		x.link.interest(t.topic, false)
 	}
+}
+
+// of is the index of a shard's group, -1 if it has none; the stripe's mu is held.
+func (t *interest) of(shard *shard) int {
+	return slices.IndexFunc(t.groups, func(g *group) bool { return g.shard == shard })
 }
 
 // lookup appends the groups of topic to dst.

@@ -124,6 +124,14 @@ func (p *PubSub) Topic(shard int, topic []byte) string {
 // shard where s was subscribed. s gets nothing from then on.
 func (p *PubSub) Unsubscribe(shard int, s Subscriber) { p.shards[shard].unsubscribe(s) }
 
+// Announce has broadcasts to topic go to a shard's executor from now on, as if it had a subscriber, until Withdraw is
+// called as often. Any goroutine may call it: whoever announces, then posts a task that subscribes and withdraws, misses
+// none of the broadcasts that happen after Announce has returned, and waits for nobody.
+func (p *PubSub) Announce(shard int, topic string) { p.index.announce(topic, &p.shards[shard], 1) }
+
+// Withdraw undoes one Announce.
+func (p *PubSub) Withdraw(shard int, topic string) { p.index.announce(topic, &p.shards[shard], -1) }
+
 // Broadcast brings m to all subscribers of topic on all nodes, except to from, which may be nil and never leaves this
 // node. It consumes one reference to m, whatever it returns. topic is not kept.
 //

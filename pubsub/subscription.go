@@ -37,6 +37,10 @@ type group struct {
 	// Owned by the shard's executor.
 	subs []Subscriber
 
+	// Guarded by the mu of the index's stripe.
+	announced int  // by PubSub.Announce
+	shown     bool // the shard has it, not only the index
+
 	size atomic.Int64 // len(subs), written by the executor, read by any goroutine
 }
 

@@ -1,0 +1,197 @@
+package channels
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"sync/atomic"
+
+	"github.com/mycelium-rt/mycelium/pubsub"
+)
+
+// Broadcast is a broadcast to a topic that the channel has subscribed to by
+// [Context.Subscribe], as its [Info] handler of this type gets it.
+type Broadcast struct {
+	Topic   string
+	Event   string
+	Payload Payload // valid until the handler returns
+}
+
+var broadcastType = reflect.TypeFor[Broadcast]()
+
+// Subscribe has the channel get the broadcasts to another topic, as messages for
+// its Info handler of [Broadcast] (Phoenix's Endpoint.subscribe). It may be called
+// in the join, and by any goroutine. What is broadcast after it has returned comes,
+// until [Context.Unsubscribe] or the end of the channel; what the channel itself
+// sends by BroadcastFrom does not. A second call for a topic does nothing.
+//
+// A broadcast that the mailbox has no room for ends the channel with
+// ErrMailboxFull, as one for [Intercept] does: it would be missed.
+//
+// ErrTooManyTopics: see Limits.TopicsPerChannel. ErrEnded.
+func (c *Context) Subscribe(topic string) error {
+	if c.def.info[broadcastType] == nil {
+		return fmt.Errorf("channels: %q subscribes to %q without an Info handler of channels.Broadcast", c.def.pattern, topic)
+	}
+	return c.subscribe(topic, false)
+}
+
+// Forward has broadcasts to another topic go straight to the client, as messages of
+// that topic, which the client need not have joined: the way of Phoenix's fastlane,
+// by which Absinthe sends the results of subscriptions. It is like Subscribe else.
+// What comes before the join is answered is sent behind the answer. A client that
+// has joined the topic too gets such a broadcast twice. The channel's own topic is
+// forwarded anyway.
+func (c *Context) Forward(topic string) error {
+	if topic == c.topic {
+		return nil
+	}
+	return c.subscribe(topic, true)
+}
+
+// Unsubscribe ends what Subscribe and Forward have begun for a topic. A callback
+// that has called it is the last one that can have been told of a broadcast.
+func (c *Context) Unsubscribe(topic string) {
+	c.life.mu.Lock()
+	var ended []*subscription
+	if x := c.extras; x != nil && x.rare != nil {
+		x.rare.subscriptions = slices.DeleteFunc(x.rare.subscriptions, func(s *subscription) bool {
+			if s.topic == topic {
+				s.over.Store(true)
+				ended = append(ended, s)
+			}
+			return s.topic == topic
+		})
+	}
+	c.life.mu.Unlock()
+	for _, s := range ended {
+		c.Keep(-s.size())
+		c.socket.loop.Post((*unsubscribing)(s))
+	}
+}
+
+// subscription is a channel's place in a further topic.
+type subscription struct {
+	// Static after construction.
+	c        *Context
+	topic    string
+	toClient bool // else to the channel's mailbox
+
+	over atomic.Bool // Unsubscribe was called, or the channel has ended
+
+	sub pubsub.Subscription // owned by the socket's loop
+}
+
+// Subscription is for the pubsub package.
+func (s *subscription) Subscription() *pubsub.Subscription { return &s.sub }
+
+// subscriptionBytes is what a subscription takes beside its topic, with its place
+// among the topic's subscribers.
+const subscriptionBytes = 128
+
+// size is what it counts against Limits.SocketBytes.
+func (s *subscription) size() int { return len(s.topic) + subscriptionBytes }
+
+func (c *Context) subscribe(topic string, toClient bool) error {
+	s := &subscription{c: c, topic: topic, toClient: toClient}
+	if added, err := c.addSubscription(s); err != nil || !added {
+		return err
+	}
+	shard, topics := c.socket.loop.Index(), c.socket.endpoint.pubsub
+	topics.Announce(shard, topic)
+	if !c.socket.loop.Post((*subscribing)(s)) {
+		topics.Withdraw(shard, topic)
+		return ErrEnded
+	}
+	return nil
+}
+
+// addSubscription notes a new one. It reports false if the channel has one like it.
+func (c *Context) addSubscription(s *subscription) (bool, error) {
+	limits := c.socket.mount.limits
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if c.life.cause != nil {
+		return false, ErrEnded
+	}
+	x := c.rareLocked()
+	if slices.ContainsFunc(x.subscriptions, func(o *subscription) bool { return o.topic == s.topic && o.toClient == s.toClient }) {
+		return false, nil
+	}
+	if n := limits.TopicsPerChannel; n >= 0 && len(x.subscriptions) >= n {
+		return false, ErrTooManyTopics
+	}
+	if n := limits.SocketBytes; n >= 0 && c.keptBytes()+s.size() > n {
+		return false, ErrTooManyTopics
+	}
+	c.Keep(s.size())
+	x.subscriptions = append(x.subscriptions, s)
+	return true, nil
+}
+
+// subscribing and unsubscribing are a subscription as tasks of its loop.
+type (
+	subscribing   subscription
+	unsubscribing subscription
+)
+
+// Run is for the loop. The channel may have ended since, or Unsubscribe been called.
+func (t *subscribing) Run() {
+	s := (*subscription)(t)
+	shard, topics := s.c.socket.loop.Index(), s.c.socket.endpoint.pubsub
+	if !s.over.Load() && s.c.life.view != ended {
+		topics.Subscribe(shard, s.topic, s)
+	}
+	topics.Withdraw(shard, s.topic)
+}
+
+// Run is for the loop.
+func (t *unsubscribing) Run() {
+	s := (*subscription)(t)
+	s.c.socket.endpoint.pubsub.Unsubscribe(s.c.socket.loop.Index(), s)
+}
+
+// dropSubscriptions is for the end of the view: what is added later is never
+// subscribed. For the loop.
+func (c *Context) dropSubscriptions() {
+	c.life.mu.Lock()
+	var all []*subscription
+	if x := c.extras; x != nil && x.rare != nil {
+		all, x.rare.subscriptions = x.rare.subscriptions, nil
+	}
+	c.life.mu.Unlock()
+	for _, s := range all {
+		s.over.Store(true)
+		(*unsubscribing)(s).Run()
+	}
+}
+
+// dispatch takes a broadcast to the channel or its client. For the loop.
+func (s *subscription) dispatch(b *broadcast, sent *sending) {
+	switch c := s.c; {
+	case s.over.Load():
+	case !s.toClient:
+		c.enqueueBroadcast(item{kind: itemBroadcast, out: b, payload: b.payload, info: s})
+	case c.life.view == joined:
+		if f := b.frameFor(c.socket); f != nil {
+			f.Retain(1)
+			sent.queue(c.socket, f)
+		}
+	default: // joining: the answer comes first
+		if len(c.pending.held) >= c.socket.mount.limits.MailboxMessages {
+			c.missed()
+		} else if f := b.frameFor(c.socket); f != nil {
+			f.Retain(1)
+			c.pending.held = append(c.pending.held, f)
+		}
+	}
+}
+
+// handleBroadcast has the channel's own handler see a broadcast.
+func (c *Context) handleBroadcast(it *item) {
+	defer it.out.Release()
+	if !it.info.(*subscription).over.Load() {
+		it.info = Broadcast{Topic: it.out.topic, Event: it.out.event, Payload: it.payload}
+		c.handleInfo(it)
+	}
+}
