@@ -144,11 +144,12 @@ type perLoop struct {
 	_ [64]byte // no cache line in common with the next loop
 }
 
-// scratch is what handling one message needs: a loop handles one at a time, so
-// guests share their host's.
+// scratch is what a loop has once for a host and its guests: what handling one
+// message needs, because it handles one at a time, and what its guests share.
 type scratch struct {
 	message wire.Message // of handleMessage
 	item    item         // of handleNow and startJoin
+	polls   idlePolls
 }
 
 // mount is a socket at a path. It does not change: a socket keeps the one that

@@ -8,6 +8,9 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
+// MaxIdlePolls is maxIdlePolls.
+const MaxIdlePolls = maxIdlePolls
+
 // IdlePart is a row of the table of what an idle joined connection is made of:
 // docs/performance.md, Memory.
 type IdlePart struct {

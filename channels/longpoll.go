@@ -33,7 +33,8 @@ type LongPollOptions struct {
 	// of a poll without taking the answer, as a browser does when the page is
 	// closed: long enough for a client that polls again at once. A session whose
 	// last poll was answered has the time that Window gives it, and Grace never
-	// exceeds that. Default 3 s.
+	// exceeds that. Default 3 s. Where thousands of sessions on a loop have no poll
+	// that waits, a new one ends the one that was not polled for longest.
 	Grace time.Duration
 	// TokenMaxAge is how long the token of a session counts. It is renewed by
 	// polling, after half of it. Default two weeks.

@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"container/list"
 	"context"
 	"math/rand/v2"
 	"net/http"
@@ -33,7 +34,8 @@ type pollSession struct {
 	// Owned by the loop.
 	queue   []*netloop.Frame // wait for a poll
 	size    int              // of queue and of writing, as it counts against Limits.OutboundBytes
-	waiting *poll            // nil: nobody waits
+	waiting *poll            // nil: nobody waits; see await
+	place   *list.Element    // of idlePolls; nil while it is not there
 	writing []*netloop.Frame // are being written by a request
 	seen    time.Time        // the last end of a poll
 	gone    bool             // its connection broke before the client had the answer
@@ -165,6 +167,7 @@ func (s *pollSession) open() {
 	s.seen = s.socket.loop.Now()
 	s.expiry = time.AfterFunc(s.patience(), func() { s.post(s.expire) })
 	s.socket.endpoint.sessions.add(s)
+	s.socket.perLoop().polls.add(s)
 	s.socket.endpoint.admission().settled.Add(1)
 	s.socket.open()
 }
@@ -217,7 +220,8 @@ func (s *pollSession) attach(p *poll) {
 	if s.waiting != nil {
 		s.waiting.answer <- pollAnswer{status: http.StatusNoContent}
 	}
-	s.waiting, s.gone = p, false
+	s.gone = false
+	s.await(p)
 	s.flush()
 }
 
@@ -227,7 +231,7 @@ func (s *pollSession) detach(p *poll, gone bool) {
 	if s.waiting != p {
 		return
 	}
-	s.waiting = nil
+	s.await(nil)
 	s.polled(gone)
 	p.answer <- pollAnswer{status: http.StatusNoContent}
 }
@@ -247,7 +251,8 @@ func (s *pollSession) flush() {
 		size += s.queue[n].Size()
 		n++
 	}
-	s.waiting, s.writing, s.queue = nil, s.queue[:n:n], s.queue[n:]
+	s.await(nil)
+	s.writing, s.queue = s.queue[:n:n], s.queue[n:]
 	p.answer <- pollAnswer{status: http.StatusOK, frames: s.writing}
 }
 
@@ -360,8 +365,9 @@ func (s *pollSession) end(reason error) {
 	leave(s.ticket)
 	if s.waiting != nil {
 		s.waiting.answer <- pollAnswer{status: http.StatusGone}
-		s.waiting = nil
+		s.await(nil)
 	}
+	s.socket.perLoop().polls.forget(s)
 	releaseFrames(s.queue)
 	s.queue = nil
 }
