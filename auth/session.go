@@ -39,8 +39,8 @@ const (
 )
 
 var (
-	errMayNotJoin    = errors.New("auth: the token does not allow to join this topic")
-	errMayNotPublish = errors.New("auth: the token does not allow to publish to this topic")
+	errMayNotJoin    = errors.New("auth: the token does not permit joining this topic")
+	errMayNotPublish = errors.New("auth: the token does not permit publishing to this topic")
 	errServersEvent  = errors.New("auth: " + ExpiringEvent + " is the server's own event")
 	errRenewals      = channels.Errorf("too many tokens at once")
 	errNotRenewed    = channels.Errorf("unauthorized")

@@ -30,7 +30,7 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 	key := a.lookup(strings.TrimSpace(secret))
 	if key == nil {
 		return caller{}, problem(http.StatusUnauthorized, "unauthorized", "A key is needed",
-			"this API key is not known here; %s", a.options.KeyHint).with("WWW-Authenticate", challenge+`, error="invalid_token"`)
+			"this server does not know this API key; %s", a.options.KeyHint).with("WWW-Authenticate", challenge+`, error="invalid_token"`)
 	}
 	return caller{key: key}, nil
 }

@@ -82,7 +82,7 @@ instances:
 		"auth.join (from file FILE:7): the value (0) has a * that is not at the end",
 		"tls.cert (from file FILE:9) and tls.key (from file FILE:10): tls: private key does not match public key",
 		`FILE:13: api.keys[0]: API key "a": hash must be`,
-		"FILE:15: api.keys[1].scope is no field",
+		"FILE:15: api.keys[1].scope is not a known field",
 		`FILE:17: instances[0].type "chet" is not one of this server's types`,
 		"FILE:21: instances[1].config.window is not a field",
 		"FILE:23: instances[2].limits.max_message is 1099511627776: this server allows at most 1048576",

@@ -45,7 +45,7 @@ func examine(args []string, stdout, stderr io.Writer) int {
 	var bad *pflag.InvalidValueError
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprint(stdout, doctorUsage, flags.FlagUsages())
+		fmt.Fprint(stdout, doctorUsage, flags.FlagUsagesWrapped(80))
 		return 0
 	case errors.As(err, &bad):
 		err = fmt.Errorf("--%s is %q; it takes a whole number", bad.GetFlag().Name, bad.GetValue())

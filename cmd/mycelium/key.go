@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -46,12 +45,12 @@ func showKey(args, environ []string, stdout, stderr io.Writer) int {
 	case len(args) == 1 && isHelp(args[0]):
 		fmt.Fprint(stdout, keyUsage)
 		return 0
-	case len(args) > 1 || len(args) == 1 && !strings.Contains(args[0], "://"):
+	case len(args) > 1:
 		return misused(stderr, "key", fmt.Errorf("write \"mycelium key show [ADDRESS]\", with an address like %s", defaultServer))
 	case len(args) == 1:
 		server = args[0]
 	}
-	key, err := keyfile.Find(environ, server)
+	key, err := keyfile.Find(environ, serverURL(server))
 	if err != nil {
 		return failed(stderr, "key", err)
 	}
@@ -67,7 +66,7 @@ func makeKey(args []string, stdout, stderr io.Writer) int {
 	ids := flags.StringArray("instance", nil, "`pattern` of the instances it is for, like 'chat-*'; may come several times; without it all")
 	err := flags.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) || flags.NArg() == 1 && flags.Arg(0) == "help" {
-		fmt.Fprint(stdout, keyUsage, flags.FlagUsages())
+		fmt.Fprint(stdout, keyUsage, flags.FlagUsagesWrapped(80))
 		return 0
 	}
 	if err == nil && flags.Arg(0) != "new" {

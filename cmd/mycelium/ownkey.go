@@ -39,7 +39,7 @@ func (d *daemon) keys(configured []httpapi.Key) []httpapi.Key {
 // keyHint tells callers without a key how to get one.
 func (d *daemon) keyHint() string {
 	if d.own != nil {
-		return "\"mycelium key show\" prints the one of this run"
+		return "\"mycelium key show\" prints the current one"
 	}
 	return "\"mycelium key new\" makes one for the server's configuration"
 }
@@ -62,7 +62,7 @@ func (d *daemon) showOwnKey() {
 	case d.output.isTerminal:
 		fmt.Fprintf(d.output, "Observer: %s%s#key=%s\n", d.url(), observer.Path, own.secret)
 	case own.file != nil:
-		d.log.Info().Str("file", own.file.Name).Msg("the configuration has no API key: \"mycelium key show\" prints the one of this run")
+		d.log.Info().Str("file", own.file.Name).Msg("the configuration has no API key: \"mycelium key show\" prints the current one")
 	}
 }
 

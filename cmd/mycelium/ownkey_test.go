@@ -35,7 +35,7 @@ func TestOwnKey(t *testing.T) {
 			t.Errorf("%s from this machine: %d %s", path, status, text)
 		}
 	}
-	if status, text := get(t, "http://"+s.addr+"/api/types"); !strings.Contains(text, `\"mycelium key show\" prints the one of this run`) {
+	if status, text := get(t, "http://"+s.addr+"/api/types"); !strings.Contains(text, `\"mycelium key show\" prints the current one`) {
 		t.Errorf("no way to a key: %d %s", status, text)
 	}
 	if _, err := wstest.Dial(s.addr, "/observer/socket/websocket?vsn=2.0.0", nil); !isRefused(err) {
@@ -182,9 +182,12 @@ func TestInstancesWithoutKey(t *testing.T) {
 	if code, _, stderr := s.command(t, "instances", "list"); code != 1 || !strings.Contains(stderr, "A key is needed") || !strings.Contains(stderr, "no server of this user has left a key") {
 		t.Errorf("%d %s", code, stderr)
 	}
-	for _, args := range [][]string{{"show", "a", "b"}, {"show", "localhost:4000"}} {
-		if code, _, stderr := s.command(t, append([]string{"key"}, args...)...); code != 2 || !strings.Contains(stderr, "http://localhost:4000") {
-			t.Errorf("%v: %d %s", args, code, stderr)
+	if code, _, stderr := s.command(t, "key", "show", "a", "b"); code != 2 || !strings.Contains(stderr, "http://localhost:4000") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	for address, whole := range map[string]string{":4999": "http://localhost:4999", "localhost:4999": "http://localhost:4999", "[::1]:4999": "http://[::1]:4999"} {
+		if code, _, stderr := s.command(t, "key", "show", address); code != 1 || !strings.Contains(stderr, "has left a key for "+whole+" in ") {
+			t.Errorf("%s: %d %s", address, code, stderr)
 		}
 	}
 	if code, _, stderr := s.command(t, "key", "show", "https://rt.example.com"); code != 1 || !strings.Contains(stderr, "not known to be on this machine") {

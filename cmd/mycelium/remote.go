@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -117,7 +118,7 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	flags.StringVar(&c.revision, "revision", "", "the `revision` that the change is meant for; without it, whatever it is")
 	err := flags.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
-		fmt.Fprint(stdout, instancesUsage, flags.FlagUsages())
+		fmt.Fprint(stdout, instancesUsage, flags.FlagUsagesWrapped(80))
 		return 0
 	}
 	what, known := instancesVerbs[verb]
@@ -127,10 +128,10 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	case !known:
 		err = unknownCommand(verb, slices.Sorted(maps.Keys(instancesVerbs)))
 	case len(c.args) < what.least || len(c.args) > what.most:
-		err = fmt.Errorf("%s: wrong number of arguments", verb)
+		err = fmt.Errorf("%s: wrong number of arguments; it is used as: %s", verb, usageOf(verb))
 	default:
 		var k keyfile.Key
-		k, c.keyless = keyFor(*server, *key, environ)
+		k, c.keyless = keyFor(serverURL(*server), *key, environ)
 		c.client, err = apiclient.New(k.Server, k.Secret)
 	}
 	if err != nil {
@@ -143,6 +144,9 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 		if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && c.keyless != nil {
 			fmt.Fprintf(stderr, "No key was sent: there is neither --key nor MYCELIUM_KEY, and %v.\n", c.keyless)
 		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			fmt.Fprintln(stderr, "\"mycelium serve\" starts a server; --server or MYCELIUM_SERVER names another one.")
+		}
 		return 1
 	}
 	return 0
@@ -150,6 +154,28 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 
 // defaultServer is where a server is that says nothing else.
 const defaultServer = "http://localhost:4000"
+
+// serverURL completes an address of a server that was written without its scheme
+// or host, such as "localhost:4000" or ":4000".
+func serverURL(address string) string {
+	if strings.Contains(address, "://") {
+		return address
+	}
+	if strings.HasPrefix(address, ":") {
+		address = "localhost" + address
+	}
+	return "http://" + address
+}
+
+// usageOf is the line of the help for a verb.
+func usageOf(verb string) string {
+	for line := range strings.Lines(instancesUsage) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "mycelium instances "+verb+" ") {
+			return line
+		}
+	}
+	return "mycelium instances " + verb
+}
 
 // keyFor is the key to send: the one that was given, or else what a server on
 // this machine has left. An error says why there is none.

@@ -40,6 +40,7 @@ func TestInstances(t *testing.T) {
 		{"list", 0, "lobby", ""},
 		{"create a --file " + spec + " --label x:y", 0, `"socket_url": "ws://` + s.addr + `/socket/a"`, ""},
 		{"get a --json", 0, `"labels":{"x":"y"}`, ""},
+		{"get a --server " + s.addr + " --json", 0, `"id":"a"`, ""},
 		{"list --label x:y --type relay --state running --json", 0, `{"id":"a"`, ""},
 		{`patch a {"labels":{"x":null,"z":"1"}} --revision 1`, 0, `"z": "1"`, ""},
 		{`patch a {} --revision 1`, 1, "", "revision 2, not 1"},
@@ -58,11 +59,13 @@ func TestInstances(t *testing.T) {
 		{"create", 1, "", "/type is missing; the types of this server are chat, collab, game, relay"},
 		{"create --type relly", 1, "", `/type "relly" is not one of this server's types: chat, collab, game, relay`},
 		{"create --type relay --label x", 1, "", "team:red"},
-		{"get a b", 2, "", "wrong number of arguments"},
+		{"get a b", 2, "", "get: wrong number of arguments; it is used as: mycelium instances get ID\n"},
+		{"patch a", 2, "", "it is used as: mycelium instances patch ID JSON [--revision N]\n"},
 		{"lost", 2, "", `unknown command "lost"; did you mean list?`},
-		{"list --server=localhost:4000", 2, "", "http://localhost:4000"},
-		{"list --server=http://127.0.0.1:1", 1, "", "http://127.0.0.1:1 does not answer"},
-		{"list --key=mk_WRONG", 1, "", "not known here"},
+		{"list --server=ftp://localhost:4000", 2, "", "write it like http://localhost:4000"},
+		{"list --server=127.0.0.1:1", 1, "", "http://127.0.0.1:1 does not answer"},
+		{"list --server=http://127.0.0.1:1", 1, "", "\"mycelium serve\" starts a server; --server or MYCELIUM_SERVER names another one.\n"},
+		{"list --key=mk_WRONG", 1, "", "does not know this API key"},
 		{"--help", 0, "mycelium instances broadcast ID TOPIC EVENT", ""},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -102,10 +105,10 @@ func TestKeyCommand(t *testing.T) {
 func TestConfigLists(t *testing.T) {
 	for text, want := range map[string]string{
 		"api: {keys: [{name: a, scopes: [read]}]}\n":                   "c.yaml:1: api.keys[0]: API key \"a\": hash",
-		"api: {keys: [{nam: a}]}\n":                                    `c.yaml:1: api.keys[0].nam is no field that there is`,
+		"api: {keys: [{nam: a}]}\n":                                    `c.yaml:1: api.keys[0].nam is not a known field`,
 		"instances: [{type: relay}]\n":                                 "instances[0]: id is needed",
 		"instances: [{id: a, type: relay}, {id: a, type: relay}]\n":    "c.yaml:1: instances[1].id: instances[0] is \"a\" already",
-		"instances: [{id: a, type: relay, lables: {}}]\n":              `c.yaml:1: instances[0].lables is no field that there is`,
+		"instances: [{id: a, type: relay, lables: {}}]\n":              `c.yaml:1: instances[0].lables is not a known field`,
 		"instances: [{id: default, type: relay}]\n":                    "c.yaml:1: instances[0].id: \"default\" is the instance that",
 		"instances: [{id: a, type: relay, limits: {max_channels: x}}]": "instances[0]",
 	} {

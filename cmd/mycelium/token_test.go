@@ -158,10 +158,10 @@ func TestServeAuth(t *testing.T) {
 func TestSpecAuth(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"keys":[{"alg":"HS256","secret":"short"}]}`: "/auth/keys/0/secret has 5 bytes: HS256 needs at least 32",
-		`{"jkws":{}}`:        "/auth/jkws is no field that there is",
-		`{"Join":["*"]}`:     `/auth/Join is no field that there is: write it "join"`,
+		`{"jkws":{}}`:        "/auth/jkws is not a known field",
+		`{"Join":["*"]}`:     `/auth/Join is not a known field: write it "join"`,
 		`{"leeway":5}`:       `/auth/leeway is a JSON number: it must be a text like "90s" or "5m"`,
-		`{"jwks":{"url":1}}`: "/auth/jwks/url is no field that there is",
+		`{"jwks":{"url":1}}`: "/auth/jwks/url is not a known field",
 		`[]`:                 "/auth must be a JSON object",
 		`{"jwks":{"urls":["http://127.0.0.1:4000/jwks"]}}`:                      "/auth/jwks/urls/0 is of this machine or of a private network",
 		`{"jwks":{"urls":["https://[::ffff:10.0.0.1]/jwks"]}}`:                  "/auth/jwks/urls/0 is of this machine or of a private network",

@@ -105,7 +105,7 @@ browserTest("observer: the link of the terminal, no key, a wrong one, and one th
 
   await page.fill("#key", "mk_WRONG")
   await page.press("#key", "Enter")
-  await until("it says that the key is wrong", async () => /not known here/.test(await page.textContent("#toast")))
+  await until("it says that the key is wrong", async () => /does not know this API key/.test(await page.textContent("#toast")))
   await page.fill("#key", await server.key())
   await page.press("#key", "Enter")
   await until("it is connected with the right one", async () => await state() === "Live")
@@ -121,7 +121,7 @@ browserTest("observer: the link of the terminal, no key, a wrong one, and one th
   await server.stop()
   const again = await startServer(scope, "mycelium", {more: ["--listen", server.address]})
   await until("a server that was started again has another key", () => page.isVisible("#ask-key"), state)
-  await until("it says why", async () => /not known here/.test(await page.textContent("#toast")))
+  await until("it says why", async () => /does not know this API key/.test(await page.textContent("#toast")))
   await page.evaluate(link => { location.href = link }, await again.observer())
   await until("its link opens the page again", async () => await state() === "Live", state)
 })

@@ -57,7 +57,7 @@ func kindOf(kinds []Kind, name string) (Kind, error) {
 			return k, nil
 		}
 	}
-	return Kind{}, instances.Invalid("/rules", "%q is no game that is known: there are %s", name, namesOf(kinds))
+	return Kind{}, instances.Invalid("/rules", "%q is not a known game: choose one of %s", name, namesOf(kinds))
 }
 
 func namesOf(kinds []Kind) string {

@@ -278,7 +278,7 @@ func TestConfig(t *testing.T) {
 	for config, want := range map[string]string{
 		`{}`:                                    "/config/rules is missing: it is the game that is played: tictactoe or connect4 or snake",
 		`{"rules":"snake","seat":2}`:            "/config/seat is not a field of this type's configuration: there are clock, increment, rate, rules, seats",
-		`{"rules":"chess"}`:                     `/config/rules "chess" is no game that is known: there are tictactoe, connect4, snake`,
+		`{"rules":"chess"}`:                     `/config/rules "chess" is not a known game: choose one of tictactoe, connect4, snake`,
 		`{"rules":"connect4","seats":3}`:        "/config/seats is 3: connect4 is for 2 to 2",
 		`{"rules":"connect4","clock":"10ms"}`:   "/config/clock must be at least 1s",
 		`{"rules":"connect4","increment":"1s"}`: "/config/increment has no clock to add to",

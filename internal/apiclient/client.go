@@ -26,7 +26,7 @@ type Client struct {
 func New(server, key string) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no address of a server: write it like http://localhost:4000", server)
+		return nil, fmt.Errorf("%q is not the address of a server: write it like http://localhost:4000", server)
 	}
 	return &Client{base: strings.TrimSuffix(u.Scheme+"://"+u.Host+u.Path, "/") + "/api", key: key, http: &http.Client{}}, nil
 }

@@ -28,7 +28,7 @@ type Level struct{ least atomic.Int32 }
 func (l *Level) Set(name string) error {
 	least, ok := levels[name]
 	if !ok {
-		return fmt.Errorf("logging: level %q is none of debug, info, warn, error, off", name)
+		return fmt.Errorf("logging: level %q is not one of debug, info, warn, error, off", name)
 	}
 	l.least.Store(int32(least) - int32(zerolog.InfoLevel))
 	return nil
@@ -54,7 +54,7 @@ func newLogger(w io.Writer, level *Level, format string, isTerminal bool, now fu
 		w = console(w, isTerminal)
 	case format == "json", format == "auto":
 	default:
-		return zerolog.Nop(), fmt.Errorf("logging: format %q is none of auto, text, json", format)
+		return zerolog.Nop(), fmt.Errorf("logging: format %q is not one of auto, text, json", format)
 	}
 	stamp := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
 		e.Str(zerolog.TimestampFieldName, now().Format(timeFormat))

@@ -143,11 +143,11 @@ func TestLevels(t *testing.T) {
 }
 
 func TestWrongSettings(t *testing.T) {
-	if _, err := New(&bytes.Buffer{}, new(Level), "xml", false); err == nil || err.Error() != `logging: format "xml" is none of auto, text, json` {
+	if _, err := New(&bytes.Buffer{}, new(Level), "xml", false); err == nil || err.Error() != `logging: format "xml" is not one of auto, text, json` {
 		t.Error(err)
 	}
 	level := atLevel(t, "error")
-	if err := level.Set("loud"); err == nil || err.Error() != `logging: level "loud" is none of debug, info, warn, error, off` {
+	if err := level.Set("loud"); err == nil || err.Error() != `logging: level "loud" is not one of debug, info, warn, error, off` {
 		t.Error(err)
 	}
 	if !level.Sample(zerolog.ErrorLevel) || level.Sample(zerolog.WarnLevel) {

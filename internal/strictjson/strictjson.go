@@ -84,7 +84,7 @@ func decodeStruct(text []byte, v reflect.Value, at string) *Error {
 		index, known := fields[name]
 		switch {
 		case !known:
-			return &Error{Field: here, Reason: "is no field that there is" + meant(name, fields)}
+			return &Error{Field: here, Reason: "is not a known field" + meant(name, fields)}
 		case seen[name]:
 			return &Error{Field: here, Reason: "is there twice"}
 		}
