@@ -78,6 +78,9 @@ var (
 // Topic is the topic that was joined.
 func (c *Context) Topic() string { return c.topic }
 
+// Pattern is the pattern of the channel, as it was given to [Handle].
+func (c *Context) Pattern() string { return c.def.pattern }
+
 // Subtopic is the part of the topic that the pattern's * stands for: "1" for
 // topic "room:1" and pattern "room:*"; the whole topic for an exact pattern.
 func (c *Context) Subtopic() string {

@@ -80,6 +80,8 @@ var Rules = []Rule{
 		"the pages speak the protocol from the browser, not through our packages"),
 	layer("internal/metrics", []string{"channels", "presence", "internal/netloop"},
 		"metrics reads what others count"),
+	layer("metrics", []string{"channels", "presence", "internal/metrics"},
+		"the collector for embedders shows what the server's own metrics do"),
 	layer("internal/doctor", nil,
 		"the doctor looks at the machine, not at a server"),
 	{

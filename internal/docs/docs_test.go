@@ -179,7 +179,7 @@ func TestMetricsReference(t *testing.T) {
 		t.Error("docs/metrics.md is not what the metrics are: run go test ./internal/docs -update")
 	}
 	for _, name := range regexp.MustCompile(`mycelium_\w+`).FindAllString(before+after, -1) {
-		if !strings.Contains(table, "`"+name+"`") {
+		if !strings.Contains(table, "`"+name+"`") && !strings.Contains(read(t, "metrics/metrics.go"), `"`+name+`"`) {
 			t.Errorf("docs/metrics.md names %s, which is no metric", name)
 		}
 	}

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,17 +11,30 @@ import (
 
 // collector reads the table's values from a source.
 type collector struct {
-	source Source
-	descs  []*prometheus.Desc // of families, by index
+	source   Source
+	families []family
+	descs    []*prometheus.Desc // of families, by index
+}
+
+func newCollector(source Source, families []family) *collector {
+	c := &collector{source: source, families: families}
+	for _, f := range families {
+		c.descs = append(c.descs, prometheus.NewDesc(f.name, f.help, f.labels, nil))
+	}
+	return c
+}
+
+// ForEndpoint has the metrics of an endpoint that is no server of instances: the
+// families that are about its loops and, with the label type, about one Type. Ready
+// and LogDropped of the source are not called.
+func ForEndpoint(source Source) prometheus.Collector {
+	return newCollector(source, slices.DeleteFunc(slices.Clone(families), func(f family) bool { return ofServer[f.name] }))
 }
 
 // newRegistry has the server's metrics, those of the Go runtime and of the
 // process.
 func newRegistry(source Source, version string) *prometheus.Registry {
-	c := &collector{source: source}
-	for _, f := range families {
-		c.descs = append(c.descs, prometheus.NewDesc(f.name, f.help, f.labels, nil))
-	}
+	c := newCollector(source, families)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: buildInfo, Help: "1, with the version of the server.", ConstLabels: prometheus.Labels{"version": version},
 	})
@@ -42,7 +56,7 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	s := &snapshot{source: c.source, server: c.source.Server(), types: c.source.Types()}
-	for i, f := range families {
+	for i, f := range c.families {
 		f.read(s, func(value int64, labels ...string) {
 			metrics <- prometheus.MustNewConstMetric(c.descs[i], f.kind, float64(value), labels...)
 		})

@@ -32,6 +32,12 @@ const (
 	counter = prometheus.CounterValue
 )
 
+// ofServer are the families that only a server of instances has.
+var ofServer = map[string]bool{
+	"mycelium_ready": true, "mycelium_log_lines_dropped_total": true,
+	"mycelium_instances": true, "mycelium_instance_restarts_total": true, "mycelium_instance_crashes_total": true,
+}
+
 // families is the table, in the order of the reference.
 var families = []family{
 	{

@@ -1,0 +1,87 @@
+package metrics_test
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/metrics"
+	"github.com/mycelium-rt/mycelium/presence"
+)
+
+type params struct {
+	User string `json:"user"`
+}
+
+func TestCollector(t *testing.T) {
+	e := channelstest.Start(t, channels.Options{})
+	who := presence.New(e, presence.Options{})
+	defer who.Close()
+	m := metrics.New(e.Endpoint, metrics.Options{Presence: []*presence.Tracker{who}, Buckets: []float64{100}})
+	room := channels.Handle("room:*", func(c *channels.Context, p params) (channels.NoReply, error) {
+		if p.User == "" {
+			return channels.NoReply{}, channels.Errorf("no user")
+		}
+		_, err := who.Track(c, p.User, struct{}{})
+		return channels.NoReply{}, err
+	})
+	room.Use(m.Middleware)
+	channels.On(room, "ask", func(_ *channels.Context, p params) (params, error) { return p, nil })
+	channels.OnPrefix(room, "evt:", func(*channels.Context, string, params) (channels.Reply, error) {
+		return channels.Reply{Status: "custom"}, nil
+	})
+	e.Socket("/socket", channels.SocketOptions{}, room)
+	client := channelstest.Connect(t, e, "/socket")
+	client.TryJoin("room:1", params{})
+	ch := client.Join("room:1", params{"ada"})
+	ch.Push("ask", params{}).AssertReply("ok", params{})
+	ch.Push("ask", 1).AssertReply("error", nil)
+	ch.Push("evt:chosen by the client", params{}).AssertReply("custom", nil)
+	text := scrape(t, m)
+	for _, want := range []string{
+		`mycelium_sockets{transport="websocket",type="app"} 1`,
+		`mycelium_channels{type="app"} 1`,
+		`mycelium_presence_keys{type="app"} 1`,
+		`mycelium_messages_received_total{type="app"} 5`,
+		`mycelium_network_reads_total `,
+		`mycelium_handler_duration_seconds_count{channel="room:*",event="phx_join",outcome="ok",type="app"} 1`,
+		`mycelium_handler_duration_seconds_count{channel="room:*",event="phx_join",outcome="error",type="app"} 1`,
+		`mycelium_handler_duration_seconds_count{channel="room:*",event="ask",outcome="ok",type="app"} 1`,
+		`mycelium_handler_duration_seconds_count{channel="room:*",event="ask",outcome="error",type="app"} 1`,
+		`mycelium_handler_duration_seconds_count{channel="room:*",event="evt:*",outcome="other",type="app"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	for _, not := range []string{"mycelium_ready", "mycelium_instances", "chosen by the client"} {
+		if strings.Contains(text, not) {
+			t.Errorf("%s is there", not)
+		}
+	}
+	ch.Push("unknown", params{})
+	ch.AssertError()
+	if want := `event="",outcome="panic",type="app"} 1`; !strings.Contains(scrape(t, m), want) {
+		t.Errorf("%s is missing", want)
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+// scrape reads all metrics as Prometheus does, which checks that they are well-formed.
+func scrape(t *testing.T, m *metrics.Collector) string {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	if err := r.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
