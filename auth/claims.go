@@ -56,7 +56,7 @@ func (c Claims) list(path string) ([]string, *RefusedError) {
 	}
 	values, ok := v.([]any)
 	if !ok {
-		return nil, refused(Malformed, "claim "+path+" is no list of topic patterns")
+		return nil, refused(Malformed, "claim "+path+" is not a list of topic patterns")
 	}
 	if len(values) > maxPatterns {
 		return nil, refused(Malformed, "claim "+path+" has too many topic patterns")
@@ -64,7 +64,7 @@ func (c Claims) list(path string) ([]string, *RefusedError) {
 	list := make([]string, len(values))
 	for i, v := range values {
 		if list[i], ok = v.(string); !ok {
-			return nil, refused(Malformed, "claim "+path+" has a topic pattern that is no string")
+			return nil, refused(Malformed, "claim "+path+" has a topic pattern that is not a string")
 		}
 	}
 	return list, nil

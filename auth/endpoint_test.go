@@ -301,7 +301,7 @@ func TestAttacks(t *testing.T) {
 		"exp negative":       {hs(claims{"exp": -1}), Expired},
 		"exp in year 10,000": {hs(claims{"exp": 253_402_300_800}), Malformed},
 		"not yet valid":      {hs(claims{"nbf": now.Unix() + 60}), NotYetValid},
-		"iat is no time":     {hs(claims{"iat": "now"}), Malformed},
+		"iat is not a time":  {hs(claims{"iat": "now"}), Malformed},
 		"another audience":   {hs(claims{"aud": "shop"}), WrongAudience},
 		"audience of nobody": {hs(claims{"aud": []string{}}), MissingClaim},
 		"no audience":        {hs(claims{"aud": nil}), MissingClaim},

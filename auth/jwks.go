@@ -61,7 +61,7 @@ func (j JWKS) check(p problems) {
 		case strings.Contains(s, hidden):
 			p.add(fmt.Sprintf("/urls/%d", i), "has %s, which stands for a secret where one is shown: give the secret", hidden)
 		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-			p.add(fmt.Sprintf("/urls/%d", i), "is no address like \"https://example.com/.well-known/jwks.json\"")
+			p.add(fmt.Sprintf("/urls/%d", i), "is not an address like \"https://example.com/.well-known/jwks.json\"")
 		case j.PublicOnly && namesPrivate(u.Hostname()):
 			p.add(fmt.Sprintf("/urls/%d", i), "is of this machine or of a private network: it must be on the internet")
 		case !j.trusts(u):

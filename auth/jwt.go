@@ -70,7 +70,7 @@ func (j *jwtVerifier) verify(ctx context.Context, token string) (Claims, time.Ti
 	}
 	expires, ok := expiryOf(claims)
 	if !ok {
-		return nil, time.Time{}, refused(Malformed, "exp is no time")
+		return nil, time.Time{}, refused(Malformed, "exp is not a time")
 	}
 	return Claims(claims), expires, nil
 }
@@ -105,7 +105,7 @@ func (j *jwtVerifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
 	id, named := "", false
 	if v, ok := t.Header["kid"]; ok {
 		if id, named = v.(string); !named {
-			return nil, refused(Malformed, "kid is no string")
+			return nil, refused(Malformed, "kid is not a string")
 		}
 	}
 	algorithm := t.Method.Alg()

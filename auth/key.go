@@ -120,7 +120,7 @@ func parsePublicKey(text, algorithm string) (any, error) {
 		return nil, fmt.Errorf("cannot be read: %w", err)
 	}
 	if !fits(key, algorithm) {
-		return nil, fmt.Errorf("is no key for %s", algorithm)
+		return nil, fmt.Errorf("is not a key for %s", algorithm)
 	}
 	return key, nil
 }

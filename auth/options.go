@@ -230,7 +230,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is no duration: write it like \"90s\" or \"5m\"", text)
+		return fmt.Errorf("%q is not a duration: write it like \"90s\" or \"5m\"", text)
 	}
 	*d = Duration(parsed)
 	return nil

@@ -19,19 +19,19 @@ func TestValidate(t *testing.T) {
 		"auth has nothing to verify tokens with: give keys, jwks or phoenix_token": {},
 		`auth.keys.0.alg is "none": it must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`: {
 			Keys: []Key{{Algorithm: "none", Secret: secret}}},
-		"auth.keys.1.secret has 31 bytes: HS256 needs at least 32":                          {Keys: []Key{hs256[0], {Algorithm: "HS256", Secret: secret[:31]}}},
-		"auth.keys.0.secret_base64 is not base64":                                           {Keys: []Key{{Algorithm: "HS256", SecretBase64: "§"}}},
-		"auth.keys.0.secret_base64 and secret are both given: give one":                     {Keys: []Key{{Algorithm: "HS256", Secret: secret, SecretBase64: "AAAA"}}},
-		"auth.keys.0.public_key is not for HS256, which verifies with a secret":             {Keys: []Key{{Algorithm: "HS256", Secret: secret, PublicKey: "x"}}},
-		"auth.keys.0.secret is not for RS256, which verifies with a public_key":             {Keys: []Key{{Algorithm: "RS256", Secret: secret, PublicKey: publicPEM(t, s.rsa)}}},
-		"auth.keys.0.public_key is not PEM: it must begin with -----BEGIN PUBLIC KEY-----":  {Keys: []Key{{Algorithm: "RS256"}}},
-		"auth.keys.0.public_key is a PRIVATE KEY: it must be a PUBLIC KEY or a CERTIFICATE": {Keys: []Key{{Algorithm: "RS256", PublicKey: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}}},
-		"auth.keys.0.public_key is no key for RS256":                                        {Keys: []Key{{Algorithm: "RS256", PublicKey: publicPEM(t, s.rsaShort)}}},
-		"auth.keys.0.public_key is no key for ES256":                                        {Keys: []Key{{Algorithm: "ES256", PublicKey: publicPEM(t, s.ec384)}}},
-		"auth.keys.0.public_key is no key for EdDSA":                                        {Keys: []Key{{Algorithm: "EdDSA", PublicKey: publicPEM(t, s.rsa)}}},
-		"auth.jwks.urls has 0: it must have from 1 to 16":                                   {JWKS: &JWKS{}},
-		`auth.jwks.urls.0 is no address like "https://example.com/.well-known/jwks.json"`:   {JWKS: &JWKS{URLs: []string{"example.com"}}},
-		"auth.jwks.urls.0 is http: it must be https, or allow_http must be true":            {JWKS: &JWKS{URLs: []string{"http://example.com/"}}},
+		"auth.keys.1.secret has 31 bytes: HS256 needs at least 32":                            {Keys: []Key{hs256[0], {Algorithm: "HS256", Secret: secret[:31]}}},
+		"auth.keys.0.secret_base64 is not base64":                                             {Keys: []Key{{Algorithm: "HS256", SecretBase64: "§"}}},
+		"auth.keys.0.secret_base64 and secret are both given: give one":                       {Keys: []Key{{Algorithm: "HS256", Secret: secret, SecretBase64: "AAAA"}}},
+		"auth.keys.0.public_key is not for HS256, which verifies with a secret":               {Keys: []Key{{Algorithm: "HS256", Secret: secret, PublicKey: "x"}}},
+		"auth.keys.0.secret is not for RS256, which verifies with a public_key":               {Keys: []Key{{Algorithm: "RS256", Secret: secret, PublicKey: publicPEM(t, s.rsa)}}},
+		"auth.keys.0.public_key is not PEM: it must begin with -----BEGIN PUBLIC KEY-----":    {Keys: []Key{{Algorithm: "RS256"}}},
+		"auth.keys.0.public_key is a PRIVATE KEY: it must be a PUBLIC KEY or a CERTIFICATE":   {Keys: []Key{{Algorithm: "RS256", PublicKey: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}}},
+		"auth.keys.0.public_key is not a key for RS256":                                       {Keys: []Key{{Algorithm: "RS256", PublicKey: publicPEM(t, s.rsaShort)}}},
+		"auth.keys.0.public_key is not a key for ES256":                                       {Keys: []Key{{Algorithm: "ES256", PublicKey: publicPEM(t, s.ec384)}}},
+		"auth.keys.0.public_key is not a key for EdDSA":                                       {Keys: []Key{{Algorithm: "EdDSA", PublicKey: publicPEM(t, s.rsa)}}},
+		"auth.jwks.urls has 0: it must have from 1 to 16":                                     {JWKS: &JWKS{}},
+		`auth.jwks.urls.0 is not an address like "https://example.com/.well-known/jwks.json"`: {JWKS: &JWKS{URLs: []string{"example.com"}}},
+		"auth.jwks.urls.0 is http: it must be https, or allow_http must be true":              {JWKS: &JWKS{URLs: []string{"http://example.com/"}}},
 		`auth.jwks.algorithms.0 is "HS256": it must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`: {
 			JWKS: &JWKS{URLs: []string{"https://example.com/"}, Algorithms: []string{"HS256"}}},
 		"auth.jwks.refresh is negative: leave it out for its default": {JWKS: &JWKS{URLs: []string{"http://127.0.0.1/"}, Refresh: -1}},
@@ -97,7 +97,7 @@ func TestOptionsJSON(t *testing.T) {
 	if o.Keys[0].Secret != secret || o.PhoenixToken.SecretKeyBase != phoenixExample.SecretKeyBase {
 		t.Error("the secrets are gone")
 	}
-	if err := json.Unmarshal([]byte(`{"leeway":"soon"}`), &again); err == nil || !strings.Contains(err.Error(), `"soon" is no duration: write it like "90s"`) {
+	if err := json.Unmarshal([]byte(`{"leeway":"soon"}`), &again); err == nil || !strings.Contains(err.Error(), `"soon" is not a duration: write it like "90s"`) {
 		t.Error(err)
 	}
 }

@@ -135,7 +135,7 @@ func filterOf(query url.Values) (f instances.Filter, err error) {
 		case "state":
 			f.State = instances.State(value)
 			if !slices.Contains(states, f.State) {
-				return f, badQuery("state", "%q is no state: there are pending, running, draining, stopped and failed", value)
+				return f, badQuery("state", "%q is not a state: there are pending, running, draining, stopped and failed", value)
 			}
 		case "label":
 			if f.Labels, err = labelsOf(values); err != nil {

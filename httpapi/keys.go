@@ -74,7 +74,7 @@ func (k *Key) Validate() error {
 	}
 	for _, pattern := range k.Instances {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("API key %q: %q is no pattern of ids: write it like \"chat-*\"", k.Name, pattern)
+			return fmt.Errorf("API key %q: %q is not a pattern of ids: write it like \"chat-*\"", k.Name, pattern)
 		}
 	}
 	return nil

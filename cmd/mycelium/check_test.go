@@ -88,7 +88,7 @@ instances:
 		"FILE:23: instances[2].limits.max_message is 1099511627776: this server allows at most 1048576",
 		"FILE:23: instances[2].limits.max_channels is 101: this server allows at most 100",
 		`FILE:24: instances[3].id: instances[0] is "one" already`,
-		"FILE:29: instances[4].auth.jwks.urls.0 is no address like",
+		"FILE:29: instances[4].auth.jwks.urls.0 is not an address like",
 		"FILE:30: instances[4].auth.jwks.timeout is 2m0s: it must be at most 1m0s",
 		"FILE:31: instances[4].auth.jwks.refresh is 1ms: it must be at least 30s",
 		"FILE:32: instances[5]: id is needed",

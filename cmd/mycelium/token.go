@@ -95,14 +95,14 @@ func wantedClaims(flags map[string]string) (claims auth.Claims, ttl time.Duratio
 	decoder := json.NewDecoder(strings.NewReader(flags["--claims"]))
 	decoder.UseNumber()
 	if err := decoder.Decode(&claims); err != nil || claims == nil || decoder.More() {
-		return nil, 0, errors.New(`--claims is no JSON object; it takes one, for example '{"role": "admin"}'`)
+		return nil, 0, errors.New(`--claims is not a JSON object; it takes one, for example '{"role": "admin"}'`)
 	}
 	if sub := flags["--sub"]; sub != "" {
 		claims["sub"] = sub
 	}
 	ttl, err = time.ParseDuration(flags["--ttl"])
 	if err != nil || ttl < time.Second {
-		return nil, 0, fmt.Errorf("--ttl: %q is no time of a second or more; it takes one, for example 90s or 1h", flags["--ttl"])
+		return nil, 0, fmt.Errorf("--ttl: %q is not a time of a second or more; it takes one, for example 90s or 1h", flags["--ttl"])
 	}
 	return claims, ttl, nil
 }

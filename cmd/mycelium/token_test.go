@@ -80,9 +80,9 @@ func TestTokenCommandRefuses(t *testing.T) {
 		stderr        string
 	}{
 		{[]string{"sign"}, nil, 2, "no key is configured for tokens: set auth.secret, "},
-		{[]string{"sign", "--ttl=0s"}, jwt, 2, `--ttl: "0s" is no time of a second or more; it takes one, for example 90s or 1h`},
-		{[]string{"sign", "--claims", "[]"}, jwt, 2, "--claims is no JSON object"},
-		{[]string{"sign", "--claims={} {}"}, jwt, 2, "--claims is no JSON object"},
+		{[]string{"sign", "--ttl=0s"}, jwt, 2, `--ttl: "0s" is not a time of a second or more; it takes one, for example 90s or 1h`},
+		{[]string{"sign", "--claims", "[]"}, jwt, 2, "--claims is not a JSON object"},
+		{[]string{"sign", "--claims={} {}"}, jwt, 2, "--claims is not a JSON object"},
 		{[]string{"sign", "--sub"}, jwt, 2, "--sub needs a value"},
 		{[]string{"sign", "--phoenix"}, jwt, 2, "--phoenix needs auth.phoenix_secret"},
 		{[]string{"sign"}, []string{"MYCELIUM_AUTH_SECRET=short"}, 2, "auth.secret (from environment variable MYCELIUM_AUTH_SECRET): the value has 5 bytes: HS256 needs at least 32"},

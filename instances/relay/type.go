@@ -44,7 +44,7 @@ func (c Config) options() (Options, error) {
 func checkPatterns(field string, patterns []string) error {
 	for _, p := range patterns {
 		if p == "" || strings.Contains(strings.TrimSuffix(p, "*"), "*") {
-			return instances.Invalid(field, "%q is no pattern: want all of a name, or the beginning of one and a * at the end", p)
+			return instances.Invalid(field, "%q is not a pattern: want all of a name, or the beginning of one and a * at the end", p)
 		}
 	}
 	return nil

@@ -140,7 +140,7 @@ func notFrom(source netip.Addr, targets []target) (problem string) {
 	}
 	c, err := net.ListenPacket("udp", netip.AddrPortFrom(source, 0).String())
 	if err != nil {
-		return fmt.Sprintf("--source: %s is no address of this machine; ip address lists those that it has", source)
+		return fmt.Sprintf("--source: %s is not an address of this machine; ip address lists those that it has", source)
 	}
 	c.Close()
 	return ""

@@ -252,10 +252,10 @@ func TestPreflightOfFilesAndAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, setup := range map[string]func(o *Options){
-		"both must be of version 4":                  func(o *Options) { o.Sources = []string{"::1"} },
-		"198.51.100.7 is no address of this machine": func(o *Options) { o.Sources = []string{"198.51.100.7"} },
-		"has no certificate; it takes PEM":           func(o *Options) { o.CA = text },
-		"--ca: open " + text + "2":                   func(o *Options) { o.CA = text + "2" },
+		"both must be of version 4":                      func(o *Options) { o.Sources = []string{"::1"} },
+		"198.51.100.7 is not an address of this machine": func(o *Options) { o.Sources = []string{"198.51.100.7"} },
+		"has no certificate; it takes PEM":               func(o *Options) { o.CA = text },
+		"--ca: open " + text + "2":                       func(o *Options) { o.CA = text + "2" },
 	} {
 		o := quick(Idle, someURL)
 		setup(o)

@@ -40,7 +40,7 @@ func checkOptionalAddress(address string) string {
 
 func checkNetwork(network string) string {
 	if _, err := parseNetwork(network); err != nil {
-		return "is no IP address and no network such as 10.0.0.0/8"
+		return "is neither an IP address nor a network such as 10.0.0.0/8"
 	}
 	return ""
 }

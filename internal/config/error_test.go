@@ -159,7 +159,7 @@ func TestFileProblems(t *testing.T) {
 		{"c.yaml", "lag: {level: 1}\nlig: {level: 1}\n", "FILE:1: unknown key \"lag.level\"; did you mean log.level?\nFILE:2: unknown key \"lig.level\"; did you mean log.level?"},
 		{"c.yaml", "1: 2\nlog: {2: 3}\n", "FILE:1: unknown key \"1\"; \"mycelium help serve\" lists the options\nFILE:2: unknown key \"log.2\"; \"mycelium help serve\" lists the options"},
 		{"c.yaml", "limits: 5\n", `FILE:1: "limits" is a section and takes no value of its own; "mycelium help serve" lists what is in it`},
-		{"c.yaml", "listen: {host: a}\n", `FILE:1: "listen.host" is inside listen, which is no section; listen takes [HOST]:PORT, for example 127.0.0.1:4000`},
+		{"c.yaml", "listen: {host: a}\n", `FILE:1: "listen.host" is inside listen, which is not a section; listen takes [HOST]:PORT, for example 127.0.0.1:4000`},
 		{"c.yaml", "log:\n  format: json\n  level: x\nlimits:\n  level: y\n", "FILE:5: unknown key \"limits.level\"; \"mycelium help serve\" lists the options\nlog.level: \"x\" (from file FILE:3) is not known; it takes one of debug, info, warn, error, off, for example debug"},
 		{"c.toml", "# [no]\ndrain . batch = 1\n[limits]\nlevel = 'x'\n[ 'log' ]\n  \"level\" = 1\n", "FILE:4: unknown key \"limits.level\"; \"mycelium help serve\" lists the options\nlog.level: \"1\" (from file FILE:6) is not known; it takes one of debug, info, warn, error, off, for example debug"},
 		{"c.yaml", "log.level: info\nlog: {level: debug}\n", `FILE: log.level is there twice; leave one of them`},

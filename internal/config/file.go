@@ -181,7 +181,7 @@ func (l *loader) unknownKey(f *configFile, key string) {
 	at := f.at(key)
 	for _, o := range options {
 		if strings.HasPrefix(key, o.key+delimiter) {
-			l.problem("%s: %s is inside %s, which is no section; %s takes %s, for example %s",
+			l.problem("%s: %s is inside %s, which is not a section; %s takes %s, for example %s",
 				at, shown(key), o.key, o.key, o.kind.takes, o.example)
 			return
 		}

@@ -73,7 +73,7 @@ func kernel(m *machine, _ int64) Check {
 	c := Check{Name: name, Status: OK, Value: release, Why: "it has all that the server uses"}
 	var major, minor int
 	if _, err := fmt.Sscanf(strings.SplitN(release, "-", 2)[0], "%d.%d", &major, &minor); err != nil {
-		return unknown(name, fmt.Errorf("%q is no version", release))
+		return unknown(name, fmt.Errorf("%q is not a version", release))
 	}
 	if major < oldest[0] || major == oldest[0] && minor < oldest[1] {
 		var none int64

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// NotFoundError says that there is no key for a server.
+// NotFoundError reports that there is no key for a server.
 type NotFoundError struct {
 	// Server is its address.
 	Server string

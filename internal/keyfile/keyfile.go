@@ -193,7 +193,7 @@ func readIn(root *os.Root, name string) (secret string, err error) {
 	full := filepath.Join(root.Name(), name)
 	switch {
 	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s is no regular file", full)
+		return "", fmt.Errorf("%s is not a regular file", full)
 	case !isOurs(info):
 		return "", fmt.Errorf("%s belongs to another user", full)
 	case readableByOthers(info):

@@ -66,7 +66,7 @@ const maxPath = 200
 
 // Path returns the path of a URL or request target for a line: without scheme,
 // host, user, query and fragment, also where their marks are escaped, and at
-// most maxPath bytes of it. It never fails; what is no URL is cut the same way.
+// most maxPath bytes of it. It never fails; what is not a URL is cut the same way.
 func Path(u string) string {
 	u = beforeMark(u)
 	if _, rest, ok := strings.Cut(u, "://"); ok {

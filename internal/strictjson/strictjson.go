@@ -22,7 +22,7 @@ type Error struct {
 	// Field is a JSON pointer to where it is, empty where that is the whole.
 	Field  string
 	Reason string
-	// Malformed tells that the text is no JSON object at all.
+	// Malformed tells that the text is not a JSON object at all.
 	Malformed bool
 }
 
@@ -42,7 +42,7 @@ func Decode(text []byte, into any) error {
 		return &Error{Reason: "must be a JSON object", Malformed: true}
 	}
 	if _, err := wire.Validate(bytes.Clone(text)); err != nil {
-		return &Error{Reason: "is no valid JSON: " + strings.TrimPrefix(err.Error(), "wire: "), Malformed: true}
+		return &Error{Reason: "is not valid JSON: " + strings.TrimPrefix(err.Error(), "wire: "), Malformed: true}
 	}
 	if wrong := decode(object, reflect.ValueOf(into).Elem(), ""); wrong != nil {
 		return wrong
