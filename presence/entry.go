@@ -19,6 +19,10 @@ type presence struct {
 	heldNext   *presence
 	meta       string // the current one, encoded; "": untracked. A hidden one keeps it.
 	change     int32  // in topic.changes, plus one; 0: clients know
+
+	// Of another node's, guarded by Replica.mu.
+	shown   bool // it is in its topic
+	dropped bool // it is in its replica no more
 }
 
 func (e *entry) append(p *presence) {

@@ -3,7 +3,7 @@ package presence
 // holder is a list of presences that belong together: those of a channel, or those of another node in one topic.
 type holder struct {
 	channel Channel   // static; nil: another node's
-	first   *presence // guarded by the stripe's mu if a channel's; see Replica otherwise
+	first   *presence // guarded by the stripe's mu if a channel's, by Replica.mu otherwise
 }
 
 // isOwn reports whether the presences are of this node.

@@ -54,6 +54,7 @@ func TestReplicaMemory(t *testing.T) {
 	}
 	const size = 100_000
 	tr := newTracker(t, &sink{}, Options{})
+	tr.pace.first = 1 << 30
 	replica := tr.NewReplica()
 	replica.Up()
 	before := heap()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -82,12 +83,13 @@ type region struct {
 	sites   []*site
 	window  time.Duration
 	payload int
+	pace    pace
 	started uint16
 	metas   int
 }
 
-func newRegion(sites int, window time.Duration, payload int) *region {
-	r := &region{window: window, payload: payload}
+func newRegion(sites int, window time.Duration, payload int, p pace) *region {
+	r := &region{window: window, payload: payload, pace: p}
 	for range sites {
 		s := &site{}
 		r.sites = append(r.sites, s)
@@ -101,7 +103,7 @@ func (r *region) start(s *site) {
 	r.started++
 	s.node, s.log, s.of = newNode(), &ledger{number: r.started}, make(map[*ledger]*following)
 	s.tracker = New(s.node, Options{Window: r.window, Replicator: s.log})
-	s.tracker.maxPayload, s.tracker.chunkBytes = r.payload, 100
+	s.tracker.maxPayload, s.tracker.chunkBytes, s.tracker.pace = r.payload, 100, r.pace
 	s.peers = nil
 	for i := range 3 {
 		s.peers = append(s.peers, &peer{
@@ -156,9 +158,10 @@ func (f *following) turn(up bool) {
 
 // check holds what the clients of s were told against its tracker, and that against the logs.
 func (s *site) check(flushed bool) error {
-	want := map[string]string{}
+	want, stepping := map[string]string{}, false
 	for log, f := range s.of {
 		there := log.refs(f.applied)
+		stepping = stepping || f.replica.stepping
 		if f.up {
 			for ref, topic := range there {
 				want[ref] = topic
@@ -188,7 +191,7 @@ func (s *site) check(flushed bool) error {
 			return fmt.Errorf("a client has %v, the list is %v", p.client.shape(), list)
 		}
 	}
-	if !flushed {
+	if !flushed || stepping {
 		return nil
 	}
 	there := 0
@@ -214,9 +217,14 @@ func TestReplicas(t *testing.T) {
 	for name, c := range map[string]struct {
 		window  time.Duration
 		payload int
-	}{"at once": {0, maxPayload}, "window": {time.Hour, maxPayload}, "in parts": {0, 180}, "in parts and window": {time.Hour, 180}} {
+		pace    pace
+	}{
+		"at once": {0, maxPayload, defaultPace}, "window": {time.Hour, maxPayload, defaultPace}, "in parts": {0, 180, defaultPace},
+		"in steps":              {0, maxPayload, pace{first: 50, next: 40}}, // one or two presences
+		"in parts, by a window": {time.Hour, 180, pace{first: 50, next: 40}},
+	} {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) { runRegion(t, newRegion(3, c.window, c.payload)) })
+			rapid.Check(t, func(t *rapid.T) { runRegion(t, newRegion(3, c.window, c.payload, c.pace)) })
 		})
 	}
 }
@@ -295,6 +303,12 @@ func runRegion(t *rapid.T, r *region) {
 		},
 		"up":   func(t *rapid.T) { a, b := two(t); a.of[b.log].turn(true) },
 		"down": func(t *rapid.T) { a, b := two(t); a.of[b.log].turn(false) },
+		"step": func(t *rapid.T) {
+			a, b := two(t)
+			if f := a.of[b.log]; f.replica.stepping {
+				f.replica.step(a.tracker.pace.next)
+			}
+		},
 		"restart": func(t *rapid.T) {
 			if rapid.IntRange(0, 5).Draw(t, "really") > 0 {
 				return
@@ -303,6 +317,9 @@ func runRegion(t *rapid.T, r *region) {
 			for _, other := range r.sites {
 				if f := other.of[s.log]; f != nil {
 					f.replica.Gone()
+					for f.replica.stepping {
+						f.replica.step(other.tracker.pace.next)
+					}
 					delete(other.of, s.log)
 				}
 			}
@@ -353,6 +370,9 @@ func (r *region) settle(t *rapid.T) {
 			if other != s {
 				s.deliver(other, len(other.log.entries))
 				s.of[other.log].turn(true)
+				for f := s.of[other.log]; f.replica.stepping; {
+					f.replica.step(s.tracker.pace.next)
+				}
 			}
 		}
 		s.tracker.Flush()
@@ -372,7 +392,7 @@ func (r *region) settle(t *rapid.T) {
 // TestReplicaSeen: presences of another node are in the state, List, Get, Count and AppendList as local ones are, under the
 // keys of local ones too.
 func TestReplicaSeen(t *testing.T) {
-	r := newRegion(2, 0, maxPayload)
+	r := newRegion(2, 0, maxPayload, defaultPace)
 	a, b := r.sites[0], r.sites[1]
 	defer a.tracker.Close()
 	defer b.tracker.Close()
@@ -417,7 +437,7 @@ func TestReplicaSeen(t *testing.T) {
 
 // TestReplicaWindow: within a window of this node an update of an update names what clients here know.
 func TestReplicaWindow(t *testing.T) {
-	r := newRegion(2, 0, maxPayload)
+	r := newRegion(2, 0, maxPayload, defaultPace)
 	a, b := r.sites[0], r.sites[1]
 	defer a.tracker.Close()
 	defer b.tracker.Close()
@@ -518,28 +538,85 @@ func TestReplicaMalformed(t *testing.T) {
 	checkEmpty(t, tr)
 }
 
-// TestReplicaFalls: the leaves of a large node come in messages of a bounded size, and so do its joins when it is back.
+// TestReplicaFalls: what a large node has leaves in messages of a bounded size, as fast as clients can take it, and joins
+// in the same way when it is back.
 func TestReplicaFalls(t *testing.T) {
-	const size = 20_000
-	n := newNode()
-	tr := newTracker(t, n, Options{})
-	replica := tr.NewReplica()
-	for i := range size {
-		replica.Join("room:1", fmt.Sprint("user:", i), fmt.Sprintf(`{"phx_ref":"%016d","about":%q}`, i, strings.Repeat("x", i%500)))
-	}
-	for _, turn := range []func(){replica.Up, replica.Down, replica.Up, replica.Gone} {
-		turn()
-		diffs := n.takeDiffs()
-		metas := 0
-		for _, d := range diffs {
-			metas += strings.Count(d, `"phx_ref":`)
-			if len(d) > maxPayload {
-				t.Errorf("a diff of %d bytes", len(d))
+	synctest.Test(t, func(t *testing.T) {
+		const size = 20_000
+		n := newNode()
+		tr := newTracker(t, n, Options{})
+		replica := tr.NewReplica()
+		total := 0
+		for i := range size {
+			key, meta := fmt.Sprint("user:", i), fmt.Sprintf(`{"phx_ref":"%016d","about":%q}`, i, strings.Repeat("x", i%500))
+			replica.Join("room:1", key, meta)
+			total += len(key) + len(meta)
+		}
+		for _, turn := range []func(){replica.Up, replica.Down, replica.Up, replica.Gone} {
+			began := time.Now()
+			turn()
+			metas, bytes := 0, 0
+			for metas < size {
+				diffs := n.takeDiffs()
+				most := defaultPace.first + portionBytes + int(time.Since(began)/defaultPace.every)*(defaultPace.next+portionBytes)
+				for _, d := range diffs {
+					metas += strings.Count(d, `"phx_ref":`)
+					if bytes += len(d); len(d) > maxPayload {
+						t.Errorf("a diff of %d bytes", len(d))
+					}
+				}
+				if bytes > most+total/4 { // what is around a meta
+					t.Errorf("%d bytes after %v", bytes, time.Since(began))
+				}
+				if time.Since(began) > 2*time.Second {
+					t.Fatalf("%d metas after %v", metas, time.Since(began))
+				}
+				pass(defaultPace.every)
+			}
+			if took := time.Since(began); took < 500*time.Millisecond || metas != size {
+				t.Errorf("%d metas after %v", metas, took)
 			}
 		}
-		if metas != size || len(diffs) > 100 {
-			t.Errorf("%d metas in %d diffs", metas, len(diffs))
+		checkEmpty(t, tr)
+	})
+}
+
+// TestReplicaTurnsBack: a node that is back before all that it had has left.
+func TestReplicaTurnsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 5000
+		n := newNode()
+		tr := newTracker(t, n, Options{})
+		tr.pace = pace{first: 1000, next: 30_000, every: time.Second}
+		c := n.join("room:1")
+		one := newClient()
+		one.rejoin()
+		if err := tr.PushState(c); err != nil {
+			t.Fatal(err)
 		}
-	}
-	checkEmpty(t, tr)
+		replica := tr.NewReplica()
+		meta := func(i int) string { return fmt.Sprintf(`{"phx_ref":"%016d"}`, i) }
+		for i := range size {
+			replica.Join("room:1", fmt.Sprint("user:", i), meta(i))
+		}
+		for i, turn := range []func(){replica.Up, replica.Down, replica.Up, replica.Down, replica.Up} {
+			turn()
+			pass(1500 * time.Millisecond)
+			replica.Leave("room:1", "", refOf(meta(i)))        // shown, perhaps
+			replica.Leave("room:1", "", refOf(meta(size-1-i))) // waits, perhaps
+			replica.Join("room:1", "new", meta(size+i))        // at once, if it is up
+			replica.Join("room:1", fmt.Sprint("user:", size/2+i), withPrev(meta(2*size+i), refOf(meta(size/2+i))))
+		}
+		pass(time.Minute)
+		for _, e := range c.take() {
+			if err := one.handle(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if list := tr.List("room:1"); !sameShape(one.shape(), shape(list)) || len(list) != size-10+1 {
+			t.Errorf("the client has %d keys, the list %d, want %d", len(one.shape()), len(list), size-10+1)
+		}
+		replica.Down()
+		tr.Close() // does not wait for the rest
+	})
 }

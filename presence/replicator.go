@@ -1,5 +1,10 @@
 package presence
 
+import (
+	"maps"
+	"slices"
+)
+
 // Replicator connects a tracker with the trackers of other nodes. Each node tells the others of its own presences, and nobody
 // of another's: so every presence has one writer, and there is nothing to merge.
 type Replicator interface {
@@ -7,7 +12,7 @@ type Replicator interface {
 	// for each. node goes into each phx_ref: no two live nodes have the same.
 	Open(t *Tracker) (node uint16, err error)
 	// Join and Leave tell other nodes of a presence of this node, in the order in which this node's clients are told. A
-	// join whose meta has a phx_ref_prev replaces that one. Both are called with a lock held: they must neither block
+	// join whose meta has a phx_ref_prev replaces that one. Both may be called with a lock held: they must neither block
 	// nor call the tracker.
 	Join(topic, key, meta string)
 	Leave(topic, key, ref string)
@@ -31,32 +36,19 @@ func (t *Tracker) replicate(tp *topic) {
 	}
 }
 
-// replicateEnd tells other nodes that all presences of the stripe have left. The stripe is locked.
-func (t *Tracker) replicateEnd(s *stripe) {
-	if t.options.Replicator == nil {
-		return
-	}
-	for _, o := range s.owners {
-		for p := o.first; p != nil; p = p.heldNext {
-			t.options.Replicator.Leave(o.channel.Topic(), p.entry.key, refOf(p.meta))
-		}
-	}
-}
-
-// Own calls yield with the presences of this node's channels, as its [Replicator] has told them to other nodes. Those that change meanwhile
-// may be left out, be there as they were, or come twice. yield is called without a lock.
+// Own calls yield with the presences of this node's channels, as its [Replicator] has told them to other nodes, topic by topic in
+// their order. Those that change meanwhile may be left out, be there as they were, or come twice. yield is called without a lock.
 func (t *Tracker) Own(yield func(topic, key, meta string)) {
+	var names []string
 	for i := range t.stripes {
 		s := &t.stripes[i]
 		s.mu.Lock()
-		names := make([]string, 0, len(s.topics))
-		for name := range s.topics {
-			names = append(names, name)
-		}
+		names = slices.AppendSeq(names, maps.Keys(s.topics))
 		s.mu.Unlock()
-		for _, name := range names {
-			t.ownIn(s, name, yield)
-		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		t.ownIn(t.stripe(name), name, yield)
 	}
 }
 

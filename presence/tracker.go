@@ -25,6 +25,7 @@ type Tracker struct {
 	seed        maphash.Seed
 	chunkBytes  int // tests have it small
 	maxPayload  int // the same
+	pace        pace
 
 	refs    refSource
 	timers  sync.WaitGroup // armed or running window timers
@@ -49,7 +50,7 @@ func New(b Broadcaster, o Options) *Tracker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes, maxPayload: maxPayload}
+	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes, maxPayload: maxPayload, pace: defaultPace}
 	t.refs.node, t.refs.now = o.Node, o.Now
 	t.stripes = make([]stripe, stripesFor(runtime.GOMAXPROCS(0)))
 	if o.Replicator != nil {
@@ -251,7 +252,8 @@ func (t *Tracker) Flush() {
 // this one have left. It may be called more than once.
 func (t *Tracker) Close() {
 	t.Flush()
-	if r := t.options.Replicator; r != nil {
+	r := t.options.Replicator
+	if r != nil {
 		r.Close(t)
 	}
 	for i := range t.stripes {
@@ -261,7 +263,14 @@ func (t *Tracker) Close() {
 		for _, tp := range s.topics {
 			t.flush(s, tp) // changed between Flush and closed
 		}
-		t.replicateEnd(s)
+		s.mu.Unlock()
+	}
+	if r != nil {
+		t.Own(func(topic, key, meta string) { r.Leave(topic, key, refOf(meta)) })
+	}
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		s.mu.Lock()
 		clear(s.topics)
 		clear(s.owners)
 		s.mu.Unlock()

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"iter"
-	"maps"
 	"slices"
 	"time"
 
@@ -103,11 +102,11 @@ func (k *people) Apply(p *cluster.Peer, typ byte, body []byte) {
 // Snapshot is cluster.Snapshotter's. What happens while it runs may be in it, or
 // not.
 func (k *people) Snapshot(size int, yield func([]byte)) {
-	busy := k.town.Rand.IntN(4)
+	parts := 0
 	k.desk.kind.Snapshot(size, func(part []byte) {
 		yield(part)
-		if busy--; busy == 0 {
-			for range 1 + k.town.Rand.IntN(5) {
+		if parts++; parts <= 4 && k.town.Rand.IntN(2) == 0 {
+			for range 1 + k.town.Rand.IntN(8) {
 				k.town.live(k.town.running[k.host])
 			}
 		}
@@ -175,19 +174,24 @@ func (k *people) show(p *cluster.Peer, cause string) {
 	defer k.desk.agree(cause)
 	c := k.of[p]
 	owner := k.town.lives[p.Log()]
-	for _, ref := range slices.Sorted(maps.Keys(k.view)) {
-		if _, there := c.people[ref]; there && c.shown || k.town.owners[ref] != owner {
-			continue
+	var leaves, joins []string
+	for ref := range k.view {
+		if _, there := c.people[ref]; k.town.owners[ref] == owner && !(there && c.shown) {
+			leaves = append(leaves, ref)
 		}
+	}
+	for ref := range c.people {
+		if _, known := k.view[ref]; c.shown && !known {
+			joins = append(joins, ref)
+		}
+	}
+	slices.Sort(leaves)
+	for _, ref := range leaves {
 		k.tellLeave(ref, owner, cause)
 	}
-	if !c.shown {
-		return
-	}
-	for _, ref := range slices.Sorted(maps.Keys(c.people)) {
-		if _, known := k.view[ref]; !known {
-			k.tellJoin(c.people[ref], cause)
-		}
+	slices.Sort(joins)
+	for _, ref := range joins {
+		k.tellJoin(c.people[ref], cause)
 	}
 }
 
