@@ -84,8 +84,13 @@ type Options struct {
 	Replicator Replicator
 	// Now is the clock of phx_ref; nil: time.Now.
 	Now func() time.Time
+	// HandleMetas is told who has come to a topic and who has gone, on any node of a Replicator and in topics without diffs
+	// too, with the diffs and after them (Phoenix.Presence's handle_metas). It runs on a goroutine of the tracker's, one
+	// change at a time, and may block and call the tracker, except for Close. Changes of a topic that come meanwhile
+	// are told as one: what came and went is not among them. A panic ends nothing and is told to OnError.
+	HandleMetas func(c Change)
 	// OnError hears of diffs that the Broadcaster did not take; clients of the topic then miss it until they rejoin. It
-	// is called with a lock held and must not call the tracker. nil drops it silently.
+	// may be called with a lock held and must not call the tracker. nil drops it silently.
 	OnError func(topic string, err error)
 }
 

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"container/list"
 	"encoding/json"
 	"hash/maphash"
 	"math/bits"
@@ -28,7 +29,8 @@ type Tracker struct {
 	pace        pace
 
 	refs    refSource
-	timers  sync.WaitGroup // armed or running window timers
+	timers  sync.WaitGroup // armed or running window timers, and the goroutine of watch
+	watch   *watch         // nil without HandleMetas
 	stripes []stripe
 }
 
@@ -52,6 +54,9 @@ func New(b Broadcaster, o Options) *Tracker {
 	}
 	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes, maxPayload: maxPayload, pace: defaultPace}
 	t.refs.node, t.refs.now = o.Node, o.Now
+	if o.HandleMetas != nil {
+		t.watch = &watch{waiting: make(map[string]*list.Element), handle: o.HandleMetas, report: t.report, ended: t.timers.Done}
+	}
 	t.stripes = make([]stripe, stripesFor(runtime.GOMAXPROCS(0)))
 	if o.Replicator != nil {
 		node, err := o.Replicator.Open(t)
@@ -249,7 +254,7 @@ func (t *Tracker) Flush() {
 
 // Close sends what waits for its window to end, forgets all presences without a further diff, and returns
 // when no timer of the tracker is left. Tracking and updating fail from then on. Other nodes are told that the presences of
-// this one have left. It may be called more than once.
+// this one have left. HandleMetas is told what still waits, and has returned when Close does. It may be called more than once.
 func (t *Tracker) Close() {
 	t.Flush()
 	r := t.options.Replicator

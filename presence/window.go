@@ -65,6 +65,10 @@ func (t *Tracker) flush(s *stripe, tp *topic) {
 	if tp.diffs {
 		t.sendDiff(tp)
 	}
+	if t.watch != nil && t.watch.add(tp) {
+		t.timers.Add(1)
+		go t.watch.run()
+	}
 	tp.commit()
 	if len(tp.entries) == 0 {
 		delete(s.topics, tp.name)

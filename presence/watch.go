@@ -1,0 +1,152 @@
+package presence
+
+import (
+	"cmp"
+	"container/list"
+	"encoding/json"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/mycelium-rt/mycelium/internal/callback"
+)
+
+// Change is who has come to a topic and who has gone, for [Options.HandleMetas]. An
+// update is both: the meta before it leaves, the one after it joins.
+type Change struct {
+	Topic         string
+	Joins, Leaves map[string]Entry
+}
+
+// watch tells HandleMetas of changes, one at a time and on a goroutine that exists
+// only while there is something to tell. What changes in a topic meanwhile is
+// gathered into one change, so that it holds no more than who is present and
+// who HandleMetas has been told of.
+type watch struct {
+	// Static after New.
+	handle func(Change)
+	report func(topic string, err error)
+	ended  func() // the goroutine is
+
+	// Guarded by mu, which is taken last.
+	mu      sync.Mutex
+	waiting map[string]*list.Element // of queue, by topic
+	queue   list.List                // of *gathered, by the first change of each
+	running bool
+}
+
+// gathered is what has changed in a topic, by phx_ref.
+type gathered struct {
+	topic         string
+	joins, leaves map[string]namedMeta
+	count         int // of metas, also of those that came and went
+}
+
+// namedMeta is a meta and its key, and the how manieth of a gathered it is.
+type namedMeta struct {
+	key, meta string
+	place     int
+}
+
+// add gathers what commit is about to make known. The stripe is locked. It reports
+// whether a goroutine is to be started, by go w.run().
+func (w *watch) add(tp *topic) (start bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.waiting[tp.name]
+	if at == nil {
+		at = w.queue.PushBack(&gathered{topic: tp.name, joins: make(map[string]namedMeta), leaves: make(map[string]namedMeta)})
+		w.waiting[tp.name] = at
+	}
+	g := at.Value.(*gathered)
+	for i := range tp.changes {
+		c := &tp.changes[i]
+		key := c.presence.entry.key
+		if c.sent != "" {
+			g.leave(key, c.sent)
+		}
+		if meta := c.presence.meta; meta != "" {
+			g.join(key, meta)
+		}
+	}
+	if len(g.joins)+len(g.leaves) == 0 {
+		w.remove(at)
+	}
+	start = len(w.waiting) > 0 && !w.running
+	w.running = w.running || start
+	return start
+}
+
+func (g *gathered) join(key, meta string) {
+	g.count++
+	g.joins[refOf(meta)] = namedMeta{key, meta, g.count}
+}
+
+func (g *gathered) leave(key, meta string) {
+	ref := refOf(meta)
+	if _, untold := g.joins[ref]; untold { // it came and went
+		delete(g.joins, ref)
+		return
+	}
+	g.count++
+	g.leaves[ref] = namedMeta{key, meta, g.count}
+}
+
+// change is what HandleMetas is told.
+func (g *gathered) change() Change {
+	return Change{Topic: g.topic, Joins: entriesOf(g.joins), Leaves: entriesOf(g.leaves)}
+}
+
+// entriesOf sorts metas by their keys, those of a key as they came.
+func entriesOf(metas map[string]namedMeta) map[string]Entry {
+	all := slices.SortedFunc(maps.Values(metas), func(a, b namedMeta) int { return cmp.Compare(a.place, b.place) })
+	entries := make(map[string]Entry)
+	for _, m := range all {
+		e := entries[m.key]
+		e.Metas = append(e.Metas, Meta{Ref: refOf(m.meta), PrevRef: prevOf(m.meta), JSON: json.RawMessage(m.meta)})
+		entries[m.key] = e
+	}
+	return entries
+}
+
+// run tells all that waits.
+func (w *watch) run() {
+	exited := true
+	defer func() {
+		if exited { // runtime.Goexit in HandleMetas: another goes on
+			go w.run()
+			return
+		}
+		w.ended()
+	}()
+	for g := w.next(); g != nil; g = w.next() {
+		if err := w.call(g.change()); err != nil {
+			w.report(g.topic, err)
+		}
+	}
+	exited = false
+}
+
+// next takes what has waited for longest, nil if nothing does.
+func (w *watch) next() *gathered {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at := w.queue.Front(); at != nil {
+		return w.remove(at)
+	}
+	w.running = false
+	return nil
+}
+
+// remove takes a topic's changes out; mu is held.
+func (w *watch) remove(at *list.Element) *gathered {
+	g := w.queue.Remove(at).(*gathered)
+	delete(w.waiting, g.topic)
+	return g
+}
+
+func (w *watch) call(c Change) (err error) {
+	defer callback.Recover("HandleMetas", &err)
+	w.handle(c)
+	return nil
+}
