@@ -17,9 +17,10 @@ type chunk struct {
 	prev, next *chunk // in topic
 	entries    []*entry
 	size       int // bytes: keys and current metas
+	large      int // how many of entries are large keys
 
 	// encoded is the sent side of the entries, each with a comma before it; nil: to be encoded. States share it: bytes that
-	// it has are never changed, more may be appended.
+	// it has are never changed, more may be appended. Not used with a large key.
 	encoded []byte
 	part    *wire.Part // encoded as the states have it; nil: to be made
 }
@@ -70,11 +71,48 @@ func (tp *topic) absorb(c, next *chunk) {
 	c.entries = append(c.entries, next.entries...)
 	next.entries = nil
 	c.size += next.size
+	c.large += next.large
 	c.encoded = nil
 	tp.unlink(next)
 }
 
 // unlink takes c out of the list. Its own prev stays, so that whoever goes backwards without the lock finds on.
+// splitAbove is how many times chunkBytes a chunk has before it is cut in two. A key
+// by itself becomes a large one there: see runs.
+const splitAbove = 2
+
+// split cuts a chunk whose keys have grown, until each part has one key or is small
+// enough.
+func (tp *topic) split(c *chunk) {
+	if c.size < splitAbove*tp.chunkBytes || len(c.entries) < 2 {
+		return
+	}
+	next := &chunk{prev: c, next: c.next}
+	for at := len(c.entries) - 1; at > 0 && next.size < c.size; at-- {
+		e := c.entries[at]
+		size := e.size()
+		c.size -= size
+		next.size += size
+		if tp.large[e] != nil {
+			c.large--
+			next.large++
+		}
+		e.chunk = next
+		next.entries = append(next.entries, e)
+	}
+	slices.Reverse(next.entries)
+	c.entries = slices.Delete(c.entries, len(c.entries)-len(next.entries), len(c.entries))
+	c.encoded = nil
+	if c.next == nil {
+		tp.last = next
+	} else {
+		c.next.prev = next
+	}
+	c.next = next
+	tp.split(c)
+	tp.split(next)
+}
+
 func (tp *topic) unlink(c *chunk) {
 	if c.prev == nil {
 		tp.first = c.next

@@ -25,6 +25,15 @@ type presence struct {
 	dropped bool // it is in its replica no more
 }
 
+// size is what e counts in its chunk.
+func (e *entry) size() int {
+	size := len(e.key) + entryOverhead
+	for p := e.first; p != nil; p = p.next {
+		size += len(p.meta)
+	}
+	return size
+}
+
 func (e *entry) append(p *presence) {
 	p.prev, p.next = e.last, nil
 	if e.last == nil {

@@ -27,13 +27,17 @@ func (tp *topic) encoded() []wire.Parted {
 	}
 	s := series{most: tp.maxPayload}
 	for c := tp.first; c != nil; c = c.next {
+		if c.large > 0 {
+			tp.weave(c, &s)
+			continue
+		}
 		c.encode(tp)
 		switch {
 		case len(c.encoded) == 0:
 		case len(c.encoded) <= s.room():
 			s.add(c)
 		default:
-			tp.cut(c, &s)
+			tp.weave(c, &s)
 		}
 	}
 	tp.state = s.finish()
@@ -96,38 +100,6 @@ func (s *series) finish() []wire.Parted {
 	}
 	s.close()
 	return s.list
-}
-
-// cut adds a chunk that no message can hold, meta by meta: one of many metas under few keys, or of very large ones.
-func (tp *topic) cut(c *chunk, s *series) {
-	var piece []byte // of the message that is open
-	var open *entry  // the last one in piece
-	end := func() {
-		if piece = closeEntry(piece, open != nil); len(piece) > 0 {
-			s.append(wire.NewPart(piece))
-		}
-		piece, open = nil, nil
-	}
-	for _, e := range c.entries {
-		key := entrySize(e.key)
-		for p := e.first; p != nil; p = p.next {
-			meta := sent(tp, p)
-			if meta == "" {
-				continue
-			}
-			if s.parts != nil && s.size+len(piece)+key+len(meta) > s.most {
-				end()
-				s.close()
-			}
-			s.open(0)
-			if open != e {
-				piece = closeEntry(piece, open != nil)
-			}
-			piece = e.appendMeta(piece, meta, !s.isFirst() || len(piece) > 0, open == e)
-			open = e
-		}
-	}
-	end()
 }
 
 // entrySize is how many bytes a key and what is around its metas have at most.

@@ -20,9 +20,10 @@ type topic struct {
 	maxPayload int
 
 	entries     map[string]*entry
-	first, last *chunk         // of all entries, in the order in which their keys came
-	live        int            // entries with a current meta
-	dirty       []changedEntry // in the order of their first change since the last flush
+	large       map[*entry]*runs // those with very many bytes of metas; nil: there was none
+	first, last *chunk           // of all entries, in the order in which their keys came
+	live        int              // entries with a current meta
+	dirty       []changedEntry   // in the order of their first change since the last flush
 	changes     []change
 	timer       *windowTimer  // nil until the first window
 	state       []wire.Parted // presence_state as of the last flush; nil: to be put together
@@ -123,7 +124,10 @@ func (tp *topic) commit() {
 		isNew := sent(tp, e.first) == "" // the others come behind what clients know
 		tp.commitEntry(&tp.dirty[i])
 		e.chunk.committed(tp, e, isNew)
+		tp.enlarge(e)
+		tp.split(e.chunk)
 		if e.first == nil {
+			tp.reduce(e)
 			delete(tp.entries, e.key)
 			tp.displace(e)
 		}
@@ -134,8 +138,12 @@ func (tp *topic) commit() {
 
 func (tp *topic) commitEntry(d *changedEntry) {
 	e := d.entry
+	large := tp.large[e]
 	for i := d.first; i != 0; {
 		c := &tp.changes[i-1]
+		if large != nil { // while sent is what clients knew
+			large.committed(tp, c.presence, c.presence.meta)
+		}
 		e.remove(c.presence)
 		if c.presence.meta != "" {
 			e.append(c.presence) // phoenix.js puts joined metas behind those it has (presence.js, syncDiff)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
@@ -66,6 +67,28 @@ var channelAttacks = []attack{
 		x.done.Add(1)
 		drain(x, c)
 	}, check: readerStays},
+	{name: "a crowd of one name", workers: 150, least: 150, strike: func(x *attacker, worker int) {
+		c := x.relay()
+		if c == nil {
+			return
+		}
+		join := fmt.Sprintf(`["0","0","room:clones","phx_join",{"user":"eve","meta":{"m":%q}}]`, strings.Repeat("m", 3900))
+		if worker < 120 {
+			x.hold(c.Conn())
+			c.WriteText(join) //nolint:errcheck // drain finds it
+			x.done.Add(1)
+			drain(x, c)
+			return
+		}
+		defer c.Drop()
+		for range 40 {
+			if c.WriteText(join) != nil || c.WriteText(`["0","l","room:clones","phx_leave",{}]`) != nil {
+				return
+			}
+		}
+		x.done.Add(1)
+		x.pause(time.Second)
+	}},
 	{name: "joins and leaves in a loop", workers: 4, least: 20, strike: onRelay(func(x *attacker, c *wstest.Client) {
 		var text []string
 		for i := range 50 {

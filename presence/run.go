@@ -1,0 +1,232 @@
+package presence
+
+import (
+	"slices"
+
+	"github.com/mycelium-rt/mycelium/wire"
+)
+
+// A key that very many have tracked, or with very long metas, would make its chunk
+// as large as all of them: every change would have all of it encoded again, under
+// the lock, and states would have no bytes in common. So the metas of such a key,
+// which is called large, lie in runs of about chunkBytes, as keys do in chunks. A
+// chunk with a large key is not encoded as a whole: see topic.weave.
+
+// run is some of the metas of a large key that clients know, in their order.
+type run struct {
+	members []*presence
+	size    int // bytes of their metas and the commas
+
+	// encoded is the metas, each with a comma before it; nil: to be encoded. States
+	// share it as they do a chunk's.
+	encoded []byte
+	part    *wire.Part
+}
+
+// runs are those of a large key.
+type runs struct {
+	list []*run
+	of   map[*presence]*run
+}
+
+// isLarge reports whether clients know more of e than a few chunks can hold. It
+// looks at no more metas than that takes.
+func (tp *topic) isLarge(e *entry) bool {
+	size := 0
+	for p := e.first; p != nil; p = p.next {
+		if size += len(sent(tp, p)); size >= splitAbove*tp.chunkBytes {
+			return true
+		}
+	}
+	return false
+}
+
+// enlarge makes e a large key if it has become one. It is cheap where it has not:
+// chunks take no more keys above chunkBytes.
+func (tp *topic) enlarge(e *entry) {
+	if e.chunk.size < splitAbove*tp.chunkBytes || tp.large[e] != nil || !tp.isLarge(e) {
+		return
+	}
+	r := &runs{of: make(map[*presence]*run)}
+	for p := e.first; p != nil; p = p.next {
+		if meta := sent(tp, p); meta != "" {
+			r.add(tp, p, meta)
+		}
+	}
+	if tp.large == nil {
+		tp.large = make(map[*entry]*runs)
+	}
+	tp.large[e] = r
+	e.chunk.large++
+	e.chunk.encoded = nil
+}
+
+// reduce makes e a key like others, if it is large.
+func (tp *topic) reduce(e *entry) {
+	if tp.large[e] != nil {
+		delete(tp.large, e)
+		e.chunk.large--
+		e.chunk.encoded = nil
+	}
+}
+
+// committed notes that clients have been told of a change of p: of its meta, which
+// stands behind all others now, or with meta "" of its end.
+func (r *runs) committed(tp *topic, p *presence, meta string) {
+	r.remove(tp, p)
+	if meta != "" {
+		r.add(tp, p, meta)
+	}
+}
+
+func (r *runs) add(tp *topic, p *presence, meta string) {
+	var last *run
+	if n := len(r.list); n > 0 {
+		last = r.list[n-1]
+	}
+	if last == nil || last.size >= tp.chunkBytes {
+		last = &run{encoded: []byte{}}
+		r.list = append(r.list, last)
+	}
+	last.members = append(last.members, p)
+	last.size += len(",") + len(meta)
+	r.of[p] = last
+	if last.encoded != nil {
+		last.encoded, last.part = append(append(last.encoded, ','), meta...), nil
+	}
+}
+
+// remove takes p out, if it is there: clients know it by the meta that it had.
+func (r *runs) remove(tp *topic, p *presence) {
+	one := r.of[p]
+	if one == nil {
+		return
+	}
+	delete(r.of, p)
+	i := slices.Index(one.members, p)
+	one.members = slices.Delete(one.members, i, i+1)
+	one.size -= len(",") + len(sent(tp, p))
+	one.encoded, one.part = nil, nil
+	at := slices.Index(r.list, one)
+	switch {
+	case len(one.members) == 0:
+		r.list = slices.Delete(r.list, at, at+1)
+	case at+1 < len(r.list) && one.size+r.list[at+1].size <= tp.chunkBytes/2:
+		r.absorb(at)
+	case at > 0 && r.list[at-1].size+one.size <= tp.chunkBytes/2:
+		r.absorb(at - 1)
+	}
+}
+
+// absorb moves the members of the run behind at to it.
+func (r *runs) absorb(at int) {
+	one, next := r.list[at], r.list[at+1]
+	for _, p := range next.members {
+		r.of[p] = one
+	}
+	one.members = append(one.members, next.members...)
+	one.size += next.size
+	one.encoded, one.part = nil, nil
+	r.list = slices.Delete(r.list, at+1, at+2)
+}
+
+// shared returns the run as a part of a state, without the comma before its first
+// meta where it is the first of its key in a message.
+func (r *run) shared(tp *topic, first bool) *wire.Part {
+	if r.encoded == nil {
+		r.encoded, r.part = make([]byte, 0, r.size), nil
+		for _, p := range r.members {
+			r.encoded = append(append(r.encoded, ','), sent(tp, p)...)
+		}
+	}
+	text := r.encoded
+	if first {
+		text = text[1:]
+	}
+	if r.part == nil || len(r.part.Text()) != len(text) {
+		r.part = wire.NewPart(text[:len(text):len(text)])
+	}
+	return r.part
+}
+
+// weave adds a chunk that has large keys: their runs, and between them what is
+// made anew.
+func (tp *topic) weave(c *chunk, s *series) {
+	w := weaver{tp: tp, s: s}
+	for _, e := range c.entries {
+		if r := tp.large[e]; r != nil {
+			for _, one := range r.list {
+				w.addRun(e, one)
+			}
+			continue
+		}
+		for p := e.first; p != nil; p = p.next {
+			if meta := sent(tp, p); meta != "" {
+				w.addMeta(e, meta)
+			}
+		}
+	}
+	w.end()
+}
+
+// weaver writes entries into a series meta by meta or run by run.
+type weaver struct {
+	tp    *topic
+	s     *series
+	piece []byte // of the message that is open, behind its parts
+	open  *entry // the last one in it
+}
+
+// room sees to it that a message is open that takes so many bytes of e, unless
+// these are too many for any.
+func (w *weaver) room(e *entry, bytes int) {
+	if w.s.parts != nil && w.s.size+len(w.piece)+entrySize(e.key)+bytes > w.s.most {
+		w.end()
+		w.s.close()
+	}
+	w.s.open(0)
+	if w.open != e {
+		w.piece = closeEntry(w.piece, w.open != nil)
+	}
+}
+
+// comma reports whether there is an entry before in the message that is open.
+func (w *weaver) comma() bool { return !w.s.isFirst() || len(w.piece) > 0 }
+
+func (w *weaver) addMeta(e *entry, meta string) {
+	w.room(e, len(meta))
+	w.piece = e.appendMeta(w.piece, meta, w.comma(), w.open == e)
+	w.open = e
+}
+
+func (w *weaver) addRun(e *entry, r *run) {
+	if r.size+entrySize(e.key) > w.s.room() { // no message can hold it
+		for _, p := range r.members {
+			w.addMeta(e, sent(w.tp, p))
+		}
+		return
+	}
+	w.room(e, r.size)
+	first := w.open != e
+	if first {
+		w.piece = e.appendMeta(w.piece, "", w.comma(), false)
+	}
+	w.flush()
+	w.s.append(r.shared(w.tp, first))
+	w.open = e
+}
+
+// flush makes a part of what is in piece.
+func (w *weaver) flush() {
+	if len(w.piece) > 0 {
+		w.s.append(wire.NewPart(w.piece))
+		w.piece = nil
+	}
+}
+
+// end closes the entry that is open.
+func (w *weaver) end() {
+	w.piece = closeEntry(w.piece, w.open != nil)
+	w.flush()
+	w.open = nil
+}
