@@ -47,10 +47,14 @@ var (
 )
 
 // replyError finds the answer for the client in an error. A typed nil is no
-// answer, and no error either: see noError.
+// answer, and no error either: see noError. A handler that returns what its broadcast has
+// failed with refuses the event: the channel lives on.
 func replyError(err error) (*ReplyError, bool) {
 	var reply *ReplyError
 	ok := errors.As(err, &reply) && reply != nil
+	if !ok && errors.Is(err, ErrOverloaded) {
+		return Errorf("overloaded"), true
+	}
 	return reply, ok
 }
 

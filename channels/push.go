@@ -1,6 +1,12 @@
 package channels
 
-import "github.com/mycelium-rt/mycelium/wire"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/wire"
+)
 
 // Push sends an event to this client alone. payload is a JSON object in any
 // form that encoding/json takes, json.RawMessage, or [Binary]. It does not
@@ -76,7 +82,8 @@ func (c *Context) pushTo(joinRef wire.Ref, topic, event string, p Payload) error
 
 // Broadcast sends an event to all who have joined the channel's topic, this
 // client included. The payload is encoded once, as for Push. It waits while
-// the endpoint is overloaded, unless the channel runs on the loop.
+// the endpoint is overloaded, unless the channel runs on the loop. ErrOverloaded
+// if it has reached this node's sockets alone: see [Endpoint.Broadcast].
 func (c *Context) Broadcast(event string, payload any) error {
 	p, err := encodePayload(payload)
 	if err != nil {
@@ -122,7 +129,8 @@ func (c *Context) awaitCalm() {
 // endpoint, and of the other nodes on its bus. It never blocks, and the
 // payload may be reused when it returns. While the endpoint is overloaded,
 // because more is broadcast than it gets done, nothing is sent and ErrOverloaded
-// returned. No event closes a socket: that is what [Endpoint.Disconnect] is for.
+// returned; and while too much waits for the other nodes, because their network is away, it is sent to this node's
+// sockets alone and ErrOverloaded returned. No event closes a socket: that is what [Endpoint.Disconnect] is for.
 func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 	if err := e.calm(); err != nil {
 		return err
@@ -158,7 +166,7 @@ func (e *Endpoint) calm() error {
 }
 
 // BroadcastJSON is Broadcast for a payload that is compact, valid JSON
-// already; it is not looked at again. It is never refused for an overload.
+// already; it is not looked at again. It is never refused for an overload of the endpoint.
 func (e *Endpoint) BroadcastJSON(topic, event string, payload []byte) error {
 	return e.broadcast(topic, event, Payload{Data: payload}, nil)
 }
@@ -184,9 +192,20 @@ func (e *Endpoint) broadcast(topic, event string, p Payload, from *Context) erro
 		return err
 	}
 	if from == nil { // not a nil *Context in an interface
-		return e.pubsub.Broadcast(topic, b, nil)
+		err = e.pubsub.Broadcast(topic, b, nil)
+	} else {
+		err = e.pubsub.Broadcast(topic, b, from)
 	}
-	return e.pubsub.Broadcast(topic, b, from)
+	return e.sent(err)
+}
+
+// sent makes ErrOverloaded of a bus that is busy.
+func (e *Endpoint) sent(err error) error {
+	if errors.Is(err, pubsub.ErrBusy) {
+		e.counters.overloaded.Add(1)
+		return fmt.Errorf("%w: other nodes are not reached", ErrOverloaded)
+	}
+	return err
 }
 
 func (e *Endpoint) broadcastLocal(topic, event string, p Payload) error {

@@ -2,8 +2,9 @@ package channels
 
 import "errors"
 
-// What an endpoint is not ready for, as [Endpoint.Ready] says it; broadcasts may
-// fail with ErrOverloaded too.
+// What an endpoint is not ready for, as [Endpoint.Ready] says it. Broadcasts may
+// fail with ErrOverloaded too; a handler that returns it answers the client with the
+// error reply {"reason": "overloaded"}.
 var (
 	ErrDraining   = errors.New("draining")
 	ErrOverloaded = errors.New("overloaded")

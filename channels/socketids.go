@@ -78,7 +78,7 @@ func (e *Endpoint) Disconnect(socketID string) error {
 	if err := e.disconnectHere(socketID); err != nil {
 		return err
 	}
-	return e.pubsub.SendControl([]byte(controlDisconnect + socketID))
+	return e.sent(e.pubsub.SendControl([]byte(controlDisconnect + socketID)))
 }
 
 // disconnectHere is Disconnect for this node.

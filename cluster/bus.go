@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/mycelium-rt/mycelium/pubsub"
@@ -11,8 +12,8 @@ import (
 // Bus returns the bus of one space of topics: what is published on one node's bus
 // arrives at the buses of the same space on the others. Everything goes to every node, and
 // [pubsub.Bus.Interest] only filters what arrives: so a topic that somebody
-// subscribes to misses nothing from then on. Each space has one bus at a time
-// on a node.
+// subscribes to misses nothing from then on. Several buses of a space may be open on a
+// node, as while an endpoint takes the place of another: they do not reach each other.
 func (n *Node) Bus(space string) pubsub.Bus {
 	return &bus{node: n, space: space, topics: make(map[string]struct{})}
 }
@@ -41,10 +42,8 @@ func (b *bus) Open(receive func(topic string, data []byte)) error {
 	case b.receive != nil:
 		return errors.New("cluster: bus opened twice")
 	}
-	if err := b.node.spaces.add(b); err != nil {
-		return err
-	}
 	b.receive = receive
+	b.node.spaces.add(b)
 	return nil
 }
 
@@ -103,26 +102,32 @@ func (b *bus) deliver(topic, data []byte) {
 // spaces is the [Kind] of broadcasts: it has the buses that are open.
 type spaces struct {
 	mu    sync.RWMutex
-	buses map[string]*bus // by space
+	buses map[string][]*bus // by space; the slices are replaced, never changed
 }
 
-func (s *spaces) add(b *bus) error {
+func (s *spaces) add(b *bus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.buses[b.space] != nil {
-		return errors.New("cluster: two buses of one space are open on this node")
-	}
 	if s.buses == nil {
-		s.buses = make(map[string]*bus)
+		s.buses = make(map[string][]*bus)
 	}
-	s.buses[b.space] = b
-	return nil
+	s.buses[b.space] = append(slices.Clip(s.buses[b.space]), b)
 }
 
 func (s *spaces) remove(b *bus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.buses, b.space)
+	var left []*bus
+	for _, other := range s.buses[b.space] {
+		if other != b {
+			left = append(left, other)
+		}
+	}
+	if len(left) == 0 {
+		delete(s.buses, b.space)
+		return
+	}
+	s.buses[b.space] = left
 }
 
 // Apply is Kind's.
@@ -134,9 +139,9 @@ func (s *spaces) Apply(p *Peer, _ byte, entry []byte) {
 		return
 	}
 	s.mu.RLock()
-	b := s.buses[string(space)]
+	buses := s.buses[string(space)]
 	s.mu.RUnlock()
-	if b != nil {
+	for _, b := range buses {
 		b.deliver(topic, r.b)
 	}
 }

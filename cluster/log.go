@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 // ErrBusy is what [Node.Append] returns while more waits to be sent than may be
-// kept: the transport does not take it. The caller may try again later.
-var ErrBusy = errors.New("cluster: too much waits to be sent to other nodes")
+// kept: the transport does not take it. The caller may try again later. It is [pubsub.ErrBusy].
+var ErrBusy = pubsub.ErrBusy
 
 // ErrClosed is what a node returns that was closed.
 var ErrClosed = errors.New("cluster: the node is closed")

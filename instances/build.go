@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 // build makes a life of a spec: an endpoint of its own, and the logic.
@@ -14,7 +15,7 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 		return nil, err
 	}
 	log := m.logger.With().Str("instance", spec.ID).Logger()
-	endpoint, err := channels.NewEndpoint(channels.Options{Host: m.host, Logger: &log, Limits: m.limitsOf(spec)})
+	endpoint, err := channels.NewEndpoint(channels.Options{Host: m.host, Logger: &log, Limits: m.limitsOf(spec), Bus: m.busOf(one, kind)})
 	if err != nil {
 		release()
 		return nil, err
@@ -37,6 +38,14 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	in.sockets = in.socketOptions(so)
 	in.endpoint.Socket("/", in.sockets, in.channels...)
 	return in, nil
+}
+
+// busOf returns nil for an instance that lives on this node alone.
+func (m *Manager) busOf(one *member, kind *Type) pubsub.Bus {
+	if m.options.Bus == nil || !one.declared || !kind.spread {
+		return nil
+	}
+	return m.options.Bus(one.id)
 }
 
 func (m *Manager) sockets(spec Spec) (so channels.SocketOptions, release func(), err error) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 // Options of a [Manager]. The zero value is usable.
@@ -39,6 +40,10 @@ type Options struct {
 	// if not nil, is called when the instance has ended. nil: the zero SocketOptions;
 	// a spec with Auth is refused then.
 	Sockets func(Spec) (o channels.SocketOptions, release func(), err error)
+	// Bus returns the bus of a declared instance whose type spreads (see [Type.Spread]): it connects
+	// the instances of this id on all nodes. It is asked for each life, which closes
+	// its bus. nil: this is a single node.
+	Bus func(id string) pubsub.Bus
 	// Logger gets what happens to instances, as channels.Options.Logger does; nil
 	// writes errors to standard error.
 	Logger *zerolog.Logger

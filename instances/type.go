@@ -16,6 +16,7 @@ type Type struct {
 	about  string
 	schema *schema
 	build  func(in *Instance, config json.RawMessage) (Logic, error)
+	spread bool
 	// reconfigure hands a changed configuration to logic; it reports false if
 	// logic is no Configurer.
 	reconfigure func(ctx context.Context, logic Logic, config json.RawMessage) (bool, error)
@@ -64,6 +65,17 @@ func (t Type) Name() string { return t.name }
 
 // About is a sentence for people.
 func (t Type) About() string { return t.about }
+
+// Spread returns the type as one whose instances may run on several nodes at once, with
+// what they broadcast going to the clients of all: their logic keeps nothing that would
+// have to be the same everywhere. A declared instance of it uses [Options].Bus.
+func (t Type) Spread() Type {
+	t.spread = true
+	return t
+}
+
+// Spreads reports whether it was made by [Type.Spread].
+func (t Type) Spreads() bool { return t.spread }
 
 // Schema is the JSON schema (draft 2020-12) of the configuration. It must not
 // be modified.

@@ -9,7 +9,8 @@ type Bus interface {
 	// must not be modified.
 	Open(receive func(topic string, data []byte)) error
 	// Publish sends data to the other nodes that are interested in topic. Neither topic nor data is kept after it
-	// has returned. It is called from event loops and must not wait for the network. ErrClosed after Close.
+	// has returned. It is called from event loops and must not wait for the network: ErrBusy while it cannot keep more for
+	// it. ErrClosed after Close.
 	Publish(topic string, data []byte) error
 	// Interest says that this node has subscribers of topic from now on, or has none any more. Calls for one topic come
 	// in order and alternate. It is called under a lock: it must neither block nor call receive. A bus that loses its

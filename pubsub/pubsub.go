@@ -23,6 +23,10 @@ const MaxShards = 1 << 16
 // ErrClosed is returned by a broadcast after [PubSub.Close], and by a [Bus] after [Bus.Close].
 var ErrClosed = errors.New("pubsub: closed")
 
+// ErrBusy is returned by [Bus.Publish] while too much waits to be sent to other nodes, and wrapped by a broadcast that has
+// reached this node's subscribers only.
+var ErrBusy = errors.New("pubsub: too much waits to be sent to other nodes")
+
 // Task is something an [Executor] runs.
 type Task = interface{ Run() }
 

@@ -62,7 +62,7 @@ func Type() instances.Type {
 			r.options.Store(&o)
 			r.presence = in.TrackPresence(r.tracking(o))
 			return &logic{r}, nil
-		})
+		}).Spread()
 }
 
 // logic is a relay as an instance.

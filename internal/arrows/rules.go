@@ -54,7 +54,7 @@ var Rules = []Rule{
 		"channels stands on wire, pubsub and the transports; servers, pages and configuration stand on it"),
 	layer("auth", []string{"channels", "internal/logging"},
 		"auth guards the sockets of channels; servers and configuration stand on it"),
-	layer("instances", []string{"channels", "presence", "internal/callback", "internal/logging", "internal/share"},
+	layer("instances", []string{"channels", "presence", "pubsub", "internal/callback", "internal/logging", "internal/share"},
 		"instances stands on channels; servers, pages and configuration stand on it"),
 	layer("httpapi", []string{"channels", "instances", "internal/logging", "internal/strictjson"},
 		"the API is a face of the manager: what it can do, an embedder can"),
