@@ -75,7 +75,43 @@ type Config struct {
 	API      API      `koanf:"api"`
 	Auth     Auth     `koanf:"auth"`
 	TLS      TLS      `koanf:"tls"`
+	Cluster  Cluster  `koanf:"cluster"`
 }
+
+// Cluster says which nodes this one belongs to, and how it reaches them: by a
+// server of its own (Listen) or by others' (NATSURL).
+type Cluster struct {
+	// Name is that of the cluster; empty: this is a single node.
+	Name string `koanf:"name"`
+	// Node is this node's own; empty: the machine's.
+	Node string `koanf:"node"`
+
+	// Listen is the TCP address for other nodes.
+	Listen string `koanf:"listen"`
+	// Routes are the addresses of other nodes, nats://HOST:PORT.
+	Routes []string `koanf:"routes"`
+	// SecretFile has what all nodes know.
+	SecretFile string `koanf:"secret_file"`
+	// Insecure does without TLS between the nodes.
+	Insecure bool `koanf:"insecure"`
+
+	// NATSURL are the addresses of external servers, with credentials and files
+	// of TLS for them, each of which may be empty.
+	NATSURL   []string `koanf:"nats_url"`
+	NATSCreds string   `koanf:"nats_creds"`
+	NATSCA    string   `koanf:"nats_ca"`
+	NATSCert  string   `koanf:"nats_cert"`
+	NATSKey   string   `koanf:"nats_key"`
+
+	// Size is how many nodes there are; 0: it is not known.
+	Size int `koanf:"size"`
+}
+
+// Enabled reports whether the server is to join a cluster.
+func (c Cluster) Enabled() bool { return c.Name != "" }
+
+// Embedded reports whether the server has a NATS server of its own.
+func (c Cluster) Embedded() bool { return c.Listen != "" }
 
 // API says how the HTTP API is reached.
 type API struct {

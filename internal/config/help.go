@@ -16,6 +16,7 @@ var sections = []struct{ name, title string }{
 	{"metrics", "Metrics"},
 	{"auth", "Authentication"},
 	{"tls", "TLS"},
+	{"cluster", "Cluster"},
 }
 
 // helpCommand prints Help, as errors quote it.

@@ -139,6 +139,7 @@ func (l *loader) checkTogether(c *Config) {
 		l.problem("tls.clear is set (from %s) and there is no TLS, so that all is in the clear; it takes tls.cert and tls.key", l.origins["tls.clear"])
 	}
 	l.checkAuth(c)
+	l.checkCluster(c)
 	if c.Metrics.Listen != "" && c.Metrics.Listen == c.Listen && !strings.HasSuffix(c.Listen, ":0") && !l.bad["listen"] && !l.bad["metrics.listen"] {
 		l.problem("%s is %s, as is listen; it takes an address of its own, or none for /metrics on the main port", c.Name("metrics.listen"), c.Listen)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,18 @@ var every = []struct {
 	{"tls.cert", "c.pem", "c.pem", func(c *Config) any { return c.TLS.Cert }, "c.pem"},
 	{"tls.key", "k.pem", "k.pem", func(c *Config) any { return c.TLS.Key }, "k.pem"},
 	{"tls.clear", "refuse", "refuse", func(c *Config) any { return c.TLS.Clear }, "refuse"},
+	{"cluster.name", "prod", "prod", func(c *Config) any { return c.Cluster.Name }, "prod"},
+	{"cluster.node", "node-1.rack-2", "node-1.rack-2", func(c *Config) any { return c.Cluster.Node }, "node-1.rack-2"},
+	{"cluster.listen", "127.0.0.1:6222", `"127.0.0.1:6222"`, func(c *Config) any { return c.Cluster.Listen }, "127.0.0.1:6222"},
+	{"cluster.routes", "nats://a:6222, nats://b:6222", `["nats://a:6222", "nats://b:6222"]`, func(c *Config) any { return c.Cluster.Routes }, []string{"nats://a:6222", "nats://b:6222"}},
+	{"cluster.secret_file", "cluster.secret", "cluster.secret", func(c *Config) any { return c.Cluster.SecretFile }, "cluster.secret"},
+	{"cluster.insecure", "true", "true", func(c *Config) any { return c.Cluster.Insecure }, true},
+	{"cluster.nats_url", "tls://a:4222", `["tls://a:4222"]`, func(c *Config) any { return c.Cluster.NATSURL }, []string{"tls://a:4222"}},
+	{"cluster.nats_creds", "nats.creds", "nats.creds", func(c *Config) any { return c.Cluster.NATSCreds }, "nats.creds"},
+	{"cluster.nats_ca", "ca.pem", "ca.pem", func(c *Config) any { return c.Cluster.NATSCA }, "ca.pem"},
+	{"cluster.nats_cert", "c.pem", "c.pem", func(c *Config) any { return c.Cluster.NATSCert }, "c.pem"},
+	{"cluster.nats_key", "k.pem", "k.pem", func(c *Config) any { return c.Cluster.NATSKey }, "k.pem"},
+	{"cluster.size", "3", "3", func(c *Config) any { return c.Cluster.Size }, 3},
 }
 
 // write makes a file for one test and returns its name.
@@ -133,6 +146,7 @@ func TestDefaults(t *testing.T) {
 			From: []string{"params", "auth_token"}, Param: "token", User: "sub", Join: []string{}, Publish: []string{},
 			JoinClaim: "channels.join", PublishClaim: "channels.publish", Warning: time.Minute,
 		},
+		Cluster: Cluster{Routes: []string{}, NATSURL: []string{}},
 	}
 	if got := load(t, nil, nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults\n%+v\nwant\n%+v", got, want)
@@ -190,6 +204,15 @@ func companions(o *option) []string {
 		if o.key == "metrics.allow" {
 			return []string{"--metrics-listen=:9"}
 		}
+	case "cluster": // no name, or no way to the others
+		pair := []string{"--cluster-name=test", "--cluster-listen=:6222", "--cluster-secret-file=s"}
+		switch {
+		case o.key == "cluster.nats_cert" || o.key == "cluster.nats_key":
+			pair = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222", "--cluster-nats-cert=c.pem", "--cluster-nats-key=k.pem"}
+		case strings.HasPrefix(o.key, "cluster.nats"):
+			pair = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222"}
+		}
+		return slices.DeleteFunc(pair, func(flag string) bool { return strings.HasPrefix(flag, "--"+o.flag()+"=") })
 	}
 	return nil
 }
@@ -204,7 +227,7 @@ func checkPrinted(t *testing.T, o *option, way string, c *Config) {
 	}
 	var environ []string
 	for name, secret := range map[string]string{
-		"METRICS_TOKEN": c.Metrics.Token, "TLS_KEY": c.TLS.Key, "AUTH_SECRET": c.Auth.Secret, "AUTH_PHOENIX_SECRET": c.Auth.PhoenixSecret,
+		"METRICS_TOKEN": c.Metrics.Token, "TLS_KEY": c.TLS.Key, "CLUSTER_NATS_KEY": c.Cluster.NATSKey, "AUTH_SECRET": c.Auth.Secret, "AUTH_PHOENIX_SECRET": c.Auth.PhoenixSecret,
 	} {
 		if secret != "" {
 			environ = append(environ, "MYCELIUM_"+name+"="+secret)

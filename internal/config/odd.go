@@ -41,6 +41,7 @@ func (c *Config) odd() (warnings []string) {
 	}
 	c.oddMetrics(warn)
 	c.oddAuth(warn)
+	c.oddCluster(warn)
 	return warnings
 }
 

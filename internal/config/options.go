@@ -494,6 +494,82 @@ var options = []*option{
 			"sockets, requests with a key or a body. refuse: all are refused. allow: all are answered as over TLS.",
 		also: []string{"clear", "cleartext", "plaintext", "redirect", "force-ssl", "https"},
 	},
+
+	{
+		key: "cluster.name", kind: text("NAME", "1 to 64 letters, digits, _ and -", checkClusterName),
+		def: "", example: "prod",
+		help: "Joins the cluster of this name, the same on all nodes: broadcasts reach the clients of all of them. " +
+			"Needs cluster.listen or cluster.nats_url. Empty: this is a single node.",
+		also: []string{"cluster", "join"},
+	},
+	{
+		key: "cluster.node", kind: text("NAME", "1 to 128 letters, digits, dots, _ and -", checkNodeName),
+		def: "", example: "node-1",
+		help: "The name of this node, which no other has at the same time; one that is restarted keeps it. Empty: the name of the machine.",
+		also: []string{"node", "node-name", "server-name"},
+	},
+	{
+		key: "cluster.listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
+		def: "", example: ":6222",
+		help: "Address where the other nodes connect, for a cluster without a NATS server of its own: each node has one built in. Needs cluster.secret_file.",
+		also: []string{"cluster-port", "cluster-addr", "cluster-bind"},
+	},
+	{
+		key: "cluster.routes", kind: list("URLS", "addresses such as nats://HOST:PORT", 0, checkRoute),
+		def: "", example: "nats://node-1:6222,nats://node-2:6222",
+		help: "The cluster.listen of other nodes. One that is reached tells of the others; this node's own may be among them, so that all can have the same list.",
+		also: []string{"routes", "route", "peers", "seeds", "nodes", "join-addresses"},
+	},
+	{
+		key: "cluster.secret_file", guards: true, kind: text("FILE", "the path of a file with 32 bytes or more", checkFileName),
+		def: "", example: "/etc/mycelium/cluster.secret",
+		help: "File with a secret that all nodes have, and nobody else: they know each other by it, and encrypt what they say (TLS 1.3). " +
+			"\"openssl rand -hex 32\" makes one.",
+		also: []string{"cookie", "cluster-secret", "cluster-key"},
+	},
+	{
+		key: "cluster.insecure", kind: boolean,
+		def: "false", example: "true",
+		help: "Does without encryption between the nodes: on one machine, or where the network encrypts. The secret is still asked for.",
+		also: []string{"insecure", "cluster-plaintext"},
+	},
+	{
+		key: "cluster.nats_url", kind: list("URLS", "addresses such as tls://HOST:4222", 0, checkNATS),
+		def: "", example: "tls://nats-1:4222,tls://nats-2:4222",
+		help: "NATS servers that connect the nodes, in place of cluster.listen: addresses of one NATS cluster.",
+		also: []string{"nats-url", "nats", "nats-server", "nats-servers"},
+	},
+	{
+		key: "cluster.nats_creds", guards: true, kind: text("FILE", "the path of a credentials file", checkFileName),
+		def: "", example: "/etc/mycelium/nats.creds",
+		help: "Credentials for cluster.nats_url, as \"nsc\" makes them. They must allow to publish and subscribe to mycelium.NAME.>, with the cluster's name.",
+		also: []string{"nats-creds", "creds", "credentials"},
+	},
+	{
+		key: "cluster.nats_ca", guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
+		def: "", example: "/etc/mycelium/nats-ca.pem",
+		help: "Certificates of those who sign for the servers of cluster.nats_url. Empty: those that the system trusts.",
+		also: []string{"nats-ca", "nats-tls-ca"},
+	},
+	{
+		key: "cluster.nats_cert", guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
+		def: "", example: "/etc/mycelium/nats-cert.pem",
+		help: "Certificate that this node shows to the servers of cluster.nats_url. Needs cluster.nats_key too.",
+		also: []string{"nats-cert", "nats-tls-cert"},
+	},
+	{
+		key: "cluster.nats_key", guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
+		def: "", example: "/etc/mycelium/nats-key.pem", secret: true,
+		help: "Private key of cluster.nats_cert.",
+		also: []string{"nats-key", "nats-tls-key"},
+	},
+	{
+		key: "cluster.size", kind: number(0, 1000),
+		def: "0", example: "3", unit: "nodes",
+		help: "How many nodes the cluster has, for /readyz of a node that starts: it waits for that many, itself included, but not longer than 5s if it reaches none. " +
+			"0: it waits for one other.",
+		also: []string{"size", "replicas", "cluster-nodes", "expect"},
+	},
 }
 
 // algorithms are those of JSON Web Tokens.

@@ -1,0 +1,144 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+)
+
+var (
+	clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	nodeName    = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+)
+
+func checkClusterName(name string) string {
+	if name != "" && !clusterName.MatchString(name) {
+		return "is no name of a cluster"
+	}
+	return ""
+}
+
+func checkNodeName(name string) string {
+	if name != "" && !IsNodeName(name) {
+		return "is no name of a node"
+	}
+	return ""
+}
+
+// IsNodeName reports whether a node may have this name, as the name of its machine.
+func IsNodeName(name string) bool { return nodeName.MatchString(name) }
+
+func checkRoute(text string) string { return checkServer(text, "nats") }
+
+func checkNATS(text string) string { return checkServer(text, "nats", "tls", "ws", "wss") }
+
+func checkServer(text string, schemes ...string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "" || !slices.Contains(schemes, u.Scheme):
+		return "is no such address"
+	case u.Port() == "" || !isPort(u.Port()):
+		return "does not have a port from 1 to 65535"
+	case u.Path != "" || u.RawQuery != "" || u.Fragment != "":
+		return "has more than a host and a port"
+	}
+	return ""
+}
+
+// checkCluster reports options of a cluster that do not go together.
+func (l *loader) checkCluster(c *Config) {
+	k := c.Cluster
+	for _, o := range inSection("cluster") {
+		if l.bad[o.key] {
+			return // what would be said may follow from that
+		}
+	}
+	switch {
+	case !k.Enabled():
+		l.withoutEffect(c, func(key string) bool { return key != "cluster.name" },
+			"cluster.name is not", "it is the same on all nodes, for example --cluster-name=prod")
+		return
+	case k.Embedded() && len(k.NATSURL) > 0:
+		l.problem("cluster.listen is set (from %s) and so is cluster.nats_url (from %s); nodes reach each other by one of them: "+
+			"cluster.listen needs no other server, cluster.nats_url is for one that is there",
+			l.origins["cluster.listen"], l.origins["cluster.nats_url"])
+		return
+	case k.Embedded():
+		l.withoutEffect(c, func(key string) bool {
+			return slices.Contains([]string{"cluster.nats_creds", "cluster.nats_ca", "cluster.nats_cert", "cluster.nats_key"}, key)
+		}, "cluster.nats_url is not", "nodes that reach each other by cluster.listen know each other by cluster.secret_file")
+		l.checkEmbedded(c)
+	case len(k.NATSURL) > 0:
+		l.withoutEffect(c, func(key string) bool {
+			return slices.Contains([]string{"cluster.routes", "cluster.secret_file", "cluster.insecure"}, key)
+		}, "cluster.listen is not", "cluster.nats_url takes cluster.nats_creds and the files of TLS")
+		if (k.NATSCert == "") != (k.NATSKey == "") {
+			l.problem("one of cluster.nats_cert and cluster.nats_key is set and the other is not; TLS takes both")
+		}
+	default:
+		l.problem("cluster.name is set (from %s) and neither cluster.listen nor cluster.nats_url is; nodes reach each other by one of them, "+
+			"for example --cluster-listen=:6222", l.origins["cluster.name"])
+	}
+}
+
+func (l *loader) checkEmbedded(c *Config) {
+	k := c.Cluster
+	if k.SecretFile == "" {
+		l.problem("cluster.listen is set (from %s) and cluster.secret_file is not; whoever reaches the port must prove that it is a node, "+
+			"for example --cluster-secret-file=/etc/mycelium/cluster.secret", l.origins["cluster.listen"])
+	}
+	for _, other := range []struct{ key, address string }{{"listen", c.Listen}, {"metrics.listen", c.Metrics.Listen}} {
+		if !l.bad[other.key] && samePort(k.Listen, other.address) {
+			l.problem("%s is %s, and %s is %s; each takes a port of its own", c.Name("cluster.listen"), k.Listen, other.key, other.address)
+		}
+	}
+}
+
+// samePort reports whether two addresses cannot both be listened on.
+func samePort(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	return hostA == hostB || isWildcard(hostA) || isWildcard(hostB)
+}
+
+func isWildcard(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
+}
+
+// withoutEffect reports the options of a cluster that are set and do nothing.
+func (l *loader) withoutEffect(c *Config, useless func(key string) bool, missing, advice string) {
+	values := c.fields()
+	for _, o := range inSection("cluster") {
+		byDefault, _ := o.kind.parse(o.words(o.def))
+		origin, set := l.origins[o.key]
+		if useless(o.key) && set && !reflect.DeepEqual(values[o.key].Interface(), byDefault) {
+			l.problem("%s is set (from %s) and %s, so that it has no effect; %s", o.key, origin, missing, advice)
+		}
+	}
+}
+
+// oddCluster looks for what everybody on the way may read.
+func (c *Config) oddCluster(warn warner) {
+	k := c.Cluster
+	if k.Insecure && (!isLoopback(k.Listen) || slices.ContainsFunc(k.Routes, isRemote)) {
+		warn("cluster.insecure", "what clients send each other crosses the network unencrypted; cluster.secret_file alone encrypts it")
+	}
+	for _, u := range k.NATSURL {
+		if parsed, err := url.Parse(u); err == nil && (parsed.Scheme == "nats" || parsed.Scheme == "ws") && isRemote(u) && k.NATSCA == "" {
+			warn("cluster.nats_url", "%s is not encrypted unless the server asks for it; tls:// always is", hidePassword(u))
+		}
+	}
+}
+
+// isRemote reports whether a URL is of another machine.
+func isRemote(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && !isLoopback(u.Host)
+}

@@ -1,0 +1,68 @@
+package config
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestClusterTogether: options of a cluster that do not go together are errors, each of
+// which says what would be right.
+func TestClusterTogether(t *testing.T) {
+	const embedded = "--cluster-name=prod --cluster-listen=:6222 --cluster-secret-file=s"
+	for _, c := range []struct{ args, want string }{
+		{"--cluster-listen=:6222", "cluster.listen is set (from flag --cluster-listen) and cluster.name is not, so that it has no effect; it is the same on all nodes, for example --cluster-name=prod"},
+		{"--cluster-size=3", "cluster.size is set (from flag --cluster-size) and cluster.name is not, so that it has no effect; it is the same on all nodes, for example --cluster-name=prod"},
+		{"--cluster-name=prod", "cluster.name is set (from flag --cluster-name) and neither cluster.listen nor cluster.nats_url is; nodes reach each other by one of them, for example --cluster-listen=:6222"},
+		{embedded + " --cluster-nats-url=nats://a:4222", "cluster.listen is set (from flag --cluster-listen) and so is cluster.nats_url (from flag --cluster-nats-url); nodes reach each other by one of them: cluster.listen needs no other server, cluster.nats_url is for one that is there"},
+		{"--cluster-name=prod --cluster-listen=:6222", "cluster.listen is set (from flag --cluster-listen) and cluster.secret_file is not; whoever reaches the port must prove that it is a node, for example --cluster-secret-file=/etc/mycelium/cluster.secret"},
+		{embedded + " --cluster-nats-creds=c", "cluster.nats_creds is set (from flag --cluster-nats-creds) and cluster.nats_url is not, so that it has no effect; nodes that reach each other by cluster.listen know each other by cluster.secret_file"},
+		{"--cluster-name=prod --cluster-nats-url=nats://a:4222 --cluster-insecure=true", "cluster.insecure is set (from flag --cluster-insecure) and cluster.listen is not, so that it has no effect; cluster.nats_url takes cluster.nats_creds and the files of TLS"},
+		{"--cluster-name=prod --cluster-nats-url=nats://a:4222 --cluster-secret-file=s", "cluster.secret_file is set (from flag --cluster-secret-file) and cluster.listen is not, so that it has no effect; cluster.nats_url takes cluster.nats_creds and the files of TLS"},
+		{"--cluster-name=prod --cluster-nats-url=nats://a:4222 --cluster-nats-key=k", "one of cluster.nats_cert and cluster.nats_key is set and the other is not; TLS takes both"},
+		{embedded + " --listen=:6222", "cluster.listen (from flag --cluster-listen) is :6222, and listen is :6222; each takes a port of its own"},
+		{embedded + " --metrics-listen=127.0.0.1:6222", "cluster.listen (from flag --cluster-listen) is :6222, and metrics.listen is 127.0.0.1:6222; each takes a port of its own"},
+		{embedded + " --cluster-routes=node-2:6222", `cluster.routes: "node-2:6222" (from flag --cluster-routes) is no such address; it takes addresses such as nats://HOST:PORT, for example nats://node-1:6222,nats://node-2:6222`},
+		{embedded + " --cluster-routes=nats://node-2", `cluster.routes: "nats://node-2" (from flag --cluster-routes) does not have a port from 1 to 65535; it takes addresses such as nats://HOST:PORT, for example nats://node-1:6222,nats://node-2:6222`},
+		{embedded + " --cluster-name=a.b", `cluster.name: "a.b" (from flag --cluster-name) is no name of a cluster; it takes 1 to 64 letters, digits, _ and -, for example prod`},
+		{embedded + " --cluster-node=a/b", `cluster.node: "a/b" (from flag --cluster-node) is no name of a node; it takes 1 to 128 letters, digits, dots, _ and -, for example node-1`},
+	} {
+		_, err := Load(strings.Fields(c.args), nil)
+		var wrong *Error
+		if !errors.As(err, &wrong) || !slices.Equal(wrong.Problems, []string{c.want}) {
+			t.Errorf("%s: %v\nwant %s", c.args, err, c.want)
+		}
+	}
+	for _, args := range []string{
+		embedded,
+		embedded + " --listen=127.0.0.1:0 --cluster-listen=127.0.0.1:0",
+		embedded + " --cluster-listen=127.0.0.1:4000 --listen=127.0.0.2:4000",
+		embedded + " --cluster-routes=nats://a:6222,nats://b:6222 --cluster-node=a --cluster-size=2",
+		"--cluster-name=prod --cluster-nats-url=tls://a:4222,tls://b:4222 --cluster-nats-creds=c --cluster-nats-ca=ca --cluster-nats-cert=c --cluster-nats-key=k",
+	} {
+		if c := load(t, strings.Fields(args), nil); len(c.Warnings) > 0 {
+			t.Errorf("%s: warnings %q", args, c.Warnings)
+		}
+	}
+}
+
+// TestClusterWarnings: what crosses a network unencrypted is said.
+func TestClusterWarnings(t *testing.T) {
+	const embedded = "--cluster-name=prod --cluster-secret-file=s --cluster-insecure=true "
+	const insecure = "cluster.insecure (from flag --cluster-insecure): what clients send each other crosses the network unencrypted; cluster.secret_file alone encrypts it"
+	for args, want := range map[string]string{
+		embedded + "--cluster-listen=:6222":                                                insecure,
+		embedded + "--cluster-listen=127.0.0.1:6222 --cluster-routes=nats://node-2:6222":   insecure,
+		embedded + "--cluster-listen=127.0.0.1:6222 --cluster-routes=nats://localhost:1":   "",
+		"--cluster-name=prod --cluster-nats-url=nats://10.0.0.1:4222":                      "cluster.nats_url (from flag --cluster-nats-url): nats://10.0.0.1:4222 is not encrypted unless the server asks for it; tls:// always is",
+		"--cluster-name=prod --cluster-nats-url=nats://u:pw@10.0.0.1:4222":                 "cluster.nats_url (from flag --cluster-nats-url): nats://***@10.0.0.1:4222 is not encrypted unless the server asks for it; tls:// always is",
+		"--cluster-name=prod --cluster-nats-url=nats://127.0.0.1:4222":                     "",
+		"--cluster-name=prod --cluster-nats-url=nats://10.0.0.1:4222 --cluster-nats-ca=ca": "",
+	} {
+		got := load(t, strings.Fields(args), nil).Warnings
+		if want == "" && len(got) > 0 || want != "" && !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: warnings %q, want %q", args, got, want)
+		}
+	}
+}
