@@ -42,11 +42,14 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 
 // busOf returns nil for an instance that lives on this node alone.
 func (m *Manager) busOf(one *member, kind *Type) pubsub.Bus {
-	if m.options.Bus == nil || !one.declared || !kind.spread {
+	if m.options.Bus == nil || !one.spreads(kind) {
 		return nil
 	}
 	return m.options.Bus(one.id)
 }
+
+// spreads reports whether the instance may run on several nodes: all of them declare it.
+func (m *member) spreads(kind *Type) bool { return m.declared && kind != nil && kind.spread }
 
 func (m *Manager) sockets(spec Spec) (so channels.SocketOptions, release func(), err error) {
 	if m.options.Sockets == nil {

@@ -96,6 +96,9 @@ func (m *member) alive() (*Instance, error) {
 func (m *member) launch(first *Instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.manager.options.Bus != nil && !m.spreads(m.kind) {
+		m.manager.log.Info("instance lives on this node alone").Str("instance", m.id).Write()
+	}
 	m.state, m.reason, m.crashes = Pending, "", nil
 	m.next, m.settled = first, make(chan struct{})
 	m.superviseLocked()

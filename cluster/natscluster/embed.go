@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -87,7 +88,9 @@ func serverOptions(o EmbedOptions) (*server.Options, error) {
 		return nil, err
 	}
 	options := &server.Options{
-		ServerName: o.Name,
+		// Two servers of one name make no route, even if the first is dead and its connection
+		// lingers: of two nodes of one name, the nodes decide which stays.
+		ServerName: o.Name + "-" + rand.Text()[:8],
 		// With DontListen the server would have no routes either (nats-server 2.15.3): it
 		// listens where nobody else can, and for nobody else.
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: user, Password: rand.Text(),
@@ -164,9 +167,14 @@ func (t *Transport) RouteAddr() *net.TCPAddr {
 // lines is a logger of nats-server that hands on what is wrong.
 type lines struct{ log func(string) }
 
-func (l lines) Noticef(string, ...any)         {}
-func (l lines) Debugf(string, ...any)          {}
-func (l lines) Tracef(string, ...any)          {}
-func (l lines) Warnf(format string, v ...any)  { l.log(fmt.Sprintf(format, v...)) }
+func (l lines) Noticef(string, ...any) {}
+func (l lines) Debugf(string, ...any)  {}
+func (l lines) Tracef(string, ...any)  {}
+func (l lines) Warnf(format string, v ...any) {
+	// It is meant for configuration files: ours is made in memory, of a secret.
+	if !strings.HasPrefix(format, "Plaintext passwords") {
+		l.log(fmt.Sprintf(format, v...))
+	}
+}
 func (l lines) Errorf(format string, v ...any) { l.log(fmt.Sprintf(format, v...)) }
 func (l lines) Fatalf(format string, v ...any) { l.log(fmt.Sprintf(format, v...)) }

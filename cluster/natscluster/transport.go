@@ -1,11 +1,13 @@
 package natscluster
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"regexp"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -15,6 +17,10 @@ import (
 // pendingBytes bounds what waits in this process to be received. What comes
 // above it is dropped by nats.go, counted here, and asked for again.
 const pendingBytes = 64 << 20
+
+// pingEvery is how often the NATS server is asked whether it is there. One that
+// does not answer twice is left for another, sooner than the kernel gives it up.
+const pingEvery = 5 * time.Second
 
 // Transport is a [cluster.Transport] over one connection to NATS. Close closes
 // the connection, and the server that Embed has started.
@@ -42,10 +48,20 @@ func checkCluster(name string) error {
 	return nil
 }
 
+// Option is one of nats.go, so that who has no other use for that need not import it.
+type Option = nats.Option
+
+// Credentials is the option for a file of credentials as nsc makes it.
+func Credentials(file string) Option { return nats.UserCredentials(file) }
+
+// TLS is the option for certificates of one's own.
+func TLS(c *tls.Config) Option { return nats.Secure(c) }
+
 // Connect joins the cluster of a name over external NATS servers. url is one or more
-// addresses with commas between them, such as "tls://nats:4222"; options are those of
-// nats.go, for credentials and TLS. It waits for the first connection.
-func Connect(name, url string, options ...nats.Option) (*Transport, error) {
+// addresses with commas between them, such as "tls://nats:4222". It waits for the first
+// connection, and fails if there is none; one that is lost later is made again for as
+// long as it takes.
+func Connect(name, url string, options ...Option) (*Transport, error) {
 	if err := checkCluster(name); err != nil {
 		return nil, err
 	}
@@ -57,8 +73,11 @@ func connect(name, url string, options []nats.Option) (*Transport, error) {
 	options = append([]nats.Option{
 		nats.Name("mycelium"),
 		nats.MaxReconnects(-1),
-		nats.ReconnectBufSize(-1), // the node's log is the buffer
+		nats.ReconnectBufSize(-1),   // the node's log is the buffer
+		nats.IgnoreAuthErrorAbort(), // nor does a server that refuses for a while end it
 		nats.NoEcho(),
+		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(2 * pingEvery), // a server that takes nothing is a server that is gone
 		nats.ErrorHandler(t.handleError),
 	}, options...)
 	var err error

@@ -27,6 +27,7 @@ type loaded struct {
 	tokens      *auth.Options
 	keys        []httpapi.Key
 	declared    []declaredSpec
+	cluster     clusterFiles
 }
 
 // declaredSpec is an instance of the configuration.
@@ -52,6 +53,11 @@ type checker struct {
 
 func (c *checker) add(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+}
+
+// warn adds what is allowed and seldom meant.
+func (c *checker) warn(format string, args ...any) {
+	c.cfg.Warnings = append(c.cfg.Warnings, fmt.Sprintf(format, args...))
 }
 
 // err is a [*config.Error], or nil if nothing is wrong.
@@ -92,6 +98,9 @@ func (c *checker) prepare() *loaded {
 	}
 	if !c.cfg.Refused("auth.") {
 		l.tokens = c.auth()
+	}
+	if !c.cfg.Refused("cluster.") {
+		l.cluster = c.cluster()
 	}
 	l.keys = c.keys()
 	l.declared = c.declared()
@@ -266,6 +275,9 @@ func (c *checker) checkMachine() {
 	}
 	if err := checkListen(c.cfg.Listen); err != nil {
 		c.add("%s: %q %v", c.cfg.Name("listen"), c.cfg.Listen, err)
+	}
+	if err := checkListen(c.cfg.Cluster.Listen); err != nil {
+		c.add("%s: %q %v", c.cfg.Name("cluster.listen"), c.cfg.Cluster.Listen, err)
 	}
 	if err := checkListen(c.cfg.Metrics.Listen); err != nil {
 		c.add("%s: %q %v", c.cfg.Name("metrics.listen"), c.cfg.Metrics.Listen, err)

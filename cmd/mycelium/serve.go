@@ -41,6 +41,7 @@ type daemon struct {
 	privateJWKS   atomic.Bool                            // instances' own auth may have jwks in private networks
 	verifiers     verifiers
 	store         instances.Store
+	cluster       *clusterNode // nil: this is a single node
 	instances     *instances.Manager
 	api           atomic.Pointer[httpapi.API] // nil: there is none
 	observer      *observer.Observer          // static once the port is open; nil: there is no API
@@ -125,6 +126,8 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 			d.reload()
 		case <-ctx.Done():
 			return d.drain()
+		case err := <-d.cluster.left():
+			return errors.Join(err, d.drain())
 		}
 	}
 }
@@ -175,14 +178,15 @@ func (d *daemon) close() error {
 }
 
 // closeAll drains the instances, then what is left of the endpoint, and only then
-// closes the store: a type may save while it stops.
+// closes the store, because a type may save while it stops, and says goodbye to the
+// other nodes, which are told who has gone.
 func (d *daemon) closeAll(ctx context.Context) error {
 	d.dropOwnKey()
 	var err error
 	if d.observer != nil {
 		err = d.observer.Close(ctx)
 	}
-	return errors.Join(err, d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.store.Close())
+	return errors.Join(err, d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.store.Close(), d.cluster.leave())
 }
 
 // open makes the endpoint and what it serves.
@@ -198,6 +202,9 @@ func (d *daemon) open(first *loaded) (err error) {
 	}
 	if d.store, err = openStore(d.cfg.Data); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background())) // it has served nobody
+	}
+	if err := d.join(first.cluster); err != nil {
+		return errors.Join(err, d.endpoint.Shutdown(context.Background()), d.store.Close())
 	}
 	d.instances = d.newManager()
 	return nil

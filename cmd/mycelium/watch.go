@@ -10,6 +10,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/membership"
 	"github.com/mycelium-rt/mycelium/internal/metrics"
 	"github.com/mycelium-rt/mycelium/internal/site"
 )
@@ -22,8 +23,14 @@ func (w watched) Ready() error {
 	if w.d.stopping.Load() {
 		return channels.ErrDraining
 	}
+	if err := w.d.cluster.ready(); err != nil {
+		return err
+	}
 	return w.d.endpoint.Ready()
 }
+
+// Cluster implements metrics.ClusterSource.
+func (w watched) Cluster() *membership.View { return w.d.cluster.view() }
 
 // Server implements metrics.Source.
 func (w watched) Server() channels.Stats { return w.d.endpoint.OwnStats() }

@@ -64,7 +64,7 @@ var Rules = []Rule{
 		"the load generator is a client of its own: it must not share the faults of what it measures"),
 	layer("internal/nearest", nil,
 		"nearest compares words"),
-	layer("internal/observer", []string{"channels", "instances", "internal/logging"},
+	layer("internal/observer", []string{"channels", "instances", "internal/logging", "internal/membership"},
 		"the observer is an application of channels like any other, and looks at the manager"),
 	layer("internal/apiclient", nil,
 		"the client of the API knows what its document says, as clients in other languages do"),
@@ -78,7 +78,9 @@ var Rules = []Rule{
 		"share divides what clients have in common; it knows counts and names"),
 	layer("internal/site", []string{"internal/config", "internal/logging"},
 		"the pages speak the protocol from the browser, not through our packages"),
-	layer("internal/metrics", []string{"channels", "presence", "internal/netloop"},
+	layer("internal/membership", []string{"cluster", "internal/logging"},
+		"membership looks at a node; what clients do is not its concern"),
+	layer("internal/metrics", []string{"channels", "presence", "internal/membership", "internal/netloop"},
 		"metrics reads what others count"),
 	layer("metrics", []string{"channels", "presence", "internal/metrics"},
 		"the collector for embedders shows what the server's own metrics do"),
@@ -120,6 +122,7 @@ var Rules = []Rule{
 // with "test" must be here.
 var TestOnly = []string{
 	"channels/channelstest",
+	"cluster/natscluster/natstest",
 	"cluster/sim",
 	"compat_tests/replay/conformance/conformancetest",
 	"instances/internal/typetest",

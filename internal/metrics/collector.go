@@ -28,7 +28,7 @@ func newCollector(source Source, families []family) *collector {
 // families that are about its loops and, with the label type, about one Type. Ready
 // and LogDropped of the source are not called.
 func ForEndpoint(source Source) prometheus.Collector {
-	return newCollector(source, slices.DeleteFunc(slices.Clone(families), func(f family) bool { return ofServer[f.name] }))
+	return newCollector(source, slices.DeleteFunc(slices.Clone(families), func(f family) bool { return ofServer[f.name] || strings.HasPrefix(f.name, clusterPrefix) }))
 }
 
 // newRegistry has the server's metrics, those of the Go runtime and of the
@@ -56,6 +56,9 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	s := &snapshot{source: c.source, server: c.source.Server(), types: c.source.Types()}
+	if n, ok := c.source.(ClusterSource); ok {
+		s.cluster = n.Cluster()
+	}
 	for i, f := range c.families {
 		f.read(s, func(value int64, labels ...string) {
 			metrics <- prometheus.MustNewConstMetric(c.descs[i], f.kind, float64(value), labels...)

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/membership"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
@@ -11,9 +12,10 @@ type networkStats = netloop.Stats
 
 // snapshot is what one answer is made from.
 type snapshot struct {
-	source Source
-	server channels.Stats
-	types  []Type
+	source  Source
+	server  channels.Stats
+	types   []Type
+	cluster *membership.View // nil: a single node
 }
 
 // emit adds one value, with the values of the family's labels.
@@ -43,11 +45,7 @@ var families = []family{
 	{
 		"mycelium_ready", "1 if the server takes clients, as /readyz answers, else 0.", gauge, nil,
 		func(s *snapshot, emit emit) {
-			if s.source.Ready() == nil {
-				emit(1)
-			} else {
-				emit(0)
-			}
+			emit(truth(s.source.Ready() == nil))
 		},
 	},
 
@@ -204,6 +202,92 @@ var families = []family{
 		func(t *Type) int64 { return int64(t.Presence.Keys) }),
 	byType("mycelium_presence_bytes", "Bytes of presence keys and metas.", gauge,
 		func(t *Type) int64 { return int64(t.Presence.Bytes) }),
+
+	// The cluster. A single node has none of these.
+	inCluster("mycelium_cluster_connected", "1 if NATS is reached, else 0. A server of its own always is.", gauge,
+		func(v *membership.View) int64 { return truth(v.Link.Connected) }),
+	inCluster("mycelium_cluster_routes", "Connections to servers of other nodes, of a node with a server of its own.", gauge,
+		func(v *membership.View) int64 { return int64(v.Link.Routes) }),
+	inCluster("mycelium_cluster_reconnects_total", "Times that NATS was reached again.", counter,
+		func(v *membership.View) int64 { return int64(v.Link.Reconnects) }),
+	inCluster("mycelium_cluster_receive_overflows_total", "Times that more waited to be received than is kept; what is missing is asked for.", counter,
+		func(v *membership.View) int64 { return int64(v.Link.Dropped) }),
+	inCluster("mycelium_cluster_sent_entries_total", "Entries of this node's log that were sent to the others: broadcasts, changes of presence.", counter,
+		func(v *membership.View) int64 { return int64(v.Stats.Sent) }),
+	inCluster("mycelium_cluster_resent_entries_total", "Entries that were sent again because another node missed them.", counter,
+		func(v *membership.View) int64 { return int64(v.Stats.Resent) }),
+	inCluster("mycelium_cluster_refused_entries_total", "Broadcasts that did not reach the other nodes, because too much waited for them.", counter,
+		func(v *membership.View) int64 { return int64(v.Stats.Busy) }),
+	inCluster("mycelium_cluster_send_errors_total", "Batches and heartbeats that NATS did not take; batches are sent again.", counter,
+		func(v *membership.View) int64 { return int64(v.Stats.SendErrors) }),
+	inCluster("mycelium_cluster_asks_total", "Times that this node asked another for what it missed.", counter,
+		func(v *membership.View) int64 { return int64(v.Stats.Asked) }),
+	inCluster("mycelium_cluster_snapshots_total", "Snapshots of this node's state that were made for others.", counter,
+		func(v *membership.View) int64 { return int64(v.Stats.Snapshots) }),
+	inCluster("mycelium_cluster_malformed_packets_total", "Packets that could not be read.", counter,
+		func(v *membership.View) int64 { return int64(v.Stats.Malformed) }),
+	inCluster("mycelium_cluster_waiting_bytes", "What waits to be sent to the other nodes. Above 16 MiB broadcasts are refused.", gauge,
+		func(v *membership.View) int64 { return int64(v.Stats.Waiting) }),
+	inCluster("mycelium_cluster_kept_bytes", "What is kept to be sent again.", gauge,
+		func(v *membership.View) int64 { return int64(v.Stats.Kept) }),
+	{
+		"mycelium_cluster_node_state", "1 for the state in which another node is, else 0. up: its messages arrive. syncing: what it had published before is still " +
+			"to come. silent: nothing has come for 6 seconds. left: it has said goodbye. incompatible: it writes a version that this node cannot read.",
+		gauge, []string{"node", "state"},
+		func(s *snapshot, emit emit) {
+			for _, p := range s.peers() {
+				for _, state := range membership.States {
+					emit(truth(p.State == state), p.Name, string(state))
+				}
+			}
+		},
+	},
+	byNode("mycelium_cluster_node_sockets", "Sockets connected to another node, by its last heartbeat.", gauge,
+		func(p *membership.Peer) int64 { return p.Facts.Sockets }),
+	byNode("mycelium_cluster_node_silent_seconds", "For how long nothing of another node has come.", gauge,
+		func(p *membership.Peer) int64 { return int64(p.Silent.Seconds()) }),
+	byNode("mycelium_cluster_behind_entries", "Entries of another node that are known of and not here yet.", gauge,
+		func(p *membership.Peer) int64 { return int64(p.Behind) }),
+	byNode("mycelium_cluster_held_bytes", "What of another node waits here for something before it that is missing.", gauge,
+		func(p *membership.Peer) int64 { return int64(p.Held) }),
+	byNode("mycelium_cluster_lost_entries_total", "Entries of another node that could not be had any more: broadcasts that clients of this node missed.", counter,
+		func(p *membership.Peer) int64 { return int64(p.Lost) }),
+}
+
+func truth(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// clusterPrefix begins the names of families of a node in a cluster.
+const clusterPrefix = "mycelium_cluster_"
+
+// peers are the other nodes.
+func (s *snapshot) peers() []membership.Peer {
+	if s.cluster == nil {
+		return nil
+	}
+	return s.cluster.Peers
+}
+
+// inCluster is a family of a node in a cluster, without labels.
+func inCluster(name, help string, kind prometheus.ValueType, value func(*membership.View) int64) family {
+	return family{name, help, kind, nil, func(s *snapshot, emit emit) {
+		if s.cluster != nil {
+			emit(value(s.cluster))
+		}
+	}}
+}
+
+// byNode is a family with one value for each other node.
+func byNode(name, help string, kind prometheus.ValueType, value func(*membership.Peer) int64) family {
+	return family{name, help, kind, []string{"node"}, func(s *snapshot, emit emit) {
+		for i := range s.peers() {
+			emit(value(&s.cluster.Peers[i]), s.cluster.Peers[i].Name)
+		}
+	}}
 }
 
 // network is a family of the loops without labels.

@@ -10,11 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/internal/membership"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -27,12 +30,15 @@ type source struct {
 	types  []Type
 
 	dropped int64
+	cluster *membership.View
 }
 
 func (s *source) Ready() error           { return s.ready }
 func (s *source) Server() channels.Stats { return s.server }
 func (s *source) Types() []Type          { return s.types }
 func (s *source) LogDropped() int64      { return s.dropped }
+
+func (s *source) Cluster() *membership.View { return s.cluster }
 
 // fill gives each counter below v a number of its own, from n on.
 func fill(v reflect.Value, n *int64, name string, names map[int64]string) {
@@ -44,14 +50,25 @@ func fill(v reflect.Value, n *int64, name string, names map[int64]string) {
 	case reflect.Int64, reflect.Int:
 		*n++
 		v.SetInt(*n)
+		if v.Type() == reflect.TypeFor[time.Duration]() {
+			v.SetInt(*n * int64(time.Second))
+		}
 		names[*n] = name
+	case reflect.Uint64:
+		if v.Type() != reflect.TypeFor[cluster.LogID]() {
+			*n++
+			v.SetUint(uint64(*n))
+			names[*n] = name
+		}
 	}
 }
 
 // TestEveryCounterIsShown: whoever adds a counter gives it a metric.
 func TestEveryCounterIsShown(t *testing.T) {
 	names, n := map[int64]string{}, int64(1000)
-	s := &source{types: []Type{{Name: "relay"}}}
+	s := &source{types: []Type{{Name: "relay"}}, cluster: &membership.View{Peers: make([]membership.Peer, 1)}}
+	fill(reflect.ValueOf(s.cluster).Elem(), &n, "Cluster", names)
+	fill(reflect.ValueOf(&s.cluster.Peers[0]).Elem(), &n, "Peer", names)
 	fill(reflect.ValueOf(&s.server.Network).Elem(), &n, "Network", names)
 	fill(reflect.ValueOf(&s.types[0]).Elem(), &n, "Type", names)
 	s.types[0].Stats.Network = channels.Stats{}.Network
@@ -85,7 +102,10 @@ func TestEveryCounterIsShown(t *testing.T) {
 
 // TestRegistry: the table, what is gathered, and the habits of Prometheus.
 func TestRegistry(t *testing.T) {
-	r := newRegistry(&source{types: []Type{{Name: "relay", Instances: map[string]int{"running": 1}}, {Name: "chat"}}}, "1.2.3")
+	r := newRegistry(&source{
+		types:   []Type{{Name: "relay", Instances: map[string]int{"running": 1}}, {Name: "chat"}},
+		cluster: &membership.View{Peers: []membership.Peer{{Name: "b", State: membership.Up}}},
+	}, "1.2.3")
 	problems, err := testutil.GatherAndLint(r)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +143,7 @@ func TestRegistry(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("gathered\n%q\nthe table has\n%q", got, want)
 	}
-	bounded := map[string]bool{"type": true, "state": true, "reason": true, "transport": true, "version": true}
+	bounded := map[string]bool{"type": true, "state": true, "reason": true, "transport": true, "version": true, "node": true}
 	if !reflect.DeepEqual(labels, bounded) {
 		t.Errorf("labels %v, want %v: each of them has a few values, however many topics and instances there are", labels, bounded)
 	}
@@ -154,6 +174,9 @@ mycelium_sockets{transport="websocket",type="relay"} 7
 	names := []string{"mycelium_instances", "mycelium_presence_keys", "mycelium_ready", "mycelium_sockets"}
 	if err := testutil.GatherAndCompare(newRegistry(s, "1"), strings.NewReader(want), names...); err != nil {
 		t.Error(err)
+	}
+	if found, err := testutil.GatherAndCount(newRegistry(s, "1"), "mycelium_cluster_connected", "mycelium_cluster_node_state"); err != nil || found > 0 {
+		t.Errorf("a single node has %d values of a cluster, %v", found, err)
 	}
 	s.ready = errors.New("draining")
 	want = strings.Replace(want, "\nmycelium_ready 1", "\nmycelium_ready 0", 1)

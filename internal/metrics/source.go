@@ -8,6 +8,7 @@ package metrics
 
 import (
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/membership"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -23,6 +24,13 @@ type Source interface {
 	LogDropped() int64
 	// Types are all types of instances that there are, each once.
 	Types() []Type
+}
+
+// ClusterSource is a [Source] that may be a node of a cluster.
+type ClusterSource interface {
+	Source
+	// Cluster is what is known of the other nodes; nil if this is a single node.
+	Cluster() *membership.View
 }
 
 // Type is the sum over the instances of one type. What only grows must not

@@ -1,0 +1,55 @@
+// Package natstest runs NATS servers for tests of those who may not link NATS.
+package natstest
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// patience is how long a server may take to listen on a loaded machine.
+const patience = 60 * time.Second
+
+// Server is a NATS server on loopback, without credentials.
+type Server struct {
+	t      testing.TB
+	port   int
+	server *server.Server
+}
+
+// Start starts one, which ends with the test.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{t: t, port: server.RANDOM_PORT}
+	s.Restart()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// URL is where clients connect; it stays the same over Restart.
+func (s *Server) URL() string { return s.server.ClientURL() }
+
+// Stop ends the server and all its connections.
+func (s *Server) Stop() {
+	s.server.Shutdown()
+	s.server.WaitForShutdown()
+}
+
+// Restart starts a server that was stopped.
+func (s *Server) Restart() {
+	s.t.Helper()
+	made, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: s.port, NoSigs: true, NoLog: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	go made.Start()
+	if !made.ReadyForConnections(patience) {
+		s.t.Fatal("the NATS server does not listen")
+	}
+	s.server = made
+	if s.port == server.RANDOM_PORT {
+		s.port = made.Addr().(*net.TCPAddr).Port
+	}
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/cluster/natscluster"
+	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/membership"
+	"github.com/mycelium-rt/mycelium/pubsub"
+)
+
+// clusterFiles are what the options of a cluster name, read and checked.
+type clusterFiles struct {
+	node   string // this node's name
+	secret []byte
+	tls    *tls.Config // for external servers; nil: as their addresses say
+}
+
+// clusterNode is this process in its cluster.
+type clusterNode struct {
+	*cluster.Node
+	watcher *membership.Watcher
+	// conflict gets why this node has left the cluster: another has its name.
+	conflict chan error
+}
+
+// join makes this process a node of the cluster that the configuration names, if it
+// names one.
+func (d *daemon) join(files clusterFiles) error {
+	c := d.cfg.Cluster
+	if !c.Enabled() {
+		return nil
+	}
+	transport, err := d.openTransport(files)
+	if err != nil {
+		return err
+	}
+	n := &clusterNode{conflict: make(chan error, 1)}
+	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
+		Name: files.node, Address: d.address(), OnConflict: func(err error) { n.conflict <- err }, Info: d.facts(),
+	})
+	if err != nil {
+		transport.Close() //nolint:errcheck // the first error is the one to report
+		return err
+	}
+	n.watcher = membership.Watch(n.Node, membership.Options{
+		Name: files.node, Cluster: c.Name, Size: c.Size, Logger: &d.log,
+		Link: func() membership.Link { return membership.Link(transport.Stats()) },
+	})
+	d.cluster = n
+	event := d.log.Info().Str("cluster", c.Name).Str("node", files.node)
+	if addr := transport.RouteAddr(); addr != nil {
+		event = event.Stringer("addr", addr)
+	}
+	event.Msg("joining")
+	return nil
+}
+
+func (d *daemon) openTransport(files clusterFiles) (*natscluster.Transport, error) {
+	c := d.cfg.Cluster
+	log := logging.NewLog(&d.log)
+	if c.Embedded() {
+		return natscluster.Embed(natscluster.EmbedOptions{
+			Cluster: c.Name, Name: files.node, Listen: c.Listen, Routes: c.Routes, Secret: files.secret, Insecure: c.Insecure,
+			Log: func(line string) { log.Warn("between nodes").Str("line", line).Write() },
+		})
+	}
+	var options []natscluster.Option
+	if c.NATSCreds != "" {
+		options = append(options, natscluster.Credentials(c.NATSCreds))
+	}
+	if files.tls != nil {
+		options = append(options, natscluster.TLS(files.tls))
+	}
+	return natscluster.Connect(c.Name, strings.Join(c.NATSURL, ","), options...)
+}
+
+// address is where clients find this node, for people.
+func (d *daemon) address() string {
+	host, port, err := net.SplitHostPort(d.cfg.Listen)
+	if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
+		host, err = os.Hostname()
+	}
+	if err != nil {
+		return cmp.Or(d.cfg.API.PublicURL, d.cfg.Listen)
+	}
+	return cmp.Or(d.cfg.API.PublicURL, net.JoinHostPort(host, port))
+}
+
+// facts returns what the others are told with each heartbeat.
+func (d *daemon) facts() func() []byte {
+	version := version()
+	return func() []byte { return membership.Facts{Version: version, Sockets: d.endpoint.Stats().Sockets}.Encode() }
+}
+
+// leave says goodbye to the others. Everything that publishes has ended.
+func (n *clusterNode) leave() error {
+	if n == nil {
+		return nil
+	}
+	n.watcher.Close()
+	return n.Close()
+}
+
+// left gets an error if this node has had to leave the cluster; nil if there is none.
+func (n *clusterNode) left() <-chan error {
+	if n == nil {
+		return nil
+	}
+	return n.conflict
+}
+
+// view is nil where there is no cluster.
+func (n *clusterNode) view() *membership.View {
+	if n == nil {
+		return nil
+	}
+	return n.watcher.View()
+}
+
+func (n *clusterNode) ready() error {
+	if n == nil {
+		return nil
+	}
+	return n.watcher.Ready()
+}
+
+// bus returns what connects the instances of an id on all nodes; nil where there is no cluster.
+func (n *clusterNode) bus() func(id string) pubsub.Bus {
+	if n == nil {
+		return nil
+	}
+	return func(id string) pubsub.Bus {
+		if id == defaultInstance {
+			id = ""
+		}
+		return n.Bus(id)
+	}
+}
+
+// secretBytes is what a secret has at least, as natscluster asks for it.
+const secretBytes = 32
+
+// cluster reads what the options of a cluster name.
+func (c *checker) cluster() (files clusterFiles) {
+	k := c.cfg.Cluster
+	if !k.Enabled() {
+		return files
+	}
+	files.node = c.nodeName()
+	if k.SecretFile != "" {
+		files.secret = c.clusterSecret(k.SecretFile)
+	}
+	if k.NATSCreds != "" {
+		c.readable("cluster.nats_creds", k.NATSCreds)
+	}
+	files.tls = c.natsTLS()
+	return files
+}
+
+func (c *checker) nodeName() string {
+	if name := c.cfg.Cluster.Node; name != "" {
+		return name
+	}
+	name, err := os.Hostname()
+	if err != nil || !config.IsNodeName(name) {
+		c.add("cluster.node is not set, and the name of the machine, %q, cannot take its place; give each node a name, for example --cluster-node=node-1", name)
+	}
+	return name
+}
+
+func (c *checker) clusterSecret(file string) []byte {
+	text := c.readable("cluster.secret_file", file)
+	if text == nil {
+		return nil
+	}
+	secret := bytes.TrimSpace(text)
+	if len(secret) < secretBytes {
+		c.add("%s: %q has %d bytes; it takes a secret of %d or more: \"openssl rand -hex 32\" makes one",
+			c.cfg.Name("cluster.secret_file"), file, len(secret), secretBytes)
+	}
+	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o004 != 0 {
+		c.warn("%s: every user of this machine can read %q, and join the cluster; \"chmod o-r\" keeps it from them", c.cfg.Name("cluster.secret_file"), file)
+	}
+	return secret
+}
+
+// natsTLS is nil if the configuration has no files for it.
+func (c *checker) natsTLS() *tls.Config {
+	k := c.cfg.Cluster
+	if k.NATSCA == "" && k.NATSCert == "" {
+		return nil
+	}
+	made := &tls.Config{MinVersion: tls.VersionTLS12}
+	if k.NATSCA != "" {
+		made.RootCAs = x509.NewCertPool()
+		if text := c.readable("cluster.nats_ca", k.NATSCA); text != nil && !made.RootCAs.AppendCertsFromPEM(text) {
+			c.add("%s: %q has no certificate in PEM", c.cfg.Name("cluster.nats_ca"), k.NATSCA)
+		}
+	}
+	if k.NATSCert == "" || k.NATSKey == "" {
+		return made
+	}
+	cert, key := c.readable("cluster.nats_cert", k.NATSCert), c.readable("cluster.nats_key", k.NATSKey)
+	if cert == nil || key == nil {
+		return made
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		c.add("%s and %s: %v", c.cfg.Name("cluster.nats_cert"), c.cfg.Name("cluster.nats_key"), err)
+	}
+	made.Certificates = []tls.Certificate{pair}
+	return made
+}
+
+// readable returns what a file has; nil if it cannot be read.
+func (c *checker) readable(key, file string) []byte {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		c.add("%s: %q cannot be read: %v", c.cfg.Name(key), file, withoutPath(err))
+		return nil
+	}
+	return text
+}

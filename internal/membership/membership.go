@@ -1,0 +1,166 @@
+// Package membership watches this process as a node of a cluster: which others
+// there are, what of them is behind or lost, and whether this one is ready for clients.
+//
+// It asks the node once a second. Whoever wants to know, /metrics and /readyz among
+// them, is told what it saw last and waits for nobody's network.
+package membership
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/internal/logging"
+)
+
+const (
+	// lookEvery is how often the node is asked, joinEvery the same before it is ready.
+	lookEvery = time.Second
+	joinEvery = 50 * time.Millisecond
+	// AloneAfter is how long a node that hears of no other waits before it takes
+	// clients: enough for routes to be made and five heartbeats.
+	AloneAfter = 5 * time.Second
+	// syncWithin is how long it waits for those that it hears and is not up to date
+	// with: a snapshot of 600 MB.
+	syncWithin = 30 * time.Second
+)
+
+// ErrJoining is why a node is not ready that has just started.
+var ErrJoining = errors.New("joining the cluster")
+
+// Node is what is watched; *cluster.Node is one.
+type Node interface{ Stats() cluster.Stats }
+
+// Link is how the node reaches the others.
+type Link struct {
+	// Connected reports that NATS is reached; an embedded server always is.
+	Connected bool
+	// Reconnects counts connections after the first, Dropped times at which more
+	// waited to be received than is kept.
+	Reconnects, Dropped uint64
+	// Routes are the other servers that an embedded one reaches.
+	Routes int
+}
+
+// Options of a [Watcher].
+type Options struct {
+	// Name is this node's, Cluster the cluster's.
+	Name, Cluster string
+	// Size is how many nodes there are; 0: it is not known.
+	Size int
+	// Link asks the transport; it must not block.
+	Link func() Link
+	// Logger gets who comes and goes; nil writes to standard error.
+	Logger *zerolog.Logger
+}
+
+// View is what a watcher has seen. It must not be modified.
+type View struct {
+	Name, Cluster string
+	Link          Link
+	Stats         cluster.Stats
+	// Peers are the other nodes, by name.
+	Peers []Peer
+}
+
+// Watcher watches a node until Close. Its methods are safe from any goroutine.
+type Watcher struct {
+	// Static after Watch.
+	node    Node
+	options Options
+	log     *logging.Log
+	started time.Time
+	stop    chan struct{}
+	work    sync.WaitGroup
+
+	view  atomic.Pointer[View]
+	ready atomic.Bool
+
+	before *View // owned by run
+}
+
+// Watch begins to watch a node that has just started.
+func Watch(n Node, o Options) *Watcher {
+	w := &Watcher{node: n, options: o, log: logging.NewLog(o.Logger), started: time.Now(), stop: make(chan struct{})}
+	w.look()
+	w.work.Go(w.run)
+	return w
+}
+
+// Close ends the watching.
+func (w *Watcher) Close() {
+	close(w.stop)
+	w.work.Wait()
+	w.log.Flush()
+}
+
+// View returns what was seen last.
+func (w *Watcher) View() *View { return w.view.Load() }
+
+// Ready is nil once the node has joined, else [ErrJoining]. It stays so: a node that
+// loses the others serves its own clients.
+func (w *Watcher) Ready() error {
+	if w.ready.Load() {
+		return nil
+	}
+	return ErrJoining
+}
+
+func (w *Watcher) run() {
+	every := joinEvery
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-ticker.C:
+		}
+		w.look()
+		if every == joinEvery && w.ready.Load() {
+			every = lookEvery
+			ticker.Reset(every)
+		}
+	}
+}
+
+func (w *Watcher) look() {
+	v := &View{Name: w.options.Name, Cluster: w.options.Cluster, Link: w.options.Link(), Stats: w.node.Stats()}
+	v.Peers = peersOf(v.Stats.Peers)
+	w.view.Store(v)
+	w.tell(v)
+	if !w.ready.Load() && w.joined(v) {
+		w.ready.Store(true)
+		w.log.Info("joined the cluster").Str("cluster", v.Cluster).Str("node", v.Name).Int("others", v.count(Up)).Write()
+	}
+	w.before = v
+}
+
+// joined reports whether the node may take clients.
+func (w *Watcher) joined(v *View) bool {
+	others := 1
+	if w.options.Size > 0 {
+		others = w.options.Size - 1
+	}
+	syncing, waited := v.count(Syncing), time.Since(w.started)
+	switch {
+	case v.count(Up) >= others && syncing == 0:
+		return true
+	case waited >= syncWithin:
+		return true
+	}
+	return waited >= AloneAfter && syncing == 0
+}
+
+func (v *View) count(s State) (n int) {
+	for i := range v.Peers {
+		if v.Peers[i].State == s {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,145 @@
+package membership
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a node that says what a test says.
+type fake struct {
+	mu    sync.Mutex
+	stats cluster.Stats
+	link  Link
+}
+
+func (f *fake) Stats() cluster.Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stats
+}
+
+func (f *fake) set(link bool, busy uint64, peers ...cluster.PeerInfo) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.link.Connected, f.stats.Busy, f.stats.Peers = link, busy, peers
+}
+
+func (f *fake) watch(size int, log *bytes.Buffer) *Watcher {
+	logger := zerolog.New(log)
+	return Watch(f, Options{Name: "a", Cluster: "test", Size: size, Logger: &logger, Link: func() Link {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.link
+	}})
+}
+
+var (
+	up      = cluster.PeerInfo{Log: 2, Name: "b", Up: true, Info: Facts{Version: "v1", Sockets: 7}.Encode()}
+	syncing = cluster.PeerInfo{Log: 3, Name: "c", Behind: 9}
+)
+
+// TestReady: a node waits for the others, but not for those that there are not.
+func TestReady(t *testing.T) {
+	for name, c := range map[string]struct {
+		size   int
+		peers  []cluster.PeerInfo
+		least  time.Duration // before that it is not ready
+		within time.Duration // then it is
+	}{
+		"alone":                      {0, nil, AloneAfter - time.Second, AloneAfter + time.Second},
+		"alone by its size":          {1, nil, 0, 0},
+		"one of unknown":             {0, []cluster.PeerInfo{up}, 0, 0},
+		"one of two":                 {2, []cluster.PeerInfo{up}, 0, 0},
+		"one of three":               {3, []cluster.PeerInfo{up}, AloneAfter - time.Second, AloneAfter + time.Second},
+		"another that has to come":   {0, []cluster.PeerInfo{up, syncing}, syncWithin - time.Second, syncWithin + time.Second},
+		"one that has left is none":  {0, []cluster.PeerInfo{{Log: 4, Name: "d", Left: true}}, AloneAfter - time.Second, AloneAfter + time.Second},
+		"one that is silent is none": {0, []cluster.PeerInfo{{Log: 4, Name: "d", Silent: cluster.DownAfter}}, AloneAfter - time.Second, AloneAfter + time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fake{}
+			f.set(true, 0, c.peers...)
+			w := f.watch(c.size, new(bytes.Buffer))
+			defer w.Close()
+			if c.least > 0 {
+				time.Sleep(c.least)
+				if err := w.Ready(); !errors.Is(err, ErrJoining) {
+					t.Errorf("%s: after %s: %v, want ErrJoining", name, c.least, err)
+				}
+				time.Sleep(c.within - c.least)
+			}
+			if err := w.Ready(); err != nil {
+				t.Errorf("%s: after %s: %v", name, c.within, err)
+			}
+			f.set(false, 0)
+			time.Sleep(time.Minute)
+			if err := w.Ready(); err != nil {
+				t.Errorf("%s: not ready any more: %v", name, err)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		f.set(true, 0, up, syncing)
+		w := f.watch(0, new(bytes.Buffer))
+		defer w.Close()
+		time.Sleep(AloneAfter + time.Second)
+		f.set(true, 0, up)
+		time.Sleep(time.Second)
+		if err := w.Ready(); err != nil {
+			t.Errorf("a node that is up to date: %v", err)
+		}
+	})
+}
+
+// TestTold: who comes and goes is logged, once, and seen.
+func TestTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, log := &fake{}, new(bytes.Buffer)
+		w := f.watch(1, log)
+		step := func(link bool, busy uint64, want string, peers ...cluster.PeerInfo) {
+			t.Helper()
+			synctest.Wait()
+			log.Reset()
+			f.set(link, busy, peers...)
+			time.Sleep(3 * lookEvery)
+			synctest.Wait()
+			if got := strings.Count(log.String(), "\n"); !strings.Contains(log.String(), want) || want == "" && got > 0 || got > 1 {
+				t.Errorf("logged %d lines, want one with %q:\n%s", got, want, log)
+			}
+		}
+		step(true, 0, "NATS is reached again")
+		step(true, 0, "node is up", up)
+		if v := w.View(); len(v.Peers) != 1 || v.Peers[0].State != Up || v.Peers[0].Facts != (Facts{"v1", 7}) || v.Name != "a" || v.Cluster != "test" {
+			t.Errorf("%+v", v)
+		}
+		step(false, 0, "NATS is not reached", up)
+		step(true, 0, "NATS is reached again", up)
+		step(true, 5, `"broadcasts":5`, up)
+		silent := up
+		silent.Up, silent.Silent = false, cluster.DownAfter
+		step(true, 5, "node is silent", silent)
+		left := up
+		left.Up, left.Left = false, true
+		step(true, 5, "node has left", left)
+		strange := cluster.PeerInfo{Log: 9, Name: "x", Incompatible: true, Info: []byte("not JSON")}
+		step(true, 5, "cannot read", left, strange)
+		lossy := up
+		lossy.Lost = 3
+		step(true, 5, "node is up", up)
+		step(true, 5, `"messages":3`, lossy)
+		step(true, 5, "", syncing)
+		w.Close()
+	})
+}

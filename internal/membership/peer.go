@@ -1,0 +1,131 @@
+package membership
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+)
+
+// State is how a node is seen by another.
+type State string
+
+// The states.
+const (
+	// Up: it is heard, and all that it has published is here.
+	Up State = "up"
+	// Syncing: it is heard, and what it had published before is still to come.
+	Syncing State = "syncing"
+	// Silent: nothing of it has come for six seconds.
+	Silent State = "silent"
+	// Left: it has said goodbye.
+	Left State = "left"
+	// Incompatible: it writes a version that this node cannot read.
+	Incompatible State = "incompatible"
+)
+
+// States are all of them.
+var States = []State{Up, Syncing, Silent, Left, Incompatible}
+
+// Facts are what a node tells the others of itself with each heartbeat.
+type Facts struct {
+	Version string `json:"version"`
+	Sockets int64  `json:"sockets"`
+}
+
+// Encode returns them for cluster.Options.Info.
+func (f Facts) Encode() []byte {
+	text, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // a string and a number can always be encoded
+	}
+	return text
+}
+
+// Peer is another node.
+type Peer struct {
+	Log     cluster.LogID
+	Name    string
+	Address string
+	State   State
+	Facts   Facts
+	// Silent is for how long nothing of it came.
+	Silent time.Duration
+	// Behind counts its entries that are known of and not here yet, Lost those that
+	// could not be had; Held is what waits behind a hole, in bytes.
+	Behind, Lost uint64
+	Held         int
+}
+
+func peersOf(infos []cluster.PeerInfo) []Peer {
+	peers := make([]Peer, len(infos))
+	for i, p := range infos {
+		peers[i] = Peer{
+			Log: p.Log, Name: p.Name, Address: p.Address, State: stateOf(&p), Silent: p.Silent, Behind: p.Behind, Lost: p.Lost, Held: p.Held,
+		}
+		json.Unmarshal(p.Info, &peers[i].Facts) //nolint:errcheck // a node of another version may say something else
+	}
+	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
+	return peers
+}
+
+func stateOf(p *cluster.PeerInfo) State {
+	switch {
+	case p.Left:
+		return Left
+	case p.Silent >= cluster.DownAfter:
+		return Silent
+	case p.Incompatible:
+		return Incompatible
+	case p.Up:
+		return Up
+	}
+	return Syncing
+}
+
+// tell logs what has changed since the last view.
+func (w *Watcher) tell(v *View) {
+	var before View
+	if w.before != nil {
+		before = *w.before
+	}
+	for _, p := range v.Peers {
+		var was Peer
+		if i := slices.IndexFunc(before.Peers, func(b Peer) bool { return b.Log == p.Log }); i >= 0 {
+			was = before.Peers[i]
+		}
+		w.tellPeer(&was, &p)
+	}
+	if w.before == nil {
+		return
+	}
+	switch {
+	case before.Link.Connected && !v.Link.Connected:
+		w.log.Warn("NATS is not reached: what is published waits for it").Write()
+	case !before.Link.Connected && v.Link.Connected:
+		w.log.Info("NATS is reached again").Write()
+	}
+	if n := v.Stats.Busy - before.Stats.Busy; n > 0 {
+		w.log.Warn("broadcasts did not reach the other nodes: too much waits for them").Int("broadcasts", int(n)).Write()
+	}
+}
+
+func (w *Watcher) tellPeer(was, p *Peer) {
+	if p.State != was.State {
+		switch p.State {
+		case Up:
+			w.log.Info("node is up").Str("node", p.Name).Str("address", p.Address).Write()
+		case Left:
+			w.log.Info("node has left").Str("node", p.Name).Write()
+		case Silent:
+			w.log.Warn("node is silent").Str("node", p.Name).Str("address", p.Address).Write()
+		case Incompatible:
+			w.log.Warn("node speaks a version that this one cannot read").Str("node", p.Name).Str("version", p.Facts.Version).Write()
+		}
+	}
+	if n := p.Lost - was.Lost; n > 0 {
+		w.log.Warn("messages of a node are lost").Str("node", p.Name).Int("messages", int(n)).Write()
+	}
+}
