@@ -9,8 +9,8 @@ import (
 
 // Config is what an instance of [Type] may be given.
 type Config struct {
-	Backlog      *int               `json:"backlog,omitempty" jsonschema:"minimum=0,maximum=10000,default=100,description=messages that a room keeps for those who come later; 0: none"`
-	BacklogBytes int                `json:"backlog_bytes,omitempty" jsonschema:"minimum=1,maximum=900000,default=262144,description=how much they may have together"`
+	Backlog      *int               `json:"backlog,omitempty" jsonschema:"minimum=0,maximum=10000,default=100,description=messages that a room keeps for clients that join later; 0: none"`
+	BacklogBytes int                `json:"backlog_bytes,omitempty" jsonschema:"minimum=1,maximum=900000,default=262144,description=bytes that these messages may have together"`
 	BacklogAge   instances.Duration `json:"backlog_age,omitempty" jsonschema:"default=24h,description=how long a message is kept"`
 	MaxBody      int                `json:"max_body,omitempty" jsonschema:"minimum=1,maximum=65536,default=4000,description=bytes of the longest message"`
 	MaxRooms     int                `json:"max_rooms,omitempty" jsonschema:"minimum=1,maximum=5000,default=1000,description=rooms that may be in use at a time and that keep a backlog; where there are more, a client with the most loses that which was silent longest"`

@@ -31,8 +31,8 @@ const (
 // Config is what an instance of [Type] may be given.
 type Config struct {
 	Kind    string `json:"kind,omitempty" jsonschema:"enum=text,enum=registers,default=text,description=what the document is: a text or a JSON object whose keys are set"`
-	Durable bool   `json:"durable,omitempty" jsonschema:"description=an operation is on the disk before it is answered; else within a second"`
-	MaxSize int    `json:"max_size,omitempty" jsonschema:"minimum=1,maximum=200000,default=100000,description=of the document: UTF-16 units of a text or bytes of registers"`
+	Durable bool   `json:"durable,omitempty" jsonschema:"description=write each operation to the disk before it is answered; otherwise within a second"`
+	MaxSize int    `json:"max_size,omitempty" jsonschema:"minimum=1,maximum=200000,default=100000,description=largest size of the document: UTF-16 units of a text or bytes of registers"`
 	Log     int    `json:"log,omitempty" jsonschema:"minimum=1,maximum=10000,default=1000,description=operations that are kept for clients that were away"`
 }
 

@@ -13,11 +13,11 @@ const topic = "game"
 
 // Config is what an instance of [Type] may be given.
 type Config struct {
-	Rules     string             `json:"rules" jsonschema:"description=the game that is played: tictactoe or connect4 or snake or one that the server's program adds"`
-	Seats     int                `json:"seats,omitempty" jsonschema:"minimum=1,maximum=64,description=how many play; as many as the rules allow if it is left out"`
-	Clock     instances.Duration `json:"clock,omitempty" jsonschema:"description=the time that each player has for all moves of a turn-based game; no limit if it is left out"`
-	Increment instances.Duration `json:"increment,omitempty" jsonschema:"description=what a move adds to the clock of who has made it"`
-	Rate      int                `json:"rate,omitempty" jsonschema:"minimum=1,maximum=60,description=ticks a second of a game that ticks; what its world likes if it is left out"`
+	Rules     string             `json:"rules" jsonschema:"description=the game: tictactoe or connect4 or snake or one that the server adds"`
+	Seats     int                `json:"seats,omitempty" jsonschema:"minimum=1,maximum=64,description=number of players; by default as many as the rules allow"`
+	Clock     instances.Duration `json:"clock,omitempty" jsonschema:"description=time that each player has for all moves of a turn-based game such as 5m; no limit by default"`
+	Increment instances.Duration `json:"increment,omitempty" jsonschema:"description=time that a move adds to the clock of its player such as 3s"`
+	Rate      int                `json:"rate,omitempty" jsonschema:"minimum=1,maximum=60,description=ticks a second of a game that ticks; by default what suits the game"`
 }
 
 // Type makes instances that are games: of the rules and worlds that are ready,

@@ -12,7 +12,7 @@ export function askForInstance(types, created) {
   const failed = h("p", {class: "wrong", role: "alert", hidden: true})
   const form = h("form", {method: "dialog", onsubmit: submit},
     h("h2", {id: "dialog-title"}, "New instance"),
-    row("Id", "", h("input", {id: "new-id", pattern: "[A-Za-z0-9_\\-]{0,64}", placeholder: "a random one", spellcheck: "false"}), "/id"),
+    row("Id", "", h("input", {id: "new-id", pattern: "[A-Za-z0-9_\\-]{0,64}", title: "Letters, digits, - and _, at most 64", placeholder: "a random one", spellcheck: "false"}), "/id"),
     row("Type", "", kind, "/type"), about, fields, failed,
     h("footer", {}, h("button", {type: "button", onclick: () => dialog.close()}, "Cancel"), h("button", {class: "primary"}, "Create")))
   const chosen = () => types.find(t => t.name === kind.value)
