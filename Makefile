@@ -61,7 +61,7 @@ crash: ## kill -9 two hundred times, in the middle of changes to instances: over
 attack: ## hostile clients beside a chat: its latency, the server's memory, descriptors and log; each for ATTACK (10s)
 	$(GO) test -count=1 -v -timeout 30m ./compat_tests/attack -for $(ATTACK)
 
-test-js: build ## npm's phoenix in Node and in those of Chromium, Firefox and WebKit that there are
+test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test
@@ -70,7 +70,8 @@ pictures: build ## docs/pictures anew: the example pages, and the observer with 
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
-test-clients: test-js ## every client: npm's, in Node and all browsers, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python, Rust 1.88, Chromium, Firefox and WebKitGTK)
+test-clients: test-js ## every client: npm's, in Node, Chromium, Firefox and WebKitGTK, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python, Rust 1.88 and the browsers)
+	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api
 
 autobahn: ## Autobahn's fuzzing client, all cases (16 minutes on two cores; needs Python 2.7), and its RESULTS.md anew

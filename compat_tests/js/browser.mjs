@@ -12,6 +12,15 @@ export const BROWSERS = [chromium, firefox, webkit]
 
 export const browserNamed = name => BROWSERS.find(one => one.name === name)
 
+/** Where clients run in this run of the tests: in Node and Chromium, or where MYCELIUM_PLATFORMS=Firefox,WebKit says. */
+const platforms = (process.env.MYCELIUM_PLATFORMS ?? "Node,Chromium").split(",")
+
+for (const name of platforms) {
+  if (name !== "Node" && !browserNamed(name)) throw new Error(`MYCELIUM_PLATFORMS: ${name} is not one of Node, ${BROWSERS.map(({name}) => name).join(", ")}`)
+}
+
+export const runsOn = platform => platforms.includes(platform)
+
 let browser // Chromium, of a test file
 
 export const launchBrowser = () => chromium.launch()
@@ -34,11 +43,11 @@ function testIn({missing}, name, run) {
 export const browserTest = (name, run) => testIn(chromium, name, run)
 
 /**
- * Registers tests for each of the browsers: register(testHere) calls testHere(name, run) for each test, and run gets t and
+ * Registers tests for each of the browsers of this run: register(testHere) calls testHere(name, run) for each test, and run gets t and
  * open(scope, options), which opens a window.
  */
 export function inEachBrowser(register) {
-  for (const kind of BROWSERS) {
+  for (const kind of BROWSERS.filter(({name}) => runsOn(name))) {
     describe(kind.name, () => {
       let here
       if (!kind.missing) {

@@ -67,7 +67,9 @@ export function join(pairs, client, upstream) {
 
 export function killPairs(pairs) {
   for (const {client, upstream} of pairs) {
-    client.resetAndDestroy()
+    // Node leaves a socket open for ever, and does not exit, when it is reset while its end is on the way (EINVAL in uv_tcp_close_reset).
+    if (client.writableEnded) client.destroy()
+    else client.resetAndDestroy()
     upstream.destroy()
   }
 }

@@ -3,7 +3,7 @@
 import {fork} from "node:child_process"
 import {once} from "node:events"
 import {fileURLToPath} from "node:url"
-import {browserNamed} from "../browser.mjs"
+import {browserNamed, runsOn} from "../browser.mjs"
 import {BEHAVIOURS} from "./behaviours.mjs"
 import {CLIENTS, NOTES} from "./clients.mjs"
 
@@ -12,11 +12,14 @@ const WORKER = fileURLToPath(new URL("worker.mjs", import.meta.url))
 /** How many clients run at the same time: mostly they wait. */
 export const AT_ONCE = 4
 
+/** The clients of this run, see runsOn. */
+export const clientsOfRun = () => CLIENTS.filter(({browser = "Node"}) => runsOn(browser))
+
 /** Why a client cannot run here; undefined: it can. */
 export const missingFor = ({browser}) => browser && browserNamed(browser).missing
 
-/** The clients that can run here, the slowest first. */
-export const clientsHere = () => CLIENTS.filter(client => !missingFor(client))
+/** Those that can run here, the slowest first. */
+export const clientsHere = () => clientsOfRun().filter(client => !missingFor(client))
   .sort((a, b) => Boolean(b.browser) - Boolean(a.browser))
 
 /** Runs a client; resolves with [{behaviour, mark, error}], one for each behaviour, in their order. */
