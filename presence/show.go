@@ -2,19 +2,18 @@ package presence
 
 import "time"
 
-// pace is how fast clients of one topic are told that a node is up or down: 4 MiB may wait for a client
-// (channels.Limits.OutboundBytes), and 100,000 leaves are some 9 MB.
+// pace bounds how fast clients of a topic are told that a node is up or down. 100,000 leaves take some 9 MB, and a client for
+// which more than 4 MiB waits is cut off (channels.Limits.OutboundBytes).
 type pace struct {
 	first, next int           // bytes of keys and metas: at once, and in each step
 	every       time.Duration // between two steps; 0: tests make them
 }
 
-// defaultPace is 1 MiB and 6.4 MiB a second. With it the presences of a node that was killed are gone within 8 s, of which
-// 6 are the silence after which it counts as down.
+// defaultPace is 1 MiB, then 6.4 MiB a second: 100,000 leaves take 1.3 s. A killed node counts as down after 6 s of silence,
+// and its presences are to be gone after 8 s.
 var defaultPace = pace{first: 1 << 20, next: 256 << 10, every: 40 * time.Millisecond}
 
-// portionMost and portionBytes bound how much is shown or hidden under one hold of the lock. A diff of it is
-// smaller than maxPayload.
+// portionMost and portionBytes bound what is shown or hidden under one hold of the lock. Its diff is smaller than maxPayload.
 const (
 	portionMost  = 1000
 	portionBytes = 128 << 10
@@ -26,7 +25,7 @@ type batch struct {
 	list  []*presence
 }
 
-// turn has all presences shown, or hidden.
+// turn begins to show all presences, or to hide them.
 func (r *Replica) turn(up bool) {
 	if r.up == up {
 		return
@@ -44,21 +43,21 @@ func (r *Replica) turn(up bool) {
 	r.begin()
 }
 
-// later adds presences to those that begin works on. What each is to be is seen when it is its turn.
+// later adds presences to pending. Whether each is shown or hidden is decided when its turn comes.
 func (r *Replica) later(topic string, list []*presence) {
 	if len(list) > 0 {
 		r.pending = append(r.pending, batch{topic, list})
 	}
 }
 
-// begin does the first step, and has the others follow.
+// begin does the first step. The others follow by a timer.
 func (r *Replica) begin() {
 	if !r.stepping {
 		r.step(r.tracker.pace.first)
 	}
 }
 
-// step works on pending, on so many bytes of each topic.
+// step works on up to so many bytes of each topic in pending.
 func (r *Replica) step(bytes int) {
 	left := r.pending[:0]
 	for _, b := range r.pending {
@@ -85,7 +84,7 @@ func (r *Replica) nextStep() {
 	r.step(r.tracker.pace.next)
 }
 
-// work shows and hides presences of a topic, and returns those that are left.
+// work shows or hides presences of one topic and returns those that are left for the next step.
 func (r *Replica) work(b batch, bytes int) (left []*presence) {
 	s := r.tracker.stripe(b.topic)
 	for left = b.list; len(left) > 0 && bytes > 0; {
@@ -97,8 +96,8 @@ func (r *Replica) work(b batch, bytes int) (left []*presence) {
 	return left
 }
 
-// portion does so with the first n of a list, which have so many bytes. It flushes at once: what is hidden has left before it may be shown
-// again.
+// portion shows or hides the first presences of a list. It returns their number and size. It flushes at once, so that a presence
+// that is hidden and shown again leaves in between.
 func (r *Replica) portion(s *stripe, topic string, list []*presence) (n, bytes int) {
 	if s.closed {
 		return len(list), 0

@@ -176,7 +176,7 @@ func (k *people) show(p *cluster.Peer, cause string) {
 	owner := k.town.lives[p.Log()]
 	var leaves, joins []string
 	for ref := range k.view {
-		if _, there := c.people[ref]; k.town.owners[ref] == owner && !(there && c.shown) {
+		if _, there := c.people[ref]; k.town.owners[ref] == owner && (!there || !c.shown) {
 			leaves = append(leaves, ref)
 		}
 	}
