@@ -87,9 +87,10 @@ func FuzzDecodeV2Binary(f *testing.F) {
 		if !m.TopicIsString || !m.Payload.Binary {
 			t.Fatalf("Decode(%q) = %+v", frame, m)
 		}
-		if !m.EventIsString { // one that is not UTF-8 ends its channel, not the socket
-			from := 5 + int(frame[1]) + int(frame[2]) + int(frame[3])
-			if event := frame[from : from+int(frame[4])]; utf8.Valid(event) {
+		if !m.EventIsString { // then the event or the ref is not UTF-8, which ends the channel alone
+			ref := frame[5+int(frame[1]):][:frame[2]]
+			event := frame[5+int(frame[1])+int(frame[2])+int(frame[3]):][:frame[4]]
+			if utf8.Valid(ref) && utf8.Valid(event) {
 				t.Fatalf("%q: the event %q is taken for no text", frame, event)
 			}
 			return
