@@ -107,9 +107,9 @@ func TestMiddleware(t *testing.T) {
 			}{
 				{"say", spoken{"a"}, "ok", spoken{"a"}, `say say {"text":"a"} ok <nil>`},
 				{"say", map[string]int{"text": 1}, "error", map[string]any{"reason": `invalid payload: "text" is a JSON number where a string belongs`},
-					`say say {"text":1}  channels: error reply map[reason:invalid payload: "text" is a JSON number where a string belongs]`},
+					`say say {"text":1}  channels: error reply: invalid payload: "text" is a JSON number where a string belongs`},
 				{"say", map[string]string{"do": "refuse"}, "error", map[string]any{"reason": "not you"},
-					`say say {"do":"refuse"}  channels: error reply map[reason:not you]`},
+					`say say {"do":"refuse"}  channels: error reply: not you`},
 				{"say", map[string]string{"do": "replace"}, "ok", spoken{"replaced"}, `say say {"do":"replace"} ok <nil>`},
 				{"fail", spoken{}, "error", map[string]any{"reason": "internal error"}, `fail fail {"text":""}  failed`},
 				{"lv:a", spoken{}, "ok", spoken{"a"}, `lv:a lv:* {"text":""} ok <nil>`},
