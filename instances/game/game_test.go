@@ -276,7 +276,7 @@ func TestSittingAgainAndAgainCostsNothing(t *testing.T) {
 func TestConfig(t *testing.T) {
 	s := start(t, nil, `{"rules":"tictactoe"}`)
 	for config, want := range map[string]string{
-		`{}`:                                    "/config/rules is missing: it is the game that is played: tictactoe or connect4 or snake",
+		`{}`:                                    "/config/rules is missing: it is the game: tictactoe or connect4 or snake",
 		`{"rules":"snake","seat":2}`:            "/config/seat is not a field of this type's configuration: there are clock, increment, rate, rules, seats",
 		`{"rules":"chess"}`:                     `/config/rules "chess" is not a known game: choose one of tictactoe, connect4, snake`,
 		`{"rules":"connect4","seats":3}`:        "/config/seats is 3: connect4 is for 2 to 2",
