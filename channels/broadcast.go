@@ -18,10 +18,10 @@ type broadcast struct {
 	// Static between newBroadcast and the last Release.
 	topic   string
 	event   string
-	payload Payload        // a part of v2's bytes
-	control bool           // for the program's own subscribers alone
-	v2      *netloop.Frame // most sockets, and the one copy of the payload
-	light   bool           // its frames are lightened
+	payload Payload                 // a part of v2's bytes
+	control bool                    // for the program's own subscribers alone
+	v2      *netloop.Frame          // most sockets, and the one copy of the payload
+	state   func(channel any) error // of a presence_diff: pushes a state instead
 
 	// Guarded by mu: version 1 is encoded, and each version compressed, when
 	// the first listener is met who wants it so.
@@ -53,15 +53,12 @@ func newBroadcast(topic, event string, p Payload) (*broadcast, error) {
 	return b, nil
 }
 
-// lightSteps is how light a frame of broadcast.lighten is: it counts a quarter of
-// its size.
-const lightSteps = 2
-
-// lighten has the frames count less against Limits.OutboundBytes. Only before the
-// broadcast is sent.
-func (b *broadcast) lighten() {
-	b.light = true
-	b.v2.Lighten(lightSteps)
+// weigh has a frame of a diff count at most a quarter of Limits.OutboundBytes: no
+// diff is sent to a client for whom more than half waits.
+func (b *broadcast) weigh(f *netloop.Frame) {
+	if b.state != nil && f != nil {
+		f.Weigh(f.Size())
+	}
 }
 
 // Retain adds references.
@@ -79,7 +76,7 @@ func (b *broadcast) Release() {
 		}
 	}
 	b.topic, b.event, b.payload, b.control = "", "", Payload{}, false
-	b.v2, b.v1, b.v1Done, b.light = nil, nil, false, false
+	b.v2, b.v1, b.v1Done, b.state = nil, nil, false, nil
 	b.deflated, b.deflateDone = [2]*netloop.Frame{}, [2]bool{}
 	broadcasts.Put(b)
 }
@@ -97,9 +94,7 @@ func (b *broadcast) frame(v wire.Version) *netloop.Frame {
 		// Bytes for a version 1 listener: Phoenix crashes the broadcaster here;
 		// leaving out the listener loses nothing for the others.
 		b.v1, _, _ = broadcastFrame(wire.V1, b.topic, b.event, b.payload)
-		if b.light && b.v1 != nil {
-			b.v1.Lighten(lightSteps)
-		}
+		b.weigh(b.v1)
 	}
 	return b.v1
 }
@@ -129,9 +124,7 @@ func (b *broadcast) deflate(v wire.Version, f *netloop.Frame) *netloop.Frame {
 	if !b.deflateDone[i] {
 		b.deflateDone[i] = true
 		z := deflatedFrame(f)
-		if b.light && z != nil {
-			z.Lighten(lightSteps)
-		}
+		b.weigh(z)
 		b.deflated[i] = z
 	}
 	return b.deflated[i]

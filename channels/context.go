@@ -26,6 +26,8 @@ type Context struct {
 	joinRef wire.Ref // join_ref of pushes and replies: the join's, else its ref
 	nullRef bool     // the join had no join_ref: close and error carry null
 
+	stateDue bool // owned by the loop, and here where there was room: a presence_state comes, diffs are left out
+
 	kept atomic.Int32 // what Keep has counted; it stands where there was room
 
 	// Owned by the socket's loop.
@@ -261,41 +263,50 @@ func (c *Context) Subscription() *pubsub.Subscription { return &c.sub }
 // send hands a frame to the socket, behind everything that was sent before.
 // All that a channel sends goes through the loop's inbox, broadcasts too:
 // that is what keeps it in order. It takes over the frame's reference.
-func (c *Context) send(f *netloop.Frame) error {
+func (c *Context) send(f *netloop.Frame) error { return c.deliver(delivery{c: c, f: f}) }
+
+func (c *Context) deliver(d delivery) error {
 	c.life.mu.Lock()
 	over := c.life.closing()
 	c.life.mu.Unlock()
-	if over || !c.socket.loop.Post(newDelivery(c, f)) {
-		f.Release()
+	if over || !c.socket.loop.Post(newDelivery(d)) {
+		d.release()
 		return ErrEnded
 	}
 	return nil
 }
 
-// delivery is one frame on its way from a channel to its socket's loop.
+// delivery is one message on its way from a channel to its socket's loop.
 type delivery struct {
-	c *Context
-	f *netloop.Frame
+	c       *Context
+	f       *netloop.Frame
+	more    []*netloop.Frame // the rest of a series, for long polling
+	renewal renewal
+}
+
+func (d *delivery) release() {
+	d.f.Release()
+	releaseFrames(d.more)
 }
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 
-func newDelivery(c *Context, f *netloop.Frame) *delivery {
-	d := deliveries.Get().(*delivery)
-	d.c, d.f = c, f
-	return d
+func newDelivery(d delivery) *delivery {
+	pooled := deliveries.Get().(*delivery)
+	*pooled = d
+	return pooled
 }
 
 func (d *delivery) Run() {
-	c, f := d.c, d.f
-	d.c, d.f = nil, nil
+	now := *d
+	*d = delivery{}
 	deliveries.Put(d)
-	switch c.life.view {
+	switch c := now.c; c.life.view {
 	case joining: // the reply of the join comes first
-		c.pending.held = append(c.pending.held, f)
+		c.pending.held = append(append(c.pending.held, now.f), now.more...)
 	case joined:
-		c.socket.send(f)
+		c.sendOrPutOff(now.f, now.more, now.renewal)
 	case ended:
-		f.Release()
+		now.release()
 	}
 }

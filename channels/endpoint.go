@@ -135,11 +135,12 @@ type Endpoint struct {
 
 // perLoop is what one loop keeps for the endpoint.
 type perLoop struct {
-	sockets []*Socket
-	held    map[*Socket]*hold // those that are not read now; nil: none ever was
-	traffic traffic
-	joins   joinTimers
-	ids     socketIDs
+	sockets  []*Socket
+	held     map[*Socket]*hold     // those that are not read now; nil: none ever was
+	renewals map[*Socket]*renewals // those whose clients have to read before they are sent more; nil: none ever had
+	traffic  traffic
+	joins    joinTimers
+	ids      socketIDs
 	*scratch
 	_ [64]byte // no cache line in common with the next loop
 }

@@ -19,6 +19,8 @@ func (sink) close(uint16, string)  {}
 func (sink) drop()                 {}
 func (sink) hold()                 {}
 func (sink) resume([]byte)         {}
+func (sink) lags(int) bool         { return false }
+func (sink) notifyDrained()        {}
 func (sink) name() string          { return "sink" }
 
 // BenchmarkFanOutBlocks is how long a loop looks at nothing else while a

@@ -32,7 +32,7 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 	for _, sub := range subs {
 		switch s := sub.(type) {
 		case *Context:
-			if s == sender || s.intercepted(b) {
+			if s == sender || s.intercepted(b) || b.state != nil && s.leavesOut(b) {
 				continue
 			}
 			if s.socket.version == wire.V2 && s.socket.deflate == websocket.NoDeflate {

@@ -213,6 +213,7 @@ func (c *Context) release() {
 		c.socket.endpoint.counters.channels.Add(-1)
 	}
 	c.life.view = ended
+	c.forgetTurn()
 	c.socket.endpoint.pubsub.Unsubscribe(c.socket.loop.Index(), c)
 	c.dropSubscriptions()
 	if c.pending != nil {

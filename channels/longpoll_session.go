@@ -42,6 +42,7 @@ type pollSession struct {
 	expiry  *time.Timer
 	woken   bool          // a task that answers the waiting poll has been posted
 	slow    bool          // ends, by DisconnectSlow
+	awaited bool          // by notifyDrained
 	held    chan struct{} // closed when POSTs may go on; nil: they may
 }
 
@@ -271,7 +272,25 @@ func (s *pollSession) settled(written bool) {
 	} else {
 		s.queue = append(frames, s.queue...)
 	}
+	s.noteDrained()
 	s.flush()
+}
+
+func (s *pollSession) lags(part int) bool {
+	return s.size >= s.socket.endpoint.limits.OutboundBytes/part
+}
+
+func (s *pollSession) notifyDrained() {
+	s.awaited = true
+	s.noteDrained()
+}
+
+// noteDrained keeps the promise of notifyDrained.
+func (s *pollSession) noteDrained() {
+	if s.awaited && !s.lags(lagOfRenewals) {
+		s.awaited = false
+		s.post(s.socket.drained)
+	}
 }
 
 // send keeps a frame for a poll. A poll that waits is answered behind the

@@ -35,7 +35,8 @@ type item struct {
 	event   string   // itemEvent
 	payload Payload  // itemEvent, itemOut, itemBroadcast
 	out     *broadcast
-	info    any // itemInfo, itemTimer; itemBroadcast: its *subscription
+	info    any  // itemInfo, itemTimer; itemBroadcast: its *subscription
+	inTurn  bool // its callback has the turn among its socket's renewals
 }
 
 type itemKind uint8
@@ -209,6 +210,9 @@ func (c *Context) handle(it *item) {
 				*it = item{}
 				c.start()
 			}
+		}
+		if it.inTurn {
+			c.giveTurn()
 		}
 	}()
 	c.call = it

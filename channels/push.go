@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -39,23 +40,40 @@ func (c *Context) PushJSONParts(event string, parts []*Part) error {
 // they are, they count against Limits.OutboundBytes for a quarter of it at most,
 // because the client cannot have caused them by reading too slowly.
 func (c *Context) PushJSONSeries(series []PartedEvent) error {
-	if c.socket.transport.name() == transportLongpoll { // one answer has as much as a client takes at a time
-		for i := range series {
-			f, err := c.socket.partedFrame(c.joinRef, c.topic, series[i])
-			if err == nil {
-				err = c.send(f)
-			}
-			if err != nil {
-				return err
-			}
+	return c.pushSeries(series, renewal{})
+}
+
+// PushState is PushJSONSeries for a presence_state. If much still waits for the
+// client, nothing is sent, presence_diffs are left out for it, and once it has read again is called with the
+// channel, on its loop: it is to push a newer state, by PushState too.
+func (c *Context) PushState(series []PartedEvent, again func(channel any) error) error {
+	return c.pushSeries(series, renewal{state: again})
+}
+
+func (c *Context) pushSeries(series []PartedEvent, r renewal) error {
+	s := c.socket
+	if s.transport.name() != transportLongpoll {
+		f, err := s.seriesFrame(c.joinRef, c.topic, series)
+		if err != nil {
+			return err
 		}
-		return nil
+		return c.deliver(delivery{c: c, f: f, renewal: r})
 	}
-	f, err := c.socket.seriesFrame(c.joinRef, c.topic, series)
-	if err != nil {
-		return err
+	// A frame for each: one answer to a poll has as much as a client takes at a time.
+	frames := make([]*netloop.Frame, 0, len(series))
+	size := 0
+	for _, m := range series {
+		f, err := s.partedFrame(c.joinRef, c.topic, m)
+		if err != nil {
+			releaseFrames(frames)
+			return err
+		}
+		f.Weigh(1)
+		size += f.Size()
+		frames = append(frames, f)
 	}
-	return c.send(f)
+	frames[len(frames)-1].Weigh(size) // the last one counts for all: until it is taken, they wait
+	return c.deliver(delivery{c: c, f: frames[0], more: frames[1:], renewal: r})
 }
 
 // PushTo is Push on another topic than the channel's own, without a join_ref, as
@@ -171,18 +189,23 @@ func (e *Endpoint) BroadcastJSON(topic, event string, payload []byte) error {
 	return e.broadcast(topic, event, Payload{Data: payload}, nil)
 }
 
-// BroadcastLocalJSON is BroadcastJSON to the sockets of this node only. Presence
-// sends its diffs by it: each node tells its clients of those who are present on
-// it, and one diff that is missing leaves them with a wrong list. For the same
-// reason a large one counts against Limits.OutboundBytes for a quarter of its size.
+// BroadcastLocalJSON is BroadcastJSON to the sockets of this node only.
 func (e *Endpoint) BroadcastLocalJSON(topic, event string, payload []byte) error {
+	return e.broadcastLocal(topic, event, Payload{Data: payload})
+}
+
+// BroadcastDiff is BroadcastLocalJSON for what presence has to tell: each node tells
+// its clients of those who are present on it. One diff that is missing would leave a client with a
+// wrong list, so a channel whose client is slow to read is left out until it has
+// read; then state is called with it, on its loop, and pushes by
+// [Context.PushState] what all the diffs together amount to.
+func (e *Endpoint) BroadcastDiff(topic, event string, payload []byte, state func(channel any) error) error {
 	b, err := objectBroadcast(topic, event, Payload{Data: payload})
 	if err != nil {
 		return err
 	}
-	if len(payload) >= shareFrom {
-		b.lighten()
-	}
+	b.state = state
+	b.weigh(b.v2)
 	return e.pubsub.BroadcastLocal(topic, b, nil)
 }
 

@@ -46,6 +46,12 @@ type transport interface {
 	// what the transport has put into hold.unread meanwhile.
 	hold()
 	resume(unread []byte)
+	// lags reports whether what waits counts a part-th of Limits.OutboundBytes or
+	// more.
+	lags(part int) bool
+	// notifyDrained has Socket.drained called, not at once, when the client has
+	// taken so much that lags(lagOfRenewals) is false.
+	notifyDrained()
 	// name is "websocket" or "longpoll".
 	name() string
 }
@@ -186,6 +192,7 @@ func (s *Socket) shutdown(reason error) {
 		l.ids.remove(s.identity)
 	}
 	s.forgetHold()
+	delete(l.renewals, s)
 	// In the order from here upwards: the channels of OnLoop run their last
 	// callbacks in kill.
 	if g := s.Guard(); g != nil {

@@ -19,6 +19,7 @@ type Stats struct {
 	Refused     int64 // connections and handshakes refused by a limit
 	RateLimited int64 // joins and messages refused by rates
 	KeptTooMuch int64 // joins refused by Limits.SocketBytes
+	PutOff      int64 // states and other large messages that waited until their client had read
 	HeldUp      int64 // times that a socket was not read for a while: above a rate, or a mailbox was full
 	Overloaded  int64 // broadcasts refused with ErrOverloaded
 	MailboxFull int64 // messages that were not handled because a channel's mailbox was full
@@ -55,10 +56,10 @@ type LongPollStats struct {
 }
 
 type counters struct {
-	sockets, channels                                      atomic.Int64
-	messagesIn, refused, rateLimited, mailboxFull, crashes atomic.Int64
-	opened, mailboxHigh, heldUp, keptTooMuch, overloaded   atomic.Int64
-	handshakes                                             handshakes
+	sockets, channels                                            atomic.Int64
+	messagesIn, refused, rateLimited, mailboxFull, crashes       atomic.Int64
+	opened, mailboxHigh, heldUp, keptTooMuch, overloaded, putOff atomic.Int64
+	handshakes                                                   handshakes
 }
 
 // handshakes are the counters of HandshakeStats.
@@ -130,6 +131,7 @@ func (s *Stats) Add(g Stats) {
 	s.Refused += g.Refused
 	s.RateLimited += g.RateLimited
 	s.KeptTooMuch += g.KeptTooMuch
+	s.PutOff += g.PutOff
 	s.HeldUp += g.HeldUp
 	s.Overloaded += g.Overloaded
 	s.MailboxFull += g.MailboxFull
@@ -154,7 +156,7 @@ func (e *Endpoint) ownStats() Stats {
 	s := Stats{
 		Opened: c.opened.Load(), MailboxHigh: c.mailboxHigh.Load(), Callbacks: e.callbacks.Load(),
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
-		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), KeptTooMuch: c.keptTooMuch.Load(), Overloaded: c.overloaded.Load(),
+		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), KeptTooMuch: c.keptTooMuch.Load(), PutOff: c.putOff.Load(), Overloaded: c.overloaded.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
 		Handshakes: c.handshakes.stats(), LongPoll: e.sessions.stats(),
 	}

@@ -241,6 +241,13 @@ func (w *websocketConn) resume(unread []byte) {
 	}
 }
 
+func (w *websocketConn) lags(part int) bool { return w.conn.Lags(part) }
+
+func (w *websocketConn) notifyDrained() { w.conn.NotifyDrained() }
+
+// HandleDrained is netloop.Drained's.
+func (w *websocketConn) HandleDrained(*netloop.Conn) { w.socket.drained() }
+
 func (w *websocketConn) name() string { return transportWebsocket }
 
 // What a connection's close is counted under; nobody outside sees them.

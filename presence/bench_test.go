@@ -37,7 +37,7 @@ func (m *member) PushJSON(_ string, payload []byte) error { m.bytes += len(paylo
 // sharer is a member that takes a state as it is kept, as channels.Context does.
 type sharer struct{ member }
 
-func (m *sharer) PushJSONSeries(series []wire.Parted) error {
+func (m *sharer) PushState(series []wire.Parted, _ func(any) error) error {
 	for _, message := range series {
 		for _, part := range message.Parts {
 			m.bytes += len(part.Text())

@@ -43,6 +43,13 @@ type Broadcaster interface {
 	BroadcastLocalJSON(topic, event string, payload []byte) error
 }
 
+// DiffBroadcaster is a [Broadcaster] that leaves diffs out for channels whose clients are slow to read. An endpoint is one.
+type DiffBroadcaster interface {
+	// BroadcastDiff is BroadcastLocalJSON for a diff. Instead of it a channel may be left out, and of all diffs behind it until state
+	// has been called with the channel, later and without any lock of the tracker's: it pushes what they amount to.
+	BroadcastDiff(topic, event string, payload []byte, state func(channel any) error) error
+}
+
 // Channel is a joined channel, which tracks keys in its topic. It is told apart by identity: it must be a pointer.
 type Channel interface {
 	// Topic is the channel's topic, always the same.
@@ -62,11 +69,12 @@ type Keeper interface {
 	Keep(n int)
 }
 
-// SeriesPusher is a [Channel] that can push several payloads in parts, as a large state is kept.
-type SeriesPusher interface {
-	// PushJSONSeries is PushJSON for each of the events, one behind the other. Neither the lists nor the parts are ever
-	// changed, so they may be kept and need not be copied.
-	PushJSONSeries(series []wire.Parted) error
+// StatePusher is a [Channel] that can push several payloads in parts, as a large state is kept.
+type StatePusher interface {
+	// PushState is PushJSON for each of the events, one behind the other. Neither the lists nor the parts are ever
+	// changed, so they may be kept and need not be copied. Instead of sending them it may leave out the diffs of [DiffBroadcaster] until it has called
+	// again with the channel, later and without any lock of the tracker's, which pushes a newer state.
+	PushState(series []wire.Parted, again func(channel any) error) error
 }
 
 // Options of a [Tracker]. The zero value behaves as Phoenix does.

@@ -18,6 +18,9 @@ var (
 	closeJoins = wire.NewPart([]byte(`},"leaves":{}}`))
 )
 
+// noState is the state of a topic in which nobody is.
+var noState = []wire.Parted{{Event: EventState, Parts: []*wire.Part{openState, closeState}}}
+
 // encoded returns the presence_state as of the last flush, {"key":{"metas":[…]},…}, as a series of messages in parts.
 // Neither the lists nor their bytes ever change: they may be kept and sent without the lock. It is kept, for everyone who
 // joins asks for it, and put together again once something has changed, which encodes the chunks that have changed.

@@ -17,10 +17,13 @@ func (t *Tracker) PushState(c Channel) error {
 	// Under the lock: a diff that this state lacks has not been sent yet, and one that it has cannot come after it.
 	tp := s.topics[name]
 	if tp == nil {
+		if c, ok := c.(StatePusher); ok {
+			return c.PushState(noState, t.again)
+		}
 		return c.PushJSON(EventState, emptyObject)
 	}
-	if c, ok := c.(SeriesPusher); ok {
-		return c.PushJSONSeries(tp.encoded())
+	if c, ok := c.(StatePusher); ok {
+		return c.PushState(tp.encoded(), t.again)
 	}
 	buf := getBuffer()
 	defer putBuffer(buf)

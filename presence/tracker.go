@@ -27,6 +27,7 @@ type Tracker struct {
 	chunkBytes  int // tests have it small
 	maxPayload  int // the same
 	pace        pace
+	again       func(channel any) error // PushState
 
 	refs    refSource
 	timers  sync.WaitGroup // armed or running window timers, and the goroutine of watch
@@ -57,6 +58,7 @@ func New(b Broadcaster, o Options) *Tracker {
 	if o.HandleMetas != nil {
 		t.watch = &watch{waiting: make(map[string]*list.Element), handle: o.HandleMetas, report: t.report, ended: t.timers.Done}
 	}
+	t.again = func(channel any) error { return t.PushState(channel.(Channel)) }
 	t.stripes = make([]stripe, stripesFor(runtime.GOMAXPROCS(0)))
 	if o.Replicator != nil {
 		node, err := o.Replicator.Open(t)

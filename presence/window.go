@@ -101,5 +101,8 @@ func (t *Tracker) report(topic string, err error) {
 
 func (t *Tracker) tryBroadcast(topic string, diff []byte) (err error) {
 	defer callback.Recover("Broadcaster", &err)
+	if b, ok := t.broadcaster.(DiffBroadcaster); ok {
+		return b.BroadcastDiff(topic, EventDiff, diff, t.again)
+	}
 	return t.broadcaster.BroadcastLocalJSON(topic, EventDiff, diff)
 }

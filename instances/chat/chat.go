@@ -53,6 +53,7 @@ func (l *logic) Stop(ctx context.Context) error { return l.rooms.save(ctx) }
 func (l *logic) Channels() []*channels.Channel {
 	room := channels.Handle("room:*", l.join)
 	channels.Info(room, l.joined)
+	channels.Info(room, l.pushBacklog)
 	channels.On(room, "new_msg", l.say)
 	channels.On(room, "typing", typing)
 	room.OnAny(func(_ *channels.Context, event string, _ channels.Payload) (channels.Reply, error) {
@@ -124,11 +125,18 @@ func (l *logic) joined(c *channels.Context, a afterJoin) error {
 	if err := l.in.Presence().PushState(c); err != nil {
 		return err
 	}
+	return l.pushBacklog(c, backlogDue{a.since})
+}
+
+// backlogDue comes when the client is to be sent what was said since a message.
+type backlogDue struct{ since int64 }
+
+func (l *logic) pushBacklog(c *channels.Context, due backlogDue) error {
 	one := roomKey.Get(c)
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	texts, complete := one.backlog.since(a.since, time.Now())
-	return c.Push("backlog", backlogPush{texts, complete})
+	texts, complete := one.backlog.since(due.since, time.Now())
+	return c.PushFresh("backlog", backlogPush{texts, complete}, due)
 }
 
 type newMessage struct {

@@ -91,6 +91,7 @@ func (l *logic) Configure(_ context.Context, c Config) error {
 func (l *logic) Channels() []*channels.Channel {
 	ch := channels.Handle(topic, l.join)
 	channels.Info(ch, l.joined)
+	channels.Info(ch, l.pushDoc)
 	channels.On(ch, "op", l.op)
 	channels.On(ch, "since", l.since)
 	ch.OnAny(func(_ *channels.Context, event string, _ channels.Payload) (channels.Reply, error) {
@@ -153,12 +154,19 @@ func (l *logic) joined(c *channels.Context, a afterJoin) error {
 	if err := l.in.Presence().PushState(c); err != nil {
 		return err
 	}
+	return l.pushDoc(c, docDue(a))
+}
+
+// docDue comes when the client is to be brought up to date from a revision.
+type docDue struct{ rev int64 }
+
+func (l *logic) pushDoc(c *channels.Context, due docDue) error {
 	return l.keeper.read(func(h *history) error {
-		u, err := h.catchUp(a.rev)
+		u, err := h.catchUp(due.rev)
 		if err != nil {
 			return err
 		}
-		return c.Push("doc", u)
+		return c.PushFresh("doc", u, due)
 	})
 }
 

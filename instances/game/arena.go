@@ -79,6 +79,7 @@ func (a *arena) Tick(time.Time) error {
 func (a *arena) Channels() []*channels.Channel {
 	ch := channels.Handle(topic, a.join)
 	channels.Info(ch, a.joined)
+	channels.Info(ch, a.pushState)
 	channels.On(ch, "sit", a.sit)
 	channels.On(ch, "stand", a.stand)
 	channels.On(ch, "input", a.input)
@@ -128,9 +129,13 @@ func (a *arena) joined(c *channels.Context, _ afterJoin) error {
 	if err := appear(a.in, c); err != nil {
 		return err
 	}
+	return a.pushState(c, stateDue{})
+}
+
+func (a *arena) pushState(c *channels.Context, due stateDue) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return c.Push("state", a.state())
+	return c.PushFresh("state", a.state(), due)
 }
 
 type seatsPush struct {

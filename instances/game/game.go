@@ -117,6 +117,9 @@ type joinReply struct {
 // afterJoin comes when the client is subscribed: what it is told then has no gap.
 type afterJoin struct{}
 
+// stateDue comes when the client is to be sent all there is to see.
+type stateDue struct{}
+
 // What is kept with a joined channel: the name of its client, its seat in an arena
 // (-1: none), and its token for a seat at a table.
 var (

@@ -110,6 +110,7 @@ func (t *table) Configure(_ context.Context, c Config) error {
 func (t *table) Channels() []*channels.Channel {
 	ch := channels.Handle(topic, t.join)
 	channels.Info(ch, t.joined)
+	channels.Info(ch, t.pushState)
 	channels.On(ch, "sit", t.sit)
 	channels.On(ch, "move", t.move)
 	t.on(ch, "stand", func(at int) error { return t.match.stand(at) })
@@ -140,13 +141,17 @@ func (t *table) joined(c *channels.Context, _ afterJoin) error {
 	if err := appear(t.in, c); err != nil {
 		return err
 	}
+	return t.pushState(c, stateDue{})
+}
+
+func (t *table) pushState(c *channels.Context, due stateDue) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v, err := t.match.view(time.Now())
 	if err != nil {
 		return err
 	}
-	return c.Push("state", v)
+	return c.PushFresh("state", v, due)
 }
 
 type sitParams struct {

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -59,12 +60,17 @@ func TestCrowd(t *testing.T) {
 		{"version 2", "/socket/websocket?vsn=2.0.0"},
 		{"version 1", "/socket/websocket?vsn=1.0.0"},
 	} {
-		t.Run(c.name, func(t *testing.T) { crowd(t, c.target) })
+		t.Run(c.name, func(t *testing.T) { crowd(t, c.target, 150, 10, 256<<10) })
 	}
 }
 
-func crowd(t *testing.T, target string) {
-	const size, limit = 150, 256 << 10
+// TestCrowdAtOnce: nobody who reads is cut off when everybody comes at once, and
+// what they are told of each other alone is many times what may wait for them.
+func TestCrowdAtOnce(t *testing.T) { crowd(t, "/socket/websocket?vsn=2.0.0", 200, 200, 64<<10) }
+
+// crowd has so many clients join, some at once, on a server that lets a number of bytes
+// wait for each.
+func crowd(t *testing.T, target string, size, atOnce, limit int) {
 	e := channelstest.Start(t, channels.Options{Loops: 2, Limits: channels.Limits{OutboundBytes: limit, SendBuffer: 16 << 10}})
 	r := relay.New(e.Endpoint, relay.Options{Topics: []string{"*"}})
 	t.Cleanup(r.Close)
@@ -93,7 +99,7 @@ func crowd(t *testing.T, target string) {
 			t.Fatal(err)
 		}
 		go o.read()
-		if i%10 == 9 { // ten at once: what each is sent waits for it beside its own state
+		if i%atOnce == atOnce-1 { // what each is sent waits for it beside its own state
 			await(t, o, i+1)
 		}
 	}
@@ -126,5 +132,129 @@ func await(t *testing.T, o *onlooker, n int) {
 		case time.Now().After(until):
 			t.Fatalf("no state of %d members", n)
 		}
+	}
+}
+
+// list is a presence list as phoenix.js keeps it (assets/js/phoenix/presence.js).
+type list map[string]map[string]bool // phx_refs by key
+
+type entries map[string]struct {
+	Metas []struct {
+		Ref string `json:"phx_ref"`
+	} `json:"metas"`
+}
+
+// apply does what a message says.
+func (l list) apply(t *testing.T, text []byte) {
+	t.Helper()
+	var m []json.RawMessage
+	if err := json.Unmarshal(text, &m); err != nil || len(m) != 5 {
+		t.Fatalf("%.100s: %v", text, err)
+	}
+	switch string(m[3]) {
+	case `"presence_state"`:
+		clear(l)
+		var state entries
+		if err := json.Unmarshal(m[4], &state); err != nil {
+			t.Fatal(err)
+		}
+		l.join(state)
+	case `"presence_diff"`:
+		var diff struct{ Joins, Leaves entries }
+		if err := json.Unmarshal(m[4], &diff); err != nil {
+			t.Fatal(err)
+		}
+		l.join(diff.Joins)
+		for key, e := range diff.Leaves {
+			for _, meta := range e.Metas {
+				delete(l[key], meta.Ref)
+			}
+			if len(l[key]) == 0 {
+				delete(l, key)
+			}
+		}
+	}
+}
+
+func (l list) join(joins entries) {
+	for key, e := range joins {
+		if l[key] == nil {
+			l[key] = make(map[string]bool)
+		}
+		for _, meta := range e.Metas {
+			l[key][meta.Ref] = true
+		}
+	}
+}
+
+// TestSleeper: a member that does not read while a crowd comes and goes is neither
+// cut off nor kept all that was said, and knows who is there when it has read again.
+func TestSleeper(t *testing.T) {
+	for _, portable := range []bool{false, true} {
+		t.Run(fmt.Sprintf("portable=%v", portable), func(t *testing.T) { sleeper(t, portable) })
+	}
+}
+
+func sleeper(t *testing.T, portable bool) {
+	const visitors, stay, limit = 150, 20, 128 << 10
+	e := channelstest.Start(t, channels.Options{Loops: 2, Portable: portable, Limits: channels.Limits{OutboundBytes: limit, SendBuffer: 16 << 10}})
+	r := relay.New(e.Endpoint, relay.Options{Topics: []string{"*"}})
+	t.Cleanup(r.Close)
+	e.Socket("/socket", channels.SocketOptions{}, r.Channels()...)
+	addr, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	join := func(user string) *wstest.Client {
+		client, err := wstest.Dial(addr.String(), "/socket/websocket?vsn=2.0.0", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { client.Drop() })
+		client.Timeout = time.Minute
+		if err := client.WriteText(fmt.Sprintf(`["1","1","room:1","phx_join",{"user":%q,"meta":{"about":%q}}]`, user, strings.Repeat("x", 4000))); err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	sleeping := join("sleeper")
+	want := list{"sleeper": nil, "last": nil}
+	for i := range visitors {
+		user := fmt.Sprintf("visitor-%d", i)
+		visitor := channelstest.Connect(t, e, "/socket").Join("room:1", map[string]any{"user": user, "meta": map[string]any{"about": strings.Repeat("x", 4000)}})
+		if i < stay {
+			want[user] = nil
+		} else {
+			visitor.Leave()
+		}
+	}
+	if n := e.Stats().Network.ClosedSlow; n > 0 {
+		t.Fatal("the sleeper was cut off")
+	}
+	last := join("last")
+	go func() { // reads, so that it stays
+		for {
+			if _, _, err := last.ReadMessage(); err != nil {
+				return
+			}
+		}
+	}()
+	knows := make(list)
+	read := 0
+	for knows["last"] == nil || len(knows) != len(want) {
+		_, text, err := sleeping.ReadMessage()
+		if err != nil {
+			t.Fatalf("the sleeper was cut off with %d in its list: %v", len(knows), err)
+		}
+		read += len(text)
+		knows.apply(t, text)
+	}
+	for user := range want {
+		if len(knows[user]) != 1 {
+			t.Errorf("%s is there with %d metas", user, len(knows[user]))
+		}
+	}
+	if e.Stats().PutOff == 0 {
+		t.Errorf("the sleeper was told everything, %d bytes: this shows nothing", read)
 	}
 }

@@ -61,7 +61,7 @@ func TestTypesEvents(t *testing.T) {
 		if said := events(section, "push"); !reflect.DeepEqual(said, handled) {
 			t.Errorf("docs/types.md says that %s takes %v, it takes %v", name, said, handled)
 		}
-		sent := sorted(regexp.MustCompile(`(?:Broadcast|BroadcastFrom|Push)\((?:topic, |"room:"\+one\.name, )?"(\w+)"`).FindAllStringSubmatch(source, -1))
+		sent := sorted(regexp.MustCompile(`(?:Broadcast|BroadcastFrom|Push|PushFresh)\((?:topic, |"room:"\+one\.name, )?"(\w+)"`).FindAllStringSubmatch(source, -1))
 		if said := events(section, "comes"); !reflect.DeepEqual(said, sent) {
 			t.Errorf("docs/types.md says that %s sends %v, it sends %v", name, said, sent)
 		}

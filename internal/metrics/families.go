@@ -165,6 +165,8 @@ var families = []family{
 		func(t *Type) int64 { return t.Stats.RateLimited }),
 	byType("mycelium_socket_bytes_refused_total", "Joins refused by limits.socket_bytes.", counter,
 		func(t *Type) int64 { return t.Stats.KeptTooMuch }),
+	byType("mycelium_pushes_put_off_total", "Presence states, backlogs, documents and game states that waited until their client had read what was sent before.", counter,
+		func(t *Type) int64 { return t.Stats.PutOff }),
 	byType("mycelium_sockets_held_up_total", "Times that a socket was not read for a while: it was above limits.heartbeats_per_second or limits.bytes_per_second.", counter,
 		func(t *Type) int64 { return t.Stats.HeldUp }),
 	byType("mycelium_broadcasts_refused_total", "Broadcasts of an instance's logic or of the API that were refused: more was broadcast than could be sent.", counter,

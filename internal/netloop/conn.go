@@ -46,7 +46,7 @@ const (
 	stateDetached // belongs to somebody else
 )
 
-type connFlags uint8
+type connFlags uint16
 
 const (
 	flagDirty   connFlags = 1 << iota // stands in one of the loop's rings of connections to write
@@ -57,6 +57,7 @@ const (
 	flagEnded                         // the peer's end of stream came while frames were still being written
 	flagFinSent                       // our end of stream was sent
 	flagUnread                        // stands in its lane's ring of those to read
+	flagAwaited                       // by NotifyDrained
 )
 
 // Conn is a connection. It belongs to its loop: only Loop may be called from any goroutine. It is kept small, at most
@@ -73,11 +74,12 @@ type Conn struct {
 	reason  error // why it is closing or closed
 	out     outbox
 	timer   timer
-	state   connState
-	flags   connFlags
-	armed   uint8  // what epoll was last told: bits armedIn, armedOut
-	waste   uint8  // what was read and thrown away while closing, in KiB; a read counts as one at least
+	touched uint32 // the tick in which the last byte came, for timer
 	lane    uint32 // the number of its lane in loop.lanes
+	flags   connFlags
+	state   connState
+	armed   uint8 // what epoll was last told: bits armedIn, armedOut
+	waste   uint8 // what was read and thrown away while closing, in KiB; a read counts as one at least
 }
 
 // Loop returns the loop that owns the connection. Any goroutine.
@@ -95,8 +97,44 @@ func (c *Conn) IsOpen() bool { return c.state == stateOpen }
 // QueuedBytes returns how many bytes wait to be written, as they count against Options.OutboundLimit.
 func (c *Conn) QueuedBytes() int { return int(c.out.size) }
 
+// Lags reports whether what waits to be written counts a part-th of Options.OutboundLimit or more.
+func (c *Conn) Lags(part int) bool { return int(c.out.size) >= c.loop.group.options.OutboundLimit/part }
+
 // TLS returns the state of an adopted TLS connection, nil for others.
 func (c *Conn) TLS() *tls.ConnectionState { return c.carrier.tlsState() }
+
+// Drained is a [Handler] that calls NotifyDrained.
+type Drained interface {
+	// HandleDrained is called once for each NotifyDrained, unless the connection is closed before.
+	HandleDrained(c *Conn)
+}
+
+// NotifyDrained calls HandleDrained of the handler when the peer has taken most of what waits: when that counts less than
+// a quarter of Options.OutboundLimit. It is never called from inside NotifyDrained.
+func (c *Conn) NotifyDrained() {
+	c.flags |= flagAwaited
+	c.noteDrained()
+}
+
+// noteDrained keeps the promise of NotifyDrained. It is called whenever something was written, by a batch too, in whose midst
+// no handler may run.
+func (c *Conn) noteDrained() {
+	if c.flags&flagAwaited != 0 && int(c.out.size) < c.loop.group.options.OutboundLimit/4 {
+		c.flags &^= flagAwaited
+		c.loop.lane(c).Post((*drained)(c))
+	}
+}
+
+// drained is a Conn as the task that calls HandleDrained.
+type drained Conn
+
+// Run is for the loop.
+func (d *drained) Run() {
+	c := (*Conn)(d)
+	if h, ok := c.handler.(Drained); ok && c.state == stateOpen {
+		h.HandleDrained(c)
+	}
+}
 
 // Send queues a frame and takes over one reference to it, also when the frame is dropped. It is written at the end of
 // the turn, in one write with everything else that waits for this connection. When more than Options.OutboundLimit
@@ -251,7 +289,7 @@ func (c *Conn) received(data []byte) {
 		c.discard(len(data))
 		return
 	}
-	c.timer.touched = c.loop.tick
+	c.touched = c.loop.tick
 	c.loop.current = c
 	c.handler.HandleData(c, data)
 	c.loop.current = nil

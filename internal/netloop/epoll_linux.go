@@ -275,6 +275,7 @@ func (e *epoll) wrote(c *Conn, size, n int, errno unix.Errno) bool {
 		e.loop.stats.writes.Add(1)
 		e.loop.stats.bytesOut.Add(int64(n))
 		c.out.advance(e.loop, n)
+		c.noteDrained()
 	case unix.EAGAIN:
 		n = 0
 	case unix.EINTR:

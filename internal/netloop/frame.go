@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"io"
+	"math"
 	"math/bits"
 	"net"
 	"sync"
@@ -27,11 +28,11 @@ type Frame struct {
 	refs atomic.Int32
 
 	// Written by the creator only, read by all after the first Send.
-	class int8
-	store []byte // the whole buffer, as it goes back to its pool
-	data  []byte // what is sent first: a slice of store
-	rest  *parts // what is sent then, nil for almost all
-	light uint8  // how often cost is halved
+	class  int8
+	store  []byte // the whole buffer, as it goes back to its pool
+	data   []byte // what is sent first: a slice of store
+	rest   *parts // what is sent then, nil for almost all
+	weight int32  // what it counts against the limit; 0: its bytes
 }
 
 // parts are bytes that several frames have in common.
@@ -81,14 +82,14 @@ func (f *Frame) SetBytes(b []byte) {
 func (f *Frame) Append(p []byte) { f.SetBytes(append(f.data, p...)) }
 
 // Share adds parts behind the frame's own bytes, once. They are sent from where they are, so neither the list nor what it lists
-// may change any more. It is for large ones: those of small frames are better copied. The frame counts as if Lighten had been
-// called with 4.
+// may change any more. It is for large ones: those of small frames are better copied. The frame then counts its size, but at most a
+// quarter of the limit, as if Weigh had been called.
 func (f *Frame) Share(list [][]byte) {
 	f.rest = &parts{list: list}
-	f.light = max(f.light, 4)
 	for _, part := range list {
 		f.rest.size += len(part)
 	}
+	f.Weigh(f.Size())
 }
 
 // ShareMore is Share for a frame that may have parts already.
@@ -99,17 +100,17 @@ func (f *Frame) ShareMore(list [][]byte) {
 	f.Share(list)
 }
 
-// Lighten has the frame count less than its size against Options.OutboundLimit: a halving for each step, and at most a
-// quarter of the limit. It is for what the program itself makes and many connections have in common: the limit is there for
-// memory, and for clients that do not read, and must not end one for a single event that it did not cause.
-func (f *Frame) Lighten(steps uint8) { f.light = steps }
+// Weigh has the frame count n bytes against Options.OutboundLimit, but at most a quarter of it, until all of the frame is
+// written. It is for what the program makes by itself: a single frame of that kind must not end a connection whose peer reads.
+// Only before the first Send; a weight of 0 counts the frame's bytes again.
+func (f *Frame) Weigh(n int) { f.weight = int32(min(n, math.MaxInt32)) }
 
 // Cost returns what the frame counts against limit while it waits.
 func (f *Frame) Cost(limit int) int {
-	if f.light == 0 {
+	if f.weight == 0 {
 		return len(f.data)
 	}
-	return max(1, min(f.Size()>>f.light, limit/4))
+	return max(1, min(int(f.weight), limit/4))
 }
 
 // Size returns how many bytes are sent.
@@ -180,7 +181,7 @@ func (f *Frame) Release() {
 		panic("netloop: frame released too often")
 	}
 	liveFrames.Add(-1)
-	f.data, f.rest, f.light = nil, nil, 0
+	f.data, f.rest, f.weight = nil, nil, 0
 	if f.class != unpooled {
 		framePools[f.class].Put(f)
 	}

@@ -5,7 +5,7 @@ package netloop
 // the outbox is empty.
 //
 // Invariant: size = costs of first and backlog, plus that of what a stream's writing goroutine has in hand. The cost of a frame
-// that is not light is its bytes, and falls as they are written.
+// without a weight is its bytes, and falls as they are written.
 type outbox struct {
 	first *Frame
 	rest  *backlog
@@ -80,17 +80,17 @@ func (o *outbox) joins() bool { return o.rest != nil || o.first.rest != nil }
 // advance takes n written bytes out and releases the frames that were written whole.
 func (o *outbox) advance(l *Loop, n int) {
 	for o.first != nil {
-		f, light := o.first, o.first.light > 0
+		f, weighed := o.first, o.first.weight > 0
 		left := f.Size() - int(o.sent)
 		if n < left {
 			o.sent += int32(n)
-			if !light {
+			if !weighed {
 				o.size -= int32(n)
 			}
 			return
 		}
 		n -= left
-		if light {
+		if weighed {
 			left = f.Cost(l.group.options.OutboundLimit)
 		}
 		o.size -= int32(left)
@@ -100,7 +100,7 @@ func (o *outbox) advance(l *Loop, n int) {
 
 // next returns about how many bytes the next writes have.
 func (o *outbox) next() int {
-	if o.first != nil && o.first.light > 0 {
+	if o.first != nil && o.first.weight > 0 {
 		return o.first.Size() - int(o.sent)
 	}
 	return int(o.size)

@@ -296,6 +296,7 @@ func (w *writeDone) Run() {
 	}
 	c.flags &^= flagBlocked
 	c.out.size -= int32(s.cost)
+	c.noteDrained()
 	if s.writeErr != nil {
 		c.Close(closeReason(s.writeErr))
 		return

@@ -11,7 +11,6 @@ type timer struct {
 	next, prev *Conn
 	at         uint32 // the tick whose slot it stands in; 0: not on the wheel
 	idle       uint32 // ticks without a byte until it fires
-	touched    uint32 // when the last byte came
 }
 
 // wheel is a loop's deadlines. Bytes that arrive only note the time; the connection is moved when its old place comes
@@ -35,8 +34,8 @@ func (w *wheel) set(c *Conn, d time.Duration) {
 	t := w.loop.group.options.Tick
 	ticks := (d+t-1)/t + 1 // one more because the current tick is partly over: never early
 	c.timer.idle = uint32(min(ticks, 1<<30))
-	c.timer.touched = w.loop.tick
-	due := c.timer.touched + c.timer.idle
+	c.touched = w.loop.tick
+	due := c.touched + c.timer.idle
 	if c.timer.at != 0 && c.timer.at <= due {
 		return // its old place comes up first and moves it on
 	}
@@ -109,7 +108,7 @@ func (w *wheel) expire(tick, now uint32) {
 	}()
 	for c := *slot; c != nil; c = *slot {
 		w.remove(c)
-		if due := c.timer.touched + c.timer.idle; due > now {
+		if due := c.touched + c.timer.idle; due > now {
 			w.place(c, due)
 			continue
 		}
