@@ -72,10 +72,15 @@ func namesPrivate(host string) bool {
 }
 
 // notPublic are networks besides those that netip has words for: carriers' NAT,
-// this network, benchmarks, and what maps IPv4 into IPv6.
+// this network, benchmarks, protocol assignments (where one cloud has its metadata),
+// what maps IPv4 into IPv6, also by a network's own prefix (RFC 8215), IPv6's old
+// private addresses, and the address of Azure's host, which answers virtual machines
+// only.
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("198.18.0.0/15"),
 	netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2001::/32"),
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("168.63.129.16/32"),
 }
 
 func isPublic(addr netip.Addr) bool {
