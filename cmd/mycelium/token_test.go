@@ -166,7 +166,7 @@ func TestSpecAuth(t *testing.T) {
 		`{"jwks":{"urls":["http://127.0.0.1:4000/jwks"]}}`:                      "/auth/jwks/urls/0 is of this machine or of a private network",
 		`{"jwks":{"urls":["https://[::ffff:10.0.0.1]/jwks"]}}`:                  "/auth/jwks/urls/0 is of this machine or of a private network",
 		`{"jwks":{"urls":["http://169.254.169.254/latest"],"allow_http":true}}`: "/auth/jwks/urls/0 is of this machine or of a private network",
-		`{"anybody":false}`: "/auth/anybody is no field",
+		`{"anybody":false}`: "/auth/anybody is not a known field",
 		`{}`:                "/auth has nothing to verify tokens with",
 	} {
 		_, err := specAuth([]byte(text), false)
