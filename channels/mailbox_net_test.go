@@ -292,7 +292,7 @@ func TestMailboxFullOfNames(t *testing.T) {
 // one that a mailbox has no room for is decompressed before there is room again.
 func TestMailboxFullOfBombs(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
-		o.Loops, o.Limits.MailboxBytes = 1, 1<<20
+		o.Loops, o.Limits.MailboxBytes = 1, 128<<10
 		gate := make(chan struct{})
 		s := serve(t, o, compressing, gated(gate, make(chan error, 9)))
 		p := s.dialTarget(t, "/socket/websocket?vsn=2.0.0", offering(deflateName))
@@ -301,7 +301,7 @@ func TestMailboxFullOfBombs(t *testing.T) {
 		const burst = 40
 		var all []byte
 		for i := range burst {
-			payload := fmt.Sprintf(`{"body":%q}`, strings.Repeat("0", 900_000))
+			payload := fmt.Sprintf(`{"body":%q}`, strings.Repeat("0", 112_500))
 			var err error
 			if all, err = wstest.AppendCompressed(all, ws.OpText, []byte(p.text(ref, fmt.Sprint(100+i), "gated:1", "echo", payload))); err != nil {
 				t.Fatal(err)
@@ -315,7 +315,7 @@ func TestMailboxFullOfBombs(t *testing.T) {
 		}
 		waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
 		if n := s.Stats().MailboxHigh; n > 3 {
-			t.Errorf("%d messages of 900 kB wait in a mailbox of 1 MiB", n)
+			t.Errorf("%d messages of 112 kB wait in a mailbox of 128 KiB", n)
 		}
 		close(gate)
 		for i := -1; i < burst; i++ {
