@@ -94,7 +94,7 @@ func (n *Node) handleWant(pk received) error {
 		return errMalformed
 	}
 	s := n.snapshot
-	if id == 0 || s == nil || s.id != id {
+	if id == 0 || s == nil || s.id != id || s.parts == nil { // parts are not kept for long
 		n.sendSnapshot(pk.log)
 		return nil
 	}

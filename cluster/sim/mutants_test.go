@@ -49,6 +49,8 @@ var planted = []mutant{
 		"p.asked != 0 && now-p.asked < askEvery", "p.asked != 0"},
 	{"convergence", "parts of a snapshot that were lost are not asked for", "snapshot.go",
 		"	case a.left > 0:\n", "	case a.left > 0:\n		return\n	case a.left < 0:\n"},
+	{"convergence", "parts of a snapshot that is not kept any more are not answered", "snapshot.go",
+		" || s.parts == nil {", " {"},
 	{"convergence", "changes during a snapshot are left out", "snapshot.go",
 		"s.until = n.head()", "s.until = s.at"},
 	{"convergence", "a version is written that a peer cannot read", "tick.go",

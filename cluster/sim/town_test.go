@@ -97,11 +97,19 @@ func (t *town) usurped(owner *people) bool {
 
 // live does one thing that goes on in a town.
 func (t *town) live(r *resident) {
-	switch refs := slices.Sorted(maps.Keys(r.own)); {
-	case t.Rand.IntN(3) == 0 || r.desk.tracker == nil:
+	if t.Rand.IntN(3) == 0 {
 		for range 1 + t.Rand.IntN(10) {
 			r.talk.say(t.length())
 		}
+		return
+	}
+	t.change(r)
+}
+
+// change does something to a presence.
+func (t *town) change(r *resident) {
+	switch refs := slices.Sorted(maps.Keys(r.own)); {
+	case r.desk.tracker == nil:
 	case t.Rand.IntN(200) == 0:
 		r.desk.reopen(t.upTo(time.Second))
 	case len(refs) > 0 && t.Rand.IntN(3) == 0:
