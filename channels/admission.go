@@ -63,10 +63,10 @@ func (e *Endpoint) enter(peer netip.Addr) (*ticket, error) {
 		return nil, errTooManyConnections
 	}
 	addr := clientKey(peer)
-	if !l.countsAddress(addr) {
+	if !e.countsAddress(addr, l) {
 		return &a.anonymous, nil
 	}
-	if err := a.enterFrom(addr, l); err != nil {
+	if err := e.enterFrom(addr, l); err != nil {
 		a.total.Add(-1)
 		e.counters.refused.Add(1)
 		return nil, err
@@ -85,9 +85,22 @@ func clientKey(addr netip.Addr) netip.Addr {
 }
 
 // countsAddress reports whether connections of an address are limited beside
-// those of others. Private addresses have no share: they are proxies'.
-func (l *Limits) countsAddress(addr netip.Addr) bool {
-	return addr.IsValid() && (l.MaxConnectionsPerAddress > 0 || l.sharesConnections() && share.NetworkOf(addr) != 0)
+// those of others.
+func (e *Endpoint) countsAddress(addr netip.Addr, l *Limits) bool {
+	return addr.IsValid() && (l.MaxConnectionsPerAddress > 0 || l.sharesConnections() && e.networkOf(addr) != 0)
+}
+
+// networkOf returns what tells the client at addr apart from others. Private addresses
+// may be proxies' whose clients cannot be told apart, unless
+// Options.TrustedProxies says which the proxies are.
+func (e *Endpoint) networkOf(addr netip.Addr) share.Network {
+	switch {
+	case len(e.options.TrustedProxies) == 0:
+		return share.NetworkOf(addr)
+	case e.trusts(addr):
+		return 0
+	}
+	return share.AnyNetworkOf(addr)
 }
 
 func (l *Limits) sharesConnections() bool {
@@ -135,10 +148,10 @@ func (e *Endpoint) enterClient(t *ticket, client netip.Addr) (*ticket, error) {
 	a, l := &e.admitted, e.live.Load()
 	trusted := e.trusts(client)
 	client = clientKey(client)
-	if t == nil || t.addr.IsValid() || trusted || !l.countsAddress(client) {
+	if t == nil || t.addr.IsValid() || trusted || !e.countsAddress(client, l) {
 		return t, nil
 	}
-	if err := a.enterFrom(client, l); err != nil {
+	if err := e.enterFrom(client, l); err != nil {
 		e.counters.refused.Add(1)
 		return t, err
 	}
@@ -147,14 +160,15 @@ func (e *Endpoint) enterClient(t *ticket, client netip.Addr) (*ticket, error) {
 
 // enterFrom counts a connection of addr in, unless it has as many as it may. It is
 // in total already.
-func (a *addresses) enterFrom(addr netip.Addr, l *Limits) error {
+func (e *Endpoint) enterFrom(addr netip.Addr, l *Limits) error {
+	a := &e.admitted
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	has := a.by[addr]
 	if l.MaxConnectionsPerAddress > 0 && has >= l.MaxConnectionsPerAddress {
 		return errTooManyFromAddress
 	}
-	if l.sharesConnections() && share.NetworkOf(addr) != 0 {
+	if l.sharesConnections() && e.networkOf(addr) != 0 {
 		others := int(a.total.Load()) - 1 - has
 		if !share.Allowed(has, others, l.MaxConnections, l.AddressShare) {
 			return errShareUsed

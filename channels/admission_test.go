@@ -10,10 +10,10 @@ import (
 
 // TestAddressShare: of Limits.MaxConnections an address has its share, whatever
 // the others do, and somebody who has nothing gets in as long as anybody does.
-// Private addresses are proxies' and have all.
+// Private addresses may be proxies' and have all, unless the proxies are known.
 func TestAddressShare(t *testing.T) {
-	newEndpoint := func(l Limits) *Endpoint {
-		e, err := NewEndpoint(Options{Loops: 1, Limits: l})
+	newEndpoint := func(l Limits, proxies ...netip.Prefix) *Endpoint {
+		e, err := NewEndpoint(Options{Loops: 1, Limits: l, TrustedProxies: proxies})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,6 +51,19 @@ func TestAddressShare(t *testing.T) {
 	}
 	if n := len(e.admitted.by); n != 2 {
 		t.Errorf("%d addresses are kept, want 2", n)
+	}
+	// Where the proxies are known, every other address is a client's.
+	for addr, want := range map[string]int{"10.0.0.1": 25, "127.0.0.1": 25, "::1": 25, "fd00::1": 25, "10.1.0.1": 100} {
+		known := newEndpoint(Limits{MaxConnections: 100}, netip.MustParsePrefix("10.1.0.0/16"))
+		got := 0
+		for ; got < 100; got++ {
+			if _, err := known.enterPeer(netip.MustParseAddr(addr)); err != nil {
+				break
+			}
+		}
+		if got != want {
+			t.Errorf("with known proxies %s has %d of 100, want %d", addr, got, want)
+		}
 	}
 	if got, _ := take(newEndpoint(Limits{MaxConnections: 100, AddressShare: 100}), "192.0.2.1", 200); len(got) != 100 {
 		t.Errorf("without shares an address has %d of 100", len(got))

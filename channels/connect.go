@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
-	"github.com/mycelium-rt/mycelium/internal/share"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -182,7 +181,7 @@ func (e *Endpoint) checkOrigin(m *mount, r *Request) *refusal {
 
 // accept asks what every transport asks of a new socket: version and connect.
 func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) *refusal {
-	s.network = share.NetworkOf(r.RemoteAddr.Addr())
+	s.network = s.endpoint.networkOf(r.RemoteAddr.Addr())
 	_, present := r.Params["vsn"]
 	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
 	if err != nil {

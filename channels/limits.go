@@ -80,9 +80,9 @@ type Limits struct {
 	MaxConnectionsPerAddress int
 	// AddressShare is how much one public address may have of what the others
 	// leave of MaxConnections, in percent, so that a few clients cannot use it up.
-	// Addresses of this machine and of private networks have no share: they are
-	// those of proxies, whose clients cannot be told apart without
-	// Options.TrustedProxies. Default 25; 100 or negative: no shares.
+	// Addresses of this machine and of private networks have no share, because they may be
+	// those of proxies whose clients cannot be told apart. With Options.TrustedProxies
+	// all addresses but those of the proxies have one. Default 25; 100 or negative: no shares.
 	AddressShare int
 	// HandshakesPerSecond is the rate at which sockets are admitted; above it
 	// a handshake gets 503, and clients come back with their own back-off.

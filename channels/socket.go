@@ -97,7 +97,7 @@ func (s *Socket) lookup(key any) (value any, ok bool) {
 // Client names who the socket is for, for limits that clients share: the user
 // that its guard knows (see [ClientGuard]), else its address, of which IPv6 counts
 // by /64. It is empty where that tells nobody apart: for addresses of this machine
-// and of private networks, which are those of proxies.
+// and of private networks, unless Options.TrustedProxies says which are those of proxies.
 func (s *Socket) Client() string {
 	if g, ok := s.Guard().(ClientGuard); ok {
 		if name := g.Client(); name != "" {

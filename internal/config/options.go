@@ -169,7 +169,7 @@ var options = []*option{
 		key: "limits.address_share", live: true, kind: number(1, 100),
 		def: "25", example: "50", unit: "percent",
 		help: "How much of limits.max_connections one public IP address may have (IPv6 by /64), in percent of what the others leave, " +
-			"so that a few clients cannot use it up. Addresses of this machine and of private networks, which are those of proxies, have all of it. 100: no shares.",
+			"so that a few clients cannot use it up. Addresses of this machine and of private networks, which may be those of proxies, have all of it unless trusted_proxies is set. 100: no shares.",
 		also: []string{"connection-share", "fair-share", "share"},
 	},
 	{

@@ -20,15 +20,29 @@ var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 // private networks are no clients': they are proxies and load balancers of whose
 // clients we know nothing else, so they have none.
 func NetworkOf(addr netip.Addr) Network {
-	addr = addr.Unmap().WithZone("")
+	addr = addr.Unmap()
 	switch {
 	case !addr.IsValid(), addr.IsLoopback(), addr.IsPrivate(), addr.IsLinkLocalUnicast(), addr.IsUnspecified(), sharedSpace.Contains(addr):
+		return 0
+	}
+	return AnyNetworkOf(addr)
+}
+
+// AnyNetworkOf is NetworkOf for where proxies are known: every address but theirs is a
+// client's, those of private networks and of this machine too.
+func AnyNetworkOf(addr netip.Addr) Network {
+	addr = addr.Unmap().WithZone("")
+	switch {
+	case !addr.IsValid():
 		return 0
 	case addr.Is4():
 		b := addr.As4()
 		return v4 | Network(binary.BigEndian.Uint32(b[:]))
 	}
 	b := addr.As16()
+	if [8]byte(b[:8]) == ([8]byte{}) { // ::1 is this machine, as 127.0.0.1 is
+		return v4 | 127<<24 | 1
+	}
 	return Network(binary.BigEndian.Uint64(b[:8]))
 }
 

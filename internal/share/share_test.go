@@ -96,3 +96,13 @@ func TestNetworks(t *testing.T) {
 		t.Error("no address has a network")
 	}
 }
+
+func TestAnyNetwork(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "10.1.2.3": "10.1.2.3", "127.0.0.1": "127.0.0.1", "::1": "127.0.0.1", "fd00::1": "fd00::/64",
+	} {
+		if got := AnyNetworkOf(netip.MustParseAddr(addr)).String(); got != want {
+			t.Errorf("%s is of %q, want %q", addr, got, want)
+		}
+	}
+}
