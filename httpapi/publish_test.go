@@ -48,7 +48,7 @@ func TestReplayOfAPanic(t *testing.T) {
 	ended := make(chan any)
 	go func() {
 		defer func() { ended <- recover() }()
-		p.once("ada", "1", nil, func() error { //nolint:errcheck // it does not return
+		p.once("ada", "1", nil, func() error { // it does not return
 			close(running)
 			<-crash
 			panic("boo")
@@ -85,9 +85,9 @@ func TestListCostsOnePass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { host.Shutdown(t.Context()) }) //nolint:errcheck // nobody is connected
+	t.Cleanup(func() { host.Shutdown(t.Context()) }) // nobody is connected
 	m := instances.New(host, instances.Options{})
-	t.Cleanup(func() { m.Close(t.Context()) }) //nolint:errcheck // as above
+	t.Cleanup(func() { m.Close(t.Context()) }) // as above
 	m.Register(instances.Define("empty", "Nothing.", func(*instances.Instance, struct{}) (instances.Logic, error) { return empty{}, nil }))
 	secret, key := NewKey("few", []Scope{Read}, []string{"mine-*"})
 	a, err := New(m, Options{Keys: []Key{key}})

@@ -48,7 +48,7 @@ func (d *daemon) join(files clusterFiles) error {
 		Name: files.node, Address: d.address(), OnConflict: func(err error) { n.conflict <- err }, Info: d.facts(),
 	})
 	if err != nil {
-		transport.Close() //nolint:errcheck // the first error is the one to report
+		transport.Close() // the first error is the one to report
 		return err
 	}
 	n.watcher = membership.Watch(n.Node, membership.Options{

@@ -112,7 +112,7 @@ func (n *node) terminate(t *testing.T) {
 
 // kill ends the process at once.
 func (n *node) kill() {
-	n.process.Process.Kill() //nolint:errcheck // it may have ended
+	n.process.Process.Kill() // it may have ended
 	err := <-n.ended
 	n.ended <- err
 }
@@ -209,7 +209,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	flags := append(embedded(t), "--cluster-size=3", "--auth-secret="+strings.Repeat("k", 32), "--auth-socket-id=user:{sub}", "--auth-join=*", "--auth-publish=*", "--auth-no-expiry=true")
 	a := startNode(t, "a", flags...)
-	routes := append(flags, "--cluster-routes="+a.route)
+	routes := slices.Concat(flags, []string{"--cluster-routes=" + a.route})
 	b := startNode(t, "b", routes...)
 	if status, text := b.ready(t); status == http.StatusOK && !strings.Contains(b.log.String(), "joined the cluster") {
 		t.Errorf("ready before the cluster is joined: %d %s", status, text)

@@ -79,7 +79,7 @@ func (x *attacker) dial() net.Conn {
 		x.pause(10 * time.Millisecond)
 		return nil
 	}
-	c.(*net.TCPConn).SetLinger(0) //nolint:errcheck // only saves ports
+	c.(*net.TCPConn).SetLinger(0) // only saves ports
 	return c
 }
 
@@ -116,7 +116,7 @@ func (x *attacker) relay() *wstest.Client { return x.socket("/socket/websocket?v
 
 // send writes what a raw connection is to say; false ends the attack on it.
 func (x *attacker) send(c net.Conn, text string) bool {
-	c.SetWriteDeadline(time.Now().Add(time.Second)) //nolint:errcheck // Write fails then
+	c.SetWriteDeadline(time.Now().Add(time.Second)) // Write fails then
 	_, err := c.Write([]byte(text))
 	return err == nil
 }

@@ -29,7 +29,7 @@ var channelAttacks = []attack{
 		name := fmt.Sprintf("room:w%d-%d-", worker, x.done.Load())
 		joins(c, name, 100, `{"user":"eve"}`)
 		for i := range 100 {
-			c.WriteText(fmt.Sprintf(`["%d","m","%s%d","new_msg",{"body":"mine"}]`, i, name, i)) //nolint:errcheck // drain finds it
+			c.WriteText(fmt.Sprintf(`["%d","m","%s%d","new_msg",{"body":"mine"}]`, i, name, i)) // drain finds it
 		}
 		x.done.Add(1)
 		drain(x, c)
@@ -75,7 +75,7 @@ var channelAttacks = []attack{
 		join := fmt.Sprintf(`["0","0","room:clones","phx_join",{"user":"eve","meta":{"m":%q}}]`, strings.Repeat("m", 3900))
 		if worker < 120 {
 			x.hold(c.Conn())
-			c.WriteText(join) //nolint:errcheck // drain finds it
+			c.WriteText(join) // drain finds it
 			x.done.Add(1)
 			drain(x, c)
 			return
@@ -109,8 +109,8 @@ var channelAttacks = []attack{
 	})},
 	{name: "keys that break clients", workers: 2, least: 100, strike: onRelay(func(x *attacker, c *wstest.Client) {
 		for _, key := range []string{"constructor", "__proto__", "toString", "hasOwnProperty"} {
-			c.WriteText(fmt.Sprintf(`["1","1","room:well-behaved","phx_join",{"user":%q}]`, key)) //nolint:errcheck // the reply below is missing then
-			c.ReadMessage()                                                                       //nolint:errcheck // any answer will do
+			c.WriteText(fmt.Sprintf(`["1","1","room:well-behaved","phx_join",{"user":%q}]`, key)) // the reply below is missing then
+			c.ReadMessage()                                                                       // any answer will do
 		}
 		x.done.Add(1)
 	})},

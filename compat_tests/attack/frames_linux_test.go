@@ -13,7 +13,7 @@ import (
 // frameAttacks go below the messages of the protocol.
 var frameAttacks = []attack{
 	{name: "continuation frames without end", workers: 4, least: 20, strike: onRelay(func(x *attacker, c *wstest.Client) {
-		c.WriteRaw(wstest.AppendFrame(nil, false, ws.OpText, nil)) //nolint:errcheck // the next write fails too
+		c.WriteRaw(wstest.AppendFrame(nil, false, ws.OpText, nil)) // the next write fails too
 		empty := bytes.Repeat(wstest.AppendFrame(nil, false, ws.OpContinuation, nil), 1000)
 		flood(x, c, empty)
 	})},
@@ -21,7 +21,7 @@ var frameAttacks = []attack{
 		flood(x, c, bytes.Repeat(wstest.AppendFrame(nil, true, ws.OpPing, nil), 1000))
 	})},
 	{name: "bytes after a protocol error", workers: 4, least: 20, strike: onRelay(func(x *attacker, c *wstest.Client) {
-		c.WriteRaw([]byte{0xff, 0xff}) //nolint:errcheck // the next write fails too
+		c.WriteRaw([]byte{0xff, 0xff}) // the next write fails too
 		flood(x, c, bytes.Repeat([]byte{0xff}, 64<<10))
 	})},
 	{name: "a frame that claims to be of a tebibyte", workers: 4, least: 100, strike: onRelay(func(x *attacker, c *wstest.Client) {
@@ -40,9 +40,9 @@ var frameAttacks = []attack{
 		}
 	}},
 	{name: "text that is not UTF-8, and no JSON", workers: 4, least: 100, strike: onRelay(func(x *attacker, c *wstest.Client) {
-		c.WriteFrame(ws.OpText, []byte("[\"1\",\"1\",\"a\",\"phx_join\",{\"\xff\":1}]")) //nolint:errcheck // the socket is closed for it
-		c.WriteFrame(ws.OpText, []byte(strings.Repeat("[", 10_000)))                     //nolint:errcheck // the same
-		c.ReadMessage()                                                                  //nolint:errcheck // any answer will do
+		c.WriteFrame(ws.OpText, []byte("[\"1\",\"1\",\"a\",\"phx_join\",{\"\xff\":1}]")) // the socket is closed for it
+		c.WriteFrame(ws.OpText, []byte(strings.Repeat("[", 10_000)))                     // the same
+		c.ReadMessage()                                                                  // any answer will do
 		x.done.Add(1)
 	})},
 }

@@ -154,8 +154,8 @@ func (v *victim) stop(t *testing.T) {
 		return
 	}
 	began := time.Now()
-	v.cmd.Process.Signal(syscall.SIGTERM)                              //nolint:errcheck // Wait finds it
-	stuck := time.AfterFunc(patience, func() { v.cmd.Process.Kill() }) //nolint:errcheck // as above
+	v.cmd.Process.Signal(syscall.SIGTERM)                              // Wait finds it
+	stuck := time.AfterFunc(patience, func() { v.cmd.Process.Kill() }) // as above
 	defer stuck.Stop()
 	if err := v.cmd.Wait(); err != nil {
 		t.Errorf("the server ended with %v", err)
