@@ -25,6 +25,13 @@
 // A channel that never blocks can say so ([Channel.OnLoop]) and is then run by
 // the event loop itself.
 //
+// # State, middleware, further topics
+//
+// What a channel keeps about its client stands under a typed [Key]. Middleware
+// ([Channel.Use]) sees the joins and events of a channel and how they came out: it
+// logs, measures, or refuses. A channel that needs the broadcasts to other topics
+// asks for them ([Context.Subscribe], [Context.Forward]).
+//
 // # Order
 //
 // What one channel sends to one socket arrives in the order in which it was
