@@ -77,7 +77,7 @@ func (x *index) remove(g *group) {
 }
 
 // announce counts n more announced subscribers of topic on a shard, or less.
-func (x *index) announce(topic string, shard *shard, n int) {
+func (x *index) announce(topic string, shard *shard, n int32) {
 	s := x.stripe(topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,8 +38,8 @@ type group struct {
 	subs []Subscriber
 
 	// Guarded by the mu of the index's stripe.
-	announced int  // by PubSub.Announce
-	shown     bool // the shard has it, not only the index
+	announced int32 // by PubSub.Announce
+	shown     bool  // the shard has it, not only the index
 
 	size atomic.Int64 // len(subs), written by the executor, read by any goroutine
 }
