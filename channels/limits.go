@@ -21,7 +21,7 @@ type Limits struct {
 	ChannelsPerSocket int
 	// TopicsPerChannel bounds the topics that one channel has subscribed to by
 	// [Context.Subscribe] and [Context.Forward]; more get ErrTooManyTopics. They
-	// count against SocketBytes too, which no channel may exceed alone. Default 1,000;
+	// count against SocketBytes too, which one channel alone cannot exceed by them. Default 1,000;
 	// negative: unlimited.
 	TopicsPerChannel int
 	// SocketBytes bounds what the channels of one socket keep: their topics and

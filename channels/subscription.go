@@ -38,7 +38,7 @@ func (c *Context) Subscribe(topic string) error {
 
 // Forward has broadcasts to another topic go straight to the client, as messages of
 // that topic, which the client need not have joined: the way of Phoenix's fastlane,
-// by which Absinthe sends the results of subscriptions. It is like Subscribe else.
+// by which Absinthe sends the results of subscriptions. Otherwise it is like Subscribe.
 // What comes before the join is answered is sent behind the answer. A client that
 // has joined the topic too gets such a broadcast twice. The channel's own topic is
 // forwarded anyway.
@@ -49,8 +49,9 @@ func (c *Context) Forward(topic string) error {
 	return c.subscribe(topic, true)
 }
 
-// Unsubscribe ends what Subscribe and Forward have begun for a topic. A callback
-// that has called it is the last one that can have been told of a broadcast.
+// Unsubscribe undoes Subscribe and Forward of a topic. After a callback has called
+// it, the Info handler gets none of the topic's broadcasts any more; those that were
+// forwarded before may still be on their way to the client.
 func (c *Context) Unsubscribe(topic string) {
 	c.life.mu.Lock()
 	var ended []*subscription

@@ -42,7 +42,7 @@ type gathered struct {
 	count         int // of metas, also of those that came and went
 }
 
-// namedMeta is a meta and its key, and the how manieth of a gathered it is.
+// namedMeta is a meta with its key. place orders those of one topic.
 type namedMeta struct {
 	key, meta string
 	place     int
