@@ -80,9 +80,8 @@ func (t *town) checkGhosts(r *resident) {
 // checkBounds looks at what a node keeps.
 func (t *town) checkBounds(r *resident) {
 	s, l := r.life.Node.Stats(), t.limits
-	const largest = 200 << 10 // an entry that does not count, and what is under way
-	if l.Keep > 0 && s.Kept-s.Waiting > l.Keep+largest {
-		t.fail("%s keeps %d bytes, more than %d", r.host.Name, s.Kept, l.Keep)
+	if sent := s.Kept - s.Waiting; l.Keep > 0 && sent > l.Keep {
+		t.fail("%s keeps %d bytes that it has sent, more than %d", r.host.Name, sent, l.Keep)
 	}
 	for _, p := range s.Peers {
 		if l.Hold > 0 && p.Held > l.Hold {

@@ -108,7 +108,7 @@ func TestMutants(t *testing.T) {
 	for _, m := range planted {
 		t.Run(m.invariant+"/"+m.bug, func(t *testing.T) {
 			out, err := m.run(t)
-			failed := regexp.MustCompile(`seed (\d+): (.*)`).FindStringSubmatch(out)
+			failed := regexp.MustCompile(`seed (\d+)(?: \([^)]*\))?: (.*)`).FindStringSubmatch(out)
 			if err == nil || failed == nil {
 				t.Fatalf("not found by %d seeds\n%s", *seeds, out)
 			}
