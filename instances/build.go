@@ -24,6 +24,9 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 		owner: one, id: spec.ID, labels: spec.Labels, log: log, endpoint: endpoint, releases: []func(){release},
 		crashed: make(chan error, 1), hooks: make(chan struct{}, 1),
 	}
+	if m.options.Replicator != nil && one.spreads(kind) {
+		in.replicator = m.options.Replicator(one.id)
+	}
 	in.ctx, in.cancel = context.WithCancel(context.Background())
 	err = in.guard("the type's build function", func() (err error) {
 		if in.logic, err = kind.build(in, spec.Config); err == nil {

@@ -30,6 +30,8 @@ type Instance struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	crashed  chan error // has the first crash
+	// replicator is nil if its presences are this node's alone.
+	replicator presence.Replicator
 
 	logic Logic // static once it is built
 
@@ -85,6 +87,9 @@ func (in *Instance) TrackPresence(o presence.Options) *presence.Tracker {
 }
 
 func (in *Instance) track(o presence.Options) {
+	if in.replicator != nil {
+		o.Replicator = in.replicator
+	}
 	in.tracker = presence.New(in.endpoint, o)
 	in.tracks.Store(true)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/presence"
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
@@ -44,6 +45,9 @@ type Options struct {
 	// the instances of this id on all nodes. It is asked for each life, which closes
 	// its bus. nil: this is a single node.
 	Bus func(id string) pubsub.Bus
+	// Replicator returns what connects the presences of such an instance with those of
+	// the instances of this id on other nodes; nil: each node has its own.
+	Replicator func(id string) presence.Replicator
 	// Logger gets what happens to instances, as channels.Options.Logger does; nil
 	// writes errors to standard error.
 	Logger *zerolog.Logger

@@ -22,6 +22,8 @@ type Kind struct {
 
 	mu       sync.Mutex
 	trackers map[string]*presence.Tracker // by space, guarded by mu
+	// next are those that take the place of one when that is closed, by space in their order, guarded by mu.
+	next map[string][]*presence.Tracker
 	peers    map[*cluster.Peer]*peer      // guarded by mu, and what they have too
 }
 
@@ -42,7 +44,7 @@ type share struct {
 
 // New returns a Kind for one node.
 func New() *Kind {
-	return &Kind{trackers: make(map[string]*presence.Tracker), peers: make(map[*cluster.Peer]*peer)}
+	return &Kind{trackers: make(map[string]*presence.Tracker), next: make(map[string][]*presence.Tracker), peers: make(map[*cluster.Peer]*peer)}
 }
 
 // Types returns the kind under the types of its entries, as cluster.Options.Kinds has
@@ -68,12 +70,10 @@ func Distinct(n *cluster.Node) bool {
 // number is what a node puts into its phx_refs.
 func number(id cluster.LogID) uint16 { return uint16(id >> 48) }
 
-var (
-	errNotStarted = errors.New("presences: a tracker before Kind.Start")
-	errTwice      = errors.New("presences: two trackers of one space on this node")
-)
+var errNotStarted = errors.New("presences: a tracker before Kind.Start")
 
-// open gives a space its tracker, and the tracker what peers have.
+// open gives a space its tracker, and the tracker what peers have: at once, or when the one
+// before it is closed.
 func (k *Kind) open(space string, t *presence.Tracker) (node uint16, err error) {
 	n := k.node.Load()
 	if n == nil {
@@ -82,15 +82,21 @@ func (k *Kind) open(space string, t *presence.Tracker) (node uint16, err error) 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.trackers[space] != nil {
-		return 0, errTwice
+		k.next[space] = append(k.next[space], t)
+	} else {
+		k.enter(space, t)
 	}
+	return number(n.ID()), nil
+}
+
+// enter makes t the tracker of a space. Called with mu.
+func (k *Kind) enter(space string, t *presence.Tracker) {
 	k.trackers[space] = t
 	for _, p := range k.peers {
 		if s := p.spaces[space]; s != nil {
 			s.enter(t, p.up)
 		}
 	}
-	return number(n.ID()), nil
 }
 
 // close takes the tracker from a space. What peers have there is kept for the
@@ -99,6 +105,10 @@ func (k *Kind) close(space string, t *presence.Tracker) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.trackers[space] != t {
+		k.next[space] = slices.DeleteFunc(k.next[space], func(other *presence.Tracker) bool { return other == t })
+		if len(k.next[space]) == 0 {
+			delete(k.next, space)
+		}
 		return
 	}
 	delete(k.trackers, space)
@@ -107,6 +117,12 @@ func (k *Kind) close(space string, t *presence.Tracker) {
 			s.roster, s.replica = s.replica.Roster(), nil
 			p.tidy(space, s)
 		}
+	}
+	if next := k.next[space]; len(next) > 0 {
+		if k.next[space] = next[1:]; len(next) == 1 {
+			delete(k.next, space)
+		}
+		k.enter(space, next[0])
 	}
 }
 

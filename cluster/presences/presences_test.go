@@ -210,23 +210,53 @@ func TestSpaces(t *testing.T) {
 	}
 }
 
-// TestOpenTwice: a space has one tracker on a node, which comes behind Start.
-func TestOpenTwice(t *testing.T) {
-	open := func(k *Kind) (err error) {
-		defer func() { err, _ = recover().(error) }()
-		tracker := presence.New(&server{}, presence.Options{Replicator: k.Space("chat")})
-		t.Cleanup(tracker.Close)
-		return nil
+// TestBeforeStart: a tracker comes behind Start.
+func TestBeforeStart(t *testing.T) {
+	defer func() {
+		if err, _ := recover().(error); !errors.Is(err, errNotStarted) {
+			t.Errorf("before Start: %v", err)
+		}
+	}()
+	presence.New(&server{}, presence.Options{Replicator: New().Space("chat")})
+}
+
+// TestNextTracker: a tracker that is made before the last one of its space is closed takes
+// its place then, unless it is closed first.
+func TestNextTracker(t *testing.T) {
+	h := newHub()
+	a, b := startServer(t, h, "a"), startServer(t, h, "b")
+	a.open(t, "chat")
+	b.open(t, "chat")
+	ada := a.track(t, "room:1", "ada")
+	wait(t, "b has ada", func() bool { return b.list("room:1") == "ada" })
+	first, made := b.tracker, [3]*presence.Tracker{}
+	for i := range made {
+		b.open(t, "chat")
+		made[i] = b.tracker
 	}
-	if err := open(New()); !errors.Is(err, errNotStarted) {
-		t.Errorf("before Start: %v", err)
+	if got := b.list("room:1"); got != "" {
+		t.Errorf("a tracker that waits has %q", got)
 	}
-	s := startServer(t, newHub(), "a")
-	if err := open(s.kind); err != nil {
-		t.Error(err)
+	made[0].Close()
+	a.track(t, "room:1", "eve")
+	wait(t, "the first has eve", func() bool { return len(first.List("room:1")) == 2 })
+	first.Close()
+	b.tracker = made[1]
+	if got := b.list("room:1"); got != "ada eve" {
+		t.Errorf("the next has %q", got)
 	}
-	if err := open(s.kind); !errors.Is(err, errTwice) {
-		t.Errorf("twice: %v", err)
+	b.track(t, "room:1", "bob")
+	wait(t, "a has bob", func() bool { return a.list("room:1") == "ada bob eve" })
+	ada.end()
+	wait(t, "the next has no ada", func() bool { return b.list("room:1") == "bob eve" })
+	made[1].Close()
+	b.tracker = made[2]
+	if got := b.list("room:1"); got != "eve" {
+		t.Errorf("the one after it has %q", got)
+	}
+	made[2].Close()
+	if len(b.kind.trackers)+len(b.kind.next) > 0 {
+		t.Errorf("%v, %v are left", b.kind.trackers, b.kind.next)
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Space returns the replicator of a space, for one tracker at a time.
+// Space returns the replicator of a space. A space has one tracker at a time: a second
+// one has nobody of other nodes until the first is closed, as the next life of an instance, which is
+// made before the last one ends.
 func (k *Kind) Space(name string) presence.Replicator {
 	return &space{kind: k, name: name}
 }

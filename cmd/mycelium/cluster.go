@@ -5,15 +5,18 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"os"
 	"strings"
 
 	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
+	"github.com/mycelium-rt/mycelium/cluster/presences"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/membership"
+	"github.com/mycelium-rt/mycelium/presence"
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
@@ -27,9 +30,20 @@ type clusterFiles struct {
 // clusterNode is this process in its cluster.
 type clusterNode struct {
 	*cluster.Node
-	watcher *membership.Watcher
-	// conflict gets why this node has left the cluster: another has its name.
+	presences *presences.Kind
+	watcher   *membership.Watcher
+	// conflict gets why this node cannot stay: another has its name, or its number.
 	conflict chan error
+}
+
+var errSameNumber = errors.New("another node has drawn the same number for its presences, one of 65,536: start this one again, and it draws another")
+
+// end has the server stop; the first reason counts.
+func (n *clusterNode) end(err error) {
+	select {
+	case n.conflict <- err:
+	default:
+	}
 }
 
 // join makes this process a node of the cluster that the configuration names, if it
@@ -43,17 +57,23 @@ func (d *daemon) join(files clusterFiles) error {
 	if err != nil {
 		return err
 	}
-	n := &clusterNode{conflict: make(chan error, 1)}
+	n := &clusterNode{conflict: make(chan error, 1), presences: presences.New()}
 	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
-		Name: files.node, Address: d.address(), OnConflict: func(err error) { n.conflict <- err }, Info: d.facts(),
+		Name: files.node, Address: d.address(), OnConflict: n.end, Info: d.facts(), Kinds: n.presences.Types(),
 	})
 	if err != nil {
 		transport.Close() // the first error is the one to report
 		return err
 	}
+	n.presences.Start(n.Node)
 	n.watcher = membership.Watch(n.Node, membership.Options{
 		Name: files.node, Cluster: c.Name, Size: c.Size, Logger: &d.log,
 		Link: func() membership.Link { return membership.Link(transport.Stats()) },
+		Joined: func() {
+			if !presences.Distinct(n.Node) {
+				n.end(errSameNumber)
+			}
+		},
 	})
 	d.cluster = n
 	event := d.log.Info().Str("cluster", c.Name).Str("node", files.node)
@@ -133,17 +153,28 @@ func (n *clusterNode) ready() error {
 	return n.watcher.Ready()
 }
 
+// spaceOf names the space of topics of an instance.
+func spaceOf(id string) string {
+	if id == defaultInstance {
+		return ""
+	}
+	return id
+}
+
+// replicator is bus for presences.
+func (n *clusterNode) replicator() func(id string) presence.Replicator {
+	if n == nil {
+		return nil
+	}
+	return func(id string) presence.Replicator { return n.presences.Space(spaceOf(id)) }
+}
+
 // bus returns what connects the instances of an id on all nodes; nil where there is no cluster.
 func (n *clusterNode) bus() func(id string) pubsub.Bus {
 	if n == nil {
 		return nil
 	}
-	return func(id string) pubsub.Bus {
-		if id == defaultInstance {
-			id = ""
-		}
-		return n.Bus(id)
-	}
+	return func(id string) pubsub.Bus { return n.Bus(spaceOf(id)) }
 }
 
 // secretBytes is what a secret has at least, as natscluster asks for it.

@@ -56,6 +56,12 @@ func startNode(t *testing.T, name string, args ...string) *node {
 		}
 	})
 	wait(t, name+" listens", func() bool {
+		select {
+		case err := <-n.ended:
+			n.ended <- err
+			t.Fatalf("%s ended: %v\n%s", name, err, n.log)
+		default:
+		}
 		n.addr, n.route = n.logged("listening"), "nats://"+n.logged("joining")
 		return n.addr != ""
 	})
@@ -164,7 +170,7 @@ func joinAt(t *testing.T, n *node, query, topic string) *member {
 	t.Cleanup(func() { _ = c.Drop() })
 	c.Timeout = patience
 	m := &member{c, topic}
-	m.write(t, `["1","1","%s","phx_join",{"user":"%s"}]`, topic, "ada")
+	m.write(t, `["1","1","%s","phx_join",{"user":"%s"}]`, topic, "guest-of-"+n.name)
 	expect(t, c, `"status":"ok"`)
 	return m
 }
@@ -283,6 +289,50 @@ func TestCluster(t *testing.T) {
 	eve.hears(t, 3, 3)
 	a.terminate(t)
 	b.terminate(t)
+}
+
+// TestClusterPresence: everybody sees who is on the other node, while clients and nodes come
+// and go, and the instance is restarted.
+func TestClusterPresence(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	config := "instances:\n- {id: news, type: relay, config: {presence_window: %s}}\n"
+	writeFile(t, file, fmt.Sprintf(config, "0s"))
+	flags := append(embedded(t), "--config="+file)
+	a := startNode(t, "a", flags...)
+	b := startNode(t, "b", append(flags, "--cluster-routes="+a.route)...)
+	for _, n := range []*node{a, b} {
+		wait(t, "it is ready", func() bool { status, _ := n.ready(t); return status == http.StatusOK })
+	}
+	const news = "/socket/news/websocket?vsn=2.0.0"
+	here := joinAt(t, a, news, "room:1")
+	expect(t, here.Client, `"presence_state",{"guest-of-a":`)
+	there := joinAt(t, b, news, "room:1")
+	expect(t, there.Client, `"presence_state",{"guest-of-a":{"metas":[{"phx_ref"`)
+	expect(t, here.Client, `"presence_diff",{"joins":{"guest-of-b":`)
+	if status, text := a.call(t, http.MethodGet, "/api/instances/news/presence?topic=room:1", ""); status != http.StatusOK || !strings.Contains(text, "guest-of-b") {
+		t.Errorf("the API of a: %d %s", status, text)
+	}
+	there.Drop()
+	expect(t, here.Client, `"leaves":{"guest-of-b":`)
+
+	// The next life of an instance has them too.
+	there = joinAt(t, b, news, "room:1")
+	expect(t, here.Client, `"presence_diff",{"joins":{"guest-of-b":`)
+	writeFile(t, file, fmt.Sprintf(config, "10ms"))
+	if err := a.process.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "a has reloaded", func() bool { return a.tells(line{Message: "configuration reloaded"}) })
+	expect(t, there.Client, `"leaves":{"guest-of-a":`)
+	again := joinAt(t, a, news, "room:1")
+	expect(t, again.Client, `"guest-of-b":`)
+	expect(t, there.Client, `"presence_diff",{"joins":{"guest-of-a":`)
+
+	// A node that is killed leaves nobody behind.
+	b.kill()
+	expect(t, again.Client, `"leaves":{"guest-of-b":`)
+	a.terminate(t)
 }
 
 const alone = "instance lives on this node alone"

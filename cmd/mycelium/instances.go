@@ -33,7 +33,7 @@ func (d *daemon) newManager() *instances.Manager {
 	d.verifiers.log = &d.log
 	m := instances.New(d.endpoint, instances.Options{
 		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits),
-		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
+		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 	})
 	register(m)
 	return m

@@ -54,6 +54,8 @@ type Options struct {
 	Size int
 	// Link asks the transport; it must not block.
 	Link func() Link
+	// Joined is called once, when the node is ready; it must not block. May be nil.
+	Joined func()
 	// Logger gets who comes and goes; nil writes to standard error.
 	Logger *zerolog.Logger
 }
@@ -136,6 +138,9 @@ func (w *Watcher) look() {
 	if !w.ready.Load() && w.joined(v) {
 		w.ready.Store(true)
 		w.log.Info("joined the cluster").Str("cluster", v.Cluster).Str("node", v.Name).Int("others", v.count(Up)).Write()
+		if w.options.Joined != nil {
+			w.options.Joined()
+		}
 	}
 	w.before = v
 }
