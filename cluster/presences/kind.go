@@ -23,8 +23,8 @@ type Kind struct {
 	mu       sync.Mutex
 	trackers map[string]*presence.Tracker // by space, guarded by mu
 	// next are those that take the place of one when that is closed, by space in their order, guarded by mu.
-	next map[string][]*presence.Tracker
-	peers    map[*cluster.Peer]*peer      // guarded by mu, and what they have too
+	next  map[string][]*presence.Tracker
+	peers map[*cluster.Peer]*peer // guarded by mu, and what they have too
 }
 
 var _ cluster.Snapshotter = (*Kind)(nil)

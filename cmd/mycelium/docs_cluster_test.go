@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// freePort is one that nobody listens on now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
+}
+
+// TestClusterDocument runs the commands of docs/cluster.md, on ports of its own: those that
+// serve until the end, the others one after the other.
+func TestClusterDocument(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"curl", "openssl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s: install it to test the commands of docs/cluster.md", tool)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "cluster.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := []string{}
+	for _, port := range []string{"4000", "4001", "6222", "6223"} {
+		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+freePort(t))
+	}
+	obey := startShell(t, strings.NewReplacer(ports...))
+	commands := 0
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
+			command, want, _ := strings.Cut(part, "\n")
+			commands++
+			obey(command, strings.TrimSpace(want))
+		}
+	}
+	if commands < 7 {
+		t.Errorf("docs/cluster.md has %d commands", commands)
+	}
+}
+
+// startShell runs commands in a directory of their own; what serves runs beside the others, and is
+// waited for until it is ready.
+func startShell(t *testing.T, ports *strings.Replacer) func(command, want string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, "mycelium")); err != nil {
+		t.Fatal(err)
+	}
+	keys := t.TempDir()
+	prepare := func(command string) *exec.Cmd {
+		cmd := exec.Command("sh", "-ec", command)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "XDG_RUNTIME_DIR=" + keys}
+		return cmd
+	}
+	return func(command, want string) {
+		t.Helper()
+		command = ports.Replace(command)
+		if strings.HasPrefix(command, "mycelium serve ") {
+			log := new(buffer)
+			server := prepare("exec " + command)
+			server.Stderr = log
+			if err := server.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				server.Process.Kill() //nolint:errcheck // it is waited for
+				server.Wait()         //nolint:errcheck // it was killed
+				if t.Failed() {
+					t.Logf("%s\n%s", command, log)
+				}
+			})
+			wait(t, "ready: "+command, func() bool { return strings.Contains(log.String(), "joined the cluster") })
+			return
+		}
+		out, err := prepare(command).CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%s: %v\nprints %s\nnot    %s", command, err, got, want)
+		}
+	}
+}
