@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	seeds   = flag.Int("seeds", 2000, "how many `seeds` TestSeeds runs")
+	seeds   = flag.Int("seeds", 500, "how many `seeds` TestSeeds runs")
 	oneSeed = flag.Uint64("seed", 0, "run this `seed` alone, and print its trace if it fails")
 )
 
