@@ -188,3 +188,12 @@ func (c *client) shape() map[string][]string {
 	}
 	return s
 }
+
+// sorted is a shape whose metas are in order: those of several nodes come to
+// clients in another order than to the list, and none is promised.
+func sorted(s map[string][]string) map[string][]string {
+	for _, metas := range s {
+		slices.Sort(metas)
+	}
+	return s
+}
