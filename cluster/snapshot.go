@@ -114,6 +114,7 @@ type arrival struct {
 	came      []bool
 	left      int
 	progress  time.Duration // when something came, or was asked for
+	whole     time.Duration // when it was first seen that no part is missing; 0: one is
 }
 
 // expectSnapshot asks a peer for a snapshot.
@@ -166,6 +167,9 @@ func (p *Peer) handlePart(body []byte) error {
 func (a *arrival) proceed(now time.Duration) {
 	p := a.peer
 	if a.id != 0 && a.left == 0 {
+		if a.whole == 0 {
+			a.whole = now
+		}
 		p.passOver(a.at)
 		if a.tailIsHere() {
 			p.restore(a)
@@ -187,6 +191,9 @@ func (a *arrival) proceed(now time.Duration) {
 				b = binary.AppendUvarint(b, uint64(i))
 			}
 		}
+	case now-a.whole > holdFor: // its tail is lost, or more than is held: another one has another tail
+		p.expectSnapshot(now)
+		return
 	default: // entries that the snapshot may lack
 		b = binary.AppendUvarint(p.node.packet(packetAsk), a.at+1)
 		b = binary.AppendUvarint(b, a.until)

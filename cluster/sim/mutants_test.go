@@ -51,6 +51,8 @@ var planted = []mutant{
 		"	case a.left > 0:\n", "	case a.left > 0:\n		return\n	case a.left < 0:\n"},
 	{"convergence", "parts of a snapshot that is not kept any more are not answered", "snapshot.go",
 		" || s.parts == nil {", " {"},
+	{"convergence", "a tail that is more than may be held is awaited for ever", "snapshot.go",
+		"case now-a.whole > holdFor:", "case false && now-a.whole > holdFor:"},
 	{"convergence", "changes during a snapshot are left out", "snapshot.go",
 		"s.until = n.head()", "s.until = s.at"},
 	{"convergence", "a version is written that a peer cannot read", "tick.go",

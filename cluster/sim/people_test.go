@@ -106,7 +106,7 @@ func (k *people) Snapshot(size int, yield func([]byte)) {
 	k.desk.kind.Snapshot(size, func(part []byte) {
 		yield(part)
 		if parts++; parts <= 4 && k.town.Rand.IntN(2) == 0 {
-			for range 1 + k.town.Rand.IntN(6) { // the tail fits into Limits.Hold: it is asked for until it does
+			for range 1 + k.town.Rand.IntN(20) { // more at times than Limits.Hold takes
 				k.town.change(k.town.running[k.host])
 			}
 		}

@@ -99,7 +99,7 @@ func play(seed uint64, tracing bool) (t *town) {
 		Delay: 20 * time.Millisecond, Late: []time.Duration{0, lateness}[t.Rand.IntN(2)],
 	}
 	if t.Rand.IntN(2) == 0 {
-		t.limits = cluster.Limits{Packet: 300, Keep: 2000 + t.Rand.IntN(20_000), Hold: 4000 + t.Rand.IntN(20_000)}
+		t.limits = cluster.Limits{Packet: 300, Keep: 2000 + t.Rand.IntN(20_000), Hold: 1000 + t.Rand.IntN(20_000)}
 	}
 	for i := range 2 + t.Rand.IntN(6) {
 		h := t.AddHost(fmt.Sprintf("node%d", i))

@@ -82,8 +82,8 @@ func startShell(t *testing.T, ports *strings.Replacer) func(command, want string
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				server.Process.Kill() //nolint:errcheck // it is waited for
-				server.Wait()         //nolint:errcheck // it was killed
+				server.Process.Kill() // it is waited for
+				server.Wait()         // it was killed
 				if t.Failed() {
 					t.Logf("%s\n%s", command, log)
 				}
