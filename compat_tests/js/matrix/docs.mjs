@@ -22,6 +22,7 @@ export async function writeTable(table) {
 export function withoutColumns(table, names) {
   const lines = table.split("\n")
   const cellsOf = line => line.split("|").slice(1, -1)
-  const kept = cellsOf(lines[0]).flatMap((name, column) => names.includes(name.trim()) ? [] : [column])
+  const nameOf = cell => cell.replace(/<sup>.*<.sup>/, "").trim()
+  const kept = cellsOf(lines[0]).flatMap((cell, column) => names.includes(nameOf(cell)) ? [] : [column])
   return lines.map(line => line.startsWith("|") ? `|${kept.map(column => cellsOf(line)[column]).join("|")}|` : line).join("\n")
 }
