@@ -213,3 +213,11 @@ func (f *configFile) atElement(key string, i int) string {
 	}
 	return f.at(key)
 }
+
+// fileOption cannot be in the table: a file does not name another.
+var fileOption = &option{
+	key: "config", kind: text("FILE", "the path of a .yaml, .yml or .toml file", nil),
+	example: "mycelium.yaml",
+	help:    "File with options, YAML or TOML by its extension.",
+	also:    []string{"file", "conf", "config-file"},
+}

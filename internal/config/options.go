@@ -29,14 +29,6 @@ type option struct {
 	live bool
 }
 
-// fileOption cannot be in the table: a file does not name another.
-var fileOption = &option{
-	key: "config", kind: text("FILE", "the path of a .yaml, .yml or .toml file", nil),
-	example: "mycelium.yaml",
-	help:    "File with options, YAML or TOML by its extension.",
-	also:    []string{"file", "conf", "config-file"},
-}
-
 const (
 	kib = 1 << 10
 	mib = 1 << 20
