@@ -62,8 +62,8 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// namesPrivate tells that a host is no name of the internet, as far as its text
-// says it: the rest shows when it is asked.
+// namesPrivate reports whether the text of a host shows that it is private. What
+// the text does not show is checked when the address is dialed.
 func namesPrivate(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return !isPublic(addr)

@@ -79,7 +79,7 @@ func (r *remoteKeys) close() {
 }
 
 // find returns the keys that may have signed a token of an algorithm; id is its
-// kid, empty if it has none. Where there are none it waits for a fetch: one that
+// kid, empty if it has none. If no key matches it waits for a fetch: one that
 // is under way, or one that it asks for. refusal is not nil if the keys of a
 // server are not known yet, so that nothing can be said about the token.
 func (r *remoteKeys) find(ctx context.Context, id, algorithm string) (found []any, refusal *RefusedError) {

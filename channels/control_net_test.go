@@ -49,7 +49,7 @@ func TestSocketIDsAreNoTopics(t *testing.T) {
 		second.join("room:1", "{}")
 		ada.join("room:1", "{}")
 		if n := s.CountTopics(); n != 1 {
-			t.Errorf("%d topics with two sockets on one, want 1: an id is none", n)
+			t.Errorf("%d topics with two sockets on one, want 1: a socket id is not a topic", n)
 		}
 		bob := s.dialTarget(t, "/socket/websocket?vsn=2.0.0&user=bob", nil)
 		ref := bob.join(adasID, "{}")

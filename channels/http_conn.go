@@ -233,8 +233,8 @@ func (c *httpConn) messageRead() {
 // keptHead is how large a buffer may stay, in bytes, with little in it.
 const keptHead = 2048
 
-// readAhead gives a byte of what follows the request, which nobody has checked:
-// the head that it begins is checked before the second.
+// readAhead returns one byte of what follows the request. That byte is not
+// checked yet; the head that it begins is, before a second byte is returned.
 func (c *httpConn) readAhead(p []byte) (int, error) {
 	if c.given == len(c.buf) {
 		n, err := c.countedConn.Read(p[:1])

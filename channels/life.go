@@ -308,8 +308,8 @@ func (c *Context) runIn(it *item) {
 }
 
 // takeMessage gets the next message for whoever has the right to run callbacks.
-// When there is none the right ends, and when the channel is to end its last
-// callbacks are run.
+// With no message left it gives the right back; if the channel is to end, it runs
+// the last callbacks.
 func (c *Context) takeMessage(it *item) bool {
 	c.life.mu.Lock()
 	switch c.life.phase {

@@ -113,7 +113,7 @@ func (e *Endpoint) logNetwork(err error) {
 	e.log.Error("network").Err(err).Write()
 }
 
-// limitReached tells that a limit has ended the socket. limit is its name in a
+// limitReached logs that a limit has ended the socket. limit is its name in a
 // configuration.
 func (s *Socket) limitReached(limit, detail string) {
 	s.line(zerolog.WarnLevel, "socket closed by a limit").Str("limit", limit).Str("detail", detail).Write()

@@ -20,7 +20,7 @@ const flushTimeout = 250 * time.Millisecond
 // None of it waits for who reads that: a pipe that is full, a full disk.
 type logOutput struct {
 	*logging.Writer
-	file       *os.File // nil if standard error is none
+	file       *os.File // nil if standard error is not a file
 	isTerminal bool
 	restore    func()
 }

@@ -58,14 +58,14 @@ func TestReady(t *testing.T) {
 		least  time.Duration // before that it is not ready
 		within time.Duration // then it is
 	}{
-		"alone":                      {0, nil, AloneAfter - time.Second, AloneAfter + time.Second},
-		"alone by its size":          {1, nil, 0, 0},
-		"one of unknown":             {0, []cluster.PeerInfo{up}, 0, 0},
-		"one of two":                 {2, []cluster.PeerInfo{up}, 0, 0},
-		"one of three":               {3, []cluster.PeerInfo{up}, AloneAfter - time.Second, AloneAfter + time.Second},
-		"another that has to come":   {0, []cluster.PeerInfo{up, syncing}, syncWithin - time.Second, syncWithin + time.Second},
-		"one that has left is none":  {0, []cluster.PeerInfo{{Log: 4, Name: "d", Left: true}}, AloneAfter - time.Second, AloneAfter + time.Second},
-		"one that is silent is none": {0, []cluster.PeerInfo{{Log: 4, Name: "d", Silent: cluster.DownAfter}}, AloneAfter - time.Second, AloneAfter + time.Second},
+		"alone":                             {0, nil, AloneAfter - time.Second, AloneAfter + time.Second},
+		"alone by its size":                 {1, nil, 0, 0},
+		"one of unknown":                    {0, []cluster.PeerInfo{up}, 0, 0},
+		"one of two":                        {2, []cluster.PeerInfo{up}, 0, 0},
+		"one of three":                      {3, []cluster.PeerInfo{up}, AloneAfter - time.Second, AloneAfter + time.Second},
+		"another that has to come":          {0, []cluster.PeerInfo{up, syncing}, syncWithin - time.Second, syncWithin + time.Second},
+		"one that has left does not count":  {0, []cluster.PeerInfo{{Log: 4, Name: "d", Left: true}}, AloneAfter - time.Second, AloneAfter + time.Second},
+		"one that is silent does not count": {0, []cluster.PeerInfo{{Log: 4, Name: "d", Silent: cluster.DownAfter}}, AloneAfter - time.Second, AloneAfter + time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &fake{}

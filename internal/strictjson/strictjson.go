@@ -22,7 +22,7 @@ type Error struct {
 	// Field is a JSON pointer to where it is, empty where that is the whole.
 	Field  string
 	Reason string
-	// Malformed tells that the text is not a JSON object at all.
+	// Malformed reports that the text is not a JSON object at all.
 	Malformed bool
 }
 
