@@ -51,12 +51,12 @@ type SocketOptions struct {
 	// Subprotocols, where there are any, are those that are accepted; a client
 	// that offers only others is refused.
 	Subprotocols []string
-	// MessageBytes, if not 0, stands here in place of Limits.MessageBytes.
-	MessageBytes int
+	// MaxMessage, if not 0, stands here in place of Limits.MaxMessage.
+	MaxMessage int
 	// Compress agrees to compress messages with clients that offer it
 	// (permessage-deflate, RFC 7692). Those of 512 bytes to 1 MiB are then sent
 	// compressed where that makes them smaller, a broadcast once for all. What a
-	// client sends may not inflate beyond MessageBytes: its socket is closed with
+	// client sends may not inflate beyond MaxMessage: its socket is closed with
 	// 1009. More than 100 times its size counts against Limits.HeartbeatsPerSecond.
 	Compress bool
 	// Opened and Closed are told of each socket that is connected, and of its

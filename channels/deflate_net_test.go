@@ -179,7 +179,7 @@ func TestCompressionIsAgreedOn(t *testing.T) {
 // What a client can do wrong ends its own socket with the code for it.
 func TestCompressionFaults(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
-		s := serve(t, o, channels.SocketOptions{Compress: true, MessageBytes: 100_000}, room())
+		s := serve(t, o, channels.SocketOptions{Compress: true, MaxMessage: 100_000}, room())
 		header := offering(deflateName)
 		good := s.dialTarget(t, "/socket/websocket?vsn=2.0.0", header)
 		ref := good.join("room:1", "{}")
@@ -252,7 +252,7 @@ func TestCompressionInsideAnotherServer(t *testing.T) {
 }
 
 // TestFarInflatedMessage: how far a message inflates does not matter within
-// Limits.MessageBytes.
+// Limits.MaxMessage.
 func TestFarInflatedMessage(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, compressing, room())

@@ -251,9 +251,9 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 
 func (e *Endpoint) newMount(socketPath string, o SocketOptions, l *Limits, channels []*Channel) *mount {
 	m := &mount{endpoint: e, path: socketPath, options: o.withDefaults(), limits: l, router: newRouter(channels)}
-	m.options.frames.MaxFrame = l.MessageBytes
-	if o.MessageBytes > 0 {
-		m.options.frames.MaxFrame = o.MessageBytes
+	m.options.frames.MaxFrame = l.MaxMessage
+	if o.MaxMessage > 0 {
+		m.options.frames.MaxFrame = o.MaxMessage
 	}
 	return m
 }

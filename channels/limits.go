@@ -11,14 +11,14 @@ import (
 // it; rates and connection counts are unlimited by default, and a negative
 // value means unlimited for the others too where that is said.
 type Limits struct {
-	// MessageBytes is the largest message and the largest frame a client may
+	// MaxMessage is the largest message and the largest frame a client may
 	// send; a larger one closes its socket with 1009. Default 10,000,000, as
 	// Phoenix on Bandit. A connection holds only what has arrived. The body of a
 	// long-poll POST may be as large, but has at most 8,000,000 bytes, as in
 	// Phoenix; above it the answer is 413 and the session goes on.
-	MessageBytes int
-	// ChannelsPerSocket is Phoenix's max_channels_per_transport. Default 100.
-	ChannelsPerSocket int
+	MaxMessage int
+	// MaxChannels is Phoenix's max_channels_per_transport. Default 100.
+	MaxChannels int
 	// TopicsPerChannel bounds the topics that one channel has subscribed to by
 	// [Context.Subscribe] and [Context.Forward]; more get ErrTooManyTopics. They
 	// count against SocketBytes too, which one channel alone cannot exceed by them. Default 1,000;
@@ -116,7 +116,7 @@ type Limits struct {
 }
 
 // joinNameBytes bounds a topic with the refs of its join: they are kept as long as
-// the channel, and MessageBytes times ChannelsPerSocket would be a gigabyte for a
+// the channel, and MaxMessage times MaxChannels would be a gigabyte for a
 // connection. Binary frames have room for 255 bytes of a topic.
 const joinNameBytes = 4096
 
@@ -133,8 +133,8 @@ const closeGrace = 5 * time.Second
 const refusalGrace = time.Second
 
 func (l Limits) withDefaults() Limits {
-	setDefault(&l.MessageBytes, websocket.DefaultMaxFrame)
-	setDefault(&l.ChannelsPerSocket, 100)
+	setDefault(&l.MaxMessage, websocket.DefaultMaxFrame)
+	setDefault(&l.MaxChannels, 100)
 	setDefault(&l.TopicsPerChannel, 1000)
 	setDefault(&l.SocketBytes, 256<<10)
 	setDefault(&l.MailboxMessages, 1000)

@@ -136,9 +136,9 @@ func TestSocketRates(t *testing.T) {
 
 func TestMessageBytes(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
-		o.Limits.MessageBytes = 1000
+		o.Limits.MaxMessage = 1000
 		s := serve(t, o, channels.SocketOptions{}, room())
-		s.Socket("/large", channels.SocketOptions{MessageBytes: 2000}, room())
+		s.Socket("/large", channels.SocketOptions{MaxMessage: 2000}, room())
 		stop := chat(t, s)
 		of := func(n int) string {
 			head, tail := `[null,"1","phoenix","heartbeat",{"x":"`, `"}]`

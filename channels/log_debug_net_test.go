@@ -69,7 +69,7 @@ func TestDebugLines(t *testing.T) {
 		log := new(logged)
 		logger := zerolog.New(log)
 		o.Logger = &logger
-		o.Limits.ChannelsPerSocket, o.Limits.JoinsPerSecond = 2, 7
+		o.Limits.MaxChannels, o.Limits.JoinsPerSecond = 2, 7
 		s := serve(t, o, channels.SocketOptions{
 			LongPoll: channels.LongPollOptions{Enabled: true},
 			Connect: func(_ context.Context, s *channels.Socket, r *channels.Request) error {

@@ -31,7 +31,7 @@ func TestLimitIsLogged(t *testing.T) {
 				o, log := o, new(logged)
 				logger := zerolog.New(log).Level(zerolog.WarnLevel)
 				o.Logger = &logger
-				o.Limits = channels.Limits{MessageBytes: 64 << 10, OutboundBytes: 128 << 10, SendBuffer: 16 << 10}
+				o.Limits = channels.Limits{MaxMessage: 64 << 10, OutboundBytes: 128 << 10, SendBuffer: 16 << 10}
 				s := serve(t, o, channels.SocketOptions{}, room())
 				p := s.dial(t)
 				p.join("room:1", "{}")

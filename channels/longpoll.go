@@ -44,7 +44,7 @@ type LongPollOptions struct {
 const transportLongpoll = "longpoll"
 
 const (
-	// maxPostBytes is the largest body of a POST, where Limits.MessageBytes is not
+	// maxPostBytes is the largest body of a POST, where Limits.MaxMessage is not
 	// less: Plug's read_body takes no more by default.
 	maxPostBytes = 8_000_000
 	// postTimeout is how long a client has for the body of a POST: nothing else bounds one that drips.
@@ -252,7 +252,7 @@ func (p *pollRequest) post() {
 // messages reads and decodes the body: here, so that the loop does not have
 // to, and before the first is handled, so that a bad one is noticed in time.
 func (p *pollRequest) messages(v wire.Version) ([]wire.Message, error) {
-	limit := min(maxPostBytes, max(p.mount.limits.MessageBytes, p.mount.options.frames.MaxFrame))
+	limit := min(maxPostBytes, max(p.mount.limits.MaxMessage, p.mount.options.frames.MaxFrame))
 	control := http.NewResponseController(p.w)
 	control.SetReadDeadline(time.Now().Add(postTimeout)) //nolint:errcheck // a server that has none
 	body, err := io.ReadAll(http.MaxBytesReader(p.w, p.r.Body, int64(limit)))

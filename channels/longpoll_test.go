@@ -243,8 +243,8 @@ func binaryJoin() *channels.Channel {
 // A POST is handled whole or, if a message of it is malformed, not at all; the
 // session goes on.
 func TestLongPollMalformed(t *testing.T) {
-	o := channels.Options{Limits: channels.Limits{MessageBytes: 5000}}
-	s := serve(t, o, channels.SocketOptions{LongPoll: longPolling, MessageBytes: 500}, rooms()...)
+	o := channels.Options{Limits: channels.Limits{MaxMessage: 5000}}
+	s := serve(t, o, channels.SocketOptions{LongPoll: longPolling, MaxMessage: 500}, rooms()...)
 	c := s.polls(t)
 	c.join("quiet:1")
 	const echo = `["1","2","quiet:1","echo",{}]`

@@ -20,7 +20,7 @@ func answering(pattern string, n int) *channels.Channel {
 // configuration is one of which every part says which it is: n channels a
 // socket, an origin with n in it, joins answered with n.
 func configuration(n int) (channels.Limits, channels.SocketOptions, *channels.Channel) {
-	return channels.Limits{ChannelsPerSocket: n},
+	return channels.Limits{MaxChannels: n},
 		channels.SocketOptions{CheckOrigin: channels.Origins(fmt.Sprintf("https://n%d.example", n))},
 		answering("room:*", n)
 }

@@ -290,7 +290,7 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 		s.refuseJoin(m.JoinRef, m, reasonLongTopic)
 		return
 	}
-	if old == nil && s.channels.len() >= s.mount.limits.ChannelsPerSocket {
+	if old == nil && s.channels.len() >= s.mount.limits.MaxChannels {
 		s.refuseJoin(m.JoinRef, m, reasonTooMany)
 		return
 	}

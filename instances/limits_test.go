@@ -43,7 +43,7 @@ func specWith(t testing.TB, name string, value int) instances.Spec {
 // bounded are limits of a server, 5000 each.
 func bounded() channels.Limits {
 	return channels.Limits{
-		MaxConnections: 5000, MaxConnectionsPerAddress: 5000, HandshakesPerSecond: 5000, ChannelsPerSocket: 5000, MessageBytes: 5000,
+		MaxConnections: 5000, MaxConnectionsPerAddress: 5000, HandshakesPerSecond: 5000, MaxChannels: 5000, MaxMessage: 5000,
 		JoinsPerSecond: 5000, MessagesPerSecond: 5000, BytesPerSecond: 5000, HeartbeatsPerSecond: 5000,
 		TotalJoinsPerSecond: 5000, TotalMessagesPerSecond: 5000, TotalBytesPerSecond: 5000,
 	}
@@ -105,13 +105,13 @@ func (l *lines) String() string {
 // with what it allows now, and the log says so; it can still be changed.
 func TestLimitsOfTheStore(t *testing.T) {
 	store := new(instances.Memory)
-	before := start(t, instances.Options{Store: store, Limits: channels.Limits{MessageBytes: 50_000}})
+	before := start(t, instances.Options{Store: store, Limits: channels.Limits{MaxMessage: 50_000}})
 	before.create(t, specWith(t, "max_message", 50_000))
 	before.close(t)()
 
 	log := new(lines)
 	logger := zerolog.New(log)
-	s := start(t, instances.Options{Store: store, Limits: channels.Limits{MessageBytes: 2000}, Logger: &logger})
+	s := start(t, instances.Options{Store: store, Limits: channels.Limits{MaxMessage: 2000}, Logger: &logger})
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -127,12 +127,12 @@ func TestLimitsOfTheStore(t *testing.T) {
 		t.Errorf("another change: %v", err)
 	}
 	// A reload raises and lowers it.
-	s.endpoint.Limit(channels.Limits{MessageBytes: 60_000})
-	if err := s.Reconfigure(t.Context(), channels.Limits{MessageBytes: 60_000}); err != nil {
+	s.endpoint.Limit(channels.Limits{MaxMessage: 60_000})
+	if err := s.Reconfigure(t.Context(), channels.Limits{MaxMessage: 60_000}); err != nil {
 		t.Fatal(err)
 	}
 	channelstest.Connect(t, s.endpoint, "/socket/a").Join("counter", nil).Push("count", large).AssertReply("ok", nil)
-	if err := s.Reconfigure(t.Context(), channels.Limits{MessageBytes: 2000}); err != nil {
+	if err := s.Reconfigure(t.Context(), channels.Limits{MaxMessage: 2000}); err != nil {
 		t.Fatal(err)
 	}
 	client = channelstest.Connect(t, s.endpoint, "/socket/a")

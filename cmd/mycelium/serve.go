@@ -222,7 +222,7 @@ func endpointOptions(cfg *config.Config) channels.Options {
 
 func limits(l config.Limits) channels.Limits {
 	return channels.Limits{
-		MessageBytes: l.MaxMessage, ChannelsPerSocket: l.MaxChannels, OutboundBytes: l.OutboundBytes, SendBuffer: l.SendBuffer,
+		MaxMessage: l.MaxMessage, MaxChannels: l.MaxChannels, OutboundBytes: l.OutboundBytes, SendBuffer: l.SendBuffer,
 		HeaderBytes: l.HeaderBytes, HandshakeTimeout: l.HandshakeTimeout, HandshakesPerSecond: l.HandshakesPerSecond,
 		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
 		AddressShare: l.AddressShare, SocketBytes: l.SocketBytes,

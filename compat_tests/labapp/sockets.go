@@ -35,7 +35,7 @@ func mountSockets(e *channels.Endpoint, tracker *presence.Tracker) {
 	short.TokenMaxAge = 2 * time.Second
 	e.Socket("/short", channels.SocketOptions{
 		CheckOrigin: channels.AnyOrigin, Connect: connect(infoOf), ConnectOnLoop: true, ReuseRequest: true,
-		IdleTimeout: 1500 * time.Millisecond, MessageBytes: 65536, Compress: true, LongPoll: short,
+		IdleTimeout: 1500 * time.Millisecond, MaxMessage: 65536, Compress: true, LongPoll: short,
 	}, all...)
 	e.Socket("/sub", channels.SocketOptions{
 		CheckOrigin: channels.AnyOrigin, Connect: connect(noInfo), ConnectOnLoop: true, ReuseRequest: true, Subprotocols: []string{"chat", "superchat"},

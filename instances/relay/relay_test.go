@@ -67,7 +67,7 @@ func TestPresence(t *testing.T) {
 // other: from its list, or from a diff behind it.
 func TestTwoAtOnce(t *testing.T) {
 	const rounds = 2000
-	e := channelstest.Start(t, channels.Options{Loops: 2, Limits: channels.Limits{ChannelsPerSocket: rounds}})
+	e := channelstest.Start(t, channels.Options{Loops: 2, Limits: channels.Limits{MaxChannels: rounds}})
 	r := relay.New(e.Endpoint, relay.Options{Topics: []string{"*"}})
 	t.Cleanup(r.Close)
 	e.Socket("/socket", channels.SocketOptions{}, r.Channels()...)
