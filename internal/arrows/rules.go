@@ -102,7 +102,7 @@ var Rules = []Rule{
 		Why:  "RFC 6455 stands behind internal/websocket; its wstest is the client for tests",
 	},
 	{
-		Name: "nats", NotIn: []string{"cluster/natscluster"}, TestsToo: true,
+		Name: "nats", NotIn: []string{"cluster/natscluster", "instances/natsstore"}, TestsToo: true,
 		Deny: []string{"github.com/nats-io"},
 		Why:  "a program that joins no cluster does not link NATS",
 	},

@@ -1,0 +1,264 @@
+// Package natsstore keeps instances in a key-value bucket of NATS JetStream, so
+// that all nodes of a cluster have the same ones.
+//
+// A bucket that is replicated survives the loss of a minority of its servers.
+// Without a majority every method fails: there is no other answer that two
+// halves of a divided cluster could both give.
+package natsstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+const (
+	// DefaultBucket is the bucket of a store whose Options name none.
+	DefaultBucket = "mycelium_instances"
+	// headroom is what a message may take beside its value, in bytes: subject and
+	// header fields count toward max_payload too.
+	headroom = 4 << 10
+	// markerAge is how long the bucket remembers that a key was deleted. A watcher
+	// that is away for longer starts again with a list.
+	markerAge = time.Hour
+	// readers bounds how many keys List reads at the same time.
+	readers = 32
+	// headerExpectedLast and headerExpectedSubject make the server refuse a message
+	// unless the last one of another subject has this sequence
+	// (https://docs.nats.io/nats-concepts/jetstream/headers).
+	headerExpectedLast    = "Nats-Expected-Last-Subject-Sequence"
+	headerExpectedSubject = "Nats-Expected-Last-Subject-Sequence-Subject"
+)
+
+// Options configure [Open].
+type Options struct {
+	// Bucket is the name of the bucket: letters, digits, _ and -. Default
+	// DefaultBucket.
+	Bucket string
+	// Replicas is how many servers keep each key: 1, 3 or 5. Default 1. It applies
+	// to a bucket that Open makes; one that exists keeps what it has.
+	Replicas int
+}
+
+// Store is an instances.Store. Its methods are safe from any goroutine.
+type Store struct {
+	conn   *nats.Conn
+	stream jetstream.Stream
+	bucket jetstream.KeyValue
+	js     jetstream.JetStream
+	prefix string // of subjects: "$KV.<bucket>."
+}
+
+var _ instances.Store = (*Store)(nil)
+
+// Open opens the bucket, and makes it if there is none. It waits until JetStream
+// answers or ctx ends: a group of embedded servers needs some seconds to elect its
+// leader. The store closes conn in Close, and if Open fails.
+func Open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
+	o.Bucket = cmp.Or(o.Bucket, DefaultBucket)
+	s, err := open(ctx, conn, o)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("natsstore: bucket %s: %w", o.Bucket, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
+	if limit, want := conn.MaxPayload(), int64(instances.MaxStateBytes+headroom); limit < want {
+		return nil, fmt.Errorf("the NATS server's max_payload is %d bytes, want at least %d", limit, want)
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{conn: conn, js: js, prefix: "$KV." + o.Bucket + "."}
+	for {
+		s.stream, err = ensureStream(ctx, js, o)
+		if err == nil {
+			break
+		}
+		if final(err) {
+			return nil, err
+		}
+		select { // no leader yet, or too few servers for the replicas
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	s.bucket, err = js.KeyValue(ctx, o.Bucket)
+	return s, err
+}
+
+// final reports whether waiting cannot mend an error of ensureStream.
+func final(err error) bool {
+	return errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, jetstream.ErrInvalidBucketName) ||
+		errors.Is(err, jetstream.ErrInvalidStreamName) || errors.Is(err, nats.ErrConnectionClosed)
+}
+
+// ensureStream makes the stream of the bucket. It is the one that nats.go would
+// make, except that nobody may read it directly: a direct read is answered by any
+// replica, and one that lags would show an instance that is gone, or hide one that
+// was just created.
+func ensureStream(ctx context.Context, js jetstream.JetStream, o Options) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	name := "KV_" + o.Bucket
+	stream, err := js.Stream(ctx, name)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return stream, err
+	}
+	stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: name, Subjects: []string{"$KV." + o.Bucket + ".>"}, Description: "instances of mycelium",
+		Storage: jetstream.FileStorage, Replicas: max(1, o.Replicas), Discard: jetstream.DiscardNew,
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxConsumers: -1, MaxMsgSize: instances.MaxStateBytes + headroom,
+		DenyDelete: true, AllowRollup: true, AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerAge,
+	})
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was first
+		return js.Stream(ctx, name)
+	}
+	return stream, err
+}
+
+// Get is instances.Store's. It reads from the leader of the bucket.
+func (s *Store) Get(ctx context.Context, key string) (instances.Entry, error) {
+	e, err := s.bucket.Get(ctx, key)
+	if err != nil {
+		return instances.Entry{}, s.translate(err)
+	}
+	return instances.Entry{Key: key, Value: e.Value(), Revision: e.Revision()}, nil
+}
+
+// Put is instances.Store's. After an error other than ErrKeyRevision the value
+// may have been stored all the same.
+func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	var next uint64
+	var err error
+	switch revision {
+	case instances.AnyRevision:
+		next, err = s.bucket.Put(ctx, key, value)
+	case 0:
+		next, err = s.bucket.Create(ctx, key, value)
+	default:
+		next, err = s.bucket.Update(ctx, key, value, revision)
+	}
+	return next, s.translate(err)
+}
+
+// PutIf puts a value, whatever the revision of its key is, provided that another
+// key is at ownerRevision; otherwise ErrKeyRevision. The server checks and stores in
+// one step, so that who has lost owner cannot put anything any more, however late
+// its message arrives.
+func (s *Store) PutIf(ctx context.Context, key string, value []byte, owner string, ownerRevision uint64) (uint64, error) {
+	m := nats.NewMsg(s.prefix + key)
+	m.Data = value
+	m.Header.Set(headerExpectedLast, fmt.Sprint(ownerRevision))
+	m.Header.Set(headerExpectedSubject, s.prefix+owner)
+	ack, err := s.js.PublishMsg(ctx, m)
+	if err != nil {
+		return 0, s.translate(err)
+	}
+	return ack.Sequence, nil
+}
+
+// Delete is instances.Store's.
+func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
+	for {
+		e, err := s.Get(ctx, key)
+		switch {
+		case err != nil:
+			return err
+		case revision != instances.AnyRevision && e.Revision != revision:
+			return instances.ErrKeyRevision
+		}
+		err = s.translate(s.bucket.Purge(ctx, key, jetstream.LastRevision(e.Revision), jetstream.PurgeTTL(markerAge)))
+		if revision != instances.AnyRevision || !errors.Is(err, instances.ErrKeyRevision) {
+			return err
+		}
+		// Somebody changed the key in between: the next round deletes what is there now.
+	}
+}
+
+// List is instances.Store's. Each value is as its key was at some moment during
+// the call.
+func (s *Store) List(ctx context.Context, prefix string) ([]instances.Entry, error) {
+	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+filter(prefix)))
+	if err != nil {
+		return nil, s.translate(err)
+	}
+	var keys []string
+	for subject := range info.State.Subjects {
+		if key := strings.TrimPrefix(subject, s.prefix); strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	entries := make([]instances.Entry, len(keys))
+	if err := s.getAll(ctx, keys, entries); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(entries, func(e instances.Entry) bool { return e.Key == "" }), nil
+}
+
+// getAll reads keys into the entries of the same indexes, and leaves that of a
+// key which was deleted empty: what the stream has of it is a marker.
+func (s *Store) getAll(ctx context.Context, keys []string, entries []instances.Entry) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(readers, len(keys)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(keys) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				var err error
+				if entries[i], err = s.Get(ctx, keys[i]); err != nil && !errors.Is(err, instances.ErrKeyNotFound) {
+					cancel(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// filter returns the narrowest subject that keys with a prefix have.
+func filter(prefix string) string {
+	if i := strings.LastIndexByte(prefix, '.'); i > 0 {
+		return prefix[:i+1] + ">"
+	}
+	return ">"
+}
+
+// Close is instances.Store's. It closes the connection.
+func (s *Store) Close() error {
+	s.conn.Close()
+	return nil
+}
+
+// translate makes of an error of NATS what an instances.Store answers.
+func (s *Store) translate(err error) error {
+	var wrong *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return instances.ErrKeyNotFound
+	case errors.Is(err, jetstream.ErrKeyExists), errors.Is(err, jetstream.ErrKeyRevisionMismatch),
+		errors.As(err, &wrong) && (wrong.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+			wrong.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return instances.ErrKeyRevision
+	}
+	return fmt.Errorf("natsstore: %w", err)
+}

@@ -1,0 +1,253 @@
+package natsstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/natsstore"
+	"github.com/mycelium-rt/mycelium/instances/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits on a loaded machine.
+const patience = 2 * time.Minute
+
+// serve starts n servers with JetStream that form one group.
+func serve(t *testing.T, n int) []*server.Server {
+	t.Helper()
+	var servers []*server.Server
+	var routes []*url.URL
+	for range n {
+		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", freePort(t))})
+	}
+	for i := range n {
+		o := &server.Options{
+			ServerName: fmt.Sprint("server-", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+			JetStream: true, StoreDir: t.TempDir(), MaxPayload: 2 << 20,
+		}
+		if n > 1 {
+			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: mustPort(t, routes[i])}
+			o.Routes = routes
+		}
+		s, err := server.NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		servers = append(servers, s)
+	}
+	for _, s := range servers {
+		if !s.ReadyForConnections(patience) {
+			t.Fatal("the NATS server is not ready")
+		}
+	}
+	return servers
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func mustPort(t *testing.T, u *url.URL) (port int) {
+	t.Helper()
+	if _, err := fmt.Sscan(u.Port(), &port); err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// open opens a bucket through a server.
+func open(t *testing.T, s *server.Server, o natsstore.Options) *natsstore.Store {
+	t.Helper()
+	conn, err := nats.Connect("", nats.InProcessServer(s), nats.MaxReconnects(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	store, err := natsstore.Open(ctx, conn, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
+}
+
+func TestStore(t *testing.T) {
+	one := serve(t, 1)[0]
+	n := 0
+	storetest.Run(t, func(t *testing.T) instances.Store {
+		n++
+		return open(t, one, natsstore.Options{Bucket: fmt.Sprint("test-", n)})
+	})
+	storetest.Reopen(t, func() instances.Store { return open(t, one, natsstore.Options{}) })
+}
+
+// TestReplicated: what one of three servers was given the others have at once,
+// and the loss of one loses nothing.
+func TestReplicated(t *testing.T) {
+	servers := serve(t, 3)
+	first := open(t, servers[0], natsstore.Options{Replicas: 3})
+	second := open(t, servers[1], natsstore.Options{Replicas: 3})
+	last := map[string]uint64{}
+	for i := range 50 {
+		key := fmt.Sprint("spec.", i%10)
+		next, err := first.Put(t.Context(), key, fmt.Append(nil, i), last[key])
+		if err != nil {
+			t.Fatal(err)
+		}
+		last[key] = next
+		if e, err := second.Get(t.Context(), key); err != nil || e.Revision != next || string(e.Value) != fmt.Sprint(i) {
+			t.Fatalf("the other node reads %+v, %v, want %d at %d", e, err, i, next)
+		}
+	}
+	servers[0].Shutdown()
+	servers[0].WaitForShutdown()
+	deadline := time.Now().Add(patience)
+	for {
+		list, err := second.List(t.Context(), "spec.")
+		if err == nil {
+			if len(list) != len(last) {
+				t.Errorf("%d keys after the loss of a server, want %d", len(list), len(last))
+			}
+			for _, e := range list {
+				if e.Revision != last[e.Key] {
+					t.Errorf("%s is at %d, want %d", e.Key, e.Revision, last[e.Key])
+				}
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond) // a new leader is being elected
+	}
+}
+
+// TestPutIf: once another node has become the owner, nothing that the old one
+// sends is stored, also if both write at the same time.
+func TestPutIf(t *testing.T) {
+	one := serve(t, 1)[0]
+	old, young := open(t, one, natsstore.Options{}), open(t, one, natsstore.Options{})
+	ctx := t.Context()
+	for round := range 100 {
+		owner, state := fmt.Sprint("owner.", round), fmt.Sprint("state.", round)
+		lease, err := old.Put(ctx, owner, []byte("old"), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			for i := range 10 {
+				if _, err := old.PutIf(ctx, state, fmt.Append(nil, "old ", i), owner, lease); err != nil && !errors.Is(err, instances.ErrKeyRevision) {
+					t.Error(err)
+				}
+			}
+		})
+		next, err := young.Put(ctx, owner, []byte("young"), lease)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := young.PutIf(ctx, state, []byte("young"), owner, next); err != nil {
+			t.Fatal(err)
+		}
+		all.Wait()
+		if e, err := old.Get(ctx, state); err != nil || string(e.Value) != "young" {
+			t.Fatalf("round %d: the state is %q, %v", round, e.Value, err)
+		}
+		if _, err := old.PutIf(ctx, state, []byte("late"), owner, lease); !errors.Is(err, instances.ErrKeyRevision) {
+			t.Fatalf("round %d: a late save: %v", round, err)
+		}
+	}
+}
+
+// TestWatch: a watcher gets what is there, is told when that is all, and gets
+// each key's last change.
+func TestWatch(t *testing.T) {
+	one := serve(t, 1)[0]
+	s := open(t, one, natsstore.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	mustPut := func(key, value string, revision uint64) uint64 {
+		next, err := s.Put(ctx, key, []byte(value), revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	a := mustPut("spec.a", "1", 0)
+	mustPut("spec.gone", "1", 0)
+	if err := s.Delete(ctx, "spec.gone", instances.AnyRevision); err != nil {
+		t.Fatal(err)
+	}
+	mustPut("other.a", "1", 0)
+	seen, current := map[string]string{}, false
+	for c, err := range s.Watch(ctx, "spec.") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case c.Current:
+			if current = true; len(seen) != 1 || seen["spec.a"] != "1" {
+				t.Errorf("at first: %v", seen)
+			}
+			b := mustPut("spec.b", "2", 0)
+			mustPut("other.b", "2", 0)
+			if err := s.Delete(ctx, "spec.a", a); err != nil {
+				t.Fatal(err)
+			}
+			mustPut("spec.b", "3", b)
+		case c.Deleted:
+			delete(seen, c.Entry.Key)
+		default:
+			seen[c.Entry.Key] = string(c.Entry.Value)
+		}
+		if current && len(seen) == 1 && seen["spec.b"] == "3" {
+			return
+		}
+	}
+	t.Fatalf("the watch ended with %v", seen)
+}
+
+// TestOpenErrors: what cannot work is refused with a reason.
+func TestOpenErrors(t *testing.T) {
+	small, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	small.Start()
+	defer func() { small.Shutdown(); small.WaitForShutdown() }()
+	if !small.ReadyForConnections(patience) {
+		t.Fatal("the NATS server is not ready")
+	}
+	conn, err := nats.Connect(small.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "natsstore: bucket mycelium_instances: the NATS server's max_payload is 1048576 bytes, want at least 1052672"
+	if _, err := natsstore.Open(t.Context(), conn, natsstore.Options{}); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if !conn.IsClosed() {
+		t.Error("the connection was left open")
+	}
+}
