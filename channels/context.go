@@ -72,10 +72,7 @@ type derived struct {
 	cancel context.CancelCauseFunc
 }
 
-var (
-	_ context.Context   = (*Context)(nil)
-	_ pubsub.Subscriber = (*Context)(nil)
-)
+var _ context.Context = (*Context)(nil)
 
 // Topic is the topic that was joined.
 func (c *Context) Topic() string { return c.topic }
@@ -256,9 +253,13 @@ func (c *Context) rareLocked() *rare {
 	return x.rare
 }
 
-// Subscription makes Context a subscriber of its topic. For the pubsub
-// package.
-func (c *Context) Subscription() *pubsub.Subscription { return &c.sub }
+// channelSubscriber is a Context as the subscriber of its topic. It is a type of
+// its own so that Context does not export pubsub's method; a pointer converts
+// from one to the other at no cost.
+type channelSubscriber Context
+
+// Subscription implements pubsub.Subscriber.
+func (s *channelSubscriber) Subscription() *pubsub.Subscription { return &s.sub }
 
 // send hands a frame to the socket, behind everything that was sent before.
 // All that a channel sends goes through the loop's inbox, broadcasts too:

@@ -19,35 +19,6 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// SlowReceiver says what happens when Limits.OutboundBytes wait for one
-// connection.
-type SlowReceiver = netloop.Policy
-
-// The policies for a connection that does not read fast enough.
-const (
-	// DisconnectSlow ends the connection; the client reconnects and rejoins.
-	DisconnectSlow = netloop.CloseSlow
-	// DropOldest drops what has waited longest.
-	DropOldest = netloop.DropOldest
-	// DropNewest drops what is new.
-	DropNewest = netloop.DropNewest
-)
-
-// IOUring says whether frames are sent through Linux's io_uring: those of one
-// turn with few system calls, in place of one for each receiver.
-type IOUring = netloop.IOUring
-
-// Whether frames are sent through io_uring.
-const (
-	// IOUringAuto sends through it where the system allows it: on Linux from
-	// 5.19 on, but not in most containers.
-	IOUringAuto = netloop.IOUringAuto
-	// IOUringOff does without.
-	IOUringOff = netloop.IOUringOff
-	// IOUringOn makes it an error of NewEndpoint that it is not allowed.
-	IOUringOn = netloop.IOUringOn
-)
-
 // Options configure an [Endpoint]. The zero value is usable.
 type Options struct {
 	// Logger gets crashes and errors at level error, what was dropped or refused
@@ -176,13 +147,17 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	if o.Host != nil {
 		return e, e.moveIn(o.Host)
 	}
+	if err := o.checkPolicies(); err != nil {
+		return nil, err
+	}
 	if e.options.Drain == (Drain{}) {
 		e.options.Drain = defaultDrain
 	}
 	e.sessions = newPollSessions()
 	var err error
 	e.loops, err = netloop.New(netloop.Options{
-		Loops: o.Loops, Portable: o.Portable, IOUring: o.IOUring, OutboundLimit: e.limits.OutboundBytes, Overflow: o.SlowReceiver,
+		Loops: o.Loops, Portable: o.Portable, IOUring: uringModes[o.IOUring],
+		OutboundLimit: e.limits.OutboundBytes, Overflow: overflowPolicies[o.SlowReceiver],
 		SendBuffer: e.limits.SendBuffer,
 		OnError:    e.logNetwork,
 	})

@@ -39,7 +39,7 @@ func BenchmarkFanOutBlocks(b *testing.B) {
 			e.onLoop(0, func() {
 				for range n {
 					s := &Socket{endpoint: e, mount: m, transport: sink{}, loop: e.tenant.Lanes()[0], version: wire.V2}
-					e.pubsub.Subscribe(0, "room:1", &Context{socket: s, def: def, topic: "room:1", life: life{view: joined}})
+					e.pubsub.Subscribe(0, "room:1", (*channelSubscriber)(&Context{socket: s, def: def, topic: "room:1", life: life{view: joined}}))
 				}
 			})
 			took := make([]time.Duration, 0, b.N)

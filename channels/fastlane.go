@@ -31,22 +31,23 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 	heard := false // by the program's own subscribers
 	for _, sub := range subs {
 		switch s := sub.(type) {
-		case *Context:
-			if s == sender || s.intercepted(b) || b.state != nil && s.leavesOut(b) {
+		case *channelSubscriber:
+			c := (*Context)(s)
+			if c == sender || c.intercepted(b) || b.state != nil && c.leavesOut(b) {
 				continue
 			}
-			if s.socket.version == wire.V2 && s.socket.deflate == websocket.NoDeflate {
+			if c.socket.version == wire.V2 && c.socket.deflate == websocket.NoDeflate {
 				spare--
-				sent.queue(s.socket, b.v2)
-			} else if f := b.frameFor(s.socket); f != nil {
+				sent.queue(c.socket, b.v2)
+			} else if f := b.frameFor(c.socket); f != nil {
 				f.Retain(1)
-				sent.queue(s.socket, f)
+				sent.queue(c.socket, f)
 			}
 		case *subscription:
 			if s.c != sender {
 				s.dispatch(b, &sent)
 			}
-		case *Listener:
+		case *listenerSubscriber:
 			heard = true
 		}
 	}
@@ -60,8 +61,8 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 // toListeners calls the program's own subscribers.
 func toListeners(subs []pubsub.Subscriber, b *broadcast) {
 	callback.Each(subs, func(sub pubsub.Subscriber) {
-		if l, ok := sub.(*Listener); ok {
-			l.deliver(b)
+		if l, ok := sub.(*listenerSubscriber); ok {
+			(*Listener)(l).deliver(b)
 		}
 	})
 }

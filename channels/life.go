@@ -214,7 +214,7 @@ func (c *Context) release() {
 	}
 	c.life.view = ended
 	c.forgetTurn()
-	c.socket.endpoint.pubsub.Unsubscribe(c.socket.loop.Index(), c)
+	c.socket.endpoint.pubsub.Unsubscribe(c.socket.loop.Index(), (*channelSubscriber)(c))
 	c.dropSubscriptions()
 	if c.pending != nil {
 		c.pending.drop()
@@ -232,7 +232,7 @@ func (c *Context) show(accepted bool) {
 		return
 	}
 	c.life.view = joined
-	s.endpoint.pubsub.Subscribe(s.loop.Index(), c.topic, c)
+	s.endpoint.pubsub.Subscribe(s.loop.Index(), c.topic, (*channelSubscriber)(c))
 	s.endpoint.counters.channels.Add(1)
 }
 

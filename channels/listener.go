@@ -33,7 +33,7 @@ func (e *Endpoint) Subscribe(topic string, receive func(topic, event string, p P
 		endpoint: e, topic: topic, receive: receive,
 		shard: int(maphash.String(listenerSeed, topic) % uint64(len(loops))),
 	}
-	e.onLoop(l.shard, func() { e.pubsub.Subscribe(l.shard, topic, l) })
+	e.onLoop(l.shard, func() { e.pubsub.Subscribe(l.shard, topic, (*listenerSubscriber)(l)) })
 	return l
 }
 
@@ -43,11 +43,15 @@ func (l *Listener) Close() {
 	if l.closed.Swap(true) {
 		return
 	}
-	l.endpoint.onLoop(l.shard, func() { l.endpoint.pubsub.Unsubscribe(l.shard, l) })
+	l.endpoint.onLoop(l.shard, func() { l.endpoint.pubsub.Unsubscribe(l.shard, (*listenerSubscriber)(l)) })
 }
 
-// Subscription is for the pubsub package.
-func (l *Listener) Subscription() *pubsub.Subscription { return &l.sub }
+// listenerSubscriber is a Listener as the subscriber of its topic: see
+// [channelSubscriber].
+type listenerSubscriber Listener
+
+// Subscription implements pubsub.Subscriber.
+func (s *listenerSubscriber) Subscription() *pubsub.Subscription { return &s.sub }
 
 // deliver calls receive. A panic in it ends nothing: the subscription gets the
 // next broadcast too.

@@ -3,8 +3,12 @@ package channels
 import (
 	"sync/atomic"
 
-	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/hooks"
 )
+
+func init() {
+	hooks.OwnStats = func(endpoint any) any { return endpoint.(*Endpoint).ownStats() }
+}
 
 // Stats are counts since the endpoint was made, and how much there is now.
 type Stats struct {
@@ -31,7 +35,35 @@ type Stats struct {
 	LongPoll   LongPollStats
 	// Network has connections, bytes, writes, what was dropped and why: of the
 	// loops, so that a guest has none of its own.
-	Network netloop.Stats
+	Network NetworkStats
+}
+
+// NetworkStats are counted by the event loops, for all connections of an endpoint
+// and its guests, whatever they are for.
+type NetworkStats struct {
+	Connections int64 // open now
+	Accepted    int64 // by listeners
+	Adopted     int64 // taken over from net/http by [Endpoint.ServeHTTP]
+	Refused     int64 // accepted or adopted, but lost before they were served: the TLS handshake failed, or epoll had no room
+	Detached    int64 // handed over to net/http
+
+	// Closed connections by reason.
+	ClosedByPeer     int64 // the client closed the connection
+	ClosedReset      int64 // the client reset it
+	ClosedGone       int64 // the client could not be reached any more
+	ClosedSlow       int64 // by DisconnectSlow
+	ClosedByGroup    int64 // the endpoint shut down
+	ClosedForAnother int64 // by the server for any other reason
+
+	BytesIn  int64
+	BytesOut int64
+	Reads    int64 // that brought bytes
+	Writes   int64 // that took bytes
+
+	DroppedOldest int64 // frames dropped by DropOldest
+	DroppedNewest int64 // frames dropped by DropNewest
+	DroppedClosed int64 // frames that still waited when their connection was closed, or were sent to it later
+	Overloads     int64 // times that a loop had more tasks waiting than its high-water mark
 }
 
 // HandshakeStats are handshakes that were refused, by what was wrong; those
@@ -94,7 +126,7 @@ func (c *counters) raise(depth int64) {
 // after the other.
 func (e *Endpoint) Stats() Stats {
 	s := e.ownStats()
-	if e.host != nil {
+	if e.host != nil { // a guest: the loops are its host's
 		return s
 	}
 	e.mu.RLock()
@@ -105,17 +137,6 @@ func (e *Endpoint) Stats() Stats {
 		s.Add(guest.ownStats())
 	}
 	e.mu.RUnlock()
-	s.Network = e.loops.Stats()
-	return s
-}
-
-// OwnStats are Stats without those of guests. Of a host it has what was refused
-// before it was known which guest is meant.
-func (e *Endpoint) OwnStats() Stats {
-	s := e.ownStats()
-	if e.host == nil {
-		s.Network = e.loops.Stats()
-	}
 	return s
 }
 
@@ -151,6 +172,7 @@ func (s *Stats) Add(g Stats) {
 	s.LongPoll.Binary += g.LongPoll.Binary
 }
 
+// ownStats are the counters without those of guests.
 func (e *Endpoint) ownStats() Stats {
 	c := &e.counters
 	s := Stats{
@@ -165,6 +187,9 @@ func (e *Endpoint) ownStats() Stats {
 		s.MessagesOut += t.messagesOut.Load()
 		s.BytesIn += t.bytesIn.Load()
 		s.BytesOut += t.bytesOut.Load()
+	}
+	if e.host == nil {
+		s.Network = NetworkStats(e.loops.Stats())
 	}
 	return s
 }

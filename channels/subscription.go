@@ -83,7 +83,7 @@ type subscription struct {
 	sub pubsub.Subscription // owned by the socket's loop
 }
 
-// Subscription is for the pubsub package.
+// Subscription implements pubsub.Subscriber.
 func (s *subscription) Subscription() *pubsub.Subscription { return &s.sub }
 
 // subscriptionBytes is what a subscription takes beside its topic, with its place

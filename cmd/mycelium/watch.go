@@ -9,6 +9,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/hooks"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/membership"
 	"github.com/mycelium-rt/mycelium/internal/metrics"
@@ -33,7 +34,7 @@ func (w watched) Ready() error {
 func (w watched) Cluster() *membership.View { return w.d.cluster.view() }
 
 // Server implements metrics.Source.
-func (w watched) Server() channels.Stats { return w.d.endpoint.OwnStats() }
+func (w watched) Server() channels.Stats { return hooks.OwnStats(w.d.endpoint).(channels.Stats) }
 
 // LogDropped implements metrics.Source.
 func (w watched) LogDropped() int64 { return w.d.output.Dropped() }

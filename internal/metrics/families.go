@@ -5,10 +5,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/membership"
-	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
-
-type networkStats = netloop.Stats
 
 // snapshot is what one answer is made from.
 type snapshot struct {
@@ -56,15 +53,15 @@ var families = []family{
 
 	// The loops: all connections, whoever they belong to.
 	network("mycelium_connections", "Connections on the event loops now. Those of net/http, long polls among them, are not on a loop.", gauge,
-		func(n *networkStats) int64 { return n.Connections }),
+		func(n *channels.NetworkStats) int64 { return n.Connections }),
 	network("mycelium_connections_accepted_total", "Connections accepted.", counter,
-		func(n *networkStats) int64 { return n.Accepted }),
+		func(n *channels.NetworkStats) int64 { return n.Accepted }),
 	network("mycelium_connections_adopted_total", "Connections that came to the loops from net/http or after a TLS handshake.", counter,
-		func(n *networkStats) int64 { return n.Adopted }),
+		func(n *channels.NetworkStats) int64 { return n.Adopted }),
 	network("mycelium_connections_lost_total", "Connections lost before their first byte was served: TLS handshakes that failed, no room in epoll.", counter,
-		func(n *networkStats) int64 { return n.Refused }),
+		func(n *channels.NetworkStats) int64 { return n.Refused }),
 	network("mycelium_connections_to_http_total", "Connections handed to net/http, or to TLS first.", counter,
-		func(n *networkStats) int64 { return n.Detached }),
+		func(n *channels.NetworkStats) int64 { return n.Detached }),
 	{
 		"mycelium_connections_closed_total",
 		"Connections closed, by reason. peer: the client ended it. reset: it did so without a goodbye. gone: it was found to be away. " +
@@ -80,13 +77,13 @@ var families = []family{
 		},
 	},
 	network("mycelium_network_received_bytes_total", "Bytes read from connections, with framing.", counter,
-		func(n *networkStats) int64 { return n.BytesIn }),
+		func(n *channels.NetworkStats) int64 { return n.BytesIn }),
 	network("mycelium_network_sent_bytes_total", "Bytes written to connections, with framing.", counter,
-		func(n *networkStats) int64 { return n.BytesOut }),
+		func(n *channels.NetworkStats) int64 { return n.BytesOut }),
 	network("mycelium_network_reads_total", "Reads that brought bytes.", counter,
-		func(n *networkStats) int64 { return n.Reads }),
+		func(n *channels.NetworkStats) int64 { return n.Reads }),
 	network("mycelium_network_writes_total", "Writes that took bytes. One may carry many messages.", counter,
-		func(n *networkStats) int64 { return n.Writes }),
+		func(n *channels.NetworkStats) int64 { return n.Writes }),
 	{
 		"mycelium_frames_dropped_total",
 		"Frames that waited for a connection and were dropped, by reason. oldest, newest: it was too slow, by limits.slow_receiver. " +
@@ -99,7 +96,7 @@ var families = []family{
 		},
 	},
 	network("mycelium_loop_overloads_total", "Times that an instance had more waiting at an event loop than it may, so that its sockets were not read for a while.", counter,
-		func(n *networkStats) int64 { return n.Overloads }),
+		func(n *channels.NetworkStats) int64 { return n.Overloads }),
 
 	// The instances, by type.
 	{
@@ -293,7 +290,7 @@ func byNode(name, help string, kind prometheus.ValueType, value func(*membership
 }
 
 // network is a family of the loops without labels.
-func network(name, help string, kind prometheus.ValueType, value func(*networkStats) int64) family {
+func network(name, help string, kind prometheus.ValueType, value func(*channels.NetworkStats) int64) family {
 	return family{name, help, kind, nil, func(s *snapshot, emit emit) { emit(value(&s.server.Network)) }}
 }
 

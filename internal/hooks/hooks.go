@@ -1,0 +1,12 @@
+// Package hooks gives other packages of this module access to what package
+// channels does not export, because applications have no use for it. Package
+// channels sets each hook when the program starts.
+//
+// The types of channels cannot be named here, since channels imports this package.
+// Each hook says what its values of type any are.
+package hooks
+
+// OwnStats returns the counters of an endpoint without those of its guests. It takes
+// a *channels.Endpoint and returns a channels.Stats. For a host, these include what
+// was refused before the endpoint knew which guest was meant.
+var OwnStats func(endpoint any) any
