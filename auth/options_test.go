@@ -46,7 +46,7 @@ func TestValidate(t *testing.T) {
 		`auth.socket_id has a { that no name of a claim and } follow: write it like "users_socket:{sub}"`:             {Keys: hs256, SocketID: "u:{sub"},
 		`auth.socket_id has no claim, so that all clients would have the same id: write it like "users_socket:{sub}"`: {Keys: hs256, SocketID: "users"},
 		`auth.assigns has "claims": "x": both must have names, and "claims" is taken`:                                 {Keys: hs256, Assigns: map[string]string{"claims": "x"}},
-		`auth.join.0 is an empty pattern: write it like "room:*" or "user:{sub}"`:                                     {Keys: hs256, Join: []string{""}},
+		`auth.join.0 is empty: write it like "room:*" or "user:{sub}"`:                                                {Keys: hs256, Join: []string{""}},
 		`auth.publish.1 has a * that is not at the end: write it like "room:*" or "user:{sub}"`:                       {Keys: hs256, Publish: []string{"*", "a*b"}},
 		`auth.publish.0 has a } without a { before it: write it like "room:*" or "user:{sub}"`:                        {Keys: hs256, Publish: []string{"a}"}},
 		"auth.keys.0.secret is ***, which stands for a secret where one is shown: give the secret":                    Options{Keys: hs256}.Redacted(),

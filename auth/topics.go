@@ -1,41 +1,29 @@
 package auth
 
 import (
-	"errors"
+	"slices"
 	"strings"
+
+	"github.com/mycelium-rt/mycelium/internal/topics"
 )
 
 // maxPatterns bounds the topic patterns of one claim: each event of a client is
 // held against them.
 const maxPatterns = 128
 
-// topics are the topics that patterns match.
-type topics []topicPattern
-
-// topicPattern is a topic, or what topics begin with.
-type topicPattern struct {
-	text   string
-	prefix bool
-}
+// topicList is a list of patterns, any of which may match.
+type topicList []topics.Pattern
 
 // match costs a comparison a pattern and no allocation.
-func (t topics) match(topic string) bool {
-	for i := range t {
-		if p := &t[i]; topic == p.text || p.prefix && strings.HasPrefix(topic, p.text) {
-			return true
-		}
-	}
-	return false
+func (l topicList) match(topic string) bool {
+	return slices.ContainsFunc(l, func(p topics.Pattern) bool { return p.Match(topic) })
 }
 
-// texts are the patterns as they are written.
-func (t topics) texts() []string {
-	list := make([]string, len(t))
-	for i, p := range t {
-		list[i] = p.text
-		if p.prefix {
-			list[i] += "*"
-		}
+// texts returns the patterns as they are written.
+func (l topicList) texts() []string {
+	list := make([]string, len(l))
+	for i, p := range l {
+		list[i] = p.String()
 	}
 	return list
 }
@@ -44,30 +32,32 @@ func (t topics) texts() []string {
 // stands for more topics: the value of a claim may be what a user has chosen.
 type patternTemplate struct {
 	template
-	prefix bool
+	wild bool
 }
 
 func parsePattern(s string) (p patternTemplate, err error) {
-	s, p.prefix = strings.CutSuffix(s, "*")
-	if s == "" && !p.prefix {
-		return p, errors.New("is an empty pattern")
-	}
-	if p.template, err = parseTemplate(s); err != nil {
+	if _, err := topics.Parse(s); err != nil {
 		return p, err
 	}
-	for _, part := range p.template {
-		if strings.Contains(part.text, "*") {
-			return p, errors.New("has a * that is not at the end")
-		}
+	s, p.wild = strings.CutSuffix(s, "*")
+	p.template, err = parseTemplate(s)
+	return p, err
+}
+
+// fill returns the pattern for a token with claims c; missing is as in expand.
+func (p patternTemplate) fill(c Claims) (filled topics.Pattern, missing string) {
+	text, missing := p.expand(c)
+	if p.wild {
+		return topics.Prefix(text), missing
 	}
-	return p, nil
+	return topics.Exact(text), missing
 }
 
 // rule says to which topics something applies: by patterns that are the same
 // for all tokens, by patterns with claims in them, and by a claim that has
 // patterns itself.
 type rule struct {
-	fixed   topics
+	fixed   topicList
 	dynamic []patternTemplate
 	claim   string
 }
@@ -80,8 +70,8 @@ func newRule(patterns []string, claim string) (rule, error) {
 			return r, err
 		}
 		if p.fixed() {
-			text, _ := p.expand(nil)
-			r.fixed = append(r.fixed, topicPattern{text, p.prefix})
+			filled, _ := p.fill(nil)
+			r.fixed = append(r.fixed, filled)
 		} else {
 			r.dynamic = append(r.dynamic, p)
 		}
@@ -89,9 +79,9 @@ func newRule(patterns []string, claim string) (rule, error) {
 	return r, nil
 }
 
-// topics are those that a token adds to r.fixed. A pattern with a claim that the
-// token has not adds nothing.
-func (r *rule) topics(c Claims) (all topics, _ *RefusedError) {
+// topicsFor returns what a token with claims c adds to r.fixed. A pattern with a
+// claim that the token does not have adds nothing.
+func (r *rule) topicsFor(c Claims) (all topicList, _ *RefusedError) {
 	patterns := r.dynamic
 	listed, ref := c.list(r.claim)
 	if ref != nil {
@@ -105,8 +95,8 @@ func (r *rule) topics(c Claims) (all topics, _ *RefusedError) {
 		patterns = append(patterns[:len(patterns):len(patterns)], p)
 	}
 	for _, p := range patterns {
-		if text, missing := p.expand(c); missing == "" {
-			all = append(all, topicPattern{text, p.prefix})
+		if filled, missing := p.fill(c); missing == "" {
+			all = append(all, filled)
 		}
 	}
 	return all, nil

@@ -138,7 +138,7 @@ type grant struct {
 	socketID      string
 	expires       time.Time // zero: never
 	ends          time.Time // expires and the leeway
-	join, publish topics    // besides the verifier's fixed ones
+	join, publish topicList // besides the verifier's fixed ones
 	digest        [sha256.Size]byte
 }
 
@@ -157,10 +157,10 @@ func (v *Verifier) grant(ctx context.Context, token string) (*grant, *RefusedErr
 	if g.socketID, missing = v.socketID.expand(claims); missing != "" {
 		return nil, refused(MissingClaim, missing+", of which the socket's id is made")
 	}
-	if g.join, ref = v.join.topics(claims); ref != nil {
+	if g.join, ref = v.join.topicsFor(claims); ref != nil {
 		return nil, ref
 	}
-	if g.publish, ref = v.publish.topics(claims); ref != nil {
+	if g.publish, ref = v.publish.topicsFor(claims); ref != nil {
 		return nil, ref
 	}
 	return g, nil

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mycelium-rt/mycelium/internal/topics"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -16,7 +17,7 @@ import (
 // module. Make one with [Handle], add handlers, then give it to
 // [Endpoint.Socket]. It must not be changed after that.
 type Channel struct {
-	pattern   string
+	pattern   topics.Pattern
 	join      Handler
 	events    map[string]Handler
 	prefixes  []prefixHandler // the longest first
@@ -51,10 +52,13 @@ type (
 // topic when join has returned: what it should see of its own arrival is sent
 // from [Info], woken by [Context.Send].
 func Handle[P, R any](pattern string, join func(c *Context, params P) (R, error)) *Channel {
-	checkPattern(pattern)
+	parsed, err := topics.Parse(pattern)
+	if err != nil {
+		panic(fmt.Sprintf("channels: topic pattern %q %v", pattern, err))
+	}
 	decode := decoderFor[P]()
 	return &Channel{
-		pattern: pattern,
+		pattern: parsed,
 		join: func(c *Context, p Payload) (Reply, error) {
 			params, err := decode(p)
 			if err != nil {
@@ -210,7 +214,7 @@ func (ch *Channel) OnLoop() *Channel {
 }
 
 // Pattern is the topic pattern the channel was made with.
-func (ch *Channel) Pattern() string { return ch.pattern }
+func (ch *Channel) Pattern() string { return ch.pattern.String() }
 
 // protocolEvents are the protocol's own: clients send them for a join, a leave and
 // as the server, never to a handler.

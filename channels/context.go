@@ -78,16 +78,11 @@ var _ context.Context = (*Context)(nil)
 func (c *Context) Topic() string { return c.topic }
 
 // Pattern is the pattern of the channel, as it was given to [Handle].
-func (c *Context) Pattern() string { return c.def.pattern }
+func (c *Context) Pattern() string { return c.def.pattern.String() }
 
 // Subtopic is the part of the topic that the pattern's * stands for: "1" for
 // topic "room:1" and pattern "room:*"; the whole topic for an exact pattern.
-func (c *Context) Subtopic() string {
-	if n := len(c.def.pattern); c.def.pattern[n-1] == '*' {
-		return c.topic[n-1:]
-	}
-	return c.topic
-}
+func (c *Context) Subtopic() string { return c.def.pattern.Rest(c.topic) }
 
 // Socket is the connection the channel was joined on.
 func (c *Context) Socket() *Socket { return c.socket }

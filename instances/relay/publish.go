@@ -6,6 +6,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/topics"
 )
 
 // Rule says who may publish some events on some topics.
@@ -21,7 +22,7 @@ type Rule struct {
 
 // matches tells that the rule is for an event on a topic.
 func (r *Rule) matches(topic, event string) bool {
-	return (len(r.Topics) == 0 || matchesAny(r.Topics, topic)) && (len(r.Events) == 0 || matchesAny(r.Events, event))
+	return (len(r.Topics) == 0 || topics.MatchAny(r.Topics, topic)) && (len(r.Events) == 0 || topics.MatchAny(r.Events, event))
 }
 
 // allows tells that a client may do what the rule is for.

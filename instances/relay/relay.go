@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/topics"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -44,10 +45,6 @@ type service struct {
 	*Relay
 	options *Options
 }
-
-// reservedPrefix begins the topics that belong to the protocol ("phoenix",
-// for heartbeats) and to Phoenix's own tools ("phoenix:live_reload").
-const reservedPrefix = "phoenix"
 
 // maxUser bounds a presence key in bytes: each one is told to everybody.
 const maxUser = 255
@@ -116,7 +113,7 @@ type joinParams struct {
 // join takes every client on a topic that is not the protocol's own.
 func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, error) {
 	none := channels.NoReply{}
-	if strings.HasPrefix(c.Topic(), reservedPrefix) {
+	if strings.HasPrefix(c.Topic(), topics.ReservedPrefix) {
 		return none, errUnmatched
 	}
 	if len(p.User) > maxUser {
@@ -128,7 +125,7 @@ func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, erro
 	if p.Self != nil && !*p.Self {
 		c.Assign("self", false)
 	}
-	if matchesAny(s.options.PresenceOff, c.Topic()) {
+	if topics.MatchAny(s.options.PresenceOff, c.Topic()) {
 		return none, nil
 	}
 	return none, s.track(c, p)
@@ -198,14 +195,4 @@ func (s service) relay(c *channels.Context, event string, p channels.Payload) (c
 		return channels.Reply{}, channels.Errorf("the payload is not a JSON object")
 	}
 	return channels.Reply{Status: "ok"}, err
-}
-
-func matchesAny(patterns []string, topic string) bool {
-	for _, pattern := range patterns {
-		prefix, wild := strings.CutSuffix(pattern, "*")
-		if topic == pattern || wild && strings.HasPrefix(topic, prefix) {
-			return true
-		}
-	}
-	return false
 }

@@ -2,10 +2,10 @@ package relay
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/topics"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -43,8 +43,8 @@ func (c Config) options() (Options, error) {
 
 func checkPatterns(field string, patterns []string) error {
 	for _, p := range patterns {
-		if p == "" || strings.Contains(strings.TrimSuffix(p, "*"), "*") {
-			return instances.Invalid(field, "%q is not a pattern: want all of a name, or the beginning of one and a * at the end", p)
+		if _, err := topics.Parse(p); err != nil {
+			return instances.Invalid(field, "has %q, which %v: write a whole name, or the beginning of one and a *", p, err)
 		}
 	}
 	return nil
@@ -93,6 +93,6 @@ var (
 func (r *Relay) tracking(o Options) presence.Options {
 	return presence.Options{
 		Window: o.Window,
-		Diffs:  func(topic string) bool { return !matchesAny(r.options.Load().DiffsOff, topic) },
+		Diffs:  func(topic string) bool { return !topics.MatchAny(r.options.Load().DiffsOff, topic) },
 	}
 }

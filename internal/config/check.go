@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mycelium-rt/mycelium/internal/topics"
 )
 
 // The functions here return what is wrong with a value, to follow it in a
@@ -91,19 +93,13 @@ func checkPath(p string) string {
 	return ""
 }
 
-// reservedTopic begins the topics that belong to the protocol: the heartbeat's
-// is "phoenix" (assets/js/phoenix/socket.js).
-const reservedTopic = "phoenix"
-
 func checkPattern(pattern string) string {
-	star := strings.IndexByte(pattern, '*')
+	_, err := topics.Parse(pattern)
 	switch {
-	case pattern == "":
-		return "is an empty pattern"
-	case star >= 0 && star != len(pattern)-1:
-		return "has a * that is not at the end"
-	case strings.HasPrefix(pattern, reservedTopic):
-		return "begins with " + reservedTopic + ", which is reserved"
+	case err != nil:
+		return err.Error()
+	case strings.HasPrefix(pattern, topics.ReservedPrefix):
+		return "begins with " + topics.ReservedPrefix + ", which is reserved"
 	case !utf8.ValidString(pattern) || strings.TrimSpace(pattern) != pattern:
 		return "is not a topic that clients would join"
 	}

@@ -80,7 +80,7 @@ func TestWrongValues(t *testing.T) {
 		{"--path=/a?b", "is not a plain path"},
 		{"--topics=", `topics: "" (from flag --topics) is empty; it takes one or more topic patterns, exact or with one * at the end, for example room:*,lobby`},
 		{"--topics=a:*,b*c", `topics: "a:*,b*c" (from flag --topics) has "b*c", which has a * that is not at the end; it takes one or more topic patterns, exact or with one * at the end, for example room:*,lobby`},
-		{"--topics=a,", `has "", which is an empty pattern`},
+		{"--topics=a,", `has "", which is empty`},
 		{"--topics=phoenix", "begins with phoenix, which is reserved"},
 		{"--topics=phoenix_live_reload:*", "begins with phoenix, which is reserved"},
 		{"--topics=\xff", "is not a topic that clients would join"},

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/topics"
 )
 
 // heartbeat is how often clients send one (assets/js/phoenix/constants.js).
@@ -102,8 +104,9 @@ func (c *Config) serves(pattern string) bool {
 
 // covers reports whether every topic of pattern is one of wide.
 func covers(wide, pattern string) bool {
-	prefix, wild := strings.CutSuffix(wide, "*")
-	return wide == pattern || wild && strings.HasPrefix(pattern, prefix)
+	w, errWide := topics.Parse(wide)
+	p, err := topics.Parse(pattern)
+	return errWide == nil && err == nil && w.Covers(p)
 }
 
 // oddMetrics looks for a port that nobody may read, and for one that all may.
