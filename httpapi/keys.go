@@ -27,16 +27,16 @@ const (
 // whoever uses it alone.
 type Key struct {
 	// Name says in logs who it was.
-	Name string `koanf:"name" json:"name"`
+	Name string `json:"name"`
 	// Hash is "sha256:" and the SHA-256 of the key in hexadecimal. A key is 256
 	// random bits, so that there is nothing to guess and a slow hash, which is
 	// for words that people think of, would only slow down the server.
-	Hash string `koanf:"hash" json:"hash"`
+	Hash string `json:"hash"`
 	// Scopes are what it allows.
-	Scopes []Scope `koanf:"scopes" json:"scopes"`
+	Scopes []Scope `json:"scopes"`
 	// Instances are the ids that it is for, each with a * where anything may
 	// stand ("chat-*"); none: all.
-	Instances []string `koanf:"instances" json:"instances,omitempty"`
+	Instances []string `json:"instances,omitempty"`
 
 	sum []byte
 }

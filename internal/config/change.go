@@ -17,20 +17,17 @@ type Change struct {
 // error is an *Error if the two do not fit together.
 func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
 	result := *next
-	kept, wanted := c.fields(), result.fields()
 	var change Change
 	for _, o := range options {
-		before, after := kept[o.key], wanted[o.key]
+		before, after := c.field(o), result.field(o)
 		switch {
 		case reflect.DeepEqual(before.Interface(), after.Interface()):
 		case !o.live, o.section() == "tls" && c.TLS.Enabled() != next.TLS.Enabled():
 			change.Restart = append(change.Restart, o.key)
+			after.Set(before)
 		default:
 			change.Live = append(change.Live, o.key)
 		}
-	}
-	for _, key := range change.Restart {
-		wanted[key].Set(kept[key])
 	}
 	if !reflect.DeepEqual(c.APIKeys, next.APIKeys) {
 		change.Live = append(change.Live, "api.keys")
@@ -47,25 +44,4 @@ func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
 		l.problem("%s changes with a restart only; until then it is the old value that counts", key)
 	}
 	return nil, change, &Error{Problems: l.problems}
-}
-
-// fields are the fields of c by the keys of their options; they can be set.
-func (c *Config) fields() map[string]reflect.Value {
-	fields := map[string]reflect.Value{}
-	addFields(fields, "", reflect.ValueOf(c).Elem())
-	return fields
-}
-
-func addFields(fields map[string]reflect.Value, prefix string, section reflect.Value) {
-	for i := range section.NumField() {
-		field := section.Type().Field(i)
-		name := field.Tag.Get("koanf")
-		switch {
-		case !field.IsExported() || name == "-":
-		case isSection(prefix + name):
-			addFields(fields, prefix+name+delimiter, section.Field(i))
-		default:
-			fields[prefix+name] = section.Field(i)
-		}
-	}
 }

@@ -114,18 +114,17 @@ func isWildcard(host string) bool {
 
 // withoutEffect reports the options of a cluster that are set and do nothing.
 func (l *loader) withoutEffect(c *Config, useless func(key string) bool, missing, advice string) {
-	values := c.fields()
 	for _, o := range inSection("cluster") {
 		byDefault, _ := o.kind.parse(o.words(o.def))
 		origin, set := l.origins[o.key]
-		if useless(o.key) && set && !reflect.DeepEqual(values[o.key].Interface(), byDefault) {
+		if useless(o.key) && set && !reflect.DeepEqual(c.field(o).Interface(), byDefault) {
 			l.problem("%s is set (from %s) and %s, so that it has no effect; %s", o.key, origin, missing, advice)
 		}
 	}
 }
 
-// oddCluster looks for what everybody on the way may read.
-func (c *Config) oddCluster(warn warner) {
+// warnOfCluster looks for what everybody on the way may read.
+func (c *Config) warnOfCluster(warn warner) {
 	k := c.Cluster
 	if k.Insecure && (!isLoopback(k.Listen) || slices.ContainsFunc(k.Routes, isRemote)) {
 		warn("cluster.insecure", "what clients send each other crosses the network unencrypted; cluster.secret_file alone encrypts it")

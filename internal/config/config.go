@@ -20,14 +20,14 @@ var ErrHelp = pflag.ErrHelp
 // Config is a configuration that has been checked as a whole.
 type Config struct {
 	// File is the file that was read, empty if there was none.
-	File string `koanf:"-"`
+	File string
 	// Warnings are sentences about what is allowed and probably not meant.
-	Warnings []string `koanf:"-"`
+	Warnings []string
 
 	// APIKeys and Instances are the objects that the file lists as api.keys and
 	// instances, as JSON.
-	APIKeys   []json.RawMessage `koanf:"-"`
-	Instances []json.RawMessage `koanf:"-"`
+	APIKeys   []json.RawMessage
+	Instances []json.RawMessage
 
 	// origins says where the value of an option came from; options with their
 	// default are not in it. A secret's value is in none.
@@ -39,72 +39,72 @@ type Config struct {
 	lists *configFile
 
 	// Listen is the TCP address of the one port, as net.Listen takes it.
-	Listen string `koanf:"listen"`
+	Listen string
 	// Path is where the socket is mounted: "/socket" serves /socket/websocket.
 	// It begins with a slash and does not end with one.
-	Path string `koanf:"path"`
+	Path string
 	// Data is the directory where instances are kept; empty: in memory.
-	Data string `koanf:"data"`
+	Data string
 	// Topics are the patterns that the relay serves, exact or with a * at the
 	// end. Topics that begin with "phoenix" are not served whatever is here.
-	Topics []string `koanf:"topics"`
+	Topics []string
 	// CheckOrigin is the policy for the Origin header of handshakes.
-	CheckOrigin CheckOrigin `koanf:"check_origin"`
+	CheckOrigin CheckOrigin
 	// TrustedProxies are the addresses and networks of proxies: see Proxies.
-	TrustedProxies []string `koanf:"trusted_proxies"`
+	TrustedProxies []string
 	// IdleTimeout is how long a client may be silent.
-	IdleTimeout time.Duration `koanf:"idle_timeout"`
+	IdleTimeout time.Duration
 	// Compress agrees to permessage-deflate with clients that offer it.
-	Compress bool `koanf:"compress"`
+	Compress bool
 	// LongPoll serves long polling beside WebSockets.
-	LongPoll bool `koanf:"long_poll"`
+	LongPoll bool
 	// LongPollWindow is how long a poll waits for messages.
-	LongPollWindow time.Duration `koanf:"long_poll_window"`
+	LongPollWindow time.Duration
 	// LongPollGrace is how long a session outlives a poll that its client broke off.
-	LongPollGrace time.Duration `koanf:"long_poll_grace"`
+	LongPollGrace time.Duration
 	// Loops is the number of event loops; 0 means one a core.
-	Loops int `koanf:"loops"`
+	Loops int
 	// IOUring is one of auto, on and off.
-	IOUring string `koanf:"io_uring"`
+	IOUring string
 
-	Log      Log      `koanf:"log"`
-	Limits   Limits   `koanf:"limits"`
-	Presence Presence `koanf:"presence"`
-	Drain    Drain    `koanf:"drain"`
-	Metrics  Metrics  `koanf:"metrics"`
-	API      API      `koanf:"api"`
-	Auth     Auth     `koanf:"auth"`
-	TLS      TLS      `koanf:"tls"`
-	Cluster  Cluster  `koanf:"cluster"`
+	Log      Log
+	Limits   Limits
+	Presence Presence
+	Drain    Drain
+	Metrics  Metrics
+	API      API
+	Auth     Auth
+	TLS      TLS
+	Cluster  Cluster
 }
 
 // Cluster says which nodes this one belongs to, and how it reaches them: by a
 // server of its own (Listen) or by others' (NATSURL).
 type Cluster struct {
 	// Name is that of the cluster; empty: this is a single node.
-	Name string `koanf:"name"`
+	Name string
 	// Node is this node's own; empty: the machine's.
-	Node string `koanf:"node"`
+	Node string
 
 	// Listen is the TCP address for other nodes.
-	Listen string `koanf:"listen"`
+	Listen string
 	// Routes are the addresses of other nodes, nats://HOST:PORT.
-	Routes []string `koanf:"routes"`
+	Routes []string
 	// SecretFile has what all nodes know.
-	SecretFile string `koanf:"secret_file"`
+	SecretFile string
 	// Insecure does without TLS between the nodes.
-	Insecure bool `koanf:"insecure"`
+	Insecure bool
 
 	// NATSURL are the addresses of external servers, with credentials and files
 	// of TLS for them, each of which may be empty.
-	NATSURL   []string `koanf:"nats_url"`
-	NATSCreds string   `koanf:"nats_creds"`
-	NATSCA    string   `koanf:"nats_ca"`
-	NATSCert  string   `koanf:"nats_cert"`
-	NATSKey   string   `koanf:"nats_key"`
+	NATSURL   []string
+	NATSCreds string
+	NATSCA    string
+	NATSCert  string
+	NATSKey   string
 
 	// Size is how many nodes there are; 0: it is not known.
-	Size int `koanf:"size"`
+	Size int
 }
 
 // Enabled reports whether the server is to join a cluster.
@@ -116,100 +116,100 @@ func (c Cluster) Embedded() bool { return c.Listen != "" }
 // API says how the HTTP API is reached.
 type API struct {
 	// Enabled is false where there is to be none.
-	Enabled bool `koanf:"enabled"`
+	Enabled bool
 	// PublicURL is the server's URL for clients, possibly with a path; empty: the
 	// host that a request was sent to.
-	PublicURL string `koanf:"public_url"`
+	PublicURL string
 	// PrivateJWKS lets the auth of instances name jwks of private networks.
-	PrivateJWKS bool `koanf:"private_jwks"`
+	PrivateJWKS bool
 }
 
 // Log says what is logged and how.
 type Log struct {
 	// Level is one of debug, info, warn, error and off.
-	Level string `koanf:"level"`
+	Level string
 	// Format is one of auto (text on a terminal, JSON elsewhere), text, json.
-	Format string `koanf:"format"`
+	Format string
 }
 
 // Limits bound what clients may use.
 type Limits struct {
 	// MaxMessage is the size in bytes of the largest message of a client.
-	MaxMessage int `koanf:"max_message"`
+	MaxMessage int
 	// MaxConnections bounds all connections of the server; 0: unlimited.
-	MaxConnections int `koanf:"max_connections"`
+	MaxConnections int
 	// MaxConnectionsPerAddress bounds those of one IP address; 0: unlimited.
-	MaxConnectionsPerAddress int `koanf:"max_connections_per_address"`
+	MaxConnectionsPerAddress int
 	// AddressShare is the percentage of what others leave of MaxConnections that
 	// one public address may have.
-	AddressShare int `koanf:"address_share"`
+	AddressShare int
 	// HandshakesPerSecond is the rate at which sockets are admitted;
 	// 0: unlimited.
-	HandshakesPerSecond int `koanf:"handshakes_per_second"`
+	HandshakesPerSecond int
 	// MaxChannels is how many channels one socket may have joined.
-	MaxChannels int `koanf:"max_channels"`
+	MaxChannels int
 	// SocketBytes is the size in bytes of what the channels of one socket keep.
-	SocketBytes int `koanf:"socket_bytes"`
+	SocketBytes int
 	// JoinsPerSecond is a rate of one socket; 0: unlimited.
-	JoinsPerSecond int `koanf:"joins_per_second"`
+	JoinsPerSecond int
 	// MessagesPerSecond is a rate of one socket; 0: unlimited.
-	MessagesPerSecond int `koanf:"messages_per_second"`
+	MessagesPerSecond int
 	// HeartbeatsPerSecond is a rate of one socket, of heartbeats, pings and what
 	// is refused; 0: unlimited.
-	HeartbeatsPerSecond int `koanf:"heartbeats_per_second"`
+	HeartbeatsPerSecond int
 	// BytesPerSecond is a rate of one socket; 0: unlimited.
-	BytesPerSecond int `koanf:"bytes_per_second"`
+	BytesPerSecond int
 	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
 	// rates of all sockets of one instance together; 0: unlimited.
-	TotalJoinsPerSecond    int `koanf:"total_joins_per_second"`
-	TotalMessagesPerSecond int `koanf:"total_messages_per_second"`
-	TotalBytesPerSecond    int `koanf:"total_bytes_per_second"`
+	TotalJoinsPerSecond    int
+	TotalMessagesPerSecond int
+	TotalBytesPerSecond    int
 	// OutboundBytes bounds what waits to be written to one connection.
 	// OutboundBytes ≥ MaxMessage + envelopeBytes.
-	OutboundBytes int `koanf:"outbound_bytes"`
+	OutboundBytes int
 	// SendBuffer is the SO_SNDBUF of connections; 0: the kernel's choice.
-	SendBuffer int `koanf:"send_buffer"`
+	SendBuffer int
 	// SlowReceiver is what happens when OutboundBytes are reached: one of
 	// disconnect, drop_oldest, drop_newest.
-	SlowReceiver string `koanf:"slow_receiver"`
+	SlowReceiver string
 	// HeaderBytes bounds the head of an HTTP request.
-	HeaderBytes int `koanf:"header_bytes"`
+	HeaderBytes int
 	// HandshakeTimeout is how long a connection has to send its request.
-	HandshakeTimeout time.Duration `koanf:"handshake_timeout"`
+	HandshakeTimeout time.Duration
 }
 
 // Presence says how presence is told to clients.
 type Presence struct {
 	// Window is how long diffs are gathered into one; 0: sent at once.
-	Window time.Duration `koanf:"window"`
+	Window time.Duration
 	// Off are the patterns of topics without presence.
-	Off []string `koanf:"off"`
+	Off []string
 	// DiffsOff are the patterns of topics whose diffs are not sent.
-	DiffsOff []string `koanf:"diffs_off"`
+	DiffsOff []string
 }
 
 // Drain says how sockets are closed when the server stops.
 type Drain struct {
 	// Batch is how many sockets are closed at a time.
-	Batch int `koanf:"batch"`
+	Batch int
 	// Interval is the pause between two batches.
-	Interval time.Duration `koanf:"interval"`
+	Interval time.Duration
 	// Timeout bounds all of it; what is still open then is cut.
-	Timeout time.Duration `koanf:"timeout"`
+	Timeout time.Duration
 	// Delay is how long the server goes on before it begins to drain.
-	Delay time.Duration `koanf:"delay"`
+	Delay time.Duration
 	// CloseFrame is false to end TCP without a Close frame.
-	CloseFrame bool `koanf:"close_frame"`
+	CloseFrame bool
 }
 
 // Metrics says where and by whom /metrics is read.
 type Metrics struct {
 	// Listen is the TCP address of a port of its own; empty: the main port.
-	Listen string `koanf:"listen"`
+	Listen string
 	// Allow are IP addresses and networks, for the port of Listen: see Networks.
-	Allow []string `koanf:"allow"`
+	Allow []string
 	// Token is a bearer token that allows to read; empty: none does.
-	Token string `koanf:"token"`
+	Token string
 }
 
 // Proxies returns the networks of TrustedProxies.
@@ -232,32 +232,32 @@ func networksOf(texts []string) []netip.Prefix {
 // are made of it. With no secret, key or JWKS, they need none.
 type Auth struct {
 	// Secret or PublicKeyFile, not both, verify tokens of Algorithm.
-	Secret        string `koanf:"secret"`
-	PublicKeyFile string `koanf:"public_key_file"`
-	Algorithm     string `koanf:"algorithm"`
+	Secret        string
+	PublicKeyFile string
+	Algorithm     string
 	// JWKS are addresses of keys.
-	JWKS []string `koanf:"jwks"`
+	JWKS []string
 	// PhoenixSecret is a secret_key_base, for tokens of Phoenix.Token.
-	PhoenixSecret string        `koanf:"phoenix_secret"`
-	PhoenixSalt   string        `koanf:"phoenix_salt"`
-	PhoenixMaxAge time.Duration `koanf:"phoenix_max_age"`
+	PhoenixSecret string
+	PhoenixSalt   string
+	PhoenixMaxAge time.Duration
 
-	Issuer   string        `koanf:"issuer"`
-	Audience []string      `koanf:"audience"`
-	Leeway   time.Duration `koanf:"leeway"`
-	NoExpiry bool          `koanf:"no_expiry"`
+	Issuer   string
+	Audience []string
+	Leeway   time.Duration
+	NoExpiry bool
 
-	From  []string `koanf:"from"`
-	Param string   `koanf:"param"`
+	From  []string
+	Param string
 
-	SocketID     string   `koanf:"socket_id"`
-	User         string   `koanf:"user"`
-	Join         []string `koanf:"join"`
-	Publish      []string `koanf:"publish"`
-	JoinClaim    string   `koanf:"join_claim"`
-	PublishClaim string   `koanf:"publish_claim"`
+	SocketID     string
+	User         string
+	Join         []string
+	Publish      []string
+	JoinClaim    string
+	PublishClaim string
 
-	Warning time.Duration `koanf:"warning"`
+	Warning time.Duration
 }
 
 // Enabled reports whether clients need a token.
@@ -267,11 +267,11 @@ func (a Auth) Enabled() bool {
 
 // TLS names the files of a certificate and its key: both or none are set.
 type TLS struct {
-	Cert string `koanf:"cert"`
-	Key  string `koanf:"key"`
+	Cert string
+	Key  string
 	// Clear says what becomes of requests without TLS where there is TLS: one of
 	// redirect, refuse and allow.
-	Clear string `koanf:"clear"`
+	Clear string
 }
 
 // Enabled reports whether the server is to speak TLS.

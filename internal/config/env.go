@@ -3,8 +3,7 @@ package config
 import (
 	"regexp"
 	"slices"
-
-	"github.com/knadh/koanf/providers/env/v2"
+	"strings"
 )
 
 // serviceLink matches the variables that Kubernetes and Docker add for a
@@ -20,31 +19,29 @@ var clientVariables = []string{"MYCELIUM_SERVER", "MYCELIUM_KEY"}
 
 // readEnv returns the words of the variables in environ by option. An empty
 // variable counts as one that is not set, but for those that guard something.
-func (l *loader) readEnv(environ []string) (map[string]any, error) {
+func (l *loader) readEnv(environ []string) words {
 	byName := map[string]*option{}
 	for _, o := range withFileOption() {
 		byName[o.env()] = o
 	}
+	values := words{}
 	var unknown []string
-	values, err := flat(env.Provider("", env.Opt{
-		Prefix:      envPrefix,
-		EnvironFunc: func() []string { return environ },
-		TransformFunc: func(name, value string) (string, any) {
-			o := byName[name]
-			switch {
-			case o != nil && (value != "" || o.guards):
-				return o.key, o.words(value)
-			case o == nil && !slices.Contains(clientVariables, name) && !serviceLink.MatchString(name) && !servicePort.MatchString(name+"="+value):
-				unknown = append(unknown, name)
-			}
-			return "", nil
-		},
-	}))
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		o := byName[name]
+		switch {
+		case !strings.HasPrefix(name, envPrefix):
+		case o == nil && !slices.Contains(clientVariables, name) && !serviceLink.MatchString(name) && !servicePort.MatchString(variable):
+			unknown = append(unknown, name)
+		case o != nil && (value != "" || o.guards):
+			values[o.key] = o.words(value)
+		}
+	}
 	slices.Sort(unknown)
 	for _, name := range slices.Compact(unknown) {
 		l.unknownEnv(name)
 	}
-	return values, err
+	return values
 }
 
 func (l *loader) unknownEnv(name string) {

@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/knadh/koanf/parsers/toml/v2"
-	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/file"
-	"github.com/knadh/koanf/v2"
+	"github.com/pelletier/go-toml/v2"
+	"go.yaml.in/yaml/v3"
 )
 
 // configFile is a file that has been parsed.
@@ -28,25 +27,25 @@ type configFile struct {
 }
 
 // readFile returns the words of the file by option.
-func (l *loader) readFile(name, origin string) (map[string]any, *configFile) {
-	var parser koanf.Parser
+func (l *loader) readFile(name, origin string) (words, *configFile) {
+	var parse func(text []byte, into any) error
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yaml", ".yml":
-		parser = yaml.Parser()
+		parse = yaml.Unmarshal
 	case ".toml":
-		parser = toml.Parser()
+		parse = toml.Unmarshal
 	default:
 		l.problem("config: %s (from %s) has an extension that is not known; it takes %s, for example %s",
 			shown(name), origin, fileOption.kind.takes, fileOption.example)
 		return nil, nil
 	}
-	text, err := file.Provider(name).ReadBytes()
+	text, err := os.ReadFile(name)
 	if err != nil {
 		l.problem("config: %s (from %s) cannot be read: %v", shown(name), origin, reason(err))
 		return nil, nil
 	}
-	parsed, err := parser.Unmarshal(text)
-	if err != nil {
+	var parsed map[string]any
+	if err := parse(text, &parsed); err != nil {
 		l.problem("%s: %s", name, parseProblem(err))
 		return nil, nil
 	}
@@ -110,7 +109,7 @@ func isSection(key string) bool {
 
 // fileWords turns the values of f into words and reports keys that are not
 // options.
-func (l *loader) fileWords(f *configFile) map[string]any {
+func (l *loader) fileWords(f *configFile) words {
 	byKey := map[string]*option{}
 	for _, o := range options {
 		byKey[o.key] = o
@@ -120,7 +119,7 @@ func (l *loader) fileWords(f *configFile) map[string]any {
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)
-	words := map[string]any{}
+	values := words{}
 	for _, key := range keys {
 		o := byKey[key]
 		switch {
@@ -136,10 +135,10 @@ func (l *loader) fileWords(f *configFile) map[string]any {
 					o.key, f.origin(o), wrong, o.kind.takes, o.example)
 				continue
 			}
-			words[key] = w
+			values[key] = w
 		}
 	}
-	return words
+	return values
 }
 
 // fileValue returns the words of a value that a parser made, or what is wrong

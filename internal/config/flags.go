@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/knadh/koanf/providers/posflag"
 	"github.com/spf13/pflag"
 )
 
@@ -28,7 +27,7 @@ func (v *flagValue) String() string { return strings.Join(v.words, ",") }
 func (v *flagValue) Type() string   { return v.option.kind.word }
 
 // readFlags returns the words of the flags in args by option.
-func (l *loader) readFlags(args []string) (map[string]any, error) {
+func (l *loader) readFlags(args []string) (words, error) {
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	set.SortFlags = false
 	set.Usage = func() {}
@@ -52,10 +51,12 @@ func (l *loader) readFlags(args []string) (map[string]any, error) {
 	for _, arg := range set.Args() {
 		l.problem("unexpected argument %s; options are given as --name=value, and %s lists them", shown(arg), helpCommand)
 	}
-	return flat(posflag.ProviderWithFlag(set, delimiter, nil, func(f *pflag.Flag) (string, any) {
+	values := words{}
+	set.Visit(func(f *pflag.Flag) {
 		v := f.Value.(*flagValue)
-		return v.option.key, v.words
-	}))
+		values[v.option.key] = v.words
+	})
+	return values, nil
 }
 
 // dropUnknown reports the flags that do not exist and returns args without

@@ -3,16 +3,20 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 )
 
 // lists are keys whose values are lists of objects: they are possible in a file
 // only, and what is in an object is checked by whoever it is for.
-var lists = []string{"api.keys", "instances"}
+var lists = map[string]func(*Config) *[]json.RawMessage{
+	"api.keys":  func(c *Config) *[]json.RawMessage { return &c.APIKeys },
+	"instances": func(c *Config) *[]json.RawMessage { return &c.Instances },
+}
 
 // takeLists moves the lists of a file into the configuration.
 func (l *loader) takeLists(f *configFile) {
-	for _, key := range lists {
+	for _, key := range slices.Sorted(maps.Keys(lists)) {
 		value, ok := f.values[key]
 		if !ok || value == nil {
 			continue
@@ -35,12 +39,12 @@ func (l *loader) takeLists(f *configFile) {
 			}
 			objects[i] = text
 		}
-		l.objects[key] = objects
-		l.lists = f
+		*lists[key](l.config) = objects
+		l.config.lists = f
 	}
 }
 
-func isList(key string) bool { return slices.Contains(lists, key) }
+func isList(key string) bool { return lists[key] != nil }
 
 // named makes all keys of a parsed value texts, as JSON has them.
 func named(value any) any {

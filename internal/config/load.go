@@ -1,29 +1,26 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
-
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/v2"
 )
 
 // delimiter stands between the section and the name in a key.
 const delimiter = "."
 
+// words are the values of one layer as they were written, by the keys of their
+// options: one word, or any number for an option that takes a list.
+type words map[string][]string
+
 // loader gathers one configuration and what is wrong with it.
 type loader struct {
-	merged   *koanf.Koanf
+	config   *Config
 	problems []string
 	// origins says where the value of an option came from; options with their
 	// default are not in it. Those in bad have a value that was refused.
 	origins map[string]string
 	bad     map[string]bool
-	// objects are those of the lists, by key.
-	objects map[string][]json.RawMessage
-	lists   *configFile // the file that has them
 }
 
 // Load reads the configuration from the arguments after the subcommand
@@ -31,48 +28,44 @@ type loader struct {
 // it. The error is ErrHelp or an *Error with all problems at once. A value is
 // checked even where another one overrides it: it is wrong all the same.
 func Load(args, environ []string) (*Config, error) {
-	l := &loader{merged: koanf.New(delimiter), origins: map[string]string{}, bad: map[string]bool{}, objects: map[string][]json.RawMessage{}}
+	l := &loader{config: new(Config), origins: map[string]string{}, bad: map[string]bool{}}
 	flags, err := l.readFlags(args)
 	if err != nil {
 		return nil, err
 	}
-	variables, err := l.readEnv(environ)
-	if err != nil {
-		return nil, err
-	}
-	defaults := map[string]any{}
+	variables := l.readEnv(environ)
+	defaults := words{}
 	for _, o := range options {
 		defaults[o.key] = o.words(o.def)
 	}
 	l.merge(defaults, nil)
-	name, origin := fileName(flags, variables)
-	if origin != "" {
-		if words, f := l.readFile(name, origin); f != nil {
-			l.merge(words, f.origin)
+	if name, origin := fileName(flags, variables); origin != "" {
+		l.config.File = name
+		if values, f := l.readFile(name, origin); f != nil {
+			l.merge(values, f.origin)
 		}
 	}
 	l.merge(variables, envOrigin)
 	l.merge(flags, flagOrigin)
-	return l.finish(name)
+	return l.finish()
 }
 
 // fileName returns the file to read and where its name came from.
-func fileName(flags, variables map[string]any) (name, origin string) {
-	if words, ok := flags[fileOption.key].([]string); ok {
-		return words[0], flagOrigin(fileOption)
+func fileName(flags, variables words) (name, origin string) {
+	if w := flags[fileOption.key]; w != nil {
+		return w[0], flagOrigin(fileOption)
 	}
-	if words, ok := variables[fileOption.key].([]string); ok {
-		return words[0], envOrigin(fileOption)
+	if w := variables[fileOption.key]; w != nil {
+		return w[0], envOrigin(fileOption)
 	}
 	return "", ""
 }
 
 // merge puts the values of one layer over those before. The words of the
 // defaults are right (a test sees to it) and have no origin.
-func (l *loader) merge(words map[string]any, origin func(*option) string) {
-	values := map[string]any{}
+func (l *loader) merge(layer words, origin func(*option) string) {
 	for _, o := range options {
-		w, ok := words[o.key].([]string)
+		w, ok := layer[o.key]
 		if !ok {
 			continue
 		}
@@ -85,32 +78,41 @@ func (l *loader) merge(words map[string]any, origin func(*option) string) {
 			l.bad[o.key] = true
 			continue
 		}
-		values[o.key] = value
+		l.config.field(o).Set(reflect.ValueOf(value))
 		if origin != nil {
 			l.origins[o.key] = origin(o)
 		}
 	}
-	if err := l.merged.Load(confmap.Provider(values, delimiter), nil); err != nil {
-		l.problem("%v", err)
-	}
 }
 
-func (l *loader) finish(file string) (*Config, error) {
-	config := &Config{File: file, APIKeys: l.objects["api.keys"], Instances: l.objects["instances"]}
-	if err := l.merged.Unmarshal("", config); err != nil {
-		l.problem("%v", err)
-	}
-	config.lists = l.lists
+func (l *loader) finish() (*Config, error) {
+	c := l.config
 	if len(l.origins) > 0 {
-		config.origins = l.origins
+		c.origins = l.origins
 	}
-	l.checkTogether(config)
+	l.checkTogether(c)
 	if len(l.problems) > 0 {
-		config.refused = l.bad
-		return nil, &Error{Problems: l.problems, Partial: config}
+		c.refused = l.bad
+		return nil, &Error{Problems: l.problems, Partial: c}
 	}
-	config.Warnings = config.odd()
-	return config, nil
+	c.Warnings = c.warnings()
+	return c, nil
+}
+
+// field returns the field of c for the value of an option: that of cluster.nats_url is
+// Cluster.NATSURL.
+func (c *Config) field(o *option) reflect.Value {
+	field := reflect.ValueOf(c).Elem()
+	for name := range strings.SplitSeq(o.key, delimiter) {
+		field = field.FieldByNameFunc(func(goName string) bool { return isNameOf(goName, name) })
+	}
+	return field
+}
+
+// isNameOf reports whether a field of a struct has the name of a key, in Go's form:
+// MaxMessage is max_message, and IOUring io_uring.
+func isNameOf(goName, name string) bool {
+	return strings.EqualFold(goName, strings.ReplaceAll(name, "_", ""))
 }
 
 // envelopeBytes is what a message grows by at most when it is relayed: a frame
@@ -158,13 +160,12 @@ func (l *loader) checkAuth(c *Config) {
 	if c.Auth.Enabled() {
 		return
 	}
-	values := c.fields()
 	for _, o := range inSection("auth") {
 		if l.bad[o.key] {
 			return
 		}
 		byDefault, _ := o.kind.parse(o.words(o.def))
-		if origin, set := l.origins[o.key]; set && !reflect.DeepEqual(values[o.key].Interface(), byDefault) {
+		if origin, set := l.origins[o.key]; set && !reflect.DeepEqual(c.field(o).Interface(), byDefault) {
 			l.problem("%s is set (from %s) and clients need no token, so that it has no effect; "+
 				"auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret makes them need one, for example in MYCELIUM_AUTH_SECRET",
 				o.key, origin)
@@ -174,15 +175,6 @@ func (l *loader) checkAuth(c *Config) {
 
 func (l *loader) problem(format string, args ...any) {
 	l.problems = append(l.problems, fmt.Sprintf(format, args...))
-}
-
-// flat returns what a provider reads, by whole keys.
-func flat(p koanf.Provider) (map[string]any, error) {
-	k := koanf.New(delimiter)
-	if err := k.Load(p, nil); err != nil {
-		return nil, err
-	}
-	return k.All(), nil
 }
 
 // withFileOption is the table as flags and variables have it.

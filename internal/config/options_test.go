@@ -2,9 +2,11 @@ package config
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -43,32 +45,38 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestTableAndConfigAgree: each row has a field and each field a row.
+// TestTableAndConfigAgree: each row has a field and each field a row, but for limits that
+// only a program can set, and what is no option.
 func TestTableAndConfigAgree(t *testing.T) {
-	fields := map[string]bool{}
-	var walk func(typ reflect.Type, prefix string)
-	walk = func(typ reflect.Type, prefix string) {
-		for i := range typ.NumField() {
-			f := typ.Field(i)
-			key := prefix + f.Tag.Get("koanf")
+	fields := map[any]string{}
+	var walk func(v reflect.Value, path string)
+	walk = func(v reflect.Value, path string) {
+		for f, field := range v.Fields() {
 			switch {
-			case key == "-" || !f.IsExported():
+			case !f.IsExported():
 			case f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[CheckOrigin]():
-				walk(f.Type, key+delimiter)
+				walk(field, path+f.Name+".")
 			default:
-				fields[key] = true
+				fields[field.Addr().Interface()] = path + f.Name
 			}
 		}
 	}
-	walk(reflect.TypeFor[Config](), "")
+	c := new(Config)
+	walk(reflect.ValueOf(c).Elem(), "")
 	for _, o := range options {
-		if !fields[o.key] {
+		field := c.field(o)
+		if !field.IsValid() || !field.CanSet() {
 			t.Errorf("%s has no field in Config", o.key)
+			continue
 		}
-		delete(fields, o.key)
+		if value, _ := o.kind.parse(o.words(o.example)); reflect.TypeOf(value) != field.Type() {
+			t.Errorf("%s is a %T, and its field a %s", o.key, value, field.Type())
+		}
+		delete(fields, field.Addr().Interface())
 	}
-	for key := range fields {
-		t.Errorf("%s has no row in the table", key)
+	none := []string{"APIKeys", "File", "Instances", "Warnings"}
+	if got := slices.Sorted(maps.Values(fields)); !slices.Equal(got, none) {
+		t.Errorf("the fields %q have no row in the table, want %q", got, none)
 	}
 }
 

@@ -21,7 +21,6 @@ var secretEnds = []string{"secret", "key", "token", "password"}
 // the value that holds. Secrets are hidden. With sources, each line says where
 // its value came from.
 func (c *Config) YAML(sources bool) (string, error) {
-	values := c.fields()
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := map[string]*yaml.Node{"": root}
 	for _, o := range options {
@@ -31,7 +30,7 @@ func (c *Config) YAML(sources bool) (string, error) {
 			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, sections[name])
 		}
 		var value yaml.Node
-		if err := value.Encode(o.printed(values[o.key].Interface())); err != nil {
+		if err := value.Encode(o.printed(c.field(o).Interface())); err != nil {
 			return "", fmt.Errorf("config: printing %s: %w", o.key, err)
 		}
 		if o.guards && (value.Value == "" && len(value.Content) == 0) {

@@ -14,16 +14,17 @@ import (
 // heartbeat is how often clients send one (assets/js/phoenix/constants.js).
 const heartbeat = 30 * time.Second
 
-// odd are the warnings: what is allowed, works as it says, and is seldom meant.
-func (c *Config) odd() (warnings []string) {
+// warnings returns a sentence for each thing that is allowed, works as it says, and is
+// seldom meant.
+func (c *Config) warnings() (all []string) {
 	warn := func(key, format string, args ...any) {
 		text := fmt.Sprintf("%s: %s", key, fmt.Sprintf(format, args...))
 		if origin := c.origins[key]; origin != "" {
 			text = fmt.Sprintf("%s (from %s): %s", key, origin, fmt.Sprintf(format, args...))
 		}
-		warnings = append(warnings, text)
+		all = append(all, text)
 	}
-	c.oddTopics(warn)
+	c.warnOfTopics(warn)
 	if c.CheckOrigin.Mode == OriginOff {
 		warn("check_origin", "every page may connect with its visitors' cookies; a list of origins lets in those that are meant")
 	}
@@ -37,19 +38,19 @@ func (c *Config) odd() (warnings []string) {
 	if l.MaxConnections > 0 && l.MaxConnectionsPerAddress > l.MaxConnections {
 		warn("limits.max_connections_per_address", "%d is more than limits.max_connections, %d, and bounds nothing", l.MaxConnectionsPerAddress, l.MaxConnections)
 	}
-	c.oddRates(warn)
+	c.warnOfRates(warn)
 	if c.Drain.Delay >= time.Second && c.Drain.Timeout < time.Second {
 		warn("drain.timeout", "%s leaves no time to close sockets with a Close frame; 30s is the default", c.Drain.Timeout)
 	}
-	c.oddMetrics(warn)
-	c.oddAuth(warn)
-	c.oddCluster(warn)
-	return warnings
+	c.warnOfMetrics(warn)
+	c.warnOfAuth(warn)
+	c.warnOfCluster(warn)
+	return all
 }
 
-// oddRates looks for limits that no message comes to, or that another one makes
+// warnOfRates looks for limits that no message comes to, or that another one makes
 // useless.
-func (c *Config) oddRates(warn warner) {
+func (c *Config) warnOfRates(warn warner) {
 	l := c.Limits
 	for _, r := range []struct {
 		all, each   string
@@ -75,8 +76,8 @@ func (c *Config) oddRates(warn warner) {
 
 type warner func(key, format string, args ...any)
 
-// oddTopics looks for patterns that no topic comes to.
-func (c *Config) oddTopics(warn warner) {
+// warnOfTopics looks for patterns that no topic comes to.
+func (c *Config) warnOfTopics(warn warner) {
 	for i, p := range c.Topics {
 		if j := slices.IndexFunc(c.Topics[:i], func(before string) bool { return covers(before, p) }); j >= 0 {
 			warn("topics", "%q is never reached, because %q comes before it", p, c.Topics[j])
@@ -109,8 +110,8 @@ func covers(wide, pattern string) bool {
 	return errWide == nil && err == nil && w.Covers(p)
 }
 
-// oddMetrics looks for a port that nobody may read, and for one that all may.
-func (c *Config) oddMetrics(warn warner) {
+// warnOfMetrics looks for a port that nobody may read, and for one that all may.
+func (c *Config) warnOfMetrics(warn warner) {
 	m := c.Metrics
 	if strings.HasPrefix(c.origins["metrics.token"], "flag") {
 		warn("metrics.token", "every user of the machine sees the flags of a process; the environment variable %s and a file are not seen", "MYCELIUM_METRICS_TOKEN")
@@ -125,9 +126,9 @@ func (c *Config) oddMetrics(warn warner) {
 	}
 }
 
-// oddAuth looks for a door that stands open, and for one that nobody comes
+// warnOfAuth looks for a door that stands open, and for one that nobody comes
 // through.
-func (c *Config) oddAuth(warn warner) {
+func (c *Config) warnOfAuth(warn warner) {
 	for _, o := range inSection("auth") {
 		origin, set := c.origins[o.key]
 		if set && o.secret && strings.HasPrefix(origin, "flag") {
