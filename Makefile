@@ -84,10 +84,11 @@ matrix-table: build ## write the table of npm clients in docs/compatibility.md a
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	cd compat_tests/js && $(BINARIES) npm run -s matrix:table -- --write
 
-lint: ## golangci-lint, with the import arrows
+lint: ## golangci-lint, and the import arrows
 	test -x $(LINT_DIR)/golangci-lint || GOBIN=$(LINT_DIR) $(GO) install \
 		github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	$(LINT_DIR)/golangci-lint run
+	$(GO) test ./internal/arrows
 
 fmt: ## gofmt all Go files
 	gofmt -w $$(git ls-files '*.go')

@@ -1,6 +1,6 @@
 // Package arrows holds which packages of this module may import which, and a
-// check of it for go test. The depguard section of .golangci.yml is made from
-// the same table.
+// check of it for go test. The list of arrows in ARCHITECTURE.md is made from the
+// same table.
 package arrows
 
 import "strings"
@@ -11,7 +11,7 @@ const Module = "github.com/mycelium-rt/mycelium"
 // Rule forbids imports to the files of some folders. Folders are relative to
 // the module's root, are meant with all below them, and need not exist yet.
 type Rule struct {
-	// Name is the rule's name in .golangci.yml.
+	// Name is what a broken rule is called.
 	Name string
 	// In are the folders that the rule is for; none: the whole module.
 	In []string
@@ -19,8 +19,7 @@ type Rule struct {
 	NotIn []string
 	// TestsToo extends the rule to files that end with _test.go.
 	TestsToo bool
-	// Deny are prefixes of import paths. None is a prefix of another: depguard
-	// looks at one of them only.
+	// Deny are prefixes of import paths.
 	Deny []string
 	// Allow are folders of this module that may be imported in spite of Deny:
 	// each alone, without those below it. What a rule is for may always import
