@@ -3,9 +3,6 @@ package docs
 
 import (
 	"flag"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,65 +22,6 @@ func read(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// The way of a frame has at most eight functions, and they exist.
-func TestWayOfAFrame(t *testing.T) { checkWay(t, "The way of a frame") }
-
-func TestWayOfAnEntry(t *testing.T) { checkWay(t, "The log of a node") }
-
-// checkWay checks that each function of a section's table exists.
-func checkWay(t *testing.T, title string) {
-	t.Helper()
-	_, section, found := strings.Cut(read(t, "ARCHITECTURE.md"), "\n## "+title+"\n")
-	if !found {
-		t.Fatalf("ARCHITECTURE.md has no section %q", title)
-	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	rows := regexp.MustCompile("(?m)^\\| [0-9]+ \\| `([\\w/]+)\\.(\\w+)\\.(\\w+)` \\|").FindAllStringSubmatch(section, -1)
-	if len(rows) == 0 || len(rows) > 8 {
-		t.Fatalf("%s has %d rows, want 1 to 8", title, len(rows))
-	}
-	for _, row := range rows {
-		if !hasMethod(t, row[1], row[2], row[3]) {
-			t.Errorf("%s: there is no method %s.%s", row[1], row[2], row[3])
-		}
-	}
-}
-
-func hasMethod(t *testing.T, pkg, receiver, method string) bool {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, pkg, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == method && receiverName(f) == receiver {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func receiverName(f *ast.FuncDecl) string {
-	if f.Recv == nil {
-		return ""
-	}
-	typ := f.Recv.List[0].Type
-	if star, ok := typ.(*ast.StarExpr); ok {
-		typ = star.X
-	}
-	name, _ := typ.(*ast.Ident)
-	if name == nil {
-		return ""
-	}
-	return name.Name
 }
 
 // The Go code of the documents is that of the examples, which are compiled and
