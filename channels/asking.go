@@ -3,6 +3,7 @@ package channels
 import (
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
@@ -14,8 +15,8 @@ type asking struct {
 	ws    *websocketConn
 	hello *hello
 	// The answer, of the goroutine until it is posted.
-	admission admission
-	refusal   *refusal
+	agreement agreement
+	refusal   *admission.Refusal
 }
 
 // ask runs Connect on a goroutine. What comes meanwhile waits in f.buf.
@@ -30,10 +31,10 @@ func (f *front) ask(c *netloop.Conn, w *websocketConn, h *hello, rest []byte) {
 // do is for the goroutine.
 func (a *asking) do(*item) {
 	defer a.end()
-	a.refusal = crashed // unless Connect returns
+	a.refusal = admission.Crashed // unless Connect returns
 	defer a.conn.Loop().Post((*asked)(a))
 	m := a.ws.socket.mount
-	a.admission, a.refusal = m.endpoint.admit(a, m, &a.hello.head, &a.ws.socket, &a.hello.request)
+	a.agreement, a.refusal = m.endpoint.admit(a, m, &a.hello.head, &a.ws.socket, &a.hello.request)
 	if m.options.ReuseRequest {
 		a.hello.release()
 	}
@@ -48,6 +49,6 @@ func (t *asked) Run() {
 	if t.conn.IsOpen() {
 		t.front.asking = false
 		t.conn.ResumeRead()
-		t.front.finish(t.conn, t.ws, t.admission, t.refusal, t.front.buf)
+		t.front.finish(t.conn, t.ws, t.agreement, t.refusal, t.front.buf)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -33,19 +34,19 @@ const clearTextBody = "this port is served over TLS only: use https:// or wss://
 // clearText applies Options.ClearText to the first request of a connection
 // without TLS. Any answer ends the connection, so no later one has to be asked
 // about.
-func (f *front) clearText(r *websocket.Request) *refusal {
+func (f *front) clearText(r *websocket.Request) *admission.Refusal {
 	e := f.endpoint
 	if e.options.TLS == nil || e.options.ClearText == ClearTextAllow || !f.peer.IsValid() {
 		return nil
 	}
 	if e.options.ClearText == ClearTextRedirect && e.redirectsClear(r) {
-		return &refusal{status: http.StatusPermanentRedirect, header: http.Header{"Location": {"https://" + r.Host + pathAndQuery(r.Target)}}}
+		return &admission.Refusal{Status: http.StatusPermanentRedirect, Header: http.Header{"Location": {"https://" + r.Host + pathAndQuery(r.Target)}}}
 	}
-	e.counters.handshakes.malformed.Add(1)
+	e.gate.Refusals.Malformed.Add(1)
 	e.log.Debug("request without TLS refused").Str("path", r.Path).Addr("address", f.peer).Write()
-	ref := textRefusal(http.StatusForbidden, clearTextBody)
+	ref := admission.TextRefusal(http.StatusForbidden, clearTextBody)
 	if r.Method == http.MethodHead {
-		ref.body = ""
+		ref.Body = ""
 	}
 	return ref
 }
@@ -82,11 +83,7 @@ const plainBody = "this port speaks plain HTTP: use http:// or ws://, or configu
 // response to HTTPS client" in Go, "wrong version number" in OpenSSL), which
 // they do not for an alert.
 func (f *front) refuseTLS(c *netloop.Conn) {
-	f.endpoint.counters.handshakes.malformed.Add(1)
+	f.endpoint.gate.Refusals.Malformed.Add(1)
 	f.endpoint.log.Warn("TLS client refused: this port has no TLS").Addr("address", f.peer).Write()
-	f.refuse(c, textRefusal(http.StatusBadRequest, plainBody))
-}
-
-func textRefusal(status int, body string) *refusal {
-	return &refusal{status: status, header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, body: body}
+	f.refuse(c, admission.TextRefusal(http.StatusBadRequest, plainBody))
 }

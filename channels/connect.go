@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -113,43 +114,29 @@ func (r *Request) AuthToken() (token string, ok bool) {
 	return *r.authToken, true
 }
 
-// admission is a handshake that was not refused.
-type admission struct {
+// agreement is what a handshake that was not refused has agreed on.
+type agreement struct {
 	key      string // Sec-WebSocket-Key
 	protocol string // the subprotocol to name, or empty
 	deflate  websocket.Deflate
 }
 
-// refusal is the HTTP answer to a client that is not let in. Functions that may
-// refuse return a pointer; only nil admits, whatever the fields are.
-type refusal struct {
-	status int
-	header http.Header
-	body   string
-}
-
-var (
-	badRequest = &refusal{status: http.StatusBadRequest}
-	forbidden  = &refusal{status: http.StatusForbidden}
-	crashed    = &refusal{status: http.StatusInternalServerError}
-)
-
 // admit asks the questions of a handshake in the order in which Phoenix does
 // (lib/phoenix/transports/websocket.ex): method, origin, token, subprotocols,
 // version, connect, and only then whether it is an upgrade at all. It blocks as
 // long as Connect does.
-func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request, s *Socket, r *Request) (a admission, _ *refusal) {
-	refused := &e.counters.handshakes
+func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request, s *Socket, r *Request) (a agreement, _ *admission.Refusal) {
+	refused := &e.gate.Refusals
 	if head.Method != http.MethodGet || websocket.CheckQuery(head.RawQuery) != nil {
-		refused.malformed.Add(1)
-		return a, badRequest
+		refused.Malformed.Add(1)
+		return a, admission.BadRequest
 	}
 	if ref := e.checkOrigin(m, r); ref != nil {
 		return a, ref
 	}
-	protocol, ref := m.options.negotiate(head.Protocols(), r)
-	if ref != nil {
-		refused.protocol.Add(1)
+	protocol, token, ref := m.subprotocols.Negotiate(head.Protocols(), r.Header)
+	if r.authToken = token; ref != nil {
+		refused.Protocol.Add(1)
 		return a, ref
 	}
 	if ref := e.accept(ctx, m, s, r); ref != nil {
@@ -157,8 +144,8 @@ func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request,
 	}
 	var wrong *websocket.HandshakeError
 	if err := head.CheckUpgrade(); errors.As(err, &wrong) {
-		refused.malformed.Add(1)
-		return a, refusalFor(wrong)
+		refused.Malformed.Add(1)
+		return a, admission.Malformed(wrong)
 	}
 	a.key, a.protocol = head.Key(), protocol
 	if m.options.Compress {
@@ -168,7 +155,7 @@ func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request,
 }
 
 // checkOrigin refuses a request from a page that may not connect.
-func (e *Endpoint) checkOrigin(m *mount, r *Request) *refusal {
+func (e *Endpoint) checkOrigin(m *mount, r *Request) *admission.Refusal {
 	allowed, err := askOrigin(m.options.CheckOrigin, r)
 	switch {
 	case err != nil:
@@ -180,21 +167,21 @@ func (e *Endpoint) checkOrigin(m *mount, r *Request) *refusal {
 }
 
 // accept asks what every transport asks of a new socket: version and connect.
-func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) *refusal {
-	s.network = s.endpoint.networkOf(r.RemoteAddr.Addr())
+func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) *admission.Refusal {
+	s.network = s.endpoint.gate.Network(r.RemoteAddr.Addr())
 	_, present := r.Params["vsn"]
 	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
 	if err != nil {
-		e.counters.handshakes.version.Add(1)
+		e.gate.Refusals.Version.Add(1)
 		e.log.Warn("protocol version refused").Err(err).Str("path", r.URL.Path).Write()
-		return forbidden
+		return admission.Forbidden
 	}
 	s.version = version
 	return e.connect(ctx, m, s, r)
 }
 
 // connect runs the application's Connect.
-func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) *refusal {
+func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) *admission.Refusal {
 	start := time.Now()
 	if m.options.Connect == nil {
 		s.logAccepted(r, start)
@@ -209,18 +196,19 @@ func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request)
 	if errors.As(err, &panicked) {
 		return e.crashedBy(err)
 	}
-	e.counters.handshakes.denied.Add(1)
+	e.gate.Refusals.Denied.Add(1)
 	e.log.Debug("connect refused").Err(err).Str("path", r.URL.Path).Addr("address", r.RemoteAddr).Write()
 	var custom *RefusedError
 	if errors.As(err, &custom) {
 		return custom.refusal()
 	}
-	return forbidden
+	return admission.Forbidden
 }
 
 func askOrigin(check OriginCheck, r *Request) (allowed bool, err error) {
 	defer callback.Recover("CheckOrigin", &err)
-	return originAllowed(check, r), nil
+	origin := admission.RequestOrigin(r.Header)
+	return origin == nil || check(r, origin), nil
 }
 
 func callConnect(ctx context.Context, connect func(context.Context, *Socket, *Request) error, s *Socket, r *Request) (err error) {
@@ -231,8 +219,8 @@ func callConnect(ctx context.Context, connect func(context.Context, *Socket, *Re
 }
 
 // crashedBy refuses a client because of a panic of the application's.
-func (e *Endpoint) crashedBy(err error) *refusal {
+func (e *Endpoint) crashedBy(err error) *admission.Refusal {
 	e.reportPanic(err)
-	e.counters.handshakes.crashed.Add(1)
-	return crashed
+	e.gate.Refusals.Crashed.Add(1)
+	return admission.Crashed
 }

@@ -3,6 +3,8 @@ package channels
 import (
 	"net"
 	"sync"
+
+	"github.com/mycelium-rt/mycelium/internal/admission"
 )
 
 // countedConn is a connection that has left its loop: some bytes have been read
@@ -10,8 +12,8 @@ import (
 // crypto/tls reads it.
 type countedConn struct {
 	net.Conn
-	ticket *ticket    // nil for TLS, whose ticket the connection below has
-	http   *addresses // counts it among those of net/http; nil: nobody does
+	ticket *admission.Ticket // nil for TLS, whose ticket the connection below has
+	http   *admission.Gate   // counts it among those of net/http; nil: nobody does
 	unread []byte
 	once   sync.Once
 	served sync.Once
@@ -45,13 +47,13 @@ func (c *countedConn) Close() error {
 }
 
 func (c *countedConn) leave() {
-	c.once.Do(func() { leave(c.ticket) })
+	c.once.Do(func() { c.ticket.Leave() })
 	c.leaveHTTP()
 }
 
 // leaveHTTP ends the count among the connections of net/http.
 func (c *countedConn) leaveHTTP() {
 	if c.http != nil {
-		c.served.Do(func() { c.http.http.Add(-1) })
+		c.served.Do(func() { c.http.LeaveHTTP() })
 	}
 }

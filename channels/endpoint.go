@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
@@ -76,6 +77,7 @@ type Endpoint struct {
 	host    *Endpoint // nil: this is no guest
 	loops   *netloop.Group
 	tenant  *netloop.Tenant // what it makes the loops do waits here
+	gate    *admission.Gate // counts and refuses connections; it knows whether the endpoint drains
 	pubsub  *pubsub.PubSub
 	stopped chan struct{} // closed when Shutdown has ended all loops
 
@@ -87,7 +89,6 @@ type Endpoint struct {
 	connections atomic.Int64 // of sockets, until HandleClose
 	callbacks   atomic.Int64 // that run on goroutines, or wait for one
 	workers     workers
-	admitted    addresses
 	totals      totals // of the live limits
 	sessions    *pollSessions
 	fallback    *fallback // net/http for what is no socket
@@ -101,7 +102,6 @@ type Endpoint struct {
 	guests    map[*Endpoint]struct{}
 	departed  *Stats // what guests that are gone have counted; nil: there were none
 	listeners []*netloop.Listener
-	draining  bool
 }
 
 // perLoop is what one loop keeps for the endpoint.
@@ -127,11 +127,12 @@ type scratch struct {
 // mount is a socket at a path. It does not change: a socket keeps the one that
 // it connected to.
 type mount struct {
-	endpoint *Endpoint
-	path     string
-	options  SocketOptions
-	limits   *Limits
-	router   *router
+	endpoint     *Endpoint
+	path         string
+	options      SocketOptions
+	limits       *Limits
+	subprotocols admission.Subprotocols
+	router       *router
 }
 
 // NewEndpoint makes an endpoint and starts its loops. It has to be ended by
@@ -143,10 +144,10 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	}
 	e.live.Store(&e.limits)
 	e.totals.set(&e.limits)
-	e.admitted.anonymous.of = &e.admitted
 	if o.Host != nil {
 		return e, e.moveIn(o.Host)
 	}
+	e.gate = admission.NewGate(e.limits.admission(), o.TrustedProxies, nil)
 	if err := o.checkPolicies(); err != nil {
 		return nil, err
 	}
@@ -226,6 +227,7 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 
 func (e *Endpoint) newMount(socketPath string, o SocketOptions, l *Limits, channels []*Channel) *mount {
 	m := &mount{endpoint: e, path: socketPath, options: o.withDefaults(), limits: l, router: newRouter(channels)}
+	m.subprotocols = admission.Subprotocols{Accepted: o.Subprotocols, AuthToken: o.AuthToken}
 	m.options.frames.MaxFrame = l.MaxMessage
 	if o.MaxMessage > 0 {
 		m.options.frames.MaxFrame = o.MaxMessage

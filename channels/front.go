@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -18,7 +19,7 @@ type front struct {
 	endpoint *Endpoint
 	peer     netip.AddrPort
 	client   netip.Addr // peer's, or whom a trusted proxy names; once the head is read
-	ticket   *ticket
+	ticket   *admission.Ticket
 	counted  bool      // it has its ticket from the connection that TLS runs over
 	buf      []byte    // what has come, once it came in more than one piece
 	seen     int       // of buf, searched for the end of the head
@@ -39,9 +40,9 @@ func (f *front) HandleOpen(c *netloop.Conn) {
 		return
 	}
 	var err error
-	f.ticket, err = f.endpoint.enterPeer(f.peer.Addr())
-	if errors.Is(err, errTooManyConnections) && f.endpoint.fallback.makeRoom() {
-		f.ticket, err = f.endpoint.enterPeer(f.peer.Addr())
+	f.ticket, err = f.endpoint.gate.EnterPeer(f.peer.Addr())
+	if errors.Is(err, admission.ErrTooManyConnections) && f.endpoint.fallback.makeRoom() {
+		f.ticket, err = f.endpoint.gate.EnterPeer(f.peer.Addr())
 	}
 	if err != nil {
 		f.endpoint.log.Warn("connection refused").Err(err).Addr("address", f.peer).Write()
@@ -98,7 +99,7 @@ func (f *front) collect(c *netloop.Conn, data []byte) {
 func (f *front) HandleTimeout(c *netloop.Conn) { c.Close(errHandshakeTimeout) }
 
 // HandleClose ends the count.
-func (f *front) HandleClose(*netloop.Conn, error) { leave(f.ticket) }
+func (f *front) HandleClose(*netloop.Conn, error) { f.ticket.Leave() }
 
 // handleHead decides by the path. The head is data[:end].
 func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
@@ -106,7 +107,7 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	h := newHello()
 	request := &h.head
 	if err := request.Parse(head); err != nil {
-		f.refuse(c, e.malformed(refusalFor(err), f.peer))
+		f.refuse(c, e.malformed(admission.Malformed(err), f.peer))
 		return
 	}
 	if c.TLS() == nil {
@@ -117,7 +118,7 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 	}
 	m := e.mountAt(request.Path)
 	if m == nil && e.pollAt(request.Path) == nil { // the endpoint's own are found first
-		var ref *refusal
+		var ref *admission.Refusal
 		if m, _, ref = e.routed(request.Path); ref != nil {
 			f.refuse(c, ref)
 			return
@@ -128,13 +129,13 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 		return
 	}
 	e = m.endpoint
-	if ref := e.busy(); ref != nil {
+	if ref := e.gate.Busy(time.Now()); ref != nil {
 		f.refuse(c, ref)
 		return
 	}
 	w := newWebsocketConn(e, m)
 	r := h.connectRequest(c.TLS() != nil)
-	r.RemoteAddr = f.endpoint.clientAddr(f.peer, r.Header)
+	r.RemoteAddr = f.endpoint.gate.Client(f.peer, r.Header["X-Forwarded-For"])
 	f.client = r.RemoteAddr.Addr()
 	if m.options.Connect == nil || m.options.ConnectOnLoop {
 		a, ref := e.admit(context.Background(), m, request, &w.socket, r)
@@ -149,17 +150,17 @@ func (f *front) handleHead(c *netloop.Conn, data []byte, end int) {
 
 // finish answers the handshake and, unless it was refused, makes the connection
 // the socket's. Frames that came with the handshake are served.
-func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, ref *refusal, rest []byte) {
+func (f *front) finish(c *netloop.Conn, w *websocketConn, a agreement, ref *admission.Refusal, rest []byte) {
 	if ref != nil {
 		f.refuse(c, ref)
 		return
 	}
 	var err error
-	if f.ticket, err = f.endpoint.enterClient(f.ticket, f.client); err == nil {
-		w.ticket, err = w.socket.endpoint.enterGuest(f.ticket, f.client)
+	if f.ticket, err = f.endpoint.gate.EnterClient(f.ticket, f.client); err == nil {
+		w.ticket, err = w.socket.endpoint.gate.EnterGuest(f.ticket, f.client)
 	}
 	if err != nil {
-		f.refuse(c, unavailable("1"))
+		f.refuse(c, admission.Unavailable("1"))
 		return
 	}
 	c.SetHandler(w)
@@ -171,9 +172,9 @@ func (f *front) finish(c *netloop.Conn, w *websocketConn, a admission, ref *refu
 
 // refuse answers a request that is not served, and ends the connection: what
 // may follow on it is not read.
-func (f *front) refuse(c *netloop.Conn, r *refusal) {
+func (f *front) refuse(c *netloop.Conn, r *admission.Refusal) {
 	frame := netloop.NewFrame(0)
-	frame.SetBytes(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body)))
+	frame.SetBytes(r.Bytes())
 	c.Send(frame)
 	c.CloseAfterFlush(errRefusedConnection, refusalGrace)
 }
@@ -181,22 +182,28 @@ func (f *front) refuse(c *netloop.Conn, r *refusal) {
 // handToHTTP gives the connection, with all that was read of it, to net/http.
 func (f *front) handToHTTP(c *netloop.Conn, data []byte) {
 	isTLS := c.TLS()
-	if !f.endpoint.enterHTTP() {
-		f.endpoint.log.Warn("connection refused").Err(errTooManyHTTP).Addr("address", f.peer).Write()
-		c.Close(errTooManyHTTP) // as one above MaxConnections: an answer would keep its place for a while
+	if !f.endpoint.gate.EnterHTTP(f.endpoint.fallback.makeRoom) {
+		f.endpoint.log.Warn("connection refused").Err(admission.ErrTooManyHTTP).Addr("address", f.peer).Write()
+		c.Close(admission.ErrTooManyHTTP) // as one above MaxConnections: an answer would keep its place for a while
 		return
 	}
 	conn, err := c.Detach()
 	if err != nil {
-		f.endpoint.admitted.http.Add(-1)
+		f.endpoint.gate.LeaveHTTP()
 		f.endpoint.logLost(err)
 		c.Close(err)
 		return
 	}
-	counted := &countedConn{Conn: conn, ticket: f.ticket, http: &f.endpoint.admitted, unread: append([]byte(nil), data...)}
+	counted := &countedConn{Conn: conn, ticket: f.ticket, http: f.endpoint.gate, unread: append([]byte(nil), data...)}
 	f.endpoint.fallback.serve(&httpConn{countedConn: counted, endpoint: f.endpoint, tls: isTLS})
 }
 
-func unavailable(retryAfter string) *refusal {
-	return &refusal{status: http.StatusServiceUnavailable, header: http.Header{"Retry-After": {retryAfter}}}
+// headTooLarge refuses a head above Limits.HeaderBytes.
+var headTooLarge = admission.TextRefusal(http.StatusRequestHeaderFieldsTooLarge, "the request's head is larger than this server takes\n")
+
+// malformed notes that a request is refused for what it is, and returns r.
+func (e *Endpoint) malformed(r *admission.Refusal, peer netip.AddrPort) *admission.Refusal {
+	e.gate.Refusals.Malformed.Add(1)
+	e.log.Debug("malformed request").Int("status", r.Status).Str("reason", r.Body).Addr("address", peer).Write()
+	return r
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
@@ -26,7 +27,7 @@ func (e *Endpoint) moveIn(host *Endpoint) error {
 	}
 	e.host, e.loops, e.fallback = host, host.loops, host.fallback
 	e.tenant = e.loops.NewTenant()
-	e.admitted.anonymous.outer = &host.admitted.anonymous
+	e.gate = admission.NewGate(e.limits.admission(), nil, host.gate)
 	e.limits.OutboundBytes = host.limits.OutboundBytes
 	e.options.SlowReceiver = host.options.SlowReceiver
 	e.options.TrustedProxies = host.options.TrustedProxies
@@ -44,7 +45,7 @@ func (e *Endpoint) moveIn(host *Endpoint) error {
 	}
 	host.mu.Lock()
 	defer host.mu.Unlock()
-	if host.draining {
+	if host.isDraining() {
 		e.pubsub.Close() // nothing was sent
 		return errNotServing
 	}
@@ -108,7 +109,7 @@ func (e *Endpoint) Route(prefix string, lookup Lookup) {
 
 // routed returns what serves a path that is none of the endpoint's own: one of
 // the two is nil, both are if the path is no socket's.
-func (e *Endpoint) routed(at string) (websocket, poll *mount, ref *refusal) {
+func (e *Endpoint) routed(at string) (websocket, poll *mount, ref *admission.Refusal) {
 	e.mu.RLock()
 	routes := e.routes // only ever appended to
 	e.mu.RUnlock()
@@ -134,7 +135,7 @@ func (r *route) call(below string) (guest *Endpoint, path string, err error) {
 }
 
 // refusalBy is the answer for a client that an application's error refuses.
-func (e *Endpoint) refusalBy(err error) *refusal {
+func (e *Endpoint) refusalBy(err error) *admission.Refusal {
 	var custom *RefusedError
 	if errors.As(err, &custom) {
 		return custom.refusal()
@@ -142,21 +143,21 @@ func (e *Endpoint) refusalBy(err error) *refusal {
 	if !e.reportPanic(err) {
 		e.log.Error("no guest found").Err(err).Write()
 	}
-	return crashed
+	return admission.Crashed
 }
 
 // refusal is the answer that e chooses. A nil e refuses too: it came as an error.
-func (e *RefusedError) refusal() *refusal {
+func (e *RefusedError) refusal() *admission.Refusal {
 	if e == nil {
-		return forbidden
+		return admission.Forbidden
 	}
-	r := &refusal{status: e.Status, body: e.Body}
-	if r.status < 400 || r.status > 599 {
-		r.status = http.StatusForbidden
+	r := &admission.Refusal{Status: e.Status, Body: e.Body}
+	if r.Status < 400 || r.Status > 599 {
+		r.Status = http.StatusForbidden
 	}
 	if e.RetryAfter > 0 {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second
-		r.header = http.Header{"Retry-After": {strconv.Itoa(int(seconds))}}
+		r.Header = http.Header{"Retry-After": {strconv.Itoa(int(seconds))}}
 	}
 	return r
 }

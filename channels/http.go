@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -27,7 +28,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch m, poll, ref := e.routed(at); {
 	case ref != nil:
-		ref.write(w)
+		ref.Write(w)
 		return
 	case m != nil:
 		m.endpoint.upgrade(w, r, m)
@@ -55,30 +56,30 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, m *mount) {
 	// A refused handshake ends its connection, as it does in front: net/http does
 	// not wait for a body then, which a handshake does not have.
 	w.Header().Set("Connection", "close")
-	if ref := e.busy(); ref != nil {
-		ref.write(w)
+	if ref := e.gate.Busy(time.Now()); ref != nil {
+		ref.Write(w)
 		return
 	}
 	request, err := websocket.FromHTTP(r)
 	if err != nil {
-		e.counters.handshakes.malformed.Add(1)
-		refusalFor(err).write(w)
+		e.gate.Refusals.Malformed.Add(1)
+		admission.Malformed(err).Write(w)
 		return
 	}
 	hello := &hello{head: *request}
 	connect := hello.connectRequest(r.TLS != nil)
-	connect.RemoteAddr = e.clientAddr(peerOf(r), r.Header)
+	connect.RemoteAddr = e.gate.Client(peerOf(r), r.Header["X-Forwarded-For"])
 	ctx, cancel := context.WithTimeout(r.Context(), e.limits.HandshakeTimeout)
 	defer cancel()
 	conn := newWebsocketConn(e, m)
 	a, ref := e.admit(ctx, m, &hello.head, &conn.socket, connect)
 	if ref != nil {
-		ref.write(w)
+		ref.Write(w)
 		return
 	}
-	conn.ticket, err = e.enterGuest(nil, connect.RemoteAddr.Addr())
+	conn.ticket, err = e.gate.EnterGuest(nil, connect.RemoteAddr.Addr())
 	if err != nil {
-		unavailable("1").write(w)
+		admission.Unavailable("1").Write(w)
 		return
 	}
 	e.hijack(w, conn, a, connect.RemoteAddr.Addr())
@@ -94,51 +95,42 @@ func peerOf(r *http.Request) netip.AddrPort {
 }
 
 // hijack takes the connection of client from net/http to a loop.
-func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, a admission, client netip.Addr) {
+func (e *Endpoint) hijack(w http.ResponseWriter, conn *websocketConn, a agreement, client netip.Addr) {
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		e.log.Error("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it").Err(err).Write()
-		leave(conn.ticket)
-		(&refusal{status: http.StatusNotImplemented}).write(w)
+		conn.ticket.Leave()
+		(&admission.Refusal{Status: http.StatusNotImplemented}).Write(w)
 		return
 	}
 	nc.SetDeadline(time.Time{}) //nolint:errcheck // a broken connection shows on the loop
 	leftover := make([]byte, buffered.Reader.Buffered())
 	buffered.Read(leftover) //nolint:errcheck // they are in memory
 	if own, ok := nc.(*httpConn); ok {
-		counted, err := own.endpoint.enterClient(own.ticket, client)
+		counted, err := own.endpoint.gate.EnterClient(own.ticket, client)
 		if err != nil {
-			leave(conn.ticket)
-			refuseOn(own, unavailable("1"))
+			conn.ticket.Leave()
+			refuseOn(own, admission.Unavailable("1"))
 			return
 		}
 		var more []byte
 		nc, more = own.release()
 		leftover = append(leftover, more...)
-		conn.ticket = conn.ticket.within(counted)
+		conn.ticket = conn.ticket.Within(counted)
 	}
 	accept := conn.agree(a)
 	if err := e.loops.Adopt(nc, leftover, &adopted{conn, accept}); err != nil {
 		e.log.Debug("connection lost in its handshake").Err(err).Write()
 		accept.Release()
-		leave(conn.ticket)
+		conn.ticket.Leave()
 	}
 }
 
 // refuseOn answers on a connection that net/http has let go of, and closes it.
-func refuseOn(c net.Conn, r *refusal) {
-	c.SetWriteDeadline(time.Now().Add(closeGrace))                            //nolint:errcheck // the write fails then
-	c.Write(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body))) //nolint:errcheck // the client may be gone
+func refuseOn(c net.Conn, r *admission.Refusal) {
+	c.SetWriteDeadline(time.Now().Add(closeGrace)) //nolint:errcheck // the write fails then
+	c.Write(r.Bytes())                             //nolint:errcheck // the client may be gone
 	c.Close()
-}
-
-// write answers with the refusal.
-func (ref *refusal) write(w http.ResponseWriter) {
-	for name, values := range ref.header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(ref.status)
-	w.Write([]byte(ref.body)) //nolint:errcheck // the client may be gone
 }
 
 // beginTLS shakes hands on a goroutine of the loops' own and comes back here

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
@@ -139,7 +140,7 @@ func (c *httpConn) more() error {
 func (c *httpConn) checkHead(end int) error {
 	var r websocket.Request
 	if err := r.Parse(c.buf[:end]); err != nil {
-		return c.refuse(refusalFor(err))
+		return c.refuse(admission.Malformed(err))
 	}
 	c.part, c.head, c.began = partMessage, end, time.Time{}
 	c.body, c.reads, c.err = websocket.NewBody(r.ContentLength), patience{}, nil
@@ -150,12 +151,12 @@ func (c *httpConn) checkHead(end int) error {
 // refuse answers a head that net/http does not get to see, and ends the
 // connection. Little of what the client still sends is read, so that the answer
 // is not overtaken by a reset.
-func (c *httpConn) refuse(r *refusal) error {
+func (c *httpConn) refuse(r *admission.Refusal) error {
 	c.part = partEnd
 	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String()) // a Unix socket has none
 	c.endpoint.malformed(r, peer)
 	c.SetDeadline(time.Now().Add(refusalGrace)) //nolint:errcheck // what follows fails then
-	if _, err := c.Conn.Write(websocket.AppendRefusal(nil, r.status, r.header, []byte(r.body))); err != nil {
+	if _, err := c.Conn.Write(r.Bytes()); err != nil {
 		return io.EOF
 	}
 	c.CloseWrite()

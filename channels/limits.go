@@ -3,6 +3,7 @@ package channels
 import (
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/share"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -146,6 +147,14 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.HandshakeTimeout, 10*time.Second)
 	setDefault(&l.JoinTimeout, 10*time.Second)
 	return l
+}
+
+// admission returns the limits of all connections together.
+func (l *Limits) admission() admission.Limits {
+	return admission.Limits{
+		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
+		AddressShare: l.AddressShare, HandshakesPerSecond: l.HandshakesPerSecond,
+	}
 }
 
 func setDefault[T comparable](field *T, value T) {

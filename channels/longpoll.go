@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/longpoll"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -74,7 +75,7 @@ type pollRequest struct {
 func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *mount) {
 	longpoll.SetOpen(w.Header())
 	if websocket.CheckQuery(r.URL.RawQuery) != nil {
-		badRequest.write(w)
+		admission.BadRequest.Write(w)
 		return
 	}
 	p := &pollRequest{endpoint: e, mount: m, w: w, r: r, request: e.connectRequestOf(r)}
@@ -104,7 +105,7 @@ func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
 		u.Scheme = "https"
 	}
 	request := &Request{Params: parseParams(r.URL.RawQuery), URL: u, Header: r.Header, Transport: transportLongpoll}
-	request.RemoteAddr = e.clientAddr(peerOf(r), r.Header)
+	request.RemoteAddr = e.gate.Client(peerOf(r), r.Header["X-Forwarded-For"])
 	return request
 }
 
@@ -162,8 +163,8 @@ func (p *pollRequest) waits() (release func()) {
 	if !ok {
 		return func() {}
 	}
-	c.http.http.Add(-1)
-	return func() { c.http.http.Add(1) }
+	c.http.LeaveHTTP()
+	return c.http.ReturnHTTP
 }
 
 // renewed is the token to answer with. In Phoenix a token is never renewed,
@@ -179,8 +180,8 @@ func (p *pollRequest) renewed(t longpoll.Token) string {
 // open starts a session.
 func (p *pollRequest) open() {
 	e := p.endpoint
-	if ref := e.busy(); ref != nil {
-		ref.write(p.w) // no body: phoenix.js then comes back later
+	if ref := e.gate.Busy(time.Now()); ref != nil {
+		ref.Write(p.w) // no body: phoenix.js then comes back later
 		return
 	}
 	if token := p.r.Header.Values(longpoll.AuthHeader); p.mount.options.AuthToken && len(token) > 0 {
@@ -193,15 +194,15 @@ func (p *pollRequest) open() {
 		p.refuse(ref)
 		return
 	}
-	ticket, err := e.enterBoth(p.request.RemoteAddr.Addr())
+	ticket, err := e.gate.EnterSession(p.request.RemoteAddr.Addr())
 	if err != nil {
 		e.log.Warn("long-poll session refused").Err(err).Write()
-		unavailable("1").write(p.w)
+		admission.Unavailable("1").Write(p.w)
 		return
 	}
 	s.ticket = ticket
 	if !s.start() {
-		unavailable("2").write(p.w)
+		admission.Unavailable("2").Write(p.w)
 		return
 	}
 	token := e.sessions.signer.Sign(longpoll.Token{Node: e.sessions.node, Session: s.id, Issued: time.Now()})
@@ -210,9 +211,9 @@ func (p *pollRequest) open() {
 
 // refuse answers a client that is not let in. Clients of long polling know one
 // status for it; a crash of the application's is told by HTTP's status too.
-func (p *pollRequest) refuse(ref *refusal) {
-	if ref == crashed {
-		p.answerStatus(ref.status, ref.status)
+func (p *pollRequest) refuse(ref *admission.Refusal) {
+	if ref == admission.Crashed {
+		p.answerStatus(ref.Status, ref.Status)
 		return
 	}
 	p.answerStatus(http.StatusOK, http.StatusForbidden)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/longpoll"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -27,7 +28,7 @@ type pollSession struct {
 	// Static after start.
 	socket Socket
 	id     longpoll.SessionID
-	ticket *ticket
+	ticket *admission.Ticket
 	window time.Duration
 	grace  time.Duration
 
@@ -84,7 +85,7 @@ func (s *pollSession) start() (started bool) {
 		}
 	})
 	if !started {
-		leave(s.ticket)
+		s.ticket.Leave()
 	}
 	return started
 }
@@ -169,7 +170,7 @@ func (s *pollSession) open() {
 	s.expiry = time.AfterFunc(s.patience(), func() { s.post(s.expire) })
 	s.socket.endpoint.sessions.add(s)
 	s.socket.perLoop().polls.add(s)
-	s.socket.endpoint.admission().settled.Add(1)
+	s.socket.endpoint.gate.AddSockets(1)
 	s.socket.open()
 }
 
@@ -380,8 +381,8 @@ func (s *pollSession) end(reason error) {
 	s.socket.logClosed(reason)
 	s.expiry.Stop()
 	s.socket.endpoint.sessions.remove(s)
-	s.socket.endpoint.admission().settled.Add(-1)
-	leave(s.ticket)
+	s.socket.endpoint.gate.AddSockets(-1)
+	s.ticket.Leave()
 	if s.waiting != nil {
 		s.waiting.answer <- pollAnswer{status: http.StatusGone}
 		s.await(nil)

@@ -2,10 +2,11 @@ package channels
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
@@ -19,31 +20,14 @@ type OriginCheck func(r *Request, origin *url.URL) bool
 // Cookies make no difference between ports either. IP addresses are the same
 // however they are written.
 func SameHost(r *Request, origin *url.URL) bool {
-	return origin.Host != "" && sameHost(origin.Hostname(), r.URL.Hostname())
+	return origin.Host != "" && admission.EqualHosts(origin.Hostname(), r.URL.Hostname())
 }
 
 // SameOrigin accepts pages that were loaded from the host and port that they
 // connect to (Phoenix's check_origin: :conn). The scheme is not compared, because
 // a proxy may have ended TLS.
 func SameOrigin(r *Request, origin *url.URL) bool {
-	return SameHost(r, origin) && withoutDefault(origin.Port()) == withoutDefault(r.URL.Port())
-}
-
-func sameHost(a, b string) bool {
-	if strings.EqualFold(a, b) {
-		return true
-	}
-	x, err1 := netip.ParseAddr(a)
-	y, err2 := netip.ParseAddr(b)
-	return err1 == nil && err2 == nil && x.Unmap() == y.Unmap()
-}
-
-// withoutDefault makes example.com, example.com:80 and example.com:443 the same.
-func withoutDefault(port string) string {
-	if port == "80" || port == "443" {
-		return ""
-	}
-	return port
+	return SameHost(r, origin) && admission.EqualPorts(origin.Port(), r.URL.Port())
 }
 
 // AnyOrigin accepts every page.
@@ -60,89 +44,27 @@ func AnyOrigin(*Request, *url.URL) bool { return true }
 //
 // It panics on any other that has no host.
 func Origins(allowed ...string) OriginCheck {
-	rules := make([]originRule, len(allowed))
-	for i, s := range allowed {
-		u, err := url.Parse(s)
-		switch {
-		case s == "null", s == "file://":
-		case err != nil || u.Host == "":
-			panic("channels: origin " + s + ": must look like https://example.com or //*.example.com, or be null or file://")
+	places := make([]admission.Origin, len(allowed))
+	for i, place := range allowed {
+		var err error
+		if places[i], err = admission.ParseOrigin(place); err != nil {
+			panic("channels: " + err.Error())
 		}
-		rules[i] = originRule{scheme: u.Scheme, host: strings.ToLower(u.Hostname()), port: u.Port(), null: s == "null"}
 	}
 	return func(_ *Request, origin *url.URL) bool {
-		for _, rule := range rules {
-			if rule.matches(origin) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(places, func(place admission.Origin) bool { return place.Matches(origin) })
 	}
-}
-
-// originRule is one place; an empty field matches anything.
-type originRule struct {
-	scheme, host, port string
-	null               bool // the origin "null" and nothing else
-}
-
-func (rule originRule) matches(origin *url.URL) bool {
-	if rule.null {
-		return *origin == nullOrigin
-	}
-	if rule.scheme != "" && rule.scheme != origin.Scheme {
-		return false
-	}
-	// A rule with a scheme and no port means the scheme's own port.
-	port := rule.port
-	if port == "" && rule.scheme != "" {
-		port = defaultPorts[rule.scheme]
-	}
-	if port != "" && port != portOf(origin) {
-		return false
-	}
-	host := strings.ToLower(origin.Hostname())
-	if parent, wild := strings.CutPrefix(rule.host, "*."); wild {
-		return host == parent || strings.HasSuffix(host, "."+parent)
-	}
-	return sameHost(host, rule.host)
-}
-
-// nullOrigin is what "null" is parsed to.
-var nullOrigin = url.URL{Path: "null"}
-
-var defaultPorts = map[string]string{"http": "80", "ws": "80", "https": "443", "wss": "443"}
-
-func portOf(u *url.URL) string {
-	if p := u.Port(); p != "" {
-		return p
-	}
-	return defaultPorts[u.Scheme]
-}
-
-// originAllowed asks check about a request's Origin. "null" is passed on as an
-// origin without a host.
-func originAllowed(check OriginCheck, r *Request) bool {
-	values := r.Header.Values("Origin")
-	if len(values) == 0 {
-		return true
-	}
-	origin, err := url.Parse(values[0])
-	if err != nil {
-		origin = &url.URL{}
-	}
-	return check(r, origin)
 }
 
 // originRefusal is the answer to a page that may not connect, and the line in the
 // log: whoever develops the page sees one of the two.
-func (e *Endpoint) originRefusal(m *mount, r *Request) *refusal {
-	e.counters.handshakes.origin.Add(1)
+func (e *Endpoint) originRefusal(m *mount, r *Request) *admission.Refusal {
+	e.gate.Refusals.Origin.Add(1)
 	origin := logging.Cut(strings.ToValidUTF8(r.Header.Get("Origin"), "?"))
 	e.log.Warn("origin refused").Str("origin", origin).Str("host", r.URL.Host).Str("path", r.URL.Path).
 		Str("allowed", m.options.OriginHelp).Write()
-	ref := textRefusal(http.StatusForbidden, "a page from "+origin+" may not connect to "+r.URL.Host+". "+m.options.OriginHelp+"\n")
-	ref.header.Set("X-Content-Type-Options", "nosniff")
+	ref := admission.TextRefusal(http.StatusForbidden, "a page from "+origin+" may not connect to "+r.URL.Host+". "+m.options.OriginHelp+"\n")
+	ref.Header.Set("X-Content-Type-Options", "nosniff")
 	return ref
 }
 

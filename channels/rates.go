@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/share"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -23,7 +24,7 @@ type totals struct {
 	buckets
 }
 
-type buckets struct{ joins, messages, bytes bucket }
+type buckets struct{ joins, messages, bytes share.Bucket }
 
 // newRates returns nil where there is no limit.
 func newRates(l *Limits, t *totals) *rates {
@@ -33,7 +34,7 @@ func newRates(l *Limits, t *totals) *rates {
 	if l.JoinsPerSecond <= 0 && l.MessagesPerSecond <= 0 && l.BytesPerSecond <= 0 && t == nil {
 		return nil
 	}
-	own := buckets{bucket{rate: l.JoinsPerSecond}, bucket{rate: l.MessagesPerSecond}, bucket{rate: l.BytesPerSecond}}
+	own := buckets{share.Bucket{Rate: l.JoinsPerSecond}, share.Bucket{Rate: l.MessagesPerSecond}, share.Bucket{Rate: l.BytesPerSecond}}
 	return &rates{own: own, total: t}
 }
 
@@ -41,7 +42,7 @@ func newRates(l *Limits, t *totals) *rates {
 func (t *totals) set(l *Limits) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.joins.rate, t.messages.rate, t.bytes.rate = l.TotalJoinsPerSecond, l.TotalMessagesPerSecond, l.TotalBytesPerSecond
+	t.joins.Rate, t.messages.Rate, t.bytes.Rate = l.TotalJoinsPerSecond, l.TotalMessagesPerSecond, l.TotalBytesPerSecond
 }
 
 // allowed applies the rates; what is too much is answered.
@@ -74,16 +75,16 @@ func sizeOf(m *wire.Message) int {
 func (b *buckets) take(now time.Time, event string, bytes int) (reason string) {
 	switch event {
 	case "phx_join":
-		if !b.joins.take(now) {
+		if !b.joins.Take(now, 1) {
 			return reasonJoins
 		}
 	case "phx_leave": // there is at most one for a join
 	default:
-		if !b.messages.take(now) {
+		if !b.messages.Take(now, 1) {
 			return reasonMessages
 		}
 	}
-	if !b.bytes.takeN(now, float64(bytes)) {
+	if !b.bytes.Take(now, float64(bytes)) {
 		return reasonBytes
 	}
 	return ""
@@ -122,33 +123,10 @@ const minHold = 10 * time.Millisecond
 // countWire counts bytes that came from the client, and holds the socket up above
 // the rate.
 func (s *Socket) countWire(n int) {
-	if s.rates == nil || s.rates.own.bytes.rate <= 0 || s.closed {
+	if s.rates == nil || s.rates.own.bytes.Rate <= 0 || s.closed {
 		return
 	}
-	if d := s.rates.wire.add(s.loop.Now(), n, s.rates.own.bytes.rate); d > 0 {
+	if d := s.rates.wire.add(s.loop.Now(), n, s.rates.own.bytes.Rate); d > 0 {
 		s.holdUp(d, "bytes")
 	}
-}
-
-// bucket admits rate events a second, with a burst of one second's worth.
-// rate ≤ 0 admits all.
-type bucket struct {
-	rate int
-	used float64 // of rate
-	at   time.Time
-}
-
-func (b *bucket) take(now time.Time) bool { return b.takeN(now, 1) }
-
-func (b *bucket) takeN(now time.Time, n float64) bool {
-	if b.rate <= 0 {
-		return true
-	}
-	b.used = max(0, b.used-max(0, now.Sub(b.at).Seconds())*float64(b.rate)) // loops' clocks differ a little
-	b.at = now
-	if b.used+n > float64(b.rate) {
-		return false
-	}
-	b.used += n
-	return true
 }

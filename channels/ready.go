@@ -17,13 +17,12 @@ var (
 // (Limits.MaxConnections is reached). It is for a load balancer's question, and
 // safe from any goroutine.
 func (e *Endpoint) Ready() error {
-	most := e.live.Load().MaxConnections
 	switch {
 	case e.isDraining():
 		return ErrDraining
 	case e.tenant.Overloaded(), e.host == nil && e.loops.Lobby().Overloaded():
 		return ErrOverloaded
-	case most > 0 && e.admitted.total.Load() >= int64(most):
+	case e.gate.Full():
 		return ErrFull
 	case e.host != nil:
 		return e.host.Ready()

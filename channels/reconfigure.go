@@ -57,6 +57,7 @@ func (e *Endpoint) Limits() Limits { return *e.live.Load() }
 func (e *Endpoint) limit(l *Limits) {
 	e.live.Store(l)
 	e.totals.set(l)
+	e.gate.SetLimits(l.admission())
 }
 
 // mountOf returns the socket that was mounted at a path of Socket. The caller

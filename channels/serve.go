@@ -41,7 +41,7 @@ func (e *Endpoint) listen(l *netloop.Listener, err error) (net.Addr, error) {
 		return nil, err
 	}
 	e.mu.Lock()
-	draining := e.draining
+	draining := e.isDraining()
 	if !draining {
 		e.listeners = append(e.listeners, l)
 	}
@@ -75,8 +75,8 @@ func (e *Endpoint) newFront(peer netip.AddrPort) netloop.Handler {
 // keeps together to the pace of the host's Drain.
 func (e *Endpoint) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
-	first := !e.draining
-	e.draining = true
+	first := !e.isDraining()
+	e.gate.Drain()
 	e.mu.Unlock()
 	if !first {
 		select {
@@ -200,11 +200,7 @@ func await(ctx context.Context, count *atomic.Int64) error {
 // flushTimeout bounds the wait for a standard error that blocks.
 const flushTimeout = 100 * time.Millisecond
 
-func (e *Endpoint) isDraining() bool {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.draining
-}
+func (e *Endpoint) isDraining() bool { return e.gate.Draining() }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

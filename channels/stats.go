@@ -3,6 +3,7 @@ package channels
 import (
 	"sync/atomic"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/hooks"
 )
 
@@ -89,18 +90,14 @@ type LongPollStats struct {
 
 type counters struct {
 	sockets, channels                                            atomic.Int64
-	messagesIn, refused, rateLimited, mailboxFull, crashes       atomic.Int64
+	messagesIn, rateLimited, mailboxFull, crashes                atomic.Int64
 	opened, mailboxHigh, heldUp, keptTooMuch, overloaded, putOff atomic.Int64
-	handshakes                                                   handshakes
 }
 
-// handshakes are the counters of HandshakeStats.
-type handshakes struct{ malformed, origin, protocol, version, denied, crashed atomic.Int64 }
-
-func (h *handshakes) stats() HandshakeStats {
+func handshakeStats(r *admission.Refusals) HandshakeStats {
 	return HandshakeStats{
-		Malformed: h.malformed.Load(), Origin: h.origin.Load(), Protocol: h.protocol.Load(),
-		Version: h.version.Load(), Denied: h.denied.Load(), Crashed: h.crashed.Load(),
+		Malformed: r.Malformed.Load(), Origin: r.Origin.Load(), Protocol: r.Protocol.Load(),
+		Version: r.Version.Load(), Denied: r.Denied.Load(), Crashed: r.Crashed.Load(),
 	}
 }
 
@@ -178,9 +175,9 @@ func (e *Endpoint) ownStats() Stats {
 	s := Stats{
 		Opened: c.opened.Load(), MailboxHigh: c.mailboxHigh.Load(), Callbacks: e.callbacks.Load(),
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
-		MessagesIn: c.messagesIn.Load(), Refused: c.refused.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), KeptTooMuch: c.keptTooMuch.Load(), PutOff: c.putOff.Load(), Overloaded: c.overloaded.Load(),
+		MessagesIn: c.messagesIn.Load(), Refused: e.gate.Refusals.Limit.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), KeptTooMuch: c.keptTooMuch.Load(), PutOff: c.putOff.Load(), Overloaded: c.overloaded.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
-		Handshakes: c.handshakes.stats(), LongPoll: e.sessions.stats(),
+		Handshakes: handshakeStats(&e.gate.Refusals), LongPoll: e.sessions.stats(),
 	}
 	for i := range e.perLoop {
 		t := &e.perLoop[i].traffic

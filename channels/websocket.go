@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -20,7 +21,7 @@ type websocketConn struct {
 	socket  Socket
 	conn    *netloop.Conn
 	decoder websocket.Decoder
-	ticket  *ticket
+	ticket  *admission.Ticket
 }
 
 func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
@@ -31,7 +32,7 @@ func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
 }
 
 // agree makes the answer to a handshake that was admitted.
-func (w *websocketConn) agree(a admission) *netloop.Frame {
+func (w *websocketConn) agree(a agreement) *netloop.Frame {
 	w.socket.deflate, w.decoder.Deflate = a.deflate, a.deflate
 	f := netloop.NewFrame(acceptSize)
 	f.SetBytes(websocket.AppendAccept(f.Bytes(), websocket.Accept{Key: a.key, Protocol: a.protocol, Deflate: a.deflate}))
@@ -48,7 +49,7 @@ func (w *websocketConn) open(c *netloop.Conn, accept *netloop.Frame) {
 	c.SetTenant(e.tenant)
 	w.conn, w.socket.loop = c, e.tenant.Lanes()[c.Loop().Index()]
 	e.connections.Add(1)
-	e.admission().settled.Add(1)
+	e.gate.AddSockets(1)
 	c.Send(accept)
 	c.SetDeadline(max(0, w.socket.mount.options.IdleTimeout))
 	defer func() {
@@ -186,9 +187,9 @@ func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 		w.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Str("limit", "outbound_bytes").Write()
 	}
 	defer func() {
-		leave(w.ticket)
+		w.ticket.Leave()
 		w.socket.endpoint.connections.Add(-1)
-		w.socket.endpoint.admission().settled.Add(-1)
+		w.socket.endpoint.gate.AddSockets(-1)
 	}()
 	w.decoder.Reset()
 	w.socket.logClosed(reason)

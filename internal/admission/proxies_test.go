@@ -1,13 +1,12 @@
-package channels
+package admission
 
 import (
-	"net/http"
 	"net/netip"
 	"testing"
 )
 
-func TestClientAddr(t *testing.T) {
-	e := &Endpoint{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}}
+func TestProxiesClient(t *testing.T) {
+	proxies := Proxies{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	const proxy = "10.0.0.1:555"
 	for _, c := range []struct {
 		name, peer string
@@ -32,13 +31,12 @@ func TestClientAddr(t *testing.T) {
 		{"empty", proxy, []string{""}, proxy},
 		{"no address", proxy, []string{"198.51.100.7, example.com"}, proxy},
 	} {
-		got := e.clientAddr(netip.MustParseAddrPort(c.peer), http.Header{"X-Forwarded-For": c.fields})
+		got := proxies.Client(netip.MustParseAddrPort(c.peer), c.fields)
 		if got != netip.MustParseAddrPort(c.want) {
 			t.Errorf("%s: %v, want %s", c.name, got, c.want)
 		}
 	}
-	e.options.TrustedProxies = nil
-	if got := e.clientAddr(netip.MustParseAddrPort(proxy), http.Header{"X-Forwarded-For": {"198.51.100.7"}}); got != netip.MustParseAddrPort(proxy) {
+	if got := Proxies(nil).Client(netip.MustParseAddrPort(proxy), []string{"198.51.100.7"}); got != netip.MustParseAddrPort(proxy) {
 		t.Errorf("without trusted proxies: %v", got)
 	}
 }

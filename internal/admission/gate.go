@@ -1,0 +1,172 @@
+package admission
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/share"
+)
+
+// Why a connection is refused.
+var (
+	ErrTooManyConnections = errors.New("channels: Limits.MaxConnections is reached")
+	ErrTooManyFromAddress = errors.New("channels: Limits.MaxConnectionsPerAddress is reached")
+	ErrShareUsed          = errors.New("channels: the address has its share of Limits.MaxConnections")
+	ErrTooManyHTTP        = errors.New("channels: requests over HTTP have their share of Limits.MaxConnections")
+)
+
+// Limits are those of channels.Limits that a gate applies.
+type Limits struct {
+	MaxConnections           int // 0: unlimited
+	MaxConnectionsPerAddress int // 0: unlimited
+	AddressShare             int // percent; not 1 to 99: no shares
+	HandshakesPerSecond      int // 0: unlimited
+}
+
+// Gate counts the connections of one endpoint and refuses those above a limit. A
+// guest's gate stands behind its host's: each connection of the guest is counted
+// by both. All methods are safe from any goroutine.
+type Gate struct {
+	// Static after NewGate.
+	host      *Gate // nil: the endpoint is no guest
+	proxies   Proxies
+	anonymous Ticket // of all connections that count for no address
+
+	// Refusals has what was refused, by this gate and by its endpoint.
+	Refusals Refusals
+
+	limits   atomic.Pointer[Limits]
+	draining atomic.Bool
+	total    atomic.Int64 // connections and long-poll sessions; counted without a limit too: one may be set later
+	http     atomic.Int64 // connections of net/http, except those of polls that wait
+	sockets  atomic.Int64 // sockets and long-poll sessions, those of guests included; 0 for a guest
+
+	// Guarded by mu.
+	mu         sync.Mutex
+	byAddress  map[netip.Addr]int // connections that are limited by address; see clientKey
+	handshakes share.Bucket
+}
+
+// NewGate returns the gate of an endpoint, or of a guest of host's endpoint. A
+// guest trusts the proxies of its host.
+func NewGate(l Limits, proxies Proxies, host *Gate) *Gate {
+	g := &Gate{host: host, proxies: proxies}
+	g.anonymous.gate = g
+	if host != nil {
+		g.proxies, g.anonymous.outer = host.proxies, &host.anonymous
+	}
+	g.limits.Store(&l)
+	return g
+}
+
+// SetLimits replaces the limits. Connections that are above the new ones stay.
+func (g *Gate) SetLimits(l Limits) { g.limits.Store(&l) }
+
+// Drain has all handshakes refused from now on.
+func (g *Gate) Drain() { g.draining.Store(true) }
+
+// Draining reports whether Drain was called.
+func (g *Gate) Draining() bool { return g.draining.Load() }
+
+// Full reports whether MaxConnections is reached.
+func (g *Gate) Full() bool {
+	most := g.limits.Load().MaxConnections
+	return most > 0 && g.total.Load() >= int64(most)
+}
+
+// Client returns the address of the client that sent a request; see [Proxies.Client].
+func (g *Gate) Client(peer netip.AddrPort, forwardedFor []string) netip.AddrPort {
+	return g.proxies.Client(peer, forwardedFor)
+}
+
+// Network returns what tells the client at addr apart from others, 0 if nothing
+// does. Private addresses may belong to proxies, whose clients cannot be told
+// apart, unless it is configured which addresses the proxies have.
+func (g *Gate) Network(addr netip.Addr) share.Network {
+	switch {
+	case len(g.proxies) == 0:
+		return share.NetworkOf(addr)
+	case g.proxies.Trust(addr):
+		return 0
+	}
+	return share.AnyNetworkOf(addr)
+}
+
+// Busy refuses a handshake while the endpoint or its host drains, and above the
+// rate of handshakes. Clients of Phoenix try again with a back-off of their own.
+func (g *Gate) Busy(now time.Time) *Refusal {
+	if g.Draining() {
+		return Unavailable("2")
+	}
+	if g.host != nil {
+		if ref := g.host.Busy(now); ref != nil {
+			return ref
+		}
+	}
+	rate := g.limits.Load().HandshakesPerSecond
+	if rate <= 0 {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.handshakes.Rate = rate
+	if !g.handshakes.Take(now, 1) {
+		g.Refusals.Limit.Add(1)
+		return Unavailable("1")
+	}
+	return nil
+}
+
+// AddSockets counts n more sockets, or fewer if n is negative. Connections of
+// net/http get a share of what sockets leave of MaxConnections.
+func (g *Gate) AddSockets(n int64) {
+	if g.host != nil {
+		g = g.host
+	}
+	g.sockets.Add(n)
+}
+
+// httpShare is how much connections of net/http may have of what sockets leave of
+// MaxConnections, in percent: requests that are held open must not keep sockets
+// from connecting.
+const httpShare = 50
+
+// EnterHTTP counts a connection that is handed to net/http. Above the share it is
+// refused, unless makeRoom closes another one, which has no request.
+func (g *Gate) EnterHTTP(makeRoom func() bool) bool {
+	n, most := g.http.Add(1), g.limits.Load().MaxConnections
+	if most <= 0 || share.Allowed(int(n)-1, int(g.sockets.Load()), most, httpShare) || makeRoom() {
+		return true
+	}
+	g.http.Add(-1)
+	g.Refusals.Limit.Add(1)
+	return false
+}
+
+// LeaveHTTP ends the count of EnterHTTP.
+func (g *Gate) LeaveHTTP() { g.http.Add(-1) }
+
+// ReturnHTTP counts a connection again that LeaveHTTP counted out, whatever the limit.
+func (g *Gate) ReturnHTTP() { g.http.Add(1) }
+
+// limitsAddress reports whether addr may have only so many connections.
+func (g *Gate) limitsAddress(addr netip.Addr, l *Limits) bool {
+	return addr.IsValid() && (l.MaxConnectionsPerAddress > 0 || l.sharesConnections() && g.Network(addr) != 0)
+}
+
+func (l *Limits) sharesConnections() bool {
+	return l.MaxConnections > 0 && l.AddressShare > 0 && l.AddressShare < 100
+}
+
+// clientKey is the part of an address that tells clients apart: of IPv6 the /64,
+// since one client has all addresses in it. It is zero for the peer of a Unix socket.
+func clientKey(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		return netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	return addr
+}

@@ -1,0 +1,186 @@
+package admission
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// enterMany counts connections of addr until one is refused, or there are most.
+func enterMany(g *Gate, addr string, most int) (tickets []*Ticket, err error) {
+	for len(tickets) < most {
+		ticket, err := g.EnterPeer(netip.MustParseAddr(addr))
+		if err != nil {
+			return tickets, err
+		}
+		tickets = append(tickets, ticket)
+	}
+	return tickets, nil
+}
+
+// An address has a share of Limits.MaxConnections, whatever the others do, and one
+// that has nothing gets a connection as long as anybody does. Private addresses may
+// be proxies' and have no share, unless the proxies are known.
+func TestAddressShare(t *testing.T) {
+	g := NewGate(Limits{MaxConnections: 100, AddressShare: 25}, nil, nil)
+	first, err := enterMany(g, "192.0.2.1", 100)
+	if len(first) != 25 || !errors.Is(err, ErrShareUsed) {
+		t.Errorf("one address has %d of 100: %v", len(first), err)
+	}
+	for i := range 20 { // one subscriber, whatever the other half of its address is
+		if tickets, err := enterMany(g, fmt.Sprintf("2001:db8::%d", i), 2); i > 9 && len(tickets) > 0 {
+			t.Fatalf("address %d of a /64 gets in: %v", i, err)
+		}
+	}
+	if got, err := enterMany(g, "192.0.2.2", 1); len(got) != 1 {
+		t.Errorf("a newcomer: %v", err)
+	}
+	if rest, err := enterMany(g, "10.0.0.1", 100); len(rest) < 50 || !errors.Is(err, ErrTooManyConnections) || !g.Full() {
+		t.Errorf("a proxy has %d: %v", len(rest), err)
+	}
+	for _, ticket := range first {
+		ticket.Leave()
+	}
+	if n := len(g.byAddress); n != 2 || g.Full() {
+		t.Errorf("%d addresses are kept, want 2", n)
+	}
+}
+
+func TestAddressShareWithKnownProxies(t *testing.T) {
+	for addr, want := range map[string]int{"10.0.0.1": 25, "127.0.0.1": 25, "::1": 25, "fd00::1": 25, "10.1.0.1": 100} {
+		g := NewGate(Limits{MaxConnections: 100, AddressShare: 25}, Proxies{netip.MustParsePrefix("10.1.0.0/16")}, nil)
+		if got, _ := enterMany(g, addr, 100); len(got) != want {
+			t.Errorf("%s has %d of 100, want %d", addr, len(got), want)
+		}
+	}
+	for _, share := range []int{0, 100, -1} {
+		g := NewGate(Limits{MaxConnections: 100, AddressShare: share}, nil, nil)
+		if got, _ := enterMany(g, "192.0.2.1", 200); len(got) != 100 {
+			t.Errorf("with a share of %d an address has %d of 100", share, len(got))
+		}
+	}
+	if got, _ := enterMany(NewGate(Limits{}, nil, nil), "192.0.2.1", 200); len(got) != 200 {
+		t.Errorf("without a limit an address has %d", len(got))
+	}
+}
+
+// A connection that a trusted proxy opens counts for the client that it names.
+func TestEnterClient(t *testing.T) {
+	proxy, client := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
+	g := NewGate(Limits{MaxConnectionsPerAddress: 1}, Proxies{netip.PrefixFrom(proxy, 32)}, nil)
+	var tickets []*Ticket
+	for range 3 {
+		ticket, err := g.EnterPeer(proxy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tickets = append(tickets, ticket)
+	}
+	first, err := g.EnterClient(tickets[0], client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := g.EnterClient(tickets[1], client); !errors.Is(err, ErrTooManyFromAddress) || second != tickets[1] {
+		t.Errorf("a second connection for the client: %v", err)
+	}
+	if again, err := g.EnterClient(first, client); err != nil || again != first {
+		t.Errorf("the same connection once more: %v", err)
+	}
+	first.Leave()
+	if _, err := g.EnterClient(tickets[1], client); err != nil {
+		t.Errorf("the client has no connection left, and is refused: %v", err)
+	}
+	if n := g.Refusals.Limit.Load(); n != 1 {
+		t.Errorf("%d refusals, want 1", n)
+	}
+}
+
+// A guest's connections and sessions are counted by its host too, and one that the
+// guest refuses by neither.
+func TestGuestGate(t *testing.T) {
+	addr := netip.MustParseAddr("192.0.2.1")
+	host := NewGate(Limits{MaxConnectionsPerAddress: 10}, nil, nil)
+	guest := NewGate(Limits{MaxConnections: 2, MaxConnectionsPerAddress: 2}, nil, host)
+	outer, err := host.EnterPeer(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connection, err := guest.EnterGuest(outer, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := guest.EnterSession(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := guest.EnterSession(addr); err == nil || host.total.Load() != 2 {
+		t.Errorf("a third one: %v, and the host counts %d", err, host.total.Load())
+	}
+	foreign, err := guest.EnterGuest(nil, addr) // of a connection that the host does not count
+	if err == nil {
+		t.Error("a full guest takes another")
+	}
+	foreign.Leave()
+	connection.Leave()
+	session.Leave()
+	if n, m := host.total.Load(), guest.total.Load(); n != 0 || m != 0 || len(host.byAddress)+len(guest.byAddress) != 0 {
+		t.Errorf("%d and %d connections are left", n, m)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	now := time.Unix(1, 0)
+	host := NewGate(Limits{HandshakesPerSecond: 2}, nil, nil)
+	guest := NewGate(Limits{HandshakesPerSecond: 1}, nil, host)
+	retryAfter := func(g *Gate) string {
+		ref := g.Busy(now)
+		if ref == nil {
+			return ""
+		}
+		return ref.Header.Get("Retry-After")
+	}
+	for i, want := range []string{"", "1"} {
+		if got := retryAfter(guest); got != want {
+			t.Errorf("handshake %d of the guest: %q, want %q", i, got, want)
+		}
+	}
+	if got := retryAfter(host); got != "1" {
+		t.Errorf("the guest's handshakes do not count for its host: %q", got)
+	}
+	now = now.Add(time.Second)
+	host.Drain()
+	for _, g := range []*Gate{host, guest} {
+		if got := retryAfter(g); got != "2" {
+			t.Errorf("while the host drains: %q", got)
+		}
+	}
+}
+
+// Connections of net/http have half of what sockets leave.
+func TestHTTPShare(t *testing.T) {
+	g := NewGate(Limits{MaxConnections: 20}, nil, nil)
+	noRoom := func() bool { return false }
+	g.AddSockets(10)
+	n := 0
+	for g.EnterHTTP(noRoom) {
+		n++
+	}
+	if n != 5 {
+		t.Errorf("%d connections beside 10 sockets of 20, want 5", n)
+	}
+	if !g.EnterHTTP(func() bool { return true }) {
+		t.Error("refused, although another one has made room")
+	}
+	for range 2 { // the one above, and one more
+		g.LeaveHTTP()
+	}
+	if !g.EnterHTTP(noRoom) {
+		t.Error("a connection has left, and no other gets in")
+	}
+	NewGate(Limits{}, nil, g).AddSockets(10) // a guest's
+	if g.LeaveHTTP(); g.EnterHTTP(noRoom) {
+		t.Error("the guest's sockets leave nothing, and a connection gets in")
+	}
+}
