@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // JWKS are servers of keys (RFC 7517), as identity providers run them.
@@ -51,26 +53,26 @@ func (j JWKS) withDefaults() JWKS {
 	return j
 }
 
-func (j JWKS) check(p problems) {
+func (j JWKS) check() (wrong fielderr.List) {
 	if len(j.URLs) == 0 || len(j.URLs) > maxJWKSURLs {
-		p.add("/urls", "has %d: it must have from 1 to %d", len(j.URLs), maxJWKSURLs)
+		wrong.Add("/urls", "has %d: it must have from 1 to %d", len(j.URLs), maxJWKSURLs)
 	}
 	for i, s := range j.URLs {
 		u, err := url.Parse(s)
 		switch {
 		case strings.Contains(s, hidden):
-			p.add(fmt.Sprintf("/urls/%d", i), "has %s, which stands for a secret where one is shown: give the secret", hidden)
+			wrong.Add(fmt.Sprintf("/urls/%d", i), "has %s, which stands for a secret where one is shown: give the secret", hidden)
 		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-			p.add(fmt.Sprintf("/urls/%d", i), "is not an address like \"https://example.com/.well-known/jwks.json\"")
+			wrong.Add(fmt.Sprintf("/urls/%d", i), "is not an address like \"https://example.com/.well-known/jwks.json\"")
 		case j.PublicOnly && namesPrivate(u.Hostname()):
-			p.add(fmt.Sprintf("/urls/%d", i), "is of this machine or of a private network: it must be on the internet")
+			wrong.Add(fmt.Sprintf("/urls/%d", i), "is of this machine or of a private network: it must be on the internet")
 		case !j.trusts(u):
-			p.add(fmt.Sprintf("/urls/%d", i), "is http: it must be https, or allow_http must be true")
+			wrong.Add(fmt.Sprintf("/urls/%d", i), "is http: it must be https, or allow_http must be true")
 		}
 	}
 	for i, a := range j.Algorithms {
 		if !slices.Contains(asymmetric, a) {
-			p.add(fmt.Sprintf("/algorithms/%d", i), "is %q: it must be one of %s", a, strings.Join(asymmetric, ", "))
+			wrong.Add(fmt.Sprintf("/algorithms/%d", i), "is %q: it must be one of %s", a, strings.Join(asymmetric, ", "))
 		}
 	}
 	for _, d := range []struct {
@@ -78,12 +80,13 @@ func (j JWKS) check(p problems) {
 		value Duration
 	}{{"/refresh", j.Refresh}, {"/unknown_key", j.UnknownKey}, {"/timeout", j.Timeout}} {
 		if d.value < 0 {
-			p.add(d.field, "is negative: leave it out for its default")
+			wrong.Add(d.field, "is negative: leave it out for its default")
 		}
 	}
 	if j.Timeout > maxTimeout {
-		p.add("/timeout", "is %s: it must be at most %s", j.Timeout, maxTimeout)
+		wrong.Add("/timeout", "is %s: it must be at most %s", j.Timeout, maxTimeout)
 	}
+	return wrong
 }
 
 // trusts reports that nobody on the way to u can change what it answers.

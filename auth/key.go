@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // Key verifies JSON Web Tokens that one algorithm signs.
@@ -41,39 +43,41 @@ var asymmetric = []string{
 
 const minRSABits = 2048
 
-func (k Key) check(p problems) {
+func (k Key) check() (wrong fielderr.List) {
 	switch {
 	case hmacBytes[k.Algorithm] > 0:
-		k.checkSecret(p)
+		return k.checkSecret()
 	case slices.Contains(asymmetric, k.Algorithm):
 		if k.Secret != "" || k.SecretBase64 != "" {
-			p.add("/secret", "is not for %s, which verifies with a public_key", k.Algorithm)
+			wrong.Add("/secret", "is not for %s, which verifies with a public_key", k.Algorithm)
 		}
 		if _, err := k.verifying(); err != nil {
-			p.add("/public_key", "%v", err)
+			wrong.Add("/public_key", "%v", err)
 		}
 	default:
-		p.add("/alg", "is %q: it must be one of HS256, HS384, HS512, %s", k.Algorithm, strings.Join(asymmetric, ", "))
+		wrong.Add("/alg", "is %q: it must be one of HS256, HS384, HS512, %s", k.Algorithm, strings.Join(asymmetric, ", "))
 	}
+	return wrong
 }
 
-func (k Key) checkSecret(p problems) {
+func (k Key) checkSecret() (wrong fielderr.List) {
 	field := "/secret"
 	if k.SecretBase64 != "" {
 		field = "/secret_base64"
 	}
 	switch {
 	case k.PublicKey != "":
-		p.add("/public_key", "is not for %s, which verifies with a secret", k.Algorithm)
+		wrong.Add("/public_key", "is not for %s, which verifies with a secret", k.Algorithm)
 	case k.Secret != "" && k.SecretBase64 != "":
-		p.add("/secret_base64", "and secret are both given: give one")
+		wrong.Add("/secret_base64", "and secret are both given: give one")
 	case k.Secret == hidden || k.SecretBase64 == hidden:
-		p.add(field, "is %s, which stands for a secret where one is shown: give the secret", hidden)
+		wrong.Add(field, "is %s, which stands for a secret where one is shown: give the secret", hidden)
 	default:
 		if _, err := k.verifying(); err != nil {
-			p.add(field, "%v", err)
+			wrong.Add(field, "%v", err)
 		}
 	}
+	return wrong
 }
 
 // verifying is what golang-jwt takes to verify.

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // Options say which tokens count and what they allow. They are plain values with
@@ -94,92 +95,58 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// InvalidError is all that is wrong with Options.
-type InvalidError struct{ Fields []FieldError }
-
-// FieldError is what is wrong with one field.
-type FieldError struct {
-	Field   string // a JSON pointer: "/keys/0/secret"
-	Message string // what is wrong with it and what would be right
-}
-
-func (e *InvalidError) Error() string {
-	lines := make([]string, len(e.Fields))
-	for i, f := range e.Fields {
-		lines[i] = "auth" + strings.ReplaceAll(f.Field, "/", ".") + " " + f.Message
-	}
-	return strings.Join(lines, "\n")
-}
-
-// problems gathers what is wrong.
-type problems struct {
-	at     string
-	fields *[]FieldError
-}
-
-func (p problems) add(field, format string, args ...any) {
-	*p.fields = append(*p.fields, FieldError{p.at + field, fmt.Sprintf(format, args...)})
-}
-
-// in is for the fields below one.
-func (p problems) in(format string, args ...any) problems {
-	return problems{p.at + fmt.Sprintf(format, args...), p.fields}
-}
-
-// Validate returns nil or an [*InvalidError]. It asks nobody.
+// Validate returns nil or a [fielderr.List]. It asks nobody.
 func (o Options) Validate() error {
-	var fields []FieldError
-	p := problems{fields: &fields}
+	var wrong fielderr.List
 	if len(o.Keys) == 0 && o.JWKS == nil && o.PhoenixToken == nil {
-		p.add("", "has nothing to verify tokens with: give keys, jwks or phoenix_token")
+		wrong.Add("", "has nothing to verify tokens with: give keys, jwks or phoenix_token")
 	}
 	for i, k := range o.Keys {
-		k.check(p.in("/keys/%d", i))
+		wrong.AddBelow(fmt.Sprintf("/keys/%d", i), k.check())
 	}
 	if o.JWKS != nil {
-		o.JWKS.check(p.in("/jwks"))
+		wrong.AddBelow("/jwks", o.JWKS.check())
 	}
 	if o.PhoenixToken != nil {
-		o.PhoenixToken.check(p.in("/phoenix_token"))
+		wrong.AddBelow("/phoenix_token", o.PhoenixToken.check())
 	}
 	if o.MaxBytes < 0 || o.MaxBytes > maxTokenBytes {
-		p.add("/max_bytes", "is %d: it must be from 1 to %d, or 0 for 8192", o.MaxBytes, maxTokenBytes)
+		wrong.Add("/max_bytes", "is %d: it must be from 1 to %d, or 0 for 8192", o.MaxBytes, maxTokenBytes)
 	}
 	for i, from := range o.From {
 		if from != FromParams && from != FromAuthToken {
-			p.add(fmt.Sprintf("/from/%d", i), "is %q: it must be %q or %q", from, FromParams, FromAuthToken)
+			wrong.Add(fmt.Sprintf("/from/%d", i), "is %q: it must be %q or %q", from, FromParams, FromAuthToken)
 		}
 	}
-	o.checkRules(p)
-	if len(fields) == 0 {
-		return nil
-	}
-	return &InvalidError{fields}
+	wrong = append(wrong, o.checkRules()...)
+	return wrong.Err()
 }
 
-// checkRules checks what says what a token is good for.
-func (o Options) checkRules(p problems) {
+// checkRules checks the fields that decide what a token permits.
+func (o Options) checkRules() (wrong fielderr.List) {
 	if t, err := parseTemplate(o.SocketID); err != nil {
-		p.add("/socket_id", "%v: write it like \"users_socket:{sub}\"", err)
+		wrong.Add("/socket_id", "%v: write it like \"users_socket:{sub}\"", err)
 	} else if o.SocketID != "" && t.fixed() {
-		p.add("/socket_id", "has no claim, so that all clients would have the same id: write it like \"users_socket:{sub}\"")
+		wrong.Add("/socket_id", "has no claim, so that all clients would have the same id: write it like \"users_socket:{sub}\"")
 	}
 	for _, assign := range slices.Sorted(maps.Keys(o.Assigns)) {
 		claim := o.Assigns[assign]
 		if assign == "" || claim == "" || assign == claimsAssign {
-			p.add("/assigns", "has %q: %q: both must have names, and %q is taken", assign, claim, claimsAssign)
+			wrong.Add("/assigns", "has %q: %q: both must have names, and %q is taken", assign, claim, claimsAssign)
 		}
 	}
-	checkPatterns(p.in("/join"), o.Join)
-	checkPatterns(p.in("/publish"), o.Publish)
+	wrong.AddBelow("/join", checkPatterns(o.Join))
+	wrong.AddBelow("/publish", checkPatterns(o.Publish))
+	return wrong
 }
 
-func checkPatterns(p problems, patterns []string) {
+func checkPatterns(patterns []string) (wrong fielderr.List) {
 	for i, s := range patterns {
 		if _, err := parsePattern(s); err != nil {
-			p.add(fmt.Sprintf("/%d", i), "%v: write it like \"room:*\" or \"user:{sub}\"", err)
+			wrong.Add(fmt.Sprintf("/%d", i), "%v: write it like \"room:*\" or \"user:{sub}\"", err)
 		}
 	}
+	return wrong
 }
 
 // hidden stands for a secret.

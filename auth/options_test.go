@@ -10,50 +10,51 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 func TestValidate(t *testing.T) {
 	s := signers()
 	hs256 := []Key{{Algorithm: "HS256", Secret: secret}}
 	for want, o := range map[string]Options{
-		"auth has nothing to verify tokens with: give keys, jwks or phoenix_token": {},
-		`auth.keys.0.alg is "none": it must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`: {
+		"the value has nothing to verify tokens with: give keys, jwks or phoenix_token": {},
+		`/keys/0/alg is "none": it must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`: {
 			Keys: []Key{{Algorithm: "none", Secret: secret}}},
-		"auth.keys.1.secret has 31 bytes: HS256 needs at least 32":                            {Keys: []Key{hs256[0], {Algorithm: "HS256", Secret: secret[:31]}}},
-		"auth.keys.0.secret_base64 is not base64":                                             {Keys: []Key{{Algorithm: "HS256", SecretBase64: "§"}}},
-		"auth.keys.0.secret_base64 and secret are both given: give one":                       {Keys: []Key{{Algorithm: "HS256", Secret: secret, SecretBase64: "AAAA"}}},
-		"auth.keys.0.public_key is not for HS256, which verifies with a secret":               {Keys: []Key{{Algorithm: "HS256", Secret: secret, PublicKey: "x"}}},
-		"auth.keys.0.secret is not for RS256, which verifies with a public_key":               {Keys: []Key{{Algorithm: "RS256", Secret: secret, PublicKey: publicPEM(t, s.rsa)}}},
-		"auth.keys.0.public_key is not PEM: it must begin with -----BEGIN PUBLIC KEY-----":    {Keys: []Key{{Algorithm: "RS256"}}},
-		"auth.keys.0.public_key is a PRIVATE KEY: it must be a PUBLIC KEY or a CERTIFICATE":   {Keys: []Key{{Algorithm: "RS256", PublicKey: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}}},
-		"auth.keys.0.public_key is not a key for RS256":                                       {Keys: []Key{{Algorithm: "RS256", PublicKey: publicPEM(t, s.rsaShort)}}},
-		"auth.keys.0.public_key is not a key for ES256":                                       {Keys: []Key{{Algorithm: "ES256", PublicKey: publicPEM(t, s.ec384)}}},
-		"auth.keys.0.public_key is not a key for EdDSA":                                       {Keys: []Key{{Algorithm: "EdDSA", PublicKey: publicPEM(t, s.rsa)}}},
-		"auth.jwks.urls has 0: it must have from 1 to 16":                                     {JWKS: &JWKS{}},
-		`auth.jwks.urls.0 is not an address like "https://example.com/.well-known/jwks.json"`: {JWKS: &JWKS{URLs: []string{"example.com"}}},
-		"auth.jwks.urls.0 is http: it must be https, or allow_http must be true":              {JWKS: &JWKS{URLs: []string{"http://example.com/"}}},
-		`auth.jwks.algorithms.0 is "HS256": it must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`: {
+		"/keys/1/secret has 31 bytes: HS256 needs at least 32":                            {Keys: []Key{hs256[0], {Algorithm: "HS256", Secret: secret[:31]}}},
+		"/keys/0/secret_base64 is not base64":                                             {Keys: []Key{{Algorithm: "HS256", SecretBase64: "§"}}},
+		"/keys/0/secret_base64 and secret are both given: give one":                       {Keys: []Key{{Algorithm: "HS256", Secret: secret, SecretBase64: "AAAA"}}},
+		"/keys/0/public_key is not for HS256, which verifies with a secret":               {Keys: []Key{{Algorithm: "HS256", Secret: secret, PublicKey: "x"}}},
+		"/keys/0/secret is not for RS256, which verifies with a public_key":               {Keys: []Key{{Algorithm: "RS256", Secret: secret, PublicKey: publicPEM(t, s.rsa)}}},
+		"/keys/0/public_key is not PEM: it must begin with -----BEGIN PUBLIC KEY-----":    {Keys: []Key{{Algorithm: "RS256"}}},
+		"/keys/0/public_key is a PRIVATE KEY: it must be a PUBLIC KEY or a CERTIFICATE":   {Keys: []Key{{Algorithm: "RS256", PublicKey: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}}},
+		"/keys/0/public_key is not a key for RS256":                                       {Keys: []Key{{Algorithm: "RS256", PublicKey: publicPEM(t, s.rsaShort)}}},
+		"/keys/0/public_key is not a key for ES256":                                       {Keys: []Key{{Algorithm: "ES256", PublicKey: publicPEM(t, s.ec384)}}},
+		"/keys/0/public_key is not a key for EdDSA":                                       {Keys: []Key{{Algorithm: "EdDSA", PublicKey: publicPEM(t, s.rsa)}}},
+		"/jwks/urls has 0: it must have from 1 to 16":                                     {JWKS: &JWKS{}},
+		`/jwks/urls/0 is not an address like "https://example.com/.well-known/jwks.json"`: {JWKS: &JWKS{URLs: []string{"example.com"}}},
+		"/jwks/urls/0 is http: it must be https, or allow_http must be true":              {JWKS: &JWKS{URLs: []string{"http://example.com/"}}},
+		`/jwks/algorithms/0 is "HS256": it must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA`: {
 			JWKS: &JWKS{URLs: []string{"https://example.com/"}, Algorithms: []string{"HS256"}}},
-		"auth.jwks.refresh is negative: leave it out for its default": {JWKS: &JWKS{URLs: []string{"http://127.0.0.1/"}, Refresh: -1}},
-		"auth.phoenix_token.secret_key_base has 5 bytes: it must have at least 20, as mix phx.gen.secret makes them\n" +
-			"auth.phoenix_token.salt is empty: it must be what the application gives to Phoenix.Token.sign": {PhoenixToken: &PhoenixToken{SecretKeyBase: "short"}},
-		"auth.phoenix_token.key_digest is \"md5\": it must be sha256, sha384 or sha512":                               {PhoenixToken: &PhoenixToken{SecretKeyBase: secret, Salt: "s", KeyDigest: "md5"}},
-		"auth.phoenix_token.key_iterations is -1: it must be from 1 to 1000000":                                       {PhoenixToken: &PhoenixToken{SecretKeyBase: secret, Salt: "s", KeyIterations: -1}},
-		"auth.phoenix_token.key_length is 5000: it must be from 1 to 1024":                                            {PhoenixToken: &PhoenixToken{SecretKeyBase: secret, Salt: "s", KeyLength: 5000}},
-		"auth.phoenix_token.max_age is negative: leave it out for what the tokens say":                                {PhoenixToken: &PhoenixToken{SecretKeyBase: secret, Salt: "s", MaxAge: -1}},
-		"auth.max_bytes is 65537: it must be from 1 to 65536, or 0 for 8192":                                          {Keys: hs256, MaxBytes: 65537},
-		`auth.from.1 is "header": it must be "params" or "auth_token"`:                                                {Keys: hs256, From: []string{"params", "header"}},
-		`auth.socket_id has a { that no name of a claim and } follow: write it like "users_socket:{sub}"`:             {Keys: hs256, SocketID: "u:{sub"},
-		`auth.socket_id has no claim, so that all clients would have the same id: write it like "users_socket:{sub}"`: {Keys: hs256, SocketID: "users"},
-		`auth.assigns has "claims": "x": both must have names, and "claims" is taken`:                                 {Keys: hs256, Assigns: map[string]string{"claims": "x"}},
-		`auth.join.0 is empty: write it like "room:*" or "user:{sub}"`:                                                {Keys: hs256, Join: []string{""}},
-		`auth.publish.1 has a * that is not at the end: write it like "room:*" or "user:{sub}"`:                       {Keys: hs256, Publish: []string{"*", "a*b"}},
-		`auth.publish.0 has a } without a { before it: write it like "room:*" or "user:{sub}"`:                        {Keys: hs256, Publish: []string{"a}"}},
-		"auth.keys.0.secret is ***, which stands for a secret where one is shown: give the secret":                    Options{Keys: hs256}.Redacted(),
-		"auth.phoenix_token.secret_key_base is ***, which stands for a secret where one is shown: give the secret":    Options{PhoenixToken: &phoenixExample}.Redacted(),
+		"/jwks/refresh is negative: leave it out for its default": {JWKS: &JWKS{URLs: []string{"http://127.0.0.1/"}, Refresh: -1}},
+		"/phoenix_token/secret_key_base has 5 bytes: it must have at least 20, as mix phx.gen.secret makes them; " +
+			"/phoenix_token/salt is empty: it must be what the application gives to Phoenix.Token.sign": {PhoenixToken: &PhoenixToken{SecretKeyBase: "short"}},
+		"/phoenix_token/key_digest is \"md5\": it must be sha256, sha384 or sha512":                               {PhoenixToken: &PhoenixToken{SecretKeyBase: secret, Salt: "s", KeyDigest: "md5"}},
+		"/phoenix_token/key_iterations is -1: it must be from 1 to 1000000":                                       {PhoenixToken: &PhoenixToken{SecretKeyBase: secret, Salt: "s", KeyIterations: -1}},
+		"/phoenix_token/key_length is 5000: it must be from 1 to 1024":                                            {PhoenixToken: &PhoenixToken{SecretKeyBase: secret, Salt: "s", KeyLength: 5000}},
+		"/phoenix_token/max_age is negative: leave it out for what the tokens say":                                {PhoenixToken: &PhoenixToken{SecretKeyBase: secret, Salt: "s", MaxAge: -1}},
+		"/max_bytes is 65537: it must be from 1 to 65536, or 0 for 8192":                                          {Keys: hs256, MaxBytes: 65537},
+		`/from/1 is "header": it must be "params" or "auth_token"`:                                                {Keys: hs256, From: []string{"params", "header"}},
+		`/socket_id has a { that no name of a claim and } follow: write it like "users_socket:{sub}"`:             {Keys: hs256, SocketID: "u:{sub"},
+		`/socket_id has no claim, so that all clients would have the same id: write it like "users_socket:{sub}"`: {Keys: hs256, SocketID: "users"},
+		`/assigns has "claims": "x": both must have names, and "claims" is taken`:                                 {Keys: hs256, Assigns: map[string]string{"claims": "x"}},
+		`/join/0 is empty: write it like "room:*" or "user:{sub}"`:                                                {Keys: hs256, Join: []string{""}},
+		`/publish/1 has a * that is not at the end: write it like "room:*" or "user:{sub}"`:                       {Keys: hs256, Publish: []string{"*", "a*b"}},
+		`/publish/0 has a } without a { before it: write it like "room:*" or "user:{sub}"`:                        {Keys: hs256, Publish: []string{"a}"}},
+		"/keys/0/secret is ***, which stands for a secret where one is shown: give the secret":                    Options{Keys: hs256}.Redacted(),
+		"/phoenix_token/secret_key_base is ***, which stands for a secret where one is shown: give the secret":    Options{PhoenixToken: &phoenixExample}.Redacted(),
 	} {
 		err := o.Validate()
-		var invalid *InvalidError
+		var invalid fielderr.List
 		if !errors.As(err, &invalid) || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 			continue

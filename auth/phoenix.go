@@ -12,6 +12,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // PhoenixToken accepts tokens that a Phoenix application signs with
@@ -54,29 +56,30 @@ func (o PhoenixToken) withDefaults() PhoenixToken {
 	return o
 }
 
-func (o PhoenixToken) check(p problems) {
+func (o PhoenixToken) check() (wrong fielderr.List) {
 	o = o.withDefaults()
 	switch {
 	case o.SecretKeyBase == hidden:
-		p.add("/secret_key_base", "is %s, which stands for a secret where one is shown: give the secret", hidden)
+		wrong.Add("/secret_key_base", "is %s, which stands for a secret where one is shown: give the secret", hidden)
 	case len(o.SecretKeyBase) < minKeyBase:
-		p.add("/secret_key_base", "has %d bytes: it must have at least %d, as mix phx.gen.secret makes them", len(o.SecretKeyBase), minKeyBase)
+		wrong.Add("/secret_key_base", "has %d bytes: it must have at least %d, as mix phx.gen.secret makes them", len(o.SecretKeyBase), minKeyBase)
 	}
 	if o.Salt == "" {
-		p.add("/salt", "is empty: it must be what the application gives to Phoenix.Token.sign")
+		wrong.Add("/salt", "is empty: it must be what the application gives to Phoenix.Token.sign")
 	}
 	if o.MaxAge < 0 {
-		p.add("/max_age", "is negative: leave it out for what the tokens say")
+		wrong.Add("/max_age", "is negative: leave it out for what the tokens say")
 	}
 	if o.KeyIterations < 1 || o.KeyIterations > maxKeyIterations {
-		p.add("/key_iterations", "is %d: it must be from 1 to %d", o.KeyIterations, maxKeyIterations)
+		wrong.Add("/key_iterations", "is %d: it must be from 1 to %d", o.KeyIterations, maxKeyIterations)
 	}
 	if o.KeyLength < 1 || o.KeyLength > maxKeyLength {
-		p.add("/key_length", "is %d: it must be from 1 to %d", o.KeyLength, maxKeyLength)
+		wrong.Add("/key_length", "is %d: it must be from 1 to %d", o.KeyLength, maxKeyLength)
 	}
 	if digests[o.KeyDigest] == nil {
-		p.add("/key_digest", "is %q: it must be sha256, sha384 or sha512", o.KeyDigest)
+		wrong.Add("/key_digest", "is %q: it must be sha256, sha384 or sha512", o.KeyDigest)
 	}
+	return wrong
 }
 
 // key derives the key that signs. It takes a millisecond or so.

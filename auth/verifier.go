@@ -35,7 +35,7 @@ type Verifier struct {
 // not logged.
 func New(o Options, log *zerolog.Logger) (*Verifier, error) {
 	if err := o.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("auth: %w", err)
 	}
 	v := &Verifier{options: o.withDefaults(), log: logging.NewLog(log)}
 	v.expiry.warning = time.Duration(v.options.Warning)

@@ -50,15 +50,12 @@ func (r *request) decode(into any) error {
 
 // decodeStrict decodes one JSON object. Errors name the field.
 func decodeStrict(body []byte, into any) error {
-	var wrong *strictjson.Error
-	switch err := strictjson.Decode(body, into); {
-	case !errors.As(err, &wrong):
-		return err
-	case wrong.Malformed:
-		return problem(http.StatusBadRequest, "malformed", "Malformed JSON", "the body %s", wrong.Reason)
-	default:
-		return invalidField(wrong.Field, "%s", wrong.Reason)
+	err := strictjson.Decode(body, into)
+	var malformed *strictjson.MalformedError
+	if errors.As(err, &malformed) {
+		return problem(http.StatusBadRequest, "malformed", "Malformed JSON", "the body %s", malformed.Reason)
 	}
+	return err
 }
 
 // answer writes a JSON body.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -74,7 +75,7 @@ func (a *API) create(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if len(r.who.key.Instances) > 0 && spec.ID == "" {
-		return invalidField("/id", "is needed with a key for some ids only: %s", strings.Join(r.who.key.Instances, ", "))
+		return fielderr.New("/id", "is needed with a key for some ids only: %s", strings.Join(r.who.key.Instances, ", "))
 	}
 	if err := r.who.authorize(Admin, spec.ID); err != nil {
 		return err

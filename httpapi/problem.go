@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -25,7 +26,7 @@ type Problem struct {
 	// Detail says what was wrong with this request and what would be right.
 	Detail string `json:"detail"`
 	// Errors are the wrong fields, where fields are wrong.
-	Errors []instances.FieldError `json:"errors,omitempty"`
+	Errors fielderr.List `json:"errors,omitempty"`
 	// Revision is the instance's present one, where another was expected.
 	Revision uint64 `json:"revision,omitempty"`
 
@@ -63,32 +64,24 @@ func notAllowed(r *route) *Problem {
 	return problem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", "this path takes %s", allow).with("Allow", allow)
 }
 
-func invalid(fields ...instances.FieldError) *Problem {
-	texts := make([]string, len(fields))
-	for i, f := range fields {
-		texts[i] = f.String()
-	}
-	p := problem(http.StatusUnprocessableEntity, "invalid", "Invalid request", "%s", strings.Join(texts, "; "))
-	p.Errors = fields
+func invalid(wrong fielderr.List) *Problem {
+	p := problem(http.StatusUnprocessableEntity, "invalid", "Invalid request", "%v", wrong)
+	p.Errors = wrong
 	return p
-}
-
-func invalidField(pointer, format string, args ...any) *Problem {
-	return invalid(instances.FieldError{Field: pointer, Reason: fmt.Sprintf(format, args...)})
 }
 
 // problemFor is what a caller is told of an error.
 func problemFor(err error) *Problem {
 	var p *Problem
-	var fields *instances.InvalidError
+	var wrong fielderr.List
 	var conflict *instances.ConflictError
 	var revision *instances.RevisionError
 	var signal *instances.SignalError
 	switch {
 	case errors.As(err, &p):
 		return p
-	case errors.As(err, &fields):
-		return invalid(fields.Fields...)
+	case errors.As(err, &wrong):
+		return invalid(wrong)
 	case errors.As(err, &conflict):
 		return problem(http.StatusConflict, "conflict", "Another instance has this id",
 			"instance %q exists with another %s: choose another id, or PATCH it", conflict.ID, strings.Join(conflict.Fields, ", "))
@@ -121,7 +114,7 @@ func problemForState(err error) *Problem {
 		return problem(http.StatusTooManyRequests, "overloaded", "The instance is overloaded",
 			"more is broadcast in it than can be sent: send less, or to fewer").with("Retry-After", "1")
 	case errors.Is(err, channels.ErrNotObject):
-		return invalidField("/payload", "must be a JSON object: Phoenix's clients take nothing else")
+		return invalid(fielderr.New("/payload", "must be a JSON object: Phoenix's clients take nothing else"))
 	}
 	return problem(http.StatusInternalServerError, "internal", "Internal error", "the server's log says what failed")
 }

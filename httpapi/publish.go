@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // broadcastRequest is the body of a broadcast.
@@ -26,11 +27,11 @@ const maxName = 255
 func (b *broadcastRequest) check() error {
 	for _, f := range []struct{ pointer, value string }{{"/topic", b.Topic}, {"/event", b.Event}} {
 		if f.value == "" || len(f.value) > maxName {
-			return invalidField(f.pointer, "must be 1 to %d bytes", maxName)
+			return fielderr.New(f.pointer, "must be 1 to %d bytes", maxName)
 		}
 	}
 	if prefix := channels.ReservedEvent(b.Event); prefix != "" {
-		return invalidField("/event", "begins with %s, which clients take for the server's own: choose another name", prefix)
+		return fielderr.New("/event", "begins with %s, which clients take for the server's own: choose another name", prefix)
 	}
 	return nil
 }
@@ -92,7 +93,7 @@ func (a *API) disconnect(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if body.SocketID == "" {
-		return invalidField("/socket_id", "is needed: the id that the sockets were given when they connected, like users_socket:42")
+		return fielderr.New("/socket_id", "is needed: the id that the sockets were given when they connected, like users_socket:42")
 	}
 	if err := a.manager.Disconnect(r.id, body.SocketID); err != nil {
 		return err
@@ -111,7 +112,7 @@ func (a *API) signal(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if body.Name == "" {
-		return invalidField("/name", "is needed: what the instance's type calls the signal")
+		return fielderr.New("/name", "is needed: what the instance's type calls the signal")
 	}
 	result, err := a.manager.Signal(r.Context(), r.id, body.Name, body.Data)
 	if err != nil {

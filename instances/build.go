@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
@@ -57,7 +58,7 @@ func (m *member) spreads(kind *Type) bool { return m.declared && kind != nil && 
 func (m *Manager) sockets(spec Spec) (so channels.SocketOptions, release func(), err error) {
 	if m.options.Sockets == nil {
 		if len(spec.Auth) > 0 {
-			err = &InvalidError{Fields: []FieldError{{"/auth", errNoAuth.Error()}}}
+			err = fielderr.New("/auth", "%v", errNoAuth)
 		}
 		return so, func() {}, err
 	}

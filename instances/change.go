@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // Update changes an instance's spec. revision is the one that the caller has
@@ -36,7 +38,7 @@ func (m *Manager) update(ctx context.Context, one *member, change func(*Spec) er
 		return Info{}, err
 	}
 	if spec.ID != one.id {
-		return Info{}, &InvalidError{Fields: []FieldError{{"/id", "cannot be changed: create another instance"}}}
+		return Info{}, fielderr.New("/id", "cannot be changed: create another instance")
 	}
 	kind, err := m.prepare(&spec, now.Limits, m.bounds())
 	if err != nil {

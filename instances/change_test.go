@@ -14,6 +14,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -45,8 +46,8 @@ func TestUpdate(t *testing.T) {
 	}
 	for _, config := range []string{`{"step":101}`, `{"step":13}`} { // the schema's no, the type's no
 		_, err = s.Update(t.Context(), "a", instances.AnyRevision, config2(config))
-		var invalid *instances.InvalidError
-		if !errors.As(err, &invalid) || invalid.Fields[0].Field != "/config/step" {
+		var invalid fielderr.List
+		if !errors.As(err, &invalid) || invalid[0].Field != "/config/step" {
 			t.Errorf("%s: %v", config, err)
 		}
 	}

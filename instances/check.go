@@ -1,9 +1,11 @@
 package instances
 
-import "github.com/mycelium-rt/mycelium/channels"
+import (
+	"github.com/mycelium-rt/mycelium/channels"
+)
 
 // Check reports what [Manager.Create] would refuse about a spec, with an
-// [*InvalidError] where the field is known: it makes a life of it, its type's
+// [fielderr.List] where the field is known: it makes a life of it, its type's
 // logic included, and discards it. Nothing is started or kept, and it does not
 // matter whether there is an instance of the same id.
 func (m *Manager) Check(spec Spec) error { return m.CheckWithin(m.bounds(), spec) }

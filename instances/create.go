@@ -81,14 +81,11 @@ func (m *Manager) prepare(spec *Spec, kept Limits, bounds channels.Limits) (*Typ
 	kind := m.types[spec.Type]
 	m.mu.RUnlock()
 	if kind == nil {
-		wrong = append(wrong, FieldError{"/type", m.wrongType(spec.Type)})
+		wrong.Add("/type", "%s", m.wrongType(spec.Type))
 	} else {
 		wrong = append(wrong, kind.schema.check(spec.Config)...)
 	}
-	if len(wrong) > 0 {
-		return nil, &InvalidError{Fields: wrong}
-	}
-	return kind, nil
+	return kind, wrong.Err()
 }
 
 func (m *Manager) wrongType(name string) string {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
-// What a manager's methods fail with, besides [*InvalidError], [*ConflictError],
+// What a manager's methods fail with, besides [fielderr.List], [*ConflictError],
 // [*RevisionError], [*SignalError] and what the store could not do.
 var (
 	// ErrNotFound: there is no instance of this id.
@@ -30,30 +32,10 @@ var (
 	ErrNoState = errors.New("instances: nothing was saved under this name")
 )
 
-// InvalidError says what is wrong with a spec.
-type InvalidError struct{ Fields []FieldError }
-
-// FieldError is one wrong field. Field is a JSON pointer into the spec:
-// "/config/seats".
-type FieldError struct {
-	Field  string `json:"field"`
-	Reason string `json:"reason"`
-}
-
-func (e FieldError) String() string { return e.Field + " " + e.Reason }
-
-func (e *InvalidError) Error() string {
-	texts := make([]string, len(e.Fields))
-	for i, f := range e.Fields {
-		texts[i] = f.String()
-	}
-	return "instances: " + strings.Join(texts, "; ")
-}
-
-// Invalid makes an [*InvalidError] for one field of a type's own
-// configuration, for what its schema cannot say: Invalid("/seats", "…").
-func Invalid(pointer, format string, args ...any) *InvalidError {
-	return &InvalidError{Fields: []FieldError{{Field: "/config" + pointer, Reason: fmt.Sprintf(format, args...)}}}
+// Invalid returns the error for one field of a type's own configuration, for what
+// its schema cannot say: Invalid("/seats", "is %d: …", n).
+func Invalid(pointer, format string, args ...any) fielderr.List {
+	return fielderr.New("/config"+pointer, format, args...)
 }
 
 // ConflictError says that there is an instance of this id with another spec.

@@ -1,9 +1,8 @@
 package instances
 
 import (
-	"fmt"
-
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // Limits bound what an instance and its clients may use; 0 is the default of
@@ -77,11 +76,11 @@ func (l Limits) within(base, bounds channels.Limits) channels.Limits {
 
 // above returns the limits that are above bounds, 0 being none. Those that are
 // as in kept are left out: they were there before the bounds.
-func (l Limits) above(bounds channels.Limits, kept Limits) (wrong []FieldError) {
+func (l Limits) above(bounds channels.Limits, kept Limits) (wrong fielderr.List) {
 	before := kept.fields()
 	for i, f := range l.fields() {
 		if most := *f.of(&bounds); most > 0 && *f.spec > most && *f.spec != *before[i].spec {
-			wrong = append(wrong, FieldError{"/limits/" + f.name, fmt.Sprintf("is %d: this server allows at most %d", *f.spec, most)})
+			wrong.Add("/limits/"+f.name, "is %d: this server allows at most %d", *f.spec, most)
 		}
 	}
 	return wrong

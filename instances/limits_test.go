@@ -13,6 +13,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -54,8 +55,8 @@ func TestLimitsOfTheServer(t *testing.T) {
 	s := start(t, instances.Options{Limits: bounded()})
 	refused := func(what string, err error, name string) {
 		t.Helper()
-		var invalid *instances.InvalidError
-		if !errors.As(err, &invalid) || len(invalid.Fields) != 1 || invalid.Fields[0].String() != "/limits/"+name+" is 5001: this server allows at most 5000" {
+		var invalid fielderr.List
+		if !errors.As(err, &invalid) || len(invalid) != 1 || invalid[0].String() != "/limits/"+name+" is 5001: this server allows at most 5000" {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -76,8 +77,8 @@ func TestLimitsOfTheServer(t *testing.T) {
 	// Where the manager has no limit, its host's counts: its messages have one by default.
 	s = start(t, instances.Options{})
 	_, _, err := s.Create(t.Context(), specWith(t, "max_message", 1<<40))
-	var invalid *instances.InvalidError
-	if !errors.As(err, &invalid) || invalid.Fields[0].Field != "/limits/max_message" {
+	var invalid fielderr.List
+	if !errors.As(err, &invalid) || invalid[0].Field != "/limits/max_message" {
 		t.Errorf("1 TiB: %v", err)
 	}
 	s.create(t, specWith(t, "joins_per_second", 1<<40)) // unlimited there

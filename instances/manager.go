@@ -37,7 +37,7 @@ type Options struct {
 	Limits channels.Limits
 	// Sockets gives the options of an instance's socket: origins, compression,
 	// and what Spec.Auth means; Connect is asked before the type's own. An error
-	// refuses the spec, with an [*InvalidError] where the field is known. release,
+	// refuses the spec, with a [fielderr.List] where the field is known. release,
 	// if not nil, is called when the instance has ended. nil: the zero SocketOptions;
 	// a spec with Auth is refused then.
 	Sockets func(Spec) (o channels.SocketOptions, release func(), err error)

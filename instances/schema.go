@@ -14,6 +14,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // schema is what a type's configuration must be, for people and compiled.
@@ -59,13 +61,13 @@ func schemaOf[C any](name string) *schema {
 }
 
 // check says what is wrong with a configuration.
-func (s *schema) check(config json.RawMessage) []FieldError {
+func (s *schema) check(config json.RawMessage) fielderr.List {
 	if len(config) == 0 {
 		config = json.RawMessage("{}")
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(config))
 	if err != nil {
-		return []FieldError{{Field: "/config", Reason: "is not valid JSON: " + err.Error()}}
+		return fielderr.New("/config", "is not valid JSON: %v", err)
 	}
 	var wrong *jsonschema.ValidationError
 	if err := s.compiled.Validate(value); errors.As(err, &wrong) {
@@ -77,7 +79,7 @@ func (s *schema) check(config json.RawMessage) []FieldError {
 var english = message.NewPrinter(language.English)
 
 // fieldErrors flattens what the schema's check found, one for each field.
-func (s *schema) fieldErrors(e *jsonschema.ValidationError) (list []FieldError) {
+func (s *schema) fieldErrors(e *jsonschema.ValidationError) (list fielderr.List) {
 	if len(e.Causes) > 0 {
 		for _, cause := range e.Causes {
 			list = append(list, s.fieldErrors(cause)...)
@@ -87,23 +89,23 @@ func (s *schema) fieldErrors(e *jsonschema.ValidationError) (list []FieldError) 
 	fields := s.fieldsAt(e.InstanceLocation)
 	at := "/config"
 	for _, token := range e.InstanceLocation {
-		at += "/" + pointerEscape(token)
+		at += "/" + fielderr.Escape(token)
 	}
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required: // the field is the one that is missing
 		for _, name := range k.Missing {
-			list = append(list, FieldError{at + "/" + pointerEscape(name), missing(fields[name])})
+			list.Add(at+"/"+fielderr.Escape(name), "%s", missing(fields[name]))
 		}
 		return list
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
-			list = append(list, FieldError{at + "/" + pointerEscape(name), unknown(fields)})
+			list.Add(at+"/"+fielderr.Escape(name), "%s", fielderr.Unknown(name, slices.Collect(maps.Keys(fields))))
 		}
 		return list
 	case *kind.Pattern:
-		return []FieldError{{at, fmt.Sprintf("%q does not match the pattern %s", k.Got, k.Want)}}
+		return fielderr.New(at, "%q does not match the pattern %s", k.Got, k.Want)
 	}
-	return []FieldError{{at, e.ErrorKind.LocalizedString(english)}}
+	return fielderr.New(at, "%s", e.ErrorKind.LocalizedString(english))
 }
 
 // fieldsAt returns the fields of the object at a place in a configuration.
@@ -135,13 +137,6 @@ func missing(field *jsonschema.Schema) string {
 	return "is missing: it is " + field.Description
 }
 
-func unknown(fields map[string]*jsonschema.Schema) string {
-	if len(fields) == 0 {
-		return "is not a field of this type's configuration: there are none"
-	}
-	return "is not a field of this type's configuration: there are " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
-}
-
 // decodeConfig reads a configuration that the schema has checked.
 func decodeConfig[C any](raw json.RawMessage) (config C, err error) {
 	if len(raw) == 0 {
@@ -153,7 +148,7 @@ func decodeConfig[C any](raw json.RawMessage) (config C, err error) {
 		if errors.As(err, &wrong) && wrong.Field != "" {
 			field += "/" + strings.ReplaceAll(wrong.Field, ".", "/")
 		}
-		return config, &InvalidError{Fields: []FieldError{{Field: field, Reason: err.Error()}}}
+		return config, fielderr.New(field, "%v", err)
 	}
 	return config, nil
 }

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
 // Spec is what somebody wants an instance to be.
@@ -74,40 +76,37 @@ func newID() string { return strings.ToLower(rand.Text()[:16]) }
 
 // check says all that is wrong with a spec but its type and config. It fills
 // in the id.
-func (s *Spec) check() []FieldError {
+func (s *Spec) check() fielderr.List {
 	if s.ID == "" {
 		s.ID = newID()
 	}
-	var wrong []FieldError
-	add := func(field, format string, args ...any) {
-		wrong = append(wrong, FieldError{Field: field, Reason: fmt.Sprintf(format, args...)})
-	}
+	var wrong fielderr.List
 	switch {
 	case !made(s.ID, maxID, idAlphabet):
-		add("/id", "must be 1 to %d characters of A-Z, a-z, 0-9, _ and -", maxID)
+		wrong.Add("/id", "must be 1 to %d characters of A-Z, a-z, 0-9, _ and -", maxID)
 	case reserved[s.ID]:
-		add("/id", "%q is taken by the paths of the default instance: choose another", s.ID)
+		wrong.Add("/id", "%q is taken by the paths of the default instance: choose another", s.ID)
 	}
 	if len(s.Labels) > maxLabels {
-		add("/labels", "has %d labels, at most %d are possible", len(s.Labels), maxLabels)
+		wrong.Add("/labels", "has %d labels, at most %d are possible", len(s.Labels), maxLabels)
 	}
 	for key, value := range s.Labels {
 		if !made(key, maxLabelKey, idAlphabet+"./") {
-			add("/labels/"+pointerEscape(key), "the key must be 1 to %d characters of A-Z, a-z, 0-9, _, -, . and /", maxLabelKey)
+			wrong.Add("/labels/"+fielderr.Escape(key), "the key must be 1 to %d characters of A-Z, a-z, 0-9, _, -, . and /", maxLabelKey)
 		}
 		if len(value) > maxLabelValue {
-			add("/labels/"+pointerEscape(key), "has %d bytes, at most %d are possible", len(value), maxLabelValue)
+			wrong.Add("/labels/"+fielderr.Escape(key), "has %d bytes, at most %d are possible", len(value), maxLabelValue)
 		}
 	}
 	if s.IdleTTL < 0 {
-		add("/idle_ttl", "must not be negative; leave it out for an instance that stays")
+		wrong.Add("/idle_ttl", "must not be negative; leave it out for an instance that stays")
 	}
 	if len(s.Config) > maxConfig {
-		add("/config", "has %d bytes, at most %d are possible", len(s.Config), maxConfig)
+		wrong.Add("/config", "has %d bytes, at most %d are possible", len(s.Config), maxConfig)
 	}
 	for _, f := range s.Limits.fields() {
 		if *f.spec < 0 {
-			add("/limits/"+f.name, "must not be negative; 0 or leaving it out is the server's default")
+			wrong.Add("/limits/"+f.name, "must not be negative; 0 or leaving it out is the server's default")
 		}
 	}
 	return wrong
@@ -121,10 +120,6 @@ func made(text string, most int, alphabet string) bool {
 
 func validType(name string) bool {
 	return made(name, 64, "abcdefghijklmnopqrstuvwxyz0123456789-")
-}
-
-func pointerEscape(key string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }
 
 // clone shares nothing with s that could be modified.
@@ -147,7 +142,7 @@ func (s *Spec) normalize() error {
 		d := json.NewDecoder(bytes.NewReader(*field.json))
 		d.UseNumber()
 		if err := d.Decode(&value); err != nil {
-			return &InvalidError{Fields: []FieldError{{Field: field.name, Reason: "is not valid JSON: " + err.Error()}}}
+			return fielderr.New(field.name, "is not valid JSON: %v", err)
 		}
 		text, err := json.Marshal(value) // keys in order
 		if err != nil {

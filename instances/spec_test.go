@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -45,12 +46,12 @@ func TestInvalidSpecs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := s.Create(t.Context(), c.spec)
-			var invalid *instances.InvalidError
+			var invalid fielderr.List
 			if !errors.As(err, &invalid) {
 				t.Fatalf("got %v", err)
 			}
 			var fields []string
-			for _, f := range invalid.Fields {
+			for _, f := range invalid {
 				fields = append(fields, f.Field)
 				if f.Reason == "" {
 					t.Errorf("%s has no reason", f.Field)

@@ -28,7 +28,7 @@ type Type struct {
 // without omitempty is required. What an instance is given is checked against
 // that before build sees it. build makes the logic of one instance, and again
 // when it is restarted; it must not block. An error of it refuses the
-// configuration: a [*InvalidError] where it knows the field.
+// configuration: a [fielderr.List] where it knows the field.
 //
 // It panics on a name that is not 1 to 64 characters of a-z, 0-9 and "-", and
 // on a C that has no schema.

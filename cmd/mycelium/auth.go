@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/auth"
-	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
@@ -105,22 +105,22 @@ func specAuth(text []byte, privateJWKS bool) (*auth.Options, error) {
 		return nil, nil
 	}
 	o := new(auth.Options)
-	var wrongJSON *strictjson.Error
-	if errors.As(strictjson.Decode(text, o), &wrongJSON) {
-		return nil, &instances.InvalidError{Fields: []instances.FieldError{{Field: "/auth" + wrongJSON.Field, Reason: wrongJSON.Reason}}}
+	var wrong, below fielderr.List
+	switch err := strictjson.Decode(text, o); {
+	case errors.As(err, &below):
+		wrong.AddBelow("/auth", below)
+		return nil, wrong
+	case err != nil:
+		return nil, fielderr.New("/auth", "%v", err)
 	}
-	wrong := new(instances.InvalidError)
-	if j := o.JWKS; j != nil {
-		j.PublicOnly = !privateJWKS
-		wrong.Fields = tooOften(j)
+	if o.JWKS != nil {
+		o.JWKS.PublicOnly = !privateJWKS
+		wrong.AddBelow("/auth/jwks", tooOften(o.JWKS))
 	}
-	var invalid *auth.InvalidError
-	if err := o.Validate(); errors.As(err, &invalid) {
-		for _, f := range invalid.Fields {
-			wrong.Fields = append(wrong.Fields, instances.FieldError{Field: "/auth" + f.Field, Reason: f.Message})
-		}
+	if errors.As(o.Validate(), &below) {
+		wrong.AddBelow("/auth", below)
 	}
-	if len(wrong.Fields) > 0 {
+	if len(wrong) > 0 {
 		return nil, wrong
 	}
 	if _, named := o.Assigns["user"]; !named { // ready types know their clients by it
@@ -139,15 +139,13 @@ const (
 	minUnknownKey = auth.Duration(5 * time.Second)
 )
 
-func tooOften(j *auth.JWKS) (wrong []instances.FieldError) {
+func tooOften(j *auth.JWKS) (wrong fielderr.List) {
 	for _, d := range []struct {
 		field        string
 		value, least auth.Duration
-	}{{"refresh", j.Refresh, minRefresh}, {"unknown_key", j.UnknownKey, minUnknownKey}} {
+	}{{"/refresh", j.Refresh, minRefresh}, {"/unknown_key", j.UnknownKey, minUnknownKey}} {
 		if d.value > 0 && d.value < d.least {
-			wrong = append(wrong, instances.FieldError{
-				Field: "/auth/jwks/" + d.field, Reason: fmt.Sprintf("is %s: it must be at least %s", d.value, d.least),
-			})
+			wrong.Add(d.field, "is %s: it must be at least %s", d.value, d.least)
 		}
 	}
 	return wrong

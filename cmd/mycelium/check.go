@@ -13,6 +13,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
@@ -143,12 +144,12 @@ func withoutPath(err error) error {
 
 func (c *checker) auth() *auth.Options {
 	o, err := authOptions(c.cfg.Auth)
-	var invalid *auth.InvalidError
+	var wrong fielderr.List
 	switch {
-	case errors.As(err, &invalid):
-		for _, f := range invalid.Fields {
+	case errors.As(err, &wrong):
+		for _, f := range wrong {
 			key, below := optionOf(f.Field)
-			c.add("%s: the value%s %s", c.cfg.Name(key), below, f.Message)
+			c.add("%s: the value%s %s", c.cfg.Name(key), below, f.Reason)
 		}
 	case err != nil:
 		c.add("%s: %v", c.cfg.Name("auth.public_key_file"), err)
@@ -175,12 +176,13 @@ func (c *checker) keys() []httpapi.Key {
 
 // addElement adds what is wrong with an element of a list.
 func (c *checker) addElement(list string, i int, err error) {
-	var wrong *strictjson.Error
-	if errors.As(err, &wrong) && wrong.Field != "" {
-		c.add("%s %s", c.cfg.Place(list, i, wrong.Field), wrong.Reason)
-		return
+	var wrong fielderr.List
+	if !errors.As(err, &wrong) {
+		c.add("%s: %v", c.cfg.Place(list, i, ""), err)
 	}
-	c.add("%s: %v", c.cfg.Place(list, i, ""), err)
+	for _, f := range wrong {
+		c.add("%s %s", c.cfg.Place(list, i, f.Field), f.Reason)
+	}
 }
 
 // declared are the instances of the configuration that can be read, the default
@@ -254,12 +256,12 @@ func (c *checker) checkDeclared(m *instances.Manager, l *loaded) {
 
 // addInstance adds what is wrong with an instance, each field by itself.
 func (c *checker) addInstance(spec declaredSpec, err error) {
-	var invalid *instances.InvalidError
+	var wrong fielderr.List
 	switch {
 	case spec.index < 0:
 		c.add("instance %q: %v", spec.ID, err)
-	case errors.As(err, &invalid):
-		for _, f := range invalid.Fields {
+	case errors.As(err, &wrong):
+		for _, f := range wrong {
 			c.add("%s %s (instance %q)", c.cfg.Place("instances", spec.index, f.Field), f.Reason, spec.ID)
 		}
 	default:

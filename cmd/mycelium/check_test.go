@@ -84,7 +84,7 @@ instances:
 		`FILE:13: api.keys[0]: API key "a": hash must be`,
 		"FILE:15: api.keys[1].scope is not a known field",
 		`FILE:17: instances[0].type "chet" is not one of this server's types`,
-		"FILE:21: instances[1].config.window is not a field",
+		"FILE:21: instances[1].config.window is not a known field",
 		"FILE:23: instances[2].limits.max_message is 1099511627776: this server allows at most 1048576",
 		"FILE:23: instances[2].limits.max_channels is 101: this server allows at most 100",
 		`FILE:24: instances[3].id: instances[0] is "one" already`,

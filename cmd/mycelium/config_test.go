@@ -45,7 +45,7 @@ func TestConfigCommand(t *testing.T) {
 		{args: []string{"check", "--tls-cert=" + good, "--tls-key=" + good}, code: 2, stderr: []string{"tls.cert (from flag --tls-cert) and tls.key (from flag --tls-key): "}},
 		{
 			args: []string{"check", "--config=" + guests}, code: 2,
-			stderr: []string{guests + `:2: instances[0].type "chet" is not one of this server's types`, guests + ":3: instances[1].config.window is not a field"},
+			stderr: []string{guests + `:2: instances[0].type "chet" is not one of this server's types`, guests + ":3: instances[1].config.window is not a known field"},
 		},
 		{args: []string{"print", "--config=" + good}, stdout: []string{"\n  max_channels: 7\n", "\n  token: \"\"\n"}},
 		{

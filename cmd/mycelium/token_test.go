@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -159,7 +159,7 @@ func TestSpecAuth(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"keys":[{"alg":"HS256","secret":"short"}]}`: "/auth/keys/0/secret has 5 bytes: HS256 needs at least 32",
 		`{"jkws":{}}`:        "/auth/jkws is not a known field",
-		`{"Join":["*"]}`:     `/auth/Join is not a known field: write it "join"`,
+		`{"Join":["*"]}`:     `/auth/Join is not a known field; did you mean "join"?`,
 		`{"leeway":5}`:       `/auth/leeway is a JSON number: it must be a text like "90s" or "5m"`,
 		`{"jwks":{"url":1}}`: "/auth/jwks/url is not a known field",
 		`[]`:                 "/auth must be a JSON object",
@@ -170,8 +170,8 @@ func TestSpecAuth(t *testing.T) {
 		`{}`:                "/auth has nothing to verify tokens with",
 	} {
 		_, err := specAuth([]byte(text), false)
-		var invalid *instances.InvalidError
-		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Fields[0].Field+" "+invalid.Fields[0].Reason, want) {
+		var invalid fielderr.List
+		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].Field+" "+invalid[0].Reason, want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}

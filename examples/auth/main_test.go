@@ -39,7 +39,7 @@ func TestServe(t *testing.T) {
 	if err := serve(ctx, strings.Repeat("secret", 6), "127.0.0.1:0"); err != nil {
 		t.Error(err)
 	}
-	if err := serve(ctx, "short", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "auth.keys.0.secret has 5 bytes") {
+	if err := serve(ctx, "short", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "auth: /keys/0/secret has 5 bytes") {
 		t.Errorf("a short secret: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 )
@@ -60,7 +61,7 @@ func TestPoll(t *testing.T) {
 		if err != nil || string(result) != `{"question":"Soup?","counts":{"no":2,"yes":0},"over":true}` {
 			t.Errorf("%s, %v", result, err)
 		}
-		var invalid *instances.InvalidError
+		var invalid fielderr.List
 		if _, _, err := m.Create(t.Context(), instances.Spec{Type: "poll", Config: json.RawMessage(`{"question":"?","choices":["a","a"]}`)}); !errors.As(err, &invalid) {
 			t.Errorf("one choice twice: %v", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/chat"
 	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
@@ -258,9 +259,9 @@ func TestConfig(t *testing.T) {
 		`{"rooms":1}`:           "/config/rooms",
 		`{"backlog_bytes":1.5}`: "/config/backlog_bytes",
 	} {
-		var invalid *instances.InvalidError
+		var invalid fielderr.List
 		_, _, err := s.Manager.Create(t.Context(), instances.Spec{Type: "chat", Config: json.RawMessage(config)})
-		if !errors.As(err, &invalid) || invalid.Fields[0].Field != field {
+		if !errors.As(err, &invalid) || invalid[0].Field != field {
 			t.Errorf("%s: %v, want %s", config, err, field)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/collab"
 	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
@@ -247,9 +248,9 @@ func TestConfig(t *testing.T) {
 	for config, field := range map[string]string{
 		`{"kind":"sheet"}`: "/config/kind", `{"max_size":300000}`: "/config/max_size", `{"durable":"yes"}`: "/config/durable", `{"log":0}`: "/config/log",
 	} {
-		var invalid *instances.InvalidError
+		var invalid fielderr.List
 		_, _, err := s.Manager.Create(t.Context(), instances.Spec{Type: "collab", Config: json.RawMessage(config)})
-		if !errors.As(err, &invalid) || invalid.Fields[0].Field != field {
+		if !errors.As(err, &invalid) || invalid[0].Field != field {
 			t.Errorf("%s: %v, want %s", config, err, field)
 		}
 	}
@@ -257,12 +258,12 @@ func TestConfig(t *testing.T) {
 
 func TestADocumentStaysOfItsKind(t *testing.T) {
 	s := start(t, nil, "")
-	var invalid *instances.InvalidError
+	var invalid fielderr.List
 	_, err := s.Manager.Update(t.Context(), typetest.ID, instances.AnyRevision, func(spec *instances.Spec) error {
 		spec.Config = json.RawMessage(`{"kind":"registers"}`)
 		return nil
 	})
-	if !errors.As(err, &invalid) || invalid.Fields[0].Field != "/config/kind" {
+	if !errors.As(err, &invalid) || invalid[0].Field != "/config/kind" {
 		t.Errorf("a text became registers: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/game"
 	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
@@ -277,7 +278,7 @@ func TestConfig(t *testing.T) {
 	s := start(t, nil, `{"rules":"tictactoe"}`)
 	for config, want := range map[string]string{
 		`{}`:                                    "/config/rules is missing: it is the game: tictactoe or connect4 or snake",
-		`{"rules":"snake","seat":2}`:            "/config/seat is not a field of this type's configuration: there are clock, increment, rate, rules, seats",
+		`{"rules":"snake","seat":2}`:            "/config/seat is not a known field; did you mean \"seats\"?",
 		`{"rules":"chess"}`:                     `/config/rules "chess" is not a known game: choose one of tictactoe, connect4, snake`,
 		`{"rules":"connect4","seats":3}`:        "/config/seats is 3: connect4 is for 2 to 2",
 		`{"rules":"connect4","clock":"10ms"}`:   "/config/clock must be at least 1s",
@@ -286,9 +287,9 @@ func TestConfig(t *testing.T) {
 		`{"rules":"connect4","rate":10}`:        "/config/rate is for games that tick",
 		`{"rules":"snake","seats":9}`:           "/config/seats is 9: snake is for 1 to 8",
 	} {
-		var invalid *instances.InvalidError
+		var invalid fielderr.List
 		_, _, err := s.Manager.Create(t.Context(), instances.Spec{Type: "game", Config: json.RawMessage(config)})
-		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Fields[0].String(), want) {
+		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].String(), want) {
 			t.Errorf("%s: %v, want %s", config, err, want)
 		}
 	}
@@ -310,8 +311,8 @@ func TestConfigure(t *testing.T) {
 		`{"rules":"tictactoe","seats":3}`:     "/config/seats cannot be changed",
 		`{"rules":"tictactoe","clock":"1ms"}`: "/config/clock must be at least 1s",
 	} {
-		var invalid *instances.InvalidError
-		if err := change(config); !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Fields[0].String(), want) {
+		var invalid fielderr.List
+		if err := change(config); !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].String(), want) {
 			t.Errorf("%s: %v, want %s", config, err, want)
 		}
 	}
@@ -324,7 +325,7 @@ func TestConfigure(t *testing.T) {
 	if !strings.Contains(s.state(), `"clock_ms":120000`) { // bob's, which does not run
 		t.Errorf("the new clock: %s", s.state())
 	}
-	var invalid *instances.InvalidError
+	var invalid fielderr.List
 	if err := change(`{"rules":"tictactoe","clock":"3m"}`); !errors.As(err, &invalid) {
 		t.Errorf("a clock changed during a game: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 )
@@ -55,11 +56,11 @@ func TestType(t *testing.T) {
 	if who, err := m.Presence("r", "game:1"); err != nil || len(who) != 0 {
 		t.Errorf("present: %v, %v", who, err)
 	}
-	var invalid *instances.InvalidError
-	if err := change(`{"topics":["a*b"]}`); !errors.As(err, &invalid) || invalid.Fields[0].Field != "/config/topics" {
+	var invalid fielderr.List
+	if err := change(`{"topics":["a*b"]}`); !errors.As(err, &invalid) || invalid[0].Field != "/config/topics" {
 		t.Errorf("a bad pattern: %v", err)
 	}
-	if err := change(`{"presence_window":"61s"}`); !errors.As(err, &invalid) || invalid.Fields[0].Field != "/config/presence_window" {
+	if err := change(`{"presence_window":"61s"}`); !errors.As(err, &invalid) || invalid[0].Field != "/config/presence_window" {
 		t.Errorf("a window above the server's: %v", err)
 	}
 	if err := change(`{"presence_window":"10ms"}`); err != nil { // a new tracker, so a new life
@@ -107,7 +108,7 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 	m.Register(relay.Type())
 	for rule, field := range map[string]string{
 		`{}`:                              "/config/publish/0/by is missing: it is who may publish",
-		`{"by":"nobody","event":["x"]}`:   "/config/publish/0/event is not a field of this type's configuration: there are assign, by, events, topics, values",
+		`{"by":"nobody","event":["x"]}`:   "/config/publish/0/event is not a known field; did you mean \"events\"?",
 		`{"by":"me"}`:                     "/config/publish/0/by",
 		`{"by":"nobody","assign":"x"}`:    "/config/publish/0/by",
 		`{"by":"assign","values":["x"]}`:  "/config/publish/0/assign",
@@ -115,9 +116,9 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 		`{"by":"nobody","topics":["*a"]}`: "/config/publish/0/topics",
 		`{"by":"nobody","events":[""]}`:   "/config/publish/0/events",
 	} {
-		var invalid *instances.InvalidError
+		var invalid fielderr.List
 		_, _, err := m.Create(t.Context(), instances.Spec{Type: "relay", Config: json.RawMessage(`{"publish":[` + rule + `]}`)})
-		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Fields[0].String(), field) {
+		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].String(), field) {
 			t.Errorf("%s: %v, want %s", rule, err, field)
 		}
 	}

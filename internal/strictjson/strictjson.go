@@ -10,48 +10,38 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Error is what is wrong with a text.
-type Error struct {
-	// Field is a JSON pointer to where it is, empty where that is the whole.
-	Field  string
-	Reason string
-	// Malformed reports that the text is not a JSON object at all.
-	Malformed bool
-}
+// MalformedError says why a text is not a JSON object at all. It follows the name
+// of the text in a sentence: "is not valid JSON: unexpected end at byte 7".
+type MalformedError struct{ Reason string }
 
-func (e *Error) Error() string {
-	if e.Field == "" {
-		return e.Reason
-	}
-	return e.Field + " " + e.Reason
-}
+func (e *MalformedError) Error() string { return e.Reason }
 
 // Decode reads text, one JSON object, into the struct that into points to. The
-// text must be JSON that every client can read (see [wire.Validate]). Every
-// error is an [*Error].
+// text must be JSON that every client can read (see [wire.Validate]). An error is
+// a [*MalformedError], or a [fielderr.List] of the first field that is wrong.
 func Decode(text []byte, into any) error {
 	object := bytes.TrimLeft(text, " \t\r\n")
 	if len(object) == 0 || object[0] != '{' {
-		return &Error{Reason: "must be a JSON object", Malformed: true}
+		return &MalformedError{"must be a JSON object"}
 	}
 	if _, err := wire.Validate(bytes.Clone(text)); err != nil {
-		return &Error{Reason: "is not valid JSON: " + strings.TrimPrefix(err.Error(), "wire: "), Malformed: true}
+		return &MalformedError{"is not valid JSON: " + strings.TrimPrefix(err.Error(), "wire: ")}
 	}
-	if wrong := decode(object, reflect.ValueOf(into).Elem(), ""); wrong != nil {
-		return wrong
-	}
-	return nil
+	return decode(object, reflect.ValueOf(into).Elem(), "").Err()
 }
 
 // decode reads valid JSON into v.
-func decode(text []byte, v reflect.Value, at string) *Error {
+func decode(text []byte, v reflect.Value, at string) fielderr.List {
 	isNull := string(text) == "null"
 	switch structs := structsIn(v.Type()); {
 	case !structs || isNull:
@@ -66,9 +56,9 @@ func decode(text []byte, v reflect.Value, at string) *Error {
 	return reasonOf(json.Unmarshal(text, v.Addr().Interface()), v.Type(), at)
 }
 
-func decodeStruct(text []byte, v reflect.Value, at string) *Error {
+func decodeStruct(text []byte, v reflect.Value, at string) fielderr.List {
 	if text[0] != '{' {
-		return &Error{Field: at, Reason: "must be an object"}
+		return fielderr.New(at, "must be an object")
 	}
 	fields := fieldsOf(v.Type())
 	seen := make(map[string]bool, len(fields))
@@ -80,13 +70,13 @@ func decodeStruct(text []byte, v reflect.Value, at string) *Error {
 		if err := d.Decode(&value); err != nil {
 			panic(err) // it is valid
 		}
-		here := at + "/" + escape(name)
+		here := at + "/" + fielderr.Escape(name)
 		index, known := fields[name]
 		switch {
 		case !known:
-			return &Error{Field: here, Reason: "is not a known field" + meant(name, fields)}
+			return fielderr.New(here, "%s", fielderr.Unknown(name, slices.Collect(maps.Keys(fields))))
 		case seen[name]:
-			return &Error{Field: here, Reason: "is there twice"}
+			return fielderr.New(here, "is there twice")
 		}
 		seen[name] = true
 		if wrong := decode(value, v.Field(index), here); wrong != nil {
@@ -96,10 +86,10 @@ func decodeStruct(text []byte, v reflect.Value, at string) *Error {
 	return nil
 }
 
-func decodeList(text []byte, v reflect.Value, at string) *Error {
+func decodeList(text []byte, v reflect.Value, at string) fielderr.List {
 	var values []json.RawMessage
 	if json.Unmarshal(text, &values) != nil {
-		return &Error{Field: at, Reason: "must be a list"}
+		return fielderr.New(at, "must be a list")
 	}
 	list := reflect.MakeSlice(v.Type(), len(values), len(values))
 	for i, value := range values {
@@ -152,18 +142,8 @@ func fieldsOf(t reflect.Type) map[string]int {
 	return fields
 }
 
-// meant names the field that differs from name in upper and lower case alone.
-func meant(name string, fields map[string]int) string {
-	for f := range fields {
-		if strings.EqualFold(f, name) {
-			return fmt.Sprintf(": write it %q", f)
-		}
-	}
-	return ""
-}
-
 // reasonOf says what an error of encoding/json means.
-func reasonOf(err error, t reflect.Type, at string) *Error {
+func reasonOf(err error, t reflect.Type, at string) fielderr.List {
 	var kind *json.UnmarshalTypeError
 	switch {
 	case err == nil:
@@ -172,9 +152,9 @@ func reasonOf(err error, t reflect.Type, at string) *Error {
 		if kind.Field != "" {
 			at, t = at+"/"+strings.ReplaceAll(kind.Field, ".", "/"), kind.Type
 		}
-		return &Error{Field: at, Reason: fmt.Sprintf("is a JSON %s: it must be %s", kind.Value, wanted(t))}
+		return fielderr.New(at, "is a JSON %s: it must be %s", kind.Value, wanted(t))
 	}
-	return &Error{Field: at, Reason: err.Error()}
+	return fielderr.New(at, "%v", err)
 }
 
 // wanted is what JSON has for a type.
@@ -195,8 +175,4 @@ func wanted(t reflect.Type) string {
 		return "a number"
 	}
 	return fmt.Sprintf("a whole number of at most %d bits", t.Bits())
-}
-
-func escape(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
