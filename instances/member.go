@@ -2,11 +2,10 @@ package instances
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/thejerf/suture/v4"
 
 	"github.com/mycelium-rt/mycelium/channels"
 )
@@ -34,7 +33,7 @@ type member struct {
 	reason   string
 	started  time.Time
 	life     *Instance // serves, or is being started or ended; nil: none
-	next     *Instance // for Serve to take
+	next     *Instance // for serve to take
 	resting  bool      // life serves without a supervisor, until it crashes
 	halting  bool
 	stop     context.CancelFunc // the supervisor's, which may have ended
@@ -104,28 +103,35 @@ func (m *member) launch(first *Instance) {
 	m.superviseLocked()
 }
 
-// superviseLocked starts a supervisor.
+// superviseLocked starts the supervisor: a goroutine that serves one life after
+// the other, with a pause between them.
 func (m *member) superviseLocked() {
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &m.manager.options
-	supervisor := suture.New(m.id, suture.Spec{
-		EventHook:        func(suture.Event) {}, // Serve has told what happened
-		FailureThreshold: 0.5, FailureDecay: o.CrashWindow.Seconds(), FailureBackoff: o.Backoff,
-		Timeout: o.DrainTimeout + o.Grace + time.Second, // Serve bounds itself
-	})
-	supervisor.Add(m)
 	stopped := make(chan struct{})
 	m.stop, m.stopped = cancel, stopped
 	go func() {
 		defer close(stopped)
-		supervisor.Serve(ctx) //nolint:errcheck // the member's state says it
-		m.settle()
+		defer m.settle()
+		for m.serve(ctx) && m.pause(ctx) {
+		}
 	}()
 }
 
-// rest lets a life serve without a supervisor, which costs two goroutines: most
-// instances only have channels, and crash never. It reports false if there is
-// something to do for one.
+// pause waits before a restart, give or take half of Options.Backoff. It reports
+// false if ctx ends first.
+func (m *member) pause(ctx context.Context) bool {
+	backoff := m.manager.options.Backoff
+	select {
+	case <-time.After(backoff/2 + rand.N(max(backoff, 1))):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// rest lets a life serve without a supervisor, which costs a goroutine: most
+// instances only have channels and never crash. It reports false if the
+// supervisor has something to do.
 func (m *member) rest(ctx context.Context, in *Instance) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -165,30 +171,24 @@ func (m *member) halt() {
 	m.mu.Unlock()
 }
 
-// String is the supervisor's name for it.
-func (m *member) String() string { return m.id }
-
-// Serve is suture.Service's: one life from its start to its end, or until it
-// can go on without a supervisor.
-func (m *member) Serve(ctx context.Context) error {
+// serve serves one life from its start to its end, or until it can go on without
+// a supervisor. It reports whether another life is to follow.
+func (m *member) serve(ctx context.Context) (restart bool) {
 	in, err := m.take()
 	if err == nil {
 		if err = m.begin(ctx, in); err == nil {
 			ticks := in.ticks()
 			if ticks == 0 && m.rest(ctx, in) {
-				return suture.ErrTerminateSupervisorTree
+				return false
 			}
 			err = in.run(ctx, ticks)
 		}
 		if ctx.Err() != nil {
-			err = nil // whatever it was, it was to end
+			err = nil // the life was meant to end, whatever it ended with
 		}
 		m.bury(in, err)
 	}
-	if err == nil || ctx.Err() != nil {
-		return suture.ErrDoNotRestart
-	}
-	return m.crash(err)
+	return err != nil && ctx.Err() == nil && m.crash(err)
 }
 
 // take returns the life to begin: the one that was built with the spec, or a
@@ -276,8 +276,8 @@ func (m *member) bury(in *Instance, crash error) {
 	m.past = sum(m.past, in.endpoint.Stats())
 }
 
-// crash decides what becomes of an instance that has crashed.
-func (m *member) crash(err error) error {
+// crash records a crash and reports whether the instance is restarted.
+func (m *member) crash(err error) (restart bool) {
 	o := &m.manager.options
 	now := o.Now()
 	m.mu.Lock()
@@ -297,11 +297,11 @@ func (m *member) crash(err error) error {
 	m.manager.tell(m, EventCrashed, err.Error())
 	if !failed {
 		m.manager.log.Warn("instance crashed: it is restarted").Err(err).Str("instance", m.id).Write()
-		return err
+		return true
 	}
 	m.manager.tell(m, EventFailed, err.Error())
 	m.manager.log.Error("instance failed: it crashed too often").Err(err).Str("instance", m.id).Int("crashes", o.MaxCrashes+1).Str("within", o.CrashWindow.String()).Write()
-	return suture.ErrTerminateSupervisorTree
+	return false
 }
 
 // leaked keeps a life whose goroutines have not ended.
