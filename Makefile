@@ -14,7 +14,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
 BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/bin/jsapp" \
-	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp"
+	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp" MYCELIUM_YJS_BIN="$(CURDIR)/bin/yjs"
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak attack test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
@@ -62,7 +62,7 @@ attack: ## hostile clients beside a chat: its latency, the server's memory, desc
 	$(GO) test -count=1 -v -timeout 30m ./compat_tests/attack -for $(ATTACK)
 
 test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
-	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
+	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./examples/yjs
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test
 

@@ -15,17 +15,18 @@ const binaries = {
   mycelium: {variable: "MYCELIUM_BIN", build: "go build -o bin/mycelium ./cmd/mycelium", args: ["serve", "--listen", "127.0.0.1:0"]},
   jsapp: {variable: "MYCELIUM_JSAPP_BIN", build: "go build -o bin/jsapp ./compat_tests/jsapp", args: ["--listen", "127.0.0.1:0"]},
   labapp: {variable: "MYCELIUM_LABAPP_BIN", build: "go build -o bin/labapp ./compat_tests/labapp", args: ["-addr", "127.0.0.1:0"]},
+  yjs: {variable: "MYCELIUM_YJS_BIN", build: "go build -o bin/yjs ./examples/yjs", args: ["-addr", "127.0.0.1:0"]},
 }
 
 // A developer's own settings must not reach the server that is tested.
 const cleanEnvironment = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MYCELIUM_")))
 
 /**
- * The address in a line of output, or undefined: {"level":"info","addr":"127.0.0.1:4000","message":"listening"}, or of labapp
- * READY http://127.0.0.1:4600.
+ * The address in a line of output, or undefined: {"level":"info","addr":"127.0.0.1:4000","message":"listening"}, of labapp
+ * READY http://127.0.0.1:4600, or of an example: listening on http://127.0.0.1:4000/.
  */
 function listeningAddress(line) {
-  const [, address] = /^READY http:\/\/(\S+)/.exec(line) ?? []
+  const [, address] = /^(?:READY|listening on) http:\/\/([^\s/]+)/.exec(line) ?? []
   if (address) return address
   if (!line.startsWith("{")) return undefined
   try {
@@ -113,7 +114,7 @@ class Server {
 }
 
 /**
- * Starts `mycelium`, `jsapp` or `labapp` on a free port, with further arguments (`more`) and variables (`env`); it is
+ * Starts one of the servers above on a free port, with further arguments (`more`) and variables (`env`); it is
  * stopped when the scope ends.
  */
 export async function startServer(scope, name = "mycelium", options = {}) {

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// A message of Yjs (npm y-protocols) begins with its kind. A sync message has a
+// step next. What follows is one byte string: a state vector, an update, or an
+// update of awareness. Numbers are unsigned varints, and byte strings have their
+// length in front, as npm lib0 encodes them.
+const (
+	kindSync           = 0
+	kindAwareness      = 1
+	kindQueryAwareness = 3 // has nothing behind it
+
+	stepVector = 0 // "sync step 1": a state vector, which asks for what it lacks
+	stepState  = 1 // "sync step 2": the answer, an update
+	stepUpdate = 2 // an update as it is made
+)
+
+var (
+	// emptyVector is the state vector of a document without content.
+	emptyVector = []byte{0}
+	// emptyUpdate is an update that changes nothing: no clients, no deletions.
+	emptyUpdate = []byte{0, 0}
+)
+
+var errTruncated = errors.New("the message ends too early")
+
+type message struct {
+	kind uint64
+	step uint64 // of kindSync
+	body []byte // a part of the bytes that were decoded
+}
+
+func decodeMessage(data []byte) (m message, err error) {
+	r := reader{data}
+	if m.kind, err = r.number(); err != nil {
+		return message{}, err
+	}
+	switch m.kind {
+	case kindSync:
+		if m.step, err = r.number(); err != nil {
+			return message{}, err
+		}
+		if m.step > stepUpdate {
+			return message{}, fmt.Errorf("unknown sync step %d", m.step)
+		}
+	case kindAwareness:
+	case kindQueryAwareness:
+		return m, nil
+	default:
+		return message{}, fmt.Errorf("unknown kind of message %d", m.kind)
+	}
+	m.body, err = r.bytes()
+	return m, err
+}
+
+func (m message) encode() []byte {
+	data := binary.AppendUvarint(nil, m.kind)
+	if m.kind == kindSync {
+		data = binary.AppendUvarint(data, m.step)
+	}
+	return appendBytes(data, m.body)
+}
+
+func appendBytes(data, b []byte) []byte {
+	return append(binary.AppendUvarint(data, uint64(len(b))), b...)
+}
+
+// reader decodes what is left of a message.
+type reader struct{ rest []byte }
+
+func (r *reader) number() (uint64, error) {
+	n, size := binary.Uvarint(r.rest)
+	if size <= 0 {
+		return 0, errTruncated
+	}
+	r.rest = r.rest[size:]
+	return n, nil
+}
+
+func (r *reader) bytes() ([]byte, error) {
+	n, err := r.number()
+	if err != nil {
+		return nil, err
+	}
+	if n > uint64(len(r.rest)) {
+		return nil, errTruncated
+	}
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b, nil
+}
