@@ -17,7 +17,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp" MYCELIUM_YJS_BIN="$(CURDIR)/bin/yjs"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak attack test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak attack test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ lint: ## golangci-lint, and the import arrows
 
 fmt: ## gofmt all Go files
 	gofmt -w $$(git ls-files '*.go')
+
+generate: ## what is made from tables: the help, docs/configuration.md, docs/metrics.md, instances.Limits, the arrows of ARCHITECTURE.md
+	$(GO) test -count=1 ./internal/config ./internal/arrows -rewrite
+	$(GO) test -count=1 ./internal/docs -rewrite
 
 fuzz: ## every fuzz target for FUZZTIME (60s)
 	@for pkg in $$($(GO) list ./...); do \

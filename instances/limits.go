@@ -5,81 +5,39 @@ import (
 	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
-// Limits bound what an instance and its clients may use; 0 is the default of
-// the manager's Options.Limits, which has the same meaning field by field. None
-// may be above the manager's: see [Options].
-type Limits struct {
-	// MaxConnections bounds the sockets of the instance; more get 503.
-	MaxConnections int `json:"max_connections,omitempty"`
-	// MaxConnectionsPerAddress bounds those of one IP address.
-	MaxConnectionsPerAddress int `json:"max_connections_per_address,omitempty"`
-	// HandshakesPerSecond is the rate at which sockets are admitted.
-	HandshakesPerSecond int `json:"handshakes_per_second,omitempty"`
-	// MaxChannels is how many channels one socket may have joined.
-	MaxChannels int `json:"max_channels,omitempty"`
-	// MaxMessage is the size in bytes of the largest message of a client.
-	MaxMessage int `json:"max_message,omitempty"`
-	// JoinsPerSecond, MessagesPerSecond and BytesPerSecond are rates of one socket.
-	JoinsPerSecond    int `json:"joins_per_second,omitempty"`
-	MessagesPerSecond int `json:"messages_per_second,omitempty"`
-	BytesPerSecond    int `json:"bytes_per_second,omitempty"`
-	// HeartbeatsPerSecond is a rate of one socket too, of heartbeats, pings and
-	// what is refused: a socket above it is not read for a while.
-	HeartbeatsPerSecond int `json:"heartbeats_per_second,omitempty"`
-	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
-	// rates of all sockets of the instance together.
-	TotalJoinsPerSecond    int `json:"total_joins_per_second,omitempty"`
-	TotalMessagesPerSecond int `json:"total_messages_per_second,omitempty"`
-	TotalBytesPerSecond    int `json:"total_bytes_per_second,omitempty"`
-}
-
 // limitField is a limit as a spec has it and as package channels has it.
 type limitField struct {
 	name string // in JSON
+	most int    // more makes no sense on any server
 	spec *int
 	of   func(*channels.Limits) *int
 }
 
-// fields are the fields of l, which they point to.
-func (l *Limits) fields() []limitField {
-	type all = channels.Limits
-	return []limitField{
-		{"max_connections", &l.MaxConnections, func(c *all) *int { return &c.MaxConnections }},
-		{"max_connections_per_address", &l.MaxConnectionsPerAddress, func(c *all) *int { return &c.MaxConnectionsPerAddress }},
-		{"handshakes_per_second", &l.HandshakesPerSecond, func(c *all) *int { return &c.HandshakesPerSecond }},
-		{"max_channels", &l.MaxChannels, func(c *all) *int { return &c.MaxChannels }},
-		{"max_message", &l.MaxMessage, func(c *all) *int { return &c.MaxMessage }},
-		{"joins_per_second", &l.JoinsPerSecond, func(c *all) *int { return &c.JoinsPerSecond }},
-		{"messages_per_second", &l.MessagesPerSecond, func(c *all) *int { return &c.MessagesPerSecond }},
-		{"bytes_per_second", &l.BytesPerSecond, func(c *all) *int { return &c.BytesPerSecond }},
-		{"heartbeats_per_second", &l.HeartbeatsPerSecond, func(c *all) *int { return &c.HeartbeatsPerSecond }},
-		{"total_joins_per_second", &l.TotalJoinsPerSecond, func(c *all) *int { return &c.TotalJoinsPerSecond }},
-		{"total_messages_per_second", &l.TotalMessagesPerSecond, func(c *all) *int { return &c.TotalMessagesPerSecond }},
-		{"total_bytes_per_second", &l.TotalBytesPerSecond, func(c *all) *int { return &c.TotalBytesPerSecond }},
+// bound returns the largest value that a spec may have on a server with these limits.
+func (f limitField) bound(server *channels.Limits) int {
+	if most := *f.of(server); most > 0 {
+		return most
 	}
+	return f.most
 }
 
-// within returns the limits of an instance: those of l, or of base where l has
-// none, and none above bounds.
+// within returns the limits of an instance: those of l, none above bounds, or of
+// base where l has none.
 func (l Limits) within(base, bounds channels.Limits) channels.Limits {
 	for _, f := range l.fields() {
-		to, most := f.of(&base), *f.of(&bounds)
 		if *f.spec != 0 {
-			*to = *f.spec
-		}
-		if most > 0 && *to > most {
-			*to = most
+			*f.of(&base) = min(*f.spec, f.bound(&bounds))
 		}
 	}
 	return base
 }
 
-// above returns the limits that are above bounds, 0 being none. Those that are
-// as in kept are left out: they were there before the bounds.
+// above returns the limits that are above bounds. Those that are as in kept are
+// left out: they were there before the bounds.
 func (l Limits) above(bounds channels.Limits, kept Limits) (wrong fielderr.List) {
 	before := kept.fields()
 	for i, f := range l.fields() {
-		if most := *f.of(&bounds); most > 0 && *f.spec > most && *f.spec != *before[i].spec {
+		if most := f.bound(&bounds); *f.spec > most && *f.spec != *before[i].spec {
 			wrong.Add("/limits/"+f.name, "is %d: this server allows at most %d", *f.spec, most)
 		}
 	}

@@ -227,7 +227,7 @@ func (c *checker) checkInstances(l *loaded) {
 		return
 	}
 	m := instances.New(endpoint, instances.Options{
-		Limits: instanceLimits(c.cfg.Limits), Path: c.cfg.Path,
+		Limits: instanceLimits(c.cfg.Limits.Limits), Path: c.cfg.Path,
 		Sockets: func(spec instances.Spec) (o channels.SocketOptions, release func(), err error) {
 			_, err = specAuth(spec.Auth, c.cfg.API.PrivateJWKS) // and no verifier: that would fetch keys
 			return o, nil, err
@@ -244,7 +244,7 @@ func (c *checker) checkInstances(l *loaded) {
 // checkDeclared reports what m would refuse of the configuration's instances.
 func (c *checker) checkDeclared(m *instances.Manager, l *loaded) {
 	for _, spec := range l.declared {
-		err := m.CheckWithin(limits(c.cfg.Limits), spec.Spec)
+		err := m.CheckWithin(c.cfg.Limits.Limits, spec.Spec)
 		if i, getErr := m.Get(spec.ID); err == nil && getErr == nil && !i.Declared {
 			err = errors.New("the API has created an instance of this id: delete it, or choose another id")
 		}

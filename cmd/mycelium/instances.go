@@ -32,7 +32,7 @@ func (d *daemon) newManager() *instances.Manager {
 	d.privateJWKS.Store(d.cfg.API.PrivateJWKS)
 	d.verifiers.log = &d.log
 	m := instances.New(d.endpoint, instances.Options{
-		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits),
+		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
 		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 	})
 	register(m)
@@ -104,10 +104,9 @@ func socketOptions(cfg *config.Config) channels.SocketOptions {
 
 // instanceLimits are the server's where they are not of all connections
 // together: those are the endpoint's, for all instances.
-func instanceLimits(l config.Limits) channels.Limits {
-	all := limits(l)
-	all.MaxConnections, all.MaxConnectionsPerAddress, all.HandshakesPerSecond = 0, 0, 0
-	return all
+func instanceLimits(l channels.Limits) channels.Limits {
+	l.MaxConnections, l.MaxConnectionsPerAddress, l.HandshakesPerSecond = 0, 0, 0
+	return l
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -66,9 +66,9 @@ func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
 	d.sockets.Store(ptr(socketOptions(l.cfg)))
 	d.auth.Store(l.tokens)
 	d.privateJWKS.Store(l.cfg.API.PrivateJWKS)
-	d.endpoint.Limit(limits(l.cfg.Limits))
+	d.endpoint.Limit(l.cfg.Limits.Limits)
 	err := d.openAPI(l.cfg, l.keys)
 	d.showOwnKey()
 	present, declareErr := d.declare(ctx, l.specs())
-	return errors.Join(err, declareErr, d.instances.Reconfigure(ctx, instanceLimits(l.cfg.Limits), present...))
+	return errors.Join(err, declareErr, d.instances.Reconfigure(ctx, instanceLimits(l.cfg.Limits.Limits), present...))
 }

@@ -215,20 +215,8 @@ func endpointOptions(cfg *config.Config) channels.Options {
 	pace := cfg.Drain
 	return channels.Options{
 		TrustedProxies: cfg.Proxies(), ClearText: clearTexts[cfg.TLS.Clear], Loops: cfg.Loops, IOUring: ioUrings[cfg.IOUring],
-		Limits: limits(cfg.Limits), SlowReceiver: slowReceivers[cfg.Limits.SlowReceiver],
+		Limits: cfg.Limits.Limits, SlowReceiver: slowReceivers[cfg.Limits.SlowReceiver],
 		Drain: channels.Drain{Batch: pace.Batch, Interval: pace.Interval, Timeout: pace.Timeout, NoCloseFrame: !pace.CloseFrame},
-	}
-}
-
-func limits(l config.Limits) channels.Limits {
-	return channels.Limits{
-		MaxMessage: l.MaxMessage, MaxChannels: l.MaxChannels, OutboundBytes: l.OutboundBytes, SendBuffer: l.SendBuffer,
-		HeaderBytes: l.HeaderBytes, HandshakeTimeout: l.HandshakeTimeout, HandshakesPerSecond: l.HandshakesPerSecond,
-		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
-		AddressShare: l.AddressShare, SocketBytes: l.SocketBytes,
-		JoinsPerSecond: l.JoinsPerSecond, MessagesPerSecond: l.MessagesPerSecond,
-		HeartbeatsPerSecond: l.HeartbeatsPerSecond, BytesPerSecond: l.BytesPerSecond, TotalJoinsPerSecond: l.TotalJoinsPerSecond,
-		TotalMessagesPerSecond: l.TotalMessagesPerSecond, TotalBytesPerSecond: l.TotalBytesPerSecond,
 	}
 }
 

@@ -72,7 +72,7 @@ func TestBrokenArrows(t *testing.T) {
 		{"channels/a.go", m + "presence", "channels"},
 		{"channels/a.go", m + "internal/config", "channels"},
 		{"channels/a_windows.go", m + "wireless", "channels"},
-		{"internal/config/a.go", m + "channels", "internal-config"},
+		{"internal/config/a.go", m + "presence", "internal-config"},
 		{"internal/logging/a.go", m + "channels", "internal-logging"},
 		{"internal/site/a.go", m + "wire", "internal-site"},
 		{"instances/a.go", m + "cmd/mycelium", "cmd"},

@@ -2,7 +2,8 @@
 // file, then environment variables, then flags, each over the one before.
 //
 // options.go has the one table of options. A file's keys, the variables, the
-// flags, the help text and the reference in Markdown all come from it.
+// flags, the help text, the reference in Markdown and the limits of a spec
+// (instances.Limits) all come from it.
 package config
 
 import (
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/mycelium-rt/mycelium/channels"
 )
 
 // ErrHelp is returned by Load when the arguments ask for help; the caller
@@ -132,50 +135,14 @@ type Log struct {
 	Format string
 }
 
-// Limits bound what clients may use.
+// Limits bound what clients may use. The fields of channels.Limits that no option
+// has are left at their defaults.
 type Limits struct {
-	// MaxMessage is the size in bytes of the largest message of a client.
-	MaxMessage int
-	// MaxConnections bounds all connections of the server; 0: unlimited.
-	MaxConnections int
-	// MaxConnectionsPerAddress bounds those of one IP address; 0: unlimited.
-	MaxConnectionsPerAddress int
-	// AddressShare is the percentage of what others leave of MaxConnections that
-	// one public address may have.
-	AddressShare int
-	// HandshakesPerSecond is the rate at which sockets are admitted;
-	// 0: unlimited.
-	HandshakesPerSecond int
-	// MaxChannels is how many channels one socket may have joined.
-	MaxChannels int
-	// SocketBytes is the size in bytes of what the channels of one socket keep.
-	SocketBytes int
-	// JoinsPerSecond is a rate of one socket; 0: unlimited.
-	JoinsPerSecond int
-	// MessagesPerSecond is a rate of one socket; 0: unlimited.
-	MessagesPerSecond int
-	// HeartbeatsPerSecond is a rate of one socket, of heartbeats, pings and what
-	// is refused; 0: unlimited.
-	HeartbeatsPerSecond int
-	// BytesPerSecond is a rate of one socket; 0: unlimited.
-	BytesPerSecond int
-	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
-	// rates of all sockets of one instance together; 0: unlimited.
-	TotalJoinsPerSecond    int
-	TotalMessagesPerSecond int
-	TotalBytesPerSecond    int
-	// OutboundBytes bounds what waits to be written to one connection.
 	// OutboundBytes ≥ MaxMessage + envelopeBytes.
-	OutboundBytes int
-	// SendBuffer is the SO_SNDBUF of connections; 0: the kernel's choice.
-	SendBuffer int
+	channels.Limits
 	// SlowReceiver is what happens when OutboundBytes are reached: one of
 	// disconnect, drop_oldest, drop_newest.
 	SlowReceiver string
-	// HeaderBytes bounds the head of an HTTP request.
-	HeaderBytes int
-	// HandshakeTimeout is how long a connection has to send its request.
-	HandshakeTimeout time.Duration
 }
 
 // Presence says how presence is told to clients.

@@ -31,7 +31,7 @@ func Help() string {
 		fmt.Fprintf(&b, "%s\n", s.title)
 		for _, o := range inSection(s.name) {
 			fmt.Fprintf(&b, "  --%s %s\n", o.flag(), o.kind.word)
-			writeWrapped(&b, "      ", o.help+" "+o.defaultText())
+			writeWrapped(&b, "      ", o.text()+" "+o.defaultText())
 		}
 		b.WriteByte('\n')
 	}
@@ -54,7 +54,7 @@ func Markdown() string {
 				key = "–"
 			}
 			fmt.Fprintf(&b, "| %s | `--%s` | `%s` | %s | %s Takes %s; example: `%s`.%s |\n",
-				key, o.flag(), o.env(), o.defaultCell(), o.help, o.kind.takes, o.example, o.reloadText())
+				key, o.flag(), o.env(), o.defaultCell(), o.text(), o.kind.takes, o.example, o.reloadText())
 		}
 		b.WriteByte('\n')
 	}
@@ -69,6 +69,22 @@ func inSection(name string) []*option {
 		}
 	}
 	return found
+}
+
+// text is all that the help says of an option.
+func (o *option) text() string {
+	text := o.help
+	if o.zero != "" {
+		zero := "0"
+		if o.kind.word == durationWord {
+			zero = "0s"
+		}
+		text += " " + zero + ": " + o.zero + "."
+	}
+	if o.note != "" {
+		text += " " + o.note
+	}
+	return text
 }
 
 func (o *option) reloadText() string {

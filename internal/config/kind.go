@@ -15,6 +15,8 @@ type kind struct {
 	takes string
 	// list kinds get any number of words, the others exactly one.
 	list bool
+	// most is the largest value of a number or a size.
+	most int
 	// parse returns the value as its field of Config has it, or what is wrong
 	// with the words, to follow them in a sentence: "is not a number".
 	parse func(words []string) (value any, wrong string)
@@ -55,7 +57,7 @@ func within(words []string, word, wrong string) string {
 
 func number(least, most int) kind {
 	takes := fmt.Sprintf("a whole number from %d to %d", least, most)
-	return kind{word: "NUMBER", takes: takes, parse: func(words []string) (any, string) {
+	return kind{word: "NUMBER", takes: takes, most: most, parse: func(words []string) (any, string) {
 		n, err := strconv.Atoi(words[0])
 		if err != nil {
 			return nil, "is not a whole number"
@@ -75,7 +77,7 @@ const sizeWord = "SIZE"
 
 func size(least, most int) kind {
 	takes := fmt.Sprintf("a size from %s to %s: bytes, or a number with KB, MB, GB, KiB, MiB or GiB", sizeText(least), sizeText(most))
-	return kind{word: sizeWord, takes: takes, parse: func(words []string) (any, string) {
+	return kind{word: sizeWord, takes: takes, most: most, parse: func(words []string) (any, string) {
 		digits, unit := words[0], 1
 		for _, u := range sizeUnits {
 			if rest, ok := strings.CutSuffix(digits, u.name); ok {
@@ -104,9 +106,12 @@ func sizeText(bytes int) string {
 	return strconv.Itoa(bytes)
 }
 
+// durationWord stands for a duration in the help text.
+const durationWord = "DURATION"
+
 func duration(least, most time.Duration) kind {
 	takes := fmt.Sprintf("a duration from %s to %s, with its unit: ms, s, m or h", durationText(least), durationText(most))
-	return kind{word: "DURATION", takes: takes, parse: func(words []string) (any, string) {
+	return kind{word: durationWord, takes: takes, parse: func(words []string) (any, string) {
 		if _, err := strconv.ParseFloat(words[0], 64); err == nil && words[0] != "0" {
 			return nil, "has no unit"
 		}

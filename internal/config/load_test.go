@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
 )
 
 // every has for each option a value other than its default, as a flag or a
@@ -131,11 +133,10 @@ func TestDefaults(t *testing.T) {
 		Listen: ":4000", Path: "/socket", Topics: []string{"*"},
 		CheckOrigin: CheckOrigin{Mode: OriginHost}, TrustedProxies: []string{}, IdleTimeout: time.Minute, LongPoll: true, LongPollWindow: 10 * time.Second, LongPollGrace: 3 * time.Second, IOUring: "auto",
 		Log: Log{Level: "info", Format: "auto"},
-		Limits: Limits{
+		Limits: Limits{SlowReceiver: "disconnect", Limits: channels.Limits{
 			MaxMessage: 1 << 20, MaxChannels: 100, AddressShare: 25, SocketBytes: 256 << 10, JoinsPerSecond: 200, MessagesPerSecond: 1000, HeartbeatsPerSecond: 1000,
-			OutboundBytes: 4 << 20, SlowReceiver: "disconnect", HeaderBytes: 16 << 10,
-			HandshakeTimeout: 10 * time.Second,
-		},
+			OutboundBytes: 4 << 20, HeaderBytes: 16 << 10, HandshakeTimeout: 10 * time.Second,
+		}},
 		Presence: Presence{Off: []string{}, DiffsOff: []string{}},
 		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
 		Metrics:  Metrics{Allow: []string{}},

@@ -7,7 +7,8 @@ import (
 
 // option is one row of the table: everything that is known about a setting.
 type option struct {
-	// key is the option's name and its place in a file, sections before a dot.
+	// key is the option's name and its place in a file: the section and a dot come
+	// first. Flag, variable and the field of Config have the same name, in their forms.
 	key string
 	// kind reads and checks values and says in words which are right.
 	kind kind
@@ -15,18 +16,24 @@ type option struct {
 	def, example string
 	// unit is what a number counts; sizes and durations are written with theirs.
 	unit string
-	help string
+	// help says what the option does, and zero what 0 means where that is not just
+	// an amount of nothing. Both are true of an instance too if spec is set; note is
+	// for whoever runs the server.
+	help, zero, note string
 	// also are words that people try for it, for the suggestions of errors.
 	also []string
 	// secret values are never printed.
 	secret bool
-	// guards options are what clients are checked by, or kept from readers on
-	// the way: empty, where it is given, is no way to leave it out. Most likely
-	// a variable was not set that was to fill it.
+	// guards options authenticate clients or encrypt their traffic. They may be
+	// left out, but not set to an empty value: most likely a variable that was to
+	// fill it was not set.
 	guards bool
-	// live options are taken over from a configuration that is loaded again
-	// while the server runs; the others need a restart.
+	// live options take effect when the configuration is reloaded while the
+	// server runs; the others need a restart.
 	live bool
+	// spec options are limits that the spec of an instance may have too:
+	// instances/limits_fields.go is made from their rows.
+	spec bool
 }
 
 const (
@@ -36,46 +43,47 @@ const (
 )
 
 // options is the table, in the order of the help text. A new option is a row
-// here and a field of Config.
+// here and a field of Config that has the name of its key in Go's form. The
+// fields of limits are those of channels.Limits.
 var options = []*option{
 	{
 		key: "listen", kind: text("ADDRESS", "[HOST]:PORT", checkAddress),
 		def: ":4000", example: "127.0.0.1:4000",
-		help: "Address of the one port: sockets, pages and everything else over HTTP.",
+		help: "The address of the server's one port, for sockets, pages and everything else over HTTP.",
 		also: []string{"port", "address", "addr", "bind", "host", "http"},
 	},
 	{
 		key: "path", kind: text("PATH", "a path that begins with / and does not end with it", checkPath),
 		def: "/socket", example: "/socket",
-		help: "Where the socket is mounted. Clients are given the address with it: new Socket(\"ws://host:4000/socket\").",
+		help: "Where the socket is mounted. Clients connect to the address with this path: new Socket(\"ws://host:4000/socket\").",
 		also: []string{"mount", "socket"},
 	},
 	{
 		key: "data", kind: text("DIRECTORY", "the path of a directory, which is made if there is none", nil),
 		def: "", example: "/var/lib/mycelium",
-		help: "Directory where instances are kept, for one server at a time. Empty: in memory, so that they end with the server.",
+		help: "The directory in which instances are kept. Only one server at a time can use it. Empty: instances are kept in memory and end with the server.",
 		also: []string{"data-dir", "dir", "store", "database", "db"},
 	},
 	{
 		key: "topics", live: true, kind: list("PATTERNS", "one or more topic patterns, exact or with one * at the end", 1, checkPattern),
 		def: "*", example: "room:*,lobby",
-		help: "Topics that the relay serves. A topic that begins with \"phoenix\" is never served.",
+		help: "The topics that the relay serves. A topic that begins with \"phoenix\" is never served.",
 		also: []string{"topic", "patterns", "channels"},
 	},
 	{
 		key: "check_origin", live: true, kind: originKind,
 		def: string(OriginHost), example: "//example.com,https://*.example.com",
-		help: "Which pages may connect. host: those of the host that is connected to, from any port. conn: those of its host and port. off: all. " +
-			"Else a list of origins; //host allows every scheme and port of the host. Apps that are pages have origins of their own, such as " +
-			"capacitor://localhost, ionic://localhost and tauri://localhost; pages from files have file:// or null, and so may pages of anybody. " +
-			"Clients that send no Origin, such as native apps and servers, are not concerned.",
+		help: "The pages that may connect. host: pages from the host they connect to, on any port. conn: pages from the same host and port. off: all pages. " +
+			"Otherwise a list of origins; //host allows every scheme and port of a host. Apps built from web pages have origins of their own, such as " +
+			"capacitor://localhost, ionic://localhost and tauri://localhost. Pages opened from files send file:// or null, but so can anybody's pages. " +
+			"Clients that send no Origin, such as native apps and servers, are always allowed.",
 		also: []string{"origin", "origins", "cors", "allowed-origins"},
 	},
 	{
 		key: "trusted_proxies", kind: list("ADDRESSES", "IP addresses or networks", 0, checkNetwork),
 		def: "", example: "127.0.0.1,10.0.0.0/8",
 		help: "Reverse proxies whose X-Forwarded-For header names the client's address, for limits by address and for the log. " +
-			"Each must append to the header or replace it: see the guide to proxies. Empty: none is believed.",
+			"Each must append to the header or replace it: see the guide to proxies. Empty: the header is ignored.",
 		also: []string{"proxies", "trust-proxy", "forwarded", "real-ip", "x-forwarded-for", "remote-ip"},
 	},
 	{
@@ -87,202 +95,216 @@ var options = []*option{
 	{
 		key: "long_poll", live: true, kind: boolean,
 		def: "true", example: "false",
-		help: "Serve long polling too, for clients whose proxies break WebSockets: phoenix.js falls back to it with longPollFallbackMs.",
+		help: "Serve long polling as well as WebSockets, for clients behind proxies that break WebSockets: phoenix.js falls back to it with longPollFallbackMs.",
 		also: []string{"longpoll", "long-polling", "polling"},
 	},
 	{
 		key: "long_poll_window", live: true, kind: duration(time.Second, 5*time.Minute),
 		def: "10s", example: "5s",
-		help: "How long a request of long polling waits for messages. A proxy in front must wait longer, and phoenix.js waits for 20s. " +
-			"Over HTTP/1.1 each tab holds one of the browser's six connections to the host that long: a shorter window lets others through.",
+		help: "How long a long-poll request waits for messages. A proxy in front must wait longer, and phoenix.js waits for 20s. " +
+			"Over HTTP/1.1 a waiting request occupies one of the browser's six connections to the host: a shorter window lets other requests through.",
 		also: []string{"poll-window", "long-poll-timeout", "longpoll-window"},
 	},
 	{
 		key: "long_poll_grace", live: true, kind: duration(100*time.Millisecond, 5*time.Minute),
 		def: "3s", example: "10s",
-		help: "How long a client on long polling stays in its channels after it closed the connection of a waiting request, " +
-			"as a browser does with a page that is closed. After a request that was answered it has one and a half windows.",
+		help: "How long a long-poll client stays in its channels after it closes the connection of a waiting request, " +
+			"as a browser does when a page is closed. After a request that was answered, the client has one and a half windows.",
 		also: []string{"poll-grace", "longpoll-grace"},
 	},
 	{
 		key: "compress", live: true, kind: boolean,
 		def: "false", example: "true",
 		help: "Compress messages of 512 bytes and more for clients that offer it (permessage-deflate), as browsers do. " +
-			"It saves half of the bytes and more, and costs CPU.",
+			"This saves half of the bytes or more, and costs CPU.",
 		also: []string{"compression", "deflate", "permessage-deflate", "gzip"},
 	},
 	{
 		key: "loops", kind: number(0, 1024),
 		def: "0", example: "4", unit: "event loops",
-		help: "Number of event loops. 0: one a core.",
+		help: "The number of event loops.",
+		zero: "one for each core",
 		also: []string{"threads", "workers", "cores"},
 	},
 	{
 		key: "io_uring", kind: oneOf("auto", "on", "off"),
 		def: "auto", example: "off",
-		help: "Send through Linux's io_uring: a fan-out costs a fifth less CPU. " +
-			"auto: where the system allows it, which most containers do not; on: do not start without it.",
+		help: "Send through Linux's io_uring, which makes a fan-out cost a fifth less CPU. " +
+			"auto: if the system allows it, which most containers do not. on: refuse to start without it.",
 		also: []string{"uring", "iouring"},
 	},
 
 	{
 		key: "log.level", live: true, kind: oneOf("debug", "info", "warn", "error", "off"),
 		def: "info", example: "debug",
-		help: "The least important lines that are logged. debug has each connect, join and event, with its duration.",
+		help: "The least severe lines that are logged. debug logs each connect, join and event, with its duration.",
 		also: []string{"level", "verbose", "verbosity", "loglevel"},
 	},
 	{
 		key: "log.format", kind: oneOf("auto", "text", "json"),
 		def: "auto", example: "json",
-		help: "Form of the lines. auto: text on a terminal, JSON elsewhere.",
+		help: "The form of log lines. auto: text on a terminal, JSON elsewhere.",
 		also: []string{"format"},
 	},
 
 	{
-		key: "limits.max_message", live: true, kind: size(kib, gib),
+		key: "limits.max_message", live: true, spec: true, kind: size(kib, gib),
 		def: "1MiB", example: "256KiB",
-		help: "Largest message that a client may send; a larger one closes its socket with 1009.",
+		help: "The largest message that a client may send; a larger one closes its socket with 1009.",
 		also: []string{"max-frame-size", "message-size", "message-bytes", "max-message-bytes"},
 	},
 	{
-		key: "limits.max_connections", live: true, kind: number(0, 1<<31-1),
+		key: "limits.max_connections", live: true, spec: true, kind: number(0, 1<<31-1),
 		def: "0", example: "100000", unit: "connections",
-		help: "Most connections at a time; one more is closed at once. 0: unlimited.",
+		help: "The largest number of connections at a time; more are refused.",
+		zero: "unlimited",
 		also: []string{"connections", "max-clients"},
 	},
 	{
-		key: "limits.max_connections_per_address", live: true, kind: number(0, 1<<31-1),
+		key: "limits.max_connections_per_address", live: true, spec: true, kind: number(0, 1<<31-1),
 		def: "0", example: "1000", unit: "connections",
-		help: "Most connections of one IP address. 0: unlimited. " +
-			"Behind a reverse proxy set trusted_proxies too: else all clients share the proxy's address.",
+		help: "The largest number of connections at a time from one IP address.",
+		zero: "unlimited",
+		note: "Behind a reverse proxy set trusted_proxies too: otherwise all clients share the proxy's address.",
 		also: []string{"max-connections-per-ip"},
 	},
 	{
 		key: "limits.address_share", live: true, kind: number(1, 100),
 		def: "25", example: "50", unit: "percent",
-		help: "How much of limits.max_connections one public IP address may have (IPv6 by /64), in percent of what the others leave, " +
-			"so that a few clients cannot use it up. Addresses of this machine and of private networks, which may be those of proxies, have all of it unless trusted_proxies is set. 100: no shares.",
+		help: "How much of limits.max_connections one public IP address (of IPv6, one /64) may use, in percent of what the others leave, " +
+			"so that a few clients cannot use it up. Addresses of this machine and of private networks may be those of proxies, and are not limited by it unless trusted_proxies is set. 100: no address is.",
 		also: []string{"connection-share", "fair-share", "share"},
 	},
 	{
-		key: "limits.handshakes_per_second", live: true, kind: number(0, 10_000_000),
+		key: "limits.handshakes_per_second", live: true, spec: true, kind: number(0, 10_000_000),
 		def: "0", example: "5000", unit: "handshakes a second",
-		help: "Rate at which sockets are admitted; above it a handshake is answered with 503. 0: unlimited.",
+		help: "The highest rate at which sockets are admitted; above it a handshake is answered with 503.",
+		zero: "unlimited",
 		also: []string{"connections-per-second", "connect-rate"},
 	},
 	{
-		key: "limits.max_channels", live: true, kind: number(1, 1_000_000),
+		key: "limits.max_channels", live: true, spec: true, kind: number(1, 1_000_000),
 		def: "100", example: "100", unit: "channels",
-		help: "Most channels that one socket may have joined.",
+		help: "The largest number of channels that one socket may have joined at a time.",
 		also: []string{"channels-per-socket", "max-channels-per-transport", "max-channels-per-socket"},
 	},
 	{
 		key: "limits.socket_bytes", live: true, kind: size(16*kib, gib),
 		def: "256KiB", example: "1MiB",
-		help: "Most bytes that the channels of one socket keep: topics, presence keys and metas. A join beyond it is refused; it is looked at with every eighth channel.",
+		help: "The bytes that the channels of one socket may keep: topics, presence keys and metas. A join beyond it is refused; the check is made at every eighth channel.",
 		also: []string{"channel-bytes", "topic-bytes", "presence-bytes"},
 	},
 	{
-		key: "limits.joins_per_second", live: true, kind: number(0, 10_000_000),
+		key: "limits.joins_per_second", live: true, spec: true, kind: number(0, 10_000_000),
 		def: "200", example: "200", unit: "joins a second",
-		help: "Rate of joins of one socket, with a burst of one second's worth. " +
-			"A client joins all its channels again when it reconnects. 0: unlimited.",
+		help: "The highest rate of joins of one socket, with a burst of one second's worth.",
+		zero: "unlimited",
+		note: "A client joins all its channels again when it reconnects.",
 		also: []string{"joins", "join-rate"},
 	},
 	{
-		key: "limits.messages_per_second", live: true, kind: number(0, 10_000_000),
+		key: "limits.messages_per_second", live: true, spec: true, kind: number(0, 10_000_000),
 		def: "1000", example: "100", unit: "messages a second",
-		help: "Rate of messages of one socket, with a burst of one second's worth. 0: unlimited.",
+		help: "The highest rate of messages of one socket, with a burst of one second's worth.",
+		zero: "unlimited",
 		also: []string{"messages", "message-rate", "rate-limit"},
 	},
 	{
-		key: "limits.heartbeats_per_second", live: true, kind: number(0, 65535),
+		key: "limits.heartbeats_per_second", live: true, spec: true, kind: number(0, 65535),
 		def: "1000", example: "10", unit: "answers a second",
-		help: "Rate of the work that one socket causes beside its messages: heartbeats, pings, what the other rates refuse, " +
+		help: "The highest rate of the work that one socket causes beside its messages: heartbeats, pings, what the other rates refuse, " +
 			"fragments of less than 1 KiB, and every 4 KiB that a message inflates to beyond 100 times its size. " +
-			"A socket above it is not read for a while. Clients send a heartbeat every 30 seconds, \"mycelium bench echo\" many. 0: unlimited.",
+			"A socket above it is not read for a while.",
+		zero: "unlimited",
+		note: "Clients send a heartbeat every 30 seconds; \"mycelium bench echo\" sends many.",
 		also: []string{"heartbeats", "heartbeat-rate", "pings", "pings-per-second"},
 	},
 	{
-		key: "limits.bytes_per_second", live: true, kind: size(0, gib),
+		key: "limits.bytes_per_second", live: true, spec: true, kind: size(0, gib),
 		def: "0", example: "1MiB",
-		help: "Rate of the bytes of one socket's messages, with a burst of one second's worth: " +
-			"a larger message is never taken. A socket that sends more than twice as much, of whatever kind, is not read for a while. 0: unlimited.",
+		help: "The highest rate of bytes in one socket's messages, with a burst of one second's worth: " +
+			"a message larger than that is always refused. A socket that sends more than twice as many bytes of any kind is not read for a while.",
+		zero: "unlimited",
 		also: []string{"bytes", "byte-rate", "bandwidth"},
 	},
 	{
-		key: "limits.total_joins_per_second", live: true, kind: number(0, 10_000_000),
+		key: "limits.total_joins_per_second", live: true, spec: true, kind: number(0, 10_000_000),
 		def: "0", example: "5000", unit: "joins a second",
-		help: "Rate of joins of all sockets of one instance together. 0: unlimited.",
+		help: "The highest rate of joins of all sockets of one instance together.",
+		zero: "unlimited",
 		also: []string{"total-joins"},
 	},
 	{
-		key: "limits.total_messages_per_second", live: true, kind: number(0, 10_000_000),
+		key: "limits.total_messages_per_second", live: true, spec: true, kind: number(0, 10_000_000),
 		def: "0", example: "20000", unit: "messages a second",
-		help: "Rate of messages of all sockets of one instance together. 0: unlimited.",
+		help: "The highest rate of messages of all sockets of one instance together.",
+		zero: "unlimited",
 		also: []string{"total-messages"},
 	},
 	{
-		key: "limits.total_bytes_per_second", live: true, kind: size(0, gib),
+		key: "limits.total_bytes_per_second", live: true, spec: true, kind: size(0, gib),
 		def: "0", example: "64MiB",
-		help: "Rate of the bytes of the messages of all sockets of one instance together. 0: unlimited.",
+		help: "The highest rate of bytes in the messages of all sockets of one instance together.",
+		zero: "unlimited",
 		also: []string{"total-bytes"},
 	},
 	{
 		key: "limits.outbound_bytes", kind: size(64*kib, gib),
 		def: "4MiB", example: "8MiB",
-		help: "Most that may wait to be written to one connection. The largest message must fit.",
+		help: "The bytes that may wait to be written to one connection. The largest message must fit.",
 		also: []string{"outbound", "queue-size"},
 	},
 	{
 		key: "limits.send_buffer", kind: size(0, 64*mib),
 		def: "0", example: "128KiB",
-		help: "What the kernel keeps for one connection that does not read, besides outbound_bytes; Linux keeps twice as much. 0: the kernel's choice, up to 4 MiB.",
+		help: "The bytes that the kernel may keep for one connection that does not read, in addition to outbound_bytes; Linux keeps twice as many.",
+		zero: "the kernel decides, up to 4 MiB",
 		also: []string{"sndbuf", "so-sndbuf", "socket-buffer", "write-buffer"},
 	},
 	{
 		key: "limits.slow_receiver", kind: oneOf("disconnect", "drop_oldest", "drop_newest"),
 		def: "disconnect", example: "drop_oldest",
-		help: "What happens to a connection that takes its messages too slowly: it ends, or what waits longest or came last is dropped.",
+		help: "What happens to a connection that reads its messages too slowly: it is closed, or the oldest or newest waiting messages are dropped.",
 		also: []string{"slow", "overflow", "slow-consumer"},
 	},
 	{
 		key: "limits.header_bytes", kind: size(kib, mib),
 		def: "16KiB", example: "32KiB",
-		help: "Largest head of an HTTP request, cookies and tokens included. Above it, or with more than 100 header fields, the answer is 431.",
+		help: "The largest head of an HTTP request, cookies and tokens included. Above it, or with more than 100 header fields, the answer is 431.",
 		also: []string{"max-header-bytes", "header-size"},
 	},
 	{
 		key: "limits.handshake_timeout", kind: duration(100*time.Millisecond, day),
 		def: "10s", example: "10s",
-		help: "How long a client has to send the head of a request, and how long it may pause in sending a body or in reading an answer.",
+		help: "How long a client has to send the head of a request, and how long it may pause while it sends a body or reads an answer.",
 		also: []string{"handshake", "read-header-timeout"},
 	},
 
 	{
 		key: "presence.window", kind: duration(0, time.Minute),
 		def: "0s", example: "50ms",
-		help: "How long changes of presence are gathered into one diff. 0s: each is sent at once, as Phoenix does.",
+		help: "How long changes of presence are gathered into one diff.",
+		zero: "each is sent at once, as Phoenix does",
 		also: []string{"window", "presence-diff-window"},
 	},
 	{
 		key: "presence.off", live: true, kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
 		def: "", example: "ticker:*",
 		help: "Topics without presence: nobody is tracked and no list is sent. " +
-			"For topics of thousands, where every list names everybody.",
+			"For topics with thousands of clients, where every list would name everybody.",
 		also: []string{"no-presence", "presence-disabled"},
 	},
 	{
 		key: "presence.diffs_off", live: true, kind: list("PATTERNS", "topic patterns, exact or with one * at the end", 0, checkPattern),
 		def: "", example: "stage:*",
-		help: "Topics whose clients are not told who comes and goes: they get the list when they join, and no diffs.",
+		help: "Topics whose clients get the list when they join, but are not told who comes and goes afterwards.",
 		also: []string{"diffs", "presence-diffs", "no-diffs"},
 	},
 
 	{
 		key: "drain.batch", kind: number(1, 1<<31-1),
 		def: "10000", example: "1000", unit: "sockets",
-		help: "When the server stops: how many sockets are closed at a time, so that the next one is not stormed.",
+		help: "When the server stops: how many sockets are closed at a time, so that clients do not all reconnect to the next server at once.",
 		also: []string{"batch", "drain-batch-size", "batch-size"},
 	},
 	{
@@ -294,20 +316,20 @@ var options = []*option{
 	{
 		key: "drain.timeout", kind: duration(0, day),
 		def: "30s", example: "30s",
-		help: "When the server stops: after this time it ends, whatever is still open.",
+		help: "When the server stops: the time after which it exits even if connections are still open.",
 		also: []string{"shutdown-timeout", "shutdown", "grace-period"},
 	},
 	{
 		key: "drain.delay", kind: duration(0, time.Hour),
 		def: "0s", example: "5s",
-		help: "When the server is told to stop: how long it goes on as before while /readyz says 503, " +
-			"so that a load balancer sends nobody any more.",
+		help: "When the server is told to stop: how long it keeps serving while /readyz answers 503, " +
+			"so that a load balancer stops sending it clients.",
 		also: []string{"delay", "lame-duck", "pre-stop"},
 	},
 	{
 		key: "drain.close_frame", kind: boolean,
 		def: "true", example: "false",
-		help: "When the server stops: send a Close frame (1012). With false the TCP connection just ends; " +
+		help: "When the server stops: send a Close frame (1012). With false only the TCP connection is closed; " +
 			"Swift clients reconnect only then.",
 		also: []string{"close-frame"},
 	},
@@ -315,72 +337,72 @@ var options = []*option{
 	{
 		key: "api.enabled", kind: boolean,
 		def: "true", example: "false",
-		help: "Serves the HTTP API at /api and the observer, for those who have a key. " +
-			"Keys are possible in a file only, as api.keys: \"mycelium key new\" prints one and its lines. " +
-			"Without any, the server makes one for each run, which \"mycelium key show\" prints.",
+		help: "Serve the HTTP API at /api and the observer, for holders of a key. " +
+			"Keys are set in a file, as api.keys: \"mycelium key new\" prints a key and the lines for it. " +
+			"Without any, the server makes one each time it starts, and \"mycelium key show\" prints it.",
 		also: []string{"api", "http-api", "admin"},
 	},
 	{
 		key: "api.public_url", live: true, kind: text("URL", "an http or https URL", checkPublicURL),
 		def: "", example: "https://example.com/realtime",
-		help: "Where clients reach the server from outside, with the path of a reverse proxy if it has one: socket_url in answers of the API begins with it. Empty: the host that the request was sent to.",
+		help: "The server's address for clients outside, with the path of a reverse proxy if it has one: socket_url in answers of the API begins with it. Empty: the host that the request was sent to.",
 		also: []string{"public-url", "url", "external-url", "base-url"},
 	},
 	{
 		key: "api.private_jwks", live: true, kind: boolean,
 		def: "false", example: "true",
-		help: "Lets the auth of instances have jwks on this machine and in private networks: whoever may create instances makes the server ask there.",
+		help: "Let the auth of instances fetch jwks from this machine and from private networks. Whoever may create instances can then make the server send requests there.",
 		also: []string{"private-jwks", "jwks-private", "internal-jwks"},
 	},
 
 	{
 		key: "metrics.listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
 		def: "", example: "127.0.0.1:9090",
-		help: "Address of a port of its own for /metrics, which then is not on the main port; /healthz and /readyz are on both.",
+		help: "The address of a separate port for /metrics, which is then not served on the main port; /healthz and /readyz are served on both.",
 		also: []string{"metrics", "metrics-port", "metrics-addr", "prometheus"},
 	},
 	{
 		key: "metrics.allow", live: true, kind: list("ADDRESSES", "IP addresses or networks", 0, checkNetwork),
 		def: "", example: "10.0.0.0/8,::1",
-		help: "Who may read /metrics on the port of metrics.listen without a token or key: the address that connects, " +
-			"if it asks for an address or localhost and did not come through a proxy.",
+		help: "The addresses that may read /metrics on the port of metrics.listen without a token or key. A request counts as from the address that connects, " +
+			"and only if it names an address or localhost as its host and did not come through a proxy.",
 		also: []string{"metrics-allowed", "allow"},
 	},
 	{
 		key: "metrics.token", live: true, kind: text("TOKEN", "16 or more letters, digits and marks without spaces", checkToken),
 		def: "", example: "Vb0eS1y8cXoQ4kTn", secret: true,
-		help: "Whoever sends it as a bearer token may read /metrics. So may an API key with scope read.",
+		help: "A bearer token that permits reading /metrics. An API key with the scope read does too.",
 		also: []string{"metrics-key", "metrics-bearer-token"},
 	},
 
 	{
 		key: "auth.secret", live: true, guards: true, kind: text("SECRET", "32 bytes or more", nil),
 		def: "", example: "a-secret-of-32-bytes-at-the-least", secret: true,
-		help: "Clients need a JSON Web Token that was signed with this secret.",
+		help: "Clients need a JSON Web Token signed with this secret.",
 		also: []string{"jwt-secret", "jwt", "auth"},
 	},
 	{
 		key: "auth.public_key_file", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/jwt.pem",
-		help: "Clients need a JSON Web Token that was signed with the private key to this public one.",
+		help: "Clients need a JSON Web Token signed with the private key that belongs to this public key.",
 		also: []string{"public-key", "jwt-public-key"},
 	},
 	{
 		key: "auth.algorithm", live: true, kind: text("ALGORITHM", "one of "+strings.Join(algorithms, ", "), checkAlgorithm),
 		def: "HS256", example: "RS256",
-		help: "The algorithm of auth.secret or auth.public_key_file; a token of any other is refused.",
+		help: "The algorithm of auth.secret or auth.public_key_file; tokens of any other are refused.",
 		also: []string{"alg", "algorithm", "jwt-algorithm"},
 	},
 	{
 		key: "auth.jwks", live: true, guards: true, kind: list("URLS", "addresses that begin with https://", 0, checkURL),
 		def: "", example: "https://example.com/.well-known/jwks.json",
-		help: "Clients need a JSON Web Token that was signed with one of the keys at these addresses.",
+		help: "Clients need a JSON Web Token signed with one of the keys at these addresses.",
 		also: []string{"jwks", "jwks-url", "jwks-uri"},
 	},
 	{
 		key: "auth.phoenix_secret", live: true, guards: true, kind: text("SECRET", "the secret_key_base of a Phoenix application", nil),
 		def: "", example: "the-secret-key-base-of-an-application", secret: true,
-		help: "Clients need a token that a Phoenix application signed by Phoenix.Token.",
+		help: "Clients need a token that a Phoenix application signed with Phoenix.Token.",
 		also: []string{"secret-key-base", "phoenix-token"},
 	},
 	{
@@ -392,25 +414,26 @@ var options = []*option{
 	{
 		key: "auth.phoenix_max_age", live: true, kind: duration(0, 3650*day),
 		def: "0s", example: "24h",
-		help: "How long tokens of auth.phoenix_secret count. 0s: as they say themselves.",
+		help: "How long tokens of auth.phoenix_secret are valid.",
+		zero: "as long as they say themselves",
 		also: []string{"max-age"},
 	},
 	{
 		key: "auth.issuer", live: true, kind: text("ISSUER", "what the claim iss must be", nil),
 		def: "", example: "https://example.com/",
-		help: "The issuer of JSON Web Tokens that count.",
+		help: "The issuer that JSON Web Tokens must have.",
 		also: []string{"issuer", "iss"},
 	},
 	{
 		key: "auth.audience", live: true, kind: list("AUDIENCES", "what the claim aud must have one of", 0, checkAny),
 		def: "", example: "chat",
-		help: "The audiences of JSON Web Tokens that count.",
+		help: "The audiences of which JSON Web Tokens must have one.",
 		also: []string{"audience", "aud"},
 	},
 	{
 		key: "auth.leeway", live: true, kind: duration(0, time.Hour),
 		def: "5s", example: "5s",
-		help: "How far the clocks of this machine and of whoever signs may be apart.",
+		help: "How far the clock of this machine and that of the issuer may differ.",
 		also: []string{"leeway", "clock-skew"},
 	},
 	{
@@ -426,7 +449,7 @@ var options = []*option{
 	{
 		key: "auth.param", live: true, kind: text("NAME", "the name of a connect param", checkAny),
 		def: "token", example: "token",
-		help: "The connect param that has the token.",
+		help: "The connect param that holds the token.",
 		also: []string{"token-param"},
 	},
 	{
@@ -438,91 +461,92 @@ var options = []*option{
 	{
 		key: "auth.user", live: true, kind: text("CLAIM", "the name of a claim", checkAny),
 		def: "sub", example: "sub",
-		help: "The claim under which a client is seen in presences, in place of what it says itself.",
+		help: "The claim that names a client in presences, in place of the name that the client sends.",
 		also: []string{"user-claim"},
 	},
 	{
 		key: "auth.join", live: true, kind: list("PATTERNS", "topic patterns, exact or with one * at the end, and with claims in braces", 0, checkAny),
 		def: "", example: "room:*,user:{sub}",
-		help: "Topics that every client with a token may join, besides those that its token allows.",
+		help: "Topics that every client with a token may join, in addition to those that its token allows.",
 	},
 	{
 		key: "auth.publish", live: true, kind: list("PATTERNS", "topic patterns, exact or with one * at the end, and with claims in braces", 0, checkAny),
 		def: "", example: "room:*",
-		help: "Topics that every client with a token may push to, besides those that its token allows.",
+		help: "Topics that every client with a token may push to, in addition to those that its token allows.",
 	},
 	{
 		key: "auth.join_claim", live: true, kind: text("CLAIM", "the name of a claim", checkAny),
 		def: "channels.join", example: "topics",
-		help: "The claim of a token that has the patterns of topics that it allows to join.",
+		help: "The claim of a token that lists the patterns of topics that it allows to join.",
 	},
 	{
 		key: "auth.publish_claim", live: true, kind: text("CLAIM", "the name of a claim", checkAny),
 		def: "channels.publish", example: "topics",
-		help: "The claim of a token that has the patterns of topics that it allows to push to.",
+		help: "The claim of a token that lists the patterns of topics that it allows to push to.",
 	},
 	{
 		key: "auth.warning", live: true, kind: duration(0, day),
 		def: "60s", example: "5m",
-		help: "How long before the end of its token a client is told. 0s: it is not told.",
+		help: "How long before its token expires a client is warned.",
+		zero: "it is not warned",
 	},
 
 	{
 		key: "tls.cert", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/cert.pem",
-		help: "Certificate chain, for TLS on the same port. Needs tls.key too.",
+		help: "A certificate chain, for TLS on the same port. Needs tls.key too.",
 		also: []string{"cert", "certificate", "certfile", "tls-certificate"},
 	},
 	{
 		key: "tls.key", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/key.pem", secret: true,
-		help: "Private key of the certificate.",
+		help: "The private key of the certificate.",
 		also: []string{"key", "keyfile", "private-key"},
 	},
 	{
 		key: "tls.clear", kind: oneOf("redirect", "refuse", "allow"),
 		def: "redirect", example: "refuse",
-		help: "What becomes of requests without TLS on a port that has it. redirect: pages are sent to https, and what may carry secrets is refused: " +
-			"sockets, requests with a key or a body. refuse: all are refused. allow: all are answered as over TLS.",
+		help: "What happens to requests without TLS on a port that has it. redirect: pages are redirected to https, and requests that may carry secrets are refused: " +
+			"sockets, and requests with a key or a body. refuse: all are refused. allow: all are answered as over TLS.",
 		also: []string{"clear", "cleartext", "plaintext", "redirect", "force-ssl", "https"},
 	},
 
 	{
 		key: "cluster.name", kind: text("NAME", "1 to 64 letters, digits, _ and -", checkClusterName),
 		def: "", example: "prod",
-		help: "Joins the cluster of this name, the same on all nodes: broadcasts reach the clients of all of them. " +
+		help: "Join the cluster of this name, which is the same on all nodes: broadcasts then reach the clients of all nodes. " +
 			"Needs cluster.listen or cluster.nats_url. Empty: this is a single node.",
 		also: []string{"cluster", "join"},
 	},
 	{
 		key: "cluster.node", kind: text("NAME", "1 to 128 letters, digits, dots, _ and -", checkNodeName),
 		def: "", example: "node-1",
-		help: "The name of this node, which no other has at the same time; one that is restarted keeps it. Empty: the name of the machine.",
+		help: "The name of this node, which no other node has at the same time and which it keeps when it restarts. Empty: the name of the machine.",
 		also: []string{"node", "node-name", "server-name"},
 	},
 	{
 		key: "cluster.listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
 		def: "", example: ":6222",
-		help: "Address where the other nodes connect, for a cluster without a NATS server of its own: each node has one built in. Needs cluster.secret_file.",
+		help: "The address on which other nodes connect, for a cluster without a separate NATS server: each node runs one of its own. Needs cluster.secret_file.",
 		also: []string{"cluster-port", "cluster-addr", "cluster-bind"},
 	},
 	{
 		key: "cluster.routes", kind: list("URLS", "addresses such as nats://HOST:PORT", 0, checkRoute),
 		def: "", example: "nats://node-1:6222,nats://node-2:6222",
-		help: "The cluster.listen of other nodes. One that is reached tells of the others; this node's own may be among them, so that all can have the same list.",
+		help: "The cluster.listen addresses of other nodes. Reaching one is enough to learn of the others. The list may include this node, so that all nodes can have the same list.",
 		also: []string{"routes", "route", "peers", "seeds", "nodes", "join-addresses"},
 	},
 	{
 		key: "cluster.secret_file", guards: true, kind: text("FILE", "the path of a file with 32 bytes or more", checkFileName),
 		def: "", example: "/etc/mycelium/cluster.secret",
-		help: "File with a secret that all nodes have, and nobody else: they know each other by it, and encrypt what they say (TLS 1.3). " +
+		help: "A file with a secret that only the nodes of the cluster have: they prove themselves to each other with it, and encrypt their traffic (TLS 1.3). " +
 			"\"openssl rand -hex 32\" makes one.",
 		also: []string{"cookie", "cluster-secret", "cluster-key"},
 	},
 	{
 		key: "cluster.insecure", kind: boolean,
 		def: "false", example: "true",
-		help: "Does without encryption between the nodes: on one machine, or where the network encrypts. The secret is still asked for.",
+		help: "Do not encrypt traffic between nodes: for nodes on one machine, or on a network that encrypts. The secret is still needed.",
 		also: []string{"insecure", "cluster-plaintext"},
 	},
 	{
@@ -534,32 +558,32 @@ var options = []*option{
 	{
 		key: "cluster.nats_creds", guards: true, kind: text("FILE", "the path of a credentials file", checkFileName),
 		def: "", example: "/etc/mycelium/nats.creds",
-		help: "Credentials for cluster.nats_url, as \"nsc\" makes them. They must allow to publish and subscribe to mycelium.NAME.>, with the cluster's name.",
+		help: "Credentials for cluster.nats_url, as \"nsc\" makes them. They must permit publishing and subscribing to mycelium.NAME.>, with the cluster's name.",
 		also: []string{"nats-creds", "creds", "credentials"},
 	},
 	{
 		key: "cluster.nats_ca", guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/nats-ca.pem",
-		help: "Certificates of those who sign for the servers of cluster.nats_url. Empty: those that the system trusts.",
+		help: "Certificates of the authorities that sign for the servers of cluster.nats_url. Empty: those that the system trusts.",
 		also: []string{"nats-ca", "nats-tls-ca"},
 	},
 	{
 		key: "cluster.nats_cert", guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/nats-cert.pem",
-		help: "Certificate that this node shows to the servers of cluster.nats_url. Needs cluster.nats_key too.",
+		help: "The certificate that this node presents to the servers of cluster.nats_url. Needs cluster.nats_key too.",
 		also: []string{"nats-cert", "nats-tls-cert"},
 	},
 	{
 		key: "cluster.nats_key", guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/nats-key.pem", secret: true,
-		help: "Private key of cluster.nats_cert.",
+		help: "The private key of cluster.nats_cert.",
 		also: []string{"nats-key", "nats-tls-key"},
 	},
 	{
 		key: "cluster.size", kind: number(0, 1000),
 		def: "0", example: "3", unit: "nodes",
-		help: "How many nodes the cluster has, for /readyz of a node that starts: it waits for that many, itself included, but not longer than 5s if it reaches none. " +
-			"0: it waits for one other.",
+		help: "The number of nodes in the cluster, for /readyz of a node that starts: it waits for that many, itself included, but no longer than 5s if it reaches none.",
+		zero: "it waits for one other node",
 		also: []string{"size", "replicas", "cluster-nodes", "expect"},
 	},
 }

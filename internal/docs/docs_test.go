@@ -59,7 +59,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write docs/configuration.md anew")
+var rewrite = flag.Bool("rewrite", false, "write what is made from tables anew")
 
 // The reference of the options is made from the one table that the server
 // itself uses.
@@ -67,14 +67,14 @@ func TestConfigurationReference(t *testing.T) {
 	want := "# Configuration\n\nOf `mycelium serve`. A flag wins over its environment variable, that over the file (`--config`, YAML or TOML).\n" +
 		"`mycelium config check` says what is wrong with them, `mycelium config print --source` what they come to. Options marked\n" +
 		"*Reloaded* are taken over by a running server on SIGHUP, see [operations](operations.md#reload); the others need a restart.\n" +
-		"This page is written by `go test ./internal/docs -update`.\n\n" + config.Markdown()
-	if *update {
+		"This page is written by `make generate`.\n\n" + config.Markdown()
+	if *rewrite {
 		if err := os.WriteFile(filepath.Join(root, "docs/configuration.md"), []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if read(t, "docs/configuration.md") != want {
-		t.Error("docs/configuration.md is not what the options say: run go test ./internal/docs -update")
+		t.Error("docs/configuration.md is not what the options say: run make generate")
 	}
 }
 
@@ -101,20 +101,20 @@ func TestOperationsOptions(t *testing.T) {
 
 // The table of metrics is made from the one that the server itself uses.
 func TestMetricsReference(t *testing.T) {
-	const begin, end = "<!-- made by go test ./internal/docs -update -->\n", "<!-- end -->\n"
+	const begin, end = "<!-- made by make generate -->\n", "<!-- end -->\n"
 	before, rest, found := strings.Cut(read(t, "docs/metrics.md"), begin)
 	table, after, ends := strings.Cut(rest, end)
 	if !found || !ends {
 		t.Fatal("docs/metrics.md has no place for the table")
 	}
-	if *update {
+	if *rewrite {
 		table = metrics.Markdown()
 		if err := os.WriteFile(filepath.Join(root, "docs/metrics.md"), []byte(before+begin+table+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if table != metrics.Markdown() {
-		t.Error("docs/metrics.md is not what the metrics are: run go test ./internal/docs -update")
+		t.Error("docs/metrics.md is not what the metrics are: run make generate")
 	}
 	for _, name := range regexp.MustCompile(`mycelium_\w+`).FindAllString(before+after, -1) {
 		if !strings.Contains(table, "`"+name+"`") && !strings.Contains(read(t, "metrics/metrics.go"), `"`+name+`"`) {
