@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/leaktest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -38,7 +39,7 @@ func TestShutdownInBatches(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		const sockets, batch, interval = 20, 4, 60 * time.Millisecond
 		o.Drain = channels.Drain{Batch: batch, Interval: interval, Timeout: patience}
-		before := openDescriptors()
+		before := leaktest.Descriptors()
 		s := newServer(t, o)
 		var terminated atomic.Int32
 		s.Socket("/socket", channels.SocketOptions{}, ends(&terminated))
@@ -103,7 +104,7 @@ func assertShutDown(t *testing.T, s *server, descriptors int) {
 		t.Errorf("left: %+v", n)
 	}
 	assertNothingLeft(t)
-	if after := settledDescriptors(before(descriptors)); descriptors >= 0 && after > before(descriptors) {
+	if after := leaktest.SettledDescriptors(before(descriptors)); descriptors >= 0 && after > before(descriptors) {
 		t.Errorf("%d descriptors before, %d after", descriptors, after)
 	}
 }
@@ -114,7 +115,7 @@ func before(descriptors int) int { return descriptors + 2 }
 func TestShutdownWithoutCloseFrame(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Drain = channels.Drain{Batch: 100, Interval: time.Millisecond, Timeout: patience, NoCloseFrame: true}
-		descriptors := openDescriptors()
+		descriptors := leaktest.Descriptors()
 		s := newServer(t, o)
 		var terminated atomic.Int32
 		s.Socket("/socket", channels.SocketOptions{}, ends(&terminated))
@@ -146,7 +147,7 @@ func TestShutdownWaits(t *testing.T) {
 			<-release
 			io.WriteString(w, "done") // the client checks
 		})
-		descriptors := openDescriptors()
+		descriptors := leaktest.Descriptors()
 		s := newServer(t, o)
 		var ended atomic.Bool
 		ch := room()

@@ -2,13 +2,13 @@ package scale
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/mycelium-rt/mycelium/internal/leaktest"
 )
 
 // heapFile takes the server's heap profile when all clients have joined.
@@ -29,34 +29,7 @@ func TestMain(m *testing.M) {
 	if values := os.Getenv(flooderEnv); values != "" {
 		os.Exit(flood(values))
 	}
-	before := openDescriptors()
-	code := m.Run()
-	if code == 0 {
-		code = leaks(before)
-	}
-	os.Exit(code)
-}
-
-func leaks(before int) int {
-	if err := goleak.Find(); err != nil {
-		fmt.Println("goroutines left:", err)
-		return 1
-	}
-	// Go's own poller and its eventfd are opened once, on first use, as is the
-	// pidfd with which it checks for their support.
-	if after := openDescriptors(); after > before+3 {
-		fmt.Printf("descriptors left: %d before, %d after\n", before, after)
-		return 1
-	}
-	return 0
-}
-
-func openDescriptors() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return -1
-	}
-	return len(entries)
+	leaktest.Main(m)
 }
 
 // full is for what takes minutes, or compares times: "make scale".

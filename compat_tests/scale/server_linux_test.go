@@ -23,6 +23,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances/relay"
+	"github.com/mycelium-rt/mycelium/internal/leaktest"
 )
 
 const (
@@ -150,7 +151,7 @@ func usageOf(e *channels.Endpoint) usage {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	return usage{
-		Goroutines: runtime.NumGoroutine(), Descriptors: openDescriptors(),
+		Goroutines: runtime.NumGoroutine(), Descriptors: leaktest.Descriptors(),
 		Heap: int64(mem.HeapAlloc), Resident: resident(), Stats: e.Stats(),
 	}
 }

@@ -135,6 +135,7 @@ var TestOnly = []string{
 	"instances/internal/typetest",
 	"instances/storetest",
 	"internal/arrows",
+	"internal/leaktest",
 	"internal/websocket/wstest",
 	"pubsub/pubsubtest",
 }

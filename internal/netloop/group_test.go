@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/internal/leaktest"
 )
 
 func TestPostOrder(t *testing.T) {
@@ -60,7 +62,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		ignore := goleak.IgnoreCurrent()
 		for range 5 {
-			before := openDescriptors()
+			before := leaktest.Descriptors()
 			g, err := New(w.with(Options{Loops: 2, HighWater: 500}))
 			if err != nil {
 				t.Fatal(err)
@@ -117,7 +119,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 				t.Errorf("%d frames left", n)
 			}
 			goleak.VerifyNone(t, ignore)
-			if after := openDescriptors(); after > before+2 {
+			if after := leaktest.Descriptors(); after > before {
 				t.Errorf("%d descriptors before, %d after", before, after)
 			}
 		}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/mycelium-rt/mycelium/internal/leaktest"
 )
 
 // patience is how long a test waits for what must happen; only failing tests wait that long.
@@ -23,38 +23,7 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(drainChild); addr != "" {
 		os.Exit(drain(addr))
 	}
-	before := openDescriptors()
-	code := m.Run()
-	if code == 0 {
-		code = leaks(before)
-	}
-	os.Exit(code)
-}
-
-func leaks(before int) int {
-	if err := goleak.Find(); err != nil {
-		fmt.Println("goroutines left:", err)
-		return 1
-	}
-	// Go's own poller and its eventfd are opened once, on first use.
-	if after := openDescriptors(); before >= 0 && after > before+2 {
-		fmt.Printf("descriptors left: %d before, %d after\n", before, after)
-		return 1
-	}
-	if n := LiveFrames(); n != 0 {
-		fmt.Println("frames left:", n)
-		return 1
-	}
-	return 0
-}
-
-// openDescriptors returns -1 where the system does not say.
-func openDescriptors() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return -1
-	}
-	return len(entries)
+	leaktest.Main(m, leaktest.Count{Name: "frames", Live: LiveFrames})
 }
 
 // way is an implementation: how the bytes get in and out.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mycelium-rt/mycelium/internal/leaktest"
 )
 
 // starvedChild tells this test binary to be the process that runs out of descriptors, and how.
@@ -75,7 +77,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 
 // starve is the child: it echoes with few descriptors until its standard input ends.
 func starve() int {
-	limit := uint64(openDescriptors() + 24)
+	limit := uint64(leaktest.Descriptors() + 24)
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
