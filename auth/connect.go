@@ -46,11 +46,11 @@ func (v *Verifier) quick() bool {
 func (v *Verifier) Connect(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 	token, ref := v.tokenOf(r)
 	if ref != nil {
-		return v.refuse(r, ref)
+		return v.refuseToken(r, ref)
 	}
 	g, ref := v.grant(ctx, token)
 	if ref != nil {
-		return v.refuse(r, ref)
+		return v.refuseToken(r, ref)
 	}
 	if g.socketID != "" {
 		s.SetID(g.socketID)
@@ -65,7 +65,7 @@ func (v *Verifier) Connect(ctx context.Context, s *channels.Socket, r *channels.
 	return nil
 }
 
-func (v *Verifier) refuse(r *channels.Request, ref *RefusedError) error {
+func (v *Verifier) refuseToken(r *channels.Request, ref *RefusedError) error {
 	v.log.Warn("token refused").Str("reason", string(ref.Reason)).Str("detail", ref.Detail).
 		Addr("peer", r.RemoteAddr).Str("path", r.URL.Path).Write()
 	if ref.Reason == NoKeys { // it may be a good token

@@ -151,8 +151,8 @@ func (d *termDecoder) term(depth int) (any, error) {
 	return nil, errTermTag
 }
 
-// take reads n bytes.
-func (d *termDecoder) take(n uint32) ([]byte, error) {
+// readBytes reads n bytes.
+func (d *termDecoder) readBytes(n uint32) ([]byte, error) {
 	if uint64(n) > uint64(len(d.data)) {
 		return nil, errTermShort
 	}
@@ -163,7 +163,7 @@ func (d *termDecoder) take(n uint32) ([]byte, error) {
 
 // uint reads an unsigned number of 1, 2 or 4 bytes.
 func (d *termDecoder) uint(size uint32) (n uint32, err error) {
-	b, err := d.take(size)
+	b, err := d.readBytes(size)
 	for _, c := range b {
 		n = n<<8 | uint32(c)
 	}
@@ -193,7 +193,7 @@ func (d *termDecoder) big(size uint32) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.take(n)
+	b, err := d.readBytes(n)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (d *termDecoder) big(size uint32) (any, error) {
 }
 
 func (d *termDecoder) float() (any, error) {
-	b, err := d.take(8)
+	b, err := d.readBytes(8)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func (d *termDecoder) atom(size uint32, latin1 bool) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.take(n)
+	b, err := d.readBytes(n)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +254,7 @@ func (d *termDecoder) text() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.take(n)
+	b, err := d.readBytes(n)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (d *termDecoder) charlist() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.take(n)
+	b, err := d.readBytes(n)
 	if err != nil {
 		return nil, err
 	}

@@ -25,20 +25,20 @@ const (
 	expiryPatience = time.Minute
 )
 
-// add begins to watch over a session.
-func (e *expiry) add(s *session) {
+// watchSession begins to watch over a session.
+func (e *expiry) watchSession(s *session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.open = true
 	e.schedule(s)
 }
 
-// remove ends it.
-func (e *expiry) remove(s *session) {
+// unwatchSession ends it.
+func (e *expiry) unwatchSession(s *session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.open = false
-	e.take(s)
+	e.removeFromQueue(s)
 }
 
 // renew is for a session that has a new grant.
@@ -46,12 +46,12 @@ func (e *expiry) renew(s *session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s.open {
-		e.take(s)
+		e.removeFromQueue(s)
 		e.schedule(s)
 	}
 }
 
-func (e *expiry) take(s *session) {
+func (e *expiry) removeFromQueue(s *session) {
 	if s.place < 0 {
 		return
 	}
@@ -78,7 +78,7 @@ func (e *expiry) schedule(s *session) {
 	}
 	heap.Push(&e.queue, s)
 	if s.place == 0 {
-		e.wait()
+		e.setTimer()
 	}
 }
 
@@ -86,8 +86,8 @@ func (e *expiry) schedule(s *session) {
 // time.
 const firstWarning = time.Second
 
-// wait sets the timer to the first that is due.
-func (e *expiry) wait() {
+// setTimer sets the timer to the first that is due.
+func (e *expiry) setTimer() {
 	d := min(max(0, time.Until(e.queue[0].due)), expiryPatience)
 	if e.timer == nil {
 		e.timer = time.AfterFunc(d, e.run)
@@ -112,7 +112,7 @@ func (e *expiry) runBatch() bool {
 			return false
 		}
 		if e.queue[0].due.After(now) {
-			e.wait()
+			e.setTimer()
 			return false
 		}
 		s := heap.Pop(&e.queue).(*session)

@@ -86,10 +86,10 @@ func Current(s *channels.Socket) Claims {
 func (s *session) Client() string { return s.grant.Load().subject }
 
 // Opened is for channels.
-func (s *session) Opened() { s.verifier.expiry.add(s) }
+func (s *session) Opened() { s.verifier.expiry.watchSession(s) }
 
 // Closed is for channels.
-func (s *session) Closed() { s.verifier.expiry.remove(s) }
+func (s *session) Closed() { s.verifier.expiry.unwatchSession(s) }
 
 // Join is for channels.
 func (s *session) Join(topic string) error {

@@ -60,7 +60,7 @@ func (p *Peer) handleBatch(body []byte) error {
 			p.held.put(n, e)
 		}
 	})
-	p.proceed()
+	p.applyOrAsk()
 	return err
 }
 
@@ -68,11 +68,11 @@ func (p *Peer) handleBatch(body []byte) error {
 // snapshot is awaited that will replace what they change.
 func (p *Peer) applies() bool { return p.arrives == nil }
 
-// proceed applies what no longer has a hole before it, and asks for what is
+// applyOrAsk applies what no longer has a hole before it, and asks for what is
 // missing.
-func (p *Peer) proceed() {
+func (p *Peer) applyOrAsk() {
 	for p.applies() {
-		e := p.held.take(p.next)
+		e := p.held.takeEntry(p.next)
 		if e == nil {
 			break
 		}
@@ -124,8 +124,8 @@ func (p *Peer) fall() {
 	}
 }
 
-// forget is the end of the peer.
-func (p *Peer) forget() {
+// forgetPeer is the end of the peer.
+func (p *Peer) forgetPeer() {
 	p.fall()
 	for _, k := range p.node.kinds {
 		k.Gone(p)

@@ -67,7 +67,7 @@ func (n *Node) revive(p *Peer) bool {
 		return false
 	}
 	if other := n.named[p.name]; other != nil {
-		other.end()
+		other.loseName()
 	}
 	p.ended = false
 	n.named[p.name] = p
@@ -100,7 +100,7 @@ func (n *Node) handleHeartbeat(pk received) error {
 		p.target = h.head + 1
 	}
 	n.chooseVersion()
-	if p.proceed(); h.leaving {
+	if p.applyOrAsk(); h.leaving {
 		p.leaving = true
 		p.fall()
 	}
@@ -112,14 +112,14 @@ func (n *Node) meet(log LogID, h heartbeat) {
 	now := n.clock.Now()
 	p := &Peer{node: n, log: log, name: h.name, heard: now, down: now, next: 1, since: h.head + 1, held: window{limit: n.options.Limits.Hold}}
 	if old := n.named[h.name]; old != nil {
-		old.end()
+		old.loseName()
 	}
 	n.peers[log], n.named[h.name] = p, p
 	n.transport.To(log, n.heartbeat(false)) // so that both know each other at once
 }
 
-// end takes the name of a peer from it: its node has begun a new log.
-func (p *Peer) end() {
+// loseName takes the name of a peer from it: its node has begun a new log.
+func (p *Peer) loseName() {
 	p.ended = true
 	p.fall()
 	p.abandon()

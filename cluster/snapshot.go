@@ -133,7 +133,7 @@ func (p *Peer) handlePart(body []byte) error {
 	if at+1 < p.next { // what was missing has come meanwhile
 		if p.arrives != nil && p.arrives.id == id {
 			p.arrives = nil
-			p.proceed()
+			p.applyOrAsk()
 		}
 		return nil
 	}
@@ -158,13 +158,13 @@ func (p *Peer) handlePart(body []byte) error {
 		a.parts[index], a.came[index] = snapshotPart{typ, append([]byte(nil), r.b...)}, true
 		a.left--
 	}
-	p.proceed()
+	p.applyOrAsk()
 	return r.err()
 }
 
-// proceed restores the snapshot when it is complete, and asks for what does
+// restoreOrAsk restores the snapshot when it is complete, and asks for what does
 // not come.
-func (a *arrival) proceed(now time.Duration) {
+func (a *arrival) restoreOrAsk(now time.Duration) {
 	p := a.peer
 	if a.id != 0 && a.left == 0 {
 		if a.whole == 0 {
@@ -233,7 +233,7 @@ func (p *Peer) passOver(to uint64) {
 func (p *Peer) restore(a *arrival) {
 	var tail []entry
 	for n := a.at + 1; n <= a.until; n++ {
-		tail = append(tail, p.held.take(n))
+		tail = append(tail, p.held.takeEntry(n))
 	}
 	p.arrives, p.hole, p.asked, p.next, p.joiner = nil, 0, 0, a.until+1, joiner{}
 	for _, kind := range p.node.kinds {
@@ -245,7 +245,7 @@ func (p *Peer) restore(a *arrival) {
 			kind.Apply(p, typ, body)
 		}
 	}
-	p.proceed()
+	p.applyOrAsk()
 }
 
 // owed is the first entry that a kind has a right to: the next one, and of a
@@ -272,7 +272,7 @@ func (p *Peer) missedUpTo(to uint64) (missed uint64) {
 // number to.
 func (p *Peer) applyHeld(to uint64) {
 	for n := p.owed(); n <= to; n++ {
-		e := p.held.take(n)
+		e := p.held.takeEntry(n)
 		if e == nil {
 			p.joiner = joiner{}
 			continue

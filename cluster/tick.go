@@ -60,13 +60,13 @@ func (p *Peer) tick(now time.Duration) {
 	silent := now - p.heard
 	switch {
 	case silent >= DownAfter+GoneAfter:
-		p.forget()
+		p.forgetPeer()
 		return
 	case silent >= DownAfter:
 		p.fall()
 	}
 	if silent < DownAfter && !p.ended {
-		p.proceed()
+		p.applyOrAsk()
 	}
 }
 

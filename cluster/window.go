@@ -25,7 +25,7 @@ func (w *window) put(n uint64, e entry) {
 		if n > w.last() {
 			return
 		}
-		w.take(w.last())
+		w.takeEntry(w.last())
 	}
 	if len(e) > w.limit {
 		return
@@ -65,8 +65,8 @@ func (w *window) get(n uint64) entry {
 	return w.entries[n-w.first]
 }
 
-// take removes entry n and returns it, nil if it is not here.
-func (w *window) take(n uint64) entry {
+// takeEntry removes entry n and returns it, nil if it is not here.
+func (w *window) takeEntry(n uint64) entry {
 	e := w.get(n)
 	if e == nil {
 		return nil

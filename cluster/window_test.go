@@ -20,7 +20,7 @@ func TestWindow(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			n := uint64(rapid.IntRange(1, 30).Draw(t, "n"))
 			if rapid.Bool().Draw(t, "take") {
-				if e := w.take(n); len(e) != model[n] {
+				if e := w.takeEntry(n); len(e) != model[n] {
 					t.Fatalf("take %d: %d bytes, want %d", n, len(e), model[n])
 				}
 				delete(model, n)

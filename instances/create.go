@@ -60,13 +60,13 @@ func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (Info, b
 		return one.afterStart(ctx, i), false, nil
 	}
 	if err := m.found(ctx, one, kind, spec); err != nil {
-		m.drop(one)
+		m.dropMember(one)
 		one.unlock()
 		return Info{}, false, err
 	}
 	i, _ := one.info()
 	one.unlock()
-	m.tell(one, EventCreated, "")
+	m.notifyWatchers(one, EventCreated, "")
 	return one.afterStart(ctx, i), true, nil
 }
 
@@ -143,7 +143,7 @@ func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec)
 	if err != nil {
 		return err
 	}
-	revision, err := m.keep(ctx, one, spec, false, 0)
+	revision, err := m.writeRecord(ctx, one, spec, false, 0)
 	if err != nil {
 		life.discard()
 		return err

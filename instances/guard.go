@@ -27,21 +27,23 @@ func errGoexit(what string) error { return &PanicError{Hook: what, Value: "runti
 // awaitGoroutines waits until all that the logic started has ended. What has
 // not when ctx is done is leaked: counted, told, and left alone.
 func (m *member) awaitGoroutines(ctx context.Context, in *Instance) {
-	for in.left() > 0 {
+	for in.liveGoroutines() > 0 {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			n := in.left()
+			n := in.liveGoroutines()
 			if n == 0 {
 				return
 			}
 			m.leaked(in)
-			m.manager.tell(m, EventLeaked, "")
+			m.manager.notifyWatchers(m, EventLeaked, "")
 			in.line(zerolog.ErrorLevel, "goroutines of an instance do not end").Int("goroutines", int(n)).Write()
 			return
 		}
 	}
 }
 
-// left is how many goroutines of this life there are.
-func (in *Instance) left() int64 { return in.goroutines.Load() + in.endpoint.Stats().Callbacks }
+// liveGoroutines is how many goroutines of this life there are.
+func (in *Instance) liveGoroutines() int64 {
+	return in.goroutines.Load() + in.endpoint.Stats().Callbacks
+}

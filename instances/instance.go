@@ -203,8 +203,8 @@ func (in *Instance) crash(err error) {
 	}
 }
 
-// begin starts the logic, if it wants that.
-func (in *Instance) begin(ctx context.Context) error {
+// startLogic starts the logic, if it wants that.
+func (in *Instance) startLogic(ctx context.Context) error {
 	if s, ok := in.logic.(Starter); ok {
 		ctx, cancel := context.WithTimeout(ctx, in.owner.manager.options.StartTimeout)
 		defer cancel()
@@ -304,9 +304,9 @@ func (in *Instance) hook(ctx context.Context, name string, f func() error) error
 	}
 }
 
-// end closes this life: the sockets go, then the logic is told, then its
+// endLife closes this life: the sockets go, then the logic is told, then its
 // goroutines are waited for, all within ctx. gently is false after a crash.
-func (in *Instance) end(ctx context.Context, gently bool) {
+func (in *Instance) endLife(ctx context.Context, gently bool) {
 	gently = gently && in.begun
 	if d, ok := in.logic.(Drainer); ok && gently {
 		err := in.hook(ctx, "Draining", func() error { d.Draining(ctx); return nil })

@@ -111,7 +111,7 @@ func (m *member) superviseLocked() {
 	m.stop, m.stopped = cancel, stopped
 	go func() {
 		defer close(stopped)
-		defer m.settle()
+		defer m.startSettled()
 		for m.serve(ctx) && m.pause(ctx) {
 		}
 	}()
@@ -129,10 +129,10 @@ func (m *member) pause(ctx context.Context) bool {
 	}
 }
 
-// rest lets a life serve without a supervisor, which costs a goroutine: most
+// serveUnsupervised lets a life serve without a supervisor, which costs a goroutine: most
 // instances only have channels and never crash. It reports false if the
 // supervisor has something to do.
-func (m *member) rest(ctx context.Context, in *Instance) bool {
+func (m *member) serveUnsupervised(ctx context.Context, in *Instance) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.resting = ctx.Err() == nil && len(in.crashed) == 0
@@ -174,11 +174,11 @@ func (m *member) halt() {
 // serve serves one life from its start to its end, or until it can go on without
 // a supervisor. It reports whether another life is to follow.
 func (m *member) serve(ctx context.Context) (restart bool) {
-	in, err := m.take()
+	in, err := m.takeLife()
 	if err == nil {
-		if err = m.begin(ctx, in); err == nil {
+		if err = m.startLife(ctx, in); err == nil {
 			ticks := in.ticks()
-			if ticks == 0 && m.rest(ctx, in) {
+			if ticks == 0 && m.serveUnsupervised(ctx, in) {
 				return false
 			}
 			err = in.run(ctx, ticks)
@@ -191,9 +191,9 @@ func (m *member) serve(ctx context.Context) (restart bool) {
 	return err != nil && ctx.Err() == nil && m.crash(err)
 }
 
-// take returns the life to begin: the one that was built with the spec, or a
+// takeLife returns the life to begin: the one that was built with the spec, or a
 // new one.
-func (m *member) take() (*Instance, error) {
+func (m *member) takeLife() (*Instance, error) {
 	m.mu.Lock()
 	in, spec, kind := m.next, m.spec, m.kind
 	m.next = nil
@@ -210,12 +210,12 @@ func (m *member) take() (*Instance, error) {
 	return in, nil
 }
 
-// begin starts a life that has not been started, and opens its doors.
-func (m *member) begin(ctx context.Context, in *Instance) error {
+// startLife starts a life that has not been started, and opens its doors.
+func (m *member) startLife(ctx context.Context, in *Instance) error {
 	if in.begun {
 		return nil
 	}
-	if err := in.begin(ctx); err != nil {
+	if err := in.startLogic(ctx); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -224,13 +224,13 @@ func (m *member) begin(ctx context.Context, in *Instance) error {
 		m.state, m.reason = Running, ""
 	}
 	m.mu.Unlock()
-	m.settle()
-	m.manager.tell(m, EventStarted, "")
+	m.startSettled()
+	m.manager.notifyWatchers(m, EventStarted, "")
 	return nil
 }
 
-// settle lets go who waits for the first start.
-func (m *member) settle() {
+// startSettled lets go who waits for the first start.
+func (m *member) startSettled() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	select {
@@ -269,7 +269,7 @@ func (m *member) bury(in *Instance, crash error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	in.end(ctx, crash == nil)
+	in.endLife(ctx, crash == nil)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.life, m.started = nil, time.Time{}
@@ -293,13 +293,13 @@ func (m *member) crash(err error) (restart bool) {
 		m.restarts++
 	}
 	m.mu.Unlock()
-	m.settle()
-	m.manager.tell(m, EventCrashed, err.Error())
+	m.startSettled()
+	m.manager.notifyWatchers(m, EventCrashed, err.Error())
 	if !failed {
 		m.manager.log.Warn("instance crashed: it is restarted").Err(err).Str("instance", m.id).Write()
 		return true
 	}
-	m.manager.tell(m, EventFailed, err.Error())
+	m.manager.notifyWatchers(m, EventFailed, err.Error())
 	m.manager.log.Error("instance failed: it crashed too often").Err(err).Str("instance", m.id).Int("crashes", o.MaxCrashes+1).Str("within", o.CrashWindow.String()).Write()
 	return false
 }
@@ -316,12 +316,12 @@ func (m *member) stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.countedLocked()
-	m.leaks = slices.DeleteFunc(m.leaks, func(in *Instance) bool { return in.left() == 0 })
+	m.leaks = slices.DeleteFunc(m.leaks, func(in *Instance) bool { return in.liveGoroutines() == 0 })
 	for _, in := range m.leaks {
-		s.Leaked += in.left()
+		s.Leaked += in.liveGoroutines()
 	}
 	if in := m.life; in != nil {
-		s.Goroutines = in.left()
+		s.Goroutines = in.liveGoroutines()
 		s.Topics = in.endpoint.CountTopics()
 	}
 	if !m.started.IsZero() {
@@ -347,8 +347,8 @@ func sum(a, b channels.Stats) channels.Stats {
 	return a
 }
 
-// drop takes a member out of the manager.
-func (m *Manager) drop(one *member) {
+// dropMember takes a member out of the manager.
+func (m *Manager) dropMember(one *member) {
 	counted := make(map[string]*Total)
 	one.count(counted)
 	m.mu.Lock()

@@ -72,13 +72,13 @@ func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (rest
 	case how == byConfigure:
 		taken, err := life.configure(ctx, kind, wanted.Config)
 		if !taken {
-			return true, m.change(ctx, one, kind, wanted, []string{"type"}) // as anything that restarts
+			return true, m.applyUpdate(ctx, one, kind, wanted, []string{"type"}) // as anything that restarts
 		}
 		if err != nil {
 			return false, err
 		}
 	case how != silently:
-		return true, m.change(ctx, one, kind, wanted, fields)
+		return true, m.applyUpdate(ctx, one, kind, wanted, fields)
 	}
 	one.mu.Lock()
 	one.spec = wanted

@@ -51,8 +51,8 @@ func (ws *watchers) close() {
 	ws.all = nil
 }
 
-// tell tells the watchers what has happened to a member.
-func (m *Manager) tell(one *member, kind EventKind, reason string) {
+// notifyWatchers tells the watchers what has happened to a member.
+func (m *Manager) notifyWatchers(one *member, kind EventKind, reason string) {
 	i, _ := one.info()
 	e := Event{Time: m.options.Now(), Kind: kind, ID: one.id, Type: i.Type, State: i.State, Revision: i.Revision, Reason: reason}
 	ws := &m.watchers

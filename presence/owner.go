@@ -29,12 +29,12 @@ func (t *Tracker) own(s *stripe, c Channel) (*owner, error) {
 	}
 	s.mu.Unlock()
 	// Without the lock: OnEnd may run end at once. Not a closure of t, s and o, which each presence would have to keep.
-	o.watch.Do(func() { c.OnEnd(o.end) })
+	o.watch.Do(func() { c.OnEnd(o.channelEnded) })
 	return o, nil
 }
 
-// end clears what the channel has left behind.
-func (o *owner) end() {
+// channelEnded clears what the channel has left behind.
+func (o *owner) channelEnded() {
 	s := o.tracker.stripe(o.channel.Topic())
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -43,7 +43,7 @@ func (r *Replica) Join(topic, key, meta string) {
 	switch {
 	case p == nil:
 	case p.shown || isNew && r.up:
-		r.tell(topic, p, meta)
+		r.setMeta(topic, p, meta)
 	default:
 		p.meta = meta
 	}
@@ -61,9 +61,9 @@ func (r *Replica) Leave(topic, _, ref string) {
 	if p == nil {
 		return
 	}
-	r.drop(topic, sh, p, refKeyOf(ref))
+	r.dropPresence(topic, sh, p, refKeyOf(ref))
 	if p.shown {
-		r.tell(topic, p, "")
+		r.setMeta(topic, p, "")
 	}
 }
 
@@ -71,21 +71,21 @@ func (r *Replica) Leave(topic, _, ref string) {
 func (r *Replica) Up() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.turn(true)
+	r.setUp(true)
 }
 
 // Down hides what the node has from clients, as Up shows it. It stays, and may be changed.
 func (r *Replica) Down() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.turn(false)
+	r.setUp(false)
 }
 
 // Gone is Down and forgets the node. Nothing may be called afterwards.
 func (r *Replica) Gone() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.turn(false)
+	r.setUp(false)
 	r.shelves = nil
 }
 
@@ -101,7 +101,7 @@ func (r *Replica) Replace(by *Roster) {
 			switch {
 			case p == nil:
 			case p.shown:
-				r.tell(topic, p, l.meta)
+				r.setMeta(topic, p, l.meta)
 			default:
 				p.meta = l.meta
 				if isNew && r.up {
@@ -115,13 +115,13 @@ func (r *Replica) Replace(by *Roster) {
 		var left []*presence
 		for ref, p := range sh.presences {
 			if _, stays := by.topics[topic][ref]; !stays {
-				r.drop(topic, sh, p, ref)
+				r.dropPresence(topic, sh, p, ref)
 				left = append(left, p)
 			}
 		}
 		r.later(topic, left)
 	}
-	r.begin()
+	r.beginSteps()
 }
 
 // Roster returns a copy of what the node has, shown or hidden.
@@ -166,8 +166,8 @@ func (sh *shelf) put(key, meta string) (p *presence, isNew bool) {
 	return p, isNew
 }
 
-// drop takes p out of the lists.
-func (r *Replica) drop(topic string, sh *shelf, p *presence, ref refKey) {
+// dropPresence takes p out of the lists.
+func (r *Replica) dropPresence(topic string, sh *shelf, p *presence, ref refKey) {
 	p.dropped = true
 	sh.remove(p)
 	delete(sh.presences, ref)
@@ -176,8 +176,8 @@ func (r *Replica) drop(topic string, sh *shelf, p *presence, ref refKey) {
 	}
 }
 
-// tell makes meta the truth of p; "" hides it.
-func (r *Replica) tell(topic string, p *presence, meta string) {
+// setMeta makes meta the truth of p; "" hides it.
+func (r *Replica) setMeta(topic string, p *presence, meta string) {
 	s := r.tracker.stripe(topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()

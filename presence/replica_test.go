@@ -305,7 +305,7 @@ func runRegion(t *rapid.T, r *region) {
 		"step": func(t *rapid.T) {
 			a, b := two(t)
 			if f := a.of[b.log]; f.replica.stepping {
-				f.replica.step(a.tracker.pace.next)
+				f.replica.showStep(a.tracker.pace.next)
 			}
 		},
 		"restart": func(t *rapid.T) {
@@ -317,7 +317,7 @@ func runRegion(t *rapid.T, r *region) {
 				if f := other.of[s.log]; f != nil {
 					f.replica.Gone()
 					for f.replica.stepping {
-						f.replica.step(other.tracker.pace.next)
+						f.replica.showStep(other.tracker.pace.next)
 					}
 					delete(other.of, s.log)
 				}
@@ -370,7 +370,7 @@ func (r *region) settle(t *rapid.T) {
 				s.deliver(other, len(other.log.entries))
 				s.of[other.log].turn(true)
 				for f := s.of[other.log]; f.replica.stepping; {
-					f.replica.step(s.tracker.pace.next)
+					f.replica.showStep(s.tracker.pace.next)
 				}
 			}
 		}

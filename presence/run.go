@@ -166,7 +166,7 @@ func (tp *topic) weave(c *chunk, s *series) {
 			}
 		}
 	}
-	w.end()
+	w.closeOpenEntry()
 }
 
 // weaver writes entries into a series meta by meta or run by run.
@@ -181,7 +181,7 @@ type weaver struct {
 // these are too many for any.
 func (w *weaver) room(e *entry, bytes int) {
 	if w.s.parts != nil && w.s.size+len(w.piece)+entrySize(e.key)+bytes > w.s.most {
-		w.end()
+		w.closeOpenEntry()
 		w.s.close()
 	}
 	w.s.open(0)
@@ -224,8 +224,8 @@ func (w *weaver) flush() {
 	}
 }
 
-// end closes the entry that is open.
-func (w *weaver) end() {
+// closeOpenEntry closes the entry that is open.
+func (w *weaver) closeOpenEntry() {
 	w.piece = closeEntry(w.piece, w.open != nil)
 	w.flush()
 	w.open = nil

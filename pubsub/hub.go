@@ -103,13 +103,13 @@ func (n *hubNode) Close() error {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
-	n.hub.forget(n)
+	n.hub.forgetNode(n)
 	n.running.Wait()
 	return nil
 }
 
-// forget removes a closed node from all topics.
-func (h *Hub) forget(n *hubNode) {
+// forgetNode removes a closed node from all topics.
+func (h *Hub) forgetNode(n *hubNode) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for topic, nodes := range h.topics {

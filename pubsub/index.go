@@ -73,7 +73,7 @@ func (x *index) remove(g *group) {
 		t.groups[i] = &group{topic: g.topic, shard: g.shard, announced: g.announced}
 		return
 	}
-	x.drop(s, t, i)
+	x.dropGroup(s, t, i)
 }
 
 // announce counts n more announced subscribers of topic on a shard, or less.
@@ -89,7 +89,7 @@ func (x *index) announce(topic string, shard *shard, n int32) {
 	}
 	g := t.groups[i]
 	if g.announced += n; g.announced == 0 && !g.shown {
-		x.drop(s, t, i)
+		x.dropGroup(s, t, i)
 	}
 }
 
@@ -107,8 +107,8 @@ func (x *index) interestIn(s *stripe, topic string) *interest {
 	return t
 }
 
-// drop takes a group out, and the interest with the last one; the stripe is locked.
-func (x *index) drop(s *stripe, t *interest, i int) {
+// dropGroup takes a group out, and the interest with the last one; the stripe is locked.
+func (x *index) dropGroup(s *stripe, t *interest, i int) {
 	t.groups = slices.Delete(t.groups, i, i+1)
 	if len(t.groups) > 0 {
 		return

@@ -38,11 +38,11 @@ func (l *link) send(topic string, data []byte) (err error) {
 // interest tells the bus of the node's first and last group of a topic.
 func (l *link) interest(topic string, on bool) {
 	if topic != controlTopic {
-		l.tell(topic, on)
+		l.tellInterest(topic, on)
 	}
 }
 
-func (l *link) tell(topic string, on bool) {
+func (l *link) tellInterest(topic string, on bool) {
 	var err error
 	defer func() {
 		if err != nil {

@@ -187,7 +187,7 @@ func (p *PubSub) deliver(topic string, m Message, from any) {
 func (p *PubSub) OnControl(f func(data []byte)) {
 	p.control.Store(&f)
 	if p.link != nil {
-		p.link.tell(controlTopic, true)
+		p.link.tellInterest(controlTopic, true)
 	}
 }
 

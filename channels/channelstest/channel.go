@@ -52,7 +52,7 @@ func (p *Push) Reply() (reply Reply) {
 	c := p.channel.client
 	c.t.Helper()
 	c.await("reply to "+p.ref, func() bool {
-		m, ok := c.take(func(m message) bool {
+		m, ok := c.takeMessage(func(m message) bool {
 			return m.event == "phx_reply" && m.topic == p.channel.topic && m.ref == p.ref
 		})
 		reply = m.reply
@@ -96,7 +96,7 @@ func (ch *Channel) assertEvent(event string, payload any, match func(message) bo
 	c := ch.client
 	c.t.Helper()
 	c.await(fmt.Sprintf("%s %s on %s", event, showWanted(payload), ch.topic), func() bool {
-		m, ok := c.take(match)
+		m, ok := c.takeMessage(match)
 		got = m.payload
 		return ok
 	})
@@ -119,7 +119,7 @@ func (ch *Channel) assertEnd(event string) {
 	c := ch.client
 	c.t.Helper()
 	c.await(event+" on "+ch.topic, func() bool {
-		_, ok := c.take(func(m message) bool {
+		_, ok := c.takeMessage(func(m message) bool {
 			return m.event == event && m.topic == ch.topic && m.joinRef == ch.joinRef
 		})
 		return ok

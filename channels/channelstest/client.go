@@ -245,8 +245,8 @@ func (c *Client) refute(what string, match func(message) bool) {
 	}
 }
 
-// take removes the first message that matches. It is called under mu.
-func (c *Client) take(match func(message) bool) (message, bool) {
+// takeMessage removes the first message that matches. It is called under mu.
+func (c *Client) takeMessage(match func(message) bool) (message, bool) {
 	for i, m := range c.inbox {
 		if match(m) {
 			c.inbox = append(c.inbox[:i:i], c.inbox[i+1:]...)

@@ -43,7 +43,7 @@ func Start(t testing.TB, o channels.Options) *Endpoint {
 		if err := e.Shutdown(ctx); err != nil {
 			t.Errorf("channelstest: shutdown: %v", err)
 		}
-		log.end()
+		log.endTest()
 	})
 	return &Endpoint{Endpoint: e, listener: l}
 }

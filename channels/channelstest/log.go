@@ -39,7 +39,7 @@ func (l *testLog) Write(line []byte) (int, error) {
 	return l.t.Output().Write(line)
 }
 
-func (l *testLog) end() {
+func (l *testLog) endTest() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true

@@ -84,17 +84,17 @@ func (k *Kind) open(space string, t *presence.Tracker) (node uint16, err error) 
 	if k.trackers[space] != nil {
 		k.next[space] = append(k.next[space], t)
 	} else {
-		k.enter(space, t)
+		k.setTracker(space, t)
 	}
 	return number(n.ID()), nil
 }
 
-// enter makes t the tracker of a space. Called with mu.
-func (k *Kind) enter(space string, t *presence.Tracker) {
+// setTracker makes t the tracker of a space. Called with mu.
+func (k *Kind) setTracker(space string, t *presence.Tracker) {
 	k.trackers[space] = t
 	for _, p := range k.peers {
 		if s := p.spaces[space]; s != nil {
-			s.enter(t, p.up)
+			s.moveInto(t, p.up)
 		}
 	}
 }
@@ -115,14 +115,14 @@ func (k *Kind) close(space string, t *presence.Tracker) {
 	for _, p := range k.peers {
 		if s := p.spaces[space]; s != nil {
 			s.roster, s.replica = s.replica.Roster(), nil
-			p.tidy(space, s)
+			p.forgetEmpty(space, s)
 		}
 	}
 	if next := k.next[space]; len(next) > 0 {
 		if k.next[space] = next[1:]; len(next) == 1 {
 			delete(k.next, space)
 		}
-		k.enter(space, next[0])
+		k.setTracker(space, next[0])
 	}
 }
 
@@ -138,7 +138,7 @@ func (k *Kind) Apply(p *cluster.Peer, typ byte, body []byte) {
 	from := k.peer(p)
 	s := from.share(k, e.space)
 	e.change(typ, s.list())
-	from.tidy(e.space, s)
+	from.forgetEmpty(e.space, s)
 }
 
 // Snapshot is cluster.Snapshotter's.
@@ -177,7 +177,7 @@ func (k *Kind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[b
 	for space, roster := range rosters {
 		s := from.share(k, space)
 		s.replace(roster)
-		from.tidy(space, s)
+		from.forgetEmpty(space, s)
 	}
 }
 
@@ -185,20 +185,20 @@ func (k *Kind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[b
 func (k *Kind) Lost(*cluster.Peer, uint64) {}
 
 // Up is cluster.Kind's.
-func (k *Kind) Up(p *cluster.Peer) { k.turn(p, true, (*presence.Replica).Up) }
+func (k *Kind) Up(p *cluster.Peer) { k.eachReplica(p, true, (*presence.Replica).Up) }
 
 // Down is cluster.Kind's.
-func (k *Kind) Down(p *cluster.Peer) { k.turn(p, false, (*presence.Replica).Down) }
+func (k *Kind) Down(p *cluster.Peer) { k.eachReplica(p, false, (*presence.Replica).Down) }
 
 // Gone is cluster.Kind's.
 func (k *Kind) Gone(p *cluster.Peer) {
-	k.turn(p, false, (*presence.Replica).Gone)
+	k.eachReplica(p, false, (*presence.Replica).Gone)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.peers, p)
 }
 
-func (k *Kind) turn(p *cluster.Peer, up bool, turn func(*presence.Replica)) {
+func (k *Kind) eachReplica(p *cluster.Peer, up bool, turn func(*presence.Replica)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	of := k.peer(p)
@@ -226,21 +226,21 @@ func (p *peer) share(k *Kind, space string) *share {
 		s = &share{roster: &presence.Roster{}}
 		p.spaces[space] = s
 		if t := k.trackers[space]; t != nil {
-			s.enter(t, p.up)
+			s.moveInto(t, p.up)
 		}
 	}
 	return s
 }
 
-// tidy forgets a space in which the peer has nobody.
-func (p *peer) tidy(space string, s *share) {
+// forgetEmpty forgets a space in which the peer has nobody.
+func (p *peer) forgetEmpty(space string, s *share) {
 	if s.roster != nil && s.roster.Empty() {
 		delete(p.spaces, space)
 	}
 }
 
-// enter moves the share into a tracker.
-func (s *share) enter(t *presence.Tracker, up bool) {
+// moveInto moves the share into a tracker.
+func (s *share) moveInto(t *presence.Tracker, up bool) {
 	s.replica = t.NewReplica()
 	s.replica.Replace(s.roster)
 	s.roster = nil

@@ -62,17 +62,17 @@ func (h *Host) Start(o cluster.Options) *Life {
 // Kill ends the node as SIGKILL does.
 func (h *Host) Kill() {
 	h.world.Note("%s is killed", h.Name)
-	h.end()
+	h.endLife()
 }
 
 // Stop ends the node as SIGTERM does: it says goodbye.
 func (h *Host) Stop() {
 	h.world.Note("%s stops", h.Name)
 	h.life.Node.Close()
-	h.end()
+	h.endLife()
 }
 
-func (h *Host) end() {
+func (h *Host) endLife() {
 	h.life.ended = true
 	h.life = nil
 }

@@ -195,7 +195,7 @@ func (v *verifiers) get(id string, o auth.Options) (_ *auth.Verifier, release fu
 	if o.JWKS != nil && o.JWKS.PublicOnly {
 		key += " public only"
 	}
-	if shared := v.hold(key, nil); shared != nil {
+	if shared := v.holdVerifier(key, nil); shared != nil {
 		return shared.Verifier, sync.OnceFunc(func() { v.release(key, shared) }), nil
 	}
 	log := v.log.With().Str("instance", id).Logger()
@@ -203,16 +203,16 @@ func (v *verifiers) get(id string, o auth.Options) (_ *auth.Verifier, release fu
 	if err != nil {
 		return nil, nil, err
 	}
-	shared := v.hold(key, verifier)
+	shared := v.holdVerifier(key, verifier)
 	if shared.Verifier != verifier {
 		verifier.Close()
 	}
 	return shared.Verifier, sync.OnceFunc(func() { v.release(key, shared) }), nil
 }
 
-// hold returns the verifier of a key; where there is none, it becomes otherwise
+// holdVerifier returns the verifier of a key; where there is none, it becomes otherwise
 // if that is not nil.
-func (v *verifiers) hold(key string, otherwise *auth.Verifier) *sharedVerifier {
+func (v *verifiers) holdVerifier(key string, otherwise *auth.Verifier) *sharedVerifier {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	shared := v.by[key]

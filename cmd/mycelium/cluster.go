@@ -38,8 +38,8 @@ type clusterNode struct {
 
 var errSameNumber = errors.New("another node has drawn the same number for its presences, one of 65,536: start this one again, and it draws another")
 
-// end has the server stop; the first reason counts.
-func (n *clusterNode) end(err error) {
+// stopServer has the server stop; the first reason counts.
+func (n *clusterNode) stopServer(err error) {
 	select {
 	case n.conflict <- err:
 	default:
@@ -59,7 +59,7 @@ func (d *daemon) join(files clusterFiles) error {
 	}
 	n := &clusterNode{conflict: make(chan error, 1), presences: presences.New()}
 	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
-		Name: files.node, Address: d.address(), OnConflict: n.end, Info: d.facts(), Kinds: n.presences.Types(),
+		Name: files.node, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(), Kinds: n.presences.Types(),
 	})
 	if err != nil {
 		transport.Close() // the first error is the one to report
@@ -71,7 +71,7 @@ func (d *daemon) join(files clusterFiles) error {
 		Link: func() membership.Link { return membership.Link(transport.Stats()) },
 		Joined: func() {
 			if !presences.Distinct(n.Node) {
-				n.end(errSameNumber)
+				n.stopServer(errSameNumber)
 			}
 		},
 	})
@@ -130,8 +130,8 @@ func (n *clusterNode) leave() error {
 	return n.Close()
 }
 
-// left gets an error if this node has had to leave the cluster; nil if there is none.
-func (n *clusterNode) left() <-chan error {
+// leftCluster gets an error if this node has had to leave the cluster; nil if there is none.
+func (n *clusterNode) leftCluster() <-chan error {
 	if n == nil {
 		return nil
 	}

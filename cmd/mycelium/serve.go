@@ -126,7 +126,7 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 			d.reload()
 		case <-ctx.Done():
 			return d.drain()
-		case err := <-d.cluster.left():
+		case err := <-d.cluster.leftCluster():
 			return errors.Join(err, d.drain())
 		}
 	}

@@ -145,10 +145,10 @@ func (p *poll) Tick(now time.Time) error {
 	if p.Over || now.Before(p.Ends) {
 		return nil
 	}
-	return p.end(p.in.Context())
+	return p.endPoll(p.in.Context())
 }
 
-func (p *poll) end(ctx context.Context) error { // with mu
+func (p *poll) endPoll(ctx context.Context) error { // with mu
 	p.Over = true
 	if err := p.save(ctx); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (p *poll) Signal(ctx context.Context, name string, _ json.RawMessage) (any,
 	case "result":
 		return p.result(), nil
 	case "end":
-		return p.result(), p.end(ctx)
+		return p.result(), p.endPoll(ctx)
 	}
 	return nil, &instances.SignalError{Reason: "there are the signals result and end"}
 }

@@ -96,11 +96,11 @@ func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
 	if !bytes.HasPrefix(p.Meta, []byte("{")) {
 		return joinReply{}, channels.Errorf("meta is not a JSON object")
 	}
-	one, err := l.rooms.enter(c, c.Socket(), c.Subtopic())
+	one, err := l.rooms.openRoom(c, c.Socket(), c.Subtopic())
 	if err != nil {
 		return joinReply{}, err
 	}
-	c.OnEnd(func() { l.rooms.leave(one) })
+	c.OnEnd(func() { l.rooms.closeRoom(one) })
 	userKey.Set(c, name)
 	roomKey.Set(c, one)
 	return joinReply{name}, c.Send(afterJoin{p.Meta, p.Since})
@@ -173,7 +173,7 @@ func (l *logic) post(one *room, user string, m newMessage, send func(text []byte
 	}
 	if !again {
 		err = send(e.text)
-		l.rooms.changed(one)
+		l.rooms.backlogChanged(one)
 	}
 	return said{e.ID, e.At}, err
 }

@@ -80,15 +80,15 @@ func (r *rooms) load(ctx context.Context) error {
 	return json.Unmarshal(data, &r.listed)
 }
 
-// enter returns a room with its backlog, and keeps it open until leave. s is nil
+// openRoom returns a room with its backlog, and keeps it open until leave. s is nil
 // for the application.
-func (r *rooms) enter(ctx context.Context, s *channels.Socket, name string) (*room, error) {
+func (r *rooms) openRoom(ctx context.Context, s *channels.Socket, name string) (*room, error) {
 	one, err := r.occupy(s, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.fill(ctx, one); err != nil {
-		r.leave(one)
+	if err := r.loadBacklog(ctx, one); err != nil {
+		r.closeRoom(one)
 		return nil, err
 	}
 	return one, nil
@@ -102,7 +102,7 @@ func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
 	defer r.mu.Unlock()
 	one := r.open[key]
 	if one == nil {
-		slot, refused := r.take(s)
+		slot, refused := r.takeSlot(s)
 		switch refused {
 		case share.Full:
 			return nil, channels.Errorf("too many rooms are in use: at most %d can be", r.most)
@@ -116,16 +116,16 @@ func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
 	return one, nil
 }
 
-// take takes one room of the share of a socket. The application may have all.
-func (r *rooms) take(s *channels.Socket) (*share.Slot, share.Refusal) {
+// takeSlot takes one room of the share of a socket. The application may have all.
+func (r *rooms) takeSlot(s *channels.Socket) (*share.Slot, share.Refusal) {
 	if s == nil {
 		return r.shares.TakeAny()
 	}
 	return r.shares.Take(s.Client(), s)
 }
 
-// fill loads a room's backlog, once.
-func (r *rooms) fill(ctx context.Context, one *room) error {
+// loadBacklog loads a room's backlog, once.
+func (r *rooms) loadBacklog(ctx context.Context, one *room) error {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	if one.backlog != nil {
@@ -143,8 +143,8 @@ func (r *rooms) fill(ctx context.Context, one *room) error {
 	return nil
 }
 
-// leave closes a room that nobody is in any more, unless it has yet to be saved.
-func (r *rooms) leave(one *room) {
+// closeRoom closes a room that nobody is in any more, unless it has yet to be saved.
+func (r *rooms) closeRoom(one *room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one.members--
@@ -158,8 +158,8 @@ func (r *rooms) closeIfDone(one *room) { // with mu
 	}
 }
 
-// changed has a room's backlog saved soon.
-func (r *rooms) changed(one *room) {
+// backlogChanged has a room's backlog saved soon.
+func (r *rooms) backlogChanged(one *room) {
 	if r.bounds.messages == 0 {
 		return
 	}

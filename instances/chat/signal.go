@@ -32,7 +32,7 @@ func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (
 	if d.Room == "" || len(d.Room) > maxRoomName {
 		return nil, wrong("room must have 1 to %d bytes", maxRoomName)
 	}
-	one, err := l.rooms.enter(ctx, nil, d.Room)
+	one, err := l.rooms.openRoom(ctx, nil, d.Room)
 	if err != nil {
 		var refused *channels.ReplyError
 		if errors.As(err, &refused) {
@@ -40,7 +40,7 @@ func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (
 		}
 		return nil, err
 	}
-	defer l.rooms.leave(one)
+	defer l.rooms.closeRoom(one)
 	return do(one, d)
 }
 
@@ -64,7 +64,7 @@ func (l *logic) signalClear(one *room, _ signalData) (any, error) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	one.backlog.clear()
-	l.rooms.changed(one)
+	l.rooms.backlogChanged(one)
 	return nil, l.in.Broadcast("room:"+one.name, "cleared", struct{}{})
 }
 

@@ -61,7 +61,7 @@ func (k *keeper) append(ctx context.Context, base int64, user, id string, op jso
 	}
 	if k.durable {
 		// A client that goes away meanwhile has sent it all the same.
-		if err := k.keep(context.WithoutCancel(ctx), e); err != nil {
+		if err := k.saveEntry(context.WithoutCancel(ctx), e); err != nil {
 			k.in.Log().Error().Err(err).Msg("an operation was not saved, and is refused")
 			return 0, refuse("the server could not save this: try again")
 		}
@@ -75,9 +75,9 @@ func (k *keeper) append(ctx context.Context, base int64, user, id string, op jso
 
 func opKey(rev int64) string { return fmt.Sprintf("op-%d", rev%ring) }
 
-// keep saves one operation, and the history first if its place in the ring is
+// saveEntry saves one operation, and the history first if its place in the ring is
 // still needed.
-func (k *keeper) keep(ctx context.Context, e entry) error { // with mu
+func (k *keeper) saveEntry(ctx context.Context, e entry) error { // with mu
 	if e.Rev-max(0, k.saved) > ring {
 		data, err := k.history.encode()
 		if err == nil {

@@ -104,9 +104,9 @@ func (w *walk) inserts() []uint16 {
 	return w.rest[0].insert
 }
 
-// left is how much the next part spans of the text before it. A change that is
+// spanLeft is how much the next part spans of the text before it. A change that is
 // at its end retains the rest.
-func (w *walk) left() (n int, removes bool) {
+func (w *walk) spanLeft() (n int, removes bool) {
 	if len(w.rest) == 0 {
 		return maxUnits, false
 	}
@@ -116,7 +116,7 @@ func (w *walk) left() (n int, removes bool) {
 
 func (w *walk) skip() { w.rest, w.used = w.rest[1:], 0 }
 
-func (w *walk) take(n int) {
+func (w *walk) advance(n int) {
 	if len(w.rest) == 0 {
 		return
 	}
@@ -150,8 +150,8 @@ func (c textChange) rebase(other textChange, otherFirst bool) textChange {
 			a.skip()
 			continue
 		}
-		n, removes := a.left()
-		m, gone := b.left()
+		n, removes := a.spanLeft()
+		m, gone := b.spanLeft()
 		n = min(n, m)
 		switch {
 		case gone: // there is nothing left to keep or to delete
@@ -160,8 +160,8 @@ func (c textChange) rebase(other textChange, otherFirst bool) textChange {
 		default:
 			out = out.retain(n)
 		}
-		a.take(n)
-		b.take(n)
+		a.advance(n)
+		b.advance(n)
 	}
 	return out
 }

@@ -81,7 +81,7 @@ func (m *match) sit(want int, user, token string, now time.Time) (int, error) {
 		m.Seats[i] = seat{User: user, Token: sum[:]}
 		m.Version++
 		if m.Status == waiting && m.full() {
-			m.begin(now)
+			m.beginMatch(now)
 		}
 		return i, nil
 	}
@@ -121,15 +121,15 @@ func (m *match) find(token string) int {
 	return -1
 }
 
-func (m *match) begin(now time.Time) {
+func (m *match) beginMatch(now time.Time) {
 	m.Status, m.Board, m.Result, m.Offer, m.Since = playing, m.rules.New(len(m.Seats)), nil, -1, now
 	for i := range m.Seats {
 		m.Seats[i].Left, m.Seats[i].Rematch = m.clock, false
 	}
 }
 
-// turn is the seat whose turn it is: the board's seats begin at First.
-func (m *match) turn() int { return (m.Board.Turn() + m.First) % len(m.Seats) }
+// turnSeat is the seat whose turn it is: the board's seats begin at First.
+func (m *match) turnSeat() int { return (m.Board.Turn() + m.First) % len(m.Seats) }
 
 // move makes a move. One that comes when the clock has run out is too late.
 func (m *match) move(at int, move json.RawMessage, now time.Time) error {
@@ -138,7 +138,7 @@ func (m *match) move(at int, move json.RawMessage, now time.Time) error {
 		return refuse("the game has not begun: a seat is free")
 	case m.Status == over:
 		return refuse("the game is over")
-	case m.turn() != at:
+	case m.turnSeat() != at:
 		return refuse("it is not your turn")
 	case m.clock > 0 && !now.Before(m.deadline()):
 		return refuse("your clock has run out")
@@ -147,7 +147,7 @@ func (m *match) move(at int, move json.RawMessage, now time.Time) error {
 		return refuse("%v", err)
 	}
 	if m.clock > 0 {
-		m.Seats[at].Left = m.left(at, now, at) + m.increment
+		m.Seats[at].Left = m.clockLeft(at, now, at) + m.increment
 	}
 	m.Since = now
 	m.Version++
@@ -158,13 +158,13 @@ func (m *match) move(at int, move json.RawMessage, now time.Time) error {
 		if winner >= 0 {
 			winner = (winner + m.First) % len(m.Seats)
 		}
-		m.end(winner, byRules)
+		m.endMatch(winner, byRules)
 	}
 	return nil
 }
 
-// left is what a seat's clock shows, turn being whose turn it is.
-func (m *match) left(at int, now time.Time, turn int) time.Duration {
+// clockLeft is what a seat's clock shows, turn being whose turn it is.
+func (m *match) clockLeft(at int, now time.Time, turn int) time.Duration {
 	left := m.Seats[at].Left
 	if at == turn {
 		left -= max(0, now.Sub(m.Since))
@@ -177,7 +177,7 @@ func (m *match) deadline() time.Time {
 	if m.Status != playing || m.clock == 0 {
 		return time.Time{}
 	}
-	return m.Since.Add(m.Seats[m.turn()].Left)
+	return m.Since.Add(m.Seats[m.turnSeat()].Left)
 }
 
 // flag ends the match if a clock has run out.
@@ -186,8 +186,8 @@ func (m *match) flag(now time.Time) bool {
 	if due.IsZero() || now.Before(due) {
 		return false
 	}
-	m.Seats[m.turn()].Left = 0
-	m.lose(m.turn(), byFlag)
+	m.Seats[m.turnSeat()].Left = 0
+	m.lose(m.turnSeat(), byFlag)
 	return true
 }
 
@@ -207,10 +207,10 @@ func (m *match) lose(at int, reason string) {
 	if len(m.Seats) == 2 {
 		winner = 1 - at
 	}
-	m.end(winner, reason)
+	m.endMatch(winner, reason)
 }
 
-func (m *match) end(winner int, reason string) {
+func (m *match) endMatch(winner int, reason string) {
 	m.Status, m.Result, m.Offer = over, &result{winner, reason}, -1
 	m.Version++
 }
@@ -225,7 +225,7 @@ func (m *match) draw(at int) error {
 	case m.Offer == at:
 		return refuse("you have offered a draw already")
 	case m.Offer >= 0:
-		m.end(-1, byDraw)
+		m.endMatch(-1, byDraw)
 	default:
 		m.Offer = at
 		m.Version++
@@ -247,7 +247,7 @@ func (m *match) rematch(at int, now time.Time) error {
 		}
 	}
 	m.First = (m.First + 1) % len(m.Seats)
-	m.begin(now)
+	m.beginMatch(now)
 	return nil
 }
 
@@ -255,7 +255,7 @@ func (m *match) rematch(at int, now time.Time) error {
 // game until resume.
 func (m *match) pause(now time.Time) {
 	if m.Status == playing && m.clock > 0 {
-		m.Seats[m.turn()].Left = m.left(m.turn(), now, m.turn())
+		m.Seats[m.turnSeat()].Left = m.clockLeft(m.turnSeat(), now, m.turnSeat())
 		m.Since = now
 	}
 }

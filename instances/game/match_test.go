@@ -43,7 +43,7 @@ func TestClock(t *testing.T) {
 	must(t, m.move(0, moveJSON(ticTacToe, 0), at(3)))  // ada: 10-3+2 = 9
 	must(t, m.move(1, moveJSON(ticTacToe, 1), at(10))) // bob: 10-7+2 = 5
 	for i, want := range []time.Duration{8 * time.Second, 5 * time.Second} {
-		if left := m.left(i, at(11), m.turn()); left != want {
+		if left := m.clockLeft(i, at(11), m.turnSeat()); left != want {
 			t.Errorf("clock of seat %d: %v, want %v", i, left, want)
 		}
 	}
@@ -70,7 +70,7 @@ func TestAPauseIsNobodysTime(t *testing.T) {
 	m, err = decodeMatch(data, ticTacToe, 2, 10*time.Second, 0)
 	must(t, err)
 	m.resume(at(1000))
-	if left := m.left(0, at(1001), 0); left != 5*time.Second {
+	if left := m.clockLeft(0, at(1001), 0); left != 5*time.Second {
 		t.Errorf("ada has %v left, want 5s", left)
 	}
 }
@@ -119,8 +119,8 @@ func TestEnds(t *testing.T) {
 	wantRefusal(t, m.resign(0), "no game is under way")
 	must(t, m.rematch(0, noon))
 	must(t, m.rematch(1, noon))
-	if m.Status != playing || m.turn() != 1 {
-		t.Errorf("the rematch: %s, turn of %d; want bob to begin", m.Status, m.turn())
+	if m.Status != playing || m.turnSeat() != 1 {
+		t.Errorf("the rematch: %s, turn of %d; want bob to begin", m.Status, m.turnSeat())
 	}
 	must(t, m.resign(1))
 	if *m.Result != (result{0, byResign}) {

@@ -115,7 +115,7 @@ func (s *snakes) Tick() any {
 	eaten := false
 	for _, seat := range s.seats() {
 		if p := s.players[seat]; len(p.body) > 0 {
-			d.Moved[seat] = s.step(p)
+			d.Moved[seat] = s.moveSerpent(p)
 			eaten = eaten || p.body[0] == s.food
 		}
 	}
@@ -134,7 +134,7 @@ func (s *snakes) Tick() any {
 		case len(p.body) > 0:
 		case p.rests > 0:
 			p.rests--
-		case s.begin(p):
+		case s.placeSerpent(p):
 			d.Born[seat] = p.view()
 		}
 	}
@@ -143,8 +143,8 @@ func (s *snakes) Tick() any {
 
 func (s *snakes) seats() []int { return slices.Sorted(maps.Keys(s.players)) }
 
-// step moves a serpent on, and feeds it where there is food.
-func (s *snakes) step(p *serpent) snakeMove {
+// moveSerpent moves a serpent on, and feeds it where there is food.
+func (s *snakes) moveSerpent(p *serpent) snakeMove {
 	p.going = p.wants
 	head := s.wrap(cell{p.body[0][0] + p.going[0], p.body[0][1] + p.going[1]})
 	p.body = slices.Insert(p.body, 0, head)
@@ -181,8 +181,8 @@ func (s *snakes) crashed() (seats []int) {
 	return seats
 }
 
-// begin puts a serpent where there is room for it, if that is found.
-func (s *snakes) begin(p *serpent) bool {
+// placeSerpent puts a serpent where there is room for it, if that is found.
+func (s *snakes) placeSerpent(p *serpent) bool {
 	for range 100 {
 		head := s.free()
 		body := make([]cell, snakeBegins)

@@ -174,7 +174,7 @@ func (t *table) sit(c *channels.Context, p sitParams) (sitReply, error) {
 		}
 	}
 	reply := sitReply{Token: rand.Text()}
-	err := t.change(c, func(now time.Time) (err error) {
+	err := t.changeMatch(c, func(now time.Time) (err error) {
 		if t.seated(c) >= 0 {
 			return refuse("you have a seat")
 		}
@@ -218,7 +218,7 @@ func (t *table) on(ch *channels.Channel, event string, do func(at int) error) {
 }
 
 func (t *table) asPlayer(c *channels.Context, do func(at int, now time.Time) error) error {
-	return t.change(c, func(now time.Time) error {
+	return t.changeMatch(c, func(now time.Time) error {
 		at := t.seated(c)
 		if at < 0 {
 			return refuse("you have no seat: sit first")
@@ -227,9 +227,9 @@ func (t *table) asPlayer(c *channels.Context, do func(at int, now time.Time) err
 	})
 }
 
-// change changes the match, saves it and tells everybody. What cannot be saved
+// changeMatch changes the match, saves it and tells everybody. What cannot be saved
 // has not happened.
-func (t *table) change(ctx context.Context, do func(now time.Time) error) error {
+func (t *table) changeMatch(ctx context.Context, do func(now time.Time) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stands {
@@ -257,7 +257,7 @@ func (t *table) change(ctx context.Context, do func(now time.Time) error) error 
 		return channels.Errorf("the server could not save this: try again")
 	}
 	t.arm(0)
-	return t.tell(now)
+	return t.sendState(now)
 }
 
 func (t *table) save(ctx context.Context) error { // with mu
@@ -269,7 +269,7 @@ func (t *table) save(ctx context.Context) error { // with mu
 	return t.in.Save(context.WithoutCancel(ctx), stateKey, data)
 }
 
-func (t *table) tell(now time.Time) error { // with mu
+func (t *table) sendState(now time.Time) error { // with mu
 	v, err := t.match.view(now)
 	if err != nil {
 		return err
@@ -293,7 +293,7 @@ func (t *table) clockRanOut(ctx context.Context) error {
 	if ctx.Err() != nil { // this life has ended
 		return nil
 	}
-	err := t.change(ctx, func(now time.Time) error {
+	err := t.changeMatch(ctx, func(now time.Time) error {
 		if !t.match.flag(now) {
 			t.arm(0) // a wall clock was set
 			return refuse("there is time left")
@@ -316,7 +316,7 @@ func (t *table) Signal(ctx context.Context, name string, _ json.RawMessage) (any
 		defer t.mu.Unlock()
 		return t.match.view(time.Now())
 	case "reset":
-		return nil, t.change(ctx, func(time.Time) error {
+		return nil, t.changeMatch(ctx, func(time.Time) error {
 			version := t.match.Version
 			t.match = t.newMatch()
 			t.match.Version = version + 1

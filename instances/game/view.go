@@ -32,7 +32,7 @@ func (m *match) view(now time.Time) (*view, error) {
 	}
 	turn := -1
 	if m.Status == playing {
-		turn = m.turn()
+		turn = m.turnSeat()
 		v.Turn = &turn
 	}
 	if m.Offer >= 0 {
@@ -46,7 +46,7 @@ func (m *match) view(now time.Time) (*view, error) {
 		if m.clock > 0 {
 			ms := m.clock.Milliseconds()
 			if m.Status != waiting {
-				ms = m.left(i, now, turn).Milliseconds()
+				ms = m.clockLeft(i, now, turn).Milliseconds()
 			}
 			v.Seats[i].ClockMS = &ms
 		}

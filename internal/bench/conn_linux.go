@@ -57,7 +57,7 @@ func (w *worker) writable(i int) bool {
 	c := &w.conns[i]
 	if c.state == connecting {
 		if errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || errno != 0 {
-			w.end(i, "connect: "+unix.Errno(errno).Error())
+			w.endConn(i, "connect: "+unix.Errno(errno).Error())
 			return false
 		}
 		c.blocked = false
@@ -77,14 +77,14 @@ func (w *worker) writable(i int) bool {
 
 func (w *worker) watch(i int, events uint32) {
 	if err := w.poll.watch(unix.EPOLL_CTL_MOD, int(w.conns[i].fd), int32(i), events); err != nil {
-		w.end(i, "epoll_ctl: "+err.Error())
+		w.endConn(i, "epoll_ctl: "+err.Error())
 	}
 }
 
 // flush sends what has waited.
 func (w *worker) flush(i int, waiting []byte) {
 	if err := w.transmit(i, waiting); err != nil {
-		w.end(i, err.Error())
+		w.endConn(i, err.Error())
 	}
 }
 
@@ -98,7 +98,7 @@ func (w *worker) send(i int, b []byte) {
 		err = w.transmit(i, b)
 	}
 	if err != nil {
-		w.end(i, err.Error())
+		w.endConn(i, err.Error())
 	}
 }
 
@@ -141,10 +141,10 @@ func (w *worker) read(i int) {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return
 	case errno != 0:
-		w.end(i, "recv: "+errno.Error())
+		w.endConn(i, "recv: "+errno.Error())
 		return
 	case n == 0:
-		w.end(i, "the server closed the connection")
+		w.endConn(i, "the server closed the connection")
 		return
 	}
 	at := monotonic()
@@ -167,7 +167,7 @@ func (w *worker) received(i int, b []byte, at int64) {
 		c.in = append(c.in, b...)
 		b = c.in
 	}
-	rest := w.take(i, b, at)
+	rest := w.handleRead(i, b, at)
 	switch {
 	case c.state == gone:
 	case len(rest) == 0:
@@ -177,8 +177,8 @@ func (w *worker) received(i int, b []byte, at int64) {
 	}
 }
 
-// take handles what was read and returns what is not whole yet.
-func (w *worker) take(i int, b []byte, at int64) []byte {
+// handleRead handles what was read and returns what is not whole yet.
+func (w *worker) handleRead(i int, b []byte, at int64) []byte {
 	c := &w.conns[i]
 	if c.state == handshaking {
 		if b = w.answered(i, b, at); c.state == handshaking {
@@ -188,7 +188,7 @@ func (w *worker) take(i int, b []byte, at int64) []byte {
 	for c.state != gone && len(b) > 0 {
 		h, err := readHead(b)
 		if err != nil {
-			w.end(i, err.Error())
+			w.endConn(i, err.Error())
 			return nil
 		}
 		if h.size == 0 {
@@ -244,7 +244,7 @@ func (w *worker) handleFrame(i int, h frameHead, payload []byte, at int64) {
 	case opPong:
 		return
 	case opClose:
-		w.end(i, closeReason(payload))
+		w.endConn(i, closeReason(payload))
 		return
 	}
 	w.bytes.Add(int64(h.size + len(payload)))
@@ -273,7 +273,7 @@ func (w *worker) handleMessage(i int, m *message, size int, at int64) {
 	case event == "phx_reply" && string(m.ref) == beatRef:
 		w.beatsAnswered.Add(1)
 	case (event == "phx_error" || event == "phx_close") && string(m.joinRef) == joinRef:
-		w.end(i, "the channel ended with "+event)
+		w.endConn(i, "the channel ended with "+event)
 	case c.state == joined:
 		w.job.message(i, m, size, at)
 	}
@@ -285,8 +285,8 @@ const (
 	beatRef = "hb"
 )
 
-// end closes a connection and counts why.
-func (w *worker) end(i int, why string) {
+// endConn closes a connection and counts why.
+func (w *worker) endConn(i int, why string) {
 	c := &w.conns[i]
 	was := c.state
 	if was == gone {

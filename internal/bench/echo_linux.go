@@ -32,7 +32,7 @@ func (e *echoing) due(now int64) time.Duration {
 		if now < e.until {
 			return time.Duration(e.until - now)
 		}
-		e.w.finish()
+		e.w.finishJob()
 		return forever
 	}
 	for n := 0; e.schedule.due() < e.until; n++ { // all that are due, however late
@@ -40,7 +40,7 @@ func (e *echoing) due(now int64) time.Duration {
 			return 0
 		}
 		now = monotonic()
-		due, wait := e.schedule.take(now)
+		due, wait := e.schedule.takeDue(now)
 		if wait > 0 {
 			return time.Duration(wait)
 		}
@@ -50,7 +50,7 @@ func (e *echoing) due(now int64) time.Duration {
 		}
 		e.next = (e.next + 1) % len(e.w.conns)
 	}
-	e.w.finish()
+	e.w.finishJob()
 	return forever
 }
 
@@ -104,7 +104,7 @@ func (e *echoing) message(i int, m *message, size int, at int64) {
 		w.stray.Add(1)
 		return
 	}
-	switch e.streams[i].take(k.number) {
+	switch e.streams[i].noteNumber(k.number) {
 	case twice:
 		w.twice.Add(1)
 		return

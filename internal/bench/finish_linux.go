@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// finish ends the workers and writes the report.
-func (r *run) finish() {
+// finishRun ends the workers and writes the report.
+func (r *run) finishRun() {
 	r.report.Errors = r.fleet.quit()
 	if r.running {
 		r.report.Run = r.runReport()

@@ -44,7 +44,7 @@ func (w *worker) open(now int64) time.Duration {
 			if o.rate.start == 0 {
 				o.rate = schedule{start: now, rate: w.plan.rateOf(w.plan.ConnectRate, len(w.conns))}
 			}
-			due, wait := o.rate.take(now)
+			due, wait := o.rate.takeDue(now)
 			if wait > 0 {
 				return time.Duration(wait)
 			}
@@ -64,12 +64,12 @@ func (w *worker) begin(i int, since int64) {
 	w.opener.inFlight++
 	fd, err := connect(w.plan.Targets[w.opener.target(i)].Addr, w.source(i))
 	if err != nil {
-		w.end(i, "connect: "+err.Error())
+		w.endConn(i, "connect: "+err.Error())
 		return
 	}
 	c.fd, c.state, c.blocked = int32(fd), connecting, true
 	if err := w.poll.watch(unix.EPOLL_CTL_ADD, fd, int32(i), unix.EPOLLIN|unix.EPOLLOUT); err != nil {
-		w.end(i, "epoll_ctl: "+err.Error())
+		w.endConn(i, "epoll_ctl: "+err.Error())
 	}
 }
 
@@ -106,11 +106,11 @@ func (w *worker) answered(i int, b []byte, at int64) []byte {
 	}
 	if !bytes.HasPrefix(b, []byte("HTTP/1.1 101")) {
 		status, _, _ := bytes.Cut(b, []byte("\r\n"))
-		w.end(i, "the server answered "+strconv.Quote(string(status)))
+		w.endConn(i, "the server answered "+strconv.Quote(string(status)))
 		return nil
 	}
 	if !bytes.Contains(b[:end], []byte(handshakeAccept)) {
-		w.end(i, "the Sec-WebSocket-Accept of the answer is wrong")
+		w.endConn(i, "the Sec-WebSocket-Accept of the answer is wrong")
 		return nil
 	}
 	w.connect.add(at - c.since)
@@ -130,7 +130,7 @@ var statusOK = []byte(`"status":"ok"`)
 func (w *worker) joinAnswered(i int, m *message, at int64) {
 	c := &w.conns[i]
 	if !bytes.Contains(m.payload, statusOK) {
-		w.end(i, "refused: "+shortened(m.payload))
+		w.endConn(i, "refused: "+shortened(m.payload))
 		return
 	}
 	w.join.add(at - c.since)

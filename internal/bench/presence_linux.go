@@ -66,7 +66,7 @@ func (v *watching) message(i int, m *message, size int, at int64) {
 	v.w.last.Store(at)
 	countPresence(v.w, m, size)
 	if w := v.witnesses[i]; w != nil {
-		if err := w.take(string(m.event), m.payload); err != nil {
+		if err := w.applyEvent(string(m.event), m.payload); err != nil {
 			v.w.fail("%s that cannot be read: %v", m.event, err)
 		}
 	}
@@ -111,8 +111,8 @@ type (
 	}
 )
 
-// take reads a message whose payload goes up to the end of its array.
-func (w *witness) take(event string, payload []byte) error {
+// applyEvent reads a message whose payload goes up to the end of its array.
+func (w *witness) applyEvent(event string, payload []byte) error {
 	payload = bytes.TrimSuffix(bytes.TrimRight(payload, " \t\r\n"), []byte("]"))
 	if event == diffEvent {
 		var d diff

@@ -37,7 +37,7 @@ func (p *publishing) due(now int64) time.Duration {
 		}
 		since := monotonic()
 		if p.schedule.rate > 0 {
-			due, wait := p.schedule.take(since)
+			due, wait := p.schedule.takeDue(since)
 			if wait > 0 {
 				return time.Duration(wait)
 			}
@@ -48,7 +48,7 @@ func (p *publishing) due(now int64) time.Duration {
 		}
 		p.publish(since)
 	}
-	p.w.finish()
+	p.w.finishJob()
 	return forever
 }
 

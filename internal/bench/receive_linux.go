@@ -28,7 +28,7 @@ func (r *receiving) message(i int, m *message, size int, at int64) {
 		r.w.stray.Add(1)
 		return
 	}
-	switch r.streams[i*r.w.plan.Publishers+publisher].take(k.number) {
+	switch r.streams[i*r.w.plan.Publishers+publisher].noteNumber(k.number) {
 	case twice:
 		r.w.twice.Add(1)
 		return

@@ -41,14 +41,14 @@ func Run(ctx context.Context, o *Options, progress, stderr io.Writer) (*Report, 
 	defer r.fleet.close()
 	err = r.open(ctx)
 	if !errors.Is(err, errInterrupted) {
-		err = r.hold(ctx)
+		err = r.runPhases(ctx)
 	}
 	r.stopClock()
 	if err != nil {
 		r.interrupted = errors.Is(err, errInterrupted)
 		r.problem("%v", err)
 	}
-	r.finish()
+	r.finishRun()
 	return r.report, nil
 }
 
@@ -123,7 +123,7 @@ func (r *run) await(ctx context.Context, what string, counters []func(*tally) *a
 		} else if now.Sub(moved) > r.o.Patience {
 			return fmt.Errorf("%s: no progress for %v", what, r.o.Patience)
 		}
-		r.tell(&told, what)
+		r.printProgress(&told, what)
 	}
 	return nil
 }
@@ -159,8 +159,8 @@ func (r *run) open(ctx context.Context) error {
 	return nil
 }
 
-// hold does what comes after joining.
-func (r *run) hold(ctx context.Context) error {
+// runPhases does what comes after joining.
+func (r *run) runPhases(ctx context.Context) error {
 	if r.fleet.sum(countJoined) == 0 {
 		return nil
 	}
@@ -249,13 +249,13 @@ func (r *run) pause(ctx context.Context, d time.Duration, what string) error {
 			return err
 		}
 		time.Sleep(min(left, 10*time.Millisecond))
-		r.tell(&told, what)
+		r.printProgress(&told, what)
 	}
 	return nil
 }
 
-// tell writes a line a second.
-func (r *run) tell(told *time.Time, what string) {
+// printProgress writes a line a second.
+func (r *run) printProgress(told *time.Time, what string) {
 	if r.progress == nil || time.Since(*told) < time.Second {
 		return
 	}

@@ -313,7 +313,7 @@ func TestWorkersLeaveTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.fleet.close()
-	if err := errors.Join(r.open(t.Context()), r.hold(t.Context())); err != nil {
+	if err := errors.Join(r.open(t.Context()), r.runPhases(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	r.fleet.board.phase.Store(int32(quitting))

@@ -15,9 +15,9 @@ type schedule struct {
 // due returns when the next event is due.
 func (s *schedule) due() int64 { return s.start + int64(float64(s.n)/s.rate*1e9) }
 
-// take takes the next event if it is due, and returns when it was. If it is
+// takeDue takes the next event if it is due, and returns when it was. If it is
 // not, wait is how long it has still to go.
-func (s *schedule) take(now int64) (due, wait int64) {
+func (s *schedule) takeDue(now int64) (due, wait int64) {
 	due = s.due()
 	if due > now {
 		return 0, due - now

@@ -12,10 +12,10 @@ func TestSchedule(t *testing.T) {
 	const microsecond = 1000 // less than that is rounding
 	for k := range int64(1000) {
 		at := second + k*10*millisecond
-		if _, wait := s.take(at - microsecond); wait < microsecond-10 || wait > microsecond {
+		if _, wait := s.takeDue(at - microsecond); wait < microsecond-10 || wait > microsecond {
 			t.Fatalf("event %d a microsecond early: wait %d", k, wait)
 		}
-		if due, wait := s.take(at + microsecond); due < at-10 || due > at || wait != 0 {
+		if due, wait := s.takeDue(at + microsecond); due < at-10 || due > at || wait != 0 {
 			t.Fatalf("event %d is due at %d, wait %d, want %d", k, due, wait, at)
 		}
 	}
@@ -38,7 +38,7 @@ func TestScheduleHidesNoPause(t *testing.T) {
 	due, sent := new(histogram), new(histogram)
 	clock := int64(0)
 	for s.n < 1000 {
-		at, wait := s.take(clock)
+		at, wait := s.takeDue(clock)
 		if wait > 0 {
 			clock += wait
 			continue

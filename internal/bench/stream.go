@@ -25,8 +25,8 @@ const (
 // itself. Further back a message is late as long as so old ones are missing.
 const recentBits = 64
 
-// take notes number n.
-func (s *stream) take(n uint32) verdict {
+// noteNumber notes number n.
+func (s *stream) noteNumber(n uint32) verdict {
 	if n >= s.next {
 		gap := n - s.next
 		s.missing += gap

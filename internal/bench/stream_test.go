@@ -25,7 +25,7 @@ func TestStream(t *testing.T) {
 	for _, test := range tests {
 		var s stream
 		for i, n := range test.numbers {
-			if got := s.take(n); got != test.verdicts[i] {
+			if got := s.noteNumber(n); got != test.verdicts[i] {
 				t.Errorf("%s: number %d is %d, want %d", test.name, n, got, test.verdicts[i])
 			}
 		}
@@ -51,7 +51,7 @@ func TestStreamModel(t *testing.T) {
 				want = late
 			}
 			seen[n] = true
-			if got := s.take(n); got != want {
+			if got := s.noteNumber(n); got != want {
 				t.Fatalf("number %d is %d, want %d", n, got, want)
 			}
 			if s.received() != int64(len(seen)) {

@@ -115,7 +115,7 @@ func (w *worker) shake(i int) {
 		return
 	}
 	if s.err != nil {
-		w.end(i, s.err.Error())
+		w.endConn(i, s.err.Error())
 		return
 	}
 	w.request(i)
@@ -139,9 +139,9 @@ func (w *worker) decrypt(i int, b []byte, at int64) {
 		case err == errNoBytes:
 			return
 		case errors.Is(err, io.EOF):
-			w.end(i, "the server closed the connection")
+			w.endConn(i, "the server closed the connection")
 		default:
-			w.end(i, err.Error())
+			w.endConn(i, err.Error())
 		}
 	}
 }

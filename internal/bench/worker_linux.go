@@ -157,8 +157,8 @@ func (w *worker) due(now int64) time.Duration {
 	return min(wait, w.beat(now))
 }
 
-// finish has the job's due not be called any more.
-func (w *worker) finish() {
+// finishJob has the job's due not be called any more.
+func (w *worker) finishJob() {
 	w.finished = true
 	w.board.finished.Add(1)
 }
@@ -186,7 +186,7 @@ func (w *worker) beat(now int64) time.Duration {
 	}
 	w.frame = appendFrame(w.frame[:0], opText, []byte(`[null,"hb","phoenix","heartbeat",{}]`))
 	for {
-		_, wait := w.beater.take(now)
+		_, wait := w.beater.takeDue(now)
 		if wait > 0 {
 			return time.Duration(wait)
 		}

@@ -134,7 +134,7 @@ func (w *Watcher) look() {
 	v := &View{Name: w.options.Name, Cluster: w.options.Cluster, Link: w.options.Link(), Stats: w.node.Stats()}
 	v.Peers = peersOf(v.Stats.Peers)
 	w.view.Store(v)
-	w.tell(v)
+	w.logChanges(v)
 	if !w.ready.Load() && w.joined(v) {
 		w.ready.Store(true)
 		w.log.Info("joined the cluster").Str("cluster", v.Cluster).Str("node", v.Name).Int("others", v.count(Up)).Write()

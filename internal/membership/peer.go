@@ -85,8 +85,8 @@ func stateOf(p *cluster.PeerInfo) State {
 	return Syncing
 }
 
-// tell logs what has changed since the last view.
-func (w *Watcher) tell(v *View) {
+// logChanges logs what has changed since the last view.
+func (w *Watcher) logChanges(v *View) {
 	var before View
 	if w.before != nil {
 		before = *w.before

@@ -276,7 +276,7 @@ func (c *Conn) Detach() (net.Conn, error) {
 		return nil, err
 	}
 	c.state = stateDetached
-	c.loop.forget(c)
+	c.loop.forgetConn(c)
 	c.loop.stats.detached.Add(1)
 	return nc, nil
 }

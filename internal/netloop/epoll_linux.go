@@ -78,7 +78,7 @@ func (e *epoll) addEvents() error {
 }
 
 func (e *epoll) addTimer() error {
-	return e.ep.Add(e.timerFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { e.loop.begin() })
+	return e.ep.Add(e.timerFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { e.loop.beginEvent() })
 }
 
 // replace moves the loop to a new epoll: easygo's goroutine closes the old one when it ends. The new one's own goroutine
@@ -209,7 +209,7 @@ func (d *descriptor) event(ev netpoll.EpollEvent) {
 
 func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 	l := c.loop
-	l.begin()
+	l.beginEvent()
 	if ev&netpoll.EPOLLOUT != 0 && c.flags&flagBlocked != 0 {
 		c.flags &^= flagBlocked // epoll still reports room; flush changes that when it has written
 		l.markDirty(c)

@@ -225,7 +225,7 @@ func (c *Conn) open(accept Accept, peer netip.AddrPort, leftover []byte) {
 	}
 	c.handler = accept(peer)
 	c.state = stateOpen
-	l.own(c)
+	l.ownConn(c)
 	l.current = c
 	c.handler.HandleOpen(c)
 	l.current = nil

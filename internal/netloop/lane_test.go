@@ -246,7 +246,7 @@ func TestLanesComeAndGo(t *testing.T) {
 			var conns []*Conn
 			for range 100 {
 				c := &Conn{loop: l, carrier: &order{}, handler: &hooks{}, fd: -1}
-				l.own(c)
+				l.ownConn(c)
 				c.SetTenant(g.NewTenant())
 				conns = append(conns, c)
 			}
@@ -254,7 +254,7 @@ func TestLanesComeAndGo(t *testing.T) {
 				t.Errorf("%d lanes", len(l.lanes))
 			}
 			for _, c := range conns {
-				l.forget(c)
+				l.forgetConn(c)
 			}
 			if len(l.freeLanes) != 100 || l.lobby.conns != 0 {
 				t.Errorf("%d of 100 lanes free, %d connections in the lobby", len(l.freeLanes), l.lobby.conns)
@@ -307,7 +307,7 @@ func TestBusyTenant(t *testing.T) {
 		}
 		on(func() {
 			c := &Conn{loop: l, carrier: &order{}, handler: &hooks{opened: true}, fd: -1}
-			l.own(c)
+			l.ownConn(c)
 			c.SetTenant(g.NewTenant())
 		})
 	}

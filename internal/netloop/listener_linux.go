@@ -95,7 +95,7 @@ func (a *acceptor) event(netpoll.EpollEvent) {
 }
 
 func (a *acceptor) accept() {
-	a.loop.begin()
+	a.loop.beginEvent()
 	for range acceptChunk {
 		fd, errno := accept4(a.fd, &a.from)
 		switch errno {
@@ -105,7 +105,7 @@ func (a *acceptor) accept() {
 			return
 		case unix.EINTR, unix.ECONNABORTED:
 		default:
-			a.rest(errno)
+			a.pauseAccepting(errno)
 			return
 		}
 	}
@@ -130,8 +130,8 @@ func (a *acceptor) hand(fd int) {
 	}
 }
 
-// rest stops accepting for a while: without free descriptors epoll would report the listener again and again.
-func (a *acceptor) rest(errno unix.Errno) {
+// pauseAccepting stops accepting for a while: without free descriptors epoll would report the listener again and again.
+func (a *acceptor) pauseAccepting(errno unix.Errno) {
 	a.failed.report(a.ln.group, os.NewSyscallError("accept4", errno))
 	a.resting = true
 	if err := a.poller().ep.Mod(a.fd, 0); err != nil {

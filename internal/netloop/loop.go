@@ -125,8 +125,8 @@ func (l *Loop) rouse() {
 	}
 }
 
-// begin is called for each event of a poller before anything else happens on the loop.
-func (l *Loop) begin() {
+// beginEvent is called for each event of a poller before anything else happens on the loop.
+func (l *Loop) beginEvent() {
 	l.burst = 0
 	if !l.awake.Load() {
 		l.refresh()
@@ -160,17 +160,17 @@ func (l *Loop) turn() {
 	l.readPutOff()
 	l.reap(reapChunk)
 	if l.stopping {
-		l.finish()
+		l.finishLoop()
 		return
 	}
 	// Goroutines that this turn woke run now, so that what they post is taken without waking the poller, and a long
 	// fan-out does not keep its processor from them: raw system calls never give it up.
 	runtime.Gosched()
-	l.rest()
+	l.trySleep()
 }
 
-// rest decides whether the loop may sleep.
-func (l *Loop) rest() {
+// trySleep decides whether the loop may sleep.
+func (l *Loop) trySleep() {
 	if l.working.n+l.prompt.n+l.dirty.n+l.unread.n+l.dead.n > 0 {
 		l.poller.wake()
 		return
@@ -283,7 +283,7 @@ func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
 		}
 		left -= share
 		for share > 0 && r.n > 0 {
-			share -= l.write(r.pop(l), batch)
+			share -= l.writeConn(r.pop(l), batch)
 		}
 		left += share // what it did not need, or had too much
 		if r.n > 0 {
@@ -295,8 +295,8 @@ func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
 	}
 }
 
-// write writes what waits for c, at the end of the turn or before, and returns what that costs.
-func (l *Loop) write(c *Conn, batch batcher) (cost int) {
+// writeConn writes what waits for c, at the end of the turn or before, and returns what that costs.
+func (l *Loop) writeConn(c *Conn, batch batcher) (cost int) {
 	waits := c.flags&flagDirty != 0 // else it was written by way of the other ring
 	c.flags &^= flagDirty | flagPrompt
 	cost = 1 + c.out.next()/writeUnit
@@ -364,23 +364,23 @@ func (l *Loop) markDirty(c *Conn) {
 func (l *Loop) reap(limit int) {
 	for ; l.dead.n > 0 && limit > 0; limit-- {
 		c := l.dead.pop(l)
-		l.forget(c)
+		l.forgetConn(c)
 		c.carrier.close(c)
 		l.stats.countClose(c.reason)
 		c.handler.HandleClose(c, c.reason)
 	}
 }
 
-// own puts c among the loop's connections.
-func (l *Loop) own(c *Conn) {
+// ownConn puts c among the loop's connections.
+func (l *Loop) ownConn(c *Conn) {
 	c.index = int32(len(l.conns))
 	l.conns = append(l.conns, c)
 	l.enterLane(c, l.lobby)
 	l.stats.connections.Add(1)
 }
 
-// forget undoes own and takes c off the wheel.
-func (l *Loop) forget(c *Conn) {
+// forgetConn undoes own and takes c off the wheel.
+func (l *Loop) forgetConn(c *Conn) {
 	l.wheel.remove(c)
 	l.leaveLane(c)
 	last := len(l.conns) - 1
@@ -415,9 +415,9 @@ func (l *Loop) shutdown() {
 	l.stopping = true
 }
 
-// finish runs the tasks that were taken, closes every connection and ends the loop. It may be called again where a
+// finishLoop runs the tasks that were taken, closes every connection and ends the loop. It may be called again where a
 // handler has cut it short.
-func (l *Loop) finish() {
+func (l *Loop) finishLoop() {
 	for l.working.n+len(l.filled) > 0 { // nobody appends any more
 		l.ran, l.sends, l.part = 0, 0, 1
 		l.runTasks()

@@ -128,7 +128,7 @@ func TestMemoryGoesBack(t *testing.T) {
 		conns := make([]*Conn, peak)
 		for i := range conns {
 			conns[i] = &Conn{loop: l, handler: &hooks{}, fd: -1}
-			l.own(conns[i])
+			l.ownConn(conns[i])
 			dirty.push(l, conns[i])
 			l.dead.push(l, conns[i])
 		}
@@ -140,7 +140,7 @@ func TestMemoryGoesBack(t *testing.T) {
 			if dirty.pop(l) != conns[i] || l.dead.pop(l) != conns[i] {
 				t.Error("a ring has lost its order")
 			}
-			l.forget(conns[i])
+			l.forgetConn(conns[i])
 		}
 		left = size()
 		done <- [2]int{grown, left}

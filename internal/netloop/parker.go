@@ -37,7 +37,7 @@ func (p *parker) run() {
 		case <-p.signal:
 			p.loop.runTurn()
 		case <-p.timer.C:
-			p.loop.begin()
+			p.loop.beginEvent()
 		}
 	}
 }

@@ -206,16 +206,16 @@ func (s *stream) flush(c *Conn) {
 	c.flags |= flagBlocked
 	l.group.routines.Add(1)
 	if c.out.first == nil {
-		go s.finish()
+		go s.finishStream()
 		return
 	}
-	s.take(c)
+	s.takeFrames(c)
 	go s.write()
 }
 
-// take moves frames from the queue into the writer's hands. Their bytes count as waiting until they are written, and
+// takeFrames moves frames from the queue into the writer's hands. Their bytes count as waiting until they are written, and
 // are not joined beyond half of the limit, so that DropOldest has something left to drop.
-func (s *stream) take(c *Conn) {
+func (s *stream) takeFrames(c *Conn) {
 	o := &c.out
 	most := min(scratchSize, c.loop.group.options.OutboundLimit/2)
 	if o.rest == nil || o.first.rest != nil || o.first.Size()+o.rest.at(0).Size() > most {
@@ -266,15 +266,15 @@ func (s *stream) writeOut() {
 	}
 }
 
-// finish is the writing goroutine that ends our side of the stream.
-func (s *stream) finish() {
+// finishStream is the writing goroutine that ends our side of the stream.
+func (s *stream) finishStream() {
 	defer s.conn.loop.group.routines.Done()
-	s.wrote, s.writeErr = 0, s.end()
+	s.wrote, s.writeErr = 0, s.closeWrite()
 	s.lane.Load().Post(TaskFunc(func() { s.finished() }))
 }
 
-// end is endStream of a net.Conn that may panic.
-func (s *stream) end() (err error) {
+// closeWrite is endStream of a net.Conn that may panic.
+func (s *stream) closeWrite() (err error) {
 	defer callback.Recover("net.Conn.CloseWrite", &err)
 	return endStream(s.nc)
 }

@@ -70,7 +70,7 @@ func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
 		}
 		return nil, "", nil // a file of the page
 	})
-	b.work.Go(func() { b.sampler.Run(ctx, b.tell) })
+	b.work.Go(func() { b.sampler.Run(ctx, b.sendSample) })
 	return b, nil
 }
 
@@ -138,8 +138,8 @@ func (b *Observer) Recheck() error {
 // errKeyGone refuses a page whose key does not count any more.
 var errKeyGone = channels.Errorf("the API key does not count any more")
 
-// tell sends the last sample to the pages that are open.
-func (b *Observer) tell() {
+// sendSample sends the last sample to the pages that are open.
+func (b *Observer) sendSample() {
 	if b.guest.Subscribers(topic) == 0 {
 		return
 	}

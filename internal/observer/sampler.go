@@ -117,7 +117,7 @@ func (s *Sampler) Sample() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.take(now, rows, counts)
+	s.storeSample(now, rows, counts)
 	s.last.Process = process.since(s.last.Process)
 }
 
@@ -130,8 +130,8 @@ func look(g *instances.Glance) (Row, count) {
 	}, count{now.MessagesIn, now.MessagesOut, now.BytesIn, now.BytesOut}
 }
 
-// take makes the rows the last sample; mu is held.
-func (s *Sampler) take(now time.Time, rows []Row, counts map[string]count) {
+// storeSample makes the rows the last sample; mu is held.
+func (s *Sampler) storeSample(now time.Time, rows []Row, counts map[string]count) {
 	seconds := now.Sub(s.at).Seconds()
 	sample := Sample{Time: now, Instances: len(rows), States: map[instances.State]int{}, Types: map[string]int{}, Process: s.last.Process}
 	for i := range rows {

@@ -95,7 +95,7 @@ func (e *echoConn) HandleControl(op websocket.Op, payload []byte) error {
 	case websocket.OpClose:
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendCloseReply(f.Bytes(), payload))
-		e.end(f, errClientClosed)
+		e.endConn(f, errClientClosed)
 		return websocket.ErrStop
 	}
 	return nil
@@ -123,11 +123,11 @@ func (e *echoConn) close(code uint16) {
 	}
 	f := netloop.NewFrame(websocket.MaxHeaderSize)
 	f.SetBytes(websocket.AppendClose(f.Bytes(), code, ""))
-	e.end(f, errServerClosed)
+	e.endConn(f, errServerClosed)
 }
 
-// end is the last thing that is sent.
-func (e *echoConn) end(closeFrame *netloop.Frame, reason error) {
+// endConn is the last thing that is sent.
+func (e *echoConn) endConn(closeFrame *netloop.Frame, reason error) {
 	e.closed = true
 	e.conn.Send(closeFrame)
 	e.conn.CloseAfterFlush(reason, closeGrace)

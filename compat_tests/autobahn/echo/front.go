@@ -38,7 +38,7 @@ func (f *front) HandleData(c *netloop.Conn, data []byte) {
 			f.buf = append(f.buf, data...)
 		}
 	default:
-		f.refuse(c, &websocket.HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "head too large"})
+		f.refuseHead(c, &websocket.HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "head too large"})
 	}
 }
 
@@ -55,7 +55,7 @@ func (f *front) handleHead(c *netloop.Conn, head, rest []byte) {
 		err = request.CheckUpgrade()
 	}
 	if err != nil {
-		f.refuse(c, err)
+		f.refuseHead(c, err)
 		return
 	}
 	deflate := request.NegotiateDeflate()
@@ -70,7 +70,7 @@ func (f *front) handleHead(c *netloop.Conn, head, rest []byte) {
 	}
 }
 
-func (f *front) refuse(c *netloop.Conn, err error) {
+func (f *front) refuseHead(c *netloop.Conn, err error) {
 	wrong := &websocket.HandshakeError{Status: http.StatusBadRequest}
 	errors.As(err, &wrong)
 	answer := netloop.NewFrame(0)

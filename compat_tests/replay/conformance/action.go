@@ -25,7 +25,7 @@ func (p *play) act(s *Step) error {
 		return fmt.Errorf("client %d has no connection", s.Client)
 	}
 	if s.Drop {
-		c.drop()
+		c.dropTCP()
 		return nil
 	}
 	data, err := p.sending(s, c)
@@ -39,7 +39,7 @@ func (p *play) act(s *Step) error {
 // open begins the connection of a client.
 func (p *play) open(s *Step) error {
 	if old := p.clients[s.Client]; old != nil {
-		old.finish(0)
+		old.closeAndWait(0)
 	}
 	request, err := handshakeRequest(p.addr, s.Open, p.matcher.fill)
 	if err != nil {

@@ -70,16 +70,16 @@ func (c *client) writeLocked(data []byte) {
 	}
 }
 
-// drop ends the TCP connection without a close frame.
-func (c *client) drop() {
+// dropTCP ends the TCP connection without a close frame.
+func (c *client) dropTCP() {
 	c.dropped.Store(true)
 	_ = c.conn.Close()
 	<-c.finished
 }
 
-// finish ends the connection and waits a moment for the server to do the same,
+// closeAndWait ends the connection and waits a moment for the server to do the same,
 // so that the next scenario does not meet its channels.
-func (c *client) finish(patience time.Duration) {
+func (c *client) closeAndWait(patience time.Duration) {
 	c.dropped.Store(true)
 	if tcp, ok := c.conn.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
 		select {
@@ -97,7 +97,7 @@ func (c *client) read() {
 	reader := bufio.NewReaderSize(c.conn, 64<<10)
 	response, err := http.ReadResponse(reader, &http.Request{Method: c.method}) //nolint:bodyclose // what follows the head is read from reader
 	if err != nil {
-		c.end(fmt.Errorf("no answer to the handshake: %w", err))
+		c.stopReading(fmt.Errorf("no answer to the handshake: %w", err))
 		return
 	}
 	answer := readAnswer(c.conn, response)
@@ -116,11 +116,11 @@ func (c *client) read() {
 	for err == nil {
 		err = m.next()
 	}
-	c.end(err)
+	c.stopReading(err)
 }
 
-// end reports why reading stopped.
-func (c *client) end(err error) {
+// stopReading reports why reading stopped.
+func (c *client) stopReading(err error) {
 	c.peerClosed.Store(true)
 	switch {
 	case c.dropped.Load():

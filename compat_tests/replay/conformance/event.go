@@ -77,8 +77,8 @@ func (in *inbox) put(ev event) {
 	}
 }
 
-// take removes the oldest event of a client for which want is true.
-func (in *inbox) take(want func(client int) bool) (event, bool) {
+// takeEvent removes the oldest event of a client for which want is true.
+func (in *inbox) takeEvent(want func(client int) bool) (event, bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for client, queue := range in.queues {

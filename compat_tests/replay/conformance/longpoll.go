@@ -114,7 +114,7 @@ func (p *play) takePoll(b *block, poll *pollPlan, ex *exchange) error {
 			return err
 		}
 		if p.matcher.satisfied(poll.messages) {
-			p.matcher.keep(poll.messages)
+			p.matcher.keepComplete(poll.messages)
 			return nil
 		}
 		if time.Now().After(deadline) {

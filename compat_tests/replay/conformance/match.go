@@ -107,9 +107,9 @@ func (m *matcher) satisfied(items []*item) bool {
 	return false
 }
 
-// keep drops the ways that have not seen all of the required items; there must
+// keepComplete drops the ways that have not seen all of the required items; there must
 // be one that has.
-func (m *matcher) keep(items []*item) {
+func (m *matcher) keepComplete(items []*item) {
 	m.filter(func(s state) bool { return s.hasAll(items) })
 }
 

@@ -121,7 +121,7 @@ func playRecording(ctx context.Context, addr, name string, rec Recording, o Opti
 			return &Failure{Scenario: name, Server: rec.Server, Step: b.action.Number, Err: err}
 		}
 	}
-	if err := p.settle(); err != nil {
+	if err := p.settleEnd(); err != nil {
 		last := plan.blocks[len(plan.blocks)-1].lastStep
 		return &Failure{Scenario: name, Server: rec.Server, Step: last.Number, Err: fmt.Errorf("at the end: %w", err)}
 	}
@@ -133,7 +133,7 @@ func (p *play) close(cancel context.CancelFunc) {
 	done := make(chan struct{}, len(p.clients))
 	for _, c := range p.clients {
 		go func() {
-			c.finish(finishTime)
+			c.closeAndWait(finishTime)
 			done <- struct{}{}
 		}()
 	}
@@ -231,10 +231,10 @@ func (p *play) observe(b *block, started time.Time) error {
 	for {
 		listening := time.Now().Before(listen)
 		if !listening && p.matcher.satisfied(b.items) {
-			p.matcher.keep(b.items)
+			p.matcher.keepComplete(b.items)
 			return nil
 		}
-		ev, ok := p.inbox.take(func(client int) bool { return listening || p.matcher.wants(client, b.items) })
+		ev, ok := p.inbox.takeEvent(func(client int) bool { return listening || p.matcher.wants(client, b.items) })
 		if ok {
 			if err := p.see(ev, active, started); err != nil {
 				return err
@@ -322,7 +322,7 @@ func (p *play) quiet(d time.Duration, index int) error {
 	until := time.Now().Add(d)
 	allowed := p.allowances(index)
 	for {
-		ev, ok := p.inbox.take(func(int) bool { return true })
+		ev, ok := p.inbox.takeEvent(func(int) bool { return true })
 		if ok {
 			if err := p.see(ev, allowed, time.Now()); err != nil {
 				return err
@@ -338,9 +338,9 @@ func (p *play) quiet(d time.Duration, index int) error {
 	}
 }
 
-// settle is the silence at the end; after it the connections that ended in the
+// settleEnd is the silence at the end; after it the connections that ended in the
 // recording must have ended.
-func (p *play) settle() error {
+func (p *play) settleEnd() error {
 	last := len(p.plan.blocks) - 1
 	if err := p.quiet(settleTime, last); err != nil {
 		return err

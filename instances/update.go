@@ -48,10 +48,10 @@ func (m *Manager) update(ctx context.Context, one *member, change func(*Spec) er
 	if len(fields) == 0 && now.State != Failed {
 		return now, nil
 	}
-	if err := m.change(ctx, one, kind, spec, fields); err != nil {
+	if err := m.applyUpdate(ctx, one, kind, spec, fields); err != nil {
 		return Info{}, err
 	}
-	m.tell(one, EventUpdated, "")
+	m.notifyWatchers(one, EventUpdated, "")
 	i, _ := one.info()
 	return i, nil
 }
@@ -89,8 +89,8 @@ func (m *Manager) isClosed() bool {
 	return m.closed
 }
 
-// change carries out an update of a locked member.
-func (m *Manager) change(ctx context.Context, one *member, kind *Type, spec Spec, fields []string) error {
+// applyUpdate carries out an update of a locked member.
+func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec Spec, fields []string) error {
 	one.mu.RLock()
 	life, state, revision := one.life, one.state, one.revision
 	one.mu.RUnlock()
@@ -112,7 +112,7 @@ func (m *Manager) change(ctx context.Context, one *member, kind *Type, spec Spec
 		return err
 	}
 	stopped := state == Stopped
-	if revision, err = m.keep(ctx, one, spec, stopped, revision); err != nil {
+	if revision, err = m.writeRecord(ctx, one, spec, stopped, revision); err != nil {
 		if next != nil {
 			next.discard()
 		}

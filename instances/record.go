@@ -23,10 +23,10 @@ type record struct {
 	Stopped bool      `json:"stopped,omitempty"` // drained, and to stay so
 }
 
-// keep writes a member's record over the one at revision; a declared one has
+// writeRecord writes a member's record over the one at revision; a declared one has
 // none. Who asks for it may go away meanwhile: a store that is not waited for
 // writes all the same, and has then another revision than the member.
-func (m *Manager) keep(ctx context.Context, one *member, spec Spec, stopped bool, revision uint64) (uint64, error) {
+func (m *Manager) writeRecord(ctx context.Context, one *member, spec Spec, stopped bool, revision uint64) (uint64, error) {
 	if one.declared {
 		return revision + 1, nil
 	}
@@ -41,9 +41,9 @@ func (m *Manager) keep(ctx context.Context, one *member, spec Spec, stopped bool
 	return revision, nil
 }
 
-// forget removes a member's record. What its type has saved goes when it has
+// deleteRecord removes a member's record. What its type has saved goes when it has
 // ended: until then it may still save.
-func (m *Manager) forget(ctx context.Context, one *member) error {
+func (m *Manager) deleteRecord(ctx context.Context, one *member) error {
 	one.mu.RLock()
 	revision := one.revision
 	one.mu.RUnlock()

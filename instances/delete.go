@@ -25,17 +25,17 @@ func (m *Manager) remove(ctx context.Context, one *member, revision uint64, reas
 		opened.unlock()
 		return ErrNotFound
 	}
-	if err := m.forget(ctx, one); err != nil {
+	if err := m.deleteRecord(ctx, one); err != nil {
 		one.unlock()
 		return err
 	}
 	one.setState(Draining, reason)
-	m.tell(one, EventDraining, reason)
-	m.finish(one, func() {
+	m.notifyWatchers(one, EventDraining, reason)
+	m.endInBackground(one, func() {
 		m.forgetStates(one)
 		one.setState(Stopped, reason)
-		m.tell(one, EventDeleted, reason)
-		m.drop(one)
+		m.notifyWatchers(one, EventDeleted, reason)
+		m.dropMember(one)
 	})
 	return nil
 }
@@ -58,10 +58,10 @@ func (m *Manager) Drain(ctx context.Context, id string) error {
 		return err
 	}
 	one.setState(Draining, "drained")
-	m.tell(one, EventDraining, "drained")
-	m.finish(one, func() {
+	m.notifyWatchers(one, EventDraining, "drained")
+	m.endInBackground(one, func() {
 		one.setState(Stopped, "drained")
-		m.tell(one, EventStopped, "drained")
+		m.notifyWatchers(one, EventStopped, "drained")
 	})
 	return nil
 }
@@ -101,7 +101,7 @@ func (m *Manager) keepStopped(ctx context.Context, one *member, stopped bool) er
 	one.mu.RLock()
 	spec, revision := one.spec, one.revision
 	one.mu.RUnlock()
-	revision, err := m.keep(ctx, one, spec, stopped, revision)
+	revision, err := m.writeRecord(ctx, one, spec, stopped, revision)
 	if err != nil {
 		return err
 	}
@@ -111,9 +111,9 @@ func (m *Manager) keepStopped(ctx context.Context, one *member, stopped bool) er
 	return nil
 }
 
-// finish lets a locked member's life end in the background, and then does what
+// endInBackground lets a locked member's life end in the background, and then does what
 // follows from it.
-func (m *Manager) finish(one *member, then func()) {
+func (m *Manager) endInBackground(one *member, then func()) {
 	running := m.background(func(context.Context) {
 		defer one.unlock()
 		one.halt()

@@ -25,8 +25,8 @@ type batch struct {
 	list  []*presence
 }
 
-// turn begins to show all presences, or to hide them.
-func (r *Replica) turn(up bool) {
+// setUp begins to show all presences, or to hide them.
+func (r *Replica) setUp(up bool) {
 	if r.up == up {
 		return
 	}
@@ -40,7 +40,7 @@ func (r *Replica) turn(up bool) {
 		}
 		r.later(topic, list)
 	}
-	r.begin()
+	r.beginSteps()
 }
 
 // later adds presences to pending. Whether each is shown or hidden is decided when its turn comes.
@@ -50,15 +50,15 @@ func (r *Replica) later(topic string, list []*presence) {
 	}
 }
 
-// begin does the first step. The others follow by a timer.
-func (r *Replica) begin() {
+// beginSteps does the first step. The others follow by a timer.
+func (r *Replica) beginSteps() {
 	if !r.stepping {
-		r.step(r.tracker.pace.first)
+		r.showStep(r.tracker.pace.first)
 	}
 }
 
-// step works on up to so many bytes of each topic in pending.
-func (r *Replica) step(bytes int) {
+// showStep works on up to so many bytes of each topic in pending.
+func (r *Replica) showStep(bytes int) {
 	left := r.pending[:0]
 	for _, b := range r.pending {
 		if b.list = r.work(b, bytes); len(b.list) > 0 {
@@ -81,7 +81,7 @@ func (r *Replica) nextStep() {
 	defer r.tracker.timers.Done()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.step(r.tracker.pace.next)
+	r.showStep(r.tracker.pace.next)
 }
 
 // work shows or hides presences of one topic and returns those that are left for the next step.

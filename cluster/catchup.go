@@ -10,7 +10,7 @@ import (
 // asks for a snapshot.
 func (p *Peer) catchUp(now time.Duration) {
 	if p.arrives != nil {
-		p.arrives.proceed(now)
+		p.arrives.restoreOrAsk(now)
 		return
 	}
 	if p.hole == 0 || p.ended || p.asked != 0 && now-p.asked < askEvery {
