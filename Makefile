@@ -17,7 +17,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp" MYCELIUM_YJS_BIN="$(CURDIR)/bin/yjs"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak attack test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak attack trial test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ crash: ## kill -9 two hundred times, in the middle of changes to instances: over
 
 attack: ## hostile clients beside a chat: its latency, the server's memory, descriptors and log; each for ATTACK (10s)
 	$(GO) test -count=1 -v -timeout 30m ./compat_tests/attack -for $(ATTACK)
+
+TRIAL ?= 10m -clients 3000 -long
+trial: ## three nodes, stopped and killed in turn under 3,000 clients, networks cut for up to 5 minutes, 100,000 presences (20 minutes; cutting networks needs root)
+	$(GO) test -count=1 -v -timeout 2h ./compat_tests/cluster -for $(TRIAL)
 
 test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./examples/yjs

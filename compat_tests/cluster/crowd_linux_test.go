@@ -1,0 +1,381 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// crowd is the clients of a trial, in rooms. Each connects to a node that is
+// ready, joins its room, and comes back after a moment when it is cut off, as
+// phoenix.js does. The first of a room publishes numbers.
+type crowd struct {
+	t     *testing.T
+	nodes []*node
+	rooms []*room
+	work  sync.WaitGroup
+	stop  context.CancelFunc
+
+	delivered, pushed, rejoined atomic.Int64
+	failures                    atomic.Int64
+	mayMiss                     atomic.Bool  // the network is away for longer than nodes keep what they send
+	gaps                        atomic.Int64 // numbers that were missing while mayMiss
+}
+
+// room is a topic and who is in it.
+type room struct {
+	topic   string
+	members []*member
+
+	mu   sync.Mutex
+	runs map[string]*run // by name; guarded by mu
+}
+
+// pace is how much a publisher sends: so many numbers at a time, and how often.
+type pace struct {
+	every time.Duration
+	burst int
+}
+
+// run is what a publisher sends over one connection: the numbers from 1.
+type run struct {
+	node   *node
+	life   int
+	mu     sync.Mutex
+	pushed []time.Time // [i] is when number i+1 was sent
+	acked  int         // numbers with an ok
+	over   bool
+}
+
+// member is one client.
+type member struct {
+	crowd     *crowd
+	room      *room
+	name      string
+	publishes bool
+
+	mu   sync.Mutex
+	stay *stay // nil while it is not in its room
+	runs int
+}
+
+// stay is the time from the ok of a join to the end of the connection.
+type stay struct {
+	node     *node
+	life     int
+	since    time.Time
+	conn     net.Conn
+	got      map[string]*numbers          // by run
+	present  map[string]map[string]string // by user, phx_ref: anything
+	hasState bool
+	moves    map[string]*moves // by user: what diffs said since counting began
+}
+
+// numbers are those of a run that a client was sent.
+type numbers struct{ first, last int }
+
+// moves are joins and leaves that a client was told of.
+type moves struct{ joins, leaves int }
+
+// startCrowd starts n clients in rooms of a size and waits until all have joined.
+func startCrowd(t *testing.T, nodes []*node, n, size int, p pace) *crowd {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &crowd{t: t, nodes: nodes, stop: cancel}
+	for i := range n {
+		if i%size == 0 {
+			c.rooms = append(c.rooms, &room{topic: fmt.Sprint("room:", len(c.rooms)), runs: map[string]*run{}})
+		}
+		r := c.rooms[len(c.rooms)-1]
+		m := &member{crowd: c, room: r, name: fmt.Sprint("user-", i), publishes: i%size < 3}
+		r.members = append(r.members, m)
+		c.work.Go(func() { m.live(ctx, i, p) })
+	}
+	t.Cleanup(func() { cancel(); c.work.Wait() })
+	c.awaitAll()
+	return c
+}
+
+// fail reports what a client found wrong; only the first few are shown.
+func (c *crowd) fail(format string, args ...any) {
+	if c.failures.Add(1) <= 10 {
+		c.t.Errorf(format, args...)
+	}
+}
+
+// awaitAll waits until every client is in its room.
+func (c *crowd) awaitAll() {
+	c.t.Helper()
+	wait(c.t, "all clients have joined", func() bool {
+		for _, r := range c.rooms {
+			for _, m := range r.members {
+				if s := m.current(); s == nil {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+func (m *member) current() *stay {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stay
+}
+
+// live connects again and again.
+func (m *member) live(ctx context.Context, index int, p pace) {
+	nodes := m.crowd.nodes
+	for n := nodes[index%len(nodes)]; ctx.Err() == nil; n = nodes[rand.IntN(len(nodes))] {
+		if n.ready.Load() {
+			m.visit(ctx, n, p)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(50+rand.IntN(450)) * time.Millisecond):
+		}
+	}
+}
+
+// visit is one connection.
+func (m *member) visit(ctx context.Context, n *node, p pace) {
+	life := n.current()
+	dial, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, buffered, _, err := ws.Dial(dial, "ws://"+n.address+"/socket/websocket?vsn=2.0.0")
+	if err != nil {
+		return
+	}
+	if buffered != nil { // nothing is sent before a join
+		ws.PutReader(buffered)
+	}
+	defer conn.Close()
+	over := context.AfterFunc(ctx, func() { conn.Close() })
+	defer over()
+	join := fmt.Sprintf(`["1","1",%q,"phx_join",{"user":%q}]`, m.room.topic, m.name)
+	if wsutil.WriteClientText(conn, []byte(join)) != nil {
+		return
+	}
+	s := &stay{node: n, life: life, conn: conn, got: map[string]*numbers{}, present: map[string]map[string]string{}, moves: map[string]*moves{}}
+	m.read(s, p)
+}
+
+// read handles what comes until the connection ends.
+func (m *member) read(s *stay, p pace) {
+	quit := make(chan struct{})
+	var work sync.WaitGroup
+	var mine *run
+	defer func() {
+		close(quit)
+		s.conn.Close()
+		work.Wait()
+		m.mu.Lock()
+		m.stay = nil
+		m.mu.Unlock()
+		if mine != nil {
+			mine.mu.Lock()
+			mine.over = true
+			mine.mu.Unlock()
+		}
+	}()
+	for {
+		s.conn.SetReadDeadline(time.Now().Add(patience))
+		text, op, err := wsutil.ReadServerData(s.conn)
+		if err != nil || op != ws.OpText {
+			return
+		}
+		var v [5]json.RawMessage
+		var ref, event string
+		if json.Unmarshal(text, &v) != nil || json.Unmarshal(v[3], &event) != nil {
+			m.crowd.fail("%s got %.200q", m.name, text)
+			return
+		}
+		json.Unmarshal(v[1], &ref)
+		m.mu.Lock()
+		ended := false
+		switch {
+		case event == "phx_reply" && ref == "1":
+			if !okReply(v[4]) {
+				ended = true
+				break
+			}
+			s.since, m.stay = time.Now(), s
+			m.crowd.rejoined.Add(1)
+			if m.publishes {
+				m.runs++
+				name := fmt.Sprint(m.name, "/", m.runs)
+				mine = m.room.begin(name, s)
+				work.Go(func() { m.publish(mine, name, s, p, quit) })
+			}
+		case event == "phx_reply":
+			switch {
+			case okReply(v[4]):
+				mine.ack(ref)
+			default:
+				m.crowd.fail("%s on %s: number %s was answered with %s", m.name, s.node.name, ref, v[4])
+			}
+		case event == "n":
+			m.number(s, v[4])
+		case event == "presence_state":
+			m.presenceState(s, v[4])
+		case event == "presence_diff":
+			m.presenceDiff(s, v[4])
+		case event == "phx_close" || event == "phx_error":
+			ended = true // the node goes
+		default:
+			m.crowd.fail("%s got %.200q", m.name, text)
+		}
+		m.mu.Unlock()
+		if ended {
+			return
+		}
+	}
+}
+
+func okReply(payload []byte) bool {
+	var reply struct{ Status string }
+	return json.Unmarshal(payload, &reply) == nil && reply.Status == "ok"
+}
+
+func (r *room) begin(name string, s *stay) *run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	made := &run{node: s.node, life: s.life}
+	r.runs[name] = made
+	return made
+}
+
+// publish sends the numbers.
+func (m *member) publish(mine *run, name string, s *stay, p pace, quit chan struct{}) {
+	var frames bytes.Buffer
+	for {
+		select {
+		case <-quit:
+			return
+		case <-time.After(p.every/2 + time.Duration(rand.Int64N(int64(p.every)))):
+		}
+		frames.Reset()
+		for range p.burst {
+			n := mine.push()
+			text := fmt.Sprintf(`["1","n%d",%q,"n",{"run":%q,"n":%d}]`, n, m.room.topic, name, n)
+			if err := wsutil.WriteClientText(&frames, []byte(text)); err != nil {
+				m.crowd.fail("%v", err)
+			}
+		}
+		if _, err := s.conn.Write(frames.Bytes()); err != nil {
+			return
+		}
+		m.crowd.pushed.Add(int64(p.burst))
+	}
+}
+
+// push returns the next number.
+func (r *run) push() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pushed = append(r.pushed, time.Now())
+	return len(r.pushed)
+}
+
+// ack notes the ok of a number. They come in order.
+func (r *run) ack(ref string) {
+	n := 0
+	if _, err := fmt.Sscanf(ref, "n%d", &n); err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked = max(r.acked, n)
+}
+
+// number checks a number of a run: none twice, none out of order, none missing.
+func (m *member) number(s *stay, payload []byte) {
+	var p struct {
+		Run string
+		N   int
+	}
+	if err := json.Unmarshal(payload, &p); err != nil {
+		m.crowd.fail("%s got %s", m.name, payload)
+		return
+	}
+	m.crowd.delivered.Add(1)
+	got := s.got[p.Run]
+	if got == nil {
+		s.got[p.Run] = &numbers{p.N, p.N}
+		m.room.mu.Lock()
+		r := m.room.runs[p.Run]
+		m.room.mu.Unlock()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		// A number that was sent after the ok of this client's join is not to be missed.
+		if p.N > 1 && !s.since.IsZero() && !m.crowd.mayMiss.Load() && r.pushed[p.N-2].After(s.since) {
+			m.crowd.fail("%s on %s joined at %s, and the first number of %s on %s is %d: the one before was sent %s later",
+				m.name, s.node.name, s.since.Format("05.000"), p.Run, r.node.name, p.N, r.pushed[p.N-2].Sub(s.since))
+		}
+		return
+	}
+	switch {
+	case p.N == got.last+1:
+	case p.N > got.last && m.crowd.mayMiss.Load():
+		m.crowd.gaps.Add(int64(p.N - got.last - 1))
+	default:
+		m.crowd.fail("%s on %s got number %d of %s after %d", m.name, s.node.name, p.N, p.Run, got.last)
+	}
+	got.last = p.N
+}
+
+// checkRuns waits until every client has what was published and answered ok until
+// now, of each run that it was there for. Runs that SIGKILL has ended may lack their
+// end.
+func (c *crowd) checkRuns() {
+	c.t.Helper()
+	for _, r := range c.rooms {
+		due := r.answered()
+		for _, m := range r.members {
+			wait(c.t, m.name+" has all numbers", func() bool { return m.has(due) })
+		}
+	}
+}
+
+// due is what of a run has an ok.
+type due struct {
+	number int
+	sent   time.Time
+}
+
+func (r *room) answered() map[string]due {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := map[string]due{}
+	for name, one := range r.runs {
+		one.mu.Lock()
+		if one.acked > 0 && !one.node.wasKilled(one.life) {
+			all[name] = due{one.acked, one.pushed[one.acked-1]}
+		}
+		one.mu.Unlock()
+	}
+	return all
+}
+
+// has reports whether a client has the numbers that were sent while it was there.
+func (m *member) has(all map[string]due) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, d := range all {
+		if m.stay != nil && d.sent.After(m.stay.since) && (m.stay.got[name] == nil || m.stay.got[name].last < d.number) {
+			return false
+		}
+	}
+	return true
+}
