@@ -7,29 +7,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errIOUringOff is why loops have no io_uring that could.
+// errIOUringOff is the reason reported by loops that could use io_uring but must not.
 var errIOUringOff = errors.New("netloop: io_uring is switched off")
 
 // batch sends to many connections with one system call, through the loop's io_uring. Nothing else happens on the loop
-// from the first add to the end of send, so every connection of a batch is still there, and its descriptor still its
-// own, when the results are handled.
+// between the first add and the end of send, so the connections and descriptors of a batch are still valid when its
+// results are handled.
 type batch struct {
 	epoll *epoll
 	ring  *uring
 	sends []batched
-	// joined holds frames that leave in one send, those of the whole batch; used is how much of it is taken.
+	// joined is the buffer in which the frames of one send are joined, for the whole batch; used is how much of it is
+	// filled.
 	joined []byte
 	used   int
 }
 
-// batched is one send of a batch, until its result was handled.
+// batched is one send of a batch, until its result has been handled.
 type batched struct {
 	conn *Conn
-	data []byte // also keeps it from the garbage collector, who cannot see what the ring refers to
+	data []byte // also keeps it alive: the garbage collector cannot see the ring's references
 }
 
-// newBatch makes the batch of e's loop, unless the options forbid it. Where there is no io_uring, that is an error only
-// for [IOUringOn].
+// newBatch makes the batch of e's loop, unless the options forbid it. A system without io_uring is an error only for
+// [IOUringOn].
 func (e *epoll) newBatch() error {
 	l := e.loop
 	use := l.group.options.IOUring
@@ -47,13 +48,13 @@ func (e *epoll) newBatch() error {
 	return nil
 }
 
-// add orders the next send to c.
+// add queues the next send to c.
 func (b *batch) add(c *Conn) {
 	if b.ring == nil || c.out.first == nil {
-		b.epoll.flush(c) // the ring was given up, or the end of the stream is all that waits
+		b.epoll.flush(c) // the ring was given up, or only the end of the stream waits
 		return
 	}
-	// A batch that is full goes first, one in which c's frames have no room to be joined too.
+	// Submit first if the batch is full, or has no room to join c's frames.
 	if len(b.sends) == batchSize || c.out.joins() && len(b.joined)-b.used < min(c.out.next(), scratchSize) {
 		b.send()
 		b.add(c)
@@ -68,7 +69,7 @@ func (b *batch) add(c *Conn) {
 	b.sends = append(b.sends, batched{c, buf})
 }
 
-// send does what was ordered.
+// send submits the queued sends and handles their results.
 func (b *batch) send() {
 	if len(b.sends) == 0 {
 		return
@@ -90,7 +91,7 @@ func (b *batch) sent(i, n int, errno unix.Errno) {
 	}
 }
 
-// giveUp leaves the loop with plain sends, and what is left of this batch with the first of them.
+// giveUp switches the loop to plain sends, which also write what is left of this batch.
 func (b *batch) giveUp(taken int, err error) {
 	b.close()
 	b.ring = nil

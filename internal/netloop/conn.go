@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// Handler is told what happens to a connection, always on the connection's loop. Its methods must not block.
+// Handler handles the events of a connection, always on the connection's loop. Its methods must not block.
 type Handler interface {
 	// HandleOpen is called first and once.
 	HandleOpen(c *Conn)
 	// HandleData is given bytes as they arrive. data is valid during the call and may be modified.
 	HandleData(c *Conn, data []byte)
-	// HandleTimeout is called when no byte came for the time of SetDeadline. The deadline is off then, until
-	// SetDeadline is called again.
+	// HandleTimeout is called when no byte has arrived for the time given to SetDeadline. The deadline is then off
+	// until the next SetDeadline.
 	HandleTimeout(c *Conn)
-	// HandleClose is called last and once, never from inside another callback or a method of c, unless the connection
-	// was detached. Nothing may be done with c afterwards but Send, which drops the frame.
+	// HandleClose is called last and once, unless the connection was detached, and never from inside another callback
+	// or a method of c. The only method that may be called afterwards is Send, which drops the frame.
 	HandleClose(c *Conn, reason error)
 }
 
-// carrier is what takes a connection's bytes: the loop's epoll for descriptors, a stream of its own for a net.Conn.
-// All methods are called on the loop.
+// carrier moves a connection's bytes: the loop's epoll for descriptors, a stream for each net.Conn. All methods are
+// called on the loop.
 type carrier interface {
-	// flush writes what waits in c.out as far as the peer takes it, and ends the stream when c.closing() and nothing waits.
+	// flush writes as much of c.out as the peer takes, and ends the stream if c is closing and nothing waits.
 	flush(c *Conn)
-	// interest adapts to c.flags: whether to read, and on epoll whether to wait for room to write.
+	// interest applies c.flags: whether to read, and on epoll whether to wait for room to write.
 	interest(c *Conn)
 	// close frees the descriptor or the goroutines.
 	close(c *Conn)
-	// detach gives the connection away. On an error the connection is as before, unless it says otherwise in c.state.
+	// detach gives the connection away. If it fails, the connection is unchanged unless c.state says otherwise.
 	detach(c *Conn) (net.Conn, error)
 	// tlsState returns the state of a TLS connection and nil for others.
 	tlsState() *tls.ConnectionState
@@ -41,27 +41,27 @@ type connState uint8
 const (
 	stateOpening connState = iota
 	stateOpen
-	stateClosing  // CloseAfterFlush: what waits is written, what comes is thrown away, and soon not read any more
-	stateClosed   // waits for HandleClose, or had it
-	stateDetached // belongs to somebody else
+	stateClosing  // CloseAfterFlush: queued frames are written, input is discarded and soon no longer read
+	stateClosed   // HandleClose is due or has run
+	stateDetached // given away by Detach
 )
 
 type connFlags uint16
 
 const (
-	flagDirty   connFlags = 1 << iota // stands in one of the loop's rings of connections to write
-	flagPrompt                        // in that for small tasks
-	flagBlocked                       // the socket or the writing goroutine takes no more now
+	flagDirty   connFlags = 1 << iota // in one of its lane's rings of connections to write
+	flagPrompt                        // in the ring for small tasks
+	flagBlocked                       // the socket or the writing goroutine takes no more for now
 	flagPaused                        // by PauseRead
 	flagParked                        // by overload
 	flagEnded                         // the peer's end of stream came while frames were still being written
 	flagFinSent                       // our end of stream was sent
-	flagUnread                        // stands in its lane's ring of those to read
+	flagUnread                        // in its lane's ring of connections to read
 	flagAwaited                       // by NotifyDrained
 )
 
-// Conn is a connection. It belongs to its loop: only Loop may be called from any goroutine. It is kept small, at most
-// 128 bytes on Linux, because idle connections are what a server has most of.
+// Conn is a connection. It belongs to its loop: only Loop may be called from any goroutine. It is at most 128 bytes on
+// Linux, because most connections of a server are idle.
 type Conn struct {
 	// Static after construction.
 	loop    *Loop
@@ -71,53 +71,53 @@ type Conn struct {
 
 	// Owned by the loop.
 	handler Handler
-	reason  error // why it is closing or closed
+	reason  error // reason of the close that has begun
 	out     outbox
 	timer   timer
-	touched uint32 // the tick in which the last byte came, for timer
-	lane    uint32 // the number of its lane in loop.lanes
+	touched uint32 // tick of the last byte, for timer
+	lane    uint32 // index in loop.lanes
 	flags   connFlags
 	state   connState
 	armed   uint8 // what epoll was last told: bits armedIn, armedOut
-	waste   uint8 // what was read and thrown away while closing, in KiB; a read counts as one at least
+	waste   uint8 // KiB read and discarded while closing; each read counts at least one
 }
 
 // Loop returns the loop that owns the connection. Any goroutine.
 func (c *Conn) Loop() *Loop { return c.loop }
 
-// Handler returns the handler that is told next.
+// Handler returns the current handler.
 func (c *Conn) Handler() Handler { return c.handler }
 
 // SetHandler makes h the handler from the next callback on; it gets no HandleOpen.
 func (c *Conn) SetHandler(h Handler) { c.handler = h }
 
-// IsOpen reports whether frames are still taken: false from Close, CloseAfterFlush or Detach on.
+// IsOpen reports whether frames are still accepted: false after Close, CloseAfterFlush or Detach.
 func (c *Conn) IsOpen() bool { return c.state == stateOpen }
 
 // QueuedBytes returns how many bytes wait to be written, as they count against Options.OutboundLimit.
 func (c *Conn) QueuedBytes() int { return int(c.out.size) }
 
-// Lags reports whether what waits to be written counts a part-th of Options.OutboundLimit or more.
+// Lags reports whether the bytes that wait to be written reach Options.OutboundLimit divided by part.
 func (c *Conn) Lags(part int) bool { return int(c.out.size) >= c.loop.group.options.OutboundLimit/part }
 
-// TLS returns the state of an adopted TLS connection, nil for others.
+// TLS returns the state of a TLS connection, nil for others.
 func (c *Conn) TLS() *tls.ConnectionState { return c.carrier.tlsState() }
 
 // Drained is a [Handler] that calls NotifyDrained.
 type Drained interface {
-	// HandleDrained is called once for each NotifyDrained, unless the connection is closed before.
+	// HandleDrained is called once for each NotifyDrained, unless the connection is closed first.
 	HandleDrained(c *Conn)
 }
 
-// NotifyDrained calls HandleDrained of the handler when the peer has taken most of what waits: when that counts less than
-// a quarter of Options.OutboundLimit. It is never called from inside NotifyDrained.
+// NotifyDrained has the handler's HandleDrained called once less than a quarter of Options.OutboundLimit waits to be
+// written. The call never happens inside NotifyDrained.
 func (c *Conn) NotifyDrained() {
 	c.flags |= flagAwaited
 	c.noteDrained()
 }
 
-// noteDrained keeps the promise of NotifyDrained. It is called whenever something was written, by a batch too, in whose midst
-// no handler may run.
+// noteDrained posts the call that NotifyDrained asked for. It is called after each write. A write may be part of a
+// batch, during which no handler may run.
 func (c *Conn) noteDrained() {
 	if c.flags&flagAwaited != 0 && int(c.out.size) < c.loop.group.options.OutboundLimit/4 {
 		c.flags &^= flagAwaited
@@ -136,10 +136,10 @@ func (d *drained) Run() {
 	}
 }
 
-// Send queues a frame and takes over one reference to it, also when the frame is dropped. It is written at the end of
-// the turn, in one write with everything else that waits for this connection. When more than Options.OutboundLimit
-// bytes would wait, a write is tried at once, so that only what the peer does not take counts, and then
-// Options.Overflow decides. Frames for a connection that is no longer open are dropped.
+// Send queues a frame and takes over one reference to it, even if the frame is dropped. The frame is written at the end
+// of the turn, in one write with everything else that waits for this connection. If more than Options.OutboundLimit
+// bytes would wait, Send tries to write at once, so that only what the peer does not take counts; then Options.Overflow
+// decides. Frames for a connection that is no longer open are dropped.
 func (c *Conn) Send(f *Frame) {
 	l := c.loop
 	if c.state != stateOpen {
@@ -196,8 +196,8 @@ func (c *Conn) makeRoom(size int) bool {
 	}
 }
 
-// Close ends the connection at once: what waits is dropped, the descriptor is closed in this turn and HandleClose
-// called after the current callback has returned.
+// Close ends the connection at once: queued frames are dropped, the descriptor is closed in this turn, and HandleClose
+// is called after the current callback has returned.
 func (c *Conn) Close(reason error) {
 	if c.state >= stateClosed {
 		return
@@ -212,9 +212,9 @@ func (c *Conn) Close(reason error) {
 	c.loop.rouse()
 }
 
-// CloseAfterFlush writes what waits, then ends our side of the stream (FIN), waits for the peer to end its own, so
-// that no reset overtakes the last bytes, and closes; within bounds all of it (0 is 5 s). Of what the peer still sends
-// 255 KiB are read and thrown away; the rest is not read. HandleClose comes when it is over, with reason.
+// CloseAfterFlush writes the queued frames, ends our side of the stream (FIN), waits for the peer to end its side, so
+// that no reset overtakes the last bytes, and closes. All of this takes at most within (0 means 5 s). Up to 255 KiB of
+// what the peer still sends are read and discarded. HandleClose follows with reason.
 func (c *Conn) CloseAfterFlush(reason error, within time.Duration) {
 	if c.state != stateOpen {
 		return
@@ -230,15 +230,16 @@ func (c *Conn) CloseAfterFlush(reason error, within time.Duration) {
 	c.loop.markDirty(c)
 }
 
-// SetDeadline calls HandleTimeout when no byte arrives for d. Bytes that arrive start the time anew; 0 ends it.
+// SetDeadline has HandleTimeout called when no byte arrives for d. Each arriving byte restarts the time; 0 clears the
+// deadline.
 func (c *Conn) SetDeadline(d time.Duration) {
 	if c.state == stateOpen {
 		c.loop.wheel.set(c, d)
 	}
 }
 
-// PauseRead stops HandleData until ResumeRead, and lets TCP slow the peer down. A peer that ends its stream meanwhile
-// is noticed on ResumeRead, because what it sent before comes first; one that resets it is noticed at once on epoll.
+// PauseRead stops HandleData until ResumeRead, and lets TCP slow the peer down. If the peer ends its stream meanwhile,
+// ResumeRead notices, because earlier bytes come first; epoll notices a reset at once.
 func (c *Conn) PauseRead() {
 	if c.state == stateOpen && c.flags&flagPaused == 0 {
 		c.flags |= flagPaused
@@ -255,9 +256,9 @@ func (c *Conn) ResumeRead() {
 }
 
 // Detach takes the connection from its loop and returns it as an ordinary net.Conn (a *net.TCPConn for TCP), for
-// net/http. There will be no further callback, HandleClose included. Bytes that HandleData was given before are the
-// caller's to hand on. It must be called from HandleOpen or HandleData, and not while frames wait that the socket does
-// not take. On ErrFramesWaiting, ErrReading and ErrNotOpen the connection stays; any other error has closed it.
+// net/http. No callback follows, not even HandleClose. The caller has to pass on the bytes that HandleData was given.
+// Detach must be called from HandleOpen or HandleData, and fails while frames wait that the socket does not take. After
+// ErrFramesWaiting, ErrReading and ErrNotOpen the connection stays as it was; any other error has closed it.
 func (c *Conn) Detach() (net.Conn, error) {
 	if c.state != stateOpen {
 		return nil, ErrNotOpen
@@ -281,7 +282,7 @@ func (c *Conn) Detach() (net.Conn, error) {
 	return nc, nil
 }
 
-// received hands on what was read.
+// received passes data to the handler.
 func (c *Conn) received(data []byte) {
 	c.loop.stats.bytesIn.Add(int64(len(data)))
 	c.loop.stats.reads.Add(1)
@@ -295,8 +296,8 @@ func (c *Conn) received(data []byte) {
 	c.loop.current = nil
 }
 
-// discard throws away n bytes that came while closing. A peer that does not stop is not read any more: the deadline of
-// CloseAfterFlush ends the connection, or the peer does.
+// discard counts n bytes that came while closing. A peer that sends too much is no longer read: it ends the connection
+// itself, or the deadline of CloseAfterFlush does.
 func (c *Conn) discard(n int) {
 	if c.state != stateClosing {
 		return
@@ -311,11 +312,11 @@ func (c *Conn) discard(n int) {
 // ended handles the peer's end of stream.
 func (c *Conn) ended() {
 	if c.out.size > 0 && c.flags&flagBlocked == 0 {
-		// The peer may have closed one side only and wait for the answer to what it sent last.
+		// The peer may have closed only its side, and wait for the answer to its last bytes.
 		c.carrier.flush(c)
 	}
 	if c.state == stateOpen && c.out.size > 0 && c.fd < 0 {
-		// The writing goroutine has it in hand.
+		// The writing goroutine is still busy.
 		c.CloseAfterFlush(ErrPeerClosed, time.Second)
 	}
 	if c.state == stateClosing && c.flags&flagFinSent == 0 {

@@ -11,24 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// epoll is the poller of a loop on Linux and the carrier of all its descriptors.
+// epoll is the poller of a loop on Linux, and the carrier of all its descriptors.
 //
-// easygo's Epoll waits on a goroutine of its own, which becomes the loop's: it calls back for each event of a batch, but
-// has no hook for the end of one. So the first callback of a batch writes to an eventfd, whose event comes with the next
-// batch at the latest, and that event's callback is the turn. The eventfd is edge-triggered and never read: each write is an
-// event, and they may be merged.
+// easygo's Epoll waits on a goroutine of its own, which becomes the loop's. It calls back for each event of a batch,
+// but has no hook for the end of a batch. So the first callback of a batch writes to an eventfd, whose event comes with
+// the next batch at the latest; that event's callback runs the turn. The eventfd is edge-triggered and never read: each
+// write is an event, and events may be merged.
 type epoll struct {
 	loop    *Loop
-	ep      *netpoll.Epoll // static but for replace
+	ep      *netpoll.Epoll // static except in replace
 	eventFD int
 	timerFD int // likewise edge-triggered and never read
 
 	// Owned by the loop.
 	acceptors []*acceptor // that are registered
-	moved     bool        // ep is new and knows the eventfd only
+	moved     bool        // ep is new and has only the eventfd registered
 }
 
-// What epoll was told of a connection, in Conn.armed.
+// What epoll waits for on a connection, in Conn.armed.
 const (
 	armedIn  = 1 << iota // bytes and the end of the stream
 	armedOut             // room to write
@@ -81,8 +81,8 @@ func (e *epoll) addTimer() error {
 	return e.ep.Add(e.timerFD, netpoll.EPOLLIN|netpoll.EPOLLET, func(netpoll.EpollEvent) { e.loop.beginEvent() })
 }
 
-// replace moves the loop to a new epoll: easygo's goroutine closes the old one when it ends. The new one's own goroutine
-// takes over what is registered (moveIn), so that no event is handled on two goroutines.
+// replace moves the loop to a new epoll, because easygo's goroutine closes the old one when it ends. The goroutine of
+// the new one takes over the registrations (moveIn), so that no event is handled on two goroutines.
 func (e *epoll) replace() {
 	old, l := e.ep, e.loop
 	for _, c := range l.conns {
@@ -106,11 +106,11 @@ func (e *epoll) replace() {
 			go ep.Close()
 		}
 		l.group.options.OnError(os.NewSyscallError("epoll_create", err))
-		time.Sleep(acceptPause) // nothing else is left to do: without descriptors the loop waits for some
+		time.Sleep(acceptPause) // nothing else can be done: the loop waits for a free descriptor
 	}
 }
 
-// moveIn registers with a new epoll what the old one had.
+// moveIn registers everything from the old epoll with the new one.
 func (e *epoll) moveIn() {
 	if err := e.addTimer(); err != nil {
 		e.loop.group.options.OnError(os.NewSyscallError("epoll_ctl", err))
@@ -144,7 +144,7 @@ func (e *epoll) stop() {
 	e.closeOwn()
 }
 
-// closeOwn closes what is not easygo's.
+// closeOwn closes everything that does not belong to easygo.
 func (e *epoll) closeOwn() {
 	if b := e.loop.batch; b != nil {
 		b.close()
@@ -153,7 +153,7 @@ func (e *epoll) closeOwn() {
 	unix.Close(e.timerFD)
 }
 
-// descriptor is a Conn as the receiver of its events: a method value of it is the smallest callback there is.
+// descriptor is a Conn as the receiver of epoll events. A method value is the smallest possible callback.
 type descriptor Conn
 
 // begin registers c.
@@ -166,7 +166,7 @@ func (e *epoll) begin(c *Conn) error {
 	return nil
 }
 
-// events translates Conn.armed. Level-triggered: with one read per event nobody can keep the loop to itself.
+// events translates Conn.armed. It is level-triggered: with one read per event no connection can monopolize the loop.
 func events(armed uint8) (ev netpoll.EpollEvent) {
 	if armed&armedIn != 0 {
 		ev |= netpoll.EPOLLIN | netpoll.EPOLLRDHUP
@@ -194,7 +194,7 @@ func (e *epoll) interest(c *Conn) {
 	}
 }
 
-// event handles what epoll says about a connection. It may come for one that was closed earlier in the same batch.
+// event handles an epoll event of a connection, which may have been closed earlier in the same batch.
 func (d *descriptor) event(ev netpoll.EpollEvent) {
 	c := (*Conn)(d)
 	if c.state >= stateClosed {
@@ -211,7 +211,7 @@ func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 	l := c.loop
 	l.beginEvent()
 	if ev&netpoll.EPOLLOUT != 0 && c.flags&flagBlocked != 0 {
-		c.flags &^= flagBlocked // epoll still reports room; flush changes that when it has written
+		c.flags &^= flagBlocked // epoll goes on reporting room until flush has written
 		l.markDirty(c)
 	}
 	a := l.lane(c)
@@ -231,8 +231,8 @@ func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 	}
 }
 
-// read takes what one recv gives. The end of the stream is found by reading too, after all bytes before it: epoll keeps
-// reporting a socket that has any of them.
+// read calls recv once. Reading also finds the end of the stream, after all bytes before it: until then epoll keeps
+// reporting the socket.
 func (l *Loop) read(c *Conn) {
 	n, errno := recv(int(c.fd), l.scratch[:scratchSize/l.readPart()])
 	l.lane(c).charge(max(n, 0))
@@ -247,7 +247,7 @@ func (l *Loop) read(c *Conn) {
 	}
 }
 
-// flush does all writing to a descriptor but a batch's.
+// flush does all writing to a descriptor outside a batch.
 func (e *epoll) flush(c *Conn) {
 	for c.out.first != nil {
 		buf := c.out.gather(e.loop.joined)
@@ -263,12 +263,12 @@ func (e *epoll) flush(c *Conn) {
 		return
 	case c.state == stateClosing && c.flags&flagFinSent == 0:
 		c.flags |= flagFinSent
-		unix.Shutdown(int(c.fd), unix.SHUT_WR) // an error is a peer that is gone: reading finds it
+		unix.Shutdown(int(c.fd), unix.SHUT_WR) // an error means that the peer is gone, which reading finds
 	}
 	e.interest(c)
 }
 
-// wrote handles what became of a send of size bytes, and reports whether flush may go on.
+// wrote handles the result of a send of size bytes, and reports whether flush may continue.
 func (e *epoll) wrote(c *Conn, size, n int, errno unix.Errno) bool {
 	switch errno {
 	case 0:
@@ -317,7 +317,8 @@ func (e *epoll) detach(c *Conn) (net.Conn, error) {
 
 func (e *epoll) tlsState() *tls.ConnectionState { return nil }
 
-// takeDescriptor makes c a connection on a descriptor of our own, where it is TCP and the loop has epoll; nil for others.
+// takeDescriptor makes c a connection on a descriptor of our own, if it is TCP and the loop has epoll; else it returns
+// nil.
 func (l *Loop) takeDescriptor(c net.Conn) (*Conn, error) {
 	e, ok := l.poller.(*epoll)
 	if !ok {
@@ -336,7 +337,8 @@ func (l *Loop) takeDescriptor(c net.Conn) (*Conn, error) {
 	return &Conn{loop: l, carrier: e, fd: int32(fd)}, nil
 }
 
-// duplicate returns a second, non-blocking descriptor for c, which stays usable. os.File would do it by way of Go's poller.
+// duplicate returns a second, non-blocking descriptor for c, which stays usable. os.File would register it with Go's
+// poller.
 func duplicate(c syscall.Conn) (int, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Reasons that [Handler.HandleClose] may see besides those the handler's own code gave to Close.
+// Reasons for [Handler.HandleClose], besides those that the handler itself gives to Close.
 var (
 	// ErrPeerClosed: the peer ended the stream (FIN). What it sent before was handed to HandleData first.
 	ErrPeerClosed = errors.New("netloop: closed by peer")
@@ -23,9 +23,9 @@ var (
 
 // Errors of [Conn.Detach] that leave the connection as it was.
 var (
-	// ErrFramesWaiting: frames wait that the socket does not take now.
+	// ErrFramesWaiting: frames wait that the socket does not take for now.
 	ErrFramesWaiting = errors.New("netloop: frames are waiting")
-	// ErrReading: a portable connection can only be detached from HandleOpen, HandleData or while its reading is paused.
+	// ErrReading: a portable connection can be detached only from HandleOpen and HandleData, or while reading is paused.
 	ErrReading = errors.New("netloop: a read is under way")
 	// ErrNotOpen: the connection is closed, closing or detached already.
 	ErrNotOpen = errors.New("netloop: connection not open")

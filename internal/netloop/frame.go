@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// Frames come from pools by size class, powers of two from 128 bytes (a small message with its header) to 64 KiB.
-// Larger ones are rare and left to the garbage collector.
+// Frames come from pools, one for each size class: powers of two from 128 bytes (a small message with its header) to 64
+// KiB. Larger frames are rare and left to the garbage collector.
 const (
 	minClassBits = 7
 	maxClassBits = 16
@@ -22,8 +22,8 @@ var (
 	liveFrames atomic.Int64
 )
 
-// Frame is a run of bytes that many connections send: each holds a reference, none a copy. Its creator fills it and
-// then sends it; from the first Send on it is immutable. Safe for use by several goroutines after that.
+// Frame is a sequence of bytes that many connections can send: each holds a reference, none a copy. Its creator fills
+// it; from the first Send on it is immutable, and safe for use by several goroutines.
 type Frame struct {
 	refs atomic.Int32
 
@@ -31,11 +31,11 @@ type Frame struct {
 	class  int8
 	store  []byte // the whole buffer, as it goes back to its pool
 	data   []byte // what is sent first: a slice of store
-	rest   *parts // what is sent then, nil for almost all
-	weight int32  // what it counts against the limit; 0: its bytes
+	rest   *parts // what is sent after data; nil for almost all frames
+	weight int32  // what it counts against the limit; 0: its size
 }
 
-// parts are bytes that several frames have in common.
+// parts are bytes shared by several frames.
 type parts struct {
 	list [][]byte
 	size int // bytes in all
@@ -81,9 +81,9 @@ func (f *Frame) SetBytes(b []byte) {
 // Append adds p to the frame's bytes.
 func (f *Frame) Append(p []byte) { f.SetBytes(append(f.data, p...)) }
 
-// Share adds parts behind the frame's own bytes, once. They are sent from where they are, so neither the list nor what it lists
-// may change any more. It is for large ones: those of small frames are better copied. The frame then counts its size, but at most a
-// quarter of the limit, as if Weigh had been called.
+// Share adds parts after the frame's own bytes; it may be called once. The parts are not copied, so neither the list
+// nor the bytes may change afterwards. Use it for large parts; small ones are better copied. The frame then counts as
+// if Weigh had been called with its size.
 func (f *Frame) Share(list [][]byte) {
 	f.rest = &parts{list: list}
 	for _, part := range list {
@@ -100,9 +100,9 @@ func (f *Frame) ShareMore(list [][]byte) {
 	f.Share(list)
 }
 
-// Weigh has the frame count n bytes against Options.OutboundLimit, but at most a quarter of it, until all of the frame is
-// written. It is for what the program makes by itself: a single frame of that kind must not end a connection whose peer reads.
-// Only before the first Send; a weight of 0 counts the frame's bytes again.
+// Weigh makes the frame count as n bytes against Options.OutboundLimit, but at most a quarter of it, until the whole
+// frame is written. It is for frames that the server makes by itself: one of them must not end a connection whose peer
+// reads. Call it before the first Send; 0 makes the frame count its size again.
 func (f *Frame) Weigh(n int) { f.weight = int32(min(n, math.MaxInt32)) }
 
 // Cost returns what the frame counts against limit while it waits.
@@ -113,7 +113,7 @@ func (f *Frame) Cost(limit int) int {
 	return max(1, min(int(f.weight), limit/4))
 }
 
-// Size returns how many bytes are sent.
+// Size returns how many bytes the frame sends.
 func (f *Frame) Size() int {
 	if f.rest == nil {
 		return len(f.data)
@@ -121,8 +121,8 @@ func (f *Frame) Size() int {
 	return len(f.data) + f.rest.size
 }
 
-// gather returns what to write of a frame with shared parts when n bytes of it were written: as many parts as fit into
-// scratch, but at least one. A send for each part costs three times as much as this copy within the cache.
+// gather returns what to write next of a frame with shared parts, of which n bytes have been written: as many parts as
+// fit into scratch, but at least one. A send for each part costs three times as much as this copy within the cache.
 func (f *Frame) gather(n int, scratch []byte) []byte {
 	buf := scratch[:0]
 	if n < len(f.data) {
@@ -201,8 +201,8 @@ func classFor(size int) int {
 	return bits.Len(uint(size-1)) - minClassBits
 }
 
-// sameEnd reports whether two slices end at the same byte of one array: so do all slices of a buffer whose capacity
-// was not cut.
+// sameEnd reports whether two slices end at the same byte of one array, as all slices of a buffer do unless their
+// capacity was cut.
 func sameEnd(a, b []byte) bool {
 	return cap(b) > 0 && &a[:cap(a)][cap(a)-1] == &b[:cap(b)][cap(b)-1]
 }

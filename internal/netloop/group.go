@@ -62,7 +62,7 @@ func newPoller(l *Loop, portable bool) (poller, error) {
 	return newEpoll(l)
 }
 
-// PlainSends returns why the loops do without io_uring since their start, nil when they use it. Any goroutine.
+// PlainSends returns why the loops started without io_uring, nil if they use it. Any goroutine.
 func (g *Group) PlainSends() error {
 	for _, l := range g.loops {
 		if l.plain != nil {
@@ -75,7 +75,7 @@ func (g *Group) PlainSends() error {
 // Loops returns the loops; the slice is the group's. Any goroutine.
 func (g *Group) Loops() []*Loop { return g.loops }
 
-// Listen opens a TCP listener, with SO_REUSEADDR and the system's longest backlog, and serves it as Serve does.
+// Listen opens a TCP listener, with SO_REUSEADDR and the system's longest backlog, and serves it like Serve.
 func (g *Group) Listen(addr string, accept Accept) (*Listener, error) {
 	nl, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -84,13 +84,13 @@ func (g *Group) Listen(addr string, accept Accept) (*Listener, error) {
 	return g.Serve(nl, accept)
 }
 
-// Accept makes the handler of an accepted connection. It is called on the connection's loop, so by several loops at
-// once. peer is the zero value where a connection has no such address.
+// Accept makes the handler of an accepted connection. It is called on the connection's loop, possibly by several loops
+// at once. peer is the zero value if the connection has no such address.
 type Accept func(peer netip.AddrPort) Handler
 
-// Serve accepts connections from nl and deals them out to the loops in turn. A TCP or Unix listener's descriptor is used directly on
-// Linux. A TLS listener's connections have shaken hands before HandleOpen. nl belongs to the Listener from now on, and
-// is closed when an error is returned. Any goroutine.
+// Serve accepts connections from nl and distributes them over the loops. On Linux it uses the descriptor of a TCP or
+// Unix listener directly. Connections of a TLS listener complete their handshake before HandleOpen. The Listener takes
+// over nl, which is closed if Serve returns an error. Any goroutine.
 func (g *Group) Serve(nl net.Listener, accept Accept) (*Listener, error) {
 	ln := &Listener{group: g, addr: nl.Addr(), accept: accept}
 	g.mu.Lock()
@@ -114,10 +114,10 @@ func (g *Group) Serve(nl net.Listener, accept Accept) (*Listener, error) {
 	return ln, nil
 }
 
-// Adopt takes over a connection: one that net/http hijacked, or a TLS one. leftover is what was read from it already;
-// it is handed to HandleData right after HandleOpen and belongs to the group from now on. A *net.TCPConn becomes a raw
-// descriptor on Linux. A TLS connection shakes hands first, where that was not done. c belongs to the group, and is
-// closed when an error is returned. Any goroutine.
+// Adopt takes over a connection, such as one that net/http hijacked or a TLS connection. leftover is what was already
+// read from it; it is passed to HandleData right after HandleOpen and belongs to the group. A *net.TCPConn becomes a
+// raw descriptor on Linux. A TLS connection completes its handshake first. The group takes over c, which is closed if
+// Adopt returns an error. Any goroutine.
 func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
 	accept := func(netip.AddrPort) Handler { return h }
 	l := g.nextLoop()
@@ -135,9 +135,9 @@ func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
 	return g.startStream(l, c, accept, leftover)
 }
 
-// handful is how many connections a listener gives to one loop before it is another's turn: a sixteenth of what a loop
-// has. One by one they would have all loops awake for each few that come: of 8,000 clients that join a server with two
-// loops, who share two processors with it, each cost 1.65 times what the C program takes, and 1.51 by the handful.
+// handful is how many connections in a row a listener gives to one loop: a sixteenth of what a loop has. One by one, a
+// few connections would wake all loops: with 8,000 clients that join a server with two loops, on the same two
+// processors, each cost 1.65 times what the C program takes, and 1.51 by the handful.
 func (g *Group) handful() int {
 	n := int64(0)
 	for _, l := range g.loops {
@@ -146,7 +146,7 @@ func (g *Group) handful() int {
 	return 1 + int(min(n/int64(16*len(g.loops)), handfulMost-1))
 }
 
-// nextLoop deals out connections in turn.
+// nextLoop returns the loop for the next connection.
 func (g *Group) nextLoop() *Loop {
 	return g.loops[g.next.Add(1)%uint32(len(g.loops))]
 }
@@ -204,8 +204,7 @@ type opening struct {
 // Run opens the connection on its loop.
 func (o *opening) Run() { o.conn.open(o.accept, o.peer, o.leftover) }
 
-// opener is implemented by carriers: begin starts the flow of bytes after HandleOpen, or before it on epoll, where
-// events can only come later.
+// opener is implemented by carriers. begin starts the flow of bytes.
 type opener interface{ begin(c *Conn) error }
 
 // open makes c one of its loop's connections.

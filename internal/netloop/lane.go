@@ -2,60 +2,61 @@ package netloop
 
 import "time"
 
-// The costs of what a loop does, as lanes are charged for them: of tasks in frames queued, of writes in small ones, of
-// reading in about a microsecond.
+// Costs that lanes are charged for: tasks in queued frames, writes in small writes, reading in units of about a
+// microsecond.
 const (
-	// taskCost is that of a task, beside the frames that it queues.
+	// taskCost is the cost of a task, in addition to the frames that it queues.
 	taskCost = 16
-	// laneShare is what a lane's tasks may cost before it is another's turn: some 0.1 ms.
+	// laneShare is what a lane's tasks may cost before the next lane's turn: about 0.1 ms.
 	laneShare = 2048
-	// writeUnit is how many bytes cost as much as one write more.
+	// writeUnit is how many bytes cost as much as one more write.
 	writeUnit = 16 << 10
-	// laneWrites is what a lane may write before it is another's turn: some 0.15 ms.
+	// laneWrites is what a lane may write before the next lane's turn: about 0.15 ms.
 	laneWrites = 16
-	// readUnit is how many bytes of messages from clients cost a microsecond, roughly: a short one and its reply.
+	// readUnit is how many bytes of client messages cost about a microsecond: a short message and its reply.
 	readUnit = 64
-	// laneReads is what a lane may read in one turn: twice the loop's buffer, or a message of each of two thousand clients.
+	// laneReads is what a lane may read in one turn: twice the loop's buffer, or a message from each of two thousand
+	// clients.
 	laneReads = 2 * scratchSize / readUnit
 	// lobbyReads is the same for the lobby, where a read is a handshake.
 	lobbyReads = laneReads / 4
-	// loopReads is what all lanes may read in one turn, but each at least once.
+	// loopReads is what all lanes together may read in one turn; each may read at least once.
 	loopReads = 2 * laneReads
-	// sharedPart divides what a turn may queue and write where several tenants have connections: what waits behind a
-	// saturating one waits half as long, and batches of 32 sends still save nearly all that those of 64 do.
+	// sharedPart divides what a turn may queue and write if several tenants have connections: others wait half as long
+	// behind a saturating tenant, and batches of 32 sends save nearly as much as batches of 64.
 	sharedPart = 2
-	// sharedReads does the same for reading, and for what one recv takes: of short messages that is some 0.5 ms.
+	// sharedReads does the same for reading, and for the size of one recv: about 0.5 ms of short messages.
 	sharedReads = 4
-	// sparesKept is how many empty slices for tasks a loop keeps.
+	// sparesKept is how many empty task slices a loop keeps.
 	sparesKept = 64
 )
 
-// Lane is a tenant's part of a loop: its tasks, and which of its connections are to be written and read. A loop goes
-// round the lanes that have work of a kind and takes a share of each, so that nobody waits behind all that another has
-// ordered. A lane that is alone with its work gets as much as a turn has.
+// Lane is a tenant's part of a loop: its tasks, and its connections that are to be written and read. A loop visits the
+// lanes that have work and does a share of each, so that no tenant waits behind all the work of another. A lone lane
+// gets the full turn.
 type Lane struct {
 	// Static after construction.
 	loop   *Loop
 	tenant *Tenant
-	budget int // of reading, for one turn
+	budget int // what it may read in one turn
 
 	// Guarded by loop.mu.
 	inbox []Task
-	lined bool // it stands in loop.filled or loop.working
-	busy  bool // inbox had more than a turn's tasks and has not come down since
+	lined bool // in loop.filled or loop.working
+	busy  bool // inbox exceeded one turn's tasks and has not come down since
 	over  bool // inbox passed the high-water mark and has not come down since
 
 	// Owned by the loop.
-	tasks    []Task // what was taken from the inbox last
+	tasks    []Task // taken from the inbox last
 	nextTask int    // the first of tasks that has not run
-	credit   int    // what its tasks may cost before it is another's turn; below 0 it has to wait
+	credit   int    // what its tasks may still cost in this round; below 0 it has to wait
 	prompt   ring   // connections that have frames of a small task or event to write
 	dirty    ring   // connections that have frames to write
-	unread   ring   // connections that have bytes, but the budget was spent
+	unread   ring   // connections with unread bytes, because the budget was spent
 	reading  int    // what has been read in the turn readIn
 	readIn   uint32
 	parked   []*Conn // not read until the tenant's overload is over
-	number   uint32  // in loop.lanes; 0 for who is not the lobby: it has no connections here
+	number   uint32  // index in loop.lanes; 0 if it is not the lobby and has no connections here
 	conns    int
 }
 
@@ -65,9 +66,9 @@ func (a *Lane) Index() int { return a.loop.index }
 // Now returns the time of this turn. Loop only.
 func (a *Lane) Now() time.Time { return a.loop.now }
 
-// Post gives the loop a task. Any goroutine, the loop's own included; it never blocks. Tasks that one goroutine posts to
-// one lane run in the order it posted them. It returns false when the group is closed: the task was dropped and will not
-// run. A task for which it returned true will.
+// Post queues a task for the loop. Any goroutine, including the loop's own; it never blocks. Tasks that one goroutine
+// posts to one lane run in that order. Post returns false if the group is closed, and the task will not run; if it
+// returns true, the task will run.
 func (a *Lane) Post(t Task) bool {
 	l := a.loop
 	l.mu.Lock()
@@ -100,7 +101,8 @@ func (a *Lane) Post(t Task) bool {
 	return true
 }
 
-// emptied sees what has come since the lane's tasks were taken, and ends its overload when that is little enough.
+// emptied lines the lane up again if tasks have come since its inbox was taken, and ends its overload if they are few
+// enough.
 func (a *Lane) emptied() {
 	l := a.loop
 	tasks := a.tasks
@@ -125,7 +127,7 @@ func (a *Lane) emptied() {
 	}
 }
 
-// lineUp has the lane wait for its turn if it has more tasks.
+// lineUp puts the lane back in line if it has more tasks.
 func (a *Lane) lineUp() {
 	if a.nextTask == len(a.tasks) {
 		a.emptied()
@@ -134,7 +136,7 @@ func (a *Lane) lineUp() {
 	}
 }
 
-// run runs tasks until credit is used up, or what this turn has for all.
+// run runs tasks until the lane's credit or the turn's portion is used up.
 func (a *Lane) run() {
 	l := a.loop
 	for a.nextTask < len(a.tasks) && a.credit > 0 && l.hasTime() {
@@ -165,8 +167,8 @@ func (a *Lane) charge(bytes int) {
 	a.loop.readAll += cost
 }
 
-// putOff has c read in the next turn, in its turn. Until then epoll reports it again and again, which costs less than
-// to tell epoll twice.
+// putOff leaves c to be read in the next turn. Until then epoll reports it again and again, which costs less than
+// changing its registration twice.
 func (a *Lane) putOff(c *Conn) {
 	if c.flags&flagUnread != 0 {
 		return
@@ -198,10 +200,10 @@ func (a *Lane) unpark() {
 	}
 }
 
-// lane returns the lane of a connection of the loop's.
+// lane returns the lane of a connection.
 func (l *Loop) lane(c *Conn) *Lane { return l.lanes[c.lane] }
 
-// enterLane has c use a lane from now on. The first connection gives the lane a number, which the last takes with it.
+// enterLane puts c on a lane. The first connection gives the lane a number, which the last one takes with it.
 func (l *Loop) enterLane(c *Conn, a *Lane) {
 	if a.conns++; a.conns == 1 && a != l.lanes[0] {
 		if n := len(l.freeLanes); n > 0 {
@@ -219,7 +221,7 @@ func (l *Loop) enterLane(c *Conn, a *Lane) {
 	}
 }
 
-// leaveLane undoes enterLane. What the lane still has of c finds out by itself.
+// leaveLane undoes enterLane. The lane's rings may still list c; whoever takes it from there notices.
 func (l *Loop) leaveLane(c *Conn) {
 	a := l.lane(c)
 	if a.conns--; a.conns == 0 && a.number != 0 {
@@ -230,7 +232,7 @@ func (l *Loop) leaveLane(c *Conn) {
 	c.lane = 0
 }
 
-// lineup is the lanes that have work of one kind, in the order in which it is their turn.
+// lineup lists the lanes that have work of one kind, in the order of their turns.
 type lineup struct {
 	lanes []*Lane // a ring; its length is 0 or a power of two
 	head  int

@@ -18,14 +18,13 @@ type Listener struct {
 	once  sync.Once
 }
 
-// Addr returns the address that is listened on. Any goroutine.
+// Addr returns the listener's address. Any goroutine.
 func (ln *Listener) Addr() net.Addr { return ln.addr }
 
-// Close stops accepting and frees the socket; connections stay. It returns when that has happened. Any goroutine but
-// a loop's own.
+// Close stops accepting, frees the socket and then returns; connections stay open. Any goroutine but a loop's own.
 func (ln *Listener) Close() error {
 	ln.once.Do(func() {
-		if ln.stop != nil { // it could be opened
+		if ln.stop != nil { // it was opened
 			ln.stop()
 		}
 		ln.group.forgetListener(ln)
@@ -33,7 +32,7 @@ func (ln *Listener) Close() error {
 	return nil
 }
 
-// open begins to accept from nl.
+// open starts accepting from nl.
 func (ln *Listener) open(nl net.Listener) error {
 	if !ln.group.options.Portable {
 		if stop, err := ln.openRaw(nl); stop != nil || err != nil {
@@ -45,8 +44,8 @@ func (ln *Listener) open(nl net.Listener) error {
 	return nil
 }
 
-// acceptErrors reports what accepting fails with. A process without free descriptors fails again whenever a connection
-// ends and another takes its place: that is one report in acceptReport.
+// acceptErrors reports errors of accepting, at most once in acceptReport: a process without free descriptors fails
+// again whenever a connection ends and another takes its place.
 type acceptErrors struct{ told time.Time }
 
 func (a *acceptErrors) report(g *Group, err error) {

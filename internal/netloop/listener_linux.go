@@ -18,16 +18,16 @@ type acceptor struct {
 	fd   int
 
 	// Owned by the loop.
-	from    unix.RawSockaddrAny // who was accepted last
-	to      *Loop               // who gets the next connections
+	from    unix.RawSockaddrAny // address of the last accepted connection
+	to      *Loop               // gets the next connections
 	left    int                 // how many of them
-	pause   *Conn               // stands on the wheel while the listener rests; carries nothing
+	pause   *Conn               // on the wheel while accepting is paused; carries nothing
 	failed  acceptErrors
 	resting bool
 	closed  bool
 }
 
-// openRaw accepts from nl's descriptor; a nil stop says that it has none that can be used.
+// openRaw accepts from nl's descriptor. stop is nil if nl has no usable one.
 func (ln *Listener) openRaw(nl net.Listener) (stop func(), err error) {
 	switch nl.(type) {
 	case *net.TCPListener, *net.UnixListener:
@@ -49,14 +49,14 @@ func (ln *Listener) openRaw(nl net.Listener) (stop func(), err error) {
 // poller is the loop's.
 func (a *acceptor) poller() *epoll { return a.loop.poller.(*epoll) }
 
-// start begins to accept.
+// start starts accepting.
 func (a *acceptor) start() {
 	e := a.poller()
 	e.acceptors = append(e.acceptors, a)
 	a.register(e)
 }
 
-// register has e report connections that wait.
+// register has e report waiting connections.
 func (a *acceptor) register(e *epoll) {
 	var events netpoll.EpollEvent
 	if !a.resting {
@@ -111,7 +111,7 @@ func (a *acceptor) accept() {
 	}
 }
 
-// hand gives a new descriptor to the loop whose turn it is.
+// hand gives a new descriptor to the next loop.
 func (a *acceptor) hand(fd int) {
 	if a.left == 0 {
 		a.to, a.left = a.ln.group.nextLoop(), a.ln.group.handful()
@@ -140,7 +140,7 @@ func (a *acceptor) pauseAccepting(errno unix.Errno) {
 	a.loop.wheel.set(a.pause, acceptPause)
 }
 
-// HandleTimeout accepts again.
+// HandleTimeout resumes accepting.
 func (a *acceptor) HandleTimeout(*Conn) {
 	a.resting = false
 	if err := a.poller().ep.Mod(a.fd, netpoll.EPOLLIN); err != nil {

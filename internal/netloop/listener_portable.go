@@ -24,7 +24,7 @@ func (ln *Listener) openPortable(nl net.Listener) (stop func()) {
 	}
 }
 
-// acceptStreams accepts until quit.
+// acceptStreams accepts until quit is closed.
 func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 	g := ln.group
 	var failed acceptErrors
@@ -33,7 +33,7 @@ func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 		if err == nil {
 			l := g.nextLoop()
 			l.stats.accepted.Add(1)
-			_ = g.startStream(l, c, ln.accept, nil) // it fails when the group is closed, and so does Accept then
+			_ = g.startStream(l, c, ln.accept, nil) // fails only when the group is closed, and then Accept fails too
 			continue
 		}
 		select {
@@ -50,7 +50,7 @@ func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 	}
 }
 
-// acceptFrom is nl.Accept, which may be an application's own.
+// acceptFrom calls nl.Accept, which may belong to an application.
 func acceptFrom(nl net.Listener) (c net.Conn, err error) {
 	defer callback.Recover("net.Listener.Accept", &err)
 	return nl.Accept()

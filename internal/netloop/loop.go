@@ -10,7 +10,7 @@ import (
 // Task is work for a loop. Run is called on the loop's goroutine and must not block.
 type Task = interface{ Run() }
 
-// TaskFunc makes a function a Task. Converting a closure allocates; a pointer type of your own with a Run method does not.
+// TaskFunc makes a function a Task. Converting a closure allocates; a pointer type with a Run method does not.
 type TaskFunc func()
 
 // Run calls f.
@@ -20,17 +20,17 @@ func (f TaskFunc) Run() { f() }
 type poller interface {
 	// wake makes the loop run a turn soon. Any goroutine.
 	wake()
-	// arm makes the loop run a turn after d; a later call replaces an earlier one. On the loop.
+	// arm makes the loop run a turn after d; it replaces an earlier call. On the loop.
 	arm(d time.Duration)
-	// replace has another goroutine run the loop, because this one is about to end. On the loop, which nothing of this
-	// goroutine may touch afterwards.
+	// replace has another goroutine run the loop, because this one is about to end. On the loop, which this goroutine
+	// may not touch afterwards.
 	replace()
-	// stop frees what the poller holds. Called once, after the loop's last turn and not on the loop.
+	// stop frees the poller's resources. It is called once, after the loop's last turn and not on the loop.
 	stop()
 }
 
-// batcher writes to many descriptors at once. It does what flush of their carrier does, for some in add and for the last
-// of them in send.
+// batcher writes to many descriptors at once, in place of their carrier's flush. add may send what has been added
+// before; send sends the rest.
 type batcher interface {
 	add(c *Conn)
 	send()
@@ -47,48 +47,48 @@ type Loop struct {
 	done   chan struct{} // closed after the last turn
 	stats  counters
 	lobby  *Lane // the group's own lane, as lanes[0]
-	plain  error // why every send is a system call; nil: it began with a batch
+	plain  error // why every send is a system call; nil: it started with a batch
 
-	// awake is true from the moment that somebody wakes the loop until it has nothing left to do. Whoever makes it true
-	// wakes the poller, so there is one wake however many tasks are posted meanwhile. A poster appends to the inbox
-	// and then looks at awake; the loop clears awake and then looks at the inbox: one of them sees the other.
+	// awake is true from the moment the loop is woken until it has nothing left to do. Whoever sets it wakes the
+	// poller, so there is one wake however many tasks are posted meanwhile. A poster appends to the inbox and then
+	// reads awake; the loop clears awake and then reads the inbox: one of them sees the other.
 	awake atomic.Bool
 
 	// Guarded by mu, as the inboxes of lanes are.
 	mu     sync.Mutex
 	urgent []Task   // the group's own, run before all others and never refused
-	filled []*Lane  // have something in their inbox that is to be taken
-	spares [][]Task // empty, for inboxes
+	filled []*Lane  // lanes with tasks in their inbox
+	spares [][]Task // empty slices for inboxes
 	closed bool     // tasks are refused
 
 	// Owned by the loop.
 	now       time.Time // of this turn
 	tick      uint32    // now, in ticks since start
 	turns     uint32
-	part      int // turns have this part of their usual portions
+	part      int // divides the usual portions of this turn
 	ran       int // tasks run in this turn
 	sends     int // frames queued in this turn
 	burst     int // frames queued by the task or event that runs
-	readAll   int // what all lanes have read in this turn
+	readAll   int // what all lanes have read in this turn, in readUnits
 	conns     []*Conn
-	lanes     []*Lane // by the number that connections know them by; the lobby's is the first
+	lanes     []*Lane // by Conn.lane; the lobby is the first
 	freeLanes []uint32
-	working   lineup // have tasks that were taken
-	prompt    lineup // have connections in their ring of that name
+	working   lineup // lanes with tasks taken from their inbox
+	prompt    lineup // lanes with connections in the ring of the same name
 	dirty     lineup
 	unread    lineup
-	rings     [][]*Conn // empty, for rings
-	dead      ring      // wait for HandleClose
+	rings     [][]*Conn // empty slices for rings
+	dead      ring      // connections that wait for HandleClose
 	wheel     wheel
 	backlogs  []*backlog
-	scratch   []byte // what is read
+	scratch   []byte // read buffer
 	joined    []byte // frames that leave in one write
 	batch     batcher
-	stopping  bool  // this is the last turn, or the turns that it takes
+	stopping  bool  // the group is closing: these are the last turns
 	ended     bool  // nothing is left
-	inside    bool  // a poller's call is under way
-	current   *Conn // whose handler runs; nil: a task does, or nothing
-	cutShort  bool  // the last turn has not come to its end: this one begins behind the tasks
+	inside    bool  // a call of the poller is under way
+	current   *Conn // whose handler runs; nil if a task or nothing runs
+	cutShort  bool  // the last turn was aborted: this one starts after its tasks
 }
 
 func newLoop(g *Group, index int) *Loop {
@@ -107,10 +107,10 @@ func (l *Loop) Group() *Group { return l.group }
 // Now returns the time of this turn. Loop only.
 func (l *Loop) Now() time.Time { return l.now }
 
-// Post gives the loop a task by way of the lobby: see [Lane.Post]. Any goroutine.
+// Post queues a task on the lobby's lane: see [Lane.Post]. Any goroutine.
 func (l *Loop) Post(t Task) bool { return l.lobby.Post(t) }
 
-// postUrgent posts a task of the group's own, which must not wait behind an inbox that may grow as fast as it is emptied.
+// postUrgent posts a task of the group, which must not wait behind an inbox that may grow as fast as it is emptied.
 func (l *Loop) postUrgent(t Task) {
 	l.mu.Lock()
 	l.urgent = append(l.urgent, t)
@@ -118,14 +118,14 @@ func (l *Loop) postUrgent(t Task) {
 	l.rouse()
 }
 
-// rouse sees to it that a turn will run. Everything that leaves work for the end of the turn calls it.
+// rouse makes sure that a turn will run. Everything that leaves work for the end of the turn calls it.
 func (l *Loop) rouse() {
 	if !l.awake.Load() && l.awake.CompareAndSwap(false, true) {
 		l.poller.wake()
 	}
 }
 
-// beginEvent is called for each event of a poller before anything else happens on the loop.
+// beginEvent is called for each event of a poller, before anything else happens on the loop.
 func (l *Loop) beginEvent() {
 	l.burst = 0
 	if !l.awake.Load() {
@@ -139,8 +139,8 @@ func (l *Loop) refresh() {
 	l.tick = uint32(l.now.Sub(l.start) / l.group.options.Tick)
 }
 
-// turn is the end of a batch of events: everything that was left for later, in bounded portions. What is left over
-// comes in the next turn, after the sockets have been looked at.
+// turn runs after a batch of events and does everything that was left for later, in bounded portions. What remains is
+// done in the next turn, after the next look at the sockets.
 func (l *Loop) turn() {
 	if l.ended {
 		return
@@ -163,8 +163,8 @@ func (l *Loop) turn() {
 		l.finishLoop()
 		return
 	}
-	// Goroutines that this turn woke run now, so that what they post is taken without waking the poller, and a long
-	// fan-out does not keep its processor from them: raw system calls never give it up.
+	// Let goroutines run that this turn has woken, so that their tasks are taken without waking the poller. A long
+	// fan-out would keep the processor from them, since raw system calls never give it up.
 	runtime.Gosched()
 	l.trySleep()
 }
@@ -194,9 +194,9 @@ func (l *Loop) runUrgent() {
 	}
 }
 
-// runTasks runs a portion of what waits in the inboxes, lane by lane. One that is alone may use all of it.
+// runTasks runs a portion of the tasks in the inboxes, lane by lane. A lone lane may use all of it.
 func (l *Loop) runTasks() {
-	if l.cutShort { // so that tasks which panic again and again do not keep the turn from what comes behind them
+	if l.cutShort { // so that tasks that panic again and again do not block the rest of the turn
 		l.cutShort = false
 		return
 	}
@@ -212,7 +212,7 @@ func (l *Loop) runTasks() {
 	}
 }
 
-// runLane runs tasks of a, and lines it up for the rest whatever they do.
+// runLane runs tasks of a, and puts it back in line for the rest even if one of them panics.
 func (l *Loop) runLane(a *Lane) {
 	defer a.lineUp()
 	a.run()
@@ -221,7 +221,7 @@ func (l *Loop) runLane(a *Lane) {
 // hasTime reports whether this turn may run one more task.
 func (l *Loop) hasTime() bool { return l.ran < maxTasks && l.sends < maxSends/l.part }
 
-// readPart divides what is read in a turn.
+// readPart returns the divisor for what is read in a turn.
 func (l *Loop) readPart() int {
 	if l.part > 1 {
 		return sharedReads
@@ -232,7 +232,7 @@ func (l *Loop) readPart() int {
 // shared reports whether several tenants have connections on the loop. Its turns are shorter then.
 func (l *Loop) shared() bool { return len(l.lanes)-len(l.freeLanes) > 2 }
 
-// takeInboxes takes what has come for the lanes whose tasks have all run.
+// takeInboxes takes the inboxes of the lanes whose tasks have all run.
 func (l *Loop) takeInboxes() {
 	l.mu.Lock()
 	for i, a := range l.filled {
@@ -262,14 +262,14 @@ func (l *Loop) keepTasks(tasks []Task) {
 	}
 }
 
-// flush writes to a portion of the connections that have something waiting: first those of small tasks and events, which
-// do not wait behind a large fan-out, then those of fan-outs; of each lane first come first served.
+// flush writes to a portion of the connections that have frames waiting: first those of small tasks and events, which
+// do not wait behind a large fan-out, then those of fan-outs; within a lane in their order.
 func (l *Loop) flush() {
 	l.flushLanes(&l.prompt, func(a *Lane) *ring { return &a.prompt }, promptChunk/l.part)
 	l.flushLanes(&l.dirty, func(a *Lane) *ring { return &a.dirty }, flushChunk/l.part)
 }
 
-// flushLanes goes round lanes and writes so many of the rings.
+// flushLanes visits lanes in turn and makes at most left writes.
 func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
 	batch := l.batch
 	if !lanes.have(l.group.options.batchFrom, of) {
@@ -285,7 +285,7 @@ func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
 		for share > 0 && r.n > 0 {
 			share -= l.writeConn(r.pop(l), batch)
 		}
-		left += share // what it did not need, or had too much
+		left += share // unused, or overdrawn if negative
 		if r.n > 0 {
 			lanes.push(a)
 		}
@@ -295,9 +295,9 @@ func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
 	}
 }
 
-// writeConn writes what waits for c, at the end of the turn or before, and returns what that costs.
+// writeConn writes the frames that wait for c and returns what that costs.
 func (l *Loop) writeConn(c *Conn, batch batcher) (cost int) {
-	waits := c.flags&flagDirty != 0 // else it was written by way of the other ring
+	waits := c.flags&flagDirty != 0 // else it was written from the other ring
 	c.flags &^= flagDirty | flagPrompt
 	cost = 1 + c.out.next()/writeUnit
 	switch {
@@ -311,14 +311,14 @@ func (l *Loop) writeConn(c *Conn, batch batcher) (cost int) {
 	return cost
 }
 
-// readPutOff reads connections that had to wait because their lane had read enough.
+// readPutOff reads connections whose lane had used up its budget.
 func (l *Loop) readPutOff() {
 	for n := l.unread.n; n > 0 && l.readAll < loopReads; n-- {
 		l.readLane(l.unread.pop())
 	}
 }
 
-// readLane reads what a put off, and lines it up for the rest whatever its handlers do.
+// readLane reads what a has put off, and puts it back in line for the rest even if a handler panics.
 func (l *Loop) readLane(a *Lane) {
 	defer func() {
 		if a.unread.n > 0 {
@@ -335,8 +335,8 @@ func (l *Loop) readLane(a *Lane) {
 	}
 }
 
-// markDirty has c written at the end of the turn, unless it waits for room anyway. One that stands in a fan-out's ring
-// already is put into the other too when it gets a reply: what waits for it leaves in order, only sooner.
+// markDirty has c written at the end of the turn, unless it waits for room. A connection in a fan-out's ring is also
+// put into the prompt ring when it gets a reply: its frames leave in order, only sooner.
 func (l *Loop) markDirty(c *Conn) {
 	switch {
 	case c.flags&flagBlocked != 0:
@@ -357,10 +357,9 @@ func (l *Loop) markDirty(c *Conn) {
 	l.rouse()
 }
 
-// reap frees up to limit closed connections and tells their handlers. It is the only place that does, so a handler
-// never hears HandleClose from inside another callback. Descriptors are closed here too, after the events that were
-// handled before the turn; an event of the same batch that still comes for one finds its connection closed, because
-// callbacks are bound to the connection and not to the number.
+// reap frees up to limit closed connections and calls HandleClose. Nothing else does, so HandleClose never runs inside
+// another callback. Descriptors are closed here too, after the events that were handled before the turn. A later event
+// of the same batch finds its connection closed, because callbacks are bound to the connection and not to the number.
 func (l *Loop) reap(limit int) {
 	for ; l.dead.n > 0 && limit > 0; limit-- {
 		c := l.dead.pop(l)
@@ -371,7 +370,7 @@ func (l *Loop) reap(limit int) {
 	}
 }
 
-// ownConn puts c among the loop's connections.
+// ownConn adds c to the loop's connections.
 func (l *Loop) ownConn(c *Conn) {
 	c.index = int32(len(l.conns))
 	l.conns = append(l.conns, c)
@@ -379,7 +378,7 @@ func (l *Loop) ownConn(c *Conn) {
 	l.stats.connections.Add(1)
 }
 
-// forgetConn undoes own and takes c off the wheel.
+// forgetConn undoes ownConn and takes c off the wheel.
 func (l *Loop) forgetConn(c *Conn) {
 	l.wheel.remove(c)
 	l.leaveLane(c)
@@ -394,11 +393,11 @@ func (l *Loop) forgetConn(c *Conn) {
 	}
 }
 
-// shrinkAbove is the number of connections from which on a loop gives memory back.
+// shrinkAbove is the number of connections above which a loop gives memory back.
 const shrinkAbove = 1024
 
-// shrink gives back what a loop with more than twice as many connections has needed. Halving at a quarter keeps its cost
-// per connection constant.
+// shrink reduces the loop's list of connections. Halving it when a quarter is in use keeps the cost per connection
+// constant.
 func (l *Loop) shrink(size int) {
 	l.conns = append(make([]*Conn, 0, size), l.conns...)
 	l.rings = nil
@@ -407,7 +406,7 @@ func (l *Loop) shrink(size int) {
 	}
 }
 
-// shutdown refuses tasks from now on; finish runs those that were taken.
+// shutdown refuses further tasks; finishLoop runs those that were accepted.
 func (l *Loop) shutdown() {
 	l.mu.Lock()
 	l.closed = true
@@ -415,10 +414,10 @@ func (l *Loop) shutdown() {
 	l.stopping = true
 }
 
-// finishLoop runs the tasks that were taken, closes every connection and ends the loop. It may be called again where a
-// handler has cut it short.
+// finishLoop runs the accepted tasks, closes every connection and ends the loop. It may be called again if a handler has
+// cut it short.
 func (l *Loop) finishLoop() {
-	for l.working.n+len(l.filled) > 0 { // nobody appends any more
+	for l.working.n+len(l.filled) > 0 { // no task is added any more
 		l.ran, l.sends, l.part = 0, 0, 1
 		l.runTasks()
 	}

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Systems without epoll: Options.Portable is always on there, so none of these is reached but takeDescriptor.
+// Systems without epoll. Options.Portable is always on, so only takeDescriptor
+// is reached.
 
 func newEpoll(*Loop) (poller, error) { return nil, errors.ErrUnsupported }
 
@@ -18,5 +19,5 @@ func (l *Loop) read(*Conn) {}
 
 func (ln *Listener) openRaw(net.Listener) (stop func(), err error) { return nil, nil }
 
-// setUserTimeout does nothing: keepalive has to do.
+// setUserTimeout does nothing; keepalive has to suffice.
 func setUserTimeout(net.Conn, time.Duration) {}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Policy says what happens to a frame that does not fit into a connection's outgoing queue.
+// Policy is what happens to a frame that does not fit into a connection's outgoing queue.
 type Policy uint8
 
 const (
@@ -17,8 +17,8 @@ const (
 	DropNewest
 )
 
-// IOUring says whether loops with epoll send through io_uring: all that one turn writes with few system calls, in place of
-// one for each receiver.
+// IOUring is whether loops with epoll send through io_uring, with few system calls a turn instead of one for each
+// receiver.
 type IOUring uint8
 
 const (
@@ -26,7 +26,7 @@ const (
 	IOUringAuto IOUring = iota
 	// IOUringOff does not use it.
 	IOUringOff
-	// IOUringOn makes it an error of [New] that it cannot be used.
+	// IOUringOn makes [New] fail if it cannot be used.
 	IOUringOn
 )
 
@@ -36,17 +36,17 @@ type Options struct {
 	Loops int
 	// Portable uses net.Conn even where epoll is available.
 	Portable bool
-	// IOUring says whether to send through io_uring. It is never used by portable connections.
+	// IOUring is whether to send through io_uring. Portable connections never do.
 	IOUring IOUring
-	// Tick is the resolution of deadlines; 0 is 100 ms. A deadline counts in whole ticks, rounded up; it fires at most one
-	// tick after that and never early.
+	// Tick is the resolution of deadlines; 0 is 100 ms. A deadline is rounded up to whole ticks; it fires at most one
+	// tick late and never early.
 	Tick time.Duration
-	// OutboundLimit bounds the bytes that wait for one connection; 0 is 1 MiB. A single frame is always taken when
-	// nothing else waits, however large, because otherwise it could never be sent.
+	// OutboundLimit bounds the bytes that wait for one connection; 0 is 1 MiB. If nothing else waits, a frame is
+	// accepted however large it is, because otherwise it could never be sent.
 	OutboundLimit int
-	// SendBuffer is the SO_SNDBUF of connections: what the kernel keeps for a peer that does not read, before anything waits
-	// here. Linux takes twice as much, with what it needs itself, and no more than net.core.wmem_max. 0 leaves it to the
-	// kernel, which keeps up to net.ipv4.tcp_wmem, 4 MiB on most systems.
+	// SendBuffer is the SO_SNDBUF of connections: what the kernel keeps for a peer that does not read, before anything
+	// waits here. Linux doubles it for its own needs, and limits it to net.core.wmem_max. 0 leaves it to the kernel,
+	// which keeps up to net.ipv4.tcp_wmem, 4 MiB on most systems.
 	SendBuffer int
 	// Overflow is the policy when OutboundLimit is reached and the socket takes no more.
 	Overflow Policy
@@ -56,41 +56,42 @@ type Options struct {
 	// PeerTimeout is how long a peer may leave data or keepalive probes unanswered (TCP_USER_TIMEOUT and keepalive);
 	// 0 is 60 s. It finds peers that vanished without a FIN.
 	PeerTimeout time.Duration
-	// OnError is told what concerns no single connection, such as a want of descriptors, once per episode. It is
-	// called on a loop or an accepting goroutine and must not block. Nil ignores it.
+	// OnError is called with errors that concern no single connection, such as a lack of descriptors, once per episode.
+	// It is called on a loop or an accepting goroutine and must not block. Nil ignores them.
 	OnError func(error)
 
-	// batchFrom is how many connections have to be written for a batch to be worth it; 0 is the default.
+	// batchFrom is how many connections must be waiting to be written for a batch to pay off; 0 is the default.
 	batchFrom int
 }
 
-// Limits that are no options.
+// Limits that are not options.
 const (
 	// scratchSize is the size of a loop's read buffer and of the buffer in which frames are joined, in bytes. 64 KiB
-	// takes what a client sends at once in one call; larger only evicts the cache.
+	// takes what a client sends at once in one call; a larger buffer only evicts the cache.
 	scratchSize = 64 << 10
 	// streamBuffer is the read buffer of a portable connection, in bytes. It is held while the connection is idle.
 	streamBuffer = 4 << 10
 	// flushChunk is how many connections are written before the loop looks at its sockets and inbox again: about 0.6 ms
-	// at 9 µs a write, measured on loopback. Looking costs two system calls, 0.3 % of that. It bounds what others wait behind
-	// a saturating fan-out.
+	// at 9 µs a write, measured on loopback. Looking costs two system calls, 0.3 % of that. It bounds how long others
+	// wait behind a saturating fan-out.
 	flushChunk = 64
 	// promptChunk is the same for what small tasks and events queue.
 	promptChunk = 2 * promptBurst
-	// promptBurst is how many frames a task or event may queue that are written before those of larger ones. A reply is one, a
-	// fan-out to a crowd is many; 64 writes are half a millisecond.
+	// promptBurst is how many frames a task or event may queue and still be written before larger ones. A reply queues
+	// one, a fan-out to a crowd many; 64 writes take half a millisecond.
 	promptBurst = 64
-	// batchSize is how many sends one io_uring_enter takes at most. It keeps the processor from everybody else, the garbage
-	// collector too, for some 7 µs a send. Of the CPU time of plain sends a delivery costs 0.87 with 16, 0.75 with 32,
-	// 0.73 with 64 and 0.67 with 128, but with 128 more of it goes to ksoftirqd, whose time is not the process's.
+	// batchSize is the most sends of one io_uring_enter, which keeps the processor from everything else, the garbage
+	// collector included, for about 7 µs a send. Of the CPU time of plain sends a delivery costs 0.87 with 16, 0.75
+	// with 32, 0.73 with 64 and 0.67 with 128, but with 128 more of it goes to ksoftirqd, whose time is not the
+	// process's.
 	batchSize = 64
 	// batchScratch is the size of the buffer for the joined frames of a batch, in bytes.
 	batchScratch = 4 * scratchSize
 	// batchFromDefault is the smallest batch.
 	batchFromDefault = 4
 	// maxTasks is how many tasks one turn runs, and maxSends how many frames they may queue in it. maxSends/flushChunk
-	// is how many frames a receiver can be given per write when publications come faster than they can be written. With
-	// 16 publications to 10,000 outstanding a delivery costs 1.05 µs; with a quarter of that quotient it was 1.53, because
+	// is how many frames a receiver can get per write when publications come faster than they can be written. With 16
+	// publications to 10,000 outstanding a delivery costs 1.05 µs; with a quarter of that quotient it was 1.53, because
 	// writing began before the others were queued.
 	maxTasks = 1024
 	maxSends = 256 * flushChunk
@@ -98,9 +99,9 @@ const (
 	reapChunk = 1024
 	// acceptChunk is how many connections are accepted for one event of a listener.
 	acceptChunk = 64
-	// handfulMost bounds Group.handful: what comes together shall not make one loop late.
+	// handfulMost bounds Group.handful, so that a burst of connections does not delay one loop.
 	handfulMost = 64
-	// acceptPause is how long a listener rests when the process has no descriptors left.
+	// acceptPause is how long accepting is paused when the process has no descriptors left.
 	acceptPause = 200 * time.Millisecond
 	// acceptReport is the least time between two reports of that.
 	acceptReport = 10 * time.Second
@@ -108,7 +109,7 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// lingerDefault is CloseAfterFlush's time limit when the caller gives none.
 	lingerDefault = 5 * time.Second
-	// maxOutbound keeps queued bytes within the 32 bits that a connection has for them.
+	// maxOutbound keeps queued bytes within 32 bits.
 	maxOutbound = 1 << 30
 )
 

@@ -1,15 +1,15 @@
 package netloop
 
-// outbox is what waits for one connection, owned by its loop. The first frame stands in the connection itself: most
-// connections have none or one waiting. More are kept in a backlog from the loop's pool, which goes back as soon as
-// the outbox is empty.
+// outbox is the queue of frames for one connection, owned by its loop. The first frame is kept in the connection
+// itself, because most connections have none or one waiting. More are kept in a backlog from the loop's pool, which is
+// returned as soon as the outbox is empty.
 //
-// Invariant: size = costs of first and backlog, plus that of what a stream's writing goroutine has in hand. The cost of a frame
-// without a weight is its bytes, and falls as they are written.
+// Invariant: size = costs of first and backlog, plus the cost of what a stream's goroutine is writing. The cost of a
+// frame without a weight is its bytes, and falls as they are written.
 type outbox struct {
 	first *Frame
 	rest  *backlog
-	sent  int32 // bytes of first that were written
+	sent  int32 // bytes of first already written
 	size  int32 // what waits, as it counts against the limit
 }
 
@@ -22,7 +22,7 @@ type backlog struct {
 
 const (
 	backlogSize  = 8   // frames in a new backlog
-	backlogKeep  = 256 // the largest that is pooled: a burst must not stay in memory
+	backlogKeep  = 256 // the largest that is pooled, so that a burst does not stay in memory
 	backlogsKept = 1024
 )
 
@@ -38,7 +38,8 @@ func (o *outbox) push(l *Loop, f *Frame) {
 	o.rest.push(f)
 }
 
-// pop takes the first frame out, with its reference. It leaves size to the caller, who knows what was written.
+// pop removes the first frame and returns it with its reference. Adjusting size is left to the caller, who knows what
+// was written.
 func (o *outbox) pop(l *Loop) *Frame {
 	f := o.first
 	o.first, o.sent = nil, 0
@@ -77,7 +78,7 @@ func (o *outbox) gather(scratch []byte) []byte {
 // joins reports whether gather may need scratch.
 func (o *outbox) joins() bool { return o.rest != nil || o.first.rest != nil }
 
-// advance takes n written bytes out and releases the frames that were written whole.
+// advance removes n written bytes and releases the frames that were written completely.
 func (o *outbox) advance(l *Loop, n int) {
 	for o.first != nil {
 		f, weighed := o.first, o.first.weight > 0
@@ -98,7 +99,7 @@ func (o *outbox) advance(l *Loop, n int) {
 	}
 }
 
-// next returns about how many bytes the next writes have.
+// next returns roughly the size of the next write.
 func (o *outbox) next() int {
 	if o.first != nil && o.first.weight > 0 {
 		return o.first.Size() - int(o.sent)
@@ -106,7 +107,7 @@ func (o *outbox) next() int {
 	return int(o.size)
 }
 
-// dropOldest drops the longest waiting frame of which nothing was written yet and reports whether there was one.
+// dropOldest drops the longest waiting frame of which nothing has been written, and reports whether there was one.
 func (o *outbox) dropOldest(l *Loop) bool {
 	if o.first == nil {
 		return false
@@ -129,7 +130,7 @@ func (o *outbox) dropOldest(l *Loop) bool {
 	return true
 }
 
-// clear drops everything and returns how many frames that were.
+// clear drops all frames and returns their number.
 func (o *outbox) clear(l *Loop) int {
 	n := 0
 	for o.first != nil {
@@ -162,8 +163,8 @@ func (b *backlog) pop() *Frame {
 	return f
 }
 
-// newBacklog returns an empty backlog from the loop's pool. The pool needs no lock, and unlike a sync.Pool it is not
-// emptied by a garbage collection in the middle of a fan-out.
+// newBacklog returns an empty backlog from the loop's pool. The pool needs no lock and, unlike a sync.Pool, is not
+// emptied by a garbage collection during a fan-out.
 func (l *Loop) newBacklog() *backlog {
 	if n := len(l.backlogs); n > 0 {
 		b := l.backlogs[n-1]

@@ -7,16 +7,16 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// ErrHandlerFailed is the reason for the end of a connection whose [Handler] panicked or ended the loop's goroutine
+// ErrHandlerFailed is the close reason of a connection whose [Handler] panicked or ended the loop's goroutine
 // (runtime.Goexit).
 var ErrHandlerFailed = errors.New("netloop: handler failed")
 
-// Handlers and tasks run code of applications, which the handlers guard: they know what it belongs to. What escapes them
-// ends the connection whose handler it was, or the task, and neither the process nor the loop. A panic is recovered at
-// the event or the turn in which it happened. Goexit cannot be stopped: the loop then goes on on another goroutine.
+// Handlers and tasks run application code and guard it themselves. A panic that escapes them ends the connection or the
+// task, but neither the process nor the loop. It is recovered at the event or turn in which it happened. Goexit cannot
+// be stopped, so the loop continues on another goroutine.
 //
-// So a call of a handler or a task may end the functions below it at any time. Each of them defers what must happen all
-// the same: the next turn has to find every lane, connection and deadline where it belongs.
+// So a call of a handler or a task may end its callers at any time. Each of them defers what must happen all the same:
+// the next turn has to find every lane, connection and deadline where it belongs.
 
 // runTurn is turn as pollers call it.
 func (l *Loop) runTurn() {
@@ -26,7 +26,7 @@ func (l *Loop) runTurn() {
 	l.inside = false
 }
 
-// rescue is deferred by everything that a poller calls. inside is true then unless it has come to its end.
+// rescue is deferred by everything that a poller calls. inside is still true if the call did not return normally.
 func (l *Loop) rescue() {
 	if !l.inside {
 		return
@@ -46,5 +46,5 @@ func (l *Loop) rescue() {
 	if exited {
 		l.poller.replace()
 	}
-	l.poller.wake() // whatever the turn has left
+	l.poller.wake() // for what the turn has left undone
 }

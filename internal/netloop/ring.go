@@ -1,7 +1,7 @@
 package netloop
 
 // ring is a queue of connections, owned by a loop. len(conns) is 0 or a power of two. An empty one holds no memory: the
-// loop has it for the next.
+// loop keeps it for the next.
 type ring struct {
 	conns []*Conn
 	head  int
@@ -45,7 +45,7 @@ func (r *ring) pop(l *Loop) *Conn {
 	return c
 }
 
-// keepRing takes the memory of an empty ring, unless it is more than the connections that are left could fill.
+// keepRing takes back the memory of an empty ring, unless it is more than the remaining connections could fill.
 func (l *Loop) keepRing(r *ring) {
 	if len(l.rings) < ringsKept && len(r.conns) <= max(ringSize, 2*cap(l.conns)) {
 		l.rings = append(l.rings, r.conns)

@@ -30,7 +30,7 @@ func rawWrite(fd int, p []byte) {
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 }
 
-// accept4 accepts a connection and writes to from whose it is.
+// accept4 accepts a connection and writes its peer's address to from.
 func accept4(fd int, from *unix.RawSockaddrAny) (int, unix.Errno) {
 	size := uint32(unix.SizeofSockaddrAny)
 	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(from)), uintptr(unsafe.Pointer(&size)),
@@ -38,9 +38,9 @@ func accept4(fd int, from *unix.RawSockaddrAny) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// setSocketOptions has small frames leave at once and vanished peers found. Set on a listener they are inherited by what
-// it accepts, which saves five system calls a connection; only TCP_USER_TIMEOUT is not. They fail on Unix sockets, which
-// need none of them.
+// setSocketOptions makes small frames leave at once and detects vanished peers. Accepted connections inherit the
+// options of their listener, except TCP_USER_TIMEOUT, which saves five system calls each. Setting them fails on Unix
+// sockets, which need none of them.
 func setSocketOptions(fd int, o *Options) {
 	idle, interval, count := keepAlive(o.PeerTimeout)
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
@@ -54,8 +54,8 @@ func setSocketOptions(fd int, o *Options) {
 	limitSilence(fd, o.PeerTimeout)
 }
 
-// limitSilence has the system give up a peer that leaves bytes unacknowledged for the time of timeout. Keepalive does not
-// look then.
+// limitSilence makes the system give up on a peer that leaves bytes unacknowledged for timeout, during which keepalive
+// does not probe.
 func limitSilence(fd int, timeout time.Duration) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(timeout/time.Millisecond))
 }
@@ -73,7 +73,7 @@ func setUserTimeout(c net.Conn, timeout time.Duration) {
 	_ = raw.Control(func(fd uintptr) { limitSilence(int(fd), timeout) })
 }
 
-// socketError returns why epoll calls a socket broken.
+// socketError returns the pending error of a socket that epoll reports as broken.
 func socketError(fd int) error {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil || errno == 0 {
@@ -82,7 +82,7 @@ func socketError(fd int) error {
 	return closeReason(unix.Errno(errno))
 }
 
-// peerOf reads the address that accept4 has written: it costs nothing there, and two system calls later.
+// peerOf reads the address that accept4 has written. There it is free; later it would take two system calls.
 func peerOf(from *unix.RawSockaddrAny) netip.AddrPort {
 	switch from.Addr.Family {
 	case unix.AF_INET:
@@ -99,12 +99,12 @@ func peerOf(from *unix.RawSockaddrAny) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// networkOrder reads a port as it stands in a socket address.
+// networkOrder reads the port of a socket address.
 func networkOrder(port *uint16) uint16 {
 	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(port))[:])
 }
 
-// zone names a link-local address's interface, by number where it has no name any more.
+// zone names the interface of a link-local address, by number if it no longer has a name.
 func zone(id uint32) string {
 	if i, err := net.InterfaceByIndex(int(id)); err == nil {
 		return i.Name

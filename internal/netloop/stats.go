@@ -2,7 +2,7 @@ package netloop
 
 import "sync/atomic"
 
-// Stats are the counters of a group since it was made. They are read one after the other, not at one instant.
+// Stats are the counters of a group since it was created. They are not read at one instant.
 type Stats struct {
 	Connections int64 // open now
 	Accepted    int64 // from listeners, portable ones included
@@ -16,7 +16,7 @@ type Stats struct {
 	ClosedGone       int64 // ErrPeerGone
 	ClosedSlow       int64 // ErrSlowReceiver
 	ClosedByGroup    int64 // ErrClosed
-	ClosedForAnother int64 // whatever else was given to Close
+	ClosedForAnother int64 // other reasons given to Close
 
 	BytesIn  int64
 	BytesOut int64

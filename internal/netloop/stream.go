@@ -13,15 +13,15 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// stream carries a connection over a net.Conn. A reading goroutine hands its buffer to the loop and waits until the
+// stream carries a connection over a net.Conn. A reading goroutine passes its buffer to the loop and waits until the
 // loop has handled it before it reads again, so the loop can take the net.Conn away in between. A writing goroutine
-// exists while something is being written; what is queued meanwhile leaves in the next write.
+// exists only during a write; frames queued meanwhile leave in the next write.
 type stream struct {
 	// Static after construction.
 	nc   net.Conn
 	conn *Conn
 
-	// lane is where the goroutines' tasks go.
+	// lane is where the goroutines post their tasks.
 	lane atomic.Pointer[Lane]
 
 	// next tells the waiting reader whether to read again. It has room for one, so the loop never waits.
@@ -33,10 +33,10 @@ type stream struct {
 	readErr error
 
 	// Owned by the writer while conn.flags has flagBlocked, else by the loop.
-	frame    *Frame  // the frame that is written, or
-	joined   *[]byte // several, copied
+	frame    *Frame  // the frame being written, or
+	joined   *[]byte // several, copied into one buffer
 	wrote    int
-	cost     int // of what is written, in conn.out.size
+	cost     int // what the write counts in conn.out.size
 	writeErr error
 
 	// Owned by the loop.
@@ -45,16 +45,16 @@ type stream struct {
 	held     bool // what the reader got has not been handled, because reading was paused
 }
 
-// joinBuffers are for frames that leave in one write, taken only while a goroutine writes.
+// joinBuffers hold frames that leave in one write, only while a goroutine writes.
 var joinBuffers = sync.Pool{New: func() any { b := make([]byte, 0, scratchSize); return &b }}
 
-// readDone and writeDone are the tasks by which a stream's goroutines hand over to the loop.
+// readDone and writeDone are the tasks by which a stream's goroutines pass control to the loop.
 type (
 	readDone  stream
 	writeDone stream
 )
 
-// startStream makes c a connection of l, after a TLS handshake where one is due.
+// startStream makes c a connection of l, after a TLS handshake if it needs one.
 func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte) error {
 	s := &stream{nc: c, next: make(chan bool, 1), buf: make([]byte, streamBuffer), waiting: true}
 	s.conn = &Conn{loop: l, carrier: s, fd: -1}
@@ -91,8 +91,8 @@ func (s *stream) run(o *opening) {
 	}
 }
 
-// open shakes hands and gives the connection to its loop. If it cannot, or if a function of the TLS configuration ends
-// the goroutine, the connection is closed.
+// open completes the TLS handshake and gives the connection to its loop. If that fails, or a function of the TLS
+// configuration ends the goroutine, the connection is closed.
 func (s *stream) open(o *opening) (posted bool) {
 	l := s.conn.loop
 	g := l.group
@@ -113,7 +113,7 @@ func (s *stream) open(o *opening) (posted bool) {
 	return err == nil && l.Post(o)
 }
 
-// read reads once. The net.Conn may be an application's own.
+// read reads once. The net.Conn may belong to an application.
 func (s *stream) read() {
 	s.got = 0
 	defer callback.Recover("net.Conn.Read", &s.readErr)
@@ -132,14 +132,14 @@ func (s *stream) handshake() (err error) {
 	return t.HandshakeContext(ctx)
 }
 
-// Run handles what the reader got.
+// Run handles what was read.
 func (r *readDone) Run() {
 	s := (*stream)(r)
 	s.waiting = true
 	s.deliver()
 }
 
-// deliver hands on what the reader got, unless reading is paused, and lets it read again.
+// deliver passes on what was read, unless reading is paused, and lets the reader continue.
 func (s *stream) deliver() {
 	c := s.conn
 	if c.state >= stateClosed {
@@ -168,7 +168,7 @@ func (s *stream) deliver() {
 	s.let(false)
 }
 
-// let ends the reader's waiting.
+// let ends the reader's wait.
 func (s *stream) let(read bool) {
 	if s.waiting {
 		s.waiting = false
@@ -176,14 +176,14 @@ func (s *stream) let(read bool) {
 	}
 }
 
-// interest lets the reader go on when it may. What it got while reading was paused is handled first, by way of the
-// inbox, because ResumeRead must not call the handler.
+// interest lets the reader continue if it may. Bytes that were read while reading was paused are handled first, by a
+// task, because ResumeRead must not call the handler.
 func (s *stream) interest(c *Conn) {
 	switch {
 	case !s.waiting || s.handling || !c.reads():
 	case s.held:
 		s.held = false
-		s.waiting = false // until the task runs; nobody else hands over meanwhile
+		s.waiting = false // until the task runs; no other task hands over meanwhile
 		if !s.lane.Load().Post((*readDone)(s)) {
 			s.waiting = true
 			s.let(false)
@@ -255,7 +255,7 @@ func (s *stream) write() {
 	s.lane.Load().Post((*writeDone)(s))
 }
 
-// writeOut writes what the goroutine has in hand.
+// writeOut writes the frames that were taken.
 func (s *stream) writeOut() {
 	defer callback.Recover("net.Conn.Write", &s.writeErr)
 	if s.frame != nil {
@@ -287,7 +287,7 @@ func (s *stream) finished() {
 	}
 }
 
-// Run takes note of what was written and goes on with what waits.
+// Run accounts for what was written and continues with what waits.
 func (w *writeDone) Run() {
 	s := (*stream)(w)
 	c := s.conn
@@ -344,10 +344,10 @@ func underlying(c net.Conn) net.Conn {
 	return c
 }
 
-// abort closes c without writing: tls.Conn.Close would wait up to 5 s for a peer that takes no alert.
+// abort closes c without writing: tls.Conn.Close would wait up to 5 s for a peer that does not take the alert.
 func abort(c net.Conn) { underlying(c).Close() }
 
-// endStream ends our side of c, or all of it where that is not possible. It may block.
+// endStream ends our side of c, or all of c if that is not possible. It may block.
 func endStream(c net.Conn) error {
 	type halfCloser interface{ CloseWrite() error }
 	if t, ok := c.(*tls.Conn); ok {
@@ -362,11 +362,11 @@ func endStream(c net.Conn) error {
 // setSendBuffer bounds what the system keeps for a peer that does not read; 0 leaves it to the system.
 func setSendBuffer(c net.Conn, size int) {
 	if t, ok := underlying(c).(*net.TCPConn); ok && size > 0 {
-		_ = t.SetWriteBuffer(size) // a connection that has just been lost is noticed soon enough
+		_ = t.SetWriteBuffer(size) // a lost connection is noticed soon enough
 	}
 }
 
-// setKeepAlive has the system find a peer that vanished within timeout.
+// setKeepAlive makes the system detect a vanished peer within timeout.
 func setKeepAlive(c net.Conn, timeout time.Duration) {
 	if t, ok := underlying(c).(*net.TCPConn); ok {
 		idle, interval, count := keepAlive(timeout)
@@ -374,8 +374,8 @@ func setKeepAlive(c net.Conn, timeout time.Duration) {
 	}
 }
 
-// keepAlive divides the time in which a vanished peer is to be found: half of it idle, then three probes. Whole seconds,
-// because that is what the system counts in.
+// keepAlive divides the time in which a vanished peer must be detected: half of it idle, then three probes. It returns
+// whole seconds, as the system counts.
 func keepAlive(timeout time.Duration) (idle, interval time.Duration, count int) {
 	count = 3
 	idle = max((timeout / 2).Truncate(time.Second), time.Second)

@@ -7,16 +7,16 @@ import (
 	"sync/atomic"
 )
 
-// Tenant is one of those who share the loops of a group: what it makes them do waits in a lane of its own on each of
-// them, and when that is too much it is overloaded alone. A connection belongs to the group's lobby until SetTenant gives
-// it to another. A tenant needs no end: it costs nothing while nobody uses it.
+// Tenant is one of several users of a group's loops. Its work waits in a lane of its own on each loop, so it can be
+// overloaded without affecting the others. A connection belongs to the group's lobby until SetTenant gives it to
+// another tenant. A tenant need not be closed: it costs nothing while it is not used.
 type Tenant struct {
 	// Static after construction.
 	group *Group
 	lanes []*Lane
 
 	over atomic.Int32 // lanes that are above the high-water mark
-	busy atomic.Int32 // lanes that have more to do than one turn does
+	busy atomic.Int32 // lanes with more work than fits into one turn
 
 	mu   sync.Mutex
 	calm chan struct{} // guarded by mu: closed when the overload is over; nil: there is none
@@ -31,7 +31,7 @@ func (g *Group) NewTenant() *Tenant {
 	return t
 }
 
-// Lobby is the tenant of connections and tasks that have none of their own. Any goroutine.
+// Lobby returns the tenant of connections and tasks that have no other. Any goroutine.
 func (g *Group) Lobby() *Tenant { return g.lobby }
 
 // Lanes returns the tenant's lane on each loop; the slice is the tenant's. Any goroutine.
@@ -41,9 +41,8 @@ func (t *Tenant) Lanes() []*Lane { return t.lanes }
 // read then. Any goroutine.
 func (t *Tenant) Overloaded() bool { return t.over.Load() > 0 }
 
-// Yield leaves the processor to others when a lane of the tenant has more to do than one turn does, so that who posts in
-// a loop does so no faster than the loops can work it off, and shares their processors with them. For producers
-// outside the loops. Any goroutine.
+// Yield yields the processor while a lane of the tenant has more work than fits into one turn, so that a goroutine that
+// posts tasks in a tight loop does not outrun the loops. For producers outside the loops. Any goroutine.
 func (t *Tenant) Yield() {
 	if t.busy.Load() > 0 {
 		runtime.Gosched()
@@ -51,7 +50,7 @@ func (t *Tenant) Yield() {
 }
 
 // WaitNotOverloaded waits until none of the tenant's lanes is above the high-water mark, the group is closed or ctx is
-// done; only the last is an error. For producers outside the loops; on a loop it would wait for itself.
+// done; only the last is an error. For producers outside the loops: a loop would wait for itself.
 func (t *Tenant) WaitNotOverloaded(ctx context.Context) error {
 	for t.Overloaded() {
 		t.mu.Lock()
@@ -71,7 +70,7 @@ func (t *Tenant) WaitNotOverloaded(ctx context.Context) error {
 	return nil
 }
 
-// overloaded notes that one more of the lanes has too much to do.
+// overloaded counts one more overloaded lane.
 func (t *Tenant) overloaded() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,7 +79,7 @@ func (t *Tenant) overloaded() {
 	}
 }
 
-// calmed undoes overloaded; the last one lets all its sockets be read again.
+// calmed undoes overloaded; the last lane to recover lets the tenant's sockets be read again.
 func (t *Tenant) calmed() {
 	t.mu.Lock()
 	last := t.over.Add(-1) == 0

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uring is an io_uring that does nothing but sends, by raw system calls. A send with MSG_DONTWAIT never waits, so the
-// kernel has done all entries when io_uring_enter(2) returns: no entry is ever under way between two calls, and the
-// ring needs no thread of its own. SINGLE_ISSUER with DEFER_TASKRUN would bind the loop to one system thread and saves
-// nothing (0.73 of plain sends with it, 0.73 without).
+// uring is an io_uring used only for sends, by raw system calls. A send with MSG_DONTWAIT never waits, so all entries
+// are done when io_uring_enter(2) returns: none is in progress between two calls, and the ring needs no thread of its
+// own. SINGLE_ISSUER with DEFER_TASKRUN would bind the loop to one system thread and saves nothing (0.73 of plain sends
+// with it, 0.73 without).
 type uring struct {
 	fd      int
 	rings   []byte // the mapped indices, and cqes
@@ -23,10 +23,10 @@ type uring struct {
 	cqes           []cqe
 	sqTail, cqTail *uint32 // shared with the kernel
 	cqHead         *uint32 // likewise; only we write to it
-	tail           uint32  // of sqes, entries included that the kernel was not told of
+	tail           uint32  // of sqes, including entries not yet submitted
 }
 
-// sqe is struct io_uring_sqe, an order to the kernel.
+// sqe is struct io_uring_sqe, a request to the kernel.
 type sqe struct {
 	opcode   uint8
 	flags    uint8
@@ -40,7 +40,7 @@ type sqe struct {
 	_        [3]uint64
 }
 
-// cqe is struct io_uring_cqe, what came of an order.
+// cqe is struct io_uring_cqe, the result of a request.
 type cqe struct {
 	userData uint64
 	res      int32 // what the system call would have returned
@@ -64,15 +64,15 @@ type uringParams struct {
 
 // Constants of linux/io_uring.h.
 const (
-	uringSetupCoopTaskrun = 1 << 8 // Linux 5.19; older ones answer EINVAL, and are let be
+	uringSetupCoopTaskrun = 1 << 8 // Linux 5.19; older kernels answer EINVAL and do without
 	uringFeatSingleMmap   = 1 << 0
 	uringOffSQEs          = 0x10000000
 	uringOpSend           = 26
 	uringEnterGetEvents   = 1 << 0
 )
 
-// newUring returns a ring of size entries, a power of two, that was tried. Containers often forbid it: EPERM and ENOSYS
-// are the usual errors.
+// newUring returns a ring of size entries, a power of two, and checks that it works. Containers often forbid it: EPERM
+// and ENOSYS are the usual errors.
 func newUring(size int) (*uring, error) {
 	p := uringParams{flags: uringSetupCoopTaskrun}
 	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(size), uintptr(unsafe.Pointer(&p)), 0)
@@ -93,7 +93,7 @@ func newUring(size int) (*uring, error) {
 
 func (r *uring) mapMemory(p *uringParams) (err error) {
 	if p.features&uringFeatSingleMmap == 0 {
-		return errors.New("netloop: io_uring of this kernel is too old")
+		return errors.New("netloop: this kernel's io_uring is too old")
 	}
 	const protection, how = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_SHARED | unix.MAP_POPULATE
 	cqes := int(p.cq.cqes)
@@ -116,7 +116,7 @@ func (r *uring) mapMemory(p *uringParams) (err error) {
 
 func (r *uring) index(offset uint32) *uint32 { return (*uint32)(unsafe.Pointer(&r.rings[offset])) }
 
-// try sends to no socket: setup may be allowed and the use of it forbidden.
+// try sends to an invalid descriptor, because setup may be permitted and sending forbidden.
 func (r *uring) try() error {
 	r.put(-1, []byte{0}, 0)
 	if _, err := r.submit(1); err != nil {
@@ -125,7 +125,7 @@ func (r *uring) try() error {
 	var got unix.Errno
 	r.reap(func(_, _ int, errno unix.Errno) { got = errno })
 	if got != unix.EBADF {
-		return fmt.Errorf("netloop: io_uring cannot send: got %v for no descriptor, not %v", got, unix.EBADF)
+		return fmt.Errorf("netloop: io_uring cannot send: invalid descriptor gives %v, want %v", got, unix.EBADF)
 	}
 	return nil
 }
@@ -140,7 +140,8 @@ func (r *uring) close() {
 	unix.Close(r.fd)
 }
 
-// put orders a send of p, which is not empty and must stay alive and as it is until submit has returned. There must be room.
+// put queues a send of p, which must not be empty, and must stay alive and unchanged until submit has returned. There
+// must be room.
 func (r *uring) put(fd int, p []byte, tag int) {
 	r.sqes[r.tail&uint32(len(r.sqes)-1)] = sqe{
 		opcode: uringOpSend, fd: int32(fd), userData: uint64(tag),
@@ -149,8 +150,8 @@ func (r *uring) put(fd int, p []byte, tag int) {
 	r.tail++
 }
 
-// submit has the kernel do the n entries that were put, and returns how many it took. On an error the ring is of no more
-// use, but what was taken is done.
+// submit makes the kernel execute the n queued entries, and returns how many it took. After an error the ring is
+// unusable, but the entries that were taken are done.
 func (r *uring) submit(n int) (taken int, err error) {
 	atomic.StoreUint32(r.sqTail, r.tail)
 	for taken < n || r.done() < n {
@@ -170,7 +171,7 @@ func (r *uring) submit(n int) (taken int, err error) {
 // done returns how many results wait to be reaped.
 func (r *uring) done() int { return int(atomic.LoadUint32(r.cqTail) - *r.cqHead) }
 
-// reap calls each for every result: n bytes were sent, or errno is not 0.
+// reap calls each for every result: either n bytes were sent or errno is not 0.
 func (r *uring) reap(each func(tag, n int, errno unix.Errno)) {
 	head := *r.cqHead
 	for range r.done() {

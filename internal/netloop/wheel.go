@@ -2,46 +2,46 @@ package netloop
 
 import "time"
 
-// wheelSlots is how many ticks the wheel looks ahead: 102 s at 100 ms. Later deadlines stand at its far end and are
-// moved on when it comes round.
+// wheelSlots is how many ticks the wheel looks ahead: 102 s at 100 ms. Later deadlines are put at its far end, and
+// moved when it comes round.
 const wheelSlots = 1024
 
 // timer is a connection's place on the wheel. Times are in ticks since the loop was made; tick 0 is never a place.
 type timer struct {
 	next, prev *Conn
-	at         uint32 // the tick whose slot it stands in; 0: not on the wheel
+	at         uint32 // the tick of its slot; 0: not on the wheel
 	idle       uint32 // ticks without a byte until it fires
 }
 
-// wheel is a loop's deadlines. Bytes that arrive only note the time; the connection is moved when its old place comes
-// up. So a busy connection costs one move per deadline, not one per message.
+// wheel holds a loop's deadlines. An arriving byte only notes the time; the connection is moved when its slot comes up.
+// So a busy connection costs one move per deadline, not one per message.
 //
-// Invariant: current < at <= current+wheelSlots-1 for all that stand on it.
+// Invariant: current < at <= current+wheelSlots-1 for all connections on it.
 type wheel struct {
 	loop    *Loop
 	slots   [wheelSlots]*Conn
 	count   int
 	current uint32 // the last tick that was handled
-	armed   uint32 // the tick at which the poller wakes the loop; 0: none
+	armed   uint32 // the tick for which the poller is armed; 0: none
 }
 
-// set starts c's deadline anew with d, or ends it when d is 0.
+// set restarts c's deadline with d, or clears it if d is 0.
 func (w *wheel) set(c *Conn, d time.Duration) {
 	if d <= 0 {
 		w.remove(c)
 		return
 	}
 	t := w.loop.group.options.Tick
-	ticks := (d+t-1)/t + 1 // one more because the current tick is partly over: never early
+	ticks := (d+t-1)/t + 1 // one more because part of the current tick is over: never early
 	c.timer.idle = uint32(min(ticks, 1<<30))
 	c.touched = w.loop.tick
 	due := c.touched + c.timer.idle
 	if c.timer.at != 0 && c.timer.at <= due {
-		return // its old place comes up first and moves it on
+		return // its slot comes up first, and then it is moved
 	}
 	w.remove(c)
 	if w.count == 0 {
-		w.current = max(w.current, w.loop.tick) // it stood still while it was empty
+		w.current = max(w.current, w.loop.tick) // it stands still while it is empty
 	}
 	w.place(c, due)
 	if w.armed == 0 || c.timer.at < w.armed {
@@ -83,10 +83,10 @@ func (w *wheel) advance(now uint32) {
 	if w.armed == 0 || now < w.armed {
 		return
 	}
-	w.armed = now // so that deadlines set by callbacks leave the waking to rearm
+	w.armed = now // so that deadlines set by callbacks leave arming to rearm
 	if now-w.current > wheelSlots {
-		// After a long standstill every slot comes up once; what it holds knows itself when it is due. A slot that comes
-		// up is empty afterwards, so the invariant holds for the new current.
+		// After a long standstill every slot comes up once; each timer knows when it is due. A slot is empty after it
+		// has come up, so the invariant holds for the new current.
 		w.current = now - wheelSlots
 	}
 	for w.current < now {
@@ -102,7 +102,7 @@ func (w *wheel) advance(now uint32) {
 func (w *wheel) expire(tick, now uint32) {
 	slot := &w.slots[tick%wheelSlots]
 	defer func() {
-		if *slot != nil { // a handler has cut it short: the rest comes up in the next turn
+		if *slot != nil { // a handler has aborted it: the rest comes up in the next turn
 			w.current = tick - 1
 		}
 	}()
