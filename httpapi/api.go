@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -48,11 +47,12 @@ type Options struct {
 // API serves the HTTP interface of a manager.
 type API struct {
 	// Static after New.
-	manager *instances.Manager
-	options Options
-	keys    []Key
-	log     *logging.Log
-	routes  []route
+	manager  *instances.Manager
+	options  Options
+	keys     []Key
+	log      *logging.Log
+	routes   []route
+	document []byte // openapi.json
 	// bodyTimeout is how long a caller has for the body of a request: nothing else
 	// bounds one that drips.
 	bodyTimeout time.Duration
@@ -83,39 +83,9 @@ func New(m *instances.Manager, o Options) (*API, error) {
 	if o.Before != nil {
 		a.replays = o.Before.replays
 	}
-	a.routes = a.table()
+	a.routes = routesOf(a.operations())
+	a.document = documentOf(a.routes)
 	return a, nil
-}
-
-// route is one path of the API; an empty segment of it stands for an id.
-type route struct {
-	path    string
-	methods map[string]endpoint
-}
-
-// endpoint is what a method of a path does, and which scope it takes.
-type endpoint struct {
-	scope  Scope
-	handle func(w http.ResponseWriter, r *request) error
-}
-
-// table lists the whole API.
-func (a *API) table() []route {
-	return []route{
-		{"/api/openapi.json", map[string]endpoint{"GET": {Public, a.document}}},
-		{"/api/types", map[string]endpoint{"GET": {Read, a.types}}},
-		{"/api/instances", map[string]endpoint{"GET": {Read, a.list}, "POST": {Admin, a.create}}},
-		{"/api/instances/{id}", map[string]endpoint{"GET": {Read, a.get}, "PATCH": {Admin, a.patch}, "DELETE": {Admin, a.remove}}},
-		{"/api/instances/{id}/broadcast", map[string]endpoint{"POST": {Publish, a.broadcast}}},
-		{"/api/instances/{id}/disconnect", map[string]endpoint{"POST": {Publish, a.disconnect}}},
-		{"/api/instances/{id}/signal", map[string]endpoint{"POST": {Publish, a.signal}}},
-		{"/api/instances/{id}/drain", map[string]endpoint{"POST": {Admin, a.drain}}},
-		{"/api/instances/{id}/resume", map[string]endpoint{"POST": {Admin, a.resume}}},
-		{"/api/instances/{id}/stats", map[string]endpoint{"GET": {Read, a.stats}}},
-		{"/api/instances/{id}/topics", map[string]endpoint{"GET": {Read, a.topics}}},
-		{"/api/instances/{id}/sockets", map[string]endpoint{"GET": {Read, a.sockets}}},
-		{"/api/instances/{id}/presence", map[string]endpoint{"GET": {Read, a.presence}}},
-	}
 }
 
 // ServeHTTP answers a request below [Prefix].
@@ -131,57 +101,44 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve finds what a request asks for, and whether whoever asks may have it.
+// serve takes a request through its steps: route, key, scope, query, body, and the
+// operation itself. Each is looked up or read here, once.
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
-	who, err := a.authenticate(r)
+	found, id := a.find(r.URL)
+	who, err := a.authenticate(r, found != nil && found.isPublic())
 	if err != nil {
 		return err
 	}
-	found, id := a.find(r.URL)
 	if found == nil {
 		return notFound("there is nothing at this path: %s/openapi.json lists what there is", Prefix)
 	}
-	e, ok := found.methods[r.Method]
-	if !ok {
+	o := found.operation(r.Method)
+	if o == nil {
 		return notAllowed(found)
 	}
-	if err := who.authorize(e.scope, id); err != nil {
+	if err := who.authorize(o.scope, id); err != nil {
 		return err
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, a.options.MaxBody)
-	return e.handle(w, &request{Request: r, control: http.NewResponseController(w), id: id, who: who})
+	asked := &request{Request: r, id: id, who: who}
+	if len(o.query) > 0 {
+		if err := asked.readQuery(o.query); err != nil {
+			return err
+		}
+	}
+	if o.body != nil {
+		r.Body = http.MaxBytesReader(w, r.Body, a.options.MaxBody)
+		if err := asked.readBody(o.body.types, http.NewResponseController(w)); err != nil {
+			return err
+		}
+	}
+	return o.handle(w, asked)
 }
 
 // request is one that may be answered.
 type request struct {
 	*http.Request
-	control *http.ResponseController
-	id      string // of the path; empty where it has none
-	who     caller
-}
-
-// find returns the route of a path, and the id in it. Segments are split before
-// they are unescaped: an id with a slash is an unknown id, not another path.
-func (a *API) find(u *url.URL) (found *route, id string) {
-	parts := strings.Split(u.EscapedPath(), "/")
-	for i := range a.routes {
-		want := strings.Split(a.routes[i].path, "/")
-		if len(want) != len(parts) {
-			continue
-		}
-		id, ok := "", true
-		for j := range want {
-			if want[j] == "{id}" {
-				var err error
-				id, err = url.PathUnescape(parts[j])
-				ok = ok && err == nil && id != ""
-			} else {
-				ok = ok && want[j] == parts[j]
-			}
-		}
-		if ok {
-			return &a.routes[i], id
-		}
-	}
-	return nil, ""
+	who   caller
+	id    string     // of the path; empty where it has none
+	query url.Values // what the operation's query names; nil if it has none
+	body  []byte     // nil for an operation without one
 }

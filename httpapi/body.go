@@ -16,37 +16,31 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
 
-// read returns the body of a request, which must be of one of the content types.
-func (r *request) read(types ...string) ([]byte, error) {
+// readBody reads the body, which must be of one of the content types.
+func (r *request) readBody(types []string, control *http.ResponseController) error {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, kind) {
-		return nil, problem(http.StatusUnsupportedMediaType, "media-type", "Unsupported media type",
+		return problem(http.StatusUnsupportedMediaType, "media-type", "Unsupported media type",
 			"send the body as Content-Type: %s", types[0]).with("Accept", strings.Join(types, ", "))
 	}
-	body, err := io.ReadAll(r.Body)
-	if err == nil {
-		r.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a server that has none
+	if r.body, err = io.ReadAll(r.Body); err == nil {
+		control.SetReadDeadline(time.Time{}) //nolint:errcheck // a server that has none
 	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, problem(http.StatusRequestEntityTooLarge, "too-large", "Too large", "the body may have at most %d bytes", large.Limit)
+		return problem(http.StatusRequestEntityTooLarge, "too-large", "Too large", "the body may have at most %d bytes", large.Limit)
 	case err != nil:
-		return nil, problem(http.StatusBadRequest, "body", "The body did not arrive", "send it again")
+		return problem(http.StatusBadRequest, "body", "The body did not arrive", "send it again")
 	}
-	return body, nil
+	return nil
 }
 
 const jsonType = "application/json"
 
-// decode reads a JSON object into into, and refuses fields that it has not.
-func (r *request) decode(into any) error {
-	body, err := r.read(jsonType)
-	if err != nil {
-		return err
-	}
-	return decodeStrict(body, into)
-}
+// decode decodes the body, a JSON object, into into. It refuses fields that into
+// does not have.
+func (r *request) decode(into any) error { return decodeStrict(r.body, into) }
 
 // decodeStrict decodes one JSON object. Errors name the field.
 func decodeStrict(body []byte, into any) error {

@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,20 +19,20 @@ type document struct {
 	Paths map[string]map[string]json.RawMessage `json:"paths"`
 }
 
-type operation struct {
+type documentedOperation struct {
 	OperationID string                     `json:"operationId"`
 	Responses   map[string]json.RawMessage `json:"responses"`
 }
 
 // operation returns what the document says of a method of a path; nil where it
 // says nothing.
-func (d *document) operation(t *testing.T, path, method string) *operation {
+func (d *document) operation(t *testing.T, path, method string) *documentedOperation {
 	t.Helper()
 	raw := d.Paths[path][strings.ToLower(method)]
 	if raw == nil {
 		return nil
 	}
-	var op operation
+	var op documentedOperation
 	if err := json.Unmarshal(raw, &op); err != nil {
 		t.Fatal(err)
 	}
@@ -43,30 +42,55 @@ func (d *document) operation(t *testing.T, path, method string) *operation {
 func parseDocument(t *testing.T) *document {
 	t.Helper()
 	var d document
-	if err := json.Unmarshal(openAPI, &d); err != nil {
+	if err := json.Unmarshal(wholeDocument(), &d); err != nil {
 		t.Fatal(err)
 	}
 	return &d
 }
 
-// The document has the routes that there are, and no others.
-func TestDocumentHasTheRoutes(t *testing.T) {
-	d := parseDocument(t)
-	routes := map[string][]string{}
-	for _, r := range (&API{}).table() {
-		routes[r.path] = slices.Sorted(maps.Keys(r.methods))
-	}
-	for path, methods := range routes {
-		for _, method := range methods {
-			if d.operation(t, path, method) == nil {
-				t.Errorf("%s %s is not in the document", method, path)
+func wholeDocument() []byte { return documentOf(routesOf(new(API).operations())) }
+
+// TestOperations: each operation has what the document and the server need of it.
+func TestOperations(t *testing.T) {
+	ids := map[string]bool{}
+	for _, o := range new(API).operations() {
+		if o.handle == nil || o.scope == "" || o.summary == "" || len(o.answers) == 0 || o.id == "" || ids[o.id] {
+			t.Errorf("%s %s: handler, scope, summary, answers or an id of its own are missing", o.method, o.path)
+		}
+		ids[o.id] = true
+		for _, status := range o.failures() {
+			if failures[status] == "" {
+				t.Errorf("%s %s: the document has no response of status %d", o.method, o.path, status)
 			}
 		}
 	}
-	for path, item := range d.Paths {
-		for method := range item {
-			if method != "parameters" && !slices.Contains(routes[path], strings.ToUpper(method)) {
-				t.Errorf("%s %s is in the document alone", method, path)
+}
+
+// TestDocumentIsWhole: what the document refers to is there, and nothing is there
+// that nobody refers to.
+func TestDocumentIsWhole(t *testing.T) {
+	var d struct {
+		Paths      map[string]any            `json:"paths"`
+		Components map[string]map[string]any `json:"components"`
+	}
+	text := wholeDocument()
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Paths) != len(routesOf(new(API).operations())) {
+		t.Errorf("%d paths", len(d.Paths))
+	}
+	found := map[string]bool{}
+	for _, m := range regexp.MustCompile(`"\$ref": "#/components/([A-Za-z]+)/([A-Za-z]+)"`).FindAllStringSubmatch(string(text), -1) {
+		found[m[1]+"/"+m[2]] = true
+		if d.Components[m[1]][m[2]] == nil {
+			t.Errorf("%s is not there", m[0])
+		}
+	}
+	for _, kind := range []string{"headers", "parameters", "responses", "schemas"} {
+		for name := range d.Components[kind] {
+			if !found[kind+"/"+name] {
+				t.Errorf("nothing refers to %s/%s", kind, name)
 			}
 		}
 	}
@@ -81,7 +105,7 @@ func (f *fixture) documented(method string, target string, r *http.Response) {
 		f.t.Fatal(err)
 	}
 	found, _ := f.api.find(u)
-	if found == nil || found.methods[method].handle == nil || r.StatusCode == http.StatusUnauthorized {
+	if found == nil || found.operation(method) == nil || r.StatusCode == http.StatusUnauthorized {
 		return // 404, 405 and 401 of what is no operation
 	}
 	status := strconv.Itoa(r.StatusCode)
@@ -133,7 +157,7 @@ func (f *fixture) schema(pointer string) *jsonschema.Schema {
 		return s
 	}
 	if f.compiler == nil {
-		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(openAPI))
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(wholeDocument()))
 		if err != nil {
 			f.t.Fatal(err)
 		}

@@ -103,16 +103,16 @@ func (a *API) get(w http.ResponseWriter, r *request) error {
 
 var states = []instances.State{instances.Pending, instances.Running, instances.Draining, instances.Stopped, instances.Failed}
 
-// maxPage bounds a page of a list.
-const maxPage = 1000
+// maxPage bounds a page of a list, and defaultPage is what a caller gets who does
+// not say.
+const (
+	maxPage     = 1000
+	defaultPage = 100
+)
 
 // list answers a page of the instances that the caller may see.
 func (a *API) list(w http.ResponseWriter, r *request) error {
-	query, err := r.query()
-	if err != nil {
-		return err
-	}
-	f, err := filterOf(query)
+	f, err := filterOf(r.query)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (a *API) list(w http.ResponseWriter, r *request) error {
 
 // filterOf reads the query of a list.
 func filterOf(query url.Values) (f instances.Filter, err error) {
-	f = instances.Filter{Limit: 100}
+	f = instances.Filter{Limit: defaultPage}
 	for name, values := range query {
 		value := values[len(values)-1]
 		switch name {
@@ -148,8 +148,6 @@ func filterOf(query url.Values) (f instances.Filter, err error) {
 			if f.Limit, err = limitOf(value); err != nil {
 				return f, err
 			}
-		default:
-			return f, badQuery(name, "there is no such parameter; there are type, state, label, after and limit")
 		}
 	}
 	return f, nil
@@ -175,13 +173,24 @@ func limitOf(text string) (int, error) {
 	return n, nil
 }
 
-// query reads the query, of which net/http leaves out what it cannot read.
-func (r *request) query() (url.Values, error) {
-	values, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, problem(http.StatusBadRequest, "query", "Invalid query", "%v: write it like name=value&name=value, other characters as %%XX", err)
+// readQuery reads the query, of which net/http leaves out what it cannot read.
+func (r *request) readQuery(parameters []parameter) (err error) {
+	if r.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		return problem(http.StatusBadRequest, "query", "Invalid query", "%v: write it like name=value&name=value, other characters as %%XX", err)
 	}
-	return values, nil
+	names := make([]string, len(parameters))
+	for i, p := range parameters {
+		names[i] = p.name
+		if p.required && r.query.Get(p.name) == "" {
+			return badQuery(p.name, "is needed: add %s=… to the query", p.name)
+		}
+	}
+	for name := range r.query {
+		if !slices.Contains(names, name) {
+			return badQuery(name, "there is no such parameter; there are: %s", strings.Join(names, ", "))
+		}
+	}
+	return nil
 }
 
 func badQuery(name, format string, args ...any) *Problem {
@@ -200,14 +209,10 @@ func (a *API) patch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	body, err := r.read("application/merge-patch+json", jsonType)
-	if err != nil {
+	if err := r.decode(new(instances.Spec)); err != nil { // a null of an unknown field would vanish in the merge
 		return err
 	}
-	if err := decodeStrict(body, new(instances.Spec)); err != nil {
-		return err
-	}
-	i, err := a.manager.Update(r.Context(), r.id, revision, func(spec *instances.Spec) error { return applyPatch(spec, body) })
+	i, err := a.manager.Update(r.Context(), r.id, revision, func(spec *instances.Spec) error { return applyPatch(spec, r.body) })
 	if err != nil {
 		return err
 	}
@@ -312,7 +317,7 @@ func (a *API) stats(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) topics(w http.ResponseWriter, r *request) error {
-	limit, err := r.onlyLimit()
+	limit, err := limitOf(cmp.Or(r.query.Get("limit"), strconv.Itoa(defaultPage)))
 	if err != nil {
 		return err
 	}
@@ -324,7 +329,7 @@ func (a *API) topics(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) sockets(w http.ResponseWriter, r *request) error {
-	limit, err := r.onlyLimit()
+	limit, err := limitOf(cmp.Or(r.query.Get("limit"), strconv.Itoa(defaultPage)))
 	if err != nil {
 		return err
 	}
@@ -335,35 +340,9 @@ func (a *API) sockets(w http.ResponseWriter, r *request) error {
 	return answer(w, http.StatusOK, map[string]any{"sockets": list})
 }
 
-// onlyLimit reads a query whose only parameter is limit.
-func (r *request) onlyLimit() (int, error) {
-	query, err := r.query()
-	if err != nil {
-		return 0, err
-	}
-	for name := range query {
-		if name != "limit" {
-			return 0, badQuery(name, "there is no such parameter; there is limit")
-		}
-	}
-	return limitOf(cmp.Or(query.Get("limit"), "100"))
-}
-
 // presence answers who is on a topic, in the form of presence_state.
 func (a *API) presence(w http.ResponseWriter, r *request) error {
-	query, err := r.query()
-	if err != nil {
-		return err
-	}
-	for name := range query {
-		if name != "topic" {
-			return badQuery(name, "there is no such parameter; there is topic")
-		}
-	}
-	if query.Get("topic") == "" {
-		return badQuery("topic", "is needed: the topic to list, like room:lobby")
-	}
-	list, err := a.manager.Presence(r.id, query.Get("topic"))
+	list, err := a.manager.Presence(r.id, r.query.Get("topic"))
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -55,12 +54,7 @@ func notFound(format string, args ...any) *Problem {
 }
 
 func notAllowed(r *route) *Problem {
-	methods := make([]string, 0, len(r.methods))
-	for m := range r.methods {
-		methods = append(methods, m)
-	}
-	slices.Sort(methods)
-	allow := strings.Join(methods, ", ")
+	allow := r.allow()
 	return problem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", "this path takes %s", allow).with("Allow", allow)
 }
 

@@ -39,12 +39,8 @@ func (b *broadcastRequest) check() error {
 // broadcast sends an event to a topic of an instance. With an Idempotency-Key
 // the same request once more is answered as the first was, and sends nothing.
 func (a *API) broadcast(w http.ResponseWriter, r *request) error {
-	body, err := r.read(jsonType)
-	if err != nil {
-		return err
-	}
 	var b broadcastRequest
-	if err := decodeStrict(body, &b); err != nil {
+	if err := r.decode(&b); err != nil {
 		return err
 	}
 	if err := b.check(); err != nil {
@@ -58,11 +54,12 @@ func (a *API) broadcast(w http.ResponseWriter, r *request) error {
 		return problem(http.StatusBadRequest, "idempotency-key", "Invalid Idempotency-Key", "it has %d bytes, at most %d are possible", len(key), maxName)
 	}
 	send := func() error { return a.manager.Broadcast(r.id, b.Topic, b.Event, b.Payload) }
+	var err error
 	if key == "" {
 		err = send()
 	} else {
 		var again bool
-		again, err = a.replay(r, key, body, send)
+		again, err = a.replay(r, key, send)
 		if again {
 			w.Header().Set("Idempotency-Replayed", "true")
 		}
@@ -76,12 +73,12 @@ func (a *API) broadcast(w http.ResponseWriter, r *request) error {
 
 // replay is replays.once for a request to an instance: a key belongs to one
 // caller and to one instance, not to another that is given the same id later.
-func (a *API) replay(r *request, key string, body []byte, send func() error) (again bool, err error) {
+func (a *API) replay(r *request, key string, send func() error) (again bool, err error) {
 	i, err := a.manager.Get(r.id)
 	if err != nil {
 		return false, err
 	}
-	return a.replays.once(r.who.key.Name, fmt.Sprintf("%d\x00%s", i.Incarnation, key), body, send)
+	return a.replays.once(r.who.key.Name, fmt.Sprintf("%d\x00%s", i.Incarnation, key), r.body, send)
 }
 
 // disconnect closes the sockets of an id; their clients come back.
