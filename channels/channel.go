@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 	"github.com/mycelium-rt/mycelium/internal/topics"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -262,13 +263,13 @@ func (ch *Channel) handler(event string) (h Handler, pattern string, rest bool) 
 
 // Part is a piece of a payload that many messages have, see
 // [Context.PushJSONParts]; [NewPart] makes one.
-type Part = wire.Part
+type Part = prepared.Part
 
 // NewPart returns a part of text, which nobody changes any more.
-func NewPart(text []byte) *Part { return wire.NewPart(text) }
+func NewPart(text []byte) *Part { return prepared.NewPart(text) }
 
 // PartedEvent is an event with a payload in parts, see [Context.PushJSONSeries].
-type PartedEvent = wire.Parted
+type PartedEvent = prepared.Message
 
 // Payload is what a message carries: JSON text or bytes.
 type Payload = wire.Payload

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -60,6 +61,10 @@ type SocketOptions struct {
 	// client sends may not inflate beyond MaxMessage: its socket is closed with
 	// 1009. More than 100 times its size counts against Limits.HeartbeatsPerSecond.
 	Compress bool
+	// Dialect is the protocol that the socket's clients speak, which the vsn of
+	// their query chooses a version of. nil is [wire.Phoenix]: versions 1.0.0 and
+	// 2.0.0. What a dialect changes is the form of messages, not what they mean.
+	Dialect wire.Dialect
 	// Opened and Closed are told of each socket that is connected, and of its
 	// end, after its last message. They run on the socket's event loop and must
 	// not block. A panic in one is logged.
@@ -79,6 +84,9 @@ func (o SocketOptions) withDefaults() SocketOptions {
 	setDefault(&o.LongPoll.Grace, 3*time.Second)
 	setDefault(&o.LongPoll.TokenMaxAge, 14*24*time.Hour)
 	setDefault(&o.OriginHelp, originHelp(o.CheckOrigin))
+	if o.Dialect == nil {
+		o.Dialect = wire.Phoenix
+	}
 	if o.CheckOrigin == nil {
 		o.CheckOrigin = SameHost
 	}
@@ -169,15 +177,28 @@ func (e *Endpoint) checkOrigin(m *mount, r *Request) *admission.Refusal {
 // accept asks what every transport asks of a new socket: version and connect.
 func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) *admission.Refusal {
 	s.network = s.endpoint.gate.Network(r.RemoteAddr.Addr())
-	_, present := r.Params["vsn"]
-	version, err := wire.ParseVersion(r.Params.Get("vsn"), present)
-	if err != nil {
+	if err := s.chooseEncoding(m.options.Dialect, r); err != nil {
+		var panicked *callback.PanicError
+		if errors.As(err, &panicked) {
+			return e.crashedBy(err)
+		}
 		e.gate.Refusals.Version.Add(1)
 		e.log.Warn("protocol version refused").Err(err).Str("path", r.URL.Path).Write()
 		return admission.Forbidden
 	}
-	s.version = version
 	return e.connect(ctx, m, s, r)
+}
+
+// chooseEncoding asks a dialect for the serializer of a new socket.
+func (s *Socket) chooseEncoding(dialect wire.Dialect, r *Request) (err error) {
+	defer callback.Recover("Dialect", &err)
+	_, hasVersion := r.Params["vsn"]
+	serializer, err := dialect(wire.Offer{Version: r.Params.Get("vsn"), HasVersion: hasVersion, TextOnly: s.key.Framing.TextOnly()})
+	if err != nil {
+		return err
+	}
+	s.key.Encoding, err = frames.EncodingOf(serializer)
+	return err
 }
 
 // connect runs the application's Connect.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -276,13 +277,13 @@ func (c *Context) deliver(d delivery) error {
 type delivery struct {
 	c       *Context
 	f       *netloop.Frame
-	more    []*netloop.Frame // the rest of a series, for long polling
+	more    []*netloop.Frame // the rest of a series, where it needs several
 	renewal renewal
 }
 
 func (d *delivery) release() {
 	d.f.Release()
-	releaseFrames(d.more)
+	frames.Release(d.more)
 }
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}

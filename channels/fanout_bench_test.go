@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
-	"github.com/mycelium-rt/mycelium/wire"
 )
 
 // sink is the transport of a subscriber of whom nothing but the queueing
@@ -21,6 +20,7 @@ func (sink) hold()                 {}
 func (sink) resume([]byte)         {}
 func (sink) lags(int) bool         { return false }
 func (sink) notifyDrained()        {}
+func (sink) undeliverable()        {}
 func (sink) name() string          { return "sink" }
 
 // BenchmarkFanOutBlocks is how long a loop looks at nothing else while a
@@ -38,7 +38,7 @@ func BenchmarkFanOutBlocks(b *testing.B) {
 			def := Handle("room:*", func(*Context, Payload) (NoReply, error) { return NoReply{}, nil })
 			e.onLoop(0, func() {
 				for range n {
-					s := &Socket{endpoint: e, mount: m, transport: sink{}, loop: e.tenant.Lanes()[0], version: wire.V2}
+					s := &Socket{endpoint: e, mount: m, transport: sink{}, loop: e.tenant.Lanes()[0]}
 					e.pubsub.Subscribe(0, "room:1", (*channelSubscriber)(&Context{socket: s, def: def, topic: "room:1", life: life{view: joined}}))
 				}
 			})

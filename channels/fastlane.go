@@ -5,15 +5,14 @@ import (
 	"errors"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
-	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/pubsub"
-	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// fastlane is pubsub's dispatcher: it hands the frame of a broadcast, encoded
-// once, to the connection of each subscriber without a stop at the channel,
-// unless the channel intercepts the event.
+// fastlane is pubsub's dispatcher: it queues the frame of a broadcast, encoded once for
+// all sockets with the same key, at the connection of each subscriber without going
+// through the channel, unless the channel intercepts the event.
 type fastlane struct{ endpoint *Endpoint }
 
 // Dispatch runs on the loop that owns the subscribers.
@@ -24,10 +23,7 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 		return
 	}
 	sender, _ := from.(*Context)
-	// One atomic addition instead of one a subscriber; the rest goes back.
-	spare := int32(len(subs))
-	b.v2.Retain(spare)
-	var sent sending
+	sent := sending{frames: b.frames.Fanout(len(subs))}
 	heard := false // by the program's own subscribers
 	for _, sub := range subs {
 		switch s := sub.(type) {
@@ -36,11 +32,7 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 			if c == sender || c.intercepted(b) || b.state != nil && c.leavesOut(b) {
 				continue
 			}
-			if c.socket.version == wire.V2 && c.socket.deflate == websocket.NoDeflate {
-				spare--
-				sent.queue(c.socket, b.v2)
-			} else if f := b.frameFor(c.socket); f != nil {
-				f.Retain(1)
+			if f := sent.frameFor(c.socket); f != nil {
 				sent.queue(c.socket, f)
 			}
 		case *subscription:
@@ -51,9 +43,8 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 			heard = true
 		}
 	}
-	b.v2.Retain(-spare)
-	sent.count()
-	if heard { // behind the clients, who get theirs whatever a receiver does
+	sent.finish()
+	if heard { // after the clients, which get the broadcast whatever a receiver does
 		toListeners(subs, b)
 	}
 }
@@ -67,12 +58,25 @@ func toListeners(subs []pubsub.Subscriber, b *broadcast) {
 	})
 }
 
-// sending counts what one dispatch sends, to be added up once.
+// sending is the fan-out of one broadcast on one loop. It counts what is sent, to
+// be added up once.
 type sending struct {
+	frames          frames.Fanout
 	last            *Socket
 	messages, bytes int64
 }
 
+// frameFor returns the frame for a socket, with a reference for it; nil if the
+// broadcast cannot be sent to it.
+func (n *sending) frameFor(s *Socket) *netloop.Frame {
+	f := n.frames.Take(s.key)
+	if f == nil {
+		s.transport.undeliverable()
+	}
+	return f
+}
+
+// queue sends a frame of frameFor.
 func (n *sending) queue(s *Socket, f *netloop.Frame) {
 	n.last = s
 	n.messages++
@@ -80,7 +84,9 @@ func (n *sending) queue(s *Socket, f *netloop.Frame) {
 	s.queue(f)
 }
 
-func (n *sending) count() {
+// finish ends the fan-out.
+func (n *sending) finish() {
+	n.frames.Done()
 	if n.last != nil {
 		n.last.perLoop().traffic.sent(n.messages, n.bytes)
 	}

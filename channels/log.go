@@ -72,7 +72,7 @@ func (c *Context) saysEnded(err error) bool {
 func (s *Socket) logAccepted(r *Request, start time.Time) {
 	if l := s.endpoint.log.Debug("socket connected"); l.On() {
 		s.named(l.Str("transport", r.Transport).Str("path", r.URL.Path).Addr("address", r.RemoteAddr).
-			Str("version", s.version.String()).Took(start)).Write()
+			Str("version", s.key.Encoding.Serializer().Version()).Took(start)).Write()
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/longpoll"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -53,13 +54,12 @@ const (
 	// answerTimeout is how long a client has to take an answer, up to
 	// Limits.OutboundBytes. After it, the messages wait for the next poll.
 	answerTimeout = 60 * time.Second
+	// answerHead is room for what an answer has beside its token and messages, in bytes.
+	answerHead = 64
 	// dispatchBatch is how many messages of one POST the loop handles before
 	// it looks at its other sockets. phoenix.js sends no more in one.
 	dispatchBatch = 100
 )
-
-// errTextOnly: the answer to a poll is JSON, and its messages are strings.
-var errTextOnly = errors.New("channels: long polling carries text only")
 
 // pollRequest is one HTTP request of long polling, on net/http's goroutine.
 type pollRequest struct {
@@ -151,7 +151,7 @@ func (p *pollRequest) get() {
 		written := false
 		defer func() { s.settle(a, written) }() // what is not written is not lost
 		if p.r.Context().Err() == nil {
-			written = p.answerPoll(http.StatusOK, p.renewed(t), a.messages()) == nil
+			written = p.answerPoll(http.StatusOK, p.renewed(t), a.frames) == nil
 		}
 	}
 }
@@ -227,7 +227,7 @@ func (p *pollRequest) post() {
 		p.answerStatus(http.StatusOK, http.StatusGone)
 		return
 	}
-	messages, err := p.messages(s.socket.version)
+	messages, err := p.messages(s.socket.key.Encoding.Serializer())
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge), errors.Is(err, longpoll.ErrTooLarge):
@@ -252,7 +252,7 @@ func (p *pollRequest) post() {
 
 // messages reads and decodes the body: here, so that the loop does not have
 // to, and before the first is handled, so that a bad one is noticed in time.
-func (p *pollRequest) messages(v wire.Version) ([]wire.Message, error) {
+func (p *pollRequest) messages(s wire.Serializer) ([]wire.Message, error) {
 	limit := min(maxPostBytes, max(p.mount.limits.MaxMessage, p.mount.options.frames.MaxFrame))
 	control := http.NewResponseController(p.w)
 	control.SetReadDeadline(time.Now().Add(postTimeout)) //nolint:errcheck // a server that has none
@@ -266,12 +266,16 @@ func (p *pollRequest) messages(v wire.Version) ([]wire.Message, error) {
 		return nil, err
 	}
 	messages := make([]wire.Message, len(posted))
-	for i, m := range posted {
-		if err := wire.For(v).Decode(m.Data, m.Binary, &messages[i]); err != nil {
+	n := 0
+	for _, m := range posted {
+		switch err := s.Decode(m.Data, m.Binary, &messages[n]); {
+		case err == nil:
+			n++
+		case !errors.Is(err, wire.ErrIgnored):
 			return nil, err
 		}
 	}
-	return messages, nil
+	return messages[:n], nil
 }
 
 // answerStatus answers with a status alone.
@@ -279,8 +283,12 @@ func (p *pollRequest) answerStatus(http, status int) {
 	p.write(http, longpoll.AppendStatus(nil, status)) //nolint:errcheck // nothing is lost with it
 }
 
-func (p *pollRequest) answerPoll(status int, token string, messages [][]byte) error {
-	return p.write(http.StatusOK, longpoll.AppendPoll(nil, status, token, messages))
+func (p *pollRequest) answerPoll(status int, token string, messages []*netloop.Frame) error {
+	size := answerHead + len(token) + len(messages)
+	for _, f := range messages {
+		size += f.Size()
+	}
+	return p.write(http.StatusOK, longpoll.AppendPoll(make([]byte, 0, size), status, token, messages))
 }
 
 // write is where all answers with a body are written. It returns an error

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/longpoll"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -57,19 +58,11 @@ type pollAnswer struct {
 	frames []*netloop.Frame // to be settled
 }
 
-// messages are those of the frames; they are valid until the answer is settled.
-func (a *pollAnswer) messages() [][]byte {
-	messages := make([][]byte, len(a.frames))
-	for i, f := range a.frames {
-		messages[i] = f.AppendTo(make([]byte, 0, f.Size()))[headerSize(f):]
-	}
-	return messages
-}
-
 func newPollSession(e *Endpoint, m *mount) *pollSession {
 	loops := e.tenant.Lanes()
 	s := &pollSession{id: longpoll.NewSessionID(), window: m.options.LongPoll.Window, grace: m.options.LongPoll.Grace}
 	s.socket.endpoint, s.socket.mount, s.socket.transport = e, m, s
+	s.socket.key.Framing = frames.LongPoll
 	s.socket.loop = loops[e.sessions.next.Add(1)%uint32(len(loops))]
 	return s
 }
@@ -113,7 +106,7 @@ func (s *pollSession) poll(ctx context.Context) pollAnswer {
 // for the next poll.
 func (s *pollSession) settle(a pollAnswer, written bool) {
 	if !s.post(func() { s.settled(written) }) {
-		releaseFrames(a.frames)
+		frames.Release(a.frames)
 	}
 }
 
@@ -318,10 +311,6 @@ func (s *pollSession) cost(f *netloop.Frame) int {
 // frame is not to be kept.
 func (s *pollSession) fits(f *netloop.Frame) bool {
 	e := s.socket.endpoint
-	if _, binary := messageOf(f); binary {
-		e.sessions.binary.Add(1)
-		return false
-	}
 	limit, n := e.limits.OutboundBytes, s.cost(f)
 	if s.size == 0 || s.size+n <= limit {
 		return true
@@ -367,6 +356,9 @@ func (s *pollSession) resume([]byte) {
 	}
 }
 
+// undeliverable counts a message of bytes.
+func (s *pollSession) undeliverable() { s.socket.endpoint.sessions.binary.Add(1) }
+
 func (s *pollSession) name() string { return transportLongpoll }
 
 // end ends the session. A poll that waits gets the last messages, if there are
@@ -388,14 +380,8 @@ func (s *pollSession) end(reason error) {
 		s.await(nil)
 	}
 	s.socket.perLoop().polls.forget(s)
-	releaseFrames(s.queue)
+	frames.Release(s.queue)
 	s.queue = nil
-}
-
-func releaseFrames(frames []*netloop.Frame) {
-	for _, f := range frames {
-		f.Release()
-	}
 }
 
 // pollSessions are the sessions of an endpoint.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -51,29 +50,11 @@ func (c *Context) PushState(series []PartedEvent, again func(channel any) error)
 }
 
 func (c *Context) pushSeries(series []PartedEvent, r renewal) error {
-	s := c.socket
-	if s.transport.name() != transportLongpoll {
-		f, err := s.seriesFrame(c.joinRef, c.topic, series)
-		if err != nil {
-			return err
-		}
-		return c.deliver(delivery{c: c, f: f, renewal: r})
+	f, more, err := c.socket.key.Series(c.joinRef, c.topic, series)
+	if err != nil {
+		return err
 	}
-	// A frame for each: one answer to a poll has as much as a client takes at a time.
-	frames := make([]*netloop.Frame, 0, len(series))
-	size := 0
-	for _, m := range series {
-		f, err := s.partedFrame(c.joinRef, c.topic, m)
-		if err != nil {
-			releaseFrames(frames)
-			return err
-		}
-		f.Weigh(1)
-		size += f.Size()
-		frames = append(frames, f)
-	}
-	frames[len(frames)-1].Weigh(size) // the last one counts for all: until it is taken, they wait
-	return c.deliver(delivery{c: c, f: frames[0], more: frames[1:], renewal: r})
+	return c.deliver(delivery{c: c, f: f, more: more, renewal: r})
 }
 
 // PushTo is Push on another topic than the channel's own, without a join_ref, as
@@ -89,14 +70,6 @@ func (c *Context) PushTo(topic, event string, payload any) error {
 }
 
 func (c *Context) push(event string, p Payload) error { return c.pushTo(c.joinRef, c.topic, event, p) }
-
-func (c *Context) pushTo(joinRef wire.Ref, topic, event string, p Payload) error {
-	f, err := c.socket.pushFrame(joinRef, topic, event, p)
-	if err != nil {
-		return err
-	}
-	return c.send(f)
-}
 
 // Broadcast sends an event to all who have joined the channel's topic, this
 // client included. The payload is encoded once, as for Push. It waits while
@@ -205,7 +178,7 @@ func (e *Endpoint) BroadcastDiff(topic, event string, payload []byte, state func
 		return err
 	}
 	b.state = state
-	b.weigh(b.v2)
+	b.frames.Weigh()
 	return e.pubsub.BroadcastLocal(topic, b, nil)
 }
 

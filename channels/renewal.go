@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
@@ -66,7 +67,7 @@ func (c *Context) PushFresh(event string, payload, again any) error {
 		return err
 	}
 	c.awaitCalm()
-	f, err := c.socket.pushFrame(c.joinRef, c.topic, event, p)
+	f, err := c.socket.key.Push(c.joinRef, c.topic, event, p)
 	if err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (c *Context) leavesOut(b *broadcast) bool {
 func (c *Context) sendOrPutOff(f *netloop.Frame, more []*netloop.Frame, r renewal) {
 	if !r.isZero() && c.putsOff() {
 		f.Release()
-		releaseFrames(more)
+		frames.Release(more)
 		c.putOff(r)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -46,10 +47,10 @@ func (c *Context) reply(ref wire.Ref, status string, response any) error {
 	if err != nil {
 		return err
 	}
-	f, err := c.socket.replyFrame(c.joinRef, ref, c.topic, status, payload)
+	f, err := c.socket.key.Reply(c.joinRef, ref, c.topic, status, payload)
 	if reason := notCarried(err); reason != "" {
 		c.line(zerolog.WarnLevel, "binary reply not possible").Err(err).Str("event", c.Event()).Write()
-		f, err = c.socket.replyFrame(c.joinRef, ref, c.topic, "error", reasonPayload(reason))
+		f, err = c.socket.key.Reply(c.joinRef, ref, c.topic, "error", reasonPayload(reason))
 	}
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func notCarried(err error) string {
 	switch {
 	case errors.Is(err, wire.ErrTooLong):
 		return reasonTooLong
-	case errors.Is(err, errTextOnly):
+	case errors.Is(err, frames.ErrTextOnly):
 		return reasonTextOnly
 	}
 	return ""

@@ -1,10 +1,12 @@
 package channels
 
 import (
+	"errors"
+
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/share"
-	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -19,9 +21,8 @@ type Socket struct {
 	loop      *netloop.Lane // the endpoint's part of the loop that has the connection
 	identity  *identity     // nil without an id and assigns
 	network   share.Network // of the client's address
-	version   wire.Version
-	deflate   websocket.Deflate // what compression was agreed on; none but for a WebSocket
-	inConnect bool              // Connect runs: SetID and Assign are allowed
+	key       frames.Key    // how messages become what the transport sends
+	inConnect bool          // Connect runs: SetID and Assign are allowed
 
 	// Owned by the loop.
 	closed   bool
@@ -52,6 +53,9 @@ type transport interface {
 	// notifyDrained has Socket.drained called, not at once, when the client has
 	// taken so much that lags(lagOfRenewals) is false.
 	notifyDrained()
+	// undeliverable notes a message that could not be encoded for the transport. Any
+	// goroutine may call it.
+	undeliverable()
 	// name is "websocket" or "longpoll".
 	name() string
 }
@@ -206,13 +210,15 @@ func (s *Socket) shutdown(reason error) {
 }
 
 // handleMessage takes one message from the client. data may be modified and
-// is used until it returns. An error is a *wire.DecodeError: Phoenix closes
-// the socket with 1011.
+// is used until it returns. An error closes the socket with 1011.
 func (s *Socket) handleMessage(binary bool, data []byte) error {
 	l := s.perLoop()
 	l.traffic.bytesIn.Add(int64(len(data)))
 	m := &l.message
-	if err := wire.For(s.version).Decode(data, binary, m); err != nil {
+	if err := s.key.Encoding.Serializer().Decode(data, binary, m); err != nil {
+		if errors.Is(err, wire.ErrIgnored) {
+			return nil
+		}
 		return err
 	}
 	s.endpoint.counters.messagesIn.Add(1)

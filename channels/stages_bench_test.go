@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
-
-	"github.com/mycelium-rt/mycelium/wire"
 )
 
 // stage is what a message does between the decoder of frames and the queues of
@@ -58,7 +56,7 @@ func BenchmarkMessage(b *testing.B) {
 			clients := make([]*Socket, 1+s.receivers)
 			e.onLoop(0, func() {
 				for i := range clients {
-					clients[i] = &Socket{endpoint: e, mount: m, transport: sink{}, loop: e.tenant.Lanes()[0], version: wire.V2}
+					clients[i] = &Socket{endpoint: e, mount: m, transport: sink{}, loop: e.tenant.Lanes()[0]}
 					clients[i].open()
 					for _, topic := range []string{"join:1", "loop:1", "own:1"} {
 						stageMessage(b, clients[i], buf, fmt.Sprintf(`["1","1",%q,"phx_join",{}]`, topic))

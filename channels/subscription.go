@@ -174,15 +174,13 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 	case !s.toClient:
 		c.enqueueBroadcast(item{kind: itemBroadcast, out: b, payload: b.payload, info: s})
 	case c.life.view == joined:
-		if f := b.frameFor(c.socket); f != nil {
-			f.Retain(1)
+		if f := sent.frameFor(c.socket); f != nil {
 			sent.queue(c.socket, f)
 		}
 	default: // joining: the answer comes first
 		if len(c.pending.held) >= c.socket.mount.limits.MailboxMessages {
 			c.missed()
-		} else if f := b.frameFor(c.socket); f != nil {
-			f.Retain(1)
+		} else if f := sent.frameFor(c.socket); f != nil {
 			c.pending.held = append(c.pending.held, f)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -27,13 +28,14 @@ type websocketConn struct {
 func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
 	w := new(websocketConn)
 	w.socket.endpoint, w.socket.mount, w.socket.transport = e, m, w
+	w.socket.key.Framing = frames.WebSocket
 	w.decoder.Limits = &m.options.frames
 	return w
 }
 
 // agree makes the answer to a handshake that was admitted.
 func (w *websocketConn) agree(a agreement) *netloop.Frame {
-	w.socket.deflate, w.decoder.Deflate = a.deflate, a.deflate
+	w.socket.key.Compression, w.decoder.Deflate = frames.Compression(a.deflate), a.deflate
 	f := netloop.NewFrame(acceptSize)
 	f.SetBytes(websocket.AppendAccept(f.Bytes(), websocket.Accept{Key: a.key, Protocol: a.protocol, Deflate: a.deflate}))
 	return f
@@ -248,6 +250,9 @@ func (w *websocketConn) notifyDrained() { w.conn.NotifyDrained() }
 
 // HandleDrained is netloop.Drained's.
 func (w *websocketConn) HandleDrained(*netloop.Conn) { w.socket.drained() }
+
+// undeliverable counts nothing: clients of version 1 know no bytes.
+func (w *websocketConn) undeliverable() {}
 
 func (w *websocketConn) name() string { return transportWebsocket }
 

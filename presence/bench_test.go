@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/wire"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // sink is a Broadcaster that counts: how many diffs, their bytes, and their bytes times the receivers at that moment.
@@ -37,7 +37,7 @@ func (m *member) PushJSON(_ string, payload []byte) error { m.bytes += len(paylo
 // sharer is a member that takes a state as it is kept, as channels.Context does.
 type sharer struct{ member }
 
-func (m *sharer) PushState(series []wire.Parted, _ func(any) error) error {
+func (m *sharer) PushState(series []prepared.Message, _ func(any) error) error {
 	for _, message := range series {
 		for _, part := range message.Parts {
 			m.bytes += len(part.Text())

@@ -3,7 +3,7 @@ package presence
 import (
 	"slices"
 
-	"github.com/mycelium-rt/mycelium/wire"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // defaultChunkBytes is about how much of a presence_state a chunk holds, in bytes. What a change costs until the next state is
@@ -22,7 +22,7 @@ type chunk struct {
 	// encoded is the sent side of the entries, each with a comma before it; nil: to be encoded. States share it: bytes that
 	// it has are never changed, more may be appended. Not used with a large key.
 	encoded []byte
-	part    *wire.Part // encoded as the states have it; nil: to be made
+	part    *prepared.Part // encoded as the states have it; nil: to be made
 }
 
 // entryOverhead is what an entry has in a state beside its key and metas: ,"":{"metas":[]}
@@ -139,13 +139,13 @@ func (c *chunk) encode(tp *topic) {
 
 // shared returns encoded as a part of a state, the same one until it changes. The first part has no comma before its
 // first entry.
-func (c *chunk) shared(first bool) *wire.Part {
+func (c *chunk) shared(first bool) *prepared.Part {
 	text := c.encoded
 	if first {
 		text = text[1:]
 	}
 	if c.part == nil || len(c.part.Text()) != len(text) {
-		c.part = wire.NewPart(text[:len(text):len(text)])
+		c.part = prepared.NewPart(text[:len(text):len(text)])
 	}
 	return c.part
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/wire"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // fresh is a topic's state as encoded would have it, encoded in one go.
@@ -22,7 +22,7 @@ func fresh(tp *topic) string {
 	return string(append(dst, '}'))
 }
 
-func appendParts(dst []byte, parts []*wire.Part) []byte {
+func appendParts(dst []byte, parts []*prepared.Part) []byte {
 	for _, part := range parts {
 		dst = append(dst, part.Text()...)
 	}
@@ -66,7 +66,7 @@ func TestChunks(t *testing.T) {
 			tr := newTracker(t, &sink{}, Options{Window: window})
 			tr.chunkBytes = 2000 // some 25 keys
 			type taken struct {
-				parts []*wire.Part
+				parts []*prepared.Part
 				want  string
 			}
 			var old []taken

@@ -10,7 +10,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/wire"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // The events that phoenix.js's Presence listens to (assets/js/phoenix/presence.js, constructor).
@@ -74,7 +74,7 @@ type StatePusher interface {
 	// PushState is PushJSON for each of the events, one behind the other. Neither the lists nor the parts are ever
 	// changed, so they may be kept and need not be copied. Instead of sending them it may leave out the diffs of [DiffBroadcaster] until it has called
 	// again with the channel, later and without any lock of the tracker's, which pushes a newer state.
-	PushState(series []wire.Parted, again func(channel any) error) error
+	PushState(series []prepared.Message, again func(channel any) error) error
 }
 
 // Options of a [Tracker]. The zero value behaves as Phoenix does.

@@ -3,7 +3,7 @@ package presence
 import (
 	"slices"
 
-	"github.com/mycelium-rt/mycelium/wire"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // A key that very many have tracked, or with very long metas, would make its chunk
@@ -20,7 +20,7 @@ type run struct {
 	// encoded is the metas, each with a comma before it; nil: to be encoded. States
 	// share it as they do a chunk's.
 	encoded []byte
-	part    *wire.Part
+	part    *prepared.Part
 }
 
 // runs are those of a large key.
@@ -132,7 +132,7 @@ func (r *runs) absorb(at int) {
 
 // shared returns the run as a part of a state, without the comma before its first
 // meta where it is the first of its key in a message.
-func (r *run) shared(tp *topic, first bool) *wire.Part {
+func (r *run) shared(tp *topic, first bool) *prepared.Part {
 	if r.encoded == nil {
 		r.encoded, r.part = make([]byte, 0, r.size), nil
 		for _, p := range r.members {
@@ -144,7 +144,7 @@ func (r *run) shared(tp *topic, first bool) *wire.Part {
 		text = text[1:]
 	}
 	if r.part == nil || len(r.part.Text()) != len(text) {
-		r.part = wire.NewPart(text[:len(text):len(text)])
+		r.part = prepared.NewPart(text[:len(text):len(text)])
 	}
 	return r.part
 }
@@ -219,7 +219,7 @@ func (w *weaver) addRun(e *entry, r *run) {
 // flush makes a part of what is in piece.
 func (w *weaver) flush() {
 	if len(w.piece) > 0 {
-		w.s.append(wire.NewPart(w.piece))
+		w.s.append(prepared.NewPart(w.piece))
 		w.piece = nil
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/wire"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // text is a state in one message.
-func text(t *testing.T, list []wire.Parted) string {
+func text(t *testing.T, list []prepared.Message) string {
 	t.Helper()
 	if len(list) != 1 {
 		t.Fatalf("%d messages", len(list))
@@ -72,7 +72,7 @@ func TestLargeKeys(t *testing.T) {
 			tr := newTracker(t, &sink{}, Options{Window: window})
 			tr.chunkBytes, tr.maxPayload = 600, 1<<20
 			type taken struct {
-				list []wire.Parted
+				list []prepared.Message
 				want string
 			}
 			var old []taken
@@ -158,7 +158,7 @@ func TestLargeKeysKeepPace(t *testing.T) {
 }
 
 // newBytes is how many bytes of a state are not those of another.
-func newBytes(before, after []wire.Parted) (n int) {
+func newBytes(before, after []prepared.Message) (n int) {
 	known := map[*byte]int{}
 	for _, m := range before {
 		for _, p := range m.Parts {

@@ -1,6 +1,6 @@
 package presence
 
-import "github.com/mycelium-rt/mycelium/wire"
+import "github.com/mycelium-rt/mycelium/internal/prepared"
 
 // maxPayload is the largest payload of a state or a diff in bytes, unless a
 // single meta is larger. What is more comes in several messages, so that no proxy
@@ -12,19 +12,19 @@ const maxPayload = 256 << 10
 
 // What a state begins and ends with: its first message, and those that complete it.
 var (
-	openState  = wire.NewPart([]byte(`{`))
-	closeState = wire.NewPart([]byte(`}`))
-	openJoins  = wire.NewPart([]byte(`{"joins":{`))
-	closeJoins = wire.NewPart([]byte(`},"leaves":{}}`))
+	openState  = prepared.NewPart([]byte(`{`))
+	closeState = prepared.NewPart([]byte(`}`))
+	openJoins  = prepared.NewPart([]byte(`{"joins":{`))
+	closeJoins = prepared.NewPart([]byte(`},"leaves":{}}`))
 )
 
 // noState is the state of a topic in which nobody is.
-var noState = []wire.Parted{{Event: EventState, Parts: []*wire.Part{openState, closeState}}}
+var noState = []prepared.Message{{Event: EventState, Parts: []*prepared.Part{openState, closeState}}}
 
 // encoded returns the presence_state as of the last flush, {"key":{"metas":[…]},…}, as a series of messages in parts.
 // Neither the lists nor their bytes ever change: they may be kept and sent without the lock. It is kept, for everyone who
 // joins asks for it, and put together again once something has changed, which encodes the chunks that have changed.
-func (tp *topic) encoded() []wire.Parted {
+func (tp *topic) encoded() []prepared.Message {
 	if tp.state != nil {
 		return tp.state
 	}
@@ -50,9 +50,9 @@ func (tp *topic) encoded() []wire.Parted {
 // series collects a state.
 type series struct {
 	most  int // bytes of a payload
-	list  []wire.Parted
-	parts []*wire.Part // of the message that is open; nil: none is
-	size  int          // of parts, with what closes them
+	list  []prepared.Message
+	parts []*prepared.Part // of the message that is open; nil: none is
+	size  int              // of parts, with what closes them
 }
 
 // room returns how much one message can hold beside its envelope.
@@ -82,7 +82,7 @@ func (s *series) add(c *chunk) {
 	s.append(c.shared(s.isFirst()))
 }
 
-func (s *series) append(p *wire.Part) {
+func (s *series) append(p *prepared.Part) {
 	s.parts = append(s.parts, p)
 	s.size += len(p.Text())
 }
@@ -92,12 +92,12 @@ func (s *series) close() {
 	if len(s.list) > 0 {
 		event, closer = EventDiff, closeJoins
 	}
-	s.list = append(s.list, wire.Parted{Event: event, Parts: append(s.parts, closer)})
+	s.list = append(s.list, prepared.Message{Event: event, Parts: append(s.parts, closer)})
 	s.parts = nil
 }
 
 // finish returns the series; a state without entries is one message too.
-func (s *series) finish() []wire.Parted {
+func (s *series) finish() []prepared.Message {
 	if s.parts == nil { // else open would close a message that one meta makes too large
 		s.open(0)
 	}

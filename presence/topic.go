@@ -1,6 +1,6 @@
 package presence
 
-import "github.com/mycelium-rt/mycelium/wire"
+import "github.com/mycelium-rt/mycelium/internal/prepared"
 
 // topic is the presences of one topic. All of it is guarded by the stripe's mu.
 //
@@ -25,8 +25,8 @@ type topic struct {
 	live        int              // entries with a current meta
 	dirty       []changedEntry   // in the order of their first change since the last flush
 	changes     []change
-	timer       *windowTimer  // nil until the first window
-	state       []wire.Parted // presence_state as of the last flush; nil: to be put together
+	timer       *windowTimer       // nil until the first window
+	state       []prepared.Message // presence_state as of the last flush; nil: to be put together
 }
 
 func (t *Tracker) newTopic(name string, diffs bool) *topic {

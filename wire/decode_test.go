@@ -72,7 +72,7 @@ func TestDecodeV2Text(t *testing.T) {
 			with(func(e *envelope) { e.payload = `{"a":1,"b":2,"a":3}` })},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { testDecode(t, For(V2), []byte(test.frame), false, test.want) })
+		t.Run(name, func(t *testing.T) { testDecode(t, V2{}, []byte(test.frame), false, test.want) })
 	}
 }
 
@@ -98,7 +98,7 @@ func TestDecodeV1(t *testing.T) {
 	for name, test := range tests {
 		for _, binary := range []bool{false, true} { // Phoenix takes a binary frame for JSON too
 			t.Run(fmt.Sprintf("%s/binary=%t", name, binary), func(t *testing.T) {
-				testDecode(t, For(V1), []byte(test.frame), binary, test.want)
+				testDecode(t, V1{}, []byte(test.frame), binary, test.want)
 			})
 		}
 	}
@@ -126,7 +126,7 @@ func TestDecodeV2Binary(t *testing.T) {
 				strings.Repeat("t", 255), "", "d", false, false, true}},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { testDecode(t, For(V2), []byte(test.frame), true, test.want) })
+		t.Run(name, func(t *testing.T) { testDecode(t, V2{}, []byte(test.frame), true, test.want) })
 	}
 }
 
@@ -147,58 +147,58 @@ func testDecode(t *testing.T, s Serializer, frame []byte, binary bool, want enve
 func TestDecodeErrors(t *testing.T) {
 	const binary, plain = true, false
 	tests := map[string]struct {
-		version Version
-		binary  bool
-		frame   string
-		offset  int
-		reason  fault
+		serializer Serializer
+		binary     bool
+		frame      string
+		offset     int
+		reason     fault
 	}{
-		"empty":                {V2, plain, "", 0, faultEnd},
-		"spaces":               {V2, plain, "  ", 2, faultEnd},
-		"not JSON":             {V2, plain, "{nope", 0, faultNotArray},
-		"null":                 {V2, plain, "null", 0, faultNotArray},
-		"object":               {V2, plain, `{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"}`, 0, faultNotArray},
-		"empty array":          {V2, plain, "[]", 1, faultUnexpected},
-		"four":                 {V2, plain, `[null,"2","phoenix","heartbeat"]`, 31, faultElements},
-		"trailing comma":       {V2, plain, `[null,"2","phoenix","heartbeat",]`, 32, faultUnexpected},
-		"open":                 {V2, plain, `[null,"2","phoenix","heartbeat",{}`, 34, faultEnd},
-		"wrong end":            {V2, plain, `[null,"2","phoenix","heartbeat",{}}`, 34, faultComma},
-		"trailing garbage":     {V2, plain, `[null,"2","phoenix","heartbeat",{}] x`, 36, faultTrailing},
-		"byte order mark":      {V2, plain, "\xef\xbb\xbf" + `[null,"2","phoenix","heartbeat",{}]`, 0, faultNotArray},
-		"overflow":             {V2, plain, `["1","2","echo:lobby","echo",{"a":1e400}]`, 34, faultRange},
-		"leading zero":         {V2, plain, `["1","2","echo:lobby","echo",{"a":01}]`, 34, faultNumber},
-		"lone surrogate":       {V2, plain, `["1","2","echo:lobby","echo",{"x":"\ud800"}]`, 35, faultSurrogate},
-		"control character":    {V2, plain, "[\"1\",\"2\",\"echo:lobby\",\"echo\",{\"x\":\"a\x01b\"}]", 36, faultControl},
-		"bad in sixth":         {V2, plain, `[null,"2","phoenix","heartbeat",{},nul]`, 35, faultLiteral},
-		"after white space":    {V2, plain, ` [ null , "2" , "phoenix" , "heartbeat" , tru ]`, 42, faultLiteral},
-		"V1 empty":             {V1, plain, "", 0, faultEnd},
-		"V1 array":             {V1, plain, `[null,"1","phoenix","heartbeat",{}]`, 0, faultNotObject},
-		"V1 without anything":  {V1, plain, "{}", 1, faultMissing},
-		"V1 without payload":   {V1, plain, `{"topic":"phoenix","event":"heartbeat","ref":"1"}`, 49, faultMissing},
-		"V1 without ref":       {V1, plain, `{"topic":"phoenix","event":"heartbeat","payload":{}}`, 52, faultMissing},
-		"V1 without topic":     {V1, plain, `{"event":"heartbeat","payload":{},"ref":"1"}`, 44, faultMissing},
-		"V1 without event":     {V1, plain, `{"topic":"phoenix","payload":{},"ref":"1"}`, 42, faultMissing},
-		"V1 trailing garbage":  {V1, plain, `{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"}x`, 62, faultTrailing},
-		"V1 trailing comma":    {V1, plain, `{"topic":"phoenix",}`, 19, faultKey},
-		"V1 no colon":          {V1, plain, `{"topic"  "phoenix"}`, 10, faultColon},
-		"V1 no comma":          {V1, plain, `{"topic":"phoenix" "ref":"1"}`, 19, faultComma},
-		"V1 bad value":         {V1, plain, `{"topic":01}`, 9, faultNumber},
-		"V1 open":              {V1, plain, `{"topic":"phoenix"`, 18, faultEnd},
-		"V1 binary message":    {V1, binary, "\x00\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultNotObject},
-		"binary empty":         {V2, binary, "", 0, faultHeader},
-		"binary short header":  {V2, binary, "\x00\x00\x00\x00", 4, faultHeader},
-		"binary reply":         {V2, binary, "\x01\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultKind},
-		"binary broadcast":     {V2, binary, "\x02\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultKind},
-		"Supabase's broadcast": {V2, binary, "\x03\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultUserBroadcast},
-		"binary of JSON":       {V2, binary, `[null,"2","phoenix","heartbeat",{}]`, 0, faultKind},
-		"binary sizes too big": {V2, binary, "\x00\xff\x01\x0a\x0312echo:lobbybin", 1, faultHeader},
-		"binary event too big": {V2, binary, "\x00\x01\x01\x01\x0212te", 4, faultHeader},
-		"binary bad topic":     {V2, binary, "\x00\x01\x01\x02\x0112t\xffe", 7, faultUTF8},
-		"binary bad join_ref":  {V2, binary, "\x00\x01\x01\x02\x01\xff2tee", 5, faultUTF8},
+		"empty":                {V2{}, plain, "", 0, faultEnd},
+		"spaces":               {V2{}, plain, "  ", 2, faultEnd},
+		"not JSON":             {V2{}, plain, "{nope", 0, faultNotArray},
+		"null":                 {V2{}, plain, "null", 0, faultNotArray},
+		"object":               {V2{}, plain, `{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"}`, 0, faultNotArray},
+		"empty array":          {V2{}, plain, "[]", 1, faultUnexpected},
+		"four":                 {V2{}, plain, `[null,"2","phoenix","heartbeat"]`, 31, faultElements},
+		"trailing comma":       {V2{}, plain, `[null,"2","phoenix","heartbeat",]`, 32, faultUnexpected},
+		"open":                 {V2{}, plain, `[null,"2","phoenix","heartbeat",{}`, 34, faultEnd},
+		"wrong end":            {V2{}, plain, `[null,"2","phoenix","heartbeat",{}}`, 34, faultComma},
+		"trailing garbage":     {V2{}, plain, `[null,"2","phoenix","heartbeat",{}] x`, 36, faultTrailing},
+		"byte order mark":      {V2{}, plain, "\xef\xbb\xbf" + `[null,"2","phoenix","heartbeat",{}]`, 0, faultNotArray},
+		"overflow":             {V2{}, plain, `["1","2","echo:lobby","echo",{"a":1e400}]`, 34, faultRange},
+		"leading zero":         {V2{}, plain, `["1","2","echo:lobby","echo",{"a":01}]`, 34, faultNumber},
+		"lone surrogate":       {V2{}, plain, `["1","2","echo:lobby","echo",{"x":"\ud800"}]`, 35, faultSurrogate},
+		"control character":    {V2{}, plain, "[\"1\",\"2\",\"echo:lobby\",\"echo\",{\"x\":\"a\x01b\"}]", 36, faultControl},
+		"bad in sixth":         {V2{}, plain, `[null,"2","phoenix","heartbeat",{},nul]`, 35, faultLiteral},
+		"after white space":    {V2{}, plain, ` [ null , "2" , "phoenix" , "heartbeat" , tru ]`, 42, faultLiteral},
+		"V1 empty":             {V1{}, plain, "", 0, faultEnd},
+		"V1 array":             {V1{}, plain, `[null,"1","phoenix","heartbeat",{}]`, 0, faultNotObject},
+		"V1 without anything":  {V1{}, plain, "{}", 1, faultMissing},
+		"V1 without payload":   {V1{}, plain, `{"topic":"phoenix","event":"heartbeat","ref":"1"}`, 49, faultMissing},
+		"V1 without ref":       {V1{}, plain, `{"topic":"phoenix","event":"heartbeat","payload":{}}`, 52, faultMissing},
+		"V1 without topic":     {V1{}, plain, `{"event":"heartbeat","payload":{},"ref":"1"}`, 44, faultMissing},
+		"V1 without event":     {V1{}, plain, `{"topic":"phoenix","payload":{},"ref":"1"}`, 42, faultMissing},
+		"V1 trailing garbage":  {V1{}, plain, `{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"}x`, 62, faultTrailing},
+		"V1 trailing comma":    {V1{}, plain, `{"topic":"phoenix",}`, 19, faultKey},
+		"V1 no colon":          {V1{}, plain, `{"topic"  "phoenix"}`, 10, faultColon},
+		"V1 no comma":          {V1{}, plain, `{"topic":"phoenix" "ref":"1"}`, 19, faultComma},
+		"V1 bad value":         {V1{}, plain, `{"topic":01}`, 9, faultNumber},
+		"V1 open":              {V1{}, plain, `{"topic":"phoenix"`, 18, faultEnd},
+		"V1 binary message":    {V1{}, binary, "\x00\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultNotObject},
+		"binary empty":         {V2{}, binary, "", 0, faultHeader},
+		"binary short header":  {V2{}, binary, "\x00\x00\x00\x00", 4, faultHeader},
+		"binary reply":         {V2{}, binary, "\x01\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultKind},
+		"binary broadcast":     {V2{}, binary, "\x02\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultKind},
+		"Supabase's broadcast": {V2{}, binary, "\x03\x01\x01\x0a\x0312echo:lobbybin\x00", 0, faultUserBroadcast},
+		"binary of JSON":       {V2{}, binary, `[null,"2","phoenix","heartbeat",{}]`, 0, faultKind},
+		"binary sizes too big": {V2{}, binary, "\x00\xff\x01\x0a\x0312echo:lobbybin", 1, faultHeader},
+		"binary event too big": {V2{}, binary, "\x00\x01\x01\x01\x0212te", 4, faultHeader},
+		"binary bad topic":     {V2{}, binary, "\x00\x01\x01\x02\x0112t\xffe", 7, faultUTF8},
+		"binary bad join_ref":  {V2{}, binary, "\x00\x01\x01\x02\x01\xff2tee", 5, faultUTF8},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := For(test.version).Decode([]byte(test.frame), test.binary, new(Message))
+			err := test.serializer.Decode([]byte(test.frame), test.binary, new(Message))
 			var decodeError *DecodeError
 			if !errors.As(err, &decodeError) {
 				t.Fatalf("error %v, want a *DecodeError", err)
@@ -214,7 +214,7 @@ func TestDecodeErrors(t *testing.T) {
 func TestDecodeStaysInFrame(t *testing.T) {
 	frame := []byte(`["1","2","t","e",{"a":1}]`)
 	var m Message
-	if err := For(V2).Decode(frame, false, &m); err != nil {
+	if err := (V2{}).Decode(frame, false, &m); err != nil {
 		t.Fatal(err)
 	}
 	if &m.Payload.Data[0] != &frame[17] {

@@ -19,6 +19,10 @@ var (
 	ErrNotObject = errors.New("wire: payload of a push or broadcast is not an object")
 )
 
+// ErrIgnored is returned by a Decode that drops a message and lets the socket live, as some servers do with
+// what they cannot read. V1 and V2 never return it.
+var ErrIgnored = errors.New("wire: message ignored")
+
 // DecodeError is a frame that is no message, or JSON that is not valid. The sender's socket does not
 // survive it; nothing else is touched.
 type DecodeError struct {

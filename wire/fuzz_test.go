@@ -39,7 +39,7 @@ func FuzzDecodeV2Text(f *testing.F) {
 		var elements []json.RawMessage
 		want := strictlyValid(frame, MaxDepth+1) && json.Unmarshal(frame, &elements) == nil && len(elements) >= 5
 		var m Message
-		err := For(V2).Decode(bytes.Clone(frame), false, &m)
+		err := (V2{}).Decode(bytes.Clone(frame), false, &m)
 		if (err == nil) != want {
 			t.Fatalf("Decode(%q): %v, the oracle says %t", frame, err, want)
 		}
@@ -48,7 +48,7 @@ func FuzzDecodeV2Text(f *testing.F) {
 			return
 		}
 		checkMessage(t, &m, elements[0], elements[1], elements[2], elements[3], elements[4])
-		checkReply(t, For(V2), &m)
+		checkReply(t, V2{}, &m)
 	})
 }
 
@@ -60,7 +60,7 @@ func FuzzDecodeV1(f *testing.F) {
 			want = want && fields[required] != nil
 		}
 		var m Message
-		err := For(V1).Decode(bytes.Clone(frame), false, &m)
+		err := V1{}.Decode(bytes.Clone(frame), false, &m)
 		if (err == nil) != want {
 			t.Fatalf("Decode(%q): %v, the oracle says %t", frame, err, want)
 		}
@@ -73,14 +73,14 @@ func FuzzDecodeV1(f *testing.F) {
 			joinRef = json.RawMessage("null")
 		}
 		checkMessage(t, &m, joinRef, fields["ref"], fields["topic"], fields["event"], fields["payload"])
-		checkReply(t, For(V1), &m)
+		checkReply(t, V1{}, &m)
 	})
 }
 
 func FuzzDecodeV2Binary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var m Message
-		if err := For(V2).Decode(bytes.Clone(frame), true, &m); err != nil {
+		if err := (V2{}).Decode(bytes.Clone(frame), true, &m); err != nil {
 			checkOffset(t, err, len(frame))
 			return
 		}
@@ -105,7 +105,7 @@ func FuzzDecodeV2Binary(f *testing.F) {
 		if !bytes.Equal(back, frame) {
 			t.Fatalf("%q comes back as %q", frame, back)
 		}
-		checkReply(t, For(V2), &m)
+		checkReply(t, V2{}, &m)
 	})
 }
 

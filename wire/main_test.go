@@ -11,7 +11,7 @@ func TestMain(m *testing.M) {
 }
 
 // both are the serializers, for tests that hold for each of them.
-var both = []Serializer{For(V1), For(V2)}
+var both = []Serializer{V1{}, V2{}}
 
 func text(s string) Payload    { return Payload{Data: []byte(s)} }
 func bytesOf(s string) Payload { return Payload{Data: []byte(s), Binary: true} }

@@ -70,7 +70,7 @@ func TestRoundTripText(t *testing.T) {
 		)
 		s := rapid.SampledFrom(both).Draw(t, "serializer")
 		var sent any = []any{joinRef, ref, topic, event, payload}
-		if s.Version() == V1 {
+		if s == Serializer(V1{}) {
 			sent = map[string]any{"join_ref": joinRef, "ref": ref, "topic": topic, "event": event, "payload": payload}
 		}
 		if err := s.Decode(marshal(t, sent), false, &m); err != nil {
@@ -102,7 +102,7 @@ func sender(out []byte, binary bool, err error) []byte {
 
 // read compares a text frame with the five elements of version 2, of which version 1 has four.
 func read(t *rapid.T, s Serializer, frame []byte, want []any) {
-	if s.Version() == V2 {
+	if s == Serializer(V2{}) {
 		equal(t, "frame", unmarshal(t, frame), any(want))
 		return
 	}
@@ -120,7 +120,7 @@ func TestRoundTripBinary(t *testing.T) {
 			event   = field.Draw(t, "event")
 			status  = field.Draw(t, "status")
 			data    = rapid.SliceOf(rapid.Byte()).Draw(t, "data")
-			s       = For(V2)
+			s       = V2{}
 			m       Message
 		)
 		frame := clientPush([]byte(joinRef), []byte(ref), []byte(topic), []byte(event), data)

@@ -178,7 +178,7 @@ func AppendString[S string | []byte](dst []byte, s S) []byte {
 	start := len(dst)
 	dst = append(dst, s...)
 	if same := verbatimEnd(dst, start); same < len(dst) {
-		dst = appendEscaped(dst[:same], string(s[same-start:]))
+		dst = appendEscaped(dst[:same], []byte(s[same-start:]))
 	}
 	return append(dst, '"')
 }
@@ -188,20 +188,26 @@ func QuoteTopic(topic string) []byte {
 	return AppendString(make([]byte, 0, len(topic)+2), topic)
 }
 
-// appendEscaped appends the inside of a JSON string, character by character.
-func appendEscaped(dst []byte, s string) []byte {
+// appendEscaped appends the inside of a JSON string.
+func appendEscaped(dst, s []byte) []byte {
 	const hex = "0123456789abcdef"
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', byte(r))
-		case r >= ' ':
-			dst = utf8.AppendRune(dst, r)
-		case escapes[r] != 0:
-			dst = append(dst, '\\', escapes[r])
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[r>>4], hex[r&0xf])
+	for len(s) > 0 {
+		n := verbatimEnd(s, 0)
+		dst = append(dst, s[:n]...)
+		if s = s[n:]; len(s) == 0 {
+			break
 		}
+		switch c := s[0]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c >= utf8.RuneSelf:
+			dst = utf8.AppendRune(dst, utf8.RuneError)
+		case escapes[c] != 0:
+			dst = append(dst, '\\', escapes[c])
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+		}
+		s = s[1:]
 	}
 	return dst
 }

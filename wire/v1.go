@@ -1,10 +1,11 @@
 package wire
 
-// v1 is the serializer of version 1: objects with topic, event, payload and ref. Keys are written in the
-// order in which Phoenix has them.
-type v1 struct{}
+// V1 is the serializer of version 1.0.0: objects with topic, event, payload and ref, without join_ref, as
+// text only. Keys are written in Phoenix's order.
+type V1 struct{}
 
-func (v1) Version() Version { return V1 }
+// Version is "1.0.0".
+func (V1) Version() string { return "1.0.0" }
 
 // The keys of an envelope; the first four are required.
 const (
@@ -20,7 +21,7 @@ var keyNames = [keyCount]string{"topic", "event", "payload", "ref", "join_ref"}
 
 // Decode reads an object. Binary frames are taken as JSON too, as Phoenix does. Of equal keys the first
 // counts, others than ours are ignored.
-func (v1) Decode(frame []byte, _ bool, m *Message) error {
+func (V1) Decode(frame []byte, _ bool, m *Message) error {
 	m.reset()
 	var fields [keyCount]span
 	s := scanner{b: frame}
@@ -107,14 +108,15 @@ func (m *Message) keyOf(name []byte) int {
 }
 
 // AppendPush takes any JSON: only version 2 insists on objects.
-func (v1) AppendPush(dst []byte, _ Ref, topic, event string, p Payload) ([]byte, bool, error) {
+func (V1) AppendPush(dst []byte, _ Ref, topic, event string, p Payload) ([]byte, bool, error) {
 	if p.Binary {
 		return dst, false, ErrNotText
 	}
 	return appendV1(dst, nil, topic, event, p), false, nil
 }
 
-func (v1) AppendReply(dst []byte, _, ref Ref, topicJSON []byte, status string, p Payload) ([]byte, bool, error) {
+// AppendReply takes any JSON.
+func (V1) AppendReply(dst []byte, _, ref Ref, topicJSON []byte, status string, p Payload) ([]byte, bool, error) {
 	if p.Binary {
 		return dst, false, ErrNotText
 	}
@@ -127,11 +129,18 @@ func (v1) AppendReply(dst []byte, _, ref Ref, topicJSON []byte, status string, p
 	return append(dst, '}'), false, nil
 }
 
-func (v v1) AppendBroadcast(dst []byte, topic, event string, p Payload) ([]byte, bool, error) {
+// AppendBroadcast takes any JSON, as AppendPush does.
+func (v V1) AppendBroadcast(dst []byte, topic, event string, p Payload) ([]byte, bool, error) {
 	return v.AppendPush(dst, nil, topic, event, p)
 }
 
-func (v1) AppendControl(dst []byte, joinRef Ref, topic, event string, p Payload) []byte {
+// AppendHead implements [Enveloper].
+func (V1) AppendHead(dst []byte, _ Ref, topic, event string) (head []byte, tail string) {
+	return appendV1Head(dst, event), string(appendV1Tail(nil, nil, topic))
+}
+
+// AppendControl writes join_ref as the ref.
+func (V1) AppendControl(dst []byte, joinRef Ref, topic, event string, p Payload) []byte {
 	return appendV1(dst, joinRef, topic, event, p)
 }
 
@@ -141,14 +150,14 @@ func appendV1(dst []byte, ref Ref, topic, event string, p Payload) []byte {
 	return appendV1Tail(dst, ref, topic)
 }
 
-// appendV1Head appends what is before the payload.
+// appendV1Head appends what precedes the payload.
 func appendV1Head(dst []byte, event string) []byte {
 	dst = append(dst, `{"event":`...)
 	dst = AppendString(dst, event)
 	return append(dst, `,"payload":`...)
 }
 
-// appendV1Tail appends what is behind it.
+// appendV1Tail appends what follows it.
 func appendV1Tail(dst []byte, ref Ref, topic string) []byte {
 	dst = append(dst, `,"ref":`...)
 	dst = appendRef(dst, ref)

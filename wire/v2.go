@@ -1,11 +1,12 @@
 package wire
 
-// v2 is the serializer of version 2: arrays [join_ref, ref, topic, event, payload] as text; the binary
-// half stands in v2_binary.go. Which of the two a message takes is decided by its payload alone: an
-// object that answers a binary push goes out as text.
-type v2 struct{}
+// V2 is the serializer of version 2.0.0: arrays [join_ref, ref, topic, event, payload] as text, and binary
+// messages (v2_binary.go). The payload alone decides which of the two a message is: an
+// object that answers a binary push is sent as text.
+type V2 struct{}
 
-func (v2) Version() Version { return V2 }
+// Version is "2.0.0".
+func (V2) Version() string { return "2.0.0" }
 
 // The places of an envelope. Clients may send more elements, which are ignored.
 const (
@@ -17,7 +18,8 @@ const (
 	elementCount
 )
 
-func (v2) Decode(frame []byte, binary bool, m *Message) error {
+// Decode reads an array, or a binary push.
+func (V2) Decode(frame []byte, binary bool, m *Message) error {
 	m.reset()
 	if binary {
 		return decodeBinary(frame, m)
@@ -75,7 +77,8 @@ func (s *scanner) elements(at *[elementCount]span) (int, fault) {
 	}
 }
 
-func (v2) AppendPush(dst []byte, joinRef Ref, topic, event string, p Payload) ([]byte, bool, error) {
+// AppendPush takes an object or bytes.
+func (V2) AppendPush(dst []byte, joinRef Ref, topic, event string, p Payload) ([]byte, bool, error) {
 	if p.Binary {
 		out, err := appendBinaryPush(dst, joinRef, topic, event, p.Data)
 		return out, true, err
@@ -86,7 +89,8 @@ func (v2) AppendPush(dst []byte, joinRef Ref, topic, event string, p Payload) ([
 	return appendV2(dst, joinRef, nil, topic, event, p), false, nil
 }
 
-func (v2) AppendReply(dst []byte, joinRef, ref Ref, topicJSON []byte, status string, p Payload) ([]byte, bool, error) {
+// AppendReply takes any JSON, or bytes.
+func (V2) AppendReply(dst []byte, joinRef, ref Ref, topicJSON []byte, status string, p Payload) ([]byte, bool, error) {
 	if p.Binary {
 		out, err := appendBinaryReply(dst, joinRef, ref, topicJSON, status, p.Data)
 		return out, true, err
@@ -102,7 +106,9 @@ func (v2) AppendReply(dst []byte, joinRef, ref Ref, topicJSON []byte, status str
 	return append(dst, ']'), false, nil
 }
 
-func (v2) AppendBroadcast(dst []byte, topic, event string, p Payload) ([]byte, bool, error) {
+// AppendBroadcast takes an object or bytes. The message ends with the payload, but for a bracket behind
+// an object.
+func (V2) AppendBroadcast(dst []byte, topic, event string, p Payload) ([]byte, bool, error) {
 	if p.Binary {
 		out, err := appendBinaryBroadcast(dst, topic, event, p.Data)
 		return out, true, err
@@ -113,11 +119,24 @@ func (v2) AppendBroadcast(dst []byte, topic, event string, p Payload) ([]byte, b
 	return appendV2(dst, nil, nil, topic, event, p), false, nil
 }
 
-func (v2) AppendControl(dst []byte, joinRef Ref, topic, event string, p Payload) []byte {
+// AppendHead implements [Enveloper].
+func (V2) AppendHead(dst []byte, joinRef Ref, topic, event string) (head []byte, tail string) {
+	return appendV2Head(dst, joinRef, nil, topic, event), "]"
+}
+
+// AppendControl writes join_ref as the ref too.
+func (V2) AppendControl(dst []byte, joinRef Ref, topic, event string, p Payload) []byte {
 	return appendV2(dst, joinRef, joinRef, topic, event, p)
 }
 
 func appendV2(dst []byte, joinRef, ref Ref, topic, event string, p Payload) []byte {
+	dst = appendV2Head(dst, joinRef, ref, topic, event)
+	dst = append(dst, p.Data...)
+	return append(dst, ']')
+}
+
+// appendV2Head appends what precedes the payload.
+func appendV2Head(dst []byte, joinRef, ref Ref, topic, event string) []byte {
 	dst = append(dst, '[')
 	dst = appendRef(dst, joinRef)
 	dst = append(dst, ',')
@@ -126,9 +145,7 @@ func appendV2(dst []byte, joinRef, ref Ref, topic, event string, p Payload) []by
 	dst = AppendString(dst, topic)
 	dst = append(dst, ',')
 	dst = AppendString(dst, event)
-	dst = append(dst, ',')
-	dst = append(dst, p.Data...)
-	return append(dst, ']')
+	return append(dst, ',')
 }
 
 // appendResponse appends the payload of a phx_reply, in Phoenix's order of keys.

@@ -1,0 +1,14 @@
+package channels
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// A socket that has not agreed to compression pays nothing for it: its struct
+// stays in the size class that it had.
+func TestConnectionIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(websocketConn{}); size > 208 {
+		t.Errorf("a websocketConn has %d bytes", size)
+	}
+}
