@@ -14,7 +14,8 @@ GOLANGCI_LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
 BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/bin/jsapp" \
-	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp" MYCELIUM_YJS_BIN="$(CURDIR)/bin/yjs"
+	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp" MYCELIUM_YJS_BIN="$(CURDIR)/bin/yjs" \
+	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql"
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak attack trial test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
@@ -34,6 +35,7 @@ test-go: ## Go tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler ($$($(GO) env CC)): running without the race detector"
 	$(GO) vet ./...
 	$(GO) test $(RACE) -p $(PACKAGES) ./...
+	cd examples/graphql && $(GO) vet ./... && $(GO) test $(RACE) ./...
 
 test-budgets: ## allocations and memory of a connection, without the race detector, which changes both
 	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./pubsub ./presence ./channels ./instances ./internal/...
@@ -67,6 +69,7 @@ trial: ## three nodes, stopped and killed in turn under 3,000 clients, networks 
 
 test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./examples/yjs
+	$(GO) build -C examples/graphql -o ../../bin/graphql .
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test
 
@@ -92,6 +95,7 @@ lint: ## golangci-lint, and the import arrows
 	test -x $(LINT_DIR)/golangci-lint || GOBIN=$(LINT_DIR) $(GO) install \
 		github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	$(LINT_DIR)/golangci-lint run
+	cd examples/graphql && $(LINT_DIR)/golangci-lint run
 	$(GO) test ./internal/arrows
 
 fmt: ## gofmt all Go files

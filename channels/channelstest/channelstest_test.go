@@ -34,6 +34,9 @@ func echo() *channels.Channel {
 	channels.On(ch, "shout", func(c *channels.Context, p object) (channels.NoReply, error) {
 		return channels.NoReply{}, c.Broadcast("shout", p)
 	})
+	channels.On(ch, "push_to", func(c *channels.Context, p object) (channels.NoReply, error) {
+		return channels.NoReply{}, c.PushTo("elsewhere", "pushed", p)
+	})
 	channels.On(ch, "stop", func(c *channels.Context, _ object) (channels.NoReply, error) {
 		c.Stop(nil)
 		return channels.NoReply{}, nil
@@ -101,6 +104,14 @@ func TestAssertions(t *testing.T) {
 			ch.Push("push", nil)
 			ch.RefutePush("pushed", nil)
 		}, "unexpected pushed"},
+		"push to another topic": {run: func(c *channelstest.Client, ch *channelstest.Channel) {
+			ch.Push("push_to", object{"x": 1})
+			c.Topic("elsewhere").AssertPush("pushed", object{"x": 1})
+		}},
+		"push to another topic is none here": {func(c *channelstest.Client, ch *channelstest.Channel) {
+			ch.Push("push_to", nil)
+			ch.AssertPush("pushed", nil)
+		}, "no pushed (anything) on echo:1"},
 		"close":             {run: func(_ *channelstest.Client, ch *channelstest.Channel) { ch.Push("stop", nil); ch.AssertClose() }},
 		"close is no error": {func(_ *channelstest.Client, ch *channelstest.Channel) { ch.Push("stop", nil); ch.AssertError() }, "no phx_error"},
 		"error":             {run: func(_ *channelstest.Client, ch *channelstest.Channel) { ch.Push("no_handler", nil); ch.AssertError() }},

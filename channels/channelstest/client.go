@@ -132,6 +132,10 @@ func (c *Client) StartJoin(topic string, params any) *Push {
 	return &Push{channel: &Channel{client: c, topic: topic, joinRef: ref}, ref: ref}
 }
 
+// Topic returns a topic that the client has not joined, to assert what a channel
+// forwards or pushes to it ([channels.Context.Forward], [channels.Context.PushTo]).
+func (c *Client) Topic(topic string) *Channel { return &Channel{client: c, topic: topic} }
+
 // Received waits until n messages are there that were not asserted yet and
 // returns their events in the order in which they came. They stay there.
 func (c *Client) Received(n int) (events []string) {

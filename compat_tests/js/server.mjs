@@ -15,6 +15,7 @@ const binaries = {
   mycelium: {variable: "MYCELIUM_BIN", build: "go build -o bin/mycelium ./cmd/mycelium", args: ["serve", "--listen", "127.0.0.1:0"]},
   jsapp: {variable: "MYCELIUM_JSAPP_BIN", build: "go build -o bin/jsapp ./compat_tests/jsapp", args: ["--listen", "127.0.0.1:0"]},
   labapp: {variable: "MYCELIUM_LABAPP_BIN", build: "go build -o bin/labapp ./compat_tests/labapp", args: ["-addr", "127.0.0.1:0"]},
+  graphql: {variable: "MYCELIUM_GRAPHQL_BIN", build: "go build -C examples/graphql -o ../../bin/graphql .", args: ["-addr", "127.0.0.1:0"]},
   yjs: {variable: "MYCELIUM_YJS_BIN", build: "go build -o bin/yjs ./examples/yjs", args: ["-addr", "127.0.0.1:0"]},
 }
 

@@ -32,7 +32,8 @@ const startYjs = (scope, folder, ...more) => startServer(scope, "yjs", {more: ["
 class Editor {
   constructor(scope, endpoint, name, topic = "y_doc_room:test") {
     this.doc = new Y.Doc()
-    this.socket = new Socket(endpoint, {transport: WebSocket, reconnectAfterMs: () => 20, rejoinAfterMs: () => 20})
+    // The provider's pushes have no answer, so that the timer of each runs to its end.
+    this.socket = new Socket(endpoint, {transport: WebSocket, timeout: 3000, reconnectAfterMs: () => 20, rejoinAfterMs: () => 20})
     this.socket.connect()
     // Providers of one process would meet in its BroadcastChannel, without the server.
     this.provider = new PhoenixChannelProvider(this.socket, topic, this.doc, {disableBc: true})
