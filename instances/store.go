@@ -1,12 +1,9 @@
 package instances
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
-	"strings"
-	"sync"
+	"iter"
 )
 
 // Store keeps what has to outlive the server: specs, and what types save. It is
@@ -32,6 +29,32 @@ type Store interface {
 	Close() error
 }
 
+// SharedStore is a store that the nodes of a cluster have in common. The function
+// storetest.RunShared has what an implementation must do.
+type SharedStore interface {
+	Store
+	// PutIf writes a value, whatever the revision of its key is, if another key
+	// is at a revision, else ErrKeyRevision. Both are one step: a node that has
+	// lost the other key cannot write any more, however late what it sent arrives.
+	PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error)
+	// Watch yields the keys that begin with prefix as they are, then a Change with
+	// Current set, then each change, by rising revisions. A key that changes
+	// quickly may skip revisions, but its last one always comes. It ends with ctx,
+	// or behind an error; to watch again yields all keys again.
+	Watch(ctx context.Context, prefix string) iter.Seq2[Change, error]
+}
+
+// Change is what a watcher of a [SharedStore] is told.
+type Change struct {
+	// Entry is the key as it is from now on. Its value is nil if it was deleted.
+	Entry Entry
+	// Deleted reports that the key was deleted, at Entry.Revision.
+	Deleted bool
+	// Current reports that there is nothing more to tell: what was yielded is what
+	// the store has. Entry is empty then.
+	Current bool
+}
+
 // Entry is a key of a store; the value is the caller's.
 type Entry struct {
 	Key      string
@@ -47,70 +70,3 @@ var (
 	ErrKeyNotFound = errors.New("instances: the store has no such key")
 	ErrKeyRevision = errors.New("instances: the key is at another revision")
 )
-
-// Memory is a store that forgets everything with the process. Its zero value
-// is ready.
-type Memory struct {
-	mu       sync.Mutex
-	revision uint64           // guarded by mu
-	entries  map[string]Entry // guarded by mu
-}
-
-// Get is Store's.
-func (m *Memory) Get(_ context.Context, key string) (Entry, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e, ok := m.entries[key]
-	if !ok {
-		return Entry{}, ErrKeyNotFound
-	}
-	e.Value = slices.Clone(e.Value)
-	return e, nil
-}
-
-// Put is Store's.
-func (m *Memory) Put(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if revision != AnyRevision && m.entries[key].Revision != revision {
-		return 0, ErrKeyRevision
-	}
-	if m.entries == nil {
-		m.entries = make(map[string]Entry)
-	}
-	m.revision++
-	m.entries[key] = Entry{Key: key, Value: slices.Clone(value), Revision: m.revision}
-	return m.revision, nil
-}
-
-// Delete is Store's.
-func (m *Memory) Delete(_ context.Context, key string, revision uint64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch e, ok := m.entries[key]; {
-	case !ok:
-		return ErrKeyNotFound
-	case revision != AnyRevision && e.Revision != revision:
-		return ErrKeyRevision
-	}
-	delete(m.entries, key)
-	return nil
-}
-
-// List is Store's.
-func (m *Memory) List(_ context.Context, prefix string) ([]Entry, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var found []Entry
-	for key, e := range m.entries {
-		if strings.HasPrefix(key, prefix) {
-			e.Value = slices.Clone(e.Value)
-			found = append(found, e)
-		}
-	}
-	slices.SortFunc(found, func(a, b Entry) int { return cmp.Compare(a.Key, b.Key) })
-	return found, nil
-}
-
-// Close is Store's.
-func (m *Memory) Close() error { return nil }

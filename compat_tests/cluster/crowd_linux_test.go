@@ -212,6 +212,7 @@ func (m *member) read(s *stay, p pace) {
 			}
 			s.since, m.stay = time.Now(), s
 			m.crowd.rejoined.Add(1)
+			work.Go(func() { s.beat(quit) })
 			if m.publishes {
 				m.runs++
 				name := fmt.Sprint(m.name, "/", m.runs)
@@ -220,6 +221,7 @@ func (m *member) read(s *stay, p pace) {
 			}
 		case event == "phx_reply":
 			switch {
+			case ref == "beat":
 			case okReply(v[4]):
 				mine.ack(ref)
 			default:
@@ -277,6 +279,22 @@ func (m *member) publish(mine *run, name string, s *stay, p pace, quit chan stru
 			return
 		}
 		m.crowd.pushed.Add(int64(p.burst))
+	}
+}
+
+// beat sends heartbeats as often as phoenix.js does.
+func (s *stay) beat(quit chan struct{}) {
+	ticker := time.NewTicker(30 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-quit:
+			return
+		case <-ticker.C:
+			if wsutil.WriteClientText(s.conn, []byte(`[null,"beat","phoenix","heartbeat",{}]`)) != nil {
+				return
+			}
+		}
 	}
 }
 

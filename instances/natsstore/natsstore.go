@@ -51,7 +51,7 @@ type Options struct {
 	Replicas int
 }
 
-// Store is an instances.Store. Its methods are safe from any goroutine.
+// Store is an instances.SharedStore. Its methods are safe from any goroutine.
 type Store struct {
 	conn   *nats.Conn
 	stream jetstream.Stream
@@ -60,7 +60,7 @@ type Store struct {
 	prefix string // of subjects: "$KV.<bucket>."
 }
 
-var _ instances.Store = (*Store)(nil)
+var _ instances.SharedStore = (*Store)(nil)
 
 // Open opens the bucket, and makes it if there is none. It waits until JetStream
 // answers or ctx ends: a group of embedded servers needs some seconds to elect its
@@ -157,15 +157,12 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint
 	return next, s.translate(err)
 }
 
-// PutIf puts a value, whatever the revision of its key is, provided that another
-// key is at ownerRevision; otherwise ErrKeyRevision. The server checks and stores in
-// one step, so that who has lost owner cannot put anything any more, however late
-// its message arrives.
-func (s *Store) PutIf(ctx context.Context, key string, value []byte, owner string, ownerRevision uint64) (uint64, error) {
+// PutIf is instances.SharedStore's.
+func (s *Store) PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error) {
 	m := nats.NewMsg(s.prefix + key)
 	m.Data = value
-	m.Header.Set(headerExpectedLast, fmt.Sprint(ownerRevision))
-	m.Header.Set(headerExpectedSubject, s.prefix+owner)
+	m.Header.Set(headerExpectedLast, fmt.Sprint(revision))
+	m.Header.Set(headerExpectedSubject, s.prefix+other)
 	ack, err := s.js.PublishMsg(ctx, m)
 	if err != nil {
 		return 0, s.translate(err)

@@ -2,11 +2,9 @@ package natsstore_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +97,11 @@ func TestStore(t *testing.T) {
 		n++
 		return open(t, one, natsstore.Options{Bucket: fmt.Sprint("test-", n)})
 	})
+	storetest.RunShared(t, func(t *testing.T) (a, b instances.SharedStore) {
+		n++
+		o := natsstore.Options{Bucket: fmt.Sprint("test-", n)}
+		return open(t, one, o), open(t, one, o)
+	})
 	storetest.Reopen(t, func() instances.Store { return open(t, one, natsstore.Options{}) })
 }
 
@@ -141,91 +144,6 @@ func TestReplicated(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond) // a new leader is being elected
 	}
-}
-
-// TestPutIf: once another node has become the owner, nothing that the old one
-// sends is stored, also if both write at the same time.
-func TestPutIf(t *testing.T) {
-	one := serve(t, 1)[0]
-	old, young := open(t, one, natsstore.Options{}), open(t, one, natsstore.Options{})
-	ctx := t.Context()
-	for round := range 100 {
-		owner, state := fmt.Sprint("owner.", round), fmt.Sprint("state.", round)
-		lease, err := old.Put(ctx, owner, []byte("old"), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var all sync.WaitGroup
-		all.Go(func() {
-			for i := range 10 {
-				if _, err := old.PutIf(ctx, state, fmt.Append(nil, "old ", i), owner, lease); err != nil && !errors.Is(err, instances.ErrKeyRevision) {
-					t.Error(err)
-				}
-			}
-		})
-		next, err := young.Put(ctx, owner, []byte("young"), lease)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := young.PutIf(ctx, state, []byte("young"), owner, next); err != nil {
-			t.Fatal(err)
-		}
-		all.Wait()
-		if e, err := old.Get(ctx, state); err != nil || string(e.Value) != "young" {
-			t.Fatalf("round %d: the state is %q, %v", round, e.Value, err)
-		}
-		if _, err := old.PutIf(ctx, state, []byte("late"), owner, lease); !errors.Is(err, instances.ErrKeyRevision) {
-			t.Fatalf("round %d: a late save: %v", round, err)
-		}
-	}
-}
-
-// TestWatch: a watcher gets what is there, is told when that is all, and gets
-// each key's last change.
-func TestWatch(t *testing.T) {
-	one := serve(t, 1)[0]
-	s := open(t, one, natsstore.Options{})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	mustPut := func(key, value string, revision uint64) uint64 {
-		next, err := s.Put(ctx, key, []byte(value), revision)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return next
-	}
-	a := mustPut("spec.a", "1", 0)
-	mustPut("spec.gone", "1", 0)
-	if err := s.Delete(ctx, "spec.gone", instances.AnyRevision); err != nil {
-		t.Fatal(err)
-	}
-	mustPut("other.a", "1", 0)
-	seen, current := map[string]string{}, false
-	for c, err := range s.Watch(ctx, "spec.") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case c.Current:
-			if current = true; len(seen) != 1 || seen["spec.a"] != "1" {
-				t.Errorf("at first: %v", seen)
-			}
-			b := mustPut("spec.b", "2", 0)
-			mustPut("other.b", "2", 0)
-			if err := s.Delete(ctx, "spec.a", a); err != nil {
-				t.Fatal(err)
-			}
-			mustPut("spec.b", "3", b)
-		case c.Deleted:
-			delete(seen, c.Entry.Key)
-		default:
-			seen[c.Entry.Key] = string(c.Entry.Value)
-		}
-		if current && len(seen) == 1 && seen["spec.b"] == "3" {
-			return
-		}
-	}
-	t.Fatalf("the watch ended with %v", seen)
 }
 
 // TestOpenErrors: what cannot work is refused with a reason.

@@ -10,27 +10,12 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// Change is one change of a key.
-type Change struct {
-	// Entry has the key as it is now. Its value is nil if the key was deleted.
-	Entry instances.Entry
-	// Deleted reports that the key was deleted, at Entry.Revision.
-	Deleted bool
-	// Current reports that this change was the last that was waiting: what the
-	// watcher has been given is all that there is. The first time it is that of a
-	// Change without a key.
-	Current bool
-}
-
-// Watch yields the keys that begin with prefix as they are, then a Change with
-// Current set, then each change in the order of the bucket. A key that changes
-// quickly may skip revisions, but the last one always comes. It ends with ctx, or
-// after an error.
-func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) {
+// Watch is instances.SharedStore's.
+func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[instances.Change, error] {
+	return func(yield func(instances.Change, error) bool) {
 		w, err := s.bucket.Watch(ctx, filter(prefix))
 		if err != nil {
-			yield(Change{}, s.translate(err))
+			yield(instances.Change{}, s.translate(err))
 			return
 		}
 		defer w.Stop() //nolint:errcheck // it has nothing to say about a watch that is over
@@ -40,11 +25,11 @@ func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[Change, erro
 				switch {
 				case !open:
 					if ctx.Err() == nil {
-						yield(Change{}, s.translate(s.conn.LastError()))
+						yield(instances.Change{}, s.translate(s.conn.LastError()))
 					}
 					return
 				case e == nil:
-					if !yield(Change{Current: true}, nil) {
+					if !yield(instances.Change{Current: true}, nil) {
 						return
 					}
 				case strings.HasPrefix(e.Key(), prefix) && !yield(changeOf(e), nil):
@@ -57,8 +42,8 @@ func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[Change, erro
 	}
 }
 
-func changeOf(e jetstream.KeyValueEntry) Change {
-	c := Change{Entry: instances.Entry{Key: e.Key(), Value: e.Value(), Revision: e.Revision()}}
+func changeOf(e jetstream.KeyValueEntry) instances.Change {
+	c := instances.Change{Entry: instances.Entry{Key: e.Key(), Value: e.Value(), Revision: e.Revision()}}
 	if e.Operation() != jetstream.KeyValuePut {
 		c.Deleted, c.Entry.Value = true, nil
 	}
