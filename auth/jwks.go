@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // JWKS are servers of keys (RFC 7517), as identity providers run them.
@@ -20,13 +21,13 @@ type JWKS struct {
 	Algorithms []string `json:"algorithms,omitempty" yaml:"algorithms,omitempty"`
 	// Refresh is how often the keys are fetched. Default 15 m. While a server
 	// fails, its last keys stay valid and it is asked again sooner.
-	Refresh Duration `json:"refresh,omitempty" yaml:"refresh,omitempty"`
+	Refresh units.Duration `json:"refresh,omitempty" yaml:"refresh,omitempty"`
 	// UnknownKey is the shortest time between two fetches that tokens with an
 	// unknown key cause. Default 30 s.
-	UnknownKey Duration `json:"unknown_key,omitempty" yaml:"unknown_key,omitempty"`
+	UnknownKey units.Duration `json:"unknown_key,omitempty" yaml:"unknown_key,omitempty"`
 	// Timeout bounds a fetch. Default 5 s, at most 1 m. A token waits for a fetch
 	// for at most 5 s, whatever Timeout is.
-	Timeout Duration `json:"timeout,omitempty" yaml:"timeout,omitempty"`
+	Timeout units.Duration `json:"timeout,omitempty" yaml:"timeout,omitempty"`
 	// AllowHTTP permits URLs without TLS on other machines: whoever is on the
 	// way can then make tokens.
 	AllowHTTP bool `json:"allow_http,omitempty" yaml:"allow_http,omitempty"`
@@ -40,13 +41,13 @@ const (
 	maxJWKSBytes = 1 << 20 // of an answer
 	maxJWKSURLs  = 16
 	maxRedirects = 3
-	maxTimeout   = Duration(time.Minute)
+	maxTimeout   = units.Duration(time.Minute)
 )
 
 func (j JWKS) withDefaults() JWKS {
-	setDefault(&j.Refresh, Duration(15*time.Minute))
-	setDefault(&j.UnknownKey, Duration(30*time.Second))
-	setDefault(&j.Timeout, Duration(5*time.Second))
+	setDefault(&j.Refresh, units.Duration(15*time.Minute))
+	setDefault(&j.UnknownKey, units.Duration(30*time.Second))
+	setDefault(&j.Timeout, units.Duration(5*time.Second))
 	if len(j.Algorithms) == 0 {
 		j.Algorithms = asymmetric
 	}
@@ -77,7 +78,7 @@ func (j JWKS) check() (wrong fielderr.List) {
 	}
 	for _, d := range []struct {
 		field string
-		value Duration
+		value units.Duration
 	}{{"/refresh", j.Refresh}, {"/unknown_key", j.UnknownKey}, {"/timeout", j.Timeout}} {
 		if d.value < 0 {
 			wrong.Add(d.field, "is negative: leave it out for its default")

@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // oddKeys are keys that cannot verify a token, with the reason that is logged.
@@ -90,7 +91,7 @@ func TestJWKSOddKeys(t *testing.T) {
 			server := serveKeys(t, c.key, good)
 			log := new(logBuffer)
 			logger := zerolog.New(log)
-			v, err := New(Options{JWKS: &JWKS{URLs: []string{server.URL}, Refresh: Duration(time.Hour)}}, &logger)
+			v, err := New(Options{JWKS: &JWKS{URLs: []string{server.URL}, Refresh: units.Duration(time.Hour)}}, &logger)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +200,7 @@ func TestJWKSSilentServers(t *testing.T) {
 		urls = append(urls, fmt.Sprint(silent.URL, "/", i))
 	}
 	began := time.Now()
-	d := openDoor(t, Options{JWKS: &JWKS{URLs: urls, Timeout: Duration(time.Minute)}})
+	d := openDoor(t, Options{JWKS: &JWKS{URLs: urls, Timeout: units.Duration(time.Minute)}})
 	c := claims{"exp": soon()}
 	if err := d.tryConnect(t, sign(t, "ES256", s.ec, kid("1"), c)); err != nil {
 		t.Errorf("a key of the server that answers: %v", err)

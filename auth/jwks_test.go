@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // keyServer is a JWKS server that can fail.
@@ -138,7 +140,7 @@ func TestJWKS(t *testing.T) {
 func TestJWKSRotation(t *testing.T) {
 	s := signers()
 	server := serveKeys(t, jwk(t, s.rsa, object{"kid": "1"}))
-	v := newVerifier(t, Options{JWKS: &JWKS{URLs: []string{server.URL}, Timeout: Duration(100 * time.Millisecond)}})
+	v := newVerifier(t, Options{JWKS: &JWKS{URLs: []string{server.URL}, Timeout: units.Duration(100 * time.Millisecond)}})
 	c := claims{"sub": "ada", "exp": soon()}
 	old, rotated := sign(t, "RS256", s.rsa, kid("1"), c), sign(t, "ES256", s.ec, kid("2"), c)
 	if _, err := v.Verify(context.Background(), old); err != nil {
@@ -175,7 +177,7 @@ func TestJWKSServerFails(t *testing.T) {
 		log := new(logBuffer)
 		logger := zerolog.New(log)
 		server := serveKeys(t, jwk(t, s.rsa, object{"kid": "1"}))
-		v, err := New(Options{JWKS: &JWKS{URLs: []string{server.URL + "/keys?secret=hush"}, Refresh: Duration(10 * time.Millisecond)}}, &logger)
+		v, err := New(Options{JWKS: &JWKS{URLs: []string{server.URL + "/keys?secret=hush"}, Refresh: units.Duration(10 * time.Millisecond)}}, &logger)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +235,7 @@ func TestJWKSRedirect(t *testing.T) {
 // a redirect does a server of this machine get a request.
 func TestPublicOnly(t *testing.T) {
 	server := serveKeys(t)
-	client := JWKS{PublicOnly: true, AllowHTTP: true, Timeout: Duration(time.Second)}.client()
+	client := JWKS{PublicOnly: true, AllowHTTP: true, Timeout: units.Duration(time.Second)}.client()
 	defer client.CloseIdleConnections()
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "http://"), ":")

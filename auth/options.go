@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // Options say which tokens count and what they allow. They are plain values with
@@ -27,7 +28,7 @@ type Options struct {
 	// Leeway is how far the clocks of this machine and of whoever signs may be
 	// apart: a token counts so much longer, and its socket lives so much longer.
 	// Default 5 s; negative: none.
-	Leeway Duration `json:"leeway,omitempty" yaml:"leeway,omitempty"`
+	Leeway units.Duration `json:"leeway,omitempty" yaml:"leeway,omitempty"`
 	// NoExpiry accepts tokens that never expire; else they are refused.
 	NoExpiry bool `json:"no_expiry,omitempty" yaml:"no_expiry,omitempty"`
 	// MaxBytes bounds a token's length. Default 8,192, at most 65,536; a token
@@ -63,7 +64,7 @@ type Options struct {
 	// Warning is how long before the end of its token a client is told, by a push
 	// of the event "token_expiring" on each of its channels. Default 60 s;
 	// negative: it is not told.
-	Warning Duration `json:"warning,omitempty" yaml:"warning,omitempty"`
+	Warning units.Duration `json:"warning,omitempty" yaml:"warning,omitempty"`
 }
 
 // The values of Options.From.
@@ -75,12 +76,12 @@ const (
 const maxTokenBytes = 64 << 10
 
 func (o Options) withDefaults() Options {
-	setDefault(&o.Leeway, Duration(5*time.Second))
+	setDefault(&o.Leeway, units.Duration(5*time.Second))
 	setDefault(&o.MaxBytes, 8<<10)
 	setDefault(&o.Param, "token")
 	setDefault(&o.JoinClaim, "channels.join")
 	setDefault(&o.PublishClaim, "channels.publish")
-	setDefault(&o.Warning, Duration(time.Minute))
+	setDefault(&o.Warning, units.Duration(time.Minute))
 	o.Leeway, o.Warning = max(0, o.Leeway), max(0, o.Warning)
 	if len(o.From) == 0 {
 		o.From = []string{FromParams, FromAuthToken}
@@ -183,22 +184,4 @@ func hide(secret *string) {
 	if *secret != "" {
 		*secret = hidden
 	}
-}
-
-// Duration is a time.Duration that JSON and YAML have as text: "90s", "5m".
-type Duration time.Duration
-
-func (d Duration) String() string { return time.Duration(d).String() }
-
-// MarshalText writes it as time.Duration does.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// UnmarshalText reads what time.ParseDuration does.
-func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a duration: write it like \"90s\" or \"5m\"", text)
-	}
-	*d = Duration(parsed)
-	return nil
 }

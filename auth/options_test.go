@@ -11,6 +11,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 func TestValidate(t *testing.T) {
@@ -78,8 +79,8 @@ func TestValidate(t *testing.T) {
 // shown of them has no secret.
 func TestOptionsJSON(t *testing.T) {
 	o := every(t)
-	o.JWKS = &JWKS{URLs: []string{"https://example.com/jwks"}, Refresh: Duration(time.Hour)}
-	o.Leeway, o.Warning, o.Assigns = Duration(time.Second), Duration(90*time.Second), map[string]string{"user": "sub"}
+	o.JWKS = &JWKS{URLs: []string{"https://example.com/jwks"}, Refresh: units.Duration(time.Hour)}
+	o.Leeway, o.Warning, o.Assigns = units.Duration(time.Second), units.Duration(90*time.Second), map[string]string{"user": "sub"}
 	text, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)

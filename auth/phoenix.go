@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // PhoenixToken accepts tokens that a Phoenix application signs with
@@ -27,7 +28,7 @@ type PhoenixToken struct {
 	Salt string `json:"salt" yaml:"salt"`
 	// MaxAge is how long a token counts, whatever it says itself. Default: what
 	// it says, or a day where it says nothing.
-	MaxAge Duration `json:"max_age,omitempty" yaml:"max_age,omitempty"`
+	MaxAge units.Duration `json:"max_age,omitempty" yaml:"max_age,omitempty"`
 	// KeyIterations, KeyLength and KeyDigest are those of Phoenix.Token's
 	// options. Defaults 1000, 32 and "sha256".
 	KeyIterations int    `json:"key_iterations,omitempty" yaml:"key_iterations,omitempty"`

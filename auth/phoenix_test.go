@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // The secret and the salt of Phoenix.Token's own examples; the tokens were
@@ -134,9 +136,9 @@ func TestPhoenixTokenAge(t *testing.T) {
 		"age enormous":                   {token: signTuple(t, "u", at, json.Number("1"+strings.Repeat("0", 100)))},
 		"infinity":                       {token: signTuple(t, "u", at, atom("infinity")), want: MissingClaim},
 		"infinity, allowed":              {token: signTuple(t, "u", at, atom("infinity")), never: true},
-		"infinity, but our age":          {options: PhoenixToken{MaxAge: Duration(time.Minute)}, token: signTuple(t, "u", at, atom("infinity")), want: Expired},
-		"our age is longer":              {options: PhoenixToken{MaxAge: Duration(2 * time.Hour)}, token: signTuple(t, "u", at, 10)},
-		"our age is shorter":             {options: PhoenixToken{MaxAge: Duration(time.Minute)}, token: signTuple(t, "u", at, 86400), want: Expired},
+		"infinity, but our age":          {options: PhoenixToken{MaxAge: units.Duration(time.Minute)}, token: signTuple(t, "u", at, atom("infinity")), want: Expired},
+		"our age is longer":              {options: PhoenixToken{MaxAge: units.Duration(2 * time.Hour)}, token: signTuple(t, "u", at, 10)},
+		"our age is shorter":             {options: PhoenixToken{MaxAge: units.Duration(time.Minute)}, token: signTuple(t, "u", at, 86400), want: Expired},
 		"no age: a day":                  {token: signTuple(t, "u", at)},
 		"no age: older than a day":       {token: signTuple(t, "u", at-86_400_000), want: Expired},
 		"the oldest form":                {token: signTerm(t, oldest, "SFMyNTY")},

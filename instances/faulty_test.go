@@ -14,16 +14,17 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // faults is the configuration of a type that goes wrong as it is told.
 type faults struct {
-	Start string             `json:"start,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
-	Tick  string             `json:"tick,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
-	Go    string             `json:"go,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
-	Stop  string             `json:"stop,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
-	Build string             `json:"build,omitempty" jsonschema:"enum=panic,enum=error"`
-	Rate  instances.Duration `json:"rate,omitempty"`
+	Start string         `json:"start,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
+	Tick  string         `json:"tick,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
+	Go    string         `json:"go,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
+	Stop  string         `json:"stop,omitempty" jsonschema:"enum=panic,enum=error,enum=hang,enum=exit"`
+	Build string         `json:"build,omitempty" jsonschema:"enum=panic,enum=error"`
+	Rate  units.Duration `json:"rate,omitempty"`
 }
 
 // faulty makes instances of faults. What hangs, hangs until the test ends.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // State is where an instance stands in its life:
@@ -69,7 +70,7 @@ type Stats struct {
 	Goroutines     int64 `json:"goroutines"`
 	MailboxHigh    int64 `json:"mailbox_high"` // most messages that ever waited for one channel
 
-	Uptime Duration `json:"uptime"` // since the logic last started; 0: it does not run
+	Uptime units.Duration `json:"uptime"` // since the logic last started; 0: it does not run
 }
 
 // add adds what an endpoint has counted; how much there is now counts only

@@ -2,14 +2,17 @@
 
 package instances
 
-import "github.com/mycelium-rt/mycelium/channels"
+import (
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/units"
+)
 
 // Limits bound what an instance and its clients may use. 0 is the limit of the same
 // name of the manager's Options.Limits, and none may be above it: see [Options].
 type Limits struct {
 	// MaxMessage is the largest message that a client may send; a larger one
-	// closes its socket with 1009. In bytes.
-	MaxMessage int `json:"max_message,omitempty" jsonschema:"minimum=0,maximum=1073741824"`
+	// closes its socket with 1009.
+	MaxMessage units.Bytes `json:"max_message,omitempty" jsonschema:"minimum=0,maximum=1073741824"`
 	// MaxConnections is the largest number of connections at a time; more are
 	// refused.
 	MaxConnections int `json:"max_connections,omitempty" jsonschema:"minimum=0,maximum=2147483647"`
@@ -37,7 +40,7 @@ type Limits struct {
 	// burst of one second's worth: a message larger than that is always refused. A
 	// socket that sends more than twice as many bytes of any kind is not read for
 	// a while.
-	BytesPerSecond int `json:"bytes_per_second,omitempty" jsonschema:"minimum=0,maximum=1073741824"`
+	BytesPerSecond units.Bytes `json:"bytes_per_second,omitempty" jsonschema:"minimum=0,maximum=1073741824"`
 	// TotalJoinsPerSecond is the highest rate of joins of all sockets of one
 	// instance together.
 	TotalJoinsPerSecond int `json:"total_joins_per_second,omitempty" jsonschema:"minimum=0,maximum=10000000"`
@@ -46,22 +49,22 @@ type Limits struct {
 	TotalMessagesPerSecond int `json:"total_messages_per_second,omitempty" jsonschema:"minimum=0,maximum=10000000"`
 	// TotalBytesPerSecond is the highest rate of bytes in the messages of all
 	// sockets of one instance together.
-	TotalBytesPerSecond int `json:"total_bytes_per_second,omitempty" jsonschema:"minimum=0,maximum=1073741824"`
+	TotalBytesPerSecond units.Bytes `json:"total_bytes_per_second,omitempty" jsonschema:"minimum=0,maximum=1073741824"`
 }
 
 func (l *Limits) fields() []limitField {
 	return []limitField{
-		{"max_message", 1073741824, &l.MaxMessage, func(c *channels.Limits) *int { return &c.MaxMessage }},
-		{"max_connections", 2147483647, &l.MaxConnections, func(c *channels.Limits) *int { return &c.MaxConnections }},
-		{"max_connections_per_address", 2147483647, &l.MaxConnectionsPerAddress, func(c *channels.Limits) *int { return &c.MaxConnectionsPerAddress }},
-		{"handshakes_per_second", 10000000, &l.HandshakesPerSecond, func(c *channels.Limits) *int { return &c.HandshakesPerSecond }},
-		{"max_channels", 1000000, &l.MaxChannels, func(c *channels.Limits) *int { return &c.MaxChannels }},
-		{"joins_per_second", 10000000, &l.JoinsPerSecond, func(c *channels.Limits) *int { return &c.JoinsPerSecond }},
-		{"messages_per_second", 10000000, &l.MessagesPerSecond, func(c *channels.Limits) *int { return &c.MessagesPerSecond }},
-		{"heartbeats_per_second", 65535, &l.HeartbeatsPerSecond, func(c *channels.Limits) *int { return &c.HeartbeatsPerSecond }},
-		{"bytes_per_second", 1073741824, &l.BytesPerSecond, func(c *channels.Limits) *int { return &c.BytesPerSecond }},
-		{"total_joins_per_second", 10000000, &l.TotalJoinsPerSecond, func(c *channels.Limits) *int { return &c.TotalJoinsPerSecond }},
-		{"total_messages_per_second", 10000000, &l.TotalMessagesPerSecond, func(c *channels.Limits) *int { return &c.TotalMessagesPerSecond }},
-		{"total_bytes_per_second", 1073741824, &l.TotalBytesPerSecond, func(c *channels.Limits) *int { return &c.TotalBytesPerSecond }},
+		{"max_message", 1073741824, (*int)(&l.MaxMessage), func(c *channels.Limits) *int { return &c.MaxMessage }},
+		{"max_connections", 2147483647, (*int)(&l.MaxConnections), func(c *channels.Limits) *int { return &c.MaxConnections }},
+		{"max_connections_per_address", 2147483647, (*int)(&l.MaxConnectionsPerAddress), func(c *channels.Limits) *int { return &c.MaxConnectionsPerAddress }},
+		{"handshakes_per_second", 10000000, (*int)(&l.HandshakesPerSecond), func(c *channels.Limits) *int { return &c.HandshakesPerSecond }},
+		{"max_channels", 1000000, (*int)(&l.MaxChannels), func(c *channels.Limits) *int { return &c.MaxChannels }},
+		{"joins_per_second", 10000000, (*int)(&l.JoinsPerSecond), func(c *channels.Limits) *int { return &c.JoinsPerSecond }},
+		{"messages_per_second", 10000000, (*int)(&l.MessagesPerSecond), func(c *channels.Limits) *int { return &c.MessagesPerSecond }},
+		{"heartbeats_per_second", 65535, (*int)(&l.HeartbeatsPerSecond), func(c *channels.Limits) *int { return &c.HeartbeatsPerSecond }},
+		{"bytes_per_second", 1073741824, (*int)(&l.BytesPerSecond), func(c *channels.Limits) *int { return &c.BytesPerSecond }},
+		{"total_joins_per_second", 10000000, (*int)(&l.TotalJoinsPerSecond), func(c *channels.Limits) *int { return &c.TotalJoinsPerSecond }},
+		{"total_messages_per_second", 10000000, (*int)(&l.TotalMessagesPerSecond), func(c *channels.Limits) *int { return &c.TotalMessagesPerSecond }},
+		{"total_bytes_per_second", 1073741824, (*int)(&l.TotalBytesPerSecond), func(c *channels.Limits) *int { return &c.TotalBytesPerSecond }},
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // patience is how long a test waits for what must happen on a loaded machine;
@@ -20,8 +21,8 @@ const patience = 20 * time.Second
 
 // config is that of the test type.
 type config struct {
-	Step  int                `json:"step,omitempty" jsonschema:"minimum=1,maximum=100"`
-	Every instances.Duration `json:"every,omitempty"`
+	Step  int            `json:"step,omitempty" jsonschema:"minimum=1,maximum=100"`
+	Every units.Duration `json:"every,omitempty"`
 }
 
 // counter is a type with all hooks: it counts, and breaks when it is told to.

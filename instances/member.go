@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // member is an instance as the manager has it: its spec, and one life after
@@ -325,7 +326,7 @@ func (m *member) stats() Stats {
 		s.Topics = in.endpoint.CountTopics()
 	}
 	if !m.started.IsZero() {
-		s.Uptime = Duration(m.manager.options.Now().Sub(m.started))
+		s.Uptime = units.Duration(m.manager.options.Now().Sub(m.started))
 	}
 	return s
 }

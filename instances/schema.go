@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/text/message"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // schema is what a type's configuration must be, for people and compiled.
@@ -24,22 +26,25 @@ type schema struct {
 	compiled *jsonschema.Schema
 }
 
-// durationSchema has a name of ours, so that the field of a Duration is
-// described the same way wherever one is used.
-type durationSchema = reflector.Schema
-
-func newDurationSchema() *durationSchema {
-	return &reflector.Schema{
-		Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`,
-		Description: `a duration like "90s", "5m" or "1h30m"`,
+// unitSchema is what a schema says of a quantity with a unit; nil: t is none.
+func unitSchema(t reflect.Type) *reflector.Schema {
+	switch t {
+	case reflect.TypeFor[units.Duration]():
+		return &reflector.Schema{Type: "string", Pattern: units.DurationPattern, Description: `a duration like "90s", "5m" or "1h30m"`}
+	case reflect.TypeFor[units.Bytes]():
+		return &reflector.Schema{
+			OneOf:       []*reflector.Schema{{Type: "integer", Minimum: "0"}, {Type: "string", Pattern: units.BytesPattern}},
+			Description: `a number of bytes, or a size like "64KiB"`,
+		}
 	}
+	return nil
 }
 
 // schemaOf makes the schema of a struct. It panics where there is none: that
 // is a mistake in the program.
 func schemaOf[C any](name string) *schema {
 	var zero C
-	r := reflector.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true}
+	r := reflector.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true, Mapper: unitSchema}
 	text, err := json.Marshal(r.Reflect(zero))
 	if err != nil {
 		panic(fmt.Sprintf("instances: the schema of type %q: %v", name, err))

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"strings"
-	"time"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // Spec is what somebody wants an instance to be.
@@ -32,28 +31,8 @@ type Spec struct {
 	Auth json.RawMessage `json:"auth,omitempty"`
 	// IdleTTL ends and removes the instance when nobody has been connected for
 	// so long; 0: never.
-	IdleTTL Duration `json:"idle_ttl,omitzero"`
+	IdleTTL units.Duration `json:"idle_ttl,omitzero"`
 }
-
-// Duration is a time.Duration that JSON has as text: "90s", "5m", "1h30m".
-// Types may use it in their configurations.
-type Duration time.Duration
-
-// MarshalText writes it as time.Duration does.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// UnmarshalText reads what time.ParseDuration does.
-func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a duration: write it like \"90s\" or \"5m\"", text)
-	}
-	*d = Duration(parsed)
-	return nil
-}
-
-// JSONSchema is what a schema says of a Duration.
-func (Duration) JSONSchema() *durationSchema { return newDurationSchema() }
 
 // Bounds of a Spec.
 const (

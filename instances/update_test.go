@@ -16,6 +16,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // set is a change of one field, for Update.
@@ -107,7 +108,7 @@ func TestUpdateMendsAFailedOne(t *testing.T) {
 func TestRestore(t *testing.T) {
 	store := new(instances.Memory)
 	s, _ := startFaulty(t, instances.Options{Store: store})
-	kept := s.create(t, instances.Spec{ID: "kept", Type: "counter", Config: json.RawMessage(`{"step":5}`), Labels: map[string]string{"a": "b"}, IdleTTL: instances.Duration(time.Hour)})
+	kept := s.create(t, instances.Spec{ID: "kept", Type: "counter", Config: json.RawMessage(`{"step":5}`), Labels: map[string]string{"a": "b"}, IdleTTL: units.Duration(time.Hour)})
 	s.create(t, instances.Spec{ID: "drained", Type: "counter"})
 	s.create(t, instances.Spec{ID: "deleted", Type: "counter"})
 	s.create(t, instances.Spec{ID: "unknown", Type: "faulty"})
@@ -196,7 +197,7 @@ func TestIdle(t *testing.T) {
 	events, stop := s.Watch(100)
 	defer stop()
 	for _, id := range []string{"used", "unused"} {
-		s.create(t, instances.Spec{ID: id, Type: "counter", IdleTTL: instances.Duration(time.Minute)})
+		s.create(t, instances.Spec{ID: id, Type: "counter", IdleTTL: units.Duration(time.Minute)})
 	}
 	s.create(t, instances.Spec{ID: "for-good", Type: "counter"})
 	client := channelstest.Connect(t, s.endpoint, "/socket/used")

@@ -15,6 +15,7 @@ import (
 	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // authOptions are those of the default instance; nil if its clients need no
@@ -24,10 +25,10 @@ func authOptions(c config.Auth) (*auth.Options, error) {
 		return nil, nil
 	}
 	o := &auth.Options{
-		Issuer: c.Issuer, Audience: c.Audience, Leeway: orNone(auth.Duration(c.Leeway)), NoExpiry: c.NoExpiry,
+		Issuer: c.Issuer, Audience: c.Audience, Leeway: orNone(units.Duration(c.Leeway)), NoExpiry: c.NoExpiry,
 		From: c.From, Param: c.Param, SocketID: c.SocketID, Assigns: map[string]string{"user": c.User},
 		Join: c.Join, Publish: c.Publish, JoinClaim: c.JoinClaim, PublishClaim: c.PublishClaim,
-		Warning: orNone(auth.Duration(c.Warning)),
+		Warning: orNone(units.Duration(c.Warning)),
 	}
 	if c.Secret != "" {
 		o.Keys = []auth.Key{{Algorithm: c.Algorithm, Secret: c.Secret}}
@@ -44,14 +45,14 @@ func authOptions(c config.Auth) (*auth.Options, error) {
 	}
 	if c.PhoenixSecret != "" {
 		o.PhoenixToken = &auth.PhoenixToken{
-			SecretKeyBase: c.PhoenixSecret, Salt: c.PhoenixSalt, MaxAge: auth.Duration(c.PhoenixMaxAge),
+			SecretKeyBase: c.PhoenixSecret, Salt: c.PhoenixSalt, MaxAge: units.Duration(c.PhoenixMaxAge),
 		}
 	}
 	return o, o.Validate()
 }
 
 // orNone is a duration as auth.Options have it, where 0 is the default.
-func orNone(d auth.Duration) auth.Duration {
+func orNone(d units.Duration) units.Duration {
 	if d == 0 {
 		return -1
 	}
@@ -135,14 +136,14 @@ func specAuth(text []byte, privateJWKS bool) (*auth.Options, error) {
 
 // An instance may not make the server ask a JWKS server more often than this.
 const (
-	minRefresh    = auth.Duration(30 * time.Second)
-	minUnknownKey = auth.Duration(5 * time.Second)
+	minRefresh    = units.Duration(30 * time.Second)
+	minUnknownKey = units.Duration(5 * time.Second)
 )
 
 func tooOften(j *auth.JWKS) (wrong fielderr.List) {
 	for _, d := range []struct {
 		field        string
-		value, least auth.Duration
+		value, least units.Duration
 	}{{"/refresh", j.Refresh, minRefresh}, {"/unknown_key", j.UnknownKey, minUnknownKey}} {
 		if d.value > 0 && d.value < d.least {
 			wrong.Add(d.field, "is %s: it must be at least %s", d.value, d.least)

@@ -12,6 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/game"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // defaultInstance is the id of the instance that the configuration describes:
@@ -64,7 +65,7 @@ func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 func defaultSpec(cfg *config.Config) instances.Spec {
 	p := cfg.Presence
 	text, err := json.Marshal(relay.Config{
-		Topics: cfg.Topics, Window: instances.Duration(p.Window), PresenceOff: p.Off, DiffsOff: p.DiffsOff,
+		Topics: cfg.Topics, Window: units.Duration(p.Window), PresenceOff: p.Off, DiffsOff: p.DiffsOff,
 	})
 	if err != nil {
 		panic(err) // strings and a duration can always be encoded

@@ -22,12 +22,13 @@ import (
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 type config struct {
-	Question string             `json:"question" jsonschema:"minLength=1,description=what is asked"`
-	Choices  []string           `json:"choices" jsonschema:"minItems=2,description=what can be answered"`
-	Open     instances.Duration `json:"open,omitempty" jsonschema:"default=1h,description=how long it can be answered"`
+	Question string         `json:"question" jsonschema:"minLength=1,description=what is asked"`
+	Choices  []string       `json:"choices" jsonschema:"minItems=2,description=what can be answered"`
+	Open     units.Duration `json:"open,omitempty" jsonschema:"default=1h,description=how long it can be answered"`
 }
 
 type poll struct {
@@ -45,7 +46,7 @@ func newPoll(in *instances.Instance, c config) (instances.Logic, error) {
 		return nil, instances.Invalid("/choices", "has one twice")
 	}
 	if c.Open == 0 {
-		c.Open = instances.Duration(time.Hour)
+		c.Open = units.Duration(time.Hour)
 	}
 	return &poll{in: in, config: c, Votes: make(map[string]string), Ends: time.Now().Add(time.Duration(c.Open))}, nil
 }

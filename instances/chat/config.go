@@ -5,16 +5,17 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // Config is what an instance of [Type] may be given.
 type Config struct {
-	Backlog      *int               `json:"backlog,omitempty" jsonschema:"minimum=0,maximum=10000,default=100,description=messages that a room keeps for clients that join later; 0: none"`
-	BacklogBytes int                `json:"backlog_bytes,omitempty" jsonschema:"minimum=1,maximum=900000,default=262144,description=bytes that these messages may have together"`
-	BacklogAge   instances.Duration `json:"backlog_age,omitempty" jsonschema:"default=24h,description=how long a message is kept"`
-	MaxBody      int                `json:"max_body,omitempty" jsonschema:"minimum=1,maximum=65536,default=4000,description=bytes of the longest message"`
-	MaxRooms     int                `json:"max_rooms,omitempty" jsonschema:"minimum=1,maximum=5000,default=1000,description=rooms that may be in use at a time and that keep a backlog; where there are more, a client with the most loses that which was silent longest"`
-	RoomShare    int                `json:"room_share,omitempty" jsonschema:"minimum=1,maximum=100,default=25,description=percent of the rooms that others leave free which one client may have open; 100: all of them"`
+	Backlog      *int           `json:"backlog,omitempty" jsonschema:"minimum=0,maximum=10000,default=100,description=messages that a room keeps for clients that join later; 0: none"`
+	BacklogBytes int            `json:"backlog_bytes,omitempty" jsonschema:"minimum=1,maximum=900000,default=262144,description=bytes that these messages may have together"`
+	BacklogAge   units.Duration `json:"backlog_age,omitempty" jsonschema:"default=24h,description=how long a message is kept"`
+	MaxBody      int            `json:"max_body,omitempty" jsonschema:"minimum=1,maximum=65536,default=4000,description=bytes of the longest message"`
+	MaxRooms     int            `json:"max_rooms,omitempty" jsonschema:"minimum=1,maximum=5000,default=1000,description=rooms that may be in use at a time and that keep a backlog; where there are more, a client with the most loses that which was silent longest"`
+	RoomShare    int            `json:"room_share,omitempty" jsonschema:"minimum=1,maximum=100,default=25,description=percent of the rooms that others leave free which one client may have open; 100: all of them"`
 }
 
 // Defaults of a Config.
@@ -36,7 +37,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Backlog = &n
 	}
 	c.BacklogBytes = cmp.Or(c.BacklogBytes, defaultBacklogBytes)
-	c.BacklogAge = cmp.Or(c.BacklogAge, instances.Duration(defaultBacklogAge))
+	c.BacklogAge = cmp.Or(c.BacklogAge, units.Duration(defaultBacklogAge))
 	c.MaxBody = cmp.Or(c.MaxBody, defaultMaxBody)
 	c.MaxRooms = cmp.Or(c.MaxRooms, defaultMaxRooms)
 	return c, nil

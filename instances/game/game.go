@@ -6,6 +6,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // topic is the only one of an instance.
@@ -13,11 +14,11 @@ const topic = "game"
 
 // Config is what an instance of [Type] may be given.
 type Config struct {
-	Rules     string             `json:"rules" jsonschema:"description=the game: tictactoe or connect4 or snake or one that the server adds"`
-	Seats     int                `json:"seats,omitempty" jsonschema:"minimum=1,maximum=64,description=number of players; by default as many as the rules allow"`
-	Clock     instances.Duration `json:"clock,omitempty" jsonschema:"description=time that each player has for all moves of a turn-based game such as 5m; no limit by default"`
-	Increment instances.Duration `json:"increment,omitempty" jsonschema:"description=time that a move adds to the clock of its player such as 3s"`
-	Rate      int                `json:"rate,omitempty" jsonschema:"minimum=1,maximum=60,description=ticks a second of a game that ticks; by default what suits the game"`
+	Rules     string         `json:"rules" jsonschema:"description=the game: tictactoe or connect4 or snake or one that the server adds"`
+	Seats     int            `json:"seats,omitempty" jsonschema:"minimum=1,maximum=64,description=number of players; by default as many as the rules allow"`
+	Clock     units.Duration `json:"clock,omitempty" jsonschema:"description=time that each player has for all moves of a turn-based game such as 5m; no limit by default"`
+	Increment units.Duration `json:"increment,omitempty" jsonschema:"description=time that a move adds to the clock of its player such as 3s"`
+	Rate      int            `json:"rate,omitempty" jsonschema:"minimum=1,maximum=60,description=ticks a second of a game that ticks; by default what suits the game"`
 }
 
 // Type makes instances that are games: of the rules and worlds that are ready,

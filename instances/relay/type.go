@@ -7,15 +7,16 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/topics"
 	"github.com/mycelium-rt/mycelium/presence"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // Config is what an instance of [Type] may be given.
 type Config struct {
-	Topics      []string           `json:"topics,omitempty" jsonschema:"minItems=1,description=patterns of the topics that are served: exact or with a * at the end; all if there are none"`
-	Window      instances.Duration `json:"presence_window,omitempty" jsonschema:"description=how long presence diffs are gathered into one; at once if it is left out. It changes with a restart only"`
-	PresenceOff []string           `json:"presence_off,omitempty" jsonschema:"description=patterns of topics where nobody is tracked"`
-	DiffsOff    []string           `json:"presence_diffs_off,omitempty" jsonschema:"description=patterns of topics that get no presence diffs"`
-	Publish     []Rule             `json:"publish,omitempty" jsonschema:"description=who may publish what: the first rule that fits decides; everybody may where none does"`
+	Topics      []string       `json:"topics,omitempty" jsonschema:"minItems=1,description=patterns of the topics that are served: exact or with a * at the end; all if there are none"`
+	Window      units.Duration `json:"presence_window,omitempty" jsonschema:"description=how long presence diffs are gathered into one; at once if it is left out. It changes with a restart only"`
+	PresenceOff []string       `json:"presence_off,omitempty" jsonschema:"description=patterns of topics where nobody is tracked"`
+	DiffsOff    []string       `json:"presence_diffs_off,omitempty" jsonschema:"description=patterns of topics that get no presence diffs"`
+	Publish     []Rule         `json:"publish,omitempty" jsonschema:"description=who may publish what: the first rule that fits decides; everybody may where none does"`
 }
 
 // maxWindow is that of the server's own option presence.window.

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // kind is a type of values.
@@ -66,51 +69,28 @@ func number(least, most int) kind {
 	}}
 }
 
-// sizeUnits are tried in this order: B is the end of all of them.
-var sizeUnits = []struct {
-	name  string
-	bytes int
-}{{"KiB", kib}, {"MiB", mib}, {"GiB", gib}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}}
-
 // sizeWord stands for a size in the help text.
 const sizeWord = "SIZE"
 
 func size(least, most int) kind {
-	takes := fmt.Sprintf("a size from %s to %s: bytes, or a number with KB, MB, GB, KiB, MiB or GiB", sizeText(least), sizeText(most))
+	takes := fmt.Sprintf("a size from %s to %s: bytes, or a number with KB, MB, GB, KiB, MiB or GiB", units.Bytes(least), units.Bytes(most))
 	return kind{word: sizeWord, takes: takes, most: most, parse: func(words []string) (any, string) {
-		digits, unit := words[0], 1
-		for _, u := range sizeUnits {
-			if rest, ok := strings.CutSuffix(digits, u.name); ok {
-				digits, unit = strings.TrimSpace(rest), u.bytes
-				break
-			}
-		}
-		n, err := strconv.Atoi(digits)
-		if err != nil {
+		n, err := units.ParseBytes(words[0])
+		switch {
+		case errors.Is(err, strconv.ErrRange):
+			return nil, "is too large"
+		case err != nil:
 			return nil, "is not a size"
 		}
-		// Compared before the multiplication, which could overflow.
-		if n > most/unit {
-			return nil, "is too large"
-		}
-		return n * unit, outside(n*unit, least, most)
+		return int(n), outside(int(n), least, most)
 	}}
-}
-
-func sizeText(bytes int) string {
-	for i := 2; i >= 0; i-- {
-		if u := sizeUnits[i]; bytes >= u.bytes && bytes%u.bytes == 0 {
-			return strconv.Itoa(bytes/u.bytes) + u.name
-		}
-	}
-	return strconv.Itoa(bytes)
 }
 
 // durationWord stands for a duration in the help text.
 const durationWord = "DURATION"
 
 func duration(least, most time.Duration) kind {
-	takes := fmt.Sprintf("a duration from %s to %s, with its unit: ms, s, m or h", durationText(least), durationText(most))
+	takes := fmt.Sprintf("a duration from %s to %s, with its unit: ms, s, m or h", units.Duration(least), units.Duration(most))
 	return kind{word: durationWord, takes: takes, parse: func(words []string) (any, string) {
 		if _, err := strconv.ParseFloat(words[0], 64); err == nil && words[0] != "0" {
 			return nil, "has no unit"
@@ -121,18 +101,6 @@ func duration(least, most time.Duration) kind {
 		}
 		return d, outside(d, least, most)
 	}}
-}
-
-// durationText is d without the zeros of Duration.String: 1h, not 1h0m0s.
-func durationText(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 func outside[T int | time.Duration](v, least, most T) string {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // hidden stands for a secret that is set.
@@ -67,10 +69,10 @@ func (o *option) printed(value any) any {
 			return hidden
 		}
 	case time.Duration:
-		return durationText(v)
+		return units.Duration(v).String()
 	case int:
 		if o.kind.word == sizeWord {
-			return sizeText(v)
+			return units.Bytes(v).String()
 		}
 	case []string:
 		shown := make([]string, len(v))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/topics"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // heartbeat is how often clients send one (assets/js/phoenix/constants.js).
@@ -69,7 +70,7 @@ func (c *Config) warnOfRates(warn warner) {
 		of  int
 	}{{"limits.bytes_per_second", l.BytesPerSecond}, {"limits.total_bytes_per_second", l.TotalBytesPerSecond}} {
 		if r.of > 0 && r.of < l.MaxMessage {
-			warn(r.key, "a message of more than %s is never taken, although limits.max_message is %s", sizeText(r.of), sizeText(l.MaxMessage))
+			warn(r.key, "a message of more than %s is never taken, although limits.max_message is %s", units.Bytes(r.of), units.Bytes(l.MaxMessage))
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/units"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -161,7 +162,7 @@ func reasonOf(err error, t reflect.Type, at string) fielderr.List {
 func wanted(t reflect.Type) string {
 	switch kind := t.Kind(); {
 	case takesText(t), kind == reflect.String:
-		if t.Name() == "Duration" {
+		if t == reflect.TypeFor[units.Duration]() {
 			return `a text like "90s" or "5m"`
 		}
 		return "a text"

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
-	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 type inner struct {
@@ -18,15 +18,15 @@ type inner struct {
 }
 
 type outer struct {
-	Name   string             `json:"name"`
-	On     bool               `json:"on,omitempty"`
-	Inner  inner              `json:"inner"`
-	To     *inner             `json:"to"`
-	List   []inner            `json:"list"`
-	Names  []string           `json:"names"`
-	Labels map[string]string  `json:"labels"`
-	Raw    json.RawMessage    `json:"raw"`
-	TTL    instances.Duration `json:"ttl"`
+	Name   string            `json:"name"`
+	On     bool              `json:"on,omitempty"`
+	Inner  inner             `json:"inner"`
+	To     *inner            `json:"to"`
+	List   []inner           `json:"list"`
+	Names  []string          `json:"names"`
+	Labels map[string]string `json:"labels"`
+	Raw    json.RawMessage   `json:"raw"`
+	TTL    units.Duration    `json:"ttl"`
 }
 
 func TestDecode(t *testing.T) {
