@@ -122,62 +122,24 @@ func (r *Request) AuthToken() (token string, ok bool) {
 	return *r.authToken, true
 }
 
-// agreement is what a handshake that was not refused has agreed on.
-type agreement struct {
-	key      string // Sec-WebSocket-Key
-	protocol string // the subprotocol to name, or empty
-	deflate  websocket.Deflate
-}
-
-// admit asks the questions of a handshake in the order in which Phoenix does
-// (lib/phoenix/transports/websocket.ex): method, origin, token, subprotocols,
-// version, connect, and only then whether it is an upgrade at all. It blocks as
-// long as Connect does.
-func (e *Endpoint) admit(ctx context.Context, m *mount, head *websocket.Request, s *Socket, r *Request) (a agreement, _ *admission.Refusal) {
-	refused := &e.gate.Refusals
-	if head.Method != http.MethodGet || websocket.CheckQuery(head.RawQuery) != nil {
-		refused.Malformed.Add(1)
-		return a, admission.BadRequest
-	}
-	if ref := e.checkOrigin(m, r); ref != nil {
-		return a, ref
-	}
-	protocol, token, ref := m.subprotocols.Negotiate(head.Protocols(), r.Header)
-	if r.authToken = token; ref != nil {
-		refused.Protocol.Add(1)
-		return a, ref
-	}
-	if ref := e.accept(ctx, m, s, r); ref != nil {
-		return a, ref
-	}
-	var wrong *websocket.HandshakeError
-	if err := head.CheckUpgrade(); errors.As(err, &wrong) {
-		refused.Malformed.Add(1)
-		return a, admission.Malformed(wrong)
-	}
-	a.key, a.protocol = head.Key(), protocol
-	if m.options.Compress {
-		a.deflate = head.NegotiateDeflate()
-	}
-	return a, nil
-}
-
 // checkOrigin refuses a request from a page that may not connect.
-func (e *Endpoint) checkOrigin(m *mount, r *Request) *admission.Refusal {
+func (m *mount) checkOrigin(r *Request) *admission.Refusal {
 	allowed, err := askOrigin(m.options.CheckOrigin, r)
 	switch {
 	case err != nil:
-		return e.crashedBy(err)
+		return m.endpoint.crashedBy(err)
 	case allowed:
 		return nil
 	}
-	return e.originRefusal(m, r)
+	return m.endpoint.originRefusal(m, r)
 }
 
-// accept asks what every transport asks of a new socket: version and connect.
-func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) *admission.Refusal {
-	s.network = s.endpoint.gate.Network(r.RemoteAddr.Addr())
-	if err := s.chooseEncoding(m.options.Dialect, r); err != nil {
+// connect makes the checks that all transports make of a new socket, and then asks
+// the application.
+func (s *Socket) connect(ctx context.Context, r *Request) *admission.Refusal {
+	e := s.endpoint
+	s.network = e.gate.Network(r.RemoteAddr.Addr())
+	if err := s.chooseEncoding(s.mount.options.Dialect, r); err != nil {
 		var panicked *callback.PanicError
 		if errors.As(err, &panicked) {
 			return e.crashedBy(err)
@@ -186,7 +148,14 @@ func (e *Endpoint) accept(ctx context.Context, m *mount, s *Socket, r *Request) 
 		e.log.Warn("protocol version refused").Err(err).Str("path", r.URL.Path).Write()
 		return admission.Forbidden
 	}
-	return e.connect(ctx, m, s, r)
+	start := time.Now()
+	if connect := s.mount.options.Connect; connect != nil {
+		if err := callConnect(ctx, connect, s, r); err != nil {
+			return e.connectRefusal(err, r)
+		}
+	}
+	s.logAccepted(r, start)
+	return nil
 }
 
 // chooseEncoding asks a dialect for the serializer of a new socket.
@@ -201,18 +170,8 @@ func (s *Socket) chooseEncoding(dialect wire.Dialect, r *Request) (err error) {
 	return err
 }
 
-// connect runs the application's Connect.
-func (e *Endpoint) connect(ctx context.Context, m *mount, s *Socket, r *Request) *admission.Refusal {
-	start := time.Now()
-	if m.options.Connect == nil {
-		s.logAccepted(r, start)
-		return nil
-	}
-	err := callConnect(ctx, m.options.Connect, s, r)
-	if err == nil {
-		s.logAccepted(r, start)
-		return nil
-	}
+// connectRefusal is the answer to a client that Connect refused with err.
+func (e *Endpoint) connectRefusal(err error, r *Request) *admission.Refusal {
 	var panicked *callback.PanicError
 	if errors.As(err, &panicked) {
 		return e.crashedBy(err)
@@ -239,7 +198,7 @@ func callConnect(ctx context.Context, connect func(context.Context, *Socket, *Re
 	return connect(ctx, s, r)
 }
 
-// crashedBy refuses a client because of a panic of the application's.
+// crashedBy is the answer to a client for which the application panicked.
 func (e *Endpoint) crashedBy(err error) *admission.Refusal {
 	e.reportPanic(err)
 	e.gate.Refusals.Crashed.Add(1)

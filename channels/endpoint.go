@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/pubsub"
@@ -78,6 +79,7 @@ type Endpoint struct {
 	loops   *netloop.Group
 	tenant  *netloop.Tenant // what it makes the loops do waits here
 	gate    *admission.Gate // counts and refuses connections; it knows whether the endpoint drains
+	front   *front.Front    // of the listeners; a guest's is its host's
 	pubsub  *pubsub.PubSub
 	stopped chan struct{} // closed when Shutdown has ended all loops
 
@@ -91,17 +93,15 @@ type Endpoint struct {
 	workers     workers
 	totals      totals // of the live limits
 	sessions    *pollSessions
-	fallback    *fallback // net/http for what is no socket
-	pace        pacer     // of all drains, its guests' too
+	pace        pacer // of all drains, its guests' too
 
 	// Guarded by mu.
-	mu        sync.RWMutex
-	mounts    map[string]*mount // by the path of the transport: "/socket/websocket"
-	polled    map[string]*mount // the same for long polling: "/socket/longpoll"
-	routes    []route           // to guests, by prefix
-	guests    map[*Endpoint]struct{}
-	departed  *Stats // what guests that are gone have counted; nil: there were none
-	listeners []*netloop.Listener
+	mu       sync.RWMutex
+	mounts   map[string]*mount // by the path of the transport: "/socket/websocket"
+	polled   map[string]*mount // the same for long polling: "/socket/longpoll"
+	routes   []route           // to guests, by prefix
+	guests   map[*Endpoint]struct{}
+	departed *Stats // what guests that are gone have counted; nil: there were none
 }
 
 // perLoop is what one loop keeps for the endpoint.
@@ -127,12 +127,11 @@ type scratch struct {
 // mount is a socket at a path. It does not change: a socket keeps the one that
 // it connected to.
 type mount struct {
-	endpoint     *Endpoint
-	path         string
-	options      SocketOptions
-	limits       *Limits
-	subprotocols admission.Subprotocols
-	router       *router
+	endpoint *Endpoint
+	path     string
+	options  SocketOptions
+	limits   *Limits
+	router   *router
 }
 
 // NewEndpoint makes an endpoint and starts its loops. It has to be ended by
@@ -179,7 +178,11 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 		e.loops.Close() // the first error is the one to report
 		return nil, err
 	}
-	e.fallback = newFallback(e)
+	e.front = front.New(front.Options{
+		Loops: e.loops, Gate: e.gate, Log: e.log, HeaderBytes: e.limits.HeaderBytes, HandshakeTimeout: e.limits.HandshakeTimeout,
+		TLS: o.TLS, ClearText: front.ClearText(o.ClearText),
+		Find: e.findMount, Handler: http.HandlerFunc(e.serveOwnPort), OnLost: e.logLost,
+	})
 	return e, nil
 }
 
@@ -227,7 +230,6 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 
 func (e *Endpoint) newMount(socketPath string, o SocketOptions, l *Limits, channels []*Channel) *mount {
 	m := &mount{endpoint: e, path: socketPath, options: o.withDefaults(), limits: l, router: newRouter(channels)}
-	m.subprotocols = admission.Subprotocols{Accepted: o.Subprotocols, AuthToken: o.AuthToken}
 	m.options.frames.MaxFrame = l.MaxMessage
 	if o.MaxMessage > 0 {
 		m.options.frames.MaxFrame = o.MaxMessage

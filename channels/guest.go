@@ -12,6 +12,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/internal/front"
 )
 
 // errGuestListens is what a guest's Listen and Serve answer.
@@ -25,7 +26,7 @@ func (e *Endpoint) moveIn(host *Endpoint) error {
 	if host.host != nil {
 		return errors.New("channels: Options.Host is a guest itself: give the endpoint that listens")
 	}
-	e.host, e.loops, e.fallback = host, host.loops, host.fallback
+	e.host, e.loops, e.front = host, host.loops, host.front
 	e.tenant = e.loops.NewTenant()
 	e.gate = admission.NewGate(e.limits.admission(), nil, host.gate)
 	e.limits.OutboundBytes = host.limits.OutboundBytes
@@ -107,12 +108,17 @@ func (e *Endpoint) Route(prefix string, lookup Lookup) {
 	e.routes = append(e.routes, r)
 }
 
-// routed returns what serves a path that is none of the endpoint's own: one of
-// the two is nil, both are if the path is no socket's.
-func (e *Endpoint) routed(at string) (websocket, poll *mount, ref *admission.Refusal) {
+// find returns the socket that serves a path, at its WebSockets or its long
+// polling; at most one of the two is not nil. The endpoint's own sockets come first,
+// then those of guests. A refusal is the answer for everybody.
+func (e *Endpoint) find(at string) (websocket, poll *mount, _ *admission.Refusal) {
 	e.mu.RLock()
+	websocket, poll = e.mounts[at], e.polled[at]
 	routes := e.routes // only ever appended to
 	e.mu.RUnlock()
+	if websocket != nil || poll != nil {
+		return websocket, poll, nil
+	}
 	for _, r := range routes {
 		below, ok := strings.CutPrefix(at, r.prefix)
 		if !ok {
@@ -127,6 +133,15 @@ func (e *Endpoint) routed(at string) (websocket, poll *mount, ref *admission.Ref
 		}
 	}
 	return nil, nil, nil
+}
+
+// findMount is find for the front.
+func (e *Endpoint) findMount(at string) (_ front.Mount, polled bool, _ *admission.Refusal) {
+	m, poll, ref := e.find(at)
+	if m == nil {
+		return nil, poll != nil, ref // not a nil *mount in an interface
+	}
+	return m, false, nil
 }
 
 func (r *route) call(below string) (guest *Endpoint, path string, err error) {

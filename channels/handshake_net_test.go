@@ -51,7 +51,7 @@ func testConnectOutcomes(t *testing.T, o channels.Options, onLoop bool) {
 			if _, timeout := ctx.Deadline(); timeout == onLoop {
 				t.Errorf("a context with a deadline: %v; on the loop: %v", timeout, onLoop)
 			}
-			if looped := bytes.Contains(debug.Stack(), []byte("front).HandleData")); looped != onLoop {
+			if looped := bytes.Contains(debug.Stack(), []byte("arrival).HandleData")); looped != onLoop {
 				t.Errorf("Connect ran on the loop: %v, want %v", looped, onLoop)
 			}
 			switch r.Params.Get("do") {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/share"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -129,9 +130,8 @@ const rejoinWait = 5 * time.Second
 // the Close frame included, before its descriptor is closed.
 const closeGrace = 5 * time.Second
 
-// refusalGrace is the same for a connection that was refused or broke the
-// protocol. Nothing but the answer waits for it.
-const refusalGrace = time.Second
+// refusalGrace is the same for a connection that broke the protocol.
+const refusalGrace = front.RefusalGrace
 
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.MaxMessage, websocket.DefaultMaxFrame)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/longpoll"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
@@ -79,7 +80,7 @@ func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *moun
 		return
 	}
 	p := &pollRequest{endpoint: e, mount: m, w: w, r: r, request: e.connectRequestOf(r)}
-	if ref := e.checkOrigin(m, p.request); ref != nil {
+	if ref := m.checkOrigin(p.request); ref != nil {
 		p.refuse(ref)
 		return
 	}
@@ -97,16 +98,15 @@ func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *moun
 	}
 }
 
-// connectRequestOf is hello.connectRequest for a request that net/http has read, of
-// any version of HTTP.
+// connectRequestOf makes what Connect is given of a request that net/http has read.
 func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
-	u := &url.URL{Scheme: "http", Host: r.Host, Path: pathOf(r), RawQuery: r.URL.RawQuery}
-	if r.TLS != nil {
-		u.Scheme = "https"
+	return &Request{
+		Params:     parseParams(r.URL.RawQuery),
+		URL:        &url.URL{Scheme: scheme(r.TLS != nil), Host: r.Host, Path: front.Path(r), RawQuery: r.URL.RawQuery},
+		Header:     r.Header,
+		RemoteAddr: e.gate.Client(front.Peer(r), r.Header["X-Forwarded-For"]),
+		Transport:  transportLongpoll,
 	}
-	request := &Request{Params: parseParams(r.URL.RawQuery), URL: u, Header: r.Header, Transport: transportLongpoll}
-	request.RemoteAddr = e.gate.Client(peerOf(r), r.Header["X-Forwarded-For"])
-	return request
 }
 
 // session finds the session whose token the client shows; a token in the
@@ -139,9 +139,9 @@ func (p *pollRequest) get() {
 		p.open()
 		return
 	}
-	release := p.waits()
+	end := front.Exempt(p.r)
 	a := s.poll(p.r.Context())
-	release()
+	end()
 	switch a.status {
 	case http.StatusGone:
 		p.answerStatus(http.StatusOK, http.StatusGone)
@@ -154,17 +154,6 @@ func (p *pollRequest) get() {
 			written = p.answerPoll(http.StatusOK, p.renewed(t), a.frames) == nil
 		}
 	}
-}
-
-// waits has the request's connection count as the session's, which is counted
-// already, until release is called: polls that wait are no requests held open.
-func (p *pollRequest) waits() (release func()) {
-	c, ok := p.r.Context().Value(ownConn{}).(*httpConn)
-	if !ok {
-		return func() {}
-	}
-	c.http.LeaveHTTP()
-	return c.http.ReturnHTTP
 }
 
 // renewed is the token to answer with. In Phoenix a token is never renewed,
@@ -190,7 +179,7 @@ func (p *pollRequest) open() {
 	ctx, cancel := context.WithTimeout(p.r.Context(), e.limits.HandshakeTimeout)
 	defer cancel()
 	s := newPollSession(e, p.mount)
-	if ref := e.accept(ctx, p.mount, &s.socket, p.request); ref != nil {
+	if ref := s.socket.connect(ctx, p.request); ref != nil {
 		p.refuse(ref)
 		return
 	}

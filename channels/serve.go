@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,7 +20,7 @@ func (e *Endpoint) Listen(addr string) (net.Addr, error) {
 	if e.host != nil {
 		return nil, errGuestListens
 	}
-	return e.listen(e.loops.Listen(addr, e.newFront))
+	return served(e.front.Listen(addr))
 }
 
 // Serve begins to serve a listener, which the endpoint then owns.
@@ -30,35 +29,19 @@ func (e *Endpoint) Serve(l net.Listener) (net.Addr, error) {
 		l.Close() // the endpoint owns it
 		return nil, errGuestListens
 	}
-	return e.listen(e.loops.Serve(l, e.newFront))
+	return served(e.front.Serve(l))
 }
 
-func (e *Endpoint) listen(l *netloop.Listener, err error) (net.Addr, error) {
+// served replaces the error of a front whose endpoint has been shut down.
+func served(addr net.Addr, err error) (net.Addr, error) {
 	if errors.Is(err, netloop.ErrClosed) {
 		return nil, errNotServing
 	}
-	if err != nil {
-		return nil, err
-	}
-	e.mu.Lock()
-	draining := e.isDraining()
-	if !draining {
-		e.listeners = append(e.listeners, l)
-	}
-	e.mu.Unlock()
-	if draining {
-		l.Close() // it has served nobody
-		return nil, errNotServing
-	}
-	return l.Addr(), nil
+	return addr, err
 }
 
 // errNotServing is what Listen and Serve answer from Shutdown on.
 var errNotServing = errors.New("channels: the endpoint has been shut down and cannot serve again: make another with NewEndpoint")
-
-func (e *Endpoint) newFront(peer netip.AddrPort) netloop.Handler {
-	return &front{endpoint: e, peer: peer}
-}
 
 // Shutdown stops listening, closes the sockets in batches with code 1012, lets
 // requests of net/http end, waits for the callbacks of the channels that ended,
@@ -122,14 +105,16 @@ func beforeCutOff(ctx context.Context) (context.Context, context.CancelFunc) {
 // shutdown carries out Shutdown. It may hang where Shutdown does not.
 func (e *Endpoint) shutdown(ctx context.Context) error {
 	defer close(e.stopped)
-	within(ctx, e.closeListeners)
+	if e.host == nil {
+		within(ctx, e.front.CloseListeners)
+	}
 	err := e.shutdownGuests(ctx)
 	if drainErr := e.drain(ctx); drainErr != nil {
 		err = drainErr
 	}
 	e.cutOff()
 	if e.host == nil {
-		if httpErr := e.fallback.shutdown(ctx); httpErr != nil {
+		if httpErr := e.front.Shutdown(ctx); httpErr != nil {
 			err = httpErr
 		}
 	}
@@ -147,16 +132,6 @@ func (e *Endpoint) shutdown(ctx context.Context) error {
 		logging.FlushStderr(flushTimeout)
 	}
 	return err
-}
-
-// closeListeners waits for the loops that accept.
-func (e *Endpoint) closeListeners() {
-	e.mu.RLock()
-	listeners := e.listeners
-	e.mu.RUnlock()
-	for _, l := range listeners {
-		l.Close() // nothing could be done about it
-	}
 }
 
 // within runs f and waits until it returns or ctx is done.

@@ -33,26 +33,23 @@ func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
 	return w
 }
 
-// agree makes the answer to a handshake that was admitted.
-func (w *websocketConn) agree(a agreement) *netloop.Frame {
-	w.socket.key.Compression, w.decoder.Deflate = frames.Compression(a.deflate), a.deflate
-	f := netloop.NewFrame(acceptSize)
-	f.SetBytes(websocket.AppendAccept(f.Bytes(), websocket.Accept{Key: a.key, Protocol: a.protocol, Deflate: a.deflate}))
-	return f
-}
-
 // acceptSize is room for the answer to a handshake, in bytes, that is seldom
 // exceeded.
 const acceptSize = 256
 
-// open sends the answer to the handshake and opens the socket.
-func (w *websocketConn) open(c *netloop.Conn, accept *netloop.Frame) {
+// open answers the handshake and opens the socket. w gives t back when c is closed.
+func (w *websocketConn) open(c *netloop.Conn, accept websocket.Accept, t *admission.Ticket) {
 	e := w.socket.endpoint
+	w.ticket = t
+	w.socket.key.Compression, w.decoder.Deflate = frames.Compression(accept.Deflate), accept.Deflate
+	c.SetHandler(w)
 	c.SetTenant(e.tenant)
 	w.conn, w.socket.loop = c, e.tenant.Lanes()[c.Loop().Index()]
 	e.connections.Add(1)
 	e.gate.AddSockets(1)
-	c.Send(accept)
+	f := netloop.NewFrame(acceptSize)
+	f.SetBytes(websocket.AppendAccept(f.Bytes(), accept))
+	c.Send(f)
 	c.SetDeadline(max(0, w.socket.mount.options.IdleTimeout))
 	defer func() {
 		if e.isDraining() { // it was admitted just before
@@ -64,18 +61,6 @@ func (w *websocketConn) open(c *netloop.Conn, accept *netloop.Frame) {
 
 // HandleOpen is netloop.Handler's. Connections are opened by open.
 func (w *websocketConn) HandleOpen(*netloop.Conn) {}
-
-// adopted is a websocketConn on its way from net/http to its loop.
-type adopted struct {
-	*websocketConn
-	accept *netloop.Frame // the answer to the handshake
-}
-
-// HandleOpen is the arrival.
-func (a *adopted) HandleOpen(c *netloop.Conn) {
-	c.SetHandler(a.websocketConn)
-	a.open(c, a.accept)
-}
 
 // HandleData decodes what came.
 func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
@@ -258,9 +243,7 @@ func (w *websocketConn) name() string { return transportWebsocket }
 
 // What a connection's close is counted under; nobody outside sees them.
 var (
-	errHandshakeTimeout  = errors.New("channels: no request in time")
-	errRefusedConnection = errors.New("channels: connection refused")
-	errClientClosed      = errors.New("channels: closed by the client")
-	errServerClosed      = errors.New("channels: closed by the server")
-	errNotPolled         = errors.New("channels: nobody polled any more")
+	errClientClosed = errors.New("channels: closed by the client")
+	errServerClosed = errors.New("channels: closed by the server")
+	errNotPolled    = errors.New("channels: nobody polled any more")
 )

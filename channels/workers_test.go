@@ -1,13 +1,10 @@
 package channels
 
 import (
-	"context"
 	"runtime"
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
 // No job waits for another, however many block and wherever they stand, and none is lost behind one that ends its goroutine.
@@ -75,42 +72,4 @@ func checkIdle(t *testing.T, e *Endpoint) {
 		}
 		return
 	}
-}
-
-// The context is the one of context.WithTimeout to whoever looks at it.
-func TestLateTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		deadline := time.Now().Add(time.Second)
-		if d, ok := (&lateTimeout{deadline: deadline}).Deadline(); !ok || !d.Equal(deadline) {
-			t.Errorf("the deadline is %v, %v", d, ok)
-		}
-		expires := &lateTimeout{deadline: deadline}
-		child, stop := context.WithCancel(expires)
-		defer stop()
-		if err := child.Err(); err != nil {
-			t.Error(err)
-		}
-		<-child.Done()
-		if err := context.Cause(child); err != context.DeadlineExceeded || time.Now().Before(deadline) {
-			t.Errorf("%v at %v", err, time.Until(deadline))
-		}
-		if err := (&lateTimeout{deadline: deadline}).Err(); err != context.DeadlineExceeded {
-			t.Errorf("looked at too late: %v", err)
-		}
-		for _, before := range []bool{false, true} {
-			ended := &lateTimeout{deadline: time.Now().Add(time.Second)}
-			if before {
-				ended.Done()
-			}
-			ended.end()
-			select {
-			case <-ended.Done():
-			default:
-				t.Error("Connect is over, and its context is not done")
-			}
-			if err := ended.Err(); err != context.Canceled {
-				t.Error(err)
-			}
-		}
-	})
 }

@@ -27,6 +27,7 @@ const maxHops = 6
 var ways = map[string]int{
 	"The way of a frame":          8,
 	"The way of a join":           14,
+	"The way of a handshake":      12,
 	"The way of a presence track": 12,
 	"The way of an API call":      12,
 	"Presences of other nodes":    8,
@@ -34,7 +35,7 @@ var ways = map[string]int{
 }
 
 // waysPackages have all functions of the tables.
-var waysPackages = []string{"channels", "cluster/presences", "httpapi", "instances", "presence"}
+var waysPackages = []string{"channels", "cluster/presences", "httpapi", "instances", "internal/admission", "internal/front", "internal/netloop", "presence"}
 
 func TestWays(t *testing.T) {
 	graph, err := loadCalls(waysPackages...)

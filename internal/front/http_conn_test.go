@@ -1,4 +1,4 @@
-package channels
+package front
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
@@ -77,25 +79,27 @@ func FuzzRequests(f *testing.F) {
 	}
 	var mu sync.Mutex
 	var got []string
-	e, err := NewEndpoint(Options{Loops: 1, Portable: true, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	handler := func(_ http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err == nil {
 			mu.Lock()
 			defer mu.Unlock()
 			got = append(got, r.Method+" "+r.RequestURI)
 		}
-	})})
-	if err != nil {
-		f.Fatal(err)
 	}
+	const headerBytes = 16 << 10
+	front := New(Options{
+		Gate: admission.NewGate(admission.Limits{}, nil, nil), Log: logging.NewLog(nil),
+		HeaderBytes: headerBytes, HandshakeTimeout: 10 * time.Second, Handler: http.HandlerFunc(handler),
+	})
 	f.Cleanup(func() {
-		if err := e.Shutdown(context.Background()); err != nil {
+		if err := front.Shutdown(context.Background()); err != nil {
 			f.Error(err)
 		}
 	})
 	f.Fuzz(func(t *testing.T, in []byte, piece int) {
 		got = nil
 		c := &streamConn{in: bytes.NewReader(in), piece: max(1, piece), closed: make(chan struct{})}
-		e.fallback.serve(&httpConn{countedConn: &countedConn{Conn: c}, endpoint: e})
+		front.http.serve(&httpConn{countedConn: &countedConn{Conn: c}, front: front})
 		select {
 		case <-c.closed:
 		case <-time.After(20 * time.Second):
@@ -103,7 +107,7 @@ func FuzzRequests(f *testing.F) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		want := strictRequests(in, e.limits.HeaderBytes)
+		want := strictRequests(in, headerBytes)
 		if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
 			t.Fatalf("%q: %q were served, want the first of %q", in, got, want)
 		}

@@ -1,4 +1,4 @@
-package channels
+package front
 
 import (
 	"crypto/tls"
@@ -15,63 +15,64 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// httpConn is what net/http reads and writes in place of a connection. Each head
-// that net/http reads, the first of the connection and later ones, has been
-// read whole and parsed here before by the rules of websocket.Request, and each
-// body is followed to its end, so that nothing reaches net/http that it could
-// read in another way.
+// httpConn is what net/http reads and writes in place of a connection. It reads
+// each head whole and parses it by the rules of websocket.Request before net/http
+// gets it, and follows each body to its end, so that net/http cannot read anything
+// in another way.
 //
-// It also keeps the time. A client may keep us waiting for a head as long as
-// Limits.HandshakeTimeout, for a body and in taking an answer as long as that at
-// a time, and in all a second more for each 8 KiB (patience). The time that a
-// handler takes does not count, so answers may stream for as long as they like.
-// A handler replaces these deadlines, for its request, by those that it sets
-// with http.ResponseController.
+// It also keeps the time. A client has Options.HandshakeTimeout to send a head.
+// While it sends a body or reads an answer, it may pause for as long, and has a
+// second more in all for each 8 KiB (see allowance). A handler's own time does not
+// count, so answers may stream. The deadlines that a handler sets with
+// http.ResponseController replace these for its request.
 type httpConn struct {
 	*countedConn
-	endpoint *Endpoint
-	tls      *tls.ConnectionState
+	front *Front
+	tls   *tls.ConnectionState
 
-	// Owned by the goroutine of net/http that reads. Only one does at a time, and
-	// it tells changed before another begins.
+	// Owned by the goroutine of net/http that reads. There is one at a time, and
+	// changed is called before another begins.
 	part  part
-	buf   []byte // what was read of the connection from the current head on
-	given int    // bytes of buf that net/http has
+	buf   []byte // what was read, from the current head on
+	given int    // how many bytes of buf net/http has
 	head  int    // the size of the head in buf, in partMessage
 	began time.Time
 	body  websocket.Body
-	reads patience // of the body
-	err   error    // what is wrong with the body
+	reads allowance // for the body
+	err   error     // what is wrong with the body
 
 	// Owned by the goroutine of net/http that writes.
-	writes patience // of the answer
+	writes allowance // for the answer
 
 	handling              atomic.Bool // a handler runs
-	readAsked, writeAsked atomic.Bool // it has set a deadline
+	readAsked, writeAsked atomic.Bool // the handler has set a deadline
 	hijacked, hurried     atomic.Bool
-	waits                 sync.Mutex // guards awaiting, and the read deadline that goes with it
-	awaiting              bool       // for bytes of a body
-	readBase              atomic.Int64
+	readBase              atomic.Int64 // base of the allowance for a body, a time.Duration
+
+	// Guarded by bodyWait, together with the read deadline that belongs to it.
+	bodyWait sync.Mutex
+	awaiting bool // a read of the body waits
 }
 
-// part says what an httpConn gives to net/http next.
+// part is what an httpConn gives to net/http next.
 type part uint8
 
 const (
-	// partHead: the next request's head, once it is there and was checked.
+	// partHead: the next head, when it is there and checked.
 	partHead part = iota
 	// partMessage: the rest of that head, and the body.
 	partMessage
-	// partNone: the request is read. net/http reads a byte all the same, to
-	// notice a client that goes away. A byte that comes belongs to the next head.
+	// partNone: nothing, because the request is read. net/http tries to read a byte
+	// all the same, to notice a client that goes away. A byte that comes belongs to
+	// the next head.
 	partNone
-	// partEnd: nothing. The connection is refused or was hijacked by its endpoint.
+	// partEnd: the end. The connection was refused, or hijacked by Front.Upgrade.
 	partEnd
-	// partRaw: whatever comes. A handler has hijacked the connection.
+	// partRaw: everything as it comes. A handler has hijacked the connection.
 	partRaw
 )
 
-// Read gives net/http what has passed.
+// Read returns what was checked.
 func (c *httpConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -99,10 +100,10 @@ func (c *httpConn) Read(p []byte) (int, error) {
 	}
 }
 
-// readHead collects and checks a head. One that is refused is answered here:
-// net/http has nothing to say on the connection when it asks for a head.
+// readHead collects and checks a head, and answers one that is refused. While
+// net/http waits for a head, it writes nothing itself.
 func (c *httpConn) readHead() error {
-	most := c.endpoint.limits.HeaderBytes
+	most := c.front.options.HeaderBytes
 	for seen := 0; ; {
 		end := websocket.HeadEnd(c.buf, seen)
 		if end > most || end < 0 && len(c.buf) > most {
@@ -111,11 +112,11 @@ func (c *httpConn) readHead() error {
 		if end > 0 {
 			return c.checkHead(end)
 		}
-		if seen = len(c.buf); seen > 0 { // until then net/http's deadline for idle connections counts
+		if seen = len(c.buf); seen > 0 { // until then, net/http has a deadline for idle connections
 			if c.began.IsZero() {
 				c.began = time.Now()
 			}
-			c.Conn.SetReadDeadline(c.began.Add(c.endpoint.limits.HandshakeTimeout)) //nolint:errcheck // the read fails then
+			c.Conn.SetReadDeadline(c.began.Add(c.front.options.HandshakeTimeout)) //nolint:errcheck // the read fails then
 		}
 		if err := c.more(); err != nil {
 			return err
@@ -123,7 +124,7 @@ func (c *httpConn) readHead() error {
 	}
 }
 
-// more reads something into buf.
+// more reads at least a byte into buf.
 func (c *httpConn) more() error {
 	const piece = 2048
 	if cap(c.buf)-len(c.buf) < piece/2 {
@@ -143,19 +144,19 @@ func (c *httpConn) checkHead(end int) error {
 		return c.refuse(admission.Malformed(err))
 	}
 	c.part, c.head, c.began = partMessage, end, time.Time{}
-	c.body, c.reads, c.err = websocket.NewBody(r.ContentLength), patience{}, nil
-	c.readBase.Store(int64(c.endpoint.limits.HandshakeTimeout))
+	c.body, c.reads, c.err = websocket.NewBody(r.ContentLength), allowance{}, nil
+	c.readBase.Store(int64(c.front.options.HandshakeTimeout))
 	return nil
 }
 
-// refuse answers a head that net/http does not get to see, and ends the
-// connection. Little of what the client still sends is read, so that the answer
-// is not overtaken by a reset.
+// refuse answers a head that net/http does not see, and ends the connection. It
+// reads a little of what the client still sends, because a reset would destroy the
+// answer.
 func (c *httpConn) refuse(r *admission.Refusal) error {
 	c.part = partEnd
 	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String()) // a Unix socket has none
-	c.endpoint.malformed(r, peer)
-	c.SetDeadline(time.Now().Add(refusalGrace)) //nolint:errcheck // what follows fails then
+	c.front.malformed(r, peer)
+	c.SetDeadline(time.Now().Add(RefusalGrace)) //nolint:errcheck // what follows fails then
 	if _, err := c.Conn.Write(r.Bytes()); err != nil {
 		return io.EOF
 	}
@@ -164,10 +165,10 @@ func (c *httpConn) refuse(r *admission.Refusal) error {
 	return io.EOF
 }
 
-// lingerBytes is how much of a refused connection is read and thrown away.
+// lingerBytes is how much of a refused connection is read and discarded.
 const lingerBytes = 256 << 10
 
-// readMessage gives the rest of the head and then the body.
+// readMessage returns the rest of the head and then the body.
 func (c *httpConn) readMessage(p []byte) (n int, err error) {
 	if c.given < c.head {
 		n = copy(p, c.buf[c.given:c.head])
@@ -201,25 +202,25 @@ func (c *httpConn) readMessage(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// readBody reads from the connection as long as its client has patience left.
+// readBody reads from the connection, with a deadline from its allowance.
 func (c *httpConn) readBody(p []byte) (n int, err error) {
 	start := time.Now()
-	c.waits.Lock()
+	c.bodyWait.Lock()
 	c.awaiting = true
 	if !c.readAsked.Load() {
 		c.Conn.SetReadDeadline(start.Add(c.reads.left(time.Duration(c.readBase.Load())))) //nolint:errcheck // the read fails then
 	}
-	c.waits.Unlock()
+	c.bodyWait.Unlock()
 	n, err = c.countedConn.Read(p)
-	c.waits.Lock()
+	c.bodyWait.Lock()
 	c.awaiting = false
-	c.waits.Unlock()
+	c.bodyWait.Unlock()
 	c.reads.spend(start, n)
 	return n, err
 }
 
-// messageRead begins to wait for the answer. What is in buf behind the message
-// is the beginning of the next head.
+// messageRead ends the reading of a request. What is in buf behind it begins the
+// next head.
 func (c *httpConn) messageRead() {
 	c.part = partNone
 	c.buf, c.given, c.head = append(c.buf[:0], c.buf[c.given:]...), 0, 0
@@ -231,11 +232,11 @@ func (c *httpConn) messageRead() {
 	}
 }
 
-// keptHead is how large a buffer may stay, in bytes, with little in it.
+// keptHead is the size that a buffer may keep with little in it, in bytes.
 const keptHead = 2048
 
-// readAhead returns one byte of what follows the request. That byte is not
-// checked yet; the head that it begins is, before a second byte is returned.
+// readAhead returns one byte of what follows the request, unchecked. The head that
+// it begins is checked before a second byte is returned.
 func (c *httpConn) readAhead(p []byte) (int, error) {
 	if c.given == len(c.buf) {
 		n, err := c.countedConn.Read(p[:1])
@@ -249,18 +250,18 @@ func (c *httpConn) readAhead(p []byte) (int, error) {
 	return 1, nil
 }
 
-// changed is told what net/http begins to do, before it does it.
+// changed is called with each new state, before net/http acts on it.
 func (c *httpConn) changed(state http.ConnState) {
 	switch state {
 	case http.StateActive:
-		c.writes = patience{}
+		c.writes = allowance{}
 	case http.StateIdle:
 		c.readAsked.Store(false)
 		c.writeAsked.Store(false)
 		switch c.part {
 		case partNone:
 			c.part = partHead
-		case partMessage: // a body that nobody has read; net/http closes then
+		case partMessage: // nobody has read the body: net/http closes the connection
 			c.part = partEnd
 		}
 	case http.StateHijacked:
@@ -269,8 +270,8 @@ func (c *httpConn) changed(state http.ConnState) {
 	}
 }
 
-// handled is the end of a handler. A body that it has not read is read by
-// net/http, which answers then, but not waited for.
+// handled is called when a handler returns. net/http reads the rest of the body
+// before it answers, but the client gets little time for it.
 func (c *httpConn) handled() {
 	c.handling.Store(false)
 	if c.hijacked.Load() {
@@ -278,11 +279,11 @@ func (c *httpConn) handled() {
 	}
 	c.readAsked.Store(false)
 	c.writeAsked.Store(false)
-	c.readBase.Store(int64(hurriedPatience))
+	c.readBase.Store(int64(hurriedAllowance))
 }
 
-// release gives the connection, with what was read of it and not used, to the
-// loops. Its place is the caller's to count from then on.
+// release lets go of the connection for a loop, and returns it with what was read
+// and not used. From then on the caller has its ticket.
 func (c *httpConn) release() (_ net.Conn, unread []byte) {
 	unread = slices.Concat(c.buf[c.given:], c.unread)
 	c.part, c.buf, c.given, c.unread, c.ticket = partEnd, nil, 0, nil, nil
@@ -290,14 +291,14 @@ func (c *httpConn) release() (_ net.Conn, unread []byte) {
 	return c.Conn, unread
 }
 
-// Write gives the client its time to take it.
+// Write writes with a deadline from the answer's allowance.
 func (c *httpConn) Write(p []byte) (int, error) {
 	if c.hijacked.Load() || c.writeAsked.Load() {
 		return c.Conn.Write(p)
 	}
-	start, base := time.Now(), c.endpoint.limits.HandshakeTimeout
+	start, base := time.Now(), c.front.options.HandshakeTimeout
 	if c.hurried.Load() {
-		base = hurriedPatience
+		base = hurriedAllowance
 	}
 	c.Conn.SetWriteDeadline(start.Add(c.writes.left(base))) //nolint:errcheck // the write fails then
 	n, err := c.Conn.Write(p)
@@ -305,7 +306,7 @@ func (c *httpConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// SetReadDeadline is net/http's and, while a handler runs, the handler's.
+// SetReadDeadline is called by net/http and, while a handler runs, by the handler.
 func (c *httpConn) SetReadDeadline(t time.Time) error {
 	if c.handling.Load() {
 		c.readAsked.Store(true)
@@ -313,7 +314,7 @@ func (c *httpConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// SetWriteDeadline is the handler's: net/http has no deadline of its own here.
+// SetWriteDeadline is called by handlers: net/http has no write deadline here.
 func (c *httpConn) SetWriteDeadline(t time.Time) error {
 	if c.handling.Load() {
 		c.writeAsked.Store(true)
@@ -321,24 +322,24 @@ func (c *httpConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// hurry ends the waiting for a client that neither sends the rest of its
-// request nor takes its answer, because the endpoint shuts down.
+// hurry leaves a client a second to go on sending its request or reading its
+// answer, because the endpoint shuts down.
 func (c *httpConn) hurry() {
 	c.hurried.Store(true)
-	soon := time.Now().Add(hurriedPatience)
+	soon := time.Now().Add(hurriedAllowance)
 	if !c.writeAsked.Load() && !c.hijacked.Load() {
 		c.Conn.SetWriteDeadline(soon) //nolint:errcheck // a broken connection ends by itself
 	}
-	c.waits.Lock()
-	defer c.waits.Unlock()
-	c.readBase.Store(int64(hurriedPatience))
+	c.bodyWait.Lock()
+	defer c.bodyWait.Unlock()
+	c.readBase.Store(int64(hurriedAllowance))
 	if c.awaiting {
 		c.Conn.SetReadDeadline(soon) //nolint:errcheck // as above
 	}
 }
 
-// abort closes the connection without a word, which a TLS connection would wait
-// to say. Any goroutine.
+// abort closes the connection without TLS's close_notify, which might wait. Any
+// goroutine.
 func (c *httpConn) abort() {
 	c.leave()
 	if t, ok := c.Conn.(*tls.Conn); ok {

@@ -1,0 +1,107 @@
+package channels
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"sync"
+
+	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/front"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+// handshake is a client that connects by WebSocket, as package front sees it: a
+// front.Handshake.
+type handshake struct {
+	conn    *websocketConn
+	request Request
+	// What request points to.
+	url    url.URL
+	params Params
+}
+
+// handshakes are those that are used again. See SocketOptions.ReuseRequest.
+var handshakes = sync.Pool{New: func() any { return new(handshake) }}
+
+// maxReusedParams is the number of parameters above which a handshake is not used
+// again: its map would stay large.
+const maxReusedParams = 32
+
+// Terms is front.Mount's.
+func (m *mount) Terms() front.Terms {
+	e, o := m.endpoint, &m.options
+	return front.Terms{
+		Gate: e.gate, Log: e.log, HandshakeTimeout: e.limits.HandshakeTimeout,
+		Subprotocols: admission.Subprotocols{Accepted: o.Subprotocols, AuthToken: o.AuthToken},
+		Compress:     o.Compress,
+		MayBlock:     o.Connect != nil && !o.ConnectOnLoop,
+		ReuseHead:    o.reusesRequest(),
+	}
+}
+
+// reusesRequest reports whether nothing but strings is kept of a Request.
+func (o *SocketOptions) reusesRequest() bool { return o.Connect == nil || o.ReuseRequest }
+
+// Spawn is front.Mount's.
+func (m *mount) Spawn(a *front.Attempt) { m.endpoint.spawn((*connectJob)(a)) }
+
+// connectJob is a front.Attempt as a job.
+type connectJob front.Attempt
+
+func (j *connectJob) do(*item) { (*front.Attempt)(j).Run() }
+
+// NewHandshake is front.Mount's. It makes what Connect is given of a head.
+func (m *mount) NewHandshake(head *websocket.Request, secure bool, client netip.AddrPort) front.Handshake {
+	h := handshakes.Get().(*handshake)
+	if h.params == nil {
+		h.params = make(Params)
+	}
+	h.params.parse(head.RawQuery)
+	h.url = url.URL{Scheme: scheme(secure), Host: head.Host, Path: head.Path, RawQuery: head.RawQuery}
+	h.request = Request{Params: h.params, URL: &h.url, Header: head.Header, RemoteAddr: client, Transport: transportWebsocket}
+	h.conn = newWebsocketConn(m.endpoint, m)
+	return h
+}
+
+// scheme is the scheme of the URLs of Requests.
+func scheme(secure bool) string {
+	if secure {
+		return "https"
+	}
+	return "http"
+}
+
+// CheckOrigin is front.Handshake's.
+func (h *handshake) CheckOrigin() *admission.Refusal {
+	return h.conn.socket.mount.checkOrigin(&h.request)
+}
+
+// Connect is front.Handshake's.
+func (h *handshake) Connect(ctx context.Context, token *string) *admission.Refusal {
+	h.request.authToken = token
+	return h.conn.socket.connect(ctx, &h.request)
+}
+
+// Open is front.Handshake's.
+func (h *handshake) Open(c *netloop.Conn, accept websocket.Accept, t *admission.Ticket) {
+	h.conn.open(c, accept, t)
+}
+
+// Release gives h to the next client, unless Connect may have kept something of it.
+func (h *handshake) Release() {
+	if h.conn.socket.mount.options.reusesRequest() && h.reset() {
+		handshakes.Put(h)
+	}
+}
+
+// reset empties h, and reports false if it is too large to be used again.
+func (h *handshake) reset() bool {
+	if len(h.params) > maxReusedParams {
+		return false
+	}
+	clear(h.params)
+	*h = handshake{params: h.params}
+	return true
+}

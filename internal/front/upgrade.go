@@ -1,0 +1,126 @@
+package front
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+// Path returns the path of a request as an arrival reads it, so that a path is the
+// same whoever has read it. It is empty for one that an arrival refuses.
+func Path(r *http.Request) string {
+	at, _ := websocket.DecodePath(r.URL.EscapedPath())
+	return at
+}
+
+// Peer returns the peer of a request's connection, zero if it has no address.
+func Peer(r *http.Request) netip.AddrPort {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil { // a Unix socket's
+		return netip.AddrPort{}
+	}
+	return peer
+}
+
+// Upgrade serves a handshake that net/http has read, of this server or of another
+// one that an endpoint is mounted in. The connection leaves net/http for a loop.
+func (f *Front) Upgrade(w http.ResponseWriter, r *http.Request, m Mount) {
+	// A refused handshake ends its connection, as it does on arrival. net/http does
+	// not wait for a body then; a handshake has none.
+	w.Header().Set("Connection", "close")
+	terms := m.Terms()
+	if ref := terms.Gate.Busy(time.Now()); ref != nil {
+		ref.Write(w)
+		return
+	}
+	head, err := websocket.FromHTTP(r)
+	if err != nil {
+		terms.Gate.Refusals.Malformed.Add(1)
+		admission.Malformed(err).Write(w)
+		return
+	}
+	client := terms.Gate.Client(Peer(r), r.Header["X-Forwarded-For"])
+	ctx, cancel := context.WithTimeout(r.Context(), terms.HandshakeTimeout)
+	defer cancel()
+	q := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, r.TLS != nil, client)}
+	accept, ref := q.admit(ctx)
+	if ref != nil {
+		ref.Write(w)
+		return
+	}
+	ticket, err := terms.Gate.EnterGuest(nil, q.client)
+	if err != nil {
+		admission.Unavailable("1").Write(w)
+		return
+	}
+	f.hijack(w, &upgraded{request: q, accept: accept, ticket: ticket})
+}
+
+// hijack takes a connection from net/http to a loop.
+func (f *Front) hijack(w http.ResponseWriter, u *upgraded) {
+	log := u.request.terms.Log
+	nc, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		log.Error("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it").Err(err).Write()
+		u.ticket.Leave()
+		(&admission.Refusal{Status: http.StatusNotImplemented}).Write(w)
+		return
+	}
+	nc.SetDeadline(time.Time{}) //nolint:errcheck // a broken connection shows on the loop
+	early := make([]byte, buffered.Reader.Buffered())
+	buffered.Read(early) //nolint:errcheck // they are in memory
+	if own, ok := nc.(*httpConn); ok {
+		counted, err := own.front.options.Gate.EnterClient(own.ticket, u.request.client)
+		if err != nil {
+			u.ticket.Leave()
+			refuseHijacked(own, admission.Unavailable("1"))
+			return
+		}
+		var more []byte
+		nc, more = own.release()
+		early = append(early, more...)
+		u.ticket = u.ticket.Within(counted)
+	}
+	if err := f.options.Loops.Adopt(nc, early, u); err != nil {
+		log.Debug("connection lost in its handshake").Err(err).Write()
+		u.ticket.Leave()
+	}
+}
+
+// answerTime is how long a client has to take an answer that net/http does not write.
+const answerTime = 5 * time.Second
+
+// refuseHijacked answers on a connection that net/http has let go of, and closes it.
+func refuseHijacked(c net.Conn, r *admission.Refusal) {
+	c.SetWriteDeadline(time.Now().Add(answerTime)) //nolint:errcheck // the write fails then
+	c.Write(r.Bytes())                             //nolint:errcheck // the client may be gone
+	c.Close()
+}
+
+// upgraded is the handler of a connection on its way from net/http to a loop.
+type upgraded struct {
+	request request
+	accept  websocket.Accept
+	ticket  *admission.Ticket
+}
+
+// HandleOpen opens the socket, whose handler takes over.
+func (u *upgraded) HandleOpen(c *netloop.Conn) {
+	u.request.handshake.Open(c, u.accept, u.ticket)
+	u.request.release()
+}
+
+// HandleData is netloop.Handler's. It is never called, as are those below.
+func (u *upgraded) HandleData(*netloop.Conn, []byte) {}
+
+// HandleTimeout is netloop.Handler's.
+func (u *upgraded) HandleTimeout(*netloop.Conn) {}
+
+// HandleClose is netloop.Handler's.
+func (u *upgraded) HandleClose(*netloop.Conn, error) {}
