@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/mycelium-rt/mycelium/internal/prepared"
 	"github.com/mycelium-rt/mycelium/internal/topics"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -260,16 +259,6 @@ func (ch *Channel) handler(event string) (h Handler, pattern string, rest bool) 
 	}
 	return ch.any, "", ch.any != nil
 }
-
-// Part is a piece of a payload that many messages have, see
-// [Context.PushJSONParts]; [NewPart] makes one.
-type Part = prepared.Part
-
-// NewPart returns a part of text, which nobody changes any more.
-func NewPart(text []byte) *Part { return prepared.NewPart(text) }
-
-// PartedEvent is an event with a payload in parts, see [Context.PushJSONSeries].
-type PartedEvent = prepared.Message
 
 // Payload is what a message carries: JSON text or bytes.
 type Payload = wire.Payload

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -328,14 +329,14 @@ func TestLongPollSlowReceiver(t *testing.T) {
 	const fit, sent = 10, 25
 	message := func(i int) string { return fmt.Sprintf(`{"n":%2d,"x":"%s"}`, i, strings.Repeat("x", 1000)) }
 	for policy, first := range map[channels.SlowReceiver]int{channels.DropOldest: sent - fit, channels.DropNewest: 0, channels.DisconnectSlow: -1} {
-		frame := len(`[null,null,"quiet:1","n",`+message(0)+`]`) + 4
+		frame := len(strconv.Quote(`[null,null,"quiet:1","n",` + message(0) + `]`))
 		const joinReply = 100 // may still count: the client has it before the server knows
 		o := channels.Options{Limits: channels.Limits{OutboundBytes: fit*frame + joinReply}, SlowReceiver: policy}
 		s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, rooms()...)
 		c := s.polls(t)
 		c.join("quiet:1")
 		for i := range sent {
-			if err := s.BroadcastJSON("quiet:1", "n", []byte(message(i))); err != nil {
+			if err := s.Broadcast("quiet:1", "n", channels.Payload{Data: []byte(message(i))}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // TestOverloadedGuest: a guest that broadcasts more than its loop gets done is
@@ -50,7 +51,7 @@ func TestOverloadedGuest(t *testing.T) {
 				t.Errorf("another endpoint: %v", err)
 			}
 		}
-		if err := errors.Join(flooded.BroadcastJSON("flood", "diff", []byte("{}")), flooded.Disconnect("nobody")); err != nil {
+		if err := errors.Join(flooded.BroadcastLocal("flood", "diff", &prepared.Diff{JSON: []byte("{}")}), flooded.Disconnect("nobody")); err != nil {
 			t.Errorf("what is never refused: %v", err)
 		}
 		go func() { waited <- joined.Push("waited", struct{}{}) }()

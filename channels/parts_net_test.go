@@ -1,23 +1,26 @@
 package channels_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
-// book is a payload of that many parts, of a KiB or so each.
-func book(parts int) []*channels.Part {
-	list := []*channels.Part{channels.NewPart([]byte(`{"pages":[0`))}
+// book is a state of that many parts, of a KiB or so each.
+func book(parts int) *prepared.State {
+	m := prepared.Message{Event: "book", Parts: []*prepared.Part{prepared.NewPart([]byte(`{"pages":[0`))}}
 	for i := range parts {
-		list = append(list, channels.NewPart(fmt.Appendf(nil, `,"%04d %s"`, i, strings.Repeat("page", 250))))
+		m.Parts = append(m.Parts, prepared.NewPart(fmt.Appendf(nil, `,"%04d %s"`, i, strings.Repeat("page", 250))))
 	}
-	return append(list, channels.NewPart([]byte("]}")))
+	m.Parts = append(m.Parts, prepared.NewPart([]byte("]}")))
+	return &prepared.State{Series: []prepared.Message{m}}
 }
 
-var books = map[string][]*channels.Part{"thin": book(3), "medium": book(200), "thick": book(2000)}
+var books = map[string]*prepared.State{"thin": book(3), "medium": book(200), "thick": book(2000)}
 
 // library pushes a book between two small messages.
 func library() *channels.Channel {
@@ -25,23 +28,13 @@ func library() *channels.Channel {
 		return channels.NoReply{}, nil
 	})
 	channels.On(ch, "read", func(c *channels.Context, p text) (channels.NoReply, error) {
-		if err := c.PushJSON("before", []byte("{}")); err != nil {
-			return channels.NoReply{}, err
-		}
-		if err := c.PushJSONParts("book", books[p.Body]); err != nil {
-			return channels.NoReply{}, err
-		}
-		return channels.NoReply{}, c.PushJSON("after", []byte("{}"))
+		return channels.NoReply{}, errors.Join(
+			c.Push("before", struct{}{}), c.Push("book", books[p.Body]), c.Push("after", struct{}{}))
 	})
 	return ch
 }
 
-func flat(parts []*channels.Part) (all string) {
-	for _, part := range parts {
-		all += string(part.Text())
-	}
-	return all
-}
+func flat(s *prepared.State) string { return string(s.Series[0].AppendPayload(nil)) }
 
 // TestPushParts: a payload in parts comes whole, in its place, to every kind of socket, and nobody changes it.
 func TestPushParts(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -13,48 +14,15 @@ import (
 // block but while the endpoint is overloaded, and then only if the channel does
 // not run on the loop. The payload may be reused when it returns.
 func (c *Context) Push(event string, payload any) error {
+	if s, ok := payload.(*prepared.State); ok {
+		return c.pushState(s)
+	}
 	p, err := encodePayload(payload)
 	if err != nil {
 		return err
 	}
 	c.awaitCalm()
 	return c.push(event, p)
-}
-
-// PushJSON is Push for a payload that is compact, valid JSON already; it is
-// not looked at again. It never blocks.
-func (c *Context) PushJSON(event string, payload []byte) error {
-	return c.push(event, Payload{Data: payload})
-}
-
-// PushJSONParts is PushJSON for a JSON object in parts. A large one is sent from
-// where it lies, so that a thousand clients can be sent it without a thousand
-// copies; to those with compression too, for which each part is compressed once. The list may be used again when it returns.
-func (c *Context) PushJSONParts(event string, parts []*Part) error {
-	return c.PushJSONSeries([]PartedEvent{{Event: event, Parts: parts}})
-}
-
-// PushJSONSeries is PushJSONParts for several events, at least one, that arrive
-// one behind the other: a list that is too large for one message. However large
-// they are, they count against Limits.OutboundBytes for a quarter of it at most,
-// because the client cannot have caused them by reading too slowly.
-func (c *Context) PushJSONSeries(series []PartedEvent) error {
-	return c.pushSeries(series, renewal{})
-}
-
-// PushState is PushJSONSeries for a presence_state. If much still waits for the
-// client, nothing is sent, presence_diffs are left out for it, and once it has read again is called with the
-// channel, on its loop: it is to push a newer state, by PushState too.
-func (c *Context) PushState(series []PartedEvent, again func(channel any) error) error {
-	return c.pushSeries(series, renewal{state: again})
-}
-
-func (c *Context) pushSeries(series []PartedEvent, r renewal) error {
-	f, more, err := c.socket.key.Series(c.joinRef, c.topic, series)
-	if err != nil {
-		return err
-	}
-	return c.deliver(delivery{c: c, f: f, more: more, renewal: r})
 }
 
 // PushTo is Push on another topic than the channel's own, without a join_ref, as
@@ -136,6 +104,9 @@ func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 // BroadcastLocal is Broadcast to the sockets of this node only, for what each
 // node tells its own clients (Phoenix's Endpoint.local_broadcast).
 func (e *Endpoint) BroadcastLocal(topic, event string, payload any) error {
+	if d, ok := payload.(*prepared.Diff); ok {
+		return e.broadcastDiff(topic, event, d)
+	}
 	if err := e.calm(); err != nil {
 		return err
 	}
@@ -156,28 +127,16 @@ func (e *Endpoint) calm() error {
 	return nil
 }
 
-// BroadcastJSON is Broadcast for a payload that is compact, valid JSON
-// already; it is not looked at again. It is never refused for an overload of the endpoint.
-func (e *Endpoint) BroadcastJSON(topic, event string, payload []byte) error {
-	return e.broadcast(topic, event, Payload{Data: payload}, nil)
-}
-
-// BroadcastLocalJSON is BroadcastJSON to the sockets of this node only.
-func (e *Endpoint) BroadcastLocalJSON(topic, event string, payload []byte) error {
-	return e.broadcastLocal(topic, event, Payload{Data: payload})
-}
-
-// BroadcastDiff is BroadcastLocalJSON for what presence has to tell: each node tells
-// its clients of those who are present on it. One diff that is missing would leave a client with a
-// wrong list, so a channel whose client is slow to read is left out until it has
-// read; then state is called with it, on its loop, and pushes by
-// [Context.PushState] what all the diffs together amount to.
-func (e *Endpoint) BroadcastDiff(topic, event string, payload []byte, state func(channel any) error) error {
-	b, err := objectBroadcast(topic, event, Payload{Data: payload})
+// broadcastDiff sends a presence_diff. It is not refused for an overload, and not
+// waited with: one diff that is missing would leave clients with a wrong list. A
+// channel whose client is slow to read is left out until it has read, and is then
+// pushed a state, which amounts to all the diffs together.
+func (e *Endpoint) broadcastDiff(topic, event string, d *prepared.Diff) error {
+	b, err := newBroadcast(topic, event, Payload{Data: d.JSON})
 	if err != nil {
 		return err
 	}
-	b.state = state
+	b.state = d.Again
 	b.frames.Weigh()
 	return e.pubsub.BroadcastLocal(topic, b, nil)
 }

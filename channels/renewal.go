@@ -7,6 +7,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // What the server sends by itself (a presence_state, the backlog of a room) can be
@@ -73,6 +74,17 @@ func (c *Context) PushFresh(event string, payload, again any) error {
 	}
 	f.Weigh(f.Size())
 	return c.deliver(delivery{c: c, f: f, renewal: renewal{info: again}})
+}
+
+// pushState pushes a presence_state, whose parts are sent from where they are. If
+// much still waits for the client, nothing is sent; presence_diffs are left out for it
+// until s.Again has pushed a newer state. It never blocks: presence holds a lock.
+func (c *Context) pushState(s *prepared.State) error {
+	f, more, err := c.socket.key.Series(c.joinRef, c.topic, s.Series)
+	if err != nil {
+		return err
+	}
+	return c.deliver(delivery{c: c, f: f, more: more, renewal: renewal{state: s.Again}})
 }
 
 // putsOff reports whether a message is not to be sent now because the client has
@@ -153,14 +165,14 @@ func (c *Context) renew(r renewal) {
 		return
 	}
 	defer c.giveTurn()
-	if err := c.pushState(r.state); err != nil { // the tracker is closed
+	if err := c.callAgain(r.state); err != nil { // the tracker is closed
 		c.stateDue = false
 	}
 }
 
-func (c *Context) pushState(push func(channel any) error) (err error) {
+func (c *Context) callAgain(again func(channel any) error) (err error) {
 	defer callback.Recover("presence", &err)
-	return push(c)
+	return again(c)
 }
 
 // giveTurn ends the channel's turn behind all that it has sent. From any goroutine;

@@ -16,7 +16,8 @@ type sink struct {
 	delivered    int
 }
 
-func (s *sink) BroadcastLocalJSON(_, _ string, payload []byte) error {
+func (s *sink) BroadcastLocal(_, _ string, diff any) error {
+	payload := diff.(*prepared.Diff).JSON
 	s.diffs++
 	s.bytes += len(payload)
 	s.delivered += len(payload) * s.receivers
@@ -30,20 +31,24 @@ type member struct {
 	bytes int // pushed
 }
 
-func (m *member) Topic() string                           { return m.topic }
-func (m *member) OnEnd(f func())                          { m.onEnd = f }
-func (m *member) PushJSON(_ string, payload []byte) error { m.bytes += len(payload); return nil }
+func (m *member) Topic() string  { return m.topic }
+func (m *member) OnEnd(f func()) { m.onEnd = f }
 
-// sharer is a member that takes a state as it is kept, as channels.Context does.
-type sharer struct{ member }
-
-func (m *sharer) PushState(series []prepared.Message, _ func(any) error) error {
-	for _, message := range series {
-		for _, part := range message.Parts {
-			m.bytes += len(part.Text())
-		}
+// Push takes a state as it is kept, as channels.Context does.
+func (m *member) Push(_ string, state any) error {
+	for _, message := range state.(*prepared.State).Series {
+		m.bytes += message.Size()
 	}
 	return nil
+}
+
+// copier is a member that has a state encoded.
+type copier struct{ *member }
+
+func (m copier) Push(_ string, state any) error {
+	data, err := json.Marshal(state)
+	m.bytes += len(data)
+	return err
 }
 
 var benchMeta = json.RawMessage(`{"online_at":1700000000}`)
@@ -148,7 +153,7 @@ func TestLargeTopicAsSmall(t *testing.T) {
 func BenchmarkState(b *testing.B) {
 	tr := room(b, 10_000)
 	tracker := &member{topic: "room:lobby"}
-	for name, c := range map[string]Channel{"copied": tracker, "shared": &sharer{*tracker}} {
+	for name, c := range map[string]Channel{"copied": copier{tracker}, "shared": tracker} {
 		push := func() {
 			if err := tr.PushState(c); err != nil {
 				b.Fatal(err)

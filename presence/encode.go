@@ -16,13 +16,13 @@ func sent(tp *topic, p *presence) string {
 	return tp.changes[p.change-1].sent
 }
 
-// appendTruth appends the current side of the topic in the form of encoded.
-func (tp *topic) appendTruth(dst []byte) []byte {
+// appendSide appends one side of the topic as one presence_state.
+func (tp *topic) appendSide(dst []byte, s side) []byte {
 	dst = append(dst, '{')
 	start := len(dst)
 	for c := tp.first; c != nil; c = c.next {
 		for _, e := range c.entries {
-			dst = tp.appendEntry(dst, e, current, len(dst) > start)
+			dst = tp.appendEntry(dst, e, s, len(dst) > start)
 		}
 	}
 	return append(dst, '}')

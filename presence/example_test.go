@@ -15,7 +15,7 @@ import (
 type visitor struct{ ended []func() }
 
 func (v *visitor) Topic() string                      { return "room:1" }
-func (v *visitor) PushJSON(string, []byte) error      { return nil }
+func (v *visitor) Push(string, any) error             { return nil }
 func (v *visitor) OnEnd(f func())                     { v.ended = append(v.ended, f) }
 func (v *visitor) leave()                             { v.ended[0]() }
 func keys(entries map[string]presence.Entry) []string { return slices.Sorted(maps.Keys(entries)) }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // event is one message as a client gets it.
@@ -20,12 +22,13 @@ type node struct {
 	mu       sync.Mutex
 	channels map[*channel]bool // guarded by mu
 	diffs    []string          // all payloads of presence_diff, guarded by mu
-	err      error             // for BroadcastLocalJSON to return
+	err      error             // for BroadcastLocal to return
 }
 
 func newNode() *node { return &node{channels: make(map[*channel]bool)} }
 
-func (n *node) BroadcastLocalJSON(topic, name string, payload []byte) error {
+func (n *node) BroadcastLocal(topic, name string, diff any) error {
+	payload := diff.(*prepared.Diff).JSON
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.diffs = append(n.diffs, string(payload))
@@ -70,13 +73,15 @@ var errEnded = errors.New("channel has ended")
 
 func (c *channel) Topic() string { return c.topic }
 
-func (c *channel) PushJSON(name string, payload []byte) error {
+func (c *channel) Push(name string, payload any) error {
 	c.node.mu.Lock()
 	defer c.node.mu.Unlock()
 	if !c.node.channels[c] {
 		return errEnded
 	}
-	c.inbox = append(c.inbox, event{name, string(payload)})
+	for _, m := range payload.(*prepared.State).Series {
+		c.inbox = append(c.inbox, event{m.Event, string(m.AppendPayload(nil))})
+	}
 	return nil
 }
 

@@ -32,7 +32,7 @@ func TestMetaThatPanics(t *testing.T) {
 // rudeBroadcaster panics in every broadcast.
 type rudeBroadcaster struct{}
 
-func (rudeBroadcaster) BroadcastLocalJSON(string, string, []byte) error { panic("in the Broadcaster") }
+func (rudeBroadcaster) BroadcastLocal(string, string, any) error { panic("in the Broadcaster") }
 
 // Nothing that is called on the timer of a window can end the process.
 func TestBroadcasterThatPanics(t *testing.T) {

@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
-
-	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // The events that phoenix.js's Presence listens to (assets/js/phoenix/presence.js, constructor).
@@ -35,31 +33,26 @@ var (
 	ErrClosed = errors.New("presence: tracker closed")
 )
 
-// Broadcaster sends diffs to the subscribers of a topic on this node. An endpoint is one.
+// Broadcaster sends diffs to the subscribers of a topic on this node. A *channels.Endpoint is one.
 type Broadcaster interface {
-	// BroadcastLocalJSON sends a broadcast with a JSON payload to the subscribers of this node and to no others: each
-	// node makes its own diffs, of what it has told its clients before. It must not block and must not call the
-	// tracker; payload is copied or encoded before it returns. Calls for one topic reach each subscriber in their order.
-	BroadcastLocalJSON(topic, event string, payload []byte) error
+	// BroadcastLocal sends a broadcast to the subscribers of this node and to no others: each node makes its own
+	// diffs, of what it has told its clients before. The payload encodes with encoding/json, as an object, and is
+	// valid until BroadcastLocal returns. It must not block and must not call the tracker. Calls for one topic
+	// reach each subscriber in their order.
+	BroadcastLocal(topic, event string, payload any) error
 }
 
-// DiffBroadcaster is a [Broadcaster] that leaves diffs out for channels whose clients are slow to read. An endpoint is one.
-type DiffBroadcaster interface {
-	// BroadcastDiff is BroadcastLocalJSON for a diff. Instead of it a channel may be left out, and of all diffs behind it until state
-	// has been called with the channel, later and without any lock of the tracker's: it pushes what they amount to.
-	BroadcastDiff(topic, event string, payload []byte, state func(channel any) error) error
-}
-
-// Channel is a joined channel, which tracks keys in its topic. It is told apart by identity: it must be a pointer.
+// Channel is a joined channel, which tracks keys in its topic; a *channels.Context is one. Channels are told apart by
+// identity: a Channel must be a pointer.
 type Channel interface {
 	// Topic is the channel's topic, always the same.
 	Topic() string
-	// PushJSON sends a push to this channel's client alone. It must not block and must not call the tracker, nor
-	// run what OnEnd was given; payload is copied before it returns. It keeps its place among the broadcasts of
-	// [Broadcaster] that happened before and happen after it.
-	PushJSON(event string, payload []byte) error
+	// Push sends a push to this channel's client alone. The payload encodes with encoding/json, as an object, and is
+	// valid until Push returns. It must not block and must not call the tracker, nor run what OnEnd was given. The
+	// push keeps its place among the broadcasts of [Broadcaster] that happened before and happen after it.
+	Push(event string, payload any) error
 	// OnEnd has f run once when the channel has ended, however it ends, or at once if it has ended. f is run without
-	// any lock that PushJSON or BroadcastLocalJSON take.
+	// any lock that Push or BroadcastLocal take.
 	OnEnd(f func())
 }
 
@@ -67,14 +60,6 @@ type Channel interface {
 type Keeper interface {
 	// Keep counts n bytes more, or less. It must not block and must not call the tracker.
 	Keep(n int)
-}
-
-// StatePusher is a [Channel] that can push several payloads in parts, as a large state is kept.
-type StatePusher interface {
-	// PushState is PushJSON for each of the events, one behind the other. Neither the lists nor the parts are ever
-	// changed, so they may be kept and need not be copied. Instead of sending them it may leave out the diffs of [DiffBroadcaster] until it has called
-	// again with the channel, later and without any lock of the tracker's, which pushes a newer state.
-	PushState(series []prepared.Message, again func(channel any) error) error
 }
 
 // Options of a [Tracker]. The zero value behaves as Phoenix does.

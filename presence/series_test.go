@@ -63,6 +63,31 @@ func TestLargeState(t *testing.T) {
 	}
 }
 
+// TestLargeStateAsJSON: for a channel that encodes its payloads, a state of several messages is one object.
+func TestLargeStateAsJSON(t *testing.T) {
+	tr := newTracker(t, newNode(), Options{})
+	crowd(t, tr, func(i int) string { return fmt.Sprint("user:", i%3) }, 300, 4000)
+	c := &encoding{}
+	if err := tr.PushState(c); err != nil {
+		t.Fatal(err)
+	}
+	if want := string(tr.AppendList(nil, "room:lobby")); c.state != want || len(want) < 2*maxPayload {
+		t.Errorf("a state of %d bytes is not the list of %d", len(c.state), len(want))
+	}
+}
+
+// encoding is a channel that encodes what it is given.
+type encoding struct{ state string }
+
+func (*encoding) Topic() string { return "room:lobby" }
+func (*encoding) OnEnd(func())  {}
+
+func (c *encoding) Push(_ string, payload any) error {
+	state, err := json.Marshal(payload)
+	c.state = string(state)
+	return err
+}
+
 // TestLargeDiff: so does the diff of a window, with what has joined before what has left.
 func TestLargeDiff(t *testing.T) {
 	n := newNode()

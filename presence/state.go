@@ -1,6 +1,10 @@
 package presence
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/mycelium-rt/mycelium/internal/prepared"
+)
 
 // PushState pushes presence_state to c: what the diffs sent so far amount to, so that it and the diffs after it add up to
 // the truth. A state of more than 256 KiB comes as a presence_state and presence_diffs that join the rest, one behind the other. Within a window that is the state before what waits; see [Options]. The channel has to be subscribed by
@@ -15,28 +19,19 @@ func (t *Tracker) PushState(c Channel) error {
 		return ErrClosed
 	}
 	// Under the lock: a diff that this state lacks has not been sent yet, and one that it has cannot come after it.
-	tp := s.topics[name]
+	return c.Push(EventState, t.stateOf(s.topics[name]))
+}
+
+// stateOf returns the state of a topic, or of one in which nobody is (nil), as the payload of a push.
+func (t *Tracker) stateOf(tp *topic) *prepared.State {
+	state := &prepared.State{Series: noState, Again: t.again}
 	if tp == nil {
-		if c, ok := c.(StatePusher); ok {
-			return c.PushState(noState, t.again)
-		}
-		return c.PushJSON(EventState, emptyObject)
+		return state
 	}
-	if c, ok := c.(StatePusher); ok {
-		return c.PushState(tp.encoded(), t.again)
+	if state.Series = tp.encoded(); len(state.Series) > 1 {
+		state.Whole = func() []byte { return tp.appendSide(nil, sent) }
 	}
-	buf := getBuffer()
-	defer putBuffer(buf)
-	for _, m := range tp.encoded() {
-		*buf = (*buf)[:0]
-		for _, part := range m.Parts {
-			*buf = append(*buf, part.Text()...)
-		}
-		if err := c.PushJSON(m.Event, *buf); err != nil {
-			return err
-		}
-	}
-	return nil
+	return state
 }
 
 // List returns who is present in topic now, also what waits for its window. The caller owns the result.
@@ -96,14 +91,11 @@ func (t *Tracker) AppendList(dst []byte, topic string) []byte {
 	if len(tp.dirty) == 0 {
 		if whole := tp.encoded(); len(whole) == 1 { // then it can be copied without the lock
 			s.mu.Unlock()
-			for _, part := range whole[0].Parts {
-				dst = append(dst, part.Text()...)
-			}
-			return dst
+			return whole[0].AppendPayload(dst)
 		}
 	}
 	defer s.mu.Unlock()
-	return tp.appendTruth(dst)
+	return tp.appendSide(dst, current)
 }
 
 // Count is the number of keys present in topic now: the length of List, without its cost.

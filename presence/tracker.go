@@ -18,7 +18,7 @@ const (
 )
 
 // Tracker is the presences of one node. All methods are safe from any goroutine; none may be called from within a
-// [Broadcaster] or from [Channel.PushJSON].
+// [Broadcaster] or from [Channel.Push].
 type Tracker struct {
 	// Static after New.
 	broadcaster Broadcaster

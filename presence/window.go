@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // windowTimer ends a topic's windows. It exists from the first one on and is armed only while a diff waits.
@@ -101,8 +102,5 @@ func (t *Tracker) report(topic string, err error) {
 
 func (t *Tracker) tryBroadcast(topic string, diff []byte) (err error) {
 	defer callback.Recover("Broadcaster", &err)
-	if b, ok := t.broadcaster.(DiffBroadcaster); ok {
-		return b.BroadcastDiff(topic, EventDiff, diff, t.again)
-	}
-	return t.broadcaster.BroadcastLocalJSON(topic, EventDiff, diff)
+	return t.broadcaster.BroadcastLocal(topic, EventDiff, &prepared.Diff{JSON: diff, Again: t.again})
 }

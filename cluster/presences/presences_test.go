@@ -103,7 +103,11 @@ type server struct {
 	largest       int // diff, guarded by mu
 }
 
-func (s *server) BroadcastLocalJSON(_, _ string, diff []byte) error {
+func (s *server) BroadcastLocal(_, _ string, payload any) error {
+	diff, err := json.Marshal(payload)
+	if err != nil {
+		return err
+	}
 	before, after, _ := strings.Cut(string(diff), `"leaves":`)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,9 +145,9 @@ type guest struct {
 	end   func()
 }
 
-func (g *guest) Topic() string                 { return g.topic }
-func (g *guest) PushJSON(string, []byte) error { return nil }
-func (g *guest) OnEnd(f func())                { g.end = f }
+func (g *guest) Topic() string          { return g.topic }
+func (g *guest) Push(string, any) error { return nil }
+func (g *guest) OnEnd(f func())         { g.end = f }
 
 func (s *server) track(t testing.TB, topic, key string) *guest {
 	t.Helper()

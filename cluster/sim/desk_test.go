@@ -32,9 +32,9 @@ type guest struct {
 	end   func()
 }
 
-func (g *guest) Topic() string                 { return g.topic }
-func (g *guest) PushJSON(string, []byte) error { return nil }
-func (g *guest) OnEnd(f func())                { g.end = f }
+func (g *guest) Topic() string          { return g.topic }
+func (g *guest) Push(string, any) error { return nil }
+func (g *guest) OnEnd(f func())         { g.end = f }
 
 func newDesk(k *people) *desk { return &desk{people: k, kind: presences.New()} }
 
@@ -88,8 +88,12 @@ func (d *desk) untrack(key string) {
 	delete(d.guests, key)
 }
 
-// BroadcastLocalJSON is presence.Broadcaster's: no diff repeats or contradicts those before it.
-func (d *desk) BroadcastLocalJSON(_, _ string, diff []byte) error {
+// BroadcastLocal implements presence.Broadcaster: no diff repeats or contradicts those before it.
+func (d *desk) BroadcastLocal(_, _ string, payload any) error {
+	diff, err := json.Marshal(payload)
+	if err != nil {
+		return err
+	}
 	joins, leaves, ok := bytes.Cut(diff, []byte(`},"leaves":{`))
 	if !ok {
 		d.people.town.fail("a diff is %s", diff)

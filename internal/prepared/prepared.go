@@ -2,8 +2,7 @@
 // channels: JSON that presence has made itself, which is therefore neither
 // encoded nor validated again, and which many messages share.
 //
-// A channel takes a [State] as the payload of a push, an endpoint a [Diff] as the
-// payload of a broadcast. Both encode with encoding/json too, for whatever else
+// Context.Push takes a *[State] as a payload, and Endpoint.BroadcastLocal a *[Diff]. Both encode with encoding/json too, for whatever else
 // implements presence's interfaces.
 package prepared
 
