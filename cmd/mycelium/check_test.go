@@ -89,7 +89,7 @@ instances:
 		"FILE:23: instances[2].limits.max_channels is 101: this server allows at most 100",
 		`FILE:24: instances[3].id: instances[0] is "one" already`,
 		"FILE:29: instances[4].auth.jwks.urls.0 is not an address like",
-		"FILE:30: instances[4].auth.jwks.timeout is 2m0s: it must be at most 1m0s",
+		"FILE:30: instances[4].auth.jwks.timeout is 2m: it must be at most 1m",
 		"FILE:31: instances[4].auth.jwks.refresh is 1ms: it must be at least 30s",
 		"FILE:32: instances[5]: id is needed",
 		`FILE:33: instances[6].id: "default" is the instance that`,
