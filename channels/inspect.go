@@ -21,9 +21,9 @@ func (e *Endpoint) CountTopics() (n int) {
 
 // SocketInfo is one connected client, for tools.
 type SocketInfo struct {
-	ID        string   `json:"id,omitempty"`
-	Transport string   `json:"transport"`
-	Topics    []string `json:"topics"` // that it has joined
+	ID        string   `json:"id,omitempty"`                                        // by which it can be disconnected
+	Transport string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll"` // websocket or longpoll
+	Topics    []string `json:"topics"`                                              // that it has joined
 }
 
 // Sockets returns up to limit of the connected sockets, 0: all. It asks the

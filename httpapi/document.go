@@ -4,25 +4,40 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 )
 
-// openAPI is the document of the API without its paths, which follow from the
-// operations.
-//
-//go:embed openapi.json
-var openAPI []byte
+// openAPI is the document of the API without its paths, responses and schemas. The
+// paths follow from the operations and the responses from failures. The schemas are
+// made from the Go types by "make generate".
+var (
+	//go:embed openapi.json
+	openAPI []byte
+	//go:embed schemas.json
+	schemas []byte
+)
 
-// failures are the responses of the document by status.
-var failures = map[int]string{
-	http.StatusBadRequest: "BadRequest", http.StatusUnauthorized: "Unauthorized", http.StatusForbidden: "Forbidden",
-	http.StatusNotFound: "NotFound", http.StatusConflict: "Conflict", http.StatusPreconditionFailed: "PreconditionFailed",
-	http.StatusRequestEntityTooLarge: "TooLarge", http.StatusUnsupportedMediaType: "UnsupportedMediaType",
-	http.StatusUnprocessableEntity: "Invalid", http.StatusPreconditionRequired: "PreconditionRequired",
-	http.StatusTooManyRequests: "Overloaded", http.StatusServiceUnavailable: "Stopping",
+// failures are the problems of the document by status.
+var failures = map[int]failure{
+	http.StatusBadRequest:            {"BadRequest", "Malformed JSON, query or header."},
+	http.StatusUnauthorized:          {"Unauthorized", "The key is missing or unknown."},
+	http.StatusForbidden:             {"Forbidden", "The key does not permit it."},
+	http.StatusNotFound:              {"NotFound", "There is no such instance or path."},
+	http.StatusConflict:              {"Conflict", "The state of the instance, or another instance with the id, does not permit it."},
+	http.StatusPreconditionFailed:    {"PreconditionFailed", "The instance has changed since the revision in If-Match."},
+	http.StatusRequestEntityTooLarge: {"TooLarge", "The body is too large."},
+	http.StatusUnsupportedMediaType:  {"UnsupportedMediaType", "The body is not JSON."},
+	http.StatusUnprocessableEntity:   {"Invalid", "Fields are wrong: errors says which and why."},
+	http.StatusPreconditionRequired:  {"PreconditionRequired", "If-Match is needed."},
+	http.StatusTooManyRequests:       {"Overloaded", "More is broadcast in the instance than can be sent."},
+	http.StatusServiceUnavailable:    {"Stopping", "The server is stopping."},
 }
+
+// failure is a response of the document whose body is a Problem.
+type failure struct{ name, about string }
 
 func (a *API) serveDocument(w http.ResponseWriter, _ *request) error {
 	w.Header().Set("Content-Type", jsonType)
@@ -43,11 +58,19 @@ func documentOf(routes []route) []byte {
 		}
 		paths[r.path] = item
 	}
-	text, err := json.MarshalIndent(paths, " ", " ")
-	if err != nil {
-		panic(err) // the parts are constants
+	responses := make(map[string]any, len(failures))
+	for _, f := range failures {
+		responses[f.name] = map[string]any{"description": f.about, "content": map[string]any{problemMediaType: map[string]any{"schema": ref("schemas", "Problem")}}}
 	}
-	return bytes.Replace(openAPI, []byte(`"paths": {}`), append([]byte(`"paths": `), text...), 1)
+	text := openAPI
+	for name, part := range map[string]any{"paths": paths, "responses": responses, "schemas": json.RawMessage(schemas)} {
+		value, err := json.MarshalIndent(part, " ", " ")
+		if err != nil {
+			panic(err) // the parts are constants
+		}
+		text = bytes.Replace(text, fmt.Appendf(nil, "%q: {}", name), fmt.Appendf(nil, "%q: %s", name, value), 1)
+	}
+	return text
 }
 
 // document returns the operation as an OpenAPI operation object.
@@ -82,7 +105,7 @@ func documentParameters(in string, parameters []parameter) (list []any) {
 func (o *operation) responses() map[string]any {
 	all := make(map[string]any)
 	for _, status := range o.failures() {
-		all[strconv.Itoa(status)] = ref("responses", failures[status])
+		all[strconv.Itoa(status)] = ref("responses", failures[status].name)
 	}
 	for _, s := range o.answers {
 		response := map[string]any{"description": s.about}

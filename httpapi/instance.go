@@ -17,14 +17,15 @@ import (
 // Instance is an instance as the API shows it.
 type Instance struct {
 	instances.Info
-	// SocketURL is what a client is given: new Socket(SocketURL).
+	// SocketURL is the address for clients: new Socket(SocketURL).
 	SocketURL string `json:"socket_url"`
 }
 
 // Page is a part of the list of instances.
 type Page struct {
+	// Instances are in the order of their ids.
 	Instances []Instance `json:"instances"`
-	// Next is the query parameter after of the next page; absent on the last.
+	// Next is the query parameter "after" for the next page. The last page has none.
 	Next string `json:"next,omitempty"`
 }
 
@@ -55,15 +56,17 @@ func (a *API) answerInstance(w http.ResponseWriter, r *request, status int, i in
 	return answer(w, status, a.shown(r, i))
 }
 
+// typeAnswer is a type of instances.
+type typeAnswer struct {
+	Name   string          `json:"name"`
+	About  string          `json:"about"`                           // what instances of the type are for
+	Schema json.RawMessage `json:"schema" jsonschema:"type=object"` // of the spec's config
+}
+
 func (a *API) types(w http.ResponseWriter, _ *request) error {
-	type kind struct {
-		Name   string          `json:"name"`
-		About  string          `json:"about"`
-		Schema json.RawMessage `json:"schema"`
-	}
-	list := []kind{}
+	list := []typeAnswer{}
 	for _, t := range a.manager.Types() {
-		list = append(list, kind{t.Name(), t.About(), t.Schema()})
+		list = append(list, typeAnswer{t.Name(), t.About(), t.Schema()})
 	}
 	return answer(w, http.StatusOK, map[string]any{"types": list})
 }

@@ -15,24 +15,29 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// Problem is an error as RFC 9457 has it, and the body of every answer that is
-// none of 200 to 299.
+// Problem is an error in the form of RFC 9457. It is the body of every answer whose
+// status is not 200 to 299.
 type Problem struct {
-	// Type names the kind of the problem, for programs: "urn:mycelium:problem:conflict".
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
+	// Type names the kind of problem for programs: "urn:mycelium:problem:conflict".
+	Type string `json:"type"`
+	// Title names it for people.
+	Title string `json:"title"`
+	// Status is the status of the answer.
+	Status int `json:"status"`
 	// Detail says what was wrong with this request and what would be right.
 	Detail string `json:"detail"`
-	// Errors are the wrong fields, where fields are wrong.
+	// Errors are the wrong fields of the request's body, if any.
 	Errors fielderr.List `json:"errors,omitempty"`
-	// Revision is the instance's present one, where another was expected.
+	// Revision is the instance's current one, if the request expected another.
 	Revision uint64 `json:"revision,omitempty"`
 
 	header http.Header
 }
 
 func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
+
+// problemMediaType is the Content-Type of a Problem.
+const problemMediaType = "application/problem+json"
 
 // problemType begins the types: they are names, not addresses.
 const problemType = "urn:mycelium:problem:"
@@ -128,7 +133,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	for name, values := range p.header {
 		w.Header()[name] = values
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Type", problemMediaType)
 	w.WriteHeader(p.Status)
 	json.NewEncoder(w).Encode(p) //nolint:errcheck // the caller may be gone
 }

@@ -13,11 +13,25 @@ import (
 	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
-// broadcastRequest is the body of a broadcast.
+// broadcastRequest is an event for all who have joined a topic.
 type broadcastRequest struct {
-	Topic   string          `json:"topic"`
-	Event   string          `json:"event"`
-	Payload json.RawMessage `json:"payload"`
+	Topic   string          `json:"topic" jsonschema:"required,minLength=1,maxLength=255"`
+	Event   string          `json:"event" jsonschema:"required,minLength=1,maxLength=255"`
+	Payload json.RawMessage `json:"payload" jsonschema:"type=object"` // the default is {}
+}
+
+// disconnectRequest names sockets that are closed.
+type disconnectRequest struct {
+	// SocketID is the id that sockets were given when they connected.
+	SocketID string `json:"socket_id" jsonschema:"required,minLength=1"`
+}
+
+// signalRequest is a call of an instance's logic.
+type signalRequest struct {
+	// Name is what the instance's type calls the signal.
+	Name string `json:"name" jsonschema:"required,minLength=1"`
+	// Data is the signal's argument, as the type wants it.
+	Data json.RawMessage `json:"data"`
 }
 
 // maxName bounds a topic and an event in bytes: the binary frames of protocol
@@ -83,9 +97,7 @@ func (a *API) replay(r *request, key string, send func() error) (again bool, err
 
 // disconnect closes the sockets of an id; their clients come back.
 func (a *API) disconnect(w http.ResponseWriter, r *request) error {
-	var body struct {
-		SocketID string `json:"socket_id"`
-	}
+	var body disconnectRequest
 	if err := r.decode(&body); err != nil {
 		return err
 	}
@@ -101,10 +113,7 @@ func (a *API) disconnect(w http.ResponseWriter, r *request) error {
 
 // signal calls the instance's logic and answers its result.
 func (a *API) signal(w http.ResponseWriter, r *request) error {
-	var body struct {
-		Name string          `json:"name"`
-		Data json.RawMessage `json:"data"`
-	}
+	var body signalRequest
 	if err := r.decode(&body); err != nil {
 		return err
 	}

@@ -27,50 +27,53 @@ const (
 	Failed   State = "failed"   // crashed too often; Info.Reason says how
 )
 
-// Info is what is known of an instance at one moment.
+// Info is what the manager knows of an instance at one moment.
 type Info struct {
 	Spec
 	// Revision grows with every change of the spec.
 	Revision uint64 `json:"revision"`
-	State    State  `json:"state"`
-	// Reason is why it is failed, or pending again, or ended.
+	// State is where the instance is in its life.
+	State State `json:"state"`
+	// Reason is why the instance is failed, pending again, or stopped.
 	Reason string `json:"reason,omitempty"`
-	// Declared: it is the configuration's, not the store's.
+	// Declared reports whether the instance comes from the server's configuration; then
+	// it can be changed only there.
 	Declared bool `json:"declared,omitempty"`
 	// Incarnation is a number that no other instance of this manager has, not even
 	// a later one with the same id; it begins anew with the process.
 	Incarnation uint64 `json:"-"`
-	// Created is when the spec was taken, Started when its logic last started.
+	// Created is when the spec was accepted.
 	Created time.Time `json:"created"`
+	// Started is when the type's logic last started.
 	Started time.Time `json:"started,omitzero"`
 }
 
-// Stats are counts since the instance was created or the server started,
-// restarts included, and how much there is now.
+// Stats counts what happened since the instance was created or the server started,
+// restarts of the instance included, and what there is now.
 type Stats struct {
-	Connections int64 `json:"connections"` // now
+	Connections int64 `json:"connections"` // open now
 	Channels    int64 `json:"channels"`    // joined now
-	Topics      int   `json:"topics"`      // with somebody on it now
+	Topics      int   `json:"topics"`      // with subscribers now
 
-	Connected   int64 `json:"connected"` // ever
-	MessagesIn  int64 `json:"messages_in"`
-	MessagesOut int64 `json:"messages_out"`
-	BytesIn     int64 `json:"bytes_in"`
-	BytesOut    int64 `json:"bytes_out"`
-	Refused     int64 `json:"refused"`      // connections, by a limit
-	RateLimited int64 `json:"rate_limited"` // joins and messages, by a rate
-	HeldUp      int64 `json:"held_up"`      // times that a client was not read for a while: above a rate, or a mailbox was full
-	Overloaded  int64 `json:"overloaded"`   // broadcasts refused, because more was broadcast than could be sent
-	Dropped     int64 `json:"dropped"`      // messages, because a mailbox was full
+	Connected   int64 `json:"connected"`    // connections so far
+	MessagesIn  int64 `json:"messages_in"`  // received from clients
+	MessagesOut int64 `json:"messages_out"` // sent to clients
+	BytesIn     int64 `json:"bytes_in"`     // received from clients
+	BytesOut    int64 `json:"bytes_out"`    // sent to clients
+	Refused     int64 `json:"refused"`      // connections refused by a limit
+	RateLimited int64 `json:"rate_limited"` // joins and messages refused by a rate
+	HeldUp      int64 `json:"held_up"`      // times that a client was not read for a while, above a rate or because of a full mailbox
+	Overloaded  int64 `json:"overloaded"`   // broadcasts refused because more was broadcast than could be sent
+	Dropped     int64 `json:"dropped"`      // messages dropped because a mailbox was full
 
-	Crashes        int64 `json:"crashes"`         // of hooks and of Go
-	ChannelCrashes int64 `json:"channel_crashes"` // of channels' callbacks: these end one client's channel
-	Restarts       int64 `json:"restarts"`
-	Leaked         int64 `json:"leaked"` // goroutines that did not end with their logic
-	Goroutines     int64 `json:"goroutines"`
-	MailboxHigh    int64 `json:"mailbox_high"` // most messages that ever waited for one channel
+	Crashes        int64 `json:"crashes"`         // of hooks, and of goroutines that the logic started
+	ChannelCrashes int64 `json:"channel_crashes"` // of channel callbacks; each ends one client's channel
+	Restarts       int64 `json:"restarts"`        // after crashes
+	Leaked         int64 `json:"leaked"`          // goroutines that did not end with their logic
+	Goroutines     int64 `json:"goroutines"`      // of the logic now
+	MailboxHigh    int64 `json:"mailbox_high"`    // the most messages that ever waited for one channel
 
-	Uptime units.Duration `json:"uptime"` // since the logic last started; 0: it does not run
+	Uptime units.Duration `json:"uptime"` // since the logic last started; 0 if it is not running
 }
 
 // add adds what an endpoint has counted; how much there is now counts only
@@ -121,7 +124,7 @@ func (f *Filter) matches(i *Info) bool {
 // Topic is a topic that somebody has joined.
 type Topic struct {
 	Topic       string `json:"topic"`
-	Subscribers int    `json:"subscribers"`
+	Subscribers int    `json:"subscribers"` // channels that have joined it
 }
 
 // Event is something that happened to an instance, for who watches.

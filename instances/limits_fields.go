@@ -7,8 +7,8 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// Limits bound what an instance and its clients may use. 0 is the limit of the same
-// name of the manager's Options.Limits, and none may be above it: see [Options].
+// Limits bound what an instance and its clients may use. 0 is the server's limit of
+// the same name, and none may be above it (see [Options]).
 type Limits struct {
 	// MaxMessage is the largest message that a client may send; a larger one
 	// closes its socket with 1009.

@@ -11,26 +11,27 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// Spec is what somebody wants an instance to be.
+// Spec describes an instance: what its creator wants it to be.
 type Spec struct {
-	// ID is 1 to 64 characters of A-Z, a-z, 0-9, "_" and "-"; empty: a random
-	// one. Clients connect to it below the manager's path.
-	ID string `json:"id"`
-	// Type is the name of a registered [Type].
-	Type string `json:"type"`
-	// Config is for the type, checked by its schema; empty: {}.
+	// ID is where clients connect, below the manager's path: 1 to 64 characters of A-Z,
+	// a-z, 0-9, "_" and "-". If it is empty, the manager makes a random one.
+	ID string `json:"id" jsonschema:"pattern=^[A-Za-z0-9_-]{0\\,64}$"`
+	// Type is the name of one of the server's types (see [Manager.Register]).
+	Type string `json:"type" jsonschema:"required"`
+	// Config is the configuration of the type, checked against the type's schema. The
+	// default is {}.
 	Config json.RawMessage `json:"config,omitempty"`
-	// Labels are for whoever looks for instances: [Filter]. At most 32, keys of
-	// 1 to 63 characters of A-Z, a-z, 0-9, "_", "-", "." and "/", values of at
-	// most 255 bytes.
+	// Labels are what instances can be looked up by (see [Filter]). There are at most 32,
+	// with keys of 1 to 63 characters of A-Z, a-z, 0-9, "_", "-", "." and "/", and values
+	// of at most 255 bytes.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Limits bound the instance as a whole and each of its sockets.
 	Limits Limits `json:"limits,omitzero"`
-	// Auth says who may connect, in the words of Options.Sockets; empty: as the
-	// server does where nothing is said.
+	// Auth says who may connect, in a form of the server's own (see [Options]). If it is
+	// empty, what the server does by default applies.
 	Auth json.RawMessage `json:"auth,omitempty"`
-	// IdleTTL ends and removes the instance when nobody has been connected for
-	// so long; 0: never.
+	// IdleTTL ends and removes the instance after nobody has been connected for that
+	// long. The default is never.
 	IdleTTL units.Duration `json:"idle_ttl,omitzero"`
 }
 
