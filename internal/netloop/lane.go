@@ -47,13 +47,13 @@ type Lane struct {
 	over  bool // inbox passed the high-water mark and has not come down since
 
 	// Owned by the loop.
-	tasks    []Task // taken from the inbox last
-	nextTask int    // the first of tasks that has not run
-	credit   int    // what its tasks may still cost in this round; below 0 it has to wait
-	prompt   ring   // connections that have frames of a small task or event to write
-	dirty    ring   // connections that have frames to write
-	unread   ring   // connections with unread bytes, because the budget was spent
-	reading  int    // what has been read in the turn readIn
+	tasks    []Task   // taken from the inbox last
+	nextTask int      // the first of tasks that has not run
+	credit   int      // what its tasks may still cost in this round; below 0 it has to wait
+	prompt   connRing // connections that have frames of a small task or event to write
+	dirty    connRing // connections that have frames to write
+	unread   connRing // connections with unread bytes, because the budget was spent
+	reading  int      // what has been read in the turn readIn
 	readIn   uint32
 	parked   []*Conn // not read until the tenant's overload is over
 	number   uint32  // index in loop.lanes; 0 if it is not the lobby and has no connections here
@@ -233,36 +233,12 @@ func (l *Loop) leaveLane(c *Conn) {
 }
 
 // lineup lists the lanes that have work of one kind, in the order of their turns.
-type lineup struct {
-	lanes []*Lane // a ring; its length is 0 or a power of two
-	head  int
-	n     int
-}
-
-func (q *lineup) push(a *Lane) {
-	if q.n == len(q.lanes) {
-		lanes := make([]*Lane, max(8, 2*len(q.lanes)))
-		for i := range q.n {
-			lanes[i] = q.lanes[(q.head+i)&(len(q.lanes)-1)]
-		}
-		q.lanes, q.head = lanes, 0
-	}
-	q.lanes[(q.head+q.n)&(len(q.lanes)-1)] = a
-	q.n++
-}
-
-func (q *lineup) pop() *Lane {
-	a := q.lanes[q.head]
-	q.lanes[q.head] = nil
-	q.head = (q.head + 1) & (len(q.lanes) - 1)
-	q.n--
-	return a
-}
+type lineup struct{ ring[*Lane] }
 
 // have reports whether at least n connections wait in the rings of the lanes.
-func (q *lineup) have(n int, of func(*Lane) *ring) bool {
+func (q *lineup) have(n int, of func(*Lane) *connRing) bool {
 	for i := 0; i < q.n && n > 0; i++ {
-		n -= of(q.lanes[(q.head+i)&(len(q.lanes)-1)]).n
+		n -= of(q.at(i)).n
 	}
 	return n <= 0
 }

@@ -187,8 +187,8 @@ func TestReadsTakeTurns(t *testing.T) {
 	if most := laneReads*readUnit + 2*scratchSize; before > most {
 		t.Errorf("the other was read after %d bytes of the flood, want at most %d", before, most)
 	}
-	if lane.unread.n != 0 || len(lane.unread.conns) != 0 {
-		t.Errorf("%d connections left to read, in a ring of %d", lane.unread.n, len(lane.unread.conns))
+	if lane.unread.n != 0 || len(lane.unread.items) != 0 {
+		t.Errorf("%d connections left to read, in a ring of %d", lane.unread.n, len(lane.unread.items))
 	}
 }
 

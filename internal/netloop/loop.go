@@ -78,7 +78,7 @@ type Loop struct {
 	dirty     lineup
 	unread    lineup
 	rings     [][]*Conn // empty slices for rings
-	dead      ring      // connections that wait for HandleClose
+	dead      connRing  // connections that wait for HandleClose
 	wheel     wheel
 	backlogs  []*backlog
 	scratch   []byte // read buffer
@@ -265,12 +265,12 @@ func (l *Loop) keepTasks(tasks []Task) {
 // flush writes to a portion of the connections that have frames waiting: first those of small tasks and events, which
 // do not wait behind a large fan-out, then those of fan-outs; within a lane in their order.
 func (l *Loop) flush() {
-	l.flushLanes(&l.prompt, func(a *Lane) *ring { return &a.prompt }, promptChunk/l.part)
-	l.flushLanes(&l.dirty, func(a *Lane) *ring { return &a.dirty }, flushChunk/l.part)
+	l.flushLanes(&l.prompt, func(a *Lane) *connRing { return &a.prompt }, promptChunk/l.part)
+	l.flushLanes(&l.dirty, func(a *Lane) *connRing { return &a.dirty }, flushChunk/l.part)
 }
 
 // flushLanes visits lanes in turn and makes at most left writes.
-func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *ring, left int) {
+func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *connRing, left int) {
 	batch := l.batch
 	if !lanes.have(l.group.options.batchFrom, of) {
 		batch = nil

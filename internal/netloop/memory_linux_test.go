@@ -117,9 +117,9 @@ func TestMemoryGoesBack(t *testing.T) {
 	done := make(chan [2]int, 1)
 	l.Post(TaskFunc(func() {
 		var grown, left int
-		var dirty ring
+		var dirty connRing
 		size := func() int {
-			n := cap(l.conns) + len(dirty.conns) + len(l.dead.conns) + len(l.backlogs)
+			n := cap(l.conns) + len(dirty.items) + len(l.dead.items) + len(l.backlogs)
 			for _, kept := range l.rings {
 				n += len(kept)
 			}
@@ -133,7 +133,7 @@ func TestMemoryGoesBack(t *testing.T) {
 			l.dead.push(l, conns[i])
 		}
 		for range backlogsKept {
-			l.freeBacklog(&backlog{frames: make([]*Frame, backlogSize)})
+			l.freeBacklog(&backlog{items: make([]*Frame, smallRing)})
 		}
 		grown = size()
 		for i := range conns {

@@ -13,16 +13,11 @@ type outbox struct {
 	size  int32 // what waits, as it counts against the limit
 }
 
-// backlog is a ring of frames; its length is a power of two.
-type backlog struct {
-	frames []*Frame
-	head   int
-	n      int
-}
+// backlog has the frames behind the first.
+type backlog = ring[*Frame]
 
 const (
-	backlogSize  = 8   // frames in a new backlog
-	backlogKeep  = 256 // the largest that is pooled, so that a burst does not stay in memory
+	backlogKeep  = 256 // frames of the largest backlog that is pooled, so that a burst does not stay in memory
 	backlogsKept = 1024
 )
 
@@ -141,28 +136,6 @@ func (o *outbox) clear(l *Loop) int {
 	return n
 }
 
-func (b *backlog) at(i int) *Frame { return b.frames[(b.head+i)&(len(b.frames)-1)] }
-
-func (b *backlog) push(f *Frame) {
-	if b.n == len(b.frames) {
-		grown := make([]*Frame, 2*len(b.frames))
-		for i := range b.n {
-			grown[i] = b.at(i)
-		}
-		b.frames, b.head = grown, 0
-	}
-	b.frames[(b.head+b.n)&(len(b.frames)-1)] = f
-	b.n++
-}
-
-func (b *backlog) pop() *Frame {
-	f := b.frames[b.head]
-	b.frames[b.head] = nil
-	b.head = (b.head + 1) & (len(b.frames) - 1)
-	b.n--
-	return f
-}
-
 // newBacklog returns an empty backlog from the loop's pool. The pool needs no lock and, unlike a sync.Pool, is not
 // emptied by a garbage collection during a fan-out.
 func (l *Loop) newBacklog() *backlog {
@@ -172,11 +145,11 @@ func (l *Loop) newBacklog() *backlog {
 		l.backlogs = l.backlogs[:n-1]
 		return b
 	}
-	return &backlog{frames: make([]*Frame, backlogSize)}
+	return new(backlog)
 }
 
 func (l *Loop) freeBacklog(b *backlog) {
-	if len(b.frames) <= backlogKeep && len(l.backlogs) < backlogsKept {
+	if len(b.items) <= backlogKeep && len(l.backlogs) < backlogsKept {
 		b.head = 0
 		l.backlogs = append(l.backlogs, b)
 	}

@@ -1,6 +1,7 @@
 package observer
 
-// series is a ring of the last samples: 12 kB once it is full.
+// series is a ring of the last samples: 12 kB once it is full. It overwrites, so it
+// is not the queue that the rings of netloop are.
 type series struct {
 	next    int // where the next one goes, once it is full
 	samples []sample
