@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Hub connects any number of nodes within one process: for tests of what spans nodes, and the plainest Bus there is.
-// Its zero value is ready, as is what [NewHub] returns.
+// Hub connects any number of nodes within one process, for tests that need several nodes. It has the simplest [Bus].
+// The zero Hub is ready to use.
 type Hub struct {
 	mu     sync.RWMutex
 	topics map[string][]*hubNode // guarded by mu; the slices are replaced, never changed
@@ -17,8 +17,8 @@ type Hub struct {
 // NewHub returns a hub without nodes.
 func NewHub() *Hub { return &Hub{} }
 
-// Node returns a new bus, connected with all others of this hub once it is opened. It starts no goroutine: what is
-// published is received before Publish returns.
+// Node returns a new bus, which is connected to all others of this hub once it is opened. It starts no goroutine: what
+// is published is received before Publish returns.
 func (h *Hub) Node() Bus { return &hubNode{hub: h} }
 
 // hubNode is one node's side of a hub.
@@ -76,7 +76,7 @@ func (n *hubNode) deliver(topic string, data []byte) {
 }
 
 func (n *hubNode) Interest(topic string, on bool) {
-	// Lock order: a node's mu, then the hub's. Held together, so that a node that closes is not entered again.
+	// Lock order: a node's mu, then the hub's. Both are held, so that a node that is closing is not added again.
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {

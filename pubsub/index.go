@@ -7,13 +7,13 @@ import (
 	"sync"
 )
 
-// defaultStripes is how many locks the index is spread over: a power of two, several per core, so that broadcasts to
-// different topics seldom meet on one cache line.
+// defaultStripes is the number of locks of the index: a power of two, several per core, so that broadcasts to different
+// topics seldom share a cache line.
 const defaultStripes = 64
 
 // index knows for each topic the groups that have subscribers, one per interested shard. Shards write to it only when a
-// group becomes non-empty or empty; broadcasters read it. A shard for which subscribers are only announced has an empty
-// group here, which the shard itself does not know.
+// group becomes non-empty or empty; broadcasters read it. If subscribers of a shard are only announced, the index has
+// an empty group that the shard itself does not know.
 type index struct {
 	// Static after init.
 	seed maphash.Seed
@@ -25,13 +25,13 @@ type index struct {
 type stripe struct {
 	mu     sync.RWMutex
 	topics topicMap[*interest] // guarded by mu
-	_      [64 - 40]byte       // a cache line each: readers of neighbours count on their own
+	_      [64 - 40]byte       // a cache line each, so that readers of neighbours do not contend
 }
 
 // interest is one topic that has subscribers on this node.
 type interest struct {
 	topic  string   // static
-	groups []*group // guarded by the stripe's mu; never empty, one a shard
+	groups []*group // guarded by the stripe's mu; never empty, at most one per shard
 }
 
 func (x *index) init(stripes int, l *link) {
@@ -47,7 +47,7 @@ func (x *index) stripe(topic string) *stripe {
 	return &x.stripes[maphash.String(x.seed, topic)&uint64(len(x.stripes)-1)]
 }
 
-// add shows g as a group of topic and gives it the index's copy of the topic.
+// add adds g as a group of topic, and sets its topic to the index's copy.
 func (x *index) add(topic string, g *group) {
 	s := x.stripe(topic)
 	s.mu.Lock()
@@ -62,7 +62,7 @@ func (x *index) add(topic string, g *group) {
 	t.groups = append(t.groups, g)
 }
 
-// remove hides g, which has become empty.
+// remove removes g, which has become empty.
 func (x *index) remove(g *group) {
 	s := x.stripe(g.topic)
 	s.mu.Lock()
@@ -76,7 +76,7 @@ func (x *index) remove(g *group) {
 	x.dropGroup(s, t, i)
 }
 
-// announce counts n more announced subscribers of topic on a shard, or less.
+// announce adds n, which may be negative, to the announced subscribers of topic on a shard.
 func (x *index) announce(topic string, shard *shard, n int32) {
 	s := x.stripe(topic)
 	s.mu.Lock()
@@ -93,7 +93,7 @@ func (x *index) announce(topic string, shard *shard, n int32) {
 	}
 }
 
-// interestIn returns the interest in topic, a new one if there is none; the stripe is locked.
+// interestIn returns the interest in topic, creating it if there is none; the stripe is locked.
 func (x *index) interestIn(s *stripe, topic string) *interest {
 	t := s.topics.m[topic]
 	if t == nil {
@@ -107,7 +107,7 @@ func (x *index) interestIn(s *stripe, topic string) *interest {
 	return t
 }
 
-// dropGroup takes a group out, and the interest with the last one; the stripe is locked.
+// dropGroup removes a group, and with the last group the interest; the stripe is locked.
 func (x *index) dropGroup(s *stripe, t *interest, i int) {
 	t.groups = slices.Delete(t.groups, i, i+1)
 	if len(t.groups) > 0 {
@@ -119,7 +119,7 @@ func (x *index) dropGroup(s *stripe, t *interest, i int) {
 	}
 }
 
-// of is the index of a shard's group, -1 if it has none; the stripe's mu is held.
+// of returns the index of a shard's group, -1 if it has none; the stripe's mu is held.
 func (t *interest) of(shard *shard) int {
 	return slices.IndexFunc(t.groups, func(g *group) bool { return g.shard == shard })
 }
@@ -168,7 +168,7 @@ func (x *index) all(yield func(string, int) bool) {
 	}
 }
 
-// size is the number of subscribers of all shards; the stripe's mu is held.
+// size returns the number of subscribers on all shards; the stripe's mu is held.
 func (t *interest) size() int {
 	n := 0
 	for _, g := range t.groups {

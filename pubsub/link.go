@@ -6,11 +6,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// controlTopic is the topic of the bus by which nodes reach each other: see [PubSub.SendControl]. What subscribers make
-// of a topic of this name stays on their node, so nobody who may broadcast to topics can forge a control message.
+// controlTopic is the topic of the bus by which nodes reach each other: see [PubSub.SendControl]. Broadcasts to a topic
+// of this name stay on their node, so a client that may broadcast to topics cannot forge a control message.
 const controlTopic = "mycelium:control"
 
-// link is a [Bus] as this package uses it: a panic in it becomes an error, and the control topic is kept apart.
+// link wraps a [Bus]: a panic in it becomes an error, and the control topic is kept apart.
 type link struct {
 	// Static after construction.
 	bus     Bus
@@ -58,7 +58,7 @@ func (l *link) close() (err error) {
 	return l.bus.Close()
 }
 
-// failed reports what nobody else is told of.
+// failed reports an error that no caller gets.
 func (l *link) failed(err error) {
 	if l.onError != nil {
 		l.onError(err)

@@ -38,7 +38,7 @@ func (s *shard) unsubscribe(sub Subscriber) {
 		return
 	}
 	if g.shard != s {
-		// Going on would race with the other executor and corrupt its group.
+		// Continuing would race with the other executor and corrupt its group.
 		panic(fmt.Sprintf("pubsub: unsubscribe on shard %d of a subscriber of shard %d", s.index, g.shard.index))
 	}
 	g.remove(at.index)
@@ -68,12 +68,12 @@ type delivery struct {
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 
-// Run dispatches on the shard's executor to those who are subscribed now. The group is looked up by topic and not
-// carried along: one that became empty and was filled again since is another group of the same topic.
+// Run dispatches on the shard's executor to the present subscribers. The group is looked up by topic, because a group
+// that has become empty may have been replaced since.
 func (d *delivery) Run() {
 	s, topic, m, from := d.shard, d.topic, d.message, d.from
 	d.recycle()
-	defer m.Release() // also when a subscriber of the program's own ends the goroutine
+	defer m.Release() // even if a subscriber of the program ends the goroutine
 	if g := s.groups.m[topic]; g != nil {
 		s.pubsub.dispatcher.Dispatch(g.subs[:len(g.subs):len(g.subs)], from, m)
 	}

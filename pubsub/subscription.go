@@ -8,8 +8,8 @@ type Subscriber interface {
 	Subscription() *Subscription
 }
 
-// Subscription is a subscriber's place in its topic. It is embedded in the subscriber, so that subscribing allocates
-// nothing for it; its zero value is not subscribed. It is to be used on the shard's executor only.
+// Subscription is a subscriber's place in its topic. It is embedded in the subscriber, so that subscribing does not
+// allocate. The zero Subscription is not subscribed. It must be used only on the shard's executor.
 type Subscription struct {
 	group *group // nil: not subscribed
 	index int    // group.subs[index] is this subscriber
@@ -18,7 +18,7 @@ type Subscription struct {
 // Active reports whether the subscriber is subscribed.
 func (s *Subscription) Active() bool { return s.group != nil }
 
-// Topic is the topic subscribed to, "" without one. The string is shared by all subscribers of the topic and may be kept.
+// Topic returns the topic subscribed to, or "". All subscribers of the topic share the string, which may be kept.
 func (s *Subscription) Topic() string {
 	if s.group == nil {
 		return ""
@@ -26,11 +26,11 @@ func (s *Subscription) Topic() string {
 	return s.group.topic
 }
 
-// group is the subscribers of one topic on one shard. It exists while there are any.
+// group holds the subscribers of one topic on one shard. It exists while there are any.
 //
 // Invariant, on the shard's executor: for all i, subs[i].Subscription() == {group, i}.
 type group struct {
-	// Static after the index has taken it in.
+	// Static after the group has been added to the index.
 	topic string // the index's copy, one per topic
 	shard *shard
 
@@ -39,12 +39,12 @@ type group struct {
 
 	// Guarded by the mu of the index's stripe.
 	announced int32 // by PubSub.Announce
-	shown     bool  // the shard has it, not only the index
+	shown     bool  // the shard has the group, not only the index
 
 	size atomic.Int64 // len(subs), written by the executor, read by any goroutine
 }
 
-// shrinkAbove is the capacity from which on a group gives memory back, in subscribers: below it there is nothing to win.
+// shrinkAbove is the capacity above which a group gives memory back, in subscribers: below it there is nothing to gain.
 const shrinkAbove = 64
 
 // add appends s.
@@ -54,7 +54,7 @@ func (g *group) add(s Subscriber) {
 	g.size.Store(int64(len(g.subs)))
 }
 
-// remove takes out the subscriber at i by moving the last one into its place: constant time, and subscribers of a topic
+// remove removes the subscriber at i by moving the last one into its place, in constant time: subscribers of a topic
 // have no order.
 func (g *group) remove(i int) {
 	last := len(g.subs) - 1

@@ -1,14 +1,14 @@
 package pubsub
 
-// topicMap is a map by topic that gives memory back after a peak: Go's own maps keep the room that they once had. Its
-// zero value is ready. m is for reading; set and delete change it.
+// topicMap is a map by topic that gives memory back after a peak, unlike Go's own maps. The zero topicMap is ready to
+// use. Read m directly; set and delete change it.
 type topicMap[V any] struct {
 	m    map[string]V // nil until there is a topic
-	peak int          // the most topics since m was made
+	peak int          // the most topics since m was created
 }
 
-// rebuildAbove is the peak from which on a map that is down to a quarter of it is made anew. Copying a quarter after as
-// many deletions as three keeps the cost of each constant.
+// rebuildAbove is the peak above which a map is rebuilt when it is down to a quarter. Copying a quarter after three
+// quarters were deleted keeps the cost of each deletion constant.
 const rebuildAbove = 128
 
 func (t *topicMap[V]) set(topic string, v V) {

@@ -1,9 +1,9 @@
-// Package callback is for calling functions of an application, which may panic or end their goroutine
-// (runtime.Goexit, as t.FailNow does in a test).
+// Package callback helps to call functions of an application, which may panic or end their goroutine (runtime.Goexit,
+// as t.FailNow does in a test).
 //
-// The rule of this module: such a function ends what it belongs to and nothing else. Whoever calls one defers [Recover]
-// in the function that makes the call and decides what the error ends. What has to happen after the call in any case is
-// deferred too, because Goexit runs deferred functions only; [Each] is that for a list.
+// The rule of this module: such a function ends what it belongs to and nothing else. The function that makes the call
+// defers [Recover], and its caller decides what the error ends. Work that must follow the call in any case is deferred
+// too, because Goexit runs only deferred functions; [Each] does that for a list.
 package callback
 
 import (
@@ -13,15 +13,15 @@ import (
 
 // PanicError is a panic in a function of the application.
 type PanicError struct {
-	Callback string // which function it was, as the documentation calls it
+	Callback string // the function's name in the documentation
 	Value    any
 	Stack    []byte
 }
 
-// Error names the callback and the value. The value's own methods may panic too; fmt catches that.
+// Error names the callback and the value. The value's own methods may panic too, which fmt catches.
 func (e *PanicError) Error() string { return fmt.Sprint(e.Callback, " panicked: ", e.Value) }
 
-// Recover makes an error of a panic. It is to be deferred by the function that makes the call:
+// Recover turns a panic into an error. Defer it in the function that makes the call:
 //
 //	defer callback.Recover("CheckOrigin", &err)
 func Recover(name string, err *error) {
@@ -30,7 +30,7 @@ func Recover(name string, err *error) {
 	}
 }
 
-// Each calls f for every element of list, in order. An f that ends the goroutine ends it after the last call.
+// Each calls f for every element of list, in order. If a call ends the goroutine, the others are made first.
 func Each[T any](list []T, f func(T)) {
 	next := 0
 	defer func() {

@@ -7,9 +7,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// ErrorLog returns a logger for http.Server.ErrorLog: panics of handlers are
-// errors, what only says that a client went away or spoke something else is for
-// debugging, the rest are warnings.
+// ErrorLog returns a logger for http.Server.ErrorLog. Panics of handlers are
+// logged as errors, clients that went away or spoke another protocol at level
+// debug, and everything else as warnings.
 func ErrorLog(to *Log) *log.Logger {
 	return log.New(errorLog{to}, "", 0)
 }
@@ -29,7 +29,7 @@ func (e errorLog) Write(message []byte) (int, error) {
 	return len(message), nil
 }
 
-// kindOf knows the messages of net/http's server.go.
+// kindOf classifies the messages of net/http's server.go.
 func kindOf(message string) (level zerolog.Level, kind string) {
 	switch {
 	case strings.Contains(message, "panic serving"):

@@ -7,35 +7,36 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Lines of one kind that pass in one second of the clock.
+// How many lines of one kind pass in one second of the clock.
 const (
 	// maxLines is for warnings and errors. Ten show what is wrong; the number of
 	// those left out shows how bad it is.
 	maxLines = 10
-	// maxServerLines is for all of a server's endpoints together, so that one
-	// noisy instance does not hide the lines of the others.
+	// maxServerLines is for all endpoints of a server together. It is higher,
+	// so that one noisy instance does not hide the lines of the others.
 	maxServerLines = 50
-	// maxDebugLines is for level debug, where somebody has asked for everything.
+	// maxDebugLines is for level debug, which asks for everything.
 	maxDebugLines = 1000
 	// maxKinds bounds the kinds that a Limiter remembers. A program has a few
-	// dozen: above it, what has been quiet for a second is forgotten.
+	// dozen; above the limit, kinds that have been quiet for a second are
+	// forgotten.
 	maxKinds = 256
 )
 
 // Limiter bounds how many lines of a kind are written in a second of the clock,
 // and reports how many were left out. A kind is a message: "origin refused".
-// Level info passes without a limit: its lines are about what operators do.
-// Any goroutine may use it.
+// Level info is not limited, because its lines are about what operators do. Any
+// goroutine may use it.
 type Limiter struct {
-	most int // lines of a kind in a second, but at level debug
+	most int // lines of a kind in a second, except at level debug
 
 	// Guarded by mu. Nothing is written under it.
 	mu    sync.Mutex
 	kinds map[lineKind]*kindCount
 }
 
-// lineKind is a message and its level: the same one may be an error or, where a
-// client has left, one for debugging, and those must not use up the errors' share.
+// lineKind is a message and its level. The same message may be an error or, if
+// a client has left, a debug line, which must not use up the errors' share.
 type lineKind struct {
 	level   zerolog.Level
 	message string
@@ -45,13 +46,14 @@ type lineKind struct {
 type kindCount struct {
 	second  int64       // Unix time
 	count   int         // lines that passed in it
-	left    int64       // lines that were left out and are not reported yet
-	summary *time.Timer // due; nil: none is
-	report  func()      // what it does
+	left    int64       // lines left out and not yet reported
+	summary *time.Timer // will write the summary; nil: none is due
+	report  func()      // writes the summary
 }
 
-// allow reports whether one more line of a kind may be written. The first one
-// that is left out has the summary written to log when its second is over.
+// allow reports whether one more line of a kind may be written. The first line
+// that is left out schedules a summary, written to log at the end of its
+// second.
 func (l *Limiter) allow(log *zerolog.Logger, kind lineKind) bool {
 	most := l.most
 	switch kind.level {
@@ -95,8 +97,8 @@ func (l *Limiter) kindLocked(kind lineKind, second int64) *kindCount {
 	return k
 }
 
-// forgetLocked drops the kinds that have been quiet in this second, and all of
-// them if there are none.
+// forgetLocked drops the kinds that have been quiet in this second, or all
+// kinds if there are none.
 func (l *Limiter) forgetLocked(second int64) {
 	for kind, k := range l.kinds {
 		if k.second != second && k.left == 0 {
@@ -119,7 +121,7 @@ func (l *Limiter) summarize(log *zerolog.Logger, kind lineKind, k *kindCount) {
 	}
 }
 
-// flush writes all summaries that are due, now.
+// flush writes all due summaries at once.
 func (l *Limiter) flush() {
 	var due []func()
 	l.mu.Lock()
@@ -137,8 +139,8 @@ func (l *Limiter) flush() {
 // leftOut is the message of a summary.
 const leftOut = "more lines of this kind were left out"
 
-// Limit returns log with the bounds of a whole server: of each kind of line, 50
-// in a second. Loggers derived from it share them.
+// Limit returns log with the limit of a whole server: 50 lines of each kind in
+// a second. Loggers derived from it share the limit.
 func Limit(log zerolog.Logger) zerolog.Logger {
 	return log.Hook(limitHook{limiter: &Limiter{most: maxServerLines}, log: &log})
 }
@@ -149,7 +151,7 @@ type limitHook struct {
 	log     *zerolog.Logger // without the hook, for the summaries
 }
 
-// Run is zerolog.Hook's. A line that is disabled was discarded before.
+// Run implements zerolog.Hook. Disabled lines have been discarded before.
 func (h limitHook) Run(e *zerolog.Event, level zerolog.Level, message string) {
 	if level != zerolog.Disabled && !h.limiter.allow(h.log, lineKind{level, message}) {
 		e.Discard()

@@ -8,20 +8,20 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Log writes the lines of a package that clients can cause to be written: not
-// more than ten of a kind in a second (see [Limiter]), with fields of bounded
-// length. Any goroutine may use it; a logger that panics does no harm.
+// Log writes the lines of a package that clients can cause: at most ten of a
+// kind in a second (see [Limiter]), with fields of bounded length. Any
+// goroutine may use it. It recovers a panic of the logger.
 type Log struct {
 	to      zerolog.Logger
 	limiter Limiter
 }
 
-// NewLog returns a Log that writes to a logger. With nil it writes errors to
-// standard error, and never blocks.
+// NewLog returns a Log that writes to a logger. If that is nil, it writes
+// errors to standard error and never blocks.
 func NewLog(to *zerolog.Logger) *Log { return &Log{to: OrStderr(to), limiter: Limiter{most: maxLines}} }
 
-// Line begins a line. Its message, which names its kind, must be a constant. A
-// line that is not to be written costs no allocation.
+// Line begins a line. The message, which names its kind, must be a constant. A
+// line that is not written costs no allocation.
 func (l *Log) Line(level zerolog.Level, message string) Line {
 	if level == zerolog.DebugLevel {
 		return l.Debug(message)
@@ -32,7 +32,8 @@ func (l *Log) Line(level zerolog.Level, message string) Line {
 	return Line{l.to.WithLevel(level), message} //nolint:zerologlint // Line.Write does
 }
 
-// Debug begins a line at level debug. Nothing is counted while that is off.
+// Debug begins a line at level debug. While that level is off, nothing is
+// counted.
 func (l *Log) Debug(message string) Line {
 	e := l.to.Debug()
 	if e == nil {
@@ -55,14 +56,15 @@ func (l *Log) Warn(message string) Line { return l.Line(zerolog.WarnLevel, messa
 // Error begins a line at level error.
 func (l *Log) Error(message string) Line { return l.Line(zerolog.ErrorLevel, message) }
 
-// Line is a line of a log until Write. Its zero value is one that is not
+// Line is a log line that is being built, until Write. The zero Line is not
 // written.
 type Line struct {
 	event   *zerolog.Event
 	message string
 }
 
-// On reports whether the line will be written, for fields that cost something.
+// On reports whether the line will be written, for fields that are expensive to
+// compute.
 func (l Line) On() bool { return l.event != nil }
 
 // Str adds a text, cut at 256 bytes.
@@ -95,7 +97,7 @@ func (l Line) Addr(name string, addr netip.AddrPort) Line {
 
 // Int adds a number.
 func (l Line) Int(name string, n int) Line {
-	l.event.Int(name, n) // nothing, for nil
+	l.event.Int(name, n) // does nothing if event is nil
 	return l
 }
 
@@ -107,13 +109,13 @@ func (l Line) Type(name string, v any) Line {
 
 // Err adds an error under the name "error"; nil adds nothing.
 func (l Line) Err(err error) Line {
-	if l.event != nil && err != nil { // fmt: a nil pointer that is an error may panic when it is asked for its text
+	if l.event != nil && err != nil { // by fmt, because the Error method of a nil pointer may panic
 		l.event.Str(zerolog.ErrorFieldName, cutAt(fmt.Sprint(err), maxError))
 	}
 	return l
 }
 
-// Panic adds what a panic was about and where it happened; stack may be nil.
+// Panic adds the value of a panic and its stack, which may be nil.
 func (l Line) Panic(value any, stack []byte) Line {
 	if l.event == nil {
 		return l
@@ -125,7 +127,7 @@ func (l Line) Panic(value any, stack []byte) Line {
 	return l
 }
 
-// Took adds how long something has taken since start, in milliseconds.
+// Took adds the time since start, in milliseconds.
 func (l Line) Took(start time.Time) Line {
 	if l.event != nil {
 		l.event.Float64("took_ms", float64(time.Since(start).Microseconds())/1000)
@@ -140,12 +142,13 @@ func (l Line) Write() {
 	}
 }
 
-// write hands an event to its logger. That may be an application's own, and is
-// called where no panic may pass: on event loops.
+// write passes an event to its logger, which may be an application's. It is
+// called on event loops, where no panic may pass.
 func write(e *zerolog.Event, message string) {
-	defer func() { _ = recover() }() // there is nowhere left to say it
+	defer func() { _ = recover() }() // there is nowhere to report it
 	e.Msg(message)
 }
 
-// Flush writes the summaries that are due, at the end of what logs.
+// Flush writes the due summaries. It is called when the owner of the log is
+// closed.
 func (l *Log) Flush() { l.limiter.flush() }

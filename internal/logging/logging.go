@@ -1,5 +1,5 @@
 // Package logging makes the server's logger: text on a terminal, JSON
-// elsewhere, and in neither the query string of a URL or a token.
+// elsewhere, in both cases without query strings and tokens.
 package logging
 
 import (
@@ -23,8 +23,8 @@ const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 // The zero Level is info.
 type Level struct{ least atomic.Int32 }
 
-// Set takes one of debug, info, warn, error, or off for none. With an error
-// nothing has changed.
+// Set takes one of debug, info, warn, error, or off for none. After an error
+// the level is unchanged.
 func (l *Level) Set(name string) error {
 	least, ok := levels[name]
 	if !ok {
@@ -34,7 +34,7 @@ func (l *Level) Set(name string) error {
 	return nil
 }
 
-// Sample is zerolog.Sampler's: it is asked before anything of a line is made.
+// Sample implements zerolog.Sampler, which is called before a line is built.
 func (l *Level) Sample(level zerolog.Level) bool {
 	return level >= zerolog.Level(l.least.Load())+zerolog.InfoLevel
 }
@@ -75,10 +75,10 @@ func console(w io.Writer, colours bool) io.Writer {
 	return zerolog.ConsoleWriter{
 		Out:     w,
 		NoColor: !colours,
-		// The time is shown as it is in JSON: the console's own format would
-		// lose the milliseconds.
+		// The time is shown as in JSON: the console's own format would lose the
+		// milliseconds.
 		FormatTimestamp: func(stamp any) string { return fmt.Sprint(stamp) },
-		// A stack is read as it is printed by Go, and not as one quoted string.
+		// A stack is printed as Go prints it, and not as one quoted string.
 		FieldsExclude: []string{stackField},
 		FormatExtra: func(fields map[string]any, line *bytes.Buffer) error {
 			if stack, ok := fields[stackField].(string); ok {

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// hidden stands where something was left out.
+// hidden marks where something was left out.
 const hidden = "…"
 
 // secretNames are the ends of names, in lower case, whose values are secret.
 var secretNames = []string{"token", "authorization", "password", "secret", "secret_key_base", "api_key", "api-key", "apikey", "cookie"}
 
-// secretName matches such an end.
+// secretName matches one of secretNames.
 var secretName = `(?i:` + strings.Join(secretNames, "|") + `)`
 
-// secrets match what must not be in a text, with what is put in its place.
-// Where the end of a secret is not certain, they go on to the end of the line.
+// secrets match text that must not be logged, with its replacement. If the end
+// of a secret is not certain, the match extends to the end of the line.
 var secrets = []struct {
-	// hints are words, in lower case, of which a text that matches has one.
-	// Most texts of a log have none: without hints a line takes ten times as long.
+	// hints are words in lower case, one of which every match contains. Most
+	// log lines contain none; without hints a line takes ten times as long.
 	hints   []string
 	pattern *regexp.Regexp
 	instead string
@@ -38,13 +38,13 @@ var secrets = []struct {
 	{[]string{"eyj", "sfm"}, regexp.MustCompile(`\b(?:eyJ|SFMyNTY|SFMzODQ|SFM1MTI)[\w-]*\.[\w-]+(?:\.[\w-]*)?`), hidden},
 	// Headers: they may have several words.
 	{[]string{"authorization", "cookie"}, regexp.MustCompile(`((?i:authorization|cookie)\s*[=:]\s*)[^\n]+`), "${1}" + hidden},
-	// Values in quotes or brackets, as JSON, %q and Go's maps have them.
+	// Values in quotes or brackets, as in JSON, %q and Go's maps.
 	{secretNames, regexp.MustCompile(`(` + secretName + `\\*["']?\s*[=:]\s*\\*["'\[{])[^\n]+`), "${1}" + hidden},
 	{secretNames, regexp.MustCompile(`(` + secretName + `\s*[=:]\s*)\S+`), "${1}" + hidden},
 }
 
-// Scrub returns text without the queries of URLs and without what is a token
-// or password by its name or form. It rather hides too much.
+// Scrub returns text without the queries of URLs, and without anything that has
+// the name or form of a token or password. If in doubt it hides too much.
 func Scrub(text string) string {
 	lower := strings.ToLower(text)
 	for _, s := range secrets {
@@ -55,7 +55,7 @@ func Scrub(text string) string {
 	return text
 }
 
-// isSecretName reports whether what stands under the name is to be hidden.
+// isSecretName reports whether a value of this name must be hidden.
 func isSecretName(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(secretNames, func(end string) bool { return strings.HasSuffix(name, end) })
@@ -64,9 +64,10 @@ func isSecretName(name string) bool {
 // maxPath is how many bytes of a path are logged: a client chooses them.
 const maxPath = 200
 
-// Path returns the path of a URL or request target for a line: without scheme,
-// host, user, query and fragment, also where their marks are escaped, and at
-// most maxPath bytes of it. It never fails; what is not a URL is cut the same way.
+// Path returns the path of a URL or request target for a log line: without
+// scheme, host, user, query and fragment, even if their marks are escaped, and
+// at most maxPath bytes. It never fails; text that is not a URL is cut in the
+// same way.
 func Path(u string) string {
 	u = beforeMark(u)
 	if _, rest, ok := strings.Cut(u, "://"); ok {

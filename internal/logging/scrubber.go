@@ -10,22 +10,22 @@ import (
 
 const hiddenLiteral = `"` + hidden + `"`
 
-// scrubber is the last writer before the output, so that no call can forget
-// it. It gets lines of JSON, cuts and scrubs each string in them and hides the
-// strings under a secret name whole.
+// scrubber is the last writer before the output, so that no call can forget it.
+// It cuts and scrubs each string in a line of JSON, and hides strings with a
+// secret name completely.
 type scrubber struct{ w io.Writer }
 
 func (s scrubber) Write(line []byte) (int, error) {
-	s.w.Write(scrubLine(line)) //nolint:errcheck // zerolog would say so on standard error, which may block
-	return len(line), nil      // of the caller's bytes, not of those that are left
+	s.w.Write(scrubLine(line)) //nolint:errcheck // zerolog would report it on standard error, which may block
+	return len(line), nil      // of the caller's bytes, not of the scrubbed ones
 }
 
-// lineScrubber makes a copy of a line.
+// lineScrubber makes a scrubbed copy of a line.
 type lineScrubber struct {
 	out    []byte
 	depth  int // of open brackets
-	hideAt int // the depth of the value to hide, which ends with a comma or bracket at it; -1: none
-	most   int // bytes of the strings under the last key
+	hideAt int // depth of the value to hide, which ends with a comma or bracket at that depth; -1: none
+	most   int // bytes that strings of the last key may have
 }
 
 // scrubLine returns a copy of line.
@@ -53,7 +53,7 @@ func scrubLine(line []byte) []byte {
 	return s.out
 }
 
-// stringEnd returns where the string that begins at start is over.
+// stringEnd returns the end of the string that begins at start.
 func stringEnd(line []byte, start int) int {
 	for i := start + 1; i < len(line); i++ {
 		switch line[i] {
@@ -66,13 +66,13 @@ func stringEnd(line []byte, start int) int {
 	return len(line)
 }
 
-// isKey reports whether what follows a string makes it a key.
+// isKey reports whether rest, which follows a string, makes it a key.
 func isKey(rest []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(":"))
 }
 
-// appendString appends a string of JSON, as it is if it is short enough and there
-// is nothing to hide.
+// appendString appends a JSON string, unchanged if it is short enough and has
+// nothing to hide.
 func (s *lineScrubber) appendString(literal []byte, key bool) {
 	if !key && s.hideAt >= 0 {
 		s.out = append(s.out, hiddenLiteral...)
@@ -102,7 +102,7 @@ func (s *lineScrubber) appendString(literal []byte, key bool) {
 	s.out = append(s.out, quoted...)
 }
 
-// mostOf returns how many bytes a string under a name may have.
+// mostOf returns how many bytes a string of this name may have.
 func mostOf(name string) int {
 	switch name {
 	case zerolog.MessageFieldName, zerolog.ErrorFieldName, stackField, "problems":

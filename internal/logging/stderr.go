@@ -8,8 +8,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// OrStderr returns the logger that a library is given. In place of nil it is one
-// that writes errors to standard error and never blocks.
+// OrStderr returns to or, if that is nil, a logger that writes errors to
+// standard error and never blocks.
 func OrStderr(to *zerolog.Logger) zerolog.Logger {
 	if to != nil {
 		return *to
@@ -17,8 +17,8 @@ func OrStderr(to *zerolog.Logger) zerolog.Logger {
 	return stderr().log
 }
 
-// FlushStderr waits until the errors that had no other logger are written, but
-// not longer than timeout.
+// FlushStderr waits at most timeout until the lines of that logger have been
+// written.
 func FlushStderr(timeout time.Duration) { stderr().writer.Flush(timeout) }
 
 type stderrLog struct {
@@ -29,11 +29,11 @@ type stderrLog struct {
 // stderr is made when it is first needed: programs may replace os.Stderr.
 var stderr = sync.OnceValue(func() stderrLog {
 	level := new(Level)
-	level.least.Store(int32(zerolog.WarnLevel) - int32(zerolog.InfoLevel)) // for what is said of dropped lines
+	level.least.Store(int32(zerolog.WarnLevel) - int32(zerolog.InfoLevel)) // for reports of dropped lines
 	w := NewWriter(os.Stderr)
 	log, err := w.Logger(level, "auto", IsTerminal(os.Stderr))
 	if err != nil {
-		panic(err) // the format is one that New knows
+		panic(err) // New knows the format
 	}
 	return stderrLog{log: log.Level(zerolog.ErrorLevel), writer: w}
 })

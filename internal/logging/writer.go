@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	// maxBuffered is how many bytes of lines wait for the output at most: some
-	// thousand lines, and more than a second of what Limiters let pass.
+	// maxBuffered is the most bytes of lines that wait for the output: some
+	// thousand lines, and more than Limiters let pass in a second.
 	maxBuffered = 1 << 20
-	// writeSize is how much is written in one call at most, but for a longer line.
+	// writeSize is the most that is written in one call, except for a longer
+	// line.
 	writeSize = 32 << 10
 	// retryAfter is the pause after a write that failed: a full disk fails at once,
 	// and again.
@@ -23,10 +24,11 @@ const (
 	reportEvery = time.Second
 )
 
-// Writer hands lines on to an output that may block or fail: a pipe that nobody
-// reads, a full disk. Its own Write does neither. Lines wait in a buffer of 1 MiB
-// for a goroutine that exists while there are any; those that find it full, or
-// that the output fails for, are dropped and counted.
+// Writer passes lines to an output that may block or fail, such as a pipe that
+// nobody reads or a full disk. Its own Write does neither. Lines wait in a
+// buffer of 1 MiB for a goroutine, which exists only while there are any. Lines
+// that find the buffer full, or that cannot be written, are dropped and
+// counted.
 type Writer struct {
 	out io.Writer // static; used by one goroutine at a time
 
@@ -34,21 +36,21 @@ type Writer struct {
 	mu        sync.Mutex
 	waiting   []byte // whole lines
 	writing   bool   // the goroutine runs
-	torn      bool   // out ends within a line
+	torn      bool   // the output ends within a line
 	total     int64  // lines dropped so far
-	dropped   int64  // of them, those that are not reported yet
-	cause     error  // what out failed with when the last was dropped; nil: the buffer was full
+	dropped   int64  // of these, not yet reported
+	cause     error  // why the last line was dropped; nil: the buffer was full
 	report    func(dropped int64, cause error)
-	reporting bool          // report runs: its line is taken even if the buffer is full
+	reporting bool          // report runs: its line is accepted even if the buffer is full
 	reported  time.Time     // when it ran last
-	idle      chan struct{} // closed when nothing waits any more; nil: nobody waits for that
+	idle      chan struct{} // closed when nothing waits any more; nil: no Flush waits for it
 }
 
-// NewWriter returns a Writer to out.
+// NewWriter returns a Writer that writes to out.
 func NewWriter(out io.Writer) *Writer { return &Writer{out: out} }
 
-// Logger returns a logger to w, as [New] makes it. It is also told when lines
-// were dropped, as soon as lines can be written again.
+// Logger returns a logger to w, as [New] makes it. It also gets a report of
+// dropped lines, as soon as lines can be written again.
 func (w *Writer) Logger(level *Level, format string, isTerminal bool) (zerolog.Logger, error) {
 	log, err := New(w, level, format, isTerminal)
 	if err != nil {
@@ -67,7 +69,7 @@ func (w *Writer) Logger(level *Level, format string, isTerminal bool) (zerolog.L
 
 var errSlowOutput = errors.New("they came faster than they could be written")
 
-// Write takes one line. It never blocks and never fails.
+// Write queues one line. It never blocks and never fails.
 func (w *Writer) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,8 +92,8 @@ func (w *Writer) Dropped() int64 {
 	return w.total
 }
 
-// Flush waits until everything has been written, but not longer than timeout. It
-// reports whether that was enough.
+// Flush waits at most timeout until everything has been written, and reports
+// whether it has.
 func (w *Writer) Flush(timeout time.Duration) bool {
 	w.mu.Lock()
 	if !w.writing {
@@ -119,7 +121,7 @@ func (w *Writer) dropLocked(lines int64, cause error) {
 	w.cause = cause
 }
 
-// run writes until nothing waits.
+// run writes until no lines wait.
 func (w *Writer) run() {
 	var batch []byte
 	for {
@@ -135,8 +137,8 @@ func (w *Writer) run() {
 	}
 }
 
-// takeBatch moves the lines to write next into batch: none when the goroutine is
-// to end.
+// takeBatch moves the lines to write next into batch; if there are none, the
+// goroutine ends.
 func (w *Writer) takeBatch(batch []byte) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -174,7 +176,7 @@ func batchEnd(waiting []byte) int {
 	return len(waiting)
 }
 
-// writeBatch writes lines, and counts those that the output fails for.
+// writeBatch writes lines, and counts those that cannot be written.
 func (w *Writer) writeBatch(batch []byte) (written bool) {
 	n, err := w.out.Write(batch)
 	w.mu.Lock()
@@ -183,14 +185,14 @@ func (w *Writer) writeBatch(batch []byte) (written bool) {
 		w.torn = batch[n-1] != '\n'
 	}
 	if err != nil {
-		lost := bytes.TrimPrefix(batch[n:], []byte("\n")) // which only ended what was torn
+		lost := bytes.TrimPrefix(batch[n:], []byte("\n")) // that line break only ended a torn line
 		w.dropLocked(int64(bytes.Count(lost, []byte("\n"))), err)
 	}
 	return err == nil
 }
 
-// reportDropped tells of lines that were dropped, behind those that wait: once in
-// a second at most, but for the last time.
+// reportDropped logs how many lines were dropped, after those that wait: at
+// most once in a second, except for the last report.
 func (w *Writer) reportDropped() {
 	w.mu.Lock()
 	dropped, cause, report, now := w.dropped, w.cause, w.report, time.Now()

@@ -2,7 +2,7 @@ package longpoll
 
 import "strconv"
 
-// AppendStatus appends the answer that is a status alone: {"status":410}.
+// AppendStatus appends an answer that consists of a status: {"status":410}.
 func AppendStatus(dst []byte, status int) []byte {
 	dst = append(dst, `{"status":`...)
 	dst = strconv.AppendInt(dst, int64(status), 10)

@@ -7,7 +7,7 @@ import (
 	"mime"
 )
 
-// Why a body is refused.
+// Errors of [ParseBody].
 var (
 	// ErrBase64: a line is neither JSON nor base64. HTTP 400.
 	ErrBase64 = errors.New("longpoll: a line is neither a JSON array or object nor base64")
@@ -17,9 +17,9 @@ var (
 )
 
 // MaxBatch is how many messages one body may have. phoenix.js sends up to 100
-// (assets/js/phoenix/constants.js, MAX_LONGPOLL_BATCH_SIZE) and Phoenix drops
-// what is more without a word. The bound is there because a decoded message
-// takes ten times the bytes of the smallest line.
+// (assets/js/phoenix/constants.js, MAX_LONGPOLL_BATCH_SIZE), and Phoenix
+// silently drops the rest. The bound exists because a decoded message takes ten
+// times the bytes of the smallest line.
 const MaxBatch = 10_000
 
 // batchType is the media type of a body with several messages.
@@ -31,11 +31,11 @@ type Message struct {
 	Binary bool
 }
 
-// ParseBody takes the body of a POST apart. A body of media type
+// ParseBody splits the body of a POST into messages. A body of media type
 // application/x-ndjson has one message a line: a line that begins with [ or {
-// is text, any other the base64 of a binary message; empty lines count for
-// nothing. Any other body is one text message. A message may have maxMessage
-// bytes, decoded.
+// is text, any other the base64 of a binary message; empty lines are ignored.
+// Any other body is one text message. A decoded message may have maxMessage
+// bytes.
 //
 // Text messages are parts of body.
 func ParseBody(contentType string, body []byte, maxMessage int) ([]Message, error) {
@@ -65,8 +65,8 @@ func ParseBody(contentType string, body []byte, maxMessage int) ([]Message, erro
 
 var newline = []byte("\n")
 
-// isBatch compares the media type alone: parameters such as a charset say
-// nothing about it (RFC 9110 section 8.3.1).
+// isBatch compares only the media type and ignores parameters such as a charset
+// (RFC 9110 section 8.3.1).
 func isBatch(contentType string) bool {
 	media, _, err := mime.ParseMediaType(contentType)
 	return media == batchType && (err == nil || errors.Is(err, mime.ErrInvalidMediaParameter))

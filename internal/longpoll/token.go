@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Why a token is not taken. A client is told neither.
+// Errors of [Signer.Verify]. Clients are not told which.
 var (
-	// ErrForged: the token was not signed by this key, or is none.
-	ErrForged = errors.New("longpoll: token is not signed by this key")
+	// ErrForged: the token is malformed or was not signed with this key.
+	ErrForged = errors.New("longpoll: token is not signed with this key")
 	// ErrStale: the token was issued too long ago.
 	ErrStale = errors.New("longpoll: token is too old")
 )
@@ -27,9 +27,9 @@ func NewSessionID() (id SessionID) {
 	return id
 }
 
-// Token is what a client shows to come back to its session.
+// Token is what a client presents to return to its session.
 type Token struct {
-	// Node is the one that has the session.
+	// Node identifies the node that has the session.
 	Node uint64
 	// Session is the session's name on that node.
 	Session SessionID
@@ -37,27 +37,27 @@ type Token struct {
 	Issued time.Time
 }
 
-// A token on the wire is base64url without padding of: version (1 byte), Node
-// (8), Session (16), Issued in milliseconds since 1970 (8), and HMAC-SHA256 of
-// all that (32). base64url, because it travels in a query.
+// A token on the wire is base64url, because it travels in a query, without
+// padding, of: version (1 byte), Node (8), Session (16), Issued in milliseconds
+// since 1970 (8), and HMAC-SHA256 of all these (32).
 const (
 	tokenVersion = 1
 	claimsSize   = 1 + 8 + 16 + 8
 	tokenSize    = claimsSize + sha256.Size
 )
 
-// The strict decoder takes one spelling of a token and no other.
+// The strict decoder accepts only one spelling of a token.
 var tokenEncoding = base64.RawURLEncoding.Strict()
 
 // Signer signs tokens and checks them. It is safe for use by several
 // goroutines.
 type Signer struct{ key []byte }
 
-// keySize is that of the hash: RFC 2104 section 3.
+// keySize is the size of the hash: RFC 2104 section 3.
 const keySize = sha256.Size
 
-// NewSigner signs with key, which has at least 32 bytes and is not kept; nil
-// is a random one, that no other process knows.
+// NewSigner returns a Signer with key, which has at least 32 bytes and is not
+// kept; nil means a random key, which no other process knows.
 func NewSigner(key []byte) *Signer {
 	s := &Signer{key: append([]byte(nil), key...)}
 	if key == nil {
@@ -67,7 +67,7 @@ func NewSigner(key []byte) *Signer {
 	return s
 }
 
-// Sign returns the token as it travels.
+// Sign returns the token as it is sent.
 func (s *Signer) Sign(t Token) string {
 	b := make([]byte, 0, tokenSize)
 	b = append(b, tokenVersion)
@@ -78,8 +78,8 @@ func (s *Signer) Sign(t Token) string {
 	return tokenEncoding.EncodeToString(b)
 }
 
-// Verify returns what a token says if this key has signed it no longer ago
-// than maxAge: ErrForged, ErrStale.
+// Verify returns the decoded token if this key has signed it, at most maxAge
+// ago. The error is ErrForged or ErrStale.
 func (s *Signer) Verify(token string, now time.Time, maxAge time.Duration) (Token, error) {
 	if len(token) != tokenEncoding.EncodedLen(tokenSize) {
 		return Token{}, ErrForged

@@ -130,7 +130,8 @@ func (a *acceptor) hand(fd int) {
 	}
 }
 
-// pauseAccepting stops accepting for a while: without free descriptors epoll would report the listener again and again.
+// pauseAccepting stops accepting for a while, because without free descriptors epoll would report the listener again
+// and again.
 func (a *acceptor) pauseAccepting(errno unix.Errno) {
 	a.failed.report(a.ln.group, os.NewSyscallError("accept4", errno))
 	a.resting = true

@@ -69,7 +69,7 @@ type Loop struct {
 	ran       int // tasks run in this turn
 	sends     int // frames queued in this turn
 	burst     int // frames queued by the task or event that runs
-	readAll   int // what all lanes have read in this turn, in readUnits
+	readAll   int // what all lanes have read in this turn, in readUnits, in readUnits
 	conns     []*Conn
 	lanes     []*Lane // by Conn.lane; the lobby is the first
 	freeLanes []uint32
@@ -169,7 +169,7 @@ func (l *Loop) turn() {
 	l.trySleep()
 }
 
-// trySleep decides whether the loop may sleep.
+// trySleep lets the loop sleep if there is nothing to do.
 func (l *Loop) trySleep() {
 	if l.working.n+l.prompt.n+l.dirty.n+l.unread.n+l.dead.n > 0 {
 		l.poller.wake()

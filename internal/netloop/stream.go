@@ -34,7 +34,7 @@ type stream struct {
 
 	// Owned by the writer while conn.flags has flagBlocked, else by the loop.
 	frame    *Frame  // the frame being written, or
-	joined   *[]byte // several, copied into one buffer
+	joined   *[]byte // several, copied into one buffer into one buffer
 	wrote    int
 	cost     int // what the write counts in conn.out.size
 	writeErr error
@@ -213,8 +213,8 @@ func (s *stream) flush(c *Conn) {
 	go s.write()
 }
 
-// takeFrames moves frames from the queue into the writer's hands. Their bytes count as waiting until they are written, and
-// are not joined beyond half of the limit, so that DropOldest has something left to drop.
+// takeFrames moves frames from the queue to the writer. Their bytes count as waiting until they are written. At most
+// half of the limit is joined, so that DropOldest has something left to drop.
 func (s *stream) takeFrames(c *Conn) {
 	o := &c.out
 	most := min(scratchSize, c.loop.group.options.OutboundLimit/2)
@@ -266,14 +266,14 @@ func (s *stream) writeOut() {
 	}
 }
 
-// finishStream is the writing goroutine that ends our side of the stream.
+// finishStream is a writing goroutine that ends our side of the stream.
 func (s *stream) finishStream() {
 	defer s.conn.loop.group.routines.Done()
 	s.wrote, s.writeErr = 0, s.closeWrite()
 	s.lane.Load().Post(TaskFunc(func() { s.finished() }))
 }
 
-// closeWrite is endStream of a net.Conn that may panic.
+// closeWrite calls endStream, which may panic in an application's net.Conn.
 func (s *stream) closeWrite() (err error) {
 	defer callback.Recover("net.Conn.CloseWrite", &err)
 	return endStream(s.nc)

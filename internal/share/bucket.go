@@ -7,11 +7,11 @@ import "time"
 type Bucket struct {
 	Rate int
 
-	used float64 // of Rate
+	used float64 // units of Rate in use
 	at   time.Time
 }
 
-// Take takes n units, and reports whether so many were left.
+// Take takes n units if as many are left, and reports whether it has.
 func (b *Bucket) Take(now time.Time, n float64) bool {
 	if b.Rate <= 0 {
 		return true

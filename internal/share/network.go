@@ -5,20 +5,20 @@ import (
 	"net/netip"
 )
 
-// Network is the part of an address by which clients are told apart: an IPv4
-// address, or the first 64 bits of an IPv6 address, of which one subscriber has all
-// the others. 0 is addresses that tell nobody apart.
+// Network is the part of an address that identifies a client: an IPv4 address,
+// or the first 64 bits of an IPv6 address, since one subscriber has all
+// addresses below them. 0 stands for addresses that identify nobody.
 type Network uint64
 
-// v4 is what stands before the bits of an IPv4 address. Nobody has 0:ffff::/32.
+// v4 precedes the bits of an IPv4 address. 0:ffff::/32 is not in use.
 const v4 = 0xffff << 32
 
-// sharedSpace is what carriers have behind their NAT (RFC 6598).
+// sharedSpace is the address space behind the NAT of carriers (RFC 6598).
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
-// NetworkOf returns the network of an address. Addresses of this machine and of
-// private networks are no clients': they are proxies and load balancers of whose
-// clients we know nothing else, so they have none.
+// NetworkOf returns the network of an address. It returns 0 for addresses of
+// this machine and of private networks: they may be proxies and load balancers,
+// whose clients cannot be told apart.
 func NetworkOf(addr netip.Addr) Network {
 	addr = addr.Unmap()
 	switch {
@@ -28,8 +28,8 @@ func NetworkOf(addr netip.Addr) Network {
 	return AnyNetworkOf(addr)
 }
 
-// AnyNetworkOf is NetworkOf for where proxies are known: every address but theirs is a
-// client's, those of private networks and of this machine too.
+// AnyNetworkOf is like NetworkOf if the proxies are known: every other address
+// is a client's, including those of private networks and of this machine.
 func AnyNetworkOf(addr netip.Addr) Network {
 	addr = addr.Unmap().WithZone("")
 	switch {
@@ -40,13 +40,13 @@ func AnyNetworkOf(addr netip.Addr) Network {
 		return v4 | Network(binary.BigEndian.Uint32(b[:]))
 	}
 	b := addr.As16()
-	if [8]byte(b[:8]) == ([8]byte{}) { // ::1 is this machine, as 127.0.0.1 is
+	if [8]byte(b[:8]) == ([8]byte{}) { // ::1 is this machine, like 127.0.0.1
 		return v4 | 127<<24 | 1
 	}
 	return Network(binary.BigEndian.Uint64(b[:8]))
 }
 
-// String is the address or the prefix; empty for 0.
+// String returns the address or the prefix; "" for 0.
 func (n Network) String() string {
 	var b [16]byte
 	switch {

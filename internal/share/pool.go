@@ -1,25 +1,26 @@
-// Package share divides what clients have in common, so that a few of them cannot
-// use it up: rooms, connections. It knows counts and names, no sockets.
+// Package share divides resources that clients share, such as rooms and
+// connections, so that a few clients cannot use them up. It knows counts and
+// names, but no sockets.
 package share
 
 import "sync"
 
-// Default is the part of what others leave free that one client may have, in
-// percent. A client alone can use a quarter, ten clients leave a twentieth free,
-// and as long as anything is free, somebody who has nothing gets one.
+// Default is the part that one client may have of what others leave free, in
+// percent. A lone client can use a quarter, ten clients leave a twentieth free,
+// and as long as anything is free, a client that has nothing gets one unit.
 const Default = 25
 
-// Allowed reports whether somebody who has some of a capacity may have one more:
-// it is less than percent of what others leave. At least one is always allowed
-// where anything is free.
+// Allowed reports whether a client that has some units of a capacity may have
+// one more, which it may below percent of what others leave. As long as
+// anything is free, one unit is always allowed.
 func Allowed(have, others, capacity, percent int) bool {
 	free := capacity - others
 	return have < free && (have == 0 || 100*have < percent*free)
 }
 
-// Pool is a capacity that clients share. It divides twice: among clients, and what
-// a client may have among its sockets, so that one tab or one script does not keep
-// out everybody who comes from the same office. Its methods are safe from any
+// Pool is a capacity that clients share. It is divided twice: among clients,
+// and a client's part among its sockets, so that one tab or one script does not
+// shut out everybody in the same office. Its methods are safe from any
 // goroutine.
 type Pool struct {
 	// Static after New.
@@ -31,8 +32,8 @@ type Pool struct {
 	clients map[string]*client // guarded by mu
 }
 
-// client is what one client has. The one without a name is everybody who cannot
-// be told apart.
+// client counts what one client has. The client without a name stands for all
+// that cannot be told apart.
 type client struct {
 	name string
 	has  int
@@ -45,8 +46,8 @@ type Slot struct {
 	socket any
 }
 
-// New returns a pool of capacity units, of which percent of what others leave are
-// one client's. percent 0 is [Default].
+// New returns a pool of capacity units, in which one client may have percent of
+// what others leave. 0 percent means [Default].
 func New(capacity, percent int) *Pool {
 	if percent <= 0 {
 		percent = Default
@@ -54,11 +55,11 @@ func New(capacity, percent int) *Pool {
 	return &Pool{capacity: capacity, percent: percent, clients: make(map[string]*client)}
 }
 
-// Refusal says why nothing was taken.
+// Refusal is the reason why nothing was taken.
 type Refusal uint8
 
 const (
-	// Taken is no refusal: the unit was taken.
+	// Taken means that the unit was taken: there was no refusal.
 	Taken Refusal = iota
 	// Full means that no unit is free.
 	Full
@@ -66,8 +67,8 @@ const (
 	ShareUsed
 )
 
-// Take takes one unit for a socket of a client. Clients without a name are divided
-// by socket alone. The slot is to be given back with Give.
+// Take takes one unit for a socket of a client. Clients without a name are told
+// apart by socket only. The slot must be returned with Give.
 func (p *Pool) Take(name string, socket any) (*Slot, Refusal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +79,7 @@ func (p *Pool) Take(name string, socket any) (*Slot, Refusal) {
 	if c == nil {
 		c = &client{name: name, each: make(map[any]int)}
 	}
-	// What the client may have: its sockets' capacity.
+	// The most that the client may have is its sockets' capacity.
 	most := p.capacity - (p.used - c.has)
 	if name != "" {
 		if !Allowed(c.has, p.used-c.has, p.capacity, p.percent) {
@@ -92,7 +93,8 @@ func (p *Pool) Take(name string, socket any) (*Slot, Refusal) {
 	return p.taken(c, socket), Taken
 }
 
-// TakeAny is Take for the program itself: it may have all that is free.
+// TakeAny is Take for the program itself, which may have everything that is
+// free.
 func (p *Pool) TakeAny() (*Slot, Refusal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,7 +111,7 @@ func (p *Pool) TakeAny() (*Slot, Refusal) {
 // program is the client that TakeAny counts for. No client has that name.
 const program = "\x00"
 
-// taken counts one unit. With mu.
+// taken counts one unit. The caller holds mu.
 func (p *Pool) taken(c *client, socket any) *Slot {
 	p.used++
 	c.has++
@@ -118,7 +120,7 @@ func (p *Pool) taken(c *client, socket any) *Slot {
 	return &Slot{c, socket}
 }
 
-// Give gives a slot back.
+// Give returns a slot.
 func (p *Pool) Give(s *Slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
