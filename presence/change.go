@@ -1,5 +1,7 @@
 package presence
 
+import "iter"
+
 // change is a presence that differs from what clients know, until the next flush. Changes lie beside the presences, which
 // are many and seldom change.
 type change struct {
@@ -12,6 +14,19 @@ type change struct {
 type changedEntry struct {
 	entry       *entry
 	first, last int32 // in topic.changes, in the order of their first change
+}
+
+// changesOf yields the changes of some dirty entries.
+func (tp *topic) changesOf(entries []changedEntry) iter.Seq[*change] {
+	return func(yield func(*change) bool) {
+		for i := range entries {
+			for at := entries[i].first; at != 0; at = tp.changes[at-1].next {
+				if !yield(&tp.changes[at-1]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // changesKeep is how many changes a topic keeps room for.
@@ -35,8 +50,12 @@ func (tp *topic) changed(p *presence) {
 	d.last = p.change
 }
 
-// forgetChanges is for when clients have been told of them.
-func (tp *topic) forgetChanges() {
+// forgetChanges is for when clients have been told of so many entries. Those that they were not told of stay, in their order.
+func (tp *topic) forgetChanges(told int) {
+	if told < len(tp.dirty) {
+		tp.keepUntold()
+		return
+	}
 	if cap(tp.changes) > changesKeep {
 		tp.dirty, tp.changes = nil, nil
 		return
@@ -44,4 +63,28 @@ func (tp *topic) forgetChanges() {
 	clear(tp.dirty)
 	clear(tp.changes)
 	tp.dirty, tp.changes = tp.dirty[:0], tp.changes[:0]
+}
+
+func (tp *topic) keepUntold() {
+	dirty, changes := tp.dirty, tp.changes
+	tp.dirty, tp.changes = nil, nil
+	for _, d := range dirty {
+		if d.entry.changes == 0 { // commitEntry
+			continue
+		}
+		at := d.first
+		d.first = int32(len(tp.changes)) + 1
+		for at != 0 {
+			c := changes[at-1]
+			at = c.next
+			if c.next != 0 {
+				c.next = int32(len(tp.changes)) + 2
+			}
+			tp.changes = append(tp.changes, c)
+			c.presence.change = int32(len(tp.changes))
+		}
+		d.last = int32(len(tp.changes))
+		tp.dirty = append(tp.dirty, d)
+		d.entry.changes = int32(len(tp.dirty))
+	}
 }

@@ -16,7 +16,7 @@ const defaultChunkBytes = 16 << 10
 type chunk struct {
 	prev, next *chunk // in topic
 	entries    []*entry
-	size       int // bytes: keys and current metas
+	size       int // bytes: keys, current metas and what Fetch has added
 	large      int // how many of entries are large keys
 
 	// encoded is the sent side of the entries, each with a comma before it; nil: to be encoded. States share it: bytes that
@@ -90,7 +90,7 @@ func (tp *topic) split(c *chunk) {
 	next := &chunk{prev: c, next: c.next}
 	for at := len(c.entries) - 1; at > 0 && next.size < c.size; at-- {
 		e := c.entries[at]
-		size := e.size()
+		size := e.size() + len(tp.members(e))
 		c.size -= size
 		next.size += size
 		if tp.large[e] != nil {

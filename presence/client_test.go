@@ -14,6 +14,8 @@ type client struct {
 	joinRef int  // the join whose state it has, 0 is none
 	current int  // the present join
 	parts   bool // diffs may come in parts: what has joined, then what has left
+
+	users map[string]string // what Fetch has added to the keys of state: member "user" of the latest join
 }
 
 // meta is a meta as a client keeps it.
@@ -24,6 +26,7 @@ type meta struct {
 
 type metas struct {
 	Metas []json.RawMessage `json:"metas"`
+	User  string            `json:"user"`
 }
 
 type diff struct {
@@ -52,8 +55,10 @@ func (c *client) handle(e event) error {
 		}
 		c.joinRef = c.current
 		c.syncState(parse(state))
+		c.noteUsers(state)
 		for _, d := range c.pending {
 			c.syncDiff(parse(d.Joins), parse(d.Leaves))
+			c.noteUsers(d.Joins)
 		}
 		c.pending = nil
 		return nil
@@ -70,9 +75,25 @@ func (c *client) handle(e event) error {
 			return fmt.Errorf("diff %s: %w", e.payload, err)
 		}
 		c.syncDiff(parse(d.Joins), parse(d.Leaves))
+		c.noteUsers(d.Joins)
 		return nil
 	default:
 		return fmt.Errorf("unknown event %q", e.name)
+	}
+}
+
+// noteUsers keeps what came with keys.
+func (c *client) noteUsers(joins map[string]metas) {
+	if c.users == nil {
+		c.users = make(map[string]string)
+	}
+	for key, presence := range joins {
+		c.users[key] = presence.User
+	}
+	for key := range c.users {
+		if c.state[key] == nil {
+			delete(c.users, key)
+		}
 	}
 }
 

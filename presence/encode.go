@@ -28,7 +28,7 @@ func (tp *topic) appendSide(dst []byte, s side) []byte {
 	return append(dst, '}')
 }
 
-// appendEntry appends one side of e as "key":{"metas":[…]}, with a comma before it if asked to; nothing if that side has
+// appendEntry appends one side of e as "key":{"metas":[…],…}, with a comma before it if asked to; nothing if that side has
 // no metas.
 func (tp *topic) appendEntry(dst []byte, e *entry, s side, comma bool) []byte {
 	open := false
@@ -37,7 +37,7 @@ func (tp *topic) appendEntry(dst []byte, e *entry, s side, comma bool) []byte {
 			dst, open = e.appendMeta(dst, meta, comma, open), true
 		}
 	}
-	return closeEntry(dst, open)
+	return closeEntry(dst, open, tp.members(e))
 }
 
 // appendMeta appends one meta, and before the first one the key.
@@ -53,9 +53,10 @@ func (e *entry) appendMeta(dst []byte, meta string, comma, open bool) []byte {
 	return append(dst, meta...)
 }
 
-func closeEntry(dst []byte, open bool) []byte {
+// closeEntry ends an entry, if one is open, with the members that Fetch has added.
+func closeEntry(dst []byte, open bool, members string) []byte {
 	if open {
-		dst = append(dst, "]}"...)
+		dst = append(append(append(dst, ']'), members...), '}')
 	}
 	return dst
 }

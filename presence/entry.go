@@ -25,7 +25,7 @@ type presence struct {
 	dropped bool // it is in its replica no more
 }
 
-// size is what e counts in its chunk.
+// size is what e counts in its chunk, without what Fetch has added.
 func (e *entry) size() int {
 	size := len(e.key) + entryOverhead
 	for p := e.first; p != nil; p = p.next {

@@ -111,14 +111,20 @@ func encode(b *bytes.Buffer, v any) (err error) {
 // dropRefs removes the members phx_ref and phx_ref_prev from the members of a valid compact object, in place. Phoenix
 // leaves them in, which makes an object with the same key twice; clients could then take the wrong one.
 func dropRefs(members []byte) []byte {
-	if !bytes.Contains(members, []byte("phx_ref")) && bytes.IndexByte(members, '\\') < 0 {
+	return dropMembers(members, "phx_ref", func(key string) bool { return key == "phx_ref" || key == "phx_ref_prev" })
+}
+
+// dropMembers removes the members for whose keys drop returns true from the members of a valid compact object, in place. All those keys contain
+// hint.
+func dropMembers(members []byte, hint string, drop func(key string) bool) []byte {
+	if !bytes.Contains(members, []byte(hint)) && bytes.IndexByte(members, '\\') < 0 {
 		return members
 	}
 	kept := members[:0]
 	for i := 0; i < len(members); {
 		colon := valueEnd(members, i)
 		end := valueEnd(members, colon+1)
-		if !isRefKey(members[i:colon]) {
+		if !drop(unquote(members[i:colon])) {
 			if len(kept) > 0 {
 				kept = append(kept, ',')
 			}
@@ -129,15 +135,13 @@ func dropRefs(members []byte) []byte {
 	return kept
 }
 
-// isRefKey tells whether a JSON string is one of the tracker's keys, however it is escaped.
-func isRefKey(quoted []byte) bool {
-	var key string
+// unquote returns the value of a valid JSON string.
+func unquote(quoted []byte) (s string) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
-		key = string(quoted[1 : len(quoted)-1])
-	} else if json.Unmarshal(quoted, &key) != nil {
-		return false
+		return string(quoted[1 : len(quoted)-1])
 	}
-	return key == "phx_ref" || key == "phx_ref_prev"
+	_ = json.Unmarshal(quoted, &s) // it is valid
+	return s
 }
 
 // valueEnd returns the index after the value of valid compact JSON that begins at i.

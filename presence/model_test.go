@@ -1,9 +1,11 @@
 package presence
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,20 +35,96 @@ func (p *peer) receive() error {
 // TestModel has clients join, leave, track, update and untrack at random. Without a window each client that has a state has
 // the truth at any time; with one it has it after each flush, and all clients agree at any time.
 func TestModel(t *testing.T) {
-	t.Run("at once", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, 0, maxPayload) }) })
-	// An hour is never over in a test: windows end when the model flushes.
-	t.Run("window", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, time.Hour, maxPayload) }) })
-	// One meta, or two, in each message.
-	t.Run("in parts", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, 0, 180) }) })
-	t.Run("in parts and window", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, time.Hour, 180) }) })
+	run := func(name string, window time.Duration, payload int, fetch bool) {
+		t.Run(name, func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { runModel(t, window, payload, fetch) }) })
+	}
+	run("at once", 0, maxPayload, false)
+	run("window", time.Hour, maxPayload, false) // an hour is never over in a test: windows end when the model flushes
+	run("in parts", 0, 180, false)              // one meta, or two, in each message
+	run("in parts and window", time.Hour, 180, false)
+	run("fetch", 0, maxPayload, true)
+	run("fetch and window", time.Hour, maxPayload, true)
+	run("fetch in parts", 0, 220, true)
 }
 
-func runModel(t *rapid.T, window time.Duration, payload int) {
+// fetches are the calls of Fetch in a model: one is made when the model draws it, and then answers as the model draws.
+type fetches struct {
+	tasks  []func() // calls that wait for their turn
+	fault  string   // of the next answers
+	calls  int
+	values map[string]map[string]bool // by key: all that Fetch has ever returned for it, "" for nothing
+}
+
+func (f *fetches) fetch(_ context.Context, topic string, presences map[string]Entry) (map[string]any, error) {
+	f.calls++
+	found := make(map[string]any)
+	for key := range presences {
+		value := fmt.Sprintf("%s of %s, call %d", key, topic, f.calls)
+		switch f.fault {
+		case "error", "panic":
+			continue
+		case "leaves out":
+			value = ""
+		case "no object":
+			found[key] = []int{1}
+			continue
+		default:
+			found[key] = map[string]any{"user": value, "metas": "not Fetch's"}
+		}
+		if f.values[key] == nil {
+			f.values[key] = make(map[string]bool)
+		}
+		f.values[key][value] = true
+	}
+	switch f.fault {
+	case "error":
+		return nil, errors.New("no database")
+	case "panic":
+		panic("no database")
+	}
+	return found, nil
+}
+
+// answer makes the call that waits at i.
+func (f *fetches) answer(i int) {
+	task := f.tasks[i]
+	f.tasks = slices.Delete(f.tasks, i, i+1)
+	task()
+}
+
+// check holds what a client was told about keys against what Fetch has returned: a key for which it always failed has nothing.
+func (f *fetches) check(c *client) error {
+	for key, user := range c.users {
+		if user != "" && !f.values[key][user] {
+			return fmt.Errorf("key %q has user %q, which Fetch never returned", key, user)
+		}
+	}
+	return nil
+}
+
+func runModel(t *rapid.T, window time.Duration, payload int, fetch bool) {
 	n := newNode()
-	tr := New(n, Options{Window: window})
+	f := &fetches{values: make(map[string]map[string]bool)}
+	o := Options{Window: window}
+	if fetch {
+		o.Fetch = f.fetch
+	}
+	tr := New(n, o)
+	if fetch {
+		tr.fetcher.spawn = func(task func()) { f.tasks = append(f.tasks, task) }
+		tr.fetcher.keys = 2
+	}
 	tr.maxPayload = payload
 	tr.chunkBytes = 100 // of one or two keys
 	defer tr.Close()
+	if fetch {
+		defer func() { // Close waits for calls
+			tr.fetcher.spawn = func(task func()) { go task() }
+			for len(f.tasks) > 0 {
+				f.answer(0)
+			}
+		}()
+	}
 	peers := make([]*peer, 6)
 	for i := range peers {
 		peers[i] = &peer{topic: fmt.Sprint("room:", i/4), client: &client{state: make(map[string][]meta), parts: payload < maxPayload}, tracked: make(map[string]bool)}
@@ -83,6 +161,11 @@ func runModel(t *rapid.T, window time.Duration, payload int) {
 		}
 	}
 	flushed := window == 0
+	settle := func() { // until nothing waits for Fetch
+		for len(f.tasks) > 0 {
+			f.answer(0)
+		}
+	}
 	t.Repeat(map[string]func(*rapid.T){
 		"join":  func(t *rapid.T) { join(drawPeer(t)) },
 		"end":   func(t *rapid.T) { end(drawPeer(t)) },
@@ -120,15 +203,35 @@ func runModel(t *rapid.T, window time.Duration, payload int) {
 			tr.Flush()
 			flushed = true
 		},
+		"answer": func(t *rapid.T) {
+			if len(f.tasks) > 0 {
+				f.fault = rapid.SampledFrom([]string{"", "", "", "error", "panic", "leaves out", "no object"}).Draw(t, "fault")
+				f.answer(rapid.IntRange(0, len(f.tasks)-1).Draw(t, "call"))
+			}
+		},
+		"answer all": func(t *rapid.T) {
+			f.fault = ""
+			settle()
+			tr.Flush()
+			settle()
+			flushed = true
+		},
 		"": func(t *rapid.T) {
-			checkModel(t, tr, peers, flushed)
+			checkModel(t, tr, peers, flushed && len(f.tasks) == 0)
 			flushed = window == 0
+			for _, p := range peers {
+				if err := f.check(p.client); err != nil {
+					t.Fatal(err)
+				}
+			}
 		},
 	})
+	f.fault = ""
 	for _, p := range peers {
 		end(p)
 	}
 	tr.Flush()
+	settle()
 	if err := leftovers(tr); err != nil {
 		t.Fatal(err)
 	}

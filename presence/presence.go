@@ -6,6 +6,7 @@
 package presence
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"time"
@@ -77,13 +78,33 @@ type Options struct {
 	Replicator Replicator
 	// Now is the clock of phx_ref; nil: time.Now.
 	Now func() time.Time
+	// Fetch adds to what clients are told about keys, for example the names of users (Phoenix.Presence's fetch/2), with
+	// one query of a database for many keys. It is given presences of a topic: by key the metas, at most 100 of them, and what
+	// Fetch returned before. It returns for each key a value that encodes to a JSON object or to null. Clients get the
+	// members of the object beside "metas", which only the tracker sets. A key that Fetch leaves out is sent with its metas
+	// alone (Phoenix does not send such a key).
+	//
+	// Fetch is called before clients are told that somebody has joined under a key or was updated, and for all keys of the
+	// topic before [Tracker.PushState] pushes a state. Diffs and states wait for it, and changes that come meanwhile are
+	// gathered as in a Window. Changes and states that wait at the same time share calls. A topic has one call at a
+	// time, for at most 1,000 keys, and a tracker has 64. What Fetch returned stays with the key until it leaves: diffs of
+	// leaves, [Tracker.List] and HandleMetas have it without another call.
+	//
+	// Fetch runs on a goroutine of its own, may block, and may call the tracker. If it returns an error, panics or has not
+	// returned after FetchTimeout, the keys keep what they had, which for a new key is nothing, and OnError is told. So it
+	// is with a single key whose value is not an object or takes more than 32 KiB. In a cluster each node calls Fetch for its
+	// own clients, once the node of a presence has told its own.
+	Fetch func(ctx context.Context, topic string, presences map[string]Entry) (map[string]any, error)
+	// FetchTimeout is how long a diff or a state waits for one call of Fetch, whose ctx is then done. Default 5 s.
+	FetchTimeout time.Duration
 	// HandleMetas is told who has come to a topic and who has gone, on any node of a Replicator and in topics without diffs
 	// too, with the diffs and after them (Phoenix.Presence's handle_metas). It runs on a goroutine of the tracker's, one
 	// change at a time, and may block and call the tracker, except for Close. Changes of a topic that come meanwhile
 	// are told as one: what came and went is not among them. A panic ends nothing and is told to OnError.
 	HandleMetas func(c Change)
-	// OnError hears of diffs that the Broadcaster did not take; clients of the topic then miss it until they rejoin. It
-	// may be called with a lock held and must not call the tracker. nil drops it silently.
+	// OnError is told of diffs that the Broadcaster did not take, which clients of the topic miss until they rejoin, and of
+	// what went wrong in Fetch and HandleMetas. It may be called with a lock held and must not call the tracker. nil
+	// ignores errors.
 	OnError func(topic string, err error)
 }
 
@@ -99,5 +120,21 @@ func (m Meta) MarshalJSON() ([]byte, error) { return m.JSON, nil }
 
 // Entry is what is present under a key: at least one meta.
 type Entry struct {
-	Metas []Meta `json:"metas"`
+	Metas []Meta
+	// Fetched is the JSON object that [Options.Fetch] last returned for the key, or nil.
+	Fetched json.RawMessage
+}
+
+// MarshalJSON returns the object as clients see it: the member "metas", and those of Fetched.
+func (e Entry) MarshalJSON() ([]byte, error) {
+	metas, err := json.Marshal(e.Metas)
+	if err != nil {
+		return nil, err
+	}
+	object := append([]byte(`{"metas":`), metas...)
+	if len(e.Fetched) > len("{}") {
+		object = append(object, ',')
+		return append(object, e.Fetched[1:]...), nil
+	}
+	return append(object, '}'), nil
 }

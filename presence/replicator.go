@@ -23,14 +23,14 @@ type Replicator interface {
 
 // replicate tells other nodes what clients of this one are about to be told of its own presences. What has
 // joined comes before what has left, as in a diff.
-func (t *Tracker) replicate(tp *topic) {
-	for i := range tp.changes {
-		if p := tp.changes[i].presence; p.meta != "" && p.holder.isOwn() {
+func (t *Tracker) replicate(tp *topic, told []changedEntry) {
+	for c := range tp.changesOf(told) {
+		if p := c.presence; p.meta != "" && p.holder.isOwn() {
 			t.options.Replicator.Join(tp.name, p.entry.key, p.meta)
 		}
 	}
-	for i := range tp.changes {
-		if c := &tp.changes[i]; c.sent != "" && c.presence.meta == "" && c.presence.holder.isOwn() {
+	for c := range tp.changesOf(told) {
+		if c.sent != "" && c.presence.meta == "" && c.presence.holder.isOwn() {
 			t.options.Replicator.Leave(tp.name, c.presence.entry.key, refOf(c.sent))
 		}
 	}

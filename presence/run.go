@@ -180,14 +180,22 @@ type weaver struct {
 // room sees to it that a message is open that takes so many bytes of e, unless
 // these are too many for any.
 func (w *weaver) room(e *entry, bytes int) {
-	if w.s.parts != nil && w.s.size+len(w.piece)+entrySize(e.key)+bytes > w.s.most {
+	if w.s.parts != nil && w.s.size+len(w.piece)+len(w.members())+w.tp.entrySize(e)+bytes > w.s.most {
 		w.closeOpenEntry()
 		w.s.close()
 	}
 	w.s.open(0)
 	if w.open != e {
-		w.piece = closeEntry(w.piece, w.open != nil)
+		w.piece = closeEntry(w.piece, w.open != nil, w.members())
 	}
+}
+
+// members are those that the open entry has behind its metas.
+func (w *weaver) members() string {
+	if w.open == nil {
+		return ""
+	}
+	return w.tp.members(w.open)
 }
 
 // comma reports whether there is an entry before in the message that is open.
@@ -200,7 +208,7 @@ func (w *weaver) addMeta(e *entry, meta string) {
 }
 
 func (w *weaver) addRun(e *entry, r *run) {
-	if r.size+entrySize(e.key) > w.s.room() { // no message can hold it
+	if r.size+w.tp.entrySize(e) > w.s.room() { // no message can hold it
 		for _, p := range r.members {
 			w.addMeta(e, sent(w.tp, p))
 		}
@@ -226,7 +234,7 @@ func (w *weaver) flush() {
 
 // closeOpenEntry closes the entry that is open.
 func (w *weaver) closeOpenEntry() {
-	w.piece = closeEntry(w.piece, w.open != nil)
+	w.piece = closeEntry(w.piece, w.open != nil, w.members())
 	w.flush()
 	w.open = nil
 }

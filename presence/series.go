@@ -106,13 +106,15 @@ func (s *series) finish() []prepared.Message {
 }
 
 // entrySize is how many bytes a key and what is around its metas have at most.
-func entrySize(key string) int { return 6*len(key) + len(`,"":{"metas":[]}`) }
+func (tp *topic) entrySize(e *entry) int {
+	return 6*len(e.key) + len(`,"":{"metas":[]}`) + len(tp.members(e))
+}
 
 // diffWriter writes presence_diffs: what joined first and then what left, so that clients which get it in several messages never
 // see a key go that only has other metas.
 type diffWriter struct {
 	tracker *Tracker
-	topic   string
+	topic   *topic
 	most    int // bytes of a payload
 	dst     []byte
 	leaving bool
@@ -143,7 +145,7 @@ func (w *diffWriter) leave() {
 }
 
 func (w *diffWriter) add(e *entry, meta string) {
-	if w.some && len(w.dst)+len(meta)+entrySize(e.key)+len(diffLeaves)+len(diffEnd) > w.most {
+	if w.some && len(w.dst)+len(w.members())+len(meta)+w.topic.entrySize(e)+len(diffLeaves)+len(diffEnd) > w.most {
 		w.end()
 		w.begin()
 	}
@@ -155,8 +157,16 @@ func (w *diffWriter) add(e *entry, meta string) {
 }
 
 func (w *diffWriter) closeEntry() {
-	w.dst = closeEntry(w.dst, w.entry != nil)
+	w.dst = closeEntry(w.dst, w.entry != nil, w.members())
 	w.entry = nil
+}
+
+// members are those that the open entry has behind its metas.
+func (w *diffWriter) members() string {
+	if w.entry == nil {
+		return ""
+	}
+	return w.topic.members(w.entry)
 }
 
 // end sends the message that is open, if there is anything in it.
@@ -166,23 +176,23 @@ func (w *diffWriter) end() {
 		w.dst = append(w.dst, diffLeaves...)
 	}
 	if w.dst = append(w.dst, diffEnd...); w.some {
-		w.tracker.broadcast(w.topic, w.dst)
+		w.tracker.broadcast(w.topic.name, w.dst)
 	}
 }
 
 // writeDiff writes what makes the truth of what clients know. No two metas are equal, for each has a ref of its own: of a change
 // current has joined and sent has left, an update being both, or there is neither.
-func (tp *topic) writeDiff(w *diffWriter) {
+func (tp *topic) writeDiff(w *diffWriter, told []changedEntry) {
 	w.begin()
-	tp.writeChanges(w, current)
+	tp.writeChanges(w, told, current)
 	w.leave()
-	tp.writeChanges(w, sent)
+	tp.writeChanges(w, told, sent)
 	w.end()
 }
 
-func (tp *topic) writeChanges(w *diffWriter, s side) {
-	for i := range tp.dirty {
-		d := &tp.dirty[i]
+func (tp *topic) writeChanges(w *diffWriter, told []changedEntry, s side) {
+	for i := range told {
+		d := &told[i]
 		for at := d.first; at != 0; at = tp.changes[at-1].next {
 			if meta := s(tp, tp.changes[at-1].presence); meta != "" {
 				w.add(d.entry, meta)

@@ -10,6 +10,7 @@ import (
 // the truth. A state of more than 256 KiB comes as a presence_state and presence_diffs that join the rest, one behind the other. Within a window that is the state before what waits; see [Options]. The channel has to be subscribed by
 // then: what is sent between the state and the end of a join callback would be missed, so a join sends itself a
 // message, as after_join in Phoenix, and the state is pushed when that comes.
+// With Options.Fetch, PushState returns at once and the state follows when Fetch has returned.
 func (t *Tracker) PushState(c Channel) error {
 	name := c.Topic()
 	s := t.stripe(name)
@@ -19,7 +20,12 @@ func (t *Tracker) PushState(c Channel) error {
 		return ErrClosed
 	}
 	// Under the lock: a diff that this state lacks has not been sent yet, and one that it has cannot come after it.
-	return c.Push(EventState, t.stateOf(s.topics[name]))
+	tp := s.topics[name]
+	if tp != nil && tp.fetch != nil {
+		t.awaitState(s, tp, c)
+		return nil
+	}
+	return c.Push(EventState, t.stateOf(tp))
 }
 
 // stateOf returns the state of a topic, or of one in which nobody is (nil), as the payload of a push.
@@ -46,7 +52,7 @@ func (t *Tracker) List(topic string) map[string]Entry {
 	list := make(map[string]Entry, tp.live)
 	for key, e := range tp.entries {
 		if e.live > 0 {
-			list[key] = Entry{Metas: e.metas()}
+			list[key] = Entry{Metas: e.metas(int(e.live)), Fetched: tp.fetched(e)}
 		}
 	}
 	return list
@@ -65,13 +71,13 @@ func (t *Tracker) Get(topic, key string) []Meta {
 	if e == nil || e.live == 0 {
 		return nil
 	}
-	return e.metas()
+	return e.metas(int(e.live))
 }
 
-// metas returns the current metas of e.
-func (e *entry) metas() []Meta {
-	metas := make([]Meta, 0, e.live)
-	for p := e.first; p != nil; p = p.next {
+// metas returns the first of the current metas of e.
+func (e *entry) metas(most int) []Meta {
+	metas := make([]Meta, 0, min(most, int(e.live)))
+	for p := e.first; p != nil && len(metas) < most; p = p.next {
 		if m := p.meta; m != "" {
 			metas = append(metas, Meta{Ref: refOf(m), PrevRef: prevOf(m), JSON: json.RawMessage(m)})
 		}
@@ -104,7 +110,7 @@ func (t *Tracker) Count(topic string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if tp := s.topics[topic]; tp != nil {
-		return tp.live
+		return int(tp.live)
 	}
 	return 0
 }

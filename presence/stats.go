@@ -4,7 +4,7 @@ package presence
 type Stats struct {
 	Topics int // with somebody present
 	Keys   int // present, counted for each topic
-	Bytes  int // of keys and metas, with a little for each key
+	Bytes  int // of keys, metas and what Fetch has added, with a little for each key
 }
 
 // Stats counts topic by topic: it takes as long as there are topics, a share of
@@ -20,7 +20,7 @@ func (t *Tracker) Stats() Stats {
 			}
 			if tp.live > 0 {
 				sum.Topics++
-				sum.Keys += tp.live
+				sum.Keys += int(tp.live)
 			}
 		}
 		s.mu.Unlock()

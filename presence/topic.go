@@ -15,28 +15,33 @@ import "github.com/mycelium-rt/mycelium/internal/prepared"
 type topic struct {
 	// Static after newTopic.
 	name       string
-	diffs      bool // whether diffs are sent
 	chunkBytes int
 	maxPayload int
+	diffs      bool // whether diffs are sent
 
+	live        int32 // entries with a current meta
 	entries     map[string]*entry
 	large       map[*entry]*runs // those with very many bytes of metas; nil: there was none
 	first, last *chunk           // of all entries, in the order in which their keys came
-	live        int              // entries with a current meta
 	dirty       []changedEntry   // in the order of their first change since the last flush
 	changes     []change
 	timer       *windowTimer       // nil until the first window
 	state       []prepared.Message // presence_state as of the last flush; nil: to be put together
+	fetch       *enrichment        // nil without Options.Fetch
 }
 
 func (t *Tracker) newTopic(name string, diffs bool) *topic {
-	return &topic{
+	tp := &topic{
 		name:       name,
 		diffs:      diffs,
 		chunkBytes: t.chunkBytes,
 		maxPayload: t.maxPayload,
 		entries:    make(map[string]*entry),
 	}
+	if t.fetcher != nil {
+		tp.fetch = &enrichment{added: make(map[*entry]addition)}
+	}
+	return tp
 }
 
 // find returns what a channel has tracked under key, nil if nothing. A key may be tracked by many channels and a channel may track
@@ -117,22 +122,23 @@ func (tp *topic) set(p *presence, meta string) {
 	p.meta = meta
 }
 
-// commit makes what clients know the truth, after the diff that tells them.
-func (tp *topic) commit() {
-	for i := range tp.dirty {
-		e := tp.dirty[i].entry
+// commit makes what clients know the truth of some dirty entries, after the diff that tells them.
+func (tp *topic) commit(told []changedEntry) {
+	for i := range told {
+		e := told[i].entry
 		isNew := sent(tp, e.first) == "" // the others come behind what clients know
-		tp.commitEntry(&tp.dirty[i])
+		tp.commitEntry(&told[i])
 		e.chunk.committed(tp, e, isNew)
 		tp.enlarge(e)
 		tp.split(e.chunk)
 		if e.first == nil {
 			tp.reduce(e)
+			tp.forgetAddition(e)
 			delete(tp.entries, e.key)
 			tp.displace(e)
 		}
 	}
-	tp.forgetChanges()
+	tp.forgetChanges(len(told))
 	tp.state = nil
 }
 

@@ -28,6 +28,7 @@ type Tracker struct {
 	maxPayload  int // the same
 	pace        pace
 	again       func(channel any) error // PushState
+	fetcher     *fetcher                // nil without Fetch
 
 	refs    refSource
 	timers  sync.WaitGroup // armed or running window timers, and the goroutine of watch
@@ -55,6 +56,7 @@ func New(b Broadcaster, o Options) *Tracker {
 	}
 	t := &Tracker{broadcaster: b, options: o, seed: maphash.MakeSeed(), chunkBytes: defaultChunkBytes, maxPayload: maxPayload, pace: defaultPace}
 	t.refs.node, t.refs.now = o.Node, o.Now
+	t.fetcher = newFetcher(&t.options)
 	if o.HandleMetas != nil {
 		t.watch = &watch{waiting: make(map[string]*list.Element), handle: o.HandleMetas, report: t.report, ended: t.timers.Done}
 	}
@@ -258,6 +260,9 @@ func (t *Tracker) Flush() {
 // when no timer of the tracker is left. Tracking and updating fail from then on. Other nodes are told that the presences of
 // this one have left. HandleMetas is told what still waits, and has returned when Close does. It may be called more than once.
 func (t *Tracker) Close() {
+	if t.fetcher != nil {
+		t.fetcher.stop()
+	}
 	t.Flush()
 	r := t.options.Replicator
 	if r != nil {
@@ -269,6 +274,9 @@ func (t *Tracker) Close() {
 		s.closed = true
 		for _, tp := range s.topics {
 			t.flush(s, tp) // changed between Flush and closed
+			if tp.fetch != nil {
+				t.pushStates(tp, len(tp.fetch.states))
+			}
 		}
 		s.mu.Unlock()
 	}

@@ -46,11 +46,12 @@ type gathered struct {
 type namedMeta struct {
 	key, meta string
 	place     int
+	members   string // what Fetch has added to the key
 }
 
 // add gathers what commit is about to make known. The stripe is locked. It reports
 // whether a goroutine is to be started, by go w.run().
-func (w *watch) add(tp *topic) (start bool) {
+func (w *watch) add(tp *topic, told []changedEntry) (start bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := w.waiting[tp.name]
@@ -59,14 +60,13 @@ func (w *watch) add(tp *topic) (start bool) {
 		w.waiting[tp.name] = at
 	}
 	g := at.Value.(*gathered)
-	for i := range tp.changes {
-		c := &tp.changes[i]
-		key := c.presence.entry.key
+	for c := range tp.changesOf(told) {
+		e := c.presence.entry
 		if c.sent != "" {
-			g.leave(key, c.sent)
+			g.leave(namedMeta{key: e.key, meta: c.sent, members: tp.members(e)})
 		}
 		if meta := c.presence.meta; meta != "" {
-			g.join(key, meta)
+			g.join(namedMeta{key: e.key, meta: meta, members: tp.members(e)})
 		}
 	}
 	if len(g.joins)+len(g.leaves) == 0 {
@@ -77,19 +77,21 @@ func (w *watch) add(tp *topic) (start bool) {
 	return start
 }
 
-func (g *gathered) join(key, meta string) {
+func (g *gathered) join(m namedMeta) {
 	g.count++
-	g.joins[refOf(meta)] = namedMeta{key, meta, g.count}
+	m.place = g.count
+	g.joins[refOf(m.meta)] = m
 }
 
-func (g *gathered) leave(key, meta string) {
-	ref := refOf(meta)
+func (g *gathered) leave(m namedMeta) {
+	ref := refOf(m.meta)
 	if _, untold := g.joins[ref]; untold { // it came and went
 		delete(g.joins, ref)
 		return
 	}
 	g.count++
-	g.leaves[ref] = namedMeta{key, meta, g.count}
+	m.place = g.count
+	g.leaves[ref] = m
 }
 
 // change is what HandleMetas is told.
@@ -104,6 +106,7 @@ func entriesOf(metas map[string]namedMeta) map[string]Entry {
 	for _, m := range all {
 		e := entries[m.key]
 		e.Metas = append(e.Metas, Meta{Ref: refOf(m.meta), PrevRef: prevOf(m.meta), JSON: json.RawMessage(m.meta)})
+		e.Fetched = fetchedObject(m.members)
 		entries[m.key] = e
 	}
 	return entries

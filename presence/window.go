@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"sync"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
@@ -13,13 +14,17 @@ type windowTimer struct {
 	armed bool // guarded by the stripe's mu: a flush that does not come from the timer disarms it
 }
 
+func (w *windowTimer) isArmed() bool { return w != nil && w.armed }
+
 // settle sees to it that clients will know what has changed in tp: now, or when the window ends. The stripe is locked.
 func (t *Tracker) settle(s *stripe, tp *topic) {
 	if t.options.Window <= 0 || !tp.diffs {
-		t.flush(s, tp)
+		if tp.fetch == nil || !tp.fetch.asking { // else it is told with the answer
+			t.flush(s, tp)
+		}
 		return
 	}
-	if w := tp.timer; w != nil && w.armed {
+	if tp.timer.isArmed() {
 		return
 	}
 	t.timers.Add(1)
@@ -47,7 +52,7 @@ func (t *Tracker) windowEnds(s *stripe, tp *topic, w *windowTimer) {
 // flush sends the diff of what is dirty in tp, if it amounts to anything, and drops the topic if nothing is left
 // in it. The stripe is locked.
 func (t *Tracker) flush(s *stripe, tp *topic) {
-	if w := tp.timer; w != nil && w.armed {
+	if w := tp.timer; w.isArmed() {
 		w.armed = false
 		if w.timer.Stop() {
 			t.timers.Done()
@@ -57,31 +62,59 @@ func (t *Tracker) flush(s *stripe, tp *topic) {
 			tp.timer = nil
 		}
 	}
-	if len(tp.dirty) == 0 {
-		return
+	if len(tp.dirty) > 0 {
+		t.tell(s, tp, len(tp.dirty))
+	} else {
+		s.drop(tp)
 	}
+}
+
+// tell makes the first n dirty entries known, apart from those that wait for Fetch. The stripe is locked.
+func (t *Tracker) tell(s *stripe, tp *topic, n int) {
+	told := tp.dirty[:n]
+	if tp.fetch != nil {
+		told = t.tellable(tp, n)
+	}
+	if len(told) > 0 {
+		t.publish(tp, told)
+	}
+	if tp.fetch != nil {
+		t.proceed(s, tp)
+	}
+	s.drop(tp)
+}
+
+// publish tells everybody who is to be told of changes.
+func (t *Tracker) publish(tp *topic, told []changedEntry) {
 	if t.options.Replicator != nil {
-		t.replicate(tp)
+		t.replicate(tp, told)
 	}
 	if tp.diffs {
-		t.sendDiff(tp)
+		t.sendDiff(tp, told)
 	}
-	if t.watch != nil && t.watch.add(tp) {
+	if t.watch != nil && t.watch.add(tp, told) {
 		t.timers.Add(1)
 		go t.watch.run()
 	}
-	tp.commit()
-	if len(tp.entries) == 0 {
+	if tp.fetch != nil {
+		tp.fetch.told(told)
+	}
+	tp.commit(told)
+}
+
+// drop removes a topic in which nobody is and that waits for nothing.
+func (s *stripe) drop(tp *topic) {
+	if len(tp.entries) == 0 && !tp.fetch.isBusy() && !tp.timer.isArmed() {
 		delete(s.topics, tp.name)
 	}
 }
 
 // sendDiff broadcasts what commit is about to make known.
-func (t *Tracker) sendDiff(tp *topic) {
+func (t *Tracker) sendDiff(tp *topic, told []changedEntry) {
 	buf := getBuffer()
 	defer putBuffer(buf)
-	w := diffWriter{tracker: t, topic: tp.name, most: tp.maxPayload, dst: *buf}
-	tp.writeDiff(&w)
+	w := diffWriter{tracker: t, topic: tp, most: tp.maxPayload, dst: *buf}
+	tp.writeDiff(&w, told)
 	*buf = w.dst
 }
 
@@ -100,7 +133,13 @@ func (t *Tracker) report(topic string, err error) {
 	}
 }
 
+// diffs are the payloads of broadcasts between two uses.
+var diffs = sync.Pool{New: func() any { return new(prepared.Diff) }}
+
 func (t *Tracker) tryBroadcast(topic string, diff []byte) (err error) {
 	defer callback.Recover("Broadcaster", &err)
-	return t.broadcaster.BroadcastLocal(topic, EventDiff, &prepared.Diff{JSON: diff, Again: t.again})
+	d := diffs.Get().(*prepared.Diff)
+	defer diffs.Put(d)
+	d.JSON, d.Again = diff, t.again
+	return t.broadcaster.BroadcastLocal(topic, EventDiff, d)
 }

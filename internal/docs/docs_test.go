@@ -27,7 +27,10 @@ func read(t *testing.T, name string) string {
 // The Go code of the documents is that of the examples, which are compiled and
 // tested.
 func TestGoSnippets(t *testing.T) {
-	for document, example := range map[string]string{"README.md": "examples/chat/main.go", "docs/auth.md": "examples/auth/main.go", "docs/types.md": "examples/poll/main.go"} {
+	for document, example := range map[string]string{
+		"README.md": "examples/chat/main.go", "docs/auth.md": "examples/auth/main.go", "docs/types.md": "examples/poll/main.go",
+		"docs/channels.md": "presence/example_fetch_test.go",
+	} {
 		snippets := regexp.MustCompile("(?ms)^```go\n(.*?)^```").FindAllStringSubmatch(read(t, document), -1)
 		if len(snippets) == 0 {
 			t.Errorf("%s has no Go snippet", document)
