@@ -1,12 +1,13 @@
 package config
 
 import (
-	"net/netip"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,99 +15,60 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// every has for each option a value other than its default, as a flag or a
-// variable has it, as a YAML value, and as Config must then have it.
-var every = []struct {
-	key, text, yaml string
-	get             func(*Config) any
-	want            any
+// others are values, as a flag or a variable has them, as a file has them and as Config must
+// then have them, of options whose example is their default or shows too little of them.
+var others = map[string]struct {
+	text, file string
+	want       any
 }{
-	{"listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Listen }, "127.0.0.1:9"},
-	{"path", "/live", "/live", func(c *Config) any { return c.Path }, "/live"},
-	{"data", "/tmp/d", "/tmp/d", func(c *Config) any { return c.Data }, "/tmp/d"},
-	{"topics", "room:*, lobby", `["room:*", lobby]`, func(c *Config) any { return c.Topics }, []string{"room:*", "lobby"}},
-	{"check_origin", "//Example.com,https://*.example.com:444", `["//Example.com", "https://*.example.com:444"]`,
-		func(c *Config) any { return c.CheckOrigin },
-		CheckOrigin{Mode: OriginList, Origins: []string{"//example.com", "https://*.example.com:444"}}},
-	{"trusted_proxies", "10.0.0.0/8, ::1", `["10.0.0.0/8", "::1"]`, func(c *Config) any { return c.Proxies() },
-		[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
-	{"idle_timeout", "90s", "1m30s", func(c *Config) any { return c.IdleTimeout }, 90 * time.Second},
-	{"long_poll", "false", "false", func(c *Config) any { return c.LongPoll }, false},
-	{"long_poll_window", "5s", "5s", func(c *Config) any { return c.LongPollWindow }, 5 * time.Second},
-	{"long_poll_grace", "1s", "1s", func(c *Config) any { return c.LongPollGrace }, time.Second},
-	{"compress", "true", "true", func(c *Config) any { return c.Compress }, true},
-	{"loops", "3", "3", func(c *Config) any { return c.Loops }, 3},
-	{"io_uring", "off", "off", func(c *Config) any { return c.IOUring }, "off"},
-	{"log.level", "off", "off", func(c *Config) any { return c.Log.Level }, "off"},
-	{"log.format", "json", "json", func(c *Config) any { return c.Log.Format }, "json"},
-	{"limits.max_message", "64KiB", "65536", func(c *Config) any { return c.Limits.MaxMessage }, 65536},
-	{"limits.max_connections", "7", "7", func(c *Config) any { return c.Limits.MaxConnections }, 7},
-	{"limits.max_connections_per_address", "8", "8", func(c *Config) any { return c.Limits.MaxConnectionsPerAddress }, 8},
-	{"limits.address_share", "60", "60", func(c *Config) any { return c.Limits.AddressShare }, 60},
-	{"limits.handshakes_per_second", "9", "9", func(c *Config) any { return c.Limits.HandshakesPerSecond }, 9},
-	{"limits.max_channels", "10", "10", func(c *Config) any { return c.Limits.MaxChannels }, 10},
-	{"limits.socket_bytes", "64KiB", "65536", func(c *Config) any { return c.Limits.SocketBytes }, 65536},
-	{"limits.joins_per_second", "11", "11", func(c *Config) any { return c.Limits.JoinsPerSecond }, 11},
-	{"limits.messages_per_second", "12", "12", func(c *Config) any { return c.Limits.MessagesPerSecond }, 12},
-	{"limits.heartbeats_per_second", "13", "13", func(c *Config) any { return c.Limits.HeartbeatsPerSecond }, 13},
-	{"limits.bytes_per_second", "2KiB", "2048", func(c *Config) any { return c.Limits.BytesPerSecond }, 2048},
-	{"limits.total_joins_per_second", "14", "14", func(c *Config) any { return c.Limits.TotalJoinsPerSecond }, 14},
-	{"limits.total_messages_per_second", "15", "15", func(c *Config) any { return c.Limits.TotalMessagesPerSecond }, 15},
-	{"limits.total_bytes_per_second", "3KiB", "3072", func(c *Config) any { return c.Limits.TotalBytesPerSecond }, 3072},
-	{"limits.outbound_bytes", "2MB", "2 MB", func(c *Config) any { return c.Limits.OutboundBytes }, 2_000_000},
-	{"limits.send_buffer", "128KiB", "131072", func(c *Config) any { return c.Limits.SendBuffer }, 128 << 10},
-	{"limits.slow_receiver", "drop_oldest", "drop_oldest", func(c *Config) any { return c.Limits.SlowReceiver }, "drop_oldest"},
-	{"limits.header_bytes", "2048B", "2KiB", func(c *Config) any { return c.Limits.HeaderBytes }, 2048},
-	{"limits.handshake_timeout", "1500ms", "1.5s", func(c *Config) any { return c.Limits.HandshakeTimeout }, 1500 * time.Millisecond},
-	{"presence.window", "50ms", "50ms", func(c *Config) any { return c.Presence.Window }, 50 * time.Millisecond},
-	{"presence.off", "ticker:*", `"ticker:*"`, func(c *Config) any { return c.Presence.Off }, []string{"ticker:*"}},
-	{"presence.diffs_off", "stage:*", `"stage:*"`, func(c *Config) any { return c.Presence.DiffsOff }, []string{"stage:*"}},
-	{"drain.batch", "5", "5", func(c *Config) any { return c.Drain.Batch }, 5},
-	{"drain.interval", "0", "0", func(c *Config) any { return c.Drain.Interval }, time.Duration(0)},
-	{"drain.timeout", "1h", "60m", func(c *Config) any { return c.Drain.Timeout }, time.Hour},
-	{"drain.delay", "5s", "5s", func(c *Config) any { return c.Drain.Delay }, 5 * time.Second},
-	{"drain.close_frame", "false", "false", func(c *Config) any { return c.Drain.CloseFrame }, false},
-	{"api.enabled", "false", "false", func(c *Config) any { return c.API.Enabled }, false},
-	{"api.public_url", "https://example.com/realtime", "https://example.com/realtime", func(c *Config) any { return c.API.PublicURL }, "https://example.com/realtime"},
-	{"api.private_jwks", "true", "true", func(c *Config) any { return c.API.PrivateJWKS }, true},
-	{"metrics.listen", "127.0.0.1:9", `"127.0.0.1:9"`, func(c *Config) any { return c.Metrics.Listen }, "127.0.0.1:9"},
-	{"metrics.allow", "10.0.0.0/8", "10.0.0.0/8", func(c *Config) any { return c.Metrics.Allow }, []string{"10.0.0.0/8"}},
-	{"metrics.token", "0123456789abcdef", "0123456789abcdef", func(c *Config) any { return c.Metrics.Token }, "0123456789abcdef"},
-	{"auth.secret", "0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef", func(c *Config) any { return c.Auth.Secret }, "0123456789abcdef0123456789abcdef"},
-	{"auth.public_key_file", "jwt.pem", "jwt.pem", func(c *Config) any { return c.Auth.PublicKeyFile }, "jwt.pem"},
-	{"auth.algorithm", "ES256", "ES256", func(c *Config) any { return c.Auth.Algorithm }, "ES256"},
-	{"auth.jwks", "https://a.example/keys", "https://a.example/keys", func(c *Config) any { return c.Auth.JWKS }, []string{"https://a.example/keys"}},
-	{"auth.phoenix_secret", "fedcba9876543210fedcba9876543210", "fedcba9876543210fedcba9876543210", func(c *Config) any { return c.Auth.PhoenixSecret }, "fedcba9876543210fedcba9876543210"},
-	{"auth.phoenix_salt", "salt", "salt", func(c *Config) any { return c.Auth.PhoenixSalt }, "salt"},
-	{"auth.phoenix_max_age", "2h", "2h", func(c *Config) any { return c.Auth.PhoenixMaxAge }, 2 * time.Hour},
-	{"auth.issuer", "me", "me", func(c *Config) any { return c.Auth.Issuer }, "me"},
-	{"auth.audience", "you", "you", func(c *Config) any { return c.Auth.Audience }, []string{"you"}},
-	{"auth.leeway", "0", "0s", func(c *Config) any { return c.Auth.Leeway }, time.Duration(0)},
-	{"auth.no_expiry", "true", "true", func(c *Config) any { return c.Auth.NoExpiry }, true},
-	{"auth.from", "params", "params", func(c *Config) any { return c.Auth.From }, []string{"params"}},
-	{"auth.param", "jwt", "jwt", func(c *Config) any { return c.Auth.Param }, "jwt"},
-	{"auth.socket_id", "u:{sub}", `"u:{sub}"`, func(c *Config) any { return c.Auth.SocketID }, "u:{sub}"},
-	{"auth.user", "name", "name", func(c *Config) any { return c.Auth.User }, "name"},
-	{"auth.join", "room:*, lobby", `["room:*", lobby]`, func(c *Config) any { return c.Auth.Join }, []string{"room:*", "lobby"}},
-	{"auth.publish", "room:{sub}", `"room:{sub}"`, func(c *Config) any { return c.Auth.Publish }, []string{"room:{sub}"}},
-	{"auth.join_claim", "j", "j", func(c *Config) any { return c.Auth.JoinClaim }, "j"},
-	{"auth.publish_claim", "p", "p", func(c *Config) any { return c.Auth.PublishClaim }, "p"},
-	{"auth.warning", "5m", "5m", func(c *Config) any { return c.Auth.Warning }, 5 * time.Minute},
-	{"tls.cert", "c.pem", "c.pem", func(c *Config) any { return c.TLS.Cert }, "c.pem"},
-	{"tls.key", "k.pem", "k.pem", func(c *Config) any { return c.TLS.Key }, "k.pem"},
-	{"tls.clear", "refuse", "refuse", func(c *Config) any { return c.TLS.Clear }, "refuse"},
-	{"cluster.name", "prod", "prod", func(c *Config) any { return c.Cluster.Name }, "prod"},
-	{"cluster.node", "node-1.rack-2", "node-1.rack-2", func(c *Config) any { return c.Cluster.Node }, "node-1.rack-2"},
-	{"cluster.listen", "127.0.0.1:6222", `"127.0.0.1:6222"`, func(c *Config) any { return c.Cluster.Listen }, "127.0.0.1:6222"},
-	{"cluster.routes", "nats://a:6222, nats://b:6222", `["nats://a:6222", "nats://b:6222"]`, func(c *Config) any { return c.Cluster.Routes }, []string{"nats://a:6222", "nats://b:6222"}},
-	{"cluster.secret_file", "cluster.secret", "cluster.secret", func(c *Config) any { return c.Cluster.SecretFile }, "cluster.secret"},
-	{"cluster.insecure", "true", "true", func(c *Config) any { return c.Cluster.Insecure }, true},
-	{"cluster.nats_url", "tls://a:4222", `["tls://a:4222"]`, func(c *Config) any { return c.Cluster.NATSURL }, []string{"tls://a:4222"}},
-	{"cluster.nats_creds", "nats.creds", "nats.creds", func(c *Config) any { return c.Cluster.NATSCreds }, "nats.creds"},
-	{"cluster.nats_ca", "ca.pem", "ca.pem", func(c *Config) any { return c.Cluster.NATSCA }, "ca.pem"},
-	{"cluster.nats_cert", "c.pem", "c.pem", func(c *Config) any { return c.Cluster.NATSCert }, "c.pem"},
-	{"cluster.nats_key", "k.pem", "k.pem", func(c *Config) any { return c.Cluster.NATSKey }, "k.pem"},
-	{"cluster.size", "3", "3", func(c *Config) any { return c.Cluster.Size }, 3},
+	"path":                     {"/live", `"/live"`, "/live"},
+	"topics":                   {"room:*, lobby", `["room:*", "lobby"]`, []string{"room:*", "lobby"}},
+	"idle_timeout":             {"90s", `"1m30s"`, 90 * time.Second},
+	"limits.max_message":       {"64KiB", "65536", 65536},
+	"limits.max_channels":      {"10", "10", 10},
+	"limits.joins_per_second":  {"11", `"11"`, 11},
+	"limits.outbound_bytes":    {"2MB", `"2 MB"`, 2_000_000},
+	"limits.header_bytes":      {"2048B", `"2KiB"`, 2048},
+	"limits.handshake_timeout": {"1500ms", `"1.5s"`, 1500 * time.Millisecond},
+	"drain.interval":           {"0", "0", time.Duration(0)},
+	"drain.timeout":            {"1h", `"60m"`, time.Hour},
+	"auth.phoenix_salt":        {"salt", `"salt"`, "salt"},
+	"auth.leeway":              {"0", `"0s"`, time.Duration(0)},
+	"auth.param":               {"jwt", `"jwt"`, "jwt"},
+	"auth.user":                {"name", `"name"`, "name"},
+	"auth.join":                {"room:*, lobby", `["room:*", "lobby"]`, []string{"room:*", "lobby"}},
+	"check_origin": {
+		"//Example.com,https://*.example.com:444", `["//Example.com", "https://*.example.com:444"]`,
+		CheckOrigin{Mode: OriginList, Origins: []string{"//example.com", "https://*.example.com:444"}},
+	},
+}
+
+// other returns a value of o that is not its default.
+func other(t *testing.T, o *option) (text, file string, want any) {
+	t.Helper()
+	if v, ok := others[o.key]; ok {
+		return v.text, v.file, v.want
+	}
+	if o.def == o.example {
+		t.Fatalf("the example of %s is its default: give others a value of it", o.key)
+	}
+	want, wrong := o.kind.parse(o.words(o.example))
+	if wrong != "" {
+		t.Fatalf("%s: the example %s", o.key, wrong)
+	}
+	switch value := want.(type) {
+	case int, bool:
+		if o.kind.word != sizeWord {
+			return o.example, o.example, want
+		}
+	case []string:
+		words, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.example, string(words), want
+	}
+	return o.example, strconv.Quote(o.example), want
 }
 
 // write makes a file for one test and returns its name.
@@ -157,65 +119,58 @@ func TestDefaults(t *testing.T) {
 // TestEveryOption takes each option through a flag, a variable and both kinds
 // of files.
 func TestEveryOption(t *testing.T) {
-	if len(every) != len(options) {
-		t.Fatalf("%d options and %d values for them", len(options), len(every))
-	}
-	for i, o := range options {
-		v := every[i]
-		if v.key != o.key {
-			t.Fatalf("option %d is %s, its value is for %s", i, o.key, v.key)
-		}
+	for _, o := range options {
+		text, inFile, want := other(t, o)
 		pair := companions(o)
-		yamlText, tomlText := o.key+": "+v.yaml+"\n", o.key+" = "+tomlValue(v.yaml)+"\n"
 		ways := map[string]*Config{
-			"flag with =":   load(t, append(pair, "--"+o.flag()+"="+v.text), nil),
-			"variable":      load(t, pair, []string{o.env() + "=" + v.text}),
-			"flat YAML":     load(t, append(pair, "--config="+write(t, "c.yml", yamlText)), nil),
-			"TOML":          load(t, append(pair, "--config="+write(t, "c.toml", tomlText)), nil),
-			"file by a var": load(t, pair, []string{"MYCELIUM_CONFIG=" + write(t, "c.YAML", yamlText)}),
+			"flag with =":   load(t, append(pair, "--"+o.flag()+"="+text), nil),
+			"variable":      load(t, pair, []string{o.env() + "=" + text}),
+			"flat YAML":     load(t, append(pair, "--config="+write(t, "c.yml", o.key+": "+inFile+"\n")), nil),
+			"TOML":          load(t, append(pair, "--config="+write(t, "c.toml", o.key+" = "+inFile+"\n")), nil),
+			"file by a var": load(t, pair, []string{"MYCELIUM_CONFIG=" + write(t, "c.YAML", o.key+": "+inFile+"\n")}),
 		}
 		if o.kind.word != boolean.word {
-			ways["flag and word"] = load(t, append(pair, "--"+o.flag(), v.text), nil)
+			ways["flag and word"] = load(t, append(pair, "--"+o.flag(), text), nil)
+		}
+		if o.kind.word == sizeWord || o.kind.word == durationWord {
+			ways["YAML without quotes"] = load(t, append(pair, "--config="+write(t, "c.yaml", o.key+": "+text+"\n")), nil)
 		}
 		if section, name, ok := strings.Cut(o.key, "."); ok {
-			nested := section + ":\n  " + name + ": " + v.yaml + "\n"
-			ways["nested YAML"] = load(t, append(pair, "--config="+write(t, "c.yaml", nested)), nil)
-			table := "[" + section + "]\n" + name + " = " + tomlValue(v.yaml) + "\n"
-			ways["TOML table"] = load(t, append(pair, "--config="+write(t, "c.toml", table)), nil)
+			ways["nested YAML"] = load(t, append(pair, "--config="+write(t, "c.yaml", section+":\n  "+name+": "+inFile+"\n")), nil)
+			ways["TOML table"] = load(t, append(pair, "--config="+write(t, "c.toml", "["+section+"]\n"+name+" = "+inFile+"\n")), nil)
 		}
 		checkPrinted(t, o, "flag with =", ways["flag with ="])
 		for way, c := range ways {
-			if got := v.get(c); !reflect.DeepEqual(got, v.want) {
-				t.Errorf("%s by %s: %#v, want %#v", o.key, way, got, v.want)
+			if got := c.field(o).Interface(); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s by %s: %#v, want %#v", o.key, way, got, want)
 			}
 		}
 	}
 }
 
-// companions are flags without which an option is an error.
+// companions are flags of other options without which an option is an error.
 func companions(o *option) []string {
+	var flags []string
 	switch o.section() {
 	case "tls": // one file of a certificate alone
-		return []string{"--tls-cert=c.pem", "--tls-key=k.pem"}
+		flags = []string{"--tls-cert=c.pem", "--tls-key=k.pem"}
 	case "auth": // nothing that tokens are verified by
 		if o.key != "auth.jwks" {
-			return []string{"--auth-jwks=https://a.example/keys"}
+			flags = []string{"--auth-jwks=https://a.example/keys"}
 		}
 	case "metrics":
-		if o.key == "metrics.allow" {
-			return []string{"--metrics-listen=:9"}
-		}
+		flags = []string{"--metrics-listen=:9"}
 	case "cluster": // no name, or no way to the others
-		pair := []string{"--cluster-name=test", "--cluster-listen=:6222", "--cluster-secret-file=s"}
 		switch {
 		case o.key == "cluster.nats_cert" || o.key == "cluster.nats_key":
-			pair = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222", "--cluster-nats-cert=c.pem", "--cluster-nats-key=k.pem"}
+			flags = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222", "--cluster-nats-cert=c.pem", "--cluster-nats-key=k.pem"}
 		case strings.HasPrefix(o.key, "cluster.nats"):
-			pair = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222"}
+			flags = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222"}
+		default:
+			flags = []string{"--cluster-name=test", "--cluster-listen=:6222", "--cluster-secret-file=s"}
 		}
-		return slices.DeleteFunc(pair, func(flag string) bool { return strings.HasPrefix(flag, "--"+o.flag()+"=") })
 	}
-	return nil
+	return slices.DeleteFunc(flags, func(flag string) bool { return strings.HasPrefix(flag, "--"+o.flag()+"=") })
 }
 
 // checkPrinted: what is printed can be loaded again and is the same, but for
@@ -239,19 +194,6 @@ func checkPrinted(t *testing.T, o *option, way string, c *Config) {
 	if _, change, err := c.Reloaded(again); err != nil || len(change.Live)+len(change.Restart) > 0 {
 		t.Errorf("%s by %s is another when it is printed: %v\n%s", o.key, way, change, text)
 	}
-}
-
-// tomlValue writes a YAML value of every as TOML.
-func tomlValue(yaml string) string {
-	switch {
-	case strings.HasPrefix(yaml, "[\"room"):
-		return `["room:*", "lobby"]`
-	case strings.HasPrefix(yaml, "["), strings.HasPrefix(yaml, `"`), yaml == "false":
-		return yaml
-	case strings.Trim(yaml, "0123456789") == "":
-		return yaml
-	}
-	return `"` + yaml + `"`
 }
 
 func TestPrecedence(t *testing.T) {

@@ -89,6 +89,32 @@ func TestTableAndConfigAgree(t *testing.T) {
 	}
 }
 
+// TestDefaultsOfPrograms: a limit that a program leaves out is what it is without the option,
+// but for those that the server has for clients that nobody knows.
+func TestDefaultsOfPrograms(t *testing.T) {
+	endpoint, err := channels.NewEndpoint(channels.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = endpoint.Shutdown(t.Context()) })
+	program := reflect.ValueOf(endpoint.Limits())
+	var differ []string
+	for _, o := range inSection("limits") {
+		name := strings.TrimPrefix(o.key, "limits.")
+		field := program.FieldByNameFunc(func(goName string) bool { return isNameOf(goName, name) })
+		if value, _ := o.kind.parse(o.words(o.def)); field.IsValid() && !field.Equal(reflect.ValueOf(value)) {
+			differ = append(differ, name)
+		}
+	}
+	want := []string{
+		"max_message", // Phoenix's are 8 MB and 10 MB
+		"joins_per_second", "messages_per_second", "heartbeats_per_second",
+	}
+	if !slices.Equal(differ, want) {
+		t.Errorf("the defaults of %q differ, want %q", differ, want)
+	}
+}
+
 var rewrite = flag.Bool("rewrite", false, "write what is made from the table anew")
 
 // made compares a file with what the table makes of it; go test -rewrite writes it.

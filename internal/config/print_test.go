@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -89,8 +90,11 @@ func TestWarnings(t *testing.T) {
 }
 
 func TestNetworks(t *testing.T) {
-	got := load(t, []string{"--metrics-listen=:9090", "--metrics-allow=10.1.2.3/8,::1,192.0.2.1"}, nil).Metrics.Networks()
-	if len(got) != 3 || got[0].String() != "10.0.0.0/8" || got[1].String() != "::1/128" || got[2].String() != "192.0.2.1/32" {
-		t.Errorf("%v", got)
+	const addresses = "10.1.2.3/8,::1,192.0.2.1"
+	c := load(t, []string{"--metrics-listen=:9090", "--metrics-allow=" + addresses, "--trusted-proxies=" + addresses}, nil)
+	for _, got := range [][]netip.Prefix{c.Metrics.Networks(), c.Proxies()} {
+		if len(got) != 3 || got[0].String() != "10.0.0.0/8" || got[1].String() != "::1/128" || got[2].String() != "192.0.2.1/32" {
+			t.Errorf("%v", got)
+		}
 	}
 }
