@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/prepared"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -38,6 +39,25 @@ func (c *Context) PushTo(topic, event string, payload any) error {
 }
 
 func (c *Context) push(event string, p Payload) error { return c.pushTo(c.joinRef, c.topic, event, p) }
+
+// pushTo encodes a push and sends it.
+func (c *Context) pushTo(joinRef wire.Ref, topic, event string, p Payload) error {
+	f, err := c.socket.key.Push(joinRef, topic, event, p)
+	if err != nil {
+		return c.socket.notPushed(err)
+	}
+	return c.send(f)
+}
+
+// notPushed takes the error of a push that cannot be encoded. That the transport
+// carries no bytes is not the caller's fault: it is counted.
+func (s *Socket) notPushed(err error) error {
+	if errors.Is(err, frames.ErrTextOnly) {
+		s.transport.undeliverable()
+		return nil
+	}
+	return err
+}
 
 // Broadcast sends an event to all who have joined the channel's topic, this
 // client included. The payload is encoded once, as for Push. It waits while

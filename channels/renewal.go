@@ -70,7 +70,7 @@ func (c *Context) PushFresh(event string, payload, again any) error {
 	c.awaitCalm()
 	f, err := c.socket.key.Push(c.joinRef, c.topic, event, p)
 	if err != nil {
-		return err
+		return c.socket.notPushed(err)
 	}
 	f.Weigh(f.Size())
 	return c.deliver(delivery{c: c, f: f, renewal: renewal{info: again}})

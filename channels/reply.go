@@ -81,6 +81,22 @@ func (c *Context) answerError(ref wire.Ref, err error) error {
 	return c.reply(ref, "error", c.errorResponse(err))
 }
 
+// sendMessageReply answers a message on behalf of the socket itself, at once.
+// response is JSON.
+func (s *Socket) sendMessageReply(joinRef wire.Ref, m *wire.Message, status string, response []byte) {
+	f, err := s.key.ReplyJSON(joinRef, m.Ref, m.TopicJSON, status, Payload{Data: response})
+	if err != nil {
+		s.line(zerolog.ErrorLevel, "reply cannot be encoded").Err(err).Write() // JSON replies always can
+		return
+	}
+	s.send(f)
+}
+
+// sendEnd sends phx_close or phx_error for a channel.
+func (s *Socket) sendEnd(c *Context, event string, payload []byte) {
+	s.send(s.key.Control(c.joinRefWire(), c.topic, event, payload))
+}
+
 // errorResponse is what the client is told of an error. Errors that are not
 // made for it stay in the log.
 func (c *Context) errorResponse(err error) any {

@@ -183,11 +183,6 @@ func AppendString[S string | []byte](dst []byte, s S) []byte {
 	return append(dst, '"')
 }
 
-// QuoteTopic is a topic as JSON, as AppendReply wants it.
-func QuoteTopic(topic string) []byte {
-	return AppendString(make([]byte, 0, len(topic)+2), topic)
-}
-
 // appendEscaped appends the inside of a JSON string.
 func appendEscaped(dst, s []byte) []byte {
 	const hex = "0123456789abcdef"

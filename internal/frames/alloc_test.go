@@ -14,7 +14,7 @@ import (
 func TestAllocations(t *testing.T) {
 	p, ref, empty := object(2000), wire.Ref(`"1"`), []byte("{}")
 	for name, k := range map[string]Key{
-		"common": Common, "version 1": keyOf(t, wire.V1{}, "none"), "compressed": keyOf(t, wire.V2{}, offer), "polling": {Framing: LongPoll},
+		"common": {}, "version 1": keyOf(t, wire.V1{}, "none"), "compressed": keyOf(t, wire.V2{}, offer), "polling": {Framing: LongPoll},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var s Set

@@ -8,7 +8,7 @@ import "github.com/mycelium-rt/mycelium/internal/netloop"
 type Fanout struct {
 	set     *Set
 	sockets int32
-	common  int32 // references to the frame of Common that are left
+	common  int32 // references to the frame of the common key that are left
 	count   int
 	other   [3]portion // the first keys that came up; more are looked up for each socket
 }
@@ -29,7 +29,7 @@ func (s *Set) Fanout(sockets int) Fanout {
 // Take returns the frame for a socket with the key, with a reference to be
 // released; nil if the socket cannot get the message.
 func (o *Fanout) Take(k Key) *netloop.Frame {
-	if k == Common {
+	if k.isCommon() {
 		o.common--
 		return o.set.common
 	}

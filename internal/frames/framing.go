@@ -10,7 +10,7 @@ import (
 // Framing is the number of a [Framer].
 type Framing uint8
 
-// The framings. The first is the one of [Common].
+// The framings. The first is that of the zero Key.
 const (
 	WebSocket Framing = iota // with a WebSocket header before the message
 	LongPoll                 // the message as a JSON string
@@ -24,7 +24,7 @@ var framings = []framing{
 }
 
 // ErrTextOnly is the error for a binary message where the framing carries text alone.
-var ErrTextOnly = errors.New("frames: long polling carries text only")
+var ErrTextOnly = errors.New("frames: the transport carries text only")
 
 // TextOnly reports whether binary messages cannot be sent.
 func (f Framing) TextOnly() bool { return framings[f].textOnly }

@@ -20,16 +20,15 @@ import (
 )
 
 // Key chooses what a socket receives. Sockets with equal keys receive the same
-// bytes of a broadcast. The zero Key is [Common].
+// bytes of a broadcast. The zero Key is the common one, that of most sockets: version
+// 2 of Phoenix's dialect, over WebSocket, without compression.
 type Key struct {
 	Encoding    Encoding
 	Framing     Framing
 	Compression Compression
 }
 
-// Common is the key of most sockets: version 2 of Phoenix's dialect, over
-// WebSocket, without compression.
-var Common = Key{}
+func (k Key) isCommon() bool { return k == Key{} }
 
 // Compression is what a transport has agreed on with a client; 0 is none. Other
 // values are the framing's own, such as a size of window.

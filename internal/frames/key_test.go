@@ -18,7 +18,7 @@ type uncomparable struct {
 }
 
 func TestEncodingOf(t *testing.T) {
-	if e := encodingOf(t, wire.V2{}); e != Common.Encoding {
+	if e := encodingOf(t, wire.V2{}); e != (Key{}).Encoding {
 		t.Errorf("version 2 has the number %d", e)
 	}
 	count := encodings.count

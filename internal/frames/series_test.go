@@ -36,7 +36,7 @@ func TestSeries(t *testing.T) {
 	noFramesLeft(t)
 	polling := func(s wire.Serializer) Key { return Key{Encoding: encodingOf(t, s), Framing: LongPoll} }
 	keys := map[string]Key{
-		"version 1": keyOf(t, wire.V1{}, "none"), "version 2": Common, "version 1, compressed": keyOf(t, wire.V1{}, offer),
+		"version 1": keyOf(t, wire.V1{}, "none"), "version 2": {}, "version 1, compressed": keyOf(t, wire.V1{}, offer),
 		"version 2, compressed": keyOf(t, wire.V2{}, offer), "small window": keyOf(t, wire.V2{}, "permessage-deflate; server_max_window_bits=9"),
 		"version 1, polling": polling(wire.V1{}), "version 2, polling": polling(wire.V2{}),
 		"no head": keyOf(t, plainV2{wire.V2{}}, "none"), "no head, polling": polling(plainV2{wire.V2{}}),

@@ -13,7 +13,7 @@ type Set struct {
 	// Static between Encode and Release.
 	topic, event string
 	payload      wire.Payload   // a part of common's bytes
-	common       *netloop.Frame // of the key Common
+	common       *netloop.Frame // of the common key
 	weighed      bool
 
 	mu    sync.Mutex
@@ -31,13 +31,14 @@ type keyed struct {
 // are the same whatever was agreed on.
 const compressing = 1
 
-// Encode makes the set of an event. The frame of Common is made at once: it is
+// Encode makes the set of an event. The frame of the common key is made at once: it is
 // also the copy of the payload that a broadcast needs in any case. Errors are those
 // of version 2 of Phoenix's dialect; nothing is to be released then.
 func (s *Set) Encode(topic, event string, p wire.Payload) error {
-	f, buf := Common.start(len(topic) + len(event) + len(p.Data))
+	var k Key
+	f, buf := k.start(len(topic) + len(event) + len(p.Data))
 	buf, binary, err := wire.V2{}.AppendBroadcast(buf, topic, event, p)
-	if f, err = Common.frame(f, buf, binary, err); err != nil {
+	if f, err = k.frame(f, buf, binary, err); err != nil {
 		return err
 	}
 	s.topic, s.event, s.common = topic, event, f
@@ -76,13 +77,13 @@ func (s *Set) Release() {
 // that is being made waits.
 func (s *Set) Frame(k Key) *netloop.Frame {
 	plain := Key{Encoding: k.Encoding, Framing: k.Framing}
-	if k == Common {
+	if k.isCommon() {
 		return s.common
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.common
-	if plain != Common {
+	if !plain.isCommon() {
 		f = s.find(plain, nil)
 	}
 	if t := &framings[k.Framing]; f != nil && k.Compression != 0 && t.compressor != nil && t.compressor.takes(k.Compression, f) {

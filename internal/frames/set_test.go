@@ -22,7 +22,7 @@ func TestSetMakesEachFrameOnce(t *testing.T) {
 	s := encoded(t, "room:1", "msg", object(1000))
 	defer s.Release()
 	if n := netloop.LiveFrames() - before; n != 1 {
-		t.Errorf("%d frames before anybody has asked, want that of Common", n)
+		t.Errorf("%d frames before anybody has asked, want that of the common key", n)
 	}
 	var wg sync.WaitGroup
 	got := make([]*netloop.Frame, 16*len(keys))
@@ -41,11 +41,11 @@ func TestSetMakesEachFrameOnce(t *testing.T) {
 	if n := netloop.LiveFrames() - before; n != int64(len(keys)) {
 		t.Errorf("%d frames of %d keys", n, len(keys))
 	}
-	if plain, deflated := s.Frame(Common), got[3]; len(deflated.Bytes()) >= len(plain.Bytes())/2 {
+	if plain, deflated := s.Frame(Key{}), got[3]; len(deflated.Bytes()) >= len(plain.Bytes())/2 {
 		t.Errorf("%d bytes plain, %d compressed", len(plain.Bytes()), len(deflated.Bytes()))
 	}
 	// A window of 512 bytes is too small for this message.
-	if s.Frame(keyOf(t, wire.V2{}, "permessage-deflate; server_max_window_bits=9")) != s.Frame(Common) {
+	if s.Frame(keyOf(t, wire.V2{}, "permessage-deflate; server_max_window_bits=9")) != s.Frame(Key{}) {
 		t.Error("a message is compressed for a window that is smaller than it")
 	}
 }
@@ -89,11 +89,11 @@ func TestSetOfBytes(t *testing.T) {
 				t.Errorf("%s gets bytes", name)
 			}
 		}
-		if s.Frame(keyOf(t, wire.V2{}, offer)) != s.Frame(Common) {
+		if s.Frame(keyOf(t, wire.V2{}, offer)) != s.Frame(Key{}) {
 			t.Error("noise is compressed in vain")
 		}
 	}
-	if want := "\x02\x06\x03room:1msg" + string(data); readAll(t, s.Frame(Common))[0] != want {
+	if want := "\x02\x06\x03room:1msg" + string(data); readAll(t, s.Frame(Key{}))[0] != want {
 		t.Error("the message of bytes is wrong")
 	}
 	if p := s.Payload(); !p.Binary || !bytes.Equal(p.Data, data) {
@@ -130,7 +130,7 @@ func TestWeigh(t *testing.T) {
 	s := encoded(t, "room:1", "diff", object(1000))
 	defer s.Release()
 	s.Weigh()
-	for _, k := range []Key{Common, keyOf(t, wire.V2{}, offer), keyOf(t, wire.V1{}, "none"), {Framing: LongPoll}} {
+	for _, k := range []Key{{}, keyOf(t, wire.V2{}, offer), keyOf(t, wire.V1{}, "none"), {Framing: LongPoll}} {
 		if cost := s.Frame(k).Cost(100); cost != 25 {
 			t.Errorf("%v costs %d of 100", k, cost)
 		}
@@ -141,7 +141,7 @@ func TestWeigh(t *testing.T) {
 // that of the set.
 func TestFanout(t *testing.T) {
 	noFramesLeft(t)
-	keys := []Key{Common, keyOf(t, wire.V1{}, "none"), keyOf(t, wire.V2{}, offer), keyOf(t, wire.V1{}, offer), {Framing: LongPoll}}
+	keys := []Key{{}, keyOf(t, wire.V1{}, "none"), keyOf(t, wire.V2{}, offer), keyOf(t, wire.V1{}, offer), {Framing: LongPoll}}
 	for name, p := range map[string]wire.Payload{"text": object(1000), "bytes": {Data: noise(1000), Binary: true}} {
 		for n := range len(keys) + 1 {
 			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
