@@ -2,6 +2,7 @@ package frames
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestNewFraming(t *testing.T) {
 	noFramesLeft(t)
 	table := framings
 	t.Cleanup(func() { framings = table })
-	framings = append(table[:len(table):len(table)], newFraming(prefixed{}))
+	framings = slices.Concat(table, []framing{newFraming(prefixed{})})
 	k := Key{Framing: Framing(len(table))}
 
 	for name, p := range map[string]wire.Payload{

@@ -3,6 +3,7 @@ package frames
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
@@ -77,8 +78,12 @@ func readAll(t testing.TB, f *netloop.Frame) (messages []string) {
 	t.Helper()
 	r := bytes.NewReader(f.AppendTo(nil))
 	for r.Len() > 0 {
-		frame, err := ws.ReadFrame(r)
-		if err == nil && frame.Header.Rsv1() {
+		head, err := ws.ReadHeader(r)
+		frame := ws.Frame{Header: head, Payload: make([]byte, head.Length)}
+		if err == nil {
+			_, err = io.ReadFull(r, frame.Payload)
+		}
+		if err == nil && head.Rsv1() {
 			frame, err = wsflate.DecompressFrame(frame)
 		}
 		if err != nil {
