@@ -3,11 +3,13 @@ package site
 import (
 	"bytes"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
+	"text/template"
 	"time"
 )
 
@@ -28,6 +30,9 @@ func readFile(assets fs.FS, name, socket string) (*file, error) {
 		return nil, fmt.Errorf("site: %w", err)
 	}
 	if path.Ext(name) == ".html" {
+		if content, err = page(content); err != nil {
+			return nil, fmt.Errorf("site: %s: %w", name, err)
+		}
 		content = fillSocket(content, socket)
 	}
 	hash := sha256.Sum256(content)
@@ -36,6 +41,28 @@ func readFile(assets fs.FS, name, socket string) (*file, error) {
 		contentType: contentType,
 		etag:        `"` + base64.RawURLEncoding.EncodeToString(hash[:12]) + `"`,
 	}, nil
+}
+
+// layout is what the pages of all examples have in common.
+//
+//go:embed example.html
+var layoutText string
+
+var layout = template.Must(template.New("example.html").Parse(layoutText))
+
+// page returns a page as it is served. That of an example is written as the parts
+// of the layout.
+func page(content []byte) ([]byte, error) {
+	if !bytes.HasPrefix(content, []byte("{{define")) {
+		return content, nil
+	}
+	whole, err := template.Must(layout.Clone()).Parse(string(content))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = whole.Execute(&b, nil)
+	return b.Bytes(), err
 }
 
 // serve answers with the file, or with 304 where the client has it. Clients ask each time (no-cache): a file keeps its

@@ -3,7 +3,8 @@
 //
 // The assets are embedded in the binary and load nothing from another host. All but one are written by hand:
 // assets/phoenix.js is npm's phoenix as it is (phoenix-license.txt beside it), so that the pages are clients like any other, and
-// their sources examples of what to write. A test in compat_tests/js holds it to the version that is tested there.
+// their sources examples of what to write. A test in compat_tests/js holds it to the version that is tested there. The
+// example pages are the parts of a layout, example.html.
 package site
 
 import (

@@ -47,6 +47,16 @@ func assetNames(t *testing.T) []string {
 	return names
 }
 
+// asset returns an asset as it is served.
+func asset(t *testing.T, name string) string {
+	t.Helper()
+	f, err := readFile(assets, name, defaultSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(f.content)
+}
+
 // phoenix is npm's, and nothing that we write.
 const phoenix = "assets/phoenix.js"
 
@@ -65,12 +75,9 @@ func addresses(t *testing.T) map[string]string {
 
 func TestEveryAssetIsServed(t *testing.T) {
 	for name, target := range addresses(t) {
-		want, err := fs.ReadFile(assets, name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		want := asset(t, name)
 		response, body := request(t, http.MethodGet, target, nil)
-		if response.StatusCode != http.StatusOK || body != string(want) {
+		if response.StatusCode != http.StatusOK || body != want {
 			t.Errorf("%s: status %d, %d bytes; want 200 and the %d bytes of %s", target, response.StatusCode, len(body), len(want), name)
 		}
 		for header, want := range map[string]string{
@@ -166,11 +173,8 @@ func TestNothingComesFromAnotherHost(t *testing.T) {
 		if name == phoenix {
 			continue // a comment and the page's own host
 		}
-		content, err := fs.ReadFile(assets, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, address := range absolute.FindAllString(string(content), -1) {
+		content := asset(t, name)
+		for _, address := range absolute.FindAllString(content, -1) {
 			if !allowed[address] && !strings.HasPrefix(address, "//${location.host}") && address != "//host/socket" && address != "ws://host/socket" {
 				t.Errorf("%s names %s", name, address)
 			}
@@ -207,11 +211,8 @@ func TestEveryReferenceIsServed(t *testing.T) {
 		if name == phoenix {
 			continue // its comments have imports of the package
 		}
-		content, err := fs.ReadFile(assets, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, match := range reference.FindAllStringSubmatch(string(content), -1) {
+		content := asset(t, name)
+		for _, match := range reference.FindAllStringSubmatch(content, -1) {
 			reference := match[1] + match[2]
 			if strings.HasPrefix(reference, "/") {
 				t.Errorf("%s names %s, which is not relative", name, reference)
@@ -237,12 +238,9 @@ func TestEveryReferenceIsServed(t *testing.T) {
 // TestNoMarkupFromText: what people write reaches the page as text only.
 func TestNoMarkupFromText(t *testing.T) {
 	for _, name := range assetNames(t) {
-		content, err := fs.ReadFile(assets, name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		content := asset(t, name)
 		for _, way := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"} {
-			if strings.Contains(string(content), way) {
+			if strings.Contains(content, way) {
 				t.Errorf("%s uses %s", name, way)
 			}
 		}
@@ -255,5 +253,8 @@ func TestAnUnknownKindOfFileIsAnError(t *testing.T) {
 	}
 	if _, err := readFile(fstest.MapFS{}, "assets/a.js", defaultSocket); err == nil {
 		t.Error("a missing file was taken")
+	}
+	if _, err := readFile(fstest.MapFS{"assets/a.html": {Data: []byte(`{{define "title"}}A{{end}}`)}}, "assets/a.html", defaultSocket); err == nil {
+		t.Error("a page without the parts of the layout was taken")
 	}
 }
