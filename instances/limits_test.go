@@ -41,13 +41,12 @@ func specWith(t testing.TB, name string, value int) instances.Spec {
 	return spec
 }
 
-// bounded are limits of a server, 5000 each.
-func bounded() channels.Limits {
-	return channels.Limits{
-		MaxConnections: 5000, MaxConnectionsPerAddress: 5000, HandshakesPerSecond: 5000, MaxChannels: 5000, MaxMessage: 5000,
-		JoinsPerSecond: 5000, MessagesPerSecond: 5000, BytesPerSecond: 5000, HeartbeatsPerSecond: 5000,
-		TotalJoinsPerSecond: 5000, TotalMessagesPerSecond: 5000, TotalBytesPerSecond: 5000,
+// bounded are limits of a server: 5000 each of those that a spec may have.
+func bounded() (limits channels.Limits) {
+	for field := range reflect.TypeFor[instances.Limits]().Fields() {
+		reflect.ValueOf(&limits).Elem().FieldByName(field.Name).SetInt(5000)
 	}
+	return limits
 }
 
 // TestLimitsOfTheServer: no limit of a spec is above the server's.

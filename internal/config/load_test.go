@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/mycelium-rt/mycelium/channels"
 )
 
 // others are values, as a flag or a variable has them, as a file has them and as Config must
@@ -91,28 +89,21 @@ func load(t *testing.T, args, environ []string) *Config {
 }
 
 func TestDefaults(t *testing.T) {
-	want := &Config{
-		Listen: ":4000", Path: "/socket", Topics: []string{"*"},
-		CheckOrigin: CheckOrigin{Mode: OriginHost}, TrustedProxies: []string{}, IdleTimeout: time.Minute, LongPoll: true, LongPollWindow: 10 * time.Second, LongPollGrace: 3 * time.Second, IOUring: "auto",
-		Log: Log{Level: "info", Format: "auto"},
-		Limits: Limits{SlowReceiver: "disconnect", Limits: channels.Limits{
-			MaxMessage: 1 << 20, MaxChannels: 100, AddressShare: 25, SocketBytes: 256 << 10, JoinsPerSecond: 200, MessagesPerSecond: 1000, HeartbeatsPerSecond: 1000,
-			OutboundBytes: 4 << 20, HeaderBytes: 16 << 10, HandshakeTimeout: 10 * time.Second,
-		}},
-		Presence: Presence{Off: []string{}, DiffsOff: []string{}},
-		Drain:    Drain{Batch: 10000, Interval: 2 * time.Second, Timeout: 30 * time.Second, CloseFrame: true},
-		Metrics:  Metrics{Allow: []string{}},
-		TLS:      TLS{Clear: "redirect"},
-		API:      API{Enabled: true},
-		Auth: Auth{
-			Algorithm: "HS256", JWKS: []string{}, PhoenixSalt: "user socket", Audience: []string{}, Leeway: 5 * time.Second,
-			From: []string{"params", "auth_token"}, Param: "token", User: "sub", Join: []string{}, Publish: []string{},
-			JoinClaim: "channels.join", PublishClaim: "channels.publish", Warning: time.Minute,
-		},
-		Cluster: Cluster{Routes: []string{}, NATSURL: []string{}},
+	c := load(t, nil, nil)
+	for _, o := range options {
+		want, wrong := o.kind.parse(o.words(o.def))
+		if got := c.field(o).Interface(); wrong != "" || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %#v, want %#v %s", o.key, got, want, wrong)
+		}
 	}
-	if got := load(t, nil, nil); !reflect.DeepEqual(got, want) {
-		t.Errorf("defaults\n%+v\nwant\n%+v", got, want)
+	for _, v := range []struct{ got, want any }{
+		{c.Listen, ":4000"}, {c.IdleTimeout, time.Minute}, {c.Limits.MaxMessage, 1 << 20}, {c.Limits.SlowReceiver, "disconnect"},
+		{c.CheckOrigin, CheckOrigin{Mode: OriginHost}}, {c.Topics, []string{"*"}}, {c.TrustedProxies, []string{}}, {c.Compress, false},
+		{c.Limits.JoinTimeout, time.Duration(0)}, {c.File, ""}, {c.Warnings, []string(nil)}, {c.origins, map[string]string(nil)},
+	} {
+		if !reflect.DeepEqual(v.got, v.want) {
+			t.Errorf("%#v, want %#v", v.got, v.want)
+		}
 	}
 }
 
