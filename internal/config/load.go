@@ -100,11 +100,14 @@ func (l *loader) finish() (*Config, error) {
 }
 
 // field returns the field of c for the value of an option: that of cluster.nats_url is
-// Cluster.NATSURL.
+// Cluster.NATSURL. It panics if the program has no such field.
 func (c *Config) field(o *option) reflect.Value {
 	field := reflect.ValueOf(c).Elem()
 	for name := range strings.SplitSeq(o.key, delimiter) {
 		field = field.FieldByNameFunc(func(goName string) bool { return isNameOf(goName, name) })
+		if !field.IsValid() {
+			panic(fmt.Sprintf("config: the table has the option %s, and Config has no field of that name", o.key))
+		}
 	}
 	return field
 }
