@@ -41,6 +41,13 @@ type program struct {
 	command []string
 }
 
+// pythonPrepare has what requirements.txt names installed beside it.
+var pythonPrepare = [][]string{
+	{"python3", "-c", "import sys; sys.exit('needs Python 3.11' if sys.version_info < (3, 11) else 0)"},
+	{"python3", "-m", "venv", ".venv"},
+	{".venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt"},
+}
+
 var toolchains = []toolchain{{
 	dir:     "java",
 	tools:   []string{"java", "javac", "mvn"},
@@ -49,13 +56,9 @@ var toolchains = []toolchain{{
 		{"JavaPhoenixClient 1.3.1", []string{"mvn", "-B", "-q", "-Dstyle.color=never", "exec:java"}},
 	},
 }, {
-	dir:   "python",
-	tools: []string{"python3"},
-	prepare: [][]string{
-		{"python3", "-c", "import sys; sys.exit('needs Python 3.11' if sys.version_info < (3, 11) else 0)"},
-		{"python3", "-m", "venv", ".venv"},
-		{".venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt"},
-	},
+	dir:     "python",
+	tools:   []string{"python3"},
+	prepare: pythonPrepare,
 	programs: []program{
 		{"realtime 2.34.1", []string{".venv/bin/python", "supabase.py"}},
 		{"phoenix-channels-python-client 0.4.1, V1", []string{".venv/bin/python", "phoenix.py", "1.0"}},
@@ -76,7 +79,7 @@ func TestClients(t *testing.T) {
 	if wanted == "" {
 		t.Skip("needs Maven, Python and cargo with their registries: make test-clients")
 	}
-	addr := startLabapp(t)
+	addr := startServer(t, "../labapp")
 	results := &table{}
 	t.Run("run", func(t *testing.T) {
 		for _, chain := range toolchains {

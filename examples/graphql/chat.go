@@ -29,7 +29,8 @@ const schemaText = `
 `
 
 func newSchema(c *chat) *graphql.Schema {
-	return graphql.MustParseSchema(schemaText, c, graphql.UseFieldResolvers(), graphql.MaxDepth(10))
+	// Deep enough for the query by which clients read the schema.
+	return graphql.MustParseSchema(schemaText, c, graphql.UseFieldResolvers(), graphql.MaxDepth(20))
 }
 
 const (

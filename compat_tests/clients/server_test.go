@@ -19,18 +19,21 @@ const (
 	endTimeout   = 45 * time.Second
 )
 
-// startLabapp builds and starts the compatibility application on a free port,
-// with the race detector if the test has it, and returns its address. When the
-// test ends it must drain and exit without an error: the race detector reports
-// by the exit code, too.
-func startLabapp(t *testing.T) string {
+// startServer builds and starts the program in a folder on a free port, with the
+// race detector if the test has it, and returns its address. When the test ends it
+// must drain and exit without an error: the race detector reports by the exit code,
+// too.
+func startServer(t *testing.T, dir string) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "labapp")
+	name := filepath.Base(dir)
+	bin := filepath.Join(t.TempDir(), name)
 	args := []string{"build", "-o", bin}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	if out, err := exec.Command("go", append(args, "../labapp")...).CombinedOutput(); err != nil {
+	build := exec.Command("go", append(args, ".")...)
+	build.Dir = dir // it may be a module of its own
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	cmd, stderr := exec.Command(bin, "-addr", "127.0.0.1:0"), new(tail)
@@ -48,31 +51,32 @@ func startLabapp(t *testing.T) string {
 		ready <- line
 		ended <- cmd.Wait()
 	}()
-	t.Cleanup(func() { stopLabapp(t, cmd, ended, stderr) })
+	t.Cleanup(func() { stopServer(t, cmd, ended, stderr) })
 	select {
 	case line := <-ready:
-		_, addr, found := strings.Cut(strings.TrimSpace(line), "http://")
-		if !strings.HasPrefix(line, "READY") || !found {
-			t.Fatalf("labapp said %q instead of READY and its address\n%s", line, stderr)
+		_, url, found := strings.Cut(strings.TrimSpace(line), "http://")
+		if !found {
+			t.Fatalf("%s said %q instead of its address\n%s", name, line, stderr)
 		}
+		addr, _, _ := strings.Cut(url, "/")
 		return addr
 	case <-time.After(startTimeout):
-		t.Fatalf("labapp is not ready after %v\n%s", startTimeout, stderr)
+		t.Fatalf("%s is not ready after %v\n%s", name, startTimeout, stderr)
 		return ""
 	}
 }
 
-// stopLabapp ends the application as an operator does.
-func stopLabapp(t *testing.T, cmd *exec.Cmd, ended <-chan error, stderr *tail) {
+// stopServer ends the program as an operator does.
+func stopServer(t *testing.T, cmd *exec.Cmd, ended <-chan error, stderr *tail) {
 	cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case err := <-ended:
 		if err != nil {
-			t.Errorf("labapp: %v\n%s", err, stderr)
+			t.Errorf("%s: %v\n%s", cmd.Path, err, stderr)
 		}
 	case <-time.After(endTimeout):
 		cmd.Process.Signal(syscall.SIGQUIT) // shows its goroutines
-		t.Errorf("labapp has not ended %v after SIGTERM: %v\n%s", endTimeout, <-ended, stderr)
+		t.Errorf("%s has not ended %v after SIGTERM: %v\n%s", cmd.Path, endTimeout, <-ended, stderr)
 	}
 }
 
