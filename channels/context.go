@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
-	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -32,7 +32,7 @@ type Context struct {
 	kept atomic.Int32 // what Keep has counted; it stands where there was room
 
 	// Owned by the socket's loop.
-	sub     pubsub.Subscription
+	sub     dispatch.Subscription
 	pending *pendingJoin // nil once the join is answered
 
 	// Owned by whoever runs callbacks.
@@ -254,8 +254,8 @@ func (c *Context) rareLocked() *rare {
 // from one to the other at no cost.
 type channelSubscriber Context
 
-// Subscription implements pubsub.Subscriber.
-func (s *channelSubscriber) Subscription() *pubsub.Subscription { return &s.sub }
+// Subscription implements dispatch.Subscriber.
+func (s *channelSubscriber) Subscription() *dispatch.Subscription { return &s.sub }
 
 // send hands a frame to the socket, behind everything that was sent before.
 // All that a channel sends goes through the loop's inbox, broadcasts too:

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -80,7 +81,7 @@ type Endpoint struct {
 	tenant  *netloop.Tenant // what it makes the loops do waits here
 	gate    *admission.Gate // counts and refuses connections; it knows whether the endpoint drains
 	front   *front.Front    // of the listeners; a guest's is its host's
-	pubsub  *pubsub.PubSub
+	pubsub  *dispatch.PubSub
 	stopped chan struct{} // closed when Shutdown has ended all loops
 
 	// perLoop[i] is owned by loop i.
@@ -188,11 +189,11 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 
 // openTopics makes the endpoint's space of topics on its loops.
 func (e *Endpoint) openTopics(stripes int) (err error) {
-	var shards []pubsub.Executor
+	var shards []dispatch.Executor
 	for _, l := range e.tenant.Lanes() {
 		shards = append(shards, l)
 	}
-	e.pubsub, err = pubsub.New(shards, fastlane{e}, pubsub.Options{
+	e.pubsub, err = dispatch.New(shards, fastlane{e}, dispatch.Options{
 		Bus: e.options.Bus, Codec: codec{}, Stripes: stripes,
 		OnError: func(err error) { e.log.Error("bus").Err(err).Write() },
 	})

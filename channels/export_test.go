@@ -3,8 +3,8 @@ package channels
 import (
 	"unsafe"
 
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
-	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -29,10 +29,10 @@ func IdleParts() []IdlePart {
 		{"– `channels.Socket`: options, version, channels", int(unsafe.Sizeof(Socket{}))},
 		{"– `websocket.Decoder`: a cut-off frame's state", int(unsafe.Sizeof(websocketConn{}.decoder))},
 		{"`channels.Context`: topic, mailbox, state; of it", allocated(unsafe.Sizeof(Context{}))},
-		{"– `pubsub.Subscription`: its place in the topic", int(unsafe.Sizeof(pubsub.Subscription{}))},
+		{"– `dispatch.Subscription`: its place in the topic", int(unsafe.Sizeof(dispatch.Subscription{}))},
 		{"its join_ref", allocated(unsafe.Sizeof(wire.Ref{}) / 3)},
 		{"places in the loop's list of connections, the endpoint's of sockets and the topic's of subscribers",
-			int(2*unsafe.Sizeof(uintptr(0)) + unsafe.Sizeof(pubsub.Subscriber(nil)))},
+			int(2*unsafe.Sizeof(uintptr(0)) + unsafe.Sizeof(dispatch.Subscriber(nil)))},
 	}
 }
 

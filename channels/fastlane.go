@@ -5,9 +5,9 @@ import (
 	"errors"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
-	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 // fastlane is pubsub's dispatcher: it queues the frame of a broadcast, encoded once for
@@ -16,7 +16,7 @@ import (
 type fastlane struct{ endpoint *Endpoint }
 
 // Dispatch runs on the loop that owns the subscribers.
-func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message) {
+func (l fastlane) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Message) {
 	b := m.(*broadcast)
 	if b.control {
 		toListeners(subs, b)
@@ -50,8 +50,8 @@ func (l fastlane) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message)
 }
 
 // toListeners calls the program's own subscribers.
-func toListeners(subs []pubsub.Subscriber, b *broadcast) {
-	callback.Each(subs, func(sub pubsub.Subscriber) {
+func toListeners(subs []dispatch.Subscriber, b *broadcast) {
+	callback.Each(subs, func(sub dispatch.Subscriber) {
 		if l, ok := sub.(*listenerSubscriber); ok {
 			(*Listener)(l).deliver(b)
 		}
@@ -124,7 +124,7 @@ type codec struct{}
 
 var errBusMessage = errors.New("channels: a message of another node is cut short")
 
-func (codec) Encode(_ string, m pubsub.Message) []byte {
+func (codec) Encode(_ string, m dispatch.Message) []byte {
 	b := m.(*broadcast)
 	data := make([]byte, 0, len(b.event)+len(b.payload.Data)+binary.MaxVarintLen32+1)
 	data = binary.AppendUvarint(data, uint64(len(b.event)))
@@ -137,7 +137,7 @@ func (codec) Encode(_ string, m pubsub.Message) []byte {
 	return append(data, b.payload.Data...)
 }
 
-func (codec) Decode(topic string, data []byte) (pubsub.Message, error) {
+func (codec) Decode(topic string, data []byte) (dispatch.Message, error) {
 	n, used := binary.Uvarint(data)
 	if used <= 0 || n >= uint64(len(data)-used) {
 		return nil, errBusMessage

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
-	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 // Listener is a subscription of the program itself (Phoenix's
@@ -18,7 +18,7 @@ type Listener struct {
 	receive  func(topic, event string, p Payload)
 	closed   atomic.Bool
 
-	sub pubsub.Subscription // owned by the shard's loop
+	sub dispatch.Subscription // owned by the shard's loop
 }
 
 var listenerSeed = maphash.MakeSeed()
@@ -50,8 +50,8 @@ func (l *Listener) Close() {
 // [channelSubscriber].
 type listenerSubscriber Listener
 
-// Subscription implements pubsub.Subscriber.
-func (s *listenerSubscriber) Subscription() *pubsub.Subscription { return &s.sub }
+// Subscription implements dispatch.Subscriber.
+func (s *listenerSubscriber) Subscription() *dispatch.Subscription { return &s.sub }
 
 // deliver calls receive. A panic in it ends nothing: the subscription gets the
 // next broadcast too.

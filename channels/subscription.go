@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 )
 
 // Broadcast is a broadcast to a topic that the channel has subscribed to by
@@ -80,11 +80,11 @@ type subscription struct {
 
 	over atomic.Bool // Unsubscribe was called, or the channel has ended
 
-	sub pubsub.Subscription // owned by the socket's loop
+	sub dispatch.Subscription // owned by the socket's loop
 }
 
-// Subscription implements pubsub.Subscriber.
-func (s *subscription) Subscription() *pubsub.Subscription { return &s.sub }
+// Subscription implements dispatch.Subscriber.
+func (s *subscription) Subscription() *dispatch.Subscription { return &s.sub }
 
 // subscriptionBytes is what a subscription takes beside its topic, with its place
 // among the topic's subscribers.

@@ -1,9 +1,10 @@
-package pubsub
+package dispatch
 
 import (
 	"fmt"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
+	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 // controlTopic is the topic of the bus by which nodes reach each other: see [PubSub.SendControl]. Broadcasts to a topic
@@ -13,7 +14,7 @@ const controlTopic = "mycelium:control"
 // link wraps a [Bus]: a panic in it becomes an error, and the control topic is kept apart.
 type link struct {
 	// Static after construction.
-	bus     Bus
+	bus     pubsub.Bus
 	onError func(error)
 }
 

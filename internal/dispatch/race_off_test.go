@@ -1,5 +1,5 @@
 //go:build !race
 
-package pubsub_test
+package dispatch_test
 
 const raceEnabled = false

@@ -1,4 +1,4 @@
-package pubsub_test
+package dispatch_test
 
 import (
 	"errors"
@@ -6,17 +6,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 func TestControl(t *testing.T) {
 	hub := pubsub.NewHub()
 	var got [3][]string
-	var nodes [3]*pubsub.PubSub
+	var nodes [3]*dispatch.PubSub
 	var queues [3]*queue
 	for i := range nodes {
 		queues[i] = new(queue)
-		nodes[i] = newPubSub(t, pubsub.Options{Bus: hub.Node(), Codec: textCodec{}}, queues[i])
+		nodes[i] = newPubSub(t, dispatch.Options{Bus: hub.Node(), Codec: textCodec{}}, queues[i])
 		nodes[i].OnControl(func(data []byte) { got[i] = append(got[i], string(data)) })
 	}
 	if err := nodes[0].SendControl([]byte("a")); err != nil {
@@ -55,7 +56,7 @@ func TestControl(t *testing.T) {
 }
 
 func TestControlWithoutBus(t *testing.T) {
-	p := newPubSub(t, pubsub.Options{}, new(queue))
+	p := newPubSub(t, dispatch.Options{}, new(queue))
 	p.OnControl(func([]byte) { t.Error("called") })
 	if err := p.SendControl([]byte("a")); err != nil {
 		t.Error(err)
@@ -78,7 +79,7 @@ func (brokenBus) Close() error                    { panic("in Close") }
 func TestBusPanics(t *testing.T) {
 	var reported []string
 	q := new(queue)
-	p, err := pubsub.New([]pubsub.Executor{q}, keep{}, pubsub.Options{
+	p, err := dispatch.New([]dispatch.Executor{q}, keep{}, dispatch.Options{
 		Bus: brokenBus{}, Codec: textCodec{}, OnError: func(err error) { reported = append(reported, err.Error()) },
 	})
 	if err != nil {

@@ -1,31 +1,26 @@
-// Package pubsub keeps the topics of this node and their subscribers, and brings broadcasts to them.
+// Package dispatch keeps the topics of a node and their subscribers, and brings broadcasts to them.
 //
-// Subscribers are kept per shard. A shard is an [Executor], in the server an event loop, and all that happens to its
-// subscribers happens there: subscribing, unsubscribing and dispatching need no lock. Only one thing is shared between
-// shards, an index of which of them are interested in a topic.
+// Subscribers are kept per shard. A shard is an [Executor], in the server an event loop, and everything that happens to its
+// subscribers happens there: subscribing, unsubscribing and dispatching need no lock. Shards share one thing, an index of
+// which of them have subscribers of a topic.
 //
-// The package knows neither what a message is nor how it is written: it is handed a [Dispatcher], as Phoenix.PubSub is
-// handed one by Phoenix.Channel.Server (lib/phoenix/channel/server.ex, dispatch/3). What leaves for other nodes goes
-// through a [Bus], written by a [Codec].
-package pubsub
+// The package knows neither what a message is nor how it is written: it is given a [Dispatcher], as Phoenix.PubSub is
+// given one by Phoenix.Channel.Server (lib/phoenix/channel/server.ex, dispatch/3). What goes to other nodes is written by a
+// [Codec] and carried by a [pubsub.Bus].
+package dispatch
 
 import (
 	"errors"
 	"fmt"
 	"iter"
 	"sync/atomic"
+
+	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 // MaxShards is how many executors [New] takes: the shard of a group is a small integer, and no machine this
 // runs on has more loops than cores.
 const MaxShards = 1 << 16
-
-// ErrClosed is returned by a broadcast after [PubSub.Close], and by a [Bus] after [Bus.Close].
-var ErrClosed = errors.New("pubsub: closed")
-
-// ErrBusy is returned by [Bus.Publish] while too much waits to be sent to other nodes, and wrapped by a broadcast that has
-// reached this node's subscribers only.
-var ErrBusy = errors.New("pubsub: too much waits to be sent to other nodes")
 
 // Task is something an [Executor] runs.
 type Task = interface{ Run() }
@@ -47,16 +42,24 @@ type Message interface {
 
 // Dispatcher hands a message to the subscribers of one shard.
 type Dispatcher interface {
-	// Dispatch runs on the shard's executor. subs belongs to pubsub: it is valid and unchanged during the call, and
+	// Dispatch runs on the shard's executor. subs belongs to this package: it is valid and unchanged during the call, and
 	// Dispatch must not modify it nor subscribe or unsubscribe before it returns. from is what the broadcaster gave,
 	// the subscriber to leave out or nil. m is valid during the call; whoever keeps it retains it.
 	Dispatch(subs []Subscriber, from any, m Message)
 }
 
+// Codec encodes and decodes messages for a [pubsub.Bus].
+type Codec interface {
+	// Encode returns m as bytes for other nodes; the caller does not use them after m is released.
+	Encode(topic string, m Message) []byte
+	// Decode returns the message with one reference, owned by the caller. It must not keep data.
+	Decode(topic string, data []byte) (Message, error)
+}
+
 // Options are the optional parts of a [PubSub].
 type Options struct {
 	// Bus carries broadcasts between nodes; nil on a single node. The PubSub opens and closes it.
-	Bus Bus
+	Bus pubsub.Bus
 	// Codec writes messages for the bus; needed if there is one.
 	Codec Codec
 	// Stripes is how many locks the index of topics is spread over, a power of two. 0 is 64; a space of topics that
@@ -143,11 +146,11 @@ func (p *PubSub) Withdraw(shard int, topic string) { p.index.announce(topic, &p.
 // even when the caller runs on that executor: one that was dispatched at once would overtake earlier ones that
 // still wait there, and two publishers that know of each other's order would be seen in different orders by shards.
 //
-// An error is the bus's, or ErrClosed; with the bus's, the subscribers of this node have been served all the same.
+// An error is the bus's, or [pubsub.ErrClosed]; with the bus's, the subscribers of this node have been served all the same.
 func (p *PubSub) Broadcast(topic string, m Message, from any) error {
 	if p.closed.Load() {
 		m.Release()
-		return ErrClosed
+		return pubsub.ErrClosed
 	}
 	p.deliver(topic, m, from)
 	var err error
@@ -162,7 +165,7 @@ func (p *PubSub) Broadcast(topic string, m Message, from any) error {
 func (p *PubSub) BroadcastLocal(topic string, m Message, from any) error {
 	if p.closed.Load() {
 		m.Release()
-		return ErrClosed
+		return pubsub.ErrClosed
 	}
 	p.deliver(topic, m, from)
 	m.Release()
@@ -196,7 +199,7 @@ func (p *PubSub) OnControl(f func(data []byte)) {
 func (p *PubSub) SendControl(data []byte) error {
 	switch {
 	case p.closed.Load():
-		return ErrClosed
+		return pubsub.ErrClosed
 	case p.link == nil:
 		return nil
 	}

@@ -1,4 +1,4 @@
-package pubsub_test
+package dispatch_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 )
 
 // model is what a PubSub must do, in the simplest way: a list of subscriptions, and per shard the broadcasts that wait.
@@ -63,12 +63,12 @@ func (m *model) run(shard, n int) {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		queues := make([]*queue, modelShards)
-		executors := make([]pubsub.Executor, modelShards)
+		executors := make([]dispatch.Executor, modelShards)
 		for i := range queues {
 			queues[i] = &queue{}
 			executors[i] = queues[i]
 		}
-		p, err := pubsub.New(executors, keep{}, pubsub.Options{})
+		p, err := dispatch.New(executors, keep{}, dispatch.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestModel(t *testing.T) {
 				var from any
 				if rapid.Bool().Draw(t, "broadcast_from") {
 					s.from = drawClient.Draw(t, "from")
-					from = pubsub.Subscriber(&clients[s.from])
+					from = dispatch.Subscriber(&clients[s.from])
 				}
 				msg := newMessage(s.text)
 				messages = append(messages, msg)
@@ -148,7 +148,7 @@ func TestModel(t *testing.T) {
 func TestLargeGroup(t *testing.T) {
 	const n = 10_000
 	q := &queue{}
-	p := newPubSub(t, pubsub.Options{}, q)
+	p := newPubSub(t, dispatch.Options{}, q)
 	clients := make([]client, n)
 	for i := range clients {
 		p.Subscribe(0, "x", &clients[i])

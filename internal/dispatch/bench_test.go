@@ -1,17 +1,17 @@
-package pubsub_test
+package dispatch_test
 
 import (
 	"fmt"
 	"testing"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 )
 
 // count is a dispatcher that does the least.
 type count struct{ n int }
 
-func (c *count) Dispatch(subs []pubsub.Subscriber, _ any, _ pubsub.Message) { c.n += len(subs) }
+func (c *count) Dispatch(subs []dispatch.Subscriber, _ any, _ dispatch.Message) { c.n += len(subs) }
 
 // forever is a message whose count does not matter.
 type forever struct{}
@@ -19,14 +19,14 @@ type forever struct{}
 func (forever) Retain(int32) {}
 func (forever) Release()     {}
 
-func benchPubSub(tb testing.TB, shards int) (*pubsub.PubSub, []*queue) {
+func benchPubSub(tb testing.TB, shards int) (*dispatch.PubSub, []*queue) {
 	queues := make([]*queue, shards)
-	executors := make([]pubsub.Executor, shards)
+	executors := make([]dispatch.Executor, shards)
 	for i := range queues {
 		queues[i] = &queue{}
 		executors[i] = queues[i]
 	}
-	p, err := pubsub.New(executors, &count{}, pubsub.Options{})
+	p, err := dispatch.New(executors, &count{}, dispatch.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func BenchmarkSubscribeRatio(b *testing.B) {
 	million, _ := crowd(b, 1_000_000)
 	const batch = 1000
 	var c client
-	turn := func(p *pubsub.PubSub) time.Duration {
+	turn := func(p *dispatch.PubSub) time.Duration {
 		start := time.Now()
 		for range batch {
 			p.Subscribe(0, "room:lobby", &c)
@@ -128,7 +128,7 @@ func BenchmarkSubscribeRatio(b *testing.B) {
 	b.ReportMetric(float64(atMillion)/float64(atOne), "ratio")
 }
 
-func crowd(tb testing.TB, size int) (*pubsub.PubSub, []client) {
+func crowd(tb testing.TB, size int) (*dispatch.PubSub, []client) {
 	p, _ := benchPubSub(tb, 1)
 	clients := make([]client, size)
 	for i := range clients {

@@ -1,4 +1,4 @@
-package pubsub
+package dispatch
 
 // topicMap is a map by topic that gives memory back after a peak, unlike Go's own maps. The zero topicMap is ready to
 // use. Read m directly; set and delete change it.

@@ -1,11 +1,11 @@
-package pubsub_test
+package dispatch_test
 
 import (
 	"fmt"
 	"slices"
 	"testing"
 
-	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 )
 
 // interests is a bus that notes what this node is interested in.
@@ -23,7 +23,7 @@ func (b *interests) Interest(topic string, on bool) {
 // announced, whatever other subscribers of the shard do, and comes once.
 func TestAnnounce(t *testing.T) {
 	bus, q := new(interests), new(queue)
-	p := newPubSub(t, pubsub.Options{Bus: bus, Codec: textCodec{}}, q)
+	p := newPubSub(t, dispatch.Options{Bus: bus, Codec: textCodec{}}, q)
 	say := func(text string) {
 		t.Helper()
 		if err := p.Broadcast("a", newMessage(text), nil); err != nil {

@@ -1,4 +1,4 @@
-package pubsub_test
+package dispatch_test
 
 import (
 	"errors"
@@ -6,16 +6,16 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/mycelium-rt/mycelium/pubsub"
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 )
 
 // queue is an executor that runs tasks when the test says so.
 type queue struct {
-	tasks  []pubsub.Task
+	tasks  []dispatch.Task
 	closed bool
 }
 
-func (q *queue) Post(t pubsub.Task) bool {
+func (q *queue) Post(t dispatch.Task) bool {
 	if q.closed {
 		return false
 	}
@@ -38,7 +38,7 @@ func (q *queue) run(n int) int {
 type loop struct {
 	mu     sync.Mutex
 	wake   sync.Cond
-	tasks  []pubsub.Task
+	tasks  []dispatch.Task
 	closed bool
 	done   chan struct{}
 }
@@ -70,7 +70,7 @@ func (l *loop) run() {
 	}
 }
 
-func (l *loop) Post(t pubsub.Task) bool {
+func (l *loop) Post(t dispatch.Task) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -122,16 +122,16 @@ func (m *message) Release() {
 
 // client is a subscriber that keeps what it gets; owned by its shard.
 type client struct {
-	sub pubsub.Subscription
+	sub dispatch.Subscription
 	got []string
 }
 
-func (c *client) Subscription() *pubsub.Subscription { return &c.sub }
+func (c *client) Subscription() *dispatch.Subscription { return &c.sub }
 
 // keep is a dispatcher that gives each client the message's text.
 type keep struct{}
 
-func (keep) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message) {
+func (keep) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Message) {
 	text := m.(*message).text
 	for _, s := range subs {
 		if s != from {
@@ -144,18 +144,18 @@ func (keep) Dispatch(subs []pubsub.Subscriber, from any, m pubsub.Message) {
 // textCodec writes messages as their text, which must not be "bad".
 type textCodec struct{}
 
-func (textCodec) Encode(_ string, m pubsub.Message) []byte { return []byte(m.(*message).text) }
+func (textCodec) Encode(_ string, m dispatch.Message) []byte { return []byte(m.(*message).text) }
 
-func (textCodec) Decode(_ string, data []byte) (pubsub.Message, error) {
+func (textCodec) Decode(_ string, data []byte) (dispatch.Message, error) {
 	if string(data) == "bad" {
 		return nil, errors.New("bad message")
 	}
 	return newMessage(string(data)), nil
 }
 
-func newPubSub(t testing.TB, o pubsub.Options, shards ...pubsub.Executor) *pubsub.PubSub {
+func newPubSub(t testing.TB, o dispatch.Options, shards ...dispatch.Executor) *dispatch.PubSub {
 	t.Helper()
-	p, err := pubsub.New(shards, keep{}, o)
+	p, err := dispatch.New(shards, keep{}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

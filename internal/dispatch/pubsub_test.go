@@ -1,4 +1,4 @@
-package pubsub_test
+package dispatch_test
 
 import (
 	"errors"
@@ -10,12 +10,13 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
 func TestBroadcast(t *testing.T) {
 	q := &queue{}
-	p := newPubSub(t, pubsub.Options{}, q)
+	p := newPubSub(t, dispatch.Options{}, q)
 	var ann, bob, carl client
 	p.Subscribe(0, "room:1", &ann)
 	p.Subscribe(0, "room:1", &bob)
@@ -50,7 +51,7 @@ func TestBroadcast(t *testing.T) {
 
 func TestSubscription(t *testing.T) {
 	q := &queue{}
-	p := newPubSub(t, pubsub.Options{}, q)
+	p := newPubSub(t, dispatch.Options{}, q)
 	var c client
 	p.Unsubscribe(0, &c)
 	if c.sub.Active() || c.sub.Topic() != "" {
@@ -78,7 +79,7 @@ func TestSubscription(t *testing.T) {
 // TestTopicStringShared: a million subscribers of a topic keep it once, and no caller's buffer is kept.
 func TestTopicStringShared(t *testing.T) {
 	a, b := &queue{}, &queue{}
-	p := newPubSub(t, pubsub.Options{}, a, b)
+	p := newPubSub(t, dispatch.Options{}, a, b)
 	clients := make([]client, 4)
 	for i := range clients {
 		p.Subscribe(i%2, strings.Clone("room:shared"), &clients[i])
@@ -93,7 +94,7 @@ func TestTopicStringShared(t *testing.T) {
 
 func TestTopics(t *testing.T) {
 	a, b := &queue{}, &queue{}
-	p := newPubSub(t, pubsub.Options{}, a, b)
+	p := newPubSub(t, dispatch.Options{}, a, b)
 	want := make(map[string]int)
 	clients := make([]client, 300)
 	for i := range clients {
@@ -110,7 +111,7 @@ func TestTopics(t *testing.T) {
 }
 
 func TestWrongShardPanics(t *testing.T) {
-	p := newPubSub(t, pubsub.Options{}, &queue{}, &queue{})
+	p := newPubSub(t, dispatch.Options{}, &queue{}, &queue{})
 	var c client
 	p.Subscribe(0, "x", &c)
 	defer func() {
@@ -123,7 +124,7 @@ func TestWrongShardPanics(t *testing.T) {
 
 func TestClosedExecutorReleases(t *testing.T) {
 	open, closed := &queue{}, &queue{}
-	p := newPubSub(t, pubsub.Options{}, open, closed)
+	p := newPubSub(t, dispatch.Options{}, open, closed)
 	var a, b client
 	p.Subscribe(0, "x", &a)
 	p.Subscribe(1, "x", &b)
@@ -143,7 +144,7 @@ func TestClosedExecutorReleases(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	q := &queue{}
-	p := newPubSub(t, pubsub.Options{Bus: pubsub.NewHub().Node(), Codec: textCodec{}}, q)
+	p := newPubSub(t, dispatch.Options{Bus: pubsub.NewHub().Node(), Codec: textCodec{}}, q)
 	var c client
 	p.Subscribe(0, "x", &c)
 	if err := p.Broadcast("x", newMessage("before"), nil); err != nil {
@@ -154,7 +155,7 @@ func TestClose(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, send := range []func(string, pubsub.Message, any) error{p.Broadcast, p.BroadcastLocal} {
+	for _, send := range []func(string, dispatch.Message, any) error{p.Broadcast, p.BroadcastLocal} {
 		m := newMessage("after")
 		if err := send("x", m, nil); !errors.Is(err, pubsub.ErrClosed) || m.refs.Load() != 0 {
 			t.Errorf("after close: %v, %d references", err, m.refs.Load())
@@ -172,13 +173,13 @@ func TestNewRefuses(t *testing.T) {
 	if err := bus.Close(); err != nil {
 		t.Fatal(err)
 	}
-	one := []pubsub.Executor{&queue{}}
-	for name, call := range map[string]func() (*pubsub.PubSub, error){
-		"no shards":     func() (*pubsub.PubSub, error) { return pubsub.New(nil, keep{}, pubsub.Options{}) },
-		"no dispatcher": func() (*pubsub.PubSub, error) { return pubsub.New(one, nil, pubsub.Options{}) },
-		"no codec":      func() (*pubsub.PubSub, error) { return pubsub.New(one, keep{}, pubsub.Options{Bus: bus}) },
-		"closed bus": func() (*pubsub.PubSub, error) {
-			return pubsub.New(one, keep{}, pubsub.Options{Bus: bus, Codec: textCodec{}})
+	one := []dispatch.Executor{&queue{}}
+	for name, call := range map[string]func() (*dispatch.PubSub, error){
+		"no shards":     func() (*dispatch.PubSub, error) { return dispatch.New(nil, keep{}, dispatch.Options{}) },
+		"no dispatcher": func() (*dispatch.PubSub, error) { return dispatch.New(one, nil, dispatch.Options{}) },
+		"no codec":      func() (*dispatch.PubSub, error) { return dispatch.New(one, keep{}, dispatch.Options{Bus: bus}) },
+		"closed bus": func() (*dispatch.PubSub, error) {
+			return dispatch.New(one, keep{}, dispatch.Options{Bus: bus, Codec: textCodec{}})
 		},
 	} {
 		if p, err := call(); err == nil || p != nil {
@@ -191,11 +192,11 @@ func TestNodes(t *testing.T) {
 	hub := pubsub.NewHub()
 	var failed []error
 	var queues [3]*queue
-	var nodes [3]*pubsub.PubSub
+	var nodes [3]*dispatch.PubSub
 	var clients [3]client
 	for i := range nodes {
 		queues[i] = &queue{}
-		nodes[i] = newPubSub(t, pubsub.Options{
+		nodes[i] = newPubSub(t, dispatch.Options{
 			Bus: hub.Node(), Codec: textCodec{}, OnError: func(err error) { failed = append(failed, err) },
 		}, queues[i])
 		nodes[i].Subscribe(0, "x", &clients[i])
@@ -234,12 +235,12 @@ func TestNodes(t *testing.T) {
 func TestLoops(t *testing.T) {
 	const shards, publishers, each, topics = 4, 4, 300, 3
 	loops := make([]*loop, shards)
-	executors := make([]pubsub.Executor, shards)
+	executors := make([]dispatch.Executor, shards)
 	for i := range loops {
 		loops[i] = startLoop(t)
 		executors[i] = loops[i]
 	}
-	p := newPubSub(t, pubsub.Options{}, executors...)
+	p := newPubSub(t, dispatch.Options{}, executors...)
 	steady := make([]client, shards*topics)
 	for i := range steady {
 		loops[i%shards].do(func() { p.Subscribe(i%shards, fmt.Sprint("t", i/shards), &steady[i]) })
@@ -306,7 +307,7 @@ func checkPublishers(t *testing.T, got []string, publishers, each int) {
 // TestSubscribeThenBroadcast: a broadcaster that knows of a Subscribe reaches that subscriber, whatever others do to the topic.
 func TestSubscribeThenBroadcast(t *testing.T) {
 	loops := []*loop{startLoop(t), startLoop(t)}
-	p := newPubSub(t, pubsub.Options{}, loops[0], loops[1])
+	p := newPubSub(t, dispatch.Options{}, loops[0], loops[1])
 	var wg sync.WaitGroup
 	for shard, l := range loops {
 		wg.Go(func() {
