@@ -1,7 +1,6 @@
 package channels
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -98,9 +97,8 @@ type Endpoint struct {
 
 	// Guarded by mu.
 	mu       sync.RWMutex
-	mounts   map[string]*mount // by the path of the transport: "/socket/websocket"
-	polled   map[string]*mount // the same for long polling: "/socket/longpoll"
-	routes   []route           // to guests, by prefix
+	places   map[string]place // by path: "/socket/websocket", "/socket/longpoll"
+	routes   []route          // to guests, by prefix
 	guests   map[*Endpoint]struct{}
 	departed *Stats // what guests that are gone have counted; nil: there were none
 }
@@ -140,7 +138,7 @@ type mount struct {
 func NewEndpoint(o Options) (*Endpoint, error) {
 	e := &Endpoint{
 		limits: o.Limits.withDefaults(), options: o, log: logging.NewLog(o.Logger),
-		stopped: make(chan struct{}), mounts: make(map[string]*mount), polled: make(map[string]*mount),
+		stopped: make(chan struct{}), places: make(map[string]place),
 	}
 	e.live.Store(&e.limits)
 	e.totals.set(&e.limits)
@@ -217,16 +215,18 @@ func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Chann
 	defer e.mu.Unlock()
 	m := e.newMount(socketPath, o, e.live.Load(), channels)
 	websocketAt, pollAt := m.paths()
-	if e.mounts[websocketAt] != nil || e.polled[websocketAt] != nil {
-		panic(fmt.Sprintf("channels: two sockets at path %q", websocketAt))
-	}
-	e.mounts[websocketAt] = m
+	e.occupy(websocketAt, place{mount: m})
 	if m.options.LongPoll.Enabled {
-		if e.mounts[pollAt] != nil || e.polled[pollAt] != nil {
-			panic(fmt.Sprintf("channels: two sockets at path %q", pollAt))
-		}
-		e.polled[pollAt] = m
+		e.occupy(pollAt, place{mount: m, polled: true})
 	}
+}
+
+// occupy puts a socket at a path. The caller holds mu.
+func (e *Endpoint) occupy(path string, at place) {
+	if _, taken := e.places[path]; taken {
+		panic(fmt.Sprintf("channels: two sockets at path %q", path))
+	}
+	e.places[path] = at
 }
 
 func (e *Endpoint) newMount(socketPath string, o SocketOptions, l *Limits, channels []*Channel) *mount {
@@ -241,33 +241,4 @@ func (e *Endpoint) newMount(socketPath string, o SocketOptions, l *Limits, chann
 // paths are where a mount's transports are, the second only if it is enabled.
 func (m *mount) paths() (websocketAt, pollAt string) {
 	return path.Join(m.path, m.options.Path), path.Join(m.path, m.options.LongPoll.Path)
-}
-
-// mountAt returns what serves a path, nil if it is not a socket's.
-func (e *Endpoint) mountAt(path string) *mount {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.mounts[path]
-}
-
-// pollAt returns what serves the long polling of a path, nil if there is none.
-func (e *Endpoint) pollAt(path string) *mount {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.polled[path]
-}
-
-// ListenAndServe listens on a TCP address and serves until ctx is done, then
-// shuts down as [Endpoint.Shutdown] does, within Drain.Timeout. It returns nil
-// after a clean shutdown. When it cannot listen, it says so at once and the
-// endpoint is as it was: it may be called again, for another address, or the
-// endpoint be ended by Shutdown.
-func (e *Endpoint) ListenAndServe(ctx context.Context, addr string) error {
-	if _, err := e.Listen(addr); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.Drain.Timeout)
-	defer cancel()
-	return e.Shutdown(down)
 }

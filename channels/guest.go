@@ -4,15 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"net/http"
 	"path"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/callback"
-	"github.com/mycelium-rt/mycelium/internal/front"
 )
 
 // errGuestListens is what a guest's Listen and Serve answer.
@@ -108,42 +104,6 @@ func (e *Endpoint) Route(prefix string, lookup Lookup) {
 	e.routes = append(e.routes, r)
 }
 
-// find returns the socket that serves a path, at its WebSockets or its long
-// polling; at most one of the two is not nil. The endpoint's own sockets come first,
-// then those of guests. A refusal is the answer for everybody.
-func (e *Endpoint) find(at string) (websocket, poll *mount, _ *admission.Refusal) {
-	e.mu.RLock()
-	websocket, poll = e.mounts[at], e.polled[at]
-	routes := e.routes // only ever appended to
-	e.mu.RUnlock()
-	if websocket != nil || poll != nil {
-		return websocket, poll, nil
-	}
-	for _, r := range routes {
-		below, ok := strings.CutPrefix(at, r.prefix)
-		if !ok {
-			continue
-		}
-		guest, rest, err := r.call(below)
-		if err != nil {
-			return nil, nil, e.refusalBy(err)
-		}
-		if guest != nil {
-			return guest.mountAt(rest), guest.pollAt(rest), nil
-		}
-	}
-	return nil, nil, nil
-}
-
-// findMount is find for the front.
-func (e *Endpoint) findMount(at string) (_ front.Mount, polled bool, _ *admission.Refusal) {
-	m, poll, ref := e.find(at)
-	if m == nil {
-		return nil, poll != nil, ref // not a nil *mount in an interface
-	}
-	return m, false, nil
-}
-
 func (r *route) call(below string) (guest *Endpoint, path string, err error) {
 	defer callback.Recover("Route", &err)
 	return r.lookup(below)
@@ -159,20 +119,4 @@ func (e *Endpoint) refusalBy(err error) *admission.Refusal {
 		e.log.Error("no guest found").Err(err).Write()
 	}
 	return admission.Crashed
-}
-
-// refusal is the answer that e chooses. A nil e refuses too: it came as an error.
-func (e *RefusedError) refusal() *admission.Refusal {
-	if e == nil {
-		return admission.Forbidden
-	}
-	r := &admission.Refusal{Status: e.Status, Body: e.Body}
-	if r.Status < 400 || r.Status > 599 {
-		r.Status = http.StatusForbidden
-	}
-	if e.RetryAfter > 0 {
-		seconds := (e.RetryAfter + time.Second - 1) / time.Second
-		r.Header = http.Header{"Retry-After": {strconv.Itoa(int(seconds))}}
-	}
-	return r
 }

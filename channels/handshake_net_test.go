@@ -159,7 +159,6 @@ func TestOriginTable(t *testing.T) {
 		host, origin string
 		want         int
 	}
-	some := channels.Origins("https://example.com", "//any.example.org", "//*.wild.example", "http://port.example:8080", "//*.example.net:9000")
 	for name, c := range map[string]struct {
 		check   channels.OriginCheck
 		samples []sample
@@ -203,34 +202,10 @@ func TestOriginTable(t *testing.T) {
 			{"example.com", "null", 403},
 			{"", "null", 403},
 		}},
-		"origins without a host": {channels.Origins("null", "file://", "tauri://localhost", "http://[0:0::1]"), []sample{
-			{"x", "null", 101},
-			{"x", "file://", 101},
-			{"x", "tauri://localhost", 101},
-			{"x", "http://[::1]", 101},
-			{"x", "ionic://localhost", 403},
-			{"x", "nulls", 403},
-			{"x", "data:x", 403},
-		}},
-		"origins": {some, []sample{
+		"origins": {channels.Origins("https://example.com", "null"), []sample{
 			{"x", "https://example.com", 101},
-			{"x", "https://example.com:443", 101},
-			{"x", "https://EXAMPLE.COM", 101},
+			{"x", "null", 101},
 			{"x", "http://example.com", 403},
-			{"x", "https://example.com:444", 403},
-			{"x", "https://www.example.com", 403},
-			{"x", "http://any.example.org", 101},
-			{"x", "https://any.example.org:1234", 101},
-			{"x", "http://a.wild.example", 101},
-			{"x", "https://a.b.wild.example:99", 101},
-			{"x", "http://wild.example", 101}, // as in Phoenix
-			{"x", "http://notwild.example", 403},
-			{"x", "http://wild.example.evil.com", 403},
-			{"x", "http://port.example:8080", 101},
-			{"x", "http://port.example", 403},
-			{"x", "https://a.example.net:9000", 101},
-			{"x", "https://a.example.net", 403},
-			{"x", "null", 403},
 			{"evil.com", "http://evil.com", 403}, // the list alone counts
 			{"x", "", 101},
 		}},

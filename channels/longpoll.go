@@ -18,47 +18,48 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// LongPollOptions configure long polling, which phoenix.js falls back to where
-// a proxy lets no WebSocket through. It is off unless asked for, as in Phoenix.
+// LongPollOptions configure long polling, which phoenix.js falls back to behind
+// proxies that block WebSockets. It is off by default, as in Phoenix.
 type LongPollOptions struct {
-	// Enabled serves the socket at its path + "/longpoll" too. Whoever Connect
-	// refuses gets the status 403 there, also for a RefusedError: clients know
-	// no other.
+	// Enabled serves the socket at its path + "/longpoll" too. A client that
+	// Connect refuses gets the status 403 there, even for a RefusedError: clients
+	// know no other status.
 	Enabled bool
 	// Path is what follows the socket's path. Default "/longpoll".
 	Path string
-	// Window is how long a poll waits for messages. A session that is not
-	// polled for one and a half of it is over. Default 10 s. A proxy must wait
-	// longer than this for an answer, and so must clients: phoenix.js waits for
-	// its longpollerTimeout, which is 20 s.
+	// Window is how long a poll waits for messages. A session that is not polled
+	// for one and a half times as long ends. Default 10 s. Proxies and clients
+	// must wait longer than this for an answer: phoenix.js waits for its
+	// longpollerTimeout, 20 s.
 	Window time.Duration
 	// Grace is how long a session lives after its client closed the connection
-	// of a poll without taking the answer, as a browser does when the page is
-	// closed: long enough for a client that polls again at once. A session whose
-	// last poll was answered has the time that Window gives it, and Grace never
-	// exceeds that. Default 3 s. Where thousands of sessions on a loop have no poll
-	// that waits, a new one ends the one that was not polled for longest.
+	// of a poll before the answer, as a browser does when the page is closed. It
+	// must be long enough for a client that polls again at once. It has no effect
+	// on a session whose last poll was answered, nor beyond the time that Window
+	// gives a session. Default 3 s. If thousands of sessions of a loop have no
+	// waiting poll, a new session ends the one that has not been polled for longest.
 	Grace time.Duration
-	// TokenMaxAge is how long the token of a session counts. It is renewed by
-	// polling, after half of it. Default two weeks.
+	// TokenMaxAge is how long the token of a session is valid. A poll renews it
+	// when half of that is over. Default two weeks.
 	TokenMaxAge time.Duration
 }
 
 const transportLongpoll = "longpoll"
 
 const (
-	// maxPostBytes is the largest body of a POST, where Limits.MaxMessage is not
-	// less: Plug's read_body takes no more by default.
+	// maxPostBytes is the largest body of a POST, unless Limits.MaxMessage is
+	// smaller. It is the default of Plug's read_body.
 	maxPostBytes = 8_000_000
-	// postTimeout is how long a client has for the body of a POST: nothing else bounds one that drips.
+	// postTimeout is how long a client has to send the body of a POST. Nothing
+	// else bounds a client that sends a few bytes at a time.
 	postTimeout = 60 * time.Second
-	// answerTimeout is how long a client has to take an answer, up to
-	// Limits.OutboundBytes. After it, the messages wait for the next poll.
+	// answerTimeout is how long a client has to read an answer of up to
+	// Limits.OutboundBytes. After that its messages wait for the next poll.
 	answerTimeout = 60 * time.Second
-	// answerHead is room for what an answer has beside its token and messages, in bytes.
+	// answerHead is room for an answer without its token and messages, in bytes.
 	answerHead = 64
-	// dispatchBatch is how many messages of one POST the loop handles before
-	// it looks at its other sockets. phoenix.js sends no more in one.
+	// dispatchBatch is how many messages of a POST the loop handles before it
+	// turns to its other sockets. phoenix.js sends no more in a POST.
 	dispatchBatch = 100
 )
 
@@ -68,18 +69,18 @@ type pollRequest struct {
 	mount    *mount
 	w        http.ResponseWriter
 	r        *http.Request
-	request  *Request // r as Connect and CheckOrigin see it
+	request  *Request // what Connect and CheckOrigin are given of r
 }
 
-// serveLongPoll answers as Phoenix does (lib/phoenix/transports/long_poll.ex):
-// clients look at the status in the body, which is why HTTP's is mostly 200.
-func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *mount) {
+// serveLongPoll answers as Phoenix does (lib/phoenix/transports/long_poll.ex).
+// Clients read the status in the body, so HTTP's is mostly 200.
+func (m *mount) serveLongPoll(w http.ResponseWriter, r *http.Request) {
 	longpoll.SetOpen(w.Header())
 	if websocket.CheckQuery(r.URL.RawQuery) != nil {
 		admission.BadRequest.Write(w)
 		return
 	}
-	p := &pollRequest{endpoint: e, mount: m, w: w, r: r, request: e.connectRequestOf(r)}
+	p := &pollRequest{endpoint: m.endpoint, mount: m, w: w, r: r, request: m.endpoint.connectRequestOf(r)}
 	if ref := m.checkOrigin(p.request); ref != nil {
 		p.refuse(ref)
 		return
@@ -98,7 +99,7 @@ func (e *Endpoint) serveLongPoll(w http.ResponseWriter, r *http.Request, m *moun
 	}
 }
 
-// connectRequestOf makes what Connect is given of a request that net/http has read.
+// connectRequestOf returns what Connect is given of a request of net/http.
 func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
 	return &Request{
 		Params:     parseParams(r.URL.RawQuery),
@@ -109,8 +110,8 @@ func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
 	}
 }
 
-// session finds the session whose token the client shows; a token in the
-// header wins over one in the query, even if it is bad.
+// session returns the session whose token the request has, nil if there is none. A
+// token in the header takes precedence over one in the query, even if it is invalid.
 func (p *pollRequest) session() (*pollSession, longpoll.Token) {
 	token := p.request.Params.Get("token")
 	if values := p.r.Header.Values(longpoll.TokenHeader); len(values) > 0 {
@@ -131,8 +132,8 @@ func (p *pollRequest) session() (*pollSession, longpoll.Token) {
 	return s, t
 }
 
-// get polls a session, or opens one: the first answer of a session has status
-// 410 too, which is what makes a client take the token.
+// get polls a session, or opens one. The first answer of a session has the status
+// 410 too, which makes the client use the token in it.
 func (p *pollRequest) get() {
 	s, t := p.session()
 	if s == nil {
@@ -146,18 +147,18 @@ func (p *pollRequest) get() {
 	case http.StatusGone:
 		p.answerStatus(http.StatusOK, http.StatusGone)
 	case http.StatusNoContent:
-		p.answerPoll(http.StatusNoContent, p.renewed(t), nil) //nolint:errcheck // nothing is lost with it
+		p.answerPoll(http.StatusNoContent, p.renewed(t), nil) //nolint:errcheck // no message is lost
 	default:
 		written := false
-		defer func() { s.settle(a, written) }() // what is not written is not lost
+		defer func() { s.settle(a, written) }() // what was not written comes in the next answer
 		if p.r.Context().Err() == nil {
 			written = p.answerPoll(http.StatusOK, p.renewed(t), a.frames) == nil
 		}
 	}
 }
 
-// renewed is the token to answer with. In Phoenix a token is never renewed,
-// and a session that is polled all the time is lost with it.
+// renewed returns the token to answer with. Phoenix never renews a token, and ends
+// even a session that is polled all the time.
 func (p *pollRequest) renewed(t longpoll.Token) string {
 	now := time.Now()
 	if now.Sub(t.Issued) > p.mount.options.LongPoll.TokenMaxAge/2 {
@@ -170,7 +171,7 @@ func (p *pollRequest) renewed(t longpoll.Token) string {
 func (p *pollRequest) open() {
 	e := p.endpoint
 	if ref := e.gate.Busy(time.Now()); ref != nil {
-		ref.Write(p.w) // no body: phoenix.js then comes back later
+		ref.Write(p.w) // without a body, which makes phoenix.js try again later
 		return
 	}
 	if token := p.r.Header.Values(longpoll.AuthHeader); p.mount.options.AuthToken && len(token) > 0 {
@@ -195,11 +196,11 @@ func (p *pollRequest) open() {
 		return
 	}
 	token := e.sessions.signer.Sign(longpoll.Token{Node: e.sessions.node, Session: s.id, Issued: time.Now()})
-	p.answerPoll(http.StatusGone, token, nil) //nolint:errcheck // a session that nobody polls ends by itself
+	p.answerPoll(http.StatusGone, token, nil) //nolint:errcheck // a session that is not polled ends by itself
 }
 
 // refuse answers a client that is not let in. Clients of long polling know one
-// status for it; a crash of the application's is told by HTTP's status too.
+// status for that. If the application panicked, HTTP's status says so too.
 func (p *pollRequest) refuse(ref *admission.Refusal) {
 	if ref == admission.Crashed {
 		p.answerStatus(ref.Status, ref.Status)
@@ -208,8 +209,8 @@ func (p *pollRequest) refuse(ref *admission.Refusal) {
 	p.answerStatus(http.StatusOK, http.StatusForbidden)
 }
 
-// post hands messages to a session: all of them, or none if one is malformed.
-// In Phoenix a malformed one ends the session, with all its channels.
+// post gives a session the messages of a request, or none of them if one is
+// malformed. In Phoenix a malformed message ends the session and its channels.
 func (p *pollRequest) post() {
 	s, _ := p.session()
 	if s == nil {
@@ -239,12 +240,12 @@ func (p *pollRequest) post() {
 	p.answerStatus(http.StatusOK, http.StatusOK)
 }
 
-// messages reads and decodes the body: here, so that the loop does not have
-// to, and before the first is handled, so that a bad one is noticed in time.
+// messages reads and decodes the body. All of it is decoded before the first message
+// is handled, and not on the loop.
 func (p *pollRequest) messages(s wire.Serializer) ([]wire.Message, error) {
 	limit := min(maxPostBytes, max(p.mount.limits.MaxMessage, p.mount.options.frames.MaxFrame))
 	control := http.NewResponseController(p.w)
-	control.SetReadDeadline(time.Now().Add(postTimeout)) //nolint:errcheck // a server that has none
+	control.SetReadDeadline(time.Now().Add(postTimeout)) //nolint:errcheck // not every server has deadlines
 	body, err := io.ReadAll(http.MaxBytesReader(p.w, p.r.Body, int64(limit)))
 	control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
 	if err != nil {
@@ -267,9 +268,9 @@ func (p *pollRequest) messages(s wire.Serializer) ([]wire.Message, error) {
 	return messages[:n], nil
 }
 
-// answerStatus answers with a status alone.
+// answerStatus answers with nothing but a status.
 func (p *pollRequest) answerStatus(http, status int) {
-	p.write(http, longpoll.AppendStatus(nil, status)) //nolint:errcheck // nothing is lost with it
+	p.write(http, longpoll.AppendStatus(nil, status)) //nolint:errcheck // no message is lost
 }
 
 func (p *pollRequest) answerPoll(status int, token string, messages []*netloop.Frame) error {
@@ -280,13 +281,13 @@ func (p *pollRequest) answerPoll(status int, token string, messages []*netloop.F
 	return p.write(http.StatusOK, longpoll.AppendPoll(make([]byte, 0, size), status, token, messages))
 }
 
-// write is where all answers with a body are written. It returns an error
-// unless the whole answer was given to the connection.
+// write writes all answers with a JSON body. It returns an error unless the whole
+// answer was given to the connection.
 func (p *pollRequest) write(status int, body []byte) error {
 	longpoll.SetJSON(p.w.Header())
 	p.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	control := http.NewResponseController(p.w)
-	control.SetWriteDeadline(time.Now().Add(answerTimeout)) //nolint:errcheck // a server that has none
+	control.SetWriteDeadline(time.Now().Add(answerTimeout)) //nolint:errcheck // not every server has deadlines
 	defer control.SetWriteDeadline(time.Time{})             //nolint:errcheck // as above
 	p.w.WriteHeader(status)
 	if _, err := p.w.Write(body); err != nil {

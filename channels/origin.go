@@ -10,22 +10,21 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
-// OriginCheck decides whether a page from origin may connect. It is asked only
-// when a request has an Origin: programs that are no browser send none.
+// OriginCheck decides whether a page from origin may connect. It is called only for
+// requests with an Origin header, which browsers send and other programs do not.
 type OriginCheck func(r *Request, origin *url.URL) bool
 
-// SameHost accepts pages that were loaded from the host that they connect to,
-// from any port and with any scheme: a development server beside this one, or a
-// proxy that ends TLS. It is the default, as it is of Phoenix's check_origin.
-// Cookies make no difference between ports either. IP addresses are the same
-// however they are written.
+// SameHost accepts pages from the host that they connect to, with any port and
+// scheme: a development server may have another port, and a proxy may have ended
+// TLS. It is the default, as in Phoenix's check_origin. Cookies do not tell ports
+// apart either. IP addresses are compared by value.
 func SameHost(r *Request, origin *url.URL) bool {
 	return origin.Host != "" && admission.EqualHosts(origin.Hostname(), r.URL.Hostname())
 }
 
-// SameOrigin accepts pages that were loaded from the host and port that they
-// connect to (Phoenix's check_origin: :conn). The scheme is not compared, because
-// a proxy may have ended TLS.
+// SameOrigin accepts pages from the host and port that they connect to (Phoenix's
+// check_origin: :conn). It does not compare the scheme, because a proxy may have
+// ended TLS.
 func SameOrigin(r *Request, origin *url.URL) bool {
 	return SameHost(r, origin) && admission.EqualPorts(origin.Port(), r.URL.Port())
 }
@@ -33,16 +32,15 @@ func SameOrigin(r *Request, origin *url.URL) bool {
 // AnyOrigin accepts every page.
 func AnyOrigin(*Request, *url.URL) bool { return true }
 
-// Origins accepts pages from the given places and no others, written as for
-// Phoenix's check_origin: "https://example.com", "//example.com" for any scheme
-// and port, "//*.example.com" for a host and its subdomains, with a port if it
-// matters. Apps that are pages in a shell of their own have schemes of their own:
-// "capacitor://localhost", "ionic://localhost", "tauri://localhost". Two origins
-// have no host: "file://", which is what Chromium and Electron send for a page
-// from a file, and "null", which is what Firefox sends for one, and every browser
-// for a sandboxed frame of any site.
+// Origins accepts pages from the given origins only, written as for Phoenix's
+// check_origin: "https://example.com", "//example.com" for any scheme and port,
+// "//*.example.com" for a host and its subdomains, each with or without a port.
+// Apps that run a page in a shell have a scheme of their own:
+// "capacitor://localhost", "ionic://localhost", "tauri://localhost". Two origins have
+// no host: Chromium and Electron send "file://" for a page from a file, and Firefox
+// sends "null"; every browser also sends "null" for a sandboxed frame of any site.
 //
-// It panics on any other that has no host.
+// Origins panics if any other origin has no host.
 func Origins(allowed ...string) OriginCheck {
 	places := make([]admission.Origin, len(allowed))
 	for i, place := range allowed {
@@ -56,8 +54,8 @@ func Origins(allowed ...string) OriginCheck {
 	}
 }
 
-// originRefusal is the answer to a page that may not connect, and the line in the
-// log: whoever develops the page sees one of the two.
+// originRefusal returns the answer to a page that may not connect, and logs the
+// same, because developers of the page see one of the two.
 func (e *Endpoint) originRefusal(m *mount, r *Request) *admission.Refusal {
 	e.gate.Refusals.Origin.Add(1)
 	origin := logging.Cut(strings.ToValidUTF8(r.Header.Get("Origin"), "?"))
@@ -68,7 +66,7 @@ func (e *Endpoint) originRefusal(m *mount, r *Request) *admission.Refusal {
 	return ref
 }
 
-// originHelp is the default of SocketOptions.OriginHelp.
+// originHelp returns the default of SocketOptions.OriginHelp.
 func originHelp(check OriginCheck) string {
 	if check == nil {
 		return "Allowed are pages from the host that they connect to, from any port. SocketOptions.CheckOrigin allows others."

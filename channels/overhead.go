@@ -2,21 +2,20 @@ package channels
 
 import "time"
 
-// overhead counts what a socket's client causes beside messages that go
-// somewhere, in one second of the clock. It stands where Socket has four bytes left: every
-// connection has one. The same second comes again after 18 hours, which may hold
-// up a socket that was at its limit in both.
+// overhead counts the work that a client causes beside messages for channels, in one
+// second of the clock. It fits into four bytes that Socket has left. Seconds repeat
+// after 18 hours; a socket that is at its limit in both may be held up.
 type overhead struct{ second, count uint16 }
 
-// maxHeartbeats is what an overhead can count to.
+// maxHeartbeats is the most that an overhead can count.
 const maxHeartbeats = 1<<16 - 1
 
-// maxHold is the longest that a socket is held up: its client's own heartbeat
-// must still be answered in time (assets/js/phoenix/socket.js, heartbeatIntervalMs).
+// maxHold bounds how long a socket is held up: its client's heartbeat must be
+// answered in time (assets/js/phoenix/socket.js, heartbeatIntervalMs).
 const maxHold = 10 * time.Second
 
-// add counts n more and returns how long the socket is to be held up: until
-// rate has made good what has come; 0 within the rate.
+// add counts n more and returns how long to hold the socket up: the time that the
+// rate needs for what has come, 0 within the rate.
 func (o *overhead) add(now time.Time, n, rate int) time.Duration {
 	if second := uint16(now.Unix()); o.second != second {
 		*o = overhead{second: second}
@@ -28,14 +27,14 @@ func (o *overhead) add(now time.Time, n, rate int) time.Duration {
 	return min(time.Duration(o.count)*time.Second/time.Duration(rate), maxHold)
 }
 
-// countOverhead counts one answer to what goes no further, and holds the socket
-// up above the rate. Not closed: its client would only come back, and a
-// handshake costs more than ten heartbeats.
+// countOverhead counts the answer to a message that reaches no channel, and holds
+// the socket up above the rate. It does not close the socket: the client would
+// reconnect, and a handshake costs more than ten heartbeats.
 func (s *Socket) countOverhead() { s.chargeOverhead(1, s.mount.limits.HeartbeatsPerSecond) }
 
-// countFrames counts work that no message shows: see
-// [websocket.Handler.HandleOverhead]. Where heartbeats are not limited, the rate
-// of messages is that of their fragments too.
+// countFrames counts work that no message shows (see
+// [websocket.Handler.HandleOverhead]). If heartbeats are not limited, the rate of
+// messages applies.
 func (s *Socket) countFrames(n int) {
 	l := s.mount.limits
 	rate := l.HeartbeatsPerSecond

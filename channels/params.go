@@ -6,30 +6,30 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// Params are the parameters of a URL's query, nested as Phoenix nests them:
-// "a=1&b[c]=2&d[]=3" is {"a": "1", "b": {"c": "2"}, "d": ["3"]}. The leaves are
-// strings, lists []any, objects map[string]any (assets/js/phoenix/ajax.js,
-// serialize, writes them).
+// Params are the parameters in a URL's query, nested as Phoenix nests them:
+// "a=1&b[c]=2&d[]=3" is {"a": "1", "b": {"c": "2"}, "d": ["3"]}. Leaves are
+// strings, lists are []any, and objects are map[string]any. phoenix.js writes them
+// (assets/js/phoenix/ajax.js, serialize).
 type Params map[string]any
 
-// Get returns a parameter that is a string, else "".
+// Get returns a parameter that is a string, and "" for any other.
 func (p Params) Get(key string) string {
 	s, _ := p[key].(string)
 	return s
 }
 
-// maxParamDepth bounds nesting, so that a query costs what its length says.
+// maxParamDepth bounds nesting, so that the cost of a query follows from its length.
 const maxParamDepth = 32
 
-// parseParams never fails: a handshake's query has been checked for its
-// encoding before, and what cannot be nested is left out.
+// parseParams returns the parameters in a query. It never fails: the encoding of a
+// handshake's query was checked before, and it leaves out what is nested too deep.
 func parseParams(query string) Params {
 	p := Params{}
 	p.parse(query)
 	return p
 }
 
-// parse adds what parseParams finds.
+// parse adds the parameters in a query.
 func (p Params) parse(query string) {
 	for query != "" {
 		var pair string
@@ -54,8 +54,8 @@ func (p Params) set(name, value string) {
 	p[first] = insert(p[first], keys, value)
 }
 
-// insert puts value below node at keys and returns the node. Of two values
-// that cannot both be there, the later one stays.
+// insert puts value below node at keys and returns the node. Of two values that
+// exclude each other, the later one stays.
 func insert(node any, keys []string, value string) any {
 	if len(keys) == 0 {
 		return value

@@ -2,21 +2,20 @@ package channels
 
 import "fmt"
 
-// Reconfigure gives the endpoint other limits, and the socket at socketPath
-// other options and channels, both in one step. Every field of l and o stands in
-// the place of the old one, with the same defaults.
+// Reconfigure replaces the limits of the endpoint, and the options and channels of
+// the socket at socketPath, in one step. Every field of l and o replaces the old
+// one, with the same defaults.
 //
-// A socket that is connected keeps the options, the channels and the limits
-// that it connected with; of l, MaxConnections, MaxConnectionsPerAddress (by what
-// connects from now on), HandshakesPerSecond and the rates of all sockets together
-// hold at once and for all paths.
-// OutboundBytes, SendBuffer, HeaderBytes and HandshakeTimeout belong to the loops and to
-// net/http and stay as they were, and so do SocketOptions.Path and
-// LongPoll.Path. The sockets at other paths keep their limits until they are
-// reconfigured too.
+// A connected socket keeps the options, channels and limits that it connected with.
+// Of l, MaxConnections, MaxConnectionsPerAddress (for new connections),
+// HandshakesPerSecond and the rates of all sockets together take effect at once and
+// for all paths. OutboundBytes, SendBuffer, HeaderBytes and HandshakeTimeout stay as
+// they were, because they belong to the loops and to net/http. So do
+// SocketOptions.Path and LongPoll.Path. The sockets at other paths keep their limits
+// until they are reconfigured too.
 //
-// It returns an error if no socket is at socketPath, and may be called while
-// the endpoint serves.
+// It returns an error if no socket is at socketPath. It may be called while the
+// endpoint serves.
 func (e *Endpoint) Reconfigure(socketPath string, l Limits, o SocketOptions, channels ...*Channel) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -30,22 +29,22 @@ func (e *Endpoint) Reconfigure(socketPath string, l Limits, o SocketOptions, cha
 	o.Path, o.LongPoll.Path = old.options.Path, old.options.LongPoll.Path
 	m := e.newMount(socketPath, o, &l, channels)
 	websocketAt, pollAt := m.paths()
-	if taken := e.mounts[pollAt]; m.options.LongPoll.Enabled && (taken != nil || e.polled[pollAt] != nil && e.polled[pollAt] != old) {
+	if at, taken := e.places[pollAt]; m.options.LongPoll.Enabled && taken && at != (place{old, true}) {
 		return fmt.Errorf("channels: path %q is taken: no long polling for the socket at %q", pollAt, socketPath)
 	}
-	e.mounts[websocketAt] = m
+	e.places[websocketAt] = place{mount: m}
 	switch {
 	case m.options.LongPoll.Enabled:
-		e.polled[pollAt] = m
+		e.places[pollAt] = place{mount: m, polled: true}
 	case old.options.LongPoll.Enabled:
-		delete(e.polled, pollAt)
+		delete(e.places, pollAt)
 	}
 	e.limit(&l)
 	return nil
 }
 
-// Limit gives the endpoint other limits where they are of all connections
-// together: see [Endpoint.Reconfigure]. The sockets at its paths keep theirs.
+// Limit replaces the limits that concern all connections together, as
+// [Endpoint.Reconfigure] does. The sockets at the endpoint's paths keep theirs.
 func (e *Endpoint) Limit(l Limits) {
 	l = l.withDefaults()
 	e.limit(&l)
@@ -60,12 +59,12 @@ func (e *Endpoint) limit(l *Limits) {
 	e.gate.SetLimits(l.admission())
 }
 
-// mountOf returns the socket that was mounted at a path of Socket. The caller
-// holds mu.
+// mountOf returns what Socket has mounted at socketPath, nil if there is nothing. The
+// caller holds mu.
 func (e *Endpoint) mountOf(socketPath string) *mount {
-	for _, m := range e.mounts {
-		if m.path == socketPath {
-			return m
+	for _, at := range e.places {
+		if at.mount.path == socketPath {
+			return at.mount
 		}
 	}
 	return nil

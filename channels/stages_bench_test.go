@@ -51,7 +51,7 @@ func BenchmarkMessage(b *testing.B) {
 			}
 			defer e.Shutdown(b.Context())
 			e.Socket("/socket", SocketOptions{}, stageChannels()...)
-			m := e.mountAt("/socket/websocket")
+			m := e.placeAt("/socket/websocket").mount
 			buf := make([]byte, 128)
 			clients := make([]*Socket, 1+s.receivers)
 			e.onLoop(0, func() {

@@ -1,20 +1,18 @@
 package channels
 
-// Keep counts n bytes that the program keeps for the channel's client, against
-// Limits.SocketBytes: what the client has sent and others are shown, for example.
-// A negative n gives them back.
+// Keep counts n bytes against Limits.SocketBytes that the program keeps for the
+// channel's client, such as what the client has sent and others are shown. A negative
+// n gives them back.
 func (c *Context) Keep(n int) { c.kept.Add(int32(n)) }
 
 // keptBytes returns how many bytes the channel keeps.
 func (c *Context) keptBytes() int { return len(c.topic) + len(c.joinRef) + int(c.kept.Load()) }
 
-// keptEvery is the number of joins after which it is looked at what a socket
-// keeps: going through its channels with each would cost a client of a thousand
-// more than its joins.
+// keptEvery is how many joins share one look at what a socket keeps. With a look at
+// each, a client of a thousand channels would cost more than its joins.
 const keptEvery = 8
 
-// keepsTooMuch reports whether the socket may join no further channel because of
-// Limits.SocketBytes.
+// keepsTooMuch reports whether Limits.SocketBytes forbids another join.
 func (s *Socket) keepsTooMuch() bool {
 	limit := s.mount.limits.SocketBytes
 	if n := s.channels.len(); limit < 0 || n == 0 || n%keptEvery != 0 {

@@ -4,58 +4,27 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/logging"
-	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
-// Listen begins to serve a TCP address (":4000", "127.0.0.1:0") and returns
-// what it listens on.
-func (e *Endpoint) Listen(addr string) (net.Addr, error) {
-	if e.host != nil {
-		return nil, errGuestListens
-	}
-	return served(e.front.Listen(addr))
-}
-
-// Serve begins to serve a listener, which the endpoint then owns.
-func (e *Endpoint) Serve(l net.Listener) (net.Addr, error) {
-	if e.host != nil {
-		l.Close() // the endpoint owns it
-		return nil, errGuestListens
-	}
-	return served(e.front.Serve(l))
-}
-
-// served replaces the error of a front whose endpoint has been shut down.
-func served(addr net.Addr, err error) (net.Addr, error) {
-	if errors.Is(err, netloop.ErrClosed) {
-		return nil, errNotServing
-	}
-	return addr, err
-}
-
-// errNotServing is what Listen and Serve answer from Shutdown on.
-var errNotServing = errors.New("channels: the endpoint has been shut down and cannot serve again: make another with NewEndpoint")
-
-// Shutdown stops listening, closes the sockets in batches with code 1012, lets
-// requests of net/http end, waits for the callbacks of the channels that ended,
-// and stops the loops. When ctx is done first, what is left is cut off and
-// ctx's error returned. It may be called once more, to no effect.
+// Shutdown stops listening, closes the sockets in batches with code 1012, waits for
+// requests of net/http and for the callbacks of the channels that ended, and stops
+// the loops. If ctx is done first, it cuts off what is left and returns ctx's error.
+// Further calls only wait for the first.
 //
-// It keeps the deadline of ctx, whatever blocks: of the time until then the last
-// tenth, a second at most, is for cutting off. What a callback that does not
-// return holds, its loop for example, ends when it does return. Where ctx is
-// cancelled, Shutdown returns a second later at the latest.
+// Shutdown keeps the deadline of ctx even if a callback blocks: it reserves the last
+// tenth of the time, at most a second, for cutting off. A loop that is blocked by a
+// callback ends when the callback returns. If ctx is canceled, Shutdown returns at
+// most a second later.
 //
-// The guests of an endpoint are shut down with it. A guest's Shutdown leaves
-// loops, listeners and net/http to its host, and what several close at once
-// keeps together to the pace of the host's Drain.
+// An endpoint's guests are shut down with it. A guest's Shutdown leaves loops,
+// listeners and net/http to its host. Guests that shut down at the same time share
+// the pace of the host's Drain.
 func (e *Endpoint) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	first := !e.isDraining()
@@ -78,22 +47,22 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	patience := time.NewTimer(cutOffTime)
-	defer patience.Stop()
+	timer := time.NewTimer(cutOffTime)
+	defer timer.Stop()
 	select {
 	case err := <-ended:
 		return err
-	case <-patience.C:
+	case <-timer.C:
 		e.log.Error("shutdown: something that was called on a loop or in a bus does not return").Write()
 		return ctx.Err()
 	}
 }
 
-// cutOffTime is how long it may take to cut off what is left when the time of a
-// shutdown is over: much more than it takes, unless something blocks.
+// cutOffTime bounds the cutting off of what is left when a shutdown's time is over.
+// It takes much less, unless something blocks.
 const cutOffTime = time.Second
 
-// beforeCutOff leaves room before the deadline of ctx.
+// beforeCutOff returns ctx with an earlier deadline, which leaves time for cutting off.
 func beforeCutOff(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -102,7 +71,7 @@ func beforeCutOff(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(cutOffTime, time.Until(deadline)/10)))
 }
 
-// shutdown carries out Shutdown. It may hang where Shutdown does not.
+// shutdown does the work of Shutdown. Unlike Shutdown, it may hang.
 func (e *Endpoint) shutdown(ctx context.Context) error {
 	defer close(e.stopped)
 	if e.host == nil {
@@ -121,9 +90,9 @@ func (e *Endpoint) shutdown(ctx context.Context) error {
 	if waitErr := await(ctx, &e.callbacks); waitErr != nil {
 		err = waitErr
 	}
-	e.pubsub.Close() // a bus that cannot be closed is closed with the process
+	e.pubsub.Close() // a bus that fails to close ends with the process
 	if e.host == nil {
-		e.loops.Close() // cannot fail but for a second call
+		e.loops.Close() // fails only if it is called twice
 	} else {
 		e.moveOut()
 	}
@@ -134,7 +103,7 @@ func (e *Endpoint) shutdown(ctx context.Context) error {
 	return err
 }
 
-// within runs f and waits until it returns or ctx is done.
+// within runs f on a goroutine and waits until it returns or ctx is done.
 func within(ctx context.Context, f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -147,7 +116,7 @@ func within(ctx context.Context, f func()) {
 	}
 }
 
-// shutdownGuests shuts down what no Shutdown of its own has ended, side by side.
+// shutdownGuests shuts down, in parallel, the guests that are still there.
 func (e *Endpoint) shutdownGuests(ctx context.Context) error {
 	e.mu.RLock()
 	guests := slices.Collect(maps.Keys(e.guests))
@@ -161,8 +130,8 @@ func (e *Endpoint) shutdownGuests(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// await waits until a count is zero. It looks now and then, because nothing on
-// the way of a frame should pay for a shutdown.
+// await waits until count is zero. It polls, so that counting costs no more than an
+// addition.
 func await(ctx context.Context, count *atomic.Int64) error {
 	for count.Load() > 0 {
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {
@@ -175,8 +144,10 @@ func await(ctx context.Context, count *atomic.Int64) error {
 // flushTimeout bounds the wait for a standard error that blocks.
 const flushTimeout = 100 * time.Millisecond
 
+// isDraining reports whether Shutdown was called.
 func (e *Endpoint) isDraining() bool { return e.gate.Draining() }
 
+// sleep waits for d, or until ctx is done.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
