@@ -6,8 +6,8 @@ const (
 	// maxChunkLine is the largest line with the size of a chunk and its
 	// extensions, in bytes. net/http takes 4,096.
 	maxChunkLine = 256
-	// maxTrailers is the largest part behind the last chunk, in bytes. net/http
-	// takes what its buffer of 4,096 holds.
+	// maxTrailers is the largest trailer section, in bytes. net/http takes what
+	// its buffer of 4,096 holds.
 	maxTrailers = 4000
 )
 
@@ -17,7 +17,7 @@ const (
 type Body struct {
 	state bodyState
 	left  int64  // bytes of the content or the chunk still to come
-	line  []byte // of a chunk's size or a trailer, as far as it has come
+	line  []byte // what has come of a line with a chunk's size or a trailer
 	size  int    // of all trailers
 }
 
@@ -32,7 +32,8 @@ const (
 	trailers
 )
 
-// NewBody returns the body that follows a head with Request.ContentLength n.
+// NewBody returns the body that follows a head whose Request.ContentLength is
+// n.
 func NewBody(n int64) Body {
 	switch {
 	case n < 0:
@@ -43,12 +44,12 @@ func NewBody(n int64) Body {
 	return Body{}
 }
 
-// Ended reports whether all of it has been fed.
+// Ended reports whether the whole body has been fed.
 func (b *Body) Ended() bool { return b.state == bodyEnded }
 
 // Feed takes the next bytes of the connection and returns how many of them
-// belong to the body. The error is a *HandshakeError; what comes after it has
-// no meaning.
+// belong to the body. The error is a *HandshakeError, after which nothing more
+// can be read.
 func (b *Body) Feed(p []byte) (n int, err error) {
 	for n < len(p) && b.state != bodyEnded {
 		if b.state == bodyContent || b.state == chunkData {
@@ -93,7 +94,7 @@ func (b *Body) maxLine() int {
 	return maxChunkLine
 }
 
-// endLine takes a line, without CR LF, by what is expected here.
+// endLine handles a complete line, without CR LF, according to the state.
 func (b *Body) endLine(line string) error {
 	switch b.state {
 	case chunkEnd:

@@ -8,11 +8,11 @@ import (
 
 const (
 	// minBuffer is the smallest pooled buffer in bytes: most messages of
-	// phoenix.js fit, and thousands of clients that send a first byte and then
+	// phoenix.js fit, and thousands of clients that send one byte and then
 	// nothing hold little.
 	minBuffer = 512
-	// maxPooledBuffer is the largest in bytes. Messages above it are rare and
-	// their memory is better given back.
+	// maxPooledBuffer is the largest pooled buffer in bytes. Larger messages
+	// are rare and their memory is better given back.
 	maxPooledBuffer = 1 << 20
 )
 
@@ -21,11 +21,11 @@ var bufferPools [12]sync.Pool
 
 var liveBuffers atomic.Int64
 
-// LiveBuffers is the number of buffers that decoders hold for unfinished
-// frames and messages, in this process. Tests use it to find leaks.
+// LiveBuffers returns the number of buffers that decoders of this process hold
+// for unfinished frames and messages. Tests use it to find leaks.
 func LiveBuffers() int64 { return liveBuffers.Load() }
 
-// buffer collects what cannot be handled out of the slice it came in.
+// buffer collects bytes that cannot be handled in the slice they came in.
 type buffer struct {
 	b []byte
 }
@@ -43,7 +43,7 @@ func newBuffer(size int) *buffer {
 	return &buffer{b: make([]byte, 0, minBuffer<<class)}
 }
 
-// release gives the buffer back; nil is none.
+// release returns the buffer to its pool; nil is allowed.
 func (buf *buffer) release() {
 	if buf == nil {
 		return
@@ -57,8 +57,8 @@ func (buf *buffer) release() {
 }
 
 // grown returns a buffer with the same bytes and room for at least size bytes
-// in all, which is buf itself if it has that. At most limit bytes will ever be
-// needed. Sizes double, so that the copies cost no more than the bytes did.
+// in all: buf itself if it has the room. At most limit bytes will ever be
+// needed. Sizes double, so that copying costs no more than the bytes did.
 func (buf *buffer) grown(size, limit int) *buffer {
 	if size <= cap(buf.b) {
 		return buf
@@ -69,7 +69,7 @@ func (buf *buffer) grown(size, limit int) *buffer {
 	return bigger
 }
 
-// bufferClass is the index of the pool whose buffers hold size bytes.
+// bufferClass returns the index of the pool whose buffers hold size bytes.
 func bufferClass(size int) int {
 	if size <= minBuffer {
 		return 0

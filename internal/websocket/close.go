@@ -22,8 +22,8 @@ const (
 // maxCloseReason is the longest reason in bytes: a control payload less the code.
 const maxCloseReason = maxControlPayload - 2
 
-// CloseError is what a peer did against the protocol. It ends its connection:
-// send a close frame with Code, then close.
+// CloseError is a violation of the protocol by the peer. It ends the
+// connection: send a close frame with Code, then close.
 type CloseError struct {
 	Code uint16
 	// Reason is for our logs. Phoenix's servers send no reason with these
@@ -31,13 +31,13 @@ type CloseError struct {
 	Reason string
 }
 
-// Error is the code and the reason.
+// Error returns the code and the reason.
 func (e *CloseError) Error() string {
 	return "websocket: " + strconv.Itoa(int(e.Code)) + " " + e.Reason
 }
 
-// What a Decoder refuses. They are shared values so that a peer that sends
-// nothing but garbage costs no allocation.
+// Errors of a Decoder. They are shared values, so that a peer that sends
+// garbage causes no allocation.
 var (
 	errReservedBits    = &CloseError{CloseProtocolError, "reserved bits are set"}
 	errReservedOp      = &CloseError{CloseProtocolError, "reserved opcode"}
@@ -56,9 +56,9 @@ var (
 	errDeflate         = &CloseError{CloseInvalidPayload, "compressed message is broken"}
 )
 
-// legalCloseCode reports whether a peer may send code. 1012 to 1014 are
-// registered later than RFC 6455 and legal; 1004 to 1006 and 1015 never go
-// over the wire, 1016 to 2999 are not given out.
+// legalCloseCode reports whether a peer may send code. 1012 to 1014 were
+// registered after RFC 6455 and are legal; 1004 to 1006 and 1015 are never
+// sent, 1016 to 2999 are unassigned.
 func legalCloseCode(code uint16) bool {
 	switch {
 	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
@@ -83,7 +83,7 @@ func checkClose(payload []byte) *CloseError {
 }
 
 // ParseClose splits the payload of a close frame that a Decoder has passed to
-// HandleControl. Without a code it returns CloseNoStatus. The reason is a part
+// HandleControl. Without a code it returns CloseNoStatus. The reason is a slice
 // of payload.
 func ParseClose(payload []byte) (code uint16, reason []byte) {
 	if len(payload) < 2 {
@@ -92,9 +92,8 @@ func ParseClose(payload []byte) (code uint16, reason []byte) {
 	return binary.BigEndian.Uint16(payload), payload[2:]
 }
 
-// AppendClose appends a close frame to dst. Codes 0 and CloseNoStatus make one
-// without a payload. A reason of more than 123 bytes is cut between two
-// characters.
+// AppendClose appends a close frame to dst. Codes 0 and CloseNoStatus give it
+// no payload. A reason of more than 123 bytes is cut between two characters.
 func AppendClose(dst []byte, code uint16, reason string) []byte {
 	if code == 0 || code == CloseNoStatus {
 		return AppendFrame(dst, OpClose, nil)

@@ -7,29 +7,30 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// ErrStop is returned by a Handler to stop a Feed in silence, for example
-// because the callback has closed the connection.
+// ErrStop is returned by a Handler to stop a Feed without an error of the
+// client, for example because the callback has closed the connection.
 var ErrStop = errors.New("websocket: stopped by the handler")
 
-// ErrPause is returned by HandleMessage when it has taken the message and wants
+// ErrPause is returned by HandleMessage if it has handled the message and wants
 // the next one later: see [Decoder.FeedSome].
 var ErrPause = errors.New("websocket: paused by the handler")
 
-// Handler takes what a Decoder finds. An error of any method but ErrPause ends
-// the decoding: Feed gives buffers back, drops the rest of its data and returns
+// Handler receives what a Decoder finds. Any error except ErrPause ends the
+// decoding: Feed releases its buffers, drops the rest of its data and returns
 // that error.
 type Handler interface {
-	// HandleMessage takes one whole message. payload is valid, and may be
+	// HandleMessage receives one whole message. payload is valid, and may be
 	// modified, during the call. If not binary, it is valid UTF-8.
 	HandleMessage(binary bool, payload []byte) error
-	// HandleControl takes a ping, a pong or a close; op says which. payload is
-	// valid, and may be modified, during the call. A close's is checked (see
-	// ParseClose); what comes after a close is dropped.
+	// HandleControl receives a ping, a pong or a close, depending on op.
+	// payload is valid, and may be modified, during the call. The payload of a
+	// close has been checked (see ParseClose); everything after a close is
+	// dropped.
 	HandleControl(op Op, payload []byte) error
-	// HandleOverhead reports work that the client causes beside its messages, in
-	// units of about the cost of a small frame: small fragments of a message that
-	// goes on, and what a compressed message inflates to beyond 100 times its
-	// size. Messages and control frames are not included.
+	// HandleOverhead reports work that the client causes in addition to its
+	// messages, in units of about the cost of a small frame: small fragments of
+	// an unfinished message, and the size that a compressed message inflates to
+	// beyond 100 times its own. Messages and control frames are not included.
 	HandleOverhead(units int) error
 }
 
@@ -39,26 +40,26 @@ type Handler interface {
 type Decoder struct {
 	// Static after construction.
 
-	// Limits may be shared; nil means the defaults.
+	// Limits may be shared between decoders; nil means the defaults.
 	Limits *Limits
 
-	// Across frames: the message that is open.
+	// Across frames: the unfinished message.
 
-	buf        *buffer // its bytes, and behind them those of a cut-off frame; often nil
+	buf        *buffer // its bytes, followed by those of a cut-off frame; often nil
 	text       utf8Checker
 	inMessage  bool // a fragment without FIN was the last data frame
-	binary     bool // the message's type, while it is open or being read
+	binary     bool // the message's type, while it is unfinished or being read
 	compressed bool // the same
 	ended      bool // after a close frame or an error: drop everything
-	// Deflate, if not NoDeflate, lets the client compress its messages. Static
-	// too; it stands where there is a byte left of 64.
+	// Deflate, if not NoDeflate, lets the client compress its messages. It is
+	// static too, and is placed here to fill the struct's 64 bytes.
 	Deflate Deflate
 
 	// Within a frame.
 
 	remaining int     // payload bytes still to come
 	start     int     // where in buf the payload of a control frame begins
-	mask      [4]byte // the masking key, as it goes on with the next byte
+	mask      [4]byte // the masking key, rotated to the next byte
 	op        Op
 	fin       bool
 	inPayload bool                    // the head is complete
@@ -68,13 +69,13 @@ type Decoder struct {
 	head      [maxClientHead - 1]byte // a head that was cut off
 }
 
-// Feed decodes the next bytes of the stream, however they are cut, and calls h
-// for what is complete in them. data is modified (unmasked in place) and not
-// kept. A complete frame is handed on without a copy.
+// Feed decodes the next bytes of the stream, which may be cut anywhere, and
+// calls h for everything that is complete. data is modified (unmasked in place)
+// and not kept. A complete frame is passed on without a copy.
 //
-// A *CloseError is what the client did wrong: send its code and close. Other
-// errors are the handler's. After an error, and after a close frame, further
-// bytes are dropped and Feed returns nil.
+// A *CloseError is a violation by the client: send its code and close. Other
+// errors come from the handler. After an error, and after a close frame,
+// further bytes are dropped and Feed returns nil.
 func (d *Decoder) Feed(data []byte, h Handler) error {
 	for {
 		var err error
@@ -84,10 +85,10 @@ func (d *Decoder) Feed(data []byte, h Handler) error {
 	}
 }
 
-// FeedSome is Feed until HandleMessage returns ErrPause. With that error rest is
-// what of data has not been looked at: the bytes to go on with. A few bytes on the
-// wire can be many large messages, so who cannot take more must not be given the
-// rest of what was read.
+// FeedSome is Feed until HandleMessage returns ErrPause. Then rest is the part
+// of data that has not been decoded, to be fed later. A few compressed bytes
+// can be many large messages, so a handler that cannot take more must not be
+// given the rest of what was read.
 func (d *Decoder) FeedSome(data []byte, h Handler) (rest []byte, err error) {
 	for !d.ended {
 		if !d.inPayload {
@@ -117,10 +118,10 @@ func (d *Decoder) FeedSome(data []byte, h Handler) (rest []byte, err error) {
 	return nil, nil
 }
 
-// Reset gives buffers back and makes the decoder as new, with the same Limits
-// and Deflate.
-// Call it when the connection ends in the middle of a frame. A handler may
-// call it; the Feed it is called from then ends with ErrStop at the latest.
+// Reset releases buffers and returns the decoder to its initial state, with the
+// same Limits and Deflate. Call it when the connection ends in the middle of a
+// frame. A handler may call it; the Feed that it is called from then ends with
+// ErrStop.
 func (d *Decoder) Reset() {
 	d.buf.release()
 	*d = Decoder{Limits: d.Limits, Deflate: d.Deflate}
@@ -133,7 +134,7 @@ func (d *Decoder) limits() *Limits {
 	return &defaultLimits
 }
 
-// held is the number of bytes in the buffer.
+// held returns the number of bytes in the buffer.
 func (d *Decoder) held() int {
 	if d.buf == nil {
 		return 0
@@ -141,16 +142,16 @@ func (d *Decoder) held() int {
 	return len(d.buf.b)
 }
 
-// fail ends the decoding.
+// fail ends the decoding and returns err.
 func (d *Decoder) fail(err error) error {
 	d.Reset()
 	d.ended = true
 	return err
 }
 
-// takeHead reads the head of a frame from the start of data, continuing one
-// that was cut off, and returns how many bytes of data belong to it. inPayload
-// tells whether it is complete.
+// takeHead reads the head of a frame from the start of data, or the rest of one
+// that was cut off, and returns how many bytes of data belong to it. It sets
+// inPayload if the head is complete.
 func (d *Decoder) takeHead(data []byte) (n int, err error) {
 	src := data
 	had := int(d.headLen)
@@ -167,7 +168,7 @@ func (d *Decoder) takeHead(data []byte) (n int, err error) {
 		d.beginPayload(head)
 		return size - had, nil
 	}
-	d.headLen = uint8(copy(d.head[:], src)) // it is incomplete, so it fits
+	d.headLen = uint8(copy(d.head[:], src)) // an incomplete head fits
 	return len(data), nil
 }
 
@@ -183,8 +184,8 @@ func (d *Decoder) beginPayload(head frameHead) {
 	}
 }
 
-// takePayload handles the next part of a frame's payload, all of it if
-// possible. Its errors have been through fail.
+// takePayload handles the next part of a frame's payload, if possible all of
+// it. Its errors have been through fail.
 func (d *Decoder) takePayload(part []byte, h Handler) error {
 	ws.Cipher(part, d.mask, 0)
 	d.remaining -= len(part)
@@ -209,7 +210,7 @@ func (d *Decoder) takePayload(part []byte, h Handler) error {
 	return d.takeFragment(part, h)
 }
 
-// turned is the mask for what follows n masked bytes.
+// turned returns the mask for the bytes after n masked bytes.
 func turned(mask [4]byte, n int) (m [4]byte) {
 	for i := range m {
 		m[i] = mask[(i+n)&3]
@@ -244,8 +245,8 @@ func (d *Decoder) takeFragment(part []byte, h Handler) error {
 	return d.deliver(message, buf, h)
 }
 
-// deliverInflated is deliver for a compressed message. It is decompressed when
-// it is whole, so that nothing but its bytes is held until then.
+// deliverInflated is deliver for a compressed message, which is decompressed
+// when it is complete, so that until then only its bytes are held.
 func (d *Decoder) deliverInflated(compressed []byte, buf *buffer, h Handler) error {
 	out, err := inflate(compressed, d.limits())
 	buf.release()
@@ -265,8 +266,9 @@ func (d *Decoder) deliverInflated(compressed []byte, buf *buffer, h Handler) err
 	return d.deliver(out.b, out, h)
 }
 
-// takeControl is takePayload for control frames, which may stand between the
-// fragments of a message: a cut-off one waits behind the message's bytes.
+// takeControl is takePayload for control frames. One may come between the
+// fragments of a message: if it is cut off, it waits behind the message's
+// bytes.
 func (d *Decoder) takeControl(part []byte, whole bool, h Handler) error {
 	if !whole {
 		d.collect(part)
@@ -296,10 +298,10 @@ func (d *Decoder) takeControl(part []byte, whole bool, h Handler) error {
 	return nil
 }
 
-// deliver calls the handler with what is complete and then releases buf, which
-// may be nil. The buffer that payload lies in must not be the decoder's at
-// that time, so that a Reset by the handler cannot give it away under its
-// hands. The payload's capacity is its length: behind it are the next frames.
+// deliver calls the handler with a complete payload and then releases buf,
+// which may be nil. The buffer of payload must no longer be the decoder's, so
+// that a Reset by the handler does not release it during the call. The
+// payload's capacity is its length, because the next frames follow it.
 func (d *Decoder) deliver(payload []byte, buf *buffer, h Handler) (err error) {
 	payload = payload[:len(payload):len(payload)]
 	op := d.op
@@ -337,8 +339,8 @@ func (d *Decoder) report(units int, h Handler) error {
 	return nil
 }
 
-// collect keeps part in the buffer. Memory grows with the bytes that came, not
-// with those that were announced.
+// collect keeps part in the buffer. Memory grows with the bytes that have come,
+// not with the announced length.
 func (d *Decoder) collect(part []byte) {
 	if len(part) == 0 {
 		return
@@ -352,10 +354,10 @@ func (d *Decoder) collect(part []byte) {
 	d.buf.b = append(d.buf.b, part...)
 }
 
-// mostHeld is how many bytes the buffer may come to hold when it holds size
-// now. Only in a message's last frame is that known: before it, the end of a
-// frame is not the end of the message, and a buffer cut to it would be copied
-// for each of a million fragments.
+// mostHeld returns the most bytes that the buffer may come to hold, now that it
+// holds size. The exact number is known only in a message's last frame: before
+// that, a buffer cut to the end of the frame would be copied for each of a
+// million fragments.
 func (d *Decoder) mostHeld(size int) int {
 	if d.fin && !d.op.IsControl() {
 		return size + d.remaining

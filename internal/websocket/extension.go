@@ -8,41 +8,40 @@ import (
 	"github.com/gobwas/ws/wsflate"
 )
 
-// Deflate is permessage-deflate (RFC 7692) as it was agreed on for one
-// connection. No connection keeps a window between two messages
-// (server_no_context_takeover and client_no_context_takeover, always): an idle
-// one costs nothing, and one compressed frame serves all who get a broadcast.
+// Deflate is permessage-deflate (RFC 7692) as negotiated for one connection. No
+// connection keeps a window between two messages (server_no_context_takeover
+// and client_no_context_takeover always apply), so an idle one costs nothing,
+// and one compressed frame serves all receivers of a broadcast.
 type Deflate uint8
 
 const (
-	// NoDeflate is no compression.
+	// NoDeflate means no compression.
 	NoDeflate Deflate = 0
 	// fullWindow is the largest server_max_window_bits, and the window that
-	// compress/flate always has. From 8 up to here, a Deflate is what the client
-	// has asked for.
+	// compress/flate always uses. Values from 8 to 15 are what the client asked
+	// for.
 	fullWindow Deflate = 15
-	// freeWindow is for a client that has not asked.
+	// freeWindow means that the client did not ask for a window size.
 	freeWindow Deflate = 16
 )
 
-// Takes reports whether a message of n bytes is to be compressed for this
-// connection. Without context takeover no distance is longer than its message,
-// so a client that wants a smaller window gets it by leaving longer messages
-// alone.
+// Takes reports whether a message of n bytes should be compressed for this
+// connection. Without context takeover no distance exceeds the message's size,
+// so messages that are longer than the client's window are not compressed.
 func (d Deflate) Takes(n int) bool {
 	return d != NoDeflate && n >= minDeflate && n <= maxDeflate && (d >= fullWindow || n <= 1<<d)
 }
 
-// NegotiateDeflate picks the first offer of permessage-deflate that can be met
-// (RFC 7692, 5 and 7.1); NoDeflate if there is none. An offer with a parameter
-// that is unknown, repeated or has a wrong value is passed over, and of a header
-// that is no list of extensions nothing is taken.
+// NegotiateDeflate accepts the first offer of permessage-deflate that can be
+// met (RFC 7692, 5 and 7.1), and returns NoDeflate if there is none. It ignores
+// an offer with an unknown, repeated or invalid parameter, and a header that is
+// not a list of extensions.
 func (r *Request) NegotiateDeflate() Deflate {
 	var offers []httphead.Option
 	for _, value := range r.Header["Sec-Websocket-Extensions"] {
 		var ok bool
-		// httphead takes a tab for no white space. No quoted value that is
-		// legal here has one.
+		// httphead does not treat a tab as white space. No legal quoted value
+		// contains one.
 		text := bytes.ReplaceAll([]byte(value), []byte("\t"), []byte(" "))
 		if offers, ok = httphead.ParseOptions(text, offers); !ok {
 			return NoDeflate
@@ -64,8 +63,8 @@ func (r *Request) NegotiateDeflate() Deflate {
 	return NoDeflate
 }
 
-// parseOffer checks one offer. wsflate lets pass what RFC 7692, 7.1 refuses: a
-// client_max_window_bits beside one without a value, and leading zeros.
+// parseOffer checks one offer. wsflate accepts what RFC 7692, 7.1 forbids: a
+// second client_max_window_bits without a value, and leading zeros.
 func parseOffer(o httphead.Option) (p wsflate.Parameters, ok bool) {
 	if p.Parse(o) != nil {
 		return p, false
@@ -82,9 +81,9 @@ func parseOffer(o httphead.Option) (p wsflate.Parameters, ok bool) {
 	return p, ok
 }
 
-// header is the header field that answers the offer. server_max_window_bits
-// has to be named if it was offered; client_max_window_bits is left out, so
-// the client may use any window.
+// header returns the header field that answers the offer.
+// server_max_window_bits must be named if it was offered;
+// client_max_window_bits is left out, so the client may use any window.
 func (d Deflate) header() string {
 	p := wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
 	if d <= fullWindow {
@@ -92,7 +91,7 @@ func (d Deflate) header() string {
 	}
 	var b strings.Builder
 	b.WriteString("Sec-WebSocket-Extensions: ")
-	// A Builder takes everything.
+	// Writing to a Builder does not fail.
 	_, _ = httphead.WriteOptions(&b, []httphead.Option{p.Option()})
 	b.WriteString("\r\n")
 	return b.String()

@@ -25,7 +25,7 @@ func (op Op) isKnown() bool {
 
 const (
 	bitFin    = 0x80 // first byte: the last fragment of its message
-	bitsRSV   = 0x70 // first byte: RSV1 to RSV3, each an extension's
+	bitsRSV   = 0x70 // first byte: RSV1 to RSV3, for extensions
 	bitRSV1   = 0x40 // first byte: the message is compressed (RFC 7692, 6)
 	bitsOp    = 0x0f // first byte: the opcode
 	bitMask   = 0x80 // second byte: a masking key follows
@@ -34,7 +34,7 @@ const (
 	len64Mark = 127  // the length is in the next 8 bytes
 )
 
-// HeaderSize is the size in bytes of the head that PutHeader writes for a
+// HeaderSize returns the size in bytes of the head that PutHeader writes for a
 // payload of n bytes: 2, 4 or 10.
 func HeaderSize(n int) int {
 	switch {

@@ -10,14 +10,13 @@ type frameHead struct {
 	mask   [4]byte
 	op     Op
 	fin    bool
-	// compressed is that of the message, in its first frame.
+	// compressed is set on the first frame of a compressed message.
 	compressed bool
 }
 
 // parseHead reads the head at the start of b and returns its size in bytes, or
-// 0 if b does not hold all of it. Every byte is checked as soon as it is
-// there and in their order, so that the error for a stream does not depend on
-// how it was cut.
+// 0 if b does not hold all of it. Every byte is checked as soon as it is there,
+// in order, so that the error for a stream does not depend on how it was cut.
 func (d *Decoder) parseHead(b []byte) (head frameHead, size int, err *CloseError) {
 	if len(b) < 1 {
 		return head, 0, nil
@@ -48,8 +47,8 @@ func (d *Decoder) parseHead(b []byte) (head frameHead, size int, err *CloseError
 	if len(b) < at {
 		return head, 0, nil
 	}
-	// A length in a longer form than it need be is taken: it is a fault of the
-	// sender (RFC 6455, 5.2), but no doubt about what is meant.
+	// A length in a longer form than necessary is accepted: it violates RFC
+	// 6455, 5.2, but it is unambiguous.
 	switch at {
 	case 4:
 		length = uint64(binary.BigEndian.Uint16(b[2:]))
@@ -67,9 +66,9 @@ func (d *Decoder) parseHead(b []byte) (head frameHead, size int, err *CloseError
 	return head, at + 4, nil
 }
 
-// checkFirstByte checks reserved bits, opcode, and whether the frame fits the
-// message that is open or not (RFC 6455, 5.2 and 5.4). RSV1 is for the first
-// frame of a message, once compression is agreed on (RFC 7692, 6).
+// checkFirstByte checks reserved bits, opcode, and whether the frame may follow
+// the previous one (RFC 6455, 5.2 and 5.4). RSV1 is legal on the first frame of
+// a message if compression was negotiated (RFC 7692, 6).
 func (d *Decoder) checkFirstByte(b byte) *CloseError {
 	op := Op(b & bitsOp)
 	rsv := b & bitsRSV

@@ -8,11 +8,12 @@ import (
 )
 
 // deflateTail is the end of the empty block that a sender leaves out (RFC 7692,
-// 7.2.2), and an empty final block, so that compress/flate sees an end.
+// 7.2.2), and an empty final block, which tells compress/flate that the message
+// ends.
 const deflateTail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
-// inflater decompresses one message after another. It has about 45 KB and is
-// held only while a message is decompressed, so there are as many as cores.
+// inflater decompresses one message after another. It takes about 45 KB and is
+// held only during decompression, so there are as many as cores.
 type inflater struct {
 	src    tailedMessage
 	reader io.Reader // of package flate, reads src
@@ -25,10 +26,9 @@ var inflaters = sync.Pool{New: func() any {
 }}
 
 // inflate decompresses a message into a buffer, which the caller releases. The
-// error is a *CloseError. The buffer grows with what comes out, and nothing is
-// decompressed beyond the largest message, so a bomb costs no more than the
-// largest message does. How often a client may cause that cost is bounded by
-// inflateOverhead.
+// error is a *CloseError. The buffer grows with the output, and decompression
+// stops at the size limit, so a bomb costs no more than the largest message.
+// inflateOverhead bounds how often a client may cause that cost.
 func inflate(compressed []byte, limits *Limits) (*buffer, error) {
 	in := inflaters.Get().(*inflater)
 	defer in.release()
@@ -54,15 +54,15 @@ func inflate(compressed []byte, limits *Limits) (*buffer, error) {
 	}
 }
 
-// inflateOverhead returns how many units of overhead a message is that has
-// become inflated bytes.
+// inflateOverhead returns the units of overhead of a message that has inflated
+// from compressed to inflated bytes.
 func inflateOverhead(compressed, inflated int) int {
 	return max(0, inflated/freeRatio-compressed) * freeRatio / inflateUnit
 }
 
 func (in *inflater) reset(compressed []byte) {
 	in.src = tailedMessage{message: compressed, tail: deflateTail}
-	// It can only fail because of a dictionary.
+	// It can fail only because of a dictionary.
 	_ = in.reader.(flate.Resetter).Reset(&in.src, nil)
 }
 
@@ -71,16 +71,16 @@ func (in *inflater) release() {
 	inflaters.Put(in)
 }
 
-// tailedMessage reads a compressed message and then the tail. It reads single
-// bytes too, and so is never read beyond the end of the last block. (That of
-// wsflate 1.5.0 puts a zero byte between the two, and with it takes messages
-// that lack their last byte.)
+// tailedMessage reads a compressed message and then the tail. It implements
+// io.ByteReader, so flate never reads beyond the end of the last block. (The
+// one of wsflate 1.5.0 puts a zero byte between message and tail, and so
+// accepts messages that lack their last byte.)
 type tailedMessage struct {
 	message []byte
 	tail    string
 }
 
-// Read is io.Reader's.
+// Read implements io.Reader.
 func (m *tailedMessage) Read(p []byte) (n int, err error) {
 	if n = copy(p, m.message); n > 0 {
 		m.message = m.message[n:]
@@ -94,7 +94,7 @@ func (m *tailedMessage) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// ReadByte is io.ByteReader's.
+// ReadByte implements io.ByteReader.
 func (m *tailedMessage) ReadByte() (b byte, err error) {
 	switch {
 	case len(m.message) > 0:
@@ -107,9 +107,9 @@ func (m *tailedMessage) ReadByte() (b byte, err error) {
 	return b, nil
 }
 
-// atEnd reports whether nothing of the message is left behind its final block.
-// Most senders make none; those who do put a zero byte behind it (RFC 7692,
-// 7.2.3.4).
+// atEnd reports whether nothing of the message follows its final block. Most
+// senders make no final block; those that do put a zero byte after it (RFC
+// 7692, 7.2.3.4).
 func (m *tailedMessage) atEnd() bool {
 	return len(m.message) == 0 || len(m.message) == 1 && m.message[0] == 0
 }

@@ -5,16 +5,16 @@ import (
 	"strconv"
 )
 
-// HandshakeError is why a request is refused. It ends its connection.
+// HandshakeError is the reason for refusing a request. It ends the connection.
 type HandshakeError struct {
 	// Status is the HTTP status to answer with.
 	Status int
-	// Reason is a sentence for the client's developer. It holds nothing that
+	// Reason is a sentence for the client's developer. It contains nothing that
 	// the client sent, so it may go into bodies and logs.
 	Reason string
 }
 
-// Error is the status and the reason.
+// Error returns the status and the reason.
 func (e *HandshakeError) Error() string {
 	return "websocket: " + strconv.Itoa(e.Status) + " " + e.Reason
 }
@@ -50,7 +50,7 @@ func AppendRefusal(dst []byte, status int, header http.Header, body []byte) []by
 	dst = strconv.AppendInt(dst, int64(len(body)), 10)
 	dst = append(dst, "\r\n"...)
 	w := appender{dst}
-	// An appender takes everything, so there is no error to look at.
+	// Writing to an appender does not fail.
 	_ = header.WriteSubset(&w, refusalOwned)
 	w.b = append(w.b, "\r\n"...)
 	return append(w.b, body...)
@@ -64,12 +64,12 @@ func (a *appender) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// badRequest is a 400.
+// badRequest returns an error with status 400.
 func badRequest(reason string) *HandshakeError {
 	return &HandshakeError{Status: http.StatusBadRequest, Reason: reason}
 }
 
-// tooLarge is a 431.
+// tooLarge returns an error with status 431.
 func tooLarge(reason string) *HandshakeError {
 	return &HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: reason}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/gobwas/httphead"
 )
 
-// Request is the head of an HTTP/1.x request, read to decide what to do with
-// it. It keeps nothing of the bytes it was parsed from.
+// Request is the head of an HTTP/1.x request. It does not refer to the bytes
+// that it was parsed from.
 type Request struct {
 	// Method is the method as it came; methods are case-sensitive.
 	Method string
@@ -21,7 +21,7 @@ type Request struct {
 	Target string
 	// Path is the percent-decoded path for routing, without empty parts:
 	// //socket//%77ebsocket/ is /socket/websocket, as Phoenix sees it. An
-	// encoded slash stays %2F, because it separates nothing. It is "*" for
+	// encoded slash stays %2F, because it is not a separator. It is "*" for
 	// OPTIONS * and empty for CONNECT.
 	Path string
 	// RawQuery is the query as it came, without the question mark.
@@ -30,23 +30,22 @@ type Request struct {
 	Proto string
 	// Host is the authority of an absolute target, else the Host header.
 	Host string
-	// Header holds the fields by canonical name (Sec-Websocket-Key), the
-	// values of one name in their order, without surrounding white space. All
-	// of them are parts of one string.
+	// Header holds the fields by canonical name (Sec-Websocket-Key), the values
+	// of one name in order, without surrounding white space. All values are
+	// substrings of one string.
 	Header http.Header
 	// ContentLength is the size in bytes of the body that follows the head: 0
-	// if there is none, -1 if its Transfer-Encoding tells. The body is the
-	// caller's.
+	// if there is none, -1 if it is chunked. The caller reads the body.
 	ContentLength int64
 
-	values []string // what the slices in Header are parts of
+	values []string // backing array of the slices in Header
 }
 
 // HeadEnd returns the index after the blank line that ends the request head in
 // b, or -1 if it is not there yet. from is how much of b an earlier call has
-// seen, so that a head which comes in many pieces is searched once. Lines that
-// end in a bare LF count here, so that ParseRequest refuses them at once rather
-// than a timeout.
+// searched, so that a head that comes in many pieces is searched once. HeadEnd
+// accepts lines that end in a bare LF, so that ParseRequest can refuse them at
+// once instead of a timeout.
 func HeadEnd(b []byte, from int) int {
 	i := max(0, from-2)
 	for {
@@ -73,11 +72,11 @@ func ParseRequest(head []byte) (*Request, error) {
 	return r, nil
 }
 
-// Parse parses a whole request head, up to and with its blank line. Its
-// size is for the caller to limit. Where intermediaries and servers are known
-// to read heads differently (folded lines, bare CR or LF, control characters,
-// a space before the colon, contradicting lengths) it refuses. The error is a
-// *HandshakeError. r is zero or has been Reset.
+// Parse parses a whole request head, including its blank line. The caller has
+// to limit its size. Parse refuses heads that intermediaries and servers are
+// known to read differently (folded lines, bare CR or LF, control characters, a
+// space before the colon, contradicting lengths). The error is a
+// *HandshakeError. r must be zero or have been Reset.
 func (r *Request) Parse(head []byte) error {
 	head = bytes.TrimPrefix(head, crlf) // RFC 9112, 2.2: one empty line before is ignored
 	line, rest, ok := bytes.Cut(head, crlf)
@@ -96,10 +95,10 @@ func (r *Request) Parse(head []byte) error {
 	return r.checkBody()
 }
 
-// FromHTTP returns what net/http has read as Parse would have, without the
-// bytes: an endpoint that is mounted in another server checks handshakes by the
-// same rules. The header's map is the caller's to change, its values are shared
-// with r. The error is a *HandshakeError.
+// FromHTTP converts a request that net/http has read, and checks it like Parse,
+// so that an endpoint mounted in another server applies the same rules. The
+// caller may change the header's map; its values are shared with r. The error
+// is a *HandshakeError.
 func FromHTTP(r *http.Request) (*Request, error) {
 	path, ok := DecodePath(r.URL.EscapedPath())
 	if !ok {
@@ -123,8 +122,8 @@ func FromHTTP(r *http.Request) (*Request, error) {
 	}, nil
 }
 
-// Reset makes r ready for another Parse, which uses its map and slices again;
-// strings that were taken out of it stay as they are.
+// Reset prepares r for another Parse, which reuses its map and slices; strings
+// that were taken from it stay valid.
 func (r *Request) Reset() {
 	clear(r.Header)
 	clear(r.values[:cap(r.values)])
@@ -139,20 +138,19 @@ func (r *Request) parseRequestLine(line []byte) error {
 	if !ok {
 		return badRequest("malformed request line")
 	}
-	// httphead takes some characters beside the digits for digits, and any
-	// number of them.
+	// httphead accepts some other characters as digits, and any number of them.
 	proto := line[len(parsed.Method)+1+len(parsed.URI)+1:]
 	switch {
 	case len(proto) != len("HTTP/1.1") || proto[5] < '0' || proto[5] > '9' || proto[7] < '0' || proto[7] > '9':
 		return badRequest("malformed HTTP version")
 	case proto[5] != '1':
-		return &HandshakeError{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/1.0 and HTTP/1.1 are spoken here"}
+		return &HandshakeError{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/1.0 and HTTP/1.1 are supported"}
 	}
 	r.Method = http.MethodGet
 	if string(parsed.Method) != http.MethodGet {
 		r.Method = string(parsed.Method)
 	}
-	r.Target = string(parsed.URI) // of its own, because much is kept that was a parameter
+	r.Target = string(parsed.URI) // a string of its own, because parameters may be kept for long
 	r.Proto = "HTTP/1.1"          // a higher minor version is read as 1.1 (RFC 9110, 6.2)
 	if proto[7] == '0' {
 		r.Proto = "HTTP/1.0"
@@ -160,8 +158,8 @@ func (r *Request) parseRequestLine(line []byte) error {
 	return r.parseTarget()
 }
 
-// parseHeader reads the fields and the blank line. However many fields there
-// are, they cost one string, one slice and a map.
+// parseHeader reads the fields and the blank line. All fields together cost one
+// string, one slice and a map.
 func (r *Request) parseHeader(head []byte) error {
 	rest := string(head)
 	most := min(strings.Count(rest, "\r\n"), MaxFields)
@@ -194,7 +192,7 @@ func (r *Request) parseHeader(head []byte) error {
 		}
 		values = append(values, value)
 		n := len(values)
-		r.Header[name] = values[n-1 : n : n] // one that repeats gets a slice of its own
+		r.Header[name] = values[n-1 : n : n] // a repeated field gets a slice of its own
 	}
 	if rest != "" {
 		return badRequest("bytes after the blank line")
@@ -228,8 +226,8 @@ func ParseField(line string) (name, value string, err error) {
 	return canonicalName(name), strings.Trim(value, " \t"), nil
 }
 
-// canonicalName is textproto's, which allocates a name that it has to change:
-// those of the handshake are written in another way by nearly all clients.
+// canonicalName is textproto's, without an allocation for the names of the
+// handshake, which nearly all clients write in another case.
 func canonicalName(name string) string {
 	switch name {
 	case "Sec-WebSocket-Key":
@@ -244,9 +242,9 @@ func canonicalName(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
-// checkHost demands at most one Host, one from HTTP/1.1 on, and that it is a
-// host with an optional port (RFC 9112, 3.2). The authority of an absolute
-// target is held to the same.
+// checkHost requires at most one Host header, exactly one in HTTP/1.1, with a
+// host and an optional port (RFC 9112, 3.2). The authority of an absolute
+// target must have the same form.
 func (r *Request) checkHost() error {
 	hosts := r.Header["Host"]
 	switch {
@@ -263,8 +261,8 @@ func (r *Request) checkHost() error {
 	return nil
 }
 
-// validHost reports whether s is empty, or a host and perhaps a port as RFC
-// 3986, 3.2.2 has them: a name, an IPv4 address or an IPv6 address in brackets.
+// validHost reports whether s is empty, or a host and an optional port as in
+// RFC 3986, 3.2.2: a name, an IPv4 address or an IPv6 address in brackets.
 func validHost(s string) bool {
 	host, port := s, ""
 	if end := strings.LastIndexByte(s, ']'); strings.HasPrefix(s, "[") {
@@ -286,14 +284,14 @@ func validHost(s string) bool {
 	return port[0] == ':' && len(port) <= len(":65535") && strings.Trim(port[1:], "0123456789") == ""
 }
 
-// validAddress reports whether s is what stands between the brackets of a host.
+// validAddress reports whether s may be in the brackets of a host.
 func validAddress(s string) bool {
 	s = strings.Replace(s, "%25", "%", 1) // RFC 6874: how a zone is written in a URL
 	a, err := netip.ParseAddr(s)
 	return err == nil && a.Is6()
 }
 
-// isHostByte reports whether c is unreserved, a sub-delimiter or of a
+// isHostByte reports whether c is unreserved, a sub-delimiter or part of a
 // percent-encoding (RFC 3986, 2.2 and 2.3). Names in other alphabets come as
 // punycode.
 func isHostByte(c byte) bool {
@@ -304,13 +302,13 @@ func isHostByte(c byte) bool {
 	return strings.IndexByte("-._~%!$&'()*+,;=", c) >= 0
 }
 
-// checkBody finds how the body is delimited and refuses two answers to that
-// (RFC 9112, 6.3), which is how requests are smuggled.
+// checkBody finds how the body is delimited, and refuses a request that gives
+// two answers (RFC 9112, 6.3), because this is how requests are smuggled.
 func (r *Request) checkBody() error {
 	lengths := r.Header["Content-Length"]
 	codings := r.Header["Transfer-Encoding"]
 	if r.Method == http.MethodConnect && len(lengths)+len(codings) > 0 {
-		return badRequest("CONNECT has no body") // RFC 9110, 9.3.6: what one would mean is not defined
+		return badRequest("CONNECT has no body") // RFC 9110, 9.3.6: its meaning is not defined
 	}
 	if len(codings) > 0 {
 		switch {
@@ -319,8 +317,8 @@ func (r *Request) checkBody() error {
 		case len(lengths) > 0:
 			return badRequest("Transfer-Encoding and Content-Length")
 		case r.Proto == "HTTP/1.0":
-			// Its framing is faulty (RFC 9112, 6.1), and net/http would see
-			// no body where we see one.
+			// Its framing is faulty (RFC 9112, 6.1), and net/http would not see
+			// the body that we see.
 			return badRequest("Transfer-Encoding in HTTP/1.0")
 		}
 		r.ContentLength = -1

@@ -7,7 +7,7 @@ import (
 )
 
 // parseTarget splits the request target (RFC 9112, 3.2) into Path, RawQuery
-// and, for an absolute one, Host.
+// and, if it is absolute, Host.
 func (r *Request) parseTarget() error {
 	for i := range len(r.Target) {
 		if c := r.Target[i]; c <= ' ' || c == 0x7f || c == '#' {
@@ -37,7 +37,7 @@ func (r *Request) parseTarget() error {
 	return nil
 }
 
-// cutAuthority takes scheme and authority off an absolute target.
+// cutAuthority removes scheme and authority from an absolute target.
 func (r *Request) cutAuthority(target string) (path string, ok bool) {
 	scheme, rest, ok := strings.Cut(target, "://")
 	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") &&
@@ -52,9 +52,9 @@ func (r *Request) cutAuthority(target string) (path string, ok bool) {
 	return rest[slash:], r.Host != ""
 }
 
-// DecodePath returns a percent-encoded path as Request.Path has it: without
-// empty parts and decoded, except for encoded slashes, which stay %2F so that
-// no encoding makes two parts of one. ok is false for a malformed escape and
+// DecodePath returns a percent-encoded path in the form of Request.Path:
+// decoded and without empty parts, except that encoded slashes stay %2F, so
+// that no encoding splits a part in two. ok is false for a malformed escape and
 // for an encoded NUL.
 func DecodePath(path string) (decoded string, ok bool) {
 	if isPlainPath(path) {
@@ -90,13 +90,13 @@ func DecodePath(path string) (decoded string, ok bool) {
 }
 
 // isPlainPath reports whether a path is its own decoded form, as nearly all
-// are.
+// paths are.
 func isPlainPath(path string) bool {
 	return strings.HasPrefix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "%") &&
 		(len(path) == 1 || !strings.HasSuffix(path, "/"))
 }
 
-// percentByte decodes the %XX that s begins with.
+// percentByte decodes the %XX at the start of s.
 func percentByte(s string) (c byte, ok bool) {
 	if len(s) < 3 {
 		return 0, false
@@ -119,8 +119,8 @@ func hexDigit(c byte) (v byte, ok bool) {
 }
 
 // CheckQuery returns a *HandshakeError with status 400 if the query does not
-// decode to UTF-8. Phoenix answers so before connect is asked. A percent sign
-// that begins no escape stands for itself.
+// decode to UTF-8, as Phoenix answers before it calls connect. A percent sign
+// that does not begin an escape stands for itself.
 func CheckQuery(query string) error {
 	var text utf8Checker
 	for i := 0; i < len(query); i++ {
@@ -134,8 +134,8 @@ func CheckQuery(query string) error {
 		if c < utf8.RuneSelf && text.atBorder() {
 			continue
 		}
-		// A character may not reach over the border of two parameters, and
-		// does not: the separators are ASCII, which continues nothing.
+		// No character can span two parameters: the separators are ASCII, which
+		// ends any character.
 		if !text.step(c) {
 			return badRequest("query is not UTF-8")
 		}
@@ -147,7 +147,7 @@ func CheckQuery(query string) error {
 }
 
 // DecodeQuery decodes a name or value of a query: a plus sign is a space, and a
-// percent sign that begins no escape stands for itself.
+// percent sign that does not begin an escape stands for itself.
 func DecodeQuery(s string) string {
 	if !strings.ContainsAny(s, "%+") {
 		return s

@@ -16,8 +16,8 @@ const (
 	acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 )
 
-// WantsUpgrade reports whether the request names websocket in Upgrade, right
-// or wrong in all else.
+// WantsUpgrade reports whether the request names websocket in Upgrade, even if
+// it is otherwise invalid.
 func (r *Request) WantsUpgrade() bool { return r.hasToken("Upgrade", "websocket") }
 
 // CheckUpgrade checks the request against RFC 6455, 4.2.1, and returns what is
@@ -35,7 +35,7 @@ func (r *Request) CheckUpgrade() error {
 	case !r.hasToken("Connection", "upgrade"):
 		return badRequest("the Connection header does not name upgrade")
 	case r.ContentLength != 0:
-		// Its bytes would be taken for frames by us and for a body by a proxy.
+		// We would take its bytes for frames, and a proxy for a body.
 		return badRequest("a WebSocket handshake has no body")
 	}
 	switch versions := r.Header["Sec-Websocket-Version"]; {
@@ -64,8 +64,8 @@ func validKey(key string) bool {
 // 5.6.3: OWS).
 const listSpace = " \t"
 
-// hasToken reports whether a header that is a list of tokens, over one line or
-// several, has the token, in any case.
+// hasToken reports whether a header that is a list of tokens, in one or several
+// lines, contains the token, ignoring case.
 func (r *Request) hasToken(name, token string) bool {
 	for _, value := range r.Header[name] {
 		for part := range strings.SplitSeq(value, ",") {
@@ -77,9 +77,9 @@ func (r *Request) hasToken(name, token string) bool {
 	return false
 }
 
-// Protocols are the subprotocols that the client offers, in its order. They
-// are split at commas and no more: phoenix.js offers a token in base64, whose
-// slash is none of a subprotocol's characters (assets/js/phoenix/socket.js).
+// Protocols returns the subprotocols that the client offers, in its order. They
+// are only split at commas, not checked: phoenix.js offers a token in base64,
+// whose slash is not legal in a subprotocol (assets/js/phoenix/socket.js).
 func (r *Request) Protocols() []string {
 	var offered []string
 	for _, value := range r.Header["Sec-Websocket-Protocol"] {
@@ -92,15 +92,15 @@ func (r *Request) Protocols() []string {
 	return offered
 }
 
-// Accept is what a 101 answers.
+// Accept is the content of a 101 answer.
 type Accept struct {
 	// Key is the client's Sec-WebSocket-Key.
 	Key string
 	// Protocol is the chosen subprotocol, one that the client has offered (RFC
 	// 6455, 4.2.2); "" for none.
 	Protocol string
-	// Deflate is what NegotiateDeflate has picked of the client's offers; with
-	// NoDeflate no extension is named.
+	// Deflate is the result of NegotiateDeflate; with NoDeflate no extension is
+	// named.
 	Deflate Deflate
 }
 

@@ -2,12 +2,12 @@ package websocket
 
 import "unicode/utf8"
 
-// utf8Checker checks text that comes in pieces and fails at the first byte
-// that no further byte could make good. The zero value is at the start of a
-// text.
+// utf8Checker checks text that comes in pieces, and fails at the first byte
+// that makes it invalid whatever follows. The zero utf8Checker is at the start
+// of a text.
 type utf8Checker struct {
-	need   uint8 // bytes missing of the character that has begun
-	lo, hi uint8 // what the next of them may be; meaningless if need is 0
+	need   uint8 // bytes missing from the current character
+	lo, hi uint8 // range of the next byte; meaningless if need is 0
 }
 
 // atBorder reports whether the text so far ends with a whole character.
@@ -21,7 +21,7 @@ func (c *utf8Checker) accept(p []byte) bool {
 		}
 		p = p[1:]
 	}
-	// What is whole goes through the standard library, which is many times
+	// Whole characters are checked by the standard library, which is many times
 	// faster than a step per byte; a character that is cut off at the end
 	// begins in the last three bytes.
 	cut := len(p)
