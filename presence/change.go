@@ -2,12 +2,12 @@ package presence
 
 import "iter"
 
-// change is a presence that differs from what clients know, until the next flush. Changes lie beside the presences, which
-// are many and seldom change.
+// change is a presence that differs from what clients know, until the next flush. It is kept apart from the presence,
+// because presences are many and seldom change.
 type change struct {
 	presence *presence
-	sent     string // what clients have been told, "": nothing
-	next     int32  // the next one of the same entry; 0: none
+	sent     string // the meta that clients were told; "": none
+	next     int32  // the next change of the same entry; 0: none
 }
 
 // changedEntry is an entry with changes. They and change refer to each other by index plus one, so that 0 is none.
@@ -29,10 +29,10 @@ func (tp *topic) changesOf(entries []changedEntry) iter.Seq[*change] {
 	}
 }
 
-// changesKeep is how many changes a topic keeps room for.
+// changesKeep is how many changes a topic keeps memory for.
 const changesKeep = 64
 
-// changed notes that p may differ from what clients know; what it has now is what they do.
+// changed notes that p is about to differ from what clients know, which is its present meta.
 func (tp *topic) changed(p *presence) {
 	if p.change != 0 {
 		return

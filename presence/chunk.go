@@ -6,29 +6,29 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
-// defaultChunkBytes is about how much of a presence_state a chunk holds, in bytes. What a change costs until the next state is
-// the encoding of one chunk, and a state of 100,000 keys is a list of some hundred chunks.
+// defaultChunkBytes is the approximate size of a chunk of a presence_state. A change costs the next state the encoding
+// of one chunk, and a state of 100,000 keys is a list of some hundred chunks.
 const defaultChunkBytes = 16 << 10
 
-// chunk is a run of a topic's entries, in the order in which their keys came, with their part of the presence_state. A
-// change makes no more of the state anew than its chunk. What an entry may take beside keys and metas is not counted
-// in size but for a constant, which only makes chunks a little larger.
+// chunk is a sequence of a topic's entries, in the order in which their keys came, with their part of the
+// presence_state. After a change only its chunk is encoded again. size counts a constant for what an entry takes
+// besides its key and metas, so chunks may be a little larger.
 type chunk struct {
 	prev, next *chunk // in topic
 	entries    []*entry
 	size       int // bytes: keys, current metas and what Fetch has added
-	large      int // how many of entries are large keys
+	large      int // number of entries that are large keys
 
-	// encoded is the sent side of the entries, each with a comma before it; nil: to be encoded. States share it: bytes that
-	// it has are never changed, more may be appended. Not used with a large key.
+	// encoded is the sent side of the entries, each preceded by a comma; nil: to be encoded. States share it: its bytes
+	// never change, but more may be appended. It is not used if the chunk has a large key.
 	encoded []byte
 	part    *prepared.Part // encoded as the states have it; nil: to be made
 }
 
-// entryOverhead is what an entry has in a state beside its key and metas: ,"":{"metas":[]}
+// entryOverhead is the size of an entry in a state without its key and metas: ,"":{"metas":[]}
 const entryOverhead = 16
 
-// place puts a new entry last.
+// place appends a new entry.
 func (tp *topic) place(e *entry) {
 	c := tp.last
 	if c == nil || c.size >= tp.chunkBytes {
@@ -45,8 +45,8 @@ func (tp *topic) place(e *entry) {
 	e.chunk = c
 }
 
-// displace takes an entry out that is in no state any more. Chunks that have become small are put together, so that their number goes with the size
-// of the state.
+// displace removes an entry that is in no state any more. Small chunks are merged, so that their number is proportional
+// to the size of the state.
 func (tp *topic) displace(e *entry) {
 	c := e.chunk
 	i := slices.Index(c.entries, e)
@@ -77,12 +77,11 @@ func (tp *topic) absorb(c, next *chunk) {
 }
 
 // unlink takes c out of the list. Its own prev stays, so that whoever goes backwards without the lock finds on.
-// splitAbove is how many times chunkBytes a chunk has before it is cut in two. A key
-// by itself becomes a large one there: see runs.
+// splitAbove is how many times chunkBytes a chunk may have before it is split. A single key of that size becomes a
+// large key: see runs.
 const splitAbove = 2
 
-// split cuts a chunk whose keys have grown, until each part has one key or is small
-// enough.
+// split splits a chunk whose keys have grown, until each part has one key or is small enough.
 func (tp *topic) split(c *chunk) {
 	if c.size < splitAbove*tp.chunkBytes || len(c.entries) < 2 {
 		return
@@ -150,8 +149,8 @@ func (c *chunk) shared(first bool) *prepared.Part {
 	return c.part
 }
 
-// committed notes that clients have been told of e, which was unknown to them before if isNew. All new entries
-// are behind the others and are told of in their order, so a new one goes to the end of what is encoded.
+// committed notes that clients have been told of e, which they did not know before if isNew. New entries come after all
+// others and are announced in order, so a new one is appended to encoded.
 func (c *chunk) committed(tp *topic, e *entry, isNew bool) {
 	if c.encoded == nil {
 		return

@@ -4,7 +4,8 @@ import "github.com/mycelium-rt/mycelium/wire"
 
 var emptyObject = []byte("{}")
 
-// side picks one of the two things a presence may be written as; "" is nothing.
+// side selects the meta of a presence that is written, current or sent; "" is
+// none.
 type side func(tp *topic, p *presence) string
 
 func current(_ *topic, p *presence) string { return p.meta }
@@ -28,8 +29,8 @@ func (tp *topic) appendSide(dst []byte, s side) []byte {
 	return append(dst, '}')
 }
 
-// appendEntry appends one side of e as "key":{"metas":[…],…}, with a comma before it if asked to; nothing if that side has
-// no metas.
+// appendEntry appends one side of e as "key":{"metas":[…],…}, preceded by a
+// comma if comma is set; it appends nothing if that side has no metas.
 func (tp *topic) appendEntry(dst []byte, e *entry, s side, comma bool) []byte {
 	open := false
 	for p := e.first; p != nil; p = p.next {
@@ -40,7 +41,7 @@ func (tp *topic) appendEntry(dst []byte, e *entry, s side, comma bool) []byte {
 	return closeEntry(dst, open, tp.members(e))
 }
 
-// appendMeta appends one meta, and before the first one the key.
+// appendMeta appends one meta, preceded by the key if it is the first.
 func (e *entry) appendMeta(dst []byte, meta string, comma, open bool) []byte {
 	if open {
 		return append(append(dst, ','), meta...)

@@ -1,7 +1,8 @@
 package presence
 
-// entry is the presences of one key. One without any is dropped at the next flush. It and presence are kept small: there
-// is one of each for every client.
+// entry holds the presences of one key. An empty entry is dropped at the next
+// flush. entry and presence are kept small, because there is one of each for
+// every client.
 type entry struct {
 	chunk       *chunk
 	key         string
@@ -17,12 +18,12 @@ type presence struct {
 	prev, next *presence // in entry
 	heldPrev   *presence // in holder
 	heldNext   *presence
-	meta       string // the current one, encoded; "": untracked. A hidden one keeps it.
+	meta       string // the current meta, encoded; "": untracked. A hidden presence keeps it.
 	change     int32  // in topic.changes, plus one; 0: clients know
 
-	// Of another node's, guarded by Replica.mu.
+	// For presences of another node, guarded by Replica.mu.
 	shown   bool // it is in its topic
-	dropped bool // it is in its replica no more
+	dropped bool // no longer in its replica
 }
 
 // size is what e counts in its chunk, without what Fetch has added.

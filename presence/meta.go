@@ -12,8 +12,8 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// An encoded meta is the JSON object that clients see: phx_ref comes first, then phx_ref_prev if there is one, then
-// what the user gave. So both refs are found by their place.
+// An encoded meta is the JSON object that clients see: phx_ref comes first, then phx_ref_prev if there is one, then the
+// application's members. So both refs have fixed positions.
 const (
 	refPrefix  = `{"phx_ref":"`
 	prevPrefix = `,"phx_ref_prev":"`
@@ -50,7 +50,7 @@ func buildMeta(ref [refSize]byte, prev string, members []byte) string {
 // refOf returns the phx_ref of an encoded meta, sharing its memory.
 func refOf(meta string) string { return meta[refStart:refEnd] }
 
-// prevOf returns its phx_ref_prev, "" if there is none.
+// prevOf returns the phx_ref_prev of an encoded meta, "" if there is none.
 func prevOf(meta string) string {
 	if !strings.HasPrefix(meta[refEnd+1:], prevPrefix) {
 		return ""
@@ -72,7 +72,8 @@ func withPrev(meta, prev string) string {
 	return buildMeta([refSize]byte([]byte(refOf(meta))), prev, []byte(members))
 }
 
-// encodeMeta returns the members of meta as compact JSON without the braces and without refs of its own, in scratch.
+// encodeMeta returns the members of meta as compact JSON, without the braces and without phx_ref and phx_ref_prev, in
+// scratch.
 func encodeMeta(scratch *[]byte, key string, meta any) (members []byte, err error) {
 	if !utf8.ValidString(key) {
 		return nil, ErrKeyNotText
@@ -82,7 +83,7 @@ func encodeMeta(scratch *[]byte, key string, meta any) (members []byte, err erro
 	} else if *scratch, err = appendJSON((*scratch)[:0], meta); err != nil {
 		return nil, fmt.Errorf("presence: meta: %w", err)
 	}
-	// As strict as what comes in from clients: one bad meta would make every state of its topic unreadable.
+	// As strict as for messages of clients: one bad meta would make every state of its topic unreadable.
 	object, err := wire.Validate(*scratch)
 	if err != nil {
 		return nil, fmt.Errorf("presence: meta: %w", err)
@@ -93,8 +94,8 @@ func encodeMeta(scratch *[]byte, key string, meta any) (members []byte, err erro
 	return dropRefs(object[1 : len(object)-1]), nil
 }
 
-// appendJSON encodes v without the HTML escapes that encoding/json adds by default.
-// The MarshalJSON of an application may panic, which is an error like any other of it.
+// appendJSON encodes v without the HTML escapes that encoding/json adds by default. A panic in an application's
+// MarshalJSON is returned as an error.
 func appendJSON(dst []byte, v any) (json []byte, err error) {
 	b := bytes.NewBuffer(dst)
 	err = encode(b, v)
@@ -109,7 +110,7 @@ func encode(b *bytes.Buffer, v any) (err error) {
 }
 
 // dropRefs removes the members phx_ref and phx_ref_prev from the members of a valid compact object, in place. Phoenix
-// leaves them in, which makes an object with the same key twice; clients could then take the wrong one.
+// leaves them in, which makes an object with duplicate keys, of which clients could take the wrong one.
 func dropRefs(members []byte) []byte {
 	return dropMembers(members, "phx_ref", func(key string) bool { return key == "phx_ref" || key == "phx_ref_prev" })
 }
@@ -144,7 +145,7 @@ func unquote(quoted []byte) (s string) {
 	return s
 }
 
-// valueEnd returns the index after the value of valid compact JSON that begins at i.
+// valueEnd returns the index after the value at i, in valid compact JSON.
 func valueEnd(b []byte, i int) int {
 	depth := 0
 	for ; i < len(b); i++ {
@@ -168,13 +169,13 @@ func valueEnd(b []byte, i int) int {
 	return i
 }
 
-// bufferKeep is the largest buffer that is kept for the next use, in bytes: the diff of a storm is of that order, and the
-// pool gives memory back by itself.
+// bufferKeep is the largest buffer that is kept for reuse, in bytes: the diff of a storm is of that order, and the pool
+// gives memory back by itself.
 const bufferKeep = 1 << 20
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// getBuffer returns an empty buffer for the time of one call.
+// getBuffer returns an empty buffer for the duration of one call.
 func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
 
 func putBuffer(b *[]byte) {

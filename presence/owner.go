@@ -2,17 +2,17 @@ package presence
 
 import "sync"
 
-// owner is the holder of a channel that has tracked something, until the channel ends. It is kept while it tracks nothing, so that a
-// channel that tracks again and again is watched once.
+// owner is the holder of a channel that has tracked something, until the channel ends. It stays while the channel
+// tracks nothing, so that a channel that tracks repeatedly calls OnEnd once.
 type owner struct {
 	holder
 	tracker *Tracker  // static
-	watch   sync.Once // makes everyone wait until OnEnd has been called
+	watch   sync.Once // makes concurrent callers wait until OnEnd has been called
 	ended   bool      // guarded by the stripe's mu
 }
 
-// own returns the owner for c, watching it for its end if nobody does yet. When it returns, a channel that had ended
-// before is known to have ended.
+// own returns the owner for c, creating it and calling OnEnd if there is none. If c had already ended, owner.ended is
+// set when own returns.
 func (t *Tracker) own(s *stripe, c Channel) (*owner, error) {
 	s.mu.Lock()
 	if s.closed {
@@ -28,12 +28,13 @@ func (t *Tracker) own(s *stripe, c Channel) (*owner, error) {
 		s.owners[c] = o
 	}
 	s.mu.Unlock()
-	// Without the lock: OnEnd may run end at once. Not a closure of t, s and o, which each presence would have to keep.
+	// Without the lock, because OnEnd may call channelEnded at once. A method value is smaller than a closure over t, s
+	// and o, which each channel would keep.
 	o.watch.Do(func() { c.OnEnd(o.channelEnded) })
 	return o, nil
 }
 
-// channelEnded clears what the channel has left behind.
+// channelEnded removes everything that the channel has tracked.
 func (o *owner) channelEnded() {
 	s := o.tracker.stripe(o.channel.Topic())
 	s.mu.Lock()

@@ -2,15 +2,15 @@ package presence
 
 import "time"
 
-// pace bounds how fast clients of a topic are told that a node is up or down. 100,000 leaves take some 9 MB, and a client for
-// which more than 4 MiB waits is cut off (channels.Limits.OutboundBytes).
+// pace bounds how fast clients of a topic are told that a node is up or down. 100,000 leaves take about 9 MB, and a
+// client for which more than 4 MiB waits is cut off (channels.Limits.OutboundBytes).
 type pace struct {
 	first, next int           // bytes of keys and metas: at once, and in each step
-	every       time.Duration // between two steps; 0: tests make them
+	every       time.Duration // between two steps; 0: tests make the steps
 }
 
-// defaultPace is 1 MiB, then 6.4 MiB a second: 100,000 leaves take 1.3 s. A killed node counts as down after 6 s of silence,
-// and its presences are to be gone after 8 s.
+// defaultPace is 1 MiB, then 6.4 MiB a second: 100,000 leaves take 1.3 s. A killed node counts as down after 6 s of
+// silence, and its presences should be gone after 8 s.
 var defaultPace = pace{first: 1 << 20, next: 256 << 10, every: 40 * time.Millisecond}
 
 // portionMost and portionBytes bound what is shown or hidden under one hold of the lock. Its diff is smaller than maxPayload.
@@ -19,13 +19,13 @@ const (
 	portionBytes = 128 << 10
 )
 
-// batch is presences of a topic that may have to be shown or hidden.
+// batch is a list of presences of a topic that may have to be shown or hidden.
 type batch struct {
 	topic string
 	list  []*presence
 }
 
-// setUp begins to show all presences, or to hide them.
+// setUp starts showing all presences, or hiding them.
 func (r *Replica) setUp(up bool) {
 	if r.up == up {
 		return
@@ -43,21 +43,21 @@ func (r *Replica) setUp(up bool) {
 	r.beginSteps()
 }
 
-// later adds presences to pending. Whether each is shown or hidden is decided when its turn comes.
+// later adds presences to pending. Whether each is shown or hidden is decided when it is processed.
 func (r *Replica) later(topic string, list []*presence) {
 	if len(list) > 0 {
 		r.pending = append(r.pending, batch{topic, list})
 	}
 }
 
-// beginSteps does the first step. The others follow by a timer.
+// beginSteps does the first step. A timer does the others.
 func (r *Replica) beginSteps() {
 	if !r.stepping {
 		r.showStep(r.tracker.pace.first)
 	}
 }
 
-// showStep works on up to so many bytes of each topic in pending.
+// showStep processes up to bytes of each topic in pending.
 func (r *Replica) showStep(bytes int) {
 	left := r.pending[:0]
 	for _, b := range r.pending {
@@ -84,7 +84,7 @@ func (r *Replica) nextStep() {
 	r.showStep(r.tracker.pace.next)
 }
 
-// work shows or hides presences of one topic and returns those that are left for the next step.
+// work shows or hides presences of one topic, and returns those left for the next step.
 func (r *Replica) work(b batch, bytes int) (left []*presence) {
 	s := r.tracker.stripe(b.topic)
 	for left = b.list; len(left) > 0 && bytes > 0; {
@@ -96,15 +96,15 @@ func (r *Replica) work(b batch, bytes int) (left []*presence) {
 	return left
 }
 
-// portion shows or hides the first presences of a list. It returns their number and size. It flushes at once, so that a presence
-// that is hidden and shown again leaves in between.
+// portion shows or hides the first presences of a list, and returns their number and size. It flushes at once, so that
+// a presence that is hidden and shown again leaves in between.
 func (r *Replica) portion(s *stripe, topic string, list []*presence) (n, bytes int) {
 	if s.closed {
 		return len(list), 0
 	}
-	tp := s.topics[topic] // nil: nobody is in it
+	tp := s.topics[topic] // nil: the topic is empty
 	list = list[:min(len(list), portionMost)]
-	metas := make([]string, 0, len(list)) // of those that are hidden, which keep them
+	metas := make([]string, 0, len(list)) // of hidden presences, which keep them
 	hidden := make([]*presence, 0, len(list))
 	for _, p := range list {
 		show := r.up && !p.dropped

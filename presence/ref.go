@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// refSource makes phx_refs: 12 bytes as 16 characters of url base64, which are 8 bytes of nanoseconds, 2 of the node
-// and 2 of a counter, as in Phoenix. They are unique on the node whatever its clock does: the time in them never goes
-// back, and goes on by itself where the counter wraps within a nanosecond.
+// refSource makes phx_refs: 12 bytes as 16 characters of URL base64, with 8 bytes of nanoseconds, 2 of the node and 2
+// of a counter, as in Phoenix. They are unique on the node whatever its clock does: their time never goes back, and
+// advances by itself if the counter wraps within a nanosecond.
 type refSource struct {
 	// Static after New.
 	node uint16

@@ -6,33 +6,32 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// Replica is the presences of one other node, of which clients are told while the node is up. It is safe from any
-// goroutine. Its calls take effect in their order.
+// Replica holds the presences of one other node, which are shown to clients while the node is up. Its methods are safe
+// from any goroutine and take effect in the order of the calls.
 type Replica struct {
 	tracker *Tracker
 
-	// Taken before the stripe's mu. What is shown is in the topics too, and changes under both.
+	// Taken before the stripe's mu. Presences that are shown are also in their topics, and change under both locks.
 	mu       sync.Mutex
 	up       bool              // whether presences are to be shown
 	shelves  map[string]*shelf // by topic; none is empty
-	pending  []batch           // what may have to be shown or hidden
+	pending  []batch           // presences that may have to be shown or hidden
 	stepping bool              // the rest of pending follows in steps
 }
 
-// shelf is what a replica has in one topic.
+// shelf holds a replica's presences in one topic.
 type shelf struct {
 	holder
 	presences map[refKey]*presence
 }
 
-// NewReplica returns the replica of a node of which nothing is known yet. It
-// is down.
+// NewReplica returns an empty replica, which is down.
 func (t *Tracker) NewReplica() *Replica {
 	return &Replica{tracker: t, shelves: make(map[string]*shelf)}
 }
 
-// Join adds a presence, in the place of the one that its meta names as phx_ref_prev. One that is there already, and what
-// no tracker has made, is ignored.
+// Join adds a presence. It replaces the one that its meta names as phx_ref_prev. A presence that exists already, or
+// that no tracker could have made, is ignored.
 func (r *Replica) Join(topic, key, meta string) {
 	if !wellFormed(key, meta) {
 		return
@@ -49,7 +48,7 @@ func (r *Replica) Join(topic, key, meta string) {
 	}
 }
 
-// Leave removes a presence, if it is there.
+// Leave removes a presence if it exists.
 func (r *Replica) Leave(topic, _, ref string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,21 +66,21 @@ func (r *Replica) Leave(topic, _, ref string) {
 	}
 }
 
-// Up shows what the node has to clients: at once, or a part at a time if it is so much that they could not take it.
+// Up shows the node's presences to clients: at once, or in steps if there are more than clients could take.
 func (r *Replica) Up() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.setUp(true)
 }
 
-// Down hides what the node has from clients, as Up shows it. It stays, and may be changed.
+// Down hides the node's presences from clients, in the same way. They are kept and may be changed.
 func (r *Replica) Down() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.setUp(false)
 }
 
-// Gone is Down and forgets the node. Nothing may be called afterwards.
+// Gone hides and forgets the node's presences. No method may be called afterwards.
 func (r *Replica) Gone() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,7 +123,7 @@ func (r *Replica) Replace(by *Roster) {
 	r.beginSteps()
 }
 
-// Roster returns a copy of what the node has, shown or hidden.
+// Roster returns a copy of the node's presences, shown or hidden.
 func (r *Replica) Roster() *Roster {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,8 +147,8 @@ func (r *Replica) shelf(topic string) *shelf {
 	return sh
 }
 
-// put returns the presence that is to get meta: a new one, or the one that meta replaces. It returns nil if meta is
-// there already.
+// put returns the presence for meta: a new one, or the one that meta replaces. It returns nil if the replica has meta
+// already.
 func (sh *shelf) put(key, meta string) (p *presence, isNew bool) {
 	ref, prev := refKeyOf(refOf(meta)), refKeyOf(prevOf(meta))
 	if sh.presences[ref] != nil {
@@ -166,7 +165,7 @@ func (sh *shelf) put(key, meta string) (p *presence, isNew bool) {
 	return p, isNew
 }
 
-// dropPresence takes p out of the lists.
+// dropPresence removes p from the lists.
 func (r *Replica) dropPresence(topic string, sh *shelf, p *presence, ref refKey) {
 	p.dropped = true
 	sh.remove(p)
@@ -176,7 +175,7 @@ func (r *Replica) dropPresence(topic string, sh *shelf, p *presence, ref refKey)
 	}
 }
 
-// setMeta makes meta the truth of p; "" hides it.
+// setMeta sets the current meta of p; "" hides it.
 func (r *Replica) setMeta(topic string, p *presence, meta string) {
 	s := r.tracker.stripe(topic)
 	s.mu.Lock()
@@ -194,7 +193,7 @@ func (r *Replica) setMeta(topic string, p *presence, meta string) {
 	r.tracker.settle(s, tp)
 }
 
-// topicOf returns a topic, a new one if there is none, and nil if the tracker is closed. The stripe is locked.
+// topicOf returns a topic, creating it if there is none, or nil if the tracker is closed. The stripe is locked.
 func (t *Tracker) topicOf(s *stripe, name string) *topic {
 	if s.closed {
 		return nil
@@ -211,14 +210,14 @@ func (t *Tracker) topicOf(s *stripe, name string) *topic {
 	return tp
 }
 
-// askDiffs is sendsDiffs for a goroutine that is not the application's: a panic is an error.
+// askDiffs is sendsDiffs for a goroutine that is not the application's: it returns a panic as an error.
 func (t *Tracker) askDiffs(topic string) (diffs bool, err error) {
 	defer callback.Recover("Diffs", &err)
 	return t.sendsDiffs(topic), nil
 }
 
-// learn gives a presence of another node a meta. Its phx_ref_prev is what clients of this node know, which may
-// have been told less: of a node that was down, or by a window that is longer.
+// learn gives a presence of another node a meta. Its phx_ref_prev becomes the ref that clients of this node know. They
+// may have been told less, because the node was down or this node's window is longer.
 func (tp *topic) learn(p *presence, meta string) {
 	if !p.shown {
 		p.shown, p.meta = true, ""

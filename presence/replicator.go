@@ -21,8 +21,8 @@ type Replicator interface {
 	Close(t *Tracker)
 }
 
-// replicate tells other nodes what clients of this one are about to be told of its own presences. What has
-// joined comes before what has left, as in a diff.
+// replicate tells other nodes what clients of this node are about to be told of its own presences. Joins come before
+// leaves, as in a diff.
 func (t *Tracker) replicate(tp *topic, told []changedEntry) {
 	for c := range tp.changesOf(told) {
 		if p := c.presence; p.meta != "" && p.holder.isOwn() {
@@ -52,8 +52,8 @@ func (t *Tracker) Own(yield func(topic, key, meta string)) {
 	}
 }
 
-// ownIn is Own for a topic, a chunk at a time. It goes backwards: chunks are put together with those before
-// them, so no presence can slip behind it.
+// ownIn is Own for one topic, a chunk at a time. It goes backwards: chunks are merged with their predecessors, so no
+// presence can be missed.
 func (t *Tracker) ownIn(s *stripe, name string, yield func(topic, key, meta string)) {
 	var own []listed
 	s.mu.Lock()

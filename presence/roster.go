@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// Roster is the presences of one node, by topic, outside of any tracker. Its zero value is empty. It is not safe for
-// use by several goroutines.
+// Roster holds the presences of one node, by topic, outside of any tracker. The zero Roster is empty. It is not safe
+// for use by several goroutines.
 type Roster struct {
 	topics map[string]map[refKey]listed
 }
@@ -14,7 +14,7 @@ type Roster struct {
 // listed is a presence in a list.
 type listed struct{ key, meta string }
 
-// refKey is a phx_ref as the key of a map, which keeps no meta alive.
+// refKey is a phx_ref as a map key that does not keep a meta alive.
 type refKey [refSize]byte
 
 func refKeyOf(ref string) (k refKey) {
@@ -22,8 +22,8 @@ func refKeyOf(ref string) (k refKey) {
 	return k
 }
 
-// Join adds a presence, in the place of the one that its meta names as
-// phx_ref_prev. What no tracker has made is ignored.
+// Join adds a presence. It replaces the one that its meta names as phx_ref_prev. A presence that no tracker could have
+// made is ignored.
 func (r *Roster) Join(topic, key, meta string) {
 	if !wellFormed(key, meta) {
 		return
@@ -40,7 +40,7 @@ func (r *Roster) Join(topic, key, meta string) {
 	list[refKeyOf(refOf(meta))] = listed{key, meta}
 }
 
-// Leave removes a presence, if it is there.
+// Leave removes a presence if it exists.
 func (r *Roster) Leave(topic, _, ref string) {
 	list := r.topics[topic]
 	delete(list, refKeyOf(ref))
@@ -49,10 +49,11 @@ func (r *Roster) Leave(topic, _, ref string) {
 	}
 }
 
-// Empty reports whether nobody is there.
+// Empty reports whether the roster has no presences.
 func (r *Roster) Empty() bool { return len(r.topics) == 0 }
 
-// wellFormed reports whether a meta has the form of buildMeta's. Other nodes validate the rest before they send it.
+// wellFormed reports whether a meta has the form that buildMeta produces. Other nodes have validated the rest before
+// they sent it.
 func wellFormed(key, meta string) bool {
 	if len(meta) < refEnd+len(`"}`) || !strings.HasPrefix(meta, refPrefix) || meta[refEnd] != '"' || !strings.HasSuffix(meta, "}") {
 		return false

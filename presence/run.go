@@ -6,31 +6,32 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
-// A key that very many have tracked, or with very long metas, would make its chunk
-// as large as all of them: every change would have all of it encoded again, under
-// the lock, and states would have no bytes in common. So the metas of such a key,
-// which is called large, lie in runs of about chunkBytes, as keys do in chunks. A
-// chunk with a large key is not encoded as a whole: see topic.weave.
+// A key that very many channels have tracked, or with very long metas, would
+// make its chunk as large as all its metas: every change would have all of them
+// encoded again, under the lock, and states would share no bytes. So the metas
+// of such a large key are divided into runs of about chunkBytes, as keys are
+// divided into chunks. A chunk with a large key is not encoded as a whole: see
+// topic.weave.
 
-// run is some of the metas of a large key that clients know, in their order.
+// run is a part of the metas of a large key that clients know, in order.
 type run struct {
 	members []*presence
 	size    int // bytes of their metas and the commas
 
-	// encoded is the metas, each with a comma before it; nil: to be encoded. States
-	// share it as they do a chunk's.
+	// encoded is the metas, each preceded by a comma; nil: to be encoded.
+	// States share it, like chunk.encoded.
 	encoded []byte
 	part    *prepared.Part
 }
 
-// runs are those of a large key.
+// runs holds the runs of a large key.
 type runs struct {
 	list []*run
 	of   map[*presence]*run
 }
 
-// isLarge reports whether clients know more of e than a few chunks can hold. It
-// looks at no more metas than that takes.
+// isLarge reports whether the metas of e that clients know would fill several
+// chunks. It looks at no more metas than that takes.
 func (tp *topic) isLarge(e *entry) bool {
 	size := 0
 	for p := e.first; p != nil; p = p.next {
@@ -41,8 +42,8 @@ func (tp *topic) isLarge(e *entry) bool {
 	return false
 }
 
-// enlarge makes e a large key if it has become one. It is cheap where it has not:
-// chunks take no more keys above chunkBytes.
+// enlarge makes e a large key if it has become one. It is cheap if it has not,
+// because chunks take no more keys above chunkBytes.
 func (tp *topic) enlarge(e *entry) {
 	if e.chunk.size < splitAbove*tp.chunkBytes || tp.large[e] != nil || !tp.isLarge(e) {
 		return
@@ -61,7 +62,7 @@ func (tp *topic) enlarge(e *entry) {
 	e.chunk.encoded = nil
 }
 
-// reduce makes e a key like others, if it is large.
+// reduce makes e an ordinary key again if it is large.
 func (tp *topic) reduce(e *entry) {
 	if tp.large[e] != nil {
 		delete(tp.large, e)
@@ -70,8 +71,8 @@ func (tp *topic) reduce(e *entry) {
 	}
 }
 
-// committed notes that clients have been told of a change of p: of its meta, which
-// stands behind all others now, or with meta "" of its end.
+// committed notes that clients have been told of a change of p: of its meta,
+// which now comes after all others, or, with meta "", of its end.
 func (r *runs) committed(tp *topic, p *presence, meta string) {
 	r.remove(tp, p)
 	if meta != "" {
@@ -96,7 +97,7 @@ func (r *runs) add(tp *topic, p *presence, meta string) {
 	}
 }
 
-// remove takes p out, if it is there: clients know it by the meta that it had.
+// remove removes p if it is there. Clients know it by its previous meta.
 func (r *runs) remove(tp *topic, p *presence) {
 	one := r.of[p]
 	if one == nil {
@@ -118,7 +119,7 @@ func (r *runs) remove(tp *topic, p *presence) {
 	}
 }
 
-// absorb moves the members of the run behind at to it.
+// absorb moves the members of the next run into the run at.
 func (r *runs) absorb(at int) {
 	one, next := r.list[at], r.list[at+1]
 	for _, p := range next.members {
@@ -130,8 +131,8 @@ func (r *runs) absorb(at int) {
 	r.list = slices.Delete(r.list, at+1, at+2)
 }
 
-// shared returns the run as a part of a state, without the comma before its first
-// meta where it is the first of its key in a message.
+// shared returns the run as a part of a state, without the comma before its
+// first meta if it is the first run of its key in a message.
 func (r *run) shared(tp *topic, first bool) *prepared.Part {
 	if r.encoded == nil {
 		r.encoded, r.part = make([]byte, 0, r.size), nil
@@ -149,8 +150,8 @@ func (r *run) shared(tp *topic, first bool) *prepared.Part {
 	return r.part
 }
 
-// weave adds a chunk that has large keys: their runs, and between them what is
-// made anew.
+// weave adds a chunk with large keys to a series: their runs, and between them
+// entries that are encoded anew.
 func (tp *topic) weave(c *chunk, s *series) {
 	w := weaver{tp: tp, s: s}
 	for _, e := range c.entries {
@@ -173,12 +174,12 @@ func (tp *topic) weave(c *chunk, s *series) {
 type weaver struct {
 	tp    *topic
 	s     *series
-	piece []byte // of the message that is open, behind its parts
-	open  *entry // the last one in it
+	piece []byte // end of the open message, after its parts
+	open  *entry // last entry of the message
 }
 
-// room sees to it that a message is open that takes so many bytes of e, unless
-// these are too many for any.
+// room makes sure that the open message has room for bytes of e, unless they
+// fit into no message.
 func (w *weaver) room(e *entry, bytes int) {
 	if w.s.parts != nil && w.s.size+len(w.piece)+len(w.members())+w.tp.entrySize(e)+bytes > w.s.most {
 		w.closeOpenEntry()
@@ -198,7 +199,7 @@ func (w *weaver) members() string {
 	return w.tp.members(w.open)
 }
 
-// comma reports whether there is an entry before in the message that is open.
+// comma reports whether the open message has an entry already.
 func (w *weaver) comma() bool { return !w.s.isFirst() || len(w.piece) > 0 }
 
 func (w *weaver) addMeta(e *entry, meta string) {
@@ -224,7 +225,7 @@ func (w *weaver) addRun(e *entry, r *run) {
 	w.open = e
 }
 
-// flush makes a part of what is in piece.
+// flush turns piece into a part.
 func (w *weaver) flush() {
 	if len(w.piece) > 0 {
 		w.s.append(prepared.NewPart(w.piece))
@@ -232,7 +233,7 @@ func (w *weaver) flush() {
 	}
 }
 
-// closeOpenEntry closes the entry that is open.
+// closeOpenEntry closes the open entry.
 func (w *weaver) closeOpenEntry() {
 	w.piece = closeEntry(w.piece, w.open != nil, w.members())
 	w.flush()

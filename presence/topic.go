@@ -2,10 +2,10 @@ package presence
 
 import "github.com/mycelium-rt/mycelium/internal/prepared"
 
-// topic is the presences of one topic. All of it is guarded by the stripe's mu.
+// topic holds the presences of one topic. All of it is guarded by the stripe's mu.
 //
-// Clients know the state as of the last flushed diff. A presence has both sides, current (the truth) and sent (what
-// clients know), and where they differ it is in changes:
+// Clients know the state as of the last flushed diff. A presence has two sides, current (the truth) and sent (what
+// clients know). If they differ, it is in changes:
 //
 //	state = { sent(p)    | p in presences, sent(p)    != "" }
 //	truth = { current(p) | p in presences, current(p) != "" }
@@ -21,7 +21,7 @@ type topic struct {
 
 	live        int32 // entries with a current meta
 	entries     map[string]*entry
-	large       map[*entry]*runs // those with very many bytes of metas; nil: there was none
+	large       map[*entry]*runs // keys with very many bytes of metas; nil: there was none
 	first, last *chunk           // of all entries, in the order in which their keys came
 	dirty       []changedEntry   // in the order of their first change since the last flush
 	changes     []change
@@ -44,8 +44,8 @@ func (t *Tracker) newTopic(name string, diffs bool) *topic {
 	return tp
 }
 
-// find returns what a channel has tracked under key, nil if nothing. A key may be tracked by many channels and a channel may track
-// many keys: the shorter of both lists decides.
+// find returns what h has under key, or nil. A key may be tracked by many channels, and a channel may track many keys:
+// the search ends with the shorter of the two lists.
 func (tp *topic) find(h *holder, key string) *presence {
 	e := tp.entries[key]
 	if e == nil {
@@ -72,7 +72,7 @@ func (tp *topic) join(h *holder, key, meta string) *presence {
 	return p
 }
 
-// enter puts p into the truth. The entry that it has from before serves again if the key has none.
+// enter adds p to the truth. If the key has no entry, the earlier entry of p is used again.
 func (tp *topic) enter(p *presence, key, meta string) {
 	e := tp.entries[key]
 	if e == nil {
@@ -91,13 +91,13 @@ func (tp *topic) enter(p *presence, key, meta string) {
 	tp.set(p, meta)
 }
 
-// leave ends p.
+// leave removes p from its holder and from the truth.
 func (tp *topic) leave(p *presence) {
 	p.holder.remove(p)
 	tp.withdraw(p)
 }
 
-// withdraw takes p out of the truth; it stays in its entry until clients know.
+// withdraw removes p from the truth; it stays in its entry until clients know.
 func (tp *topic) withdraw(p *presence) {
 	e := p.entry
 	e.live--
@@ -107,7 +107,7 @@ func (tp *topic) withdraw(p *presence) {
 	tp.set(p, "")
 }
 
-// set makes meta the truth of p.
+// set sets the current meta of p.
 func (tp *topic) set(p *presence, meta string) {
 	tp.changed(p)
 	p.entry.chunk.size += len(meta) - len(p.meta)
@@ -126,7 +126,7 @@ func (tp *topic) set(p *presence, meta string) {
 func (tp *topic) commit(told []changedEntry) {
 	for i := range told {
 		e := told[i].entry
-		isNew := sent(tp, e.first) == "" // the others come behind what clients know
+		isNew := sent(tp, e.first) == "" // its other presences come after those that clients know
 		tp.commitEntry(&told[i])
 		e.chunk.committed(tp, e, isNew)
 		tp.enlarge(e)
@@ -152,7 +152,7 @@ func (tp *topic) commitEntry(d *changedEntry) {
 		}
 		e.remove(c.presence)
 		if c.presence.meta != "" {
-			e.append(c.presence) // phoenix.js puts joined metas behind those it has (presence.js, syncDiff)
+			e.append(c.presence) // phoenix.js appends joined metas to those it has (presence.js, syncDiff)
 		}
 		c.presence.change = 0
 		i = c.next

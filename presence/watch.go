@@ -18,15 +18,14 @@ type Change struct {
 	Joins, Leaves map[string]Entry
 }
 
-// watch tells HandleMetas of changes, one at a time and on a goroutine that exists
-// only while there is something to tell. What changes in a topic meanwhile is
-// gathered into one change, so that it holds no more than who is present and
-// who HandleMetas has been told of.
+// watch calls HandleMetas with changes, one at a time, on a goroutine that
+// exists only while there are any. Further changes of a topic are merged into
+// one, so it holds no more than who is present and who HandleMetas was told of.
 type watch struct {
 	// Static after New.
 	handle func(Change)
 	report func(topic string, err error)
-	ended  func() // the goroutine is
+	ended  func() // called when the goroutine ends
 
 	// Guarded by mu, which is taken last.
 	mu      sync.Mutex
@@ -35,22 +34,22 @@ type watch struct {
 	running bool
 }
 
-// gathered is what has changed in a topic, by phx_ref.
+// gathered is the merged changes of a topic, by phx_ref.
 type gathered struct {
 	topic         string
 	joins, leaves map[string]namedMeta
-	count         int // of metas, also of those that came and went
+	count         int // number of metas, including those that came and went
 }
 
-// namedMeta is a meta with its key. place orders those of one topic.
+// namedMeta is a meta with its key. place orders the metas of one topic.
 type namedMeta struct {
 	key, meta string
 	place     int
 	members   string // what Fetch has added to the key
 }
 
-// add gathers what commit is about to make known. The stripe is locked. It reports
-// whether a goroutine is to be started, by go w.run().
+// add merges the changes that commit is about to make known. The stripe is
+// locked. It reports whether the caller must start a goroutine with go w.run().
 func (w *watch) add(tp *topic, told []changedEntry) (start bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,12 +93,12 @@ func (g *gathered) leave(m namedMeta) {
 	g.leaves[ref] = m
 }
 
-// change is what HandleMetas is told.
+// change returns the argument for HandleMetas.
 func (g *gathered) change() Change {
 	return Change{Topic: g.topic, Joins: entriesOf(g.joins), Leaves: entriesOf(g.leaves)}
 }
 
-// entriesOf sorts metas by their keys, those of a key as they came.
+// entriesOf groups metas by key, those of a key in the order they came.
 func entriesOf(metas map[string]namedMeta) map[string]Entry {
 	all := slices.SortedFunc(maps.Values(metas), func(a, b namedMeta) int { return cmp.Compare(a.place, b.place) })
 	entries := make(map[string]Entry)
@@ -112,11 +111,11 @@ func entriesOf(metas map[string]namedMeta) map[string]Entry {
 	return entries
 }
 
-// run tells all that waits.
+// run calls HandleMetas for all waiting changes.
 func (w *watch) run() {
 	exited := true
 	defer func() {
-		if exited { // runtime.Goexit in HandleMetas: another goes on
+		if exited { // runtime.Goexit in HandleMetas: another goroutine continues
 			go w.run()
 			return
 		}
@@ -130,7 +129,8 @@ func (w *watch) run() {
 	exited = false
 }
 
-// next takes what has waited for longest, nil if nothing does.
+// next removes and returns the change that has waited longest, nil if there is
+// none.
 func (w *watch) next() *gathered {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -141,7 +141,7 @@ func (w *watch) next() *gathered {
 	return nil
 }
 
-// remove takes a topic's changes out; mu is held.
+// remove removes a topic's changes; mu is held.
 func (w *watch) remove(at *list.Element) *gathered {
 	g := w.queue.Remove(at).(*gathered)
 	delete(w.waiting, g.topic)
