@@ -9,11 +9,12 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// Bus returns the bus of one space of topics: what is published on one node's bus
-// arrives at the buses of the same space on the others. Everything goes to every node, and
-// [pubsub.Bus.Interest] only filters what arrives: so a topic that somebody
-// subscribes to misses nothing from then on. Several buses of a space may be open on a
-// node, as while an endpoint takes the place of another: they do not reach each other.
+// Bus returns the bus of one space of topics: what one node publishes on it
+// arrives at the buses of the same space on all other nodes. Everything goes to
+// every node, and [pubsub.Bus.Interest] only filters what arrives, so a new
+// subscriber misses nothing. Several buses of a space may be open on a node,
+// for example while one endpoint replaces another; they do not reach each
+// other.
 func (n *Node) Bus(space string) pubsub.Bus {
 	return &bus{node: n, space: space, topics: make(map[string]struct{})}
 }
@@ -29,10 +30,10 @@ type bus struct {
 	closed    bool                            // guarded by receiving
 
 	mu     sync.Mutex
-	topics map[string]struct{} // guarded by mu: of which this node has subscribers
+	topics map[string]struct{} // guarded by mu: topics with subscribers on this node
 }
 
-// Open is pubsub.Bus's.
+// Open implements pubsub.Bus.
 func (b *bus) Open(receive func(topic string, data []byte)) error {
 	b.receiving.Lock()
 	defer b.receiving.Unlock()
@@ -47,8 +48,8 @@ func (b *bus) Open(receive func(topic string, data []byte)) error {
 	return nil
 }
 
-// Publish is pubsub.Bus's. It returns [ErrBusy] while the cluster cannot be
-// reached and too much waits for it.
+// Publish implements pubsub.Bus. It returns [ErrBusy] while the cluster cannot
+// be reached and too much waits for it.
 func (b *bus) Publish(topic string, data []byte) error {
 	b.receiving.RLock()
 	closed := b.closed
@@ -63,7 +64,7 @@ func (b *bus) Publish(topic string, data []byte) error {
 	return err
 }
 
-// Interest is pubsub.Bus's.
+// Interest implements pubsub.Bus.
 func (b *bus) Interest(topic string, on bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,7 +75,7 @@ func (b *bus) Interest(topic string, on bool) {
 	}
 }
 
-// Close is pubsub.Bus's.
+// Close implements pubsub.Bus.
 func (b *bus) Close() error {
 	b.receiving.Lock()
 	defer b.receiving.Unlock()
@@ -99,7 +100,7 @@ func (b *bus) deliver(topic, data []byte) {
 	}
 }
 
-// spaces is the [Kind] of broadcasts: it has the buses that are open.
+// spaces is the [Kind] of broadcasts. It holds the open buses.
 type spaces struct {
 	mu    sync.RWMutex
 	buses map[string][]*bus // by space; the slices are replaced, never changed
@@ -130,7 +131,7 @@ func (s *spaces) remove(b *bus) {
 	s.buses[b.space] = left
 }
 
-// Apply is Kind's.
+// Apply implements Kind.
 func (s *spaces) Apply(p *Peer, _ byte, entry []byte) {
 	r := reader{b: entry}
 	space, topic := r.bytes(), r.bytes()
@@ -146,14 +147,15 @@ func (s *spaces) Apply(p *Peer, _ byte, entry []byte) {
 	}
 }
 
-// Lost is Kind's: [PeerInfo] counts what is lost, and there is nobody to repair it.
+// Lost implements Kind: [PeerInfo] counts lost entries, and nothing can repair
+// them.
 func (s *spaces) Lost(*Peer, uint64) {}
 
-// Up is Kind's.
+// Up implements Kind.
 func (s *spaces) Up(*Peer) {}
 
-// Down is Kind's.
+// Down implements Kind.
 func (s *spaces) Down(*Peer) {}
 
-// Gone is Kind's.
+// Gone implements Kind.
 func (s *spaces) Gone(*Peer) {}

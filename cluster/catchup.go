@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// catchUp asks for entries that are missing: at once, and again while they are.
-// For what has been missing for too long, or was before this node knew the peer, it
-// asks for a snapshot.
+// catchUp asks for missing entries: at once, and again until they arrive. If
+// they have been missing for too long, or were appended before this node knew
+// the peer, it asks for a snapshot.
 func (p *Peer) catchUp(now time.Duration) {
 	if p.arrives != nil {
 		p.arrives.restoreOrAsk(now)
@@ -27,11 +27,10 @@ func (p *Peer) catchUp(now time.Duration) {
 	p.node.transport.To(p.log, binary.AppendUvarint(b, p.holeEnd()))
 }
 
-// holeEnd is the last entry of the first hole.
+// holeEnd returns the last entry of the first hole.
 func (p *Peer) holeEnd() uint64 { return min(p.head, p.held.lowest()-1) }
 
-// handleAsk sends entries again, or a snapshot in place of those that are no
-// longer kept.
+// handleAsk sends entries again, or a snapshot if they are no longer kept.
 func (n *Node) handleAsk(pk received) error {
 	r := reader{b: pk.body}
 	from, to := r.number(), r.number()
@@ -49,8 +48,8 @@ func (n *Node) handleAsk(pk received) error {
 	return nil
 }
 
-// again makes batches of entries that were sent. It reports false if they are
-// no longer kept.
+// again makes batches of entries that have been sent before. ok is false if
+// they are no longer kept.
 func (n *Node) again(from, to uint64) (batches [][]byte, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -71,7 +70,7 @@ func (n *Node) again(from, to uint64) (batches [][]byte, ok bool) {
 	return batches, true
 }
 
-// packet begins a packet of this node.
+// packet returns the head of a packet of this node.
 func (n *Node) packet(kind packetKind) []byte {
 	return appendHead(make([]byte, 0, 64), n.version(), kind, n.id)
 }

@@ -2,7 +2,7 @@ package cluster
 
 import "fmt"
 
-// Describe says in a few words what a packet is, for traces.
+// Describe describes a packet in a few words, for traces.
 func Describe(data []byte) string {
 	pk, err := parsePacket(data)
 	if err != nil {

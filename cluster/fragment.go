@@ -6,10 +6,11 @@ import "encoding/binary"
 //
 //	typeFragment count left part
 //
-// count is how many there are, left how many follow. The parts together are the
-// entry, its type first. Fragments are appended at once, so that none of another entry is between them.
+// count is their number, left how many follow. The parts together are the
+// entry, beginning with its type. The fragments of an entry are appended in one
+// step, so that no other entry comes between them.
 
-// fragments cuts an entry that is larger than part.
+// fragments cuts an entry that is larger than part into fragments.
 func fragments(e entry, part int) []entry {
 	if len(e) <= part {
 		return []entry{e}
@@ -27,13 +28,13 @@ func fragments(e entry, part int) []entry {
 	return cut
 }
 
-// joiner puts fragments together. Its zero value is ready. What begins in the
-// middle of an entry, because entries before it are lost, is left out.
+// joiner joins fragments. The zero joiner is ready to use. Fragments whose
+// predecessors are lost are dropped.
 type joiner struct {
-	partial []byte // nil: none is awaited
+	partial []byte // nil: no fragment is awaited
 }
 
-// join returns an entry when one is whole.
+// join returns an entry if e completes it.
 func (j *joiner) join(e entry) (whole entry, ok bool) {
 	if e.typ() != typeFragment {
 		j.partial = nil

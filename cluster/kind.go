@@ -24,29 +24,29 @@ type Kind interface {
 	// Apply is called with each entry of p, once and in order. The entry is
 	// valid until Apply returns.
 	Apply(p *Peer, typ byte, entry []byte)
-	// Lost reports that n entries of p cannot be had any more. A kind that has
-	// snapshots gets its state anew and is not told.
+	// Lost reports that n entries of p are lost for good. It is not called for
+	// a kind with snapshots, whose state is restored instead.
 	Lost(p *Peer, n uint64)
-	// Up reports that p is heard and that everything has been applied which it
+	// Up reports that p is heard, and that every entry has been applied that it
 	// had appended when it was first heard, or heard again.
 	Up(p *Peer)
-	// Down reports that p is silent or has said goodbye. What it appended
-	// before may still be applied.
+	// Down reports that p is silent or has said goodbye. Earlier entries of it
+	// may still be applied.
 	Down(p *Peer)
-	// Gone is the last call for p: it does not come back under this log.
+	// Gone is the last call for p, which will not return with this log.
 	Gone(p *Peer)
 }
 
-// Snapshotter is a [Kind] with state: what it has appended can be given as a
-// whole.
+// Snapshotter is a [Kind] with state, which can be sent as a whole in place of
+// its entries.
 type Snapshotter interface {
 	Kind
-	// Snapshot yields the state that this node's own entries of this kind have
-	// made, in parts of at most size bytes, which the node keeps. It may or may
-	// not have in it what is appended while it runs.
+	// Snapshot yields the state made by this node's own entries of this kind,
+	// in parts of at most size bytes, which the node keeps. The state may or
+	// may not include entries that are appended while Snapshot runs.
 	Snapshot(size int, yield func(part []byte))
-	// Restore replaces everything that p's entries have made by the state in
-	// parts, changed by the entries of tail. The state may have some of these
-	// changes in it already. Only the difference may be visible to others.
+	// Restore replaces the state made by p's entries with the state in parts,
+	// and then applies the entries of tail. The state may include some of these
+	// already. Only the difference may be visible to others.
 	Restore(p *Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte])
 }

@@ -8,18 +8,19 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// ErrBusy is what [Node.Append] returns while more waits to be sent than may be
-// kept: the transport does not take it. The caller may try again later. It is [pubsub.ErrBusy].
+// ErrBusy is returned by [Node.Append] while more waits to be sent than may be
+// kept, because the transport does not take it. The caller may try again later.
+// It is [pubsub.ErrBusy].
 var ErrBusy = pubsub.ErrBusy
 
-// ErrClosed is what a node returns that was closed.
+// ErrClosed is returned by a node that has been closed.
 var ErrClosed = errors.New("cluster: the node is closed")
 
-// ErrTooLarge is what [Node.Append] returns for an entry of more than 64 MiB.
-var ErrTooLarge = errors.New("cluster: an entry may have 64 MiB")
+// ErrTooLarge is returned by [Node.Append] for an entry of more than 64 MiB.
+var ErrTooLarge = errors.New("cluster: entry of more than 64 MiB")
 
 // ownLog is this node's log: the entries that are kept, of which those from
-// unsent on have yet to be sent. first ≤ unsent ≤ first+len(kept).
+// unsent on are not sent yet. first ≤ unsent ≤ first+len(kept).
 type ownLog struct {
 	limits Limits // static
 	first  uint64 // the number of kept[0]; the first entry of a log has number 1
@@ -36,17 +37,17 @@ type keptEntry struct {
 
 func newOwnLog(l Limits) ownLog { return ownLog{limits: l, first: 1, unsent: 1} }
 
-// head is the number of the last entry, 0 if there was none.
+// head returns the number of the last entry, 0 if there was none.
 func (l *ownLog) head() uint64 { return l.first + uint64(len(l.kept)) - 1 }
 
-// append adds an entry and takes it over.
+// append adds an entry, which the log takes over.
 func (l *ownLog) append(now time.Duration, e entry) {
 	l.kept = append(l.kept, keptEntry{e, now})
 	l.bytes += len(e)
 	l.wait += len(e)
 }
 
-// trim forgets what was sent and is too old or too much to be kept.
+// trim drops entries that have been sent and are too old or too many to keep.
 func (l *ownLog) trim(now time.Duration) {
 	n := 0
 	for l.first+uint64(n) < l.unsent && (l.bytes > l.limits.Keep || now-l.kept[n].at > keepFor) {
@@ -56,15 +57,15 @@ func (l *ownLog) trim(now time.Duration) {
 	}
 	l.kept, l.first = l.kept[n:], l.first+uint64(n)
 	if len(l.kept) == 0 {
-		l.kept = nil // the memory before it goes with it
+		l.kept = nil // frees the backing array
 	}
 }
 
 // keeps reports whether entry n can be sent again.
 func (l *ownLog) keeps(n uint64) bool { return n >= l.first && n <= l.head() }
 
-// appendBatch appends entries from number from on, up to to and as many as fit
-// into a packet, at least one. next is the number behind the last.
+// appendBatch appends the entries from number from to number to, as many as fit
+// into a packet but at least one. next is the number after the last.
 func (l *ownLog) appendBatch(b []byte, from, to uint64) (batch []byte, next uint64) {
 	b = binary.AppendUvarint(b, from)
 	for next = from; next <= to && l.keeps(next); next++ {

@@ -15,27 +15,30 @@ import (
 
 // Options configure a [Node].
 type Options struct {
-	// Name is this node's name. Two nodes that run at the same time must not
-	// have the same; one that is restarted keeps it.
+	// Name is this node's name. Two nodes must not have the same name at the
+	// same time; a restarted node keeps its name.
 	Name string
-	// Address is where others find this node, for people. It may be empty.
+	// Address tells people where this node is. It may be empty.
 	Address string
-	// ID names the log; 0 draws a random one, which is right outside of simulations.
+	// ID identifies the log; 0 means a random one, which is right outside of
+	// simulations.
 	ID LogID
-	// Kinds give entries their meaning, by their type. Broadcasts go to the
-	// buses of [Node.Bus] unless another kind is given for them.
+	// Kinds give entries their meaning, by type. Broadcasts go to the buses of
+	// [Node.Bus] unless another kind is given for them.
 	Kinds map[byte]Kind
-	// Info returns what else others may know of this node, some hundred bytes at most.
-	// It is sent with each heartbeat; see [PeerInfo]. May be nil.
+	// Info returns further facts about this node, at most some hundred bytes.
+	// They are sent with each heartbeat; see [PeerInfo]. It may be nil.
 	Info func() []byte
-	// OnConflict is called, once and on a goroutine of the clock, when an older node of this
-	// name is alive. This one has left the cluster then. May be nil.
+	// OnConflict is called once, on a goroutine of the clock, if an older node
+	// with this name is alive. By then this node has left the cluster. It may
+	// be nil.
 	OnConflict func(error)
 	// Limits bound what the node keeps and sends.
 	Limits Limits
 
 	// Version is the newest version of packets that this node reads and writes;
-	// 0 is the newest that there is. A cluster writes what all its nodes read.
+	// 0 is the newest this package knows. A cluster writes a version that all
+	// its nodes read.
 	Version byte
 }
 
@@ -53,7 +56,7 @@ type Node struct {
 	counters counters
 	batch    []byte // write's
 
-	// Guarded by mu, which is taken last: kinds append under locks of theirs.
+	// Guarded by mu, which is taken last: kinds append under their own locks.
 	mu      sync.Mutex
 	log     ownLog
 	writing bool // write runs, or is about to
@@ -64,12 +67,12 @@ type Node struct {
 	peers    map[LogID]*Peer
 	named    map[string]*Peer // whose log counts for a name
 	rival    rival
-	snapshot *snapshot // the last one that was made; nil: it is too old
+	snapshot *snapshot // the last one; nil: there is none, or it is too old
 	ticked   time.Duration
 	beat     time.Duration // when the last heartbeat was sent
 	stopTick func()
 
-	speaks atomic.Uint32 // version of what is written: all live peers read it
+	speaks atomic.Uint32 // the version that is written: all live peers read it
 }
 
 // Start joins the cluster that transport reaches.
@@ -125,15 +128,16 @@ func sortedTypes(kinds map[byte]Kind) []byte {
 // ID returns the identifier of this node's log.
 func (n *Node) ID() LogID { return n.id }
 
-// Append adds an entry to this node's log, made of parts, which are copied. It
-// returns the entry's number, and never waits. Other nodes get it once the
-// transport has taken it. ErrBusy, ErrTooLarge, ErrClosed.
+// Append adds an entry to this node's log. The entry is the concatenation of
+// parts, which are copied. Append returns the entry's number and never waits;
+// other nodes get the entry once the transport has taken it. The error is
+// ErrBusy, ErrTooLarge or ErrClosed.
 func (n *Node) Append(typ byte, parts ...[]byte) (uint64, error) {
 	return n.append(false, typ, parts)
 }
 
-// AppendState is Append for what a [Snapshotter] cannot do without: it is never
-// refused with ErrBusy.
+// AppendState is Append for entries that a [Snapshotter] cannot do without: it
+// never returns ErrBusy.
 func (n *Node) AppendState(typ byte, parts ...[]byte) (uint64, error) {
 	return n.append(true, typ, parts)
 }
@@ -167,7 +171,8 @@ func (n *Node) append(always bool, typ byte, parts [][]byte) (uint64, error) {
 	return n.log.head(), nil
 }
 
-// startWriting has write run after d, unless it will anyway. Called with mu.
+// startWriting starts write after d, unless it is started already. The caller
+// holds mu.
 func (n *Node) startWriting(d time.Duration) {
 	if !n.writing && !n.closed && n.log.unsent <= n.log.head() {
 		n.writing = true
@@ -175,8 +180,8 @@ func (n *Node) startWriting(d time.Duration) {
 	}
 }
 
-// write sends what waits, in batches of what has gathered meanwhile. At most
-// one write runs at a time.
+// write sends the waiting entries, in batches of those that have gathered
+// meanwhile. At most one write runs at a time.
 func (n *Node) write() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -201,8 +206,8 @@ func (n *Node) write() {
 	n.writing = false
 }
 
-// Close says goodbye, sends what waits once more, and disconnects. It may block
-// as long as the transport does.
+// Close tries to send what waits, says goodbye and disconnects. It may block as
+// long as the transport does.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -216,13 +221,13 @@ func (n *Node) Close() error {
 	n.stopTick()
 	n.in.Unlock()
 	for _, batch := range rest {
-		n.transport.ToAll(batch) //nolint:errcheck // the goodbye names the last number, and nobody is left to ask
+		n.transport.ToAll(batch) //nolint:errcheck // the goodbye names the last number, and this node can no longer be asked
 	}
 	n.sendHeartbeat(true)
 	return n.transport.Close()
 }
 
-// restOfLog are batches of what was not sent. Called with mu.
+// restOfLog returns batches of the unsent entries. The caller holds mu.
 func (n *Node) restOfLog() (batches [][]byte) {
 	for from := n.log.unsent; from <= n.log.head(); {
 		var batch []byte
@@ -232,7 +237,7 @@ func (n *Node) restOfLog() (batches [][]byte) {
 	return batches
 }
 
-// head is the number of this node's last entry.
+// head returns the number of this node's last entry.
 func (n *Node) head() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -245,7 +250,7 @@ func (n *Node) isClosed() bool {
 	return n.closed
 }
 
-// rival is another node of this node's name.
+// rival is another node with this node's name.
 type rival struct {
 	log         LogID
 	first, last time.Duration // when it was heard

@@ -18,8 +18,8 @@ import (
 //	want       snapshot { index }*             send a snapshot (0: a new one), or these parts
 //	part       snapshot at until index count type(1) body
 //
-// Heartbeats are read whatever their version says; everything else only from a version
-// that this node knows.
+// Heartbeats of any version are read; other packets only if this node knows
+// their version.
 type packetKind byte
 
 const (
@@ -53,7 +53,7 @@ func parsePacket(b []byte) (received, error) {
 	return received{b[0], packetKind(b[1]), LogID(binary.BigEndian.Uint64(b[2:packetHead])), b[packetHead:]}, nil
 }
 
-// reader takes a body apart. After an error everything that it returns is zero.
+// reader reads the fields of a body. After an error all results are zero.
 type reader struct {
 	b      []byte
 	failed bool
@@ -90,7 +90,7 @@ func (r *reader) byte() byte {
 	return c
 }
 
-// bytes returns what a length and that many bytes give; a part of r.
+// bytes reads a length and returns that many bytes, a slice of r.
 func (r *reader) bytes() []byte {
 	n := r.number()
 	if n > uint64(len(r.b)) {
@@ -104,14 +104,14 @@ func (r *reader) bytes() []byte {
 
 func (r *reader) more() bool { return len(r.b) > 0 && !r.failed }
 
-// entry is a type and its body, as a batch and the log have them.
+// entry is a type followed by a body, as in a batch and in the log.
 type entry []byte
 
 func (e entry) typ() byte    { return e[0] }
 func (e entry) body() []byte { return e[1:] }
 
-// parseBatch calls each with the entries of a batch, which are parts of body.
-// It calls it for none if the batch is malformed.
+// parseBatch calls each with the entries of a batch, which are slices of body.
+// If the batch is malformed, it calls it for none.
 func parseBatch(body []byte, each func(n uint64, e entry)) error {
 	r := reader{b: body}
 	first := r.number()
@@ -131,13 +131,13 @@ func parseBatch(body []byte, each func(n uint64, e entry)) error {
 	return nil
 }
 
-// heartbeat is what a node says of itself once a second.
+// heartbeat is what a node announces once a second.
 type heartbeat struct {
 	name, address  string
 	oldest, newest byte          // versions that it reads
 	head           uint64        // the number of its last entry
 	uptime         time.Duration // since its log began
-	leaving        bool          // this is a goodbye: head is the last there will be
+	leaving        bool          // this is a goodbye: head is final
 	info           []byte        // Options.Info
 }
 

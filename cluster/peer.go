@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// Peer is another node, known by its log. A restarted node is another Peer.
-// Its fields are the node's; kinds may read its names.
+// Peer is another node, identified by its log. A restarted node is a new Peer.
+// Kinds may call Log, Name and Address.
 type Peer struct {
 	node *Node
 	log  LogID
@@ -17,23 +17,24 @@ type Peer struct {
 	info          []byte        // of its last heartbeat
 	heard         time.Duration // when the last packet of it came
 	up            bool
-	down          time.Duration // since when it is not; of a new peer since it is known
+	down          time.Duration // since when it is silent; for a new peer since it is known
 	leaving       bool          // it has said goodbye
 	ended         bool          // another log has taken its name
 	incompatible  bool          // it writes a version that this node cannot read
 
-	// The log as far as it is here. Every entry before next was applied, or
-	// replaced by a snapshot, or lost. held are entries behind a hole.
+	// The part of the log that has arrived. Every entry before next was
+	// applied, replaced by a snapshot, or lost. held contains entries behind a
+	// hole.
 	next    uint64
-	head    uint64 // the largest number that is known of
-	target  uint64 // what has to be applied before it is up; 0: unknown
+	head    uint64 // the largest known number
+	target  uint64 // must be applied before the peer is up; 0: unknown
 	held    window
-	hole    time.Duration // since when something is missing; 0: nothing is
-	asked   time.Duration // when it was last asked for that
-	joiner  joiner        // of fragments that were applied
-	arrives *arrival      // a snapshot on its way; nil: none
-	since   uint64        // entries before this were appended before it was known
-	lost    uint64        // entries since then that could not be had
+	hole    time.Duration // since when an entry is missing; 0: none is
+	asked   time.Duration // when the node last asked for it
+	joiner  joiner        // joins fragments
+	arrives *arrival      // a snapshot that is arriving; nil: none
+	since   uint64        // entries before this one were appended before the peer was known
+	lost    uint64        // number of entries since then that were lost
 }
 
 // Log returns the identifier of the peer's log.
@@ -42,18 +43,18 @@ func (p *Peer) Log() LogID { return p.log }
 // Name returns the peer's name. Kinds may call it.
 func (p *Peer) Name() string { return p.name }
 
-// Address returns what the peer says of where it is. Kinds may call it.
+// Address returns the peer's Options.Address. Kinds may call it.
 func (p *Peer) Address() string { return p.address }
 
-// missing reports whether entries that are known of are not here.
+// missing reports whether known entries have not arrived.
 func (p *Peer) missing() bool { return p.next <= p.head }
 
-// handleBatch applies what is next and holds what is behind a hole.
+// handleBatch applies the next entries and holds those behind a hole.
 func (p *Peer) handleBatch(body []byte) error {
 	err := parseBatch(body, func(n uint64, e entry) {
 		p.head = max(p.head, n)
 		switch {
-		case n < p.next: // it came twice
+		case n < p.next: // a duplicate
 		case n == p.next && p.applies():
 			p.apply(e)
 		default:
@@ -64,12 +65,12 @@ func (p *Peer) handleBatch(body []byte) error {
 	return err
 }
 
-// applies reports whether entries can be applied as they come: not while a
-// snapshot is awaited that will replace what they change.
+// applies reports whether entries can be applied as they come. They cannot
+// while a snapshot is arriving, which will replace what they change.
 func (p *Peer) applies() bool { return p.arrives == nil }
 
-// applyOrAsk applies what no longer has a hole before it, and asks for what is
-// missing.
+// applyOrAsk applies entries that no longer have a hole before them, and asks
+// for missing ones.
 func (p *Peer) applyOrAsk() {
 	for p.applies() {
 		e := p.held.takeEntry(p.next)
@@ -88,7 +89,8 @@ func (p *Peer) applyOrAsk() {
 	p.rise()
 }
 
-// apply gives the next entry to its kind, fragments once they are whole.
+// apply gives the next entry to its kind, or the joined entry after its last
+// fragment.
 func (p *Peer) apply(e entry) {
 	p.next++
 	whole, ok := p.joiner.join(e)
@@ -100,8 +102,8 @@ func (p *Peer) apply(e entry) {
 	}
 }
 
-// rise makes the peer up once everything is applied that it had when it was
-// heard (again).
+// rise marks the peer as up once all entries are applied that it had when it
+// was first heard, or heard again.
 func (p *Peer) rise() {
 	if p.up || p.leaving || p.ended || p.target == 0 || p.next < p.target || p.arrives != nil {
 		return
@@ -112,7 +114,7 @@ func (p *Peer) rise() {
 	}
 }
 
-// fall makes the peer down: it is silent, has left, or was replaced.
+// fall marks the peer as down: it is silent, has left, or was replaced.
 func (p *Peer) fall() {
 	p.target = 0
 	if !p.up {
@@ -124,7 +126,7 @@ func (p *Peer) fall() {
 	}
 }
 
-// forgetPeer is the end of the peer.
+// forgetPeer removes the peer.
 func (p *Peer) forgetPeer() {
 	p.fall()
 	for _, k := range p.node.kinds {

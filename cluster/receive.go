@@ -2,8 +2,7 @@ package cluster
 
 import "fmt"
 
-// receive is the transport's: it takes a packet apart and gives it to whom it
-// concerns.
+// receive is called by the transport. It parses a packet and handles it.
 func (n *Node) receive(data []byte) {
 	pk, err := parsePacket(data)
 	if err != nil {
@@ -38,7 +37,7 @@ func (n *Node) handle(pk received) error {
 		return n.handleWant(pk)
 	}
 	if p == nil {
-		return nil // it is not known yet, or its name has another log
+		return nil // the peer is not known yet, or its name has another log
 	}
 	p.incompatible = false
 	switch pk.kind {
@@ -50,7 +49,7 @@ func (n *Node) handle(pk received) error {
 	return nil // of a later version
 }
 
-// hear notes that a peer is alive. It returns nil for one that does not count.
+// hear notes that a peer is alive. It returns nil if the peer does not count.
 func (n *Node) hear(log LogID) *Peer {
 	p := n.peers[log]
 	if p == nil || p.ended && !n.revive(p) {
@@ -60,8 +59,9 @@ func (n *Node) hear(log LogID) *Peer {
 	return p
 }
 
-// revive gives a name back to a log that had lost it, if the one that took it
-// has fallen silent: late packets of a dead one had been taken for a new one.
+// revive gives a name back to a log that had lost it, if the log that took the
+// name has fallen silent: then late packets of a dead node had been taken for a
+// new one.
 func (n *Node) revive(p *Peer) bool {
 	if other := n.named[p.name]; other != nil && other != p && n.clock.Now()-other.heard < DownAfter {
 		return false
@@ -74,7 +74,7 @@ func (n *Node) revive(p *Peer) bool {
 	return true
 }
 
-// handleHeartbeat makes a peer known, and tells of entries that were missed.
+// handleHeartbeat makes a peer known, and reveals missed entries.
 func (n *Node) handleHeartbeat(pk received) error {
 	h, err := parseHeartbeat(pk.body)
 	if err != nil {
@@ -86,7 +86,7 @@ func (n *Node) handleHeartbeat(pk received) error {
 	}
 	if n.peers[pk.log] == nil {
 		if h.leaving {
-			return nil // it comes and goes
+			return nil // it came and left
 		}
 		n.meet(pk.log, h)
 	}
@@ -118,20 +118,21 @@ func (n *Node) meet(log LogID, h heartbeat) {
 	n.transport.To(log, n.heartbeat(false)) // so that both know each other at once
 }
 
-// loseName takes the name of a peer from it: its node has begun a new log.
+// loseName takes the peer's name away, because its node has begun a new log.
 func (p *Peer) loseName() {
 	p.ended = true
 	p.fall()
 	p.abandon()
 }
 
-// abandon lets go of what is held for a peer that is not followed.
+// abandon drops what is held for a peer that is no longer followed.
 func (p *Peer) abandon() {
 	p.held, p.arrives, p.hole = window{limit: p.held.limit}, nil, 0
 }
 
-// meetRival looks at another node of this node's name. Packets of a former life
-// of this node come late and end; whoever is still heard after that is alive.
+// meetRival handles a heartbeat with this node's name. Late packets of an
+// earlier life of this node stop coming; a node that is still heard after
+// conflictAfter is alive.
 func (n *Node) meetRival(log LogID, h heartbeat) {
 	now, r := n.clock.Now(), &n.rival
 	if r.log != log || now-r.last > DownAfter {
@@ -139,13 +140,13 @@ func (n *Node) meetRival(log LogID, h heartbeat) {
 	}
 	r.last = now
 	if h.leaving || now-r.first < conflictAfter || h.uptime < now-n.born || h.uptime == now-n.born && log > n.id {
-		return // the younger of two gives way
+		return // the younger of the two gives way
 	}
 	r.first = now // not again at once
 	n.clock.AfterFunc(0, func() { n.yield(h) })
 }
 
-// yield leaves the cluster to an older node of this name.
+// yield leaves the cluster to an older node with this name.
 func (n *Node) yield(h heartbeat) {
 	n.Close()
 	if n.options.OnConflict != nil {

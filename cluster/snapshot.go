@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// snapshot is this node's state in parts, as it is sent to peers that cannot be
-// sent all entries. It has every change up to entry at, and none after until;
-// of those between, it may or may not have some.
+// snapshot is this node's state in parts, for peers that cannot be sent all
+// entries. It includes every change up to entry at and none after until; it may
+// include some of those between.
 type snapshot struct {
 	id        uint64
 	at, until uint64
@@ -22,7 +22,7 @@ type snapshotPart struct {
 	body []byte
 }
 
-// takeSnapshot returns one that was just made, or makes one. Called with in.
+// takeSnapshot returns a recent snapshot, or makes one. The caller holds in.
 func (n *Node) takeSnapshot() *snapshot {
 	now := n.clock.Now()
 	if s := n.snapshot; s != nil && now-s.made < shareSnapshotFor {
@@ -39,7 +39,7 @@ func (n *Node) takeSnapshot() *snapshot {
 			continue
 		}
 		done = append(done, kind)
-		s.parts = append(s.parts, snapshotPart{typ, nil}) // an empty state is one too
+		s.parts = append(s.parts, snapshotPart{typ, nil}) // an empty state has one part too
 		kind.Snapshot(n.options.Limits.part(), func(part []byte) {
 			s.parts = append(s.parts, snapshotPart{typ, part})
 		})
@@ -60,8 +60,8 @@ func (n *Node) sendSnapshot(to LogID) {
 	n.sendParts(to, s, all)
 }
 
-// sendParts sends some parts now and the rest later, at a pace that leaves the
-// network to others.
+// sendParts sends some parts now and the rest later, at a pace that leaves room
+// on the network.
 func (n *Node) sendParts(to LogID, s *snapshot, indices []uint64) {
 	for _, i := range indices[:min(partsAtATime, len(indices))] {
 		b := n.packet(packetPart)
@@ -113,8 +113,8 @@ type arrival struct {
 	parts     []snapshotPart
 	came      []bool
 	left      int
-	progress  time.Duration // when something came, or was asked for
-	whole     time.Duration // when it was first seen that no part is missing; 0: one is
+	progress  time.Duration // when something came or was asked for
+	whole     time.Duration // when the last missing part came; 0: one is missing
 }
 
 // expectSnapshot asks a peer for a snapshot.
@@ -123,14 +123,14 @@ func (p *Peer) expectSnapshot(now time.Duration) {
 	p.node.transport.To(p.log, binary.AppendUvarint(p.node.packet(packetWant), 0))
 }
 
-// handlePart takes a part in.
+// handlePart adds a part.
 func (p *Peer) handlePart(body []byte) error {
 	r := reader{b: body}
 	id, at, until, index, count := r.number(), r.number(), r.number(), r.number(), r.number()
 	if r.failed || id == 0 || until < at || count > maxParts || count > 0 && index >= count {
 		return errMalformed
 	}
-	if at+1 < p.next { // what was missing has come meanwhile
+	if at+1 < p.next { // the missing entries have come meanwhile
 		if p.arrives != nil && p.arrives.id == id {
 			p.arrives = nil
 			p.applyOrAsk()
@@ -162,8 +162,8 @@ func (p *Peer) handlePart(body []byte) error {
 	return r.err()
 }
 
-// restoreOrAsk restores the snapshot when it is complete, and asks for what does
-// not come.
+// restoreOrAsk restores the snapshot if it is complete, and asks for parts and
+// entries that do not come.
 func (a *arrival) restoreOrAsk(now time.Duration) {
 	p := a.peer
 	if a.id != 0 && a.left == 0 {
@@ -191,7 +191,7 @@ func (a *arrival) restoreOrAsk(now time.Duration) {
 				b = binary.AppendUvarint(b, uint64(i))
 			}
 		}
-	case now-a.whole > holdFor: // its tail is lost, or more than is held: another one has another tail
+	case now-a.whole > holdFor: // its tail is lost, or too large to hold: ask for a newer snapshot
 		p.expectSnapshot(now)
 		return
 	default: // entries that the snapshot may lack
@@ -201,8 +201,8 @@ func (a *arrival) restoreOrAsk(now time.Duration) {
 	p.node.transport.To(p.log, b)
 }
 
-// tailIsHere reports whether all entries are here that the snapshot may or may
-// not have.
+// tailIsHere reports whether all entries have arrived that the snapshot may or
+// may not include.
 func (a *arrival) tailIsHere() bool {
 	for n := a.at + 1; n <= a.until; n++ {
 		if a.peer.held.get(n) == nil {
@@ -212,9 +212,9 @@ func (a *arrival) tailIsHere() bool {
 	return true
 }
 
-// passOver goes on behind entry number to, whose effect a snapshot has. Kinds
-// without snapshots get what is here of the entries up to it, once they are
-// told how many are missing.
+// passOver continues after entry to, whose effect is in a snapshot. Kinds
+// without snapshots are told how many entries up to it are missing, and get the
+// others.
 func (p *Peer) passOver(to uint64) {
 	if missed := p.missedUpTo(to); missed > 0 {
 		p.lost += missed
@@ -228,8 +228,8 @@ func (p *Peer) passOver(to uint64) {
 	p.next = max(p.next, to+1)
 }
 
-// restore replaces what the peer's entries have made by a snapshot, and goes on
-// behind it.
+// restore replaces the state made by the peer's entries with a snapshot, and
+// continues after it.
 func (p *Peer) restore(a *arrival) {
 	var tail []entry
 	for n := a.at + 1; n <= a.until; n++ {
@@ -248,9 +248,9 @@ func (p *Peer) restore(a *arrival) {
 	p.applyOrAsk()
 }
 
-// owed is the first entry that a kind has a right to: the next one, and of a
-// log of which it has had nothing yet, the first one that was appended since the
-// peer is known, or is here all the same.
+// owed returns the first entry that kinds must get or be told is lost: the next
+// one or, if they have got nothing of the log yet, the first that was appended
+// since the peer is known, or an earlier one that has arrived.
 func (p *Peer) owed() uint64 {
 	if p.next > 1 {
 		return p.next
@@ -258,7 +258,8 @@ func (p *Peer) owed() uint64 {
 	return min(p.since, p.held.lowest())
 }
 
-// missedUpTo counts the entries up to number to that are owed and not here.
+// missedUpTo counts the entries up to number to that are owed and have not
+// arrived.
 func (p *Peer) missedUpTo(to uint64) (missed uint64) {
 	for n := p.owed(); n <= to; n++ {
 		if p.held.get(n) == nil {
@@ -268,8 +269,7 @@ func (p *Peer) missedUpTo(to uint64) (missed uint64) {
 	return missed
 }
 
-// applyHeld gives kinds without snapshots what is held of the entries up to
-// number to.
+// applyHeld gives kinds without snapshots the held entries up to number to.
 func (p *Peer) applyHeld(to uint64) {
 	for n := p.owed(); n <= to; n++ {
 		e := p.held.takeEntry(n)
@@ -288,7 +288,7 @@ func (p *Peer) applyHeld(to uint64) {
 	}
 }
 
-// partsOf are the parts of one kind.
+// partsOf yields the parts of one kind.
 func (a *arrival) partsOf(n *Node, kind Kind) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for _, part := range a.parts {
@@ -299,7 +299,7 @@ func (a *arrival) partsOf(n *Node, kind Kind) iter.Seq[[]byte] {
 	}
 }
 
-// tailOf are the entries of one kind.
+// tailOf yields the entries of one kind.
 func (p *Peer) tailOf(kind Kind, tail []entry) iter.Seq2[byte, []byte] {
 	return func(yield func(byte, []byte) bool) {
 		var j joiner

@@ -2,45 +2,49 @@ package cluster
 
 import "time"
 
-// PeerInfo is what a node knows of another.
+// PeerInfo is what a node knows about a peer.
 type PeerInfo struct {
 	Log           LogID
 	Name, Address string
 	// Info is what its Options.Info returned for its last heartbeat.
 	Info []byte
-	// Up reports that it is heard and followed; Left that it has said goodbye.
+	// Up reports whether it is heard and followed, Left whether it has said
+	// goodbye.
 	Up, Left bool
-	// Incompatible reports that it writes a version that this node cannot read.
+	// Incompatible reports whether it writes a version that this node cannot
+	// read.
 	Incompatible bool
-	// Silent is for how long nothing of it came.
+	// Silent is how long nothing has come from it.
 	Silent time.Duration
-	// Behind counts its entries that are known of and not applied here yet.
+	// Behind counts its known entries that are not applied here yet.
 	Behind uint64
-	// Held is what of it waits behind a hole, in bytes.
+	// Held is the size of its entries that wait behind a hole, in bytes.
 	Held int
-	// Lost counts its entries that could not be had.
+	// Lost counts its entries that were lost.
 	Lost uint64
 }
 
-// Stats are a node's counts since its start, and what it has now.
+// Stats are a node's counters since its start, and its present state.
 type Stats struct {
-	// Sent counts entries, Resent those that were sent again.
+	// Sent counts entries sent, Resent entries sent again.
 	Sent, Resent uint64
 	// Busy counts entries that were refused with ErrBusy.
 	Busy uint64
 	// SendErrors counts batches and heartbeats that the transport refused.
 	SendErrors uint64
-	// Asked counts questions for entries that were missing, Snapshots those that were made.
+	// Asked counts requests for missing entries, Snapshots the snapshots that
+	// were made.
 	Asked, Snapshots uint64
 	// Malformed counts packets that could not be read.
 	Malformed uint64
-	// Waiting is what waits to be sent, Kept what can be sent again, in bytes.
+	// Waiting is the size of the entries that wait to be sent, Kept of those
+	// that can be sent again, in bytes.
 	Waiting, Kept int
-	// Peers are in the order of their logs. Those whose name has a newer log are left out.
+	// Peers are ordered by log. Peers whose name has a newer log are left out.
 	Peers []PeerInfo
 }
 
-// Stats returns the counts.
+// Stats returns the node's counters and state.
 func (n *Node) Stats() Stats {
 	c := &n.counters
 	s := Stats{

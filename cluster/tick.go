@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// tick looks for what is overdue: heartbeats, silent peers, holes.
+// tick handles what is overdue: heartbeats, silent peers, holes.
 func (n *Node) tick() {
 	n.in.Lock()
 	defer n.in.Unlock()
@@ -23,7 +23,7 @@ func (n *Node) tick() {
 	n.log.trim(now)
 	n.mu.Unlock()
 	if n.snapshot != nil && now-n.snapshot.made > snapshotFor {
-		n.snapshot.parts = nil // its number lives on
+		n.snapshot.parts = nil // its number stays
 	}
 	for _, p := range n.inOrder() {
 		p.tick(now)
@@ -34,8 +34,8 @@ func (n *Node) tick() {
 
 func (n *Node) scheduleTick() { n.stopTick = n.clock.AfterFunc(tickEvery, n.tick) }
 
-// excusePause forgives peers a silence in which this process did not run: their
-// packets may be waiting.
+// excusePause does not count a time in which this process did not run as
+// silence of its peers: their packets may be waiting.
 func (n *Node) excusePause(now time.Duration) {
 	if pause := now - n.ticked - tickEvery; pause > tickEvery {
 		for _, p := range n.peers {
@@ -45,8 +45,8 @@ func (n *Node) excusePause(now time.Duration) {
 	n.ticked = now
 }
 
-// inOrder are the peers, in the order of their logs, so that simulations can be
-// repeated.
+// inOrder returns the peers in the order of their logs, so that simulations can
+// be repeated.
 func (n *Node) inOrder() []*Peer {
 	peers := make([]*Peer, 0, len(n.peers))
 	for _, p := range n.peers {
@@ -70,7 +70,7 @@ func (p *Peer) tick(now time.Duration) {
 	}
 }
 
-// sendHeartbeat tells all others what this node has. Called with in.
+// sendHeartbeat tells all other nodes what this node has. The caller holds in.
 func (n *Node) sendHeartbeat(leaving bool) {
 	if err := n.transport.ToAll(n.heartbeat(leaving)); err != nil {
 		n.counters.sendErrors.Add(1)
@@ -88,7 +88,8 @@ func (n *Node) heartbeat(leaving bool) []byte {
 	return h.append(n.packet(packetHeartbeat))
 }
 
-// chooseVersion writes what all live peers can read. Called with in.
+// chooseVersion sets the version to write to one that all live peers can read.
+// The caller holds in.
 func (n *Node) chooseVersion() {
 	version, now := n.options.Version, n.clock.Now()
 	for _, p := range n.peers {

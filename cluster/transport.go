@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// LogID names the log of one run of one node. It is drawn at random and is
-// compared for equality only: identifiers that were ordered by clocks lost
-// messages when clocks jumped.
+// LogID identifies the log of one run of one node. It is random and only
+// compared for equality: with identifiers ordered by clocks, messages were lost
+// when clocks jumped.
 type LogID uint64
 
 // String returns the identifier in hexadecimal.
 func (id LogID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
 
-// Transport carries packets between the nodes of one cluster. It may lose them, deliver
-// them late or twice. Those of one sender arrive in the order in which they were
-// sent, apart from that.
+// Transport carries packets between the nodes of one cluster. It may lose them,
+// or deliver them late or twice. Apart from that, packets of one sender arrive
+// in the order in which they were sent.
 type Transport interface {
 	// Open connects. receive is called with each packet of other nodes, by one
 	// goroutine at a time; data is valid until it returns.
 	Open(self LogID, receive func(data []byte)) error
-	// ToAll sends data to all other nodes. It may block, and must not keep data.
-	// After an error data was not sent and is offered again.
+	// ToAll sends data to all other nodes. It may block, and must not keep
+	// data. An error means that data was not sent; the node will try again.
 	ToAll(data []byte) error
-	// To sends data to the node of one log. It must not keep data. What it
-	// cannot send it drops.
+	// To sends data to the node of one log, or drops it if that is not
+	// possible. It must not keep data.
 	To(log LogID, data []byte)
-	// Close disconnects. Once it has returned receive is not called again.
+	// Close disconnects. After it has returned, receive is not called again.
 	Close() error
 }
 

@@ -2,21 +2,19 @@ package cluster
 
 import "math"
 
-// windowSpan bounds the distance between the first and the last entry of a
-// window: an entry that is not there takes 24 bytes.
+// windowSpan bounds the distance between the first and the last entry of a window: a missing entry takes 24 bytes.
 const windowSpan = 1 << 16
 
-// window holds entries of a peer that cannot be applied yet, within a limit of bytes. The lowest
-// numbers are what is needed first: where there is no room, the highest give way, and are asked
-// for again later.
+// window holds entries of a peer that cannot be applied yet, within a limit of bytes. The lowest numbers are needed
+// first: if there is no room, the highest are dropped and asked for again later.
 type window struct {
 	limit   int // static
 	first   uint64
-	entries []entry // of first, first+1, …; nil: not here. Neither the first nor the last is nil.
+	entries []entry // entries first, first+1, …; nil: missing. Neither the first nor the last is nil.
 	bytes   int
 }
 
-// put holds a copy of entry n, unless there is no room for it.
+// put adds a copy of entry n, unless there is no room for it.
 func (w *window) put(n uint64, e entry) {
 	if w.get(n) != nil {
 		return
@@ -46,10 +44,10 @@ func (w *window) put(n uint64, e entry) {
 	w.bytes += len(e)
 }
 
-// last is the highest number. Only for a window that is not empty.
+// last returns the highest number. The window must not be empty.
 func (w *window) last() uint64 { return w.first + uint64(len(w.entries)) - 1 }
 
-// lowest is the lowest number, the largest there is if the window is empty.
+// lowest returns the lowest number, or the largest uint64 if the window is empty.
 func (w *window) lowest() uint64 {
 	if len(w.entries) == 0 {
 		return math.MaxUint64
@@ -57,7 +55,7 @@ func (w *window) lowest() uint64 {
 	return w.first
 }
 
-// get returns entry n, nil if it is not here.
+// get returns entry n, nil if it is missing.
 func (w *window) get(n uint64) entry {
 	if n < w.first || n-w.first >= uint64(len(w.entries)) {
 		return nil
@@ -65,7 +63,7 @@ func (w *window) get(n uint64) entry {
 	return w.entries[n-w.first]
 }
 
-// takeEntry removes entry n and returns it, nil if it is not here.
+// takeEntry removes entry n and returns it, nil if it is missing.
 func (w *window) takeEntry(n uint64) entry {
 	e := w.get(n)
 	if e == nil {

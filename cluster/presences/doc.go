@@ -1,5 +1,5 @@
 // Package presences shares the presences of trackers between the nodes of a
-// cluster: it is the [cluster.Kind] of package presence.
+// cluster. It implements [cluster.Kind] for package presence.
 //
 //	kind := presences.New()
 //	node, err := cluster.Start(transport, clock, cluster.Options{Name: "a", Kinds: kind.Types()})
@@ -8,6 +8,6 @@
 //	tracker := presence.New(endpoint, presence.Options{Replicator: kind.Space("chat")})
 //
 // Trackers of the same space on different nodes have each other's presences. A
-// node tells others of its own only. Those of a peer are shown while the peer
-// is up, hidden while it is down, and forgotten when it is gone.
+// node tells others only of its own presences. Those of a peer are shown while
+// the peer is up, hidden while it is down, and forgotten when it is gone.
 package presences

@@ -13,9 +13,9 @@ import (
 //
 //	space topic key rest
 //
-// where the first three are a uvarint and so many bytes; rest is the meta of a
-// join, and the phx_ref of a leave. A join replaces the presence that its meta
-// names as phx_ref_prev.
+// where each of the first three is a length (uvarint) and that many bytes; rest
+// is the meta of a join, or the phx_ref of a leave. A join replaces the
+// presence that its meta names as phx_ref_prev.
 //
 // A snapshot is a stream of records, cut into parts anywhere:
 //
@@ -34,7 +34,7 @@ const (
 
 var errMalformed = errors.New("presences: malformed")
 
-// list is what entries change.
+// list is a list of presences that entries change.
 type list interface {
 	Join(topic, key, meta string)
 	Leave(topic, key, ref string)
@@ -62,7 +62,7 @@ func (e entry) change(typ byte, l list) {
 	}
 }
 
-// cutText returns what a length and that many bytes give, and what follows.
+// cutText reads a length and that many bytes, and returns them and the rest.
 func cutText(b []byte) (text, rest []byte, err error) {
 	n, size := binary.Uvarint(b)
 	if size <= 0 || n > uint64(len(b)-size) {
@@ -78,7 +78,7 @@ type partWriter struct {
 	yield func(part []byte)
 	part  []byte
 	topic string
-	first bool // nothing of the space has been written
+	first bool // no topic of the space has been written
 	body  []byte
 }
 
@@ -95,7 +95,8 @@ func (w *partWriter) presence(topic, key, meta string) {
 	w.record(recordPresence, append(appendText(w.body[:0], key), meta...))
 }
 
-// record writes a record whose body is in w.body's memory, which it keeps for the next one.
+// record writes a record whose body uses w.body's memory, which is reused for
+// the next one.
 func (w *partWriter) record(typ byte, body []byte) {
 	w.body = body
 	head := [1 + binary.MaxVarintLen64]byte{typ}
@@ -123,7 +124,7 @@ func (w *partWriter) flush() {
 	}
 }
 
-// rosters are what a node has, by space.
+// rosters holds a node's presences, by space.
 type rosters map[string]*presence.Roster
 
 func (r rosters) of(space string) *presence.Roster {
@@ -143,7 +144,7 @@ func readParts(parts iter.Seq[[]byte]) (r rosters, err error) {
 		for len(rest) > 0 {
 			body, behind, err := cutText(rest[1:])
 			if err != nil {
-				break // it goes on in the next part
+				break // continues in the next part
 			}
 			switch rest[0] {
 			case recordSpace:

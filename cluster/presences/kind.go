@@ -12,34 +12,33 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Kind is the presences of a node. What peers have in a space without a tracker
-// is kept until there is one.
+// Kind connects the trackers of a node with those of its peers. Presences of peers in a space without a tracker are
+// kept until there is one.
 //
-// Locks: the node's, then mu, then those of trackers.
+// Lock order: the node's, then mu, then those of trackers.
 type Kind struct {
 	node      atomic.Pointer[cluster.Node]
 	malformed atomic.Uint64
 
 	mu       sync.Mutex
 	trackers map[string]*presence.Tracker // by space, guarded by mu
-	// next are those that take the place of one when that is closed, by space in their order, guarded by mu.
+	// next are trackers that wait until the present one is closed, by space in order, guarded by mu.
 	next  map[string][]*presence.Tracker
-	peers map[*cluster.Peer]*peer // guarded by mu, and what they have too
+	peers map[*cluster.Peer]*peer // guarded by mu, including their contents
 }
 
 var _ cluster.Snapshotter = (*Kind)(nil)
 
-// peer is what a peer has.
+// peer holds the presences of a peer.
 type peer struct {
 	up     bool
 	spaces map[string]*share
 }
 
-// share is what a peer has in a space: in a tracker, or apart while there is
-// none.
+// share holds the presences of a peer in one space: in a tracker, or in a roster while there is none.
 type share struct {
-	replica *presence.Replica // nil: there is no tracker
-	roster  *presence.Roster  // nil: there is
+	replica *presence.Replica // nil if there is no tracker
+	roster  *presence.Roster  // nil if there is a tracker
 }
 
 // New returns a Kind for one node.
@@ -47,33 +46,30 @@ func New() *Kind {
 	return &Kind{trackers: make(map[string]*presence.Tracker), next: make(map[string][]*presence.Tracker), peers: make(map[*cluster.Peer]*peer)}
 }
 
-// Types returns the kind under the types of its entries, as cluster.Options.Kinds has
-// them.
+// Types returns the kind by the types of its entries, for cluster.Options.Kinds.
 func (k *Kind) Types() map[byte]cluster.Kind {
 	return map[byte]cluster.Kind{cluster.TypeJoin: k, cluster.TypeLeave: k}
 }
 
-// Start gives the kind its node. It is called once, before the first tracker is
-// made.
+// Start gives the kind its node. Call it once, before creating the first tracker.
 func (k *Kind) Start(n *cluster.Node) { k.node.Store(n) }
 
-// Malformed returns how many entries and snapshots could not be read.
+// Malformed returns the number of entries and snapshots that could not be read.
 func (k *Kind) Malformed() uint64 { return k.malformed.Load() }
 
-// Distinct reports whether the number that n puts into its phx_refs is not that
-// of a peer. If it is, the node should leave the cluster and start again, which draws another
-// log and with it another number, before it serves anybody.
+// Distinct reports whether the number that n puts into its phx_refs differs from those of its peers. If not, the node
+// should leave the cluster and start again before it serves clients: a new log gives it a new number.
 func Distinct(n *cluster.Node) bool {
 	return !slices.ContainsFunc(n.Stats().Peers, func(p cluster.PeerInfo) bool { return number(p.Log) == number(n.ID()) })
 }
 
-// number is what a node puts into its phx_refs.
+// number returns the number that a node puts into its phx_refs.
 func number(id cluster.LogID) uint16 { return uint16(id >> 48) }
 
 var errNotStarted = errors.New("presences: a tracker before Kind.Start")
 
-// open gives a space its tracker, and the tracker what peers have: at once, or when the one
-// before it is closed.
+// open makes t the tracker of a space and gives it the presences of peers: at once, or when the tracker before it is
+// closed.
 func (k *Kind) open(space string, t *presence.Tracker) (node uint16, err error) {
 	n := k.node.Load()
 	if n == nil {
@@ -89,7 +85,7 @@ func (k *Kind) open(space string, t *presence.Tracker) (node uint16, err error) 
 	return number(n.ID()), nil
 }
 
-// setTracker makes t the tracker of a space. Called with mu.
+// setTracker makes t the tracker of a space. The caller holds mu.
 func (k *Kind) setTracker(space string, t *presence.Tracker) {
 	k.trackers[space] = t
 	for _, p := range k.peers {
@@ -99,8 +95,7 @@ func (k *Kind) setTracker(space string, t *presence.Tracker) {
 	}
 }
 
-// close takes the tracker from a space. What peers have there is kept for the
-// next one.
+// close removes the tracker of a space. The presences of peers are kept for the next one.
 func (k *Kind) close(space string, t *presence.Tracker) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,7 +121,7 @@ func (k *Kind) close(space string, t *presence.Tracker) {
 	}
 }
 
-// Apply is cluster.Kind's.
+// Apply implements cluster.Kind.
 func (k *Kind) Apply(p *cluster.Peer, typ byte, body []byte) {
 	e, err := parseEntry(body)
 	if err != nil {
@@ -141,7 +136,7 @@ func (k *Kind) Apply(p *cluster.Peer, typ byte, body []byte) {
 	from.forgetEmpty(e.space, s)
 }
 
-// Snapshot is cluster.Snapshotter's.
+// Snapshot implements cluster.Snapshotter.
 func (k *Kind) Snapshot(size int, yield func(part []byte)) {
 	k.mu.Lock()
 	trackers := maps.Clone(k.trackers)
@@ -154,7 +149,7 @@ func (k *Kind) Snapshot(size int, yield func(part []byte)) {
 	w.flush()
 }
 
-// Restore is cluster.Snapshotter's.
+// Restore implements cluster.Snapshotter.
 func (k *Kind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
 	rosters, err := readParts(parts)
 	if err != nil {
@@ -172,7 +167,7 @@ func (k *Kind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[b
 	defer k.mu.Unlock()
 	from := k.peer(p)
 	for space := range from.spaces {
-		rosters.of(space) // those of which nothing is left
+		rosters.of(space) // an empty roster for spaces that are not in the snapshot
 	}
 	for space, roster := range rosters {
 		s := from.share(k, space)
@@ -181,16 +176,16 @@ func (k *Kind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[b
 	}
 }
 
-// Lost is cluster.Kind's. A kind with snapshots is not told.
+// Lost implements cluster.Kind. It is never called for a kind with snapshots.
 func (k *Kind) Lost(*cluster.Peer, uint64) {}
 
-// Up is cluster.Kind's.
+// Up implements cluster.Kind.
 func (k *Kind) Up(p *cluster.Peer) { k.eachReplica(p, true, (*presence.Replica).Up) }
 
-// Down is cluster.Kind's.
+// Down implements cluster.Kind.
 func (k *Kind) Down(p *cluster.Peer) { k.eachReplica(p, false, (*presence.Replica).Down) }
 
-// Gone is cluster.Kind's.
+// Gone implements cluster.Kind.
 func (k *Kind) Gone(p *cluster.Peer) {
 	k.eachReplica(p, false, (*presence.Replica).Gone)
 	k.mu.Lock()
@@ -219,7 +214,7 @@ func (k *Kind) peer(p *cluster.Peer) *peer {
 	return of
 }
 
-// share returns what the peer has in a space.
+// share returns the peer's share of a space.
 func (p *peer) share(k *Kind, space string) *share {
 	s := p.spaces[space]
 	if s == nil {
@@ -232,7 +227,7 @@ func (p *peer) share(k *Kind, space string) *share {
 	return s
 }
 
-// forgetEmpty forgets a space in which the peer has nobody.
+// forgetEmpty forgets a space in which the peer has no presences.
 func (p *peer) forgetEmpty(space string, s *share) {
 	if s.roster != nil && s.roster.Empty() {
 		delete(p.spaces, space)

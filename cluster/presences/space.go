@@ -7,9 +7,10 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Space returns the replicator of a space. A space has one tracker at a time: a second
-// one has nobody of other nodes until the first is closed, as the next life of an instance, which is
-// made before the last one ends.
+// Space returns the replicator of a space. A space has one tracker at a time: a
+// second one gets no presences of other nodes until the first is closed. This
+// happens when an instance restarts, whose next life is made before the last
+// one ends.
 func (k *Kind) Space(name string) presence.Replicator {
 	return &space{kind: k, name: name}
 }
@@ -19,22 +20,22 @@ type space struct {
 	name string
 }
 
-// Open is presence.Replicator's.
+// Open implements presence.Replicator.
 func (s *space) Open(t *presence.Tracker) (node uint16, err error) { return s.kind.open(s.name, t) }
 
-// Close is presence.Replicator's.
+// Close implements presence.Replicator.
 func (s *space) Close(t *presence.Tracker) { s.kind.close(s.name, t) }
 
-// Join is presence.Replicator's.
+// Join implements presence.Replicator.
 func (s *space) Join(topic, key, meta string) { s.append(cluster.TypeJoin, topic, key, meta) }
 
-// Leave is presence.Replicator's.
+// Leave implements presence.Replicator.
 func (s *space) Leave(topic, key, ref string) { s.append(cluster.TypeLeave, topic, key, ref) }
 
 func (s *space) append(typ byte, topic, key, rest string) {
 	var buf [256]byte
 	b := appendText(appendText(appendText(buf[:0], s.name), topic), key)
-	// It fails when the node is closed, which the others know by then.
+	// It fails only if the node is closed, which the others know by then.
 	_, _ = s.kind.node.Load().AppendState(typ, append(b, rest...))
 }
 
