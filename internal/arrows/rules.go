@@ -126,6 +126,11 @@ var Rules = []Rule{
 		Why:  "a program that joins no cluster does not link NATS",
 	},
 	{
+		Name: "templates", NotIn: []string{"compat_tests"},
+		Deny: []string{"text/template", "html/template"},
+		Why:  "they call methods by name: the linker then keeps every method, 5.5 MB of the server",
+	},
+	{
 		Name: "jwt", NotIn: []string{"auth"}, TestsToo: true,
 		Deny: []string{"github.com/golang-jwt"},
 		Why:  "tokens are verified by auth, which knows what else is to be checked",
