@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/race"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -84,7 +85,7 @@ func (c *crowd) mallocs(t testing.TB, n int) float64 {
 }
 
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
 	both(t, func(t *testing.T, o channels.Options) {
@@ -158,7 +159,7 @@ func joinBare(c net.Conn, hello string) error {
 }
 
 func TestIdleHeap(t *testing.T) {
-	if raceEnabled || testing.Short() {
+	if race.Enabled || testing.Short() {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
 	both(t, func(t *testing.T, o channels.Options) {
@@ -245,7 +246,7 @@ func startCrowd(t *testing.T, addr string, size int) (release func()) {
 // Of a peak of 10,000 connections little more is left than room in easygo's map
 // of descriptors, about 40 bytes each, which nobody but easygo can free.
 func TestMemoryAfterPeak(t *testing.T) {
-	if raceEnabled || testing.Short() || runtime.GOOS != "linux" {
+	if race.Enabled || testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("make test-budgets runs it")
 	}
 	s := serve(t, channels.Options{Loops: 2}, channels.SocketOptions{}, publishing("room:*"))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/race"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -43,7 +44,7 @@ var connectings = []connecting{
 // What a connection costs the garbage collector from accept(2) to the reply of
 // its join. The clients live in a process of their own.
 func TestConnectAllocations(t *testing.T) {
-	if raceEnabled || testing.Short() {
+	if race.Enabled || testing.Short() {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
 	const clients = 2000

@@ -4,19 +4,20 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/mycelium-rt/mycelium/compat_tests/child"
 )
 
 // TestDrain ends the application as an orchestrator does while a client has
 // joined: the client is told to come back, and the process ends by itself.
 func TestDrain(t *testing.T) {
-	eachLoopKind(t, func(t *testing.T, app *labapp) {
-		conn, early, _, err := ws.Dial(testContext(t), "ws://"+app.addr+"/socket/websocket?vsn=2.0.0")
+	eachLoopKind(t, func(t *testing.T, app *child.Process) {
+		conn, early, _, err := ws.Dial(testContext(t), "ws://"+app.Addr+"/socket/websocket?vsn=2.0.0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -24,14 +25,14 @@ func TestDrain(t *testing.T) {
 		if early != nil {
 			t.Fatal("the server spoke first")
 		}
-		conn.SetDeadline(time.Now().Add(startTimeout)) // a failed read shows it
+		conn.SetDeadline(time.Now().Add(child.StartTimeout)) // a failed read shows it
 		if err := wsutil.WriteClientText(conn, []byte(`["1","1","echo:lobby","phx_join",{}]`)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := wsutil.ReadServerText(conn); err != nil {
 			t.Fatal(err)
 		}
-		if err := app.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		if err := app.Terminate(); err != nil {
 			t.Fatal(err)
 		}
 		frame, err := readFrame(conn)
@@ -45,8 +46,8 @@ func TestDrain(t *testing.T) {
 		ws.WriteFrame(conn, ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1012, "")))) // goes with the connection
 		conn.Close()                                                                        // nothing is lost
 		select {
-		case <-app.ended:
-		case <-time.After(endTimeout):
+		case <-app.Ended:
+		case <-time.After(child.EndTimeout):
 			t.Error("the process has not ended")
 		}
 	})
@@ -54,10 +55,10 @@ func TestDrain(t *testing.T) {
 
 // TestOtherPaths checks the answer to what is no socket's.
 func TestOtherPaths(t *testing.T) {
-	eachLoopKind(t, func(t *testing.T, app *labapp) {
-		client := http.Client{Timeout: startTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	eachLoopKind(t, func(t *testing.T, app *child.Process) {
+		client := http.Client{Timeout: child.StartTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 		for _, path := range []string{"/", "/socket", "/nosuch/websocket", "/socket/other"} {
-			response, err := client.Get("http://" + app.addr + path)
+			response, err := client.Get("http://" + app.Addr + path)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mycelium-rt/mycelium/compat_tests/child"
 	"github.com/mycelium-rt/mycelium/compat_tests/replay/conformance"
 )
 
@@ -15,16 +16,16 @@ func TestTranscripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eachLoopKind(t, func(t *testing.T, app *labapp) {
+	eachLoopKind(t, func(t *testing.T, app *child.Process) {
 		for _, s := range scenarios {
 			t.Run(s.Name, func(t *testing.T) { replay(t, app, s) })
 		}
 	})
 }
 
-func replay(t *testing.T, app *labapp, s conformance.Scenario) {
+func replay(t *testing.T, app *child.Process, s conformance.Scenario) {
 	var steps []string
-	way, err := conformance.Judge(testContext(t), app.addr, s, conformance.Options{
+	way, err := conformance.Judge(testContext(t), app.Addr, s, conformance.Options{
 		Trace: func(line string) { steps = append(steps, line) },
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/relay"
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // emptyBudget is what an instance without clients may hold in memory, its
@@ -18,7 +19,7 @@ const emptyBudget = 9 << 10
 
 // TestMemoryOfEmptyInstances makes two thousand.
 func TestMemoryOfEmptyInstances(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector changes what memory costs")
 	}
 	const n = 2000

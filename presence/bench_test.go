@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/prepared"
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // sink is a Broadcaster that counts: how many diffs, their bytes, and their bytes times the receivers at that moment.
@@ -76,17 +77,17 @@ func BenchmarkTrackUntrack(b *testing.B) {
 	}
 }
 
-// race measures the same work in two topics in turns. Of each the best batch counts: the others were interrupted.
-type race struct {
+// contest measures the same work in two topics in turns. Of each the best batch counts: the others were interrupted.
+type contest struct {
 	small, large *Tracker
 	channels     []*member
 	keys         []string
 	best         [2][3]time.Duration // of small and large: track, update, untrack
 }
 
-func newRace(tb testing.TB, small, large int) *race {
+func newRace(tb testing.TB, small, large int) *contest {
 	const batch = 100
-	r := &race{small: room(tb, small), large: room(tb, large)}
+	r := &contest{small: room(tb, small), large: room(tb, large)}
 	for i := range batch {
 		r.channels = append(r.channels, &member{topic: "room:lobby"})
 		r.keys = append(r.keys, fmt.Sprint("newcomer:", i))
@@ -97,7 +98,7 @@ func newRace(tb testing.TB, small, large int) *race {
 	return r
 }
 
-func (r *race) turn(tb testing.TB) {
+func (r *contest) turn(tb testing.TB) {
 	for i, tr := range []*Tracker{r.small, r.large} {
 		for j, work := range []func(c *member, key string){
 			func(c *member, key string) { track(tb, tr, c, key, benchMeta) },
@@ -114,7 +115,7 @@ func (r *race) turn(tb testing.TB) {
 }
 
 // ratio is of large to small.
-func (r *race) ratio(j int) float64 { return float64(r.best[1][j]) / float64(r.best[0][j]) }
+func (r *contest) ratio(j int) float64 { return float64(r.best[1][j]) / float64(r.best[0][j]) }
 
 var raceWork = []string{"track", "update", "untrack"}
 
@@ -132,7 +133,7 @@ func BenchmarkTrackRatio(b *testing.B) {
 // TestLargeTopicAsSmall holds BenchmarkTrackRatio to its figure, with as many turns as it takes on a machine that has
 // other things to do.
 func TestLargeTopicAsSmall(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector's own cost grows with memory: make test-budgets runs it without")
 	}
 	const limit, turns = 2.0, 500
@@ -177,7 +178,7 @@ func BenchmarkState(b *testing.B) {
 }
 
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("sync.Pool drops at random under the race detector: make test-budgets runs it without")
 	}
 	tr := room(t, 100)

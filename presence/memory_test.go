@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // maxPresenceBytes is what one presence may cost in live heap, in bytes: of a channel of its own under a key of its own, with a
@@ -20,7 +22,7 @@ func heap() int64 {
 }
 
 func TestPresenceMemory(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector's allocations are larger: make test-budgets runs it without")
 	}
 	const size = 100_000
@@ -49,7 +51,7 @@ func TestPresenceMemory(t *testing.T) {
 const maxReplicaBytes = 450
 
 func TestReplicaMemory(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector's allocations are larger: make test-budgets runs it without")
 	}
 	const size = 100_000
@@ -81,7 +83,7 @@ func TestReplicaMemory(t *testing.T) {
 const maxIdleTracker = 1200
 
 func TestIdleTrackerMemory(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector's allocations are larger: make test-budgets runs it without")
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // its locks go with the cores

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/internal/race"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -359,7 +360,7 @@ func one(part []byte) iter.Seq[[]byte] { return slices.Values([][]byte{part}) }
 // that comes later by snapshots; and then those of a killed node leave. It logs how long that takes.
 func TestHundredThousand(t *testing.T) {
 	size := 100_000
-	if raceEnabled || testing.Short() {
+	if race.Enabled || testing.Short() {
 		size = 9_999
 	}
 	h := newHub()

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/compat_tests/child"
 )
 
 // programTimeout bounds one client's program; alone it takes less than half a
@@ -37,7 +39,7 @@ func runProgram(t *testing.T, dir string, command []string, addr string) map[str
 	p := startProxy(t, addr)
 	cmd := newCommand(ctx, dir, command)
 	cmd.Env = append(os.Environ(), serverEnv+"="+addr, proxyEnv+"="+p.addr())
-	stderr := new(tail)
+	stderr := new(child.Tail)
 	cmd.Stderr = stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -61,7 +63,7 @@ func runProgram(t *testing.T, dir string, command []string, addr string) map[str
 
 // collect reads a program's lines to the end and does what they ask for.
 func collect(stdout io.Reader, p *proxy) (map[string]outcome, string) {
-	outcomes, other := map[string]outcome{}, new(tail)
+	outcomes, other := map[string]outcome{}, new(child.Tail)
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		line := lines.Text()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 const (
@@ -88,7 +90,7 @@ func perConnection(t *testing.T, before, after usage, n int, maxHeap int64) (hea
 	heap = (after.Heap - before.Heap) / int64(n)
 	resident = (after.Resident - before.Resident) / int64(n)
 	// The race detector's shadow memory and the profiler's records are not the server's.
-	if raceEnabled || *heapFile != "" {
+	if race.Enabled || *heapFile != "" {
 		return heap, resident
 	}
 	if heap > maxHeap {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 const (
@@ -64,7 +65,7 @@ var floods = []flooded{
 // own on the same processor, in turns. Servers are on one processor; the clients that are measured are on another, and those that flood
 // get what these leave of it.
 func TestScaleFloods(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("it measures times")
 	}
 	w := &weir{t: t, phase: 75}

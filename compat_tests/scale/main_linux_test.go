@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mycelium-rt/mycelium/internal/leaktest"
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // heapFile takes the server's heap profile when all clients have joined.
@@ -55,7 +56,7 @@ const fullScale = 19_000
 func clients(t *testing.T, all, few int) int {
 	t.Helper()
 	n := all
-	if raceEnabled || testing.Short() {
+	if race.Enabled || testing.Short() {
 		n = few
 	} else if *full {
 		n = fullScale

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // TestScalePresence has two thousand clients in the relay's presence of one
@@ -13,7 +15,7 @@ import (
 // and no diff on the way is missing or repeated.
 func TestScalePresence(t *testing.T) {
 	n := 2_000
-	if raceEnabled || testing.Short() {
+	if race.Enabled || testing.Short() {
 		n = 500
 	}
 	server := startServer(t, settings{})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 const (
@@ -41,7 +42,7 @@ func TestScaleSlow(t *testing.T) {
 		{"disconnect", channels.DisconnectSlow}, {"drop oldest", channels.DropOldest}, {"drop newest", channels.DropNewest},
 	} {
 		t.Run(policy.name, func(t *testing.T) {
-			if raceEnabled && policy.value != channels.DisconnectSlow {
+			if race.Enabled && policy.value != channels.DisconnectSlow {
 				t.Skip("netloop's own tests have the race detector see it drop")
 			}
 			r := newRally(t, policy.value)
@@ -220,7 +221,7 @@ func (r *rally) checkMemory(before, after usage) {
 	r.t.Helper()
 	const kept = 2 << 20
 	slow := int64(len(r.fleet.clients) - r.fast)
-	if grown := after.Heap - before.Heap; grown > slow*slowOutbound+kept && !raceEnabled {
+	if grown := after.Heap - before.Heap; grown > slow*slowOutbound+kept && !race.Enabled {
 		r.t.Errorf("%d slow ones have made the heap grow by %d bytes, bound to %d each", slow, grown, slowOutbound)
 	}
 }

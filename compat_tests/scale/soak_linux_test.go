@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // soakEnv is how long TestScaleSoak lasts; make soak sets it.
@@ -70,7 +72,7 @@ func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv(soakEnv)
 	if text == "" {
-		if raceEnabled || testing.Short() {
+		if race.Enabled || testing.Short() {
 			return 2 * time.Second
 		}
 		return 4 * time.Second

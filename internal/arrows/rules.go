@@ -153,6 +153,7 @@ var TestOnly = []string{
 	"instances/storetest",
 	"internal/arrows",
 	"internal/leaktest",
+	"internal/race",
 	"internal/websocket/wstest",
 	"pubsub/pubsubtest",
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/dispatch"
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // count is a dispatcher that does the least.
@@ -34,7 +35,7 @@ func benchPubSub(tb testing.TB, shards int) (*dispatch.PubSub, []*queue) {
 }
 
 func TestBroadcastAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("sync.Pool drops at random under the race detector: make test-budgets runs it without")
 	}
 	p, queues := benchPubSub(t, 4)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // publication sends one frame to many connections of one loop, as a topic does. It is used again and again.
@@ -92,7 +94,7 @@ func (f *fanout) publish(n, receivers int) {
 
 // A delivery allocates nothing, alone or joined.
 func TestFanoutAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
 	for _, w := range ways {

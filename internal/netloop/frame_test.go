@@ -3,6 +3,8 @@ package netloop
 import (
 	"bytes"
 	"testing"
+
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 func TestFrameBytes(t *testing.T) {
@@ -62,7 +64,7 @@ func TestFrameAllocations(t *testing.T) {
 		f.Release()
 		f.Release()
 	})
-	if n != 0 && !raceEnabled { // the race detector makes pools forget
+	if n != 0 && !race.Enabled { // the race detector makes pools forget
 		t.Errorf("%v allocations per frame", n)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // idle is the smallest handler there is.
@@ -31,7 +33,7 @@ func TestMemoryPerIdleConnection(t *testing.T) {
 	if size := unsafe.Sizeof(Conn{}); size > 128 {
 		t.Errorf("a Conn has %d bytes", size)
 	}
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector needs memory of its own: make test-budgets runs it without")
 	}
 	const clients = 4000

@@ -14,6 +14,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
 	"pgregory.net/rapid"
+
+	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
 // readCompressed is a client: it checks the frame's head and decompresses.
@@ -125,7 +127,7 @@ func TestCompressFromManyGoroutines(t *testing.T) {
 }
 
 func TestCompressionAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector makes pools forget: make test-budgets runs it without")
 	}
 	chat := []byte(chatMessage(4096))

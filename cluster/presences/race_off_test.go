@@ -1,5 +1,0 @@
-//go:build !race
-
-package presences
-
-const raceEnabled = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package compat_tests
-
-// raceEnabled tells whether the tests run under the race detector.
-const raceEnabled = true

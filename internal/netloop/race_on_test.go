@@ -1,5 +1,0 @@
-//go:build race
-
-package netloop
-
-const raceEnabled = true

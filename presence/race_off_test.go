@@ -1,5 +1,0 @@
-//go:build !race
-
-package presence
-
-const raceEnabled = false
