@@ -14,13 +14,9 @@ type broadcast struct {
 	refs atomic.Int32
 
 	// Static between newBroadcast and the last Release.
-	topic   string
-	event   string
-	payload Payload                 // a part of frames
-	control bool                    // for the program's own subscribers alone
-	state   func(channel any) error // of a presence_diff: pushes a state instead
-
-	frames frames.Set
+	frames.Set                         // topic, event, payload and frames
+	control    bool                    // for the program's own subscribers alone
+	state      func(channel any) error // of a presence_diff: pushes a state instead
 }
 
 var broadcasts = sync.Pool{New: func() any { return new(broadcast) }}
@@ -29,12 +25,11 @@ var broadcasts = sync.Pool{New: func() any { return new(broadcast) }}
 // copied.
 func newBroadcast(topic, event string, p Payload) (*broadcast, error) {
 	b := broadcasts.Get().(*broadcast)
-	if err := b.frames.Encode(topic, event, p); err != nil {
+	if err := b.Encode(topic, event, p); err != nil {
 		broadcasts.Put(b)
 		return nil, err
 	}
 	b.refs.Store(1)
-	b.topic, b.event, b.payload = topic, event, b.frames.Payload()
 	return b, nil
 }
 
@@ -46,7 +41,7 @@ func (b *broadcast) Release() {
 	if b.refs.Add(-1) != 0 {
 		return
 	}
-	b.frames.Release()
-	b.topic, b.event, b.payload, b.control, b.state = "", "", Payload{}, false, nil
+	b.Set.Release()
+	b.control, b.state = false, nil
 	broadcasts.Put(b)
 }

@@ -23,7 +23,8 @@ func (l fastlane) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Mess
 		return
 	}
 	sender, _ := from.(*Context)
-	sent := sending{frames: b.frames.Fanout(len(subs))}
+	var sent sending
+	sent.frames.Begin(&b.Set, len(subs))
 	heard := false // by the program's own subscribers
 	for _, sub := range subs {
 		switch s := sub.(type) {
@@ -32,8 +33,10 @@ func (l fastlane) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Mess
 			if c == sender || c.intercepted(b) || b.state != nil && c.leavesOut(b) {
 				continue
 			}
-			if f := sent.frameFor(c.socket); f != nil {
+			if f := sent.frames.Take(c.socket.key); f != nil {
 				sent.queue(c.socket, f)
+			} else {
+				c.socket.transport.undeliverable()
 			}
 		case *subscription:
 			if s.c != sender {
@@ -66,17 +69,7 @@ type sending struct {
 	messages, bytes int64
 }
 
-// frameFor returns the frame for a socket, with a reference for it; nil if the
-// broadcast cannot be sent to it.
-func (n *sending) frameFor(s *Socket) *netloop.Frame {
-	f := n.frames.Take(s.key)
-	if f == nil {
-		s.transport.undeliverable()
-	}
-	return f
-}
-
-// queue sends a frame of frameFor.
+// queue sends a frame that was taken for a socket.
 func (n *sending) queue(s *Socket, f *netloop.Frame) {
 	n.last = s
 	n.messages++
@@ -94,10 +87,10 @@ func (n *sending) finish() {
 
 // intercepted hands the event to the channel's own handler, if it has one.
 func (c *Context) intercepted(b *broadcast) bool {
-	if !c.def.intercepts(b.event) {
+	if !c.def.intercepts(b.Event) {
 		return false
 	}
-	c.enqueueBroadcast(item{kind: itemOut, out: b, payload: b.payload})
+	c.enqueueBroadcast(item{kind: itemOut, out: b, payload: b.Payload})
 	return true
 }
 
@@ -126,15 +119,15 @@ var errBusMessage = errors.New("channels: a message of another node is cut short
 
 func (codec) Encode(_ string, m dispatch.Message) []byte {
 	b := m.(*broadcast)
-	data := make([]byte, 0, len(b.event)+len(b.payload.Data)+binary.MaxVarintLen32+1)
-	data = binary.AppendUvarint(data, uint64(len(b.event)))
-	data = append(data, b.event...)
-	if b.payload.Binary {
+	data := make([]byte, 0, len(b.Event)+len(b.Payload.Data)+binary.MaxVarintLen32+1)
+	data = binary.AppendUvarint(data, uint64(len(b.Event)))
+	data = append(data, b.Event...)
+	if b.Payload.Binary {
 		data = append(data, 1)
 	} else {
 		data = append(data, 0)
 	}
-	return append(data, b.payload.Data...)
+	return append(data, b.Payload.Data...)
 }
 
 func (codec) Decode(topic string, data []byte) (dispatch.Message, error) {

@@ -61,7 +61,7 @@ func (l *Listener) deliver(b *broadcast) {
 
 func (l *Listener) call(b *broadcast) (err error) {
 	defer callback.Recover("Subscribe", &err)
-	l.receive(b.topic, b.event, b.payload)
+	l.receive(b.Topic, b.Event, b.Payload)
 	return nil
 }
 

@@ -251,8 +251,8 @@ func (c *Context) handleEvent(it *item) {
 
 func (c *Context) handleOut(it *item) {
 	defer it.out.Release()
-	if err := c.def.intercept[it.out.event](c, it.out.payload); err != nil {
-		c.failure(err, "intercept failed").Str("event", it.out.event).Write()
+	if err := c.def.intercept[it.out.Event](c, it.out.Payload); err != nil {
+		c.failure(err, "intercept failed").Str("event", it.out.Event).Write()
 	}
 }
 

@@ -157,7 +157,7 @@ func (e *Endpoint) broadcastDiff(topic, event string, d *prepared.Diff) error {
 		return err
 	}
 	b.state = d.Again
-	b.frames.Weigh()
+	b.Weigh()
 	return e.pubsub.BroadcastLocal(topic, b, nil)
 }
 

@@ -172,16 +172,18 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 	switch c := s.c; {
 	case s.over.Load():
 	case !s.toClient:
-		c.enqueueBroadcast(item{kind: itemBroadcast, out: b, payload: b.payload, info: s})
-	case c.life.view == joined:
-		if f := sent.frameFor(c.socket); f != nil {
-			sent.queue(c.socket, f)
-		}
-	default: // joining: the answer comes first
-		if len(c.pending.held) >= c.socket.mount.limits.MailboxMessages {
-			c.missed()
-		} else if f := sent.frameFor(c.socket); f != nil {
+		c.enqueueBroadcast(item{kind: itemBroadcast, out: b, payload: b.Payload, info: s})
+	case c.life.view == joining && len(c.pending.held) >= c.socket.mount.limits.MailboxMessages:
+		c.missed()
+	default:
+		f := sent.frames.Take(c.socket.key)
+		switch {
+		case f == nil:
+			c.socket.transport.undeliverable()
+		case c.life.view == joining: // the answer comes first
 			c.pending.held = append(c.pending.held, f)
+		default:
+			sent.queue(c.socket, f)
 		}
 	}
 }
@@ -190,7 +192,7 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 func (c *Context) handleBroadcast(it *item) {
 	defer it.out.Release()
 	if !it.info.(*subscription).over.Load() {
-		it.info = Broadcast{Topic: it.out.topic, Event: it.out.event, Payload: it.payload}
+		it.info = Broadcast{Topic: it.out.Topic, Event: it.out.Event, Payload: it.payload}
 		c.handleInfo(it)
 	}
 }

@@ -22,7 +22,8 @@ func TestAllocations(t *testing.T) {
 				if err := s.Encode("room:1", "msg", p); err != nil {
 					t.Fatal(err)
 				}
-				fan := s.Fanout(10)
+				var fan Fanout
+				fan.Begin(&s, 10)
 				for range 10 {
 					fan.Take(k).Release()
 				}

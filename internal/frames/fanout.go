@@ -4,7 +4,7 @@ import "github.com/mycelium-rt/mycelium/internal/netloop"
 
 // Fanout hands out the frames of a set to many sockets. For each key it asks the set
 // once, and takes references for all sockets in one atomic addition; Done gives
-// back the rest. It is for one goroutine.
+// back the rest. It is for one goroutine, and begins with Begin.
 type Fanout struct {
 	set     *Set
 	sockets int32
@@ -19,11 +19,10 @@ type portion struct {
 	left int32
 }
 
-// Fanout begins to hand out frames to at most so many sockets.
-func (s *Set) Fanout(sockets int) Fanout {
-	n := int32(sockets)
-	s.common.Retain(n)
-	return Fanout{set: s, sockets: n, common: n}
+// Begin is for a set and at most so many sockets.
+func (o *Fanout) Begin(s *Set, sockets int) {
+	o.set, o.sockets, o.common = s, int32(sockets), int32(sockets)
+	s.common.Retain(o.sockets)
 }
 
 // Take returns the frame for a socket with the key, with a reference to be

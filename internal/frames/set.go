@@ -11,8 +11,8 @@ import (
 // Set is ready for Encode.
 type Set struct {
 	// Static between Encode and Release.
-	topic, event string
-	payload      wire.Payload   // a part of common's bytes
+	Topic, Event string
+	Payload      wire.Payload   // a part of common's bytes
 	common       *netloop.Frame // of the common key
 	weighed      bool
 
@@ -38,20 +38,18 @@ func (s *Set) Encode(topic, event string, p wire.Payload) error {
 	var k Key
 	f, buf := k.start(len(topic) + len(event) + len(p.Data))
 	buf, binary, err := wire.V2{}.AppendBroadcast(buf, topic, event, p)
-	if f, err = k.frame(f, buf, binary, err); err != nil {
+	if err != nil {
+		f.Release()
 		return err
 	}
-	s.topic, s.event, s.common = topic, event, f
+	s.Topic, s.Event, s.common = topic, event, webSocket{}.Finish(f, buf, binary)
 	end := len(buf)
 	if !binary {
 		end -= len("]")
 	}
-	s.payload = wire.Payload{Data: buf[end-len(p.Data) : end], Binary: p.Binary}
+	s.Payload = wire.Payload{Data: buf[end-len(p.Data) : end], Binary: p.Binary}
 	return nil
 }
-
-// Payload returns the payload. It is valid until Release.
-func (s *Set) Payload() wire.Payload { return s.payload }
 
 // Weigh has each frame count at most a quarter of what may wait for a socket. It comes
 // right after Encode.
@@ -63,13 +61,17 @@ func (s *Set) Weigh() {
 // Release gives back all frames. They live on where they were sent.
 func (s *Set) Release() {
 	s.common.Release()
+	s.Topic, s.Event, s.Payload, s.common, s.weighed = "", "", wire.Payload{}, nil, false
+	if len(s.other) == 0 {
+		return
+	}
 	for _, o := range s.other {
 		if o.frame != nil {
 			o.frame.Release()
 		}
 	}
 	clear(s.other)
-	s.topic, s.event, s.payload, s.common, s.weighed, s.other = "", "", wire.Payload{}, nil, false, s.other[:0]
+	s.other = s.other[:0]
 }
 
 // Frame returns the frame for sockets with a key, nil if they cannot get the message. The
@@ -108,7 +110,7 @@ func (s *Set) find(k Key, of *netloop.Frame) (f *netloop.Frame) {
 	} else {
 		// With an error, those who cannot get the message are left out. Phoenix
 		// crashes the broadcaster where a client of version 1 would get bytes.
-		f, _ = k.broadcast(s.topic, s.event, s.payload)
+		f, _ = k.broadcast(s.Topic, s.Event, s.Payload)
 	}
 	if s.weighed && f != nil {
 		f.Weigh(f.Size())

@@ -69,8 +69,8 @@ func TestSetContent(t *testing.T) {
 	if got := readStrings(t, s.Frame(Key{Framing: LongPoll}), s.Frame(Key{Encoding: encodingOf(t, wire.V1{}), Framing: LongPoll})); got[0] != v2 || got[1] != v1 {
 		t.Errorf("long polling: %q", got)
 	}
-	if string(s.Payload().Data) != body || s.Payload().Binary {
-		t.Errorf("payload %s", s.Payload().Data)
+	if string(s.Payload.Data) != body || s.Payload.Binary {
+		t.Errorf("payload %s", s.Payload.Data)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestSetOfBytes(t *testing.T) {
 	if want := "\x02\x06\x03room:1msg" + string(data); readAll(t, s.Frame(Key{}))[0] != want {
 		t.Error("the message of bytes is wrong")
 	}
-	if p := s.Payload(); !p.Binary || !bytes.Equal(p.Data, data) {
+	if p := s.Payload; !p.Binary || !bytes.Equal(p.Data, data) {
 		t.Error("the payload is wrong")
 	}
 	if err := new(Set).Encode("room:1", "msg", wire.Payload{Data: []byte("[]")}); err != wire.ErrNotObject {
@@ -147,7 +147,8 @@ func TestFanout(t *testing.T) {
 			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
 				noFramesLeft(t)
 				s := encoded(t, "room:1", "msg", p)
-				fan := s.Fanout(100)
+				var fan Fanout
+				fan.Begin(s, 100)
 				var taken []*netloop.Frame
 				for i := range 50 { // the others get none
 					if n == 0 {
@@ -184,7 +185,8 @@ func BenchmarkBroadcastFrames(b *testing.B) {
 						if err := s.Encode("room:1", "msg", p); err != nil {
 							b.Fatal(err)
 						}
-						fan := s.Fanout(sockets)
+						var fan Fanout
+						fan.Begin(&s, sockets)
 						for range sockets {
 							fan.Take(k).Release()
 						}
