@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -35,9 +36,9 @@ const compressing = 1
 // also the copy of the payload that a broadcast needs in any case. Errors are those
 // of version 2 of Phoenix's dialect; nothing is to be released then.
 func (s *Set) Encode(topic, event string, p wire.Payload) error {
-	var k Key
-	f, buf := k.start(len(topic) + len(event) + len(p.Data))
-	buf, binary, err := wire.V2{}.AppendBroadcast(buf, topic, event, p)
+	const room = websocket.MaxHeaderSize
+	f := netloop.NewFrame(room + envelope + len(topic) + len(event) + len(p.Data))
+	buf, binary, err := wire.V2{}.AppendBroadcast(f.Bytes()[:room], topic, event, p)
 	if err != nil {
 		f.Release()
 		return err
