@@ -65,7 +65,7 @@ func (a *API) broadcast(w http.ResponseWriter, r *request) error {
 	}
 	key := r.Header.Get("Idempotency-Key")
 	if len(key) > maxName {
-		return problem(http.StatusBadRequest, "idempotency-key", "Invalid Idempotency-Key", "it has %d bytes, at most %d are possible", len(key), maxName)
+		return problem(http.StatusBadRequest, "idempotency-key", "Invalid Idempotency-Key", "it has %d bytes, at most %d are allowed", len(key), maxName)
 	}
 	send := func() error { return a.manager.Broadcast(r.id, b.Topic, b.Event, b.Payload) }
 	var err error

@@ -9,7 +9,7 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// build makes a life of a spec: an endpoint of its own, and the logic.
+// build creates a life from a spec: its endpoint and its logic.
 func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err error) {
 	so, release, err := m.sockets(spec)
 	if err != nil {
@@ -44,7 +44,7 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	return in, nil
 }
 
-// busOf returns nil for an instance that lives on this node alone.
+// busOf returns the bus of an instance, nil if it lives on this node alone.
 func (m *Manager) busOf(one *member, kind *Type) pubsub.Bus {
 	if m.options.Bus == nil || !one.spreads(kind) {
 		return nil
@@ -78,7 +78,7 @@ func (m *Manager) askSockets(spec Spec) (so channels.SocketOptions, release func
 	return m.options.Sockets(spec)
 }
 
-// socketOptions adds to the server's options what the logic has to say.
+// socketOptions adds the logic's hooks to the server's options.
 func (in *Instance) socketOptions(so channels.SocketOptions) channels.SocketOptions {
 	if c, ok := in.logic.(Connector); ok {
 		first := so.Connect
@@ -100,7 +100,7 @@ func (in *Instance) socketOptions(so channels.SocketOptions) channels.SocketOpti
 	return so
 }
 
-// discard ends a life that has not begun.
+// discard ends a life that has not started.
 func (in *Instance) discard() {
 	in.cancel()
 	in.endpoint.Shutdown(context.Background()) //nolint:errcheck // it has no sockets
@@ -108,14 +108,14 @@ func (in *Instance) discard() {
 	in.letGo()
 }
 
-// holds keeps what is to be released with the life.
+// holds registers release to be called when the life ends.
 func (in *Instance) holds(release func()) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.releases = append(in.releases, release)
 }
 
-// letGo releases what Options.Sockets has made.
+// letGo calls the releases of Options.Sockets.
 func (in *Instance) letGo() {
 	in.mu.Lock()
 	defer in.mu.Unlock()

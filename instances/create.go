@@ -8,18 +8,18 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// Create makes an instance of a spec and starts it. It is idempotent by id: if
-// there is one of the same spec, that is returned and created is false; if
-// there is one of another spec, a [*ConflictError]. When it returns an Info,
-// the spec is in the store and the first start has succeeded or failed: see its
-// State.
+// Create makes an instance from a spec and starts it. It is idempotent by id:
+// if the instance exists with the same spec, Create returns it and created is
+// false; if it exists with another spec, the error is a [*ConflictError]. When
+// Create returns an Info, the spec is in the store and the first start has
+// succeeded or failed: see its State.
 func (m *Manager) Create(ctx context.Context, spec Spec) (i Info, created bool, err error) {
 	return m.create(ctx, spec, false)
 }
 
-// Declare is Create for an instance that the program's own configuration asks
-// for at each start: it is not in the store, and nobody can change or delete it.
-// To declare it again with another spec changes it as Update does. Declare comes
+// Declare is Create for an instance from the program's configuration. The
+// instance is not in the store, and cannot be changed or deleted otherwise.
+// Declaring it again with another spec changes it like Update. Call Declare
 // before Open.
 func (m *Manager) Declare(ctx context.Context, spec Spec) (Info, error) {
 	i, created, err := m.create(ctx, spec, true)
@@ -70,8 +70,8 @@ func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (Info, b
 	return one.afterStart(ctx, i), true, nil
 }
 
-// prepare checks and normalizes a spec. Its limits may not be above bounds, unless
-// they are as in kept.
+// prepare checks and normalizes a spec. Its limits must not be above bounds,
+// unless they equal those of kept.
 func (m *Manager) prepare(spec *Spec, kept Limits, bounds channels.Limits) (*Type, error) {
 	if err := spec.normalize(); err != nil {
 		return nil, err
@@ -106,8 +106,8 @@ func (m *Manager) typeNames() string {
 	return names
 }
 
-// reserve returns the member of an id, locked for a change: a new one that
-// nobody sees yet, or the one that there is.
+// reserve returns the member with an id, locked for a change. If there is none,
+// it creates one that others cannot see yet.
 func (m *Manager) reserve(ctx context.Context, id string, declared bool) (one *member, isNew bool, err error) {
 	for {
 		m.mu.Lock()
@@ -137,7 +137,7 @@ func (m *Manager) reserve(ctx context.Context, id string, declared bool) (one *m
 	}
 }
 
-// found makes a reserved member one that has a spec, in the store and running.
+// found gives a reserved member its spec, stores it and starts the instance.
 func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec) error {
 	life, err := m.build(one, kind, spec)
 	if err != nil {

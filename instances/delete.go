@@ -4,10 +4,10 @@ import (
 	"context"
 )
 
-// Delete drains an instance and removes it, with all that its type has saved.
-// When it returns, it is gone from the store; its sockets are then closed to
-// the pace of the host's Drain, and it is listed as draining until that is
-// done.
+// Delete drains an instance and removes it, with everything that its type has
+// saved. When Delete returns, the instance is gone from the store. Its sockets
+// are then closed at the pace of the host's Drain, and it is listed as draining
+// until that is done.
 func (m *Manager) Delete(ctx context.Context, id string, revision uint64) error {
 	one, err := m.find(id)
 	if err != nil {
@@ -21,7 +21,7 @@ func (m *Manager) remove(ctx context.Context, one *member, revision uint64, reas
 	if err != nil {
 		return err
 	}
-	if opened != one { // another of the same id
+	if opened != one { // another instance with the same id
 		opened.unlock()
 		return ErrNotFound
 	}
@@ -40,9 +40,10 @@ func (m *Manager) remove(ctx context.Context, one *member, revision uint64, reas
 	return nil
 }
 
-// Drain closes an instance's sockets to the pace of the host's Drain and stops
-// it. It stays listed, and stopped over a restart of the server, until it is
-// resumed or deleted. When Drain returns, that is in the store and it has begun.
+// Drain closes an instance's sockets at the pace of the host's Drain, and stops
+// it. The instance stays listed, and stopped even after a restart of the
+// server, until it is resumed or deleted. When Drain returns, this is in the
+// store and draining has begun.
 func (m *Manager) Drain(ctx context.Context, id string) error {
 	one, err := m.open(ctx, id, AnyRevision)
 	if err != nil {
@@ -66,9 +67,9 @@ func (m *Manager) Drain(ctx context.Context, id string) error {
 	return nil
 }
 
-// Resume starts an instance that is stopped or has failed; any other is left
-// alone. When it returns an Info, the start has succeeded or failed: see its
-// State.
+// Resume starts an instance that is stopped or has failed, and does nothing for
+// any other. When it returns an Info, the start has succeeded or failed: see
+// its State.
 func (m *Manager) Resume(ctx context.Context, id string) (Info, error) {
 	one, err := m.open(ctx, id, AnyRevision)
 	if err != nil {
@@ -91,7 +92,7 @@ func (m *Manager) resume(ctx context.Context, one *member) (Info, error) {
 	if err := m.keepStopped(ctx, one, false); err != nil {
 		return Info{}, err
 	}
-	one.halt() // what is left of a failed one
+	one.halt() // the rest of a failed life
 	one.launch(nil)
 	i, _ = one.info()
 	return i, nil
@@ -111,8 +112,8 @@ func (m *Manager) keepStopped(ctx context.Context, one *member, stopped bool) er
 	return nil
 }
 
-// endInBackground lets a locked member's life end in the background, and then does what
-// follows from it.
+// endInBackground ends a locked member's life in the background, and then calls
+// then.
 func (m *Manager) endInBackground(one *member, then func()) {
 	running := m.background(func(context.Context) {
 		defer one.unlock()

@@ -8,23 +8,24 @@ import (
 	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
-// What a manager's methods fail with, besides [fielderr.List], [*ConflictError],
-// [*RevisionError], [*SignalError] and what the store could not do.
+// Errors of a manager's methods, besides [fielderr.List], [*ConflictError],
+// [*RevisionError], [*SignalError] and errors of the store.
 var (
-	// ErrNotFound: there is no instance of this id.
+	// ErrNotFound: there is no instance with this id.
 	ErrNotFound = errors.New("instances: there is no such instance")
-	// ErrNotRunning: the instance is not running: it drains, has stopped, failed
-	// or is being restarted. Its Info says which.
+	// ErrNotRunning: the instance drains, has stopped, has failed or is being
+	// restarted. Its Info says which.
 	ErrNotRunning = errors.New("instances: the instance is not running")
-	// ErrDraining: the id is that of an instance that is being removed. It is
-	// free again in a moment.
+	// ErrDraining: the instance with this id is being removed. The id will be
+	// free in a moment.
 	ErrDraining = errors.New("instances: an instance of this id is being removed")
-	// ErrDeclared: the instance is declared by the server's configuration, which
-	// alone can change or remove it.
+	// ErrDeclared: the instance is declared by the server's configuration, and
+	// can be changed or removed only there.
 	ErrDeclared = errors.New("instances: the instance is declared by the configuration: change it there")
 	// ErrNoSignals: the instance's type takes no signals.
 	ErrNoSignals = errors.New("instances: this type takes no signals")
-	// ErrRestart is what a [Configurer] answers to be restarted instead.
+	// ErrRestart is returned by a [Configurer] that wants to be restarted
+	// instead.
 	ErrRestart = errors.New("instances: this change needs a restart of the instance")
 	// ErrClosed: the manager is closed.
 	ErrClosed = errors.New("instances: the manager is closed")
@@ -32,13 +33,13 @@ var (
 	ErrNoState = errors.New("instances: nothing was saved under this name")
 )
 
-// Invalid returns the error for one field of a type's own configuration, for what
-// its schema cannot say: Invalid("/seats", "is %d: …", n).
+// Invalid returns an error for one field of a type's configuration, for rules
+// that its schema cannot express: Invalid("/seats", "is %d: …", n).
 func Invalid(pointer, format string, args ...any) fielderr.List {
 	return fielderr.New("/config"+pointer, format, args...)
 }
 
-// ConflictError says that there is an instance of this id with another spec.
+// ConflictError reports that an instance with this id exists with another spec.
 type ConflictError struct {
 	ID     string
 	Fields []string // that differ: "config", "labels"
@@ -48,7 +49,7 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("instances: there is an instance %q with another %s", e.ID, strings.Join(e.Fields, ", "))
 }
 
-// RevisionError says that the instance has been changed since the revision that
+// RevisionError reports that the instance has changed since the revision that
 // the caller has seen.
 type RevisionError struct{ Want, Have uint64 }
 

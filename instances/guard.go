@@ -20,12 +20,13 @@ func (in *Instance) guard(what string, f func() error) (err error) {
 	return f()
 }
 
-// errGoexit is what became of a function that has ended its goroutine, as
+// errGoexit returns the error for a function that ended its goroutine, as
 // t.FailNow does in a test.
 func errGoexit(what string) error { return &PanicError{Hook: what, Value: "runtime.Goexit"} }
 
-// awaitGoroutines waits until all that the logic started has ended. What has
-// not when ctx is done is leaked: counted, told, and left alone.
+// awaitGoroutines waits until all goroutines that the logic started have ended.
+// Those that still run when ctx is done are leaked: counted, logged and
+// abandoned.
 func (m *member) awaitGoroutines(ctx context.Context, in *Instance) {
 	for in.liveGoroutines() > 0 {
 		select {
@@ -43,7 +44,7 @@ func (m *member) awaitGoroutines(ctx context.Context, in *Instance) {
 	}
 }
 
-// liveGoroutines is how many goroutines of this life there are.
+// liveGoroutines returns the number of goroutines of this life.
 func (in *Instance) liveGoroutines() int64 {
 	return in.goroutines.Load() + in.endpoint.Stats().Callbacks
 }

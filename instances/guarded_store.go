@@ -6,8 +6,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// guardedStore is a [Store] whose panics are errors: it is called on goroutines
-// of the manager's own.
+// guardedStore is a [Store] whose panics become errors, because it is called on
+// the manager's goroutines.
 type guardedStore struct{ Store }
 
 func (s guardedStore) Get(ctx context.Context, key string) (e Entry, err error) {

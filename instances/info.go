@@ -13,9 +13,9 @@ import (
 //	   ▲  │        │
 //	   └──┴────────┴──────> failed
 //
-// A crash takes a running instance back to pending until it is restarted;
-// after too many of them it is failed. What is stopped or failed stays so until
-// somebody resumes, changes or deletes it.
+// A crash takes a running instance back to pending until it is restarted; after
+// too many crashes it is failed. A stopped or failed instance stays so until it
+// is resumed, changed or deleted.
 type State string
 
 // The states.
@@ -39,8 +39,9 @@ type Info struct {
 	// Declared reports whether the instance comes from the server's configuration; then
 	// it can be changed only there.
 	Declared bool `json:"declared,omitempty"`
-	// Incarnation is a number that no other instance of this manager has, not even
-	// a later one with the same id; it begins anew with the process.
+	// Incarnation is a number that no other instance of this manager has, not
+	// even a later one with the same id. It is counted from the start of the
+	// process.
 	Incarnation uint64 `json:"-"`
 	// Created is when the spec was accepted.
 	Created time.Time `json:"created"`
@@ -48,8 +49,8 @@ type Info struct {
 	Started time.Time `json:"started,omitzero"`
 }
 
-// Stats counts what happened since the instance was created or the server started,
-// restarts of the instance included, and what there is now.
+// Stats counts what has happened since the instance was created or the server
+// started, including restarts of the instance, and its present state.
 type Stats struct {
 	Connections int64 `json:"connections"` // open now
 	Channels    int64 `json:"channels"`    // joined now
@@ -62,22 +63,21 @@ type Stats struct {
 	BytesOut    int64 `json:"bytes_out"`    // sent to clients
 	Refused     int64 `json:"refused"`      // connections refused by a limit
 	RateLimited int64 `json:"rate_limited"` // joins and messages refused by a rate
-	HeldUp      int64 `json:"held_up"`      // times that a client was not read for a while, above a rate or because of a full mailbox
+	HeldUp      int64 `json:"held_up"`      // pauses in reading a client, above a rate or because of a full mailbox
 	Overloaded  int64 `json:"overloaded"`   // broadcasts refused because more was broadcast than could be sent
 	Dropped     int64 `json:"dropped"`      // messages dropped because a mailbox was full
 
-	Crashes        int64 `json:"crashes"`         // of hooks, and of goroutines that the logic started
+	Crashes        int64 `json:"crashes"`         // of hooks and of goroutines that the logic started
 	ChannelCrashes int64 `json:"channel_crashes"` // of channel callbacks; each ends one client's channel
 	Restarts       int64 `json:"restarts"`        // after crashes
-	Leaked         int64 `json:"leaked"`          // goroutines that did not end with their logic
+	Leaked         int64 `json:"leaked"`          // goroutines that have outlived their logic
 	Goroutines     int64 `json:"goroutines"`      // of the logic now
 	MailboxHigh    int64 `json:"mailbox_high"`    // the most messages that ever waited for one channel
 
 	Uptime units.Duration `json:"uptime"` // since the logic last started; 0 if it is not running
 }
 
-// add adds what an endpoint has counted; how much there is now counts only
-// while it serves.
+// add adds the counters of an endpoint. Gauges count only while it serves.
 func (s *Stats) add(e channels.Stats) {
 	s.Connections += e.Sockets
 	s.Channels += e.Channels
@@ -100,10 +100,10 @@ type Filter struct {
 	Type   string
 	State  State
 	Labels map[string]string // all of them
-	// Sees, if not nil, leaves out the ids that it denies: List asks it before
-	// anything else. It must not call the manager.
+	// Sees, if not nil, reports whether an id may be listed; List calls it
+	// before anything else. It must not call the manager.
 	Sees func(id string) bool
-	// After continues a list behind this id: the next of [Manager.List].
+	// After continues a list after this id: next as returned by [Manager.List].
 	After string
 	// Limit bounds a page; 0: 100.
 	Limit int
@@ -121,13 +121,13 @@ func (f *Filter) matches(i *Info) bool {
 	return true
 }
 
-// Topic is a topic that somebody has joined.
+// Topic is a topic with subscribers.
 type Topic struct {
 	Topic       string `json:"topic"`
 	Subscribers int    `json:"subscribers"` // channels that have joined it
 }
 
-// Event is something that happened to an instance, for who watches.
+// Event is something that happened to an instance, for [Manager.Watch].
 type Event struct {
 	Time     time.Time `json:"time"`
 	Kind     EventKind `json:"kind"`

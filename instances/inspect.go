@@ -11,7 +11,7 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Stats returns what an instance has counted.
+// Stats returns an instance's counters.
 func (m *Manager) Stats(id string) (Stats, error) {
 	found, err := m.find(id)
 	if err != nil {
@@ -20,21 +20,21 @@ func (m *Manager) Stats(id string) (Stats, error) {
 	return found.stats(), nil
 }
 
-// Glance is what is seen of an instance at the first look.
+// Glance is what [Manager.Survey] returns about an instance.
 type Glance struct {
 	ID       string
 	Type     string
 	State    State
 	Reason   string // as Info has it
 	Declared bool
-	// Stats are without Topics, Leaked, Goroutines and Uptime: those take a closer
-	// look, see [Manager.Stats].
+	// Stats lacks Topics, Leaked, Goroutines and Uptime, which cost more: see
+	// [Manager.Stats].
 	Stats Stats
 }
 
-// Survey returns a glance at every instance, in no order. It costs about a
-// microsecond for each, whatever its topics and clients are: it is for what
-// looks at all of them again and again.
+// Survey returns a glance at every instance, in no particular order. It costs
+// about a microsecond for each, regardless of its topics and clients, so it can
+// be called often.
 func (m *Manager) Survey() []Glance {
 	m.mu.RLock()
 	members := slices.Collect(maps.Values(m.members))
@@ -50,8 +50,8 @@ func (m *Manager) Survey() []Glance {
 	return seen
 }
 
-// Presence returns who is on a topic of an instance, by key; nothing where the
-// type tracks nobody.
+// Presence returns who is present on a topic of an instance, by key. It is
+// empty if the type does not track presence.
 func (m *Manager) Presence(id, topic string) (map[string]presence.Entry, error) {
 	in, err := m.alive(id)
 	if err != nil {
@@ -60,8 +60,8 @@ func (m *Manager) Presence(id, topic string) (map[string]presence.Entry, error) 
 	return in.Presence().List(topic), nil
 }
 
-// Topics returns the topics of an instance that somebody has joined, most
-// subscribers first, at most limit; 0: all.
+// Topics returns the topics of an instance that have subscribers, most
+// subscribers first, at most limit; 0 means all.
 func (m *Manager) Topics(id string, limit int) ([]Topic, error) {
 	in, err := m.alive(id)
 	if err != nil {
@@ -80,7 +80,7 @@ func (m *Manager) Topics(id string, limit int) ([]Topic, error) {
 	return list, nil
 }
 
-// Sockets returns an instance's connected clients, at most limit; 0: all.
+// Sockets returns an instance's connected clients, at most limit; 0 means all.
 func (m *Manager) Sockets(id string, limit int) ([]channels.SocketInfo, error) {
 	in, err := m.alive(id)
 	if err != nil {
@@ -89,8 +89,8 @@ func (m *Manager) Sockets(id string, limit int) ([]channels.SocketInfo, error) {
 	return in.endpoint.Sockets(limit), nil
 }
 
-// Await waits until an instance is in one of the states; ErrNotFound when it is
-// gone.
+// Await waits until an instance is in one of the states. It returns ErrNotFound
+// if the instance is gone.
 func (m *Manager) Await(ctx context.Context, id string, states ...State) (Info, error) {
 	for {
 		i, err := m.Get(id)

@@ -17,9 +17,9 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Instance is one life of an instance, as its logic sees it: from its start to
-// its stop or crash. After that its endpoint has no clients, and what is done
-// with it fails or does nothing.
+// Instance is one life of an instance, from its start to its stop or crash, as
+// its logic sees it. After that its endpoint has no clients, and its methods
+// fail or do nothing.
 type Instance struct {
 	// Static after construction.
 	owner    *member
@@ -30,21 +30,21 @@ type Instance struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	crashed  chan error // has the first crash
-	// replicator is nil if its presences are this node's alone.
+	// replicator is nil if its presences stay on this node.
 	replicator presence.Replicator
 
 	logic Logic // static once it is built
 
-	// Guarded by the member's ops, once it is built.
+	// Guarded by the member's ops after construction.
 	sockets  channels.SocketOptions
 	channels []*channels.Channel
 
 	mu       sync.Mutex
 	releases []func() // of Options.Sockets; guarded by mu
 
-	begun      bool          // Start has succeeded; of the goroutine that serves
+	begun      bool          // Start has succeeded; owned by the goroutine that serves
 	hooks      chan struct{} // holds a token while a hook runs: one at a time
-	goroutines atomic.Int64  // of Go and of hooks
+	goroutines atomic.Int64  // started by Go and by hooks
 	endOnce    sync.Once
 
 	presenceOnce sync.Once
@@ -52,31 +52,31 @@ type Instance struct {
 	tracks       atomic.Bool // there is a tracker
 }
 
-// ID is the instance's id.
+// ID returns the instance's id.
 func (in *Instance) ID() string { return in.id }
 
 // Labels returns a copy of the instance's labels when this life began.
 func (in *Instance) Labels() map[string]string { return maps.Clone(in.labels) }
 
-// Log names the instance in all that it writes.
+// Log returns a logger whose lines name the instance.
 func (in *Instance) Log() *zerolog.Logger { return &in.log }
 
-// line begins a line of the package itself about the instance.
+// line begins a log line of this package about the instance.
 func (in *Instance) line(level zerolog.Level, message string) logging.Line {
 	return in.owner.manager.log.Line(level, message).Str("instance", in.id)
 }
 
-// Endpoint has the topics and sockets of this instance alone.
+// Endpoint returns the endpoint with the topics and sockets of this instance.
 func (in *Instance) Endpoint() *channels.Endpoint { return in.endpoint }
 
-// Presence is who is there, in this instance alone.
+// Presence returns the tracker of this instance.
 func (in *Instance) Presence() *presence.Tracker {
 	in.presenceOnce.Do(func() { in.track(presence.Options{}) })
 	return in.tracker
 }
 
-// TrackPresence is Presence with options; it must be called before Presence,
-// so in the type's build function. It panics after that.
+// TrackPresence is Presence with options. It must be called before Presence, in
+// the type's build function, and panics otherwise.
 func (in *Instance) TrackPresence(o presence.Options) *presence.Tracker {
 	first := false
 	in.presenceOnce.Do(func() { in.track(o); first = true })
@@ -94,7 +94,7 @@ func (in *Instance) track(o presence.Options) {
 	in.tracks.Store(true)
 }
 
-// present is how much Presence tracks, without making one.
+// present returns how much the tracker holds, without creating one.
 func (in *Instance) present() presence.Stats {
 	if !in.tracks.Load() {
 		return presence.Stats{}
@@ -102,18 +102,20 @@ func (in *Instance) present() presence.Stats {
 	return in.tracker.Stats()
 }
 
-// Broadcast sends an event to all who have joined topic in this instance. It
-// fails with channels.ErrOverloaded while more has been broadcast than can be sent.
+// Broadcast sends an event to all channels that have joined topic in this
+// instance. It returns channels.ErrOverloaded while more has been broadcast
+// than can be sent.
 func (in *Instance) Broadcast(topic, event string, payload any) error {
 	return in.endpoint.Broadcast(topic, event, payload)
 }
 
-// Context ends when this life of the instance ends: before Stop, and at a crash.
+// Context returns a context that ends with this life of the instance: before
+// Stop, and at a crash.
 func (in *Instance) Context() context.Context { return in.ctx }
 
-// Go runs f on a goroutine of the instance's own. f must return when ctx ends;
-// one that does not is counted as leaked. A panic of f and an error, but for
-// ctx's own, is a crash of the instance, which is restarted. name is for logs.
+// Go runs f on a goroutine that belongs to the instance. f must return when ctx
+// ends; otherwise it is counted as leaked. A panic of f, or an error other than
+// ctx's, is a crash of the instance, which is then restarted. name is for logs.
 func (in *Instance) Go(name string, f func(ctx context.Context) error) {
 	in.goroutines.Add(1)
 	go func() {
@@ -128,30 +130,30 @@ func (in *Instance) Go(name string, f func(ctx context.Context) error) {
 	}()
 }
 
-// End drains and removes the instance, as Manager.Delete does: a game that is
-// over. It returns at once.
+// End drains and removes the instance like Manager.Delete, for example when a
+// game is over. It returns at once.
 func (in *Instance) End(reason string) {
 	in.endOnce.Do(func() {
 		in.owner.manager.background(func(ctx context.Context) {
 			err := in.owner.manager.remove(ctx, in.owner, AnyRevision, reason)
-			if err != nil && !errors.Is(err, ErrNotFound) { // else somebody has deleted it
+			if err != nil && !errors.Is(err, ErrNotFound) { // else it has been deleted
 				in.line(zerolog.ErrorLevel, "instance not ended").Err(err).Write()
 			}
 		})
 	})
 }
 
-// MaxStateBytes bounds one saved state: a cluster's store takes no more in one
-// value (NATS, max_payload).
+// MaxStateBytes bounds one saved state, because a cluster's store takes no more
+// in one value (NATS, max_payload).
 const MaxStateBytes = 1 << 20
 
-// Save keeps data under a name for the next lives of this instance, until it is
-// deleted. When it returns without an error, data survives a crash of the
-// machine; savings of many instances share their writes to the disk. name is 1
-// to 64 characters of A-Za-z0-9_-, data at most [MaxStateBytes].
+// Save keeps data under a name for the next lives of this instance, until the
+// instance is deleted. When it returns without an error, data survives a crash
+// of the machine. Concurrent saves of many instances share writes to the disk.
+// name is 1 to 64 characters of A-Za-z0-9_-, data at most [MaxStateBytes].
 func (in *Instance) Save(ctx context.Context, name string, data []byte) error {
 	if len(data) > MaxStateBytes {
-		return fmt.Errorf("instances: state %q has %d bytes, at most %d are possible", name, len(data), MaxStateBytes)
+		return fmt.Errorf("instances: state %q has %d bytes, more than %d", name, len(data), MaxStateBytes)
 	}
 	key, err := in.stateKey(name)
 	if err != nil {
@@ -161,7 +163,7 @@ func (in *Instance) Save(ctx context.Context, name string, data []byte) error {
 	return err
 }
 
-// Load returns what was last saved under a name, ErrNoState if nothing was.
+// Load returns the data last saved under a name, or ErrNoState.
 func (in *Instance) Load(ctx context.Context, name string) ([]byte, error) {
 	key, err := in.stateKey(name)
 	if err != nil {
@@ -174,7 +176,7 @@ func (in *Instance) Load(ctx context.Context, name string) ([]byte, error) {
 	return e.Value, err
 }
 
-// Forget removes what was saved under a name; that nothing was is no error.
+// Forget removes the data saved under a name, if there is any.
 func (in *Instance) Forget(ctx context.Context, name string) error {
 	key, err := in.stateKey(name)
 	if err != nil {
@@ -203,7 +205,7 @@ func (in *Instance) crash(err error) {
 	}
 }
 
-// startLogic starts the logic, if it wants that.
+// startLogic calls the logic's Start, if it has one.
 func (in *Instance) startLogic(ctx context.Context) error {
 	if s, ok := in.logic.(Starter); ok {
 		ctx, cancel := context.WithTimeout(ctx, in.owner.manager.options.StartTimeout)
@@ -216,7 +218,7 @@ func (in *Instance) startLogic(ctx context.Context) error {
 	return nil
 }
 
-// ticks is how often the logic wants to be called; 0: never.
+// ticks returns how often the logic's Tick is called; 0: never.
 func (in *Instance) ticks() (every time.Duration) {
 	if t, ok := in.logic.(Ticker); ok {
 		in.crashOn(in.guard("TickEvery", func() error { every = t.TickEvery(); return nil }))
@@ -224,7 +226,8 @@ func (in *Instance) ticks() (every time.Duration) {
 	return max(0, every)
 }
 
-// run ticks until the life is over: nil when ctx is done, else why it crashed.
+// run calls Tick until the life is over. It returns nil if ctx is done, else
+// the reason for the crash.
 func (in *Instance) run(ctx context.Context, every time.Duration) error {
 	var ticks <-chan time.Time
 	t, _ := in.logic.(Ticker)
@@ -247,7 +250,7 @@ func (in *Instance) run(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// signal calls the logic from outside.
+// signal calls the logic's Signal.
 func (in *Instance) signal(ctx context.Context, name string, data json.RawMessage) (json.RawMessage, error) {
 	s, ok := in.logic.(Signaler)
 	if !ok {
@@ -259,7 +262,7 @@ func (in *Instance) signal(ctx context.Context, name string, data json.RawMessag
 		if err != nil {
 			return err
 		}
-		if text, err = json.Marshal(result); err != nil { // here, because it runs the type's code
+		if text, err = json.Marshal(result); err != nil { // here, because Marshal runs the type's code
 			return fmt.Errorf("instances: the result of signal %q: %w", name, err)
 		}
 		return nil
@@ -271,7 +274,8 @@ func (in *Instance) signal(ctx context.Context, name string, data json.RawMessag
 	return text, nil
 }
 
-// crashOn crashes the instance for a panic; other errors are the caller's.
+// crashOn crashes the instance if err is a panic; other errors are left to the
+// caller.
 func (in *Instance) crashOn(err error) {
 	var p *PanicError
 	if errors.As(err, &p) {
@@ -279,8 +283,8 @@ func (in *Instance) crashOn(err error) {
 	}
 }
 
-// hook runs one of the hooks that run one at a time. One that does not return
-// in time is left alone on its goroutine, and keeps the others from running.
+// hook runs a hook; hooks run one at a time. A hook that does not return in
+// time is abandoned on its goroutine, and keeps the others from running.
 func (in *Instance) hook(ctx context.Context, name string, f func() error) error {
 	select {
 	case in.hooks <- struct{}{}:
@@ -304,8 +308,8 @@ func (in *Instance) hook(ctx context.Context, name string, f func() error) error
 	}
 }
 
-// endLife closes this life: the sockets go, then the logic is told, then its
-// goroutines are waited for, all within ctx. gently is false after a crash.
+// endLife ends this life: it closes the sockets, then calls Stop, then waits
+// for goroutines, all within ctx. gently is false after a crash.
 func (in *Instance) endLife(ctx context.Context, gently bool) {
 	gently = gently && in.begun
 	if d, ok := in.logic.(Drainer); ok && gently {
@@ -324,7 +328,7 @@ func (in *Instance) endLife(ctx context.Context, gently bool) {
 	in.owner.awaitGoroutines(grace, in)
 }
 
-// note logs what went wrong while the instance ended: it ends all the same.
+// note logs an error of ending the instance, which ends all the same.
 func (in *Instance) note(err error) {
 	if err != nil {
 		in.line(zerolog.WarnLevel, "instance did not end cleanly").Err(err).Write()

@@ -5,7 +5,7 @@ import (
 	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
-// limitField is a limit as a spec has it and as package channels has it.
+// limitField is a limit in a spec and in package channels.
 type limitField struct {
 	name string // in JSON
 	most int    // more makes no sense on any server
@@ -32,8 +32,8 @@ func (l Limits) within(base, bounds channels.Limits) channels.Limits {
 	return base
 }
 
-// above returns the limits that are above bounds. Those that are as in kept are
-// left out: they were there before the bounds.
+// above returns the limits that are above bounds, except those equal to kept's,
+// which are older than the bounds.
 func (l Limits) above(bounds channels.Limits, kept Limits) (wrong fielderr.List) {
 	before := kept.fields()
 	for i, f := range l.fields() {
@@ -44,8 +44,8 @@ func (l Limits) above(bounds channels.Limits, kept Limits) (wrong fielderr.List)
 	return wrong
 }
 
-// bounds are the limits that no instance exceeds: Options.Limits, and the host's
-// where those have none.
+// bounds returns the limits that no instance exceeds: Options.Limits, or the
+// host's for fields that are 0.
 func (m *Manager) bounds() channels.Limits {
 	bounds := m.host.Limits()
 	m.mu.RLock()
@@ -58,7 +58,7 @@ func (m *Manager) bounds() channels.Limits {
 	return bounds
 }
 
-// limitsOf returns the limits that an instance is served with.
+// limitsOf returns the limits that apply to an instance.
 func (m *Manager) limitsOf(spec Spec) channels.Limits {
 	bounds := m.bounds()
 	m.mu.RLock()
@@ -66,8 +66,8 @@ func (m *Manager) limitsOf(spec Spec) channels.Limits {
 	return spec.Limits.within(m.options.Limits, bounds)
 }
 
-// warnOfLimits logs which limits of a spec limitsOf lowers: it is from the store,
-// or from before the server's limits were lowered.
+// warnOfLimits logs which limits of a spec limitsOf lowers, because the spec is
+// older than the server's limits.
 func (m *Manager) warnOfLimits(spec *Spec) {
 	wrong := spec.Limits.above(m.bounds(), Limits{})
 	if len(wrong) == 0 {

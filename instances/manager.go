@@ -22,31 +22,34 @@ import (
 
 // Options of a [Manager]. The zero value is usable.
 type Options struct {
-	// Store keeps the specs; nil: in memory, so that they end with the process.
-	// It stays the caller's to close, after the manager.
+	// Store keeps the specs; nil keeps them in memory. The caller closes it,
+	// after the manager.
 	Store Store
-	// Path is below which clients connect: with "/socket", new Socket("/socket/ID").
-	// Default "/socket".
+	// Path is the path below which clients connect: with "/socket", they use
+	// new Socket("/socket/ID"). Default "/socket".
 	Path string
-	// Default is the id of the instance that serves new Socket(Path); empty: none.
+	// Default is the id of the instance that serves Path itself; empty means
+	// none.
 	Default string
-	// Limits are those of an instance whose spec has none, and the most that a
-	// spec may ask for: more is refused. A field that is 0 is bounded by the
-	// host's. A spec from the store that asks for more, because the limits were
-	// higher, is served with these, and a warning is logged.
+	// Limits apply to an instance whose spec has none, and are the most that a
+	// spec may ask for. For a field that is 0, the host's limit applies. A spec
+	// from the store that asks for more, because the limits were higher once,
+	// is served with these, and a warning is logged.
 	Limits channels.Limits
-	// Sockets gives the options of an instance's socket: origins, compression,
-	// and what Spec.Auth means; Connect is asked before the type's own. An error
-	// refuses the spec, with a [fielderr.List] where the field is known. release,
-	// if not nil, is called when the instance has ended. nil: the zero SocketOptions;
-	// a spec with Auth is refused then.
+	// Sockets returns the options of an instance's socket, such as origins and
+	// compression, and interprets Spec.Auth. Its Connect is called before the
+	// type's. An error refuses the spec; it is a [fielderr.List] if the field
+	// is known. release, if not nil, is called when the instance has ended. If
+	// Sockets is nil, the zero SocketOptions apply, and a spec with Auth is
+	// refused.
 	Sockets func(Spec) (o channels.SocketOptions, release func(), err error)
-	// Bus returns the bus of a declared instance whose type spreads (see [Type.Spread]): it connects
-	// the instances of this id on all nodes. It is asked for each life, which closes
-	// its bus. nil: this is a single node.
+	// Bus returns the bus of a declared instance whose type spreads (see
+	// [Type.Spread]): it connects the instances of this id on all nodes. It is
+	// called for each life, which closes its bus. nil means a single node.
 	Bus func(id string) pubsub.Bus
-	// Replicator returns what connects the presences of such an instance with those of
-	// the instances of this id on other nodes; nil: each node has its own.
+	// Replicator returns the replicator that connects the presences of such an
+	// instance with those of the instances with this id on other nodes. nil
+	// means that each node has its own presences.
 	Replicator func(id string) presence.Replicator
 	// Logger gets what happens to instances, as channels.Options.Logger does; nil
 	// writes errors to standard error.
@@ -62,8 +65,8 @@ type Options struct {
 	// is failed. Defaults 5 and 1 minute.
 	MaxCrashes  int
 	CrashWindow time.Duration
-	// Backoff is about how long a restart waits: give or take half, so that what
-	// failed together does not come back together. Default 1 s.
+	// Backoff is about how long a restart waits: plus or minus half, so that
+	// instances that failed together do not restart together. Default 1 s.
 	Backoff time.Duration
 	// Now is the clock of Info and of idle times; nil: time.Now.
 	Now func() time.Time
@@ -86,31 +89,31 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Manager creates and runs instances on an endpoint. Methods are safe from any
-// goroutine, but not from a hook or a channel's callback of an instance that
-// they change: those would wait for themselves.
+// Manager creates and runs instances on an endpoint. Its methods are safe from
+// any goroutine, except from a hook or channel callback of the instance that
+// they change, which would wait for itself.
 type Manager struct {
 	// Static after construction.
 	host    *channels.Endpoint
 	options Options
 	store   Store
 	log     *logging.Log
-	logger  zerolog.Logger  // of which instances' own are made
+	logger  zerolog.Logger  // parent of the instances' loggers
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
-	work    sync.WaitGroup // background and the sweeper
+	work    sync.WaitGroup // goroutines of background, and the sweeper
 
 	mu       sync.RWMutex
 	types    map[string]*Type   // guarded by mu
 	members  map[string]*member // guarded by mu
-	departed map[string]*Total  // of those that are no members any more, by type; guarded by mu
+	departed map[string]*Total  // of former members, by type; guarded by mu
 	closed   bool               // guarded by mu
-	serial   uint64             // of the last member; guarded by mu
+	serial   uint64             // serial of the last member; guarded by mu
 	watchers watchers
 }
 
-// New makes a manager whose instances are served by host: their clients
-// connect below Options.Path. Register the types, then Open it.
+// New returns a manager whose instances are served by host: their clients
+// connect below Options.Path. Register the types, then call Open.
 func New(host *channels.Endpoint, o Options) *Manager {
 	o = o.withDefaults()
 	m := &Manager{
@@ -123,8 +126,8 @@ func New(host *channels.Endpoint, o Options) *Manager {
 	return m
 }
 
-// Register adds a type. It panics if there is one of the same name, as
-// http.Handle does.
+// Register adds a type. Like http.Handle, it panics if the name is registered
+// already.
 func (m *Manager) Register(t Type) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -146,7 +149,8 @@ func (m *Manager) Types() []Type {
 	return list
 }
 
-// Path is where the clients of an instance connect: new Socket(Path(id)).
+// Path returns the path at which clients of an instance connect: new
+// Socket(Path(id)).
 func (m *Manager) Path(id string) string {
 	if id == m.options.Default {
 		return m.options.Path
@@ -154,15 +158,15 @@ func (m *Manager) Path(id string) string {
 	return strings.TrimSuffix(m.options.Path, "/") + "/" + id
 }
 
-// lookup finds the endpoint of a path: "ID", "ID/websocket", "ID/longpoll", and
-// "websocket" and "longpoll" for the default instance.
+// lookup returns the endpoint of a path: "ID", "ID/websocket", "ID/longpoll",
+// and "websocket" and "longpoll" for the default instance.
 func (m *Manager) lookup(below string) (*channels.Endpoint, string, error) {
 	id, rest, _ := strings.Cut(below, "/")
 	if reserved[id] && rest == "" {
 		id, rest = m.options.Default, id
 	}
 	if rest == "" {
-		rest = "websocket" // the upgrade at the instance's path itself
+		rest = "websocket" // an upgrade at the instance's path itself
 	}
 	m.mu.RLock()
 	known := m.members[id]
@@ -178,7 +182,7 @@ func (m *Manager) lookup(below string) (*channels.Endpoint, string, error) {
 	case known.life == nil || known.state != Running && known.state != Draining:
 		return nil, "", errAway
 	}
-	return known.life.endpoint, "/" + rest, nil // which refuses by itself while it drains
+	return known.life.endpoint, "/" + rest, nil // the endpoint itself refuses clients while it drains
 }
 
 var (
@@ -197,7 +201,7 @@ func (m *Manager) find(id string) (*member, error) {
 	return found, nil
 }
 
-// Get returns an instance, ErrNotFound if there is none.
+// Get returns an instance, or ErrNotFound.
 func (m *Manager) Get(id string) (Info, error) {
 	found, err := m.find(id)
 	if err != nil {
@@ -210,8 +214,8 @@ func (m *Manager) Get(id string) (Info, error) {
 	return i, nil
 }
 
-// List returns a page of instances by id, and what Filter.After is for the next
-// page, empty after the last.
+// List returns a page of instances ordered by id, and the Filter.After of the
+// next page, which is empty after the last.
 func (m *Manager) List(f Filter) (page []Info, next string) {
 	if f.Limit <= 0 {
 		f.Limit = 100
@@ -247,8 +251,8 @@ func (m *Manager) Signal(ctx context.Context, id, name string, data json.RawMess
 	return in.signal(ctx, name, data)
 }
 
-// Broadcast sends an event to all who have joined a topic of an instance.
-// payload is a JSON object.
+// Broadcast sends an event to all channels that have joined a topic of an
+// instance. payload is a JSON object.
 func (m *Manager) Broadcast(id, topic, event string, payload json.RawMessage) error {
 	in, err := m.alive(id)
 	if err != nil {
@@ -257,8 +261,8 @@ func (m *Manager) Broadcast(id, topic, event string, payload json.RawMessage) er
 	return in.endpoint.Broadcast(topic, event, payload)
 }
 
-// Disconnect closes all sockets of an instance that have this id; they come
-// back by themselves.
+// Disconnect closes all sockets of an instance with this socket id; their
+// clients reconnect by themselves.
 func (m *Manager) Disconnect(id, socketID string) error {
 	in, err := m.alive(id)
 	if err != nil {
@@ -275,8 +279,8 @@ func (m *Manager) alive(id string) (*Instance, error) {
 	return found.alive()
 }
 
-// background runs f on a goroutine that Close waits for; its ctx ends with Close.
-// It reports false if the manager is closed: everything ends then anyway.
+// background runs f on a goroutine that Close waits for; its ctx ends with
+// Close. It returns false if the manager is closed.
 func (m *Manager) background(f func(ctx context.Context)) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -286,10 +290,10 @@ func (m *Manager) background(f func(ctx context.Context)) bool {
 	return !m.closed
 }
 
-// Close drains all instances, to the pace of the host's Drain, and forgets them;
-// their specs stay in the store. When ctx is done first, it returns its error
-// and what is left ends by its own timeouts. Close it before the host is shut
-// down.
+// Close drains all instances, at the pace of the host's Drain, and forgets
+// them; their specs stay in the store. If ctx is done first, Close returns its
+// error, and the rest ends by its own timeouts. Close the manager before the
+// host is shut down.
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	already := m.closed
@@ -323,9 +327,9 @@ func (m *Manager) Close(ctx context.Context) error {
 	}
 }
 
-// closeOne ends an instance with the manager.
+// closeOne ends an instance when the manager is closed.
 func (m *Manager) closeOne(one *member) {
-	one.lock(context.Background()) //nolint:errcheck // it never ends
+	one.lock(context.Background()) //nolint:errcheck // the context never ends
 	defer one.unlock()
 	one.setState(Draining, "the server stops")
 	one.halt()

@@ -11,8 +11,7 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// member is an instance as the manager has it: its spec, and one life after
-// the other.
+// member is an instance in the manager: its spec, and one life after the other.
 type member struct {
 	// Static after construction.
 	manager  *Manager
@@ -37,11 +36,11 @@ type member struct {
 	next     *Instance // for serve to take
 	resting  bool      // life serves without a supervisor, until it crashes
 	halting  bool
-	stop     context.CancelFunc // the supervisor's, which may have ended
-	stopped  chan struct{}      // closed when it has; nil: there was none
-	settled  chan struct{}      // closed when the first start has succeeded or failed; nil: there was none
+	stop     context.CancelFunc // cancels the supervisor, which may have ended
+	stopped  chan struct{}      // closed when the supervisor has ended; nil: there was none
+	settled  chan struct{}      // closed when the first start has succeeded or failed; nil: not started
 
-	// Guarded by mu: what has been counted.
+	// Guarded by mu: counters.
 	past     channels.Stats // of the lives that are over
 	crashes  []time.Time    // the last ones, at most Options.MaxCrashes + 1
 	crashed  int64          // in all
@@ -65,7 +64,7 @@ func (m *member) lock(ctx context.Context) error {
 
 func (m *member) unlock() { <-m.ops }
 
-// info is the member as others see it; ok is false while they do not.
+// info returns the member's Info; ok is false while others may not see it.
 func (m *member) info() (i Info, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -79,7 +78,7 @@ func (m *member) infoLocked() Info {
 	}
 }
 
-// alive returns the life that serves, or why there is none.
+// alive returns the life that serves, or an error that says why there is none.
 func (m *member) alive() (*Instance, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -92,7 +91,7 @@ func (m *member) alive() (*Instance, error) {
 	return m.life, nil
 }
 
-// launch starts the instance; first, if not nil, is the life to begin with.
+// launch starts the instance; first, if not nil, is its first life.
 func (m *member) launch(first *Instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,7 +117,7 @@ func (m *member) superviseLocked() {
 	}()
 }
 
-// pause waits before a restart, give or take half of Options.Backoff. It reports
+// pause waits before a restart: Options.Backoff, plus or minus half. It returns
 // false if ctx ends first.
 func (m *member) pause(ctx context.Context) bool {
 	backoff := m.manager.options.Backoff
@@ -130,9 +129,9 @@ func (m *member) pause(ctx context.Context) bool {
 	}
 }
 
-// serveUnsupervised lets a life serve without a supervisor, which costs a goroutine: most
-// instances only have channels and never crash. It reports false if the
-// supervisor has something to do.
+// serveUnsupervised lets a life serve without a supervisor, which saves a
+// goroutine: most instances only have channels and never crash. It returns
+// false if the supervisor has something to do.
 func (m *member) serveUnsupervised(ctx context.Context, in *Instance) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -140,7 +139,7 @@ func (m *member) serveUnsupervised(ctx context.Context, in *Instance) bool {
 	return m.resting
 }
 
-// wake gives a life that has crashed its supervisor back, to restart it.
+// wake starts the supervisor again, to restart a crashed life.
 func (m *member) wake(in *Instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -150,7 +149,7 @@ func (m *member) wake(in *Instance) {
 	}
 }
 
-// halt ends the life, and its supervisor if it has one, and waits for that.
+// halt ends the life, and its supervisor if it has one, and waits for both.
 func (m *member) halt() {
 	m.mu.Lock()
 	m.halting = true
@@ -172,8 +171,8 @@ func (m *member) halt() {
 	m.mu.Unlock()
 }
 
-// serve serves one life from its start to its end, or until it can go on without
-// a supervisor. It reports whether another life is to follow.
+// serve runs one life from its start to its end, or until it can continue
+// without a supervisor. It reports whether another life must follow.
 func (m *member) serve(ctx context.Context) (restart bool) {
 	in, err := m.takeLife()
 	if err == nil {
@@ -185,14 +184,14 @@ func (m *member) serve(ctx context.Context) (restart bool) {
 			err = in.run(ctx, ticks)
 		}
 		if ctx.Err() != nil {
-			err = nil // the life was meant to end, whatever it ended with
+			err = nil // the life was meant to end, so its error does not count
 		}
 		m.bury(in, err)
 	}
 	return err != nil && ctx.Err() == nil && m.crash(err)
 }
 
-// takeLife returns the life to begin: the one that was built with the spec, or a
+// takeLife returns the next life: the one that was built with the spec, or a
 // new one.
 func (m *member) takeLife() (*Instance, error) {
 	m.mu.Lock()
@@ -211,7 +210,7 @@ func (m *member) takeLife() (*Instance, error) {
 	return in, nil
 }
 
-// startLife starts a life that has not been started, and opens its doors.
+// startLife starts a life and admits clients.
 func (m *member) startLife(ctx context.Context, in *Instance) error {
 	if in.begun {
 		return nil
@@ -221,7 +220,7 @@ func (m *member) startLife(ctx context.Context, in *Instance) error {
 	}
 	m.mu.Lock()
 	m.started = m.manager.options.Now()
-	if m.state == Pending { // else it drains already
+	if m.state == Pending { // else it is draining already
 		m.state, m.reason = Running, ""
 	}
 	m.mu.Unlock()
@@ -230,7 +229,7 @@ func (m *member) startLife(ctx context.Context, in *Instance) error {
 	return nil
 }
 
-// startSettled lets go who waits for the first start.
+// startSettled releases those that wait for the first start.
 func (m *member) startSettled() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -241,9 +240,9 @@ func (m *member) startSettled() {
 	}
 }
 
-// afterStart waits for the start that is under way, if there is one, and
-// returns what has become of i by it. The member is not locked meanwhile: where
-// somebody has changed it since, i is returned as it was.
+// afterStart waits for a start in progress, if there is one, and returns i with
+// the resulting state. The member is not locked meanwhile: if it has been
+// changed since, i is returned as it was.
 func (m *member) afterStart(ctx context.Context, i Info) Info {
 	m.mu.RLock()
 	settled := m.settled
@@ -251,7 +250,7 @@ func (m *member) afterStart(ctx context.Context, i Info) Info {
 	if settled != nil {
 		select {
 		case <-settled:
-		case <-ctx.Done(): // what was asked for is done all the same
+		case <-ctx.Done(): // the request is carried out all the same
 		}
 	}
 	if now, _ := m.info(); now.Revision == i.Revision {
@@ -260,8 +259,7 @@ func (m *member) afterStart(ctx context.Context, i Info) Info {
 	return i
 }
 
-// bury ends a life and keeps what it has counted. After a crash it does not
-// take long about it.
+// bury ends a life and keeps its counters. After a crash it does not wait long.
 func (m *member) bury(in *Instance, crash error) {
 	timeout := m.manager.options.DrainTimeout
 	if crash != nil {
@@ -305,14 +303,14 @@ func (m *member) crash(err error) (restart bool) {
 	return false
 }
 
-// leaked keeps a life whose goroutines have not ended.
+// leaked notes a life whose goroutines have not ended.
 func (m *member) leaked(in *Instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.leaks = append(m.leaks, in)
 }
 
-// stats are what all lives have counted.
+// stats returns the counters of all lives.
 func (m *member) stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -331,7 +329,7 @@ func (m *member) stats() Stats {
 	return s
 }
 
-// countedLocked is what is only to be read; for reading, mu is enough.
+// countedLocked returns the counters; mu must be held at least for reading.
 func (m *member) countedLocked() Stats {
 	s := Stats{Crashes: m.crashed, Restarts: m.restarts}
 	s.add(m.past)
@@ -341,14 +339,14 @@ func (m *member) countedLocked() Stats {
 	return s
 }
 
-// sum adds what an endpoint that is over has counted.
+// sum adds the counters of an endpoint that has ended.
 func sum(a, b channels.Stats) channels.Stats {
 	b.Sockets, b.Channels, b.Callbacks, b.LongPoll.Sessions = 0, 0, 0, 0
 	a.Add(b)
 	return a
 }
 
-// dropMember takes a member out of the manager.
+// dropMember removes a member from the manager.
 func (m *Manager) dropMember(one *member) {
 	counted := make(map[string]*Total)
 	one.count(counted)

@@ -10,11 +10,10 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// Reconfigure gives all instances other limits in place of Options.Limits and
-// asks Options.Sockets anew, and gives the declared instances that are named
-// another spec: all in one step for each instance, for the clients that connect
-// from then on. An instance for which that fails keeps what it had; all errors
-// are returned.
+// Reconfigure replaces Options.Limits for all instances, calls Options.Sockets
+// again, and gives the named declared instances another spec. For each instance
+// this is one step, which applies to clients that connect afterwards. An
+// instance for which it fails keeps its configuration; all errors are returned.
 func (m *Manager) Reconfigure(ctx context.Context, l channels.Limits, declared ...Spec) error {
 	m.mu.Lock()
 	m.options.Limits = l
@@ -34,7 +33,8 @@ func (m *Manager) Reconfigure(ctx context.Context, l channels.Limits, declared .
 	return errors.Join(errs...)
 }
 
-// reconfigure does so for one; wanted is another spec of it, if there is one.
+// reconfigure is Reconfigure for one instance; wanted is its new spec, if there
+// is one.
 func (m *Manager) reconfigure(ctx context.Context, one *member, wanted Spec, redeclared bool) error {
 	if err := one.lock(ctx); err != nil {
 		return err
@@ -55,8 +55,9 @@ func (m *Manager) reconfigure(ctx context.Context, one *member, wanted Spec, red
 	return m.remountAll(life, spec)
 }
 
-// redeclare gives a declared instance another spec. It reports true if that has
-// restarted it, with the new limits and options; else they are still to come.
+// redeclare gives a declared instance another spec. It returns true if that has
+// restarted the instance, with the new limits and options; otherwise they have
+// yet to be applied.
 func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (restarted bool, err error) {
 	kind, err := m.prepare(&wanted, Limits{}, m.bounds())
 	if err != nil {
@@ -72,7 +73,7 @@ func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (rest
 	case how == byConfigure:
 		taken, err := life.configure(ctx, kind, wanted.Config)
 		if !taken {
-			return true, m.applyUpdate(ctx, one, kind, wanted, []string{"type"}) // as anything that restarts
+			return true, m.applyUpdate(ctx, one, kind, wanted, []string{"type"}) // like any change that restarts
 		}
 		if err != nil {
 			return false, err
@@ -87,14 +88,14 @@ func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (rest
 	return false, nil
 }
 
-// remountAll serves who connects to a life from now on by what all its sources
-// say now.
+// remountAll applies the present limits, options and channels to clients that
+// connect from now on.
 func (m *Manager) remountAll(life *Instance, spec Spec) error {
 	so, release, err := m.sockets(spec)
 	if err != nil {
 		return err
 	}
-	life.holds(release) // who is connected keeps the old one
+	life.holds(release) // connected clients keep the old one
 	chs, err := life.rechannel()
 	if err != nil {
 		return err
@@ -102,14 +103,15 @@ func (m *Manager) remountAll(life *Instance, spec Spec) error {
 	return life.remount(m.limitsOf(spec), life.socketOptions(so), chs)
 }
 
-// rechannel asks the logic for its channels after a change.
+// rechannel calls the logic's Channels after a change.
 func (in *Instance) rechannel() (chs []*channels.Channel, err error) {
 	err = in.guard("Channels", func() error { chs = in.logic.Channels(); return nil })
 	in.crashOn(err)
 	return chs, err
 }
 
-// remount serves who connects from now on in another way.
+// remount applies limits, options and channels to clients that connect from now
+// on.
 func (in *Instance) remount(l channels.Limits, so channels.SocketOptions, chs []*channels.Channel) error {
 	in.sockets, in.channels = so, chs
 	return in.endpoint.Reconfigure("/", l, so, chs...)

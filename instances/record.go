@@ -10,22 +10,23 @@ import (
 	"time"
 )
 
-// What the store has: a record for each instance, and what types have saved.
+// Keys of the store: a record for each instance, and the states that types have
+// saved.
 const (
 	specPrefix  = "spec."
 	statePrefix = "state."
 )
 
-// record is what is kept of an instance; its revision is the store's.
+// record is what the store keeps of an instance; its revision is the store's.
 type record struct {
 	Spec    Spec      `json:"spec"`
 	Created time.Time `json:"created"`
-	Stopped bool      `json:"stopped,omitempty"` // drained, and to stay so
+	Stopped bool      `json:"stopped,omitempty"` // drained, and stays so
 }
 
-// writeRecord writes a member's record over the one at revision; a declared one has
-// none. Who asks for it may go away meanwhile: a store that is not waited for
-// writes all the same, and has then another revision than the member.
+// writeRecord replaces a member's record at revision; a declared member has
+// none. If ctx ends meanwhile, the store may still write the record, and then
+// has another revision than the member.
 func (m *Manager) writeRecord(ctx context.Context, one *member, spec Spec, stopped bool, revision uint64) (uint64, error) {
 	if one.declared {
 		return revision + 1, nil
@@ -41,8 +42,8 @@ func (m *Manager) writeRecord(ctx context.Context, one *member, spec Spec, stopp
 	return revision, nil
 }
 
-// deleteRecord removes a member's record. What its type has saved goes when it has
-// ended: until then it may still save.
+// deleteRecord removes a member's record. Saved states are removed when the
+// instance has ended, because until then it may still save.
 func (m *Manager) deleteRecord(ctx context.Context, one *member) error {
 	one.mu.RLock()
 	revision := one.revision
@@ -53,8 +54,8 @@ func (m *Manager) deleteRecord(ctx context.Context, one *member) error {
 	return nil
 }
 
-// forgetStates removes what a type has saved. What it fails to remove is
-// removed at the next Open.
+// forgetStates removes what a type has saved. If that fails, the next Open
+// removes it.
 func (m *Manager) forgetStates(one *member) {
 	states, err := m.store.List(context.Background(), statePrefix+one.id+".")
 	for _, e := range states {
@@ -65,9 +66,9 @@ func (m *Manager) forgetStates(one *member) {
 	}
 }
 
-// Open starts the instances that are in the store, all types having been
-// registered. It returns when each has started or failed; one whose type or
-// configuration is not taken any more is failed, and says why.
+// Open starts the instances in the store. Register all types first. Open
+// returns when each instance has started or failed. An instance whose type or
+// configuration is no longer accepted is failed, with the reason.
 func (m *Manager) Open(ctx context.Context) error {
 	entries, err := m.store.List(ctx, specPrefix)
 	if err != nil {
@@ -99,8 +100,8 @@ func (m *Manager) Open(ctx context.Context) error {
 	}
 }
 
-// restore makes the member of a record, and returns what is closed when it has
-// started or failed; nil if it is not to be started.
+// restore makes a member from a record. settled is closed when it has started
+// or failed, and nil if it must not start.
 func (m *Manager) restore(ctx context.Context, id string, e Entry) (settled <-chan struct{}, err error) {
 	var r record
 	if err := json.Unmarshal(e.Value, &r); err != nil {
@@ -136,7 +137,7 @@ func (m *Manager) restore(ctx context.Context, id string, e Entry) (settled <-ch
 	return one.settled, nil
 }
 
-// sweepStates removes what was saved by instances that are gone: the server
+// sweepStates removes the states of instances that are gone, because the server
 // was killed while it removed them.
 func (m *Manager) sweepStates(ctx context.Context, known map[string]bool) error {
 	states, err := m.store.List(ctx, statePrefix)

@@ -20,13 +20,13 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// schema is what a type's configuration must be, for people and compiled.
+// schema is the JSON schema of a type's configuration, as text and compiled.
 type schema struct {
 	text     json.RawMessage
 	compiled *jsonschema.Schema
 }
 
-// unitSchema is what a schema says of a quantity with a unit; nil: t is none.
+// unitSchema returns the schema of a quantity with a unit, nil if t is not one.
 func unitSchema(t reflect.Type) *reflector.Schema {
 	switch t {
 	case reflect.TypeFor[units.Duration]():
@@ -40,8 +40,8 @@ func unitSchema(t reflect.Type) *reflector.Schema {
 	return nil
 }
 
-// schemaOf makes the schema of a struct. It panics where there is none: that
-// is a mistake in the program.
+// schemaOf returns the schema of a struct. It panics if there is none, which is
+// a mistake in the program.
 func schemaOf[C any](name string) *schema {
 	var zero C
 	r := reflector.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true, Mapper: unitSchema}
@@ -65,7 +65,7 @@ func schemaOf[C any](name string) *schema {
 	return &schema{text: text, compiled: compiled}
 }
 
-// check says what is wrong with a configuration.
+// check returns what is wrong with a configuration.
 func (s *schema) check(config json.RawMessage) fielderr.List {
 	if len(config) == 0 {
 		config = json.RawMessage("{}")
@@ -83,7 +83,7 @@ func (s *schema) check(config json.RawMessage) fielderr.List {
 
 var english = message.NewPrinter(language.English)
 
-// fieldErrors flattens what the schema's check found, one for each field.
+// fieldErrors flattens a validation error, to one error for each field.
 func (s *schema) fieldErrors(e *jsonschema.ValidationError) (list fielderr.List) {
 	if len(e.Causes) > 0 {
 		for _, cause := range e.Causes {
@@ -97,7 +97,7 @@ func (s *schema) fieldErrors(e *jsonschema.ValidationError) (list fielderr.List)
 		at += "/" + fielderr.Escape(token)
 	}
 	switch k := e.ErrorKind.(type) {
-	case *kind.Required: // the field is the one that is missing
+	case *kind.Required: // the field is the missing one
 		for _, name := range k.Missing {
 			list.Add(at+"/"+fielderr.Escape(name), "%s", missing(fields[name]))
 		}
@@ -142,7 +142,7 @@ func missing(field *jsonschema.Schema) string {
 	return "is missing: it is " + field.Description
 }
 
-// decodeConfig reads a configuration that the schema has checked.
+// decodeConfig decodes a configuration that the schema has checked.
 func decodeConfig[C any](raw json.RawMessage) (config C, err error) {
 	if len(raw) == 0 {
 		raw = json.RawMessage("{}")

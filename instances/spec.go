@@ -48,14 +48,14 @@ const (
 
 const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
-// reserved are the ids that a path to the default instance has in their place.
+// reserved are ids that would clash with paths of the default instance.
 var reserved = map[string]bool{"websocket": true, "longpoll": true}
 
-// newID is a random id that is easy to read aloud.
+// newID returns a random id that is easy to read aloud.
 func newID() string { return strings.ToLower(rand.Text()[:16]) }
 
-// check says all that is wrong with a spec but its type and config. It fills
-// in the id.
+// check returns everything that is wrong with a spec, except its type and
+// config. It fills in an empty id.
 func (s *Spec) check() fielderr.List {
 	if s.ID == "" {
 		s.ID = newID()
@@ -68,21 +68,21 @@ func (s *Spec) check() fielderr.List {
 		wrong.Add("/id", "%q is taken by the paths of the default instance: choose another", s.ID)
 	}
 	if len(s.Labels) > maxLabels {
-		wrong.Add("/labels", "has %d labels, at most %d are possible", len(s.Labels), maxLabels)
+		wrong.Add("/labels", "has %d labels, at most %d are allowed", len(s.Labels), maxLabels)
 	}
 	for key, value := range s.Labels {
 		if !made(key, maxLabelKey, idAlphabet+"./") {
 			wrong.Add("/labels/"+fielderr.Escape(key), "the key must be 1 to %d characters of A-Z, a-z, 0-9, _, -, . and /", maxLabelKey)
 		}
 		if len(value) > maxLabelValue {
-			wrong.Add("/labels/"+fielderr.Escape(key), "has %d bytes, at most %d are possible", len(value), maxLabelValue)
+			wrong.Add("/labels/"+fielderr.Escape(key), "has %d bytes, at most %d are allowed", len(value), maxLabelValue)
 		}
 	}
 	if s.IdleTTL < 0 {
 		wrong.Add("/idle_ttl", "must not be negative; leave it out for an instance that stays")
 	}
 	if len(s.Config) > maxConfig {
-		wrong.Add("/config", "has %d bytes, at most %d are possible", len(s.Config), maxConfig)
+		wrong.Add("/config", "has %d bytes, at most %d are allowed", len(s.Config), maxConfig)
 	}
 	for _, f := range s.Limits.fields() {
 		if *f.spec < 0 {
@@ -92,7 +92,7 @@ func (s *Spec) check() fielderr.List {
 	return wrong
 }
 
-// made tells that text is 1 to most characters of alphabet.
+// made reports whether text consists of 1 to most characters of alphabet.
 func made(text string, most int, alphabet string) bool {
 	return text != "" && len(text) <= most &&
 		!strings.ContainsFunc(text, func(r rune) bool { return !strings.ContainsRune(alphabet, r) })
@@ -102,13 +102,14 @@ func validType(name string) bool {
 	return made(name, 64, "abcdefghijklmnopqrstuvwxyz0123456789-")
 }
 
-// clone shares nothing with s that could be modified.
+// clone returns a deep copy of s.
 func (s Spec) clone() Spec {
 	s.Config, s.Auth, s.Labels = bytes.Clone(s.Config), bytes.Clone(s.Auth), maps.Clone(s.Labels)
 	return s
 }
 
-// normalize writes JSON in its shortest form, so that equal specs are equal bytes.
+// normalize writes the JSON fields in canonical form, so that equal specs have
+// equal bytes.
 func (s *Spec) normalize() error {
 	for _, field := range []struct {
 		name string

@@ -6,26 +6,28 @@ import (
 	"iter"
 )
 
-// Store keeps what has to outlive the server: specs, and what types save. It is
-// small so that a key-value store of a cluster can be one. Methods are safe
-// from any goroutine; the package storetest has what an implementation must do.
+// Store keeps what must outlive the server: specs, and the states that types
+// save. It is small, so that a cluster's key-value store can implement it.
+// Methods are safe from any goroutine. Package storetest checks
+// implementations.
 //
 // Keys are made of A-Z, a-z, 0-9, "_", "-" and "."; every change of a key gives it a
 // higher revision than the store has given before.
 type Store interface {
 	// Get returns ErrKeyNotFound if there is nothing.
 	Get(ctx context.Context, key string) (Entry, error)
-	// Put writes a value if the key is at revision, 0: if there is none of it;
-	// AnyRevision: whatever there is. Else ErrKeyRevision. When it returns
-	// without an error, the value survives a crash of the machine.
+	// Put writes a value if the key is at revision, and otherwise returns
+	// ErrKeyRevision. Revision 0 means that the key must not exist, AnyRevision
+	// that it does not matter. When Put returns without an error, the value
+	// survives a crash of the machine.
 	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
-	// Delete removes a key if it is at revision, or AnyRevision, else
-	// ErrKeyRevision. One that is not there is ErrKeyNotFound. It is as durable
-	// as Put.
+	// Delete removes a key if it is at revision, or revision is AnyRevision,
+	// and otherwise returns ErrKeyRevision. If the key does not exist, it
+	// returns ErrKeyNotFound. Delete is as durable as Put.
 	Delete(ctx context.Context, key string, revision uint64) error
-	// List returns all keys that begin with prefix, in their order.
+	// List returns all keys that begin with prefix, in order.
 	List(ctx context.Context, prefix string) ([]Entry, error)
-	// Close ends the store; nothing may be called after it.
+	// Close closes the store. No method may be called afterwards.
 	Close() error
 }
 
@@ -50,12 +52,12 @@ type Change struct {
 	Entry Entry
 	// Deleted reports that the key was deleted, at Entry.Revision.
 	Deleted bool
-	// Current reports that there is nothing more to tell: what was yielded is what
-	// the store has. Entry is empty then.
+	// Current reports that the entries yielded so far are what the store has
+	// now. Entry is empty then.
 	Current bool
 }
 
-// Entry is a key of a store; the value is the caller's.
+// Entry is a key of a store with its value, which the caller owns.
 type Entry struct {
 	Key      string
 	Value    []byte
@@ -65,7 +67,7 @@ type Entry struct {
 // AnyRevision makes Put and Delete unconditional.
 const AnyRevision = ^uint64(0)
 
-// What a store answers.
+// Errors of a [Store].
 var (
 	ErrKeyNotFound = errors.New("instances: the store has no such key")
 	ErrKeyRevision = errors.New("instances: the key is at another revision")

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// sweepInterval is how often idle instances are looked for: an idle time is
-// kept to within it.
+// sweepInterval is how often idle instances are looked for, and so the
+// precision of idle times.
 const sweepInterval = time.Second
 
-// sweep ends instances that nobody is connected to any more.
+// sweep ends instances that have been without clients for their idle time.
 func (m *Manager) sweep() {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
@@ -41,7 +41,8 @@ func (m *Manager) endIdle(now time.Time) {
 	}
 }
 
-// idle tells that nobody was connected for the idle time. It is the sweeper's.
+// idle reports whether nobody was connected for the idle time. Only the sweeper
+// calls it.
 func (m *member) idle(now time.Time) bool {
 	m.mu.RLock()
 	ttl, life, state := time.Duration(m.spec.IdleTTL), m.life, m.state

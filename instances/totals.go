@@ -9,24 +9,23 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Total is what all instances of one type have counted together, those included
-// that have been deleted: its counts do not shrink.
+// Total is the sum of the counters of all instances of one type, including
+// deleted ones, so that counters never decrease.
 type Total struct {
 	// Type is the type's name.
 	Type string
-	// Instances are how many there are now, by state.
+	// Instances is the present number of instances by state.
 	Instances map[State]int
-	// Crashes and Restarts are of the instances' logic.
+	// Crashes and Restarts count those of the instances' logic.
 	Crashes, Restarts int64
-	// Stats are sums of their endpoints'; Network is not set.
+	// Stats is the sum of their endpoints' Stats; Network is not set.
 	Stats channels.Stats
-	// Presence is how much they track now.
+	// Presence is what they track now.
 	Presence presence.Stats
 }
 
-// Totals returns a total for each type that is registered, by name. It asks every
-// instance and goes through all topics with presence: it is for what asks now
-// and then.
+// Totals returns a total for each registered type, by name. It visits every
+// instance and all topics with presence, so do not call it often.
 func (m *Manager) Totals() []Total {
 	totals := make(map[string]*Total)
 	m.mu.RLock()
@@ -34,7 +33,7 @@ func (m *Manager) Totals() []Total {
 	for name := range m.types {
 		totals[name] = &Total{Type: name, Instances: make(map[State]int)}
 	}
-	for name, gone := range m.departed { // with the members: each is in one of them
+	for name, gone := range m.departed { // together with members, so that each instance counts once
 		totalOf(totals, name).addPast(gone)
 	}
 	m.mu.RUnlock()
@@ -62,7 +61,7 @@ func totalOf(totals map[string]*Total, name string) *Total {
 func (m *member) count(totals map[string]*Total) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.spec.Type == "" { // its spec was refused, or is being looked at
+	if m.spec.Type == "" { // its spec was refused, or is being checked
 		return
 	}
 	t := totalOf(totals, m.spec.Type)
@@ -81,7 +80,7 @@ func (m *member) count(totals map[string]*Total) {
 	}
 }
 
-// addPast adds what stays of a total when its instances have gone.
+// addPast adds the counters of a total that stay when its instances have gone.
 func (t *Total) addPast(o *Total) {
 	t.Crashes += o.Crashes
 	t.Restarts += o.Restarts

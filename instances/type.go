@@ -10,28 +10,28 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// Type is logic under a name, from which instances are made: see [Define].
+// Type is named logic from which instances are made: see [Define].
 type Type struct {
 	name   string
 	about  string
 	schema *schema
 	build  func(in *Instance, config json.RawMessage) (Logic, error)
 	spread bool
-	// reconfigure hands a changed configuration to logic; it reports false if
-	// logic is no Configurer.
+	// reconfigure passes a changed configuration to logic; ok is false if logic
+	// is not a Configurer.
 	reconfigure func(ctx context.Context, logic Logic, config json.RawMessage) (bool, error)
 }
 
 // Define makes a type. C is the struct of its configuration: the fields' json
 // tags are the keys, a jsonschema tag bounds and describes them
 // (`jsonschema:"minimum=2,maximum=8,description=seats at the table"`), a field
-// without omitempty is required. What an instance is given is checked against
-// that before build sees it. build makes the logic of one instance, and again
-// when it is restarted; it must not block. An error of it refuses the
-// configuration: a [fielderr.List] where it knows the field.
+// without omitempty is required. A configuration is checked against that schema
+// before build gets it. build makes the logic of one instance, and again when
+// it is restarted; it must not block. If it returns an error, the configuration
+// is refused; the error should be a [fielderr.List] if the field is known.
 //
-// It panics on a name that is not 1 to 64 characters of a-z, 0-9 and "-", and
-// on a C that has no schema.
+// Define panics if name is not 1 to 64 characters of a-z, 0-9 and "-", or if C
+// has no schema.
 func Define[C any](name, about string, build func(in *Instance, config C) (Logic, error)) Type {
 	if !validType(name) {
 		panic(fmt.Sprintf("instances: type name %q: want 1 to 64 characters of a-z, 0-9 and -", name))
@@ -60,25 +60,26 @@ func Define[C any](name, about string, build func(in *Instance, config C) (Logic
 	}
 }
 
-// Name is what Spec.Type says to mean the type.
+// Name returns the type's name, as in Spec.Type.
 func (t Type) Name() string { return t.name }
 
-// About is a sentence for people.
+// About returns the type's description, a sentence.
 func (t Type) About() string { return t.about }
 
-// Spread returns the type as one whose instances may run on several nodes at once, with
-// what they broadcast going to the clients of all: their logic keeps nothing that would
-// have to be the same everywhere. A declared instance of it uses [Options].Bus.
+// Spread returns a copy of the type whose instances may run on several nodes at
+// once; their broadcasts reach the clients of all nodes. The logic must not
+// keep state that would have to be the same everywhere. A declared instance of
+// the type uses [Options].Bus.
 func (t Type) Spread() Type {
 	t.spread = true
 	return t
 }
 
-// Spreads reports whether it was made by [Type.Spread].
+// Spreads reports whether the type was made by [Type.Spread].
 func (t Type) Spreads() bool { return t.spread }
 
-// Schema is the JSON schema (draft 2020-12) of the configuration. It must not
-// be modified.
+// Schema returns the JSON schema (draft 2020-12) of the configuration. It must
+// not be modified.
 func (t Type) Schema() json.RawMessage { return t.schema.text }
 
 // Logic is what runs in one instance: the channels that its clients may join,
@@ -87,13 +88,13 @@ func (t Type) Schema() json.RawMessage { return t.schema.text }
 // [Watcher].
 //
 // Start, Tick, Signal, Configure, Draining and Stop run one at a time. The
-// callbacks of channels, Connect, Connected and Gone run beside them, on
-// goroutines of their own. A panic in any hook but Connect, Connected and Gone,
-// and an error of Start or Tick, ends this logic: the instance is restarted
-// with a new one, and its clients connect again.
+// callbacks of channels, Connect, Connected and Gone run concurrently with
+// them, on goroutines of their own. A panic in any hook except Connect,
+// Connected and Gone, or an error of Start or Tick, ends this logic: the
+// instance is restarted with a new one, and its clients reconnect.
 type Logic interface {
-	// Channels is asked once before Start, and again after each Configure: what
-	// it answers then is for the clients that connect from then on.
+	// Channels is called once before Start, and again after each Configure, for
+	// clients that connect from then on.
 	Channels() []*channels.Channel
 }
 
@@ -103,45 +104,44 @@ type Channels []*channels.Channel
 // Channels returns c.
 func (c Channels) Channels() []*channels.Channel { return c }
 
-// Starter is logic that has something to do before the first client connects:
-// load what was saved, start a goroutine by [Instance.Go]. It is given
-// Options.StartTimeout.
+// Starter is logic with work to do before the first client connects, such as
+// loading what was saved or starting a goroutine with [Instance.Go]. It has
+// Options.StartTimeout for it.
 type Starter interface {
 	Start(ctx context.Context) error
 }
 
-// Drainer is logic that is told when the instance begins to drain, before the
-// first socket is closed: time for a last broadcast.
+// Drainer is logic that is called when the instance begins to drain, before the
+// first socket is closed, for example for a last broadcast.
 type Drainer interface {
 	Draining(ctx context.Context)
 }
 
-// Stopper is logic that is told when all sockets are closed and no callback of
-// a channel runs any more: time to save. ctx ends with Options.Grace. After a
-// crash it is not called.
+// Stopper is logic that is called when all sockets are closed and no channel
+// callback runs any more, for example to save. ctx ends after Options.Grace.
+// Stop is not called after a crash.
 type Stopper interface {
 	Stop(ctx context.Context) error
 }
 
-// Ticker is logic that is called at a rate.
+// Ticker is logic that is called at regular intervals.
 type Ticker interface {
-	// TickEvery is asked once, after Start; 0 means no ticks.
+	// TickEvery is called once, after Start; 0 means no ticks.
 	TickEvery() time.Duration
-	// Tick is called that often; one that takes longer makes the next ones fall
-	// out, they do not pile up.
+	// Tick is called that often. Ticks that come while Tick runs are skipped.
 	Tick(now time.Time) error
 }
 
 // Signaler is logic that can be called from outside (POST …/signal in the
-// server). data is JSON or nil; the result is what encoding/json encodes. A
+// server). data is JSON or nil; the result is encoded with encoding/json. A
 // [*SignalError] tells the caller what was wrong.
 type Signaler interface {
 	Signal(ctx context.Context, name string, data json.RawMessage) (any, error)
 }
 
-// Configurer is logic that takes a changed configuration while it runs. Without
-// it, and where it answers [ErrRestart], an instance whose configuration changes
-// is restarted. Any other error refuses the change.
+// Configurer is logic that accepts a changed configuration while it runs. If
+// the logic is not a Configurer, or returns [ErrRestart], the instance is
+// restarted. Any other error refuses the change.
 type Configurer[C any] interface {
 	Configure(ctx context.Context, config C) error
 }
@@ -152,24 +152,24 @@ type Connector interface {
 	Connect(ctx context.Context, s *channels.Socket, r *channels.Request) error
 }
 
-// QuickConnector is a [Connector] that declares that its Connect never blocks and
-// keeps nothing of the Request but strings (see [channels.SocketOptions].ReuseRequest).
-// It then runs on the event loop, if what the server asks before it does not
-// block either.
+// QuickConnector is a [Connector] which declares that its Connect never blocks
+// and keeps nothing of the Request except strings (see
+// [channels.SocketOptions].ReuseRequest). Connect then runs on the event loop,
+// unless the server's own checks may block.
 type QuickConnector interface {
 	Connector
 	ConnectsAtOnce()
 }
 
-// Watcher is logic that is told of each client that is connected, and of its
-// end. Both run on an event loop and must not block.
+// Watcher is logic that is called when a client has connected, and when it has
+// gone. Both methods run on an event loop and must not block.
 type Watcher interface {
 	Connected(s *channels.Socket)
 	Gone(s *channels.Socket)
 }
 
-// SignalError is what a [Signaler] says to a caller who has done something
-// wrong: an unknown name, data that makes no sense.
+// SignalError is a [Signaler]'s error for a mistake of the caller, such as an
+// unknown name or invalid data.
 type SignalError struct{ Reason string }
 
 func (e *SignalError) Error() string { return e.Reason }

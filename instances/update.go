@@ -10,13 +10,14 @@ import (
 )
 
 // Update changes an instance's spec. revision is the one that the caller has
-// seen, AnyRevision: whatever it is; another is a [*RevisionError]. change gets
-// the present spec and may change all but its ID. A change of labels and of the
-// idle time does nothing to clients; other limits hold for who connects from now
-// on; a changed configuration does what the type's [Configurer] does. Any other
-// change restarts the instance, and its clients connect again. One that has
-// failed is started anew. When Update returns an Info, the change is in the
-// store, and a start that it needed has succeeded or failed: see its State.
+// seen, or AnyRevision; if the instance has another revision, Update returns a
+// [*RevisionError]. change gets the present spec and may change everything
+// except its ID. Changes of labels and of the idle time do not affect clients;
+// changed limits apply to clients that connect from then on; the type's
+// [Configurer] handles a changed configuration. Any other change restarts the
+// instance, and its clients reconnect. A failed instance is started again. When
+// Update returns an Info, the change is in the store, and a start that it
+// needed has succeeded or failed: see its State.
 func (m *Manager) Update(ctx context.Context, id string, revision uint64, change func(*Spec) error) (Info, error) {
 	one, err := m.open(ctx, id, revision)
 	if err != nil {
@@ -56,7 +57,7 @@ func (m *Manager) update(ctx context.Context, one *member, change func(*Spec) er
 	return i, nil
 }
 
-// open finds a member and locks it for a change.
+// open returns the member with an id, locked for a change.
 func (m *Manager) open(ctx context.Context, id string, revision uint64) (*member, error) {
 	one, err := m.find(id)
 	if err != nil {
@@ -106,7 +107,7 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 			next, err = m.build(one, kind, spec)
 		}
 	case byRestart, whenStopped:
-		next, err = m.build(one, kind, spec) // also to see whether the type takes it
+		next, err = m.build(one, kind, spec) // this also checks whether the type accepts it
 	}
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 			next.discard()
 		}
 		if how == byConfigure {
-			life.crash(fmt.Errorf("a changed configuration could not be kept: %w", err)) // back to the old one
+			life.crash(fmt.Errorf("a changed configuration could not be kept: %w", err)) // return to the old configuration
 		}
 		return err
 	}
@@ -174,14 +175,14 @@ func howToChange(s State, fields []string) howTo {
 	return how
 }
 
-// configure hands a changed configuration to the logic; taken is false if it
-// wants to be restarted instead. Who asks for it may go away meanwhile; logic that
-// takes longer than for its start is crashed, because nobody knows which
-// configuration it has.
+// configure passes a changed configuration to the logic; taken is false if it
+// wants to be restarted instead. If the logic does not return within
+// Options.StartTimeout it is crashed, even if ctx has ended, because its
+// configuration is unknown.
 func (in *Instance) configure(ctx context.Context, kind *Type, config json.RawMessage) (taken bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.owner.manager.options.StartTimeout)
 	defer cancel()
-	outcome := make(chan bool, 1) // the hook may be left alone with it
+	outcome := make(chan bool, 1) // the hook may be abandoned, and send later
 	var begun atomic.Bool
 	err = in.hook(ctx, "Configure", func() error {
 		begun.Store(true)

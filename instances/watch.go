@@ -4,7 +4,7 @@ import (
 	"sync"
 )
 
-// watchers are those who want to know what happens.
+// watchers are the receivers of events.
 type watchers struct {
 	mu     sync.Mutex
 	all    map[*watcher]struct{}
@@ -13,9 +13,9 @@ type watchers struct {
 
 type watcher struct{ events chan Event }
 
-// Watch returns a channel of what happens from now on, until stop is called or
-// the manager is closed; the channel is closed then. One that does not take
-// its events while buffer of them wait loses the new ones.
+// Watch returns a channel of events, which is closed when stop is called or the
+// manager is closed. While buffer events wait in the channel, new events are
+// dropped.
 func (m *Manager) Watch(buffer int) (events <-chan Event, stop func()) {
 	w := &watcher{events: make(chan Event, max(1, buffer))}
 	ws := &m.watchers
@@ -51,7 +51,7 @@ func (ws *watchers) close() {
 	ws.all = nil
 }
 
-// notifyWatchers tells the watchers what has happened to a member.
+// notifyWatchers sends an event of a member to the watchers.
 func (m *Manager) notifyWatchers(one *member, kind EventKind, reason string) {
 	i, _ := one.info()
 	e := Event{Time: m.options.Now(), Kind: kind, ID: one.id, Type: i.Type, State: i.State, Revision: i.Revision, Reason: reason}

@@ -86,7 +86,7 @@ func checkSize(doc, before document) error {
 	}
 	was, err := before.MarshalJSON()
 	if err == nil && len(now) > len(was) {
-		return refuse("the document would have %d bytes as JSON: at most %d are possible", len(now), maxDocBytes)
+		return refuse("the document would have %d bytes as JSON: at most %d are allowed", len(now), maxDocBytes)
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func (r registers) apply(c change) (document, error) {
 		}
 	}
 	if next.bytes > r.most && next.bytes > r.bytes {
-		return nil, refuse("the document would have %d bytes: at most %d are possible", next.bytes, r.most)
+		return nil, refuse("the document would have %d bytes: at most %d are allowed", next.bytes, r.most)
 	}
 	return next, nil
 }

@@ -35,7 +35,7 @@ func (t text) parse(op json.RawMessage) (change, error) {
 		return nil, refuse("op is not a list: [5, \"new\", -3] keeps 5, inserts 3 and deletes 3")
 	}
 	if len(parts) > maxParts {
-		return nil, refuse("op has %d parts: at most %d are possible", len(parts), maxParts)
+		return nil, refuse("op has %d parts: at most %d are allowed", len(parts), maxParts)
 	}
 	var c textChange
 	for i, part := range parts {
@@ -187,7 +187,7 @@ func (t text) apply(c change) (document, error) {
 	}
 	next = append(next, t.units[at:]...)
 	if len(next) > t.most && len(next) > len(t.units) {
-		return nil, refuse("the document would have %d units: at most %d are possible", len(next), t.most)
+		return nil, refuse("the document would have %d units: at most %d are allowed", len(next), t.most)
 	}
 	return text{next, t.most}, nil
 }

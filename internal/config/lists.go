@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// lists are keys whose values are lists of objects: they are possible in a file
+// lists are keys whose values are lists of objects: they are allowed in a file
 // only, and what is in an object is checked by whoever it is for.
 var lists = map[string]func(*Config) *[]json.RawMessage{
 	"api.keys":  func(c *Config) *[]json.RawMessage { return &c.APIKeys },
