@@ -85,13 +85,30 @@ func (m *Memory) Delete(_ context.Context, key string, revision uint64) error {
 	case revision != AnyRevision && e.Revision != revision:
 		return ErrKeyRevision
 	}
+	m.remove(key)
+	return nil
+}
+
+// DeleteIf is SharedStore's.
+func (m *Memory) DeleteIf(_ context.Context, key, other string, revision uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.entries[other].Revision != revision {
+		return ErrKeyRevision
+	}
+	if _, ok := m.entries[key]; ok {
+		m.remove(key)
+	}
+	return nil
+}
+
+func (m *Memory) remove(key string) {
 	m.tellWatchers()
 	delete(m.entries, key)
 	if m.deleted == nil {
 		m.deleted = make(map[string]uint64)
 	}
 	m.deleted[key] = m.revision
-	return nil
 }
 
 // Watch is SharedStore's.

@@ -39,6 +39,8 @@ type SharedStore interface {
 	// is at a revision, else ErrKeyRevision. Both are one step: a node that has
 	// lost the other key cannot write any more, however late what it sent arrives.
 	PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error)
+	// DeleteIf removes a key on the same condition. It is no error if there is none.
+	DeleteIf(ctx context.Context, key, other string, revision uint64) error
 	// Watch yields the keys that begin with prefix as they are, then a Change with
 	// Current set, then each change, by rising revisions. A key that changes
 	// quickly may skip revisions, but its last one always comes. It ends with ctx,

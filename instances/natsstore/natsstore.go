@@ -161,9 +161,22 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint
 func (s *Store) PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error) {
 	m := nats.NewMsg(s.prefix + key)
 	m.Data = value
+	return s.publishIf(ctx, m, other, revision)
+}
+
+// DeleteIf is instances.SharedStore's.
+func (s *Store) DeleteIf(ctx context.Context, key, other string, revision uint64) error {
+	m := nats.NewMsg(s.prefix + key)
+	m.Header.Set("KV-Operation", "PURGE") // as nats.go marks what is deleted
+	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	_, err := s.publishIf(ctx, m, other, revision, jetstream.WithMsgTTL(markerAge))
+	return err
+}
+
+func (s *Store) publishIf(ctx context.Context, m *nats.Msg, other string, revision uint64, options ...jetstream.PublishOpt) (uint64, error) {
 	m.Header.Set(headerExpectedLast, fmt.Sprint(revision))
 	m.Header.Set(headerExpectedSubject, s.prefix+other)
-	ack, err := s.js.PublishMsg(ctx, m)
+	ack, err := s.js.PublishMsg(ctx, m, options...)
 	if err != nil {
 		return 0, s.translate(err)
 	}

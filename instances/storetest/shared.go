@@ -62,6 +62,13 @@ func testFence(t *testing.T, old, young instances.SharedStore) {
 		if _, err := old.PutIf(ctx, state, []byte("late"), owner, lease); !errors.Is(err, instances.ErrKeyRevision) {
 			t.Fatalf("a late save: %v", err)
 		}
+		if err := old.DeleteIf(ctx, state, owner, lease); !errors.Is(err, instances.ErrKeyRevision) {
+			t.Fatalf("a late removal: %v", err)
+		}
+		assertGet(t, old, state, "young", revision)
+		must(t, young.DeleteIf(ctx, state, owner, next))
+		assertMissing(t, old, state)
+		must(t, young.DeleteIf(ctx, state, owner, next))
 		must(t, young.Delete(ctx, owner, next))
 		if _, err := young.PutIf(ctx, state, []byte("late"), owner, next); !errors.Is(err, instances.ErrKeyRevision) {
 			t.Fatalf("a save by the owner of nothing: %v", err)

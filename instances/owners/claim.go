@@ -1,0 +1,167 @@
+package owners
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// look claims instances that nobody owns, and stops those that this node has lost.
+func (w *Owners) look() {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-w.wake:
+		case <-w.ctx.Done():
+			return
+		}
+		w.lookOnce(time.Now())
+	}
+}
+
+func (w *Owners) lookOnce(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.nodes.current || !w.owners.current {
+		return
+	}
+	dead := make(map[string]seen[nodeRecord])
+	for _, in := range w.wanted {
+		rec := w.owners.keys[ownerPrefix+in.id]
+		mine := rec.value.Node == w.options.Node && rec.value.Life == w.lease.life
+		switch {
+		case in.run != nil:
+			if rec.revision > in.run.claimed && !mine {
+				in.run.cancel(ErrLost)
+			}
+		case in.busy:
+		case mine && w.lease.valid(now) && !w.draining: // its claim's answer was lost
+			w.own(in, rec.revision)
+		case w.alive(rec.value, now):
+			in.waiting = time.Time{}
+		case w.suspect(rec.value, now):
+			dead[rec.value.Node] = w.nodes.keys[nodePrefix+rec.value.Node]
+		default:
+			w.compete(in, rec, now)
+		}
+	}
+	for name, n := range dead {
+		w.work.Go(func() { w.depose(name, n.revision) })
+	}
+}
+
+// alive reports whether the owner of a record may be running its instance.
+func (w *Owners) alive(o ownerRecord, now time.Time) bool {
+	n, ok := w.nodes.keys[nodePrefix+o.Node]
+	return ok && o.Node != "" && n.value.Life == o.Life && now.Sub(n.at) < LeaseTime
+}
+
+// suspect reports whether it has not renewed its lease for too long, but still has it.
+func (w *Owners) suspect(o ownerRecord, now time.Time) bool {
+	n, ok := w.nodes.keys[nodePrefix+o.Node]
+	return ok && o.Node != "" && n.value.Life == o.Life && now.Sub(n.at) >= LeaseTime
+}
+
+// depose takes a dead node's lease away. It fails if that was renewed after all, which
+// this node has not heard of.
+func (w *Owners) depose(name string, revision uint64) {
+	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
+	defer cancel()
+	if err := ignore(w.store.Delete(ctx, nodePrefix+name, revision)); err != nil {
+		w.log("taking the lease of "+name+" away", err)
+	}
+}
+
+// compete claims an instance that nobody owns when it is this node's turn.
+func (w *Owners) compete(in *instance, rec seen[ownerRecord], now time.Time) {
+	if in.waiting.IsZero() {
+		in.waiting = now
+	}
+	if w.draining || !w.lease.valid(now) || now.Sub(in.waiting) < time.Duration(w.rank(in.id, now))*Turn {
+		return
+	}
+	select {
+	case w.slots <- struct{}{}:
+	default:
+		return // the end of another claim kicks
+	}
+	in.busy = true
+	life := w.lease.life
+	w.work.Go(func() { w.claim(in, rec, life) })
+}
+
+// rank is how many live nodes come before this one for an instance.
+func (w *Owners) rank(id string, now time.Time) (n int) {
+	mine := score(id, w.options.Node)
+	for key, other := range w.nodes.keys {
+		name := key[len(nodePrefix):]
+		if name != w.options.Node && !other.value.Draining && now.Sub(other.at) < LeaseTime && score(id, name) > mine {
+			n++
+		}
+	}
+	return n
+}
+
+// claim takes an instance whose owner is gone.
+func (w *Owners) claim(in *instance, was seen[ownerRecord], life string) {
+	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
+	defer cancel()
+	next, err := w.take(ctx, in.id, was, life)
+	<-w.slots
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	in.busy = false
+	w.kick()
+	switch {
+	case errors.Is(err, instances.ErrKeyRevision): // another was first; the watch tells who
+	case err != nil:
+		w.log("claiming "+in.id, err)
+	case w.lease.life == life && w.lease.valid(time.Now()):
+		w.own(in, next)
+	}
+}
+
+// take makes this node the owner in the store, unless the old one still has its lease:
+// the lease is looked at there, because of it this node may have seen less than of its
+// instances. A life that is over never comes back, so what is true now is true when
+// the owner is replaced.
+func (w *Owners) take(ctx context.Context, id string, was seen[ownerRecord], life string) (uint64, error) {
+	if was.value.Node != "" {
+		e, err := w.store.Get(ctx, nodePrefix+was.value.Node)
+		if err != nil && !errors.Is(err, instances.ErrKeyNotFound) {
+			return 0, err
+		}
+		if err == nil && decode[nodeRecord](e.Value).Life == was.value.Life {
+			return 0, instances.ErrKeyRevision
+		}
+	}
+	return w.store.Put(ctx, ownerPrefix+id, encode(ownerRecord{Node: w.options.Node, Life: life}), was.revision)
+}
+
+// own runs an instance. mu is held.
+func (w *Owners) own(in *instance, revision uint64) {
+	if w.wanted[in.id] != in || in.run != nil || w.draining {
+		return
+	}
+	in.waiting = time.Time{}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r := &run{cancel: cancel, done: make(chan struct{}), claimed: revision, Ownership: &Ownership{
+		owners: w, key: ownerPrefix + in.id, record: ownerRecord{Node: w.options.Node, Life: w.lease.life},
+		turn: make(chan struct{}, 1), revision: revision,
+	}}
+	in.run = r
+	w.work.Go(func() {
+		defer cancel(nil)
+		w.options.Run(ctx, in.id, r.Ownership)
+		<-ctx.Done() // an instance that has stopped by itself stays this node's
+		w.mu.Lock()
+		in.run = nil
+		w.mu.Unlock()
+		close(r.done)
+		w.kick()
+	})
+}

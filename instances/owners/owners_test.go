@@ -1,0 +1,420 @@
+package owners
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+var seeds = flag.Int("seeds", 15, "how many random `runs` TestTakeovers makes")
+
+// errCut is what a request gets that a cut network does not answer.
+var errCut = errors.New("no answer")
+
+// link is the store as one node reaches it.
+type link struct {
+	*instances.Memory
+	mu   sync.Mutex
+	cut  bool
+	back chan struct{} // closed when it is not cut any more
+	late sync.WaitGroup
+}
+
+func (l *link) setCut(cut bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if cut == l.cut {
+		return
+	}
+	if l.cut = cut; cut {
+		l.back = make(chan struct{})
+	} else {
+		close(l.back)
+	}
+}
+
+func (l *link) state() (cut bool, back chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cut, l.back
+}
+
+// ask does a request. Over a cut link it fails when its time is over, and may have been
+// done all the same, or is done much later: it lay in some buffer.
+func ask[T any](ctx context.Context, l *link, do func() (T, error)) (v T, err error) {
+	time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+	cut, _ := l.state()
+	if !cut {
+		v, err := do()
+		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+		if cut, _ = l.state(); !cut {
+			return v, err
+		}
+	} else if rand.IntN(2) == 0 {
+		l.late.Go(func() {
+			time.Sleep(time.Duration(rand.IntN(20_000)) * time.Millisecond)
+			do()
+		})
+	}
+	<-ctx.Done()
+	return v, errCut
+}
+
+func (l *link) Get(ctx context.Context, key string) (instances.Entry, error) {
+	return ask(ctx, l, func() (instances.Entry, error) { return l.Memory.Get(ctx, key) })
+}
+
+func (l *link) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	return ask(ctx, l, func() (uint64, error) { return l.Memory.Put(ctx, key, value, revision) })
+}
+
+func (l *link) PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error) {
+	return ask(ctx, l, func() (uint64, error) { return l.Memory.PutIf(ctx, key, value, other, revision) })
+}
+
+func (l *link) DeleteIf(ctx context.Context, key, other string, revision uint64) error {
+	_, err := ask(ctx, l, func() (struct{}, error) { return struct{}{}, l.Memory.DeleteIf(ctx, key, other, revision) })
+	return err
+}
+
+func (l *link) Delete(ctx context.Context, key string, revision uint64) error {
+	_, err := ask(ctx, l, func() (struct{}, error) { return struct{}{}, l.Memory.Delete(ctx, key, revision) })
+	return err
+}
+
+// Watch tells what changes while the link is cut when it is back; some watches end then.
+func (l *link) Watch(ctx context.Context, prefix string) iter.Seq2[instances.Change, error] {
+	return func(yield func(instances.Change, error) bool) {
+		for c, err := range l.Memory.Watch(ctx, prefix) {
+			if cut, back := l.state(); cut {
+				select {
+				case <-back:
+				case <-ctx.Done():
+					return
+				}
+				if rand.IntN(2) == 0 {
+					yield(instances.Change{}, errCut)
+					return
+				}
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
+
+// world is some nodes that compete for instances which count, and save what they have
+// counted to.
+type world struct {
+	t     *testing.T
+	store *instances.Memory
+	nodes map[string]*node
+	links []*link
+
+	mu        sync.Mutex
+	running   map[string]string // by instance: the node
+	acked     map[string]int    // by instance: the last number that was saved
+	takeovers int
+}
+
+type node struct {
+	*Owners
+	link *link
+}
+
+func (w *world) start(name string, ids []string) {
+	l := &link{Memory: w.store}
+	n := &node{link: l}
+	w.links = append(w.links, l)
+	n.Owners = Start(l, Options{Node: name, Address: name + ".example", Run: func(ctx context.Context, id string, o *Ownership) { w.run(ctx, name, l, id, o) }})
+	w.nodes[name] = n
+	for _, id := range ids {
+		n.Want(id)
+	}
+}
+
+// run is an instance on a node.
+func (w *world) run(ctx context.Context, name string, l *link, id string, o *Ownership) {
+	w.mu.Lock()
+	if other := w.running[id]; other != "" {
+		w.t.Errorf("%s runs on %s and on %s", id, other, name)
+	}
+	w.running[id] = name
+	w.takeovers++
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.running, id)
+	}()
+	count, ok := w.load(ctx, l, id)
+	for ok && ctx.Err() == nil {
+		w.save(ctx, id, o, &count)
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	if context.Cause(ctx) == ErrReleased && ok { // it still owns it, so its last state counts
+		w.save(context.Background(), id, o, &count)
+	}
+}
+
+func (w *world) load(ctx context.Context, l *link, id string) (count int, ok bool) {
+	for ctx.Err() == nil {
+		e, err := l.Get(ctx, "state."+id)
+		if err == nil {
+			count, err = strconv.Atoi(string(e.Value))
+		}
+		if err == nil || errors.Is(err, instances.ErrKeyNotFound) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if count < w.acked[id] {
+				w.t.Errorf("%s goes on at %d, but %d was acknowledged", id, count, w.acked[id])
+			}
+			return count, true
+		}
+	}
+	return 0, false
+}
+
+// save saves the next number. What is stored must follow what was: else two owners' saves count.
+func (w *world) save(ctx context.Context, id string, o *Ownership, count *int) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	err := o.Save(ctx, "state."+id, []byte(strconv.Itoa(*count+1)))
+	switch {
+	case err == nil:
+		*count++
+		w.mu.Lock()
+		if *count <= w.acked[id] {
+			w.t.Errorf("%s: %d is saved, but %d was acknowledged before", id, *count, w.acked[id])
+		}
+		w.acked[id] = *count
+		w.mu.Unlock()
+	case !errors.Is(err, ErrLost):
+		*count++ // it may have been stored
+	}
+}
+
+// settled reports whether every instance runs on one node, which all nodes know.
+func (w *world) settled(ids []string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		on := w.running[id]
+		if on == "" {
+			return id + " runs nowhere"
+		}
+		for name, n := range w.nodes {
+			o, ok := n.Owner(id)
+			if want := (Owner{on, on + ".example", name == on}); !ok || o != want {
+				return fmt.Sprintf("%s runs on %s, and %s knows %+v %v", id, on, name, o, ok)
+			}
+		}
+	}
+	return ""
+}
+
+// runs is how many instances run on a node.
+func (w *world) runs(name string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, on := range w.running {
+		if on == name {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) await(what string, within time.Duration, ids []string) {
+	w.t.Helper()
+	why := ""
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if why = w.settled(ids); why == "" {
+			return
+		}
+	}
+	w.t.Fatalf("%s: not settled after %s: %s", what, within, why)
+}
+
+func (w *world) close() {
+	for _, n := range w.nodes {
+		n.link.setCut(false)
+		if err := n.Close(context.Background()); err != nil {
+			w.t.Error(err)
+		}
+	}
+	for _, l := range w.links {
+		l.late.Wait()
+	}
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{t: t, store: new(instances.Memory), nodes: map[string]*node{}, running: map[string]string{}, acked: map[string]int{}}
+}
+
+func idsOf(n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprint("game-", i))
+	}
+	return ids
+}
+
+// TestSpread: instances are spread over the nodes; those of a node that dies, or is cut off, go
+// to the others in time; those of one that drains at once, with its last state.
+func TestSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ids := newWorld(t), idsOf(60)
+		defer w.close()
+		for _, name := range []string{"a", "b", "c"} {
+			w.start(name, nil)
+		}
+		time.Sleep(time.Second) // they know each other
+		for _, n := range w.nodes {
+			for _, id := range ids {
+				n.Want(id)
+			}
+		}
+		w.await("at the start", 5*time.Second, ids)
+		share := map[string]int{}
+		for _, on := range w.running {
+			share[on]++
+		}
+		for name := range w.nodes {
+			if share[name] < 8 {
+				t.Errorf("%v: %s has few of %d", share, name, len(ids))
+			}
+		}
+		cut := w.nodes["a"]
+		cut.link.setCut(true)
+		delete(w.nodes, "a")
+		begun := time.Now()
+		for w.runs("a") > 0 {
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Logf("the instances of a node that is cut off stop after %s", time.Since(begun))
+		w.await("after a node is cut off", 16*time.Second, ids)
+		t.Logf("after a cut: %s", time.Since(begun))
+		cut.link.setCut(false)
+		w.nodes["a"] = cut
+		w.await("after it is back", 5*time.Second, ids)
+		begun = time.Now()
+		if err := w.nodes["b"].Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.await("after a drain", 3*time.Second, ids)
+		t.Logf("after a drain: %s", time.Since(begun))
+		if n := w.runs("b"); n > 0 {
+			t.Errorf("%d instances run on the node that drains", n)
+		}
+	})
+}
+
+// TestForget: what is deleted runs nowhere, and its key is gone.
+func TestForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ids := newWorld(t), idsOf(3)
+		defer w.close()
+		w.start("a", ids)
+		w.start("b", ids)
+		w.await("at the start", 15*time.Second, ids)
+		for _, n := range w.nodes {
+			if err := n.Forget(t.Context(), ids[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if on := w.running[ids[0]]; on != "" {
+			t.Errorf("it runs on %s", on)
+		}
+		if _, err := w.store.Get(t.Context(), "owner."+ids[0]); !errors.Is(err, instances.ErrKeyNotFound) {
+			t.Errorf("its owner is still in the store: %v", err)
+		}
+		w.await("the others", time.Second, ids[1:])
+	})
+}
+
+// TestNoStore: while nobody reaches the store nothing runs; it goes on when it is back.
+func TestNoStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ids := newWorld(t), idsOf(10)
+		defer w.close()
+		for _, name := range []string{"a", "b"} {
+			w.start(name, ids)
+		}
+		w.await("at the start", 15*time.Second, ids)
+		for _, n := range w.nodes {
+			n.link.setCut(true)
+		}
+		time.Sleep(GiveUpAfter + 2*time.Second)
+		w.mu.Lock()
+		if len(w.running) > 0 {
+			t.Errorf("%d instances run without a store", len(w.running))
+		}
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		for _, n := range w.nodes {
+			n.link.setCut(false)
+		}
+		w.await("when the store is back", 20*time.Second, ids)
+	})
+}
+
+// TestTakeovers cuts nodes off and brings them back, starts, drains and ends them at
+// random. Never do two owners' saves both count, and no acknowledged state is lost.
+func TestTakeovers(t *testing.T) {
+	takeovers := 0
+	for i := range *seeds {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(uint64(i), 1))
+			w, ids := newWorld(t), idsOf(5)
+			defer w.close()
+			names := []string{"a", "b", "c", "d"}
+			for _, name := range names[:2+r.IntN(3)] {
+				w.start(name, ids)
+			}
+			for range 15 {
+				time.Sleep(time.Duration(r.IntN(12_000)) * time.Millisecond)
+				name := names[r.IntN(len(names))]
+				n := w.nodes[name]
+				switch {
+				case n == nil:
+					w.start(name, ids)
+				case r.IntN(4) == 0:
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(r.IntN(5_000))*time.Millisecond)
+					if r.IntN(2) == 0 {
+						n.Drain(ctx)
+					}
+					n.Close(ctx)
+					cancel()
+					delete(w.nodes, name)
+				default:
+					cut, _ := n.link.state()
+					n.link.setCut(!cut)
+				}
+			}
+			for _, n := range w.nodes {
+				n.link.setCut(false)
+			}
+			if len(w.nodes) == 0 {
+				w.start("a", ids)
+			}
+			w.await(fmt.Sprint("seed ", i), LeaseTime+time.Duration(len(names))*Turn+5*time.Second, ids)
+			takeovers += w.takeovers
+		})
+	}
+	t.Logf("%d seeds, %d times an instance got an owner", *seeds, takeovers)
+}

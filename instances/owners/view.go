@@ -1,0 +1,62 @@
+package owners
+
+import (
+	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
+)
+
+// view is what this node has seen of the keys with a prefix.
+type view[T any] struct {
+	current bool // all keys have been seen
+	keys    map[string]seen[T]
+}
+
+// seen is a key's value and when this node learned of it.
+type seen[T any] struct {
+	value    T
+	revision uint64
+	at       time.Time
+}
+
+// watch keeps a view until the end.
+func watch[T any](w *Owners, prefix string, v *view[T]) {
+	for w.ctx.Err() == nil {
+		fresh := make(map[string]seen[T]) // until the first Current: keys that are gone are not told
+		for c, err := range w.store.Watch(w.ctx, prefix) {
+			if err != nil {
+				w.log("watching the store", err)
+				break
+			}
+			w.mu.Lock()
+			switch {
+			case fresh == nil && !c.Current:
+				apply(v.keys, v.keys, c)
+			case !c.Current:
+				apply(fresh, v.keys, c)
+			case fresh != nil:
+				v.keys, v.current, fresh = fresh, true, nil
+			}
+			w.kick()
+			w.mu.Unlock()
+		}
+		select {
+		case <-w.ctx.Done():
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// apply changes keys by c. What old has at the same revision was seen then.
+func apply[T any](keys, old map[string]seen[T], c instances.Change) {
+	e := c.Entry
+	if c.Deleted {
+		delete(keys, e.Key)
+		return
+	}
+	if was, ok := old[e.Key]; ok && was.revision == e.Revision {
+		keys[e.Key] = was
+		return
+	}
+	keys[e.Key] = seen[T]{value: decode[T](e.Value), revision: e.Revision, at: time.Now()}
+}
