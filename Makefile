@@ -15,7 +15,7 @@ LINT_DIR := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
 BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/bin/jsapp" \
 	MYCELIUM_LABAPP_BIN="$(CURDIR)/bin/labapp" MYCELIUM_YJS_BIN="$(CURDIR)/bin/yjs" \
-	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql"
+	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql" MYCELIUM_LIVEAPP_BIN="$(CURDIR)/bin/liveapp"
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-go test-budgets test-scale crash scale model sim soak attack trial test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
@@ -69,7 +69,7 @@ trial: ## three nodes, stopped and killed in turn under 3,000 clients, networks 
 	$(GO) test -count=1 -v -timeout 2h ./compat_tests/cluster -for $(TRIAL)
 
 test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
-	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./examples/yjs
+	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./compat_tests/liveapp ./examples/yjs
 	$(GO) build -C examples/graphql -o ../../bin/graphql .
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test

@@ -5,6 +5,7 @@ import {once} from "node:events"
 import fs from "node:fs/promises"
 import os from "node:os"
 import path from "node:path"
+import {fileURLToPath} from "node:url"
 import {promisify} from "node:util"
 import {until} from "./wait.mjs"
 
@@ -16,6 +17,10 @@ const binaries = {
   jsapp: {variable: "MYCELIUM_JSAPP_BIN", build: "go build -o bin/jsapp ./compat_tests/jsapp", args: ["--listen", "127.0.0.1:0"]},
   labapp: {variable: "MYCELIUM_LABAPP_BIN", build: "go build -o bin/labapp ./compat_tests/labapp", args: ["-addr", "127.0.0.1:0"]},
   graphql: {variable: "MYCELIUM_GRAPHQL_BIN", build: "go build -C examples/graphql -o ../../bin/graphql .", args: ["-addr", "127.0.0.1:0"]},
+  liveapp: {
+    variable: "MYCELIUM_LIVEAPP_BIN", build: "go build -o bin/liveapp ./compat_tests/liveapp",
+    args: ["-addr", "127.0.0.1:0", "-modules", fileURLToPath(new URL("node_modules", import.meta.url))],
+  },
   yjs: {variable: "MYCELIUM_YJS_BIN", build: "go build -o bin/yjs ./examples/yjs", args: ["-addr", "127.0.0.1:0"]},
 }
 
