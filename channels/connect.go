@@ -84,8 +84,8 @@ func (s *Socket) callConnect(ctx context.Context, r *Request) (err error) {
 		return nil
 	}
 	defer callback.Recover("Connect", &err)
-	s.inConnect = true
-	defer func() { s.inConnect = false }()
+	s.place = connecting
+	defer func() { s.place = 0 }()
 	return connect(ctx, s, r)
 }
 

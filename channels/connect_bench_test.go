@@ -30,15 +30,15 @@ func quickRoom() *channels.Channel { return publishing("room:*").OnLoop() }
 
 func slowRoom() *channels.Channel { return publishing("room:*") }
 
-// What was measured, and a tenth more: 11.6 allocations and 1,000 bytes, 14.6 and
-// 1,127, 14.6 and 1,136, 27.6 and 2,753. The last keeps nothing for the next client,
-// because nobody knows what its Connect keeps: half of its bytes are the header
-// fields.
+// What was measured, and a tenth more: 9.6 allocations and 936 bytes, 12.6 and
+// 1,064, 12.6 and 1,072, 25.6 and 2,688. The last keeps nothing for the next
+// client, because nobody knows what its Connect keeps: half of its bytes are the
+// header fields.
 var connectings = []connecting{
-	{"all on the loop", channels.SocketOptions{}, quickRoom, 13, 1100},
-	{"Connect on the loop too", channels.SocketOptions{Connect: accept, ConnectOnLoop: true, ReuseRequest: true}, quickRoom, 16, 1250},
-	{"join may block", channels.SocketOptions{}, slowRoom, 16, 1250},
-	{"both may block", channels.SocketOptions{Connect: accept}, slowRoom, 31, 3050},
+	{"all on the loop", channels.SocketOptions{}, quickRoom, 11, 1030},
+	{"Connect on the loop too", channels.SocketOptions{Connect: accept, ConnectOnLoop: true, ReuseRequest: true}, quickRoom, 14, 1170},
+	{"join may block", channels.SocketOptions{}, slowRoom, 14, 1180},
+	{"both may block", channels.SocketOptions{Connect: accept}, slowRoom, 29, 2960},
 }
 
 // What a connection costs the garbage collector from accept(2) to the reply of

@@ -5,7 +5,6 @@ import (
 
 	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
-	"github.com/mycelium-rt/mycelium/wire"
 )
 
 // MaxIdlePolls is maxIdlePolls.
@@ -19,7 +18,7 @@ type IdlePart struct {
 }
 
 // IdleParts are the parts of a connection on epoll that has joined one channel,
-// without limits of rates, id and assigns: as the allocator rounds them.
+// without id and assigns: as the allocator rounds them.
 func IdleParts() []IdlePart {
 	return []IdlePart{
 		{"`netloop.Conn`: descriptor, handler, outgoing queue, deadline", allocated(unsafe.Sizeof(netloop.Conn{}))},
@@ -27,10 +26,9 @@ func IdleParts() []IdlePart {
 		{"its entry in easygo's map of descriptors, 17 bytes in a map that is two thirds full", 17 * 3 / 2},
 		{"`channels.websocketConn`: of it", allocated(unsafe.Sizeof(websocketConn{}))},
 		{"– `channels.Socket`: options, version, channels", int(unsafe.Sizeof(Socket{}))},
-		{"– `websocket.Decoder`: a cut-off frame's state", int(unsafe.Sizeof(websocketConn{}.decoder))},
+		{"– `websocket.Decoder`: what has come of a message", int(unsafe.Sizeof(websocketConn{}.decoder))},
 		{"`channels.Context`: topic, mailbox, state; of it", allocated(unsafe.Sizeof(Context{}))},
 		{"– `dispatch.Subscription`: its place in the topic", int(unsafe.Sizeof(dispatch.Subscription{}))},
-		{"its join_ref", allocated(unsafe.Sizeof(wire.Ref{}) / 3)},
 		{"places in the loop's list of connections, the endpoint's of sockets and the topic's of subscribers",
 			int(2*unsafe.Sizeof(uintptr(0)) + unsafe.Sizeof(dispatch.Subscriber(nil)))},
 	}

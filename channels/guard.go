@@ -74,8 +74,8 @@ func (s *Socket) Close(code uint16, reason string) {
 
 // closeNow is Close on the socket's loop.
 func (s *Socket) closeNow(code uint16, reason string) {
-	if !s.leaving {
-		s.leaving = true
+	if s.end == socketOpen {
+		s.end = socketLeaving
 		s.transport.close(code, reason)
 	}
 }

@@ -144,7 +144,7 @@ func (s *Socket) endHold() {
 // has sent meanwhile waits in its connection, heartbeats included: this is why
 // that time is bounded.
 func (s *Socket) stall(c *Context) {
-	if s.closed {
+	if s.closed() {
 		return
 	}
 	h := s.held()

@@ -268,7 +268,7 @@ func (s *Socket) sendEndOf(replaced *Context) {
 // they came.
 func (s *Socket) redispatch(later []wire.Message) {
 	for i := range later {
-		if !s.closed {
+		if !s.closed() {
 			s.handleIn(&later[i], protocolEvent(later[i].Event))
 		}
 	}

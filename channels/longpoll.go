@@ -102,7 +102,7 @@ func (m *mount) serveLongPoll(w http.ResponseWriter, r *http.Request) {
 // connectRequestOf returns what Connect is given of a request of net/http.
 func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
 	return &Request{
-		Params:     parseParams(r.URL.RawQuery),
+		Params:     ParseParams(r.URL.RawQuery),
 		URL:        &url.URL{Scheme: scheme(r.TLS != nil), Host: r.Host, Path: front.Path(r), RawQuery: r.URL.RawQuery},
 		Header:     r.Header,
 		RemoteAddr: e.gate.Client(front.Peer(r), r.Header["X-Forwarded-For"]),

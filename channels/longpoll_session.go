@@ -132,14 +132,14 @@ func (s *pollSession) dispatch(ctx context.Context, messages []wire.Message) (al
 func (s *pollSession) tryDispatch(messages []wire.Message) (handled int, alive bool, held <-chan struct{}) {
 	e := s.socket.endpoint
 	e.onLoop(s.socket.loop.Index(), func() {
-		alive = !s.socket.closed
+		alive = !s.socket.closed()
 		whole := false
 		defer func() {
 			if !whole { // a callback has ended the loop's goroutine, and what came behind its message is lost
 				s.end(netloop.ErrHandlerFailed)
 			}
 		}()
-		for ; handled < len(messages) && !s.socket.closed; handled++ {
+		for ; handled < len(messages) && !s.socket.closed(); handled++ {
 			if held = s.held; held != nil {
 				whole = true
 				return
@@ -190,7 +190,7 @@ func (s *pollSession) polled(gone bool) {
 // expire ends the session if nobody has polled for long enough. Polls that are
 // answered do not touch the timer: it finds out what they have done.
 func (s *pollSession) expire() {
-	if s.socket.closed {
+	if s.socket.closed() {
 		return
 	}
 	left := s.patience()
@@ -208,7 +208,7 @@ func (s *pollSession) expire() {
 // attach lets a poll wait. One that waits already is answered: its client has
 // given it up, or has two.
 func (s *pollSession) attach(p *poll) {
-	if s.socket.closed {
+	if s.socket.closed() {
 		p.answer <- pollAnswer{status: http.StatusGone}
 		return
 	}
@@ -255,10 +255,10 @@ func (s *pollSession) flush() {
 func (s *pollSession) settled(written bool) {
 	frames := s.writing
 	s.writing = nil
-	if !s.socket.closed {
+	if !s.socket.closed() {
 		s.polled(!written)
 	}
-	if written || s.socket.closed {
+	if written || s.socket.closed() {
 		for _, f := range frames {
 			s.size -= s.cost(f)
 			f.Release()
@@ -290,7 +290,7 @@ func (s *pollSession) noteDrained() {
 // send keeps a frame for a poll. A poll that waits is answered behind the
 // tasks that wait with it, so that it gets all of what they send.
 func (s *pollSession) send(f *netloop.Frame) {
-	if s.socket.closed || s.slow || !s.fits(f) {
+	if s.socket.closed() || s.slow || !s.fits(f) {
 		f.Release()
 		return
 	}
@@ -364,7 +364,7 @@ func (s *pollSession) name() string { return transportLongpoll }
 // end ends the session. A poll that waits gets the last messages, if there are
 // any; else it is told at once, so that its client reconnects.
 func (s *pollSession) end(reason error) {
-	if s.socket.closed {
+	if s.socket.closed() {
 		return
 	}
 	s.flush()

@@ -45,7 +45,7 @@ func (s *Socket) countFrames(n int) {
 }
 
 func (s *Socket) chargeOverhead(n, rate int) {
-	if rate <= 0 || s.closed {
+	if rate <= 0 || s.closed() {
 		return
 	}
 	if d := s.overhead.add(s.loop.Now(), n, rate); d > 0 {

@@ -28,29 +28,3 @@ func TestOverhead(t *testing.T) {
 		t.Errorf("the first of the next second is held up for %v", d)
 	}
 }
-
-// TestWireDebt: bytes within twice the rate never hold a socket up, more do until
-// it has made up for them, and for no longer than maxHold.
-func TestWireDebt(t *testing.T) {
-	at := time.Unix(1_800_000_000, 0)
-	const rate = 1000
-	var w wireDebt
-	for range 200 { // 100 a second of 14 bytes of head and mask, and 6 of a message
-		if at = at.Add(10 * time.Millisecond); w.add(at, 20, rate) != 0 {
-			t.Fatal("a client within its rate is held up")
-		}
-	}
-	at = at.Add(time.Minute)
-	if d := w.add(at, 2*rate, rate); d != 0 {
-		t.Errorf("a burst of twice the rate is held up for %v", d)
-	}
-	if d := w.add(at, 2*rate, rate); d != time.Second {
-		t.Errorf("twice as much is held up for %v, want 1s", d)
-	}
-	if d := w.add(at.Add(time.Second), 2, rate); d < time.Millisecond || d > 20*time.Millisecond {
-		t.Errorf("two bytes too many are held up for %v", d)
-	}
-	if d := w.add(at, 1<<40, rate); d != maxHold {
-		t.Errorf("a terabyte is held up for %v, want %v", d, maxHold)
-	}
-}

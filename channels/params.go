@@ -21,15 +21,18 @@ func (p Params) Get(key string) string {
 // maxParamDepth bounds nesting, so that the cost of a query follows from its length.
 const maxParamDepth = 32
 
-// parseParams returns the parameters in a query. It never fails: the encoding of a
-// handshake's query was checked before, and it leaves out what is nested too deep.
-func parseParams(query string) Params {
+// ParseParams returns the parameters of a URL's query, as Connect is given them:
+// an application that needs them later keeps the query (URL.RawQuery of its
+// [Request]), which takes a fraction of the memory. It never fails:
+// what cannot be nested is left out, and a percent sign that begins no escape
+// stands for itself.
+func ParseParams(query string) Params {
 	p := Params{}
 	p.parse(query)
 	return p
 }
 
-// parse adds the parameters in a query.
+// parse adds what ParseParams finds.
 func (p Params) parse(query string) {
 	for query != "" {
 		var pair string

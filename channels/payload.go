@@ -122,7 +122,22 @@ func decoderFor[T any]() func(Payload) (T, error) {
 	case NoReply:
 		panic("channels: NoReply is a result, not a payload")
 	}
-	return decodeJSON[T]
+	if !zeroOfEmpty[T]() {
+		return decodeJSON[T]
+	}
+	return func(p Payload) (T, error) {
+		if !p.Binary && string(p.Data) == "{}" {
+			return zero, nil
+		}
+		return decodeJSON[T](p)
+	}
+}
+
+// zeroOfEmpty reports whether encoding/json makes the zero value of {}: there is
+// no need to ask it then. Most joins have no params.
+func zeroOfEmpty[T any]() bool {
+	_, itself := any(new(T)).(json.Unmarshaler)
+	return !itself && reflect.TypeFor[T]().Kind() == reflect.Struct
 }
 
 func decodeJSON[T any](p Payload) (v T, err error) {

@@ -2,58 +2,66 @@ package channels
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
-	"github.com/mycelium-rt/mycelium/internal/share"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// rates are the token buckets of one socket, and those that it shares with the
-// others of its endpoint. Owned by the loop.
-type rates struct {
-	own   buckets
-	wire  wireDebt
-	total *totals // nil without such limits when the socket connected
-}
+// rates are what one socket has used of its limits a second. Every connection has
+// them, so they take 20 bytes: the limits stand in its mount, and all four have
+// one time.
+type rates = buckets[float32]
 
-// totals are the token buckets of an endpoint, guarded by mu.
+// totals are what all sockets of an endpoint have used, guarded by mu. Their
+// limits may change; limited reports whether there are any.
 type totals struct {
-	mu sync.Mutex
-	buckets
+	limited atomic.Bool
+	mu      sync.Mutex
+	limits  rateLimits
+	used    buckets[float64]
 }
 
-type buckets struct{ joins, messages, bytes share.Bucket }
+// rateLimits are the most of a kind in a second; 0 or less is no limit.
+type rateLimits struct{ joins, messages, bytes int }
 
-// newRates returns nil where there is no limit.
-func newRates(l *Limits, t *totals) *rates {
-	if l.TotalJoinsPerSecond <= 0 && l.TotalMessagesPerSecond <= 0 && l.TotalBytesPerSecond <= 0 {
-		t = nil
-	}
-	if l.JoinsPerSecond <= 0 && l.MessagesPerSecond <= 0 && l.BytesPerSecond <= 0 && t == nil {
-		return nil
-	}
-	own := buckets{share.Bucket{Rate: l.JoinsPerSecond}, share.Bucket{Rate: l.MessagesPerSecond}, share.Bucket{Rate: l.BytesPerSecond}}
-	return &rates{own: own, total: t}
+func (l rateLimits) any() bool { return l.joins > 0 || l.messages > 0 || l.bytes > 0 }
+
+// ownRates are the limits of one socket.
+func (l *Limits) ownRates() rateLimits {
+	return rateLimits{l.JoinsPerSecond, l.MessagesPerSecond, l.BytesPerSecond}
 }
 
-// set makes the rates those of l.
+// set makes the limits those of l.
 func (t *totals) set(l *Limits) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.joins.Rate, t.messages.Rate, t.bytes.Rate = l.TotalJoinsPerSecond, l.TotalMessagesPerSecond, l.TotalBytesPerSecond
+	t.limits = rateLimits{l.TotalJoinsPerSecond, l.TotalMessagesPerSecond, l.TotalBytesPerSecond}
+	t.limited.Store(t.limits.any())
+}
+
+// take returns why a message is too much for all sockets together, or "".
+func (t *totals) take(now time.Time, event string, bytes int) (reason string) {
+	if !t.limited.Load() {
+		return ""
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used.take(now, t.limits, event, bytes)
 }
 
 // allowed applies the rates; what is too much is answered.
 func (s *Socket) allowed(m *wire.Message, event string) bool {
-	now := s.loop.Now()
-	size := sizeOf(m)
-	reason := s.rates.own.take(now, event, size)
-	if t := s.rates.total; t != nil && reason == "" {
-		t.mu.Lock()
-		reason = t.take(now, event, size)
-		t.mu.Unlock()
+	own, total := s.mount.limits.ownRates(), &s.endpoint.totals
+	if !own.any() && !total.limited.Load() {
+		return true
+	}
+	now, size := s.loop.Now(), sizeOf(m)
+	reason := s.rates.take(now, own, event, size)
+	if reason == "" {
+		reason = total.take(now, event, size)
 	}
 	if reason == "" {
 		return true
@@ -71,51 +79,98 @@ func sizeOf(m *wire.Message) int {
 	return len(m.Payload.Data) + len(m.Topic) + len(m.Event) + len(m.JoinRef) + len(m.Ref)
 }
 
+// buckets count what was used of each limit: a bucket admits as many events a
+// second as its limit, with a burst of one second's worth. F is float32 where
+// there are many of them: exact up to 16 million a second, and to a millionth
+// above.
+type buckets[F float32 | float64] struct {
+	at                     stamp // when they were last emptied
+	joins, messages, bytes F
+	wire                   F // bytes, as they came: see addWire
+}
+
+// stamp is a time in milliseconds since some moment. It comes round after 49 days.
+type stamp uint32
+
+var firstStamp = time.Now()
+
+func stampOf(now time.Time) stamp { return stamp(now.Sub(firstStamp).Milliseconds()) }
+
+// clocksDiffer is by how much the clock of a loop may be behind another's.
+const clocksDiffer = time.Minute
+
+// drain takes out of the buckets what the time since the last call makes good,
+// for those that are not empty.
+func (b *buckets[F]) drain(now time.Time, l rateLimits) {
+	at := stampOf(now)
+	since := time.Duration(int32(at-b.at)) * time.Millisecond
+	switch {
+	case since == 0, since < 0 && since > -clocksDiffer:
+		return
+	case since < 0: // more than 24 days
+		*b = buckets[F]{at: at}
+		return
+	}
+	b.at = at
+	seconds := F(since.Seconds())
+	b.joins = max(0, b.joins-seconds*F(l.joins))
+	b.messages = max(0, b.messages-seconds*F(l.messages))
+	b.bytes = max(0, b.bytes-seconds*F(l.bytes))
+	b.wire = max(0, b.wire-seconds*wireSlack*F(l.bytes))
+}
+
 // take returns why a message is too much, or "".
-func (b *buckets) take(now time.Time, event string, bytes int) (reason string) {
+func (b *buckets[F]) take(now time.Time, l rateLimits, event string, bytes int) (reason string) {
+	b.drain(now, l)
 	switch event {
 	case "phx_join":
-		if !b.joins.Take(now, 1) {
+		if !takeFrom(&b.joins, l.joins, 1) {
 			return reasonJoins
 		}
 	case "phx_leave": // there is at most one for a join
 	default:
-		if !b.messages.Take(now, 1) {
+		if !takeFrom(&b.messages, l.messages, 1) {
 			return reasonMessages
 		}
 	}
-	if !b.bytes.Take(now, float64(bytes)) {
+	if !takeFrom(&b.bytes, l.bytes, bytes) {
 		return reasonBytes
 	}
 	return ""
 }
 
-// wireDebt is how many bytes a client has sent beyond its rate. Messages are
-// refused above the rate; refusing costs work too, and control frames, fragments
-// and messages that never end are no messages. So a socket whose bytes on the wire
-// exceed the rate by wireSlack is not read until it has made up for them.
-type wireDebt struct {
-	bytes float64
-	at    time.Time
+// takeFrom uses n of a limit, if it leaves room for them.
+func takeFrom[F float32 | float64](used *F, limit, n int) bool {
+	if limit <= 0 {
+		return true
+	}
+	if *used+F(n) > F(limit) {
+		return false
+	}
+	*used += F(n)
+	return true
+}
+
+// addWire counts n bytes on the wire and returns for how long the socket is to
+// be held up. Messages are refused above the rate; refusing costs work too, and
+// control frames, fragments and messages that never end are no messages. So a
+// socket whose bytes exceed the rate by wireSlack is not read until it has made
+// up for them.
+func (b *buckets[F]) addWire(now time.Time, l rateLimits, n int) time.Duration {
+	b.drain(now, l)
+	allowed := wireSlack * F(l.bytes)
+	// Not more than maxHold makes up for: what a client sent in one burst is forgiven then.
+	b.wire = min(b.wire+F(n), allowed*F(1+maxHold.Seconds()))
+	over := b.wire - allowed
+	if over <= 0 {
+		return 0
+	}
+	return max(time.Duration(over/allowed*F(time.Second)), minHold)
 }
 
 // wireSlack is how many times BytesPerSecond may come before a socket is held up:
 // twice, so that the heads of frames of a client within its rate never count.
 const wireSlack = 2
-
-// add counts n bytes and returns for how long the socket is to be held up.
-func (w *wireDebt) add(now time.Time, n, rate int) time.Duration {
-	allowed := wireSlack * float64(rate)
-	w.bytes = max(0, w.bytes-max(0, now.Sub(w.at).Seconds())*allowed) + float64(n)
-	w.at = now
-	// Not more than maxHold makes up for: what a client sent in one burst is forgiven then.
-	w.bytes = min(w.bytes, allowed*(1+maxHold.Seconds()))
-	over := w.bytes - allowed
-	if over <= 0 {
-		return 0
-	}
-	return max(time.Duration(over/allowed*float64(time.Second)), minHold)
-}
 
 // minHold is the shortest time for which a socket is not read.
 const minHold = 10 * time.Millisecond
@@ -123,10 +178,11 @@ const minHold = 10 * time.Millisecond
 // countWire counts bytes that came from the client, and holds the socket up above
 // the rate.
 func (s *Socket) countWire(n int) {
-	if s.rates == nil || s.rates.own.bytes.Rate <= 0 || s.closed {
+	l := s.mount.limits
+	if l.BytesPerSecond <= 0 || s.closed() {
 		return
 	}
-	if d := s.rates.wire.add(s.loop.Now(), n, s.rates.own.bytes.Rate); d > 0 {
+	if d := s.rates.addWire(s.loop.Now(), l.ownRates(), n); d > 0 {
 		s.holdUp(d, "bytes")
 	}
 }

@@ -136,7 +136,7 @@ func (s *Socket) drained() {
 
 // renewNext has the next message made if there is room for it.
 func (s *Socket) renewNext(p *renewals) {
-	for p.turn == nil && !s.closed {
+	for p.turn == nil && !s.closed() {
 		switch {
 		case len(p.waiting) == 0:
 			delete(s.perLoop().renewals, s)

@@ -8,7 +8,7 @@ import (
 // A socket that has not agreed to compression pays nothing for it: its struct
 // stays in the size class that it had.
 func TestConnectionIsSmall(t *testing.T) {
-	if size := unsafe.Sizeof(websocketConn{}); size > 208 {
+	if size := unsafe.Sizeof(websocketConn{}); size > 144 {
 		t.Errorf("a websocketConn has %d bytes", size)
 	}
 }

@@ -22,16 +22,30 @@ type Socket struct {
 	identity  *identity     // nil without an id and assigns
 	network   share.Network // of the client's address
 	key       frames.Key    // how messages become what the transport sends
-	inConnect bool          // Connect runs: SetID and Assign are allowed
 
 	// Owned by the loop.
-	closed   bool
-	leaving  bool  // to be closed: nothing more is sent
-	place    int32 // index in the loop's list of sockets
+	end      socketEnd
+	place    int32 // index in the loop's list of sockets; before that 0, or connecting
 	overhead overhead
+	rates    rates
 	channels channelTable
-	rates    *rates // nil without limits
 }
+
+// socketEnd is how far a socket has come with its end. It has one byte of the 144
+// of a connection.
+type socketEnd uint8
+
+const (
+	socketOpen    socketEnd = iota
+	socketLeaving           // it is to be closed: nothing more is sent
+	socketClosed
+)
+
+func (s *Socket) closed() bool { return s.end == socketClosed }
+
+// connecting is the place of a socket whose Connect runs: only then may it be given
+// an id, assigns and a guard.
+const connecting = -1
 
 // transport is the connection below a socket. All methods are for the
 // socket's loop.
@@ -118,7 +132,7 @@ func (s *Socket) Endpoint() *Endpoint { return s.endpoint }
 func (s *Socket) Transport() string { return s.transport.name() }
 
 func (s *Socket) mustConnect(what string) {
-	if !s.inConnect {
+	if s.place != connecting {
 		panic("channels: Socket." + what + " is possible in SocketOptions.Connect only")
 	}
 }
@@ -128,7 +142,6 @@ func (s *Socket) open() {
 	l := s.perLoop()
 	s.place = int32(len(l.sockets))
 	l.sockets = append(l.sockets, s)
-	s.rates = newRates(s.mount.limits, &s.endpoint.totals)
 	if s.ID() != "" {
 		l.ids.add(s.identity)
 	}
@@ -165,7 +178,7 @@ func (s *Socket) send(f *netloop.Frame) {
 
 // queue is send for who counts by itself what is sent.
 func (s *Socket) queue(f *netloop.Frame) {
-	if s.leaving {
+	if s.end == socketLeaving {
 		f.Release()
 		return
 	}
@@ -179,10 +192,10 @@ const shrinkAbove = 1024
 // shutdown ends all channels of a socket whose connection ends. It may be
 // called more than once.
 func (s *Socket) shutdown(reason error) {
-	if s.closed {
+	if s.closed() {
 		return
 	}
-	s.closed = true
+	s.end = socketClosed
 	l := s.perLoop()
 	last := len(l.sockets) - 1
 	l.sockets[s.place] = l.sockets[last]
@@ -232,7 +245,7 @@ func (s *Socket) dispatch(m *wire.Message) {
 	switch {
 	case event == "heartbeat" && string(m.Topic) == "phoenix":
 		s.handleHeartbeat(m)
-	case s.rates != nil && !s.allowed(m, event):
+	case !s.allowed(m, event):
 	default:
 		s.handleIn(m, event)
 	}

@@ -64,9 +64,7 @@ func (w *websocketConn) HandleOpen(*netloop.Conn) {}
 
 // HandleData decodes what came.
 func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
-	if w.socket.rates != nil {
-		w.socket.countWire(len(data))
-	}
+	w.socket.countWire(len(data))
 	if h := w.socket.holding(); h != nil && len(h.unread) > 0 { // came before reading was paused
 		h.unread = append(h.unread, data...)
 		return
@@ -98,7 +96,7 @@ func (w *websocketConn) feed(data []byte) {
 
 // HandleMessage hands a message to the socket.
 func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
-	if w.socket.closed {
+	if w.socket.closed() {
 		return websocket.ErrStop
 	}
 	if err := w.socket.handleMessage(binary, payload); err != nil {
@@ -124,7 +122,7 @@ func adviceOf(err error) string {
 
 // HandleControl answers ping and close.
 func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
-	if w.socket.closed {
+	if w.socket.closed() {
 		return websocket.ErrStop
 	}
 	switch op {
@@ -146,7 +144,7 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 
 // HandleOverhead counts fragments, and what inflates far.
 func (w *websocketConn) HandleOverhead(units int) error {
-	if w.socket.closed {
+	if w.socket.closed() {
 		return websocket.ErrStop
 	}
 	w.socket.countFrames(units)
@@ -192,7 +190,7 @@ func (w *websocketConn) close(code uint16, reason string) { w.closeWithin(code, 
 // closeWithin is close with a bound on how long the client has to take what
 // waits for it and to answer.
 func (w *websocketConn) closeWithin(code uint16, reason string, grace time.Duration) {
-	if w.socket.closed {
+	if w.socket.closed() {
 		return
 	}
 	f := netloop.NewFrame(websocket.MaxHeaderSize + 2 + len(reason))
@@ -224,7 +222,7 @@ func (w *websocketConn) resume(unread []byte) {
 	if len(unread) > 0 {
 		w.feed(unread)
 	}
-	if !w.socket.closed && !w.socket.isHeld() {
+	if !w.socket.closed() && !w.socket.isHeld() {
 		w.conn.ResumeRead()
 	}
 }

@@ -1,6 +1,9 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Ref is a ref or a join_ref: the JSON it came in (`"1"`, `1`, `{"a":1}`), compact; nil is null. Phoenix echoes
 // refs whatever they are, and clients compare them, so a ref is never converted.
@@ -18,9 +21,37 @@ func (r Ref) Equal(other Ref) bool {
 	return bytes.Equal(r.AppendText(nil), other.AppendText(nil))
 }
 
-// Clone copies the ref out of the frame it points into; null stays null.
+// Clone copies the ref out of the frame it points into; null stays null. The copy must not be modified: those of the
+// first refs that a client counts are shared.
 func (r Ref) Clone() Ref {
+	if n, ok := r.count(); ok {
+		return counted[n]
+	}
 	return bytes.Clone(r)
+}
+
+// counted are the refs "0" to "255". Clients count their refs, so the join_refs of most joined channels are among them.
+var counted = func() (refs [256]Ref) {
+	for n := range refs {
+		b := strconv.AppendQuote(nil, strconv.Itoa(n))
+		refs[n] = b[:len(b):len(b)]
+	}
+	return refs
+}()
+
+// count returns n if r is counted[n].
+func (r Ref) count() (n int, ok bool) {
+	last := len(r) - 1
+	if last < 2 || last > 4 || r[0] != '"' || r[last] != '"' || r[1] == '0' && last > 2 {
+		return 0, false
+	}
+	for _, c := range r[1:last] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n, n < len(counted)
 }
 
 // AppendText appends the ref as a binary frame carries it: a string without its quotes, null as

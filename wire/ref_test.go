@@ -36,10 +36,15 @@ func TestRefClone(t *testing.T) {
 	if Ref(nil).Clone() != nil {
 		t.Error("the clone of null is not null")
 	}
-	ref := Ref(`"1"`)
-	clone := ref.Clone()
-	ref[1] = '2'
-	if string(clone) != `"1"` {
-		t.Errorf("the clone became %s", clone)
+	for _, text := range []string{`""`, `"0"`, `"1"`, `"9"`, `"10"`, `"00"`, `"01"`, `"255"`, `"256"`, `"999"`, `"1000"`, `"a"`, `"1a"`, `"-1"`, `"+1"`, `1`, `12345`, `"1\"`, `[1]`} {
+		ref := Ref(text)
+		clone := ref.Clone()
+		clear(ref)
+		if string(clone) != text {
+			t.Errorf("the clone of %s became %s", text, clone)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { Ref(`"42"`).Clone() }); n != 0 {
+		t.Errorf("the clone of a counted ref costs %v allocations", n)
 	}
 }

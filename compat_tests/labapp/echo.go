@@ -117,6 +117,7 @@ func replyLate(_ *channels.Context, late lateReply) error {
 // tellConnectInfo replies with all that is known of the socket.
 func tellConnectInfo(c *channels.Context, _ channels.Payload) channels.Reply {
 	s := c.Socket()
+	v := visitors.Get(s)
 	var id *string
 	if s.ID() != "" {
 		own := s.ID()
@@ -130,6 +131,6 @@ func tellConnectInfo(c *channels.Context, _ channels.Payload) channels.Reply {
 		JoinRef   json.RawMessage `json:"join_ref"`
 		Ref       channels.Ref    `json:"ref"`
 	}{
-		s.Get("connect_info").(connectInfo), s.Get("params"), s.Transport(), id, c.JoinRef(), c.Ref(),
+		v.connectInfo(), v.params(), s.Transport(), id, c.JoinRef(), c.Ref(),
 	})
 }

@@ -36,7 +36,7 @@ func keyOf(c *channels.Context, params channels.Payload) string {
 	if o, err := asObject(params); err == nil && o.has("user") && string(o["user"]) != "false" {
 		return o.name("user")
 	}
-	if user, ok := c.Get("user").(string); ok {
+	if user, ok := visitors.Get(c).params()["user"].(string); ok {
 		return user
 	}
 	return "anon"

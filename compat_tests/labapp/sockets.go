@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
@@ -56,8 +54,9 @@ var (
 	errUnauthorized = errors.New("unauthorized")
 )
 
-// connect refuses two tokens and gives the socket its id and assigns.
-func connect(info func(*channels.Request) connectInfo) connectFunc {
+// connect refuses two tokens, gives the socket its id, and keeps what it was told
+// of the request.
+func connect(info func(*channels.Request, *visitor)) connectFunc {
 	return func(_ context.Context, s *channels.Socket, r *channels.Request) error {
 		switch r.Params.Get("token") {
 		case "bad":
@@ -68,10 +67,9 @@ func connect(info func(*channels.Request) connectInfo) connectFunc {
 		if id := r.Params.Get("user_id"); id != "" {
 			s.SetID(userSocket(id))
 		}
-		s.Assign("user_id", r.Params["user_id"])
-		s.Assign("user", r.Params["user"])
-		s.Assign("params", maps.Clone(r.Params))
-		s.Assign("connect_info", info(r))
+		v := &visitor{query: r.URL.RawQuery}
+		info(r, v)
+		visitors.Set(s, v)
 		return nil
 	}
 }
@@ -89,47 +87,3 @@ func tellReason(inner connectFunc) connectFunc {
 
 // userSocket is the id of a user's sockets.
 func userSocket(id string) string { return "users_socket:" + id }
-
-// connectInfo is what a socket's connect was told of the request.
-type connectInfo struct {
-	AuthToken           *string           `json:"auth_token"`
-	XHeaders            map[string]string `json:"x_headers"`
-	SecWebSocketHeaders []string          `json:"sec_websocket_headers"` // names
-	UserAgent           *string           `json:"user_agent"`
-	URI                 *uri              `json:"uri"`
-	Peer                *string           `json:"peer"`
-}
-
-type uri struct {
-	Scheme string `json:"scheme"`
-	Host   string `json:"host"`
-	Path   string `json:"path"`
-	Query  string `json:"query"`
-}
-
-// noInfo is the connect info of a socket that asks for none.
-func noInfo(*channels.Request) connectInfo {
-	return connectInfo{XHeaders: map[string]string{}, SecWebSocketHeaders: make([]string, 0, 4)}
-}
-
-func infoOf(r *channels.Request) connectInfo {
-	info := noInfo(r)
-	if token, ok := r.AuthToken(); ok {
-		info.AuthToken = &token
-	}
-	for name, values := range r.Header { // by canonical name
-		switch {
-		case strings.HasPrefix(name, "X-"):
-			info.XHeaders[strings.ToLower(name)] = values[len(values)-1]
-		case strings.HasPrefix(name, "Sec-Websocket-"):
-			info.SecWebSocketHeaders = append(info.SecWebSocketHeaders, strings.ToLower(name))
-		case name == "User-Agent":
-			agent := values[0] // the slice is the next client's too
-			info.UserAgent = &agent
-		}
-	}
-	info.URI = &uri{Scheme: r.URL.Scheme, Host: r.URL.Hostname(), Path: r.URL.Path, Query: r.URL.RawQuery}
-	peer := r.RemoteAddr.Addr().Unmap().String()
-	info.Peer = &peer
-	return info
-}

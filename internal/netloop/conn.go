@@ -49,41 +49,43 @@ const (
 type connFlags uint16
 
 const (
-	flagDirty   connFlags = 1 << iota // in one of its lane's rings of connections to write
-	flagPrompt                        // in the ring for small tasks
-	flagBlocked                       // the socket or the writing goroutine takes no more for now
-	flagPaused                        // by PauseRead
-	flagParked                        // by overload
-	flagEnded                         // the peer's end of stream came while frames were still being written
-	flagFinSent                       // our end of stream was sent
-	flagUnread                        // in its lane's ring of connections to read
-	flagAwaited                       // by NotifyDrained
+	flagDirty    connFlags = 1 << iota // in one of its lane's rings of connections to write
+	flagPrompt                         // in the ring for small tasks
+	flagBlocked                        // the socket or the writing goroutine takes no more for now
+	flagPaused                         // by PauseRead
+	flagParked                         // by overload
+	flagEnded                          // the peer's end of stream came while frames were still being written
+	flagFinSent                        // our end of stream was sent
+	flagUnread                         // in its lane's ring of connections to read
+	flagAwaited                        // by NotifyDrained
+	flagArmedIn                        // epoll waits for bytes and the end of the stream
+	flagArmedOut                       // epoll waits for room to write
 )
 
-// Conn is a connection. It belongs to its loop: only Loop may be called from any goroutine. It is at most 128 bytes on
-// Linux, because most connections of a server are idle.
+// Conn is a connection. It belongs to its loop. It is at most 112 bytes on Linux, because most connections of a server
+// are idle.
 type Conn struct {
 	// Static after construction.
-	loop    *Loop
-	carrier carrier
-	fd      int32 // -1 for a stream
-	index   int32 // in loop.conns
+	via   *carrier // the loop's or stream's: a copy of the interface would be twice as large
+	fd    int32    // -1 for a stream
+	index int32    // in loop.conns
 
 	// Owned by the loop.
+	lane    *Lane // the lobby's, or its tenant's
 	handler Handler
 	reason  error // reason of the close that has begun
 	out     outbox
 	timer   timer
 	touched uint32 // tick of the last byte, for timer
-	lane    uint32 // index in loop.lanes
 	flags   connFlags
 	state   connState
-	armed   uint8 // what epoll was last told: bits armedIn, armedOut
 	waste   uint8 // KiB read and discarded while closing; each read counts at least one
 }
 
-// Loop returns the loop that owns the connection. Any goroutine.
-func (c *Conn) Loop() *Loop { return c.loop }
+// Loop returns the loop that owns the connection. Any goroutine until SetTenant is called, the loop only from then on.
+func (c *Conn) Loop() *Loop { return c.lane.loop }
+
+func (c *Conn) carrier() carrier { return *c.via }
 
 // Handler returns the current handler.
 func (c *Conn) Handler() Handler { return c.handler }
@@ -98,10 +100,12 @@ func (c *Conn) IsOpen() bool { return c.state == stateOpen }
 func (c *Conn) QueuedBytes() int { return int(c.out.size) }
 
 // Lags reports whether the bytes that wait to be written reach Options.OutboundLimit divided by part.
-func (c *Conn) Lags(part int) bool { return int(c.out.size) >= c.loop.group.options.OutboundLimit/part }
+func (c *Conn) Lags(part int) bool {
+	return int(c.out.size) >= c.Loop().group.options.OutboundLimit/part
+}
 
 // TLS returns the state of a TLS connection, nil for others.
-func (c *Conn) TLS() *tls.ConnectionState { return c.carrier.tlsState() }
+func (c *Conn) TLS() *tls.ConnectionState { return c.carrier().tlsState() }
 
 // Drained is a [Handler] that calls NotifyDrained.
 type Drained interface {
@@ -119,9 +123,9 @@ func (c *Conn) NotifyDrained() {
 // noteDrained posts the call that NotifyDrained asked for. It is called after each write. A write may be part of a
 // batch, during which no handler may run.
 func (c *Conn) noteDrained() {
-	if c.flags&flagAwaited != 0 && int(c.out.size) < c.loop.group.options.OutboundLimit/4 {
+	if c.flags&flagAwaited != 0 && int(c.out.size) < c.Loop().group.options.OutboundLimit/4 {
 		c.flags &^= flagAwaited
-		c.loop.lane(c).Post((*drained)(c))
+		c.lane.Post((*drained)(c))
 	}
 }
 
@@ -141,7 +145,7 @@ func (d *drained) Run() {
 // bytes would wait, Send tries to write at once, so that only what the peer does not take counts; then Options.Overflow
 // decides. Frames for a connection that is no longer open are dropped.
 func (c *Conn) Send(f *Frame) {
-	l := c.loop
+	l := c.Loop()
 	if c.state != stateOpen {
 		f.Release()
 		l.stats.droppedClosed.Add(1)
@@ -163,9 +167,9 @@ func (c *Conn) Send(f *Frame) {
 
 // makeRoom applies the overflow policy for a frame that counts size bytes and reports whether the frame can be queued.
 func (c *Conn) makeRoom(size int) bool {
-	l := c.loop
+	l := c.Loop()
 	if c.flags&flagBlocked == 0 {
-		c.carrier.flush(c)
+		c.carrier().flush(c)
 		if c.state != stateOpen {
 			l.stats.droppedClosed.Add(1)
 			return false
@@ -206,10 +210,10 @@ func (c *Conn) Close(reason error) {
 		c.reason = reason // CloseAfterFlush gave its own
 	}
 	c.state = stateClosed
-	c.loop.wheel.remove(c)
-	c.loop.stats.droppedClosed.Add(int64(c.out.clear(c.loop)))
-	c.loop.dead.push(c.loop, c)
-	c.loop.rouse()
+	c.Loop().wheel.remove(c)
+	c.Loop().stats.droppedClosed.Add(int64(c.out.clear(c.Loop())))
+	c.Loop().dead.push(c.Loop(), c)
+	c.Loop().rouse()
 }
 
 // CloseAfterFlush writes the queued frames, ends our side of the stream (FIN), waits for the peer to end its side, so
@@ -224,17 +228,17 @@ func (c *Conn) CloseAfterFlush(reason error, within time.Duration) {
 	}
 	c.state = stateClosing
 	c.reason = reason
-	c.loop.wheel.set(c, within)
+	c.Loop().wheel.set(c, within)
 	c.flags &^= flagPaused
-	c.carrier.interest(c)
-	c.loop.markDirty(c)
+	c.carrier().interest(c)
+	c.Loop().markDirty(c)
 }
 
 // SetDeadline has HandleTimeout called when no byte arrives for d. Each arriving byte restarts the time; 0 clears the
 // deadline.
 func (c *Conn) SetDeadline(d time.Duration) {
 	if c.state == stateOpen {
-		c.loop.wheel.set(c, d)
+		c.Loop().wheel.set(c, d)
 	}
 }
 
@@ -243,7 +247,7 @@ func (c *Conn) SetDeadline(d time.Duration) {
 func (c *Conn) PauseRead() {
 	if c.state == stateOpen && c.flags&flagPaused == 0 {
 		c.flags |= flagPaused
-		c.carrier.interest(c)
+		c.carrier().interest(c)
 	}
 }
 
@@ -251,7 +255,7 @@ func (c *Conn) PauseRead() {
 func (c *Conn) ResumeRead() {
 	if c.state == stateOpen && c.flags&flagPaused != 0 {
 		c.flags &^= flagPaused
-		c.carrier.interest(c)
+		c.carrier().interest(c)
 	}
 }
 
@@ -264,7 +268,7 @@ func (c *Conn) Detach() (net.Conn, error) {
 		return nil, ErrNotOpen
 	}
 	if c.out.size > 0 && c.flags&flagBlocked == 0 {
-		c.carrier.flush(c)
+		c.carrier().flush(c)
 	}
 	if c.state != stateOpen {
 		return nil, ErrNotOpen
@@ -272,28 +276,28 @@ func (c *Conn) Detach() (net.Conn, error) {
 	if c.out.size > 0 {
 		return nil, ErrFramesWaiting
 	}
-	nc, err := c.carrier.detach(c)
+	nc, err := c.carrier().detach(c)
 	if err != nil {
 		return nil, err
 	}
 	c.state = stateDetached
-	c.loop.forgetConn(c)
-	c.loop.stats.detached.Add(1)
+	c.Loop().forgetConn(c)
+	c.Loop().stats.detached.Add(1)
 	return nc, nil
 }
 
 // received passes data to the handler.
 func (c *Conn) received(data []byte) {
-	c.loop.stats.bytesIn.Add(int64(len(data)))
-	c.loop.stats.reads.Add(1)
+	c.Loop().stats.bytesIn.Add(int64(len(data)))
+	c.Loop().stats.reads.Add(1)
 	if c.state != stateOpen {
 		c.discard(len(data))
 		return
 	}
-	c.touched = c.loop.tick
-	c.loop.current = c
+	c.touched = c.Loop().tick
+	c.Loop().current = c
 	c.handler.HandleData(c, data)
-	c.loop.current = nil
+	c.Loop().current = nil
 }
 
 // discard counts n bytes that came while closing. A peer that sends too much is no longer read: it ends the connection
@@ -305,7 +309,7 @@ func (c *Conn) discard(n int) {
 	c.waste = uint8(min(int(c.waste)+1+n>>10, math.MaxUint8))
 	if c.waste == math.MaxUint8 {
 		c.flags |= flagPaused
-		c.carrier.interest(c)
+		c.carrier().interest(c)
 	}
 }
 
@@ -313,7 +317,7 @@ func (c *Conn) discard(n int) {
 func (c *Conn) ended() {
 	if c.out.size > 0 && c.flags&flagBlocked == 0 {
 		// The peer may have closed only its side, and wait for the answer to its last bytes.
-		c.carrier.flush(c)
+		c.carrier().flush(c)
 	}
 	if c.state == stateOpen && c.out.size > 0 && c.fd < 0 {
 		// The writing goroutine is still busy.
@@ -321,7 +325,7 @@ func (c *Conn) ended() {
 	}
 	if c.state == stateClosing && c.flags&flagFinSent == 0 {
 		c.flags |= flagEnded
-		c.carrier.interest(c)
+		c.carrier().interest(c)
 		return
 	}
 	c.Close(ErrPeerClosed)
@@ -333,9 +337,9 @@ func (c *Conn) expired() {
 		c.Close(c.reason)
 		return
 	}
-	c.loop.current = c
+	c.Loop().current = c
 	c.handler.HandleTimeout(c)
-	c.loop.current = nil
+	c.Loop().current = nil
 }
 
 // reads reports whether bytes are wanted from the peer.

@@ -19,6 +19,7 @@ import (
 // write is an event, and events may be merged.
 type epoll struct {
 	loop    *Loop
+	self    carrier        // e: see Conn.via
 	ep      *netpoll.Epoll // static except in replace
 	eventFD int
 	timerFD int // likewise edge-triggered and never read
@@ -27,12 +28,6 @@ type epoll struct {
 	acceptors []*acceptor // that are registered
 	moved     bool        // ep is new and has only the eventfd registered
 }
-
-// What epoll waits for on a connection, in Conn.armed.
-const (
-	armedIn  = 1 << iota // bytes and the end of the stream
-	armedOut             // room to write
-)
 
 func newEpoll(l *Loop) (poller, error) {
 	eventFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
@@ -45,6 +40,7 @@ func newEpoll(l *Loop) (poller, error) {
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
 	e := &epoll{loop: l, eventFD: eventFD, timerFD: timerFD}
+	e.self = e
 	l.poller = e
 	l.scratch = make([]byte, scratchSize)
 	l.joined = make([]byte, 0, scratchSize)
@@ -119,7 +115,7 @@ func (e *epoll) moveIn() {
 		if c.fd < 0 {
 			continue
 		}
-		if err := e.ep.Add(int(c.fd), events(c.armed), (*descriptor)(c).event); err != nil {
+		if err := e.ep.Add(int(c.fd), events(c.flags), (*descriptor)(c).event); err != nil {
 			c.Close(os.NewSyscallError("epoll_ctl", err))
 		}
 	}
@@ -158,37 +154,40 @@ type descriptor Conn
 
 // begin registers c.
 func (e *epoll) begin(c *Conn) error {
-	c.armed = armedIn
-	if err := e.ep.Add(int(c.fd), events(c.armed), (*descriptor)(c).event); err != nil {
+	c.flags |= flagArmedIn
+	if err := e.ep.Add(int(c.fd), events(c.flags), (*descriptor)(c).event); err != nil {
 		e.ep.Del(int(c.fd)) // easygo keeps its entry when epoll_ctl fails
 		return os.NewSyscallError("epoll_ctl", err)
 	}
 	return nil
 }
 
-// events translates Conn.armed. It is level-triggered: with one read per event no connection can monopolize the loop.
-func events(armed uint8) (ev netpoll.EpollEvent) {
-	if armed&armedIn != 0 {
+// flagsArmed say what epoll waits for on a connection.
+const flagsArmed = flagArmedIn | flagArmedOut
+
+// events translates flagsArmed. It is level-triggered: with one read per event no connection can monopolize the loop.
+func events(armed connFlags) (ev netpoll.EpollEvent) {
+	if armed&flagArmedIn != 0 {
 		ev |= netpoll.EPOLLIN | netpoll.EPOLLRDHUP
 	}
-	if armed&armedOut != 0 {
+	if armed&flagArmedOut != 0 {
 		ev |= netpoll.EPOLLOUT
 	}
 	return ev
 }
 
 func (e *epoll) interest(c *Conn) {
-	var want uint8
+	var want connFlags
 	if c.reads() {
-		want |= armedIn
+		want |= flagArmedIn
 	}
 	if c.flags&flagBlocked != 0 {
-		want |= armedOut
+		want |= flagArmedOut
 	}
-	if want == c.armed {
+	if want == c.flags&flagsArmed {
 		return
 	}
-	c.armed = want
+	c.flags = c.flags&^flagsArmed | want
 	if err := e.ep.Mod(int(c.fd), events(want)); err != nil {
 		c.Close(os.NewSyscallError("epoll_ctl", err))
 	}
@@ -200,7 +199,7 @@ func (d *descriptor) event(ev netpoll.EpollEvent) {
 	if c.state >= stateClosed {
 		return
 	}
-	l := c.loop
+	l := c.Loop()
 	defer l.rescue()
 	l.inside = true
 	c.handleEvent(ev)
@@ -208,13 +207,13 @@ func (d *descriptor) event(ev netpoll.EpollEvent) {
 }
 
 func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
-	l := c.loop
+	l := c.Loop()
 	l.beginEvent()
 	if ev&netpoll.EPOLLOUT != 0 && c.flags&flagBlocked != 0 {
 		c.flags &^= flagBlocked // epoll goes on reporting room until flush has written
 		l.markDirty(c)
 	}
-	a := l.lane(c)
+	a := c.lane
 	broken := ev&(netpoll.EPOLLERR|netpoll.EPOLLHUP) != 0
 	switch {
 	case !broken && ev&(netpoll.EPOLLIN|netpoll.EPOLLRDHUP) == 0:
@@ -235,7 +234,7 @@ func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 // reporting the socket.
 func (l *Loop) read(c *Conn) {
 	n, errno := recv(int(c.fd), l.scratch[:scratchSize/l.readPart()])
-	l.lane(c).charge(max(n, 0))
+	c.lane.charge(max(n, 0))
 	switch {
 	case errno == 0 && n > 0:
 		c.received(l.scratch[:n])
@@ -334,7 +333,7 @@ func (l *Loop) takeDescriptor(c net.Conn) (*Conn, error) {
 	}
 	t.Close()
 	setSocketOptions(fd, &l.group.options)
-	return &Conn{loop: l, carrier: e, fd: int32(fd)}, nil
+	return &Conn{lane: l.lobby, via: &e.self, fd: int32(fd)}, nil
 }
 
 // duplicate returns a second, non-blocking descriptor for c, which stays usable. os.File would register it with Go's

@@ -37,7 +37,6 @@ func New(o Options) (*Group, error) {
 	for i := range g.options.Loops {
 		l := newLoop(g, i)
 		l.lobby = &Lane{loop: l, tenant: g.lobby, budget: lobbyReads}
-		l.lanes = []*Lane{l.lobby}
 		g.lobby.lanes = append(g.lobby.lanes, l.lobby)
 		p, err := newPoller(l, g.options.Portable)
 		if err != nil {
@@ -127,7 +126,7 @@ func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
 		return err
 	} else if raw != nil {
 		if !l.Post(&opening{conn: raw, accept: accept, leftover: leftover}) {
-			raw.carrier.close(raw)
+			raw.carrier().close(raw)
 			return ErrClosed
 		}
 		return nil
@@ -209,16 +208,16 @@ type opener interface{ begin(c *Conn) error }
 
 // open makes c one of its loop's connections.
 func (c *Conn) open(accept Accept, peer netip.AddrPort, leftover []byte) {
-	l := c.loop
+	l := c.Loop()
 	if l.stopping {
-		c.carrier.close(c)
+		c.carrier().close(c)
 		return
 	}
-	if o, ok := c.carrier.(opener); ok {
+	if o, ok := c.carrier().(opener); ok {
 		if err := o.begin(c); err != nil {
 			l.stats.refused.Add(1)
 			l.group.options.OnError(err)
-			c.carrier.close(c)
+			c.carrier().close(c)
 			return
 		}
 	}
@@ -232,6 +231,6 @@ func (c *Conn) open(accept Accept, peer netip.AddrPort, leftover []byte) {
 		c.received(leftover)
 	}
 	if c.state <= stateClosing {
-		c.carrier.interest(c)
+		c.carrier().interest(c)
 	}
 }

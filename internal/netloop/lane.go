@@ -56,8 +56,7 @@ type Lane struct {
 	reading  int      // what has been read in the turn readIn
 	readIn   uint32
 	parked   []*Conn // not read until the tenant's overload is over
-	number   uint32  // index in loop.lanes; 0 if it is not the lobby and has no connections here
-	conns    int
+	conns    int     // connections that use it
 }
 
 // Index returns the loop's place in Group.Loops, and the lane's in Tenant.Lanes. Any goroutine.
@@ -183,7 +182,7 @@ func (a *Lane) putOff(c *Conn) {
 func (a *Lane) park(c *Conn) {
 	c.flags |= flagParked
 	a.parked = append(a.parked, c)
-	c.carrier.interest(c)
+	c.carrier().interest(c)
 }
 
 // unpark reads all parked connections again.
@@ -194,42 +193,28 @@ func (a *Lane) unpark() {
 		if c.flags&flagParked != 0 {
 			c.flags &^= flagParked
 			if c.state <= stateClosing {
-				c.carrier.interest(c)
+				c.carrier().interest(c)
 			}
 		}
 	}
 }
 
-// lane returns the lane of a connection.
-func (l *Loop) lane(c *Conn) *Lane { return l.lanes[c.lane] }
-
-// enterLane puts c on a lane. The first connection gives the lane a number, which the last one takes with it.
+// enterLane puts c on a lane.
 func (l *Loop) enterLane(c *Conn, a *Lane) {
-	if a.conns++; a.conns == 1 && a != l.lanes[0] {
-		if n := len(l.freeLanes); n > 0 {
-			a.number = l.freeLanes[n-1]
-			l.freeLanes = l.freeLanes[:n-1]
-			l.lanes[a.number] = a
-		} else {
-			a.number = uint32(len(l.lanes))
-			l.lanes = append(l.lanes, a)
-		}
+	if a.conns++; a.conns == 1 && a != l.lobby {
+		l.tenants++
 	}
-	c.lane = a.number
-	if s, ok := c.carrier.(*stream); ok {
+	c.lane = a
+	if s, ok := c.carrier().(*stream); ok {
 		s.lane.Store(a)
 	}
 }
 
 // leaveLane undoes enterLane. The lane's rings may still list c; whoever takes it from there notices.
 func (l *Loop) leaveLane(c *Conn) {
-	a := l.lane(c)
-	if a.conns--; a.conns == 0 && a.number != 0 {
-		l.lanes[a.number] = nil
-		l.freeLanes = append(l.freeLanes, a.number)
-		a.number = 0
+	if c.lane.conns--; c.lane.conns == 0 && c.lane != l.lobby {
+		l.tenants--
 	}
-	c.lane = 0
 }
 
 // lineup lists the lanes that have work of one kind, in the order of their turns.

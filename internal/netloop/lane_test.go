@@ -100,7 +100,7 @@ func laneOf(l *Loop, a *Lane, o *order, n int) []*Conn {
 	a.Post(TaskFunc(func() {
 		defer close(done)
 		for i := range conns {
-			conns[i] = &Conn{loop: l, carrier: o, handler: &hooks{}, state: stateOpen, fd: -1}
+			conns[i] = &Conn{lane: l.lobby, via: carriedBy(o), handler: &hooks{}, state: stateOpen, fd: -1}
 			l.enterLane(conns[i], a)
 		}
 	}))
@@ -235,7 +235,7 @@ func TestOverloadIsTheTenants(t *testing.T) {
 	})
 }
 
-// A lane has a number while it has connections, and keeps no memory when it has nothing to do.
+// Lanes that have connections are counted, and one that has nothing to do keeps no memory.
 func TestLanesComeAndGo(t *testing.T) {
 	g := newGroup(t, Options{Loops: 1, Portable: true})
 	l := g.Loops()[0]
@@ -245,19 +245,19 @@ func TestLanesComeAndGo(t *testing.T) {
 		for range 3 {
 			var conns []*Conn
 			for range 100 {
-				c := &Conn{loop: l, carrier: &order{}, handler: &hooks{}, fd: -1}
+				c := &Conn{lane: l.lobby, via: carriedBy(&order{}), handler: &hooks{}, fd: -1}
 				l.ownConn(c)
 				c.SetTenant(g.NewTenant())
 				conns = append(conns, c)
 			}
-			if len(l.lanes) != 101 || l.lane(conns[7]).conns != 1 {
-				t.Errorf("%d lanes", len(l.lanes))
+			if l.tenants != 100 || conns[7].lane.conns != 1 || l.lobby.conns != 0 {
+				t.Errorf("%d tenants, %d connections in the lobby", l.tenants, l.lobby.conns)
 			}
 			for _, c := range conns {
 				l.forgetConn(c)
 			}
-			if len(l.freeLanes) != 100 || l.lobby.conns != 0 {
-				t.Errorf("%d of 100 lanes free, %d connections in the lobby", len(l.freeLanes), l.lobby.conns)
+			if l.tenants != 0 {
+				t.Errorf("%d tenants without connections", l.tenants)
 			}
 		}
 	}))
@@ -306,7 +306,7 @@ func TestBusyTenant(t *testing.T) {
 			t.Errorf("with connections of %d tenants turns are a part of %d, want %d", i, part, want)
 		}
 		on(func() {
-			c := &Conn{loop: l, carrier: &order{}, handler: &hooks{opened: true}, fd: -1}
+			c := &Conn{lane: l.lobby, via: carriedBy(&order{}), handler: &hooks{opened: true}, fd: -1}
 			l.ownConn(c)
 			c.SetTenant(g.NewTenant())
 		})

@@ -41,7 +41,7 @@ func (ln *Listener) openRaw(nl net.Listener) (stop func(), err error) {
 	setSocketOptions(fd, &ln.group.options)
 	l := ln.group.nextLoop()
 	a := &acceptor{ln: ln, loop: l, fd: fd}
-	a.pause = &Conn{loop: l, handler: a, state: stateOpen, fd: -1}
+	a.pause = &Conn{lane: l.lobby, handler: a, state: stateOpen, fd: -1}
 	l.postUrgent(TaskFunc(a.start))
 	return func() { a.stop(nl) }, nil
 }
@@ -120,7 +120,7 @@ func (a *acceptor) hand(fd int) {
 	l := a.to
 	e := l.poller.(*epoll)
 	limitSilence(fd, l.group.options.PeerTimeout)
-	c := &Conn{loop: l, carrier: e, fd: int32(fd)}
+	c := &Conn{lane: l.lobby, via: &e.self, fd: int32(fd)}
 	l.stats.accepted.Add(1)
 	peer := peerOf(&a.from)
 	if l == a.loop {

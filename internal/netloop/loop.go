@@ -46,7 +46,7 @@ type Loop struct {
 	start  time.Time     // tick 0
 	done   chan struct{} // closed after the last turn
 	stats  counters
-	lobby  *Lane // the group's own lane, as lanes[0]
+	lobby  *Lane // the group's own lane
 	plain  error // why every send is a system call; nil: it started with a batch
 
 	// awake is true from the moment the loop is woken until it has nothing left to do. Whoever sets it wakes the
@@ -62,33 +62,32 @@ type Loop struct {
 	closed bool     // tasks are refused
 
 	// Owned by the loop.
-	now       time.Time // of this turn
-	tick      uint32    // now, in ticks since start
-	turns     uint32
-	part      int // divides the usual portions of this turn
-	ran       int // tasks run in this turn
-	sends     int // frames queued in this turn
-	burst     int // frames queued by the task or event that runs
-	readAll   int // what all lanes have read in this turn, in readUnits, in readUnits
-	conns     []*Conn
-	lanes     []*Lane // by Conn.lane; the lobby is the first
-	freeLanes []uint32
-	working   lineup // lanes with tasks taken from their inbox
-	prompt    lineup // lanes with connections in the ring of the same name
-	dirty     lineup
-	unread    lineup
-	rings     [][]*Conn // empty slices for rings
-	dead      connRing  // connections that wait for HandleClose
-	wheel     wheel
-	backlogs  []*backlog
-	scratch   []byte // read buffer
-	joined    []byte // frames that leave in one write
-	batch     batcher
-	stopping  bool  // the group is closing: these are the last turns
-	ended     bool  // nothing is left
-	inside    bool  // a call of the poller is under way
-	current   *Conn // whose handler runs; nil if a task or nothing runs
-	cutShort  bool  // the last turn was aborted: this one starts after its tasks
+	now      time.Time // of this turn
+	tick     uint32    // now, in ticks since start
+	turns    uint32
+	part     int // divides the usual portions of this turn
+	ran      int // tasks run in this turn
+	sends    int // frames queued in this turn
+	burst    int // frames queued by the task or event that runs
+	readAll  int // what all lanes have read in this turn, in readUnits
+	conns    []*Conn
+	tenants  int    // tenants that have connections here
+	working  lineup // lanes with tasks taken from their inbox
+	prompt   lineup // lanes with connections in the ring of the same name
+	dirty    lineup
+	unread   lineup
+	rings    [][]*Conn // empty slices for rings
+	dead     connRing  // connections that wait for HandleClose
+	wheel    wheel
+	backlogs []*backlog
+	scratch  []byte // read buffer
+	joined   []byte // frames that leave in one write
+	batch    batcher
+	stopping bool  // the group is closing: these are the last turns
+	ended    bool  // nothing is left
+	inside   bool  // a call of the poller is under way
+	current  *Conn // whose handler runs; nil if a task or nothing runs
+	cutShort bool  // the last turn was aborted: this one starts after its tasks
 }
 
 func newLoop(g *Group, index int) *Loop {
@@ -230,7 +229,7 @@ func (l *Loop) readPart() int {
 }
 
 // shared reports whether several tenants have connections on the loop. Its turns are shorter then.
-func (l *Loop) shared() bool { return len(l.lanes)-len(l.freeLanes) > 2 }
+func (l *Loop) shared() bool { return l.tenants > 1 }
 
 // takeInboxes takes the inboxes of the lanes whose tasks have all run.
 func (l *Loop) takeInboxes() {
@@ -306,7 +305,7 @@ func (l *Loop) writeConn(c *Conn, batch batcher) (cost int) {
 	case batch != nil && c.fd >= 0:
 		batch.add(c)
 	default:
-		c.carrier.flush(c)
+		c.carrier().flush(c)
 	}
 	return cost
 }
@@ -342,13 +341,13 @@ func (l *Loop) markDirty(c *Conn) {
 	case c.flags&flagBlocked != 0:
 		return
 	case l.burst <= promptBurst && c.flags&flagPrompt == 0:
-		a := l.lane(c)
+		a := c.lane
 		if a.prompt.push(l, c); a.prompt.n == 1 {
 			l.prompt.push(a)
 		}
 		c.flags |= flagPrompt
 	case c.flags&flagDirty == 0:
-		a := l.lane(c)
+		a := c.lane
 		if a.dirty.push(l, c); a.dirty.n == 1 {
 			l.dirty.push(a)
 		}
@@ -364,7 +363,7 @@ func (l *Loop) reap(limit int) {
 	for ; l.dead.n > 0 && limit > 0; limit-- {
 		c := l.dead.pop(l)
 		l.forgetConn(c)
-		c.carrier.close(c)
+		c.carrier().close(c)
 		l.stats.countClose(c.reason)
 		c.handler.HandleClose(c, c.reason)
 	}

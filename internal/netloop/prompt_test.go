@@ -5,6 +5,9 @@ import (
 	"testing"
 )
 
+// carriedBy is for Conn.via.
+func carriedBy(c carrier) *carrier { return &c }
+
 // order is a carrier that notes which connections are written, and when.
 type order struct {
 	*stream // never called: the rest of a carrier
@@ -13,7 +16,7 @@ type order struct {
 
 func (o *order) flush(c *Conn) {
 	o.written = append(o.written, c)
-	c.out.clear(c.loop)
+	c.out.clear(c.Loop())
 }
 
 func (o *order) interest(*Conn) {}
@@ -31,7 +34,7 @@ func TestReplyBesideFanOut(t *testing.T) {
 		o := &order{}
 		conns := make([]*Conn, crowd+1)
 		for i := range conns {
-			conns[i] = &Conn{loop: l, carrier: o, handler: &hooks{}, state: stateOpen, fd: -1}
+			conns[i] = &Conn{lane: l.lobby, via: carriedBy(o), handler: &hooks{}, state: stateOpen, fd: -1}
 		}
 		member, outsider := conns[crowd-1], conns[crowd]
 		f := frameOf([]byte("to all"))

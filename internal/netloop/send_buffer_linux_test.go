@@ -44,7 +44,7 @@ func sendBufferOf(t *testing.T, c *Conn) (size int) {
 			t.Error(err)
 		}
 	}
-	s, portable := c.carrier.(*stream)
+	s, portable := c.carrier().(*stream)
 	if !portable {
 		read(uintptr(c.fd))
 		return size

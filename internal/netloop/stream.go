@@ -20,6 +20,8 @@ type stream struct {
 	// Static after construction.
 	nc   net.Conn
 	conn *Conn
+	loop *Loop
+	self carrier // s: see Conn.via
 
 	// lane is where the goroutines post their tasks.
 	lane atomic.Pointer[Lane]
@@ -56,8 +58,9 @@ type (
 
 // startStream makes c a connection of l, after a TLS handshake if it needs one.
 func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte) error {
-	s := &stream{nc: c, next: make(chan bool, 1), buf: make([]byte, streamBuffer), waiting: true}
-	s.conn = &Conn{loop: l, carrier: s, fd: -1}
+	s := &stream{nc: c, loop: l, next: make(chan bool, 1), buf: make([]byte, streamBuffer), waiting: true}
+	s.self = s
+	s.conn = &Conn{lane: l.lobby, via: &s.self, fd: -1}
 	s.lane.Store(l.lobby)
 	g.mu.Lock()
 	closed := g.closed
@@ -79,7 +82,7 @@ func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte)
 
 // run is the reading goroutine.
 func (s *stream) run(o *opening) {
-	defer s.conn.loop.group.routines.Done()
+	defer s.loop.group.routines.Done()
 	if !s.open(o) {
 		return
 	}
@@ -94,7 +97,7 @@ func (s *stream) run(o *opening) {
 // open completes the TLS handshake and gives the connection to its loop. If that fails, or a function of the TLS
 // configuration ends the goroutine, the connection is closed.
 func (s *stream) open(o *opening) (posted bool) {
-	l := s.conn.loop
+	l := s.loop
 	g := l.group
 	defer func() {
 		g.mu.Lock()
@@ -188,8 +191,8 @@ func (s *stream) interest(c *Conn) {
 			s.waiting = true
 			s.let(false)
 		}
-	case c.loop.lane(c).tenant.Overloaded():
-		c.loop.lane(c).park(c)
+	case c.lane.tenant.Overloaded():
+		c.lane.park(c)
 	default:
 		s.let(true)
 	}
@@ -199,7 +202,7 @@ func (s *stream) flush(c *Conn) {
 	if c.flags&flagBlocked != 0 {
 		return
 	}
-	l := c.loop
+	l := c.Loop()
 	if c.out.first == nil && (c.state != stateClosing || c.flags&flagFinSent != 0) {
 		return
 	}
@@ -217,18 +220,18 @@ func (s *stream) flush(c *Conn) {
 // half of the limit is joined, so that DropOldest has something left to drop.
 func (s *stream) takeFrames(c *Conn) {
 	o := &c.out
-	most := min(scratchSize, c.loop.group.options.OutboundLimit/2)
+	most := min(scratchSize, c.Loop().group.options.OutboundLimit/2)
 	if o.rest == nil || o.first.rest != nil || o.first.Size()+o.rest.at(0).Size() > most {
-		s.cost = o.first.Cost(c.loop.group.options.OutboundLimit)
-		s.frame = o.pop(c.loop)
+		s.cost = o.first.Cost(c.Loop().group.options.OutboundLimit)
+		s.frame = o.pop(c.Loop())
 		return
 	}
 	joined := joinBuffers.Get().(*[]byte)
 	buf := (*joined)[:0]
 	s.cost = 0
 	for o.first != nil && o.first.rest == nil && len(buf)+len(o.first.data) <= most {
-		s.cost += o.first.Cost(c.loop.group.options.OutboundLimit)
-		f := o.pop(c.loop)
+		s.cost += o.first.Cost(c.Loop().group.options.OutboundLimit)
+		f := o.pop(c.Loop())
 		buf = append(buf, f.data...)
 		f.Release()
 	}
@@ -238,7 +241,7 @@ func (s *stream) takeFrames(c *Conn) {
 
 // write is the writing goroutine.
 func (s *stream) write() {
-	l := s.conn.loop
+	l := s.loop
 	defer l.group.routines.Done()
 	s.writeOut()
 	if s.frame != nil {
@@ -268,7 +271,7 @@ func (s *stream) writeOut() {
 
 // finishStream is a writing goroutine that ends our side of the stream.
 func (s *stream) finishStream() {
-	defer s.conn.loop.group.routines.Done()
+	defer s.loop.group.routines.Done()
 	s.wrote, s.writeErr = 0, s.closeWrite()
 	s.lane.Load().Post(TaskFunc(func() { s.finished() }))
 }
@@ -302,7 +305,7 @@ func (w *writeDone) Run() {
 		return
 	}
 	if c.out.first != nil || c.state == stateClosing {
-		c.loop.markDirty(c)
+		c.Loop().markDirty(c)
 	}
 }
 

@@ -97,7 +97,7 @@ func (t *Tenant) calmed() {
 
 // SetTenant gives the connection to t, whose lane it uses from now on.
 func (c *Conn) SetTenant(t *Tenant) {
-	l := c.loop
+	l := c.Loop()
 	l.leaveLane(c)
 	l.enterLane(c, t.lanes[l.index])
 }

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"errors"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -36,13 +37,24 @@ type Handler interface {
 
 // Decoder turns the bytes of one client into messages. The zero value is ready
 // and has the default limits. It belongs to one goroutine (its loop), must not
-// be copied once fed, and holds no buffer between messages.
+// be copied once fed, and holds no memory between messages.
 type Decoder struct {
-	// Static after construction.
-
-	// Limits may be shared between decoders; nil means the defaults.
+	// Limits may be shared between decoders; nil means the defaults. Static after
+	// construction.
 	Limits *Limits
 
+	cut *state // of a message or frame that is not complete; nil between messages
+
+	// Deflate, if not NoDeflate, lets the client compress its messages. Static
+	// too.
+	Deflate Deflate
+	ended   bool // after a close frame or an error: drop everything
+	calling bool // a handler runs; Reset clears it
+}
+
+// state is what a Decoder knows of a message or frame that is not complete. The
+// zero value is between messages.
+type state struct {
 	// Across frames: the unfinished message.
 
 	buf        *buffer // its bytes, followed by those of a cut-off frame; often nil
@@ -50,10 +62,6 @@ type Decoder struct {
 	inMessage  bool // a fragment without FIN was the last data frame
 	binary     bool // the message's type, while it is unfinished or being read
 	compressed bool // the same
-	ended      bool // after a close frame or an error: drop everything
-	// Deflate, if not NoDeflate, lets the client compress its messages. It is
-	// static too, and is placed here to fill the struct's 64 bytes.
-	Deflate Deflate
 
 	// Within a frame.
 
@@ -64,9 +72,20 @@ type Decoder struct {
 	fin       bool
 	inPayload bool                    // the head is complete
 	begun     bool                    // part of the payload came with an earlier slice
-	calling   bool                    // a handler runs; Reset clears it
 	headLen   uint8                   // bytes in head
 	head      [maxClientHead - 1]byte // a head that was cut off
+}
+
+// between reports whether the next byte begins a message.
+func (s *state) between() bool { return !s.inMessage && !s.inPayload && s.headLen == 0 }
+
+var states = sync.Pool{New: func() any { return new(state) }}
+
+// decoding is a Decoder in a call of FeedSome. Its state is on the stack, because
+// mostly none is left at the end of the call.
+type decoding struct {
+	*Decoder
+	state
 }
 
 // Feed decodes the next bytes of the stream, which may be cut anywhere, and
@@ -90,6 +109,30 @@ func (d *Decoder) Feed(data []byte, h Handler) error {
 // can be many large messages, so a handler that cannot take more must not be
 // given the rest of what was read.
 func (d *Decoder) FeedSome(data []byte, h Handler) (rest []byte, err error) {
+	if d.ended {
+		return nil, nil
+	}
+	w := decoding{Decoder: d}
+	cut := d.cut
+	if cut != nil {
+		w.state, d.cut = *cut, nil
+	}
+	rest, err = w.run(data, h)
+	switch {
+	case !w.between():
+		if cut == nil {
+			cut = states.Get().(*state)
+		}
+		*cut, d.cut = w.state, cut
+	case cut != nil:
+		*cut = state{}
+		states.Put(cut)
+	}
+	return rest, err
+}
+
+// run decodes data until it is used up, or the handler has had enough.
+func (d *decoding) run(data []byte, h Handler) (rest []byte, err error) {
 	for !d.ended {
 		if !d.inPayload {
 			n, err := d.takeHead(data)
@@ -123,7 +166,11 @@ func (d *Decoder) FeedSome(data []byte, h Handler) (rest []byte, err error) {
 // frame. A handler may call it; the Feed that it is called from then ends with
 // ErrStop.
 func (d *Decoder) Reset() {
-	d.buf.release()
+	if cut := d.cut; cut != nil {
+		cut.buf.release()
+		*cut = state{}
+		states.Put(cut)
+	}
 	*d = Decoder{Limits: d.Limits, Deflate: d.Deflate}
 }
 
@@ -135,7 +182,7 @@ func (d *Decoder) limits() *Limits {
 }
 
 // held returns the number of bytes in the buffer.
-func (d *Decoder) held() int {
+func (d *decoding) held() int {
 	if d.buf == nil {
 		return 0
 	}
@@ -143,8 +190,9 @@ func (d *Decoder) held() int {
 }
 
 // fail ends the decoding and returns err.
-func (d *Decoder) fail(err error) error {
-	d.Reset()
+func (d *decoding) fail(err error) error {
+	d.buf.release()
+	d.state = state{}
 	d.ended = true
 	return err
 }
@@ -152,7 +200,7 @@ func (d *Decoder) fail(err error) error {
 // takeHead reads the head of a frame from the start of data, or the rest of one
 // that was cut off, and returns how many bytes of data belong to it. It sets
 // inPayload if the head is complete.
-func (d *Decoder) takeHead(data []byte) (n int, err error) {
+func (d *decoding) takeHead(data []byte) (n int, err error) {
 	src := data
 	had := int(d.headLen)
 	var joined [maxClientHead]byte
@@ -173,7 +221,7 @@ func (d *Decoder) takeHead(data []byte) (n int, err error) {
 }
 
 // beginPayload goes from a complete head to its payload.
-func (d *Decoder) beginPayload(head frameHead) {
+func (d *decoding) beginPayload(head frameHead) {
 	d.op, d.fin, d.mask = head.op, head.fin, head.mask
 	d.remaining = head.length
 	d.start = d.held()
@@ -186,7 +234,7 @@ func (d *Decoder) beginPayload(head frameHead) {
 
 // takePayload handles the next part of a frame's payload, if possible all of
 // it. Its errors have been through fail.
-func (d *Decoder) takePayload(part []byte, h Handler) error {
+func (d *decoding) takePayload(part []byte, h Handler) error {
 	ws.Cipher(part, d.mask, 0)
 	d.remaining -= len(part)
 	d.inPayload = d.remaining > 0
@@ -220,7 +268,7 @@ func turned(mask [4]byte, n int) (m [4]byte) {
 
 // takeFragment is takePayload for data frames that are not a whole message in
 // one slice.
-func (d *Decoder) takeFragment(part []byte, h Handler) error {
+func (d *decoding) takeFragment(part []byte, h Handler) error {
 	last := !d.inPayload && d.fin
 	if !d.binary && !d.compressed && (!d.text.accept(part) || last && !d.text.atBorder()) {
 		return d.fail(errText)
@@ -247,7 +295,7 @@ func (d *Decoder) takeFragment(part []byte, h Handler) error {
 
 // deliverInflated is deliver for a compressed message, which is decompressed
 // when it is complete, so that until then only its bytes are held.
-func (d *Decoder) deliverInflated(compressed []byte, buf *buffer, h Handler) error {
+func (d *decoding) deliverInflated(compressed []byte, buf *buffer, h Handler) error {
 	out, err := inflate(compressed, d.limits())
 	buf.release()
 	if err != nil {
@@ -269,7 +317,7 @@ func (d *Decoder) deliverInflated(compressed []byte, buf *buffer, h Handler) err
 // takeControl is takePayload for control frames. One may come between the
 // fragments of a message: if it is cut off, it waits behind the message's
 // bytes.
-func (d *Decoder) takeControl(part []byte, whole bool, h Handler) error {
+func (d *decoding) takeControl(part []byte, whole bool, h Handler) error {
 	if !whole {
 		d.collect(part)
 		if d.inPayload {
@@ -302,7 +350,7 @@ func (d *Decoder) takeControl(part []byte, whole bool, h Handler) error {
 // which may be nil. The buffer of payload must no longer be the decoder's, so
 // that a Reset by the handler does not release it during the call. The
 // payload's capacity is its length, because the next frames follow it.
-func (d *Decoder) deliver(payload []byte, buf *buffer, h Handler) (err error) {
+func (d *decoding) deliver(payload []byte, buf *buffer, h Handler) (err error) {
 	payload = payload[:len(payload):len(payload)]
 	op := d.op
 	d.calling = true
@@ -326,7 +374,7 @@ func (d *Decoder) deliver(payload []byte, buf *buffer, h Handler) (err error) {
 }
 
 // report tells the handler of overhead. The handler may call Reset.
-func (d *Decoder) report(units int, h Handler) error {
+func (d *decoding) report(units int, h Handler) error {
 	d.calling = true
 	err := h.HandleOverhead(units)
 	if err == nil && !d.calling {
@@ -341,7 +389,7 @@ func (d *Decoder) report(units int, h Handler) error {
 
 // collect keeps part in the buffer. Memory grows with the bytes that have come,
 // not with the announced length.
-func (d *Decoder) collect(part []byte) {
+func (d *decoding) collect(part []byte) {
 	if len(part) == 0 {
 		return
 	}
@@ -358,7 +406,7 @@ func (d *Decoder) collect(part []byte) {
 // holds size. The exact number is known only in a message's last frame: before
 // that, a buffer cut to the end of the frame would be copied for each of a
 // million fragments.
-func (d *Decoder) mostHeld(size int) int {
+func (d *decoding) mostHeld(size int) int {
 	if d.fin && !d.op.IsControl() {
 		return size + d.remaining
 	}

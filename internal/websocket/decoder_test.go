@@ -10,7 +10,7 @@ import (
 )
 
 func TestDecoderIsSmallWhenIdle(t *testing.T) {
-	if size := unsafe.Sizeof(Decoder{}); size > 64 {
+	if size := unsafe.Sizeof(Decoder{}); size > 24 {
 		t.Errorf("a Decoder has %d bytes", size)
 	}
 }
@@ -45,13 +45,13 @@ func TestClaimedLengthIsNotAllocated(t *testing.T) {
 	if err := d.Feed(head, &events{}); err != nil {
 		t.Fatal(err)
 	}
-	if d.buf != nil {
+	if d.cut.buf != nil {
 		t.Error("a head alone holds a buffer")
 	}
 	if err := d.Feed([]byte{1}, &events{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := cap(d.buf.b); got != minBuffer {
+	if got := cap(d.cut.buf.b); got != minBuffer {
 		t.Errorf("one byte holds %d bytes", got)
 	}
 }
@@ -70,8 +70,8 @@ func TestBuffersGoBack(t *testing.T) {
 			t.Errorf("after byte %d: %d buffers", i, held)
 		}
 	}
-	if d.buf != nil {
-		t.Error("idle decoder holds a buffer")
+	if d.cut != nil {
+		t.Error("an idle decoder holds a state")
 	}
 	b = stream(0x81, "not finished")
 	if err := d.Feed(b[:len(b)-1], &e); err != nil {

@@ -17,7 +17,7 @@ type frameHead struct {
 // parseHead reads the head at the start of b and returns its size in bytes, or
 // 0 if b does not hold all of it. Every byte is checked as soon as it is there,
 // in order, so that the error for a stream does not depend on how it was cut.
-func (d *Decoder) parseHead(b []byte) (head frameHead, size int, err *CloseError) {
+func (d *decoding) parseHead(b []byte) (head frameHead, size int, err *CloseError) {
 	if len(b) < 1 {
 		return head, 0, nil
 	}
@@ -69,7 +69,7 @@ func (d *Decoder) parseHead(b []byte) (head frameHead, size int, err *CloseError
 // checkFirstByte checks reserved bits, opcode, and whether the frame may follow
 // the previous one (RFC 6455, 5.2 and 5.4). RSV1 is legal on the first frame of
 // a message if compression was negotiated (RFC 7692, 6).
-func (d *Decoder) checkFirstByte(b byte) *CloseError {
+func (d *decoding) checkFirstByte(b byte) *CloseError {
 	op := Op(b & bitsOp)
 	rsv := b & bitsRSV
 	if d.Deflate != NoDeflate && (op == OpText || op == OpBinary) {
@@ -96,7 +96,7 @@ func (d *Decoder) checkFirstByte(b byte) *CloseError {
 
 // checkLength checks a claimed payload size against the limits, before a byte
 // of it has come.
-func (d *Decoder) checkLength(op Op, length uint64) *CloseError {
+func (d *decoding) checkLength(op Op, length uint64) *CloseError {
 	limits := d.limits()
 	switch {
 	case length > 1<<63-1:

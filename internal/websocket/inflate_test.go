@@ -113,7 +113,7 @@ func TestInflatedMessageIsTheHandlers(t *testing.T) {
 	if err := d.Feed(stream(0xc1, hello, 0x41, hello[:2], 0x80, hello[2:], 0xc1, hello), h); err != nil || n != 3 {
 		t.Fatalf("%d messages, %v", n, err)
 	}
-	if d.buf != nil || LiveBuffers() != before {
+	if d.cut != nil || LiveBuffers() != before {
 		t.Error("an idle decoder holds a buffer")
 	}
 	r := &resetter{d: &d}
