@@ -16,7 +16,7 @@ import (
 // Patterns of the texts of a Duration and of Bytes, for JSON schemas.
 const (
 	DurationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
-	BytesPattern    = `^[0-9]+ *(B|[KMG]i?B)?$`
+	BytesPattern    = `^[0-9]+( *(B|[KMG]i?B))?$`
 )
 
 // Duration is a time.Duration that is text in JSON and YAML: "90s", "5m", "1h30m".
@@ -66,7 +66,7 @@ func ParseBytes(text string) (Bytes, error) {
 	digits, unit := text, 1
 	for _, u := range byteUnits {
 		if before, ok := strings.CutSuffix(text, u.name); ok {
-			digits, unit = strings.TrimSpace(before), u.bytes
+			digits, unit = strings.TrimRight(before, " "), u.bytes
 			break
 		}
 	}
@@ -74,7 +74,7 @@ func ParseBytes(text string) (Bytes, error) {
 	switch {
 	case errors.Is(err, strconv.ErrRange) || n*unit/unit != n:
 		return 0, fmt.Errorf("%q is too large: %w", text, strconv.ErrRange)
-	case err != nil:
+	case err != nil, strings.HasPrefix(digits, "+"):
 		return 0, fmt.Errorf("%q is not a size: write it like 65536 or \"64KiB\"", text)
 	}
 	return Bytes(n * unit), nil

@@ -39,7 +39,7 @@ func TestDuration(t *testing.T) {
 // TestPatterns: a schema takes what is read, but for signs.
 func TestPatterns(t *testing.T) {
 	durations, sizes := regexp.MustCompile(units.DurationPattern), regexp.MustCompile(units.BytesPattern)
-	for _, text := range []string{"0s", "1h30m", "1.5s", "90", "", "1d", "64KiB", "64 KiB", "1MB", "5B", "7", "1TB", "1.5", "KiB", "1iB"} {
+	for _, text := range []string{"0s", "1h30m", "1.5s", "90", "", "1d", "64KiB", "64 KiB", "1MB", "5B", "7", "1TB", "1.5", "KiB", "1iB", "+5", "5 ", " 5KiB", "5  B", "5\tB"} {
 		var d units.Duration
 		if err := d.UnmarshalText([]byte(text)); (err == nil) != durations.MatchString(text) {
 			t.Errorf("the pattern of durations does not fit %q: %v", text, err)
