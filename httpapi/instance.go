@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -168,6 +167,14 @@ func labelsOf(values []string) (map[string]string, error) {
 	return labels, nil
 }
 
+// limit returns the parameter limit of the query, or its default.
+func (r *request) limit() (int, error) {
+	if !r.query.Has("limit") {
+		return defaultPage, nil
+	}
+	return limitOf(r.query.Get("limit"))
+}
+
 func limitOf(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > maxPage {
@@ -188,9 +195,12 @@ func (r *request) readQuery(parameters []parameter) (err error) {
 			return badQuery(p.name, "is needed: add %s=… to the query", p.name)
 		}
 	}
-	for name := range r.query {
-		if !slices.Contains(names, name) {
+	for name, values := range r.query {
+		switch i := slices.Index(names, name); {
+		case i < 0:
 			return badQuery(name, "there is no such parameter; there are: %s", strings.Join(names, ", "))
+		case len(values) > 1 && !parameters[i].repeated:
+			return badQuery(name, "is there %d times: give it once", len(values))
 		}
 	}
 	return nil
@@ -320,7 +330,7 @@ func (a *API) stats(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) topics(w http.ResponseWriter, r *request) error {
-	limit, err := limitOf(cmp.Or(r.query.Get("limit"), strconv.Itoa(defaultPage)))
+	limit, err := r.limit()
 	if err != nil {
 		return err
 	}
@@ -332,7 +342,7 @@ func (a *API) topics(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) sockets(w http.ResponseWriter, r *request) error {
-	limit, err := limitOf(cmp.Or(r.query.Get("limit"), strconv.Itoa(defaultPage)))
+	limit, err := r.limit()
 	if err != nil {
 		return err
 	}

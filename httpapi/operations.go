@@ -31,6 +31,7 @@ type parameter struct {
 	name     string
 	about    string
 	required bool
+	repeated bool // it may be there several times
 	schema   json.RawMessage
 }
 
@@ -78,7 +79,7 @@ var limitParameter = parameter{
 }
 
 func ifMatch(about string, required bool) []parameter {
-	return []parameter{{"If-Match", about, required, json.RawMessage(`{"type":"string","pattern":"^(\\*|\"?[0-9]{1,19}\"?)$"}`)}}
+	return []parameter{{name: "If-Match", about: about, required: required, schema: json.RawMessage(`{"type":"string","pattern":"^(\\*|\"?[0-9]{1,19}\"?)$"}`)}}
 }
 
 func text(constraints string) json.RawMessage {
@@ -108,7 +109,7 @@ func (a *API) operationsOfAll() []operation {
 		query: []parameter{
 			{name: "type", about: "Only those of this type.", schema: text("")},
 			{name: "state", about: "Only those in this state.", schema: ref("schemas", "State")},
-			{name: "label", about: "Only those with this label, as key:value; may come several times.", schema: json.RawMessage(`{"type":"array","items":{"type":"string","pattern":"^[^:]+:.*$"}}`)},
+			{name: "label", about: "Only those with this label, as key:value; may come several times.", repeated: true, schema: json.RawMessage(`{"type":"array","items":{"type":"string","pattern":"^[^:]+:.*$"}}`)},
 			{name: "after", about: "The next of the page before.", schema: text("")},
 			limitParameter,
 		},
