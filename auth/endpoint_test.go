@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -27,6 +26,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
 )
 
 // signers are private keys, made once.
@@ -98,31 +98,14 @@ type door struct {
 	log      *logBuffer
 }
 
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// take returns what was logged since the last call.
-func (l *logBuffer) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.b.Reset()
-	return l.b.String()
-}
+type logBuffer struct{ logtest.Buffer }
 
 // await returns what was logged since the last call, once text is in it.
 func (l *logBuffer) await(t testing.TB, text string) string {
 	t.Helper()
 	said := ""
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if said += l.take(); strings.Contains(said, text) {
+		if said += l.Take(); strings.Contains(said, text) {
 			return said
 		}
 	}
@@ -157,13 +140,13 @@ func (d *door) tryConnect(t testing.TB, token string) error {
 // says the reason but not the token.
 func (d *door) assertRefused(t testing.TB, what, token string, reason Reason) {
 	t.Helper()
-	d.log.take()
+	d.log.Take()
 	err := d.tryConnect(t, token)
 	var ref *channelstest.RefusedError
 	if !errors.As(err, &ref) || ref.Status != http.StatusForbidden || ref.Body != "" {
 		t.Errorf("%s: %v; want it refused with 403 and nothing else", what, err)
 	}
-	log := d.log.take()
+	log := d.log.Take()
 	// The verifier's own line is one of ten in a second, the endpoint's for
 	// debugging one of a thousand.
 	if !strings.Contains(log, `"reason":"`+string(reason)+`"`) && !strings.Contains(log, "token refused: "+string(reason)) {
@@ -223,7 +206,7 @@ func TestAccepted(t *testing.T) {
 		"exp with a fraction": sign(t, "HS256", []byte(secret), nil, goodClaims(claims{"exp": float64(soon()) + 0.5})),
 	} {
 		if err := d.tryConnect(t, token); err != nil {
-			t.Errorf("%s: %v: %s", name, err, d.log.take())
+			t.Errorf("%s: %v: %s", name, err, d.log.Take())
 		}
 	}
 	phoenix, err := phoenixExample.Sign("ada", time.Now(), time.Hour)
@@ -373,9 +356,9 @@ func TestTokenPlaces(t *testing.T) {
 			if c.protocol != "" {
 				header.Set("Sec-WebSocket-Protocol", "phoenix, base64url.bearer.phx."+base64.RawStdEncoding.EncodeToString([]byte(c.protocol)))
 			}
-			c.door.log.take()
+			c.door.log.Take()
 			_, err := channelstest.TryConnect(t, c.door.Endpoint, "/socket"+c.query, header)
-			if log := c.door.log.take(); (err == nil) != (c.want == "") || !strings.Contains(log, string(c.want)) {
+			if log := c.door.log.Take(); (err == nil) != (c.want == "") || !strings.Contains(log, string(c.want)) {
 				t.Errorf("%s: %v: %s", name, err, log)
 			}
 		}

@@ -100,7 +100,7 @@ func TestJWKSOddKeys(t *testing.T) {
 			if _, err := v.Verify(context.Background(), sign(t, "ES256", s.ec, kid("good"), mine)); err != nil {
 				t.Errorf("the good key: %v", err)
 			}
-			if said := log.take(); strings.Count(said, "is skipped") != 1 || !strings.Contains(said, c.reason) {
+			if said := log.Take(); strings.Count(said, "is skipped") != 1 || !strings.Contains(said, c.reason) {
 				t.Errorf("the log says %s, want %s", said, c.reason)
 			}
 			// The provider rotates and keeps the odd key.
@@ -108,7 +108,7 @@ func TestJWKSOddKeys(t *testing.T) {
 			if _, err := v.Verify(context.Background(), sign(t, "EdDSA", s.ed, kid("new"), mine)); err != nil {
 				t.Errorf("the key after the rotation: %v", err)
 			}
-			if said := log.take(); strings.Contains(said, "is skipped") && !unnamed[name] {
+			if said := log.Take(); strings.Contains(said, "is skipped") && !unnamed[name] {
 				t.Errorf("logged again: %s", said)
 			}
 		})
@@ -216,7 +216,7 @@ func TestJWKSSilentServers(t *testing.T) {
 	if took := time.Since(began); took > 4*maxKeyWait {
 		t.Errorf("%v have passed", took)
 	}
-	if said := d.log.take(); !strings.Contains(said, "no answer yet from "+silent.URL) {
+	if said := d.log.Take(); !strings.Contains(said, "no answer yet from "+silent.URL) {
 		t.Errorf("the log says %s", said)
 	}
 }

@@ -222,9 +222,9 @@ func TestRenewal(t *testing.T) {
 			"a number":        {object{"access_token": 1}, Malformed},
 			"bytes":           {channels.Binary{1, 2}, Malformed},
 		} {
-			d.log.take()
+			d.log.Take()
 			room.Push(AccessTokenEvent, bad.payload).AssertReply("error", unauthorized)
-			if log := d.log.take(); !strings.Contains(log, string(bad.want)) || strings.Contains(log, "eyJ") {
+			if log := d.log.Take(); !strings.Contains(log, string(bad.want)) || strings.Contains(log, "eyJ") {
 				t.Errorf("%s: %s", name, log)
 			}
 		}
@@ -259,7 +259,7 @@ func TestRenewalIsForTheSame(t *testing.T) {
 			d := openDoor(t, hmacOptions(Options{SocketID: c.socketID, Join: []string{"*"}}), rooms()...)
 			room := d.connect(t, hs(t, c.first)).Join("room:1", nil)
 			room.Push(AccessTokenEvent, object{"access_token": hs(t, c.new)}).AssertReply("error", unauthorized)
-			if log := d.log.take(); !strings.Contains(log, string(OtherSubject)) {
+			if log := d.log.Take(); !strings.Contains(log, string(OtherSubject)) {
 				t.Errorf("%s: %s", name, log)
 			}
 		}

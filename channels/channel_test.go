@@ -14,6 +14,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
 type joinParams struct {
@@ -228,14 +229,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-func waitFor(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
+var waitFor = waittest.For
 
 // A callback that blocks holds up its own channel and nobody else.
 func TestBlockingCallback(t *testing.T) {

@@ -1,34 +1,18 @@
 package channels_test
 
 import (
-	"bytes"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
 )
 
-// logged is what an endpoint has logged; any goroutine.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+// logged is what an endpoint has logged.
+type logged struct{ logtest.Buffer }
 
 // TestLogOfACrash: a fault of the application is logged with its stack, one of
 // a client in a short line, however long its message.

@@ -7,10 +7,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/pubsub/pubsubtest"
 )
@@ -32,15 +32,7 @@ func startNode(t *testing.T, h *hub, name string, o Options) *Node {
 	return n
 }
 
-// wait waits until done reports true.
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain: " + what)
-		}
-	}
-}
+var wait = waittest.For
 
 // TestBus runs the suite of buses over two nodes.
 func TestBus(t *testing.T) {

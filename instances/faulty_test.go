@@ -14,6 +14,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/units"
 )
 
@@ -259,11 +260,4 @@ func TestBuildFails(t *testing.T) {
 	s.create(t, instances.Spec{ID: "bad", Type: "faulty"}) // the id is free
 }
 
-func waitFor(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
+var waitFor = waittest.For

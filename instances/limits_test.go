@@ -6,7 +6,6 @@ import (
 	"errors"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -15,6 +14,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
 )
 
 // limitNames are the limits of a spec, by their names in JSON.
@@ -83,24 +83,6 @@ func TestLimitsOfTheServer(t *testing.T) {
 	s.create(t, specWith(t, "joins_per_second", 10_000_000)) // unlimited there
 }
 
-// lines is a log.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // TestLimitsOfTheStore: an instance from when the server allowed more is served
 // with what it allows now, and the log says so; it can still be changed.
 func TestLimitsOfTheStore(t *testing.T) {
@@ -109,7 +91,7 @@ func TestLimitsOfTheStore(t *testing.T) {
 	before.create(t, specWith(t, "max_message", 50_000))
 	before.close(t)()
 
-	log := new(lines)
+	log := new(logtest.Buffer)
 	logger := zerolog.New(log)
 	s := start(t, instances.Options{Store: store, Limits: channels.Limits{MaxMessage: 2000}, Logger: &logger})
 	if err := s.Open(t.Context()); err != nil {

@@ -1,39 +1,24 @@
 package channelstest_test
 
 import (
-	"bytes"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
 )
 
 // watchedTest keeps what is written to the log of a test.
 type watchedTest struct {
 	testing.TB
-
-	mu  sync.Mutex
-	log bytes.Buffer
+	logtest.Buffer
 }
 
 func (w *watchedTest) Output() io.Writer { return w }
-
-func (w *watchedTest) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.log.Write(p)
-}
-
-func (w *watchedTest) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.log.String()
-}
 
 // TestLog: the log of a test says why a channel crashed, unless the test has a
 // logger of its own.

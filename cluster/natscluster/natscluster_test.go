@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/pubsub/pubsubtest"
 )
@@ -23,14 +24,7 @@ var secret = bytes.Repeat([]byte("s"), 32)
 // patience is how long a test waits for what must happen on a loaded machine.
 const patience = 60 * time.Second
 
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain: " + what)
-		}
-	}
-}
+var wait = waittest.For
 
 // embed starts a node with a server of its own, on loopback.
 func embed(t *testing.T, o EmbedOptions) (*cluster.Node, *Transport) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/internal/race"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -159,15 +160,7 @@ func (s *server) track(t testing.TB, topic, key string) *guest {
 	return g
 }
 
-// wait waits until done reports true.
-func wait(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain: " + what)
-		}
-	}
-}
+var wait = waittest.For
 
 func (s *server) list(topic string) string {
 	return strings.Join(slices.Sorted(maps.Keys(s.tracker.List(topic))), " ")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/cluster/natscluster/natstest"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -138,14 +139,7 @@ func (n *node) metrics(t *testing.T) string {
 	return text
 }
 
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain: " + what)
-		}
-	}
-}
+var wait = waittest.For
 
 // embedded are the flags of a node that has its server in itself.
 func embedded(t *testing.T) []string {

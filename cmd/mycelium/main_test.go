@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/internal/keyfile"
+	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -30,14 +31,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// buffer is a log that is read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
-func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
+// buffer is the log of a server.
+type buffer = logtest.Buffer
 
 // server is mycelium in this process, run as its command line would.
 type server struct {

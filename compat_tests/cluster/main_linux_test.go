@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
 var (
@@ -64,15 +66,7 @@ func needsTrial(t *testing.T) {
 	}
 }
 
-// wait waits until done, which is asked every 20 ms.
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain: " + what)
-		}
-	}
-}
+var wait = waittest.For
 
 // freeAddress is one on loopback where nobody listens.
 func freeAddress(t *testing.T) string {

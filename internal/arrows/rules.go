@@ -153,7 +153,9 @@ var TestOnly = []string{
 	"instances/storetest",
 	"internal/arrows",
 	"internal/leaktest",
+	"internal/logging/logtest",
 	"internal/race",
+	"internal/waittest",
 	"internal/websocket/wstest",
 	"pubsub/pubsubtest",
 }

@@ -5,15 +5,17 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
 )
 
 // BenchmarkOff is what a line costs that is not written.
 func BenchmarkOff(b *testing.B) {
-	server, err := New(new(syncBuffer), new(Level), "json", false)
+	server, err := New(new(logtest.Buffer), new(Level), "json", false)
 	if err != nil {
 		b.Fatal(err)
 	}
-	plain := zerolog.New(new(syncBuffer)).Level(zerolog.ErrorLevel)
+	plain := zerolog.New(new(logtest.Buffer)).Level(zerolog.ErrorLevel)
 	for name, logger := range map[string]zerolog.Logger{"server": server, "library": plain} {
 		log := NewLog(&logger)
 		b.Run("debug, "+name, func(b *testing.B) {

@@ -6,31 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
 )
-
-// syncBuffer is a log's output; any goroutine.
-type syncBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
 
 // summaries returns the number of lines and, by kind, of those that are said to
 // have been left out.
@@ -56,7 +39,7 @@ func summaries(t *testing.T, text string) (lines int, left map[string]int) {
 // TestLinesAreLimited: ten of a kind in a second, and one that says how many more.
 func TestLinesAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := new(syncBuffer)
+		out := new(logtest.Buffer)
 		logger := zerolog.New(out)
 		log := NewLog(&logger)
 		for range 1000 {
@@ -107,7 +90,7 @@ func TestLinesAreLimited(t *testing.T) {
 // been left out by a Log before is not counted again.
 func TestServerLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := new(syncBuffer)
+		out := new(logtest.Buffer)
 		server := Limit(zerolog.New(out))
 		for i := range 20 {
 			derived := server.With().Int("instance", i).Logger()
@@ -131,7 +114,7 @@ func TestServerLimit(t *testing.T) {
 
 // TestManyKinds: a message that is no constant does not use up the memory.
 func TestManyKinds(t *testing.T) {
-	logger := zerolog.New(new(syncBuffer))
+	logger := zerolog.New(new(logtest.Buffer))
 	log := NewLog(&logger)
 	for i := range 10 * maxKinds {
 		log.Warn(fmt.Sprint(i)).Write()
@@ -148,7 +131,7 @@ func (e *nilError) Error() string { return e.text }
 
 // TestFieldsAreCut: each as its kind is.
 func TestFieldsAreCut(t *testing.T) {
-	out := new(syncBuffer)
+	out := new(logtest.Buffer)
 	logger := zerolog.New(out)
 	long := strings.Repeat("ü", 100_000)
 	NewLog(&logger).Error("a").Str("origin", long).Err(errors.New(long)).Panic(long, []byte(long)).Write()
@@ -184,7 +167,7 @@ func TestServerCutsAll(t *testing.T) {
 
 // TestOffCostsNothing: lines that are not written need no memory.
 func TestOffCostsNothing(t *testing.T) {
-	logger := zerolog.New(new(syncBuffer)).Level(zerolog.WarnLevel)
+	logger := zerolog.New(new(logtest.Buffer)).Level(zerolog.WarnLevel)
 	log := NewLog(&logger)
 	for range maxLines {
 		log.Warn("limited").Write()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/leaktest"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
 // patience is how long a test waits for what must happen; only failing tests wait that long.
@@ -104,14 +105,7 @@ func dial(t testing.TB, addr string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("never happened: ", what)
-		}
-	}
-}
+var eventually = waittest.For
 
 // receive takes one value from a channel.
 func receive[T any](t testing.TB, what string, ch <-chan T) T {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
@@ -100,15 +101,7 @@ func (n *node) publish(t *testing.T, topic, data string) {
 	}
 }
 
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}
+var eventually = waittest.For
 
 // join makes to interested in topic and waits until from's messages reach it: interest may take time to travel.
 func join(t *testing.T, from, to *node, topic string) {
