@@ -33,7 +33,7 @@ func (l fastlane) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Mess
 			if c == sender || c.intercepted(b) || b.state != nil && c.leavesOut(b) {
 				continue
 			}
-			if f := sent.frames.Take(c.socket.key); f != nil {
+			if f := sent.frames.TakeFrame(c.socket.key); f != nil {
 				sent.queue(c.socket, f)
 			} else {
 				c.socket.transport.undeliverable()

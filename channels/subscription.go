@@ -176,7 +176,7 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 	case c.life.view == joining && len(c.pending.held) >= c.socket.mount.limits.MailboxMessages:
 		c.missed()
 	default:
-		f := sent.frames.Take(c.socket.key)
+		f := sent.frames.TakeFrame(c.socket.key)
 		switch {
 		case f == nil:
 			c.socket.transport.undeliverable()

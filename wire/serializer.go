@@ -16,7 +16,7 @@ package wire
 
 // Serializer decodes the messages of clients that speak one version of a protocol, and encodes the
 // messages that they are sent. [V1] and [V2] are Phoenix's. A dialect of its own may embed one of
-// them and override what differs.
+// them and override what differs: with AppendPush also AppendHead of [Enveloper].
 //
 // Serializers have no state: every method is safe for concurrent use, does not block and does not panic.
 //

@@ -25,7 +25,7 @@ func TestAllocations(t *testing.T) {
 				var fan Fanout
 				fan.Begin(&s, 10)
 				for range 10 {
-					fan.Take(k).Release()
+					fan.TakeFrame(k).Release()
 				}
 				fan.Done()
 				s.Release()

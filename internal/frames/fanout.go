@@ -25,17 +25,17 @@ func (o *Fanout) Begin(s *Set, sockets int) {
 	s.common.Retain(o.sockets)
 }
 
-// Take returns the frame for a socket with the key, with a reference to be
+// TakeFrame returns the frame for a socket with the key, with a reference to be
 // released; nil if the socket cannot get the message.
-func (o *Fanout) Take(k Key) *netloop.Frame {
+func (o *Fanout) TakeFrame(k Key) *netloop.Frame {
 	if k.isCommon() {
 		o.common--
 		return o.set.common
 	}
-	return o.takeOther(k)
+	return o.takeOtherFrame(k)
 }
 
-func (o *Fanout) takeOther(k Key) *netloop.Frame {
+func (o *Fanout) takeOtherFrame(k Key) *netloop.Frame {
 	for i := range o.other[:o.count] {
 		if p := &o.other[i]; p.key == k {
 			p.left--

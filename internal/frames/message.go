@@ -12,16 +12,16 @@ import (
 // bytes and generously: brackets, quotes, the keys of version 1.
 const envelope = 96
 
-// start returns a frame for a message of about size bytes and an envelope, and the
+// startFrame returns a frame for a message of about size bytes and an envelope, and the
 // buffer to append the message to.
-func (k Key) start(size int) (*netloop.Frame, []byte) {
+func (k Key) startFrame(size int) (*netloop.Frame, []byte) {
 	room := framings[k.Framing].room
 	f := netloop.NewFrame(room + envelope + size)
 	return f, f.Bytes()[:room]
 }
 
-// frame makes the frame of what a serializer has returned.
-func (k Key) frame(f *netloop.Frame, buf []byte, binary bool, err error) (*netloop.Frame, error) {
+// finishFrame makes the frame of what a serializer has returned.
+func (k Key) finishFrame(f *netloop.Frame, buf []byte, binary bool, err error) (*netloop.Frame, error) {
 	t := &framings[k.Framing]
 	if err == nil && binary && t.textOnly {
 		err = ErrTextOnly
@@ -33,9 +33,9 @@ func (k Key) frame(f *netloop.Frame, buf []byte, binary bool, err error) (*netlo
 	return t.Finish(f, buf, binary), nil
 }
 
-// ownFrame is frame for a message to one socket: it is compressed at once.
-func (k Key) ownFrame(f *netloop.Frame, buf []byte, binary bool, err error) (*netloop.Frame, error) {
-	f, err = k.frame(f, buf, binary, err)
+// finishOwnFrame is finishFrame for a message to one socket: it is compressed at once.
+func (k Key) finishOwnFrame(f *netloop.Frame, buf []byte, binary bool, err error) (*netloop.Frame, error) {
+	f, err = k.finishFrame(f, buf, binary, err)
 	if err != nil || k.Compression == 0 {
 		return f, err
 	}
@@ -49,9 +49,9 @@ func (k Key) ownFrame(f *netloop.Frame, buf []byte, binary bool, err error) (*ne
 // Push encodes a message to one socket. Errors are those of the serializer, and
 // ErrTextOnly.
 func (k Key) Push(joinRef wire.Ref, topic, event string, p wire.Payload) (*netloop.Frame, error) {
-	f, buf := k.start(len(joinRef) + len(topic) + len(event) + len(p.Data))
+	f, buf := k.startFrame(len(joinRef) + len(topic) + len(event) + len(p.Data))
 	buf, binary, err := k.Encoding.Serializer().AppendPush(buf, joinRef, topic, event, p)
-	return k.ownFrame(f, buf, binary, err)
+	return k.finishOwnFrame(f, buf, binary, err)
 }
 
 // Reply encodes a reply. Errors are those of Push.
@@ -72,23 +72,23 @@ const maxTopic = 1 << 10
 
 // ReplyJSON is Reply to a message whose topic, in JSON, need not be a string.
 func (k Key) ReplyJSON(joinRef, ref wire.Ref, topicJSON []byte, status string, p wire.Payload) (*netloop.Frame, error) {
-	f, buf := k.start(len(joinRef) + len(ref) + len(topicJSON) + len(status) + len(p.Data))
+	f, buf := k.startFrame(len(joinRef) + len(ref) + len(topicJSON) + len(status) + len(p.Data))
 	buf, binary, err := k.Encoding.Serializer().AppendReply(buf, joinRef, ref, topicJSON, status, p)
-	return k.ownFrame(f, buf, binary, err)
+	return k.finishOwnFrame(f, buf, binary, err)
 }
 
 // Control encodes phx_close or phx_error. payload is JSON.
 func (k Key) Control(joinRef wire.Ref, topic, event string, payload []byte) *netloop.Frame {
-	f, buf := k.start(2*len(joinRef) + len(topic) + len(event) + len(payload))
+	f, buf := k.startFrame(2*len(joinRef) + len(topic) + len(event) + len(payload))
 	buf = k.Encoding.Serializer().AppendControl(buf, joinRef, topic, event, wire.Payload{Data: payload})
 	return framings[k.Framing].Finish(f, buf, false)
 }
 
-// broadcast encodes a message for all sockets with the key, which has no compression.
-func (k Key) broadcast(topic, event string, p wire.Payload) (*netloop.Frame, error) {
-	f, buf := k.start(len(topic) + len(event) + len(p.Data))
+// broadcastFrame encodes a message for all sockets with the key, which has no compression.
+func (k Key) broadcastFrame(topic, event string, p wire.Payload) (*netloop.Frame, error) {
+	f, buf := k.startFrame(len(topic) + len(event) + len(p.Data))
 	buf, binary, err := k.Encoding.Serializer().AppendBroadcast(buf, topic, event, p)
-	return k.frame(f, buf, binary, err)
+	return k.finishFrame(f, buf, binary, err)
 }
 
 // shareFrom is the size in bytes from which a payload in parts is sent from where it
@@ -100,18 +100,18 @@ const shareFrom = 32 << 10
 // for a quarter of what may wait for a socket at most: all of them with the last frame, so that
 // they count until that is sent.
 func (k Key) Series(joinRef wire.Ref, topic string, series []prepared.Message) (first *netloop.Frame, more []*netloop.Frame, err error) {
-	first, err = k.parted(joinRef, topic, &series[0])
+	first, err = k.partedFrame(joinRef, topic, &series[0])
 	if err != nil {
 		return nil, nil, err
 	}
 	if e := k.enveloper(); e != nil && framings[k.Framing].sharer.chains() {
-		k.chain(e, first, joinRef, topic, series[1:])
+		k.chainMessages(e, first, joinRef, topic, series[1:])
 		first.Weigh(first.Size())
 		return first, nil, nil
 	}
 	last, size := first, first.Size()
 	for i := range series[1:] {
-		f, err := k.parted(joinRef, topic, &series[1+i])
+		f, err := k.partedFrame(joinRef, topic, &series[1+i])
 		if err != nil {
 			first.Release()
 			Release(more)
@@ -141,33 +141,33 @@ func (k Key) enveloper() wire.Enveloper {
 	return e
 }
 
-// parted encodes one message of a series.
-func (k Key) parted(joinRef wire.Ref, topic string, m *prepared.Message) (*netloop.Frame, error) {
+// partedFrame encodes one message of a series.
+func (k Key) partedFrame(joinRef wire.Ref, topic string, m *prepared.Message) (*netloop.Frame, error) {
 	size := m.Size()
 	e := k.enveloper()
 	if size < shareFrom || e == nil {
 		return k.Push(joinRef, topic, m.Event, wire.Payload{Data: m.AppendPayload(make([]byte, 0, size))})
 	}
 	f := netloop.NewFrame(framings[k.Framing].room + envelope + len(joinRef) + len(topic) + len(m.Event))
-	own, rest := k.share(e, f.Bytes(), joinRef, topic, m)
+	own, rest := k.shareMessage(e, f.Bytes(), joinRef, topic, m)
 	f.SetBytes(own)
 	f.Share(rest)
 	return f, nil
 }
 
-func (k Key) share(e wire.Enveloper, buf []byte, joinRef wire.Ref, topic string, m *prepared.Message) (own []byte, rest [][]byte) {
+func (k Key) shareMessage(e wire.Enveloper, buf []byte, joinRef wire.Ref, topic string, m *prepared.Message) (own []byte, rest [][]byte) {
 	head, tail := e.AppendHead(make([]byte, 0, envelope), joinRef, topic, m.Event)
 	return framings[k.Framing].sharer.share(buf, head, m.Parts, tail, k.Compression)
 }
 
-// chain puts messages behind the first one in its frame.
-func (k Key) chain(e wire.Enveloper, first *netloop.Frame, joinRef wire.Ref, topic string, series []prepared.Message) {
+// chainMessages puts messages behind the first one in its frame.
+func (k Key) chainMessages(e wire.Enveloper, first *netloop.Frame, joinRef wire.Ref, topic string, series []prepared.Message) {
 	if len(series) == 0 {
 		return
 	}
 	var list [][]byte
 	for i := range series {
-		own, rest := k.share(e, nil, joinRef, topic, &series[i])
+		own, rest := k.shareMessage(e, nil, joinRef, topic, &series[i])
 		list = append(append(list, own), rest...)
 	}
 	first.ShareMore(list)

@@ -87,20 +87,20 @@ func (s *Set) Frame(k Key) *netloop.Frame {
 	defer s.mu.Unlock()
 	f := s.common
 	if !plain.isCommon() {
-		f = s.find(plain, nil)
+		f = s.findFrame(plain, nil)
 	}
 	if t := &framings[k.Framing]; f != nil && k.Compression != 0 && t.compressor != nil && t.compressor.takes(k.Compression, f) {
 		plain.Compression = compressing
-		if z := s.find(plain, f); z != nil {
+		if z := s.findFrame(plain, f); z != nil {
 			return z
 		}
 	}
 	return f
 }
 
-// find returns the frame of a key, which is made the first time; of is the frame to
+// findFrame returns the frame of a key, which is made the first time; of is the frame to
 // compress if the key has a compression. s.mu is held.
-func (s *Set) find(k Key, of *netloop.Frame) (f *netloop.Frame) {
+func (s *Set) findFrame(k Key, of *netloop.Frame) (f *netloop.Frame) {
 	for _, o := range s.other {
 		if o.key == k {
 			return o.frame
@@ -111,7 +111,7 @@ func (s *Set) find(k Key, of *netloop.Frame) (f *netloop.Frame) {
 	} else {
 		// With an error, those who cannot get the message are left out. Phoenix
 		// crashes the broadcaster where a client of version 1 would get bytes.
-		f, _ = k.broadcast(s.Topic, s.Event, s.Payload)
+		f, _ = k.broadcastFrame(s.Topic, s.Event, s.Payload)
 	}
 	if s.weighed && f != nil {
 		f.Weigh(f.Size())

@@ -155,7 +155,7 @@ func TestFanout(t *testing.T) {
 						break
 					}
 					k := keys[i%n]
-					f := fan.Take(k)
+					f := fan.TakeFrame(k)
 					if f != s.Frame(k) {
 						t.Fatalf("%v gets another frame than the set's", k)
 					}
@@ -188,7 +188,7 @@ func BenchmarkBroadcastFrames(b *testing.B) {
 						var fan Fanout
 						fan.Begin(&s, sockets)
 						for range sockets {
-							fan.Take(k).Release()
+							fan.TakeFrame(k).Release()
 						}
 						fan.Done()
 						s.Release()
