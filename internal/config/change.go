@@ -2,19 +2,19 @@ package config
 
 import "reflect"
 
-// Change is what differs between two configurations, by keys in the order of
-// the table, and what is a list of objects last.
+// Change has the keys of what differs between two configurations, in the order of the
+// table, lists of objects last.
 type Change struct {
-	// Live are the options that a running server has taken over.
+	// Live are options whose new values take effect at once.
 	Live []string
-	// Restart are those that it has not: they hold once it is started again.
+	// Restart are options whose new values take effect after a restart.
 	Restart []string
 }
 
-// Reloaded returns what a server that runs with c is to go on with when next
-// was loaded: next, with the values of c where they cannot change without a
-// restart. TLS is switched on and off by a restart only, its files are not. The
-// error is an *Error if the two do not fit together.
+// Reloaded returns the configuration for a server that runs with c and has loaded next:
+// next, with the values of c for options that need a restart. Switching TLS on or off
+// needs a restart; changing its files does not. The error is an *Error if old and new
+// values do not fit together.
 func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
 	result := *next
 	var change Change

@@ -13,8 +13,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/topics"
 )
 
-// The functions here return what is wrong with a value, to follow it in a
-// sentence, or nothing.
+// The functions here return what is wrong with a value, or "". That follows the value
+// in a sentence.
 
 func checkAddress(address string) string {
 	if _, err := strconv.ParseUint(address, 10, 16); err == nil {
@@ -47,7 +47,7 @@ func checkNetwork(network string) string {
 	return ""
 }
 
-// parseNetwork takes an address for the network of that address alone.
+// parseNetwork parses a network. An address is the network of that address alone.
 func parseNetwork(network string) (netip.Prefix, error) {
 	if strings.Contains(network, "/") {
 		return netip.ParsePrefix(network)
@@ -59,7 +59,7 @@ func parseNetwork(network string) (netip.Prefix, error) {
 	return addr.WithZone("").Prefix(addr.BitLen())
 }
 
-// minToken is what a random token has at least, with 96 bits in base64.
+// minToken is the length of 96 random bits in base64.
 const minToken = 16
 
 func checkToken(token string) string {
@@ -74,8 +74,8 @@ func checkToken(token string) string {
 	return ""
 }
 
-// ownPaths are those that the server answers itself: a socket there would take
-// their place, or never be reached.
+// ownPaths are paths that the server itself serves. A socket there would hide them, or
+// never be reached.
 var ownPaths = []string{"/api", "/assets", "/examples", "/healthz", "/metrics", "/observer", "/readyz"}
 
 func checkPath(p string) string {
@@ -162,7 +162,7 @@ func isPort(s string) bool {
 }
 
 func checkFileName(name string) string {
-	// Nobody means a file of that name: it is the content that was passed.
+	// The content of the file was passed instead of its name.
 	if strings.Contains(name, "-----BEGIN") {
 		return "is the text of a PEM file"
 	}
@@ -185,7 +185,7 @@ func checkPublicURL(text string) string {
 	return ""
 }
 
-// checkAny takes everything but nothing.
+// checkAny rejects the empty string.
 func checkAny(s string) string {
 	if s == "" {
 		return "is empty"

@@ -48,12 +48,12 @@ func checkServer(text string, schemes ...string) string {
 	return ""
 }
 
-// checkCluster reports options of a cluster that do not go together.
+// checkCluster reports cluster options that do not fit together.
 func (l *loader) checkCluster(c *Config) {
 	k := c.Cluster
 	for _, o := range inSection("cluster") {
 		if l.bad[o.key] {
-			return // what would be said may follow from that
+			return // further problems may be consequences of this one
 		}
 	}
 	switch {
@@ -112,7 +112,7 @@ func isWildcard(host string) bool {
 	return host == "" || err == nil && addr.IsUnspecified()
 }
 
-// withoutEffect reports the options of a cluster that are set and do nothing.
+// withoutEffect reports cluster options that are set and have no effect.
 func (l *loader) withoutEffect(c *Config, useless func(key string) bool, missing, advice string) {
 	for _, o := range inSection("cluster") {
 		byDefault, _ := o.kind.parse(o.words(o.def))
@@ -123,7 +123,7 @@ func (l *loader) withoutEffect(c *Config, useless func(key string) bool, missing
 	}
 }
 
-// warnOfCluster looks for what everybody on the way may read.
+// warnOfCluster warns of traffic that crosses the network unencrypted.
 func (c *Config) warnOfCluster(warn warner) {
 	k := c.Cluster
 	if k.Insecure && (!isLoopback(k.Listen) || slices.ContainsFunc(k.Routes, isRemote)) {

@@ -24,7 +24,7 @@ var ErrHelp = pflag.ErrHelp
 type Config struct {
 	// File is the file that was read, empty if there was none.
 	File string
-	// Warnings are sentences about what is allowed and probably not meant.
+	// Warnings are sentences about settings that are valid but probably not intended.
 	Warnings []string
 
 	// APIKeys and Instances are the objects that the file lists as api.keys and
@@ -32,13 +32,13 @@ type Config struct {
 	APIKeys   []json.RawMessage
 	Instances []json.RawMessage
 
-	// origins says where the value of an option came from; options with their
-	// default are not in it. A secret's value is in none.
+	// origins has where the value of each option came from. Options with their
+	// default are not in it, and it never contains a secret.
 	origins map[string]string
-	// refused are the options whose values were wrong: they have another one here.
+	// refused has the options whose values were wrong and were replaced by another.
 	// It is empty unless the configuration is the Partial of an Error.
 	refused map[string]bool
-	// lists is the file that has APIKeys and Instances, nil if there is none.
+	// lists is the file that APIKeys and Instances come from, nil if there is none.
 	lists *configFile
 
 	// Listen is the TCP address of the one port, as net.Listen takes it.
@@ -49,23 +49,23 @@ type Config struct {
 	// Data is the directory where instances are kept; empty: in memory.
 	Data string
 	// Topics are the patterns that the relay serves, exact or with a * at the
-	// end. Topics that begin with "phoenix" are not served whatever is here.
+	// end. Topics that begin with "phoenix" are never served.
 	Topics []string
 	// CheckOrigin is the policy for the Origin header of handshakes.
 	CheckOrigin CheckOrigin
-	// TrustedProxies are the addresses and networks of proxies: see Proxies.
+	// TrustedProxies are addresses and networks of proxies; Proxies parses them.
 	TrustedProxies []string
 	// IdleTimeout is how long a client may be silent.
 	IdleTimeout time.Duration
 	// Compress agrees to permessage-deflate with clients that offer it.
 	Compress bool
-	// LongPoll serves long polling beside WebSockets.
+	// LongPoll serves long polling as well as WebSockets.
 	LongPoll bool
 	// LongPollWindow is how long a poll waits for messages.
 	LongPollWindow time.Duration
-	// LongPollGrace is how long a session outlives a poll that its client broke off.
+	// LongPollGrace is how long a session outlives a poll that its client aborted.
 	LongPollGrace time.Duration
-	// Loops is the number of event loops; 0 means one a core.
+	// Loops is the number of event loops; 0 means one for each core.
 	Loops int
 	// IOUring is one of auto, on and off.
 	IOUring string
@@ -81,32 +81,32 @@ type Config struct {
 	Cluster  Cluster
 }
 
-// Cluster says which nodes this one belongs to, and how it reaches them: by a
-// server of its own (Listen) or by others' (NATSURL).
+// Cluster says which cluster this node belongs to and how it reaches the other nodes:
+// through a NATS server of its own (Listen) or external ones (NATSURL).
 type Cluster struct {
-	// Name is that of the cluster; empty: this is a single node.
+	// Name is the name of the cluster; empty: this is a single node.
 	Name string
-	// Node is this node's own; empty: the machine's.
+	// Node is the name of this node; empty: the name of the machine.
 	Node string
 
-	// Listen is the TCP address for other nodes.
+	// Listen is the TCP address on which other nodes connect.
 	Listen string
 	// Routes are the addresses of other nodes, nats://HOST:PORT.
 	Routes []string
-	// SecretFile has what all nodes know.
+	// SecretFile contains the secret that all nodes share.
 	SecretFile string
-	// Insecure does without TLS between the nodes.
+	// Insecure turns off TLS between the nodes.
 	Insecure bool
 
-	// NATSURL are the addresses of external servers, with credentials and files
-	// of TLS for them, each of which may be empty.
+	// NATSURL are the addresses of external NATS servers. Their credentials and TLS
+	// files follow; each may be empty.
 	NATSURL   []string
 	NATSCreds string
 	NATSCA    string
 	NATSCert  string
 	NATSKey   string
 
-	// Size is how many nodes there are; 0: it is not known.
+	// Size is the number of nodes; 0: unknown.
 	Size int
 }
 
@@ -118,12 +118,12 @@ func (c Cluster) Embedded() bool { return c.Listen != "" }
 
 // API says how the HTTP API is reached.
 type API struct {
-	// Enabled is false where there is to be none.
+	// Enabled serves the API.
 	Enabled bool
-	// PublicURL is the server's URL for clients, possibly with a path; empty: the
-	// host that a request was sent to.
+	// PublicURL is the server's URL for clients, possibly with a path. If it is empty,
+	// clients get the host that a request was sent to.
 	PublicURL string
-	// PrivateJWKS lets the auth of instances name jwks of private networks.
+	// PrivateJWKS lets the auth of instances fetch jwks from private networks.
 	PrivateJWKS bool
 }
 
@@ -145,7 +145,7 @@ type Limits struct {
 	SlowReceiver string
 }
 
-// Presence says how presence is told to clients.
+// Presence says what clients learn of presence.
 type Presence struct {
 	// Window is how long diffs are gathered into one; 0: sent at once.
 	Window time.Duration
@@ -161,28 +161,29 @@ type Drain struct {
 	Batch int
 	// Interval is the pause between two batches.
 	Interval time.Duration
-	// Timeout bounds all of it; what is still open then is cut.
+	// Timeout bounds the whole drain; connections that are still open then are cut.
 	Timeout time.Duration
-	// Delay is how long the server goes on before it begins to drain.
+	// Delay is how long the server keeps serving before it begins to drain.
 	Delay time.Duration
-	// CloseFrame is false to end TCP without a Close frame.
+	// CloseFrame sends a Close frame before the TCP connection is closed.
 	CloseFrame bool
 }
 
-// Metrics says where and by whom /metrics is read.
+// Metrics says where /metrics is served and who may read it.
 type Metrics struct {
-	// Listen is the TCP address of a port of its own; empty: the main port.
+	// Listen is the TCP address of a separate port; empty: the main port.
 	Listen string
-	// Allow are IP addresses and networks, for the port of Listen: see Networks.
+	// Allow are IP addresses and networks that may read it on the port of Listen;
+	// Networks parses them.
 	Allow []string
-	// Token is a bearer token that allows to read; empty: none does.
+	// Token is a bearer token that permits reading; empty: there is none.
 	Token string
 }
 
 // Proxies returns the networks of TrustedProxies.
 func (c *Config) Proxies() []netip.Prefix { return networksOf(c.TrustedProxies) }
 
-// Networks are those of Allow.
+// Networks returns the networks of Allow.
 func (m Metrics) Networks() []netip.Prefix { return networksOf(m.Allow) }
 
 func networksOf(texts []string) []netip.Prefix {
@@ -195,8 +196,8 @@ func networksOf(texts []string) []netip.Prefix {
 	return networks
 }
 
-// Auth says which tokens the clients of instances need that have no auth of their own; auth.Options
-// are made of it. With no secret, key or JWKS, they need none.
+// Auth says which tokens clients need, except those of instances with auth of their own.
+// The server makes auth.Options of it. Without a secret, key or JWKS, clients need none.
 type Auth struct {
 	// Secret or PublicKeyFile, not both, verify tokens of Algorithm.
 	Secret        string
@@ -236,7 +237,7 @@ func (a Auth) Enabled() bool {
 type TLS struct {
 	Cert string
 	Key  string
-	// Clear says what becomes of requests without TLS where there is TLS: one of
+	// Clear says what happens to requests without TLS on a port with TLS: one of
 	// redirect, refuse and allow.
 	Clear string
 }
@@ -249,13 +250,13 @@ type OriginMode string
 
 // The modes of an origin check.
 const (
-	// OriginHost wants the host of the request, whatever the port (Phoenix: true).
+	// OriginHost requires the host of the request, on any port (Phoenix: true).
 	OriginHost OriginMode = "host"
-	// OriginConn wants the host and port of the request (Phoenix: :conn).
+	// OriginConn requires the host and port of the request (Phoenix: :conn).
 	OriginConn OriginMode = "conn"
-	// OriginOff lets every origin in (Phoenix: false).
+	// OriginOff admits every origin (Phoenix: false).
 	OriginOff OriginMode = "off"
-	// OriginList wants one of CheckOrigin.Origins (Phoenix: a list).
+	// OriginList requires one of CheckOrigin.Origins (Phoenix: a list).
 	OriginList OriginMode = "list"
 )
 

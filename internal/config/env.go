@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// serviceLink matches the variables that Kubernetes and Docker add for a
-// service whose name begins with mycelium: they are not meant for the server.
-// MYCELIUM_PORT is one of them too, where its value is an address.
+// serviceLink matches variables that Kubernetes and Docker set for a service whose
+// name begins with mycelium; they are not options. MYCELIUM_PORT is another, if its
+// value is an address.
 var (
 	serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 	servicePort = regexp.MustCompile(`_PORT=(tcp|udp|sctp)://`)
@@ -17,8 +17,8 @@ var (
 // clientVariables belong to the commands that speak to a server.
 var clientVariables = []string{"MYCELIUM_SERVER", "MYCELIUM_KEY"}
 
-// readEnv returns the words of the variables in environ by option. An empty
-// variable counts as one that is not set, but for those that guard something.
+// readEnv returns the words of the variables in environ by option. An empty variable
+// counts as unset, except for options that guard something.
 func (l *loader) readEnv(environ []string) words {
 	byName := map[string]*option{}
 	for _, o := range withFileOption() {

@@ -7,26 +7,26 @@ import (
 	"unicode/utf8"
 )
 
-// Error is everything that is wrong with a configuration.
+// Error has everything that is wrong with a configuration.
 type Error struct {
-	// Problems are sentences, each with what would be right. None has the
-	// value of a secret, of an unknown flag or of an unknown variable.
+	// Problems are sentences, each with what would be right. They never contain
+	// the value of a secret, of an unknown flag or of an unknown variable.
 	Problems []string
-	// Partial, if not nil, is the configuration without the values that are wrong:
-	// what else there is to check can be checked.
+	// Partial, if not nil, is the configuration without the wrong values, so that
+	// the caller can check the rest.
 	Partial *Config
 }
 
 // Error returns the problems, one a line.
 func (e *Error) Error() string { return strings.Join(e.Problems, "\n") }
 
-// badValue is the problem of words that o cannot take.
+// badValue returns the problem of words that are not a value of o.
 func badValue(o *option, words []string, origin, wrong string) string {
 	return fmt.Sprintf("%s: %s (from %s) %s; it takes %s, for example %s",
 		o.key, o.shown(words), origin, wrong, o.kind.takes, o.example)
 }
 
-// shown is a value as an error may print it.
+// shown returns a value in the form in which errors print it.
 func (o *option) shown(words []string) string {
 	if o.secret && strings.Join(words, "") != "" {
 		return "the value, which is not shown,"
@@ -45,7 +45,7 @@ func shown(value string) string {
 	return fmt.Sprintf("%q", value)
 }
 
-// userInfo is what stands before the host in an address.
+// userInfo matches the user and password of an address.
 var userInfo = regexp.MustCompile(`://[^/@\s]*@`)
 
 // hidePassword hides the user and the password of the addresses in a value.

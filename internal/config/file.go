@@ -17,12 +17,12 @@ import (
 // configFile is a file that has been parsed.
 type configFile struct {
 	name string
-	// values are by key, as the parser made them.
+	// values are what the parser returned, by key.
 	values map[string]any
-	// lines are those of the keys, where the form of the file lets them be known.
+	// lines are the line numbers of the keys, as far as they are known.
 	lines map[string]int
-	// twice are the keys that are there in two forms: in YAML,
-	// "log.level: x" and "log: {level: x}".
+	// twice are keys that occur in two forms: in YAML, "log.level: x" and
+	// "log: {level: x}".
 	twice []string
 }
 
@@ -55,7 +55,7 @@ func (l *loader) readFile(name, origin string) (words, *configFile) {
 	return l.fileWords(f), f
 }
 
-// reason is the error without the path, which the problem has already.
+// reason returns the error without the path, which the problem already names.
 func reason(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
@@ -64,8 +64,8 @@ func reason(err error) error {
 	return err
 }
 
-// parseProblem is what a parser says, unless it repeats the text of the file,
-// which may have secrets.
+// parseProblem returns the parser's message, unless that repeats the text of the
+// file, which may contain secrets.
 func parseProblem(err error) string {
 	const notMap = "is not a list of keys and values, such as listen: \":4000\""
 	if strings.Contains(err.Error(), "cannot unmarshal") {
@@ -141,8 +141,7 @@ func (l *loader) fileWords(f *configFile) words {
 	return values
 }
 
-// fileValue returns the words of a value that a parser made, or what is wrong
-// with its form.
+// fileValue returns the words of a parsed value, or what is wrong with its form.
 func fileValue(o *option, value any) (words []string, wrong string) {
 	elements, isList := value.([]any)
 	switch {
@@ -166,8 +165,8 @@ func fileValue(o *option, value any) (words []string, wrong string) {
 	return words, ""
 }
 
-// scalar returns value as it would be written; a number that is a string for
-// us (listen: 4000) gets its error from the option.
+// scalar returns value as it would be written. If an option takes a string and the
+// file has a number (listen: 4000), the option's kind reports it.
 func scalar(value any) (string, bool) {
 	switch value.(type) {
 	case string, bool, int, int64, uint64, float64:
@@ -213,7 +212,7 @@ func (f *configFile) atElement(key string, i int) string {
 	return f.at(key)
 }
 
-// fileOption cannot be in the table: a file does not name another.
+// fileOption is not in the table because a file cannot name another file.
 var fileOption = &option{
 	key: "config", kind: text("FILE", "the path of a .yaml, .yml or .toml file", nil),
 	example: "mycelium.yaml",

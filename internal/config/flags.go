@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// flagValue gathers the words of one flag; a list may come in several.
+// flagValue collects the words of one flag; a flag with a list may be repeated.
 type flagValue struct {
 	option *option
 	words  []string
@@ -59,8 +59,8 @@ func (l *loader) readFlags(args []string) (words, error) {
 	return values, nil
 }
 
-// dropUnknown reports the flags that do not exist and returns args without
-// them: pflag stops at the first one, but all of them are to be reported.
+// dropUnknown reports unknown flags and returns args without them. pflag would stop
+// at the first one.
 func (l *loader) dropUnknown(args []string, set *pflag.FlagSet) []string {
 	var kept []string
 	for i := 0; i < len(args); i++ {

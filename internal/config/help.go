@@ -19,7 +19,7 @@ var sections = []struct{ name, title string }{
 	{"cluster", "Cluster"},
 }
 
-// helpCommand prints Help, as errors quote it.
+// helpCommand is the command that prints Help, as errors quote it.
 const helpCommand = `"mycelium help serve"`
 
 const helpColumns = 80
@@ -71,7 +71,7 @@ func inSection(name string) []*option {
 	return found
 }
 
-// text is all that the help says of an option.
+// text returns all that the help says about an option.
 func (o *option) text() string {
 	text := o.help
 	if o.zero != "" {
@@ -108,7 +108,7 @@ func (o *option) defaultCell() string {
 	return "`" + o.def + "`" + o.counted()
 }
 
-// counted is the unit after a number; what 0 means is in the help.
+// counted returns the unit after a number; the help says what 0 means.
 func (o *option) counted() string {
 	if o.unit == "" || o.def == "0" {
 		return ""

@@ -14,18 +14,18 @@ import (
 type kind struct {
 	// word stands for a value in the help text.
 	word string
-	// takes says which values are right.
+	// takes describes the valid values.
 	takes string
-	// list kinds get any number of words, the others exactly one.
+	// list kinds take any number of words, the others exactly one.
 	list bool
 	// most is the largest value of a number or a size.
 	most int
-	// parse returns the value as its field of Config has it, or what is wrong
-	// with the words, to follow them in a sentence: "is not a number".
+	// parse returns the value for the field of Config, or what is wrong with the
+	// words. That follows them in a sentence: "is not a number".
 	parse func(words []string) (value any, wrong string)
 }
 
-// text is any string that check has nothing against; a nil check takes all.
+// text is any string for which check returns "", or any string if check is nil.
 func text(word, takes string, check func(string) string) kind {
 	return kind{word: word, takes: takes, parse: func(words []string) (any, string) {
 		if check == nil {
@@ -35,7 +35,7 @@ func text(word, takes string, check func(string) string) kind {
 	}}
 }
 
-// list is a list of at least least strings that check has nothing against.
+// list is a list of at least least strings for each of which check returns "".
 func list(word, takes string, least int, check func(string) string) kind {
 	return kind{word: word, takes: takes, list: true, parse: func(words []string) (any, string) {
 		if len(words) < least {

@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// keyLines returns the line of each key of a file that can be parsed; of a key
-// that is there twice it is the later one.
+// keyLines returns the line of each key of a file that can be parsed. If a key occurs
+// twice, it is the later line.
 func keyLines(name string, text []byte) map[string]int {
 	lines := map[string]int{}
 	if strings.EqualFold(filepath.Ext(name), ".toml") {
@@ -43,9 +43,8 @@ func yamlLines(lines map[string]int, prefix string, n *yaml.Node) {
 	}
 }
 
-// tomlLines knows the forms that people write: [section], [[list]] and key =
-// value. A key within a value of several lines is not found by it, or another
-// one is taken for it; the file's name is right all the same.
+// tomlLines recognizes the common forms: [section], [[list]] and key = value. The line
+// of a key inside a value of several lines may be missing or wrong.
 func tomlLines(lines map[string]int, text []byte) {
 	prefix := ""
 	lists := map[string]int{} // the index of the last element of each [[list]]

@@ -14,7 +14,7 @@ var lists = map[string]func(*Config) *[]json.RawMessage{
 	"instances": func(c *Config) *[]json.RawMessage { return &c.Instances },
 }
 
-// takeLists moves the lists of a file into the configuration.
+// takeLists copies the lists of a file into the configuration.
 func (l *loader) takeLists(f *configFile) {
 	for _, key := range slices.Sorted(maps.Keys(lists)) {
 		value, ok := f.values[key]
@@ -46,7 +46,7 @@ func (l *loader) takeLists(f *configFile) {
 
 func isList(key string) bool { return lists[key] != nil }
 
-// named makes all keys of a parsed value texts, as JSON has them.
+// named converts all keys of a parsed value to strings, as in JSON.
 func named(value any) any {
 	switch value := value.(type) {
 	case map[any]any:

@@ -13,12 +13,12 @@ const delimiter = "."
 // options: one word, or any number for an option that takes a list.
 type words map[string][]string
 
-// loader gathers one configuration and what is wrong with it.
+// loader collects one configuration and what is wrong with it.
 type loader struct {
 	config   *Config
 	problems []string
-	// origins says where the value of an option came from; options with their
-	// default are not in it. Those in bad have a value that was refused.
+	// origins has where the value of each option came from; options with their
+	// default are not in it. bad has the options with a value that was refused.
 	origins map[string]string
 	bad     map[string]bool
 }
@@ -26,7 +26,7 @@ type loader struct {
 // Load reads the configuration from the arguments after the subcommand
 // (without the program's name) and from environ, which is as os.Environ gives
 // it. The error is ErrHelp or an *Error with all problems at once. A value is
-// checked even where another one overrides it: it is wrong all the same.
+// checked even if another one overrides it.
 func Load(args, environ []string) (*Config, error) {
 	l := &loader{config: new(Config), origins: map[string]string{}, bad: map[string]bool{}}
 	flags, err := l.readFlags(args)
@@ -61,8 +61,8 @@ func fileName(flags, variables words) (name, origin string) {
 	return "", ""
 }
 
-// merge puts the values of one layer over those before. The words of the
-// defaults are right (a test sees to it) and have no origin.
+// merge sets the values of one layer, over those before. The words of the defaults
+// are valid, which a test ensures, and have no origin.
 func (l *loader) merge(layer words, origin func(*option) string) {
 	for _, o := range options {
 		w, ok := layer[o.key]
@@ -118,11 +118,11 @@ func isNameOf(goName, name string) bool {
 	return strings.EqualFold(goName, strings.ReplaceAll(name, "_", ""))
 }
 
-// envelopeBytes is what a message grows by at most when it is relayed: a frame
-// head of 10 bytes and the null refs.
+// envelopeBytes is the most that a message grows by when it is relayed: a frame head
+// of 10 bytes and the null refs.
 const envelopeBytes = 64
 
-// checkTogether reports options that are right each by itself only.
+// checkTogether reports options that are valid but do not fit together.
 func (l *loader) checkTogether(c *Config) {
 	cert, key := l.origins["tls.cert"], l.origins["tls.key"]
 	switch {
@@ -158,7 +158,7 @@ func (l *loader) checkTogether(c *Config) {
 	}
 }
 
-// checkAuth reports what is said of tokens where none are needed.
+// checkAuth reports options about tokens if clients need none.
 func (l *loader) checkAuth(c *Config) {
 	if c.Auth.Enabled() {
 		return
@@ -180,5 +180,5 @@ func (l *loader) problem(format string, args ...any) {
 	l.problems = append(l.problems, fmt.Sprintf(format, args...))
 }
 
-// withFileOption is the table as flags and variables have it.
+// withFileOption returns the options that flags and variables can set.
 func withFileOption() []*option { return append([]*option{fileOption}, options...) }

@@ -6,9 +6,8 @@ import (
 	closest "github.com/mycelium-rt/mycelium/internal/nearest"
 )
 
-// nearest returns the option that was meant by a name that is none, nil if
-// nothing comes near. Flags, variables and keys of files are all compared in
-// the form of flags.
+// nearest returns the option that an unknown name was probably meant for, or nil.
+// Flags, variables and keys of files are all compared in the form of flags.
 func nearest(name string, among []*option) *option {
 	name = strings.Trim(strings.NewReplacer(".", "-", "_", "-").Replace(strings.ToLower(name)), "-")
 	var best *option
@@ -21,8 +20,8 @@ func nearest(name string, among []*option) *option {
 	return best
 }
 
-// distance is 0 for a word that people use for the option, and for its flag
-// without the section.
+// distance returns how much name differs from the option's flag. It is 0 for the flag
+// without its section and for the words in also.
 func (o *option) distance(name string) int {
 	flag := o.flag()
 	if flag == o.section()+"-"+name {
@@ -36,7 +35,7 @@ func (o *option) distance(name string) int {
 	return closest.Distance(name, flag)
 }
 
-// section is what comes before the dot in the option's key, empty if nothing.
+// section returns the part of the key before the dot, or "".
 func (o *option) section() string {
 	before, _, found := strings.Cut(o.key, ".")
 	if !found {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Name returns the name of an option for an error, with where its value came
-// from unless it is the default: "data (from file mycelium.yaml:3)".
+// Name returns the name of an option for an error. If the value is not the default,
+// the name says where it came from: "data (from file mycelium.yaml:3)".
 func (c *Config) Name(key string) string {
 	if origin := c.origins[key]; origin != "" {
 		return fmt.Sprintf("%s (from %s)", key, origin)
@@ -16,8 +16,8 @@ func (c *Config) Name(key string) string {
 	return key
 }
 
-// Place returns the place of an element of APIKeys ("api.keys") or Instances
-// ("instances"), or of what a JSON pointer names in it, for an error:
+// Place returns, for an error, the place of an element of APIKeys ("api.keys") or
+// Instances ("instances"), or of the field in it that a JSON pointer names:
 // "mycelium.yaml:12: instances[0].limits.max_message".
 func (c *Config) Place(list string, index int, pointer string) string {
 	name := fmt.Sprintf("%s[%d]", list, index)
@@ -49,8 +49,8 @@ func (c *Config) Place(list string, index int, pointer string) string {
 	return fmt.Sprintf("%s:%d: %s", c.lists.name, line, name)
 }
 
-// Refused reports whether the value of an option that begins with one of these
-// prefixes was wrong, so that c has another one than was meant.
+// Refused reports whether the value of an option whose key begins with one of these
+// prefixes was wrong, so that c has another value than the intended one.
 func (c *Config) Refused(prefixes ...string) bool {
 	for key := range c.refused {
 		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) }) {

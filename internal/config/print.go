@@ -12,16 +12,15 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// hidden stands for a secret that is set.
+// hidden replaces a secret that is set.
 const hidden = "(hidden)"
 
-// secretEnds are the ends of keys whose values are not printed, whatever the
-// table says of them.
+// secretEnds are endings of keys whose values are never printed, even if the table
+// does not mark them as secret.
 var secretEnds = []string{"secret", "key", "token", "password"}
 
-// YAML returns the configuration as a file would have it, every option with
-// the value that holds. Secrets are hidden. With sources, each line says where
-// its value came from.
+// YAML returns the configuration as a YAML file with every option. Secrets are hidden.
+// With sources, each line says where its value came from.
 func (c *Config) YAML(sources bool) (string, error) {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := map[string]*yaml.Node{"": root}
@@ -61,7 +60,7 @@ func (c *Config) source(o *option) string {
 	return "default"
 }
 
-// printed is a value as a file would have it.
+// printed returns a value as a file would have it.
 func (o *option) printed(value any) any {
 	switch v := value.(type) {
 	case string:

@@ -15,8 +15,7 @@ import (
 // heartbeat is how often clients send one (assets/js/phoenix/constants.js).
 const heartbeat = 30 * time.Second
 
-// warnings returns a sentence for each thing that is allowed, works as it says, and is
-// seldom meant.
+// warnings returns a sentence for each setting that is valid but probably not intended.
 func (c *Config) warnings() (all []string) {
 	warn := func(key, format string, args ...any) {
 		text := fmt.Sprintf("%s: %s", key, fmt.Sprintf(format, args...))
@@ -49,8 +48,7 @@ func (c *Config) warnings() (all []string) {
 	return all
 }
 
-// warnOfRates looks for limits that no message comes to, or that another one makes
-// useless.
+// warnOfRates warns of limits that another limit makes useless.
 func (c *Config) warnOfRates(warn warner) {
 	l := c.Limits
 	for _, r := range []struct {
@@ -77,7 +75,7 @@ func (c *Config) warnOfRates(warn warner) {
 
 type warner func(key, format string, args ...any)
 
-// warnOfTopics looks for patterns that no topic comes to.
+// warnOfTopics warns of patterns that match no topic.
 func (c *Config) warnOfTopics(warn warner) {
 	for i, p := range c.Topics {
 		if j := slices.IndexFunc(c.Topics[:i], func(before string) bool { return covers(before, p) }); j >= 0 {
@@ -104,14 +102,14 @@ func (c *Config) serves(pattern string) bool {
 	return slices.ContainsFunc(c.Topics, func(t string) bool { return covers(t, pattern) || covers(pattern, t) })
 }
 
-// covers reports whether every topic of pattern is one of wide.
+// covers reports whether wide matches every topic that pattern matches.
 func covers(wide, pattern string) bool {
 	w, errWide := topics.Parse(wide)
 	p, err := topics.Parse(pattern)
 	return errWide == nil && err == nil && w.Covers(p)
 }
 
-// warnOfMetrics looks for a port that nobody may read, and for one that all may.
+// warnOfMetrics warns of a port that nobody may read, and of one that everybody may.
 func (c *Config) warnOfMetrics(warn warner) {
 	m := c.Metrics
 	if strings.HasPrefix(c.origins["metrics.token"], "flag") {
@@ -127,8 +125,7 @@ func (c *Config) warnOfMetrics(warn warner) {
 	}
 }
 
-// warnOfAuth looks for a door that stands open, and for one that nobody comes
-// through.
+// warnOfAuth warns of secrets that others can see.
 func (c *Config) warnOfAuth(warn warner) {
 	for _, o := range inSection("auth") {
 		origin, set := c.origins[o.key]
