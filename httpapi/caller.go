@@ -3,7 +3,8 @@ package httpapi
 import (
 	"net/http"
 	"slices"
-	"strings"
+
+	"github.com/mycelium-rt/mycelium/internal/bearer"
 )
 
 // caller is who sent a request: the owner of a key. Nothing else gives rights:
@@ -20,15 +21,15 @@ const challenge = `Bearer realm="mycelium"`
 // authenticate finds out who sent a request. Without a key that is anybody, if the
 // request is for something public.
 func (a *API) authenticate(r *http.Request, public bool) (caller, error) {
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	secret, ok := bearer.Token(r)
+	if !ok {
 		if public {
 			return anybody, nil
 		}
 		return caller{}, problem(http.StatusUnauthorized, "unauthorized", "A key is needed",
 			"send an API key as \"Authorization: Bearer mk_…\"; %s", a.options.KeyHint).with("WWW-Authenticate", challenge)
 	}
-	key := a.lookup(strings.TrimSpace(secret))
+	key := a.lookup(secret)
 	if key == nil {
 		return caller{}, problem(http.StatusUnauthorized, "unauthorized", "A key is needed",
 			"this server does not know this API key; %s", a.options.KeyHint).with("WWW-Authenticate", challenge+`, error="invalid_token"`)

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mycelium-rt/mycelium/internal/bearer"
 )
 
 // Access says who may read the metrics. The zero Access lets in nobody.
@@ -64,7 +66,7 @@ func (a *Access) allows(r *http.Request) bool {
 }
 
 func (a *Access) hasToken(r *http.Request) bool {
-	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); a.Token != "" && strings.EqualFold(scheme, "Bearer") {
+	if token, ok := bearer.Token(r); ok && a.Token != "" {
 		// Of one length, so that the time tells nothing of it.
 		sent, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(a.Token))
 		return subtle.ConstantTimeCompare(sent[:], want[:]) == 1
