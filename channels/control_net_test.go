@@ -48,7 +48,7 @@ func TestSocketIDsAreNoTopics(t *testing.T) {
 		second := s.dialTarget(t, "/socket/websocket?vsn=2.0.0&user=ada", nil)
 		second.join("room:1", "{}")
 		ada.join("room:1", "{}")
-		if n := s.CountTopics(); n != 1 {
+		if n := countTopics(s.Endpoint); n != 1 {
 			t.Errorf("%d topics with two sockets on one, want 1: a socket id is not a topic", n)
 		}
 		bob := s.dialTarget(t, "/socket/websocket?vsn=2.0.0&user=bob", nil)

@@ -11,14 +11,6 @@ import (
 // come or go meanwhile may be missed.
 func (e *Endpoint) Topics() iter.Seq2[string, int] { return e.pubsub.Topics() }
 
-// CountTopics is how many topics of this node have subscribers.
-func (e *Endpoint) CountTopics() (n int) {
-	for range e.pubsub.Topics() {
-		n++
-	}
-	return n
-}
-
 // SocketInfo is one connected client, for tools.
 type SocketInfo struct {
 	ID        string   `json:"id,omitempty"`                                        // by which it can be disconnected

@@ -108,7 +108,7 @@ func modelRound(t *testing.T, o channels.Options, seed uint64) {
 		endServer(t, s)
 	}
 	faults := g.faults()
-	if n := s.CountTopics(); n > 0 {
+	if n := countTopics(s.Endpoint); n > 0 {
 		faults = append(faults, fmt.Sprintf("%d topics have subscribers after the shutdown", n))
 	}
 	report(t, seed, onLoop, players, faults)

@@ -13,6 +13,6 @@
 //
 // The package knows neither network nor time: a [Transport] carries packets,
 // and may lose, delay and repeat them; a [Clock] runs timers. A [Kind] gives
-// entries their meaning. Package cluster/sim runs nodes in a deterministic
+// entries their meaning. Package cluster/internal/sim runs nodes in a deterministic
 // simulation.
 package cluster

@@ -7,15 +7,11 @@ import "iter"
 const (
 	// TypeBroadcast is a message for all subscribers of a topic: see [Node.Bus].
 	TypeBroadcast byte = 1
-	// TypeRecorded is a broadcast that goes into the history of its topic.
-	TypeRecorded byte = 2
 	// typeFragment is a part of an entry that is larger than a packet.
 	typeFragment byte = 3
 	// TypeJoin and TypeLeave are changes of presences.
 	TypeJoin  byte = 4
 	TypeLeave byte = 5
-	// TypeSession is the position of a session whose node is draining.
-	TypeSession byte = 6
 )
 
 // Kind gives entries their meaning. A node calls its kinds from one goroutine

@@ -13,7 +13,7 @@ type caller struct {
 	key *Key
 }
 
-// anybody is who sends no key. It has no scope but Public.
+// anybody is who sends no key. It has no scope but public.
 var anybody = caller{key: &Key{Name: "anybody"}}
 
 const challenge = `Bearer realm="mycelium"`

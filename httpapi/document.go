@@ -76,7 +76,7 @@ func documentOf(routes []route) []byte {
 // document returns the operation as an OpenAPI operation object.
 func (o *operation) document() map[string]any {
 	d := map[string]any{"operationId": o.id, "summary": o.summary, "responses": o.responses()}
-	if o.scope == Public {
+	if o.scope == public {
 		d["security"] = []any{map[string]any{}}
 	} else {
 		d["description"] = strings.TrimSpace("Scope: " + string(o.scope) + ". " + o.about)

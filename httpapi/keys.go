@@ -17,7 +17,7 @@ type Scope string
 
 // The scopes. Each stands alone but Admin, which has all of them.
 const (
-	Public  Scope = "public"  // needs no key, and no key has it
+	public  Scope = "public"  // needs no key, and no key has it
 	Read    Scope = "read"    // look at instances
 	Publish Scope = "publish" // broadcast, disconnect, signal
 	Admin   Scope = "admin"   // create, change, drain and delete, and the two above
@@ -92,7 +92,7 @@ func (k *Key) allows(s Scope) bool {
 	if s == "" {
 		return false
 	}
-	return s == Public || slices.Contains(k.Scopes, s) || slices.Contains(k.Scopes, Admin)
+	return s == public || slices.Contains(k.Scopes, s) || slices.Contains(k.Scopes, Admin)
 }
 
 // lookup finds the key that a secret is of. All hashes are compared, each in

@@ -96,7 +96,7 @@ func (a *API) operationsOfAll() []operation {
 	created := instanceAnswer(http.StatusCreated, "Created.")
 	created.headers["Location"] = json.RawMessage(`{"description":"The instance's path.","schema":{"type":"string"}}`)
 	return []operation{{
-		method: "GET", path: "/api/openapi.json", scope: Public, handle: a.serveDocument,
+		method: "GET", path: "/api/openapi.json", scope: public, handle: a.serveDocument,
 		id: "getDocument", summary: "This document",
 		answers: []answerDoc{{status: 200, about: "This document.", schema: json.RawMessage(`{"type":"object"}`)}},
 	}, {

@@ -74,7 +74,7 @@ func (r *route) hasID() bool { return slices.Contains(r.segments, idSegment) }
 
 // isPublic reports whether a caller without a key may know of the path.
 func (r *route) isPublic() bool {
-	return slices.ContainsFunc(r.operations, func(o operation) bool { return o.scope == Public })
+	return slices.ContainsFunc(r.operations, func(o operation) bool { return o.scope == public })
 }
 
 // find returns the route of a path and the id in it; nil if there is none.

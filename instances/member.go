@@ -321,7 +321,9 @@ func (m *member) stats() Stats {
 	}
 	if in := m.life; in != nil {
 		s.Goroutines = in.liveGoroutines()
-		s.Topics = in.endpoint.CountTopics()
+		for range in.endpoint.Topics() {
+			s.Topics++
+		}
 	}
 	if !m.started.IsZero() {
 		s.Uptime = units.Duration(m.manager.options.Now().Sub(m.started))

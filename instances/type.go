@@ -75,9 +75,6 @@ func (t Type) Spread() Type {
 	return t
 }
 
-// Spreads reports whether the type was made by [Type.Spread].
-func (t Type) Spreads() bool { return t.spread }
-
 // Schema returns the JSON schema (draft 2020-12) of the configuration. It must
 // not be modified.
 func (t Type) Schema() json.RawMessage { return t.schema.text }

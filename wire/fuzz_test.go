@@ -16,7 +16,7 @@ import (
 
 func FuzzValidate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
-		want := strictlyValid(input, MaxDepth)
+		want := strictlyValid(input, maxDepth)
 		got, err := Validate(bytes.Clone(input))
 		if (err == nil) != want {
 			t.Fatalf("Validate(%q): %v, the oracle says %t", input, err, want)
@@ -37,7 +37,7 @@ func FuzzValidate(f *testing.F) {
 func FuzzDecodeV2Text(f *testing.F) {
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var elements []json.RawMessage
-		want := strictlyValid(frame, MaxDepth+1) && json.Unmarshal(frame, &elements) == nil && len(elements) >= 5
+		want := strictlyValid(frame, maxDepth+1) && json.Unmarshal(frame, &elements) == nil && len(elements) >= 5
 		var m Message
 		err := (V2{}).Decode(bytes.Clone(frame), false, &m)
 		if (err == nil) != want {
@@ -55,7 +55,7 @@ func FuzzDecodeV2Text(f *testing.F) {
 func FuzzDecodeV1(f *testing.F) {
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		fields := map[string]json.RawMessage{}
-		want := strictlyValid(frame, MaxDepth+1) && firstOfKeys(frame, fields)
+		want := strictlyValid(frame, maxDepth+1) && firstOfKeys(frame, fields)
 		for _, required := range []string{"topic", "event", "payload", "ref"} {
 			want = want && fields[required] != nil
 		}

@@ -1,10 +1,10 @@
 package wire
 
 const (
-	// MaxDepth is how many arrays and objects may be open at once within one value. Phoenix has no limit but its
+	// maxDepth is how many arrays and objects may be open at once within one value. Phoenix has no limit but its
 	// frame size. This one keeps below what receivers of a relayed payload can take: encoding/json
 	// stops at 10,000, recursive parsers of clients somewhere in the thousands.
-	MaxDepth = 4096
+	maxDepth = 4096
 
 	// maxField is the most bytes a field of a binary frame may have: sizes are one byte each.
 	maxField = 255

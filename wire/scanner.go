@@ -148,7 +148,7 @@ func (s *scanner) value(i int) (int, fault) {
 
 // enter opens an array or object at i, up to its first value. An empty one is closed at once.
 func (s *scanner) enter(i int, c byte, open *nesting) (end int, empty bool, f fault) {
-	if open.depth == MaxDepth {
+	if open.depth == maxDepth {
 		return i, false, faultDepth
 	}
 	next, i := s.peek(i + 1)

@@ -3,7 +3,7 @@ package wire
 // Validate checks that json is one JSON value (RFC 8259) that every receiver can read, and takes the white
 // space outside of its strings out. It is as strict as Phoenix's decoder: no lone surrogates, no
 // numbers beyond 64 bit floats (integers may be of any length), no raw control characters, valid
-// UTF-8, no byte order mark, nothing after the value but white space; and no deeper than [MaxDepth].
+// UTF-8, no byte order mark, nothing after the value but white space; and at most 4,096 arrays and objects deep.
 //
 // It works in place: compact is a part of json, which is unspecified after an error. Every error is a
 // *[DecodeError]. Equal keys of an object are not looked for, they stay as they came.

@@ -81,7 +81,7 @@ func TestValidateDepth(t *testing.T) {
 	nested := func(depth int, open, inside, end string) string {
 		return strings.Repeat(open, depth) + inside + strings.Repeat(end, depth)
 	}
-	for _, depth := range []int{1, 63, 64, 65, 127, 128, 129, 1000, MaxDepth - 1, MaxDepth} {
+	for _, depth := range []int{1, 63, 64, 65, 127, 128, 129, 1000, maxDepth - 1, maxDepth} {
 		for _, input := range []string{
 			nested(depth, "[", "", "]"),
 			nested(depth, "[", "1", "]"),
@@ -101,7 +101,7 @@ func TestValidateDepth(t *testing.T) {
 			t.Fatalf("depth %d: a wrong outermost end is valid", depth)
 		}
 	}
-	for _, input := range []string{nested(MaxDepth+1, "[", "", "]"), nested(MaxDepth+1, `{"a":`, "1", "}"), strings.Repeat("[", 1<<20)} {
+	for _, input := range []string{nested(maxDepth+1, "[", "", "]"), nested(maxDepth+1, `{"a":`, "1", "}"), strings.Repeat("[", 1<<20)} {
 		if _, err := Validate([]byte(input)); err == nil || !strings.Contains(err.Error(), faultReasons[faultDepth]) {
 			t.Errorf("%.40s…: %v, want it too deep", input, err)
 		}

@@ -27,7 +27,35 @@ type Kind struct {
 	peers map[*cluster.Peer]*peer // guarded by mu, including their contents
 }
 
-var _ cluster.Snapshotter = (*Kind)(nil)
+// nodeKind is a Kind as its node calls it: programs do not.
+type nodeKind Kind
+
+var _ cluster.Snapshotter = (*nodeKind)(nil)
+
+// Apply implements cluster.Kind.
+func (n *nodeKind) Apply(p *cluster.Peer, typ byte, body []byte) { (*Kind)(n).apply(p, typ, body) }
+
+// Lost implements cluster.Kind. A kind with snapshots is not told.
+func (n *nodeKind) Lost(*cluster.Peer, uint64) {}
+
+// Up implements cluster.Kind.
+func (n *nodeKind) Up(p *cluster.Peer) { (*Kind)(n).eachReplica(p, true, (*presence.Replica).Up) }
+
+// Down implements cluster.Kind.
+func (n *nodeKind) Down(p *cluster.Peer) {
+	(*Kind)(n).eachReplica(p, false, (*presence.Replica).Down)
+}
+
+// Gone implements cluster.Kind.
+func (n *nodeKind) Gone(p *cluster.Peer) { (*Kind)(n).gone(p) }
+
+// Snapshot implements cluster.Snapshotter.
+func (n *nodeKind) Snapshot(size int, yield func(part []byte)) { (*Kind)(n).snapshot(size, yield) }
+
+// Restore implements cluster.Snapshotter.
+func (n *nodeKind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
+	(*Kind)(n).restore(p, parts, tail)
+}
 
 // peer holds the presences of a peer.
 type peer struct {
@@ -48,7 +76,7 @@ func New() *Kind {
 
 // Types returns the kind by the types of its entries, for cluster.Options.Kinds.
 func (k *Kind) Types() map[byte]cluster.Kind {
-	return map[byte]cluster.Kind{cluster.TypeJoin: k, cluster.TypeLeave: k}
+	return map[byte]cluster.Kind{cluster.TypeJoin: (*nodeKind)(k), cluster.TypeLeave: (*nodeKind)(k)}
 }
 
 // Start gives the kind its node. Call it once, before creating the first tracker.
@@ -121,8 +149,8 @@ func (k *Kind) close(space string, t *presence.Tracker) {
 	}
 }
 
-// Apply implements cluster.Kind.
-func (k *Kind) Apply(p *cluster.Peer, typ byte, body []byte) {
+// apply takes in an entry of p.
+func (k *Kind) apply(p *cluster.Peer, typ byte, body []byte) {
 	e, err := parseEntry(body)
 	if err != nil {
 		k.malformed.Add(1)
@@ -136,8 +164,8 @@ func (k *Kind) Apply(p *cluster.Peer, typ byte, body []byte) {
 	from.forgetEmpty(e.space, s)
 }
 
-// Snapshot implements cluster.Snapshotter.
-func (k *Kind) Snapshot(size int, yield func(part []byte)) {
+// snapshot yields the presences of this node.
+func (k *Kind) snapshot(size int, yield func(part []byte)) {
 	k.mu.Lock()
 	trackers := maps.Clone(k.trackers)
 	k.mu.Unlock()
@@ -149,8 +177,8 @@ func (k *Kind) Snapshot(size int, yield func(part []byte)) {
 	w.flush()
 }
 
-// Restore implements cluster.Snapshotter.
-func (k *Kind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
+// restore replaces what p has.
+func (k *Kind) restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
 	rosters, err := readParts(parts)
 	if err != nil {
 		k.malformed.Add(1)
@@ -176,17 +204,8 @@ func (k *Kind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[b
 	}
 }
 
-// Lost implements cluster.Kind. It is never called for a kind with snapshots.
-func (k *Kind) Lost(*cluster.Peer, uint64) {}
-
-// Up implements cluster.Kind.
-func (k *Kind) Up(p *cluster.Peer) { k.eachReplica(p, true, (*presence.Replica).Up) }
-
-// Down implements cluster.Kind.
-func (k *Kind) Down(p *cluster.Peer) { k.eachReplica(p, false, (*presence.Replica).Down) }
-
-// Gone implements cluster.Kind.
-func (k *Kind) Gone(p *cluster.Peer) {
+// gone forgets p.
+func (k *Kind) gone(p *cluster.Peer) {
 	k.eachReplica(p, false, (*presence.Replica).Gone)
 	k.mu.Lock()
 	defer k.mu.Unlock()

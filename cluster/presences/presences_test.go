@@ -336,11 +336,12 @@ func FuzzEntry(f *testing.F) {
 		defer tracker.Close()
 		k.trackers["s"] = tracker
 		p := &cluster.Peer{}
-		k.Up(p)
-		k.Apply(p, typ, body)
-		k.Restore(p, one(body), func(yield func(byte, []byte) bool) { yield(typ, body) })
-		k.Down(p)
-		k.Gone(p)
+		n := (*nodeKind)(k)
+		n.Up(p)
+		n.Apply(p, typ, body)
+		n.Restore(p, one(body), func(yield func(byte, []byte) bool) { yield(typ, body) })
+		n.Down(p)
+		n.Gone(p)
 		if n := len(tracker.List("t")); n != 0 {
 			t.Errorf("%d are left", n)
 		}

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/cluster/natscluster/natstest"
+	"github.com/mycelium-rt/mycelium/internal/natstest"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )

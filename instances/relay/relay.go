@@ -70,9 +70,9 @@ func New(e *channels.Endpoint, o Options) *Relay {
 	return r
 }
 
-// SetOptions changes all but Window: DiffsOff for topics in which nobody is
+// setOptions changes all but Window: DiffsOff for topics in which nobody is
 // present, the others for the Channels that are made from now on.
-func (r *Relay) SetOptions(o Options) { r.options.Store(&o) }
+func (r *Relay) setOptions(o Options) { r.options.Store(&o) }
 
 // Close ends the relay's timers.
 func (r *Relay) Close() { r.presence.Close() }

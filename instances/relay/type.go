@@ -78,7 +78,7 @@ func (l *logic) Configure(_ context.Context, c Config) error {
 	if o.Window != l.options.Load().Window {
 		return instances.ErrRestart
 	}
-	l.SetOptions(o)
+	l.setOptions(o)
 	return nil
 }
 

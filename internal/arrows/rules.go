@@ -123,7 +123,7 @@ var Rules = []Rule{
 		Why:  "RFC 6455 stands behind internal/websocket; its wstest is the client for tests",
 	},
 	{
-		Name: "nats", NotIn: []string{"cluster/natscluster", "instances/natsstore"}, TestsToo: true,
+		Name: "nats", NotIn: []string{"cluster/natscluster", "internal/natstest", "instances/natsstore"}, TestsToo: true,
 		Deny: []string{"github.com/nats-io"},
 		Why:  "a program that joins no cluster does not link NATS",
 	},
@@ -148,8 +148,8 @@ var Rules = []Rule{
 // with "test" must be here.
 var TestOnly = []string{
 	"channels/channelstest",
-	"cluster/natscluster/natstest",
-	"cluster/sim",
+	"internal/natstest",
+	"cluster/internal/sim",
 	"compat_tests/replay/conformance/conformancetest",
 	"instances/internal/typetest",
 	"instances/storetest",

@@ -73,7 +73,7 @@ var planted = []mutant{
 		"p.applyHeld(to)\n	p.next = max(p.next, to+1)", "p.next = max(p.next, to+1)"},
 
 	{"view", "a peer that is down is shown", "presences/kind.go",
-		"{ k.turn(p, false, (*presence.Replica).Down) }", "{ k.turn(p, false, (*presence.Replica).Up) }"},
+		"eachReplica(p, false, (*presence.Replica).Down)", "eachReplica(p, false, (*presence.Replica).Up)"},
 	{"view", "a tracker that begins later has nothing of peers", "presences/kind.go",
 		"	s.replica.Replace(s.roster)\n", ""},
 	{"view", "what peers have is forgotten with the tracker", "presences/kind.go",
@@ -83,7 +83,7 @@ var planted = []mutant{
 	{"balance", "an update is a presence beside the one before", "../presence/replica.go",
 		"p = sh.presences[prev]", "p = sh.presences[ref]"},
 	{"no ghosts", "who leaves a peer that is hidden is there when it is back", "../presence/replica.go",
-		"	r.drop(topic, sh, p, refKeyOf(ref))\n	if p.shown {\n", "	if p.shown {\n		r.drop(topic, sh, p, refKeyOf(ref))\n"},
+		"	r.dropPresence(topic, sh, p, refKeyOf(ref))\n	if p.shown {\n", "	if p.shown {\n		r.dropPresence(topic, sh, p, refKeyOf(ref))\n"},
 	{"no ghosts", "topics of which a snapshot has nobody stay", "../presence/replica.go",
 		"		var left []*presence\n", "		var left []*presence\n		if by.topics[topic] == nil {\n			continue\n		}\n"},
 	{"no ghosts", "a peer's space of which a snapshot has nobody stays", "presences/kind.go",
@@ -119,22 +119,35 @@ func TestMutants(t *testing.T) {
 	}
 }
 
+// TestMutantsFit: the code that each bug is planted in is still there.
+func TestMutantsFit(t *testing.T) {
+	for _, m := range planted {
+		m.read(t)
+	}
+}
+
+// read returns the file that the bug is planted in.
+func (m mutant) read(t *testing.T) (path, source string) {
+	path, err := filepath.Abs(filepath.Join("..", "..", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		t.Errorf("%s has %q %d times, not once", m.file, m.old, n)
+	}
+	return path, string(text)
+}
+
 // run runs the seeds on the package with the bug in it.
 func (m mutant) run(t *testing.T) (string, error) {
-	path, err := filepath.Abs(filepath.Join("..", m.file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Count(string(source), m.old) != 1 {
-		t.Fatalf("%s has %q %d times, not once", m.file, m.old, strings.Count(string(source), m.old))
-	}
+	path, source := m.read(t)
 	dir := t.TempDir()
 	changed, overlay := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(changed, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(changed, []byte(strings.Replace(source, m.old, m.new, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	text, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})

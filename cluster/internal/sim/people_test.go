@@ -94,7 +94,7 @@ func change(people map[string]person, typ byte, body []byte) {
 
 // Apply is cluster.Kind's.
 func (k *people) Apply(p *cluster.Peer, typ byte, body []byte) {
-	k.desk.kind.Apply(p, typ, body)
+	k.desk.calls.Apply(p, typ, body)
 	change(k.crowd(p).people, typ, body)
 	k.show(p, "an entry")
 }
@@ -103,7 +103,7 @@ func (k *people) Apply(p *cluster.Peer, typ byte, body []byte) {
 // not.
 func (k *people) Snapshot(size int, yield func([]byte)) {
 	parts := 0
-	k.desk.kind.Snapshot(size, func(part []byte) {
+	k.desk.calls.Snapshot(size, func(part []byte) {
 		yield(part)
 		if parts++; parts <= 4 && k.town.Rand.IntN(2) == 0 {
 			for range 1 + k.town.Rand.IntN(20) { // more at times than Limits.Hold takes
@@ -115,7 +115,7 @@ func (k *people) Snapshot(size int, yield func([]byte)) {
 
 // Restore is cluster.Snapshotter's.
 func (k *people) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
-	k.desk.kind.Restore(p, parts, tail)
+	k.desk.calls.Restore(p, parts, tail)
 	c := k.crowd(p)
 	clear(c.people)
 	for _, one := range parseSnapshot(parts) {
@@ -139,7 +139,7 @@ func (k *people) Up(p *cluster.Peer) {
 	if k.crowd(p).shown {
 		k.town.fail("%s is told that %s is up, which it is", k.host.Name, p.Name())
 	}
-	k.desk.kind.Up(p)
+	k.desk.calls.Up(p)
 	k.crowd(p).shown = true
 	k.show(p, "up")
 }
@@ -149,14 +149,14 @@ func (k *people) Down(p *cluster.Peer) {
 	if !k.crowd(p).shown {
 		k.town.fail("%s is told that %s is down, which it is", k.host.Name, p.Name())
 	}
-	k.desk.kind.Down(p)
+	k.desk.calls.Down(p)
 	k.crowd(p).shown = false
 	k.show(p, "down")
 }
 
 // Gone is cluster.Kind's.
 func (k *people) Gone(p *cluster.Peer) {
-	k.desk.kind.Gone(p)
+	k.desk.calls.Gone(p)
 	delete(k.of, p)
 	k.desk.agree("a peer that is gone")
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/cluster/presences"
 	"github.com/mycelium-rt/mycelium/presence"
 )
@@ -20,6 +21,7 @@ import (
 type desk struct {
 	people  *people
 	kind    *presences.Kind
+	calls   cluster.Snapshotter // kind as a node calls it
 	tracker *presence.Tracker   // nil: there is none for now
 	guests  map[string]*guest   // who tracks, by key
 	view    map[string]struct{} // refs that the clients have been told
@@ -36,7 +38,11 @@ func (g *guest) Topic() string          { return g.topic }
 func (g *guest) Push(string, any) error { return nil }
 func (g *guest) OnEnd(f func())         { g.end = f }
 
-func newDesk(k *people) *desk { return &desk{people: k, kind: presences.New()} }
+func newDesk(k *people) *desk {
+	d := &desk{people: k, kind: presences.New()}
+	d.calls = d.kind.Types()[cluster.TypeJoin].(cluster.Snapshotter)
+	return d
+}
 
 // open makes a tracker. Its clients have been told nothing.
 func (d *desk) open() {
