@@ -49,17 +49,19 @@ func (f *Front) Upgrade(w http.ResponseWriter, r *http.Request, m Mount) {
 	ctx, cancel := context.WithTimeout(r.Context(), terms.HandshakeTimeout)
 	defer cancel()
 	q := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, r.TLS != nil, client)}
-	accept, ref := q.admit(ctx)
+	u := &upgraded{request: q}
+	var ref *admission.Refusal
+	if u.accept, ref = q.admit(ctx); ref == nil {
+		if u.ticket, err = terms.Gate.EnterGuest(nil, q.client); err != nil {
+			ref = admission.Unavailable("1")
+		}
+	}
 	if ref != nil {
+		u.drop()
 		ref.Write(w)
 		return
 	}
-	ticket, err := terms.Gate.EnterGuest(nil, q.client)
-	if err != nil {
-		admission.Unavailable("1").Write(w)
-		return
-	}
-	f.hijack(w, &upgraded{request: q, accept: accept, ticket: ticket})
+	f.hijack(w, u)
 }
 
 // hijack takes a connection from net/http to a loop.
@@ -68,7 +70,7 @@ func (f *Front) hijack(w http.ResponseWriter, u *upgraded) {
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		log.Error("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it").Err(err).Write()
-		u.ticket.Leave()
+		u.drop()
 		(&admission.Refusal{Status: http.StatusNotImplemented}).Write(w)
 		return
 	}
@@ -78,7 +80,7 @@ func (f *Front) hijack(w http.ResponseWriter, u *upgraded) {
 	if own, ok := nc.(*httpConn); ok {
 		counted, err := own.front.options.Gate.EnterClient(own.ticket, u.request.client)
 		if err != nil {
-			u.ticket.Leave()
+			u.drop()
 			refuseHijacked(own, admission.Unavailable("1"))
 			return
 		}
@@ -89,7 +91,7 @@ func (f *Front) hijack(w http.ResponseWriter, u *upgraded) {
 	}
 	if err := f.options.Loops.Adopt(nc, early, u); err != nil {
 		log.Debug("connection lost in its handshake").Err(err).Write()
-		u.ticket.Leave()
+		u.drop()
 	}
 }
 
@@ -108,6 +110,12 @@ type upgraded struct {
 	request request
 	accept  websocket.Accept
 	ticket  *admission.Ticket
+}
+
+// drop ends a handshake that opens no socket.
+func (u *upgraded) drop() {
+	u.ticket.Leave()
+	u.request.release()
 }
 
 // HandleOpen opens the socket, whose handler takes over.
