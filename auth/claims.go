@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// Claims are what a token says. Values are those of encoding/json, with numbers
-// as json.Number; the atoms of a Phoenix.Token are strings. They are shared and
-// must not be changed.
+// Claims are the claims of a token. Values are those of encoding/json, with
+// numbers as json.Number; the atoms of a Phoenix.Token are strings. Claims are
+// shared and must not be modified.
 type Claims map[string]any
 
-// Lookup finds a claim by its name, or one inside others by the names from the
-// outermost on, with dots between: "channels.join". A name that has dots itself,
-// as "https://example.com/roles", is found first.
+// Lookup returns a claim by name, or a nested claim by its names from the
+// outermost on, separated by dots: "channels.join". A name that contains dots
+// itself, such as "https://example.com/roles", is found first.
 func (c Claims) Lookup(path string) (any, bool) {
 	if v, ok := c[path]; ok {
 		return v, true
@@ -28,7 +28,7 @@ func (c Claims) Lookup(path string) (any, bool) {
 	return Claims(inner).Lookup(rest)
 }
 
-// Text is a claim that is a string, a number or a boolean, as text.
+// Text returns a claim that is a string, a number or a boolean, as text.
 func (c Claims) Text(path string) (string, bool) {
 	v, _ := c.Lookup(path)
 	switch v := v.(type) {
@@ -45,7 +45,7 @@ func (c Claims) Text(path string) (string, bool) {
 	return "", false
 }
 
-// list is a claim that is a list of strings, or one string.
+// list returns a claim that is a list of strings or one string.
 func (c Claims) list(path string) ([]string, *RefusedError) {
 	v, found := c.Lookup(path)
 	if !found || v == nil {

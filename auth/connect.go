@@ -11,13 +11,13 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// claimsAssign is the assign that has all claims.
+// claimsAssign is the name of the assign with all claims.
 const claimsAssign = "claims"
 
-// Protect returns o for sockets that need a token: it is asked for first, then
-// o.Connect runs, if there is one, and finds the id and the assigns. Where tokens
-// take more than a hash to verify, it does so off the loop, whatever
-// o.ConnectOnLoop says.
+// Protect returns a copy of o for sockets that need a token. The token is
+// verified first; then o.Connect runs, if there is one, and finds the socket's
+// id and assigns set. If verifying takes more than a hash, it is done off the
+// loop, whatever o.ConnectOnLoop says.
 func (v *Verifier) Protect(o channels.SocketOptions) channels.SocketOptions {
 	next := o.Connect
 	o.AuthToken = o.AuthToken || v.takes(FromAuthToken)
@@ -32,7 +32,7 @@ func (v *Verifier) Protect(o channels.SocketOptions) channels.SocketOptions {
 	return o
 }
 
-// quick tells that no token is verified by fetching keys or by more than a hash.
+// quick reports whether verifying a token never takes more than a hash.
 func (v *Verifier) quick() bool {
 	if v.jwt == nil {
 		return true
@@ -41,8 +41,9 @@ func (v *Verifier) quick() bool {
 }
 
 // Connect is a channels.SocketOptions.Connect that refuses clients without a
-// good token. It gives the socket its id, its assigns and its guard. The options
-// need AuthToken for tokens that come so; [Verifier.Protect] sees to that.
+// valid token. It gives the socket its id, its assigns and its guard. Tokens
+// that come in phoenix.js's authToken need the option AuthToken;
+// [Verifier.Protect] sets it.
 func (v *Verifier) Connect(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 	token, ref := v.tokenOf(r)
 	if ref != nil {
@@ -68,14 +69,14 @@ func (v *Verifier) Connect(ctx context.Context, s *channels.Socket, r *channels.
 func (v *Verifier) refuseToken(r *channels.Request, ref *RefusedError) error {
 	v.log.Warn("token refused").Str("reason", string(ref.Reason)).Str("detail", ref.Detail).
 		Addr("peer", r.RemoteAddr).Str("path", r.URL.Path).Write()
-	if ref.Reason == NoKeys { // it may be a good token
+	if ref.Reason == NoKeys { // the token may be valid
 		return errors.Join(ref, &channels.RefusedError{Status: http.StatusServiceUnavailable, RetryAfter: maxKeyWait})
 	}
 	return ref
 }
 
-// tokenOf finds the token of a client. One that sends two which differ may want
-// to be seen as one by a proxy and as another here.
+// tokenOf returns the token of a client. A client that sends two different ones
+// may want a proxy to see one identity and this server another.
 func (v *Verifier) tokenOf(r *channels.Request) (token string, ref *RefusedError) {
 	var sent []string
 	if v.takes(FromAuthToken) {
@@ -84,7 +85,7 @@ func (v *Verifier) tokenOf(r *channels.Request) (token string, ref *RefusedError
 		}
 	}
 	if v.takes(FromParams) {
-		query, _ := url.ParseQuery(r.URL.RawQuery) // what is malformed was refused before
+		query, _ := url.ParseQuery(r.URL.RawQuery) // malformed queries have been refused before
 		sent = append(sent, query[v.options.Param]...)
 	}
 	for _, t := range sent {

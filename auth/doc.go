@@ -1,6 +1,6 @@
-// Package auth lets clients in by signed tokens: JSON Web Tokens, with keys of
-// one's own or from a JWKS server, and the tokens of Phoenix.Token, so that an
-// application that signs them already need not change.
+// Package auth admits clients by signed tokens: JSON Web Tokens, with keys of
+// your own or from a JWKS server, and tokens of Phoenix.Token, so that an
+// application that signs these need not change.
 //
 // A [Verifier] is made from [Options] and given to a socket:
 //
@@ -10,7 +10,7 @@
 //	…
 //	endpoint.Socket("/socket", verifier.Protect(channels.SocketOptions{}), room)
 //
-// The token's claims give the socket its id and its assigns, and say which
-// topics may be joined and published to. A socket ends with its token, unless its
-// client has pushed a new one before. docs/auth.md is the guide.
+// The token's claims determine the socket's id and assigns, and the topics that
+// it may join and publish to. A socket is closed when its token expires, unless
+// its client has pushed a new one before. docs/auth.md is the guide.
 package auth

@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// Tags of Erlang's external term format, those that data in a token has. What
-// is not here is refused: functions, pids and references have no place in one.
+// Tags of Erlang's external term format that may be in a token. All others are
+// refused: functions, pids and references do not belong in a token.
 const (
 	etfVersion       = 131
 	etfCompressed    = 80
@@ -37,12 +37,12 @@ const (
 	etfSmallAtomUTF8 = 119
 )
 
-// Bounds of a term. A token is bounded before by Options.MaxBytes; these are
-// against one that grows when it is read.
+// Bounds of a term. Options.MaxBytes bounds the token; these bounds stop a term
+// that grows when it is decoded.
 const (
 	etfMaxInflated = 64 << 10 // bytes of a compressed term
 	etfMaxDepth    = 32
-	etfMaxElements = 8192 // values in it, at all depths
+	etfMaxElements = 8192 // values in a term, at all depths
 	etfMaxBig      = 128  // bytes of an integer
 	etfMaxAtom     = 255  // characters; Erlang's own bound
 )
@@ -58,8 +58,8 @@ var (
 	errTermFloat     = errors.New("a float that is no number")
 )
 
-// decodeTerm reads one term. Binaries and atoms become strings, but the atoms
-// nil, true and false, which become what they say; tuples and lists become
+// decodeTerm decodes one term. Binaries and atoms become strings, except that
+// the atoms nil, true and false become those values; tuples and lists become
 // []any, integers and floats json.Number, maps map[string]any.
 func decodeTerm(data []byte) (any, error) {
 	if len(data) == 0 || data[0] != etfVersion {
@@ -83,7 +83,7 @@ func decodeTerm(data []byte) (any, error) {
 	return v, nil
 }
 
-// inflateTerm reads a size and what inflates to it.
+// inflateTerm reads a size and the compressed data that inflates to it.
 func inflateTerm(data []byte) ([]byte, error) {
 	if len(data) < 4 {
 		return nil, errTermShort
@@ -103,13 +103,13 @@ func inflateTerm(data []byte) ([]byte, error) {
 	return inflated, nil
 }
 
-// termDecoder reads terms off the front of data.
+// termDecoder reads terms from the front of data.
 type termDecoder struct {
 	data []byte
 	left int // values that may still come
 }
 
-// term reads the next term, whose parts may be depth deep.
+// term reads the next term, which may be nested depth deep.
 func (d *termDecoder) term(depth int) (any, error) {
 	if d.left--; d.left < 0 || depth == 0 {
 		return nil, errTermBounds
@@ -170,7 +170,7 @@ func (d *termDecoder) uint(size uint32) (n uint32, err error) {
 	return n, err
 }
 
-// integer is unsigned with 1 byte, signed with 4.
+// integer reads an integer: unsigned with 1 byte, signed with 4.
 func (d *termDecoder) integer(size uint32) (any, error) {
 	n, err := d.uint(size)
 	v := int64(n)
@@ -180,7 +180,7 @@ func (d *termDecoder) integer(size uint32) (any, error) {
 	return json.Number(strconv.FormatInt(v, 10)), err
 }
 
-// big is an integer of any size, its bytes from the lowest on.
+// big reads an integer of any size, in little-endian order.
 func (d *termDecoder) big(size uint32) (any, error) {
 	n, err := d.uint(size)
 	if err != nil {
@@ -218,7 +218,7 @@ func (d *termDecoder) float() (any, error) {
 	return json.Number(strconv.FormatFloat(f, 'g', -1, 64)), nil
 }
 
-// atom is in Latin-1 where it is older.
+// atom reads an atom; older ones are in Latin-1.
 func (d *termDecoder) atom(size uint32, latin1 bool) (any, error) {
 	n, err := d.uint(size)
 	if err != nil {
@@ -264,7 +264,7 @@ func (d *termDecoder) text() (any, error) {
 	return string(b), nil
 }
 
-// charlist is a list of integers below 256, a byte each.
+// charlist reads a list of integers below 256, one byte each.
 func (d *termDecoder) charlist() (any, error) {
 	n, err := d.uint(2)
 	if err != nil {
@@ -284,7 +284,7 @@ func (d *termDecoder) charlist() (any, error) {
 	return list, nil
 }
 
-// elements is a count of size bytes and as many terms.
+// elements reads a count of size bytes and that many terms.
 func (d *termDecoder) elements(size uint32, depth int) (any, error) {
 	n, err := d.uint(size)
 	if err != nil {
@@ -293,7 +293,7 @@ func (d *termDecoder) elements(size uint32, depth int) (any, error) {
 	if uint64(n) > uint64(d.left) {
 		return nil, errTermBounds
 	}
-	list := []any{} // not made for n: the bytes for it may not be there
+	list := []any{} // not allocated for n: the input may be shorter
 	for range n {
 		v, err := d.term(depth - 1)
 		if err != nil {
@@ -304,7 +304,7 @@ func (d *termDecoder) elements(size uint32, depth int) (any, error) {
 	return list, nil
 }
 
-// list is elements and a tail, which is empty in a proper list.
+// list reads elements and a tail, which is empty in a proper list.
 func (d *termDecoder) list(depth int) (any, error) {
 	v, err := d.elements(4, depth)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 // atom is a string that is encoded as an atom.
 type atom string
 
-// appendTerm encodes what encoding/json decodes to (numbers as json.Number or
-// float64), integers and atoms, as term_to_binary does, without the version.
+// appendTerm encodes values of encoding/json (numbers as json.Number or
+// float64), integers and atoms like term_to_binary, without the version byte.
 func appendTerm(b []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
@@ -41,7 +41,7 @@ func appendTerm(b []byte, v any) ([]byte, error) {
 	case map[atom]any:
 		return appendMap(b, v)
 	}
-	return nil, fmt.Errorf("auth: a %T has no place in a token", v)
+	return nil, fmt.Errorf("auth: a %T cannot be in a token", v)
 }
 
 func appendAtom(b []byte, a atom) []byte {

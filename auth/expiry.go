@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// expiry warns sockets of the end of their tokens and ends them: with one timer
-// for all, and an entry of a heap for each.
+// expiry warns sockets before their tokens expire, and then closes them. It has
+// one timer for all sockets, and a heap entry for each.
 type expiry struct {
 	warning time.Duration // static
 
@@ -17,15 +17,15 @@ type expiry struct {
 }
 
 const (
-	// expiryBatch is how many sockets are seen to at a time: those that open and
-	// close meanwhile wait for as long.
+	// expiryBatch is how many sockets are handled under one hold of the lock,
+	// for which sockets that open and close wait.
 	expiryBatch = 256
-	// expiryPatience bounds how long the timer sleeps, because the clock on the
-	// wall, which tokens go by, may be set.
+	// expiryPatience bounds how long the timer sleeps, because tokens expire by
+	// the wall clock, which may be set.
 	expiryPatience = time.Minute
 )
 
-// watchSession begins to watch over a session.
+// watchSession starts watching a session.
 func (e *expiry) watchSession(s *session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -33,7 +33,7 @@ func (e *expiry) watchSession(s *session) {
 	e.schedule(s)
 }
 
-// unwatchSession ends it.
+// unwatchSession stops watching a session.
 func (e *expiry) unwatchSession(s *session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -41,7 +41,7 @@ func (e *expiry) unwatchSession(s *session) {
 	e.removeFromQueue(s)
 }
 
-// renew is for a session that has a new grant.
+// renew reschedules a session that has a new grant.
 func (e *expiry) renew(s *session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -61,9 +61,9 @@ func (e *expiry) removeFromQueue(s *session) {
 	}
 }
 
-// schedule puts a session into the queue by the end of its grant. Even a warning
-// that is due is left to the timer: the socket joins nothing before its first
-// turn is over.
+// schedule puts a session into the queue by the end of its grant. Even a
+// warning that is due now is left to the timer, because the socket has not
+// joined anything yet.
 func (e *expiry) schedule(s *session) {
 	ends := s.grant.Load().ends
 	if ends.IsZero() {
@@ -82,11 +82,11 @@ func (e *expiry) schedule(s *session) {
 	}
 }
 
-// firstWarning is how long a client has to join before it is warned the first
-// time.
+// firstWarning is how long a client has to join before it is warned for the
+// first time.
 const firstWarning = time.Second
 
-// setTimer sets the timer to the first that is due.
+// setTimer sets the timer for the first session in the queue.
 func (e *expiry) setTimer() {
 	d := min(max(0, time.Until(e.queue[0].due)), expiryPatience)
 	if e.timer == nil {
@@ -96,17 +96,18 @@ func (e *expiry) setTimer() {
 	e.timer.Reset(d)
 }
 
-// run is for the timer.
+// run is called by the timer.
 func (e *expiry) run() {
 	for e.runBatch() {
 	}
 }
 
-// runBatch sees to some of what is due, and reports whether there is more.
+// runBatch handles some of the sessions that are due, and reports whether there
+// are more.
 func (e *expiry) runBatch() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.Now().Round(0) // of the clock on the wall, as the ends of tokens are
+	now := time.Now().Round(0) // wall clock, as for the expiry of tokens
 	for range expiryBatch {
 		if len(e.queue) == 0 {
 			return false
@@ -123,29 +124,29 @@ func (e *expiry) runBatch() bool {
 	return true
 }
 
-// expiryQueue is a heap.Interface: what is due first is first.
+// expiryQueue is a heap.Interface, ordered by due time.
 type expiryQueue []*session
 
-// Len is heap.Interface's.
+// Len implements heap.Interface.
 func (q expiryQueue) Len() int { return len(q) }
 
-// Less is heap.Interface's.
+// Less implements heap.Interface.
 func (q expiryQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
 
-// Swap is heap.Interface's.
+// Swap implements heap.Interface.
 func (q expiryQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].place, q[j].place = i, j
 }
 
-// Push is heap.Interface's.
+// Push implements heap.Interface.
 func (q *expiryQueue) Push(x any) {
 	s := x.(*session)
 	s.place = len(*q)
 	*q = append(*q, s)
 }
 
-// Pop is heap.Interface's.
+// Pop implements heap.Interface.
 func (q *expiryQueue) Pop() any {
 	last := len(*q) - 1
 	s := (*q)[last]

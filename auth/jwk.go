@@ -18,28 +18,28 @@ import (
 
 // publishedKey is one key of a JWKS that can verify tokens.
 type publishedKey struct {
-	id        string // its kid; empty: it states none
+	id        string // its kid; empty: none
 	algorithm string // its alg; empty: any that fits
 	key       any    // what golang-jwt takes to verify
 }
 
 // matches reports whether k may have signed a token of an algorithm. id is the
-// kid of the token, empty if it has none. A kid alone does not choose: a set may
-// have keys of several types under one kid (RFC 7517, 4.5).
+// kid of the token, empty if it has none. A kid alone is not enough: a set may
+// have keys of several types with one kid (RFC 7517, 4.5).
 func (k *publishedKey) matches(id, algorithm string) bool {
 	return (id == "" || k.id == id) && (k.algorithm == "" || k.algorithm == algorithm) && fits(k.key, algorithm)
 }
 
 // Bounds of a set of keys. A token without kid is tried with every key that
-// fits, and a long modulus takes long to verify with.
+// fits, and verifying with a long modulus is slow.
 const (
 	maxKeys    = 100
 	maxRSABits = 16384
 )
 
-// parseKeys reads a JWKS. A key that cannot be used is left out, with the reason
-// in skipped: implementations should ignore those that they do not understand
-// or that are malformed (RFC 7517, 5).
+// parseKeys reads a JWKS. A key that cannot be used is left out, with the
+// reason in skipped: implementations should ignore keys that they do not
+// understand or that are malformed (RFC 7517, 5).
 func parseKeys(text []byte) (keys []publishedKey, skipped []string, err error) {
 	var set struct {
 		Keys *[]json.RawMessage `json:"keys"`
@@ -52,7 +52,7 @@ func parseKeys(text []byte) (keys []publishedKey, skipped []string, err error) {
 	}
 	for i, raw := range *set.Keys {
 		if len(keys) == maxKeys {
-			skipped = append(skipped, fmt.Sprintf("keys from number %d on: at most %d are used", i+1, maxKeys))
+			skipped = append(skipped, fmt.Sprintf("keys from number %d on: only %d are used", i+1, maxKeys))
 			break
 		}
 		k, err := parseJWK(raw)
@@ -65,7 +65,8 @@ func parseKeys(text []byte) (keys []publishedKey, skipped []string, err error) {
 	return keys, skipped, nil
 }
 
-// nameOfKey names a key for logs: by its kid, or by its place if it has none.
+// nameOfKey names a key for logs: by its kid, or by its position if it has
+// none.
 func nameOfKey(i int, raw json.RawMessage) string {
 	var named struct {
 		ID any `json:"kid"`
@@ -76,8 +77,8 @@ func nameOfKey(i int, raw json.RawMessage) string {
 	return fmt.Sprintf("kid %.64q", fmt.Sprint(named.ID))
 }
 
-// jwkMembers are the members of a key that say what it is and what it is for.
-// Those that are not here, such as x5u and x5t, are not needed to verify.
+// jwkMembers are the members of a key that describe it and its purpose. Others,
+// such as x5u and x5t, are not needed to verify.
 type jwkMembers struct {
 	Type         string   `json:"kty"`
 	ID           string   `json:"kid"`
@@ -121,8 +122,8 @@ func parseJWK(raw json.RawMessage) (publishedKey, error) {
 	return publishedKey{m.ID, m.Algorithm, key}, m.checkCertificate(key)
 }
 
-// publicKey has jwkset read the key, of which it sees only what makes a key of
-// its type.
+// publicKey decodes the key with jwkset, which gets only the members for the
+// key's type.
 func (m *jwkMembers) publicKey() (any, error) {
 	members := jwkset.JWKMarshal{KTY: jwkset.KTY(m.Type), CRV: jwkset.CRV(m.Curve), X: m.X, Y: m.Y, N: m.N, E: m.E}
 	switch m.Type {
@@ -145,8 +146,8 @@ func (m *jwkMembers) publicKey() (any, error) {
 	return nil, fmt.Errorf("crv is %.64q: its keys sign nothing", m.Curve)
 }
 
-// checkRSA refuses keys that are too short to be safe, or so long that a token
-// takes long to verify.
+// checkRSA refuses keys that are too short to be safe, or so long that
+// verifying is slow.
 func checkRSA(key *rsa.PublicKey) error {
 	switch bits := key.N.BitLen(); {
 	case bits < minRSABits || bits > maxRSABits:

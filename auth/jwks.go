@@ -14,31 +14,32 @@ import (
 
 // JWKS are servers of keys (RFC 7517), as identity providers run them.
 type JWKS struct {
-	// URLs are where the keys are: https, or http on this machine.
+	// URLs are the addresses of the keys: https, or http on this machine.
 	URLs []string `json:"urls" yaml:"urls"`
-	// Algorithms are those that their keys count for. Default all that need no
-	// secret; a key that states its own alg counts for that alone.
+	// Algorithms are those that the keys may be used for. The default is all
+	// that need no secret; a key that states its own alg is used only for that.
 	Algorithms []string `json:"algorithms,omitempty" yaml:"algorithms,omitempty"`
 	// Refresh is how often the keys are fetched. Default 15 m. While a server
-	// fails, its last keys stay valid and it is asked again sooner.
+	// fails, its last keys stay valid, and it is asked again sooner.
 	Refresh units.Duration `json:"refresh,omitempty" yaml:"refresh,omitempty"`
-	// UnknownKey is the shortest time between two fetches that tokens with an
-	// unknown key cause. Default 30 s.
+	// UnknownKey is the shortest time between two fetches caused by tokens with
+	// an unknown key. Default 30 s.
 	UnknownKey units.Duration `json:"unknown_key,omitempty" yaml:"unknown_key,omitempty"`
 	// Timeout bounds a fetch. Default 5 s, at most 1 m. A token waits for a fetch
 	// for at most 5 s, whatever Timeout is.
 	Timeout units.Duration `json:"timeout,omitempty" yaml:"timeout,omitempty"`
-	// AllowHTTP permits URLs without TLS on other machines: whoever is on the
-	// way can then make tokens.
+	// AllowHTTP permits URLs without TLS on other machines. Anybody on the
+	// network path can then make tokens.
 	AllowHTTP bool `json:"allow_http,omitempty" yaml:"allow_http,omitempty"`
-	// PublicOnly fetches from nowhere but the internet: for options that come from
-	// others, who must not make this program ask machines that they cannot reach
-	// themselves. What a proxy of the environment reaches is the proxy's to decide.
+	// PublicOnly refuses addresses that are not on the public internet. It is
+	// for options that come from others, who must not make this program send
+	// requests to machines that they cannot reach themselves. A proxy set in
+	// the environment decides by itself what it reaches.
 	PublicOnly bool `json:"-" yaml:"-"`
 }
 
 const (
-	maxJWKSBytes = 1 << 20 // of an answer
+	maxJWKSBytes = 1 << 20 // size of an answer
 	maxJWKSURLs  = 16
 	maxRedirects = 3
 	maxTimeout   = units.Duration(time.Minute)
@@ -90,7 +91,7 @@ func (j JWKS) check() (wrong fielderr.List) {
 	return wrong
 }
 
-// trusts reports that nobody on the way to u can change what it answers.
+// trusts reports whether answers from u cannot be changed on the way.
 func (j JWKS) trusts(u *url.URL) bool {
 	if u.Scheme == "https" || j.AllowHTTP {
 		return true

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// client fetches with bounds.
+// client returns an HTTP client with bounded redirects, time and size.
 func (j JWKS) client() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = 64 << 10
@@ -33,19 +33,20 @@ func (j JWKS) client() *http.Client {
 	}
 }
 
-// boundedTransport cuts answers off at maxJWKSBytes: what is left is no JSON.
+// boundedTransport cuts answers off at maxJWKSBytes, which makes them invalid
+// JSON.
 type boundedTransport struct {
 	*http.Transport
-	proxied *http.Transport // for what the environment has a proxy for
+	proxied *http.Transport // for addresses that have a proxy in the environment
 }
 
-// CloseIdleConnections is for http.Client.
+// CloseIdleConnections is called by http.Client.
 func (t boundedTransport) CloseIdleConnections() {
 	t.Transport.CloseIdleConnections()
 	t.proxied.CloseIdleConnections()
 }
 
-// RoundTrip is http.RoundTripper's.
+// RoundTrip implements http.RoundTripper.
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	way := t.Transport
 	if proxy, err := t.proxied.Proxy(r); err != nil || proxy != nil {
@@ -62,8 +63,8 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// namesPrivate reports whether the text of a host shows that it is private. What
-// the text does not show is checked when the address is dialed.
+// namesPrivate reports whether a host's name or literal address shows that it
+// is private. Resolved addresses are checked when they are dialed.
 func namesPrivate(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return !isPublic(addr)
@@ -71,11 +72,11 @@ func namesPrivate(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// notPublic are networks besides those that netip has words for: carriers' NAT,
-// this network, benchmarks, protocol assignments (where one cloud has its metadata),
-// what maps IPv4 into IPv6, also by a network's own prefix (RFC 8215), IPv6's old
-// private addresses, and the address of Azure's host, which answers virtual machines
-// only.
+// notPublic are networks in addition to those that netip knows: carriers' NAT,
+// this network, benchmarks, protocol assignments (where one cloud has its
+// metadata), mappings of IPv4 into IPv6, including local prefixes (RFC 8215),
+// IPv6's old private addresses, and the address of Azure's host, which answers
+// only virtual machines.
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("198.18.0.0/15"),
 	netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16"),
@@ -89,8 +90,8 @@ func isPublic(addr netip.Addr) bool {
 		!slices.ContainsFunc(notPublic, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// refusePrivate is a net.Dialer.Control: it sees the address that a name has
-// become, whoever has changed it since it was last looked at.
+// refusePrivate is a net.Dialer.Control. It sees the resolved address, so a
+// name that resolves differently each time cannot evade it.
 func refusePrivate(_, address string, _ syscall.RawConn) error {
 	if peer, err := netip.ParseAddrPort(address); err != nil || !isPublic(peer.Addr().WithZone("")) {
 		return errors.New("the address is of this machine or of a private network")

@@ -16,16 +16,16 @@ type jwtVerifier struct {
 	keys    []verifyingKey
 	remote  *remoteKeys // nil without a JWKS
 	parser  *jwt.Parser
-	methods []string // those that some key is for
+	methods []string // algorithms that some key is for
 }
 
-// verifyingKey is a [Key] that has been read.
+// verifyingKey is a decoded [Key].
 type verifyingKey struct {
 	id, algorithm string
 	key           any
 }
 
-// newJWTVerifier takes Options that have been checked.
+// newJWTVerifier returns a verifier for Options that have been checked.
 func newJWTVerifier(o *Options, remote *remoteKeys) (*jwtVerifier, error) {
 	j := &jwtVerifier{remote: remote}
 	for _, k := range o.Keys {
@@ -56,15 +56,15 @@ func newJWTVerifier(o *Options, remote *remoteKeys) (*jwtVerifier, error) {
 	return j, nil
 }
 
-// verify returns the claims and the time of expiry, zero if there is none.
+// verify returns the claims and the expiry, which is zero if there is none.
 func (j *jwtVerifier) verify(ctx context.Context, token string) (Claims, time.Time, *RefusedError) {
 	claims := jwt.MapClaims{}
 	t, err := j.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) { return j.keysFor(ctx, t) })
 	if err != nil {
 		return nil, time.Time{}, j.refusal(t, err)
 	}
-	// iat must be a time but may be ahead of ours: RFC 7519, 4.1.6, has it for the
-	// age of a token and not for when it begins to count.
+	// iat must be a time, but may be in the future: RFC 7519, 4.1.6, defines it
+	// for the age of a token, not for its validity.
 	if _, err := claims.GetIssuedAt(); err != nil {
 		return nil, time.Time{}, refused(Malformed, "iat is not a time")
 	}
@@ -78,8 +78,9 @@ func (j *jwtVerifier) verify(ctx context.Context, token string) (Claims, time.Ti
 // maxExpiry is the year 9999, in seconds.
 const maxExpiry = 253_402_300_799
 
-// expiryOf is the exp of claims, zero if there is none. golang-jwt takes any
-// number, and what does not fit into an int64 for whatever it becomes.
+// expiryOf returns the exp of claims, zero if there is none. golang-jwt accepts
+// any number, and converts those that do not fit into an int64 to arbitrary
+// times.
 func expiryOf(c jwt.MapClaims) (expires time.Time, ok bool) {
 	v, stated := c["exp"]
 	if !stated {
@@ -96,10 +97,10 @@ func expiryOf(c jwt.MapClaims) (expires time.Time, ok bool) {
 	return time.UnixMilli(int64(seconds * 1000)), true
 }
 
-// keysFor returns what may have signed a token. The algorithm that the token
-// names chooses among the keys for it, and never how a key is used.
+// keysFor returns the keys that may have signed a token. The algorithm that the
+// token names selects keys, but never how a key is used.
 func (j *jwtVerifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
-	if _, critical := t.Header["crit"]; critical { // RFC 7515, 4.1.11: we know none
+	if _, critical := t.Header["crit"]; critical { // RFC 7515, 4.1.11: none is supported
 		return nil, refused(Malformed, "the header has crit")
 	}
 	id, named := "", false
@@ -130,8 +131,8 @@ func (j *jwtVerifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
 	return set, nil
 }
 
-// refusal says what golang-jwt's error means. t is nil where the token could not
-// be read.
+// refusal translates an error of golang-jwt. t is nil if the token could not be
+// parsed.
 func (j *jwtVerifier) refusal(t *jwt.Token, err error) *RefusedError {
 	var own *RefusedError
 	switch {

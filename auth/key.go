@@ -17,26 +17,28 @@ import (
 	"github.com/mycelium-rt/mycelium/fielderr"
 )
 
-// Key verifies JSON Web Tokens that one algorithm signs.
+// Key verifies JSON Web Tokens that are signed with one algorithm.
 type Key struct {
-	// ID, if not empty, is the kid of the tokens that the key is for. A token
+	// ID, if not empty, is the kid of the tokens that the key verifies. A token
 	// without kid is tried with every key of its algorithm.
 	ID string `json:"kid,omitempty" yaml:"kid,omitempty"`
-	// Algorithm is the only one that the key counts for: HS256, HS384, HS512;
-	// RS, PS or ES with the same numbers; EdDSA.
+	// Algorithm is the only algorithm of the key: HS256, HS384, HS512; RS, PS
+	// or ES with the same numbers; EdDSA.
 	Algorithm string `json:"alg" yaml:"alg"`
-	// Secret, or SecretBase64, which is the same in base64, is for HS algorithms:
-	// at least as many bytes as the hash has, 32 for HS256 (RFC 7518, 3.2).
+	// Secret, or SecretBase64, which is the same in base64, is for HS
+	// algorithms. It has at least as many bytes as the hash, 32 for HS256 (RFC
+	// 7518, 3.2).
 	Secret       string `json:"secret,omitempty" yaml:"secret,omitempty"`
 	SecretBase64 string `json:"secret_base64,omitempty" yaml:"secret_base64,omitempty"`
-	// PublicKey is for the others: a public key or a certificate in PEM.
+	// PublicKey is for all other algorithms: a public key or a certificate in
+	// PEM.
 	PublicKey string `json:"public_key,omitempty" yaml:"public_key,omitempty"`
 }
 
 // hmacBytes are the HS algorithms with the sizes of their hashes.
 var hmacBytes = map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}
 
-// asymmetric are the algorithms whose verifier can sign nothing.
+// asymmetric are the algorithms whose verifier cannot sign.
 var asymmetric = []string{
 	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 }
@@ -80,7 +82,7 @@ func (k Key) checkSecret() (wrong fielderr.List) {
 	return wrong
 }
 
-// verifying is what golang-jwt takes to verify.
+// verifying returns the key in the form that golang-jwt takes.
 func (k Key) verifying() (any, error) {
 	size := hmacBytes[k.Algorithm]
 	if size == 0 {
@@ -129,8 +131,8 @@ func parsePublicKey(text, algorithm string) (any, error) {
 	return key, nil
 }
 
-// fits tells that a public key is of the kind that an algorithm takes. An RSA
-// key that is too short fits none.
+// fits reports whether a public key is of the type that an algorithm needs. An
+// RSA key that is too short fits none.
 func fits(key any, algorithm string) bool {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
@@ -148,7 +150,7 @@ func fits(key any, algorithm string) bool {
 // tools and tests.
 func (k Key) Sign(c Claims) (string, error) {
 	if hmacBytes[k.Algorithm] == 0 {
-		return "", fmt.Errorf("auth: a key for %q can sign nothing: only secrets of HS256, HS384 and HS512 can", k.Algorithm)
+		return "", fmt.Errorf("auth: a key for %q cannot sign: only secrets of HS256, HS384 and HS512 can", k.Algorithm)
 	}
 	secret, err := k.verifying()
 	if err != nil {

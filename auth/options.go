@@ -10,29 +10,29 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// Options say which tokens count and what they allow. They are plain values with
-// names for JSON and YAML.
+// Options determine which tokens are valid and what they permit. They are plain
+// values with names for JSON and YAML.
 type Options struct {
 	// Keys verify JSON Web Tokens.
 	Keys []Key `json:"keys,omitempty" yaml:"keys,omitempty"`
-	// JWKS has servers whose keys verify JSON Web Tokens.
+	// JWKS names servers whose keys verify JSON Web Tokens.
 	JWKS *JWKS `json:"jwks,omitempty" yaml:"jwks,omitempty"`
-	// PhoenixToken accepts what Phoenix.Token.sign makes.
+	// PhoenixToken accepts tokens of Phoenix.Token.sign.
 	PhoenixToken *PhoenixToken `json:"phoenix_token,omitempty" yaml:"phoenix_token,omitempty"`
 
 	// Issuer, if not empty, is what the iss of a JSON Web Token must be.
 	Issuer string `json:"issuer,omitempty" yaml:"issuer,omitempty"`
-	// Audience, if there is any, has what the aud of a JSON Web Token must have
-	// one of.
+	// Audience, if not empty, lists audiences, one of which the aud of a JSON
+	// Web Token must contain.
 	Audience []string `json:"audience,omitempty" yaml:"audience,omitempty"`
-	// Leeway is how far the clocks of this machine and of whoever signs may be
-	// apart: a token counts so much longer, and its socket lives so much longer.
+	// Leeway is how far the clocks of this machine and of the signer may
+	// differ: a token is valid, and its socket stays open, that much longer.
 	// Default 5 s; negative: none.
 	Leeway units.Duration `json:"leeway,omitempty" yaml:"leeway,omitempty"`
-	// NoExpiry accepts tokens that never expire; else they are refused.
+	// NoExpiry accepts tokens that never expire, which are otherwise refused.
 	NoExpiry bool `json:"no_expiry,omitempty" yaml:"no_expiry,omitempty"`
 	// MaxBytes bounds a token's length. Default 8,192, at most 65,536; a token
-	// in a handshake is bounded by channels.Limits.HeaderBytes too.
+	// in a handshake is also bounded by channels.Limits.HeaderBytes.
 	MaxBytes int `json:"max_bytes,omitempty" yaml:"max_bytes,omitempty"`
 
 	// From is where a client may put its token: "params", the connect params, and
@@ -44,26 +44,27 @@ type Options struct {
 	// SocketID is the socket's id, with claims in braces: "users_socket:{sub}".
 	// A token without such a claim is refused. Default none.
 	SocketID string `json:"socket_id,omitempty" yaml:"socket_id,omitempty"`
-	// Assigns are claims that the socket gets as assigns, by the names of these.
-	// It gets all of them as the assign "claims" besides, of type [Claims].
+	// Assigns are claims that the socket gets as assigns, by the names of the
+	// assigns. In addition it gets all claims as the assign "claims", of type
+	// [Claims].
 	Assigns map[string]string `json:"assigns,omitempty" yaml:"assigns,omitempty"`
 
-	// Join and Publish are patterns of the topics that every client with a token
-	// may join, and may push events to. They may have claims in braces,
-	// "user:{sub}", and end in a * that stands for anything. Default none: what
-	// the token does not allow itself is forbidden. ["*"] leaves it to the
-	// channels.
+	// Join and Publish are patterns of the topics that every client with a
+	// token may join, and may push events to. They may contain claims in
+	// braces, "user:{sub}", and end in a * that stands for anything. The
+	// default is none: only what the token itself permits is allowed. ["*"]
+	// leaves the decision to the channels.
 	Join    []string `json:"join,omitempty" yaml:"join,omitempty"`
 	Publish []string `json:"publish,omitempty" yaml:"publish,omitempty"`
-	// JoinClaim and PublishClaim name the claims that have further patterns, of
-	// this token alone. Default "channels.join" and "channels.publish": the lists
-	// join and publish in the claim channels.
+	// JoinClaim and PublishClaim name the claims with further patterns, for the
+	// token that has them. The defaults are "channels.join" and
+	// "channels.publish": the lists join and publish in the claim channels.
 	JoinClaim    string `json:"join_claim,omitempty" yaml:"join_claim,omitempty"`
 	PublishClaim string `json:"publish_claim,omitempty" yaml:"publish_claim,omitempty"`
 
-	// Warning is how long before the end of its token a client is told, by a push
-	// of the event "token_expiring" on each of its channels. Default 60 s;
-	// negative: it is not told.
+	// Warning is how long before its token expires a client is warned, by a
+	// push of the event "token_expiring" on each of its channels. Default 60 s;
+	// negative: never.
 	Warning units.Duration `json:"warning,omitempty" yaml:"warning,omitempty"`
 }
 
@@ -96,7 +97,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Validate returns nil or a [fielderr.List]. It asks nobody.
+// Validate returns nil or a [fielderr.List]. It does not use the network.
 func (o Options) Validate() error {
 	var wrong fielderr.List
 	if len(o.Keys) == 0 && o.JWKS == nil && o.PhoenixToken == nil {
@@ -150,10 +151,10 @@ func checkPatterns(patterns []string) (wrong fielderr.List) {
 	return wrong
 }
 
-// hidden stands for a secret.
+// hidden replaces a secret.
 const hidden = "***"
 
-// Redacted returns a copy without secrets, to be shown.
+// Redacted returns a copy without secrets, for display.
 func (o Options) Redacted() Options {
 	keys := make([]Key, len(o.Keys))
 	for i, k := range o.Keys {

@@ -18,19 +18,19 @@ import (
 )
 
 // PhoenixToken accepts tokens that a Phoenix application signs with
-// Phoenix.Token.sign. Its data becomes the claims: a map as it is, a text or a
-// number as the claim sub, anything else as the claim data. iat and exp are
-// added where a map has none itself.
+// Phoenix.Token.sign. The signed data becomes the claims: a map as it is, a
+// text or a number as the claim sub, anything else as the claim data. iat and
+// exp are added unless a map has them.
 type PhoenixToken struct {
 	// SecretKeyBase is the application's secret_key_base.
 	SecretKeyBase string `json:"secret_key_base" yaml:"secret_key_base"`
-	// Salt is the one that the application signs with, as "user socket".
+	// Salt is the salt that the application signs with, such as "user socket".
 	Salt string `json:"salt" yaml:"salt"`
-	// MaxAge is how long a token counts, whatever it says itself. Default: what
-	// it says, or a day where it says nothing.
+	// MaxAge is how long a token is valid, whatever it states itself. Default:
+	// what it states, or a day if it states nothing.
 	MaxAge units.Duration `json:"max_age,omitempty" yaml:"max_age,omitempty"`
-	// KeyIterations, KeyLength and KeyDigest are those of Phoenix.Token's
-	// options. Defaults 1000, 32 and "sha256".
+	// KeyIterations, KeyLength and KeyDigest are options of Phoenix.Token.
+	// Defaults 1000, 32 and "sha256".
 	KeyIterations int    `json:"key_iterations,omitempty" yaml:"key_iterations,omitempty"`
 	KeyLength     int    `json:"key_length,omitempty" yaml:"key_length,omitempty"`
 	KeyDigest     string `json:"key_digest,omitempty" yaml:"key_digest,omitempty"`
@@ -47,7 +47,7 @@ const (
 	minKeyBase       = 20 // bytes; Plug refuses shorter ones for its cookies too
 	maxKeyIterations = 1_000_000
 	maxKeyLength     = 1024
-	phoenixMaxAge    = 24 * time.Hour // of a token that says nothing
+	phoenixMaxAge    = 24 * time.Hour // of a token that states nothing
 )
 
 func (o PhoenixToken) withDefaults() PhoenixToken {
@@ -83,7 +83,7 @@ func (o PhoenixToken) check() (wrong fielderr.List) {
 	return wrong
 }
 
-// key derives the key that signs. It takes a millisecond or so.
+// key derives the signing key. It takes about a millisecond.
 func (o PhoenixToken) key() ([]byte, error) {
 	o = o.withDefaults()
 	digest := digests[o.KeyDigest]
@@ -93,9 +93,9 @@ func (o PhoenixToken) key() ([]byte, error) {
 	return pbkdf2.Key(digest, o.SecretKeyBase, []byte(o.Salt), o.KeyIterations, o.KeyLength)
 }
 
-// Sign makes a token as Phoenix.Token.sign does. data is what encoding/json
-// decodes to: nil, booleans, strings, float64, json.Number, []any,
-// map[string]any; integers besides.
+// Sign makes a token like Phoenix.Token.sign. data consists of values of
+// encoding/json: nil, booleans, strings, float64, json.Number, []any,
+// map[string]any; and integers.
 func (o PhoenixToken) Sign(data any, at time.Time, maxAge time.Duration) (string, error) {
 	key, err := o.key()
 	if err != nil {
@@ -120,7 +120,7 @@ func macOf(digest func() hash.Hash, key []byte, text string) []byte {
 // phoenixVerifier verifies tokens with a key that was derived once.
 type phoenixVerifier struct {
 	key      []byte
-	maxAge   time.Duration // 0: what the token says
+	maxAge   time.Duration // 0: what the token states
 	leeway   time.Duration
 	noExpiry bool
 }
@@ -133,8 +133,8 @@ func newPhoenixVerifier(p PhoenixToken, o *Options) (*phoenixVerifier, error) {
 	return &phoenixVerifier{key, time.Duration(p.MaxAge), time.Duration(o.Leeway), o.NoExpiry}, nil
 }
 
-// isPhoenixToken tells such a token from a JSON Web Token, whose header is a
-// JSON object and begins otherwise.
+// isPhoenixToken tells a Phoenix.Token from a JSON Web Token, whose header is a
+// JSON object and begins differently.
 func isPhoenixToken(token string) bool {
 	header, _, _ := strings.Cut(token, ".")
 	return signedBy[header] != nil
@@ -155,7 +155,7 @@ func (p *phoenixVerifier) verify(token string) (Claims, time.Time, *RefusedError
 	if !hmac.Equal(mac, macOf(signedBy[parts[0]], p.key, parts[0]+"."+parts[1])) {
 		return nil, time.Time{}, refused(BadSignature, "")
 	}
-	v, err := decodeTerm(term) // signed, and bounded all the same
+	v, err := decodeTerm(term) // signed, but still bounded
 	if err != nil {
 		return nil, time.Time{}, refused(Malformed, err.Error())
 	}
@@ -166,7 +166,7 @@ func (p *phoenixVerifier) verify(token string) (Claims, time.Time, *RefusedError
 	return p.aged(data, signed, age)
 }
 
-// aged applies the rules of age (lib/plug/crypto.ex, validate_age).
+// aged applies Plug's rules of age (lib/plug/crypto.ex, validate_age).
 func (p *phoenixVerifier) aged(data any, signed time.Time, age time.Duration) (Claims, time.Time, *RefusedError) {
 	if p.maxAge > 0 {
 		age = p.maxAge
@@ -184,10 +184,10 @@ func (p *phoenixVerifier) aged(data any, signed time.Time, age time.Duration) (C
 	return claimsOf(data, signed, expires), expires, nil
 }
 
-// forever is the age of a token that says infinity.
+// forever is the age of a token that states infinity.
 const forever = time.Duration(math.MaxInt64)
 
-// signedData takes apart what is signed, in the forms of lib/plug/crypto.ex,
+// signedData splits the signed term, in the forms of lib/plug/crypto.ex,
 // decode.
 func signedData(v any) (data any, signed time.Time, age time.Duration, ok bool) {
 	var at, seconds any = nil, json.Number("86400")
@@ -238,7 +238,7 @@ func ageOf(v any) (age time.Duration, ok bool) {
 	return 0, false
 }
 
-// claimsOf makes claims of a token's data.
+// claimsOf returns the claims for a token's data.
 func claimsOf(data any, signed, expires time.Time) Claims {
 	c := Claims{}
 	switch data := data.(type) {

@@ -1,32 +1,32 @@
 package auth
 
-// Reason is why a token was refused, for logs. Clients are not told, except that
-// NoKeys is answered with 503 and not with 403.
+// Reason is why a token was refused, for logs. Clients are not told, except
+// that NoKeys is answered with 503 instead of 403.
 type Reason string
 
 // The reasons.
 const (
 	Missing       Reason = "missing"        // there is no token
-	Ambiguous     Reason = "ambiguous"      // there are two that differ
+	Ambiguous     Reason = "ambiguous"      // there are two different tokens
 	Oversized     Reason = "oversized"      // longer than Options.MaxBytes
-	Malformed     Reason = "malformed"      // it cannot be read, or a claim is not what it must be
-	BadAlgorithm  Reason = "algorithm"      // signed by an algorithm that no key is for
-	UnknownKey    Reason = "unknown key"    // names a key that there is not
+	Malformed     Reason = "malformed"      // it cannot be parsed, or a claim has a wrong type
+	BadAlgorithm  Reason = "algorithm"      // signed with an algorithm that no key is for
+	UnknownKey    Reason = "unknown key"    // it names an unknown key
 	NoKeys        Reason = "no keys"        // a JWKS server has not answered yet; clients get 503
-	BadSignature  Reason = "bad signature"  // signed by somebody else
-	Expired       Reason = "expired"        // it was good once
+	BadSignature  Reason = "bad signature"  // signed with another key, or changed
+	Expired       Reason = "expired"        // exp has passed
 	NotYetValid   Reason = "not yet valid"  // nbf is in the future
-	WrongAudience Reason = "wrong audience" // aud is none of Options.Audience
+	WrongAudience Reason = "wrong audience" // aud has none of Options.Audience
 	WrongIssuer   Reason = "wrong issuer"   // iss is not Options.Issuer
-	MissingClaim  Reason = "missing claim"  // a claim that is needed is not there
-	OtherSubject  Reason = "other subject"  // a renewed token is somebody else's
+	MissingClaim  Reason = "missing claim"  // it lacks a required claim
+	OtherSubject  Reason = "other subject"  // a renewal with another user's token
 )
 
-// RefusedError is a token that was refused.
+// RefusedError reports that a token was refused.
 type RefusedError struct {
 	Reason Reason
-	// Detail is more about it, for logs: never a part of a token but the names
-	// of its algorithm and its key.
+	// Detail says more about it, for logs. Of the token it contains at most the
+	// names of its algorithm and its key.
 	Detail string
 }
 

@@ -19,8 +19,8 @@ import (
 // maxKeyWait bounds how long a token waits for keys that are being fetched.
 const maxKeyWait = 5 * time.Second
 
-// firstRetry is how soon a server that has failed is asked again, twice as long
-// after each further failure, up to JWKS.Refresh.
+// firstRetry is how soon a server that has failed is asked again. The time
+// doubles with each further failure, up to JWKS.Refresh.
 const firstRetry = time.Second
 
 // remoteKeys are the keys of JWKS servers, which are fetched in the background.
@@ -52,11 +52,11 @@ type jwksServer struct {
 	nextWanted time.Time // when an unknown key may cause the next fetch
 
 	// Owned by run.
-	skipped []string // keys of the last answer that cannot be used
+	skipped []string // unusable keys of the last answer
 }
 
-// newRemoteKeys begins to fetch the keys and does not wait for them. close ends
-// it.
+// newRemoteKeys starts fetching the keys and does not wait for them. close
+// stops it.
 func newRemoteKeys(o JWKS, log zerolog.Logger) *remoteKeys {
 	o = o.withDefaults()
 	r := &remoteKeys{algorithms: o.Algorithms, client: o.client(), changed: make(chan struct{})}
@@ -72,16 +72,16 @@ func newRemoteKeys(o JWKS, log zerolog.Logger) *remoteKeys {
 	return r
 }
 
-// close ends all fetches.
+// close stops all fetches.
 func (r *remoteKeys) close() {
 	r.stop()
 	r.client.CloseIdleConnections()
 }
 
 // find returns the keys that may have signed a token of an algorithm; id is its
-// kid, empty if it has none. If no key matches it waits for a fetch: one that
-// is under way, or one that it asks for. refusal is not nil if the keys of a
-// server are not known yet, so that nothing can be said about the token.
+// kid, empty if it has none. If no key matches, it waits for a fetch, which it
+// asks for if none is in progress. refusal is not nil if the keys of a server
+// are not known yet, so that the token can be neither accepted nor rejected.
 func (r *remoteKeys) find(ctx context.Context, id, algorithm string) (found []any, refusal *RefusedError) {
 	if found = r.known(id, algorithm); len(found) > 0 {
 		return found, nil
@@ -132,8 +132,8 @@ func (r *remoteKeys) incomplete() *RefusedError {
 	return nil
 }
 
-// want asks for new keys the servers that are not being asked already, as far as
-// JWKS.UnknownKey allows it.
+// want asks for a fetch from each server that is not being asked already, as
+// far as JWKS.UnknownKey permits.
 func (r *remoteKeys) want() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -183,12 +183,12 @@ func (s *jwksServer) beginFetch() {
 	defer s.all.mu.Unlock()
 	s.fetching = true
 	select {
-	case <-s.wanted: // at this very moment: one fetch is enough
+	case <-s.wanted: // wanted at the same moment: one fetch is enough
 	default:
 	}
 }
 
-// endFetch tells whoever waits for a fetch.
+// endFetch wakes everything that waits for a fetch.
 func (s *jwksServer) endFetch() {
 	s.all.mu.Lock()
 	defer s.all.mu.Unlock()
@@ -197,7 +197,7 @@ func (s *jwksServer) endFetch() {
 	s.all.changed = make(chan struct{})
 }
 
-// fetch asks the server once, and replaces the keys if it answers.
+// fetch sends one request, and replaces the keys if the server answers.
 func (s *jwksServer) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.options.Timeout))
 	defer cancel()
@@ -217,7 +217,7 @@ func (s *jwksServer) fetch(ctx context.Context) error {
 func (s *jwksServer) get(ctx context.Context) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return nil, errors.New("the address cannot be used") // the error would have it in full
+		return nil, errors.New("the address cannot be used") // the original error contains it in full
 	}
 	answer, err := s.all.client.Do(r)
 	if err != nil {
@@ -234,11 +234,10 @@ func (s *jwksServer) get(ctx context.Context) ([]byte, error) {
 	return io.ReadAll(answer.Body)
 }
 
-// maxSkippedLines bounds the lines about one answer.
+// maxSkippedLines bounds the log lines about one answer.
 const maxSkippedLines = 10
 
-// logSkipped logs the keys that cannot be used, unless they were in the answer
-// before.
+// logSkipped logs the unusable keys, unless they were in the previous answer.
 func (s *jwksServer) logSkipped(skipped []string) {
 	var others []string
 	for _, line := range skipped {

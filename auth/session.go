@@ -14,26 +14,27 @@ import (
 
 // The events of tokens, on any channel of a socket.
 const (
-	// AccessTokenEvent is what a client pushes to renew its token, with the
-	// payload {"access_token": "…"}. supabase's clients do, in setAuth
-	// (realtime-js, src/RealtimeClient.ts). It is answered ok, or error with the
-	// reason "unauthorized"; then the old token counts on.
+	// AccessTokenEvent is pushed by a client to renew its token, with the
+	// payload {"access_token": "…"}, as Supabase's clients do in setAuth
+	// (realtime-js, src/RealtimeClient.ts). The reply is ok, or error with the
+	// reason "unauthorized"; then the old token stays in force.
 	AccessTokenEvent = "access_token"
-	// ExpiringEvent is what the server pushes Options.Warning before a token
-	// ends, with the payload {"expires_in": seconds}; again when half of the time
-	// has gone by, while there are 10 s left. Clients cannot push it.
+	// ExpiringEvent is pushed by the server Options.Warning before a token
+	// expires, with the payload {"expires_in": seconds}, and again after half
+	// of the remaining time, while there are at least 10 s left. Clients cannot
+	// push it.
 	ExpiringEvent = "token_expiring"
 )
 
-// CloseExpired is the WebSocket close code of a socket whose token has ended:
-// policy violation (RFC 6455, 7.4.1). Clients reconnect, as after any code but
-// 1000, and need a new token for it.
+// CloseExpired is the WebSocket close code of a socket whose token has expired:
+// policy violation (RFC 6455, 7.4.1). Clients reconnect, as after any code
+// except 1000, and then need a new token.
 const CloseExpired = 1008
 
 const (
 	// renewTimeout bounds a renewal, which may have to fetch keys.
 	renewTimeout = 15 * time.Second
-	// maxRenewals bounds those of one socket that wait for one another: realtime-js
+	// maxRenewals bounds the concurrent renewals of one socket: realtime-js
 	// sends one on each of its channels.
 	maxRenewals = 128
 )
@@ -53,15 +54,15 @@ type session struct {
 	socket   *channels.Socket
 
 	grant    atomic.Pointer[grant]
-	renewals atomic.Int32 // under way
+	renewals atomic.Int32 // in progress
 
-	// renewing is held while a new token is verified and takes the place of the
-	// old one. Lock order: renewing, then expiry.mu.
+	// renewing is held while a new token is verified and replaces the old one.
+	// Lock order: renewing, then expiry.mu.
 	renewing sync.Mutex
 
 	// Guarded by expiry.mu.
-	due   time.Time // when something is to be done
-	place int       // in the heap; -1: in none
+	due   time.Time // when the next action is due
+	place int       // in the heap; -1: not in it
 	open  bool
 }
 
@@ -71,8 +72,8 @@ func newSession(v *Verifier, s *channels.Socket, g *grant) *session {
 	return session
 }
 
-// Current returns the claims of the token that counts now for a socket that a
-// Verifier has let in, nil for another. Where a client has renewed its token,
+// Current returns the claims of the present token of a socket that a Verifier
+// has admitted, nil for any other socket. If the client has renewed its token,
 // they are newer than the socket's assigns.
 func Current(s *channels.Socket) Claims {
 	session, ok := s.Guard().(*session)
@@ -82,16 +83,16 @@ func Current(s *channels.Socket) Claims {
 	return session.grant.Load().claims
 }
 
-// Client is for channels: whom the token is for.
+// Client implements channels.Guard: it returns the token's subject.
 func (s *session) Client() string { return s.grant.Load().subject }
 
-// Opened is for channels.
+// Opened implements channels.Guard.
 func (s *session) Opened() { s.verifier.expiry.watchSession(s) }
 
-// Closed is for channels.
+// Closed implements channels.Guard.
 func (s *session) Closed() { s.verifier.expiry.unwatchSession(s) }
 
-// Join is for channels.
+// Join implements channels.Guard.
 func (s *session) Join(topic string) error {
 	if s.mayJoin(s.grant.Load(), topic) {
 		return nil
@@ -103,8 +104,8 @@ func (s *session) mayJoin(g *grant, topic string) bool {
 	return s.verifier.join.fixed.match(topic) || g.join.match(topic)
 }
 
-// Event is for channels. It is on the way of each message: nothing is allocated
-// for one that may pass.
+// Event implements channels.Guard. It is called for each message, and does not
+// allocate for a permitted one.
 func (s *session) Event(topic string, event []byte) (channels.EventFunc, error) {
 	switch string(event) {
 	case AccessTokenEvent:
@@ -122,7 +123,7 @@ func (s *session) Event(topic string, event []byte) (channels.EventFunc, error) 
 	return nil, errMayNotPublish
 }
 
-// renew takes a new token from a client.
+// renew handles a new token from a client.
 func (s *session) renew(_ *channels.Context, p channels.Payload) (channels.Reply, error) {
 	defer s.renewals.Add(-1)
 	var message struct {
@@ -150,15 +151,16 @@ func (s *session) renew(_ *channels.Context, p channels.Payload) (channels.Reply
 	return channels.Reply{Status: "ok"}, nil
 }
 
-// notRenewed logs why, and returns what the client is told.
+// notRenewed logs why a renewal was refused, and returns the error for the
+// client.
 func (s *session) notRenewed(ref *RefusedError) error {
 	s.verifier.log.Warn("new token refused").Str("reason", string(ref.Reason)).Str("detail", ref.Detail).
 		Str("socket", s.socket.ID()).Write()
 	return errNotRenewed
 }
 
-// replace has a new grant count. Channels that it does not allow end, with
-// phx_close, after which clients do not rejoin by themselves.
+// replace puts a new grant into force. Channels that it does not permit end
+// with phx_close, after which clients do not rejoin by themselves.
 func (s *session) replace(g *grant) {
 	s.grant.Store(g)
 	s.verifier.expiry.renew(s)
@@ -169,7 +171,8 @@ func (s *session) replace(g *grant) {
 	})
 }
 
-// act does what is due, and returns when the next thing is: zero for never.
+// act does what is due, and returns when the next action is due; zero means
+// never.
 func (s *session) act(now time.Time, warning time.Duration) time.Time {
 	ends := s.grant.Load().ends
 	if ends.IsZero() {
@@ -185,7 +188,7 @@ func (s *session) act(now time.Time, warning time.Duration) time.Time {
 	}
 	seconds := int64((left + time.Second - 1) / time.Second)
 	s.socket.EachChannel(func(c *channels.Context) {
-		c.Push(ExpiringEvent, map[string]int64{"expires_in": seconds}) //nolint:errcheck // a channel that has ended needs none
+		c.Push(ExpiringEvent, map[string]int64{"expires_in": seconds}) //nolint:errcheck // a channel that has ended needs no warning
 	})
 	if left < 2*lastWarning {
 		return ends
@@ -193,5 +196,5 @@ func (s *session) act(now time.Time, warning time.Duration) time.Time {
 	return now.Add(left / 2)
 }
 
-// lastWarning is the least time for which it is worth while to be warned again.
+// lastWarning is the shortest time before expiry of another warning.
 const lastWarning = 5 * time.Second

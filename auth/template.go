@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// template is a text with claims in it: "users_socket:{sub}".
+// template is a text with claims in braces: "users_socket:{sub}".
 type template []part
 
 // part is a text, or the name of a claim.
@@ -32,7 +32,7 @@ func parseTemplate(s string) (t template, err error) {
 	return t, nil
 }
 
-// fixed tells that the text is the same for every token.
+// fixed reports whether the text is the same for every token.
 func (t template) fixed() bool {
 	for _, p := range t {
 		if p.claim != "" {
@@ -42,8 +42,8 @@ func (t template) fixed() bool {
 	return true
 }
 
-// expand fills in claims. missing is one that the token has not, or that is no
-// text.
+// expand fills in claims. missing is a claim that the token lacks, or that is
+// not text.
 func (t template) expand(c Claims) (text, missing string) {
 	var b strings.Builder
 	for _, p := range t {

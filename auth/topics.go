@@ -8,18 +8,18 @@ import (
 )
 
 // maxPatterns bounds the topic patterns of one claim: each event of a client is
-// held against them.
+// compared with them.
 const maxPatterns = 128
 
 // topicList is a list of patterns, any of which may match.
 type topicList []topics.Pattern
 
-// match costs a comparison a pattern and no allocation.
+// match costs one comparison per pattern and no allocation.
 func (l topicList) match(topic string) bool {
 	return slices.ContainsFunc(l, func(p topics.Pattern) bool { return p.Match(topic) })
 }
 
-// texts returns the patterns as they are written.
+// texts returns the patterns as text.
 func (l topicList) texts() []string {
 	list := make([]string, len(l))
 	for i, p := range l {
@@ -28,8 +28,8 @@ func (l topicList) texts() []string {
 	return list
 }
 
-// patternTemplate is a pattern with claims in it. Only a * of the pattern itself
-// stands for more topics: the value of a claim may be what a user has chosen.
+// patternTemplate is a pattern with claims in it. Only a * of the pattern
+// itself is a wildcard, because a user may have chosen the value of a claim.
 type patternTemplate struct {
 	template
 	wild bool
@@ -53,9 +53,8 @@ func (p patternTemplate) fill(c Claims) (filled topics.Pattern, missing string) 
 	return topics.Exact(text), missing
 }
 
-// rule says to which topics something applies: by patterns that are the same
-// for all tokens, by patterns with claims in them, and by a claim that has
-// patterns itself.
+// rule selects topics by patterns that are the same for all tokens, by patterns
+// with claims in them, and by a claim that contains patterns.
 type rule struct {
 	fixed   topicList
 	dynamic []patternTemplate

@@ -13,7 +13,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
-// Verifier lets clients in by their tokens. Its methods are safe from any
+// Verifier admits clients by their tokens. Its methods are safe from any
 // goroutine.
 type Verifier struct {
 	// Static after New.
@@ -28,11 +28,11 @@ type Verifier struct {
 	expiry expiry
 }
 
-// New makes a verifier; Close ends it. The keys of a JWKS are fetched in the
-// background: a token that comes before them waits for up to 5 s and is then
-// refused with the reason [NoKeys]. log gets at level warn why tokens are
-// refused, not more than ten times a second, and never a token; with nil that is
-// not logged.
+// New returns a verifier; call Close when it is no longer needed. The keys of a
+// JWKS are fetched in the background: a token that arrives before them waits
+// for up to 5 s and is then refused with the reason [NoKeys]. log gets the
+// reasons of refusals at level warn, at most ten a second, and never a token;
+// nil logs nothing.
 func New(o Options, log *zerolog.Logger) (*Verifier, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
@@ -77,8 +77,8 @@ func (v *Verifier) readKeys(log zerolog.Logger) (err error) {
 	return err
 }
 
-// Close ends what fetches keys. Sockets that the verifier has let in end with
-// their tokens all the same.
+// Close stops fetching keys. Sockets that the verifier has admitted are still
+// closed when their tokens expire.
 func (v *Verifier) Close() {
 	v.log.Flush()
 	if v.jwt != nil && v.jwt.remote != nil {
@@ -86,7 +86,7 @@ func (v *Verifier) Close() {
 	}
 }
 
-// Token is a token that counts, and what it is good for.
+// Token is a valid token and what it permits.
 type Token struct {
 	Claims   Claims
 	Expires  time.Time // zero: never
@@ -95,9 +95,8 @@ type Token struct {
 	Join, Publish []string
 }
 
-// Verify verifies a token as Connect does. It returns a [*RefusedError] for one
-// that does not count. It may wait for keys, until ctx is
-// done and at most 5 s.
+// Verify verifies a token like Connect. It returns a [*RefusedError] for an
+// invalid token. It may wait for keys, until ctx is done and at most 5 s.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 	g, ref := v.grant(ctx, token)
 	if ref != nil {
@@ -110,14 +109,14 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 	}, nil
 }
 
-// verify verifies a token, and returns its claims and the time of its expiry,
-// zero for never.
+// verify verifies a token, and returns its claims and its expiry, zero for
+// never.
 func (v *Verifier) verify(ctx context.Context, token string) (Claims, time.Time, *RefusedError) {
 	switch {
 	case token == "":
 		return nil, time.Time{}, refused(Missing, "")
 	case len(token) > v.options.MaxBytes:
-		return nil, time.Time{}, refused(Oversized, fmt.Sprintf("%d bytes, at most %d are read", len(token), v.options.MaxBytes))
+		return nil, time.Time{}, refused(Oversized, fmt.Sprintf("%d bytes, more than %d", len(token), v.options.MaxBytes))
 	case strings.ContainsAny(token, "\r\n"): // encoding/base64 would skip them
 		return nil, time.Time{}, refused(Malformed, "a line break")
 	case isPhoenixToken(token):
@@ -131,18 +130,18 @@ func (v *Verifier) verify(ctx context.Context, token string) (Claims, time.Time,
 	return v.jwt.verify(ctx, token)
 }
 
-// grant is what a token allows. It does not change.
+// grant is what a token permits. It does not change.
 type grant struct {
 	claims        Claims
 	subject       string
 	socketID      string
 	expires       time.Time // zero: never
 	ends          time.Time // expires and the leeway
-	join, publish topicList // besides the verifier's fixed ones
+	join, publish topicList // in addition to the verifier's fixed ones
 	digest        [sha256.Size]byte
 }
 
-// grant verifies a token and reads what it allows.
+// grant verifies a token and reads what it permits.
 func (v *Verifier) grant(ctx context.Context, token string) (*grant, *RefusedError) {
 	claims, expires, ref := v.verify(ctx, token)
 	if ref != nil {
@@ -166,5 +165,5 @@ func (v *Verifier) grant(ctx context.Context, token string) (*grant, *RefusedErr
 	return g, nil
 }
 
-// takes tells whether a token may come from somewhere.
+// takes reports whether Options.From contains from.
 func (v *Verifier) takes(from string) bool { return slices.Contains(v.options.From, from) }
