@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // freePort is one that nobody listens on now.
@@ -91,9 +92,18 @@ func startShell(t *testing.T, ports *strings.Replacer) func(command, want string
 			wait(t, "ready: "+command, func() bool { return strings.Contains(log.String(), "joined the cluster") })
 			return
 		}
-		out, err := prepare(command).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != want {
-			t.Errorf("%s: %v\nprints %s\nnot    %s", command, err, got, want)
+		// What a node knows of another may be a second old, so a question is asked again.
+		deadline := time.Now().Add(patience)
+		for {
+			out, err := prepare(command).CombinedOutput()
+			got := strings.TrimSpace(string(out))
+			if err == nil && got == want {
+				return
+			}
+			if !strings.HasPrefix(command, "curl ") || time.Now().After(deadline) {
+				t.Fatalf("%s: %v\nprints %s\nnot    %s", command, err, got, want)
+			}
+			time.Sleep(100 * time.Millisecond)
 		}
 	}
 }

@@ -112,17 +112,25 @@ func (w *Owners) claim(in *instance, was seen[ownerRecord], life string) {
 	defer cancel()
 	next, err := w.take(ctx, in.id, was, life)
 	<-w.slots
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	in.busy = false
-	w.kick()
 	switch {
 	case errors.Is(err, instances.ErrKeyRevision): // another was first; the watch tells who
 	case err != nil:
 		w.log("claiming "+in.id, err)
-	case w.lease.life == life && w.lease.valid(time.Now()):
-		w.own(in, next)
+	case !w.ownAs(in, next, life): // it is not wanted here any more
+		err := ignore(w.store.Delete(ctx, ownerPrefix+in.id, next))
+		if err != nil {
+			w.log("giving "+in.id+" back", err)
+		}
 	}
+	w.setBusy(in, false)
+	w.kick()
+}
+
+// ownAs is own under the lease of a life, if that is still valid.
+func (w *Owners) ownAs(in *instance, revision uint64, life string) (owned bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lease.life == life && w.lease.valid(time.Now()) && w.own(in, revision)
 }
 
 // take makes this node the owner in the store, unless the old one still has its lease:
@@ -142,10 +150,10 @@ func (w *Owners) take(ctx context.Context, id string, was seen[ownerRecord], lif
 	return w.store.Put(ctx, ownerPrefix+id, encode(ownerRecord{Node: w.options.Node, Life: life}), was.revision)
 }
 
-// own runs an instance. mu is held.
-func (w *Owners) own(in *instance, revision uint64) {
+// own runs an instance, unless this node does not want it any more. mu is held.
+func (w *Owners) own(in *instance, revision uint64) (owned bool) {
 	if w.wanted[in.id] != in || in.run != nil || w.draining {
-		return
+		return false
 	}
 	in.waiting = time.Time{}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -164,4 +172,5 @@ func (w *Owners) own(in *instance, revision uint64) {
 		close(r.done)
 		w.kick()
 	})
+	return true
 }
