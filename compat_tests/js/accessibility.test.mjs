@@ -8,6 +8,7 @@ import {startProxy} from "./proxy.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
 import {startServer} from "./server.mjs"
 import {until} from "./wait.mjs"
+import {startYjs} from "./yjs.mjs"
 
 useBrowser()
 leaveNothingBehind()
@@ -45,11 +46,11 @@ async function say(page, body) {
 }
 
 /** Registers a test of a page for each of the windows. */
-function inEachWindow(name, run) {
+function inEachWindow(name, run, start = startServer) {
   for (const options of WINDOWS) {
     browserTest(`${name}: no violations, ${options.colorScheme}, ${options.viewport.width} px`, async t => {
       const scope = new Scope(t)
-      const server = await startServer(scope)
+      const server = await start(scope)
       const page = await openWindow(scope, options)
       await run({scope, server, page, inspect: inspector(page)})
     })
@@ -134,3 +135,13 @@ for (const [type, config] of [["chat"], ["game", {rules: "connect4", clock: "5m"
     await inspect("in use")
   })
 }
+
+inEachWindow("examples/yjs", async ({page, server, inspect}) => {
+  await page.goto(server.http)
+  await shows(page, "#state", "connected")
+  await page.fill("#text", "We write.")
+  await inspect("in use")
+  await page.click("#connect")
+  await shows(page, "#state", "disconnected")
+  await inspect("disconnected")
+}, scope => startYjs(scope))

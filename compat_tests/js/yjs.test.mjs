@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict"
 import fs from "node:fs/promises"
-import os from "node:os"
 import path from "node:path"
 import test from "node:test"
 import {Socket} from "phoenix"
@@ -12,21 +11,13 @@ import * as Y from "yjs"
 import {browserTest, openTab, openWindow, useBrowser} from "./browser.mjs"
 import {startProxy} from "./proxy.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
-import {startServer} from "./server.mjs"
 import {snippetsOf, start} from "./snippet.mjs"
 import {bundle, FILE} from "./vendor.mjs"
 import {same, until} from "./wait.mjs"
+import {startYjs, temporaryFolder} from "./yjs.mjs"
 
 useBrowser()
 leaveNothingBehind()
-
-async function temporaryFolder(scope) {
-  const folder = await fs.mkdtemp(path.join(os.tmpdir(), "yjs-"))
-  scope.defer(() => fs.rm(folder, {recursive: true}))
-  return folder
-}
-
-const startYjs = (scope, folder, ...more) => startServer(scope, "yjs", {more: ["-folder", folder, ...more]})
 
 /** One who edits a document of an endpoint. */
 class Editor {
@@ -72,7 +63,7 @@ async function converge(editors, ...words) {
 
 test("y-phoenix-channel: editors at once, late joiners, who is here", async t => {
   const scope = new Scope(t)
-  const server = await startYjs(scope, await temporaryFolder(scope))
+  const server = await startYjs(scope)
   const [ada, grace] = ["ada", "grace"].map(name => new Editor(scope, server.endpoint, name))
   await Promise.all([ada.synced(), grace.synced()])
   ada.write("from ada; ")
@@ -100,7 +91,7 @@ test("y-phoenix-channel: editors at once, late joiners, who is here", async t =>
 
 test("y-phoenix-channel: a lost network, and edits on both sides", async t => {
   const scope = new Scope(t)
-  const server = await startYjs(scope, await temporaryFolder(scope))
+  const server = await startYjs(scope)
   const proxy = await startProxy(scope, server.port)
   const [ada, kim] = [new Editor(scope, server.endpoint, "ada"), new Editor(scope, proxy.endpoint, "kim")]
   await Promise.all([ada.synced(), kim.synced()])
@@ -172,7 +163,7 @@ test("y-phoenix-channel: 3,000 updates in a burst, which a client then makes one
 
 test("docs/examples.md: the snippet of y-phoenix-channel edits a document", async t => {
   const scope = new Scope(t)
-  const server = await startYjs(scope, await temporaryFolder(scope))
+  const server = await startYjs(scope)
   const ada = new Editor(scope, server.endpoint, "ada", "y_doc_room:hello")
   await ada.synced()
   ada.write("Hello.")
@@ -190,7 +181,7 @@ test("examples/yjs: its vendor.js is what npm has", async () => {
 
 browserTest("examples/yjs: two tabs and another window edit one document", async t => {
   const scope = new Scope(t)
-  const server = await startYjs(scope, await temporaryFolder(scope))
+  const server = await startYjs(scope)
   const open = async page => {
     await page.goto(`${server.http}/#a%20b`)
     await until("the page is connected", async () => await page.textContent("#state") === "connected", () => page.textContent("body"))

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxLog      = 16 << 20 // bytes of a log; a client must be able to send as much in one message
+	maxLog      = 8 << 20  // bytes of a log; a client must be able to send as much in one message
 	compactFrom = 64 << 10 // no client is asked to compact a smaller log
 	entryBytes  = 64       // what an entry counts besides its update
 )

@@ -2,49 +2,60 @@ package main
 
 import (
 	"errors"
-	"io"
+	"io/fs"
 	"os"
 )
 
 // file keeps the updates of a document, one behind the other, each with its
-// length in front.
+// length in front. It exists once there is one.
 type file struct {
-	f    *os.File
-	size int64 // of what has been written completely
+	name string
+	f    *os.File // nil: it does not exist
+	size int64    // of what has been written completely
 }
 
-// openFile opens or creates a file and returns the updates in it. The rest of an
-// update that was not written completely is cut off.
+// openFile returns a file and the updates in it. The rest of an update that was
+// not written completely is cut off.
 func openFile(name string) (*file, [][]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	l := &file{name: name}
+	data, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return l, nil, nil
+	case err != nil:
 		return nil, nil, err
 	}
-	data, err := io.ReadAll(f)
-	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
 	var updates [][]byte
-	r := reader{data}
-	for len(r.rest) > 0 {
-		before := r.rest
+	for r := (reader{data}); ; {
 		update, err := r.bytes()
 		if err != nil {
-			r.rest = before
 			break
 		}
 		updates = append(updates, update)
+		l.size = int64(len(data) - len(r.rest))
 	}
-	l := &file{f, int64(len(data) - len(r.rest))}
-	if err := f.Truncate(l.size); err != nil {
-		return nil, nil, errors.Join(err, f.Close())
+	if err := l.open(); err != nil {
+		return nil, nil, err
+	}
+	if err := l.f.Truncate(l.size); err != nil {
+		return nil, nil, errors.Join(err, l.close())
 	}
 	return l, updates, nil
+}
+
+func (l *file) open() (err error) {
+	l.f, err = os.OpenFile(l.name, os.O_RDWR|os.O_CREATE, 0o600)
+	return err
 }
 
 // add writes one more update. It is with the system then, and survives the end of
 // this program, but not that of the machine.
 func (l *file) add(update []byte) error {
+	if l.f == nil {
+		if err := l.open(); err != nil {
+			return err
+		}
+	}
 	n, err := l.f.WriteAt(appendBytes(nil, update), l.size)
 	if err != nil {
 		return errors.Join(err, l.f.Truncate(l.size))
@@ -53,28 +64,39 @@ func (l *file) add(update []byte) error {
 	return nil
 }
 
-// replace writes the updates of a whole log. The old file stays whole until the new one is.
+// replace writes the updates of a whole log. The old file stays whole until the
+// new one is.
 func (l *file) replace(entries []entry) error {
 	var data []byte
 	for _, e := range entries {
 		data = appendBytes(data, e.update)
 	}
-	name := l.f.Name()
-	f, err := os.OpenFile(name+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := writeFile(l.name+".new", data); err != nil {
+		return err
+	}
+	// Windows neither renames nor replaces an open file.
+	if err := errors.Join(l.close(), os.Rename(l.name+".new", l.name)); err != nil {
+		return err
+	}
+	l.size = int64(len(data))
+	return l.open()
+}
+
+// writeFile returns when the data is on the disk.
+func writeFile(name string, data []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync()); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	// Windows renames no open file, and replaces none.
-	if err := errors.Join(f.Close(), l.f.Close(), os.Rename(name+".new", name)); err != nil {
-		return err
-	}
-	l.f, err = os.OpenFile(name, os.O_RDWR, 0o600)
-	l.size = int64(len(data))
-	return err
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
-func (l *file) close() error { return l.f.Close() }
+func (l *file) close() error {
+	if l.f == nil {
+		return nil
+	}
+	err := l.f.Close()
+	l.f = nil
+	return err
+}

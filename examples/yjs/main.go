@@ -91,6 +91,9 @@ func receive(c *channels.Context, data channels.Binary) (channels.NoReply, error
 	return channels.NoReply{}, err
 }
 
+// limits let a client be sent a whole log at once, and be asked for as much.
+var limits = channels.Limits{MaxMessage: maxLog + 1024, OutboundBytes: 2 * maxLog}
+
 // newEndpoint serves the documents in a folder, and the page.
 func newEndpoint(folder string) (*channels.Endpoint, error) {
 	files, err := fs.Sub(page, "page")
@@ -100,8 +103,7 @@ func newEndpoint(folder string) (*channels.Endpoint, error) {
 	endpoint, err := channels.NewEndpoint(channels.Options{
 		Handler: http.FileServerFS(files),
 		Logger:  channels.SlogLogger(slog.Default()),
-		// Whoever joins is sent a whole log at once, and may be asked for as much.
-		Limits: channels.Limits{MaxMessage: maxLog + 1024, OutboundBytes: 2 * maxLog},
+		Limits:  limits,
 	})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mycelium-rt/mycelium/channels"
@@ -15,7 +16,7 @@ const topic = "y_doc_room:test"
 
 // start serves the documents of a folder.
 func start(t *testing.T, folder string) *channelstest.Endpoint {
-	e := channelstest.Start(t, channels.Options{})
+	e := channelstest.Start(t, channels.Options{Limits: limits})
 	e.Socket("/socket", channels.SocketOptions{}, room(newDocuments(folder)))
 	return e
 }
@@ -45,10 +46,14 @@ var question = encoded(message{kindSync, stepVector, emptyVector})
 
 // The server does not look into updates, so that any bytes do here.
 func TestDocument(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	e := start(t, folder)
 	ada := join(t, e, emptyVector, string(emptyUpdate))
 	bob := join(t, e, emptyVector, string(emptyUpdate))
+	if names, err := os.ReadDir(folder); err != nil || len(names) != 0 {
+		t.Errorf("a document without content has a file: %v, %v", names, err)
+	}
 	ada.Push("yjs", update("a1"))
 	bob.AssertBroadcast("yjs", update("a1"))
 	bob.Push("yjs", update("b1"))
@@ -70,6 +75,9 @@ func TestDocument(t *testing.T) {
 	eve.Push("yjs", state("a1 b1 c"))
 	dan.RefutePush("yjs", update("a1 b1 c"))
 
+	if names, err := os.ReadDir(folder); err != nil || len(names) != 1 {
+		t.Errorf("%v, %v", names, err)
+	}
 	for _, ch := range []*channelstest.Channel{ada, bob, cat, dan, eve} {
 		ch.Leave()
 	}
@@ -77,6 +85,7 @@ func TestDocument(t *testing.T) {
 }
 
 func TestCompaction(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	e := start(t, folder)
 	ada := join(t, e, emptyVector, string(emptyUpdate))
@@ -102,7 +111,24 @@ func TestCompaction(t *testing.T) {
 	}
 }
 
+// TestFull: a log has a limit, and a client that writes beyond it has to join again.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	e := start(t, t.TempDir())
+	ada := join(t, e, emptyVector, string(emptyUpdate))
+	ada.Push("yjs", update(strings.Repeat("a", maxLog/2)))
+	ada.AssertPush("yjs", question)
+	ada.Push("yjs", update(strings.Repeat("b", maxLog/2)))
+	ada.AssertError()
+	again := join(t, e, []byte{1, 7, 1}, strings.Repeat("a", maxLog/2))
+	again.AssertPush("yjs", question)
+	again.Push("yjs", state("less"))
+	again.Push("yjs", update("on"))
+	join(t, e, emptyVector, "less", "on")
+}
+
 func TestAwareness(t *testing.T) {
+	t.Parallel()
 	e := start(t, t.TempDir())
 	ada := join(t, e, emptyVector, string(emptyUpdate))
 	bob := join(t, e, emptyVector, string(emptyUpdate))
@@ -127,6 +153,7 @@ func TestAwareness(t *testing.T) {
 }
 
 func TestMalformed(t *testing.T) {
+	t.Parallel()
 	e := start(t, t.TempDir())
 	ada := join(t, e, emptyVector, string(emptyUpdate))
 	for data, reason := range map[string]string{
@@ -147,6 +174,7 @@ func TestMalformed(t *testing.T) {
 
 // TestFile: a file whose last update was not written completely.
 func TestFile(t *testing.T) {
+	t.Parallel()
 	name := filepath.Join(t.TempDir(), "document")
 	if err := os.WriteFile(name, []byte("\x02ab\x01c\x05not"), 0o600); err != nil {
 		t.Fatal(err)
