@@ -102,16 +102,25 @@ func (s *httpServer) changed(nc net.Conn, state http.ConnState) {
 // reports whether there was one: a client that is there comes before one that may
 // come back.
 func (s *httpServer) makeRoom() bool {
+	c := s.takeIdle()
+	if c == nil {
+		return false
+	}
+	c.abort()
+	return true
+}
+
+// takeIdle removes a connection from idle, nil if there is none.
+func (s *httpServer) takeIdle() *httpConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	place := s.idle.Front()
 	if place == nil {
-		return false
+		return nil
 	}
 	c := s.idle.Remove(place).(*httpConn)
 	s.open[c] = nil
-	c.abort()
-	return true
+	return c
 }
 
 // shutdown waits until ctx is done for the requests that are under way, but not
