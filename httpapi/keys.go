@@ -35,7 +35,8 @@ type Key struct {
 	// Scopes are what it allows.
 	Scopes []Scope `json:"scopes"`
 	// Instances are the ids that it is for, each with a * where anything may
-	// stand ("chat-*"); none: all.
+	// stand ("chat-*"); none: all. They are patterns of [path.Match], not of
+	// topics: a * may be anywhere.
 	Instances []string `json:"instances,omitempty"`
 
 	sum []byte

@@ -147,7 +147,7 @@ func (g *callGraph) addCalls(c *checked) {
 			v := &visitor{graph: g, info: c.info, end: int(f.End())}
 			ast.Walk(v, f.Body)
 			name := functionName(c.info.Defs[f.Name].(*types.Func))
-			calls := append(g.calls[name], v.calls...)
+			calls := slices.Concat(g.calls[name], v.calls)
 			slices.SortStableFunc(calls, func(a, b call) int { return a.at - b.at })
 			g.calls[name] = calls
 		}

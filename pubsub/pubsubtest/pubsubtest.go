@@ -40,9 +40,6 @@ func Run(t *testing.T, connect func(t *testing.T) (a, b pubsub.Bus)) {
 	}
 }
 
-// patience is how long anything may take on a loaded machine before it counts as lost.
-const patience = 20 * time.Second
-
 // node is a bus and what it has received.
 type node struct {
 	pubsub.Bus
