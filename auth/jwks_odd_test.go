@@ -168,7 +168,7 @@ func TestJWKSTooManyKeys(t *testing.T) {
 		set[i] = fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","kid":"%d","x":%q}`, i, jwk(t, s.ed, nil)["x"])
 	}
 	keys, skipped, err := parseKeys([]byte(`{"keys":[` + strings.Join(set, ",") + `]}`))
-	if err != nil || len(keys) != maxKeys || len(skipped) != 1 || !strings.Contains(skipped[0], "at most 100 are used") {
+	if err != nil || len(keys) != maxKeys || len(skipped) != 1 || !strings.Contains(skipped[0], "only 100 are used") {
 		t.Errorf("%d keys, %q, %v", len(keys), skipped, err)
 	}
 }
