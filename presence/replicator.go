@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// Replicator connects a tracker with the trackers of other nodes. Each node tells the others of its own presences, and nobody
-// of another's: so every presence has one writer, and there is nothing to merge.
+// Replicator connects a tracker with those of other nodes. Each node tells the others of
+// its own presences only. So every presence has one writer, and there is nothing to merge.
 type Replicator interface {
-	// Open is called by New. From then on until Close the replicator gives t what other nodes have, by a [Replica]
-	// for each. node goes into each phx_ref: no two live nodes have the same.
+	// Open is called by New. Until Close, the replicator gives t the presences of other nodes, through one [Replica] for
+	// each node. The number node becomes part of each phx_ref; no two live nodes may have the same.
 	Open(t *Tracker) (node uint16, err error)
-	// Join and Leave tell other nodes of a presence of this node, in the order in which this node's clients are told. A
-	// join whose meta has a phx_ref_prev replaces that one. Both may be called with a lock held: they must neither block
-	// nor call the tracker.
+	// Join and Leave tell the other nodes of a presence of this node, in the order in which this node's clients are told. A
+	// Join whose meta has a phx_ref_prev replaces that presence. Both may be called with a lock held: they must not block
+	// and must not call the tracker.
 	Join(topic, key, meta string)
 	Leave(topic, key, ref string)
-	// Close ends what Open began: the replicator calls no Replica of t any more once it has returned. Join and Leave may
-	// still be called. It may be called more than once.
+	// Close ends what Open began. When it has returned, the replicator does not call a Replica of t any more. Join and Leave
+	// may still be called. Close may be called more than once.
 	Close(t *Tracker)
 }
 
@@ -36,8 +36,8 @@ func (t *Tracker) replicate(tp *topic, told []changedEntry) {
 	}
 }
 
-// Own calls yield with the presences of this node's channels, as its [Replicator] has told them to other nodes, topic by topic in
-// their order. Those that change meanwhile may be left out, be there as they were, or come twice. yield is called without a lock.
+// Own calls yield with each presence of this node's channels that other nodes were told of, topic by topic and in order. A
+// presence that changes meanwhile may be left out, or be yielded as it was, or twice. yield is called without a lock.
 func (t *Tracker) Own(yield func(topic, key, meta string)) {
 	var names []string
 	for i := range t.stripes {

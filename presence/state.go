@@ -6,11 +6,12 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
-// PushState pushes presence_state to c: what the diffs sent so far amount to, so that it and the diffs after it add up to
-// the truth. A state of more than 256 KiB comes as a presence_state and presence_diffs that join the rest, one behind the other. Within a window that is the state before what waits; see [Options]. The channel has to be subscribed by
-// then: what is sent between the state and the end of a join callback would be missed, so a join sends itself a
-// message, as after_join in Phoenix, and the state is pushed when that comes.
-// With Options.Fetch, PushState returns at once and the state follows when Fetch has returned.
+// PushState pushes a presence_state to c's client: the presences as of the last diff, so that the state and the diffs after it
+// add up to the truth. A state of more than 256 KiB is sent as a presence_state and presence_diffs with the rest.
+//
+// Call it when the client has joined, from an Info handler that the join triggers with Send (after_join in
+// Phoenix): a diff that is sent between the state and the end of the join callback would be lost. With [Options.Fetch],
+// PushState returns at once, and the state is pushed when Fetch has returned.
 func (t *Tracker) PushState(c Channel) error {
 	name := c.Topic()
 	s := t.stripe(name)
@@ -40,7 +41,8 @@ func (t *Tracker) stateOf(tp *topic) *prepared.State {
 	return state
 }
 
-// List returns who is present in topic now, also what waits for its window. The caller owns the result.
+// List returns the presences of a topic by key, including changes that clients will be told of at the end of a window. The
+// caller owns the result.
 func (t *Tracker) List(topic string) map[string]Entry {
 	s := t.stripe(topic)
 	s.mu.Lock()
@@ -58,7 +60,7 @@ func (t *Tracker) List(topic string) map[string]Entry {
 	return list
 }
 
-// Get returns the metas under key in topic now, nil if there are none. The caller owns the result.
+// Get returns the metas under a key of a topic, as List does; nil if there are none. The caller owns the result.
 func (t *Tracker) Get(topic, key string) []Meta {
 	s := t.stripe(topic)
 	s.mu.Lock()
@@ -85,7 +87,7 @@ func (e *entry) metas(most int) []Meta {
 	return metas
 }
 
-// AppendList appends List as JSON in the form of presence_state, in the order in which the keys came.
+// AppendList appends the JSON encoding of List, in the order in which the keys joined.
 func (t *Tracker) AppendList(dst []byte, topic string) []byte {
 	s := t.stripe(topic)
 	s.mu.Lock()
@@ -104,7 +106,7 @@ func (t *Tracker) AppendList(dst []byte, topic string) []byte {
 	return tp.appendSide(dst, current)
 }
 
-// Count is the number of keys present in topic now: the length of List, without its cost.
+// Count returns the number of keys of a topic. It is cheaper than List.
 func (t *Tracker) Count(topic string) int {
 	s := t.stripe(topic)
 	s.mu.Lock()

@@ -1,14 +1,13 @@
 package presence
 
-// Stats are how much a tracker holds now, of other nodes too while they are up.
+// Stats are the current contents of a tracker, presences of other nodes included.
 type Stats struct {
 	Topics int // with somebody present
 	Keys   int // present, counted for each topic
 	Bytes  int // of keys, metas and what Fetch has added, with a little for each key
 }
 
-// Stats counts topic by topic: it takes as long as there are topics, a share of
-// them under a lock at a time, and is for what asks now and then.
+// Stats returns what the tracker holds. It visits every topic, and locks a part of them at a time.
 func (t *Tracker) Stats() Stats {
 	var sum Stats
 	for i := range t.stripes {

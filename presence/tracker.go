@@ -17,8 +17,8 @@ const (
 	maxStripes     = 64
 )
 
-// Tracker is the presences of one node. All methods are safe from any goroutine; none may be called from within a
-// [Broadcaster] or from [Channel.Push].
+// Tracker holds presences by topic. Its methods may be called from any goroutine, but not from
+// a [Broadcaster] or from [Channel].Push.
 type Tracker struct {
 	// Static after New.
 	broadcaster Broadcaster
@@ -48,8 +48,8 @@ type stripe struct {
 	_      [64 - 32]byte // a cache line each
 }
 
-// New returns a tracker that sends its diffs through b. It panics if
-// Options.Replicator has a tracker already, which is a mistake of the program.
+// New returns a tracker that sends its diffs through b; [Tracker.Close] ends it. It panics
+// if Options.Replicator has a tracker already.
 func New(b Broadcaster, o Options) *Tracker {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -81,9 +81,9 @@ func (t *Tracker) stripe(topic string) *stripe {
 	return &t.stripes[maphash.String(t.seed, topic)&uint64(len(t.stripes)-1)]
 }
 
-// Track adds meta under key to the topic of c until c untracks it or ends, and returns its phx_ref. meta must encode to
-// a JSON object; a [json.RawMessage] is taken as it is. Several channels may track the same key. The keys phx_ref and
-// phx_ref_prev of meta are the tracker's: what is given there is left out.
+// Track adds a presence of c under key to c's topic, and returns its phx_ref. It ends when c untracks the key or ends. The meta
+// must encode to a JSON object; a [json.RawMessage] is taken as it is. Its members phx_ref and phx_ref_prev are
+// dropped, because the tracker sets them. Several channels may track the same key.
 func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error) {
 	scratch := getBuffer()
 	defer putBuffer(scratch)
@@ -119,7 +119,7 @@ func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error)
 	return refOf(p.meta), nil
 }
 
-// Update replaces the meta that c has tracked under key and returns the new phx_ref; the one that clients know becomes
+// Update replaces the meta that c tracks under key, and returns the new phx_ref. The ref that clients know becomes the
 // phx_ref_prev. An equal meta is an update too, as in Phoenix.
 func (t *Tracker) Update(c Channel, key string, meta any) (ref string, err error) {
 	scratch := getBuffer()
@@ -132,8 +132,8 @@ func (t *Tracker) Update(c Channel, key string, meta any) (ref string, err error
 	return ref, err
 }
 
-// UpdateFunc is Update with what f makes of the present meta, phx_ref included. f runs without a lock, and again
-// if the meta has changed meanwhile.
+// UpdateFunc updates the meta to what f returns for the present one, which includes its phx_ref. f is called without a
+// lock, and again if the meta has changed meanwhile.
 func (t *Tracker) UpdateFunc(c Channel, key string, f func(meta json.RawMessage) any) (ref string, err error) {
 	scratch := getBuffer()
 	defer putBuffer(scratch)
@@ -185,7 +185,7 @@ func (t *Tracker) replace(c Channel, key, before string, members []byte) (ref st
 	return refOf(p.meta), true, nil
 }
 
-// Untrack removes what c has tracked under key, if anything.
+// Untrack removes the presence of c under key. It does nothing if there is none.
 func (t *Tracker) Untrack(c Channel, key string) {
 	name := c.Topic()
 	s := t.stripe(name)
@@ -198,7 +198,7 @@ func (t *Tracker) Untrack(c Channel, key string) {
 	}
 }
 
-// UntrackAll removes all that c has tracked, with one diff. It happens by itself when c ends.
+// UntrackAll removes all presences of c with one diff. It is called when c ends.
 func (t *Tracker) UntrackAll(c Channel) {
 	s := t.stripe(c.Topic())
 	s.mu.Lock()
@@ -244,7 +244,7 @@ func (s *stripe) find(topic string, c Channel, key string) (*presence, error) {
 	return nil, ErrNotTracked
 }
 
-// Flush sends what waits for its window to end.
+// Flush ends the windows that are open and sends their diffs.
 func (t *Tracker) Flush() {
 	for i := range t.stripes {
 		s := &t.stripes[i]
@@ -256,9 +256,9 @@ func (t *Tracker) Flush() {
 	}
 }
 
-// Close sends what waits for its window to end, forgets all presences without a further diff, and returns
-// when no timer of the tracker is left. Tracking and updating fail from then on. Other nodes are told that the presences of
-// this one have left. HandleMetas is told what still waits, and has returned when Close does. It may be called more than once.
+// Close sends what waits for the end of a window or for Fetch, and removes all presences without a diff. Other nodes are
+// told that this node's presences have left. Close waits for HandleMetas, which is told of all changes, but not
+// for Fetch. Track and Update then return ErrClosed. Close may be called more than once.
 func (t *Tracker) Close() {
 	if t.fetcher != nil {
 		t.fetcher.stop()

@@ -11,8 +11,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// Change is who has come to a topic and who has gone, for [Options.HandleMetas]. An
-// update is both: the meta before it leaves, the one after it joins.
+// Change is what has changed in a topic, for [Options.HandleMetas]. An update is a leave of the old meta and a join
+// of the new one.
 type Change struct {
 	Topic         string
 	Joins, Leaves map[string]Entry

@@ -139,7 +139,10 @@ var diffs = sync.Pool{New: func() any { return new(prepared.Diff) }}
 func (t *Tracker) tryBroadcast(topic string, diff []byte) (err error) {
 	defer callback.Recover("Broadcaster", &err)
 	d := diffs.Get().(*prepared.Diff)
-	defer diffs.Put(d)
+	defer func() {
+		*d = prepared.Diff{}
+		diffs.Put(d)
+	}()
 	d.JSON, d.Again = diff, t.again
 	return t.broadcaster.BroadcastLocal(topic, EventDiff, d)
 }
