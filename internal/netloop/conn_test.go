@@ -400,7 +400,7 @@ func TestReset(t *testing.T) {
 
 // The deadline is started anew by bytes, and never fires early.
 func TestDeadline(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	eachSlow(t, func(t *testing.T, w way) {
 		g := newGroup(t, w.with(Options{Tick: 10 * time.Millisecond}))
 		const idle = 150 * time.Millisecond
 		fired := make(chan time.Time, 10)

@@ -19,13 +19,16 @@ func (h *drainHooks) HandleDrained(c *Conn) {
 
 // HandleDrained comes once for each NotifyDrained, when the peer has read most of what waits and not before.
 func TestNotifyDrained(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
-		const limit, size = 8 << 20, 512 << 10
-		g := newGroup(t, w.with(Options{OutboundLimit: limit, SendBuffer: 16 << 10}))
+	eachSlow(t, func(t *testing.T, w way) {
+		const limit, size = 2 << 20, 128 << 10
+		g := newGroup(t, w.with(Options{OutboundLimit: limit, SendBuffer: 128 << 10}))
 		calls := make(chan bool, 10)
 		h := &drainHooks{drained: func(c *Conn) { calls <- c.Lags(4) }}
 		c, peer := connect(t, g, &hooks{})
 		h.opened = true
+		if err := peer.SetReadBuffer(128 << 10); err != nil { // else it takes megabytes without reading
+			t.Fatal(err)
+		}
 		on(t, c, func() {
 			c.SetHandler(h)
 			c.NotifyDrained()

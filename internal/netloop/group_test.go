@@ -169,7 +169,7 @@ func TestCloseRaces(t *testing.T) {
 // Connections come and go while others are written to: descriptors are reused all the time, and no event or frame of one
 // may reach another.
 func TestChurn(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	eachSlow(t, func(t *testing.T, w way) {
 		g := newGroup(t, w.with(Options{Loops: 2, Tick: time.Millisecond}))
 		var wrong, opened, closed atomic.Int64
 		addr := listen(t, g, func(netip.AddrPort) Handler {
@@ -197,7 +197,7 @@ func TestChurn(t *testing.T) {
 				close:   func(*Conn, error) { closed.Add(1) },
 			}
 		})
-		end := time.Now().Add(2 * time.Second)
+		end := time.Now().Add(700 * time.Millisecond)
 		var wg sync.WaitGroup
 		for w := range 16 {
 			wg.Go(func() {
@@ -237,7 +237,6 @@ func TestChurn(t *testing.T) {
 		if sum := s.ClosedByPeer + s.ClosedReset + s.ClosedGone + s.ClosedSlow + s.ClosedByGroup + s.ClosedForAnother; sum != closed.Load() {
 			t.Errorf("%d closed, %+v", closed.Load(), s)
 		}
-		eventually(t, "frames released", func() bool { return LiveFrames() == 0 })
 	})
 }
 

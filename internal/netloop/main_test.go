@@ -24,8 +24,11 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(drainChild); addr != "" {
 		os.Exit(drain(addr))
 	}
-	leaktest.Main(m, leaktest.Count{Name: "frames", Live: LiveFrames})
+	leaktest.Main(m, quiet.Counts...)
 }
+
+// quiet checks what tests with a group leave.
+var quiet = leaktest.Quiet{Counts: []leaktest.Count{{Name: "frames", Live: LiveFrames}}}
 
 // way is an implementation: how the bytes get in and out.
 type way struct {
@@ -72,8 +75,21 @@ func each(t *testing.T, test func(t *testing.T, w way)) {
 	}
 }
 
+// eachSlow is each for tests that mostly wait: all of them run at the same time.
+func eachSlow(t *testing.T, test func(t *testing.T, w way)) {
+	t.Parallel()
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			w.possible(t)
+			test(t, w)
+		})
+	}
+}
+
 func newGroup(t testing.TB, o Options) *Group {
 	t.Helper()
+	quiet.Watch(t)
 	if o.OnError == nil {
 		o.OnError = func(err error) { t.Error("OnError:", err) }
 	}

@@ -24,7 +24,7 @@ const starvedChild = "NETLOOP_STARVED_CHILD"
 
 // Without free descriptors a listener rests, says so once, goes on serving its connections, and accepts again later.
 func TestAcceptWithoutDescriptors(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	eachSlow(t, func(t *testing.T, w way) {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), starvedChild+"="+w.name)
 		child.Stderr = os.Stderr
