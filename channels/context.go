@@ -169,7 +169,7 @@ func (c *Context) Stop(reason error) {
 	if reason == nil {
 		reason = ErrStopped
 	}
-	c.end(reason)
+	c.endChannel(reason)
 }
 
 // OnEnd registers f to run once when the channel has ended, after Terminate;

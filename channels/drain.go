@@ -39,7 +39,7 @@ func (e *Endpoint) drain(ctx context.Context) error {
 		if open == 0 {
 			break
 		}
-		n, next := host.pace.take(time.Now(), host.options.Drain, min(open, max(1, e.options.Drain.Batch)))
+		n, next := host.pace.takeCloses(time.Now(), host.options.Drain, min(open, max(1, e.options.Drain.Batch)))
 		if n > 0 {
 			closed, left := e.closeBatch(ctx, n)
 			host.pace.giveBack(n - closed)
@@ -131,9 +131,9 @@ type pacer struct {
 	used  int       // in it; guarded by mu
 }
 
-// take grants up to n closes at the pace of d, and returns how long it is until
+// takeCloses grants up to n closes at the pace of d, and returns how long it is until
 // the next ones are granted.
-func (p *pacer) take(now time.Time, d Drain, n int) (granted int, next time.Duration) {
+func (p *pacer) takeCloses(now time.Time, d Drain, n int) (granted int, next time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now.Sub(p.since) >= d.Interval {

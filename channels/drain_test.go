@@ -58,12 +58,12 @@ func TestPacer(t *testing.T) {
 		{1999 * time.Millisecond, 1, 0, time.Millisecond},
 		{5 * time.Second, 4, 4, time.Second},
 	} {
-		if got, next := p.take(start.Add(c.after), d, c.n); got != c.want || next != c.next {
+		if got, next := p.takeCloses(start.Add(c.after), d, c.n); got != c.want || next != c.next {
 			t.Errorf("after %v: %d, next in %v; want %d, %v", c.after, got, next, c.want, c.next)
 		}
 	}
 	p.giveBack(4)
-	if got, _ := p.take(start.Add(5*time.Second), d, 100); got != 10 {
+	if got, _ := p.takeCloses(start.Add(5*time.Second), d, 100); got != 10 {
 		t.Errorf("after giving back: %d", got)
 	}
 }

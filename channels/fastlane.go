@@ -46,7 +46,7 @@ func (l fastlane) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Mess
 			heard = true
 		}
 	}
-	sent.finish()
+	sent.finishFanOut()
 	if heard { // after the clients, which get the broadcast whatever a receiver does
 		toListeners(subs, b)
 	}
@@ -77,8 +77,8 @@ func (n *sending) queue(s *Socket, f *netloop.Frame) {
 	s.queue(f)
 }
 
-// finish ends the fan-out.
-func (n *sending) finish() {
+// finishFanOut ends the fan-out.
+func (n *sending) finishFanOut() {
 	n.frames.Done()
 	if n.last != nil {
 		n.last.perLoop().traffic.sent(n.messages, n.bytes)
@@ -100,14 +100,14 @@ func (c *Context) enqueueBroadcast(it item) {
 	if err := c.enqueue(it); err != nil {
 		it.out.Release()
 		if err == ErrMailboxFull {
-			c.missed()
+			c.missedBroadcast()
 		}
 	}
 }
 
-// missed ends a channel that would miss a broadcast and not know it.
-func (c *Context) missed() {
-	c.end(ErrMailboxFull)
+// missedBroadcast ends a channel that would miss a broadcast and not know it.
+func (c *Context) missedBroadcast() {
+	c.endChannel(ErrMailboxFull)
 	c.socket.loop.Post((*mailboxOverrun)(c)) // a subscriber must not unsubscribe while it is delivered to
 }
 

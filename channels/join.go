@@ -129,7 +129,7 @@ func (r *joinResult) deliver() {
 	callbacks.Add(1) // until resume, so that Shutdown waits for the channel meanwhile
 	if !c.socket.loop.Post(r) {
 		r.frame.Release()
-		c.run()
+		c.runCallbacks()
 		callbacks.Add(-1)
 	}
 }
@@ -142,7 +142,7 @@ func (c *Context) callJoin(it *item, r *joinResult) {
 		if !returned {
 			p := &PanicError{Value: recovered(recover()), Stack: debug.Stack()}
 			c.noteCrash(p, it)
-			c.refuse(it.ref, p, r)
+			c.refuseJoin(it.ref, p, r)
 		}
 	}()
 	c.call = it
@@ -152,7 +152,7 @@ func (c *Context) callJoin(it *item, r *joinResult) {
 		r.frame, err = c.joinReply(it.ref, "ok", response)
 	}
 	if err != nil {
-		c.refuse(it.ref, err, r)
+		c.refuseJoin(it.ref, err, r)
 		c.line(zerolog.DebugLevel, "join refused").Err(err).Write()
 	} else {
 		r.ok = true
@@ -177,10 +177,10 @@ func (c *Context) askJoin(params Payload) (response any, err error) {
 	return nil, &ReplyError{Response: reply.Response}
 }
 
-// refuse ends a channel whose join failed and encodes what the client is
+// refuseJoin ends a channel whose join failed and encodes what the client is
 // told. A response that cannot be encoded fails the join alone: Phoenix closes
 // the whole socket there.
-func (c *Context) refuse(ref wire.Ref, err error, r *joinResult) {
+func (c *Context) refuseJoin(ref wire.Ref, err error, r *joinResult) {
 	cause := err
 	var response any = reasonPayload(reasonJoinCrashed)
 	var crash *PanicError
@@ -227,8 +227,8 @@ func (r *joinResult) Run() {
 // they broadcast is to reach the channel itself, so they must not run before
 // it is subscribed.
 func (c *Context) resume() {
-	if !c.rest() {
-		c.start()
+	if !c.restIfIdle() {
+		c.startCallbacks()
 	}
 }
 

@@ -135,13 +135,13 @@ func (c *Context) endLocked(reason error) (start bool) {
 	return l.step(eventEnd)
 }
 
-// end has the channel end when the callback that runs has returned.
-func (c *Context) end(reason error) {
+// endChannel has the channel end when the callback that runs has returned.
+func (c *Context) endChannel(reason error) {
 	c.life.mu.Lock()
 	start := c.endLocked(reason)
 	c.life.mu.Unlock()
 	if start {
-		c.start()
+		c.startCallbacks()
 	}
 }
 
@@ -160,13 +160,13 @@ func (c *Context) kill(reason error) <-chan struct{} {
 	start := c.endLocked(reason)
 	if c.def.onLoop { // this is its loop, and none of its callbacks is running
 		c.life.mu.Unlock()
-		c.run()
+		c.runCallbacks()
 		return nil
 	}
 	over := c.overLocked()
 	c.life.mu.Unlock()
 	if start {
-		c.start()
+		c.startCallbacks()
 	}
 	return over
 }
@@ -257,8 +257,8 @@ func (c *Context) joinReturned(accepted bool, reason error) {
 	c.life.step(eventRefuse)
 }
 
-// rest gives back the right to run callbacks if there is nothing to do.
-func (c *Context) rest() bool {
+// restIfIdle gives back the right to run callbacks if there is nothing to do.
+func (c *Context) restIfIdle() bool {
 	c.life.mu.Lock()
 	idle := c.life.phase == phaseRunning && c.box == nil
 	if idle {
@@ -268,9 +268,9 @@ func (c *Context) rest() bool {
 	return idle
 }
 
-// start runs the callbacks that wait: on a goroutine that ends with the
+// startCallbacks runs the callbacks that wait: on a goroutine that ends with the
 // mailbox empty, or on the loop for a channel that declared OnLoop.
-func (c *Context) start() {
+func (c *Context) startCallbacks() {
 	if c.def.onLoop {
 		c.socket.loop.Post((*loopRun)(c))
 		return
@@ -287,18 +287,18 @@ func (r *channelRun) do(it *item) { (*Context)(r).runIn(it) }
 type loopRun Context
 
 // Run is for the loop.
-func (r *loopRun) Run() { (*Context)(r).run() }
+func (r *loopRun) Run() { (*Context)(r).runCallbacks() }
 
-// run handles messages until none waits or the channel has ended. One run at
+// runCallbacks handles messages until none waits or the channel has ended. One run at
 // a time: that is what keeps the callbacks of a channel in order.
-func (c *Context) run() { c.runIn(new(item)) }
+func (c *Context) runCallbacks() { c.runIn(new(item)) }
 
 // runIn is run with room for a message.
 func (c *Context) runIn(it *item) {
 	exited := true
 	defer func() {
 		if exited { // runtime.Goexit, as t.FailNow in a test's callback: another goes on
-			c.start()
+			c.startCallbacks()
 		}
 	}()
 	for c.takeMessage(it) {
@@ -315,7 +315,7 @@ func (c *Context) takeMessage(it *item) bool {
 	switch c.life.phase {
 	case phaseRunning:
 		if box := c.box; box != nil && box.next < len(box.items) {
-			*it = box.take()
+			*it = box.takeItem()
 			room := box.hasRoom(c.socket.mount.limits)
 			c.life.mu.Unlock()
 			if room {
@@ -339,7 +339,7 @@ func (c *Context) takeMessage(it *item) bool {
 		if accepted {
 			c.socket.loop.Post((*endNotice)(c))
 			if c.def.terminate != nil {
-				c.guard("Terminate", func() { c.def.terminate(c, cause) })
+				c.callLast("Terminate", func() { c.def.terminate(c, cause) })
 			}
 		}
 		c.runEndFunctions()
@@ -367,12 +367,12 @@ func (c *Context) runEndFunctions() {
 		}
 		f := x.onEnd.pop()
 		c.life.mu.Unlock()
-		c.guard("OnEnd", f)
+		c.callLast("OnEnd", f)
 	}
 }
 
-// guard runs one of the last callbacks; a panic in it must not skip the rest.
-func (c *Context) guard(what string, f func()) {
+// callLast runs one of the last callbacks; a panic in it must not skip the rest.
+func (c *Context) callLast(what string, f func()) {
 	returned := false
 	defer func() {
 		if returned {

@@ -150,7 +150,7 @@ func (p *pollRequest) get() {
 		p.answerPoll(http.StatusNoContent, p.renewed(t), nil) //nolint:errcheck // no message is lost
 	default:
 		written := false
-		defer func() { s.settle(a, written) }() // what was not written comes in the next answer
+		defer func() { s.settleAnswer(a, written) }() // what was not written comes in the next answer
 		if p.r.Context().Err() == nil {
 			written = p.answerPoll(http.StatusOK, p.renewed(t), a.frames) == nil
 		}

@@ -26,26 +26,26 @@ func (s *pollSession) await(p *poll) {
 		polls.waiting--
 		s.place = polls.idle.PushBack(s)
 	case !had && p != nil:
-		polls.forget(s)
+		polls.removeIdle(s)
 		polls.waiting++
 	}
 	s.waiting = p
 }
 
-// add counts a session that has been opened, and ends another one if there are too
+// addIdle counts a session that has been opened, and ends another one if there are too
 // many.
-func (i *idlePolls) add(s *pollSession) {
+func (i *idlePolls) addIdle(s *pollSession) {
 	s.place = i.idle.PushBack(s)
 	if i.idle.Len() <= maxIdlePolls+i.waiting {
 		return
 	}
 	oldest := i.idle.Front().Value.(*pollSession)
-	i.forget(oldest)
-	oldest.post(func() { oldest.end(errNotPolled) }) // as a task of its own endpoint
+	i.removeIdle(oldest)
+	oldest.post(func() { oldest.endSession(errNotPolled) }) // as a task of its own endpoint
 }
 
-// forget takes a session out of those without a poll.
-func (i *idlePolls) forget(s *pollSession) {
+// removeIdle takes a session out of those without a poll.
+func (i *idlePolls) removeIdle(s *pollSession) {
 	if s.place != nil {
 		i.idle.Remove(s.place)
 		s.place = nil

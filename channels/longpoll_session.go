@@ -102,9 +102,9 @@ func (s *pollSession) poll(ctx context.Context) pollAnswer {
 	return <-p.answer // there is one even if that came too late: a session ends before its loop
 }
 
-// settle says what has become of an answer with frames: written, or to be kept
+// settleAnswer says what has become of an answer with frames: written, or to be kept
 // for the next poll.
-func (s *pollSession) settle(a pollAnswer, written bool) {
+func (s *pollSession) settleAnswer(a pollAnswer, written bool) {
 	if !s.post(func() { s.settled(written) }) {
 		frames.Release(a.frames)
 	}
@@ -136,7 +136,7 @@ func (s *pollSession) tryDispatch(messages []wire.Message) (handled int, alive b
 		whole := false
 		defer func() {
 			if !whole { // a callback has ended the loop's goroutine, and what came behind its message is lost
-				s.end(netloop.ErrHandlerFailed)
+				s.endSession(netloop.ErrHandlerFailed)
 			}
 		}()
 		for ; handled < len(messages) && !s.socket.closed(); handled++ {
@@ -162,7 +162,7 @@ func (s *pollSession) open() {
 	s.seen = s.socket.loop.Now()
 	s.expiry = time.AfterFunc(s.patience(), func() { s.post(s.expire) })
 	s.socket.endpoint.sessions.add(s)
-	s.socket.perLoop().polls.add(s)
+	s.socket.perLoop().polls.addIdle(s)
 	s.socket.endpoint.gate.AddSockets(1)
 	s.socket.open()
 }
@@ -202,7 +202,7 @@ func (s *pollSession) expire() {
 		return
 	}
 	s.socket.endpoint.sessions.expired.Add(1)
-	s.end(errNotPolled)
+	s.endSession(errNotPolled)
 }
 
 // attach lets a poll wait. One that waits already is answered: its client has
@@ -334,17 +334,17 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 		s.slow = true
 		e.sessions.slow.Add(1)
 		s.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Str("limit", "outbound_bytes").Write()
-		s.post(func() { s.end(netloop.ErrSlowReceiver) })
+		s.post(func() { s.endSession(netloop.ErrSlowReceiver) })
 	}
 	return false
 }
 
 // close ends the session. There is no goodbye: the client learns it from the
 // status of its poll.
-func (s *pollSession) close(uint16, string) { s.end(errServerClosed) }
+func (s *pollSession) close(uint16, string) { s.endSession(errServerClosed) }
 
 // drop is close.
-func (s *pollSession) drop() { s.end(errServerClosed) }
+func (s *pollSession) drop() { s.endSession(errServerClosed) }
 
 // hold keeps POSTs waiting for their answers.
 func (s *pollSession) hold() { s.held = make(chan struct{}) }
@@ -361,9 +361,9 @@ func (s *pollSession) undeliverable() { s.socket.endpoint.sessions.binary.Add(1)
 
 func (s *pollSession) name() string { return transportLongpoll }
 
-// end ends the session. A poll that waits gets the last messages, if there are
+// endSession ends the session. A poll that waits gets the last messages, if there are
 // any; else it is told at once, so that its client reconnects.
-func (s *pollSession) end(reason error) {
+func (s *pollSession) endSession(reason error) {
 	if s.socket.closed() {
 		return
 	}
@@ -379,7 +379,7 @@ func (s *pollSession) end(reason error) {
 		s.waiting.answer <- pollAnswer{status: http.StatusGone}
 		s.await(nil)
 	}
-	s.socket.perLoop().polls.forget(s)
+	s.socket.perLoop().polls.removeIdle(s)
 	frames.Release(s.queue)
 	s.queue = nil
 }

@@ -59,8 +59,8 @@ func (b *mailbox) fits(it *item, l *Limits) bool {
 
 func (b *mailbox) waiting() int { return len(b.items) - b.next }
 
-// take takes the first message out.
-func (b *mailbox) take() item {
+// takeItem takes the first message out.
+func (b *mailbox) takeItem() item {
 	it := b.items[b.next]
 	b.items[b.next] = item{}
 	b.next++
@@ -100,7 +100,7 @@ func (c *Context) enqueue(it item) error {
 	start := c.putLocked(it)
 	c.life.mu.Unlock()
 	if start {
-		c.start()
+		c.startCallbacks()
 	}
 	if stall {
 		c.socket.stall(c)
@@ -157,8 +157,8 @@ func (c *Context) handleNow(m *wire.Message) bool {
 // what waits behind it.
 func (c *Context) proceed(it *item) {
 	*it = item{}
-	if !c.rest() {
-		c.run()
+	if !c.restIfIdle() {
+		c.runCallbacks()
 	}
 }
 
@@ -205,10 +205,10 @@ func (c *Context) handle(it *item) {
 		if !returned {
 			p := &PanicError{Value: recovered(recover()), Stack: debug.Stack()}
 			c.noteCrash(p, it)
-			c.end(p)
+			c.endChannel(p)
 			if it.now && p.Value == errGoexit { // handleNow does not go on: a task does
 				*it = item{}
-				c.start()
+				c.startCallbacks()
 			}
 		}
 		if it.inTurn {
@@ -270,7 +270,7 @@ func (c *Context) handleInfo(it *item) {
 // handleLeave answers phx_leave; phx_close follows when the channel ends.
 func (c *Context) handleLeave(it *item) {
 	c.reply(it.ref, "ok", nil) //nolint:errcheck // a gone socket needs no answer
-	c.end(ErrLeft)
+	c.endChannel(ErrLeft)
 }
 
 // noteCrash logs and counts a panic in the callback of a message.

@@ -42,14 +42,14 @@ func (t *totals) set(l *Limits) {
 	t.limited.Store(t.limits.any())
 }
 
-// take returns why a message is too much for all sockets together, or "".
-func (t *totals) take(now time.Time, event string, bytes int) (reason string) {
+// takeRates returns why a message is too much for all sockets together, or "".
+func (t *totals) takeRates(now time.Time, event string, bytes int) (reason string) {
 	if !t.limited.Load() {
 		return ""
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.used.take(now, t.limits, event, bytes)
+	return t.used.takeRates(now, t.limits, event, bytes)
 }
 
 // allowed applies the rates; what is too much is answered.
@@ -59,9 +59,9 @@ func (s *Socket) allowed(m *wire.Message, event string) bool {
 		return true
 	}
 	now, size := s.loop.Now(), sizeOf(m)
-	reason := s.rates.take(now, own, event, size)
+	reason := s.rates.takeRates(now, own, event, size)
 	if reason == "" {
-		reason = total.take(now, event, size)
+		reason = total.takeRates(now, event, size)
 	}
 	if reason == "" {
 		return true
@@ -119,8 +119,8 @@ func (b *buckets[F]) drain(now time.Time, l rateLimits) {
 	b.wire = max(0, b.wire-seconds*wireSlack*F(l.bytes))
 }
 
-// take returns why a message is too much, or "".
-func (b *buckets[F]) take(now time.Time, l rateLimits, event string, bytes int) (reason string) {
+// takeRates returns why a message is too much, or "".
+func (b *buckets[F]) takeRates(now time.Time, l rateLimits, event string, bytes int) (reason string) {
 	b.drain(now, l)
 	switch event {
 	case "phx_join":

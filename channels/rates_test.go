@@ -45,7 +45,7 @@ func testRates[F float32 | float64](t *testing.T) {
 	var b buckets[F]
 	count := func(event string, bytes, tries int) (admitted int, reason string) {
 		for range tries {
-			if r := b.take(at, limits, event, bytes); r == "" {
+			if r := b.takeRates(at, limits, event, bytes); r == "" {
 				admitted++
 			} else {
 				reason = r

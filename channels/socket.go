@@ -148,14 +148,14 @@ func (s *Socket) open() {
 	s.endpoint.counters.sockets.Add(1)
 	s.endpoint.counters.opened.Add(1)
 	if g := s.Guard(); g != nil {
-		defer s.tell("Guard.Opened", func(*Socket) { g.Opened() })
+		defer s.callHook("Guard.Opened", func(*Socket) { g.Opened() })
 	}
-	s.tell("Opened", s.mount.options.Opened)
+	s.callHook("Opened", s.mount.options.Opened)
 }
 
-// tell tells the application of the socket's beginning or end. A panic ends
+// callHook tells the application of the socket's beginning or end. A panic ends
 // nothing. What follows in the caller is deferred: see internal/callback.
-func (s *Socket) tell(what string, f func(*Socket)) {
+func (s *Socket) callHook(what string, f func(*Socket)) {
 	if f != nil {
 		s.endpoint.reportPanic(s.call(what, f))
 	}
@@ -213,9 +213,9 @@ func (s *Socket) shutdown(reason error) {
 	// In the order from here upwards: the channels of OnLoop run their last
 	// callbacks in kill.
 	if g := s.Guard(); g != nil {
-		defer s.tell("Guard.Closed", func(*Socket) { g.Closed() })
+		defer s.callHook("Guard.Closed", func(*Socket) { g.Closed() })
 	}
-	defer s.tell("Closed", s.mount.options.Closed)
+	defer s.callHook("Closed", s.mount.options.Closed)
 	defer s.endpoint.counters.sockets.Add(-1)
 	all := s.channels.all()
 	s.channels = channelTable{}

@@ -174,7 +174,7 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 	case !s.toClient:
 		c.enqueueBroadcast(item{kind: itemBroadcast, out: b, payload: b.Payload, info: s})
 	case c.life.view == joining && len(c.pending.held) >= c.socket.mount.limits.MailboxMessages:
-		c.missed()
+		c.missedBroadcast()
 	default:
 		f := sent.frames.TakeFrame(c.socket.key)
 		switch {

@@ -97,7 +97,7 @@ func (c *Context) sendDue() {
 	}
 	c.life.mu.Unlock()
 	if start {
-		c.start()
+		c.startCallbacks()
 	}
 }
 

@@ -136,7 +136,7 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 	case websocket.OpClose:
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendCloseReply(f.Bytes(), payload))
-		w.end(f, errClientClosed, closeGrace)
+		w.endConn(f, errClientClosed, closeGrace)
 		return websocket.ErrStop
 	}
 	return nil
@@ -195,12 +195,12 @@ func (w *websocketConn) closeWithin(code uint16, reason string, grace time.Durat
 	}
 	f := netloop.NewFrame(websocket.MaxHeaderSize + 2 + len(reason))
 	f.SetBytes(websocket.AppendClose(f.Bytes(), code, reason))
-	w.end(f, errServerClosed, grace)
+	w.endConn(f, errServerClosed, grace)
 }
 
-// end is the last thing that is sent. The channels end now: nothing of them
+// endConn is the last thing that is sent. The channels end now: nothing of them
 // may follow a Close frame. What the client still sends is not read for long.
-func (w *websocketConn) end(closeFrame *netloop.Frame, reason error, grace time.Duration) {
+func (w *websocketConn) endConn(closeFrame *netloop.Frame, reason error, grace time.Duration) {
 	w.conn.Send(closeFrame)
 	w.conn.CloseAfterFlush(reason, grace)
 	w.decoder.Reset()

@@ -25,8 +25,8 @@ func (f jobFunc) do(*item) { f() }
 // manyJobs is the capacity from which on an empty queue is thrown away: it grew in a storm.
 const manyJobs = 4096
 
-// put queues j, and reports whether a goroutine has to be started.
-func (w *workers) put(j job) (start bool) {
+// putJob queues j, and reports whether a goroutine has to be started.
+func (w *workers) putJob(j job) (start bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.next > 0 && len(w.jobs) == cap(w.jobs) {
@@ -40,9 +40,9 @@ func (w *workers) put(j job) (start bool) {
 	return start
 }
 
-// take returns the next job, nil if there is none, and whether a goroutine has to be started for those behind it. fresh
+// takeJob returns the next job, nil if there is none, and whether a goroutine has to be started for those behind it. fresh
 // says that it is the caller's first.
-func (w *workers) take(fresh bool) (j job, start bool) {
+func (w *workers) takeJob(fresh bool) (j job, start bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if fresh {
@@ -66,26 +66,26 @@ func (w *workers) take(fresh bool) (j job, start bool) {
 // spawn has j done by a goroutine that Shutdown waits for.
 func (e *Endpoint) spawn(j job) {
 	e.callbacks.Add(1)
-	if e.workers.put(j) {
-		go e.work()
+	if e.workers.putJob(j) {
+		go e.workJobs()
 	}
 }
 
-// work is what such a goroutine does.
-func (e *Endpoint) work() {
+// workJobs is what such a goroutine does.
+func (e *Endpoint) workJobs() {
 	var it item
-	j, start := e.workers.take(true)
+	j, start := e.workers.takeJob(true)
 	for j != nil {
 		if start {
-			go e.work()
+			go e.workJobs()
 		}
-		e.do(j, &it)
-		j, start = e.workers.take(false)
+		e.doJob(j, &it)
+		j, start = e.workers.takeJob(false)
 	}
 }
 
-// do counts j as over even if it ends the goroutine (runtime.Goexit).
-func (e *Endpoint) do(j job, it *item) {
+// doJob counts j as over even if it ends the goroutine (runtime.Goexit).
+func (e *Endpoint) doJob(j job, it *item) {
 	defer e.callbacks.Add(-1)
 	j.do(it)
 	*it = item{}
