@@ -33,7 +33,7 @@ func unitSchema(t reflect.Type) *reflector.Schema {
 		return &reflector.Schema{Type: "string", Pattern: units.DurationPattern, Description: `a duration like "90s", "5m" or "1h30m"`}
 	case reflect.TypeFor[units.Bytes]():
 		return &reflector.Schema{
-			OneOf:       []*reflector.Schema{{Type: "integer", Minimum: "0"}, {Type: "string", Pattern: units.BytesPattern}},
+			Extras: map[string]any{"type": []string{"integer", "string"}}, Minimum: "0", Pattern: units.BytesPattern,
 			Description: `a number of bytes, or a size like "64KiB"`,
 		}
 	}

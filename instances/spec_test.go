@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // TestInvalidSpecs: each wrong field is named, all of them at once.
@@ -91,6 +93,39 @@ func TestSchema(t *testing.T) {
 	if schema.Type != "object" || step.Type != "integer" || step.Minimum != 1 || step.Maximum != 100 ||
 		schema.Properties["every"].Type != "string" || schema.AdditionalProperties == nil || *schema.AdditionalProperties {
 		t.Errorf("%s", types[0].Schema())
+	}
+}
+
+// TestUnitsInConfig: the configuration of a type may have quantities with units.
+func TestUnitsInConfig(t *testing.T) {
+	type config struct {
+		Room units.Bytes    `json:"room,omitempty"`
+		Wait units.Duration `json:"wait,omitempty"`
+	}
+	s := start(t, instances.Options{})
+	var got config
+	s.Register(instances.Define("roomy", "Has room.", func(_ *instances.Instance, c config) (instances.Logic, error) {
+		got = c
+		return idle{}, nil
+	}))
+	for text, want := range map[string]config{
+		`{"room":65536,"wait":"90s"}`: {64 << 10, units.Duration(90 * time.Second)},
+		`{"room":"64KiB"}`:            {64 << 10, 0},
+		`{}`:                          {},
+	} {
+		if err := s.Check(instances.Spec{Type: "roomy", Config: json.RawMessage(text)}); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"room":"lots"}`: `/config/room "lots" does not match the pattern ` + units.BytesPattern,
+		`{"room":-1}`:     "/config/room minimum: got -1, want 0",
+		`{"room":true}`:   "/config/room got boolean, want integer or string",
+		`{"wait":90}`:     "/config/wait got number, want string",
+	} {
+		if err := s.Check(instances.Spec{Type: "roomy", Config: json.RawMessage(text)}); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
 	}
 }
 
