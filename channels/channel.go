@@ -13,8 +13,8 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Channel says what happens on the topics of one pattern: Phoenix's channel
-// module. Make one with [Handle], add handlers, then give it to
+// Channel handles the topics of one pattern, as a channel module does in
+// Phoenix. Make one with [Handle], add handlers, and give it to
 // [Endpoint.Socket]. It must not be changed after that.
 type Channel struct {
 	pattern   topics.Pattern
@@ -38,19 +38,20 @@ type (
 	infoHandler func(c *Context, msg any) error
 )
 
-// Handle makes a channel for topics that match pattern: an exact topic, or a
-// prefix that ends in "*" ("room:*" matches "room:" and "room:1", not "room").
-// A pattern with a "*" elsewhere panics.
+// Handle returns a channel for topics that match pattern: an exact topic, or a
+// prefix that ends in "*". The pattern "room:*" matches "room:" and "room:1",
+// but not "room". Handle panics if pattern has a "*" elsewhere.
 //
-// join decides whether a client may join. Its params are decoded from the
-// join's payload (see [On] for the types that are possible) and what it
-// returns is the response of the ok reply; [NoReply] stands for an empty
-// object. A [*ReplyError] that is not nil refuses the join with that response;
-// any other error is logged and answered {"reason":"join crashed"}, as is a panic.
+// join is called when a client joins. Its params are decoded from the payload
+// of the join, and its result is the response of the ok reply, both as for
+// [On]; [NoReply] stands for an empty object. A non-nil [*ReplyError] refuses
+// the join with that response. Any other error is logged and answered
+// {"reason":"join crashed"}, and so is a panic.
 //
-// Pushes made in join leave after its reply. A client is subscribed to the
-// topic when join has returned: what it should see of its own arrival is sent
-// from [Info], woken by [Context.Send].
+// Pushes made in join are sent after its reply. The client is subscribed to the
+// topic when join has returned. To send it something that depends on that, such
+// as a presence_state, call [Context.Send] in join, and push from the [Info]
+// handler.
 func Handle[P, R any](pattern string, join func(c *Context, params P) (R, error)) *Channel {
 	parsed, err := topics.Parse(pattern)
 	if err != nil {
@@ -75,16 +76,16 @@ func Handle[P, R any](pattern string, join func(c *Context, params P) (R, error)
 
 // On registers the handler of an event that clients push.
 //
-// M is what the payload is decoded to: any type encoding/json decodes; or
-// [Payload], [json.RawMessage] or [Binary] for the bytes as they came, which
-// are valid until the handler returns; it may return them. A payload that does not decode is
-// answered with status error and a reason that names the field; the channel
-// lives on.
+// M is the type of the payload: any type that encoding/json decodes, or
+// [Payload], [json.RawMessage] or [Binary] for the bytes as they came. These
+// are valid until the handler returns, and may be its result. A payload that
+// cannot be decoded is answered with status "error" and a reason that names the
+// field; the channel continues.
 //
-// R is the response of the ok reply: any type encoding/json encodes, [Binary]
-// or json.RawMessage for bytes, [NoReply] for no reply at all, [Reply] for
-// another status. A [*ReplyError] becomes an error reply; any other error is
-// logged and answered {"reason":"internal error"}.
+// R is the type of the response of the ok reply: any type that encoding/json
+// encodes, [Binary] or json.RawMessage for bytes, [NoReply] to send no reply,
+// or [Reply] for another status. A [*ReplyError] becomes an error reply. Any
+// other error is logged and answered {"reason":"internal error"}.
 func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, error)) {
 	ch.mustChange("On", event)
 	mustBeNew(ch, ch.events, event)
@@ -101,10 +102,10 @@ func On[M, R any](ch *Channel, event string, fn func(c *Context, msg M) (R, erro
 	}
 }
 
-// OnPrefix registers the handler of all events whose name begins with prefix:
-// "lvs_evt:" as in Elixir's handle_in("lvs_evt:" <> name, …). name is what follows.
-// An event's own handler comes before those of prefixes, and the longest prefix
-// before the others. M and R are those of [On].
+// OnPrefix registers the handler of the events whose names begin with prefix,
+// as handle_in("lvs_evt:" <> name, …) does in Elixir. name is the rest of the
+// event's name. A handler of the exact event takes precedence, and a longer
+// prefix over a shorter one. M and R are those of [On].
 func OnPrefix[M, R any](ch *Channel, prefix string, fn func(c *Context, name string, msg M) (R, error)) {
 	ch.mustChange("OnPrefix", prefix)
 	if prefix == "" {
@@ -135,9 +136,9 @@ func comparePrefix(h prefixHandler, prefix string) int {
 	return cmp.Or(cmp.Compare(len(prefix), len(h.prefix)), cmp.Compare(h.prefix, prefix))
 }
 
-// OnAny registers the handler of all events that have none of their own and no
-// [OnPrefix]. Without it such an event crashes the channel, as in Phoenix. The payload is
-// valid until fn returns.
+// OnAny registers the handler of the events that have no other handler. Without
+// it such an event crashes the channel, as in Phoenix. The payload is valid
+// until fn returns.
 func (ch *Channel) OnAny(fn func(c *Context, event string, p Payload) (Reply, error)) {
 	ch.mustChange("OnAny", "")
 	if ch.any != nil {
@@ -152,10 +153,10 @@ func (ch *Channel) OnAny(fn func(c *Context, event string, p Payload) (Reply, er
 	}
 }
 
-// Intercept registers a handler that broadcasts of event meet on their way to
-// each receiver (Phoenix's intercept and handle_out): nothing is sent to the
-// client unless fn pushes it. It runs once a receiver, so it is the slow way:
-// a broadcast that is not intercepted is encoded once for all.
+// Intercept registers a handler that is called for each receiver of a broadcast
+// of event, instead of sending it (Phoenix's intercept and handle_out). The
+// client gets only what fn pushes. Interception is slow: other broadcasts are
+// encoded once for all receivers.
 func Intercept[M any](ch *Channel, event string, fn func(c *Context, msg M) error) {
 	ch.mustChange("Intercept", event)
 	mustBeNew(ch, ch.intercept, event)
@@ -172,10 +173,10 @@ func Intercept[M any](ch *Channel, event string, fn func(c *Context, msg M) erro
 	}
 }
 
-// Info registers the handler of messages of type M that the program itself
-// sends to a joined channel, by [Context.Send] or [Context.SendAfter]
-// (Phoenix's handle_info). M is the exact type that was sent, not an
-// interface. A message without a handler is logged and dropped.
+// Info registers the handler of messages of type M that the program sends to a
+// joined channel with [Context.Send] or [Context.SendAfter] (Phoenix's
+// handle_info). M is the exact type of the message, not an interface. A message
+// without a handler is logged and dropped.
 func Info[M any](ch *Channel, fn func(c *Context, msg M) error) {
 	t := reflect.TypeFor[M]()
 	if t.Kind() == reflect.Interface {
@@ -191,10 +192,10 @@ func Info[M any](ch *Channel, fn func(c *Context, msg M) error) {
 	ch.info[t] = func(c *Context, msg any) error { return fn(c, msg.(M)) }
 }
 
-// Terminate registers what runs once when a joined channel has ended, however
-// it ended: reason is [ErrLeft], [ErrClosed], [ErrRejoined], [ErrStopped],
-// [ErrMailboxFull], [ErrJoinTimeout], what was given to [Context.Stop], or a [*PanicError]. Frames sent from it do not
-// arrive any more; broadcasts do.
+// Terminate registers a function that is called once when a joined channel has
+// ended. Its reason is [ErrLeft], [ErrClosed], [ErrRejoined], [ErrStopped],
+// [ErrMailboxFull], [ErrJoinTimeout], the reason given to [Context.Stop], or a
+// [*PanicError]. The client gets nothing that fn pushes; broadcasts are sent.
 func (ch *Channel) Terminate(fn func(c *Context, reason error)) {
 	ch.mustChange("Terminate", "")
 	if ch.terminate != nil {
@@ -203,17 +204,17 @@ func (ch *Channel) Terminate(fn func(c *Context, reason error)) {
 	ch.terminate = fn
 }
 
-// OnLoop declares that no callback of the channel ever blocks or computes for
-// long. They then run on the event loop of their connection, without a
-// goroutine and without a copy of the payload; one that blocks would hold up
-// every connection of that loop.
+// OnLoop declares that the channel's callbacks never block or compute for long.
+// They then run on the event loop of their connection, without a goroutine and
+// without a copy of the payload. A callback that blocks delays all connections
+// of the loop.
 func (ch *Channel) OnLoop() *Channel {
 	ch.mustChange("OnLoop", "")
 	ch.onLoop = true
 	return ch
 }
 
-// Pattern is the topic pattern the channel was made with.
+// Pattern returns the pattern of the channel's topics.
 func (ch *Channel) Pattern() string { return ch.pattern.String() }
 
 // protocolEvents are the protocol's own: clients send them for a join, a leave and
@@ -260,5 +261,5 @@ func (ch *Channel) handler(event string) (h Handler, pattern string, rest bool) 
 	return ch.any, "", ch.any != nil
 }
 
-// Payload is what a message carries: JSON text or bytes.
+// Payload is the payload of a message: JSON text or bytes.
 type Payload = wire.Payload

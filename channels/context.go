@@ -13,12 +13,13 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Context is one joined channel: one client on one topic. Callbacks get it,
-// and it may be kept: its methods are safe from any goroutine as long as the
-// program runs, and answer ErrEnded after the channel has ended.
+// Context is a joined channel: one client on one topic. Callbacks are called
+// with it, and programs may keep it. Its methods may be called from any
+// goroutine unless they say otherwise; after the channel has ended they return
+// [ErrEnded].
 //
-// It is a context.Context that is done when the channel ends, with the reason
-// as its cause, so that work started for a client stops with the client.
+// A Context is a [context.Context] that is canceled when the channel ends, with
+// the reason as its cause.
 type Context struct {
 	// Static after construction.
 	socket  *Socket
@@ -75,28 +76,30 @@ type derived struct {
 
 var _ context.Context = (*Context)(nil)
 
-// Topic is the topic that was joined.
+// Topic returns the topic that the client has joined.
 func (c *Context) Topic() string { return c.topic }
 
-// Pattern is the pattern of the channel, as it was given to [Handle].
+// Pattern returns the pattern of the channel, as it was given to [Handle].
 func (c *Context) Pattern() string { return c.def.pattern.String() }
 
-// Subtopic is the part of the topic that the pattern's * stands for: "1" for
-// topic "room:1" and pattern "room:*"; the whole topic for an exact pattern.
+// Subtopic returns the part of the topic that matches the * of the pattern: "1"
+// for topic "room:1" and pattern "room:*". For an exact pattern it returns the
+// whole topic.
 func (c *Context) Subtopic() string { return c.def.pattern.Rest(c.topic) }
 
-// Socket is the connection the channel was joined on.
+// Socket returns the connection on which the client joined.
 func (c *Context) Socket() *Socket { return c.socket }
 
-// Endpoint is where to broadcast to other topics.
+// Endpoint returns the endpoint of the socket, for broadcasts to other topics.
 func (c *Context) Endpoint() *Endpoint { return c.socket.endpoint }
 
-// JoinRef is the join_ref that pushes and replies carry, as JSON: that of the
-// join, else its ref, nil if both were null. It must not be modified.
+// JoinRef returns the join_ref of the channel's pushes and replies, as JSON. It
+// is the join_ref of the join or else its ref, and nil if both were null. It
+// must not be modified.
 func (c *Context) JoinRef() json.RawMessage { return json.RawMessage(c.joinRef) }
 
-// Event is the event being handled, "phx_join" in a join; empty outside of their
-// handlers. For callbacks only.
+// Event returns the event that is being handled, "phx_join" in a join. It
+// returns "" outside of a handler. It may be called only from callbacks.
 func (c *Context) Event() string {
 	if c.call == nil {
 		return ""
@@ -104,9 +107,9 @@ func (c *Context) Event() string {
 	return c.call.event
 }
 
-// Ref names the message being handled, to answer it after its handler has
-// returned (Phoenix's socket_ref). It is zero where the client wants no
-// answer. For callbacks only.
+// Ref returns the message that is being handled, to be answered after its
+// handler has returned (Phoenix's socket_ref). It returns the zero Ref if the
+// client expects no answer. It may be called only from callbacks.
 func (c *Context) Ref() Ref {
 	if c.call == nil || c.call.ref == nil {
 		return Ref{}
@@ -114,8 +117,8 @@ func (c *Context) Ref() Ref {
 	return Ref{c: c, ref: append(wire.Ref(nil), c.call.ref...)}
 }
 
-// Assign keeps a value with the joined channel. The socket's own assigns, set
-// when it connected, are seen through it. A [Key] does the same with a type.
+// Assign stores a value with the joined channel. A [Key] does the same with a
+// type.
 func (c *Context) Assign(key string, value any) { c.assign(key, value) }
 
 func (c *Context) assign(key, value any) {
@@ -124,7 +127,8 @@ func (c *Context) assign(key, value any) {
 	c.extrasLocked().assigns.set(key, value)
 }
 
-// Get returns what was assigned to the channel, else to its socket, else nil.
+// Get returns the value that was assigned to the channel, or else to its
+// socket, or else nil.
 func (c *Context) Get(key string) any {
 	value, _ := c.lookup(key)
 	return value
@@ -141,8 +145,8 @@ func (c *Context) lookup(key any) (value any, ok bool) {
 	return c.socket.lookup(key)
 }
 
-// Assigns returns a copy of everything that was assigned to the channel and its
-// socket. The value of a [Key] is there under the key's name.
+// Assigns returns a copy of all values that were assigned to the channel and
+// its socket. The values of a [Key] are found under its name.
 func (c *Context) Assigns() map[string]any {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -156,15 +160,15 @@ func (c *Context) Assigns() map[string]any {
 	return all
 }
 
-// Send puts msg into the channel's own mailbox, for its [Info] handler of
-// msg's type. It never blocks: ErrMailboxFull, ErrEnded.
+// Send sends msg to the channel itself, for the [Info] handler of its type. It
+// does not block: it returns ErrMailboxFull or ErrEnded instead.
 func (c *Context) Send(msg any) error {
 	return c.enqueue(item{kind: itemInfo, info: msg})
 }
 
-// Stop ends the channel after the callback that runs now, if any, whose reply
-// is still sent. With nil the client gets phx_close, as for Phoenix's normal
-// and shutdown reasons; with an error phx_error, after which clients rejoin.
+// Stop ends the channel. A callback that is running returns first, and its
+// reply is sent. With a nil reason the client gets phx_close, as for Phoenix's
+// normal and shutdown reasons; otherwise phx_error, after which clients rejoin.
 func (c *Context) Stop(reason error) {
 	if reason == nil {
 		reason = ErrStopped
@@ -172,8 +176,9 @@ func (c *Context) Stop(reason error) {
 	c.endChannel(reason)
 }
 
-// OnEnd registers f to run once when the channel has ended, after Terminate;
-// at once if all that has run already. It must not block.
+// OnEnd registers f to be called once when the channel has ended, after
+// Terminate. If that has happened already, OnEnd calls f itself. f must not
+// block.
 func (c *Context) OnEnd(f func()) {
 	c.life.mu.Lock()
 	if c.life.phase == phaseOver {
@@ -207,17 +212,18 @@ func (h *hook) pop() (f func()) {
 	return f
 }
 
-// Deadline is context.Context's: there is none.
+// Deadline implements [context.Context]. There is no deadline.
 func (c *Context) Deadline() (time.Time, bool) { return time.Time{}, false }
 
-// Done is closed when the channel ends.
+// Done implements [context.Context]. The channel is closed when the joined
+// channel ends.
 func (c *Context) Done() <-chan struct{} { return c.context().Done() }
 
-// Err is nil until the channel ends.
+// Err implements [context.Context]. It returns nil until the channel ends.
 func (c *Context) Err() error { return c.context().Err() }
 
-// Value answers the context package itself, so that contexts derived from
-// this one need no goroutine each; values are kept by Assign.
+// Value implements [context.Context], so that contexts derived from c need no
+// goroutine. Values of a channel are stored with Assign or a [Key].
 func (c *Context) Value(key any) any { return c.context().Value(key) }
 
 func (c *Context) context() context.Context {

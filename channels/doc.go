@@ -1,10 +1,10 @@
-// Package channels gives Go programs what Phoenix Channels gives Elixir ones:
-// many topics over one connection, joined and left at will, with pushes,
-// replies and broadcasts, spoken in Phoenix's own protocol so that its clients
-// connect unchanged.
+// Package channels implements Phoenix Channels: clients join and leave topics
+// over one connection, push events, get replies, and receive broadcasts. It
+// speaks Phoenix's own protocol, over WebSockets and long polling, so that
+// every client of Phoenix Channels connects to it unchanged.
 //
-// A [Channel] says what happens on topics of a pattern; an [Endpoint] listens
-// and serves channels at socket paths:
+// A [Channel] handles the topics of a pattern. An [Endpoint] listens, and
+// serves channels at the paths of its sockets:
 //
 //	room := channels.Handle("room:*", func(c *channels.Context, p JoinParams) (JoinReply, error) {
 //		return JoinReply{Topic: c.Topic()}, nil
@@ -17,24 +17,28 @@
 //	endpoint.Socket("/socket", channels.SocketOptions{}, room)
 //	err = endpoint.ListenAndServe(ctx, ":4000")
 //
+// Package channelstest has clients for tests of channels, and package presence
+// tracks who is in a topic.
+//
 // # Callbacks
 //
-// The callbacks of one joined channel run one at a time and in the order of
-// the messages. They may block: nothing else waits for them. A callback that
-// panics ends its own channel, with phx_error to the client, and nothing else.
-// A channel that never blocks can say so ([Channel.OnLoop]) and is then run by
-// the event loop itself.
+// The callbacks of one joined channel, a [Context], run one at a time and in
+// the order of the messages. They may block, which delays only their own
+// channel. A callback that panics ends its channel, and the client gets
+// phx_error; other channels are not affected. A channel whose callbacks never
+// block can declare so ([Channel.OnLoop]); the event loop then calls them
+// without a goroutine.
 //
-// # State, middleware, further topics
+// # State
 //
-// What a channel keeps about its client stands under a typed [Key]. Middleware
-// ([Channel.Use]) sees the joins and events of a channel and how they came out: it
-// logs, measures, or refuses. A channel that needs the broadcasts to other topics
-// asks for them ([Context.Subscribe], [Context.Forward]).
+// A typed [Key] stores a value with a joined channel or a socket. Middleware
+// ([Channel.Use]) runs around the joins and events of a channel, for logging,
+// metrics or authorization. A channel can subscribe to further topics: it gets
+// their broadcasts as messages ([Context.Subscribe]), or they go to its client
+// ([Context.Forward]).
 //
 // # Order
 //
-// What one channel sends to one socket arrives in the order in which it was
-// sent, and the broadcasts of one channel to one topic arrive in their order
-// at every subscriber.
+// A client gets the messages of one channel in the order in which they were
+// sent. Broadcasts of one channel to one topic reach every subscriber in order.
 package channels

@@ -10,18 +10,18 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// Drain paces a shutdown: all clients come back at once, to another node or
-// to this one's successor, and reconnecting costs more than being connected.
+// Drain paces a shutdown. All clients reconnect, to another node or to a
+// successor, and connecting costs more than being connected.
 type Drain struct {
-	// Batch is how many sockets are closed every Interval, on all loops and of an
-	// endpoint and its guests together. Defaults 10,000 and 2 s, as in Phoenix
-	// (lib/phoenix/socket/pool_supervisor.ex).
+	// Batch is how many sockets are closed in each Interval, on all loops and
+	// of an endpoint and its guests together. Defaults 10,000 and 2 s, as in
+	// Phoenix (lib/phoenix/socket/pool_supervisor.ex).
 	Batch    int
 	Interval time.Duration
-	// Timeout bounds the whole shutdown where ListenAndServe does it. Default 30 s.
+	// Timeout bounds a shutdown by ListenAndServe. Default 30 s.
 	Timeout time.Duration
-	// NoCloseFrame drops the connections instead of closing them with 1012.
-	// Swift clients take every Close frame for the end and never reconnect.
+	// NoCloseFrame closes connections without a Close frame, instead of with
+	// 1012. Swift clients take a Close frame for the end and do not reconnect.
 	NoCloseFrame bool
 }
 

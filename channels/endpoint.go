@@ -23,53 +23,57 @@ import (
 
 // Options configure an [Endpoint]. The zero value is usable.
 type Options struct {
-	// Logger gets crashes and errors at level error, what was dropped or refused
-	// at warn, and connects, joins, events and their ends at debug; [SlogLogger]
-	// makes one of a slog.Logger. nil writes errors to standard error, zerolog.Nop
-	// discards them too. Not more than ten lines of a kind are
-	// logged in a second (1,000 at debug), and how many were left out. What
-	// clients have chosen is cut at 256 bytes; query strings and tokens are never
-	// logged. Lines are written on event loops: a writer that may block needs a
-	// buffer, as package diode of zerolog has it.
+	// Logger logs crashes and errors at level error, refused and dropped
+	// messages at warn, and connects, joins, events and their ends at debug.
+	// [SlogLogger] makes one of a slog.Logger. The default logs errors to
+	// standard error; zerolog.Nop discards everything. At most ten lines of a
+	// kind are logged in a second (1,000 at debug), followed by the number of
+	// lines left out. Strings chosen by clients are cut at 256 bytes; query
+	// strings and tokens are never logged. Lines are written on event loops: a
+	// writer that may block needs a buffer, such as zerolog's package diode.
 	Logger *zerolog.Logger
 	// Limits bound what clients may use.
 	Limits Limits
-	// SlowReceiver is what happens at Limits.OutboundBytes.
+	// SlowReceiver is the policy for connections that reach
+	// Limits.OutboundBytes. The default is DisconnectSlow.
 	SlowReceiver SlowReceiver
-	// Handler serves requests that are not for a socket; nil answers 404. See
-	// Limits.HandshakeTimeout for how long their clients may take.
+	// Handler serves requests that are not for a socket. The default answers
+	// 404. Limits.HandshakeTimeout bounds how long their clients may take.
 	Handler http.Handler
 	// TLS, if not nil, serves TLS on the same port, to connections that begin
-	// with a TLS handshake. ClearText is for all others.
+	// with a TLS handshake. ClearText is the policy for the others.
 	TLS *tls.Config
-	// ClearText is what becomes of connections without TLS where TLS is set.
+	// ClearText is the policy for connections without TLS if TLS is set.
 	ClearText ClearText
 	// TrustedProxies are the addresses of reverse proxies whose X-Forwarded-For
-	// says who the client is: [Request.RemoteAddr] and the limits by address
-	// then take that. Each of them must append to the field or set it. With
-	// none, the peer of a connection is the client. A guest's are its host's.
+	// names the client: [Request.RemoteAddr] and the limits by address then use
+	// that. Each of these proxies must append to the header field or set it.
+	// Without trusted proxies the client is the peer of the connection. A guest
+	// uses those of its host.
 	TrustedProxies []netip.Prefix
-	// Drain paces Shutdown.
+	// Drain paces [Endpoint.Shutdown].
 	Drain Drain
-	// Bus connects the endpoints of several nodes; nil for a single node.
+	// Bus connects the endpoints of several nodes. nil means a single node.
 	Bus pubsub.Bus
-	// Host, if not nil, is the endpoint whose loops and listeners this one
-	// shares: see [Endpoint.Route]. Handler, TLS, Loops, Portable, IOUring,
-	// SlowReceiver and the OutboundBytes of connections are the host's then.
+	// Host makes the endpoint a guest of another, whose event loops and
+	// listeners it shares; see [Endpoint.Route]. The guest ignores its own
+	// Handler, TLS, Loops, Portable, IOUring, SlowReceiver, TrustedProxies and
+	// Limits.OutboundBytes.
 	Host *Endpoint
-	// Loops is the number of event loops; 0 is one a core.
+	// Loops is the number of event loops. The default is one for each
+	// processor.
 	Loops int
-	// Portable serves connections by goroutines of net.Conn instead of epoll.
-	// It is always so where there is no epoll.
+	// Portable serves each connection with goroutines and a net.Conn instead of
+	// epoll. It is always so on systems without epoll.
 	Portable bool
-	// IOUring says whether frames are sent through io_uring. TLS and Portable
-	// do without.
+	// IOUring selects whether frames are sent with io_uring. TLS and Portable
+	// do not use it.
 	IOUring IOUring
 }
 
-// Endpoint is a server of channels: sockets at paths, and one space of topics
-// that they all share. A guest is an endpoint that was made with Options.Host:
-// it has its own topics, limits, counters and shutdown, and no port.
+// Endpoint is a server of channels. It serves sockets at paths, which share one
+// space of topics. An endpoint with Options.Host is a guest: it has topics,
+// limits, counters and a shutdown of its own, but no port.
 type Endpoint struct {
 	// Static after NewEndpoint.
 	log     *logging.Log
@@ -133,8 +137,8 @@ type mount struct {
 	router   *router
 }
 
-// NewEndpoint makes an endpoint and starts its loops. It has to be ended by
-// [Endpoint.Shutdown] or [Endpoint.ListenAndServe]'s context.
+// NewEndpoint returns an endpoint and starts its event loops, which
+// [Endpoint.Shutdown] ends.
 func NewEndpoint(o Options) (*Endpoint, error) {
 	e := &Endpoint{
 		limits: o.Limits.withDefaults(), options: o, log: logging.NewLog(o.Logger),
@@ -201,12 +205,14 @@ func (e *Endpoint) openTopics(stripes int) (err error) {
 	return err
 }
 
-// Socket serves channels at path: clients connect to path + "/websocket", as
-// phoenix.js does with new Socket(path) (SocketOptions.Path is another end), or
-// poll path + "/longpoll" where
-// SocketOptions.LongPoll says so. The first channel whose pattern
-// matches a topic serves it. It panics on a path that is taken or not
-// absolute, as http.ServeMux does, and may be called while the endpoint serves.
+// Socket serves channels at a path. Clients connect to the path followed by
+// "/websocket", as phoenix.js does for new Socket(path); see SocketOptions.Path
+// for another end. With SocketOptions.LongPoll they may also poll the path
+// followed by "/longpoll". A topic is served by the first channel whose pattern
+// matches it.
+//
+// Socket panics if the path is in use or not absolute, as http.ServeMux does.
+// It may be called while the endpoint serves.
 func (e *Endpoint) Socket(socketPath string, o SocketOptions, channels ...*Channel) {
 	if !strings.HasPrefix(socketPath, "/") || path.Clean(socketPath) != socketPath {
 		panic(fmt.Sprintf("channels: socket path %q: must begin with / and be clean, like \"/socket\"", socketPath))

@@ -12,37 +12,41 @@ import (
 // Why a joined channel ended: the reason of [Channel.Terminate] and the cause
 // of its [Context].
 var (
-	// ErrLeft: the client left the topic.
+	// ErrLeft means that the client left the topic.
 	ErrLeft = errors.New("channels: the client left")
-	// ErrClosed: the connection of the socket is gone.
+	// ErrClosed means that the socket has been closed.
 	ErrClosed = errors.New("channels: the socket was closed")
-	// ErrRejoined: the client joined the topic again on the same socket.
+	// ErrRejoined means that the client joined the topic again on the same
+	// socket.
 	ErrRejoined = errors.New("channels: the topic was joined again")
-	// ErrStopped: the channel stopped itself without an error.
+	// ErrStopped means that [Context.Stop] was called with nil.
 	ErrStopped = errors.New("channels: the channel stopped")
-	// ErrJoinTimeout: the join callback took longer than Limits.JoinTimeout.
+	// ErrJoinTimeout means that the join callback took longer than
+	// Limits.JoinTimeout.
 	ErrJoinTimeout = errors.New("channels: the join took too long")
-	// ErrRefused: the join was refused. [Channel.Terminate] does not run for
-	// it, what was registered by [Context.OnEnd] does.
+	// ErrRefused means that the join was refused. [Channel.Terminate] is not
+	// called then; functions given to [Context.OnEnd] are.
 	ErrRefused = errors.New("channels: the join was refused")
 )
 
 // What sending can fail with. The channel lives on.
 var (
-	// ErrEnded: the channel has ended; nothing was sent.
+	// ErrEnded is returned when the channel has ended. Nothing was sent.
 	ErrEnded = errors.New("channels: the channel has ended")
-	// ErrMailboxFull: the channel has as many messages waiting as
-	// Limits.MailboxMessages or Limits.MailboxBytes allow. As the reason of an
-	// end: it had them for Limits.MailboxWait.
+	// ErrMailboxFull is returned when as many messages wait for the channel as
+	// Limits.MailboxMessages or Limits.MailboxBytes permit. It is also the
+	// reason of a channel that ended because its mailbox stayed full for
+	// Limits.MailboxWait.
 	ErrMailboxFull = errors.New("channels: the mailbox is full")
-	// ErrTooManyTopics: the channel has subscribed to as many topics as
-	// Limits.TopicsPerChannel or Limits.SocketBytes allow.
+	// ErrTooManyTopics is returned when the channel has subscribed to as many
+	// topics as Limits.TopicsPerChannel or Limits.SocketBytes permit.
 	ErrTooManyTopics = errors.New("channels: too many topics subscribed to")
-	// ErrNotObject: the payload of a push or broadcast is neither a JSON
-	// object nor Binary. Phoenix's clients take nothing else.
+	// ErrNotObject is returned for a payload of a push or broadcast that is
+	// neither a JSON object nor Binary; Phoenix's clients accept nothing else.
 	ErrNotObject = wire.ErrNotObject
-	// ErrNotText: Binary for a client of protocol version 1. A handler's result
-	// crashes the channel then, as in Phoenix.
+	// ErrNotText is returned for a Binary payload to a client of protocol
+	// version 1. As the result of a handler it crashes the channel, as in
+	// Phoenix.
 	ErrNotText = wire.ErrNotText
 )
 
@@ -65,14 +69,16 @@ func noError(err error) bool {
 	return ok && reply == nil
 }
 
-// ReplyError is an error for the client: the response of a reply with status
-// error. It refuses a join, or answers an event. A nil *ReplyError is no error.
+// ReplyError is an error that the client gets, as the response of a reply with
+// status "error". Returned by a join callback it refuses the join. A nil
+// *ReplyError is not an error.
 type ReplyError struct {
 	// Response is encoded as the response of the reply: a struct, a map,
 	// json.RawMessage, Binary. nil is {}.
 	Response any
 }
 
+// Error returns the response as text.
 func (e *ReplyError) Error() string {
 	if e == nil {
 		return "channels: no error"
@@ -88,13 +94,14 @@ func (e *ReplyError) Error() string {
 	return fmt.Sprintf("channels: error reply %v", e.Response)
 }
 
-// Errorf makes the error reply {"reason": …}.
+// Errorf returns the error reply {"reason": …} with a formatted reason.
 func Errorf(format string, args ...any) *ReplyError {
 	return &ReplyError{Response: map[string]string{"reason": fmt.Sprintf(format, args...)}}
 }
 
-// RefusedError refuses a connection with an HTTP answer of its own instead of
-// the empty 403. Return it from [SocketOptions.Connect].
+// RefusedError refuses a connection with an HTTP status and body of its own. It
+// is returned from [SocketOptions.Connect]; other errors there are answered
+// with an empty 403.
 type RefusedError struct {
 	Status int    // HTTP status, 400 to 599; any other value is sent as 403
 	Body   string // sent as text/plain
@@ -106,8 +113,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("channels: connection refused: %d %s", e.Status, e.Body)
 }
 
-// PanicError is the reason of a channel that crashed: a callback panicked, or
-// an event came that the channel has no handler for.
+// PanicError is the reason of a channel that crashed, because a callback
+// panicked or the client pushed an event without a handler.
 type PanicError struct {
 	Value any
 	Stack []byte

@@ -12,50 +12,49 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Guard watches over one socket and decides what its client may do, before any
-// channel is asked. SocketOptions.Connect gives it to the socket with
-// [Socket.SetGuard]. Its methods run on the socket's event loop, one at a time,
-// and must not block.
+// Guard decides what the client of one socket may do, before a channel is
+// asked. SocketOptions.Connect sets it with [Socket.SetGuard]. Its methods are
+// called on the socket's event loop, one at a time, and must not block.
 //
-// An error refuses: a [*ReplyError] is answered with its response, any other
-// error with the reason "unauthorized", and it is logged at level debug.
+// An error refuses the client: a [*ReplyError] with its response, any other
+// error with the reason "unauthorized", which is logged at level debug.
 type Guard interface {
-	// Opened is called when the socket has been connected, and Closed once when
-	// it has ended. Neither is called for a socket that is refused after
-	// Connect.
+	// Opened is called when the socket is connected, and Closed once when it
+	// has ended. Neither is called for a socket that is refused after Connect.
 	Opened()
 	Closed()
-	// Join is asked before the join callback of a channel. A refused join of a
-	// topic that the socket holds ends the channel that holds it, as in Phoenix.
+	// Join is called before the join callback of a channel. If it refuses a
+	// join of a topic that the socket has joined already, the joined channel
+	// ends, as in Phoenix.
 	Join(topic string) error
-	// Event is asked before the handler of each event; event is valid until
-	// Event returns. If it returns an EventFunc, that handles the event in the
-	// channel's place.
+	// Event is called before the handler of each event. event is valid until
+	// Event returns. If it returns an EventFunc, that handles the event instead
+	// of the channel.
 	Event(topic string, event []byte) (EventFunc, error)
 }
 
-// ClientGuard is a [Guard] that knows whom a socket belongs to. Limits that clients
-// share then count the sockets of one user together, from wherever they come. Any
-// goroutine may call it.
+// ClientGuard is a [Guard] that knows the user of its socket. Limits that
+// clients share then count the sockets of one user together, whatever their
+// addresses. Its method may be called from any goroutine.
 type ClientGuard interface {
 	Guard
-	// Client is the user's name, empty if the guard does not know it.
+	// Client returns the name of the user, or "" if it is not known.
 	Client() string
 }
 
-// EventFunc handles an event for a [Guard]. It runs on a goroutine of its own, so
-// that it may block, beside the channel's callbacks; p is its own. The reply is
-// JSON.
+// EventFunc handles an event instead of a channel; see [Guard]. It runs on a
+// goroutine of its own, concurrently with the channel's callbacks, and may
+// block. It owns p. The reply must be JSON.
 type EventFunc func(c *Context, p Payload) (Reply, error)
 
-// SetGuard has g decide what the client may join and push. It panics outside of
+// SetGuard sets the guard of the socket. It panics outside of
 // SocketOptions.Connect.
 func (s *Socket) SetGuard(g Guard) {
 	s.mustConnect("SetGuard")
 	s.identify().guard = g
 }
 
-// Guard returns what SetGuard was given, nil if it was not called.
+// Guard returns the guard of the socket, or nil.
 func (s *Socket) Guard() Guard {
 	if s.identity == nil {
 		return nil
@@ -63,11 +62,11 @@ func (s *Socket) Guard() Guard {
 	return s.identity.guard
 }
 
-// Close ends the socket with a WebSocket close code and a reason of at most 123
-// bytes; a client of long polling is told that its session is over. Clients
-// reconnect by themselves unless the code is 1000. Nothing that is sent after it
-// arrives. It does nothing for a socket that has ended, and must not be called
-// before the socket is open.
+// Close closes the socket with a WebSocket close code and a reason of at most
+// 123 bytes. A session of long polling ends. Clients reconnect unless the code
+// is 1000. Messages that are sent after Close do not arrive. Close does nothing
+// for a socket that has ended, and must not be called before the socket is
+// open.
 func (s *Socket) Close(code uint16, reason string) {
 	s.loop.Post(netloop.TaskFunc(func() { s.closeNow(code, reason) }))
 }
@@ -80,9 +79,9 @@ func (s *Socket) closeNow(code uint16, reason string) {
 	}
 }
 
-// EachChannel calls f for each channel that the socket has joined, soon and on
-// the socket's event loop: f must not block. It must not be called before the
-// socket is open.
+// EachChannel calls f for each channel that the socket has joined, later and on
+// the socket's event loop, where f must not block. It must not be called before
+// the socket is open.
 func (s *Socket) EachChannel(f func(c *Context)) {
 	s.loop.Post(netloop.TaskFunc(func() {
 		callback.Each(s.channels.all(), func(c *Context) {

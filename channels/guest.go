@@ -66,12 +66,13 @@ func (e *Endpoint) moveOut() {
 	e.host.departed.Add(counted)
 }
 
-// Lookup finds the guest that serves a path below the prefix of a Route.
-// below is what follows the prefix and its slash: "42/websocket". It answers
-// the guest and the path of its own that is meant ("/websocket"); nil if the
-// path is no socket's. A [*RefusedError] refuses the client before any upgrade,
-// any other error does so with 500. It is called for each connection, on an
-// event loop: it must not block.
+// Lookup finds the guest that serves a path below the prefix of a
+// [Endpoint.Route]. below is the path without the prefix and its slash:
+// "42/websocket". Lookup returns the guest and the path within it,
+// "/websocket"; a nil guest means that the path is not for a socket. A
+// [*RefusedError] refuses the client before any upgrade; other errors are
+// answered with 500. Lookup is called for each connection on an event loop, and
+// must not block.
 type Lookup func(below string) (guest *Endpoint, path string, err error)
 
 // route is the part of the paths that guests serve.
@@ -80,10 +81,10 @@ type route struct {
 	lookup Lookup
 }
 
-// Route gives the paths below prefix to guests: endpoints that were made with
-// Options.Host. The endpoint's own sockets are found first. It panics on a
-// prefix that has a route or is not absolute, as [Endpoint.Socket] does, and may be called
-// while the endpoint serves.
+// Route serves the paths below prefix by guests: endpoints that were made with
+// Options.Host. The endpoint's own sockets are looked for first. Route panics
+// if the prefix has a route already or is not absolute. It may be called while
+// the endpoint serves.
 //
 //	host.Route("/rooms", func(below string) (*channels.Endpoint, string, error) {
 //		id, rest, _ := strings.Cut(below, "/")

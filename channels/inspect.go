@@ -5,21 +5,21 @@ import (
 	"sync"
 )
 
-// Topics yields each topic of this node that has subscribers, with their number
-// and in no order: those who have joined it, the sockets whose id it is, and the
-// program's own. For tools: no lock is held while it yields, and topics that
-// come or go meanwhile may be missed.
+// Topics yields each topic that has subscribers on this node, with their number
+// and in no order. Subscribers are the channels that have joined it, and those
+// of [Context.Subscribe] and [Endpoint.Subscribe]. Topics that come or go
+// meanwhile may be missed.
 func (e *Endpoint) Topics() iter.Seq2[string, int] { return e.pubsub.Topics() }
 
-// SocketInfo is one connected client, for tools.
+// SocketInfo describes a connected client, for tools.
 type SocketInfo struct {
 	ID        string   `json:"id,omitempty"`                                        // by which it can be disconnected
 	Transport string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll"` // websocket or longpoll
 	Topics    []string `json:"topics"`                                              // that it has joined
 }
 
-// Sockets returns up to limit of the connected sockets, 0: all. It asks the
-// event loops and waits for them, and must not be called on one.
+// Sockets returns at most limit of the connected sockets, or all if limit is 0.
+// It waits for the event loops and must not be called on one.
 func (e *Endpoint) Sockets(limit int) []SocketInfo {
 	lists := make([][]SocketInfo, len(e.perLoop))
 	var wg sync.WaitGroup

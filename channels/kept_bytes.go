@@ -1,8 +1,7 @@
 package channels
 
-// Keep counts n bytes against Limits.SocketBytes that the program keeps for the
-// channel's client, such as what the client has sent and others are shown. A negative
-// n gives them back.
+// Keep adds n bytes to what counts against Limits.SocketBytes, for memory that
+// the program uses for this client. A negative n subtracts.
 func (c *Context) Keep(n int) { c.kept.Add(int32(n)) }
 
 // keptBytes returns how many bytes the channel keeps.

@@ -1,39 +1,39 @@
 package channels
 
-// Key is the key of a value of type T that an application keeps with a joined
-// channel or a socket, a typed form of [Context.Assign] and [Context.Get]. Make
-// one with [NewKey] and keep it in a package variable:
+// Key is the key of a value of type T that is stored with a joined channel or a
+// socket. It is the typed form of [Context.Assign] and [Context.Get]. Make one
+// with [NewKey] and store it in a package variable:
 //
 //	var user = channels.NewKey[string]("user")
 //
 //	user.Set(c, "ada")
 //	name := user.Get(c)
 //
-// Two keys never mean the same value, not even if they have the same name.
+// Two keys never share a value, even if they have the same name.
 type Key[T any] struct{ id keyName }
 
-// NewKey returns a new key. The name is for people: [Context.Assigns] shows the
+// NewKey returns a new key. Its name is for people; [Context.Assigns] has the
 // value under it.
 func NewKey[T any](name string) *Key[T] { return &Key[T]{keyName{name}} }
 
-// Holder is what values are kept with: a [*Context] or a [*Socket]. A channel sees
-// the values of its socket unless it has set its own.
+// Holder is a [*Context] or a [*Socket], with which values are stored. A
+// channel has the values of its socket unless it has set its own.
 type Holder interface {
 	assign(key, value any)
 	lookup(key any) (value any, ok bool)
 }
 
-// Set keeps value with h. With a Socket it panics outside of
+// Set stores value with h. For a Socket it panics outside of
 // SocketOptions.Connect, as [Socket.Assign] does.
 func (k *Key[T]) Set(h Holder, value T) { h.assign(&k.id, value) }
 
-// Get returns the value that was set, else the zero value of T.
+// Get returns the value that was set, or the zero value of T.
 func (k *Key[T]) Get(h Holder) T {
 	value, _ := k.Lookup(h)
 	return value
 }
 
-// Lookup is Get that reports whether a value was set.
+// Lookup returns the value, and whether one was set.
 func (k *Key[T]) Lookup(h Holder) (value T, ok bool) {
 	v, ok := h.lookup(&k.id)
 	if ok {

@@ -9,86 +9,90 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// Limits bound what clients may use. A zero field has the default named with
-// it; rates and connection counts are unlimited by default, and a negative
-// value means unlimited for the others too where that is said.
+// Limits bound what clients may use. A zero field means its default. By default
+// rates and numbers of connections are not limited. A negative value means
+// unlimited where the field says so.
 type Limits struct {
-	// MaxMessage is the largest message and the largest frame a client may
-	// send; a larger one closes its socket with 1009. Default 10,000,000, as
-	// Phoenix on Bandit. A connection holds only what has arrived. The body of a
-	// long-poll POST may be as large, but has at most 8,000,000 bytes, as in
-	// Phoenix; above it the answer is 413 and the session goes on.
+	// MaxMessage is the largest message, and the largest frame, that a client
+	// may send, in bytes. A larger one closes its socket with 1009. Default
+	// 10,000,000, as Phoenix on Bandit. A connection holds only the bytes that
+	// have arrived. The body of a long-poll POST may be as large but has at
+	// most 8,000,000 bytes, as in Phoenix; a larger one is answered with 413,
+	// and the session continues.
 	MaxMessage int
-	// MaxChannels is Phoenix's max_channels_per_transport. Default 100.
+	// MaxChannels is how many channels a socket may have joined at a time
+	// (Phoenix's max_channels_per_transport). Default 100.
 	MaxChannels int
-	// TopicsPerChannel bounds the topics that one channel has subscribed to by
-	// [Context.Subscribe] and [Context.Forward]; more get ErrTooManyTopics. They
-	// count against SocketBytes too, which one channel alone cannot exceed by them. Default 1,000;
-	// negative: unlimited.
+	// TopicsPerChannel is how many topics one channel may have subscribed to
+	// with [Context.Subscribe] and [Context.Forward]; further calls return
+	// ErrTooManyTopics. The topics count against SocketBytes too. Default
+	// 1,000; negative: unlimited.
 	TopicsPerChannel int
-	// SocketBytes bounds what the channels of one socket keep: their topics and
-	// refs, and what the program counts by [Context.Keep], as presence does its
-	// keys and metas. A join beyond it is answered with an error {"reason":"too
-	// many bytes in topics and presences"}. It is looked at with every eighth
-	// channel. Default 256 KiB; negative: unlimited.
+	// SocketBytes bounds the memory that the channels of one socket use for
+	// their topics and refs, and what the program counts with [Context.Keep],
+	// as presence does for keys and metas. A join above it is answered with the
+	// error {"reason":"too many bytes in topics and presences"}; every eighth
+	// join is checked. Default 256 KiB; negative: unlimited.
 	SocketBytes int
 	// MailboxMessages and MailboxBytes bound what waits for one channel whose
-	// callback is busy. When full, the socket is not read until half of it is
-	// done, so that the client waits and nothing is lost. Send returns
-	// ErrMailboxFull, and an intercepted broadcast ends the channel as below.
-	// Defaults 1,000 and 1 MiB. One message is always taken, however large, and
-	// so is the one that the mailbox has no room for.
+	// callback is busy. While a mailbox is full, its socket is not read until
+	// half of the mailbox is done, so that the client waits and nothing is
+	// lost; Send returns ErrMailboxFull, and an intercepted broadcast ends the
+	// channel as below. Defaults 1,000 and 1 MiB. An empty mailbox accepts a
+	// message of any size, and the message that fills it is accepted too.
 	MailboxMessages int
 	MailboxBytes    int
-	// MailboxWait bounds how long a socket is not read because of a full mailbox.
-	// After it a channel whose mailbox still is full ends with ErrMailboxFull;
-	// its client gets phx_error {"reason":"channel overloaded"} and joins again.
-	// Heartbeats are not answered meanwhile either: it must be less than the
-	// 30 s after which phoenix.js gives up a silent server. Default 10 s.
+	// MailboxWait is how long a full mailbox may keep a socket from being read.
+	// After it the channel ends with ErrMailboxFull, and its client gets
+	// phx_error {"reason":"channel overloaded"} and joins again. Heartbeats are
+	// not answered meanwhile, so it must be less than the 30 s after which
+	// phoenix.js gives up a silent server. Default 10 s.
 	MailboxWait time.Duration
 	// OutboundBytes bounds what waits to be written to one connection, or for
-	// the next poll of one long-poll session; what
-	// happens then is Options.SlowReceiver. Default 4 MiB. It must hold the
-	// largest single message that is sent.
+	// the next poll of one long-poll session; Options.SlowReceiver says what
+	// happens then. It must not be smaller than the largest message that is
+	// sent. Default 4 MiB.
 	OutboundBytes int
-	// SendBuffer is what the kernel keeps for a connection that does not read,
-	// in bytes, before anything of OutboundBytes waits: SO_SNDBUF, of which Linux
-	// takes twice as much, and at most net.core.wmem_max. 0 leaves it to the
-	// kernel, which keeps up to 4 MiB (net.ipv4.tcp_wmem).
+	// SendBuffer is how many bytes the kernel buffers for a connection whose
+	// client does not read, before frames wait in this process (SO_SNDBUF).
+	// Linux uses twice the value, and at most net.core.wmem_max. 0 leaves it to
+	// the kernel, which buffers up to 4 MiB (net.ipv4.tcp_wmem).
 	SendBuffer int
-	// JoinTimeout bounds a join callback; the join is then answered with an
-	// error {"reason":"join timeout"}. Default 10 s, the push timeout of
-	// phoenix.js, after which nobody waits for the answer; negative: none.
+	// JoinTimeout bounds a join callback; after it the join is answered with
+	// the error {"reason":"join timeout"}. Default 10 s, after which phoenix.js
+	// does not wait for the answer any more; negative: none.
 	JoinTimeout time.Duration
 
-	// HeaderBytes bounds the head of every request, and the trailers of a chunked
-	// body. Above it, and above 100 header fields, the answer is 431. Default 16 KiB.
+	// HeaderBytes bounds the request line and header fields of each request,
+	// and the trailers of a chunked body. A larger request, and one with more
+	// than 100 header fields, is answered with 431. Default 16 KiB.
 	HeaderBytes int
-	// HandshakeTimeout is how long a client has to send the head of a request. It
-	// is also how long it may neither go on sending a body nor go on reading an
-	// answer; for either it has so much in all, and a second more for each 8 KiB.
-	// A handler of Options.Handler sets other deadlines for its request with
+	// HandshakeTimeout is how long a client may take to send the header of a
+	// request. It also bounds each pause while a client sends a body or reads
+	// an answer, and with one more second for every 8 KiB the whole of either.
+	// A handler of Options.Handler can set other deadlines with
 	// http.ResponseController. Default 10 s.
 	HandshakeTimeout time.Duration
-	// MaxConnections bounds all connections of the endpoint, those of net/http
-	// included; one more takes the place of the connection that has been without
-	// a request for longest, or is closed at once if there is none. A long-poll session counts as one,
-	// beside the connections of its requests, and gets 503. Connections of a
-	// foreign net/http server that the endpoint is mounted in are that server's
-	// to count. 0: unlimited.
+	// MaxConnections bounds all connections of the endpoint, including those of
+	// net/http. A further connection replaces the one that has been without a
+	// request for longest; if there is none, it is closed. A long-poll session
+	// counts as one, in addition to the connections of its requests, and is
+	// refused with 503. Connections of another net/http server that serves the
+	// endpoint do not count. 0: unlimited.
 	MaxConnections int
-	// MaxConnectionsPerAddress bounds those of one IP address, of IPv6 those of one
-	// /64. 0: unlimited.
+	// MaxConnectionsPerAddress bounds the connections of one IP address, or of
+	// one /64 of IPv6. 0: unlimited.
 	MaxConnectionsPerAddress int
-	// AddressShare is how much one public address may have of what the others
-	// leave of MaxConnections, in percent, so that a few clients cannot use it up.
-	// Addresses of this machine and of private networks have no share, because they may be
-	// those of proxies whose clients cannot be told apart. With Options.TrustedProxies
-	// all addresses but those of the proxies have one. Default 25; 100 or negative: no shares.
+	// AddressShare is the part of MaxConnections, in percent of what other
+	// addresses leave, that one public address may use, so that a few clients
+	// cannot use all of it. Addresses of this machine and of private networks
+	// are not bounded, because they may be proxies whose clients cannot be told
+	// apart; with Options.TrustedProxies, all addresses but the proxies' are.
+	// Default 25; 100 or negative: not bounded.
 	AddressShare int
-	// HandshakesPerSecond is the rate at which sockets are admitted; above it
-	// a handshake gets 503, and clients come back with their own back-off.
-	// 0: unlimited.
+	// HandshakesPerSecond is the rate at which sockets are admitted. Above it a
+	// handshake is answered with 503, and clients retry with their own
+	// back-off. 0: unlimited.
 	HandshakesPerSecond int
 	// JoinsPerSecond and MessagesPerSecond are rates of one socket, with a
 	// burst of one second's worth. A join above it is answered with an error
@@ -96,22 +100,24 @@ type Limits struct {
 	// heartbeats are not counted. 0: unlimited.
 	JoinsPerSecond    int
 	MessagesPerSecond int
-	// HeartbeatsPerSecond bounds the work that one socket causes beside its
-	// messages: heartbeats, pings, pongs, what the other rates refuse, fragments
-	// of less than 1 KiB, and every 4 KiB that a compressed message inflates to
-	// beyond 100 times its size. A socket above it is held up: its bytes are left
-	// to TCP, which slows its client down, for as long as what was too much is
-	// worth, at most 10 s. Compressed messages that had been read before wait too. At most 65,535. 0: unlimited, but frames that are no
-	// messages then have the rate of MessagesPerSecond.
+	// HeartbeatsPerSecond bounds the other work that one socket causes:
+	// heartbeats, pings, pongs, joins and messages that the other rates refuse,
+	// fragments of less than 1 KiB, and each 4 KiB that a compressed message
+	// inflates to beyond 100 times its size. A socket above the rate is not
+	// read until the excess is made up for, at most 10 s, so that TCP slows its
+	// client down; compressed messages that have been read wait too. At most
+	// 65,535. 0: unlimited, except that control frames then have the rate of
+	// MessagesPerSecond.
 	HeartbeatsPerSecond int
-	// BytesPerSecond is a rate of one socket too, of what its messages have,
-	// decompressed; a message above it counts as one too many. One that is larger
-	// than a second's worth is never taken. Twice as many bytes may come over the
-	// wire, control frames and unfinished messages included; beyond that the
-	// socket is held up as for HeartbeatsPerSecond. 0: unlimited.
+	// BytesPerSecond is a rate of one socket too: of the bytes in its messages,
+	// after decompression. A message above it is refused like one above
+	// MessagesPerSecond, and one that is larger than a second's worth always
+	// is. Twice as many bytes may arrive in all, including control frames and
+	// unfinished messages; above that the socket is not read for a while, as
+	// for HeartbeatsPerSecond. 0: unlimited.
 	BytesPerSecond int
 	// TotalJoinsPerSecond, TotalMessagesPerSecond and TotalBytesPerSecond are
-	// the same rates of all sockets of the endpoint together. 0: unlimited.
+	// the same rates for all sockets of the endpoint together. 0: unlimited.
 	TotalJoinsPerSecond    int
 	TotalMessagesPerSecond int
 	TotalBytesPerSecond    int

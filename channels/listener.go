@@ -9,8 +9,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
-// Listener is a subscription of the program itself (Phoenix's
-// Endpoint.subscribe).
+// Listener is a subscription of the program to a topic; see
+// [Endpoint.Subscribe].
 type Listener struct {
 	endpoint *Endpoint
 	shard    int
@@ -23,10 +23,10 @@ type Listener struct {
 
 var listenerSeed = maphash.MakeSeed()
 
-// Subscribe calls receive for every broadcast to topic, until the Listener is
-// closed. receive runs on an event loop: it must not block, and the payload is
-// valid until it returns. Broadcasts that are made after Subscribe has
-// returned are received.
+// Subscribe calls receive with every broadcast to topic that is sent after
+// Subscribe has returned, until the Listener is closed (Phoenix's
+// Endpoint.subscribe). receive runs on an event loop and must not block. The
+// payload is valid until receive returns.
 func (e *Endpoint) Subscribe(topic string, receive func(topic, event string, p Payload)) *Listener {
 	loops := e.loops.Loops()
 	l := &Listener{
@@ -37,8 +37,8 @@ func (e *Endpoint) Subscribe(topic string, receive func(topic, event string, p P
 	return l
 }
 
-// Close ends the subscription. receive is not called after it has returned.
-// It must not be called from receive.
+// Close ends the subscription. When it has returned, receive is not called any
+// more. It must not be called from receive.
 func (l *Listener) Close() {
 	if l.closed.Swap(true) {
 		return

@@ -2,19 +2,19 @@ package channels
 
 import "slices"
 
-// Handler handles a join or an event: what [Handle], [On], [OnPrefix] and
-// [Channel.OnAny] register, in the form that [Middleware] sees. p is the payload
-// as it came, valid until the handler returns.
+// Handler handles a join or an event, for [Middleware]. It is what [Handle],
+// [On], [OnPrefix] and [Channel.OnAny] register. p is the payload as it came,
+// and is valid until the handler returns.
 //
-// [Context.Event] is the name of the event, "phx_join" for a join. The reply of a
-// join that is accepted has the status "ok". An error is what the typed handler
-// returned, or a *ReplyError for a payload that does not decode. An event without
-// a handler panics, as does a handler that crashes.
+// [Context.Event] returns the event, "phx_join" for a join. The reply of an
+// accepted join has the status "ok". The error is the one of the typed handler,
+// or a *ReplyError for a payload that cannot be decoded. A Handler panics if a
+// callback panics, or if the event has no handler.
 type Handler func(c *Context, p Payload) (Reply, error)
 
-// Middleware wraps a handler: it does something before next, after it, or in its
-// place. To see a panic it has to defer, and should let the panic go on: what it
-// recovers from does not end the channel.
+// Middleware wraps a handler. It may act before and after next, or instead of
+// it. To observe a panic it must use defer, and let the panic continue: one
+// that it recovers from does not end the channel.
 //
 //	func timed(next channels.Handler) channels.Handler {
 //		return func(c *channels.Context, p channels.Payload) (channels.Reply, error) {
@@ -23,19 +23,19 @@ type Handler func(c *Context, p Payload) (Reply, error)
 //		}
 //	}
 //
-// It runs where the handler runs: on the event loop for a channel that declared
-// [Channel.OnLoop], where it must not block. It is called once for each channel,
-// when the channel is given to [Endpoint.Socket], and the handler that it returns
-// serves all clients at the same time: what belongs to a client is kept with c.
+// Middleware runs where the handler runs; with [Channel.OnLoop] that is the
+// event loop, and it must not block. It is called once for each channel, by
+// [Endpoint.Socket]. The handler that it returns serves all clients
+// concurrently: it must keep what belongs to one client with c.
 type Middleware func(next Handler) Handler
 
-// Use has all joins and events of the channel pass through middleware, whether
-// their handlers are registered before or after it. The first one is the
-// outermost: it sees a message first and the outcome last. What a [Guard] refuses
-// or handles itself does not get here, nor do leaves, [Info] and [Intercept].
+// Use adds middleware around all joins and events of the channel, including
+// handlers that are registered later. The first one is the outermost. Joins and
+// events that a [Guard] refuses or handles do not pass through it, and neither
+// do leaves, [Info] and [Intercept].
 //
-// A middleware that answers a join itself refuses it by an error, or by a Reply
-// whose status is not "ok".
+// Middleware refuses a join by returning an error, or a Reply whose status is
+// not "ok".
 func (ch *Channel) Use(middleware ...Middleware) *Channel {
 	ch.mustChange("Use", "")
 	ch.use = append(ch.use, middleware...)
@@ -90,11 +90,12 @@ func (ch *Channel) callEvent(c *Context, p Payload) (Reply, error) {
 	return h(c, p)
 }
 
-// EventPattern is what the handler of the event being handled was registered for:
-// the event itself, the prefix of [OnPrefix] followed by "*", "*" for OnAny, or
-// "phx_join". It is empty for an event without a handler, and outside of a handler. Unlike [Context.Event],
-// whose values clients choose, it is fit for a label of a metric. For callbacks
-// only.
+// EventPattern returns what the handler that is running was registered for: the
+// event itself, the prefix of [OnPrefix] followed by "*", "*" for
+// [Channel.OnAny], or "phx_join". It returns "" for an event without a handler
+// and outside of a handler. Clients cannot choose its values, unlike those of
+// [Context.Event], so it may be the label of a metric. It may be called only
+// from callbacks.
 func (c *Context) EventPattern() string {
 	event := c.Event()
 	if event == "" || event == "phx_join" {

@@ -11,15 +11,16 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Binary is a payload of bytes. Clients get it as an ArrayBuffer or a byte
-// array; it reaches sockets of protocol version 2 only.
+// Binary is a payload of bytes. JavaScript gets it as an ArrayBuffer. Clients
+// of protocol version 1 cannot get it.
 type Binary []byte
 
-// NoReply as the result of a handler means that nothing is answered; as the
-// result of a join, the empty object.
+// NoReply is the result of a handler that sends no reply, or of a join whose
+// response is the empty object.
 type NoReply struct{}
 
-// Reply is an answer with a status of its own. The zero Reply is no answer.
+// Reply is the result of a handler that chooses the status of its reply. The
+// zero Reply sends none.
 type Reply struct {
 	// Status is "ok", "error" or a word of the application's own; empty means
 	// that nothing is answered.

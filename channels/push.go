@@ -10,10 +10,10 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Push sends an event to this client alone. payload is a JSON object in any
-// form that encoding/json takes, json.RawMessage, or [Binary]. It does not
-// block but while the endpoint is overloaded, and then only if the channel does
-// not run on the loop. The payload may be reused when it returns.
+// Push sends an event to this client alone. The payload must encode to a JSON
+// object with encoding/json, or be [Binary]; it may be reused when Push
+// returns. Push waits while the endpoint is overloaded, unless the channel runs
+// on the loop.
 func (c *Context) Push(event string, payload any) error {
 	if s, ok := payload.(*prepared.State); ok {
 		return c.pushState(s)
@@ -26,9 +26,10 @@ func (c *Context) Push(event string, payload any) error {
 	return c.push(event, p)
 }
 
-// PushTo is Push on another topic than the channel's own, without a join_ref, as
-// broadcasts are: for clients that listen to topics which they have not joined,
-// such as Absinthe's. It keeps its place among what else the channel sends.
+// PushTo is like Push, but sends the event on another topic and without a
+// join_ref, as broadcasts are sent. It is for clients that listen to topics
+// they have not joined, such as Absinthe's. The client gets it in order with
+// the channel's other messages.
 func (c *Context) PushTo(topic, event string, payload any) error {
 	p, err := encodePayload(payload)
 	if err != nil {
@@ -59,10 +60,11 @@ func (s *Socket) notPushed(err error) error {
 	return err
 }
 
-// Broadcast sends an event to all who have joined the channel's topic, this
-// client included. The payload is encoded once, as for Push. It waits while
-// the endpoint is overloaded, unless the channel runs on the loop. ErrOverloaded
-// if it has reached this node's sockets alone: see [Endpoint.Broadcast].
+// Broadcast sends an event to all clients that have joined the channel's topic,
+// including this one. The payload is that of Push, and is encoded once.
+// Broadcast waits while the endpoint is overloaded, unless the channel runs on
+// the loop. It returns ErrOverloaded if only this node's clients were reached;
+// see [Endpoint.Broadcast].
 func (c *Context) Broadcast(event string, payload any) error {
 	p, err := encodePayload(payload)
 	if err != nil {
@@ -71,7 +73,7 @@ func (c *Context) Broadcast(event string, payload any) error {
 	return c.broadcast(event, p, nil)
 }
 
-// BroadcastFrom is Broadcast to all but this client.
+// BroadcastFrom is like Broadcast, but leaves out this client.
 func (c *Context) BroadcastFrom(event string, payload any) error {
 	p, err := encodePayload(payload)
 	if err != nil {
@@ -80,11 +82,11 @@ func (c *Context) BroadcastFrom(event string, payload any) error {
 	return c.broadcast(event, p, c)
 }
 
-// Relay is Broadcast for a payload as it came from a client: nothing is
-// encoded and nothing allocated.
+// Relay is like Broadcast for a payload as it came from a client. It encodes
+// and allocates nothing.
 func (c *Context) Relay(event string, p Payload) error { return c.broadcast(event, p, nil) }
 
-// RelayFrom is Relay to all but this client.
+// RelayFrom is like Relay, but leaves out this client.
 func (c *Context) RelayFrom(event string, p Payload) error { return c.broadcast(event, p, c) }
 
 func (c *Context) broadcast(event string, p Payload, from *Context) error {
@@ -104,12 +106,14 @@ func (c *Context) awaitCalm() {
 	}
 }
 
-// Broadcast sends an event to all who have joined topic on any socket of the
-// endpoint, and of the other nodes on its bus. It never blocks, and the
-// payload may be reused when it returns. While the endpoint is overloaded,
-// because more is broadcast than it gets done, nothing is sent and ErrOverloaded
-// returned; and while too much waits for the other nodes, because their network is away, it is sent to this node's
-// sockets alone and ErrOverloaded returned. No event closes a socket: that is what [Endpoint.Disconnect] is for.
+// Broadcast sends an event to all clients that have joined topic, on all
+// sockets of the endpoint and of the other nodes on its bus. It does not block,
+// and the payload may be reused when it returns.
+//
+// Broadcast returns [ErrOverloaded] in two cases: if the endpoint is
+// overloaded, nothing is sent; if too much waits for the other nodes, the
+// clients of this node get the event and the others do not. No event closes a
+// socket; see [Endpoint.Disconnect].
 func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 	if err := e.calm(); err != nil {
 		return err
@@ -121,8 +125,8 @@ func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 	return e.broadcast(topic, event, p, nil)
 }
 
-// BroadcastLocal is Broadcast to the sockets of this node only, for what each
-// node tells its own clients (Phoenix's Endpoint.local_broadcast).
+// BroadcastLocal is like Broadcast, but reaches only the clients of this node
+// (Phoenix's Endpoint.local_broadcast).
 func (e *Endpoint) BroadcastLocal(topic, event string, payload any) error {
 	if d, ok := payload.(*prepared.Diff); ok {
 		return e.broadcastDiff(topic, event, d)

@@ -43,9 +43,9 @@ func (e *Endpoint) Reconfigure(socketPath string, l Limits, o SocketOptions, cha
 	return nil
 }
 
-// Limit replaces the limits that concern all connections together, as
+// SetLimits replaces the limits that concern all connections together, as
 // [Endpoint.Reconfigure] does. The sockets at the endpoint's paths keep theirs.
-func (e *Endpoint) Limit(l Limits) {
+func (e *Endpoint) SetLimits(l Limits) {
 	l = l.withDefaults()
 	e.limit(&l)
 }

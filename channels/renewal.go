@@ -55,13 +55,16 @@ const (
 	lagOfDiffs    = 2
 )
 
-// PushFresh is [Context.Push] for a message that is large and can be made again,
-// such as all that there is to know for a client that has just joined. If much
-// still waits for the client, the payload is dropped. Once the client has read, the
-// channel is sent again, as by [Context.Send], and its [Info] handler is to make a
-// fresh message and call PushFresh once more. Of the messages with which a channel is waiting to
-// be called again, there is one of each type: later ones are dropped. However large it
-// is, the message counts against Limits.OutboundBytes for a quarter of it at most.
+// PushFresh is like [Context.Push], for a large message that the channel can
+// make again at any time, such as the recent messages of a room for a client
+// that has just joined. If much still waits to be sent to the client, the
+// payload is dropped. When the client has read, again is sent to the channel,
+// as by [Context.Send]; its [Info] handler should make a fresh payload and call
+// PushFresh with it. Of the values that wait to be sent to a channel again,
+// there is one of each type; further ones are dropped.
+//
+// The message counts against Limits.OutboundBytes with a quarter of that limit
+// at most, whatever its size.
 func (c *Context) PushFresh(event string, payload, again any) error {
 	p, err := encodePayload(payload)
 	if err != nil {

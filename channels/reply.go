@@ -9,20 +9,20 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Ref is a message that waits for its answer. It may be kept and used once,
-// from any goroutine.
+// Ref is a message that waits for its reply. It may be stored, and used once,
+// by any goroutine.
 type Ref struct {
 	c   *Context
 	ref wire.Ref
 }
 
-// IsZero tells that the client expects no answer.
+// IsZero reports whether the client expects no reply.
 func (r Ref) IsZero() bool { return r.c == nil }
 
-// Reply answers the message with a status ("ok", "error", or a word of the
-// application's own) and a response, which may be any JSON value or Binary;
-// nil is {}. It does nothing on a zero Ref. ErrNotText: the response is Binary
-// and the client speaks version 1, which knows text only.
+// Reply sends the reply: a status, which is "ok", "error" or a word of the
+// application, and a response, which is any JSON value or Binary; nil means {}.
+// It does nothing for a zero Ref. It returns ErrNotText for a Binary response
+// to a client of protocol version 1.
 func (r Ref) Reply(status string, response any) error {
 	if r.IsZero() {
 		return nil
@@ -30,7 +30,7 @@ func (r Ref) Reply(status string, response any) error {
 	return r.c.reply(r.ref, status, response)
 }
 
-// MarshalJSON returns the ref as the client sent it, null for a zero Ref.
+// MarshalJSON returns the ref as the client sent it, or null for the zero Ref.
 func (r Ref) MarshalJSON() ([]byte, error) {
 	if r.ref == nil {
 		return []byte("null"), nil

@@ -11,9 +11,9 @@ import "strings"
 var reservedEvents = []string{"phx_", "chan_reply_", "presence_", "token_expiring"}
 
 // ReservedEvent returns the prefix that reserves an event's name for the server
-// (phx_, chan_reply_, presence_, token_expiring), or "" if anybody may use it.
-// Code that sends on what others give it, as the relay and the HTTP API do,
-// refuses reserved names; the program itself may broadcast them.
+// (phx_, chan_reply_, presence_, token_expiring), or "" if the name is not
+// reserved. Programs that broadcast events named by others should refuse
+// reserved names, as the relay and the HTTP API do.
 func ReservedEvent(event string) (prefix string) {
 	for _, prefix := range reservedEvents {
 		if strings.HasPrefix(event, prefix) {

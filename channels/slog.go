@@ -12,10 +12,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// SlogLogger returns a Logger for [Options], and for those of the other packages,
-// that hands its lines to l: with their level, and their fields as attributes.
-// What l's handler does not want (slog.Handler.Enabled) is not made. The handler
-// runs on event loops, as a Logger does.
+// SlogLogger returns a logger for the Options of this package and others that
+// passes its lines on to l, with their levels, and their fields as attributes.
+// Lines for which l's handler is not enabled are not made. The handler runs on
+// event loops.
 func SlogLogger(l *slog.Logger) *zerolog.Logger {
 	s := slogWriter{l.Handler()}
 	log := zerolog.New(s).Sample(s)

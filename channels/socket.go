@@ -10,9 +10,9 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Socket is one connected client. SocketOptions.Connect may give it an id and
-// assigns; after that it does not change, and its methods are safe from any
-// goroutine.
+// Socket is a connected client. SocketOptions.Connect may give it an id, values
+// and a guard; after that it does not change, and its methods may be called
+// from any goroutine.
 type Socket struct {
 	// Static after the connect.
 	endpoint  *Endpoint
@@ -74,7 +74,8 @@ type transport interface {
 	name() string
 }
 
-// ID is the socket's id, by which it can be disconnected; empty if it has none.
+// ID returns the id of the socket, or "" if it has none. See
+// [Endpoint.Disconnect].
 func (s *Socket) ID() string {
 	if s.identity == nil {
 		return ""
@@ -82,16 +83,16 @@ func (s *Socket) ID() string {
 	return s.identity.id
 }
 
-// SetID gives the socket its id (Phoenix's id/1), for example
-// "users_socket:42". [Endpoint.Disconnect] closes all sockets of an id. It
-// panics outside of SocketOptions.Connect.
+// SetID sets the id of the socket (Phoenix's id/1), for example
+// "users_socket:42". It panics outside of SocketOptions.Connect.
 func (s *Socket) SetID(id string) {
 	s.mustConnect("SetID")
 	s.identify().id = id
 }
 
-// Assign keeps a value that all channels of the socket see by Context.Get. It
-// panics outside of SocketOptions.Connect; a channel has its own Assign.
+// Assign stores a value that all channels of the socket get with [Context.Get].
+// It panics outside of SocketOptions.Connect. A [Key] does the same with a
+// type.
 func (s *Socket) Assign(key string, value any) { s.assign(key, value) }
 
 func (s *Socket) assign(key, value any) {
@@ -99,7 +100,7 @@ func (s *Socket) assign(key, value any) {
 	s.identify().assigns.set(key, value)
 }
 
-// Get returns what was assigned when the socket connected, else nil.
+// Get returns the value that was assigned, or nil.
 func (s *Socket) Get(key string) any {
 	value, _ := s.lookup(key)
 	return value
@@ -112,10 +113,11 @@ func (s *Socket) lookup(key any) (value any, ok bool) {
 	return s.identity.assigns.get(key)
 }
 
-// Client names who the socket is for, for limits that clients share: the user
-// that its guard knows (see [ClientGuard]), else its address, of which IPv6 counts
-// by /64. It is empty where that tells nobody apart: for addresses of this machine
-// and of private networks, unless Options.TrustedProxies says which are those of proxies.
+// Client returns a name for the user of the socket, for limits that clients
+// share: the one that its guard knows (see [ClientGuard]), or else its address,
+// an IPv6 address without its last 64 bits. It returns "" for addresses of this
+// machine and of private networks, which may be a proxy's, unless
+// Options.TrustedProxies is set.
 func (s *Socket) Client() string {
 	if g, ok := s.Guard().(ClientGuard); ok {
 		if name := g.Client(); name != "" {
@@ -125,10 +127,10 @@ func (s *Socket) Client() string {
 	return s.network.String()
 }
 
-// Endpoint is the server that the socket is connected to.
+// Endpoint returns the endpoint that the socket is connected to.
 func (s *Socket) Endpoint() *Endpoint { return s.endpoint }
 
-// Transport is "websocket" or "longpoll".
+// Transport returns "websocket" or "longpoll".
 func (s *Socket) Transport() string { return s.transport.name() }
 
 func (s *Socket) mustConnect(what string) {

@@ -11,7 +11,8 @@ func init() {
 	hooks.OwnStats = func(endpoint any) any { return endpoint.(*Endpoint).ownStats() }
 }
 
-// Stats are counts since the endpoint was made, and how much there is now.
+// Stats are the counters of an endpoint since it was made, and its present
+// size.
 type Stats struct {
 	Sockets  int64 // connected now
 	Channels int64 // joined now
@@ -34,13 +35,13 @@ type Stats struct {
 
 	Handshakes HandshakeStats
 	LongPoll   LongPollStats
-	// Network has connections, bytes, writes, what was dropped and why: of the
-	// loops, so that a guest has none of its own.
+	// Network has the counters of the event loops. Guests share those of their
+	// host and have none.
 	Network NetworkStats
 }
 
-// NetworkStats are counted by the event loops, for all connections of an endpoint
-// and its guests, whatever they are for.
+// NetworkStats counts the connections of an endpoint and its guests, including
+// those that are not for sockets.
 type NetworkStats struct {
 	Connections int64 // open now
 	Accepted    int64 // by listeners
@@ -67,8 +68,8 @@ type NetworkStats struct {
 	Overloads     int64 // times that a loop had more tasks waiting than its high-water mark
 }
 
-// HandshakeStats are handshakes that were refused, by what was wrong; those
-// above a limit are in Stats.Refused.
+// HandshakeStats counts refused handshakes by their reason. Those above a limit
+// are counted in Stats.Refused.
 type HandshakeStats struct {
 	Malformed int64 // no request that could become a socket's
 	Origin    int64 // SocketOptions.CheckOrigin
@@ -78,7 +79,7 @@ type HandshakeStats struct {
 	Crashed   int64 // a panic of Connect
 }
 
-// LongPollStats are those of sessions without a connection; they are among
+// LongPollStats counts the sessions of long polling, which are counted in
 // Stats.Sockets too.
 type LongPollStats struct {
 	Sessions int64 // now
@@ -119,8 +120,8 @@ func (c *counters) raise(depth int64) {
 	}
 }
 
-// Stats returns the endpoint's counters, those of its guests included, read one
-// after the other.
+// Stats returns the endpoint's counters, including those of its guests. They
+// are read one after the other.
 func (e *Endpoint) Stats() Stats {
 	s := e.ownStats()
 	if e.host != nil { // a guest: the loops are its host's
@@ -137,7 +138,7 @@ func (e *Endpoint) Stats() Stats {
 	return s
 }
 
-// Add adds what another endpoint has counted, all but Network.
+// Add adds the counters of another endpoint, except for Network.
 func (s *Stats) Add(g Stats) {
 	s.Sockets += g.Sockets
 	s.Channels += g.Channels
@@ -191,5 +192,5 @@ func (e *Endpoint) ownStats() Stats {
 	return s
 }
 
-// Subscribers is how many have joined topic on this node.
+// Subscribers returns how many channels on this node have joined topic.
 func (e *Endpoint) Subscribers(topic string) int { return e.pubsub.Subscribers(topic) }

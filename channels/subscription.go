@@ -9,8 +9,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/dispatch"
 )
 
-// Broadcast is a broadcast to a topic that the channel has subscribed to by
-// [Context.Subscribe], as its [Info] handler of this type gets it.
+// Broadcast is a broadcast to a topic that the channel has subscribed to with
+// [Context.Subscribe]. The [Info] handler of this type is called with it.
 type Broadcast struct {
 	Topic   string
 	Event   string
@@ -19,16 +19,16 @@ type Broadcast struct {
 
 var broadcastType = reflect.TypeFor[Broadcast]()
 
-// Subscribe has the channel get the broadcasts to another topic, as messages for
-// its Info handler of [Broadcast] (Phoenix's Endpoint.subscribe). It may be called
-// in the join, and by any goroutine. What is broadcast after it has returned comes,
-// until [Context.Unsubscribe] or the end of the channel; what the channel itself
-// sends by BroadcastFrom does not. A second call for a topic does nothing.
+// Subscribe subscribes the channel to another topic (Phoenix's
+// Endpoint.subscribe). Its Info handler of type [Broadcast] is called with
+// every broadcast that is sent after Subscribe has returned, until
+// [Context.Unsubscribe] or the end of the channel, but not with what the
+// channel itself sends by BroadcastFrom. A second call for the same topic does
+// nothing. Subscribe may be called from the join callback.
 //
-// A broadcast that the mailbox has no room for ends the channel with
-// ErrMailboxFull, as one for [Intercept] does: it would be missed.
-//
-// ErrTooManyTopics: see Limits.TopicsPerChannel. ErrEnded.
+// A broadcast that does not fit into the mailbox ends the channel with
+// ErrMailboxFull, so that none is missed unnoticed. Subscribe returns
+// ErrTooManyTopics or ErrEnded if it fails.
 func (c *Context) Subscribe(topic string) error {
 	if c.def.info[broadcastType] == nil {
 		return fmt.Errorf("channels: %q subscribes to %q without an Info handler of channels.Broadcast", c.def.pattern, topic)
@@ -36,12 +36,12 @@ func (c *Context) Subscribe(topic string) error {
 	return c.subscribe(topic, false)
 }
 
-// Forward has broadcasts to another topic go straight to the client, as messages of
-// that topic, which the client need not have joined: the way of Phoenix's fastlane,
-// by which Absinthe sends the results of subscriptions. Otherwise it is like Subscribe.
-// What comes before the join is answered is sent behind the answer. A client that
-// has joined the topic too gets such a broadcast twice. The channel's own topic is
-// forwarded anyway.
+// Forward subscribes the client itself to another topic: broadcasts to it are
+// sent to the client as messages of that topic, which the client need not have
+// joined (Phoenix's fastlane, by which Absinthe sends the results of
+// subscriptions). Otherwise it is like Subscribe. Broadcasts that come during
+// the join follow its reply. A client that has also joined the topic gets them
+// twice. Forward does nothing for the channel's own topic.
 func (c *Context) Forward(topic string) error {
 	if topic == c.topic {
 		return nil
@@ -49,9 +49,9 @@ func (c *Context) Forward(topic string) error {
 	return c.subscribe(topic, true)
 }
 
-// Unsubscribe undoes Subscribe and Forward of a topic. After a callback has called
-// it, the Info handler gets none of the topic's broadcasts any more; those that were
-// forwarded before may still be on their way to the client.
+// Unsubscribe ends what Subscribe and Forward began for a topic. If a callback
+// calls it, the Info handler gets no more broadcasts of the topic. Broadcasts
+// that were forwarded before may still be on their way to the client.
 func (c *Context) Unsubscribe(topic string) {
 	c.life.mu.Lock()
 	var ended []*subscription

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Timer is a message that [Context.SendAfter] sends later.
+// Timer is a message of [Context.SendAfter] that has not been sent yet.
 type Timer struct {
 	// Static after construction.
 	c       *Context
@@ -20,10 +20,10 @@ type timers struct {
 	wake    *time.Timer // fires when the first is due, or before
 }
 
-// SendAfter sends msg to the channel's own mailbox after d, even if the mailbox
-// is full; a channel that has ended by then drops it. Of two timers the one that
-// is due first fires first, and of two that are due at once the one that was set
-// first.
+// SendAfter sends msg to the channel itself after d, even if its mailbox is
+// full. The message is dropped if the channel has ended by then. Timers fire in
+// the order in which they are due, and those due at the same time in the order
+// in which they were set.
 func (c *Context) SendAfter(d time.Duration, msg any) *Timer {
 	t := &Timer{c: c, due: time.Now().Add(d), message: msg}
 	c.life.mu.Lock()
@@ -39,8 +39,8 @@ func (c *Context) SendAfter(d time.Duration, msg any) *Timer {
 	return t
 }
 
-// Stop takes the message back. It reports false if the message has been sent, was
-// taken back before, or the channel has ended.
+// Stop cancels the timer. It reports false if the message has been sent, the
+// timer was stopped before, or the channel has ended.
 func (t *Timer) Stop() bool {
 	c := t.c
 	c.life.mu.Lock()

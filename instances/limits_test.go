@@ -109,7 +109,7 @@ func TestLimitsOfTheStore(t *testing.T) {
 		t.Errorf("another change: %v", err)
 	}
 	// A reload raises and lowers it.
-	s.endpoint.Limit(channels.Limits{MaxMessage: 60_000})
+	s.endpoint.SetLimits(channels.Limits{MaxMessage: 60_000})
 	if err := s.Reconfigure(t.Context(), channels.Limits{MaxMessage: 60_000}); err != nil {
 		t.Fatal(err)
 	}

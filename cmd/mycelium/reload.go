@@ -66,7 +66,7 @@ func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
 	d.sockets.Store(ptr(socketOptions(l.cfg)))
 	d.auth.Store(l.tokens)
 	d.privateJWKS.Store(l.cfg.API.PrivateJWKS)
-	d.endpoint.Limit(l.cfg.Limits.Limits)
+	d.endpoint.SetLimits(l.cfg.Limits.Limits)
 	err := d.openAPI(l.cfg, l.keys)
 	d.showOwnKey()
 	present, declareErr := d.declare(ctx, l.specs())
