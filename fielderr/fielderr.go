@@ -12,10 +12,7 @@ package fielderr
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-
-	"github.com/mycelium-rt/mycelium/internal/nearest"
 )
 
 // Error is one wrong field. As JSON it is an element of errors in the API's
@@ -29,8 +26,8 @@ type Error struct {
 	Reason string `json:"reason"`
 }
 
-// String returns the field and the reason as one sentence.
-func (e Error) String() string {
+// Error returns the field and the reason as one sentence.
+func (e Error) Error() string {
 	if e.Field == "" {
 		return "the value " + e.Reason
 	}
@@ -50,7 +47,7 @@ func New(field, format string, args ...any) List {
 func (l List) Error() string {
 	texts := make([]string, len(l))
 	for i, e := range l {
-		texts[i] = e.String()
+		texts[i] = e.Error()
 	}
 	return strings.Join(texts, "; ")
 }
@@ -77,15 +74,3 @@ func (l List) Err() error {
 
 // Escape returns a name as one part of a JSON pointer.
 func Escape(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
-
-// Unknown returns the reason for a field called name where there are only those
-// called known.
-func Unknown(name string, known []string) string {
-	if len(known) == 0 {
-		return "is not a known field; there are none"
-	}
-	if meant := nearest.Of(strings.ToLower(name), known); meant != "" {
-		return fmt.Sprintf("is not a known field; did you mean %q?", meant)
-	}
-	return "is not a known field; there are " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
-}

@@ -22,28 +22,11 @@ func TestList(t *testing.T) {
 	if err.Error() != want || !errors.As(err, &found) || len(found) != 2 {
 		t.Errorf("%v (%d fields)\nwant %s", err, len(found), want)
 	}
-	if got := wrong[0].String(); got != "the value has nothing to do" {
+	if got := wrong[0].Error(); got != "the value has nothing to do" {
 		t.Error(got)
 	}
 	text, err := json.Marshal(New("/a"+"/"+Escape("b/~c"), "is %q", "x"))
 	if want := `[{"field":"/a/b~1~0c","reason":"is \"x\""}]`; err != nil || string(text) != want {
 		t.Errorf("%s, %v, want %s", text, err, want)
-	}
-}
-
-func TestUnknown(t *testing.T) {
-	known := []string{"labels", "limits", "idle_ttl"}
-	for name, want := range map[string]string{
-		"lables":  `is not a known field; did you mean "labels"?`,
-		"LABELS":  `is not a known field; did you mean "labels"?`,
-		"idleTTL": `is not a known field; did you mean "idle_ttl"?`,
-		"auth":    `is not a known field; there are idle_ttl, labels, limits`,
-	} {
-		if got := Unknown(name, known); got != want {
-			t.Errorf("%s: %s, want %s", name, got, want)
-		}
-	}
-	if got := Unknown("a", nil); got != "is not a known field; there are none" {
-		t.Error(got)
 	}
 }

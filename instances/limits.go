@@ -75,7 +75,7 @@ func (m *Manager) warnOfLimits(spec *Spec) {
 	}
 	texts := make([]string, len(wrong))
 	for i, w := range wrong {
-		texts[i] = w.String()
+		texts[i] = w.Error()
 	}
 	m.log.Warn("limits above the server's: the server's apply").Str("instance", spec.ID).Strs("limits", texts).Write()
 }

@@ -55,7 +55,7 @@ func TestLimitsOfTheServer(t *testing.T) {
 	refused := func(what string, err error, name string) {
 		t.Helper()
 		var invalid fielderr.List
-		if !errors.As(err, &invalid) || len(invalid) != 1 || invalid[0].String() != "/limits/"+name+" is 5001: this server allows at most 5000" {
+		if !errors.As(err, &invalid) || len(invalid) != 1 || invalid[0].Error() != "/limits/"+name+" is 5001: this server allows at most 5000" {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

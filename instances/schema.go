@@ -17,6 +17,7 @@ import (
 	"golang.org/x/text/message"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/internal/nearest"
 	"github.com/mycelium-rt/mycelium/units"
 )
 
@@ -104,7 +105,7 @@ func (s *schema) fieldErrors(e *jsonschema.ValidationError) (list fielderr.List)
 		return list
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
-			list.Add(at+"/"+fielderr.Escape(name), "%s", fielderr.Unknown(name, slices.Collect(maps.Keys(fields))))
+			list.Add(at+"/"+fielderr.Escape(name), "%s", nearest.UnknownField(name, slices.Collect(maps.Keys(fields))))
 		}
 		return list
 	case *kind.Pattern:

@@ -289,7 +289,7 @@ func TestConfig(t *testing.T) {
 	} {
 		var invalid fielderr.List
 		_, _, err := s.Manager.Create(t.Context(), instances.Spec{Type: "game", Config: json.RawMessage(config)})
-		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].String(), want) {
+		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].Error(), want) {
 			t.Errorf("%s: %v, want %s", config, err, want)
 		}
 	}
@@ -312,7 +312,7 @@ func TestConfigure(t *testing.T) {
 		`{"rules":"tictactoe","clock":"1ms"}`: "/config/clock must be at least 1s",
 	} {
 		var invalid fielderr.List
-		if err := change(config); !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].String(), want) {
+		if err := change(config); !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].Error(), want) {
 			t.Errorf("%s: %v, want %s", config, err, want)
 		}
 	}

@@ -118,7 +118,7 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 	} {
 		var invalid fielderr.List
 		_, _, err := m.Create(t.Context(), instances.Spec{Type: "relay", Config: json.RawMessage(`{"publish":[` + rule + `]}`)})
-		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].String(), field) {
+		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid[0].Error(), field) {
 			t.Errorf("%s: %v, want %s", rule, err, field)
 		}
 	}

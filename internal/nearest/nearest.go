@@ -1,6 +1,12 @@
 // Package nearest finds the name that was meant by one that does not exist.
 package nearest
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Limit is the distance from which on two names have nothing to do with each
 // other: one slip in four letters is still recognised.
 func Limit(name string) int { return 2 + len(name)/4 }
@@ -39,4 +45,17 @@ func Distance(a, b string) int {
 		before, last = last, row
 	}
 	return last[len(b)]
+}
+
+// UnknownField returns what is wrong with a field of JSON called name where there are
+// only those called known, which are in lower case. It follows the field in a
+// sentence.
+func UnknownField(name string, known []string) string {
+	if len(known) == 0 {
+		return "is not a known field; there are none"
+	}
+	if meant := Of(strings.ToLower(name), known); meant != "" {
+		return fmt.Sprintf("is not a known field; did you mean %q?", meant)
+	}
+	return "is not a known field; there are " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
 }

@@ -28,3 +28,20 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
+
+func TestUnknownField(t *testing.T) {
+	known := []string{"labels", "limits", "idle_ttl"}
+	for name, want := range map[string]string{
+		"lables":  `is not a known field; did you mean "labels"?`,
+		"LABELS":  `is not a known field; did you mean "labels"?`,
+		"idleTTL": `is not a known field; did you mean "idle_ttl"?`,
+		"auth":    `is not a known field; there are idle_ttl, labels, limits`,
+	} {
+		if got := UnknownField(name, known); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if got := UnknownField("a", nil); got != "is not a known field; there are none" {
+		t.Error(got)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/internal/nearest"
 	"github.com/mycelium-rt/mycelium/units"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -75,7 +76,7 @@ func decodeStruct(text []byte, v reflect.Value, at string) fielderr.List {
 		index, known := fields[name]
 		switch {
 		case !known:
-			return fielderr.New(here, "%s", fielderr.Unknown(name, slices.Collect(maps.Keys(fields))))
+			return fielderr.New(here, "%s", nearest.UnknownField(name, slices.Collect(maps.Keys(fields))))
 		case seen[name]:
 			return fielderr.New(here, "is there twice")
 		}
