@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/mycelium-rt/mycelium/presence"
 )
 
 // document is openapi.json, as far as the tests look at it.
@@ -172,6 +174,25 @@ func (f *fixture) schema(pointer string) *jsonschema.Schema {
 	}
 	f.schemas[pointer] = s
 	return s
+}
+
+// TestDocumentHasPresences: the schema of an entry fits what package presence writes.
+func TestDocumentHasPresences(t *testing.T) {
+	f := newFixture(t, Options{})
+	metas := []presence.Meta{{Ref: "1", JSON: json.RawMessage(`{"phx_ref":"1","name":"a"}`)}}
+	for _, entry := range []presence.Entry{{Metas: metas}, {Metas: metas, Fetched: json.RawMessage(`{"user":{"name":"a"}}`)}} {
+		text, err := json.Marshal(entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.schema("/components/schemas/Entry").Validate(value); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }
 
 // TestDocumentHasTheBodies: the document permits the bodies that the API accepts, and no others.
