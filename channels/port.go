@@ -14,13 +14,15 @@ import (
 
 // ListenAndServe listens on a TCP address and serves until ctx is done, then
 // shuts down as [Endpoint.Shutdown] does, within Drain.Timeout. It returns nil
-// after a clean shutdown. If it cannot listen, it returns at once and leaves the
+// after a clean shutdown. It logs where it listens, at level info. If it cannot listen, it returns at once and leaves the
 // endpoint as it was: it may be called again for another address, or Shutdown may
 // end the endpoint.
 func (e *Endpoint) ListenAndServe(ctx context.Context, addr string) error {
-	if _, err := e.Listen(addr); err != nil {
+	at, err := e.Listen(addr)
+	if err != nil {
 		return err
 	}
+	e.log.Info("listening").Str("addr", at.String()).Write()
 	<-ctx.Done()
 	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.Drain.Timeout)
 	defer cancel()

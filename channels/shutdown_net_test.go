@@ -1,15 +1,19 @@
 package channels_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/leaktest"
@@ -260,6 +264,9 @@ func TestShutdownTimeout(t *testing.T) {
 func TestListenAndServe(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Drain = quickDrain
+		var said bytes.Buffer
+		logger := zerolog.New(&said)
+		o.Logger = &logger
 		e, err := channels.NewEndpoint(o)
 		if err != nil {
 			t.Fatal(err)
@@ -268,6 +275,9 @@ func TestListenAndServe(t *testing.T) {
 		cancel()
 		if err := e.ListenAndServe(ctx, "127.0.0.1:0"); err != nil {
 			t.Error(err)
+		}
+		if !regexp.MustCompile(`"level":"info",.*"addr":"127.0.0.1:\d+".*"message":"listening"`).Match(said.Bytes()) {
+			t.Errorf("logged %q, want where it listens", &said)
 		}
 		e, err = channels.NewEndpoint(o)
 		if err != nil {

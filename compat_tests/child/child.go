@@ -3,12 +3,12 @@
 package child
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"sync"
 	"syscall"
 	"testing"
@@ -50,40 +50,58 @@ type Process struct {
 	err error // why it ended; read after Ended
 }
 
-// Start runs a program whose first line has its address when it listens: "READY
-// http://127.0.0.1:4600". When the test ends, so does the program by SIGTERM. It must then exit
-// without an error: the race detector reports by the exit code, too.
+// Start runs a program until the test ends, and returns when it says where it
+// listens: "READY http://127.0.0.1:4600", or as [channels.Endpoint.ListenAndServe] logs
+// it. The program gets SIGTERM and must then exit without an error: the race detector
+// reports by the exit code, too.
 func Start(t *testing.T, bin string, args ...string) *Process {
 	t.Helper()
 	ended := make(chan struct{})
 	p := &Process{Stderr: new(Tail), Ended: ended, cmd: exec.Command(bin, args...)}
-	p.cmd.Stderr = p.Stderr
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := &addrFinder{found: make(chan string, 1)}
+	p.cmd.Stdout, p.cmd.Stderr = addr, io.MultiWriter(p.Stderr, addr)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan string, 1)
 	go func() {
 		defer close(ended)
-		line, _ := bufio.NewReader(stdout).ReadString('\n')
-		ready <- line
 		p.err = p.cmd.Wait()
 	}()
 	t.Cleanup(func() { p.stop(t) })
 	select {
-	case line := <-ready:
-		_, url, found := strings.Cut(strings.TrimSpace(line), "://")
-		if !found {
-			t.Fatalf("%s said %q instead of its address\n%s", bin, line, p.Stderr)
-		}
-		p.Addr, _, _ = strings.Cut(url, "/")
+	case p.Addr = <-addr.found:
+	case <-ended:
+		t.Fatalf("%s has ended and not said where it listens\n%s", bin, p.Stderr)
 	case <-time.After(StartTimeout):
-		t.Fatalf("%s is not ready after %v\n%s", bin, StartTimeout, p.Stderr)
+		t.Fatalf("%s has not said in %v where it listens\n%s", bin, StartTimeout, p.Stderr)
 	}
 	return p
+}
+
+// addrFinder finds the address where a process listens in what it writes.
+type addrFinder struct {
+	found chan string // holds one
+
+	mu   sync.Mutex
+	text []byte // guarded by mu; what was written so far, nil once done
+	done bool   // guarded by mu
+}
+
+var addrPattern = regexp.MustCompile(`(?:\bREADY \w+://|\blistening addr=)([^\s/]+)[\s/]`)
+
+// Write implements io.Writer.
+func (a *addrFinder) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.done {
+		return len(p), nil
+	}
+	a.text = append(a.text, p...)
+	if m := addrPattern.FindSubmatch(a.text); m != nil {
+		a.done, a.text = true, nil
+		a.found <- string(m[1])
+	}
+	return len(p), nil
 }
 
 // Terminate sends SIGTERM, as an operator does.

@@ -29,10 +29,10 @@ const cleanEnvironment = () => Object.fromEntries(Object.entries(process.env).fi
 
 /**
  * The address in a line of output, or undefined: {"level":"info","addr":"127.0.0.1:4000","message":"listening"}, of labapp
- * READY http://127.0.0.1:4600, or of an example: listening on http://127.0.0.1:4000/.
+ * READY http://127.0.0.1:4600, or of an example: INFO listening addr=127.0.0.1:4000.
  */
 function listeningAddress(line) {
-  const [, address] = /^(?:READY|listening on) http:\/\/([^\s/]+)/.exec(line) ?? []
+  const [, address] = /(?:^READY http:\/\/|\blistening addr=)(\S+)/.exec(line) ?? []
   if (address) return address
   if (!line.startsWith("{")) return undefined
   try {

@@ -22,7 +22,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -84,15 +83,7 @@ func run(ctx context.Context, addr, modules string) error {
 	}
 	up := newUploads()
 	endpoint.Socket("/live", channels.SocketOptions{}, live(up), upload(up))
-	bound, err := endpoint.Listen(addr)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("listening on http://%s/\n", bound)
-	<-ctx.Done()
-	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return endpoint.Shutdown(down)
+	return endpoint.ListenAndServe(ctx, addr)
 }
 
 func main() {

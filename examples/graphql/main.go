@@ -12,13 +12,11 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
 )
@@ -32,15 +30,7 @@ func run(ctx context.Context, addr string) error {
 		return err
 	}
 	endpoint.Socket("/socket", channels.SocketOptions{}, absinthe(endpoint, newSchema(newChat())))
-	bound, err := endpoint.Listen(addr)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("listening on http://%s/socket\n", bound)
-	<-ctx.Done()
-	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return endpoint.Shutdown(down)
+	return endpoint.ListenAndServe(ctx, addr)
 }
 
 func main() {

@@ -31,7 +31,6 @@ import (
 	"context"
 	"embed"
 	"flag"
-	"fmt"
 	"io/fs"
 	"log"
 	"log/slog"
@@ -39,7 +38,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
 )
@@ -94,11 +92,14 @@ func receive(c *channels.Context, data channels.Binary) (channels.NoReply, error
 // limits let a client be sent a whole log at once, and be asked for as much.
 var limits = channels.Limits{MaxMessage: maxLog + 1024, OutboundBytes: 2 * maxLog}
 
-// newEndpoint serves the documents in a folder, and the page.
-func newEndpoint(folder string) (*channels.Endpoint, error) {
+// run serves the documents in a folder, and the page, until ctx is done.
+func run(ctx context.Context, addr, folder string) error {
 	files, err := fs.Sub(page, "page")
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
 	}
 	endpoint, err := channels.NewEndpoint(channels.Options{
 		Handler: http.FileServerFS(files),
@@ -106,29 +107,10 @@ func newEndpoint(folder string) (*channels.Endpoint, error) {
 		Limits:  limits,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	endpoint.Socket("/socket", channels.SocketOptions{}, room(newDocuments(folder)))
-	return endpoint, nil
-}
-
-func run(ctx context.Context, addr, folder string) error {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	endpoint, err := newEndpoint(folder)
-	if err != nil {
-		return err
-	}
-	bound, err := endpoint.Listen(addr)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("listening on http://%s/\n", bound)
-	<-ctx.Done()
-	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return endpoint.Shutdown(down)
+	return endpoint.ListenAndServe(ctx, addr)
 }
 
 func main() {
