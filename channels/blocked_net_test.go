@@ -23,9 +23,10 @@ func (b stuckBus) Close() error { b.wait(); return b.Bus.Close() }
 // A shutdown keeps its deadline whatever blocks, also what must not, and what was
 // blocked ends when it does not block any more.
 func TestShutdownKeepsItsDeadline(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"On on all loops", "Subscribe", "Closed", "Terminate", "Handler", "Bus"} {
 		t.Run(what, func(t *testing.T) {
-			both(t, func(t *testing.T, o channels.Options) { testBlockedShutdown(t, o, what) })
+			bothSlow(t, func(t *testing.T, o channels.Options) { testBlockedShutdown(t, o, what) })
 		})
 	}
 }
@@ -112,8 +113,8 @@ func testBlockedShutdown(t *testing.T, o channels.Options, what string) {
 
 // ListenAndServe returns within Drain.Timeout although a loop is blocked.
 func TestListenAndServeKeepsDrainTimeout(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
-		o.Drain = channels.Drain{Batch: 1, Interval: time.Millisecond, Timeout: 2 * time.Second}
+	bothSlow(t, func(t *testing.T, o channels.Options) {
+		o.Drain = channels.Drain{Batch: 1, Interval: time.Millisecond, Timeout: 300 * time.Millisecond}
 		e, err := channels.NewEndpoint(o)
 		if err != nil {
 			t.Fatal(err)

@@ -48,9 +48,10 @@ func lounge(tracker *presence.Tracker) *channels.Channel {
 }
 
 func TestChurn(t *testing.T) {
+	t.Parallel()
 	for name, window := range map[string]time.Duration{"at once": 0, "window": 20 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, o channels.Options) { testChurn(t, o, window) })
+			bothSlow(t, func(t *testing.T, o channels.Options) { testChurn(t, o, window) })
 		})
 	}
 }

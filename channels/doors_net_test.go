@@ -119,34 +119,37 @@ func TestContinue(t *testing.T) {
 // A body that comes a byte at a time is not waited for, however short the pauses
 // are.
 func TestDrippingBody(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Handler, o.Limits.HandshakeTimeout = mirror, 300*time.Millisecond
-		s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, room())
 		for _, path := range []string{"/x", "/socket/longpoll"} {
-			c := dialTCP(t, s.addr)
-			if _, err := io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"); err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				c.SetReadDeadline(time.Now().Add(patience))
-				io.Copy(io.Discard, c)
-			}()
-			drips := 0
-			for over := false; !over && drips < 1000; drips++ {
-				c.Write([]byte("x"))
-				select {
-				case <-ended:
-					over = true
-				case <-time.After(20 * time.Millisecond):
+			t.Run(path, func(t *testing.T) {
+				t.Parallel()
+				s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, room())
+				c := dialTCP(t, s.addr)
+				if _, err := io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"); err != nil {
+					t.Fatal(err)
 				}
-			}
-			if drips >= 1000 {
-				t.Errorf("%s: the body was waited for", path)
-			}
-			c.Close()
-			<-ended
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					c.SetReadDeadline(time.Now().Add(patience))
+					io.Copy(io.Discard, c)
+				}()
+				drips := 0
+				for over := false; !over && drips < 1000; drips++ {
+					c.Write([]byte("x"))
+					select {
+					case <-ended:
+						over = true
+					case <-time.After(20 * time.Millisecond):
+					}
+				}
+				if drips >= 1000 {
+					t.Errorf("%s: the body was waited for", path)
+				}
+				c.Close()
+				<-ended
+			})
 		}
 	})
 }

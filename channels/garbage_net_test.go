@@ -194,39 +194,42 @@ func TestReasonOfMalformedMessages(t *testing.T) {
 // After a protocol error nothing more is read, however much the client sends:
 // over epoll, portable, and TLS.
 func TestProtocolErrorEndsReading(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		serverSide, clientSide := selfSigned(t)
 		o.TLS = serverSide
-		for name, dial := range map[string]func(s *server) *peer{
-			"plain":   func(s *server) *peer { return s.dial(t) },
-			"TLS":     func(s *server) *peer { return dialTLS(t, s.addr, clientSide) },
-			"message": func(s *server) *peer { return s.dial(t) },
+		for name, dial := range map[string]func(t *testing.T, s *server) *peer{
+			"plain":   func(t *testing.T, s *server) *peer { return s.dial(t) },
+			"TLS":     func(t *testing.T, s *server) *peer { return dialTLS(t, s.addr, clientSide) },
+			"message": func(t *testing.T, s *server) *peer { return s.dial(t) },
 		} {
-			s := serve(t, o, channels.SocketOptions{}, room())
-			p := dial(s)
-			wrong, code := []byte{0xff, 0xff}, uint16(1002)
-			if name == "message" {
-				wrong, code = frames("{"), 1011
-			}
-			if err := p.WriteRaw(wrong); err != nil {
-				t.Fatal(err)
-			}
-			flooded := make(chan struct{})
-			go func() {
-				defer close(flooded)
-				for block := make([]byte, 64<<10); p.WriteRaw(block) == nil; {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := serve(t, o, channels.SocketOptions{}, room())
+				p := dial(t, s)
+				wrong, code := []byte{0xff, 0xff}, uint16(1002)
+				if name == "message" {
+					wrong, code = frames("{"), 1011
 				}
-			}()
-			_, _, err := p.ReadMessage()
-			var closed *wstest.CloseError
-			if !errors.As(err, &closed) || closed.Code != code {
-				t.Errorf("%s: %v, want a Close frame with %d", name, err, code)
-			}
-			waitFor(t, "the connection to be gone", func() bool { return s.Stats().Network.Connections == 0 })
-			<-flooded
-			if n := s.Stats().Network.BytesIn; n > 1<<20 {
-				t.Errorf("%s: %d bytes were read", name, n)
-			}
+				if err := p.WriteRaw(wrong); err != nil {
+					t.Fatal(err)
+				}
+				flooded := make(chan struct{})
+				go func() {
+					defer close(flooded)
+					for block := make([]byte, 64<<10); p.WriteRaw(block) == nil; {
+					}
+				}()
+				_, _, err := p.ReadMessage()
+				var closed *wstest.CloseError
+				if !errors.As(err, &closed) || closed.Code != code {
+					t.Errorf("%s: %v, want a Close frame with %d", name, err, code)
+				}
+				waitFor(t, "the connection to be gone", func() bool { return s.Stats().Network.Connections == 0 })
+				<-flooded
+				if n := s.Stats().Network.BytesIn; n > 1<<20 {
+					t.Errorf("%s: %d bytes were read", name, n)
+				}
+			})
 		}
 	})
 }

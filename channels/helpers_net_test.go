@@ -38,6 +38,16 @@ func both(t *testing.T, test func(t *testing.T, o channels.Options)) {
 	t.Run("portable", func(t *testing.T) { test(t, channels.Options{Loops: 2, Portable: true}) })
 }
 
+// bothSlow is both for a test that mostly waits: all of them run at the same time.
+func bothSlow(t *testing.T, test func(t *testing.T, o channels.Options)) {
+	t.Helper()
+	t.Parallel()
+	both(t, func(t *testing.T, o channels.Options) {
+		t.Parallel()
+		test(t, o)
+	})
+}
+
 // patience is how long a test waits for what must happen on a loaded machine;
 // only failing tests wait that long.
 const patience = 30 * time.Second
@@ -63,7 +73,6 @@ func serve(t testing.TB, o channels.Options, so channels.SocketOptions, chs ...*
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		assertNothingLeft(t)
 	})
 	return s
 }
@@ -71,6 +80,7 @@ func serve(t testing.TB, o channels.Options, so channels.SocketOptions, chs ...*
 // newServer is serve for tests that shut down themselves.
 func newServer(t testing.TB, o channels.Options) *server {
 	t.Helper()
+	leaks.Watch(t)
 	if o.Drain == (channels.Drain{}) {
 		o.Drain = quickDrain
 	}

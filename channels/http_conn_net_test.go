@@ -168,7 +168,7 @@ func (s *server) hold(t *testing.T) {
 
 // Nobody holds a request open for longer than Limits.HandshakeTimeout.
 func TestHeldRequests(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Handler, o.Limits.HandshakeTimeout = heldHandler(), 200*time.Millisecond
 		o.Limits.MaxConnections = len(heldRequests)
 		s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, room())
@@ -201,7 +201,7 @@ func TestHeldRequests(t *testing.T) {
 
 // They do not hold up a shutdown either, whatever the timeout is.
 func TestShutdownWithHeldRequests(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Handler, o.Limits.HandshakeTimeout = heldHandler(), time.Hour
 		s := newServer(t, o)
 		s.Socket("/socket", channels.SocketOptions{LongPoll: longPolling}, room())
@@ -253,7 +253,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 // A handler's own time counts for nothing, and it may ask for more of the
 // client's.
 func TestLongRequests(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		const timeout = 100 * time.Millisecond
 		mux := http.NewServeMux()
 		mux.HandleFunc("/stream", func(w http.ResponseWriter, r *http.Request) {

@@ -183,31 +183,34 @@ func TestLargeHead(t *testing.T) {
 // A connection has Limits.HandshakeTimeout for its request, however it spreads
 // the bytes.
 func TestSlowHead(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HandshakeTimeout = 300 * time.Millisecond
-		s := serve(t, o, channels.SocketOptions{}, room())
 		for name, write := range map[string]func(c net.Conn) error{
 			"silent": func(net.Conn) error { return nil },
 			"half":   func(c net.Conn) error { _, err := c.Write([]byte("GET /socket/websocket HTT")); return err },
 			"drip":   drip,
 		} {
-			c, err := net.Dial("tcp", s.addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			wrote := make(chan error, 1)
-			go func() { wrote <- write(c) }()
-			c.SetReadDeadline(time.Now().Add(8 * time.Second))
-			_, err = io.Copy(io.Discard, c)
-			if isTimeout(err) {
-				t.Errorf("%s: not ended", name)
-			}
-			c.Close()
-			if err := <-wrote; errors.Is(err, errWroteAll) {
-				t.Errorf("%s: the whole head, 100 bytes in 4 s, was waited for", name)
-			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := serve(t, o, channels.SocketOptions{}, room())
+				c, err := net.Dial("tcp", s.addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wrote := make(chan error, 1)
+				go func() { wrote <- write(c) }()
+				c.SetReadDeadline(time.Now().Add(8 * time.Second))
+				_, err = io.Copy(io.Discard, c)
+				if isTimeout(err) {
+					t.Errorf("%s: not ended", name)
+				}
+				c.Close()
+				if err := <-wrote; errors.Is(err, errWroteAll) {
+					t.Errorf("%s: the whole head, 100 bytes in 4 s, was waited for", name)
+				}
+				s.dial(t).join("room:1", "{}")
+			})
 		}
-		s.dial(t).join("room:1", "{}")
 	})
 }
 

@@ -31,11 +31,11 @@ func gated(gate chan struct{}, ended chan<- error) *channels.Channel {
 // A burst of more than a mailbox takes: nothing is lost, the socket is not read
 // meanwhile, its silence is not held against it, and nobody else waits.
 func TestMailboxFull(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		const burst = 3000
 		o.Loops, o.Limits.MailboxMessages = 1, 100
 		gate := make(chan struct{})
-		s := serve(t, o, channels.SocketOptions{IdleTimeout: 2 * time.Second}, gated(gate, make(chan error, 9)), room())
+		s := serve(t, o, channels.SocketOptions{IdleTimeout: 800 * time.Millisecond}, gated(gate, make(chan error, 9)), room())
 		p, other := s.dial(t), s.dial(t)
 		ref := p.join("gated:1", "{}")
 		p.push(ref, "gated:1", "block", "{}")
@@ -56,7 +56,7 @@ func TestMailboxFull(t *testing.T) {
 		waitFor(t, "the socket to be held up", func() bool { return s.Stats().HeldUp > 0 })
 		stop := chat(t, s)
 		free := other.join("room:free", "{}")
-		for begun := time.Now(); time.Since(begun) < 3*time.Second; time.Sleep(50 * time.Millisecond) { // longer than the idle timeout
+		for begun := time.Now(); time.Since(begun) < 1200*time.Millisecond; time.Sleep(50 * time.Millisecond) { // longer than the idle timeout
 			other.assertReply(free, "room:free", "echo", "[1]", "ok", "[1]")
 		}
 		stop()
@@ -291,7 +291,7 @@ func TestMailboxFullOfNames(t *testing.T) {
 // A few bytes that were read at once may be many large messages: none beyond the
 // one that a mailbox has no room for is decompressed before there is room again.
 func TestMailboxFullOfBombs(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Loops, o.Limits.MailboxBytes = 1, 128<<10
 		gate := make(chan struct{})
 		s := serve(t, o, compressing, gated(gate, make(chan error, 9)))

@@ -14,5 +14,8 @@ func TestMain(m *testing.M) {
 	if target := os.Getenv(crowdTarget); target != "" {
 		os.Exit(holdCrowd(target)) // a child process of startCrowd
 	}
-	leaktest.Main(m, leaktest.Count{Name: "frames", Live: netloop.LiveFrames}, leaktest.Count{Name: "buffers", Live: websocket.LiveBuffers})
+	leaktest.Main(m, leaks.Counts...)
 }
+
+// leaks checks what tests with a server leave.
+var leaks = leaktest.Quiet{Counts: []leaktest.Count{{Name: "frames", Live: netloop.LiveFrames}, {Name: "buffers", Live: websocket.LiveBuffers}}}

@@ -17,6 +17,7 @@ import (
 // answered all of it, but not read for a while. Others are, and nobody is
 // closed.
 func TestHeldUp(t *testing.T) {
+	t.Parallel()
 	const rate, n = 25, 26
 	for _, c := range []struct {
 		name  string
@@ -55,7 +56,7 @@ func TestHeldUp(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			both(t, func(t *testing.T, o channels.Options) {
+			bothSlow(t, func(t *testing.T, o channels.Options) {
 				o.Limits.HeartbeatsPerSecond, o.Limits.MessagesPerSecond = rate, 30
 				s := serve(t, o, channels.SocketOptions{}, room())
 				p, other := s.dial(t), s.dial(t)
@@ -101,7 +102,7 @@ func TestHeldUpCloses(t *testing.T) {
 
 // TestHeldUpPolls: a long-poll session that is held up has its POSTs wait.
 func TestHeldUpPolls(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HeartbeatsPerSecond = 25
 		s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, room())
 		c := s.polls(t)
@@ -159,7 +160,7 @@ func TestEndlessMessage(t *testing.T) {
 // Messages that inflate far hold the loop up one at a time, however many of them
 // were read at once.
 func TestBombsReadAtOnce(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Loops, o.Limits.HeartbeatsPerSecond = 1, 1000
 		s := serve(t, o, compressing, room())
 		p := s.dialTarget(t, "/socket/websocket?vsn=2.0.0", offering(deflateName))

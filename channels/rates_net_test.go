@@ -29,14 +29,14 @@ func (p *peer) flood(n int, joinRef, topic, event, payload string) map[string]in
 }
 
 func TestBytesRate(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Limits.BytesPerSecond = 1000
 		s := serve(t, o, channels.SocketOptions{}, room())
 		p, other := s.dial(t), s.dial(t)
 		ref, otherRef := p.join("room:1", "{}"), other.join("room:1", "{}")
 		payload := `"` + strings.Repeat("x", 298) + `"`
 		const refused = `{"reason":"too many bytes"}`
-		if got := p.flood(30, ref, "room:1", "echo", payload); got["ok"] < 3 || got[refused] < 15 || got["ok"]+got[refused] != 30 {
+		if got := p.flood(12, ref, "room:1", "echo", payload); got["ok"] < 3 || got[refused] < 4 || got["ok"]+got[refused] != 12 {
 			t.Errorf("300 bytes each: %v", got)
 		}
 		large := `"` + strings.Repeat("x", 1000) + `"`

@@ -45,9 +45,10 @@ var narrow = channels.Limits{OutboundBytes: 1 << 20, SendBuffer: 128 << 10}
 // new.
 func TestPushFresh(t *testing.T) {
 	const topics = 40
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		for _, kind := range []string{"version 2", "version 1", "TLS", "compression", "long polling"} {
 			t.Run(kind, func(t *testing.T) {
+				t.Parallel()
 				o, l := o, new(shelves)
 				serverSide, clientSide := selfSigned(t)
 				o.TLS, o.Limits = serverSide, narrow

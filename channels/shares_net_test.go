@@ -12,7 +12,7 @@ import (
 // TestHeldRequestsLeaveSockets: requests that are held open have a part of
 // MaxConnections, and sockets connect as before.
 func TestHeldRequestsLeaveSockets(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Limits.MaxConnections = 20
 		o.Limits.HandshakeTimeout = time.Minute
 		s := serve(t, o, channels.SocketOptions{}, room())

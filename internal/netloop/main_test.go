@@ -24,11 +24,11 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(drainChild); addr != "" {
 		os.Exit(drain(addr))
 	}
-	leaktest.Main(m, quiet.Counts...)
+	leaktest.Main(m, leaks.Counts...)
 }
 
-// quiet checks what tests with a group leave.
-var quiet = leaktest.Quiet{Counts: []leaktest.Count{{Name: "frames", Live: LiveFrames}}}
+// leaks checks what tests with a group leave.
+var leaks = leaktest.Quiet{Counts: []leaktest.Count{{Name: "frames", Live: LiveFrames}}}
 
 // way is an implementation: how the bytes get in and out.
 type way struct {
@@ -89,7 +89,7 @@ func eachSlow(t *testing.T, test func(t *testing.T, w way)) {
 
 func newGroup(t testing.TB, o Options) *Group {
 	t.Helper()
-	quiet.Watch(t)
+	leaks.Watch(t)
 	if o.OnError == nil {
 		o.OnError = func(err error) { t.Error("OnError:", err) }
 	}
