@@ -6,6 +6,8 @@ GO ?= go
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 # Packages that are tested at a time: half of their time is waiting.
 PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
+# Tests of a package at a time that say they may: nearly all of their time is waiting.
+PARALLEL := 16
 FUZZTIME ?= 60s
 SOAK ?= 10m
 MODEL ?= 10m
@@ -34,7 +36,7 @@ test: test-go test-budgets test-scale test-js ## all tests: Go with the race det
 test-go: ## Go tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler ($$($(GO) env CC)): running without the race detector"
 	$(GO) vet ./...
-	$(GO) test $(RACE) -p $(PACKAGES) ./...
+	$(GO) test $(RACE) -p $(PACKAGES) -parallel $(PARALLEL) ./...
 	cd examples/graphql && $(GO) vet ./... && $(GO) test $(RACE) ./...
 
 test-budgets: ## allocations and memory of a connection, without the race detector, which changes both

@@ -158,6 +158,7 @@ func joinBare(c net.Conn, hello string) error {
 	return nil
 }
 
+// TestIdleHeap takes 2 s, which 5,000 connections need, twice.
 func TestIdleHeap(t *testing.T) {
 	if race.Enabled || testing.Short() {
 		t.Skip("the race detector allocates: make test-budgets runs it without")

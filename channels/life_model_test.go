@@ -44,6 +44,8 @@ func modelTime(t *testing.T) time.Duration {
 // 5 s.
 const hang = 4 * time.Second
 
+// TestLifeModel takes 3 s: as many random lives as fit in. It runs alone because
+// it changes GOMAXPROCS.
 func TestLifeModel(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	both(t, func(t *testing.T, o channels.Options) {
