@@ -9,8 +9,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
-// hold is a socket that is not read for a while: TCP, or the POST of long
-// polling, makes its client wait. Owned by the loop.
+// hold is the state of a socket that is not read for a while. Its client waits, held
+// up by TCP or by the POST of long polling. Owned by the loop.
 type hold struct {
 	until  time.Time // above a rate; zero: not for that
 	full   []*stall  // for channels whose mailboxes are full
@@ -19,18 +19,18 @@ type hold struct {
 	ending bool      // a task that ends the hold has been posted
 }
 
-// stopsDecoding reports whether what has been read waits as well. What is above a
-// rate is refused without much work, but a few bytes that are compressed can be
-// many large messages.
+// stopsDecoding reports whether bytes that were read already must wait too. Messages
+// above a rate need not, because refusing them is little work. But a few compressed
+// bytes can be many large messages.
 func (h *hold) stopsDecoding() bool { return h != nil && (len(h.full) > 0 || h.large) }
 
-// stall is a full mailbox that keeps its socket from being read.
+// stall is a full mailbox because of which its socket is not read.
 type stall struct {
 	c     *Context
 	timer *time.Timer // ends it
 }
 
-// held returns the hold of the socket, making one if there is none.
+// held returns the hold of the socket, and makes one if there is none.
 func (s *Socket) held() *hold {
 	l := s.perLoop()
 	h := l.held[s]
@@ -46,11 +46,11 @@ func (s *Socket) held() *hold {
 	return h
 }
 
-// isHeld reports whether the socket is not read at the moment: its silence is
-// not its client's.
+// isHeld reports whether the socket is not read at the moment. A silent socket that
+// is held may have a client that is not silent.
 func (s *Socket) isHeld() bool { return s.holding() != nil }
 
-// holding returns the hold of the socket; nil if it has none, as nearly all.
+// holding returns the hold of the socket, nil if it has none.
 func (s *Socket) holding() *hold {
 	if held := s.perLoop().held; len(held) > 0 {
 		return held[s]
@@ -58,9 +58,8 @@ func (s *Socket) holding() *hold {
 	return nil
 }
 
-// readAgain reads the socket again if nothing speaks against it. What had been
-// read before is decoded first, by a task: the caller may have messages that came
-// before that.
+// readAgain resumes reading if no reason for the hold is left. A task decodes what
+// was read before, because the caller may have messages that came earlier.
 func (s *Socket) readAgain() {
 	h := s.holding()
 	if !h.isOver() {
@@ -77,12 +76,11 @@ func (s *Socket) readAgain() {
 	}
 }
 
-// isOver reports whether nothing keeps the socket from being read. nil is no
-// hold that could end.
+// isOver reports whether no reason for the hold is left. It is false for nil.
 func (h *hold) isOver() bool { return h != nil && h.until.IsZero() && len(h.full) == 0 }
 
-// decodeUnread ends a hold behind which there is something to decode, which may
-// begin the next one.
+// decodeUnread ends a hold and decodes what was read before it, which may begin the
+// next hold.
 func (s *Socket) decodeUnread() {
 	h := s.holding()
 	if h == nil {
@@ -96,7 +94,7 @@ func (s *Socket) decodeUnread() {
 	s.transport.resume(h.unread)
 }
 
-// forgetHold is for a socket that is closed.
+// forgetHold drops the hold of a closed socket.
 func (s *Socket) forgetHold() {
 	l := s.perLoop()
 	if h := l.held[s]; h != nil {
@@ -107,9 +105,8 @@ func (s *Socket) forgetHold() {
 	}
 }
 
-// holdUp holds the client up for d, or for that much from now on if it is held
-// up already, because of a rate. What has been read is still handled, unless
-// it is [hold.stopsDecoding].
+// holdUp stops reading the socket until d from now, because of a rate. What was read
+// already is still handled, unless [hold.stopsDecoding].
 func (s *Socket) holdUp(d time.Duration, rate string) {
 	h := s.held()
 	first := h.until.IsZero()
@@ -125,7 +122,7 @@ func (s *Socket) endHoldIn(d time.Duration) {
 	time.AfterFunc(d, func() { s.loop.Post(netloop.TaskFunc(s.endHold)) })
 }
 
-// endHold undoes holdUp when it is time.
+// endHold undoes holdUp when its time is over.
 func (s *Socket) endHold() {
 	h := s.perLoop().held[s]
 	if h == nil {
@@ -139,10 +136,9 @@ func (s *Socket) endHold() {
 	s.readAgain()
 }
 
-// stall keeps the socket from being read because c has as much waiting as it
-// may, until there is room or Limits.MailboxWait has passed. What the client
-// has sent meanwhile waits in its connection, heartbeats included: this is why
-// that time is bounded.
+// stall stops reading the socket because the mailbox of c is full, until it has room
+// or Limits.MailboxWait has passed. The wait is bounded because heartbeats are not
+// read meanwhile either.
 func (s *Socket) stall(c *Context) {
 	if s.closed() {
 		return
@@ -169,8 +165,8 @@ func (s *Socket) endStall(c *Context) {
 	s.readAgain()
 }
 
-// Run is for the loop, when a mailbox has been full for Limits.MailboxWait:
-// its channel ends if it still is.
+// Run ends the channel if its mailbox is still full after Limits.MailboxWait. It is
+// for the loop.
 func (f *stall) Run() {
 	c, s := f.c, f.c.socket
 	h := s.perLoop().held[s]
@@ -186,8 +182,8 @@ func (f *stall) Run() {
 	}
 }
 
-// isFull reports whether the mailbox still has as much as it may, and allows it
-// to stall the socket again.
+// isFull reports whether the mailbox is still full, and permits it to stall the
+// socket again.
 func (c *Context) isFull() bool {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -198,14 +194,13 @@ func (c *Context) isFull() bool {
 	return !c.box.fits(new(item), c.socket.mount.limits)
 }
 
-// mailboxRoom is a Context as the task of a mailbox that has room again.
+// mailboxRoom is the task that ends the stall of a mailbox that has room again.
 type mailboxRoom Context
 
 // Run is for the loop.
 func (t *mailboxRoom) Run() { t.socket.endStall((*Context)(t)) }
 
-// mailboxOverrun is a Context as the task that ends it because it was sent more
-// than its mailbox takes.
+// mailboxOverrun is the task that ends a channel whose mailbox was sent too much.
 type mailboxOverrun Context
 
 // Run is for the loop.

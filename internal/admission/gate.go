@@ -47,7 +47,7 @@ type Gate struct {
 	// Guarded by mu.
 	mu         sync.Mutex
 	byAddress  map[netip.Addr]int // connections that are limited by address; see clientKey
-	handshakes share.Bucket
+	handshakes bucket
 }
 
 // NewGate returns the gate of an endpoint, or of a guest of host's endpoint. A
@@ -112,8 +112,7 @@ func (g *Gate) Busy(now time.Time) *Refusal {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.handshakes.Rate = rate
-	if !g.handshakes.Take(now, 1) {
+	if !g.handshakes.take(now, rate) {
 		g.Refusals.Limit.Add(1)
 		return Unavailable("1")
 	}
