@@ -95,9 +95,9 @@ type Limits struct {
 	// back-off. 0: unlimited.
 	HandshakesPerSecond int
 	// JoinsPerSecond and MessagesPerSecond are rates of one socket, with a
-	// burst of one second's worth. A join above it is answered with an error
-	// {"reason":"too many joins"}, a message {"reason":"too many messages"};
-	// heartbeats are not counted. 0: unlimited.
+	// burst of one second's worth. A join above the rate is answered with the
+	// error {"reason":"too many joins"}, a message with {"reason":"too many
+	// messages"}. Heartbeats do not count. 0: unlimited.
 	JoinsPerSecond    int
 	MessagesPerSecond int
 	// HeartbeatsPerSecond bounds the other work that one socket causes:
@@ -106,7 +106,7 @@ type Limits struct {
 	// inflates to beyond 100 times its size. A socket above the rate is not
 	// read until the excess is made up for, at most 10 s, so that TCP slows its
 	// client down; compressed messages that have been read wait too. At most
-	// 65,535. 0: unlimited, except that control frames then have the rate of
+	// 65,535. 0: unlimited, except that frames that are not messages then have the rate of
 	// MessagesPerSecond.
 	HeartbeatsPerSecond int
 	// BytesPerSecond is a rate of one socket too: of the bytes in its messages,

@@ -22,8 +22,8 @@ type NoReply struct{}
 // Reply is the result of a handler that chooses the status of its reply. The
 // zero Reply sends none.
 type Reply struct {
-	// Status is "ok", "error" or a word of the application's own; empty means
-	// that nothing is answered.
+	// Status is "ok", "error" or a word of the application; with "" no reply is
+	// sent.
 	Status string
 	// Response may be anything that a push takes as payload and any other
 	// JSON value; nil is {}.
