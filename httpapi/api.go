@@ -14,37 +14,38 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
-// Prefix is where the API stands; the handler expects it in a request's path.
+// Prefix is the path of the API. The handler expects it in the path of each
+// request.
 const Prefix = "/api"
 
 // Options configure an [API].
 type Options struct {
-	// Keys say who may do what. At least one is needed: without a key nobody
-	// could use the API. [NewKey] makes one.
+	// Keys are the keys of the API. At least one is required. [NewKey] makes
+	// one.
 	Keys []Key
-	// KeyHint tells whoever sends no key, or a wrong one, how to get one. It
-	// follows in a sentence. Empty: that the server's operator has them.
+	// KeyHint tells clients without a valid key how to get one. It follows in a
+	// sentence. The default is that the operator of the server has them.
 	KeyHint string
-	// PublicURL is where clients reach the server from outside, like
-	// "https://example.com/realtime"; empty: the host that a request was sent to.
+	// PublicURL is the URL of the server for clients, such as
+	// "https://example.com/realtime". The default is the host of each request.
 	PublicURL string
-	// ShowAuth returns an instance's auth as it may be shown to whoever may read:
-	// without secrets. nil: it is not shown.
+	// ShowAuth returns the auth of an instance without its secrets, for clients
+	// that may read. nil does not show it.
 	ShowAuth func(json.RawMessage) json.RawMessage
-	// MaxBody bounds the body of a request in bytes; 0: 1 MiB.
+	// MaxBody is the largest body of a request, in bytes. Default 1 MiB.
 	MaxBody int64
-	// Logger gets what was changed and by whom at level info, what was refused
-	// at warn, not more than ten times a second, and failures of the server itself
-	// at error; nil writes errors to standard error. Keys are never logged.
+	// Logger logs changes and who made them at level info, refused requests at
+	// warn, at most ten in a second, and failures of the server at error. The
+	// default logs errors to standard error. Keys are never logged.
 	Logger *zerolog.Logger
-	// Before is an API of the same manager that the new one takes the place of:
-	// the idempotency keys that it has seen count on. nil: there was none.
+	// Before is an API of the same manager that this one replaces, whose
+	// idempotency keys stay valid. nil means there is none.
 	Before *API
-	// Now is the clock of idempotency keys; nil: time.Now.
+	// Now returns the time for idempotency keys. The default is time.Now.
 	Now func() time.Time
 }
 
-// API serves the HTTP interface of a manager.
+// API is an http.Handler that serves the API of a manager.
 type API struct {
 	// Static after New.
 	manager  *instances.Manager
@@ -60,7 +61,7 @@ type API struct {
 	replays *replays
 }
 
-// New makes the API of a manager. An error says which key is wrong.
+// New returns the API of a manager. It returns an error if a key is not valid.
 func New(m *instances.Manager, o Options) (*API, error) {
 	if o.MaxBody <= 0 {
 		o.MaxBody = 1 << 20
@@ -88,7 +89,7 @@ func New(m *instances.Manager, o Options) (*API, error) {
 	return a, nil
 }
 
-// ServeHTTP answers a request below [Prefix].
+// ServeHTTP serves requests below [Prefix].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != http.NoBody { // also of who has no key: net/http reads on after the answer
 		http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.bodyTimeout)) //nolint:errcheck // a server that has none

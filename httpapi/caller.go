@@ -37,9 +37,9 @@ func (a *API) authenticate(r *http.Request, public bool) (caller, error) {
 	return caller{key: key}, nil
 }
 
-// Allow decides whether a request may do what takes a scope, of all instances,
-// and returns the ID of its key. What it opens for longer than one answer is
-// to end once [API.Holds] denies that ID. An error is a [*Problem].
+// Allow authorizes a request for a scope of all instances, and returns the ID
+// of its key. A response that lasts, such as a WebSocket, should end when
+// [API.Holds] returns false for that ID. The error is a *Problem.
 func (a *API) Allow(r *http.Request, s Scope) (keyID string, err error) {
 	who, err := a.authenticate(r, false)
 	if err != nil {
@@ -51,8 +51,8 @@ func (a *API) Allow(r *http.Request, s Scope) (keyID string, err error) {
 	return who.key.Hash, who.authorize(s, "")
 }
 
-// Holds reports whether the key of an ID that [API.Allow] has returned, of this
-// API or of one before it, may still do what takes a scope, of all instances.
+// Holds reports whether the key with an ID returned by [API.Allow], of this API
+// or of an earlier one, still permits a scope of all instances.
 func (a *API) Holds(keyID string, s Scope) bool {
 	return slices.ContainsFunc(a.keys, func(k Key) bool { return k.Hash == keyID && len(k.Instances) == 0 && k.allows(s) })
 }

@@ -1,8 +1,9 @@
-// Package httpapi is the HTTP interface to instances, at /api: create, look,
-// change, delete, publish. Its document is served at /api/openapi.json.
+// Package httpapi serves the HTTP API of instances at /api: it creates, lists,
+// changes and deletes instances, and broadcasts to their topics. The OpenAPI
+// document of the API is at /api/openapi.json.
 //
-// A program that runs instances of types of its own mounts it beside whatever
-// else it serves:
+// A program with instances of its own types mounts it next to its other
+// handlers:
 //
 //	mux := http.NewServeMux()
 //	endpoint, err := channels.NewEndpoint(channels.Options{Handler: mux})
@@ -11,7 +12,7 @@
 //	api, err := httpapi.New(manager, httpapi.Options{Keys: keys})
 //	mux.Handle(httpapi.Prefix+"/", api)
 //
-// Every error is a problem (RFC 9457) that says what was wrong and what would
-// be right. Who may do what is decided by keys alone: see [Key]. It does not
-// matter where a request comes from.
+// Every error is a [Problem] (RFC 9457), which says what is wrong and what
+// would be right. Only the [Key] of a request decides what it may do, not the
+// address it comes from.
 package httpapi

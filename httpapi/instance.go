@@ -20,7 +20,7 @@ type Instance struct {
 	SocketURL string `json:"socket_url"`
 }
 
-// Page is a part of the list of instances.
+// Page is a page of a list of instances.
 type Page struct {
 	// Instances are in the order of their ids.
 	Instances []Instance `json:"instances"`

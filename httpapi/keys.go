@@ -12,31 +12,32 @@ import (
 	"strings"
 )
 
-// Scope is what a key allows. The zero Scope is allowed to nobody.
+// Scope is what a key permits. The zero Scope is permitted to no key.
 type Scope string
 
-// The scopes. Each stands alone but Admin, which has all of them.
+// The scopes of keys. Each permits only what it names, except for Admin.
 const (
-	public  Scope = "public"  // needs no key, and no key has it
 	Read    Scope = "read"    // look at instances
 	Publish Scope = "publish" // broadcast, disconnect, signal
-	Admin   Scope = "admin"   // create, change, drain and delete, and the two above
+	Admin   Scope = "admin"   // create, change, drain and delete, and everything else
 )
 
-// Key is one API key, as the configuration has it: the key itself is known to
-// whoever uses it alone.
+// public is the scope of operations that need no key. No key has it.
+const public Scope = "public"
+
+// Key is an API key as the server stores it: with the hash of its secret.
 type Key struct {
-	// Name says in logs who it was.
+	// Name is the name of the key in logs.
 	Name string `json:"name"`
-	// Hash is "sha256:" and the SHA-256 of the key in hexadecimal. A key is 256
-	// random bits, so that there is nothing to guess and a slow hash, which is
-	// for words that people think of, would only slow down the server.
+	// Hash is "sha256:" and the SHA-256 of the secret in hexadecimal. A secret
+	// is 256 random bits, which cannot be guessed, so a slow hash for passwords
+	// would only cost time.
 	Hash string `json:"hash"`
-	// Scopes are what it allows.
+	// Scopes are the scopes that the key permits.
 	Scopes []Scope `json:"scopes"`
-	// Instances are the ids that it is for, each with a * where anything may
-	// stand ("chat-*"); none: all. They are patterns of [path.Match], not of
-	// topics: a * may be anywhere.
+	// Instances are patterns of the ids that the key is for; none means all.
+	// They are patterns of [path.Match], not of topics: a * may be anywhere, as
+	// in "chat-*".
 	Instances []string `json:"instances,omitempty"`
 
 	sum []byte
@@ -47,14 +48,14 @@ const (
 	hashPrefix = "sha256:"
 )
 
-// NewKey makes a key and what the configuration keeps of it.
+// NewKey returns a new secret and the Key that a server stores for it.
 func NewKey(name string, scopes []Scope, ids []string) (secret string, k Key) {
 	secret = keyPrefix + rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(secret))
 	return secret, Key{Name: name, Hash: hashPrefix + hex.EncodeToString(sum[:]), Scopes: scopes, Instances: ids}
 }
 
-// Validate says what is wrong with a key.
+// Validate returns an error that says what is wrong with the key, or nil.
 func (k *Key) Validate() error {
 	if k.Name == "" {
 		return errors.New("an API key needs a name")

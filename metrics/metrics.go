@@ -1,8 +1,8 @@
-// Package metrics gives a program that embeds package channels its counters in
-// the form of Prometheus: how many sockets and channels there are, what comes and
-// goes, what is refused and why, under the names that the server itself uses
-// (docs/metrics.md). It is a package of its own, so that programs without
-// Prometheus do not carry it.
+// Package metrics exports the counters of package channels to Prometheus, for
+// programs that embed it: sockets and channels, messages, and what is refused
+// and why. The metrics have the names that the server itself uses, which
+// docs/metrics.md lists. Programs that do not import the package do not link
+// Prometheus.
 //
 //	m := metrics.New(endpoint, metrics.Options{})
 //	prometheus.MustRegister(m)
@@ -19,22 +19,22 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Options of a [Collector]. The zero value is usable.
+// Options configure a [Collector]. The zero value is usable.
 type Options struct {
-	// Name is the value of the label type, which tells several endpoints of a program
-	// apart. Default "app".
+	// Name is the value of the label type, which tells the endpoints of a
+	// program apart. Default "app".
 	Name string
-	// Presence are the trackers whose topics and keys are counted. Reading them goes
-	// through all topics with presence.
+	// Presence lists trackers whose topics and keys are counted. Collecting
+	// them visits all their topics.
 	Presence []*presence.Tracker
-	// Buckets are those of the handlers' durations, in seconds. Default
+	// Buckets are the buckets of handlers' durations, in seconds. Default
 	// prometheus.DefBuckets.
 	Buckets []float64
 }
 
-// Collector is a prometheus.Collector of one endpoint. The endpoint counts anyway;
-// its counters are read when the collector is asked. Register one for each
-// endpoint; those of a registry need names of their own.
+// Collector is a prometheus.Collector of one endpoint. It reads the counters of
+// the endpoint when it is collected. Register one for each endpoint, with
+// different names if they share a registry.
 type Collector struct {
 	counters prometheus.Collector
 	handlers *prometheus.HistogramVec
@@ -42,7 +42,7 @@ type Collector struct {
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// New returns the collector of an endpoint, with its guests.
+// New returns a collector of an endpoint and its guests.
 func New(e *channels.Endpoint, o Options) *Collector {
 	if o.Name == "" {
 		o.Name = "app"
@@ -61,9 +61,10 @@ func New(e *channels.Endpoint, o Options) *Collector {
 	}
 }
 
-// Middleware times the joins and events of a channel, for
-// mycelium_handler_duration_seconds: give it to [channels.Channel.Use]. Labels are
-// what the program registered, never what clients choose.
+// Middleware measures the duration of joins and events, for
+// mycelium_handler_duration_seconds. Give it to [channels.Channel.Use]. Its
+// labels are the patterns that handlers were registered with, not events chosen
+// by clients.
 func (m *Collector) Middleware(next channels.Handler) channels.Handler {
 	return func(c *channels.Context, p channels.Payload) (reply channels.Reply, err error) {
 		start, outcome := time.Now(), "panic"

@@ -14,24 +14,26 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// EmbedOptions configure the server of [Embed].
+// EmbedOptions configure the NATS server of [Embed].
 type EmbedOptions struct {
 	// Cluster is the name of the cluster, the same on all nodes: letters, digits, _ and -.
 	Cluster string
-	// Name is this node's own.
+	// Name is the name of this node.
 	Name string
-	// Listen is where servers of other nodes connect: "10.0.0.1:6222", ":6222".
+	// Listen is the address at which the servers of other nodes connect:
+	// "10.0.0.1:6222" or ":6222".
 	Listen string
-	// Routes are addresses of other nodes, such as "nats://node-2:6222". One that is
-	// reached tells of the others, so not all are needed; this node's own does no harm.
+	// Routes are addresses of other nodes, such as "nats://node-2:6222". A node
+	// that is reached tells of the others, so not all are needed. The node's
+	// own address may be among them.
 	Routes []string
-	// Secret is known to all nodes, and to nobody else: 32 bytes or more. Those
-	// who have it authenticate each other and encrypt what they say (TLS 1.3).
+	// Secret is a secret of at least 32 bytes that all nodes share. With it
+	// they authenticate each other and encrypt their traffic (TLS 1.3).
 	Secret []byte
-	// Insecure does without TLS: within a network that is trusted, or on one machine.
-	// The secret is still asked for.
+	// Insecure does not use TLS, for a trusted network or a single machine. The
+	// secret is still required.
 	Insecure bool
-	// Log gets the server's complaints, one line each. May be nil.
+	// Log, if not nil, is called with the log lines of the server.
 	Log func(line string)
 }
 
@@ -44,8 +46,9 @@ const (
 	user = "mycelium"
 )
 
-// Embed starts a NATS server in this process that connects to those of the
-// other nodes, and a connection to it. Clients of NATS cannot use it.
+// Embed starts a NATS server in this process, which connects to those of the
+// other nodes, and a connection to it. NATS clients cannot connect to the
+// server.
 func Embed(o EmbedOptions) (*Transport, error) {
 	options, err := serverOptions(o)
 	if err != nil {
@@ -155,8 +158,8 @@ func (e *embedded) stop() {
 
 func (e *embedded) routes() int { return e.server.NumRoutes() }
 
-// RouteAddr returns where the embedded server listens for others, nil for a
-// Transport of [Connect].
+// RouteAddr returns the address at which the embedded server listens for
+// others, or nil for a Transport of [Connect].
 func (t *Transport) RouteAddr() *net.TCPAddr {
 	if t.server == nil {
 		return nil

@@ -22,8 +22,8 @@ const pendingBytes = 64 << 20
 // does not answer twice is left for another, sooner than the kernel gives it up.
 const pingEvery = 5 * time.Second
 
-// Transport is a [cluster.Transport] over one connection to NATS. Close closes
-// the connection, and the server that Embed has started.
+// Transport is a [cluster.Transport] over one connection to NATS. Close also
+// stops the server that [Embed] has started.
 type Transport struct {
 	// Static after construction.
 	connection *nats.Conn
@@ -48,19 +48,19 @@ func checkCluster(name string) error {
 	return nil
 }
 
-// Option is one of nats.go, so that who has no other use for that need not import it.
+// Option is an option of nats.go, which programs then need not import.
 type Option = nats.Option
 
-// Credentials is the option for a file of credentials as nsc makes it.
+// Credentials returns the option for a credentials file as nsc makes it.
 func Credentials(file string) Option { return nats.UserCredentials(file) }
 
-// TLS is the option for certificates of one's own.
+// TLS returns the option for TLS with a configuration of your own.
 func TLS(c *tls.Config) Option { return nats.Secure(c) }
 
-// Connect joins the cluster of a name over external NATS servers. url is one or more
-// addresses with commas between them, such as "tls://nats:4222". It waits for the first
-// connection, and fails if there is none; one that is lost later is made again for as
-// long as it takes.
+// Connect joins the named cluster over external NATS servers. url has one or
+// more addresses, separated by commas, such as "tls://nats:4222". Connect fails
+// if the first connection does. A connection that is lost later is restored,
+// however long that takes.
 func Connect(name, url string, options ...Option) (*Transport, error) {
 	if err := checkCluster(name); err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (t *Transport) handleError(_ *nats.Conn, s *nats.Subscription, err error) {
 	}
 }
 
-// Open is cluster.Transport's.
+// Open implements [cluster.Transport].
 func (t *Transport) Open(self cluster.LogID, receive func(data []byte)) error {
 	handle := func(m *nats.Msg) {
 		t.mu.Lock()
@@ -124,16 +124,16 @@ func (t *Transport) Open(self cluster.LogID, receive func(data []byte)) error {
 
 func (t *Transport) subject(log cluster.LogID) string { return t.prefix + "node." + log.String() }
 
-// ToAll is cluster.Transport's. It fails while NATS cannot be reached.
+// ToAll implements [cluster.Transport]. It fails while NATS is not connected.
 func (t *Transport) ToAll(data []byte) error { return t.connection.Publish(t.prefix+"log.0", data) }
 
-// To is cluster.Transport's.
+// To implements [cluster.Transport].
 func (t *Transport) To(log cluster.LogID, data []byte) {
 	t.connection.Publish(t.subject(log), data) //nolint:errcheck // what cannot be sent is asked for again
 }
 
-// Close is cluster.Transport's. What was sent before leaves first, if NATS can
-// be reached.
+// Close implements [cluster.Transport]. Messages that were sent before leave
+// first if NATS is connected.
 func (t *Transport) Close() error {
 	for _, s := range t.subscriptions {
 		s.Unsubscribe() //nolint:errcheck // the connection is closed below
@@ -148,19 +148,22 @@ func (t *Transport) Close() error {
 	return nil
 }
 
-// Stats are counts since the start, and how it is connected.
+// Stats are the counters of a [Transport] since its start, and its present
+// connections.
 type Stats struct {
-	// Connected reports that NATS is reached.
+	// Connected reports whether NATS is connected.
 	Connected bool
-	// Reconnects counts connections after the first.
+	// Reconnects counts the connections after the first.
 	Reconnects uint64
-	// Dropped counts times at which more waited to be received than is kept.
+	// Dropped counts how often received messages were dropped because too many
+	// waited.
 	Dropped uint64
-	// Routes are the other servers that an embedded one reaches.
+	// Routes is the number of other servers that an embedded one is connected
+	// to.
 	Routes int
 }
 
-// Stats returns the counts.
+// Stats returns the counters.
 func (t *Transport) Stats() Stats {
 	s := Stats{Connected: t.connection.IsConnected(), Reconnects: t.connection.Stats().Reconnects, Dropped: t.dropped.Load()}
 	if t.server != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Message is what was said.
+// Message is a message in a room.
 type Message struct {
 	// ID is unique in its room and larger than that of every message before it,
 	// over restarts too.
@@ -15,8 +15,8 @@ type Message struct {
 	User string    `json:"user"`
 	Body string    `json:"body"`
 	At   time.Time `json:"at"` // by the server's clock, UTC
-	// Key is the client's own name for it, so that it can send it again when it
-	// has got no answer.
+	// Key is the client's own name for the message, so that a client without an
+	// answer can send it again.
 	Key string `json:"key,omitempty"`
 }
 

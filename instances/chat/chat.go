@@ -18,7 +18,7 @@ const (
 	maxKey      = 64
 )
 
-// Type makes instances that chat.
+// Type returns the type of instances that chat.
 func Type() instances.Type {
 	return instances.Define("chat", "Rooms with messages, typing and presence, and a backlog for those who come later.",
 		func(in *instances.Instance, c Config) (instances.Logic, error) {

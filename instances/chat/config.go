@@ -8,7 +8,7 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// Config is what an instance of [Type] may be given.
+// Config is the configuration of an instance of [Type].
 type Config struct {
 	Backlog      *int           `json:"backlog,omitempty" jsonschema:"minimum=0,maximum=10000,default=100,description=messages that a room keeps for clients that join later; 0: none"`
 	BacklogBytes int            `json:"backlog_bytes,omitempty" jsonschema:"minimum=1,maximum=900000,default=262144,description=bytes that these messages may have together"`

@@ -17,7 +17,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/share"
 )
 
-// SaveAfter is how long a message may be without being saved.
+// SaveAfter is how long a message may stay unsaved.
 const SaveAfter = time.Second
 
 // roomsKey is where the rooms that have a saved backlog are listed.

@@ -28,7 +28,7 @@ const (
 	maxID = 64
 )
 
-// Config is what an instance of [Type] may be given.
+// Config is the configuration of an instance of [Type].
 type Config struct {
 	Kind    string `json:"kind,omitempty" jsonschema:"enum=text,enum=registers,default=text,description=what the document is: a text or a JSON object whose keys are set"`
 	Durable bool   `json:"durable,omitempty" jsonschema:"description=write each operation to the disk before it is answered; otherwise within a second"`
@@ -42,7 +42,7 @@ const (
 	defaultLog     = 1000
 )
 
-// Type makes instances that are documents.
+// Type returns the type of instances that are documents.
 func Type() instances.Type {
 	return instances.Define("collab", "One document that many change at once: text with operational transform, or registers.",
 		func(in *instances.Instance, c Config) (instances.Logic, error) {

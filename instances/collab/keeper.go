@@ -11,8 +11,8 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// SaveAfter is how long an operation may be without being saved, unless the
-// document is durable.
+// SaveAfter is how long an operation may stay unsaved, unless the document is
+// durable.
 const SaveAfter = time.Second
 
 const (

@@ -12,7 +12,7 @@ import (
 // topic is the only one of an instance.
 const topic = "game"
 
-// Config is what an instance of [Type] may be given.
+// Config is the configuration of an instance of [Type].
 type Config struct {
 	Rules     string         `json:"rules" jsonschema:"description=the game: tictactoe or connect4 or snake or one that the server adds"`
 	Seats     int            `json:"seats,omitempty" jsonschema:"minimum=1,maximum=64,description=number of players; by default as many as the rules allow"`
@@ -21,8 +21,8 @@ type Config struct {
 	Rate      int            `json:"rate,omitempty" jsonschema:"minimum=1,maximum=60,description=ticks a second of a game that ticks; by default what suits the game"`
 }
 
-// Type makes instances that are games: of the rules and worlds that are ready,
-// and of your own.
+// Type returns the type of instances that are games, with the rules and worlds
+// of this package and of your own.
 func Type(own ...Kind) instances.Type {
 	kinds := append([]Kind{{Rules: ticTacToe}, {Rules: connect4}, {World: snake}}, own...)
 	return instances.Define("game", "One table with seats: turn-based with a clock, or ticking at a rate; everybody else watches. Rules: "+namesOf(kinds)+".",
@@ -38,13 +38,13 @@ func Type(own ...Kind) instances.Type {
 		})
 }
 
-// Kind is one kind of game: Rules if it is turn-based, World if it ticks.
+// Kind is a kind of game: Rules if it is turn-based, World if it ticks.
 type Kind struct {
 	Rules Rules
 	World *World
 }
 
-// Name is what a configuration says to mean it.
+// Name returns the name of the kind in a configuration.
 func (k Kind) Name() string {
 	if k.Rules != nil {
 		return k.Rules.Name()

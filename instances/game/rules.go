@@ -2,28 +2,31 @@ package game
 
 import "encoding/json"
 
-// Rules are those of a turn-based game: write your own and give them to [Type].
+// Rules are the rules of a turn-based game. Implement them and give them to
+// [Type].
 type Rules interface {
 	// Name is what "rules" in a configuration says to mean them.
 	Name() string
-	// Seats are how many players there are, at least and at most.
+	// Seats returns the smallest and largest number of players.
 	Seats() (least, most int)
-	// New begins a game for so many players.
+	// New returns a new game for a number of players.
 	New(seats int) Board
 }
 
-// Board is one game under way. It has no clock, no lock and no luck but what is
-// in its JSON: what MarshalJSON writes, UnmarshalJSON makes again.
+// Board is one game in progress. Its whole state is in its JSON, from which
+// UnmarshalJSON restores it; it has no clock, no lock and no randomness
+// besides.
 type Board interface {
-	// Turn is the seat whose turn it is.
+	// Turn returns the seat whose turn it is.
 	Turn() int
-	// Move makes the move of that seat, or refuses it and changes nothing. move
-	// is the payload as the client sent it; the error is for the player, and
-	// names the field.
+	// Move makes the move of that seat. If it returns an error, nothing has
+	// changed; the error is sent to the player and should name the field. move
+	// is the payload as the client sent it.
 	Move(move json.RawMessage) error
-	// Over tells that nobody can move any more; winner is -1 for a draw.
+	// Over reports whether the game is over, and the winning seat, or -1 for a
+	// draw.
 	Over() (over bool, winner int)
-	// MarshalJSON is what everybody is shown.
+	// MarshalJSON returns the state that all clients see.
 	MarshalJSON() ([]byte, error)
 	UnmarshalJSON([]byte) error
 }

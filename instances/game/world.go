@@ -10,22 +10,22 @@ type World struct {
 	Name  string
 	Seats int // how many can play at most
 	Rate  int // ticks a second, unless the configuration says another
-	// New makes the world of one instance; all luck comes from random.
+	// New returns the world of one instance. All randomness comes from random.
 	New func(seats int, random *rand.Rand) Ticking
 }
 
-// Ticking is a world under way. It has no clock and no lock: its methods are
-// called one at a time.
+// Ticking is a world in progress. Its methods are called one at a time.
 type Ticking interface {
-	// Enter and Leave bring a player in and take it out, from the next Tick on.
+	// Enter and Leave add and remove a player, from the next Tick on.
 	Enter(seat int)
 	Leave(seat int)
-	// Input is what a player wants to do in the next Tick; a later one stands in
-	// the place of an earlier one. The error is for the player, and names the field.
+	// Input sets what a player does in the next Tick; a later input replaces an
+	// earlier one. The error is sent to the player and should name the field.
 	Input(seat int, input json.RawMessage) error
-	// Tick moves the world on and returns what has changed since the last: it and
-	// the State before it add up to the State after it.
+	// Tick advances the world, and returns what has changed since the last
+	// Tick.
 	Tick() (delta any)
-	// State is all there is to see. It must not share memory with the world.
+	// State returns the whole state that clients see. It must not share memory
+	// with the world.
 	State() any
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Options of a [Relay].
+// Options configure a [Relay].
 type Options struct {
 	// Topics are the patterns that are served, exact or with a * at the end.
 	Topics []string
@@ -29,12 +29,12 @@ type Options struct {
 	PresenceOff []string
 	// DiffsOff are the patterns of topics that get no presence diffs.
 	DiffsOff []string
-	// Publish says who may publish what: the first that fits decides, and where
-	// none does everybody may.
+	// Publish are the rules of who may publish: the first that matches decides.
+	// Without a matching rule everybody may.
 	Publish []Rule
 }
 
-// Relay serves topics on an endpoint.
+// Relay serves topics of an endpoint, for programs without instances.
 type Relay struct {
 	presence *presence.Tracker
 	options  atomic.Pointer[Options]
@@ -62,7 +62,7 @@ var errUnmatched = channels.Errorf("unmatched topic")
 // errUnauthorized is what a guard answers too.
 var errUnauthorized = channels.Errorf("unauthorized")
 
-// New makes a relay whose presence is told through e.
+// New returns a relay on e. Close ends it.
 func New(e *channels.Endpoint, o Options) *Relay {
 	r := new(Relay)
 	r.options.Store(&o)
@@ -74,11 +74,11 @@ func New(e *channels.Endpoint, o Options) *Relay {
 // present, the others for the Channels that are made from now on.
 func (r *Relay) setOptions(o Options) { r.options.Store(&o) }
 
-// Close ends the relay's timers.
+// Close ends the relay's presence.
 func (r *Relay) Close() { r.presence.Close() }
 
-// Connect keeps the user that a client names in its connect params. Where a
-// guard knows who the client is, it does not matter what that says itself.
+// Connect is for channels.SocketOptions.Connect. It stores the user that a
+// client names in its connect params; the user that a guard knows overrides it.
 func (r *Relay) Connect(_ context.Context, s *channels.Socket, req *channels.Request) error {
 	if user := req.Params.Get("user"); s.Guard() == nil && user != "" && len(user) <= maxUser {
 		s.Assign("user", user)
@@ -86,8 +86,8 @@ func (r *Relay) Connect(_ context.Context, s *channels.Socket, req *channels.Req
 	return nil
 }
 
-// Channels returns a channel for each pattern. They never block, so they run
-// on the loops.
+// Channels returns a channel for each pattern, to be given to
+// channels.Endpoint.Socket. They run on the event loops.
 func (r *Relay) Channels() []*channels.Channel {
 	s := service{r, r.options.Load()}
 	var served []*channels.Channel

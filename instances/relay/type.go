@@ -10,7 +10,7 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// Config is what an instance of [Type] may be given.
+// Config is the configuration of an instance of [Type].
 type Config struct {
 	Topics      []string       `json:"topics,omitempty" jsonschema:"minItems=1,description=patterns of the topics that are served: exact or with a * at the end; all if there are none"`
 	Window      units.Duration `json:"presence_window,omitempty" jsonschema:"description=how long presence diffs are gathered into one; at once if it is left out. It changes with a restart only"`
@@ -51,7 +51,7 @@ func checkPatterns(field string, patterns []string) error {
 	return nil
 }
 
-// Type makes instances that relay.
+// Type returns the type of instances that relay.
 func Type() instances.Type {
 	return instances.Define("relay", "What a client pushes on a topic goes to everybody on it, and everybody sees who is there.",
 		func(in *instances.Instance, c Config) (instances.Logic, error) {

@@ -14,7 +14,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// Run tests the stores that open makes, each empty.
+// Run tests the stores that open returns, each of which must be empty.
 func Run(t *testing.T, open func(t *testing.T) instances.Store) {
 	for name, test := range map[string]func(*testing.T, instances.Store){
 		"revisions": testRevisions, "list": testList, "values": testValues,
@@ -25,8 +25,8 @@ func Run(t *testing.T, open func(t *testing.T) instances.Store) {
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 }
 
-// Reopen tests that a store which is closed and opened again has everything,
-// and goes on with its revisions. open opens the same store each time.
+// Reopen tests that a store that is closed and opened again still has
+// everything, and continues its revisions. open opens the same store each time.
 func Reopen(t *testing.T, open func() instances.Store) {
 	ctx := t.Context()
 	s := open()
