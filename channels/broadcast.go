@@ -7,15 +7,15 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/frames"
 )
 
-// broadcast is one event for all subscribers of a topic, shared by everybody who
-// sends it. It lives until its last reference is released; then its frames live on
-// in the queues they wait in.
+// broadcast is one event for all subscribers of a topic, shared by everything
+// that sends it. It lives until its last reference is released; frames that
+// wait in queues live longer.
 type broadcast struct {
 	refs atomic.Int32
 
 	// Static between newBroadcast and the last Release.
 	frames.Set                         // topic, event, payload and frames
-	control    bool                    // for the program's own subscribers alone
+	control    bool                    // only for the program's own subscribers
 	state      func(channel any) error // of a presence_diff: pushes a state instead
 }
 
@@ -36,7 +36,7 @@ func newBroadcast(topic, event string, p Payload) (*broadcast, error) {
 // Retain adds references.
 func (b *broadcast) Retain(n int32) { b.refs.Add(n) }
 
-// Release takes one reference away.
+// Release gives up one reference.
 func (b *broadcast) Release() {
 	if b.refs.Add(-1) != 0 {
 		return

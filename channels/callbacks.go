@@ -8,13 +8,13 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// What a function of the application does ends what it belongs to and nothing
-// else: docs/channels.md has the table of all of them. Each call is made by a
-// small function that defers callback.Recover; what becomes of the panic is
-// decided where the error arrives.
+// A panic in a function of the application ends what the function belongs to
+// and nothing else: docs/channels.md has the table. Each call is made by a
+// small function that defers callback.Recover; its caller decides what the
+// resulting error ends.
 
 // reportPanic logs and counts a panic in a callback, and reports whether err is
-// one. Other errors are their caller's.
+// one. The caller handles other errors.
 func (e *Endpoint) reportPanic(err error) bool {
 	var p *callback.PanicError
 	if !errors.As(err, &p) {
@@ -25,9 +25,9 @@ func (e *Endpoint) reportPanic(err error) bool {
 	return true
 }
 
-// abort is deferred by what net/http calls. It ends a request whose handler
-// panicked: net/http closes its connection, and would log the panic where nobody
-// looks for it.
+// abort is deferred by functions that net/http calls. It ends a request whose
+// handler panicked: net/http closes the connection, and does not log the panic
+// itself.
 func (e *Endpoint) abort() {
 	v := recover()
 	switch {

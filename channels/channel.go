@@ -131,7 +131,7 @@ type prefixHandler struct {
 	handle Handler
 }
 
-// comparePrefix puts longer prefixes first.
+// comparePrefix orders longer prefixes first.
 func comparePrefix(h prefixHandler, prefix string) int {
 	return cmp.Or(cmp.Compare(len(prefix), len(h.prefix)), cmp.Compare(h.prefix, prefix))
 }
@@ -217,11 +217,12 @@ func (ch *Channel) OnLoop() *Channel {
 // Pattern returns the pattern of the channel's topics.
 func (ch *Channel) Pattern() string { return ch.pattern.String() }
 
-// protocolEvents are the protocol's own: clients send them for a join, a leave and
-// as the server, never to a handler.
+// protocolEvents are events of the protocol itself, which never reach a
+// handler.
 var protocolEvents = []string{"phx_join", "phx_leave", "phx_reply", "phx_error", "phx_close"}
 
-// mustChange panics if the channel serves, or event is the protocol's.
+// mustChange panics if the channel serves already, or event belongs to the
+// protocol.
 func (ch *Channel) mustChange(method, event string) {
 	if ch.mounted.Load() {
 		panic(fmt.Sprintf("channels: %s of %q after the channel was given to Endpoint.Socket: add all handlers before", method, ch.pattern))
@@ -232,7 +233,7 @@ func (ch *Channel) mustChange(method, event string) {
 	}
 }
 
-// mustBeNew panics if event has a handler.
+// mustBeNew panics if event has a handler already.
 func mustBeNew[H any](ch *Channel, handlers map[string]H, event string) {
 	if _, twice := handlers[event]; twice {
 		panic(fmt.Sprintf("channels: event %q of %q has two handlers", event, ch.pattern))

@@ -25,8 +25,8 @@ func (m *mount) checkOrigin(r *Request) *admission.Refusal {
 	return m.endpoint.originRefusal(m, r)
 }
 
-// connect makes the checks that all transports make of a new socket, and then asks
-// the application.
+// connect makes the checks that are common to all transports, and then calls
+// the application's Connect.
 func (s *Socket) connect(ctx context.Context, r *Request) *admission.Refusal {
 	e := s.endpoint
 	s.network = e.gate.Network(r.RemoteAddr.Addr())
@@ -46,7 +46,7 @@ func (s *Socket) connect(ctx context.Context, r *Request) *admission.Refusal {
 	return nil
 }
 
-// chooseEncoding asks a dialect for the serializer of a new socket.
+// chooseEncoding gets the serializer for a new socket from a dialect.
 func (s *Socket) chooseEncoding(dialect wire.Dialect, r *Request) (err error) {
 	defer callback.Recover("Dialect", &err)
 	_, hasVersion := r.Params["vsn"]
@@ -89,8 +89,8 @@ func (s *Socket) callConnect(ctx context.Context, r *Request) (err error) {
 	return connect(ctx, s, r)
 }
 
-// crashRefusal returns the answer to a client for which the application panicked,
-// nil if err is no panic.
+// crashRefusal returns the answer to a client for which the application
+// panicked, nil if err is not a panic.
 func (e *Endpoint) crashRefusal(err error) *admission.Refusal {
 	if !e.reportPanic(err) {
 		return nil

@@ -26,15 +26,15 @@ type Context struct {
 	def     *Channel
 	topic   string
 	joinRef wire.Ref // join_ref of pushes and replies: the join's, else its ref
-	nullRef bool     // the join had no join_ref: close and error carry null
+	nullRef bool     // the join had no join_ref: phx_close and phx_error carry null
 
-	stateDue bool // owned by the loop, and here where there was room: a presence_state comes, diffs are left out
+	stateDue bool // owned by the loop, placed here to save space: a presence_state is due, diffs are left out
 
-	kept atomic.Int32 // what Keep has counted; it stands where there was room
+	kept atomic.Int32 // bytes counted by Keep; placed here to save space
 
 	// Owned by the socket's loop.
 	sub     dispatch.Subscription
-	pending *pendingJoin // nil once the join is answered
+	pending *pendingJoin // nil after the join has been answered
 
 	// Owned by whoever runs callbacks.
 	call *item // the message being handled
@@ -46,17 +46,17 @@ type Context struct {
 	extras *extras  // nil until something in it is used
 }
 
-// extras are parts that many joined channels never use. A channel with a
-// presence has them for onEnd: they are kept small.
+// extras are parts that many joined channels never use. They are kept small,
+// because every channel with a presence has them for onEnd.
 type extras struct {
 	assigns assigns
 	onEnd   hook
-	derived *derived      // nil until somebody asks
+	derived *derived      // nil until it is needed
 	rare    *rare         // nil until something in it is used
 	over    chan struct{} // closed when the last callback has returned; nil until somebody waits for it
 }
 
-// rare are the parts that few channels use.
+// rare are parts that few channels use.
 type rare struct {
 	timers        *timers         // nil until SendAfter, and after the end
 	subscriptions []*subscription // to further topics
@@ -68,7 +68,7 @@ type hook struct {
 	next *hook
 }
 
-// derived is the channel as the context package knows it.
+// derived is the channel as a context of package context.
 type derived struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -263,9 +263,9 @@ type channelSubscriber Context
 // Subscription implements dispatch.Subscriber.
 func (s *channelSubscriber) Subscription() *dispatch.Subscription { return &s.sub }
 
-// send hands a frame to the socket, behind everything that was sent before.
-// All that a channel sends goes through the loop's inbox, broadcasts too:
-// that is what keeps it in order. It takes over the frame's reference.
+// send posts a frame to the socket's loop and takes over its reference.
+// Everything that a channel sends goes through the loop's inbox, broadcasts
+// included, which keeps it in order.
 func (c *Context) send(f *netloop.Frame) error { return c.deliver(delivery{c: c, f: f}) }
 
 func (c *Context) deliver(d delivery) error {
@@ -283,7 +283,7 @@ func (c *Context) deliver(d delivery) error {
 type delivery struct {
 	c       *Context
 	f       *netloop.Frame
-	more    []*netloop.Frame // the rest of a series, where it needs several
+	more    []*netloop.Frame // the rest of a series of several frames
 	renewal renewal
 }
 

@@ -54,9 +54,9 @@ func (e *Endpoint) drain(ctx context.Context) error {
 	return await(ctx, &e.connections) // until the Close frames are written and answered
 }
 
-// closeBatch closes up to n sockets, about as many on each loop, and returns how
-// many it has closed and how many are left. A loop that has not answered when ctx
-// is done counts for nothing.
+// closeBatch closes up to n sockets, evenly on all loops, and returns how many
+// it has closed and how many are left. A loop that has not answered when ctx is
+// done is not counted.
 func (e *Endpoint) closeBatch(ctx context.Context, n int) (closed, left int) {
 	open := make([]atomic.Int64, len(e.perLoop)) // atomic, for a loop that answers late
 	e.onEachLoop(ctx, func(i int) { open[i].Store(int64(len(e.perLoop[i].sockets))) })
@@ -76,9 +76,9 @@ func (e *Endpoint) closeBatch(ctx context.Context, n int) (closed, left int) {
 	return int(done.Load()), int(still.Load())
 }
 
-// cutOff ends the sockets that a shutdown which ran out of time has left. A
-// loop ends its connections with itself, but knows nothing of sessions, nor
-// which of them are a guest's.
+// cutOff ends the remaining sockets of a shutdown that ran out of time. A loop
+// closes its connections when it ends, but knows neither long-poll sessions nor
+// which connections belong to a guest.
 func (e *Endpoint) cutOff() {
 	ctx, cancel := context.WithTimeout(context.Background(), cutOffTime/2)
 	defer cancel()
@@ -87,8 +87,8 @@ func (e *Endpoint) cutOff() {
 	})
 }
 
-// onEachLoop runs f on every loop, side by side, and waits until all have run it
-// or ctx is done. It must not be called on a loop.
+// onEachLoop runs f on every loop concurrently, and waits until all calls have
+// returned or ctx is done. It must not be called on a loop.
 func (e *Endpoint) onEachLoop(ctx context.Context, f func(i int)) {
 	within(ctx, func() {
 		var wg sync.WaitGroup
@@ -99,8 +99,8 @@ func (e *Endpoint) onEachLoop(ctx context.Context, f func(i int)) {
 	})
 }
 
-// allot divides n among those that have so many each, as evenly as these allow.
-// The sum of the quotas is n, or that of counts if it is less.
+// allot divides n as evenly as counts allow. The sum of the quotas is n, or the
+// sum of counts if that is less.
 func allot(n int, counts []int) (quotas []int) {
 	quotas = make([]int, len(counts))
 	for n > 0 {
@@ -123,16 +123,15 @@ func allot(n int, counts []int) (quotas []int) {
 	return quotas
 }
 
-// pacer deals out how many sockets may be closed, to an endpoint and all its
-// guests together.
+// pacer grants closes of sockets to an endpoint and all its guests together.
 type pacer struct {
 	mu    sync.Mutex
 	since time.Time // the beginning of the interval; guarded by mu
 	used  int       // in it; guarded by mu
 }
 
-// takeCloses grants up to n closes at the pace of d, and returns how long it is until
-// the next ones are granted.
+// takeCloses grants up to n closes at the pace of d, and returns how long to
+// wait for the next ones.
 func (p *pacer) takeCloses(now time.Time, d Drain, n int) (granted int, next time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,7 +143,7 @@ func (p *pacer) takeCloses(now time.Time, d Drain, n int) (granted int, next tim
 	return granted, d.Interval - now.Sub(p.since)
 }
 
-// giveBack returns what was granted and not used.
+// giveBack returns unused grants.
 func (p *pacer) giveBack(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

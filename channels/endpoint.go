@@ -77,11 +77,11 @@ type Options struct {
 type Endpoint struct {
 	// Static after NewEndpoint.
 	log     *logging.Log
-	limits  Limits // what Reconfigure leaves; a socket's own are its mount's
+	limits  Limits // except those that Reconfigure changes; a socket's own are its mount's
 	options Options
-	host    *Endpoint // nil: this is no guest
+	host    *Endpoint // nil: this is not a guest
 	loops   *netloop.Group
-	tenant  *netloop.Tenant // what it makes the loops do waits here
+	tenant  *netloop.Tenant // the queues of its work on the loops
 	gate    *admission.Gate // counts and refuses connections; it knows whether the endpoint drains
 	front   *front.Front    // of the listeners; a guest's is its host's
 	pubsub  *dispatch.PubSub
@@ -90,45 +90,45 @@ type Endpoint struct {
 	// perLoop[i] is owned by loop i.
 	perLoop []perLoop
 
-	live        atomic.Pointer[Limits] // those of all connections together
+	live        atomic.Pointer[Limits] // the limits of all connections together
 	counters    counters
-	connections atomic.Int64 // of sockets, until HandleClose
-	callbacks   atomic.Int64 // that run on goroutines, or wait for one
+	connections atomic.Int64 // connections of sockets, until HandleClose
+	callbacks   atomic.Int64 // callbacks that run on goroutines, or wait for one
 	workers     workers
-	totals      totals // of the live limits
+	totals      totals // usage of the live limits
 	sessions    *pollSessions
-	pace        pacer // of all drains, its guests' too
+	pace        pacer // of all drains, including its guests'
 
 	// Guarded by mu.
 	mu       sync.RWMutex
 	places   map[string]place // by path: "/socket/websocket", "/socket/longpoll"
 	routes   []route          // to guests, by prefix
 	guests   map[*Endpoint]struct{}
-	departed *Stats // what guests that are gone have counted; nil: there were none
+	departed *Stats // counters of former guests; nil: there were none
 }
 
-// perLoop is what one loop keeps for the endpoint.
+// perLoop is the endpoint's state on one loop.
 type perLoop struct {
 	sockets  []*Socket
-	held     map[*Socket]*hold     // those that are not read now; nil: none ever was
-	renewals map[*Socket]*renewals // those whose clients have to read before they are sent more; nil: none ever had
+	held     map[*Socket]*hold     // sockets that are not read now; nil: there was none
+	renewals map[*Socket]*renewals // sockets whose clients must read before they are sent more; nil: there was none
 	traffic  traffic
 	joins    joinTimers
 	ids      socketIDs
 	*scratch
-	_ [64]byte // no cache line in common with the next loop
+	_ [64]byte // keeps the next loop on another cache line
 }
 
-// scratch is what a loop has once for a host and its guests: what handling one
-// message needs, because it handles one at a time, and what its guests share.
+// scratch is state that a loop shares between a host and its guests: memory for
+// handling one message, since a loop handles one at a time.
 type scratch struct {
 	message wire.Message // of handleMessage
 	item    item         // of handleNow and startJoin
 	polls   idlePolls
 }
 
-// mount is a socket at a path. It does not change: a socket keeps the one that
-// it connected to.
+// mount is a socket path with its options and channels. It is immutable: a
+// socket keeps the mount that it connected to.
 type mount struct {
 	endpoint *Endpoint
 	path     string
@@ -189,7 +189,7 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	return e, nil
 }
 
-// openTopics makes the endpoint's space of topics on its loops.
+// openTopics creates the endpoint's topics on its loops.
 func (e *Endpoint) openTopics(stripes int) (err error) {
 	var shards []dispatch.Executor
 	for _, l := range e.tenant.Lanes() {
@@ -244,7 +244,8 @@ func (e *Endpoint) newMount(socketPath string, o SocketOptions, l *Limits, chann
 	return m
 }
 
-// paths are where a mount's transports are, the second only if it is enabled.
+// paths returns the paths of a mount's transports; pollAt is "" unless long
+// polling is enabled.
 func (m *mount) paths() (websocketAt, pollAt string) {
 	return path.Join(m.path, m.options.Path), path.Join(m.path, m.options.LongPoll.Path)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Why a joined channel ended: the reason of [Channel.Terminate] and the cause
-// of its [Context].
+// Reasons for the end of a joined channel: the argument of [Channel.Terminate]
+// and the cause of its [Context].
 var (
 	// ErrLeft means that the client left the topic.
 	ErrLeft = errors.New("channels: the client left")
@@ -29,7 +29,7 @@ var (
 	ErrRefused = errors.New("channels: the join was refused")
 )
 
-// What sending can fail with. The channel lives on.
+// Errors of sending. The channel goes on.
 var (
 	// ErrEnded is returned when the channel has ended. Nothing was sent.
 	ErrEnded = errors.New("channels: the channel has ended")
@@ -50,9 +50,9 @@ var (
 	ErrNotText = wire.ErrNotText
 )
 
-// replyError finds the answer for the client in an error. A typed nil is no
-// answer, and no error either: see noError. A handler that returns what its broadcast has
-// failed with refuses the event: the channel lives on.
+// replyError returns the answer for the client in an error. A typed nil is
+// neither an answer nor an error: see noError. A handler that returns the error
+// of its broadcast refuses the event, and the channel goes on.
 func replyError(err error) (*ReplyError, bool) {
 	var reply *ReplyError
 	ok := errors.As(err, &reply) && reply != nil
@@ -62,8 +62,8 @@ func replyError(err error) (*ReplyError, bool) {
 	return reply, ok
 }
 
-// noError reports whether err is a nil *ReplyError, which a function that
-// declares one and returns it as an error makes of "no error".
+// noError reports whether err is a nil *ReplyError, as a function returns that
+// declares a *ReplyError and returns it as an error.
 func noError(err error) bool {
 	reply, ok := err.(*ReplyError) //nolint:errorlint // one that is wrapped is an error
 	return ok && reply == nil

@@ -105,10 +105,11 @@ func (c *Context) enqueueBroadcast(it item) {
 	}
 }
 
-// missedBroadcast ends a channel that would miss a broadcast and not know it.
+// missedBroadcast ends a channel that would otherwise miss a broadcast
+// unnoticed.
 func (c *Context) missedBroadcast() {
 	c.endChannel(ErrMailboxFull)
-	c.socket.loop.Post((*mailboxOverrun)(c)) // a subscriber must not unsubscribe while it is delivered to
+	c.socket.loop.Post((*mailboxOverrun)(c)) // a subscriber must not unsubscribe during a dispatch
 }
 
 // codec writes broadcasts for other nodes: the event's size (uvarint), the

@@ -116,7 +116,7 @@ func (s *Socket) joinRefused(g Guard, old *Context, m *wire.Message) bool {
 	return true
 }
 
-// guardTakes asks the guard about an event. It reports true if the guard has
+// guardTakes asks the guard about an event. It returns true if the guard has
 // refused it or handles it itself.
 func (s *Socket) guardTakes(g Guard, c *Context, m *wire.Message) bool {
 	handle, err := s.askEvent(g, c.topic, m.Event)
@@ -144,14 +144,14 @@ func (s *Socket) askEvent(g Guard, topic string, event []byte) (handle EventFunc
 	return g.Event(topic, event)
 }
 
-// reportGuard reports a guard that panicked, which has refused by that.
+// reportGuard reports a guard that panicked, which counts as a refusal.
 func (s *Socket) reportGuard(err *error) {
 	if *err != nil {
 		s.endpoint.reportPanic(*err)
 	}
 }
 
-// guardResponse is what the client is told of a guard's error.
+// guardResponse returns the response to the client for a guard's error.
 func (s *Socket) guardResponse(err error) []byte {
 	if reply, ok := replyError(err); ok {
 		if p, err := encodePayload(reply.Response); err == nil && !p.Binary {
@@ -162,8 +162,8 @@ func (s *Socket) guardResponse(err error) []byte {
 	return reasonPayload(reasonUnauthorized).Data
 }
 
-// handleForGuard runs what a guard handles itself. A panic in it ends the
-// channel, as one in a callback does.
+// handleForGuard runs an EventFunc of a guard. A panic in it ends the channel,
+// like a panic in a callback.
 func (c *Context) handleForGuard(handle EventFunc, ref wire.Ref, p Payload) {
 	reply, err := c.callForGuard(handle, p)
 	var crash *callback.PanicError
@@ -182,7 +182,7 @@ func (c *Context) handleForGuard(handle EventFunc, ref wire.Ref, p Payload) {
 func (c *Context) callForGuard(handle EventFunc, p Payload) (reply Reply, err error) {
 	returned := false
 	defer func() {
-		if !returned && err == nil { // by runtime.Goexit: nobody is left to read the error
+		if !returned && err == nil { // runtime.Goexit: nothing is left to read the error
 			c.Stop(&PanicError{Value: "runtime.Goexit in a callback"})
 		}
 	}()

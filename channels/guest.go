@@ -11,10 +11,10 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// errGuestListens is what a guest's Listen and Serve answer.
+// errGuestListens is returned by Listen and Serve of a guest.
 var errGuestListens = errors.New("channels: an endpoint with Options.Host has no port of its own: it is reached by the Route of its host")
 
-// maxGuestStripes bounds what the topics of a guest cost while it has none.
+// maxGuestStripes bounds what a guest without topics costs.
 const maxGuestStripes = 16
 
 // moveIn makes e a guest of host.
@@ -36,7 +36,7 @@ func (e *Endpoint) moveIn(host *Endpoint) error {
 	for i := range e.perLoop {
 		e.perLoop[i].scratch = host.perLoop[i].scratch
 	}
-	stripes := 1 << bits.Len(uint(len(e.perLoop))) // more than there are loops
+	stripes := 1 << bits.Len(uint(len(e.perLoop))) // more than the number of loops
 	if err := e.openTopics(min(stripes, maxGuestStripes)); err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (e *Endpoint) moveIn(host *Endpoint) error {
 	return nil
 }
 
-// moveOut is the end of a guest.
+// moveOut removes a guest from its host.
 func (e *Endpoint) moveOut() {
 	e.host.mu.Lock()
 	defer e.host.mu.Unlock()
@@ -75,7 +75,7 @@ func (e *Endpoint) moveOut() {
 // must not block.
 type Lookup func(below string) (guest *Endpoint, path string, err error)
 
-// route is the part of the paths that guests serve.
+// route is a prefix of paths that guests serve.
 type route struct {
 	prefix string // with a slash at the end
 	lookup Lookup
@@ -110,7 +110,7 @@ func (r *route) call(below string) (guest *Endpoint, path string, err error) {
 	return r.lookup(below)
 }
 
-// refusalBy is the answer for a client that an application's error refuses.
+// refusalBy returns the answer to a client that an application's error refuses.
 func (e *Endpoint) refusalBy(err error) *admission.Refusal {
 	var custom *RefusedError
 	if errors.As(err, &custom) {

@@ -12,7 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// handshake is a client that connects by WebSocket, as package front sees it: a
+// handshake is a client that connects by WebSocket. It implements
 // front.Handshake.
 type handshake struct {
 	conn    *websocketConn
@@ -22,14 +22,14 @@ type handshake struct {
 	params Params
 }
 
-// handshakes are those that are used again. See SocketOptions.ReuseRequest.
+// handshakes are kept for reuse. See SocketOptions.ReuseRequest.
 var handshakes = sync.Pool{New: func() any { return new(handshake) }}
 
-// maxReusedParams is the number of parameters above which a handshake is not used
-// again: its map would stay large.
+// maxReusedParams is the number of parameters above which a handshake is not
+// reused, because its map would stay large.
 const maxReusedParams = 32
 
-// Terms is front.Mount's.
+// Terms implements front.Mount.
 func (m *mount) Terms() front.Terms {
 	e, o := m.endpoint, &m.options
 	return front.Terms{
@@ -41,10 +41,11 @@ func (m *mount) Terms() front.Terms {
 	}
 }
 
-// reusesRequest reports whether nothing but strings is kept of a Request.
+// reusesRequest reports whether a Request may be reused, because only strings
+// of it are kept.
 func (o *SocketOptions) reusesRequest() bool { return o.Connect == nil || o.ReuseRequest }
 
-// Spawn is front.Mount's.
+// Spawn implements front.Mount.
 func (m *mount) Spawn(a *front.Attempt) { m.endpoint.spawn((*connectJob)(a)) }
 
 // connectJob is a front.Attempt as a job.
@@ -52,7 +53,8 @@ type connectJob front.Attempt
 
 func (j *connectJob) do(*item) { (*front.Attempt)(j).Run() }
 
-// NewHandshake is front.Mount's. It makes what Connect is given of a head.
+// NewHandshake implements front.Mount. It makes the Request for Connect from a
+// parsed head.
 func (m *mount) NewHandshake(head *websocket.Request, secure bool, client netip.AddrPort) front.Handshake {
 	h := handshakes.Get().(*handshake)
 	if h.params == nil {
@@ -65,7 +67,7 @@ func (m *mount) NewHandshake(head *websocket.Request, secure bool, client netip.
 	return h
 }
 
-// scheme is the scheme of the URLs of Requests.
+// scheme returns the scheme of a Request's URL.
 func scheme(secure bool) string {
 	if secure {
 		return "https"
@@ -73,30 +75,31 @@ func scheme(secure bool) string {
 	return "http"
 }
 
-// CheckOrigin is front.Handshake's.
+// CheckOrigin implements front.Handshake.
 func (h *handshake) CheckOrigin() *admission.Refusal {
 	return h.conn.socket.mount.checkOrigin(&h.request)
 }
 
-// Connect is front.Handshake's.
+// Connect implements front.Handshake.
 func (h *handshake) Connect(ctx context.Context, token *string) *admission.Refusal {
 	h.request.authToken = token
 	return h.conn.socket.connect(ctx, &h.request)
 }
 
-// Open is front.Handshake's.
+// Open implements front.Handshake.
 func (h *handshake) Open(c *netloop.Conn, accept websocket.Accept, t *admission.Ticket) {
 	h.conn.open(c, accept, t)
 }
 
-// Release gives h to the next client, unless Connect may have kept something of it.
+// Release frees h for the next client, unless Connect may have kept something
+// of it.
 func (h *handshake) Release() {
 	if h.conn.socket.mount.options.reusesRequest() && h.reset() {
 		handshakes.Put(h)
 	}
 }
 
-// reset empties h, and reports false if it is too large to be used again.
+// reset empties h, and returns false if h is too large to be reused.
 func (h *handshake) reset() bool {
 	if len(h.params) > maxReusedParams {
 		return false

@@ -12,10 +12,10 @@ import (
 // hold is the state of a socket that is not read for a while. Its client waits, held
 // up by TCP or by the POST of long polling. Owned by the loop.
 type hold struct {
-	until  time.Time // above a rate; zero: not for that
-	full   []*stall  // for channels whose mailboxes are full
-	large  bool      // what a compressed message inflated to was above a rate
-	unread []byte    // what had been read of the connection and is to be decoded later
+	until  time.Time // end of a pause for a rate; zero: not above a rate
+	full   []*stall  // full mailboxes of the socket's channels
+	large  bool      // the inflated size of a compressed message was above a rate
+	unread []byte    // bytes that have been read and will be decoded later
 	ending bool      // a task that ends the hold has been posted
 }
 

@@ -13,9 +13,9 @@ func (e *Endpoint) Topics() iter.Seq2[string, int] { return e.pubsub.Topics() }
 
 // SocketInfo describes a connected client, for tools.
 type SocketInfo struct {
-	ID        string   `json:"id,omitempty"`                                        // by which it can be disconnected
+	ID        string   `json:"id,omitempty"`                                        // the id by which it can be disconnected
 	Transport string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll"` // websocket or longpoll
-	Topics    []string `json:"topics"`                                              // that it has joined
+	Topics    []string `json:"topics"`                                              // topics that it has joined
 }
 
 // Sockets returns at most limit of the connected sockets, or all if limit is 0.

@@ -13,27 +13,27 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// pendingJoin is what a join needs until it is answered. Owned by the loop, but
-// for what its goroutine needs.
+// pendingJoin is the state of a join until it is answered. Owned by the loop,
+// except for the fields of its goroutine.
 type pendingJoin struct {
 	c        *Context
 	ref      wire.Ref
 	replaces *Context         // the channel that this join ended
-	held     []*netloop.Frame // pushed by the join callback; sent behind the reply
-	later    []wire.Message   // came for the topic meanwhile; copies
+	held     []*netloop.Frame // pushed by the join callback; sent after the reply
+	later    []wire.Message   // messages that have come for the topic meanwhile; copies
 	bytes    int              // of later
-	stalled  bool             // the socket is not read because of them
+	stalled  bool             // the socket is not read because of later
 
 	// Of joinTimers.
 	next, prev *pendingJoin
-	deadline   time.Time // zero: it stands in none
+	deadline   time.Time // zero: not in joinTimers
 
-	// The goroutine's.
+	// Owned by the join's goroutine.
 	params Payload
-	wait   <-chan struct{} // closed when the channel that is replaced has finished; nil: it has
+	wait   <-chan struct{} // closed when the replaced channel has finished; nil: it has
 }
 
-// pendingJoins are those of joins that were answered.
+// pendingJoins are kept for reuse.
 var pendingJoins = sync.Pool{New: func() any { return new(pendingJoin) }}
 
 func newPendingJoin(c *Context, ref wire.Ref, replaces *Context) *pendingJoin {
@@ -42,8 +42,8 @@ func newPendingJoin(c *Context, ref wire.Ref, replaces *Context) *pendingJoin {
 	return p
 }
 
-// hold keeps a message until the join is answered. It reports whether these
-// are now more than fit into a mailbox.
+// hold keeps a message until the join is answered. It reports whether the
+// messages now exceed a mailbox.
 func (p *pendingJoin) hold(m *wire.Message, l *Limits) (full bool) {
 	size := len(m.JoinRef) + len(m.Ref) + len(m.TopicJSON) + len(m.Event) + len(m.Payload.Data)
 	full = len(p.later) >= l.MailboxMessages || len(p.later) > 0 && p.bytes+size > l.MailboxBytes
@@ -57,24 +57,24 @@ func (p *pendingJoin) hold(m *wire.Message, l *Limits) (full bool) {
 	return full
 }
 
-// drop lets go of a join that is not answered any more.
+// drop discards a join that will no longer be answered.
 func (p *pendingJoin) drop() {
 	s := p.c.socket
 	s.perLoop().joins.remove(p)
-	s.endStall(p.c) // what waits for the join is handled now
+	s.endStall(p.c) // the waiting messages are handled now
 	for _, f := range p.held {
 		f.Release()
 	}
 	p.held = nil
 }
 
-// startJoin has the join callback run, on the loop or on a goroutine. wait,
-// if not nil, is closed when the channel that is replaced has finished.
+// startJoin runs the join callback on the loop or on a goroutine. wait, if not
+// nil, is closed when the replaced channel has finished.
 func (c *Context) startJoin(params Payload, wait <-chan struct{}) {
 	if c.def.onLoop {
 		it := &c.socket.perLoop().item
 		*it = item{event: "phx_join", ref: c.pending.ref, payload: params}
-		defer c.proceed(it) // also if the callback ends its goroutine
+		defer c.proceed(it) // even if the callback ends its goroutine
 		c.runJoin(it)
 		return
 	}
@@ -95,7 +95,7 @@ func (j *joinJob) do(it *item) {
 	j.c.runJoin(it)
 }
 
-// awaitFinish waits for a replaced channel, but not for ever: a callback that
+// awaitFinish waits for a replaced channel, at most rejoinWait: a callback that
 // hangs cannot be ended, and nothing that it sends reaches the client.
 func awaitFinish(done <-chan struct{}) {
 	if done == nil {
@@ -109,16 +109,16 @@ func awaitFinish(done <-chan struct{}) {
 	}
 }
 
-// runJoin runs the join callback and takes its outcome to the loop. From then
-// on the callbacks belong to whoever resume gives them to: nothing of the
-// channel may be touched after it.
+// runJoin runs the join callback and posts its outcome to the loop. After that,
+// the right to run callbacks is passed on by resume, so runJoin must not touch
+// the channel any more.
 func (c *Context) runJoin(it *item) {
 	r := &joinResult{c: c}
-	defer r.deliver() // also if the callback ends its goroutine
+	defer r.deliver() // even if the callback ends its goroutine
 	c.callJoin(it, r)
 }
 
-// deliver takes the outcome to the loop.
+// deliver posts the outcome to the loop.
 func (r *joinResult) deliver() {
 	c := r.c
 	if c.def.onLoop {
@@ -126,7 +126,7 @@ func (r *joinResult) deliver() {
 		return
 	}
 	callbacks := &c.socket.endpoint.callbacks
-	callbacks.Add(1) // until resume, so that Shutdown waits for the channel meanwhile
+	callbacks.Add(1) // until resume, so that Shutdown waits for the channel
 	if !c.socket.loop.Post(r) {
 		r.frame.Release()
 		c.runCallbacks()
@@ -134,7 +134,7 @@ func (r *joinResult) deliver() {
 	}
 }
 
-// callJoin makes the outcome of the join callback r.
+// callJoin calls the join callback and stores its outcome in r.
 func (c *Context) callJoin(it *item, r *joinResult) {
 	returned := false
 	defer func() {
@@ -162,8 +162,8 @@ func (c *Context) callJoin(it *item, r *joinResult) {
 	returned = true
 }
 
-// askJoin calls the join callback, and middleware around it. It returns the
-// response of a join that is accepted.
+// askJoin calls the join callback, with middleware around it, and returns the
+// response of an accepted join.
 func (c *Context) askJoin(params Payload) (response any, err error) {
 	reply, err := c.def.handleJoin(c, params)
 	switch {
@@ -171,15 +171,15 @@ func (c *Context) askJoin(params Payload) (response any, err error) {
 		return nil, err
 	case reply.Status == "ok":
 		return reply.Response, nil
-	case reply.Response == nil: // by middleware that answers itself
+	case reply.Response == nil: // from middleware that answers itself
 		return nil, &ReplyError{Response: reasonPayload(reasonUnauthorized)}
 	}
 	return nil, &ReplyError{Response: reply.Response}
 }
 
-// refuseJoin ends a channel whose join failed and encodes what the client is
-// told. A response that cannot be encoded fails the join alone: Phoenix closes
-// the whole socket there.
+// refuseJoin ends a channel whose join failed, and encodes the error reply. If
+// the response cannot be encoded, only the join fails; Phoenix would close the
+// socket.
 func (c *Context) refuseJoin(ref wire.Ref, err error, r *joinResult) {
 	cause := err
 	var response any = reasonPayload(reasonJoinCrashed)
@@ -223,16 +223,16 @@ func (r *joinResult) Run() {
 	r.c.socket.endpoint.callbacks.Add(-1)
 }
 
-// resume lets the callbacks run that waited for the join to be answered: what
-// they broadcast is to reach the channel itself, so they must not run before
-// it is subscribed.
+// resume starts the callbacks that waited for the join to be answered. Their
+// broadcasts must reach the channel itself, so they must not run before it is
+// subscribed.
 func (c *Context) resume() {
 	if !c.restIfIdle() {
 		c.startCallbacks()
 	}
 }
 
-// answer sends the outcome, and handles what has waited for it.
+// answer sends the outcome, and handles the messages that have waited for it.
 func (r *joinResult) answer() {
 	c, s := r.c, r.c.socket
 	if c.life.view != joining { // timed out, or the socket is gone
@@ -256,16 +256,16 @@ func (r *joinResult) answer() {
 	pendingJoins.Put(p)
 }
 
-// sendEndOf tells the client that a join has ended another one. It comes
-// behind the reply of the new join and before all else of it, as in Phoenix.
+// sendEndOf tells the client that a join has ended an earlier one. This follows
+// the reply of the new join and precedes everything else of it, as in Phoenix.
 func (s *Socket) sendEndOf(replaced *Context) {
 	if replaced != nil {
 		s.sendEnd(replaced, "phx_close", emptyObject)
 	}
 }
 
-// redispatch handles messages that waited for a join; the rates counted them when
-// they came.
+// redispatch handles messages that have waited for a join. The rates counted
+// them when they came.
 func (s *Socket) redispatch(later []wire.Message) {
 	for i := range later {
 		if !s.closed() {

@@ -6,15 +6,15 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
-// joinTimers bound the joins of a loop that run on goroutines, with one timer for all of them: hardly any takes as long as
-// it may. Owned by the loop.
+// joinTimers bound the joins of a loop that run on goroutines, with one timer
+// for all of them, because hardly any join times out. Owned by the loop.
 type joinTimers struct {
 	first *pendingJoin
 	timer *time.Timer // nil before the first join
-	due   time.Time   // when timer fires; zero: it does not
+	due   time.Time   // when timer fires; zero: not set
 }
 
-// add has p's join given up after limit.
+// add gives up p's join after limit.
 func (t *joinTimers) add(l *netloop.Lane, p *pendingJoin, limit time.Duration) {
 	p.deadline = time.Now().Add(limit)
 	p.next = t.first
@@ -25,7 +25,7 @@ func (t *joinTimers) add(l *netloop.Lane, p *pendingJoin, limit time.Duration) {
 	t.arm(l, p.deadline)
 }
 
-// remove takes p out, if it is in.
+// remove removes p, if it is there.
 func (t *joinTimers) remove(p *pendingJoin) {
 	if p.deadline.IsZero() {
 		return
@@ -41,7 +41,7 @@ func (t *joinTimers) remove(p *pendingJoin) {
 	p.prev, p.next, p.deadline = nil, nil, time.Time{}
 }
 
-// arm sees to it that the timer fires at a time or before.
+// arm makes sure that the timer fires at the given time or before.
 func (t *joinTimers) arm(l *netloop.Lane, at time.Time) {
 	if !t.due.IsZero() && !at.Before(t.due) {
 		return

@@ -7,8 +7,8 @@ func (c *Context) Keep(n int) { c.kept.Add(int32(n)) }
 // keptBytes returns how many bytes the channel keeps.
 func (c *Context) keptBytes() int { return len(c.topic) + len(c.joinRef) + int(c.kept.Load()) }
 
-// keptEvery is how many joins share one look at what a socket keeps. With a look at
-// each, a client of a thousand channels would cost more than its joins.
+// keptEvery is how many joins share one check of what a socket keeps. A check
+// at each would cost more than the joins of a client with a thousand channels.
 const keptEvery = 8
 
 // keepsTooMuch reports whether Limits.SocketBytes forbids another join.

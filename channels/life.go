@@ -11,10 +11,9 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// The life of a joined channel has two sides. The view is what the client may be
-// sent; it belongs to the socket's loop and needs no lock. The phase is what the
-// callbacks do; it is guarded by a lock. All changes of either are made in this
-// file, as the two tables say.
+// The life of a joined channel has two sides. The view is what the client may be sent; it belongs to the socket's loop
+// and needs no lock. The phase is what the callbacks do; it is guarded by a lock. Both change only in this file, as the
+// two tables say.
 //
 // The table of the view. While the view is joining, what the channel sends and
 // what comes for its topic waits.
@@ -49,14 +48,14 @@ const (
 type phase uint8
 
 const (
-	phaseJoining  phase = iota // the join callback runs or waits to
+	phaseJoining  phase = iota // the join callback runs, or waits to run
 	phaseCanceled              // the same, and the channel is to end
 	phaseIdle                  // nothing runs, nothing waits
 	phaseRunning               // callbacks run or are about to
-	phaseEnding                // the callback that runs is the last of its kind
-	phaseRefused               // the same, and that was a join callback that failed
+	phaseEnding                // the callback that runs is the last before the end
+	phaseRefused               // the same, and it is a join callback that has failed
 	phaseClosing               // Terminate (not after phaseRefused) and the OnEnd functions run
-	phaseOver                  // the last callback has returned: who waits for it goes on
+	phaseOver                  // the last callback has returned, and those that wait for it are woken
 	phaseCount
 )
 
@@ -65,20 +64,19 @@ type lifeEvent uint8
 
 const (
 	eventMessage lifeEvent = iota // a message waits for the channel
-	eventEnd                      // it is to end: left, stopped, crashed, or by the loop
+	eventEnd                      // the channel must end: left, stopped, crashed, or ended by the loop
 	eventAccept                   // the join callback has accepted
 	eventRefuse                   // the join callback has refused or crashed
 	eventRest                     // nothing waits for the channel
-	eventClose                    // the callbacks have returned, and it is to end
+	eventClose                    // the callbacks have returned, and the channel must end
 	eventOver                     // the last callback has returned
 	eventCount
 )
 
 const never = phaseCount
 
-// phases is the table. Whoever moves a channel out of phaseIdle has to start the
-// callbacks. There is one shortcut: kill moves an idle channel to phaseOver if it
-// has no callback that is to run at its end.
+// phases is the table. The caller that moves a channel out of phaseIdle must start the callbacks. There is one
+// shortcut: kill moves an idle channel to phaseOver if it has no callback for its end.
 var phases = [phaseCount][eventCount]phase{
 	//                 Message        End            Accept        Refuse        Rest       Close         Over
 	phaseJoining:  {phaseJoining, phaseCanceled, phaseRunning, phaseRefused, never, never, never},
@@ -91,19 +89,19 @@ var phases = [phaseCount][eventCount]phase{
 	phaseOver:     {phaseOver, phaseOver, never, never, never, never, never},
 }
 
-// life is where a channel is in its life.
+// life is a channel's position in its life.
 type life struct {
 	view view // owned by the socket's loop
 
-	// Guarded by mu, as the mailbox and the extras are. Lock order: presence's
-	// topic lock, then mu; no lock of another package is taken under mu.
+	// Guarded by mu, like the mailbox and the extras. Lock order: presence's topic lock, then mu; no lock of another
+	// package is taken under mu.
 	phase phase
 	mu    sync.Mutex
 	cause error // why the channel ends; set once
 }
 
-// step makes the phase what the table says, and reports whether the caller has
-// to start the callbacks. The caller holds mu.
+// step changes the phase as the table says, and reports whether the caller must start the callbacks. The caller holds
+// mu.
 func (l *life) step(e lifeEvent) (start bool) {
 	was := l.phase
 	if l.phase = phases[was][e]; l.phase == never {
@@ -112,17 +110,16 @@ func (l *life) step(e lifeEvent) (start bool) {
 	return was == phaseIdle
 }
 
-// misstep is apart from step so that step is inlined.
+// misstep is a separate function so that step is inlined.
 func misstep(was phase, e lifeEvent) {
 	panic(fmt.Sprintf("channels: event %d in phase %d of a channel's life", e, was))
 }
 
-// closing reports whether the last callbacks have begun: nothing is sent from
-// then on. The caller holds mu.
+// closing reports whether the last callbacks have begun, after which nothing is sent. The caller holds mu.
 func (l *life) closing() bool { return l.phase >= phaseClosing }
 
-// endLocked notes that the channel is to end; the first reason counts. It
-// reports whether the caller has to start the callbacks.
+// endLocked notes that the channel must end; the first reason counts. It reports whether the caller must start the
+// callbacks.
 func (c *Context) endLocked(reason error) (start bool) {
 	l := &c.life
 	if l.cause == nil {
@@ -135,7 +132,7 @@ func (c *Context) endLocked(reason error) (start bool) {
 	return l.step(eventEnd)
 }
 
-// endChannel has the channel end when the callback that runs has returned.
+// endChannel ends the channel when the running callback has returned.
 func (c *Context) endChannel(reason error) {
 	c.life.mu.Lock()
 	start := c.endLocked(reason)
@@ -145,9 +142,8 @@ func (c *Context) endChannel(reason error) {
 	}
 }
 
-// kill ends the channel from the loop: nothing is sent for it any more. The
-// channel that it returns is closed when the last callback has returned; it is
-// nil if that has happened.
+// kill ends the channel from the loop: nothing more is sent for it. It returns a Go channel that is closed when the
+// last callback has returned, or nil if it has.
 func (c *Context) kill(reason error) <-chan struct{} {
 	c.release()
 	c.life.mu.Lock()
@@ -158,7 +154,7 @@ func (c *Context) kill(reason error) <-chan struct{} {
 		return nil
 	}
 	start := c.endLocked(reason)
-	if c.def.onLoop { // this is its loop, and none of its callbacks is running
+	if c.def.onLoop { // this is its loop, so none of its callbacks is running
 		c.life.mu.Unlock()
 		c.runCallbacks()
 		return nil
@@ -171,8 +167,7 @@ func (c *Context) kill(reason error) <-chan struct{} {
 	return over
 }
 
-// overrun ends a channel that was sent more than its mailbox takes, even while
-// its callback hangs.
+// overrun ends a channel whose mailbox has overflowed, even while its callback hangs.
 func (c *Context) overrun() {
 	if c.life.view != joined {
 		return
@@ -189,13 +184,13 @@ func (c *Context) overrun() {
 	s.sendEnd(c, "phx_error", reasonPayload(reasonOverloaded).Data)
 }
 
-// unnoticedLocked reports whether nobody would notice the end of the channel, so
-// that ten thousand idle ones end without ten thousand goroutines.
+// unnoticedLocked reports whether the end of the channel runs no callback. So ten thousand idle channels end without
+// ten thousand goroutines.
 func (c *Context) unnoticedLocked() bool {
 	return c.life.phase == phaseIdle && c.extras == nil && c.def.terminate == nil
 }
 
-// overLocked returns what is closed in phaseOver; nil if that is reached.
+// overLocked returns the Go channel that is closed in phaseOver, nil if that has been reached.
 func (c *Context) overLocked() <-chan struct{} {
 	if c.life.phase == phaseOver {
 		return nil
@@ -207,7 +202,7 @@ func (c *Context) overLocked() <-chan struct{} {
 	return x.over
 }
 
-// release takes the channel's place in its topic, and what a join still held.
+// release ends the view: it removes the channel from its topics and discards a pending join.
 func (c *Context) release() {
 	if c.life.view == joined {
 		c.socket.endpoint.counters.channels.Add(-1)
@@ -222,7 +217,7 @@ func (c *Context) release() {
 	}
 }
 
-// show makes the view that of an answered join.
+// show sets the view of an answered join.
 func (c *Context) show(accepted bool) {
 	s := c.socket
 	if !accepted {
@@ -236,7 +231,7 @@ func (c *Context) show(accepted bool) {
 	s.endpoint.counters.channels.Add(1)
 }
 
-// claim takes the right to run callbacks if nothing runs and nothing waits.
+// claim takes the right to run callbacks if none runs and no message waits.
 func (c *Context) claim() bool {
 	c.life.mu.Lock()
 	claimed := c.life.phase == phaseIdle && c.life.step(eventMessage)
@@ -244,8 +239,8 @@ func (c *Context) claim() bool {
 	return claimed
 }
 
-// joinReturned notes what the join callback said. The right to run the callbacks
-// stays with the join until it is answered.
+// joinReturned notes the outcome of the join callback. The right to run callbacks stays with the join until it is
+// answered.
 func (c *Context) joinReturned(accepted bool, reason error) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -257,7 +252,7 @@ func (c *Context) joinReturned(accepted bool, reason error) {
 	c.life.step(eventRefuse)
 }
 
-// restIfIdle gives back the right to run callbacks if there is nothing to do.
+// restIfIdle gives back the right to run callbacks if no message waits, and reports whether it has.
 func (c *Context) restIfIdle() bool {
 	c.life.mu.Lock()
 	idle := c.life.phase == phaseRunning && c.box == nil
@@ -268,8 +263,8 @@ func (c *Context) restIfIdle() bool {
 	return idle
 }
 
-// startCallbacks runs the callbacks that wait: on a goroutine that ends with the
-// mailbox empty, or on the loop for a channel that declared OnLoop.
+// startCallbacks handles the waiting messages: on a goroutine that ends when the mailbox is empty, or on the loop for a
+// channel that declared OnLoop.
 func (c *Context) startCallbacks() {
 	if c.def.onLoop {
 		c.socket.loop.Post((*loopRun)(c))
@@ -289,15 +284,15 @@ type loopRun Context
 // Run is for the loop.
 func (r *loopRun) Run() { (*Context)(r).runCallbacks() }
 
-// runCallbacks handles messages until none waits or the channel has ended. One run at
-// a time: that is what keeps the callbacks of a channel in order.
+// runCallbacks handles messages until none waits or the channel has ended. Only one runs at a time, which keeps the
+// callbacks of a channel in order.
 func (c *Context) runCallbacks() { c.runIn(new(item)) }
 
-// runIn is run with room for a message.
+// runIn is runCallbacks with memory for a message.
 func (c *Context) runIn(it *item) {
 	exited := true
 	defer func() {
-		if exited { // runtime.Goexit, as t.FailNow in a test's callback: another goes on
+		if exited { // runtime.Goexit, for example by t.FailNow in a test's callback: another goroutine continues
 			c.startCallbacks()
 		}
 	}()
@@ -307,9 +302,8 @@ func (c *Context) runIn(it *item) {
 	exited = false
 }
 
-// takeMessage gets the next message for whoever has the right to run callbacks.
-// With no message left it gives the right back; if the channel is to end, it runs
-// the last callbacks.
+// takeMessage takes the next message; the caller has the right to run callbacks. If there is none, it gives the right
+// back. If the channel must end, it runs the last callbacks.
 func (c *Context) takeMessage(it *item) bool {
 	c.life.mu.Lock()
 	switch c.life.phase {
@@ -346,13 +340,13 @@ func (c *Context) takeMessage(it *item) bool {
 	case phaseClosing: // one of the last callbacks has ended its goroutine
 		c.life.mu.Unlock()
 		c.runEndFunctions()
-	default: // kill was here before the task that was to run the callbacks
+	default: // kill came before the task that runs the callbacks
 		c.life.mu.Unlock()
 	}
 	return false
 }
 
-// runEndFunctions runs what was given to OnEnd, and ends the channel's life.
+// runEndFunctions runs the functions given to OnEnd, and ends the channel's life.
 func (c *Context) runEndFunctions() {
 	for {
 		c.life.mu.Lock()
@@ -388,7 +382,7 @@ func (c *Context) callLast(what string, f func()) {
 // errGoexit stands for the panic of a callback that has called runtime.Goexit.
 var errGoexit = errors.New("runtime.Goexit in a callback")
 
-// recovered is what recover returned for a callback that did not return.
+// recovered returns the value of a panic, given the result of recover for a callback that did not return.
 func recovered(v any) any {
 	if v == nil {
 		return errGoexit
@@ -402,7 +396,7 @@ type endNotice Context
 // Run is for the loop.
 func (t *endNotice) Run() {
 	c := (*Context)(t)
-	if c.life.view == ended { // by kill: the client knows
+	if c.life.view == ended { // by kill: the client has been told
 		return
 	}
 	c.release()
@@ -411,8 +405,8 @@ func (t *endNotice) Run() {
 	c.socket.sendEnd(c, event, payload)
 }
 
-// farewell is what the client is told of an end by the callbacks: after phx_error
-// it rejoins by itself, after phx_close it does not (assets/js/phoenix/channel.js).
+// farewell returns the message to the client about an end by the callbacks. After phx_error clients rejoin by
+// themselves, after phx_close they do not (assets/js/phoenix/channel.js).
 func (c *Context) farewell() (event string, payload []byte) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -425,7 +419,7 @@ func (c *Context) farewell() (event string, payload []byte) {
 	return "phx_error", reasonPayload(reasonCrash).Data
 }
 
-// joinRefWire is the join_ref as the join had it: null stays null.
+// joinRefWire returns the join_ref as the join had it: null stays null.
 func (c *Context) joinRefWire() wire.Ref {
 	if c.nullRef {
 		return nil

@@ -53,8 +53,7 @@ type listenerSubscriber Listener
 // Subscription implements dispatch.Subscriber.
 func (s *listenerSubscriber) Subscription() *dispatch.Subscription { return &s.sub }
 
-// deliver calls receive. A panic in it ends nothing: the subscription gets the
-// next broadcast too.
+// deliver calls receive. A panic in it ends nothing: the subscription goes on.
 func (l *Listener) deliver(b *broadcast) {
 	l.endpoint.reportPanic(l.call(b))
 }
@@ -65,8 +64,8 @@ func (l *Listener) call(b *broadcast) (err error) {
 	return nil
 }
 
-// onLoop runs f on a loop and waits for it; not at all once the loops are
-// closed. It must not be called on a loop.
+// onLoop runs f on a loop and waits for it. If the loops are closed, it does
+// nothing. It must not be called on a loop.
 func (e *Endpoint) onLoop(shard int, f func()) {
 	done := make(chan struct{})
 	if e.tenant.Lanes()[shard].Post(netloop.TaskFunc(func() { defer close(done); f() })) {

@@ -11,9 +11,9 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
-// Every line that this package logs begins here or at Endpoint.log: clients can
-// cause most of them, so they are limited per kind and second, and their fields
-// are cut. See logging.Log.
+// Every line of this package begins here or at Endpoint.log. Clients can cause
+// most of them, so they are limited per kind and second, and their fields are
+// cut. See logging.Log.
 
 // line begins a line about a socket.
 func (s *Socket) line(level zerolog.Level, message string) logging.Line {
@@ -37,7 +37,7 @@ func (c *Context) line(level zerolog.Level, message string) logging.Line {
 	return l
 }
 
-// startedLine begins a line for debugging about what takes time.
+// startedLine begins a debug line about something that takes time.
 func (c *Context) startedLine(message string) (l logging.Line, start time.Time) {
 	if l = c.line(zerolog.DebugLevel, message); l.On() {
 		start = time.Now()
@@ -45,8 +45,9 @@ func (c *Context) startedLine(message string) (l logging.Line, start time.Time) 
 	return l, start
 }
 
-// failure begins a line about an error that a callback has returned: at level
-// debug if it only says that the channel has ended, which is no failure.
+// failure begins a line about an error returned by a callback. If the error
+// only says that the channel has ended, which is not a failure, the level is
+// debug.
 func (c *Context) failure(err error, message string) logging.Line {
 	level := zerolog.ErrorLevel
 	if c.saysEnded(err) {
@@ -55,8 +56,8 @@ func (c *Context) failure(err error, message string) logging.Line {
 	return c.line(level, message).Err(err)
 }
 
-// saysEnded reports whether an error is the end of the channel: what its methods
-// and what it is as a context.Context return then.
+// saysEnded reports whether an error only says that the channel has ended: the
+// errors of its methods and of the context.Context then.
 func (c *Context) saysEnded(err error) bool {
 	for _, end := range []error{ErrEnded, ErrLeft, ErrClosed, ErrRejoined, ErrStopped, ErrJoinTimeout} {
 		if errors.Is(err, end) {
@@ -68,7 +69,7 @@ func (c *Context) saysEnded(err error) bool {
 	return c.life.cause != nil && errors.Is(err, context.Canceled)
 }
 
-// logAccepted tells, for debugging, who connects.
+// logAccepted logs a connect at level debug.
 func (s *Socket) logAccepted(r *Request, start time.Time) {
 	if l := s.endpoint.log.Debug("socket connected"); l.On() {
 		s.named(l.Str("transport", r.Transport).Str("path", r.URL.Path).Addr("address", r.RemoteAddr).
@@ -76,21 +77,22 @@ func (s *Socket) logAccepted(r *Request, start time.Time) {
 	}
 }
 
-// logClosed tells, for debugging, that a socket's connection is over, and why.
+// logClosed logs the end of a socket's connection and its reason at level
+// debug.
 func (s *Socket) logClosed(reason error) {
 	if l := s.endpoint.log.Debug("socket closed"); l.On() {
 		s.named(l.Str("transport", s.transport.name()).Str("reason", reason.Error())).Write()
 	}
 }
 
-// logRefusedJoin tells, for debugging, of a join that the socket itself refuses.
+// logRefusedJoin logs a join that the socket itself refuses at level debug.
 func (s *Socket) logRefusedJoin(topic []byte, reason string) {
 	if l := s.endpoint.log.Debug("join refused"); l.On() {
 		s.named(l.Str("topic", string(topic)).Str("reason", reason)).Write()
 	}
 }
 
-// logLost tells of a connection that could not be taken from its loop.
+// logLost logs a connection that could not be taken from its loop.
 func (e *Endpoint) logLost(err error) {
 	if outOfDescriptors(err) {
 		e.logNetwork(err)
@@ -103,7 +105,7 @@ func outOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// logNetwork tells of an error of the loops.
+// logNetwork logs an error of the loops.
 func (e *Endpoint) logNetwork(err error) {
 	if outOfDescriptors(err) {
 		e.log.Error("out of file descriptors: new connections wait until others are closed").Err(err).

@@ -11,16 +11,17 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// mailbox is what waits for one channel: bounded by Limits.MailboxMessages and
-// MailboxBytes. A channel has one only while something waits.
+// mailbox holds the messages that wait for one channel, within
+// Limits.MailboxMessages and MailboxBytes. A channel has one only while
+// messages wait.
 //
 // When it is full, its socket is not read until there is room again (see
-// Socket.stall); the message that did not fit is still taken. What the program
-// sends is refused, and an intercepted broadcast that does not fit ends the
-// channel.
+// Socket.stall); the client's message that did not fit is still accepted.
+// Messages of the program are refused, and an intercepted broadcast that does
+// not fit ends the channel.
 type mailbox struct {
 	items   []item
-	next    int // index of the first that waits
+	next    int // index of the first waiting item
 	bytes   int
 	stalled bool // the socket is not read because of it
 }
@@ -30,28 +31,28 @@ var mailboxes = sync.Pool{New: func() any { return new(mailbox) }}
 // item is one message for a channel.
 type item struct {
 	kind    itemKind
-	now     bool     // of handleNow: whoever runs it runs nothing else
+	now     bool     // from handleNow, which handles only this item
 	ref     wire.Ref // itemEvent, itemLeave
 	event   string   // itemEvent
 	payload Payload  // itemEvent, itemOut, itemBroadcast
 	out     *broadcast
 	info    any  // itemInfo, itemTimer; itemBroadcast: its *subscription
-	inTurn  bool // its callback has the turn among its socket's renewals
+	inTurn  bool // its callback has the turn of its socket's renewals
 }
 
 type itemKind uint8
 
 const (
 	itemEvent     itemKind = iota
-	itemCrash              // an event whose name is no text
-	itemLeave              // phx_leave: at most one a join, so it cannot flood
+	itemCrash              // an event whose name is not a string
+	itemLeave              // phx_leave: at most one per join, so it is not bounded
 	itemOut                // an intercepted broadcast; holds a reference to it
-	itemBroadcast          // one of a further topic; the same
+	itemBroadcast          // a broadcast of a further topic; likewise
 	itemInfo               // Send
-	itemTimer              // SendAfter: as many as there were timers, which take more room
+	itemTimer              // SendAfter: not bounded, because the timer took more memory
 )
 
-// fits reports whether the bounds leave room for it.
+// fits reports whether the bounds leave room for an item.
 func (b *mailbox) fits(it *item, l *Limits) bool {
 	waiting := b.waiting()
 	return waiting == 0 || waiting < l.MailboxMessages && b.bytes+it.size() <= l.MailboxBytes
@@ -59,7 +60,7 @@ func (b *mailbox) fits(it *item, l *Limits) bool {
 
 func (b *mailbox) waiting() int { return len(b.items) - b.next }
 
-// takeItem takes the first message out.
+// takeItem removes and returns the first item.
 func (b *mailbox) takeItem() item {
 	it := b.items[b.next]
 	b.items[b.next] = item{}
@@ -68,7 +69,7 @@ func (b *mailbox) takeItem() item {
 	return it
 }
 
-// hasRoom reports whether the socket is to be read again.
+// hasRoom reports whether the socket should be read again.
 func (b *mailbox) hasRoom(l *Limits) bool {
 	if !b.stalled || b.waiting() > l.MailboxMessages/2 || b.bytes > l.MailboxBytes/2 {
 		return false
@@ -77,8 +78,8 @@ func (b *mailbox) hasRoom(l *Limits) bool {
 	return true
 }
 
-// enqueue puts a message into the mailbox and sees to it that somebody handles
-// it. It never blocks. Clients' messages are enqueued by the loop.
+// enqueue puts a message into the mailbox and makes sure that it is handled. It
+// never blocks. The loop enqueues messages of clients.
 func (c *Context) enqueue(it item) error {
 	c.life.mu.Lock()
 	if c.life.cause != nil {
@@ -108,8 +109,8 @@ func (c *Context) enqueue(it item) error {
 	return nil
 }
 
-// putLocked puts a message into the mailbox, and reports whether the caller has
-// to start the callbacks.
+// putLocked puts a message into the mailbox, and reports whether the caller
+// must start the callbacks.
 func (c *Context) putLocked(it item) (start bool) {
 	if c.box == nil {
 		c.box = mailboxes.Get().(*mailbox)
@@ -120,11 +121,11 @@ func (c *Context) putLocked(it item) (start bool) {
 	return c.life.step(eventMessage)
 }
 
-// size is what the item counts against Limits.MailboxBytes: all that a client
-// can make long.
+// size returns what the item counts against Limits.MailboxBytes: everything
+// whose length clients choose.
 func (it *item) size() int { return len(it.payload.Data) + len(it.ref) + len(it.event) }
 
-// eventItem copies an event out of the frame it came in.
+// eventItem copies an event out of the frame that it came in.
 func eventItem(m *wire.Message) item {
 	buf := make([]byte, 0, len(m.Ref)+len(m.Payload.Data))
 	buf = append(buf, m.Ref...)
@@ -139,9 +140,9 @@ func eventItem(m *wire.Message) item {
 	return it
 }
 
-// handleNow handles an event on the loop, in the frame it came in, for a
-// channel that declared OnLoop. It reports false if the event has to wait
-// behind others.
+// handleNow handles an event on the loop, in the frame that it came in, for a
+// channel that declared OnLoop. It returns false if the event must wait behind
+// others.
 func (c *Context) handleNow(m *wire.Message) bool {
 	if !c.claim() {
 		return false
@@ -153,8 +154,8 @@ func (c *Context) handleNow(m *wire.Message) bool {
 	return true
 }
 
-// proceed gives back the right to run callbacks after one on the loop, or runs
-// what waits behind it.
+// proceed gives back the right to run callbacks after a callback on the loop,
+// or handles the messages that have come meanwhile.
 func (c *Context) proceed(it *item) {
 	*it = item{}
 	if !c.restIfIdle() {
@@ -162,8 +163,8 @@ func (c *Context) proceed(it *item) {
 	}
 }
 
-// dropMailboxLocked gives the mailbox back, with whatever waits in it. It
-// reports whether the socket is to be read again.
+// dropMailboxLocked drops the mailbox with everything in it. It reports whether
+// the socket should be read again.
 func (c *Context) dropMailboxLocked() (room bool) {
 	box := c.box
 	if box == nil {
@@ -178,17 +179,17 @@ func (c *Context) dropMailboxLocked() (room bool) {
 	clear(box.items)
 	*box = mailbox{items: box.items[:0]}
 	c.box = nil
-	if cap(box.items) <= 64 { // a large one would keep its size for ever
+	if cap(box.items) <= 64 { // do not keep a large one
 		mailboxes.Put(box)
 	}
 	return room
 }
 
-// clientFault is the panic of what a client has sent: its log must not cost more
-// than the message.
+// clientFault is the value of a panic about a client's message. It is logged
+// without a stack, so that the log line does not cost more than the message.
 type clientFault string
 
-// shortened is a client's text in what its own message is said to lack.
+// shortened shortens a client's text for an error about its message.
 func shortened(text string) string {
 	if most := 64; len(text) > most {
 		return strings.ToValidUTF8(text[:most], "") + "…"
@@ -206,7 +207,7 @@ func (c *Context) handle(it *item) {
 			p := &PanicError{Value: recovered(recover()), Stack: debug.Stack()}
 			c.noteCrash(p, it)
 			c.endChannel(p)
-			if it.now && p.Value == errGoexit { // handleNow does not go on: a task does
+			if it.now && p.Value == errGoexit { // handleNow cannot continue: a task does
 				*it = item{}
 				c.startCallbacks()
 			}
@@ -269,7 +270,7 @@ func (c *Context) handleInfo(it *item) {
 
 // handleLeave answers phx_leave; phx_close follows when the channel ends.
 func (c *Context) handleLeave(it *item) {
-	c.reply(it.ref, "ok", nil) //nolint:errcheck // a gone socket needs no answer
+	c.reply(it.ref, "ok", nil) //nolint:errcheck // a closed socket needs no answer
 	c.endChannel(ErrLeft)
 }
 

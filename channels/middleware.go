@@ -42,7 +42,7 @@ func (ch *Channel) Use(middleware ...Middleware) *Channel {
 	return ch
 }
 
-// mount ends the registration of handlers, and puts the middleware around them.
+// mount ends the registration of handlers, and wraps them in the middleware.
 func (ch *Channel) mount() {
 	ch.once.Do(func() {
 		ch.mounted.Store(true)
@@ -73,7 +73,7 @@ func (ch *Channel) handleJoin(c *Context, p Payload) (Reply, error) {
 	return ch.join(c, p)
 }
 
-// callHandler is the innermost handler behind middleware.
+// callHandler is the innermost handler, inside all middleware.
 func (ch *Channel) callHandler(c *Context, p Payload) (Reply, error) {
 	if c.call.event == "phx_join" { // no event can have this name
 		return ch.join(c, p)
@@ -111,7 +111,7 @@ func (c *Context) EventPattern() string {
 	return pattern
 }
 
-// replyOf is what a typed handler returned as a Reply.
+// replyOf returns the result of a typed handler as a Reply.
 func replyOf[R any](result R, err error) (Reply, error) {
 	if err != nil && !noError(err) {
 		return Reply{}, err
