@@ -24,7 +24,7 @@ type Memory struct {
 
 var _ SharedStore = (*Memory)(nil)
 
-// Get is Store's.
+// Get implements [Store].
 func (m *Memory) Get(_ context.Context, key string) (Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -36,7 +36,7 @@ func (m *Memory) Get(_ context.Context, key string) (Entry, error) {
 	return e, nil
 }
 
-// Put is Store's.
+// Put implements [Store].
 func (m *Memory) Put(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -46,7 +46,7 @@ func (m *Memory) Put(_ context.Context, key string, value []byte, revision uint6
 	return m.put(key, value), nil
 }
 
-// PutIf is SharedStore's.
+// PutIf implements [SharedStore].
 func (m *Memory) PutIf(_ context.Context, key string, value []byte, other string, revision uint64) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -75,7 +75,7 @@ func (m *Memory) tellWatchers() {
 	}
 }
 
-// Delete is Store's.
+// Delete implements [Store].
 func (m *Memory) Delete(_ context.Context, key string, revision uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -89,7 +89,7 @@ func (m *Memory) Delete(_ context.Context, key string, revision uint64) error {
 	return nil
 }
 
-// DeleteIf is SharedStore's.
+// DeleteIf implements [SharedStore].
 func (m *Memory) DeleteIf(_ context.Context, key, other string, revision uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -111,7 +111,7 @@ func (m *Memory) remove(key string) {
 	m.deleted[key] = m.revision
 }
 
-// Watch is SharedStore's.
+// Watch implements [SharedStore].
 func (m *Memory) Watch(ctx context.Context, prefix string) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		seen, current := uint64(0), false
@@ -163,7 +163,7 @@ func (m *Memory) after(revision uint64, prefix string) ([]Change, <-chan struct{
 	return list, m.changed
 }
 
-// List is Store's.
+// List implements [Store].
 func (m *Memory) List(_ context.Context, prefix string) ([]Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -178,5 +178,5 @@ func (m *Memory) List(_ context.Context, prefix string) ([]Entry, error) {
 	return found, nil
 }
 
-// Close is Store's.
+// Close implements [Store].
 func (m *Memory) Close() error { return nil }

@@ -33,7 +33,7 @@ type DecodeError struct {
 	Advice string
 }
 
-// Error tells what is wrong and where.
+// Error returns what is wrong and where.
 func (e *DecodeError) Error() string {
 	return "wire: " + e.Reason + " at byte " + strconv.Itoa(e.Offset)
 }

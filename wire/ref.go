@@ -5,12 +5,14 @@ import (
 	"strconv"
 )
 
-// Ref is a ref or a join_ref: the JSON it came in (`"1"`, `1`, `{"a":1}`), compact; nil is null. Phoenix echoes
-// refs whatever they are, and clients compare them, so a ref is never converted.
+// Ref is a ref or a join_ref: the compact JSON that it came in (`"1"`, `1`,
+// `{"a":1}`); nil is null. Phoenix echoes refs of any type, and clients compare
+// them, so refs are never converted.
 type Ref []byte
 
-// Equal tells whether both refs are the same. It is strict: "1" is not 1 and "" is not null. Strings are
-// the same if they decode to the same text, however they were escaped; of anything else the compact JSON is compared.
+// Equal reports whether both refs are the same. It is strict: "1" differs from
+// 1, and "" from null. Strings are equal if they decode to the same text,
+// however they are escaped; other refs are compared as compact JSON.
 func (r Ref) Equal(other Ref) bool {
 	if bytes.Equal(r, other) {
 		return (r == nil) == (other == nil)
@@ -21,8 +23,7 @@ func (r Ref) Equal(other Ref) bool {
 	return bytes.Equal(r.AppendText(nil), other.AppendText(nil))
 }
 
-// Clone copies the ref out of the frame it points into; null stays null. The copy must not be modified: those of the
-// first refs that a client counts are shared.
+// Clone returns a copy that does not point into the frame; null stays null.
 func (r Ref) Clone() Ref {
 	if n, ok := r.count(); ok {
 		return counted[n]
@@ -54,8 +55,8 @@ func (r Ref) count() (n int, ok bool) {
 	return n, n < len(counted)
 }
 
-// AppendText appends the ref as a binary frame carries it: a string without its quotes, null as
-// nothing, anything else as its JSON.
+// AppendText appends the ref as a binary frame has it: a string without its
+// quotes, null as nothing, anything else as its JSON.
 func (r Ref) AppendText(dst []byte) []byte {
 	switch {
 	case r.isString():

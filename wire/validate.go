@@ -1,12 +1,15 @@
 package wire
 
-// Validate checks that json is one JSON value (RFC 8259) that every receiver can read, and takes the white
-// space outside of its strings out. It is as strict as Phoenix's decoder: no lone surrogates, no
-// numbers beyond 64 bit floats (integers may be of any length), no raw control characters, valid
-// UTF-8, no byte order mark, nothing after the value but white space; and at most 4,096 arrays and objects deep.
+// Validate checks that json is one JSON value (RFC 8259) that every receiver
+// can read, and removes the white space outside of its strings. It is as strict
+// as Phoenix's decoder: it rejects lone surrogates, numbers beyond 64-bit
+// floats (integers may have any length), raw control characters, invalid UTF-8,
+// a byte order mark, and anything but white space behind the value. A value may
+// have at most 4,096 arrays and objects within each other. Duplicate keys are
+// not rejected.
 //
-// It works in place: compact is a part of json, which is unspecified after an error. Every error is a
-// *[DecodeError]. Equal keys of an object are not looked for, they stay as they came.
+// Validate works in place: compact is a part of json, whose contents are
+// unspecified after an error. The error is a *DecodeError.
 func Validate(json []byte) (compact []byte, err error) {
 	s := scanner{b: json}
 	_, i := s.peek(0)
@@ -20,7 +23,7 @@ func Validate(json []byte) (compact []byte, err error) {
 	return s.compact(i), nil
 }
 
-// IsObject tells whether valid compact JSON is an object.
+// IsObject reports whether valid compact JSON is an object.
 func IsObject(json []byte) bool {
 	return len(json) > 0 && json[0] == '{'
 }

@@ -19,16 +19,16 @@ type Reply struct {
 	Binary   []byte
 }
 
-// Push is a message that was sent and may be answered.
+// Push is a message that the client has sent, which may get a reply.
 type Push struct {
 	channel *Channel
 	ref     string
 }
 
-// Channel is the channel that the message was pushed to.
+// Channel returns the channel that the message was pushed to.
 func (p *Push) Channel() *Channel { return p.channel }
 
-// Topic is the topic that was joined.
+// Topic returns the topic of the channel.
 func (ch *Channel) Topic() string { return ch.topic }
 
 // Push sends an event. payload is anything that encoding/json takes, or
@@ -40,14 +40,14 @@ func (ch *Channel) Push(event string, payload any) *Push {
 	return p
 }
 
-// Leave leaves the topic and waits until the server has said goodbye.
+// Leave leaves the topic and waits for phx_close.
 func (ch *Channel) Leave() {
 	ch.client.t.Helper()
 	ch.Push("phx_leave", nil).AssertReply("ok", nil)
 	ch.AssertClose()
 }
 
-// Reply waits for the answer.
+// Reply waits for the reply and returns it.
 func (p *Push) Reply() (reply Reply) {
 	c := p.channel.client
 	c.t.Helper()
@@ -61,7 +61,7 @@ func (p *Push) Reply() (reply Reply) {
 	return reply
 }
 
-// AssertReply waits for the answer and fails the test if it is another.
+// AssertReply waits for the reply, and fails the test if it is another one.
 func (p *Push) AssertReply(status string, response any) {
 	t := p.channel.client.t
 	t.Helper()
@@ -71,21 +71,21 @@ func (p *Push) AssertReply(status string, response any) {
 	}
 }
 
-// RefuteReply fails the test if an answer comes.
+// RefuteReply fails the test if a reply comes.
 func (p *Push) RefuteReply() {
 	p.channel.client.t.Helper()
 	p.channel.client.refute("reply", func(m message) bool { return m.event == "phx_reply" && m.ref == p.ref })
 }
 
-// AssertPush waits for an event that reaches this client, pushed to it or
-// broadcast, and returns its payload.
+// AssertPush waits for an event that is pushed or broadcast to this client, and
+// returns its payload.
 func (ch *Channel) AssertPush(event string, payload any) json.RawMessage {
 	ch.client.t.Helper()
 	return ch.assertEvent(event, payload, ch.matcher(event, payload))
 }
 
-// AssertBroadcast is AssertPush for an event that went to the whole topic:
-// one that was pushed, or intercepted on its way, does not count.
+// AssertBroadcast is like AssertPush, for an event that was broadcast to the
+// topic: one that was pushed or intercepted does not match.
 func (ch *Channel) AssertBroadcast(event string, payload any) json.RawMessage {
 	ch.client.t.Helper()
 	match := ch.matcher(event, payload)
@@ -103,16 +103,18 @@ func (ch *Channel) assertEvent(event string, payload any, match func(message) bo
 	return got
 }
 
-// RefutePush fails the test if the event comes.
+// RefutePush fails the test if the client gets the event.
 func (ch *Channel) RefutePush(event string, payload any) {
 	ch.client.t.Helper()
 	ch.client.refute(event, ch.matcher(event, payload))
 }
 
-// AssertClose waits for phx_close: the channel stopped or was left.
+// AssertClose waits for phx_close, which the client gets when the channel
+// stopped or was left.
 func (ch *Channel) AssertClose() { ch.client.t.Helper(); ch.assertEnd("phx_close") }
 
-// AssertError waits for phx_error: the channel crashed.
+// AssertError waits for phx_error, which the client gets when the channel
+// crashed.
 func (ch *Channel) AssertError() { ch.client.t.Helper(); ch.assertEnd("phx_error") }
 
 func (ch *Channel) assertEnd(event string) {

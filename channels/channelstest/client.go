@@ -14,7 +14,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// Client is one connected socket. It speaks version 2 of the protocol.
+// Client is a connected socket. It speaks version 2 of the protocol.
 type Client struct {
 	t    testing.TB
 	conn *wstest.Client
@@ -28,8 +28,8 @@ type Client struct {
 	closed  error         // why nothing more will come
 }
 
-// Connect opens a socket at a target like "/socket?user=ada", and fails the
-// test where the server refuses. It is closed when the test ends.
+// Connect opens a socket at a target such as "/socket?user=ada". It fails the
+// test if the server refuses. The socket is closed when the test ends.
 func Connect(t testing.TB, e *Endpoint, target string) *Client {
 	t.Helper()
 	c, err := TryConnect(t, e, target, nil)
@@ -39,7 +39,7 @@ func Connect(t testing.TB, e *Endpoint, target string) *Client {
 	return c
 }
 
-// RefusedError is the server's answer to a socket it refuses.
+// RefusedError is the answer of a server that refused a socket.
 type RefusedError struct {
 	Status int
 	Body   string
@@ -47,8 +47,8 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("refused: %d %s", e.Status, e.Body) }
 
-// TryConnect is Connect for clients that may be refused, with a
-// [*RefusedError], and for those that send header fields of their own.
+// TryConnect is like Connect, but sends additional header fields, and returns a
+// *RefusedError if the server refuses.
 func TryConnect(t testing.TB, e *Endpoint, target string, header http.Header) (*Client, error) {
 	t.Helper()
 	path, query, _ := strings.Cut(target, "?")
@@ -104,7 +104,7 @@ func (c *Client) heartbeat(ended <-chan struct{}) {
 // heartbeatRef is the ref of heartbeats, whose replies no test asks for.
 const heartbeatRef = "heartbeat"
 
-// Close drops the connection, as a client that loses its network.
+// Close drops the connection, as if the client had lost its network.
 func (c *Client) Close() { c.conn.Drop() } //nolint:errcheck // it may be closed already
 
 // Join joins a topic and fails the test if it is refused.
@@ -117,14 +117,14 @@ func (c *Client) Join(topic string, params any) *Channel {
 	return ch
 }
 
-// TryJoin joins a topic and returns the server's answer.
+// TryJoin joins a topic and returns the reply of the server.
 func (c *Client) TryJoin(topic string, params any) (*Channel, Reply) {
 	c.t.Helper()
 	join := c.StartJoin(topic, params)
 	return join.channel, join.Reply()
 }
 
-// StartJoin sends a join and does not wait for the answer.
+// StartJoin sends a join without waiting for the reply.
 func (c *Client) StartJoin(topic string, params any) *Push {
 	c.t.Helper()
 	ref := c.nextRef()
@@ -136,8 +136,8 @@ func (c *Client) StartJoin(topic string, params any) *Push {
 // forwards or pushes to it ([channels.Context.Forward], [channels.Context.PushTo]).
 func (c *Client) Topic(topic string) *Channel { return &Channel{client: c, topic: topic} }
 
-// Received waits until n messages are there that were not asserted yet and
-// returns their events in the order in which they came. They stay there.
+// Received waits for n messages that were not asserted yet, and returns the
+// events of all of them in order. They can still be asserted.
 func (c *Client) Received(n int) (events []string) {
 	c.t.Helper()
 	c.await(fmt.Sprintf("%d messages", n), func() bool { return len(c.inbox) >= n })
@@ -149,8 +149,8 @@ func (c *Client) Received(n int) (events []string) {
 	return events
 }
 
-// AssertClosed waits until the server has ended the connection with a Close
-// frame of this code.
+// AssertClosed waits for the server to close the connection with a Close frame
+// of this code.
 func (c *Client) AssertClosed(code uint16) {
 	c.t.Helper()
 	c.await("end of the connection", func() bool { return c.closed != nil })

@@ -23,6 +23,8 @@ import "time"
 // Timeout is how long an assertion waits, and Quiet how long a refutation
 // listens.
 const (
+	// Timeout is how long an assertion waits.
 	Timeout = 5 * time.Second
-	Quiet   = 50 * time.Millisecond
+	// Quiet is how long a refutation waits.
+	Quiet = 50 * time.Millisecond
 )

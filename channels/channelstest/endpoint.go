@@ -15,10 +15,10 @@ type Endpoint struct {
 	listener *pipeListener
 }
 
-// Start makes an endpoint that is shut down when the test ends. It uses no
-// descriptor and no port: Options.Portable is set, Options.IOUring is
-// off, and Options.Loops is 2 if it is 0. Without Options.Logger, warnings and
-// errors go to the log of the test: why a channel crashed, for example.
+// Start returns an endpoint that is shut down when the test ends. It uses no
+// descriptors and ports: Options.Portable is set and Options.IOUring off;
+// Options.Loops is 2 if it is 0. Without Options.Logger, warnings and errors
+// are logged with t.
 func Start(t testing.TB, o channels.Options) *Endpoint {
 	t.Helper()
 	o.Portable, o.IOUring = true, channels.IOUringOff

@@ -1,5 +1,5 @@
-// Package boltstore keeps instances in a file, by bbolt: one process at a time,
-// crash-safe, and durable when a method has returned.
+// Package boltstore stores instances in a file, with bbolt. One process at a
+// time can open a store. When a method has returned, its change is durable.
 package boltstore
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// File is the name of the store in its directory.
+// File is the name of the store's file in its directory.
 const File = "instances.db"
 
 // lockTimeout is how long Open waits for another process to let go of the
@@ -59,10 +59,10 @@ type Store struct {
 
 var _ instances.Store = (*Store)(nil)
 
-// Open opens or makes the store of a directory, which is made if there is
-// none. The directory is for nobody else to read: specs may have secrets. A file
-// that is there must be a store: an empty one is not made into one, because
-// whatever emptied it has removed all instances.
+// Open opens the store in dir, and creates both if they do not exist. Other
+// users get no access to dir, because specs may contain secrets. A file that
+// exists must be a store: an empty file is an error, because whatever emptied
+// it has removed all instances.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("boltstore: %w", err)
@@ -99,9 +99,9 @@ func Open(dir string) (*Store, error) {
 	return &Store{db: db}, nil
 }
 
-// Check returns what is wrong with the store of a directory as far as it can be
-// seen from outside, while another process may be using it; fs.ErrNotExist if
-// there is none.
+// Check reports what is wrong with the store in dir, as far as can be seen
+// while another process may use it. The error is fs.ErrNotExist if there is no
+// store.
 func Check(dir string) error {
 	path := filepath.Join(dir, File)
 	info, err := os.Stat(path)
@@ -185,7 +185,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Get is instances.Store's.
+// Get implements [instances.Store].
 func (s *Store) Get(_ context.Context, key string) (e instances.Entry, err error) {
 	err = intact(func() error {
 		return s.db.View(func(tx *bbolt.Tx) (err error) {
@@ -209,7 +209,7 @@ func entry(key, value []byte) (instances.Entry, error) {
 	}, nil
 }
 
-// List is instances.Store's.
+// List implements [instances.Store].
 func (s *Store) List(ctx context.Context, prefix string) (list []instances.Entry, err error) {
 	err = intact(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
@@ -235,8 +235,7 @@ type change struct {
 	done     chan struct{}
 }
 
-// Put is instances.Store's. A caller that gives up waiting does not take the
-// change back.
+// Put implements [instances.Store]. The change may be made even if ctx ends.
 func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	return s.commit(ctx, func(b *bbolt.Bucket) (uint64, error) {
 		if err := expect(b, key, revision); err != nil {
@@ -251,7 +250,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint
 	})
 }
 
-// Delete is instances.Store's.
+// Delete implements [instances.Store].
 func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
 	_, err := s.commit(ctx, func(b *bbolt.Bucket) (uint64, error) {
 		if b.Get([]byte(key)) == nil {
@@ -344,5 +343,5 @@ func (s *Store) writeBatch(batch []*change) {
 	}
 }
 
-// Close is instances.Store's. It waits for what is being written.
+// Close implements [instances.Store]. It waits for writes in progress.
 func (s *Store) Close() error { return s.db.Close() }

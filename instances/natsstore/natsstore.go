@@ -132,7 +132,7 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, o Options) (jetst
 	return stream, err
 }
 
-// Get is instances.Store's. It reads from the leader of the bucket.
+// Get implements [instances.Store]. It reads from the leader of the bucket.
 func (s *Store) Get(ctx context.Context, key string) (instances.Entry, error) {
 	e, err := s.bucket.Get(ctx, key)
 	if err != nil {
@@ -141,7 +141,7 @@ func (s *Store) Get(ctx context.Context, key string) (instances.Entry, error) {
 	return instances.Entry{Key: key, Value: e.Value(), Revision: e.Revision()}, nil
 }
 
-// Put is instances.Store's. After an error other than ErrKeyRevision the value
+// Put implements [instances.Store]. After an error other than ErrKeyRevision the value
 // may have been stored all the same.
 func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	var next uint64
@@ -157,14 +157,14 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint
 	return next, s.translate(err)
 }
 
-// PutIf is instances.SharedStore's.
+// PutIf implements [instances.SharedStore].
 func (s *Store) PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error) {
 	m := nats.NewMsg(s.prefix + key)
 	m.Data = value
 	return s.publishIf(ctx, m, other, revision)
 }
 
-// DeleteIf is instances.SharedStore's.
+// DeleteIf implements [instances.SharedStore].
 func (s *Store) DeleteIf(ctx context.Context, key, other string, revision uint64) error {
 	m := nats.NewMsg(s.prefix + key)
 	m.Header.Set("KV-Operation", "PURGE") // as nats.go marks what is deleted
@@ -183,7 +183,7 @@ func (s *Store) publishIf(ctx context.Context, m *nats.Msg, other string, revisi
 	return ack.Sequence, nil
 }
 
-// Delete is instances.Store's.
+// Delete implements [instances.Store].
 func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
 	for {
 		e, err := s.Get(ctx, key)
@@ -201,7 +201,7 @@ func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
 	}
 }
 
-// List is instances.Store's. Each value is as its key was at some moment during
+// List implements [instances.Store]. Each value is as its key was at some moment during
 // the call.
 func (s *Store) List(ctx context.Context, prefix string) ([]instances.Entry, error) {
 	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+filter(prefix)))
@@ -251,7 +251,7 @@ func filter(prefix string) string {
 	return ">"
 }
 
-// Close is instances.Store's. It closes the connection.
+// Close implements [instances.Store]. It closes the connection.
 func (s *Store) Close() error {
 	s.conn.Close()
 	return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// Watch is instances.SharedStore's.
+// Watch implements [instances.SharedStore].
 func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[instances.Change, error] {
 	return func(yield func(instances.Change, error) bool) {
 		w, err := s.bucket.Watch(ctx, filter(prefix))

@@ -1,4 +1,4 @@
-// Package pubsubtest is the suite that every implementation of [pubsub.Bus] must pass.
+// Package pubsubtest has the tests that every implementation of [pubsub.Bus] must pass.
 package pubsubtest
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// Run tests a bus. connect returns the buses of two nodes that reach each other, not opened yet; it is called once per test
-// and registers what it needs for cleaning up with t. The suite opens and closes what it is given.
+// Run tests a bus. connect returns the buses of two nodes that reach each other, which are not open yet. It is called once for each
+// test, and may register cleanups with t. The tests open and close the buses.
 func Run(t *testing.T, connect func(t *testing.T) (a, b pubsub.Bus)) {
 	for _, test := range []struct {
 		name string
