@@ -191,6 +191,7 @@ func silentServer(t testing.TB) *httptest.Server {
 // TestJWKSSilentServers: servers that never answer hold up neither New, whatever
 // their number, nor a token for longer than maxKeyWait; its client is told to
 // come back, because it may be good. What others have answered is not held up.
+// It takes 5 s, which is how long a connect waits for a key.
 func TestJWKSSilentServers(t *testing.T) {
 	t.Parallel()
 	s := signers()

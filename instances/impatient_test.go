@@ -126,7 +126,8 @@ func (p ponderer) Configure(context.Context, pondered) error {
 // TestConfigureThatHangs: nobody knows what such an instance has taken over, so
 // it begins anew with what it had.
 func TestConfigureThatHangs(t *testing.T) {
-	s := start(t, instances.Options{StartTimeout: 50 * time.Millisecond})
+	t.Parallel()
+	s := start(t, instances.Options{StartTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
 	release := make(chan struct{})
 	var begun, built atomic.Int64
 	s.Register(instances.Define("ponderer", "Ponders.", func(*instances.Instance, pondered) (instances.Logic, error) {

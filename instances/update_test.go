@@ -191,7 +191,9 @@ func TestDeclared(t *testing.T) {
 
 // TestIdle: an instance that nobody uses any more goes by itself, one with a
 // client stays.
+// It takes 3 s: idle instances are looked for once a second.
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	var now atomic.Int64
 	s := start(t, instances.Options{Now: func() time.Time { return time.Unix(now.Load(), 0) }})
 	events, stop := s.Watch(100)

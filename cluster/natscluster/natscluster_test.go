@@ -146,7 +146,9 @@ func TestWrongSecret(t *testing.T) {
 
 // TestServerRestarts: what is published while NATS is away arrives once it is
 // back, in order.
+// It takes 12 s or more: clients of NATS pause between attempts to reconnect.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	s := external(t, server.RANDOM_PORT)
 	var nodes []*cluster.Node
 	for _, name := range []string{"a", "b"} {

@@ -75,7 +75,9 @@ func withKey(t *testing.T) (lines, secret string) {
 // TestSilentProviders: servers of keys that never answer hold up neither the
 // start, nor other instances, nor the API, and the secrets in their addresses
 // are shown to nobody.
+// It takes 5 s, which is how long a connect waits for a key.
 func TestSilentProviders(t *testing.T) {
+	t.Parallel()
 	provider := silentProvider(t)
 	urls := make([]string, 16)
 	for i := range urls {

@@ -23,6 +23,7 @@ type logLine struct {
 // TestLogVolume: whatever a stranger does in a loop, the log stays short and says
 // how often it happened.
 func TestLogVolume(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "mycelium.yaml")
 	config := "instances:\n" +
 		"  - {id: chat, type: chat}\n" +
@@ -90,6 +91,7 @@ func TestLogVolume(t *testing.T) {
 		}, "request refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			t.Cleanup(http.DefaultClient.CloseIdleConnections)
 
 			s := start(t, "serve", "--config="+file, "--drain-interval=1ms")

@@ -435,7 +435,9 @@ func (s *spawned) cpu(t *testing.T) time.Duration {
 // TestNoDescriptorsLeft: a server that may open no file any more serves those
 // that are connected, says so without a flood of lines, does not spin, takes
 // others again when there is room, and ends.
+// It takes 2 s: the processor time of a server out of descriptors is compared over a second.
 func TestNoDescriptorsLeft(t *testing.T) {
+	t.Parallel()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -494,7 +496,9 @@ func TestNoDescriptorsLeft(t *testing.T) {
 
 // TestBenchSaysWhatIsWrong: a server that has run out of descriptors is no riddle
 // to who puts it under load, whether the server is known by --pid or not.
+// It takes 3 s: the patience of mycelium bench is whole seconds.
 func TestBenchSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)

@@ -26,8 +26,8 @@ import (
 const File = "instances.db"
 
 // lockTimeout is how long Open waits for another process to let go of the
-// file: a server that is being replaced needs a moment.
-const lockTimeout = 5 * time.Second
+// file: a server that is being replaced needs a moment. Only tests change it.
+var lockTimeout = 5 * time.Second
 
 // commitBatch bounds how many changes one write to the disk takes with it, so
 // that none waits for too many others.

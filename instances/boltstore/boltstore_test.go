@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
@@ -41,6 +42,7 @@ func TestReopen(t *testing.T) {
 
 // TestOnlyOneProcess: the second is told, and not kept waiting for ever.
 func TestOnlyOneProcess(t *testing.T) {
+	boltstore.SetLockTimeout(t, 50*time.Millisecond)
 	dir := t.TempDir()
 	first := open(t, dir)
 	defer first.Close()
