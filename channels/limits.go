@@ -123,17 +123,19 @@ type Limits struct {
 	TotalBytesPerSecond    int
 }
 
-// joinNameBytes bounds a topic with the refs of its join: they are kept as long as
-// the channel, and MaxMessage times MaxChannels would be a gigabyte for a
-// connection. Binary frames have room for 255 bytes of a topic.
+// joinNameBytes bounds a topic together with the refs of its join. They are
+// kept as long as the channel, and without the bound one connection could hold
+// MaxMessage times MaxChannels, a gigabyte. Binary frames have room for 255
+// bytes of a topic.
 const joinNameBytes = 4096
 
 // rejoinWait is how long a new channel waits for the callback of the one that
-// it replaces. Phoenix: shutdown_duplicate_channel, lib/phoenix/socket.ex.
+// it replaces, like Phoenix's shutdown_duplicate_channel
+// (lib/phoenix/socket.ex).
 const rejoinWait = 5 * time.Second
 
-// closeGrace is how long a connection has to take the frames that wait for it,
-// the Close frame included, before its descriptor is closed.
+// closeGrace is how long a connection has to take its queued frames, including
+// the Close frame, before its descriptor is closed.
 const closeGrace = 5 * time.Second
 
 // refusalGrace is the same for a connection that broke the protocol.

@@ -69,7 +69,7 @@ type pollRequest struct {
 	mount    *mount
 	w        http.ResponseWriter
 	r        *http.Request
-	request  *Request // what Connect and CheckOrigin are given of r
+	request  *Request // r in the form for Connect and CheckOrigin
 }
 
 // serveLongPoll answers as Phoenix does (lib/phoenix/transports/long_poll.ex).
@@ -99,7 +99,7 @@ func (m *mount) serveLongPoll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// connectRequestOf returns what Connect is given of a request of net/http.
+// connectRequestOf converts a request of net/http for Connect.
 func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
 	return &Request{
 		Params:     ParseParams(r.URL.RawQuery),
@@ -132,8 +132,8 @@ func (p *pollRequest) session() (*pollSession, longpoll.Token) {
 	return s, t
 }
 
-// get polls a session, or opens one. The first answer of a session has the status
-// 410 too, which makes the client use the token in it.
+// get polls a session, or opens one. The first answer of a session also has the
+// status 410, which makes the client use the token in it.
 func (p *pollRequest) get() {
 	s, t := p.session()
 	if s == nil {
@@ -150,7 +150,7 @@ func (p *pollRequest) get() {
 		p.answerPoll(http.StatusNoContent, p.renewed(t), nil) //nolint:errcheck // no message is lost
 	default:
 		written := false
-		defer func() { s.settleAnswer(a, written) }() // what was not written comes in the next answer
+		defer func() { s.settleAnswer(a, written) }() // frames that were not written come in the next answer
 		if p.r.Context().Err() == nil {
 			written = p.answerPoll(http.StatusOK, p.renewed(t), a.frames) == nil
 		}
@@ -199,8 +199,9 @@ func (p *pollRequest) open() {
 	p.answerPoll(http.StatusGone, token, nil) //nolint:errcheck // a session that is not polled ends by itself
 }
 
-// refuse answers a client that is not let in. Clients of long polling know one
-// status for that. If the application panicked, HTTP's status says so too.
+// refuse answers a client that is not admitted. Clients of long polling know
+// only one status for that. If the application panicked, the HTTP status says
+// so too.
 func (p *pollRequest) refuse(ref *admission.Refusal) {
 	if ref == admission.Crashed {
 		p.answerStatus(ref.Status, ref.Status)
@@ -268,7 +269,7 @@ func (p *pollRequest) messages(s wire.Serializer) ([]wire.Message, error) {
 	return messages[:n], nil
 }
 
-// answerStatus answers with nothing but a status.
+// answerStatus answers with only a status.
 func (p *pollRequest) answerStatus(http, status int) {
 	p.write(http, longpoll.AppendStatus(nil, status)) //nolint:errcheck // no message is lost
 }

@@ -2,23 +2,25 @@ package channels
 
 import "container/list"
 
-// idlePolls are the long-poll sessions of a loop, of a host and its guests, split
-// into those with a poll that waits and the others. A session costs its client one
-// request, and anybody can send thousands of these over one connection, while each
-// session waits for its first poll. So the others have a bound: a new one then
-// ends the one that nobody has polled for longest. Owned by the loop.
+// idlePolls counts the long-poll sessions of a loop, of a host and its guests,
+// with and without a waiting poll. A session costs its client one request, and
+// one connection can send thousands of these, while each session waits for its
+// first poll. So the number of sessions without a waiting poll is bounded:
+// above the bound, a new one ends the one that has not been polled for longest.
+// Owned by the loop.
 type idlePolls struct {
 	waiting int
-	idle    list.List // of *pollSession; those without a poll for longest first
+	idle    list.List // *pollSession; longest without a poll first
 }
 
-// maxIdlePolls is how many sessions of a loop may be without a poll, besides as
-// many as there are with one: a megabyte or ten. Clients poll as soon as they have
-// an answer, so those of an honest crowd are on their way for one round trip.
+// maxIdlePolls is how many sessions of a loop may be without a poll, in
+// addition to as many as have one: one to ten megabytes. Clients poll as soon
+// as they have an answer, so those of an honest crowd are without a poll for
+// one round trip.
 const maxIdlePolls = 5000
 
-// await makes p the poll that waits; nil: none does. All changes of s.waiting
-// after its opening are made here.
+// await makes p the waiting poll; nil means none. All changes of s.waiting
+// after opening are made here.
 func (s *pollSession) await(p *poll) {
 	polls := &s.socket.perLoop().polls
 	switch had := s.waiting != nil; {
@@ -32,7 +34,7 @@ func (s *pollSession) await(p *poll) {
 	s.waiting = p
 }
 
-// addIdle counts a session that has been opened, and ends another one if there are too
+// addIdle counts a newly opened session, and ends another one if there are too
 // many.
 func (i *idlePolls) addIdle(s *pollSession) {
 	s.place = i.idle.PushBack(s)
@@ -44,7 +46,7 @@ func (i *idlePolls) addIdle(s *pollSession) {
 	oldest.post(func() { oldest.endSession(errNotPolled) }) // as a task of its own endpoint
 }
 
-// removeIdle takes a session out of those without a poll.
+// removeIdle removes a session from those without a poll.
 func (i *idlePolls) removeIdle(s *pollSession) {
 	if s.place != nil {
 		i.idle.Remove(s.place)

@@ -18,13 +18,13 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// pollSession is a socket's connection as long polling: it keeps frames until
-// a poll takes them, and costs no goroutine meanwhile. Requests are served on
-// goroutines of net/http; what they want of the session they post to its loop.
+// pollSession is a socket's connection by long polling: it keeps frames until a
+// poll takes them, and needs no goroutine meanwhile. Requests are served on
+// goroutines of net/http, which post tasks to the session's loop.
 //
-// At most one answer is on its way to the client. Until that has been settled
-// a further poll waits, so that messages which could not be written can come
-// first in the next answer.
+// At most one answer is on its way to the client. Until it has been settled, a
+// further poll waits, so that messages that could not be written can come first
+// in the next answer.
 type pollSession struct {
 	// Static after start.
 	socket Socket
@@ -35,27 +35,27 @@ type pollSession struct {
 
 	// Owned by the loop.
 	queue   []*netloop.Frame // wait for a poll
-	size    int              // of queue and of writing, as it counts against Limits.OutboundBytes
-	waiting *poll            // nil: nobody waits; see await
-	place   *list.Element    // of idlePolls; nil while it is not there
+	size    int              // of queue and writing, as counted against Limits.OutboundBytes
+	waiting *poll            // nil: no poll waits; see await
+	place   *list.Element    // in idlePolls; nil while it is not there
 	writing []*netloop.Frame // are being written by a request
-	seen    time.Time        // the last end of a poll
-	gone    bool             // its connection broke before the client had the answer
+	seen    time.Time        // when the last poll ended
+	gone    bool             // the last poll's connection broke before its answer
 	expiry  *time.Timer
 	woken   bool          // a task that answers the waiting poll has been posted
-	slow    bool          // ends, by DisconnectSlow
-	awaited bool          // by notifyDrained
+	slow    bool          // being ended by DisconnectSlow
+	awaited bool          // notifyDrained was called
 	held    chan struct{} // closed when POSTs may go on; nil: they may
 }
 
-// poll is a GET that waits. The loop answers each exactly once.
+// poll is a waiting GET. The loop answers each exactly once.
 type poll struct{ answer chan pollAnswer }
 
-// pollAnswer is what a poll gets: 200 with frames, 204 without, or 410 if the
-// session is over.
+// pollAnswer is the answer to a poll: 200 with frames, 204 without, or 410 if
+// the session is over.
 type pollAnswer struct {
 	status int
-	frames []*netloop.Frame // to be settled
+	frames []*netloop.Frame // must be settled
 }
 
 func newPollSession(e *Endpoint, m *mount) *pollSession {
@@ -67,9 +67,9 @@ func newPollSession(e *Endpoint, m *mount) *pollSession {
 	return s
 }
 
-// The methods for requests, on any goroutine but a loop's.
+// Methods for requests, on any goroutine except a loop's.
 
-// start makes the session known. It reports false if the endpoint drains.
+// start makes the session known. It returns false if the endpoint is draining.
 func (s *pollSession) start() (started bool) {
 	e := s.socket.endpoint
 	e.onLoop(s.socket.loop.Index(), func() {
@@ -99,19 +99,19 @@ func (s *pollSession) poll(ctx context.Context) pollAnswer {
 	}
 	gone := ctx.Err() != nil
 	s.post(func() { s.detach(p, gone) })
-	return <-p.answer // there is one even if that came too late: a session ends before its loop
+	return <-p.answer // there is an answer even if detach came too late: a session ends before its loop
 }
 
-// settleAnswer says what has become of an answer with frames: written, or to be kept
-// for the next poll.
+// settleAnswer reports the fate of an answer with frames: written, or to be
+// kept for the next poll.
 func (s *pollSession) settleAnswer(a pollAnswer, written bool) {
 	if !s.post(func() { s.settled(written) }) {
 		frames.Release(a.frames)
 	}
 }
 
-// dispatch has messages handled, those behind one that holds the session up
-// later. It reports false if the session is over.
+// dispatch handles messages. If one of them holds the session up, the others
+// wait. It returns false if the session is over.
 func (s *pollSession) dispatch(ctx context.Context, messages []wire.Message) (alive bool) {
 	for {
 		handled, alive, held := s.tryDispatch(messages)
@@ -127,15 +127,15 @@ func (s *pollSession) dispatch(ctx context.Context, messages []wire.Message) (al
 	}
 }
 
-// tryDispatch is dispatch until the session is held up: held is closed when the
-// rest may be tried.
+// tryDispatch handles messages until the session is held up: held is closed
+// when the rest may be tried.
 func (s *pollSession) tryDispatch(messages []wire.Message) (handled int, alive bool, held <-chan struct{}) {
 	e := s.socket.endpoint
 	e.onLoop(s.socket.loop.Index(), func() {
 		alive = !s.socket.closed()
 		whole := false
 		defer func() {
-			if !whole { // a callback has ended the loop's goroutine, and what came behind its message is lost
+			if !whole { // a callback has ended the loop's goroutine, and the messages after its own are lost
 				s.endSession(netloop.ErrHandlerFailed)
 			}
 		}()
@@ -156,7 +156,7 @@ func (s *pollSession) tryDispatch(messages []wire.Message) (handled int, alive b
 
 func (s *pollSession) post(f func()) bool { return s.socket.loop.Post(netloop.TaskFunc(f)) }
 
-// What follows is for the loop.
+// The following methods are for the loop.
 
 func (s *pollSession) open() {
 	s.seen = s.socket.loop.Now()
@@ -167,10 +167,10 @@ func (s *pollSession) open() {
 	s.socket.open()
 }
 
-// patience is how long a session lives without a poll. Phoenix:
-// lib/phoenix/transports/long_poll_server.ex. After a poll whose connection the
-// client has closed it is shorter, which Phoenix does not have: the user of a
-// page that was closed is gone from presence in seconds.
+// patience returns how long a session lives without a poll (Phoenix:
+// lib/phoenix/transports/long_poll_server.ex). After a poll whose connection
+// the client has closed it is shorter than in Phoenix, so that the user of a
+// closed page leaves presence within seconds.
 func (s *pollSession) patience() time.Duration {
 	if s.gone {
 		return min(s.grace, s.window*3/2)
@@ -187,8 +187,8 @@ func (s *pollSession) polled(gone bool) {
 	}
 }
 
-// expire ends the session if nobody has polled for long enough. Polls that are
-// answered do not touch the timer: it finds out what they have done.
+// expire ends the session if it has not been polled for too long. Answered
+// polls do not touch the timer, which checks when it fires.
 func (s *pollSession) expire() {
 	if s.socket.closed() {
 		return
@@ -205,8 +205,8 @@ func (s *pollSession) expire() {
 	s.endSession(errNotPolled)
 }
 
-// attach lets a poll wait. One that waits already is answered: its client has
-// given it up, or has two.
+// attach makes a poll wait. A poll that waits already is answered: its client
+// has given it up, or has two.
 func (s *pollSession) attach(p *poll) {
 	if s.socket.closed() {
 		p.answer <- pollAnswer{status: http.StatusGone}
@@ -220,8 +220,8 @@ func (s *pollSession) attach(p *poll) {
 	s.flush()
 }
 
-// detach ends the waiting of a poll, unless it has been answered. gone: the
-// client has closed the connection.
+// detach ends the wait of a poll, unless it has been answered. gone means that
+// the client has closed the connection.
 func (s *pollSession) detach(p *poll, gone bool) {
 	if s.waiting != p {
 		return
@@ -231,11 +231,11 @@ func (s *pollSession) detach(p *poll, gone bool) {
 	p.answer <- pollAnswer{status: http.StatusNoContent}
 }
 
-// answerBytes is how much one answer has at most, unless a single message is
-// larger: an answer is copied as a whole, and what was not written comes again.
+// answerBytes is the largest size of one answer, unless a single message is
+// larger: an answer is copied as a whole, and sent again if it was not written.
 const answerBytes = 1 << 20
 
-// flush answers the poll that waits with what there is.
+// flush answers the waiting poll with the queued frames.
 func (s *pollSession) flush() {
 	s.woken = false
 	if s.waiting == nil || s.writing != nil || len(s.queue) == 0 {
@@ -251,7 +251,7 @@ func (s *pollSession) flush() {
 	p.answer <- pollAnswer{status: http.StatusOK, frames: s.writing}
 }
 
-// settled takes back the frames of an answer.
+// settled releases the frames of an answer, or puts them back into the queue.
 func (s *pollSession) settled(written bool) {
 	frames := s.writing
 	s.writing = nil
@@ -279,7 +279,7 @@ func (s *pollSession) notifyDrained() {
 	s.noteDrained()
 }
 
-// noteDrained keeps the promise of notifyDrained.
+// noteDrained posts the call that notifyDrained asked for.
 func (s *pollSession) noteDrained() {
 	if s.awaited && !s.lags(lagOfRenewals) {
 		s.awaited = false
@@ -287,8 +287,8 @@ func (s *pollSession) noteDrained() {
 	}
 }
 
-// send keeps a frame for a poll. A poll that waits is answered behind the
-// tasks that wait with it, so that it gets all of what they send.
+// send keeps a frame for a poll. A waiting poll is answered after the tasks
+// that wait now, so that it gets everything that they send.
 func (s *pollSession) send(f *netloop.Frame) {
 	if s.socket.closed() || s.slow || !s.fits(f) {
 		f.Release()
@@ -302,13 +302,13 @@ func (s *pollSession) send(f *netloop.Frame) {
 	}
 }
 
-// cost is what a frame counts against Limits.OutboundBytes.
+// cost returns what a frame counts against Limits.OutboundBytes.
 func (s *pollSession) cost(f *netloop.Frame) int {
 	return f.Cost(s.socket.endpoint.limits.OutboundBytes)
 }
 
-// fits makes room for a frame by Options.SlowReceiver. It reports false if the
-// frame is not to be kept.
+// fits makes room for a frame according to Options.SlowReceiver. It returns
+// false if the frame must be dropped.
 func (s *pollSession) fits(f *netloop.Frame) bool {
 	e := s.socket.endpoint
 	limit, n := e.limits.OutboundBytes, s.cost(f)
@@ -326,11 +326,11 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 		if s.size == 0 || s.size+n <= limit {
 			return true
 		}
-		e.sessions.dropped.Add(1) // what is being written fills the room
+		e.sessions.dropped.Add(1) // the answer being written takes the whole limit
 	case DropNewest:
 		e.sessions.dropped.Add(1)
 	default:
-		// Not at once: a subscriber must not unsubscribe while it is delivered to.
+		// Not at once: a subscriber must not unsubscribe during a dispatch.
 		s.slow = true
 		e.sessions.slow.Add(1)
 		s.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Str("limit", "outbound_bytes").Write()
@@ -339,14 +339,14 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 	return false
 }
 
-// close ends the session. There is no goodbye: the client learns it from the
-// status of its poll.
+// close ends the session. There is no Close frame: the client learns of it by
+// the status of its poll.
 func (s *pollSession) close(uint16, string) { s.endSession(errServerClosed) }
 
-// drop is close.
+// drop does the same as close.
 func (s *pollSession) drop() { s.endSession(errServerClosed) }
 
-// hold keeps POSTs waiting for their answers.
+// hold makes POSTs wait for their answers.
 func (s *pollSession) hold() { s.held = make(chan struct{}) }
 
 func (s *pollSession) resume([]byte) {
@@ -361,8 +361,8 @@ func (s *pollSession) undeliverable() { s.socket.endpoint.sessions.binary.Add(1)
 
 func (s *pollSession) name() string { return transportLongpoll }
 
-// endSession ends the session. A poll that waits gets the last messages, if there are
-// any; else it is told at once, so that its client reconnects.
+// endSession ends the session. A waiting poll gets the last messages, if there
+// are any, or else the end of the session, so that its client reconnects.
 func (s *pollSession) endSession(reason error) {
 	if s.socket.closed() {
 		return
@@ -401,7 +401,7 @@ func newPollSessions() *pollSessions {
 	return &pollSessions{node: rand.Uint64(), signer: longpoll.NewSigner(nil)}
 }
 
-// forGuest returns sessions of their own whose tokens say the same node.
+// forGuest returns sessions for a guest, whose tokens name the same node.
 func (ps *pollSessions) forGuest() *pollSessions {
 	return &pollSessions{node: ps.node, signer: ps.signer}
 }

@@ -63,8 +63,9 @@ func encodePayload(v any) (Payload, error) {
 	return Payload{Data: data}, nil
 }
 
-// ofNil is what clients are sent for a value that encoding/json makes null of: the
-// empty value of its kind if it is a nil one, because they look into it.
+// ofNil returns what clients are sent for a value that encoding/json encodes as
+// null: the empty value of its kind if it is nil, because clients access its
+// fields.
 func ofNil(v any) []byte {
 	value := reflect.ValueOf(v)
 	switch value.Kind() {
@@ -89,18 +90,18 @@ func ofNil(v any) []byte {
 	return []byte("null")
 }
 
-// encodeJSON runs the MarshalJSON of an application. A panic in it is an error of
-// whoever sends the payload: a broadcast fails, and a handler's reply ends its
-// channel, as any error of encoding does.
+// encodeJSON may run an application's MarshalJSON. A panic in it becomes an
+// error for the sender: a broadcast fails, and a handler's reply ends its
+// channel, like any error of encoding.
 func encodeJSON(buf *bytes.Buffer, v any) (err error) {
 	defer callback.Recover("MarshalJSON", &err)
 	enc := json.NewEncoder(buf)
-	enc.SetEscapeHTML(false) // as Phoenix writes it; JavaPhoenixClient compares texts
+	enc.SetEscapeHTML(false) // as in Phoenix; JavaPhoenixClient compares texts
 	return enc.Encode(v)
 }
 
-// decoderFor returns how a payload becomes a T. Its errors are meant for the
-// client.
+// decoderFor returns a function that decodes a payload to a T. Its errors are
+// for the client.
 func decoderFor[T any]() func(Payload) (T, error) {
 	var zero T
 	switch any(zero).(type) {
@@ -134,8 +135,8 @@ func decoderFor[T any]() func(Payload) (T, error) {
 	}
 }
 
-// zeroOfEmpty reports whether encoding/json makes the zero value of {}: there is
-// no need to ask it then. Most joins have no params.
+// zeroOfEmpty reports whether {} decodes to the zero value of T, so that
+// decoding can be skipped. Most joins have no params.
 func zeroOfEmpty[T any]() bool {
 	_, itself := any(new(T)).(json.Unmarshaler)
 	return !itself && reflect.TypeFor[T]().Kind() == reflect.Struct
@@ -153,7 +154,7 @@ func decodeJSON[T any](p Payload) (v T, err error) {
 
 func errNotJSON() error { return Errorf("invalid payload: this event takes JSON, not bytes") }
 
-// describe says what is wrong with a payload in the words of its sender: Go's
+// describe says what is wrong with a payload in terms of JSON, because Go's
 // type names mean nothing to a client.
 func describe(err error) string {
 	var wrong *json.UnmarshalTypeError

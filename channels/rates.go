@@ -10,12 +10,12 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// rates are what one socket has used of its limits a second. Every connection has
-// them, so they take 20 bytes: the limits stand in its mount, and all four have
-// one time.
+// rates is what one socket has used of its limits per second. Every connection
+// has one, so it takes 20 bytes: the limits are in its mount, and all four
+// buckets share one time.
 type rates = buckets[float32]
 
-// totals are what all sockets of an endpoint have used, guarded by mu. Their
+// totals is what all sockets of an endpoint have used, guarded by mu. Its
 // limits may change; limited reports whether there are any.
 type totals struct {
 	limited atomic.Bool
@@ -24,17 +24,17 @@ type totals struct {
 	used    buckets[float64]
 }
 
-// rateLimits are the most of a kind in a second; 0 or less is no limit.
+// rateLimits are limits per second; 0 or less means no limit.
 type rateLimits struct{ joins, messages, bytes int }
 
 func (l rateLimits) any() bool { return l.joins > 0 || l.messages > 0 || l.bytes > 0 }
 
-// ownRates are the limits of one socket.
+// ownRates returns the limits of one socket.
 func (l *Limits) ownRates() rateLimits {
 	return rateLimits{l.JoinsPerSecond, l.MessagesPerSecond, l.BytesPerSecond}
 }
 
-// set makes the limits those of l.
+// set replaces the limits with those of l.
 func (t *totals) set(l *Limits) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -42,7 +42,8 @@ func (t *totals) set(l *Limits) {
 	t.limited.Store(t.limits.any())
 }
 
-// takeRates returns why a message is too much for all sockets together, or "".
+// takeRates returns why a message exceeds the limits of all sockets together,
+// or "".
 func (t *totals) takeRates(now time.Time, event string, bytes int) (reason string) {
 	if !t.limited.Load() {
 		return ""
@@ -52,7 +53,7 @@ func (t *totals) takeRates(now time.Time, event string, bytes int) (reason strin
 	return t.used.takeRates(now, t.limits, event, bytes)
 }
 
-// allowed applies the rates; what is too much is answered.
+// allowed applies the rates, and answers a message that exceeds them.
 func (s *Socket) allowed(m *wire.Message, event string) bool {
 	own, total := s.mount.limits.ownRates(), &s.endpoint.totals
 	if !own.any() && !total.limited.Load() {
@@ -74,33 +75,33 @@ func (s *Socket) allowed(m *wire.Message, event string) bool {
 	return false
 }
 
-// sizeOf is what the rates of bytes count of a message.
+// sizeOf returns the size of a message for the rates of bytes.
 func sizeOf(m *wire.Message) int {
 	return len(m.Payload.Data) + len(m.Topic) + len(m.Event) + len(m.JoinRef) + len(m.Ref)
 }
 
-// buckets count what was used of each limit: a bucket admits as many events a
-// second as its limit, with a burst of one second's worth. F is float32 where
-// there are many of them: exact up to 16 million a second, and to a millionth
+// buckets count what was used of each limit. A bucket admits as many events a
+// second as its limit, with a burst of one second's worth. F is float32 if
+// there are many buckets: exact up to 16 million a second, and to a millionth
 // above.
 type buckets[F float32 | float64] struct {
 	at                     stamp // when they were last emptied
 	joins, messages, bytes F
-	wire                   F // bytes, as they came: see addWire
+	wire                   F // bytes on the wire: see addWire
 }
 
-// stamp is a time in milliseconds since some moment. It comes round after 49 days.
+// stamp is a time in milliseconds. It wraps after 49 days.
 type stamp uint32
 
 var firstStamp = time.Now()
 
 func stampOf(now time.Time) stamp { return stamp(now.Sub(firstStamp).Milliseconds()) }
 
-// clocksDiffer is by how much the clock of a loop may be behind another's.
+// clocksDiffer is how far the clock of a loop may be behind another's.
 const clocksDiffer = time.Minute
 
-// drain takes out of the buckets what the time since the last call makes good,
-// for those that are not empty.
+// drain empties the buckets at the rate of their limits for the time since the
+// last call.
 func (b *buckets[F]) drain(now time.Time, l rateLimits) {
 	at := stampOf(now)
 	since := time.Duration(int32(at-b.at)) * time.Millisecond
@@ -139,7 +140,7 @@ func (b *buckets[F]) takeRates(now time.Time, l rateLimits, event string, bytes 
 	return ""
 }
 
-// takeFrom uses n of a limit, if it leaves room for them.
+// takeFrom uses n of a limit if there is room, and reports whether it has.
 func takeFrom[F float32 | float64](used *F, limit, n int) bool {
 	if limit <= 0 {
 		return true
@@ -151,15 +152,15 @@ func takeFrom[F float32 | float64](used *F, limit, n int) bool {
 	return true
 }
 
-// addWire counts n bytes on the wire and returns for how long the socket is to
-// be held up. Messages are refused above the rate; refusing costs work too, and
-// control frames, fragments and messages that never end are no messages. So a
+// addWire counts n bytes on the wire and returns how long to hold the socket
+// up. Messages above the rate are refused, but refusing costs work too, and
+// control frames, fragments and unfinished messages are not messages. So a
 // socket whose bytes exceed the rate by wireSlack is not read until it has made
 // up for them.
 func (b *buckets[F]) addWire(now time.Time, l rateLimits, n int) time.Duration {
 	b.drain(now, l)
 	allowed := wireSlack * F(l.bytes)
-	// Not more than maxHold makes up for: what a client sent in one burst is forgiven then.
+	// Count no more than maxHold makes up for; the rest of a burst is forgiven.
 	b.wire = min(b.wire+F(n), allowed*F(1+maxHold.Seconds()))
 	over := b.wire - allowed
 	if over <= 0 {
@@ -168,11 +169,11 @@ func (b *buckets[F]) addWire(now time.Time, l rateLimits, n int) time.Duration {
 	return max(time.Duration(over/allowed*F(time.Second)), minHold)
 }
 
-// wireSlack is how many times BytesPerSecond may come before a socket is held up:
-// twice, so that the heads of frames of a client within its rate never count.
+// wireSlack is how many times BytesPerSecond may come before a socket is held
+// up: twice, so that the frame heads of a client within its rate never matter.
 const wireSlack = 2
 
-// minHold is the shortest time for which a socket is not read.
+// minHold is the shortest hold of a socket.
 const minHold = 10 * time.Millisecond
 
 // countWire counts bytes that came from the client, and holds the socket up above

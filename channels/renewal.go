@@ -10,24 +10,26 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
-// What the server sends by itself (a presence_state, the backlog of a room) can be
-// made again at any time, and is then newer. So it never fills the queue of a
-// client that is slow to read: while much waits for a client, a message of that
-// kind is dropped, and made again when the client has read.
+// A message that the server sends by itself, such as a presence_state or the
+// backlog of a room, can be made again at any time, and is then newer. So it
+// need not fill the queue of a client that is slow to read: while much waits
+// for a client, such a message is dropped, and made again when the client has
+// read.
 //
-// The client gets them one at a time, each when less than a quarter of
-// Limits.OutboundBytes waits, and each counts a quarter at most. The rest is left
-// to what others send.
+// The client gets these messages one at a time, each when less than a quarter
+// of Limits.OutboundBytes waits, and each counts for at most a quarter. The
+// rest of the limit is left to what others send.
 
-// renewal is how a message is made again; the zero value is a message that is not.
+// renewal says how a message is made again. The zero renewal is for a message
+// that is not.
 type renewal struct {
 	state func(channel any) error // pushes a presence_state; it runs on the loop
-	info  any                     // else: what the channel is sent, which pushes the message
+	info  any                     // otherwise: a message to the channel, whose handler pushes
 }
 
 func (r *renewal) isZero() bool { return r.state == nil && r.info == nil }
 
-// equals reports whether one of the two messages makes the other superfluous.
+// equals reports whether one of the two messages makes the other unnecessary.
 func (r *renewal) equals(o *renewal) bool {
 	if r.state != nil || o.state != nil {
 		return r.state != nil && o.state != nil
@@ -35,11 +37,11 @@ func (r *renewal) equals(o *renewal) bool {
 	return reflect.TypeOf(r.info) == reflect.TypeOf(o.info)
 }
 
-// renewals are what is to be made again for a socket. They exist only while there is
-// something. Owned by the loop.
+// renewals are the messages to be made again for a socket. They exist only
+// while there are any. Owned by the loop.
 type renewals struct {
 	waiting []dueRenewal
-	turn    *Context // whose message is being made; nil: nobody's
+	turn    *Context // the channel whose message is being made; nil: none
 	awaits  bool     // the transport will call drained
 }
 
@@ -48,8 +50,8 @@ type dueRenewal struct {
 	renewal
 }
 
-// Divisors of Limits.OutboundBytes: what may wait for a client that is sent
-// another message.
+// Divisors of Limits.OutboundBytes: how much may wait for a client that is sent
+// such a message.
 const (
 	lagOfRenewals = 4
 	lagOfDiffs    = 2
@@ -90,8 +92,8 @@ func (c *Context) pushState(s *prepared.State) error {
 	return c.deliver(delivery{c: c, f: f, more: more, renewal: renewal{state: s.Again}})
 }
 
-// putsOff reports whether a message is not to be sent now because the client has
-// to read first, or because others were there before.
+// putsOff reports whether a message must wait, because the client has to read
+// first or other messages are due before.
 func (c *Context) putsOff() bool {
 	s := c.socket
 	if p := s.perLoop().renewals[s]; p != nil && p.turn != c {
@@ -100,7 +102,7 @@ func (c *Context) putsOff() bool {
 	return s.transport.lags(lagOfRenewals)
 }
 
-// putOff has a message made again when its client has read what waits for it.
+// putOff schedules a message to be made again when its client has read.
 func (c *Context) putOff(r renewal) {
 	s := c.socket
 	l := s.perLoop()
@@ -121,7 +123,7 @@ func (c *Context) putOff(r renewal) {
 	s.await(p)
 }
 
-// await has the renewals go on when the client has read.
+// await continues the renewals when the client has read.
 func (s *Socket) await(p *renewals) {
 	if p.turn == nil && !p.awaits {
 		p.awaits = true
@@ -129,7 +131,7 @@ func (s *Socket) await(p *renewals) {
 	}
 }
 
-// drained is called when the client has read, once for each notifyDrained.
+// drained is called once for each notifyDrained, when the client has read.
 func (s *Socket) drained() {
 	if p := s.perLoop().renewals[s]; p != nil {
 		p.awaits = false
@@ -137,7 +139,7 @@ func (s *Socket) drained() {
 	}
 }
 
-// renewNext has the next message made if there is room for it.
+// renewNext makes the next message if there is room for it.
 func (s *Socket) renewNext(p *renewals) {
 	for p.turn == nil && !s.closed() {
 		switch {
@@ -157,11 +159,11 @@ func (s *Socket) renewNext(p *renewals) {
 	}
 }
 
-// renew has a message made. The turn of its channel is over when that has been
-// done, whether anything was sent or not.
+// renew makes a message. The turn of its channel ends then, whether anything
+// was sent or not.
 func (c *Context) renew(r renewal) {
 	if r.state == nil {
-		// Not refused by a full mailbox, as a timer is not.
+		// Like a timer, it is not refused by a full mailbox.
 		if c.enqueue(item{kind: itemTimer, info: r.info, inTurn: true}) != nil {
 			c.giveTurn()
 		}
@@ -178,11 +180,11 @@ func (c *Context) callAgain(again func(channel any) error) (err error) {
 	return again(c)
 }
 
-// giveTurn ends the channel's turn behind all that it has sent. From any goroutine;
-// it does no harm if the channel has not the turn.
+// giveTurn ends the channel's turn after everything that it has sent. Any
+// goroutine may call it; it does nothing if the channel does not have the turn.
 func (c *Context) giveTurn() { c.socket.loop.Post((*turnOver)(c)) }
 
-// turnOver is a Context as the task that ends its turn.
+// turnOver is a Context as the task that ends the channel's turn.
 type turnOver Context
 
 // Run is for the loop.
@@ -195,7 +197,8 @@ func (t *turnOver) Run() {
 	}
 }
 
-// forgetTurn is for a channel that ends: what it was to make may never be made.
+// forgetTurn ends the turn of a channel that ends, whose message may never be
+// made.
 func (c *Context) forgetTurn() {
 	s := c.socket
 	if p := s.perLoop().renewals[s]; p != nil && p.turn == c {
@@ -203,8 +206,9 @@ func (c *Context) forgetTurn() {
 	}
 }
 
-// leavesOut reports whether the channel's client is not to be sent a presence_diff:
-// it is too slow for it, and will be sent a state that has what the diff says.
+// leavesOut reports whether a presence_diff must not be sent to the channel's
+// client, because the client is too slow and will be sent a state that includes
+// the diff.
 func (c *Context) leavesOut(b *broadcast) bool {
 	switch {
 	case c.stateDue:
@@ -216,7 +220,7 @@ func (c *Context) leavesOut(b *broadcast) bool {
 	return true
 }
 
-// sendOrPutOff sends the frames of a delivery, all or none.
+// sendOrPutOff sends all frames of a delivery, or none.
 func (c *Context) sendOrPutOff(f *netloop.Frame, more []*netloop.Frame, r renewal) {
 	if !r.isZero() && c.putsOff() {
 		f.Release()

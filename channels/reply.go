@@ -58,7 +58,8 @@ func (c *Context) reply(ref wire.Ref, status string, response any) error {
 	return c.send(f)
 }
 
-// notCarried is what the client is told of a reply that cannot reach it.
+// notCarried returns the reason in the error reply for a reply that cannot
+// reach the client.
 func notCarried(err error) string {
 	switch {
 	case errors.Is(err, wire.ErrTooLong):
@@ -69,7 +70,7 @@ func notCarried(err error) string {
 	return ""
 }
 
-// answerReply sends what a handler returned.
+// answerReply sends the reply that a handler returned.
 func (c *Context) answerReply(ref wire.Ref, r Reply) error {
 	if r.Status == "" {
 		return nil
@@ -97,8 +98,8 @@ func (s *Socket) sendEnd(c *Context, event string, payload []byte) {
 	s.send(s.key.Control(c.joinRefWire(), c.topic, event, payload))
 }
 
-// errorResponse is what the client is told of an error. Errors that are not
-// made for it stay in the log.
+// errorResponse returns the response to the client for an error. Errors that
+// are not meant for clients are only logged.
 func (c *Context) errorResponse(err error) any {
 	if reply, ok := replyError(err); ok {
 		return reply.Response
@@ -107,8 +108,8 @@ func (c *Context) errorResponse(err error) any {
 	return reasonPayload(reasonInternal)
 }
 
-// The reasons that clients are told by the library itself. The first four are
-// Phoenix's own words (lib/phoenix/socket.ex, channel/server.ex).
+// Reasons that this package sends to clients. The first four are Phoenix's
+// (lib/phoenix/socket.ex, channel/server.ex).
 const (
 	reasonUnmatched    = "unmatched topic"
 	reasonJoinCrashed  = "join crashed"
@@ -123,7 +124,7 @@ const (
 	reasonMessages    = "too many messages"
 	reasonBytes       = "too many bytes"
 	reasonInternal    = "internal error"
-	// Phoenix's generated channels say so (priv/templates/phx.gen.channel).
+	// As in Phoenix's generated channels (priv/templates/phx.gen.channel).
 	reasonUnauthorized = "unauthorized"
 	reasonTextOnly     = "binary reply not possible: long polling carries text only"
 	reasonTooLong      = "binary reply not possible: topic, ref or status is longer than 255 bytes"

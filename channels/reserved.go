@@ -2,12 +2,12 @@ package channels
 
 import "strings"
 
-// reservedEvents begin the names of the events that clients take for the
-// server's own. phx_close would end the channel of everybody on the topic, and
-// chan_reply_3 would answer what a client has sent as its 3
-// (assets/js/phoenix/channel.js, onMessage and replyEventName); a made-up
-// presence_state empties everybody's list (assets/js/phoenix/presence.js); and
-// token_expiring has clients send their tokens anew (auth.ExpiringEvent).
+// reservedEvents are prefixes of events that clients treat as the server's own.
+// phx_close would end the channel of everybody on the topic, and chan_reply_3
+// would answer a client's message with ref 3 (assets/js/phoenix/channel.js,
+// onMessage and replyEventName); a forged presence_state would replace
+// everybody's list (assets/js/phoenix/presence.js); and token_expiring makes
+// clients send new tokens (auth.ExpiringEvent).
 var reservedEvents = []string{"phx_", "chan_reply_", "presence_", "token_expiring"}
 
 // ReservedEvent returns the prefix that reserves an event's name for the server

@@ -6,8 +6,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/topics"
 )
 
-// router finds the channel of a topic. Patterns are tried in the order in
-// which they were given, as Phoenix does.
+// router finds the channel of a topic. Patterns are tried in the order in which
+// they were given, as in Phoenix.
 type router struct {
 	exact    map[string]int // topic → index of its exact pattern
 	wild     []int          // indexes of the patterns with a *

@@ -25,7 +25,7 @@ func SlogLogger(l *slog.Logger) *zerolog.Logger {
 // slogWriter turns lines of JSON into slog's records.
 type slogWriter struct{ to slog.Handler }
 
-// slogLevels are zerolog's levels as slog has them.
+// slogLevels maps zerolog's levels to slog's.
 var slogLevels = map[zerolog.Level]slog.Level{
 	zerolog.TraceLevel: slog.LevelDebug - 4,
 	zerolog.DebugLevel: slog.LevelDebug,
@@ -36,15 +36,15 @@ var slogLevels = map[zerolog.Level]slog.Level{
 	zerolog.PanicLevel: slog.LevelError + 4,
 }
 
-// Sample is zerolog.Sampler's: it is asked before anything of a line is made.
+// Sample implements zerolog.Sampler, which is called before a line is built.
 func (s slogWriter) Sample(level zerolog.Level) bool {
 	return s.to.Enabled(context.Background(), slogLevels[level])
 }
 
-// Write is io.Writer's, for a line without a level.
+// Write implements io.Writer, for a line without a level.
 func (s slogWriter) Write(line []byte) (int, error) { return s.WriteLevel(zerolog.InfoLevel, line) }
 
-// WriteLevel is zerolog.LevelWriter's.
+// WriteLevel implements zerolog.LevelWriter.
 func (s slogWriter) WriteLevel(level zerolog.Level, line []byte) (int, error) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()
@@ -65,7 +65,7 @@ func (s slogWriter) WriteLevel(level zerolog.Level, line []byte) (int, error) {
 			record.AddAttrs(a)
 		}
 	}
-	s.to.Handle(context.Background(), record) //nolint:errcheck // slog does not look at it either
+	s.to.Handle(context.Background(), record) //nolint:errcheck // slog ignores it too
 	return len(line), nil
 }
 

@@ -31,23 +31,23 @@ type Socket struct {
 	channels channelTable
 }
 
-// socketEnd is how far a socket has come with its end. It has one byte of the 144
-// of a connection.
+// socketEnd is the progress of a socket's end. It takes one byte of the 144 of
+// a connection.
 type socketEnd uint8
 
 const (
 	socketOpen    socketEnd = iota
-	socketLeaving           // it is to be closed: nothing more is sent
+	socketLeaving           // being closed: nothing more is sent
 	socketClosed
 )
 
 func (s *Socket) closed() bool { return s.end == socketClosed }
 
-// connecting is the place of a socket whose Connect runs: only then may it be given
-// an id, assigns and a guard.
+// connecting is the place of a socket while Connect runs. Only then may it be
+// given an id, assigns and a guard.
 const connecting = -1
 
-// transport is the connection below a socket. All methods are for the
+// transport is the connection of a socket. All methods are called on the
 // socket's loop.
 type transport interface {
 	// send queues a frame and takes over one reference to it.
@@ -57,20 +57,20 @@ type transport interface {
 	close(code uint16, reason string)
 	// drop ends the connection without a goodbye.
 	drop()
-	// hold leaves what the client sends where it is, until resume, which is given
-	// what the transport has put into hold.unread meanwhile.
+	// hold stops reading from the client until resume, which is given what the
+	// transport has put into hold.unread meanwhile.
 	hold()
 	resume(unread []byte)
-	// lags reports whether what waits counts a part-th of Limits.OutboundBytes or
-	// more.
+	// lags reports whether what waits reaches Limits.OutboundBytes divided by
+	// part.
 	lags(part int) bool
-	// notifyDrained has Socket.drained called, not at once, when the client has
-	// taken so much that lags(lagOfRenewals) is false.
+	// notifyDrained has Socket.drained called, but not at once, when
+	// lags(lagOfRenewals) is false.
 	notifyDrained()
 	// undeliverable notes a message that could not be encoded for the transport. Any
 	// goroutine may call it.
 	undeliverable()
-	// name is "websocket" or "longpoll".
+	// name returns "websocket" or "longpoll".
 	name() string
 }
 
@@ -139,7 +139,7 @@ func (s *Socket) mustConnect(what string) {
 	}
 }
 
-// open makes a connected socket known to its loop, and there by its id.
+// open makes a connected socket known to its loop, also by its id.
 func (s *Socket) open() {
 	l := s.perLoop()
 	s.place = int32(len(l.sockets))
@@ -155,8 +155,9 @@ func (s *Socket) open() {
 	s.callHook("Opened", s.mount.options.Opened)
 }
 
-// callHook tells the application of the socket's beginning or end. A panic ends
-// nothing. What follows in the caller is deferred: see internal/callback.
+// callHook calls a hook of the application for the socket's start or end. A
+// panic in it ends nothing. Work that follows in the caller must be deferred:
+// see internal/callback.
 func (s *Socket) callHook(what string, f func(*Socket)) {
 	if f != nil {
 		s.endpoint.reportPanic(s.call(what, f))
@@ -169,7 +170,8 @@ func (s *Socket) call(what string, f func(*Socket)) (err error) {
 	return nil
 }
 
-// perLoop is what the socket's loop keeps for its endpoint. For that loop.
+// perLoop returns the endpoint's state on the socket's loop. Only that loop may
+// call it.
 func (s *Socket) perLoop() *perLoop { return &s.endpoint.perLoop[s.loop.Index()] }
 
 // send queues a frame for the client and takes over one reference to it.
@@ -178,7 +180,7 @@ func (s *Socket) send(f *netloop.Frame) {
 	s.queue(f)
 }
 
-// queue is send for who counts by itself what is sent.
+// queue is send for callers that count by themselves what is sent.
 func (s *Socket) queue(f *netloop.Frame) {
 	if s.end == socketLeaving {
 		f.Release()
@@ -187,8 +189,9 @@ func (s *Socket) queue(f *netloop.Frame) {
 	s.transport.send(f)
 }
 
-// shrinkAbove is the number of sockets from which on a loop's list of them gives
-// memory back: by halves at a quarter, so that its cost a socket stays constant.
+// shrinkAbove is the number of sockets above which a loop's list of them gives
+// memory back. It is halved when a quarter is in use, so that its cost per
+// socket stays constant.
 const shrinkAbove = 1024
 
 // shutdown ends all channels of a socket whose connection ends. It may be
@@ -212,8 +215,8 @@ func (s *Socket) shutdown(reason error) {
 	}
 	s.forgetHold()
 	delete(l.renewals, s)
-	// In the order from here upwards: the channels of OnLoop run their last
-	// callbacks in kill.
+	// Deferred in reverse order: channels with OnLoop run their last callbacks
+	// in kill, before these.
 	if g := s.Guard(); g != nil {
 		defer s.callHook("Guard.Closed", func(*Socket) { g.Closed() })
 	}
@@ -224,7 +227,7 @@ func (s *Socket) shutdown(reason error) {
 	callback.Each(all, func(c *Context) { c.kill(reason) })
 }
 
-// handleMessage takes one message from the client. data may be modified and
+// handleMessage handles one message from the client. data may be modified and
 // is used until it returns. An error closes the socket with 1011.
 func (s *Socket) handleMessage(binary bool, data []byte) error {
 	l := s.perLoop()
@@ -241,7 +244,7 @@ func (s *Socket) handleMessage(binary bool, data []byte) error {
 	return nil
 }
 
-// dispatch takes a message that has just come: only here is it counted.
+// dispatch counts and handles a message that has just come.
 func (s *Socket) dispatch(m *wire.Message) {
 	event := protocolEvent(m.Event)
 	switch {
@@ -254,7 +257,7 @@ func (s *Socket) dispatch(m *wire.Message) {
 }
 
 // handleIn follows Phoenix.Socket's handle_in clause by clause
-// (lib/phoenix/socket.ex), for a message that is no heartbeat.
+// (lib/phoenix/socket.ex), for messages other than heartbeats.
 func (s *Socket) handleIn(m *wire.Message, event string) {
 	var c *Context
 	if m.TopicIsString {
@@ -266,7 +269,7 @@ func (s *Socket) handleIn(m *wire.Message, event string) {
 	case event == "phx_join":
 		s.handleJoin(c, m)
 	case c == nil && event == "phx_leave":
-		s.countOverhead() // the rates let leaves pass
+		s.countOverhead() // the rates do not limit leaves
 		s.sendMessageReply(m.JoinRef, m, "ok", emptyObject)
 	case c == nil:
 		s.sendMessageReply(nil, m, "error", reasonPayload(reasonUnmatched).Data)
@@ -279,8 +282,8 @@ func (s *Socket) handleIn(m *wire.Message, event string) {
 	}
 }
 
-// protocolEvent returns the event if it is one that the socket itself handles,
-// else "": without an allocation.
+// protocolEvent returns the event if the socket itself handles it, else "". It
+// does not allocate.
 func protocolEvent(event []byte) string {
 	switch string(event) {
 	case "heartbeat":
@@ -298,9 +301,9 @@ func (s *Socket) handleHeartbeat(m *wire.Message) {
 	s.sendMessageReply(nil, m, "ok", emptyObject)
 }
 
-// handleJoin starts a join. One of the same topic that the socket has is
-// ended; its phx_close goes out behind the reply of the new one, because
-// phoenix.js takes frames of the current join_ref only.
+// handleJoin starts a join. An earlier join of the same topic ends; its
+// phx_close follows the reply of the new one, because phoenix.js only accepts
+// frames with the current join_ref.
 func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	def := s.mount.router.match(m.Topic)
 	if def == nil || !m.TopicIsString {
@@ -344,12 +347,12 @@ func (s *Socket) refuseJoin(joinRef wire.Ref, m *wire.Message, reason string) {
 	s.sendMessageReply(joinRef, m, "error", reasonPayload(reason).Data)
 }
 
-// handleLeave lets the channel answer, behind all that waits for it.
+// handleLeave lets the channel answer, after all messages that wait for it.
 func (s *Socket) handleLeave(c *Context, m *wire.Message) {
-	c.enqueue(item{kind: itemLeave, ref: m.Ref.Clone()}) //nolint:errcheck // else it is ending anyway
+	c.enqueue(item{kind: itemLeave, ref: m.Ref.Clone()}) //nolint:errcheck // fails only if the channel is ending anyway
 }
 
-// handleEvent hands an event to its channel.
+// handleEvent passes an event to its channel.
 func (s *Socket) handleEvent(c *Context, m *wire.Message) {
 	if !m.EventIsString {
 		c.enqueue(item{kind: itemCrash}) //nolint:errcheck // it is ending anyway
@@ -366,7 +369,7 @@ func (s *Socket) handleEvent(c *Context, m *wire.Message) {
 
 // holdMessage keeps a message for a topic whose join is not answered yet. In
 // Phoenix a join blocks the whole socket; here it blocks its topic, and the
-// socket only when more has come for that topic than a mailbox takes.
+// socket only if more has come for the topic than a mailbox holds.
 func (s *Socket) holdMessage(c *Context, m *wire.Message) {
 	if full := c.pending.hold(m, s.mount.limits); full && !c.pending.stalled {
 		c.pending.stalled = true
@@ -374,15 +377,15 @@ func (s *Socket) holdMessage(c *Context, m *wire.Message) {
 	}
 }
 
-// identity is who connected, as Connect has found out.
+// identity is what Connect has found out about the client.
 type identity struct {
 	// Static after the connect.
 	socket  *Socket
 	id      string
-	guard   Guard // nil: everything is allowed
+	guard   Guard // nil: everything is permitted
 	assigns assigns
 
-	// Of perLoop.ids: the other sockets of the same id. Owned by the loop.
+	// For perLoop.ids: the other sockets with the same id. Owned by the loop.
 	next, prev *identity
 }
 

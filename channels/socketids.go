@@ -6,18 +6,18 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
-// socketIDs are the sockets of one loop by the ids that Connect gave them. They
-// are no topics: a client can neither join an id nor publish to it. Owned by
-// the loop; the zero value is ready.
+// socketIDs holds the sockets of one loop by the ids that Connect gave them. An
+// id is not a topic: a client can neither join it nor publish to it. Owned by
+// the loop; the zero value is ready to use.
 //
-// Sockets with the same id are a list by way of identity.next and prev.
+// Sockets with the same id form a list by identity.next and prev.
 type socketIDs struct {
 	first map[string]*identity
 	peak  int // the most ids since first was made
 }
 
-// remakeAbove is the peak from which on a map that is down to a quarter of it is
-// made anew: Go's maps keep the room that they once had.
+// remakeAbove is the peak above which a map is rebuilt when it is down to a
+// quarter, because Go's maps do not shrink.
 const remakeAbove = 128
 
 func (ids *socketIDs) add(i *identity) {
@@ -58,11 +58,11 @@ func (ids *socketIDs) delete(id string) {
 	ids.first, ids.peak = first, len(first)
 }
 
-// disconnect closes the sockets of an id, with a code after which clients come
-// back (assets/js/phoenix/socket.js, onConnClose).
+// disconnect closes the sockets with an id, with a code after which clients
+// reconnect (assets/js/phoenix/socket.js, onConnClose).
 func (ids *socketIDs) disconnect(id string) {
 	for i := ids.first[id]; i != nil; {
-		next := i.next // closing takes i out of the list
+		next := i.next // closing removes i from the list
 		i.socket.closeNow(closeGoingAway, "")
 		i = next
 	}
@@ -95,10 +95,11 @@ func (e *Endpoint) disconnectHere(socketID string) error {
 }
 
 // controlDisconnect begins the message by which a node asks the others to close
-// the sockets of an id, which follows.
+// the sockets with the id that follows.
 const controlDisconnect = "disconnect "
 
-// handleControl takes a control message of another node, on the bus's goroutine.
+// handleControl handles a control message of another node, on the bus's
+// goroutine.
 func (e *Endpoint) handleControl(data []byte) {
 	id, ok := strings.CutPrefix(string(data), controlDisconnect)
 	if !ok {

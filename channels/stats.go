@@ -102,8 +102,8 @@ func handshakeStats(r *admission.Refusals) HandshakeStats {
 	}
 }
 
-// traffic is counted for each loop, by that loop alone: nothing on the way of
-// a frame waits for another core's cache.
+// traffic is counted per loop and only by that loop, so that no frame waits for
+// another core's cache.
 type traffic struct{ bytesIn, messagesOut, bytesOut atomic.Int64 }
 
 func (t *traffic) sent(messages, bytes int64) {
@@ -111,7 +111,7 @@ func (t *traffic) sent(messages, bytes int64) {
 	t.bytesOut.Add(bytes)
 }
 
-// raise notes a depth that was reached.
+// raise notes the depth of a mailbox.
 func (c *counters) raise(depth int64) {
 	for high := c.mailboxHigh.Load(); depth > high; high = c.mailboxHigh.Load() {
 		if c.mailboxHigh.CompareAndSwap(high, depth) {
@@ -170,7 +170,7 @@ func (s *Stats) Add(g Stats) {
 	s.LongPoll.Binary += g.LongPoll.Binary
 }
 
-// ownStats are the counters without those of guests.
+// ownStats returns the counters without those of guests.
 func (e *Endpoint) ownStats() Stats {
 	c := &e.counters
 	s := Stats{

@@ -86,11 +86,11 @@ type subscription struct {
 // Subscription implements dispatch.Subscriber.
 func (s *subscription) Subscription() *dispatch.Subscription { return &s.sub }
 
-// subscriptionBytes is what a subscription takes beside its topic, with its place
-// among the topic's subscribers.
+// subscriptionBytes is the memory of a subscription without its topic,
+// including its place among the topic's subscribers.
 const subscriptionBytes = 128
 
-// size is what it counts against Limits.SocketBytes.
+// size returns what a subscription counts against Limits.SocketBytes.
 func (s *subscription) size() int { return len(s.topic) + subscriptionBytes }
 
 func (c *Context) subscribe(topic string, toClient bool) error {
@@ -107,7 +107,8 @@ func (c *Context) subscribe(topic string, toClient bool) error {
 	return nil
 }
 
-// addSubscription notes a new one. It reports false if the channel has one like it.
+// addSubscription adds a subscription. It returns false if the channel has an
+// equal one.
 func (c *Context) addSubscription(s *subscription) (bool, error) {
 	limits := c.socket.mount.limits
 	c.life.mu.Lock()
@@ -130,7 +131,7 @@ func (c *Context) addSubscription(s *subscription) (bool, error) {
 	return true, nil
 }
 
-// subscribing and unsubscribing are a subscription as tasks of its loop.
+// subscribing and unsubscribing are a subscription as tasks for its loop.
 type (
 	subscribing   subscription
 	unsubscribing subscription
@@ -152,8 +153,8 @@ func (t *unsubscribing) Run() {
 	s.c.socket.endpoint.pubsub.Unsubscribe(s.c.socket.loop.Index(), s)
 }
 
-// dropSubscriptions is for the end of the view: what is added later is never
-// subscribed. For the loop.
+// dropSubscriptions ends all subscriptions when the view ends; later ones are
+// never subscribed. For the loop.
 func (c *Context) dropSubscriptions() {
 	c.life.mu.Lock()
 	var all []*subscription
@@ -167,7 +168,7 @@ func (c *Context) dropSubscriptions() {
 	}
 }
 
-// dispatch takes a broadcast to the channel or its client. For the loop.
+// dispatch passes a broadcast to the channel or its client. For the loop.
 func (s *subscription) dispatch(b *broadcast, sent *sending) {
 	switch c := s.c; {
 	case s.over.Load():
@@ -180,7 +181,7 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 		switch {
 		case f == nil:
 			c.socket.transport.undeliverable()
-		case c.life.view == joining: // the answer comes first
+		case c.life.view == joining: // the reply of the join comes first
 			c.pending.held = append(c.pending.held, f)
 		default:
 			sent.queue(c.socket, f)
@@ -188,7 +189,7 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 	}
 }
 
-// handleBroadcast has the channel's own handler see a broadcast.
+// handleBroadcast calls the channel's Info handler with a broadcast.
 func (c *Context) handleBroadcast(it *item) {
 	defer it.out.Release()
 	if !it.info.(*subscription).over.Load() {

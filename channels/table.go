@@ -3,20 +3,20 @@ package channels
 import "slices"
 
 // channelTable holds the channels of one socket by topic. Most sockets join
-// one: a list or a map for each would cost more than the rest of a socket.
+// one, and a list or map for each would cost more than the rest of a socket.
 type channelTable struct {
 	first *Context
 	more  *channelList // nil while there is at most one
 }
 
-// channelList holds the channels of a socket but the first.
+// channelList holds the channels of a socket except the first.
 type channelList struct {
 	list  []*Context
 	index map[string]*Context // nil while the list is short
 }
 
-// indexAbove is the number of channels from which on a map finds one faster
-// than a walk.
+// indexAbove is the number of channels above which a map is faster than a
+// linear search.
 const indexAbove = 8
 
 func (t *channelTable) find(topic []byte) *Context {
@@ -61,7 +61,7 @@ func (l *channelList) add(c *Context) {
 	}
 }
 
-// remove takes c out; a channel that is not in the table is no error.
+// remove removes c, if it is in the table.
 func (t *channelTable) remove(c *Context) {
 	if t.first == c {
 		t.first = nil
@@ -89,7 +89,7 @@ func (t *channelTable) len() (n int) {
 	return n
 }
 
-// all returns the channels, in a slice of the caller's.
+// all returns the channels in a new slice.
 func (t *channelTable) all() []*Context {
 	var all []*Context
 	if t.first != nil {

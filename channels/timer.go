@@ -13,11 +13,12 @@ type Timer struct {
 	message any
 }
 
-// timers are those of one channel that have not fired, with one of the runtime's
-// for all of them: those are run by goroutines of their own, in any order.
+// timers holds the timers of one channel that have not fired, with one timer of
+// the runtime for all of them, because the runtime fires its timers in any
+// order.
 type timers struct {
-	waiting []*Timer    // by due, those of equal due as they were set
-	wake    *time.Timer // fires when the first is due, or before
+	waiting []*Timer    // ordered by due, then as they were set
+	wake    *time.Timer // fires when the first is due or earlier
 }
 
 // SendAfter sends msg to the channel itself after d, even if its mailbox is
@@ -79,8 +80,8 @@ func (q *timers) remove(t *Timer) bool {
 	return true
 }
 
-// sendDue sends what is due, under the lock: another goroutine may be sending
-// what comes next.
+// sendDue sends what is due under the lock, because another goroutine may be
+// sending what comes next.
 func (c *Context) sendDue() {
 	c.life.mu.Lock()
 	if c.life.cause != nil {
@@ -101,7 +102,7 @@ func (c *Context) sendDue() {
 	}
 }
 
-// dropTimersLocked is for a channel that ends.
+// dropTimersLocked drops the timers of a channel that ends.
 func (c *Context) dropTimersLocked() {
 	if x := c.extras; x != nil && x.rare != nil && x.rare.timers != nil {
 		x.rare.timers.wake.Stop()

@@ -15,9 +15,9 @@ import (
 
 const transportWebsocket = "websocket"
 
-// websocketConn is a socket's connection as a WebSocket: it takes bytes from
-// the loop, frames from the decoder, and gives messages to the socket. All of
-// it belongs to the loop.
+// websocketConn is a socket's connection by WebSocket. It gets bytes from the
+// loop, feeds them to the decoder, and gives messages to the socket. All of it
+// belongs to the loop.
 type websocketConn struct {
 	socket  Socket
 	conn    *netloop.Conn
@@ -33,8 +33,7 @@ func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
 	return w
 }
 
-// acceptSize is room for the answer to a handshake, in bytes, that is seldom
-// exceeded.
+// acceptSize is enough for nearly all answers to a handshake, in bytes.
 const acceptSize = 256
 
 // open answers the handshake and opens the socket. w gives t back when c is closed.
@@ -59,13 +58,13 @@ func (w *websocketConn) open(c *netloop.Conn, accept websocket.Accept, t *admiss
 	w.socket.open()
 }
 
-// HandleOpen is netloop.Handler's. Connections are opened by open.
+// HandleOpen implements netloop.Handler. Connections are opened by open.
 func (w *websocketConn) HandleOpen(*netloop.Conn) {}
 
-// HandleData decodes what came.
+// HandleData decodes data from the client.
 func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 	w.socket.countWire(len(data))
-	if h := w.socket.holding(); h != nil && len(h.unread) > 0 { // came before reading was paused
+	if h := w.socket.holding(); h != nil && len(h.unread) > 0 { // read before reading was paused
 		h.unread = append(h.unread, data...)
 		return
 	}
@@ -76,7 +75,7 @@ func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 func (w *websocketConn) feed(data []byte) {
 	rest, err := w.decoder.FeedSome(data, w)
 	switch {
-	case err == nil: // before wrong is allocated
+	case err == nil: // return before wrong is allocated
 		return
 	case errors.Is(err, websocket.ErrPause):
 		h := w.socket.holding()
@@ -94,7 +93,7 @@ func (w *websocketConn) feed(data []byte) {
 	}
 }
 
-// HandleMessage hands a message to the socket.
+// HandleMessage passes a message to the socket.
 func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
 	if w.socket.closed() {
 		return websocket.ErrStop
@@ -110,8 +109,8 @@ func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
 	return nil
 }
 
-// adviceOf returns what a client is told about a message that cannot be decoded:
-// mostly nothing, as in Phoenix.
+// adviceOf returns the close reason for a message that cannot be decoded:
+// usually empty, as in Phoenix.
 func adviceOf(err error) string {
 	var wrong *wire.DecodeError
 	if errors.As(err, &wrong) {
@@ -142,7 +141,7 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 	return nil
 }
 
-// HandleOverhead counts fragments, and what inflates far.
+// HandleOverhead counts fragments, and messages that inflate far.
 func (w *websocketConn) HandleOverhead(units int) error {
 	if w.socket.closed() {
 		return websocket.ErrStop
@@ -155,8 +154,8 @@ func (w *websocketConn) HandleOverhead(units int) error {
 }
 
 // HandleTimeout ends a silent connection with the code of Phoenix on Bandit:
-// after Cowboy's 1000 phoenix.js would not come back (assets/js/phoenix/socket.js,
-// onConnClose).
+// after Cowboy's 1000 phoenix.js would not reconnect
+// (assets/js/phoenix/socket.js, onConnClose).
 func (w *websocketConn) HandleTimeout(c *netloop.Conn) {
 	if w.socket.isHeld() { // the client may have sent heartbeats that were not read
 		c.SetDeadline(w.socket.mount.options.IdleTimeout)
@@ -166,7 +165,7 @@ func (w *websocketConn) HandleTimeout(c *netloop.Conn) {
 	w.close(closeProtocolError, "")
 }
 
-// HandleClose is the end of the connection, however it came.
+// HandleClose handles the end of the connection, whatever caused it.
 func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 	if errors.Is(reason, netloop.ErrSlowReceiver) {
 		w.socket.line(zerolog.WarnLevel, "slow receiver disconnected").Str("limit", "outbound_bytes").Write()
@@ -187,8 +186,8 @@ func (w *websocketConn) send(f *netloop.Frame) { w.conn.Send(f) }
 // close sends a Close frame and ends the connection when it is written.
 func (w *websocketConn) close(code uint16, reason string) { w.closeWithin(code, reason, closeGrace) }
 
-// closeWithin is close with a bound on how long the client has to take what
-// waits for it and to answer.
+// closeWithin is close with a bound on how long the client has to take its
+// queued frames and to answer.
 func (w *websocketConn) closeWithin(code uint16, reason string, grace time.Duration) {
 	if w.socket.closed() {
 		return
@@ -198,8 +197,9 @@ func (w *websocketConn) closeWithin(code uint16, reason string, grace time.Durat
 	w.endConn(f, errServerClosed, grace)
 }
 
-// endConn is the last thing that is sent. The channels end now: nothing of them
-// may follow a Close frame. What the client still sends is not read for long.
+// endConn sends a Close frame, the last frame of the connection. The channels
+// end now, because nothing of theirs may follow it. What the client still sends
+// is read only for a short time.
 func (w *websocketConn) endConn(closeFrame *netloop.Frame, reason error, grace time.Duration) {
 	w.conn.Send(closeFrame)
 	w.conn.CloseAfterFlush(reason, grace)
@@ -216,8 +216,8 @@ func (w *websocketConn) drop() {
 // hold stops reading; TCP slows the client down.
 func (w *websocketConn) hold() { w.conn.PauseRead() }
 
-// resume decodes what had been read when the socket was held up, which may hold
-// it up again.
+// resume decodes bytes that had been read when the socket was held up, which
+// may hold it up again.
 func (w *websocketConn) resume(unread []byte) {
 	if len(unread) > 0 {
 		w.feed(unread)
@@ -231,17 +231,18 @@ func (w *websocketConn) lags(part int) bool { return w.conn.Lags(part) }
 
 func (w *websocketConn) notifyDrained() { w.conn.NotifyDrained() }
 
-// HandleDrained is netloop.Drained's.
+// HandleDrained implements netloop.Drained.
 func (w *websocketConn) HandleDrained(*netloop.Conn) { w.socket.drained() }
 
-// undeliverable counts nothing: clients of version 1 know no bytes.
+// undeliverable counts nothing: clients of version 1 do not know binary
+// messages.
 func (w *websocketConn) undeliverable() {}
 
 func (w *websocketConn) name() string { return transportWebsocket }
 
-// What a connection's close is counted under; nobody outside sees them.
+// Close reasons of connections, for counting. They are not visible outside.
 var (
 	errClientClosed = errors.New("channels: closed by the client")
 	errServerClosed = errors.New("channels: closed by the server")
-	errNotPolled    = errors.New("channels: nobody polled any more")
+	errNotPolled    = errors.New("channels: session no longer polled")
 )

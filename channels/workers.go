@@ -2,30 +2,31 @@ package channels
 
 import "sync"
 
-// workers are the goroutines that run what may block. A goroutine of its own for each join and each event costs a new stack
-// that grows and is copied, and a turn of the scheduler. So one that comes to the end of its job takes the next that waits;
-// and before it begins one, it sees to it that another goroutine is there for those behind it. None is idle.
+// workers are the goroutines that run jobs that may block. A goroutine for each join and each event would cost a new
+// stack, which grows and is copied, and a turn of the scheduler. So a goroutine that has finished its job takes the
+// next waiting one. Before it begins a job, it makes sure that another goroutine exists for the jobs behind it. No
+// goroutine is idle.
 //
-// Invariant: while a job waits, a goroutine has been started that has not taken one yet.
+// Invariant: while a job waits, a goroutine has been started that has not taken a job yet.
 type workers struct {
 	mu    sync.Mutex
-	jobs  []job // those before next are taken
+	jobs  []job // jobs before next have been taken
 	next  int
-	fresh bool // there is a goroutine that has not taken a job yet
+	fresh bool // a goroutine exists that has not taken a job yet
 }
 
-// job is what a worker does. it is room for a message, which the worker uses again.
+// job is what a worker does. it is memory for a message, which the worker reuses.
 type job interface{ do(it *item) }
 
-// jobFunc is a job that is seldom enough for a closure.
+// jobFunc is a job that is rare enough for a closure.
 type jobFunc func()
 
 func (f jobFunc) do(*item) { f() }
 
-// manyJobs is the capacity from which on an empty queue is thrown away: it grew in a storm.
+// manyJobs is the capacity above which an empty queue is dropped, because it grew in a storm.
 const manyJobs = 4096
 
-// putJob queues j, and reports whether a goroutine has to be started.
+// putJob queues j, and reports whether the caller must start a goroutine.
 func (w *workers) putJob(j job) (start bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -40,8 +41,8 @@ func (w *workers) putJob(j job) (start bool) {
 	return start
 }
 
-// takeJob returns the next job, nil if there is none, and whether a goroutine has to be started for those behind it. fresh
-// says that it is the caller's first.
+// takeJob returns the next job, nil if there is none, and whether the caller must start a goroutine for the jobs behind
+// it. fresh means that it is the caller's first.
 func (w *workers) takeJob(fresh bool) (j job, start bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,7 +64,7 @@ func (w *workers) takeJob(fresh bool) (j job, start bool) {
 	return j, start
 }
 
-// spawn has j done by a goroutine that Shutdown waits for.
+// spawn runs j on a goroutine that Shutdown waits for.
 func (e *Endpoint) spawn(j job) {
 	e.callbacks.Add(1)
 	if e.workers.putJob(j) {
@@ -71,7 +72,7 @@ func (e *Endpoint) spawn(j job) {
 	}
 }
 
-// workJobs is what such a goroutine does.
+// workJobs runs jobs until none waits.
 func (e *Endpoint) workJobs() {
 	var it item
 	j, start := e.workers.takeJob(true)
@@ -84,7 +85,7 @@ func (e *Endpoint) workJobs() {
 	}
 }
 
-// doJob counts j as over even if it ends the goroutine (runtime.Goexit).
+// doJob runs j, and counts it as over even if it ends the goroutine (runtime.Goexit).
 func (e *Endpoint) doJob(j job, it *item) {
 	defer e.callbacks.Add(-1)
 	j.do(it)
