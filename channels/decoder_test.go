@@ -22,7 +22,7 @@ func TestDecodeEmptyObject(t *testing.T) {
 	if p, err := decode(empty); err != nil || p != (params{}) {
 		t.Errorf("a struct: %v, %v", p, err)
 	}
-	if n := testing.AllocsPerRun(10, func() { decode(empty) }); n != 0 { //nolint:errcheck // checked above
+	if n := testing.AllocsPerRun(10, func() { decode(empty) }); n != 0 {
 		t.Errorf("a struct costs %v allocations", n)
 	}
 	if p, err := decode(Payload{Data: []byte(`{"Name":"ada"}`)}); err != nil || p.Name != "ada" {

@@ -64,7 +64,7 @@ func holdVisitors(addr string) error {
 		}
 	}
 	fmt.Println("ready")
-	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is what counts
+	io.Copy(io.Discard, os.Stdin)
 	runtime.KeepAlive(held)
 	return nil
 }
@@ -130,7 +130,7 @@ func startVisitors(t *testing.T, addr string) {
 	said, _ := bufio.NewReader(out).ReadString('\n')
 	t.Cleanup(func() {
 		in.Close()
-		child.Wait() //nolint:errcheck // what it said is what counts
+		child.Wait()
 	})
 	if said != "ready\n" {
 		t.Fatalf("the clients: %q", said)
