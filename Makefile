@@ -104,9 +104,10 @@ lint: ## golangci-lint, and the import arrows
 fmt: ## gofmt all Go files
 	gofmt -w $$(git ls-files '*.go')
 
-generate: ## what is made from tables and types: the help, docs/configuration.md, docs/metrics.md, instances.Limits, the API's schemas, the arrows of ARCHITECTURE.md
+generate: ## what is made from tables and types: the help, docs/configuration.md, docs/metrics.md, instances.Limits, the API's schemas, the arrows of ARCHITECTURE.md, internal/goapi/api
 	$(GO) test -count=1 -run 'Texts|LimitsOfSpecs' ./internal/config -rewrite
 	$(GO) test -count=1 -run 'Reference|Schemas|Architecture' ./internal/arrows ./internal/docs ./httpapi -rewrite
+	$(GO) test -count=1 -run API ./internal/goapi -rewrite
 
 fuzz: ## every fuzz target for FUZZTIME (60s)
 	@for pkg in $$($(GO) list ./...); do \

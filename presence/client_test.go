@@ -210,6 +210,17 @@ func (c *client) shape() map[string][]string {
 	return s
 }
 
+// withoutPrevs removes each phx_ref_prev from a shape. A client that joins again keeps a meta that it knows by its ref
+// (presence.js, syncState). If the meta's node was down meanwhile, others were told of it anew, without its phx_ref_prev.
+func withoutPrevs(s map[string][]string) map[string][]string {
+	for _, metas := range s {
+		for i, m := range metas {
+			metas[i] = withPrev(m, "")
+		}
+	}
+	return s
+}
+
 // sorted is a shape whose metas are in order: those of several nodes come to
 // clients in another order than to the list, and none is promised.
 func sorted(s map[string][]string) map[string][]string {

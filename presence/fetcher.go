@@ -65,7 +65,7 @@ type answer struct {
 // ask returns what Fetch adds to each of the presences, as the members that a JSON object has behind "metas". A key that Fetch leaves
 // out has "". A key for which it failed is missing, and err says why; if it failed as a whole, the map is nil.
 func (f *fetcher) ask(topic string, presences map[string]Entry) (members map[string]string, err error) {
-	if len(presences) == 0 {
+	if len(presences) == 0 || f.stopped() {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(f.ctx, f.timeout)

@@ -85,6 +85,24 @@ func (f *fetches) fetch(_ context.Context, topic string, presences map[string]En
 	return found, nil
 }
 
+// hold has the calls of a tracker wait for their turn.
+func (f *fetches) hold(t *Tracker) {
+	if f != nil {
+		t.fetcher.spawn = func(task func()) { f.tasks = append(f.tasks, task) }
+		t.fetcher.keys = 2
+	}
+}
+
+// free lets all calls go, so that Close need not wait for them.
+func (f *fetches) free(t *Tracker) {
+	if f != nil {
+		f.answerAll()
+		t.fetcher.spawn = func(task func()) { go task() }
+	}
+}
+
+func (f *fetches) waits() bool { return f != nil && len(f.tasks) > 0 }
+
 // answer makes the call that waits at i.
 func (f *fetches) answer(i int) {
 	task := f.tasks[i]
@@ -92,10 +110,26 @@ func (f *fetches) answer(i int) {
 	task()
 }
 
+// answerAny makes one of the calls, which may fail.
+func (f *fetches) answerAny(t *rapid.T) {
+	if f.waits() {
+		f.fault = rapid.SampledFrom([]string{"", "", "", "error", "panic", "leaves out", "no object"}).Draw(t, "fault")
+		f.answer(rapid.IntRange(0, len(f.tasks)-1).Draw(t, "call"))
+	}
+}
+
+// answerAll makes all calls, and those that follow from them.
+func (f *fetches) answerAll() {
+	for f.waits() {
+		f.fault = ""
+		f.answer(0)
+	}
+}
+
 // check holds what a client was told about keys against what Fetch has returned: a key for which it always failed has nothing.
 func (f *fetches) check(c *client) error {
 	for key, user := range c.users {
-		if user != "" && !f.values[key][user] {
+		if user != "" && (f == nil || !f.values[key][user]) {
 			return fmt.Errorf("key %q has user %q, which Fetch never returned", key, user)
 		}
 	}
@@ -104,27 +138,18 @@ func (f *fetches) check(c *client) error {
 
 func runModel(t *rapid.T, window time.Duration, payload int, fetch bool) {
 	n := newNode()
-	f := &fetches{values: make(map[string]map[string]bool)}
 	o := Options{Window: window}
+	var f *fetches
 	if fetch {
+		f = &fetches{values: make(map[string]map[string]bool)}
 		o.Fetch = f.fetch
 	}
 	tr := New(n, o)
-	if fetch {
-		tr.fetcher.spawn = func(task func()) { f.tasks = append(f.tasks, task) }
-		tr.fetcher.keys = 2
-	}
+	f.hold(tr)
 	tr.maxPayload = payload
 	tr.chunkBytes = 100 // of one or two keys
 	defer tr.Close()
-	if fetch {
-		defer func() { // Close waits for calls
-			tr.fetcher.spawn = func(task func()) { go task() }
-			for len(f.tasks) > 0 {
-				f.answer(0)
-			}
-		}()
-	}
+	defer f.free(tr)
 	peers := make([]*peer, 6)
 	for i := range peers {
 		peers[i] = &peer{topic: fmt.Sprint("room:", i/4), client: &client{state: make(map[string][]meta), parts: payload < maxPayload}, tracked: make(map[string]bool)}
@@ -161,11 +186,6 @@ func runModel(t *rapid.T, window time.Duration, payload int, fetch bool) {
 		}
 	}
 	flushed := window == 0
-	settle := func() { // until nothing waits for Fetch
-		for len(f.tasks) > 0 {
-			f.answer(0)
-		}
-	}
 	t.Repeat(map[string]func(*rapid.T){
 		"join":  func(t *rapid.T) { join(drawPeer(t)) },
 		"end":   func(t *rapid.T) { end(drawPeer(t)) },
@@ -204,20 +224,16 @@ func runModel(t *rapid.T, window time.Duration, payload int, fetch bool) {
 			flushed = true
 		},
 		"answer": func(t *rapid.T) {
-			if len(f.tasks) > 0 {
-				f.fault = rapid.SampledFrom([]string{"", "", "", "error", "panic", "leaves out", "no object"}).Draw(t, "fault")
-				f.answer(rapid.IntRange(0, len(f.tasks)-1).Draw(t, "call"))
-			}
+			f.answerAny(t)
 		},
 		"answer all": func(t *rapid.T) {
-			f.fault = ""
-			settle()
+			f.answerAll()
 			tr.Flush()
-			settle()
+			f.answerAll()
 			flushed = true
 		},
 		"": func(t *rapid.T) {
-			checkModel(t, tr, peers, flushed && len(f.tasks) == 0)
+			checkModel(t, tr, peers, flushed && !f.waits())
 			flushed = window == 0
 			for _, p := range peers {
 				if err := f.check(p.client); err != nil {
@@ -226,12 +242,11 @@ func runModel(t *rapid.T, window time.Duration, payload int, fetch bool) {
 			}
 		},
 	})
-	f.fault = ""
 	for _, p := range peers {
 		end(p)
 	}
 	tr.Flush()
-	settle()
+	f.answerAll()
 	if err := leftovers(tr); err != nil {
 		t.Fatal(err)
 	}
