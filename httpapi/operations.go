@@ -109,7 +109,7 @@ func (a *API) operationsOfAll() []operation {
 		query: []parameter{
 			{name: "type", about: "Only those of this type.", schema: text("")},
 			{name: "state", about: "Only those in this state.", schema: ref("schemas", "State")},
-			{name: "label", about: "Only those with this label, as key:value; may come several times.", repeated: true, schema: json.RawMessage(`{"type":"array","items":{"type":"string","pattern":"^[^:]+:.*$"}}`)},
+			{name: "label", about: "Only those with this label, as key:value; may be repeated.", repeated: true, schema: json.RawMessage(`{"type":"array","items":{"type":"string","pattern":"^[^:]+:.*$"}}`)},
 			{name: "after", about: "The next of the page before.", schema: text("")},
 			limitParameter,
 		},

@@ -13,9 +13,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/observer"
 )
 
-// openAPI makes the API that the configuration wants, in the place of the one
-// that there is. keys are the configuration's. What a key has opened that is
-// not among them closes.
+// openAPI replaces the API with one for a configuration, whose keys are given.
+// Pages that were opened with a key that is no longer valid are closed.
 func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	if !cfg.API.Enabled {
 		return nil
@@ -50,8 +49,9 @@ func (d *daemon) mayWatch(r *http.Request) bool {
 	return err == nil
 }
 
-// withAPI serves the API and the observer beside rest. http.ServeMux would send requests with
-// unusual paths elsewhere before the API can say what is wrong with them.
+// withAPI serves the API and the observer in front of rest. http.ServeMux would
+// redirect requests with unusual paths before the API could say what is wrong
+// with them.
 type withAPI struct {
 	d    *daemon
 	rest http.Handler
@@ -70,8 +70,8 @@ func (h withAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.rest.ServeHTTP(w, r)
 }
 
-// declare starts the instances of the configuration that are not there yet and
-// returns the others. An error is of those that it names.
+// declare starts the instances of the configuration that do not exist yet, and
+// returns the others. An error names the instances that failed.
 func (d *daemon) declare(ctx context.Context, specs []instances.Spec) (present []instances.Spec, err error) {
 	for _, spec := range specs {
 		if _, getErr := d.instances.Get(spec.ID); getErr == nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// authOptions are those of the default instance; nil if its clients need no
-// token. It reads a file.
+// authOptions returns the options of the default instance, nil if its clients
+// need no token. It reads the public key's file.
 func authOptions(c config.Auth) (*auth.Options, error) {
 	if !c.Enabled() {
 		return nil, nil
@@ -41,7 +41,7 @@ func authOptions(c config.Auth) (*auth.Options, error) {
 		o.Keys = append(o.Keys, auth.Key{Algorithm: c.Algorithm, PublicKey: string(text)})
 	}
 	if len(c.JWKS) > 0 {
-		o.JWKS = &auth.JWKS{URLs: c.JWKS, AllowHTTP: true} // the configuration warns of it
+		o.JWKS = &auth.JWKS{URLs: c.JWKS, AllowHTTP: true} // the configuration check warns about it
 	}
 	if c.PhoenixSecret != "" {
 		o.PhoenixToken = &auth.PhoenixToken{
@@ -51,7 +51,7 @@ func authOptions(c config.Auth) (*auth.Options, error) {
 	return o, o.Validate()
 }
 
-// orNone is a duration as auth.Options have it, where 0 is the default.
+// orNone converts a duration for auth.Options, in which 0 means the default.
 func orNone(d units.Duration) units.Duration {
 	if d == 0 {
 		return -1
@@ -59,14 +59,15 @@ func orNone(d units.Duration) units.Duration {
 	return d
 }
 
-// authKeys are the keys of the configuration by the fields of auth.Options.
+// authKeys maps fields of auth.Options to keys of the configuration.
 var authKeys = []struct{ field, key string }{
 	{"/keys/0/secret", "auth.secret"}, {"/keys/0/public_key", "auth.public_key_file"}, {"/keys/0/alg", "auth.algorithm"},
 	{"/jwks/urls", "auth.jwks"}, {"/phoenix_token/secret_key_base", "auth.phoenix_secret"},
 	{"/phoenix_token/", "auth.phoenix_"}, {"/", "auth."},
 }
 
-// optionOf returns the option of a field of auth.Options, and what is below it.
+// optionOf returns the option for a field of auth.Options, and the rest of the
+// field's path.
 func optionOf(field string) (key, below string) {
 	for _, k := range authKeys {
 		rest, ok := strings.CutPrefix(field, k.field)
@@ -87,8 +88,8 @@ func optionOf(field string) (key, below string) {
 	return "auth", ""
 }
 
-// forAnybody is the auth of an instance that takes clients without a token where
-// the configuration wants one of all others.
+// forAnybody is the auth of an instance that accepts clients without a token
+// although the configuration requires tokens.
 type forAnybody struct {
 	Anybody bool `json:"anybody"`
 }
@@ -98,9 +99,10 @@ func opens(text []byte) bool {
 	return strictjson.Decode(text, &o) == nil && o.Anybody
 }
 
-// specAuth reads the field auth of an instance's spec: auth.Options as JSON; nil
-// if its clients need no token. Its jwks may be in private networks if privateJWKS
-// says so: specs come from others than the server's configuration does.
+// specAuth decodes the field auth of an instance's spec: auth.Options as JSON;
+// nil if its clients need no token. privateJWKS permits jwks in private
+// networks, which is not the default because specs may come from others than
+// the server's operator.
 func specAuth(text []byte, privateJWKS bool) (*auth.Options, error) {
 	if len(text) == 0 || string(text) == "null" || opens(text) {
 		return nil, nil
@@ -124,7 +126,7 @@ func specAuth(text []byte, privateJWKS bool) (*auth.Options, error) {
 	if len(wrong) > 0 {
 		return nil, wrong
 	}
-	if _, named := o.Assigns["user"]; !named { // ready types know their clients by it
+	if _, named := o.Assigns["user"]; !named { // the built-in types identify clients by it
 		assigns := map[string]string{"user": "sub"}
 		for name, claim := range o.Assigns {
 			assigns[name] = claim
@@ -134,7 +136,8 @@ func specAuth(text []byte, privateJWKS bool) (*auth.Options, error) {
 	return o, nil
 }
 
-// An instance may not make the server ask a JWKS server more often than this.
+// Shortest intervals at which an instance may make the server ask a JWKS
+// server.
 const (
 	minRefresh    = units.Duration(30 * time.Second)
 	minUnknownKey = units.Duration(5 * time.Second)
@@ -152,8 +155,8 @@ func tooOften(j *auth.JWKS) (wrong fielderr.List) {
 	return wrong
 }
 
-// shownAuth is the field auth of a spec without its secrets; nil if it cannot be
-// read.
+// shownAuth returns the field auth of a spec without its secrets, nil if it
+// cannot be decoded.
 func shownAuth(text json.RawMessage) json.RawMessage {
 	if opens(text) {
 		return text
@@ -169,9 +172,9 @@ func shownAuth(text json.RawMessage) json.RawMessage {
 	return shown
 }
 
-// verifiers are those of all instances. The manager asks for an instance's
-// again on a reload: where nothing has changed it is the same, so that keys are
-// fetched by one.
+// verifiers holds the verifiers of all instances. The manager asks for them
+// again on a reload: if nothing has changed, the verifier is shared, so that
+// keys are fetched once.
 type verifiers struct {
 	log *zerolog.Logger // static
 
@@ -179,14 +182,14 @@ type verifiers struct {
 	by map[string]*sharedVerifier // by instance and options
 }
 
-// sharedVerifier is closed when nobody holds it any more.
+// sharedVerifier is a verifier that is closed when its last user releases it.
 type sharedVerifier struct {
 	*auth.Verifier
 	held int
 }
 
-// get returns a verifier until release is called. A new one is made without the
-// lock: it may have to fetch keys.
+// get returns a verifier that is valid until release is called. A new one is
+// made without the lock, because it may have to fetch keys.
 func (v *verifiers) get(id string, o auth.Options) (_ *auth.Verifier, release func(), err error) {
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -211,8 +214,8 @@ func (v *verifiers) get(id string, o auth.Options) (_ *auth.Verifier, release fu
 	return shared.Verifier, sync.OnceFunc(func() { v.release(key, shared) }), nil
 }
 
-// holdVerifier returns the verifier of a key; where there is none, it becomes otherwise
-// if that is not nil.
+// holdVerifier returns the verifier of a key with one more user. If there is
+// none, it stores otherwise, unless that is nil.
 func (v *verifiers) holdVerifier(key string, otherwise *auth.Verifier) *sharedVerifier {
 	v.mu.Lock()
 	defer v.mu.Unlock()

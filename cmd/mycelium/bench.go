@@ -11,8 +11,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
-// benchmark drives a server and prints what that cost. On a terminal it says
-// every second how far it has come.
+// benchmark puts a server under load and prints what that cost. On a terminal
+// it prints its progress every second.
 func benchmark(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := bench.Parse(args)
 	if errors.Is(err, bench.ErrHelp) {
@@ -31,7 +31,7 @@ func benchmark(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	if err != nil {
 		fmt.Fprintln(stderr, "mycelium bench:", err)
 		if o.JSON {
-			_ = bench.Failed(o, err).WriteJSON(stdout) // who does not read it has the exit code
+			_ = bench.Failed(o, err).WriteJSON(stdout) // if nobody reads it, the exit code says so
 		}
 		return 1
 	}

@@ -5,12 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// certificate is the server's, and may be exchanged between two handshakes.
+// certificate is the server's certificate, which may be replaced between two
+// handshakes.
 type certificate struct {
 	pair atomic.Pointer[tls.Certificate]
 }
 
-// tlsConfig is nil if there is no certificate.
+// tlsConfig returns nil if there is no certificate.
 func (c *certificate) tlsConfig() *tls.Config {
 	if c.pair.Load() == nil {
 		return nil

@@ -21,7 +21,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
 
-// loaded is a configuration and what is made of it before it counts.
+// loaded is a configuration and what is made from it before it takes effect.
 type loaded struct {
 	cfg         *config.Config
 	certificate *tls.Certificate
@@ -45,8 +45,8 @@ func (l *loaded) specs() []instances.Spec {
 	return specs
 }
 
-// checker gathers all that is wrong with a configuration, each with where it was
-// written. It starts nothing.
+// checker collects the errors of a configuration, each with the place where it
+// was written. It starts nothing.
 type checker struct {
 	cfg      *config.Config
 	problems []string
@@ -56,12 +56,12 @@ func (c *checker) add(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 }
 
-// warn adds what is allowed and seldom meant.
+// warn adds a warning about something that is allowed but rarely intended.
 func (c *checker) warn(format string, args ...any) {
 	c.cfg.Warnings = append(c.cfg.Warnings, fmt.Sprintf(format, args...))
 }
 
-// err is a [*config.Error], or nil if nothing is wrong.
+// err returns a [*config.Error], or nil if nothing is wrong.
 func (c *checker) err() error {
 	if len(c.problems) == 0 {
 		return nil
@@ -69,8 +69,8 @@ func (c *checker) err() error {
 	return &config.Error{Problems: c.problems}
 }
 
-// checkAlone reports what serve would trip over with a configuration, and
-// returns what serve needs of it.
+// checkAlone reports what serve would fail on with a configuration, and returns
+// what serve needs from it.
 func checkAlone(cfg *config.Config) (*loaded, error) {
 	c := &checker{cfg: cfg}
 	l := c.prepare()
@@ -79,8 +79,8 @@ func checkAlone(cfg *config.Config) (*loaded, error) {
 	return l, c.err()
 }
 
-// checkRest reports what else is wrong where Load has found something: all but
-// what may follow from that.
+// checkRest reports further errors of a configuration in which Load has found
+// errors, except those that may follow from them.
 func checkRest(partial *config.Config) []string {
 	c := &checker{cfg: partial}
 	l := c.prepare()
@@ -91,7 +91,7 @@ func checkRest(partial *config.Config) []string {
 	return c.problems
 }
 
-// prepare makes what a configuration asks for, but for its instances.
+// prepare makes everything that a configuration asks for, except its instances.
 func (c *checker) prepare() *loaded {
 	l := &loaded{cfg: c.cfg}
 	if !c.cfg.Refused("tls.") {
@@ -108,7 +108,7 @@ func (c *checker) prepare() *loaded {
 	return l
 }
 
-// certificate reads the pair of files; nil if there is no TLS.
+// certificate reads the certificate and its key; nil if there is no TLS.
 func (c *checker) certificate() *tls.Certificate {
 	files := c.cfg.TLS
 	if files.Cert == "" || files.Key == "" { // one alone is an error of Load
@@ -133,7 +133,8 @@ func (c *checker) certificate() *tls.Certificate {
 	return &pair
 }
 
-// withoutPath is an error without the path, which has been said already.
+// withoutPath returns an error without its path, which the message already
+// contains.
 func withoutPath(err error) error {
 	var wrong *fs.PathError
 	if errors.As(err, &wrong) {
@@ -185,8 +186,8 @@ func (c *checker) addElement(list string, i int, err error) {
 	}
 }
 
-// declared are the instances of the configuration that can be read, the default
-// one first.
+// declared returns the instances of the configuration that can be decoded, the
+// default one first.
 func (c *checker) declared() []declaredSpec {
 	specs := []declaredSpec{{defaultSpec(c.cfg), -1}}
 	seen := map[string]int{}
@@ -217,7 +218,7 @@ func (c *checker) declared() []declaredSpec {
 	return specs
 }
 
-// checkInstances checks the instances on a server that serves nobody.
+// checkInstances checks the instances on a server without clients.
 func (c *checker) checkInstances(l *loaded) {
 	o := endpointOptions(c.cfg)
 	o.Loops = 1
@@ -229,7 +230,7 @@ func (c *checker) checkInstances(l *loaded) {
 	m := instances.New(endpoint, instances.Options{
 		Limits: instanceLimits(c.cfg.Limits.Limits), Path: c.cfg.Path,
 		Sockets: func(spec instances.Spec) (o channels.SocketOptions, release func(), err error) {
-			_, err = specAuth(spec.Auth, c.cfg.API.PrivateJWKS) // and no verifier: that would fetch keys
+			_, err = specAuth(spec.Auth, c.cfg.API.PrivateJWKS) // without a verifier, which would fetch keys
 			return o, nil, err
 		},
 	})
@@ -241,7 +242,7 @@ func (c *checker) checkInstances(l *loaded) {
 	}
 }
 
-// checkDeclared reports what m would refuse of the configuration's instances.
+// checkDeclared reports which of the configuration's instances m would refuse.
 func (c *checker) checkDeclared(m *instances.Manager, l *loaded) {
 	for _, spec := range l.declared {
 		err := m.CheckWithin(c.cfg.Limits.Limits, spec.Spec)
@@ -254,7 +255,7 @@ func (c *checker) checkDeclared(m *instances.Manager, l *loaded) {
 	}
 }
 
-// addInstance adds what is wrong with an instance, each field by itself.
+// addInstance adds the errors of an instance, one for each field.
 func (c *checker) addInstance(spec declaredSpec, err error) {
 	var wrong fielderr.List
 	switch {
@@ -269,8 +270,8 @@ func (c *checker) addInstance(spec declaredSpec, err error) {
 	}
 }
 
-// checkMachine reports what a server could not use here: the directory, and
-// addresses to listen on.
+// checkMachine reports what a server could not use on this machine: the
+// directory, and addresses to listen on.
 func (c *checker) checkMachine() {
 	if err := checkData(c.cfg.Data); err != nil {
 		c.add("%s: %q %v", c.cfg.Name("data"), c.cfg.Data, err)
@@ -286,8 +287,8 @@ func (c *checker) checkMachine() {
 	}
 }
 
-// checkData returns why instances cannot be kept in a directory, to follow its
-// name in a sentence. A server may be using it.
+// checkData returns why instances cannot be kept in a directory, as the rest of
+// a sentence that begins with its name. A server may be using the directory.
 func checkData(dir string) error {
 	if dir == "" {
 		return nil
@@ -320,9 +321,9 @@ func checkData(dir string) error {
 	return nil
 }
 
-// checkListen returns why a server cannot listen on an address, to follow it in
-// a sentence. That somebody listens there is no reason: it may be the server
-// whose configuration is checked.
+// checkListen returns why a server cannot listen on an address, as the rest of
+// a sentence that begins with it. An address in use is not an error, because
+// the server whose configuration is checked may be using it.
 func checkListen(address string) error {
 	if address == "" {
 		return nil

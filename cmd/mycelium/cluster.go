@@ -20,7 +20,7 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// clusterFiles are what the options of a cluster name, read and checked.
+// clusterFiles are the files named by the options of a cluster, read and checked.
 type clusterFiles struct {
 	node   string // this node's name
 	secret []byte
@@ -32,13 +32,13 @@ type clusterNode struct {
 	*cluster.Node
 	presences *presences.Kind
 	watcher   *membership.Watcher
-	// conflict gets why this node cannot stay: another has its name, or its number.
+	// conflict receives why this node cannot stay: another node has its name or its number.
 	conflict chan error
 }
 
 var errSameNumber = errors.New("another node has drawn the same number for its presences, one of 65,536: start this one again, and it draws another")
 
-// stopServer has the server stop; the first reason counts.
+// stopServer stops the server; the first reason counts.
 func (n *clusterNode) stopServer(err error) {
 	select {
 	case n.conflict <- err:
@@ -46,8 +46,7 @@ func (n *clusterNode) stopServer(err error) {
 	}
 }
 
-// join makes this process a node of the cluster that the configuration names, if it
-// names one.
+// join makes this process a node of the configuration's cluster, if it has one.
 func (d *daemon) join(files clusterFiles) error {
 	c := d.cfg.Cluster
 	if !c.Enabled() {
@@ -103,7 +102,7 @@ func (d *daemon) openTransport(files clusterFiles) (*natscluster.Transport, erro
 	return natscluster.Connect(c.Name, strings.Join(c.NATSURL, ","), options...)
 }
 
-// address is where clients find this node, for people.
+// address returns where clients reach this node, for people.
 func (d *daemon) address() string {
 	host, port, err := net.SplitHostPort(d.cfg.Listen)
 	if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
@@ -115,13 +114,13 @@ func (d *daemon) address() string {
 	return cmp.Or(d.cfg.API.PublicURL, net.JoinHostPort(host, port))
 }
 
-// facts returns what the others are told with each heartbeat.
+// facts returns a function for the information in each heartbeat.
 func (d *daemon) facts() func() []byte {
 	version := version()
 	return func() []byte { return membership.Facts{Version: version, Sockets: d.endpoint.Stats().Sockets}.Encode() }
 }
 
-// leave says goodbye to the others. Everything that publishes has ended.
+// leave says goodbye to the other nodes. Everything that publishes must have ended.
 func (n *clusterNode) leave() error {
 	if n == nil {
 		return nil
@@ -130,7 +129,8 @@ func (n *clusterNode) leave() error {
 	return n.Close()
 }
 
-// leftCluster gets an error if this node has had to leave the cluster; nil if there is none.
+// leftCluster returns a channel that receives an error if this node had to leave the cluster; nil if there is no
+// cluster.
 func (n *clusterNode) leftCluster() <-chan error {
 	if n == nil {
 		return nil
@@ -138,7 +138,7 @@ func (n *clusterNode) leftCluster() <-chan error {
 	return n.conflict
 }
 
-// view is nil where there is no cluster.
+// view returns the latest view of the cluster, nil if there is no cluster.
 func (n *clusterNode) view() *membership.View {
 	if n == nil {
 		return nil
@@ -153,7 +153,7 @@ func (n *clusterNode) ready() error {
 	return n.watcher.Ready()
 }
 
-// spaceOf names the space of topics of an instance.
+// spaceOf returns the name of an instance's space.
 func spaceOf(id string) string {
 	if id == defaultInstance {
 		return ""
@@ -161,7 +161,7 @@ func spaceOf(id string) string {
 	return id
 }
 
-// replicator is bus for presences.
+// replicator is like bus, for presences.
 func (n *clusterNode) replicator() func(id string) presence.Replicator {
 	if n == nil {
 		return nil
@@ -169,7 +169,7 @@ func (n *clusterNode) replicator() func(id string) presence.Replicator {
 	return func(id string) presence.Replicator { return n.presences.Space(spaceOf(id)) }
 }
 
-// bus returns what connects the instances of an id on all nodes; nil where there is no cluster.
+// bus returns a function for the bus that connects the instances with an id on all nodes, nil if there is no cluster.
 func (n *clusterNode) bus() func(id string) pubsub.Bus {
 	if n == nil {
 		return nil
@@ -177,10 +177,10 @@ func (n *clusterNode) bus() func(id string) pubsub.Bus {
 	return func(id string) pubsub.Bus { return n.Bus(spaceOf(id)) }
 }
 
-// secretBytes is what a secret has at least, as natscluster asks for it.
+// secretBytes is the smallest size of a secret that natscluster accepts.
 const secretBytes = 32
 
-// cluster reads what the options of a cluster name.
+// cluster reads the files named by the options of a cluster.
 func (c *checker) cluster() (files clusterFiles) {
 	k := c.cfg.Cluster
 	if !k.Enabled() {
@@ -203,7 +203,7 @@ func (c *checker) nodeName() string {
 	}
 	name, err := os.Hostname()
 	if err != nil || !config.IsNodeName(name) {
-		c.add("cluster.node is not set, and the name of the machine, %q, cannot take its place; give each node a name, for example --cluster-node=node-1", name)
+		c.add("cluster.node is not set, and the name of the machine, %q, is not a valid node name; give each node a name, for example --cluster-node=node-1", name)
 	}
 	return name
 }
@@ -224,7 +224,7 @@ func (c *checker) clusterSecret(file string) []byte {
 	return secret
 }
 
-// natsTLS is nil if the configuration has no files for it.
+// natsTLS returns nil if the configuration names no files for it.
 func (c *checker) natsTLS() *tls.Config {
 	k := c.cfg.Cluster
 	if k.NATSCA == "" && k.NATSCert == "" {
@@ -252,7 +252,7 @@ func (c *checker) natsTLS() *tls.Config {
 	return made
 }
 
-// readable returns what a file has; nil if it cannot be read.
+// readable returns the contents of a file, nil if it cannot be read.
 func (c *checker) readable(key, file string) []byte {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/nearest"
 )
 
-// invocation is a command line after the name of its command.
+// invocation is the part of a command line after the command's name.
 type invocation struct {
 	args, environ  []string
 	stdout, stderr io.Writer
@@ -25,8 +25,8 @@ type command struct {
 	run     func(context.Context, invocation) int
 }
 
-// commands are in the order of the help text. It is a function because help is
-// one of them.
+// commands returns the commands in the order of the help text. It is a function
+// because help is one of them.
 func commands() []command {
 	return []command{
 		{"serve", "run the server; it is the default: mycelium --listen :80", func(ctx context.Context, i invocation) int {
@@ -35,7 +35,7 @@ func commands() []command {
 		{"config", "check or print the configuration that serve would have", func(_ context.Context, i invocation) int {
 			return configure(i.args, i.environ, i.stdout, i.stderr)
 		}},
-		{"instances", "create, change and look at the instances of a running server", func(ctx context.Context, i invocation) int {
+		{"instances", "create, change and inspect instances of a running server", func(ctx context.Context, i invocation) int {
 			return remote(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},
 		{"key", "make a key for the HTTP API, or show the one of a running server", func(_ context.Context, i invocation) int {
@@ -44,7 +44,7 @@ func commands() []command {
 		{"token", "sign or verify a token, to try a server that requires them", func(ctx context.Context, i invocation) int {
 			return tokens(ctx, i.args, i.environ, os.Stdin, i.stdout, i.stderr)
 		}},
-		{"doctor", "report what limits the connections of this machine, and what to do", func(_ context.Context, i invocation) int {
+		{"doctor", "report what limits connections on this machine, and how to raise it", func(_ context.Context, i invocation) int {
 			return examine(i.args, i.stdout, i.stderr)
 		}},
 		{"bench", "put a server under load", func(ctx context.Context, i invocation) int {
@@ -107,7 +107,7 @@ func printVersion(i invocation) int {
 
 func isHelp(arg string) bool { return slices.Contains([]string{"help", "--help", "-h"}, arg) }
 
-// unknownCommand is the error of a command that does not exist among names.
+// unknownCommand returns the error for a command that is not among names.
 func unknownCommand(name string, names []string) error {
 	if name == "" {
 		return errors.New("a command is missing: " + strings.Join(names, ", "))
@@ -118,15 +118,15 @@ func unknownCommand(name string, names []string) error {
 	return fmt.Errorf("unknown command %q; there are %s", name, strings.Join(names, ", "))
 }
 
-// misused reports a command line that is wrong, and returns the exit code for it.
-// name is that of the command, "" for mycelium itself.
+// misused reports an invalid command line, and returns the exit code for it.
+// name is the name of the command, "" for mycelium itself.
 func misused(stderr io.Writer, name string, err error) int {
 	failed(stderr, name, err)
 	fmt.Fprintf(stderr, "\"%s --help\" shows how it is used.\n", fullName(name))
 	return 2
 }
 
-// failed reports what a command could not do, and returns the exit code for it.
+// failed reports the error of a command, and returns the exit code for it.
 func failed(stderr io.Writer, name string, err error) int {
 	fmt.Fprintf(stderr, "%s: %v\n", fullName(name), err)
 	return 1

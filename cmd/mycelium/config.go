@@ -53,7 +53,7 @@ func checkConfig(args, environ []string, stdout, stderr io.Writer) int {
 	if strict && len(cfg.Warnings) > 0 {
 		return 1
 	}
-	fmt.Fprintln(stdout, "the configuration is right")
+	fmt.Fprintln(stdout, "the configuration is valid")
 	return 0
 }
 
@@ -71,8 +71,8 @@ func printConfig(args, environ []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// loadConfig returns the configuration, or the exit code and nil where it is
-// wrong or only the help was asked for.
+// loadConfig returns the configuration, or nil and the exit code if it has
+// errors or only the help was asked for.
 func loadConfig(args, environ []string, help string, stdout, stderr io.Writer) (*config.Config, int) {
 	cfg, err := config.Load(args, environ)
 	switch {
@@ -86,8 +86,8 @@ func loadConfig(args, environ []string, help string, stdout, stderr io.Writer) (
 	return cfg, 0
 }
 
-// loadChecked is loadConfig for a server: what it would trip over is printed with
-// all that is wrong with the configuration itself.
+// loadChecked is loadConfig for a server: it prints everything that the server
+// would fail on, in addition to errors of the configuration itself.
 func loadChecked(args, environ []string, help string, stdout, stderr io.Writer) (*loaded, int) {
 	var l *loaded
 	cfg, err := config.Load(args, environ)
@@ -108,7 +108,7 @@ func loadChecked(args, environ []string, help string, stdout, stderr io.Writer) 
 	return l, 0
 }
 
-// without takes a flag of the command's own out of those of the server.
+// without removes a flag of the command itself from the server's flags.
 func without(args []string, flag string) (rest []string, found bool) {
 	rest = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == flag })
 	return rest, len(rest) < len(args)

@@ -34,10 +34,10 @@ func TestConfigCommand(t *testing.T) {
 		code           int
 		stdout, stderr []string // all that is there
 	}{
-		{args: []string{"check", "--config=" + good}, stdout: []string{"the configuration is right"}},
-		{args: []string{"check", "--config=" + odd}, stdout: []string{"the configuration is right"}, stderr: []string{"warning: check_origin (from file " + odd + ":2): "}},
+		{args: []string{"check", "--config=" + good}, stdout: []string{"the configuration is valid"}},
+		{args: []string{"check", "--config=" + odd}, stdout: []string{"the configuration is valid"}, stderr: []string{"warning: check_origin (from file " + odd + ":2): "}},
 		{args: []string{"check", "--strict", "--config=" + odd}, code: 1, stderr: []string{"warning: check_origin"}},
-		{args: []string{"check", "--strict", "--config=" + good}, stdout: []string{"the configuration is right"}},
+		{args: []string{"check", "--strict", "--config=" + good}, stdout: []string{"the configuration is valid"}},
 		{
 			args: []string{"check", "--config=" + bad, "--idle-timeout=60"}, environ: []string{"MYCELIUM_LOOPS=x"}, code: 2,
 			stderr: []string{bad + ":3: unknown key \"lisen\"; did you mean listen?\n", "(from file " + bad + ":2)", "(from flag --idle-timeout)", "(from environment variable MYCELIUM_LOOPS)"},

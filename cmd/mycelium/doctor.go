@@ -31,15 +31,15 @@ Flags:
 
 `
 
-// maxDoctorConnections is more than any one server has had.
+// maxDoctorConnections is more than any server has ever had.
 const maxDoctorConnections = 1_000_000_000
 
-// examine looks at this machine for a server of many connections.
+// examine checks whether this machine can run a server with many connections.
 func examine(args []string, stdout, stderr io.Writer) int {
 	flags := pflag.NewFlagSet("doctor", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	connections := flags.Int64("connections", 10_000, "`number` of connections that the server is to have")
-	pid := flags.Int("pid", 0, "`process` whose limits and cgroups count; 0: those of this command itself")
+	connections := flags.Int64("connections", 10_000, "`number` of connections to plan for")
+	pid := flags.Int("pid", 0, "`process` whose limits and cgroups to examine; 0: this command itself")
 	asJSON := flags.Bool("json", false, "print JSON")
 	err := flags.Parse(args)
 	var bad *pflag.InvalidValueError
@@ -63,7 +63,7 @@ func examine(args []string, stdout, stderr io.Writer) int {
 	return misused(stderr, "doctor", err)
 }
 
-// report prints what the doctor says and returns the exit code.
+// report prints the doctor's findings and returns the exit code.
 func report(connections int64, pid int, asJSON bool, stdout, stderr io.Writer) int {
 	m := doctor.Machine{FS: os.DirFS("/"), Process: "self", Threads: doctor.Threads(), PageSize: int64(os.Getpagesize())}
 	if pid > 0 {

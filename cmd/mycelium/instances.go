@@ -15,11 +15,11 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// defaultInstance is the id of the instance that the configuration describes:
-// clients reach it without an id too.
+// defaultInstance is the id of the instance that the configuration describes.
+// Clients also reach it without an id.
 const defaultInstance = "default"
 
-// openStore opens where instances are kept.
+// openStore opens the store of instances.
 func openStore(dir string) (instances.Store, error) {
 	if dir == "" {
 		return new(instances.Memory), nil
@@ -27,7 +27,7 @@ func openStore(dir string) (instances.Store, error) {
 	return boltstore.Open(dir)
 }
 
-// newManager makes the manager of all instances, with the types that are ready.
+// newManager returns the manager of all instances, with the built-in types.
 func (d *daemon) newManager() *instances.Manager {
 	d.sockets.Store(ptr(socketOptions(d.cfg)))
 	d.privateJWKS.Store(d.cfg.API.PrivateJWKS)
@@ -40,17 +40,17 @@ func (d *daemon) newManager() *instances.Manager {
 	return m
 }
 
-// register adds the types that are ready.
+// register registers the built-in types.
 func register(m *instances.Manager) {
 	for _, t := range []instances.Type{relay.Type(), chat.Type(), game.Type(), collab.Type()} {
 		m.Register(t)
 	}
 }
 
-// openInstances starts the default instance and those that are kept.
+// openInstances starts the default instance and those in the store.
 func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 	if d.cfg.Data == "" {
-		d.log.Info().Msg("instances are kept in memory and end with the server: --data DIRECTORY keeps them")
+		d.log.Info().Msg("instances are kept in memory until the server stops: --data DIRECTORY keeps them")
 	}
 	if _, err := d.declare(ctx, first.specs()); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 	return d.openAPI(d.cfg, first.keys)
 }
 
-// defaultSpec is the default instance as the configuration wants it.
+// defaultSpec returns the spec of the default instance for a configuration.
 func defaultSpec(cfg *config.Config) instances.Spec {
 	p := cfg.Presence
 	text, err := json.Marshal(relay.Config{
@@ -73,10 +73,11 @@ func defaultSpec(cfg *config.Config) instances.Spec {
 	return instances.Spec{ID: defaultInstance, Type: "relay", Config: text}
 }
 
-// instanceSockets is asked by the manager, from any goroutine.
+// instanceSockets implements instances.Options.Sockets. The manager may call it
+// from any goroutine.
 func (d *daemon) instanceSockets(spec instances.Spec) (channels.SocketOptions, func(), error) {
 	o := *d.sockets.Load()
-	// What the configuration says is for all that say nothing themselves.
+	// The configuration applies to all instances without an auth of their own.
 	tokens, whose := d.auth.Load(), defaultInstance
 	if len(spec.Auth) > 0 {
 		var err error
@@ -103,8 +104,8 @@ func socketOptions(cfg *config.Config) channels.SocketOptions {
 	}
 }
 
-// instanceLimits are the server's where they are not of all connections
-// together: those are the endpoint's, for all instances.
+// instanceLimits returns the server's limits without those of all connections
+// together, which the endpoint applies to all instances.
 func instanceLimits(l channels.Limits) channels.Limits {
 	l.MaxConnections, l.MaxConnectionsPerAddress, l.HandshakesPerSecond = 0, 0, 0
 	return l

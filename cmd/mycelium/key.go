@@ -62,8 +62,8 @@ func showKey(args, environ []string, stdout, stderr io.Writer) int {
 func makeKey(args []string, stdout, stderr io.Writer) int {
 	flags := pflag.NewFlagSet("key", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	scopes := flags.StringArray("scope", nil, "what the key allows: read, publish or `admin`; may come several times")
-	ids := flags.StringArray("instance", nil, "`pattern` of the instances it is for, like 'chat-*'; may come several times; without it all")
+	scopes := flags.StringArray("scope", nil, "what the key permits: read, publish or `admin`; may be repeated")
+	ids := flags.StringArray("instance", nil, "`pattern` of the instances it is for, like 'chat-*'; may be repeated; without it all")
 	err := flags.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) || flags.NArg() == 1 && flags.Arg(0) == "help" {
 		fmt.Fprint(stdout, keyUsage, flags.FlagUsagesWrapped(80))
@@ -86,7 +86,7 @@ func makeKey(args []string, stdout, stderr io.Writer) int {
 	if err := key.Validate(); err != nil {
 		return misused(stderr, "key", err)
 	}
-	fmt.Fprintf(stdout, "The key, which nobody can show again:\n\n  %s\n\nIn the server's configuration file:\n\napi:\n  keys:\n    - name: %s\n      hash: %s\n      scopes: %s\n",
+	fmt.Fprintf(stdout, "The key, which cannot be shown again:\n\n  %s\n\nIn the server's configuration file:\n\napi:\n  keys:\n    - name: %s\n      hash: %s\n      scopes: %s\n",
 		secret, key.Name, key.Hash, yamlList(*scopes))
 	if len(*ids) > 0 {
 		fmt.Fprintf(stdout, "      instances: %s\n", yamlList(*ids))

@@ -16,8 +16,8 @@ import (
 // the process.
 const flushTimeout = 250 * time.Millisecond
 
-// logOutput is where everything goes that the server writes to standard error.
-// None of it waits for who reads that: a pipe that is full, a full disk.
+// logOutput is the destination of everything that the server writes to standard
+// error. No writer waits for it, even if a pipe or a disk is full.
 type logOutput struct {
 	*logging.Writer
 	file       *os.File // nil if standard error is not a file
@@ -25,19 +25,19 @@ type logOutput struct {
 	restore    func()
 }
 
-// openOutput takes over standard error until close.
+// openOutput takes over standard error until close is called.
 func openOutput(stderr io.Writer) *logOutput {
 	file, isFile := stderr.(*os.File)
 	o := &logOutput{Writer: logging.NewWriter(stderr), file: file, isTerminal: isFile && logging.IsTerminal(file)}
-	// Otherwise the first line after the reader of the pipe has gone would end
-	// the process.
+	// Otherwise SIGPIPE would end the process after the reader of the pipe has
+	// gone.
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	o.restore = func() { signal.Stop(broken) }
 	return o
 }
 
-// close writes what waits, if that takes no longer than flushTimeout.
+// close writes what waits, for at most flushTimeout.
 func (o *logOutput) close() {
 	o.Flush(flushTimeout)
 	o.restore()
@@ -47,7 +47,7 @@ func (o *logOutput) close() {
 // has been closed since: the kernel sends SIGHUP then.
 func (o *logOutput) terminalClosed() bool { return o.isTerminal && !logging.IsTerminal(o.file) }
 
-// openLog makes the server's logger. Packages that know only Go's own log write
+// openLog makes the server's logger. Packages that use Go's package log write
 // to it too.
 func (d *daemon) openLog(c config.Log) error {
 	if err := d.level.Set(c.Level); err != nil {

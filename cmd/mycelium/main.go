@@ -17,12 +17,12 @@ func main() {
 	bench.Worker()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends what the first has only told to
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// run carries out a command line and returns the exit code: 0, 1 for what
-// failed, 2 for a command line or configuration that is wrong.
+// run executes a command line and returns the exit code: 0, 1 if the command
+// failed, 2 if the command line or the configuration is invalid.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	name := "serve"
 	switch {
@@ -42,7 +42,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return misused(stderr, "", unknownCommand(name, commandNames()))
 }
 
-// version is the module's, or that of the commit it was built from.
+// version returns the version of the module, or of the commit it was built
+// from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -12,18 +12,18 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/observer"
 )
 
-// ownKey is the API key that the server makes for itself where the
-// configuration has none. It is a new one for each run: whoever listened on the
-// port while the server was down has learned nothing.
+// ownKey is the API key that the server makes for itself if the configuration
+// has none. It is new for each run, so that another process that listened on
+// the port while the server was down has learned nothing useful.
 type ownKey struct {
 	secret string
 	key    httpapi.Key
 	shown  bool
-	file   *keyfile.File // nil: it is kept nowhere
+	file   *keyfile.File // nil: it could not be saved
 }
 
-// keys are those that count: the configuration's, or else the server's own,
-// which is forgotten once the configuration has some.
+// keys returns the valid keys: the configuration's, or else the server's own,
+// which is dropped once the configuration has some.
 func (d *daemon) keys(configured []httpapi.Key) []httpapi.Key {
 	if len(configured) > 0 {
 		d.dropOwnKey()
@@ -36,7 +36,7 @@ func (d *daemon) keys(configured []httpapi.Key) []httpapi.Key {
 	return []httpapi.Key{d.own.key}
 }
 
-// keyHint tells callers without a key how to get one.
+// keyHint returns a hint for callers without a key how to get one.
 func (d *daemon) keyHint() string {
 	if d.own != nil {
 		return "\"mycelium key show\" prints the current one"
@@ -44,8 +44,8 @@ func (d *daemon) keyHint() string {
 	return "\"mycelium key new\" makes one for the server's configuration"
 }
 
-// showOwnKey tells the person at the terminal, and the commands of this user,
-// the server's own key. It is in no log: others read those.
+// showOwnKey shows the server's own key to the person at the terminal and to
+// commands of this user. It is never logged, because others may read logs.
 func (d *daemon) showOwnKey() {
 	own := d.own
 	if own == nil || own.shown || !d.addr.IsValid() {
@@ -55,7 +55,7 @@ func (d *daemon) showOwnKey() {
 	var err error
 	own.file, err = keyfile.Write(d.environ, d.cfg.Data, d.addr, own.secret)
 	if err != nil {
-		d.log.Warn().Err(err).Msg("local commands do not find the API key of this run, which can be kept nowhere: " +
+		d.log.Warn().Err(err).Msg("local commands cannot find this run's API key, because it cannot be saved anywhere: " +
 			"put one into the configuration, which \"mycelium key new\" makes, or switch the API off with api.enabled")
 	}
 	switch {
@@ -66,20 +66,20 @@ func (d *daemon) showOwnKey() {
 	}
 }
 
-// dropOwnKey forgets the server's own key.
+// dropOwnKey invalidates the server's own key.
 func (d *daemon) dropOwnKey() {
 	if d.own == nil {
 		return
 	}
 	if d.own.file != nil {
 		if err := d.own.file.Remove(); err != nil {
-			d.log.Warn().Err(err).Msg("the file of the API key of this run is still there; the key does not count any more")
+			d.log.Warn().Err(err).Msg("the file of this run's API key could not be removed; the key is no longer valid")
 		}
 	}
 	d.own = nil
 }
 
-// url is where a person on this machine reaches the server.
+// url returns the address at which a person on this machine reaches the server.
 func (d *daemon) url() string {
 	if d.cfg.API.PublicURL != "" {
 		return strings.TrimSuffix(d.cfg.API.PublicURL, "/")
@@ -89,9 +89,9 @@ func (d *daemon) url() string {
 		scheme = "https"
 	}
 	switch d.addr.Addr() {
-	case netip.IPv6Unspecified(): // and IPv4 too
+	case netip.IPv6Unspecified(): // also serves IPv4
 		host = "localhost"
-	case netip.IPv4Unspecified(): // somebody else may have the port of localhost's other address
+	case netip.IPv4Unspecified(): // another process may have this port on localhost's IPv6 address
 		host = "127.0.0.1"
 	}
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(d.addr.Port())))

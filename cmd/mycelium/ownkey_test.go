@@ -141,7 +141,7 @@ func TestKeysChangeByReload(t *testing.T) {
 	}
 }
 
-// Where a key can be kept nowhere the server serves, says so, and lets nobody
+// Where a key cannot be saved anywhere the server serves, says so, and lets nobody
 // in.
 func TestOwnKeyNowhere(t *testing.T) {
 	shared := t.TempDir()
@@ -153,7 +153,7 @@ func TestOwnKeyNowhere(t *testing.T) {
 	}
 	for _, environ := range [][]string{{"XDG_RUNTIME_DIR="}, {"XDG_RUNTIME_DIR=/dev/null"}, {"XDG_RUNTIME_DIR=" + shared}} {
 		s := startBare(t, environ)
-		if log := s.log.String(); !strings.Contains(log, "can be kept nowhere") || strings.Contains(log, "mk_") {
+		if log := s.log.String(); !strings.Contains(log, "cannot be saved anywhere") || strings.Contains(log, "mk_") {
 			t.Errorf("%v: the log says\n%s", environ, log)
 		}
 		if status, _ := get(t, "http://"+s.addr+"/api/types"); status != http.StatusUnauthorized {

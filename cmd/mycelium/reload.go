@@ -7,14 +7,14 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/config"
 )
 
-// reload reads the configuration again and takes over what can change while
-// the server runs. What can be found wrong with it is found first: then nothing
-// has changed, and the log says why. What an instance refuses all the same (its
-// type may, once it is asked to change) is that instance's alone.
+// reload reads the configuration again and applies what can change while the
+// server runs. It is checked first: if it has errors, nothing changes and the
+// log says why. If an instance still refuses its new configuration, as its type
+// may, only that instance is unchanged.
 func (d *daemon) reload() {
 	next, change, err := d.load()
 	if err == nil {
-		err = d.level.Set(next.cfg.Log.Level) // the last that can fail, and the first that changes
+		err = d.level.Set(next.cfg.Log.Level) // the last step that can fail, and the first change
 	}
 	if err != nil {
 		event := d.log.Error()
@@ -24,24 +24,24 @@ func (d *daemon) reload() {
 		} else {
 			event.Err(err)
 		}
-		event.Msg("configuration not reloaded: it is wrong, and nothing has changed")
+		event.Msg("configuration not reloaded: it has errors, and nothing has changed")
 		return
 	}
 	for _, w := range next.cfg.Warnings {
 		d.log.Warn().Msg(w)
 	}
 	if len(change.Restart) > 0 {
-		d.log.Warn().Strs("options", change.Restart).Msg("these options have changed and need a restart")
+		d.log.Warn().Strs("options", change.Restart).Msg("these changed options need a restart")
 	}
 	if err := d.takeOver(context.Background(), next); err != nil {
 		d.log.Error().Err(err).Strs("options", change.Live).
-			Msg("configuration reloaded, but not for the instances that are named here")
+			Msg("configuration reloaded, except for the instances named here")
 		return
 	}
 	d.log.Info().Strs("options", change.Live).Msg("configuration reloaded")
 }
 
-// load reads the configuration again; an error says what is wrong with it.
+// load reads and checks the configuration again.
 func (d *daemon) load() (*loaded, config.Change, error) {
 	next, err := config.Load(d.args, d.environ)
 	if err != nil {
@@ -52,13 +52,13 @@ func (d *daemon) load() (*loaded, config.Change, error) {
 		return nil, change, err
 	}
 	c := &checker{cfg: cfg}
-	l := c.prepare() // reads the certificate again: it may have changed under the same name
+	l := c.prepare() // also reads the certificate, which may have changed under the same name
 	c.checkDeclared(d.instances, l)
 	return l, change, c.err()
 }
 
-// takeOver makes the server go on with a configuration that load has found
-// right. An error names the instances that refuse theirs.
+// takeOver applies a configuration that load has checked. An error names the
+// instances that refuse theirs.
 func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
 	d.cfg = l.cfg
 	d.certificate.pair.Store(l.certificate)

@@ -85,7 +85,7 @@ func TestReload(t *testing.T) {
 	lines := s.hangup(t)
 	for _, want := range []string{
 		`{presence.off (from file ` + file + `:6): no topic is served that "x" matches; see topics [] [] }`,
-		`{these options have changed and need a restart [loops] [] }`,
+		`{these changed options need a restart [loops] [] }`,
 		`{configuration reloaded [topics check_origin log.level limits.max_channels presence.off] [] }`,
 	} {
 		if !strings.Contains(fmt.Sprint(lines), want) {

@@ -56,7 +56,7 @@ type instancesCall struct {
 	client *apiclient.Client
 	stdout io.Writer
 	args   []string
-	// keyless says why there is no key; nil: there is one.
+	// keyless is why there is no key; nil: there is one.
 	keyless error
 
 	asJSON                  bool
@@ -65,7 +65,7 @@ type instancesCall struct {
 	idleTTL, file, revision string
 }
 
-// instancesVerbs says what each verb does and how many arguments it takes.
+// instancesVerbs describes each verb and its number of arguments.
 var instancesVerbs = map[string]struct {
 	least, most int
 	run         func(*instancesCall) error
@@ -108,12 +108,12 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	flags.SetOutput(io.Discard)
 	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER")
 	key := flags.String("key", "", "API `key`; better in the environment: MYCELIUM_KEY. Without it, the one that a server on this machine has made for itself")
-	flags.BoolVar(&c.asJSON, "json", false, "print what the server answered")
+	flags.BoolVar(&c.asJSON, "json", false, "print the server's answer")
 	flags.StringVar(&c.kind, "type", "", "`type` of the instance")
-	flags.StringVar(&c.state, "state", "", "only those in this `state`")
+	flags.StringVar(&c.state, "state", "", "only instances in this `state`")
 	flags.StringVar(&c.config, "config", "", "`JSON` of the configuration")
-	flags.StringArrayVar(&c.labels, "label", nil, "`key:value`; may come several times")
-	flags.StringVar(&c.idleTTL, "idle-ttl", "", "end the instance after this `time` without a client")
+	flags.StringArrayVar(&c.labels, "label", nil, "`key:value`; may be repeated")
+	flags.StringVar(&c.idleTTL, "idle-ttl", "", "remove the instance after this `time` without clients")
 	flags.StringVar(&c.file, "file", "", "YAML or JSON `file` of the whole spec; - for standard input")
 	flags.StringVar(&c.revision, "revision", "", "the `revision` that the change is meant for; without it, whatever it is")
 	err := flags.Parse(args)
@@ -128,7 +128,7 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	case !known:
 		err = unknownCommand(verb, slices.Sorted(maps.Keys(instancesVerbs)))
 	case len(c.args) < what.least || len(c.args) > what.most:
-		err = fmt.Errorf("%s: wrong number of arguments; it is used as: %s", verb, usageOf(verb))
+		err = fmt.Errorf("%s: wrong number of arguments; usage: %s", verb, usageOf(verb))
 	default:
 		var k keyfile.Key
 		k, c.keyless = keyFor(serverURL(*server), *key, environ)
@@ -152,7 +152,7 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	return 0
 }
 
-// defaultServer is where a server is that says nothing else.
+// defaultServer is the address of a server with default options.
 const defaultServer = "http://localhost:4000"
 
 // serverURL completes an address of a server that was written without its scheme
@@ -167,7 +167,7 @@ func serverURL(address string) string {
 	return "http://" + address
 }
 
-// usageOf is the line of the help for a verb.
+// usageOf returns the help line of a verb.
 func usageOf(verb string) string {
 	for line := range strings.Lines(instancesUsage) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "mycelium instances "+verb+" ") {
@@ -177,8 +177,8 @@ func usageOf(verb string) string {
 	return "mycelium instances " + verb
 }
 
-// keyFor is the key to send: the one that was given, or else what a server on
-// this machine has left. An error says why there is none.
+// keyFor returns the key to send: the given one, or else the key that a server
+// on this machine has saved. An error says why there is none.
 func keyFor(server, given string, environ []string) (keyfile.Key, error) {
 	if secret := cmp.Or(given, environment(environ, "MYCELIUM_KEY", "")); secret != "" {
 		return keyfile.Key{Secret: secret, Server: server}, nil
@@ -190,7 +190,7 @@ func keyFor(server, given string, environ []string) (keyfile.Key, error) {
 	return key, nil
 }
 
-// environment returns a variable, or what stands in its place.
+// environment returns a variable, or otherwise if it is not set.
 func environment(environ []string, name, otherwise string) string {
 	for _, entry := range environ {
 		if value, ok := strings.CutPrefix(entry, name+"="); ok {
@@ -252,7 +252,7 @@ func (c *instancesCall) list() error {
 		return nil
 	})
 	if err != nil && rows == 0 {
-		return err // without the head of a table
+		return err // without the header of a table
 	}
 	return errors.Join(err, table.Flush())
 }
@@ -286,7 +286,7 @@ func (c *instancesCall) create() error {
 	return c.do(apiclient.Request{Method: http.MethodPost, Path: "/instances", Body: spec})
 }
 
-// spec is what the file says, with the flags over it.
+// spec returns the spec in the file, overridden by flags.
 func (c *instancesCall) spec() (map[string]any, error) {
 	spec := map[string]any{}
 	if c.file != "" {
@@ -334,8 +334,8 @@ func readFile(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// jsonArgument is JSON of the command line; what is wrong with it is said
-// before a server is asked.
+// jsonArgument returns JSON from the command line. It is checked before a
+// request is sent.
 func jsonArgument(what, text string) (json.RawMessage, error) {
 	if !json.Valid([]byte(text)) {
 		return nil, fmt.Errorf("%s is not valid JSON: %s", what, text)

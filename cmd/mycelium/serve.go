@@ -26,29 +26,29 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/observer"
 )
 
-// daemon is what "mycelium serve" runs. It belongs to the goroutine of serve but
-// for what has its own locks.
+// daemon is what "mycelium serve" runs. It belongs to the goroutine of serve,
+// except for fields with their own synchronization.
 type daemon struct {
-	args, environ []string // what the configuration is loaded from again
+	args, environ []string // from which the configuration is loaded again
 	cfg           *config.Config
 	output        *logOutput
 	level         *logging.Level
 	log           zerolog.Logger
 	certificate   certificate
 	endpoint      *channels.Endpoint
-	sockets       atomic.Pointer[channels.SocketOptions] // of all instances
-	auth          atomic.Pointer[auth.Options]           // of all instances that have none of their own; nil: they need no token
-	privateJWKS   atomic.Bool                            // instances' own auth may have jwks in private networks
+	sockets       atomic.Pointer[channels.SocketOptions] // for all instances
+	auth          atomic.Pointer[auth.Options]           // for all instances that have none of their own; nil: they need no token
+	privateJWKS   atomic.Bool                            // the auth of instances may have jwks in private networks
 	verifiers     verifiers
 	store         instances.Store
 	cluster       *clusterNode // nil: this is a single node
 	instances     *instances.Manager
 	api           atomic.Pointer[httpapi.API] // nil: there is none
-	observer      *observer.Observer          // static once the port is open; nil: there is no API
-	own           *ownKey                     // of the API; nil: the configuration has keys
-	addr          netip.AddrPort              // of the port, once it is open
+	observer      *observer.Observer          // static after the port is open; nil: there is no API
+	own           *ownKey                     // the API's; nil: the configuration has keys
+	addr          netip.AddrPort              // of the main port, after it is open
 	metrics       *metrics.Handler
-	stopping      atomic.Bool // told to stop; any goroutine
+	stopping      atomic.Bool // the server has been told to stop; any goroutine
 }
 
 const serveUsage = `mycelium serve runs the server.
@@ -62,7 +62,7 @@ Flags:
 `
 
 // serve runs the server until ctx is done. SIGHUP reloads its configuration, or
-// ends it if it says that the terminal is closed.
+// ends it if the terminal was closed.
 func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -132,8 +132,8 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 	}
 }
 
-// inUse adds to an error what to do if somebody else listens at the address of
-// an option.
+// inUse adds advice to an error if another process listens on the address of an
+// option.
 func inUse(err error, option string) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return err
@@ -151,14 +151,14 @@ func (d *daemon) drain() error {
 	return d.close()
 }
 
-// lastWords is how long those that drain.timeout has cut off have to end, and to
-// say what they were doing.
+// lastWords is how long what drain.timeout has cut off has to end, and to log
+// what it was doing.
 const lastWords = time.Second
 
-var errStillBusy = errors.New("not everything had ended within drain.timeout: the rest ends with the process")
+var errStillBusy = errors.New("drain.timeout is over: what still runs ends with the process")
 
-// close ends what open has made, within drain.timeout. What does not end then,
-// whatever holds it, is left to the end of the process.
+// close ends what open has started, within drain.timeout. What does not end in
+// time ends with the process.
 func (d *daemon) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), d.cfg.Drain.Timeout)
 	defer cancel()
@@ -177,9 +177,9 @@ func (d *daemon) close() error {
 	}
 }
 
-// closeAll drains the instances, then what is left of the endpoint, and only then
-// closes the store, because a type may save while it stops, and says goodbye to the
-// other nodes, which are told who has gone.
+// closeAll drains the instances and then the rest of the endpoint. Only then
+// does it close the store, because a type may save while it stops, and leave
+// the cluster, because the other nodes are told who has gone.
 func (d *daemon) closeAll(ctx context.Context) error {
 	d.dropOwnKey()
 	var err error
@@ -201,7 +201,7 @@ func (d *daemon) open(first *loaded) (err error) {
 		return err
 	}
 	if d.store, err = openStore(d.cfg.Data); err != nil {
-		return errors.Join(err, d.endpoint.Shutdown(context.Background())) // it has served nobody
+		return errors.Join(err, d.endpoint.Shutdown(context.Background())) // it has no clients
 	}
 	if err := d.join(first.cluster); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background()), d.store.Close())
@@ -210,7 +210,7 @@ func (d *daemon) open(first *loaded) (err error) {
 	return nil
 }
 
-// endpointOptions are the options of the endpoint that the configuration has.
+// endpointOptions returns the options of the endpoint for a configuration.
 func endpointOptions(cfg *config.Config) channels.Options {
 	pace := cfg.Drain
 	return channels.Options{
@@ -220,21 +220,21 @@ func endpointOptions(cfg *config.Config) channels.Options {
 	}
 }
 
-// ioUrings are the ways to send by their names in the configuration.
+// ioUrings maps names in the configuration to policies.
 var ioUrings = map[string]channels.IOUring{
 	"auto": channels.IOUringAuto,
 	"on":   channels.IOUringOn,
 	"off":  channels.IOUringOff,
 }
 
-// clearTexts are the policies by their names in the configuration.
+// clearTexts maps names in the configuration to policies.
 var clearTexts = map[string]channels.ClearText{
 	"redirect": channels.ClearTextRedirect,
 	"refuse":   channels.ClearTextRefuse,
 	"allow":    channels.ClearTextAllow,
 }
 
-// slowReceivers are the policies by their names in the configuration.
+// slowReceivers maps names in the configuration to policies.
 var slowReceivers = map[string]channels.SlowReceiver{
 	"disconnect":  channels.DisconnectSlow,
 	"drop_oldest": channels.DropOldest,
@@ -253,7 +253,8 @@ func originCheck(c config.CheckOrigin) channels.OriginCheck {
 	return channels.SameHost
 }
 
-// originHelp tells a page that was refused which pages are not.
+// originHelp returns the explanation for a refused page which pages are
+// allowed.
 func originHelp(c config.CheckOrigin) string {
 	allowed := map[config.OriginMode]string{
 		config.OriginHost: "pages from the host that they connect to, from any port",

@@ -48,7 +48,7 @@ func tokens(ctx context.Context, args, environ []string, stdin io.Reader, stdout
 	return misused(stderr, "token", unknownCommand(verb, []string{"sign", "verify"}))
 }
 
-// loadAuth returns auth.Options of the configuration, or the exit code.
+// loadAuth returns the configuration's auth.Options, or the exit code.
 func loadAuth(args, environ []string, stdout, stderr io.Writer) (*auth.Options, int) {
 	cfg, code := loadConfig(args, environ, tokenUsage, stdout, stderr)
 	if cfg == nil {
@@ -107,7 +107,7 @@ func wantedClaims(flags map[string]string) (claims auth.Claims, ttl time.Duratio
 	return claims, ttl, nil
 }
 
-// sign makes a token of the first kind that there is a secret for.
+// sign makes a token of the first kind for which there is a secret.
 func sign(o *auth.Options, claims auth.Claims, ttl time.Duration, phoenix bool) (string, error) {
 	now := time.Now()
 	mayJWT := len(o.Keys) > 0 && o.Keys[0].Secret != ""
@@ -132,7 +132,8 @@ func sign(o *auth.Options, claims auth.Claims, ttl time.Duration, phoenix bool) 
 	return o.Keys[0].Sign(preset)
 }
 
-// phoenixData is what Phoenix applications sign: an id alone if there is no more.
+// phoenixData returns what Phoenix applications sign: only the id if there are
+// no other claims.
 func phoenixData(claims auth.Claims) any {
 	if sub, ok := claims["sub"]; ok && len(claims) == 1 {
 		return sub
@@ -188,8 +189,8 @@ func printToken(t *auth.Token, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// takeFlags takes flags of the command's own out of those of the server, given as
-// --name=value or --name value, and puts their values into wanted.
+// takeFlags removes flags of the command itself from the server's flags, given
+// as --name=value or --name value, and puts their values into wanted.
 func takeFlags(args []string, wanted map[string]string) (rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		name, value, whole := strings.Cut(args[i], "=")

@@ -16,7 +16,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/site"
 )
 
-// watched is the daemon as metrics sees it: any goroutine.
+// watched is the daemon as a metrics.Source. Its methods are safe from any
+// goroutine.
 type watched struct{ d *daemon }
 
 // Ready implements metrics.Source.
@@ -58,7 +59,8 @@ func (d *daemon) access(m config.Metrics) metrics.Access {
 	return metrics.Access{Networks: m.Networks(), Token: m.Token, Key: d.mayWatch}
 }
 
-// mux serves the main port's requests that are no sockets'.
+// mux returns the handler of the main port's requests that are not for a
+// socket.
 func (d *daemon) mux() *http.ServeMux {
 	mux := d.healthMux()
 	mux.Handle("/", site.Handler(d.cfg.Path))
@@ -75,11 +77,11 @@ func (d *daemon) healthMux() *http.ServeMux {
 	return mux
 }
 
-// watchTimeout bounds a request on the metrics' own port.
+// watchTimeout bounds a request on the metrics port.
 const watchTimeout = 10 * time.Second
 
-// listenForMetrics serves the metrics on a port of their own, if they have one,
-// until stop is called. That is after the drain, so that it can be watched.
+// listenForMetrics serves the metrics on their own port, if there is one, until
+// stop is called after the drain, so that the drain can be watched.
 func (d *daemon) listenForMetrics() (stop func() error, err error) {
 	if d.cfg.Metrics.Listen == "" {
 		return func() error { return nil }, nil

@@ -88,7 +88,7 @@ browserTest("observer: instances live, and what can be done to them", async t =>
   assert.deepEqual(page.troubles.filter(trouble => !/status of (422|409|404)/.test(trouble)), [])
 })
 
-browserTest("observer: the link of the terminal, no key, a wrong one, and one that does not count any more", async t => {
+browserTest("observer: the link of the terminal, no key, a wrong one, and one that is no longer valid", async t => {
   const scope = new Scope(t)
   const server = await startServer(scope)
   const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})

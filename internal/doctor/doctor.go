@@ -61,7 +61,7 @@ type Report struct {
 type Machine struct {
 	// FS is the root of the file system; only proc and sys are read.
 	FS fs.FS
-	// Process is whose limits and cgroups count: a process id or "self".
+	// Process is the process whose limits and cgroups are examined: an id or "self".
 	Process string
 	// Threads is the server's GOMAXPROCS.
 	Threads int

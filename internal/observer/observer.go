@@ -135,8 +135,8 @@ func (b *Observer) Recheck() error {
 	return err
 }
 
-// errKeyGone refuses a page whose key does not count any more.
-var errKeyGone = channels.Errorf("the API key does not count any more")
+// errKeyGone refuses a page whose key is no longer valid.
+var errKeyGone = channels.Errorf("the API key is no longer valid")
 
 // sendSample sends the last sample to the pages that are open.
 func (b *Observer) sendSample() {

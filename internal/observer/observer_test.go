@@ -76,7 +76,7 @@ func TestKeyRemoved(t *testing.T) {
 	if err := late.WriteText(`["1","1","observer","phx_join",{}]`); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, late, "does not count any more")
+	expect(t, late, "is no longer valid")
 	if err := b.Recheck(); err != nil {
 		t.Fatal(err)
 	}
