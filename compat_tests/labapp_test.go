@@ -53,11 +53,17 @@ func eachLoopKind(t *testing.T, test func(t *testing.T, app *child.Process)) {
 	for name, args := range loopKinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if name == "epoll" && runtime.GOOS != "linux" {
-				t.Skip("no epoll on " + runtime.GOOS)
-			}
+			skipMissing(t, name)
 			test(t, startLabapp(t, args...))
 		})
+	}
+}
+
+// skipMissing skips a kind of loop that the system does not offer.
+func skipMissing(t *testing.T, kind string) {
+	t.Helper()
+	if kind == "epoll" && runtime.GOOS != "linux" {
+		t.Skip("no epoll on " + runtime.GOOS)
 	}
 }
 

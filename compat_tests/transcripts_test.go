@@ -16,12 +16,30 @@ func TestTranscripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eachLoopKind(t, func(t *testing.T, app *child.Process) {
-		for _, s := range scenarios {
-			t.Run(s.Name, func(t *testing.T) { replay(t, app, s) })
-		}
-	})
+	for kind, args := range loopKinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			skipMissing(t, kind)
+			apps := make(chan *child.Process, applications)
+			for range applications {
+				apps <- startLabapp(t, args...)
+			}
+			for _, s := range scenarios {
+				t.Run(s.Name, func(t *testing.T) {
+					t.Parallel()
+					app := <-apps
+					defer func() { apps <- app }()
+					replay(t, app, s)
+				})
+			}
+		})
+	}
 }
+
+// applications is how many processes of one kind the scenarios are divided among.
+// A process runs one at a time, because scenarios share topics; most of their time
+// is waiting. The longest is 10 s, which a poll may wait for by default.
+const applications = 6
 
 func replay(t *testing.T, app *child.Process, s conformance.Scenario) {
 	var steps []string

@@ -151,6 +151,7 @@ func status(from, to int) func(*Step) {
 }
 
 func TestJudge(t *testing.T) {
+	t.Parallel()
 	idle := func(code int) func(*Step) {
 		return func(s *Step) {
 			if s.Closed != nil {
@@ -181,6 +182,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.scenario+" "+tt.want, func(t *testing.T) {
+			t.Parallel()
 			s := scenarioNamed(t, tt.scenario)
 			server := newScripted(t, editSteps(s.Recordings[tt.server].Steps, tt.edit))
 			defer server.close()

@@ -159,6 +159,7 @@ const mostPlaces = 60
 // TestMutatedAnswersFail changes the answers of recordings in one place:
 // a check that cannot fail is worthless.
 func TestMutatedAnswersFail(t *testing.T) {
+	t.Parallel()
 	better, err := Better()
 	if err != nil {
 		t.Fatal(err)

@@ -102,7 +102,9 @@ func huge(steps []Step) bool {
 
 var repeatsMuch = regexp.MustCompile(`\$\{repeat:.:[0-9]{6,}\}`)
 
+// TestRecordedAnswersPass takes 10 s, as the longest recording did.
 func TestRecordedAnswersPass(t *testing.T) {
+	t.Parallel()
 	scenarios := load(t)
 	if len(scenarios) < 229 {
 		t.Fatalf("%d scenarios, want all of the recordings", len(scenarios))
