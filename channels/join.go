@@ -19,7 +19,7 @@ type pendingJoin struct {
 	c        *Context
 	ref      wire.Ref
 	replaces *Context         // the channel that this join ended
-	held     []*netloop.Frame // pushed by the join callback; sent after the reply
+	pushed   []*netloop.Frame // by the join callback, or forwarded to it; sent after the reply
 	later    []wire.Message   // messages that have come for the topic meanwhile; copies
 	bytes    int              // of later
 	stalled  bool             // the socket is not read because of later
@@ -42,9 +42,9 @@ func newPendingJoin(c *Context, ref wire.Ref, replaces *Context) *pendingJoin {
 	return p
 }
 
-// hold keeps a message until the join is answered. It reports whether the
-// messages now exceed a mailbox.
-func (p *pendingJoin) hold(m *wire.Message, l *Limits) (full bool) {
+// keepForLater keeps a message until the join is answered. It reports whether
+// the messages now exceed a mailbox.
+func (p *pendingJoin) keepForLater(m *wire.Message, l *Limits) (full bool) {
 	size := len(m.JoinRef) + len(m.Ref) + len(m.TopicJSON) + len(m.Event) + len(m.Payload.Data)
 	full = len(p.later) >= l.MailboxMessages || len(p.later) > 0 && p.bytes+size > l.MailboxBytes
 	p.bytes += size
@@ -62,10 +62,10 @@ func (p *pendingJoin) drop() {
 	s := p.c.socket
 	s.perLoop().joins.remove(p)
 	s.endStall(p.c) // the waiting messages are handled now
-	for _, f := range p.held {
+	for _, f := range p.pushed {
 		f.Release()
 	}
-	p.held = nil
+	p.pushed = nil
 }
 
 // startJoin runs the join callback on the loop or on a goroutine. wait, if not
@@ -245,10 +245,10 @@ func (r *joinResult) answer() {
 	s.send(r.frame)
 	s.sendEndOf(p.replaces)
 	if r.ok {
-		for _, f := range p.held {
+		for _, f := range p.pushed {
 			s.send(f)
 		}
-		p.held = nil
+		p.pushed = nil
 	}
 	p.drop()
 	s.redispatch(p.later)

@@ -265,7 +265,7 @@ func (s *Socket) handleIn(m *wire.Message, event string) {
 	}
 	switch {
 	case c != nil && c.life.view == joining:
-		s.holdMessage(c, m)
+		s.keepForLater(c, m)
 	case event == "phx_join":
 		s.handleJoin(c, m)
 	case c == nil && event == "phx_leave":
@@ -367,11 +367,11 @@ func (s *Socket) handleEvent(c *Context, m *wire.Message) {
 	c.enqueue(eventItem(m)) //nolint:errcheck // as above
 }
 
-// holdMessage keeps a message for a topic whose join is not answered yet. In
+// keepForLater keeps a message for a topic whose join is not answered yet. In
 // Phoenix a join blocks the whole socket; here it blocks its topic, and the
 // socket only if more has come for the topic than a mailbox holds.
-func (s *Socket) holdMessage(c *Context, m *wire.Message) {
-	if full := c.pending.hold(m, s.mount.limits); full && !c.pending.stalled {
+func (s *Socket) keepForLater(c *Context, m *wire.Message) {
+	if full := c.pending.keepForLater(m, s.mount.limits); full && !c.pending.stalled {
 		c.pending.stalled = true
 		s.stall(c)
 	}

@@ -174,7 +174,7 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 	case s.over.Load():
 	case !s.toClient:
 		c.enqueueBroadcast(item{kind: itemBroadcast, out: b, payload: b.Payload, info: s})
-	case c.life.view == joining && len(c.pending.held) >= c.socket.mount.limits.MailboxMessages:
+	case c.life.view == joining && len(c.pending.pushed) >= c.socket.mount.limits.MailboxMessages:
 		c.missedBroadcast()
 	default:
 		f := sent.frames.TakeFrame(c.socket.key)
@@ -182,7 +182,7 @@ func (s *subscription) dispatch(b *broadcast, sent *sending) {
 		case f == nil:
 			c.socket.transport.undeliverable()
 		case c.life.view == joining: // the reply of the join comes first
-			c.pending.held = append(c.pending.held, f)
+			c.pending.pushed = append(c.pending.pushed, f)
 		default:
 			sent.queue(c.socket, f)
 		}
