@@ -106,6 +106,24 @@ func TestDefaultsOfPrograms(t *testing.T) {
 	}
 }
 
+// TestZeroOfPrograms: an option may be 0 only if a zero field of channels.Limits means 0
+// too, and not a default.
+func TestZeroOfPrograms(t *testing.T) {
+	endpoint, err := channels.NewEndpoint(channels.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = endpoint.Shutdown(t.Context()) })
+	defaults := reflect.ValueOf(endpoint.Limits())
+	for _, o := range inSection("limits") {
+		name := strings.TrimPrefix(o.key, "limits.")
+		field := defaults.FieldByNameFunc(func(goName string) bool { return isNameOf(goName, name) })
+		if _, wrong := o.kind.parse([]string{"0"}); wrong == "" && field.IsValid() && !field.IsZero() {
+			t.Errorf("%s may be 0, which channels.Limits takes for its default of %v: let the option begin at 1", o.key, field)
+		}
+	}
+}
+
 var rewrite = flag.Bool("rewrite", false, "write what is made from the table anew")
 
 // made compares a file with what the table makes of it; go test -rewrite writes it.
