@@ -80,8 +80,8 @@ func (r *rooms) load(ctx context.Context) error {
 	return json.Unmarshal(data, &r.listed)
 }
 
-// openRoom returns a room with its backlog, and keeps it open until leave. s is nil
-// for the application.
+// openRoom returns a room with its backlog, which stays open until closeRoom is
+// called as often as openRoom. s is nil for the application.
 func (r *rooms) openRoom(ctx context.Context, s *channels.Socket, name string) (*room, error) {
 	one, err := r.occupy(s, name)
 	if err != nil {
@@ -158,7 +158,7 @@ func (r *rooms) closeIfDone(one *room) { // with mu
 	}
 }
 
-// backlogChanged has a room's backlog saved soon.
+// backlogChanged schedules the saving of a room's backlog.
 func (r *rooms) backlogChanged(one *room) {
 	if r.bounds.messages == 0 {
 		return

@@ -40,10 +40,9 @@ func (l *Level) Sample(level zerolog.Level) bool {
 }
 
 // New returns a logger that writes a line to w for each event of level or
-// above. The format is text, json,
-// or auto, which is text where isTerminal and JSON elsewhere; text has colours
-// on terminals only. Each line reaches w in one Write, after Scrub; w must
-// allow concurrent calls, as files do.
+// above. The format is text, json, or auto, which is text if isTerminal and JSON
+// otherwise; text has colours on terminals only. Each line reaches w in one
+// Write, after Scrub; w must allow concurrent calls, as files do.
 func New(w io.Writer, level *Level, format string, isTerminal bool) (zerolog.Logger, error) {
 	return newLogger(w, level, format, isTerminal, time.Now)
 }

@@ -22,7 +22,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 34_567_890, time.FixedZone("", 3600))
 
-// logTo returns a logger at noon.
 func atLevel(t interface{ Fatal(...any) }, name string) *Level {
 	level := new(Level)
 	if err := level.Set(name); err != nil {
@@ -64,6 +63,7 @@ func TestLevelChanges(t *testing.T) {
 	}
 }
 
+// logTo returns a logger whose clock stands at noon.
 func logTo(t *testing.T, w *bytes.Buffer, level, format string, isTerminal bool) zerolog.Logger {
 	t.Helper()
 	l, err := newLogger(w, atLevel(t, level), format, isTerminal, func() time.Time { return noon })
