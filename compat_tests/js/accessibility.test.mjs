@@ -101,11 +101,11 @@ inEachWindow("observer", async ({scope, server, page, inspect}) => {
 
 inEachWindow("observer, without a key", async ({server, page, inspect}) => {
   await page.goto(`${server.http}/observer`)
-  await until("it asks for the key", () => page.evaluate(() => !document.querySelector("#ask-key").hidden))
+  await until("it asks for the key", () => page.evaluate(() => !(document.querySelector("#ask-key")?.hidden ?? true)))
   await inspect("asking")
   await page.fill("#key", "mk_wrong")
   await page.press("#key", "Enter")
-  await until("it says that the key is wrong", () => page.evaluate(() => !document.querySelector("#toast").hidden))
+  await until("it says that the key is wrong", () => page.evaluate(() => !(document.querySelector("#toast")?.hidden ?? true)))
   await inspect("a wrong key")
 })
 

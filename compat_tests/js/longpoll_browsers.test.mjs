@@ -11,9 +11,11 @@ leaveNothingBehind()
 const PAGE = `<!doctype html><meta charset="utf-8"><title>long polling</title><link rel="icon" href="data:,">
 <script type="module">
   import {LongPoll, Presence, Socket} from "/phoenix.mjs"
+  const sockets = window.sockets = []
   window.join = (endpoint, user, longpoll) => {
     const socket = new Socket(endpoint, {params: {user}, ...(longpoll && {transport: LongPoll})})
     socket.connect()
+    sockets.push(socket)
     const channel = socket.channel("room:lobby", {user})
     window.presence = new Presence(channel)
     channel.join()
@@ -41,6 +43,8 @@ inEachBrowser(browserTest => {
       window.join(endpoint, "Countess", true)
     }, server.endpoint)
     await sees("Ada", "Countess", "Grace")
+    // Between two polls a client has no connection whose end the server could see.
+    await until("both of Ada's sockets poll", () => ada.evaluate(() => window.sockets.every(s => s.conn.reqs.size > 0)))
     await ada.goto("about:blank")
     await sees("Grace")
   })
