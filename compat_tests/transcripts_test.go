@@ -42,12 +42,21 @@ func TestTranscripts(t *testing.T) {
 const applications = 6
 
 func replay(t *testing.T, app *child.Process, s conformance.Scenario) {
-	var steps []string
-	way, err := conformance.Judge(testContext(t), app.Addr, s, conformance.Options{
-		Trace: func(line string) { steps = append(steps, line) },
-	})
-	if err != nil {
-		t.Fatalf("%s\n%v\n\n%s", s.About, err, strings.Join(steps, "\n"))
+	attempts := 1
+	if strings.HasPrefix(s.Name, "ws_idle_") {
+		attempts = 3 // its client must act within half a second, which a loaded machine may not let it
 	}
-	t.Logf("as %s", way)
+	for attempt := 1; ; attempt++ {
+		var steps []string
+		way, err := conformance.Judge(testContext(t), app.Addr, s, conformance.Options{
+			Trace: func(line string) { steps = append(steps, line) },
+		})
+		switch {
+		case err == nil:
+			t.Logf("as %s", way)
+			return
+		case attempt == attempts:
+			t.Fatalf("%s\n%v\n\n%s", s.About, err, strings.Join(steps, "\n"))
+		}
+	}
 }
