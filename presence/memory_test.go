@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
@@ -100,6 +101,13 @@ func TestIdleTrackerMemory(t *testing.T) {
 	}
 	for _, tr := range trackers {
 		tr.Close()
+	}
+}
+
+// TestStripeSize: neighbours have no cache line in common.
+func TestStripeSize(t *testing.T) {
+	if size := unsafe.Sizeof(stripe{}); unsafe.Sizeof(uintptr(0)) == 8 && size != 64 {
+		t.Errorf("a stripe has %d bytes, want a cache line", size)
 	}
 }
 

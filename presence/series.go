@@ -26,7 +26,7 @@ var noState = []prepared.Message{{Event: EventState, Parts: []*prepared.Part{ope
 // joins asks for it, and put together again once something has changed, which encodes the chunks that have changed.
 func (tp *topic) encoded() []prepared.Message {
 	if tp.state != nil {
-		return tp.state
+		return tp.state.Series
 	}
 	s := series{most: tp.maxPayload}
 	for c := tp.first; c != nil; c = c.next {
@@ -43,8 +43,11 @@ func (tp *topic) encoded() []prepared.Message {
 			tp.weave(c, &s)
 		}
 	}
-	tp.state = s.finish()
-	return tp.state
+	tp.state = &prepared.State{Series: s.finish()}
+	if len(tp.state.Series) > 1 {
+		tp.state.Whole = func() []byte { return tp.appendSide(nil, sent) }
+	}
+	return tp.state.Series
 }
 
 // series collects a state.
@@ -114,6 +117,7 @@ func (tp *topic) entrySize(e *entry) int {
 // see a key go that only has other metas.
 type diffWriter struct {
 	tracker *Tracker
+	stripe  *stripe
 	topic   *topic
 	most    int // bytes of a payload
 	dst     []byte
@@ -176,7 +180,7 @@ func (w *diffWriter) end() {
 		w.dst = append(w.dst, diffLeaves...)
 	}
 	if w.dst = append(w.dst, diffEnd...); w.some {
-		w.tracker.broadcast(w.topic.name, w.dst)
+		w.tracker.broadcast(w.stripe, w.topic.name, w.dst)
 	}
 }
 

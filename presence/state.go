@@ -31,14 +31,14 @@ func (t *Tracker) PushState(c Channel) error {
 
 // stateOf returns the state of a topic, or of one in which nobody is (nil), as the payload of a push.
 func (t *Tracker) stateOf(tp *topic) *prepared.State {
-	state := &prepared.State{Series: noState, Again: t.again}
 	if tp == nil {
-		return state
+		return &prepared.State{Series: noState, Again: t.again}
 	}
-	if state.Series = tp.encoded(); len(state.Series) > 1 {
-		state.Whole = func() []byte { return tp.appendSide(nil, sent) }
+	tp.encoded()
+	if tp.state.Again == nil { // it has not been pushed
+		tp.state.Again = t.again
 	}
-	return state
+	return tp.state
 }
 
 // List returns the presences of a topic by key, including changes that clients will be told of at the end of a window. The

@@ -25,9 +25,9 @@ type topic struct {
 	first, last *chunk           // of all entries, in the order in which their keys came
 	dirty       []changedEntry   // in the order of their first change since the last flush
 	changes     []change
-	timer       *windowTimer       // nil until the first window
-	state       []prepared.Message // presence_state as of the last flush; nil: to be put together
-	fetch       *enrichment        // nil without Options.Fetch
+	timer       *windowTimer    // nil until the first window
+	state       *prepared.State // presence_state as of the last flush; nil: to be put together
+	fetch       *enrichment     // nil without Options.Fetch
 }
 
 func (t *Tracker) newTopic(name string, diffs bool) *topic {

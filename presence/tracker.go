@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // Topics are spread over several locks for each core, so that they seldom wait for each other: a power of two, up to
@@ -36,16 +38,16 @@ type Tracker struct {
 	stripes []stripe
 }
 
-// stripe is a share of the topics and of the channels that track in them. Lock order: one stripe at a time, then
+// stripe fills a cache line, so that it shares none with another. It is a share of the topics and of the channels that track in them. Lock order: one stripe at a time, then
 // whatever Broadcaster and Channel take for themselves.
 type stripe struct {
 	mu sync.Mutex
 
 	// Guarded by mu. Both maps are nil until they are needed.
-	topics map[string]*topic  // none is without entries
+	topics map[string]*topic  // none is without entries, unless it waits for Fetch
 	owners map[Channel]*owner // channels that have tracked something and have not ended
 	closed bool
-	_      [64 - 32]byte // a cache line each
+	diff   prepared.Diff // the one that is being broadcast
 }
 
 // New returns a tracker that sends its diffs through b; [Tracker.Close] ends it. It panics

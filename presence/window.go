@@ -1,11 +1,9 @@
 package presence
 
 import (
-	"sync"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
-	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
 // windowTimer ends a topic's windows. It exists from the first one on and is armed only while a diff waits.
@@ -76,7 +74,7 @@ func (t *Tracker) tell(s *stripe, tp *topic, n int) {
 		told = t.tellable(tp, n)
 	}
 	if len(told) > 0 {
-		t.publish(tp, told)
+		t.publish(s, tp, told)
 	}
 	if tp.fetch != nil {
 		t.proceed(s, tp)
@@ -85,12 +83,12 @@ func (t *Tracker) tell(s *stripe, tp *topic, n int) {
 }
 
 // publish tells everybody who is to be told of changes.
-func (t *Tracker) publish(tp *topic, told []changedEntry) {
+func (t *Tracker) publish(s *stripe, tp *topic, told []changedEntry) {
 	if t.options.Replicator != nil {
 		t.replicate(tp, told)
 	}
 	if tp.diffs {
-		t.sendDiff(tp, told)
+		t.sendDiff(s, tp, told)
 	}
 	if t.watch != nil && t.watch.add(tp, told) {
 		t.timers.Add(1)
@@ -110,18 +108,18 @@ func (s *stripe) drop(tp *topic) {
 }
 
 // sendDiff broadcasts what commit is about to make known.
-func (t *Tracker) sendDiff(tp *topic, told []changedEntry) {
+func (t *Tracker) sendDiff(s *stripe, tp *topic, told []changedEntry) {
 	buf := getBuffer()
 	defer putBuffer(buf)
-	w := diffWriter{tracker: t, topic: tp, most: tp.maxPayload, dst: *buf}
+	w := diffWriter{tracker: t, stripe: s, topic: tp, most: tp.maxPayload, dst: *buf}
 	tp.writeDiff(&w, told)
 	*buf = w.dst
 }
 
 // broadcast sends a diff. It runs on timers too, where no panic may pass: one of the Broadcaster is told as its error,
 // one of OnError is told to nobody.
-func (t *Tracker) broadcast(topic string, diff []byte) {
-	if err := t.tryBroadcast(topic, diff); err != nil {
+func (t *Tracker) broadcast(s *stripe, topic string, diff []byte) {
+	if err := t.tryBroadcast(s, topic, diff); err != nil {
 		t.report(topic, err)
 	}
 }
@@ -133,16 +131,10 @@ func (t *Tracker) report(topic string, err error) {
 	}
 }
 
-// diffs are the payloads of broadcasts between two uses.
-var diffs = sync.Pool{New: func() any { return new(prepared.Diff) }}
-
-func (t *Tracker) tryBroadcast(topic string, diff []byte) (err error) {
+func (t *Tracker) tryBroadcast(s *stripe, topic string, diff []byte) (err error) {
 	defer callback.Recover("Broadcaster", &err)
-	d := diffs.Get().(*prepared.Diff)
-	defer func() {
-		*d = prepared.Diff{}
-		diffs.Put(d)
-	}()
-	d.JSON, d.Again = diff, t.again
-	return t.broadcaster.BroadcastLocal(topic, EventDiff, d)
+	s.diff.JSON, s.diff.Again = diff, t.again
+	err = t.broadcaster.BroadcastLocal(topic, EventDiff, &s.diff)
+	s.diff.JSON = nil
+	return err
 }
