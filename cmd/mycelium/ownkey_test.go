@@ -70,7 +70,7 @@ func TestOwnKey(t *testing.T) {
 	if files, err = os.ReadDir(dir); err != nil || len(files) != 0 {
 		t.Errorf("still there at the end: %v, %v", files, err)
 	}
-	if code, _, stderr := s.command(t, "key", "show"); code != 1 || !strings.Contains(stderr, "no server of this user has left a key for http://"+s.addr) {
+	if code, _, stderr := s.command(t, "key", "show"); code != 1 || !strings.Contains(stderr, "no server of this user has saved a key for http://"+s.addr) {
 		t.Errorf("key show afterwards: %d %s", code, stderr)
 	}
 }
@@ -179,18 +179,18 @@ func TestOwnKeyOfTheOther(t *testing.T) {
 func TestInstancesWithoutKey(t *testing.T) {
 	s := start(t)
 	s.environ = []string{"XDG_RUNTIME_DIR=" + t.TempDir()}
-	if code, _, stderr := s.command(t, "instances", "list"); code != 1 || !strings.Contains(stderr, "A key is needed") || !strings.Contains(stderr, "no server of this user has left a key") {
+	if code, _, stderr := s.command(t, "instances", "list"); code != 1 || !strings.Contains(stderr, "A key is needed") || !strings.Contains(stderr, "no server of this user has saved a key") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	if code, _, stderr := s.command(t, "key", "show", "a", "b"); code != 2 || !strings.Contains(stderr, "http://localhost:4000") {
 		t.Errorf("%d %s", code, stderr)
 	}
 	for address, whole := range map[string]string{":4999": "http://localhost:4999", "localhost:4999": "http://localhost:4999", "[::1]:4999": "http://[::1]:4999"} {
-		if code, _, stderr := s.command(t, "key", "show", address); code != 1 || !strings.Contains(stderr, "has left a key for "+whole+" in ") {
+		if code, _, stderr := s.command(t, "key", "show", address); code != 1 || !strings.Contains(stderr, "has saved a key for "+whole+" in ") {
 			t.Errorf("%s: %d %s", address, code, stderr)
 		}
 	}
-	if code, _, stderr := s.command(t, "key", "show", "https://rt.example.com"); code != 1 || !strings.Contains(stderr, "not known to be on this machine") {
+	if code, _, stderr := s.command(t, "key", "show", "https://rt.example.com"); code != 1 || !strings.Contains(stderr, "may not be on this machine") {
 		t.Errorf("of another machine: %d %s", code, stderr)
 	}
 }

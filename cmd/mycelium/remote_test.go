@@ -63,7 +63,7 @@ func TestInstances(t *testing.T) {
 		{"patch a", 2, "", "usage: mycelium instances patch ID JSON [--revision N]\n"},
 		{"lost", 2, "", `unknown command "lost"; did you mean list?`},
 		{"list --server=ftp://localhost:4000", 2, "", "write it like http://localhost:4000"},
-		{"list --server=127.0.0.1:1", 1, "", "http://127.0.0.1:1 does not answer"},
+		{"list --server=127.0.0.1:1", 1, "", "no answer from http://127.0.0.1:1"},
 		{"list --server=http://127.0.0.1:1", 1, "", "\"mycelium serve\" starts a server; --server or MYCELIUM_SERVER names another one.\n"},
 		{"list --key=mk_WRONG", 1, "", "does not know this API key"},
 		{"--help", 0, "mycelium instances broadcast ID TOPIC EVENT", ""},

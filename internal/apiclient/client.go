@@ -1,5 +1,5 @@
-// Package apiclient speaks to the HTTP API of a server: what "mycelium
-// instances" does.
+// Package apiclient is the client of the HTTP API that "mycelium instances"
+// uses.
 package apiclient
 
 import (
@@ -21,8 +21,8 @@ type Client struct {
 	http *http.Client
 }
 
-// New makes a client of the server at an address like "http://localhost:4000".
-// An empty key is not sent.
+// New returns a client of the server at an address like
+// "http://localhost:4000". An empty key is not sent.
 func New(server, key string) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -31,7 +31,7 @@ func New(server, key string) (*Client, error) {
 	return &Client{base: strings.TrimSuffix(u.Scheme+"://"+u.Host+u.Path, "/") + "/api", key: key, http: &http.Client{}}, nil
 }
 
-// Close lets go of the client's connections.
+// Close closes the client's idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Error is an answer that is a problem (RFC 9457).
@@ -63,18 +63,19 @@ type Request struct {
 	Path   string
 	Query  url.Values
 	Body   any // encoded as JSON; json.RawMessage for what is JSON already; nil: none
-	// IfMatch is the revision that a change is meant for; "*": any; empty: not said.
+	// IfMatch is the revision that a change is meant for; "*" means any; ""
+	// sends none.
 	IfMatch string
-	// IdempotencyKey makes a broadcast that is repeated one.
+	// IdempotencyKey makes repeated broadcasts count as one.
 	IdempotencyKey string
 }
 
-// maxAnswer bounds an answer in bytes: a page of a thousand instances with the
-// largest configurations.
+// maxAnswer bounds an answer in bytes; it holds a page of a thousand instances
+// with the largest configurations.
 const maxAnswer = 128 << 20
 
-// Do carries out a call and returns the answer's body, nil where it has none. A
-// problem is an [*Error].
+// Do sends a request and returns the body of the answer, nil if it has none. A
+// problem is returned as an [*Error].
 func (c *Client) Do(ctx context.Context, r Request) (json.RawMessage, error) {
 	request, err := c.request(ctx, r)
 	if err != nil {
@@ -84,14 +85,14 @@ func (c *Client) Do(ctx context.Context, r Request) (json.RawMessage, error) {
 	if err != nil {
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {
-			err = wrapped.Err // the URL is the user's own
+			err = wrapped.Err // the user knows the URL
 		}
-		return nil, fmt.Errorf("%s does not answer: %w", strings.TrimSuffix(c.base, "/api"), err)
+		return nil, fmt.Errorf("no answer from %s: %w", strings.TrimSuffix(c.base, "/api"), err)
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("the answer did not arrive whole: %w", err)
+		return nil, fmt.Errorf("the answer is incomplete: %w", err)
 	}
 	if answer.StatusCode < 300 {
 		return body, nil
@@ -134,7 +135,7 @@ func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) 
 	return request, nil
 }
 
-// Instance is the path of an instance, or of something of it.
+// Instance returns the path of an instance, or of a part of it.
 func Instance(id string, of ...string) string {
 	path := "/instances/" + url.PathEscape(id)
 	for _, part := range of {
@@ -143,7 +144,8 @@ func Instance(id string, of ...string) string {
 	return path
 }
 
-// List calls f for all instances of a filter (type, state, label), page by page.
+// List calls f for all instances that match a filter (type, state, label), page
+// by page.
 func (c *Client) List(ctx context.Context, filter url.Values, f func(instance json.RawMessage) error) error {
 	query := url.Values{"limit": {"1000"}}
 	for name, values := range filter {

@@ -15,30 +15,30 @@ import (
 type NotFoundError struct {
 	// Server is its address.
 	Server string
-	// Dirs are where it was looked for; none if the server is not on this
-	// machine: it could be anybody's, and is not to be told a key.
+	// Dirs are the directories that were searched. There are none if the server
+	// may be on another machine, to which a key must not be sent.
 	Dirs []string
 }
 
 func (e *NotFoundError) Error() string {
 	if len(e.Dirs) == 0 {
-		return fmt.Sprintf("%s is not known to be on this machine, and only there a server's own key is to be found", e.Server)
+		return fmt.Sprintf("%s may not be on this machine, and a server's own key is found only there", e.Server)
 	}
-	return fmt.Sprintf("no server of this user has left a key for %s in %s; one whose configuration has keys leaves none", e.Server, strings.Join(e.Dirs, " or "))
+	return fmt.Sprintf("no server of this user has saved a key for %s in %s; a server whose configuration has keys saves none", e.Server, strings.Join(e.Dirs, " or "))
 }
 
-// Key is what a server has left.
+// Key is a key that a server has saved.
 type Key struct {
 	Secret string
-	// Server is where to send it: the address that was asked for, or one that
-	// nobody but the server of the key can answer. Another user may have taken
-	// the port at an address of localhost that the server does not listen on.
+	// Server is where to send it: the address that was asked for, or one at
+	// which only the server of the key can answer. Another user may have taken
+	// the port on an address of localhost that the server does not listen on.
 	Server string
 }
 
-// Find returns the key that a server on this machine has left for its user's
+// Find returns the key that a server on this machine has saved for its user's
 // commands. server is its address, such as "http://localhost:4000". The error
-// is a [*NotFoundError] where there is none.
+// is a [*NotFoundError] if there is none.
 func Find(environ []string, server string) (Key, error) {
 	places, err := placesFor(server)
 	if err != nil {
@@ -76,8 +76,8 @@ func findIn(dir string, places []place) (Key, error) {
 // place is a file, and the address of the server that has written it.
 type place struct{ file, server string }
 
-// placesFor are those of a server's address, the most specific first; none if
-// it may be another machine's.
+// placesFor returns the places for a server's address, the most specific first,
+// or none if it may belong to another machine.
 func placesFor(server string) (places []place, err error) {
 	u, err := url.Parse(server)
 	if err != nil {
@@ -89,7 +89,7 @@ func placesFor(server string) (places []place, err error) {
 	}
 	add := func(listens, reached netip.Addr) {
 		at := *u
-		if u.Scheme == "http" { // TLS itself tells who answers, by the name that was asked for
+		if u.Scheme == "http" { // with TLS the certificate identifies the server
 			at.Host = netip.AddrPortFrom(reached, uint16(port)).String()
 		}
 		places = append(places, place{nameFor(netip.AddrPortFrom(listens, uint16(port))), at.String()})
@@ -121,7 +121,7 @@ func portOf(u *url.URL) string {
 	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
 }
 
-// isLocal reports whether whoever connects to ip reaches this machine.
+// isLocal reports whether connections to ip reach this machine.
 func isLocal(ip netip.Addr) bool {
 	if ip.IsLoopback() {
 		return true

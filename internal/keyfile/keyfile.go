@@ -1,5 +1,5 @@
-// Package keyfile is where a server leaves the API key that it has made for
-// itself, so that commands of the same user on the same machine find it.
+// Package keyfile saves the API key that a server has made for itself, so that
+// commands of the same user on the same machine find it.
 //
 // A file is named after the address that its server listens on, and lies in
 // mycelium/ below the user's runtime directory ($XDG_RUNTIME_DIR) or, where
@@ -23,17 +23,17 @@ import (
 // maxBytes bounds what is read of a file.
 const maxBytes = 1 << 10
 
-// File is one that a server has written.
+// File is a key file that a server has written.
 type File struct {
-	// Name is its path.
+	// Name is the path of the file.
 	Name   string
 	secret string
 	root   *os.Root // its directory
 }
 
-// Write leaves a key for commands that speak to the server at addr. environ is
-// as os.Environ gives it. data, if not empty, is the directory to use where the
-// user has none. An error says why there is no file.
+// Write saves a key for commands that use the server at addr. environ has the
+// form of os.Environ. data, if not empty, is the directory to use if the user
+// has none. An error says why there is no file.
 func Write(environ []string, data string, addr netip.AddrPort, secret string) (*File, error) {
 	dirs := directories(environ)
 	if data != "" {
@@ -57,7 +57,7 @@ func Write(environ []string, data string, addr netip.AddrPort, secret string) (*
 	return nil, failed
 }
 
-// directories are where a user's files may be, the best first.
+// directories returns the directories for a user's files, the best first.
 func directories(environ []string) (dirs []string) {
 	lookup := func(name string) string {
 		for _, entry := range environ {
@@ -79,8 +79,8 @@ func directories(environ []string) (dirs []string) {
 	return dirs
 }
 
-// nameFor is the name of the file of a server that listens on addr: its port,
-// with the address where that is not all of them.
+// nameFor returns the file name for a server that listens on addr: its port,
+// with the address unless it listens on all of them.
 func nameFor(addr netip.AddrPort) string {
 	port, ip := strconv.Itoa(int(addr.Port())), addr.Addr().Unmap()
 	if ip == netip.IPv6Unspecified() {
@@ -104,8 +104,8 @@ func writeIn(dir, name, secret string) (*File, error) {
 	return f, nil
 }
 
-// makeDirectory makes dir and its parent, but nothing above: that the user's
-// home is missing has a reason.
+// makeDirectory creates dir and its parent, but nothing above: if the user's
+// home is missing, there is a reason.
 func makeDirectory(dir string) error {
 	parent := filepath.Dir(dir)
 	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
@@ -119,8 +119,8 @@ func makeDirectory(dir string) error {
 	return nil
 }
 
-// openPrivate opens a directory that nobody but this user can write to. A
-// symbolic link may be somebody else's and is not followed.
+// openPrivate opens a directory that only this user can write to. It does not
+// follow symbolic links, which may belong to others.
 func openPrivate(dir string) (*os.Root, error) {
 	before, err := os.Lstat(dir)
 	if err != nil {
@@ -138,14 +138,14 @@ func openPrivate(dir string) (*os.Root, error) {
 	case !isOurs(info):
 		err = fmt.Errorf("%s belongs to another user", dir)
 	case writableByOthers(info):
-		err = fmt.Errorf("others may write to %s: its mode is %v", dir, info.Mode())
+		err = fmt.Errorf("%s is writable by others: its mode is %v", dir, info.Mode())
 	default:
 		return root, nil
 	}
 	return nil, errors.Join(err, root.Close())
 }
 
-// write makes the file as a whole: whoever looks finds the key or none.
+// write creates the file atomically: readers find the whole key or no file.
 func (f *File) write(name string) error {
 	temporary := "." + name + "." + rand.Text()
 	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -176,15 +176,15 @@ func (f *File) Remove() error {
 	return errors.Join(err, f.root.Close())
 }
 
-// forget removes what an earlier server has left.
+// forget removes the file of an earlier server.
 func forget(dir, name string) {
 	if root, err := openPrivate(dir); err == nil {
-		root.Remove(name) //nolint:errcheck // mostly it is not there
+		root.Remove(name) //nolint:errcheck // usually there is none
 		root.Close()
 	}
 }
 
-// readIn reads a key that nobody else can have read or written.
+// readIn reads a key that no other user can have read or written.
 func readIn(root *os.Root, name string) (secret string, err error) {
 	info, err := root.Lstat(name)
 	if err != nil {
@@ -197,7 +197,7 @@ func readIn(root *os.Root, name string) (secret string, err error) {
 	case !isOurs(info):
 		return "", fmt.Errorf("%s belongs to another user", full)
 	case readableByOthers(info):
-		return "", fmt.Errorf("others may read %s: its mode is %v", full, info.Mode())
+		return "", fmt.Errorf("%s is readable by others: its mode is %v", full, info.Mode())
 	}
 	file, err := root.Open(name)
 	if err != nil {

@@ -4,7 +4,7 @@ package keyfile
 
 import "io/fs"
 
-// Where files have no modes, a user's own folders are closed to others.
+// On systems without file modes, a user's own folders are closed to others.
 
 func isOurs(fs.FileInfo) bool { return true }
 

@@ -1,8 +1,9 @@
-// Package membership watches this process as a node of a cluster: which others
-// there are, what of them is behind or lost, and whether this one is ready for clients.
+// Package membership watches this process as a node of a cluster: which other
+// nodes there are, what of them is late or lost, and whether this node is ready
+// for clients.
 //
-// It asks the node once a second. Whoever wants to know, /metrics and /readyz among
-// them, is told what it saw last and waits for nobody's network.
+// It samples the node once a second. Readers such as /metrics and /readyz get
+// the last sample, and never wait for the network.
 package membership
 
 import (
@@ -18,29 +19,30 @@ import (
 )
 
 const (
-	// lookEvery is how often the node is asked, joinEvery the same before it is ready.
+	// lookEvery is how often the node is sampled, joinEvery the same before it
+	// is ready.
 	lookEvery = time.Second
 	joinEvery = 50 * time.Millisecond
-	// AloneAfter is how long a node that hears of no other waits before it takes
-	// clients: enough for routes to be made and five heartbeats.
+	// AloneAfter is how long a node that hears from no other waits before it is
+	// ready: enough for routes to be established and five heartbeats.
 	AloneAfter = 5 * time.Second
-	// syncWithin is how long it waits for those that it hears and is not up to date
-	// with: a snapshot of 600 MB.
+	// syncWithin is how long it waits to catch up with nodes that it hears:
+	// enough for a snapshot of 600 MB.
 	syncWithin = 30 * time.Second
 )
 
-// ErrJoining is why a node is not ready that has just started.
+// ErrJoining is the error of a node that has just started and is not ready.
 var ErrJoining = errors.New("joining the cluster")
 
-// Node is what is watched; *cluster.Node is one.
+// Node is what a Watcher samples; *cluster.Node is one.
 type Node interface{ Stats() cluster.Stats }
 
 // Link is how the node reaches the others.
 type Link struct {
-	// Connected reports that NATS is reached; an embedded server always is.
+	// Connected reports whether NATS is reached; an embedded server always is.
 	Connected bool
-	// Reconnects counts connections after the first, Dropped times at which more
-	// waited to be received than is kept.
+	// Reconnects counts connections after the first. Dropped counts how often
+	// more waited to be received than is kept.
 	Reconnects, Dropped uint64
 	// Routes are the other servers that an embedded one reaches.
 	Routes int
@@ -48,19 +50,19 @@ type Link struct {
 
 // Options of a [Watcher].
 type Options struct {
-	// Name is this node's, Cluster the cluster's.
+	// Name is the name of this node, Cluster that of the cluster.
 	Name, Cluster string
-	// Size is how many nodes there are; 0: it is not known.
+	// Size is the number of nodes; 0 means unknown.
 	Size int
-	// Link asks the transport; it must not block.
+	// Link samples the transport; it must not block.
 	Link func() Link
 	// Joined is called once, when the node is ready; it must not block. May be nil.
 	Joined func()
-	// Logger gets who comes and goes; nil writes to standard error.
+	// Logger gets nodes that come and go; nil writes to standard error.
 	Logger *zerolog.Logger
 }
 
-// View is what a watcher has seen. It must not be modified.
+// View is a sample of a watcher. It must not be modified.
 type View struct {
 	Name, Cluster string
 	Link          Link
@@ -85,7 +87,7 @@ type Watcher struct {
 	before *View // owned by run
 }
 
-// Watch begins to watch a node that has just started.
+// Watch starts watching a node that has just started.
 func Watch(n Node, o Options) *Watcher {
 	w := &Watcher{node: n, options: o, log: logging.NewLog(o.Logger), started: time.Now(), stop: make(chan struct{})}
 	w.look()
@@ -93,18 +95,18 @@ func Watch(n Node, o Options) *Watcher {
 	return w
 }
 
-// Close ends the watching.
+// Close stops the watcher.
 func (w *Watcher) Close() {
 	close(w.stop)
 	w.work.Wait()
 	w.log.Flush()
 }
 
-// View returns what was seen last.
+// View returns the last sample.
 func (w *Watcher) View() *View { return w.view.Load() }
 
-// Ready is nil once the node has joined, else [ErrJoining]. It stays so: a node that
-// loses the others serves its own clients.
+// Ready returns [ErrJoining] until the node has joined, and nil from then on: a
+// node that loses the others serves its own clients.
 func (w *Watcher) Ready() error {
 	if w.ready.Load() {
 		return nil
@@ -145,7 +147,7 @@ func (w *Watcher) look() {
 	w.before = v
 }
 
-// joined reports whether the node may take clients.
+// joined reports whether the node is ready for clients.
 func (w *Watcher) joined(v *View) bool {
 	others := 1
 	if w.options.Size > 0 {

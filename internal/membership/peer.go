@@ -9,16 +9,16 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster"
 )
 
-// State is how a node is seen by another.
+// State is the state of a node as seen by another.
 type State string
 
 // The states.
 const (
-	// Up: it is heard, and all that it has published is here.
+	// Up: it is heard, and everything that it has published is here.
 	Up State = "up"
-	// Syncing: it is heard, and what it had published before is still to come.
+	// Syncing: it is heard, and earlier entries of it are still to come.
 	Syncing State = "syncing"
-	// Silent: nothing of it has come for six seconds.
+	// Silent: nothing has come from it for six seconds.
 	Silent State = "silent"
 	// Left: it has said goodbye.
 	Left State = "left"
@@ -26,16 +26,16 @@ const (
 	Incompatible State = "incompatible"
 )
 
-// States are all of them.
+// States lists all states.
 var States = []State{Up, Syncing, Silent, Left, Incompatible}
 
-// Facts are what a node tells the others of itself with each heartbeat.
+// Facts are what a node tells the others about itself with each heartbeat.
 type Facts struct {
 	Version string `json:"version"`
 	Sockets int64  `json:"sockets"`
 }
 
-// Encode returns them for cluster.Options.Info.
+// Encode returns the facts for cluster.Options.Info.
 func (f Facts) Encode() []byte {
 	text, err := json.Marshal(f)
 	if err != nil {
@@ -51,10 +51,10 @@ type Peer struct {
 	Address string
 	State   State
 	Facts   Facts
-	// Silent is for how long nothing of it came.
+	// Silent is how long nothing has come from it.
 	Silent time.Duration
-	// Behind counts its entries that are known of and not here yet, Lost those that
-	// could not be had; Held is what waits behind a hole, in bytes.
+	// Behind counts its known entries that are not here yet, Lost those that
+	// were lost. Held is the size of those that wait behind a hole, in bytes.
 	Behind, Lost uint64
 	Held         int
 }
@@ -65,7 +65,7 @@ func peersOf(infos []cluster.PeerInfo) []Peer {
 		peers[i] = Peer{
 			Log: p.Log, Name: p.Name, Address: p.Address, State: stateOf(&p), Silent: p.Silent, Behind: p.Behind, Lost: p.Lost, Held: p.Held,
 		}
-		json.Unmarshal(p.Info, &peers[i].Facts) //nolint:errcheck // a node of another version may say something else
+		json.Unmarshal(p.Info, &peers[i].Facts) //nolint:errcheck // a node of another version may send something else
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	return peers

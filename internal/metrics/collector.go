@@ -24,15 +24,15 @@ func newCollector(source Source, families []family) *collector {
 	return c
 }
 
-// ForEndpoint has the metrics of an endpoint that is no server of instances: the
-// families that are about its loops and, with the label type, about one Type. Ready
-// and LogDropped of the source are not called.
+// ForEndpoint returns a collector for an endpoint that does not serve
+// instances: the families of its loops and, with the label type, of one Type.
+// It does not call Ready and LogDropped of the source.
 func ForEndpoint(source Source) prometheus.Collector {
 	return newCollector(source, slices.DeleteFunc(slices.Clone(families), func(f family) bool { return ofServer[f.name] || strings.HasPrefix(f.name, clusterPrefix) }))
 }
 
-// newRegistry has the server's metrics, those of the Go runtime and of the
-// process.
+// newRegistry returns a registry with the metrics of the server, the Go runtime
+// and the process.
 func newRegistry(source Source, version string) *prometheus.Registry {
 	c := newCollector(source, families)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{

@@ -7,7 +7,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/membership"
 )
 
-// snapshot is what one answer is made from.
+// snapshot is the data of one scrape.
 type snapshot struct {
 	source  Source
 	server  channels.Stats
@@ -31,7 +31,7 @@ const (
 	counter = prometheus.CounterValue
 )
 
-// ofServer are the families that only a server of instances has.
+// ofServer names the families that only a server of instances has.
 var ofServer = map[string]bool{
 	"mycelium_ready": true, "mycelium_log_lines_dropped_total": true,
 	"mycelium_instances": true, "mycelium_instance_restarts_total": true, "mycelium_instance_crashes_total": true,
@@ -47,11 +47,11 @@ var families = []family{
 	},
 
 	{
-		"mycelium_log_lines_dropped_total", "Lines of the log that were dropped: standard error took them too slowly, or failed.", counter, nil,
+		"mycelium_log_lines_dropped_total", "Log lines dropped because standard error took them too slowly, or failed.", counter, nil,
 		func(s *snapshot, emit emit) { emit(s.source.LogDropped()) },
 	},
 
-	// The loops: all connections, whoever they belong to.
+	// The loops: all connections, whatever instance they belong to.
 	network("mycelium_connections", "Connections on the event loops now. Those of net/http, long polls among them, are not on a loop.", gauge,
 		func(n *channels.NetworkStats) int64 { return n.Connections }),
 	network("mycelium_connections_accepted_total", "Connections accepted.", counter,
@@ -64,8 +64,8 @@ var families = []family{
 		func(n *channels.NetworkStats) int64 { return n.Detached }),
 	{
 		"mycelium_connections_closed_total",
-		"Connections closed, by reason. peer: the client ended it. reset: it did so without a goodbye. gone: it was found to be away. " +
-			"slow: it took its messages too slowly. shutdown: the server ended. server: any other reason of the server's.",
+		"Connections closed, by reason. peer: the client closed it. reset: the client reset it. gone: the client could not be reached. " +
+			"slow: it took its messages too slowly. shutdown: the server ended. server: any other reason of the server.",
 		counter, []string{"reason"},
 		func(s *snapshot, emit emit) {
 			emit(s.server.Network.ClosedByPeer, "peer")
@@ -86,8 +86,8 @@ var families = []family{
 		func(n *channels.NetworkStats) int64 { return n.Writes }),
 	{
 		"mycelium_frames_dropped_total",
-		"Frames that waited for a connection and were dropped, by reason. oldest, newest: it was too slow, by limits.slow_receiver. " +
-			"closed: it ended first.",
+		"Frames that waited for a connection and were dropped, by reason. oldest, newest: the client was too slow, by limits.slow_receiver. " +
+			"closed: the connection ended first.",
 		counter, []string{"reason"},
 		func(s *snapshot, emit emit) {
 			emit(s.server.Network.DroppedOldest, "oldest")
@@ -95,7 +95,7 @@ var families = []family{
 			emit(s.server.Network.DroppedClosed, "closed")
 		},
 	},
-	network("mycelium_loop_overloads_total", "Times that an instance had more waiting at an event loop than it may, so that its sockets were not read for a while.", counter,
+	network("mycelium_loop_overloads_total", "Times that an instance had too many tasks waiting at an event loop, so that its sockets were not read for a while.", counter,
 		func(n *channels.NetworkStats) int64 { return n.Overloads }),
 
 	// The instances, by type.
@@ -109,7 +109,7 @@ var families = []family{
 			}
 		},
 	},
-	byType("mycelium_instance_restarts_total", "Times that the logic of an instance was started again after it had failed.", counter,
+	byType("mycelium_instance_restarts_total", "Times that the logic of an instance was restarted after a crash.", counter,
 		func(t *Type) int64 { return t.Restarts }),
 	byType("mycelium_instance_crashes_total", "Times that the logic of an instance crashed.", counter,
 		func(t *Type) int64 { return t.Crashes }),
@@ -118,7 +118,7 @@ var families = []family{
 		func(s *snapshot, emit emit) {
 			for _, t := range s.types {
 				polls := t.Stats.LongPoll.Sessions
-				emit(max(0, t.Stats.Sockets-polls), t.Name, "websocket") // they are read one after the other
+				emit(max(0, t.Stats.Sockets-polls), t.Name, "websocket") // the two counters are not read at one instant
 				emit(polls, t.Name, "longpoll")
 			}
 		},
@@ -129,7 +129,7 @@ var families = []family{
 		"mycelium_handshakes_refused_total",
 		"Handshakes and connections refused, by reason. limit: a limit of the configuration. origin: check_origin. " +
 			"denied, crashed: by the connect callback. malformed, protocol, version: what the client sent. " +
-			"Without a type: before it was known which instance was meant.",
+			"Without a type: refused before the instance was known.",
 		counter, []string{"type", "reason"},
 		func(s *snapshot, emit emit) {
 			emit(s.server.Refused, "", "limit")
@@ -162,20 +162,20 @@ var families = []family{
 		func(t *Type) int64 { return t.Stats.RateLimited }),
 	byType("mycelium_socket_bytes_refused_total", "Joins refused by limits.socket_bytes.", counter,
 		func(t *Type) int64 { return t.Stats.KeptTooMuch }),
-	byType("mycelium_pushes_put_off_total", "Presence states, backlogs, documents and game states that waited until their client had read what was sent before.", counter,
+	byType("mycelium_pushes_put_off_total", "Presence states, backlogs, documents and game states that waited until their client had read earlier messages.", counter,
 		func(t *Type) int64 { return t.Stats.PutOff }),
 	byType("mycelium_sockets_held_up_total", "Times that a socket was not read for a while: it was above limits.heartbeats_per_second or limits.bytes_per_second.", counter,
 		func(t *Type) int64 { return t.Stats.HeldUp }),
-	byType("mycelium_broadcasts_refused_total", "Broadcasts of an instance's logic or of the API that were refused: more was broadcast than could be sent.", counter,
+	byType("mycelium_broadcasts_refused_total", "Broadcasts of an instance's logic or of the API refused because more was broadcast than could be sent.", counter,
 		func(t *Type) int64 { return t.Stats.Overloaded }),
-	byType("mycelium_mailbox_full_total", "Messages not taken because a channel's mailbox was full.", counter,
+	byType("mycelium_mailbox_full_total", "Messages dropped because a channel's mailbox was full.", counter,
 		func(t *Type) int64 { return t.Stats.MailboxFull }),
 	byType("mycelium_mailbox_depth_max", "The most messages that ever waited for one channel.", gauge,
 		func(t *Type) int64 { return t.Stats.MailboxHigh }),
 	byType("mycelium_callbacks", "Goroutines that run callbacks of channels now.", gauge,
 		func(t *Type) int64 { return t.Stats.Callbacks }),
 	{
-		"mycelium_longpoll_sessions_ended_total", "Long-poll sessions ended, by reason. expired: nobody polled any more. slow: limits.slow_receiver.",
+		"mycelium_longpoll_sessions_ended_total", "Long-poll sessions ended, by reason. expired: the client stopped polling. slow: limits.slow_receiver.",
 		counter, []string{"type", "reason"},
 		func(s *snapshot, emit emit) {
 			for _, t := range s.types {
@@ -186,7 +186,7 @@ var families = []family{
 	},
 	{
 		"mycelium_longpoll_dropped_total", "Messages that a long-poll session did not get, by reason. slow: limits.slow_receiver. " +
-			"binary: they are bytes, which long polling cannot carry.",
+			"binary: long polling cannot carry them.",
 		counter, []string{"type", "reason"},
 		func(s *snapshot, emit emit) {
 			for _, t := range s.types {
@@ -195,42 +195,42 @@ var families = []family{
 			}
 		},
 	},
-	byType("mycelium_presence_topics", "Topics in which somebody is present.", gauge,
+	byType("mycelium_presence_topics", "Topics with presences.", gauge,
 		func(t *Type) int64 { return int64(t.Presence.Topics) }),
 	byType("mycelium_presence_keys", "Presence keys, counted for each topic.", gauge,
 		func(t *Type) int64 { return int64(t.Presence.Keys) }),
 	byType("mycelium_presence_bytes", "Bytes of presence keys and metas.", gauge,
 		func(t *Type) int64 { return int64(t.Presence.Bytes) }),
 
-	// The cluster. A single node has none of these.
-	inCluster("mycelium_cluster_connected", "1 if NATS is reached, else 0. A server of its own always is.", gauge,
+	// The cluster. A single node does not export these.
+	inCluster("mycelium_cluster_connected", "1 if NATS is reached, else 0. A built-in server always is.", gauge,
 		func(v *membership.View) int64 { return truth(v.Link.Connected) }),
-	inCluster("mycelium_cluster_routes", "Connections to servers of other nodes, of a node with a server of its own.", gauge,
+	inCluster("mycelium_cluster_routes", "Connections to the servers of other nodes, if the node has a built-in server.", gauge,
 		func(v *membership.View) int64 { return int64(v.Link.Routes) }),
-	inCluster("mycelium_cluster_reconnects_total", "Times that NATS was reached again.", counter,
+	inCluster("mycelium_cluster_reconnects_total", "Times that the connection to NATS was restored.", counter,
 		func(v *membership.View) int64 { return int64(v.Link.Reconnects) }),
-	inCluster("mycelium_cluster_receive_overflows_total", "Times that more waited to be received than is kept; what is missing is asked for.", counter,
+	inCluster("mycelium_cluster_receive_overflows_total", "Times that more waited to be received than is kept; missing entries are asked for.", counter,
 		func(v *membership.View) int64 { return int64(v.Link.Dropped) }),
-	inCluster("mycelium_cluster_sent_entries_total", "Entries of this node's log that were sent to the others: broadcasts, changes of presence.", counter,
+	inCluster("mycelium_cluster_sent_entries_total", "Entries of this node's log sent to the others: broadcasts and changes of presence.", counter,
 		func(v *membership.View) int64 { return int64(v.Stats.Sent) }),
-	inCluster("mycelium_cluster_resent_entries_total", "Entries that were sent again because another node missed them.", counter,
+	inCluster("mycelium_cluster_resent_entries_total", "Entries sent again because another node missed them.", counter,
 		func(v *membership.View) int64 { return int64(v.Stats.Resent) }),
-	inCluster("mycelium_cluster_refused_entries_total", "Broadcasts that did not reach the other nodes, because too much waited for them.", counter,
+	inCluster("mycelium_cluster_refused_entries_total", "Broadcasts that did not reach the other nodes because too much waited to be sent.", counter,
 		func(v *membership.View) int64 { return int64(v.Stats.Busy) }),
-	inCluster("mycelium_cluster_send_errors_total", "Batches and heartbeats that NATS did not take; batches are sent again.", counter,
+	inCluster("mycelium_cluster_send_errors_total", "Batches and heartbeats refused by NATS; batches are sent again.", counter,
 		func(v *membership.View) int64 { return int64(v.Stats.SendErrors) }),
-	inCluster("mycelium_cluster_asks_total", "Times that this node asked another for what it missed.", counter,
+	inCluster("mycelium_cluster_asks_total", "Requests of this node for entries that it missed.", counter,
 		func(v *membership.View) int64 { return int64(v.Stats.Asked) }),
-	inCluster("mycelium_cluster_snapshots_total", "Snapshots of this node's state that were made for others.", counter,
+	inCluster("mycelium_cluster_snapshots_total", "Snapshots of this node's state made for others.", counter,
 		func(v *membership.View) int64 { return int64(v.Stats.Snapshots) }),
 	inCluster("mycelium_cluster_malformed_packets_total", "Packets that could not be read.", counter,
 		func(v *membership.View) int64 { return int64(v.Stats.Malformed) }),
-	inCluster("mycelium_cluster_waiting_bytes", "What waits to be sent to the other nodes. Above 16 MiB broadcasts are refused.", gauge,
+	inCluster("mycelium_cluster_waiting_bytes", "Bytes that wait to be sent to the other nodes. Above 16 MiB broadcasts are refused.", gauge,
 		func(v *membership.View) int64 { return int64(v.Stats.Waiting) }),
-	inCluster("mycelium_cluster_kept_bytes", "What is kept to be sent again.", gauge,
+	inCluster("mycelium_cluster_kept_bytes", "Bytes kept for sending again.", gauge,
 		func(v *membership.View) int64 { return int64(v.Stats.Kept) }),
 	{
-		"mycelium_cluster_node_state", "1 for the state in which another node is, else 0. up: its messages arrive. syncing: what it had published before is still " +
+		"mycelium_cluster_node_state", "1 for the present state of another node, else 0. up: its messages arrive. syncing: earlier messages are still " +
 			"to come. silent: nothing has come for 6 seconds. left: it has said goodbye. incompatible: it writes a version that this node cannot read.",
 		gauge, []string{"node", "state"},
 		func(s *snapshot, emit emit) {
@@ -243,13 +243,13 @@ var families = []family{
 	},
 	byNode("mycelium_cluster_node_sockets", "Sockets connected to another node, by its last heartbeat.", gauge,
 		func(p *membership.Peer) int64 { return p.Facts.Sockets }),
-	byNode("mycelium_cluster_node_silent_seconds", "For how long nothing of another node has come.", gauge,
+	byNode("mycelium_cluster_node_silent_seconds", "How long nothing has come from another node.", gauge,
 		func(p *membership.Peer) int64 { return int64(p.Silent.Seconds()) }),
-	byNode("mycelium_cluster_behind_entries", "Entries of another node that are known of and not here yet.", gauge,
+	byNode("mycelium_cluster_behind_entries", "Known entries of another node that have not arrived yet.", gauge,
 		func(p *membership.Peer) int64 { return int64(p.Behind) }),
-	byNode("mycelium_cluster_held_bytes", "What of another node waits here for something before it that is missing.", gauge,
+	byNode("mycelium_cluster_held_bytes", "Bytes of another node's entries that wait here for a missing one.", gauge,
 		func(p *membership.Peer) int64 { return int64(p.Held) }),
-	byNode("mycelium_cluster_lost_entries_total", "Entries of another node that could not be had any more: broadcasts that clients of this node missed.", counter,
+	byNode("mycelium_cluster_lost_entries_total", "Lost entries of another node: broadcasts that clients of this node missed.", counter,
 		func(p *membership.Peer) int64 { return int64(p.Lost) }),
 }
 
@@ -263,7 +263,7 @@ func truth(yes bool) int64 {
 // clusterPrefix begins the names of families of a node in a cluster.
 const clusterPrefix = "mycelium_cluster_"
 
-// peers are the other nodes.
+// peers returns the other nodes.
 func (s *snapshot) peers() []membership.Peer {
 	if s.cluster == nil {
 		return nil
@@ -271,7 +271,7 @@ func (s *snapshot) peers() []membership.Peer {
 	return s.cluster.Peers
 }
 
-// inCluster is a family of a node in a cluster, without labels.
+// inCluster returns a family of a node in a cluster, without labels.
 func inCluster(name, help string, kind prometheus.ValueType, value func(*membership.View) int64) family {
 	return family{name, help, kind, nil, func(s *snapshot, emit emit) {
 		if s.cluster != nil {
@@ -280,7 +280,7 @@ func inCluster(name, help string, kind prometheus.ValueType, value func(*members
 	}}
 }
 
-// byNode is a family with one value for each other node.
+// byNode returns a family with one value for each other node.
 func byNode(name, help string, kind prometheus.ValueType, value func(*membership.Peer) int64) family {
 	return family{name, help, kind, []string{"node"}, func(s *snapshot, emit emit) {
 		for i := range s.peers() {
@@ -289,12 +289,12 @@ func byNode(name, help string, kind prometheus.ValueType, value func(*membership
 	}}
 }
 
-// network is a family of the loops without labels.
+// network returns a family of the loops, without labels.
 func network(name, help string, kind prometheus.ValueType, value func(*channels.NetworkStats) int64) family {
 	return family{name, help, kind, nil, func(s *snapshot, emit emit) { emit(value(&s.server.Network)) }}
 }
 
-// byType is a family with one value for each type.
+// byType returns a family with one value for each type.
 func byType(name, help string, kind prometheus.ValueType, value func(*Type) int64) family {
 	return family{name, help, kind, []string{"type"}, func(s *snapshot, emit emit) {
 		for i := range s.types {

@@ -14,29 +14,32 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/bearer"
 )
 
-// Access says who may read the metrics. The zero Access lets in nobody.
+// Access determines who may read the metrics. The zero Access admits nobody.
 type Access struct {
-	// Token may be sent as a bearer token; empty: none.
+	// Token is accepted as a bearer token; empty means none.
 	Token string
-	// Key reports whether a request has an API key that may read; nil: none may.
+	// Key reports whether a request has an API key that may read; nil means
+	// that none may.
 	Key func(r *http.Request) bool
-	// Networks are addresses that may read without either: for a port that
-	// serves nothing else. A request that came through a proxy is not meant, its
-	// address being the proxy's, nor one to a name other than localhost: a page
-	// of anybody's could have sent it, by a name of its own (DNS rebinding).
+	// Networks are addresses that may read without either, for a port that
+	// serves only metrics. This excludes requests that came through a proxy,
+	// which have the proxy's address, and requests to a name other than
+	// localhost, which any web page could send by a name of its own (DNS
+	// rebinding).
 	Networks []netip.Prefix
 }
 
-// Handler answers with the metrics of a source.
+// Handler serves the metrics of a source.
 type Handler struct {
 	metrics http.Handler
 	access  atomic.Pointer[Access]
 }
 
-// scrapes is how many are answered at a time; one more gets 503.
+// scrapes is how many requests are answered at a time; further ones get 503.
 const scrapes = 4
 
-// NewHandler returns a handler that answers nobody before SetAccess.
+// NewHandler returns a handler that refuses all requests until SetAccess is
+// called.
 func NewHandler(source Source, version string) *Handler {
 	h := &Handler{metrics: promhttp.HandlerFor(newRegistry(source, version), promhttp.HandlerOpts{MaxRequestsInFlight: scrapes})}
 	h.SetAccess(Access{})
@@ -51,14 +54,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.access.Load().allows(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		answer(w, http.StatusUnauthorized, "Send metrics.token, or an API key with scope read, as \"Authorization: Bearer …\". "+
-			"On a port of their own (metrics.listen), metrics.allow lets in addresses without it.\n")
+			"On a port of their own (metrics.listen), metrics.allow admits addresses without it.\n")
 		return
 	}
 	h.metrics.ServeHTTP(w, r)
 }
 
-// notDirect are the fields by which a proxy, or a browser with a page of another
-// server, says that it is one.
+// notDirect are header fields of proxies, and of browsers with a page of
+// another server.
 var notDirect = []string{"Origin", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
 
 func (a *Access) allows(r *http.Request) bool {
@@ -67,7 +70,7 @@ func (a *Access) allows(r *http.Request) bool {
 
 func (a *Access) hasToken(r *http.Request) bool {
 	if token, ok := bearer.Token(r); ok && a.Token != "" {
-		// Of one length, so that the time tells nothing of it.
+		// Compare hashes, so that the time does not depend on the length.
 		sent, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(a.Token))
 		return subtle.ConstantTimeCompare(sent[:], want[:]) == 1
 	}
@@ -97,8 +100,8 @@ func (a *Access) isNear(r *http.Request) bool {
 	return false
 }
 
-// isPlainHost reports whether a request's Host is an address or localhost: names
-// that nobody else can point here.
+// isPlainHost reports whether a request's Host is an address or localhost,
+// which others cannot point to this server.
 func isPlainHost(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

@@ -2,11 +2,11 @@ package metrics
 
 import "net/http"
 
-// Health is the handler of /healthz: the process lives and answers.
+// Health is the handler of /healthz: it answers 200.
 func Health(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") }
 
-// Ready is the handler of /readyz: 200 if ready returns nil, else 503 with what
-// it says.
+// Ready returns the handler of /readyz: 200 if ready returns nil, else 503 with
+// the error.
 func Ready(ready func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(); err != nil {

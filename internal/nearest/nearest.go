@@ -1,4 +1,4 @@
-// Package nearest finds the name that was meant by one that does not exist.
+// Package nearest finds the known name that is closest to a misspelled one.
 package nearest
 
 import (
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Limit is the distance from which on two names have nothing to do with each
-// other: one slip in four letters is still recognised.
+// Limit returns the distance from which two names count as unrelated: one slip
+// in four letters is still recognised.
 func Limit(name string) int { return 2 + len(name)/4 }
 
-// Of returns the name among names that was meant, empty if none comes near.
+// Of returns the closest of names, "" if none is close.
 func Of(name string, names []string) string {
 	best, least := "", Limit(name)
 	for _, n := range names {
@@ -23,7 +23,7 @@ func Of(name string, names []string) string {
 }
 
 // Distance counts the letters to insert, delete, replace or swap with their
-// neighbour to make a of b.
+// neighbour to turn b into a.
 func Distance(a, b string) int {
 	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
@@ -47,9 +47,8 @@ func Distance(a, b string) int {
 	return last[len(b)]
 }
 
-// UnknownField returns what is wrong with a field of JSON called name where there are
-// only those called known, which are in lower case. It follows the field in a
-// sentence.
+// UnknownField returns the reason for an unknown JSON field, given the known
+// ones, which are in lower case. It follows the field in a sentence.
 func UnknownField(name string, known []string) string {
 	if len(known) == 0 {
 		return "is not a known field; there are none"

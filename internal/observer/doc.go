@@ -1,7 +1,7 @@
-// Package observer shows what a server's instances do, live, at /observer.
+// Package observer shows live what a server's instances do, at /observer.
 //
-// A [Sampler] looks once a second at what every instance has counted and keeps
-// the rates of the last minutes, so that a page that is opened now shows them.
-// The page gets them over a channel of the server's own, and asks the HTTP API
-// for everything else. Who may see it is who may read by the API.
+// A [Sampler] reads the counters of every instance once a second and keeps the
+// rates of the last minutes, so that a newly opened page can show them. The
+// page gets them over a channel, and everything else from the HTTP API. It is
+// visible to those who may read by the API.
 package observer

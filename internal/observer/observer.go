@@ -15,20 +15,21 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
-// Path is where the page stands; its socket is Path + "/socket".
+// Path is the path of the page; its socket is at Path + "/socket".
 const Path = "/observer"
 
-// topic is what pages join.
+// topic is the topic that pages join.
 const topic = "observer"
 
 // Options configure an [Observer].
 type Options struct {
-	// Allow decides who may see it, by a request that carries an API key as
-	// Authorization, if it has one. It returns the key's ID.
+	// Allow decides whether a request, which carries an API key as
+	// Authorization if it has one, may see the observer. It returns the key's
+	// ID.
 	Allow func(r *http.Request) (keyID string, err error)
-	// Holds reports whether the key of an ID may still see it.
+	// Holds reports whether the key with an ID may still see it.
 	Holds func(keyID string) bool
-	// Logger gets what goes wrong; nil writes errors to standard error.
+	// Logger gets errors; nil writes them to standard error.
 	Logger *zerolog.Logger
 }
 
@@ -45,10 +46,10 @@ type Observer struct {
 	work   sync.WaitGroup
 
 	mu   sync.Mutex
-	keys map[string]struct{} // guarded by mu: IDs of those that have opened sockets
+	keys map[string]struct{} // guarded by mu: IDs of the keys that have opened sockets
 }
 
-// New makes an observer whose socket is served by host.
+// New returns an observer whose socket is served by host.
 func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
 	guest, err := channels.NewEndpoint(channels.Options{Host: host, Logger: o.Logger})
 	if err != nil {
@@ -60,33 +61,33 @@ func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
 	}
 	guest.Socket("/socket", channels.SocketOptions{
 		Connect: b.connect, AuthToken: true,
-		// A key is in no cookie: a page of another origin has none. Whether Host is
-		// what the browser has asked for is up to the proxies in between.
+		// The key is not in a cookie, so a page of another origin does not have
+		// it. Proxies may change Host, so it cannot be compared.
 		CheckOrigin: channels.AnyOrigin,
 	}, b.channel())
 	host.Route(Path, func(below string) (*channels.Endpoint, string, error) {
 		if below == "socket/websocket" {
 			return guest, "/" + below, nil
 		}
-		return nil, "", nil // a file of the page
+		return nil, "", nil // a path of the page's files
 	})
 	b.work.Go(func() { b.sampler.Run(ctx, b.sendSample) })
 	return b, nil
 }
 
-// Close ends the sampling and closes the pages' sockets. Close it before its
-// host is shut down.
+// Close stops sampling and closes the pages' sockets. Call it before the host
+// is shut down.
 func (b *Observer) Close(ctx context.Context) error {
 	b.cancel()
 	b.work.Wait()
 	return b.guest.Shutdown(ctx)
 }
 
-// accessPath is where a page asks whether its key counts: a browser tells no
-// page why its socket was refused.
+// accessPath is where a page asks whether its key is valid, because browsers do
+// not tell pages why a socket was refused.
 const accessPath = Path + "/access"
 
-// ServeHTTP serves the page, to everybody: it shows nothing without its socket.
+// ServeHTTP serves the page to everybody: without its socket it shows nothing.
 func (b *Observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != accessPath {
 		b.pages.ServeHTTP(w, r)
@@ -101,8 +102,8 @@ func (b *Observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// connect asks whether a page may look. It carries its key as phoenix.js's
-// authToken does, so that none is in a URL.
+// connect decides whether a page may connect. The page sends its key by
+// phoenix.js's authToken, so that it is not in a URL.
 func (b *Observer) connect(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 	asked := (&http.Request{Method: http.MethodGet, URL: r.URL, Header: http.Header{}}).WithContext(ctx)
 	if key, ok := r.AuthToken(); ok {
@@ -119,8 +120,8 @@ func (b *Observer) connect(ctx context.Context, s *channels.Socket, r *channels.
 	return nil
 }
 
-// Recheck closes the sockets of keys that may not look any more. Call it when
-// Holds has changed its mind. A socket that connects meanwhile cannot join.
+// Recheck closes the sockets of keys that Holds no longer accepts. Call it when
+// keys have changed. A socket that connects meanwhile cannot join.
 func (b *Observer) Recheck() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,7 +139,7 @@ func (b *Observer) Recheck() error {
 // errKeyGone refuses a page whose key is no longer valid.
 var errKeyGone = channels.Errorf("the API key is no longer valid")
 
-// sendSample sends the last sample to the pages that are open.
+// sendSample sends the last sample to all open pages.
 func (b *Observer) sendSample() {
 	if b.guest.Subscribers(topic) == 0 {
 		return
@@ -160,14 +161,14 @@ type opening struct {
 	History History `json:"history"`
 }
 
-// which names an instance; empty: all of them.
+// which names an instance; empty means all.
 type which struct {
 	ID string `json:"id"`
 }
 
-// channel is what pages speak: the reply of a join has the last minutes, then
-// comes a sample every second, and they ask for rows and for one instance's
-// last minutes.
+// channel returns the channel for pages: the reply of a join has the last
+// minutes, then a sample comes every second, and pages ask for rows and for the
+// last minutes of an instance.
 func (b *Observer) channel() *channels.Channel {
 	ch := channels.Handle(topic, func(c *channels.Context, _ json.RawMessage) (opening, error) {
 		if !b.options.Holds(c.Socket().ID()) {
@@ -186,7 +187,7 @@ func (b *Observer) channel() *channels.Channel {
 //go:embed assets
 var assets embed.FS
 
-// contentSecurityPolicy lets the page load its own files and speak to its own
+// contentSecurityPolicy lets the page load its own files and connect to its own
 // server, and nothing else.
 const contentSecurityPolicy = "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 
@@ -203,8 +204,9 @@ func newPages() http.Handler {
 		case !below:
 			name = "index.html"
 		case name == "" || name == "index.html":
-			// The page's references count from Path. A relative address holds below a proxy's path, too;
-			// http.Redirect would make it absolute.
+			// The page's references are relative to Path. A relative Location
+			// also works below a proxy's path; http.Redirect would make it
+			// absolute.
 			h.Set("Location", ".."+Path)
 			w.WriteHeader(http.StatusPermanentRedirect)
 			return

@@ -47,7 +47,8 @@ func readProcess() Process {
 	return p
 }
 
-// descriptors is how many are open; -1 where the system does not say.
+// descriptors returns the number of open descriptors, -1 if the system does not
+// say.
 func descriptors() int {
 	const dir = "/proc/self/fd"
 	info, err := os.Stat(dir)
@@ -64,7 +65,7 @@ func descriptors() int {
 	return len(names) - 1 // the directory's
 }
 
-// since works out the CPU since an earlier reading.
+// since computes the CPU use since an earlier reading.
 func (p Process) since(before Process) Process {
 	if seconds := p.at.Sub(before.at).Seconds(); !before.at.IsZero() && seconds > 0 {
 		p.CPUPercent = 100 * (p.cpu - before.cpu) / seconds

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// sampleEvery is how often the sampler looks.
+	// sampleEvery is the time between two samples.
 	sampleEvery = time.Second
-	// kept is how many samples a series has: five minutes.
+	// kept is the number of samples of a series: five minutes.
 	kept = 300
 )
 
-// Manager is what the sampler looks at; *instances.Manager is one.
+// Manager is what a Sampler samples; *instances.Manager is one.
 type Manager interface {
 	Survey() []instances.Glance
 }
@@ -74,15 +74,15 @@ type Sampler struct {
 	last   Sample             // guarded by mu
 	rows   []Row              // guarded by mu: replaced, never changed; in no order
 	all    series             // guarded by mu
-	series map[string]*series // guarded by mu: of those instances that had clients or traffic
-	before map[string]count   // guarded by mu: what the last sample counted
-	at     time.Time          // guarded by mu: when that was
+	series map[string]*series // guarded by mu: of instances that had clients or traffic
+	before map[string]count   // guarded by mu: the counters at the last sample
+	at     time.Time          // guarded by mu: the time of the last sample
 }
 
-// count is what an instance had counted.
+// count holds the counters of an instance.
 type count struct{ messagesIn, messagesOut, bytesIn, bytesOut int64 }
 
-// NewSampler makes a sampler; nil for now is time.Now.
+// NewSampler returns a sampler; a nil now means time.Now.
 func NewSampler(m Manager, now func() time.Time) *Sampler {
 	if now == nil {
 		now = time.Now
@@ -106,7 +106,7 @@ func (s *Sampler) Run(ctx context.Context, each func()) {
 	}
 }
 
-// Sample looks at all instances.
+// Sample samples all instances.
 func (s *Sampler) Sample() {
 	now := s.now()
 	process := readProcess()
@@ -130,7 +130,7 @@ func look(g *instances.Glance) (Row, count) {
 	}, count{now.MessagesIn, now.MessagesOut, now.BytesIn, now.BytesOut}
 }
 
-// storeSample makes the rows the last sample; mu is held.
+// storeSample stores rows as the last sample; mu is held.
 func (s *Sampler) storeSample(now time.Time, rows []Row, counts map[string]count) {
 	seconds := now.Sub(s.at).Seconds()
 	sample := Sample{Time: now, Instances: len(rows), States: map[instances.State]int{}, Types: map[string]int{}, Process: s.last.Process}
@@ -155,8 +155,8 @@ func (s *Sampler) storeSample(now time.Time, rows []Row, counts map[string]count
 	s.last, s.rows, s.before, s.at = sample, rows, counts, now
 }
 
-// note adds to an instance's series, which it has from its first client on:
-// an idle instance costs none.
+// note adds a sample to an instance's series, which is created with the first
+// client, so that idle instances have none.
 func (s *Sampler) note(row *Row) {
 	one := s.series[row.ID]
 	if one == nil {
@@ -188,8 +188,8 @@ func (s *Sampler) Last() Sample {
 	return s.last
 }
 
-// History returns the last minutes of an instance, of all of them where id is
-// empty; nothing for one that has had no client.
+// History returns the last minutes of an instance, or of all instances if id is
+// empty. It is empty for an instance that has had no clients.
 func (s *Sampler) History(id string) History {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -204,12 +204,13 @@ func (s *Sampler) History(id string) History {
 
 // View selects rows.
 type View struct {
-	// Find is a part of the id or the type; State and Type are exact; empty: all.
+	// Find is a part of the id or the type; State and Type are exact. Empty
+	// fields select everything.
 	Find  string          `json:"find"`
 	State instances.State `json:"state"`
 	Type  string          `json:"type"`
 	// Sort is one of id, connections, channels, messages, bytes and restarts;
-	// all but id begin with the most.
+	// all except id sort the largest first.
 	Sort   string `json:"sort"`
 	Offset int    `json:"offset"`
 	Limit  int    `json:"limit"` // at most 200
@@ -217,8 +218,7 @@ type View struct {
 
 const maxRows = 200
 
-// Rows returns the rows of a view, and how many there are without its Offset
-// and Limit.
+// Rows returns the rows of a view, and their number without Offset and Limit.
 func (s *Sampler) Rows(v View) (rows []Row, total int) {
 	s.mu.RLock()
 	all := s.rows
@@ -248,7 +248,7 @@ func (v *View) matches(r *Row) bool {
 		(v.Find == "" || strings.Contains(r.ID, v.Find) || strings.Contains(r.Type, v.Find))
 }
 
-// orders are those of View.Sort but id, by which equals are sorted.
+// orders are the values of View.Sort except id, by which equal rows are sorted.
 var orders = map[string]func(*Row) float64{
 	"connections": func(r *Row) float64 { return float64(r.Connections) },
 	"channels":    func(r *Row) float64 { return float64(r.Channels) },

@@ -7,7 +7,8 @@ type series struct {
 	samples []sample
 }
 
-// sample is one second. The rates are kept in 32 bits: it is a picture.
+// sample is one second. The rates are kept in 32 bits, which is enough for a
+// chart.
 type sample struct {
 	connections                                uint32
 	messagesIn, messagesOut, bytesIn, bytesOut float32

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// file is one asset, ready to be served. It is not changed after construction.
+// file is one asset, ready to be served. It is immutable.
 type file struct {
 	content     []byte
 	contentType string
@@ -43,20 +43,21 @@ func readFile(assets fs.FS, name, socket string) (*file, error) {
 	}, nil
 }
 
-// layout is what the pages of all examples have in common.
+// layoutText is the layout shared by the pages of all examples.
 //
 //go:embed example.html
 var layoutText string
 
-// A page of an example defines the parts that the layout names. The notation is that of
-// text/template, which calls methods by name: a program that links it keeps all methods
-// of all its types, which made the server 5.5 MB larger.
+// A page of an example defines the parts that the layout names, in the notation
+// of text/template. That package itself is not used: it calls methods by name,
+// so a program that links it keeps all methods of all its types, which made the
+// server 5.5 MB larger.
 var (
 	definedPart = regexp.MustCompile(`(?s)\{\{define "([a-z-]+)"\}\}(.*?)\{\{end\}\}`)
 	namedPart   = regexp.MustCompile(`\{\{template "([a-z-]+)"\}\}`)
 )
 
-// page returns a page as it is served.
+// page returns a page with its layout.
 func page(content []byte) ([]byte, error) {
 	if !bytes.HasPrefix(content, []byte("{{define")) {
 		return content, nil
@@ -77,8 +78,9 @@ func page(content []byte) ([]byte, error) {
 	return []byte(whole), missing
 }
 
-// serve answers with the file, or with 304 where the client has it. Clients ask each time (no-cache): a file keeps its
-// name over versions of the server, and the page must not run with half of another version.
+// serve answers with the file, or with 304 if the client has it. Clients ask
+// each time (no-cache), because files keep their names between versions of the
+// server, and a page must not mix files of two versions.
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Content-Type", f.contentType)

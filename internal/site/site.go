@@ -1,10 +1,10 @@
-// Package site is the page that the server shows at "/": what it is, how to connect, and a live chat; and the example
-// pages of the types that are ready, each for the instance in its query: "/examples/chat?instance=ID".
+// Package site serves the server's page at "/", which explains the server and has a live chat, and the example pages of
+// the built-in types, each for the instance in its query: "/examples/chat?instance=ID".
 //
-// The assets are embedded in the binary and load nothing from another host. All but one are written by hand:
-// assets/phoenix.js is npm's phoenix as it is (phoenix-license.txt beside it), so that the pages are clients like any other, and
-// their sources examples of what to write. A test in compat_tests/js holds it to the version that is tested there. The
-// example pages are the parts of a layout, example.html.
+// The assets are embedded in the binary and load nothing from another host. All except one are written by hand:
+// assets/phoenix.js is npm's unmodified phoenix (with phoenix-license.txt), so that the pages are ordinary clients and
+// their sources can serve as examples. A test in compat_tests/js checks that it is the version tested there. The
+// example pages define the parts of a layout, example.html.
 package site
 
 import (
@@ -20,8 +20,8 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// contentTypes are written out because mime.TypeByExtension asks the machine it runs on. A file of another kind
-// does not belong among the assets.
+// contentTypes are listed because mime.TypeByExtension depends on the machine. Other kinds of files do not belong among
+// the assets.
 var contentTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",
@@ -31,11 +31,11 @@ var contentTypes = map[string]string{
 }
 
 // contentSecurityPolicy lets the page load its own files and open WebSockets, and nothing else: no inline script or
-// style. ws: and wss: stand beside 'self' because Safari before 15.4 does not take 'self' for a WebSocket to the same host.
+// style. ws: and wss: are listed because in Safari before 15.4 'self' does not include WebSockets to the same host.
 const contentSecurityPolicy = "default-src 'self'; connect-src 'self' ws: wss:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 
-// pages are the addresses of those assets that are read by people. One page, one address.
+// pages are the addresses of the assets that are pages, one for each.
 var pages = map[string]string{
 	"/":                "/assets/index.html",
 	"/examples/chat":   "/assets/chat.html",
@@ -43,17 +43,17 @@ var pages = map[string]string{
 	"/examples/collab": "/assets/collab.html",
 }
 
-// defaultSocket is the path of the socket that the pages are written with.
+// defaultSocket is the socket path in the sources of the pages.
 const defaultSocket = "/socket"
 
-// Handler serves the page at "/", the examples, and their files below "/assets/", to GET and HEAD; any other path is a 404.
-// The pages connect to the socket at the path socket. Their references are relative, so that a reverse proxy may put them
-// below a path. The handler may be shared by any number of servers.
+// Handler serves the page at "/", the examples, and their files below "/assets/", to GET and HEAD; any other path is a
+// 404. The pages connect to the socket at the path socket. Their references are relative, so a reverse proxy may serve
+// them below a path. The handler may be shared by several servers.
 func Handler(socket string) http.Handler {
 	return newHandler(assets, socket)
 }
 
-// handler maps request paths to files. It is not changed after construction.
+// handler maps request paths to files. It is immutable.
 type handler struct {
 	files  map[string]*file
 	socket string
@@ -68,7 +68,7 @@ func newHandler(assets fs.FS, socket string) handler {
 	for _, name := range names {
 		f, err := readFile(assets, name, socket)
 		if err != nil {
-			panic(err) // embedded files can be read, and a test holds their kinds
+			panic(err) // embedded files can be read, and a test checks their kinds
 		}
 		h.files["/"+name] = f
 	}
@@ -94,8 +94,8 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.serve(w, r)
 }
 
-// notFound is the answer to a path that has no file. People who see it have usually mistyped the socket's path, or
-// opened the socket's address in a browser.
+// notFound returns the answer for a path that has no file. People who see it have usually mistyped the socket's path,
+// or opened the socket's address in a browser.
 func (h handler) notFound(path string) string {
 	if path == h.socket || strings.HasPrefix(path, h.socket+"/") {
 		return "Clients of Phoenix Channels connect to this address; it has no page. The server's page is at /.\n"

@@ -1,7 +1,7 @@
-// Package strictjson decodes what people and programs configure the server
-// with. encoding/json takes Labels for labels, and of two fields of one name the
-// last: what somebody has written would silently not count. Here each is an
-// error, which names the field and what would be right.
+// Package strictjson decodes configurations and requests strictly.
+// encoding/json accepts Labels for labels, and the last of two fields with the
+// same name, so some input would be silently ignored. Here each of these is an
+// error that names the field and what would be right.
 package strictjson
 
 import (
@@ -111,7 +111,7 @@ func next(d *json.Decoder) json.Token {
 	return t
 }
 
-// structsIn tells that a type has fields whose names are to be checked.
+// structsIn reports whether a type has fields whose names must be checked.
 func structsIn(t reflect.Type) bool {
 	if decodesItself(t) {
 		return false
@@ -131,7 +131,7 @@ func takesText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// fieldsOf are the exported fields of a struct by their names in JSON.
+// fieldsOf returns the exported fields of a struct by their names in JSON.
 func fieldsOf(t reflect.Type) map[string]int {
 	fields := make(map[string]int, t.NumField())
 	for i := range t.NumField() {
@@ -144,7 +144,7 @@ func fieldsOf(t reflect.Type) map[string]int {
 	return fields
 }
 
-// reasonOf says what an error of encoding/json means.
+// reasonOf translates an error of encoding/json.
 func reasonOf(err error, t reflect.Type, at string) fielderr.List {
 	var kind *json.UnmarshalTypeError
 	switch {
@@ -159,7 +159,7 @@ func reasonOf(err error, t reflect.Type, at string) fielderr.List {
 	return fielderr.New(at, "%v", err)
 }
 
-// wanted is what JSON has for a type.
+// wanted returns the JSON type for a Go type.
 func wanted(t reflect.Type) string {
 	switch kind := t.Kind(); {
 	case takesText(t), kind == reflect.String:
