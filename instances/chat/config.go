@@ -14,8 +14,8 @@ type Config struct {
 	BacklogBytes int            `json:"backlog_bytes,omitempty" jsonschema:"minimum=1,maximum=900000,default=262144,description=bytes that these messages may have together"`
 	BacklogAge   units.Duration `json:"backlog_age,omitempty" jsonschema:"default=24h,description=how long a message is kept"`
 	MaxBody      int            `json:"max_body,omitempty" jsonschema:"minimum=1,maximum=65536,default=4000,description=bytes of the longest message"`
-	MaxRooms     int            `json:"max_rooms,omitempty" jsonschema:"minimum=1,maximum=5000,default=1000,description=rooms that may be in use at a time and that keep a backlog; where there are more, a client with the most loses that which was silent longest"`
-	RoomShare    int            `json:"room_share,omitempty" jsonschema:"minimum=1,maximum=100,default=25,description=percent of the rooms that others leave free which one client may have open; 100: all of them"`
+	MaxRooms     int            `json:"max_rooms,omitempty" jsonschema:"minimum=1,maximum=5000,default=1000,description=rooms that may be in use at a time and backlogs that are kept; beyond that the client with the most loses the one that was silent longest"`
+	RoomShare    int            `json:"room_share,omitempty" jsonschema:"minimum=1,maximum=100,default=25,description=percent of the rooms not opened by others that one client may have open; 100: all of them"`
 }
 
 // Defaults of a Config.
