@@ -38,7 +38,8 @@ type Tracker struct {
 	stripes []stripe
 }
 
-// stripe fills a cache line, so that it shares none with another. It is a share of the topics and of the channels that track in them. Lock order: one stripe at a time, then
+// stripe is a share of the topics and of the channels that track in them. It fills a cache line, so that its lock shares none
+// with another. Lock order: one stripe at a time, then
 // whatever Broadcaster and Channel take for themselves.
 type stripe struct {
 	mu sync.Mutex
