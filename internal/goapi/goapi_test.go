@@ -127,3 +127,47 @@ func TestCounts(t *testing.T) {
 	row("all", sums)
 	t.Logf("\n%s", b.String())
 }
+
+// TestList reads a package that is made up.
+func TestList(t *testing.T) {
+	dir := t.TempDir()
+	const source = `package a
+
+import "example.org/m/internal/b"
+
+// T is documented.
+type T[K comparable] struct {
+	F      b.Hidden
+	hidden b.Hidden
+}
+
+func (t *T[K]) M(k K) error { return nil }
+
+func (hidden) M() {}
+
+type hidden int
+
+// I is an alias.
+type I = interface{ Do(n int) }
+
+const C, d = 1, 2 // C is documented
+`
+	if err := os.WriteFile(filepath.Join(dir, "a.go"), []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	packages, err := List(dir)
+	if err != nil || len(packages) != 1 {
+		t.Fatalf("%d packages, %v", len(packages), err)
+	}
+	p := packages[0]
+	want := []string{"const C", "field T.F b.Hidden", "method (*T[K]) M(k K) error", "method I.Do(n int)", "type I interface", "type T[K comparable] struct"}
+	if got := strings.Join(p.Lines, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("lines\n%s", got)
+	}
+	if got := strings.Join(p.Leaks, "\n"); got != "field T.F b.Hidden: b.Hidden" {
+		t.Errorf("leaks %s", got)
+	}
+	if got := strings.Join(p.Undocumented, "\n"); got != "method (*T[K]) M(k K) error" {
+		t.Errorf("undocumented %s", got)
+	}
+}
