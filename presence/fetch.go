@@ -2,26 +2,27 @@ package presence
 
 import "github.com/mycelium-rt/mycelium/internal/callback"
 
-// With Options.Fetch a change waits until Fetch has been asked about its key, as changes wait for the end of a window: until then
-// neither clients nor states nor other nodes know of it. What Fetch has returned is kept with the key. So a state or a diff can be written
-// under the lock at any time, whatever Fetch is doing, and a state still has exactly the diffs that were sent before it.
+// With Options.Fetch a change waits until Fetch has been called for its key, as changes wait for the end of a window:
+// until then neither clients nor states nor other nodes know of it. What Fetch returned is kept with the key. So states
+// and diffs can be written under the lock at any time, whatever Fetch is doing, and a state still has exactly the diffs
+// that were sent before it.
 //
-// A topic has one call under way at a time. It asks about the keys whose changes wait and, if a state is wanted, about
-// all keys that clients know, a part of them in each call.
+// A topic has one call at a time. It is for the keys whose changes wait and, if a state is wanted, for all keys of the
+// topic, a part of them in each call.
 
 // enrichment is what a topic has from Fetch. All of it is guarded by the stripe's mu.
 type enrichment struct {
 	added  map[*entry]addition  // by keys that Fetch was asked about
 	asking bool                 // a call is under way
-	held   int                  // so many of topic.dirty, the first ones, wait for Fetch and for nothing else
+	held   int                  // how many of topic.dirty, from the first on, wait only for Fetch
 	states map[Channel]struct{} // channels that wait for a state
 	due    []*entry             // keys to ask about before states are pushed
 }
 
 // addition is what Fetch has returned for a key.
 type addition struct {
-	members string // as they are written behind the metas, each with a comma before it; "": none
-	fresh   bool   // Fetch has been asked since clients were last told of the key
+	members string // of the JSON object, each with a comma before it, as they follow the metas; "": none
+	fresh   bool   // Fetch has been called since clients were last told of the key
 }
 
 // statesAtOnce is how many states are pushed under one hold of the lock.
@@ -54,7 +55,7 @@ func fetchedObject(members string) []byte {
 // isBusy reports whether the topic has to stay although nobody is in it.
 func (f *enrichment) isBusy() bool { return f != nil && (f.asking || len(f.states) > 0) }
 
-// tellable returns those of the first n dirty entries that clients can be told of now. The others wait for Fetch.
+// tellable returns the entries that clients can be told of, of the first n dirty ones. The others wait for Fetch.
 func (t *Tracker) tellable(tp *topic, n int) []changedEntry {
 	if t.fetcher.stopped() {
 		tp.fetch.held = 0
@@ -70,8 +71,8 @@ func (t *Tracker) tellable(tp *topic, n int) []changedEntry {
 	return ready
 }
 
-// isReady reports whether clients can be told of what has changed under a key. If it only left they know what Fetch has added to it.
-// What another node's presences leave is told at once because Replica.portion relies on it.
+// isReady reports whether clients can be told of the changes of an entry: Fetch has been called since the last join, or
+// nothing has joined. A leave of another node's presence is always told, because Replica.portion relies on it.
 func (tp *topic) isReady(d *changedEntry) bool {
 	joined := false
 	for at := d.first; at != 0; at = tp.changes[at-1].next {
@@ -166,6 +167,9 @@ func (tp *topic) enrich(e *entry, members map[string]string) {
 		now = before
 	}
 	f.added[e] = addition{members: now, fresh: e.changes != 0}
+	if f.added[e] == (addition{}) {
+		delete(f.added, e)
+	}
 	if now == before {
 		return
 	}

@@ -62,8 +62,8 @@ type answer struct {
 	err   error
 }
 
-// ask returns what Fetch adds to each of the presences, as the members that a JSON object has behind "metas". A key that Fetch leaves
-// out has "". A key for which it failed is missing, and err says why; if it failed as a whole, the map is nil.
+// ask returns what Fetch adds to each of the presences, in the form of addition.members; "" for a key that it leaves out. A
+// key for which it failed is missing, and err says why. If it failed as a whole, the map is nil.
 func (f *fetcher) ask(topic string, presences map[string]Entry) (members map[string]string, err error) {
 	if len(presences) == 0 || f.stopped() {
 		return nil, nil
@@ -137,8 +137,8 @@ func (f *fetcher) encode(presences map[string]Entry, found map[string]any) (memb
 	return members, err
 }
 
-// encodeFetched returns the members of v, each with a comma before it and without "metas", which is the tracker's. A v that encodes
-// to null has none.
+// encodeFetched returns the members of v, each with a comma before it, without "metas", which only the tracker sets. A v
+// that encodes to null has none.
 func encodeFetched(scratch *[]byte, v any) (members string, err error) {
 	if v == nil {
 		return "", nil
