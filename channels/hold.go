@@ -30,8 +30,8 @@ type stall struct {
 	timer *time.Timer // ends it
 }
 
-// held returns the hold of the socket, and makes one if there is none.
-func (s *Socket) held() *hold {
+// ensureHold returns the hold of the socket, and makes one if there is none.
+func (s *Socket) ensureHold() *hold {
 	l := s.perLoop()
 	h := l.held[s]
 	if h == nil {
@@ -48,10 +48,10 @@ func (s *Socket) held() *hold {
 
 // isHeld reports whether the socket is not read at the moment. A silent socket that
 // is held may have a client that is not silent.
-func (s *Socket) isHeld() bool { return s.holding() != nil }
+func (s *Socket) isHeld() bool { return s.findHold() != nil }
 
-// holding returns the hold of the socket, nil if it has none.
-func (s *Socket) holding() *hold {
+// findHold returns the hold of the socket, nil if it has none.
+func (s *Socket) findHold() *hold {
 	if held := s.perLoop().held; len(held) > 0 {
 		return held[s]
 	}
@@ -61,7 +61,7 @@ func (s *Socket) holding() *hold {
 // readAgain resumes reading if no reason for the hold is left. A task decodes what
 // was read before, because the caller may have messages that came earlier.
 func (s *Socket) readAgain() {
-	h := s.holding()
+	h := s.findHold()
 	if !h.isOver() {
 		return
 	}
@@ -82,7 +82,7 @@ func (h *hold) isOver() bool { return h != nil && h.until.IsZero() && len(h.full
 // decodeUnread ends a hold and decodes what was read before it, which may begin the
 // next hold.
 func (s *Socket) decodeUnread() {
-	h := s.holding()
+	h := s.findHold()
 	if h == nil {
 		return
 	}
@@ -108,7 +108,7 @@ func (s *Socket) forgetHold() {
 // holdUp stops reading the socket until d from now, because of a rate. What was read
 // already is still handled, unless [hold.stopsDecoding].
 func (s *Socket) holdUp(d time.Duration, rate string) {
-	h := s.held()
+	h := s.ensureHold()
 	first := h.until.IsZero()
 	h.until = s.loop.Now().Add(d)
 	if !first {
@@ -143,7 +143,7 @@ func (s *Socket) stall(c *Context) {
 	if s.closed() {
 		return
 	}
-	h := s.held()
+	h := s.ensureHold()
 	f := &stall{c: c}
 	f.timer = time.AfterFunc(s.mount.limits.MailboxWait, func() { s.loop.Post(f) })
 	h.full = append(h.full, f)

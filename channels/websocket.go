@@ -64,7 +64,7 @@ func (w *websocketConn) HandleOpen(*netloop.Conn) {}
 // HandleData decodes data from the client.
 func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 	w.socket.countWire(len(data))
-	if h := w.socket.holding(); h != nil && len(h.unread) > 0 { // read before reading was paused
+	if h := w.socket.findHold(); h != nil && len(h.unread) > 0 { // read before reading was paused
 		h.unread = append(h.unread, data...)
 		return
 	}
@@ -78,7 +78,7 @@ func (w *websocketConn) feed(data []byte) {
 	case err == nil: // return before wrong is allocated
 		return
 	case errors.Is(err, websocket.ErrPause):
-		h := w.socket.holding()
+		h := w.socket.findHold()
 		h.unread = append(h.unread, rest...)
 		return
 	}
@@ -103,7 +103,7 @@ func (w *websocketConn) HandleMessage(binary bool, payload []byte) error {
 		w.closeWithin(closeInternalError, adviceOf(err), refusalGrace)
 		return websocket.ErrStop
 	}
-	if w.socket.holding().stopsDecoding() {
+	if w.socket.findHold().stopsDecoding() {
 		return websocket.ErrPause
 	}
 	return nil
@@ -147,7 +147,7 @@ func (w *websocketConn) HandleOverhead(units int) error {
 		return websocket.ErrStop
 	}
 	w.socket.countFrames(units)
-	if h := w.socket.holding(); h != nil && units > 1 { // not a fragment
+	if h := w.socket.findHold(); h != nil && units > 1 { // not a fragment
 		h.large = true
 	}
 	return nil
