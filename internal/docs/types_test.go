@@ -52,7 +52,7 @@ func TestTypesConfig(t *testing.T) {
 }
 
 // The events that it names are those that the types handle and send, and its
-// signals those that they take.
+// signals those that they take. The answer to an unknown event names them too.
 func TestTypesEvents(t *testing.T) {
 	for _, name := range []string{"chat", "game", "collab"} {
 		source := packageOf(t, name)
@@ -60,6 +60,14 @@ func TestTypesEvents(t *testing.T) {
 		handled := sorted(regexp.MustCompile(`(?:channels\.On|t\.on)\(\w+, "(\w+)"`).FindAllStringSubmatch(source, -1))
 		if said := events(section, "push"); !reflect.DeepEqual(said, handled) {
 			t.Errorf("docs/types.md says that %s takes %v, it takes %v", name, said, handled)
+		}
+		var told []string // by the answer to an unknown event
+		for _, m := range regexp.MustCompile(`(?:there is no event %q: an? \w+ takes |noSuchEvent\(")([\w, ]+)"`).FindAllStringSubmatch(source, -1) {
+			told = append(told, strings.FieldsFunc(strings.ReplaceAll(m[1], " and ", ","), func(r rune) bool { return r == ',' || r == ' ' })...)
+		}
+		slices.Sort(told)
+		if told = slices.Compact(told); !slices.Equal(told, handled) {
+			t.Errorf("an unknown event is answered with %v, but %s takes %v", told, name, handled)
 		}
 		sent := sorted(regexp.MustCompile(`(?:Broadcast|BroadcastFrom|Push|PushFresh)\((?:topic, |"room:"\+one\.name, )?"(\w+)"`).FindAllStringSubmatch(source, -1))
 		if said := events(section, "comes"); !reflect.DeepEqual(said, sent) {
