@@ -25,36 +25,36 @@ import (
 // File is the name of the store's file in its directory.
 const File = "instances.db"
 
-// lockTimeout is how long Open waits for another process to let go of the
-// file: a server that is being replaced needs a moment. Only tests change it.
+// lockTimeout is how long Open waits for another process to release the file: a
+// server that is being replaced needs a moment. Only tests change it.
 var lockTimeout = 5 * time.Second
 
-// commitBatch bounds how many changes one write to the disk takes with it, so
-// that none waits for too many others.
+// commitBatch bounds how many changes share one write to the disk, so that none
+// waits for too many others.
 const commitBatch = 1000
 
-// Every value has the revision of its key before it, in 8 bytes. The sequence
-// of the bucket is the last revision that was given: it does not go down when a
-// key is removed.
+// Every value is preceded by the revision of its key, in 8 bytes. The sequence
+// of the bucket is the last revision given; it does not decrease when a key is
+// removed.
 var bucketName = []byte("instances")
 
 const revisionSize = 8
 
-// Errors of files that are not as this package writes them.
+// Errors of files that this package has not written, or that are damaged.
 var (
 	errDamaged = errors.New("boltstore: the file is damaged")
 	errEmpty   = errors.New("the file is empty: restore it from a copy, or remove it to begin without instances")
 	errForeign = errors.New("the file is not a store of instances: restore it from a copy, or choose another directory")
 )
 
-// Store is an instances.Store.
+// Store implements instances.Store.
 type Store struct {
 	db *bbolt.DB
 
 	// Guarded by mu.
 	mu      sync.Mutex
 	waiting []*change
-	writing bool // somebody writes, and takes what waits next
+	writing bool // a caller is writing, and will take what waits next
 }
 
 var _ instances.Store = (*Store)(nil)
@@ -91,7 +91,7 @@ func Open(dir string) (*Store, error) {
 		})
 	})
 	if err == nil {
-		err = syncDir(dir) // the file's name is to survive too
+		err = syncDir(dir) // makes the file's name durable too
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("boltstore: %s: %w", path, err), db.Close())
@@ -124,16 +124,16 @@ func open(path string) (db *bbolt.DB, err error) {
 	return db, err
 }
 
-// create makes an empty store under another name and gives it its own when it is
-// complete: a crash leaves no file that Open would refuse. Where two processes do
-// so at once, the file of the first one stays.
+// create makes an empty store under another name and renames it when it is
+// complete, so that a crash leaves no file that Open would refuse. If two
+// processes do so at once, the file of the first one stays.
 func create(dir, path string) error {
 	f, err := os.CreateTemp(dir, File+".new-*")
 	if err != nil {
 		return fmt.Errorf("boltstore: %w", err)
 	}
 	name := f.Name()
-	defer os.Remove(name) //nolint:errcheck // it is only a name
+	defer os.Remove(name) //nolint:errcheck // only a temporary name
 	err = f.Close()
 	if err == nil {
 		err = fill(name)
@@ -152,7 +152,7 @@ func create(dir, path string) error {
 	return nil
 }
 
-// fill makes a store of an empty file.
+// fill turns an empty file into a store.
 func fill(name string) error {
 	db, err := open(name)
 	if err != nil {
@@ -165,8 +165,8 @@ func fill(name string) error {
 	return errors.Join(err, db.Close())
 }
 
-// intact runs what reads or writes the file. Where that is damaged, bbolt panics,
-// or reads beyond the end of it.
+// intact runs f, which reads or writes the file. If the file is damaged, bbolt
+// panics or reads beyond its end.
 func intact(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -196,7 +196,7 @@ func (s *Store) Get(_ context.Context, key string) (e instances.Entry, err error
 	return e, err
 }
 
-// entry copies a stored value, which belongs to its transaction.
+// entry decodes a copy of a stored value, which belongs to its transaction.
 func entry(key, value []byte) (instances.Entry, error) {
 	switch {
 	case value == nil:
@@ -264,12 +264,13 @@ func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
 	return err
 }
 
-// expect fails unless the key is at revision, 0 if it is not to be there.
+// expect fails unless the key is at revision; 0 means that the key must not
+// exist.
 func expect(b *bbolt.Bucket, key string, revision uint64) error {
 	if revision == instances.AnyRevision {
 		return nil
 	}
-	var have uint64 // of a key that is not there
+	var have uint64 // stays 0 if the key does not exist
 	if value := b.Get([]byte(key)); len(value) >= revisionSize {
 		have = binary.BigEndian.Uint64(value)
 	}
@@ -279,8 +280,8 @@ func expect(b *bbolt.Bucket, key string, revision uint64) error {
 	return nil
 }
 
-// commit has a change written, together with all that wait while another write
-// is under way: the first of them writes for all.
+// commit writes a change, together with all that wait while another write is in
+// progress: the first of them writes for all.
 func (s *Store) commit(ctx context.Context, apply func(*bbolt.Bucket) (uint64, error)) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -302,7 +303,7 @@ func (s *Store) commit(ctx context.Context, apply func(*bbolt.Bucket) (uint64, e
 	}
 }
 
-// write writes until nothing waits.
+// write writes until no change waits.
 func (s *Store) write() {
 	for {
 		s.mu.Lock()
@@ -320,8 +321,8 @@ func (s *Store) write() {
 	}
 }
 
-// writeBatch writes changes in one transaction. Those that are refused by their
-// revision have changed nothing; any other error is everybody's.
+// writeBatch writes changes in one transaction. Changes that are refused by
+// their revision have no effect; any other error applies to all of them.
 func (s *Store) writeBatch(batch []*change) {
 	err := intact(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {

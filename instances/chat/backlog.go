@@ -9,8 +9,8 @@ import (
 
 // Message is a message in a room.
 type Message struct {
-	// ID is unique in its room and larger than that of every message before it,
-	// over restarts too.
+	// ID is unique in its room and larger than that of every earlier message,
+	// even after restarts.
 	ID   int64     `json:"id"`
 	User string    `json:"user"`
 	Body string    `json:"body"`
@@ -20,20 +20,20 @@ type Message struct {
 	Key string `json:"key,omitempty"`
 }
 
-// bounds are what a backlog may have.
+// bounds are the limits of a backlog.
 type bounds struct {
 	messages int
 	bytes    int // of the messages' JSON
 	age      time.Duration
 }
 
-// backlog is the newest messages of a room. It has no clock and no lock.
+// backlog holds the newest messages of a room. It has no clock and no lock.
 type backlog struct {
 	bounds bounds
 	kept   []entry // by id
 	bytes  int     // sum of kept's text
-	last   int64   // id of the newest message there ever was
-	lost   int64   // id of the newest that is not kept any more, 0: none
+	last   int64   // id of the newest message ever
+	lost   int64   // id of the newest message that is no longer kept, 0: none
 }
 
 type entry struct {
@@ -41,8 +41,8 @@ type entry struct {
 	text json.RawMessage
 }
 
-// add says something. If its user has said it before under the same key, that
-// message is returned and again is true.
+// add adds a message. If its user has sent one with the same key before, add
+// returns that message and again is true.
 func (b *backlog) add(user, body, key string, now time.Time) (e entry, again bool, err error) {
 	if key != "" {
 		for _, old := range slices.Backward(b.kept) {
@@ -51,7 +51,8 @@ func (b *backlog) add(user, body, key string, now time.Time) (e entry, again boo
 			}
 		}
 	}
-	// Microseconds: ids that go on after a restart, and that JavaScript's numbers hold.
+	// Microseconds: such ids increase after a restart, and fit into
+	// JavaScript's numbers.
 	b.last = max(b.last+1, now.UnixMicro())
 	e.Message = Message{ID: b.last, User: user, Body: body, At: now.UTC().Truncate(time.Millisecond), Key: key}
 	if e.text, err = json.Marshal(e.Message); err != nil {
@@ -63,7 +64,7 @@ func (b *backlog) add(user, body, key string, now time.Time) (e entry, again boo
 	return e, false, nil
 }
 
-// trim drops what is beyond the bounds, oldest first.
+// trim drops messages beyond the bounds, oldest first.
 func (b *backlog) trim(now time.Time) {
 	drop := 0
 	for drop < len(b.kept) && (len(b.kept)-drop > b.bounds.messages || b.bytes > b.bounds.bytes || now.Sub(b.kept[drop].At) > b.bounds.age) {
@@ -74,8 +75,8 @@ func (b *backlog) trim(now time.Time) {
 	b.kept = slices.Delete(b.kept, 0, drop)
 }
 
-// since returns the messages that came after the one with this id; complete
-// tells that none of them is missing.
+// since returns the messages after the one with this id; complete reports
+// whether none of them is missing.
 func (b *backlog) since(id int64, now time.Time) (texts []json.RawMessage, complete bool) {
 	b.trim(now)
 	texts = []json.RawMessage{} // [] in JSON, not null
@@ -87,14 +88,14 @@ func (b *backlog) since(id int64, now time.Time) (texts []json.RawMessage, compl
 	return texts, id >= b.lost
 }
 
-// clear forgets all messages.
+// clear removes all messages.
 func (b *backlog) clear() {
 	b.kept, b.bytes, b.lost = nil, 0, b.last
 }
 
-// saved is a backlog as it is kept.
+// saved is the stored form of a backlog.
 type saved struct {
-	Room     string            `json:"room"` // whose it is: the key has only its hash
+	Room     string            `json:"room"` // its room: the key has only a hash of the name
 	Last     int64             `json:"last"`
 	Lost     int64             `json:"lost,omitempty"`
 	Messages []json.RawMessage `json:"messages"`

@@ -14,7 +14,7 @@ import (
 // Bounds of what clients send, in bytes.
 const (
 	maxRoomName = 128
-	maxMeta     = 1024 // it is told to everybody in the room
+	maxMeta     = 1024 // it is sent to everybody in the room
 	maxKey      = 64
 )
 
@@ -43,13 +43,13 @@ var (
 	_ instances.Signaler = (*logic)(nil)
 )
 
-// Start is instances.Starter's.
+// Start implements instances.Starter.
 func (l *logic) Start(ctx context.Context) error { return l.rooms.load(ctx) }
 
-// Stop is instances.Stopper's.
+// Stop implements instances.Stopper.
 func (l *logic) Stop(ctx context.Context) error { return l.rooms.save(ctx) }
 
-// Channels is instances.Logic's.
+// Channels implements instances.Logic.
 func (l *logic) Channels() []*channels.Channel {
 	room := channels.Handle("room:*", l.join)
 	channels.Info(room, l.joined)
@@ -72,7 +72,8 @@ type joinReply struct {
 	User string `json:"user"` // the name that it goes by
 }
 
-// afterJoin comes when the client is subscribed: what it is told then has no gap.
+// afterJoin is sent when the client is subscribed, so that what it is sent then
+// has no gap.
 type afterJoin struct {
 	meta  json.RawMessage
 	since int64
@@ -106,7 +107,7 @@ func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
 	return joinReply{name}, c.Send(afterJoin{p.Meta, p.Since})
 }
 
-// What is kept with a joined channel: the name of its client and its room.
+// Values kept with a joined channel: the name of its client and its room.
 var (
 	userKey = channels.NewKey[string]("user")
 	roomKey = channels.NewKey[*room]("room")
@@ -114,7 +115,8 @@ var (
 
 type backlogPush struct {
 	Messages []json.RawMessage `json:"messages"`
-	// Complete tells that nothing is missing between since and the first message.
+	// Complete reports whether nothing is missing between since and the first
+	// message.
 	Complete bool `json:"complete"`
 }
 
@@ -128,7 +130,7 @@ func (l *logic) joined(c *channels.Context, a afterJoin) error {
 	return l.pushBacklog(c, backlogDue{a.since})
 }
 
-// backlogDue comes when the client is to be sent what was said since a message.
+// backlogDue is sent when the client must be sent the messages since a message.
 type backlogDue struct{ since int64 }
 
 func (l *logic) pushBacklog(c *channels.Context, due backlogDue) error {
@@ -163,7 +165,7 @@ func (l *logic) say(c *channels.Context, m newMessage) (said, error) {
 	})
 }
 
-// post keeps a message and sends it, both in the same order.
+// post keeps a message and sends it, in the same order as others.
 func (l *logic) post(one *room, user string, m newMessage, send func(text []byte) error) (said, error) {
 	one.mu.Lock()
 	defer one.mu.Unlock()

@@ -27,7 +27,7 @@ const (
 	defaultMaxRooms     = 1000
 )
 
-// withDefaults fills in what is left out and checks what the schema cannot say.
+// withDefaults fills in defaults and checks what the schema cannot express.
 func (c Config) withDefaults() (Config, error) {
 	if c.BacklogAge < 0 {
 		return c, instances.Invalid("/backlog_age", "must not be negative; leave it out for %v", defaultBacklogAge)

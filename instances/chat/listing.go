@@ -11,13 +11,12 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// holder stands for a client among those whose backlogs are saved. It has so few
-// bits that it tells nobody's name or address, and enough that two clients seldom
-// share one.
+// holder stands for a client in the list of saved backlogs. It has too few bits
+// to reveal a name or address, and enough that two clients rarely share one.
 type holder uint16
 
-// holderOf returns who a room belongs to that a socket opens. Clients that cannot
-// be told apart are divided by their sockets. The application is holder 0.
+// holderOf returns the holder of a room that a socket opens. Clients that
+// cannot be told apart are told apart by socket. The application is holder 0.
 func holderOf(s *channels.Socket) holder {
 	if s == nil {
 		return 0
@@ -27,18 +26,17 @@ func holderOf(s *channels.Socket) holder {
 		name = fmt.Sprintf("%p", s)
 	}
 	h := fnv.New64a()
-	h.Write([]byte(name)) // a hash takes everything
+	h.Write([]byte(name)) // writing to a hash does not fail
 	return holder(h.Sum64())
 }
 
 // listing is a room with a saved backlog.
 type listing struct {
-	At time.Time `json:"at"` // when something was last said there
+	At time.Time `json:"at"` // time of the last message
 	By holder    `json:"by"`
 }
 
-// UnmarshalJSON reads also what was written before there were holders: the time
-// alone.
+// UnmarshalJSON also reads the form of earlier versions: only the time.
 func (l *listing) UnmarshalJSON(data []byte) error {
 	if data[0] == '"' {
 		return json.Unmarshal(data, &l.At)
@@ -47,9 +45,10 @@ func (l *listing) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*plain)(l))
 }
 
-// surplus are rooms whose backlogs go: expired, or too many. Of those, the holder
-// with the most rooms loses the one that was silent longest, again and again:
-// whoever says something in a thousand rooms loses his own backlogs. With saving.
+// surplus returns the rooms whose backlogs are dropped, because they have
+// expired or there are too many. In the latter case the holder with the most
+// rooms loses the one that was silent longest, repeatedly, so a client that
+// writes to a thousand rooms loses its own backlogs. The caller holds saving.
 func (r *rooms) surplus(now time.Time) (keys []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,8 +87,8 @@ func (r *rooms) bySilence(a, b string) int {
 	return cmp.Or(r.listed[a].At.Compare(r.listed[b].At), cmp.Compare(a, b))
 }
 
-// richest returns the holder with the most rooms among those with one that is
-// closed; of two with as many, the one whose was silent longest.
+// richest returns the holder with the most rooms among those that have a closed
+// one; of two with as many, the one whose room was silent longest.
 func (r *rooms) richest(closed map[holder][]string, has map[holder]int) (most holder) {
 	first := true
 	for by := range closed {

@@ -20,25 +20,26 @@ import (
 // SaveAfter is how long a message may stay unsaved.
 const SaveAfter = time.Second
 
-// roomsKey is where the rooms that have a saved backlog are listed.
+// roomsKey is the name under which the list of rooms with a saved backlog is
+// saved.
 const roomsKey = "rooms"
 
-// room is one that somebody is in, or whose backlog is not saved yet.
+// room is a room that has members, or whose backlog is not saved yet.
 type room struct {
 	name string
 	key  string // keyOf(name)
 
-	// mu is held while a message is sent, so that its order in the backlog is
-	// the one in which it arrives. It comes before rooms.mu.
+	// mu is held while a message is sent, so that messages are in the backlog
+	// in the order in which they arrive. It is taken before rooms.mu.
 	mu      sync.Mutex
 	backlog *backlog // guarded by mu; nil: not loaded yet
 
 	members int         // guarded by rooms.mu
-	slot    *share.Slot // guarded by rooms.mu; of who has opened it
+	slot    *share.Slot // guarded by rooms.mu; of the client that opened it
 	by      holder      // the same
 }
 
-// rooms are those of an instance.
+// rooms holds the rooms of an instance.
 type rooms struct {
 	// Static after construction.
 	in     *instances.Instance
@@ -46,7 +47,7 @@ type rooms struct {
 	most   int
 	shares *share.Pool // of most
 
-	saving sync.Mutex // held by the one who saves: before all others
+	saving sync.Mutex // held while saving; taken before all other locks
 
 	mu        sync.Mutex
 	open      map[string]*room   // guarded by mu; by key
@@ -65,8 +66,8 @@ func newRooms(in *instances.Instance, c Config) *rooms {
 	}
 }
 
-// load reads which rooms have a backlog; the backlogs themselves are read when
-// somebody comes.
+// load reads which rooms have a backlog; the backlogs themselves are loaded
+// when somebody joins.
 func (r *rooms) load(ctx context.Context) error {
 	data, err := r.in.Load(ctx, roomsKey)
 	if errors.Is(err, instances.ErrNoState) {
@@ -94,8 +95,8 @@ func (r *rooms) openRoom(ctx context.Context, s *channels.Socket, name string) (
 	return one, nil
 }
 
-// occupy counts a member into a room, which it opens if nobody is there. Opening
-// takes of the share of the client that does it until the room is closed.
+// occupy counts a member of a room, and opens the room if it has none. An open
+// room counts against the share of the client that opened it.
 func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
 	key := keyOf(name)
 	r.mu.Lock()
@@ -107,7 +108,7 @@ func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
 		case share.Full:
 			return nil, channels.Errorf("too many rooms are in use: at most %d can be", r.most)
 		case share.ShareUsed:
-			return nil, channels.Errorf("you have too many rooms open: the others are for other clients")
+			return nil, channels.Errorf("you have too many rooms open: the rest are for other clients")
 		}
 		one = &room{name: name, key: key, slot: slot, by: holderOf(s)}
 		r.open[key] = one
@@ -116,7 +117,7 @@ func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
 	return one, nil
 }
 
-// takeSlot takes one room of the share of a socket. The application may have all.
+// takeSlot takes one room of a socket's share. The application may have all.
 func (r *rooms) takeSlot(s *channels.Socket) (*share.Slot, share.Refusal) {
 	if s == nil {
 		return r.shares.TakeAny()
@@ -143,7 +144,7 @@ func (r *rooms) loadBacklog(ctx context.Context, one *room) error {
 	return nil
 }
 
-// closeRoom closes a room that nobody is in any more, unless it has yet to be saved.
+// closeRoom closes a room without members, unless it has yet to be saved.
 func (r *rooms) closeRoom(one *room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,8 +201,8 @@ func (r *rooms) save(ctx context.Context) error {
 	r.scheduled = false
 	dirty := slices.Collect(maps.Keys(r.dirty))
 	r.mu.Unlock()
-	// The list first: a listed room without a backlog does no harm, a backlog
-	// that is not listed would stay for ever.
+	// The list first: a listed room without a backlog does no harm, but a
+	// backlog that is not listed would stay for ever.
 	err := r.list(ctx, dirty)
 	for _, one := range dirty {
 		if err == nil {
@@ -230,8 +231,8 @@ func (r *rooms) saveOne(ctx context.Context, one *room) error {
 	return err
 }
 
-// list brings the list of rooms up to date, and forgets the backlogs that are
-// too old or too many. With saving.
+// list updates the list of rooms, and drops backlogs that are too old or too
+// many. The caller holds saving.
 func (r *rooms) list(ctx context.Context, dirty []*room) error {
 	now, changed := time.Now(), false
 	for _, one := range dirty {
@@ -260,8 +261,8 @@ func (r *rooms) list(ctx context.Context, dirty []*room) error {
 	return r.in.Save(ctx, roomsKey, data)
 }
 
-// keyOf is the name under which a room's backlog is saved: its own may have
-// any characters.
+// keyOf returns the name under which a room's backlog is saved. It is a hash,
+// because a room's name may have any characters.
 func keyOf(room string) string {
 	sum := sha256.Sum256([]byte(room))
 	return fmt.Sprintf("room-%s", base64.RawURLEncoding.EncodeToString(sum[:]))

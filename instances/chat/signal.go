@@ -11,15 +11,15 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// signalData is what a signal comes with.
+// signalData is the data of a signal.
 type signalData struct {
 	Room string `json:"room"`
 	User string `json:"user"` // of post
 	newMessage
 }
 
-// Signal is instances.Signaler's: the application posts a message, reads what a
-// room keeps, or empties it.
+// Signal implements instances.Signaler: the application posts a message, reads
+// a room's backlog, or clears it.
 func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (any, error) {
 	do := map[string]func(*room, signalData) (any, error){"post": l.signalPost, "history": l.signalHistory, "clear": l.signalClear}[name]
 	if do == nil {
@@ -46,7 +46,7 @@ func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (
 
 func (l *logic) signalPost(one *room, d signalData) (any, error) {
 	if d.User == "" || d.Body == "" || len(d.Body) > l.maxBody || len(d.Key) > maxKey {
-		return nil, wrong("post wants a user, a body of 1 to %d bytes, and a key of at most %d bytes if any", l.maxBody, maxKey)
+		return nil, wrong("post needs a user, a body of 1 to %d bytes, and optionally a key of at most %d bytes", l.maxBody, maxKey)
 	}
 	return l.post(one, d.User, d.newMessage, func(text []byte) error {
 		return l.in.Broadcast("room:"+one.name, "new_msg", json.RawMessage(text))

@@ -5,33 +5,32 @@ import (
 	"fmt"
 )
 
-// change is an operation that makes sense, on a document of one revision. It is
-// never modified.
+// change is a valid operation on a document of one revision. It is immutable.
 type change interface {
-	// after is the same change on the document that earlier has made; of two
-	// that collide, earlier came first.
+	// after returns the same change for the document that earlier has made; if
+	// the two collide, earlier came first.
 	after(earlier change) change
-	// parts is what it costs to have it come after another.
+	// parts is the cost of transforming the change over another.
 	parts() int
-	// MarshalJSON is the operation as clients send and get it.
+	// MarshalJSON returns the operation in the form of clients.
 	MarshalJSON() ([]byte, error)
 }
 
-// document is what is shared, at one revision. It is never modified.
+// document is the shared document at one revision. It is immutable.
 type document interface {
-	// parse reads an operation; the error names what is wrong with it.
+	// parse decodes an operation; the error says what is wrong with it.
 	parse(op json.RawMessage) (change, error)
 	// apply returns the next revision.
 	apply(c change) (document, error)
-	// bound is at least as many bytes as MarshalJSON returns.
+	// bound returns an upper bound of the size of MarshalJSON's result.
 	bound() int
-	// MarshalJSON is the document as clients get it.
+	// MarshalJSON returns the document in the form for clients.
 	MarshalJSON() ([]byte, error)
-	// load is the document of what MarshalJSON has written.
+	// load decodes a document that MarshalJSON has encoded.
 	load(data []byte) (document, error)
 }
 
-// refusal is an error for who has sent an operation.
+// refusal is an error for the sender of an operation.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }

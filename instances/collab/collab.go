@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	// topic is the only one of an instance.
+	// topic is the only topic of an instance.
 	topic = "doc"
 	// maxUnits bounds a text in UTF-16 units, and registers in bytes.
 	maxUnits = 200_000
-	// maxDocBytes bounds the document's JSON, in which a unit may have up to six bytes
-	// ("<" does), and maxLogBytes that of the log: both must fit into one saved
-	// state (instances.MaxStateBytes).
+	// maxDocBytes bounds the document's JSON, in which a unit may take up to
+	// six bytes (such as "<"), and maxLogBytes that of the log. Both must fit
+	// into one saved state (instances.MaxStateBytes).
 	maxDocBytes = 600_000
 	maxLogBytes = 400_000
 	// maxOp bounds an operation in bytes.
 	maxOp = 64 << 10
-	// maxID bounds the name of an operation in bytes.
+	// maxID bounds the id of an operation in bytes.
 	maxID = 64
 )
 
@@ -72,14 +72,14 @@ var (
 	_ instances.Configurer[Config] = (*logic)(nil)
 )
 
-// Start is instances.Starter's.
+// Start implements instances.Starter.
 func (l *logic) Start(ctx context.Context) error { return l.keeper.load(ctx) }
 
-// Stop is instances.Stopper's.
+// Stop implements instances.Stopper.
 func (l *logic) Stop(ctx context.Context) error { return l.keeper.save(ctx) }
 
-// Configure is instances.Configurer's: a document stays of its kind, all else
-// takes a restart, which keeps it.
+// Configure implements instances.Configurer: the kind of a document cannot
+// change; anything else takes a restart, which keeps the document.
 func (l *logic) Configure(_ context.Context, c Config) error {
 	if cmp.Or(c.Kind, "text") != l.kind {
 		return instances.Invalid("/kind", "cannot be changed: create another instance")
@@ -87,7 +87,7 @@ func (l *logic) Configure(_ context.Context, c Config) error {
 	return instances.ErrRestart
 }
 
-// Channels is instances.Logic's.
+// Channels implements instances.Logic.
 func (l *logic) Channels() []*channels.Channel {
 	ch := channels.Handle(topic, l.join)
 	channels.Info(ch, l.joined)
@@ -102,7 +102,7 @@ func (l *logic) Channels() []*channels.Channel {
 
 type joinParams struct {
 	User string `json:"user"` // unless the socket has been given one
-	Rev  *int64 `json:"rev"`  // the revision that the client has; none: it has nothing
+	Rev  *int64 `json:"rev"`  // the client's revision; null: it has none
 }
 
 type joinReply struct {
@@ -110,10 +110,11 @@ type joinReply struct {
 	Kind string `json:"kind"`
 }
 
-// afterJoin comes when the client is subscribed: what it is told then has no gap.
+// afterJoin is sent when the client is subscribed, so that what it is sent then
+// has no gap.
 type afterJoin struct{ rev int64 }
 
-// userKey is the name of a joined channel's client.
+// userKey is the key for the name of a joined channel's client.
 var userKey = channels.NewKey[string]("user")
 
 func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
@@ -129,8 +130,8 @@ func (l *logic) join(c *channels.Context, p joinParams) (joinReply, error) {
 	return joinReply{name, l.kind}, c.Send(afterJoin{rev})
 }
 
-// catchUp brings a client to revision Rev: by the operations that it has
-// missed, or, where they are not kept any more, by the document.
+// catchUp brings a client to revision Rev: with the operations that it has
+// missed or, if they are no longer kept, with the document.
 type catchUp struct {
 	Rev int64           `json:"rev"`
 	Ops []entry         `json:"ops"` // null if the document is given
@@ -157,7 +158,7 @@ func (l *logic) joined(c *channels.Context, a afterJoin) error {
 	return l.pushDoc(c, docDue(a))
 }
 
-// docDue comes when the client is to be brought up to date from a revision.
+// docDue is sent when the client must be brought up to date from a revision.
 type docDue struct{ rev int64 }
 
 func (l *logic) pushDoc(c *channels.Context, due docDue) error {
@@ -186,8 +187,8 @@ func (l *logic) since(_ *channels.Context, p sinceParams) (u catchUp, err error)
 }
 
 type opParams struct {
-	Rev *int64          `json:"rev"` // that the operation is made on
-	ID  string          `json:"id"`  // unique among the user's: what is sent again is one
+	Rev *int64          `json:"rev"` // the revision that the operation is made on
+	ID  string          `json:"id"`  // unique among the user's operations, so that a repeated one is recognized
 	Op  json.RawMessage `json:"op"`
 }
 
@@ -208,7 +209,7 @@ func (p *opParams) check() error {
 }
 
 type opReply struct {
-	Rev int64 `json:"rev"` // that the operation has made
+	Rev int64 `json:"rev"` // the revision that the operation has made
 }
 
 func (l *logic) op(c *channels.Context, p opParams) (opReply, error) {
@@ -227,7 +228,8 @@ func (l *logic) submit(ctx context.Context, user string, p opParams, send func(e
 	return l.keeper.append(ctx, *p.Rev, user, p.ID, p.Op, send)
 }
 
-// Signal is instances.Signaler's: the application reads and changes the document.
+// Signal implements instances.Signaler: the application reads and changes the
+// document.
 func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (result any, err error) {
 	switch name {
 	case "get":

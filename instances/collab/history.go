@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// entry is an operation with its place in the order.
+// entry is an operation and its place in the order.
 type entry struct {
-	Rev  int64           `json:"rev"` // of the document that it has made
+	Rev  int64           `json:"rev"` // revision of the document that it has made
 	User string          `json:"user"`
 	ID   string          `json:"id"` // the client's own name for it
 	Op   json.RawMessage `json:"op"` // on the document of revision Rev-1
@@ -17,14 +17,14 @@ type entry struct {
 	size   int // of its JSON
 }
 
-// bounds are what a history may have.
+// bounds are the limits of a history.
 type bounds struct {
 	ops   int
-	bytes int // of their JSON, with all that belongs to them
+	bytes int // of the entries' JSON, including their metadata
 }
 
-// history is a document and the operations that made it what it is, as far back
-// as the bounds allow. It has no lock and no clock.
+// history is a document and the operations that led to it, as far back as the
+// bounds permit. It has no lock and no clock.
 type history struct {
 	bounds bounds
 	doc    document
@@ -33,12 +33,12 @@ type history struct {
 	bytes  int     // sum of log's sizes
 }
 
-// oldest is the oldest revision that an operation may be made on.
+// oldest returns the oldest revision that an operation may be made on.
 func (h *history) oldest() int64 { return h.rev - int64(len(h.log)) }
 
-// next puts an operation behind all others: it returns what is to be appended,
-// and the document that it makes. If it is there already, again is true. Nothing
-// is changed.
+// next transforms an operation over all later ones, and returns the entry to
+// append and the resulting document. If the operation is in the history
+// already, again is true. next changes nothing.
 func (h *history) next(base int64, user, id string, op json.RawMessage) (e entry, doc document, again bool, err error) {
 	concurrent, err := h.since(base)
 	if err != nil {
@@ -54,8 +54,9 @@ func (h *history) next(base int64, user, id string, op json.RawMessage) (e entry
 		return e, nil, false, err
 	}
 	for _, earlier := range concurrent {
-		// What others have inserted cuts it into more parts. Those would have to be
-		// read again from the store, and every further step costs what there are.
+		// Insertions of others cut it into more parts. A stored operation with
+		// too many parts could not be read again, and each further step costs
+		// as much as there are parts.
 		if c = c.after(earlier.change); c.parts() > maxParts {
 			return e, nil, false, refuse("op falls into more than %d parts, because of what has come since revision %d: take the document anew", maxParts, base)
 		}
@@ -75,7 +76,7 @@ func (h *history) next(base int64, user, id string, op json.RawMessage) (e entry
 }
 
 // checkSize refuses a document that could not be saved, unless it is smaller
-// than the one before.
+// than before.
 func checkSize(doc, before document) error {
 	if doc.bound() <= maxDocBytes {
 		return nil
@@ -91,13 +92,13 @@ func checkSize(doc, before document) error {
 	return err
 }
 
-// measure is the size of the entry in a saved log.
+// measure returns the size of the entry in a saved log.
 func (e *entry) measure() (int, error) {
 	text, err := json.Marshal(e)
 	return len(text) + len(","), err
 }
 
-// since are the operations after a revision.
+// since returns the operations after a revision.
 func (h *history) since(rev int64) ([]entry, error) {
 	switch {
 	case rev < 0 || rev > h.rev:
@@ -108,7 +109,7 @@ func (h *history) since(rev int64) ([]entry, error) {
 	return h.log[rev-h.oldest():], nil
 }
 
-// append takes what next has returned.
+// append appends the results of next.
 func (h *history) append(e entry, doc document) {
 	h.doc, h.rev = doc, e.Rev
 	h.log = append(h.log, e)
@@ -121,7 +122,7 @@ func (h *history) append(e entry, doc document) {
 	h.log = slices.Delete(h.log, 0, drop)
 }
 
-// saved is a history as it is kept.
+// saved is the stored form of a history.
 type saved struct {
 	Rev int64           `json:"rev"`
 	Log []entry         `json:"log"`

@@ -16,23 +16,23 @@ import (
 const SaveAfter = time.Second
 
 const (
-	// docKey is under which the history is saved.
+	// docKey is the name under which the history is saved.
 	docKey = "doc"
-	// ring is how many operations of a durable document are saved each by
-	// itself, before the history is saved with them in it. Operation n is under
-	// "op-(n mod ring)", so that none needs to be removed.
+	// ring is how many operations of a durable document are saved individually
+	// before the whole history is saved. Operation n is saved as "op-(n mod
+	// ring)", so that none needs to be removed.
 	ring = 64
 )
 
-// keeper has the history and keeps it.
+// keeper holds the history and saves it.
 type keeper struct {
 	in      *instances.Instance
 	durable bool
 
-	saving sync.Mutex // held by the one who saves; before mu
+	saving sync.Mutex // held while saving; taken before mu
 
 	// mu is held while an operation is saved and sent, so that everybody gets
-	// them in their order.
+	// operations in order.
 	mu        sync.Mutex
 	history   history // guarded by mu
 	saved     int64   // guarded by mu; the revision of the history that is saved, -1: none is
@@ -43,15 +43,15 @@ func newKeeper(in *instances.Instance, h history, durable bool) *keeper {
 	return &keeper{in: in, history: h, durable: durable, saved: -1}
 }
 
-// read lets f see the history; it must not keep it.
+// read calls f with the history, which f must not keep.
 func (k *keeper) read(f func(*history) error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return f(&k.history)
 }
 
-// append puts an operation at the end, keeps it, and sends it. What is durable
-// and cannot be kept has not happened.
+// append appends an operation, saves it if the document is durable, and sends
+// it. If saving fails, the operation is refused.
 func (k *keeper) append(ctx context.Context, base int64, user, id string, op json.RawMessage, send func(entry) error) (rev int64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -60,7 +60,7 @@ func (k *keeper) append(ctx context.Context, base int64, user, id string, op jso
 		return e.Rev, err
 	}
 	if k.durable {
-		// A client that goes away meanwhile has sent it all the same.
+		// The operation counts even if the client goes away meanwhile.
 		if err := k.saveEntry(context.WithoutCancel(ctx), e); err != nil {
 			k.in.Log().Error().Err(err).Msg("an operation was not saved, and is refused")
 			return 0, refuse("the server could not save this: try again")
@@ -75,8 +75,8 @@ func (k *keeper) append(ctx context.Context, base int64, user, id string, op jso
 
 func opKey(rev int64) string { return fmt.Sprintf("op-%d", rev%ring) }
 
-// saveEntry saves one operation, and the history first if its place in the ring is
-// still needed.
+// saveEntry saves one operation, after saving the history if its place in the
+// ring is still needed.
 func (k *keeper) saveEntry(ctx context.Context, e entry) error { // with mu
 	if e.Rev-max(0, k.saved) > ring {
 		data, err := k.history.encode()
@@ -95,7 +95,7 @@ func (k *keeper) saveEntry(ctx context.Context, e entry) error { // with mu
 	return k.in.Save(ctx, opKey(e.Rev), data)
 }
 
-// load brings back the history, and the operations that were saved after it.
+// load loads the history, and the operations that were saved after it.
 func (k *keeper) load(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -119,7 +119,7 @@ func (k *keeper) load(ctx context.Context) error {
 		if err := json.Unmarshal(data, &e); err != nil {
 			return fmt.Errorf("collab: a saved operation is damaged: %w", err)
 		}
-		if e.Rev != k.history.rev+1 { // of an earlier round
+		if e.Rev != k.history.rev+1 { // from an earlier round
 			return nil
 		}
 		if err := k.history.replay(e); err != nil {

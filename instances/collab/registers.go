@@ -15,7 +15,7 @@ type registers struct {
 	most   int
 }
 
-// parse is document's.
+// parse implements document.
 func (r registers) parse(op json.RawMessage) (change, error) {
 	var c registersChange
 	if err := json.Unmarshal(op, &c); err != nil || c == nil {
@@ -24,16 +24,16 @@ func (r registers) parse(op json.RawMessage) (change, error) {
 	return c, nil
 }
 
-// after is change's: who comes last wins.
+// after implements change: the last change wins.
 func (c registersChange) after(change) change { return c }
 
-// parts is change's: what comes after another is as it was.
+// parts implements change: the change does not depend on others.
 func (c registersChange) parts() int { return 1 }
 
-// bound is document's: of a key and its value each byte may become \u0001.
+// bound implements document: each byte of a key or value may become \u0001.
 func (r registers) bound() int { return 6*r.bytes + len(`"":,`)*len(r.values) + len("{}") }
 
-// apply is document's.
+// apply implements document.
 func (r registers) apply(c change) (document, error) {
 	next := registers{maps.Clone(r.values), r.bytes, r.most}
 	if next.values == nil {
@@ -55,12 +55,12 @@ func (r registers) apply(c change) (document, error) {
 	return next, nil
 }
 
-// MarshalJSON is change's.
+// MarshalJSON implements change.
 func (c registersChange) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]json.RawMessage(c))
 }
 
-// MarshalJSON is document's.
+// MarshalJSON implements document.
 func (r registers) MarshalJSON() ([]byte, error) {
 	if r.values == nil {
 		return []byte("{}"), nil
@@ -68,7 +68,7 @@ func (r registers) MarshalJSON() ([]byte, error) {
 	return json.Marshal(r.values)
 }
 
-// load is document's.
+// load implements document.
 func (r registers) load(data []byte) (document, error) {
 	c, err := r.parse(data)
 	if err != nil {

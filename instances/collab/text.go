@@ -6,11 +6,11 @@ import (
 	"unicode/utf16"
 )
 
-// maxParts bounds an operation: a client that has been away sends few large
-// parts, not many.
+// maxParts bounds the parts of an operation: a client that was away sends few
+// large parts.
 const maxParts = 1000
 
-// textPart is a step through a text: exactly one of the three. Lengths are in
+// textPart is a step through a text; exactly one field is set. Lengths are in
 // UTF-16 code units, as in JavaScript, Java, Dart and Swift's utf16.
 type textPart struct {
 	retain int
@@ -18,17 +18,17 @@ type textPart struct {
 	insert []uint16
 }
 
-// textChange is a way through a text from its beginning; what it does not reach
-// is retained. In JSON: [5, "new", -3] keeps 5, inserts 3, deletes 3.
+// textChange walks through a text from its beginning; the rest is retained. In
+// JSON: [5, "new", -3] keeps 5, inserts 3, deletes 3.
 type textChange []textPart
 
-// text is a document of text.
+// text is a text document.
 type text struct {
 	units []uint16
 	most  int // units
 }
 
-// parse is document's.
+// parse implements document.
 func (t text) parse(op json.RawMessage) (change, error) {
 	var parts []any
 	if err := json.Unmarshal(op, &parts); err != nil {
@@ -59,7 +59,7 @@ func (t text) parse(op json.RawMessage) (change, error) {
 	return c, nil
 }
 
-// retain, remove and insert append a part, and join it with what is there.
+// retain, remove and insert append a part, merging it with the last one.
 func (c textChange) retain(n int) textChange {
 	if last := len(c) - 1; n == 0 {
 		return c
@@ -90,13 +90,14 @@ func (c textChange) insert(units []uint16) textChange {
 	return append(c, textPart{insert: units})
 }
 
-// walk goes through a change part by part, and in pieces of a part.
+// walk steps through a change, by parts or pieces of parts.
 type walk struct {
 	rest textChange
 	used int // of rest[0]
 }
 
-// inserts returns what the next part inserts, nil if it is none that does.
+// inserts returns the text that the next part inserts, nil if it is not an
+// insertion.
 func (w *walk) inserts() []uint16 {
 	if len(w.rest) == 0 {
 		return nil
@@ -104,8 +105,8 @@ func (w *walk) inserts() []uint16 {
 	return w.rest[0].insert
 }
 
-// spanLeft is how much the next part spans of the text before it. A change that is
-// at its end retains the rest.
+// spanLeft returns how much of the text the next part retains or removes. After
+// its end, a change retains the rest.
 func (w *walk) spanLeft() (n int, removes bool) {
 	if len(w.rest) == 0 {
 		return maxUnits, false
@@ -126,15 +127,16 @@ func (w *walk) advance(n int) {
 	}
 }
 
-// after is change's: where both insert at one place, earlier's text stands first.
+// after implements change: if both insert at one place, earlier's text comes
+// first.
 func (c textChange) after(earlier change) change { return c.rebase(earlier.(textChange), true) }
 
-// parts is change's.
+// parts implements change.
 func (c textChange) parts() int { return len(c) }
 
-// rebase is c on the text that other has made. otherFirst says whose text
-// stands first where both insert at one place; the two ways round of one pair
-// must say the same.
+// rebase returns c for the text that other has made. otherFirst decides whose
+// text comes first if both insert at one place; both directions of one pair
+// must agree.
 func (c textChange) rebase(other textChange, otherFirst bool) textChange {
 	var out textChange
 	a, b := walk{rest: c}, walk{rest: other}
@@ -154,7 +156,7 @@ func (c textChange) rebase(other textChange, otherFirst bool) textChange {
 		m, gone := b.spanLeft()
 		n = min(n, m)
 		switch {
-		case gone: // there is nothing left to keep or to delete
+		case gone: // nothing is left to keep or delete
 		case removes:
 			out = out.remove(n)
 		default:
@@ -166,10 +168,10 @@ func (c textChange) rebase(other textChange, otherFirst bool) textChange {
 	return out
 }
 
-// bound is document's: a unit has up to three bytes, or becomes \u0001.
+// bound implements document: a unit takes up to three bytes, or becomes \u0001.
 func (t text) bound() int { return 6*len(t.units) + len(`""`) }
 
-// apply is document's. A pair of surrogates is never split.
+// apply implements document. It never splits a surrogate pair.
 func (t text) apply(c change) (document, error) {
 	next := make([]uint16, 0, len(t.units)+64)
 	at := 0
@@ -192,12 +194,12 @@ func (t text) apply(c change) (document, error) {
 	return text{next, t.most}, nil
 }
 
-// splits tells that a cut at a place would divide one character.
+// splits reports whether a cut at a place would split a character.
 func (t text) splits(at int) bool {
 	return at > 0 && at < len(t.units) && utf16.IsSurrogate(rune(t.units[at-1])) && t.units[at-1] < 0xdc00
 }
 
-// MarshalJSON is change's.
+// MarshalJSON implements change.
 func (c textChange) MarshalJSON() ([]byte, error) {
 	parts := make([]any, len(c))
 	for i, p := range c {
@@ -213,10 +215,10 @@ func (c textChange) MarshalJSON() ([]byte, error) {
 	return json.Marshal(parts)
 }
 
-// MarshalJSON is document's: a string.
+// MarshalJSON implements document: a string.
 func (t text) MarshalJSON() ([]byte, error) { return json.Marshal(string(utf16.Decode(t.units))) }
 
-// load is document's.
+// load implements document.
 func (t text) load(data []byte) (document, error) {
 	var s string
 	err := json.Unmarshal(data, &s)

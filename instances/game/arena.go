@@ -16,8 +16,8 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/internal/visitor"
 )
 
-// arena is an instance of a game that ticks. Nothing of it is saved: it begins
-// anew with the server.
+// arena is an instance of a game that ticks. Nothing of it is saved: it starts
+// again with the server.
 type arena struct {
 	in     *instances.Instance
 	kind   *World
@@ -46,7 +46,7 @@ func newArena(in *instances.Instance, kind *World, c Config) (*arena, error) {
 	return &arena{in: in, kind: kind, config: c, world: kind.New(c.Seats, random), users: make([]string, c.Seats)}, nil
 }
 
-// Configure is instances.Configurer's: another rate begins anew.
+// Configure implements instances.Configurer: another rate needs a restart.
 func (a *arena) Configure(_ context.Context, c Config) error {
 	if err := c.sameGame(a.config); err != nil {
 		return err
@@ -54,17 +54,17 @@ func (a *arena) Configure(_ context.Context, c Config) error {
 	return instances.ErrRestart
 }
 
-// TickEvery is instances.Ticker's.
+// TickEvery implements instances.Ticker.
 func (a *arena) TickEvery() time.Duration { return time.Second / time.Duration(a.config.Rate) }
 
-// tickPush is what has changed with a tick.
+// tickPush is the change of a tick.
 type tickPush struct {
-	N     int64 `json:"n"` // one more than that of the tick before
+	N     int64 `json:"n"` // one more than at the previous tick
 	Delta any   `json:"delta"`
 }
 
-// Tick is instances.Ticker's. The world stands still while nobody plays, and
-// while its players are not sent what has happened.
+// Tick implements instances.Ticker. The world stands still while nobody plays,
+// and while ticks cannot be sent to its players.
 func (a *arena) Tick(time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -75,7 +75,7 @@ func (a *arena) Tick(time.Time) error {
 	return a.in.Broadcast(topic, "tick", tickPush{a.n, a.world.Tick()})
 }
 
-// Channels is instances.Logic's.
+// Channels implements instances.Logic.
 func (a *arena) Channels() []*channels.Channel {
 	ch := channels.Handle(topic, a.join)
 	channels.Info(ch, a.joined)
@@ -98,11 +98,11 @@ func (a *arena) join(c *channels.Context, p joinParams) (joinReply, error) {
 		return joinReply{}, err
 	}
 	userKey.Set(c, name)
-	c.OnEnd(func() { a.vacate(c) }) // once: a client may sit as often as it likes
+	c.OnEnd(func() { a.vacate(c) }) // registered once, because a client may sit repeatedly
 	return joinReply{User: name}, c.Send(afterJoin{})
 }
 
-// arenaState is all there is to see after a tick.
+// arenaState is the whole state after a tick.
 type arenaState struct {
 	Rules string    `json:"rules"`
 	N     int64     `json:"n"`    // of the last tick
@@ -146,12 +146,12 @@ type arenaSeat struct {
 	Seat int `json:"seat"`
 }
 
-// sit gives the client a seat until it stands up or goes away.
+// sit gives the client a seat until it stands up or leaves.
 func (a *arena) sit(c *channels.Context, _ object) (arenaSeat, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if seatOf(c) >= 0 {
-		return arenaSeat{}, channels.Errorf("you have a seat")
+		return arenaSeat{}, channels.Errorf("you already have a seat")
 	}
 	at := slices.Index(a.users, "")
 	if at < 0 {
@@ -171,7 +171,7 @@ func (a *arena) stand(c *channels.Context, _ object) (object, error) {
 	return object{}, nil
 }
 
-// seatOf is the seat that a channel has, -1: none.
+// seatOf returns the seat of a channel, -1 if it has none.
 func seatOf(c *channels.Context) int {
 	if at, ok := seatKey.Lookup(c); ok {
 		return at
@@ -192,7 +192,7 @@ func (a *arena) vacate(c *channels.Context) bool {
 	a.taken--
 	a.world.Leave(at)
 	if err := a.in.Broadcast(topic, "seats", seatsPush{a.seats()}); err != nil {
-		a.in.Log().Error().Err(err).Msg("a free seat is not told")
+		a.in.Log().Error().Err(err).Msg("a seat that became free was not announced")
 	}
 	return true
 }
@@ -210,7 +210,7 @@ func (a *arena) input(c *channels.Context, input json.RawMessage) (object, error
 	return object{}, nil
 }
 
-// Signal is instances.Signaler's: the application reads the state.
+// Signal implements instances.Signaler: the application reads the state.
 func (a *arena) Signal(_ context.Context, name string, _ json.RawMessage) (any, error) {
 	if name != "state" {
 		return nil, &instances.SignalError{Reason: fmt.Sprintf("there is no signal %q: this game takes state", name)}

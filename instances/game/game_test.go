@@ -76,7 +76,7 @@ func TestTable(t *testing.T) {
 	watcher.AssertPush("state", object{"version": 0, "status": "waiting", "turn": nil, "board": nil})
 	wantReason(t, watcher.Push("move", column(1)), "you have no seat: sit first")
 	ada, token := s.sit("ada")
-	wantReason(t, ada.Push("sit", nil), "you have a seat")
+	wantReason(t, ada.Push("sit", nil), "you already have a seat")
 	wantReason(t, watcher.Push("sit", object{"seat": 7}), "seat is 7: it is 0 to 1")
 	wantReason(t, watcher.Push("sit", object{"seat": 0}), "seat 0 is taken")
 	bob, _ := s.sit("bob")
@@ -228,7 +228,7 @@ func TestArena(t *testing.T) {
 	ada := s.join(object{"user": "ada"})
 	ada.Push("sit", nil).AssertReply("ok", object{"seat": 0})
 	watcher.AssertBroadcast("seats", object{"seats": []any{"ada", nil}})
-	wantReason(t, ada.Push("sit", nil), "you have a seat")
+	wantReason(t, ada.Push("sit", nil), "you already have a seat")
 	watcher.AssertBroadcast("tick", object{"n": state.N + 1, "delta": object{"born": object{"0": object{"score": 0}}}})
 	watcher.AssertBroadcast("tick", object{"n": state.N + 2, "delta": object{"moved": object{"0": object{"tail": 1}}}})
 

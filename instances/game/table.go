@@ -176,7 +176,7 @@ func (t *table) sit(c *channels.Context, p sitParams) (sitReply, error) {
 	reply := sitReply{Token: rand.Text()}
 	err := t.changeMatch(c, func(now time.Time) (err error) {
 		if t.seated(c) >= 0 {
-			return refuse("you have a seat")
+			return refuse("you already have a seat")
 		}
 		reply.Seat, err = t.match.sit(want, userKey.Get(c), reply.Token, now)
 		return err
