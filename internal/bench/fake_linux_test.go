@@ -156,6 +156,7 @@ func TestFakeServerIsRight(t *testing.T) {
 // What a server does wrong is found, and counted exactly. Each fault befalls
 // one receiver.
 func TestFaultsAreFound(t *testing.T) {
+	t.Parallel()
 	var held message
 	tests := []struct {
 		name     string
@@ -203,6 +204,7 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			s := startFake(t, new(fakeServer))
 			s.answer = func(c net.Conn, m message) {
 				victim := false
@@ -231,6 +233,7 @@ func TestFaultsAreFound(t *testing.T) {
 
 // A closed loop ends when a server stops delivering.
 func TestStuckServer(t *testing.T) {
+	t.Parallel()
 	s := startFake(t, new(fakeServer))
 	s.answer = func(c net.Conn, m message) {
 		if s.count < 5 {
@@ -301,6 +304,7 @@ func TestRefusals(t *testing.T) {
 
 // Requests that are answered with an error, twice or not at all are found.
 func TestEchoFaults(t *testing.T) {
+	t.Parallel()
 	s := startFake(t, new(fakeServer))
 	ok, bad := `{"status":"ok","response":{}}`, `{"status":"error","response":{"reason":"no"}}`
 	s.answer = func(c net.Conn, m message) {

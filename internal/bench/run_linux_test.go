@@ -40,6 +40,7 @@ func serveRelay(t *testing.T) string {
 
 // Each mode against a real server, with what makes it harder.
 func TestModes(t *testing.T) {
+	t.Parallel()
 	url := serveRelay(t)
 	pid := os.Getpid()
 	tests := []struct {
@@ -102,6 +103,7 @@ func TestModes(t *testing.T) {
 
 // What a long list of presences says is counted without being kept.
 func TestLongLists(t *testing.T) {
+	t.Parallel()
 	o := quick(Presence, serveRelay(t))
 	o.Connections, o.Topic, o.Settle, o.Patience = 300, "who:a", 700*time.Millisecond, 30*time.Second
 	o.JoinPayload = `{"user":"bench-{n}","meta":{"about":"` + strings.Repeat("x", 200) + `"}}`
@@ -123,6 +125,7 @@ func TestSeveralURLs(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	o := quick(Idle, serveRelay(t))
 	o.Duration = time.Hour
@@ -134,6 +137,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
+	t.Parallel()
 	o := quick(Idle, serveRelay(t))
 	o.Duration = 1200 * time.Millisecond
 	var progress strings.Builder

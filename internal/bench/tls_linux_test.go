@@ -73,6 +73,7 @@ func serveTLS(t *testing.T) (url, ca string) {
 
 // Every mode with TLS and a token, with messages of several records too.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	url, ca := serveTLS(t)
 	for name, setup := range map[string]func(o *Options){
 		"idle":      func(o *Options) { o.Mode, o.Heartbeat = Idle, 50*time.Millisecond },
