@@ -16,6 +16,10 @@ type PeerInfo struct {
 	Incompatible bool
 	// Silent is how long nothing has come from it.
 	Silent time.Duration
+	// Applied is the number of its last entry that was applied here, replaced by
+	// a snapshot, or lost. The difference between two readings tells how fast its
+	// entries come.
+	Applied uint64
 	// Behind counts its known entries that are not applied here yet.
 	Behind uint64
 	// Held is the size of its entries that wait behind a hole, in bytes.
@@ -62,7 +66,7 @@ func (n *Node) Stats() Stats {
 		}
 		s.Peers = append(s.Peers, PeerInfo{
 			Log: p.log, Name: p.name, Address: p.address, Info: p.info, Up: p.up, Left: p.leaving, Incompatible: p.incompatible,
-			Silent: n.clock.Now() - p.heard, Behind: p.head + 1 - p.next, Held: p.held.bytes, Lost: p.lost,
+			Silent: n.clock.Now() - p.heard, Applied: p.next - 1, Behind: p.head + 1 - p.next, Held: p.held.bytes, Lost: p.lost,
 		})
 	}
 	return s

@@ -34,6 +34,7 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	d.observer, err = observer.New(d.endpoint, d.instances, observer.Options{
 		Allow:  func(r *http.Request) (string, error) { return d.api.Load().Allow(r, httpapi.Read) },
 		Holds:  func(keyID string) bool { return d.api.Load().Holds(keyID, httpapi.Read) },
+		Nodes:  observer.Nodes{View: d.cluster.view, Version: version(), Sockets: func() int64 { return d.endpoint.Stats().Sockets }},
 		Logger: &d.log,
 	})
 	return err

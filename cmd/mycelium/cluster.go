@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
@@ -57,8 +58,9 @@ func (d *daemon) join(files clusterFiles) error {
 		return err
 	}
 	n := &clusterNode{conflict: make(chan error, 1), presences: presences.New()}
+	watcher := new(atomic.Pointer[membership.Watcher]) // nil until the node has started
 	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
-		Name: files.node, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(), Kinds: n.presences.Types(),
+		Name: files.node, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(watcher), Kinds: n.presences.Types(),
 	})
 	if err != nil {
 		transport.Close() // the first error is the one to report
@@ -74,6 +76,7 @@ func (d *daemon) join(files clusterFiles) error {
 			}
 		},
 	})
+	watcher.Store(n.watcher)
 	d.cluster = n
 	event := d.log.Info().Str("cluster", c.Name).Str("node", files.node)
 	if addr := transport.RouteAddr(); addr != nil {
@@ -115,9 +118,15 @@ func (d *daemon) address() string {
 }
 
 // facts returns a function for the information in each heartbeat.
-func (d *daemon) facts() func() []byte {
+func (d *daemon) facts(watcher *atomic.Pointer[membership.Watcher]) func() []byte {
 	version := version()
-	return func() []byte { return membership.Facts{Version: version, Sockets: d.endpoint.Stats().Sockets}.Encode() }
+	return func() []byte { // called under a lock of the node, which it must not ask
+		f := membership.Facts{Version: version, Sockets: d.endpoint.Stats().Sockets}
+		if w := watcher.Load(); w != nil {
+			f.Resent = w.View().Stats.Resent
+		}
+		return f.Encode()
+	}
 }
 
 // leave says goodbye to the other nodes. Everything that publishes must have ended.

@@ -1,6 +1,10 @@
 // The observer at "/observer", with load on it: what it shows, and what it does to instances.
 
 import assert from "node:assert/strict"
+import fs from "node:fs/promises"
+import net from "node:net"
+import os from "node:os"
+import path from "node:path"
 import {fileURLToPath} from "node:url"
 import {browserTest, openWindow, useBrowser} from "./browser.mjs"
 import {createInstance as create} from "./instances.mjs"
@@ -49,6 +53,7 @@ browserTest("observer: instances live, and what can be done to them", async t =>
 
   const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})
   await page.goto(await server.observer())
+  assert.equal(await page.isVisible("#cluster"), false, "a single node has no cluster to show")
   await row(page, "busy", cells => cells[3] === "12" && Number(cells[5].replace(/[^0-9.]/g, "")) > 0, "shows its clients and traffic")
   assert.equal((await rows(page))[0][0], "busy", "the busiest stands first")
 
@@ -124,4 +129,65 @@ browserTest("observer: the link of the terminal, no key, a wrong one, and one th
   await until("it says why", async () => /does not know this API key/.test(await page.textContent("#toast")))
   await page.evaluate(link => { location.href = link }, await again.observer())
   await until("its link opens the page again", async () => await state() === "Live", state)
+})
+
+/** A port that nobody listens on now. */
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer().on("error", reject).listen(0, "127.0.0.1", () => {
+      const {port} = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+/** Starts a node of a cluster, which reaches the first one at port; the first one listens there. */
+function startNode(scope, name, secret, port, first) {
+  const listen = first ? ["--cluster-listen", `127.0.0.1:${port}`] : ["--cluster-listen", "127.0.0.1:0", "--cluster-routes", `nats://127.0.0.1:${port}`]
+  return startServer(scope, "mycelium", {more: ["--cluster-name", "demo", "--cluster-node", name, "--cluster-secret-file", secret, ...listen]})
+}
+
+const GONE_MS = 75000 // a silent node is forgotten after 66 s
+
+browserTest("observer: the nodes of a cluster, what flows between them, and one that is killed", async t => {
+  const scope = new Scope(t)
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "cluster-"))
+  scope.defer(() => fs.rm(dir, {recursive: true}))
+  const secret = path.join(dir, "secret")
+  await fs.writeFile(secret, "s".repeat(32), {mode: 0o600})
+  const port = await freePort()
+  const [a, b] = await Promise.all([startNode(scope, "a", secret, port, true), startNode(scope, "b", secret, port)])
+  await load(scope, {socket_url: a.endpoint}, 2)
+  const onB = new Scope(t)
+  await load(onB, {socket_url: b.endpoint}, 3)
+
+  const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})
+  await page.goto(await a.observer())
+  const nodes = () => page.evaluate(() => Object.fromEntries([...document.querySelectorAll("#nodes tr")].map(tr => [tr.dataset.node, [...tr.children].map(cell => cell.textContent)])))
+  const seen = (what, check, options) => until(what, async () => check(await nodes()), nodes, options)
+  const moving = () => page.evaluate(() => [...document.querySelectorAll("#nodes-picture .flow.moving")].map(p => p.classList[1]).sort().join())
+  await seen("both are up, with their clients and what they send", ({a, b}) =>
+    a?.[1] === "up" && a[3] === "3" /* with this page */ && Number(a[4]) > 0 && b?.[1] === "up" && b[3] === "3" && Number(b[4]) > 0 && b[6] === "0")
+  await until("it flows both ways", async () => await moving() === "in,out", moving)
+  assert.match(await page.getAttribute("#nodes-picture", "aria-label"), /^a sends [\d.]+ entries a second; b sends [\d.]+$/)
+  assert.equal(await page.textContent("#cluster-title"), "Cluster demo 2 nodes")
+  assert.equal(await page.isVisible("#cluster-trouble"), false)
+  await page.screenshot({path: screenshot("observer-cluster")})
+  t.diagnostic(`screenshot: ${screenshot("observer-cluster")}`)
+  await page.emulateMedia({colorScheme: "dark"})
+  await page.setViewportSize({width: 390, height: 844})
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "fits a phone")
+  assert.ok(await page.evaluate(() => document.querySelector(".nodes table").scrollWidth <= document.querySelector(".nodes").clientWidth), "no column is cut off on a phone")
+  await page.screenshot({path: screenshot("observer-cluster-phone"), fullPage: true})
+  await page.setViewportSize({width: 1280, height: 860})
+
+  await onB.close()
+  await b.kill()
+  await seen("the killed one is silent", ({b}) => b?.[1] === "silent", {patienceMs: 20000})
+  assert.equal(await moving(), "", "nothing flows to or from it")
+  assert.match(await page.getAttribute("#nodes-picture", "aria-label"), /; b is silent$/)
+  await page.screenshot({path: screenshot("observer-cluster-silent")})
+  await seen("it is gone", ({a, b}) => a?.[1] === "up" && !b, {patienceMs: GONE_MS})
+  assert.match(await page.getAttribute("#nodes-picture", "aria-label"), /; there is no other node$/)
+  assert.deepEqual(page.troubles, [])
 })

@@ -2,8 +2,8 @@
 // nodes there are, what of them is late or lost, and whether this node is ready
 // for clients.
 //
-// It samples the node once a second. Readers such as /metrics and /readyz get
-// the last sample, and never wait for the network.
+// It samples the node once a second. Readers such as /metrics, /readyz and the
+// observer get the last sample, and never wait for the network.
 package membership
 
 import (
@@ -64,9 +64,14 @@ type Options struct {
 
 // View is a sample of a watcher. It must not be modified.
 type View struct {
+	// At is when it was seen, Started when the watching began.
+	At, Started   time.Time
 	Name, Cluster string
 	Link          Link
 	Stats         cluster.Stats
+	// Rate counts the entries that this node has published a second since the
+	// view before.
+	Rate float64
 	// Peers are the other nodes, by name.
 	Peers []Peer
 }
@@ -133,8 +138,9 @@ func (w *Watcher) run() {
 }
 
 func (w *Watcher) look() {
-	v := &View{Name: w.options.Name, Cluster: w.options.Cluster, Link: w.options.Link(), Stats: w.node.Stats()}
+	v := &View{At: time.Now(), Started: w.started, Name: w.options.Name, Cluster: w.options.Cluster, Link: w.options.Link(), Stats: w.node.Stats()}
 	v.Peers = peersOf(v.Stats.Peers)
+	v.compare(w.before)
 	w.view.Store(v)
 	w.logChanges(v)
 	if !w.ready.Load() && w.joined(v) {

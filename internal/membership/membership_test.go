@@ -121,7 +121,7 @@ func TestTold(t *testing.T) {
 		}
 		step(true, 0, "NATS is reached again")
 		step(true, 0, "node is up", up)
-		if v := w.View(); len(v.Peers) != 1 || v.Peers[0].State != Up || v.Peers[0].Facts != (Facts{"v1", 7}) || v.Name != "a" || v.Cluster != "test" {
+		if v := w.View(); len(v.Peers) != 1 || v.Peers[0].State != Up || v.Peers[0].Facts != (Facts{Version: "v1", Sockets: 7}) || v.Name != "a" || v.Cluster != "test" {
 			t.Errorf("%+v", v)
 		}
 		step(false, 0, "NATS is not reached", up)
@@ -141,5 +141,49 @@ func TestTold(t *testing.T) {
 		step(true, 5, `"messages":3`, lossy)
 		step(true, 5, "", syncing)
 		w.Close()
+	})
+}
+
+// TestRates: a view has how long each node has been as it is, and how much comes from it.
+func TestRates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, b := &fake{}, up
+		b.Applied = 1000
+		f.stats.Sent = 500
+		f.set(true, 0, b)
+		w := f.watch(2, new(bytes.Buffer))
+		defer w.Close()
+		began := time.Now()
+		time.Sleep(joinEvery) // then it is asked every second
+		synctest.Wait()
+		step := func(sent, applied uint64, silent time.Duration) {
+			f.mu.Lock()
+			f.stats.Sent = sent
+			f.mu.Unlock()
+			b.Applied, b.Silent, b.Up = applied, silent, silent == 0
+			f.set(true, 0, b)
+			time.Sleep(lookEvery)
+			synctest.Wait()
+		}
+		check := func(what string, own, rate float64, since time.Time) {
+			t.Helper()
+			if v := w.View(); v.Rate != own || v.Peers[0].Rate != rate || !v.Peers[0].Since.Equal(since) || !v.Started.Equal(began) {
+				t.Errorf("%s: %v of its own, %v of b since %s; want %v, %v, %s", what, v.Rate, v.Peers[0].Rate, v.Peers[0].Since, own, rate, since)
+			}
+		}
+		check("at first", 0, 0, began)
+		step(520, 1030, 0)
+		check("traffic", 20, 30, began)
+		step(520, 1030, 0)
+		check("none", 0, 0, began)
+		step(521, 1030, cluster.DownAfter)
+		silent := w.View().At
+		check("silent", 1, 0, silent)
+		step(521, 1030, cluster.DownAfter+time.Second)
+		check("still silent", 0, 0, silent)
+		step(521, 5000, 0)
+		check("up again, with what was missed", 0, 0, w.View().At)
+		step(521, 5002, 0)
+		check("traffic again", 0, 2, w.View().At.Add(-lookEvery))
 	})
 }

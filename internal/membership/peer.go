@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -33,13 +34,16 @@ var States = []State{Up, Syncing, Silent, Left, Incompatible}
 type Facts struct {
 	Version string `json:"version"`
 	Sockets int64  `json:"sockets"`
+	// Resent counts the entries that it has sent again, because they had not arrived
+	// somewhere.
+	Resent uint64 `json:"resent,omitempty"`
 }
 
 // Encode returns the facts for cluster.Options.Info.
 func (f Facts) Encode() []byte {
 	text, err := json.Marshal(f)
 	if err != nil {
-		panic(err) // a string and a number can always be encoded
+		panic(err) // a string and numbers can always be encoded
 	}
 	return text
 }
@@ -51,8 +55,14 @@ type Peer struct {
 	Address string
 	State   State
 	Facts   Facts
+	// Since is when it was first seen in this state.
+	Since time.Time
 	// Silent is how long nothing has come from it.
 	Silent time.Duration
+	// Applied is the number of its last entry that is here, Rate how many came a
+	// second since the view before.
+	Applied uint64
+	Rate    float64
 	// Behind counts its known entries that are not here yet, Lost those that
 	// were lost. Held is the size of those that wait behind a hole, in bytes.
 	Behind, Lost uint64
@@ -63,7 +73,7 @@ func peersOf(infos []cluster.PeerInfo) []Peer {
 	peers := make([]Peer, len(infos))
 	for i, p := range infos {
 		peers[i] = Peer{
-			Log: p.Log, Name: p.Name, Address: p.Address, State: stateOf(&p), Silent: p.Silent, Behind: p.Behind, Lost: p.Lost, Held: p.Held,
+			Log: p.Log, Name: p.Name, Address: p.Address, State: stateOf(&p), Silent: p.Silent, Applied: p.Applied, Behind: p.Behind, Lost: p.Lost, Held: p.Held,
 		}
 		json.Unmarshal(p.Info, &peers[i].Facts) //nolint:errcheck // a node of another version may send something else
 	}
@@ -85,18 +95,56 @@ func stateOf(p *cluster.PeerInfo) State {
 	return Syncing
 }
 
+// compare fills in what follows from the view before, which may be nil.
+func (v *View) compare(before *View) {
+	for i := range v.Peers {
+		v.Peers[i].Since = v.At
+	}
+	if before == nil {
+		return
+	}
+	seconds := v.At.Sub(before.At).Seconds()
+	v.Rate = rate(before.Stats.Sent, v.Stats.Sent, seconds)
+	for i := range v.Peers {
+		p := &v.Peers[i]
+		was := before.peer(p.Log)
+		if was == nil {
+			continue
+		}
+		if was.State == p.State {
+			p.Since = was.Since
+		}
+		// Before it is up, what it had published earlier comes with a snapshot.
+		if was.State == Up && p.State == Up {
+			p.Rate = rate(was.Applied, p.Applied, seconds)
+		}
+	}
+}
+
+func rate(before, now uint64, seconds float64) float64 {
+	if seconds <= 0 || now < before {
+		return 0
+	}
+	return float64(now-before) / seconds
+}
+
+// peer returns that of a log; nil if there is none.
+func (v *View) peer(log cluster.LogID) *Peer {
+	if i := slices.IndexFunc(v.Peers, func(p Peer) bool { return p.Log == log }); i >= 0 {
+		return &v.Peers[i]
+	}
+	return nil
+}
+
 // logChanges logs what has changed since the last view.
 func (w *Watcher) logChanges(v *View) {
 	var before View
 	if w.before != nil {
 		before = *w.before
 	}
-	for _, p := range v.Peers {
-		var was Peer
-		if i := slices.IndexFunc(before.Peers, func(b Peer) bool { return b.Log == p.Log }); i >= 0 {
-			was = before.Peers[i]
-		}
-		w.tellPeer(&was, &p)
+	for i := range v.Peers {
+		p := &v.Peers[i]
+		w.tellPeer(cmp.Or(before.peer(p.Log), new(Peer)), p)
 	}
 	if w.before == nil {
 		return

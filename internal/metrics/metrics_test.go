@@ -44,6 +44,9 @@ func (s *source) Cluster() *membership.View { return s.cluster }
 func fill(v reflect.Value, n *int64, name string, names map[int64]string) {
 	switch v.Kind() {
 	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
 		for i := range v.NumField() {
 			fill(v.Field(i), n, name+"."+v.Type().Field(i).Name, names)
 		}

@@ -29,6 +29,8 @@ type Options struct {
 	Allow func(r *http.Request) (keyID string, err error)
 	// Holds reports whether the key with an ID may still see it.
 	Holds func(keyID string) bool
+	// Nodes is where the samples of the cluster come from.
+	Nodes Nodes
 	// Logger gets errors; nil writes them to standard error.
 	Logger *zerolog.Logger
 }
@@ -57,7 +59,7 @@ func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Observer{
-		options: o, log: logging.NewLog(o.Logger), guest: guest, sampler: NewSampler(m, nil), pages: newPages(), cancel: cancel, keys: make(map[string]struct{}),
+		options: o, log: logging.NewLog(o.Logger), guest: guest, sampler: NewSampler(m, o.Nodes, nil), pages: newPages(), cancel: cancel, keys: make(map[string]struct{}),
 	}
 	guest.Socket("/socket", channels.SocketOptions{
 		Connect: b.connect, AuthToken: true,

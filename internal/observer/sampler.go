@@ -56,6 +56,8 @@ type Sample struct {
 	Channels    int64                   `json:"channels"`
 	Rates
 	Process Process `json:"process"`
+	// Cluster is what this node sees of it; nil if it is in none.
+	Cluster *Cluster `json:"cluster,omitempty"`
 }
 
 // History is a series of the last minutes, oldest first, one value a second.
@@ -68,6 +70,7 @@ type History struct {
 type Sampler struct {
 	// Static after NewSampler.
 	manager Manager
+	nodes   Nodes
 	now     func() time.Time
 
 	mu     sync.RWMutex
@@ -83,11 +86,11 @@ type Sampler struct {
 type count struct{ messagesIn, messagesOut, bytesIn, bytesOut int64 }
 
 // NewSampler returns a sampler; a nil now means time.Now.
-func NewSampler(m Manager, now func() time.Time) *Sampler {
+func NewSampler(m Manager, nodes Nodes, now func() time.Time) *Sampler {
 	if now == nil {
 		now = time.Now
 	}
-	return &Sampler{manager: m, now: now, series: make(map[string]*series)}
+	return &Sampler{manager: m, nodes: nodes, now: now, series: make(map[string]*series)}
 }
 
 // Run samples every second until ctx is done, and calls each after every
@@ -106,7 +109,7 @@ func (s *Sampler) Run(ctx context.Context, each func()) {
 	}
 }
 
-// Sample samples all instances.
+// Sample samples all instances, and the nodes.
 func (s *Sampler) Sample() {
 	now := s.now()
 	process := readProcess()
@@ -119,6 +122,7 @@ func (s *Sampler) Sample() {
 	defer s.mu.Unlock()
 	s.storeSample(now, rows, counts)
 	s.last.Process = process.since(s.last.Process)
+	s.last.Cluster = s.nodes.look()
 }
 
 func look(g *instances.Glance) (Row, count) {

@@ -39,7 +39,7 @@ func TestRates(t *testing.T) {
 	now := time.Unix(1000, 0)
 	c := newCounted(5)
 	c.stats["i3"] = instances.Stats{MessagesIn: 100, Connections: 7, Channels: 9}
-	s := NewSampler(c, func() time.Time { return now })
+	s := NewSampler(c, Nodes{}, func() time.Time { return now })
 	s.Sample()
 	if got := s.Last().MessagesIn; got != 0 {
 		t.Errorf("%v messages a second before there was a second", got)
@@ -65,7 +65,7 @@ func TestRates(t *testing.T) {
 func TestHistory(t *testing.T) {
 	now := time.Unix(1000, 0)
 	c := newCounted(3)
-	s := NewSampler(c, func() time.Time { return now })
+	s := NewSampler(c, Nodes{}, func() time.Time { return now })
 	for i := range kept + 10 {
 		c.stats["i1"] = instances.Stats{Connections: int64(i), MessagesOut: int64(i * i)}
 		s.Sample()
@@ -94,7 +94,7 @@ func TestHistory(t *testing.T) {
 func TestRows(t *testing.T) {
 	now := time.Unix(1000, 0)
 	c := newCounted(6)
-	s := NewSampler(c, func() time.Time { return now })
+	s := NewSampler(c, Nodes{}, func() time.Time { return now })
 	s.Sample()
 	now = now.Add(time.Second)
 	for i := range 6 {

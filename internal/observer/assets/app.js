@@ -8,6 +8,7 @@ import {call, key, refusal, setKey, takeKey} from "./api.js"
 import {bytes, counted, draw, short} from "./chart.js"
 import {askForInstance} from "./form.js"
 import {Detail} from "./detail.js"
+import {showCluster} from "./nodes.js"
 
 const KEPT = 300 // seconds, as the server keeps them
 const PAGE = 50
@@ -91,6 +92,7 @@ function sample(s) {
   $("connections-now").textContent = `${short(s.connections)}, ${counted(s.channels, "channel")}`
   $("states").replaceChildren(...Object.entries(s.states).map(([state, n]) => h("span", {class: "pill", "data-state": state}, `${n} ${state}`)))
   showProcess(s.process)
+  showCluster(s.cluster, Date.parse(s.time))
   rows()
   detail.refresh()
 }
