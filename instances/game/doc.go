@@ -1,10 +1,10 @@
-// Package game is a ready type: one table with seats and everybody who watches.
+// Package game is a built-in type: one table with seats, and spectators.
 //
-// Turn-based games have rules ([Rules]; tic-tac-toe and connect four are here),
-// a clock for each player, and are saved before a move is answered: a restart
-// of the server, kill -9 included, loses none. Games that tick have a [World]
-// (snake is here): inputs are gathered, and at a fixed rate the world moves on
-// and everybody is told what has changed.
+// Turn-based games have rules ([Rules]; tic-tac-toe and connect four are
+// included) and a clock for each player. They are saved before a move is
+// answered, so that a restart of the server, even by kill -9, loses no move.
+// Games that tick have a [World] (snake is included): inputs are collected, and
+// at a fixed rate the world advances and everybody is sent the changes.
 //
 //	manager.Register(game.Type())
 //

@@ -9,7 +9,7 @@ import (
 	"github.com/mycelium-rt/mycelium/units"
 )
 
-// topic is the only one of an instance.
+// topic is the only topic of an instance.
 const topic = "game"
 
 // Config is the configuration of an instance of [Type].
@@ -69,7 +69,8 @@ func namesOf(kinds []Kind) string {
 	return strings.Join(names, ", ")
 }
 
-// check says what is wrong with a configuration of a game for least to most players.
+// check returns what is wrong with a configuration of a game for least to most
+// players.
 func (c *Config) check(least, most int, ticks bool) error {
 	if c.Seats == 0 {
 		c.Seats = most
@@ -91,7 +92,7 @@ func (c *Config) check(least, most int, ticks bool) error {
 	return nil
 }
 
-// sameGame refuses a change that makes another game of an instance.
+// sameGame refuses a change to another game.
 func (c *Config) sameGame(now Config) error {
 	if c.Rules != now.Rules {
 		return instances.Invalid("/rules", "cannot be changed: create another instance")
@@ -106,30 +107,31 @@ func (c *Config) sameGame(now Config) error {
 // joinParams are a join's payload in either mode.
 type joinParams struct {
 	User  string `json:"user"`       // unless the socket has been given one
-	Token string `json:"seat_token"` // to have one's seat back
+	Token string `json:"seat_token"` // to get a seat back
 }
 
-// joinReply answers it.
+// joinReply is the reply to a join.
 type joinReply struct {
 	User string `json:"user"`
-	Seat *int   `json:"seat"` // null: it watches
+	Seat *int   `json:"seat"` // null: a spectator
 }
 
-// afterJoin comes when the client is subscribed: what it is told then has no gap.
+// afterJoin is sent when the client is subscribed, so that what it is sent then
+// has no gap.
 type afterJoin struct{}
 
-// stateDue comes when the client is to be sent all there is to see.
+// stateDue is sent when the client must be sent the whole state.
 type stateDue struct{}
 
-// What is kept with a joined channel: the name of its client, its seat in an arena
-// (-1: none), and its token for a seat at a table.
+// Values kept with a joined channel: the name of its client, its seat in an
+// arena (-1: none), and its token for a seat at a table.
 var (
 	userKey  = channels.NewKey[string]("user")
 	seatKey  = channels.NewKey[int]("seat")
 	tokenKey = channels.NewKey[string]("token")
 )
 
-// appear tells the others that a client is there, and it who is.
+// appear tracks a client's presence, and sends it the presence state.
 func appear(in *instances.Instance, c *channels.Context) error {
 	if _, err := in.Presence().Track(c, userKey.Get(c), object{}); err != nil {
 		return err
@@ -137,7 +139,7 @@ func appear(in *instances.Instance, c *channels.Context) error {
 	return in.Presence().PushState(c)
 }
 
-// seatOrNil is at as JSON shows it.
+// seatOrNil returns at in the form for JSON.
 func seatOrNil(at int) *int {
 	if at < 0 {
 		return nil
@@ -151,5 +153,5 @@ func noSuchEvent(events string) func(*channels.Context, string, channels.Payload
 	}
 }
 
-// object is the answer to what has nothing more to say.
+// object is the reply {}.
 type object struct{}

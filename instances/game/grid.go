@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// grid are the rules of two games in which a row of one's own wins.
+// grid is the rules of two games that are won by a row of pieces.
 type grid struct {
 	name          string
 	columns, rows int
@@ -19,13 +19,13 @@ var (
 	connect4  = grid{name: "connect4", columns: 7, rows: 6, line: 4, falls: true}
 )
 
-// Name is Rules'.
+// Name implements Rules.
 func (g grid) Name() string { return g.name }
 
-// Seats is Rules'.
+// Seats implements Rules.
 func (g grid) Seats() (least, most int) { return 2, 2 }
 
-// New is Rules'.
+// New implements Rules.
 func (g grid) New(int) Board {
 	b := &gridBoard{rules: g, Columns: g.columns, Rows: g.rows, Cells: make([]int, g.columns*g.rows)}
 	for i := range b.Cells {
@@ -34,7 +34,7 @@ func (g grid) New(int) Board {
 	return b
 }
 
-// empty is a cell with no seat's piece.
+// empty is the value of a cell without a piece.
 const empty = -1
 
 // gridBoard is a board of cells, row by row from the top.
@@ -42,21 +42,21 @@ type gridBoard struct {
 	rules   grid
 	Columns int   `json:"columns"`
 	Rows    int   `json:"rows"`
-	Cells   []int `json:"cells"` // the seat that has it, or empty
+	Cells   []int `json:"cells"` // the seat whose piece it has, or empty
 	Moves   int   `json:"moves"`
 	Line    []int `json:"line"` // cells that have won
 }
 
-// Turn is Board's.
+// Turn implements Board.
 func (b *gridBoard) Turn() int { return b.Moves % 2 }
 
-// gridMove is a move: a column where pieces fall, else a cell.
+// gridMove is a move: a column if pieces fall, else a cell.
 type gridMove struct {
 	Column *int `json:"column"`
 	Cell   *int `json:"cell"`
 }
 
-// Move is Board's.
+// Move implements Board.
 func (b *gridBoard) Move(move json.RawMessage) error {
 	var m gridMove
 	if err := json.Unmarshal(move, &m); err != nil {
@@ -79,7 +79,7 @@ func (b *gridBoard) field() string {
 	return "cell"
 }
 
-// target is the cell that a move fills.
+// target returns the cell that a move fills.
 func (b *gridBoard) target(m gridMove) (int, error) {
 	at, bound := m.Cell, len(b.Cells)
 	if b.rules.falls {
@@ -103,7 +103,7 @@ func (b *gridBoard) target(m gridMove) (int, error) {
 	return 0, fmt.Errorf("column %d is full", *at)
 }
 
-// won returns the line of the winner that a piece at cell has completed.
+// won returns the winning line that a piece at cell has completed.
 func (b *gridBoard) won(cell int) []int {
 	for _, direction := range [][2]int{{1, 0}, {0, 1}, {1, 1}, {1, -1}} {
 		line := append(b.reach(cell, -direction[0], -direction[1]), cell)
@@ -116,7 +116,7 @@ func (b *gridBoard) won(cell int) []int {
 	return nil
 }
 
-// reach are the neighbours in a direction that have the same piece.
+// reach returns the neighbours in a direction with the same piece.
 func (b *gridBoard) reach(cell, dx, dy int) (line []int) {
 	x, y := cell%b.Columns+dx, cell/b.Columns+dy
 	for x >= 0 && x < b.Columns && y >= 0 && y < b.Rows && b.Cells[y*b.Columns+x] == b.Cells[cell] {
@@ -126,7 +126,7 @@ func (b *gridBoard) reach(cell, dx, dy int) (line []int) {
 	return line
 }
 
-// Over is Board's.
+// Over implements Board.
 func (b *gridBoard) Over() (over bool, winner int) {
 	if len(b.Line) > 0 {
 		return true, b.Cells[b.Line[0]]
@@ -137,10 +137,10 @@ func (b *gridBoard) Over() (over bool, winner int) {
 // gridJSON is a gridBoard without its methods.
 type gridJSON gridBoard
 
-// MarshalJSON is Board's.
+// MarshalJSON implements Board.
 func (b *gridBoard) MarshalJSON() ([]byte, error) { return json.Marshal((*gridJSON)(b)) }
 
-// UnmarshalJSON is Board's.
+// UnmarshalJSON implements Board.
 func (b *gridBoard) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, (*gridJSON)(b)); err != nil {
 		return err

@@ -33,8 +33,8 @@ func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(forma
 // seat is a place at the table.
 type seat struct {
 	User    string        `json:"user,omitempty"`  // empty: free
-	Token   []byte        `json:"token,omitempty"` // SHA-256 of what its player shows to have it back
-	Left    time.Duration `json:"left,omitempty"`  // on its clock, when its turn began
+	Token   []byte        `json:"token,omitempty"` // SHA-256 of the player's token
+	Left    time.Duration `json:"left,omitempty"`  // on its clock when its turn began
 	Rematch bool          `json:"rematch,omitempty"`
 }
 
@@ -45,18 +45,18 @@ type result struct {
 }
 
 // match is a game with its players and clocks. It has no lock and no clock of
-// its own: now comes in. Every method that changes it refuses what it is not
-// the time for, and then changes nothing.
+// its own: the time is passed in. A method that returns an error has changed
+// nothing.
 type match struct {
 	rules     Rules
 	clock     time.Duration // of each player; 0: none
 	increment time.Duration // for each move
 
-	// All that a restart must bring back.
+	// State that survives a restart.
 	Version   int64           `json:"version"` // rises with each change
 	Status    string          `json:"status"`
 	Seats     []seat          `json:"seats"`
-	First     int             `json:"first"` // the seat that has the board's seat 0
+	First     int             `json:"first"` // the seat that plays the board's seat 0
 	Board     Board           `json:"-"`
 	BoardJSON json.RawMessage `json:"board,omitempty"`
 	Since     time.Time       `json:"since,omitzero"` // when the turn began
@@ -68,7 +68,8 @@ func newMatch(rules Rules, seats int, clock, increment time.Duration) *match {
 	return &match{rules: rules, clock: clock, increment: increment, Status: waiting, Seats: make([]seat, seats), Offer: -1}
 }
 
-// sit takes a seat, -1: any that is free. The match begins when all are taken.
+// sit takes a seat; -1 means any free one. The match begins when all seats are
+// taken.
 func (m *match) sit(want int, user, token string, now time.Time) (int, error) {
 	if m.Status == playing {
 		return 0, refuse("the game has begun: its seats are taken")
@@ -100,7 +101,7 @@ func (m *match) full() bool {
 	return true
 }
 
-// stand gives a seat back, but not during a game.
+// stand gives up a seat, but not during a game.
 func (m *match) stand(at int) error {
 	if m.Status == playing {
 		return refuse("the game has begun: resign first")
@@ -110,7 +111,7 @@ func (m *match) stand(at int) error {
 	return nil
 }
 
-// find is the seat that a token is for, -1: none.
+// find returns the seat that a token is for, -1 if there is none.
 func (m *match) find(token string) int {
 	sum := sha256.Sum256([]byte(token))
 	for i, s := range m.Seats {
@@ -128,10 +129,10 @@ func (m *match) beginMatch(now time.Time) {
 	}
 }
 
-// turnSeat is the seat whose turn it is: the board's seats begin at First.
+// turnSeat returns the seat whose turn it is: the board's seats begin at First.
 func (m *match) turnSeat() int { return (m.Board.Turn() + m.First) % len(m.Seats) }
 
-// move makes a move. One that comes when the clock has run out is too late.
+// move makes a move. It is refused if the clock has run out.
 func (m *match) move(at int, move json.RawMessage, now time.Time) error {
 	switch {
 	case m.Status == waiting:
@@ -151,7 +152,7 @@ func (m *match) move(at int, move json.RawMessage, now time.Time) error {
 	}
 	m.Since = now
 	m.Version++
-	if m.Offer >= 0 && m.Offer != at { // who moves on does not accept
+	if m.Offer >= 0 && m.Offer != at { // a move declines the offer
 		m.Offer = -1
 	}
 	if done, winner := m.Board.Over(); done {
@@ -163,7 +164,8 @@ func (m *match) move(at int, move json.RawMessage, now time.Time) error {
 	return nil
 }
 
-// clockLeft is what a seat's clock shows, turn being whose turn it is.
+// clockLeft returns what a seat's clock shows; turn is the seat whose turn it
+// is.
 func (m *match) clockLeft(at int, now time.Time, turn int) time.Duration {
 	left := m.Seats[at].Left
 	if at == turn {
@@ -172,7 +174,7 @@ func (m *match) clockLeft(at int, now time.Time, turn int) time.Duration {
 	return max(0, left)
 }
 
-// deadline is when the clock of whose turn it is runs out; zero: never.
+// deadline returns when the running clock runs out; zero means never.
 func (m *match) deadline() time.Time {
 	if m.Status != playing || m.clock == 0 {
 		return time.Time{}
@@ -194,14 +196,14 @@ func (m *match) flag(now time.Time) bool {
 // resign gives the game up.
 func (m *match) resign(at int) error {
 	if m.Status != playing {
-		return refuse("no game is under way")
+		return refuse("no game is in progress")
 	}
 	m.lose(at, byResign)
 	return nil
 }
 
-// lose ends the match against one: of two players the other has won, of more
-// nobody has.
+// lose ends the match by the loss of a seat: of two players the other wins, of
+// more nobody does.
 func (m *match) lose(at int, reason string) {
 	winner := -1
 	if len(m.Seats) == 2 {
@@ -215,11 +217,11 @@ func (m *match) endMatch(winner int, reason string) {
 	m.Version++
 }
 
-// draw offers a draw, or accepts one that is offered.
+// draw offers a draw, or accepts an offer.
 func (m *match) draw(at int) error {
 	switch {
 	case m.Status != playing:
-		return refuse("no game is under way")
+		return refuse("no game is in progress")
 	case len(m.Seats) != 2:
 		return refuse("a draw is between two players")
 	case m.Offer == at:
@@ -251,8 +253,7 @@ func (m *match) rematch(at int, now time.Time) error {
 	return nil
 }
 
-// pause charges the clock of whose turn it is: what follows is no time of the
-// game until resume.
+// pause charges the running clock and stops it until resume.
 func (m *match) pause(now time.Time) {
 	if m.Status == playing && m.clock > 0 {
 		m.Seats[m.turnSeat()].Left = m.clockLeft(m.turnSeat(), now, m.turnSeat())
@@ -260,7 +261,7 @@ func (m *match) pause(now time.Time) {
 	}
 }
 
-// resume lets the clock run again.
+// resume restarts the clock.
 func (m *match) resume(now time.Time) { m.Since = now }
 
 func (m *match) encode() ([]byte, error) {
@@ -274,8 +275,8 @@ func (m *match) encode() ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// decodeMatch reads what encode wrote. Clocks of other lengths do not change
-// those of a game that has begun.
+// decodeMatch decodes what encode has written. Changed clock settings do not
+// affect a game that has begun.
 func decodeMatch(data []byte, rules Rules, seats int, clock, increment time.Duration) (*match, error) {
 	m := newMatch(rules, seats, clock, increment)
 	if err := json.Unmarshal(data, m); err != nil {

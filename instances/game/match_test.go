@@ -116,7 +116,7 @@ func TestEnds(t *testing.T) {
 		t.Errorf("after the draw: %s, %+v", m.Status, m.Result)
 	}
 	wantRefusal(t, m.move(0, moveJSON(ticTacToe, 2), noon), "the game is over")
-	wantRefusal(t, m.resign(0), "no game is under way")
+	wantRefusal(t, m.resign(0), "no game is in progress")
 	must(t, m.rematch(0, noon))
 	must(t, m.rematch(1, noon))
 	if m.Status != playing || m.turnSeat() != 1 {

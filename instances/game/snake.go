@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// snake is the game: eat, grow, run into nobody. The field has no walls, what
-// leaves it on one side comes in on the other.
+// snake is the game: eat, grow, do not collide. The field has no walls: what
+// leaves it on one side enters on the other.
 var snake = &World{
 	Name: "snake", Seats: 8, Rate: 8,
 	New: func(_ int, random *rand.Rand) Ticking { return newSnakes(32, 24, random) },
@@ -17,16 +17,16 @@ var snake = &World{
 
 const (
 	snakeBegins = 4 // cells
-	snakeRests  = 8 // ticks after its death, until it begins anew
+	snakeRests  = 8 // ticks after its death until it starts again
 )
 
 // cell is a place on the field: x and y.
 type cell [2]int
 
-// directions are what an input may say.
+// directions are the values of an input.
 var directions = map[string]cell{"up": {0, -1}, "down": {0, 1}, "left": {-1, 0}, "right": {1, 0}}
 
-// serpent is one player's.
+// serpent is the snake of one player.
 type serpent struct {
 	body  []cell // head first; empty while it rests
 	grow  int    // cells still to come
@@ -52,18 +52,18 @@ func newSnakes(width, height int, random *rand.Rand) *snakes {
 	return s
 }
 
-// Enter is Ticking's.
+// Enter implements Ticking.
 func (s *snakes) Enter(seat int) { s.players[seat] = &serpent{} }
 
-// Leave is Ticking's.
+// Leave implements Ticking.
 func (s *snakes) Leave(seat int) {
 	delete(s.players, seat)
-	if !slices.Contains(s.left, seat) { // who comes and goes between two ticks is told of once
+	if !slices.Contains(s.left, seat) { // a seat that is left several times between two ticks is listed once
 		s.left = append(s.left, seat)
 	}
 }
 
-// Input is Ticking's. Nobody turns back into its own neck.
+// Input implements Ticking. It ignores a turn back into the snake's own neck.
 func (s *snakes) Input(seat int, input json.RawMessage) error {
 	var in struct {
 		Go string `json:"go"`
@@ -81,7 +81,7 @@ func (s *snakes) Input(seat int, input json.RawMessage) error {
 	return nil
 }
 
-// snakesDelta is what has changed with a tick.
+// snakesDelta is the change of a tick.
 type snakesDelta struct {
 	Moved map[int]snakeMove `json:"moved,omitempty"` // by seat
 	Born  map[int]snakeView `json:"born,omitempty"`
@@ -107,8 +107,8 @@ func (p *serpent) view() snakeView {
 	return snakeView{append([]cell{}, p.body...), p.score, p.best} // [] in JSON, not null
 }
 
-// Tick is Ticking's: all step at once, then those who have run into something
-// die, then those who have rested begin.
+// Tick implements Ticking: all snakes step at once, then those that have
+// collided die, then those that have rested start again.
 func (s *snakes) Tick() any {
 	d := snakesDelta{Moved: make(map[int]snakeMove), Born: make(map[int]snakeView), Left: s.left}
 	s.left = nil
@@ -143,7 +143,7 @@ func (s *snakes) Tick() any {
 
 func (s *snakes) seats() []int { return slices.Sorted(maps.Keys(s.players)) }
 
-// moveSerpent moves a serpent on, and feeds it where there is food.
+// moveSerpent moves a serpent one cell, and feeds it if there is food.
 func (s *snakes) moveSerpent(p *serpent) snakeMove {
 	p.going = p.wants
 	head := s.wrap(cell{p.body[0][0] + p.going[0], p.body[0][1] + p.going[1]})
@@ -165,7 +165,7 @@ func (s *snakes) wrap(c cell) cell {
 	return cell{(c[0] + s.width) % s.width, (c[1] + s.height) % s.height}
 }
 
-// crashed are the seats whose head is where somebody's body, or another's head, is.
+// crashed returns the seats whose head is on a body or on another head.
 func (s *snakes) crashed() (seats []int) {
 	taken := make(map[cell]int)
 	for _, p := range s.players {
@@ -181,7 +181,8 @@ func (s *snakes) crashed() (seats []int) {
 	return seats
 }
 
-// placeSerpent puts a serpent where there is room for it, if that is found.
+// placeSerpent places a serpent where there is room for it, and reports whether
+// it has.
 func (s *snakes) placeSerpent(p *serpent) bool {
 	for range 100 {
 		head := s.free()
@@ -206,7 +207,7 @@ func (s *snakes) taken(c cell) bool {
 	return false
 }
 
-// free is a cell with nobody on it, if there is one in a thousand.
+// free returns a random cell; after a thousand tries it may not be free.
 func (s *snakes) free() cell {
 	c := cell{}
 	for range 1000 {
@@ -218,7 +219,7 @@ func (s *snakes) free() cell {
 	return c
 }
 
-// snakesState is all there is to see.
+// snakesState is the whole state.
 type snakesState struct {
 	Width  int               `json:"width"`
 	Height int               `json:"height"`
@@ -226,7 +227,7 @@ type snakesState struct {
 	Snakes map[int]snakeView `json:"snakes"` // by seat
 }
 
-// State is Ticking's.
+// State implements Ticking.
 func (s *snakes) State() any {
 	state := snakesState{s.width, s.height, s.food, make(map[int]snakeView)}
 	for seat, p := range s.players {

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// stateKey is under which a match is saved.
+	// stateKey is the name under which a match is saved.
 	stateKey = "match"
-	// saveAgain is how long a clock that has run out waits for a store that fails.
+	// saveAgain is how long to wait for a failing store after a clock has run
+	// out.
 	saveAgain = time.Second
 )
 
@@ -26,12 +27,12 @@ type table struct {
 	in    *instances.Instance
 	rules Rules
 
-	// mu is held while a change is saved and told, so that everybody sees the
-	// changes in their order.
+	// mu is held while a change is saved and sent, so that everybody sees the
+	// changes in order.
 	mu     sync.Mutex
-	config Config      // guarded by mu, but for Rules and Seats, which stay
+	config Config      // guarded by mu, except Rules and Seats, which are static
 	match  *match      // guarded by mu
-	timer  *time.Timer // guarded by mu; when a clock runs out, nil: none does
+	timer  *time.Timer // guarded by mu; fires when a clock runs out; nil: none runs
 	stands bool        // guarded by mu; stopped: nothing changes any more
 }
 
@@ -55,8 +56,8 @@ func (t *table) newMatch() *match {
 	return newMatch(t.rules, t.config.Seats, time.Duration(t.config.Clock), time.Duration(t.config.Increment))
 }
 
-// Start is instances.Starter's: the game goes on where it was. What the server
-// was away for is nobody's time.
+// Start implements instances.Starter: it resumes the saved game. The time in
+// which the server was down is not charged to a clock.
 func (t *table) Start(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,7 +78,7 @@ func (t *table) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop is instances.Stopper's.
+// Stop implements instances.Stopper.
 func (t *table) Stop(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -87,7 +88,7 @@ func (t *table) Stop(ctx context.Context) error {
 	return t.save(ctx)
 }
 
-// Configure is instances.Configurer's: clocks can change between games.
+// Configure implements instances.Configurer: clocks can change between games.
 func (t *table) Configure(_ context.Context, c Config) error {
 	if err := c.sameGame(t.config); err != nil {
 		return err
@@ -106,7 +107,7 @@ func (t *table) Configure(_ context.Context, c Config) error {
 	return nil
 }
 
-// Channels is instances.Logic's.
+// Channels implements instances.Logic.
 func (t *table) Channels() []*channels.Channel {
 	ch := channels.Handle(topic, t.join)
 	channels.Info(ch, t.joined)
@@ -160,8 +161,8 @@ type sitParams struct {
 
 type sitReply struct {
 	Seat int `json:"seat"`
-	// Token is the player's secret: with it in a join's seat_token, the seat is
-	// had back, from another device too.
+	// Token is the player's secret: a join with it as seat_token gets the seat
+	// back, even from another device.
 	Token string `json:"token"`
 }
 
@@ -188,8 +189,8 @@ func (t *table) sit(c *channels.Context, p sitParams) (sitReply, error) {
 	return reply, nil
 }
 
-// seated is the seat that a channel has now, -1: none. Its token says so: the
-// seat may have been given up elsewhere.
+// seated returns the present seat of a channel by its token, -1 if it has none:
+// the seat may have been given up on another device.
 func (t *table) seated(c *channels.Context) int { // with mu
 	token := tokenKey.Get(c)
 	return t.match.find(token)
@@ -210,7 +211,7 @@ func (t *table) move(c *channels.Context, move json.RawMessage) (reply moveReply
 	return reply, err
 }
 
-// on registers an event of players that has no payload.
+// on registers a players' event without a payload.
 func (t *table) on(ch *channels.Channel, event string, do func(at int) error) {
 	channels.On(ch, event, func(c *channels.Context, _ object) (object, error) {
 		return object{}, t.asPlayer(c, func(at int, _ time.Time) error { return do(at) })
@@ -227,8 +228,8 @@ func (t *table) asPlayer(c *channels.Context, do func(at int, now time.Time) err
 	})
 }
 
-// changeMatch changes the match, saves it and tells everybody. What cannot be saved
-// has not happened.
+// changeMatch changes the match, saves it and sends the new state to everybody.
+// If saving fails, the change is undone.
 func (t *table) changeMatch(ctx context.Context, do func(now time.Time) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -265,7 +266,7 @@ func (t *table) save(ctx context.Context) error { // with mu
 	if err != nil {
 		return err
 	}
-	// A client that goes away while its move is saved has moved all the same.
+	// A move counts even if its client goes away while it is saved.
 	return t.in.Save(context.WithoutCancel(ctx), stateKey, data)
 }
 
@@ -277,7 +278,7 @@ func (t *table) sendState(now time.Time) error { // with mu
 	return t.in.Broadcast(topic, "state", v)
 }
 
-// arm sets the timer for the clock that runs, but for no sooner than soonest.
+// arm sets the timer for the running clock, but no sooner than soonest.
 func (t *table) arm(soonest time.Duration) { // with mu
 	if t.timer != nil {
 		t.timer.Stop()
@@ -288,7 +289,7 @@ func (t *table) arm(soonest time.Duration) { // with mu
 	}
 }
 
-// clockRanOut ends the game if there has been no move meanwhile.
+// clockRanOut ends the game, unless there has been a move meanwhile.
 func (t *table) clockRanOut(ctx context.Context) error {
 	if ctx.Err() != nil { // this life has ended
 		return nil
@@ -307,8 +308,8 @@ func (t *table) clockRanOut(ctx context.Context) error {
 	return err
 }
 
-// Signal is instances.Signaler's: the application reads the state, or empties
-// the table.
+// Signal implements instances.Signaler: the application reads the state, or
+// resets the table.
 func (t *table) Signal(ctx context.Context, name string, _ json.RawMessage) (any, error) {
 	switch name {
 	case "state":

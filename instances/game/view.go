@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// view is what everybody is shown: the payload of state.
+// view is what clients see: the payload of state.
 type view struct {
 	Rules   string          `json:"rules"`
 	Version int64           `json:"version"`
 	Status  string          `json:"status"`
 	Seats   []seatView      `json:"seats"`
-	Turn    *int            `json:"turn"` // a seat, while the game is under way
+	Turn    *int            `json:"turn"` // a seat, during a game
 	Board   json.RawMessage `json:"board"`
-	First   int             `json:"first"` // the seat that is 0 on the board
+	First   int             `json:"first"` // the seat that plays the board's seat 0
 	Offer   *int            `json:"draw_offer"`
 	Result  *result         `json:"result"`
 }
@@ -24,7 +24,7 @@ type seatView struct {
 	Rematch bool    `json:"rematch"`
 }
 
-// view is the match at a moment.
+// view returns the match at a moment.
 func (m *match) view(now time.Time) (*view, error) {
 	v := &view{
 		Rules: m.rules.Name(), Version: m.Version, Status: m.Status, Seats: make([]seatView, len(m.Seats)),

@@ -1,5 +1,5 @@
-// Package typetest runs an instance of a type on a server in memory, for the
-// tests of the ready types.
+// Package typetest runs an instance of a type on a server in memory, for tests
+// of the built-in types.
 package typetest
 
 import (
@@ -25,8 +25,8 @@ type Server struct {
 	closed   bool
 }
 
-// Start serves an instance of a type with this configuration, in place of the
-// one that a store (nil: one of its own) has kept. The test's end stops it.
+// Start serves an instance of a type with a configuration, which replaces the
+// one in store; nil means a new store. It is stopped when the test ends.
 func Start(t *testing.T, kind instances.Type, store instances.Store, config string) *Server {
 	t.Helper()
 	s := &Server{T: t, Endpoint: channelstest.Start(t, channels.Options{Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}})}
@@ -52,7 +52,7 @@ func Start(t *testing.T, kind instances.Type, store instances.Store, config stri
 	return s
 }
 
-// Stop ends it; what was saved is in the store.
+// Stop stops the server; what was saved is in the store.
 func (s *Server) Stop() {
 	if s.closed {
 		return
@@ -65,7 +65,7 @@ func (s *Server) Stop() {
 	}
 }
 
-// Join connects a client that joins a topic of the instance.
+// Join connects a client and joins a topic of the instance.
 func (s *Server) Join(topic string, params any) *channelstest.Channel {
 	s.T.Helper()
 	return channelstest.Connect(s.T, s.Endpoint, "/socket/"+ID).Join(topic, params)

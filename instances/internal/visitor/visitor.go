@@ -1,4 +1,4 @@
-// Package visitor says by which name a client goes in the ready types.
+// Package visitor determines the name of a client in the built-in types.
 package visitor
 
 import (
@@ -10,18 +10,18 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// MaxName bounds a name in bytes: each is told to everybody.
+// MaxName bounds a name in bytes, because names are sent to everybody.
 const MaxName = 64
 
-// Name is the socket's assign "user", which a claim of its token gives it, else
-// what the client asks for in its join; where a guard knows who the client is,
-// it does not matter what that asks for. An error is for the client.
+// Name returns the socket's assign "user", which comes from a claim of its
+// token, or else the name that the client asks for in its join, unless a guard
+// identifies the client. The error is for the client.
 func Name(c *channels.Context, asked string) (string, error) {
 	assigned := ""
 	switch user := c.Socket().Get("user").(type) {
 	case string:
 		assigned = user
-	case fmt.Stringer: // a number of a token
+	case fmt.Stringer: // a number in a token
 		assigned = user.String()
 	}
 	guarded := c.Socket().Guard() != nil
@@ -31,7 +31,7 @@ func Name(c *channels.Context, asked string) (string, error) {
 	name := strings.TrimSpace(asked)
 	switch {
 	case name == "" && guarded:
-		return "", channels.Errorf("the token gives no user: the server has to assign a claim to it")
+		return "", channels.Errorf("the token has no user: the server must assign a claim to it")
 	case name == "":
 		return "", channels.Errorf("user is missing: join with a name")
 	case len(name) > MaxName:

@@ -49,7 +49,7 @@ func TestName(t *testing.T) {
 	for _, test := range []struct{ token, asked, name, reason string }{
 		{token: "17", asked: "ada", name: "17"},
 		{token: "grace&guard=1", asked: "ada", name: "grace"},
-		{token: "&guard=1", asked: "ada", reason: "the token gives no user: the server has to assign a claim to it"},
+		{token: "&guard=1", asked: "ada", reason: "the token has no user: the server must assign a claim to it"},
 		{asked: "ada", name: "ada"},
 		{asked: "  ada\t", name: "ada"},
 		{token: "grace", asked: "ada", name: "grace"},
