@@ -24,7 +24,7 @@ func (h *hub) transport() *hubTransport {
 	return &hubTransport{hub: h, packets: make(chan []byte, 10_000), done: make(chan struct{})}
 }
 
-// Open is Transport's.
+// Open implements Transport.
 func (t *hubTransport) Open(self LogID, receive func([]byte)) error {
 	t.self = self
 	t.hub.mu.Lock()
@@ -43,7 +43,7 @@ func (t *hubTransport) Open(self LogID, receive func([]byte)) error {
 	return nil
 }
 
-// ToAll is Transport's.
+// ToAll implements Transport.
 func (t *hubTransport) ToAll(data []byte) error {
 	t.hub.mu.Lock()
 	defer t.hub.mu.Unlock()
@@ -55,7 +55,7 @@ func (t *hubTransport) ToAll(data []byte) error {
 	return nil
 }
 
-// To is Transport's.
+// To implements Transport.
 func (t *hubTransport) To(log LogID, data []byte) {
 	t.hub.mu.Lock()
 	defer t.hub.mu.Unlock()
@@ -72,7 +72,7 @@ func (t *hubTransport) put(data []byte) {
 	}
 }
 
-// Close is Transport's.
+// Close implements Transport.
 func (t *hubTransport) Close() error {
 	t.hub.mu.Lock()
 	delete(t.hub.nodes, t.self)

@@ -66,7 +66,7 @@ func answer(w http.ResponseWriter, status int, body any) error {
 	return nil
 }
 
-// hasRevision tells that the caller has said for which revision a change is
+// hasRevision reports whether the caller has said for which revision a change is
 // meant; an empty If-Match is a mistake, not the lack of one.
 func (r *request) hasRevision() bool { return len(r.Header.Values("If-Match")) > 0 }
 

@@ -69,5 +69,5 @@ func (c caller) authorize(s Scope, id string) error {
 	return nil
 }
 
-// sees tells that the caller may know of an instance.
+// sees reports whether the caller may know of an instance.
 func (c caller) sees(id string) bool { return c.key.sees(id) }

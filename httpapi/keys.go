@@ -82,7 +82,7 @@ func (k *Key) Validate() error {
 	return nil
 }
 
-// sees tells that the key is for an instance.
+// sees reports whether the key is for an instance.
 func (k *Key) sees(id string) bool {
 	return len(k.Instances) == 0 || slices.ContainsFunc(k.Instances, func(pattern string) bool {
 		ok, _ := path.Match(pattern, id)

@@ -142,7 +142,7 @@ var unescaped = [256]byte{
 	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
 }
 
-// hasEscape tells whether the inside of a valid JSON string has escapes.
+// hasEscape reports whether the inside of a valid JSON string has escapes.
 func hasEscape(s []byte) bool {
 	return bytes.IndexByte(s, '\\') >= 0
 }

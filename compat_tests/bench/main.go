@@ -75,7 +75,7 @@ type settings struct {
 	only   *regexp.Regexp // of the names of figures
 }
 
-// complete tells that all figures are asked for.
+// complete reports whether all figures are asked for.
 func (s settings) complete() bool { return s.only.String() == "" }
 
 // placement says where server and load ran.

@@ -43,10 +43,10 @@ func bytesOf(p channels.Payload) channels.Binary {
 	return channels.Binary(p.Data)
 }
 
-// has tells that there is a member that is not null.
+// has reports whether there is a member that is not null.
 func (o object) has(key string) bool { return len(o[key]) > 0 && string(o[key]) != "null" }
 
-// isTrue tells that a member is true itself.
+// isTrue reports whether a member is true itself.
 func (o object) isTrue(key string) bool { return string(o[key]) == "true" }
 
 // text panics unless the member is a string.

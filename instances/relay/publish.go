@@ -20,12 +20,12 @@ type Rule struct {
 	Values []string `json:"values,omitempty" jsonschema:"description=of the assign: one of them is needed"`
 }
 
-// matches tells that the rule is for an event on a topic.
+// matches reports whether the rule is for an event on a topic.
 func (r *Rule) matches(topic, event string) bool {
 	return (len(r.Topics) == 0 || topics.MatchAny(r.Topics, topic)) && (len(r.Events) == 0 || topics.MatchAny(r.Events, event))
 }
 
-// allows tells that a client may do what the rule is for.
+// allows reports whether a client may do what the rule is for.
 func (r *Rule) allows(c *channels.Context) bool {
 	switch r.By {
 	case "everybody":

@@ -69,7 +69,7 @@ func Type() instances.Type {
 // logic is a relay as an instance.
 type logic struct{ *Relay }
 
-// Configure is instances.Configurer's.
+// Configure implements instances.Configurer.
 func (l *logic) Configure(_ context.Context, c Config) error {
 	o, err := c.options()
 	if err != nil {
@@ -82,7 +82,7 @@ func (l *logic) Configure(_ context.Context, c Config) error {
 	return nil
 }
 
-// ConnectsAtOnce is instances.QuickConnector's.
+// ConnectsAtOnce implements instances.QuickConnector.
 func (l *logic) ConnectsAtOnce() {}
 
 var (

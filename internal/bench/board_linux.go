@@ -8,29 +8,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// phase is what the workers are to do now.
+// phase is what the workers do now.
 type phase int32
 
 const (
 	opening   phase = iota // connect and join
 	resting                // answer, heartbeat
-	running                // what the mode is about
-	listening              // send nothing more by themselves
+	running                // the work of the mode
+	listening              // send nothing more on their own
 	quitting
 )
 
-// board is the head of the memory that the parent and its workers share.
-// Behind it lie a tally for each worker, and the counters of the topics.
+// board is the head of the memory that the parent and its workers share. It is
+// followed by a tally for each worker, and the counters of the topics.
 type board struct {
 	phase     atomic.Int32
 	published atomic.Int64 // publications that have left
 	expected  atomic.Int64 // deliveries that they come to
 	begun     atomic.Int64 // when the first one was due
 	finished  atomic.Int32 // workers that will send nothing more
-	// awaited is the progress at which the publishers are to be woken.
+	// awaited is the progress at which the publishers are woken.
 	awaited atomic.Int64
 	_       [64]byte
-	// progress counts deliveries, and those that can never be made any more.
+	// progress counts deliveries, and those that have become impossible.
 	progress atomic.Int64
 	_        [64]byte
 }
@@ -41,8 +41,8 @@ type topicCount struct {
 	published atomic.Int64
 }
 
-// tally is what one worker has counted. It alone writes; the histograms are
-// read when it has stopped.
+// tally holds the counters of one worker. Only that worker writes; the
+// histograms are read when it has stopped.
 type tally struct {
 	opened, joined, failed, ended atomic.Int64 // connections; joined ones that end are still counted as joined
 	bytes                         atomic.Int64 // received after joining, all kinds
@@ -59,7 +59,7 @@ type tally struct {
 	connect, join, latency, lag histogram
 }
 
-// memory is the shared memory as one process sees it.
+// memory is the shared memory in one process.
 type memory struct {
 	raw     []byte
 	board   *board
@@ -71,7 +71,7 @@ func memorySize(workers, topics int) int {
 	return int(unsafe.Sizeof(board{})) + workers*int(unsafe.Sizeof(tally{})) + topics*int(unsafe.Sizeof(topicCount{}))
 }
 
-// mapMemory maps the file that all processes have. Fresh memory is zero.
+// mapMemory maps the file that all processes share. New memory is zero.
 func mapMemory(fd, workers, topics int) (*memory, error) {
 	raw, err := unix.Mmap(fd, 0, memorySize(workers, topics), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {

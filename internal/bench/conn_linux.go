@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// state is how far a connection has come.
+// state is the state of a connection.
 type state uint8
 
 const (
@@ -27,8 +27,8 @@ type conn struct {
 	topic    int32
 	state    state
 	blocked  bool  // out waits for room: epoll tells
-	skip     int   // bytes that come next and are of no interest
-	since    int64 // when what is awaited was begun, or was due
+	skip     int   // next bytes that can be ignored
+	since    int64 // when the awaited operation began, or was due
 	in, out  []byte
 	received int64    // publications, each once
 	tls      *secured // nil: without
@@ -37,7 +37,7 @@ type conn struct {
 // maxWaiting is how much may wait to be sent on one connection.
 const maxWaiting = 64 << 20
 
-// ready handles what epoll says about a connection.
+// ready handles epoll's events of a connection.
 func (w *worker) ready(i int, events uint32) {
 	c := &w.conns[i]
 	if c.state == gone {
@@ -51,8 +51,8 @@ func (w *worker) ready(i int, events uint32) {
 	}
 }
 
-// writable begins to speak on a connection that has been made, or sends what
-// could not be sent before. It returns false when there is nothing left to read.
+// writable starts the handshake on a new connection, or sends what could not be
+// sent before. It returns false if the connection has ended.
 func (w *worker) writable(i int) bool {
 	c := &w.conns[i]
 	if c.state == connecting {
@@ -81,14 +81,14 @@ func (w *worker) watch(i int, events uint32) {
 	}
 }
 
-// flush sends what has waited.
+// flush sends waiting bytes.
 func (w *worker) flush(i int, waiting []byte) {
 	if err := w.transmit(i, waiting); err != nil {
 		w.endConn(i, err.Error())
 	}
 }
 
-// send sends b, by way of TLS where the connection has it.
+// send sends b, through TLS if the connection has it.
 func (w *worker) send(i int, b []byte) {
 	c := &w.conns[i]
 	var err error
@@ -105,8 +105,8 @@ func (w *worker) send(i int, b []byte) {
 var errNotRead = errors.New("the server stopped reading: more than 64 MiB wait to be sent")
 
 // transmit is the only function that writes to a connection. What the system
-// does not take is copied and sent when there is room. It does not end the
-// connection itself, because TLS may be in the middle of something.
+// does not take is copied, and sent when there is room. It does not end the
+// connection itself, because TLS may be in the middle of an operation.
 func (w *worker) transmit(i int, b []byte) error {
 	c := &w.conns[i]
 	if c.blocked {
@@ -155,7 +155,7 @@ func (w *worker) read(i int) {
 	w.received(i, w.input[:n], at)
 }
 
-// received takes what the server has sent, TLS undone.
+// received handles what the server has sent, after TLS.
 func (w *worker) received(i int, b []byte, at int64) {
 	c := &w.conns[i]
 	if skipped := min(c.skip, len(b)); skipped > 0 {
@@ -177,7 +177,7 @@ func (w *worker) received(i int, b []byte, at int64) {
 	}
 }
 
-// handleRead handles what was read and returns what is not whole yet.
+// handleRead handles complete frames and returns the rest.
 func (w *worker) handleRead(i int, b []byte, at int64) []byte {
 	c := &w.conns[i]
 	if c.state == handshaking {
@@ -204,14 +204,14 @@ func (w *worker) handleRead(i int, b []byte, at int64) []byte {
 	return b
 }
 
-// longFrame is the length from which on a frame is not gathered if its
-// beginning says that its contents do not matter, such as a list of presences.
+// longFrame is the length above which a frame is not collected if its beginning
+// shows that its contents do not matter, such as a list of presences.
 const (
 	longFrame = 16 << 10
 	beginning = 1 << 10
 )
 
-// long handles a frame whose end has not come, and returns what to keep of it.
+// long handles an incomplete frame, and returns what to keep of it.
 func (w *worker) long(i int, h frameHead, b []byte, at int64) []byte {
 	c := &w.conns[i]
 	if h.length < longFrame || len(b) < beginning || !h.final || h.op != opText || c.state != joined {
@@ -227,7 +227,7 @@ func (w *worker) long(i int, h frameHead, b []byte, at int64) []byte {
 	return nil
 }
 
-// skippable tells messages that are counted only.
+// skippable reports whether a message is only counted.
 func (w *worker) skippable(i int, m *message) bool {
 	if v, ok := w.job.(*watching); ok && v.is(i) {
 		return false
@@ -264,7 +264,7 @@ func (w *worker) handleFrame(i int, h frameHead, payload []byte, at int64) {
 	w.handleMessage(i, &m, len(payload), at)
 }
 
-// handleMessage takes those of joining itself.
+// handleMessage handles messages of joining itself, and passes on others.
 func (w *worker) handleMessage(i int, m *message, size int, at int64) {
 	c := &w.conns[i]
 	switch event := string(m.event); {
@@ -285,7 +285,7 @@ const (
 	beatRef = "hb"
 )
 
-// endConn closes a connection and counts why.
+// endConn closes a connection and counts the reason.
 func (w *worker) endConn(i int, why string) {
 	c := &w.conns[i]
 	was := c.state

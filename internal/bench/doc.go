@@ -1,11 +1,11 @@
-// Package bench is the load generator of mycelium bench: it drives any server
-// of Phoenix Channels, version 2 over WebSocket, and reports what that cost.
+// Package bench is the load generator of mycelium bench: it puts load on any
+// server of Phoenix Channels, version 2 over WebSocket, and reports what that
+// cost.
 //
-// The connections are held by child processes (the program itself, started
-// anew), each with one thread and one epoll, so that the generator costs less
-// than the server and no limit on a single process bounds it. Parent and
-// children share one piece of memory, the board; the parent only steers and
-// counts together. Linux only.
+// Child processes (the same program, started again) hold the connections, each
+// with one thread and one epoll, so that the generator costs less than the
+// server and is not bounded by limits on a single process. Parent and children
+// share memory, the board; the parent only steers and adds up. Linux only.
 //
-// A program that calls [Run] has to call [Worker] first thing in main.
+// A program that calls [Run] must call [Worker] at the start of main.
 package bench

@@ -34,7 +34,7 @@ func joinTimes(t *tally) *histogram    { return &t.join }
 func latencies(t *tally) *histogram    { return &t.latency }
 func lags(t *tally) *histogram         { return &t.lag }
 
-// runReport is about what came after joining.
+// runReport reports what happened after joining.
 func (r *run) runReport() *RunReport {
 	switch r.o.Mode {
 	case Broadcast:
@@ -45,7 +45,7 @@ func (r *run) runReport() *RunReport {
 	return r.anyReport(r.over.Sub(r.begun).Seconds())
 }
 
-// anyReport is what all modes have in common.
+// anyReport is the part of the report that all modes share.
 func (r *run) anyReport(seconds float64) *RunReport {
 	f := r.fleet
 	return &RunReport{
@@ -73,8 +73,8 @@ func (r *run) broadcastReport() *RunReport {
 	return report
 }
 
-// publishing is the time from the first publication, or when it was due, to the
-// last that came of them; 0 if there was none.
+// publishing returns the time from the first publication, or when it was due,
+// to the last delivery; 0 if there was none.
 func (r *run) publishing() time.Duration {
 	begun := r.fleet.board.begun.Load()
 	if begun == 0 {
@@ -95,7 +95,7 @@ func (r *run) echoReport() *RunReport {
 	return report
 }
 
-// lost is what has not arrived though it was waited for.
+// lost returns how many awaited messages have not arrived.
 func (r *run) lost(report *RunReport) int64 {
 	if r.interrupted {
 		return 0
@@ -134,7 +134,7 @@ func (r *run) serverReport() {
 		return
 	}
 	if r.serverGone {
-		return // a process that has ended does not tell what it has used
+		return // the usage of a process that has ended is unknown
 	}
 	begun := r.rested
 	if r.report.Run == nil {
@@ -165,7 +165,7 @@ func (r *run) serverReport() {
 	r.report.Server = s
 }
 
-// judge says what has not gone well.
+// judge reports what has gone wrong.
 func (r *run) judge() {
 	if run := r.report.Run; run != nil {
 		for _, p := range []struct {
@@ -200,7 +200,7 @@ func (r *run) judge() {
 	r.caution()
 }
 
-// unanswered is the heartbeats that idle connections have waited for in vain.
+// unanswered returns the number of heartbeats without an answer.
 func (r *run) unanswered() int64 {
 	if run := r.report.Run; run != nil && r.o.Mode == Idle && !r.interrupted && run.Ended == 0 {
 		return run.Heartbeats - run.HeartbeatsAnswered
@@ -208,8 +208,7 @@ func (r *run) unanswered() int64 {
 	return 0
 }
 
-// saturated is the share of a core from which on a worker may be what bounds
-// the figures.
+// saturated is the share of a core above which a worker may limit the figures.
 const saturated = 95
 
 func (r *run) caution() {

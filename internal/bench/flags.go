@@ -16,7 +16,7 @@ import (
 // prints [Help].
 var ErrHelp = pflag.ErrHelp
 
-// command is a mode as the command line has it.
+// command is a mode of the command line.
 type command struct {
 	mode     Mode
 	summary  string
@@ -59,7 +59,7 @@ var commands = []command{
 		},
 	},
 	{
-		mode: Presence, summary: "the same into a topic that tells who is there: states and diffs counted and checked",
+		mode: Presence, summary: "the same on a topic with presence: states and diffs are counted and checked",
 		examples: []string{"mycelium bench presence ws://127.0.0.1:4000/socket -c 2000"},
 		flags:    presenceFlags,
 	},
@@ -73,7 +73,7 @@ func defaults(mode Mode) *Options {
 	}
 }
 
-// commonFlags are those of all modes.
+// commonFlags adds the flags of all modes.
 func commonFlags(f *pflag.FlagSet, o *Options) {
 	f.IntVarP(&o.Connections, "connections", "c", o.Connections, "connections to hold")
 	f.IntVar(&o.Topics, "topics", o.Topics, "topics that they are spread over")
@@ -82,13 +82,13 @@ func commonFlags(f *pflag.FlagSet, o *Options) {
 	f.StringArrayVar(&o.Params, "param", nil, "name=value for the URL, such as token=secret; repeatable, {n} is the connection's number")
 	f.StringArrayVar(&o.Headers, "header", nil, "\"Name: value\" for the handshake; repeatable, {n} is the connection's number")
 	f.StringVar(&o.AuthToken, "auth-token", "", "token for the subprotocol, as phoenix.js sends its authToken")
-	f.StringVar(&o.CA, "ca", "", "file of PEM with who signed the certificates of wss:// servers, or with these themselves; default: who the system trusts")
-	f.BoolVar(&o.Insecure, "insecure", false, "take any certificate of wss:// servers")
+	f.StringVar(&o.CA, "ca", "", "PEM file with the certificates of wss:// servers or of their authorities; default: those that the system trusts")
+	f.BoolVar(&o.Insecure, "insecure", false, "accept any certificate of wss:// servers")
 	f.DurationVar(&o.Heartbeat, "heartbeat", o.Heartbeat, "time between two heartbeats of a connection; 0: none")
 	f.Float64Var(&o.ConnectRate, "connect-rate", 0, "connections begun a second; 0: as many as --connecting lets through")
-	f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections of one process that may be on their way to be joined")
-	f.IntVar(&o.Processes, "processes", o.Processes, "processes that hold connections; more are started where open files need it")
-	f.StringSliceVar(&o.Sources, "source", nil, "addresses to connect from; on loopback more are taken by themselves when ports need it")
+	f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections of one process that may be connecting or joining at a time")
+	f.IntVar(&o.Processes, "processes", o.Processes, "processes that hold connections; more are started if the limit on open files requires it")
+	f.StringSliceVar(&o.Sources, "source", nil, "addresses to connect from; on loopback more are used automatically if ports run out")
 	f.DurationVar(&o.Patience, "patience", o.Patience, "give up after this time without any progress")
 	f.DurationVar(&o.Settle, "settle", o.Settle, "rest after joining, before memory is measured")
 	f.IntSliceVar(&o.PIDs, "pid", nil, "the server's processes on this machine: their CPU and memory are reported")
@@ -125,7 +125,7 @@ func presenceFlags(f *pflag.FlagSet, o *Options) {
 	f.Lookup("join-payload").DefValue = o.JoinPayload
 }
 
-// Parse reads the arguments after "bench". Its errors say what would be right.
+// Parse parses the arguments after "bench". Its errors say what would be right.
 func Parse(args []string) (*Options, error) {
 	if len(args) == 0 || isHelp(args[0]) {
 		return nil, ErrHelp
@@ -176,7 +176,7 @@ func (c *command) set(o *Options) *pflag.FlagSet {
 	return set
 }
 
-// explain makes a sentence of what pflag has against the arguments.
+// explain turns an error of pflag into a sentence.
 func explain(err error, mode Mode, set *pflag.FlagSet) error {
 	var unknown *pflag.NotExistError
 	var noValue *pflag.ValueRequiredError
@@ -199,16 +199,16 @@ func explain(err error, mode Mode, set *pflag.FlagSet) error {
 	return fmt.Errorf("%w; mycelium bench %s --help lists the flags", err, mode)
 }
 
-// takes says which values the types of flags take.
+// takes describes the values of each type of flag.
 var takes = map[string]string{
 	"int":      "a whole number, for example 1000",
 	"float64":  "a number, for example 2.5",
 	"duration": "a duration with its unit, for example 500ms, 10s or 2m",
-	"intSlice": "numbers with commas between, for example 4711",
+	"intSlice": "numbers separated by commas, for example 4711",
 	"bool":     "true or false",
 }
 
-// Help is the help text of a mode, or of all if args name none.
+// Help returns the help text of a mode, or of all modes if args name none.
 func Help(args []string) string {
 	var b strings.Builder
 	for _, arg := range args {
@@ -225,7 +225,7 @@ func Help(args []string) string {
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  mycelium bench %-10s URL… [flags]   %s\n", c.mode, c.summary)
 	}
-	b.WriteString("\nURL is the socket's address as clients have it, such as ws://127.0.0.1:4000/socket\n" +
+	b.WriteString("\nURL is the socket's address as given to clients, such as ws://127.0.0.1:4000/socket\n" +
 		"or wss://example.com/socket; with several, connections go to them in turn. Examples:\n\n")
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  %s\n", c.examples[0])

@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// workerEnv has a process be a worker; its value is the worker's number.
+// workerEnv makes a process a worker; its value is the worker's number.
 const workerEnv = "MYCELIUM_BENCH_WORKER"
 
-// The descriptors that a worker is started with, besides the standard ones: it
-// reads its plan from standard input, whose end has it exit.
+// The descriptors that a worker is started with, besides the standard ones. It
+// reads its plan from standard input, and exits at its end.
 const (
 	memoryFD = 3 + iota
 	eventFD
 	publisherEventFD // of the worker that publishes, which others wake
 )
 
-// fleet is all workers, as the parent sees them.
+// fleet is all workers of a parent.
 type fleet struct {
 	*memory
 	plan     *plan
@@ -34,7 +34,7 @@ type fleet struct {
 	answers  []io.Reader
 }
 
-// startFleet starts the workers; they begin to connect at once.
+// startFleet starts the workers, which connect at once.
 func startFleet(p *plan, stderr io.Writer) (*fleet, error) {
 	f := &fleet{plan: p}
 	fd, err := unix.MemfdCreate("mycelium-bench", unix.MFD_CLOEXEC)
@@ -73,14 +73,14 @@ func (f *fleet) start(k int, shared *os.File, stderr io.Writer) error {
 		return err
 	}
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{os.Args[0], "bench", "worker"} // for who looks at the processes
+	cmd.Args = []string{os.Args[0], "bench", "worker"} // for people who list processes
 	cmd.Env = append(os.Environ(), workerEnv+"="+strconv.Itoa(k))
 	cmd.Stderr = stderr
 	own, publishers := duplicate(f.eventfds[k]), duplicate(f.eventfds[len(f.eventfds)-1])
 	defer own.Close()
 	defer publishers.Close()
 	cmd.ExtraFiles = []*os.File{shared, own, publishers}
-	// A signal of the terminal goes to the parent alone.
+	// A signal of the terminal must go only to the parent.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -98,13 +98,13 @@ func (f *fleet) start(k int, shared *os.File, stderr io.Writer) error {
 	return err
 }
 
-// duplicate makes a file of a descriptor that stays the fleet's.
+// duplicate returns a file for a copy of a descriptor, which stays the fleet's.
 func duplicate(fd int) *os.File {
 	copied, _ := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) // the file says so if there are no more descriptors
 	return os.NewFile(uintptr(copied), "eventfd")
 }
 
-// set has all workers enter a phase.
+// set makes all workers enter a phase.
 func (f *fleet) set(p phase) {
 	f.board.phase.Store(int32(p))
 	for _, fd := range f.eventfds {
@@ -112,7 +112,7 @@ func (f *fleet) set(p phase) {
 	}
 }
 
-// pids are the workers' processes.
+// pids returns the process ids of the workers.
 func (f *fleet) pids() []int {
 	ids := make([]int, len(f.workers))
 	for i, w := range f.workers {
@@ -129,7 +129,7 @@ func (f *fleet) quit() map[string]int {
 	errors := map[string]int{}
 	for _, answer := range f.answers {
 		var counted map[string]int
-		if json.NewDecoder(answer).Decode(&counted) == nil { // what Wait returns says more
+		if json.NewDecoder(answer).Decode(&counted) == nil { // the error of Wait says more
 			for text, n := range counted {
 				errors[text] += n
 			}
@@ -162,9 +162,8 @@ func (f *fleet) close() {
 	f.unmap()
 }
 
-// Worker turns this process into one of a fleet's, if that is what it was
-// started for, and does not return then. A program that calls [Run] calls it
-// first.
+// Worker runs a worker of a fleet, if this process was started as one, and then
+// does not return. A program that calls [Run] must call it first.
 func Worker() {
 	number, is := os.LookupEnv(workerEnv)
 	if !is {
@@ -180,7 +179,7 @@ func Worker() {
 func runWorker(number string) error {
 	k, err := strconv.Atoi(number)
 	if err != nil {
-		return fmt.Errorf("%s=%s: this variable is not for people", workerEnv, number)
+		return fmt.Errorf("%s=%s: this variable is for internal use", workerEnv, number)
 	}
 	p := new(plan)
 	if err := json.NewDecoder(os.Stdin).Decode(p); err != nil {
@@ -192,7 +191,7 @@ func runWorker(number string) error {
 	}
 	debug.SetGCPercent(400)
 	runtime.LockOSThread()
-	// Timers of this thread are due when they are due, not 50 µs later.
+	// Make timers of this thread precise; the default slack is 50 µs.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	w, err := newWorker(p, m, k, eventFD, int(os.Stdin.Fd()))
 	if err != nil {

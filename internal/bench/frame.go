@@ -20,7 +20,7 @@ const (
 	opPong         = 10
 )
 
-// maskKey masks all frames. A fixed one is enough for what has no secrets and no proxies between.
+// maskKey masks all frames. A fixed key is enough without secrets and proxies.
 const maskKey uint32 = 0x6d79636c
 
 // appendFrame appends a final masked frame.

@@ -3,15 +3,16 @@ package bench
 import "math/bits"
 
 // A histogram has stepsPerOctave equal steps for each power of two, so that
-// what it reports is less than 1 % above the truth and never below.
+// reported values are less than 1 % too high and never too low.
 const (
 	stepBits       = 7
 	stepsPerOctave = 1 << stepBits
 	octaves        = 34 // up to 2^(7+33) ns, 18 minutes
 )
 
-// histogram counts durations in nanoseconds. It has no pointers: it lies in
-// memory that processes share. One writes, the others read when it has stopped.
+// histogram counts durations in nanoseconds. It has no pointers, because it is
+// in memory shared by processes. One process writes; others read when it has
+// stopped.
 type histogram struct {
 	count, sum, max int64
 	steps           [stepsPerOctave * octaves]int64
@@ -34,7 +35,7 @@ func stepOf(ns int64) int {
 	return min(octave<<stepBits+int(ns>>octave), stepsPerOctave*octaves-1)
 }
 
-// stepEnd is the longest duration of a step.
+// stepEnd returns the longest duration of a step.
 func stepEnd(step int) int64 {
 	octave := step>>stepBits - 1
 	if octave <= 0 {
@@ -52,8 +53,7 @@ func (h *histogram) merge(other *histogram) {
 	}
 }
 
-// quantile returns the smallest duration that at least the share q of all is
-// not above, or a little more.
+// quantile returns an upper bound of the q-quantile.
 func (h *histogram) quantile(q float64) int64 {
 	rank := int64(q * float64(h.count))
 	if float64(rank) < q*float64(h.count) {
@@ -69,7 +69,7 @@ func (h *histogram) quantile(q float64) int64 {
 	return h.max
 }
 
-// Latency sums up many durations, in microseconds.
+// Latency summarizes many durations, in microseconds.
 type Latency struct {
 	Count int64   `json:"count"`
 	Mean  float64 `json:"mean_us"`

@@ -4,15 +4,15 @@ import "bytes"
 
 // message is a message of version 2 as it stands in its frame: strings without
 // their quotes but with their escapes, null as nil. Unlike package wire this
-// does not check the JSON, which costs three times as much: the server is
-// measured here, and not trusted with anything.
+// does not check the JSON, which would cost three times as much and is not
+// needed to measure a server.
 type message struct {
 	joinRef, ref, topic, event []byte
 	payload                    []byte // up to the end of the text
 }
 
-// parseMessage takes a text apart; ok is false if it is none. It may be cut
-// off within the payload.
+// parseMessage parses a text, which may be cut off within the payload; ok is
+// false if it is not a message.
 func parseMessage(text []byte) (m message, ok bool) {
 	b := skipSpace(text)
 	if len(b) == 0 || b[0] != '[' {

@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// Mode is what is done to a server.
+// Mode is the kind of load.
 type Mode string
 
 // The modes.
 const (
 	Idle      Mode = "idle"      // connections are joined and held
-	Broadcast Mode = "broadcast" // publishers have messages sent to all others
+	Broadcast Mode = "broadcast" // publishers send messages to all other connections
 	Echo      Mode = "echo"      // each connection has requests answered
 	Join      Mode = "join"      // as many connections as possible connect and join
-	Presence  Mode = "presence"  // the same on a topic that tells who is there
+	Presence  Mode = "presence"  // the same on a topic with presence
 )
 
-// Options say what to do to which server. [Parse] makes them from a command line.
+// Options describe the load and the server. [Parse] makes them from a command
+// line.
 type Options struct {
 	Mode Mode
 	URLs []string // as clients write them: ws://host:port/socket, wss://host/socket

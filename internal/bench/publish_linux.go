@@ -67,7 +67,7 @@ func (p *publishing) finished() bool {
 	return monotonic() >= p.until
 }
 
-// hasRoom tells whether fewer publications than the window are on their way.
+// hasRoom reports whether fewer publications than the window are on their way.
 // If not, a receiving worker will wake this one.
 func (p *publishing) hasRoom() bool {
 	if len(p.awaited) < p.w.plan.Window {

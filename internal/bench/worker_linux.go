@@ -63,8 +63,8 @@ const idleWait = time.Second
 // maxKinds bounds the different errors that a worker keeps.
 const maxKinds = 50
 
-// newWorker makes worker number k. Its eventfd wakes it, and the end of file
-// parent tells that its parent has died.
+// newWorker makes worker number k. Its eventfd wakes it; the end of parent means
+// that its parent process has died.
 func newWorker(p *plan, m *memory, k, eventfd, parent int) (*worker, error) {
 	poll, err := newPoller()
 	if err != nil {

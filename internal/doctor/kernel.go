@@ -40,7 +40,7 @@ func heartbeatShare(n int64) float64 {
 	return 100 * float64(n) / heartbeatInterval * heartbeatTime
 }
 
-// ring says whether io_uring may be used.
+// ring checks whether io_uring may be used.
 func ring(m *machine, _ int64) Check {
 	const name = "io_uring"
 	c := Check{Name: name, Status: OK, Why: "bounds nothing: the server does without it"}

@@ -20,16 +20,16 @@ type lateDeadline struct {
 
 var _ context.Context = (*lateDeadline)(nil)
 
-// Deadline is context.Context's.
+// Deadline implements context.Context.
 func (t *lateDeadline) Deadline() (time.Time, bool) { return t.deadline, true }
 
-// Done is context.Context's.
+// Done implements context.Context.
 func (t *lateDeadline) Done() <-chan struct{} { return t.context().Done() }
 
-// Err is context.Context's.
+// Err implements context.Context.
 func (t *lateDeadline) Err() error { return t.context().Err() }
 
-// Value is context.Context's. It delegates to the inner context, so that contexts
+// Value implements context.Context. It delegates to the inner context, so that contexts
 // derived from t need no goroutine.
 func (t *lateDeadline) Value(key any) any { return t.context().Value(key) }
 

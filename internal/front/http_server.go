@@ -148,7 +148,7 @@ func (s *httpServer) serve(c *httpConn) {
 	}
 }
 
-// Accept is net.Listener's.
+// Accept implements net.Listener.
 func (s *httpServer) Accept() (net.Conn, error) {
 	select {
 	case c := <-s.conns:
@@ -158,11 +158,11 @@ func (s *httpServer) Accept() (net.Conn, error) {
 	}
 }
 
-// Close is net.Listener's.
+// Close implements net.Listener.
 func (s *httpServer) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	return nil
 }
 
-// Addr is net.Listener's. There is no address.
+// Addr implements net.Listener. There is no address.
 func (s *httpServer) Addr() net.Addr { return &net.TCPAddr{} }

@@ -124,11 +124,11 @@ func (u *upgraded) HandleOpen(c *netloop.Conn) {
 	u.request.release()
 }
 
-// HandleData is netloop.Handler's. It is never called, as are those below.
+// HandleData implements netloop.Handler. It is never called, as are those below.
 func (u *upgraded) HandleData(*netloop.Conn, []byte) {}
 
-// HandleTimeout is netloop.Handler's.
+// HandleTimeout implements netloop.Handler.
 func (u *upgraded) HandleTimeout(*netloop.Conn) {}
 
-// HandleClose is netloop.Handler's.
+// HandleClose implements netloop.Handler.
 func (u *upgraded) HandleClose(*netloop.Conn, error) {}

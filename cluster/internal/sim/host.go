@@ -127,7 +127,7 @@ func (l *Life) do(f func()) {
 	}
 }
 
-// Open is cluster.Transport's.
+// Open implements cluster.Transport.
 func (l *Life) Open(_ cluster.LogID, receive func([]byte)) error {
 	l.receive = receive
 	return nil
@@ -135,7 +135,7 @@ func (l *Life) Open(_ cluster.LogID, receive func([]byte)) error {
 
 var errJammed = errors.New("sim: the transport is jammed")
 
-// ToAll is cluster.Transport's.
+// ToAll implements cluster.Transport.
 func (l *Life) ToAll(data []byte) error {
 	if l.jammed {
 		return errJammed
@@ -146,7 +146,7 @@ func (l *Life) ToAll(data []byte) error {
 	return nil
 }
 
-// To is cluster.Transport's.
+// To implements cluster.Transport.
 func (l *Life) To(log cluster.LogID, data []byte) {
 	for _, h := range l.host.world.Hosts {
 		if h.life != nil && h.life.Node != nil && h.life.Node.ID() == log {
@@ -155,13 +155,13 @@ func (l *Life) To(log cluster.LogID, data []byte) {
 	}
 }
 
-// Close is cluster.Transport's.
+// Close implements cluster.Transport.
 func (l *Life) Close() error { return nil }
 
-// Now is cluster.Clock's.
+// Now implements cluster.Clock.
 func (l *Life) Now() time.Duration { return l.host.world.now + l.skew }
 
-// AfterFunc is cluster.Clock's.
+// AfterFunc implements cluster.Clock.
 func (l *Life) AfterFunc(d time.Duration, f func()) (stop func()) {
 	stopped := false
 	l.host.world.After(d, func() {

@@ -92,14 +92,14 @@ func change(people map[string]person, typ byte, body []byte) {
 	people[p.ref] = p
 }
 
-// Apply is cluster.Kind's.
+// Apply implements cluster.Kind.
 func (k *people) Apply(p *cluster.Peer, typ byte, body []byte) {
 	k.desk.calls.Apply(p, typ, body)
 	change(k.crowd(p).people, typ, body)
 	k.show(p, "an entry")
 }
 
-// Snapshot is cluster.Snapshotter's. What happens while it runs may be in it, or
+// Snapshot implements cluster.Snapshotter. What happens while it runs may be in it, or
 // not.
 func (k *people) Snapshot(size int, yield func([]byte)) {
 	parts := 0
@@ -113,7 +113,7 @@ func (k *people) Snapshot(size int, yield func([]byte)) {
 	})
 }
 
-// Restore is cluster.Snapshotter's.
+// Restore implements cluster.Snapshotter.
 func (k *people) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
 	k.desk.calls.Restore(p, parts, tail)
 	c := k.crowd(p)
@@ -134,7 +134,7 @@ func (k *people) Lost(p *cluster.Peer, n uint64) {
 	k.town.fail("a kind with snapshots is told of losses")
 }
 
-// Up is cluster.Kind's.
+// Up implements cluster.Kind.
 func (k *people) Up(p *cluster.Peer) {
 	if k.crowd(p).shown {
 		k.town.fail("%s is told that %s is up, which it is", k.host.Name, p.Name())
@@ -144,7 +144,7 @@ func (k *people) Up(p *cluster.Peer) {
 	k.show(p, "up")
 }
 
-// Down is cluster.Kind's.
+// Down implements cluster.Kind.
 func (k *people) Down(p *cluster.Peer) {
 	if !k.crowd(p).shown {
 		k.town.fail("%s is told that %s is down, which it is", k.host.Name, p.Name())
@@ -154,7 +154,7 @@ func (k *people) Down(p *cluster.Peer) {
 	k.show(p, "down")
 }
 
-// Gone is cluster.Kind's.
+// Gone implements cluster.Kind.
 func (k *people) Gone(p *cluster.Peer) {
 	k.desk.calls.Gone(p)
 	delete(k.of, p)

@@ -32,7 +32,7 @@ func (k *talk) say(size int) {
 	}
 }
 
-// Apply is cluster.Kind's.
+// Apply implements cluster.Kind.
 func (k *talk) Apply(p *cluster.Peer, _ byte, body []byte) {
 	n, _ := binary.Uvarint(body)
 	h := k.heard(p)
@@ -49,16 +49,16 @@ func (k *talk) Apply(p *cluster.Peer, _ byte, body []byte) {
 	}
 }
 
-// Lost is cluster.Kind's. It is told before what comes behind the loss.
+// Lost implements cluster.Kind. It is told before what comes behind the loss.
 func (k *talk) Lost(p *cluster.Peer, n uint64) { k.heard(p).lost += n }
 
-// Up is cluster.Kind's.
+// Up implements cluster.Kind.
 func (k *talk) Up(*cluster.Peer) {}
 
-// Down is cluster.Kind's.
+// Down implements cluster.Kind.
 func (k *talk) Down(*cluster.Peer) {}
 
-// Gone is cluster.Kind's.
+// Gone implements cluster.Kind.
 func (k *talk) Gone(p *cluster.Peer) { delete(k.of, p) }
 
 func (k *talk) heard(p *cluster.Peer) *heard {

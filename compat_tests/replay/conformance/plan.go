@@ -30,7 +30,7 @@ type item struct {
 	msg    message
 	// free: no order between this item and the others of its block (rule 6).
 	free bool
-	// allows tells whether an allowance permits the message.
+	// allows reports whether an allowance permits the message.
 	allows func(m message, b *bindings) bool
 	why    string // of an allowance, for the trace
 }
