@@ -2,12 +2,10 @@ package presence
 
 import "github.com/mycelium-rt/mycelium/internal/prepared"
 
-// maxPayload is the largest payload of a state or a diff in bytes, unless a
-// single meta is larger. What is more comes in several messages, so that no proxy
-// or client with a bound of its own meets a message that grows with the crowd: a
-// presence_state, and then presence_diffs that join the rest. Clients merge those
-// as they do any diff (assets/js/phoenix/presence.js, syncDiff): metas of a key that they have
-// are put behind those that they know.
+// maxPayload is the largest payload of a state or a diff in bytes, unless a single meta is larger. Larger ones are sent
+// in several messages, a presence_state and then presence_diffs that join the rest, so that messages do not grow beyond
+// the limits of proxies and clients. Clients merge these like any diff (assets/js/phoenix/presence.js, syncDiff): new
+// metas of a known key are appended to those that they have.
 const maxPayload = 256 << 10
 
 // What a state begins and ends with: its first message, and those that complete it.
@@ -18,7 +16,7 @@ var (
 	closeJoins = prepared.NewPart([]byte(`},"leaves":{}}`))
 )
 
-// noState is the state of a topic in which nobody is.
+// noState is the state of an empty topic.
 var noState = []prepared.Message{{Event: EventState, Parts: []*prepared.Part{openState, closeState}}}
 
 // encoded returns the presence_state as of the last flush, {"key":{"metas":[…]},…}, as a series of messages in parts.
@@ -58,10 +56,10 @@ type series struct {
 	size  int              // of parts, with what closes them
 }
 
-// room returns how much one message can hold beside its envelope.
+// room returns how much one message can hold besides its envelope.
 func (s *series) room() int { return s.most - len(openJoins.Text()) - len(closeJoins.Text()) }
 
-// open sees to it that a message is open that takes so many bytes.
+// open makes sure that the open message has room for a number of bytes.
 func (s *series) open(bytes int) {
 	if s.parts != nil && s.size+bytes > s.most {
 		s.close()
@@ -99,7 +97,7 @@ func (s *series) close() {
 	s.parts = nil
 }
 
-// finish returns the series; a state without entries is one message too.
+// finish returns the series; a state without entries has one message.
 func (s *series) finish() []prepared.Message {
 	if s.parts == nil { // else open would close a message that one meta makes too large
 		s.open(0)
@@ -108,7 +106,7 @@ func (s *series) finish() []prepared.Message {
 	return s.list
 }
 
-// entrySize is how many bytes a key and what is around its metas have at most.
+// entrySize returns the most bytes of an entry without its metas.
 func (tp *topic) entrySize(e *entry) int {
 	return 6*len(e.key) + len(`,"":{"metas":[]}`) + len(tp.members(e))
 }
@@ -141,7 +139,7 @@ func (w *diffWriter) begin() {
 	w.some, w.comma = false, false
 }
 
-// leave goes from joins to leaves.
+// leave switches from joins to leaves.
 func (w *diffWriter) leave() {
 	w.closeEntry()
 	w.leaving, w.comma = true, false
@@ -173,7 +171,7 @@ func (w *diffWriter) members() string {
 	return w.topic.members(w.entry)
 }
 
-// end sends the message that is open, if there is anything in it.
+// end sends the open message, if it is not empty.
 func (w *diffWriter) end() {
 	w.closeEntry()
 	if !w.leaving {

@@ -75,7 +75,7 @@ func New(b Broadcaster, o Options) *Tracker {
 	return t
 }
 
-// stripesFor returns the number of stripes for so many cores.
+// stripesFor returns the number of stripes for a number of cores.
 func stripesFor(cores int) int {
 	return min(maxStripes, 1<<bits.Len(uint(stripesPerCore*cores-1)))
 }
@@ -115,7 +115,7 @@ func (t *Tracker) Track(c Channel, key string, meta any) (ref string, err error)
 	encoded := buildMeta(t.refs.next(), "", members)
 	if tp == nil {
 		tp = t.newTopic(name, t.sendsDiffs(name))
-		s.add(tp) // behind all that calls functions of Options, which may panic: no topic is without entries
+		s.add(tp) // after all calls of functions of Options, which may panic: no topic is without entries
 	}
 	p := tp.join(&o.holder, key, encoded)
 	t.settle(s, tp)
@@ -163,8 +163,8 @@ func (t *Tracker) UpdateFunc(c Channel, key string, f func(meta json.RawMessage)
 	}
 }
 
-// replace puts members in the place of the meta of c under key. It does nothing and reports false if before is not ""
-// and not the present meta.
+// replace replaces the meta of c under key with members. It does nothing and returns false if before is neither "" nor
+// the present meta.
 func (t *Tracker) replace(c Channel, key, before string, members []byte) (ref string, done bool, err error) {
 	name := c.Topic()
 	s := t.stripe(name)
@@ -178,7 +178,7 @@ func (t *Tracker) replace(c Channel, key, before string, members []byte) (ref st
 		return "", false, nil
 	}
 	tp := s.topics[name]
-	// What clients were never told of is not named: they could not find it.
+	// Do not name a ref that clients were never told of: they could not find it.
 	prev := sent(tp, p)
 	if prev != "" {
 		prev = refOf(prev)
@@ -211,7 +211,7 @@ func (t *Tracker) UntrackAll(c Channel) {
 	}
 }
 
-// untrackAll removes all that o has tracked; the stripe is locked.
+// untrackAll removes everything that o has tracked; the stripe is locked.
 func (t *Tracker) untrackAll(s *stripe, o *owner) {
 	if o.first == nil {
 		return
@@ -234,7 +234,7 @@ func (s *stripe) add(tp *topic) {
 	s.topics[tp.name] = tp
 }
 
-// find returns what c has tracked under key, or why there is nothing; the stripe is locked.
+// find returns the presence of c under key, or an error that says why there is none; the stripe is locked.
 func (s *stripe) find(topic string, c Channel, key string) (*presence, error) {
 	if s.closed {
 		return nil, ErrClosed

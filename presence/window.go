@@ -14,7 +14,7 @@ type windowTimer struct {
 
 func (w *windowTimer) isArmed() bool { return w != nil && w.armed }
 
-// settle sees to it that clients will know what has changed in tp: now, or when the window ends. The stripe is locked.
+// settle makes sure that clients are told of the changes in tp: now, or when the window ends. The stripe is locked.
 func (t *Tracker) settle(s *stripe, tp *topic) {
 	if t.options.Window <= 0 || !tp.diffs {
 		if tp.fetch == nil || !tp.fetch.asking { // else it is told with the answer
@@ -47,8 +47,8 @@ func (t *Tracker) windowEnds(s *stripe, tp *topic, w *windowTimer) {
 	}
 }
 
-// flush sends the diff of what is dirty in tp, if it amounts to anything, and drops the topic if nothing is left
-// in it. The stripe is locked.
+// flush sends the diff of the changes in tp, if there are any, and drops the topic if it is empty. The stripe is
+// locked.
 func (t *Tracker) flush(s *stripe, tp *topic) {
 	if w := tp.timer; w.isArmed() {
 		w.armed = false
@@ -56,7 +56,7 @@ func (t *Tracker) flush(s *stripe, tp *topic) {
 			t.timers.Done()
 		} else {
 			// windowEnds waits for the lock and will find nothing to do. This timer must not be armed again before
-			// it has: one of the two ends would then be lost.
+			// then, or one of the two ends would be lost.
 			tp.timer = nil
 		}
 	}
@@ -82,7 +82,7 @@ func (t *Tracker) tell(s *stripe, tp *topic, n int) {
 	s.drop(tp)
 }
 
-// publish tells everybody who is to be told of changes.
+// publish tells other nodes, clients and HandleMetas of changes.
 func (t *Tracker) publish(s *stripe, tp *topic, told []changedEntry) {
 	if t.options.Replicator != nil {
 		t.replicate(tp, told)
