@@ -138,7 +138,7 @@ func TestConnectBlocks(t *testing.T) {
 
 // A Connect that never comes back ends with the handshake's time.
 func TestConnectTimeout(t *testing.T) {
-	bothSlow(t, func(t *testing.T, o channels.Options) {
+	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HandshakeTimeout = 200 * time.Millisecond
 		s := serve(t, o, channels.SocketOptions{Connect: func(ctx context.Context, _ *channels.Socket, _ *channels.Request) error {
 			<-ctx.Done()

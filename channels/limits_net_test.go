@@ -61,7 +61,7 @@ func TestConnectionLimits(t *testing.T) {
 }
 
 func TestHandshakeRate(t *testing.T) {
-	bothSlow(t, func(t *testing.T, o channels.Options) {
+	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HandshakesPerSecond = 5
 		s := serve(t, o, channels.SocketOptions{}, room())
 		admitted, busy := 0, 0
