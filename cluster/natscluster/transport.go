@@ -84,9 +84,9 @@ func connect(name, url string, options []nats.Option) (*Transport, error) {
 	if t.connection, err = nats.Connect(url, options...); err != nil {
 		return nil, fmt.Errorf("natscluster: connecting to NATS: %w", err)
 	}
-	if limit := t.connection.MaxPayload(); limit < cluster.MaxPacket {
+	if err := checkPayload(t.connection); err != nil {
 		t.connection.Close()
-		return nil, fmt.Errorf("natscluster: the NATS server's max_payload is %d bytes, want at least %d", limit, cluster.MaxPacket)
+		return nil, err
 	}
 	return t, nil
 }

@@ -95,14 +95,18 @@ func (d *daemon) openTransport(files clusterFiles) (*natscluster.Transport, erro
 			Log: func(line string) { log.Warn("between nodes").Str("line", line).Write() },
 		})
 	}
-	var options []natscluster.Option
+	return natscluster.Connect(c.Name, strings.Join(c.NATSURL, ","), natsOptions(c, files)...)
+}
+
+// natsOptions returns the options for external servers.
+func natsOptions(c config.Cluster, files clusterFiles) (options []natscluster.Option) {
 	if c.NATSCreds != "" {
 		options = append(options, natscluster.Credentials(c.NATSCreds))
 	}
 	if files.tls != nil {
 		options = append(options, natscluster.TLS(files.tls))
 	}
-	return natscluster.Connect(c.Name, strings.Join(c.NATSURL, ","), options...)
+	return options
 }
 
 // address returns where clients reach this node, for people.

@@ -44,8 +44,8 @@ func commands() []command {
 		{"token", "sign or verify a token, to try a server that requires them", func(ctx context.Context, i invocation) int {
 			return tokens(ctx, i.args, i.environ, os.Stdin, i.stdout, i.stderr)
 		}},
-		{"doctor", "report what limits connections on this machine, and how to raise it", func(_ context.Context, i invocation) int {
-			return examine(i.args, i.stdout, i.stderr)
+		{"doctor", "report what limits connections on this machine, and how to raise it", func(ctx context.Context, i invocation) int {
+			return examine(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},
 		{"bench", "put a server under load", func(ctx context.Context, i invocation) int {
 			return benchmark(ctx, i.args, i.stdout, i.stderr)

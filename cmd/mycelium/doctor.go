@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,12 +11,15 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/doctor"
 )
 
 const doctorUsage = `mycelium doctor looks at what bounds the connections of a server on this
 machine, says how many each bound is good for, and what to do about those that
-are too small. The exit code is 1 where something is.
+are too small. With the options of a cluster, or a configuration file that has
+them, it also checks whether the other nodes or the NATS servers can be reached.
+The exit code is 1 if something is too small or fails.
 
 Usage:
 
@@ -25,7 +29,10 @@ Examples:
 
   mycelium doctor --connections 100000
   mycelium doctor --pid "$(pidof mycelium)"     the limits of a running server
+  mycelium doctor --config mycelium.yaml        the cluster of a configuration, too
   mycelium doctor --json | jq '.checks[] | select(.status != "ok")'
+
+"mycelium serve --help" lists the options that begin with cluster.
 
 Flags:
 
@@ -35,7 +42,8 @@ Flags:
 const maxDoctorConnections = 1_000_000_000
 
 // examine checks whether this machine can run a server with many connections.
-func examine(args []string, stdout, stderr io.Writer) int {
+func examine(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	args, options := splitClusterFlags(args)
 	flags := pflag.NewFlagSet("doctor", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	connections := flags.Int64("connections", 10_000, "`number` of connections to plan for")
@@ -57,14 +65,18 @@ func examine(args []string, stdout, stderr io.Writer) int {
 	case *pid < 0:
 		err = fmt.Errorf("--pid is %d; it takes the id of a running process", *pid)
 	}
-	if err == nil {
-		return report(*connections, *pid, *asJSON, stdout, stderr)
+	if err != nil {
+		return misused(stderr, "doctor", err)
 	}
-	return misused(stderr, "doctor", err)
+	cfg, code := loadConfig(options, clusterVariables(environ), doctorUsage, stdout, stderr)
+	if cfg == nil {
+		return code
+	}
+	return report(ctx, cfg, *connections, *pid, *asJSON, stdout, stderr)
 }
 
 // report prints the doctor's findings and returns the exit code.
-func report(connections int64, pid int, asJSON bool, stdout, stderr io.Writer) int {
+func report(ctx context.Context, cfg *config.Config, connections int64, pid int, asJSON bool, stdout, stderr io.Writer) int {
 	m := doctor.Machine{FS: os.DirFS("/"), Process: "self", Threads: doctor.Threads(), PageSize: int64(os.Getpagesize())}
 	if pid > 0 {
 		m.Process = strconv.Itoa(pid)
@@ -74,6 +86,7 @@ func report(connections int64, pid int, asJSON bool, stdout, stderr io.Writer) i
 		fmt.Fprintln(stderr, "mycelium doctor:", err)
 		return 2
 	}
+	examineCluster(ctx, cfg, &r)
 	if asJSON {
 		out := json.NewEncoder(stdout)
 		out.SetIndent("", "  ")

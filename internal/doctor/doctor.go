@@ -24,6 +24,8 @@ const (
 	Advice Status = "advice"
 	// Unknown: it could not be read.
 	Unknown Status = "unknown"
+	// Failed: what the cluster needs is wrong or cannot be reached.
+	Failed Status = "failed"
 )
 
 // Check is one thing that was looked at.
@@ -53,8 +55,11 @@ type Fix struct {
 type Report struct {
 	Connections int64   `json:"connections"` // that were asked for
 	GoodFor     int64   `json:"good_for"`    // that all checks allow
-	OK          bool    `json:"ok"`          // nothing is too small
+	OK          bool    `json:"ok"`          // nothing is too small, and nothing has failed
 	Checks      []Check `json:"checks"`
+	// Cluster are the checks of the cluster named ClusterName; none without one.
+	ClusterName string  `json:"cluster_name,omitempty"`
+	Cluster     []Check `json:"cluster,omitempty"`
 }
 
 // Machine is what is looked at.

@@ -25,11 +25,17 @@ func (r Report) WriteText(w io.Writer) error {
 	} else {
 		fmt.Fprintf(&b, "%d of %d too small: good for %s connections as it is.\n", small, len(r.Checks), count(r.GoodFor))
 	}
+	if len(r.Cluster) > 0 {
+		fmt.Fprintf(&b, "\nFor a node of the cluster %s:\n\n", r.ClusterName)
+		for _, c := range r.Cluster {
+			c.write(&b)
+		}
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-var words = map[Status]string{OK: "ok", TooSmall: "TOO SMALL", Advice: "advice", Unknown: "unknown"}
+var words = map[Status]string{Failed: "FAILED", OK: "ok", TooSmall: "TOO SMALL", Advice: "advice", Unknown: "unknown"}
 
 // write writes a line, and why and what to do where there is something to do.
 func (c Check) write(b *strings.Builder) {

@@ -53,3 +53,30 @@ func (s *Server) Restart() {
 		s.port = made.Addr().(*net.TCPAddr).Port
 	}
 }
+
+// StartGuarded starts a server with this max_payload and two users, whose password is pw:
+// node may publish and subscribe to subjects below prefix, mute may only subscribe. It
+// returns HOST:PORT.
+func StartGuarded(t testing.TB, prefix string, maxPayload int32) string {
+	t.Helper()
+	may := &server.SubjectPermission{Allow: []string{prefix + ".>"}}
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: maxPayload,
+		Users: []*server.User{
+			{Username: "node", Password: "pw", Permissions: &server.Permissions{Publish: may, Subscribe: may}},
+			{Username: "mute", Password: "pw", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{">"}}, Subscribe: may}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the NATS server does not listen")
+	}
+	return s.Addr().String()
+}
