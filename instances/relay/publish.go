@@ -41,7 +41,7 @@ func (r *Rule) allows(c *channels.Context) bool {
 	return false
 }
 
-// mayPublish asks the first rule that is for an event. Without one everybody may.
+// mayPublish applies the first rule that matches an event. Without one everybody may publish.
 func (o *Options) mayPublish(c *channels.Context, event string) bool {
 	for i := range o.Publish {
 		if r := &o.Publish[i]; r.matches(c.Topic(), event) {

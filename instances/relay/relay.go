@@ -46,7 +46,7 @@ type service struct {
 	options *Options
 }
 
-// maxUser bounds a presence key in bytes: each one is told to everybody.
+// maxUser bounds a presence key in bytes: everybody on the topic is sent each key.
 const maxUser = 255
 
 // maxMeta bounds what is shown with a key: it is a part of every presence_state.
@@ -77,7 +77,7 @@ func (r *Relay) setOptions(o Options) { r.options.Store(&o) }
 // Close ends the relay's presence.
 func (r *Relay) Close() { r.presence.Close() }
 
-// Connect is for channels.SocketOptions.Connect. It stores the user that a
+// Connect serves as channels.SocketOptions.Connect. It stores the user that a
 // client names in its connect params; the user that a guard knows overrides it.
 func (r *Relay) Connect(_ context.Context, s *channels.Socket, req *channels.Request) error {
 	if user := req.Params.Get("user"); s.Guard() == nil && user != "" && len(user) <= maxUser {
@@ -110,7 +110,7 @@ type joinParams struct {
 	Meta json.RawMessage `json:"meta"` // a JSON object, shown with the presence
 }
 
-// join takes every client on a topic that is not the protocol's own.
+// join admits every client to a topic that is not the protocol's own.
 func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, error) {
 	none := channels.NoReply{}
 	if strings.HasPrefix(c.Topic(), topics.ReservedPrefix) {
@@ -131,13 +131,13 @@ func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, erro
 	return none, s.track(c, p)
 }
 
-// afterJoin comes when the client is subscribed: what it is told then has no gap.
+// afterJoin is delivered once the client is subscribed, so that it misses no change to the presence list it is sent.
 type afterJoin struct{}
 
-// joined tells the client who is there.
+// joined sends the client the presence list.
 func (s service) joined(c *channels.Context, _ afterJoin) error { return s.presence.PushState(c) }
 
-// track makes the client known to its topic.
+// track adds the client to the presence list of its topic.
 func (r *Relay) track(c *channels.Context, p joinParams) error {
 	var meta any = struct{}{}
 	if len(p.Meta) > 0 && string(p.Meta) != "null" {
