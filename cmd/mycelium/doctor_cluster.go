@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
@@ -53,7 +54,10 @@ func examineCluster(ctx context.Context, cfg *config.Config, r *doctor.Report) {
 	r.ExamineCluster(ctx, doctor.Cluster{
 		Name: k.Name, Listen: k.Listen, Routes: k.Routes, Servers: k.NATSURL,
 		Connect: func(ctx context.Context, server string) error {
-			return natscluster.Check(ctx, k.Name, server, options...)
+			if err := natscluster.Check(ctx, k.Name, server, options...); err != nil {
+				return errors.New(strings.TrimPrefix(err.Error(), "natscluster: ")) // for people
+			}
+			return nil
 		},
 	}, checks)
 }

@@ -76,13 +76,13 @@ func TestDoctorCluster(t *testing.T) {
 		"NATS of a variable": {
 			environ: []string{"MYCELIUM_CLUSTER_NAME=prod", "MYCELIUM_CLUSTER_NODE=a", "MYCELIUM_CLUSTER_NATS_URL=" + open.URL()}, want: "ok cluster.nats_url " + open.URL(),
 		},
-		"a wrong password": {args: external("nats://node:no@" + right), want: "failed cluster.nats_url nats://" + right + " (natscluster: connecting to NATS: nats: Authorization Violation"},
+		"a wrong password": {args: external("nats://node:no@" + right), want: "failed cluster.nats_url nats://" + right + " (connecting to NATS: nats: Authorization Violation"},
 		"no permission": {
-			args: external("nats://mute:pw@" + right), want: "failed cluster.nats_url nats://" + right + " (natscluster: the credentials must allow publishing and subscribing to mycelium.prod.>: ",
+			args: external("nats://mute:pw@" + right), want: "failed cluster.nats_url nats://" + right + " (the credentials must allow publishing and subscribing to mycelium.prod.>: ",
 		},
-		"small messages": {args: external("nats://node:pw@" + small), want: "failed cluster.nats_url nats://" + small + " (natscluster: the NATS server's max_payload is 1024 bytes, want at least 61440"},
+		"small messages": {args: external("nats://node:pw@" + small), want: "failed cluster.nats_url nats://" + small + " (the NATS server's max_payload is 1024 bytes, want at least 61440"},
 		"one of two servers": {
-			args: external(open.URL() + ",nats://" + refuses), want: "ok cluster.nats_url " + open.URL() + "\nfailed cluster.nats_url nats://" + refuses + " (natscluster: connecting to NATS: ",
+			args: external(open.URL() + ",nats://" + refuses), want: "ok cluster.nats_url " + open.URL() + "\nfailed cluster.nats_url nats://" + refuses + " (connecting to NATS: ",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

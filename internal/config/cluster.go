@@ -123,11 +123,15 @@ func (l *loader) withoutEffect(c *Config, useless func(key string) bool, missing
 	}
 }
 
-// warnOfCluster warns of traffic that crosses the network unencrypted.
+// warnOfCluster warns of traffic that crosses the network unencrypted, and of an address
+// that other machines cannot reach.
 func (c *Config) warnOfCluster(warn warner) {
 	k := c.Cluster
 	if k.Insecure && (!isLoopback(k.Listen) || slices.ContainsFunc(k.Routes, isRemote)) {
 		warn("cluster.insecure", "what clients send each other crosses the network unencrypted; cluster.secret_file alone encrypts it")
+	}
+	if k.Embedded() && isLoopback(k.Listen) && slices.ContainsFunc(k.Routes, isRemote) {
+		warn("cluster.listen", "only this machine reaches %s, and cluster.routes has nodes of others; :PORT listens on all addresses", k.Listen)
 	}
 	for _, u := range k.NATSURL {
 		if parsed, err := url.Parse(u); err == nil && (parsed.Scheme == "nats" || parsed.Scheme == "ws") && isRemote(u) && k.NATSCA == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -50,7 +51,7 @@ func (r *Report) ExamineCluster(ctx context.Context, c Cluster, before []Check) 
 		})
 	}
 	all.Wait()
-	r.ClusterName, r.Cluster = c.Name, append(before, found...)
+	r.ClusterName, r.Cluster = c.Name, slices.Concat(before, found)
 	for _, check := range r.Cluster {
 		r.OK = r.OK && check.Status != Failed
 	}
