@@ -247,6 +247,7 @@ func startCrowd(t *testing.T, addr string, size int) (release func()) {
 
 // Of a peak of 10,000 connections little more is left than room in easygo's map
 // of descriptors, about 40 bytes each, which nobody but easygo can free.
+// TestMemoryAfterPeak takes 3 s, which so many connections need.
 func TestMemoryAfterPeak(t *testing.T) {
 	if race.Enabled || testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("make test-budgets runs it")

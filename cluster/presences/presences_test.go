@@ -352,6 +352,7 @@ func one(part []byte) iter.Seq[[]byte] { return slices.Values([][]byte{part}) }
 
 // TestHundredThousand has three nodes track 100,000 presences in two topics at once, which all nodes have in the end, one
 // that comes later by snapshots; and then those of a killed node leave. It logs how long that takes.
+// It takes some seconds, most of them processor time.
 func TestHundredThousand(t *testing.T) {
 	size := 100_000
 	if race.Enabled || testing.Short() {
