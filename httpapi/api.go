@@ -102,8 +102,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve takes a request through its steps: route, key, scope, query, body, and the
-// operation itself. Each is looked up or read here, once.
+// serve takes a request through its steps: route, key, scope, query, revision,
+// body, and the operation itself. Each is looked up or read here, once.
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	found, id := a.find(r.URL)
 	who, err := a.authenticate(r, found != nil && found.isPublic())
@@ -126,6 +126,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	if err := asked.readRevision(o.header); err != nil {
+		return err // before the body: who has to read the instance first need not send it
+	}
 	if o.body != nil {
 		r.Body = http.MaxBytesReader(w, r.Body, a.options.MaxBody)
 		if err := asked.readBody(o.body.types, http.NewResponseController(w)); err != nil {
@@ -138,8 +141,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 // request is one that may be answered.
 type request struct {
 	*http.Request
-	who   caller
-	id    string     // of the path; empty where it has none
-	query url.Values // what the operation's query names; nil if it has none
-	body  []byte     // nil for an operation without one
+	who      caller
+	id       string     // of the path; empty where it has none
+	query    url.Values // what the operation's query names; nil if it has none
+	revision uint64     // what If-Match names; AnyRevision for * and without one
+	body     []byte     // nil for an operation without one
 }

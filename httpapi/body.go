@@ -66,21 +66,31 @@ func answer(w http.ResponseWriter, status int, body any) error {
 	return nil
 }
 
-// hasRevision reports whether the caller has said for which revision a change is
-// meant; an empty If-Match is a mistake, not the lack of one.
-func (r *request) hasRevision() bool { return len(r.Header.Values("If-Match")) > 0 }
-
-// revisionOf reads If-Match: one revision, or * for whatever it is.
-func (r *request) revisionOf() (uint64, error) {
+// readRevision reads If-Match, if headers have it: one revision, or * for whatever it
+// is. An empty If-Match is a mistake, not the lack of one.
+func (r *request) readRevision(headers []parameter) error {
+	r.revision = instances.AnyRevision
+	i := slices.IndexFunc(headers, func(p parameter) bool { return p.name == "If-Match" })
+	if i < 0 {
+		return nil
+	}
+	if len(r.Header.Values("If-Match")) == 0 {
+		if headers[i].required {
+			return problem(http.StatusPreconditionRequired, "if-match", "If-Match is needed",
+				"send the revision that you have seen as If-Match, from the ETag of a GET; * for whatever it is")
+		}
+		return nil
+	}
 	text := strings.TrimSpace(r.Header.Get("If-Match"))
 	if text == "*" {
-		return instances.AnyRevision, nil
+		return nil
 	}
 	revision, err := strconv.ParseUint(strings.Trim(text, `"`), 10, 64)
 	if err != nil || revision == instances.AnyRevision {
-		return 0, problem(http.StatusBadRequest, "if-match", "Malformed If-Match", "If-Match must be a revision like %q, or *", `"3"`)
+		return problem(http.StatusBadRequest, "if-match", "Malformed If-Match", "If-Match must be a revision like %q, or *", `"3"`)
 	}
-	return revision, nil
+	r.revision = revision
+	return nil
 }
 
 func etag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }

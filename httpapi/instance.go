@@ -214,18 +214,10 @@ func badQuery(name, format string, args ...any) *Problem {
 // patch changes an instance by a JSON merge patch (RFC 7396), if it still is at
 // the revision that the caller has seen.
 func (a *API) patch(w http.ResponseWriter, r *request) error {
-	if !r.hasRevision() {
-		return problem(http.StatusPreconditionRequired, "if-match", "If-Match is needed",
-			"send the revision that you have seen as If-Match, from the ETag of a GET; * for whatever it is")
-	}
-	revision, err := r.revisionOf()
-	if err != nil {
-		return err
-	}
 	if err := r.decode(new(instances.Spec)); err != nil { // a null of an unknown field would vanish in the merge
 		return err
 	}
-	i, err := a.manager.Update(r.Context(), r.id, revision, func(spec *instances.Spec) error { return applyPatch(spec, r.body) })
+	i, err := a.manager.Update(r.Context(), r.id, r.revision, func(spec *instances.Spec) error { return applyPatch(spec, r.body) })
 	if err != nil {
 		return err
 	}
@@ -285,14 +277,7 @@ func merge(target, patch any) any {
 // remove drains an instance and forgets it. It is gone for the store when the
 // answer comes; its sockets are closed to the server's pace.
 func (a *API) remove(w http.ResponseWriter, r *request) error {
-	revision := instances.AnyRevision
-	if r.hasRevision() {
-		var err error
-		if revision, err = r.revisionOf(); err != nil {
-			return err
-		}
-	}
-	if err := a.manager.Delete(r.Context(), r.id, revision); err != nil {
+	if err := a.manager.Delete(r.Context(), r.id, r.revision); err != nil {
 		return err
 	}
 	a.log.Info("instance deleted").Str("by", r.who.key.Name).Str("instance", r.id).Write()
