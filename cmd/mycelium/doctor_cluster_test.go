@@ -65,7 +65,7 @@ func TestDoctorCluster(t *testing.T) {
 			want: "ok cluster.listen 127.0.0.1:0 is free\nfailed route node.invalid:6222 (the name cannot be resolved: ",
 		},
 		"an address of another machine": {
-			args: embedded("--cluster-listen=192.0.2.1:6222"), want: "failed cluster.listen 192.0.2.1:6222 (it cannot be listened on: ",
+			args: embedded("--cluster-listen=192.0.2.1:6222"), want: "failed cluster.listen 192.0.2.1:6222 (cannot listen on it: ",
 		},
 		"a short secret": {
 			args: embedded("--cluster-secret-file=" + short), want: "ok cluster.listen 127.0.0.1:0 is free",

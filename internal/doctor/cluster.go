@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Cluster is what a node is told about its cluster.
+// Cluster is a node's configuration of its cluster.
 type Cluster struct {
 	Name string
 	// Listen is the address for other nodes, if the node has a NATS server built in.
@@ -66,14 +66,14 @@ func listens(address string) Check {
 	case errors.Is(err, syscall.EADDRINUSE):
 		c.Value = address + " is in use: by this node, if it runs"
 	default:
-		c.Status, c.Value, c.Why = Failed, address, "it cannot be listened on: "+cause(err)
+		c.Status, c.Value, c.Why = Failed, address, "cannot listen on it: "+cause(err)
 	}
 	return c
 }
 
 // reaches resolves a route and connects to each of its addresses.
 func reaches(ctx context.Context, route string) Check {
-	c := Check{Name: "route", Status: OK, Value: route, Why: "other nodes are reached by it"}
+	c := Check{Name: "route", Status: OK, Value: route, Why: "the node reaches other nodes through it"}
 	u, err := url.Parse(route)
 	if err != nil {
 		c.Status, c.Why = Failed, err.Error()
@@ -101,7 +101,7 @@ func reaches(ctx context.Context, route string) Check {
 				c.Status, c.Why = Advice, addresses[i]+" refuses connections: no node runs there yet, or it listens on another port"
 			}
 		default:
-			c.Status, c.Why = Failed, addresses[i]+" is not reached: "+cause(err)+"; is there a firewall between?"
+			c.Status, c.Why = Failed, addresses[i]+" cannot be reached: "+cause(err)+"; is there a firewall between?"
 		}
 	}
 	c.Value = fmt.Sprintf("%s: %d of %d addresses reached", u.Host, reached, len(addresses))
@@ -118,7 +118,7 @@ func dial(ctx context.Context, address string) error {
 }
 
 func connects(ctx context.Context, server string, connect func(context.Context, string) error) Check {
-	c := Check{Name: "cluster.nats_url", Status: OK, Value: server, Why: "nodes reach each other by it"}
+	c := Check{Name: "cluster.nats_url", Status: OK, Value: server, Why: "nodes reach each other through it"}
 	if u, err := url.Parse(server); err == nil {
 		c.Value = u.Scheme + "://" + u.Host // without a password
 	}

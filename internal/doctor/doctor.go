@@ -1,4 +1,4 @@
-// Package doctor looks at what bounds the connections of a server on this
+// Package doctor examines what bounds the connections of a server on this
 // machine, says how many each bound is good for, and what to do about those
 // that are too small.
 package doctor
@@ -16,7 +16,7 @@ type Status string
 
 // What a check can find.
 const (
-	// OK: it does not stand in the way.
+	// OK: nothing needs to be changed.
 	OK Status = "ok"
 	// TooSmall: there cannot be as many connections as were asked for.
 	TooSmall Status = "too_small"
@@ -51,7 +51,7 @@ type Fix struct {
 	Do string `json:"do"`
 }
 
-// Report is what the doctor says.
+// Report holds the results of all checks.
 type Report struct {
 	Connections int64   `json:"connections"` // that were asked for
 	GoodFor     int64   `json:"good_for"`    // that all checks allow
@@ -62,7 +62,7 @@ type Report struct {
 	Cluster     []Check `json:"cluster,omitempty"`
 }
 
-// Machine is what is looked at.
+// Machine is the machine and process to examine.
 type Machine struct {
 	// FS is the root of the file system; only proc and sys are read.
 	FS fs.FS
@@ -75,7 +75,7 @@ type Machine struct {
 }
 
 // ErrNoLinux is returned where there is no /proc/sys.
-var ErrNoLinux = errors.New("there is no /proc/sys: the doctor knows Linux only")
+var ErrNoLinux = errors.New("there is no /proc/sys: the doctor works on Linux only")
 
 // Measured on Linux 6.18 with 19,000 connections joined to one topic (make
 // scale), in bytes a connection. 900 in the server, up to 4,200 with presence;
@@ -132,7 +132,7 @@ func bound(name, value string, goodFor, connections int64, why string, fix ...Fi
 
 // unknown is a check of what could not be read.
 func unknown(name string, err error) Check {
-	return Check{Name: name, Status: Unknown, Value: "?", Why: "it could not be read: " + err.Error()}
+	return Check{Name: name, Status: Unknown, Value: "?", Why: "cannot be read: " + err.Error()}
 }
 
 // sysctl is the way to set a kernel parameter that belongs to the machine.

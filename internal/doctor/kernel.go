@@ -18,7 +18,7 @@ func processors(m *machine, n int64) Check {
 	c.Value = fmt.Sprintf("GOMAXPROCS %d, a quota of %.4g", m.Threads, quota)
 	if quota < float64(m.Threads)-0.5 {
 		c.Status = Advice
-		c.Why = "more threads than the quota pays for are stopped together in the middle of a broadcast, until the next period"
+		c.Why = "with more threads than the quota allows for, all of them are stopped in the middle of a broadcast until the next period"
 		c.Fix = []Fix{
 			{"shell", fmt.Sprintf("GOMAXPROCS=%d   # in the server's environment", max(1, int(quota)))},
 			{"systemd", fmt.Sprintf("CPUQuota=%d%%   # or so much for all threads, in [Service] of the unit", 100*m.Threads)},
@@ -43,7 +43,7 @@ func heartbeatShare(n int64) float64 {
 // ring checks whether io_uring may be used.
 func ring(m *machine, _ int64) Check {
 	const name = "io_uring"
-	c := Check{Name: name, Status: OK, Why: "bounds nothing: the server does without it"}
+	c := Check{Name: name, Status: OK, Why: "bounds nothing: the server works without it"}
 	off, err := m.sys("kernel.io_uring_disabled")
 	status, _ := m.values(path.Join("proc", m.Process, "status"))
 	switch {
@@ -52,7 +52,7 @@ func ring(m *machine, _ int64) Check {
 	case err == nil && off == 1:
 		c.Value = "for privileged processes only"
 	case status["Seccomp"] == 2:
-		c.Value = "allowed, but for what the seccomp filter forbids"
+		c.Value = "allowed, unless a seccomp filter forbids it"
 	default:
 		c.Value = "allowed"
 	}
@@ -70,7 +70,7 @@ func kernel(m *machine, _ int64) Check {
 	if err != nil {
 		return unknown(name, err)
 	}
-	c := Check{Name: name, Status: OK, Value: release, Why: "it has all that the server uses"}
+	c := Check{Name: name, Status: OK, Value: release, Why: "it has everything that the server uses"}
 	var major, minor int
 	if _, err := fmt.Sscanf(strings.SplitN(release, "-", 2)[0], "%d.%d", &major, &minor); err != nil {
 		return unknown(name, fmt.Errorf("%q is not a version", release))

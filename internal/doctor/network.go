@@ -19,7 +19,7 @@ func acceptQueue(m *machine, n int64) Check {
 		return unknown(key, err)
 	}
 	return bound(key, count(most), most*stormShare, n,
-		fmt.Sprintf("the queue of connections that wait to be accepted; it holds the %dth part of all when they reconnect together", stormShare),
+		fmt.Sprintf("the queue of connections waiting to be accepted; it should hold 1/%d of all when they reconnect together", stormShare),
 		netSysctl(key, fmt.Sprint(roundUp(n/stormShare+1)))...)
 }
 
@@ -35,7 +35,7 @@ func synQueue(m *machine, n int64) Check {
 		return Check{Name: key, Status: OK, Value: count(most), Why: "bounds nothing while net.ipv4.tcp_syncookies is on"}
 	}
 	return bound(key, count(most), most*stormShare, n,
-		"the queue of connections whose handshake is not complete; net.ipv4.tcp_syncookies, which makes do without it, is off",
+		"the queue of connections whose handshake is not complete; net.ipv4.tcp_syncookies, which works without a queue, is off",
 		netSysctl("net.ipv4.tcp_syncookies", "1")...)
 }
 
@@ -55,7 +55,7 @@ func conntrack(m *machine, n int64) Check {
 		return unknown("net.netfilter.nf_conntrack_count", err)
 	}
 	return bound(key, fmt.Sprintf("%s, %s of them used", count(most), count(used)), max(0, most-used), n,
-		"the firewall drops what does not fit into its table of connections, without a word to the server",
+		"the firewall drops connections that do not fit into its table, and the server does not notice",
 		sysctl(key, fmt.Sprint(roundUp(n+n/4+used))))
 }
 

@@ -21,7 +21,7 @@ func (r Report) WriteText(w io.Writer) error {
 	r.writeSysctls(&b)
 	b.WriteByte('\n')
 	if small == 0 {
-		fmt.Fprintf(&b, "Nothing is too small. All of it together is good for %s connections.\n", count(r.GoodFor))
+		fmt.Fprintf(&b, "Nothing is too small: good for %s connections.\n", count(r.GoodFor))
 	} else {
 		fmt.Fprintf(&b, "%d of %d too small: good for %s connections as it is.\n", small, len(r.Checks), count(r.GoodFor))
 	}
@@ -67,7 +67,7 @@ func (r Report) writeSysctls(b *strings.Builder) {
 	if len(lines) == 0 {
 		return
 	}
-	b.WriteString("\nTo keep what sysctl has set, as root:\n\n  cat > /etc/sysctl.d/90-mycelium.conf <<EOF\n")
+	b.WriteString("\nTo keep the sysctl settings across restarts, as root:\n\n  cat > /etc/sysctl.d/90-mycelium.conf <<EOF\n")
 	for _, line := range lines {
 		fmt.Fprintf(b, "  %s\n", line)
 	}
