@@ -306,7 +306,7 @@ func (d *delivery) Run() {
 	deliveries.Put(d)
 	switch c := now.c; c.life.view {
 	case joining: // the reply of the join comes first
-		c.pending.pushed = append(append(c.pending.pushed, now.f), now.more...)
+		c.pending.keepPush(&now)
 	case joined:
 		c.sendOrPutOff(now.f, now.more, now.renewal)
 	case ended:

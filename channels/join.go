@@ -20,6 +20,7 @@ type pendingJoin struct {
 	ref      wire.Ref
 	replaces *Context         // the channel that this join ended
 	pushed   []*netloop.Frame // by the join callback, or forwarded to it; sent after the reply
+	waits    int              // what pushed counts against Limits.OutboundBytes
 	later    []wire.Message   // messages that have come for the topic meanwhile; copies
 	bytes    int              // of later
 	stalled  bool             // the socket is not read because of later
@@ -57,6 +58,24 @@ func (p *pendingJoin) keepForLater(m *wire.Message, l *Limits) (full bool) {
 	return full
 }
 
+// errPushedTooMuch is why a join is given up whose callback pushes without end.
+var errPushedTooMuch = errors.New("channels: the join pushed more than Limits.OutboundBytes")
+
+// keepPush keeps what the join callback has pushed until the join is answered. A
+// join that pushes more than may wait for a connection is given up: the connection
+// would not survive the answer.
+func (p *pendingJoin) keepPush(d *delivery) {
+	c, limit := p.c, p.c.socket.mount.limits.OutboundBytes
+	for _, f := range append([]*netloop.Frame{d.f}, d.more...) {
+		p.waits += f.Cost(limit)
+		p.pushed = append(p.pushed, f)
+	}
+	if p.waits > limit {
+		c.line(zerolog.WarnLevel, "join given up: it pushed more than may wait for a client").Str("limit", "outbound_bytes").Write()
+		c.giveUpJoin(errPushedTooMuch, reasonOverloaded)
+	}
+}
+
 // drop discards a join that will no longer be answered.
 func (p *pendingJoin) drop() {
 	s := p.c.socket
@@ -65,7 +84,7 @@ func (p *pendingJoin) drop() {
 	for _, f := range p.pushed {
 		f.Release()
 	}
-	p.pushed = nil
+	p.pushed, p.waits = nil, 0
 }
 
 // startJoin runs the join callback on the loop or on a goroutine. wait, if not

@@ -1,6 +1,7 @@
 package channels_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -193,6 +194,46 @@ func TestMailboxFullWhileJoining(t *testing.T) {
 				close(gate)
 			}
 		}
+	})
+}
+
+// A join that pushes without end is given up when it has pushed what may wait for
+// a connection, and its socket goes on.
+func TestJoinPushesTooMuch(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		o.Limits.OutboundBytes = 64 << 10
+		pushed := make(chan error, 1)
+		endless := channels.Handle("endless", func(c *channels.Context, _ channels.Payload) (channels.NoReply, error) {
+			body := text{strings.Repeat("x", 1000)}
+			for c.Err() == nil {
+				if err := c.Push("more", body); err != nil {
+					t.Error(err)
+				}
+			}
+			pushed <- context.Cause(c)
+			return channels.NoReply{}, nil
+		})
+		much := channels.Handle("much", func(c *channels.Context, _ channels.Payload) (channels.NoReply, error) {
+			for range 50 {
+				if err := c.Push("more", text{strings.Repeat("x", 1000)}); err != nil {
+					return channels.NoReply{}, err
+				}
+			}
+			return channels.NoReply{}, nil
+		})
+		s := serve(t, o, channels.SocketOptions{}, endless, much)
+		p := s.dial(t)
+		p.assertReply("1", "endless", "phx_join", "{}", "error", `{"reason":"channel overloaded"}`)
+		if err := <-pushed; err == nil || !strings.Contains(err.Error(), "pushed more than Limits.OutboundBytes") {
+			t.Errorf("the callback was ended by %v", err)
+		}
+		p.join("much", "{}")
+		for range 50 {
+			if m := p.await("more"); m.topic != "much" {
+				t.Fatalf("got %v", m)
+			}
+		}
+		p.assertReply("", "phoenix", "heartbeat", "{}", "ok", "{}")
 	})
 }
 
