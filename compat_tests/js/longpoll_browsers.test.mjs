@@ -11,13 +11,14 @@ leaveNothingBehind()
 const PAGE = `<!doctype html><meta charset="utf-8"><title>long polling</title><link rel="icon" href="data:,">
 <script type="module">
   import {LongPoll, Presence, Socket} from "/phoenix.mjs"
-  const sockets = window.sockets = []
+  const sockets = window.sockets = [], presences = window.presences = []
   window.join = (endpoint, user, longpoll) => {
     const socket = new Socket(endpoint, {params: {user}, ...(longpoll && {transport: LongPoll})})
     socket.connect()
     sockets.push(socket)
     const channel = socket.channel("room:lobby", {user})
     window.presence = new Presence(channel)
+    presences.push(window.presence)
     channel.join()
   }
 </script>`
@@ -43,8 +44,9 @@ inEachBrowser(browserTest => {
       window.join(endpoint, "Countess", true)
     }, server.endpoint)
     await sees("Ada", "Countess", "Grace")
-    // Between two polls a client has no connection whose end the server could see.
-    await until("both of Ada's sockets poll", () => ada.evaluate(() => window.sockets.every(s => s.conn.reqs.size > 0)))
+    // The server sees the end of a connection while a poll waits: not between two polls, nor while one is answered.
+    await until("both of Ada's sockets know everybody, and poll", () => ada.evaluate(() =>
+      window.presences.every(p => p.list(name => name).length === 3) && window.sockets.every(s => s.conn.reqs.size > 0)))
     await ada.goto("about:blank")
     await sees("Grace")
   })
