@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +59,27 @@ BenchmarkPaced-2   	   60000	     33386 ns/op	      4580 cpu-ns/entry	         0
 	}
 	if _, err := number("", `(\d+)`); err == nil {
 		t.Error("no error for no figure")
+	}
+}
+
+// Each run of go test is of a test or benchmark that its package has.
+func TestInsights(t *testing.T) {
+	for _, in := range insights {
+		name := regexp.MustCompile(`\^(\w{2,})\$`).FindStringSubmatch(in.args)
+		if name == nil {
+			t.Fatalf("go test %s names no function", in.args)
+		}
+		folder := in.args[strings.LastIndex(in.args, " ")+1:]
+		files, err := filepath.Glob(filepath.Join("..", "..", folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			text, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(text), "func "+name[1]+"(")
+		}) {
+			t.Errorf("go test %s: %s has no %s", in.args, folder, name[1])
+		}
 	}
 }
 

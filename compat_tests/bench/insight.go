@@ -40,7 +40,7 @@ var insights = []insight{
 		},
 	},
 	{
-		args: "-count=1 -run ^$ -bench ^BenchmarkSubscribeRatio$ -benchtime 300x ./pubsub",
+		args: "-count=1 -run ^$ -bench ^BenchmarkSubscribeRatio$ -benchtime 300x ./internal/dispatch",
 		figures: []insideFigure{
 			{"subscribe and unsubscribe at 1,000,000 subscribers, to those at 1", 1.5, `([\d.]+) ratio`},
 		},
