@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/internal/natstest"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/pubsub/pubsubtest"
@@ -78,11 +78,11 @@ func TestBusEmbedded(t *testing.T) {
 
 // TestBusExternal runs it over a server that is somebody else's.
 func TestBusExternal(t *testing.T) {
-	s := external(t, server.RANDOM_PORT)
+	s := natstest.Start(t)
 	pubsubtest.Run(t, func(t *testing.T) (a, b pubsub.Bus) {
 		var nodes []*cluster.Node
 		for _, name := range []string{"a", "b"} {
-			transport, err := Connect(strings.ReplaceAll(t.Name(), "/", "-"), s.ClientURL())
+			transport, err := Connect(strings.ReplaceAll(t.Name(), "/", "-"), s.URL())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,23 +91,6 @@ func TestBusExternal(t *testing.T) {
 		wait(t, "both are up", func() bool { return up(nodes[0]) == 1 && up(nodes[1]) == 1 })
 		return nodes[0].Bus(""), nodes[1].Bus("")
 	})
-}
-
-func external(t *testing.T, port int) *server.Server {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the NATS server is not ready")
-	}
-	return s
 }
 
 // TestMesh: of three nodes each knows one address, and all know each other.
@@ -149,10 +132,10 @@ func TestWrongSecret(t *testing.T) {
 // It takes 12 s or more: clients of NATS pause between attempts to reconnect.
 func TestServerRestarts(t *testing.T) {
 	t.Parallel()
-	s := external(t, server.RANDOM_PORT)
+	s := natstest.Start(t)
 	var nodes []*cluster.Node
 	for _, name := range []string{"a", "b"} {
-		transport, err := Connect("restart", s.ClientURL())
+		transport, err := Connect("restart", s.URL())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,17 +159,13 @@ func TestServerRestarts(t *testing.T) {
 		defer bus.Close()
 	}
 	to.Interest("topic", true)
-	port := s.Addr().String()[strings.LastIndex(s.Addr().String(), ":")+1:]
 	var want []string
 	for i := range 300 {
 		switch i {
 		case 100:
-			s.Shutdown()
-			s.WaitForShutdown()
+			s.Stop()
 		case 200:
-			var number int
-			fmt.Sscan(port, &number)
-			s = external(t, number)
+			s.Restart()
 		}
 		want = append(want, fmt.Sprint(i))
 		if err := from.Publish("topic", []byte(fmt.Sprint(i))); err != nil {
