@@ -66,9 +66,10 @@ var errPushedTooMuch = errors.New("channels: the join pushed more than Limits.Ou
 // would not survive the answer.
 func (p *pendingJoin) keepPush(d *delivery) {
 	c, limit := p.c, p.c.socket.mount.limits.OutboundBytes
-	for _, f := range append([]*netloop.Frame{d.f}, d.more...) {
+	p.pushed = append(append(p.pushed, d.f), d.more...)
+	p.waits += d.f.Cost(limit)
+	for _, f := range d.more {
 		p.waits += f.Cost(limit)
-		p.pushed = append(p.pushed, f)
 	}
 	if p.waits > limit {
 		c.line(zerolog.WarnLevel, "join given up: it pushed more than may wait for a client").Str("limit", "outbound_bytes").Write()
