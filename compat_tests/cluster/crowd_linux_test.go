@@ -18,7 +18,7 @@ import (
 
 // crowd is the clients of a trial, in rooms. Each connects to a node that is
 // ready, joins its room, and comes back after a moment when it is cut off, as
-// phoenix.js does. The first of a room publishes numbers.
+// phoenix.js does. The first three of a room publish numbers.
 type crowd struct {
 	t     *testing.T
 	nodes []*node

@@ -153,15 +153,15 @@ func (w *Owners) Owner(id string) (o Owner, ok bool) {
 func (w *Owners) Drain(ctx context.Context) error {
 	w.mu.Lock()
 	w.draining = true
-	var mine []*instance
+	var all []*instance
 	for _, in := range w.wanted {
-		mine = append(mine, in)
+		all = append(all, in)
 	}
 	w.mu.Unlock()
 	if err := w.renew(ctx); err != nil { // tell the others, so that none waits for this node's turn
 		return err
 	}
-	for _, in := range mine {
+	for _, in := range all {
 		if err := w.release(ctx, in, false); err != nil {
 			return err
 		}
