@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// lateness is how late packets of a noisy world are.
+	// lateness bounds how late packets arrive in a noisy world.
 	lateness = 3 * time.Second
-	// longestPause is how long a node is paused at most.
+	// longestPause bounds how long a node is paused.
 	longestPause = 8 * time.Second
 )
 
-// check looks at the invariants that hold at any time. Those of what clients are
-// told are checked when they are told it.
+// check checks the invariants that hold at any time. The invariants of diffs are
+// checked when a node sends one to its clients.
 func (t *town) check() {
 	for _, r := range t.awake() {
 		t.checkView(r)
@@ -24,7 +24,7 @@ func (t *town) check() {
 	}
 }
 
-// shows reports whether r shows what another resident has.
+// shows reports whether r shows the presences of another resident.
 func (r *resident) shows(other *resident) bool {
 	for p, c := range r.of {
 		if p.Log() == other.life.Node.ID() {
@@ -34,8 +34,8 @@ func (r *resident) shows(other *resident) bool {
 	return false
 }
 
-// checkView compares what clients have been told with what there is of this
-// node and of peers that are up.
+// checkView compares what clients have been told with the presences of this
+// node and of the peers that are up.
 func (t *town) checkView(r *resident) {
 	want := maps.Clone(r.own)
 	for _, info := range r.life.Node.Stats().Peers {
@@ -46,11 +46,11 @@ func (t *town) checkView(r *resident) {
 		}
 	}
 	if !maps.Equal(want, r.view) {
-		t.fail("%s has told its clients of %d presences, not of the %d that there are", r.host.Name, len(r.view), len(want))
+		t.fail("%s has told its clients of %d presences, want %d", r.host.Name, len(r.view), len(want))
 	}
 }
 
-// checkGhosts looks for presences that should be gone.
+// checkGhosts looks for presences that are still shown and should be gone.
 func (t *town) checkGhosts(r *resident) {
 	for ref := range r.view {
 		owner := t.owners[ref]
@@ -62,7 +62,7 @@ func (t *town) checkGhosts(r *resident) {
 				t.fail("%s still shows %s of %s, whose node has begun a new log", r.host.Name, ref, owner.host.Name)
 			}
 			if silence, bound := t.Silence(owner.host, r.host), cluster.DownAfter+2*time.Second+lateness; t.Calm(r.host, r.host) > bound && silence > bound {
-				t.fail("%s still shows %s of %s, which was heard %v ago for the last time", r.host.Name, ref, owner.host.Name, silence)
+				t.fail("%s still shows %s of %s, which was last heard %v ago", r.host.Name, ref, owner.host.Name, silence)
 			}
 			continue
 		}
@@ -77,11 +77,11 @@ func (t *town) checkGhosts(r *resident) {
 	}
 }
 
-// checkBounds looks at what a node keeps.
+// checkBounds checks that what a node keeps is within its limits.
 func (t *town) checkBounds(r *resident) {
 	s, l := r.life.Node.Stats(), t.limits
 	if sent := s.Kept - s.Waiting; l.Keep > 0 && sent > l.Keep {
-		t.fail("%s keeps %d bytes that it has sent, more than %d", r.host.Name, sent, l.Keep)
+		t.fail("%s keeps %d bytes of sent entries, more than %d", r.host.Name, sent, l.Keep)
 	}
 	for _, p := range s.Peers {
 		if l.Hold > 0 && p.Held > l.Hold {
@@ -90,7 +90,7 @@ func (t *town) checkBounds(r *resident) {
 	}
 }
 
-// checkConvergence compares what everybody is told with what is true, when
+// checkConvergence checks that every node shows what is true. It is called when
 // nothing has happened for a while.
 func (t *town) checkConvergence() {
 	truth := map[string]bool{}
@@ -108,7 +108,7 @@ func (t *town) checkConvergence() {
 		}
 		for ref := range r.view {
 			if !truth[ref] {
-				t.fail("%s shows %s of %s, which is not there", r.host.Name, ref, t.owners[ref].host.Name)
+				t.fail("%s shows %s of %s, which does not exist", r.host.Name, ref, t.owners[ref].host.Name)
 			}
 		}
 		r.desk.checkState()
@@ -119,7 +119,7 @@ func (t *town) checkConvergence() {
 	}
 }
 
-// checkTalk looks for messages that neither came nor were reported as lost.
+// checkTalk looks for messages that neither arrived nor were reported lost.
 func (t *town) checkTalk(r *resident, all []*resident) {
 	for p, h := range r.talk.of {
 		for _, speaker := range all {

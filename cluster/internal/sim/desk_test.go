@@ -16,15 +16,15 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// desk is the real tracker of a node, beside its model: what it tells clients
-// must be what the model says.
+// desk is the real tracker of a node. It must tell clients what the model,
+// people, tells them.
 type desk struct {
 	people  *people
 	kind    *presences.Kind
 	calls   cluster.Snapshotter // kind as a node calls it
-	tracker *presence.Tracker   // nil: there is none for now
-	guests  map[string]*guest   // who tracks, by key
-	view    map[string]struct{} // refs that the clients have been told
+	tracker *presence.Tracker   // nil while there is none
+	guests  map[string]*guest   // the tracking channels, by key
+	view    map[string]struct{} // the refs that clients have been told of
 	sum     uint64              // of view
 }
 
@@ -44,7 +44,7 @@ func newDesk(k *people) *desk {
 	return d
 }
 
-// open makes a tracker. Its clients have been told nothing.
+// open makes a tracker, whose clients have been told nothing yet.
 func (d *desk) open() {
 	d.guests, d.view, d.sum = map[string]*guest{}, map[string]struct{}{}, 0
 	life := d.people.life
@@ -57,13 +57,14 @@ func (d *desk) open() {
 	d.agree("open")
 }
 
-// reopen ends the tracker as the end of an instance does, and makes another one later.
+// reopen closes the tracker, as the end of an instance does, and makes another
+// one after a while.
 func (d *desk) reopen(after time.Duration) {
 	k := d.people
 	d.tracker.Close()
 	d.tracker = nil
 	for ref := range k.own {
-		k.left(ref)
+		k.noteLeft(ref)
 	}
 	k.town.After(after, func() {
 		k.life.do(func() {
@@ -94,7 +95,8 @@ func (d *desk) untrack(key string) {
 	delete(d.guests, key)
 }
 
-// BroadcastLocal implements presence.Broadcaster: no diff repeats or contradicts those before it.
+// BroadcastLocal implements presence.Broadcaster. It checks that a diff neither
+// repeats nor contradicts an earlier one.
 func (d *desk) BroadcastLocal(_, _ string, payload any) error {
 	diff, err := json.Marshal(payload)
 	if err != nil {
@@ -102,18 +104,18 @@ func (d *desk) BroadcastLocal(_, _ string, payload any) error {
 	}
 	joins, leaves, ok := bytes.Cut(diff, []byte(`},"leaves":{`))
 	if !ok {
-		d.people.town.fail("a diff is %s", diff)
+		d.people.town.fail("not a diff: %s", diff)
 	}
 	for ref := range refsIn(joins) {
 		if _, there := d.view[ref]; there {
-			d.people.town.fail("%s tells that %s joins, which is there", d.people.host.Name, ref)
+			d.people.town.fail("%s: a diff has %s join again", d.people.host.Name, ref)
 		}
 		d.view[ref] = struct{}{}
 		d.sum += sumOf(ref)
 	}
 	for ref := range refsIn(leaves) {
 		if _, there := d.view[ref]; !there {
-			d.people.town.fail("%s tells that %s leaves, which is not there", d.people.host.Name, ref)
+			d.people.town.fail("%s: a diff has %s leave, which was not there", d.people.host.Name, ref)
 		}
 		delete(d.view, ref)
 		d.sum -= sumOf(ref)
@@ -121,7 +123,7 @@ func (d *desk) BroadcastLocal(_, _ string, payload any) error {
 	return nil
 }
 
-// agree compares what tracker and model have told.
+// agree checks that tracker and model have told clients the same.
 func (d *desk) agree(cause string) {
 	k := d.people
 	if d.tracker == nil || d.sum == k.sum {
@@ -138,10 +140,11 @@ func (d *desk) agree(cause string) {
 			wrong = append(wrong, ref)
 		}
 	}
-	k.town.fail("%s: by %s clients should know %s", k.host.Name, cause, strings.Join(wrong, ", "))
+	k.town.fail("%s: after %s clients should know %s", k.host.Name, cause, strings.Join(wrong, ", "))
 }
 
-// checkState compares what a client is told that joins now.
+// checkState checks that a client that joins now gets the presences that the
+// others have been told of.
 func (d *desk) checkState() {
 	if d.tracker == nil {
 		return
@@ -150,19 +153,19 @@ func (d *desk) checkState() {
 	for digit := range 10 {
 		for ref := range refsIn(d.tracker.AppendList(nil, "room:"+strconv.Itoa(digit))) {
 			if _, ok := d.view[ref]; !ok {
-				d.people.town.fail("%s has %s in its state, of which no client was told", d.people.host.Name, ref)
+				d.people.town.fail("%s has %s in its state, but told no client of it", d.people.host.Name, ref)
 			}
 			there++
 		}
 	}
 	if there != len(d.view) {
-		d.people.town.fail("%s has %d presences in its states, and has told clients of %d", d.people.host.Name, there, len(d.view))
+		d.people.town.fail("%s has %d presences in its states, but told clients of %d", d.people.host.Name, there, len(d.view))
 	}
 }
 
 const refPrefix, prevPrefix = `{"phx_ref":"`, `,"phx_ref_prev":"`
 
-// refsIn are the phx_refs of the metas in a piece of JSON.
+// refsIn returns the phx_refs of the metas in a piece of JSON.
 func refsIn(text []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for {
@@ -178,14 +181,15 @@ func refsIn(text []byte) iter.Seq[string] {
 	}
 }
 
-// sumOf is a number such that sums of different refs differ.
+// sumOf returns a hash of a ref. The sums of two different sets of refs differ.
 func sumOf(ref string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(ref))
 	return h.Sum64()
 }
 
-// parseChange takes an entry of presences apart, as other implementations would.
+// parseChange parses an entry about a presence, independently of the package
+// under test.
 func parseChange(b []byte) (space, topic, key, rest string) {
 	next := func() (s string) {
 		n, size := binary.Uvarint(b)

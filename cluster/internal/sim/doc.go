@@ -2,10 +2,10 @@
 // clock, from one seeded generator and without goroutines: the same seed is the
 // same run, to the last packet.
 //
-// A [World] has hosts. Each runs lives one after the other: a node that is
-// started, paused, stopped and killed. Packets are delayed, lost and repeated,
-// routes are cut in both directions or in one. What goes on is kept as a trace that
-// a person can read.
+// A [World] has hosts. Each host runs one [Life] after the other: a node that is
+// started, paused, stopped or killed. Packets are delayed, lost and repeated, and
+// routes are cut in one direction or in both. A trace that a person can read
+// records what happened.
 //
 // The tests check the invariants of the replication with a model of presences
 // and of broadcasts:

@@ -7,14 +7,14 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster"
 )
 
-// Host is a place where nodes of one name run, one after the other.
+// Host runs nodes of one name, one after the other.
 type Host struct {
 	Name  string
 	world *World
-	life  *Life // nil: nothing runs
+	life  *Life // nil if no node runs
 }
 
-// AddHost adds a host on which nothing runs yet.
+// AddHost adds a host that runs no node yet.
 func (w *World) AddHost(name string) *Host {
 	h := &Host{Name: name, world: w}
 	w.Hosts = append(w.Hosts, h)
@@ -26,12 +26,12 @@ type Life struct {
 	Node *cluster.Node
 
 	host    *Host
-	skew    time.Duration // what its clock is ahead
+	skew    time.Duration // how far its clock is ahead
 	receive func([]byte)
 	ended   bool
 	paused  bool
-	waiting []func() // what happened while it is paused
-	jammed  bool     // its transport takes nothing
+	waiting []func() // what happened while it was paused
+	jammed  bool     // the transport refuses what it sends
 }
 
 var (
@@ -39,10 +39,10 @@ var (
 	_ cluster.Clock     = (*Life)(nil)
 )
 
-// Life returns what runs on the host, nil if nothing does.
+// Life returns the node that runs on the host, or nil.
 func (h *Host) Life() *Life { return h.life }
 
-// Start runs a node on the host; its clock is off by up to a minute.
+// Start starts a node on the host. Its clock is off by up to a minute.
 func (h *Host) Start(o cluster.Options) *Life {
 	w := h.world
 	l := &Life{host: h, skew: w.upTo(time.Minute)}
@@ -54,7 +54,7 @@ func (h *Host) Start(o cluster.Options) *Life {
 	w.Note("%s starts as %v", h.Name, o.ID)
 	var err error
 	if l.Node, err = cluster.Start(l, l, o); err != nil {
-		panic(err) // a Life opens always
+		panic(err) // a Life always opens
 	}
 	return l
 }
@@ -91,8 +91,8 @@ func (l *Life) Pause(d time.Duration) {
 			return
 		}
 		l.paused = false
-		w.Note("%s goes on", l.host.Name)
-		for _, other := range w.Hosts { // what came meanwhile is read now
+		w.Note("%s resumes", l.host.Name)
+		for _, other := range w.Hosts { // what arrived during the pause is read now
 			r := route{other, l.host}
 			w.heard[r] = min(w.now, w.heard[r]+d)
 		}
@@ -104,7 +104,7 @@ func (l *Life) Pause(d time.Duration) {
 	})
 }
 
-// Jam has the transport refuse what the node sends to all, for d.
+// Jam makes the transport refuse what the node sends to all, for d.
 func (l *Life) Jam(d time.Duration) {
 	l.host.world.Note("%s cannot send", l.host.Name)
 	l.jammed = true
@@ -112,7 +112,7 @@ func (l *Life) Jam(d time.Duration) {
 	l.host.world.After(d, func() { l.jammed = false })
 }
 
-// do calls f now, or once the node goes on, if it has not ended.
+// do calls f now, or when the node resumes. It does nothing after the node's end.
 func (l *Life) do(f func()) {
 	switch {
 	case l.ended:

@@ -22,12 +22,12 @@ type mutant struct {
 	old, new  string
 }
 
-var planted = []mutant{
-	{"view", "who hides a peer's presences is not told that it is down", "peer.go",
+var plantedBugs = []mutant{
+	{"view", "a kind is not told that a peer is down", "peer.go",
 		"		k.Down(p)\n", "		_ = k.Down\n"},
-	{"view", "a peer is shown before what it has is here", "peer.go",
+	{"view", "a peer is shown before its entries have arrived", "peer.go",
 		"p.target == 0 || p.next < p.target || p.arrives != nil {", "p.target == 0 {"},
-	{"view", "a peer is shown before its snapshot is", "peer.go",
+	{"view", "a peer is shown before its snapshot has arrived", "peer.go",
 		"p.target == 0 || p.next < p.target || p.arrives != nil {", "p.target == 0 || p.next < p.target {"},
 	{"balance", "a peer that is up comes up again", "peer.go",
 		"if p.up || p.leaving", "if p.leaving"},
@@ -35,70 +35,70 @@ var planted = []mutant{
 		"p.head = max(p.head, h.head)", "p.head += 0 * h.head"},
 	{"no ghosts", "a peer that is silent stays up", "tick.go",
 		"	case silent >= DownAfter:\n		p.fall()\n", ""},
-	{"no ghosts", "a log goes on although its node has begun a new one", "receive.go",
+	{"no ghosts", "a log stays although its node has begun a new one", "receive.go",
 		"	if old := n.named[h.name]; old != nil {\n\t\told.loseName()", "	if old := n.named[h.name]; old != nil {\n		_ = old.loseName"},
-	{"no flapping", "a pause of this node counts as the silence of others", "tick.go",
+	{"no flapping", "a pause of this node counts as silence of its peers", "tick.go",
 		"p.heard = min(now, p.heard+pause)", "_ = p.heard"},
 	{"no flapping", "a snapshot loses one of its parts", "snapshot.go",
 		"for _, part := range a.parts {", "for _, part := range a.parts[:max(1, len(a.parts)-1)] {"},
-	{"no flapping", "late packets of this name's former life make it give way", "limits.go",
+	{"no flapping", "late packets of its own former life make a node give way", "limits.go",
 		"conflictAfter = 8 * time.Second", "conflictAfter = 0 * time.Second"},
-	{"convergence", "the first number that comes is taken for the next one", "peer.go",
+	{"convergence", "the first number that arrives is taken for the next one", "peer.go",
 		"case n == p.next && p.applies():\n", "case p.applies():\n			p.next = n\n"},
-	{"convergence", "what is missing is asked for once", "catchup.go",
+	{"convergence", "missing entries are asked for only once", "catchup.go",
 		"p.asked != 0 && now-p.asked < askEvery", "p.asked != 0"},
-	{"convergence", "parts of a snapshot that were lost are not asked for", "snapshot.go",
+	{"convergence", "lost parts of a snapshot are not asked for", "snapshot.go",
 		"	case a.left > 0:\n", "	case a.left > 0:\n		return\n	case a.left < 0:\n"},
-	{"convergence", "parts of a snapshot that is not kept any more are not answered", "snapshot.go",
+	{"convergence", "requests for a snapshot that is no longer kept are not answered", "snapshot.go",
 		" || s.parts == nil {", " {"},
-	{"convergence", "a tail that is more than may be held is awaited for ever", "snapshot.go",
+	{"convergence", "a tail longer than what may be held is awaited for ever", "snapshot.go",
 		"case now-a.whole > holdFor:", "case false && now-a.whole > holdFor:"},
 	{"convergence", "changes during a snapshot are left out", "snapshot.go",
 		"s.until = n.head()", "s.until = s.at"},
-	{"convergence", "a version is written that a peer cannot read", "tick.go",
+	{"convergence", "a node writes a version that a peer cannot read", "tick.go",
 		"version = min(version, p.newest)", "_ = min(version, p.newest)"},
-	{"convergence", "a log that lost its name to a dead one does not get it back", "receive.go",
+	{"convergence", "a log that lost its name to a dead one never gets it back", "receive.go",
 		"if p == nil || p.ended && !n.revive(p) {", "if p == nil || p.ended {"},
-	{"updates never go back", "entries that come twice are applied twice", "peer.go",
+	{"updates never go back", "entries that arrive twice are applied twice", "peer.go",
 		"case n < p.next:", "case n < p.next:\n			p.next--\n			p.apply(e)"},
 	{"updates never go back", "a snapshot is older than what it replaces", "snapshot.go",
 		"	if at+1 < p.next {", "	if false {"},
-	{"bounds", "what can be sent again is not bounded by bytes", "log.go",
+	{"bounds", "the entries kept for resending are not bounded", "log.go",
 		"(l.bytes > l.limits.Keep || now-l.kept[n].at > keepFor)", "now-l.kept[n].at > keepFor"},
-	{"bounds", "what is held behind a hole is not bounded", "window.go",
+	{"bounds", "the entries held behind a gap are not bounded", "window.go",
 		"w.bytes+len(e) > w.limit || ", ""},
-	{"losses are reported", "nobody is told of lost entries", "snapshot.go",
+	{"losses are reported", "lost entries are not reported", "snapshot.go",
 		"				kind.Lost(p, missed)\n", ""},
-	{"order", "entries behind a snapshot are applied before those within it", "snapshot.go",
+	{"order", "entries after a snapshot are applied before those within it", "snapshot.go",
 		"p.applyHeld(to)\n	p.next = max(p.next, to+1)", "p.next = max(p.next, to+1)"},
 
-	{"view", "a peer that is down is shown", "presences/kind.go",
+	{"view", "the presences of a peer that is down are shown", "presences/kind.go",
 		"eachReplica(p, false, (*presence.Replica).Down)", "eachReplica(p, false, (*presence.Replica).Up)"},
-	{"view", "a tracker that begins later has nothing of peers", "presences/kind.go",
+	{"view", "a tracker that starts later has no presences of peers", "presences/kind.go",
 		"	s.replica.Replace(s.roster)\n", ""},
-	{"view", "what peers have is forgotten with the tracker", "presences/kind.go",
+	{"view", "the presences of peers are forgotten with the tracker", "presences/kind.go",
 		"s.roster, s.replica = s.replica.Roster(), nil", "s.roster, s.replica = &presence.Roster{}, nil"},
-	{"balance", "a snapshot tells again of who is there", "../presence/replica.go",
+	{"balance", "a snapshot repeats joins", "../presence/replica.go",
 		"if sh.presences[ref] != nil {", "if false {"},
-	{"balance", "an update is a presence beside the one before", "../presence/replica.go",
+	{"balance", "an update adds a presence instead of replacing one", "../presence/replica.go",
 		"p = sh.presences[prev]", "p = sh.presences[ref]"},
-	{"no ghosts", "who leaves a peer that is hidden is there when it is back", "../presence/replica.go",
+	{"no ghosts", "a presence that leaves a hidden peer is back when the peer is", "../presence/replica.go",
 		"	r.dropPresence(topic, sh, p, refKeyOf(ref))\n	if p.shown {\n", "	if p.shown {\n		r.dropPresence(topic, sh, p, refKeyOf(ref))\n"},
-	{"no ghosts", "topics of which a snapshot has nobody stay", "../presence/replica.go",
+	{"no ghosts", "topics without presences in a snapshot keep theirs", "../presence/replica.go",
 		"		var left []*presence\n", "		var left []*presence\n		if by.topics[topic] == nil {\n			continue\n		}\n"},
-	{"no ghosts", "a peer's space of which a snapshot has nobody stays", "presences/kind.go",
+	{"no ghosts", "a space without presences in a snapshot keeps its own", "presences/kind.go",
 		"		rosters.of(space) //", "		_ = space //"},
 	{"no ghosts", "other nodes are not told that a tracker has ended", "../presence/tracker.go",
 		"r.Leave(topic, key, refOf(meta))", ""},
-	{"no flapping", "a snapshot takes everybody out", "../presence/replica.go",
+	{"no flapping", "a snapshot removes presences that it has", "../presence/replica.go",
 		"if _, stays := by.topics[topic][ref]; !stays {", "if _, stays := by.topics[topic][ref]; !stays || len(sh.presences) > 5 {"},
 	{"convergence", "changes during a snapshot are left out of it", "presences/kind.go",
 		"		e.change(typ, rosters.of(e.space))\n", "		_, _ = typ, e\n"},
-	{"convergence", "what lies over the end of a snapshot's part is lost", "presences/format.go",
+	{"convergence", "a record split over two parts of a snapshot is lost", "presences/format.go",
 		"rest = append(rest, part...)", "rest = append([]byte(nil), part...)"},
-	{"convergence", "a node's snapshot has what is another's", "../presence/replicator.go",
+	{"convergence", "a node's snapshot has presences of other nodes", "../presence/replicator.go",
 		"if meta := sent(tp, p); meta != \"\" && p.holder.isOwn() {", "if meta := sent(tp, p); meta != \"\" {"},
-	{"convergence", "a node tells of what is another's", "../presence/replicator.go",
+	{"convergence", "a node replicates presences of other nodes", "../presence/replicator.go",
 		"p.meta != \"\" && p.holder.isOwn() {", "p.meta != \"\" {"},
 }
 
@@ -107,7 +107,7 @@ func TestMutants(t *testing.T) {
 	if !*mutants {
 		t.Skip("only with -mutants: make sim")
 	}
-	for _, m := range planted {
+	for _, m := range plantedBugs {
 		t.Run(m.invariant+"/"+m.bug, func(t *testing.T) {
 			out, err := m.run(t)
 			failed := regexp.MustCompile(`seed (\d+)(?: \([^)]*\))?: (.*)`).FindStringSubmatch(out)
@@ -119,9 +119,9 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// TestMutantsFit: the code that each bug is planted in is still there.
+// TestMutantsFit checks that the code that each bug changes is still there.
 func TestMutantsFit(t *testing.T) {
-	for _, m := range planted {
+	for _, m := range plantedBugs {
 		m.read(t)
 	}
 }

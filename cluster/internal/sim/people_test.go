@@ -8,17 +8,17 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster"
 )
 
-// person is a presence: of one key there are versions, of which each replaces
-// the one before. ref is the version's own name, its phx_ref.
+// person is one version of a presence. Each version of a key replaces the one
+// before. ref is the version's phx_ref.
 type person struct {
 	ref, key string
 	version  int
 	prev     string // the ref that it replaces, or empty
 }
 
-// people is a model of presences on one node: it tells its clients of those of
-// its own, and of those of peers that are up, by differences, and checks each.
-// The node has a real tracker too, whose diffs must be the same.
+// people is a model of the presences on one node. It tells its clients, in
+// diffs, of its own presences and of those of peers that are up, and checks each
+// diff. The node also has a real tracker, whose diffs must be the same.
 type people struct {
 	town *town
 	host *Host
@@ -30,7 +30,7 @@ type people struct {
 	sum  uint64            // of view: see sumOf
 }
 
-// crowd are the presences of a peer.
+// crowd holds the presences of a peer.
 type crowd struct {
 	people map[string]person
 	shown  bool
@@ -56,12 +56,12 @@ func (k *people) track(p person) person {
 
 func (k *people) untrack(ref string) {
 	k.desk.untrack(k.own[ref].key)
-	k.left(ref)
+	k.noteLeft(ref)
 	k.desk.agree("an untrack")
 }
 
-// left is for when a presence of this node has been untracked.
-func (k *people) left(ref string) {
+// noteLeft removes a presence of this node that was untracked.
+func (k *people) noteLeft(ref string) {
 	delete(k.own, ref)
 	k.unsee(ref)
 	k.town.left[ref] = k.town.Now()
@@ -79,8 +79,8 @@ func (k *people) unsee(ref string) {
 	}
 }
 
-// change applies an entry to what a peer has. Entries may be there already in part: see
-// cluster.Snapshotter.
+// change applies an entry to a peer's presences. Some of what a tail says may
+// already be in the snapshot: see cluster.Snapshotter.
 func change(people map[string]person, typ byte, body []byte) {
 	_, _, key, rest := parseChange(body)
 	if typ == cluster.TypeLeave {
@@ -99,14 +99,14 @@ func (k *people) Apply(p *cluster.Peer, typ byte, body []byte) {
 	k.show(p, "an entry")
 }
 
-// Snapshot implements cluster.Snapshotter. What happens while it runs may be in it, or
-// not.
+// Snapshot implements cluster.Snapshotter. It makes changes between the parts,
+// which may or may not be in the snapshot.
 func (k *people) Snapshot(size int, yield func([]byte)) {
 	parts := 0
 	k.desk.calls.Snapshot(size, func(part []byte) {
 		yield(part)
 		if parts++; parts <= 4 && k.town.Rand.IntN(2) == 0 {
-			for range 1 + k.town.Rand.IntN(20) { // more at times than Limits.Hold takes
+			for range 1 + k.town.Rand.IntN(20) { // sometimes more than Limits.Hold
 				k.town.change(k.town.running[k.host])
 			}
 		}
@@ -129,15 +129,15 @@ func (k *people) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2
 	k.show(p, "a snapshot")
 }
 
-// Lost is cluster.Kind's; a Snapshotter is not told.
+// Lost implements cluster.Kind. It is never called for a Snapshotter.
 func (k *people) Lost(p *cluster.Peer, n uint64) {
-	k.town.fail("a kind with snapshots is told of losses")
+	k.town.fail("a kind with snapshots was told of %d losses of %s", n, p.Name())
 }
 
 // Up implements cluster.Kind.
 func (k *people) Up(p *cluster.Peer) {
 	if k.crowd(p).shown {
-		k.town.fail("%s is told that %s is up, which it is", k.host.Name, p.Name())
+		k.town.fail("%s is told twice that %s is up", k.host.Name, p.Name())
 	}
 	k.desk.calls.Up(p)
 	k.crowd(p).shown = true
@@ -147,7 +147,7 @@ func (k *people) Up(p *cluster.Peer) {
 // Down implements cluster.Kind.
 func (k *people) Down(p *cluster.Peer) {
 	if !k.crowd(p).shown {
-		k.town.fail("%s is told that %s is down, which it is", k.host.Name, p.Name())
+		k.town.fail("%s is told twice that %s is down", k.host.Name, p.Name())
 	}
 	k.desk.calls.Down(p)
 	k.crowd(p).shown = false
@@ -168,8 +168,7 @@ func (k *people) crowd(p *cluster.Peer) *crowd {
 	return k.of[p]
 }
 
-// show tells the clients the difference between what they know of a peer and
-// what there is.
+// show tells the clients how a peer's presences differ from what they know.
 func (k *people) show(p *cluster.Peer, cause string) {
 	defer k.desk.agree(cause)
 	c := k.of[p]
@@ -195,7 +194,7 @@ func (k *people) show(p *cluster.Peer, cause string) {
 	}
 }
 
-// tellLeave checks that nobody leaves who is there.
+// tellLeave checks that a presence that leaves is no longer there.
 func (k *people) tellLeave(ref string, owner *people, cause string) {
 	gone := k.view[ref]
 	k.unsee(ref)
@@ -208,27 +207,27 @@ func (k *people) tellLeave(ref string, owner *people, cause string) {
 	case cause == "down" && silence >= cluster.DownAfter-time.Second/2: // a node does not notice that it paused so briefly
 	case cause == "down" && k.town.usurped(owner):
 	default:
-		k.town.fail("%s tells that %s (%s) leaves by %s, but %s has it, heard %v ago", k.host.Name, gone.key, ref, cause, owner.host.Name, silence)
+		k.town.fail("%s: %s (%s) leaves after %s, but %s, heard %v ago, still has it", k.host.Name, gone.key, ref, cause, owner.host.Name, silence)
 	}
 }
 
-// tellJoin checks that versions do not go back.
+// tellJoin checks that a presence does not go back to an older version.
 func (k *people) tellJoin(p person, cause string) {
 	k.see(p)
-	at := told{k, p.key}
+	at := toldKey{k, p.key}
 	if p.version < k.town.told[at] {
-		k.town.fail("%s tells version %d of %s by %s, after version %d", k.host.Name, p.version, p.key, cause, k.town.told[at])
+		k.town.fail("%s shows version %d of %s after %s, having shown version %d", k.host.Name, p.version, p.key, cause, k.town.told[at])
 	}
 	k.town.told[at] = p.version
 	owner := k.town.owners[p.ref]
 	left, ok := k.town.left[p.ref]
 	if since := k.town.HeardAgain(owner.host, k.host); ok && left+lateness+longestPause < since && cause == "up" {
-		k.town.fail("%s tells that %s (%s) is there, who left %v before %s was heard again", k.host.Name, p.key, p.ref, since-left, owner.host.Name)
+		k.town.fail("%s shows %s (%s), which left %v before %s was heard again", k.host.Name, p.key, p.ref, since-left, owner.host.Name)
 	}
 }
 
-// told is a key and who was told of it.
-type told struct {
+// toldKey is a key that a node's clients were told of.
+type toldKey struct {
 	by  *people
 	key string
 }

@@ -18,25 +18,25 @@ var (
 	oneSeed = flag.Uint64("seed", 0, "run this `seed` alone, and print its trace if it fails")
 )
 
-// fixed are seeds that failed once, each with what was wrong.
-var fixed = map[uint64]string{
-	2576: "parts of a snapshot were asked for that was not kept any more, and nobody answered",
+// fixedSeeds failed once, each because of the bug described here.
+var fixedSeeds = map[uint64]string{
+	2576: "requests for parts of a snapshot that was no longer kept were not answered",
 	1515: "a pause was excused after its backlog had been read, so a dead peer was shown for too long",
 }
 
-// TestSeeds runs towns with troubles of all kinds, and checks that they agree
-// when it is over.
+// TestSeeds lets towns live through trouble of all kinds, and checks that their
+// nodes agree when it is over.
 func TestSeeds(t *testing.T) {
 	if *oneSeed != 0 {
 		runSeed(t, *oneSeed)
 		return
 	}
-	for seed, why := range fixed {
+	for seed, why := range fixedSeeds {
 		if failure := play(seed, false).failure; failure != "" {
 			t.Errorf("seed %d (%s): %s", seed, why, failure)
 		}
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // towns are small and short-lived
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // a town is small and short-lived
 	var next, restores, heard atomic.Int64
 	var workers sync.WaitGroup
 	var failed atomic.Uint64
@@ -59,17 +59,17 @@ func TestSeeds(t *testing.T) {
 	workers.Wait()
 	if seed := failed.Load(); seed != 0 {
 		if runSeed(t, seed); !t.Failed() {
-			t.Errorf("seed %d failed and then did not: a seed has to be the same run each time", seed)
+			t.Errorf("seed %d failed in one run and passed in the next: a seed must be the same run each time", seed)
 		}
 		return
 	}
 	t.Logf("%d seeds: %d messages heard, %d snapshots restored", *seeds, heard.Load(), restores.Load())
 	if restores.Load() == 0 || heard.Load() == 0 {
-		t.Error("the seeds do not exercise what they should")
+		t.Error("no snapshot was restored, or no message heard")
 	}
 }
 
-// runSeed runs a seed and prints what happened if it fails.
+// runSeed runs a seed and prints its trace if it fails.
 func runSeed(t *testing.T, seed uint64) {
 	t.Helper()
 	if town := play(seed, true); town.failed() {
@@ -77,21 +77,21 @@ func runSeed(t *testing.T, seed uint64) {
 	}
 }
 
-// TestSameRun: a seed is the same run each time, to the last packet.
+// TestSameRun checks that a seed is the same run each time, to the last packet.
 func TestSameRun(t *testing.T) {
 	for seed := uint64(1); seed <= 30; seed++ {
 		if a, b := play(seed, true).Trace(), play(seed, true).Trace(); a != b {
-			t.Fatalf("seed %d\n%s\nand then\n%s", seed, a, b)
+			t.Fatalf("seed %d: two runs differ:\n%s\n\nand\n%s", seed, a, b)
 		}
 	}
 }
 
-// play lets a town live through a seed's troubles, and then in peace.
+// play lets a town live through a seed's trouble, and then in peace.
 func play(seed uint64, tracing bool) (t *town) {
 	t = newTown(seed, tracing)
 	defer func() {
 		if v := recover(); v != nil {
-			t.fail("panic: %v\n%s", v, stack())
+			t.fail("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
 	t.Noise = Noise{
@@ -130,7 +130,7 @@ func play(seed uint64, tracing bool) (t *town) {
 	return t
 }
 
-// every calls f at random times, d apart in the mean, until it reports false.
+// every calls f at random intervals of d on average, until it returns false.
 func (t *town) every(d time.Duration, f func() bool) {
 	t.After(t.upTo(2*d), func() {
 		if f() {
@@ -139,7 +139,7 @@ func (t *town) every(d time.Duration, f func() bool) {
 	})
 }
 
-// trouble does something to a host or a route.
+// trouble disturbs a host or a route.
 func (t *town) trouble() {
 	a, b := t.Hosts[t.Rand.IntN(len(t.Hosts))], t.Hosts[t.Rand.IntN(len(t.Hosts))]
 	r := t.running[a]
@@ -149,7 +149,7 @@ func (t *town) trouble() {
 	case 2, 3:
 		t.Cut(a, b)
 		t.Cut(b, a)
-	case 4: // a half cannot reach the other
+	case 4: // a random partition, which need not be transitive
 		for i, h := range t.Hosts {
 			for _, other := range t.Hosts[:i] {
 				if t.Rand.IntN(2) == 0 {

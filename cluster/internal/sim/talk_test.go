@@ -6,8 +6,9 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster"
 )
 
-// talk is a model of broadcasts: each has a number, and some are long. A node
-// must get those of a peer in order, once, and be told how many are missing.
+// talk is a model of broadcasts. They are numbered, and some are long. A node
+// must get each of a peer's broadcasts once and in order, and be told how many
+// are missing.
 type talk struct {
 	town *town
 	host *Host
@@ -18,8 +19,8 @@ type talk struct {
 
 type heard struct {
 	last   uint64
-	missed uint64 // by the numbers
-	lost   uint64 // as reported; of all kinds
+	missed uint64 // counted from the numbers
+	lost   uint64 // as reported, of all kinds
 }
 
 func newTalk(t *town, h *Host) *talk { return &talk{town: t, host: h, of: map[*cluster.Peer]*heard{}} }
@@ -37,7 +38,7 @@ func (k *talk) Apply(p *cluster.Peer, _ byte, body []byte) {
 	n, _ := binary.Uvarint(body)
 	h := k.heard(p)
 	if n <= h.last {
-		k.town.fail("%s gets message %d of %s after %d", k.host.Name, n, p.Name(), h.last)
+		k.town.fail("%s gets message %d of %s after message %d", k.host.Name, n, p.Name(), h.last)
 	}
 	if h.last > 0 {
 		h.missed += n - h.last - 1
@@ -45,11 +46,12 @@ func (k *talk) Apply(p *cluster.Peer, _ byte, body []byte) {
 	h.last = n
 	k.town.heard++
 	if h.missed > h.lost {
-		k.town.fail("%s misses %d messages of %s and was told of %d", k.host.Name, h.missed, p.Name(), h.lost)
+		k.town.fail("%s misses %d messages of %s, but was told of %d", k.host.Name, h.missed, p.Name(), h.lost)
 	}
 }
 
-// Lost implements cluster.Kind. It is told before what comes behind the loss.
+// Lost implements cluster.Kind. It is called before the entries after the loss are
+// applied.
 func (k *talk) Lost(p *cluster.Peer, n uint64) { k.heard(p).lost += n }
 
 // Up implements cluster.Kind.

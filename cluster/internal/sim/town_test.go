@@ -9,23 +9,23 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster"
 )
 
-// town is a world whose nodes have people and talk, and what is true in it.
+// town is a world whose nodes have people and talk. It records what is true.
 type town struct {
 	*World
 	limits  cluster.Limits
 	lives   map[cluster.LogID]*people
 	running map[*Host]*resident
-	owners  map[string]*people       // of refs
+	owners  map[string]*people       // by ref
 	left    map[string]time.Duration // when a ref was untracked
-	told    map[told]int
+	told    map[toldKey]int          // the newest version
 	refs    int
-	quiet   time.Duration // since when the network is good
+	quiet   time.Duration // when the network became good
 
 	failure         string
 	restores, heard int
 }
 
-// resident is what runs on a host.
+// resident is a node that runs on a host.
 type resident struct {
 	*people
 	talk *talk
@@ -34,13 +34,13 @@ type resident struct {
 func newTown(seed uint64, tracing bool) *town {
 	t := &town{
 		World: New(seed), lives: map[cluster.LogID]*people{}, running: map[*Host]*resident{},
-		owners: map[string]*people{}, left: map[string]time.Duration{}, told: map[told]int{},
+		owners: map[string]*people{}, left: map[string]time.Duration{}, told: map[toldKey]int{},
 	}
 	t.Tracing = tracing
 	return t
 }
 
-// fail notes the first thing that went wrong.
+// fail records the first failure.
 func (t *town) fail(format string, args ...any) {
 	if t.failure == "" {
 		t.failure = fmt.Sprintf("after %v: ", t.Now()) + fmt.Sprintf(format, args...)
@@ -73,7 +73,7 @@ func (t *town) end(h *Host, end func()) {
 	delete(t.running, h)
 }
 
-// awake are the residents that run and are not paused, in the order of hosts.
+// awake returns the residents that are not paused, in the order of hosts.
 func (t *town) awake() (all []*resident) {
 	for _, h := range t.Hosts {
 		if r := t.running[h]; r != nil && !r.life.Paused() {
@@ -83,8 +83,8 @@ func (t *town) awake() (all []*resident) {
 	return all
 }
 
-// usurped reports whether another log of an owner's name has been taken for the
-// living one: late packets of a dead one, for some seconds.
+// usurped reports whether the late packets of a dead log of an owner's name may
+// have made others take that log for the living one, for some seconds.
 func (t *town) usurped(owner *people) bool {
 	n := 0
 	for _, p := range t.lives {
@@ -95,7 +95,7 @@ func (t *town) usurped(owner *people) bool {
 	return n > 1
 }
 
-// live does one thing that goes on in a town.
+// live broadcasts messages or changes a presence.
 func (t *town) live(r *resident) {
 	if t.Rand.IntN(3) == 0 {
 		for range 1 + t.Rand.IntN(10) {
@@ -106,7 +106,7 @@ func (t *town) live(r *resident) {
 	t.change(r)
 }
 
-// change does something to a presence.
+// change tracks, updates or untracks a presence, or reopens the tracker.
 func (t *town) change(r *resident) {
 	switch refs := slices.Sorted(maps.Keys(r.own)); {
 	case r.desk.tracker == nil:
@@ -123,7 +123,7 @@ func (t *town) change(r *resident) {
 	}
 }
 
-// length is the size of a message: now and then it has to be sent in fragments.
+// length returns the size of a message. Some must be sent in fragments.
 func (t *town) length() int {
 	switch {
 	case t.limits.Packet > 0 && t.Rand.IntN(20) == 0:

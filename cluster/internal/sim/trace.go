@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// traced is how many lines a trace has at most.
-const traced = 400
+// maxTraceLines bounds the lines of a trace.
+const maxTraceLines = 400
 
-// trace is the last lines of what happened.
+// trace keeps the last lines of what happened, in a ring.
 type trace struct {
 	lines []string
-	next  int // where the next line goes once there are all
+	next  int // where the next line goes once the ring is full
 }
 
 func (t *trace) add(now time.Duration, text string) {
 	line := fmt.Sprintf("%9.3f s  %s", now.Seconds(), text)
-	if len(t.lines) < traced {
+	if len(t.lines) < maxTraceLines {
 		t.lines = append(t.lines, line)
 		return
 	}
 	t.lines[t.next] = line
-	t.next = (t.next + 1) % traced
+	t.next = (t.next + 1) % maxTraceLines
 }
 
 func (t *trace) String() string {

@@ -11,10 +11,10 @@ import (
 
 // Noise is how bad the network is.
 type Noise struct {
-	Drop   float64       // of packets that are lost
-	Repeat float64       // of packets that come twice
-	Delay  time.Duration // the usual latency is up to this
-	Late   time.Duration // one packet in 200 is later by up to this
+	Drop   float64       // the share of packets that are lost
+	Repeat float64       // the share of packets that arrive twice
+	Delay  time.Duration // the upper bound of the usual latency
+	Late   time.Duration // one packet in 200 is late by up to this
 }
 
 // World is a network of hosts, and its time.
@@ -22,25 +22,25 @@ type World struct {
 	Rand  *rand.Rand
 	Noise Noise
 	Hosts []*Host
-	// Tracing keeps a trace. It costs more than all else.
+	// Tracing keeps a trace, which costs more than everything else.
 	Tracing bool
 
 	now    time.Duration
 	queue  queue
 	serial int
 	cut    map[route]bool
-	last   map[way]time.Duration   // when the last packet arrives: those of one sender keep their order
-	heard  map[route]time.Duration // when the last packet came
-	again  map[route]time.Duration // when the first packet came after a silence, or at all
-	rough  map[route]time.Duration // until when it was cut, or an end of it paused or jammed
+	last   map[lifeRoute]time.Duration // when the last packet arrives: a sender's packets keep their order
+	heard  map[route]time.Duration     // when the last packet arrived
+	again  map[route]time.Duration     // when the first packet arrived, at all or after a silence
+	rough  map[route]time.Duration     // until when it was cut, or one of its hosts paused or jammed
 	trace  trace
 }
 
-// route is the way from one host to another.
+// route leads from one host to another.
 type route struct{ from, to *Host }
 
-// way is a route as one life uses it.
-type way struct {
+// lifeRoute is a route from one life of a host.
+type lifeRoute struct {
 	from *Life
 	to   *Host
 }
@@ -49,11 +49,11 @@ type way struct {
 func New(seed uint64) *World {
 	return &World{
 		Rand: rand.New(rand.NewPCG(seed, 0)), cut: make(map[route]bool),
-		last: make(map[way]time.Duration), heard: make(map[route]time.Duration), again: make(map[route]time.Duration), rough: make(map[route]time.Duration),
+		last: make(map[lifeRoute]time.Duration), heard: make(map[route]time.Duration), again: make(map[route]time.Duration), rough: make(map[route]time.Duration),
 	}
 }
 
-// Now is the time since the world began.
+// Now returns the time since the world began.
 func (w *World) Now() time.Duration { return w.now }
 
 // After calls f after d.
@@ -78,13 +78,13 @@ func (w *World) Run(d time.Duration, stop func() bool) bool {
 	}
 }
 
-// Cut cuts the way from one host to another, in that direction only.
+// Cut cuts the route from one host to another, in that direction only.
 func (w *World) Cut(from, to *Host) {
 	w.cut[route{from, to}] = true
 	w.Note("cut %s→%s", from.Name, to.Name)
 }
 
-// Heal heals all ways.
+// Heal heals all routes.
 func (w *World) Heal() {
 	for r := range w.cut {
 		w.rough[r] = max(w.rough[r], w.now)
@@ -93,14 +93,14 @@ func (w *World) Heal() {
 	w.Note("all routes are healed")
 }
 
-// IsCut reports whether the way from one host to another is cut.
+// IsCut reports whether the route from one host to another is cut.
 func (w *World) IsCut(from, to *Host) bool { return w.cut[route{from, to}] }
 
-// Silence is for how long nothing from one host has reached the other.
+// Silence returns how long nothing from one host has reached the other.
 func (w *World) Silence(from, to *Host) time.Duration { return w.now - w.heard[route{from, to}] }
 
-// Calm is for how long nothing has disturbed what goes from one host to the
-// other and back, but for the noise.
+// Calm returns how long nothing but noise has disturbed what two hosts send each
+// other.
 func (w *World) Calm(a, b *Host) time.Duration {
 	if w.cut[route{a, b}] || w.cut[route{b, a}] {
 		return 0
@@ -108,7 +108,7 @@ func (w *World) Calm(a, b *Host) time.Duration {
 	return max(0, w.now-max(w.rough[route{a, b}], w.rough[route{b, a}]))
 }
 
-// disturb notes that a host is disturbed for d.
+// disturb records that a host is disturbed for d.
 func (w *World) disturb(h *Host, d time.Duration) {
 	for _, other := range w.Hosts {
 		w.rough[route{h, other}] = max(w.rough[route{h, other}], w.now+d)
@@ -121,23 +121,23 @@ func (w *World) notePacket(r route, data []byte, what string) {
 	}
 }
 
-// HeardAgain is when something from one host came to the other for the first
-// time, or after a silence as long as that of a peer that is down.
+// HeardAgain returns when a packet from one host reached the other for the first
+// time, or for the first time after a silence of at least cluster.DownAfter.
 func (w *World) HeardAgain(from, to *Host) time.Duration { return w.again[route{from, to}] }
 
-// Note writes a line into the trace.
+// Note writes a line to the trace.
 func (w *World) Note(format string, args ...any) {
 	if w.Tracing {
 		w.trace.add(w.now, fmt.Sprintf(format, args...))
 	}
 }
 
-// Trace is what happened last, oldest first.
+// Trace returns what happened last, oldest first.
 func (w *World) Trace() string { return w.trace.String() }
 
-// send takes one packet from a life to a host.
+// send sends a packet from a life to a host.
 func (w *World) send(from *Life, to *Host, data []byte) {
-	on, r := way{from, to}, route{from.host, to}
+	on, r := lifeRoute{from, to}, route{from.host, to}
 	switch {
 	case w.cut[r]:
 		w.notePacket(r, data, ": cut")
@@ -159,8 +159,8 @@ func (w *World) send(from *Life, to *Host, data []byte) {
 	}
 }
 
-// arrive gives a packet to what runs on a host now.
-func (w *World) arrive(on way, data []byte) {
+// arrive delivers a packet to the node that runs on the host now.
+func (w *World) arrive(on lifeRoute, data []byte) {
 	life, r := on.to.life, route{on.from.host, on.to}
 	if life == nil || life == on.from || w.cut[r] {
 		return
@@ -175,7 +175,7 @@ func (w *World) arrive(on way, data []byte) {
 	})
 }
 
-// upTo is a random part of d.
+// upTo returns a random duration below d.
 func (w *World) upTo(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
@@ -183,7 +183,7 @@ func (w *World) upTo(d time.Duration) time.Duration {
 	return time.Duration(w.Rand.Int64N(int64(d)))
 }
 
-// event is a function that is called at a time, in the order of serials if there are several.
+// event is a function to call at a time. Events of one time are ordered by serial.
 type event struct {
 	at     time.Duration
 	serial int
