@@ -25,6 +25,18 @@ type Options struct {
 	// Store keeps the specs; nil keeps them in memory. The caller closes it,
 	// after the manager.
 	Store Store
+	// Node is the name of this node. With it, and a [SharedStore] in Store, the
+	// manager shares its instances with those of all nodes that have the same
+	// store. Two nodes must not have the same name.
+	Node string
+	// Address is where other nodes reach this one; they read it from [Owner].
+	Address string
+	// Elsewhere is called for a client that connects to an instance which
+	// another node runs, and returns the error with which this node refuses it
+	// (see [channels.Lookup]).
+	// It is called on an event loop, and must not block. If Elsewhere is nil,
+	// such clients are refused with 503.
+	Elsewhere func(id string, owner Owner) error
 	// Path is the path below which clients connect: with "/socket", they use
 	// new Socket("/socket/ID"). Default "/socket".
 	Path string
@@ -174,15 +186,14 @@ func (m *Manager) lookup(below string) (*channels.Endpoint, string, error) {
 	if known == nil {
 		return nil, "", errUnknown
 	}
-	known.mu.RLock()
-	defer known.mu.RUnlock()
-	switch {
-	case !known.known:
-		return nil, "", errUnknown
-	case known.life == nil || known.state != Running && known.state != Draining:
-		return nil, "", errAway
+	endpoint, err := known.serving()
+	if errors.Is(err, ErrNotRunning) {
+		err = m.refuseElsewhere(known)
 	}
-	return known.life.endpoint, "/" + rest, nil // the endpoint itself refuses clients while it drains
+	if err != nil {
+		return nil, "", err
+	}
+	return endpoint, "/" + rest, nil
 }
 
 var (

@@ -91,6 +91,20 @@ func (m *member) alive() (*Instance, error) {
 	return m.life, nil
 }
 
+// serving returns the endpoint for new clients, errUnknown or ErrNotRunning. An
+// endpoint that drains refuses them itself.
+func (m *member) serving() (*channels.Endpoint, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	switch {
+	case !m.known:
+		return nil, errUnknown
+	case m.life == nil || m.state != Running && m.state != Draining:
+		return nil, ErrNotRunning
+	}
+	return m.life.endpoint, nil
+}
+
 // launch starts the instance; first, if not nil, is its first life.
 func (m *member) launch(first *Instance) {
 	m.mu.Lock()
