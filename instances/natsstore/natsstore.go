@@ -1,9 +1,9 @@
-// Package natsstore keeps instances in a key-value bucket of NATS JetStream, so
-// that all nodes of a cluster have the same ones.
+// Package natsstore stores instances in a key-value bucket of NATS JetStream, which
+// all nodes of a cluster share.
 //
-// A bucket that is replicated survives the loss of a minority of its servers.
-// Without a majority every method fails: there is no other answer that two
-// halves of a divided cluster could both give.
+// A replicated bucket survives the loss of a minority of its servers. Without a
+// majority every method fails, so that the two halves of a divided cluster never
+// disagree.
 package natsstore
 
 import (
@@ -24,18 +24,18 @@ import (
 )
 
 const (
-	// DefaultBucket is the bucket of a store whose Options name none.
+	// DefaultBucket is the default of Options.Bucket.
 	DefaultBucket = "mycelium_instances"
-	// headroom is what a message may take beside its value, in bytes: subject and
-	// header fields count toward max_payload too.
+	// headroom bounds a message's size beyond its value, in bytes: header fields
+	// count toward max_payload too.
 	headroom = 4 << 10
 	// markerAge is how long the bucket remembers that a key was deleted. A watcher
 	// that is away for longer starts again with a list.
 	markerAge = time.Hour
-	// readers bounds how many keys List reads at the same time.
-	readers = 32
-	// headerExpectedLast and headerExpectedSubject make the server refuse a message
-	// unless the last one of another subject has this sequence
+	// listReaders bounds how many keys List reads at the same time.
+	listReaders = 32
+	// headerExpectedLast and headerExpectedSubject make the server reject a message
+	// unless the last message of another subject has this sequence number
 	// (https://docs.nats.io/nats-concepts/jetstream/headers).
 	headerExpectedLast    = "Nats-Expected-Last-Subject-Sequence"
 	headerExpectedSubject = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -46,8 +46,8 @@ type Options struct {
 	// Bucket is the name of the bucket: letters, digits, _ and -. Default
 	// DefaultBucket.
 	Bucket string
-	// Replicas is how many servers keep each key: 1, 3 or 5. Default 1. It applies
-	// to a bucket that Open makes; one that exists keeps what it has.
+	// Replicas is how many servers store each key: 1, 3 or 5. Default 1. It applies
+	// only to a bucket that Open creates.
 	Replicas int
 }
 
@@ -62,9 +62,10 @@ type Store struct {
 
 var _ instances.SharedStore = (*Store)(nil)
 
-// Open opens the bucket, and makes it if there is none. It waits until JetStream
-// answers or ctx ends: a group of embedded servers needs some seconds to elect its
-// leader. The store closes conn in Close, and if Open fails.
+// Open opens the bucket, and creates it if it does not exist. It waits until
+// JetStream answers or ctx ends: a group of embedded servers needs a few seconds to
+// elect its leader. The store owns conn: Close closes it, and so does Open when it
+// fails.
 func Open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 	o.Bucket = cmp.Or(o.Bucket, DefaultBucket)
 	s, err := open(ctx, conn, o)
@@ -89,7 +90,7 @@ func open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 		if err == nil {
 			break
 		}
-		if final(err) {
+		if !retryable(err) {
 			return nil, err
 		}
 		select { // no leader yet, or too few servers for the replicas
@@ -102,16 +103,15 @@ func open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 	return s, err
 }
 
-// final reports whether waiting cannot mend an error of ensureStream.
-func final(err error) bool {
-	return errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, jetstream.ErrInvalidBucketName) ||
-		errors.Is(err, jetstream.ErrInvalidStreamName) || errors.Is(err, nats.ErrConnectionClosed)
+// retryable reports whether ensureStream may succeed later.
+func retryable(err error) bool {
+	return !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) && !errors.Is(err, jetstream.ErrInvalidBucketName) &&
+		!errors.Is(err, jetstream.ErrInvalidStreamName) && !errors.Is(err, nats.ErrConnectionClosed)
 }
 
-// ensureStream makes the stream of the bucket. It is the one that nats.go would
-// make, except that nobody may read it directly: a direct read is answered by any
-// replica, and one that lags would show an instance that is gone, or hide one that
-// was just created.
+// ensureStream creates the stream of the bucket as nats.go would, but without
+// direct reads. Any replica answers a direct read, and one that lags would show an
+// instance that is gone, or hide one that was just created.
 func ensureStream(ctx context.Context, js jetstream.JetStream, o Options) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -132,7 +132,7 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, o Options) (jetst
 	return stream, err
 }
 
-// Get implements [instances.Store]. It reads from the leader of the bucket.
+// Get implements [instances.Store]. It reads from the bucket's leader.
 func (s *Store) Get(ctx context.Context, key string) (instances.Entry, error) {
 	e, err := s.bucket.Get(ctx, key)
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *Store) Get(ctx context.Context, key string) (instances.Entry, error) {
 }
 
 // Put implements [instances.Store]. After an error other than ErrKeyRevision the value
-// may have been stored all the same.
+// may still have been stored.
 func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	var next uint64
 	var err error
@@ -167,7 +167,7 @@ func (s *Store) PutIf(ctx context.Context, key string, value []byte, other strin
 // DeleteIf implements [instances.SharedStore].
 func (s *Store) DeleteIf(ctx context.Context, key, other string, revision uint64) error {
 	m := nats.NewMsg(s.prefix + key)
-	m.Header.Set("KV-Operation", "PURGE") // as nats.go marks what is deleted
+	m.Header.Set("KV-Operation", "PURGE") // how nats.go marks a deleted key
 	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 	_, err := s.publishIf(ctx, m, other, revision, jetstream.WithMsgTTL(markerAge))
 	return err
@@ -197,14 +197,14 @@ func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
 		if revision != instances.AnyRevision || !errors.Is(err, instances.ErrKeyRevision) {
 			return err
 		}
-		// Somebody changed the key in between: the next round deletes what is there now.
+		// The key changed in between: the next round deletes its new value.
 	}
 }
 
-// List implements [instances.Store]. Each value is as its key was at some moment during
-// the call.
+// List implements [instances.Store]. Each entry is as it was at some moment during the
+// call.
 func (s *Store) List(ctx context.Context, prefix string) ([]instances.Entry, error) {
-	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+filter(prefix)))
+	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+filterOf(prefix)))
 	if err != nil {
 		return nil, s.translate(err)
 	}
@@ -222,14 +222,14 @@ func (s *Store) List(ctx context.Context, prefix string) ([]instances.Entry, err
 	return slices.DeleteFunc(entries, func(e instances.Entry) bool { return e.Key == "" }), nil
 }
 
-// getAll reads keys into the entries of the same indexes, and leaves that of a
-// key which was deleted empty: what the stream has of it is a marker.
+// getAll reads keys[i] into entries[i]. It leaves the entry of a deleted key empty:
+// the stream has only a marker of it.
 func (s *Store) getAll(ctx context.Context, keys []string, entries []instances.Entry) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next atomic.Int64
 	var all sync.WaitGroup
-	for range min(readers, len(keys)) {
+	for range min(listReaders, len(keys)) {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(keys) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				var err error
@@ -243,8 +243,8 @@ func (s *Store) getAll(ctx context.Context, keys []string, entries []instances.E
 	return context.Cause(ctx)
 }
 
-// filter returns the narrowest subject that keys with a prefix have.
-func filter(prefix string) string {
+// filterOf returns the narrowest NATS filter that matches all keys with a prefix.
+func filterOf(prefix string) string {
 	if i := strings.LastIndexByte(prefix, '.'); i > 0 {
 		return prefix[:i+1] + ">"
 	}
@@ -257,7 +257,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// translate makes of an error of NATS what an instances.Store answers.
+// translate returns the error of package instances for an error of NATS.
 func (s *Store) translate(err error) error {
 	var wrong *jetstream.APIError
 	switch {

@@ -19,10 +19,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits on a loaded machine.
+// patience is how long a test waits for a condition on a loaded machine.
 const patience = 2 * time.Minute
 
-// serve starts n servers with JetStream that form one group.
+// serve starts n servers with JetStream, which form one cluster.
 func serve(t *testing.T, n int) []*server.Server {
 	t.Helper()
 	var servers []*server.Server
@@ -105,8 +105,8 @@ func TestStore(t *testing.T) {
 	storetest.Reopen(t, func() instances.Store { return open(t, one, natsstore.Options{}) })
 }
 
-// TestReplicated: what one of three servers was given the others have at once,
-// and the loss of one loses nothing.
+// TestReplicated checks that what is written through one of three servers can be
+// read through the others at once, and that nothing is lost with a server.
 func TestReplicated(t *testing.T) {
 	servers := serve(t, 3)
 	first := open(t, servers[0], natsstore.Options{Replicas: 3})
@@ -146,7 +146,7 @@ func TestReplicated(t *testing.T) {
 	}
 }
 
-// TestOpenErrors: what cannot work is refused with a reason.
+// TestOpenErrors checks that Open says why a server cannot be used.
 func TestOpenErrors(t *testing.T) {
 	small, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
 	if err != nil {

@@ -13,12 +13,12 @@ import (
 // Watch implements [instances.SharedStore].
 func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[instances.Change, error] {
 	return func(yield func(instances.Change, error) bool) {
-		w, err := s.bucket.Watch(ctx, filter(prefix))
+		w, err := s.bucket.Watch(ctx, filterOf(prefix))
 		if err != nil {
 			yield(instances.Change{}, s.translate(err))
 			return
 		}
-		defer w.Stop() //nolint:errcheck // it has nothing to say about a watch that is over
+		defer w.Stop() //nolint:errcheck // fails only if the connection is gone
 		for {
 			select {
 			case e, open := <-w.Updates():

@@ -53,7 +53,7 @@ type tally struct {
 	beats, beatsAnswered          atomic.Int64
 	states, stateBytes            atomic.Int64
 	diffs, diffBytes              atomic.Int64
-	witnesses, mistaken           atomic.Int64 // connections that know who is there, and those that are wrong
+	witnesses, mistaken           atomic.Int64 // connections that were checked, and those that see a wrong number
 	last                          atomic.Int64 // when the newest of what counts came
 
 	connect, join, latency, lag histogram

@@ -104,7 +104,7 @@ func (o *Options) Validate() error {
 	for _, p := range o.Params {
 		name, _, found := strings.Cut(p, "=")
 		check(found && name != "", "--param is %q; it takes name=value, for example token=secret", p)
-		check(name != "vsn", "--param sets vsn; bench speaks version %s only", version)
+		check(name != "vsn", "--param sets vsn; bench speaks only version %s", protocolVersion)
 	}
 	for _, h := range o.Headers {
 		name, _, found := strings.Cut(h, ":")
@@ -156,5 +156,5 @@ func (o *Options) validateRun(check func(bool, string, ...any), between func(str
 // isObject reports whether a payload looks like a JSON object once the numbers
 // are in. The server has the last word.
 func isObject(payload string) bool {
-	return jsonObject([]byte(strings.ReplaceAll(payload, placeholder, "0")))
+	return isJSONObject([]byte(strings.ReplaceAll(payload, placeholder, "0")))
 }

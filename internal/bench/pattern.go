@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// pattern is a text with places for a number.
+// pattern is a text that was split at its placeholders for a number.
 type pattern []string
 
 func newPattern(text string) pattern { return strings.Split(text, placeholder) }
 
-// append appends the text with n in all places.
+// append appends the text with n in place of each placeholder.
 func (p pattern) append(dst []byte, n int) []byte {
 	dst = append(dst, p[0]...)
 	for _, part := range p[1:] {
@@ -21,13 +21,13 @@ func (p pattern) append(dst []byte, n int) []byte {
 	return dst
 }
 
-// quoted is text as the inside of a JSON string, its places kept.
+// quoted returns text as the inside of a JSON string. Placeholders stay.
 func quoted(text string) string {
-	b, _ := json.Marshal(text) // a string has no error
+	b, _ := json.Marshal(text) // never fails for a string
 	return string(b[1 : len(b)-1])
 }
 
-func jsonObject(text []byte) bool {
+func isJSONObject(text []byte) bool {
 	var object map[string]json.RawMessage
 	return json.Unmarshal(text, &object) == nil && object != nil
 }

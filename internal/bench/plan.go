@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// plan is what a worker gets to know: options with all names resolved.
+// plan is what a worker needs to know: the options with all names resolved.
 type plan struct {
 	Mode     Mode
 	Targets  []target
-	CA       []byte       // PEM of who has signed the servers' certificates; none: who the system trusts
-	Insecure bool         // certificates are not looked at
-	Sources  []netip.Addr // connections are spread over them; none: the system chooses
+	CA       []byte       // certificates, in PEM, that sign those of the servers; if empty, the system's
+	Insecure bool         // certificates are not verified
+	Sources  []netip.Addr // connections are spread over them; if empty, the system chooses
 	Topics   int
 	Topic    string
 	JoinWith string
 
 	Event, BroadcastEvent string
-	Publishers            int // of each topic
+	Publishers            int // on each topic
 	PublisherJoinWith     string
 	Size                  int
 
@@ -48,14 +48,13 @@ func (p *plan) publishers() int {
 	return p.Topics * p.Publishers
 }
 
-// rateOf is a worker's part of a rate for all connections.
+// rateOf returns a worker's share of a rate for all connections.
 func (p *plan) rateOf(rate float64, count int) float64 {
 	return rate * float64(count) / float64(p.All)
 }
 
-// newPlan spreads the connections over workers that hold at most most each.
-// Publishers have a worker of their own, so that what they send is not late
-// for what others receive.
+// newPlan spreads the connections over workers of at most most connections each.
+// Publishers have a worker of their own, so that receiving does not delay them.
 func newPlan(o *Options, targets []target, sources []netip.Addr, most int) *plan {
 	p := &plan{
 		Mode: o.Mode, Targets: targets, Insecure: o.Insecure, Sources: sources, Topics: o.Topics, Topic: o.Topic, JoinWith: o.JoinPayload,

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spareFiles are what a worker opens besides its connections.
+// spareFiles is how many files a worker may open besides its connections.
 const spareFiles = 64
 
-// sparePorts are left to others of the local ports.
+// sparePorts is how many local ports are left to other programs.
 const sparePorts = 500
 
-// preflight finds out how the connections can be had on this machine: how many
-// a process may hold and from which addresses they come. Its error says all
-// that is too small, and what to do.
+// preflight determines how many connections a process may hold on this machine
+// and from which addresses they come. Its error names every limit that is too
+// small, and says how to raise it.
 func preflight(o *Options, targets []target) (p *plan, warnings []string, err error) {
 	var wrong []string
 	most, problem := openFiles(o)
@@ -46,7 +46,7 @@ func preflight(o *Options, targets []target) (p *plan, warnings []string, err er
 	return p, warn(o, p), nil
 }
 
-// openFiles is how many connections a worker may hold.
+// openFiles returns how many connections a worker may hold.
 func openFiles(o *Options) (most int, problem string) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -55,25 +55,25 @@ func openFiles(o *Options) (most int, problem string) {
 	// Go raises the soft limit to the hard one when a program starts.
 	most = int(min(limit.Max, maxConnections)) - spareFiles
 	if most < 1 {
-		return 0, fmt.Sprintf("a process may open %d files only; raise the limit: ulimit -n 65536", limit.Max)
+		return 0, fmt.Sprintf("a process may open only %d files; raise the limit: ulimit -n 65536", limit.Max)
 	}
 	if o.Mode == Broadcast && o.Publishers*o.Topics > most {
-		return 0, fmt.Sprintf("%d publishers on %d topics are %d connections of one process, which may open %d files; use fewer, or raise the limit: ulimit -n %d",
+		return 0, fmt.Sprintf("%d publishers on each of %d topics need %d connections in one process, which may open %d files; use fewer, or raise the limit: ulimit -n %d",
 			o.Publishers, o.Topics, o.Publishers*o.Topics, limit.Max, o.Publishers*o.Topics+spareFiles)
 	}
 	return most, ""
 }
 
-// filesOfWorker are what this process opens for a worker: an eventfd, two
-// pipes, and more of them while it starts.
+// filesOfWorker is how many files this process opens for a worker, at most: an
+// eventfd, two pipes, and another one while it starts.
 const filesOfWorker = 4
 
-// ownFiles checks that this process can have so many workers.
+// ownFiles checks that this process may open the files that its workers need.
 func ownFiles(workers int) (problem string) {
 	var limit unix.Rlimit
 	needed := uint64(spareFiles + filesOfWorker*workers)
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Max < needed {
-		return fmt.Sprintf("%d processes for the connections need %d files in this one, which may open %d; raise the limit: ulimit -n %d",
+		return fmt.Sprintf("starting %d processes for the connections needs %d open files, and the limit is %d; raise it: ulimit -n %d",
 			workers, needed, limit.Max, max(needed, 65_536))
 	}
 	return ""
@@ -89,34 +89,35 @@ func authorities(o *Options) (pem []byte, problem string) {
 		return nil, fmt.Sprintf("--ca: %v", err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return nil, fmt.Sprintf("--ca: %s has no certificate; it takes PEM, with BEGIN CERTIFICATE", o.CA)
+		return nil, fmt.Sprintf("--ca: %s has no certificate in PEM (BEGIN CERTIFICATE)", o.CA)
 	}
 	return pem, ""
 }
 
-// sourceAddresses are where connections come from: as asked for, else the
-// system's choice, else so many of the loopback network that ports suffice.
+// sourceAddresses returns where connections come from: the addresses of --source,
+// none if the system's choice has enough ports, or as many addresses of the
+// loopback network as are needed.
 func sourceAddresses(o *Options, targets []target) (sources []netip.Addr, problem string) {
 	for _, text := range o.Sources {
 		a, err := netip.ParseAddr(text)
 		if err != nil {
-			return nil, fmt.Sprintf("--source is %q; it takes addresses of this machine, for example 127.0.0.2,127.0.0.3", text)
+			return nil, fmt.Sprintf("--source: %q is not an IP address; name addresses of this machine, for example 127.0.0.2,127.0.0.3", text)
 		}
 		sources = append(sources, a.Unmap())
-		if problem := notFrom(a.Unmap(), targets); problem != "" {
+		if problem := checkSource(a.Unmap(), targets); problem != "" {
 			return nil, problem
 		}
 	}
 	low, high, err := portRange()
 	if err != nil {
-		return sources, "" // not told; connecting will
+		return sources, "" // unknown; connecting fails if ports run out
 	}
 	ports := high - low + 1 - sparePorts
 	all := o.Connections
 	if o.Mode == Broadcast {
 		all += o.Publishers * o.Topics
 	}
-	// A port is used once for each source and target.
+	// Each pair of source and target can use every port once.
 	needed := (all + ports*len(targets) - 1) / max(ports*len(targets), 1)
 	if ports > 0 && needed <= max(len(sources), 1) {
 		return sources, ""
@@ -127,20 +128,20 @@ func sourceAddresses(o *Options, targets []target) (sources []netip.Addr, proble
 		}
 		return sources, ""
 	}
-	return nil, fmt.Sprintf("%d connections need %d source addresses with %d local ports each, and there are %d; name more with --source, "+
+	return nil, fmt.Sprintf("%d connections need %d source addresses with %d local ports each, but there are %d; name more with --source, "+
 		"or widen the range: sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"", all, needed, max(ports, 0), max(len(sources), 1))
 }
 
-// notFrom says why connections cannot come from an address.
-func notFrom(source netip.Addr, targets []target) (problem string) {
+// checkSource returns why connections cannot come from an address, or "".
+func checkSource(source netip.Addr, targets []target) (problem string) {
 	for _, t := range targets {
 		if source.Is4() != t.Addr.Addr().Is4() {
-			return fmt.Sprintf("--source is %s and the server %s; both must be of version 4 or both of version 6", source, t.Addr.Addr())
+			return fmt.Sprintf("--source is %s and the server is %s: use IPv4 for both or IPv6 for both", source, t.Addr.Addr())
 		}
 	}
 	c, err := net.ListenPacket("udp", netip.AddrPortFrom(source, 0).String())
 	if err != nil {
-		return fmt.Sprintf("--source: %s is not an address of this machine; ip address lists those that it has", source)
+		return fmt.Sprintf("--source: %s is not an address of this machine; \"ip address\" lists them", source)
 	}
 	c.Close()
 	return ""
@@ -164,14 +165,14 @@ func portRange() (low, high int, err error) {
 	return low, high, err
 }
 
-// warn returns what may go wrong but need not.
+// warn returns what may go wrong during the run.
 func warn(o *Options, p *plan) (warnings []string) {
 	pids := o.PIDs
 	if len(pids) == 0 {
 		pids = serversOf(p.Targets)
 	}
 	for _, pid := range pids {
-		// Each server gets its part of the connections.
+		// Each server gets its share of the connections.
 		connections := (o.Connections + p.publishers()) / len(pids)
 		if files, err := openFilesOf(pid); err == nil && files < connections+spareFiles {
 			warnings = append(warnings, fmt.Sprintf("process %d may open %d files, which is too few for %d connections; start it with ulimit -n %d",
@@ -180,8 +181,8 @@ func warn(o *Options, p *plan) (warnings []string) {
 	}
 	backlog, err := readNumber("/proc/sys/net/core/somaxconn")
 	if flight := p.Connecting * len(p.Workers); err == nil && allLoopback4(p.Targets) && backlog < flight {
-		warnings = append(warnings, fmt.Sprintf("%d connections may be on their way and net.core.somaxconn is %d: some may wait a second for a retry; "+
-			"lower --connecting, or sysctl -w net.core.somaxconn=%d before the server starts", flight, backlog, flight))
+		warnings = append(warnings, fmt.Sprintf("up to %d connections are being made at a time, but net.core.somaxconn is %d: some may wait a second for a retry; "+
+			"lower --connecting, or run sysctl -w net.core.somaxconn=%d before the server starts", flight, backlog, flight))
 	}
 	return warnings
 }

@@ -23,7 +23,7 @@ func isPresence(m *message) bool {
 	return string(m.event) == stateEvent || string(m.event) == diffEvent
 }
 
-// countPresence counts m if it tells who is there.
+// countPresence counts m if it is a state or a diff of presences.
 func countPresence(w *worker, m *message, size int) {
 	switch string(m.event) {
 	case stateEvent:
@@ -35,15 +35,15 @@ func countPresence(w *worker, m *message, size int) {
 	}
 }
 
-// watching is the job of connections on a topic with presence. All count what
-// comes; a few in each worker are witnesses, who know who is there.
+// watching is the job of connections on a topic with presence. All count what they
+// receive. A few in each worker are witnesses, which keep the list of presences.
 type watching struct {
 	w         *worker
 	witnesses map[int]*witness
 }
 
-// witnessesEach is the number of witnesses of a worker. To take a list of
-// thousands apart costs more than to receive it a hundred times.
+// witnessesEach is the number of witnesses of a worker. Decoding a list of
+// thousands costs more than receiving it a hundred times.
 const witnessesEach = 4
 
 func newWatching(w *worker) *watching {
@@ -67,12 +67,12 @@ func (v *watching) message(i int, m *message, size int, at int64) {
 	countPresence(v.w, m, size)
 	if w := v.witnesses[i]; w != nil {
 		if err := w.applyEvent(string(m.event), m.payload); err != nil {
-			v.w.fail("%s that cannot be read: %v", m.event, err)
+			v.w.fail("%s cannot be decoded: %v", m.event, err)
 		}
 	}
 }
 
-// judge counts the witnesses who do not see as many presences as there are
+// judge counts the witnesses that do not see as many presences as there are
 // connections on their topic.
 func (v *watching) judge() {
 	for i, w := range v.witnesses {
@@ -86,13 +86,14 @@ func (v *watching) judge() {
 			v.w.mistaken.Add(1)
 		case len(w.here) != want:
 			v.w.mistaken.Add(1)
-			v.w.fail("a connection sees %d presences where there are %d", len(w.here), want)
+			v.w.fail("a connection sees %d presences, want %d", len(w.here), want)
 		}
 	}
 }
 
 // witness follows the presences of a topic as phoenix.js does
-// (assets/js/phoenix/presence.js): diffs that come before the state wait for it.
+// (assets/js/phoenix/presence.js): a diff that arrives before the state waits for
+// it.
 type witness struct {
 	knows   bool
 	here    map[string]bool // by phx_ref
@@ -111,7 +112,8 @@ type (
 	}
 )
 
-// applyEvent reads a message whose payload goes up to the end of its array.
+// applyEvent applies a message. payload still has the bracket that ends the
+// message.
 func (w *witness) applyEvent(event string, payload []byte) error {
 	payload = bytes.TrimSuffix(bytes.TrimRight(payload, " \t\r\n"), []byte("]"))
 	if event == diffEvent {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usage is what processes have used.
+// usage is what one or more processes have used.
 type usage struct {
 	cpu          time.Duration
 	user, system time.Duration // in steps of 10 ms, unlike cpu
@@ -48,10 +48,11 @@ func processUsage(pid int) (u usage, err error) {
 	if err != nil {
 		return u, err
 	}
-	// The fields behind the name, which may have spaces, from the third (state).
+	// The fields after the name, which may contain spaces: the first is the state,
+	// field 3 of proc(5).
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 18 {
-		return u, fmt.Errorf("/proc/%d/stat is not as proc(5) has it", pid)
+		return u, fmt.Errorf("/proc/%d/stat does not have the fields of proc(5)", pid)
 	}
 	ticks := func(field string) time.Duration {
 		n, _ := strconv.ParseInt(field, 10, 64)
@@ -63,16 +64,16 @@ func processUsage(pid int) (u usage, err error) {
 	return u, err
 }
 
-// cpuTime reads the clock of another process, which counts nanoseconds.
+// cpuTime reads the CPU clock of another process, which counts nanoseconds.
 func cpuTime(pid int) (time.Duration, error) {
-	const sched = 2 // of the whole process: clock_getcpuclockid(3) makes the same number
+	const sched = 2 // CPUCLOCK_SCHED of the whole process; clock_getcpuclockid(3) returns the same id
 	var ts unix.Timespec
 	err := unix.ClockGettime(int32(^pid<<3|sched), &ts)
 	return time.Duration(ts.Nano()), err
 }
 
-// resident counts the pages, which the quick figure of /proc/PID/statm does
-// not; that one is for processes that one may not look into.
+// resident returns the resident memory in bytes. It has the kernel count the
+// pages, unless permissions forbid that. VmRSS may lag behind.
 func resident(pid int) (int64, error) {
 	if n, err := memoryField(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Rss:"); err == nil {
 		return n, nil
@@ -94,7 +95,7 @@ func memoryField(file, name string) (int64, error) {
 	return 0, fmt.Errorf("%s has no %s", file, name)
 }
 
-// openFilesOf is how many files another process may open.
+// openFilesOf returns how many files another process may open.
 func openFilesOf(pid int) (int, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
 	if err != nil {

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// publishing is the job of the worker whose connections publish, in turns.
+// publishing is the job of the worker whose connections publish, in turn.
 type publishing struct {
 	w        *worker
 	schedule schedule // open loop
-	n        int64    // publications that have left
-	turn     int      // whose turn it is to publish
-	numbers  []uint32 // of each publisher, the next one
-	middle   string   // between topic and mark
+	n        int64    // publications sent
+	turn     int      // the index of the next publisher
+	numbers  []uint32 // the next number of each publisher
+	middle   string   // of a publication, between topic and mark
 	until    int64
-	// awaited are the progress at which each publication that is on its way
-	// has reached all, the oldest first.
+	// awaited has, for each outstanding publication, the progress at which it has
+	// reached all receivers. The oldest is first.
 	awaited []int64
 }
 
@@ -62,13 +62,13 @@ func (p *publishing) finished() bool {
 		return p.n >= int64(p.w.plan.Messages)
 	}
 	if p.schedule.rate > 0 {
-		return p.schedule.due() >= p.until // all that are due, however late
+		return p.schedule.due() >= p.until // everything that was due is sent, however late
 	}
 	return monotonic() >= p.until
 }
 
-// hasRoom reports whether fewer publications than the window are on their way.
-// If not, a receiving worker will wake this one.
+// hasRoom reports whether fewer publications than the window are outstanding. If
+// not, a receiving worker will wake this one.
 func (p *publishing) hasRoom() bool {
 	if len(p.awaited) < p.w.plan.Window {
 		return true
@@ -81,8 +81,8 @@ func (p *publishing) hasRoom() bool {
 	return true
 }
 
-// next has it be the turn of a publisher that is joined, and tells whether there
-// is one.
+// next moves the turn to a publisher that is joined, and reports whether there is
+// one.
 func (p *publishing) next() bool {
 	for range p.w.conns {
 		if p.w.conns[p.turn].state == joined {
@@ -115,7 +115,8 @@ func (p *publishing) publish(since int64) {
 	w.send(i, w.frame)
 }
 
-// message counts a publisher's own copies, and sees to what is refused.
+// message counts the copies that a publisher gets of its own topic, and reports
+// publications that were rejected.
 func (p *publishing) message(_ int, m *message, _ int, _ int64) {
 	switch {
 	case string(m.event) == p.w.plan.BroadcastEvent:
@@ -123,7 +124,7 @@ func (p *publishing) message(_ int, m *message, _ int, _ int64) {
 	case string(m.event) == "phx_reply":
 		p.w.replies.Add(1)
 		if !bytes.Contains(m.payload, statusOK) {
-			p.w.fail("a publication was refused: %s", shortened(m.payload))
+			p.w.fail("a publication was rejected: %s", shortened(m.payload))
 		}
 	}
 }

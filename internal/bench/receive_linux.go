@@ -2,11 +2,10 @@ package bench
 
 import "time"
 
-// receiving is the job of connections that get what is published. Each keeps
-// a stream for each publisher of its topic.
+// receiving is the job of connections that receive publications.
 type receiving struct {
 	w       *worker
-	streams []stream
+	streams []stream // of each connection, one for each publisher of its topic
 }
 
 func newReceiving(w *worker) *receiving {
@@ -41,7 +40,8 @@ func (r *receiving) message(i int, m *message, size int, at int64) {
 	c.received++
 }
 
-// left has the publishers not wait for what this connection can never get.
+// left counts what connection i can no longer receive as progress, so that the
+// publishers do not wait for it.
 func (r *receiving) left(i int) {
 	c := &r.w.conns[i]
 	if missing := r.w.topic[c.topic].published.Load() - c.received; missing > 0 {

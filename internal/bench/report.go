@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Report is the outcome of a run. Times are in the unit of their names, sizes
-// in bytes; what does not belong to a mode is left out.
+// Report is the outcome of a run. Fields name the unit of their times; sizes are
+// in bytes. Fields that do not apply to a mode are left out.
 type Report struct {
 	Mode        Mode      `json:"mode"`
 	URLs        []string  `json:"urls"`
@@ -23,15 +23,15 @@ type Report struct {
 	Server   *ServerReport   `json:"server,omitempty"`
 	Load     LoadReport      `json:"generator"`
 
-	// Problems say why the run has not gone well; OK is that there are none.
+	// Problems say what went wrong. OK reports that there are none.
 	OK       bool     `json:"ok"`
 	Problems []string `json:"problems,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
-	// Errors are what happened to connections, with how often.
+	// Errors counts the errors of connections by message.
 	Errors map[string]int `json:"errors,omitempty"`
 }
 
-// Failed is the report of a run that could not be, for programs.
+// Failed returns the report of a run that could not start.
 func Failed(o *Options, err error) *Report {
 	return &Report{
 		Mode: o.Mode, URLs: o.URLs, Started: time.Now(), Cores: runtime.NumCPU(), Connections: o.Connections, Topics: o.Topics,
@@ -39,21 +39,21 @@ func Failed(o *Options, err error) *Report {
 	}
 }
 
-// OpenReport is about connecting and joining, publishers included.
+// OpenReport describes connecting and joining, publishers included.
 type OpenReport struct {
 	Joined    int64    `json:"joined"`
 	Failed    int64    `json:"failed"`
 	Seconds   float64  `json:"seconds"`
 	PerSecond float64  `json:"per_second"`
-	Connect   *Latency `json:"connect,omitempty"` // from its beginning to the answer of the handshake
+	Connect   *Latency `json:"connect,omitempty"` // from connect(2) to the answer to the handshake
 	Join      *Latency `json:"join,omitempty"`    // from phx_join to its reply
 }
 
-// RunReport is about publications (broadcast) or requests (echo).
+// RunReport describes publications (broadcast) or requests (echo).
 type RunReport struct {
 	Seconds float64 `json:"seconds"`
-	// Loop is "open", where what is sent does not wait for the server, or
-	// "closed", where it does: a slow server is asked less then.
+	// Loop is "open" if sending does not wait for the server, or "closed" if it
+	// does. In a closed loop a slow server gets less load.
 	Loop      string  `json:"loop"`
 	Rate      float64 `json:"rate,omitempty"`
 	Window    int     `json:"window,omitempty"`
@@ -65,17 +65,18 @@ type RunReport struct {
 	Lost      int64   `json:"lost"`
 	Late      int64   `json:"out_of_order"`
 	Twice     int64   `json:"twice"`
-	Stray     int64   `json:"stray"` // of another topic or without a mark
-	// Copies are what publishers got of their own topic; with echo, broadcasts.
+	Stray     int64   `json:"stray"` // on a wrong topic or without a mark
+	// Copies counts what publishers received on their own topics; with echo,
+	// broadcasts.
 	Copies      int64   `json:"copies"`
 	PerSecond   float64 `json:"per_second"`
 	BytesPerSec float64 `json:"bytes_per_second"` // received, all frames
 
 	Latency *Latency `json:"latency,omitempty"`
-	// LatencyFrom says what latencies are counted from.
+	// LatencyFrom says from when latencies are counted.
 	LatencyFrom string `json:"latency_from,omitempty"`
-	// Lag is how late the generator itself sent, in an open loop. It is a part
-	// of the latency.
+	// Lag is how late the generator itself sent, in an open loop. The latency
+	// includes it.
 	Lag *Latency `json:"lag,omitempty"`
 
 	Heartbeats         int64 `json:"heartbeats,omitempty"`
@@ -83,29 +84,31 @@ type RunReport struct {
 	Ended              int64 `json:"connections_ended"`
 }
 
-// PresenceReport is about who is there; sizes are those of payloads' messages.
+// PresenceReport describes the lists of presences and their diffs. Sizes are those
+// of whole messages.
 type PresenceReport struct {
 	States     int64 `json:"states"`
 	StateBytes int64 `json:"state_bytes"`
 	Diffs      int64 `json:"diffs"`
 	DiffBytes  int64 `json:"diff_bytes"`
-	// Quiet is the time from the first connection to the last of these.
+	// Quiet is the time from the first connection to the last list or diff.
 	Quiet float64 `json:"quiet_after_seconds"`
-	// Witnesses know at the end who is there; Mistaken of them are wrong.
+	// Witnesses is how many connections were checked at the end; Mistaken of them
+	// did not see as many presences as there were connections.
 	Witnesses int64 `json:"witnesses"`
 	Mistaken  int64 `json:"mistaken"`
 }
 
-// ServerReport is what the server's processes used on this machine.
+// ServerReport describes what the server's processes on this machine used.
 type ServerReport struct {
 	PIDs        []int   `json:"pids"`
 	Threads     int64   `json:"threads"`
 	CPUPerJoin  float64 `json:"cpu_us_per_join"` // connect and join, publishers included
-	CPUSeconds  float64 `json:"cpu_seconds"`     // of the run, as all below
+	CPUSeconds  float64 `json:"cpu_seconds"`     // of the run, as is everything below
 	UserSeconds float64 `json:"user_seconds"`
 	SysSeconds  float64 `json:"system_seconds"`
 	CPUPercent  float64 `json:"cpu_percent"` // 100 is one core
-	// CPUPerUnit is for each delivery (copies included) or answer.
+	// CPUPerUnit is the cost of a delivery (copies included) or of an answer.
 	CPUPerUnit float64 `json:"cpu_us_per_unit,omitempty"`
 	Unit       string  `json:"unit,omitempty"`
 	RSSBefore  int64   `json:"rss_before"`
@@ -114,11 +117,11 @@ type ServerReport struct {
 	RSSPerConn float64 `json:"rss_per_connection"`
 }
 
-// LoadReport is about the generator itself.
+// LoadReport describes the generator itself.
 type LoadReport struct {
 	Processes  int     `json:"processes"`
 	CPUSeconds float64 `json:"cpu_seconds"`
-	// Busiest is the share of a core that the busiest process used during the
-	// run. Near 100 the generator is what is measured.
+	// Busiest is the share of a core that the busiest process used during the run.
+	// Near 100, the run measures the generator.
 	Busiest float64 `json:"busiest_percent"`
 }

@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Run carries out o. Lines about its progress go to progress, which may be
-// nil; the workers write to stderr what ends them. An error means that there
-// was no run; what went wrong in one is in the report's Problems. When ctx is
-// done the run ends early, and that is a problem too.
+// Run carries out o. It writes its progress to progress, which may be nil; workers
+// write the errors that end them to stderr. An error means that the run did not
+// start; the report's Problems say what went wrong in a run. When ctx is done the
+// run ends early, which is a problem too.
 func Run(ctx context.Context, o *Options, progress, stderr io.Writer) (*Report, error) {
 	var targets []target
 	for _, u := range o.URLs {
@@ -52,7 +52,7 @@ func Run(ctx context.Context, o *Options, progress, stderr io.Writer) (*Report, 
 	return r.report, nil
 }
 
-// run is one in progress.
+// run is a run in progress.
 type run struct {
 	o        *Options
 	plan     *plan
@@ -63,13 +63,13 @@ type run struct {
 	opened                      time.Time
 	before, joined, rested, end usage     // of the server
 	load, loadEnd               []usage   // of the workers
-	begun, over                 time.Time // of what is measured: the run, or joining where there is none
+	begun, over                 time.Time // of what is measured: the run, or joining if there is no more
 	receivers                   []int64   // of each topic when the run began
 	bytesBefore                 int64     // received before that
 	openedAt                    int64
-	running                     bool // what comes after joining has begun
-	serverGone                  bool // a process of --pid
-	interrupted                 bool // what was on its way then is not lost
+	running                     bool // joining is over
+	serverGone                  bool // a process of --pid is gone
+	interrupted                 bool // what was outstanding then does not count as lost
 }
 
 func newReport(o *Options) *Report {
@@ -90,7 +90,7 @@ var (
 	errAllEnded    = errors.New("all connections have ended")
 )
 
-// ended says why nothing more can come of the run, nil if something can.
+// ended returns why the run cannot go on, or nil.
 func (r *run) ended(ctx context.Context) error {
 	switch n := r.report.Open.Joined; {
 	case ctx.Err() != nil:
@@ -101,11 +101,12 @@ func (r *run) ended(ctx context.Context) error {
 	return nil
 }
 
-// tick is how often the parent looks; nothing is measured by it.
+// tick is how often the parent looks at the counters. No measurement depends on
+// it.
 const tick = 2 * time.Millisecond
 
-// await waits until done, and looks once in a while whether counters still
-// grow: it fails when none has for the patience.
+// await waits until done returns true. It fails when no counter has grown for as
+// long as the option Patience.
 func (r *run) await(ctx context.Context, what string, counters []func(*tally) *atomic.Int64, done func() bool) error {
 	var before int64
 	moved, told := time.Now(), time.Now()
@@ -128,9 +129,8 @@ func (r *run) await(ctx context.Context, what string, counters []func(*tally) *a
 	return nil
 }
 
-// open has all connections join, as far as they can. Its error is
-// errInterrupted; what else goes wrong is a problem, and the run goes on with
-// those that have joined.
+// open makes all connections join. It returns errInterrupted or nil; other errors
+// become problems, and the run goes on with the connections that have joined.
 func (r *run) open(ctx context.Context) error {
 	f, all := r.fleet, int64(r.o.Connections+r.plan.publishers())
 	r.opened, r.openedAt = time.Now(), monotonic()
@@ -140,7 +140,7 @@ func (r *run) open(ctx context.Context) error {
 	err := r.await(ctx, "joining", counters, func() bool { return f.sum(countJoined)+f.sum(countFailed) >= all })
 	seconds := time.Since(r.opened).Seconds()
 	f.set(resting)
-	r.joined, _ = usageOf(r.o.PIDs) // a server that is gone is noticed at the end
+	r.joined, _ = usageOf(r.o.PIDs) // stopClock reports a server that is gone
 	r.rested = r.joined
 	n := f.sum(countJoined)
 	r.report.Open = OpenReport{Joined: n, Failed: f.sum(countFailed), Seconds: seconds, PerSecond: float64(n) / seconds}
@@ -189,7 +189,7 @@ func (r *run) runPhases(ctx context.Context) error {
 	return r.idle(ctx)
 }
 
-// startClock begins what is measured.
+// startClock starts the measurement.
 func (r *run) startClock() {
 	r.load = usages(r.fleet.pids())
 	r.begun, r.bytesBefore = time.Now(), r.fleet.sum(countBytes)
@@ -199,12 +199,12 @@ func (r *run) stopClock() {
 	var err error
 	if r.end, err = usageOf(r.o.PIDs); err != nil {
 		r.end, r.serverGone = r.rested, true
-		r.problem("--pid: %v any more", err)
+		r.problem("--pid: at the end of the run, %v", err)
 	}
 	r.over, r.loadEnd = time.Now(), usages(r.fleet.pids())
 }
 
-// quiet waits until presence has nothing more to tell.
+// quiet waits until no more presence messages come.
 func (r *run) quiet(ctx context.Context) error {
 	f := r.fleet
 	return r.await(ctx, "presences", []func(*tally) *atomic.Int64{countBytes}, func() bool {
@@ -277,7 +277,7 @@ func (r *run) printProgress(told *time.Time, what string) {
 	fmt.Fprintln(r.progress, line)
 }
 
-// newest is when the newest thing that counts came.
+// newest returns when the last message that counts arrived.
 func (f *fleet) newest() (at int64) {
 	for i := range f.tallies {
 		at = max(at, f.tallies[i].last.Load())
@@ -288,12 +288,13 @@ func (f *fleet) newest() (at int64) {
 func usages(pids []int) []usage {
 	all := make([]usage, len(pids))
 	for i, pid := range pids {
-		all[i], _ = processUsage(pid) // one that died shows in what quit returns
+		all[i], _ = processUsage(pid) // quit reports a worker that died
 	}
 	return all
 }
 
-// busiest is the largest share of a core that a worker used.
+// busiest returns the largest share of a core that a worker used, and the CPU time
+// of all workers.
 func (r *run) busiest() (percent, seconds float64) {
 	wall := r.over.Sub(r.begun).Seconds()
 	var shares []float64

@@ -38,7 +38,7 @@ func serveRelay(t *testing.T) string {
 	return "ws://" + addr.String() + "/socket"
 }
 
-// Each mode against a real server, with what makes it harder.
+// TestModes runs each mode against a real server, with options that make it hard.
 func TestModes(t *testing.T) {
 	t.Parallel()
 	url := serveRelay(t)
@@ -101,7 +101,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// What a long list of presences says is counted without being kept.
+// TestLongLists checks that long lists of presences are counted.
 func TestLongLists(t *testing.T) {
 	t.Parallel()
 	o := quick(Presence, serveRelay(t))
@@ -114,7 +114,7 @@ func TestLongLists(t *testing.T) {
 	}
 }
 
-// Several servers get their share.
+// TestSeveralURLs checks that each of several servers gets its share.
 func TestSeveralURLs(t *testing.T) {
 	o := quick(Join, serveRelay(t))
 	o.URLs = append(o.URLs, startFake(t, &fakeServer{status: 503}).url)
@@ -185,7 +185,7 @@ func TestPreflight(t *testing.T) {
 		t.Error(err)
 	}
 	o.Sources = []string{"localhost"}
-	if _, _, err := preflight(o, targets); err == nil || !strings.Contains(err.Error(), "it takes addresses") {
+	if _, _, err := preflight(o, targets); err == nil || !strings.Contains(err.Error(), "is not an IP address") {
 		t.Error(err)
 	}
 	broadcast := defaults(Broadcast)
@@ -195,7 +195,7 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// The workers end by themselves when their parent has died.
+// TestOrphans checks that workers exit when their parent has died.
 func TestOrphans(t *testing.T) {
 	p := newPlan(quick(Idle, someURL), []target{{Request: "x"}}, nil, 100)
 	f, err := startFleet(p, new(strings.Builder))
@@ -214,7 +214,8 @@ func TestOrphans(t *testing.T) {
 	f.workers = nil
 }
 
-// A run ends with the last of its connections, and says so.
+// TestServerEnds checks that a run ends with the last of its connections, and says
+// so.
 func TestServerEnds(t *testing.T) {
 	for _, mode := range []Mode{Idle, Broadcast, Echo} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -238,7 +239,8 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// A server that does not answer heartbeats is found.
+// TestHeartbeatsAreAnswered checks that a run reports a server that does not answer
+// heartbeats.
 func TestHeartbeatsAreAnswered(t *testing.T) {
 	s := startFake(t, new(fakeServer))
 	s.answer = func(net.Conn, message) {}
@@ -249,16 +251,17 @@ func TestHeartbeatsAreAnswered(t *testing.T) {
 	}
 }
 
-// What cannot be measured is said before anything is opened.
+// TestPreflightOfFilesAndAddresses checks that wrong files and addresses are
+// reported before a connection is opened.
 func TestPreflightOfFilesAndAddresses(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for want, setup := range map[string]func(o *Options){
-		"both must be of version 4":                      func(o *Options) { o.Sources = []string{"::1"} },
+		"use IPv4 for both or IPv6 for both":             func(o *Options) { o.Sources = []string{"::1"} },
 		"198.51.100.7 is not an address of this machine": func(o *Options) { o.Sources = []string{"198.51.100.7"} },
-		"has no certificate; it takes PEM":               func(o *Options) { o.CA = text },
+		"has no certificate in PEM":                      func(o *Options) { o.CA = text },
 		"--ca: open " + text + "2":                       func(o *Options) { o.CA = text + "2" },
 	} {
 		o := quick(Idle, someURL)
@@ -273,7 +276,8 @@ func TestPreflightOfFilesAndAddresses(t *testing.T) {
 	}
 }
 
-// Ctrl-C counts in every phase, and does not make losses of what is on its way.
+// TestInterruptedEarly interrupts a run in every phase. What is outstanding then
+// does not count as lost.
 func TestInterruptedEarly(t *testing.T) {
 	url := serveRelay(t)
 	for name, setup := range map[string]func(o *Options){
@@ -296,8 +300,8 @@ func TestInterruptedEarly(t *testing.T) {
 	}
 }
 
-// A worker that is late to see the end of the run still sees who is there: none of
-// the others has closed a connection yet.
+// TestWorkersLeaveTogether checks that a worker that notices the end of the run late
+// still sees all presences: no other worker has closed a connection yet.
 func TestWorkersLeaveTogether(t *testing.T) {
 	o := quick(Presence, serveRelay(t))
 	o.Connections, o.Topic, o.Processes, o.JoinPayload, o.Patience = 8, "who:a", 2, `{"user":"u{n}"}`, 30*time.Second
@@ -321,8 +325,8 @@ func TestWorkersLeaveTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.fleet.board.phase.Store(int32(quitting))
-	wake(r.fleet.eventfds[0])          // the other one sleeps until something comes
-	time.Sleep(200 * time.Millisecond) // enough to end; too little fails no test
+	wake(r.fleet.eventfds[0])          // the other one sleeps on
+	time.Sleep(200 * time.Millisecond) // enough to exit; if it is too short, the test still passes
 	if counted := r.fleet.quit(); len(counted) > 0 {
 		t.Errorf("the workers found %v", counted)
 	}

@@ -8,10 +8,10 @@ import (
 	"io"
 )
 
-// Run fails: the workers stand on epoll.
+// Run returns an error: the workers need epoll.
 func Run(context.Context, *Options, io.Writer, io.Writer) (*Report, error) {
 	return nil, errors.New("mycelium bench runs on Linux only")
 }
 
-// Worker does nothing here.
+// Worker does nothing on this system.
 func Worker() {}

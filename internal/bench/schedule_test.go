@@ -9,7 +9,7 @@ const (
 
 func TestSchedule(t *testing.T) {
 	s := schedule{start: second, rate: 100}
-	const microsecond = 1000 // less than that is rounding
+	const microsecond = 1000 // smaller differences are rounding errors
 	for k := range int64(1000) {
 		at := second + k*10*millisecond
 		if _, wait := s.takeDue(at - microsecond); wait < microsecond-10 || wait > microsecond {
@@ -21,7 +21,8 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// A rate that divides no second does not drift.
+// TestScheduleDrift checks that a rate whose interval is not a whole number of
+// nanoseconds does not drift.
 func TestScheduleDrift(t *testing.T) {
 	s := schedule{rate: 7, n: 7 * 86400}
 	if due := s.due(); due != 86400*second {
@@ -29,10 +30,10 @@ func TestScheduleDrift(t *testing.T) {
 	}
 }
 
-// A server that stops for a second delays each message that was due then, not
-// one: with 100 messages a second over 10 s and one pause of 1 s, a twentieth
-// of them waits half a second and longer. Counted from when they were sent,
-// none but the first would.
+// TestScheduleHidesNoPause checks that a pause of the server shows in every message
+// that was due in it: with 100 messages a second over 10 s and a pause of 1 s, one
+// in twenty waits for half a second or longer. Counted from when they were sent,
+// only the first one would.
 func TestScheduleHidesNoPause(t *testing.T) {
 	s := schedule{rate: 100}
 	due, sent := new(histogram), new(histogram)
@@ -52,9 +53,9 @@ func TestScheduleHidesNoPause(t *testing.T) {
 		sent.add(clock - begun)
 	}
 	if got := due.quantile(.95); got < 400*millisecond {
-		t.Errorf("a twentieth waited longer than %d ms, want 500", got/millisecond)
+		t.Errorf("one in twenty waited longer than %d ms, want 500", got/millisecond)
 	}
 	if got := sent.quantile(.998); got > millisecond {
-		t.Errorf("the witness of the wrong way sees the pause too: %d ms", got/millisecond)
+		t.Errorf("counted from when they were sent, messages show the pause too: %d ms", got/millisecond)
 	}
 }

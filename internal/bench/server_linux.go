@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// serversOf finds the processes of this machine that listen where the targets
-// are, as far as one may look into them. None for servers elsewhere.
+// serversOf returns the processes of this machine that listen on the targets' ports,
+// as far as permissions let it see them.
 func serversOf(targets []target) (pids []int) {
 	sockets := map[string]bool{}
 	for _, t := range targets {
@@ -24,7 +24,7 @@ func serversOf(targets []target) (pids []int) {
 	if len(sockets) == 0 {
 		return nil
 	}
-	links, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is right
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is valid
 	for _, link := range links {
 		if name, err := os.Readlink(link); err == nil && sockets[name] {
 			pid, err := strconv.Atoi(strings.Split(link, "/")[2])
@@ -37,13 +37,13 @@ func serversOf(targets []target) (pids []int) {
 }
 
 // listenersIn adds the sockets that listen on a port, by their names in /proc/PID/fd.
-// The table is proc(5)'s: the local address in the second field, the state in the
-// fourth, the inode in the tenth.
+// In the table, as proc(5) describes it, the second field is the local address, the
+// fourth the state and the tenth the inode.
 func listenersIn(table string, port uint16, sockets map[string]bool) {
 	const listens = "0A"
 	text, err := os.ReadFile(table)
 	if err != nil {
-		return // without IPv6
+		return // no IPv6
 	}
 	end := ":" + strings.ToUpper(hex.EncodeToString([]byte{byte(port >> 8), byte(port)}))
 	for line := range strings.Lines(string(text)) {
@@ -53,11 +53,11 @@ func listenersIn(table string, port uint16, sockets map[string]bool) {
 	}
 }
 
-// spareOfServer is how many descriptors are left when a server has run out of
-// them: it may have given some back since.
+// spareOfServer is how many descriptors may be free in a server that has run out of
+// them: it may have closed some since.
 const spareOfServer = 4
 
-// whyStuck says why connections that have been made are not answered.
+// whyStuck returns why the server does not answer connections, or "".
 func (r *run) whyStuck() string {
 	pids := r.o.PIDs
 	if len(pids) == 0 {
@@ -71,13 +71,13 @@ func (r *run) whyStuck() string {
 			continue
 		}
 		if looked++; len(open)+spareOfServer >= most {
-			return fmt.Sprintf("the server (process %d) has run out of file descriptors: it may open %d, so that further connections wait; "+
-				"start it with ulimit -n %d or more; \"mycelium doctor\" shows what else bounds connections", pid, most, r.o.Connections+1024)
+			return fmt.Sprintf("the server (process %d) has run out of file descriptors: it may open %d, and further connections wait; "+
+				"start it with ulimit -n %d or more; \"mycelium doctor\" shows what else limits connections", pid, most, r.o.Connections+1024)
 		}
 	}
 	if looked > 0 {
 		return ""
 	}
-	return "the server takes no more connections: it may have run out of file descriptors, which its log says; " +
-		"\"mycelium doctor\" on its machine shows what bounds connections"
+	return "the server accepts no more connections: it may have run out of file descriptors, which its log would say; " +
+		"\"mycelium doctor\" on its machine shows what limits connections"
 }

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Raw system calls do not tell Go's scheduler that the thread may block; these never do.
+// Raw system calls do not tell Go's scheduler that the thread may block. These never
+// block.
 
 func recv(fd int32, b []byte) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
@@ -26,7 +27,7 @@ func wake(eventfd int) {
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(eventfd), uintptr(unsafe.Pointer(&one[0])), 8)
 }
 
-// connect begins a connection from source, which may be invalid: the system's choice.
+// connect begins a connection from source. If source is invalid, the system chooses.
 func connect(to netip.AddrPort, source netip.Addr) (fd int, err error) {
 	family := unix.AF_INET
 	if to.Addr().Is6() {
@@ -37,11 +38,11 @@ func connect(to netip.AddrPort, source netip.Addr) (fd int, err error) {
 		return -1, err
 	}
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	// Closing with a reset leaves no TIME_WAIT behind, which would keep the
-	// ports from the next run for a minute.
+	// Closing with a reset avoids TIME_WAIT, which would block the ports for the
+	// next minute.
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	if source.IsValid() {
-		// The port is chosen at connect, when the other end is known too.
+		// Connect chooses the port, when the other end is known.
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(source, 0)))
 	}
@@ -62,7 +63,7 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// poller is an epoll that waits with the precision of nanoseconds.
+// poller is an epoll that waits with nanosecond precision.
 type poller struct {
 	fd     int
 	events []unix.EpollEvent
@@ -74,7 +75,7 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd, events: make([]unix.EpollEvent, 512)}, err
 }
 
-// watch has index reported when fd is ready for events.
+// watch makes wait return index when fd is ready for events.
 func (p *poller) watch(op, fd int, index int32, events uint32) error {
 	return unix.EpollCtl(p.fd, op, fd, &unix.EpollEvent{Events: events, Fd: index})
 }

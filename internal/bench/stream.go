@@ -7,25 +7,25 @@ import "math/bits"
 //
 //	next = received + missing
 type stream struct {
-	next    uint32 // one more than the highest number that has come
-	missing uint32 // numbers below next that have not come
-	recent  uint64 // bit i tells whether next-1-i has come
+	next    uint32 // one more than the highest number received
+	missing uint32 // how many numbers below next have not been received
+	recent  uint64 // bit i is set if next-1-i has been received
 }
 
-// verdict is what a message was.
+// verdict classifies a message.
 type verdict uint8
 
 const (
 	inOrder verdict = iota // higher than all before it; what it skips counts as missing
-	late                   // came after a higher one
-	twice                  // had come before
+	late                   // received after a higher one
+	twice                  // received before
 )
 
-// recentBits is how far back late and twice are told apart by the number
-// itself. Further back a message is late as long as so old ones are missing.
+// recentBits is how far back a stream remembers each number. An older message counts
+// as late as long as numbers that old are missing.
 const recentBits = 64
 
-// noteNumber notes number n.
+// noteNumber records number n.
 func (s *stream) noteNumber(n uint32) verdict {
 	if n >= s.next {
 		gap := n - s.next
@@ -55,5 +55,5 @@ func (s *stream) takeOld() verdict {
 	return late
 }
 
-// received is the number of messages that have come, each counted once.
+// received returns the number of messages received, each counted once.
 func (s *stream) received() int64 { return int64(s.next - s.missing) }

@@ -35,7 +35,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// Whatever comes within the last 64 numbers, a stream is right about it.
+// TestStreamModel checks that a stream is right about the last 64 numbers.
 func TestStreamModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s stream

@@ -13,7 +13,7 @@ import (
 // WriteJSON writes the report as one line.
 func (r *Report) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
 
-// WriteText writes the report for people.
+// WriteText writes the report as text for people.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
@@ -32,7 +32,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("presence", "%s of %s and %s of %s, the last after %s", counted(p.States, "list"), size(p.StateBytes),
 			counted(p.Diffs, "diff"), size(p.DiffBytes), seconds(p.Quiet))
 		if p.Witnesses > 0 {
-			line("", "%d of %d connections that were asked know who is there", p.Witnesses-p.Mistaken, p.Witnesses)
+			line("", "%d of %d checked connections see every presence", p.Witnesses-p.Mistaken, p.Witnesses)
 		}
 	}
 	if s := r.Server; s != nil {
@@ -64,7 +64,7 @@ func (run *RunReport) write(mode Mode, line func(name, format string, args ...an
 	}
 	if run.Lag != nil {
 		line("  lag", "%s", run.Lag)
-		line("", "how late the generator sent; a part of the latency")
+		line("", "how late the generator sent; the latency includes it")
 	}
 }
 
@@ -81,7 +81,7 @@ func (run *RunReport) loop() string {
 func (run *RunReport) faults() string {
 	switch whole := run.Lost == 0 && run.Late == 0 && run.Twice == 0 && run.Stray == 0; {
 	case whole && run.Delivered < run.Expected:
-		return "; the others were on their way, all in order"
+		return "; the rest were outstanding, all in order"
 	case whole:
 		return "; none lost, all in order"
 	}
@@ -121,7 +121,7 @@ func (l *Latency) String() string {
 	return fmt.Sprintf("p50 %s  p90 %s  p99 %s  p99.9 %s  max %s", short(us(l.P50)), short(us(l.P90)), short(us(l.P99)), short(us(l.P999)), short(us(l.Max)))
 }
 
-// short is a duration with three digits.
+// short formats a duration with about three digits.
 func short(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:

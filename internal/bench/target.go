@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// target is where connections go and what they say first.
+// target is a server and the handshake for it.
 type target struct {
 	Addr    netip.AddrPort
 	Request string // the handshake; {n} is the connection's number
-	// ServerName is whose certificate is wanted; empty: no TLS.
+	// ServerName is the name in the server's certificate. If empty, there is no TLS.
 	ServerName string
 }
 
-// findTarget resolves a socket's address as clients write it.
+// findTarget resolves a socket's URL, written as for a client.
 func findTarget(ctx context.Context, o *Options, raw string) (target, error) {
 	u, err := parseURL(raw)
 	if err != nil {
@@ -31,7 +31,7 @@ func findTarget(ctx context.Context, o *Options, raw string) (target, error) {
 	}
 	addr := preferred(addrs)
 	if !o.Remote && !onThisMachine(addr) {
-		return target{}, fmt.Errorf("%s is not this machine; add --remote if you may put that server under load", addr)
+		return target{}, fmt.Errorf("%s is not an address of this machine; add --remote if you may put that server under load", addr)
 	}
 	t := target{Addr: netip.AddrPortFrom(addr, portOf(u)), Request: request(o, u)}
 	if u.Scheme == "wss" {
@@ -40,27 +40,27 @@ func findTarget(ctx context.Context, o *Options, raw string) (target, error) {
 	return t, nil
 }
 
-// parseURL takes a socket's address apart.
+// parseURL parses the URL of a socket.
 func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Hostname() == "":
-		return nil, fmt.Errorf("%q is not the address of a socket; it looks like ws://127.0.0.1:4000/socket", raw)
+		return nil, fmt.Errorf("%q is not the URL of a socket, such as ws://127.0.0.1:4000/socket", raw)
 	case u.Scheme != "ws" && u.Scheme != "wss":
-		return nil, fmt.Errorf("%q begins neither with ws:// nor with wss://, as the addresses of sockets do; bench does not speak long polling", raw)
+		return nil, fmt.Errorf("%q does not start with ws:// or wss://; bench does not do long polling", raw)
 	case portOf(u) == 0:
 		return nil, fmt.Errorf("%q does not have a port from 1 to 65535", raw)
 	}
-	if vsn := u.Query().Get("vsn"); vsn != "" && vsn != version {
-		return nil, fmt.Errorf("%q asks for version %s; bench speaks %s only", raw, vsn, version)
+	if vsn := u.Query().Get("vsn"); vsn != "" && vsn != protocolVersion {
+		return nil, fmt.Errorf("%q asks for version %s; bench speaks only %s", raw, vsn, protocolVersion)
 	}
 	return u, nil
 }
 
-// version is the protocol's.
-const version = "2.0.0"
+// protocolVersion is the vsn of the handshake.
+const protocolVersion = "2.0.0"
 
-// portOf is 0 if there is none that fits.
+// portOf returns the port, or 0 if it is not valid.
 func portOf(u *url.URL) uint16 {
 	usual := "80"
 	if u.Scheme == "wss" {
@@ -70,8 +70,8 @@ func portOf(u *url.URL) uint16 {
 	return uint16(port)
 }
 
-// preferred is an address of version 4 if there is one: only there has
-// loopback more than one source address.
+// preferred returns an IPv4 address if there is one: only IPv4 has more than one
+// loopback address.
 func preferred(addrs []netip.Addr) netip.Addr {
 	for _, a := range addrs {
 		if a = a.Unmap(); a.Is4() {
@@ -94,14 +94,14 @@ func onThisMachine(addr netip.Addr) bool {
 	return false
 }
 
-// request is the handshake.
+// request returns the handshake.
 func request(o *Options, u *url.URL) string {
 	path := u.EscapedPath()
 	if !strings.HasSuffix(path, "/websocket") {
 		path = strings.TrimSuffix(path, "/") + "/websocket" // as clients do
 	}
 	query := u.Query()
-	query.Set("vsn", version)
+	query.Set("vsn", protocolVersion)
 	for _, p := range o.Params {
 		name, value, _ := strings.Cut(p, "=")
 		query.Add(name, value)

@@ -36,12 +36,12 @@ func TestFindTarget(t *testing.T) {
 
 func TestFindTargetErrors(t *testing.T) {
 	for raw, want := range map[string]string{
-		"127.0.0.1:4000":                  "it looks like ws://",
-		"http://127.0.0.1/socket":         "begins neither with ws:// nor with wss://",
+		"127.0.0.1:4000":                  "is not the URL of a socket, such as ws://",
+		"http://127.0.0.1/socket":         "does not start with ws:// or wss://",
 		"ws://127.0.0.1:0/socket":         "a port from 1 to 65535",
-		"ws://:4000/socket":               "it looks like ws://",
-		"ws://192.0.2.1/socket":           "192.0.2.1 is not this machine; add --remote",
-		"ws://127.0.0.1/socket?vsn=1.0.0": "asks for version 1.0.0; bench speaks 2.0.0 only",
+		"ws://:4000/socket":               "is not the URL of a socket, such as ws://",
+		"ws://192.0.2.1/socket":           "192.0.2.1 is not an address of this machine; add --remote",
+		"ws://127.0.0.1/socket?vsn=1.0.0": "asks for version 1.0.0; bench speaks only 2.0.0",
 	} {
 		if _, err := findTarget(t.Context(), new(Options), raw); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", raw, err, want)

@@ -10,30 +10,30 @@ import (
 	"time"
 )
 
-// secured is the TLS of one connection. crypto/tls blocks while it shakes
-// hands, and the worker must not: the handshake is a coroutine that rests while
-// there is nothing to read. From then on a read without bytes ends with an
-// error that crypto/tls takes for temporary.
+// secured is the TLS of one connection. crypto/tls blocks during the handshake, which
+// the worker must not: the handshake is a coroutine that yields while there is
+// nothing to read. After it, a read without input fails with an error that crypto/tls
+// takes for temporary.
 type secured struct {
 	*tls.Conn
 	wire *ciphertext
-	// resume goes on with the handshake until it is done, which it tells by
-	// returning false, or until more must come; stop gives it up.
+	// resume continues the handshake until it needs more input, or until it is done,
+	// when it returns false. stop abandons it.
 	resume func() (struct{}, bool)
 	stop   func()
 	err    error // of the handshake
 }
 
-// ciphertext is the net.Conn that crypto/tls has: what has come for a
-// connection of the worker, and the way out.
+// ciphertext is the net.Conn under crypto/tls. It reads what the worker has received
+// on a connection.
 type ciphertext struct {
 	w    *worker
 	i    int
 	in   []byte              // valid while the worker reads
-	rest func(struct{}) bool // during the handshake: until there is more; false when it is given up
+	wait func(struct{}) bool // during the handshake: waits for input; false when it is abandoned
 }
 
-// noBytes is a net.Error that is temporary, after which crypto/tls goes on.
+// noBytes is a temporary net.Error, after which crypto/tls can read again.
 type noBytes struct{}
 
 func (noBytes) Error() string   { return "nothing to read now" }
@@ -44,10 +44,10 @@ var errNoBytes net.Error = noBytes{}
 
 func (c *ciphertext) Read(b []byte) (int, error) {
 	for len(c.in) == 0 {
-		if c.rest == nil {
+		if c.wait == nil {
 			return 0, errNoBytes
 		}
-		if !c.rest(struct{}{}) {
+		if !c.wait(struct{}{}) {
 			return 0, io.EOF
 		}
 	}
@@ -63,7 +63,7 @@ func (c *ciphertext) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// What else a net.Conn has; the worker closes descriptors and looks at the time itself.
+// The worker closes descriptors and watches the time itself.
 
 func (c *ciphertext) Close() error                     { return nil }
 func (c *ciphertext) LocalAddr() net.Addr              { return nil }
@@ -72,9 +72,9 @@ func (c *ciphertext) SetDeadline(time.Time) error      { return nil }
 func (c *ciphertext) SetReadDeadline(time.Time) error  { return nil }
 func (c *ciphertext) SetWriteDeadline(time.Time) error { return nil }
 
-// tlsConfigs are those of the targets, nil where there is no TLS.
+// tlsConfigs returns the configurations of the targets, nil for those without TLS.
 func tlsConfigs(p *plan) []*tls.Config {
-	var roots *x509.CertPool // nil: the system's
+	var roots *x509.CertPool // nil means the system's
 	if len(p.CA) > 0 {
 		roots = x509.NewCertPool()
 		roots.AppendCertsFromPEM(p.CA)
@@ -87,28 +87,28 @@ func tlsConfigs(p *plan) []*tls.Config {
 		configs[i] = &tls.Config{
 			ServerName: t.ServerName, RootCAs: roots, InsecureSkipVerify: p.Insecure, //nolint:gosec // --insecure asks for it
 			NextProtos:                  []string{"http/1.1"},
-			DynamicRecordSizingDisabled: true, // one send for a message of up to 16 KiB
+			DynamicRecordSizingDisabled: true, // one send for each message of up to 16 KiB
 		}
 	}
 	return configs
 }
 
-// secure begins the handshake of TLS on a connection that has been made.
+// secure begins the TLS handshake on an established connection.
 func (w *worker) secure(i int, config *tls.Config) {
 	wire := &ciphertext{w: w, i: i}
 	s := &secured{Conn: tls.Client(wire, config), wire: wire}
-	s.resume, s.stop = iter.Pull(func(rest func(struct{}) bool) {
-		wire.rest = rest
+	s.resume, s.stop = iter.Pull(func(yield func(struct{}) bool) {
+		wire.wait = yield
 		s.err = s.Handshake()
-		wire.rest = nil
+		wire.wait = nil
 	})
 	w.conns[i].tls, w.conns[i].state = s, securing
-	w.shake(i)
+	w.continueTLS(i)
 }
 
-// shake goes on with the handshake as far as it can, and sends the request
-// behind it.
-func (w *worker) shake(i int) {
+// continueTLS continues the handshake as far as it can, and sends the request after
+// it.
+func (w *worker) continueTLS(i int) {
 	c := &w.conns[i]
 	s := c.tls
 	if _, more := s.resume(); more {
@@ -121,13 +121,13 @@ func (w *worker) shake(i int) {
 	w.request(i)
 }
 
-// decrypt takes what has come on a connection with TLS.
+// decrypt handles what a connection with TLS has received.
 func (w *worker) decrypt(i int, b []byte, at int64) {
 	c := &w.conns[i]
 	s := c.tls
 	s.wire.in = b
 	if c.state == securing {
-		w.shake(i)
+		w.continueTLS(i)
 	}
 	for c.state > securing && c.state != gone {
 		n, err := s.Read(w.plain)

@@ -21,8 +21,8 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/relay"
 )
 
-// serveTLS serves the relay with a certificate that only the file ca vouches
-// for, to those who know the token.
+// serveTLS serves the relay, with a certificate that only the file ca signs, to
+// clients that know the token.
 func serveTLS(t *testing.T) (url, ca string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -71,7 +71,7 @@ func serveTLS(t *testing.T) (url, ca string) {
 	return "wss://localhost:" + port + "/socket", ca
 }
 
-// Every mode with TLS and a token, with messages of several records too.
+// TestTLS runs every mode with TLS and a token, also with messages of several records.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	url, ca := serveTLS(t)
@@ -96,7 +96,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// A certificate that nobody vouches for is refused, as is a server without TLS.
+// TestTLSErrors checks that a certificate of an unknown authority is rejected, as is a
+// server without TLS.
 func TestTLSErrors(t *testing.T) {
 	url, _ := serveTLS(t)
 	plain := startFake(t, new(fakeServer))

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What is sent is what another implementation of RFC 6455 reads.
+// TestAppendFrame checks that another implementation of RFC 6455 reads our frames.
 func TestAppendFrame(t *testing.T) {
 	for _, size := range []int{0, 1, 7, 8, 9, 15, 125, 126, 65535, 65536, 1 << 20} {
 		payload := bytes.Repeat([]byte("bench"), size/5+1)[:size]
@@ -41,7 +41,8 @@ func readFrame(b []byte) (ws.Header, []byte, error) {
 	return h, payload, err
 }
 
-// Heads are read as they were written, and not before they are whole.
+// TestReadHead checks that headers are read as they were written, and not before they
+// are complete.
 func TestReadHead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := ws.Header{Fin: rapid.Bool().Draw(t, "final"), OpCode: ws.OpText, Length: int64(rapid.SampledFrom([]int{0, 125, 126, 65535, 65536, maxFrame}).Draw(t, "length"))}
@@ -102,7 +103,7 @@ func FuzzParseMessage(f *testing.F) {
 		m, ok := parseMessage(text)
 		var elements []json.RawMessage
 		if json.Unmarshal(text, &elements) != nil || len(elements) != 5 || elements[0][0] == '[' || elements[0][0] == '{' {
-			return // only the server could say what it meant
+			return // not a message, whatever parseMessage makes of it
 		}
 		for _, e := range elements[:4] {
 			if e[0] != '"' && !json.Valid(e) || e[0] == '[' || e[0] == '{' {
@@ -118,7 +119,7 @@ func FuzzParseMessage(f *testing.F) {
 	})
 }
 
-// A mark survives whatever a server does to the object it is in.
+// TestMark checks that a mark is found whatever a server does to the object around it.
 func TestMark(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := mark{rapid.IntRange(0, 1e6).Draw(t, "sender"), rapid.Uint32().Draw(t, "number"), rapid.Int64Range(0, 1<<62).Draw(t, "since")}

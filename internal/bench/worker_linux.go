@@ -12,12 +12,12 @@ import (
 
 // job is what a mode does on joined connections.
 type job interface {
-	// due does what is due while the mode runs, and returns how long nothing
-	// more will be.
+	// due does what is due while the mode runs, and returns when it is to be called
+	// again.
 	due(now int64) time.Duration
-	// message takes a message that is none of those of joining.
+	// message handles a message on a joined connection.
 	message(i int, m *message, size int, at int64)
-	// left is told that a joined connection has ended.
+	// left is called when a joined connection has ended.
 	left(i int)
 }
 
@@ -39,32 +39,32 @@ type worker struct {
 	beatNext int
 
 	input   []byte // what one recv reads
-	plain   []byte // the same without TLS; nil where there is none
+	plain   []byte // the same, decrypted; nil without TLS
 	text    []byte // a message being written
 	frame   []byte // the same as a frame
 	errors  map[string]int
-	partial map[int][]byte // messages whose last fragment has not come, by connection
+	partial map[int][]byte // messages whose last fragment is missing, by connection
 	topics  pattern
 }
 
-// Indexes of what is no connection, in epoll's events.
+// Indexes in epoll's events that are not connections.
 const (
 	wakeIndex   = -1
 	parentIndex = -2
 )
 
-// atOnce is how many messages are sent before what has come is read: in a loop
-// that is behind there is always one more that is due.
+// atOnce is how many messages are sent before the worker reads: in an open loop that
+// is behind, another message is always due.
 const atOnce = 256
 
-// idleWait bounds how long a worker sleeps; it is woken for everything.
+// idleWait bounds how long a worker sleeps. It is woken when there is work.
 const idleWait = time.Second
 
-// maxKinds bounds the different errors that a worker keeps.
-const maxKinds = 50
+// maxErrors bounds how many different errors a worker counts.
+const maxErrors = 50
 
-// newWorker makes worker number k. Its eventfd wakes it; the end of parent means
-// that its parent process has died.
+// newWorker returns worker number k. Its eventfd wakes it; parent becomes readable
+// when its parent process dies.
 func newWorker(p *plan, m *memory, k, eventfd, parent int) (*worker, error) {
 	poll, err := newPoller()
 	if err != nil {
@@ -92,8 +92,8 @@ func newWorker(p *plan, m *memory, k, eventfd, parent int) (*worker, error) {
 	return w, nil
 }
 
-// topicOf spreads the connections evenly, and the publishers so that each
-// topic has as many.
+// topicOf spreads the connections over the topics evenly. Each topic has the same
+// number of publishers.
 func (w *worker) topicOf(i int) int {
 	if w.share.Publishing {
 		return i % w.plan.Topics
@@ -115,7 +115,7 @@ func newJob(w *worker) job {
 	return holding{w}
 }
 
-// run works until the phase is quitting or the parent is gone.
+// run runs the worker until the phase is quitting or the parent is gone.
 func (w *worker) run(eventfd int) error {
 	for {
 		now := monotonic()
@@ -143,7 +143,7 @@ func (w *worker) run(eventfd int) error {
 	}
 }
 
-// due does what is due and returns how long nothing more will be.
+// due does what is due and returns how long the worker may sleep.
 func (w *worker) due(now int64) time.Duration {
 	wait := idleWait
 	switch w.phase {
@@ -157,15 +157,16 @@ func (w *worker) due(now int64) time.Duration {
 	return min(wait, w.beat(now))
 }
 
-// finishJob has the job's due not be called any more.
+// finishJob ends the calls of the job's due.
 func (w *worker) finishJob() {
 	w.finished = true
 	w.board.finished.Add(1)
 }
 
-// advance adds n to the progress of all and wakes the publishers when what
-// they wait for is reached. They store what they wait for and then look, this
-// adds and then looks: one of both sees the other.
+// advance adds n to the progress of all workers, and wakes the publishers when the
+// progress that they await is reached. They store the awaited progress before they
+// read the progress, and advance adds before it reads what they await, so one of them
+// sees the other's write.
 func (w *worker) advance(n int64) {
 	if n == 0 {
 		return
@@ -176,7 +177,7 @@ func (w *worker) advance(n int64) {
 	}
 }
 
-// beat sends the heartbeats that are due, spread evenly over their interval.
+// beat sends the heartbeats that are due. They are spread evenly over the interval.
 func (w *worker) beat(now int64) time.Duration {
 	if w.plan.Heartbeat == 0 || w.phase == opening || w.phase == listening {
 		return idleWait
@@ -201,16 +202,16 @@ func (w *worker) beat(now int64) time.Duration {
 // fail counts an error.
 func (w *worker) fail(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if _, known := w.errors[text]; !known && len(w.errors) >= maxKinds {
+	if _, known := w.errors[text]; !known && len(w.errors) >= maxErrors {
 		text = "others"
 	}
 	w.errors[text]++
 }
 
-// appendTopic appends the topic of a connection as the inside of a JSON string.
+// appendTopic appends the topic of a connection, escaped for a JSON string.
 func (w *worker) appendTopic(dst []byte, i int) []byte {
 	return w.topics.append(dst, int(w.conns[i].topic))
 }
 
-// forever is for jobs that have nothing to do until something comes.
+// forever is what due returns when only messages can give the job something to do.
 const forever = time.Duration(math.MaxInt64)
