@@ -58,7 +58,7 @@ soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
 sim: ## the simulation of a cluster: 100,000 seeds, and each of the known bugs planted and found (20 minutes)
 	$(GO) test -count=1 -v -timeout 2h -run Seeds ./cluster/internal/sim -seeds 100000
 	$(GO) test -count=1 -v -timeout 2h -run Mutants ./cluster/internal/sim -seeds 10000 -mutants
-	$(GO) test -count=1 -v -timeout 2h -run Takeovers ./instances/owners -seeds 10000
+	$(GO) test -count=1 -v -timeout 2h -run Takeovers ./instances/internal/owners -seeds 10000
 
 crash: ## kill -9 two hundred times, in the middle of changes to instances: over HTTP, and with what their types save
 	MYCELIUM_CRASHES=200 $(GO) test -count=1 -v -run Killed ./cmd/mycelium ./instances

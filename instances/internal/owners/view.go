@@ -2,8 +2,6 @@ package owners
 
 import (
 	"time"
-
-	"github.com/mycelium-rt/mycelium/instances"
 )
 
 // view is what this node has seen of the keys with a prefix.
@@ -48,15 +46,14 @@ func watch[T any](w *Owners, prefix string, v *view[T]) {
 }
 
 // apply changes keys by c. What old has at the same revision was seen then.
-func apply[T any](keys, old map[string]seen[T], c instances.Change) {
-	e := c.Entry
+func apply[T any](keys, old map[string]seen[T], c Change) {
 	if c.Deleted {
-		delete(keys, e.Key)
+		delete(keys, c.Key)
 		return
 	}
-	if was, ok := old[e.Key]; ok && was.revision == e.Revision {
-		keys[e.Key] = was
+	if was, ok := old[c.Key]; ok && was.revision == c.Revision {
+		keys[c.Key] = was
 		return
 	}
-	keys[e.Key] = seen[T]{value: decode[T](e.Value), revision: e.Revision, at: time.Now()}
+	keys[c.Key] = seen[T]{value: decode[T](c.Value), revision: c.Revision, at: time.Now()}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/mycelium-rt/mycelium/instances"
 )
 
 // look claims instances that nobody owns, and stops those that this node has lost.
@@ -30,7 +28,7 @@ func (w *Owners) lookOnce(now time.Time) {
 		return
 	}
 	dead := make(map[string]seen[nodeRecord])
-	for _, in := range w.wanted {
+	for _, in := range w.all {
 		rec := w.owners.keys[ownerPrefix+in.id]
 		mine := rec.value.Node == w.options.Node && rec.value.Life == w.lease.life
 		switch {
@@ -39,6 +37,9 @@ func (w *Owners) lookOnce(now time.Time) {
 				in.run.cancel(ErrLost)
 			}
 		case in.busy:
+		case !in.wanted:
+			w.dropUnwanted(in)
+		case mine && rec.revision <= in.past: // what became of it is not known here yet
 		case mine && w.lease.valid(now) && !w.draining: // its claim's answer was lost
 			w.own(in, rec.revision)
 		case w.alive(rec.value, now):
@@ -113,7 +114,7 @@ func (w *Owners) claim(in *instance, was seen[ownerRecord], life string) {
 	next, err := w.take(ctx, in.id, was, life)
 	<-w.slots
 	switch {
-	case errors.Is(err, instances.ErrKeyRevision): // another was first; the watch tells who
+	case errors.Is(err, ErrKeyRevision): // another was first; the watch tells who
 	case err != nil:
 		w.log("claiming "+in.id, err)
 	case !w.ownAs(in, next, life): // it is not wanted here any more
@@ -122,8 +123,7 @@ func (w *Owners) claim(in *instance, was seen[ownerRecord], life string) {
 			w.log("giving "+in.id+" back", err)
 		}
 	}
-	w.setBusy(in, false)
-	w.kick()
+	w.setIdle(in)
 }
 
 // ownAs is own under the lease of a life, if that is still valid.
@@ -139,12 +139,12 @@ func (w *Owners) ownAs(in *instance, revision uint64, life string) (owned bool) 
 // the owner is replaced.
 func (w *Owners) take(ctx context.Context, id string, was seen[ownerRecord], life string) (uint64, error) {
 	if was.value.Node != "" {
-		e, err := w.store.Get(ctx, nodePrefix+was.value.Node)
-		if err != nil && !errors.Is(err, instances.ErrKeyNotFound) {
+		value, _, err := w.store.Get(ctx, nodePrefix+was.value.Node)
+		if err != nil && !errors.Is(err, ErrKeyNotFound) {
 			return 0, err
 		}
-		if err == nil && decode[nodeRecord](e.Value).Life == was.value.Life {
-			return 0, instances.ErrKeyRevision
+		if err == nil && decode[nodeRecord](value).Life == was.value.Life {
+			return 0, ErrKeyRevision
 		}
 	}
 	return w.store.Put(ctx, ownerPrefix+id, encode(ownerRecord{Node: w.options.Node, Life: life}), was.revision)
@@ -152,22 +152,23 @@ func (w *Owners) take(ctx context.Context, id string, was seen[ownerRecord], lif
 
 // own runs an instance, unless this node does not want it any more. mu is held.
 func (w *Owners) own(in *instance, revision uint64) (owned bool) {
-	if w.wanted[in.id] != in || in.run != nil || w.draining {
+	if !in.wanted || in.run != nil || w.draining {
 		return false
 	}
 	in.waiting = time.Time{}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	r := &run{cancel: cancel, done: make(chan struct{}), claimed: revision, Ownership: &Ownership{
+	r := &run{done: make(chan struct{}), claimed: revision, Ownership: &Ownership{
 		owners: w, key: ownerPrefix + in.id, record: ownerRecord{Node: w.options.Node, Life: w.lease.life},
-		turn: make(chan struct{}, 1), revision: revision,
+		ctx: ctx, cancel: cancel, turn: make(chan struct{}, 1), revision: revision,
 	}}
 	in.run = r
 	w.work.Go(func() {
 		defer cancel(nil)
 		w.options.Run(ctx, in.id, r.Ownership)
 		<-ctx.Done() // an instance that has stopped by itself stays this node's
+		past := r.lastRevision()
 		w.mu.Lock()
-		in.run = nil
+		in.run, in.past = nil, past
 		w.mu.Unlock()
 		close(r.done)
 		w.kick()

@@ -1,4 +1,4 @@
-package owners
+package owners_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 )
 
 var seeds = flag.Int("seeds", 15, "how many random `runs` TestTakeovers makes")
@@ -70,8 +71,9 @@ func ask[T any](ctx context.Context, l *link, do func() (T, error)) (v T, err er
 	return v, errCut
 }
 
-func (l *link) Get(ctx context.Context, key string) (instances.Entry, error) {
-	return ask(ctx, l, func() (instances.Entry, error) { return l.Memory.Get(ctx, key) })
+func (l *link) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	e, err := ask(ctx, l, func() (instances.Entry, error) { return l.Memory.Get(ctx, key) })
+	return e.Value, e.Revision, err
 }
 
 func (l *link) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
@@ -93,8 +95,8 @@ func (l *link) Delete(ctx context.Context, key string, revision uint64) error {
 }
 
 // Watch tells what changes while the link is cut when it is back; some watches end then.
-func (l *link) Watch(ctx context.Context, prefix string) iter.Seq2[instances.Change, error] {
-	return func(yield func(instances.Change, error) bool) {
+func (l *link) Watch(ctx context.Context, prefix string) iter.Seq2[owners.Change, error] {
+	return func(yield func(owners.Change, error) bool) {
 		for c, err := range l.Memory.Watch(ctx, prefix) {
 			if cut, back := l.state(); cut {
 				select {
@@ -103,11 +105,11 @@ func (l *link) Watch(ctx context.Context, prefix string) iter.Seq2[instances.Cha
 					return
 				}
 				if rand.IntN(2) == 0 {
-					yield(instances.Change{}, errCut)
+					yield(owners.Change{}, errCut)
 					return
 				}
 			}
-			if !yield(c, err) {
+			if !yield(owners.Change{c.Entry.Key, c.Entry.Value, c.Entry.Revision, c.Deleted, c.Current}, err) {
 				return
 			}
 		}
@@ -129,7 +131,7 @@ type world struct {
 }
 
 type node struct {
-	*Owners
+	*owners.Owners
 	link *link
 }
 
@@ -137,7 +139,7 @@ func (w *world) start(name string, ids []string) {
 	l := &link{Memory: w.store}
 	n := &node{link: l}
 	w.links = append(w.links, l)
-	n.Owners = Start(l, Options{Node: name, Address: name + ".example", Run: func(ctx context.Context, id string, o *Ownership) { w.run(ctx, name, l, id, o) }})
+	n.Owners = owners.Start(l, owners.Options{Node: name, Address: name + ".example", Run: func(ctx context.Context, id string, o *owners.Ownership) { w.run(ctx, name, l, id, o) }})
 	w.nodes[name] = n
 	for _, id := range ids {
 		n.Want(id)
@@ -145,7 +147,7 @@ func (w *world) start(name string, ids []string) {
 }
 
 // run is an instance on a node.
-func (w *world) run(ctx context.Context, name string, l *link, id string, o *Ownership) {
+func (w *world) run(ctx context.Context, name string, l *link, id string, o *owners.Ownership) {
 	w.mu.Lock()
 	if other := w.running[id]; other != "" {
 		w.t.Errorf("%s runs on %s and on %s", id, other, name)
@@ -166,16 +168,16 @@ func (w *world) run(ctx context.Context, name string, l *link, id string, o *Own
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	if context.Cause(ctx) == ErrReleased && ok { // it still owns it, so its last state counts
+	if context.Cause(ctx) == owners.ErrReleased && ok { // it still owns it, so its last state counts
 		w.save(context.Background(), id, o, &count)
 	}
 }
 
 func (w *world) load(ctx context.Context, l *link, id string) (count int, ok bool) {
 	for ctx.Err() == nil {
-		e, err := l.Get(ctx, "state."+id)
+		value, _, err := l.Get(ctx, "state."+id)
 		if err == nil {
-			count, err = strconv.Atoi(string(e.Value))
+			count, err = strconv.Atoi(string(value))
 		}
 		if err == nil || errors.Is(err, instances.ErrKeyNotFound) {
 			w.mu.Lock()
@@ -190,7 +192,7 @@ func (w *world) load(ctx context.Context, l *link, id string) (count int, ok boo
 }
 
 // save saves the next number. What is stored must follow what was: else two owners' saves count.
-func (w *world) save(ctx context.Context, id string, o *Ownership, count *int) {
+func (w *world) save(ctx context.Context, id string, o *owners.Ownership, count *int) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	err := o.Save(ctx, "state."+id, []byte(strconv.Itoa(*count+1)))
@@ -203,7 +205,7 @@ func (w *world) save(ctx context.Context, id string, o *Ownership, count *int) {
 		}
 		w.acked[id] = *count
 		w.mu.Unlock()
-	case !errors.Is(err, ErrLost):
+	case !errors.Is(err, owners.ErrLost):
 		*count++ // it may have been stored
 	}
 }
@@ -219,7 +221,7 @@ func (w *world) settled(ids []string) string {
 		}
 		for name, n := range w.nodes {
 			o, ok := n.Owner(id)
-			if want := (Owner{on, on + ".example", name == on}); !ok || o != want {
+			if want := (owners.Owner{on, on + ".example", name == on}); !ok || o != want {
 				return fmt.Sprintf("%s runs on %s, and %s knows %+v %v", id, on, name, o, ok)
 			}
 		}
@@ -359,7 +361,7 @@ func TestNoStore(t *testing.T) {
 		for _, n := range w.nodes {
 			n.link.setCut(true)
 		}
-		time.Sleep(GiveUpAfter + 2*time.Second)
+		time.Sleep(owners.GiveUpAfter + 2*time.Second)
 		w.mu.Lock()
 		if len(w.running) > 0 {
 			t.Errorf("%d instances run without a store", len(w.running))
@@ -412,7 +414,7 @@ func TestTakeovers(t *testing.T) {
 			if len(w.nodes) == 0 {
 				w.start("a", ids)
 			}
-			w.await(fmt.Sprint("seed ", i), LeaseTime+time.Duration(len(names))*Turn+5*time.Second, ids)
+			w.await(fmt.Sprint("seed ", i), owners.LeaseTime+time.Duration(len(names))*owners.Turn+5*time.Second, ids)
 			takeovers += w.takeovers
 		})
 	}

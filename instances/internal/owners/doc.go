@@ -4,7 +4,7 @@
 // Each node holds one lease, which it renews in the store that all nodes have in
 // common, and owns instances under it: an owner is a key of the store, taken by
 // compare-and-set, and the key's revision is the fence of all that is saved
-// (Ownership, instances.SharedStore.PutIf). Two nodes may believe for some seconds that they
+// (Ownership, Store.PutIf). Two nodes may believe for some seconds that they
 // own the same instance, if one of them was stopped meanwhile; what the old one
 // saves is refused then.
 //

@@ -3,10 +3,10 @@ package owners
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/mycelium-rt/mycelium/instances"
 )
 
 const (
@@ -62,7 +62,7 @@ type Owner struct {
 // Owners is one node's part in the decision. Its methods are safe from any goroutine.
 type Owners struct {
 	// Static after Start.
-	store   instances.SharedStore
+	store   Store
 	options Options
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -77,32 +77,33 @@ type Owners struct {
 	lease    lease
 	nodes    view[nodeRecord]
 	owners   view[ownerRecord]
-	wanted   map[string]*instance
+	all      map[string]*instance
 	draining bool
 }
 
-// instance is one that this node competes for.
+// instance is one that this node competes for, or still runs.
 type instance struct {
 	id      string
+	wanted  bool      // Want was called, and not Forget
 	waiting time.Time // since when nobody owns it; zero: somebody does
 	busy    bool      // a claim or a release is under way
 	run     *run      // nil: it does not run here
+	past    uint64    // revisions of its key up to this one are of runs that are over
 }
 
 // run is the time during which this node owns an instance.
 type run struct {
 	*Ownership
-	cancel  context.CancelCauseFunc
 	done    chan struct{}
 	claimed uint64 // the revision at which this node became the owner
 }
 
 // Start begins to hold a lease. It returns at once: the lease is there when the
 // store can be reached.
-func Start(store instances.SharedStore, o Options) *Owners {
+func Start(store Store, o Options) *Owners {
 	w := &Owners{
 		store: store, options: o, wake: make(chan struct{}, 1), slots: make(chan struct{}, claims), renewal: make(chan struct{}, 1),
-		wanted: make(map[string]*instance),
+		all: make(map[string]*instance),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.work.Go(w.hold)
@@ -116,23 +117,42 @@ func Start(store instances.SharedStore, o Options) *Owners {
 func (w *Owners) Want(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.wanted[id] == nil {
-		w.wanted[id] = &instance{id: id}
+	in := w.all[id]
+	if in == nil {
+		in = &instance{id: id}
+		w.all[id] = in
+	}
+	if !in.wanted {
+		in.wanted = true
 		w.kick()
 	}
 }
 
-// Forget ends the competing for an instance that has been deleted, stops it if it
-// runs here, and removes its owner from the store.
+// Forget ends the competing for an instance that must not run anywhere, stops it if
+// it runs here, and removes its owner from the store.
 func (w *Owners) Forget(ctx context.Context, id string) error {
 	w.mu.Lock()
-	in := w.wanted[id]
-	delete(w.wanted, id)
+	in := w.all[id]
+	if in != nil {
+		in.wanted = false
+	}
 	w.mu.Unlock()
 	if in == nil {
 		return nil
 	}
-	return w.release(ctx, in, true)
+	err := w.release(ctx, in, true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dropUnwanted(in)
+	return err
+}
+
+// dropUnwanted drops an instance that this node neither competes for nor runs. mu is
+// held.
+func (w *Owners) dropUnwanted(in *instance) {
+	if !in.wanted && !in.busy && in.run == nil {
+		delete(w.all, in.id)
+	}
 }
 
 // Owner returns who owns an instance; ok is false if nobody alive does, as far as this
@@ -148,34 +168,50 @@ func (w *Owners) Owner(id string) (o Owner, ok bool) {
 	return Owner{Node: name, Address: w.nodes.keys[nodePrefix+name].value.Address, Self: name == w.options.Node}, true
 }
 
-// Drain hands all instances over to other nodes, one after the other, and takes no more.
-// The lease stays until Close.
+// Reachable reports whether this node can own instances: it holds a lease, so it has
+// reached the store within GiveUpAfter.
+func (w *Owners) Reachable() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lease.valid(time.Now())
+}
+
+// Nodes returns the names of the nodes that have a lease, as far as this node knows.
+func (w *Owners) Nodes() (names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, n := range w.nodes.keys {
+		if time.Since(n.at) < LeaseTime {
+			names = append(names, key[len(nodePrefix):])
+		}
+	}
+	return names
+}
+
+// Drain hands all instances over to other nodes, and takes no more. The lease stays
+// until Close.
 func (w *Owners) Drain(ctx context.Context) error {
 	w.mu.Lock()
 	w.draining = true
-	var all []*instance
-	for _, in := range w.wanted {
-		all = append(all, in)
-	}
+	all := slices.Collect(maps.Values(w.all))
 	w.mu.Unlock()
-	if err := w.renew(ctx); err != nil { // tell the others, so that none waits for this node's turn
-		return err
+	errs := make([]error, len(all)+1)
+	errs[len(all)] = w.renew(ctx) // tells the others, so that none waits for this node's turn
+	var released sync.WaitGroup
+	for i, in := range all {
+		released.Go(func() { errs[i] = w.release(ctx, in, false) })
 	}
-	for _, in := range all {
-		if err := w.release(ctx, in, false); err != nil {
-			return err
-		}
-	}
-	return nil
+	released.Wait()
+	return errors.Join(errs...)
 }
 
 // release stops an instance that runs here, and makes it nobody's or removes its key.
 func (w *Owners) release(ctx context.Context, in *instance, remove bool) error {
-	w.setBusy(in, true)
-	defer w.setBusy(in, false)
 	w.mu.Lock()
+	in.busy = true
 	r := in.run
 	w.mu.Unlock()
+	defer w.setIdle(in)
 	if r == nil {
 		return nil
 	}
@@ -188,15 +224,17 @@ func (w *Owners) release(ctx context.Context, in *instance, remove bool) error {
 	}
 }
 
-func (w *Owners) setBusy(in *instance, busy bool) {
+// setIdle ends a claim or a release.
+func (w *Owners) setIdle(in *instance) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	in.busy = busy
+	in.busy = false
+	w.kick()
 }
 
 // ignore returns nil for the errors of a key that somebody else has changed.
 func ignore(err error) error {
-	if errors.Is(err, instances.ErrKeyRevision) || errors.Is(err, instances.ErrKeyNotFound) {
+	if errors.Is(err, ErrKeyRevision) || errors.Is(err, ErrKeyNotFound) {
 		return nil
 	}
 	return err
@@ -223,7 +261,7 @@ func (w *Owners) Close(ctx context.Context) error {
 
 // loseAll tells all instances that run here to stop. mu is held.
 func (w *Owners) loseAll() (runs []*run) {
-	for _, in := range w.wanted {
+	for _, in := range w.all {
 		if in.run != nil {
 			in.run.cancel(ErrLost)
 			runs = append(runs, in.run)

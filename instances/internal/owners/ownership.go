@@ -3,8 +3,6 @@ package owners
 import (
 	"context"
 	"errors"
-
-	"github.com/mycelium-rt/mycelium/instances"
 )
 
 // Ownership is what Options.Run saves an instance's state by, while this node owns it.
@@ -13,7 +11,9 @@ type Ownership struct {
 	owners *Owners
 	key    string
 	record ownerRecord
-	turn   chan struct{} // has a token during a request: one at a time
+	ctx    context.Context
+	cancel context.CancelCauseFunc // of ctx, with ErrReleased or ErrLost
+	turn   chan struct{}           // has a token during a request: one at a time
 
 	// Guarded by turn.
 	revision uint64 // of key: the fence of what is saved
@@ -21,10 +21,10 @@ type Ownership struct {
 }
 
 // Save stores a value, provided that this node is still the owner; otherwise it fails
-// with ErrLost, and stores nothing. After any other error the value may have been
+// with ErrLost, stores nothing, and the instance has to stop. After any other error the value may have been
 // stored, but not over one of a later Save.
 func (o *Ownership) Save(ctx context.Context, key string, value []byte) error {
-	return o.request(ctx, func() error {
+	return o.request(ctx, func(ctx context.Context) error {
 		_, err := o.owners.store.PutIf(ctx, key, value, o.key, o.revision)
 		return err
 	})
@@ -32,19 +32,25 @@ func (o *Ownership) Save(ctx context.Context, key string, value []byte) error {
 
 // Delete removes what was saved, as Save stores it. It is no error if there is nothing.
 func (o *Ownership) Delete(ctx context.Context, key string) error {
-	return o.request(ctx, func() error { return o.owners.store.DeleteIf(ctx, key, o.key, o.revision) })
+	return o.request(ctx, func(ctx context.Context) error { return o.owners.store.DeleteIf(ctx, key, o.key, o.revision) })
 }
 
-func (o *Ownership) request(ctx context.Context, do func() error) error {
+func (o *Ownership) request(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	return o.inTurn(ctx, func() error {
+		if context.Cause(o.ctx) == ErrLost {
+			return ErrLost
+		}
 		if o.unsure {
 			if err := o.fence(ctx); err != nil {
 				return err
 			}
 		}
-		err := do()
+		err := do(ctx)
 		switch {
-		case errors.Is(err, instances.ErrKeyRevision):
+		case errors.Is(err, ErrKeyRevision):
+			o.cancel(ErrLost)
 			return ErrLost
 		case err != nil:
 			o.unsure = true
@@ -57,13 +63,15 @@ func (o *Ownership) request(ctx context.Context, do func() error) error {
 // answer is refused if it arrives now.
 func (o *Ownership) fence(ctx context.Context) error {
 	next, err := o.owners.store.Put(ctx, o.key, encode(o.record), o.revision)
-	if errors.Is(err, instances.ErrKeyRevision) {
-		var e instances.Entry
-		e, err = o.owners.store.Get(ctx, o.key)
-		if errors.Is(err, instances.ErrKeyNotFound) || err == nil && decode[ownerRecord](e.Value) != o.record {
+	if errors.Is(err, ErrKeyRevision) {
+		var value []byte
+		var at uint64
+		value, at, err = o.owners.store.Get(ctx, o.key)
+		if errors.Is(err, ErrKeyNotFound) || err == nil && decode[ownerRecord](value) != o.record {
+			o.cancel(ErrLost)
 			return ErrLost
 		}
-		next = e.Revision // of a fence whose answer was lost
+		next = at // of a fence whose answer was lost
 	}
 	if err != nil {
 		return err
@@ -86,6 +94,12 @@ func (o *Ownership) release(ctx context.Context, remove bool) error {
 		_, err := o.owners.store.Put(ctx, o.key, encode(ownerRecord{}), o.revision)
 		return ignore(err)
 	})
+}
+
+// lastRevision waits for its turn.
+func (o *Ownership) lastRevision() (revision uint64) {
+	o.inTurn(context.Background(), func() error { revision = o.revision; return nil }) //nolint:errcheck // the context never ends
+	return revision
 }
 
 func (o *Ownership) inTurn(ctx context.Context, do func() error) error {

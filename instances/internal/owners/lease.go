@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"time"
-
-	"github.com/mycelium-rt/mycelium/instances"
 )
 
 // lease is what this node has in the store.
@@ -52,15 +50,15 @@ func (w *Owners) renew(ctx context.Context) error {
 	start := time.Now()
 	if l.life == "" {
 		l.life = rand.Text()
-		e, err := w.store.Get(ctx, key)
-		if err != nil && !errors.Is(err, instances.ErrKeyNotFound) {
+		_, revision, err := w.store.Get(ctx, key)
+		if err != nil && !errors.Is(err, ErrKeyNotFound) {
 			return err
 		}
-		l.revision = e.Revision // of a former life of this node, which ends here
+		l.revision = revision // of a former life of this node, which ends here
 	}
 	record.Life = l.life
 	next, err := w.store.Put(ctx, key, encode(record), l.revision)
-	if errors.Is(err, instances.ErrKeyRevision) {
+	if errors.Is(err, ErrKeyRevision) {
 		return w.contested(ctx, key, l)
 	}
 	if err != nil {
@@ -89,14 +87,14 @@ func (w *Owners) renewed(l lease) {
 // contested looks at a lease that is not at the revision at which this node left it:
 // somebody took it away, or the answer to a renewal was lost.
 func (w *Owners) contested(ctx context.Context, key string, l lease) error {
-	e, err := w.store.Get(ctx, key)
+	value, revision, err := w.store.Get(ctx, key)
 	switch {
-	case err != nil && !errors.Is(err, instances.ErrKeyNotFound):
+	case err != nil && !errors.Is(err, ErrKeyNotFound):
 		return err
-	case err == nil && decode[nodeRecord](e.Value).Life == l.life:
+	case err == nil && decode[nodeRecord](value).Life == l.life:
 		w.mu.Lock()
 		if w.lease.life == l.life {
-			w.lease.revision = e.Revision // the next renewal counts
+			w.lease.revision = revision // the next renewal counts
 		}
 		w.mu.Unlock()
 		return nil
