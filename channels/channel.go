@@ -27,6 +27,7 @@ type Channel struct {
 	intercept map[string]outHandler
 	info      map[reflect.Type]infoHandler
 	terminate func(c *Context, reason error)
+	scope     func(params Payload) string // nil: no join has a scope
 	onLoop    bool
 
 	mounted atomic.Bool // it serves: changes would be races

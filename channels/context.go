@@ -30,6 +30,8 @@ type Context struct {
 
 	stateDue bool // owned by the loop, placed here to save space: a presence_state is due, diffs are left out
 
+	scoped uint8 // static, placed here to save space: bytes of the topic that are the scope, which the client does not know
+
 	kept atomic.Int32 // bytes counted by Keep; placed here to save space
 
 	// Owned by the socket's loop.
@@ -76,8 +78,12 @@ type derived struct {
 
 var _ context.Context = (*Context)(nil)
 
-// Topic returns the topic that the client has joined.
+// Topic returns the topic that the client has joined, within the scope that
+// [Channel.Scope] gave it.
 func (c *Context) Topic() string { return c.topic }
+
+// clientTopic returns the topic as the client knows it.
+func (c *Context) clientTopic() string { return c.topic[c.scoped:] }
 
 // Pattern returns the pattern of the channel, as it was given to [Handle].
 func (c *Context) Pattern() string { return c.def.pattern.String() }
@@ -85,7 +91,7 @@ func (c *Context) Pattern() string { return c.def.pattern.String() }
 // Subtopic returns the part of the topic that matches the * of the pattern: "1"
 // for topic "room:1" and pattern "room:*". For an exact pattern it returns the
 // whole topic.
-func (c *Context) Subtopic() string { return c.def.pattern.Rest(c.topic) }
+func (c *Context) Subtopic() string { return c.def.pattern.Rest(c.clientTopic()) }
 
 // Socket returns the connection on which the client joined.
 func (c *Context) Socket() *Socket { return c.socket }

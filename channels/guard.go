@@ -119,7 +119,7 @@ func (s *Socket) joinRefused(g Guard, old *Context, m *wire.Message) bool {
 // guardTakes asks the guard about an event. It returns true if the guard has
 // refused it or handles it itself.
 func (s *Socket) guardTakes(g Guard, c *Context, m *wire.Message) bool {
-	handle, err := s.askEvent(g, c.topic, m.Event)
+	handle, err := s.askEvent(g, c.clientTopic(), m.Event)
 	switch {
 	case err != nil:
 		s.sendMessageReply(c.joinRef, m, "error", s.guardResponse(err))

@@ -226,7 +226,7 @@ func (c *Context) joinReply(ref wire.Ref, status string, response any) (*netloop
 	if err != nil {
 		return nil, err
 	}
-	return c.socket.key.Reply(c.joinRefWire(), ref, c.topic, status, payload)
+	return c.socket.key.Reply(c.joinRefWire(), ref, c.clientTopic(), status, payload)
 }
 
 // joinResult is the answer to a join on its way to the socket's loop.

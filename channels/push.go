@@ -39,7 +39,9 @@ func (c *Context) PushTo(topic, event string, payload any) error {
 	return c.pushTo(nil, topic, event, p)
 }
 
-func (c *Context) push(event string, p Payload) error { return c.pushTo(c.joinRef, c.topic, event, p) }
+func (c *Context) push(event string, p Payload) error {
+	return c.pushTo(c.joinRef, c.clientTopic(), event, p)
+}
 
 // pushTo encodes a push and sends it.
 func (c *Context) pushTo(joinRef wire.Ref, topic, event string, p Payload) error {

@@ -73,7 +73,7 @@ func (c *Context) PushFresh(event string, payload, again any) error {
 		return err
 	}
 	c.awaitCalm()
-	f, err := c.socket.key.Push(c.joinRef, c.topic, event, p)
+	f, err := c.socket.key.Push(c.joinRef, c.clientTopic(), event, p)
 	if err != nil {
 		return c.socket.notPushed(err)
 	}
@@ -85,7 +85,7 @@ func (c *Context) PushFresh(event string, payload, again any) error {
 // much still waits for the client, nothing is sent; presence_diffs are left out for it
 // until s.Again has pushed a newer state. It never blocks: presence holds a lock.
 func (c *Context) pushState(s *prepared.State) error {
-	f, more, err := c.socket.key.Series(c.joinRef, c.topic, s.Series)
+	f, more, err := c.socket.key.Series(c.joinRef, c.clientTopic(), s.Series)
 	if err != nil {
 		return err
 	}

@@ -47,10 +47,10 @@ func (c *Context) reply(ref wire.Ref, status string, response any) error {
 	if err != nil {
 		return err
 	}
-	f, err := c.socket.key.Reply(c.joinRef, ref, c.topic, status, payload)
+	f, err := c.socket.key.Reply(c.joinRef, ref, c.clientTopic(), status, payload)
 	if reason := notCarried(err); reason != "" {
 		c.line(zerolog.WarnLevel, "binary reply not possible").Err(err).Str("event", c.Event()).Write()
-		f, err = c.socket.key.Reply(c.joinRef, ref, c.topic, "error", reasonPayload(reason))
+		f, err = c.socket.key.Reply(c.joinRef, ref, c.clientTopic(), "error", reasonPayload(reason))
 	}
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (s *Socket) sendMessageReply(joinRef wire.Ref, m *wire.Message, status stri
 
 // sendEnd sends phx_close or phx_error for a channel.
 func (s *Socket) sendEnd(c *Context, event string, payload []byte) {
-	s.send(s.key.Control(c.joinRefWire(), c.topic, event, payload))
+	s.send(s.key.Control(c.joinRefWire(), c.clientTopic(), event, payload))
 }
 
 // errorResponse returns the response to the client for an error. Errors that

@@ -325,14 +325,18 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	if g := s.Guard(); g != nil && s.joinRefused(g, old, m) {
 		return
 	}
+	scope, ok := def.scopeOf(s.endpoint, m.Payload)
+	if !ok {
+		s.refuseJoin(m.JoinRef, m, reasonJoinCrashed)
+		return
+	}
 	var wait <-chan struct{}
 	if old != nil {
 		s.channels.remove(old)
 		wait = old.kill(ErrRejoined)
 	}
-	c := &Context{
-		socket: s, def: def, topic: s.endpoint.pubsub.Topic(s.loop.Index(), m.Topic), joinRef: m.JoinRef.Clone(), nullRef: m.JoinRef == nil,
-	}
+	c := &Context{socket: s, def: def, joinRef: m.JoinRef.Clone(), nullRef: m.JoinRef == nil}
+	c.enterTopic(m, scope)
 	c.pending = newPendingJoin(c, m.Ref.Clone(), old)
 	if c.nullRef {
 		c.joinRef = m.Ref.Clone()

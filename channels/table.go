@@ -20,7 +20,7 @@ type channelList struct {
 const indexAbove = 8
 
 func (t *channelTable) find(topic []byte) *Context {
-	if t.first != nil && t.first.topic == string(topic) {
+	if t.first != nil && t.first.clientTopic() == string(topic) {
 		return t.first
 	}
 	if t.more == nil {
@@ -30,7 +30,7 @@ func (t *channelTable) find(topic []byte) *Context {
 		return t.more.index[string(topic)]
 	}
 	for _, c := range t.more.list {
-		if c.topic == string(topic) {
+		if c.clientTopic() == string(topic) {
 			return c
 		}
 	}
@@ -52,11 +52,11 @@ func (l *channelList) add(c *Context) {
 	l.list = append(l.list, c)
 	switch {
 	case l.index != nil:
-		l.index[c.topic] = c
+		l.index[c.clientTopic()] = c
 	case len(l.list) > indexAbove:
 		l.index = make(map[string]*Context, 2*indexAbove)
 		for _, c := range l.list {
-			l.index[c.topic] = c
+			l.index[c.clientTopic()] = c
 		}
 	}
 }
@@ -72,7 +72,7 @@ func (t *channelTable) remove(c *Context) {
 	}
 	if i := slices.Index(t.more.list, c); i >= 0 {
 		t.more.list = slices.Delete(t.more.list, i, i+1)
-		delete(t.more.index, c.topic)
+		delete(t.more.index, c.clientTopic())
 	}
 	if len(t.more.list) == 0 {
 		t.more = nil
