@@ -2,9 +2,8 @@ package instances
 
 import (
 	"context"
+	"errors"
 	"iter"
-
-	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 )
 
 // Store keeps what must outlive the server: specs, and the states that types
@@ -72,6 +71,6 @@ const AnyRevision = ^uint64(0)
 
 // Errors of a [Store].
 var (
-	ErrKeyNotFound = owners.ErrKeyNotFound
-	ErrKeyRevision = owners.ErrKeyRevision
+	ErrKeyNotFound = errors.New("instances: the store has no such key")
+	ErrKeyRevision = errors.New("instances: the key is at another revision")
 )

@@ -53,6 +53,7 @@ func (l *link) state() (cut bool, back chan struct{}) {
 // ask does a request. Over a cut link it fails when its time is over, and may have been
 // done all the same, or is done much later: it lay in some buffer.
 func ask[T any](ctx context.Context, l *link, do func() (T, error)) (v T, err error) {
+	defer func() { err = translate(err) }()
 	time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
 	cut, _ := l.state()
 	if !cut {
@@ -69,6 +70,17 @@ func ask[T any](ctx context.Context, l *link, do func() (T, error)) (v T, err er
 	}
 	<-ctx.Done()
 	return v, errCut
+}
+
+// translate makes an error of the Memory one of an owners.Store.
+func translate(err error) error {
+	switch err {
+	case instances.ErrKeyNotFound:
+		return owners.ErrKeyNotFound
+	case instances.ErrKeyRevision:
+		return owners.ErrKeyRevision
+	}
+	return err
 }
 
 func (l *link) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
@@ -179,7 +191,7 @@ func (w *world) load(ctx context.Context, l *link, id string) (count int, ok boo
 		if err == nil {
 			count, err = strconv.Atoi(string(value))
 		}
-		if err == nil || errors.Is(err, instances.ErrKeyNotFound) {
+		if err == nil || errors.Is(err, owners.ErrKeyNotFound) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if count < w.acked[id] {

@@ -28,8 +28,8 @@ type Change struct {
 	Current bool
 }
 
-// Errors of a [Store]. Package instances exports them, so they have its name.
+// Errors of a [Store].
 var (
-	ErrKeyNotFound = errors.New("instances: the store has no such key")
-	ErrKeyRevision = errors.New("instances: the key is at another revision")
+	ErrKeyNotFound = errors.New("owners: the store has no such key")
+	ErrKeyRevision = errors.New("owners: the key is at another revision")
 )
