@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ type EmbedOptions struct {
 	// Name is the name of this node.
 	Name string
 	// Listen is the address at which the servers of other nodes connect:
-	// "10.0.0.1:6222" or ":6222".
+	// "10.0.0.1:6222" or ":6222". Empty: there are no other nodes.
 	Listen string
 	// Routes are addresses of other nodes, such as "nats://node-2:6222". A node
 	// that is reached tells of the others, so not all are needed. The node's
@@ -35,6 +36,14 @@ type EmbedOptions struct {
 	Insecure bool
 	// Log, if not nil, is called with the log lines of the server.
 	Log func(line string)
+
+	// StoreDir, if not empty, is a directory for the streams of JetStream, of which
+	// this node keeps its part in StoreDir/jetstream; see [Transport.OpenJetStream]. It
+	// belongs to Name: another node must not have it, nor this one another name.
+	StoreDir string
+	// Size is the number of nodes. With StoreDir it is required, unless Listen is empty:
+	// nodes agree by a majority, and must know of how many.
+	Size int
 }
 
 const (
@@ -54,8 +63,14 @@ func Embed(o EmbedOptions) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{}
+	e := &embedded{replicas: o.replicas()}
+	if o.StoreDir != "" {
+		if e.lock, err = lockStore(o.StoreDir); err != nil {
+			return nil, err
+		}
+	}
 	if e.server, err = server.NewServer(options); err != nil {
+		e.lock.Close()
 		return nil, fmt.Errorf("natscluster: the embedded server: %w", err)
 	}
 	if o.Log != nil {
@@ -79,39 +94,51 @@ func serverOptions(o EmbedOptions) (*server.Options, error) {
 	if err := checkCluster(o.Cluster); err != nil {
 		return nil, err
 	}
-	if len(o.Secret) < secretBytes {
-		return nil, fmt.Errorf("natscluster: the secret has %d bytes, want at least %d", len(o.Secret), secretBytes)
-	}
-	host, port, err := splitAddress(o.Listen)
-	if err != nil {
-		return nil, err
-	}
-	routes, err := parseRoutes(o.Routes, o.Secret)
-	if err != nil {
-		return nil, err
-	}
 	options := &server.Options{
 		// Two servers of one name make no route, even if the first is dead and its connection
 		// lingers: of two nodes of one name, the nodes decide which stays.
 		ServerName: o.Name + "-" + rand.Text()[:8],
-		// With DontListen the server would have no routes either (nats-server 2.15.3): it
-		// listens where nobody else can, and for nobody else.
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: user, Password: rand.Text(),
-		NoSigs: true, NoLog: o.Log == nil, MaxPayload: 1 << 20, WriteDeadline: 10 * time.Second,
-		Cluster: server.ClusterOpts{
-			Name: o.Cluster, Host: host, Port: port, Username: user, Password: password(o.Secret), NoAdvertise: false,
-			PoolSize: -1, // one connection for each route keeps a sender's order
-		},
-		Routes: routes,
+		Username:   user, Password: rand.Text(),
+		NoSigs: true, NoLog: o.Log == nil, MaxPayload: maxPayload, WriteDeadline: 10 * time.Second,
+	}
+	if o.Listen == "" {
+		options.DontListen = true
+	} else if err := joinRoutes(options, o); err != nil {
+		return nil, err
+	}
+	if o.StoreDir != "" {
+		return options, keepStreams(options, o)
+	}
+	return options, nil
+}
+
+// joinRoutes has the server connect to those of other nodes.
+func joinRoutes(options *server.Options, o EmbedOptions) error {
+	if len(o.Secret) < secretBytes {
+		return fmt.Errorf("natscluster: the secret has %d bytes, want at least %d", len(o.Secret), secretBytes)
+	}
+	host, port, err := splitAddress(o.Listen)
+	if err != nil {
+		return err
+	}
+	if options.Routes, err = parseRoutes(o.Routes, o.Secret); err != nil {
+		return err
+	}
+	// With DontListen the server would have no routes either (nats-server 2.15.3): it
+	// listens where nobody else can, and for nobody else.
+	options.Host, options.Port = "127.0.0.1", server.RANDOM_PORT
+	options.Cluster = server.ClusterOpts{
+		Name: o.Cluster, Host: host, Port: port, Username: user, Password: password(o.Secret), NoAdvertise: false,
+		PoolSize: -1, // one connection for each route keeps a sender's order
 	}
 	if !o.Insecure {
 		config, err := tlsConfig(o.Secret, o.Name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		options.Cluster.TLSConfig, options.Cluster.TLSTimeout = config, 5
 	}
-	return options, nil
+	return nil
 }
 
 func splitAddress(address string) (host string, port int, err error) {
@@ -149,11 +176,16 @@ func parseRoutes(texts []string, secret []byte) ([]*url.URL, error) {
 }
 
 // embedded is a NATS server in this process.
-type embedded struct{ server *server.Server }
+type embedded struct {
+	server   *server.Server
+	replicas int      // of streams
+	lock     *os.File // of its StoreDir; nil without one
+}
 
 func (e *embedded) stop() {
 	e.server.Shutdown()
 	e.server.WaitForShutdown()
+	e.lock.Close() // os.File does nothing for nil
 }
 
 func (e *embedded) routes() int { return e.server.NumRoutes() }
@@ -174,8 +206,9 @@ func (l lines) Noticef(string, ...any) {}
 func (l lines) Debugf(string, ...any)  {}
 func (l lines) Tracef(string, ...any)  {}
 func (l lines) Warnf(format string, v ...any) {
-	// It is meant for configuration files: ours is made in memory, of a secret.
-	if !strings.HasPrefix(format, "Plaintext passwords") {
+	// The first is meant for configuration files: ours is made in memory, of a secret. The
+	// second comes with each question of JetStreamHealth, which has the answer.
+	if !strings.HasPrefix(format, "Plaintext passwords") && !strings.HasPrefix(format, "Healthcheck failed") {
 		l.log(fmt.Sprintf(format, v...))
 	}
 }

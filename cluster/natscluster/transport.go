@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ type Transport struct {
 	connection *nats.Conn
 	prefix     string // of subjects: "mycelium.<cluster>."
 	server     *embedded
+	url        string        // of further connections
+	options    []nats.Option // the same
 
 	dropped       atomic.Uint64 // packets
 	subscriptions []*nats.Subscription
@@ -69,26 +72,30 @@ func Connect(name, url string, options ...Option) (*Transport, error) {
 }
 
 func connect(name, url string, options []nats.Option) (*Transport, error) {
-	t := &Transport{prefix: "mycelium." + name + "."}
-	options = append([]nats.Option{
-		nats.Name("mycelium"),
+	t := &Transport{prefix: "mycelium." + name + ".", url: url, options: append([]nats.Option{
 		nats.MaxReconnects(-1),
-		nats.ReconnectBufSize(-1),   // the node's log is the buffer
+		nats.ReconnectBufSize(-1),   // what cannot be sent now is an error now: the node's log is the buffer
 		nats.IgnoreAuthErrorAbort(), // nor does a server that refuses for a while end it
-		nats.NoEcho(),
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(2 * pingEvery), // a server that takes nothing is a server that is gone
-		nats.ErrorHandler(t.handleError),
-	}, options...)
+	}, options...)}
 	var err error
-	if t.connection, err = nats.Connect(url, options...); err != nil {
-		return nil, fmt.Errorf("natscluster: connecting to NATS: %w", err)
+	if t.connection, err = t.dial(nats.Name("mycelium"), nats.NoEcho(), nats.ErrorHandler(t.handleError)); err != nil {
+		return nil, err
 	}
 	if err := checkPayload(t.connection); err != nil {
 		t.connection.Close()
 		return nil, err
 	}
 	return t, nil
+}
+
+func (t *Transport) dial(more ...nats.Option) (*nats.Conn, error) {
+	conn, err := nats.Connect(t.url, slices.Concat(t.options, more)...)
+	if err != nil {
+		return nil, fmt.Errorf("natscluster: connecting to NATS: %w", err)
+	}
+	return conn, nil
 }
 
 // handleError counts what nats.go drops. It is called from goroutines of

@@ -14,6 +14,7 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
 	"github.com/mycelium-rt/mycelium/cluster/presences"
+	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/membership"
@@ -31,8 +32,11 @@ type clusterFiles struct {
 // clusterNode is this process in its cluster.
 type clusterNode struct {
 	*cluster.Node
+	name      string // of this node
+	address   string // where other nodes reach it
 	presences *presences.Kind
 	watcher   *membership.Watcher
+	store     *sharedStore // nil: each node has instances of its own
 	// conflict receives why this node cannot stay: another node has its name or its number.
 	conflict chan error
 }
@@ -57,16 +61,19 @@ func (d *daemon) join(files clusterFiles) error {
 	if err != nil {
 		return err
 	}
-	n := &clusterNode{conflict: make(chan error, 1), presences: presences.New()}
+	n := &clusterNode{name: files.node, address: d.address(), conflict: make(chan error, 1), presences: presences.New()}
 	watcher := new(atomic.Pointer[membership.Watcher]) // nil until the node has started
 	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
-		Name: files.node, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(watcher), Kinds: n.presences.Types(),
+		Name: n.name, Address: n.address, OnConflict: n.stopServer, Info: d.facts(watcher), Kinds: n.presences.Types(),
 	})
 	if err != nil {
 		transport.Close() // the first error is the one to report
 		return err
 	}
 	n.presences.Start(n.Node)
+	if c.SharesInstances() {
+		n.store = openShared(transport, c.Name, logging.NewLog(&d.log))
+	}
 	n.watcher = membership.Watch(n.Node, membership.Options{
 		Name: files.node, Cluster: c.Name, Size: c.Size, Logger: &d.log,
 		Link: func() membership.Link { return membership.Link(transport.Stats()) },
@@ -92,7 +99,7 @@ func (d *daemon) openTransport(files clusterFiles) (*natscluster.Transport, erro
 	if c.Embedded() {
 		return natscluster.Embed(natscluster.EmbedOptions{
 			Cluster: c.Name, Name: files.node, Listen: c.Listen, Routes: c.Routes, Secret: files.secret, Insecure: c.Insecure,
-			Log: func(line string) { log.Warn("between nodes").Str("line", line).Write() },
+			Log: func(line string) { log.Warn("between nodes").Str("line", line).Write() }, StoreDir: storeDir(d.cfg), Size: c.Size,
 		})
 	}
 	return natscluster.Connect(c.Name, strings.Join(c.NATSURL, ","), natsOptions(c, files)...)
@@ -107,6 +114,23 @@ func natsOptions(c config.Cluster, files clusterFiles) (options []natscluster.Op
 		options = append(options, natscluster.TLS(files.tls))
 	}
 	return options
+}
+
+// storeDir returns the directory of an embedded server, "" if it keeps nothing.
+func storeDir(cfg *config.Config) string {
+	if !cfg.Cluster.SharesInstances() {
+		return ""
+	}
+	return cfg.Data
+}
+
+// sharedStore returns the store that the nodes have in common, nil if instances are this node's own. It may not be
+// open yet; leave closes it.
+func (n *clusterNode) sharedStore() instances.SharedStore {
+	if n == nil || n.store == nil {
+		return nil
+	}
+	return n.store
 }
 
 // address returns where clients reach this node, for people.
@@ -139,7 +163,11 @@ func (n *clusterNode) leave() error {
 		return nil
 	}
 	n.watcher.Close()
-	return n.Close()
+	var err error
+	if n.store != nil {
+		err = n.store.Close()
+	}
+	return errors.Join(err, n.Close())
 }
 
 // leftCluster returns a channel that receives an error if this node had to leave the cluster; nil if there is no

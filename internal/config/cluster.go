@@ -73,7 +73,7 @@ func (l *loader) checkCluster(c *Config) {
 		l.checkEmbedded(c)
 	case len(k.NATSURL) > 0:
 		l.withoutEffect(c, func(key string) bool {
-			return slices.Contains([]string{"cluster.routes", "cluster.secret_file", "cluster.insecure"}, key)
+			return slices.Contains([]string{"cluster.routes", "cluster.insecure"}, key)
 		}, "cluster.listen is not", "cluster.nats_url takes cluster.nats_creds and the files of TLS")
 		if (k.NATSCert == "") != (k.NATSKey == "") {
 			l.problem("one of cluster.nats_cert and cluster.nats_key is set and the other is not; TLS takes both")
@@ -81,6 +81,35 @@ func (l *loader) checkCluster(c *Config) {
 	default:
 		l.problem("cluster.name is set (from %s) and neither cluster.listen nor cluster.nats_url is; nodes reach each other by one of them, "+
 			"for example --cluster-listen=:6222", l.origins["cluster.name"])
+		return
+	}
+	l.checkShared(c)
+}
+
+// checkShared reports what instances that nodes have in common need.
+func (l *loader) checkShared(c *Config) {
+	k := c.Cluster
+	if !k.SharesInstances() {
+		return
+	}
+	missing := func(key, advice string) {
+		l.problem("cluster.instances is shared (from %s) and %s is not set; %s", l.origins["cluster.instances"], key, advice)
+	}
+	if k.SecretFile == "" && !k.Embedded() {
+		missing("cluster.secret_file", "nodes prove with it what they ask of each other, for example --cluster-secret-file=/etc/mycelium/cluster.secret")
+	}
+	if !k.Embedded() {
+		return
+	}
+	if c.Data == "" && !l.bad["data"] {
+		missing("data", "each node keeps its part there, for example --data=/var/lib/mycelium")
+	}
+	if len(k.Routes) == 0 {
+		missing("cluster.routes", "all nodes take the same list, for example --cluster-routes=nats://node-1:6222,nats://node-2:6222,nats://node-3:6222")
+	}
+	if k.Size < 2 {
+		l.problem("cluster.instances is shared (from %s) and cluster.size is %d; a majority of the nodes decides, so that each must know how many there are, "+
+			"for example --cluster-size=3", l.origins["cluster.instances"], k.Size)
 	}
 }
 
@@ -129,6 +158,9 @@ func (c *Config) warnOfCluster(warn warner) {
 	k := c.Cluster
 	if k.Insecure && (!isLoopback(k.Listen) || slices.ContainsFunc(k.Routes, isRemote)) {
 		warn("cluster.insecure", "what clients send each other crosses the network unencrypted; cluster.secret_file alone encrypts it")
+	}
+	if k.SharesInstances() && k.Embedded() && k.Size == 2 {
+		warn("cluster.size", "of 2 nodes one alone is no majority: while the other is away, shared instances stop; of 3 nodes one may be away")
 	}
 	if k.Embedded() && isLoopback(k.Listen) && slices.ContainsFunc(k.Routes, isRemote) {
 		warn("cluster.listen", "only this machine reaches %s, and cluster.routes has nodes of others; :PORT listens on all addresses", k.Listen)

@@ -19,7 +19,11 @@ func TestClusterTogether(t *testing.T) {
 		{"--cluster-name=prod --cluster-listen=:6222", "cluster.listen is set (from flag --cluster-listen) and cluster.secret_file is not; whoever reaches the port must prove that it is a node, for example --cluster-secret-file=/etc/mycelium/cluster.secret"},
 		{embedded + " --cluster-nats-creds=c", "cluster.nats_creds is set (from flag --cluster-nats-creds) and cluster.nats_url is not, so that it has no effect; nodes that reach each other by cluster.listen know each other by cluster.secret_file"},
 		{"--cluster-name=prod --cluster-nats-url=nats://a:4222 --cluster-insecure=true", "cluster.insecure is set (from flag --cluster-insecure) and cluster.listen is not, so that it has no effect; cluster.nats_url takes cluster.nats_creds and the files of TLS"},
-		{"--cluster-name=prod --cluster-nats-url=nats://a:4222 --cluster-secret-file=s", "cluster.secret_file is set (from flag --cluster-secret-file) and cluster.listen is not, so that it has no effect; cluster.nats_url takes cluster.nats_creds and the files of TLS"},
+		{embedded + " --cluster-instances=shared --cluster-routes=nats://a:6222 --cluster-size=3", "cluster.instances is shared (from flag --cluster-instances) and data is not set; each node keeps its part there, for example --data=/var/lib/mycelium"},
+		{embedded + " --cluster-instances=shared --data=d --cluster-size=3", "cluster.instances is shared (from flag --cluster-instances) and cluster.routes is not set; all nodes take the same list, for example --cluster-routes=nats://node-1:6222,nats://node-2:6222,nats://node-3:6222"},
+		{embedded + " --cluster-instances=shared --data=d --cluster-routes=nats://a:6222 --cluster-size=1", "cluster.instances is shared (from flag --cluster-instances) and cluster.size is 1; a majority of the nodes decides, so that each must know how many there are, for example --cluster-size=3"},
+		{"--cluster-name=prod --cluster-nats-url=nats://localhost:4222 --cluster-instances=shared", "cluster.instances is shared (from flag --cluster-instances) and cluster.secret_file is not set; nodes prove with it what they ask of each other, for example --cluster-secret-file=/etc/mycelium/cluster.secret"},
+		{"--cluster-instances=shared", "cluster.instances is set (from flag --cluster-instances) and cluster.name is not, so that it has no effect; it is the same on all nodes, for example --cluster-name=prod"},
 		{"--cluster-name=prod --cluster-nats-url=nats://a:4222 --cluster-nats-key=k", "one of cluster.nats_cert and cluster.nats_key is set and the other is not; TLS takes both"},
 		{embedded + " --listen=:6222", "cluster.listen (from flag --cluster-listen) is :6222, and listen is :6222; each takes a port of its own"},
 		{embedded + " --metrics-listen=127.0.0.1:6222", "cluster.listen (from flag --cluster-listen) is :6222, and metrics.listen is 127.0.0.1:6222; each takes a port of its own"},
@@ -39,7 +43,9 @@ func TestClusterTogether(t *testing.T) {
 		embedded + " --listen=127.0.0.1:0 --cluster-listen=127.0.0.1:0",
 		embedded + " --cluster-listen=127.0.0.1:4000 --listen=127.0.0.2:4000",
 		embedded + " --cluster-routes=nats://a:6222,nats://b:6222 --cluster-node=a --cluster-size=2",
-		"--cluster-name=prod --cluster-nats-url=tls://a:4222,tls://b:4222 --cluster-nats-creds=c --cluster-nats-ca=ca --cluster-nats-cert=c --cluster-nats-key=k",
+		embedded + " --cluster-instances=shared --data=d --cluster-routes=nats://a:6222 --cluster-size=3",
+		"--cluster-name=prod --cluster-nats-url=tls://a:4222 --cluster-instances=shared --cluster-secret-file=s",
+		"--cluster-name=prod --cluster-nats-url=tls://a:4222,tls://b:4222 --cluster-secret-file=s --cluster-nats-creds=c --cluster-nats-ca=ca --cluster-nats-cert=c --cluster-nats-key=k",
 	} {
 		if c := load(t, strings.Fields(args), nil); len(c.Warnings) > 0 {
 			t.Errorf("%s: warnings %q", args, c.Warnings)
@@ -54,13 +60,14 @@ func TestClusterWarnings(t *testing.T) {
 	const insecure = "cluster.insecure (from flag --cluster-insecure): what clients send each other crosses the network unencrypted; cluster.secret_file alone encrypts it"
 	const alone = "cluster.listen (from flag --cluster-listen): only this machine reaches 127.0.0.1:6222, and cluster.routes has nodes of others; :PORT listens on all addresses"
 	for args, want := range map[string]string{
-		embedded + "--cluster-listen=:6222":                                                insecure,
-		embedded + "--cluster-listen=127.0.0.1:6222 --cluster-routes=nats://node-2:6222":   insecure + "\n" + alone,
-		embedded + "--cluster-listen=127.0.0.1:6222 --cluster-routes=nats://localhost:1":   "",
-		"--cluster-name=prod --cluster-nats-url=nats://10.0.0.1:4222":                      "cluster.nats_url (from flag --cluster-nats-url): nats://10.0.0.1:4222 is not encrypted unless the server asks for it; tls:// always is",
-		"--cluster-name=prod --cluster-nats-url=nats://u:pw@10.0.0.1:4222":                 "cluster.nats_url (from flag --cluster-nats-url): nats://***@10.0.0.1:4222 is not encrypted unless the server asks for it; tls:// always is",
-		"--cluster-name=prod --cluster-nats-url=nats://127.0.0.1:4222":                     "",
-		"--cluster-name=prod --cluster-nats-url=nats://10.0.0.1:4222 --cluster-nats-ca=ca": "",
+		embedded + "--cluster-listen=:6222":                                              insecure,
+		embedded + "--cluster-listen=127.0.0.1:6222 --cluster-routes=nats://node-2:6222": insecure + "\n" + alone,
+		embedded + "--cluster-listen=127.0.0.1:6222 --cluster-routes=nats://localhost:1": "",
+		"--cluster-name=prod --cluster-secret-file=s --cluster-listen=:6222 --cluster-instances=shared --data=d --cluster-routes=nats://a:6222 --cluster-size=2": "cluster.size (from flag --cluster-size): of 2 nodes one alone is no majority: while the other is away, shared instances stop; of 3 nodes one may be away",
+		"--cluster-name=prod --cluster-nats-url=nats://10.0.0.1:4222":                                                                                            "cluster.nats_url (from flag --cluster-nats-url): nats://10.0.0.1:4222 is not encrypted unless the server asks for it; tls:// always is",
+		"--cluster-name=prod --cluster-nats-url=nats://u:pw@10.0.0.1:4222":                                                                                       "cluster.nats_url (from flag --cluster-nats-url): nats://***@10.0.0.1:4222 is not encrypted unless the server asks for it; tls:// always is",
+		"--cluster-name=prod --cluster-nats-url=nats://127.0.0.1:4222":                                                                                           "",
+		"--cluster-name=prod --cluster-nats-url=nats://10.0.0.1:4222 --cluster-nats-ca=ca":                                                                       "",
 	} {
 		got := load(t, strings.Fields(args), nil).Warnings
 		if want == "" && len(got) > 0 || want != "" && strings.Join(got, "\n") != want {

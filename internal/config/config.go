@@ -108,7 +108,12 @@ type Cluster struct {
 
 	// Size is the number of nodes; 0: unknown.
 	Size int
+	// Instances is where instances live: local or shared.
+	Instances string
 }
+
+// SharesInstances reports whether the nodes have their instances in common.
+func (c Cluster) SharesInstances() bool { return c.Enabled() && c.Instances == "shared" }
 
 // Enabled reports whether the server is to join a cluster.
 func (c Cluster) Enabled() bool { return c.Name != "" }

@@ -157,6 +157,8 @@ func companions(o *option) []string {
 			flags = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222", "--cluster-nats-cert=c.pem", "--cluster-nats-key=k.pem"}
 		case strings.HasPrefix(o.key, "cluster.nats"):
 			flags = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222"}
+		case o.key == "cluster.instances":
+			flags = []string{"--cluster-name=test", "--cluster-nats-url=tls://a:4222", "--cluster-secret-file=s"}
 		default:
 			flags = []string{"--cluster-name=test", "--cluster-listen=:6222", "--cluster-secret-file=s"}
 		}

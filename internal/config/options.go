@@ -586,6 +586,14 @@ var options = []*option{
 		zero: "it waits for one other node",
 		also: []string{"size", "replicas", "cluster-nodes", "expect"},
 	},
+	{
+		key: "cluster.instances", kind: oneOf("local", "shared"),
+		def: "local", example: "shared",
+		help: "Where instances live. local: those created by the API, and those with a single owner, are on one node alone. shared: all nodes know them, and a node that goes " +
+			"hands its own over to another. Specs and states are then kept by all nodes together, in JetStream: in the directory of data on each node (needs cluster.size " +
+			"and cluster.routes), or with cluster.nats_url by the NATS servers. Needs cluster.secret_file.",
+		also: []string{"shared", "shared-instances", "jetstream"},
+	},
 }
 
 // algorithms are those of JSON Web Tokens.
