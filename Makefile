@@ -40,7 +40,7 @@ test-go: ## Go tests with the race detector
 	cd examples/graphql && $(GO) vet ./... && $(GO) test $(RACE) ./...
 
 test-budgets: ## allocations and memory of a connection, without the race detector, which changes both
-	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./presence ./channels ./instances ./internal/... ./compat_tests/labapp
+	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./history ./presence ./channels ./instances ./internal/... ./compat_tests/labapp
 
 test-scale: ## ten thousand connections on one topic, and a short soak, without the race detector
 	$(GO) test -count=1 -v -run Scale ./compat_tests/scale

@@ -1,0 +1,69 @@
+package history_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/history"
+)
+
+// clock is a time that a test sets.
+type clock struct{ now time.Time }
+
+func newClock() *clock { return &clock{time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) advance(d time.Duration) { c.now = c.now.Add(d) }
+
+// open returns a store with one space.
+func open(t testing.TB, o history.Options, rules ...history.Rule) (*history.Store, *history.Space) {
+	t.Helper()
+	s := history.NewStore(o)
+	t.Cleanup(s.Close)
+	return s, space(t, s, rules...)
+}
+
+func space(t testing.TB, s *history.Store, rules ...history.Rule) *history.Space {
+	t.Helper()
+	sp, err := s.Space("", rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sp
+}
+
+// record records a text and returns the message.
+func record(sp *history.Space, topic, text string) history.Message {
+	m := history.Message{Event: "msg", Payload: []byte(text)}
+	sp.Record(topic, &m, func() {})
+	return m
+}
+
+// texts returns the payloads of messages, separated by spaces.
+func texts(list []history.Message) string {
+	all := make([]string, len(list))
+	for i := range list {
+		all[i] = string(list[i].Payload)
+	}
+	return strings.Join(all, " ")
+}
+
+// now returns the position after everything on a topic.
+func now(sp *history.Space, topic string) history.Position {
+	return sp.Page(topic, history.Ask{Last: -1}).Next
+}
+
+// wantPage checks the messages of a page and why some are missing.
+func wantPage(t testing.TB, p history.Page, messages string, missing history.Reason) {
+	t.Helper()
+	if got := texts(p.Messages); got != messages || p.Missing != missing {
+		t.Errorf("got %q, missing %q; want %q, missing %q", got, p.Missing, messages, missing)
+	}
+}
+
+func fill(sp *history.Space, topic string, from, to int) {
+	for i := from; i < to; i++ {
+		record(sp, topic, fmt.Sprint("m", i))
+	}
+}

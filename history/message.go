@@ -1,0 +1,138 @@
+package history
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Message is a recorded broadcast.
+type Message struct {
+	Log    LogID
+	Number uint64
+	Time   time.Time // by the clock of the node that recorded it, to the millisecond
+	Event  string
+	// Payload is JSON, or bytes if Binary is true. It must not be modified.
+	Payload []byte
+	Binary  bool
+	// Sender identifies the client that the message must not be sent to, because
+	// it has broadcast it to all others; 0: none.
+	Sender uint64
+}
+
+// ID identifies the message among all messages of all topics.
+func (m *Message) ID() ID { return ID{m.Log, m.Number} }
+
+// ID identifies a message: its log and its number.
+type ID struct {
+	Log    LogID
+	Number uint64
+}
+
+// String returns the ID as text: the log in hexadecimal, "-" and the number.
+func (id ID) String() string { return fmt.Sprintf("%016x-%d", uint64(id.Log), id.Number) }
+
+// ParseID parses what String has returned.
+func ParseID(text string) (ID, error) {
+	log, number, ok := strings.Cut(text, "-")
+	l, err := strconv.ParseUint(log, 16, 64)
+	n, err2 := strconv.ParseUint(number, 10, 64)
+	if !ok || len(log) != 16 || err != nil || err2 != nil {
+		return ID{}, fmt.Errorf("history: %.64q is not the id of a message", text)
+	}
+	return ID{LogID(l), n}, nil
+}
+
+// A kept message is
+//
+//	size flags(1) log(8) number milliseconds [sender(8)] event-length event payload
+//
+// where size is that of what follows it, log and sender are big-endian, and the
+// rest are uvarints. Of an erased message nothing is left behind the
+// milliseconds.
+const (
+	flagBinary byte = 1 << iota
+	flagSender
+	flagErased
+)
+
+// kept is a message as it is in a ring, whose bytes it shares.
+type kept struct {
+	flags  byte
+	log    LogID
+	number uint64
+	ms     int64
+	sender uint64
+	event  []byte
+	data   []byte
+}
+
+// encodedBound returns at least the bytes of a message in a ring.
+func encodedBound(m *Message) int {
+	return 5 + 1 + 8 + 2*binary.MaxVarintLen64 + 8 + 5 + len(m.Event) + len(m.Payload)
+}
+
+// appendHead appends what an erased message has too, without its size.
+func appendHead(b []byte, flags byte, m *Message) []byte {
+	b = append(b, flags)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.Log))
+	b = binary.AppendUvarint(b, m.Number)
+	return binary.AppendUvarint(b, uint64(m.Time.UnixMilli()))
+}
+
+// appendMessage appends a message to the bytes of a ring.
+func appendMessage(b []byte, m *Message) []byte {
+	var flags byte
+	if m.Binary {
+		flags |= flagBinary
+	}
+	if m.Sender != 0 {
+		flags |= flagSender
+	}
+	var room [1 + 8 + 2*binary.MaxVarintLen64 + 8 + binary.MaxVarintLen64]byte
+	head := appendHead(room[:0], flags, m)
+	if m.Sender != 0 {
+		head = binary.BigEndian.AppendUint64(head, m.Sender)
+	}
+	head = binary.AppendUvarint(head, uint64(len(m.Event)))
+	b = binary.AppendUvarint(b, uint64(len(head)+len(m.Event)+len(m.Payload)))
+	b = append(b, head...)
+	b = append(b, m.Event...)
+	return append(b, m.Payload...)
+}
+
+// readKept reads the first message of b, which appendMessage has made, and
+// returns its size.
+func readKept(b []byte) (k kept, size int) {
+	length, n := binary.Uvarint(b)
+	size = n + int(length)
+	rest := b[n:size]
+	k.flags = rest[0]
+	k.log = LogID(binary.BigEndian.Uint64(rest[1:]))
+	rest = rest[9:]
+	k.number, n = binary.Uvarint(rest)
+	rest = rest[n:]
+	ms, n := binary.Uvarint(rest)
+	k.ms, rest = int64(ms), rest[n:]
+	if k.flags&flagErased != 0 {
+		return k, size
+	}
+	if k.flags&flagSender != 0 {
+		k.sender, rest = binary.BigEndian.Uint64(rest), rest[8:]
+	}
+	event, n := binary.Uvarint(rest)
+	end := n + int(event)
+	k.event, k.data = rest[n:end], rest[end:len(rest):len(rest)]
+	return k, size
+}
+
+// message returns the message, which shares the ring's bytes: these are never
+// changed. event is the kept event as a string.
+func (k *kept) message(event string) Message {
+	return Message{
+		Log: k.log, Number: k.number, Time: time.UnixMilli(k.ms), Event: event,
+		Payload: k.data, Binary: k.flags&flagBinary != 0, Sender: k.sender,
+	}
+}

@@ -1,0 +1,204 @@
+package history
+
+import (
+	"cmp"
+	"time"
+)
+
+// Ask says which messages of a topic are wanted. Of After, Since and Last the first
+// that is set counts; if none is, all messages are wanted.
+type Ask struct {
+	// After is the position of a client that wants what it missed.
+	After Position
+	// Unknown says that the client has a position that cannot be understood.
+	Unknown bool
+	// Since is a time; zero: not set.
+	Since time.Time
+	// Last is how many of the last messages are wanted; negative: none.
+	Last int
+	// Limit is how many are wanted at most: the last ones. 0: all.
+	Limit int
+	// Without leaves out the messages that this sender has broadcast to all
+	// others; 0: none.
+	Without uint64
+
+	// PageBytes and PageMessages bound a page; the rest is read after
+	// Page.Next. A page has a message at least. 0: no bound.
+	PageBytes, PageMessages int
+}
+
+// Reason is why a client is not sent all that it missed.
+type Reason string
+
+// Reasons.
+const (
+	// Expired means that messages have been dropped: there were too many, they
+	// were too old, or memory was short.
+	Expired Reason = "expired"
+	// Limited means that there were more than Ask.Limit.
+	Limited Reason = "limit"
+	// Unknown means that the position is not of this history. It was lost, or
+	// the position is made up.
+	Unknown Reason = "unknown"
+	// NodeLost means that a node has died and some of its last messages may
+	// never have left it.
+	NodeLost Reason = "node_lost"
+)
+
+// Page has some of the messages that were asked for, oldest first.
+type Page struct {
+	// Messages share memory with the history; their payloads must not be modified.
+	Messages []Message
+	// Found counts the messages of this page and all further ones.
+	Found int
+	// Missing is why messages are missing before the first; "" if none are.
+	Missing Reason
+	// More reports whether there are further pages.
+	More bool
+	// Next is the position after the last message of the page; after the last
+	// page it includes messages of other topics.
+	Next Position
+}
+
+// Read calls read with the messages of a topic that are asked for, under the lock
+// of the topic: whatever is recorded later is delivered after read has returned.
+// read must not block.
+func (sp *Space) Read(topic string, ask Ask, read func(p Page)) {
+	st := sp.stripe(topic)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	read(sp.page(st, topic, &ask))
+}
+
+// Page returns the messages of a topic that are asked for.
+func (sp *Space) Page(topic string, ask Ask) (p Page) {
+	sp.Read(topic, ask, func(page Page) { p = page })
+	return p
+}
+
+// Since returns the messages of a topic after a position, at most limit of them
+// if that is not 0: the first ones, with Page.More for the rest.
+func (sp *Space) Since(topic string, after Position, limit int) Page {
+	ask := Ask{After: after, PageMessages: limit}
+	return sp.Page(topic, ask)
+}
+
+// Last returns the last n messages of a topic.
+func (sp *Space) Last(topic string, n int) []Message {
+	if n <= 0 {
+		return nil
+	}
+	return sp.Page(topic, Ask{Last: n}).Messages
+}
+
+// page reads a page. The stripe's lock is held.
+func (sp *Space) page(st *stripe, topic string, ask *Ask) (p Page) {
+	rule, r := sp.rules.Load().of(topic), st.rings[topic]
+	if rule == nil {
+		return Page{Next: sp.store.position(), Missing: ask.missing(sp.store, nil, 0)}
+	}
+	var floor marks
+	var lost int64
+	if r != nil {
+		r.rule = rule
+		sp.expire(r, sp.store.now())
+		floor, lost = r.floor, r.lost
+	} else {
+		floor, lost = rule.forgotten()
+		r = &ring{rule: rule}
+	}
+	p.Missing = ask.missing(sp.store, floor, lost)
+	found := 0
+	for k := range r.all {
+		if ask.wants(k) {
+			found++
+		}
+	}
+	skip := ask.surplus(found, &p)
+	p.Found = found - skip
+	p.Next.at = sp.store.now().Unix()
+	p.Next.marks = append(p.Next.marks, ask.After.marks...)
+	p.Next.marks.raiseAll(floor)
+	if p.Found > 0 {
+		sp.collect(r, ask, skip, &p)
+	}
+	if !p.More {
+		p.Next.marks.raiseAll(sp.store.position().marks)
+	}
+	return p
+}
+
+// collect adds the messages to a page, as many as fit.
+func (sp *Space) collect(r *ring, ask *Ask, skip int, p *Page) {
+	bytes := 0
+	p.Messages = make([]Message, 0, min(p.Found, cmp.Or(ask.PageMessages, 256)))
+	event := ""
+	for k := range r.all {
+		if ask.wants(k) {
+			if skip--; skip < 0 {
+				size := len(k.data) + len(k.event)
+				n := len(p.Messages)
+				if n > 0 && (ask.PageBytes > 0 && bytes+size > ask.PageBytes || ask.PageMessages > 0 && n == ask.PageMessages) {
+					p.More = true
+					return
+				}
+				bytes += size
+				if event != string(k.event) {
+					event = string(k.event)
+				}
+				p.Messages = append(p.Messages, k.message(event))
+			}
+		}
+		p.Next.marks.raise(k.log, k.number)
+	}
+}
+
+// wants reports whether a message is asked for.
+func (a *Ask) wants(k kept) bool {
+	switch {
+	case a.Without != 0 && k.sender == a.Without, a.Last < 0:
+		return false
+	case !a.After.IsZero():
+		return k.number > a.After.marks.of(k.log)
+	case !a.Since.IsZero():
+		return k.ms >= a.Since.UnixMilli()
+	}
+	return true
+}
+
+// surplus returns how many of the messages found are left out because fewer are
+// wanted.
+func (a *Ask) surplus(found int, p *Page) (skip int) {
+	if a.After.IsZero() && a.Since.IsZero() && a.Last > 0 {
+		skip = max(0, found-a.Last)
+	}
+	if a.Limit > 0 && found-skip > a.Limit {
+		skip = found - a.Limit
+		if p.Missing == "" {
+			p.Missing = Limited
+		}
+	}
+	return skip
+}
+
+// missing returns why messages are missing that are asked for.
+func (a *Ask) missing(s *Store, floor marks, lost int64) Reason {
+	switch {
+	case a.Unknown:
+		return Unknown
+	case !a.After.IsZero():
+		for _, m := range a.After.marks {
+			if head, ok := s.knows(m.log); !ok || m.number > head {
+				return Unknown
+			}
+		}
+		for _, f := range floor {
+			if a.After.marks.of(f.log) < f.number {
+				return Expired
+			}
+		}
+	case !a.Since.IsZero() && lost >= a.Since.UnixMilli():
+		return Expired
+	}
+	return ""
+}

@@ -1,0 +1,285 @@
+package history
+
+import (
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Space has the recorded messages of the topics of one endpoint. Its methods are
+// safe from any goroutine.
+type Space struct {
+	// Static after construction.
+	store *Store
+	name  string
+	seed  maphash.Seed
+
+	rules   atomic.Pointer[rules]
+	marker  marker
+	stripes [stripeCount]stripe
+}
+
+// stripeCount is the number of locks of a space. The lock of a stripe is the lock of
+// all its topics: topics that nothing is recorded of take no memory.
+const stripeCount = 32
+
+type stripe struct {
+	mu    sync.Mutex
+	rings map[string]*ring // guarded by mu; nil: there was none
+}
+
+func newSpace(s *Store, name string) *Space {
+	sp := &Space{store: s, name: name, seed: maphash.MakeSeed()}
+	sp.rules.Store(new(rules))
+	return sp
+}
+
+// Name returns the name of the space.
+func (sp *Space) Name() string { return sp.name }
+
+// SetRules replaces the rules. Topics that no rule is for lose their messages.
+func (sp *Space) SetRules(list []Rule) error {
+	var made rules
+	var floor marks
+	var lost int64
+	for _, r := range *sp.rules.Load() {
+		f, l := r.forgotten()
+		floor.raiseAll(f)
+		lost = max(lost, l)
+	}
+	for i, r := range list {
+		one, err := newRule(r)
+		if err != nil {
+			return fmt.Errorf("rule %d: %w", i+1, err)
+		}
+		one.forget(floor, lost)
+		made = append(made, one)
+	}
+	sp.rules.Store(&made)
+	sp.sweep()
+	return nil
+}
+
+// Rules returns the rules, with their defaults filled in.
+func (sp *Space) Rules() []Rule {
+	var list []Rule
+	for _, r := range *sp.rules.Load() {
+		list = append(list, r.Rule)
+	}
+	return list
+}
+
+// Records reports whether an event on a topic is recorded.
+func (sp *Space) Records(topic, event string) bool {
+	r := sp.rules.Load().of(topic)
+	return r != nil && matchAny(r.events, event)
+}
+
+// Keeps returns the rule for a topic; ok is false if nothing of it is recorded.
+func (sp *Space) Keeps(topic string) (r Rule, ok bool) {
+	if one := sp.rules.Load().of(topic); one != nil {
+		return one.Rule, true
+	}
+	return Rule{}, false
+}
+
+func (sp *Space) stripe(topic string) *stripe {
+	return &sp.stripes[maphash.String(sp.seed, topic)%stripeCount]
+}
+
+// Record records a message, whose payload is copied, and then calls deliver. It
+// sets the message's log, number and time. Both happen under the lock of the
+// topic, under which [Space.Read] reads: what is recorded later is also delivered
+// later. deliver must not block, and must not call the space.
+func (sp *Space) Record(topic string, m *Message, deliver func()) {
+	s := sp.store
+	now := s.now()
+	st := sp.stripe(topic)
+	st.mu.Lock()
+	r := sp.ringOf(st, topic)
+	if r != nil {
+		m.Log, m.Number, m.Time = s.log, s.head.Add(1), now
+		sp.put(r, m, now)
+	}
+	deliver()
+	if r != nil {
+		sp.mark(r, now)
+	}
+	st.mu.Unlock()
+	s.makeRoom()
+}
+
+// put adds a message to a ring. The stripe's lock is held.
+func (sp *Space) put(r *ring, m *Message, now time.Time) {
+	s := sp.store
+	grown := r.add(m)
+	before := r.count
+	freed := r.trim(now)
+	if grown != freed {
+		s.bytes.Add(grown - freed)
+	}
+	s.stats.messages.Add(int64(1 + r.count - before))
+	s.stats.recorded.Add(1)
+	if r.count < before {
+		s.stats.expired.Add(uint64(before - r.count))
+	}
+}
+
+// ringOf returns the ring of a topic with its present rule, and makes it if there
+// is none; nil if the topic is not recorded. The stripe's lock is held.
+func (sp *Space) ringOf(st *stripe, topic string) *ring {
+	rule := sp.rules.Load().of(topic)
+	r := st.rings[topic]
+	switch {
+	case rule == nil:
+		return nil
+	case r != nil:
+		r.rule = rule
+		return r
+	}
+	r = &ring{topic: strings.Clone(topic), rule: rule, memory: ringMemory(topic)}
+	r.floor, r.lost = rule.forgotten()
+	if st.rings == nil {
+		st.rings = make(map[string]*ring)
+	}
+	st.rings[r.topic] = r
+	sp.store.bytes.Add(r.memory)
+	sp.store.stats.topics.Add(1)
+	sp.store.startSweeping()
+	return r
+}
+
+// remove removes a ring; what it has lost is noted in the rule. The stripe's lock is
+// held.
+func (sp *Space) remove(st *stripe, r *ring) {
+	r.rule.forget(r.floor, r.lost)
+	delete(st.rings, r.topic)
+	if len(st.rings) == 0 {
+		st.rings = nil // gives its memory back
+	}
+	sp.store.bytes.Add(-r.memory)
+	sp.store.stats.topics.Add(-1)
+	sp.store.stats.messages.Add(int64(-r.count))
+}
+
+// sweep drops what is too old, the rings that are then empty, and those of topics
+// that are no longer recorded.
+func (sp *Space) sweep() {
+	now := sp.store.now()
+	for i := range sp.stripes {
+		st := &sp.stripes[i]
+		st.mu.Lock()
+		for topic, r := range st.rings {
+			rule := sp.rules.Load().of(topic)
+			if rule != nil {
+				r.rule = rule
+				sp.expire(r, now)
+			}
+			if rule == nil || r.count == 0 && !r.due {
+				sp.remove(st, r)
+			}
+		}
+		st.mu.Unlock()
+	}
+}
+
+// expire drops what a ring's rule no longer permits. The stripe's lock is held.
+func (sp *Space) expire(r *ring, now time.Time) {
+	before := r.count
+	if freed := r.trim(now); freed != 0 {
+		sp.store.bytes.Add(-freed)
+	}
+	if n := before - r.count; n > 0 {
+		sp.store.stats.messages.Add(int64(-n))
+		sp.store.stats.expired.Add(uint64(n))
+	}
+}
+
+// evictFrom is how many rings are compared to find one with old messages.
+const evictFrom = 8
+
+// evict drops the oldest messages of a ring of a stripe, that with the oldest of a
+// few. It reports whether there were any.
+func (sp *Space) evict(st *stripe) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var victim *ring
+	var oldest int64
+	tried := 0
+	for _, r := range st.rings { // in a random order
+		if tried++; tried > evictFrom {
+			break
+		}
+		at := int64(0)
+		if r.count > 0 {
+			k, _ := r.oldest()
+			at = k.ms
+		}
+		if victim == nil || at < oldest {
+			victim, oldest = r, at
+		}
+	}
+	if victim == nil {
+		return false
+	}
+	dropped, freed := victim.dropBlock()
+	sp.store.bytes.Add(-freed)
+	sp.store.stats.messages.Add(int64(-dropped))
+	sp.store.stats.evicted.Add(uint64(dropped))
+	if victim.count == 0 {
+		sp.remove(st, victim)
+	}
+	return true
+}
+
+// Clear drops all messages of the space.
+func (sp *Space) Clear() {
+	for i := range sp.stripes {
+		st := &sp.stripes[i]
+		st.mu.Lock()
+		for _, r := range st.rings {
+			for r.count > 0 {
+				sp.store.bytes.Add(-r.drop())
+				sp.store.stats.messages.Add(-1)
+			}
+			sp.remove(st, r)
+		}
+		st.mu.Unlock()
+	}
+}
+
+// Delete drops all messages of a topic, and returns how many there were. Clients
+// that come back are not told that they missed them.
+func (sp *Space) Delete(topic string) int {
+	return sp.erase(topic, func(*kept) bool { return true })
+}
+
+// Erase drops one message of a topic, and reports whether it was there.
+func (sp *Space) Erase(topic string, id ID) bool {
+	return sp.erase(topic, func(k *kept) bool { return k.log == id.Log && k.number == id.Number }) > 0
+}
+
+// TrimBefore drops the messages of a topic that were recorded before a time, and
+// returns how many there were.
+func (sp *Space) TrimBefore(topic string, at time.Time) int {
+	return sp.erase(topic, func(k *kept) bool { return k.ms < at.UnixMilli() })
+}
+
+func (sp *Space) erase(topic string, erased func(k *kept) bool) int {
+	defer sp.store.makeRoom() // what is left may take more memory in new blocks
+	st := sp.stripe(topic)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	r := st.rings[topic]
+	if r == nil {
+		return 0
+	}
+	memory, count := r.memory, r.count
+	n := r.erase(erased)
+	sp.store.bytes.Add(r.memory - memory)
+	sp.store.stats.messages.Add(int64(r.count - count))
+	return n
+}

@@ -1,0 +1,222 @@
+package history
+
+import (
+	"cmp"
+	crand "crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options configure a [Store]. The zero value is usable.
+type Options struct {
+	// Memory bounds all recorded messages together, in bytes. Above it the oldest
+	// messages are dropped. The default is 256 MiB.
+	Memory int64
+	// Log identifies this process; 0 means a random number, which is right
+	// outside of simulations.
+	Log LogID
+	// Now returns the time. The default is time.Now.
+	Now func() time.Time
+}
+
+// DefaultMemory is the default of Options.Memory.
+const DefaultMemory = 256 << 20
+
+// Store has the recorded messages of one process.
+type Store struct {
+	// Static after NewStore.
+	memory int64
+	log    LogID
+	now    func() time.Time
+
+	head  atomic.Uint64 // the number of the last message of this store's own log
+	bytes atomic.Int64  // what all rings take
+	stats counters
+	room  sync.Mutex // held by the goroutine that makes room
+
+	mu     sync.Mutex
+	spaces map[string]*Space // guarded by mu
+	list   []*Space          // the same, replaced as a whole; guarded by mu
+	others marks             // other logs: the last message that is here; guarded by mu
+	sweeps bool              // sweep will run; guarded by mu
+	timer  *time.Timer       // of sweep; guarded by mu
+	closed bool              // guarded by mu
+}
+
+// counters count since the start, but for topics and messages, which are those
+// that are kept.
+type counters struct {
+	topics, messages           atomic.Int64
+	recorded, expired, evicted atomic.Uint64
+}
+
+// Stats are the figures of a store.
+type Stats struct {
+	// Topics, Messages and Bytes are what is kept. Bytes is memory, with all that
+	// messages need beside their payloads.
+	Topics, Messages, Bytes int64
+	// Recorded counts the messages since the start; Expired those that a rule's
+	// bounds have dropped, and Evicted those that Options.Memory has.
+	Recorded, Expired, Evicted uint64
+}
+
+// NewStore returns an empty store. It needs no closing unless its spaces have
+// messages for whose age the memory must not be kept.
+func NewStore(o Options) *Store {
+	s := &Store{memory: cmp.Or(o.Memory, DefaultMemory), log: o.Log, now: o.Now, spaces: make(map[string]*Space)}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	for s.log == 0 {
+		var b [8]byte
+		crand.Read(b[:])
+		s.log = LogID(binary.BigEndian.Uint64(b[:]))
+	}
+	return s
+}
+
+// Close drops everything. Spaces record nothing from then on.
+func (s *Store) Close() {
+	s.mu.Lock()
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	list := s.list
+	s.mu.Unlock()
+	for _, sp := range list {
+		sp.Clear()
+	}
+}
+
+// Log returns the identifier of this store's own log.
+func (s *Store) Log() LogID { return s.log }
+
+// Stats returns the store's figures.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Topics: s.stats.topics.Load(), Messages: s.stats.messages.Load(), Bytes: s.bytes.Load(),
+		Recorded: s.stats.recorded.Load(), Expired: s.stats.expired.Load(), Evicted: s.stats.evicted.Load(),
+	}
+}
+
+// Space returns the space of a name with these rules, which replace those that it
+// had. The name keeps the topics of one endpoint apart from those of others.
+func (s *Store) Space(name string, list []Rule) (*Space, error) {
+	s.mu.Lock()
+	sp := s.spaces[name]
+	if sp == nil {
+		sp = newSpace(s, name)
+	}
+	s.mu.Unlock()
+	if err := sp.SetRules(list); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := s.spaces[name]; other != nil && other != sp {
+		return nil, fmt.Errorf("history: space %q was opened twice at once", name)
+	}
+	if s.spaces[name] == nil {
+		s.spaces[name] = sp
+		s.list = append(append([]*Space(nil), s.list...), sp)
+	}
+	return sp, nil
+}
+
+// Forget removes a space and its messages.
+func (s *Store) Forget(name string) {
+	s.mu.Lock()
+	sp := s.spaces[name]
+	delete(s.spaces, name)
+	var list []*Space
+	for _, other := range s.list {
+		if other != sp {
+			list = append(list, other)
+		}
+	}
+	s.list = list
+	s.mu.Unlock()
+	if sp != nil {
+		sp.Clear()
+	}
+}
+
+// position returns the position of a client that has everything. The lock of its
+// topic is held, so no message of that topic is between its number and its ring.
+func (s *Store) position() Position {
+	p := Position{at: s.now().Unix(), marks: make(marks, 1, 4)}
+	p.marks[0] = mark{s.log, s.head.Load()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.marks = append(p.marks, s.others...)
+	return p
+}
+
+// knows returns the last number of a log that is here; ok is false for an unknown
+// log.
+func (s *Store) knows(log LogID) (head uint64, ok bool) {
+	if log == s.log {
+		return s.head.Load(), true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.others.of(log), s.others.has(log)
+}
+
+// sweepEvery is how often messages are looked for that are too old. They are not
+// sent to anybody in any case; this is about their memory.
+const sweepEvery = 5 * time.Second
+
+// startSweeping makes sure that sweep runs. It is called when there is a new ring.
+func (s *Store) startSweeping() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.sweeps && !s.closed {
+		s.sweeps = true
+		s.timer = time.AfterFunc(sweepEvery, s.sweep)
+	}
+}
+
+// sweep drops what is too old, and empty rings. It runs until there are no rings,
+// so an unused store has no timer.
+func (s *Store) sweep() {
+	s.mu.Lock()
+	list := s.list
+	s.mu.Unlock()
+	for _, sp := range list {
+		sp.sweep()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.stats.topics.Load() == 0 {
+		s.sweeps = false
+		return
+	}
+	s.timer.Reset(sweepEvery)
+}
+
+// makeRoom drops the oldest messages until the store is within its memory. At most
+// one goroutine does that; the others go on.
+func (s *Store) makeRoom() {
+	if s.bytes.Load() <= s.memory || !s.room.TryLock() {
+		return
+	}
+	defer s.room.Unlock()
+	s.mu.Lock()
+	list := s.list
+	s.mu.Unlock()
+	total := len(list) * stripeCount
+	for found := true; found && s.bytes.Load() > s.memory; {
+		found = false
+		for i, from := 0, rand.IntN(total); i < total && s.bytes.Load() > s.memory; i++ {
+			at := (from + i) % total
+			sp := list[at/stripeCount]
+			found = sp.evict(&sp.stripes[at%stripeCount]) || found
+		}
+	}
+}
