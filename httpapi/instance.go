@@ -138,7 +138,7 @@ func filterOf(query url.Values) (f instances.Filter, err error) {
 		case "state":
 			f.State = instances.State(value)
 			if !slices.Contains(states, f.State) {
-				return f, badQuery("state", "%q is not a state: there are pending, running, draining, stopped and failed", value)
+				return f, badQuery("state", "%q is not a state; the states are pending, running, draining, stopped and failed", value)
 			}
 		case "label":
 			if f.Labels, err = labelsOf(values); err != nil {
@@ -198,9 +198,9 @@ func (r *request) readQuery(parameters []parameter) (err error) {
 	for name, values := range r.query {
 		switch i := slices.Index(names, name); {
 		case i < 0:
-			return badQuery(name, "there is no such parameter; there are: %s", strings.Join(names, ", "))
+			return badQuery(name, "is not a parameter; the parameters are %s", strings.Join(names, ", "))
 		case len(values) > 1 && !parameters[i].repeated:
-			return badQuery(name, "is there %d times: give it once", len(values))
+			return badQuery(name, "is given %d times; give it once", len(values))
 		}
 	}
 	return nil

@@ -67,11 +67,11 @@ func (k *Key) Validate() error {
 	}
 	k.sum = sum
 	if len(k.Scopes) == 0 {
-		return fmt.Errorf("API key %q: has no scopes; there are read, publish and admin", k.Name)
+		return fmt.Errorf("API key %q has no scopes; the scopes are read, publish and admin", k.Name)
 	}
 	for _, s := range k.Scopes {
 		if s != Read && s != Publish && s != Admin {
-			return fmt.Errorf("API key %q: there is no scope %q; there are read, publish and admin", k.Name, s)
+			return fmt.Errorf("API key %q: unknown scope %q; the scopes are read, publish and admin", k.Name, s)
 		}
 	}
 	for _, pattern := range k.Instances {

@@ -98,7 +98,7 @@ func problemFor(err error) *Problem {
 func problemForState(err error) *Problem {
 	switch {
 	case errors.Is(err, instances.ErrNotFound):
-		return notFound("there is no instance of this id: GET %s/instances lists them", Prefix)
+		return notFound("no instance has this id; GET %s/instances lists all", Prefix)
 	case errors.Is(err, instances.ErrDeclared):
 		return problem(http.StatusConflict, "declared", "The configuration's instance", "this instance is declared in the server's configuration: change it there")
 	case errors.Is(err, instances.ErrDraining):

@@ -12,7 +12,7 @@ import (
 // [*RevisionError], [*SignalError] and errors of the store.
 var (
 	// ErrNotFound: there is no instance with this id.
-	ErrNotFound = errors.New("instances: there is no such instance")
+	ErrNotFound = errors.New("instances: no such instance")
 	// ErrNotRunning: the instance drains, has stopped, has failed or is being
 	// restarted. Its Info says which.
 	ErrNotRunning = errors.New("instances: the instance is not running")
@@ -46,7 +46,7 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("instances: there is an instance %q with another %s", e.ID, strings.Join(e.Fields, ", "))
+	return fmt.Sprintf("instances: an instance %q exists with a different %s", e.ID, strings.Join(e.Fields, ", "))
 }
 
 // RevisionError reports that the instance has changed since the revision that

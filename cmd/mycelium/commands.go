@@ -32,7 +32,7 @@ func commands() []command {
 		{"serve", "run the server; it is the default: mycelium --listen :80", func(ctx context.Context, i invocation) int {
 			return serve(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},
-		{"config", "check or print the configuration that serve would have", func(_ context.Context, i invocation) int {
+		{"config", "check or print the configuration that serve would use", func(_ context.Context, i invocation) int {
 			return configure(i.args, i.environ, i.stdout, i.stderr)
 		}},
 		{"instances", "create, change and inspect instances of a running server", func(ctx context.Context, i invocation) int {
@@ -41,7 +41,7 @@ func commands() []command {
 		{"key", "make a key for the HTTP API, or show the one of a running server", func(_ context.Context, i invocation) int {
 			return keys(i.args, i.environ, i.stdout, i.stderr)
 		}},
-		{"token", "sign or verify a token, to try a server that requires them", func(ctx context.Context, i invocation) int {
+		{"token", "sign or verify a token, to try out a server that requires them", func(ctx context.Context, i invocation) int {
 			return tokens(ctx, i.args, i.environ, os.Stdin, i.stdout, i.stderr)
 		}},
 		{"doctor", "report what limits connections on this machine, and how to raise it", func(ctx context.Context, i invocation) int {
@@ -73,10 +73,14 @@ func help(ctx context.Context, i invocation) int {
 		fmt.Fprint(i.stdout, usage())
 		return 0
 	case 1:
+		if isHelp(i.args[0]) {
+			fmt.Fprint(i.stdout, usage())
+			return 0
+		}
 		for _, c := range commands() {
 			switch {
 			case c.name != i.args[0]:
-			case c.name == "help" || c.name == "version":
+			case c.name == "version":
 				fmt.Fprintf(i.stdout, "mycelium %s: %s\n", c.name, c.summary)
 				return 0
 			default:
@@ -110,19 +114,19 @@ func isHelp(arg string) bool { return slices.Contains([]string{"help", "--help",
 // unknownCommand returns the error for a command that is not among names.
 func unknownCommand(name string, names []string) error {
 	if name == "" {
-		return errors.New("a command is missing: " + strings.Join(names, ", "))
+		return errors.New("missing command; the commands are " + strings.Join(names, ", "))
 	}
 	if meant := nearest.Of(name, names); meant != "" {
 		return fmt.Errorf("unknown command %q; did you mean %s?", name, meant)
 	}
-	return fmt.Errorf("unknown command %q; there are %s", name, strings.Join(names, ", "))
+	return fmt.Errorf("unknown command %q; the commands are %s", name, strings.Join(names, ", "))
 }
 
 // misused reports an invalid command line, and returns the exit code for it.
 // name is the name of the command, "" for mycelium itself.
 func misused(stderr io.Writer, name string, err error) int {
 	failed(stderr, name, err)
-	fmt.Fprintf(stderr, "\"%s --help\" shows how it is used.\n", fullName(name))
+	fmt.Fprintf(stderr, "Run \"%s --help\" for usage.\n", fullName(name))
 	return 2
 }
 

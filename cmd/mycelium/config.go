@@ -9,15 +9,17 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/config"
 )
 
-const configUsage = `Looks at the configuration that "mycelium serve" would have with the same flags
-and environment variables, and starts nothing.
+const configUsage = `mycelium config reads the configuration that "mycelium serve" would use with the
+same flags and environment variables. It does not start a server.
+
+Usage:
 
   mycelium config check [--strict] [flags]
-        Says everything that is wrong or odd. Exit code 0 if nothing is wrong, 2 if
-        something is; with --strict 1 if something is odd.
+        Prints all errors and warnings. The exit code is 2 if there are errors, and
+        0 otherwise; with --strict, it is 1 if there are warnings.
   mycelium config print [--source] [flags]
-        Prints every option as a YAML file, without secrets; with --source also
-        where each value came from.
+        Prints every option as a YAML file, without secrets. With --source, it also
+        prints where each value came from.
 
 "mycelium serve --help" lists the flags.
 `
@@ -71,8 +73,8 @@ func printConfig(args, environ []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// loadConfig returns the configuration, or nil and the exit code if it has
-// errors or only the help was asked for.
+// loadConfig returns the configuration. If it has errors, or args ask for help,
+// loadConfig prints these and returns nil and the exit code.
 func loadConfig(args, environ []string, help string, stdout, stderr io.Writer) (*config.Config, int) {
 	cfg, err := config.Load(args, environ)
 	switch {
@@ -86,8 +88,8 @@ func loadConfig(args, environ []string, help string, stdout, stderr io.Writer) (
 	return cfg, 0
 }
 
-// loadChecked is loadConfig for a server: it prints everything that the server
-// would fail on, in addition to errors of the configuration itself.
+// loadChecked is like loadConfig, but also prints everything else that a server with
+// the configuration would fail on.
 func loadChecked(args, environ []string, help string, stdout, stderr io.Writer) (*loaded, int) {
 	var l *loaded
 	cfg, err := config.Load(args, environ)

@@ -55,8 +55,8 @@ func TestConfigCommand(t *testing.T) {
 		{args: []string{"print", "--config=" + bad}, code: 2, stderr: []string{"unknown key"}},
 		{args: []string{"check", "--help"}, stdout: []string{"mycelium config check [--strict]"}},
 		{args: []string{"--help"}, stdout: []string{"mycelium config print [--source]"}},
-		{code: 2, stderr: []string{"mycelium config: a command is missing: check, print"}},
-		{args: []string{"show"}, code: 2, stderr: []string{`unknown command "show"; there are check, print`}},
+		{code: 2, stderr: []string{"mycelium config: missing command; the commands are check, print"}},
+		{args: []string{"show"}, code: 2, stderr: []string{`unknown command "show"; the commands are check, print`}},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), append([]string{"config"}, c.args...), c.environ, &stdout, &stderr)

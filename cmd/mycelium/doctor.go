@@ -15,11 +15,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/doctor"
 )
 
-const doctorUsage = `mycelium doctor looks at what bounds the connections of a server on this
-machine, says how many each bound is good for, and what to do about those that
-are too small. With the options of a cluster, or a configuration file that has
-them, it also checks whether the other nodes or the NATS servers can be reached.
-The exit code is 1 if something is too small or fails.
+const doctorUsage = `mycelium doctor checks what limits the number of connections of a server on this
+machine. For each limit it prints how many connections it allows, and how to raise
+it if it is too small. With the options of a cluster, as flags or in a file, it also
+checks whether the other nodes or the NATS servers can be reached. The exit code is
+1 if a limit is too small or a check fails.
 
 Usage:
 
@@ -29,7 +29,7 @@ Examples:
 
   mycelium doctor --connections 100000
   mycelium doctor --pid "$(pidof mycelium)"     the limits of a running server
-  mycelium doctor --config mycelium.yaml        the cluster of a configuration, too
+  mycelium doctor --config mycelium.yaml        also the cluster of a configuration
   mycelium doctor --json | jq '.checks[] | select(.status != "ok")'
 
 "mycelium serve --help" lists the options that begin with cluster.
@@ -47,7 +47,7 @@ func examine(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	flags := pflag.NewFlagSet("doctor", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	connections := flags.Int64("connections", 10_000, "`number` of connections to plan for")
-	pid := flags.Int("pid", 0, "`process` whose limits and cgroups to examine; 0: this command itself")
+	pid := flags.Int("pid", 0, "`process` whose limits and cgroups to examine; 0: mycelium doctor itself")
 	asJSON := flags.Bool("json", false, "print JSON")
 	err := flags.Parse(args)
 	var bad *pflag.InvalidValueError
@@ -59,7 +59,7 @@ func examine(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		err = fmt.Errorf("--%s is %q; it takes a whole number", bad.GetFlag().Name, bad.GetValue())
 	case err != nil:
 	case flags.NArg() > 0:
-		err = fmt.Errorf("unexpected argument %q; the doctor takes flags only", flags.Arg(0))
+		err = fmt.Errorf("unexpected argument %q; mycelium doctor takes only flags", flags.Arg(0))
 	case *connections < 1 || *connections > maxDoctorConnections:
 		err = fmt.Errorf("--connections is %d; it takes a number from 1 to %d", *connections, maxDoctorConnections)
 	case *pid < 0:

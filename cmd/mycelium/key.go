@@ -11,20 +11,20 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/keyfile"
 )
 
-const keyUsage = `Keys of the HTTP API.
+const keyUsage = `mycelium key makes and shows keys of the HTTP API.
 
 Usage:
 
   mycelium key new NAME --scope admin
   mycelium key new NAME --scope publish --scope read --instance 'chat-*'
-        Makes a key. It is printed once; the server's configuration gets its hash.
+        Makes a key and prints it, once. The server's configuration gets its hash.
   mycelium key show [ADDRESS]
-        Prints the key that a running server has made for itself, because its
-        configuration has none: for the same user on the same machine. ADDRESS is
-        the server's, if it is not that of MYCELIUM_SERVER or http://localhost:4000.
+        Prints the key that a running server made because its configuration has
+        none. It works for the same user on the same machine. ADDRESS is the
+        server's address; the default is MYCELIUM_SERVER or http://localhost:4000.
 
 Scopes: read (look at instances), publish (broadcast, disconnect, signal),
-admin (create, change, drain and delete, and the two others).
+admin (create, change, drain and delete, and everything the others permit).
 
 Flags:
 
@@ -46,7 +46,7 @@ func showKey(args, environ []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, keyUsage)
 		return 0
 	case len(args) > 1:
-		return misused(stderr, "key", fmt.Errorf("write \"mycelium key show [ADDRESS]\", with an address like %s", defaultServer))
+		return misused(stderr, "key", errors.New("wrong number of arguments; usage: mycelium key show [ADDRESS]"))
 	case len(args) == 1:
 		server = args[0]
 	}
@@ -62,8 +62,8 @@ func showKey(args, environ []string, stdout, stderr io.Writer) int {
 func makeKey(args []string, stdout, stderr io.Writer) int {
 	flags := pflag.NewFlagSet("key", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	scopes := flags.StringArray("scope", nil, "what the key permits: read, publish or `admin`; may be repeated")
-	ids := flags.StringArray("instance", nil, "`pattern` of the instances it is for, like 'chat-*'; may be repeated; without it all")
+	scopes := flags.StringArray("scope", nil, "what the key permits: read, publish or admin; may be repeated")
+	ids := flags.StringArray("instance", nil, "`pattern` of the instances it is for, such as 'chat-*'; may be repeated; default: all")
 	err := flags.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) || flags.NArg() == 1 && flags.Arg(0) == "help" {
 		fmt.Fprint(stdout, keyUsage, flags.FlagUsagesWrapped(80))
@@ -73,7 +73,7 @@ func makeKey(args []string, stdout, stderr io.Writer) int {
 		err = unknownCommand(flags.Arg(0), []string{"new", "show"})
 	}
 	if err == nil && flags.NArg() != 2 {
-		err = errors.New("write \"mycelium key new NAME --scope …\" or \"mycelium key show\"")
+		err = errors.New("wrong number of arguments; usage: mycelium key new NAME --scope SCOPE")
 	}
 	if err != nil {
 		return misused(stderr, "key", err)

@@ -25,7 +25,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/keyfile"
 )
 
-const instancesUsage = `mycelium instances speaks to the HTTP API of a running server.
+const instancesUsage = `mycelium instances manages the instances of a running server over its HTTP API.
 
 Usage:
 
@@ -106,16 +106,16 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	c := &instancesCall{ctx: ctx, stdout: stdout}
 	flags := pflag.NewFlagSet("instances", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER")
-	key := flags.String("key", "", "API `key`; better in the environment: MYCELIUM_KEY. Without it, the one that a server on this machine has made for itself")
+	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER sets it too")
+	key := flags.String("key", "", "API `key`; better set in the environment: MYCELIUM_KEY. Default: the key that a server on this machine made for itself")
 	flags.BoolVar(&c.asJSON, "json", false, "print the server's answer")
 	flags.StringVar(&c.kind, "type", "", "`type` of the instance")
 	flags.StringVar(&c.state, "state", "", "only instances in this `state`")
 	flags.StringVar(&c.config, "config", "", "`JSON` of the configuration")
 	flags.StringArrayVar(&c.labels, "label", nil, "`key:value`; may be repeated")
-	flags.StringVar(&c.idleTTL, "idle-ttl", "", "remove the instance after this `time` without clients")
+	flags.StringVar(&c.idleTTL, "idle-ttl", "", "remove the instance after this `duration` without clients")
 	flags.StringVar(&c.file, "file", "", "YAML or JSON `file` of the whole spec; - for standard input")
-	flags.StringVar(&c.revision, "revision", "", "the `revision` that the change is meant for; without it, whatever it is")
+	flags.StringVar(&c.revision, "revision", "", "change only this `revision`; default: any")
 	err := flags.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
 		fmt.Fprint(stdout, instancesUsage, flags.FlagUsagesWrapped(80))
@@ -142,7 +142,7 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 		failed(stderr, "instances", err)
 		var refused *apiclient.Error
 		if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && c.keyless != nil {
-			fmt.Fprintf(stderr, "No key was sent: there is neither --key nor MYCELIUM_KEY, and %v.\n", c.keyless)
+			fmt.Fprintf(stderr, "No key was sent: neither --key nor MYCELIUM_KEY is set, and %v.\n", c.keyless)
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			fmt.Fprintln(stderr, "\"mycelium serve\" starts a server; --server or MYCELIUM_SERVER names another one.")

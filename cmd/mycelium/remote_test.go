@@ -88,9 +88,9 @@ func TestKeyCommand(t *testing.T) {
 		stderr string
 	}{
 		{"new a --scope read --instance chat-*", 0, `instances: ["chat-*"]`, ""},
-		{"new a", 2, "", "there are read, publish and admin"},
+		{"new a", 2, "", "has no scopes; the scopes are read, publish and admin"},
 		{"new a --scope write", 2, "", `"write"`},
-		{"a", 2, "", "there are new, show"},
+		{"a", 2, "", "the commands are new, show"},
 		{"--help", 0, "Scopes:", ""},
 	} {
 		var stdout, stderr bytes.Buffer

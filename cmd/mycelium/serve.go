@@ -144,7 +144,7 @@ func inUse(err error, option string) error {
 func (d *daemon) drain() error {
 	d.stopping.Store(true)
 	if delay := d.cfg.Drain.Delay; delay > 0 {
-		d.log.Info().Stringer("delay", delay).Msg("not ready any more")
+		d.log.Info().Stringer("delay", delay).Msg("no longer ready")
 		time.Sleep(delay)
 	}
 	d.log.Info().Int64("sockets", d.endpoint.Stats().Sockets).Msg("draining")

@@ -21,7 +21,7 @@ func TestASecondSignal(t *testing.T) {
 		}
 	}
 	tell()
-	waitUntil(t, p, func() bool { return strings.Contains(p.log.String(), "not ready any more") })
+	waitUntil(t, p, func() bool { return strings.Contains(p.log.String(), "no longer ready") })
 	for deadline := time.After(20 * time.Second); ; {
 		tell()
 		select {

@@ -12,17 +12,19 @@ import (
 	"github.com/mycelium-rt/mycelium/auth"
 )
 
-const tokenUsage = `Makes and reads tokens for the server that "mycelium serve" would be with the same
-flags, environment variables and file: auth.secret and auth.phoenix_secret sign.
+const tokenUsage = `mycelium token signs and verifies tokens as "mycelium serve" would with the same
+flags, environment variables and file. auth.secret or auth.phoenix_secret signs them.
+
+Usage:
 
   mycelium token sign [--sub NAME] [--claims JSON] [--ttl 1h] [--phoenix] [flags]
-        Prints a JSON Web Token; with --phoenix, or where there is no auth.secret,
-        a token as Phoenix.Token makes it. iss and aud are those that the server
-        wants, if the claims have none.
+        Prints a JSON Web Token or, with --phoenix or without auth.secret, a token
+        like those of Phoenix.Token. If the claims have no iss or aud, they are set
+        to what the server requires.
   mycelium token verify [TOKEN] [flags]
-        Says what a token allows, or why it is refused. Without TOKEN it is read
-        from the standard input, where no other user of the machine sees it.
-        Exit code 0 if it counts, 1 if not.
+        Prints what a token allows, or why it is refused. Without TOKEN, the token is
+        read from standard input, where other users of the machine cannot see it.
+        The exit code is 0 if the token is valid, and 1 if it is not.
 
 For example:
 
@@ -102,7 +104,7 @@ func wantedClaims(flags map[string]string) (claims auth.Claims, ttl time.Duratio
 	}
 	ttl, err = time.ParseDuration(flags["--ttl"])
 	if err != nil || ttl < time.Second {
-		return nil, 0, fmt.Errorf("--ttl: %q is not a time of a second or more; it takes one, for example 90s or 1h", flags["--ttl"])
+		return nil, 0, fmt.Errorf("--ttl: %q is not a duration of at least 1s, for example 90s or 1h", flags["--ttl"])
 	}
 	return claims, ttl, nil
 }

@@ -80,7 +80,7 @@ func TestTokenCommandRefuses(t *testing.T) {
 		stderr        string
 	}{
 		{[]string{"sign"}, nil, 2, "no key is configured for tokens: set auth.secret, "},
-		{[]string{"sign", "--ttl=0s"}, jwt, 2, `--ttl: "0s" is not a time of a second or more; it takes one, for example 90s or 1h`},
+		{[]string{"sign", "--ttl=0s"}, jwt, 2, `--ttl: "0s" is not a duration of at least 1s, for example 90s or 1h`},
 		{[]string{"sign", "--claims", "[]"}, jwt, 2, "--claims is not a JSON object"},
 		{[]string{"sign", "--claims={} {}"}, jwt, 2, "--claims is not a JSON object"},
 		{[]string{"sign", "--sub"}, jwt, 2, "--sub needs a value"},
@@ -96,7 +96,7 @@ func TestTokenCommandRefuses(t *testing.T) {
 		{[]string{"verify", signed}, []string{authSecret + "x"}, 1, "auth: token refused: bad signature"},
 		{[]string{"verify", signed}, []string{phoenixBase}, 1, "auth: token refused: algorithm"},
 		{[]string{"verify", "x"}, jwt, 1, "auth: token refused: malformed"},
-		{nil, nil, 2, "mycelium token: a command is missing: sign, verify"},
+		{nil, nil, 2, "mycelium token: missing command; the commands are sign, verify"},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), append([]string{"token"}, c.args...), c.environ, &stdout, &stderr)

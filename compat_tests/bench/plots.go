@@ -66,7 +66,7 @@ const plotTurns = 3
 func drawPlots(ctx context.Context, dir string, names []string) error {
 	for _, name := range names {
 		if !slices.ContainsFunc(plots, func(p plot) bool { return p.name == name }) {
-			return fmt.Errorf("no plot %q; there are connections, topics, subscribers and size", name)
+			return fmt.Errorf("no plot %q; the plots are connections, topics, subscribers and size", name)
 		}
 	}
 	set, err := buildServers(ctx, true, "--limits-messages-per-second=0", "--limits-heartbeats-per-second=0") // one socket publishes for thousands

@@ -86,7 +86,7 @@ func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, erro
 	}
 	chosen := chosenFigures(s.only)
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("-only %s matches no figure; there are %q", s.only, names(figures))
+		return nil, fmt.Errorf("-only %s matches no figure; the figures are %q", s.only, names(figures))
 	}
 	all := make([]*costs, len(chosen))
 	for i, f := range chosen {

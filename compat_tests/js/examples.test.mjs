@@ -107,7 +107,7 @@ browserTest("examples: a page that gets no connection says why, and what to do",
   await createInstance(server, {id: "text", type: "collab"})
   await page.goto(`${proxy.http}/examples/chat?instance=text`)
   await becomes("it says so once", () => texts(page, "#log .notice"),
-    ["The room did not let us in: there is no such topic here; the instance may be of another type."])
+    ["The room did not let us in: this topic does not exist here; the instance may be of another type."])
 
   await page.goto(`${proxy.http}/examples/chat?instance=soon`)
   proxy.refuse()

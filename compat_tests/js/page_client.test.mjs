@@ -59,6 +59,6 @@ test("page: a join that is refused says why, each time", async t => {
   const server = await startServer(scope)
   const {channel, seen} = open(scope, server.endpoint, "phoenix:lobby") // a topic of the server's own is never a room
   await until("it has been refused twice", () => seen.refusals.length >= 2, () => seen)
-  assert.deepEqual(seen.refusals.slice(0, 2), Array(2).fill("there is no such topic here; the instance may be of another type"))
+  assert.deepEqual(seen.refusals.slice(0, 2), Array(2).fill("this topic does not exist here; the instance may be of another type"))
   await assert.rejects(request(channel, "new_msg"), new PushError("disconnected"))
 })

@@ -57,7 +57,7 @@ func (l *logic) Channels() []*channels.Channel {
 	channels.On(room, "new_msg", l.say)
 	channels.On(room, "typing", typing)
 	room.OnAny(func(_ *channels.Context, event string, _ channels.Payload) (channels.Reply, error) {
-		return channels.Reply{}, channels.Errorf("there is no event %q: a room takes new_msg and typing", event)
+		return channels.Reply{}, channels.Errorf("unknown event %q: a room takes new_msg and typing", event)
 	})
 	return []*channels.Channel{room}
 }

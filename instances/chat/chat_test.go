@@ -126,7 +126,7 @@ func TestRefusals(t *testing.T) {
 		{"new_msg", object{"body": "eleven byte"}, "body is longer than 10 bytes"},
 		{"new_msg", object{"body": "x", "key": strings.Repeat("k", 65)}, "key is longer than 64"},
 		{"typing", nil, "typing is missing"},
-		{"shout", object{}, `there is no event "shout"`},
+		{"shout", object{}, `unknown event "shout"`},
 	} {
 		wantReason(room.Push(push.event, push.payload).Reply(), push.reason)
 	}

@@ -23,7 +23,7 @@ type signalData struct {
 func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (any, error) {
 	do := map[string]func(*room, signalData) (any, error){"post": l.signalPost, "history": l.signalHistory, "clear": l.signalClear}[name]
 	if do == nil {
-		return nil, wrong("there is no signal %q: a chat takes post, history and clear", name)
+		return nil, wrong("unknown signal %q: a chat takes post, history and clear", name)
 	}
 	var d signalData
 	if err := json.Unmarshal(data, &d); err != nil {

@@ -95,7 +95,7 @@ func (l *logic) Channels() []*channels.Channel {
 	channels.On(ch, "op", l.op)
 	channels.On(ch, "since", l.since)
 	ch.OnAny(func(_ *channels.Context, event string, _ channels.Payload) (channels.Reply, error) {
-		return channels.Reply{}, channels.Errorf("there is no event %q: a document takes op and since", event)
+		return channels.Reply{}, channels.Errorf("unknown event %q: a document takes op and since", event)
 	})
 	return []*channels.Channel{ch}
 }
@@ -253,5 +253,5 @@ func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (
 		}
 		return opReply{rev}, err
 	}
-	return nil, &instances.SignalError{Reason: fmt.Sprintf("there is no signal %q: a document takes get and op", name)}
+	return nil, &instances.SignalError{Reason: fmt.Sprintf("unknown signal %q: a document takes get and op", name)}
 }

@@ -82,7 +82,7 @@ func TestDocument(t *testing.T) {
 		{"op", op(3, "x", true), "op[0] is neither a text nor a number"},
 		{"op", op(4, "x", "a"), "rev is 4: the document is at revision 3"},
 		{"since", object{}, "rev is missing"},
-		{"shout", object{}, `there is no event "shout"`},
+		{"shout", object{}, `unknown event "shout"`},
 	} {
 		var r struct{ Reason string }
 		reply := ada.Push(test.event, test.payload).Reply()

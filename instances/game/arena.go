@@ -213,7 +213,7 @@ func (a *arena) input(c *channels.Context, input json.RawMessage) (object, error
 // Signal implements instances.Signaler: the application reads the state.
 func (a *arena) Signal(_ context.Context, name string, _ json.RawMessage) (any, error) {
 	if name != "state" {
-		return nil, &instances.SignalError{Reason: fmt.Sprintf("there is no signal %q: this game takes state", name)}
+		return nil, &instances.SignalError{Reason: fmt.Sprintf("unknown signal %q: this game takes state", name)}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -149,7 +149,7 @@ func seatOrNil(at int) *int {
 
 func noSuchEvent(events string) func(*channels.Context, string, channels.Payload) (channels.Reply, error) {
 	return func(_ *channels.Context, event string, _ channels.Payload) (channels.Reply, error) {
-		return channels.Reply{}, channels.Errorf("there is no event %q: this game takes %s", event, events)
+		return channels.Reply{}, channels.Errorf("unknown event %q: this game takes %s", event, events)
 	}
 }
 

@@ -88,7 +88,7 @@ func TestTable(t *testing.T) {
 	for _, ch := range []*channelstest.Channel{ada, bob, watcher} {
 		ch.AssertBroadcast("state", object{"version": 3, "turn": 1})
 	}
-	wantReason(t, watcher.Push("shout", nil), `there is no event "shout": this game takes sit, stand, move, resign, draw and rematch`)
+	wantReason(t, watcher.Push("shout", nil), `unknown event "shout": this game takes sit, stand, move, resign, draw and rematch`)
 
 	// Another device of ada's, by her token, under whatever name.
 	again := s.join(object{"user": "mallory", "seat_token": token})

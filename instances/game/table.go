@@ -324,5 +324,5 @@ func (t *table) Signal(ctx context.Context, name string, _ json.RawMessage) (any
 			return nil
 		})
 	}
-	return nil, &instances.SignalError{Reason: fmt.Sprintf("there is no signal %q: this game takes state and reset", name)}
+	return nil, &instances.SignalError{Reason: fmt.Sprintf("unknown signal %q: this game takes state and reset", name)}
 }

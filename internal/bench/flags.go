@@ -31,7 +31,7 @@ var commands = []command{
 		flags:    idleFlags,
 	},
 	{
-		mode: Broadcast, summary: "have messages broadcast to all connections; their latency, loss and order",
+		mode: Broadcast, summary: "broadcast messages to all connections: latency, loss and order",
 		examples: []string{
 			"mycelium bench broadcast ws://127.0.0.1:4000/socket -c 10000             # as fast as they are delivered",
 			"mycelium bench broadcast ws://127.0.0.1:4000/socket -c 10000 --window 16 # with a backlog of 16 publications",
@@ -42,7 +42,7 @@ var commands = []command{
 		flags: broadcastFlags,
 	},
 	{
-		mode: Echo, summary: "have requests answered: heartbeats, or an event of a channel",
+		mode: Echo, summary: "send requests: heartbeats, or an event that a channel replies to",
 		examples: []string{
 			"mycelium bench echo ws://127.0.0.1:4000/socket -c 1000                     # heartbeats, which every server answers",
 			"mycelium bench echo ws://127.0.0.1:4000/socket -c 1000 --rate 20000        # open loop",
@@ -59,7 +59,7 @@ var commands = []command{
 		},
 	},
 	{
-		mode: Presence, summary: "the same on a topic with presence: states and diffs are counted and checked",
+		mode: Presence, summary: "the same on a topic with presence: count and check states and diffs",
 		examples: []string{"mycelium bench presence ws://127.0.0.1:4000/socket -c 2000"},
 		flags:    presenceFlags,
 	},
@@ -82,13 +82,13 @@ func commonFlags(f *pflag.FlagSet, o *Options) {
 	f.StringArrayVar(&o.Params, "param", nil, "name=value for the URL, such as token=secret; repeatable, {n} is the connection's number")
 	f.StringArrayVar(&o.Headers, "header", nil, "\"Name: value\" for the handshake; repeatable, {n} is the connection's number")
 	f.StringVar(&o.AuthToken, "auth-token", "", "token for the subprotocol, as phoenix.js sends its authToken")
-	f.StringVar(&o.CA, "ca", "", "PEM file with the certificates of wss:// servers or of their authorities; default: those that the system trusts")
+	f.StringVar(&o.CA, "ca", "", "PEM file with the certificates of wss:// servers or of their authorities; default: the system's")
 	f.BoolVar(&o.Insecure, "insecure", false, "accept any certificate of wss:// servers")
 	f.DurationVar(&o.Heartbeat, "heartbeat", o.Heartbeat, "time between two heartbeats of a connection; 0: none")
-	f.Float64Var(&o.ConnectRate, "connect-rate", 0, "connections begun a second; 0: as many as --connecting lets through")
+	f.Float64Var(&o.ConnectRate, "connect-rate", 0, "connections started per second; 0: as many as --connecting allows")
 	f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections of one process that may be connecting or joining at a time")
 	f.IntVar(&o.Processes, "processes", o.Processes, "processes that hold connections; more are started if the limit on open files requires it")
-	f.StringSliceVar(&o.Sources, "source", nil, "addresses to connect from; on loopback more are used automatically if ports run out")
+	f.StringSliceVar(&o.Sources, "source", nil, "addresses to connect from; on loopback, more are used automatically if ports run out")
 	f.DurationVar(&o.Patience, "patience", o.Patience, "give up after this time without any progress")
 	f.DurationVar(&o.Settle, "settle", o.Settle, "rest after joining, before memory is measured")
 	f.IntSliceVar(&o.PIDs, "pid", nil, "the server's processes on this machine: their CPU and memory are reported")
@@ -102,21 +102,21 @@ func idleFlags(f *pflag.FlagSet, o *Options) {
 
 func broadcastFlags(f *pflag.FlagSet, o *Options) {
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long to publish")
-	f.IntVar(&o.Messages, "messages", 0, "publish this many in all, however long it takes")
-	f.Float64Var(&o.Rate, "rate", 0, "publications a second, all publishers together (open loop); 0: closed loop")
-	f.IntVar(&o.Window, "window", o.Window, "closed loop: publications that may be on their way to receivers")
+	f.IntVar(&o.Messages, "messages", 0, "publish this many in total, however long it takes")
+	f.Float64Var(&o.Rate, "rate", 0, "publications per second of all publishers together (open loop); 0: closed loop")
+	f.IntVar(&o.Window, "window", o.Window, "closed loop: publications that may be outstanding at a time")
 	f.IntVar(&o.Publishers, "publishers", o.Publishers, "publishers of each topic, on connections of their own")
 	f.StringVar(&o.Event, "event", "bench", "event that publishers push")
-	f.StringVar(&o.BroadcastEvent, "broadcast-event", "", "event that receivers then get; default: the same")
+	f.StringVar(&o.BroadcastEvent, "broadcast-event", "", "event that receivers get for it; default: the same")
 	f.StringVar(&o.PublisherPayload, "publisher-payload", "", "JSON object that publishers join with; default: as --join-payload")
-	f.IntVar(&o.Size, "size", o.Size, "bytes of filler in a payload, besides about 60 for its mark")
+	f.IntVar(&o.Size, "size", o.Size, "bytes of filler in a payload, in addition to about 60 bytes that identify it")
 }
 
 func echoFlags(f *pflag.FlagSet, o *Options) {
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long to send requests")
-	f.Float64Var(&o.Rate, "rate", 0, "requests a second, all connections together (open loop); 0: closed loop")
-	f.IntVar(&o.Depth, "depth", o.Depth, "closed loop: requests of a connection that may be unanswered")
-	f.StringVar(&o.Event, "event", heartbeatEvent, "event that is replied to; heartbeat: the protocol's own")
+	f.Float64Var(&o.Rate, "rate", 0, "requests per second of all connections together (open loop); 0: closed loop")
+	f.IntVar(&o.Depth, "depth", o.Depth, "closed loop: requests of a connection that may be outstanding at a time")
+	f.StringVar(&o.Event, "event", heartbeatEvent, "event that the server replies to; heartbeat: the protocol's heartbeats")
 	f.IntVar(&o.Size, "size", o.Size, "bytes of filler in a request's payload")
 }
 
@@ -141,7 +141,7 @@ func Parse(args []string) (*Options, error) {
 	}
 	o.URLs = set.Args()
 	if len(o.URLs) == 0 {
-		return nil, errors.New("no address; give that of the socket as clients do, for example ws://127.0.0.1:4000/socket")
+		return nil, errors.New("missing URL of the socket, for example ws://127.0.0.1:4000/socket")
 	}
 	if o.Messages > 0 && !set.Changed("duration") {
 		o.Duration = 0
@@ -162,7 +162,7 @@ func findCommand(name string) (*command, error) {
 	if near := nearest.Of(name, names); near != "" {
 		return nil, fmt.Errorf("unknown mode %q; did you mean %s?", name, near)
 	}
-	return nil, fmt.Errorf("unknown mode %q; there are %s, and the mode comes first: mycelium bench %s URL", name, strings.Join(names, ", "), names[0])
+	return nil, fmt.Errorf("unknown mode %q; the modes are %s, and the mode comes first: mycelium bench %s URL", name, strings.Join(names, ", "), names[0])
 }
 
 func (c *command) set(o *Options) *pflag.FlagSet {
@@ -176,7 +176,7 @@ func (c *command) set(o *Options) *pflag.FlagSet {
 	return set
 }
 
-// explain turns an error of pflag into a sentence.
+// explain returns an error of pflag in our own words.
 func explain(err error, mode Mode, set *pflag.FlagSet) error {
 	var unknown *pflag.NotExistError
 	var noValue *pflag.ValueRequiredError
@@ -221,17 +221,17 @@ func Help(args []string) string {
 			return b.String()
 		}
 	}
-	b.WriteString("mycelium bench drives a server of Phoenix Channels and reports what that cost.\n\nUsage:\n\n")
+	b.WriteString("mycelium bench puts a server of Phoenix Channels under load and reports what that\ncosts.\n\nUsage:\n\n")
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  mycelium bench %-10s URL… [flags]   %s\n", c.mode, c.summary)
 	}
-	b.WriteString("\nURL is the socket's address as given to clients, such as ws://127.0.0.1:4000/socket\n" +
-		"or wss://example.com/socket; with several, connections go to them in turn. Examples:\n\n")
+	b.WriteString("\nURL is the socket's URL as given to clients, such as ws://127.0.0.1:4000/socket or\n" +
+		"wss://example.com/socket. With several URLs, connections go to them in turn.\n\nExamples:\n\n")
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  %s\n", c.examples[0])
 	}
 	b.WriteString("\n\"mycelium bench broadcast --help\" lists the flags of a mode.\n\n" +
 		"The exit code is 0 if all went well, 1 if messages were lost or out of order,\n" +
-		"connections failed or limits of this machine are too small, 2 for a wrong command line.\n")
+		"connections failed or limits of this machine are too small, and 2 if the command line\nis wrong.\n")
 	return b.String()
 }

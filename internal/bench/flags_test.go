@@ -34,7 +34,7 @@ func TestParseErrors(t *testing.T) {
 	tests := []struct{ args, want string }{
 		{"brodcast " + someURL, `unknown mode "brodcast"; did you mean broadcast?`},
 		{someURL + " --connections=5", "the mode comes first"},
-		{"idle", "no address; give that of the socket"},
+		{"idle", "missing URL of the socket"},
 		{"idle " + someURL + " --conections=5", "unknown flag --conections; did you mean --connections?"},
 		{"idle " + someURL + " --window=5", "unknown flag --window; mycelium bench idle --help lists the flags"},
 		{"idle " + someURL + " --connections=many", `--connections is "many"; it takes a whole number`},
@@ -47,7 +47,7 @@ func TestParseErrors(t *testing.T) {
 		{"idle " + someURL + " --param=vsn=1.0.0", "bench speaks only version 2.0.0"},
 		{"idle http://127.0.0.1:4000/socket", "does not start with ws:// or wss://"},
 		{"idle " + someURL + "?vsn=1.0.0", "bench speaks only 2.0.0"},
-		{"idle " + someURL + " --insecure", "no address begins with that"},
+		{"idle " + someURL + " --insecure", "no URL starts with wss://"},
 		{"idle wss://127.0.0.1/socket --insecure --ca=x", "give one of them"},
 		{"idle " + someURL + " --param=token", "it takes name=value"},
 		{"idle " + someURL + " --header=Origin", `it takes "Name: value"`},

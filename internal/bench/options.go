@@ -25,16 +25,16 @@ type Options struct {
 	Mode Mode
 	URLs []string // as clients write them: ws://host:port/socket, wss://host/socket
 
-	Connections int // receivers, in Broadcast; publishers come on top
+	Connections int // receivers, in Broadcast; publishers are in addition
 	Topics      int // connections are spread over them
 	Topic       string
 	JoinPayload string
 	Params      []string // key=value, added to the URL
 	Headers     []string // Name: value, added to the handshake
 	AuthToken   string
-	CA          string        // file of the certificates that a server's has to come from; empty: those that the system trusts
-	Insecure    bool          // any certificate will do
-	Heartbeat   time.Duration // between two of a connection; 0: none
+	CA          string        // file of the certificates that sign those of the servers; if empty, the system's
+	Insecure    bool          // accept any certificate
+	Heartbeat   time.Duration // between two heartbeats of a connection; 0: none
 
 	Event            string // pushed by publishers, or as a request
 	BroadcastEvent   string // received for it; empty: Event
@@ -43,39 +43,39 @@ type Options struct {
 	Size             int    // bytes of filler in a payload
 
 	Duration time.Duration // of the run; 0 with Messages
-	Messages int           // publications in all; 0: as many as Duration allows
-	Rate     float64       // publications or requests a second, all together; 0: closed loop
-	Window   int           // closed loop: publications that are not delivered to all
-	Depth    int           // closed loop: requests of a connection that are not answered
+	Messages int           // publications in total; 0: as many as Duration allows
+	Rate     float64       // publications or requests per second, all together; 0: closed loop
+	Window   int           // closed loop: outstanding publications
+	Depth    int           // closed loop: outstanding requests of a connection
 
-	ConnectRate float64       // connections begun a second; 0: as Connecting allows
-	Connecting  int           // connections of one process that are not joined yet
-	Processes   int           // that hold connections, at least
-	Sources     []string      // addresses to connect from; none: the system's choice
-	Patience    time.Duration // without any progress the run ends
-	Settle      time.Duration // rest between joining, measuring memory and the run
+	ConnectRate float64       // connections started per second; 0: as Connecting allows
+	Connecting  int           // connections of one process that have not joined yet
+	Processes   int           // the least number of processes that hold connections
+	Sources     []string      // addresses to connect from; if empty, the system chooses
+	Patience    time.Duration // without progress for this long the run ends
+	Settle      time.Duration // the pause after joining, before memory is measured
 	PIDs        []int         // the server's processes on this machine
 	Remote      bool          // the server may be on another machine
-	JSON        bool          // the report is wanted as JSON
+	JSON        bool          // print the report as JSON
 }
 
 // placeholder stands for a number in a topic (the topic's) and in payloads,
 // parameters and headers (the connection's).
 const placeholder = "{n}"
 
-// heartbeatEvent has requests be heartbeats, which need no code in a channel.
+// heartbeatEvent is the event for heartbeats, which no channel needs to handle.
 const heartbeatEvent = "heartbeat"
 
-// Limits of the numbers, far beyond what a machine can do.
+// Bounds of the numbers, far beyond what a machine can do.
 const (
 	maxConnections = 10_000_000
 	maxSize        = 64 << 20
-	// maxStreams bounds the receivers' memory: each notes 16 bytes for each
-	// publisher of its topic.
+	// maxStreams bounds the receivers' memory: each keeps 16 bytes for each publisher
+	// of its topic.
 	maxStreams = 1 << 28
 )
 
-// Validate returns everything that is wrong with o, a line each.
+// Validate returns everything that is wrong with o, one problem a line.
 func (o *Options) Validate() error {
 	var wrong []string
 	check := func(ok bool, format string, args ...any) {
@@ -90,10 +90,10 @@ func (o *Options) Validate() error {
 	between("topics", o.Topics, 1, maxConnections)
 	between("processes", o.Processes, 1, 1024)
 	between("connecting", o.Connecting, 1, 65_536)
-	check(o.Topics <= o.Connections, "--topics is %d and --connections %d; each topic needs a connection", o.Topics, o.Connections)
+	check(o.Topics <= o.Connections, "--topics is %d and --connections is %d; each topic needs a connection", o.Topics, o.Connections)
 	check(o.Topic != "", "--topic is empty; it takes a topic that the server serves, for example room:bench-%s", placeholder)
 	check(o.Topics < 2 || strings.Contains(o.Topic, placeholder),
-		"--topic is %q and --topics %d; put %s where the topic's number belongs, for example --topic=%q", o.Topic, o.Topics, placeholder, o.Topic+"-"+placeholder)
+		"--topic is %q and --topics is %d; put %s where the topic's number belongs, for example --topic=%q", o.Topic, o.Topics, placeholder, o.Topic+"-"+placeholder)
 	check(o.ConnectRate >= 0, "--connect-rate is %v; it takes a number above 0, or 0 for no limit", o.ConnectRate)
 	check(o.Heartbeat >= 0, "--heartbeat is %v; it takes a duration, or 0 for none", o.Heartbeat)
 	check(o.Patience > 0, "--patience is %v; it takes a duration above 0, for example 10s", o.Patience)
@@ -116,7 +116,7 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// validateURLs checks the addresses, and what only some of them need.
+// validateURLs checks the URLs, and the options that only wss:// URLs use.
 func (o *Options) validateURLs(check func(bool, string, ...any)) {
 	secure := false
 	for _, raw := range o.URLs {
@@ -127,11 +127,11 @@ func (o *Options) validateURLs(check func(bool, string, ...any)) {
 		}
 		secure = secure || u.Scheme == "wss"
 	}
-	check(secure || o.CA == "" && !o.Insecure, "--ca and --insecure are about the certificates of wss://, and no address begins with that")
-	check(o.CA == "" || !o.Insecure, "--insecure takes any certificate, which leaves nothing to do for --ca; give one of them")
+	check(secure || o.CA == "" && !o.Insecure, "--ca and --insecure are for the certificates of wss:// servers, but no URL starts with wss://")
+	check(o.CA == "" || !o.Insecure, "--insecure accepts any certificate, so --ca has no effect; give one of them")
 }
 
-// validateRun checks what only some modes use.
+// validateRun checks the options that only some modes use.
 func (o *Options) validateRun(check func(bool, string, ...any), between func(string, int, int, int)) {
 	check(o.Rate >= 0, "--rate is %v; it takes a number above 0, or 0 for a closed loop", o.Rate)
 	check(o.Duration >= 0, "--duration is %v; it takes a duration, for example 10s", o.Duration)
@@ -144,7 +144,7 @@ func (o *Options) validateRun(check func(bool, string, ...any), between func(str
 		between("size", o.Size, 0, maxSize)
 		check(o.Event != "", "--event is empty; it takes the event that the server broadcasts")
 		check(o.PublisherPayload == "" || isObject(o.PublisherPayload), "--publisher-payload is %q; it takes a JSON object, for example {\"self\":false}", o.PublisherPayload)
-		check(o.Connections*o.Publishers <= maxStreams, "--connections %d times --publishers %d is too many to keep count of; at most %d", o.Connections, o.Publishers, maxStreams)
+		check(o.Connections*o.Publishers <= maxStreams, "--connections %d times --publishers %d is too many to keep track of; at most %d are possible", o.Connections, o.Publishers, maxStreams)
 	case Echo:
 		check(o.Duration > 0, "--duration is 0; it takes a duration above 0, for example 10s")
 		between("depth", o.Depth, 1, 10_000)
@@ -153,8 +153,8 @@ func (o *Options) validateRun(check func(bool, string, ...any), between func(str
 	}
 }
 
-// isObject reports whether a payload looks like a JSON object once the numbers
-// are in. The server has the last word.
+// isObject reports whether a payload is a JSON object with 0 in place of the
+// placeholders. With another number, the server may still reject it.
 func isObject(payload string) bool {
 	return isJSONObject([]byte(strings.ReplaceAll(payload, placeholder, "0")))
 }

@@ -133,7 +133,7 @@ func (m OriginMode) named() bool { return m == OriginHost || m == OriginConn || 
 func checkOrigin(origin string) string {
 	switch {
 	case OriginMode(origin).named():
-		return "cannot stand among origins"
+		return "cannot be combined with origins"
 	case origin == "null", origin == "file://": // what pages without a host send
 		return ""
 	}

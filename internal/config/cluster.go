@@ -16,14 +16,14 @@ var (
 
 func checkClusterName(name string) string {
 	if name != "" && !clusterName.MatchString(name) {
-		return "is no name of a cluster"
+		return "is not a valid cluster name"
 	}
 	return ""
 }
 
 func checkNodeName(name string) string {
 	if name != "" && !IsNodeName(name) {
-		return "is no name of a node"
+		return "is not a valid node name"
 	}
 	return ""
 }
@@ -39,7 +39,7 @@ func checkServer(text string, schemes ...string) string {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Hostname() == "" || !slices.Contains(schemes, u.Scheme):
-		return "is no such address"
+		return "is not a NATS address"
 	case u.Port() == "" || !isPort(u.Port()):
 		return "does not have a port from 1 to 65535"
 	case u.Path != "" || u.RawQuery != "" || u.Fragment != "":
@@ -59,7 +59,7 @@ func (l *loader) checkCluster(c *Config) {
 	switch {
 	case !k.Enabled():
 		l.withoutEffect(c, func(key string) bool { return key != "cluster.name" },
-			"cluster.name is not", "it is the same on all nodes, for example --cluster-name=prod")
+			"cluster.name is not", "set the same name on all nodes, for example --cluster-name=prod")
 		return
 	case k.Embedded() && len(k.NATSURL) > 0:
 		l.problem("cluster.listen is set (from %s) and so is cluster.nats_url (from %s); nodes reach each other by one of them: "+
@@ -69,14 +69,14 @@ func (l *loader) checkCluster(c *Config) {
 	case k.Embedded():
 		l.withoutEffect(c, func(key string) bool {
 			return slices.Contains([]string{"cluster.nats_creds", "cluster.nats_ca", "cluster.nats_cert", "cluster.nats_key"}, key)
-		}, "cluster.nats_url is not", "nodes that reach each other by cluster.listen know each other by cluster.secret_file")
+		}, "cluster.nats_url is not", "nodes that connect by cluster.listen authenticate with cluster.secret_file")
 		l.checkEmbedded(c)
 	case len(k.NATSURL) > 0:
 		l.withoutEffect(c, func(key string) bool {
 			return slices.Contains([]string{"cluster.routes", "cluster.insecure"}, key)
-		}, "cluster.listen is not", "cluster.nats_url takes cluster.nats_creds and the files of TLS")
+		}, "cluster.listen is not", "with cluster.nats_url, set cluster.nats_creds or the cluster.nats_* files of TLS")
 		if (k.NATSCert == "") != (k.NATSKey == "") {
-			l.problem("one of cluster.nats_cert and cluster.nats_key is set and the other is not; TLS takes both")
+			l.problem("one of cluster.nats_cert and cluster.nats_key is set and the other is not; TLS needs both")
 		}
 	default:
 		l.problem("cluster.name is set (from %s) and neither cluster.listen nor cluster.nats_url is; nodes reach each other by one of them, "+
@@ -147,7 +147,7 @@ func (l *loader) withoutEffect(c *Config, useless func(key string) bool, missing
 		byDefault, _ := o.kind.parse(o.words(o.def))
 		origin, set := l.origins[o.key]
 		if useless(o.key) && set && !reflect.DeepEqual(c.field(o).Interface(), byDefault) {
-			l.problem("%s is set (from %s) and %s, so that it has no effect; %s", o.key, origin, missing, advice)
+			l.problem("%s is set (from %s) and %s, so it has no effect; %s", o.key, origin, missing, advice)
 		}
 	}
 }

@@ -87,7 +87,7 @@ func TestWrongValues(t *testing.T) {
 		{"--presence-diffs-off=**", `presence.diffs_off: "**" (from flag --presence-diffs-off) has a * that is not at the end; it takes topic patterns, exact or with one * at the end, for example stage:*`},
 		{"--check-origin=example.com", `check_origin: "example.com" (from flag --check-origin) is not an origin: it has no // before the host; it takes host, conn, off, or a list of origins, for example //example.com,https://*.example.com`},
 		{"--check-origin=", "is empty"},
-		{"--check-origin=conn,//a.com", `has "conn", which cannot stand among origins`},
+		{"--check-origin=conn,//a.com", `has "conn", which cannot be combined with origins`},
 		{"--check-origin=//", "is not an origin"},
 		{"--check-origin=https://u:p@a.com", "is not an origin"},
 		{"--check-origin=https://a.com/", "has more than scheme, host and port"},
@@ -107,9 +107,9 @@ func TestWrongValues(t *testing.T) {
 		{"--loops=1.5", "is not a whole number"},
 		{"--limits-max-connections=99999999999999999999", "is not a whole number"},
 		{"--limits-max-channels=0", "is too small"},
-		{"--log-level=verbose", `log.level: "verbose" (from flag --log-level) is not known; it takes one of debug, info, warn, error, off, for example debug`},
-		{"--log-format=JSON", `log.format: "JSON" (from flag --log-format) is not known; it takes one of auto, text, json, for example json`},
-		{"--limits-slow-receiver=drop", `limits.slow_receiver: "drop" (from flag --limits-slow-receiver) is not known; it takes one of disconnect, drop_oldest, drop_newest, for example drop_oldest`},
+		{"--log-level=verbose", `log.level: "verbose" (from flag --log-level) is not valid; it takes one of debug, info, warn, error, off, for example debug`},
+		{"--log-format=JSON", `log.format: "JSON" (from flag --log-format) is not valid; it takes one of auto, text, json, for example json`},
+		{"--limits-slow-receiver=drop", `limits.slow_receiver: "drop" (from flag --limits-slow-receiver) is not valid; it takes one of disconnect, drop_oldest, drop_newest, for example drop_oldest`},
 		{"--limits-max-message=big", `limits.max_message: "big" (from flag --limits-max-message) is not a size; it takes a size from 1KiB to 1GiB: bytes, or a number with KB, MB, GB, KiB, MiB or GiB, for example 256KiB`},
 		{"--limits-max-message=1", "is too small"},
 		{"--limits-max-message=-1GB", "is too small"},
@@ -160,15 +160,15 @@ func TestFileProblems(t *testing.T) {
 		{"c.yaml", "1: 2\nlog: {2: 3}\n", "FILE:1: unknown key \"1\"; \"mycelium help serve\" lists the options\nFILE:2: unknown key \"log.2\"; \"mycelium help serve\" lists the options"},
 		{"c.yaml", "limits: 5\n", `FILE:1: "limits" is a section and takes no value of its own; "mycelium help serve" lists what is in it`},
 		{"c.yaml", "listen: {host: a}\n", `FILE:1: "listen.host" is inside listen, which is not a section; listen takes [HOST]:PORT, for example 127.0.0.1:4000`},
-		{"c.yaml", "log:\n  format: json\n  level: x\nlimits:\n  level: y\n", "FILE:5: unknown key \"limits.level\"; \"mycelium help serve\" lists the options\nlog.level: \"x\" (from file FILE:3) is not known; it takes one of debug, info, warn, error, off, for example debug"},
-		{"c.toml", "# [no]\ndrain . batch = 1\n[limits]\nlevel = 'x'\n[ 'log' ]\n  \"level\" = 1\n", "FILE:4: unknown key \"limits.level\"; \"mycelium help serve\" lists the options\nlog.level: \"1\" (from file FILE:6) is not known; it takes one of debug, info, warn, error, off, for example debug"},
-		{"c.yaml", "log.level: info\nlog: {level: debug}\n", `FILE: log.level is there twice; leave one of them`},
+		{"c.yaml", "log:\n  format: json\n  level: x\nlimits:\n  level: y\n", "FILE:5: unknown key \"limits.level\"; \"mycelium help serve\" lists the options\nlog.level: \"x\" (from file FILE:3) is not valid; it takes one of debug, info, warn, error, off, for example debug"},
+		{"c.toml", "# [no]\ndrain . batch = 1\n[limits]\nlevel = 'x'\n[ 'log' ]\n  \"level\" = 1\n", "FILE:4: unknown key \"limits.level\"; \"mycelium help serve\" lists the options\nlog.level: \"1\" (from file FILE:6) is not valid; it takes one of debug, info, warn, error, off, for example debug"},
+		{"c.yaml", "log.level: info\nlog: {level: debug}\n", `FILE: log.level is set twice; remove one`},
 		{"c.yaml", "loops: [1]\n", `loops: the value (from file FILE:1) is a list; it takes a whole number from 0 to 1024, for example 4`},
 		{"c.yaml", "topics: [[a]]\n", `topics: the value (from file FILE:1) has an element that is not a plain value; it takes one or more topic patterns, exact or with one * at the end, for example room:*,lobby`},
 		{"c.toml", "idle_timeout = 2020-01-01\n", `idle_timeout: the value (from file FILE:1) is not a plain value; it takes a duration from 1s to 24h, with its unit: ms, s, m or h, for example 60s`},
 		{"c.yaml", "listen: 4000\n", `listen: "4000" (from file FILE:1) is a port without the colon before it; it takes [HOST]:PORT, for example 127.0.0.1:4000`},
-		{"c.yaml", "- secret\n", `FILE: is not a list of keys and values, such as listen: ":4000"`},
-		{"c.json", "{}", `config: "FILE" (from flag --config) has an extension that is not known; it takes the path of a .yaml, .yml or .toml file, for example mycelium.yaml`},
+		{"c.yaml", "- secret\n", `FILE: is not a mapping of keys to values, such as listen: ":4000"`},
+		{"c.json", "{}", `config: "FILE" (from flag --config) has an unknown extension; it takes the path of a .yaml, .yml or .toml file, for example mycelium.yaml`},
 	} {
 		file := write(t, c.name, c.text)
 		wantProblems(t, problems(t, file, []string{"--config=" + file}, nil), c.want)
@@ -190,13 +190,13 @@ func TestFileThatCannotBeParsed(t *testing.T) {
 	wantProblems(t, problems(t, "", nil, []string{"MYCELIUM_CONFIG=/nonexistent/c.toml"}),
 		`config: "/nonexistent/c.toml" (from environment variable MYCELIUM_CONFIG) cannot be read: no such file or directory`)
 	wantProblems(t, problems(t, "", []string{"--config="}, nil),
-		`config: "" (from flag --config) has an extension that is not known; it takes the path of a .yaml, .yml or .toml file, for example mycelium.yaml`)
+		`config: "" (from flag --config) has an unknown extension; it takes the path of a .yaml, .yml or .toml file, for example mycelium.yaml`)
 }
 
 func TestOptionsThatDoNotFit(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"--tls-cert=c", "tls.cert is set (from flag --tls-cert) and tls.key is not; TLS takes both, for example --tls-key=/etc/mycelium/key.pem"},
-		{"--tls-key=k", "tls.key is set (from flag --tls-key) and tls.cert is not; TLS takes both, for example --tls-cert=/etc/mycelium/cert.pem"},
+		{"--tls-cert=c", "tls.cert is set (from flag --tls-cert) and tls.key is not; TLS needs both, for example --tls-key=/etc/mycelium/key.pem"},
+		{"--tls-key=k", "tls.key is set (from flag --tls-key) and tls.cert is not; TLS needs both, for example --tls-cert=/etc/mycelium/cert.pem"},
 		{"--limits-max-message=8MiB", "limits.outbound_bytes is 4194304 and cannot hold a message of limits.max_message, which is 8388608; it takes at least 8388672 here, or a smaller limits.max_message"},
 	} {
 		wantProblems(t, problems(t, "", strings.Fields(c.args), nil), c.want)
@@ -223,7 +223,7 @@ func TestAllAtOnce(t *testing.T) {
 		`loops: "a" (from file FILE:2)`+rest,
 		`loops: "c" (from environment variable MYCELIUM_LOOPS)`+rest,
 		`loops: "b" (from flag --loops)`+rest,
-		"tls.cert is set (from environment variable MYCELIUM_TLS_CERT) and tls.key is not; TLS takes both, for example --tls-key=/etc/mycelium/key.pem",
+		"tls.cert is set (from environment variable MYCELIUM_TLS_CERT) and tls.key is not; TLS needs both, for example --tls-key=/etc/mycelium/key.pem",
 	)
 }
 

@@ -35,7 +35,7 @@ func (l *loader) readFile(name, origin string) (words, *configFile) {
 	case ".toml":
 		parse = toml.Unmarshal
 	default:
-		l.problem("config: %s (from %s) has an extension that is not known; it takes %s, for example %s",
+		l.problem("config: %s (from %s) has an unknown extension; it takes %s, for example %s",
 			shown(name), origin, fileOption.kind.takes, fileOption.example)
 		return nil, nil
 	}
@@ -67,7 +67,7 @@ func reason(err error) error {
 // parseProblem returns the parser's message, unless that repeats the text of the
 // file, which may contain secrets.
 func parseProblem(err error) string {
-	const notMap = "is not a list of keys and values, such as listen: \":4000\""
+	const notMap = "is not a mapping of keys to values, such as listen: \":4000\""
 	if strings.Contains(err.Error(), "cannot unmarshal") {
 		return notMap
 	}
@@ -127,7 +127,7 @@ func (l *loader) fileWords(f *configFile) words {
 		case o == nil:
 			l.unknownKey(f, key)
 		case slices.Contains(f.twice, key):
-			l.problem("%s: %s is there twice; leave one of them", f.name, key)
+			l.problem("%s: %s is set twice; remove one", f.name, key)
 		case f.values[key] != nil:
 			w, wrong := fileValue(o, f.values[key])
 			if wrong != "" {

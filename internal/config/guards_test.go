@@ -8,7 +8,7 @@ import (
 
 // TestGuards: what is to keep somebody out, and would not, is an error.
 func TestGuards(t *testing.T) {
-	const noToken = "clients need no token, so that it has no effect"
+	const noToken = "clients need no token, so it has no effect"
 	for _, c := range []struct {
 		args, environ, file string
 		want                string // none: it is right

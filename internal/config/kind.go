@@ -121,7 +121,7 @@ func oneOf(values ...string) kind {
 				return v, ""
 			}
 		}
-		return nil, "is not known"
+		return nil, "is not valid"
 	}}
 }
 

@@ -128,9 +128,9 @@ func (l *loader) checkTogether(c *Config) {
 	switch {
 	case l.bad["tls.cert"] || l.bad["tls.key"]:
 	case c.TLS.Cert != "" && c.TLS.Key == "":
-		l.problem("tls.cert is set (from %s) and tls.key is not; TLS takes both, for example --tls-key=/etc/mycelium/key.pem", cert)
+		l.problem("tls.cert is set (from %s) and tls.key is not; TLS needs both, for example --tls-key=/etc/mycelium/key.pem", cert)
 	case c.TLS.Cert == "" && c.TLS.Key != "":
-		l.problem("tls.key is set (from %s) and tls.cert is not; TLS takes both, for example --tls-cert=/etc/mycelium/cert.pem", key)
+		l.problem("tls.key is set (from %s) and tls.cert is not; TLS needs both, for example --tls-cert=/etc/mycelium/cert.pem", key)
 	}
 	if c.Auth.Secret != "" && c.Auth.PublicKeyFile != "" {
 		l.problem("auth.secret is set (from %s) and so is auth.public_key_file (from %s); auth.algorithm is for one of them",
@@ -169,7 +169,7 @@ func (l *loader) checkAuth(c *Config) {
 		}
 		byDefault, _ := o.kind.parse(o.words(o.def))
 		if origin, set := l.origins[o.key]; set && !reflect.DeepEqual(c.field(o).Interface(), byDefault) {
-			l.problem("%s is set (from %s) and clients need no token, so that it has no effect; "+
+			l.problem("%s is set (from %s) and clients need no token, so it has no effect; "+
 				"auth.secret, auth.public_key_file, auth.jwks or auth.phoenix_secret makes them need one, for example in MYCELIUM_AUTH_SECRET",
 				o.key, origin)
 		}

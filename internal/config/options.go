@@ -59,7 +59,7 @@ var options = []*option{
 		also: []string{"mount", "socket"},
 	},
 	{
-		key: "data", kind: text("DIRECTORY", "the path of a directory, which is made if there is none", nil),
+		key: "data", kind: text("DIRECTORY", "the path of a directory, which is created if it does not exist", nil),
 		def: "", example: "/var/lib/mycelium",
 		help: "The directory in which instances are kept. Only one server at a time can use it. Empty: instances are kept in memory and end with the server.",
 		also: []string{"data-dir", "dir", "store", "database", "db"},

@@ -57,7 +57,7 @@ func TestWarnings(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"", ""},
 		{"--check-origin=off", "check_origin (from flag --check-origin): every page may connect with its visitors' cookies; a list of origins lets in those that are meant"},
-		{"--idle-timeout=30s", "idle_timeout (from flag --idle-timeout): clients send a heartbeat every 30s only and are disconnected before it; more than that keeps them, for example 60s"},
+		{"--idle-timeout=30s", "idle_timeout (from flag --idle-timeout): clients send a heartbeat only every 30s, so this disconnects them; set more than that, for example 60s"},
 		{"--idle-timeout=31s", ""},
 		{"--log-level=off", "log.level (from flag --log-level): nothing is logged, crashes of channels included; error logs those alone"},
 		{"--limits-max-connections=5 --limits-max-connections-per-address=6", "limits.max_connections_per_address (from flag --limits-max-connections-per-address): 6 is more than limits.max_connections, 5, and bounds nothing"},

@@ -29,7 +29,7 @@ func (c *Config) warnings() (all []string) {
 		warn("check_origin", "every page may connect with its visitors' cookies; a list of origins lets in those that are meant")
 	}
 	if c.IdleTimeout <= heartbeat {
-		warn("idle_timeout", "clients send a heartbeat every %s only and are disconnected before it; more than that keeps them, for example 60s", heartbeat)
+		warn("idle_timeout", "clients send a heartbeat only every %s, so this disconnects them; set more than that, for example 60s", heartbeat)
 	}
 	if c.Log.Level == "off" {
 		warn("log.level", "nothing is logged, crashes of channels included; error logs those alone")

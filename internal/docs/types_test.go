@@ -62,7 +62,7 @@ func TestTypesEvents(t *testing.T) {
 			t.Errorf("docs/types.md says that %s takes %v, it takes %v", name, said, handled)
 		}
 		var told []string // by the answer to an unknown event
-		for _, m := range regexp.MustCompile(`(?:there is no event %q: an? \w+ takes |noSuchEvent\(")([\w, ]+)"`).FindAllStringSubmatch(source, -1) {
+		for _, m := range regexp.MustCompile(`(?:unknown event %q: an? \w+ takes |noSuchEvent\(")([\w, ]+)"`).FindAllStringSubmatch(source, -1) {
 			told = append(told, strings.FieldsFunc(strings.ReplaceAll(m[1], " and ", ","), func(r rune) bool { return r == ',' || r == ' ' })...)
 		}
 		slices.Sort(told)

@@ -105,7 +105,7 @@ func Examine(m Machine, connections int64) (Report, error) {
 		return Report{}, ErrNoLinux
 	}
 	if _, err := fs.Stat(m.FS, path.Join("proc", m.Process)); err != nil {
-		return Report{}, fmt.Errorf("there is no process %s; --pid takes the id of a running one", m.Process)
+		return Report{}, fmt.Errorf("process %s does not exist; --pid takes the id of a running process", m.Process)
 	}
 	r := Report{Connections: connections, GoodFor: noBound, OK: true}
 	read := &machine{Machine: m}

@@ -192,7 +192,7 @@ func TestNoMachine(t *testing.T) {
 	}
 	m := machineOf(recorded(t, "server"))
 	m.Process = "4711"
-	if _, err := Examine(m, 1); err == nil || !strings.Contains(err.Error(), "no process 4711") {
+	if _, err := Examine(m, 1); err == nil || !strings.Contains(err.Error(), "process 4711 does not exist") {
 		t.Error(err)
 	}
 	empty := fstest.MapFS{"proc/sys": {Mode: fs.ModeDir}, "proc/self": {Mode: fs.ModeDir}}

@@ -51,10 +51,10 @@ func Distance(a, b string) int {
 // ones, which are in lower case. It follows the field in a sentence.
 func UnknownField(name string, known []string) string {
 	if len(known) == 0 {
-		return "is not a known field; there are none"
+		return "is not a known field; no fields are allowed"
 	}
 	if meant := Of(strings.ToLower(name), known); meant != "" {
 		return fmt.Sprintf("is not a known field; did you mean %q?", meant)
 	}
-	return "is not a known field; there are " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
+	return "is not a known field; the known fields are " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
 }

@@ -35,13 +35,13 @@ func TestUnknownField(t *testing.T) {
 		"lables":  `is not a known field; did you mean "labels"?`,
 		"LABELS":  `is not a known field; did you mean "labels"?`,
 		"idleTTL": `is not a known field; did you mean "idle_ttl"?`,
-		"auth":    `is not a known field; there are idle_ttl, labels, limits`,
+		"auth":    `is not a known field; the known fields are idle_ttl, labels, limits`,
 	} {
 		if got := UnknownField(name, known); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
-	if got := UnknownField("a", nil); got != "is not a known field; there are none" {
+	if got := UnknownField("a", nil); got != "is not a known field; no fields are allowed" {
 		t.Error(got)
 	}
 }

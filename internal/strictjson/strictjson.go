@@ -78,7 +78,7 @@ func decodeStruct(text []byte, v reflect.Value, at string) fielderr.List {
 		case !known:
 			return fielderr.New(here, "%s", nearest.UnknownField(name, slices.Collect(maps.Keys(fields))))
 		case seen[name]:
-			return fielderr.New(here, "is there twice")
+			return fielderr.New(here, "occurs twice")
 		}
 		seen[name] = true
 		if wrong := decode(value, v.Field(index), here); wrong != nil {

@@ -30,8 +30,8 @@ export function request(channel, event, payload = {}) {
 
 const WORDS = {
   timeout: "the server did not answer",
-  disconnected: "there is no connection",
-  "unmatched topic": "there is no such topic here; the instance may be of another type",
+  disconnected: "not connected",
+  "unmatched topic": "this topic does not exist here; the instance may be of another type",
 }
 
 /** The reason of a PushError, or of the reply to a join that was refused, in words. */
