@@ -29,6 +29,33 @@ func gated(gate chan struct{}, ended chan<- error) *channels.Channel {
 	return ch
 }
 
+// TestSecondJoin checks that a second join ends the first one's channel, whose
+// waiting pushes are not answered.
+func TestSecondJoin(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		gate, ended := make(chan struct{}), make(chan error, 1)
+		s := serve(t, o, channels.SocketOptions{}, gated(gate, ended))
+		p := s.dial(t)
+		first := p.join("gated:1", "{}")
+		p.push(first, "gated:1", "block", "{}")
+		waits := p.push(first, "gated:1", "echo", `{"body":"waits"}`)
+		second := p.push("2nd", "gated:1", "phx_join", "{}")
+		p.assertReply("", "phoenix", "heartbeat", "{}", "ok", "{}") // the join has begun
+		close(gate)
+		if m := p.await("phx_reply"); m.ref != second || m.status != "ok" {
+			t.Fatalf("%v, want the reply to the second join, %s", m, second)
+		}
+		p.assertNext(first, "gated:1", "phx_close", "{}")
+		if err := <-ended; !errors.Is(err, channels.ErrRejoined) {
+			t.Errorf("the first channel ended by %v", err)
+		}
+		echo := p.push("2nd", "gated:1", "echo", `{"body":"new"}`)
+		if m := p.await("phx_reply"); m.ref != echo {
+			t.Errorf("%v, want the reply to %s and none to %s", m, echo, waits)
+		}
+	})
+}
+
 // A burst of more than a mailbox takes: nothing is lost, the socket is not read
 // meanwhile, its silence is not held against it, and nobody else waits.
 func TestMailboxFull(t *testing.T) {

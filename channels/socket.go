@@ -301,9 +301,11 @@ func (s *Socket) handleHeartbeat(m *wire.Message) {
 	s.sendMessageReply(nil, m, "ok", emptyObject)
 }
 
-// handleJoin starts a join. An earlier join of the same topic ends; its
-// phx_close follows the reply of the new one, because phoenix.js only accepts
-// frames with the current join_ref.
+// handleJoin starts a join. An earlier join of the same topic ends, and pushes that
+// its channel has not handled are not answered, as in Phoenix
+// (shutdown_duplicate_channel in lib/phoenix/socket.ex). Its phx_close follows the
+// reply of the new join, because phoenix.js only accepts frames with the current
+// join_ref.
 func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	def := s.mount.router.match(m.Topic)
 	if def == nil || !m.TopicIsString {

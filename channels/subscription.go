@@ -39,9 +39,14 @@ func (c *Context) Subscribe(topic string) error {
 // Forward subscribes the client itself to another topic: broadcasts to it are
 // sent to the client as messages of that topic, which the client need not have
 // joined (Phoenix's fastlane, by which Absinthe sends the results of
-// subscriptions). Otherwise it is like Subscribe. Broadcasts that come during
-// the join follow its reply. A client that has also joined the topic gets them
-// twice. Forward does nothing for the channel's own topic.
+// subscriptions). Otherwise it is like Subscribe. A client that has also joined
+// the topic gets each broadcast twice. Forward does nothing for the channel's own
+// topic.
+//
+// Broadcasts during the join are sent after its reply. In a handler of an event, a
+// broadcast may reach the client before the handler's reply, as in Phoenix. If it
+// must not, hold a lock of the topic both while broadcasting and in the handler
+// until it has replied with [Ref.Reply].
 func (c *Context) Forward(topic string) error {
 	if topic == c.topic {
 		return nil

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/pubsub"
@@ -145,6 +147,45 @@ func TestForward(t *testing.T) {
 			p.Drop()
 		}
 		waitFor(t, "the topics to be left", func() bool { return countTopics(s.Endpoint) == 0 })
+	})
+}
+
+// TestForwardAfterReply checks the way that Forward documents to keep broadcasts
+// behind the reply of the handler that forwards them.
+func TestForwardAfterReply(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		var sending sync.Mutex
+		broadcasts := make(chan error, 1)
+		ch := channels.Handle("room", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
+			return channels.NoReply{}, nil
+		})
+		channels.On(ch, "follow", func(c *channels.Context, p topicIs) (channels.NoReply, error) {
+			sending.Lock()
+			defer sending.Unlock()
+			if err := c.Forward(p.Topic); err != nil {
+				return channels.NoReply{}, err
+			}
+			go func() {
+				sending.Lock()
+				defer sending.Unlock()
+				broadcasts <- c.Endpoint().Broadcast(p.Topic, "news", struct{}{})
+			}()
+			time.Sleep(time.Millisecond) // without the lock the broadcast would come first
+			return channels.NoReply{}, c.Ref().Reply("ok", nil)
+		})
+		p := serve(t, o, channels.SocketOptions{}, ch).dial(t)
+		ref := p.join("room", "{}")
+		for i := range 20 {
+			topic := fmt.Sprint("feed:", i)
+			follow := p.push(ref, "room", "follow", topicJSON(topic))
+			if m, err := p.read(); err != nil || m.event != "phx_reply" || m.ref != follow {
+				t.Fatalf("%v, %v, want the reply to %s", m, err, follow)
+			}
+			p.assertNext("", topic, "news", "{}")
+			if err := <-broadcasts; err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 }
 
