@@ -98,7 +98,7 @@ func (d *desk) untrack(key string) {
 // BroadcastLocal implements presence.Broadcaster. It checks that a diff neither
 // repeats nor contradicts an earlier one.
 func (d *desk) BroadcastLocal(_, _ string, payload any) error {
-	diff, err := json.Marshal(payload)
+	diff, err := payload.(json.Marshaler).MarshalJSON() // json.Marshal would copy it
 	if err != nil {
 		return err
 	}

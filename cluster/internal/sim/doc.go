@@ -10,7 +10,7 @@
 // The tests check the invariants of the replication with a model of presences
 // and of broadcasts:
 //
-//	go test ./cluster/internal/sim                     # 500 seeds
+//	go test ./cluster/internal/sim                     # 2,000 seeds; 100 with -race
 //	go test ./cluster/internal/sim -seeds 100000       # make sim
 //	go test ./cluster/internal/sim -run Seeds -seed 42 -trace
 package sim

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -12,7 +13,16 @@ import (
 	"testing"
 )
 
-var mutants = flag.Bool("mutants", false, "plant each of the known bugs and look for it")
+var (
+	mutants = flag.Bool("mutants", false, "plant each of the known bugs and look for it")
+	rewrite = flag.Bool("rewrite", false, "with -mutants: write the table of the seeds that find them anew")
+)
+
+// tableFile has the table of the planted bugs and the seeds that find them.
+const tableFile = "MUTANTS.md"
+
+// row is one of its rows.
+type row struct{ invariant, bug, file, seed string }
 
 // mutant is a bug that the seeds must find: a change of a source file.
 type mutant struct {
@@ -102,20 +112,41 @@ var plantedBugs = []mutant{
 		"p.meta != \"\" && p.holder.isOwn() {", "p.meta != \"\" {"},
 }
 
-// TestMutants plants each bug, and runs seeds until one fails.
+// TestMutants plants each bug, and runs the seed that is known to find it. With -rewrite it
+// looks for the first of -seeds that does, and writes the table anew.
 func TestMutants(t *testing.T) {
 	if !*mutants {
 		t.Skip("only with -mutants: make sim")
 	}
-	for _, m := range plantedBugs {
+	known, found := readTable(t), make([]row, len(plantedBugs))
+	for i, m := range plantedBugs {
 		t.Run(m.invariant+"/"+m.bug, func(t *testing.T) {
-			out, err := m.run(t)
+			args := []string{"-seeds", strconv.Itoa(*seeds)}
+			if !*rewrite {
+				args = []string{"-seed", known[i].seed}
+			}
+			out, err := m.run(t, args)
 			failed := regexp.MustCompile(`seed (\d+)(?: \([^)]*\))?: (.*)`).FindStringSubmatch(out)
 			if err == nil || failed == nil {
-				t.Fatalf("not found by %d seeds\n%s", *seeds, out)
+				t.Fatalf("not found with %v; if the simulation has changed, other seeds find it: add -rewrite\n%s", args, out)
 			}
 			t.Logf("found by seed %s: %s", failed[1], failed[2])
+			found[i] = row{m.invariant, m.bug, path.Join("cluster", m.file), failed[1]}
 		})
+	}
+	if *rewrite && !t.Failed() {
+		writeTable(t, found)
+	}
+}
+
+// TestMutantsTable: MUTANTS.md has each bug, in the order of the invariants.
+func TestMutantsTable(t *testing.T) {
+	known := readTable(t)
+	for i, m := range plantedBugs {
+		want := row{m.invariant, m.bug, path.Join("cluster", m.file), known[i].seed}
+		if n, err := strconv.Atoi(known[i].seed); known[i] != want || err != nil || n < 1 {
+			t.Errorf("row %d of %s is %q, want %q and a seed", i+1, tableFile, known[i], want)
+		}
 	}
 }
 
@@ -127,36 +158,78 @@ func TestMutantsFit(t *testing.T) {
 }
 
 // read returns the file that the bug is planted in.
-func (m mutant) read(t *testing.T) (path, source string) {
-	path, err := filepath.Abs(filepath.Join("..", "..", m.file))
+func (m mutant) read(t *testing.T) (file, source string) {
+	file, err := filepath.Abs(filepath.Join("..", "..", m.file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(text), m.old); n != 1 {
 		t.Errorf("%s has %q %d times, not once", m.file, m.old, n)
 	}
-	return path, string(text)
+	return file, string(text)
 }
 
-// run runs the seeds on the package with the bug in it.
-func (m mutant) run(t *testing.T) (string, error) {
-	path, source := m.read(t)
+// run runs TestSeeds on the package with the bug in it.
+func (m mutant) run(t *testing.T, args []string) (string, error) {
+	file, source := m.read(t)
 	dir := t.TempDir()
 	changed, overlay := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay.json")
 	if err := os.WriteFile(changed, []byte(strings.Replace(source, m.old, m.new, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {file: changed}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(overlay, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("go", "test", "-count=1", "-timeout", "10m", "-overlay", overlay, "-run", "TestSeeds", ".", "-seeds", strconv.Itoa(*seeds)).CombinedOutput()
+	args = append([]string{"test", "-count=1", "-timeout", "10m", "-overlay", overlay, "-run", "TestSeeds", "."}, args...)
+	out, err := exec.Command("go", args...).CombinedOutput()
 	return string(out), err
+}
+
+const rule = "|---|---|---|---|\n"
+
+// readTable returns the rows of the table, as many as there are planted bugs.
+func readTable(t *testing.T) []row {
+	t.Helper()
+	text, err := os.ReadFile(tableFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), rule)
+	var rows []row
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
+		if len(cells) != 4 {
+			t.Fatalf("%s has a row %q, want four cells", tableFile, line)
+		}
+		rows = append(rows, row{cells[0], cells[1], cells[2], cells[3]})
+	}
+	if len(rows) != len(plantedBugs) && !*rewrite {
+		t.Fatalf("%s has %d rows, want one for each of %d planted bugs: go test ./cluster/internal/sim -run Mutants -mutants -rewrite", tableFile, len(rows), len(plantedBugs))
+	}
+	return append(rows, make([]row, len(plantedBugs))...)
+}
+
+func writeTable(t *testing.T, rows []row) {
+	t.Helper()
+	text, err := os.ReadFile(tableFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(text), rule)
+	var b strings.Builder
+	b.WriteString(before + rule)
+	for _, r := range rows {
+		b.WriteString("| " + strings.Join([]string{r.invariant, r.bug, r.file, r.seed}, " | ") + " |\n")
+	}
+	if err := os.WriteFile(tableFile, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
