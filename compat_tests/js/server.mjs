@@ -7,6 +7,7 @@ import os from "node:os"
 import path from "node:path"
 import {fileURLToPath} from "node:url"
 import {promisify} from "node:util"
+import {startBesideLoad} from "./neighbour.mjs"
 import {until} from "./wait.mjs"
 
 const EXIT_MS = 10000
@@ -121,7 +122,8 @@ class Server {
 
 /**
  * Starts one of the servers above on a free port, with further arguments (`more`) and variables (`env`); it is
- * stopped when the scope ends.
+ * stopped when the scope ends. With MYCELIUM_BESIDE_LOAD in the environment it is the second node of a cluster, and the
+ * first has load (neighbour.mjs).
  */
 export async function startServer(scope, name = "mycelium", options = {}) {
   const {more = [], env = {}, ...unknown} = options
@@ -129,6 +131,12 @@ export async function startServer(scope, name = "mycelium", options = {}) {
     throw new Error(`startServer takes {more: [argument, …], env: {NAME: value}}, not ${JSON.stringify(options)}`)
   }
   if (!binaries[name]) throw new Error(`startServer knows ${Object.keys(binaries).join(", ")}, not ${name}`)
+  if (process.env.MYCELIUM_BESIDE_LOAD) return startBesideLoad(scope, name, {more, env})
+  return startAlone(scope, name, {more, env})
+}
+
+/** Starts one as startServer does, and nothing beside it. */
+export async function startAlone(scope, name, {more, env = {}}) {
   const {variable, build, args} = binaries[name]
   const binary = process.env[variable]
   if (!binary) throw new Error(`${variable} is not set. In the root of the repository: ${build}; then ${variable}=$PWD/bin/${name}`)

@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"log"
 	"os"
@@ -22,22 +23,30 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/compat_tests/pair"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 )
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
+	var flags pair.Flags
+	flags.Define(flag.CommandLine)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *listen); err != nil {
+	if err := run(ctx, *listen, flags); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, listen string) error {
+func run(ctx context.Context, listen string, flags pair.Flags) (err error) {
+	node, err := flags.Join()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
 	logger := zerolog.New(os.Stderr)
-	endpoint, err := channels.NewEndpoint(channels.Options{Logger: &logger})
+	endpoint, err := channels.NewEndpoint(channels.Options{Logger: &logger, Bus: node.Bus()})
 	if err != nil {
 		return err
 	}

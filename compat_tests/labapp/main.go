@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/compat_tests/pair"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -32,8 +34,10 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:4600", "TCP address to listen on")
 	portable := flag.Bool("portable", false, "serve connections by goroutines of net.Conn instead of epoll")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`, from the start to the end")
+	var flags pair.Flags
+	flags.Define(flag.CommandLine)
 	flag.Parse()
-	if err := profiled(*profile, func() error { return run(*addr, *portable) }); err != nil {
+	if err := profiled(*profile, func() error { return run(*addr, *portable, flags) }); err != nil {
 		fmt.Fprintln(os.Stderr, "labapp:", err)
 		os.Exit(1)
 	}
@@ -57,17 +61,22 @@ func profiled(name string, f func() error) error {
 }
 
 // run serves until SIGTERM or an interrupt.
-func run(addr string, portable bool) error {
+func run(addr string, portable bool, flags pair.Flags) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	node, err := flags.Join()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
 	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel).With().Timestamp().Logger()
 	endpoint, err := channels.NewEndpoint(channels.Options{
-		Logger: &log, Handler: http.HandlerFunc(notFound), Portable: portable,
+		Logger: &log, Handler: http.HandlerFunc(notFound), Portable: portable, Bus: node.Bus(),
 	})
 	if err != nil {
 		return err
 	}
-	tracker := presence.New(endpoint, presence.Options{})
+	tracker := presence.New(endpoint, presence.Options{Replicator: node.Replicator()})
 	mountSockets(endpoint, tracker)
 	bound, err := endpoint.Listen(addr)
 	if err == nil {
