@@ -20,7 +20,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql" MYCELIUM_LIVEAPP_BIN="$(CURDIR)/bin/liveapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial test-js pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial test-js test-cluster pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,12 @@ test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
 	$(GO) build -C examples/graphql -o ../../bin/graphql .
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test
+
+test-cluster: build ## Phoenix's recordings, and the suites of phoenix.js, against a node of a cluster while another one has load (5 minutes)
+	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
+	$(GO) test -count=1 -timeout 30m -run BesideLoad ./compat_tests -whole
+	cd compat_tests/js && npm ci --no-audit --no-fund
+	cd compat_tests/js && $(BINARIES) npm run -s test:cluster
 
 pictures: build ## docs/pictures anew: the example pages, and the observer with load on it (2 minutes; needs Chromium)
 	cd compat_tests/js && npm ci --no-audit --no-fund

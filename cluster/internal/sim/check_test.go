@@ -75,7 +75,8 @@ func (t *town) checkGhosts(r *resident) {
 		}
 		left, ok := t.left[ref]
 		bound := 3 * time.Second
-		if t.Noise.Drop > 0 || t.Noise.Late > 0 || t.Now()-t.quiet < lateness+bound {
+		// Where little may be held, a snapshot waits in vain for changes during it, and is made again.
+		if t.Noise.Drop > 0 || t.Noise.Late > 0 || t.limits.Hold > 0 || t.Now()-t.quiet < lateness+bound {
 			bound = 15 * time.Second
 		}
 		if ok && t.Now()-left > bound && t.Calm(owner.host, r.host) > bound {
