@@ -24,8 +24,8 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// The Go code of the documents is that of the examples, which are compiled and
-// tested.
+// TestGoSnippets checks that the Go code of the documents is that of the examples,
+// which are compiled and tested.
 func TestGoSnippets(t *testing.T) {
 	for document, example := range map[string]string{
 		"README.md": "examples/chat/main.go", "docs/auth.md": "examples/auth/main.go", "docs/types.md": "examples/poll/main.go",
@@ -43,34 +43,15 @@ func TestGoSnippets(t *testing.T) {
 	}
 }
 
-// Links between documents lead somewhere.
-func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	code := regexp.MustCompile("(?ms)^```.*?^```|`[^`\n]+`") // of Go, where a[b](c) is a call
-	documents, _ := filepath.Glob(filepath.Join(root, "*.md"))
-	more, _ := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	for _, name := range append(documents, more...) {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), "code"), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(name), m[1])); err != nil {
-				t.Errorf("%s links to %s, which is not there", filepath.Base(name), m[1])
-			}
-		}
-	}
-}
-
 var rewrite = flag.Bool("rewrite", false, "write what is made from tables anew")
 
-// The reference of the options is made from the one table that the server
-// itself uses.
+// TestConfigurationReference checks that the reference of the options is made from the
+// server's own table.
 func TestConfigurationReference(t *testing.T) {
-	want := "# Configuration\n\nOf `mycelium serve`. A flag wins over its environment variable, that over the file (`--config`, YAML or TOML).\n" +
-		"`mycelium config check` says what is wrong with them, `mycelium config print --source` what they come to. Options marked\n" +
-		"*Reloaded* are taken over by a running server on SIGHUP, see [operations](operations.md#reload); the others need a restart.\n" +
-		"This page is written by `make generate`.\n\n" + config.Markdown()
+	want := "# Configuration\n\nThe options of `mycelium serve`. A flag overrides its environment variable, which overrides the file (`--config`, YAML or TOML).\n" +
+		"`mycelium config check` reports what is wrong, and `mycelium config print --source` prints the resulting values. A running server takes\n" +
+		"over options marked *Reloaded* on SIGHUP, see [operations](operations.md#reload); the others need a restart.\n" +
+		"`make generate` writes this page.\n\n" + config.Markdown()
 	if *rewrite {
 		if err := os.WriteFile(filepath.Join(root, "docs/configuration.md"), []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -81,28 +62,28 @@ func TestConfigurationReference(t *testing.T) {
 	}
 }
 
-// The options that docs/operations.md names are there.
+// TestOperationsOptions checks that the options that docs/operations.md names exist.
 func TestOperationsOptions(t *testing.T) {
 	text, known := read(t, "docs/operations.md"), config.Markdown()
 	flags := regexp.MustCompile(`--[a-z-]+[a-z]`).FindAllString(text, -1)
 	keys := regexp.MustCompile("`(?:drain|limits|metrics|presence|api)\\.[a-z_]+`").FindAllString(text, -1)
 	if len(flags) == 0 || len(keys) == 0 {
-		t.Error("no option is named")
+		t.Error("docs/operations.md names no option")
 	}
 	own := map[string]bool{"--strict": true, "--source": true} // of mycelium config
 	for _, name := range flags {
 		if !own[name] && !strings.Contains(known, "`"+name+"`") {
-			t.Errorf("docs/operations.md names %s, which is no flag", name)
+			t.Errorf("docs/operations.md names %s, which is not a flag", name)
 		}
 	}
 	for _, key := range keys {
 		if !strings.Contains(known, key) {
-			t.Errorf("docs/operations.md names %s, which is no option", key)
+			t.Errorf("docs/operations.md names %s, which is not an option", key)
 		}
 	}
 }
 
-// The table of metrics is made from the one that the server itself uses.
+// TestMetricsReference checks that the table of metrics is made from the server's own.
 func TestMetricsReference(t *testing.T) {
 	const begin, end = "<!-- made by make generate -->\n", "<!-- end -->\n"
 	before, rest, found := strings.Cut(read(t, "docs/metrics.md"), begin)
@@ -121,12 +102,13 @@ func TestMetricsReference(t *testing.T) {
 	}
 	for _, name := range regexp.MustCompile(`mycelium_\w+`).FindAllString(before+after, -1) {
 		if !strings.Contains(table, "`"+name+"`") && !strings.Contains(read(t, "metrics/metrics.go"), `"`+name+`"`) {
-			t.Errorf("docs/metrics.md names %s, which is no metric", name)
+			t.Errorf("docs/metrics.md names %s, which is not a metric", name)
 		}
 	}
 }
 
-// The tests and recordings that docs/compatibility.md calls as witnesses exist.
+// TestCompatibilityWitnesses checks that the tests and recordings that
+// docs/compatibility.md refers to exist.
 func TestCompatibilityWitnesses(t *testing.T) {
 	text := read(t, "docs/compatibility.md")
 	var tests strings.Builder
@@ -140,18 +122,18 @@ func TestCompatibilityWitnesses(t *testing.T) {
 	}
 	witnesses := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(text, -1)
 	if len(witnesses) == 0 {
-		t.Error("no test is named")
+		t.Error("docs/compatibility.md names no test")
 	}
 	for _, w := range witnesses {
 		if !strings.Contains(tests.String(), "func "+w[1]+"(t *testing.T)") {
-			t.Errorf("there is no test %s in package channels", w[1])
+			t.Errorf("docs/compatibility.md names %s, which is not a test in package channels", w[1])
 		}
 	}
 	for _, row := range regexp.MustCompile(`(?m)recordings? (.*) \|$`).FindAllStringSubmatch(text, -1) {
 		for _, name := range regexp.MustCompile("`([\\w*]+)`").FindAllStringSubmatch(row[1], -1) {
 			found, _ := filepath.Glob(filepath.Join(root, "compat_tests/transcripts/bandit", name[1]+".json"))
 			if len(found) == 0 {
-				t.Errorf("there is no recording %s", name[1])
+				t.Errorf("docs/compatibility.md names %s, which is not a recording", name[1])
 			}
 		}
 	}
