@@ -16,6 +16,9 @@ type broadcast struct {
 	// Static between newBroadcast and the last Release.
 	frames.Set                         // topic, event, payload and frames
 	control    bool                    // only for the program's own subscribers
+	historic   bool                    // recorded, or a mark: see Context.passesOver
+	mark       bool                    // a history_mark, for the channels that follow
+	sender     uint64                  // the client that it is not for, on any connection; 0: none
 	state      func(channel any) error // of a presence_diff: pushes a state instead
 }
 
@@ -42,6 +45,6 @@ func (b *broadcast) Release() {
 		return
 	}
 	b.Set.Release()
-	b.control, b.state = false, nil
+	b.control, b.historic, b.mark, b.sender, b.state = false, false, false, 0, nil
 	broadcasts.Put(b)
 }

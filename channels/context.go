@@ -28,7 +28,9 @@ type Context struct {
 	joinRef wire.Ref // join_ref of pushes and replies: the join's, else its ref
 	nullRef bool     // the join had no join_ref: phx_close and phx_error carry null
 
-	stateDue bool // owned by the loop, placed here to save space: a presence_state is due, diffs are left out
+	// Owned by the loop, placed here to save space.
+	stateDue bool // a presence_state is due, diffs are left out
+	history  historyFlags
 
 	scoped uint8 // static, placed here to save space: bytes of the topic that are the scope, which the client does not know
 
@@ -62,6 +64,7 @@ type extras struct {
 type rare struct {
 	timers        *timers         // nil until SendAfter, and after the end
 	subscriptions []*subscription // to further topics
+	sender        uint64          // what identifies the client in history; 0: nothing
 }
 
 // hook is a list of functions; the zero value is empty.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/internal/front"
@@ -55,6 +56,11 @@ type Options struct {
 	Drain Drain
 	// Bus connects the endpoints of several nodes. nil means a single node.
 	Bus pubsub.Bus
+	// History records broadcasts, so that clients that come back are sent what
+	// they missed: see docs/history.md. Which topics and events are recorded is up
+	// to its rules; what [Endpoint.BroadcastLocal] sends is not. nil records
+	// nothing. Endpoints must not share a space.
+	History *history.Space
 	// Host makes the endpoint a guest of another, whose event loops and
 	// listeners it shares; see [Endpoint.Route]. The guest ignores its own
 	// Handler, TLS, Loops, Portable, IOUring, SlowReceiver, TrustedProxies and
@@ -85,7 +91,8 @@ type Endpoint struct {
 	gate    *admission.Gate // counts and refuses connections; it knows whether the endpoint drains
 	front   *front.Front    // of the listeners; a guest's is its host's
 	pubsub  *dispatch.PubSub
-	stopped chan struct{} // closed when Shutdown has ended all loops
+	history *history.Space // nil: nothing is recorded
+	stopped chan struct{}  // closed when Shutdown has ended all loops
 
 	// perLoop[i] is owned by loop i.
 	perLoop []perLoop
@@ -98,6 +105,7 @@ type Endpoint struct {
 	totals      totals // usage of the live limits
 	sessions    *pollSessions
 	pace        pacer // of all drains, including its guests'
+	refresher   refresher
 
 	// Guarded by mu.
 	mu       sync.RWMutex
@@ -109,12 +117,14 @@ type Endpoint struct {
 
 // perLoop is the endpoint's state on one loop.
 type perLoop struct {
-	sockets  []*Socket
-	held     map[*Socket]*hold     // sockets that are not read now; nil: there was none
-	renewals map[*Socket]*renewals // sockets whose clients must read before they are sent more; nil: there was none
-	traffic  traffic
-	joins    joinTimers
-	ids      socketIDs
+	sockets   []*Socket
+	held      map[*Socket]*hold     // sockets that are not read now; nil: there was none
+	renewals  map[*Socket]*renewals // sockets whose clients must read before they are sent more; nil: there was none
+	catchUps  map[*Context]*catchUp // channels that are catching up; nil: none
+	followers map[*Context]struct{} // channels whose clients are sent marks; nil: none
+	traffic   traffic
+	joins     joinTimers
+	ids       socketIDs
 	*scratch
 	_ [64]byte // keeps the next loop on another cache line
 }
@@ -142,7 +152,13 @@ type mount struct {
 func NewEndpoint(o Options) (*Endpoint, error) {
 	e := &Endpoint{
 		limits: o.Limits.withDefaults(), options: o, log: logging.NewLog(o.Logger),
-		stopped: make(chan struct{}), places: make(map[string]place),
+		stopped: make(chan struct{}), places: make(map[string]place), history: o.History,
+	}
+	if e.history != nil {
+		if o.Bus != nil {
+			return nil, errHistoryAndBus
+		}
+		e.history.OnMark(e.sendMark)
 	}
 	e.live.Store(&e.limits)
 	e.totals.set(&e.limits)

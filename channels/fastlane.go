@@ -30,7 +30,7 @@ func (l fastlane) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Mess
 		switch s := sub.(type) {
 		case *channelSubscriber:
 			c := (*Context)(s)
-			if c == sender || c.intercepted(b) || b.state != nil && c.leavesOut(b) {
+			if c == sender || b.historic && c.passesOver(b) || c.intercepted(b) || b.state != nil && c.leavesOut(b) {
 				continue
 			}
 			if f := sent.frames.TakeFrame(c.socket.key); f != nil {
@@ -39,11 +39,11 @@ func (l fastlane) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Mess
 				c.socket.transport.undeliverable()
 			}
 		case *subscription:
-			if s.c != sender {
+			if s.c != sender && !b.mark {
 				s.dispatch(b, &sent)
 			}
 		case *listenerSubscriber:
-			heard = true
+			heard = !b.mark
 		}
 	}
 	sent.finishFanOut()

@@ -24,6 +24,7 @@ type pendingJoin struct {
 	later    []wire.Message   // messages that have come for the topic meanwhile; copies
 	bytes    int              // of later
 	stalled  bool             // the socket is not read because of later
+	catchUp  *catchUp         // what is sent of the topic's history after the reply; nil: nothing
 
 	// Of joinTimers.
 	next, prev *pendingJoin
@@ -269,6 +270,9 @@ func (r *joinResult) answer() {
 			s.send(f)
 		}
 		p.pushed = nil
+		if p.catchUp != nil {
+			c.startCatchUp(p.catchUp)
+		}
 	}
 	p.drop()
 	s.redispatch(p.later)

@@ -208,6 +208,7 @@ func (c *Context) release() {
 		c.socket.endpoint.counters.channels.Add(-1)
 	}
 	c.life.view = ended
+	c.dropHistory()
 	c.forgetTurn()
 	c.socket.endpoint.pubsub.Unsubscribe(c.socket.loop.Index(), (*channelSubscriber)(c))
 	c.dropSubscriptions()

@@ -172,12 +172,10 @@ func (e *Endpoint) broadcast(topic, event string, p Payload, from *Context) erro
 	if err != nil {
 		return err
 	}
-	if from == nil { // not a nil *Context in an interface
-		err = e.pubsub.Broadcast(topic, b, nil)
-	} else {
-		err = e.pubsub.Broadcast(topic, b, from)
+	if e.records(topic, event) {
+		return e.record(topic, b, from)
 	}
-	return e.sent(err)
+	return e.sent(e.pubsub.Broadcast(topic, b, subscriberOf(from)))
 }
 
 // sent makes ErrOverloaded of a bus that is busy.

@@ -23,16 +23,20 @@ import (
 // renewal says how a message is made again. The zero renewal is for a message
 // that is not.
 type renewal struct {
-	state func(channel any) error // pushes a presence_state; it runs on the loop
-	info  any                     // otherwise: a message to the channel, whose handler pushes
+	state  func(channel any) error // pushes a presence_state; it runs on the loop
+	replay bool                    // the next page of a replay; see catchUp
+	info   any                     // otherwise: a message to the channel, whose handler pushes
 }
 
-func (r *renewal) isZero() bool { return r.state == nil && r.info == nil }
+func (r *renewal) isZero() bool { return r.state == nil && !r.replay && r.info == nil }
 
 // equals reports whether one of the two messages makes the other unnecessary.
 func (r *renewal) equals(o *renewal) bool {
 	if r.state != nil || o.state != nil {
 		return r.state != nil && o.state != nil
+	}
+	if r.replay || o.replay {
+		return r.replay && o.replay
 	}
 	return reflect.TypeOf(r.info) == reflect.TypeOf(o.info)
 }
@@ -162,6 +166,11 @@ func (s *Socket) renewNext(p *renewals) {
 // renew makes a message. The turn of its channel ends then, whether anything
 // was sent or not.
 func (c *Context) renew(r renewal) {
+	if r.replay {
+		c.readReplay()
+		c.giveTurn()
+		return
+	}
 	if r.state == nil {
 		// Like a timer, it is not refused by a full mailbox.
 		if c.enqueue(item{kind: itemTimer, info: r.info, inTurn: true}) != nil {

@@ -82,6 +82,7 @@ func (e *Endpoint) shutdown(ctx context.Context) error {
 		err = drainErr
 	}
 	e.cutOff()
+	e.refresher.stop()
 	if e.host == nil {
 		if httpErr := e.front.Shutdown(ctx); httpErr != nil {
 			err = httpErr

@@ -183,7 +183,7 @@ func (s service) relay(c *channels.Context, event string, p channels.Payload) (c
 		return channels.Reply{}, errUnauthorized
 	}
 	if channels.ReservedEvent(event) != "" {
-		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that does not begin with phx_, presence_, chan_reply_ or token_expiring", event)
+		return channels.Reply{}, channels.Errorf("event %s is the server's own: choose a name that does not begin with phx_, presence_, chan_reply_, token_expiring, history_mark or history_state", event)
 	}
 	var err error
 	if c.Get("self") == false {

@@ -54,6 +54,14 @@ func (k Key) Push(joinRef wire.Ref, topic, event string, p wire.Payload) (*netlo
 	return k.finishOwnFrame(f, buf, binary, err)
 }
 
+// Broadcast encodes, for one socket, a message that was a broadcast. Errors are
+// those of Push.
+func (k Key) Broadcast(topic, event string, p wire.Payload) (*netloop.Frame, error) {
+	f, buf := k.startFrame(len(topic) + len(event) + len(p.Data))
+	buf, binary, err := k.Encoding.Serializer().AppendBroadcast(buf, topic, event, p)
+	return k.finishOwnFrame(f, buf, binary, err)
+}
+
 // Reply encodes a reply. Errors are those of Push.
 func (k Key) Reply(joinRef, ref wire.Ref, topic, status string, p wire.Payload) (*netloop.Frame, error) {
 	quoted := topics.Get().(*[]byte)

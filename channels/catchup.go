@@ -1,0 +1,239 @@
+package channels
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/history"
+)
+
+// A client that joins may be sent recorded messages first: those that it missed, or
+// the last ones. Nothing must be missing between these and the live broadcasts, and
+// nothing come twice:
+//
+//   - The channel is subscribed, and from then on recorded broadcasts are left out
+//     (catchingUp).
+//   - The messages are read under the lock of the topic's history, and posted to the
+//     loop under the same lock (replay). What is recorded before is in them; what is
+//     recorded later is posted later.
+//   - The replay sends them, and ends the leaving out.
+//
+// A long replay is sent in pages, each when the client has read most of what was
+// sent before (see renewals). Only the last one ends the leaving out.
+
+// catchUp is the way of a channel to the live broadcasts. It exists only until they
+// are reached. Owned by the loop.
+type catchUp struct {
+	ask    history.Ask
+	client string       // the client's own name for itself
+	asked  bool         // by the params of the join: the client is told of state and position
+	told   bool         // history_state was sent
+	page   history.Page // what was read, on its way to the loop
+}
+
+// replayPage bounds a page of a replay in bytes, and so does an eighth of
+// Limits.OutboundBytes.
+const replayPage = 64 << 10
+
+// historyParams are the key of a join's params that is about history.
+type historyParams struct {
+	History *struct {
+		After  *string `json:"after"`  // the position that the client was last sent
+		Since  *int64  `json:"since"`  // Unix milliseconds
+		Last   int     `json:"last"`   // how many of the last messages
+		Limit  int     `json:"limit"`  // how many at most
+		Client string  `json:"client"` // the same for all connections of a client
+	} `json:"history"`
+}
+
+// maxClientName bounds historyParams.Client in bytes.
+const maxClientName = 128
+
+// newCatchUp returns what is sent to a client that joins a topic, nil if nothing is.
+// The params may be any payload; a key "history" that is not an object is ignored.
+func (e *Endpoint) newCatchUp(topic string, params Payload) *catchUp {
+	if e.history == nil {
+		return nil
+	}
+	rule, ok := e.history.Keeps(topic)
+	if !ok {
+		return nil
+	}
+	if u := askedCatchUp(params); u != nil {
+		return u
+	}
+	if rule.OnJoin == 0 {
+		return nil
+	}
+	return &catchUp{ask: history.Ask{Last: rule.OnJoin}}
+}
+
+// askedCatchUp returns what the params of a join ask for, nil if that is nothing.
+func askedCatchUp(params Payload) *catchUp {
+	if params.Binary || !bytes.Contains(params.Data, []byte(`"history"`)) {
+		return nil
+	}
+	var p historyParams
+	err := json.Unmarshal(params.Data, &p)
+	if p.History == nil {
+		return nil
+	}
+	h, u := p.History, &catchUp{asked: true}
+	if len(h.Client) <= maxClientName {
+		u.client = h.Client
+	}
+	u.ask.Limit = max(0, h.Limit)
+	switch {
+	case err != nil: // a field of the wrong type
+		u.ask.Unknown = true
+	case h.After != nil:
+		position, err := history.ParsePosition(*h.After)
+		u.ask.After, u.ask.Unknown = position, err != nil || position.IsZero()
+	case h.Since != nil:
+		u.ask.Since = time.UnixMilli(max(1, *h.Since))
+	case h.Last > 0:
+		u.ask.Last = h.Last
+	default:
+		u.ask.Last = -1 // nothing yet, but marks from now on
+	}
+	return u
+}
+
+// startCatchUp begins to catch up; the channel has just been subscribed. For the
+// loop.
+func (c *Context) startCatchUp(u *catchUp) {
+	l := c.socket.perLoop()
+	c.history |= catchingUp
+	if l.catchUps == nil {
+		l.catchUps = make(map[*Context]*catchUp)
+	}
+	l.catchUps[c] = u
+	c.nameSender(u.client)
+	u.ask.Without = c.sender()
+	u.ask.PageBytes = min(replayPage, c.socket.mount.limits.OutboundBytes/8)
+	if n := len(c.def.intercept); n > 0 { // what is intercepted waits in the mailbox
+		most := max(1, c.socket.mount.limits.MailboxMessages/2)
+		if u.ask.Limit == 0 || u.ask.Limit > most {
+			u.ask.Limit = most
+		}
+	}
+	if u.asked {
+		c.follow(true)
+	}
+	c.catchUpWhenRead()
+}
+
+// catchUpWhenRead sends the next page when the client has read enough. For the loop.
+func (c *Context) catchUpWhenRead() {
+	if c.putsOff() {
+		c.putOff(renewal{replay: true})
+		return
+	}
+	c.readReplay()
+}
+
+// readReplay reads the next page of the replay and posts it.
+func (c *Context) readReplay() {
+	u := c.socket.perLoop().catchUps[c]
+	if u == nil {
+		return
+	}
+	c.socket.endpoint.history.Read(c.topic, u.ask, func(p history.Page) {
+		u.page = p
+		c.socket.loop.Post((*replay)(c))
+	})
+}
+
+// replay is a Context as the task that sends a page of what it missed.
+type replay Context
+
+// Run is for the loop.
+func (t *replay) Run() {
+	c := (*Context)(t)
+	l := c.socket.perLoop()
+	u := l.catchUps[c]
+	if u == nil { // the channel has ended
+		return
+	}
+	page := u.page
+	u.page = history.Page{}
+	if u.asked && (!u.told || page.Missing != "") {
+		u.told = true
+		c.pushFromLoop(eventHistoryState, statePayload(&page))
+	}
+	for i := range page.Messages {
+		if c.life.view != joined {
+			return
+		}
+		c.sendRecorded(&page.Messages[i])
+	}
+	if page.More {
+		u.ask = history.Ask{After: page.Next, Without: u.ask.Without, PageBytes: u.ask.PageBytes}
+		c.catchUpWhenRead()
+		return
+	}
+	c.endCatchUp()
+	if u.asked {
+		c.pushFromLoop(eventHistoryMark, markPayload(page.Next))
+	}
+}
+
+// sendRecorded sends a recorded message as the broadcast that it was.
+func (c *Context) sendRecorded(m *history.Message) {
+	p := Payload{Data: m.Payload, Binary: m.Binary}
+	if c.def.intercepts(m.Event) {
+		if b, err := newBroadcast(c.topic, m.Event, p); err == nil {
+			c.intercepted(b)
+			b.Release()
+		}
+		return
+	}
+	f, err := c.socket.key.Broadcast(c.topic, m.Event, p)
+	if err != nil { // bytes, where only text can be sent
+		c.socket.transport.undeliverable()
+		return
+	}
+	c.socket.send(f)
+}
+
+// pushFromLoop sends a push of the server's own at once.
+func (c *Context) pushFromLoop(event string, p Payload) {
+	if c.life.view != joined {
+		return
+	}
+	if f, err := c.socket.key.Push(c.joinRef, c.topic, event, p); err == nil {
+		c.socket.send(f)
+	}
+}
+
+// statePayload tells the client whether it is sent all that it asked for.
+func statePayload(p *history.Page) Payload {
+	b := append([]byte(nil), `{"recovered":`...)
+	b = strconv.AppendBool(b, p.Missing == "")
+	if p.Missing != "" {
+		b = append(append(append(b, `,"reason":"`...), p.Missing...), '"')
+	}
+	b = strconv.AppendInt(append(b, `,"replayed":`...), int64(p.Found), 10)
+	return Payload{Data: append(b, '}')}
+}
+
+// endCatchUp ends the leaving out of recorded broadcasts.
+func (c *Context) endCatchUp() {
+	l := c.socket.perLoop()
+	c.history &^= catchingUp
+	if delete(l.catchUps, c); len(l.catchUps) == 0 {
+		l.catchUps = nil // gives its memory back
+	}
+}
+
+// dropHistory ends what a channel that ends has to do with history.
+func (c *Context) dropHistory() {
+	if c.history&catchingUp != 0 {
+		c.endCatchUp()
+	}
+	if c.history&following != 0 {
+		c.follow(false)
+	}
+}

@@ -1,0 +1,216 @@
+package channels
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/history"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+)
+
+// errHistoryAndBus is returned for an endpoint whose history would miss what other
+// nodes broadcast.
+var errHistoryAndBus = errors.New("channels: Options.History records the broadcasts of this node only: it cannot be used with Options.Bus")
+
+// Events about history, for clients that have asked for them in the params of a
+// join. A mark has the position of a client that has everything up to it; the
+// client sends it back when it joins again.
+const (
+	eventHistoryState = "history_state"
+	eventHistoryMark  = "history_mark"
+)
+
+// historyFlags say what a channel does with recorded broadcasts. They belong to the
+// loop.
+type historyFlags uint8
+
+const (
+	// catchingUp: recorded broadcasts are left out. A replay, which includes them, is on
+	// its way to the channel.
+	catchingUp historyFlags = 1 << iota
+	// following: the client is sent marks.
+	following
+	// named: the channel has a sender, rare.sender.
+	named
+)
+
+// History returns Options.History.
+func (e *Endpoint) History() *history.Space { return e.history }
+
+// records reports whether a broadcast is recorded.
+func (e *Endpoint) records(topic, event string) bool {
+	return e.history != nil && e.history.Records(topic, event) && ReservedEvent(event) == ""
+}
+
+// record broadcasts an event that is recorded. It takes over the reference to b.
+func (e *Endpoint) record(topic string, b *broadcast, from *Context) (err error) {
+	m := history.Message{Event: b.Event, Payload: b.Payload.Data, Binary: b.Payload.Binary}
+	if from != nil {
+		m.Sender = from.sender()
+	}
+	b.historic, b.sender = true, m.Sender
+	e.history.Record(topic, &m, func() { err = e.pubsub.BroadcastLocal(topic, b, subscriberOf(from)) })
+	return err
+}
+
+// subscriberOf returns a channel as the subscriber to leave out; nil for none, which
+// must not become a nil *Context in an interface.
+func subscriberOf(from *Context) any {
+	if from == nil {
+		return nil
+	}
+	return from
+}
+
+// sender returns what identifies the channel's client across connections, 0 if the
+// client has not named itself.
+func (c *Context) sender() uint64 {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if x := c.extras; x != nil && x.rare != nil {
+		return x.rare.sender
+	}
+	return 0
+}
+
+// nameSender notes the client's own name for itself. For the loop.
+func (c *Context) nameSender(name string) {
+	if name == "" {
+		return
+	}
+	sum := sha256.Sum256([]byte(name))
+	c.life.mu.Lock()
+	c.rareLocked().sender = max(1, binary.BigEndian.Uint64(sum[:]))
+	c.life.mu.Unlock()
+	c.history |= named
+}
+
+// passesOver reports whether a broadcast with a place in history is not for the
+// channel.
+func (c *Context) passesOver(b *broadcast) bool {
+	switch {
+	case c.history&catchingUp != 0:
+		return true
+	case b.mark:
+		return c.history&following == 0
+	}
+	return b.sender != 0 && c.history&named != 0 && c.sender() == b.sender
+}
+
+// sendMark sends the clients of a topic that follow its history their position. The
+// topic's history is locked, so the mark comes behind everything that it includes.
+func (e *Endpoint) sendMark(topic string, p history.Position) {
+	b, err := newBroadcast(topic, eventHistoryMark, markPayload(p))
+	if err != nil {
+		e.log.Error("a mark cannot be encoded").Err(err).Write()
+		return
+	}
+	b.historic, b.mark = true, true
+	e.pubsub.BroadcastLocal(topic, b, nil) //nolint:errcheck // a closed endpoint has no clients
+}
+
+func markPayload(p history.Position) Payload {
+	return Payload{Data: append(append([]byte(`{"pos":"`), p.String()...), `"}`...)}
+}
+
+// Positions become too old even if nothing is recorded on their topic: what other
+// topics have lost cannot always be told from what this one has. So clients that
+// follow are sent a new mark now and then, three times within the age of messages.
+const (
+	marksWithinAge = 3
+	leastRefresh   = 10 * time.Second
+	refreshAtOnce  = 256 // channels of a loop
+)
+
+// refresher sends new marks while there are clients that follow.
+type refresher struct {
+	mu    sync.Mutex
+	count int         // followers; guarded by mu
+	timer *time.Timer // guarded by mu; nil: there was none
+	over  bool        // guarded by mu: the endpoint is shut down
+}
+
+// follow starts or ends the marks of a channel. For the loop.
+func (c *Context) follow(on bool) {
+	l, e, n := c.socket.perLoop(), c.socket.endpoint, 1
+	if on {
+		c.history |= following
+		if l.followers == nil {
+			l.followers = make(map[*Context]struct{})
+		}
+		l.followers[c] = struct{}{}
+	} else {
+		n = -1
+		c.history &^= following
+		if delete(l.followers, c); len(l.followers) == 0 {
+			l.followers = nil // gives its memory back
+		}
+	}
+	e.history.Follow(n)
+	r := &e.refresher
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.count += n; r.count == 1 && on && !r.over {
+		r.timer = time.AfterFunc(e.refreshAfter(), e.refreshMarks)
+	} else if r.count == 0 && r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+// refreshAfter returns how often marks are sent at least.
+func (e *Endpoint) refreshAfter() time.Duration {
+	var least time.Duration
+	for _, r := range e.history.Rules() {
+		if every := r.Age / marksWithinAge; least == 0 || every < least {
+			least = every
+		}
+	}
+	return max(least, leastRefresh)
+}
+
+// refreshMarks sends new marks to all clients that follow.
+func (e *Endpoint) refreshMarks() {
+	for i, lane := range e.tenant.Lanes() {
+		lane.Post(netloop.TaskFunc(func() {
+			var list []*Context
+			for c := range e.perLoop[i].followers {
+				list = append(list, c)
+			}
+			e.refreshSome(lane, list)
+		}))
+	}
+	r := &e.refresher
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.count > 0 && !r.over {
+		r.timer.Reset(e.refreshAfter())
+	}
+}
+
+// refreshSome sends new marks to some channels, and leaves the rest to another task.
+func (e *Endpoint) refreshSome(lane *netloop.Lane, list []*Context) {
+	n := min(len(list), refreshAtOnce)
+	for _, c := range list[:n] {
+		if c.history&following != 0 && c.history&catchingUp == 0 {
+			e.history.Read(c.topic, history.Ask{Last: -1}, func(p history.Page) {
+				c.push(eventHistoryMark, markPayload(p.Next)) //nolint:errcheck // a channel that ends needs no mark
+			})
+		}
+	}
+	if rest := list[n:]; len(rest) > 0 {
+		lane.Post(netloop.TaskFunc(func() { e.refreshSome(lane, rest) }))
+	}
+}
+
+// stop ends the refreshing for good.
+func (r *refresher) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
