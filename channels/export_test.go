@@ -24,12 +24,12 @@ func IdleParts() []IdlePart {
 		{"`netloop.Conn`: descriptor, handler, outgoing queue, deadline", allocated(unsafe.Sizeof(netloop.Conn{}))},
 		{"its callback in easygo's epoll", allocated(2 * unsafe.Sizeof(uintptr(0)))},
 		{"its entry in easygo's map of descriptors, 17 bytes in a map that is two thirds full", 17 * 3 / 2},
-		{"`channels.websocketConn`: of it", allocated(unsafe.Sizeof(websocketConn{}))},
+		{"`channels.websocketConn`, with", allocated(unsafe.Sizeof(websocketConn{}))},
 		{"– `channels.Socket`: options, version, channels", int(unsafe.Sizeof(Socket{}))},
-		{"– `websocket.Decoder`: what has come of a message", int(unsafe.Sizeof(websocketConn{}.decoder))},
-		{"`channels.Context`: topic, mailbox, state; of it", allocated(unsafe.Sizeof(Context{}))},
+		{"– `websocket.Decoder`: the beginning of a message", int(unsafe.Sizeof(websocketConn{}.decoder))},
+		{"`channels.Context`: topic, mailbox, state; with", allocated(unsafe.Sizeof(Context{}))},
 		{"– `dispatch.Subscription`: its place in the topic", int(unsafe.Sizeof(dispatch.Subscription{}))},
-		{"places in the loop's list of connections, the endpoint's of sockets and the topic's of subscribers",
+		{"places in the loop's list of connections, the endpoint's list of sockets and the topic's list of subscribers",
 			int(2*unsafe.Sizeof(uintptr(0)) + unsafe.Sizeof(dispatch.Subscriber(nil)))},
 	}
 }
