@@ -35,11 +35,12 @@ func (e *Endpoint) drain(ctx context.Context) error {
 		host = e.host
 	}
 	for {
+		pace := host.options.Drain.among(host.drainingNodes())
 		open := int(e.counters.sockets.Load())
 		if open == 0 {
 			break
 		}
-		n, next := host.pace.takeCloses(time.Now(), host.options.Drain, min(open, max(1, e.options.Drain.Batch)))
+		n, next := host.pace.takeCloses(time.Now(), pace, min(open, max(1, e.options.Drain.Batch)))
 		if n > 0 {
 			closed, left := e.closeBatch(ctx, n)
 			host.pace.giveBack(n - closed)
@@ -52,6 +53,23 @@ func (e *Endpoint) drain(ctx context.Context) error {
 		}
 	}
 	return await(ctx, &e.connections) // until the Close frames are written and answered
+}
+
+// drainingNodes returns how many nodes share the pace.
+func (e *Endpoint) drainingNodes() int {
+	if e.options.DrainingNodes == nil {
+		return 1
+	}
+	return max(1, e.options.DrainingNodes())
+}
+
+// among returns the pace of each of several nodes that close d.Batch sockets in
+// each d.Interval together. Small batches are closed less often instead.
+func (d Drain) among(nodes int) Drain {
+	whole := max(1, d.Batch)
+	d.Batch = max(1, whole/nodes)
+	d.Interval = d.Interval * time.Duration(nodes*d.Batch) / time.Duration(whole)
+	return d
 }
 
 // closeBatch closes up to n sockets, evenly on all loops, and returns how many

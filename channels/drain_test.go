@@ -39,6 +39,25 @@ func TestAllot(t *testing.T) {
 	}
 }
 
+// TestPaceAmong: several nodes close no more together than one would alone.
+func TestPaceAmong(t *testing.T) {
+	for _, c := range []struct {
+		batch, nodes, want int
+		every              time.Duration
+	}{
+		{10_000, 1, 10_000, 2 * time.Second},
+		{10_000, 4, 2500, 2 * time.Second},
+		{10, 3, 3, 1800 * time.Millisecond},
+		{1, 3, 1, 6 * time.Second},
+		{0, 2, 1, 4 * time.Second},
+	} {
+		d := Drain{Batch: c.batch, Interval: 2 * time.Second}
+		if got := d.among(c.nodes); got.Batch != c.want || got.Interval != c.every {
+			t.Errorf("%d among %d: %d every %s, want %d every %s", c.batch, c.nodes, got.Batch, got.Interval, c.want, c.every)
+		}
+	}
+}
+
 // TestPacer: no more than the batch within an interval, whoever asks, and what
 // one does not use is another's.
 func TestPacer(t *testing.T) {

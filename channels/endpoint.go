@@ -54,6 +54,11 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// Drain paces [Endpoint.Shutdown].
 	Drain Drain
+	// DrainingNodes returns how many nodes are draining at the moment, this one
+	// included: the pace of Drain is then that of all of them together. It is called for
+	// each batch, on any goroutine, and must not block. Nil means that this node drains
+	// alone. Guests have the pace of their host.
+	DrainingNodes func() int
 	// Bus connects the endpoints of several nodes. nil means a single node.
 	Bus pubsub.Bus
 	// History records broadcasts, so that clients that come back are sent what

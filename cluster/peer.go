@@ -15,6 +15,7 @@ type Peer struct {
 	oldest        byte          // version that it reads
 	newest        byte          // the same
 	info          []byte        // of its last heartbeat
+	told          time.Duration // when that came
 	heard         time.Duration // when the last packet of it came
 	up            bool
 	down          time.Duration // since when it is silent; for a new peer since it is known

@@ -95,6 +95,7 @@ func (n *Node) handleHeartbeat(pk received) error {
 		return nil
 	}
 	p.address, p.oldest, p.newest, p.info = h.address, h.oldest, h.newest, h.info
+	p.told = n.clock.Now()
 	p.head = max(p.head, h.head)
 	if p.target == 0 {
 		p.target = h.head + 1

@@ -6,8 +6,10 @@ import "time"
 type PeerInfo struct {
 	Log           LogID
 	Name, Address string
-	// Info is what its Options.Info returned for its last heartbeat.
+	// Info is what its Options.Info returned for its last heartbeat, and Told how long
+	// ago that came.
 	Info []byte
+	Told time.Duration
 	// Up reports whether it is heard and followed, Left whether it has said
 	// goodbye.
 	Up, Left bool
@@ -65,7 +67,7 @@ func (n *Node) Stats() Stats {
 			continue
 		}
 		s.Peers = append(s.Peers, PeerInfo{
-			Log: p.log, Name: p.name, Address: p.address, Info: p.info, Up: p.up, Left: p.leaving, Incompatible: p.incompatible,
+			Log: p.log, Name: p.name, Address: p.address, Info: p.info, Told: n.clock.Now() - p.told, Up: p.up, Left: p.leaving, Incompatible: p.incompatible,
 			Silent: n.clock.Now() - p.heard, Applied: p.next - 1, Behind: p.head + 1 - p.next, Held: p.held.bytes, Lost: p.lost,
 		})
 	}

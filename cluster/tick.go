@@ -70,6 +70,17 @@ func (p *Peer) tick(now time.Duration) {
 	}
 }
 
+// Announce sends a heartbeat now: Options.Info has something that should not wait for the
+// next one.
+func (n *Node) Announce() {
+	n.in.Lock()
+	defer n.in.Unlock()
+	if !n.isClosed() {
+		n.beat = n.clock.Now()
+		n.sendHeartbeat(false)
+	}
+}
+
 // sendHeartbeat tells all other nodes what this node has. The caller holds in.
 func (n *Node) sendHeartbeat(leaving bool) {
 	if err := n.transport.ToAll(n.heartbeat(leaving)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
@@ -40,6 +41,10 @@ type clusterNode struct {
 	// conflict receives why this node cannot stay: another node has its name or its number.
 	conflict chan error
 }
+
+// hearDrains is how long a node that drains waits for others that began at the same time: many times as long as a
+// message between them takes.
+const hearDrains = 250 * time.Millisecond
 
 var errSameNumber = errors.New("another node has drawn the same number for its presences, one of 65,536: start this one again, and it draws another")
 
@@ -74,7 +79,7 @@ func (d *daemon) join(files clusterFiles) error {
 	if c.SharesInstances() {
 		n.store = openShared(transport, c.Name, logging.NewLog(&d.log))
 	}
-	n.watcher = membership.Watch(n.Node, membership.Options{
+	o := membership.Options{
 		Name: files.node, Cluster: c.Name, Size: c.Size, Logger: &d.log,
 		Link: func() membership.Link { return membership.Link(transport.Stats()) },
 		Joined: func() {
@@ -82,7 +87,11 @@ func (d *daemon) join(files clusterFiles) error {
 				n.stopServer(errSameNumber)
 			}
 		},
-	})
+	}
+	if n.store != nil {
+		o.Store = n.store.look
+	}
+	n.watcher = membership.Watch(n.Node, o)
 	watcher.Store(n.watcher)
 	d.cluster = n
 	event := d.log.Info().Str("cluster", c.Name).Str("node", files.node)
@@ -149,12 +158,32 @@ func (d *daemon) address() string {
 func (d *daemon) facts(watcher *atomic.Pointer[membership.Watcher]) func() []byte {
 	version := version()
 	return func() []byte { // called under a lock of the node, which it must not ask
-		f := membership.Facts{Version: version, Sockets: d.endpoint.Stats().Sockets}
+		f := membership.Facts{
+			Version: version, Sockets: d.endpoint.Stats().Sockets, Draining: d.stopping.Load(), Time: time.Now().UnixMilli(),
+		}
 		if w := watcher.Load(); w != nil {
 			f.Resent = w.View().Stats.Resent
 		}
 		return f.Encode()
 	}
+}
+
+// startDrain tells the other nodes that this one is draining, so that all that do share one pace. It returns how
+// long those that have begun at the same time take to tell the same.
+func (n *clusterNode) startDrain() time.Duration {
+	if n == nil || len(n.Stats().Peers) == 0 {
+		return 0
+	}
+	n.Announce()
+	return hearDrains
+}
+
+// draining returns how many nodes are draining, this one included.
+func (n *clusterNode) draining() int {
+	if n == nil {
+		return 1
+	}
+	return 1 + membership.Draining(n.Stats().Peers)
 }
 
 // leave says goodbye to the other nodes. Everything that publishes must have ended.

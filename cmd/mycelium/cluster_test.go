@@ -303,6 +303,10 @@ func TestClusterPresence(t *testing.T) {
 	const news = "/socket/news/websocket?vsn=2.0.0"
 	here := joinAt(t, a, news, "room:1")
 	expect(t, here.Client, `"presence_state",{"guest-of-a":`)
+	wait(t, "b knows the guest of a", func() bool {
+		_, text := b.call(t, http.MethodGet, "/api/instances/news/presence?topic=room:1", "")
+		return strings.Contains(text, "guest-of-a")
+	})
 	there := joinAt(t, b, news, "room:1")
 	expect(t, there.Client, `"presence_state",{"guest-of-a":{"metas":[{"phx_ref"`)
 	expect(t, here.Client, `"presence_diff",{"joins":{"guest-of-b":`)

@@ -143,10 +143,11 @@ func inUse(err error, option string) error {
 
 func (d *daemon) drain() error {
 	d.stopping.Store(true)
-	if delay := d.cfg.Drain.Delay; delay > 0 {
+	delay := d.cfg.Drain.Delay
+	if delay > 0 {
 		d.log.Info().Stringer("delay", delay).Msg("no longer ready")
-		time.Sleep(delay)
 	}
+	time.Sleep(max(delay, d.cluster.startDrain()))
 	d.log.Info().Int64("sockets", d.endpoint.Stats().Sockets).Msg("draining")
 	return d.close()
 }
@@ -197,6 +198,7 @@ func (d *daemon) open(first *loaded) (err error) {
 	d.metrics.SetAccess(d.access(d.cfg.Metrics))
 	o := endpointOptions(d.cfg)
 	o.Logger, o.Handler, o.TLS = &d.log, withAPI{d, d.mux()}, d.certificate.tlsConfig()
+	o.DrainingNodes = func() int { return d.cluster.draining() }
 	if d.endpoint, err = channels.NewEndpoint(o); err != nil {
 		return err
 	}

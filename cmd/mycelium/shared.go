@@ -12,6 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/natsstore"
 	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/membership"
 )
 
 const (
@@ -21,6 +22,8 @@ const (
 	openPause = time.Second
 	// storeWait is how long a request waits for the store to be opened.
 	storeWait = 5 * time.Second
+	// probeEvery is how often it is looked after.
+	probeEvery = time.Second
 )
 
 // sharedStore is the store that the nodes of a cluster have in common. It is opened in the background, because
@@ -37,8 +40,11 @@ type sharedStore struct {
 
 	store *natsstore.Store // static after opened
 
-	mu  sync.Mutex
-	why error // it is not open; guarded by mu
+	mu sync.Mutex
+
+	// Guarded by mu.
+	state    membership.Store
+	answered time.Time // when the last request ended
 }
 
 var _ instances.SharedStore = (*sharedStore)(nil)
@@ -50,26 +56,28 @@ func openShared(t *natscluster.Transport, cluster string, log *logging.Log) *sha
 		transport: t, log: log, cancel: cancel, opened: make(chan struct{}), done: make(chan struct{}),
 		// Clusters may have NATS servers in common.
 		options: natsstore.Options{Bucket: "mycelium_" + cluster + "_instances", Replicas: t.Replicas()},
-		why:     errors.New("it is being opened"),
+		state:   membership.Store{Trouble: "it is being opened"},
 	}
-	go s.open(ctx)
+	go func() {
+		defer close(s.done)
+		s.open(ctx)
+		s.probe(ctx)
+	}()
 	return s
 }
 
 func (s *sharedStore) open(ctx context.Context) {
-	defer close(s.done)
 	for ctx.Err() == nil {
 		store, err := s.try(ctx)
 		if err == nil {
 			s.store = store
 			close(s.opened)
+			s.setTrouble("")
 			s.log.Info("the store of instances is open").Str("bucket", s.options.Bucket).Write()
 			return
 		}
-		s.mu.Lock()
-		s.why = err
-		s.mu.Unlock()
 		if ctx.Err() == nil {
+			s.setTrouble(err.Error())
 			s.log.Warn("the store of instances is not open yet").Err(err).Write()
 		}
 		select {
@@ -89,16 +97,44 @@ func (s *sharedStore) try(ctx context.Context) (*natsstore.Store, error) {
 	return natsstore.Open(ctx, js.Conn(), s.options)
 }
 
-// opening returns why the store is not open yet, nil if it is.
-func (s *sharedStore) opening() error {
-	select {
-	case <-s.opened:
-		return nil
-	default:
+// probe looks after the part of the store that this node keeps, and asks for a key that is not there if nobody
+// else has asked for anything.
+func (s *sharedStore) probe(ctx context.Context) {
+	ticker := time.NewTicker(probeEvery)
+	defer ticker.Stop()
+	for {
+		behind := ""
+		if err := s.transport.JetStreamHealth(); err != nil {
+			behind = err.Error()
+		}
+		s.mu.Lock()
+		s.state.Behind = behind
+		idle := time.Since(s.answered) > storeWait
+		s.mu.Unlock()
+		if idle {
+			ask, cancel := context.WithTimeout(ctx, storeWait)
+			s.Get(ask, "probe") //nolint:errcheck // ended notes it
+			cancel()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
+}
+
+// look returns the state of the store.
+func (s *sharedStore) look() membership.Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Errorf("the store of instances is not open: %w", s.why)
+	return s.state
+}
+
+func (s *sharedStore) setTrouble(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Trouble, s.answered = text, time.Now()
 }
 
 // wait returns the store once it is open, or an error after some time.
@@ -109,10 +145,20 @@ func (s *sharedStore) wait(ctx context.Context) (*natsstore.Store, error) {
 	case <-ctx.Done():
 	case <-time.After(storeWait):
 	}
-	if err := s.opening(); err != nil {
-		return nil, err
+	return nil, fmt.Errorf("the store of instances is not open: %s", s.look().Trouble)
+}
+
+// ended notes how a request has ended, and says in its error what has failed.
+func (s *sharedStore) ended(err error) error {
+	switch {
+	case err == nil, errors.Is(err, instances.ErrKeyNotFound), errors.Is(err, instances.ErrKeyRevision):
+		s.setTrouble("")
+		return err
+	case errors.Is(err, context.Canceled):
+		return err
 	}
-	return s.store, nil
+	s.setTrouble(err.Error())
+	return fmt.Errorf("the store of instances does not answer: %w", err)
 }
 
 // Get implements [instances.Store].
@@ -121,7 +167,8 @@ func (s *sharedStore) Get(ctx context.Context, key string) (instances.Entry, err
 	if err != nil {
 		return instances.Entry{}, err
 	}
-	return store.Get(ctx, key)
+	e, err := store.Get(ctx, key)
+	return e, s.ended(err)
 }
 
 // Put implements [instances.Store].
@@ -130,7 +177,8 @@ func (s *sharedStore) Put(ctx context.Context, key string, value []byte, revisio
 	if err != nil {
 		return 0, err
 	}
-	return store.Put(ctx, key, value, revision)
+	next, err := store.Put(ctx, key, value, revision)
+	return next, s.ended(err)
 }
 
 // PutIf implements [instances.SharedStore].
@@ -139,7 +187,8 @@ func (s *sharedStore) PutIf(ctx context.Context, key string, value []byte, other
 	if err != nil {
 		return 0, err
 	}
-	return store.PutIf(ctx, key, value, other, revision)
+	next, err := store.PutIf(ctx, key, value, other, revision)
+	return next, s.ended(err)
 }
 
 // Delete implements [instances.Store].
@@ -148,7 +197,7 @@ func (s *sharedStore) Delete(ctx context.Context, key string, revision uint64) e
 	if err != nil {
 		return err
 	}
-	return store.Delete(ctx, key, revision)
+	return s.ended(store.Delete(ctx, key, revision))
 }
 
 // DeleteIf implements [instances.SharedStore].
@@ -157,7 +206,7 @@ func (s *sharedStore) DeleteIf(ctx context.Context, key, other string, revision 
 	if err != nil {
 		return err
 	}
-	return store.DeleteIf(ctx, key, other, revision)
+	return s.ended(store.DeleteIf(ctx, key, other, revision))
 }
 
 // List implements [instances.Store].
@@ -166,7 +215,8 @@ func (s *sharedStore) List(ctx context.Context, prefix string) ([]instances.Entr
 	if err != nil {
 		return nil, err
 	}
-	return store.List(ctx, prefix)
+	list, err := store.List(ctx, prefix)
+	return list, s.ended(err)
 }
 
 // Watch implements [instances.SharedStore].
@@ -184,8 +234,10 @@ func (s *sharedStore) Watch(ctx context.Context, prefix string) iter.Seq2[instan
 func (s *sharedStore) Close() error {
 	s.cancel()
 	<-s.done
-	if s.opening() != nil {
+	select {
+	case <-s.opened:
+		return s.store.Close()
+	default:
 		return nil
 	}
-	return s.store.Close()
 }

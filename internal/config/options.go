@@ -304,7 +304,7 @@ var options = []*option{
 	{
 		key: "drain.batch", kind: number(1, 1<<31-1),
 		def: "10000", example: "1000", unit: "sockets",
-		help: "When the server stops: how many sockets are closed at a time, so that clients do not all reconnect to the next server at once.",
+		help: "When the server stops: how many sockets are closed at a time, so that clients do not all reconnect to the next server at once. Nodes of a cluster that stop at the same time share it.",
 		also: []string{"batch", "drain-batch-size", "batch-size"},
 	},
 	{

@@ -7,7 +7,9 @@
 package membership
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +33,8 @@ const (
 	syncWithin = 30 * time.Second
 )
 
-// ErrJoining is the error of a node that has just started and is not ready.
+// ErrJoining is the error of a node that has just started and is not ready. What it waits for
+// may follow.
 var ErrJoining = errors.New("joining the cluster")
 
 // Node is what a Watcher samples; *cluster.Node is one.
@@ -56,10 +59,21 @@ type Options struct {
 	Size int
 	// Link samples the transport; it must not block.
 	Link func() Link
+	// Store samples the store that the nodes have in common; it must not block. May be nil.
+	Store func() Store
 	// Joined is called once, when the node is ready; it must not block. May be nil.
 	Joined func()
 	// Logger gets nodes that come and go; nil writes to standard error.
 	Logger *zerolog.Logger
+}
+
+// Store is the state of the store that the nodes have in common, as this one finds it.
+type Store struct {
+	// Trouble is why requests to it fail; empty: they succeed.
+	Trouble string
+	// Behind is what the part of it that this node keeps lacks; empty: nothing, or this
+	// node keeps none.
+	Behind string
 }
 
 // View is a sample of a watcher. It must not be modified.
@@ -68,6 +82,7 @@ type View struct {
 	At, Started   time.Time
 	Name, Cluster string
 	Link          Link
+	Store         *Store // nil: there is none
 	Stats         cluster.Stats
 	// Rate counts the entries that this node has published a second since the
 	// view before.
@@ -116,8 +131,14 @@ func (w *Watcher) Ready() error {
 	if w.ready.Load() {
 		return nil
 	}
+	if v := w.View(); v.Store != nil && w.others(v) && v.Store.waits() != "" {
+		return fmt.Errorf("%w: waiting for the store of instances: %s", ErrJoining, v.Store.waits())
+	}
 	return ErrJoining
 }
+
+// waits returns why the store is not ready, "" if it is.
+func (s *Store) waits() string { return cmp.Or(s.Trouble, s.Behind) }
 
 func (w *Watcher) run() {
 	every := joinEvery
@@ -139,7 +160,10 @@ func (w *Watcher) run() {
 
 func (w *Watcher) look() {
 	v := &View{At: time.Now(), Started: w.started, Name: w.options.Name, Cluster: w.options.Cluster, Link: w.options.Link(), Stats: w.node.Stats()}
-	v.Peers = peersOf(v.Stats.Peers)
+	if w.options.Store != nil {
+		v.Store = new(w.options.Store())
+	}
+	v.Peers = peersOf(v.Stats.Peers, v.At)
 	v.compare(w.before)
 	w.view.Store(v)
 	w.logChanges(v)
@@ -155,18 +179,19 @@ func (w *Watcher) look() {
 
 // joined reports whether the node is ready for clients.
 func (w *Watcher) joined(v *View) bool {
+	if time.Since(w.started) >= syncWithin {
+		return true
+	}
+	return w.others(v) && (v.Store == nil || v.Store.waits() == "")
+}
+
+// others reports whether the node has caught up with the others, or there are none.
+func (w *Watcher) others(v *View) bool {
 	others := 1
 	if w.options.Size > 0 {
 		others = w.options.Size - 1
 	}
-	syncing, waited := v.count(Syncing), time.Since(w.started)
-	switch {
-	case v.count(Up) >= others && syncing == 0:
-		return true
-	case waited >= syncWithin:
-		return true
-	}
-	return waited >= AloneAfter && syncing == 0
+	return v.count(Syncing) == 0 && (v.count(Up) >= others || time.Since(w.started) >= AloneAfter)
 }
 
 func (v *View) count(s State) (n int) {

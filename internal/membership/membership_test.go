@@ -3,8 +3,10 @@ package membership
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,19 +23,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fake struct {
 	mu    sync.Mutex
 	stats cluster.Stats
+	at    time.Time // when that was set
 	link  Link
 }
 
 func (f *fake) Stats() cluster.Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stats
+	stats := f.stats
+	stats.Peers = slices.Clone(stats.Peers)
+	for i := range stats.Peers {
+		stats.Peers[i].Told = time.Since(f.at)
+	}
+	return stats
 }
 
 func (f *fake) set(link bool, busy uint64, peers ...cluster.PeerInfo) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.link.Connected, f.stats.Busy, f.stats.Peers = link, busy, peers
+	f.link.Connected, f.stats.Busy, f.stats.Peers, f.at = link, busy, peers, time.Now()
 }
 
 func (f *fake) watch(size int, log *bytes.Buffer) *Watcher {
@@ -142,6 +150,97 @@ func TestTold(t *testing.T) {
 		step(true, 5, "", syncing)
 		w.Close()
 	})
+}
+
+// TestClock: a clock that differs is noticed once, also if heartbeats are late.
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, log := &fake{}, new(bytes.Buffer)
+		w := f.watch(1, log)
+		defer w.Close()
+		step := func(ahead, late, want time.Duration) {
+			t.Helper()
+			b := up
+			b.Info = Facts{Time: time.Now().Add(ahead).UnixMilli()}.Encode()
+			time.Sleep(late)
+			f.set(true, 0, b)
+			time.Sleep(lookEvery)
+			synctest.Wait()
+			if got := w.View().Peers[0].Ahead; got != want {
+				t.Errorf("%s ahead, want %s", got, want)
+			}
+		}
+		step(0, 100*time.Millisecond, -100*time.Millisecond)
+		step(0, 0, 0)
+		for range heartbeats - 1 {
+			step(0, 500*time.Millisecond, 0) // the best of the last ones counts
+		}
+		step(0, 500*time.Millisecond, -500*time.Millisecond)
+		for range heartbeats {
+			step(5*time.Second, 0, 5*time.Second)
+		}
+		w.log.Flush()
+		if got := strings.Count(log.String(), "the clock of a node differs"); got != 1 {
+			t.Errorf("logged %d times:\n%s", got, log)
+		}
+	})
+}
+
+// TestStore: a node waits for the store, says why, and is ready all the same if that does
+// not come.
+func TestStore(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			f, log := &fake{}, new(bytes.Buffer)
+			f.set(true, 0, up)
+			var state atomic.Pointer[Store]
+			state.Store(&Store{Trouble: "no leader"})
+			logger := zerolog.New(log)
+			w := Watch(f, Options{Logger: &logger, Link: func() Link { return Link{Connected: true} }, Store: func() Store { return *state.Load() }})
+			defer w.Close()
+			time.Sleep(10 * time.Second)
+			if err := w.Ready(); err == nil || err.Error() != "joining the cluster: waiting for the store of instances: no leader" {
+				t.Errorf("%v", err)
+			}
+			if comes {
+				state.Store(&Store{Behind: "a stream"})
+				time.Sleep(time.Second)
+				if err := w.Ready(); err == nil || !strings.HasSuffix(err.Error(), ": a stream") {
+					t.Errorf("%v", err)
+				}
+				state.Store(new(Store))
+				time.Sleep(time.Second)
+			} else {
+				time.Sleep(syncWithin)
+			}
+			if err := w.Ready(); err != nil {
+				t.Error(err)
+			}
+			state.Store(&Store{Trouble: "gone"})
+			time.Sleep(3 * time.Second)
+			state.Store(new(Store))
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			if err := w.Ready(); err != nil {
+				t.Error(err)
+			}
+			lost, found := strings.Count(log.String(), `"reason":"gone"`), strings.Count(log.String(), "the store of instances is reached")
+			if comes && lost != 1 || found < 1 {
+				t.Errorf("lost %d times, found %d times:\n%s", lost, found, log)
+			}
+		})
+	}
+}
+
+// TestDraining counts the nodes that drain and can be heard.
+func TestDraining(t *testing.T) {
+	drains := Facts{Draining: true}.Encode()
+	peers := []cluster.PeerInfo{
+		up, {Info: drains, Up: true}, {Info: drains}, {Info: drains, Left: true}, {Info: drains, Silent: cluster.DownAfter}, {Info: []byte("?")},
+	}
+	if n := Draining(peers); n != 2 {
+		t.Errorf("%d nodes drain, want 2", n)
+	}
 }
 
 // TestRates: a view has how long each node has been as it is, and how much comes from it.

@@ -34,6 +34,10 @@ var States = []State{Up, Syncing, Silent, Left, Incompatible}
 type Facts struct {
 	Version string `json:"version"`
 	Sockets int64  `json:"sockets"`
+	// Draining: it has been told to stop, and closes its sockets.
+	Draining bool `json:"draining,omitempty"`
+	// Time is its clock's, in milliseconds since 1970.
+	Time int64 `json:"time,omitempty"`
 	// Resent counts the entries that it has sent again, because they had not arrived
 	// somewhere.
 	Resent uint64 `json:"resent,omitempty"`
@@ -67,15 +71,41 @@ type Peer struct {
 	// were lost. Held is the size of those that wait behind a hole, in bytes.
 	Behind, Lost uint64
 	Held         int
+	// Ahead is by how much its clock is ahead of this node's; 0 if it does not tell.
+	Ahead time.Duration
+
+	aheads []time.Duration // by the last heartbeats
 }
 
-func peersOf(infos []cluster.PeerInfo) []Peer {
+// heartbeats is from how many heartbeats a clock is judged. One that took long on its way
+// has the clock look behind, so that the largest difference is the best.
+const heartbeats = 8
+
+// ClockTolerance is by how much clocks may differ before it is said.
+const ClockTolerance = 2 * time.Second
+
+// Draining counts the nodes that are closing their sockets, among those that are heard.
+func Draining(peers []cluster.PeerInfo) (n int) {
+	for i := range peers {
+		var f Facts
+		if p := &peers[i]; !p.Left && p.Silent < cluster.DownAfter && json.Unmarshal(p.Info, &f) == nil && f.Draining {
+			n++
+		}
+	}
+	return n
+}
+
+func peersOf(infos []cluster.PeerInfo, now time.Time) []Peer {
 	peers := make([]Peer, len(infos))
 	for i, p := range infos {
 		peers[i] = Peer{
 			Log: p.Log, Name: p.Name, Address: p.Address, State: stateOf(&p), Silent: p.Silent, Applied: p.Applied, Behind: p.Behind, Lost: p.Lost, Held: p.Held,
 		}
 		json.Unmarshal(p.Info, &peers[i].Facts) //nolint:errcheck // a node of another version may send something else
+		if sent := peers[i].Facts.Time; sent != 0 {
+			peers[i].Ahead = time.UnixMilli(sent).Sub(now.Add(-p.Told)).Round(time.Millisecond)
+			peers[i].aheads = []time.Duration{peers[i].Ahead}
+		}
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	return peers
@@ -114,11 +144,25 @@ func (v *View) compare(before *View) {
 		if was.State == p.State {
 			p.Since = was.Since
 		}
+		p.readClock(was)
 		// Before it is up, what it had published earlier comes with a snapshot.
 		if was.State == Up && p.State == Up {
 			p.Rate = rate(was.Applied, p.Applied, seconds)
 		}
 	}
+}
+
+// readClock judges the clock by this heartbeat and those before it.
+func (p *Peer) readClock(was *Peer) {
+	switch {
+	case len(p.aheads) == 0:
+		return
+	case p.Facts.Time == was.Facts.Time:
+		p.aheads = was.aheads
+	default:
+		p.aheads = append(slices.Clone(was.aheads[max(0, len(was.aheads)-heartbeats+1):]), p.Ahead)
+	}
+	p.Ahead = slices.Max(p.aheads)
 }
 
 func rate(before, now uint64, seconds float64) float64 {
@@ -155,9 +199,21 @@ func (w *Watcher) logChanges(v *View) {
 	case !before.Link.Connected && v.Link.Connected:
 		w.log.Info("NATS is reached again").Write()
 	}
+	if was, is := before.trouble(), v.trouble(); was == "" && is != "" {
+		w.log.Warn("the store of instances is not reached: instances with a single owner stop, and none can be created").Str("reason", is).Write()
+	} else if was != "" && is == "" {
+		w.log.Info("the store of instances is reached").Write()
+	}
 	if n := v.Stats.Busy - before.Stats.Busy; n > 0 {
 		w.log.Warn("broadcasts did not reach the other nodes: too much waits for them").Int("broadcasts", int(n)).Write()
 	}
+}
+
+func (v *View) trouble() string {
+	if v.Store == nil {
+		return ""
+	}
+	return v.Store.Trouble
 }
 
 func (w *Watcher) tellPeer(was, p *Peer) {
@@ -172,6 +228,9 @@ func (w *Watcher) tellPeer(was, p *Peer) {
 		case Incompatible:
 			w.log.Warn("node speaks a version that this one cannot read").Str("node", p.Name).Str("version", p.Facts.Version).Write()
 		}
+	}
+	if p.Ahead.Abs() > ClockTolerance && was.Ahead.Abs() <= ClockTolerance {
+		w.log.Warn("the clock of a node differs from this one's").Str("node", p.Name).Str("ahead", p.Ahead.String()).Write()
 	}
 	if n := p.Lost - was.Lost; n > 0 {
 		w.log.Warn("messages of a node are lost").Str("node", p.Name).Int("messages", int(n)).Write()

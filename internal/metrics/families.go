@@ -229,6 +229,12 @@ var families = []family{
 		func(v *membership.View) int64 { return int64(v.Stats.Waiting) }),
 	inCluster("mycelium_cluster_kept_bytes", "Bytes kept for sending again.", gauge,
 		func(v *membership.View) int64 { return int64(v.Stats.Kept) }),
+	inStore("mycelium_cluster_store_working", "1 if requests to the store of instances succeed, else 0: then instances with a single owner stop, and none "+
+		"can be created. Only with cluster.instances=shared.",
+		func(s *membership.Store) bool { return s.Trouble == "" }),
+	inStore("mycelium_cluster_store_current", "1 if this node has everything of the store of instances that it keeps, else 0: then wait before another node "+
+		"is stopped. Only with cluster.instances=shared.",
+		func(s *membership.Store) bool { return s.Behind == "" }),
 	{
 		"mycelium_cluster_node_state", "1 for the present state of another node, else 0. up: its messages arrive. syncing: earlier messages are still " +
 			"to come. silent: nothing has come for 6 seconds. left: it has said goodbye. incompatible: it writes a version that this node cannot read.",
@@ -243,6 +249,8 @@ var families = []family{
 	},
 	byNode("mycelium_cluster_node_sockets", "Sockets connected to another node, by its last heartbeat.", gauge,
 		func(p *membership.Peer) int64 { return p.Facts.Sockets }),
+	byNode("mycelium_cluster_node_clock_ahead_seconds", "By how much the clock of another node is ahead of this node's, in whole seconds.", gauge,
+		func(p *membership.Peer) int64 { return int64(p.Ahead.Seconds()) }),
 	byNode("mycelium_cluster_node_silent_seconds", "How long nothing has come from another node.", gauge,
 		func(p *membership.Peer) int64 { return int64(p.Silent.Seconds()) }),
 	byNode("mycelium_cluster_node_resent_entries_total", "Entries that another node has sent again, by its last heartbeat.", counter,
@@ -280,6 +288,15 @@ func inCluster(name, help string, kind prometheus.ValueType, value func(*members
 	return family{name, help, kind, nil, func(s *snapshot, emit emit) {
 		if s.cluster != nil {
 			emit(value(s.cluster))
+		}
+	}}
+}
+
+// inStore returns a family of a node whose cluster has its instances in common.
+func inStore(name, help string, value func(*membership.Store) bool) family {
+	return family{name, help, gauge, nil, func(s *snapshot, emit emit) {
+		if s.cluster != nil && s.cluster.Store != nil {
+			emit(truth(value(s.cluster.Store)))
 		}
 	}}
 }

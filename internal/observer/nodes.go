@@ -25,6 +25,10 @@ type Cluster struct {
 	Connected bool `json:"connected"`
 	// WaitingBytes is the size of what waits to be sent.
 	WaitingBytes int `json:"waiting_bytes"`
+	// Store is why requests to the store of instances fail, and StoreBehind what this
+	// node's own part of it lacks. Both are empty without one.
+	Store       string `json:"store,omitempty"`
+	StoreBehind string `json:"store_behind,omitempty"`
 	// Nodes are this one and the others, by name.
 	Nodes []NodeRow `json:"nodes"`
 }
@@ -34,11 +38,13 @@ type NodeRow struct {
 	Name    string `json:"name"`
 	Address string `json:"address,omitempty"` // for clients
 	// Self marks the node whose observer this is.
-	Self    bool             `json:"self,omitempty"`
-	State   membership.State `json:"state"`
-	Since   time.Time        `json:"since"`
-	Version string           `json:"version"`
-	Sockets int64            `json:"sockets"`
+	Self  bool             `json:"self,omitempty"`
+	State membership.State `json:"state"`
+	// Draining: it closes its sockets, to stop.
+	Draining bool      `json:"draining,omitempty"`
+	Since    time.Time `json:"since"`
+	Version  string    `json:"version"`
+	Sockets  int64     `json:"sockets"`
 	// Entries come from it a second: broadcasts, and changes of presence.
 	Entries float64 `json:"entries"`
 	// Behind counts its entries that are not here yet, Lost those that never came,
@@ -46,6 +52,8 @@ type NodeRow struct {
 	Behind uint64 `json:"behind"`
 	Lost   uint64 `json:"lost"`
 	Resent uint64 `json:"resent"`
+	// AheadSeconds is by how much its clock is ahead of this node's.
+	AheadSeconds float64 `json:"ahead_seconds,omitempty"`
 }
 
 // look is nil where there is no cluster.
@@ -62,11 +70,15 @@ func (n Nodes) look() *Cluster {
 		Entries: v.Rate, Resent: v.Stats.Resent,
 	}
 	c := &Cluster{Name: v.Cluster, Connected: v.Link.Connected, WaitingBytes: v.Stats.Waiting, Nodes: make([]NodeRow, 0, 1+len(v.Peers))}
+	if v.Store != nil {
+		c.Store, c.StoreBehind = v.Store.Trouble, v.Store.Behind
+	}
 	for i := range v.Peers {
 		p := &v.Peers[i]
 		c.Nodes = append(c.Nodes, NodeRow{
 			Name: p.Name, Address: p.Address, State: p.State, Since: p.Since, Version: p.Facts.Version, Sockets: p.Facts.Sockets,
 			Entries: p.Rate, Behind: p.Behind, Lost: p.Lost, Resent: p.Facts.Resent,
+			Draining: p.Facts.Draining, AheadSeconds: p.Ahead.Seconds(),
 		})
 	}
 	c.Nodes = append(c.Nodes, self)

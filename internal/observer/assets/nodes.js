@@ -15,17 +15,28 @@ export function showCluster(cluster, now) {
   if (!cluster) return
   $("cluster-name").textContent = cluster.name
   $("cluster-size").textContent = counted(cluster.nodes.length, "node")
-  $("cluster-trouble").hidden = cluster.connected
-  $("cluster-trouble").textContent = `NATS is not reached; ${bytes(cluster.waiting_bytes)} wait for it`
+  const trouble = problem(cluster)
+  $("cluster-trouble").hidden = !trouble
+  $("cluster-trouble").textContent = trouble
   $("nodes").replaceChildren(...cluster.nodes.map(node => row(node, now)))
   picture(cluster.nodes)
+}
+
+/** What is wrong with the whole cluster, worst first. */
+function problem(cluster) {
+  const clock = cluster.nodes.find(n => Math.abs(n.ahead_seconds ?? 0) > 2)
+  if (!cluster.connected) return `NATS is not reached; ${bytes(cluster.waiting_bytes)} wait for it`
+  if (cluster.store) return `The store of instances is not reached: ${cluster.store}`
+  if (cluster.store_behind) return `The store of instances is not complete here: ${cluster.store_behind}`
+  if (clock) return `The clock of ${clock.name} is ${Math.abs(clock.ahead_seconds).toFixed(1)} s ${clock.ahead_seconds > 0 ? "ahead of" : "behind"} this one's`
+  return ""
 }
 
 function row(n, now) {
   const number = (value, name) => h("td", {class: name ? `number ${name}` : "number"}, value)
   return h("tr", {"data-node": n.name},
     h("th", {scope: "row", title: n.address ?? ""}, n.name, n.self ? h("span", {class: "count"}, " this one") : null),
-    h("td", {}, h("span", {class: "pill", "data-state": n.state}, n.state)),
+    h("td", {}, h("span", {class: "pill", "data-state": n.state}, n.draining && n.state === "up" ? "draining" : n.state)),
     h("td", {class: "number", title: `since ${new Date(n.since).toLocaleString()}`}, elapsed((now - Date.parse(n.since)) / 1000)),
     number(short(n.sockets)), number(short(n.entries), "wide"), number(n.self ? "–" : short(n.behind), "wide"),
     number(n.self ? "–" : short(n.lost), n.lost > 0 ? "bad" : ""), number(short(n.resent), "wide"), h("td", {class: "wide"}, n.version || "–"))
