@@ -364,3 +364,24 @@ func TestTokenPlaces(t *testing.T) {
 		}
 	})
 }
+
+// TestTokenMay: a * in a claim that a pattern is filled with is no wildcard, although Token.Join shows it like one.
+func TestTokenMay(t *testing.T) {
+	v := newVerifier(t, Options{Keys: []Key{{Algorithm: "HS256", Secret: secret}}, Join: []string{"user:{sub}", "lobby"}, Publish: []string{"room:*"}, Leeway: -1})
+	exp := soon()
+	token, err := v.Verify(context.Background(), sign(t, "HS256", []byte(secret), nil, claims{"sub": "*", "exp": exp, "channels": map[string]any{"join": []string{"own:*"}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for topic, may := range map[string]bool{"user:*": true, "user:7": false, "lobby": true, "own:1": true, "room:1": false} {
+		if token.MayJoin(topic) != may {
+			t.Errorf("MayJoin(%s) is %t", topic, !may)
+		}
+	}
+	if !token.MayPublish("room:1") || token.MayPublish("lobby") {
+		t.Error("MayPublish does not go by Options.Publish")
+	}
+	if token.Ends.Unix() != exp {
+		t.Errorf("the token ends at %v without a leeway, exp is %d", token.Ends, exp)
+	}
+}

@@ -90,9 +90,24 @@ func (v *Verifier) Close() {
 type Token struct {
 	Claims   Claims
 	Expires  time.Time // zero: never
+	Ends     time.Time // Expires and Options.Leeway; zero: never
 	SocketID string
-	// Join and Publish are patterns of topics, with the claims filled in.
+	// Join and Publish are patterns of topics, with the claims filled in. They are for
+	// display: a claim may contain a * that is not a wildcard. MayJoin and MayPublish
+	// tell the two apart.
 	Join, Publish []string
+
+	join, publish []topicList
+}
+
+// MayJoin reports whether the token permits joining a topic.
+func (t *Token) MayJoin(topic string) bool { return anyMatches(t.join, topic) }
+
+// MayPublish reports whether the token permits pushing events to a topic.
+func (t *Token) MayPublish(topic string) bool { return anyMatches(t.publish, topic) }
+
+func anyMatches(lists []topicList, topic string) bool {
+	return slices.ContainsFunc(lists, func(l topicList) bool { return l.match(topic) })
 }
 
 // Verify verifies a token like Connect. It returns a [*RefusedError] for an
@@ -103,9 +118,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 		return nil, ref
 	}
 	return &Token{
-		Claims: g.claims, Expires: g.expires, SocketID: g.socketID,
+		Claims: g.claims, Expires: g.expires, Ends: g.ends, SocketID: g.socketID,
 		Join:    slices.Concat(v.join.fixed, g.join).texts(),
 		Publish: slices.Concat(v.publish.fixed, g.publish).texts(),
+		join:    []topicList{v.join.fixed, g.join}, publish: []topicList{v.publish.fixed, g.publish},
 	}, nil
 }
 
