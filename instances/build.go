@@ -35,11 +35,13 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 		}
 		return err
 	})
+	if err == nil {
+		in.sockets, err = in.socketOptions(so)
+	}
 	if err != nil {
 		in.discard()
 		return nil, err
 	}
-	in.sockets = in.socketOptions(so)
 	in.endpoint.Socket("/", in.sockets, in.channels...)
 	return in, nil
 }
@@ -78,8 +80,14 @@ func (m *Manager) askSockets(spec Spec) (so channels.SocketOptions, release func
 	return m.options.Sockets(spec)
 }
 
-// socketOptions adds the logic's hooks to the server's options.
-func (in *Instance) socketOptions(so channels.SocketOptions) channels.SocketOptions {
+// socketOptions adds the logic's hooks to the server's options. It fails if Mount
+// panics.
+func (in *Instance) socketOptions(so channels.SocketOptions) (channels.SocketOptions, error) {
+	if m, ok := in.logic.(Mounter); ok {
+		if err := in.guard("Mount", func() error { so = m.Mount(so); return nil }); err != nil {
+			return so, err
+		}
+	}
 	if c, ok := in.logic.(Connector); ok {
 		first := so.Connect
 		_, quick := c.(QuickConnector)
@@ -97,7 +105,7 @@ func (in *Instance) socketOptions(so channels.SocketOptions) channels.SocketOpti
 	if w, ok := in.logic.(Watcher); ok {
 		so.Opened, so.Closed = w.Connected, w.Gone
 	}
-	return so
+	return so, nil
 }
 
 // discard ends a life that has not started.

@@ -147,6 +147,7 @@ func (m *Manager) Register(t Type) {
 		panic(fmt.Sprintf("instances: two types %q", t.name))
 	}
 	m.types[t.name] = &t
+	m.routeUnder(&t)
 }
 
 // Types returns the registered types, by name.
@@ -168,32 +169,6 @@ func (m *Manager) Path(id string) string {
 		return m.options.Path
 	}
 	return strings.TrimSuffix(m.options.Path, "/") + "/" + id
-}
-
-// lookup returns the endpoint of a path: "ID", "ID/websocket", "ID/longpoll",
-// and "websocket" and "longpoll" for the default instance.
-func (m *Manager) lookup(below string) (*channels.Endpoint, string, error) {
-	id, rest, _ := strings.Cut(below, "/")
-	if reserved[id] && rest == "" {
-		id, rest = m.options.Default, id
-	}
-	if rest == "" {
-		rest = "websocket" // an upgrade at the instance's path itself
-	}
-	m.mu.RLock()
-	known := m.members[id]
-	m.mu.RUnlock()
-	if known == nil {
-		return nil, "", errUnknown
-	}
-	endpoint, err := known.serving()
-	if errors.Is(err, ErrNotRunning) {
-		err = m.refuseElsewhere(known)
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	return endpoint, "/" + rest, nil
 }
 
 var (

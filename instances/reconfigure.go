@@ -100,7 +100,10 @@ func (m *Manager) remountAll(life *Instance, spec Spec) error {
 	if err != nil {
 		return err
 	}
-	return life.remount(m.limitsOf(spec), life.socketOptions(so), chs)
+	if so, err = life.socketOptions(so); err != nil {
+		return err
+	}
+	return life.remount(m.limitsOf(spec), so, chs)
 }
 
 // rechannel calls the logic's Channels after a change.

@@ -17,6 +17,7 @@ type Type struct {
 	schema *schema
 	build  func(in *Instance, config json.RawMessage) (Logic, error)
 	spread bool
+	under  string // a further path below each instance's own; "": none
 	// reconfigure passes a changed configuration to logic; ok is false if logic
 	// is not a Configurer.
 	reconfigure func(ctx context.Context, logic Logic, config json.RawMessage) (bool, error)
@@ -82,7 +83,8 @@ func (t Type) Schema() json.RawMessage { return t.schema.text }
 // Logic is what runs in one instance: the channels that its clients may join,
 // and whichever of the hooks of this package it implements: [Starter],
 // [Drainer], [Stopper], [Ticker], [Signaler], [Configurer], [Connector],
-// [Watcher].
+// [Watcher], [Mounter], and http.Handler for requests below the instance's path
+// that are not for its socket (see [Manager.ServeHTTP]).
 //
 // Start, Tick, Signal, Configure, Draining and Stop run one at a time. The
 // callbacks of channels, Connect, Connected and Gone run concurrently with
@@ -93,6 +95,13 @@ type Logic interface {
 	// Channels is called once before Start, and again after each Configure, for
 	// clients that connect from then on.
 	Channels() []*channels.Channel
+}
+
+// Mounter is logic that changes the options of its instance's socket, for
+// example to give it a dialect. o is what [Options].Sockets returned. Mount is
+// called before the instance starts, and again after each change of its options.
+type Mounter interface {
+	Mount(o channels.SocketOptions) channels.SocketOptions
 }
 
 // Channels is logic without hooks.
