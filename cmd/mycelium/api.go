@@ -50,7 +50,7 @@ func (d *daemon) mayWatch(r *http.Request) bool {
 	return err == nil
 }
 
-// withAPI serves the API and the observer in front of rest. http.ServeMux would
+// withAPI serves the API, the observer, and what types serve over HTTP, in front of rest. http.ServeMux would
 // redirect requests with unusual paths before the API could say what is wrong
 // with them.
 type withAPI struct {
@@ -60,6 +60,10 @@ type withAPI struct {
 
 // ServeHTTP implements http.Handler.
 func (h withAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if typed := h.d.typeHandler(r.URL.EscapedPath()); typed != nil {
+		typed.ServeHTTP(w, r)
+		return
+	}
 	if api := h.d.api.Load(); api != nil && strings.HasPrefix(r.URL.Path, httpapi.Prefix+"/") {
 		api.ServeHTTP(w, r)
 		return

@@ -17,6 +17,7 @@ import (
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
+	"github.com/mycelium-rt/mycelium/instances/realtime"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
@@ -234,7 +235,7 @@ func (c *checker) checkInstances(l *loaded) {
 			return o, nil, err
 		},
 	})
-	register(m)
+	register(m, realtime.Options{})
 	c.checkDeclared(m, l)
 	ctx := context.Background() // nobody is connected
 	if err := errors.Join(m.Close(ctx), endpoint.Shutdown(ctx)); err != nil {

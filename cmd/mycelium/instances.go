@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
 	"github.com/mycelium-rt/mycelium/instances/chat"
 	"github.com/mycelium-rt/mycelium/instances/collab"
 	"github.com/mycelium-rt/mycelium/instances/game"
+	"github.com/mycelium-rt/mycelium/instances/realtime"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/units"
@@ -36,13 +38,13 @@ func (d *daemon) newManager() *instances.Manager {
 		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
 		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 	})
-	register(m)
+	register(m, realtime.Options{Verifier: d.realtimeTokens.current})
 	return m
 }
 
 // register registers the built-in types.
-func register(m *instances.Manager) {
-	for _, t := range []instances.Type{relay.Type(), chat.Type(), game.Type(), collab.Type()} {
+func register(m *instances.Manager, o realtime.Options) {
+	for _, t := range []instances.Type{relay.Type(), chat.Type(), game.Type(), collab.Type(), realtime.Type(o)} {
 		m.Register(t)
 	}
 }
@@ -63,14 +65,16 @@ func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 
 // defaultSpec returns the spec of the default instance for a configuration.
 func defaultSpec(cfg *config.Config) instances.Spec {
-	p := cfg.Presence
-	text, err := json.Marshal(relay.Config{
-		Topics: cfg.Topics, Window: units.Duration(p.Window), PresenceOff: p.Off, DiffsOff: p.DiffsOff,
-	})
-	if err != nil {
-		panic(err) // strings and a duration can always be encoded
+	p, kind := cfg.Presence, "relay"
+	var c any = relay.Config{Topics: cfg.Topics, Window: units.Duration(p.Window), PresenceOff: p.Off, DiffsOff: p.DiffsOff}
+	if cfg.Dialect == config.DialectRealtime {
+		kind, c = "realtime", realtimeConfig(cfg)
 	}
-	return instances.Spec{ID: defaultInstance, Type: "relay", Config: text}
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // strings, numbers and durations can always be encoded
+	}
+	return instances.Spec{ID: defaultInstance, Type: kind, Config: text}
 }
 
 // instanceSockets implements instances.Options.Sockets. The manager may call it
@@ -86,12 +90,20 @@ func (d *daemon) instanceSockets(spec instances.Spec) (channels.SocketOptions, f
 		}
 		whose = spec.ID
 	}
-	if tokens == nil {
-		return o, nil, nil
+	var v *auth.Verifier
+	release := func() {}
+	if tokens != nil {
+		var err error
+		if v, release, err = d.verifiers.get(whose, *tokens); err != nil {
+			return o, nil, err
+		}
 	}
-	v, release, err := d.verifiers.get(whose, *tokens)
-	if err != nil {
-		return o, nil, err
+	switch {
+	case spec.Type == "realtime": // it takes tokens where Supabase's clients put them
+		forget := d.realtimeTokens.add(spec.ID, v)
+		return o, func() { forget(); release() }, nil
+	case v == nil:
+		return o, release, nil
 	}
 	return v.Protect(o), release, nil
 }

@@ -29,26 +29,27 @@ import (
 // daemon is what "mycelium serve" runs. It belongs to the goroutine of serve,
 // except for fields with their own synchronization.
 type daemon struct {
-	args, environ []string // from which the configuration is loaded again
-	cfg           *config.Config
-	output        *logOutput
-	level         *logging.Level
-	log           zerolog.Logger
-	certificate   certificate
-	endpoint      *channels.Endpoint
-	sockets       atomic.Pointer[channels.SocketOptions] // for all instances
-	auth          atomic.Pointer[auth.Options]           // for all instances that have none of their own; nil: they need no token
-	privateJWKS   atomic.Bool                            // the auth of instances may have jwks in private networks
-	verifiers     verifiers
-	store         instances.Store
-	cluster       *clusterNode // nil: this is a single node
-	instances     *instances.Manager
-	api           atomic.Pointer[httpapi.API] // nil: there is none
-	observer      *observer.Observer          // static after the port is open; nil: there is no API
-	own           *ownKey                     // the API's; nil: the configuration has keys
-	addr          netip.AddrPort              // of the main port, after it is open
-	metrics       *metrics.Handler
-	stopping      atomic.Bool // the server has been told to stop; any goroutine
+	args, environ  []string // from which the configuration is loaded again
+	cfg            *config.Config
+	output         *logOutput
+	level          *logging.Level
+	log            zerolog.Logger
+	certificate    certificate
+	endpoint       *channels.Endpoint
+	sockets        atomic.Pointer[channels.SocketOptions] // for all instances
+	auth           atomic.Pointer[auth.Options]           // for all instances that have none of their own; nil: they need no token
+	privateJWKS    atomic.Bool                            // the auth of instances may have jwks in private networks
+	verifiers      verifiers
+	realtimeTokens realtimeTokens
+	store          instances.Store
+	cluster        *clusterNode // nil: this is a single node
+	instances      *instances.Manager
+	api            atomic.Pointer[httpapi.API] // nil: there is none
+	observer       *observer.Observer          // static after the port is open; nil: there is no API
+	own            *ownKey                     // the API's; nil: the configuration has keys
+	addr           netip.AddrPort              // of the main port, after it is open
+	metrics        *metrics.Handler
+	stopping       atomic.Bool // the server has been told to stop; any goroutine
 }
 
 const serveUsage = `mycelium serve runs the server.

@@ -48,6 +48,9 @@ type Config struct {
 	Path string
 	// Data is the directory where instances are kept; empty: in memory.
 	Data string
+	// Dialect is what clients of the default instance speak: DialectPhoenix or
+	// DialectRealtime.
+	Dialect string
 	// Topics are the patterns that the relay serves, exact or with a * at the
 	// end. Topics that begin with "phoenix" are never served.
 	Topics []string
@@ -73,6 +76,7 @@ type Config struct {
 	Log      Log
 	Limits   Limits
 	Presence Presence
+	Realtime Realtime
 	Drain    Drain
 	Metrics  Metrics
 	API      API
@@ -158,6 +162,25 @@ type Presence struct {
 	Off []string
 	// DiffsOff are the patterns of topics whose diffs are not sent.
 	DiffsOff []string
+}
+
+// The values of Config.Dialect.
+const (
+	DialectPhoenix  = "phoenix"
+	DialectRealtime = "realtime"
+)
+
+// Realtime configures the default instance if its clients are Supabase's.
+type Realtime struct {
+	// Keys are API keys with which clients connect without a token.
+	Keys []string
+	// PrivateOnly refuses public channels.
+	PrivateOnly bool
+	// PostgresChanges is what a join that asks for changes of a database gets: refuse or
+	// system_error.
+	PostgresChanges string
+	// Payload is the largest payload of a broadcast, in bytes.
+	Payload int
 }
 
 // Drain says how sockets are closed when the server stops.

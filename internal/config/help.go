@@ -11,6 +11,7 @@ var sections = []struct{ name, title string }{
 	{"log", "Logging"},
 	{"limits", "Limits"},
 	{"presence", "Presence"},
+	{"realtime", "Clients of Supabase, with dialect: realtime"},
 	{"drain", "Draining"},
 	{"api", "HTTP API"},
 	{"metrics", "Metrics"},

@@ -65,6 +65,13 @@ var options = []*option{
 		also: []string{"data-dir", "dir", "store", "database", "db"},
 	},
 	{
+		key: "dialect", kind: oneOf(DialectPhoenix, DialectRealtime),
+		def: DialectPhoenix, example: DialectRealtime,
+		help: "The clients of the default instance. phoenix: those of Phoenix Channels, which the relay serves. realtime: those of Supabase, such as " +
+			"supabase-js, which connect to the same path and to /realtime/v1; the options of the section realtime are for them, and topics is not.",
+		also: []string{"protocol", "supabase", "type"},
+	},
+	{
 		key: "topics", live: true, kind: list("PATTERNS", "one or more topic patterns, exact or with one * at the end", 1, checkPattern),
 		def: "*", example: "room:*,lobby",
 		help: "The topics that the relay serves. A topic that begins with \"phoenix\" is never served.",
@@ -299,6 +306,32 @@ var options = []*option{
 		def: "", example: "stage:*",
 		help: "Topics whose clients get the list when they join, but are not told who comes and goes afterwards.",
 		also: []string{"diffs", "presence-diffs", "no-diffs"},
+	},
+
+	{
+		key: "realtime.keys", live: true, kind: list("KEYS", "API keys", 0, checkAny),
+		def: "", example: "sb_publishable_4jTn2",
+		help: "API keys with which Supabase's clients may connect and use public channels without a token, if auth needs one. They are in every page, so they are no secrets.",
+		also: []string{"apikey", "anon-key", "publishable-key", "api-keys"},
+	},
+	{
+		key: "realtime.private_only", live: true, kind: boolean,
+		def: "false", example: "true",
+		help: "Refuse public channels of Supabase's clients: only private ones may be joined, as far as auth permits.",
+		also: []string{"private"},
+	},
+	{
+		key: "realtime.postgres_changes", live: true, kind: oneOf("refuse", "system_error"),
+		def: "refuse", example: "system_error",
+		help: "What a channel of Supabase's clients gets that listens to changes of a database, which this server does not deliver. refuse: its join is refused. " +
+			"system_error: it joins, and gets a system message that says so.",
+		also: []string{"postgres", "cdc", "changes"},
+	},
+	{
+		key: "realtime.payload", live: true, kind: size(1, gib),
+		def: "3000500", example: "256KB",
+		help: "The largest payload of a broadcast of Supabase's clients. A larger one is dropped, with an error for a client that wants acks.",
+		also: []string{"max-payload", "payload-size"},
 	},
 
 	{

@@ -15,6 +15,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/chat"
 	"github.com/mycelium-rt/mycelium/instances/collab"
 	"github.com/mycelium-rt/mycelium/instances/game"
+	"github.com/mycelium-rt/mycelium/instances/realtime"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 )
 
@@ -22,7 +23,7 @@ import (
 // the fields, their order and their defaults.
 func TestTypesConfig(t *testing.T) {
 	row := regexp.MustCompile("(?m)^\\| `(\\w+)` \\|([^|]*)\\|")
-	for _, kind := range []instances.Type{relay.Type(), chat.Type(), game.Type(), collab.Type()} {
+	for _, kind := range []instances.Type{relay.Type(), chat.Type(), game.Type(), collab.Type(), realtime.Type(realtime.Options{})} {
 		section := sectionOf(t, kind.Name())
 		_, table, _ := strings.Cut(section, "\n| config |")
 		table, _, _ = strings.Cut(table, "\n\n")
