@@ -369,7 +369,7 @@ func TestMailboxFullOfBombs(t *testing.T) {
 		p := s.dialTarget(t, "/socket/websocket?vsn=2.0.0", offering(deflateName))
 		ref := p.join("gated:1", "{}")
 		p.push(ref, "gated:1", "block", "{}")
-		const burst = 40
+		const burst = 20
 		var all []byte
 		for i := range burst {
 			payload := fmt.Sprintf(`{"body":%q}`, strings.Repeat("0", 112_500))

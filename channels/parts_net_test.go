@@ -10,11 +10,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
-// book is a state of that many parts, of a KiB or so each.
+// book is a state of that many parts, of half a KiB or so each.
 func book(parts int) *prepared.State {
 	m := prepared.Message{Event: "book", Parts: []*prepared.Part{prepared.NewPart([]byte(`{"pages":[0`))}}
 	for i := range parts {
-		m.Parts = append(m.Parts, prepared.NewPart(fmt.Appendf(nil, `,"%04d %s"`, i, strings.Repeat("page", 250))))
+		m.Parts = append(m.Parts, prepared.NewPart(fmt.Appendf(nil, `,"%04d %s"`, i, strings.Repeat("page", 125))))
 	}
 	m.Parts = append(m.Parts, prepared.NewPart([]byte("]}")))
 	return &prepared.State{Series: []prepared.Message{m}}

@@ -26,13 +26,15 @@ type list struct {
 	Text    string `json:"text"`
 }
 
+const listText = 128 << 10 // bytes of its text
+
 func (l *shelves) channel() *channels.Channel {
 	ch := channels.Handle("shelf:*", func(c *channels.Context, _ struct{}) (channels.NoReply, error) {
 		return channels.NoReply{}, c.Send(listDue{})
 	})
 	channels.Info(ch, func(c *channels.Context, due listDue) error {
 		l.made.Add(1)
-		return c.PushFresh("list", list{l.edition.Load(), strings.Repeat("x", 256<<10)}, due)
+		return c.PushFresh("list", list{l.edition.Load(), strings.Repeat("x", listText)}, due)
 	})
 	return ch
 }
@@ -44,7 +46,7 @@ var narrow = channels.Limits{OutboundBytes: 1 << 20, SendBuffer: 128 << 10}
 // however slowly it reads. Until it reads, next to nothing waits for it, and what it gets then is
 // new.
 func TestPushFresh(t *testing.T) {
-	const topics = 40
+	const topics = 24
 	bothSlow(t, func(t *testing.T, o channels.Options) {
 		for _, kind := range []string{"version 2", "version 1", "TLS", "compression", "long polling"} {
 			t.Run(kind, func(t *testing.T) {
@@ -109,7 +111,7 @@ func TestPushFresh(t *testing.T) {
 						continue
 					}
 					var got list
-					if err := json.Unmarshal(m.payload, &got); err != nil || len(got.Text) != 256<<10 {
+					if err := json.Unmarshal(m.payload, &got); err != nil || len(got.Text) != listText {
 						t.Fatalf("a list of %d bytes, %v", len(got.Text), err)
 					}
 					if _, twice := seen[m.topic]; twice {

@@ -196,7 +196,7 @@ func TestSleeper(t *testing.T) {
 }
 
 func sleeper(t *testing.T, portable bool) {
-	const visitors, stay, limit = 150, 20, 128 << 10
+	const visitors, stay, limit = 100, 8, 128 << 10
 	e := channelstest.Start(t, channels.Options{Loops: 2, Portable: portable, Limits: channels.Limits{OutboundBytes: limit, SendBuffer: 16 << 10}})
 	r := relay.New(e.Endpoint, relay.Options{Topics: []string{"*"}})
 	t.Cleanup(r.Close)
