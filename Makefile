@@ -4,6 +4,8 @@ GO ?= go
 # The race detector needs cgo and so a C compiler; without one the tests run
 # without it and say so.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
+# A process with the race detector would wait for a second before it ends.
+export GORACE ?= atexit_sleep_ms=0
 # Packages that are tested at a time: half of their time is waiting.
 PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
 # Tests of a package at a time that say they may: nearly all of their time is waiting.
@@ -31,7 +33,20 @@ run: ## run the server on http://localhost:4000/
 build: ## build the server to bin/mycelium
 	$(GO) build -o bin/mycelium ./cmd/mycelium
 
-test: test-go test-budgets test-sim test-scale test-js ## all tests: Go with the race detector, recordings, budgets, 2,000 simulated clusters, ten thousand connections, real clients
+# Go's tests compute and npm's clients wait, so they run side by side. What the clients'
+# tests say comes in one piece.
+test: ## all tests: Go with the race detector, recordings, budgets, 2,000 simulated clusters, ten thousand connections, real clients
+	@$(MAKE) --no-print-directory -j2 test-in-go test-beside-go
+
+.PHONY: test-in-go test-beside-go
+test-in-go:
+	@$(MAKE) test-go
+	@$(MAKE) test-budgets
+	@$(MAKE) test-sim
+	@$(MAKE) test-scale
+
+test-beside-go:
+	@$(MAKE) --output-sync=target test-js
 
 test-go: ## Go tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler ($$($(GO) env CC)): running without the race detector"

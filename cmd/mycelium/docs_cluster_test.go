@@ -69,7 +69,7 @@ func startShell(t *testing.T, ports *strings.Replacer) func(command, want string
 	keys := t.TempDir()
 	prepare := func(command string) *exec.Cmd {
 		cmd := exec.Command("sh", "-ec", command)
-		cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "XDG_RUNTIME_DIR=" + keys}
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE"), "XDG_RUNTIME_DIR=" + keys}
 		return cmd
 	}
 	return func(command, want string) {

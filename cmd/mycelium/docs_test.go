@@ -30,7 +30,7 @@ func shell(t *testing.T, s *server) func(command string) (output string, err err
 	if err := os.Symlink(self, filepath.Join(bin, "mycelium")); err != nil {
 		t.Fatal(err)
 	}
-	environ := append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "MYCELIUM_SERVER=http://" + s.addr}, s.environ...)
+	environ := append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE"), "MYCELIUM_SERVER=http://" + s.addr}, s.environ...)
 	return func(command string) (string, error) {
 		cmd := exec.Command("sh", "-ec", command)
 		cmd.Env = environ
