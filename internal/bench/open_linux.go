@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"crypto/tls"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -62,7 +61,7 @@ func (w *worker) begin(i int, since int64) {
 	c.since = since
 	w.opened.Add(1)
 	w.opener.inFlight++
-	fd, err := connect(w.plan.Targets[w.opener.target(i)].Addr, w.source(i))
+	fd, err := connect(w.plan.Targets[w.opener.target(i)].Addr, w.plan.source(w.share.First+i))
 	if err != nil {
 		w.endConn(i, "connect: "+err.Error())
 		return
@@ -71,13 +70,6 @@ func (w *worker) begin(i int, since int64) {
 	if err := w.poll.watch(unix.EPOLL_CTL_ADD, fd, int32(i), unix.EPOLLIN|unix.EPOLLOUT); err != nil {
 		w.endConn(i, "epoll_ctl: "+err.Error())
 	}
-}
-
-func (w *worker) source(i int) netip.Addr {
-	if len(w.plan.Sources) == 0 {
-		return netip.Addr{}
-	}
-	return w.plan.Sources[(w.share.First+i)%len(w.plan.Sources)]
 }
 
 // greet begins to speak on a connection that has just been made.

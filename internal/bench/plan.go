@@ -48,6 +48,15 @@ func (p *plan) publishers() int {
 	return p.Topics * p.Publishers
 }
 
+// source returns where connection number n comes from; an invalid address leaves it to the
+// system. Connections go to the targets in turn, so each target's come from all sources.
+func (p *plan) source(n int) netip.Addr {
+	if len(p.Sources) == 0 {
+		return netip.Addr{}
+	}
+	return p.Sources[n/len(p.Targets)%len(p.Sources)]
+}
+
 // rateOf returns a worker's share of a rate for all connections.
 func (p *plan) rateOf(rate float64, count int) float64 {
 	return rate * float64(count) / float64(p.All)

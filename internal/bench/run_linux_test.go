@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -179,6 +180,14 @@ func TestPreflight(t *testing.T) {
 	}
 	if held != o.Connections {
 		t.Errorf("%d connections in all", held)
+	}
+	p.Targets = make([]target, 4) // where each connection goes in turn
+	pairs := map[string]int{}
+	for n := range 8 * len(p.Sources) {
+		pairs[fmt.Sprint(n%4, p.source(n))]++
+	}
+	if len(pairs) != 4*len(p.Sources) {
+		t.Errorf("%d pairs of 4 targets and %d sources", len(pairs), len(p.Sources))
 	}
 	o.Sources = []string{"127.0.0.2"}
 	if _, _, err := preflight(o, targets); err == nil || !strings.Contains(err.Error(), "name more with --source") {
