@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"testing"
 	"time"
 
@@ -17,7 +18,12 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if isWorker() { // a process of TestTakeoverProcesses
+		os.Exit(work())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for a condition on a loaded machine.
 const patience = 2 * time.Minute
@@ -26,26 +32,8 @@ const patience = 2 * time.Minute
 func serve(t *testing.T, n int) []*server.Server {
 	t.Helper()
 	var servers []*server.Server
-	var routes []*url.URL
-	for range n {
-		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", freePort(t))})
-	}
-	for i := range n {
-		o := &server.Options{
-			ServerName: fmt.Sprint("server-", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(), MaxPayload: 2 << 20,
-		}
-		if n > 1 {
-			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: mustPort(t, routes[i])}
-			o.Routes = routes
-		}
-		s, err := server.NewServer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		servers = append(servers, s)
+	for _, o := range optionsOf(t, n) {
+		servers = append(servers, startServer(t, o))
 	}
 	for _, s := range servers {
 		if !s.ReadyForConnections(patience) {
@@ -53,6 +41,41 @@ func serve(t *testing.T, n int) []*server.Server {
 		}
 	}
 	return servers
+}
+
+// optionsOf returns the options of n servers. Clients are told of no server that they do
+// not know.
+func optionsOf(t *testing.T, n int) []*server.Options {
+	t.Helper()
+	var all []*server.Options
+	var routes []*url.URL
+	for range n {
+		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", freePort(t))})
+	}
+	for i := range n {
+		o := &server.Options{
+			ServerName: fmt.Sprint("server-", i), Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true,
+			JetStream: true, StoreDir: t.TempDir(), MaxPayload: 2 << 20,
+		}
+		if n > 1 {
+			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: mustPort(t, routes[i]), NoAdvertise: true}
+			o.Routes = routes
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// startServer starts a server, which ends with the test.
+func startServer(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(o.Clone())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
 }
 
 func freePort(t *testing.T) int {
