@@ -22,7 +22,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql" MYCELIUM_LIVEAPP_BIN="$(CURDIR)/bin/liveapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial test-js test-cluster pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million takeovers test-js test-cluster pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,14 @@ attack: ## hostile clients beside a chat: its latency, the server's memory, desc
 TRIAL ?= 10m -clients 3000 -long
 trial: ## three nodes, stopped and killed in turn under 3,000 clients, networks cut for up to 5 minutes, 100,000 presences (20 minutes; cutting networks needs root)
 	$(GO) test -count=1 -v -timeout 2h ./compat_tests/cluster -for $(TRIAL)
+
+MILLION ?= 1000000
+million: ## one message to MILLION (1,000,000) clients of one cluster, on as many processes as the limit on open files requires (5 minutes, 17 GB of memory)
+	$(GO) test -count=1 -v -timeout 1h -run TestMillion ./compat_tests/cluster -million $(MILLION)
+
+TAKEOVERS ?= 1000
+takeovers: ## owners of instances that are stopped, killed and cut off, until there were TAKEOVERS (1,000) takeovers (6 minutes)
+	$(GO) test -count=1 -v -timeout 2h -run TakeoverProcesses ./instances/natsstore -takeovers $(TAKEOVERS)
 
 test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./compat_tests/liveapp ./examples/yjs

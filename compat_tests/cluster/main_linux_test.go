@@ -1,18 +1,22 @@
 package cluster
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/mycelium-rt/mycelium/internal/bench"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
@@ -31,12 +35,13 @@ var binary string
 
 // TestMain builds the server, and fails on goroutines that are left.
 func TestMain(m *testing.M) {
+	bench.Worker() // of TestMillion
 	flag.Parse()
 	os.Exit(runTests(m))
 }
 
 func runTests(m *testing.M) int {
-	if *duration <= 0 {
+	if *duration <= 0 && *million <= 0 {
 		return m.Run() // each test skips, and says why
 	}
 	dir, err := os.MkdirTemp("", "mycelium-trial-")
@@ -68,15 +73,21 @@ func needsTrial(t *testing.T) {
 
 var wait = waittest.For
 
-// freeAddress is one on loopback where nobody listens.
+// freeAddress is one on loopback where nobody listens. Its port is not one of those that
+// the system gives to connections (32768 and above), one of which might take it before the
+// server does.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // secretFile makes the secret of a cluster.

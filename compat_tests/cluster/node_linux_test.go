@@ -162,10 +162,15 @@ func (n *node) watch(ctx context.Context) {
 	}
 }
 
-// end kills what is left, and shows the log of a failed test.
-func (n *node) end() {
+// unwatch ends the asking.
+func (n *node) unwatch() {
 	n.stop()
 	n.watched.Wait()
+}
+
+// end kills what is left, and shows the log of a failed test.
+func (n *node) end() {
+	n.unwatch()
 	n.signal(syscall.SIGKILL)
 	n.awaitEnd()
 	if n.t.Failed() {

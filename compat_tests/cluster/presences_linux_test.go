@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,14 +171,5 @@ func metric(t *testing.T, address, name string) (sum float64) {
 // resident is the resident memory of the process in bytes.
 func (n *node) resident() int {
 	n.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.process.Process.Pid))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
-	kib := 0
-	if _, err := fmt.Sscan(after, &kib); err != nil {
-		n.t.Fatal(err)
-	}
-	return kib << 10
+	return residentOf(n.t, strconv.Itoa(n.process.Process.Pid))
 }
