@@ -112,7 +112,7 @@ func startLoad(t *testing.T, addr string) {
 	}
 	t.Cleanup(func() {
 		cancel()
-		load.Wait() //nolint:errcheck // an interrupted run is an error
+		load.Wait() // an interrupted run is an error
 		if t.Failed() {
 			t.Logf("the load ends with\n%s", out)
 		}

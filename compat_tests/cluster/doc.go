@@ -4,7 +4,8 @@
 //
 //	go test -v -count=1 ./compat_tests/cluster -for 10s
 //
-// is a short trial; "make trial" is the long one. Without -for every test skips.
+// is a short trial; "make trial" is the long one. Without -for every test skips, but
+// TestMillion, which -million runs: "make million".
 // The tests need Linux; those that cut networks need root too, for network
 // namespaces, and skip without it.
 package cluster

@@ -23,7 +23,7 @@ const (
 	ownFiles = 400
 	// memoryOfClient is what both ends of a connection take, in bytes, with what the kernel
 	// keeps. A run that needs more than is available starts fewer clients, and fails.
-	memoryOfClient = 14 << 10
+	memoryOfClient = 12 << 10
 	// memoryOfProcess is what a node takes without clients.
 	memoryOfProcess = 45 << 20
 )

@@ -163,7 +163,7 @@ func encode(v any) []byte {
 }
 
 // say writes a line in one call: a process that is killed writes it whole or not at all.
-func say(fields ...any) { os.Stdout.WriteString(fmt.Sprintln(fields...)) }
+func say(fields ...any) { fmt.Println(fields...) }
 
 // ownersStore is a store as package owners wants it.
 type ownersStore struct{ *natsstore.Store }
