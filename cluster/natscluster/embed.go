@@ -49,6 +49,9 @@ type EmbedOptions struct {
 const (
 	// startTimeout is how long the server may take to listen: it takes milliseconds.
 	startTimeout = 10 * time.Second
+	// reportEvery is how many attempts to reach a node, one a second, it takes until another
+	// failure is logged after the first.
+	reportEvery = 60
 	// secretBytes is the least length of a secret.
 	secretBytes = 32
 	// user is the name that routes authenticate with.
@@ -65,7 +68,7 @@ func Embed(o EmbedOptions) (*Transport, error) {
 	}
 	e := &embedded{replicas: o.replicas()}
 	if o.StoreDir != "" {
-		if e.lock, err = lockStore(o.StoreDir); err != nil {
+		if e.lock, err = openStore(o.StoreDir, options); err != nil {
 			return nil, err
 		}
 	}
@@ -100,6 +103,7 @@ func serverOptions(o EmbedOptions) (*server.Options, error) {
 		ServerName: o.Name + "-" + rand.Text()[:8],
 		Username:   user, Password: rand.Text(),
 		NoSigs: true, NoLog: o.Log == nil, MaxPayload: maxPayload, WriteDeadline: 10 * time.Second,
+		ConnectErrorReports: reportEvery, ReconnectErrorReports: reportEvery,
 	}
 	if o.Listen == "" {
 		options.DontListen = true
@@ -206,10 +210,12 @@ func (l lines) Noticef(string, ...any) {}
 func (l lines) Debugf(string, ...any)  {}
 func (l lines) Tracef(string, ...any)  {}
 func (l lines) Warnf(format string, v ...any) {
+	line := fmt.Sprintf(format, v...)
 	// The first is meant for configuration files: ours is made in memory, of a secret. The
 	// second comes with each question of JetStreamHealth, which has the answer.
-	if !strings.HasPrefix(format, "Plaintext passwords") && !strings.HasPrefix(format, "Healthcheck failed") {
-		l.log(fmt.Sprintf(format, v...))
+	// The last is how JetStream compacts the record of its streams.
+	if !strings.HasPrefix(line, "Plaintext passwords") && !strings.HasPrefix(line, "Healthcheck failed") && !strings.HasPrefix(line, "Metalayer blocking snapshot") {
+		l.log(line)
 	}
 }
 func (l lines) Errorf(format string, v ...any) { l.log(fmt.Sprintf(format, v...)) }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,4 +169,36 @@ func TestOneRoute(t *testing.T) {
 	mustPut(t, nodes[0].bucket(t), "key", "value")
 	assertKey(t, nodes[1].bucket(t), "key", "value")
 	assertKey(t, nodes[2].bucket(t), "key", "value")
+}
+
+// TestNameTaken: a node that keeps streams does not start while another has its name.
+func TestNameTaken(t *testing.T) {
+	t.Parallel()
+	for _, insecure := range []bool{false, true} {
+		var complaints atomic.Pointer[string]
+		s := &stateful{options: EmbedOptions{
+			Cluster: "test", Name: "a", Listen: "127.0.0.1:0", Secret: secret, StoreDir: t.TempDir(), Size: 2, Insecure: insecure,
+			Routes: []string{"nats://127.0.0.1:1"}, Log: func(line string) {
+				if !strings.Contains(line, "127.0.0.1:1:") && !strings.Contains(line, "Waiting for routing") && !strings.Contains(line, "meta leader") {
+					complaints.Store(&line)
+				}
+			},
+		}}
+		s.start(t)
+		other := s.options
+		other.Routes, other.StoreDir, other.Log = append(routeTo(s.transport), other.Routes...), t.TempDir(), nil
+		want := fmt.Sprintf("natscluster: another node is called %q, at %s: give each node a name of its own", "a", s.transport.RouteAddr())
+		if _, err := Embed(other); err == nil || err.Error() != want {
+			t.Errorf("insecure %v: %v, want %s", insecure, err, want)
+		}
+		if line := complaints.Load(); line != nil {
+			t.Errorf("insecure %v: the older logs %s", insecure, *line)
+		}
+		s.stop(t)
+		free, err := Embed(other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		free.Close()
+	}
 }

@@ -83,7 +83,7 @@ func connect(name, url string, options []nats.Option) (*Transport, error) {
 	if t.connection, err = t.dial(nats.Name("mycelium"), nats.NoEcho(), nats.ErrorHandler(t.handleError)); err != nil {
 		return nil, err
 	}
-	if err := checkPayload(t.connection); err != nil {
+	if err := checkPayload(t.connection, cluster.MaxPacket); err != nil {
 		t.connection.Close()
 		return nil, err
 	}

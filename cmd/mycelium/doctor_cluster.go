@@ -10,11 +10,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/doctor"
 )
 
-// splitClusterFlags takes the options of a cluster, and --config, out of the flags of the doctor.
+// splitClusterFlags takes the options of a cluster, --config and --data out of the flags of the doctor.
 func splitClusterFlags(args []string) (own, options []string) {
 	for i := 0; i < len(args); i++ {
 		name, _, hasValue := strings.Cut(args[i], "=")
-		if name != "--config" && !strings.HasPrefix(name, "--cluster-") {
+		if name != "--config" && name != "--data" && !strings.HasPrefix(name, "--cluster-") {
 			own = append(own, args[i])
 			continue
 		}
@@ -30,7 +30,7 @@ func splitClusterFlags(args []string) (own, options []string) {
 // clusterVariables are those of environ that splitClusterFlags would take as flags.
 func clusterVariables(environ []string) (found []string) {
 	for _, v := range environ {
-		if strings.HasPrefix(v, "MYCELIUM_CLUSTER_") || strings.HasPrefix(v, "MYCELIUM_CONFIG=") {
+		if strings.HasPrefix(v, "MYCELIUM_CLUSTER_") || strings.HasPrefix(v, "MYCELIUM_CONFIG=") || strings.HasPrefix(v, "MYCELIUM_DATA=") {
 			found = append(found, v)
 		}
 	}
@@ -50,16 +50,32 @@ func examineCluster(ctx context.Context, cfg *config.Config, r *doctor.Report) {
 	if len(checks) == 0 {
 		checks = []doctor.Check{{Name: "files and names", Status: doctor.OK, Value: "right, for the node " + files.node, Why: "the node proves with them that it belongs to the cluster"}}
 	}
+	if k.SharesInstances() && k.Embedded() {
+		checks = append(checks, dataCheck(cfg.Data))
+	}
 	options := natsOptions(k, files)
-	r.ExamineCluster(ctx, doctor.Cluster{
+	cluster := doctor.Cluster{
 		Name: k.Name, Listen: k.Listen, Routes: k.Routes, Servers: k.NATSURL,
 		Connect: func(ctx context.Context, server string) error {
-			if err := natscluster.Check(ctx, k.Name, server, options...); err != nil {
-				return errors.New(strings.TrimPrefix(err.Error(), "natscluster: ")) // for people
+			err := natscluster.Check(ctx, k.Name, server, options...)
+			if err == nil && k.SharesInstances() {
+				err = natscluster.CheckJetStream(ctx, server, bucketOf(k.Name), options...)
 			}
-			return nil
+			return forPeople(err)
 		},
-	}, checks)
+	}
+	if len(c.problems) == 0 {
+		cluster.Live = func(ctx context.Context, reached []string) []doctor.Check { return lookAround(ctx, k, files, reached) }
+	}
+	r.ExamineCluster(ctx, cluster, checks)
+}
+
+// forPeople returns an error without the package that it is from.
+func forPeople(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "natscluster: "))
 }
 
 // fileChecks are checks of problems and warnings, of which each begins with its option.

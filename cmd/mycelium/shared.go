@@ -49,13 +49,15 @@ type sharedStore struct {
 
 var _ instances.SharedStore = (*sharedStore)(nil)
 
+// bucketOf returns the name of the bucket that keeps a cluster's instances: clusters may have NATS servers in common.
+func bucketOf(cluster string) string { return "mycelium_" + cluster + "_instances" }
+
 // openShared begins to open the store of a cluster.
 func openShared(t *natscluster.Transport, cluster string, log *logging.Log) *sharedStore {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &sharedStore{
 		transport: t, log: log, cancel: cancel, opened: make(chan struct{}), done: make(chan struct{}),
-		// Clusters may have NATS servers in common.
-		options: natsstore.Options{Bucket: "mycelium_" + cluster + "_instances", Replicas: t.Replicas()},
+		options: natsstore.Options{Bucket: bucketOf(cluster), Replicas: t.Replicas()},
 		state:   membership.Store{Trouble: "it is being opened"},
 	}
 	go func() {
@@ -156,9 +158,11 @@ func (s *sharedStore) ended(err error) error {
 		return err
 	case errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("no answer; most of the nodes that keep it must run: %w", err)
 	}
 	s.setTrouble(err.Error())
-	return fmt.Errorf("the store of instances does not answer: %w", err)
+	return fmt.Errorf("the store of instances: %w", err)
 }
 
 // Get implements [instances.Store].

@@ -23,10 +23,16 @@ type Cluster struct {
 	Servers []string
 	// Connect connects to one of Servers as a node does, and tries it.
 	Connect func(ctx context.Context, server string) error
+	// Live checks the nodes that run, by those of Routes or Servers that are reached, within
+	// liveTimeout. It is not called if none is. May be nil.
+	Live func(ctx context.Context, reached []string) []Check
 }
 
 // reachTimeout bounds the check of one address. They run at the same time.
 const reachTimeout = 3 * time.Second
+
+// liveTimeout bounds the check of the nodes that run.
+const liveTimeout = 10 * time.Second
 
 // ExamineCluster checks the addresses of a cluster, and adds them to the checks
 // before, which are of its files.
@@ -52,9 +58,24 @@ func (r *Report) ExamineCluster(ctx context.Context, c Cluster, before []Check) 
 	}
 	all.Wait()
 	r.ClusterName, r.Cluster = c.Name, slices.Concat(before, found)
+	if reached := reached(c, found[len(found)-len(c.Routes)-len(c.Servers):]); c.Live != nil && len(reached) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+		defer cancel()
+		r.Cluster = append(r.Cluster, c.Live(ctx, reached)...)
+	}
 	for _, check := range r.Cluster {
 		r.OK = r.OK && check.Status != Failed
 	}
+}
+
+// reached returns the addresses whose checks are good.
+func reached(c Cluster, checks []Check) (addresses []string) {
+	for i, address := range slices.Concat(c.Routes, c.Servers) {
+		if checks[i].Status == OK {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses
 }
 
 func listens(address string) Check {

@@ -60,13 +60,26 @@ func (s *Server) Restart() {
 func StartGuarded(t testing.TB, prefix string, maxPayload int32) string {
 	t.Helper()
 	may := &server.SubjectPermission{Allow: []string{prefix + ".>"}}
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: maxPayload,
-		Users: []*server.User{
-			{Username: "node", Password: "pw", Permissions: &server.Permissions{Publish: may, Subscribe: may}},
-			{Username: "mute", Password: "pw", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{">"}}, Subscribe: may}},
-		},
-	})
+	return startOptions(t, &server.Options{MaxPayload: maxPayload, Users: []*server.User{
+		{Username: "node", Password: "pw", Permissions: &server.Permissions{Publish: may, Subscribe: may}},
+		{Username: "mute", Password: "pw", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{">"}}, Subscribe: may}},
+	}})
+}
+
+// StartStreams starts a server with JetStream and this max_payload, for the user node,
+// whose password is pw, who may publish and subscribe to subjects. It returns HOST:PORT.
+func StartStreams(t testing.TB, maxPayload int32, subjects ...string) string {
+	t.Helper()
+	may := &server.SubjectPermission{Allow: subjects}
+	return startOptions(t, &server.Options{MaxPayload: maxPayload, JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{
+		{Username: "node", Password: "pw", Permissions: &server.Permissions{Publish: may, Subscribe: may}},
+	}})
+}
+
+func startOptions(t testing.TB, o *server.Options) string {
+	t.Helper()
+	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	s, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}

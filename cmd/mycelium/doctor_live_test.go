@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/cluster/natscluster"
+	"github.com/mycelium-rt/mycelium/internal/doctor"
+	"github.com/mycelium-rt/mycelium/internal/membership"
+	"github.com/mycelium-rt/mycelium/internal/natstest"
+)
+
+// liveCheck runs the doctor and returns the check of a name.
+func liveCheck(t *testing.T, name string, args ...string) doctor.Check {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	run(t.Context(), append([]string{"doctor", "--connections=1", "--json", "--cluster-name=test", "--cluster-node=doctor"}, args...), nil, &stdout, &stderr)
+	var r doctor.Report
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
+	}
+	i := slices.IndexFunc(r.Cluster, func(c doctor.Check) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("no check %s in %+v", name, r.Cluster)
+	}
+	return r.Cluster[i]
+}
+
+// TestDoctorClocks: a node whose clock is wrong is found, and one whose clock is right is not.
+func TestDoctorClocks(t *testing.T) {
+	if !fileExists("/proc/sys") {
+		t.Skip("the doctor needs Linux")
+	}
+	t.Parallel()
+	nats := natstest.Start(t)
+	for name, ahead := range map[string]time.Duration{"right": 0, "early": -time.Hour, "late": 5 * time.Second} {
+		transport, err := natscluster.Connect("test", nats.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		node, err := cluster.Start(transport, cluster.SystemClock(), cluster.Options{Name: name, Info: func() []byte {
+			return membership.Facts{Time: time.Now().Add(ahead).UnixMilli()}.Encode()
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer node.Close()
+	}
+	url := "--cluster-nats-url=" + nats.URL()
+	if c := liveCheck(t, "nodes", url); c.Status != doctor.OK || c.Value != "early, late, right" {
+		t.Errorf("%+v", c)
+	}
+	for _, name := range []string{"early", "late"} {
+		if c := liveCheck(t, "clock of "+name, url); c.Status != doctor.Failed {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// TestDoctorStore: who keeps the store is shown, and that a wrong secret lets nobody in.
+func TestDoctorStore(t *testing.T) {
+	if !fileExists("/proc/sys") {
+		t.Skip("the doctor needs Linux")
+	}
+	t.Parallel()
+	a, b := freePort(t), freePort(t)
+	flags := slices.Concat(embedded(t)[1:], []string{"--cluster-instances=shared", "--cluster-size=2", "--cluster-routes=nats://127.0.0.1:" + a + ",nats://127.0.0.1:" + b})
+	var nodes []*node
+	for name, port := range map[string]string{"a": a, "b": b} {
+		nodes = append(nodes, startNode(t, name, slices.Concat(flags, []string{"--cluster-listen=127.0.0.1:" + port, "--data=" + t.TempDir()})...))
+	}
+	for _, n := range nodes {
+		wait(t, "it is ready", func() bool { status, _ := n.ready(t); return status == http.StatusOK })
+	}
+	ask := slices.Concat(flags, []string{"--cluster-listen=127.0.0.1:" + freePort(t), "--data=" + t.TempDir()})
+	c := liveCheck(t, "store of instances", ask...)
+	if c.Status != doctor.OK || c.Value != "kept by a" && c.Value != "kept by b" {
+		t.Errorf("%+v", c)
+	}
+	if c := liveCheck(t, "data", ask...); !strings.HasSuffix(c.Value, " free") || c.Status == doctor.Failed {
+		t.Errorf("%+v", c)
+	}
+	if c := liveCheck(t, "nodes", ask...); c.Status != doctor.OK || c.Value != "a, b" {
+		t.Errorf("%+v", c)
+	}
+	other := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, other, strings.Repeat("x", 32))
+	if c := liveCheck(t, "nodes", append(ask, "--cluster-secret-file="+other)...); c.Status != doctor.Failed || !strings.Contains(c.Why, "another secret") {
+		t.Errorf("%+v", c)
+	}
+}
