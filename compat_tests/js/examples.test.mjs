@@ -96,7 +96,7 @@ browserTest("examples: a page that gets no connection says why, and what to do",
   await createInstance(server, {id: "drained", type: "chat"})
   await change("POST", "drained/drain")
   await open("drained")
-  assert.match(await why(), /takes no new connections/)
+  assert.match(await why(), /accepts no new connections/)
   assert.equal(await page.locator("#curl").isVisible(), false)
 
   await createInstance(server, {id: "full", type: "chat", limits: {max_connections: 1}})

@@ -130,7 +130,7 @@ inEachBrowser((browserTest, kind) => {
     server = await startServer(scope)
     adas.target = graces.target = server.port
     await when(ada, "is connected again", ({state, people}) => state === "Connected" && String(people) === "Ada")
-    await when(ada, "says that the message waits", ({troubles}) => String(troubles) === "Not sent yet. It goes out when the others are back.")
+    await when(ada, "says that the message waits", ({troubles}) => String(troubles) === "Not sent yet. It will be sent when the others are back.")
     await say(ada, "and one more")
     await when(ada, "keeps that one too", ({messages}) => messages.length === 2 && messages.every(({unsent}) => unsent))
     await shoot(t, ada, "-waits")
@@ -215,7 +215,7 @@ inEachBrowser((browserTest, kind) => {
   })
 
   const refusals = [
-    ["tokens are required", "asks for a token", {
+    ["tokens are required", "requires a token", {
       more: ["--auth-join", "room:*"], env: {MYCELIUM_AUTH_SECRET: "a-secret-of-32-bytes-at-the-least"},
     }],
     ["the origin is refused", "with the option check_origin", {more: ["--check-origin", "https://example.com"]}],
@@ -250,7 +250,7 @@ inEachBrowser((browserTest, kind) => {
     const flood = setInterval(() => { fetch(`${server.http}/socket/websocket`, {headers: {connection: "close"}}).catch(() => {}) }, 20)
     scope.defer(() => clearInterval(flood))
     await ada.reload()
-    await when(ada, "says why", ({why}) => why?.startsWith("The server takes no new connections"))
+    await when(ada, "says why", ({why}) => why?.startsWith("The server accepts no new connections"))
     clearInterval(flood)
     await when(ada, "is connected", ({state, why}) => state === "Connected" && why === null)
   })
@@ -262,7 +262,7 @@ inEachBrowser((browserTest, kind) => {
     server.child.kill("SIGTERM")
     // One of them is sent away first, and the server is there until the other is too.
     const whys = async () => (await Promise.all(pages.map(look))).map(({why}) => why)
-    await until("one page says why", async () => (await whys()).some(why => why?.startsWith("The server takes no new connections")), whys)
+    await until("one page says why", async () => (await whys()).some(why => why?.startsWith("The server accepts no new connections")), whys)
     await server.kill() // the rest of the drain is not waited for
   })
 

@@ -49,9 +49,9 @@ func readFile(assets fs.FS, name, socket string) (*file, error) {
 var layoutText string
 
 // A page of an example defines the parts that the layout names, in the notation
-// of text/template. That package itself is not used: it calls methods by name,
-// so a program that links it keeps all methods of all its types, which made the
-// server 5.5 MB larger.
+// of text/template. That package is not used, because it calls methods by name:
+// the linker then keeps all exported methods of all types, which made the server
+// 5.5 MB larger.
 var (
 	definedPart = regexp.MustCompile(`(?s)\{\{define "([a-z-]+)"\}\}(.*?)\{\{end\}\}`)
 	namedPart   = regexp.MustCompile(`\{\{template "([a-z-]+)"\}\}`)

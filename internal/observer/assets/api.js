@@ -7,7 +7,7 @@ const STORED = "mycelium-key"
 export const key = () => sessionStorage.getItem(STORED) ?? ""
 export const setKey = value => sessionStorage.setItem(STORED, value)
 
-/** Takes the key out of the address: the link that the server prints has it behind the #, which no server and no log sees. */
+/** Takes the key out of the address. The link that the server prints has it after the #, which is not sent to the server. */
 export function takeKey() {
   const given = new URLSearchParams(location.hash.slice(1)).get("key")
   if (!given) return false
@@ -16,7 +16,7 @@ export function takeKey() {
   return true
 }
 
-/** A refusal: the problem (RFC 9457) that the server answered. */
+/** The problem (RFC 9457) with which the server answered. */
 export class Problem extends Error {
   constructor(problem, status) {
     super(problem.detail ?? `the server answered ${status}`)
@@ -25,7 +25,7 @@ export class Problem extends Error {
   }
 }
 
-/** Calls the API and returns the answer's JSON, null where it has none. */
+/** Calls the API and returns the JSON of the answer, or null if it has none. */
 export async function call(method, path, body, headers = {}) {
   if (key()) headers.Authorization = `Bearer ${key()}`
   if (body !== undefined) headers["Content-Type"] = "application/json"
@@ -35,7 +35,7 @@ export async function call(method, path, body, headers = {}) {
   return text ? parsed(text) : null
 }
 
-/** Why the observer does not let this key in; empty: it does. */
+/** Returns why the observer refuses this key, or "". */
 export async function refusal() {
   const answer = await fetch(`${home.pathname}observer/access`, {headers: {Authorization: `Bearer ${key()}`}})
   return answer.ok ? "" : (await answer.text()).trim()

@@ -1,4 +1,4 @@
-// The observer's page: it joins the server's own channel and draws what comes every second.
+// The observer's page: it joins the server's own channel and draws the samples, one every second.
 
 import {connect, join, request} from "../assets/connection.js"
 import {Socket} from "../assets/phoenix.js"
@@ -10,7 +10,7 @@ import {askForInstance} from "./form.js"
 import {Detail} from "./detail.js"
 import {showCluster} from "./nodes.js"
 
-const KEPT = 300 // seconds, as the server keeps them
+const KEPT = 300 // seconds, as on the server
 const PAGE = 50
 
 const view = {find: "", state: "", type: "", sort: "messages", offset: 0, limit: PAGE}
@@ -48,9 +48,9 @@ async function start() {
   })
 }
 
-/** A server that is started again has another key, and one that is configured may be taken out. */
+/** A restarted server has another key, and a configured key may have been removed. */
 async function checkKey(socket) {
-  const why = await refusal().catch(() => "") // no answer: the socket goes on trying
+  const why = await refusal().catch(() => "") // without an answer the socket keeps trying
   if (!why) return
   socket.disconnect()
   askForKey(why)
@@ -103,7 +103,7 @@ function showProcess(p) {
   $("process").replaceChildren(...Object.entries(facts).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))))
 }
 
-/** Asks for the rows that are in view; a slow answer is not overtaken by a second question. */
+/** Asks for the rows in view. It does not ask again while an answer is outstanding. */
 async function rows() {
   if (asking) return
   asking = true
@@ -112,7 +112,7 @@ async function rows() {
     if (view.offset >= total && view.offset > 0) view.offset = 0
     show(rows, total)
   } catch {
-    // The next sample asks again.
+    // The next sample retries.
   } finally {
     asking = false
   }

@@ -1,11 +1,11 @@
-// Area charts of the last five minutes: one path a series, drawn into an SVG of fixed units that stretches with its box.
+// Area charts of the last five minutes: a path for each series, in an SVG with fixed units that stretches with its box.
 
 const WIDTH = 300
 const HEIGHT = 64
-const LEAST = 60 // seconds across: a server that has just started fills its charts from the right
+const LEAST = 60 // the least width in seconds: the charts of a new server fill from the right
 const SVG = "http://www.w3.org/2000/svg"
 
-/** Draws series ({name, values}, newest last) into svg, on a common scale; returns how high that is. */
+/** Draws series ({name, values}, newest last) into svg on a common scale. Returns the top of the scale. */
 export function draw(svg, series, unit) {
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`)
   svg.setAttribute("preserveAspectRatio", "none")

@@ -1,10 +1,10 @@
-// One instance: its last minutes, topics and clients, and what can be done to it.
+// One instance: its last minutes, topics, clients and actions.
 
 import {h, $, say} from "./dom.js"
 import {call, instance as at} from "./api.js"
 import {bytes, counted, draw, short} from "./chart.js"
 
-/** Shows an instance beside the list until it is closed; ask(event, payload) asks the observer's channel. */
+/** Shows an instance beside the list until it is closed. ask(event, payload) pushes to the observer's channel. */
 export class Detail {
   constructor(ask, onClose) {
     this.ask = ask
@@ -17,7 +17,7 @@ export class Detail {
     try {
       this.build(await call("GET", at(id)))
       await this.refresh()
-      if (!matchMedia("(min-width: 1080px)").matches) $("detail").scrollIntoView() // when it has its full height: it stands above the list
+      if (!matchMedia("(min-width: 1080px)").matches) $("detail").scrollIntoView() // only now that it has its full height, because it is above the list
     } catch (error) {
       this.fail(error)
     }
@@ -31,7 +31,7 @@ export class Detail {
 
   fail(error) {
     if (error.status === 404) this.close()
-    if (error.status !== 409) say(error.message) // 409: it has stopped meanwhile, which the next second shows
+    if (error.status !== 409) say(error.message) // 409: it has stopped in the meantime, which the next sample shows
   }
 
   build(i) {
@@ -93,7 +93,7 @@ export class Detail {
     const id = this.id
     if (id === null) return
     try {
-      const running = this.state === "running" // one that is not has neither topics nor clients
+      const running = this.state === "running" // otherwise it has neither topics nor clients
       const [now, history, stats, topics, sockets] = await Promise.all([
         call("GET", at(id)), this.ask("history", {id}), call("GET", at(id, "stats")),
         running ? call("GET", `${at(id, "topics")}?limit=12`) : {topics: []},
@@ -107,7 +107,7 @@ export class Detail {
         `${bytes(stats.bytes_out)} sent · ${counted(stats.restarts, "restart")} · ${counted(stats.crashes + stats.channel_crashes, "crash", "crashes")} · up ${stats.uptime.replace(/\.\d+/, "")}`
       const most = Math.max(1, ...topics.topics.map(t => t.subscribers))
       this.topics.replaceChildren(...topics.topics.map(t => bar(t.topic, t.subscribers, most)))
-      if (topics.topics.length === 0) this.topics.append(h("li", {class: "hint"}, "nobody has joined one"))
+      if (topics.topics.length === 0) this.topics.append(h("li", {class: "hint"}, "no topic has been joined"))
       const groups = alike(sockets.sockets)
       const shown = groups.reduce((sum, {n}) => sum + n, 0)
       this.sockets.replaceChildren(...groups.map(({s, n}) => h("li", {}, h("b", {}, n > 1 ? `${n} × ` : "", s.id || "no id"), ` ${s.transport} · ${s.topics.join(", ") || "no channel"}`)))
@@ -140,7 +140,7 @@ function pageOf({id, type, state}) {
   return [" · ", h("a", {href: `examples/${type}?instance=${encodeURIComponent(id)}`, target: "_blank", rel: "noopener"}, "open its page")]
 }
 
-/** Sockets that differ in nothing that is shown, counted. */
+/** Groups sockets that look the same, and counts each group. */
 function alike(sockets) {
   const groups = new Map()
   for (const s of sockets) {
@@ -157,7 +157,7 @@ function bar(name, n, most) {
   return h("li", {}, fill, h("span", {class: "name"}, name), h("span", {class: "n"}, short(n)))
 }
 
-/** Asks for a few texts and then does something with them. */
+/** Opens a dialog with text fields, and calls then with their values. */
 function ask(title, fields, then) {
   const dialog = $("dialog")
   const failed = h("p", {class: "wrong", role: "alert", hidden: true})

@@ -14,7 +14,7 @@ export const $ = id => document.getElementById(id)
 
 let hiding
 
-/** Says something that has happened or failed, for a while. */
+/** Shows a message for a while: what has happened or failed. */
 export function say(text) {
   $("toast").textContent = text
   $("toast").hidden = false

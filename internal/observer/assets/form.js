@@ -1,9 +1,9 @@
-// A form for a new instance, made from the JSON schema of its type. What no field fits is written as JSON.
+// A form for a new instance, made from the JSON schema of its type. Values without a suitable kind of field are entered as JSON.
 
 import {h, $} from "./dom.js"
 import {call} from "./api.js"
 
-/** Opens the dialog; created is called with the new instance. */
+/** Opens the dialog, and calls created with the new instance. */
 export function askForInstance(types, created) {
   const dialog = $("dialog")
   const fields = h("div", {class: "fields"})
@@ -41,7 +41,7 @@ export function askForInstance(types, created) {
   dialog.showModal()
 }
 
-/** Puts each error at its field, and what belongs to none below all. */
+/** Shows each error at its field, and errors without a field at the end. */
 function complain(form, failed, error) {
   const rest = []
   for (const {field, reason} of error.errors ?? []) {
@@ -76,7 +76,7 @@ function fieldsOf(schema) {
 const kindOf = s => s.enum ? "string" : ["string", "integer", "number", "boolean"].includes(s.type) ? s.type : "json"
 
 function inputFor(s) {
-  if (s.enum) return h("select", {}, h("option", {value: ""}, "the default"), ...s.enum.map(v => h("option", {}, v)))
+  if (s.enum) return h("select", {}, h("option", {value: ""}, "default"), ...s.enum.map(v => h("option", {}, v)))
   switch (kindOf(s)) {
     case "boolean": return h("input", {type: "checkbox"})
     case "integer": return h("input", {type: "number", step: 1, min: s.minimum, max: s.maximum, placeholder: s.default})
@@ -86,7 +86,7 @@ function inputFor(s) {
   return h("input", {placeholder: s.type === "array" ? "[…] as JSON" : "{…} as JSON", spellcheck: "false"})
 }
 
-/** What was filled in; what was left alone is left to the type. */
+/** Returns the values that were filled in. The type decides about the others. */
 function valuesOf(fields) {
   const config = {}
   for (const input of fields.querySelectorAll("[data-name]")) {

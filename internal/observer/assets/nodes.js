@@ -1,15 +1,15 @@
-// The nodes of the cluster as this one sees them: a table, and a picture of what flows between this node and the others.
+// The nodes of the cluster as this node sees them: a table, and a picture of what flows between this node and the others.
 
 import {h, $} from "./dom.js"
 import {bytes, counted, short} from "./chart.js"
 
 const WIDTH = 340
 const SVG = "http://www.w3.org/2000/svg"
-const LABELLED = 12 // nodes; names of more would lie on each other
+const LABELLED = 12 // nodes; the names of more would overlap
 
-let drawn = "" // the names of the nodes in the picture, and whose it is
+let drawn = "" // the names of the nodes in the picture, this one first
 
-/** Shows a sample's cluster, undefined where there is none; now is the server's time, in ms. */
+/** Shows the cluster of a sample, undefined if there is none. now is the server's time in ms. */
 export function showCluster(cluster, now) {
   $("cluster").hidden = !cluster
   if (!cluster) return
@@ -22,10 +22,10 @@ export function showCluster(cluster, now) {
   picture(cluster.nodes)
 }
 
-/** What is wrong with the whole cluster, worst first. */
+/** Returns what is wrong with the cluster as a whole, the worst first. */
 function problem(cluster) {
   const clock = cluster.nodes.find(n => Math.abs(n.ahead_seconds ?? 0) > 2)
-  if (!cluster.connected) return `NATS is not reached; ${bytes(cluster.waiting_bytes)} wait for it`
+  if (!cluster.connected) return `NATS cannot be reached; ${bytes(cluster.waiting_bytes)} wait for it`
   if (cluster.store) return `The store of instances is not reached: ${cluster.store}`
   if (cluster.store_behind) return `The store of instances is not complete here: ${cluster.store_behind}`
   if (clock) return `The clock of ${clock.name} is ${Math.abs(clock.ahead_seconds).toFixed(1)} s ${clock.ahead_seconds > 0 ? "ahead of" : "behind"} this one's`
@@ -50,7 +50,7 @@ function elapsed(seconds) {
   return `${Math.max(0, Math.floor(seconds))} s`
 }
 
-/** Draws anew when nodes come or go. Otherwise elements stay and change, or the flow would jump each second. */
+/** Redraws the picture when nodes come or go. Otherwise it changes the elements, so that the flow does not jump every second. */
 function picture(nodes) {
   const svg = $("nodes-picture")
   const self = nodes.find(n => n.self)
@@ -79,7 +79,7 @@ function picture(nodes) {
     (others.map(n => n.state === "up" ? `${n.name} sends ${short(n.entries)}` : `${n.name} is ${n.state}`).join("; ") || "there is no other node"))
 }
 
-/** This node in the middle and the others around it; two nodes side by side. */
+/** Places this node in the middle and the others around it, or two nodes side by side. */
 function places(n) {
   const at = (x, y) => ({x, y})
   if (n < 2) return {height: 100, center: at(n ? 75 : WIDTH / 2, 40), around: [at(WIDTH - 75, 40)]}
@@ -104,7 +104,7 @@ function node(n, {x, y}, others) {
     element("text", {y: 28}, others > LABELLED ? "" : name), element("text", {class: "rate", y: others > LABELLED ? 24 : 41}))
 }
 
-/** A lane from a to b, bent to the right of its direction so that it does not lie on the one that leads back. */
+/** A line from a to b, bent to its right so that it does not overlap the line back. */
 function flow(direction, a, b, name) {
   const [dx, dy] = [b.x - a.x, b.y - a.y]
   const length = Math.hypot(dx, dy)
@@ -112,7 +112,7 @@ function flow(direction, a, b, name) {
   return element("path", {class: `flow ${direction}`, "data-to": name, d: `M${a.x.toFixed(1)} ${a.y.toFixed(1)}Q${x.toFixed(1)} ${y.toFixed(1)} ${b.x.toFixed(1)} ${b.y.toFixed(1)}`})
 }
 
-/** The more flows, the wider and faster: a step for each factor of ten. */
+/** Makes a line wider and faster the more flows: a step for each factor of ten. */
 function move(path, state, rate) {
   const step = rate > 0 ? Math.max(1, Math.ceil(Math.log10(rate + 1))) : 0
   path.dataset.state = state

@@ -1,4 +1,4 @@
-// The page: wires the socket, the room in the address and the elements of index.html to each other.
+// The page: connects the socket, the room in the address and the elements of index.html.
 
 import {connect, PushError} from "./connection.js"
 import {addressOf, randomName, rememberName, roomInAddress, startingName, tidyName, tidyRoom} from "./identity.js"
@@ -16,8 +16,8 @@ const endpoint = `${location.protocol === "https:" ? "wss" : "ws"}://${location.
 
 const stream = new Stream($("log"), $("newer"), $("welcome"))
 const people = new People($("people"), $("people-list"), $("people-count"))
-const outboxes = new Map() // room → Outbox: what was said in a room waits there for our return
-const nodes = new Map() // id of a message that is under way → its node
+const outboxes = new Map() // room → Outbox, with the messages that wait until we are back in the room
+const nodes = new Map() // id of a message that is being sent → its node
 
 let user = startingName()
 let room = null
@@ -25,7 +25,7 @@ let room = null
 const socket = new Socket(socketPath)
 
 function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text // the same text again would be read out again
+  if (node.textContent !== text) node.textContent = text // screen readers would read the same text again
 }
 
 function showState(state, reason) {
@@ -38,7 +38,7 @@ function showState(state, reason) {
 // ---- rooms
 
 function outboxOf(name) {
-  // A retry may come due after we went to another room: it waits for our return.
+  // A retry may be due after we have changed rooms: it waits until we are back.
   const push = message => room.name === name ? room.say(message) : Promise.reject(new PushError("disconnected"))
   if (!outboxes.has(name)) outboxes.set(name, new Outbox(push, showDelivery))
   return outboxes.get(name)
@@ -71,7 +71,7 @@ function clearRoom(name) {
   nodes.clear()
   people.show(new Map(), user)
   for (const entry of outboxOf(name).entries.values()) showOwn(entry)
-  // The name in the address was for the start: a reload keeps the one chosen since.
+  // The name in the address was only for the start: a reload keeps the name chosen since.
   if (location.hash !== "") history.replaceState(null, "", addressOf(name))
 }
 
@@ -93,7 +93,7 @@ function otherName() {
 function showMessage(name, message) {
   people.pulse(message.user)
   outboxOf(name).arrived(message.id)
-  if (nodes.delete(message.id)) return // ours: it has been on the page since it was written
+  if (nodes.delete(message.id)) return // our own message, which is on the page already
   stream.message(message, message.user === user)
 }
 
@@ -137,7 +137,7 @@ $("composer").addEventListener("submit", event => {
 
 $("say").addEventListener("input", fit)
 $("say").addEventListener("keydown", event => {
-  // isComposing: Enter that ends a word of an input method does not send.
+  // isComposing: Enter confirms a word of an input method, and does not send.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return
   event.preventDefault()
   say()

@@ -1,7 +1,7 @@
-// A board of cells in rows, to click or to go over with the arrow keys.
+// A board of cells in rows, for the pointer or the arrow keys.
 
 export class Board {
-  /** play(move) hears what the player wants: {column} where pieces fall, else {cell}. */
+  /** play(move) is called with the player's move: {column} if pieces fall, else {cell}. */
   constructor(box, play) {
     this.box = box
     this.play = play
@@ -10,7 +10,7 @@ export class Board {
     this.box.addEventListener("keydown", event => this.walk(event))
   }
 
-  /** Shows a board as the server sends it; drops: pieces fall; mine: it is our turn. */
+  /** Shows a board as the server sends it. drops: pieces fall. mine: it is our turn. */
   show(board, {drops, mine}) {
     if (this.cells.length !== board.cells.length) this.build(board)
     this.columns = board.columns
@@ -42,7 +42,7 @@ export class Board {
     this.cells = cells.map((_, at) => {
       const button = document.createElement("button")
       button.type = "button"
-      button.tabIndex = at === 0 ? 0 : -1 // one stop for the tab key; the arrows go on
+      button.tabIndex = at === 0 ? 0 : -1 // the tab key stops once; the arrow keys move between cells
       button.addEventListener("click", () => {
         if (button.getAttribute("aria-disabled") === "true") return
         this.play(this.drops ? {column: at % this.columns} : {cell: at})

@@ -1,4 +1,4 @@
-// The example of the type "chat": rooms that remember, who is there, who types.
+// The example of the type "chat": rooms with a backlog, presence and typing notices.
 
 import {join, PushError, request} from "./connection.js"
 import {openExample} from "./example.js"
@@ -8,8 +8,8 @@ import {People} from "./people.js"
 import {Presence} from "./phoenix.js"
 import {Stream} from "./stream.js"
 
-const TYPING_MS = 2000 // between two that say the same
-const TYPES_MS = 4000 // after which who said nothing more has stopped
+const TYPING_MS = 2000 // between two equal typing notices
+const TYPES_MS = 4000 // after which somebody without a new notice has stopped typing
 
 const $ = id => document.getElementById(id)
 
@@ -17,10 +17,10 @@ class Room {
   constructor(socket, name, user, stream, people) {
     Object.assign(this, {name, user, stream, people})
     this.last = 0 // id of the newest message on the page
-    this.early = null // messages that came before the backlog; null: it is there
-    this.nodes = new Map() // key of a message of ours that has not come back → its node
+    this.early = null // messages that arrived before the backlog; null once it has arrived
+    this.nodes = new Map() // key of a message of ours that the server has not broadcast yet → its node
     this.typing = new Map() // name → timer
-    this.channel = socket.channel(`room:${name}`, () => ({user, since: this.last})) // asked anew for each rejoin
+    this.channel = socket.channel(`room:${name}`, () => ({user, since: this.last})) // called for each rejoin
     this.channel.on("new_msg", message => this.early ? this.early.push(message) : this.show(message))
     this.channel.on("backlog", backlog => this.fill(backlog))
     this.channel.on("cleared", () => this.stream.clear())
@@ -40,7 +40,7 @@ class Room {
   }
 
   fill({messages, complete}) {
-    if (!complete && this.last > 0) this.stream.notice("Some messages in between are gone.")
+    if (!complete && this.last > 0) this.stream.notice("Some messages are missing here.")
     const early = this.early ?? []
     this.early = null
     for (const message of [...messages, ...early]) this.show(message)
@@ -53,7 +53,7 @@ class Room {
     this.types(message.user, false)
     this.people.pulse(message.user)
     if (message.key) this.outbox.arrived(message.key)
-    if (this.nodes.delete(message.key)) return // it has been on the page since it was written
+    if (this.nodes.delete(message.key)) return // it is on the page already
     this.stream.message({user: message.user, body: message.body, at: new Date(message.at)}, message.user === this.user)
   }
 
@@ -84,7 +84,7 @@ class Room {
   sayTyping(typing) {
     if (typing === this.said && performance.now() - this.saidAt < TYPING_MS || !typing && !this.said) return
     Object.assign(this, {said: typing, saidAt: performance.now()})
-    if (this.channel.state === "joined") this.channel.push("typing", {typing}) // it is only a courtesy: nobody waits for the answer
+    if (this.channel.state === "joined") this.channel.push("typing", {typing}) // nobody needs the answer
   }
 
   leave() {
@@ -116,7 +116,7 @@ openExample(({socket, user}) => {
     $("say").focus()
   })
   $("say").addEventListener("keydown", event => {
-    // isComposing: Enter that ends a word of an input method does not send.
+    // isComposing: Enter confirms a word of an input method, and does not send.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return
     event.preventDefault()
     $("composer").requestSubmit()

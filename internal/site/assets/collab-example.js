@@ -1,4 +1,4 @@
-// The example of the type "collab": one text in a textarea, whoever writes.
+// The example of the type "collab": a textarea whose text everybody edits.
 
 import {follow, Shared} from "./collab-text.js"
 import {join, reasonOf, request} from "./connection.js"
@@ -21,7 +21,7 @@ function colored(node, name) {
 export function inWords(op) {
   const inserts = op.filter(part => typeof part === "string").join("")
   const deletes = -op.filter(part => typeof part === "number" && part < 0).reduce((sum, part) => sum + part, 0)
-  return [inserts && `+ ${JSON.stringify(inserts)}`, deletes && `− ${deletes}`].filter(Boolean).join("  ") || "nothing any more"
+  return [inserts && `+ ${JSON.stringify(inserts)}`, deletes && `− ${deletes}`].filter(Boolean).join("  ") || "no change left"
 }
 
 class Document {
@@ -29,7 +29,7 @@ class Document {
     this.user = user
     this.box = $("text")
     this.shared = new Shared({send: op => this.send(op), changed: op => this.merge(op), missing: rev => this.ask(rev)})
-    this.channel = socket.channel("doc", () => ({user, rev: this.shared.rev})) // a rejoin asks for what has been since
+    this.channel = socket.channel("doc", () => ({user, rev: this.shared.rev})) // a rejoin asks for what it missed
     this.channel.on("doc", state => this.catchUp(state))
     this.channel.on("op", entry => {
       this.shared.receive(entry)
@@ -65,7 +65,7 @@ class Document {
       tell("")
     } catch (error) {
       if (error.reason === "disconnected") return // the next join sends it again
-      tell(`Not taken by the server: ${reasonOf(error)}.`)
+      tell(`The server rejected it: ${reasonOf(error)}.`)
       setTimeout(() => this.ask(this.shared.rev), RETRY_MS)
     }
     this.showSaved()
@@ -75,7 +75,7 @@ class Document {
     try { this.catchUp(await request(this.channel, "since", {rev})) } catch { /* the next join asks */ }
   }
 
-  /** Others have changed the text: the caret stays where it was in it. */
+  /** Applies a change by others. The caret stays at its place in the text. */
   merge(op) {
     const {selectionStart: start, selectionEnd: end, selectionDirection: direction, scrollTop} = this.box
     this.box.value = this.shared.local

@@ -1,9 +1,9 @@
-// A text that many edit at once: what a client of the type "collab" has to do, and nothing of a page or a socket.
+// A text that many people edit at once: what a client of the type "collab" has to do, without a page or a socket.
 //
-// An operation is a way through a text: [5, "new", -3] keeps 5, inserts "new", deletes 3. Lengths are in UTF-16 units, as
-// JavaScript's are; what an operation does not reach is kept.
+// An operation walks through a text: [5, "new", -3] keeps 5 units, inserts "new", deletes 3 units, and keeps the rest. Units are
+// UTF-16 code units, as in JavaScript's strings.
 
-/** The text after an operation. */
+/** Returns the text after an operation. */
 export function apply(text, op) {
   let at = 0
   let out = ""
@@ -24,14 +24,14 @@ function add(op, part) {
 }
 
 /**
- * `op` on the text that `other` has made, both being made on the same one. `otherFirst`: where both insert at one place, the
- * other's text stands first. The server's order decides: who was first there stands first.
+ * Returns `op` for the text after `other`, given that both were made on the same text. If both insert at the same place and
+ * `otherFirst` is set, the text of `other` comes first. The server's order decides which comes first.
  */
 export function rebase(op, other, otherFirst) {
   const out = []
   const mine = [...op], theirs = [...other]
   while (mine.length > 0) {
-    const [a, b = Infinity] = [mine[0], theirs[0]] // at its end, an operation keeps the rest
+    const [a, b = Infinity] = [mine[0], theirs[0]] // an operation keeps the rest of the text
     if (typeof b === "string" && (otherFirst || typeof a !== "string")) {
       add(out, b.length)
       theirs.shift()
@@ -40,7 +40,7 @@ export function rebase(op, other, otherFirst) {
       mine.shift()
     } else {
       const n = Math.min(Math.abs(a), Math.abs(b))
-      if (b > 0) add(out, a > 0 ? n : -n) // else it is gone already
+      if (b > 0) add(out, a > 0 ? n : -n) // else `other` has deleted it
       shorten(mine, n)
       shorten(theirs, n)
     }
@@ -57,14 +57,14 @@ function shorten(op, n) {
 
 const low = unit => unit >= 0xdc00 && unit <= 0xdfff
 
-/** The operation that makes `after` of `before`: one piece replaced. */
+/** Returns the operation that turns `before` into `after` by replacing one piece. */
 export function difference(before, after) {
   const most = Math.min(before.length, after.length)
   let start = 0
   while (start < most && before[start] === after[start]) start++
   let end = 0
   while (end < most - start && before.at(-1 - end) === after.at(-1 - end)) end++
-  // No character is cut in two: a pair of surrogates changes as a whole.
+  // A pair of surrogates is replaced as a whole, so that no character is cut in two.
   if (start > 0 && (low(before.charCodeAt(start)) || low(after.charCodeAt(start)))) start--
   if (end > 0 && (low(before.charCodeAt(before.length - end)) || low(after.charCodeAt(after.length - end)))) end--
   const op = []
@@ -74,7 +74,7 @@ export function difference(before, after) {
   return op.length === 1 && op[0] === start ? [] : op
 }
 
-/** Where a place in a text is after an operation. */
+/** Returns the position of a place in a text after an operation. */
 export function follow(place, op) {
   let at = 0
   let moved = place
@@ -93,14 +93,14 @@ export function follow(place, op) {
 const makeId = () => Array.from(crypto.getRandomValues(new Uint32Array(3)), n => n.toString(36)).join("")
 
 /**
- * Shared is a document as one client has it. `local` is what its user sees; of that, one operation at a time is under way
- * (`sent`), the rest waits. send({rev, id, op}) pushes an operation; changed(op) hears what others have done to `local`;
- * missing(rev) hears that an operation did not come, and asks for what there is since.
+ * Shared is one client's copy of a document. `local` is what its user sees. At most one operation is being sent (`sent`); later
+ * edits wait. send({rev, id, op}) pushes an operation. changed(op) is called with what others did to `local`. missing(rev) is
+ * called when an operation is missing, to ask for everything since rev.
  */
 export class Shared {
   constructor({send, changed, missing}) {
     Object.assign(this, {send, changed, missing})
-    this.rev = undefined // of base; undefined: nothing has come yet
+    this.rev = undefined // of base; undefined until the document has arrived
     this.base = "" // the server's text
     this.sent = null // {id, op}, on base
     this.local = ""
@@ -111,7 +111,7 @@ export class Shared {
 
   /** The user has changed the text. */
   edit(text) {
-    this.local = text.toWellFormed?.() ?? text // half a pair of surrogates cannot be sent
+    this.local = text.toWellFormed?.() ?? text // a lone surrogate cannot be sent
     this.flush()
   }
 
@@ -125,9 +125,9 @@ export class Shared {
 
   push() { this.send({rev: this.rev, id: this.sent.id, op: this.sent.op}) }
 
-  /** An operation of the server's order, one's own too. */
+  /** Receives an operation in the server's order, which may be our own. */
   receive(entry) {
-    if (this.rev === undefined || entry.rev <= this.rev) return // what comes for it has it
+    if (this.rev === undefined || entry.rev <= this.rev) return // it is included in the document
     if (entry.rev > this.rev + 1) return this.missing(this.rev)
     const shadow = this.shadow
     this.rev = entry.rev
@@ -146,21 +146,21 @@ export class Shared {
   }
 
   take(op) {
-    if (op.every(part => typeof part === "number" && part > 0)) return // a text that is a number is an insertion
+    if (op.every(part => typeof part === "number" && part > 0)) return // the typeof matters: an inserted text may look like a number
     this.local = apply(this.local, op)
     this.changed(op)
   }
 
-  /** What the server tells who has joined or has asked for what it missed. */
+  /** Receives the server's answer to a join, or to a request for missed operations. */
   catchUp({rev, ops, doc}) {
     this.online = true
     if (ops) for (const entry of ops) this.receive(entry)
     else this.replace(rev, doc)
-    if (this.sent) this.push() // the same id: if it had come, it would have been among ops
+    if (this.sent) this.push() // with the same id: if it had arrived, it would be in ops
     else this.flush()
   }
 
-  /** The document anew: we were away for longer than its log. What is ours is put into it as well as may be. */
+  /** Replaces the document, because we were away for longer than its log. Our own edits are applied to it as well as possible. */
   replace(rev, doc) {
     const mine = difference(this.base, this.local)
     const before = this.local
@@ -171,6 +171,6 @@ export class Shared {
     this.changed(difference(before, this.local))
   }
 
-  /** The connection is gone: nothing is sent until catchUp. */
+  /** Called when the connection is lost: nothing is sent until catchUp. */
   offline() { this.online = false }
 }

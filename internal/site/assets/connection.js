@@ -1,6 +1,6 @@
-// What the pages add to phoenix.js, which is npm's as it is: an answer as a promise, and the connection in one word.
+// What the pages add to phoenix.js, which is npm's, unmodified: replies as promises, and the state of the connection as a word.
 
-/** Why a push was not answered with ok. `reason` is "timeout", "disconnected" or "error", which has the server's `response`. */
+/** Why a push was not answered with ok. `reason` is "timeout", "disconnected" or "error"; an error has the server's `response`. */
 export class PushError extends Error {
   constructor(reason, response = {}) {
     super(reason === "error" ? JSON.stringify(response) : reason)
@@ -10,8 +10,8 @@ export class PushError extends Error {
 }
 
 /**
- * Pushes on a joined channel: resolves with the response of an ok reply, rejects with a PushError. phoenix.js keeps what is
- * pushed without a connection and sends it later; here that is refused, for whoever has to know what has arrived.
+ * Pushes on a joined channel: resolves with the response of an ok reply, or rejects with a PushError. phoenix.js keeps a push
+ * without a connection and sends it later; here it is rejected, so that callers know what has arrived.
  */
 export function request(channel, event, payload = {}) {
   if (channel.state !== "joined" || !channel.socket.isConnected()) return Promise.reject(new PushError("disconnected"))
@@ -34,13 +34,13 @@ const WORDS = {
   "unmatched topic": "this topic does not exist here; the instance may be of another type",
 }
 
-/** The reason of a PushError, or of the reply to a join that was refused, in words. */
+/** Returns, in words, the reason of a PushError or of the reply to a refused join. */
 export function reasonOf({reason, response}) {
   const why = response?.reason ?? reason
   return WORDS[why] ?? why ?? "no reason given"
 }
 
-/** Joins; refused(reason) hears each attempt that fails, joined(response) each that does not: a channel comes back by itself. */
+/** Joins. A channel rejoins by itself: joined(response) is called for each join that succeeds, refused(reason) for each that fails. */
 export function join(channel, {joined = () => {}, refused = () => {}} = {}) {
   channel.join()
     .receive("ok", joined)
@@ -48,7 +48,7 @@ export function join(channel, {joined = () => {}, refused = () => {}} = {}) {
     .receive("timeout", () => refused(reasonOf({reason: "timeout"})))
 }
 
-/** Connects; onState(state) hears "connecting", "connected" and "reconnecting". */
+/** Connects. onState(state) is called with "connecting", "connected" and "reconnecting". */
 export function connect(socket, onState) {
   onState("connecting")
   socket.onOpen(() => onState("connected"))

@@ -1,4 +1,4 @@
-// What the example pages share: which instance they are for, the connection to it, and what to do where there is none.
+// What the example pages share: which instance they are for, the connection to it, and what to do without one.
 
 import {connect} from "./connection.js"
 import {randomName, startingName} from "./identity.js"
@@ -10,8 +10,8 @@ import {explainer, STATES, WORDS} from "./why.js"
 const $ = id => document.getElementById(id)
 
 /**
- * Opens the page of the instance in the address: start({socket, user, id}) fills it. Without an instance the page says how to
- * create one.
+ * Opens the page of the instance in the address, and calls start({socket, user, id}) to fill it. Without an instance the page
+ * says how to create one.
  */
 export function openExample(start) {
   const id = new URLSearchParams(location.search).get("instance") ?? ""
@@ -34,7 +34,7 @@ export function openExample(start) {
       connected = true
       showExample(true)
     }
-    // What is on the page already stays there, unless the instance is gone for good.
+    // What is on the page stays there, unless the instance does not exist.
     if (reason !== null && (!connected || reason === "missing")) showGuide(id, reason)
   }
   const user = startingName()
@@ -46,29 +46,29 @@ export function openExample(start) {
 const WHY = {
   ...WORDS,
   missing: id => `There is no instance "${id}". This creates it:`,
-  busy: id => `The instance "${id}" takes no new connections: it is stopped, starting or busy. This page keeps trying.`,
-  refused: id => `The instance "${id}" asks for a token, and this page has none. Your own client sends one in the params of its socket.`,
+  busy: id => `The instance "${id}" accepts no new connections: it is stopped, starting or busy. This page keeps trying.`,
+  refused: id => `The instance "${id}" requires a token, and this page has none. Your own client sends one in the params of its socket.`,
   blocked: id => `The instance "${id}" answers, but the WebSocket does not open. The instance may be full. ` +
-    "If a proxy is in between, make it pass on WebSocket upgrades. This page keeps trying.",
+    "If there is a proxy in between, make it pass on WebSocket upgrades. This page keeps trying.",
 }
 
-/** Shows the example, or else the guide. */
+/** Shows the example, or else the guide to creating an instance. */
 function showExample(shown) {
   $("guide").hidden = shown
   $("example").hidden = !shown
 }
 
-/** Says why the example is not there; without an id, that this page is for an instance. */
+/** Says why the example cannot be shown or, without an id, that this page is for an instance. */
 function showGuide(id, reason) {
   showExample(false)
-  $("guide-why").textContent = id === "" ? "This page is for an instance that you create:" : WHY[reason](id)
+  $("guide-why").textContent = id === "" ? "This page needs an instance. Create one:" : WHY[reason](id)
   for (const node of $("guide").children) node.hidden = node.id !== "guide-why" && id !== "" && reason !== "missing"
   if (id === "") return
   $("curl").textContent = $("curl").textContent.replace($("open-id").value, id)
   $("open-id").value = id
 }
 
-/** The link to a second window, whose name is another one. */
+/** Sets the link to a second window, which gets another name. */
 function showSecond(user) {
   let name = randomName()
   while (name === user) name = randomName()
@@ -76,7 +76,7 @@ function showSecond(user) {
   link.href = `${location.pathname}${location.search}#${new URLSearchParams({as: name})}`
 }
 
-/** What the page says to whoever cannot see, and to all: the last thing that was refused or has happened. */
+/** Shows the last thing that happened or was refused, and has screen readers read it. */
 export function tell(text) {
   if ($("told").textContent !== text) $("told").textContent = text
 }

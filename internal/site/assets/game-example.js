@@ -1,4 +1,4 @@
-// The example of the type "game": a table with turns and clocks, or a field that ticks, as the instance is.
+// The example of the type "game": a table with turns and clocks, or a field that ticks, depending on the instance's rules.
 
 import {Board} from "./board.js"
 import {join, reasonOf, request} from "./connection.js"
@@ -7,13 +7,13 @@ import {Presence} from "./phoenix.js"
 import {Snakes} from "./snakes.js"
 import {element} from "./stream.js"
 
-const LOW_MS = 20000 // a clock that is below this is shown as low
+const LOW_MS = 20000 // clocks below this are shown as low
 const ENDS = {rules: "", resign: " by resignation", flag: " on time", draw: ""}
 const NAMES = {connect4: "Connect four", tictactoe: "Tic-tac-toe", snake: "Snake"}
 
 const $ = id => document.getElementById(id)
 
-// The token of one's seat, for a reload: a window has its own, so that two can play each other.
+// The token of our seat, kept for a reload. Each window has its own, so that two windows can play each other.
 function keep(id, token) {
   try { sessionStorage.setItem(`mycelium.seat.${id}`, token) } catch { /* the seat lives as long as the window */ }
 }
@@ -27,7 +27,7 @@ const points = n => (n === 1 ? "1 point" : `${n} points`)
 class Game {
   constructor(socket, user, id) {
     Object.assign(this, {user, id, token: kept(id), seat: null, state: null, at: 0})
-    this.channel = socket.channel("game", () => ({user, seat_token: this.token})) // asked anew for each rejoin
+    this.channel = socket.channel("game", () => ({user, seat_token: this.token})) // called for each rejoin
     this.channel.on("state", state => this.show(state))
     this.presence = new Presence(this.channel)
     this.presence.onSync(() => this.showSeats())
@@ -47,7 +47,7 @@ class Game {
     })
   }
 
-  /** Everything that is pushed is answered; a refusal is shown. */
+  /** Pushes, and shows a refusal. */
   async push(event, payload) {
     tell("")
     try {
@@ -64,7 +64,7 @@ class Game {
   }
 
   show(state) {
-    // A reply to a move may come after the state of the next one.
+    // The reply to a move may arrive after the state of the next move.
     if (state.version < this.state?.version) return
     this.at = performance.now()
     this.state = state
@@ -83,7 +83,7 @@ class Game {
     this.showSeats()
   }
 
-  /** The seat of this window, unless it was given up elsewhere. */
+  /** The seat of this window, or null if it was given up in another one. */
   get mySeat() {
     return this.seat !== null && this.state?.seats[this.seat]?.user === this.user ? this.seat : null
   }
@@ -156,7 +156,7 @@ class Game {
     $("pad").hidden = !seated || !world
   }
 
-  // The server's clocks, carried on since it told them. While it is away they stand still, as its own do.
+  // The server's clocks, continued since it sent them. Without a connection they stand still, as the server's do when it is down.
   showClocks() {
     if (!this.state || this.state.world || this.channel.state !== "joined") return
     for (const node of document.querySelectorAll(".seat .clock")) {

@@ -1,5 +1,5 @@
-// Who this window is, and which room it is in. A window keeps its own name, so that two windows of one browser can be
-// two people; the last name chosen is what a new window starts with.
+// The name and the room of this window. Each window keeps its own name, so that two windows of one browser can be
+// two people. A new window starts with the last name chosen.
 
 const LAST_NAME = "mycelium.name"
 const MAX_NAME = 32
@@ -18,13 +18,13 @@ const pick = list => list[Math.floor(Math.random() * list.length)]
 
 export const randomName = () => `${pick(FIRST)} ${pick(LAST)}`
 
-/** tidyName is a name as it may be used: one line, at most 32 characters, "" where nothing is left. */
+/** tidyName makes a name valid: one line of at most 32 characters, "" if nothing is left. */
 export const tidyName = name => [...String(name).replace(/\s+/gu, " ").trim()].slice(0, MAX_NAME).join("").trim()
 
-/** tidyRoom is a room as it may stand behind "room:", "" where nothing is left. */
+/** tidyRoom makes a room valid as the part of a topic after "room:", "" if nothing is left. */
 export const tidyRoom = room => [...String(room).replace(/\s+/gu, "-").replace(/^-+|-+$/g, "")].slice(0, MAX_ROOM).join("")
 
-// A browser may refuse storage (private windows, blocked cookies): then the name lives as long as the window.
+// A browser may refuse storage (private windows, blocked cookies). Then the name lasts as long as the window.
 function stored(storage) {
   try { return tidyName(window[storage].getItem(LAST_NAME) ?? "") } catch { return "" }
 }
@@ -35,7 +35,7 @@ function store(storage, name) {
 
 const hash = () => new URLSearchParams(location.hash.slice(1))
 
-/** The name in the address ("#as=…", of a second window), else this window's, else the last one chosen, else a new one. */
+/** Returns the name in the address ("#as=…", for a second window), or else this window's, the last one chosen, or a new one. */
 export function startingName() {
   const name = tidyName(hash().get("as") ?? "") || stored("sessionStorage")
   if (name) {
@@ -52,12 +52,12 @@ export function rememberName(name) {
   store("localStorage", name)
 }
 
-/** The room in the address ("#room=lobby"), "lobby" where there is none. */
+/** Returns the room in the address ("#room=lobby"), or "lobby". */
 export const roomInAddress = () => tidyRoom(hash().get("room") ?? "") || "lobby"
 
 export const addressOf = (room, name) => "#" + new URLSearchParams(name ? {room, as: name} : {room})
 
-/** hueOf gives a name its colour: the same one in every window. */
+/** hueOf returns the colour of a name, the same in every window. */
 export function hueOf(name) {
   let hash = 2166136261 // FNV-1a
   for (const character of String(name)) hash = Math.imul(hash ^ character.codePointAt(0), 16777619)

@@ -1,15 +1,15 @@
-// What this window said in one room and the server has not acknowledged. It is sent again, in order, until it has been.
+// The messages that this window sent in one room and the server has not acknowledged. They are sent again, in order, until it has.
 
 import {PushError} from "./connection.js"
 
-const RETRY_MS = 2000 // after a push that nobody answered
-const SLOW_MS = 1000 // without an answer, after which a message is marked
+const RETRY_MS = 2000 // after a push without an answer
+const SLOW_MS = 1000 // without an answer until a message is marked
 
-// Not crypto.randomUUID: a page that is served without TLS to another machine does not have it.
+// Not crypto.randomUUID: a page from another machine without TLS does not have it.
 const makeId = () => Array.from(crypto.getRandomValues(new Uint32Array(3)), n => n.toString(36)).join("")
 
 export class Outbox {
-  /** push(message) returns the promise of an answer; changed(entry) hears "sending", "slow", "sent", "waiting" and "refused". */
+  /** push(message) returns a promise of the answer. changed(entry) is called when the state of an entry becomes "sending", "slow", "sent", "waiting" or "refused". */
   constructor(push, changed) {
     this.push = push
     this.changed = changed
@@ -24,7 +24,7 @@ export class Outbox {
     return entry
   }
 
-  /** Sends what waits. Called when the room is joined, and for each new message. */
+  /** Sends the messages that wait. It is called when the room is joined, and for each new message. */
   flush() {
     clearTimeout(this.timer)
     for (const entry of this.entries.values()) {
@@ -32,13 +32,13 @@ export class Outbox {
     }
   }
 
-  /** The server broadcast it: that is as good as an answer, and may come before it. */
+  /** Called when the server has broadcast the message, which is as good as an answer and may come before it. */
   arrived(id) {
     const entry = this.entries.get(id)
     if (entry) this.settle(entry, "sent")
   }
 
-  /** Has each entry shown again: what they wait for has changed. */
+  /** Shows each entry again, because what they wait for has changed. */
   show() {
     for (const entry of this.entries.values()) this.changed(entry)
   }
@@ -72,12 +72,12 @@ export class Outbox {
   }
 }
 
-/** What is the matter with an entry, in words; "": nothing. `awaited` is what it goes out with: "the connection is", "the others are". */
+/** Returns the trouble of an entry in words, or "". `awaited` is what it waits for: "the connection is" or "the others are". */
 export function troubleOf({state, reason}, awaited = "the connection is") {
   switch (state) {
-    case "waiting": return `Not sent yet. It goes out when ${awaited} back.`
+    case "waiting": return `Not sent yet. It will be sent when ${awaited} back.`
     case "slow": return "Not confirmed yet."
-    case "refused": return `Not taken by the server${reason && `: ${reason}`}.`
+    case "refused": return `The server rejected it${reason && `: ${reason}`}.`
     default: return ""
   }
 }

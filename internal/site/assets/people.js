@@ -1,12 +1,12 @@
-// Who is here: a list, and the threads that join its people to the edge of the stream. A message runs along them, from
-// who sent it to everybody else.
+// The list of people, and the threads that connect them to the edge of the stream. A message runs along the threads, from
+// its sender to everybody else.
 
 import {hueOf} from "./identity.js"
 import {element} from "./stream.js"
 
 const SVG = "http://www.w3.org/2000/svg"
 
-// A line that is a little different for each name, and always the same for one.
+// The bend of a thread: a little different for each name, and always the same for one name.
 const sway = name => (hueOf(name + "~") / 360 - 0.5) * 2
 
 function thread(from, to, bend, upright) {
@@ -17,7 +17,7 @@ function thread(from, to, bend, upright) {
 }
 
 export class People {
-  /** box holds the list and the drawing; count is where their number stands. */
+  /** box contains the list and the drawing; count shows how many there are. */
   constructor(box, list, count) {
     this.box = box
     this.list = list
@@ -32,7 +32,7 @@ export class People {
     this.calm = matchMedia("(prefers-reduced-motion: reduce)")
   }
 
-  /** Shows who is there: `here` is a map of name → number of tabs, `self` the name of this window. */
+  /** Shows who is present. `here` is a map of name → number of tabs, `self` the name of this window. */
   show(here, self) {
     const names = [...here.keys()].sort((a, b) => (b === self) - (a === self) || a.localeCompare(b))
     for (const name of [...this.rows.keys()]) if (!here.has(name)) this.remove(name)
@@ -79,7 +79,7 @@ export class People {
     this.rows.delete(name)
   }
 
-  // The threads follow the list wherever its style puts it: down the side on a wide screen, along the top on a phone.
+  // The threads follow the list wherever its style puts it: at the side of a wide screen, at the top of a phone's.
   draw() {
     const box = this.drawing.getBoundingClientRect()
     if (box.width === 0) return
@@ -98,7 +98,7 @@ export class People {
     }
   }
 
-  /** A message passes: out of the sender's thread, into all others. */
+  /** Shows that a message passes from the sender's thread into all others. */
   pulse(sender) {
     if (this.calm.matches || document.hidden) return
     const timing = {duration: 700, easing: "ease-out"}

@@ -1,11 +1,11 @@
-// One visit to one room under one name: the channel, who is there, what is said.
+// A visit to a room under one name: the channel, presence and messages.
 
 import {join, PushError, request} from "./connection.js"
 import {Reunion} from "./reunion.js"
 import {Presence} from "./phoenix.js"
 
-const SEEN = 1000 // ids of messages remembered, to show one that was sent twice once
-const LEAVE_MS = 2500 // a reload or a lost connection is no departure: who is back within this never left
+const SEEN = 1000 // remembered ids of messages, so that a message that was sent twice is shown once
+const LEAVE_MS = 2500 // somebody who is back within this, after a reload or a lost connection, has not left
 
 const text = (value, fallback) => (typeof value === "string" ? value : value === undefined ? fallback : JSON.stringify(value))
 
@@ -16,15 +16,15 @@ function timeIn(at) {
 
 export class Room {
   /**
-   * hooks: onMessage({user, body, at, id}), onPeople(map of name → tabs), onMoved(name, here), onWaiting() when what is said has to
-   * wait for others to come back, onReady() when it need not, onRefused(reason), onClosed().
+   * hooks: onMessage({user, body, at, id}), onPeople(map of name → tabs), onMoved(name, here), onWaiting() when messages have to
+   * wait until others are back, onReady() when they need not, onRefused(reason), onClosed().
    */
   constructor(socket, name, user, hooks) {
     this.name = name
     this.user = user
     this.hooks = hooks
     this.seen = new Set()
-    this.leaving = new Map() // name → timer of a departure that is not told yet
+    this.leaving = new Map() // name → timer of a departure that is not shown yet
     this.channel = socket.channel(`room:${name}`, {user, meta: {from: "page", since: new Date().toISOString()}})
     this.channel.on("new_msg", payload => this.receive(payload))
     this.channel.on("shout", payload => this.receive(payload))
@@ -44,7 +44,7 @@ export class Room {
     })
   }
 
-  /** Whether others have lost their connections too and are not back. The relay keeps nothing for them. */
+  /** Whether others lost their connections too and are not back yet. The relay stores nothing for them. */
   get awaiting() { return this.reunion.awaiting }
 
   leave() {
@@ -74,7 +74,7 @@ export class Room {
   }
 
   follow(presence) {
-    let complete = false // who is there at first has not come in just now
+    let complete = false // those who are present at first have not just come in
     presence.onJoin((name, before) => { if (complete && !before) this.came(name) })
     presence.onLeave((name, after) => { if (after.metas.length === 0) this.left(name) })
     presence.onSync(() => {

@@ -1,4 +1,4 @@
-// The field of snakes: the state and then the ticks, which add up to it, drawn on a canvas.
+// The field of snakes, drawn on a canvas: a state, updated by ticks.
 
 import {request} from "./connection.js"
 
@@ -7,7 +7,7 @@ const HUES = [160, 45, 260, 20, 310, 210, 95, 340] // by seat
 const color = (seat, lightness) => `oklch(${lightness} 0.13 ${HUES[seat % HUES.length]})`
 
 export class Snakes {
-  /** scored() hears that somebody has eaten, died or begun. */
+  /** scored() is called when somebody has eaten, died or begun. */
   constructor(canvas, channel, scored) {
     Object.assign(this, {canvas, channel, scored, world: null, n: 0})
     channel.on("tick", tick => this.tick(tick))
@@ -15,7 +15,7 @@ export class Snakes {
     new ResizeObserver(() => this.draw()).observe(canvas)
   }
 
-  /** All there is to see after tick n. */
+  /** Sets the whole state, after tick n. */
   reset({n, world}) {
     Object.assign(this, {n, world})
     this.canvas.hidden = false
@@ -41,7 +41,7 @@ export class Snakes {
     this.draw()
   }
 
-  // A tick is missing: the whole state instead.
+  // Asks for the whole state, because a tick is missing.
   async again() {
     this.world = null
     try {

@@ -1,6 +1,6 @@
-// The code to connect with, carrying this page's own address and room, and the button that copies it.
+// The example code for connecting, with this page's address and room, and the button that copies it.
 
-/** Fills every element marked data-fill="name" with what `values` has under that name. */
+/** Fills each element that has data-fill="name" with the value of that name. */
 export function fill(values) {
   for (const node of document.querySelectorAll("[data-fill]")) {
     const value = values[node.dataset.fill]
@@ -8,7 +8,7 @@ export function fill(values) {
   }
 }
 
-/** The button copies the text of `code`; where the browser has no clipboard for us, it selects it. */
+/** Makes the button copy the text of `code`, or select it if the browser does not allow the clipboard. */
 export function copyable(button, code, status) {
   button.hidden = false
   button.addEventListener("click", async () => {

@@ -1,15 +1,15 @@
-// The stream of a room: messages and, quietly, who came and went.
+// The stream of a room: messages, and notices of who came and left.
 
 import {hueOf} from "./identity.js"
 
-const CAP = 500 // entries kept; older ones leave the page
-const GROUP_MS = 3 * 60 * 1000 // messages of one person that follow each other within this share one name
-const NEAR_END = 80 // px from the end within which the stream follows new messages
+const CAP = 500 // entries on the page; older ones are removed
+const GROUP_MS = 3 * 60 * 1000 // consecutive messages of one person within this are shown under one name
+const NEAR_END = 80 // px; the stream follows new messages if it is scrolled this close to its end
 
 const clock = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit"})
 const calendar = new Intl.DateTimeFormat(undefined, {dateStyle: "full", timeStyle: "medium"})
 
-/** element makes a node; what people wrote goes in as text and never as markup. */
+/** element makes a node. What people wrote is inserted as text, never as markup. */
 export function element(tag, className, text) {
   const node = document.createElement(tag)
   if (className) node.className = className
@@ -24,7 +24,7 @@ function timeOf(at) {
   return time
 }
 
-// One notice per person in a row of notices: who came, went and came again is shown as they are now.
+// A row of notices shows each person once, as they are now, however often they came and left.
 function sentence(changes) {
   const came = [...changes].filter(([, here]) => here).map(([name]) => name)
   const left = [...changes].filter(([, here]) => !here).map(([name]) => name)
@@ -35,7 +35,7 @@ function sentence(changes) {
 }
 
 export class Stream {
-  /** log is the element the entries go into, newer the button that leads to the end, welcome what an empty room shows. */
+  /** log is the element for the entries, newer the button that scrolls to the end, welcome what an empty room shows. */
   constructor(log, newer, welcome) {
     this.log = log
     this.newer = newer
@@ -73,14 +73,14 @@ export class Stream {
     return node
   }
 
-  /** Adds a line that is no message: a refusal, a room that the server closed. */
+  /** Adds a line that is not a message, such as a refusal. */
   notice(text) {
-    if (this.log.lastElementChild?.matches(".notice") && this.log.lastElementChild.textContent === text) return // said already
+    if (this.log.lastElementChild?.matches(".notice") && this.log.lastElementChild.textContent === text) return // it is shown already
     this.last = null
     this.append(element("p", "notice", text), false)
   }
 
-  /** Tells that somebody came or left; neighbouring ones share a line. */
+  /** Shows that somebody came or left. Neighbouring notices share a line. */
   moved(name, here) {
     if (!this.last?.changes) {
       this.last = {changes: new Map(), node: element("p", "notice")}
@@ -91,7 +91,7 @@ export class Stream {
     this.last.node.textContent = sentence(this.last.changes)
   }
 
-  /** Marks a message that this window sent: "" once it arrived, else what is the matter with it. */
+  /** Marks a message that this window sent with its trouble, or with "" once it has arrived. */
   mark(node, trouble, retry) {
     node.querySelector(".trouble")?.remove()
     node.classList.toggle("unsent", trouble !== "")

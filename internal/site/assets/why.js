@@ -1,19 +1,19 @@
 // Why a page has no connection, and what to do about it. A browser does not tell a page why a WebSocket failed, so the page
-// asks for the socket's address without one: the server checks everything else first.
+// requests the socket's address without an upgrade: the server checks everything else first.
 
-/** Words for each reason that whyNot finds. */
+/** The text for each reason that whyNot finds. */
 export const WORDS = {
   hidden: () => "This page is hidden and reconnects when it is shown.",
   silent: () => "The server does not answer. This page keeps trying.",
-  busy: () => "The server takes no new connections: it is starting, stopping or busy. This page keeps trying.",
-  missing: () => "There is no socket at this address. If a proxy is in between, make it pass on the socket's path.",
-  refused: () => "The server asks for a token, and this page has none. Your own client sends one in the params of its socket.",
+  busy: () => "The server accepts no new connections: it is starting, stopping or busy. This page keeps trying.",
+  missing: () => "There is no socket at this address. If there is a proxy in between, make it pass on the socket's path.",
+  refused: () => "The server requires a token, and this page has none. Your own client sends one in the params of its socket.",
   origin: () => `The server refuses pages from ${location.origin}. Allow this origin with the option check_origin. ` +
-    "If a proxy is in between, make it pass on the Host header.",
-  blocked: () => "The server answers, but the WebSocket does not open. If a proxy is in between, make it pass on WebSocket upgrades.",
+    "If there is a proxy in between, make it pass on the Host header.",
+  blocked: () => "The server answers, but the WebSocket does not open. If there is a proxy in between, make it pass on WebSocket upgrades.",
 }
 
-/** Reasons that end by themselves. */
+/** Reasons that go away by themselves. */
 const PASSING = ["hidden", "silent", "busy"]
 
 const BY_STATUS = {401: "refused", 403: "refused", 404: "missing", 502: "silent", 503: "busy", 504: "silent"}
@@ -29,22 +29,22 @@ export async function whyNot(path) {
   }
 }
 
-// The origin goes along with a POST only. This one is for no session, so that nothing comes of it.
+// Browsers send the origin only with a POST. This one has no session, so it does nothing.
 async function refusesOrigin(path) {
   try {
     const answer = await fetch(`${path}/longpoll?vsn=2.0.0`, {method: "POST", cache: "no-store"})
     return answer.status === 403 || (await answer.json()).status === 403
   } catch {
-    return false // without long polling it cannot be told
+    return false // unknown without long polling
   }
 }
 
-/** Words for the states that explainer tells. */
+/** The text for each state that explainer shows. */
 export const STATES = {connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting", stuck: "Not connected"}
 
 /**
- * Returns a function for the states that connect() tells. It calls show(state, reason): the state is "stuck" where trying again
- * does not help, and the reason, a key of WORDS, is null while there is a connection or nothing is known.
+ * Returns a function to pass to connect(). It calls show(state, reason). The state is "stuck" if trying again does not help. The
+ * reason is a key of WORDS, or null while there is a connection or nothing is known.
  */
 export function explainer(socket, path, show) {
   let state = "connecting", reason = null, asking = false
