@@ -19,7 +19,7 @@ type Space struct {
 
 	rules   atomic.Pointer[rules]
 	marker  marker
-	stripes [stripeCount]stripe
+	stripes atomic.Pointer[[stripeCount]stripe] // nil until there are rules
 }
 
 // stripeCount is the number of locks of a space. The lock of a stripe is the lock of
@@ -58,6 +58,9 @@ func (sp *Space) SetRules(list []Rule) error {
 		one.forget(floor, lost)
 		made = append(made, one)
 	}
+	if len(made) > 0 {
+		sp.stripes.CompareAndSwap(nil, new([stripeCount]stripe))
+	}
 	sp.rules.Store(&made)
 	sp.sweep()
 	return nil
@@ -86,8 +89,22 @@ func (sp *Space) Keeps(topic string) (r Rule, ok bool) {
 	return Rule{}, false
 }
 
+// stripe returns the stripe of a topic. Where nothing was ever recorded it is an empty
+// one.
 func (sp *Space) stripe(topic string) *stripe {
-	return &sp.stripes[maphash.String(sp.seed, topic)%stripeCount]
+	all := sp.stripes.Load()
+	if all == nil {
+		return new(stripe)
+	}
+	return &all[maphash.String(sp.seed, topic)%stripeCount]
+}
+
+// all returns the stripes, none if nothing was ever recorded.
+func (sp *Space) all() []stripe {
+	if all := sp.stripes.Load(); all != nil {
+		return all[:]
+	}
+	return nil
 }
 
 // Record records a message, whose payload is copied, and then calls deliver. It
@@ -169,8 +186,9 @@ func (sp *Space) remove(st *stripe, r *ring) {
 // that are no longer recorded.
 func (sp *Space) sweep() {
 	now := sp.store.now()
-	for i := range sp.stripes {
-		st := &sp.stripes[i]
+	stripes := sp.all()
+	for i := range stripes {
+		st := &stripes[i]
 		st.mu.Lock()
 		for topic, r := range st.rings {
 			rule := sp.rules.Load().of(topic)
@@ -237,8 +255,9 @@ func (sp *Space) evict(st *stripe) bool {
 
 // Clear drops all messages of the space.
 func (sp *Space) Clear() {
-	for i := range sp.stripes {
-		st := &sp.stripes[i]
+	stripes := sp.all()
+	for i := range stripes {
+		st := &stripes[i]
 		st.mu.Lock()
 		for _, r := range st.rings {
 			for r.count > 0 {

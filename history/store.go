@@ -4,7 +4,6 @@ import (
 	"cmp"
 	crand "crypto/rand"
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -107,25 +106,22 @@ func (s *Store) Stats() Stats {
 // Space returns the space of a name with these rules, which replace those that it
 // had. The name keeps the topics of one endpoint apart from those of others.
 func (s *Store) Space(name string, list []Rule) (*Space, error) {
+	sp := s.Open(name)
+	return sp, sp.SetRules(list)
+}
+
+// Open returns the space of a name with the rules that it has. A new one has none,
+// and records nothing.
+func (s *Store) Open(name string) *Space {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	sp := s.spaces[name]
 	if sp == nil {
 		sp = newSpace(s, name)
-	}
-	s.mu.Unlock()
-	if err := sp.SetRules(list); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if other := s.spaces[name]; other != nil && other != sp {
-		return nil, fmt.Errorf("history: space %q was opened twice at once", name)
-	}
-	if s.spaces[name] == nil {
 		s.spaces[name] = sp
 		s.list = append(append([]*Space(nil), s.list...), sp)
 	}
-	return sp, nil
+	return sp
 }
 
 // Forget removes a space and its messages.
@@ -216,7 +212,9 @@ func (s *Store) makeRoom() {
 		for i, from := 0, rand.IntN(total); i < total && s.bytes.Load() > s.memory; i++ {
 			at := (from + i) % total
 			sp := list[at/stripeCount]
-			found = sp.evict(&sp.stripes[at%stripeCount]) || found
+			if stripes := sp.all(); stripes != nil {
+				found = sp.evict(&stripes[at%stripeCount]) || found
+			}
 		}
 	}
 }

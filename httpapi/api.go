@@ -105,7 +105,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve takes a request through its steps: route, key, scope, query, revision,
 // body, and the operation itself. Each is looked up or read here, once.
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
-	found, id := a.find(r.URL)
+	found, named := a.find(r.URL)
 	who, err := a.authenticate(r, found != nil && found.isPublic())
 	if err != nil {
 		return err
@@ -117,10 +117,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	if o == nil {
 		return notAllowed(found)
 	}
-	if err := who.authorize(o.scope, id); err != nil {
+	if err := who.authorize(o.scope, named.id); err != nil {
 		return err
 	}
-	asked := &request{Request: r, id: id, who: who}
+	asked := &request{Request: r, names: named, who: who}
 	if len(o.query) > 0 {
 		if err := asked.readQuery(o.query); err != nil {
 			return err
@@ -142,7 +142,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 type request struct {
 	*http.Request
 	who      caller
-	id       string     // of the path; empty where it has none
+	names               // of the path; empty where it has none
 	query    url.Values // what the operation's query names; nil if it has none
 	revision uint64     // what If-Match names; AnyRevision for * and without one
 	body     []byte     // nil for an operation without one

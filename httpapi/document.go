@@ -53,6 +53,9 @@ func documentOf(routes []route) []byte {
 		if r.hasID() {
 			item["parameters"] = []any{ref("parameters", "id")}
 		}
+		if r.hasTopic() {
+			item["parameters"] = []any{ref("parameters", "id"), ref("parameters", "topic")}
+		}
 		for i := range r.operations {
 			item[strings.ToLower(r.operations[i].method)] = r.operations[i].document()
 		}

@@ -243,6 +243,7 @@ func TestDocumentHasTheBodies(t *testing.T) {
 		{"Broadcast", `{"topic":"t","event":"phx_close"}`, false},
 		{"Broadcast", `{"topic":"t","event":"presence_diff"}`, false},
 		{"Broadcast", `{"topic":"t","event":"token_expiring"}`, false},
+		{"Broadcast", `{"topic":"t","event":"history_mark"}`, false},
 		{"Broadcast", `{"topic":"t","event":"chan_reply_1"}`, false},
 		{"Broadcast", `{"topic":"t","event":"e","payload":[]}`, false},
 		{"Disconnect", `{"socket_id":"s"}`, true},

@@ -11,7 +11,7 @@ import (
 // document says of it. The API is the list of them, made by [API.operations].
 type operation struct {
 	method string
-	path   string // {id} stands for an instance's id
+	path   string // {id} stands for an instance's id, {topic} for a topic
 	scope  Scope
 	handle func(w http.ResponseWriter, r *request) error
 
@@ -88,7 +88,7 @@ func text(constraints string) json.RawMessage {
 
 // operations lists the whole API.
 func (a *API) operations() []operation {
-	return slices.Concat(a.operationsOfAll(), a.operationsOfOne(), a.operationsInside())
+	return slices.Concat(a.operationsOfAll(), a.operationsOfOne(), a.operationsInside(), a.operationsOfHistory())
 }
 
 // operationsOfAll are those without an instance.
@@ -135,7 +135,7 @@ func (a *API) operationsOfOne() []operation {
 		header: ifMatch("The revision that the change is meant for, as ETag gave it; * for whatever it is.", true),
 		body:   &requestBody{[]string{"application/merge-patch+json", jsonType}, "Patch"},
 		id:     "patchInstance", summary: "Change an instance",
-		about: "The body is a JSON merge patch (RFC 7396) of the spec. A change of labels or idle_ttl does nothing to clients; one of config only what the type does; " +
+		about: "The body is a JSON merge patch (RFC 7396) of the spec. A change of labels, history or idle_ttl does nothing to clients; one of config only what the type does; " +
 			"any other restarts the instance, and its clients connect again. The answer comes when that start has succeeded or failed: see state.",
 		answers: []answerDoc{instanceAnswer(http.StatusOK, "The instance.")},
 		fails:   []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired, http.StatusServiceUnavailable},

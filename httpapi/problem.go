@@ -105,6 +105,8 @@ func problemForState(err error) *Problem {
 		return problem(http.StatusConflict, "draining", "The instance is being removed", "its id is free again in a moment").with("Retry-After", "2")
 	case errors.Is(err, instances.ErrNotRunning):
 		return problem(http.StatusConflict, "not-running", "The instance is not running", "its state says why: GET it; POST …/resume starts one that has stopped or failed")
+	case errors.Is(err, instances.ErrNoHistory):
+		return problem(http.StatusConflict, "no-history", "Nothing is recorded", "the spec of this instance has no history; the server's configuration has that of the instance default, as history.rules")
 	case errors.Is(err, instances.ErrNoSignals):
 		return problem(http.StatusUnprocessableEntity, "no-signals", "No signals", "instances of this type take no signals")
 	case errors.Is(err, instances.ErrClosed):

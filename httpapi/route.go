@@ -28,25 +28,33 @@ func routesOf(operations []operation) (routes []route) {
 
 const idSegment = "{id}"
 
-// match returns the id in a path, split before it was unescaped: an id with a
+// names are what a path names, unescaped.
+type names struct{ id, topic string }
+
+// match returns what a path names, split before it was unescaped: an id with a
 // slash is an unknown id, not another path.
-func (r *route) match(parts []string) (id string, ok bool) {
+func (r *route) match(parts []string) (named names, ok bool) {
 	if len(parts) != len(r.segments) {
-		return "", false
+		return names{}, false
 	}
 	for i, want := range r.segments {
-		if want != idSegment {
-			if parts[i] != want {
-				return "", false
-			}
+		var into *string
+		switch want {
+		case parts[i]:
 			continue
+		case idSegment:
+			into = &named.id
+		case topicSegment:
+			into = &named.topic
+		default:
+			return names{}, false
 		}
 		var err error
-		if id, err = url.PathUnescape(parts[i]); err != nil || id == "" {
-			return "", false
+		if *into, err = url.PathUnescape(parts[i]); err != nil || *into == "" {
+			return names{}, false
 		}
 	}
-	return id, true
+	return named, true
 }
 
 // operation returns the one of a method, nil if there is none.
@@ -72,18 +80,21 @@ func (r *route) allow() string {
 // hasID reports whether the path has an instance's id.
 func (r *route) hasID() bool { return slices.Contains(r.segments, idSegment) }
 
+// hasTopic reports whether the path has a topic.
+func (r *route) hasTopic() bool { return slices.Contains(r.segments, topicSegment) }
+
 // isPublic reports whether a caller without a key may know of the path.
 func (r *route) isPublic() bool {
 	return slices.ContainsFunc(r.operations, func(o operation) bool { return o.scope == public })
 }
 
-// find returns the route of a path and the id in it; nil if there is none.
-func (a *API) find(u *url.URL) (found *route, id string) {
+// find returns the route of a path and what it names; nil if there is none.
+func (a *API) find(u *url.URL) (found *route, named names) {
 	parts := strings.Split(u.EscapedPath(), "/")
 	for i := range a.routes {
-		if id, ok := a.routes[i].match(parts); ok {
-			return &a.routes[i], id
+		if named, ok := a.routes[i].match(parts); ok {
+			return &a.routes[i], named
 		}
 	}
-	return nil, ""
+	return nil, names{}
 }

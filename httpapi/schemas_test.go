@@ -78,10 +78,10 @@ func makeSchemas(t *testing.T) schema {
 		},
 	}
 	r := reflector.Reflector{
-		Anonymous: true, Mapper: mapType, LookupComment: comments(t, "httpapi", "instances", "channels", "fielderr"),
+		Anonymous: true, Mapper: mapType, LookupComment: comments(t, "httpapi", "instances", "channels", "fielderr", "history"),
 		Namer: func(t reflect.Type) string { return schemaNames[t] },
 	}
-	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, Problem{}, fielderr.Error{}} {
+	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, HistoryPage{}, Deleted{}, Problem{}, fielderr.Error{}} {
 		addSchemas(t, all, r.Reflect(answer))
 	}
 	r.RequiredFromJSONSchemaTags = true // what may be left out of a body is more than what Go leaves out
@@ -119,7 +119,7 @@ func mapType(t reflect.Type) *reflector.Schema {
 // JSONSchemaExtend keeps a broadcast from the names of the server's own events.
 func (broadcastRequest) JSONSchemaExtend(s *reflector.Schema) {
 	event, _ := s.Properties.Get("event")
-	event.Not = &reflector.Schema{Pattern: "^(phx_|chan_reply_|presence_|token_expiring)"}
+	event.Not = &reflector.Schema{Pattern: "^(phx_|chan_reply_|presence_|token_expiring|history_mark|history_state)"}
 }
 
 // addSchemas adds the definitions of what was reflected to all.

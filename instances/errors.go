@@ -29,6 +29,8 @@ var (
 	ErrRestart = errors.New("instances: this change needs a restart of the instance")
 	// ErrClosed: the manager is closed.
 	ErrClosed = errors.New("instances: the manager is closed")
+	// ErrNoHistory: nothing is recorded in the instance.
+	ErrNoHistory = errors.New("instances: nothing is recorded in this instance: its spec has no history")
 	// ErrNoState: nothing was saved under the name.
 	ErrNoState = errors.New("instances: nothing was saved under this name")
 )

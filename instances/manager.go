@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/presence"
 	"github.com/mycelium-rt/mycelium/pubsub"
@@ -63,6 +64,8 @@ type Options struct {
 	// instance with those of the instances with this id on other nodes. nil
 	// means that each node has its own presences.
 	Replicator func(id string) presence.Replicator
+	// History keeps what instances record: see Spec.History. nil records nothing.
+	History *history.Store
 	// Logger gets what happens to instances, as channels.Options.Logger does; nil
 	// writes errors to standard error.
 	Logger *zerolog.Logger

@@ -112,6 +112,7 @@ func (m *member) launch(first *Instance) {
 	if m.manager.options.Bus != nil && !m.spreads(m.kind) {
 		m.manager.log.Info("instance lives on this node alone").Str("instance", m.id).Write()
 	}
+	m.manager.applyHistory(m, &m.spec)
 	m.state, m.reason, m.crashes = Pending, "", nil
 	m.next, m.settled = first, make(chan struct{})
 	m.superviseLocked()
@@ -374,6 +375,9 @@ func (m *Manager) dropMember(one *member) {
 		}
 	}
 	m.mu.Unlock()
+	if m.options.History != nil {
+		m.options.History.Forget(one.id)
+	}
 	one.mu.Lock()
 	one.gone, one.known = true, false
 	one.mu.Unlock()

@@ -85,6 +85,7 @@ func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (rest
 	one.spec = wanted
 	one.revision++
 	one.mu.Unlock()
+	m.applyHistory(one, &wanted)
 	return false, nil
 }
 

@@ -27,6 +27,9 @@ type Spec struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Limits bound the instance as a whole and each of its sockets.
 	Limits Limits `json:"limits,omitzero"`
+	// History says what is recorded, so that clients that come back are sent what they
+	// missed. By default nothing is.
+	History []HistoryRule `json:"history,omitempty"`
 	// Auth says who may connect, in a form of the server's own (see [Options]). If it is
 	// empty, what the server does by default applies.
 	Auth json.RawMessage `json:"auth,omitempty"`
@@ -89,7 +92,7 @@ func (s *Spec) check() fielderr.List {
 			wrong.Add("/limits/"+f.name, "must not be negative; 0 or leaving it out is the server's default")
 		}
 	}
-	return wrong
+	return append(wrong, checkHistory(s.History)...)
 }
 
 // made reports whether text consists of 1 to most characters of alphabet.
@@ -105,6 +108,7 @@ func validType(name string) bool {
 // clone returns a deep copy of s.
 func (s Spec) clone() Spec {
 	s.Config, s.Auth, s.Labels = bytes.Clone(s.Config), bytes.Clone(s.Auth), maps.Clone(s.Labels)
+	s.History = cloneHistory(s.History)
 	return s
 }
 
@@ -137,6 +141,9 @@ func (s *Spec) normalize() error {
 	if len(s.Labels) == 0 {
 		s.Labels = nil
 	}
+	if len(s.History) == 0 {
+		s.History = nil
+	}
 	return nil
 }
 
@@ -150,6 +157,7 @@ func (s *Spec) differs(other *Spec) (fields []string) {
 		{"config", bytes.Equal(s.Config, other.Config)},
 		{"labels", maps.Equal(s.Labels, other.Labels)},
 		{"limits", s.Limits == other.Limits},
+		{"history", equalHistory(s.History, other.History)},
 		{"auth", bytes.Equal(s.Auth, other.Auth)},
 		{"idle_ttl", s.IdleTTL == other.IdleTTL},
 	} {

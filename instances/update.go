@@ -12,7 +12,7 @@ import (
 // Update changes an instance's spec. revision is the one that the caller has
 // seen, or AnyRevision; if the instance has another revision, Update returns a
 // [*RevisionError]. change gets the present spec and may change everything
-// except its ID. Changes of labels and of the idle time do not affect clients;
+// except its ID. Changes of labels, history and the idle time do not affect clients;
 // changed limits apply to clients that connect from then on; the type's
 // [Configurer] handles a changed configuration. Any other change restarts the
 // instance, and its clients reconnect. A failed instance is started again. When
@@ -125,6 +125,7 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 	one.mu.Lock()
 	one.spec, one.kind, one.revision = spec, kind, revision
 	one.mu.Unlock()
+	m.applyHistory(one, &spec)
 	switch how {
 	case byRestart:
 		one.halt()
@@ -159,7 +160,7 @@ func howToChange(s State, fields []string) howTo {
 	how := silently
 	for _, f := range fields {
 		switch f {
-		case "labels", "idle_ttl", "limits":
+		case "labels", "idle_ttl", "limits", "history":
 		case "config":
 			how = max(how, byConfigure)
 		default:

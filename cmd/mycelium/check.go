@@ -105,6 +105,7 @@ func (c *checker) prepare() *loaded {
 		l.cluster = c.cluster()
 	}
 	l.keys = c.keys()
+	c.history()
 	l.declared = c.declared()
 	return l
 }
@@ -174,6 +175,23 @@ func (c *checker) keys() []httpapi.Key {
 		}
 	}
 	return keys
+}
+
+// history checks the rules of the default instance.
+func (c *checker) history() {
+	for i, text := range c.cfg.HistoryRules {
+		if text == nil {
+			continue // not an object: an error of Load
+		}
+		var r instances.HistoryRule
+		err := strictjson.Decode(text, &r)
+		if err == nil {
+			err = r.Check()
+		}
+		if err != nil {
+			c.addElement("history.rules", i, err)
+		}
+	}
 }
 
 // addElement adds what is wrong with an element of a list.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
 	"github.com/mycelium-rt/mycelium/instances/chat"
@@ -14,6 +15,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/realtime"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/strictjson"
 	"github.com/mycelium-rt/mycelium/units"
 )
 
@@ -36,6 +38,7 @@ func (d *daemon) newManager() *instances.Manager {
 	d.verifiers.log = &d.log
 	m := instances.New(d.endpoint, instances.Options{
 		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
+		History: history.NewStore(history.Options{Memory: int64(d.cfg.History.Memory)}),
 		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 	})
 	register(m, realtime.Options{Verifier: d.realtimeTokens.current})
@@ -74,7 +77,19 @@ func defaultSpec(cfg *config.Config) instances.Spec {
 	if err != nil {
 		panic(err) // strings, numbers and durations can always be encoded
 	}
-	return instances.Spec{ID: defaultInstance, Type: kind, Config: text}
+	return instances.Spec{ID: defaultInstance, Type: kind, Config: text, History: historyRules(cfg)}
+}
+
+// historyRules returns the rules of the default instance; the checker reports those
+// that cannot be decoded.
+func historyRules(cfg *config.Config) (rules []instances.HistoryRule) {
+	for _, text := range cfg.HistoryRules {
+		var r instances.HistoryRule
+		if text != nil && strictjson.Decode(text, &r) == nil {
+			rules = append(rules, r)
+		}
+	}
+	return rules
 }
 
 // instanceSockets implements instances.Options.Sockets. The manager may call it

@@ -42,6 +42,8 @@ Usage:
   mycelium instances topics ID
   mycelium instances sockets ID
   mycelium instances presence ID TOPIC
+  mycelium instances history ID TOPIC [--last N | --after NEXT]
+  mycelium instances forget ID TOPIC [--message MESSAGE | --before TIME]
   mycelium instances broadcast ID TOPIC EVENT [PAYLOAD]
   mycelium instances disconnect ID SOCKET-ID
   mycelium instances signal ID NAME [DATA]
@@ -63,6 +65,8 @@ type instancesCall struct {
 	kind, state, config     string
 	labels                  []string
 	idleTTL, file, revision string
+	last, after             string // of history
+	message, before         string // of forget
 }
 
 // instancesVerbs describes each verb and its number of arguments.
@@ -92,6 +96,8 @@ var instancesVerbs = map[string]struct {
 		return c.show(http.MethodGet, apiclient.Instance(c.args[0], "sockets"), nil)
 	}},
 	"presence":   {2, 2, (*instancesCall).presence},
+	"history":    {2, 2, (*instancesCall).history},
+	"forget":     {2, 2, (*instancesCall).forget},
 	"broadcast":  {3, 4, (*instancesCall).broadcast},
 	"disconnect": {2, 2, (*instancesCall).disconnect},
 	"signal":     {2, 3, (*instancesCall).signal},
@@ -116,6 +122,10 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	flags.StringVar(&c.idleTTL, "idle-ttl", "", "remove the instance after this `duration` without clients")
 	flags.StringVar(&c.file, "file", "", "YAML or JSON `file` of the whole spec; - for standard input")
 	flags.StringVar(&c.revision, "revision", "", "change only this `revision`; default: any")
+	flags.StringVar(&c.last, "last", "", "history: only the last so many messages, a `number`")
+	flags.StringVar(&c.after, "after", "", "history: the `next` of the page before")
+	flags.StringVar(&c.message, "message", "", "forget: only the message with this `id`")
+	flags.StringVar(&c.before, "before", "", "forget: only messages from before this `time`, like 2030-01-31T12:00:00Z")
 	err := flags.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
 		fmt.Fprint(stdout, instancesUsage, flags.FlagUsagesWrapped(80))
@@ -359,6 +369,25 @@ func (c *instancesCall) remove() error {
 
 func (c *instancesCall) presence() error {
 	return c.show(http.MethodGet, apiclient.Instance(c.args[0], "presence"), url.Values{"topic": {c.args[1]}})
+}
+
+func (c *instancesCall) history() error {
+	return c.show(http.MethodGet, apiclient.Instance(c.args[0], "topics", c.args[1], "history"), queryOf("last", c.last, "after", c.after))
+}
+
+func (c *instancesCall) forget() error {
+	return c.show(http.MethodDelete, apiclient.Instance(c.args[0], "topics", c.args[1], "history"), queryOf("message", c.message, "before", c.before))
+}
+
+// queryOf returns a query of the values that are not empty.
+func queryOf(namesAndValues ...string) url.Values {
+	query := make(url.Values)
+	for i := 0; i < len(namesAndValues); i += 2 {
+		if value := namesAndValues[i+1]; value != "" {
+			query.Set(namesAndValues[i], value)
+		}
+	}
+	return query
 }
 
 func (c *instancesCall) broadcast() error {

@@ -139,7 +139,7 @@ func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) 
 func Instance(id string, of ...string) string {
 	path := "/instances/" + url.PathEscape(id)
 	for _, part := range of {
-		path += "/" + part
+		path += "/" + url.PathEscape(part)
 	}
 	return path
 }

@@ -32,6 +32,9 @@ func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
 	if !reflect.DeepEqual(c.APIKeys, next.APIKeys) {
 		change.Live = append(change.Live, "api.keys")
 	}
+	if !reflect.DeepEqual(c.HistoryRules, next.HistoryRules) {
+		change.Live = append(change.Live, "history.rules")
+	}
 	if !reflect.DeepEqual(c.Instances, next.Instances) {
 		change.Live = append(change.Live, "instances")
 	}

@@ -27,10 +27,11 @@ type Config struct {
 	// Warnings are sentences about settings that are valid but probably not intended.
 	Warnings []string
 
-	// APIKeys and Instances are the objects that the file lists as api.keys and
-	// instances, as JSON.
-	APIKeys   []json.RawMessage
-	Instances []json.RawMessage
+	// APIKeys, HistoryRules and Instances are the objects that the file lists as
+	// api.keys, history.rules and instances, as JSON.
+	APIKeys      []json.RawMessage
+	HistoryRules []json.RawMessage
+	Instances    []json.RawMessage
 
 	// origins has where the value of each option came from. Options with their
 	// default are not in it, and it never contains a secret.
@@ -38,7 +39,7 @@ type Config struct {
 	// refused has the options whose values were wrong and were replaced by another.
 	// It is empty unless the configuration is the Partial of an Error.
 	refused map[string]bool
-	// lists is the file that APIKeys and Instances come from, nil if there is none.
+	// lists is the file that these lists come from, nil if there is none.
 	lists *configFile
 
 	// Listen is the TCP address of the one port, as net.Listen takes it.
@@ -77,12 +78,19 @@ type Config struct {
 	Limits   Limits
 	Presence Presence
 	Realtime Realtime
+	History  History
 	Drain    Drain
 	Metrics  Metrics
 	API      API
 	Auth     Auth
 	TLS      TLS
 	Cluster  Cluster
+}
+
+// History bounds what is recorded.
+type History struct {
+	// Memory bounds the recorded messages of all instances together, in bytes.
+	Memory int
 }
 
 // Cluster says which cluster this node belongs to and how it reaches the other nodes:

@@ -12,6 +12,7 @@ var sections = []struct{ name, title string }{
 	{"limits", "Limits"},
 	{"presence", "Presence"},
 	{"realtime", "Clients of Supabase, with dialect: realtime"},
+	{"history", "History"},
 	{"drain", "Draining"},
 	{"api", "HTTP API"},
 	{"metrics", "Metrics"},

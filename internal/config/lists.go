@@ -10,8 +10,9 @@ import (
 // lists are keys whose values are lists of objects: they are allowed in a file
 // only, and what is in an object is checked by whoever it is for.
 var lists = map[string]func(*Config) *[]json.RawMessage{
-	"api.keys":  func(c *Config) *[]json.RawMessage { return &c.APIKeys },
-	"instances": func(c *Config) *[]json.RawMessage { return &c.Instances },
+	"api.keys":      func(c *Config) *[]json.RawMessage { return &c.APIKeys },
+	"history.rules": func(c *Config) *[]json.RawMessage { return &c.HistoryRules },
+	"instances":     func(c *Config) *[]json.RawMessage { return &c.Instances },
 }
 
 // takeLists copies the lists of a file into the configuration.

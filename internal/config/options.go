@@ -335,6 +335,14 @@ var options = []*option{
 	},
 
 	{
+		key: "history.memory", kind: size(64*kib, 64*gib),
+		def: "256MiB", example: "1GiB",
+		help: "The memory for recorded messages of all instances; above it the oldest are dropped. " +
+			"What is recorded is set in a file, as history.rules, and in the specs of instances, as history. By default nothing is.",
+		also: []string{"history", "history-bytes", "recovery", "replay"},
+	},
+
+	{
 		key: "drain.batch", kind: number(1, 1<<31-1),
 		def: "10000", example: "1000", unit: "sockets",
 		help: "When the server stops: how many sockets are closed at a time, so that clients do not all reconnect to the next server at once. Nodes of a cluster that stop at the same time share it.",

@@ -29,7 +29,7 @@ func read(t *testing.T, name string) string {
 func TestGoSnippets(t *testing.T) {
 	for document, example := range map[string]string{
 		"README.md": "examples/chat/main.go", "docs/auth.md": "examples/auth/main.go", "docs/types.md": "examples/poll/main.go",
-		"docs/channels.md": "presence/example_fetch_test.go",
+		"docs/channels.md": "presence/example_fetch_test.go", "docs/history.md": "channels/example_history_test.go",
 	} {
 		snippets := regexp.MustCompile("(?ms)^```go\n(.*?)^```").FindAllStringSubmatch(read(t, document), -1)
 		if len(snippets) == 0 {

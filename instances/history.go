@@ -1,0 +1,137 @@
+package instances
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/history"
+	"github.com/mycelium-rt/mycelium/internal/topics"
+	"github.com/mycelium-rt/mycelium/units"
+)
+
+// HistoryRule says what is recorded on some topics of an instance, and how much of it
+// is kept, so that clients that come back are sent what they missed. Of several rules
+// the first whose topics match decides.
+type HistoryRule struct {
+	// Topics are patterns of topics: exact, or with a * at the end. Without any, the rule
+	// is for all topics.
+	Topics []string `json:"topics,omitempty"`
+	// Events are patterns of the events that are recorded. Without any, all are.
+	Events []string `json:"events,omitempty"`
+	// Messages is how many messages of a topic are kept. The default is 100.
+	Messages int `json:"messages,omitempty" jsonschema:"minimum=0,maximum=100000"`
+	// Age is how long a message is kept. The default is 5m.
+	Age units.Duration `json:"age,omitzero"`
+	// Bytes bounds the messages of a topic together. The default is 256KiB.
+	Bytes units.Bytes `json:"bytes,omitempty"`
+	// OnJoin is how many of the last messages each client is sent that joins and does not
+	// ask for others. The default is none.
+	OnJoin int `json:"on_join,omitempty" jsonschema:"minimum=0,maximum=100000"`
+}
+
+// Bounds of a HistoryRule.
+const (
+	maxHistoryRules    = 32
+	maxHistoryMessages = 100_000
+	maxHistoryAge      = 30 * 24 * time.Hour
+	maxHistoryBytes    = 1 << 30
+)
+
+// Check returns what is wrong with the rule, as a [fielderr.List]; nil if nothing is.
+func (r *HistoryRule) Check() error {
+	var wrong fielderr.List
+	for _, f := range []struct {
+		name     string
+		patterns []string
+	}{{"/topics", r.Topics}, {"/events", r.Events}} {
+		for _, p := range f.patterns {
+			if _, err := topics.Parse(p); err != nil {
+				wrong.Add(f.name, "has %q, which %v: write a whole name, or the beginning of one and a *", p, err)
+			}
+		}
+	}
+	for _, f := range []struct {
+		name        string
+		value, most int
+	}{{"/messages", r.Messages, maxHistoryMessages}, {"/on_join", r.OnJoin, maxHistoryMessages}, {"/bytes", int(r.Bytes), maxHistoryBytes}} {
+		if f.value < 0 || f.value > f.most {
+			wrong.Add(f.name, "is %d: it must be from 0 to %d", f.value, f.most)
+		}
+	}
+	if age := time.Duration(r.Age); age < 0 || age > maxHistoryAge {
+		wrong.Add("/age", "is %v: it must be from 0s to %v", r.Age, units.Duration(maxHistoryAge))
+	}
+	return wrong.Err()
+}
+
+// checkHistory returns what is wrong with the rules of a spec.
+func checkHistory(rules []HistoryRule) (wrong fielderr.List) {
+	if len(rules) > maxHistoryRules {
+		wrong.Add("/history", "has %d rules, at most %d are allowed", len(rules), maxHistoryRules)
+	}
+	for i := range rules {
+		var below fielderr.List
+		if err := rules[i].Check(); errors.As(err, &below) {
+			wrong.AddBelow(fmt.Sprintf("/history/%d", i), below)
+		}
+	}
+	return wrong
+}
+
+func equalHistory(a, b []HistoryRule) bool {
+	return slices.EqualFunc(a, b, func(a, b HistoryRule) bool {
+		return slices.Equal(a.Topics, b.Topics) && slices.Equal(a.Events, b.Events) &&
+			a.Messages == b.Messages && a.Age == b.Age && a.Bytes == b.Bytes && a.OnJoin == b.OnJoin
+	})
+}
+
+func cloneHistory(rules []HistoryRule) []HistoryRule {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].Topics, rules[i].Events = slices.Clone(rules[i].Topics), slices.Clone(rules[i].Events)
+	}
+	return rules
+}
+
+// historyOf returns where the broadcasts of an instance are recorded, in all its lives;
+// nil if they are not.
+func (m *Manager) historyOf(one *member, kind *Type) *history.Space {
+	if m.options.History == nil || m.busOf(one, kind) != nil {
+		return nil
+	}
+	return m.options.History.Open(one.id)
+}
+
+// applyHistory applies the rules of an instance's spec.
+func (m *Manager) applyHistory(one *member, spec *Spec) {
+	if m.options.History == nil {
+		return
+	}
+	rules := make([]history.Rule, len(spec.History))
+	for i, r := range spec.History {
+		rules[i] = history.Rule{
+			Topics: r.Topics, Events: r.Events, Messages: r.Messages,
+			Age: time.Duration(r.Age), Bytes: int(r.Bytes), OnJoin: r.OnJoin,
+		}
+	}
+	if err := m.options.History.Open(one.id).SetRules(rules); err != nil { // the spec was checked
+		m.log.Error("the rules of history do not apply").Err(err).Str("instance", one.id).Write()
+	}
+}
+
+// History returns the recorded messages of an instance. It returns ErrNoHistory if
+// nothing is recorded.
+func (m *Manager) History(id string) (*history.Space, error) {
+	in, err := m.alive(id)
+	if err != nil {
+		return nil, err
+	}
+	sp := in.endpoint.History()
+	if sp == nil || len(sp.Rules()) == 0 {
+		return nil, ErrNoHistory
+	}
+	return sp, nil
+}
