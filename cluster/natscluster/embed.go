@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/mycelium-rt/mycelium/internal/nodekey"
 )
 
 // EmbedOptions configure the NATS server of [Embed].
@@ -136,7 +138,7 @@ func joinRoutes(options *server.Options, o EmbedOptions) error {
 		PoolSize: -1, // one connection for each route keeps a sender's order
 	}
 	if !o.Insecure {
-		config, err := tlsConfig(o.Secret, o.Name)
+		config, err := nodekey.TLS(o.Secret, o.Name)
 		if err != nil {
 			return err
 		}
@@ -163,7 +165,7 @@ func splitAddress(address string) (host string, port int, err error) {
 }
 
 // parseRoutes adds what routes authenticate with.
-func parseRoutes(texts []string, secret []byte) ([]*url.URL, error) {
+func parseRoutes(texts []string, shared []byte) ([]*url.URL, error) {
 	routes := make([]*url.URL, len(texts))
 	for i, text := range texts {
 		u, err := url.Parse(text)
@@ -173,7 +175,7 @@ func parseRoutes(texts []string, secret []byte) ([]*url.URL, error) {
 		if err != nil {
 			return nil, fmt.Errorf("natscluster: route %q: %w", text, err)
 		}
-		u.User = url.UserPassword(user, password(secret))
+		u.User = url.UserPassword(user, password(shared))
 		routes[i] = u
 	}
 	return routes, nil

@@ -1,79 +1,12 @@
 package natscluster
 
 import (
-	"crypto/ed25519"
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
-	"fmt"
-	"math/big"
-	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/nodekey"
 )
 
-// host is the name in the certificates of nodes. Addresses are not in them: who
-// has the secret may be at any.
-const host = "node.mycelium"
-
-// derive makes key material of the secret, another one for each purpose.
-func derive(secret []byte, purpose string, length int) []byte {
-	key, err := hkdf.Key(sha256.New, secret, nil, "mycelium cluster: "+purpose, length)
-	if err != nil {
-		panic(err) // the lengths are constants
-	}
-	return key
-}
-
-func password(secret []byte) string { return hex.EncodeToString(derive(secret, "route password", 24)) }
-
-// tlsConfig lets in whoever has the secret: it derives the key of a certificate authority from
-// it, which signs a certificate for this node. Those of the other nodes are signed by the
-// same key.
-func tlsConfig(secret []byte, name string) (*tls.Config, error) {
-	authority := ed25519.NewKeyFromSeed(derive(secret, "certificate authority", ed25519.SeedSize))
-	root, err := certificate(&x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mycelium cluster"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign,
-	}, nil, authority.Public(), authority)
-	if err != nil {
-		return nil, err
-	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("natscluster: making a key: %w", err)
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, fmt.Errorf("natscluster: making a certificate: %w", err)
-	}
-	own, err := certificate(&x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{host},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}, root, public, authority)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(root)
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, ServerName: host, RootCAs: roots, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{own.Raw}, PrivateKey: private}},
-	}, nil
-}
-
-// certificate signs a template. It holds from an hour ago, because clocks
-// differ, for as long as a process may run.
-func certificate(template, parent *x509.Certificate, public any, signer ed25519.PrivateKey) (*x509.Certificate, error) {
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(30, 0, 0)
-	if parent == nil {
-		parent = template
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, parent, public, signer)
-	if err != nil {
-		return nil, fmt.Errorf("natscluster: making a certificate: %w", err)
-	}
-	return x509.ParseCertificate(raw)
+// password returns the password that routes authenticate with.
+func password(shared []byte) string {
+	return hex.EncodeToString(nodekey.Derive(shared, "route password", 24))
 }

@@ -118,8 +118,12 @@ func (g *Group) Serve(nl net.Listener, accept Accept) (*Listener, error) {
 // raw descriptor on Linux. A TLS connection completes its handshake first. The group takes over c, which is closed if
 // Adopt returns an error. Any goroutine.
 func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
+	return g.nextLoop().Adopt(c, leftover, h)
+}
+
+// Adopt is [Group.Adopt] for a connection that has to be on this loop.
+func (l *Loop) Adopt(c net.Conn, leftover []byte, h Handler) error {
 	accept := func(netip.AddrPort) Handler { return h }
-	l := g.nextLoop()
 	l.stats.adopted.Add(1)
 	if raw, err := l.takeDescriptor(c); err != nil {
 		c.Close()
@@ -131,7 +135,7 @@ func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
 		}
 		return nil
 	}
-	return g.startStream(l, c, accept, leftover)
+	return l.group.startStream(l, c, accept, leftover)
 }
 
 // handful is how many connections in a row a listener gives to one loop: a sixteenth of what a loop has. One by one, a
