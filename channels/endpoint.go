@@ -205,7 +205,7 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	e.front = front.New(front.Options{
 		Loops: e.loops, Gate: e.gate, Log: e.log, HeaderBytes: e.limits.HeaderBytes, HandshakeTimeout: e.limits.HandshakeTimeout,
 		TLS: o.TLS, ClearText: front.ClearText(o.ClearText),
-		Find: e.findMount, Handler: http.HandlerFunc(e.serveOwnPort), OnLost: e.logLost,
+		Find: e.findPlace, Handler: http.HandlerFunc(e.serveOwnPort), OnLost: e.logLost,
 	})
 	return e, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
 	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/longpoll"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -69,7 +70,9 @@ type pollRequest struct {
 	mount    *mount
 	w        http.ResponseWriter
 	r        *http.Request
-	request  *Request // r in the form for Connect and CheckOrigin
+	request  *Request         // r in the form for Connect and CheckOrigin
+	ctx      context.Context  // ends when the client has gone
+	receipt  *forward.Receipt // of the node that relays a poll; nil: there is none
 }
 
 // serveLongPoll answers as Phoenix does (lib/phoenix/transports/long_poll.ex).
@@ -80,7 +83,11 @@ func (m *mount) serveLongPoll(w http.ResponseWriter, r *http.Request) {
 		admission.BadRequest.Write(w)
 		return
 	}
-	p := &pollRequest{endpoint: m.endpoint, mount: m, w: w, r: r, request: m.endpoint.connectRequestOf(r)}
+	p := &pollRequest{endpoint: m.endpoint, mount: m, w: w, r: r, request: m.endpoint.connectRequestOf(r), ctx: r.Context()}
+	if r.Method == http.MethodGet && front.Forwarded(r) {
+		p.ctx, p.receipt = forward.ExpectReceipt(w, r)
+		defer p.receipt.Release()
+	}
 	if ref := m.checkOrigin(p.request); ref != nil {
 		p.refuse(ref)
 		return
@@ -110,38 +117,59 @@ func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
 	}
 }
 
-// session returns the session whose token the request has, nil if there is none. A
-// token in the header takes precedence over one in the query, even if it is invalid.
-func (p *pollRequest) session() (*pollSession, longpoll.Token) {
+// session returns the session whose token the request has, nil if there is none, or
+// the node that has it. A token in the header takes precedence over one in the query,
+// even if it is invalid.
+func (p *pollRequest) session() (*pollSession, longpoll.Token, *forward.Elsewhere) {
 	token := p.request.Params.Get("token")
 	if values := p.r.Header.Values(longpoll.TokenHeader); len(values) > 0 {
 		token = values[0]
 	}
 	if token == "" {
-		return nil, longpoll.Token{}
+		return nil, longpoll.Token{}, nil
 	}
 	known := p.endpoint.sessions
-	t, err := known.signer.Verify(token, time.Now(), p.mount.options.LongPoll.TokenMaxAge)
-	if err != nil || t.Node != known.node {
-		return nil, t
+	t, err := known.issuer.signer.Verify(token, time.Now(), p.mount.options.LongPoll.TokenMaxAge)
+	switch {
+	case err != nil:
+		return nil, t, nil
+	case t.Node != known.issuer.node:
+		return nil, t, p.nodeOf(t)
 	}
 	s := known.find(t.Session)
 	if s == nil || s.socket.mount != p.mount {
-		return nil, t
+		return nil, t, nil
 	}
-	return s, t
+	return s, t, nil
+}
+
+// nodeOf returns the other node that has a session, nil if it is not heard. Then the
+// session counts as gone, and its client opens another.
+func (p *pollRequest) nodeOf(t longpoll.Token) *forward.Elsewhere {
+	n := p.endpoint.sessions.issuer.forward
+	if n == nil || front.Forwarded(p.r) {
+		return nil
+	}
+	return n.Find(t.Node)
 }
 
 // get polls a session, or opens one. The first answer of a session also has the
 // status 410, which makes the client use the token in it.
 func (p *pollRequest) get() {
-	s, t := p.session()
-	if s == nil {
+	s, t, other := p.session()
+	switch {
+	case other != nil:
+		p.endpoint.front.RelayPoll(p.w, p.r, other, func(err error) {
+			p.logUnreached(other, err)
+			p.open()
+		})
+		return
+	case s == nil:
 		p.open()
 		return
 	}
 	end := front.Exempt(p.r)
-	a := s.poll(p.r.Context())
+	a := s.poll(p.ctx)
 	end()
 	switch a.status {
 	case http.StatusGone:
@@ -151,10 +179,14 @@ func (p *pollRequest) get() {
 	default:
 		written := false
 		defer func() { s.settleAnswer(a, written) }() // frames that were not written come in the next answer
-		if p.r.Context().Err() == nil {
+		if p.ctx.Err() == nil {
 			written = p.answerPoll(http.StatusOK, p.renewed(t), a.frames) == nil
 		}
 	}
+}
+
+func (p *pollRequest) logUnreached(to *forward.Elsewhere, err error) {
+	p.endpoint.log.Warn("a session's node does not answer").Err(err).Str("node", to.Name()).Write()
 }
 
 // renewed returns the token to answer with. Phoenix never renews a token, and ends
@@ -164,7 +196,7 @@ func (p *pollRequest) renewed(t longpoll.Token) string {
 	if now.Sub(t.Issued) > p.mount.options.LongPoll.TokenMaxAge/2 {
 		t.Issued = now
 	}
-	return p.endpoint.sessions.signer.Sign(t)
+	return p.endpoint.sessions.issuer.signer.Sign(t)
 }
 
 // open starts a session.
@@ -195,7 +227,7 @@ func (p *pollRequest) open() {
 		admission.Unavailable("2").Write(p.w)
 		return
 	}
-	token := e.sessions.signer.Sign(longpoll.Token{Node: e.sessions.node, Session: s.id, Issued: time.Now()})
+	token := e.sessions.issuer.signer.Sign(longpoll.Token{Node: e.sessions.issuer.node, Session: s.id, Issued: time.Now()})
 	p.answerPoll(http.StatusGone, token, nil) //nolint:errcheck // a session that is not polled ends by itself
 }
 
@@ -213,8 +245,15 @@ func (p *pollRequest) refuse(ref *admission.Refusal) {
 // post gives a session the messages of a request, or none of them if one is
 // malformed. In Phoenix a malformed message ends the session and its channels.
 func (p *pollRequest) post() {
-	s, _ := p.session()
-	if s == nil {
+	s, _, other := p.session()
+	switch {
+	case other != nil:
+		other.Relay(p.w, p.r, front.ClaimOf(p.r), func(err error) {
+			p.logUnreached(other, err)
+			p.answerStatus(http.StatusOK, http.StatusGone)
+		})
+		return
+	case s == nil:
 		p.answerStatus(http.StatusOK, http.StatusGone)
 		return
 	}
@@ -282,20 +321,29 @@ func (p *pollRequest) answerPoll(status int, token string, messages []*netloop.F
 	return p.write(http.StatusOK, longpoll.AppendPoll(make([]byte, 0, size), status, token, messages))
 }
 
+// errNotTaken: the node that relays a poll has not given the answer to the client.
+var errNotTaken = errors.New("channels: the answer to a relayed poll did not reach its client")
+
 // write writes all answers with a JSON body. It returns an error unless the whole
-// answer was given to the connection.
+// answer was given to the connection, that of the client if a node relays it.
 func (p *pollRequest) write(status int, body []byte) error {
 	longpoll.SetJSON(p.w.Header())
 	p.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	control := http.NewResponseController(p.w)
 	control.SetWriteDeadline(time.Now().Add(answerTimeout)) //nolint:errcheck // not every server has deadlines
 	defer control.SetWriteDeadline(time.Time{})             //nolint:errcheck // as above
+	if p.receipt != nil {
+		p.receipt.SetSize(len(body))
+	}
 	p.w.WriteHeader(status)
 	if _, err := p.w.Write(body); err != nil {
 		return err
 	}
-	if err := control.Flush(); !errors.Is(err, http.ErrNotSupported) {
+	if err := control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
+	}
+	if p.receipt != nil && !p.receipt.Taken() {
+		return errNotTaken
 	}
 	return nil
 }

@@ -75,18 +75,18 @@ func TestLongPollOnceInOrder(t *testing.T) {
 	s := serve(t, channels.Options{Loops: 2}, channels.SocketOptions{LongPoll: longPolling}, rooms()...)
 	var sessions sync.WaitGroup
 	for range 4 {
-		sessions.Go(func() { onceInOrder(t, s) })
+		sessions.Go(func() { onceInOrder(t, s.Endpoint) })
 	}
 	sessions.Wait()
 }
 
 const onceMessages = 300
 
-func onceInOrder(t *testing.T, s *server) {
-	c := direct(t, s.Endpoint)
+func onceInOrder(t *testing.T, h http.Handler) {
+	c := direct(t, h)
 	c.open()
 	c.post(`["1","join","quiet:1","phx_join",{}]`)
-	unreliable(c, s.Endpoint, func() bool { return rand.IntN(4) == 0 })
+	unreliable(c, h, func() bool { return rand.IntN(4) == 0 })
 	posted := make(chan error, 1)
 	go func() {
 		for i := range onceMessages {

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
 	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/longpoll"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -387,8 +388,7 @@ func (s *pollSession) endSession(reason error) {
 // pollSessions are the sessions of an endpoint.
 type pollSessions struct {
 	// Static after construction.
-	node   uint64
-	signer *longpoll.Signer
+	issuer *pollIssuer // of a host and its guests
 
 	next                           atomic.Uint32 // the loop of the next session
 	expired, slow, dropped, binary atomic.Int64
@@ -397,14 +397,19 @@ type pollSessions struct {
 	by map[longpoll.SessionID]*pollSession
 }
 
+// pollIssuer signs the tokens of sessions. It does not change once requests come.
+type pollIssuer struct {
+	node    uint64
+	signer  *longpoll.Signer
+	forward *forward.Node // takes requests to the nodes of other sessions; nil: there are none
+}
+
 func newPollSessions() *pollSessions {
-	return &pollSessions{node: rand.Uint64(), signer: longpoll.NewSigner(nil)}
+	return &pollSessions{issuer: &pollIssuer{node: rand.Uint64(), signer: longpoll.NewSigner(nil)}}
 }
 
 // forGuest returns sessions for a guest, whose tokens name the same node.
-func (ps *pollSessions) forGuest() *pollSessions {
-	return &pollSessions{node: ps.node, signer: ps.signer}
-}
+func (ps *pollSessions) forGuest() *pollSessions { return &pollSessions{issuer: ps.issuer} }
 
 func (ps *pollSessions) find(id longpoll.SessionID) *pollSession {
 	ps.mu.RLock()

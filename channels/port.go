@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
 	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
@@ -66,7 +67,9 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at, ref := e.find(front.Path(r))
 	switch {
 	case ref != nil:
-		ref.Write(w)
+		front.Moving(front.Forwarded(r), ref).Write(w)
+	case at.elsewhere != nil:
+		e.front.Forward(w, r, at.elsewhere)
 	case at.polled:
 		at.mount.serveLongPoll(w, r)
 	case at.mount != nil:
@@ -84,11 +87,12 @@ func (e *Endpoint) serveOwnPort(w http.ResponseWriter, r *http.Request) {
 	e.ServeHTTP(w, r)
 }
 
-// place is what a path is for: the WebSockets of a mount, or its long polling. The
-// zero place is a path that is no socket's.
+// place is what a path is for: the WebSockets of a mount, its long polling, or what
+// another node serves. The zero place is a path that is no socket's.
 type place struct {
-	mount  *mount
-	polled bool
+	mount     *mount
+	polled    bool
+	elsewhere *forward.Elsewhere
 }
 
 // find returns what serves a path. The endpoint's own sockets come first, then
@@ -108,6 +112,10 @@ func (e *Endpoint) find(path string) (place, *admission.Refusal) {
 		}
 		guest, rest, err := r.call(below)
 		if err != nil {
+			var other *forward.Elsewhere
+			if errors.As(err, &other) {
+				return place{elsewhere: other}, nil
+			}
 			return place{}, e.refusalBy(err)
 		}
 		if guest != nil {
@@ -124,11 +132,12 @@ func (e *Endpoint) placeAt(path string) place {
 	return e.places[path]
 }
 
-// findMount is find for the front, whose Mount is nil for all that is no WebSocket.
-func (e *Endpoint) findMount(path string) (_ front.Mount, polled bool, _ *admission.Refusal) {
+// findPlace is find for the front.
+func (e *Endpoint) findPlace(path string) (front.Place, *admission.Refusal) {
 	at, ref := e.find(path)
-	if at.mount == nil || at.polled {
-		return nil, at.polled, ref
+	found := front.Place{Polled: at.polled, Elsewhere: at.elsewhere}
+	if at.mount != nil && !at.polled {
+		found.Mount = at.mount
 	}
-	return at.mount, false, nil
+	return found, ref
 }

@@ -29,7 +29,7 @@ func (e *Endpoint) Reconfigure(socketPath string, l Limits, o SocketOptions, cha
 	o.Path, o.LongPoll.Path = old.options.Path, old.options.LongPoll.Path
 	m := e.newMount(socketPath, o, &l, channels)
 	websocketAt, pollAt := m.paths()
-	if at, taken := e.places[pollAt]; m.options.LongPoll.Enabled && taken && at != (place{old, true}) {
+	if at, taken := e.places[pollAt]; m.options.LongPoll.Enabled && taken && at != (place{mount: old, polled: true}) {
 		return fmt.Errorf("channels: path %q is taken: no long polling for the socket at %q", pollAt, socketPath)
 	}
 	e.places[websocketAt] = place{mount: m}

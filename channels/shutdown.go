@@ -78,6 +78,11 @@ func (e *Endpoint) shutdown(ctx context.Context) error {
 		within(ctx, e.front.CloseListeners)
 	}
 	err := e.shutdownGuests(ctx)
+	if e.host == nil {
+		if forwardErr := e.endForwarded(ctx); forwardErr != nil {
+			err = forwardErr
+		}
+	}
 	if drainErr := e.drain(ctx); drainErr != nil {
 		err = drainErr
 	}

@@ -33,8 +33,8 @@ type clusterFiles struct {
 // clusterNode is this process in its cluster.
 type clusterNode struct {
 	*cluster.Node
-	name      string // of this node
-	address   string // where other nodes reach it
+	name      string     // of this node
+	forward   *forwarder // nil: clients are not forwarded
 	presences *presences.Kind
 	watcher   *membership.Watcher
 	store     *sharedStore // nil: each node has instances of its own
@@ -62,17 +62,23 @@ func (d *daemon) join(files clusterFiles) error {
 	if !c.Enabled() {
 		return nil
 	}
-	transport, err := d.openTransport(files)
-	if err != nil {
+	n := &clusterNode{name: files.node, conflict: make(chan error, 1), presences: presences.New()}
+	var err error
+	if n.forward, err = d.listenForForwarded(files, n.nodeOf); err != nil {
 		return err
 	}
-	n := &clusterNode{name: files.node, address: d.address(), conflict: make(chan error, 1), presences: presences.New()}
+	transport, err := d.openTransport(files)
+	if err != nil {
+		n.forward.close()
+		return err
+	}
 	watcher := new(atomic.Pointer[membership.Watcher]) // nil until the node has started
 	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
-		Name: n.name, Address: n.address, OnConflict: n.stopServer, Info: d.facts(watcher), Kinds: n.presences.Types(),
+		Name: n.name, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(watcher, n.forwardAddress()), Kinds: n.presences.Types(),
 	})
 	if err != nil {
 		transport.Close() // the first error is the one to report
+		n.forward.close()
 		return err
 	}
 	n.presences.Start(n.Node)
@@ -155,11 +161,11 @@ func (d *daemon) address() string {
 }
 
 // facts returns a function for the information in each heartbeat.
-func (d *daemon) facts(watcher *atomic.Pointer[membership.Watcher]) func() []byte {
+func (d *daemon) facts(watcher *atomic.Pointer[membership.Watcher], forward string) func() []byte {
 	version := version()
 	return func() []byte { // called under a lock of the node, which it must not ask
 		f := membership.Facts{
-			Version: version, Sockets: d.endpoint.Stats().Sockets, Draining: d.stopping.Load(), Time: time.Now().UnixMilli(),
+			Version: version, Sockets: d.endpoint.Stats().Sockets, Draining: d.stopping.Load(), Time: time.Now().UnixMilli(), Forward: forward,
 		}
 		if w := watcher.Load(); w != nil {
 			f.Resent = w.View().Stats.Resent
@@ -191,6 +197,7 @@ func (n *clusterNode) leave() error {
 	if n == nil {
 		return nil
 	}
+	n.forward.close()
 	n.watcher.Close()
 	var err error
 	if n.store != nil {

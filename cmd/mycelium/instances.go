@@ -40,6 +40,7 @@ func (d *daemon) newManager() *instances.Manager {
 		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
 		History: history.NewStore(history.Options{Memory: int64(d.cfg.History.Memory)}),
 		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
+		Address: d.cluster.forwardAddress(), Elsewhere: d.cluster.elsewhere(),
 	})
 	register(m, realtime.Options{Verifier: d.realtimeTokens.current})
 	return m

@@ -108,6 +108,9 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 	err := d.openInstances(ctx, first)
 	var addr net.Addr
 	if err == nil {
+		err = d.serveForwarded()
+	}
+	if err == nil {
 		addr, err = d.endpoint.Listen(d.cfg.Listen)
 		err = inUse(err, "listen")
 	}

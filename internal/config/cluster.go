@@ -83,6 +83,7 @@ func (l *loader) checkCluster(c *Config) {
 			"for example --cluster-listen=:6222", l.origins["cluster.name"])
 		return
 	}
+	l.checkForwarding(c)
 	l.checkShared(c)
 }
 
@@ -119,9 +120,27 @@ func (l *loader) checkEmbedded(c *Config) {
 		l.problem("cluster.listen is set (from %s) and cluster.secret_file is not; whoever reaches the port must prove that it is a node, "+
 			"for example --cluster-secret-file=/etc/mycelium/cluster.secret", l.origins["cluster.listen"])
 	}
+	l.checkPorts(c, "cluster.listen", k.Listen)
+}
+
+// checkForwarding reports what the port for clients of other nodes needs.
+func (l *loader) checkForwarding(c *Config) {
+	k := c.Cluster
+	if k.SecretFile == "" {
+		l.withoutEffect(c, func(key string) bool { return key == "cluster.forward_listen" },
+			"cluster.secret_file is not", "nodes prove themselves with it before they pass on clients")
+	}
+	l.checkPorts(c, "cluster.forward_listen", k.ForwardListen)
+	if k.ForwardListen != "" && samePort(k.ForwardListen, k.Listen) {
+		l.problem("%s is %s, and cluster.listen is %s; each takes a port of its own", c.Name("cluster.forward_listen"), k.ForwardListen, k.Listen)
+	}
+}
+
+// checkPorts reports an option whose address is that of another port of the server.
+func (l *loader) checkPorts(c *Config, key, address string) {
 	for _, other := range []struct{ key, address string }{{"listen", c.Listen}, {"metrics.listen", c.Metrics.Listen}} {
-		if !l.bad[other.key] && samePort(k.Listen, other.address) {
-			l.problem("%s is %s, and %s is %s; each takes a port of its own", c.Name("cluster.listen"), k.Listen, other.key, other.address)
+		if !l.bad[other.key] && samePort(address, other.address) {
+			l.problem("%s is %s, and %s is %s; each takes a port of its own", c.Name(key), address, other.key, other.address)
 		}
 	}
 }

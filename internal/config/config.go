@@ -7,7 +7,9 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
+	"net"
 	"net/netip"
 	"time"
 
@@ -109,6 +111,9 @@ type Cluster struct {
 	SecretFile string
 	// Insecure turns off TLS between the nodes.
 	Insecure bool
+	// ForwardListen is the TCP address on which other nodes forward clients; empty: a
+	// free port (see [Cluster.ForwardAddress]).
+	ForwardListen string
 
 	// NATSURL are the addresses of external NATS servers. Their credentials and TLS
 	// files follow; each may be empty.
@@ -132,6 +137,22 @@ func (c Cluster) Enabled() bool { return c.Name != "" }
 
 // Embedded reports whether the server has a NATS server of its own.
 func (c Cluster) Embedded() bool { return c.Listen != "" }
+
+// Forwards reports whether nodes forward clients to each other.
+func (c Cluster) Forwards() bool { return c.Enabled() && c.SecretFile != "" }
+
+// ForwardAddress returns the TCP address on which other nodes forward clients: by
+// default a free port at the host on which they connect, or else clients do.
+func (c *Config) ForwardAddress() string {
+	if c.Cluster.ForwardListen != "" {
+		return c.Cluster.ForwardListen
+	}
+	host, _, err := net.SplitHostPort(cmp.Or(c.Cluster.Listen, c.Listen))
+	if err != nil {
+		host = ""
+	}
+	return net.JoinHostPort(host, "0")
+}
 
 // API says how the HTTP API is reached.
 type API struct {

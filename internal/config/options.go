@@ -591,6 +591,13 @@ var options = []*option{
 		also: []string{"insecure", "cluster-plaintext"},
 	},
 	{
+		key: "cluster.forward_listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
+		def: "", example: ":6223",
+		help: "The address on which other nodes pass on clients whose instance or long-polling session is on this node. Needs cluster.secret_file. " +
+			"Empty: a free port, at the host of cluster.listen or else of listen.",
+		also: []string{"forward-listen", "forward-port", "forward-addr", "proxy-listen"},
+	},
+	{
 		key: "cluster.nats_url", kind: list("URLS", "addresses such as tls://HOST:4222", 0, checkNATS),
 		def: "", example: "tls://nats-1:4222,tls://nats-2:4222",
 		help: "NATS servers that connect the nodes, in place of cluster.listen: addresses of one NATS cluster.",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -19,11 +20,13 @@ type arrival struct {
 	front   *Front
 	peer    netip.AddrPort
 	ticket  *admission.Ticket
-	counted bool      // the connection below TLS has the ticket
-	waiting bool      // for an Attempt
-	buf     []byte    // what has come, if it came in more than one piece
-	seen    int       // how much of buf was searched for the end of the head
-	until   time.Time // when the head has to be there
+	node    *forward.Node // it comes from another node; nil: from a client
+	secure  bool          // the client has TLS, here or at the other node
+	counted bool          // the connection below TLS has the ticket, or another node has not said yet whose it is
+	waiting bool          // for an Attempt, or for a connection to another node
+	buf     []byte        // what has come, if it came in more than one piece
+	seen    int           // how much of buf was searched for the end of the head
+	until   time.Time     // when the head has to be there
 }
 
 // tlsHandshake is the first byte of a TLS connection (RFC 8446, 5.1: ContentType
@@ -74,7 +77,7 @@ func (a *arrival) HandleData(c *netloop.Conn, data []byte) {
 		data = a.buf
 	}
 	o := &a.front.options
-	if data[0] == tlsHandshake && c.TLS() == nil {
+	if data[0] == tlsHandshake && c.TLS() == nil && a.node == nil {
 		a.handleTLS(c, data)
 		return
 	}
@@ -119,22 +122,35 @@ func (a *arrival) handleHead(c *netloop.Conn, data []byte, end int) {
 		a.refuse(c, a.front.malformed(admission.Malformed(err), a.peer))
 		return
 	}
-	if c.TLS() == nil && a.peer.IsValid() {
-		if ref := a.front.refuseClearText(head, a.peer); ref != nil {
-			a.refuse(c, ref)
-			return
-		}
+	if ref := a.identify(c, head); ref != nil {
+		a.refuse(c, ref)
+		return
 	}
-	m, _, ref := o.Find(head.Path)
+	place, ref := o.Find(head.Path)
 	switch {
 	case ref != nil:
-		a.refuse(c, ref)
-	case m == nil:
+		a.refuse(c, Moving(a.node != nil, ref))
+	case place.Elsewhere != nil && head.WantsUpgrade():
+		a.forward(c, place.Elsewhere, head, data)
+	case place.Mount == nil:
 		releaseHead(head, true)
 		a.handToHTTP(c, data)
 	default:
-		a.handleHandshake(c, m, head, data[end:])
+		a.handleHandshake(c, place.Mount, head, data[end:])
 	}
+}
+
+// identify finds out whose request it is, and refuses one without TLS, or one that
+// only nodes may send.
+func (a *arrival) identify(c *netloop.Conn, head *websocket.Request) *admission.Refusal {
+	if a.node != nil {
+		return a.takeClaim(head)
+	}
+	a.secure = c.TLS() != nil
+	if !a.secure && a.peer.IsValid() {
+		return a.front.refuseClearText(head, a.peer)
+	}
+	return nil
 }
 
 // handleHandshake has the handshake admitted, here or by an Attempt. early came
@@ -146,7 +162,7 @@ func (a *arrival) handleHandshake(c *netloop.Conn, m Mount, head *websocket.Requ
 		return
 	}
 	client := a.front.options.Gate.Client(a.peer, head.Header["X-Forwarded-For"])
-	r := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, c.TLS() != nil, client)}
+	r := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, a.secure, client)}
 	if terms.MayBlock {
 		a.attempt(c, m, r, early)
 		return
@@ -180,7 +196,9 @@ func (a *arrival) finish(c *netloop.Conn, r request, accept websocket.Accept, re
 
 // refuse answers a request that is not served, and ends the connection. Nothing
 // that follows on it is read.
-func (a *arrival) refuse(c *netloop.Conn, r *admission.Refusal) {
+func (a *arrival) refuse(c *netloop.Conn, r *admission.Refusal) { sendRefusal(c, r) }
+
+func sendRefusal(c *netloop.Conn, r *admission.Refusal) {
 	frame := netloop.NewFrame(0)
 	frame.SetBytes(r.Bytes())
 	c.Send(frame)
@@ -203,5 +221,5 @@ func (a *arrival) handToHTTP(c *netloop.Conn, data []byte) {
 		return
 	}
 	counted := &countedConn{Conn: conn, ticket: a.ticket, http: o.Gate, unread: append([]byte(nil), data...)}
-	a.front.http.serve(&httpConn{countedConn: counted, front: a.front, tls: isTLS})
+	a.front.http.serve(&httpConn{countedConn: counted, front: a.front, tls: isTLS, node: a.node})
 }

@@ -54,8 +54,8 @@ func (f *Front) redirects(r *websocket.Request) bool {
 	case len(r.Header["Authorization"]) > 0, r.WantsUpgrade():
 		return false
 	}
-	m, polled, ref := f.options.Find(r.Path)
-	return m == nil && !polled && ref == nil
+	place, ref := f.options.Find(r.Path)
+	return place == Place{} && ref == nil
 }
 
 // pathAndQuery is a request target without its scheme and authority.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
@@ -29,15 +30,21 @@ type Options struct {
 	// without it.
 	TLS       *tls.Config
 	ClearText ClearText
-	// Find returns what is at a path: the socket whose WebSockets are there, nil if
-	// there is none, and whether the path is one of long polling. A Refusal is the
-	// answer for everybody. It runs on event loops.
-	Find func(path string) (m Mount, polled bool, _ *admission.Refusal)
+	// Find returns what is at a path. A Refusal is the answer for everybody. It runs on
+	// event loops.
+	Find func(path string) (Place, *admission.Refusal)
 	// Handler serves all requests that net/http reads, those for sockets too: it
-	// passes them to [Front.Upgrade].
+	// passes them to [Front.Upgrade] and [Front.Forward].
 	Handler http.Handler
 	// OnLost is told of connections that could not be taken from their loop.
 	OnLost func(error)
+}
+
+// Place is what a path is for. The zero Place is that of a path that no socket has.
+type Place struct {
+	Mount     Mount              // the socket whose WebSockets are there; nil: none
+	Polled    bool               // the path is one of long polling
+	Elsewhere *forward.Elsewhere // another node serves it
 }
 
 // Mount is a socket at a path. Its methods are safe from any goroutine.
@@ -81,6 +88,7 @@ type Handshake interface {
 type Front struct {
 	options Options
 	http    *httpServer
+	splices *splices
 
 	// Guarded by mu.
 	mu        sync.Mutex
@@ -92,6 +100,7 @@ type Front struct {
 func New(o Options) *Front {
 	f := &Front{options: o}
 	f.http = newHTTPServer(f)
+	f.splices = newSplices(&f.options)
 	return f
 }
 
@@ -129,6 +138,7 @@ func (f *Front) keepListener(l *netloop.Listener, err error) (net.Addr, error) {
 
 // CloseListeners ends all listeners, and waits for the loops that accept.
 func (f *Front) CloseListeners() {
+	f.splices.stopDialing()
 	f.mu.Lock()
 	f.closed = true
 	listeners := f.listeners
@@ -140,7 +150,10 @@ func (f *Front) CloseListeners() {
 
 // Shutdown waits until ctx is done for the requests of net/http that are under way,
 // then closes their connections.
-func (f *Front) Shutdown(ctx context.Context) error { return f.http.shutdown(ctx) }
+func (f *Front) Shutdown(ctx context.Context) error {
+	f.splices.work.Wait()
+	return f.http.shutdown(ctx)
+}
 
 // malformed counts and logs a request that is refused for what it is, and returns r.
 func (f *Front) malformed(r *admission.Refusal, peer netip.AddrPort) *admission.Refusal {

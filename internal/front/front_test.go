@@ -92,16 +92,16 @@ func (e *echo) HandleOpen(*netloop.Conn)                {}
 func (e *echo) HandleData(c *netloop.Conn, data []byte) { send(c, data) }
 func (e *echo) HandleTimeout(*netloop.Conn)             {}
 func (e *echo) HandleClose(_ *netloop.Conn, err error)  { e.ticket.Leave() }
-func (m *echoMount) find(p string) (Mount, bool, *admission.Refusal) {
+func (m *echoMount) find(p string) (Place, *admission.Refusal) {
 	switch p {
 	case "/echo":
-		return m, false, nil
+		return Place{Mount: m}, nil
 	case "/poll":
-		return nil, true, nil
+		return Place{Polled: true}, nil
 	case "/gone":
-		return nil, false, admission.TextRefusal(410, "gone")
+		return Place{}, admission.TextRefusal(410, "gone")
 	}
-	return nil, false, nil
+	return Place{}, nil
 }
 
 // server is a front on a loop of its own.
@@ -128,9 +128,9 @@ func serve(t *testing.T, portable bool, limits admission.Limits, change func(*Op
 		Loops: loops, Gate: s.gate, Log: s.mount.terms.Log, HeaderBytes: 16 << 10, HandshakeTimeout: patience,
 		Find: s.mount.find, OnLost: func(err error) { t.Error(err) },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch m, _, ref := s.mount.find(Path(r)); {
-			case m != nil:
-				s.Upgrade(w, r, m)
+			switch at, ref := s.mount.find(Path(r)); {
+			case at.Mount != nil:
+				s.Upgrade(w, r, at.Mount)
 			case ref != nil:
 				ref.Write(w)
 			default:

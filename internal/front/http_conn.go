@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
@@ -29,6 +30,7 @@ type httpConn struct {
 	*countedConn
 	front *Front
 	tls   *tls.ConnectionState
+	node  *forward.Node // another node sends the requests; nil: a client
 
 	// Owned by the goroutine of net/http that reads. There is one at a time, and
 	// changed is called before another begins.
@@ -38,8 +40,9 @@ type httpConn struct {
 	head  int    // the size of the head in buf, in partMessage
 	began time.Time
 	body  websocket.Body
-	reads allowance // for the body
-	err   error     // what is wrong with the body
+	reads allowance     // for the body
+	err   error         // what is wrong with the body
+	claim forward.Claim // whose request the last head began, if node is set
 
 	// Owned by the goroutine of net/http that writes.
 	writes allowance // for the answer
@@ -142,6 +145,12 @@ func (c *httpConn) checkHead(end int) error {
 	var r websocket.Request
 	if err := r.Parse(c.buf[:end]); err != nil {
 		return c.refuse(admission.Malformed(err))
+	}
+	if c.node != nil {
+		var err error
+		if c.claim, err = c.node.TakeClaim(r.Header); err != nil {
+			return c.refuse(admission.Forbidden)
+		}
 	}
 	c.part, c.head, c.began = partMessage, end, time.Time{}
 	c.body, c.reads, c.err = websocket.NewBody(r.ContentLength), allowance{}, nil

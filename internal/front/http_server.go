@@ -71,6 +71,9 @@ func Exempt(r *http.Request) (end func()) {
 func (s *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c := connOf(r); c != nil {
 		r.TLS = c.tls
+		if c.node != nil {
+			c.impersonate(r)
+		}
 		c.handling.Store(true)
 		defer c.handled()
 	}

@@ -6,7 +6,15 @@
 // Each hook says what its values of type any are.
 package hooks
 
+import "net"
+
 // OwnStats returns the counters of an endpoint without those of its guests. It takes
 // a *channels.Endpoint and returns a channels.Stats. For a host, these include what
 // was refused before the endpoint knew which guest was meant.
 var OwnStats func(endpoint any) any
+
+// ServeForwarded makes an endpoint, a *channels.Endpoint, one of several that forward
+// clients to each other. node is its *forward.Node, id what the other nodes find it by,
+// and l a listener of the node, which belongs to the endpoint from then on. It is
+// called once, before the endpoint listens.
+var ServeForwarded func(endpoint, node any, id uint64, l net.Listener) error

@@ -163,7 +163,7 @@ func (w *Watcher) look() {
 	if w.options.Store != nil {
 		v.Store = new(w.options.Store())
 	}
-	v.Peers = peersOf(v.Stats.Peers, v.At)
+	v.Peers = PeersOf(v.Stats.Peers, v.At)
 	v.compare(w.before)
 	w.view.Store(v)
 	w.logChanges(v)

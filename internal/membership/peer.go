@@ -41,13 +41,16 @@ type Facts struct {
 	// Resent counts the entries that it has sent again, because they had not arrived
 	// somewhere.
 	Resent uint64 `json:"resent,omitempty"`
+	// Forward is where it takes clients that other nodes forward, HOST:PORT; empty if
+	// it does not.
+	Forward string `json:"forward,omitempty"`
 }
 
 // Encode returns the facts for cluster.Options.Info.
 func (f Facts) Encode() []byte {
 	text, err := json.Marshal(f)
 	if err != nil {
-		panic(err) // a string and numbers can always be encoded
+		panic(err) // strings and numbers can always be encoded
 	}
 	return text
 }
@@ -95,7 +98,8 @@ func Draining(peers []cluster.PeerInfo) (n int) {
 	return n
 }
 
-func peersOf(infos []cluster.PeerInfo, now time.Time) []Peer {
+// PeersOf returns the peers of a sample, by name. Since and Rate are not set.
+func PeersOf(infos []cluster.PeerInfo, now time.Time) []Peer {
 	peers := make([]Peer, len(infos))
 	for i, p := range infos {
 		peers[i] = Peer{
@@ -137,7 +141,7 @@ func (v *View) compare(before *View) {
 	v.Rate = rate(before.Stats.Sent, v.Stats.Sent, seconds)
 	for i := range v.Peers {
 		p := &v.Peers[i]
-		was := before.peer(p.Log)
+		was := before.Peer(p.Log)
 		if was == nil {
 			continue
 		}
@@ -172,8 +176,8 @@ func rate(before, now uint64, seconds float64) float64 {
 	return float64(now-before) / seconds
 }
 
-// peer returns that of a log; nil if there is none.
-func (v *View) peer(log cluster.LogID) *Peer {
+// Peer returns that of a log; nil if there is none.
+func (v *View) Peer(log cluster.LogID) *Peer {
 	if i := slices.IndexFunc(v.Peers, func(p Peer) bool { return p.Log == log }); i >= 0 {
 		return &v.Peers[i]
 	}
@@ -188,7 +192,7 @@ func (w *Watcher) logChanges(v *View) {
 	}
 	for i := range v.Peers {
 		p := &v.Peers[i]
-		w.tellPeer(cmp.Or(before.peer(p.Log), new(Peer)), p)
+		w.tellPeer(cmp.Or(before.Peer(p.Log), new(Peer)), p)
 	}
 	if w.before == nil {
 		return

@@ -1,0 +1,45 @@
+package channels
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/forward"
+	"github.com/mycelium-rt/mycelium/internal/hooks"
+	"github.com/mycelium-rt/mycelium/internal/longpoll"
+)
+
+func init() {
+	hooks.ServeForwarded = func(endpoint, node any, id uint64, l net.Listener) error {
+		return endpoint.(*Endpoint).serveForwarded(node.(*forward.Node), id, l)
+	}
+}
+
+// serveForwarded serves what other nodes forward, and has the sessions of long polling
+// found by them.
+func (e *Endpoint) serveForwarded(node *forward.Node, id uint64, l net.Listener) error {
+	*e.sessions.issuer = pollIssuer{node: id, signer: longpoll.NewSigner(node.TokenKey()), forward: node}
+	_, err := e.front.ServeForwarded(l, node)
+	return servingError(err)
+}
+
+// endForwarded ends the connections that other nodes serve, at the pace of the drain.
+func (e *Endpoint) endForwarded(ctx context.Context) error {
+	for {
+		n, next := e.pace.takeCloses(time.Now(), e.options.Drain, max(1, e.options.Drain.Batch))
+		ended, left := e.front.EndForwarded(n)
+		e.pace.giveBack(n - ended)
+		if left == 0 {
+			return nil
+		}
+		if n == ended { // there may be more, or what is left only has to close
+			next = min(next, e.options.Drain.Interval)
+		} else {
+			next = min(next, 10*time.Millisecond)
+		}
+		if err := sleep(ctx, next); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/forward"
+	"github.com/mycelium-rt/mycelium/internal/hooks"
+	"github.com/mycelium-rt/mycelium/internal/membership"
+)
+
+// forwarder is this node as one that forwards clients to others, and takes theirs.
+type forwarder struct {
+	*forward.Node
+	listener net.Listener
+	address  string // where the other nodes reach the listener
+}
+
+// listenForForwarded opens the port for clients of other nodes, nil if the nodes have no
+// secret in common. find is forward.Options.Find.
+func (d *daemon) listenForForwarded(files clusterFiles, find func(id uint64) (name, address string, ok bool)) (*forwarder, error) {
+	if !d.cfg.Cluster.Forwards() {
+		return nil, nil
+	}
+	node, err := forward.New(forward.Options{Name: files.node, Secret: files.secret, Insecure: d.cfg.Cluster.Insecure, Find: find})
+	if err != nil {
+		return nil, err
+	}
+	l, err := node.Listen(d.cfg.ForwardAddress())
+	if err != nil {
+		return nil, fmt.Errorf("listening for clients of other nodes: %w", inUse(err, "cluster.forward_listen"))
+	}
+	f := &forwarder{Node: node, listener: l}
+	if f.address, err = reachable(l.Addr().String(), d.cfg.Cluster); err != nil {
+		l.Close() // nobody has connected
+		return nil, err
+	}
+	return f, nil
+}
+
+// reachable returns the address at which other nodes reach a listener: if it listens on
+// all addresses of this machine, the one from which this node reaches the others.
+func reachable(listens string, c config.Cluster) (string, error) {
+	host, port, err := net.SplitHostPort(listens)
+	if err != nil {
+		return "", err
+	}
+	if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {
+		return listens, nil
+	}
+	for _, text := range slices.Concat(c.Routes, c.NATSURL) {
+		if ip := addressTowards(text); ip != nil && !ip.IsLoopback() {
+			return net.JoinHostPort(ip.String(), port), nil
+		}
+	}
+	if ip := ownAddress(); ip != nil {
+		return net.JoinHostPort(ip.String(), port), nil
+	}
+	return net.JoinHostPort("127.0.0.1", port), nil
+}
+
+// addressTowards returns this machine's address on the way to another, nil if it is not
+// known. Nothing is sent there.
+func addressTowards(text string) net.IP {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil
+	}
+	c, err := net.Dial("udp", u.Host)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).IP
+}
+
+// ownAddress returns the first address of this machine that others may reach, nil if
+// there is none.
+func ownAddress() net.IP {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return n.IP
+		}
+	}
+	return nil
+}
+
+// serveForwarded takes the clients that other nodes forward, from when on they may come.
+func (d *daemon) serveForwarded() error {
+	if d.cluster == nil || d.cluster.forward == nil {
+		return nil
+	}
+	f := d.cluster.forward
+	if err := hooks.ServeForwarded(d.endpoint, f.Node, uint64(d.cluster.ID()), f.listener); err != nil {
+		return err
+	}
+	d.log.Info().Str("addr", f.address).Msg("taking clients of other nodes")
+	return nil
+}
+
+// close ends what serveForwarded may not have got to.
+func (f *forwarder) close() {
+	if f != nil {
+		f.listener.Close() // the endpoint may have closed it
+		f.Node.Close()
+	}
+}
+
+// nodeOf returns where the node with a log takes clients of others.
+func (n *clusterNode) nodeOf(id uint64) (name, address string, ok bool) {
+	log := cluster.LogID(id)
+	if p := n.view().Peer(log); p != nil {
+		return forwardsTo(p)
+	}
+	// It may have come since the last view. Only a token that a node has signed leads here.
+	for _, p := range membership.PeersOf(n.Stats().Peers, time.Now()) {
+		if p.Log == log {
+			return forwardsTo(&p)
+		}
+	}
+	return "", "", false
+}
+
+func forwardsTo(p *membership.Peer) (name, address string, ok bool) {
+	heard := p.State == membership.Up || p.State == membership.Syncing
+	return p.Name, p.Facts.Forward, heard && p.Facts.Forward != ""
+}
+
+// forwardAddress returns where other nodes reach this one for their clients, "" if they do not.
+func (n *clusterNode) forwardAddress() string {
+	if n == nil || n.forward == nil {
+		return ""
+	}
+	return n.forward.address
+}
+
+// elsewhere returns what has a client of an instance forwarded to the node that runs it, nil if clients are not.
+func (n *clusterNode) elsewhere() func(id string, owner instances.Owner) error {
+	if n == nil || n.forward == nil {
+		return nil
+	}
+	return func(_ string, owner instances.Owner) error { return n.forward.Elsewhere(owner.Node, owner.Address) }
+}

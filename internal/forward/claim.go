@@ -1,0 +1,99 @@
+package forward
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Field is the header field with a [Claim]. Whatever a client sends in it is
+// discarded.
+const Field = "X-Mycelium-Forwarded"
+
+// Claim is what a node says of the connection that a forwarded request came on.
+//
+// On the wire it is "1 PEER SCHEME MAC": a version, the address and port or "-",
+// http or https, and the HMAC-SHA256 of what stands before it in base64url. The MAC
+// does not bind a claim to its request: TLS does, or else who can read the traffic
+// between nodes must be trusted (see [Options.Insecure]).
+type Claim struct {
+	// Peer is who has connected, a client or a proxy. It is zero for a Unix socket.
+	Peer netip.AddrPort
+	// Secure reports whether the connection had TLS.
+	Secure bool
+}
+
+// ErrClaim: a request has no claim, or not one of a node of this cluster.
+var ErrClaim = errors.New("forward: the request does not come from a node of this cluster")
+
+const claimVersion = "1"
+
+// sign returns a claim as it is sent.
+func (n *Node) sign(c Claim) string {
+	peer, scheme := "-", "http"
+	if c.Peer.IsValid() {
+		peer = c.Peer.String()
+	}
+	if c.Secure {
+		scheme = "https"
+	}
+	text := claimVersion + " " + peer + " " + scheme
+	return text + " " + n.mac(text)
+}
+
+func (n *Node) mac(text string) string {
+	h := hmac.New(sha256.New, n.key)
+	h.Write([]byte(text)) // never returns an error
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// TakeClaim removes the claim from the header of a request that came to this node's
+// listener. The error is ErrClaim.
+func (n *Node) TakeClaim(h http.Header) (Claim, error) {
+	values := h[Field]
+	delete(h, Field)
+	if len(values) == 0 { // more than one: the node's own is the first
+		return Claim{}, ErrClaim
+	}
+	cut := strings.LastIndexByte(values[0], ' ')
+	if cut < 0 || !hmac.Equal([]byte(values[0][cut+1:]), []byte(n.mac(values[0][:cut]))) {
+		return Claim{}, ErrClaim
+	}
+	return parseClaim(values[0][:cut])
+}
+
+func parseClaim(text string) (c Claim, err error) {
+	parts := strings.Split(text, " ")
+	if len(parts) != 3 || parts[0] != claimVersion {
+		return Claim{}, ErrClaim
+	}
+	if parts[1] != "-" {
+		if c.Peer, err = netip.ParseAddrPort(parts[1]); err != nil {
+			return Claim{}, ErrClaim
+		}
+	}
+	c.Secure = parts[2] == "https"
+	return c, nil
+}
+
+// insertClaim returns the head of a request, and what follows it, with the field as
+// the first.
+func (n *Node) insertClaim(request []byte, c Claim) []byte {
+	from := 0
+	if bytes.HasPrefix(request, crlf) { // an empty line before the head is ignored
+		from = len(crlf)
+	}
+	at := from + bytes.Index(request[from:], crlf) + len(crlf)
+	field := Field + ": " + n.sign(c) + "\r\n"
+	out := make([]byte, 0, len(request)+len(field))
+	out = append(out, request[:at]...)
+	out = append(out, field...)
+	return append(out, request[at:]...)
+}
+
+var crlf = []byte("\r\n")

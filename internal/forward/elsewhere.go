@@ -1,0 +1,94 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"time"
+)
+
+// Elsewhere is the error of a lookup whose answer is that another node serves what
+// was asked for.
+type Elsewhere struct {
+	node    *Node
+	name    string
+	address string
+}
+
+// Elsewhere returns the error that names another node, and where it listens.
+func (n *Node) Elsewhere(name, address string) *Elsewhere {
+	return &Elsewhere{node: n, name: name, address: address}
+}
+
+// Find returns the node with an id, nil if there is none or it is not heard.
+func (n *Node) Find(id uint64) *Elsewhere {
+	name, address, ok := n.options.Find(id)
+	if !ok {
+		return nil
+	}
+	return n.Elsewhere(name, address)
+}
+
+// Error implements error.
+func (e *Elsewhere) Error() string {
+	return fmt.Sprintf("forward: served by the node %s at %s", e.name, e.address)
+}
+
+// Name returns the name of the node.
+func (e *Elsewhere) Name() string { return e.name }
+
+// First returns what to send to the node first on a connection of [Elsewhere.Open]:
+// the request of a client, and what came behind it.
+func (e *Elsewhere) First(request []byte, c Claim) []byte { return e.node.insertClaim(request, c) }
+
+// Open connects to the node for a client. The connection is counted until
+// [Elsewhere.Closed].
+func (e *Elsewhere) Open(ctx context.Context) (net.Conn, error) {
+	conn, err := e.node.dial(ctx, e.address)
+	if err != nil {
+		e.node.counters.failures.Add(1)
+		return nil, err
+	}
+	e.node.counters.connections.Add(1)
+	e.node.counters.open.Add(1)
+	return conn, nil
+}
+
+// Closed ends the count of a connection of Open. failed reports whether the node has
+// closed it before it had answered.
+func (e *Elsewhere) Closed(failed bool) {
+	e.node.counters.open.Add(-1)
+	if failed {
+		e.node.counters.failures.Add(1)
+	}
+}
+
+// Relay answers a request of net/http with what the node answers. Only the client's
+// connection is not passed on: no upgrade is. If the node cannot be asked, failed
+// answers the request.
+func (e *Elsewhere) Relay(w http.ResponseWriter, r *http.Request, c Claim, failed func(error)) {
+	proxy := httputil.ReverseProxy{
+		Transport:     e.node.transport,
+		Rewrite:       func(p *httputil.ProxyRequest) { e.rewrite(p, c) },
+		FlushInterval: -1, // what the node streams is streamed
+		ModifyResponse: func(a *http.Response) error {
+			takePlace(w.Header(), a.Header)
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) { e.fail(r, err, failed) },
+		ErrorLog:     discard,
+	}
+	e.node.counters.requests.Add(1)
+	proxy.ServeHTTP(w, r)
+}
+
+// fail answers a request that the node has not answered, unless the client has gone.
+func (e *Elsewhere) fail(r *http.Request, err error, failed func(error)) {
+	if deadline, ok := r.Context().Deadline(); r.Context().Err() != nil || ok && !time.Now().Before(deadline) {
+		return
+	}
+	e.node.counters.failures.Add(1)
+	failed(err)
+}

@@ -1,0 +1,157 @@
+package forward
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/nodekey"
+)
+
+// Options of a [Node]. All are needed, unless they say otherwise.
+type Options struct {
+	// Name is the name of this node.
+	Name string
+	// Secret is the secret that the nodes share, at least 32 bytes.
+	Secret []byte
+	// Insecure does without TLS. Nodes still prove that they have the secret, but
+	// who sees their traffic can pretend to be one.
+	Insecure bool
+	// Find returns the name of the node with an id, and where it listens. An id tells
+	// each run of a node apart from all others; tokens of long polling have it. ok is
+	// false if there is none, or it is not heard. Find is called often, and must not
+	// block.
+	Find func(id uint64) (name, address string, ok bool)
+}
+
+const (
+	// dialTimeout bounds the connecting to another node. It is shorter than the time
+	// after which a silent node counts as dead.
+	dialTimeout = 3 * time.Second
+	// goneAfter is about how long a node that has vanished from the network is waited for
+	// by requests; connections of WebSockets belong to their loops.
+	goneAfter = 12 * time.Second
+	// idleTimeout is how long a connection for requests is kept without one. It is
+	// shorter than the time after which the other node closes it.
+	idleTimeout = 30 * time.Second
+	// idleConns is how many of them are kept for each node.
+	idleConns = 256
+	// answerTimeout is how long another node may take to begin an answer: longer than
+	// a poll waits.
+	answerTimeout = 2 * time.Minute
+	// bufferSize is the size of the two buffers of such a connection, in bytes.
+	bufferSize = 4 << 10
+)
+
+// Node is this process as one of several that forward clients to each other. Its
+// methods are safe from any goroutine.
+type Node struct {
+	// Static after New.
+	options   Options
+	tls       *tls.Config // nil: Insecure
+	key       []byte      // of claims
+	transport *http.Transport
+	polls     pool
+	dialer    net.Dialer
+
+	counters counters
+}
+
+type counters struct {
+	open                        atomic.Int64
+	connections, requests       atomic.Uint64
+	failures                    atomic.Uint64
+	receivedConns, receivedReqs atomic.Uint64
+}
+
+// New returns a node. Close ends it.
+func New(o Options) (*Node, error) {
+	n := &Node{options: o, key: nodekey.Derive(o.Secret, "forwarding", 32), dialer: net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: goneAfter / 2, Interval: goneAfter / 6, Count: 3},
+	}}
+	if !o.Insecure {
+		var err error
+		if n.tls, err = nodekey.TLS(o.Secret, o.Name); err != nil {
+			return nil, err
+		}
+	}
+	n.transport = &http.Transport{
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address) },
+		// What the client has asked for is passed on, and what it gets is not changed.
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: idleConns, IdleConnTimeout: idleTimeout, ResponseHeaderTimeout: answerTimeout,
+		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize,
+	}
+	return n, nil
+}
+
+// Close closes the connections that no request uses.
+func (n *Node) Close() {
+	n.transport.CloseIdleConnections()
+	n.polls.close()
+}
+
+// TokenKey returns the key that all nodes sign tokens of long polling with.
+func (n *Node) TokenKey() []byte { return nodekey.Derive(n.options.Secret, "long polling", 32) }
+
+// Listen listens for what other nodes forward. Who has not got the secret does not
+// get through the TLS handshake of a connection.
+func (n *Node) Listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil || n.tls == nil {
+		return l, err
+	}
+	return tls.NewListener(l, n.tls), nil
+}
+
+// dial connects to another node.
+func (n *Node) dial(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := n.dialer.DialContext(ctx, "tcp", address)
+	if err != nil || n.tls == nil {
+		return c, err
+	}
+	secured := tls.Client(c, n.tls)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		c.Close() // the first error is the one to report
+		return nil, fmt.Errorf("forward: no node of this cluster at %s: %w", address, err)
+	}
+	return secured, nil
+}
+
+// Received counts a connection or a request that another node has forwarded.
+func (n *Node) Received(connection bool) {
+	if connection {
+		n.counters.receivedConns.Add(1)
+	} else {
+		n.counters.receivedReqs.Add(1)
+	}
+}
+
+// Stats are the counters of a node since its start, and its present state.
+type Stats struct {
+	// Open counts connections of clients that are forwarded to other nodes now.
+	Open int64
+	// Connections counts them since the start, Requests counts requests that other
+	// nodes have answered.
+	Connections, Requests uint64
+	// Failures counts connections and requests that the other node did not take.
+	Failures uint64
+	// ReceivedConnections and ReceivedRequests count what other nodes have forwarded
+	// to this one.
+	ReceivedConnections, ReceivedRequests uint64
+}
+
+// Stats returns the counters.
+func (n *Node) Stats() Stats {
+	c := &n.counters
+	return Stats{
+		Open: c.open.Load(), Connections: c.connections.Load(), Requests: c.requests.Load(), Failures: c.failures.Load(),
+		ReceivedConnections: c.receivedConns.Load(), ReceivedRequests: c.receivedReqs.Load(),
+	}
+}

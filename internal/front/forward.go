@@ -1,0 +1,105 @@
+package front
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+// errForwardedTwice is why a request is not forwarded once more.
+var errForwardedTwice = errors.New("channels: another node has forwarded a request for what is not here")
+
+// forward has another node serve a client, whose handshake is the head of request.
+// What comes until that node is connected waits in a.buf.
+func (a *arrival) forward(c *netloop.Conn, to *forward.Elsewhere, head *websocket.Request, request []byte) {
+	defer releaseHead(head, true)
+	o := &a.front.options
+	if a.node != nil {
+		o.Log.Debug("forwarded connection refused").Err(errForwardedTwice).Str("path", head.Path).Write()
+		a.refuse(c, admission.Unavailable("1"))
+		return
+	}
+	ref := o.Gate.Busy(time.Now())
+	if ref == nil {
+		client := o.Gate.Client(a.peer, head.Header["X-Forwarded-For"])
+		var err error
+		if a.ticket, err = o.Gate.EnterClient(a.ticket, client.Addr()); err != nil {
+			ref = admission.Unavailable("1")
+		}
+	}
+	if ref == nil {
+		first := to.First(request, forward.Claim{Peer: a.peer, Secure: a.secure})
+		ref = a.front.splices.begin(a, c, to, first)
+	}
+	if ref != nil {
+		a.refuse(c, ref)
+		return
+	}
+	a.waiting, a.buf = true, nil
+}
+
+// Forward has another node serve a request that net/http has read. A handshake's
+// connection leaves net/http.
+func (f *Front) Forward(w http.ResponseWriter, r *http.Request, to *forward.Elsewhere) {
+	if Forwarded(r) {
+		f.options.Log.Debug("forwarded request refused").Err(errForwardedTwice).Str("path", r.URL.Path).Write()
+		admission.Unavailable("1").Write(w)
+		return
+	}
+	if head, err := websocket.FromHTTP(r); err == nil && head.WantsUpgrade() {
+		f.forwardHandshake(w, r)
+		return
+	}
+	failed := func(err error) {
+		f.options.Log.Warn("request not forwarded").Err(err).Str("node", to.Name()).Write()
+		admission.Unavailable("1").Write(w)
+	}
+	if r.Method == http.MethodGet {
+		f.RelayPoll(w, r, to, failed)
+		return
+	}
+	to.Relay(w, r, ClaimOf(r), failed)
+}
+
+// RelayPoll has another node answer a poll. If that node cannot be asked, failed
+// answers.
+func (f *Front) RelayPoll(w http.ResponseWriter, r *http.Request, to *forward.Elsewhere, failed func(error)) {
+	defer Exempt(r)()
+	to.RelayPoll(w, r, ClaimOf(r), failed)
+}
+
+// ClaimOf returns what this node tells another one of the connection of a request.
+func ClaimOf(r *http.Request) forward.Claim {
+	return forward.Claim{Peer: Peer(r), Secure: r.TLS != nil}
+}
+
+// forwardHandshake takes the connection of a handshake from net/http to a loop, where
+// it arrives once more.
+func (f *Front) forwardHandshake(w http.ResponseWriter, r *http.Request) {
+	nc, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		f.options.Log.Error("a socket needs a connection that can be hijacked: HTTP/1.1 without a wrapper that hides it").Err(err).Write()
+		(&admission.Refusal{Status: http.StatusNotImplemented}).Write(w)
+		return
+	}
+	nc.SetDeadline(time.Time{}) //nolint:errcheck // a broken connection shows on the loop
+	again := forward.AppendHead(nil, r, r.Header)
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered()) // they are in memory
+	again = append(again, early...)
+	a := &arrival{front: f, peer: Peer(r), counted: true}
+	if own, ok := nc.(*httpConn); ok {
+		a.ticket = own.ticket
+		var more []byte
+		nc, more = own.release()
+		again = append(again, more...)
+	}
+	if err := f.options.Loops.Adopt(nc, again, a); err != nil {
+		f.options.Log.Debug("connection lost in its handshake").Err(err).Write()
+		a.ticket.Leave()
+	}
+}

@@ -1,0 +1,70 @@
+package front
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/netip"
+
+	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+// ServeForwarded serves what other nodes forward to node, on a listener of its own,
+// which belongs to the front from now on. It returns netloop.ErrClosed after
+// CloseListeners.
+func (f *Front) ServeForwarded(l net.Listener, node *forward.Node) (net.Addr, error) {
+	return f.keepListener(f.options.Loops.Serve(l, func(peer netip.AddrPort) netloop.Handler {
+		return &arrival{front: f, peer: peer, node: node, counted: true}
+	}))
+}
+
+// Forwarded reports whether another node has forwarded a request of net/http.
+func Forwarded(r *http.Request) bool {
+	c := connOf(r)
+	return c != nil && c.node != nil
+}
+
+// takeClaim makes the client that another node speaks of the peer, and counts its
+// connection if it is to be a socket's.
+func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
+	claim, err := a.node.TakeClaim(head.Header)
+	if err != nil {
+		a.front.options.Log.Warn("forwarded connection refused").Err(err).Addr("address", a.peer).Write()
+		return admission.Forbidden
+	}
+	a.peer, a.secure = claim.Peer, claim.Secure
+	if !head.WantsUpgrade() {
+		return nil // it is one of many requests
+	}
+	a.node.Received(true)
+	if a.ticket, err = a.front.options.Gate.EnterPeer(a.peer.Addr()); err != nil {
+		return admission.Unavailable("1")
+	}
+	return nil
+}
+
+// Moving returns the answer to a request that nothing serves here. If another node has
+// forwarded it, that node knows where it is, and this one may be about to learn it: the
+// client is to try again.
+func Moving(forwarded bool, ref *admission.Refusal) *admission.Refusal {
+	if forwarded && ref.Status == http.StatusNotFound {
+		return admission.Unavailable("1")
+	}
+	return ref
+}
+
+// impersonate makes a request that another node has forwarded look as it did there.
+func (c *httpConn) impersonate(r *http.Request) {
+	c.node.Received(false)
+	r.Header.Del(forward.Field)
+	r.RemoteAddr, r.TLS = "@", nil // as of a Unix socket
+	if c.claim.Peer.IsValid() {
+		r.RemoteAddr = c.claim.Peer.String()
+	}
+	if c.claim.Secure {
+		r.TLS = new(tls.ConnectionState)
+	}
+}
