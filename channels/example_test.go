@@ -10,7 +10,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// user is who has joined.
+// user is the name that the client joined with.
 var user = channels.NewKey[string]("user")
 
 type person struct {

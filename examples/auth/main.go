@@ -1,5 +1,5 @@
-// Command auth is a chat that only lets in clients with a token. It is the
-// example of docs/auth.md.
+// Command auth is a chat that only admits clients with a token. It is the example of
+// docs/auth.md.
 package main
 
 import (
@@ -21,10 +21,10 @@ type message struct {
 
 func room() *channels.Channel {
 	ch := channels.Handle("room:*", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
-		return channels.NoReply{}, nil // the token has said which rooms
+		return channels.NoReply{}, nil // the token says which rooms may be joined
 	})
 	channels.On(ch, "new_msg", func(c *channels.Context, m message) (channels.NoReply, error) {
-		m.User, _ = auth.Current(c.Socket()).Text("sub") // whatever the client says
+		m.User, _ = auth.Current(c.Socket()).Text("sub") // not the name that the client sends
 		return channels.NoReply{}, c.Broadcast("new_msg", m)
 	})
 	return ch

@@ -1,5 +1,5 @@
-// Command chat is a chat server: rooms, messages, and who is there. Clients
-// connect with phoenix.js to ws://localhost:4000/socket.
+// Command chat is a chat server with rooms, messages and presence. Clients connect
+// with phoenix.js to ws://localhost:4000/socket.
 package main
 
 import (
@@ -19,7 +19,7 @@ type message struct {
 	Body string `json:"body"`
 }
 
-// user is who has joined.
+// user is the name that the client joined with.
 var user = channels.NewKey[string]("user")
 
 type afterJoin struct{}

@@ -22,8 +22,8 @@ type document struct {
 	Variables     map[string]any `json:"variables"`
 }
 
-// subscription names a subscription: the reply to a document that has one, and
-// the payload of the event unsubscribe and its reply.
+// subscription is the reply to a document with a subscription, and the payload of the
+// event unsubscribe and of its reply.
 type subscription struct {
 	ID string `json:"subscriptionId"`
 }
@@ -34,11 +34,11 @@ type result struct {
 	Result any `json:"result"`
 }
 
-// feeds are the subscriptions that run. Clients that send the same document with
-// the same variables share one: it is resolved once for an event, whose result is
-// encoded once and broadcast to a topic called as the subscription's id, which the
-// control channels of these clients forward. A schema whose results depend on who
-// asks must not share them: let userID be a part of feedID.
+// feeds has the running subscriptions. Clients that send the same document with the
+// same variables share a feed: each event is resolved and encoded once, and broadcast
+// to a topic with the subscription's id as its name, which the control channels of
+// these clients forward. If the results of a schema depend on the user, they must not
+// be shared: make the user a part of feedID.
 type feeds struct {
 	endpoint *channels.Endpoint
 	schema   *graphql.Schema
@@ -53,15 +53,15 @@ type feed struct {
 	cancel    context.CancelFunc
 	followers int // guarded by feeds.mu
 
-	// sending is held while a result is broadcast, and while a client is added until
-	// its reply is sent: clients drop results of subscriptions that they do not know.
+	// sending is held while a result is broadcast, and also from adding a client until
+	// its reply is sent: clients drop results of subscriptions that they do not know yet.
 	sending sync.Mutex
 }
 
-// following has the ids of a channel's subscriptions.
+// following has a channel's subscriptions by id.
 var following = channels.NewKey[map[string]*feed]("following")
 
-// absinthe returns the channel that clients of Absinthe speak with.
+// absinthe returns the channel for clients of Absinthe.
 func absinthe(endpoint *channels.Endpoint, schema *graphql.Schema) *channels.Channel {
 	fs := &feeds{endpoint: endpoint, schema: schema, byID: make(map[string]*feed)}
 	control := channels.Handle("__absinthe__:control", func(c *channels.Context, _ channels.Payload) (channels.NoReply, error) {
@@ -91,8 +91,8 @@ func absinthe(endpoint *channels.Endpoint, schema *graphql.Schema) *channels.Cha
 	return control
 }
 
-// isSubscription reports whether a document is to be subscribed to. If it cannot
-// be parsed, its execution says why.
+// isSubscription reports whether a document is a subscription. If it cannot be parsed,
+// executing it returns the error.
 func isSubscription(d document) bool {
 	parsed, err := parser.ParseQuery(&ast.Source{Input: d.Query})
 	if err != nil {
@@ -102,7 +102,8 @@ func isSubscription(d document) bool {
 	return op != nil && op.Operation == ast.Subscription
 }
 
-// reply answers a document. One without data is an error, as Absinthe has it.
+// reply returns the reply to a document. As with Absinthe, a response without data is
+// an error.
 func reply(r *graphql.Response) channels.Reply {
 	if r.Data == nil {
 		return channels.Reply{Status: "error", Response: r}
@@ -128,8 +129,8 @@ func (fs *feeds) subscribe(c *channels.Context, d document) (channels.Reply, err
 	return channels.Reply{}, c.Ref().Reply("ok", subscription{f.id})
 }
 
-// feedID is the same for the same document, but a client that sends it twice has
-// two subscriptions.
+// feedID returns an id that is the same for the same document, except that a client
+// that sends it twice has two subscriptions.
 func feedID(c *channels.Context, d document) string {
 	text, _ := json.Marshal(d) // it was decoded from JSON
 	for n := 0; ; n++ {
@@ -166,7 +167,7 @@ func (fs *feeds) send(f *feed, results <-chan any) {
 		f.sending.Lock()
 		if f.ctx.Err() == nil {
 			if err := fs.endpoint.Broadcast(f.id, "subscription:data", result{subscription{f.id}, r}); err != nil {
-				slog.Warn("a result is lost", "subscription", f.id, "error", err)
+				slog.Warn("a result was lost", "subscription", f.id, "error", err)
 			}
 		}
 		f.sending.Unlock()

@@ -17,7 +17,7 @@ const schemaText = `
 		body: String!
 	}
 	type Query {
-		"The newest messages of a room, the oldest of them first."
+		"The newest messages of a room, oldest first."
 		messages(room: String!): [Message!]!
 	}
 	type Mutation {
@@ -29,7 +29,7 @@ const schemaText = `
 `
 
 func newSchema(c *chat) *graphql.Schema {
-	// Deep enough for the query by which clients read the schema.
+	// Deep enough for the introspection query of clients.
 	return graphql.MustParseSchema(schemaText, c, graphql.UseFieldResolvers(), graphql.MaxDepth(20))
 }
 
@@ -55,7 +55,7 @@ type message struct {
 	Body string
 }
 
-// watcher is a subscription that runs.
+// watcher is a running subscription.
 type watcher struct {
 	ctx      context.Context // done when the subscription has ended
 	messages chan *message
@@ -74,7 +74,7 @@ func (c *chat) Messages(args struct{ Room string }) []*message {
 func (c *chat) Post(args struct{ Room, User, Body string }) (*message, error) {
 	for name, text := range map[string]string{"room": args.Room, "user": args.User, "body": args.Body} {
 		if text == "" || len(text) > maxText {
-			return nil, fmt.Errorf("%s has %d bytes: it may have 1 to %d", name, len(text), maxText)
+			return nil, fmt.Errorf("%s has %d bytes, want 1 to %d", name, len(text), maxText)
 		}
 	}
 	c.mu.Lock()
@@ -86,7 +86,7 @@ func (c *chat) Post(args struct{ Room, User, Body string }) (*message, error) {
 	c.last++
 	m := &message{graphql.ID(strconv.Itoa(c.last)), args.Room, args.User, args.Body}
 	c.kept[args.Room] = append(kept[max(0, len(kept)-maxKept+1):], m)
-	// Under the lock, so that all subscriptions have the messages in one order.
+	// The lock gives all subscriptions the messages in the same order.
 	for w := range c.watchers[args.Room] {
 		select {
 		case w.messages <- m:

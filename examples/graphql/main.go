@@ -4,9 +4,8 @@
 //
 //	go -C examples/graphql run .
 //
-// docs/examples.md has clients of it. chat.go is the application, in the form that
-// github.com/graph-gophers/graphql-go wants; absinthe.go is how its answers reach
-// clients over channels.
+// docs/examples.md has clients for it. chat.go is the application, as resolvers for
+// github.com/graph-gophers/graphql-go. absinthe.go serves it over channels.
 package main
 
 import (

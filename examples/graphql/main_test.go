@@ -72,7 +72,7 @@ func TestQueries(t *testing.T) {
 		{"{", "error", `syntax error: unexpected "", expecting Ident`},
 		{"{ nothing }", "error", `Cannot query field "nothing" on type "Query".`},
 		{"subscription { nothing }", "error", `Cannot query field "nothing" on type "Subscription".`},
-		{`mutation { post(room: "", user: "ada", body: "x") { id } }`, "ok", "room has 0 bytes: it may have 1 to 1000"},
+		{`mutation { post(room: "", user: "ada", body: "x") { id } }`, "ok", "room has 0 bytes, want 1 to 1000"},
 	} {
 		reply := ada.doc(test.query, nil).Reply()
 		var response struct{ Errors []struct{ Message string } }
@@ -117,13 +117,13 @@ func TestSubscriptions(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d rooms are watched, and nobody is there", n)
+			t.Fatalf("%d rooms are watched after everybody has left", n)
 		}
 	}
 }
 
-// TestReplyFirst: a client knows each subscription before a result of it comes, however
-// much is posted meanwhile.
+// TestReplyFirst checks that a client gets the reply to a subscription before its first
+// result, however much is posted meanwhile.
 func TestReplyFirst(t *testing.T) {
 	e, chat := start(t)
 	bob := connect(t, e)

@@ -1,6 +1,6 @@
-// Command poll is a server of polls: each is an instance of a type of its own,
-// created over HTTP while the server runs. Clients connect with phoenix.js to
-// ws://localhost:4000/socket/ID.
+// Command poll is a server of polls. Each poll is an instance of a type that this
+// program defines, created over HTTP while the server runs. Clients connect with
+// phoenix.js to ws://localhost:4000/socket/ID.
 package main
 
 import (
@@ -26,9 +26,9 @@ import (
 )
 
 type config struct {
-	Question string         `json:"question" jsonschema:"minLength=1,description=what is asked"`
-	Choices  []string       `json:"choices" jsonschema:"minItems=2,description=what can be answered"`
-	Open     units.Duration `json:"open,omitempty" jsonschema:"default=1h,description=how long it can be answered"`
+	Question string         `json:"question" jsonschema:"minLength=1,description=the question"`
+	Choices  []string       `json:"choices" jsonschema:"minItems=2,description=the possible answers"`
+	Open     units.Duration `json:"open,omitempty" jsonschema:"default=1h,description=how long the poll is open"`
 }
 
 type poll struct {
@@ -43,7 +43,7 @@ type poll struct {
 
 func newPoll(in *instances.Instance, c config) (instances.Logic, error) {
 	if len(slices.Compact(slices.Sorted(slices.Values(c.Choices)))) < len(c.Choices) {
-		return nil, instances.Invalid("/choices", "has one twice")
+		return nil, instances.Invalid("/choices", "has a choice twice")
 	}
 	if c.Open == 0 {
 		c.Open = units.Duration(time.Hour)
@@ -51,7 +51,7 @@ func newPoll(in *instances.Instance, c config) (instances.Logic, error) {
 	return &poll{in: in, config: c, Votes: make(map[string]string), Ends: time.Now().Add(time.Duration(c.Open))}, nil
 }
 
-// user is who has joined.
+// user is the name that the client joined with.
 var user = channels.NewKey[string]("user")
 
 type joinParams struct {
@@ -84,8 +84,8 @@ func (p *poll) Channels() []*channels.Channel {
 	return []*channels.Channel{ch}
 }
 
-// vote keeps an answer before it is told: one that was acknowledged counts,
-// whatever becomes of the server.
+// vote saves a vote before it is acknowledged, so an acknowledged vote survives a
+// crash.
 func (p *poll) vote(ctx context.Context, user, choice string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,7 +93,7 @@ func (p *poll) vote(ctx context.Context, user, choice string) error {
 		return channels.Errorf("the poll is over")
 	}
 	if !slices.Contains(p.config.Choices, choice) {
-		return channels.Errorf("choice is %q: it is one of %q", choice, p.config.Choices)
+		return channels.Errorf("choice is %q, want one of %q", choice, p.config.Choices)
 	}
 	before := maps.Clone(p.Votes)
 	p.Votes[user] = choice
@@ -123,14 +123,14 @@ func (p *poll) save(ctx context.Context) error { // with mu
 	return p.in.Save(ctx, "poll", text)
 }
 
-// Start brings back what an earlier life of the instance has saved.
+// Start loads what an earlier life of the instance saved.
 func (p *poll) Start(ctx context.Context) error {
 	text, err := p.in.Load(ctx, "poll")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case errors.Is(err, instances.ErrNoState):
-		return p.save(ctx) // when it ends is settled now
+		return p.save(ctx) // so that a restart does not change when it ends
 	case err != nil:
 		return err
 	}
@@ -139,7 +139,7 @@ func (p *poll) Start(ctx context.Context) error {
 
 func (p *poll) TickEvery() time.Duration { return time.Second }
 
-// Tick ends the poll when its time has come.
+// Tick ends the poll when its time is up.
 func (p *poll) Tick(now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,7 +157,7 @@ func (p *poll) endPoll(ctx context.Context) error { // with mu
 	return p.in.Broadcast("poll", "result", p.result())
 }
 
-// Signal is what the application can ask of a poll.
+// Signal handles the signals of the application: result and end.
 func (p *poll) Signal(ctx context.Context, name string, _ json.RawMessage) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,18 +167,18 @@ func (p *poll) Signal(ctx context.Context, name string, _ json.RawMessage) (any,
 	case "end":
 		return p.result(), p.endPoll(ctx)
 	}
-	return nil, &instances.SignalError{Reason: "there are the signals result and end"}
+	return nil, &instances.SignalError{Reason: fmt.Sprintf("unknown signal %q: a poll takes result and end", name)}
 }
 
-// polls makes the manager of the polls, and those of an earlier run.
+// polls makes the manager of the polls, and starts those of an earlier run.
 func polls(ctx context.Context, endpoint *channels.Endpoint, store instances.Store) (*instances.Manager, error) {
 	manager := instances.New(endpoint, instances.Options{Store: store})
-	manager.Register(instances.Define("poll", "A question, and who answers what.", newPoll))
+	manager.Register(instances.Define("poll", "A question with several choices.", newPoll))
 	return manager, manager.Open(ctx)
 }
 
-// run serves polls, and the API that creates them for whoever has the key, until
-// ctx is done.
+// run serves polls, and the API that creates them for holders of the key, until ctx is
+// done.
 func run(ctx context.Context, addr, folder string, key httpapi.Key) error {
 	store, err := boltstore.Open(folder)
 	if err != nil {

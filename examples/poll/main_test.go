@@ -22,7 +22,7 @@ import (
 
 type object = map[string]any
 
-// open is one run of the program, on a store that outlives it.
+// open starts a run of the program, on a store that outlives it.
 func open(t *testing.T, store instances.Store) (*channelstest.Endpoint, *instances.Manager) {
 	t.Helper()
 	e := channelstest.Start(t, channels.Options{})
@@ -42,7 +42,7 @@ func TestPoll(t *testing.T) {
 			t.Fatal(err)
 		}
 		ada := channelstest.Connect(t, e, "/socket/lunch").Join("poll", object{"user": "ada"})
-		ada.Push("vote", object{"choice": "perhaps"}).AssertReply("error", object{"reason": `choice is "perhaps": it is one of ["yes" "no"]`})
+		ada.Push("vote", object{"choice": "perhaps"}).AssertReply("error", object{"reason": `choice is "perhaps", want one of ["yes" "no"]`})
 		ada.Push("vote", object{"choice": "yes"}).AssertReply("ok", object{})
 		ada.Push("vote", object{"choice": "no"}).AssertReply("ok", object{})
 		ada.AssertBroadcast("result", object{"question": "Soup?", "counts": object{"yes": 0, "no": 1}, "over": false})
@@ -71,8 +71,7 @@ func TestPoll(t *testing.T) {
 	})
 }
 
-// TestRun: the program as it is, on a port, until it is told to stop; and what
-// docs/types.md says that it answers.
+// TestRun runs the whole program on a port, with the commands of docs/types.md.
 func TestRun(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -94,15 +93,15 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	obey(t, addr, secret)
+	runDocument(t, addr, secret)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 }
 
-// obey runs the commands of docs/types.md and compares what they print.
-func obey(t *testing.T, addr, secret string) {
+// runDocument runs the commands of docs/types.md and compares what they print.
+func runDocument(t *testing.T, addr, secret string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/types.md")
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 
 // Bounds of what a document's clients show each other: cursors, names, colors.
 const (
-	maxAwareness = 1000     // clients of a document, those that have left included
+	maxAwareness = 1000     // clients of a document, including those that have left
 	maxState     = 16 << 10 // bytes of one client's state
 )
 
-// awareness is what the clients of a document show each other beside the
-// document, by their Yjs client id. It follows awareness.js of y-protocols.
+// awareness is what the clients of a document show each other besides its content,
+// by their Yjs client id. It follows awareness.js of y-protocols.
 //
-// A provider sends each state on that it learns, so the server passes on only
-// what is new to it: otherwise n clients would answer one movement of a cursor
-// with n² messages.
+// A provider sends back each state that it learns, so the server passes on only what
+// is new to it. Otherwise n clients would answer one movement of a cursor with n²
+// messages.
 type awareness map[uint64]client
 
 type client struct {
@@ -36,10 +36,10 @@ type change struct {
 
 var null = []byte("null")
 
-// apply takes what member m has sent, and returns the update that the other
-// clients need, nil if there is none. A clock that is known already brings
-// nothing, so a client that was gone is seen again when its clock goes on: when its
-// cursor moves, or after the 15 s in which clients renew their state.
+// apply applies an update from member m, and returns the update that the other
+// clients need, or nil. An entry with a known clock is ignored, so a client that was
+// gone is shown again when its clock advances: when its cursor moves, or when it
+// renews its state, which clients do every 15 s.
 func (a awareness) apply(m *member, update []byte) ([]byte, error) {
 	changes, err := decodeAwareness(update)
 	if err != nil {
@@ -60,7 +60,7 @@ func (a awareness) apply(m *member, update []byte) ([]byte, error) {
 	return encodeAwareness(changes), a.bound()
 }
 
-// bound forgets clients that have left when there are too many.
+// bound forgets clients that have left if there are too many.
 func (a awareness) bound() error {
 	if len(a) <= maxAwareness {
 		return nil
@@ -83,8 +83,8 @@ func (a awareness) all() []byte {
 	return encodeAwareness(changes)
 }
 
-// leave removes the clients of m and returns the update that says so, nil if
-// there were none.
+// leave removes the clients of m and returns the update that says so, or nil if there
+// were none.
 func (a awareness) leave(m *member) []byte {
 	var changes []change
 	for id, c := range a {
@@ -118,7 +118,7 @@ func decodeAwareness(update []byte) ([]change, error) {
 			return nil, err
 		}
 		if len(ch.state) > maxState {
-			return nil, fmt.Errorf("a state of %d bytes: at most %d are kept", len(ch.state), maxState)
+			return nil, fmt.Errorf("a state has %d bytes, more than %d", len(ch.state), maxState)
 		}
 	}
 	return changes, nil

@@ -12,20 +12,20 @@ import (
 
 const (
 	maxLog      = 8 << 20  // bytes of a log; a client must be able to send as much in one message
-	compactFrom = 64 << 10 // no client is asked to compact a smaller log
-	entryBytes  = 64       // what an entry counts besides its update
+	compactFrom = 64 << 10 // bytes of the smallest log that is compacted
+	entryBytes  = 64       // what an entry counts in addition to its update
 )
 
 var errFull = fmt.Errorf("the document has more than %d bytes", maxLog)
 
-// document is a log of updates. Yjs applies updates in any order and any number
-// of times, so an update that says what others say together can replace them.
+// document is a log of updates. Yjs applies updates in any order and any number of
+// times, so an update with the content of several others can replace them.
 type document struct {
 	name    string
 	members int // guarded by documents.mu
 
-	// mu guards the fields below and those of members. It is held while something
-	// is sent, so that clients get what is in the log in its order.
+	// mu guards the fields below and those of members. It is held while updates are
+	// sent, so that clients get them in the order of the log.
 	mu        sync.Mutex
 	file      *file
 	log       updateLog
@@ -40,12 +40,12 @@ type member struct {
 	doc *document
 	id  uint64 // in the log
 
-	asked  bool   // for its whole state; it has not answered yet
+	asked  bool   // for its whole state, and it has not answered yet
 	covers uint64 // number of the newest entry when it was asked
 }
 
 func openDocument(folder, name string) (*document, error) {
-	// Clients choose the name. In hexadecimal digits it is that of a file.
+	// Clients choose the name, so the file's name has it in hexadecimal digits.
 	f, updates, err := openFile(filepath.Join(folder, hex.EncodeToString([]byte(name))+".yjs"))
 	if err != nil {
 		return nil, err
@@ -66,18 +66,18 @@ func (d *document) join(c *channels.Context) *member {
 	return &member{c: c, doc: d, id: d.newest}
 }
 
-// setAskAbove has the log compacted when it has grown to twice its size, or
+// setAskAbove sets the size at which the log is compacted: twice its present size, or
 // half of the way to its limit.
 func (d *document) setAskAbove() { // with mu
 	d.askAbove = max(compactFrom, min(2*d.log.size, (d.log.size+maxLog)/2))
 }
 
-// sync answers a client's state vector with all updates; Yjs finds out which of
-// them it lacks. The last one is sent as the state that the vector asked for,
-// because the provider is in sync when it gets that.
+// sync answers a client's state vector with all updates; Yjs ignores those that it
+// has. The last one is sent as the state that the vector asks for, because the
+// provider is synced when it gets that.
 //
-// A client that has content may have written some of it without a connection,
-// so it is asked for its whole state in turn.
+// A client that has content may have written some of it while disconnected, so it is
+// asked for its whole state in turn.
 func (d *document) sync(m *member, vector []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -104,7 +104,7 @@ func (d *document) sync(m *member, vector []byte) error {
 	return d.ask(m)
 }
 
-// ask asks a client for its whole state, by the state vector of an empty document.
+// ask asks a client for its whole state, with the state vector of an empty document.
 func (d *document) ask(m *member) error { // with mu
 	if m.asked {
 		return nil
@@ -113,8 +113,8 @@ func (d *document) ask(m *member) error { // with mu
 	return m.push(message{kindSync, stepVector, emptyVector})
 }
 
-// add takes an update that a client has made, and asks that client to compact the
-// log if it is time.
+// add adds an update that a client has made, and asks that client to compact the log
+// if it is large enough.
 func (d *document) add(m *member, update []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,18 +130,18 @@ func (d *document) add(m *member, update []byte) error {
 	if err := m.pass(message{kindSync, stepUpdate, update}); err != nil || d.log.size <= d.askAbove {
 		return err
 	}
-	d.setAskAbove() // for the next one, if this one does not answer
+	d.setAskAbove() // so that another client is asked if this one does not answer
 	return d.ask(m)
 }
 
-// answer takes a client's whole state. What the client has sent, and what was sent
-// to it before it was asked, is part of that state, which takes its place in the log.
-// What others have sent since may not be part of it, and stays.
+// answer handles a client's whole state. It contains what the client has sent, and what
+// was sent to it before it was asked, and replaces that in the log. What others have
+// sent since may not be part of it, and stays.
 func (d *document) answer(m *member, state []byte) error {
 	d.mu.Lock()
 	if !m.asked {
 		d.mu.Unlock()
-		return d.add(m, state) // an update like any other
+		return d.add(m, state) // not asked for: an update like any other
 	}
 	defer d.mu.Unlock()
 	m.asked = false
@@ -163,11 +163,11 @@ func (d *document) answer(m *member, state []byte) error {
 	if known {
 		return nil
 	}
-	// The client may have brought what nobody else has.
+	// The state may have content that no other client has.
 	return m.pass(message{kindSync, stepUpdate, state})
 }
 
-// aware takes what a client shows the others besides the document.
+// aware handles an awareness update of a client.
 func (d *document) aware(m *member, update []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -181,7 +181,7 @@ func (d *document) aware(m *member, update []byte) error {
 	return m.pass(message{kind: kindAwareness, body: news})
 }
 
-// everybody sends a client what all of them show.
+// everybody sends a client the awareness of all clients.
 func (d *document) everybody(m *member) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -191,7 +191,7 @@ func (d *document) everybody(m *member) error {
 	return nil
 }
 
-// leave tells the other clients that this one is gone.
+// leave tells the other clients that this one has left.
 func (d *document) leave(m *member) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -6,11 +6,11 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// maxName is the longest name of a document, in bytes: twice as many hexadecimal
-// digits still fit into the name of a file.
+// maxName bounds the name of a document, in bytes: twice as many hexadecimal digits
+// must fit into the name of a file.
 const maxName = 100
 
-// documents has those that somebody has joined.
+// documents has the documents that somebody has joined.
 type documents struct {
 	folder string
 
@@ -22,10 +22,10 @@ func newDocuments(folder string) *documents {
 	return &documents{folder: folder, open: make(map[string]*document)}
 }
 
-// join returns the document of a name, for a member that is going to leave it.
+// join returns the document with a name. The caller must call leave later.
 func (ds *documents) join(name string) (*document, error) {
 	if name == "" || len(name) > maxName {
-		return nil, channels.Errorf("a document's name has 1 to %d bytes", maxName)
+		return nil, channels.Errorf("the name of a document must have 1 to %d bytes", maxName)
 	}
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -47,6 +47,6 @@ func (ds *documents) leave(d *document) {
 	defer ds.mu.Unlock()
 	if d.members--; d.members == 0 {
 		delete(ds.open, d.name)
-		d.file.close() //nolint:errcheck // what is in it was written
+		d.file.close() //nolint:errcheck // everything has been written
 	}
 }

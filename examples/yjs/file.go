@@ -6,16 +6,16 @@ import (
 	"os"
 )
 
-// file keeps the updates of a document, one behind the other, each with its
-// length in front. It exists once there is one.
+// file stores the updates of a document one after the other, each after its length.
+// It is created with the first update.
 type file struct {
 	name string
-	f    *os.File // nil: it does not exist
-	size int64    // of what has been written completely
+	f    *os.File // nil if it does not exist
+	size int64    // of the updates that have been written completely
 }
 
-// openFile returns a file and the updates in it. The rest of an update that was
-// not written completely is cut off.
+// openFile opens a file and returns it and its updates. It cuts off an update that was
+// not written completely.
 func openFile(name string) (*file, [][]byte, error) {
 	l := &file{name: name}
 	data, err := os.ReadFile(name)
@@ -48,8 +48,8 @@ func (l *file) open() (err error) {
 	return err
 }
 
-// add writes one more update. It is with the system then, and survives the end of
-// this program, but not that of the machine.
+// add appends an update. It then survives a crash of this program, but not of the
+// machine.
 func (l *file) add(update []byte) error {
 	if l.f == nil {
 		if err := l.open(); err != nil {
@@ -64,8 +64,8 @@ func (l *file) add(update []byte) error {
 	return nil
 }
 
-// replace writes the updates of a whole log. The old file stays whole until the
-// new one is.
+// replace replaces the file with the updates of a whole log. The old file stays intact
+// until the new one is complete.
 func (l *file) replace(entries []entry) error {
 	var data []byte
 	for _, e := range entries {

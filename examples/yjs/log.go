@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// updateLog is the updates that make a document. Their numbers, which only grow,
-// say which of them a client had been sent at some time.
+// updateLog has the updates that make up a document. Their numbers, which only grow,
+// tell which of them a client had been sent at some time.
 type updateLog struct {
 	entries []entry // by number
-	last    uint64  // number of the newest entry, even if that is no longer here
+	last    uint64  // number of the newest entry, even if that was removed
 	size    int     // bytes, with entryBytes for each entry
 }
 
 type entry struct {
 	number uint64
-	from   uint64 // the member's id; 0: it was in the file
+	from   uint64 // the member's id, or 0 if it was in the file
 	update []byte
 }
 
@@ -25,8 +25,8 @@ func (l *updateLog) add(from uint64, update []byte) {
 	l.size += len(update) + entryBytes
 }
 
-// without returns the log without the entries from a member, and without those
-// up to a number.
+// without returns the log without the entries from a member, and without those up to
+// a number.
 func (l *updateLog) without(from, number uint64) updateLog {
 	rest := updateLog{last: l.last}
 	for _, e := range l.entries {

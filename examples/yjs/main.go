@@ -1,30 +1,30 @@
-// Command yjs is a server of Yjs documents for npm's y-phoenix-channel: text,
-// drawings or whatever else Yjs has types for, which several people edit at once.
+// Command yjs serves Yjs documents to npm's y-phoenix-channel: texts, drawings or
+// whatever else Yjs has types for, which several people edit at once.
 //
 //	go run ./examples/yjs
 //
-// Open http://localhost:4000/ in two windows and write. docs/examples.md has the
-// same as a client of your own.
+// Open http://localhost:4000/ in two windows and write. docs/examples.md has a
+// client for Node.
 //
 // # How it works
 //
-// The server does not know Yjs. It keeps a document as the list of all updates
-// that clients have sent, in memory and in a file, passes each update on to the
-// other clients, and sends the list to whoever joins. Yjs merges: an update may
-// come twice, late, or in any order.
+// The server does not interpret updates. It keeps a document as a log of all updates
+// that clients have sent, in memory and in a file, passes each update on to the other
+// clients, and sends the log to each client that joins. The clients merge: an update
+// may come twice, late, or in any order.
 //
-// Two cases need more. A client that lost its connection may have been edited
-// meanwhile, and a list only grows. Both have one solution: the server asks a
-// client for its whole state, which Yjs writes as one update. After a reconnect
-// this brings what the client has written. And since it contains all that the
-// server has sent to that client, it takes the place of those updates in the
-// list. A client is asked when it joins with content of its own, and when the
-// list has grown to twice its size since the last time.
+// Two problems remain. The user of a client may go on writing while it is
+// disconnected, and a log only grows. Both have one solution: the server asks a client
+// for its whole state, which Yjs encodes as one update. After a reconnect, the state
+// brings what the client has written. And since it contains everything that the server
+// has sent to that client, it replaces those updates in the log. A client is asked when
+// it joins with content of its own, and when the log has grown to twice its size since
+// the last time.
 //
-// What this costs: a client that comes back is sent the whole document and sends
-// it back, and whoever may edit a document can also ruin it, with a wrong state
-// as with any other edit. A server that must know what its clients send needs
-// an implementation of Yjs.
+// This has a cost: a client that reconnects is sent the whole document and sends it
+// back. Also, whoever may edit a document can ruin it, with a wrong state as with any
+// other edit. A server that must check what its clients send needs an implementation of
+// Yjs.
 package main
 
 import (
@@ -45,10 +45,10 @@ import (
 //go:embed page
 var page embed.FS
 
-// joined is a channel's place in its document.
+// joined is a channel's member of its document.
 var joined = channels.NewKey[*member]("member")
 
-// room serves the topics that y-phoenix-channel's own server serves.
+// room serves the topics that the server of y-phoenix-channel serves.
 func room(docs *documents) *channels.Channel {
 	ch := channels.Handle("y_doc_room:*", func(c *channels.Context, _ struct{}) (channels.NoReply, error) {
 		d, err := docs.join(c.Subtopic())
@@ -64,14 +64,14 @@ func room(docs *documents) *channels.Channel {
 		return channels.NoReply{}, nil
 	})
 	channels.On(ch, "yjs_sync", receive) // the first message after a join
-	channels.On(ch, "yjs", receive)      // all others, which the server answers with yjs, too
+	channels.On(ch, "yjs", receive)      // all others
 	return ch
 }
 
 func receive(c *channels.Context, data channels.Binary) (channels.NoReply, error) {
 	msg, err := decodeMessage(data)
 	if err != nil {
-		return channels.NoReply{}, channels.Errorf("no message of Yjs: %v", err)
+		return channels.NoReply{}, channels.Errorf("not a Yjs message: %v", err)
 	}
 	m := joined.Get(c)
 	switch {
@@ -89,7 +89,7 @@ func receive(c *channels.Context, data channels.Binary) (channels.NoReply, error
 	return channels.NoReply{}, err
 }
 
-// limits let a client be sent a whole log at once, and be asked for as much.
+// limits allow sending a whole log to a client at once, and receiving one.
 var limits = channels.Limits{MaxMessage: maxLog + 1024, OutboundBytes: 2 * maxLog}
 
 // run serves the documents in a folder, and the page, until ctx is done.
@@ -115,7 +115,7 @@ func run(ctx context.Context, addr, folder string) error {
 
 func main() {
 	addr := flag.String("addr", "localhost:4000", "address to listen on")
-	folder := flag.String("folder", "documents", "folder of the documents")
+	folder := flag.String("folder", "documents", "folder for the documents")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -44,7 +44,7 @@ func join(t *testing.T, e *channelstest.Endpoint, vector []byte, updates ...stri
 
 var question = encoded(message{kindSync, stepVector, emptyVector})
 
-// The server does not look into updates, so that any bytes do here.
+// TestDocument uses arbitrary bytes as updates, because the server does not read them.
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -59,7 +59,7 @@ func TestDocument(t *testing.T) {
 	bob.Push("yjs", update("b1"))
 	ada.AssertBroadcast("yjs", update("b1"))
 
-	// One who brings content is asked for it; what comes meanwhile is kept.
+	// A client with content is asked for it. Updates that come meanwhile are kept.
 	cat := join(t, e, []byte{1, 7, 1}, "a1", "b1")
 	cat.AssertPush("yjs", question)
 	ada.Push("yjs", update("a2"))
@@ -69,7 +69,7 @@ func TestDocument(t *testing.T) {
 	bob.AssertBroadcast("yjs", update("a1 b1 c"))
 	dan := join(t, e, emptyVector, "a2", "a1 b1 c")
 
-	// A state that is known is no news.
+	// A known state is not passed on.
 	eve := join(t, e, []byte{1, 7, 1}, "a2", "a1 b1 c")
 	eve.AssertPush("yjs", question)
 	eve.Push("yjs", state("a1 b1 c"))
@@ -92,7 +92,7 @@ func TestCompaction(t *testing.T) {
 	bob := join(t, e, emptyVector, string(emptyUpdate))
 	bob.Push("yjs", update("b"))
 	ada.AssertBroadcast("yjs", update("b"))
-	// Only the last of these takes the log over its limit; ada is asked once.
+	// Only the last of these takes the log over the limit, so ada is asked once.
 	for n := range compactFrom/(1000+entryBytes) + 1 {
 		ada.Push("yjs", update(fmt.Sprintf("%01000d", n)))
 	}
@@ -111,7 +111,7 @@ func TestCompaction(t *testing.T) {
 	}
 }
 
-// TestFull: a log has a limit, and a client that writes beyond it has to join again.
+// TestFull checks that a client that writes beyond the limit of a log has to join again.
 func TestFull(t *testing.T) {
 	t.Parallel()
 	e := start(t, t.TempDir())
@@ -137,7 +137,7 @@ func TestAwareness(t *testing.T) {
 	}
 	ada.Push("yjs", aware(1, 1, `{"name":"ada"}`))
 	bob.AssertBroadcast("yjs", aware(1, 1, `{"name":"ada"}`))
-	bob.Push("yjs", aware(1, 1, `{"name":"ada"}`)) // as providers do with what they learn
+	bob.Push("yjs", aware(1, 1, `{"name":"ada"}`)) // as providers do with each state that they learn
 	ada.RefutePush("yjs", nil)
 	cat := join(t, e, emptyVector, string(emptyUpdate))
 	cat.AssertPush("yjs", aware(1, 1, `{"name":"ada"}`))
@@ -157,11 +157,11 @@ func TestMalformed(t *testing.T) {
 	e := start(t, t.TempDir())
 	ada := join(t, e, emptyVector, string(emptyUpdate))
 	for data, reason := range map[string]string{
-		"":                     "no message of Yjs: the message ends too early",
-		"\x00":                 "no message of Yjs: the message ends too early",
-		"\x00\x02\x05abc":      "no message of Yjs: the message ends too early",
-		"\x00\x03\x00":         "no message of Yjs: unknown sync step 3",
-		"\x07\x00":             "no message of Yjs: unknown kind of message 7",
+		"":                     "not a Yjs message: the message ends too early",
+		"\x00":                 "not a Yjs message: the message ends too early",
+		"\x00\x02\x05abc":      "not a Yjs message: the message ends too early",
+		"\x00\x03\x00":         "not a Yjs message: unknown sync step 3",
+		"\x07\x00":             "not a Yjs message: unknown kind of message 7",
 		"\x01\x01\x05":         "the message ends too early",
 		"\x01\x03\xff\xff\x7f": "more than 1000 clients",
 	} {
@@ -172,7 +172,7 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestFile: a file whose last update was not written completely.
+// TestFile opens a file whose last update was not written completely.
 func TestFile(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "document")

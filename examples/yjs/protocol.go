@@ -6,18 +6,18 @@ import (
 	"fmt"
 )
 
-// A message of Yjs (npm y-protocols) begins with its kind. A sync message has a
-// step next. What follows is one byte string: a state vector, an update, or an
-// update of awareness. Numbers are unsigned varints, and byte strings have their
-// length in front, as npm lib0 encodes them.
+// A message of Yjs (npm y-protocols) begins with its kind. In a sync message, a step
+// follows. The rest is one byte string: a state vector, an update, or an awareness
+// update. Numbers are unsigned varints, and byte strings are preceded by their length,
+// as npm lib0 encodes them.
 const (
 	kindSync           = 0
 	kindAwareness      = 1
-	kindQueryAwareness = 3 // has nothing behind it
+	kindQueryAwareness = 3 // without a body
 
-	stepVector = 0 // "sync step 1": a state vector, which asks for what it lacks
+	stepVector = 0 // "sync step 1": a state vector, which asks for the updates that it lacks
 	stepState  = 1 // "sync step 2": the answer, an update
-	stepUpdate = 2 // an update as it is made
+	stepUpdate = 2 // a new update
 )
 
 var (
@@ -32,7 +32,7 @@ var errTruncated = errors.New("the message ends too early")
 type message struct {
 	kind uint64
 	step uint64 // of kindSync
-	body []byte // a part of the bytes that were decoded
+	body []byte // aliases the bytes that were decoded
 }
 
 func decodeMessage(data []byte) (m message, err error) {
@@ -70,7 +70,7 @@ func appendBytes(data, b []byte) []byte {
 	return append(binary.AppendUvarint(data, uint64(len(b))), b...)
 }
 
-// reader decodes what is left of a message.
+// reader decodes the rest of a message.
 type reader struct{ rest []byte }
 
 func (r *reader) number() (uint64, error) {

@@ -1,4 +1,4 @@
-// A text area on a Yjs text. What follows the # of the address is the document's name.
+// A text area for a Yjs text. The part of the address after the # is the document's name.
 
 import { PhoenixChannelProvider, Socket, Y } from "./vendor.js"
 
@@ -15,7 +15,7 @@ const { awareness } = provider
 Object.assign($("name"), { textContent: name, href: `#${encodeURIComponent(name)}` })
 addEventListener("hashchange", () => location.reload())
 
-// What is typed becomes one deletion and one insertion, at the caret.
+// Each edit becomes one deletion and one insertion.
 const area = $("text")
 const lowSurrogate = character => /^[\udc00-\udfff]$/.test(character)
 area.addEventListener("input", () => {
@@ -25,7 +25,7 @@ area.addEventListener("input", () => {
   while (start < shorter && start < area.selectionStart && before[start] === after[start]) start++
   let end = 0
   while (end < shorter - start && before.at(-1 - end) === after.at(-1 - end)) end++
-  // Both halves of a character change together.
+  // Surrogate pairs are replaced as a whole.
   if (lowSurrogate(before[start]) || lowSurrogate(after[start])) start--
   if (lowSurrogate(before.at(-end))) end--
   doc.transact(() => {
@@ -34,7 +34,7 @@ area.addEventListener("input", () => {
   }, area)
 })
 
-// What others write moves the selection along with the text around it. Positions are taken before each change.
+// The selection moves with the text around it when others write. Its positions are taken before each change.
 const ends = ["selectionStart", "selectionEnd"]
 let selected = []
 doc.on("beforeTransaction", ({ origin }) => {
@@ -47,7 +47,7 @@ text.observe((event, { origin }) => {
   area.setSelectionRange(start, end)
 })
 
-// Who is here, and where.
+// Who is here, and on which line.
 const COLORS = ["#b3541e", "#1c6b4a", "#5b4bb5", "#a8326e", "#22677f", "#7a6a12"]
 $("me").value = localStorage.getItem("name") ?? `Guest ${doc.clientID % 1000}`
 const showMe = () => awareness.setLocalState({ name: $("me").value, color: COLORS[doc.clientID % COLORS.length], at: area.selectionStart })
@@ -67,13 +67,13 @@ awareness.on("change", showPeople)
 text.observe(showPeople)
 showPeople()
 
-// Whether the text of this window is everybody's.
+// Whether this window is in sync.
 const showState = state => Object.assign($("state"), { textContent: state }).dataset.state = state
 provider.on("status", ({ status }) => { if (status !== "connected") showState(status) })
 provider.on("synced", synced => {
   if (!synced) return
   showState("connected")
-  showMe() // a change: without one, who saw this client leave does not see it come back
+  showMe() // a change, without which others who saw this client leave would not see it return
 })
 
 $("connect").addEventListener("click", () => {
