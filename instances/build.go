@@ -23,7 +23,10 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	}
 	in = &Instance{
 		owner: one, id: spec.ID, labels: spec.Labels, log: log, endpoint: endpoint, releases: []func(){release},
-		crashed: make(chan error, 1), hooks: make(chan struct{}, 1),
+		crashed: make(chan error, 1), hooks: make(chan struct{}, 1), urgent: context.Background(),
+	}
+	if m.nodes != nil {
+		m.nodes.prepare(in, kind, spec)
 	}
 	if m.options.Replicator != nil && one.spreads(kind) {
 		in.replicator = m.options.Replicator(one.id)
@@ -46,6 +49,17 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	return in, nil
 }
 
+// tryBuild checks whether a type accepts a spec: it makes a life and discards
+// it.
+func (m *Manager) tryBuild(kind *Type, spec Spec) error {
+	life, err := m.build(&member{manager: m, id: spec.ID, trial: true}, kind, spec)
+	if err != nil {
+		return err
+	}
+	life.discard()
+	return nil
+}
+
 // busOf returns the bus of an instance, nil if it lives on this node alone.
 func (m *Manager) busOf(one *member, kind *Type) pubsub.Bus {
 	if m.options.Bus == nil || !one.spreads(kind) {
@@ -54,8 +68,11 @@ func (m *Manager) busOf(one *member, kind *Type) pubsub.Bus {
 	return m.options.Bus(one.id)
 }
 
-// spreads reports whether the instance may run on several nodes: all of them declare it.
-func (m *member) spreads(kind *Type) bool { return m.declared && kind != nil && kind.spread }
+// spreads reports whether an instance of kind runs on all nodes: they share its
+// record, or all of them declare it.
+func (m *member) spreads(kind *Type) bool {
+	return kind != nil && kind.spread && !m.trial && (m.declared || m.manager.nodes != nil)
+}
 
 func (m *Manager) sockets(spec Spec) (so channels.SocketOptions, release func(), err error) {
 	if m.options.Sockets == nil {

@@ -18,10 +18,5 @@ func (m *Manager) CheckWithin(bounds channels.Limits, spec Spec) error {
 	if err != nil {
 		return err
 	}
-	life, err := m.build(&member{manager: m, id: spec.ID}, kind, spec)
-	if err != nil {
-		return err
-	}
-	life.discard()
-	return nil
+	return m.tryBuild(kind, spec)
 }

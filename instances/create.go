@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
 )
@@ -41,33 +42,67 @@ func (m *Manager) Declare(ctx context.Context, spec Spec) (Info, error) {
 	return m.update(ctx, one, func(s *Spec) error { *s = spec.clone(); return nil })
 }
 
-func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (Info, bool, error) {
+func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (i Info, created bool, err error) {
 	spec = spec.clone()
 	kind, err := m.prepare(&spec, Limits{}, m.bounds())
 	if err != nil {
 		return Info{}, false, err
 	}
+	for again := true; again; {
+		i, created, again, err = m.createOnce(ctx, kind, spec, declared)
+	}
+	return i, created, err
+}
+
+// createOnce returns again if another node has created or deleted an instance
+// with the id meanwhile.
+func (m *Manager) createOnce(ctx context.Context, kind *Type, spec Spec, declared bool) (i Info, created, again bool, err error) {
 	one, isNew, err := m.reserve(ctx, spec.ID, declared)
 	if err != nil {
-		return Info{}, false, err
+		return Info{}, false, false, err
 	}
 	if !isNew {
 		i, err := one.same(&spec)
 		one.unlock()
-		if err != nil {
-			return Info{}, false, err
+		if errors.Is(err, ErrDraining) {
+			err = m.awaitGone(ctx, one)
+			return Info{}, false, err == nil, err
 		}
-		return one.afterStart(ctx, i), false, nil
+		if err != nil {
+			return Info{}, false, false, err
+		}
+		return one.afterStart(ctx, i), false, false, nil
 	}
-	if err := m.found(ctx, one, kind, spec); err != nil {
+	err = m.found(ctx, one, kind, spec)
+	if err != nil && m.nodes != nil && errors.Is(err, ErrKeyRevision) {
+		err = m.nodes.refresh(ctx, one)
+		one.unlock()
+		return Info{}, false, err == nil || errors.Is(err, ErrNotFound), err
+	}
+	if err != nil {
 		m.dropMember(one)
 		one.unlock()
-		return Info{}, false, err
+		return Info{}, false, false, err
 	}
-	i, _ := one.info()
+	i, _ = one.info()
 	one.unlock()
 	m.notifyWatchers(one, EventCreated, "")
-	return one.afterStart(ctx, i), true, nil
+	m.settleLater(one)
+	return one.afterStart(ctx, i), true, false, nil
+}
+
+// awaitGone waits until a member that is being deleted is gone.
+func (m *Manager) awaitGone(ctx context.Context, one *member) error {
+	ctx, cancel := context.WithTimeout(ctx, m.options.StartTimeout)
+	defer cancel()
+	for !one.isGone() {
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return ErrDraining
+		}
+	}
+	return nil
 }
 
 // prepare checks and normalizes a spec. Its limits must not be above bounds,
@@ -137,21 +172,31 @@ func (m *Manager) reserve(ctx context.Context, id string, declared bool) (one *m
 	}
 }
 
-// found gives a reserved member its spec, stores it and starts the instance.
-func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec) error {
-	life, err := m.build(one, kind, spec)
+// found gives a reserved member its spec, stores it and starts the instance, if
+// that runs on this node.
+func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec) (err error) {
+	var life *Instance
+	if m.nodes == nil || one.spreads(kind) {
+		life, err = m.build(one, kind, spec)
+	} else {
+		err = m.tryBuild(kind, spec)
+	}
 	if err != nil {
 		return err
 	}
-	revision, err := m.writeRecord(ctx, one, spec, false, 0)
+	revision, err := m.writeRecord(ctx, one, record{Spec: spec}, 0)
 	if err != nil {
-		life.discard()
+		if life != nil {
+			life.discard()
+		}
 		return err
 	}
 	one.mu.Lock()
 	one.known, one.spec, one.kind, one.revision = true, spec, kind, revision
 	one.mu.Unlock()
-	one.launch(life)
+	if life != nil {
+		one.launch(life, nil)
+	}
 	return nil
 }
 
@@ -159,6 +204,9 @@ func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec)
 func (m *member) same(spec *Spec) (Info, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if m.deleted != "" {
+		return Info{}, ErrDraining
+	}
 	if fields := m.spec.differs(spec); len(fields) > 0 {
 		return Info{}, &ConflictError{ID: m.id, Fields: fields}
 	}

@@ -9,6 +9,9 @@ import (
 // are then closed at the pace of the host's Drain, and it is listed as draining
 // until that is done.
 func (m *Manager) Delete(ctx context.Context, id string, revision uint64) error {
+	if m.nodes != nil {
+		return m.nodes.change(ctx, id, nil, revision, func(r *record) { r.Deleted = "deleted" })
+	}
 	one, err := m.find(id)
 	if err != nil {
 		return err
@@ -17,6 +20,9 @@ func (m *Manager) Delete(ctx context.Context, id string, revision uint64) error 
 }
 
 func (m *Manager) remove(ctx context.Context, one *member, revision uint64, reason string) error {
+	if m.nodes != nil {
+		return m.nodes.change(ctx, one.id, one, revision, func(r *record) { r.Deleted = reason })
+	}
 	opened, err := m.open(ctx, one.id, revision)
 	if err != nil {
 		return err
@@ -45,6 +51,9 @@ func (m *Manager) remove(ctx context.Context, one *member, revision uint64, reas
 // server, until it is resumed or deleted. When Drain returns, this is in the
 // store and draining has begun.
 func (m *Manager) Drain(ctx context.Context, id string) error {
+	if m.nodes != nil {
+		return m.nodes.change(ctx, id, nil, AnyRevision, func(r *record) { r.Stopped = true })
+	}
 	one, err := m.open(ctx, id, AnyRevision)
 	if err != nil {
 		return err
@@ -71,6 +80,9 @@ func (m *Manager) Drain(ctx context.Context, id string) error {
 // any other. When it returns an Info, the start has succeeded or failed: see
 // its State.
 func (m *Manager) Resume(ctx context.Context, id string) (Info, error) {
+	if m.nodes != nil {
+		return m.nodes.resume(ctx, id)
+	}
 	one, err := m.open(ctx, id, AnyRevision)
 	if err != nil {
 		return Info{}, err
@@ -93,7 +105,7 @@ func (m *Manager) resume(ctx context.Context, one *member) (Info, error) {
 		return Info{}, err
 	}
 	one.halt() // the rest of a failed life
-	one.launch(nil)
+	one.launch(nil, nil)
 	i, _ = one.info()
 	return i, nil
 }
@@ -102,7 +114,7 @@ func (m *Manager) keepStopped(ctx context.Context, one *member, stopped bool) er
 	one.mu.RLock()
 	spec, revision := one.spec, one.revision
 	one.mu.RUnlock()
-	revision, err := m.writeRecord(ctx, one, spec, stopped, revision)
+	revision, err := m.writeRecord(ctx, one, record{Spec: spec, Stopped: stopped}, revision)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package instances
 
 import (
 	"context"
+	"iter"
 
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
@@ -28,4 +29,25 @@ func (s guardedStore) Delete(ctx context.Context, key string, revision uint64) (
 func (s guardedStore) List(ctx context.Context, prefix string) (list []Entry, err error) {
 	defer callback.Recover("Store.List", &err)
 	return s.Store.List(ctx, prefix)
+}
+
+// guardedShared is the same for a [SharedStore].
+type guardedShared struct {
+	guardedStore
+	shared SharedStore
+}
+
+func (s guardedShared) PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (now uint64, err error) {
+	defer callback.Recover("SharedStore.PutIf", &err)
+	return s.shared.PutIf(ctx, key, value, other, revision)
+}
+
+func (s guardedShared) DeleteIf(ctx context.Context, key, other string, revision uint64) (err error) {
+	defer callback.Recover("SharedStore.DeleteIf", &err)
+	return s.shared.DeleteIf(ctx, key, other, revision)
+}
+
+// Watch does not recover: what the loop's body does is not the store's.
+func (s guardedShared) Watch(ctx context.Context, prefix string) iter.Seq2[Change, error] {
+	return s.shared.Watch(ctx, prefix)
 }

@@ -99,7 +99,7 @@ func cloneHistory(rules []HistoryRule) []HistoryRule {
 // historyOf returns where the broadcasts of an instance are recorded, in all its lives;
 // nil if they are not.
 func (m *Manager) historyOf(one *member, kind *Type) *history.Space {
-	if m.options.History == nil || m.busOf(one, kind) != nil {
+	if m.options.History == nil || one.trial || m.options.Bus != nil && one.spreads(kind) {
 		return nil
 	}
 	return m.options.History.Open(one.id)

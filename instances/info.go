@@ -36,6 +36,9 @@ type Info struct {
 	State State `json:"state"`
 	// Reason is why the instance is failed, pending again, or stopped.
 	Reason string `json:"reason,omitempty"`
+	// Node is the node of the cluster that runs the instance. It is empty while none does,
+	// for an instance that runs on all nodes, and on a server that is in no cluster.
+	Node string `json:"node,omitempty"`
 	// Declared reports whether the instance comes from the server's configuration; then
 	// it can be changed only there.
 	Declared bool `json:"declared,omitempty"`

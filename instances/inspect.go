@@ -11,11 +11,19 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// Stats returns an instance's counters.
+// Stats returns an instance's counters. For an instance that runs on all nodes
+// they are those of this node; for one that another node runs, the error is an
+// [*ElsewhereError].
 func (m *Manager) Stats(id string) (Stats, error) {
 	found, err := m.find(id)
 	if err != nil {
 		return Stats{}, err
+	}
+	found.mu.RLock()
+	owner, err := found.ownerLocked()
+	found.mu.RUnlock()
+	if err == nil && !owner.Self {
+		return Stats{}, &ElsewhereError{ID: id, Owner: owner}
 	}
 	return found.stats(), nil
 }
@@ -26,9 +34,10 @@ type Glance struct {
 	Type     string
 	State    State
 	Reason   string // as Info has it
+	Node     string // as Info has it
 	Declared bool
 	// Stats lacks Topics, Leaked, Goroutines and Uptime, which cost more: see
-	// [Manager.Stats].
+	// [Manager.Stats]. They are those of this node.
 	Stats Stats
 }
 
@@ -43,7 +52,8 @@ func (m *Manager) Survey() []Glance {
 	for _, one := range members {
 		one.mu.RLock()
 		if one.known {
-			seen = append(seen, Glance{one.id, one.spec.Type, one.state, one.reason, one.declared, one.countedLocked()})
+			state, reason, _ := one.stateLocked()
+			seen = append(seen, Glance{one.id, one.spec.Type, state, reason, one.nodeLocked(), one.declared, one.countedLocked()})
 		}
 		one.mu.RUnlock()
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/presence"
 )
@@ -29,7 +30,10 @@ type Instance struct {
 	endpoint *channels.Endpoint
 	ctx      context.Context
 	cancel   context.CancelFunc
-	crashed  chan error // has the first crash
+	crashed  chan error         // has the first crash
+	urgent   context.Context    // ends when this life must end at once, in a cluster
+	hurry    context.CancelFunc // of urgent; nil without a cluster
+	hold     *owners.Ownership  // saves its state in a cluster; nil: there is no single owner
 	// replicator is nil if its presences stay on this node.
 	replicator presence.Replicator
 
@@ -38,6 +42,7 @@ type Instance struct {
 	// Guarded by the member's ops after construction.
 	sockets  channels.SocketOptions
 	channels []*channels.Channel
+	spec     *Spec // that it runs with; nil without a cluster
 
 	mu       sync.Mutex
 	releases []func() // of Options.Sockets; guarded by mu
@@ -141,59 +146,6 @@ func (in *Instance) End(reason string) {
 			}
 		})
 	})
-}
-
-// MaxStateBytes bounds one saved state, because a cluster's store takes no more
-// in one value (NATS, max_payload).
-const MaxStateBytes = 1 << 20
-
-// Save keeps data under a name for the next lives of this instance, until the
-// instance is deleted. When it returns without an error, data survives a crash
-// of the machine. Concurrent saves of many instances share writes to the disk.
-// name is 1 to 64 characters of A-Za-z0-9_-, data at most [MaxStateBytes].
-func (in *Instance) Save(ctx context.Context, name string, data []byte) error {
-	if len(data) > MaxStateBytes {
-		return fmt.Errorf("instances: state %q has %d bytes, more than %d", name, len(data), MaxStateBytes)
-	}
-	key, err := in.stateKey(name)
-	if err != nil {
-		return err
-	}
-	_, err = in.owner.manager.store.Put(ctx, key, data, AnyRevision)
-	return err
-}
-
-// Load returns the data last saved under a name, or ErrNoState.
-func (in *Instance) Load(ctx context.Context, name string) ([]byte, error) {
-	key, err := in.stateKey(name)
-	if err != nil {
-		return nil, err
-	}
-	e, err := in.owner.manager.store.Get(ctx, key)
-	if errors.Is(err, ErrKeyNotFound) {
-		return nil, ErrNoState
-	}
-	return e.Value, err
-}
-
-// Forget removes the data saved under a name, if there is any.
-func (in *Instance) Forget(ctx context.Context, name string) error {
-	key, err := in.stateKey(name)
-	if err != nil {
-		return err
-	}
-	err = in.owner.manager.store.Delete(ctx, key, AnyRevision)
-	if errors.Is(err, ErrKeyNotFound) {
-		return nil
-	}
-	return err
-}
-
-func (in *Instance) stateKey(name string) (string, error) {
-	if !made(name, maxID, idAlphabet) {
-		return "", fmt.Errorf("instances: state name %q: want 1 to %d characters of A-Z, a-z, 0-9, _ and -", name, maxID)
-	}
-	return statePrefix + in.id + "." + name, nil
 }
 
 // crash has the instance restarted, or fails it after too many.

@@ -117,6 +117,7 @@ type Manager struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	work    sync.WaitGroup // goroutines of background, and the sweeper
+	nodes   *nodes         // nil: this node shares its instances with no others
 
 	mu       sync.RWMutex
 	types    map[string]*Type   // guarded by mu
@@ -136,6 +137,9 @@ func New(host *channels.Endpoint, o Options) *Manager {
 		types: make(map[string]*Type), members: make(map[string]*member), departed: make(map[string]*Total),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	if shared, ok := o.Store.(SharedStore); ok && o.Node != "" {
+		m.join(shared)
+	}
 	host.Route(o.Path, m.lookup)
 	m.work.Go(m.sweep)
 	return m
@@ -280,7 +284,8 @@ func (m *Manager) background(f func(ctx context.Context)) bool {
 }
 
 // Close drains all instances, at the pace of the host's Drain, and forgets
-// them; their specs stay in the store. If ctx is done first, Close returns its
+// them; their specs stay in the store. In a cluster, each instance that only
+// this node runs is handed over to another as soon as it has ended here. If ctx is done first, Close returns its
 // error, and the rest ends by its own timeouts. Close the manager before the
 // host is shut down.
 func (m *Manager) Close(ctx context.Context) error {
@@ -299,12 +304,18 @@ func (m *Manager) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		if m.nodes != nil {
+			m.nodes.drain(ctx)
+		}
 		var all sync.WaitGroup
 		for _, one := range members {
 			all.Go(func() { m.closeOne(one) })
 		}
 		all.Wait()
 		m.work.Wait()
+		if m.nodes != nil {
+			m.nodes.close(ctx)
+		}
 		m.watchers.close()
 		m.log.Flush()
 	}()

@@ -5,9 +5,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 	"github.com/mycelium-rt/mycelium/units"
 )
 
@@ -17,6 +19,7 @@ type member struct {
 	manager  *Manager
 	id       string
 	declared bool
+	trial    bool          // its lives only check a spec
 	serial   uint64        // Info.Incarnation
 	ops      chan struct{} // holds a token during a change: one at a time. Taken before mu
 
@@ -29,7 +32,7 @@ type member struct {
 	kind     *Type
 	revision uint64
 	created  time.Time
-	state    State
+	state    State // away if it does not run on this node
 	reason   string
 	started  time.Time
 	life     *Instance // serves, or is being started or ended; nil: none
@@ -47,9 +50,22 @@ type member struct {
 	restarts int64
 	leaks    []*Instance // lives that have left goroutines behind
 
+	// Guarded by mu: in a cluster.
+	drained   bool              // the record says that it must not run
+	deleted   string            // the record says why it is being removed; "": it is not
+	invalid   string            // why this node cannot run it; "": it can
+	hold      *owners.Ownership // nil: this node does not own it
+	lost      bool              // hold is over, and the life must end quickly
+	applied   uint64            // the revision of the spec that the life has, or had last
+	failedAt  uint64            // the revision with which it has failed; 0: it has not
+	inherited *status           // of the owner before this node; nil: there was none
+	untold    bool              // the other nodes do not know how it is
+	telling   bool              // a goroutine tells them
+
 	// Owned by the manager's sweeper.
 	opened    int64 // Stats.Opened when it last looked
 	idleSince time.Time
+	voting    atomic.Bool // the other nodes are being told whether it is idle here
 }
 
 // lock begins a change.
@@ -72,10 +88,20 @@ func (m *member) info() (i Info, ok bool) {
 }
 
 func (m *member) infoLocked() Info {
-	return Info{
-		Spec: m.spec.clone(), Revision: m.revision, State: m.state, Reason: m.reason,
-		Declared: m.declared, Incarnation: m.serial, Created: m.created, Started: m.started,
+	i := Info{
+		Spec: m.spec.clone(), Revision: m.revision, Node: m.nodeLocked(), Declared: m.declared, Incarnation: m.serial, Created: m.created,
 	}
+	i.State, i.Reason, i.Started = m.stateLocked()
+	return i
+}
+
+// stateLocked returns the state that others are shown; mu must be held at least
+// for reading.
+func (m *member) stateLocked() (s State, reason string, started time.Time) {
+	if m.state == away && m.manager.nodes != nil {
+		return m.shownLocked()
+	}
+	return m.state, m.reason, m.started
 }
 
 // alive returns the life that serves, or an error that says why there is none.
@@ -85,10 +111,13 @@ func (m *member) alive() (*Instance, error) {
 	if !m.known {
 		return nil, ErrNotFound
 	}
-	if m.state != Running {
-		return nil, ErrNotRunning
+	switch {
+	case m.state == Running:
+		return m.life, nil
+	case m.state == away && m.manager.nodes != nil:
+		return nil, m.elsewhereLocked()
 	}
-	return m.life, nil
+	return nil, ErrNotRunning
 }
 
 // serving returns the endpoint for new clients, errUnknown or ErrNotRunning. An
@@ -105,16 +134,19 @@ func (m *member) serving() (*channels.Endpoint, error) {
 	return m.life.endpoint, nil
 }
 
-// launch starts the instance; first, if not nil, is its first life.
-func (m *member) launch(first *Instance) {
+// launch starts the instance; first, if not nil, is its first life. crashes are
+// those that count as the last ones.
+func (m *member) launch(first *Instance, crashes []time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.manager.options.Bus != nil && !m.spreads(m.kind) {
+	if m.manager.options.Bus != nil && m.manager.nodes == nil && !m.spreads(m.kind) {
 		m.manager.log.Info("instance lives on this node alone").Str("instance", m.id).Write()
 	}
 	m.manager.applyHistory(m, &m.spec)
-	m.state, m.reason, m.crashes = Pending, "", nil
+	m.state, m.reason, m.crashes = Pending, "", crashes
+	m.lost, m.applied, m.failedAt = false, m.revision, 0
 	m.next, m.settled = first, make(chan struct{})
+	m.tellLocked()
 	m.superviseLocked()
 }
 
@@ -238,6 +270,7 @@ func (m *member) startLife(ctx context.Context, in *Instance) error {
 	if m.state == Pending { // else it is draining already
 		m.state, m.reason = Running, ""
 	}
+	m.tellLocked()
 	m.mu.Unlock()
 	m.startSettled()
 	m.manager.notifyWatchers(m, EventStarted, "")
@@ -262,7 +295,10 @@ func (m *member) afterStart(ctx context.Context, i Info) Info {
 	m.mu.RLock()
 	settled := m.settled
 	m.mu.RUnlock()
-	if settled != nil {
+	switch {
+	case m.manager.nodes != nil:
+		m.awaitApplied(ctx, i.Revision)
+	case settled != nil:
 		select {
 		case <-settled:
 		case <-ctx.Done(): // the request is carried out all the same
@@ -274,16 +310,22 @@ func (m *member) afterStart(ctx context.Context, i Info) Info {
 	return i
 }
 
-// bury ends a life and keeps its counters. After a crash it does not wait long.
+// bury ends a life and keeps its counters. After a crash, and if another node
+// owns the instance, it does not wait long.
 func (m *member) bury(in *Instance, crash error) {
+	m.mu.RLock()
+	gently := crash == nil && !m.lost
+	m.mu.RUnlock()
 	timeout := m.manager.options.DrainTimeout
-	if crash != nil {
+	if !gently {
 		timeout = min(timeout, m.manager.options.Grace)
+	}
+	if crash != nil {
 		m.setState(Pending, crash.Error()) // refuses new clients
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(in.urgent, timeout)
 	defer cancel()
-	in.endLife(ctx, crash == nil)
+	in.endLife(ctx, gently)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.life, m.started = nil, time.Time{}
@@ -301,11 +343,12 @@ func (m *member) crash(err error) (restart bool) {
 	failed := len(m.crashes) > o.MaxCrashes
 	m.reason = err.Error()
 	if failed {
-		m.state = Failed
+		m.state, m.failedAt = Failed, m.applied
 	} else {
 		m.state = Pending
 		m.restarts++
 	}
+	m.tellLocked()
 	m.mu.Unlock()
 	m.startSettled()
 	m.manager.notifyWatchers(m, EventCrashed, err.Error())
@@ -330,6 +373,10 @@ func (m *member) stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.countedLocked()
+	if m.inherited != nil {
+		s.Crashes += m.inherited.Crashed
+		s.Restarts += m.inherited.Restarts
+	}
 	m.leaks = slices.DeleteFunc(m.leaks, func(in *Instance) bool { return in.liveGoroutines() == 0 })
 	for _, in := range m.leaks {
 		s.Leaked += in.liveGoroutines()
@@ -392,5 +439,6 @@ func (m *member) isGone() bool {
 func (m *member) setState(s State, reason string) {
 	m.mu.Lock()
 	m.state, m.reason = s, reason
+	m.tellLocked()
 	m.mu.Unlock()
 }

@@ -1,7 +1,6 @@
 package instances
 
 import (
-	"errors"
 	"fmt"
 )
 
@@ -28,10 +27,6 @@ func (e *ElsewhereError) Error() string {
 	return fmt.Sprintf("instances: the node %s at %s runs the instance %q, ask it there", e.Owner.Node, e.Owner.Address, e.ID)
 }
 
-// ErrNoOwner: no node runs the instance at the moment. Its Info says why; a node
-// starts it as soon as a majority of the nodes can be reached.
-var ErrNoOwner = errors.New("instances: no node runs the instance at the moment")
-
 // Owner returns the node that runs an instance. The error is ErrNotFound,
 // ErrNoOwner, or ErrNotRunning if the instance was stopped or has failed.
 // Without a cluster it is always this node. Owner asks nobody, so it does not
@@ -41,18 +36,57 @@ func (m *Manager) Owner(id string) (Owner, error) {
 	if err != nil {
 		return Owner{}, err
 	}
-	return m.ownerOf(one)
+	one.mu.RLock()
+	defer one.mu.RUnlock()
+	return one.ownerLocked()
 }
 
-// ownerOf returns who runs a member.
-func (m *Manager) ownerOf(*member) (Owner, error) {
-	return Owner{Node: m.options.Node, Address: m.options.Address, Self: true}, nil
+// ownerLocked returns who runs a member; mu must be held at least for reading.
+func (m *member) ownerLocked() (Owner, error) {
+	o := &m.manager.options
+	if m.manager.nodes == nil || m.state != away || m.spreads(m.kind) {
+		return Owner{Node: o.Node, Address: o.Address, Self: true}, nil
+	}
+	if owner, ok := m.manager.nodes.owners.Owner(m.id); ok && !owner.Self {
+		return Owner{Node: owner.Node, Address: owner.Address}, nil
+	}
+	if s, _, _ := m.shownLocked(); s == Stopped || s == Failed {
+		return Owner{}, ErrNotRunning
+	}
+	return Owner{}, ErrNoOwner
+}
+
+// elsewhereLocked is the error of a method that needs a life which this node
+// does not have.
+func (m *member) elsewhereLocked() error {
+	owner, err := m.ownerLocked()
+	switch {
+	case err != nil:
+		return err
+	case owner.Self:
+		return ErrNotRunning
+	}
+	return &ElsewhereError{ID: m.id, Owner: owner}
+}
+
+// nodeLocked is Info.Node; mu must be held at least for reading.
+func (m *member) nodeLocked() string {
+	if m.manager.nodes == nil || m.spreads(m.kind) {
+		return ""
+	}
+	if m.hold != nil {
+		return m.manager.options.Node
+	}
+	owner, _ := m.manager.nodes.owners.Owner(m.id)
+	return owner.Node
 }
 
 // refuseElsewhere returns the error of lookup for an instance that does not run
 // here.
 func (m *Manager) refuseElsewhere(one *member) error {
-	owner, err := m.ownerOf(one)
+	one.mu.RLock()
+	owner, err := one.ownerLocked()
+	one.mu.RUnlock()
 	if err != nil || owner.Self || m.options.Elsewhere == nil {
 		return errAway
 	}

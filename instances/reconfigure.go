@@ -84,8 +84,12 @@ func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (rest
 	one.mu.Lock()
 	one.spec = wanted
 	one.revision++
+	revision := one.revision
 	one.mu.Unlock()
 	m.applyHistory(one, &wanted)
+	if life != nil {
+		one.setApplied(life, wanted, revision)
+	}
 	return false, nil
 }
 

@@ -22,24 +22,37 @@ type record struct {
 	Spec    Spec      `json:"spec"`
 	Created time.Time `json:"created"`
 	Stopped bool      `json:"stopped,omitempty"` // drained, and stays so
+	// Deleted is why the instance is being removed; the record goes last. Only
+	// the records of a cluster have it.
+	Deleted string `json:"deleted,omitempty"`
 }
 
 // writeRecord replaces a member's record at revision; a declared member has
 // none. If ctx ends meanwhile, the store may still write the record, and then
 // has another revision than the member.
-func (m *Manager) writeRecord(ctx context.Context, one *member, spec Spec, stopped bool, revision uint64) (uint64, error) {
+func (m *Manager) writeRecord(ctx context.Context, one *member, r record, revision uint64) (uint64, error) {
 	if one.declared {
 		return revision + 1, nil
 	}
-	value, err := json.Marshal(record{Spec: spec, Created: one.created, Stopped: stopped})
+	r.Created = one.created
+	value, err := json.Marshal(r)
 	if err != nil {
 		return 0, err
 	}
-	revision, err = m.store.Put(context.WithoutCancel(ctx), specPrefix+one.id, value, revision)
-	if err != nil {
-		return 0, fmt.Errorf("instances: keeping %q: %w", one.id, err)
+	ctx = context.WithoutCancel(ctx)
+	if m.nodes != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
 	}
-	return revision, nil
+	revision, err = m.store.Put(ctx, specPrefix+one.id, value, revision)
+	switch {
+	case err == nil:
+		return revision, nil
+	case m.nodes != nil && !errors.Is(err, ErrKeyRevision):
+		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return 0, fmt.Errorf("instances: keeping %q: %w", one.id, err)
 }
 
 // deleteRecord removes a member's record. Saved states are removed when the
@@ -69,7 +82,14 @@ func (m *Manager) forgetStates(one *member) {
 // Open starts the instances in the store. Register all types first. Open
 // returns when each instance has started or failed. An instance whose type or
 // configuration is no longer accepted is failed, with the reason.
+//
+// In a cluster, Open waits for the instances that run on all nodes, and at most
+// 5 s for the store: a node that cannot reach it serves its declared instances
+// of such types all the same, and learns of the others later.
 func (m *Manager) Open(ctx context.Context) error {
+	if m.nodes != nil {
+		return m.nodes.open(ctx)
+	}
 	entries, err := m.store.List(ctx, specPrefix)
 	if err != nil {
 		return fmt.Errorf("instances: reading the store: %w", err)
@@ -133,7 +153,7 @@ func (m *Manager) restore(ctx context.Context, id string, e Entry) (settled <-ch
 	if !start {
 		return nil, nil
 	}
-	one.launch(nil)
+	one.launch(nil, nil)
 	return one.settled, nil
 }
 

@@ -2,7 +2,10 @@ package instances
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
 )
 
 // sweepInterval is how often idle instances are looked for, and so the
@@ -45,15 +48,64 @@ func (m *Manager) endIdle(now time.Time) {
 // calls it.
 func (m *member) idle(now time.Time) bool {
 	m.mu.RLock()
-	ttl, life, state := time.Duration(m.spec.IdleTTL), m.life, m.state
+	ttl, life, state, spreads := time.Duration(m.spec.IdleTTL), m.life, m.state, m.spreads(m.kind)
 	m.mu.RUnlock()
-	if ttl <= 0 || state != Running || life == nil || m.declared {
+	if ttl <= 0 || m.declared || (state != Running || life == nil) && !spreads {
 		m.idleSince = time.Time{}
 		return false
 	}
-	s := life.endpoint.Stats()
+	var s channels.Stats
+	if life != nil {
+		s = life.endpoint.Stats()
+	}
 	if s.Sockets > 0 || s.Opened != m.opened || m.idleSince.IsZero() {
 		m.opened, m.idleSince = s.Opened, now
 	}
-	return now.Sub(m.idleSince) >= ttl
+	idle := now.Sub(m.idleSince) >= ttl
+	if spreads {
+		return m.manager.nodes.agree(m, idle, now)
+	}
+	return idle
+}
+
+// agree tells the other nodes whether an instance that runs on all of them is
+// idle here, and reports whether it is idle everywhere. The last node to become
+// idle waits for idleSettle, in which the others notice clients that have just
+// connected there. A node that has lost its lease is not asked.
+func (n *nodes) agree(one *member, idle bool, now time.Time) bool {
+	n.mu.Lock()
+	_, told := n.idle[one.id][n.manager.options.Node]
+	n.mu.Unlock()
+	if idle == told {
+		return idle && n.allIdle(one.id, now, idleSettle)
+	}
+	one.mu.RLock()
+	revision := one.revision
+	one.mu.RUnlock()
+	if one.voting.CompareAndSwap(false, true) {
+		n.manager.background(func(ctx context.Context) {
+			defer one.voting.Store(false)
+			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			n.tellIdle(ctx, one.id, idle, revision)
+		})
+	}
+	return false
+}
+
+const idleSettle = 3 * sweepInterval
+
+// tellIdle tells the other nodes whether an instance is idle here. If that
+// fails, the sweeper tries again.
+func (n *nodes) tellIdle(ctx context.Context, id string, idle bool, revision uint64) {
+	key, record := statusPrefix+id+"."+n.manager.options.Node, specPrefix+id
+	var err error
+	if idle {
+		_, err = n.store.PutIf(ctx, key, []byte("{}"), record, revision) // nothing is left behind of an instance that is deleted
+	} else {
+		err = n.store.DeleteIf(ctx, key, record, revision)
+	}
+	if err != nil && !errors.Is(err, ErrKeyRevision) {
+		n.manager.log.Warn("the other nodes do not know whether an instance is idle here").Err(err).Str("instance", id).Write()
+	}
 }

@@ -14,7 +14,8 @@ import (
 type Total struct {
 	// Type is the type's name.
 	Type string
-	// Instances is the present number of instances by state.
+	// Instances is the present number of instances by state. In a cluster it
+	// counts those that run on this node or on none.
 	Instances map[State]int
 	// Crashes and Restarts count those of the instances' logic.
 	Crashes, Restarts int64
@@ -68,8 +69,8 @@ func (m *member) count(totals map[string]*Total) {
 	t.Crashes += m.crashed
 	t.Restarts += m.restarts
 	t.Stats.Add(m.past)
-	if m.known {
-		t.Instances[m.state]++
+	if state, counts := m.countsAsLocked(); counts {
+		t.Instances[state]++
 	}
 	if in := m.life; in != nil {
 		t.Stats.Add(in.endpoint.Stats())
@@ -78,6 +79,18 @@ func (m *member) count(totals map[string]*Total) {
 		t.Presence.Keys += now.Keys
 		t.Presence.Bytes += now.Bytes
 	}
+}
+
+// countsAsLocked returns the state in which a member counts on this node; mu must
+// be held at least for reading. One that another node runs counts there.
+func (m *member) countsAsLocked() (s State, counts bool) {
+	if m.state == away && m.manager.nodes != nil {
+		if o, owned := m.manager.nodes.owners.Owner(m.id); owned && !o.Self {
+			return "", false
+		}
+	}
+	s, _, _ = m.stateLocked()
+	return s, m.known
 }
 
 // addPast adds the counters of a total that stay when its instances have gone.

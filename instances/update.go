@@ -19,16 +19,23 @@ import (
 // Update returns an Info, the change is in the store, and a start that it
 // needed has succeeded or failed: see its State.
 func (m *Manager) Update(ctx context.Context, id string, revision uint64, change func(*Spec) error) (Info, error) {
-	one, err := m.open(ctx, id, revision)
-	if err != nil {
-		return Info{}, err
+	for {
+		one, err := m.open(ctx, id, revision)
+		if err != nil {
+			return Info{}, err
+		}
+		i, err := m.update(ctx, one, change)
+		again := m.changedElsewhere(ctx, one, &err)
+		one.unlock()
+		switch {
+		case again:
+			continue
+		case err != nil:
+			return Info{}, err
+		}
+		m.settleLater(one)
+		return one.afterStart(ctx, i), nil
 	}
-	i, err := m.update(ctx, one, change)
-	one.unlock()
-	if err != nil {
-		return Info{}, err
-	}
-	return one.afterStart(ctx, i), nil
 }
 
 // update carries out Update on a locked member.
@@ -59,6 +66,11 @@ func (m *Manager) update(ctx context.Context, one *member, change func(*Spec) er
 
 // open returns the member with an id, locked for a change.
 func (m *Manager) open(ctx context.Context, id string, revision uint64) (*member, error) {
+	if m.nodes != nil {
+		if err := m.nodes.catchUp(ctx, id, revision); err != nil {
+			return nil, err
+		}
+	}
 	one, err := m.find(id)
 	if err != nil {
 		return nil, err
@@ -68,7 +80,7 @@ func (m *Manager) open(ctx context.Context, id string, revision uint64) (*member
 	}
 	i, ok := one.info()
 	switch {
-	case !ok:
+	case !ok, one.isDeleted():
 		err = ErrNotFound
 	case one.declared:
 		err = ErrDeclared
@@ -93,11 +105,14 @@ func (m *Manager) isClosed() bool {
 // applyUpdate carries out an update of a locked member.
 func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec Spec, fields []string) error {
 	one.mu.RLock()
-	life, state, revision := one.life, one.state, one.revision
+	life, state, revision, drained := one.life, one.state, one.revision, one.drained
 	one.mu.RUnlock()
 	how := howToChange(state, fields)
 	var next *Instance
 	var err error
+	if m.nodes != nil && (state == away || one.spreads(kind) != one.spreads(one.kind)) {
+		how = bySettling
+	}
 	switch how {
 	case byConfigure:
 		var taken bool
@@ -108,12 +123,14 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 		}
 	case byRestart, whenStopped:
 		next, err = m.build(one, kind, spec) // this also checks whether the type accepts it
+	case bySettling:
+		err = m.tryBuild(kind, spec)
 	}
 	if err != nil {
 		return err
 	}
-	stopped := state == Stopped
-	if revision, err = m.writeRecord(ctx, one, spec, stopped, revision); err != nil {
+	r := record{Spec: spec, Stopped: state == Stopped || drained}
+	if revision, err = m.writeRecord(ctx, one, r, revision); err != nil {
 		if next != nil {
 			next.discard()
 		}
@@ -129,10 +146,12 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 	switch how {
 	case byRestart:
 		one.halt()
-		one.launch(next)
+		one.launch(next, nil)
 	case whenStopped:
 		next.discard()
+	case bySettling: // settle does it, on the node that runs it
 	case byConfigure:
+		one.setApplied(life, spec, revision)
 		chs, err := life.rechannel()
 		if err != nil {
 			return err
@@ -140,6 +159,7 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 		return life.remount(m.limitsOf(spec), life.sockets, chs)
 	default:
 		if life != nil {
+			one.setApplied(life, spec, revision)
 			return life.remount(m.limitsOf(spec), life.sockets, life.channels)
 		}
 	}
@@ -154,6 +174,7 @@ const (
 	byConfigure
 	byRestart
 	whenStopped
+	bySettling // in a cluster, where another node may run it
 )
 
 func howToChange(s State, fields []string) howTo {

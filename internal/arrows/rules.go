@@ -161,6 +161,7 @@ var TestOnly = []string{
 	"internal/natstest",
 	"cluster/internal/sim",
 	"compat_tests/replay/conformance/conformancetest",
+	"instances/internal/linktest",
 	"instances/internal/typetest",
 	"instances/storetest",
 	"internal/arrows",

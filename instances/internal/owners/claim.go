@@ -8,11 +8,15 @@ import (
 
 // look claims instances that nobody owns, and stops those that this node has lost.
 func (w *Owners) look() {
-	ticker := time.NewTicker(lookEvery)
+	ticker, sweeper := time.NewTicker(lookEvery), time.NewTicker(sweepEvery)
 	defer ticker.Stop()
+	defer sweeper.Stop()
 	for {
 		select {
 		case <-ticker.C:
+		case <-sweeper.C:
+			w.sweep(time.Now())
+			continue
 		case <-w.wake:
 		case <-w.ctx.Done():
 			return
@@ -52,6 +56,29 @@ func (w *Owners) lookOnce(now time.Time) {
 	}
 	for name, n := range dead {
 		w.work.Go(func() { w.depose(name, n.revision) })
+	}
+}
+
+// sweep removes the owners of instances that have been deleted, where a node was stopped
+// before it could. If another node does want such an instance, it has to claim it as a
+// key that does not exist.
+func (w *Owners) sweep(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.nodes.current || !w.owners.current || !w.lease.valid(now) {
+		return
+	}
+	for key, rec := range w.owners.keys {
+		if w.all[key[len(ownerPrefix):]] != nil || now.Sub(rec.at) < sweepEvery || w.alive(rec.value, now) || w.suspect(rec.value, now) {
+			continue
+		}
+		w.work.Go(func() {
+			ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
+			defer cancel()
+			if err := ignore(w.store.Delete(ctx, key, rec.revision)); err != nil {
+				w.log("removing "+key, err)
+			}
+		})
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	// lookEvery is how often instances without an owner are looked for; changes in the
 	// store have that done at once.
 	lookEvery = time.Second
+	// sweepEvery is how often owners of what nobody wants any more are looked for.
+	sweepEvery = time.Minute
 	// claims bounds how many instances a node claims at the same time.
 	claims = 32
 )

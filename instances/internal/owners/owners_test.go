@@ -14,65 +14,49 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/internal/linktest"
 	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 )
 
 var seeds = flag.Int("seeds", 15, "how many random `runs` TestTakeovers makes")
 
-// errCut is what a request gets that a cut network does not answer.
-var errCut = errors.New("no answer")
+// store is what a node reaches over a link, in the form of package owners.
+type store struct{ *linktest.Link }
 
-// link is the store as one node reaches it.
-type link struct {
-	*instances.Memory
-	mu   sync.Mutex
-	cut  bool
-	back chan struct{} // closed when it is not cut any more
-	late sync.WaitGroup
+func (s store) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	e, err := s.Link.Get(ctx, key)
+	return e.Value, e.Revision, translate(err)
 }
 
-func (l *link) setCut(cut bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if cut == l.cut {
-		return
-	}
-	if l.cut = cut; cut {
-		l.back = make(chan struct{})
-	} else {
-		close(l.back)
-	}
+func (s store) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	now, err := s.Link.Put(ctx, key, value, revision)
+	return now, translate(err)
 }
 
-func (l *link) state() (cut bool, back chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cut, l.back
+func (s store) PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error) {
+	now, err := s.Link.PutIf(ctx, key, value, other, revision)
+	return now, translate(err)
 }
 
-// ask does a request. Over a cut link it fails when its time is over, and may have been
-// done all the same, or is done much later: it lay in some buffer.
-func ask[T any](ctx context.Context, l *link, do func() (T, error)) (v T, err error) {
-	defer func() { err = translate(err) }()
-	time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
-	cut, _ := l.state()
-	if !cut {
-		v, err := do()
-		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
-		if cut, _ = l.state(); !cut {
-			return v, err
+func (s store) Delete(ctx context.Context, key string, revision uint64) error {
+	return translate(s.Link.Delete(ctx, key, revision))
+}
+
+func (s store) DeleteIf(ctx context.Context, key, other string, revision uint64) error {
+	return translate(s.Link.DeleteIf(ctx, key, other, revision))
+}
+
+func (s store) Watch(ctx context.Context, prefix string) iter.Seq2[owners.Change, error] {
+	return func(yield func(owners.Change, error) bool) {
+		for c, err := range s.Link.Watch(ctx, prefix) {
+			if !yield(owners.Change{Key: c.Entry.Key, Value: c.Entry.Value, Revision: c.Entry.Revision, Deleted: c.Deleted, Current: c.Current}, err) {
+				return
+			}
 		}
-	} else if rand.IntN(2) == 0 {
-		l.late.Go(func() {
-			time.Sleep(time.Duration(rand.IntN(20_000)) * time.Millisecond)
-			do()
-		})
 	}
-	<-ctx.Done()
-	return v, errCut
 }
 
-// translate makes an error of the Memory one of an owners.Store.
+// translate makes an error of the store one of package owners.
 func translate(err error) error {
 	switch err {
 	case instances.ErrKeyNotFound:
@@ -83,58 +67,13 @@ func translate(err error) error {
 	return err
 }
 
-func (l *link) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
-	e, err := ask(ctx, l, func() (instances.Entry, error) { return l.Memory.Get(ctx, key) })
-	return e.Value, e.Revision, err
-}
-
-func (l *link) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	return ask(ctx, l, func() (uint64, error) { return l.Memory.Put(ctx, key, value, revision) })
-}
-
-func (l *link) PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error) {
-	return ask(ctx, l, func() (uint64, error) { return l.Memory.PutIf(ctx, key, value, other, revision) })
-}
-
-func (l *link) DeleteIf(ctx context.Context, key, other string, revision uint64) error {
-	_, err := ask(ctx, l, func() (struct{}, error) { return struct{}{}, l.Memory.DeleteIf(ctx, key, other, revision) })
-	return err
-}
-
-func (l *link) Delete(ctx context.Context, key string, revision uint64) error {
-	_, err := ask(ctx, l, func() (struct{}, error) { return struct{}{}, l.Memory.Delete(ctx, key, revision) })
-	return err
-}
-
-// Watch tells what changes while the link is cut when it is back; some watches end then.
-func (l *link) Watch(ctx context.Context, prefix string) iter.Seq2[owners.Change, error] {
-	return func(yield func(owners.Change, error) bool) {
-		for c, err := range l.Memory.Watch(ctx, prefix) {
-			if cut, back := l.state(); cut {
-				select {
-				case <-back:
-				case <-ctx.Done():
-					return
-				}
-				if rand.IntN(2) == 0 {
-					yield(owners.Change{}, errCut)
-					return
-				}
-			}
-			if !yield(owners.Change{c.Entry.Key, c.Entry.Value, c.Entry.Revision, c.Deleted, c.Current}, err) {
-				return
-			}
-		}
-	}
-}
-
 // world is some nodes that compete for instances which count, and save what they have
 // counted to.
 type world struct {
 	t     *testing.T
 	store *instances.Memory
 	nodes map[string]*node
-	links []*link
+	links []store
 
 	mu        sync.Mutex
 	running   map[string]string // by instance: the node
@@ -144,11 +83,11 @@ type world struct {
 
 type node struct {
 	*owners.Owners
-	link *link
+	link store
 }
 
 func (w *world) start(name string, ids []string) {
-	l := &link{Memory: w.store}
+	l := store{linktest.New(w.store)}
 	n := &node{link: l}
 	w.links = append(w.links, l)
 	n.Owners = owners.Start(l, owners.Options{Node: name, Address: name + ".example", Run: func(ctx context.Context, id string, o *owners.Ownership) { w.run(ctx, name, l, id, o) }})
@@ -159,7 +98,7 @@ func (w *world) start(name string, ids []string) {
 }
 
 // run is an instance on a node.
-func (w *world) run(ctx context.Context, name string, l *link, id string, o *owners.Ownership) {
+func (w *world) run(ctx context.Context, name string, l store, id string, o *owners.Ownership) {
 	w.mu.Lock()
 	if other := w.running[id]; other != "" {
 		w.t.Errorf("%s runs on %s and on %s", id, other, name)
@@ -185,7 +124,7 @@ func (w *world) run(ctx context.Context, name string, l *link, id string, o *own
 	}
 }
 
-func (w *world) load(ctx context.Context, l *link, id string) (count int, ok bool) {
+func (w *world) load(ctx context.Context, l store, id string) (count int, ok bool) {
 	for ctx.Err() == nil {
 		value, _, err := l.Get(ctx, "state."+id)
 		if err == nil {
@@ -266,13 +205,13 @@ func (w *world) await(what string, within time.Duration, ids []string) {
 
 func (w *world) close() {
 	for _, n := range w.nodes {
-		n.link.setCut(false)
+		n.link.SetCut(false)
 		if err := n.Close(context.Background()); err != nil {
 			w.t.Error(err)
 		}
 	}
 	for _, l := range w.links {
-		l.late.Wait()
+		l.WaitLate()
 	}
 }
 
@@ -313,7 +252,7 @@ func TestSpread(t *testing.T) {
 			}
 		}
 		cut := w.nodes["a"]
-		cut.link.setCut(true)
+		cut.link.SetCut(true)
 		delete(w.nodes, "a")
 		begun := time.Now()
 		for w.runs("a") > 0 {
@@ -322,7 +261,7 @@ func TestSpread(t *testing.T) {
 		t.Logf("the instances of a node that is cut off stop after %s", time.Since(begun))
 		w.await("after a node is cut off", 16*time.Second, ids)
 		t.Logf("after a cut: %s", time.Since(begun))
-		cut.link.setCut(false)
+		cut.link.SetCut(false)
 		w.nodes["a"] = cut
 		w.await("after it is back", 5*time.Second, ids)
 		begun = time.Now()
@@ -371,7 +310,7 @@ func TestNoStore(t *testing.T) {
 		}
 		w.await("at the start", 15*time.Second, ids)
 		for _, n := range w.nodes {
-			n.link.setCut(true)
+			n.link.SetCut(true)
 		}
 		time.Sleep(owners.GiveUpAfter + 2*time.Second)
 		w.mu.Lock()
@@ -381,7 +320,7 @@ func TestNoStore(t *testing.T) {
 		w.mu.Unlock()
 		time.Sleep(time.Minute)
 		for _, n := range w.nodes {
-			n.link.setCut(false)
+			n.link.SetCut(false)
 		}
 		w.await("when the store is back", 20*time.Second, ids)
 	})
@@ -416,12 +355,11 @@ func TestTakeovers(t *testing.T) {
 					cancel()
 					delete(w.nodes, name)
 				default:
-					cut, _ := n.link.state()
-					n.link.setCut(!cut)
+					n.link.SetCut(!n.link.IsCut())
 				}
 			}
 			for _, n := range w.nodes {
-				n.link.setCut(false)
+				n.link.SetCut(false)
 			}
 			if len(w.nodes) == 0 {
 				w.start("a", ids)

@@ -1,0 +1,659 @@
+package instances_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/internal/linktest"
+	"github.com/mycelium-rt/mycelium/pubsub"
+)
+
+// cluster is some managers that share a store, in a bubble of synctest.
+type cluster struct {
+	t     *testing.T
+	store instances.Memory
+	hub   *pubsub.Hub
+	nodes map[string]*node
+	links []*linktest.Link
+	// register registers further types; may be nil.
+	register func(*instances.Manager)
+
+	mu    sync.Mutex
+	hooks []string // "node: hook", as the logic of type hooked is called
+}
+
+type node struct {
+	*server
+	name   string
+	link   *linktest.Link
+	events <-chan instances.Event
+}
+
+// inCluster runs a test with nodes that know each other.
+func inCluster(t *testing.T, names string, test func(*testing.T, *cluster)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{t: t, hub: pubsub.NewHub(), nodes: make(map[string]*node)}
+		t.Cleanup(c.close)
+		for name := range strings.FieldsSeq(names) {
+			c.start(name)
+		}
+		time.Sleep(time.Second)
+		test(t, c)
+	})
+}
+
+func (c *cluster) start(name string) *node {
+	c.t.Helper()
+	link := linktest.New(&c.store)
+	n := &node{name: name, link: link}
+	n.server = start(c.t, instances.Options{
+		Store: link, Node: name, Address: name + ".example", Bus: func(string) pubsub.Bus { return c.hub.Node() },
+		Elsewhere: func(id string, o instances.Owner) error {
+			return &channels.RefusedError{Status: http.StatusMisdirectedRequest, Body: id + " is on " + o.Node + " at " + o.Address}
+		},
+	})
+	n.Register(instances.Define("spread", "Counts on all nodes.", newCounter).Spread())
+	n.Register(instances.Define("hooked", "Notes its hooks.", func(in *instances.Instance, _ struct{}) (instances.Logic, error) {
+		return &hooked{in: in, c: c, node: name}, nil
+	}))
+	n.Register(instances.Define("faulty", "Goes wrong as it is told.", (&faulty{}).build))
+	if c.register != nil {
+		c.register(n.Manager)
+	}
+	n.events, _ = n.Watch(1000)
+	if err := n.Open(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
+	c.nodes[name] = n
+	c.links = append(c.links, link)
+	return n
+}
+
+func (c *cluster) close() {
+	for _, n := range c.nodes {
+		n.link.SetCut(false)
+	}
+	for _, n := range c.nodes {
+		n.close(c.t)()
+	}
+	for _, l := range c.links {
+		l.WaitLate()
+	}
+}
+
+// hooked is logic with every hook of a life. It saves the names of the nodes that it
+// ran on.
+type hooked struct {
+	in    *instances.Instance
+	c     *cluster
+	node  string
+	trail string
+}
+
+func (h *hooked) note(hook string) {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	h.c.hooks = append(h.c.hooks, h.node+": "+hook)
+}
+
+func (h *hooked) Channels() []*channels.Channel { return nil }
+
+func (h *hooked) Start(ctx context.Context) error {
+	h.note("Start")
+	trail, err := h.in.Load(ctx, "trail")
+	if err != nil && !errors.Is(err, instances.ErrNoState) {
+		return err
+	}
+	h.trail = string(trail) + h.node
+	return h.in.Save(ctx, "trail", []byte(h.trail))
+}
+
+func (h *hooked) Draining(context.Context) { h.note("Draining") }
+
+func (h *hooked) Stop(ctx context.Context) error {
+	h.note("Stop")
+	return h.in.Save(ctx, "trail", []byte(h.trail+"."))
+}
+
+func (h *hooked) Signal(ctx context.Context, name string, _ json.RawMessage) (any, error) {
+	if name == "forget" {
+		return nil, h.in.Forget(ctx, "trail")
+	}
+	return h.trail, nil
+}
+
+// noted returns the hooks that were called since the last time.
+func (c *cluster) noted() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer func() { c.hooks = nil }()
+	return c.hooks
+}
+
+// await waits until the condition holds, at most for a time.
+func (c *cluster) await(what string, within time.Duration, holds func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(within); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			for name, n := range c.nodes {
+				list, _ := n.List(instances.Filter{})
+				for _, i := range list {
+					c.t.Logf("%s knows %s: %s %q on %q, revision %d", name, i.ID, i.State, i.Reason, i.Node, i.Revision)
+				}
+			}
+			entries, _ := c.store.List(c.t.Context(), "")
+			for _, e := range entries {
+				c.t.Logf("the store has %s at %d: %s", e.Key, e.Revision, e.Value)
+			}
+			c.t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
+// awaitEverywhere waits until all nodes show an instance in a state.
+func (c *cluster) awaitEverywhere(id string, state instances.State, within time.Duration) {
+	c.t.Helper()
+	c.await(fmt.Sprint(id, " is ", state, " on all nodes"), within, func() bool {
+		for _, n := range c.nodes {
+			if i, err := n.Get(id); err != nil || i.State != state {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (c *cluster) awaitGone(id string, within time.Duration) {
+	c.t.Helper()
+	c.await(id+" is gone on all nodes", within, func() bool {
+		for _, n := range c.nodes {
+			if _, err := n.Get(id); !errors.Is(err, instances.ErrNotFound) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// owner returns the node that runs an instance, and another one.
+func (c *cluster) owner(id string) (owner, other *node) {
+	c.t.Helper()
+	for _, n := range c.nodes {
+		o, err := n.Owner(id)
+		if err != nil {
+			c.t.Fatalf("%s does not know who runs %s: %v", n.name, id, err)
+		}
+		if o.Self {
+			owner = n
+		} else {
+			other = n
+		}
+	}
+	if owner == nil {
+		c.t.Fatalf("no node runs %s", id)
+	}
+	return owner, other
+}
+
+// keysOf lists what the store has of an instance.
+func (c *cluster) keysOf(id string) (keys []string) {
+	list, _ := c.store.List(c.t.Context(), "")
+	for _, e := range list {
+		if parts := strings.Split(e.Key, "."); len(parts) > 1 && parts[1] == id {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys
+}
+
+// eventsOf returns the kinds of an instance's events that have come.
+func (n *node) eventsOf(id string) (kinds []instances.EventKind) {
+	for {
+		select {
+		case e := <-n.events:
+			if e.ID == id {
+				kinds = append(kinds, e.Kind)
+			}
+		default:
+			return kinds
+		}
+	}
+}
+
+func assertEvents(t *testing.T, n *node, id string, want ...instances.EventKind) {
+	t.Helper()
+	if got := n.eventsOf(id); !slices.Equal(got, want) {
+		t.Errorf("%s was told of %s: %v, want %v", n.name, id, got, want)
+	}
+}
+
+// TestKnownEverywhere: what one node does to an instance all nodes know, and the node
+// that runs it does it.
+func TestKnownEverywhere(t *testing.T) {
+	inCluster(t, "a b c", func(t *testing.T, c *cluster) {
+		a, b := c.nodes["a"], c.nodes["b"]
+		made := a.create(t, instances.Spec{ID: "one", Type: "counter", Labels: map[string]string{"x": "1"}})
+		c.awaitEverywhere("one", instances.Running, time.Second)
+		owner, other := c.owner("one")
+		if made.Node != owner.name {
+			t.Errorf("created on %q, but %s runs it", made.Node, owner.name)
+		}
+		for _, n := range c.nodes {
+			if i, _ := n.Get("one"); i.Node != owner.name || i.Revision != made.Revision || !i.Created.Equal(made.Created) || !i.Started.Equal(made.Started) || i.Labels["x"] != "1" {
+				t.Errorf("%s knows %+v, want %+v", n.name, i, made)
+			}
+			assertEvents(t, n, "one", instances.EventCreated, instances.EventStarted)
+		}
+		client := channelstest.Connect(t, owner.endpoint, "/socket/one").Join("counter", nil)
+
+		// A changed configuration reaches the clients of the node that runs it, without a restart.
+		i, err := other.Update(t.Context(), "one", made.Revision, func(s *instances.Spec) error { s.Config = json.RawMessage(`{"step":5}`); return nil })
+		if err != nil || i.Revision <= made.Revision || i.State != instances.Running {
+			t.Fatalf("update: %+v, %v", i, err)
+		}
+		client.Push("count", nil).AssertReply("ok", map[string]int64{"n": 5})
+		c.await("the revision", time.Second, func() bool {
+			is, _ := a.Get("one")
+			is2, _ := b.Get("one")
+			return is.Revision == i.Revision && is2.Revision == i.Revision
+		})
+		if _, err := other.Update(t.Context(), "one", made.Revision, func(*instances.Spec) error { return nil }); !errors.As(err, new(*instances.RevisionError)) {
+			t.Errorf("an update of an old revision: %v", err)
+		}
+		for _, n := range c.nodes {
+			assertEvents(t, n, "one", instances.EventUpdated)
+		}
+
+		if err := other.Drain(t.Context(), "one"); err != nil {
+			t.Fatal(err)
+		}
+		c.awaitEverywhere("one", instances.Stopped, 5*time.Second)
+		c.await("nobody owns it", time.Second, func() bool { return len(c.keysOf("one")) == 2 }) // its record and its status
+		c.await("a stopped instance has no owner", time.Second, func() bool { _, err := other.Owner("one"); return errors.Is(err, instances.ErrNotRunning) })
+		if i, err := other.Resume(t.Context(), "one"); err != nil || i.State != instances.Running || i.Node == "" {
+			t.Fatalf("resume: %+v, %v", i, err)
+		}
+		c.awaitEverywhere("one", instances.Running, time.Second)
+		for _, n := range c.nodes {
+			assertEvents(t, n, "one", instances.EventDraining, instances.EventStopped, instances.EventStarted)
+		}
+
+		owner, other = c.owner("one")
+		if _, err := owner.Signal(t.Context(), "one", "save", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Delete(t.Context(), "one", instances.AnyRevision); err != nil {
+			t.Fatal(err)
+		}
+		if i, err := other.Get("one"); err == nil && i.State != instances.Draining {
+			t.Errorf("a deleted instance is %s", i.State)
+		}
+		c.awaitGone("one", 5*time.Second)
+		c.await("nothing is left", time.Second, func() bool { return len(c.keysOf("one")) == 0 })
+		for _, n := range c.nodes {
+			assertEvents(t, n, "one", instances.EventDraining, instances.EventDeleted)
+		}
+		a.create(t, instances.Spec{ID: "one", Type: "counter"})
+	})
+}
+
+// TestElsewhere: a node that does not run an instance names the one that does.
+func TestElsewhere(t *testing.T) {
+	inCluster(t, "a b", func(t *testing.T, c *cluster) {
+		c.nodes["a"].create(t, instances.Spec{ID: "one", Type: "counter"})
+		c.awaitEverywhere("one", instances.Running, time.Second)
+		owner, other := c.owner("one")
+		want := instances.Owner{Node: owner.name, Address: owner.name + ".example"}
+		if o, err := other.Owner("one"); err != nil || o != want {
+			t.Errorf("owner: %+v, %v", o, err)
+		}
+		ctx := t.Context()
+		for name, err := range map[string]error{
+			"signal":     second(other.Signal(ctx, "one", "add", json.RawMessage("1"))),
+			"broadcast":  other.Broadcast("one", "counter", "hello", json.RawMessage("{}")),
+			"disconnect": other.Disconnect("one", "user:1"),
+			"presence":   second(other.Presence("one", "counter")),
+			"topics":     second(other.Topics("one", 0)),
+			"sockets":    second(other.Sockets("one", 0)),
+			"stats":      second(other.Stats("one")),
+		} {
+			var elsewhere *instances.ElsewhereError
+			if !errors.As(err, &elsewhere) || elsewhere.Owner != want || elsewhere.ID != "one" {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := other.Owner("two"); !errors.Is(err, instances.ErrNotFound) {
+			t.Errorf("the owner of nothing: %v", err)
+		}
+		_, err := channelstest.TryConnect(t, other.endpoint, "/socket/one", nil)
+		var refused *channelstest.RefusedError
+		if !errors.As(err, &refused) || refused.Status != http.StatusMisdirectedRequest || !strings.Contains(refused.Body, owner.name+".example") {
+			t.Errorf("a client: %v", err)
+		}
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestSpreadCreated: a created instance of a type that spreads runs on every node, also
+// on one that joins later, with one bus.
+func TestSpreadCreated(t *testing.T) {
+	inCluster(t, "a b", func(t *testing.T, c *cluster) {
+		c.nodes["a"].create(t, instances.Spec{ID: "all", Type: "spread"})
+		c.awaitEverywhere("all", instances.Running, time.Second)
+		late := c.start("late")
+		if i, err := late.Get("all"); err != nil || i.State != instances.Running || i.Node != "" {
+			t.Errorf("on a node that joins: %+v, %v", i, err)
+		}
+		var there []*channelstest.Channel
+		for _, n := range c.nodes {
+			if o, err := n.Owner("all"); err != nil || !o.Self {
+				t.Errorf("%s: %+v, %v", n.name, o, err)
+			}
+			there = append(there, channelstest.Connect(t, n.endpoint, "/socket/all").Join("counter", nil))
+		}
+		if err := late.Broadcast("all", "counter", "hello", json.RawMessage("{}")); err != nil {
+			t.Fatal(err)
+		}
+		for _, ch := range there {
+			ch.AssertBroadcast("hello", struct{}{})
+		}
+		if _, err := c.nodes["b"].Update(t.Context(), "all", instances.AnyRevision, func(s *instances.Spec) error { s.Config = json.RawMessage(`{"step":3}`); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for _, ch := range there {
+			ch.Push("count", nil).AssertReply("ok", map[string]int64{"n": 3})
+		}
+		if _, err := late.Signal(t.Context(), "all", "save", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.nodes["b"].Delete(t.Context(), "all", instances.AnyRevision); err != nil {
+			t.Fatal(err)
+		}
+		c.awaitGone("all", 15*time.Second)
+		c.await("nothing is left", 5*time.Second, func() bool { return len(c.keysOf("all")) == 0 })
+	})
+}
+
+// TestHandOver: a node that closes hands its instances over with their last state,
+// after all their hooks.
+func TestHandOver(t *testing.T) {
+	inCluster(t, "a b", func(t *testing.T, c *cluster) {
+		c.nodes["a"].create(t, instances.Spec{ID: "one", Type: "hooked"})
+		c.awaitEverywhere("one", instances.Running, time.Second)
+		owner, other := c.owner("one")
+		if got := c.noted(); !slices.Equal(got, []string{owner.name + ": Start"}) {
+			t.Errorf("hooks: %v", got)
+		}
+		begun := time.Now()
+		owner.close(t)()
+		delete(c.nodes, owner.name)
+		c.awaitEverywhere("one", instances.Running, 3*time.Second)
+		t.Logf("taken over after %s", time.Since(begun))
+		if got, want := c.noted(), []string{owner.name + ": Draining", owner.name + ": Stop", other.name + ": Start"}; !slices.Equal(got, want) {
+			t.Errorf("hooks: %v, want %v", got, want)
+		}
+		trail, err := other.Signal(t.Context(), "one", "trail", nil)
+		if want := fmt.Sprintf("%q", owner.name+"."+other.name); err != nil || string(trail) != want {
+			t.Errorf("it goes on with %s, %v, want %s", trail, err, want)
+		}
+	})
+}
+
+// TestCutOff: a node that is cut off stops its instances within 10 s, and says why;
+// another goes on with their last state; what the first still saves is refused.
+func TestCutOff(t *testing.T) {
+	inCluster(t, "a b c", func(t *testing.T, c *cluster) {
+		c.nodes["a"].create(t, instances.Spec{ID: "one", Type: "counter"})
+		c.nodes["a"].create(t, instances.Spec{ID: "hooked", Type: "hooked"})
+		c.nodes["a"].create(t, instances.Spec{ID: "all", Type: "spread"})
+		for _, id := range []string{"one", "hooked", "all"} {
+			c.awaitEverywhere(id, instances.Running, time.Second)
+		}
+		owner, _ := c.owner("one")
+		if _, err := owner.Signal(t.Context(), "one", "add", json.RawMessage("40")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := owner.Signal(t.Context(), "one", "save", nil); err != nil {
+			t.Fatal(err)
+		}
+		client, stays := channelstest.Connect(t, owner.endpoint, "/socket/one"), channelstest.Connect(t, owner.endpoint, "/socket/all")
+		begun := time.Now()
+		owner.link.SetCut(true)
+		_, err := owner.Signal(t.Context(), "one", "save", nil)
+		if err == nil {
+			t.Error("saved without a store")
+		}
+		c.await("the instance stops where it is cut off", 10*time.Second, func() bool { i, _ := owner.Get("one"); return i.State == instances.Pending })
+		t.Logf("stopped after %s", time.Since(begun))
+		client.AssertClosed(1012)
+		i, _ := owner.Get("one")
+		if !strings.Contains(i.Reason, "cannot reach a majority") {
+			t.Errorf("the reason is %q", i.Reason)
+		}
+		if _, err := owner.Owner("one"); time.Since(begun) > 10*time.Second && !errors.Is(err, instances.ErrNoOwner) {
+			t.Errorf("its owner: %v", err)
+		}
+		assertRefused(t, owner.server, "/socket/one", http.StatusServiceUnavailable)
+		stays.Join("counter", nil).Push("count", nil).AssertReply("ok", map[string]int64{"n": 1}) // everything else goes on
+		if _, _, err := owner.Create(t.Context(), instances.Spec{ID: "two", Type: "counter"}); !errors.Is(err, instances.ErrUnreachable) {
+			t.Errorf("create: %v", err)
+		}
+		delete(c.nodes, owner.name)
+		c.await("another node runs it", 16*time.Second, func() bool {
+			for _, n := range c.nodes {
+				if i, _ := n.Get("one"); i.Node == owner.name || i.State != instances.Running {
+					return false
+				}
+			}
+			return true
+		})
+		t.Logf("taken over after %s", time.Since(begun))
+		next, _ := c.owner("one")
+		if n, err := next.Signal(t.Context(), "one", "add", json.RawMessage("2")); err != nil || string(n) != "42" {
+			t.Errorf("it goes on with %s, %v", n, err)
+		}
+		owner.link.SetCut(false)
+		c.nodes[owner.name] = owner
+		c.awaitEverywhere("one", instances.Running, 5*time.Second)
+		c.awaitEverywhere("hooked", instances.Running, 5*time.Second)
+		if now, _ := c.owner("one"); now != next {
+			t.Errorf("it moved to %s", now.name)
+		}
+		for _, hook := range c.noted() {
+			if strings.HasSuffix(hook, "Stop") {
+				t.Errorf("%s was called for an instance that was lost", hook)
+			}
+		}
+	})
+}
+
+// TestNoMajority: while no node reaches the store nothing with a single owner runs; all
+// start again when it is back.
+func TestNoMajority(t *testing.T) {
+	inCluster(t, "a b", func(t *testing.T, c *cluster) {
+		for i := range 10 {
+			c.nodes["a"].create(t, instances.Spec{ID: fmt.Sprint("game-", i), Type: "counter"})
+		}
+		for _, n := range c.nodes {
+			n.link.SetCut(true)
+		}
+		time.Sleep(10 * time.Second)
+		for _, n := range c.nodes {
+			list, _ := n.List(instances.Filter{})
+			for _, i := range list {
+				if i.State != instances.Pending || !strings.Contains(i.Reason, "cannot reach a majority") {
+					t.Errorf("%s knows %s as %s: %q", n.name, i.ID, i.State, i.Reason)
+				}
+			}
+		}
+		time.Sleep(time.Minute)
+		for _, n := range c.nodes {
+			n.link.SetCut(false)
+		}
+		for i := range 10 {
+			c.awaitEverywhere(fmt.Sprint("game-", i), instances.Running, 20*time.Second)
+		}
+	})
+}
+
+// TestFailedEverywhere: an instance that has failed stays so on all nodes, also when
+// its owner goes, until it is resumed; its crashes are not forgotten.
+func TestFailedEverywhere(t *testing.T) {
+	inCluster(t, "a b", func(t *testing.T, c *cluster) {
+		if _, _, err := c.nodes["a"].Create(t.Context(), instances.Spec{ID: "bad", Type: "faulty", Config: json.RawMessage(`{"start":"error"}`)}); err != nil {
+			t.Fatal(err)
+		}
+		c.awaitEverywhere("bad", instances.Failed, 5*time.Second)
+		owner, other := c.owner("bad")
+		if i, _ := other.Get("bad"); i.Reason != "start: told to" {
+			t.Errorf("the reason is %q", i.Reason)
+		}
+		if kinds := other.eventsOf("bad"); kinds[0] != instances.EventCreated || kinds[len(kinds)-1] != instances.EventFailed || !slices.Contains(kinds, instances.EventCrashed) {
+			t.Errorf("events: %v", kinds)
+		}
+		owner.close(t)()
+		delete(c.nodes, owner.name)
+		time.Sleep(20 * time.Second)
+		if i, _ := other.Get("bad"); i.State != instances.Failed || i.Node != other.name {
+			t.Errorf("after the owner has gone: %+v", i)
+		}
+		if s, err := other.Stats("bad"); err != nil || s.Crashes != 6 || s.Restarts != 5 {
+			t.Errorf("stats: %+v, %v", s, err)
+		}
+		if _, err := other.Resume(t.Context(), "bad"); err != nil {
+			t.Error(err)
+		}
+		c.await("it fails again", 5*time.Second, func() bool { s, _ := other.Stats("bad"); return s.Crashes == 12 })
+		i, err := other.Update(t.Context(), "bad", instances.AnyRevision, func(s *instances.Spec) error { s.Config = nil; return nil })
+		if err != nil || i.State != instances.Running {
+			t.Errorf("repaired: %+v, %v", i, err)
+		}
+	})
+}
+
+// TestCreateAtOnce: of nodes that create an instance at the same time one has created
+// it; the others have the same one, or are told of a conflict.
+func TestCreateAtOnce(t *testing.T) {
+	inCluster(t, "a b c", func(t *testing.T, c *cluster) {
+		for round := range 20 {
+			id := fmt.Sprint("round-", round)
+			var all sync.WaitGroup
+			var mu sync.Mutex
+			created, conflicts := 0, 0
+			for name, n := range c.nodes {
+				all.Go(func() {
+					spec := instances.Spec{ID: id, Type: "counter"}
+					if round%2 == 1 {
+						spec.Labels = map[string]string{"from": name}
+					}
+					i, is, err := n.Create(t.Context(), spec)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case is:
+						created++
+					case errors.As(err, new(*instances.ConflictError)):
+						conflicts++
+						return
+					}
+					if err != nil || i.State != instances.Running {
+						t.Errorf("round %d on %s: %+v, %v", round, name, i, err)
+					}
+				})
+			}
+			all.Wait()
+			if want := round % 2 * 2; created != 1 || conflicts != want {
+				t.Errorf("round %d: %d created, %d conflicts, want %d", round, created, conflicts, want)
+			}
+		}
+	})
+}
+
+// TestChangesAtOnce: changes that nodes make at the same time all count.
+func TestChangesAtOnce(t *testing.T) {
+	inCluster(t, "a b c", func(t *testing.T, c *cluster) {
+		c.nodes["a"].create(t, instances.Spec{ID: "one", Type: "counter"})
+		var all sync.WaitGroup
+		for name, n := range c.nodes {
+			all.Go(func() {
+				for i := range 10 {
+					_, err := n.Update(t.Context(), "one", instances.AnyRevision, func(s *instances.Spec) error {
+						if s.Labels == nil {
+							s.Labels = make(map[string]string)
+						}
+						s.Labels[fmt.Sprint(name, i)] = "x"
+						return nil
+					})
+					if err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		c.await("all labels on all nodes", time.Second, func() bool {
+			for _, n := range c.nodes {
+				if i, err := n.Get("one"); err != nil || len(i.Labels) != 30 {
+					return false
+				}
+			}
+			return true
+		})
+	})
+}
+
+// TestIdleEverywhere: an instance that runs on all nodes is idle when it is idle on each
+// of them.
+func TestIdleEverywhere(t *testing.T) {
+	inCluster(t, "a b", func(t *testing.T, c *cluster) {
+		c.nodes["a"].create(t, instances.Spec{ID: "all", Type: "spread", IdleTTL: 10e9})
+		c.nodes["a"].create(t, instances.Spec{ID: "one", Type: "counter", IdleTTL: 10e9})
+		c.awaitEverywhere("all", instances.Running, time.Second)
+		client := channelstest.Connect(t, c.nodes["b"].endpoint, "/socket/all")
+		owner, _ := c.owner("one")
+		other := channelstest.Connect(t, owner.endpoint, "/socket/one")
+		time.Sleep(time.Minute)
+		c.awaitEverywhere("all", instances.Running, time.Second)
+		c.awaitEverywhere("one", instances.Running, time.Second)
+		client.Close()
+		other.Close()
+		time.Sleep(9 * time.Second)
+		c.awaitEverywhere("all", instances.Running, time.Second)
+		c.awaitGone("all", 15*time.Second)
+		c.awaitGone("one", 15*time.Second)
+		c.await("nothing is left", 5*time.Second, func() bool { return len(c.keysOf("all")) == 0 && len(c.keysOf("one")) == 0 })
+	})
+}
+
+// TestUnknownType: a node that does not have an instance's type knows it, and leaves it to others.
+func TestUnknownType(t *testing.T) {
+	inCluster(t, "a b", func(t *testing.T, c *cluster) {
+		a := c.nodes["a"]
+		a.Register(instances.Define("new", "Only one node has it.", newCounter))
+		a.create(t, instances.Spec{ID: "one", Type: "new"})
+		c.awaitEverywhere("one", instances.Running, time.Second)
+		if owner, _ := c.owner("one"); owner != a {
+			t.Errorf("%s runs it", owner.name)
+		}
+		a.close(t)()
+		delete(c.nodes, "a")
+		c.awaitEverywhere("one", instances.Failed, 5*time.Second)
+		if i, _ := c.nodes["b"].Get("one"); !strings.Contains(i.Reason, `"new" is not one of this server's types`) {
+			t.Errorf("the reason is %q", i.Reason)
+		}
+	})
+}
