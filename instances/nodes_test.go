@@ -596,6 +596,7 @@ func TestChangesAtOnce(t *testing.T) {
 							s.Labels = make(map[string]string)
 						}
 						s.Labels[fmt.Sprint(name, i)] = "x"
+						s.Config = fmt.Appendf(nil, `{"step":%d}`, 50+len(s.Labels))
 						return nil
 					})
 					if err != nil {
@@ -613,6 +614,12 @@ func TestChangesAtOnce(t *testing.T) {
 			}
 			return true
 		})
+		owner, _ := c.owner("one")
+		time.Sleep(time.Second)
+		channelstest.Connect(t, owner.endpoint, "/socket/one").Join("counter", nil).Push("count", nil).AssertReply("ok", map[string]int64{"n": 80})
+		if s, err := owner.Stats("one"); err != nil || s.Crashes != 0 {
+			t.Errorf("%+v, %v", s, err)
+		}
 	})
 }
 

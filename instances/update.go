@@ -134,7 +134,11 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 		if next != nil {
 			next.discard()
 		}
-		if how == byConfigure {
+		switch {
+		case how == byConfigure && m.nodes != nil:
+			life.spec = &spec // settle returns it to the configuration that was kept
+			m.settleLater(one)
+		case how == byConfigure:
 			life.crash(fmt.Errorf("a changed configuration could not be kept: %w", err)) // return to the old configuration
 		}
 		return err
