@@ -13,17 +13,17 @@ import (
 	"github.com/mycelium-rt/mycelium/compat_tests/child"
 )
 
-// TestDrain ends the application as an orchestrator does while a client has
-// joined: the client is told to come back, and the process ends by itself.
+// TestDrain stops the application as an orchestrator does, with a joined client. The
+// client is told to reconnect, and the process exits by itself.
 func TestDrain(t *testing.T) {
 	eachLoopKind(t, func(t *testing.T, app *child.Process) {
 		conn, early, _, err := ws.Dial(testContext(t), "ws://"+app.Addr+"/socket/websocket?vsn=2.0.0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close() // for the ways out before it is closed below
+		defer conn.Close() // if the test returns before it is closed below
 		if early != nil {
-			t.Fatal("the server spoke first")
+			t.Fatal("the server sent something before the request")
 		}
 		conn.SetDeadline(time.Now().Add(child.StartTimeout)) // a failed read shows it
 		if err := wsutil.WriteClientText(conn, []byte(`["1","1","echo:lobby","phx_join",{}]`)); err != nil {
@@ -39,7 +39,7 @@ func TestDrain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// No phx_close before it: phoenix.js rejoins by itself after a reconnect.
+		// There is no phx_close before it: phoenix.js rejoins by itself after a reconnect.
 		if code, _ := ws.ParseCloseFrameData(frame.Payload); frame.Header.OpCode != ws.OpClose || code != 1012 {
 			t.Errorf("got opcode %d %q, want a close frame with 1012", frame.Header.OpCode, frame.Payload)
 		}
@@ -48,12 +48,12 @@ func TestDrain(t *testing.T) {
 		select {
 		case <-app.Ended:
 		case <-time.After(child.EndTimeout):
-			t.Error("the process has not ended")
+			t.Error("the process has not exited")
 		}
 	})
 }
 
-// TestOtherPaths checks the answer to what is no socket's.
+// TestOtherPaths checks the answer to a path that has no socket.
 func TestOtherPaths(t *testing.T) {
 	eachLoopKind(t, func(t *testing.T, app *child.Process) {
 		client := http.Client{Timeout: child.StartTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -74,7 +74,7 @@ func TestOtherPaths(t *testing.T) {
 func readFrame(r io.Reader) (ws.Frame, error) {
 	header, err := ws.ReadHeader(r)
 	if err != nil || header.Length > 1<<20 {
-		return ws.Frame{}, errors.Join(err, errors.New("no small frame"))
+		return ws.Frame{}, errors.Join(err, errors.New("not a small frame"))
 	}
 	payload := make([]byte, header.Length)
 	_, err = io.ReadFull(r, payload)

@@ -12,7 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/compat_tests/child"
 )
 
-// loopKinds are the flags of the two ways in which connections are served.
+// loopKinds has the flags for the two kinds of event loops.
 var loopKinds = map[string][]string{"epoll": nil, "portable": {"-portable"}}
 
 // buildLabapp builds the compatibility application once for all tests.
@@ -59,7 +59,7 @@ func eachLoopKind(t *testing.T, test func(t *testing.T, app *child.Process)) {
 	}
 }
 
-// skipMissing skips a kind of loop that the system does not offer.
+// skipMissing skips a kind of loop that the system does not have.
 func skipMissing(t *testing.T, kind string) {
 	t.Helper()
 	if kind == "epoll" && runtime.GOOS != "linux" {
@@ -67,8 +67,8 @@ func skipMissing(t *testing.T, kind string) {
 	}
 }
 
-// testContext ends shortly before the test binary's own timeout, so that what
-// hangs is reported by its test.
+// testContext returns a context that ends shortly before the test binary's timeout, so
+// that a test that hangs reports it.
 func testContext(t *testing.T) context.Context {
 	deadline, set := t.Deadline()
 	if !set {

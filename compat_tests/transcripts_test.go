@@ -8,9 +8,9 @@ import (
 	"github.com/mycelium-rt/mycelium/compat_tests/replay/conformance"
 )
 
-// TestTranscripts replays what clients did to a real Phoenix: the application
-// must do what one of the two recordings says, or one of the better answers
-// that transcripts/DEFECTS.md names.
+// TestTranscripts replays what clients did to a real Phoenix. The application must
+// answer as one of the two recordings does, or with one of the better answers in
+// transcripts/DEFECTS.md.
 func TestTranscripts(t *testing.T) {
 	scenarios, err := conformance.Load("transcripts")
 	if err != nil {
@@ -36,15 +36,15 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
-// applications is how many processes of one kind the scenarios are divided among.
-// A process runs one at a time, because scenarios share topics; most of their time
-// is waiting. The longest is 10 s, which a poll may wait for by default.
+// applications is how many processes of each kind share the scenarios. A process runs
+// one scenario at a time, because scenarios share topics; most of their time is waiting.
+// The longest takes 10 s, which is how long a poll waits by default.
 const applications = 6
 
 func replay(t *testing.T, app *child.Process, s conformance.Scenario) {
 	attempts := 1
 	if strings.HasPrefix(s.Name, "ws_idle_") {
-		attempts = 3 // its client must act within half a second, which a loaded machine may not let it
+		attempts = 3 // its client must act within half a second, which a loaded machine may prevent
 	}
 	for attempt := 1; ; attempt++ {
 		var steps []string

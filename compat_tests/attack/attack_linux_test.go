@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// attack is one thing that hostile clients do.
+// attack is something that hostile clients do.
 type attack struct {
 	name    string
 	workers int
-	least   int64 // what has to be done before the chat begins: else it was no attack
+	least   int64 // how often it must have been done before the chat begins
 	strike  func(x *attacker, worker int)
-	check   func(t *testing.T, v *victim) // of what others can still do meanwhile; nil: the chat is enough
-	audited float64                       // bytes of log for each time, of what a key does: an audit has no limit
+	check   func(t *testing.T, v *victim) // checks what others can still do; nil if the chat is enough
+	audited float64                       // bytes of log each time for actions with a key, which are always logged
 }
 
-// TestAttacks runs each attack against one server after the other, as the
-// server of a day sees them, and measures what they cost a chat and the server.
+// TestAttacks runs the attacks one after the other against one server, and measures
+// what they cost a chat and the server.
 func TestAttacks(t *testing.T) {
 	if *length <= 0 {
 		t.Skip("only with -for: make attack")
@@ -25,12 +25,12 @@ func TestAttacks(t *testing.T) {
 	v := startVictim(t)
 	t.Logf("without an attack: p99 %v", v.chat(t, *length))
 	for i, a := range attacks {
-		t.Run(a.name, func(t *testing.T) { v.stand(t, a, i+1) })
+		t.Run(a.name, func(t *testing.T) { v.withstand(t, a, i+1) })
 	}
 }
 
-// TestStopUnderAttack tells a server to end while an attack goes on: nothing that
-// a client holds open or goes on sending keeps it beyond its drain timeout.
+// TestStopUnderAttack stops a server during an attack. Nothing that a client holds open
+// or goes on sending may keep it beyond its drain timeout.
 func TestStopUnderAttack(t *testing.T) {
 	if *length <= 0 {
 		t.Skip("only with -for: make attack")
@@ -57,7 +57,7 @@ func TestLogIsNotRead(t *testing.T) {
 	v := startVictim(t)
 	v.blockLog(t)
 	a := httpAttacks[0] // each handshake is a line
-	t.Run(a.name, func(t *testing.T) { v.stand(t, a, 1) })
+	t.Run(a.name, func(t *testing.T) { v.withstand(t, a, 1) })
 	v.stop(t)
 }
 
@@ -70,9 +70,9 @@ func concat(lists ...[]attack) (all []attack) {
 	return all
 }
 
-// stand measures the chat and the server during an attack, and that the server
-// is as before when it is over.
-func (v *victim) stand(t *testing.T, a attack, number int) {
+// withstand measures the chat and the server during an attack, and checks that the
+// server is as before when it is over.
+func (v *victim) withstand(t *testing.T, a attack, number int) {
 	memory, files, logged, began := v.resident(t), v.descriptors(t), v.logged.Load(), time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 3**length+patience)
 	defer cancel()
@@ -83,8 +83,8 @@ func (v *victim) stand(t *testing.T, a attack, number int) {
 	most, stop := v.watchMemory(t)
 	latency := v.chat(t, *length)
 	for again := 2; again > 0 && latency > maxLatency; again-- {
-		// An attack slows the chat each time, other work of the machine does not.
-		t.Logf("p99 %v: once more", latency)
+		// An attack slows down the chat every time; other work on the machine does not.
+		t.Logf("p99 %v: repeated", latency)
 		latency = v.chat(t, *length)
 	}
 	if a.check != nil {
@@ -105,11 +105,11 @@ func (v *victim) stand(t *testing.T, a attack, number int) {
 	}
 	cancel()
 	x.stop()
-	v.recovers(t, files)
+	v.awaitRecovery(t, files)
 }
 
-// recovers waits until the server has closed what the attack had opened.
-func (v *victim) recovers(t *testing.T, files int) {
+// awaitRecovery waits until the server has closed what the attack had opened.
+func (v *victim) awaitRecovery(t *testing.T, files int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); v.descriptors(t) > files+slackDescriptors; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -15,25 +15,24 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// attacker is all the hostile clients of one attack.
+// attacker is the hostile clients of an attack.
 type attacker struct {
 	// Static.
 	victim *victim
-	proxy  netip.Addr // where they connect from
-	client netip.Addr // whom the proxy names
+	proxy  netip.Addr // the address that they connect from
+	client netip.Addr // the client's address that the proxy names
 	ctx    context.Context
 
-	done    atomic.Int64 // how often it has done what it does
+	done    atomic.Int64 // how often the attack has been made
 	workers sync.WaitGroup
 
 	mu   sync.Mutex
 	open []net.Conn // guarded by mu
 }
 
-// start runs an attack by as many workers as it wants, each over and over. Each
-// attack has an address of its own: what one has used up is no defence against the
-// next. It is a public one, which only a proxy that the victim trusts can give it
-// on the loopback interface.
+// start runs an attack by its number of workers, over and over. Each attack has its own
+// address, so that a limit that one has reached does not stop the next. It is a public
+// address, which on loopback only a proxy that the victim trusts can provide.
 func start(ctx context.Context, v *victim, number int, a attack) *attacker {
 	x := &attacker{
 		victim: v, ctx: ctx,
@@ -60,18 +59,18 @@ func (x *attacker) stop() {
 	x.workers.Wait()
 }
 
-// underWay waits until the attack has done something n times.
+// underWay waits until the attack has been made n times.
 func (x *attacker) underWay(t *testing.T, n int64) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); x.done.Load() < n; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the attack has done %d things of %d", x.done.Load(), n)
+			t.Fatalf("the attack has been made %d of %d times", x.done.Load(), n)
 		}
 	}
 }
 
-// dial connects; nil means that the server or the attack has had enough, after
-// a pause that leaves the processor to others.
+// dial connects. It returns nil, after a pause, if the server refuses or the attack is
+// over.
 func (x *attacker) dial() net.Conn {
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(x.proxy, 0)), Timeout: time.Second}
 	c, err := d.DialContext(x.ctx, "tcp", x.victim.addr)
@@ -79,7 +78,7 @@ func (x *attacker) dial() net.Conn {
 		x.pause(10 * time.Millisecond)
 		return nil
 	}
-	c.(*net.TCPConn).SetLinger(0) // only saves ports
+	c.(*net.TCPConn).SetLinger(0) // avoids TIME_WAIT
 	return c
 }
 
@@ -94,7 +93,7 @@ func (x *attacker) hold(c net.Conn) {
 	x.open = append(x.open, c)
 }
 
-// socket connects a WebSocket; nil as dial.
+// socket connects a WebSocket. It returns nil as dial does.
 func (x *attacker) socket(path string, header http.Header) *wstest.Client {
 	c := x.dial()
 	if c == nil {
@@ -114,14 +113,15 @@ func (x *attacker) socket(path string, header http.Header) *wstest.Client {
 // relay connects to the default instance.
 func (x *attacker) relay() *wstest.Client { return x.socket("/socket/websocket?vsn=2.0.0", nil) }
 
-// send writes what a raw connection is to say; false ends the attack on it.
+// send writes to a raw connection. It returns false if the connection is of no more
+// use.
 func (x *attacker) send(c net.Conn, text string) bool {
-	c.SetWriteDeadline(time.Now().Add(time.Second)) // Write fails then
+	c.SetWriteDeadline(time.Now().Add(time.Second)) // Write reports it
 	_, err := c.Write([]byte(text))
 	return err == nil
 }
 
-// pause waits, or ends with the attack.
+// pause waits for d or until the attack is over.
 func (x *attacker) pause(d time.Duration) {
 	select {
 	case <-x.ctx.Done():
@@ -129,7 +129,7 @@ func (x *attacker) pause(d time.Duration) {
 	}
 }
 
-// request makes a request's head.
+// request returns the head of a request.
 func (x *attacker) request(method, path string, fields ...string) string {
 	text := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: %v\r\n", method, path, x.client)
 	for _, f := range fields {

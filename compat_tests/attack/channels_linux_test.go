@@ -9,9 +9,9 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// channelAttacks speak the protocol of Phoenix Channels well.
+// channelAttacks use valid messages of Phoenix Channels.
 var channelAttacks = []attack{
-	{name: "connect, a hundred joins, gone", workers: 4, least: 40, strike: func(x *attacker, _ int) {
+	{name: "connect, join a hundred times, disconnect", workers: 4, least: 40, strike: func(x *attacker, _ int) {
 		c := x.socket("/socket/rooms/websocket?vsn=2.0.0", nil)
 		if c == nil {
 			return
@@ -20,7 +20,7 @@ var channelAttacks = []attack{
 		joins(c, "room", 100, `{"user":"eve"}`)
 		x.done.Add(1)
 	}},
-	{name: "rooms that nobody else can open", workers: 10, least: 20, strike: func(x *attacker, worker int) {
+	{name: "opening all rooms", workers: 10, least: 20, strike: func(x *attacker, worker int) {
 		c := x.socket("/socket/rooms/websocket?vsn=2.0.0", nil)
 		if c == nil {
 			return
@@ -29,7 +29,7 @@ var channelAttacks = []attack{
 		name := fmt.Sprintf("room:w%d-%d-", worker, x.done.Load())
 		joins(c, name, 100, `{"user":"eve"}`)
 		for i := range 100 {
-			c.WriteText(fmt.Sprintf(`["%d","m","%s%d","new_msg",{"body":"mine"}]`, i, name, i)) // drain finds it
+			c.WriteText(fmt.Sprintf(`["%d","m","%s%d","new_msg",{"body":"mine"}]`, i, name, i)) // drain reports it
 		}
 		x.done.Add(1)
 		drain(x, c)
@@ -67,7 +67,7 @@ var channelAttacks = []attack{
 		x.done.Add(1)
 		drain(x, c)
 	}, check: readerStays},
-	{name: "a crowd of one name", workers: 150, least: 150, strike: func(x *attacker, worker int) {
+	{name: "a crowd with one name", workers: 150, least: 150, strike: func(x *attacker, worker int) {
 		c := x.relay()
 		if c == nil {
 			return
@@ -75,7 +75,7 @@ var channelAttacks = []attack{
 		join := fmt.Sprintf(`["0","0","room:clones","phx_join",{"user":"eve","meta":{"m":%q}}]`, strings.Repeat("m", 3900))
 		if worker < 120 {
 			x.hold(c.Conn())
-			c.WriteText(join) // drain finds it
+			c.WriteText(join) // drain reports it
 			x.done.Add(1)
 			drain(x, c)
 			return
@@ -110,13 +110,13 @@ var channelAttacks = []attack{
 	{name: "keys that break clients", workers: 2, least: 100, strike: onRelay(func(x *attacker, c *wstest.Client) {
 		for _, key := range []string{"constructor", "__proto__", "toString", "hasOwnProperty"} {
 			c.WriteText(fmt.Sprintf(`["1","1","room:well-behaved","phx_join",{"user":%q}]`, key)) // the reply below is missing then
-			c.ReadMessage()                                                                       // any answer will do
+			c.ReadMessage()                                                                       // whatever the answer
 		}
 		x.done.Add(1)
 	})},
 }
 
-// joins joins n topics with a common beginning, without waiting for answers.
+// joins joins n topics with a common prefix, without waiting for replies.
 func joins(c *wstest.Client, prefix string, n int, payload string) {
 	for i := range n {
 		if c.WriteText(fmt.Sprintf(`["%d","%d","%s%d","phx_join",%s]`, i, i, prefix, i, payload)) != nil {
@@ -134,8 +134,8 @@ func drain(x *attacker, c *wstest.Client) {
 	}
 }
 
-// readerStays checks that a member who reads is not cut off by a presence state
-// that is as large as what may wait for it.
+// readerStays checks that a client that reads is not cut off by a presence state as
+// large as its limit of waiting bytes.
 func readerStays(t *testing.T, v *victim) {
 	t.Helper()
 	for range 3 {
@@ -158,7 +158,7 @@ func readerStays(t *testing.T, v *victim) {
 	}
 }
 
-// roomOpens checks that somebody else can open a room and talk in it.
+// roomOpens checks that another client can open a room and talk in it.
 func roomOpens(t *testing.T, v *victim) {
 	t.Helper()
 	c, err := wstest.Dial(v.addr, "/socket/rooms/websocket?vsn=2.0.0", nil)

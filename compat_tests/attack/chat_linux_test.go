@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// report is what the tests read of "mycelium bench broadcast --json".
+// report is the part of the output of "mycelium bench broadcast --json" that the tests
+// read.
 type report struct {
 	Open struct{ Joined, Failed int }
 	Run  struct {
@@ -22,8 +23,8 @@ type report struct {
 	}
 }
 
-// chat holds a conversation of 20 on one topic for a while, from a process of its own, and
-// checks what became of it. It returns the 99th percentile of its latencies.
+// chat runs a conversation of 20 clients on one topic, in a process of its own, and checks
+// that every message arrived. It returns the 99th percentile of the latencies.
 func (v *victim) chat(t *testing.T, length time.Duration) time.Duration {
 	t.Helper()
 	bench := exec.Command(program, "bench", "broadcast", "ws://"+v.addr+"/socket", "--json",

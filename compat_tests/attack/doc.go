@@ -1,13 +1,13 @@
-// Package attack is what hostile clients try against "mycelium serve" while a
-// well-behaved chat goes on at the same server.
+// Package attack tests what hostile clients can do to "mycelium serve" during a
+// well-behaved chat on the same server.
 //
 //	go test -v -count=1 ./compat_tests/attack
 //	go test -v -count=1 ./compat_tests/attack -for 15s   # "make attack"
 //
-// Each attack runs for as long as -for says. The chat is "mycelium bench
-// broadcast" in a process of its own; it joins when the attack is under way.
-// What may become of the chat, of the server's memory and descriptors and of its log is in
-// bounds_linux_test.go, with the reasons. After that, each attack meets a server
-// of its own that is told to end, and one a server whose log nobody reads. The
-// tests need Linux: /proc, and a loopback network of many addresses.
+// Each attack runs for the time of -for. The chat is "mycelium bench broadcast" in a
+// process of its own; it joins when the attack is under way. bounds_linux_test.go has
+// the bounds for the chat's latency and the server's memory, descriptors and log, with
+// the reasons. In a second test each attack meets a server that is told to stop, and in
+// a third one a server whose log nobody reads. The tests need Linux: /proc, and a
+// loopback network with many addresses.
 package attack

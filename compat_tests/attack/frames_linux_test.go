@@ -10,10 +10,10 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// frameAttacks go below the messages of the protocol.
+// frameAttacks use frames of WebSockets, below the messages of the protocol.
 var frameAttacks = []attack{
 	{name: "continuation frames without end", workers: 4, least: 20, strike: onRelay(func(x *attacker, c *wstest.Client) {
-		c.WriteRaw(wstest.AppendFrame(nil, false, ws.OpText, nil)) // the next write fails too
+		c.WriteRaw(wstest.AppendFrame(nil, false, ws.OpText, nil)) // the next write reports an error
 		empty := bytes.Repeat(wstest.AppendFrame(nil, false, ws.OpContinuation, nil), 1000)
 		flood(x, c, empty)
 	})},
@@ -21,7 +21,7 @@ var frameAttacks = []attack{
 		flood(x, c, bytes.Repeat(wstest.AppendFrame(nil, true, ws.OpPing, nil), 1000))
 	})},
 	{name: "bytes after a protocol error", workers: 4, least: 20, strike: onRelay(func(x *attacker, c *wstest.Client) {
-		c.WriteRaw([]byte{0xff, 0xff}) // the next write fails too
+		c.WriteRaw([]byte{0xff, 0xff}) // the next write reports an error
 		flood(x, c, bytes.Repeat([]byte{0xff}, 64<<10))
 	})},
 	{name: "a frame that claims to be of a tebibyte", workers: 4, least: 100, strike: onRelay(func(x *attacker, c *wstest.Client) {
@@ -42,12 +42,12 @@ var frameAttacks = []attack{
 	{name: "text that is not UTF-8, and no JSON", workers: 4, least: 100, strike: onRelay(func(x *attacker, c *wstest.Client) {
 		c.WriteFrame(ws.OpText, []byte("[\"1\",\"1\",\"a\",\"phx_join\",{\"\xff\":1}]")) // the socket is closed for it
 		c.WriteFrame(ws.OpText, []byte(strings.Repeat("[", 10_000)))                     // the same
-		c.ReadMessage()                                                                  // any answer will do
+		c.ReadMessage()                                                                  // whatever the answer
 		x.done.Add(1)
 	})},
 }
 
-// onRelay is an attack on a new connection each time.
+// onRelay returns an attack on a new connection of the relay each time.
 func onRelay(strike func(x *attacker, c *wstest.Client)) func(*attacker, int) {
 	return func(x *attacker, _ int) {
 		c := x.relay()
@@ -59,7 +59,7 @@ func onRelay(strike func(x *attacker, c *wstest.Client)) func(*attacker, int) {
 	}
 }
 
-// flood writes the same bytes until the server lets it no more.
+// flood writes the same bytes until the server closes the connection.
 func flood(x *attacker, c *wstest.Client, b []byte) {
 	for x.ctx.Err() == nil && c.WriteRaw(b) == nil {
 		x.done.Add(1)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// long is what no honest client sends in a header field.
+// long is longer than what an honest client sends in a header field.
 var long = strings.Repeat("x", 15_000)
 
 // httpAttacks need no WebSocket.
@@ -33,7 +33,7 @@ var httpAttacks = []attack{
 		x.done.Add(1)
 		x.pause(time.Second)
 	}},
-	{name: "heads that drip", workers: 50, least: 50, strike: func(x *attacker, _ int) {
+	{name: "heads sent byte by byte", workers: 50, least: 50, strike: func(x *attacker, _ int) {
 		c := x.dial()
 		if c == nil {
 			return
@@ -75,7 +75,7 @@ var httpAttacks = []attack{
 		}
 		x.done.Add(1)
 	}},
-	{name: "bodies that drip", workers: 50, least: 50, strike: func(x *attacker, worker int) {
+	{name: "bodies sent byte by byte", workers: 50, least: 50, strike: func(x *attacker, worker int) {
 		c := x.dial()
 		if c == nil {
 			return
@@ -96,18 +96,18 @@ var httpAttacks = []attack{
 		preflights := strings.Repeat(x.request("OPTIONS", "/socket/longpoll", "Access-Control-Request-Headers: "+long[:1000]), 100)
 		buf := make([]byte, 64<<10)
 		for x.ctx.Err() == nil && x.send(c, preflights) {
-			c.SetReadDeadline(time.Now().Add(time.Second)) // Read fails then
+			c.SetReadDeadline(time.Now().Add(time.Second)) // Read reports it
 			for answered := 0; answered < 100; {
 				n, err := c.Read(buf)
 				if err != nil {
 					return
 				}
-				answered += bytes.Count(buf[:n], []byte("HTTP/1.1 ")) // one that is cut in two is missed, and the deadline ends it
+				answered += bytes.Count(buf[:n], []byte("HTTP/1.1 ")) // a line cut in two is missed, and the deadline ends the loop
 			}
 			x.done.Add(1)
 		}
 	}},
-	{name: "tokens whose keys do not come", workers: 100, least: 100, strike: func(x *attacker, _ int) {
+	{name: "tokens whose keys cannot be fetched", workers: 100, least: 100, strike: func(x *attacker, _ int) {
 		c := x.dial()
 		if c == nil {
 			return
@@ -116,8 +116,8 @@ var httpAttacks = []attack{
 		token := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"alg":"RS256","kid":"%d"}`, x.done.Add(1))) + ".e30.c2lnbmVk"
 		x.send(c, x.request("GET", "/socket/guarded/websocket?vsn=2.0.0&token="+token,
 			"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
-		c.SetReadDeadline(time.Now().Add(time.Second)) // Read fails then
-		c.Read(make([]byte, 1000))                     // any answer will do
+		c.SetReadDeadline(time.Now().Add(time.Second)) // Read reports it
+		c.Read(make([]byte, 1000))                     // whatever the answer
 	}},
 	{name: "upgrades with a body, and requests that two parsers read differently", workers: 4, least: 200, strike: func(x *attacker, worker int) {
 		c := x.dial()
@@ -132,8 +132,8 @@ var httpAttacks = []attack{
 			"GET / HTTP/1.1\nHost: localhost\n\n",
 			x.request("GET", "/", strings.Repeat("a:b\r\n", 3000)+"c: d"),
 		}[worker%4])
-		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // Read fails then
-		c.Read(make([]byte, 1000))                                // any answer will do
+		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // Read reports it
+		c.Read(make([]byte, 1000))                                // whatever the answer
 		x.done.Add(1)
 	}},
 	{name: "sessions of long polling", workers: 4, least: 200, strike: func(x *attacker, _ int) {
@@ -143,8 +143,8 @@ var httpAttacks = []attack{
 		}
 		defer c.Close()
 		x.send(c, x.request("GET", "/socket/longpoll?vsn=2.0.0", "Connection: close"))
-		c.SetReadDeadline(time.Now().Add(time.Second)) // Read fails then
-		c.Read(make([]byte, 1000))                     // any answer will do
+		c.SetReadDeadline(time.Now().Add(time.Second)) // Read reports it
+		c.Read(make([]byte, 1000))                     // whatever the answer
 		x.done.Add(1)
 	}},
 	{name: "TLS to a plain port", workers: 4, least: 100, strike: func(x *attacker, _ int) {
@@ -154,8 +154,8 @@ var httpAttacks = []attack{
 		}
 		defer c.Close()
 		x.send(c, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"+strings.Repeat("r", 400))
-		c.SetReadDeadline(time.Now().Add(time.Second)) // Read fails then
-		c.Read(make([]byte, 1000))                     // any answer will do
+		c.SetReadDeadline(time.Now().Add(time.Second)) // Read reports it
+		c.Read(make([]byte, 1000))                     // whatever the answer
 		x.done.Add(1)
 	}},
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// keyAttacks are those of a program that has a key of the API.
+// keyAttacks are made by a program that has a key of the API.
 var keyAttacks = []attack{
 	{name: "instances that come and go", workers: 4, least: 20, audited: 512, strike: func(x *attacker, worker int) {
 		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
@@ -42,7 +42,7 @@ var keyAttacks = []attack{
 	}},
 }
 
-// call sends a request of the API; false is an answer that there was none.
+// call sends a request of the API. It returns false without an answer.
 func (x *attacker) call(by http.RoundTripper, method, path, body string) bool {
 	r, err := http.NewRequestWithContext(x.ctx, method, "http://"+x.victim.addr+path, strings.NewReader(body))
 	if err != nil {
@@ -55,7 +55,7 @@ func (x *attacker) call(by http.RoundTripper, method, path, body string) bool {
 	if err != nil {
 		return false
 	}
-	io.Copy(io.Discard, answer.Body) // only keeps the connection
+	io.Copy(io.Discard, answer.Body) // only to reuse the connection
 	answer.Body.Close()
 	return true
 }

@@ -14,11 +14,10 @@ import (
 
 var (
 	length  = flag.Duration("for", 0, "how long each attack lasts; 0 runs none")
-	program string // of mycelium, as built
+	program string // the path of mycelium
 )
 
-// TestMain builds the server, leaves it a processor, and fails on goroutines
-// that are left.
+// TestMain builds the server, leaves it a processor, and fails if goroutines are left.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(run(m))
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	if *length <= 0 {
-		return m.Run() // each test skips, and says why
+		return m.Run() // each test skips itself
 	}
 	dir, err := os.MkdirTemp("", "mycelium-attack-")
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// watchMemory looks at the server's memory until stop is called; most is the
-// largest that it has seen.
+// watchMemory samples the server's memory until stop is called. most is the largest
+// sample.
 func (v *victim) watchMemory(t *testing.T) (most *atomic.Int64, stop func()) {
 	most = new(atomic.Int64)
 	done := make(chan struct{})

@@ -17,8 +17,7 @@ import (
 	"github.com/mycelium-rt/mycelium/httpapi"
 )
 
-// patience is how long a test waits for what must happen; only failing tests
-// wait that long.
+// patience is how long a test waits for a condition. Only failing tests wait that long.
 const patience = 30 * time.Second
 
 // victim is a "mycelium serve".
@@ -30,13 +29,12 @@ type victim struct {
 	log  *os.File // the reading end of its log
 
 	logged  atomic.Int64  // bytes
-	stopped atomic.Bool   // it has been told to end
-	logEnd  chan struct{} // closed when the log is not read any more
+	stopped atomic.Bool   // it has been told to stop
+	logEnd  chan struct{} // closed when the log is no longer read
 }
 
-// configuration is the victim's: limits that a small deployment would choose, a
-// proxy that names its clients, rooms besides the relay, and an instance whose
-// provider of keys never answers.
+// configuration has the limits of a small deployment, a trusted proxy, a chat besides
+// the relay, and an instance whose provider of keys never answers.
 const configuration = `
 listen: %q
 compress: true
@@ -61,11 +59,10 @@ const (
 	metricsToken = "a-token-of-those-who-measure"
 )
 
-// startVictim starts a server, which is told to end with the test if it was not
-// before.
+// startVictim starts a server. It is stopped at the end of the test, if not before.
 func startVictim(t *testing.T) *victim {
 	t.Helper()
-	silent := listen(t) // the kernel connects, and nobody ever answers
+	silent := listen(t) // the kernel accepts connections, but nobody answers
 	secret, key := httpapi.NewKey("attack", []httpapi.Scope{httpapi.Admin}, nil)
 	v := &victim{addr: freeAddr(t), key: secret, logEnd: make(chan struct{})}
 	file := filepath.Join(t.TempDir(), "mycelium.yaml")
@@ -121,7 +118,7 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// readLog counts the log until it ends or is not read any more, and keeps its
+// readLog counts the bytes of the log until its end or until blockLog, and keeps its
 // beginning.
 func (v *victim) readLog(said *bytes.Buffer) {
 	defer close(v.logEnd)
@@ -136,8 +133,7 @@ func (v *victim) readLog(said *bytes.Buffer) {
 	}
 }
 
-// blockLog ends the reading of the log; the pipe stays open until the server has
-// ended.
+// blockLog stops reading the log. The pipe stays open until the server has exited.
 func (v *victim) blockLog(t *testing.T) {
 	t.Helper()
 	if err := v.log.SetReadDeadline(time.Now()); err != nil {
@@ -146,15 +142,15 @@ func (v *victim) blockLog(t *testing.T) {
 	<-v.logEnd
 }
 
-// stop ends the server by SIGTERM, if it was not told before. It may take its
-// drain timeout and what it says at its end.
+// stop stops the server with SIGTERM, unless it was stopped before. It may take its drain
+// timeout and slackStop.
 func (v *victim) stop(t *testing.T) {
 	t.Helper()
 	if v.stopped.Swap(true) {
 		return
 	}
 	began := time.Now()
-	v.cmd.Process.Signal(syscall.SIGTERM)                              // Wait finds it
+	v.cmd.Process.Signal(syscall.SIGTERM)                              // Wait reports errors
 	stuck := time.AfterFunc(patience, func() { v.cmd.Process.Kill() }) // as above
 	defer stuck.Stop()
 	if err := v.cmd.Wait(); err != nil {

@@ -1,5 +1,5 @@
-// Package child runs programs in processes of their own, for tests of what a client
-// or an operator sees.
+// Package child runs programs in processes of their own, for tests that see them as a
+// client or an operator does.
 package child
 
 import (
@@ -17,15 +17,15 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
-// How long a process may take, on a busy machine, to say that it listens, and to end
-// after SIGTERM.
+// StartTimeout and EndTimeout bound how long a process may take, on a busy machine, to
+// print that it listens, and to exit after SIGTERM.
 const (
 	StartTimeout = 30 * time.Second
 	EndTimeout   = 45 * time.Second
 )
 
-// Build builds the program in folder into dir and returns its path. It has the race
-// detector if the test has it.
+// Build builds the program in folder into dir and returns its path. The program has the
+// race detector if the test has it.
 func Build(dir, folder string) (string, error) {
 	bin := filepath.Join(dir, filepath.Base(folder))
 	args := []string{"build", "-o", bin}
@@ -33,27 +33,28 @@ func Build(dir, folder string) (string, error) {
 		args = append(args, "-race")
 	}
 	build := exec.Command("go", append(args, ".")...)
-	build.Dir = folder // it may be a module of its own
+	build.Dir = folder // which may be in a module of its own
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return bin, nil
 }
 
-// Process is a program that listens.
+// Process is a running server.
 type Process struct {
-	Addr   string // where it listens
+	Addr   string // on which it listens
 	Stderr *Tail
-	Ended  <-chan struct{} // closed when it has ended
+	Ended  <-chan struct{} // closed when it has exited
 
 	cmd *exec.Cmd
-	err error // why it ended; read after Ended
+	err error // of its exit; read it after Ended
 }
 
-// Start runs a program until the test ends, and returns when it says where it
-// listens: "READY http://127.0.0.1:4600", or as [channels.Endpoint.ListenAndServe] logs
-// it. The program gets SIGTERM and must then exit without an error: the race detector
-// reports by the exit code, too.
+// Start runs a program until the test ends. It returns when the program prints the
+// address on which it listens, as "READY http://127.0.0.1:4600" or in the form in which
+// [channels.Endpoint.ListenAndServe] logs it. At the end of the test the program gets
+// SIGTERM and must exit without an error. The exit code also shows the reports of the
+// race detector.
 func Start(t *testing.T, bin string, args ...string) *Process {
 	t.Helper()
 	ended := make(chan struct{})
@@ -71,19 +72,19 @@ func Start(t *testing.T, bin string, args ...string) *Process {
 	select {
 	case p.Addr = <-addr.found:
 	case <-ended:
-		t.Fatalf("%s has ended and not said where it listens\n%s", bin, p.Stderr)
+		t.Fatalf("%s exited before it printed its address\n%s", bin, p.Stderr)
 	case <-time.After(StartTimeout):
-		t.Fatalf("%s has not said in %v where it listens\n%s", bin, StartTimeout, p.Stderr)
+		t.Fatalf("%s did not print its address within %v\n%s", bin, StartTimeout, p.Stderr)
 	}
 	return p
 }
 
-// addrFinder finds the address where a process listens in what it writes.
+// addrFinder finds the address of a process in its output.
 type addrFinder struct {
-	found chan string // holds one
+	found chan string // has room for one
 
 	mu   sync.Mutex
-	text []byte // guarded by mu; what was written so far, nil once done
+	text []byte // guarded by mu; the output so far, nil once done
 	done bool   // guarded by mu
 }
 
@@ -107,9 +108,9 @@ func (a *addrFinder) Write(p []byte) (int, error) {
 // Terminate sends SIGTERM, as an operator does.
 func (p *Process) Terminate() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 
-// stop ends the program.
+// stop stops the program.
 func (p *Process) stop(t *testing.T) {
-	p.Terminate() //nolint:errcheck // it may have ended
+	p.Terminate() //nolint:errcheck // it may have exited
 	select {
 	case <-p.Ended:
 		if p.err != nil {
@@ -118,19 +119,19 @@ func (p *Process) stop(t *testing.T) {
 	case <-time.After(EndTimeout):
 		p.cmd.Process.Signal(syscall.SIGQUIT) //nolint:errcheck // shows its goroutines
 		<-p.Ended
-		t.Errorf("%s has not ended %v after SIGTERM\n%s", p.cmd.Path, EndTimeout, p.Stderr)
+		t.Errorf("%s has not exited %v after SIGTERM\n%s", p.cmd.Path, EndTimeout, p.Stderr)
 	}
 }
 
-// Tail keeps the end of what a process writes. Its zero value is ready to use; any
-// goroutine may use it.
+// Tail keeps the end of a process's output. The zero value is ready to use, and its
+// methods are safe from any goroutine.
 type Tail struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-// tailKept bounds a Tail, in bytes: crashes that clients ask for log their stacks,
-// and a report of the race detector must still be there.
+// tailKept bounds a Tail, in bytes. Crashes that clients ask for log their stacks, and a
+// report of the race detector before them must still be there.
 const tailKept = 4 << 20
 
 // Write implements io.Writer.
@@ -143,7 +144,7 @@ func (b *Tail) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
-// String returns what has been kept.
+// String returns the end of the output.
 func (b *Tail) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
