@@ -1,10 +1,10 @@
-// Command replay plays recordings of a real Phoenix against a server and says
-// which of them it answers in the same way.
+// Command replay plays recordings of a real Phoenix against a server and prints which
+// of them the server answers in the same way.
 //
 //	go run ./compat_tests/replay -addr 127.0.0.1:4000 compat_tests/transcripts
 //
-// The server must run the compatibility application. The exit status is 1 if a
-// scenario failed and 2 if there was nothing to play.
+// The server must run the compatibility application. The exit status is 1 if a scenario
+// failed and 2 if there was none to play.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/mycelium-rt/mycelium/compat_tests/replay/conformance"
 )
 
-// settings are the flags and the folder.
+// settings are the flags and the folder of recordings.
 type settings struct {
 	addr      string
 	dir       string
@@ -65,9 +65,9 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:4600", "server to play against")
 	run := flags.String("run", "", "only scenarios whose name matches this regular `expression`")
 	flags.StringVar(&s.transport, "transport", "all", "websocket, longpoll or all")
-	flags.BoolVar(&s.better, "better", false, "play the answers that are better than Phoenix's instead, and let nothing else pass")
-	flags.BoolVar(&s.verbose, "v", false, "print what is done and seen")
-	flags.DurationVar(&s.patience, "patience", 8*time.Second, "how long an observation is waited for")
+	flags.BoolVar(&s.better, "better", false, "require the answers that are better than Phoenix's")
+	flags.BoolVar(&s.verbose, "v", false, "print what the clients do and see")
+	flags.DurationVar(&s.patience, "patience", 8*time.Second, "how long to wait for an observation")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -81,14 +81,14 @@ func parse(args []string, out io.Writer) (settings, error) {
 		return s, fmt.Errorf("-transport: %q is not websocket, longpoll or all", s.transport)
 	}
 	if flags.NArg() != 1 && !s.better {
-		return s, errors.New("name one folder of recordings")
+		return s, errors.New("want one argument, the folder of recordings")
 	}
 	s.dir = flags.Arg(0)
 	return s, nil
 }
 
-// replay plays what is selected, one scenario after the other because they
-// share topics, and counts failures.
+// replay plays the selected scenarios and counts failures. It plays one after the other,
+// because they share topics.
 func replay(ctx context.Context, s settings, out io.Writer) (failed int, err error) {
 	scenarios, err := load(s)
 	if err != nil {
@@ -125,7 +125,7 @@ func (s settings) selects(scenario conformance.Scenario) bool {
 	return s.run.MatchString(scenario.Name) && (s.transport == "all" || s.transport == scenario.Transport)
 }
 
-// playOne prints the verdict on one scenario.
+// playOne plays a scenario and prints the verdict.
 func playOne(ctx context.Context, s settings, scenario conformance.Scenario, out io.Writer) bool {
 	options := conformance.Options{Patience: s.patience}
 	if s.verbose {

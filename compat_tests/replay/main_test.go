@@ -42,7 +42,7 @@ func TestReplay(t *testing.T) {
 		out    []string
 	}{
 		{"pass", 404, "^handshake_unknown_path$", 0, []string{"ok    handshake_unknown_path  (bandit)", "1 of 1 scenarios passed", "client 1 saw 404"}},
-		{"fail", 403, "^handshake_unknown_path$", 1, []string{"FAIL  handshake_unknown_path", "expected status 404", "came     403", "(cowboy): step 1", "0 of 1"}},
+		{"fail", 403, "^handshake_unknown_path$", 1, []string{"FAIL  handshake_unknown_path", "expected status 404", "received 403", "(cowboy): step 1", "0 of 1"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,6 +92,6 @@ func TestSelection(t *testing.T) {
 		}
 	}
 	if _, err := replay(context.Background(), settings{dir: "no such folder"}, io.Discard); err == nil {
-		t.Error("a folder that is not there was played")
+		t.Error("a folder that does not exist was played")
 	}
 }

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// act does the action of a step. What a client cannot do because its
-// connection is closed is left undone.
+// act does the action of a step. It skips what a client cannot do because its
+// connection is closed.
 func (p *play) act(s *Step) error {
 	p.trace("client %d: %s", s.Client, s.action())
 	switch {
 	case s.Open != nil:
 		return p.open(s)
 	case s.HTTP != nil:
-		return nil // block does it: it must know whether to wait
+		return nil // block does it, because it knows whether to wait
 	case s.Wait != nil:
 		return p.pause(time.Duration(*s.Wait) * time.Millisecond)
 	case s.Listen != nil:
@@ -36,7 +36,7 @@ func (p *play) act(s *Step) error {
 	return nil
 }
 
-// open begins the connection of a client.
+// open connects a client.
 func (p *play) open(s *Step) error {
 	if old := p.clients[s.Client]; old != nil {
 		old.closeAndWait(0)
@@ -54,7 +54,7 @@ func (p *play) open(s *Step) error {
 	return nil
 }
 
-// sending is the bytes of an action.
+// sending returns the bytes that an action sends.
 func (p *play) sending(s *Step, c *client) ([]byte, error) {
 	switch {
 	case s.Send != nil:
@@ -85,7 +85,7 @@ func (p *play) sending(s *Step, c *client) ([]byte, error) {
 	return data, nil
 }
 
-// texts are text frames for one write.
+// texts returns text frames for one write.
 func (p *play) texts(messages []string) ([]byte, error) {
 	var data []byte
 	for _, text := range messages {
@@ -110,8 +110,8 @@ func closeBytes(s *SendClose, c *client) ([]byte, error) {
 	return plainFrame(opClose, payload).appendTo(nil), nil
 }
 
-// start makes the request of a step without waiting for the answer, which may
-// take Patience longer than recorded.
+// start makes the request of a step without waiting for the answer, which may take
+// Patience longer than recorded.
 func (p *play) start(s *Step, recordedMs int) (*exchange, error) {
 	head := &requestHead{
 		line:    s.HTTP.Method + " " + target(s.HTTP.Path, s.HTTP.Query) + " HTTP/1.1",

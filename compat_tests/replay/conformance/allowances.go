@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// allowLeaveDiffs is rule 2: about the leaving of its own channel a client may
-// or may not get the presence_diff, once for each channel that ended.
+// allowLeaveDiffs implements rule 2: a client may or may not get the presence_diff about
+// the end of its own channel, once for each channel that ended.
 func (p *plan) allowLeaveDiffs() {
 	type channel struct {
 		client int
@@ -43,8 +43,8 @@ func (p *plan) allowLeaveDiffs() {
 	}
 }
 
-// ownLeaving reports whether none of the leaving metas is known to be another
-// client's. The refs are placeholders if b is nil, values otherwise.
+// ownLeaving reports whether none of the leaving metas is known to belong to another
+// client. The refs are placeholders if b is nil, and values otherwise.
 func (p *plan) ownLeaving(m message, client int, b *bindings) bool {
 	for _, ref := range m.leavingRefs() {
 		index, known := "", false
@@ -60,8 +60,8 @@ func (p *plan) ownLeaving(m message, client int, b *bindings) bool {
 	return true
 }
 
-// allowOvertakenAnswers is rule 5: of messages sent at once, those behind a
-// leave or a stop, and a leave that a join overtakes, may be answered or not.
+// allowOvertakenAnswers implements rule 5: of messages sent at once, those after a leave
+// or a stop, and a leave that a join overtakes, may or may not be answered.
 func (p *plan) allowOvertakenAnswers() {
 	for _, b := range p.blocks {
 		for _, sent := range overtaken(sentAtOnce(b.action)) {
@@ -75,13 +75,13 @@ func (p *plan) allowOvertakenAnswers() {
 				return true
 			})
 			p.add(&item{client: b.action.Client, block: b.index, kind: itemAllowance, step: b.action,
-				why:    "answer to a message behind a leave or stop",
+				why:    "answer to a message after a leave or stop",
 				allows: func(m message, _ *bindings) bool { return m.isOvertakenAnswer(sent) }})
 		}
 	}
 }
 
-// sentAtOnce are the messages of a send_many, or the lines of a POST.
+// sentAtOnce returns the messages of a send_many, or the lines of a POST.
 func sentAtOnce(s *Step) []message {
 	lines := s.SendMany
 	if s.HTTP != nil && s.HTTP.Method == "POST" && s.HTTP.Body != nil && s.HTTP.isNDJSON() {
@@ -106,7 +106,7 @@ func (r *Request) isNDJSON() bool {
 	return false
 }
 
-// overtaken picks the messages that may go without an answer.
+// overtaken returns the messages that need not be answered.
 func overtaken(sent []message) []message {
 	var free []message
 	for j, m := range sent {
@@ -126,8 +126,8 @@ func overtaken(sent []message) []message {
 	return free
 }
 
-// removeItems takes the messages for which gone is true out of what is
-// required. They keep their place in p.items, where nothing asks for them.
+// removeItems removes the messages for which gone returns true from what is required.
+// They keep their place in p.items, where nothing requires them.
 func (p *plan) removeItems(gone func(*item) bool) {
 	keep := func(items []*item) []*item {
 		var kept []*item
@@ -146,8 +146,8 @@ func (p *plan) removeItems(gone func(*item) bool) {
 	}
 }
 
-// ageing is rule 8: a row of the same request, repeated until the session is
-// dead. It is free when between the first and the last that happens.
+// ageing implements rule 8: a row of the same request, repeated until the session is
+// dead. That may happen anywhere between the first and the last.
 type ageing struct {
 	first, last *block
 	alive, dead *Step // answers recorded before and after
@@ -165,8 +165,8 @@ func (p *plan) findAgeing() {
 	}
 }
 
-// sameRequests is the row of blocks that repeat the request of block i, waits
-// between them left out, up to the last repetition.
+// sameRequests returns the row of blocks that repeat the request of block i, without the
+// waits between them.
 func (p *plan) sameRequests(i int) []*block {
 	first := p.blocks[i]
 	if !first.isOneRequest() {

@@ -12,9 +12,8 @@ import (
 //go:embed better/*.json
 var betterFiles embed.FS
 
-// Better returns the scenarios for which DEFECTS.md knows a better answer that
-// is scripted here, with that answer as the only one that passes. Some of them
-// were never recorded.
+// Better returns the scenarios for which DEFECTS.md has a better answer that is scripted
+// here. Only that answer passes. Some of the scenarios were never recorded.
 func Better() ([]Scenario, error) {
 	byName := map[string]*Scenario{}
 	for _, d := range defects {
@@ -34,7 +33,7 @@ func Better() ([]Scenario, error) {
 	return sortScenarios(byName), nil
 }
 
-// loadScript reads an embedded file; its name begins with that of its scenario.
+// loadScript reads an embedded file. Its name begins with the name of its scenario.
 func loadScript(script string) (*scenarioFile, error) {
 	data, err := betterFiles.ReadFile("better/" + script + ".json")
 	if err != nil {
@@ -50,8 +49,8 @@ func loadScript(script string) (*scenarioFile, error) {
 	return f, nil
 }
 
-// alternatives are the other ways in which a server may pass the scenario. A
-// script that cannot be read is a fault of this package, which its tests find.
+// alternatives returns the other ways in which a server may pass the scenario. Scripts
+// can always be read, which tests check.
 func alternatives(s Scenario) []Recording {
 	var ways []Recording
 	for _, d := range slices.Concat(defects, peculiar) {
@@ -79,8 +78,8 @@ func (s Scenario) hasWay(server string) bool {
 	return slices.ContainsFunc(s.Recordings, func(r Recording) bool { return r.Server == server })
 }
 
-// allowIdleCodes lets an idle timeout close with any code that fits; when it
-// may come is demanded as recorded.
+// allowIdleCodes lets an idle timeout close with any suitable code. The time of the close
+// must be as recorded.
 func allowIdleCodes(r Recording) (Recording, bool) {
 	changed := false
 	r.Steps = slices.Clone(r.Steps)
@@ -94,7 +93,7 @@ func allowIdleCodes(r Recording) (Recording, bool) {
 	return r, changed
 }
 
-// allowStatus lets other statuses do in the place of from.
+// allowStatus accepts other statuses in place of from.
 func allowStatus(from int, others ...int) func(Recording) (Recording, bool) {
 	return func(r Recording) (Recording, bool) {
 		changed := false
@@ -111,8 +110,8 @@ func allowStatus(from int, others ...int) func(Recording) (Recording, bool) {
 	}
 }
 
-// refuseOpened demands one of the statuses where the recording has 101, and
-// nothing after it: the client has no connection to do the rest on.
+// refuseOpened requires one of the statuses where the recording has 101. It drops the
+// steps after it, for which the client has no connection.
 func refuseOpened(r Recording, statuses ...int) (Recording, bool) {
 	for i, s := range r.Steps {
 		if s.Opened != nil && s.Opened.Status.Has(101) {
@@ -127,7 +126,7 @@ func refuseOpened(r Recording, statuses ...int) (Recording, bool) {
 func refusePath(r Recording) (Recording, bool)   { return refuseOpened(r, 404, 301, 302, 307, 308) }
 func refuseTokens(r Recording) (Recording, bool) { return refuseOpened(r, 400, 403) }
 
-// freeTopics lets messages of different topics come in any order.
+// freeTopics allows messages of different topics in any order.
 func freeTopics(r Recording) (Recording, bool) {
 	r.anyTopicOrder = true
 	return r, true
@@ -137,8 +136,8 @@ func freeTopics(r Recording) (Recording, bool) {
 // (assets/js/phoenix/socket.js).
 const tokenPrefix = "base64url.bearer.phx."
 
-// takeFirstToken demands the first of the offered tokens where the recording
-// shows auth_token null.
+// takeFirstToken requires the first of the offered tokens where the recording has
+// auth_token null.
 func takeFirstToken(r Recording) (Recording, bool) {
 	token, changed := "", false
 	r.Steps = slices.Clone(r.Steps)

@@ -16,8 +16,8 @@ var (
 // maxRepeat bounds ${repeat:c:N}; the largest recorded is 10 million.
 const maxRepeat = 64 << 20
 
-// expandRepeat replaces each ${repeat:c:N}. It works on the text before JSON is
-// parsed, because the placeholder may stand outside of a JSON string.
+// expandRepeat replaces each ${repeat:c:N}. It works on the text before it is parsed as
+// JSON, because the placeholder may be outside of a JSON string.
 func expandRepeat(text string) string {
 	if !strings.Contains(text, "${repeat:") {
 		return text
@@ -32,8 +32,8 @@ func expandRepeat(text string) string {
 	})
 }
 
-// bindings are the values placeholders have taken: an immutable list, so that
-// the states of a matcher can share what they agree on. nil is empty.
+// bindings has the values of placeholders. It is an immutable list, so that the states
+// of a matcher can share what they have in common. nil is empty.
 type bindings struct {
 	older       *bindings
 	kind, index string
@@ -49,7 +49,7 @@ func (b *bindings) lookup(kind, index string) (string, bool) {
 	return "", false
 }
 
-// holder returns the index of the placeholder of this kind that has the value.
+// holder returns the index of the placeholder of a kind that has a value.
 func (b *bindings) holder(kind, value string) (string, bool) {
 	for ; b != nil; b = b.older {
 		if b.kind == kind && b.value == value {
@@ -59,8 +59,8 @@ func (b *bindings) holder(kind, value string) (string, bool) {
 	return "", false
 }
 
-// bind gives a placeholder its value. It refuses the empty string, another
-// value than before, and the value of another placeholder of the same kind.
+// bind gives a placeholder its value. It fails for the empty string, for a value other
+// than before, and for the value of another placeholder of the same kind.
 func (b *bindings) bind(kind, index, value string) (*bindings, bool) {
 	if value == "" {
 		return b, false
@@ -74,7 +74,7 @@ func (b *bindings) bind(kind, index, value string) (*bindings, bool) {
 	return &bindings{older: b, kind: kind, index: index, value: value}, true
 }
 
-// key is the same for bindings with the same content.
+// key returns a string that is the same for bindings with the same content.
 func (b *bindings) key() string {
 	var parts []string
 	for ; b != nil; b = b.older {
@@ -84,7 +84,7 @@ func (b *bindings) key() string {
 	return strings.Join(parts, "\x00")
 }
 
-// fill puts values in the place of placeholders, for something that is sent.
+// fill replaces placeholders by their values, in something that is sent.
 func (b *bindings) fill(text string) (string, error) {
 	text = expandRepeat(text)
 	var missing error
@@ -99,9 +99,9 @@ func (b *bindings) fill(text string) (string, error) {
 	return out, missing
 }
 
-// matchText compares a string that may contain placeholders with one received
-// and yields the bindings of each way in which they are the same, until yield
-// returns true; the result is whether it did.
+// matchText compares a string that may contain placeholders with a received one. It
+// yields the bindings of each way in which they are the same, until yield returns true,
+// and reports whether it did.
 func (b *bindings) matchText(want, got string, yield func(*bindings) bool) bool {
 	loc := placeholderPattern.FindStringSubmatchIndex(want)
 	if loc == nil {
@@ -112,7 +112,7 @@ func (b *bindings) matchText(want, got string, yield func(*bindings) bool) bool 
 		return false
 	}
 	rest := got[len(head):]
-	if loc[2] < 0 { // ${date}, ${any}: whatever is there
+	if loc[2] < 0 { // ${date}, ${any}: any text
 		for n := 0; n <= len(rest); n++ {
 			if (tail != "" || n == len(rest)) && b.matchText(tail, rest[n:], yield) {
 				return true
@@ -126,7 +126,7 @@ func (b *bindings) matchText(want, got string, yield func(*bindings) bool) bool 
 	}
 	for n := 1; n <= len(rest); n++ {
 		if tail == "" && n < len(rest) {
-			continue // without a tail it takes all
+			continue // without a tail it takes all the rest
 		}
 		bound, ok := b.bind(kind, index, rest[:n])
 		if ok && bound.matchText(tail, rest[n:], yield) {

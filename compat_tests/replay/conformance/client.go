@@ -19,11 +19,11 @@ import (
 // sampleKey is the Sec-WebSocket-Key of all handshakes (RFC 6455, section 1.3).
 const sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
-// writeLimit is how long a server may leave a write of ours unread.
+// writeLimit is how long a server may leave what we write unread.
 const writeLimit = 20 * time.Second
 
-// client is one WebSocket connection. It is made to do what a client must not,
-// so it checks nothing that it sends and all that it receives.
+// client is a WebSocket connection. It has to do what a client must not do, so it does not
+// check what it sends. It checks everything that it receives.
 type client struct {
 	number int
 	inbox  *inbox
@@ -31,10 +31,10 @@ type client struct {
 	method string // of the handshake: the answer to HEAD has no body
 
 	upgraded   atomic.Bool   // the answer was 101
-	peerClosed atomic.Bool   // a close frame came, or the connection ended
-	sentClose  atomic.Bool   // we sent one
+	peerClosed atomic.Bool   // a close frame arrived, or the connection ended
+	sentClose  atomic.Bool   // we sent a close frame
 	dropped    atomic.Bool   // we ended the connection
-	broken     atomic.Bool   // a write failed: the end is a reset
+	broken     atomic.Bool   // a write failed, so the end counts as a reset
 	finished   chan struct{} // closed when the reader is done
 
 	writing sync.Mutex
@@ -52,17 +52,17 @@ func dialClient(ctx context.Context, addr string, number int, method string, req
 	return c, nil
 }
 
-// canSend: sending to a connection that is closed does nothing.
+// canSend reports whether the connection is open. Sending on a closed one does nothing.
 func (c *client) canSend() bool { return c.upgraded.Load() && !c.peerClosed.Load() }
 
-// write sends bytes. A failure is no error here: the reader sees the end.
+// write sends bytes. It does not report errors, because the reader sees the end.
 func (c *client) write(data []byte) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.writeLocked(data)
 }
 
-// writeLocked is write for who holds c.writing.
+// writeLocked is write for callers that hold c.writing.
 func (c *client) writeLocked(data []byte) {
 	_ = c.conn.SetWriteDeadline(time.Now().Add(writeLimit))
 	if _, err := c.conn.Write(data); err != nil {
@@ -77,8 +77,8 @@ func (c *client) dropTCP() {
 	<-c.finished
 }
 
-// closeAndWait ends the connection and waits a moment for the server to do the same,
-// so that the next scenario does not meet its channels.
+// closeAndWait ends the connection and waits a moment for the server to do the same, so
+// that its channels are gone in the next scenario.
 func (c *client) closeAndWait(patience time.Duration) {
 	c.dropped.Store(true)
 	if tcp, ok := c.conn.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
@@ -91,11 +91,11 @@ func (c *client) closeAndWait(patience time.Duration) {
 	<-c.finished
 }
 
-// read is the goroutine of a connection: the answer, then frames to the end.
+// read is the goroutine of a connection. It reads the answer, then frames to the end.
 func (c *client) read() {
 	defer close(c.finished)
 	reader := bufio.NewReaderSize(c.conn, 64<<10)
-	response, err := http.ReadResponse(reader, &http.Request{Method: c.method}) //nolint:bodyclose // what follows the head is read from reader
+	response, err := http.ReadResponse(reader, &http.Request{Method: c.method}) //nolint:bodyclose // the rest is read from reader
 	if err != nil {
 		c.stopReading(fmt.Errorf("no answer to the handshake: %w", err))
 		return
@@ -103,7 +103,7 @@ func (c *client) read() {
 	answer := readAnswer(c.conn, response)
 	if answer.status != http.StatusSwitchingProtocols {
 		c.inbox.put(event{client: c.number, kind: eventOpened, opened: answer})
-		return // what becomes of a refused connection is not observed
+		return // the end of a refused connection is not observed
 	}
 	m := &messageReader{client: c, reader: reader}
 	for _, e := range parseExtensions(strings.Join(answer.header.Values("Sec-Websocket-Extensions"), ",")) {
@@ -133,18 +133,18 @@ func (c *client) stopReading(err error) {
 	}
 }
 
-// messageReader puts messages together from frames.
+// messageReader assembles messages from frames.
 type messageReader struct {
 	client   *client
 	reader   *bufio.Reader
 	inflater *inflater // nil without compression
 
-	opcode     int // of the message under way, 0 if there is none
+	opcode     int // of the incomplete message, 0 if there is none
 	compressed bool
 	payload    []byte
 }
 
-// next reads one frame and reports what it completes.
+// next reads a frame, and reports a message that it completes.
 func (m *messageReader) next() error {
 	f, err := readFrame(m.reader)
 	if err != nil {
@@ -163,9 +163,9 @@ func (m *messageReader) next() error {
 	case f.opcode > opBinary:
 		return violationf("opcode %d", f.opcode)
 	case f.opcode == opContinuation && m.opcode == 0:
-		return violationf("a continuation of nothing")
+		return violationf("a continuation frame without a message")
 	case f.opcode != opContinuation && m.opcode != 0:
-		return violationf("a new message inside of another")
+		return violationf("a new message within another")
 	case f.rsv&^rsv1 != 0, f.rsv != 0 && (m.inflater == nil || f.opcode == opContinuation):
 		return violationf("reserved bits %03b", f.rsv)
 	}
@@ -199,7 +199,7 @@ func (m *messageReader) complete() error {
 	return nil
 }
 
-// control answers pings and close frames, and reports what is observed.
+// control answers pings and close frames, and reports pongs and close frames.
 func (m *messageReader) control(f rawFrame) error {
 	c := m.client
 	switch {
@@ -236,8 +236,8 @@ func (m *messageReader) closeFrame(payload []byte) error {
 		if ev.code != noCode {
 			code = &ev.code
 		}
-		// A write that is under way may be stuck because the server reads no
-		// more: the answer must not wait for it.
+		// A write may be stuck because the server no longer reads. The answer must
+		// not wait for it.
 		if c.writing.TryLock() {
 			c.writeLocked(plainFrame(opClose, closePayload(code, "")).appendTo(nil))
 			c.writing.Unlock()

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// parseJSON parses one whole JSON value. Numbers stay as they are written; of
-// two equal keys the last counts (FORMAT.md section 5).
+// parseJSON parses a JSON value. Numbers stay as they are written, and of two equal keys
+// the last one counts (FORMAT.md section 5).
 func parseJSON(text string) (any, error) {
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
@@ -22,13 +22,13 @@ func parseJSON(text string) (any, error) {
 		return nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("something stands behind the value")
+		return nil, fmt.Errorf("extra text after the value")
 	}
 	return v, nil
 }
 
-// matchMessage compares a recorded text (message or body) with one received,
-// as data if the recorded one is JSON, as text otherwise.
+// matchMessage compares a recorded text (message or body) with a received one, as data if
+// the recorded one is JSON, and as text otherwise.
 func matchMessage(want, got string, b *bindings, yield func(*bindings) bool) bool {
 	want = expandRepeat(want)
 	wantValue, err := parseJSON(want)
@@ -42,12 +42,12 @@ func matchMessage(want, got string, b *bindings, yield func(*bindings) bool) boo
 	return matchValue(wantValue, gotValue, "", b, yield)
 }
 
-// isSet reports whether the array under this key has no order.
+// isSet reports whether the order of an array under this key is irrelevant.
 func isSet(key string) bool { return key == "metas" || key == "sec_websocket_headers" }
 
-// matchValue compares parsed JSON, key being the object key the value stands
-// under. It yields the bindings of every way to see the two as the same until
-// yield returns true; the result is whether it did.
+// matchValue compares parsed JSON. key is the object key of the value. It yields the
+// bindings of each way in which the two are the same, until yield returns true, and
+// reports whether it did.
 func matchValue(want, got any, key string, b *bindings, yield func(*bindings) bool) bool {
 	switch w := want.(type) {
 	case string:
@@ -132,11 +132,11 @@ func sortedKeys(m map[string]any) []string {
 	return keys
 }
 
-// maxExponent keeps 1e999999999 from being written out as an integer.
+// maxExponent prevents 1e999999999 from being expanded to an integer.
 const maxExponent = 5000
 
-// sameNumber compares a recorded number with one received: an integer by its
-// exact value however it is written, any other as a 64 bit float.
+// sameNumber compares a recorded number with a received one: integers by their exact
+// value, however they are written, and other numbers as 64-bit floats.
 func sameNumber(want, got string) bool {
 	if strings.ContainsAny(want, ".eE") {
 		w, errW := strconv.ParseFloat(want, 64)
@@ -159,8 +159,7 @@ func same(want, got string, b *bindings) bool {
 	return matchMessage(want, got, b, func(*bindings) bool { return true })
 }
 
-// difference says where two texts part, for people who read a failure; empty
-// if it has nothing to add.
+// difference returns where two texts differ, for people who read a failure, or "".
 func difference(want, got string, b *bindings) string {
 	w, errW := parseJSON(expandRepeat(want))
 	g, errG := parseJSON(got)
@@ -168,7 +167,7 @@ func difference(want, got string, b *bindings) string {
 	case errW != nil:
 		return ""
 	case errG != nil:
-		return "what came is not JSON: " + errG.Error()
+		return "the received text is not JSON: " + errG.Error()
 	}
 	return valueDifference("$", w, g, "", b)
 }
@@ -215,7 +214,7 @@ func shortJSON(v any) string {
 	return short(strings.TrimSuffix(buf.String(), "\n"))
 }
 
-// short cuts a text for an error.
+// short shortens a text for an error.
 func short(s string) string {
 	const most = 400
 	if len(s) <= most {

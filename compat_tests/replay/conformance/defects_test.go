@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestEveryDefectHasAJudgement reads DEFECTS.md: each scenario it names must be
-// in the table of its kind.
+// TestEveryDefectHasAJudgement checks that each scenario named in DEFECTS.md is in the
+// table of its kind.
 func TestEveryDefectHasAJudgement(t *testing.T) {
 	text, err := os.ReadFile(transcripts + "/DEFECTS.md")
 	if err != nil {
@@ -58,8 +58,8 @@ func sameNames(t *testing.T, name string, want []string, table []betterAnswer) {
 	}
 }
 
-// TestScripts: each row says one thing, each file is used once and is for a
-// scenario of its row.
+// TestScripts checks that each row has one requirement, and that each file is used once,
+// for a scenario of its row.
 func TestScripts(t *testing.T) {
 	used := map[string]bool{}
 	for _, d := range slices.Concat(defects, peculiar) {
@@ -95,7 +95,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// TestBetterIsNotRecorded: the recorded defects must not pass as better.
+// TestBetterIsNotRecorded checks that the recorded defects do not pass as better answers.
 func TestBetterIsNotRecorded(t *testing.T) {
 	recorded := map[string]Scenario{}
 	for _, s := range load(t) {
@@ -131,7 +131,7 @@ func scenarioNamed(t *testing.T, name string) Scenario {
 	return Scenario{}
 }
 
-// editSteps is a copy of steps with every observation put through edit.
+// editSteps returns a copy of steps after calling edit for each observation.
 func editSteps(steps []Step, edit func(*Step)) []Step {
 	steps = slices.Clone(steps)
 	for i := range steps {
@@ -194,8 +194,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestFailureNamesPlace: an error says which scenario, which recording, which
-// step, what was expected and what came.
+// TestFailureNamesPlace checks that an error names the scenario, the recording and the
+// step, what was expected and what was received.
 func TestFailureNamesPlace(t *testing.T) {
 	s := scenarioNamed(t, "event_echo")
 	s.Recordings = s.Recordings[:1]

@@ -19,7 +19,7 @@ const (
 	eventViolation
 )
 
-// event is what a client saw.
+// event is something that a client saw.
 type event struct {
 	client int
 	kind   eventKind
@@ -53,9 +53,9 @@ func (e event) String() string {
 	return e.err.Error()
 }
 
-// inbox collects what all clients saw until the play looks at it.
+// inbox collects what all clients saw, until the play handles it.
 type inbox struct {
-	signal chan struct{} // holds one token when there is something new
+	signal chan struct{} // has a token when there is a new event
 
 	mu     sync.Mutex
 	queues map[int][]event
@@ -65,7 +65,7 @@ func newInbox() *inbox {
 	return &inbox{signal: make(chan struct{}, 1), queues: map[int][]event{}}
 }
 
-// put may be called from any goroutine.
+// put adds an event. It is safe from any goroutine.
 func (in *inbox) put(ev event) {
 	ev.at = time.Now()
 	in.mu.Lock()
@@ -77,7 +77,7 @@ func (in *inbox) put(ev event) {
 	}
 }
 
-// takeEvent removes the oldest event of a client for which want is true.
+// takeEvent removes and returns the oldest event of a client for which want returns true.
 func (in *inbox) takeEvent(want func(client int) bool) (event, bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

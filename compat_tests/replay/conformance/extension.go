@@ -9,21 +9,21 @@ import (
 
 const (
 	deflateName = "permessage-deflate"
-	// webkitName is an older name that Cowboy takes too.
+	// webkitName is an older name that Cowboy accepts too.
 	webkitName = "x-webkit-deflate-frame"
 )
 
-// extension is one element of a Sec-WebSocket-Extensions header. A parameter
-// without a value has the value "".
+// extension is an element of a Sec-WebSocket-Extensions header. A parameter without a
+// value has the value "".
 type extension struct {
 	name   string
 	params map[string]string
-	twice  string // a parameter that is there twice
+	twice  string // a parameter that occurs twice
 }
 
 func (e extension) has(param string) bool { _, ok := e.params[param]; return ok }
 
-// parseExtensions reads a header; quotes around values are taken off.
+// parseExtensions parses a header. It removes quotes around values.
 func parseExtensions(header string) []extension {
 	var list []extension
 	for _, element := range strings.Split(header, ",") {
@@ -45,7 +45,7 @@ func parseExtensions(header string) []extension {
 	return list
 }
 
-// windowBits reads 8 to 15 (RFC 7692, 7.1.2).
+// windowBits parses a number from 8 to 15 (RFC 7692, 7.1.2).
 func windowBits(s string) (int, bool) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 8 || n > 15 || s[0] == '0' || s[0] == '+' {
@@ -54,8 +54,8 @@ func windowBits(s string) (int, bool) {
 	return n, true
 }
 
-// compareExtensions judges the answer to an offer: whether it was accepted is
-// as recorded, how is free as far as RFC 7692 lets it.
+// compareExtensions checks the answer to an offer. It must be accepted or declined as
+// recorded; the parameters may be any that RFC 7692 allows.
 func compareExtensions(offer, recorded, answer string) error {
 	offers := parseExtensions(offer)
 	got := parseExtensions(answer)
@@ -66,7 +66,7 @@ func compareExtensions(offer, recorded, answer string) error {
 		return fmt.Errorf("expected the extension %q to be accepted", recorded)
 	}
 	if recorded == "" {
-		return fmt.Errorf("expected no extension\n  came     %q", answer)
+		return fmt.Errorf("expected no extension\n  received %q", answer)
 	}
 	if len(got) > 1 {
 		return fmt.Errorf("more than one extension: %q", answer)
@@ -80,10 +80,11 @@ func compareExtensions(offer, recorded, answer string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the extension %q is no legal answer to %q: %w", answer, offer, problem)
+	return fmt.Errorf("the extension %q is not a legal answer to %q: %w", answer, offer, problem)
 }
 
-// mayDecline: a server need not be able to bound its window.
+// mayDecline reports whether a server may decline offers, because it need not be able to
+// bound its window.
 func mayDecline(offers []extension) bool {
 	alternatives := 0
 	for _, o := range offers {
@@ -104,7 +105,7 @@ func (e extension) answers(o extension) error {
 		return nil
 	}
 	if e.twice != "" {
-		return fmt.Errorf("%s is there twice", e.twice)
+		return fmt.Errorf("%s occurs twice", e.twice)
 	}
 	for name, value := range e.params {
 		if err := checkParam(name, value, o); err != nil {
@@ -120,7 +121,7 @@ func (e extension) answers(o extension) error {
 	most, ok := windowBits(o.params["server_max_window_bits"])
 	bits, okBits := windowBits(e.params["server_max_window_bits"])
 	if !ok || !okBits || bits > most {
-		return errors.New("server_max_window_bits is missing or above the offered")
+		return errors.New("server_max_window_bits is missing or above the offer")
 	}
 	return nil
 }
@@ -135,7 +136,7 @@ func checkParam(name, value string, o extension) error {
 	case "server_max_window_bits", "client_max_window_bits":
 		bits, ok := windowBits(value)
 		if !ok {
-			return fmt.Errorf("%s=%q is no number of bits", name, value)
+			return fmt.Errorf("%s=%q is not a number of bits", name, value)
 		}
 		if name == "server_max_window_bits" {
 			return nil
@@ -144,7 +145,7 @@ func checkParam(name, value string, o extension) error {
 			return fmt.Errorf("%s was not offered", name)
 		}
 		if most, limited := windowBits(o.params[name]); limited && bits > most {
-			return fmt.Errorf("%s is above the offered", name)
+			return fmt.Errorf("%s is above the offer", name)
 		}
 		return nil
 	}

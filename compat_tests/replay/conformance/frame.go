@@ -20,14 +20,13 @@ const (
 	opPong         = 10
 )
 
-// rsv1 is the bit of a compressed message in the three reserved bits.
+// rsv1 is the bit of a compressed message among the three reserved bits.
 const rsv1 = 4
 
-// maxServerFrame bounds what is read for one frame; the largest recorded
-// answer has 200 kB.
+// maxServerFrame bounds the size of a frame. The largest recorded answer has 200 kB.
 const maxServerFrame = 64 << 20
 
-// rawFrame is a frame as it is on the wire, broken ones included.
+// rawFrame is a frame on the wire, which may be invalid.
 type rawFrame struct {
 	opcode  int
 	fin     bool
@@ -36,12 +35,12 @@ type rawFrame struct {
 	payload []byte
 }
 
-// plainFrame is a whole, masked frame.
+// plainFrame returns a final, masked frame.
 func plainFrame(opcode int, payload []byte) rawFrame {
 	return rawFrame{opcode: opcode, fin: true, masked: true, payload: payload}
 }
 
-// raw makes the bytes of a recorded frame; text is expanded by fill.
+// raw returns a recorded frame, with its text expanded by fill.
 func (f Frame) raw(fill func(string) (string, error)) (rawFrame, error) {
 	out := rawFrame{opcode: opText, fin: true, masked: true, rsv: f.RSV}
 	if f.Opcode != nil {
@@ -66,7 +65,7 @@ func (f Frame) raw(fill func(string) (string, error)) (rawFrame, error) {
 	return out, nil
 }
 
-// appendTo writes the frame behind dst. The payload is not changed.
+// appendTo appends the frame to dst. It does not change the payload.
 func (f rawFrame) appendTo(dst []byte) []byte {
 	first := byte(f.rsv&7)<<4 | byte(f.opcode&15)
 	if f.fin {
@@ -98,7 +97,7 @@ func (f rawFrame) appendTo(dst []byte) []byte {
 	return dst
 }
 
-// closePayload is the payload of a close frame; without a code it is empty.
+// closePayload returns the payload of a close frame. Without a code it is empty.
 func closePayload(code *int, reason string) []byte {
 	if code == nil || *code == noCode {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// handshakeRequest builds the bytes of an open step, early frames included.
+// handshakeRequest returns the bytes of an open step, including early frames.
 func handshakeRequest(addr string, o *Open, fill func(string) (string, error)) ([]byte, error) {
 	method, version := o.Method, o.HTTP
 	if method == "" {
@@ -44,7 +44,7 @@ func handshakeRequest(addr string, o *Open, fill func(string) (string, error)) (
 // compareOpened compares the answer to a handshake (FORMAT.md section 5).
 func compareOpened(open *Open, want *Answer, got *httpAnswer, b *bindings) error {
 	if !want.Status.Has(got.status) {
-		return fmt.Errorf("expected status %s\n  came     %d %s %s", want.Status, got.status, got.reason, short(got.body))
+		return fmt.Errorf("expected status %s\n  received %d %s %s", want.Status, got.status, got.reason, short(got.body))
 	}
 	if got.status == http.StatusSwitchingProtocols {
 		return compareUpgrade(open, want, got)
@@ -53,23 +53,23 @@ func compareOpened(open *Open, want *Answer, got *httpAnswer, b *bindings) error
 		return nil
 	}
 	if !same(*want.Body, got.body, b) {
-		return fmt.Errorf("expected body %s\n  came     %s", short(*want.Body), short(got.body))
+		return fmt.Errorf("expected body %s\n  received %s", short(*want.Body), short(got.body))
 	}
 	return nil
 }
 
 func compareUpgrade(open *Open, want *Answer, got *httpAnswer) error {
 	if v := got.header.Get("Upgrade"); !strings.EqualFold(v, "websocket") {
-		return fmt.Errorf("expected upgrade: websocket\n  came     %q", v)
+		return fmt.Errorf("expected upgrade: websocket\n  received %q", v)
 	}
 	if v := headerList(strings.Join(got.header.Values("Connection"), ",")); !strings.Contains(", "+v+",", ", upgrade,") {
-		return fmt.Errorf("expected connection: upgrade\n  came     %q", v)
+		return fmt.Errorf("expected connection: upgrade\n  received %q", v)
 	}
 	for _, name := range []string{"sec-websocket-accept", "sec-websocket-protocol"} {
 		recorded, expected := want.Headers[name]
 		values := got.header.Values(name)
 		if expected != (len(values) == 1) || len(values) > 1 || expected && values[0] != recorded {
-			return fmt.Errorf("expected %s: %q\n  came     %q", name, recorded, values)
+			return fmt.Errorf("expected %s: %q\n  received %q", name, recorded, values)
 		}
 	}
 	offer := ""

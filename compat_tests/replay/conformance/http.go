@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// httpAnswer is a whole answer of a server.
+// httpAnswer is a server's answer to a request.
 type httpAnswer struct {
 	status int
 	reason string
@@ -22,10 +22,10 @@ type httpAnswer struct {
 	body   string
 }
 
-// refusalBody is how long the body of a refused handshake is waited for.
+// refusalBody is how long to wait for the body of a refused handshake.
 const refusalBody = 2 * time.Second
 
-// readAnswer reads the body that belongs to a response head.
+// readAnswer reads the body of a response.
 func readAnswer(conn net.Conn, response *http.Response) *httpAnswer {
 	a := &httpAnswer{status: response.StatusCode, header: response.Header}
 	_, a.reason, _ = strings.Cut(response.Status, " ")
@@ -33,18 +33,18 @@ func readAnswer(conn net.Conn, response *http.Response) *httpAnswer {
 		return a
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(refusalBody))
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxServerFrame)) // what came is compared
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxServerFrame)) // whatever arrived is compared
 	a.body = string(body)
 	return a
 }
 
-// requestHead collects the lines of a request in the order they are sent.
+// requestHead collects the lines of a request in order.
 type requestHead struct {
 	line    string
 	headers Headers
 }
 
-// apply replaces, adds or leaves out headers as a step asks.
+// apply replaces, adds or removes headers as a step requires.
 func (r *requestHead) apply(changes Headers) {
 	for _, change := range changes {
 		at := -1
@@ -62,7 +62,7 @@ func (r *requestHead) apply(changes Headers) {
 	}
 }
 
-// bytes is the request with its body; fill puts values for placeholders.
+// bytes returns the request with its body, with placeholders replaced by fill.
 func (r *requestHead) bytes(body *string, fill func(string) (string, error)) ([]byte, error) {
 	text := ""
 	if body != nil {
@@ -94,10 +94,10 @@ func target(path, query string) string {
 	return path + "?" + query
 }
 
-// exchange is one HTTP request on a connection of its own.
+// exchange is an HTTP request on a connection of its own.
 type exchange struct {
-	session    string // of a poll, "" for anything else
-	overlapped bool   // another poll of the session was under way
+	session    string // of a poll, "" for other requests
+	overlapped bool   // another poll of the session was waiting
 	started    time.Time
 
 	done    chan struct{} // closed when the rest is set
@@ -106,8 +106,8 @@ type exchange struct {
 	err     error
 }
 
-// startExchange writes the request and reads the answer in a goroutine of its
-// own, which ends with ctx or after limit.
+// startExchange writes the request and reads the answer in a goroutine, which ends with
+// ctx or after limit.
 func startExchange(ctx context.Context, addr, method string, request []byte, limit time.Duration) *exchange {
 	ex := &exchange{started: time.Now(), done: make(chan struct{})}
 	go func() {
@@ -140,7 +140,7 @@ func roundTrip(ctx context.Context, addr, method string, request []byte) (*httpA
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	// A server may refuse a request it has not read to the end.
+	// A server may refuse a request before it has read all of it.
 	_, writeErr := conn.Write(request)
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method}) //nolint:bodyclose // conn is closed
 	if err != nil {
@@ -155,18 +155,18 @@ func roundTrip(ctx context.Context, addr, method string, request []byte) (*httpA
 	return a, nil
 }
 
-// compareHTTP compares status and headers; whether the body is to be compared
-// too is the first result.
+// compareHTTP compares status and headers. It also reports whether the body must be
+// compared too.
 func compareHTTP(want *Answer, got *httpAnswer) (bool, error) {
 	if !want.Status.Has(got.status) {
-		return false, fmt.Errorf("expected HTTP status %s\n  came     %d %s %s", want.Status, got.status, got.reason, short(got.body))
+		return false, fmt.Errorf("expected HTTP status %s\n  received %d %s %s", want.Status, got.status, got.reason, short(got.body))
 	}
 	if got.status != http.StatusOK {
 		return false, nil
 	}
 	if recorded := want.Headers["content-type"]; recorded != "" {
 		if w, g := mediaType(recorded), mediaType(got.header.Get("Content-Type")); w != g {
-			return false, fmt.Errorf("expected content-type %s\n  came     %q", w, g)
+			return false, fmt.Errorf("expected content-type %s\n  received %q", w, g)
 		}
 	}
 	return want.Body != nil, compareAccessControl(want.Headers, got.header)
@@ -180,8 +180,8 @@ func mediaType(s string) string {
 	return media
 }
 
-// compareAccessControl compares every access-control-* header as a list in any
-// order and case, an empty one being the same as none.
+// compareAccessControl compares the access-control-* headers, as lists in any order and
+// case. An empty header is the same as none.
 func compareAccessControl(want map[string]string, got http.Header) error {
 	names := map[string]string{}
 	for name, value := range want {
@@ -198,7 +198,7 @@ func compareAccessControl(want map[string]string, got http.Header) error {
 		}
 		w, g := headerList(recorded), headerList(strings.Join(got.Values(name), ","))
 		if w != g {
-			return fmt.Errorf("expected %s: %q\n  came     %q", name, w, g)
+			return fmt.Errorf("expected %s: %q\n  received %q", name, w, g)
 		}
 	}
 	return nil

@@ -6,14 +6,14 @@ import (
 	"io"
 )
 
-// deflateTail ends a message for compress/flate: the empty block that RFC 7692
-// (7.2.2) has the sender cut off, and a final empty block.
+// deflateTail ends a message for compress/flate: the empty block that the sender removes
+// (RFC 7692, 7.2.1), and a final empty block.
 const deflateTail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
 // inflater decompresses the messages of one connection.
 type inflater struct {
 	takeover bool   // the server may refer to earlier messages
-	window   int    // bytes it may refer to
+	window   int    // how many bytes it may refer to
 	history  []byte // the last window bytes, empty without takeover
 	reader   io.ReadCloser
 }
@@ -30,8 +30,8 @@ func newInflater(e extension) *inflater {
 	return in
 }
 
-// message decompresses one message. A reference to an earlier message that the
-// server promised not to need is an error.
+// message decompresses a message. A reference to an earlier message is an error if the
+// server promised to make none.
 func (in *inflater) message(compressed []byte) ([]byte, error) {
 	source := io.MultiReader(bytes.NewReader(compressed), bytes.NewReader([]byte(deflateTail)))
 	if err := in.reader.(flate.Resetter).Reset(source, in.history); err != nil {

@@ -15,7 +15,7 @@ type longPollBody struct {
 	rest        string // the object without status and messages
 }
 
-// parsePoll reads a body; ok is false if it is not that of a long poll.
+// parsePoll parses a body. ok is false if it is not the body of a long-poll answer.
 func parsePoll(text string) (body longPollBody, ok bool) {
 	v, err := parseJSON(expandRepeat(text))
 	object, isObject := v.(map[string]any)
@@ -52,8 +52,8 @@ func pollBody(a *Answer) (longPollBody, bool) {
 	return parsePoll(*a.Body)
 }
 
-// answer judges the answer to a request; of a poll it asks again until all
-// that is recorded for it is there.
+// answer checks the answer to a request. It polls again until a poll has everything that
+// was recorded.
 func (p *play) answer(b *block, poll *pollPlan, ex *exchange) error {
 	if ex.err != nil {
 		return fmt.Errorf("%s %s: %w", poll.request.HTTP.Method, poll.request.HTTP.Path, ex.err)
@@ -75,13 +75,13 @@ func (p *play) answer(b *block, poll *pollPlan, ex *exchange) error {
 	return p.matcher.accept(*want.Body, ex.answer.body)
 }
 
-// tooEarly is the limit of FORMAT.md section 7.
+// tooEarly applies the limit of FORMAT.md section 7.
 func tooEarly(elapsed time.Duration, recordedMs int) bool {
 	least := time.Duration(0.6*float64(recordedMs))*time.Millisecond - 100*time.Millisecond
 	return elapsed < least
 }
 
-// checkEarly refuses a 204 before the window can have passed.
+// checkEarly returns an error for a 204 before the poll's window can have passed.
 func (p *play) checkEarly(poll *pollPlan, ex *exchange) error {
 	recorded, ok := pollBody(poll.step.HTTPResponse)
 	got, okGot := parsePoll(ex.answer.body)
@@ -94,12 +94,10 @@ func (p *play) checkEarly(poll *pollPlan, ex *exchange) error {
 	return nil
 }
 
-// pollPause keeps a server that answers at once with nothing from being asked
-// in a tight loop.
+// pollPause prevents a tight loop if a server answers polls at once without messages.
 const pollPause = 10 * time.Millisecond
 
-// takePoll takes the messages of a poll, and of further polls of the same
-// request while some are missing.
+// takePoll takes the messages of a poll, and of further polls while some are missing.
 func (p *play) takePoll(b *block, poll *pollPlan, ex *exchange) error {
 	active := append([]*item{}, poll.messages...)
 	until := b.index
@@ -118,7 +116,7 @@ func (p *play) takePoll(b *block, poll *pollPlan, ex *exchange) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("after %v of polling there is still missing: %s", p.options.Patience, list(p.matcher.missing(poll.messages)))
+			return fmt.Errorf("still missing after %v of polling: %s", p.options.Patience, list(p.matcher.missing(poll.messages)))
 		}
 		p.trace("poll again")
 		if err := p.pause(pollPause); err != nil {
@@ -138,16 +136,16 @@ func (p *play) takePoll(b *block, poll *pollPlan, ex *exchange) error {
 	}
 }
 
-// takeMessages compares one answer to a poll: what stands beside messages must
-// be as recorded, the status fit the messages.
+// takeMessages compares an answer to a poll. Everything except the messages must be as
+// recorded, and the status must fit the messages.
 func (p *play) takeMessages(poll *pollPlan, got *httpAnswer, active []*item) error {
 	want, _ := pollBody(poll.step.HTTPResponse)
 	body, ok := parsePoll(got.body)
 	if !ok || !body.hasMessages {
-		return fmt.Errorf("expected a long-poll answer with status %s\n  came     %s", want.status, short(got.body))
+		return fmt.Errorf("expected a long-poll answer with status %s\n  received %s", want.status, short(got.body))
 	}
 	if (body.status != "200" || len(body.messages) == 0) && (body.status != "204" || len(body.messages) > 0) {
-		return fmt.Errorf("expected a long-poll answer with status %s\n  came     %s", want.status, short(got.body))
+		return fmt.Errorf("expected a long-poll answer with status %s\n  received %s", want.status, short(got.body))
 	}
 	if err := p.matcher.accept(want.rest, body.rest); err != nil {
 		return err
@@ -162,8 +160,8 @@ func (p *play) takeMessages(poll *pollPlan, got *httpAnswer, active []*item) err
 	return nil
 }
 
-// leaveOut reports whether the messages of a poll were all taken off it by the
-// poll before: then it is not made.
+// leaveOut reports whether the poll before has brought all messages of a poll, which is
+// then not made.
 func (p *play) leaveOut(b *block) bool {
 	if !b.isPlainPoll() || len(b.answers[0].messages) == 0 {
 		return false
@@ -172,8 +170,8 @@ func (p *play) leaveOut(b *block) bool {
 	return p.matcher.filter(func(s state) bool { return s.hasAll(messages) })
 }
 
-// choose picks the recorded answer that a request of the row is compared with:
-// alive or dead, as the one that came, where rule 8 leaves it free.
+// choose returns the recorded answer to compare a request of the row with. Where rule 8
+// leaves it open, that is alive or dead as the received answer.
 func (a *ageing) choose(b *block, own *pollPlan, got *httpAnswer) *pollPlan {
 	if b == a.first || b == a.last {
 		return own
@@ -191,8 +189,8 @@ func (a *ageing) choose(b *block, own *pollPlan, got *httpAnswer) *pollPlan {
 	}
 }
 
-// forEarlier copies an answer with 410 for a request that had none recorded:
-// its new token is another one.
+// forEarlier copies an answer with 410 for an earlier request. Its new token is a
+// different one.
 func forEarlier(dead *Step, index int) *Step {
 	step, answer := *dead, *dead.HTTPResponse
 	body := placeholderPattern.ReplaceAllStringFunc(*answer.Body, func(found string) string {

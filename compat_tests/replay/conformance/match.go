@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// state is one way to see what came so far: which items have been observed,
-// and what the placeholders stand for.
+// state is a possible assignment of what was received so far: which items have been
+// observed, and the values of the placeholders.
 type state struct {
 	bound *bindings
 	done  []uint64 // a bit for each item of the plan; never changed in place
@@ -34,11 +34,11 @@ func (s state) hasAll(items []*item) bool {
 	return true
 }
 
-// maxStates bounds the ways that are followed. Recordings need a handful: they
-// part where metas that look alike come in an order that is free.
+// maxStates bounds the states that are followed. Recordings need a handful, where metas
+// that look alike may come in any order.
 const maxStates = 256
 
-// matcher follows all ways in which the observations may be the recorded ones.
+// matcher follows all assignments of observations to recorded items.
 type matcher struct {
 	plan   *plan
 	states []state
@@ -46,8 +46,8 @@ type matcher struct {
 
 func newMatcher(p *plan) *matcher { return &matcher{plan: p, states: []state{{}}} }
 
-// feed takes one observation. active are the items it may be, in recorded
-// order; an error says that it can be none of them, and changes nothing.
+// feed takes an observation. active has the items that it may be, in recorded order. An
+// error means that it is none of them, and changes nothing.
 func (m *matcher) feed(ev event, active []*item) error {
 	var next []state
 	for _, s := range m.states {
@@ -97,7 +97,7 @@ func distinct(states []state) []state {
 	return kept
 }
 
-// satisfied reports whether some way has seen all of the required items.
+// satisfied reports whether some state has all of the required items.
 func (m *matcher) satisfied(items []*item) bool {
 	for _, s := range m.states {
 		if s.hasAll(items) {
@@ -107,13 +107,13 @@ func (m *matcher) satisfied(items []*item) bool {
 	return false
 }
 
-// keepComplete drops the ways that have not seen all of the required items; there must
-// be one that has.
+// keepComplete drops the states that do not have all of the required items. At least one
+// must have them.
 func (m *matcher) keepComplete(items []*item) {
 	m.filter(func(s state) bool { return s.hasAll(items) })
 }
 
-// filter keeps the states for which ok is true, all if there is none.
+// filter keeps the states for which ok returns true, or all states if there is none.
 func (m *matcher) filter(ok func(state) bool) bool {
 	var kept []state
 	for _, s := range m.states {
@@ -127,7 +127,7 @@ func (m *matcher) filter(ok func(state) bool) bool {
 	return len(kept) > 0
 }
 
-// wants reports whether a required item of the client is missing in some way.
+// wants reports whether a required item of the client is missing in some state.
 func (m *matcher) wants(client int, items []*item) bool {
 	for _, s := range m.states {
 		for _, it := range items {
@@ -139,7 +139,7 @@ func (m *matcher) wants(client int, items []*item) bool {
 	return false
 }
 
-// missing lists what the first way still waits for.
+// missing returns the items that the first state does not have.
 func (m *matcher) missing(items []*item) []*item {
 	var list []*item
 	for _, it := range items {
@@ -150,8 +150,8 @@ func (m *matcher) missing(items []*item) []*item {
 	return list
 }
 
-// fill puts values into something that is sent. Ways that would send something
-// else are dropped: from here on the value is known.
+// fill replaces placeholders in something that is sent. It drops the states that would
+// send something else, since the value is now known.
 func (m *matcher) fill(text string) (string, error) {
 	out, err := m.states[0].bound.fill(text)
 	if err != nil {
@@ -164,7 +164,7 @@ func (m *matcher) fill(text string) (string, error) {
 	return out, nil
 }
 
-// accept compares a received text outside of the order of messages (a body).
+// accept compares a received body, which is outside of the order of messages.
 func (m *matcher) accept(want, got string) error {
 	var next []state
 	for _, s := range m.states {
@@ -174,14 +174,14 @@ func (m *matcher) accept(want, got string) error {
 		})
 	}
 	if len(next) == 0 {
-		return fmt.Errorf("expected %s\n  came     %s%s", short(want), short(got),
+		return fmt.Errorf("expected %s\n  received %s%s", short(want), short(got),
 			indent(difference(want, got, m.states[0].bound)))
 	}
 	m.states = distinct(next)
 	return nil
 }
 
-// surprise explains why an observation is none of those expected.
+// surprise returns an error for an observation that was not expected.
 func (m *matcher) surprise(ev event, active []*item) error {
 	var text strings.Builder
 	var nearest *item
@@ -192,10 +192,10 @@ func (m *matcher) surprise(ev event, active []*item) error {
 		}
 	}
 	if nearest == nil {
-		fmt.Fprintf(&text, "client %d: expected nothing more\n  came     %s", ev.client, ev)
+		fmt.Fprintf(&text, "client %d: expected nothing more\n  received %s", ev.client, ev)
 		return fmt.Errorf("%s", text.String())
 	}
-	fmt.Fprintf(&text, "client %d: expected %s (step %d)\n  came     %s", ev.client, nearest, nearest.step.Number, ev)
+	fmt.Fprintf(&text, "client %d: expected %s (step %d)\n  received %s", ev.client, nearest, nearest.step.Number, ev)
 	if nearest.kind == itemOpened && ev.kind == eventOpened {
 		return fmt.Errorf("client %d: handshake: %w", ev.client, compareOpened(nearest.open, nearest.step.Opened, ev.opened, m.states[0].bound))
 	}
@@ -212,8 +212,8 @@ func indent(s string) string {
 	return "\n  " + s
 }
 
-// match compares one observation with the item and yields the bindings of each
-// way in which they are the same.
+// match compares an observation with the item, and yields the bindings of each way in
+// which they are the same.
 func (it *item) match(ev event, b *bindings, yield func(*bindings) bool) {
 	switch it.kind {
 	case itemText:

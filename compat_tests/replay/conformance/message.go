@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-// message is what the rules of order need to know of one Phoenix message.
+// message is what the rules of order need to know of a Phoenix message.
 type message struct {
 	joinRef, ref any
 	topic        string
@@ -13,8 +13,8 @@ type message struct {
 	payload      any
 }
 
-// parseText reads a text message of either version: an array of five places,
-// or an object.
+// parseText parses a text message of either version: an array of five elements, or an
+// object.
 func parseText(text string) (message, bool) {
 	v, err := parseJSON(expandRepeat(text))
 	if err != nil {
@@ -34,7 +34,7 @@ func parseText(text string) (message, bool) {
 	return message{}, false
 }
 
-// topicName is the topic, or its JSON where it is no string.
+// topicName returns the topic, or its JSON if it is not a string.
 func topicName(v any) string {
 	if s, ok := v.(string); ok {
 		return s
@@ -46,15 +46,15 @@ func topicName(v any) string {
 	return string(out)
 }
 
-// parseBinary reads topic and event of a binary message of a server.
+// parseBinary parses the topic and event of a server's binary message.
 func parseBinary(hexText string) (message, bool) {
 	data, err := hex.DecodeString(hexText)
 	if err != nil || len(data) == 0 {
 		return message{}, false
 	}
-	// How many sizes stand behind the kind, and which of the fields is the topic:
-	// a push has join_ref, topic, event; a reply join_ref, ref, topic, status; a
-	// broadcast topic, event.
+	// How many sizes follow the kind, and which field is the topic: a push has
+	// join_ref, topic, event; a reply has join_ref, ref, topic, status; a broadcast has
+	// topic, event.
 	var fields, topicAt int
 	switch data[0] {
 	case 0:
@@ -84,8 +84,8 @@ func parseBinary(hexText string) (message, bool) {
 	return m, true
 }
 
-// isLeaveDiff reports whether the message is a presence_diff with empty joins
-// and some leaves (rule 2).
+// isLeaveDiff reports whether the message is a presence_diff without joins and with
+// leaves (rule 2).
 func (m message) isLeaveDiff() bool {
 	if m.event != "presence_diff" {
 		return false
@@ -99,7 +99,7 @@ func (m message) isLeaveDiff() bool {
 	return len(p) == 2 && okJoins && okLeaves && len(joins) == 0 && len(leaves) > 0 && len(m.leavingRefs()) > 0
 }
 
-// leavingRefs are the phx_ref of all metas in leaves; nil if a meta has none.
+// leavingRefs returns the phx_ref of each meta in leaves, or nil if a meta has none.
 func (m message) leavingRefs() []string {
 	p, _ := m.payload.(map[string]any)
 	leaves, _ := p["leaves"].(map[string]any)
@@ -119,8 +119,7 @@ func (m message) leavingRefs() []string {
 	return refs
 }
 
-// endsChannel reports whether the message tells a client that its channel is
-// gone.
+// endsChannel reports whether the message tells a client that its channel has ended.
 func (m message) endsChannel() bool { return m.event == "phx_close" || m.event == "phx_error" }
 
 // isOvertakenAnswer reports whether m is what rule 5 allows as the answer to

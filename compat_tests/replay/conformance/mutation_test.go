@@ -8,31 +8,31 @@ import (
 	"testing"
 )
 
-// mutation is one deliberate change of the answers.
+// mutation is a deliberate change of the answers.
 type mutation struct {
 	name string
-	// wantErr must be in the error; "*" is any.
+	// wantErr must be in the error; "*" stands for any error.
 	wantErr string
-	// apply changes step i of the copy it is given, or reports that it cannot.
+	// apply changes step i of steps, which is a copy, or returns false.
 	apply func(steps []Step, i int) ([]Step, bool)
 }
 
 var mutations = []mutation{
-	{"altered text", "came", alterText},
-	{"altered binary", "came", func(s []Step, i int) ([]Step, bool) {
+	{"altered text", "received", alterText},
+	{"altered binary", "received", func(s []Step, i int) ([]Step, bool) {
 		return s, s[i].RecvBin != nil && setText(&s[i].RecvBin, *s[i].RecvBin+"00")
 	}},
-	{"altered pong", "came", func(s []Step, i int) ([]Step, bool) {
+	{"altered pong", "received", func(s []Step, i int) ([]Step, bool) {
 		return s, s[i].Pong != nil && setText(&s[i].Pong, ("y" + *s[i].Pong)[:max(1, len(*s[i].Pong))])
 	}},
-	{"altered close code", "came", func(s []Step, i int) ([]Step, bool) {
+	{"altered close code", "received", func(s []Step, i int) ([]Step, bool) {
 		if s[i].Closed == nil {
 			return s, false
 		}
 		s[i].Closed = &Closed{Code: Numbers{4321}, Reason: s[i].Closed.Reason}
 		return s, true
 	}},
-	{"altered close reason", "came", func(s []Step, i int) ([]Step, bool) {
+	{"altered close reason", "received", func(s []Step, i int) ([]Step, bool) {
 		if s[i].Closed == nil {
 			return s, false
 		}
@@ -46,17 +46,17 @@ var mutations = []mutation{
 	{"altered content-type", "content-type", alterHeader("content-type", "text/plain")},
 	{"altered access-control", "access-control", alterHeader("access-control-allow-origin", "http://elsewhere.test")},
 	{"additional access-control", "access-control", alterHeader("access-control-max-age", "1")},
-	{"altered body", "came", alterBody},
+	{"altered body", "received", alterBody},
 	{"lost message", "*", func(s []Step, i int) ([]Step, bool) {
 		ok := s[i].Recv != nil || s[i].RecvBin != nil || s[i].Pong != nil
 		return slices.Delete(s, i, i+1), ok
 	}},
-	{"doubled message", "came", func(s []Step, i int) ([]Step, bool) {
+	{"doubled message", "received", func(s []Step, i int) ([]Step, bool) {
 		return slices.Insert(s, i, s[i]), s[i].Recv != nil || s[i].RecvBin != nil || s[i].Pong != nil
 	}},
 	{"lost polled message", "*", editMessages(func(list []any) []any { return list[1:] })},
-	{"doubled polled message", "came", editMessages(func(list []any) []any { return append(list, list[0]) })},
-	{"altered polled message", "came", editMessages(func(list []any) []any {
+	{"doubled polled message", "received", editMessages(func(list []any) []any { return append(list, list[0]) })},
+	{"altered polled message", "received", editMessages(func(list []any) []any {
 		return append([]any{strings.Replace(list[0].(string), "phx_", "php_", 1) + " "}, list[1:]...)
 	})},
 }
@@ -153,11 +153,10 @@ func editMessages(edit func([]any) []any) func([]Step, int) ([]Step, bool) {
 	}
 }
 
-// mostPlaces bounds the recordings of one mutation; more would only be slower.
+// mostPlaces bounds the recordings for each mutation. More would only be slower.
 const mostPlaces = 60
 
-// TestMutatedAnswersFail changes the answers of recordings in one place:
-// a check that cannot fail is worthless.
+// TestMutatedAnswersFail checks that a change of the answers in one place is noticed.
 func TestMutatedAnswersFail(t *testing.T) {
 	t.Parallel()
 	better, err := Better()
@@ -184,7 +183,7 @@ func TestMutatedAnswersFail(t *testing.T) {
 	runTrials(t, trials)
 }
 
-// mutant applies the mutation at the last place of a recording that takes it.
+// mutant applies the mutation at the last place of a recording where it is possible.
 func mutant(s Scenario, m mutation) (trial, bool) {
 	r := s.Recordings[0]
 	if slow(r.Steps) || huge(r.Steps) {
@@ -203,7 +202,7 @@ func mutant(s Scenario, m mutation) (trial, bool) {
 	return trial{}, false
 }
 
-// requiredSteps are the numbers of the steps that must be observed.
+// requiredSteps returns the numbers of the steps that must be observed.
 func requiredSteps(name string, r Recording) map[int]bool {
 	p := newPlan(name, r)
 	required := map[int]bool{}
@@ -218,8 +217,8 @@ func requiredSteps(name string, r Recording) map[int]bool {
 	return required
 }
 
-// TestOrder swaps neighbours of one client: where the order is free the play
-// must pass, elsewhere it must fail.
+// TestOrder swaps neighbouring steps of a client. The play must pass where the order is
+// free, and fail elsewhere.
 func TestOrder(t *testing.T) {
 	var trials []trial
 	free, fixed := 0, 0
@@ -240,7 +239,7 @@ func TestOrder(t *testing.T) {
 				steps[at], steps[at+1] = steps[at+1], steps[at]
 				one := trial{scenario: s.Name, play: r, answers: steps, label: s.Name + ", swapped at step " + shortJSON(at+1)}
 				if p.precedes(x, y) {
-					one.wantErr = "came"
+					one.wantErr = "received"
 					fixed++
 				} else {
 					free++

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// itemKind is what kind of observation an item is.
+// itemKind is the kind of observation that an item is.
 type itemKind uint8
 
 const (
@@ -15,20 +15,20 @@ const (
 	itemOpened
 	itemClosed
 	itemEnd
-	itemAllowance // nothing recorded: something that may come
+	itemAllowance // not recorded, but allowed
 )
 
-// item is one thing a client is to see, or may see.
+// item is something that a client must see or may see.
 type item struct {
 	id     int // place in plan.items, and in the done set of a state
 	client int
-	block  int // index of the block; an allowance counts from this block on
+	block  int // index of the block; an allowance is valid from this block on
 	kind   itemKind
-	step   *Step // the observation; of a long-poll message the http_response
-	open   *Open // of an opened, what was asked
+	step   *Step // the observation; for a long-poll message, the http_response
+	open   *Open // for an opened, the request
 	text   string
 	msg    message
-	// free: no order between this item and the others of its block (rule 6).
+	// free means that the item has no order among the others of its block (rule 6).
 	free bool
 	// allows reports whether an allowance permits the message.
 	allows func(m message, b *bindings) bool
@@ -37,7 +37,7 @@ type item struct {
 
 func (it *item) required() bool { return it.kind != itemAllowance }
 
-// block is an action and the observations up to the next action.
+// block is an action with the observations up to the next action.
 type block struct {
 	index    int
 	action   *Step
@@ -47,30 +47,30 @@ type block struct {
 	lastStep *Step
 }
 
-// pollPlan is one recorded http_response, with the messages in it.
+// pollPlan is a recorded http_response with its messages.
 type pollPlan struct {
 	step     *Step    // the observation
 	request  *Step    // the action that asked
 	messages []*item  // of a long-poll answer
 	isPoll   bool     // status 200 or 204 in the body, messages beside it
 	ageing   *ageing  // rule 8, nil if it does not apply
-	follow   []*block // polls of the same session with nothing done between
+	follow   []*block // polls of the same session without an action in between
 }
 
-// plan is a recording made ready to be played.
+// plan is a recording prepared for playing.
 type plan struct {
 	blocks []*block
 	items  []*item
-	// mustEnd are the clients whose connection the recording saw end: after a
-	// close frame it may be at any time (rule 7), but it must be.
+	// mustEnd has the clients whose connections ended in the recording. After a close
+	// frame they may end at any time (rule 7), but they must.
 	mustEnd map[int]*Step
-	// owners says whose channel brought a ${phx_ref:n} into being.
+	// owners has, for each ${phx_ref:n}, the client whose channel created it.
 	owners        map[string]int
 	anyTopicOrder bool
 }
 
-// newPlan cuts a recording into blocks and decides which of its observations
-// are required, and what else may come.
+// newPlan divides a recording into blocks and decides which observations are required,
+// and what else is allowed.
 func newPlan(name string, rec Recording) *plan {
 	p := &plan{mustEnd: map[int]*Step{}, owners: map[string]int{}, anyTopicOrder: rec.anyTopicOrder}
 	p.cut(rec.Steps)
@@ -166,16 +166,16 @@ func (p *plan) newPoll(b *block, s, request *Step) *pollPlan {
 	return poll
 }
 
-// link is what a recording says of a client's connection so far.
+// link is the state of a client's connection in the recording.
 type link uint8
 
 const (
 	linkOpen    link = iota
-	linkClosed       // a close frame came: rule 7 frees when the end is seen
-	linkRefused      // the handshake was: what becomes of the connection is free
+	linkClosed       // a close frame arrived: the end may be seen at any time (rule 7)
+	linkRefused      // the handshake was refused: anything may happen to the connection
 )
 
-// dropFreeEnds takes out the ends of connections that may be seen at any time.
+// dropFreeEnds removes the ends of connections that may be seen at any time.
 func (p *plan) dropFreeEnds(items []*item, links map[int]link) []*item {
 	var kept []*item
 	for _, it := range items {
@@ -201,7 +201,7 @@ func (p *plan) dropFreeEnds(items []*item, links map[int]link) []*item {
 	return kept
 }
 
-// eachMessage calls f for every message a client is to get, in order.
+// eachMessage calls f for every message that a client must get, in order.
 func (p *plan) eachMessage(f func(b *block, it *item)) {
 	for _, b := range p.blocks {
 		for _, it := range b.items {
@@ -215,8 +215,7 @@ func (p *plan) eachMessage(f func(b *block, it *item)) {
 	}
 }
 
-// findOwners notes, for each ${phx_ref:n}, the client whose action first
-// brought it.
+// findOwners finds, for each ${phx_ref:n}, the client whose action it first follows.
 func (p *plan) findOwners() {
 	p.eachMessage(func(b *block, it *item) {
 		for _, m := range placeholderPattern.FindAllStringSubmatch(it.text, -1) {
@@ -227,8 +226,8 @@ func (p *plan) findOwners() {
 	})
 }
 
-// precedes reports whether a, recorded before b for the same client in the
-// same block (or row of polls), must also come before b.
+// precedes reports whether a, recorded before b for the same client in the same block (or
+// row of polls), must come before b.
 func (p *plan) precedes(a, b *item) bool {
 	for _, k := range []itemKind{itemOpened, itemClosed, itemEnd} {
 		if a.kind == k || b.kind == k {
@@ -252,8 +251,8 @@ func (p *plan) precedes(a, b *item) bool {
 
 func (it *item) isMessage() bool { return it.kind == itemText || it.kind == itemBinary }
 
-// chainPolls finds, for each poll that is waited for, the polls of the same
-// session that follow with nothing done between.
+// chainPolls finds, for each synchronous poll, the polls of the same session that follow
+// without an action in between.
 func (p *plan) chainPolls() {
 	for i, b := range p.blocks {
 		if !b.isPlainPoll() {
@@ -272,13 +271,13 @@ func (p *plan) chainPolls() {
 	}
 }
 
-// isPlainPoll reports whether the block is a poll and its answer, nothing else.
+// isPlainPoll reports whether the block is only a poll and its answer.
 func (b *block) isPlainPoll() bool {
 	return b.action.HTTP != nil && b.action.Async == "" && len(b.items) == 0 &&
 		b.silence == nil && len(b.answers) == 1 && b.answers[0].isPoll
 }
 
-// pollSession names the session of a request by path and token.
+// pollSession returns a name for the session of a request, from its path and token.
 func pollSession(s *Step) string {
 	token := ""
 	if q, err := url.ParseQuery(s.HTTP.Query); err == nil {

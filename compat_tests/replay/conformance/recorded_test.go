@@ -12,18 +12,17 @@ import (
 
 const transcripts = "../../transcripts"
 
-// passPatience is for plays that must pass: nobody waits for it but on a
-// machine that is very busy.
+// passPatience is for plays that must pass. Only on a very busy machine do they need it.
 const passPatience = 90 * time.Second
 
 // testPatience is enough for a scripted server on a busy machine.
 const testPatience = 8 * time.Second
 
-// mutantPatience is waited out by every play that lacks an answer.
+// mutantPatience is for plays that lack an answer, which wait for all of it.
 const mutantPatience = 400 * time.Millisecond
 
-// atOnce bounds how many scripted servers play at the same time. They share
-// nothing and mostly sleep.
+// atOnce bounds how many scripted servers run at the same time. They share nothing and
+// mostly sleep.
 const atOnce = 24
 
 func load(t *testing.T) []Scenario {
@@ -49,13 +48,13 @@ func againstScript(t *testing.T, one trial) error {
 	return playRecording(context.Background(), s.addr(), one.scenario, one.play, Options{Patience: patience})
 }
 
-// trial is one recording and the answers it is played against.
+// trial is a recording and the answers that it is played against.
 type trial struct {
 	scenario string
 	play     Recording
 	answers  []Step
 	label    string
-	wantErr  string // "" must pass
+	wantErr  string // "" if it must pass
 }
 
 func runTrials(t *testing.T, trials []trial) {
@@ -81,7 +80,7 @@ func runTrials(t *testing.T, trials []trial) {
 	group.Wait()
 }
 
-// slow recordings wait for many seconds.
+// slow reports whether a recording waits for many seconds.
 func slow(steps []Step) bool {
 	total := 0
 	for _, s := range steps {
@@ -94,7 +93,8 @@ func slow(steps []Step) bool {
 	return total > 3000
 }
 
-// huge recordings send megabytes, which the race detector looks at byte by byte.
+// huge reports whether a recording sends megabytes, which is slow under the race
+// detector.
 func huge(steps []Step) bool {
 	text, err := json.Marshal(steps)
 	return err != nil || repeatsMuch.Match(text)

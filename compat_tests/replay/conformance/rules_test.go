@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Pieces of made-up recordings, all of client 1.
+// Parts of made-up recordings, all of client 1.
 const (
 	openWS   = `{"client":1,"open":{"path":"/s","query":""}}`
 	openedWS = `{"client":1,"opened":{"status":101,"headers":{"upgrade":"websocket","sec-websocket-accept":"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="}}}`
@@ -21,7 +21,7 @@ const (
 	pong     = `{"client":1,"pong":"p"}`
 )
 
-// unmatched is the answer that rule 5 allows.
+// unmatched returns the answer that rule 5 allows.
 func unmatched(ref string) string {
 	return fmt.Sprintf(`{"client":1,"recv":"[null,\"%s\",\"room:a\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}]"}`, ref)
 }
@@ -55,10 +55,10 @@ const (
 	msgB = `["1","2","room:a","b",{}]`
 )
 
-// rule is a recording and answers to it that must, or must not, pass.
+// rule is a recording, and answers to it that must or must not pass.
 type rule struct {
 	name     string
-	scenario string // "" has no meaning of its own
+	scenario string // the name, if it matters
 	recorded []string
 	answers  []string
 	wantErr  string
@@ -76,18 +76,18 @@ func runRules(t *testing.T, rules []rule) {
 	runTrials(t, trials)
 }
 
-// ws puts a handshake before the steps.
+// ws returns the steps with a handshake before them.
 func ws(steps ...string) []string { return append([]string{openWS, openedWS}, steps...) }
 
 func TestRulesOfOrder(t *testing.T) {
 	pipelined := sendMany(event1("2", "echo"), event1("3", "echo"))
 	runRules(t, []rule{
-		{name: "recorded order", recorded: ws(act, replied, closed), answers: ws(act, closed, replied), wantErr: "came"},
-		{name: "pong and message", recorded: ws(act, pong, replied), answers: ws(act, replied, pong), wantErr: "came"},
+		{name: "recorded order", recorded: ws(act, replied, closed), answers: ws(act, closed, replied), wantErr: "received"},
+		{name: "pong and message", recorded: ws(act, pong, replied), answers: ws(act, replied, pong), wantErr: "received"},
 		{name: "rule 1: diff before reply", recorded: ws(act, replied, joinDiff), answers: ws(act, joinDiff, replied)},
 		{name: "rule 1: diffs keep their order", recorded: ws(act, joinDiff, strings.ReplaceAll(joinDiff, "phx_ref:1", "phx_ref:2"), act,
 			strings.Replace(ownLeave, "phx_ref:1", "phx_ref:2", 1)),
-			answers: ws(act, joinDiff, strings.ReplaceAll(joinDiff, "phx_ref:1", "phx_ref:2"), act, ownLeave), wantErr: "came"},
+			answers: ws(act, joinDiff, strings.ReplaceAll(joinDiff, "phx_ref:1", "phx_ref:2"), act, ownLeave), wantErr: "received"},
 		{name: "rule 2: own leave unrecorded", recorded: ws(act, joinDiff, act, closed), answers: ws(act, joinDiff, act, ownLeave, closed)},
 		{name: "rule 2: own leave after close", recorded: ws(act, joinDiff, act, closed), answers: ws(act, joinDiff, act, closed, ownLeave)},
 		{name: "rule 2: own leave in a later block", recorded: ws(act, joinDiff, act, closed, act, replied), answers: ws(act, joinDiff, act, closed, act, ownLeave, replied)},
@@ -97,11 +97,11 @@ func TestRulesOfOrder(t *testing.T) {
 		{name: "rule 2: of another topic", recorded: ws(act, joinDiff, act, closed), answers: ws(act, joinDiff, act, closed, strings.Replace(ownLeave, "room:a", "room:b", 1)), wantErr: "nothing more"},
 		{name: "rule 2: a join is not free", recorded: ws(act, closed), answers: ws(act, closed, joinDiff), wantErr: "nothing more"},
 		{name: "rule 3: heartbeat", recorded: ws(act, heart, replied), answers: ws(act, replied, heart)},
-		{name: "rule 3: two heartbeats", recorded: ws(act, heart, strings.Replace(heart, `\"3\"`, `\"4\"`, 1)), answers: ws(act, strings.Replace(heart, `\"3\"`, `\"4\"`, 1), heart), wantErr: "came"},
-		{name: "rule 3: two topics", recorded: ws(act, replied, otherEv), answers: ws(act, otherEv, replied), wantErr: "came"},
-		{name: "rule 6: other scenario", recorded: ws(pipelined, replied, closed), answers: ws(pipelined, closed, replied), wantErr: "came"},
+		{name: "rule 3: two heartbeats", recorded: ws(act, heart, strings.Replace(heart, `\"3\"`, `\"4\"`, 1)), answers: ws(act, strings.Replace(heart, `\"3\"`, `\"4\"`, 1), heart), wantErr: "received"},
+		{name: "rule 3: two topics", recorded: ws(act, replied, otherEv), answers: ws(act, otherEv, replied), wantErr: "received"},
+		{name: "rule 6: other scenario", recorded: ws(pipelined, replied, closed), answers: ws(pipelined, closed, replied), wantErr: "received"},
 		{name: "rule 6", scenario: "made_up_pipelined", recorded: ws(pipelined, replied, closed), answers: ws(pipelined, closed, replied)},
-		{name: "rule 6: other action", scenario: "made_up_pipelined", recorded: ws(act, replied, closed), answers: ws(act, closed, replied), wantErr: "came"},
+		{name: "rule 6: other action", scenario: "made_up_pipelined", recorded: ws(act, replied, closed), answers: ws(act, closed, replied), wantErr: "received"},
 	})
 }
 
@@ -133,8 +133,8 @@ func TestRuleConnectionEnds(t *testing.T) {
 		{name: "eof later", recorded: append(ws(bye, end, eof), second...), answers: append(ws(bye, end), append(second, eof)...)},
 		{name: "eof unrecorded", recorded: ws(bye, end), answers: ws(bye, end, eof)},
 		{name: "never", recorded: ws(bye, end, eof), answers: ws(bye, end), wantErr: "*"},
-		{name: "eof without close frame", recorded: ws(bye, end, eof), answers: ws(bye, eof), wantErr: "came"},
-		{name: "eof is no lost 1009", recorded: ws(act, strings.Replace(end, "1000", "1009", 1), eof), answers: ws(act, eof), wantErr: "came"},
+		{name: "eof without close frame", recorded: ws(bye, end, eof), answers: ws(bye, eof), wantErr: "received"},
+		{name: "eof is no lost 1009", recorded: ws(act, strings.Replace(end, "1000", "1009", 1), eof), answers: ws(act, eof), wantErr: "received"},
 		{name: "eof nobody recorded", recorded: ws(act, replied), answers: ws(act, replied, eof), wantErr: "nothing more"},
 		{name: "eof as recorded", recorded: ws(act, replied, eof), answers: ws(act, replied, eof)},
 	})
@@ -171,18 +171,18 @@ func TestPolls(t *testing.T) {
 		{name: "spread over two polls", recorded: lp(ask, polled(msgA, msgB)), answers: lp(ask, polled(msgA), ask, polled(msgB))},
 		{name: "a poll with nothing between", recorded: lp(ask, polled(msgA, msgB)), answers: lp(ask, polled(msgA), ask, polled(), ask, polled(msgB))},
 		{name: "never all there", recorded: lp(ask, polled(msgA, msgB)), answers: lp(ask, polled(msgA)), wantErr: "*"},
-		{name: "order over polls", recorded: lp(ask, polled(msgA, msgB)), answers: lp(ask, polled(msgB), ask, polled(msgA)), wantErr: "came"},
+		{name: "order over polls", recorded: lp(ask, polled(msgA, msgB)), answers: lp(ask, polled(msgB), ask, polled(msgA)), wantErr: "received"},
 		{name: "too many", recorded: lp(ask, polled(msgA)), answers: lp(ask, polled(msgA, msgB)), wantErr: "nothing more"},
 		{name: "those of the next poll too", recorded: lp(ask, polled(msgA), wait, ask, polled(msgB)), answers: lp(ask, polled(msgA, msgB))},
 		{name: "some of the next poll", recorded: lp(ask, polled(msgA), ask, polled(msgB, msgA)), answers: lp(ask, polled(msgA, msgB), ask, polled(msgA))},
 		{name: "something done between", recorded: lp(ask, polled(msgA), post, taken, ask, polled(msgB)), answers: lp(ask, polled(msgA, msgB)), wantErr: "nothing more"},
-		{name: "another token", recorded: lp(ask, polled(msgA)), answers: lp(ask, strings.Replace(polled(msgA), "${token:1}", "other", 1)), wantErr: "came"},
-		{name: "status does not fit", recorded: lp(ask, polled(msgA)), answers: lp(ask, strings.Replace(polled(msgA), `\"status\":200`, `\"status\":204`, 1)), wantErr: "came"},
-		{name: "session gone", recorded: lp(ask, polled(msgA)), answers: lp(ask, answered(0, `{"messages":[],"status":410,"token":"new"}`)), wantErr: "came"},
+		{name: "another token", recorded: lp(ask, polled(msgA)), answers: lp(ask, strings.Replace(polled(msgA), "${token:1}", "other", 1)), wantErr: "received"},
+		{name: "status does not fit", recorded: lp(ask, polled(msgA)), answers: lp(ask, strings.Replace(polled(msgA), `\"status\":200`, `\"status\":204`, 1)), wantErr: "received"},
+		{name: "session gone", recorded: lp(ask, polled(msgA)), answers: lp(ask, answered(0, `{"messages":[],"status":410,"token":"new"}`)), wantErr: "received"},
 	})
 }
 
-// TestRuleAgeing is rule 8: when a session dies of age is free.
+// TestRuleAgeing tests rule 8: a session may die of age at any time.
 func TestRuleAgeing(t *testing.T) {
 	post := `{"client":1,"http":{"path":"/lp","query":"token=t","method":"POST","body":"x"}}`
 	alive, dead := answered(0, `{"status":200}`), answered(0, `{"status":410}`)
@@ -201,16 +201,16 @@ func TestRuleAgeing(t *testing.T) {
 		{name: "as recorded", recorded: row(alive, alive, dead), answers: row(alive, alive, dead)},
 		{name: "earlier", recorded: row(alive, alive, dead), answers: row(alive, dead, dead)},
 		{name: "later", recorded: row(alive, dead, dead), answers: row(alive, alive, dead)},
-		{name: "first must be alive", recorded: row(alive, alive, dead), answers: row(dead, dead, dead), wantErr: "came"},
-		{name: "last must be dead", recorded: row(alive, alive, dead), answers: row(alive, alive, alive), wantErr: "came"},
-		{name: "dead stays dead", recorded: row(alive, alive, alive, dead), answers: row(alive, dead, alive, dead), wantErr: "came"},
-		{name: "two are no row", recorded: row(alive, dead), answers: row(dead, dead), wantErr: "came"},
+		{name: "first must be alive", recorded: row(alive, alive, dead), answers: row(dead, dead, dead), wantErr: "received"},
+		{name: "last must be dead", recorded: row(alive, alive, dead), answers: row(alive, alive, alive), wantErr: "received"},
+		{name: "dead stays dead", recorded: row(alive, alive, alive, dead), answers: row(alive, dead, alive, dead), wantErr: "received"},
+		{name: "two are no row", recorded: row(alive, dead), answers: row(dead, dead), wantErr: "received"},
 		{name: "polls, earlier", recorded: []string{poll, polled(), poll, polled(), poll, gone(2)}, answers: []string{poll, polled(), poll, gone(3), poll, gone(2)}},
 		{name: "polls, later", recorded: []string{poll, polled(), poll, gone(2), poll, gone(3)}, answers: []string{poll, polled(), poll, polled(), poll, gone(3)}},
 	})
 }
 
-// TestOverlappingPolls: a poll that another replaces may get its 204 at once.
+// TestOverlappingPolls checks that a poll replaced by another may get its 204 at once.
 func TestOverlappingPolls(t *testing.T) {
 	async := func(name string) string { return strings.Replace(get("token=t"), `"}}`, `"},"async":"`+name+`"}`, 1) }
 	of := func(name string, ms int, body string) string {

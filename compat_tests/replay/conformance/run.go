@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// Figures of FORMAT.md: the silence at the end of a scenario, the pause before
-// a second try, and how long a message that must come is waited for.
+// Durations of FORMAT.md: the silence at the end of a scenario, the pause before a second
+// try, and how long to wait for a required message.
 const (
 	settleTime      = 80 * time.Millisecond
 	retryPause      = 300 * time.Millisecond
 	defaultPatience = 8 * time.Second
 	// finishTime is how long a server has to close a connection we half-closed.
 	finishTime = 300 * time.Millisecond
-	// asyncPause stands behind a request that is not waited for.
+	// asyncPause is the pause after an asynchronous request.
 	asyncPause = 60 * time.Millisecond
 )
 
-// Options changes how scenarios are run; the zero value is right for most.
+// Options configures how scenarios are run. The zero value is usually right.
 type Options struct {
-	// Patience is how long an observation is waited for; 0 means 8 s.
+	// Patience is how long to wait for an observation. Default 8 s.
 	Patience time.Duration
-	// Trace, if not nil, is told what is done and seen.
+	// Trace, if not nil, is called with what the clients do and see.
 	Trace func(line string)
 }
 
-// Failure says where a server parted from one recording.
+// Failure describes where a server differed from a recording.
 type Failure struct {
 	Scenario string
 	Server   string // of the recording, or the alternative
-	Step     int    // from 1; that of the action if nothing nearer is known
+	Step     int    // from 1; the step of the action if nothing closer is known
 	Err      error
 }
 
@@ -42,23 +42,23 @@ func (f *Failure) Error() string {
 
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Run plays a scenario against the server at addr ("host:port") and returns
-// nil if it does what one recording, or one alternative of defects.go, says.
-// Otherwise the error has one [Failure] for each.
+// Run plays a scenario against the server at addr ("host:port"). It returns nil if the
+// server answers as in one of the recordings, or in one of the alternatives of defects.go.
+// Otherwise the error has a [Failure] for each of them.
 func Run(ctx context.Context, addr string, s Scenario) error {
 	_, err := Judge(ctx, addr, s, Options{})
 	return err
 }
 
-// Judge is [Run] with options. It also returns the recording or alternative
-// that the server passed with.
+// Judge is [Run] with options. It also returns the name of the recording or alternative
+// with which the server passed.
 func Judge(ctx context.Context, addr string, s Scenario, o Options) (string, error) {
 	if o.Patience == 0 {
 		o.Patience = defaultPatience
 	}
 	ways := append(append([]Recording{}, s.Recordings...), alternatives(s)...)
 	if len(ways) == 0 {
-		return "", fmt.Errorf("%s: there is nothing to compare with", s.Name)
+		return "", fmt.Errorf("%s: no recording to compare with", s.Name)
 	}
 	var failures []error
 	for i, way := range ways {
@@ -90,10 +90,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// seen is what the play knows of a client's connection.
+// seen is what the play has seen of a client's connection.
 type seen struct{ closed, ended bool }
 
-// play is one try of one recording.
+// play is an attempt to play a recording.
 type play struct {
 	ctx     context.Context
 	addr    string
@@ -146,10 +146,10 @@ func (p *play) close(cancel context.CancelFunc) {
 	}
 }
 
-// block does an action and makes its observations.
+// block does an action and waits for its observations.
 func (p *play) block(b *block) error {
 	if b.action.HTTP != nil && p.leaveOut(b) {
-		p.trace("leave out a poll: its messages came before")
+		p.trace("skip a poll: its messages have arrived before")
 		return nil
 	}
 	started := time.Now()
@@ -180,8 +180,8 @@ func (p *play) block(b *block) error {
 	return p.silence(b)
 }
 
-// request makes the HTTP request of a block; if it is not async it judges the
-// answer.
+// request makes the HTTP request of a block, and checks the answer unless the request is
+// asynchronous.
 func (p *play) request(b *block) error {
 	ex, err := p.start(b.action, p.recordedMs(b.action))
 	if err != nil {
@@ -204,7 +204,7 @@ func (p *play) request(b *block) error {
 	return nil
 }
 
-// recordedMs is how long the recorded answer to a request took.
+// recordedMs returns how long the recorded answer to a request took.
 func (p *play) recordedMs(request *Step) int {
 	for _, b := range p.plan.blocks {
 		for _, a := range b.answers {
@@ -218,8 +218,8 @@ func (p *play) recordedMs(request *Step) int {
 
 func inStep(s *Step, err error) error { return fmt.Errorf("answer of step %d: %w", s.Number, err) }
 
-// observe waits until all observations of the block have been made, and for
-// listen at least as long as it says.
+// observe waits until all observations of the block have been made and, for a listen, at
+// least as long as it says.
 func (p *play) observe(b *block, started time.Time) error {
 	active := append(append([]*item{}, b.items...), p.allowances(b.index)...)
 	deadline := time.Now().Add(p.options.Patience)
@@ -242,7 +242,7 @@ func (p *play) observe(b *block, started time.Time) error {
 			continue
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("nothing came for %v, there is still missing:\n           %s", p.options.Patience, list(p.matcher.missing(b.items)))
+			return fmt.Errorf("nothing arrived for %v; still missing:\n           %s", p.options.Patience, list(p.matcher.missing(b.items)))
 		}
 		next := deadline
 		if listening {
@@ -254,7 +254,7 @@ func (p *play) observe(b *block, started time.Time) error {
 	}
 }
 
-// await returns when something arrived, or at the time given.
+// await returns when something arrives, or at the given time.
 func (p *play) await(until time.Time) error {
 	t := time.NewTimer(time.Until(until) + time.Millisecond)
 	defer t.Stop()
@@ -267,7 +267,7 @@ func (p *play) await(until time.Time) error {
 	return nil
 }
 
-// see judges one event.
+// see checks an event.
 func (p *play) see(ev event, active []*item, started time.Time) error {
 	p.trace("client %d saw %s", ev.client, ev)
 	known := p.seen[ev.client]
@@ -289,7 +289,7 @@ func (p *play) see(ev event, active []*item, started time.Time) error {
 	return nil
 }
 
-// checkCloseTime refuses a close that comes too early.
+// checkCloseTime returns an error for a close that comes too early.
 func checkCloseTime(ev event, active []*item, started time.Time) error {
 	for _, it := range active {
 		if it.kind != itemClosed || it.client != ev.client || it.step.AfterMs == nil {
@@ -302,7 +302,8 @@ func checkCloseTime(ev event, active []*item, started time.Time) error {
 	return nil
 }
 
-// silence is the silence_ms of a block; a listen has watched already.
+// silence waits for the silence_ms of a block, unless it is a listen, which has waited
+// already.
 func (p *play) silence(b *block) error {
 	if b.silence == nil {
 		return nil
@@ -317,7 +318,7 @@ func (p *play) silence(b *block) error {
 	return nil
 }
 
-// quiet fails if in this time anything comes that is not allowed to.
+// quiet returns an error if anything that is not allowed arrives within d.
 func (p *play) quiet(d time.Duration, index int) error {
 	until := time.Now().Add(d)
 	allowed := p.allowances(index)
@@ -338,7 +339,7 @@ func (p *play) quiet(d time.Duration, index int) error {
 	}
 }
 
-// settleEnd is the silence at the end; after it the connections that ended in the
+// settleEnd waits for the silence at the end. After it, the connections that ended in the
 // recording must have ended.
 func (p *play) settleEnd() error {
 	last := len(p.plan.blocks) - 1
@@ -359,7 +360,7 @@ func (p *play) settleEnd() error {
 	return nil
 }
 
-// allowances are the things that may come in the block, or before.
+// allowances returns the allowances of a block and of those before it.
 func (p *play) allowances(index int) []*item {
 	var list []*item
 	for _, it := range p.plan.items {

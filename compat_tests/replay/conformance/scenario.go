@@ -11,27 +11,27 @@ import (
 	"strings"
 )
 
-// Scenario is what clients do to the compatibility application, and how each
-// recorded server answered.
+// Scenario is what clients send to the compatibility application, and how each recorded
+// server answered.
 type Scenario struct {
 	// Name is the file name without ".json".
 	Name string
-	// About is one line for people.
+	// About describes the scenario in a line.
 	About string
 	// Transport is "websocket" or "longpoll".
 	Transport string
-	// Recordings are tried in order; a server passes with any of them.
+	// Recordings are tried in order. A server passes with any of them.
 	Recordings []Recording
 }
 
 // Recording is one server's version of a scenario.
 type Recording struct {
-	// Server names who was recorded ("bandit", "cowboy"), or the alternative
-	// of defects.go that demands these steps.
+	// Server names the recorded server ("bandit", "cowboy"), or the alternative of
+	// defects.go that requires these steps.
 	Server string
 	Steps  []Step
-	// anyTopicOrder frees the order between messages of different topics, for
-	// the scenarios in which joins may run side by side.
+	// anyTopicOrder allows messages of different topics in any order, for scenarios in
+	// which joins may run concurrently.
 	anyTopicOrder bool
 }
 
@@ -45,8 +45,8 @@ type scenarioFile struct {
 	Steps     []Step `json:"steps"`
 }
 
-// Load reads the scenarios of dir, which holds either one folder of files per
-// recorded server or the files themselves. The result is sorted by name.
+// Load reads the scenarios of dir, which contains either a folder of files for each
+// recorded server, or the files themselves. The result is sorted by name.
 func Load(dir string) ([]Scenario, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -99,7 +99,7 @@ func loadFolder(dir, server string, byName map[string]*Scenario) error {
 			return fmt.Errorf("load %s: %w", path, err)
 		}
 		if want := strings.TrimSuffix(filepath.Base(path), ".json"); f.Name != want {
-			return fmt.Errorf("load %s: it names itself %q", path, f.Name)
+			return fmt.Errorf("load %s: its name is %q", path, f.Name)
 		}
 		s := byName[f.Name]
 		if s == nil {
@@ -111,8 +111,8 @@ func loadFolder(dir, server string, byName map[string]*Scenario) error {
 	return nil
 }
 
-// parseScenario decodes one file. A key that the format does not know is an
-// error: an observation that is not understood would pass unseen.
+// parseScenario decodes a file. An unknown key is an error, because an observation that is
+// not understood would not be checked.
 func parseScenario(data []byte) (*scenarioFile, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
@@ -130,7 +130,7 @@ func parseScenario(data []byte) (*scenarioFile, error) {
 		}
 	}
 	if !f.Steps[0].isAction() {
-		return nil, errors.New("step 1 is no action")
+		return nil, errors.New("step 1 is not an action")
 	}
 	return &f, nil
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// scripted is a server that knows one recording and plays the other side of it:
-// it waits for each action, in order, and answers with the observations.
+// scripted is a server that plays the server's side of a recording: it waits for each
+// action, in order, and answers with the observations.
 type scripted struct {
 	listener net.Listener
 	steps    []Step
@@ -37,8 +37,7 @@ type serverConn struct {
 	closed  bool
 }
 
-// newScripted starts a server for the steps. It ends with the test, or with
-// close.
+// newScripted starts a server for the steps. It stops with the test, or with close.
 func newScripted(t *testing.T, steps []Step) *scripted {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -86,8 +85,8 @@ func (s *scripted) stopped() bool {
 	}
 }
 
-// play is one time through. A client that does something else than recorded
-// makes it stop; then the play under test fails for lack of answers.
+// play plays the recording once. It stops if a client does something that was not
+// recorded; the play under test then fails for lack of answers.
 func (s *scripted) play() {
 	s.conns, s.held, s.asked = map[int]*serverConn{}, map[string]net.Conn{}, map[string]time.Time{}
 	var began time.Time
@@ -118,7 +117,7 @@ func (s *scripted) drain() {
 	}
 	group.Wait()
 	if len(s.conns) == 0 {
-		<-s.stop // a client that only polls says nothing when it is done
+		<-s.stop // a client that only polls does not tell when it is done
 	}
 }
 
@@ -140,11 +139,11 @@ func (s *scripted) sleep(d time.Duration) {
 	}
 }
 
-// await takes the client's action off the wire.
+// await reads the client's action.
 func (s *scripted) await(step *Step) error {
 	switch {
 	case step.Wait != nil, step.Listen != nil:
-		return nil // the client alone knows when
+		return nil // only the client knows when
 	case step.Open != nil:
 		return s.awaitOpen(step)
 	case step.HTTP != nil:
@@ -152,7 +151,7 @@ func (s *scripted) await(step *Step) error {
 	}
 	c := s.conns[step.Client]
 	if c == nil || c.refused || c.closed {
-		return nil // sending to a connection that is closed does nothing
+		return nil // sending on a closed connection does nothing
 	}
 	if step.Drop {
 		_, err := io.Copy(io.Discard, c.reader)
@@ -194,8 +193,8 @@ func (s *scripted) awaitOpen(step *Step) error {
 	return nil
 }
 
-// readHead reads a request head by hand: some of those recorded net/http would
-// refuse.
+// readHead reads a request head without net/http, which would refuse some of the recorded
+// ones.
 func readHead(r *bufio.Reader, body *string) error {
 	for {
 		line, err := r.ReadString('\n')
@@ -221,7 +220,7 @@ func (s *scripted) awaitRequest(step *Step) error {
 	if err := readHead(bufio.NewReader(conn), step.HTTP.Body); err != nil {
 		return err
 	}
-	name := step.Async // "" is the one that waits for its answer now
+	name := step.Async // "" is the synchronous request
 	s.held[name], s.asked[name] = conn, time.Now()
 	return nil
 }
@@ -253,7 +252,7 @@ func (s *scripted) emit(step *Step, began time.Time) error {
 	return err
 }
 
-// end closes one half, so that nothing is lost that the client has not read.
+// end closes one direction, so that the client can still read everything.
 func (s *scripted) end(c *serverConn) error {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
@@ -264,7 +263,7 @@ func (s *scripted) end(c *serverConn) error {
 func (s *scripted) emitAnswer(step *Step) error {
 	conn := s.held[step.Of]
 	if conn == nil {
-		return fmt.Errorf("nobody asked")
+		return fmt.Errorf("no request is waiting")
 	}
 	delete(s.held, step.Of)
 	if step.MsAbout != nil {
@@ -299,7 +298,7 @@ func fill(text string) string {
 	})
 }
 
-// answerBytes is an answer with the recorded headers.
+// answerBytes returns an answer with the recorded headers.
 func answerBytes(a *Answer) []byte {
 	var out strings.Builder
 	status := a.Status[0]

@@ -109,7 +109,7 @@ func serveBytes(t *testing.T, head string, frames ...[]byte) string {
 
 const upgrade = "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nconnection: keep-alive, Upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
 
-// opening is a recording that opens and sees the given observations.
+// opening returns a recording of a handshake followed by observations.
 func opening(t *testing.T, offer, answer string, observations ...string) Recording {
 	t.Helper()
 	steps := []string{`{"client":1,"open":{"path":"/s","query":""}}`,
@@ -205,8 +205,8 @@ func TestCompressedMessages(t *testing.T) {
 	}
 }
 
-// TestLostTooBig is the second half of rule 7: a reset will do for a close
-// frame with 1009, and for no other.
+// TestLostTooBig tests the second half of rule 7: a reset counts as a close frame with
+// 1009, but not as any other.
 func TestLostTooBig(t *testing.T) {
 	for code, wantErr := range map[int]string{1009: "", 1002: "expected close frame 1002"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,10 +7,10 @@ import (
 	"fmt"
 )
 
-// Step is one action or one observation. Exactly one group of its fields is
-// set; the names are those of FORMAT.md.
+// Step is an action or an observation. Exactly one group of its fields is set. The names
+// are those of FORMAT.md.
 type Step struct {
-	// Number is the place in the file, from 1; errors name it.
+	// Number is the position in the file, from 1, for errors.
 	Number int `json:"-"`
 	Client int `json:"client"`
 
@@ -54,7 +54,7 @@ type Open struct {
 	Method           string  `json:"method"`
 	HTTP             string  `json:"http"`
 	Body             *string `json:"body"`
-	// Early are text frames sent in the same write as the request.
+	// Early has text frames to send in the same write as the request.
 	Early []string `json:"early"`
 }
 
@@ -67,7 +67,7 @@ type Request struct {
 	Body    *string `json:"body"`
 }
 
-// Frame is one client frame; absent fields have the defaults of FORMAT.md.
+// Frame is a client's frame. Absent fields have the defaults of FORMAT.md.
 type Frame struct {
 	Opcode *int    `json:"opcode"`
 	Fin    *bool   `json:"fin"`
@@ -77,7 +77,7 @@ type Frame struct {
 	Hex    *string `json:"hex"`
 }
 
-// SendClose is a close frame of the client.
+// SendClose is a client's close frame.
 type SendClose struct {
 	Code   *int    `json:"code"`
 	Reason string  `json:"reason"`
@@ -93,17 +93,17 @@ type Answer struct {
 	Body    *string           `json:"body"`
 }
 
-// Closed is a close frame of the server.
+// Closed is a server's close frame.
 type Closed struct {
 	Code   Numbers `json:"code"`
 	Reason string  `json:"reason"`
 }
 
-// noCode stands in Numbers for the null of a close frame without payload.
+// noCode represents, in Numbers, the null of a close frame without payload.
 const noCode = -1
 
-// Numbers are the values that will do. A recording has one; the alternatives
-// of defects.go may have several, written as an array.
+// Numbers has the acceptable values. A recording has one; the alternatives of defects.go
+// may have several, written as an array.
 type Numbers []int
 
 // UnmarshalJSON reads a number, null or an array of numbers.
@@ -140,20 +140,20 @@ func (n Numbers) String() string {
 	return fmt.Sprintf("one of %v", []int(n))
 }
 
-// Headers keep the order in which they are to be sent.
+// Headers are in the order in which they are sent.
 type Headers []Header
 
-// Header is one header; Omit is the recorded null, "leave it out".
+// Header is a header. Omit is the recorded null, which removes the header.
 type Header struct {
 	Name, Value string
 	Omit        bool
 }
 
-// UnmarshalJSON reads an object without losing the order of its keys.
+// UnmarshalJSON reads an object, keeping the order of its keys.
 func (h *Headers) UnmarshalJSON(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return errors.New("headers are no object")
+		return errors.New("headers are not an object")
 	}
 	for dec.More() {
 		name, err := dec.Token()
@@ -175,7 +175,7 @@ func (h *Headers) UnmarshalJSON(data []byte) error {
 
 func (s *Step) isAction() bool { return s.action() != "" }
 
-// action names the action, or is empty for an observation.
+// action returns the name of the action, or "" for an observation.
 func (s *Step) action() string {
 	switch {
 	case s.Open != nil:
@@ -206,8 +206,8 @@ func (s *Step) action() string {
 	return ""
 }
 
-// isEnd reports whether the step is the end of a connection: FORMAT.md does
-// not tell eof from reset.
+// isEnd reports whether the step is the end of a connection. FORMAT.md does not
+// distinguish eof from reset.
 func (s *Step) isEnd() bool { return s.EOF != nil || s.Reset != nil }
 
 func (s *Step) isObservation() bool {
@@ -215,10 +215,10 @@ func (s *Step) isObservation() bool {
 		s.isEnd() || s.HTTPResponse != nil || s.SilenceMs != nil
 }
 
-// check refuses a step that is neither or both.
+// check returns an error for a step that is neither or both.
 func (s *Step) check() error {
 	if s.isAction() == s.isObservation() {
-		return errors.New("neither an action nor an observation that is known")
+		return errors.New("neither an action nor an observation")
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Package conformancetest runs the recordings as Go tests, one subtest each.
+// Package conformancetest runs the recordings as Go tests, each as a subtest.
 package conformancetest
 
 import (
@@ -7,9 +7,9 @@ import (
 	"github.com/mycelium-rt/mycelium/compat_tests/replay/conformance"
 )
 
-// Run plays every scenario of dir. Each of addrs ("host:port") is a server of
-// its own with the compatibility application; one address plays one scenario
-// at a time, because scenarios share topics, so more of them are faster.
+// Run plays every scenario of dir. Each of addrs ("host:port") is a server with the
+// compatibility application. An address plays one scenario at a time, because scenarios
+// share topics, so more addresses are faster.
 func Run(t *testing.T, dir string, addrs ...string) {
 	t.Helper()
 	scenarios, err := conformance.Load(dir)
@@ -19,8 +19,7 @@ func Run(t *testing.T, dir string, addrs ...string) {
 	run(t, scenarios, addrs)
 }
 
-// RunBetter demands the answers that are better than Phoenix's (DEFECTS.md):
-// nothing else passes.
+// RunBetter requires the answers that are better than Phoenix's (DEFECTS.md).
 func RunBetter(t *testing.T, addrs ...string) {
 	t.Helper()
 	scenarios, err := conformance.Better()
@@ -30,8 +29,7 @@ func RunBetter(t *testing.T, addrs ...string) {
 	run(t, scenarios, addrs)
 }
 
-// run returns when all subtests are done, so that the caller may stop its
-// servers.
+// run returns when all subtests are done, so that the caller can stop its servers.
 func run(t *testing.T, scenarios []conformance.Scenario, addrs []string) {
 	t.Helper()
 	if len(addrs) == 0 {

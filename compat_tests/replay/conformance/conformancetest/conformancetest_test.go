@@ -39,7 +39,7 @@ func serveNotFound(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestRun plays the recordings of a path that is not there, on two servers.
+// TestRun plays the recordings of an unknown path on two servers.
 func TestRun(t *testing.T) {
 	const dir = "../../../transcripts"
 	small := t.TempDir()
