@@ -226,7 +226,7 @@ func TestFleetForeignFields(t *testing.T) {
 	c := f.nodes[0].polls(t)
 	c.join("quiet:1")
 	c.post(`["1","2","quiet:1","echo",{}]`)
-	forged := http.Header{"X-Mycelium-Receipt": {"1"}, "X-Mycelium-Forwarded": {"1 192.0.2.9:1 https AAAA"}}
+	forged := http.Header{"X-Mycelium-Receipt": {"1"}, "X-Mycelium-Forwarded": {"1 192.0.2.9:1 https - AAAA"}}
 	a := c.must("GET", "", forged)
 	if list, err := a.envelopes(); err != nil || len(list) != 1 || list[0].ref != "2" || a.header.Get("X-Mycelium-Receipt") != "" {
 		t.Errorf("a poll with fields of nodes: %v %s", err, a.raw)

@@ -60,7 +60,7 @@ func TestForwardedSocket(t *testing.T) {
 	eachFleet(t, channels.SocketOptions{}, func(t *testing.T, f *fleet) {
 		w := openWard(t, f)
 		far := f.nodes[0].dialTarget(t, "/ward/one/websocket?vsn=2.0.0&user=ada", http.Header{
-			"X-Mycelium-Forwarded": {"1 192.0.2.1:1 https AAAA"}, "User-Agent": {"far"}, "Cookie": {"a=b"},
+			"X-Mycelium-Forwarded": {"1 192.0.2.1:1 https - AAAA"}, "User-Agent": {"far"}, "Cookie": {"a=b"},
 		})
 		near := f.nodes[1].dialTarget(t, "/ward/one/websocket?vsn=2.0.0&user=bob", nil)
 		seen := <-w.clients

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -38,6 +40,15 @@ type Options struct {
 	// warn, at most ten in a second, and failures of the server at error. The
 	// default logs errors to standard error. Keys are never logged.
 	Logger *zerolog.Logger
+	// Forward, if not nil, has the node that runs an instance answer a request for it,
+	// which this API has permitted for the key named caller. That node's
+	// Options.Caller must return that name. It returns false, and answers nothing, if
+	// the request cannot be forwarded.
+	Forward func(w http.ResponseWriter, r *http.Request, to *instances.ElsewhereError, caller string) bool
+	// Caller returns the name of the key for which another node has permitted a
+	// request that it forwards, "" for requests of clients. nil means that there are
+	// no other nodes.
+	Caller func(*http.Request) string
 	// Before is an API of the same manager that this one replaces, whose
 	// idempotency keys stay valid. nil means there is none.
 	Before *API
@@ -135,7 +146,15 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return o.handle(w, asked)
+	err = o.handle(w, asked)
+	var elsewhere *instances.ElsewhereError
+	if errors.As(err, &elsewhere) && a.options.Forward != nil {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(asked.body)), int64(len(asked.body))
+		if a.options.Forward(w, r, elsewhere, who.key.Name) {
+			return nil
+		}
+	}
+	return err
 }
 
 // request is one that may be answered.

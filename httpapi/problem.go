@@ -76,6 +76,7 @@ func problemFor(err error) *Problem {
 	var conflict *instances.ConflictError
 	var revision *instances.RevisionError
 	var signal *instances.SignalError
+	var elsewhere *instances.ElsewhereError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -91,6 +92,10 @@ func problemFor(err error) *Problem {
 		return p
 	case errors.As(err, &signal):
 		return problem(http.StatusUnprocessableEntity, "signal", "The instance refused the signal", "%s", signal.Reason)
+	}
+	if errors.As(err, &elsewhere) {
+		return problem(http.StatusServiceUnavailable, "elsewhere", "Another node runs the instance",
+			"the node %s runs instance %q: try again, or ask there", elsewhere.Owner.Node, elsewhere.ID).with("Retry-After", "1")
 	}
 	return problemForState(err)
 }

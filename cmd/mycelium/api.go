@@ -10,6 +10,7 @@ import (
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/observer"
 )
 
@@ -23,6 +24,7 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	keys = d.keys(keys)
 	api, err := httpapi.New(d.instances, httpapi.Options{
 		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, Logger: &d.log, Before: before,
+		Forward: d.forwardCall, Caller: front.CallerOf,
 	})
 	if err != nil {
 		return err

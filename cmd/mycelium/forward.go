@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/forward"
+	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/hooks"
 	"github.com/mycelium-rt/mycelium/internal/membership"
 )
@@ -106,6 +108,20 @@ func (d *daemon) serveForwarded() error {
 	}
 	d.log.Info().Str("addr", f.address).Msg("taking clients of other nodes")
 	return nil
+}
+
+// forwardCall is httpapi.Options.Forward.
+func (d *daemon) forwardCall(w http.ResponseWriter, r *http.Request, to *instances.ElsewhereError, caller string) bool {
+	if d.cluster == nil || d.cluster.forward == nil || front.Forwarded(r) {
+		return false
+	}
+	claim, answered := front.ClaimOf(r), true
+	claim.Caller = caller
+	d.cluster.forward.Elsewhere(to.Owner.Node, to.Owner.Address).Relay(w, r, claim, func(err error) {
+		d.log.Warn().Err(err).Str("node", to.Owner.Node).Str("instance", to.ID).Msg("call not forwarded")
+		answered = false
+	})
+	return answered
 }
 
 // close ends what serveForwarded may not have got to.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -17,8 +18,9 @@ const Field = "X-Mycelium-Forwarded"
 
 // Claim is what a node says of the connection that a forwarded request came on.
 //
-// On the wire it is "1 PEER SCHEME MAC": a version, the address and port or "-",
-// http or https, and the HMAC-SHA256 of what stands before it in base64url. The MAC
+// On the wire it is "1 PEER SCHEME CALLER MAC": a version, the address and port or
+// "-", http or https, the caller escaped as in a query, with "=" before it, or "-",
+// and the HMAC-SHA256 of what stands before it in base64url. The MAC
 // does not bind a claim to its request: TLS does, or else who can read the traffic
 // between nodes must be trusted (see [Options.Insecure]).
 type Claim struct {
@@ -26,6 +28,9 @@ type Claim struct {
 	Peer netip.AddrPort
 	// Secure reports whether the connection had TLS.
 	Secure bool
+	// Caller is the name of the API key for which the node has permitted the request;
+	// empty if it is not for the API.
+	Caller string
 }
 
 // ErrClaim: a request has no claim, or not one of a node of this cluster.
@@ -35,14 +40,17 @@ const claimVersion = "1"
 
 // sign returns a claim as it is sent.
 func (n *Node) sign(c Claim) string {
-	peer, scheme := "-", "http"
+	peer, scheme, caller := "-", "http", "-"
 	if c.Peer.IsValid() {
 		peer = c.Peer.String()
 	}
 	if c.Secure {
 		scheme = "https"
 	}
-	text := claimVersion + " " + peer + " " + scheme
+	if c.Caller != "" {
+		caller = "=" + url.QueryEscape(c.Caller)
+	}
+	text := claimVersion + " " + peer + " " + scheme + " " + caller
 	return text + " " + n.mac(text)
 }
 
@@ -69,7 +77,7 @@ func (n *Node) TakeClaim(h http.Header) (Claim, error) {
 
 func parseClaim(text string) (c Claim, err error) {
 	parts := strings.Split(text, " ")
-	if len(parts) != 3 || parts[0] != claimVersion {
+	if len(parts) != 4 || parts[0] != claimVersion {
 		return Claim{}, ErrClaim
 	}
 	if parts[1] != "-" {
@@ -78,6 +86,11 @@ func parseClaim(text string) (c Claim, err error) {
 		}
 	}
 	c.Secure = parts[2] == "https"
+	if caller, ok := strings.CutPrefix(parts[3], "="); ok {
+		if c.Caller, err = url.QueryUnescape(caller); err != nil {
+			return Claim{}, ErrClaim
+		}
+	}
 	return c, nil
 }
 

@@ -27,6 +27,15 @@ func Forwarded(r *http.Request) bool {
 	return c != nil && c.node != nil
 }
 
+// CallerOf returns the name of the API key for which another node has permitted a
+// request that it has forwarded, "" for all other requests.
+func CallerOf(r *http.Request) string {
+	if !Forwarded(r) {
+		return ""
+	}
+	return connOf(r).claim.Caller
+}
+
 // takeClaim makes the client that another node speaks of the peer, and counts its
 // connection if it is to be a socket's.
 func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
