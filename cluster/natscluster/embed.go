@@ -74,17 +74,9 @@ func Embed(o EmbedOptions) (*Transport, error) {
 			return nil, err
 		}
 	}
-	if e.server, err = server.NewServer(options); err != nil {
+	if e.server, err = startServer(options, &o); err != nil {
 		e.lock.Close()
-		return nil, fmt.Errorf("natscluster: the embedded server: %w", err)
-	}
-	if o.Log != nil {
-		e.server.SetLoggerV2(lines{o.Log}, false, false, false)
-	}
-	go e.server.Start()
-	if !e.server.ReadyForConnections(startTimeout) {
-		e.stop()
-		return nil, fmt.Errorf("natscluster: the embedded server does not listen on %s: is the port taken?", o.Listen)
+		return nil, err
 	}
 	t, err := connect(o.Cluster, "", []nats.Option{nats.InProcessServer(e.server), nats.UserInfo(options.Username, options.Password)})
 	if err != nil {
@@ -93,6 +85,23 @@ func Embed(o EmbedOptions) (*Transport, error) {
 	}
 	t.server = e
 	return t, nil
+}
+
+// startServer starts a server and waits until it listens.
+func startServer(options *server.Options, o *EmbedOptions) (*server.Server, error) {
+	s, err := server.NewServer(options)
+	if err != nil {
+		return nil, fmt.Errorf("natscluster: the embedded server: %w", err)
+	}
+	if o.Log != nil {
+		s.SetLoggerV2(lines{o.Log}, false, false, false)
+	}
+	go s.Start()
+	if !s.ReadyForConnections(startTimeout) {
+		(&embedded{server: s}).stop()
+		return nil, fmt.Errorf("natscluster: the embedded server does not listen on %s: is the port taken?", o.Listen)
+	}
+	return s, nil
 }
 
 func serverOptions(o EmbedOptions) (*server.Options, error) {

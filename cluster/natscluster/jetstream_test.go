@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,5 +201,43 @@ func TestNameTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		free.Close()
+	}
+}
+
+// TestRemovePeer: a node that is gone for good is forgotten, and another one takes its place.
+func TestRemovePeer(t *testing.T) {
+	t.Parallel()
+	nodes := statefulCluster(t, 4)
+	mustPut(t, nodes[0].bucket(t), "key", "value")
+	if got, want := peerID("node-0"), nodes[0].transport.server.server.Node(); got != want || want == "" {
+		t.Errorf("the identifier of node-0 is %q, want %q", got, want)
+	}
+	visitor := EmbedOptions{Cluster: "test", Name: "visitor", Listen: "127.0.0.1:0", Routes: nodes[0].options.Routes, Secret: secret}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := RemovePeer(ctx, visitor, "nobody"); !errors.Is(err, ErrNoPeer) {
+		t.Errorf("%v, want ErrNoPeer", err)
+	}
+	keepers := func() Keepers {
+		k, _ := nodes[0].transport.Keepers(ctx, "bucket")
+		return k
+	}
+	var gone *stateful
+	wait(t, "three nodes keep the bucket", func() bool { return len(keepers().Current) == 3 })
+	for i, s := range nodes[1:] {
+		if slices.Contains(keepers().Current, s.options.Name) {
+			gone = nodes[i+1]
+		}
+	}
+	gone.stop(t)
+	if err := RemovePeer(ctx, visitor, gone.options.Name); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "three others keep the bucket", func() bool {
+		k := keepers()
+		return len(k.Current) == 3 && !slices.Contains(k.Current, gone.options.Name)
+	})
+	if err := RemovePeer(ctx, visitor, gone.options.Name); !errors.Is(err, ErrNoPeer) {
+		t.Errorf("removed twice: %v", err)
 	}
 }

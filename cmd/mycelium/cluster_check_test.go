@@ -69,3 +69,23 @@ func TestClusterUnreachable(t *testing.T) {
 		t.Errorf("exit %d: %s", code, &stderr)
 	}
 }
+
+// TestClusterCommand: what "mycelium cluster" does not take, it says.
+func TestClusterCommand(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"cluster"}, 2, "mycelium cluster: missing command; the commands are remove"},
+		{[]string{"cluster", "remove"}, 2, "mycelium cluster remove: the name of the node comes first"},
+		{[]string{"cluster", "remove", "--config=c.yaml"}, 2, "mycelium cluster remove: the name of the node comes first"},
+		{[]string{"cluster", "remove", "a", "--cluster-size=no"}, 2, `cluster.size: "no"`},
+		{[]string{"cluster", "remove", "a"}, 1, "mycelium cluster remove: only clusters with cluster.listen and cluster.instances=shared"},
+		{[]string{"cluster", "remove", "--help"}, 0, "mycelium cluster manages the nodes"},
+	} {
+		if code, text := runCommand(t, c.args...); code != c.code || !strings.Contains(text, c.want) {
+			t.Errorf("%q: %d %s, want %d %s", c.args, code, text, c.code, c.want)
+		}
+	}
+}

@@ -44,6 +44,9 @@ func commands() []command {
 		{"token", "sign or verify a token, to try out a server that requires them", func(ctx context.Context, i invocation) int {
 			return tokens(ctx, i.args, i.environ, os.Stdin, i.stdout, i.stderr)
 		}},
+		{"cluster", "forget a node of a cluster that is gone for good", func(ctx context.Context, i invocation) int {
+			return manageCluster(ctx, i.args, i.environ, i.stdout, i.stderr)
+		}},
 		{"doctor", "report what limits connections on this machine, and how to raise it", func(ctx context.Context, i invocation) int {
 			return examine(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},

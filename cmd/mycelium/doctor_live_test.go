@@ -33,6 +33,14 @@ func liveCheck(t *testing.T, name string, args ...string) doctor.Check {
 	return r.Cluster[i]
 }
 
+// runCommand returns the exit code of a command, and all that it prints.
+func runCommand(t *testing.T, args ...string) (code int, text string) {
+	t.Helper()
+	var out bytes.Buffer
+	code = run(t.Context(), args, nil, &out, &out)
+	return code, out.String()
+}
+
 // TestDoctorClocks: a node whose clock is wrong is found, and one whose clock is right is not.
 func TestDoctorClocks(t *testing.T) {
 	if !fileExists("/proc/sys") {
@@ -89,6 +97,10 @@ func TestDoctorStore(t *testing.T) {
 	}
 	if c := liveCheck(t, "nodes", ask...); c.Status != doctor.OK || c.Value != "a, b" {
 		t.Errorf("%+v", c)
+	}
+	if code, text := runCommand(t, append([]string{"cluster", "remove", "c", "--cluster-name=test", "--cluster-node=x"}, ask...)...); code != 1 ||
+		text != "mycelium cluster remove: no node of this name keeps anything\n" {
+		t.Errorf("a node that never was is removed: %d %s", code, text)
 	}
 	other := filepath.Join(t.TempDir(), "secret")
 	writeFile(t, other, strings.Repeat("x", 32))
