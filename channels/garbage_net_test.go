@@ -176,7 +176,7 @@ func TestReasonOfMalformedMessages(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, channels.SocketOptions{}, room())
 		for frame, want := range map[string]string{
-			string(masked(true, ws.OpBinary, "\x03\x01\x01\x06\x01\x00\x0111room:1x{}")): `binary broadcasts of Supabase are not supported: set vsn: "1.0.0" in realtime-js`,
+			string(masked(true, ws.OpBinary, "\x03\x01\x01\x06\x01\x00\x0111room:1x{}")): `binary broadcasts of Supabase need an instance of type "realtime", or vsn: "1.0.0" in realtime-js`,
 			string(masked(true, ws.OpText, "nonsense")):                                  "",
 		} {
 			p := s.dial(t)

@@ -96,7 +96,7 @@ var faultReasons = [...]string{
 func (f fault) at(offset int) error {
 	e := &DecodeError{Offset: offset, Reason: faultReasons[f]}
 	if f == faultUserBroadcast {
-		e.Advice = `binary broadcasts of Supabase are not supported: set vsn: "1.0.0" in realtime-js`
+		e.Advice = `binary broadcasts of Supabase need an instance of type "realtime", or vsn: "1.0.0" in realtime-js`
 	}
 	return e
 }

@@ -18,7 +18,7 @@ const newest = [...from1_8, "longpoll rejoin"]
 export const NOTES = [
   "Clients that send no join_ref are told of the end of the first channel with ref null, and close both; on Phoenix as here " +
     "(recording v1_join_twice).",
-  "What it can show: realtime-js 2.109.0 loses the phx_ref of a presence when another joins under its key, whatever the server, " +
+  "What it can show: realtime-js 2.119.1 loses the phx_ref of a presence when another joins under its key, whatever the server, " +
     "and then does not see the older one change or leave.",
   "Older versions do not join again when their session is gone: they go on in a new one, in which they are on no channel.",
   "These versions throw on the answer 403.",
@@ -51,11 +51,11 @@ export const CLIENTS = [
     behaviours: {...phoenix, ...withoutJoinRefs}, notes: {"duplicate join": 1},
   },
   {
-    name: "realtime-js 2.109.0, vsn 1.0.0", package: "@supabase/realtime-js", offers: ["auth token"], behaviours: onRealtime,
+    name: "realtime-js 2.119.1, vsn 1.0.0", package: "@supabase/realtime-js", offers: ["auth token"], behaviours: onRealtime,
     notes: {"presence: two users, two tabs": 2}, options: {vsn: "1.0.0"},
   },
   {
-    name: "realtime-js 2.109.0, vsn 2.0.0", package: "@supabase/realtime-js", offers: ["auth token"], behaviours: onRealtime,
+    name: "realtime-js 2.119.1, vsn 2.0.0", package: "@supabase/realtime-js", offers: ["auth token"], behaviours: onRealtime,
     notes: {all: 5, "presence: two users, two tabs": 2},
     options: {
       vsn: "2.0.0",
