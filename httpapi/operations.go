@@ -166,7 +166,7 @@ func (a *API) operationsInside() []operation {
 	inside := func(id, path, summary string, handle func(http.ResponseWriter, *request) error, query parameter, answer answerDoc) operation {
 		return operation{
 			method: "GET", path: "/api/instances/{id}/" + path, scope: Read, handle: handle, query: []parameter{query},
-			id: id, summary: summary, answers: []answerDoc{answer}, fails: []int{http.StatusConflict},
+			id: id, summary: summary, answers: []answerDoc{answer}, fails: []int{http.StatusConflict, http.StatusServiceUnavailable},
 		}
 	}
 	return []operation{{
@@ -174,21 +174,22 @@ func (a *API) operationsInside() []operation {
 		header: []parameter{{name: "Idempotency-Key", about: "The same request with the same key within ten minutes is sent once.", schema: text(`,"maxLength":255`)}},
 		id:     "broadcast", summary: "Send an event to all who have joined a topic",
 		answers: []answerDoc{sent},
-		fails:   []int{http.StatusConflict, http.StatusTooManyRequests},
+		fails:   []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, {
 		method: "POST", path: "/api/instances/{id}/disconnect", scope: Publish, handle: a.disconnect, body: jsonBody("Disconnect"),
 		id: "disconnect", summary: "Close all sockets of a socket id", about: "Their clients connect again.",
 		answers: []answerDoc{done},
-		fails:   []int{http.StatusConflict},
+		fails:   []int{http.StatusConflict, http.StatusServiceUnavailable},
 	}, {
 		method: "POST", path: "/api/instances/{id}/signal", scope: Publish, handle: a.signal, body: jsonBody("Signal"),
 		id: "signal", summary: "Call the instance's logic", about: "What signals there are is the type's to say.",
 		answers: []answerDoc{{status: 200, about: "What the logic answered.", schema: object("result", json.RawMessage("{}"))}},
-		fails:   []int{http.StatusConflict, http.StatusTooManyRequests},
+		fails:   []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, {
 		method: "GET", path: "/api/instances/{id}/stats", scope: Read, handle: a.stats,
 		id: "getStats", summary: "What an instance has counted",
 		answers: []answerDoc{{status: 200, about: "Counts since it was created or the server started.", schema: ref("schemas", "Stats")}},
+		fails:   []int{http.StatusServiceUnavailable},
 	},
 		inside("listTopics", "topics", "The topics that somebody has joined, most subscribers first", a.topics, limitParameter,
 			answerDoc{status: 200, about: "The topics.", schema: object("topics", listOf("Topic"))}),

@@ -112,6 +112,11 @@ func problemForState(err error) *Problem {
 		return problem(http.StatusConflict, "not-running", "The instance is not running", "its state says why: GET it; POST …/resume starts one that has stopped or failed")
 	case errors.Is(err, instances.ErrNoHistory):
 		return problem(http.StatusConflict, "no-history", "Nothing is recorded", "the spec of this instance has no history; the server's configuration has that of the instance default, as history.rules")
+	case errors.Is(err, instances.ErrNoOwner):
+		return problem(http.StatusServiceUnavailable, "no-owner", "No node runs the instance", "a node of the cluster starts it as soon as it can: GET it, its reason says what it waits for").with("Retry-After", "2")
+	case errors.Is(err, instances.ErrUnreachable):
+		return problem(http.StatusServiceUnavailable, "unreachable", "The cluster's store cannot be reached",
+			"this node cannot reach a majority of the others, so it is not known whether this was done: try again, it is done once").with("Retry-After", "5")
 	case errors.Is(err, instances.ErrNoSignals):
 		return problem(http.StatusUnprocessableEntity, "no-signals", "No signals", "instances of this type take no signals")
 	case errors.Is(err, instances.ErrClosed):

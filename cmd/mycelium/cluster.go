@@ -148,6 +148,14 @@ func (n *clusterNode) sharedStore() instances.SharedStore {
 	return n.store
 }
 
+// sharingNode returns the name of this node if it shares its instances with others, "" otherwise.
+func (n *clusterNode) sharingNode() string {
+	if n.sharedStore() == nil {
+		return ""
+	}
+	return n.name
+}
+
 // address returns where clients reach this node, for people.
 func (d *daemon) address() string {
 	host, port, err := net.SplitHostPort(d.cfg.Listen)

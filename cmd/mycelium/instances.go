@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
@@ -23,12 +26,55 @@ import (
 // Clients also reach it without an id.
 const defaultInstance = "default"
 
-// openStore opens the store of instances.
-func openStore(dir string) (instances.Store, error) {
-	if dir == "" {
+// openStore opens the store of instances that are this node's own.
+func openStore(cfg *config.Config) (instances.Store, error) {
+	if cfg.Data == "" || cfg.Cluster.SharesInstances() {
 		return new(instances.Memory), nil
 	}
-	return boltstore.Open(dir)
+	return boltstore.Open(cfg.Data)
+}
+
+// instanceStore returns the store of all instances: that of the cluster, if the nodes
+// share them.
+func (d *daemon) instanceStore() instances.Store {
+	if shared := d.cluster.sharedStore(); shared != nil {
+		return shared
+	}
+	return d.store
+}
+
+// warnOfOwnInstances logs which instances this node has kept for itself, before it began
+// to share those of its cluster. They are not served, and stay where they are.
+func (d *daemon) warnOfOwnInstances(ctx context.Context) {
+	file := filepath.Join(d.cfg.Data, boltstore.File)
+	if _, err := os.Stat(file); err != nil || d.cfg.Data == "" {
+		return
+	}
+	ids, err := ownInstances(ctx, d.cfg.Data)
+	if err != nil {
+		d.log.Warn().Err(err).Str("file", file).Msg("it cannot be read whether this node has kept instances of its own, which are not served in a cluster that shares them")
+		return
+	}
+	if len(ids) > 0 {
+		d.log.Warn().Str("file", file).Int("count", len(ids)).Strs("instances", ids[:min(len(ids), 20)]).
+			Msg("instances that this node has kept for itself are not served, because it shares the instances of its cluster; they stay in the file: " +
+				"cluster.instances=local serves them again, and docs/cluster.md says how to move them")
+	}
+}
+
+// ownInstances lists the ids of the instances in the store of a directory.
+func ownInstances(ctx context.Context, dir string) (ids []string, err error) {
+	store, err := boltstore.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	const prefix = "spec." // of package instances
+	entries, err := store.List(ctx, prefix)
+	for _, e := range entries {
+		ids = append(ids, strings.TrimPrefix(e.Key, prefix))
+	}
+	return ids, err
 }
 
 // newManager returns the manager of all instances, with the built-in types.
@@ -37,7 +83,7 @@ func (d *daemon) newManager() *instances.Manager {
 	d.privateJWKS.Store(d.cfg.API.PrivateJWKS)
 	d.verifiers.log = &d.log
 	m := instances.New(d.endpoint, instances.Options{
-		Store: d.store, Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
+		Store: d.instanceStore(), Node: d.cluster.sharingNode(), Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
 		History: history.NewStore(history.Options{Memory: int64(d.cfg.History.Memory)}),
 		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 		Address: d.cluster.forwardAddress(), Elsewhere: d.cluster.elsewhere(),
@@ -55,7 +101,9 @@ func register(m *instances.Manager, o realtime.Options) {
 
 // openInstances starts the default instance and those in the store.
 func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
-	if d.cfg.Data == "" {
+	if d.cfg.Cluster.SharesInstances() {
+		d.warnOfOwnInstances(ctx)
+	} else if d.cfg.Data == "" {
 		d.log.Info().Msg("instances are kept in memory until the server stops: --data DIRECTORY keeps them")
 	}
 	if _, err := d.declare(ctx, first.specs()); err != nil {

@@ -206,7 +206,7 @@ func (d *daemon) open(first *loaded) (err error) {
 	if d.endpoint, err = channels.NewEndpoint(o); err != nil {
 		return err
 	}
-	if d.store, err = openStore(d.cfg.Data); err != nil {
+	if d.store, err = openStore(d.cfg); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background())) // it has no clients
 	}
 	if err := d.join(first.cluster); err != nil {

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/boltstore"
+)
+
+// shown is an instance as the API of a node shows it.
+func (n *node) shown(t *testing.T, id string) (i instances.Info, ok bool) {
+	t.Helper()
+	status, text := n.call(t, http.MethodGet, "/api/instances/"+id, "")
+	return i, status == http.StatusOK && json.Unmarshal([]byte(text), &i) == nil
+}
+
+// awaitRunning waits until all nodes show an instance as running, on the same node or on
+// all, and returns that.
+func awaitRunning(t *testing.T, nodes []*node, id string) (owner string) {
+	t.Helper()
+	wait(t, id+" runs", func() bool {
+		for at, n := range nodes {
+			i, ok := n.shown(t, id)
+			if !ok || i.State != instances.Running || at > 0 && i.Node != owner {
+				return false
+			}
+			owner = i.Node
+		}
+		return true
+	})
+	return owner
+}
+
+const atTalk = "/socket/talk/websocket?vsn=2.0.0"
+
+// TestSharedInstances: three processes know the same instances, whichever was asked to
+// create them; clients of an instance connect to any node; its owner hands it over when
+// it is stopped, and another takes it when the owner is killed, with what was saved.
+// It takes half a minute: a node that is killed is given up after 10 s.
+func TestSharedInstances(t *testing.T) {
+	t.Parallel()
+	s := startSharing(t)
+	a, b := s.nodes[0], s.nodes[1]
+	wait(t, "talk is created", func() bool {
+		status, _ := a.call(t, http.MethodPost, "/api/instances", `{"id":"talk","type":"chat"}`)
+		return status == http.StatusCreated || status == http.StatusOK // the store elects its leader
+	})
+	if status, text := b.call(t, http.MethodPost, "/api/instances", `{"id":"news","type":"relay"}`); status != http.StatusCreated {
+		t.Fatalf("%d %s", status, text)
+	}
+	if node := awaitRunning(t, s.nodes, "news"); node != "" {
+		t.Errorf("a relay is on %q, want all nodes", node)
+	}
+	here, there := joinAt(t, a, "/socket/news/websocket?vsn=2.0.0", "room:1"), joinAt(t, b, "/socket/news/websocket?vsn=2.0.0", "room:1")
+	here.say(t, 1)
+	there.hears(t, 1, 1)
+
+	owner := awaitRunning(t, s.nodes, "talk")
+	for _, n := range s.nodes {
+		c := joinAt(t, n, atTalk, "room:1")
+		c.write(t, `["1","2","room:1","new_msg",{"body":"hello from %s"}]`, n.name)
+		expect(t, c.Client, `"status":"ok"`)
+	}
+	if code, out, stderr := a.command(t, "instances", "list"); code != 0 || !strings.Contains(out, owner) {
+		t.Errorf("instances list does not name %s: %d %s%s", owner, code, out, stderr)
+	}
+
+	// SIGTERM: handed over, with what Stop saves.
+	rest := s.end(t, owner, func(n *node) { n.terminate(t) })
+	began := time.Now()
+	next := awaitRunning(t, rest, "talk")
+	t.Logf("handed over from %s to %s, seen %s after the end of its process", owner, next, time.Since(began))
+	s.assertBacklog(t, rest, "hello from a", "hello from b", "hello from c")
+	s.restartNamed(t, owner)
+
+	// SIGKILL: taken over, with what was saved.
+	c := joinAt(t, rest[0], atTalk, "room:1")
+	c.write(t, `["1","2","room:1","new_msg",{"body":"saved"}]`)
+	expect(t, c.Client, `"status":"ok"`)
+	time.Sleep(3 * time.Second) // chat.SaveAfter and the store's time
+	rest = s.end(t, next, func(n *node) { n.kill() })
+	began = time.Now()
+	wait(t, "another node has it", func() bool { i, ok := rest[0].shown(t, "talk"); return ok && i.Node != next && i.Node != "" })
+	awaitRunning(t, rest, "talk")
+	t.Logf("taken over %s after a kill", time.Since(began))
+	s.assertBacklog(t, rest, "hello from a", "saved")
+
+	if status, text := rest[0].call(t, http.MethodDelete, "/api/instances/talk", ""); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, text)
+	}
+	for _, n := range rest {
+		wait(t, "talk is gone on "+n.name, func() bool {
+			status, _ := n.call(t, http.MethodGet, "/api/instances/talk", "")
+			return status == http.StatusNotFound
+		})
+	}
+}
+
+// end ends a node, and returns the others.
+func (s *sharing) end(t *testing.T, name string, end func(*node)) (rest []*node) {
+	t.Helper()
+	for _, n := range s.nodes {
+		if n.name == name {
+			end(n)
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	return rest
+}
+
+func (s *sharing) restartNamed(t *testing.T, name string) {
+	t.Helper()
+	for i, n := range s.nodes {
+		if n.name == name {
+			s.restart(t, i)
+			s.nodes[i].awaitReady(t)
+		}
+	}
+}
+
+// assertBacklog wants a client that joins the chat through any node to get these
+// messages.
+func (s *sharing) assertBacklog(t *testing.T, nodes []*node, messages ...string) {
+	t.Helper()
+	for _, n := range nodes {
+		c := joinAt(t, n, atTalk, "room:1")
+		for {
+			_, data, err := c.ReadMessage()
+			if err != nil {
+				t.Fatalf("waiting for the backlog on %s: %v", n.name, err)
+			}
+			if !strings.Contains(string(data), `"backlog"`) {
+				continue
+			}
+			for _, m := range messages {
+				if !strings.Contains(string(data), m) {
+					t.Errorf("through %s: %s is not in %s", n.name, m, data)
+				}
+			}
+			break
+		}
+	}
+}
+
+// TestOwnInstancesAreNotLost: a node that joins a cluster which shares instances says
+// which of its own are not served. It starts without a majority, and says what is missing.
+func TestOwnInstancesAreNotLost(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	store, err := boltstore.Open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Put(t.Context(), "spec.mine", []byte(`{"spec":{"id":"mine","type":"chat"}}`), 0); err != nil {
+		t.Fatal(err)
+	}
+	store.Close()
+	n := startNode(t, "a", append(embedded(t)[1:], "--cluster-listen=127.0.0.1:"+freePort(t), "--cluster-instances=shared", "--cluster-size=3",
+		"--cluster-routes=nats://127.0.0.1:"+freePort(t)+",nats://127.0.0.1:"+freePort(t)+",nats://127.0.0.1:"+freePort(t), "--data="+data)...)
+	wait(t, "the log has it", func() bool {
+		return strings.Contains(n.log.String(), `"instances":["mine"]`) && strings.Contains(n.log.String(), filepath.Join(data, boltstore.File))
+	})
+	ada, bob := joinAt(t, n, atDefault, "room:1"), joinAt(t, n, atDefault, "room:1")
+	ada.say(t, 1)
+	bob.hears(t, 1, 1)
+	if status, text := n.call(t, http.MethodPost, "/api/instances", `{"id":"more","type":"chat"}`); status != http.StatusServiceUnavailable || !strings.Contains(text, "majority") {
+		t.Errorf("create: %d %s", status, text)
+	}
+}
