@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// maxGoroutines is what a server may run however many clients it has: the
-	// loops, the runtime's, net/http's for the request that asks.
+	// maxGoroutines bounds the goroutines of a server with any number of clients: those of
+	// the loops, of the runtime, and of net/http for the test's request.
 	maxGoroutines = 50
-	// maxHeap is what a joined connection may cost in live heap, in bytes,
-	// maxPresenceHeap what it may cost with a presence. Both are half as much
-	// again as was measured, and far from what a goroutine's stack would take.
+	// maxHeap bounds the live heap of a joined connection, in bytes, and maxPresenceHeap
+	// that of one with a presence. Both are half as much again as was measured, and much
+	// less than the stack of a goroutine.
 	maxHeap         = 1000
 	maxPresenceHeap = 2000
-	// maxResident is the same for the process, whose heap grows to twice what
-	// is live; residue is what the storm of joins leaves besides.
+	// maxResident is the same for resident memory, since the heap grows to twice what is
+	// live. residue is what the storm of joins leaves in addition.
 	maxResident = 4 << 10
 	residue     = 32 << 20
 	// publishers push messagesEach messages, all at once.
@@ -27,15 +27,15 @@ const (
 	messagesEach = 10
 )
 
-// shout is the payload of a broadcast. Numbers begin with 1.
+// shout is the payload of a broadcast. Numbers start at 1.
 type shout struct {
 	From   int    `json:"from"`
 	Number int    `json:"number"`
 	Body   string `json:"body"`
 }
 
-// TestScaleBroadcast has ten thousand clients on one topic: what they cost, and
-// that each gets every message once and each publisher's in their order.
+// TestScaleBroadcast measures what ten thousand clients on one topic cost, and checks that
+// each gets every message once, and those of a publisher in order.
 func TestScaleBroadcast(t *testing.T) {
 	n := clients(t, 10_000, 1_500)
 	server := startServer(t, settings{})
@@ -63,11 +63,11 @@ func TestScaleBroadcast(t *testing.T) {
 	begun = time.Now()
 	f.until("all messages have reached all", func() bool { return shouts() == n*(1+publishers*messagesEach) })
 	rest := time.Since(begun)
-	f.beat(f.clients) // nothing comes twice
+	f.beat(f.clients) // nothing arrives twice
 	checkPublishers(f, shouts())
 
 	f.drop(f.clients)
-	server.await("no sockets, channels or connections but the one that asks", func(u usage) bool {
+	server.await("only the connection of the test's request", func(u usage) bool {
 		return u.Stats.Sockets == 0 && u.Stats.Channels == 0 && u.Descriptors <= before.Descriptors
 	})
 	server.terminate()
@@ -78,7 +78,7 @@ func TestScaleBroadcast(t *testing.T) {
 		publishers*messagesEach, rest.Round(time.Millisecond), float64(n*publishers*messagesEach)/rest.Seconds())
 }
 
-// perConnection checks what the joined connections cost and returns it.
+// perConnection checks and returns what the joined connections cost.
 func perConnection(t *testing.T, before, after usage, n int, maxHeap int64) (heap, resident int64) {
 	t.Helper()
 	if s := after.Stats; s.Sockets != int64(n) || s.Channels != int64(n) {
@@ -89,7 +89,7 @@ func perConnection(t *testing.T, before, after usage, n int, maxHeap int64) (hea
 	}
 	heap = (after.Heap - before.Heap) / int64(n)
 	resident = (after.Resident - before.Resident) / int64(n)
-	// The race detector's shadow memory and the profiler's records are not the server's.
+	// The race detector and the profiler use memory of their own.
 	if race.Enabled || *heapFile != "" {
 		return heap, resident
 	}
@@ -102,13 +102,13 @@ func perConnection(t *testing.T, before, after usage, n int, maxHeap int64) (hea
 	return heap, resident
 }
 
-// shout broadcasts.
+// shout broadcasts a message.
 func (c *client) shout(number int) {
 	c.send(fmt.Sprintf(`["j%d","m%d","%s","shout",{"from":%d,"number":%d,"body":"a line of a chat, as long as they mostly are"}]`,
 		c.index, number, c.fleet.topic, c.index, number))
 }
 
-// countShouts checks the order of what arrives and returns the count of it.
+// countShouts checks the order of messages that arrive, and returns how many did.
 func countShouts(f *fleet) func() int {
 	total := 0
 	known := make(map[string]shout) // by the payload: all clients get the same
@@ -118,9 +118,9 @@ func countShouts(f *fleet) func() int {
 	f.onMessage = func(c *client, m message) {
 		if m.event == "phx_reply" {
 			c.acked++
-			// Its own message is before the reply: both leave in the order of the callback.
+			// A client's own message comes before the reply, in the order of the callback.
 			if c.seen[c.index] != c.acked || m.ref != fmt.Sprintf("m%d", c.acked) || string(m.payload) != okReply {
-				f.fail(c, "reply %d is %v, and its own message %d was the last", c.acked, m, c.seen[c.index])
+				f.fail(c, "reply %d is %v after its own message %d", c.acked, m, c.seen[c.index])
 			}
 			return
 		}
@@ -144,8 +144,8 @@ func countShouts(f *fleet) func() int {
 	return func() int { return total }
 }
 
-// checkPublishers checks the totals: with the order that each client has
-// seen, every one got everything exactly once.
+// checkPublishers checks the totals. Together with the order that each client saw, they
+// show that everybody got every message exactly once.
 func checkPublishers(f *fleet, total int) {
 	f.t.Helper()
 	if want := len(f.clients) * (1 + publishers*messagesEach); total != want {

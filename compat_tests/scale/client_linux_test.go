@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// client is one connection of a fleet.
+// client is a connection of a fleet.
 type client struct {
 	fleet *fleet
-	index int // in fleet.clients; the join_ref is made of it
-	fd    int // -1: not connected, or not any more
+	index int // in fleet.clients, and in the join_ref
+	fd    int // -1 if not connected
 	state clientState
 	join  string // the phx_join frame's text, until it is sent
-	in    []byte // of the server, incomplete
+	in    []byte // an incomplete frame of the server
 	small bool   // has the smallest receive buffer
-	path  string // of the WebSocket; "" is the plain one
+	path  string // of the WebSocket; "" is that of the default socket
 
 	closeCode int      // of the server's Close frame
 	seen      []int    // TestScaleBroadcast: the last number of each publisher
@@ -38,7 +38,7 @@ const (
 	joined
 )
 
-// connect begins to connect and join.
+// connect starts connecting and joining.
 func (c *client) connect(payload string) {
 	f := c.fleet
 	c.join = `["j` + strconv.Itoa(c.index) + `","r` + strconv.Itoa(c.index) + `","` + f.topic + `","phx_join",` + payload + `]`
@@ -66,7 +66,7 @@ func (c *client) connect(payload string) {
 	f.connecting++
 }
 
-// stop stops reading, and noticing anything, until resume.
+// stop stops handling events of the connection until resume.
 func (c *client) stop() {
 	if err := unix.EpollCtl(c.fleet.ep, unix.EPOLL_CTL_DEL, c.fd, nil); err != nil {
 		c.fleet.t.Fatal("epoll_ctl:", err)
@@ -80,7 +80,7 @@ func (c *client) resume() {
 	}
 }
 
-// close ends the connection; closing takes it out of the epoll.
+// close closes the connection, which also removes it from the epoll.
 func (c *client) close() {
 	unix.Close(c.fd)
 	c.fd, c.in = -1, nil
@@ -119,7 +119,7 @@ func (c *client) handle(events uint32) {
 	}
 }
 
-// receive takes whole frames out of what has come.
+// receive handles the complete frames of received data.
 func (c *client) receive(data []byte) {
 	if len(c.in) > 0 {
 		c.in = append(c.in, data...)
@@ -145,13 +145,13 @@ func (c *client) receive(data []byte) {
 		c.in = nil // an idle client holds no buffer
 	case len(data) < len(c.in) || len(c.in) == 0:
 		c.in = append([]byte(nil), data...)
-	default: // nothing was taken: a large frame grows where it is
+	default: // nothing was taken: a large frame grows in place
 	}
 }
 
 // upgraded joins.
 func (c *client) upgraded(head []byte) {
-	// The accept key is that of the request's constant key, from RFC 6455 section 1.3.
+	// This is the accept key for the constant key of the request (RFC 6455, section 1.3).
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) || !bytes.Contains(head, []byte("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")) {
 		c.fleet.fail(c, "the handshake was answered with %q", head)
 	}
@@ -200,7 +200,7 @@ func (c *client) handleMessage(m message) {
 		}
 		f.beats++
 	case m.topic != f.topic || m.joinRef != "" && m.joinRef != "j"+number:
-		f.fail(c, "got what is for another: %v", m)
+		f.fail(c, "got a message for another client: %v", m)
 	default:
 		f.onMessage(c, m)
 	}
@@ -209,7 +209,7 @@ func (c *client) handleMessage(m message) {
 // send sends a text message.
 func (c *client) send(text string) { c.write(frame(opText, []byte(text))) }
 
-// write writes at once: what clients send is small, and the server reads.
+// write writes immediately, since clients send little and the server reads.
 func (c *client) write(b []byte) {
 	if n, err := unix.Write(c.fd, b); err != nil || n < len(b) {
 		c.fleet.fail(c, "write: %d of %d bytes, %v", n, len(b), err)
@@ -222,7 +222,7 @@ const (
 	opClose = 8
 )
 
-// frame returns a client's frame: masked, section 5.3.
+// frame returns a client's frame, which is masked (RFC 6455, section 5.3).
 func frame(op byte, payload []byte) []byte {
 	b := []byte{0x80 | op}
 	if len(payload) < 126 {
@@ -239,8 +239,8 @@ func frame(op byte, payload []byte) []byte {
 	return b
 }
 
-// parseFrame returns the first frame of b, which the server must not mask or
-// fragment, and its size; 0 when it is not whole.
+// parseFrame returns the first frame of b and its size, or 0 if it is not complete. The
+// server must not mask or fragment frames.
 func parseFrame(b []byte) (op byte, payload []byte, size int) {
 	if len(b) < 2 {
 		return 0, nil, 0
@@ -263,7 +263,7 @@ func parseFrame(b []byte) (op byte, payload []byte, size int) {
 // okReply is the payload of a reply, with its keys in Phoenix's order.
 const okReply = `{"response":{},"status":"ok"}`
 
-// message is a server's V2 message; null is "".
+// message is a server's V2 message. null is "".
 type message struct {
 	joinRef, ref, topic, event string
 	payload                    []byte // valid during the call
@@ -273,8 +273,8 @@ func (m message) String() string {
 	return fmt.Sprintf("[%s,%s,%s,%s,%.200s]", m.joinRef, m.ref, m.topic, m.event, m.payload)
 }
 
-// parseMessage takes [join_ref, ref, topic, event, payload] apart. None of the
-// strings in these tests needs an escape.
+// parseMessage parses [join_ref, ref, topic, event, payload]. No string in these tests
+// needs an escape.
 func parseMessage(b []byte) (m message, ok bool) {
 	rest, ok := bytes.CutPrefix(b, []byte("["))
 	for _, s := range []*string{&m.joinRef, &m.ref, &m.topic, &m.event} {

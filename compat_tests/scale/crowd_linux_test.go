@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// TestScaleCrowd has a process's worth of clients in one presence, once with
-// diffs gathered in a window and once without diffs. The protocol gives
-// everybody who joins the list of all, so that half a square of entries must be
-// sent in any case, and as many again in diffs.
+// TestScaleCrowd has as many clients as a process can hold in the presence of one topic,
+// once with diffs gathered in a window and once without diffs. Everybody who joins gets
+// the list of all, so half of n² entries must be sent in any case, and as many again in
+// diffs.
 func TestScaleCrowd(t *testing.T) {
 	needsFull(t)
 	for _, topic := range []string{relayTopic, quietTopic} {
@@ -23,7 +23,7 @@ func testCrowd(t *testing.T, topic string, n int) {
 	server := startServer(t, settings{Window: crowdWindow, IdleTimeout: time.Hour})
 	before := server.usage()
 	f := newFleet(t, server.addr, topic, n)
-	f.patience = 5 * time.Minute // 20 GB take their time
+	f.patience = 5 * time.Minute // for 20 GB
 	crowd := newCrowd(f)
 	diffs := topic != quietTopic
 	t.Logf("%d clients join one presence: half a minute or more", n)
@@ -37,7 +37,7 @@ func testCrowd(t *testing.T, topic string, n int) {
 		f.until("everybody sees everybody", func() bool { return crowd.known == n*n })
 	}
 	seenTime := time.Since(begun)
-	f.beat(f.clients) // nothing more is said
+	f.beat(f.clients) // nothing more arrives
 	if diffs {
 		crowd.checkSame()
 	} else {
@@ -58,8 +58,8 @@ func testCrowd(t *testing.T, topic string, n int) {
 	f.clients[0].shout(1)
 	f.until("the message has reached all", func() bool { return shouts == n })
 	first := time.Since(begun)
-	// Nobody says goodbye: the server would tell those who stay longest of all
-	// others, faster than one process of clients reads, and cut them off.
+	// The clients do not leave: the server would tell those that stay about all others,
+	// faster than one process of clients can read, and cut them off.
 	f.drop(f.clients)
 	server.await("no sockets and channels", func(u usage) bool { return u.Stats.Sockets == 0 && u.Stats.Channels == 0 })
 	server.terminate()
@@ -71,18 +71,17 @@ func testCrowd(t *testing.T, topic string, n int) {
 		float64(bytesOut)/1e9, float64(bytesOut)/1e6/seenTime.Seconds(), heap, resident, first.Round(time.Millisecond))
 }
 
-// crowdWindow gathers the diffs of a crowd: what phoenix.js shows to people
-// need not change more often.
+// crowdWindow gathers the diffs of a crowd. A list for people need not change more often.
 const crowdWindow = time.Second
 
-// crowd is what the clients of a large fleet know of each other, as a sum over
-// the entries of each list. Lists of 19,000 clients would not fit into memory;
-// equal sums are equal lists, all but certainly.
+// crowd is what the clients of a large fleet know of each other, as a sum over the entries
+// of each list. Lists of 19,000 clients would not fit into memory. Equal sums almost
+// certainly mean equal lists.
 type crowd struct {
 	fleet  *fleet
 	seed   maphash.Seed
 	lists  []sum             // by client
-	has    []bool            // by client: the presence_state has come
+	has    []bool            // by client: whether the presence_state has arrived
 	seen   map[uint64]sum    // presence_states, by their hash
 	deltas map[uint64]change // presence_diffs, likewise
 	states int
@@ -91,7 +90,7 @@ type crowd struct {
 	known  int   // entries, of all clients together
 }
 
-// sum is of entries. Each entry's text has its key and phx_ref.
+// sum is a sum of entries. The text of an entry has its key and phx_ref.
 type sum struct {
 	entries int
 	hash    uint64 // the sum of all entries' hashes
@@ -99,7 +98,7 @@ type sum struct {
 
 type change struct{ joins, leaves sum }
 
-// newCrowd keeps the lists of f's clients from now on.
+// newCrowd starts keeping the lists of f's clients.
 func newCrowd(f *fleet) *crowd {
 	n := len(f.clients)
 	w := &crowd{
@@ -131,7 +130,7 @@ func (w *crowd) handle(c *client, m message) {
 		}
 		w.counts[c.index]++
 		w.diffs = max(w.diffs, w.counts[c.index])
-		if w.has[c.index] { // an earlier one is in the state
+		if w.has[c.index] { // the state includes earlier diffs
 			w.apply(c, d)
 		}
 	default:
@@ -146,7 +145,7 @@ func (w *crowd) apply(c *client, d change) {
 	w.known += d.joins.entries - d.leaves.entries
 }
 
-// change sums the two sides of a presence_diff up.
+// change sums up the joins and leaves of a presence_diff.
 func (w *crowd) change(c *client, payload []byte) change {
 	rest, ok := bytes.CutPrefix(payload, []byte(`{"joins":`))
 	joins, leaves, both := bytes.Cut(rest, []byte(`,"leaves":`))
@@ -157,7 +156,7 @@ func (w *crowd) change(c *client, payload []byte) change {
 	return change{w.sum(c, joins), w.sum(c, leaves)}
 }
 
-// sum adds up the entries of a JSON object, which are all of the form
+// sum sums up the entries of a JSON object. All have the form
 // "u1":{"metas":[{"phx_ref":"…"}]}. encoding/json would take an hour.
 func (w *crowd) sum(c *client, object []byte) (s sum) {
 	rest := object[1 : len(object)-1]
@@ -175,7 +174,7 @@ func (w *crowd) sum(c *client, object []byte) (s sum) {
 	return s
 }
 
-// checkSame compares the lists of all: with n entries each.
+// checkSame checks that all lists are the same, with n entries.
 func (w *crowd) checkSame() {
 	w.fleet.t.Helper()
 	for i, list := range w.lists {
@@ -185,13 +184,13 @@ func (w *crowd) checkSame() {
 	}
 }
 
-// checkQuiet wants no diffs, and a list of all for who comes when it has been
-// quiet for a window.
+// checkQuiet checks that there are no diffs, and that a client that joins after a quiet
+// window gets the complete list.
 func (w *crowd) checkQuiet() {
 	f := w.fleet
 	f.t.Helper()
 	if w.diffs > 0 {
-		f.t.Errorf("%d diffs where they are off", w.diffs)
+		f.t.Errorf("%d diffs although they are off", w.diffs)
 	}
 	c := f.clients[0]
 	f.drop([]*client{c})
@@ -201,6 +200,6 @@ func (w *crowd) checkQuiet() {
 	c.connect(`{"user":"u0"}`)
 	f.until("the last one has its list", func() bool { return w.has[0] })
 	if got := w.lists[0].entries; got != len(f.clients) {
-		f.t.Errorf("the last one sees %d, want %d", got, len(f.clients))
+		f.t.Errorf("the last client sees %d, want %d", got, len(f.clients))
 	}
 }

@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fleet is the clients of a test: raw descriptors and one epoll, all driven by
-// the goroutine of the test, which so never waits for its own clients while
-// it measures the server.
+// fleet is the clients of a test: raw descriptors and one epoll, driven by the goroutine of
+// the test, so that the test never waits for its own clients when it measures the server.
 type fleet struct {
 	t       *testing.T
 	server  unix.SockaddrInet4
@@ -21,10 +20,10 @@ type fleet struct {
 	clients []*client
 	events  []unix.EpollEvent
 	scratch []byte
-	// patience is how long until waits; only failing tests wait that long.
+	// patience is how long until waits. Only failing tests wait that long.
 	patience time.Duration
 
-	// onMessage gets what is no reply to a join or a heartbeat.
+	// onMessage is called for messages other than replies to joins and heartbeats.
 	onMessage func(c *client, m message)
 
 	connecting, joined, closed, beats int
@@ -32,15 +31,15 @@ type fleet struct {
 }
 
 const (
-	// connectAtOnce keeps the listener's backlog from overflowing: the shortest
-	// that is common is 128.
+	// connectAtOnce prevents an overflow of the listener's backlog, which is 128 on many
+	// systems.
 	connectAtOnce = 100
-	// sources is how many addresses 127.0.0.2 and up are used: closed
-	// connections keep their ports for a minute.
+	// sources is how many addresses from 127.0.0.2 on are used, because closed connections
+	// keep their ports for a minute.
 	sources = 8
 )
 
-// newFleet makes n clients of a topic, which are not connected yet.
+// newFleet makes n clients of a topic. They are not connected yet.
 func newFleet(t *testing.T, addr, topic string, n int) *fleet {
 	t.Helper()
 	server := netip.MustParseAddrPort(addr)
@@ -64,7 +63,7 @@ func newFleet(t *testing.T, addr, topic string, n int) *fleet {
 	return f
 }
 
-// join connects all clients and joins them. payload makes a join's payload.
+// join makes all clients connect and join. payload returns the payload of a join.
 func (f *fleet) join(payload func(i int) string) {
 	f.t.Helper()
 	next := 0
@@ -76,8 +75,8 @@ func (f *fleet) join(payload func(i int) string) {
 	})
 }
 
-// beat has every client send a heartbeat and waits for the answers: what the
-// server had sent before has then arrived.
+// beat makes the clients send a heartbeat and waits for the replies. Everything that the
+// server has sent before has then arrived.
 func (f *fleet) beat(clients []*client) {
 	f.t.Helper()
 	f.beats = 0
@@ -87,7 +86,7 @@ func (f *fleet) beat(clients []*client) {
 	f.until("all heartbeats are answered", func() bool { return f.beats == len(clients) })
 }
 
-// drop ends connections without a word, every second one with a reset.
+// drop closes connections without a Close frame, every second one with a reset.
 func (f *fleet) drop(clients []*client) {
 	for _, c := range clients {
 		if c.fd < 0 {
@@ -100,7 +99,7 @@ func (f *fleet) drop(clients []*client) {
 	}
 }
 
-// open is how many clients have a connection.
+// open returns how many clients are connected.
 func (f *fleet) open() int {
 	n := 0
 	for _, c := range f.clients {
@@ -111,7 +110,7 @@ func (f *fleet) open() int {
 	return n
 }
 
-// until handles what the server sends until ok says so.
+// until handles what the server sends until ok returns true.
 func (f *fleet) until(what string, ok func() bool) {
 	f.t.Helper()
 	for begun := time.Now(); !ok(); {
@@ -122,15 +121,15 @@ func (f *fleet) until(what string, ok func() bool) {
 	}
 }
 
-// handle handles what the server has sent already.
+// handle handles what the server has already sent.
 func (f *fleet) handle() {
 	f.t.Helper()
 	for f.poll(0) == len(f.events) {
 	}
 }
 
-// poll handles a batch of events, for which it waits so many milliseconds, and
-// returns how many there were.
+// poll waits at most so many milliseconds for events, handles them, and returns how many
+// there were.
 func (f *fleet) poll(wait int) int {
 	f.t.Helper()
 	n, err := unix.EpollWait(f.ep, f.events, wait)
@@ -146,7 +145,7 @@ func (f *fleet) poll(wait int) int {
 	return n
 }
 
-// fail notes what a client found wrong. The first few are shown.
+// fail records an error that a client found. The first few are shown.
 func (f *fleet) fail(c *client, format string, args ...any) {
 	f.t.Helper()
 	if f.failures++; f.failures <= 5 {

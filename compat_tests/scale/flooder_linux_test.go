@@ -19,11 +19,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// flooderEnv makes the test binary a crowd of clients that flood; its value is
-// flooding in JSON.
+// flooderEnv makes the test binary a crowd of flooding clients. Its value is a flooding in
+// JSON.
 const flooderEnv = "MYCELIUM_SCALE_FLOODER"
 
-// flooding is what such a crowd does.
+// flooding describes what such a crowd does.
 type flooding struct {
 	Addr    string
 	Path    string // of the instance's WebSocket
@@ -31,8 +31,7 @@ type flooding struct {
 	Clients int
 }
 
-// floodManners are the ways to flood. Each begins with what ready is told of and
-// goes on until the process ends.
+// floodManners has the ways to flood. Each goes on until the process ends.
 var floodManners = map[string]func(f *flooder){
 	"send":   (*flooder).send,
 	"shout":  (*flooder).shout,
@@ -42,14 +41,14 @@ var floodManners = map[string]func(f *flooder){
 	"storm":  (*flooder).storm,
 }
 
-// flooder is one of the clients, on a goroutine of its own.
+// flooder is one of the clients, on its own goroutine.
 type flooder struct {
 	flooding
 	topic string
 	ready func()
 }
 
-// flood is the main of the process. It ends when stdin does.
+// flood is the main function of the process. It ends when stdin does.
 func flood(values string) int {
 	var f flooding
 	if err := json.Unmarshal([]byte(values), &f); err != nil {
@@ -74,7 +73,7 @@ func flood(values string) int {
 	return 0
 }
 
-// join returns a client that has joined, as soon as it is let in.
+// join returns a client that has joined. It retries until the server lets it in.
 func (f *flooder) join(small bool) *wstest.Client {
 	for ; ; time.Sleep(time.Millisecond) {
 		if c, err := f.tryJoin(small); err == nil {
@@ -108,8 +107,8 @@ func (f *flooder) tryJoin(small bool) (*wstest.Client, error) {
 	return c, nil
 }
 
-// write sends the same messages again and again, at their pace or as fast as they
-// are taken, and reads what they are answered.
+// write sends the same message again and again, at a pace or as fast as possible, and reads
+// the answers.
 func (f *flooder) write(message string, each time.Duration) {
 	var block []byte
 	for len(block) == 0 || len(block) < 60<<10 && each == 0 {
@@ -126,7 +125,7 @@ func (f *flooder) write(message string, each time.Duration) {
 	}
 }
 
-// send is to nobody else, so that it costs what the flood itself does.
+// send floods a topic that nobody else has joined.
 func (f *flooder) send() { f.write(`["j","m","`+f.topic+`","shout",{"body":"flood"}]`, 0) }
 
 // shout keeps to the rates, and is to all who flood.
@@ -146,7 +145,7 @@ func (f *flooder) listen() {
 	}
 }
 
-// deaf reads nothing, and comes back when it has been cut off for it.
+// deaf reads nothing, and reconnects when it has been cut off.
 func (f *flooder) deaf() {
 	for {
 		c := f.join(true)
@@ -158,18 +157,17 @@ func (f *flooder) deaf() {
 	}
 }
 
-// storm comes, joins and is gone, without an end.
+// storm connects, joins and disconnects, over and over.
 func (f *flooder) storm() {
 	for {
 		c := f.join(false)
 		f.ready()
-		c.Conn().(*net.TCPConn).SetLinger(0) // a port for each would run out
+		c.Conn().(*net.TCPConn).SetLinger(0) // otherwise ports would run out
 		c.Drop()
 	}
 }
 
-// startFlood starts the process, which gets only what the processor has left, and
-// waits until it floods. stop ends it.
+// startFlood starts the process, at a low priority, and waits until it floods. stop ends it.
 func startFlood(t *testing.T, processor int, f flooding) (stop func()) {
 	t.Helper()
 	self, err := os.Executable()
@@ -203,8 +201,8 @@ func startFlood(t *testing.T, processor int, f flooding) (stop func()) {
 	}
 }
 
-// startOn starts a process on one processor, by its number from 1; 0 is any. A
-// child has the processors of the thread that starts it.
+// startOn starts a process on a processor, numbered from 1; 0 is any. A child inherits the
+// processors of the thread that starts it.
 func startOn(processor int, cmd *exec.Cmd) error {
 	if processor == 0 {
 		return cmd.Start()

@@ -16,30 +16,31 @@ import (
 )
 
 const (
-	// floodRounds are the phases of each kind, with -full, and floodTries how often
-	// that may be tried.
+	// floodRounds is the number of phases of each kind, with -full, and floodTries how
+	// often they may be repeated.
 	floodRounds = 5
 	floodTries  = 3
-	// floodRatio is what the p99 of a well-behaved instance may become by a flood
-	// in another of the same server, to what it is by the same flood in a server of
-	// its own: where it leaves the processor some time, and where it takes all. Then
-	// the system has the well-behaved server run as soon as it wants to; within one
-	// server it waits for the end of a turn. docs/performance.md has what is measured.
+	// floodRatio bounds the p99 of a well-behaved instance beside a flooded one of the same
+	// server, divided by its p99 beside the same flood in another server.
+	// saturatedRatio is the bound for floods that use the whole processor: then the
+	// system runs the well-behaved server as soon as it is ready, but within one server it
+	// waits for the end of a turn. docs/performance.md has the measurements.
 	floodRatio     = 1.2
 	saturatedRatio = 3
-	// floodBound is what it may be at most without -full: who waits behind a flood waits for seconds.
+	// floodBound bounds the p99 without -full. Clients that wait behind a flood wait for
+	// seconds.
 	floodBound = 500 * time.Millisecond
-	// floodPace is the time between two messages of the well-behaved.
+	// floodPace is the time between two messages of the well-behaved clients.
 	floodPace = 4 * time.Millisecond
-	// floodClients are the well-behaved.
+	// floodClients is the number of well-behaved clients.
 	floodClients = 20
 )
 
-// flooded is one way to flood an instance.
+// flooded is a way to flood an instance.
 type flooded struct {
 	name     string
 	flooding               // by its clients
-	every    time.Duration // by its logic: the time between two broadcasts; 0: it does not
+	every    time.Duration // the time between two broadcasts of its logic, or 0
 	ratio    float64
 	happened func(s instances.Stats) bool
 }
@@ -59,16 +60,16 @@ var floods = []flooded{
 		func(s instances.Stats) bool { return s.Connected > 40 }},
 }
 
-// TestScaleFloods measures a well-behaved instance while another of the same
-// server is flooded. The flood takes a processor from everybody, its clients too,
-// whatever the server does: so it is compared with the same flood in a server of its
-// own on the same processor, in turns. Servers are on one processor; the clients that are measured are on another, and those that flood
-// get what these leave of it.
+// TestScaleFloods measures a well-behaved instance while another instance of the same
+// server is flooded. The flood uses up a processor whatever the server does, so it is
+// compared, in turns, with the same flood of another server on the same processor. The
+// servers run on one processor, the measured clients on another, and the flooding clients
+// get what is left of that one.
 func TestScaleFloods(t *testing.T) {
 	if race.Enabled {
 		t.Skip("it measures times")
 	}
-	w := &weir{t: t, phase: 75}
+	w := &floodMeter{t: t, phase: 75}
 	if *full {
 		w.phase = 500
 	}
@@ -110,25 +111,25 @@ func TestScaleFloods(t *testing.T) {
 	}
 }
 
-// weir is what stands between a flood and the well-behaved clients.
-type weir struct {
+// floodMeter measures well-behaved clients with and without a flood.
+type floodMeter struct {
 	t                *testing.T
 	server, other    *process
 	fleet            *fleet
-	servers, clients int // processors, by their numbers from 1; 0: any
+	servers, clients int // processors, numbered from 1; 0 is any
 	phase            int // messages
 
 	sent              []time.Time                     // by message, of this phase
-	next              [floodClients][floodClients]int // by receiver and sender: the message that comes next
+	next              [floodClients][floodClients]int // by receiver and sender: the next message
 	arrivals, replies []time.Duration
 }
 
-// waits are 99th percentiles.
+// waits has 99th percentiles.
 type waits struct{ arrivals, replies time.Duration }
 
-// pin leaves the servers' processor to them. The goroutine of the test never
-// leaves its thread again.
-func (w *weir) pin() {
+// pin leaves the servers' processor to the servers. It locks the goroutine of the test to
+// its thread.
+func (w *floodMeter) pin() {
 	if w.clients == 0 {
 		return
 	}
@@ -145,8 +146,8 @@ func (w *weir) pin() {
 	})
 }
 
-// quiet is a phase of messages at a steady pace, each to all.
-func (w *weir) quiet() waits {
+// quiet runs a phase in which clients send messages to all at a steady pace.
+func (w *floodMeter) quiet() waits {
 	w.t.Helper()
 	w.sent = w.sent[:0]
 	for i := range w.next {
@@ -172,7 +173,7 @@ func (w *weir) quiet() waits {
 	return waits{w.arrivals[len(w.arrivals)*99/100], w.replies[len(w.replies)*99/100]}
 }
 
-func (w *weir) handle(c *client, m message) {
+func (w *floodMeter) handle(c *client, m message) {
 	if m.event == "phx_reply" {
 		n, err := strconv.Atoi(m.ref)
 		if err != nil || n >= len(w.sent) || string(m.payload) != okReply {
@@ -187,15 +188,15 @@ func (w *weir) handle(c *client, m message) {
 	n := int(shout.Number)
 	next := &w.next[c.index][n%floodClients]
 	if err != nil || m.event != "shout" || n != *next {
-		w.fleet.fail(c, "message %d was to come, got %v", *next, m)
+		w.fleet.fail(c, "got %[2]v, want message %[1]d", *next, m)
 		return
 	}
-	*next += floodClients // each sends in turn, and each one's are in order
+	*next += floodClients // clients send in turn
 	w.arrivals = append(w.arrivals, time.Since(w.sent[n]))
 }
 
-// beside is quiet while an instance of a server is flooded.
-func (w *weir) beside(s *process, f flooded) waits {
+// beside runs a phase while an instance of a server is flooded.
+func (w *floodMeter) beside(s *process, f flooded) waits {
 	w.t.Helper()
 	before := w.stats(s, f)
 	f.Addr = s.addr
@@ -212,13 +213,13 @@ func (w *weir) beside(s *process, f flooded) waits {
 	after.MessagesOut -= before.MessagesOut
 	after.Connected -= before.Connected
 	if !f.happened(after) {
-		w.t.Errorf("that was no flood: %+v", after)
+		w.t.Errorf("the instance was not flooded: %+v", after)
 	}
 	return result
 }
 
-// stats are of the instance that is flooded.
-func (w *weir) stats(s *process, f flooded) (stats instances.Stats) {
+// stats returns the counters of the flooded instance.
+func (w *floodMeter) stats(s *process, f flooded) (stats instances.Stats) {
 	w.t.Helper()
 	id := "flood"
 	if f.every > 0 {
@@ -230,8 +231,8 @@ func (w *weir) stats(s *process, f flooded) (stats instances.Stats) {
 	return stats
 }
 
-// compare runs phases in turns, and takes the medians of their p99.
-func (w *weir) compare(f flooded) {
+// compare runs phases in turns and compares the medians of their p99.
+func (w *floodMeter) compare(f flooded) {
 	w.t.Helper()
 	w.quiet() // warms up
 	for try := 1; ; try++ {

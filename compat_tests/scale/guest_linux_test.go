@@ -15,7 +15,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// guest is one client of a soak, from its coming to its going.
+// guest is a client of a soak, from connecting to its end.
 type guest struct {
 	soak   *soak
 	r      *rand.Rand
@@ -25,8 +25,7 @@ type guest struct {
 	refs   int
 }
 
-// manner is one way to be a client. An error is something that the server did
-// wrong.
+// manner is a way to behave as a client. An error is something that the server did wrong.
 type manner struct {
 	name   string
 	weight int
@@ -44,7 +43,7 @@ var manners = []manner{
 	{"garbage", 7, (*guest).sendGarbage},
 }
 
-// live chooses a manner and lives by it.
+// live chooses a manner and runs it.
 func (g *guest) live() {
 	n := g.r.IntN(100)
 	for i := range manners {
@@ -62,7 +61,7 @@ func (g *guest) live() {
 	}
 }
 
-// room is one of twenty, each with some dozens of guests and their presences.
+// room returns one of twenty rooms, each with dozens of guests and their presences.
 func (g *guest) room() string { return fmt.Sprintf("room:%d", g.r.IntN(20)) }
 
 func (g *guest) pause() { time.Sleep(time.Duration(g.r.IntN(500)) * time.Millisecond) }
@@ -76,7 +75,7 @@ func (g *guest) connect() (err error) {
 	return nil
 }
 
-// call pushes and waits for the reply, past what others say.
+// call pushes and waits for the reply, skipping messages of others.
 func (g *guest) call(topic, event, payload string) error {
 	g.refs++
 	ref := fmt.Sprintf("r%d", g.refs)
@@ -112,7 +111,7 @@ func (g *guest) join(topic string) error {
 	return g.call(topic, "phx_join", `{"user":"`+g.name+`"}`)
 }
 
-// chat says at most so many things.
+// chat sends up to most messages.
 func (g *guest) chat(topic string, most int) error {
 	for range 1 + g.r.IntN(most) {
 		g.pause()
@@ -132,7 +131,7 @@ func (g *guest) visit(most int) (topic string, err error) {
 	return topic, err
 }
 
-// polite leaves, mostly, and closes.
+// polite usually leaves, then closes.
 func (g *guest) polite() error {
 	if err := g.connect(); err != nil {
 		return err
@@ -147,7 +146,7 @@ func (g *guest) polite() error {
 	return g.conn.Close()
 }
 
-// abrupt is gone in the middle, with a reset or without.
+// abrupt disconnects in the middle, with or without a reset.
 func (g *guest) abrupt() error {
 	if err := g.connect(); err != nil {
 		return err
@@ -164,7 +163,7 @@ func (g *guest) abrupt() error {
 	return nil
 }
 
-// wander goes from room to room, in several at once, and joins again where it is.
+// wander joins rooms one after the other, is in several at once, and joins some again.
 func (g *guest) wander() error {
 	if err := g.connect(); err != nil {
 		return err
@@ -181,7 +180,7 @@ func (g *guest) wander() error {
 	return nil
 }
 
-// fallSilent says nothing more and wants to be closed for it.
+// fallSilent sends nothing more, and expects to be closed.
 func (g *guest) fallSilent() error {
 	if err := g.connect(); err != nil {
 		return err
@@ -202,7 +201,7 @@ func (g *guest) fallSilent() error {
 	return nil
 }
 
-// readNothing lets what it says itself pile up until it is cut off.
+// readNothing does not read its own messages until it is cut off.
 func (g *guest) readNothing() error {
 	conn, err := (&net.Dialer{Control: smallReceiveBuffer}).Dial("tcp", g.soak.addr)
 	if err != nil {
@@ -223,10 +222,10 @@ func (g *guest) readNothing() error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return errors.New("it reads nothing and was not cut off")
+	return errors.New("a client that reads nothing was not cut off")
 }
 
-// sendHalf sends half of a request and is gone, or is refused for it.
+// sendHalf sends half of a request and disconnects, or is refused.
 func (g *guest) sendHalf() (err error) {
 	if g.conn, err = wstest.Connect(g.soak.addr); err != nil {
 		return err
@@ -239,7 +238,7 @@ func (g *guest) sendHalf() (err error) {
 	return nil
 }
 
-// garbage is sent after a handshake, or in its place.
+// garbage is sent after a handshake or instead of one.
 var garbage = []string{
 	"\x00\x01\x02\x03 not HTTP at all\r\n\r\n",
 	"GET /socket/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n",
@@ -247,7 +246,7 @@ var garbage = []string{
 	"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + strings.Repeat("x", 20_000) + "\r\n\r\n",
 }
 
-// sendGarbage wants to be closed for it.
+// sendGarbage sends garbage, and expects to be closed.
 func (g *guest) sendGarbage() (err error) {
 	if g.r.IntN(2) == 0 {
 		if g.conn, err = wstest.Connect(g.soak.addr); err != nil {
@@ -274,10 +273,10 @@ func (g *guest) sendGarbage() (err error) {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return errors.New("garbage did not close the connection")
 	}
-	return nil // a reset is an answer too
+	return nil // a reset is fine too
 }
 
-// poll chats by long polling, and leaves or just stays away.
+// poll chats by long polling, and leaves or just stops polling.
 func (g *guest) poll() error {
 	token, _, err := g.request(http.MethodGet, "", "")
 	if err != nil {
@@ -312,7 +311,7 @@ func (g *guest) poll() error {
 	return nil
 }
 
-// request is one of long polling. A POST returns the token that it was given.
+// request makes a long-poll request. A POST returns the token that it was given.
 func (g *guest) request(method, token, body string) (string, []string, error) {
 	r, err := http.NewRequest(method, "http://"+g.soak.addr+"/socket/longpoll?vsn=2.0.0", strings.NewReader(body))
 	if err != nil {

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// heartbeatPart is the part of a processor that heartbeats may take with a
-// process's worth of connections, beyond the packets themselves.
+// heartbeatPart bounds the part of a processor that heartbeats take, beyond the packets
+// themselves, with as many connections as a process can have.
 const heartbeatPart = 0.02
 
-// TestScaleHeartbeats compares two servers that get the same heartbeats at the
-// same times: from a process's worth of connections, each with its deadline,
-// and from a hundred, which is what the packets cost by themselves. Both get
-// them at phoenix.js's pace, every 30 s a connection, and ten times as fast,
-// where a difference would show ten times as much.
+// TestScaleHeartbeats compares two servers that get the same heartbeats at the same times:
+// one from as many connections as a process can have, each with its deadline, and one from
+// a hundred connections, which shows what the packets cost. Both get them at the pace of
+// phoenix.js, every 30 s for each connection, and ten times as fast, where a difference
+// shows ten times as much.
 func TestScaleHeartbeats(t *testing.T) {
 	needsFull(t)
 	const few = 100
@@ -22,7 +22,7 @@ func TestScaleHeartbeats(t *testing.T) {
 		name     string
 		interval time.Duration
 		turns    int
-		phase    time.Duration // at the fast pace the timeout: every deadline comes up once
+		phase    time.Duration // at the fast pace, the timeout, so that every deadline is due once
 	}{
 		{"ten times as fast", 3 * time.Second, 3, 6 * time.Second},
 		{"every 30 s", 30 * time.Second, 1, 30 * time.Second},
@@ -33,19 +33,19 @@ func TestScaleHeartbeats(t *testing.T) {
 			var beyond, perBeat []float64
 			t.Logf("%d times %v of heartbeats from %d connections and from %d", pace.turns, pace.phase, n, few)
 			for range pace.turns {
-				whole, packets, beats := sing(many, bare, n, pace.interval, pace.phase)
+				whole, packets, beats := sendBoth(many, bare, n, pace.interval, pace.phase)
 				beyond = append(beyond, (whole-packets).Seconds()/pace.phase.Seconds())
 				perBeat = append(perBeat, whole.Seconds()*1e6/float64(beats))
 				t.Logf("%d heartbeats in %v: %v from %d connections, %v from %d", beats, pace.phase, whole, n, packets, few)
 			}
-			// What is beyond the packets comes with the pace.
+			// The cost beyond the packets is proportional to the pace.
 			part := median(beyond) * float64(pace.interval) / float64(30*time.Second)
 			t.Logf("%d connections: %.1f µs a heartbeat; beyond the packets %.2f %% of a processor at one heartbeat in 30 s, at most %.0f %%",
 				n, median(perBeat), 100*part, 100*heartbeatPart)
 			if part > heartbeatPart {
 				t.Errorf("want at most %.0f %%", 100*heartbeatPart)
 			}
-			for _, c := range []*choir{many, bare} {
+			for _, c := range []*heartbeatMeter{many, bare} {
 				if got := c.server.usage().Stats.Sockets; got != int64(len(c.fleet.clients)) {
 					t.Errorf("%d sockets left of %d", got, len(c.fleet.clients))
 				}
@@ -54,24 +54,24 @@ func TestScaleHeartbeats(t *testing.T) {
 	}
 }
 
-// choir is a server and clients that only send heartbeats.
-type choir struct {
+// heartbeatMeter is a server with clients that only send heartbeats.
+type heartbeatMeter struct {
 	server *process
 	fleet  *fleet
 	next   int // the client that sends next
 }
 
-func newChoir(t *testing.T, s settings, n int) *choir {
+func newChoir(t *testing.T, s settings, n int) *heartbeatMeter {
 	server := startServer(t, s)
-	c := &choir{server: server, fleet: newFleet(t, server.addr, plainTopic, n)}
+	c := &heartbeatMeter{server: server, fleet: newFleet(t, server.addr, plainTopic, n)}
 	c.fleet.join(func(int) string { return `{}` })
 	return c
 }
 
-// sing has both choirs send the heartbeats of n clients, in even distances and
-// at the same times, and returns the processor times of their servers.
-func sing(one, other *choir, n int, interval, phase time.Duration) (cpu, otherCPU time.Duration, beats int) {
-	both := []*choir{one, other}
+// sendBoth makes the clients of both meters send the heartbeats of n clients, evenly spaced
+// and at the same times, and returns the CPU times of the servers.
+func sendBoth(one, other *heartbeatMeter, n int, interval, phase time.Duration) (cpu, otherCPU time.Duration, beats int) {
+	both := []*heartbeatMeter{one, other}
 	before := []time.Duration{one.server.cpu(), other.server.cpu()}
 	one.fleet.beats, other.fleet.beats = 0, 0
 	begun := time.Now()
@@ -91,19 +91,19 @@ func sing(one, other *choir, n int, interval, phase time.Duration) (cpu, otherCP
 	return one.server.cpu() - before[0], other.server.cpu() - before[1], beats
 }
 
-func (c *choir) beat() {
+func (c *heartbeatMeter) beat() {
 	c.fleet.clients[c.next].send(`[null,"beat","phoenix","heartbeat",{}]`)
 	c.next = (c.next + 1) % len(c.fleet.clients)
 }
 
-// TestScaleSilence has clients that say nothing: each is told so after the
-// timeout, none before it, and those that send heartbeats stay.
+// TestScaleSilence checks that clients that send nothing are closed after the timeout, and
+// not before, and that clients that send heartbeats stay.
 func TestScaleSilence(t *testing.T) {
 	const (
 		n       = 500
 		timeout = time.Second
 		tick    = 100 * time.Millisecond // of the server's loops
-		// late is for a machine that does other things; with -full, none of that.
+		// late is how late a busy machine may be; with -full the machine is idle.
 		late = 10 * time.Second
 	)
 	server := startServer(t, settings{IdleTimeout: timeout})

@@ -9,36 +9,35 @@ import (
 )
 
 const (
-	// instanceRounds are the phases with and without faults, with -full.
+	// instanceRounds is the number of phases with and without faults, with -full.
 	instanceRounds = 5
-	// instanceRatio is what the p99 of the good instances may become by faults
-	// in others.
+	// instanceRatio bounds the p99 of the good instances with faults in others, divided by
+	// the p99 without.
 	instanceRatio = 1.2
 	instanceTries = 3
-	// instanceWaves is how often each of the publishers sends in a phase.
+	// instanceWaves is how often each publisher sends in a phase.
 	instanceWaves = 100
-	// instancePublishers is how many instances have one.
+	// instancePublishers is how many instances have a publisher.
 	instancePublishers = 100
 )
 
-// TestScaleInstances connects the same number of clients to each of many
-// instances, and publishes in some of them: while fifty others crash as fast as
-// they are restarted, every message arrives where it is meant and nowhere else,
-// and nobody of the good ones loses a connection. With -full, it must not make
-// them wait either.
+// TestScaleInstances connects the same number of clients to each of many instances, and
+// publishes in some of them. While fifty others crash as fast as they are restarted, every
+// message must arrive where it belongs and nowhere else, and the good instances must not
+// lose a connection. With -full, they must not become slower either.
 func TestScaleInstances(t *testing.T) {
 	n, all := 150, 600
 	if *full {
-		// Ten in each would be 20,000 connections, and a process may open as many files.
+		// Ten clients each would need 20,000 connections, which is the limit on open files.
 		n, all = 2_000, affordable(t, 20_000)
 	}
 	s := startServer(t, settings{Instances: n, IdleTimeout: time.Hour})
-	var made founding
-	if err := json.Unmarshal(s.get("/founding"), &made); err != nil {
+	var made creationCost
+	if err := json.Unmarshal(s.get("/created"), &made); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d instances: %.0f created a second, %d bytes each while empty", n, float64(n)/made.Took.Seconds(), made.Each)
-	p := &parish{t: t, server: s, fleet: newFleet(t, s.addr, plainTopic, all), instances: n}
+	p := &instanceMeter{t: t, server: s, fleet: newFleet(t, s.addr, plainTopic, all), instances: n}
 	p.join(made)
 	if *full {
 		p.compare()
@@ -53,8 +52,8 @@ func TestScaleInstances(t *testing.T) {
 	s.awaitExit()
 }
 
-// parish is the clients of all instances, of which every n-th is of the same.
-type parish struct {
+// instanceMeter has the clients of all n instances. Every n-th client is in the same one.
+type instanceMeter struct {
 	t         *testing.T
 	server    *process
 	fleet     *fleet
@@ -65,8 +64,8 @@ type parish struct {
 	crashes   int64           // in all phases
 }
 
-// join has all clients join, and says what an instance takes then.
-func (p *parish) join(made founding) {
+// join makes all clients join, and logs what an instance then costs.
+func (p *instanceMeter) join(made creationCost) {
 	p.t.Helper()
 	for i, c := range p.fleet.clients {
 		c.path = fmt.Sprintf("/socket/i%d/websocket", i%p.instances)
@@ -82,8 +81,8 @@ func (p *parish) join(made founding) {
 		(after.Resident-before.Resident)/int64(all), after.Resident>>20, after.Goroutines)
 }
 
-// in is how many clients are in an instance.
-func (p *parish) in(instance int) int {
+// in returns how many clients are in an instance.
+func (p *instanceMeter) in(instance int) int {
 	n := len(p.fleet.clients) / p.instances
 	if instance < len(p.fleet.clients)%p.instances {
 		n++
@@ -91,9 +90,9 @@ func (p *parish) in(instance int) int {
 	return n
 }
 
-// without is a phase without faults; it returns the 99th percentile of the
-// times from a message's sending to its arrival.
-func (p *parish) without() time.Duration {
+// without runs a phase without faults, and returns the 99th percentile of the times from
+// sending a message to its arrival.
+func (p *instanceMeter) without() time.Duration {
 	p.t.Helper()
 	publishers := min(instancePublishers, p.instances)
 	p.sent, p.latencies = make([]time.Time, p.instances), p.latencies[:0]
@@ -111,8 +110,8 @@ func (p *parish) without() time.Duration {
 	return p.latencies[len(p.latencies)*99/100]
 }
 
-// with is without while fifty instances crash.
-func (p *parish) with() time.Duration {
+// with runs a phase while fifty instances crash.
+func (p *instanceMeter) with() time.Duration {
 	p.t.Helper()
 	p.server.get("/faults")
 	p99 := p.without()
@@ -128,7 +127,7 @@ func (p *parish) with() time.Duration {
 }
 
 // compare runs phases in turns and compares the medians of their p99.
-func (p *parish) compare() {
+func (p *instanceMeter) compare() {
 	p.t.Helper()
 	p.t.Logf("%d phases with faults and as many without, each of %d waves of messages: half a minute", instanceRounds, instanceWaves)
 	p.without() // warms up
@@ -150,13 +149,13 @@ func (p *parish) compare() {
 	}
 }
 
-func (p *parish) handle(c *client, m message) {
+func (p *instanceMeter) handle(c *client, m message) {
 	if m.event == "phx_reply" {
 		return
 	}
 	to := c.index % p.instances
 	if m.event != "shout" || string(m.payload) != fmt.Sprintf(`{"to":%d}`, to) {
-		p.fleet.fail(c, "of instance %d got %v", to, m)
+		p.fleet.fail(c, "a client of instance %d got %v", to, m)
 		return
 	}
 	p.latencies = append(p.latencies, time.Since(p.sent[to]))

@@ -12,17 +12,16 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
-// heapFile takes the server's heap profile when all clients have joined.
-var heapFile = flag.String("heap", "", "write the server's heap profile, every allocation counted, to this `file`")
+// heapFile is where the server's heap profile goes when all clients have joined.
+var heapFile = flag.String("heap", "", "write the server's heap profile, with every allocation, to this `file`")
 
-// patience is how long a test waits for what must happen; only failing tests
-// wait that long. It is shorter than the time after which the server closes
-// idle sockets.
+// patience is how long a test waits for a condition. Only failing tests wait that long. It
+// is shorter than the server's idle timeout.
 const patience = 45 * time.Second
 
-// TestMain is the main of the servers and of the flooding clients too, in the
-// processes that startServer and startFlood start.
-// It fails on goroutines and descriptors that are left.
+// TestMain is also the main function of the servers and of the flooding clients, in the
+// processes that startServer and startFlood start. It fails if goroutines or descriptors
+// are left.
 func TestMain(m *testing.M) {
 	if values := os.Getenv(serverEnv); values != "" {
 		os.Exit(serve(values))
@@ -33,10 +32,10 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-// full is for what takes minutes, or compares times: "make scale".
-var full = flag.Bool("full", false, "the tests at full scale: 19,000 connections, and the ratios of latencies and of CPU times")
+// full enables what takes minutes, and comparisons of times: "make scale".
+var full = flag.Bool("full", false, "run at full scale: 19,000 connections, and ratios of latencies and CPU times")
 
-// crowdSize is for people who want to see how a crowd grows.
+// crowdSize lets people see how the cost of a crowd grows.
 var crowdSize = flag.Int("crowd", fullScale, "how many `clients` TestScaleCrowd has")
 
 // needsFull skips a test without -full.
@@ -47,12 +46,12 @@ func needsFull(t *testing.T) {
 	}
 }
 
-// fullScale is a process's worth of connections where the limit on open files
-// is 20,000.
+// fullScale is how many connections a process can have if the limit on open files is
+// 20,000.
 const fullScale = 19_000
 
-// clients is how many a test uses: all of them, or fullScale with -full, fewer where that would take
-// too long, and no more than the limit on open files lets a process have.
+// clients returns how many clients a test uses: all, or fullScale with -full, or few where
+// more would take too long; and no more than the limit on open files allows.
 func clients(t *testing.T, all, few int) int {
 	t.Helper()
 	n := all
@@ -64,10 +63,10 @@ func clients(t *testing.T, all, few int) int {
 	return affordable(t, n)
 }
 
-// affordable is n, or what the limit on open files lets a process have.
+// affordable returns n, or less if the limit on open files requires it.
 func affordable(t *testing.T, n int) int {
 	t.Helper()
-	const others = 200 // descriptors that are no client's, generously
+	const others = 200 // more than enough descriptors for everything else
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)

@@ -10,9 +10,9 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
-// TestScalePresence has two thousand clients in the relay's presence of one
-// topic: all end with the same list, before and after half of them have gone,
-// and no diff on the way is missing or repeated.
+// TestScalePresence has two thousand clients in the presence of one topic. All must end
+// with the same list, before and after half of them have left, and no diff may be missing
+// or repeated.
 func TestScalePresence(t *testing.T) {
 	n := 2_000
 	if race.Enabled || testing.Short() {
@@ -27,7 +27,7 @@ func TestScalePresence(t *testing.T) {
 	f.join(func(i int) string { return fmt.Sprintf(`{"user":"u%d"}`, i) })
 	f.until("everybody sees everybody", func() bool { return list.known == n*n })
 	joinTime := time.Since(begun)
-	f.beat(f.clients) // nothing more is said
+	f.beat(f.clients) // nothing more arrives
 	list.check(f.clients, n)
 	diffs := list.diffs
 	after := server.usage()
@@ -59,18 +59,18 @@ func TestScalePresence(t *testing.T) {
 		len(leave), leaveTime.Round(time.Millisecond), heap, resident)
 }
 
-// presences is what the clients of a fleet know of each other.
+// presences has the lists of the clients of a fleet.
 type presences struct {
 	fleet  *fleet
-	known  int               // users that are in the lists, of all clients together
-	diffs  int               // the most that one client got while all joined
+	known  int               // users in the lists of all clients together
+	diffs  int               // the most diffs that a client got while all joined
 	refs   map[string]uint32 // numbers for phx_refs, from 1
 	states map[string][]presence
 	deltas map[string]delta
 	counts []int // diffs, by client
 }
 
-// presence is one user in a list.
+// presence is a user in a list.
 type presence struct {
 	user int
 	ref  uint32
@@ -78,15 +78,14 @@ type presence struct {
 
 type delta struct{ joins, leaves []presence }
 
-// wirePresences is a JSON object of presences, as assets/js/phoenix/presence.js
-// reads it.
+// wirePresences is a JSON object of presences, as read by assets/js/phoenix/presence.js.
 type wirePresences map[string]struct {
 	Metas []struct {
 		Ref string `json:"phx_ref"`
 	} `json:"metas"`
 }
 
-// newPresences keeps the lists of f's clients from now on.
+// newPresences starts keeping the lists of f's clients.
 func newPresences(f *fleet) *presences {
 	p := &presences{
 		fleet: f, refs: make(map[string]uint32), counts: make([]int, len(f.clients)),
@@ -116,9 +115,8 @@ func (p *presences) handle(c *client, m message) {
 	}
 }
 
-// checkEarly checks that a presence_state contains the diffs that came before
-// it: phoenix.js applies them after it, to no effect (presence.js,
-// pendingDiffs).
+// checkEarly checks that a presence_state contains the diffs that came before it, which
+// phoenix.js applies after it, without effect (presence.js, pendingDiffs).
 func (p *presences) checkEarly(c *client) {
 	want := make(map[int]uint32)
 	for _, d := range c.early {
@@ -131,14 +129,14 @@ func (p *presences) checkEarly(c *client) {
 	}
 	for user, ref := range want {
 		if c.present[user] != ref {
-			p.fleet.fail(c, "the state lacks what an earlier diff says of user %d", user)
+			p.fleet.fail(c, "the state does not contain an earlier diff about user %d", user)
 		}
 	}
 	c.early = nil
 }
 
-// apply changes a client's list. A user who is there already or was not there
-// means that a state and the diffs behind it do not add up.
+// apply changes a client's list. If a user joins twice, or leaves without having joined, the
+// state and the diffs after it do not fit together.
 func (p *presences) apply(c *client, d delta) {
 	for _, one := range d.joins {
 		if c.present[one.user] != 0 {
@@ -200,7 +198,7 @@ func (p *presences) list(users wirePresences) []presence {
 	return list
 }
 
-// check compares the lists of clients: users 0 to n-1, with the same phx_refs.
+// check checks that the clients have the same lists: users 0 to n-1 with the same phx_refs.
 func (p *presences) check(clients []*client, n int) {
 	p.fleet.t.Helper()
 	for _, c := range clients {

@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// process is the server as its test sees it.
+// process is a server in a process of its own.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	addr   string
-	log    bytes.Buffer // stderr; to be read when the process has ended
+	log    bytes.Buffer // stderr; read it only after the process has exited
 	ended  chan error
 	client http.Client
 }
 
-// startServer runs the test binary as the server. It is killed when the test
-// ends, unless stop has ended it.
+// startServer runs the test binary as the server. It is killed when the test ends, if it
+// has not exited before.
 func startServer(t *testing.T, s settings) *process {
 	t.Helper()
 	self, err := os.Executable()
@@ -37,7 +37,7 @@ func startServer(t *testing.T, s settings) *process {
 		t.Fatal(err)
 	}
 	p := &process{t: t, cmd: exec.Command(self), ended: make(chan error, 1)}
-	p.client.Transport = &http.Transport{DisableKeepAlives: true} // each connection is one of the server's
+	p.client.Transport = &http.Transport{DisableKeepAlives: true} // idle connections would count as the server's
 	p.cmd.Env = append(os.Environ(), serverEnv+"="+string(values))
 	if *heapFile != "" {
 		p.cmd.Env = append(p.cmd.Env, profileEnv+"=1")
@@ -61,7 +61,7 @@ func startServer(t *testing.T, s settings) *process {
 		p.cmd.Process.Kill()
 		<-p.ended
 		if log := p.log.String(); log != "" && t.Failed() {
-			t.Logf("the server said:\n%.4000s", log)
+			t.Logf("the server's log:\n%.4000s", log)
 		}
 	})
 	if readErr != nil {
@@ -71,7 +71,7 @@ func startServer(t *testing.T, s settings) *process {
 	return p
 }
 
-// usage asks the server what it holds.
+// usage returns what the server uses.
 func (p *process) usage() usage {
 	p.t.Helper()
 	var u usage
@@ -81,7 +81,7 @@ func (p *process) usage() usage {
 	return u
 }
 
-// cpu asks the server for the processor time that it has used.
+// cpu returns the CPU time that the server has used.
 func (p *process) cpu() time.Duration {
 	p.t.Helper()
 	var d time.Duration
@@ -105,7 +105,7 @@ func (p *process) get(path string) []byte {
 	return body
 }
 
-// await asks until the server holds what the test wants.
+// await waits until ok returns true for the server's usage, and returns the usage.
 func (p *process) await(what string, ok func(usage) bool) usage {
 	p.t.Helper()
 	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
@@ -119,7 +119,7 @@ func (p *process) await(what string, ok func(usage) bool) usage {
 	}
 }
 
-// writeHeapProfile is for people: see -heap.
+// writeHeapProfile writes the profile of -heap.
 func (p *process) writeHeapProfile() {
 	p.t.Helper()
 	if *heapFile == "" {
@@ -138,26 +138,26 @@ func (p *process) terminate() {
 	}
 }
 
-// awaitExit waits for the end that terminate has asked for. The server must
-// have said nothing: it logs what is wrong only.
+// awaitExit waits until the server has exited after terminate. Its log must be empty: it
+// logs only what is wrong.
 func (p *process) awaitExit() {
 	p.t.Helper()
 	if log := p.awaitLog(); log != "" {
-		p.t.Errorf("the server said:\n%s", log)
+		p.t.Errorf("the server's log:\n%s", log)
 	}
 }
 
-// awaitLog waits for the end and returns what the server has said.
+// awaitLog waits until the server has exited, and returns its log.
 func (p *process) awaitLog() string {
 	p.t.Helper()
 	select {
 	case err := <-p.ended:
 		p.ended <- err
 		if err != nil {
-			p.t.Errorf("the server ended with %v", err)
+			p.t.Errorf("the server exited with %v", err)
 		}
 	case <-time.After(patience):
-		p.t.Fatal("the server did not end by itself")
+		p.t.Fatal("the server did not exit by itself")
 	}
 	return p.log.String()
 }

@@ -27,39 +27,37 @@ import (
 )
 
 const (
-	// serverEnv makes the test binary the server; its value is settings in JSON.
+	// serverEnv makes the test binary the server. Its value is settings in JSON.
 	serverEnv = "MYCELIUM_SCALE_SERVER"
-	// profileEnv has the server count every allocation for its heap profile.
+	// profileEnv makes the server count every allocation for its heap profile.
 	profileEnv = "MYCELIUM_SCALE_PROFILE"
 
-	// plainTopic is served without presence, as a topic of thousands should be:
-	// the list of all who are there, for everybody who joins, grows with the
-	// square of their number.
+	// plainTopic is served without presence, as a topic of thousands should be: the lists
+	// for all that join grow with the square of their number.
 	plainTopic = "room:scale"
 	relayTopic = "lobby:scale"
-	// quietTopic has a presence without diffs: who joins gets the list, and
-	// nobody hears of who comes later.
+	// quietTopic has presence without diffs: clients get the list when they join, and are
+	// not told of later joins.
 	quietTopic = "quiet:scale"
 	// window gathers presence diffs.
 	window = 50 * time.Millisecond
 )
 
-// settings are what a test wants of its server other than the defaults.
+// settings are the settings of a test's server.
 type settings struct {
-	Window        time.Duration         // gathers presence diffs; 0 is window
+	Window        time.Duration         // gathers presence diffs; 0 means window
 	OutboundBytes int                   // channels.Limits
 	SlowReceiver  channels.SlowReceiver // channels.Options
 	IdleTimeout   time.Duration         // channels.SocketOptions
-	LongPoll      time.Duration         // the window of a session, and that there are any
-	Quiet         bool                  // log errors only: the test wants what is warned of
-	Instances     int                   // how many there are, beside the plain socket
-	Spout         bool                  // that there are instances to be flooded, "flood" and "spout"
-	Processor     int                   // that it runs on, by its number from 1; 0: all
+	LongPoll      time.Duration         // the window of long polling, 0 if it is disabled
+	Quiet         bool                  // log only errors, because the test causes warnings
+	Instances     int                   // how many instances to create
+	Spout         bool                  // create the instances "flood" and "spout", to be flooded
+	Processor     int                   // to run on, numbered from 1; 0 means all
 }
 
-// serve runs the server until SIGTERM, as cmd/mycelium does, and returns the
-// exit code. It prints its address when it listens, and ends when stdin does,
-// that is with the test.
+// serve runs the server until SIGTERM, as cmd/mycelium does, and returns the exit code. It
+// prints its address when it listens. It also ends when stdin does, that is, with the test.
 func serve(values string) int {
 	var s settings
 	if err := json.Unmarshal([]byte(values), &s); err != nil {
@@ -88,7 +86,7 @@ func serve(values string) int {
 }
 
 func listenAndServe(ctx context.Context, s settings) error {
-	level := zerolog.WarnLevel // a test that sees a line of it fails
+	level := zerolog.WarnLevel // a test fails if there is a line
 	if s.Quiet {
 		level = zerolog.ErrorLevel
 	}
@@ -115,7 +113,7 @@ func listenAndServe(ctx context.Context, s settings) error {
 		Connect: r.Connect, CheckOrigin: channels.AnyOrigin, IdleTimeout: s.IdleTimeout,
 		LongPoll: channels.LongPollOptions{Enabled: s.LongPoll > 0, Window: s.LongPoll},
 	}, r.Channels()...)
-	town, err := newTown(ctx, endpoint, debug, s.Instances)
+	town, err := newInstances(ctx, endpoint, debug, s.Instances)
 	if err != nil {
 		return err
 	}
@@ -135,17 +133,17 @@ func listenAndServe(ctx context.Context, s settings) error {
 	return errors.Join(town.Close(down), endpoint.Shutdown(down))
 }
 
-// usage is what the server holds.
+// usage is what the server uses.
 type usage struct {
 	Goroutines  int
 	Descriptors int
-	Heap        int64 // bytes that are live
+	Heap        int64 // live bytes
 	Resident    int64 // bytes, VmRSS
 	Stats       channels.Stats
 }
 
 func usageOf(e *channels.Endpoint) usage {
-	// The first collection leaves what sync.Pools hold for the second.
+	// What is in a sync.Pool is freed only by the second collection.
 	runtime.GC()
 	runtime.GC()
 	var mem runtime.MemStats
@@ -156,7 +154,7 @@ func usageOf(e *channels.Endpoint) usage {
 	}
 }
 
-// cpuTime is the process's, of the user and the system.
+// cpuTime returns the user and system time of the process.
 func cpuTime() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

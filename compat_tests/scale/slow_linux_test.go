@@ -14,26 +14,24 @@ import (
 )
 
 const (
-	// slowOutbound is the server's bound for what waits for one connection.
+	// slowOutbound is the server's Limits.OutboundBytes.
 	slowOutbound = 256 << 10
-	// slowBody is the size of a message, in bytes, and slowMessages how many
-	// there are in a phase: more than the kernel and the server keep for one
-	// receiver, together.
+	// slowBody is the size of a message in bytes, and slowMessages how many there are in a
+	// phase: more than kernel and server together keep for a receiver.
 	slowBody     = 4 << 10
 	slowMessages = 1_000
-	// slowRounds are the rounds with and without slow receivers, with -full.
+	// slowRounds is the number of rounds with and without slow receivers, with -full.
 	slowRounds = 9
-	// slowRatio is what the others' p99 may become by the slow ones.
+	// slowRatio bounds the p99 of the others with slow receivers, divided by the p99 without.
 	slowRatio = 1.2
-	// slowTries is how often that may be tried: the machine does other things
-	// too.
+	// slowTries is how often that may be tried, because the machine does other things too.
 	slowTries = 3
 )
 
-// TestScaleSlow has one in a hundred receivers stop reading during a saturating
-// fan-out. The others get everything in order, memory stays within the bound,
-// and what is cut off or dropped is counted to the last. With -full, it must
-// not make the others wait either.
+// TestScaleSlow makes one in a hundred receivers stop reading during a saturating fan-out.
+// The others must get everything in order, memory must stay within the bound, and
+// everything that is cut off or dropped must be counted. With -full, the others must not
+// become slower either.
 func TestScaleSlow(t *testing.T) {
 	for _, policy := range []struct {
 		name  string
@@ -56,30 +54,30 @@ func TestScaleSlow(t *testing.T) {
 	}
 }
 
-// rally is a fan-out in a closed loop: each publisher sends when its message
-// before has reached all that read, so that none of them falls behind.
-type rally struct {
+// slowMeter measures a fan-out in a closed loop: each publisher sends when its previous
+// message has reached all clients that read, so that none of them falls behind.
+type slowMeter struct {
 	t      *testing.T
 	policy channels.SlowReceiver
 	server *process
 	fleet  *fleet
-	fast   int // clients that always read; the others of the fleet are slow, and join anew for each phase
+	fast   int // clients that always read; the others are slow, and join again for each phase
 
 	before    usage                   // when this phase began
 	sent      [publishers][]time.Time // by publisher, of this phase
-	arrived   [publishers]int         // deliveries to those that read, likewise
+	arrived   [publishers]int         // deliveries to clients that read, of this phase
 	latencies []time.Duration         // of this phase
-	slowGot   int                     // messages that the slow ones have read
-	cut       int64                   // slow ones that were disconnected, in all phases
+	slowGot   int                     // messages that slow receivers have read
+	cut       int64                   // slow receivers that were disconnected, in all phases
 	body      string
 }
 
-func newRally(t *testing.T, policy channels.SlowReceiver) *rally {
+func newRally(t *testing.T, policy channels.SlowReceiver) *slowMeter {
 	fast := 200
 	if *full {
 		fast = 300
 	}
-	r := &rally{t: t, policy: policy, fast: fast, body: strings.Repeat("x", slowBody)}
+	r := &slowMeter{t: t, policy: policy, fast: fast, body: strings.Repeat("x", slowBody)}
 	r.server = startServer(t, settings{OutboundBytes: slowOutbound, SlowReceiver: policy, IdleTimeout: time.Hour})
 	r.fleet = newFleet(t, r.server.addr, plainTopic, fast+fast/100)
 	for _, c := range r.fleet.clients[fast:] {
@@ -90,8 +88,8 @@ func newRally(t *testing.T, policy channels.SlowReceiver) *rally {
 	return r
 }
 
-// connect joins the clients from one to another.
-func (r *rally) connect(from, to int) {
+// connect makes a range of clients join.
+func (r *slowMeter) connect(from, to int) {
 	f := r.fleet
 	for _, c := range f.clients[from:to] {
 		c.state, c.seen = connecting, make([]int, publishers)
@@ -101,9 +99,9 @@ func (r *rally) connect(from, to int) {
 	f.until("all have joined", func() bool { return f.connecting == 0 })
 }
 
-// without is a phase in which all read. It returns the 99th percentile of the
-// times from a message's sending to its arrival.
-func (r *rally) without() time.Duration {
+// without runs a phase in which all clients read. It returns the 99th percentile of the
+// times from sending a message to its arrival.
+func (r *slowMeter) without() time.Duration {
 	r.before = r.server.usage() // in every phase, because it collects garbage
 	r.latencies = r.latencies[:0]
 	r.arrived = [publishers]int{}
@@ -121,8 +119,8 @@ func (r *rally) without() time.Duration {
 	return r.latencies[len(r.latencies)*99/100]
 }
 
-// with is a phase with slow receivers, and the checks of what became of them.
-func (r *rally) with() time.Duration {
+// with runs a phase with slow receivers, and checks what happened to them.
+func (r *slowMeter) with() time.Duration {
 	r.t.Helper()
 	slow := r.fleet.clients[r.fast:]
 	r.connect(r.fast, r.fast+len(slow))
@@ -142,9 +140,8 @@ func (r *rally) with() time.Duration {
 	return p99
 }
 
-// compare runs phases in turns, and takes the median of the ratios of their
-// p99.
-func (r *rally) compare() {
+// compare runs phases in turns, and checks the median of the ratios of their p99.
+func (r *slowMeter) compare() {
 	r.t.Helper()
 	r.t.Logf("%d phases with slow receivers and as many without, each of %d messages to %d: half a minute or more", slowRounds, slowMessages, r.fast)
 	r.without() // warms up
@@ -171,8 +168,8 @@ func (r *rally) compare() {
 	}
 }
 
-// publish sends the client's next message, if there is one.
-func (r *rally) publish(c *client) {
+// publish sends the client's next message, if any.
+func (r *slowMeter) publish(c *client) {
 	number := len(r.sent[c.index])
 	if number == slowMessages/publishers {
 		return
@@ -181,7 +178,7 @@ func (r *rally) publish(c *client) {
 	c.send(fmt.Sprintf(`["j%d","m","%s","shout",{"from":%d,"number":%d,"body":%q}]`, c.index, r.fleet.topic, c.index, number+1, r.body))
 }
 
-func (r *rally) handle(c *client, m message) {
+func (r *slowMeter) handle(c *client, m message) {
 	if m.event == "phx_reply" {
 		return
 	}
@@ -205,7 +202,7 @@ func (r *rally) handle(c *client, m message) {
 	}
 }
 
-// parseShout takes {"from":1,"number":2,…} apart.
+// parseShout parses {"from":1,"number":2,…}.
 func parseShout(payload []byte) (from, number int, ok bool) {
 	rest, ok := bytes.CutPrefix(payload, []byte(`{"from":`))
 	first, rest, found := bytes.Cut(rest, []byte(`,"number":`))
@@ -215,19 +212,19 @@ func parseShout(payload []byte) (from, number int, ok bool) {
 	return from, number, ok && found && more && err == nil && err2 == nil && from >= 0 && from < publishers
 }
 
-// checkMemory wants the heap within the bound: slow ones × OutboundBytes, and
-// what a server that has just been busy keeps.
-func (r *rally) checkMemory(before, after usage) {
+// checkMemory checks that the heap is within the bound: slow receivers × OutboundBytes, and
+// what a server keeps that has just been busy.
+func (r *slowMeter) checkMemory(before, after usage) {
 	r.t.Helper()
 	const kept = 2 << 20
 	slow := int64(len(r.fleet.clients) - r.fast)
 	if grown := after.Heap - before.Heap; grown > slow*slowOutbound+kept && !race.Enabled {
-		r.t.Errorf("%d slow ones have made the heap grow by %d bytes, bound to %d each", slow, grown, slowOutbound)
+		r.t.Errorf("the heap grew by %[2]d bytes with %[1]d slow receivers, want at most %[3]d each", slow, grown, slowOutbound)
 	}
 }
 
-// checkCut wants every slow one disconnected and counted as that.
-func (r *rally) checkCut(before, after usage) {
+// checkCut checks that every slow receiver was disconnected and counted.
+func (r *slowMeter) checkCut(before, after usage) {
 	r.t.Helper()
 	slow := int64(len(r.fleet.clients) - r.fast)
 	if got := after.Stats.Network.ClosedSlow - before.Stats.Network.ClosedSlow; got != slow {
@@ -239,9 +236,9 @@ func (r *rally) checkCut(before, after usage) {
 	r.cut += slow
 }
 
-// checkDropped has the slow ones read again: what they do not get must be what
-// is counted as dropped.
-func (r *rally) checkDropped(before usage) {
+// checkDropped makes the slow receivers read again. What they do not get must have been
+// counted as dropped.
+func (r *slowMeter) checkDropped(before usage) {
 	r.t.Helper()
 	slow := r.fleet.clients[r.fast:]
 	r.slowGot = 0
@@ -254,19 +251,19 @@ func (r *rally) checkDropped(before usage) {
 	newest := after.Stats.Network.DroppedNewest - before.Stats.Network.DroppedNewest
 	want := int64(len(slow)*slowMessages - r.slowGot)
 	if want == 0 || oldest+newest != want {
-		r.t.Errorf("%d of %d messages arrived at the slow ones; %d counted as dropped oldest, %d as newest",
+		r.t.Errorf("slow receivers got %d of %d messages; %d counted as dropped oldest, %d as newest",
 			r.slowGot, len(slow)*slowMessages, oldest, newest)
 	}
 	if r.policy == channels.DropOldest && oldest == 0 || r.policy == channels.DropNewest && oldest > 0 {
 		r.t.Errorf("%d counted as dropped oldest, %d as newest", oldest, newest)
 	}
 	if after.Stats.Network.ClosedSlow > 0 {
-		r.t.Errorf("%d disconnected, where frames are to be dropped", after.Stats.Network.ClosedSlow)
+		r.t.Errorf("%d disconnected, although frames are to be dropped", after.Stats.Network.ClosedSlow)
 	}
 }
 
-// end ends the server, which has logged each cut-off with its reason.
-func (r *rally) end() {
+// end stops the server, and checks that it has logged each cut-off with its reason.
+func (r *slowMeter) end() {
 	r.t.Helper()
 	r.server.terminate()
 	r.fleet.until("the server has closed all connections", func() bool { return r.fleet.closed >= r.fast && r.fleet.open() == 0 })

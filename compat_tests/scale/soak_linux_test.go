@@ -13,26 +13,26 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
-// soakEnv is how long TestScaleSoak lasts; make soak sets it.
+// soakEnv is the variable for how long TestScaleSoak lasts. make soak sets it.
 const soakEnv = "SOAK"
 
 const (
-	// soakRate is how many clients come in a second: in ten minutes 60,000, the
-	// hour of a server with a thousand clients that stay for a minute each.
+	// soakRate is how many clients connect a second. In ten minutes these are 60,000, as
+	// many as in an hour of a server with a thousand clients that stay for a minute each.
 	soakRate = 100
-	// soakSample is how often the server is asked what it holds.
+	// soakSample is how often the server's usage is sampled.
 	soakSample = time.Second
-	// soakShort is a soak in which the end alone is looked at: what the server
-	// holds would have no time to settle.
+	// soakShort is the length below which only the end of a soak is checked, because the
+	// server's usage has no time to settle.
 	soakShort = 25 * time.Second
-	// soakIdle is the server's timeout for clients that say nothing.
+	// soakIdle is the server's timeout for silent clients.
 	soakIdle = 3 * time.Second
 )
 
-// TestScaleSoak has clients that come, join, chat, leave and go, in every way
-// there is: politely, abruptly, not at all, by long polling, with garbage, and
-// without reading. Memory, descriptors and goroutines of the server stay where
-// they were after the first fifth of the time, and nothing is left at the end.
+// TestScaleSoak runs clients that connect, join, chat and leave in every way: politely,
+// abruptly, not at all, by long polling, with garbage, and without reading. Memory,
+// descriptors and goroutines of the server must stay where they were after the first fifth
+// of the time, and nothing may be left at the end.
 func TestScaleSoak(t *testing.T) {
 	d := soakTime(t)
 	server := startServer(t, settings{IdleTimeout: soakIdle, LongPoll: 2 * time.Second, OutboundBytes: 64 << 10, Quiet: true})
@@ -58,7 +58,7 @@ func TestScaleSoak(t *testing.T) {
 	}
 	s.present.Wait()
 	s.polls.CloseIdleConnections()
-	after := server.await("nobody to be left", func(u usage) bool {
+	after := server.await("all clients to be gone", func(u usage) bool {
 		return u.Stats.Sockets == 0 && u.Stats.Channels == 0 && u.Stats.LongPoll.Sessions == 0 && u.Descriptors <= before.Descriptors &&
 			u.Goroutines <= before.Goroutines+2
 	})
@@ -67,7 +67,7 @@ func TestScaleSoak(t *testing.T) {
 	s.report(before, after, samples)
 }
 
-// soakTime is how long to soak.
+// soakTime returns how long to soak.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv(soakEnv)
@@ -84,7 +84,7 @@ func soakTime(t *testing.T) time.Duration {
 	return d
 }
 
-// soak is what the guests share.
+// soak has what the guests share.
 type soak struct {
 	t       *testing.T
 	addr    string
@@ -94,14 +94,14 @@ type soak struct {
 	wrong   atomic.Int64
 }
 
-// fail notes what a guest found wrong. The first few are shown.
+// fail records an error that a guest found. The first few are shown.
 func (s *soak) fail(g *guest, err error) {
 	if s.wrong.Add(1) <= 5 {
 		s.t.Errorf("%s (%s): %v", g.name, g.manner.name, err)
 	}
 }
 
-// report checks the samples for trends and prints what there was.
+// report checks the samples for trends and logs a summary.
 func (s *soak) report(before, after usage, samples []usage) {
 	t := s.t
 	guests := int64(0)
@@ -110,11 +110,12 @@ func (s *soak) report(before, after usage, samples []usage) {
 		guests += n
 		t.Logf("%-12s %d", manners[i].name, n)
 	}
-	t.Logf("%d clients, %d messages, %d writes, %.1f MB sent, %d too slow, %d polls' sessions expired", guests,
+	t.Logf("%d clients, %d messages, %d writes, %.1f MB sent, %d too slow, %d long-poll sessions expired", guests,
 		after.Stats.MessagesIn, after.Stats.Network.Writes, float64(after.Stats.Network.BytesOut)/1e6, after.Stats.Network.ClosedSlow,
 		after.Stats.LongPoll.Expired)
 	t.Logf("live heap before %d, after %d bytes", before.Heap, after.Heap)
-	// What the pools and maps of a busy server keep, far less than anything that leaks with each client would be.
+	// The bound is for the pools and maps of a busy server. A leak with each client would be
+	// much more.
 	if grown := after.Heap - before.Heap; grown > 8<<20 {
 		t.Errorf("the live heap has grown from %d to %d bytes", before.Heap, after.Heap)
 	}
@@ -133,8 +134,8 @@ func (s *soak) report(before, after usage, samples []usage) {
 	}
 }
 
-// soakMeasures are what must not grow by more than a tenth and slack, which is
-// for what varies with who happens to be there.
+// soakMeasures must not grow by more than a tenth plus slack, which allows for the clients
+// that happen to be there.
 var soakMeasures = []struct {
 	name  string
 	of    func(usage) float64

@@ -13,11 +13,11 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// spout is an instance whose own logic floods: as long as it is open it
-// broadcasts, every so often or as fast as it can.
+// spout is an instance whose own logic floods. While it is open it broadcasts, at an
+// interval or as fast as it can.
 type spout struct {
 	in    *instances.Instance
-	every atomic.Int64 // 0: it is shut; 1: as fast as it can
+	every atomic.Int64 // nanoseconds; 0 means closed, 1 as fast as it can
 	wake  chan struct{}
 }
 
@@ -47,7 +47,7 @@ func (s *spout) pour(ctx context.Context) error {
 				return nil
 			}
 		case 1:
-			s.in.Broadcast(plainTopic, "drop", drop) // an error is what the flood is meant to get
+			s.in.Broadcast(plainTopic, "drop", drop) // the flood is meant to get errors
 		default:
 			s.in.Broadcast(plainTopic, "drop", drop)
 			time.Sleep(every)
@@ -55,7 +55,7 @@ func (s *spout) pour(ctx context.Context) error {
 	}
 }
 
-// Signal opens and shuts it.
+// Signal opens and closes the spout.
 func (s *spout) Signal(_ context.Context, _ string, data json.RawMessage) (any, error) {
 	var every time.Duration
 	if err := json.Unmarshal(data, &every); err != nil {
@@ -84,8 +84,8 @@ func writeStats(w http.ResponseWriter, r *http.Request, m *instances.Manager) er
 	return json.NewEncoder(w).Encode(stats)
 }
 
-// raiseSpout makes the instances that flood: one by its clients, one by itself.
-// Their limits are those that mycelium serve has by default.
+// raiseSpout creates the instances to be flooded: one by its clients, one by its own logic.
+// They have the default limits of mycelium serve.
 func raiseSpout(ctx context.Context, m *instances.Manager) error {
 	usual := instances.Limits{JoinsPerSecond: 200, MessagesPerSecond: 1000, HeartbeatsPerSecond: 1000}
 	for _, spec := range []instances.Spec{

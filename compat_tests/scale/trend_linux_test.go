@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// trend returns the median of values, which were taken at equal distances, and
-// by how much they have grown from the first to the last: by the median of the
-// slopes between all pairs (Theil and Sen), which single outliers do not move.
+// trend returns the median of values sampled at equal intervals, and by how much they grew
+// from the first to the last, according to the median of the slopes between all pairs
+// (Theil and Sen), which single outliers do not affect.
 func trend(values []float64) (level, growth float64) {
 	if len(values) < 2 {
 		return 0, 0
@@ -22,7 +22,7 @@ func trend(values []float64) (level, growth float64) {
 	return median(values), median(slopes) * float64(len(values)-1)
 }
 
-// median returns the middle value, the upper one of two.
+// median returns the middle value, or the upper one of two.
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]

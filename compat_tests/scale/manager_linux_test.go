@@ -17,23 +17,22 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/relay"
 )
 
-// faultyInstances is how many go wrong while the others are measured.
+// faultyInstances is how many instances crash while the others are measured.
 const faultyInstances = 50
 
-// faultBackoff is a tenth of what a server has by default: that many more
-// crashes in the same time.
+// faultBackoff is a tenth of a server's default, for ten times as many crashes.
 const faultBackoff = 100 * time.Millisecond
 
-// founding is what it took to make the instances.
-type founding struct {
+// creationCost is what it cost to create the instances.
+type creationCost struct {
 	Took time.Duration
 	Each int64 // bytes of heap and stacks
 }
 
-// newTown makes n instances at /socket/i0 and on, and serves what the test asks
-// of them: /founding, /faults and /calm.
-func newTown(ctx context.Context, e *channels.Endpoint, debug *http.ServeMux, n int) (*instances.Manager, error) {
-	log := zerolog.New(io.Discard) // what a crash logs is to be written, but not to be read
+// newInstances creates n instances, at /socket/i0 and so on, and serves /created, /faults
+// and /calm for the test.
+func newInstances(ctx context.Context, e *channels.Endpoint, debug *http.ServeMux, n int) (*instances.Manager, error) {
+	log := zerolog.New(io.Discard) // crashes are logged, but nobody reads that
 	m := instances.New(e, instances.Options{
 		Logger: &log, MaxCrashes: 1 << 30, Backoff: faultBackoff,
 		Sockets: func(instances.Spec) (channels.SocketOptions, func(), error) {
@@ -41,7 +40,7 @@ func newTown(ctx context.Context, e *channels.Endpoint, debug *http.ServeMux, n 
 		},
 	})
 	m.Register(relay.Type())
-	m.Register(instances.Define("faulty", "Goes wrong for ever.", newFaulty))
+	m.Register(instances.Define("faulty", "Crashes over and over.", newFaulty))
 	m.Register(instances.Define("spout", "Broadcasts in a loop.", newSpout))
 	before, began := inUse(), time.Now()
 	for i := range n {
@@ -49,9 +48,9 @@ func newTown(ctx context.Context, e *channels.Endpoint, debug *http.ServeMux, n 
 			return nil, err
 		}
 	}
-	made := founding{Took: time.Since(began)}
+	made := creationCost{Took: time.Since(began)}
 	made.Each = (inUse() - before) / int64(max(1, n))
-	debug.HandleFunc("/founding", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(made) })
+	debug.HandleFunc("/created", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(made) })
 	debug.HandleFunc("/faults", func(w http.ResponseWriter, r *http.Request) { answer(w, startFaults(r.Context(), m)) })
 	debug.HandleFunc("/calm", func(w http.ResponseWriter, r *http.Request) { answer(w, stopFaults(r.Context(), m, w)) })
 	debug.HandleFunc("/spout", func(w http.ResponseWriter, r *http.Request) { answer(w, openSpout(r, m)) })
@@ -73,7 +72,7 @@ func inUse() int64 {
 	return int64(s.HeapAlloc + s.StackInuse)
 }
 
-// faults is how an instance goes wrong.
+// faults is the logic of an instance that crashes.
 type faults struct {
 	In string `json:"in" jsonschema:"enum=start,enum=tick,enum=go"`
 }
@@ -119,7 +118,7 @@ func startFaults(ctx context.Context, m *instances.Manager) error {
 	return nil
 }
 
-// stopFaults removes them and writes how often they have crashed.
+// stopFaults removes the faulty instances, and writes how often they have crashed.
 func stopFaults(ctx context.Context, m *instances.Manager, w io.Writer) error {
 	crashes := int64(0)
 	for i := range faultyInstances {
