@@ -41,8 +41,8 @@ const (
 	// idleConns is how many of them are kept for each node.
 	idleConns = 256
 	// answerTimeout is how long another node may take to begin an answer: longer than
-	// a poll waits.
-	answerTimeout = 2 * time.Minute
+	// a poll waits, which is 5 minutes at most.
+	answerTimeout = 6 * time.Minute
 	// bufferSize is the size of the two buffers of such a connection, in bytes.
 	bufferSize = 4 << 10
 )
