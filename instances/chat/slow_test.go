@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances/chat"
 	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
@@ -13,8 +15,9 @@ import (
 // TestManyRoomsAtOnce: a client on a slow line joins all its rooms at once, as after a
 // restart, and is sent the backlog of each.
 func TestManyRoomsAtOnce(t *testing.T) {
-	const rooms, messages = 90, 4
-	s := start(t, nil, `{"max_body":65536}`)
+	const rooms, messages = 24, 4 // 5.8 MB
+	limits := channels.Limits{OutboundBytes: 1 << 20, SendBuffer: 64 << 10}
+	s := &server{typetest.StartLimited(t, limits, chat.Type(), nil, `{"max_body":65536}`)}
 	addr, err := s.Endpoint.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

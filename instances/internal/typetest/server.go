@@ -29,7 +29,14 @@ type Server struct {
 // one in store; nil means a new store. It is stopped when the test ends.
 func Start(t *testing.T, kind instances.Type, store instances.Store, config string) *Server {
 	t.Helper()
-	s := &Server{T: t, Endpoint: channelstest.Start(t, channels.Options{Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}})}
+	return StartLimited(t, channels.Limits{}, kind, store, config)
+}
+
+// StartLimited is [Start] on an endpoint with these limits.
+func StartLimited(t *testing.T, limits channels.Limits, kind instances.Type, store instances.Store, config string) *Server {
+	t.Helper()
+	o := channels.Options{Limits: limits, Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}}
+	s := &Server{T: t, Endpoint: channelstest.Start(t, o)}
 	s.Manager = instances.New(s.Endpoint.Endpoint, instances.Options{Store: store})
 	t.Cleanup(s.Stop)
 	s.Manager.Register(kind)
