@@ -3,6 +3,7 @@ package channels_test
 import (
 	"bytes"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -25,7 +26,7 @@ func TestScope(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		quiet := zerolog.Nop() // a panic is meant
 		o.Logger = &quiet
-		var who *presence.Tracker
+		var who atomic.Pointer[presence.Tracker]
 		type tracked struct{}
 		ch := channels.Handle("room:*", func(c *channels.Context, _ channels.Payload) (string, error) {
 			return c.Topic() + " " + c.Subtopic(), c.Send(tracked{})
@@ -40,17 +41,18 @@ func TestScope(t *testing.T) {
 			return ""
 		})
 		channels.Info(ch, func(c *channels.Context, _ tracked) error {
-			if _, err := who.Track(c, c.Topic(), struct{}{}); err != nil {
+			if _, err := who.Load().Track(c, c.Topic(), struct{}{}); err != nil {
 				return err
 			}
-			return who.PushState(c)
+			return who.Load().PushState(c)
 		})
 		channels.On(ch, "say", func(c *channels.Context, p channels.Payload) (channels.NoReply, error) {
 			return channels.NoReply{}, c.Relay("said", p)
 		})
 		s := serve(t, o, channels.SocketOptions{Dialect: func(wire.Offer) (wire.Serializer, error) { return secrets{}, nil }}, ch)
-		who = presence.New(s.Endpoint, presence.Options{})
-		t.Cleanup(who.Close)
+		tracker := presence.New(s.Endpoint, presence.Options{})
+		t.Cleanup(tracker.Close)
+		who.Store(tracker)
 
 		open, secret := s.dial(t), s.dial(t)
 		joined := func(p *peer, params, topic string) (joinRef string) {
