@@ -254,10 +254,10 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 // client's.
 func TestLongRequests(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
-		const timeout = 100 * time.Millisecond
+		const timeout = 500 * time.Millisecond // a loaded machine may take a part of it to read a head
 		mux := http.NewServeMux()
 		mux.HandleFunc("/stream", func(w http.ResponseWriter, r *http.Request) {
-			for i := range 5 {
+			for i := range 2 {
 				select {
 				case <-time.After(timeout):
 				case <-r.Context().Done():
@@ -276,15 +276,15 @@ func TestLongRequests(t *testing.T) {
 		s := serve(t, o, channels.SocketOptions{}, room())
 		p := s.raw(t)
 		p.write("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
-		if status, body := p.answer(); status != 200 || body != strings.Repeat("line\n", 5) {
+		if status, body := p.answer(); status != 200 || body != "line\nline\n" {
 			t.Errorf("stream: %d %q", status, body)
 		}
-		p.write("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
-		for _, b := range "slow" {
+		p.write("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+		for _, b := range "ok" {
 			time.Sleep(timeout)
 			p.write(string(b))
 		}
-		if status, body := p.answer(); status != 200 || body != "slow <nil>" {
+		if status, body := p.answer(); status != 200 || body != "ok <nil>" {
 			t.Errorf("upload: %d %q", status, body)
 		}
 	})

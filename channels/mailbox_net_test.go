@@ -60,8 +60,8 @@ func TestSecondJoin(t *testing.T) {
 // meanwhile, its silence is not held against it, and nobody else waits.
 func TestMailboxFull(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
-		const burst = 3000
-		o.Loops, o.Limits.MailboxMessages = 1, 100
+		const burst = 500
+		o.Loops, o.Limits.MailboxMessages, o.Limits.MailboxWait = 1, 100, time.Minute
 		gate := make(chan struct{})
 		// What the others of this package do meanwhile may keep a client from sending for a second.
 		const idle = 3 * time.Second
