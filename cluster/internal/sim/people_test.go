@@ -105,7 +105,7 @@ func (k *people) Snapshot(size int, yield func([]byte)) {
 	parts := 0
 	k.desk.calls.Snapshot(size, func(part []byte) {
 		yield(part)
-		if parts++; parts <= 4 && k.town.quiet == 0 && k.town.Rand.IntN(2) == 0 {
+		if parts++; parts <= 4 && !k.town.settles() && k.town.Rand.IntN(2) == 0 {
 			for range 1 + k.town.Rand.IntN(20) { // sometimes more than Limits.Hold
 				k.town.change(k.town.running[k.host])
 			}

@@ -33,7 +33,7 @@ func defaultSeeds() int {
 var fixedSeeds = map[uint64]string{
 	1515:  "a pause was excused after its backlog had been read, so a dead peer was shown for too long",
 	2576:  "requests for parts of a snapshot that was no longer kept were not answered",
-	5201:  "planted: a tail longer than what may be held is awaited for ever",
+	17291: "planted: a tail longer than what may be held is awaited for ever",
 	26762: "planted: requests for a snapshot that is no longer kept are not answered",
 }
 

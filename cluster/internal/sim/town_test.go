@@ -73,6 +73,10 @@ func (t *town) end(h *Host, end func()) {
 	delete(t.running, h)
 }
 
+// settles reports whether the network has been good for a while, so that nothing may change
+// any more before nodes are compared.
+func (t *town) settles() bool { return t.quiet > 0 && t.Now()-t.quiet > 5*time.Second }
+
 // awake returns the residents that are not paused, in the order of hosts.
 func (t *town) awake() (all []*resident) {
 	for _, h := range t.Hosts {
