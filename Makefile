@@ -93,8 +93,9 @@ million: ## one message to MILLION (1,000,000) clients of one cluster, on as man
 	$(GO) test -count=1 -v -timeout 1h -run TestMillion ./compat_tests/cluster -million $(MILLION)
 
 TAKEOVERS ?= 1000
-takeovers: ## owners of instances that are stopped, killed and cut off, until there were TAKEOVERS (1,000) takeovers (6 minutes)
+takeovers: ## owners of instances that are stopped, killed and cut off, until there were TAKEOVERS (1,000) takeovers of counters, and as many of documents with clients (15 minutes; cutting networks needs root)
 	$(GO) test -count=1 -v -timeout 2h -run TakeoverProcesses ./instances/natsstore -takeovers $(TAKEOVERS)
+	$(GO) test -count=1 -v -timeout 2h -run TestTakeovers ./compat_tests/cluster -takeovers $(TAKEOVERS)
 
 test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./compat_tests/liveapp ./examples/yjs

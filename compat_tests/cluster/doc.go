@@ -5,7 +5,8 @@
 //	go test -v -count=1 ./compat_tests/cluster -for 10s
 //
 // is a short trial; "make trial" is the long one. Without -for every test skips, but
-// TestMillion, which -million runs: "make million".
+// TestMillion and TestTakeovers, which -million and -takeovers run: "make million",
+// "make takeovers".
 // The tests need Linux; those that cut networks need root too, for network
 // namespaces, and skip without it.
 package cluster
