@@ -1,5 +1,5 @@
-// Package api has a property-based tester, schemathesis, send requests to the
-// HTTP API that its OpenAPI document allows and forbids.
+// Package api tests the HTTP API with schemathesis, a property-based tester, which sends
+// requests that the OpenAPI document allows and forbids.
 package api
 
 import (
@@ -24,14 +24,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	// prepareTimeout bounds the download of the tester.
 	prepareTimeout = 5 * time.Minute
-	// testSeconds is how long it looks for a request that is answered wrongly.
+	// testSeconds is how long schemathesis runs.
 	testSeconds = "30"
 	testTimeout = 3 * time.Minute
 )
 
-// TestSchemathesis: whatever is sent, no answer is a failure of the server or
-// one that the document does not foresee, what the document forbids is
-// refused, and nothing is answered without the key.
+// TestSchemathesis checks that no request makes the server fail or give an answer that is
+// not in the document, that requests that the document forbids are refused, and that
+// nothing is answered without the key.
 func TestSchemathesis(t *testing.T) {
 	if os.Getenv("MYCELIUM_CLIENTS") == "" {
 		t.Skip("needs Python and its registry: make test-clients")
@@ -43,10 +43,10 @@ func TestSchemathesis(t *testing.T) {
 	addr := serve(t, key)
 	out := command(t, testTimeout, filepath.Join(".venv", "bin", "schemathesis"), "run", "http://"+addr+"/api/openapi.json",
 		"--header", "Authorization: Bearer "+secret, "--seed", "1", "--max-time", testSeconds, "--no-color", "--checks", "all",
-		// Left out: a type's name, its configuration and its signals are right or
-		// wrong by what no document can say (positive_data_acceptance); the
-		// answer to a missing If-Match is RFC 6585's 428, which it does not
-		// expect (missing_required_header); and there is one user only
+		// These checks do not apply: no document can say whether the name, configuration
+		// and signals of a type are valid (positive_data_acceptance); the answer to a
+		// missing If-Match is 428 (RFC 6585), which is not expected
+		// (missing_required_header); and there is only one user
 		// (object_level_authorization).
 		"--exclude-checks", "positive_data_acceptance,missing_required_header,object_level_authorization")
 	t.Logf("%s", out)
@@ -78,7 +78,7 @@ func serve(t *testing.T, key httpapi.Key) string {
 	if api, err = httpapi.New(manager, httpapi.Options{Keys: []httpapi.Key{key}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []string{"0", "a", "default"} { // ids that the tester likes
+	for _, id := range []string{"0", "a", "default"} { // ids that schemathesis uses
 		if _, _, err := manager.Create(t.Context(), instances.Spec{ID: id, Type: "relay"}); err != nil {
 			t.Fatal(err)
 		}
@@ -90,8 +90,7 @@ func serve(t *testing.T, key httpapi.Key) string {
 	return addr.String()
 }
 
-// command runs a program to its end, which must be a good one, and returns what
-// it printed.
+// command runs a program, which must succeed, and returns its output.
 func command(t *testing.T, timeout time.Duration, name string, args ...string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)

@@ -1,5 +1,5 @@
-// Package autobahn sets Autobahn's fuzzing client, the conformance test of
-// RFC 6455 and RFC 7692, upon the echo server beside it. See the README.
+// Package autobahn runs Autobahn's fuzzing client, the conformance test of RFC 6455 and
+// RFC 7692, against the echo server in echo. See the README.
 package autobahn
 
 import (
@@ -15,21 +15,21 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// wantedEnv asks for these tests: "1" for what CI runs, "all" for all cases.
+// wantedEnv enables these tests: "1" for the cases of CI, "all" for all cases.
 const wantedEnv = "MYCELIUM_AUTOBAHN"
 
-// plan is one run of the fuzzing client, against a server of its own.
+// plan is a run of the fuzzing client against a server of its own.
 type plan struct {
 	name     string
-	portable bool     // the server's connections; otherwise epoll's, where there is epoll
+	portable bool     // the server's connections are portable, otherwise on epoll
 	cases    []string // as in the client's specification: names and patterns
 }
 
 var framing = []string{"1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"}
 
-// plans are those of a value of wantedEnv. Both kinds of connection get what
-// concerns framing, text, closing and sizes; what is compressed is the same bytes
-// on either, so one is enough.
+// plans returns the plans for a value of wantedEnv. Both kinds of connections get the cases
+// about framing, text, closing and sizes. Compression does not depend on the kind, so one
+// is enough.
 func plans(wanted string) []plan {
 	payloads, parameters := []string{"12.*"}, []string{"13.*"}
 	if wanted != "all" {
@@ -43,10 +43,9 @@ func plans(wanted string) []plan {
 	}
 }
 
-// What CI runs of the 216 cases of compression, each a thousand messages: with
-// every payload and every negotiation messages of 1 KiB and of 8 KiB, and of 8 KiB
-// in fragments of 256 bytes. The others repeat them with sizes up to 128 KiB,
-// which takes most of the time.
+// The cases of compression that CI runs, out of 216 with a thousand messages each: for every
+// payload and every negotiation, messages of 1 KiB, of 8 KiB, and of 8 KiB in fragments of
+// 256 bytes. The others repeat them with sizes up to 128 KiB, which takes most of the time.
 var (
 	payloadSample   = sample(12, 5)
 	parameterSample = sample(13, 7)
@@ -61,8 +60,7 @@ func sample(section, groups int) (cases []string) {
 	return cases
 }
 
-// TestAutobahn has a subtest for each plan; what is wrong with a case is an
-// error that names it.
+// TestAutobahn has a subtest for each plan. Each failed case is an error that names it.
 func TestAutobahn(t *testing.T) {
 	wanted := os.Getenv(wantedEnv)
 	if wanted == "" {
@@ -77,7 +75,7 @@ func TestAutobahn(t *testing.T) {
 	t.Run("run", func(t *testing.T) {
 		for _, p := range plans(wanted) {
 			t.Run(p.name, func(t *testing.T) {
-				t.Parallel() // the client is one thread of Python
+				t.Parallel() // the client is a single thread of Python
 				results := suite.fuzz(t, p, startEcho(t, server, p.portable))
 				t.Logf("%d cases; %v since the start", len(results), time.Since(began).Round(time.Second))
 				for _, wrong := range judge(results, p.cases) {
@@ -97,8 +95,7 @@ func TestAutobahn(t *testing.T) {
 	}
 }
 
-// TestResults: the summary is of the suite that is pinned, and of all its
-// cases.
+// TestResults checks that the summary is for the pinned suite and has all its cases.
 func TestResults(t *testing.T) {
 	text, err := os.ReadFile(resultsFile)
 	if err != nil {
@@ -109,7 +106,7 @@ func TestResults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if version := pinned(pins, "autobahntestsuite"); version == "" || !strings.Contains(string(text), "autobahntestsuite "+version+" ") {
-		t.Errorf("%s is not of autobahntestsuite %q", resultsFile, version)
+		t.Errorf("%s is not for autobahntestsuite %q", resultsFile, version)
 	}
 	for _, s := range sections {
 		if !strings.Contains(string(text), s.row()) {

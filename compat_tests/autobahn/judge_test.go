@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// result is what Autobahn says of one case.
+// result is Autobahn's result of a case.
 type result struct {
 	Behavior        string `json:"behavior"`
 	BehaviorClose   string `json:"behaviorClose"`
-	RemoteCloseCode int    `json:"remoteCloseCode"` // 0: none
+	RemoteCloseCode int    `json:"remoteCloseCode"` // 0 if there is none
 	Duration        int    `json:"duration"`        // in ms
 }
 
@@ -30,7 +30,7 @@ const (
 type section struct {
 	number int
 	title  string
-	cases  int // all there are, so that none is missing unnoticed
+	cases  int // so that a missing case is noticed
 }
 
 var sections = []section{
@@ -47,24 +47,23 @@ var sections = []section{
 	{13, "Compression, different parameters", 126},
 }
 
-// nonStrictReasons has the reason for each case that may be NON-STRICT: an
-// answer that the specifications allow and Autobahn would rather have otherwise.
-// One that Autobahn has come to call OK must leave this table.
+// nonStrictReasons has the reason for each case that may be NON-STRICT: an answer that the
+// specifications allow, although Autobahn prefers another. A case that is OK must not be in
+// this table.
 var nonStrictReasons = map[string]string{}
 
-// informed is what the specifications leave open: the code that our Close frame
-// has, and why.
+// informed has cases that the specifications leave open: the code of our Close frame, and
+// why.
 var informed = map[string]struct {
 	code   int
 	reason string
 }{
-	"7.1.6":  {1000, "a Close frame behind 256 KiB of message: the echo comes first, then the answer with the code that was sent"},
+	"7.1.6":  {1000, "a Close frame after a message of 256 KiB: the echo comes first, then the answer with the code that was sent"},
 	"7.13.1": {1002, "close code 5000: nobody may use it (RFC 6455, 7.4.2)"},
 	"7.13.2": {1002, "close code 65535: the same"},
 }
 
-// judge returns what is wrong with the results of a run of the cases that match
-// patterns.
+// judge returns what is wrong with the results of the cases that match patterns.
 func judge(results map[string]result, patterns []string) (wrong []string) {
 	for _, id := range byNumber(results) {
 		if why := judgeCase(id, results[id]); why != "" {
@@ -84,7 +83,7 @@ func judge(results map[string]result, patterns []string) (wrong []string) {
 			}
 		}
 		if got != want {
-			wrong = append(wrong, fmt.Sprintf("%d cases were run of the %d of %s", got, want, pattern))
+			wrong = append(wrong, fmt.Sprintf("%d of the %d cases of %s were run", got, want, pattern))
 		}
 	}
 	return wrong
@@ -100,7 +99,7 @@ func judgeCase(id string, r result) string {
 	case r.Behavior != nonStrict && excused:
 		return fmt.Sprintf("%s, but nonStrictReasons has a reason for it: %s", r.Behavior, reason)
 	case r.Behavior == informational && !open:
-		return "INFORMATIONAL, and informed does not say what is expected"
+		return "INFORMATIONAL, but informed does not say what is expected"
 	case open && r.RemoteCloseCode != info.code:
 		return fmt.Sprintf("close code %d, expected %d", r.RemoteCloseCode, info.code)
 	case !slices.Contains([]string{passed, nonStrict, informational}, r.Behavior):
@@ -113,7 +112,7 @@ func judgeCase(id string, r result) string {
 
 func (s section) pattern() string { return strconv.Itoa(s.number) + ".*" }
 
-// byNumber is the names of cases, 2.1 before 10.1.
+// byNumber returns the names of cases in order, 2.1 before 10.1.
 func byNumber[V any](cases map[string]V) []string {
 	return slices.SortedFunc(maps.Keys(cases), func(a, b string) int {
 		return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(a, b string) int {
@@ -155,7 +154,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestJudgeCounts: no case can be missing unnoticed.
+// TestJudgeCounts checks that a missing case is noticed.
 func TestJudgeCounts(t *testing.T) {
 	results := map[string]result{"10.1.1": {Behavior: passed, BehaviorClose: passed}}
 	if wrong := judge(results, []string{"10.*"}); len(wrong) != 0 {

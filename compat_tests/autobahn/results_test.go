@@ -14,14 +14,13 @@ var writeResults = flag.Bool("write-results", false, "write the summary of a run
 
 const resultsFile = "RESULTS.md"
 
-// outcome is a plan that was carried out.
+// outcome is a plan with its results.
 type outcome struct {
 	plan    plan
 	results map[string]result
 }
 
-// count is how many cases of a section had some behaviour, on one kind of
-// connection.
+// count returns how many cases of a section had a behaviour, on one kind of connection.
 func count(outcomes []outcome, portable bool, s section, behavior string) (n int) {
 	for _, o := range outcomes {
 		for id, r := range o.results {
@@ -33,7 +32,7 @@ func count(outcomes []outcome, portable bool, s section, behavior string) (n int
 	return n
 }
 
-// row is how a section's row begins, up to the number of its cases.
+// row returns the beginning of a section's row, up to the number of its cases.
 func (s section) row() string {
 	return fmt.Sprintf("| %d | %s | %d |", s.number, s.title, s.cases)
 }
@@ -48,11 +47,11 @@ func writeMarkdown(t *testing.T, s suite, outcomes []outcome, took time.Duration
 
 func markdown(s suite, outcomes []outcome, now time.Time, took time.Duration) string {
 	var b strings.Builder
-	b.WriteString("# Autobahn's results\n\nWritten by `make autobahn`; how it is done is in the [README](README.md).\n\n")
+	b.WriteString("# Autobahn's results\n\nWritten by `make autobahn`. The [README](README.md) describes the run.\n\n")
 	fmt.Fprintf(&b, "%s, autobahntestsuite %s under Python %s, %s on %s/%s with %d CPUs, in %v. No case failed.\n",
 		now.UTC().Format(time.DateOnly), s.version(), s.python.version,
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), took.Round(time.Second))
-	b.WriteString("The closing of each is judged too: who closes, cleanly, and with which code.\n")
+	b.WriteString("How each closes is judged too: who closes, whether cleanly, and with which code.\n")
 	for _, portable := range []bool{false, true} {
 		fmt.Fprintf(&b, "\n## %s\n\n", map[bool]string{false: "Connections on epoll", true: "Portable connections"}[portable])
 		b.WriteString("| section | of | cases | OK | informational | non-strict |\n|---:|---|---:|---:|---:|---:|\n")
@@ -67,7 +66,7 @@ func markdown(s suite, outcomes []outcome, now time.Time, took time.Duration) st
 	return b.String()
 }
 
-// writeNotes lists the cases that are not simply OK.
+// writeNotes lists the cases that are not OK.
 func writeNotes(b *strings.Builder) {
 	b.WriteString("\n## Non-strict\n\n")
 	if len(nonStrictReasons) == 0 {
@@ -76,13 +75,13 @@ func writeNotes(b *strings.Builder) {
 	for _, id := range byNumber(nonStrictReasons) {
 		fmt.Fprintf(b, "- %s: %s\n", id, nonStrictReasons[id])
 	}
-	b.WriteString("\n## Informational\n\nWhat the specifications leave open, and the code that we close with.\n\n")
+	b.WriteString("\n## Informational\n\nWhat the specifications leave open, and the code with which we close.\n\n")
 	for _, id := range byNumber(informed) {
 		fmt.Fprintf(b, "- %s: %d; %s\n", id, informed[id].code, informed[id].reason)
 	}
 }
 
-// TestMarkdown: what is counted, and where.
+// TestMarkdown checks what is counted, and where.
 func TestMarkdown(t *testing.T) {
 	text := markdown(suite{python: python{version: "2.7.1"}}, []outcome{
 		{plan{}, map[string]result{"1.1.1": {Behavior: passed}, "1.1.2": {Behavior: nonStrict}, "10.1.1": {Behavior: passed}}},

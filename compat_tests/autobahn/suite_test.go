@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// pythonEnv names the interpreter where it is not python2.7 of PATH.
+	// pythonEnv names the interpreter if it is not python2.7 in PATH.
 	pythonEnv = "AUTOBAHN_PYTHON"
-	// requirements pins the suite and all it needs.
+	// requirements pins the suite and its dependencies.
 	requirements = "requirements.txt"
-	// installTimeout bounds the downloads, fuzzTimeout one run of the client: the
-	// longest takes a quarter of an hour, with four at once on two busy cores.
+	// installTimeout bounds the downloads, and fuzzTimeout a run of the client. The longest
+	// run takes a quarter of an hour, with four at once on two busy cores.
 	installTimeout = 10 * time.Minute
 	fuzzTimeout    = 40 * time.Minute
 )
@@ -33,21 +33,21 @@ type python struct {
 	version string
 }
 
-// findPython skips the test, saying why, where there is no Python 2.7; one that
-// was asked for by name must be there.
+// findPython skips the test, with the reason, if there is no Python 2.7. It fails if an
+// interpreter was named and does not exist.
 func findPython(t *testing.T) python {
 	t.Helper()
 	command, named := os.Getenv(pythonEnv), true
 	if command == "" {
 		command, named = "python2.7", false
 	}
-	// A python2.7 in PATH may be a stub that knows of no such Python: run it.
+	// A python2.7 in PATH may be a stub without that Python, so run it.
 	out, err := exec.Command(command, "-c", "import sys, pip; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])").CombinedOutput()
 	version := string(out)
 	if err == nil && strings.HasPrefix(version, "2.7.") {
 		return python{command, version}
 	}
-	why := fmt.Sprintf("%s is no Python 2.7 with pip, which Autobahn's suite needs: %v %s", command, err, bytes.TrimSpace(out))
+	why := fmt.Sprintf("%s is not a Python 2.7 with pip, which Autobahn's suite needs: %v %s", command, err, bytes.TrimSpace(out))
 	if named {
 		t.Fatal(why)
 	}
@@ -55,14 +55,14 @@ func findPython(t *testing.T) python {
 	return python{}
 }
 
-// suite is autobahntestsuite, installed.
+// suite is an installed autobahntestsuite.
 type suite struct {
 	python python
 	site   string // the folder of its packages
 }
 
-// installSuite has pip install the suite into a folder of its own, once for each
-// version of Python and of the requirements.
+// installSuite installs the suite with pip into a folder of its own, once for each version
+// of Python and of the requirements.
 func installSuite(t *testing.T, p python) suite {
 	t.Helper()
 	pins, err := os.ReadFile(requirements)
@@ -95,13 +95,13 @@ func installSuite(t *testing.T, p python) suite {
 	return s
 }
 
-// version is that of autobahntestsuite.
+// version returns the version of autobahntestsuite.
 func (s suite) version() string {
 	pins, _ := os.ReadFile(requirements) // installSuite has read it
 	return pinned(pins, "autobahntestsuite")
 }
 
-// pinned is the version that a file of requirements has for a package, or "".
+// pinned returns the version of a package in a file of requirements, or "".
 func pinned(pins []byte, name string) string {
 	for line := range strings.Lines(string(pins)) {
 		if version, found := strings.CutPrefix(strings.TrimSpace(line), name+"=="); found {
@@ -111,16 +111,15 @@ func pinned(pins []byte, name string) string {
 	return ""
 }
 
-// startWstest is wstest of the suite. Its folder is made a site because packages
-// of it have .pth files, which Python reads in no other folder.
+// startWstest starts the suite's wstest. Its folder becomes a site folder, because some of
+// its packages have .pth files, which Python reads only in site folders.
 const startWstest = `import site, sys
 site.addsitedir(sys.argv.pop(1))
 from autobahntestsuite.wstest import run
 run()`
 
-// fuzz runs the plan against an address and returns the results by case. The
-// client's whole report, with pages for people, is left in reports, and beside it
-// a log to follow it by.
+// fuzz runs the plan against an address and returns the results by case. It leaves the
+// client's report, with pages for people, and a log in reports.
 func (s suite) fuzz(t *testing.T, p plan, addr string) map[string]result {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join("reports", p.name))
@@ -159,7 +158,7 @@ func (s suite) fuzz(t *testing.T, p plan, addr string) map[string]result {
 	return byAgent[agent]
 }
 
-// wstest runs the suite's program; the error has the end of its log.
+// wstest runs the suite's program. The error has the end of its log.
 func (s suite) wstest(ctx context.Context, logFile string, args ...string) error {
 	log, err := os.Create(logFile)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/bench"
 )
 
-// The command lines of the figures are right: a wrong one would be found only
-// after minutes.
+// TestFiguresParse checks the command lines of the figures. Otherwise a wrong one would be
+// found only after minutes.
 func TestFiguresParse(t *testing.T) {
 	for _, f := range figures {
 		for _, args := range []string{f.args, f.quick} {
@@ -27,7 +27,7 @@ func TestFiguresParse(t *testing.T) {
 			}
 		}
 		if f.toItself != "" && find([]*costs{{figure: &figures[0]}}, f.toItself) == nil {
-			t.Errorf("%s is a ratio to %q, which comes later or never", f.name, f.toItself)
+			t.Errorf("%s is a ratio to %q, which is not an earlier figure", f.name, f.toItself)
 		}
 	}
 	if _, err := bench.Parse(append([]string{"echo", "-c=1000", "ws://127.0.0.1:1/socket"}, relayEcho...)); err != nil {
@@ -35,7 +35,7 @@ func TestFiguresParse(t *testing.T) {
 	}
 }
 
-// What go test prints is found in it.
+// TestNumber finds figures in the output of go test.
 func TestNumber(t *testing.T) {
 	const text = `
 === RUN   TestIdleHeap/epoll
@@ -58,11 +58,11 @@ BenchmarkPaced-2   	   60000	     33386 ns/op	      4580 cpu-ns/entry	         0
 		}
 	}
 	if _, err := number("", `(\d+)`); err == nil {
-		t.Error("no error for no figure")
+		t.Error("no error for output without the figure")
 	}
 }
 
-// Each run of go test is of a test or benchmark that its package has.
+// TestInsights checks that the tests and benchmarks that are run exist.
 func TestInsights(t *testing.T) {
 	for _, in := range insights {
 		name := regexp.MustCompile(`\^(\w{2,})\$`).FindStringSubmatch(in.args)
@@ -83,8 +83,8 @@ func TestInsights(t *testing.T) {
 	}
 }
 
-// Ratios are taken turn by turn, so that what slows a whole turn down is in
-// none of them.
+// TestTurnRows checks that ratios are taken turn by turn, so that something that slows down
+// a whole turn does not affect them.
 func TestTurnRows(t *testing.T) {
 	one, joined := &figure{name: oneOutstanding, limit: 1.1}, &figure{name: "16", limit: .12, toItself: oneOutstanding}
 	all := []*costs{
@@ -112,7 +112,7 @@ func TestTurnRows(t *testing.T) {
 	}
 }
 
-// The table takes the place of the one in the page, and nothing else changes.
+// TestWritePage checks that only the table in the page is replaced.
 func TestWritePage(t *testing.T) {
 	text, err := os.ReadFile("../../docs/performance.md")
 	if err != nil {
@@ -139,7 +139,7 @@ func TestWritePage(t *testing.T) {
 	if err := os.WriteFile(page, []byte("no marks"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := (table{}).writePage(page); err == nil || !strings.Contains(err.Error(), "lacks the lines") {
+	if err := (table{}).writePage(page); err == nil || !strings.Contains(err.Error(), "does not have the lines") {
 		t.Error(err)
 	}
 }

@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The server has one processor and the load another, as for every figure that
-// the limits were made from: what the two cost each other by moving about is not
-// in it. With -spread, and with one processor alone, the system decides.
+// The server and the load each have a processor, as when the limits were set, so that
+// figures do not include the cost of moving between processors. With -spread, or with a
+// single processor, the system decides.
 
-// processors are two that this process may run on; ok tells that there are two.
+// processors returns two processors that this process may run on. ok reports whether there
+// are two.
 func processors() (server, load int, ok bool) {
 	var set unix.CPUSet
 	if unix.SchedGetaffinity(0, &set) != nil {
@@ -30,7 +31,7 @@ func processors() (server, load int, ok bool) {
 	return found[0], found[1], true
 }
 
-// on runs start, which starts a process, so that the process has one processor.
+// on runs start so that the process that it starts has a single processor.
 func on(cpu int, start func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -42,19 +43,19 @@ func on(cpu int, start func() error) error {
 	if err := unix.SchedSetaffinity(0, &one); err != nil {
 		return err
 	}
-	defer unix.SchedSetaffinity(0, &before) //nolint:errcheck // it was so before
+	defer unix.SchedSetaffinity(0, &before) //nolint:errcheck // restores what was set before
 	return start()
 }
 
-// confine keeps this process, and what it starts from now on, to one processor
-// until release is called.
+// confine keeps this process, and processes that it starts, on one processor until release
+// is called.
 func confine(cpu int) (release func(), err error) {
 	var before, one unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return nil, err
 	}
 	one.Set(cpu)
-	return func() { _ = eachThread(&before) }, eachThread(&one) // it was so before
+	return func() { _ = eachThread(&before) }, eachThread(&one) // restores what was set before
 }
 
 func eachThread(set *unix.CPUSet) error {

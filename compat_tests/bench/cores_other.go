@@ -2,7 +2,7 @@
 
 package main
 
-// Elsewhere the system decides who runs where.
+// On other systems, the system decides which process runs where.
 
 func processors() (server, load int, ok bool) { return 0, 0, false }
 

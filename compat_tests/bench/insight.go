@@ -9,17 +9,16 @@ import (
 	"strings"
 )
 
-// insight is a run of go test that prints figures about the inside of a
-// process.
+// insight is a run of go test that prints internal figures, such as allocations.
 type insight struct {
 	args    string // of go test
 	figures []insideFigure
 }
 
-// insideFigure is one of them; its pattern has the number in parentheses.
+// insideFigure is a figure of an insight. Its pattern has the number in parentheses.
 type insideFigure struct {
 	name    string
-	limit   float64 // negative: none
+	limit   float64 // negative if there is none
 	pattern string
 }
 
@@ -34,7 +33,7 @@ var insights = []insight{
 	{
 		args: "-count=1 -v -run ^TestAllocations$/epoll ./channels",
 		figures: []insideFigure{
-			// A tenth and a fiftieth are what the rest of the process may do meanwhile, as in the test.
+			// A tenth and a fiftieth are for the rest of the process, as in the test.
 			{"allocations per relayed message in", 2.1, `([\d.]+) allocations a message in`},
 			{"allocations per delivery", 0.02, `([\d.]+) a delivery`},
 		},

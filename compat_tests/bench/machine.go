@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// othersBusy is the share of the machine that is used while this program and
-// its servers do nothing: a second is watched.
+// othersBusy returns the share of the machine that is used, over a second, while this
+// program and its servers do nothing.
 func othersBusy() float64 {
 	idle, all := processorTimes()
 	time.Sleep(time.Second)
@@ -19,7 +19,7 @@ func othersBusy() float64 {
 	return 1 - (idleAfter-idle)/(allAfter-all)
 }
 
-// processorTimes are the first line of /proc/stat; zero where there is none.
+// processorTimes returns the times in the first line of /proc/stat, or zeros.
 func processorTimes() (idle, all float64) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -36,13 +36,13 @@ func processorTimes() (idle, all float64) {
 			idle += n
 		}
 		if i == 7 {
-			break // what follows is counted in user time too
+			break // the rest is included in user time
 		}
 	}
 	return idle, all
 }
 
-// processor is the name of the CPU.
+// processor returns the name of the CPU.
 func processor() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {

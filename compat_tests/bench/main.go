@@ -1,15 +1,14 @@
-// Bench measures the figures that mycelium holds itself to, and prints them in
-// one table: what a server process costs as ratios to the C program in
-// yardstick, in turns in one run, and what Go benchmarks and tests beside the
-// code say about the inside of it.
+// Bench measures the figures that mycelium commits to, and prints them in a table: the
+// costs of a server process as ratios to the C program in yardstick, measured in turns in
+// one run, and internal figures of Go benchmarks and tests.
 //
 //	go run ./compat_tests/bench          # make bench: four minutes
-//	go run ./compat_tests/bench -quick   # make bench-quick: a minute, and rougher
+//	go run ./compat_tests/bench -quick   # make bench-quick: a minute, less accurate
 //	go run ./compat_tests/bench -only echo -turns 8
 //	go run ./compat_tests/bench -plots docs/performance   # make bench-plots
 //
-// It needs Linux and a C compiler, and a machine that does nothing else: it
-// says when that is not so.
+// It needs Linux, a C compiler and an otherwise idle machine. It prints a warning if the
+// machine is not idle.
 package main
 
 import (
@@ -29,13 +28,13 @@ import (
 
 func main() {
 	bench.Worker()
-	quick := flag.Bool("quick", false, "fewer turns and connections: a minute in all")
+	quick := flag.Bool("quick", false, "fewer turns and connections: about a minute")
 	turns := flag.Int("turns", 4, "how often each server is measured; 1 with -quick")
-	page := flag.String("write", "", "write the table into this `file` too, between its marks")
+	page := flag.String("write", "", "also write the table into this `file`, between its marks")
 	strict := flag.Bool("strict", false, "exit with 1 when a figure is over its limit")
-	plotDir := flag.String("plots", "", "measure how costs grow instead, and write the diagrams to this `folder`; arguments name some of them")
-	profile := flag.String("profile", "", "have labapp fan out instead, saturated, and write its CPU profile to this `file`")
-	spread := flag.Bool("spread", false, "let the system decide on which processors server and load run; else each has one")
+	plotDir := flag.String("plots", "", "measure how costs grow instead, and write the diagrams to this `folder`; arguments select some of them")
+	profile := flag.String("profile", "", "instead, write a CPU profile of a saturated fan-out of labapp to this `file`")
+	spread := flag.Bool("spread", false, "let the system choose processors for server and load; otherwise each has one")
 	raw := flag.String("raw", "", "write the report of each run to this `file`, one JSON object a line")
 	only := regexp.MustCompile("")
 	flag.TextVar(only, "only", only, "measure only the figures of servers whose name this `regexp` matches, and no Go benchmarks")
@@ -64,21 +63,21 @@ func main() {
 	}
 }
 
-// settings are what the command line says.
+// settings are the settings of the command line.
 type settings struct {
 	quick bool
 	turns int
 	page  string
 	raw   string
-	// spread lets the system decide where server and load run.
+	// spread lets the system choose processors for server and load.
 	spread bool
 	only   *regexp.Regexp // of the names of figures
 }
 
-// complete reports whether all figures are asked for.
+// complete reports whether all figures are measured.
 func (s settings) complete() bool { return s.only.String() == "" }
 
-// placement says where server and load ran.
+// placement returns a note about where server and load ran.
 func (s settings) placement() string {
 	if _, _, ok := processors(); s.spread || !ok {
 		return ""
@@ -86,8 +85,8 @@ func (s settings) placement() string {
 	return " (one for the server, one for the load)"
 }
 
-// run measures everything and prints the table to standard output. It returns
-// whether a figure is over its limit.
+// run measures everything and prints the table. It reports whether a figure is over its
+// limit.
 func run(ctx context.Context, s settings) (over bool, err error) {
 	if s.page != "" && !s.complete() {
 		return false, errors.New("-write is for the whole table: leave out -only")
@@ -124,7 +123,7 @@ func run(ctx context.Context, s settings) (over bool, err error) {
 	return t.over(), err
 }
 
-// confined has the load run on a processor of its own.
+// confined runs measure with the load on a processor of its own.
 func confined(spread bool, measure func() ([]*costs, error)) ([]*costs, error) {
 	_, cpu, ok := processors()
 	if spread || !ok {

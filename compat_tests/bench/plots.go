@@ -11,12 +11,12 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/bench"
 )
 
-// plot is a question of how a cost grows, and how to measure it.
+// plot is a diagram of how a cost grows, and how to measure it.
 type plot struct {
 	name    string // of its files
 	chart   chart
-	servers []int  // a curve each
-	fresh   bool   // each point needs a server that has held no connections
+	servers []int  // one curve for each
+	fresh   bool   // each point needs a new server
 	args    string // of mycelium bench; %[1]d is x
 	cost    func(*bench.Report) float64
 }
@@ -58,18 +58,18 @@ var plots = []plot{
 	},
 }
 
-// plotTurns is how often each point is measured.
+// plotTurns is how many times each point is measured.
 const plotTurns = 3
 
-// drawPlots measures the plots whose name is among names, all if there are
-// none, and writes each to dir: the diagram and its figures.
+// drawPlots measures the plots with these names, or all plots if names is empty, and writes
+// the diagram and the figures of each to dir.
 func drawPlots(ctx context.Context, dir string, names []string) error {
 	for _, name := range names {
 		if !slices.ContainsFunc(plots, func(p plot) bool { return p.name == name }) {
 			return fmt.Errorf("no plot %q; the plots are connections, topics, subscribers and size", name)
 		}
 	}
-	set, err := buildServers(ctx, true, "--limits-messages-per-second=0", "--limits-heartbeats-per-second=0") // one socket publishes for thousands
+	set, err := buildServers(ctx, true, "--limits-messages-per-second=0", "--limits-heartbeats-per-second=0") // a single socket publishes for thousands
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func drawPlots(ctx context.Context, dir string, names []string) error {
 	return nil
 }
 
-// measure fills in the curves, all points of a turn before the next turn.
+// measure fills in the curves. It measures all points of a turn before the next turn.
 func (p *plot) measure(ctx context.Context, set *servers) error {
 	costs := map[int]map[float64][]float64{} // by server and x
 	for range plotTurns {
@@ -105,7 +105,7 @@ func (p *plot) measure(ctx context.Context, set *servers) error {
 				}
 				srv := set.all[k]
 				mode, flags, _ := strings.Cut(fmt.Sprintf(p.args, int(x)), " ")
-				// What the plot says comes last and wins.
+				// The last flag wins, which is the plot's.
 				report, err := drive(ctx, srv, append([]string{mode, "--topic=" + srv.topic}, strings.Fields(flags)...)...)
 				if err != nil {
 					return err
@@ -131,7 +131,7 @@ func (p *plot) measure(ctx context.Context, set *servers) error {
 
 var curveNames = [serverCount]string{"C yardstick", "mycelium serve", "labapp (library)"}
 
-// write writes the diagram and a table of its points.
+// write writes the diagram and its points.
 func (p *plot) write(dir string) error {
 	p.chart.xText = func(x float64) string { return fmt.Sprintf("%.0f", x) }
 	if err := os.WriteFile(filepath.Join(dir, p.name+".svg"), []byte(p.chart.svg()), 0o644); err != nil {

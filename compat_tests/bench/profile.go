@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// profileFanout has labapp deliver to 2,000 receivers as fast as it can, one
-// publication after the other, and writes its CPU profile to a file. Joining
-// is in it too, and is a hundredth of it.
+// profileFanout makes labapp deliver to 2,000 receivers as fast as it can, one publication
+// after the other, and writes its CPU profile to a file. A hundredth of the profile is
+// joining.
 func profileFanout(ctx context.Context, file string) error {
 	set, err := buildServers(ctx, true)
 	if err != nil {
@@ -35,7 +35,7 @@ func profileFanout(ctx context.Context, file string) error {
 	return end(srv.cmd)
 }
 
-// end has a process end by itself, so that it writes what it has to.
+// end makes a process exit by itself, so that it writes its profile.
 func end(cmd *exec.Cmd) error {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err

@@ -13,19 +13,18 @@ import (
 	"time"
 )
 
-// server is a process that is measured.
+// server is a measured process.
 type server struct {
 	name  string
 	topic string   // that its channel serves
-	echo  []string // flags of mycelium bench that have its channel reply
+	echo  []string // flags of mycelium bench for an event that its channel replies to
 	args  func(addr, port string) []string
 	addr  string
 	cmd   *exec.Cmd // nil before the first start
 }
 
-// The servers, by their place in a turn. Both of mycelium have their limits,
-// routing and logging as they come; only presence is off, which the
-// yardstick does not have.
+// The servers, by their place in a turn. Both servers of mycelium have default limits,
+// routing and logging. Presence is off, because the yardstick has none.
 const (
 	yardstick = iota
 	relayServer
@@ -33,14 +32,14 @@ const (
 	serverCount
 )
 
-// relayEcho has the relay answer and broadcast to nobody.
+// relayEcho makes the relay reply and broadcast to nobody else.
 var relayEcho = []string{"--event=echo", "--topics=1000", "--topic=room:{n}", `--join-payload={"self":false}`}
 
-// servers are all of them, running.
+// servers has all servers.
 type servers struct {
 	all    [serverCount]*server
 	dir    string
-	spread bool // the system decides where they run
+	spread bool // the system chooses their processors
 }
 
 func (s *servers) close() {
@@ -48,11 +47,11 @@ func (s *servers) close() {
 		srv.stop()
 		srv.cmd = nil
 	}
-	_ = os.RemoveAll(s.dir) // a folder of our own in the temporary one
+	_ = os.RemoveAll(s.dir) // a temporary folder
 }
 
-// buildServers builds the three programs and starts them; flags are added to
-// those of mycelium serve.
+// buildServers builds and starts the three programs. flags are added to those of mycelium
+// serve.
 func buildServers(ctx context.Context, spread bool, flags ...string) (*servers, error) {
 	dir, err := os.MkdirTemp("", "mycelium-bench-")
 	if err != nil {
@@ -81,7 +80,7 @@ func buildServers(ctx context.Context, spread bool, flags ...string) (*servers, 
 	return s, nil
 }
 
-// restart starts a server, anew if it runs.
+// restart starts a server, after stopping it if it runs.
 func (s *servers) restart(k int) error {
 	srv := s.all[k]
 	srv.stop()
@@ -124,7 +123,7 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// freeAddress is one that nobody listens on now.
+// freeAddress returns an address on which nobody listens.
 func freeAddress() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -141,7 +140,7 @@ func (s *server) start(log string) error {
 	}
 	defer file.Close()
 	s.cmd.Stdout, s.cmd.Stderr = file, file
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that an interrupt reaches only this process
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}

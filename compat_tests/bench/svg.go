@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// chart is a diagram of curves over an axis that grows by factors.
+// chart is a diagram of curves over a logarithmic x axis.
 type chart struct {
 	title, xName, yName string
 	xTicks              []float64
 	xText               func(float64) string
-	logarithmic         bool // the y axis too
+	logarithmic         bool // the y axis is logarithmic too
 	curves              []curve
 }
 
-// curve is a line through the medians of what was measured; the least and the
-// most at each place are the ends of a bar.
+// curve is a line through medians. A bar at each point shows the least and the most.
 type curve struct {
 	name   string
 	points []point
@@ -33,7 +32,7 @@ const (
 	leftEdge, rightEdge, topEdge, bottomEdge = 70, 30, 50, 60
 )
 
-// colours tell curves apart for those who see few of them too.
+// colours can be told apart by colour-blind people.
 var colours = []string{"#0072b2", "#d55e00", "#009e73"}
 
 // svg draws the chart.
@@ -80,7 +79,7 @@ func (c *chart) svg() string {
 	return b.String()
 }
 
-// xAt is where a value is on the axis.
+// xAt returns the position of a value on the x axis.
 func (c *chart) xAt(x float64) float64 {
 	low, high := math.Log(c.xTicks[0]), math.Log(c.xTicks[len(c.xTicks)-1])
 	const inset = 20
@@ -95,8 +94,8 @@ func (c *chart) yAt(y float64, ticks []float64) float64 {
 	return svgHeight - bottomEdge - (y-low)/(high-low)*(svgHeight-topEdge-bottomEdge)
 }
 
-// yTicks are round values from below the least to above the most; 0 begins an
-// axis that is not logarithmic.
+// yTicks returns round values from below the least to above the most. A linear axis starts
+// at 0.
 func (c *chart) yTicks() (ticks []float64) {
 	least, most := math.Inf(1), 0.0
 	for _, curve := range c.curves {

@@ -18,7 +18,7 @@ func someChart(logarithmic bool) *chart {
 	}
 }
 
-// A diagram is well-formed, and all of it is within its frame.
+// TestChart checks that a diagram is well-formed and within its frame.
 func TestChart(t *testing.T) {
 	for _, logarithmic := range []bool{false, true} {
 		c := someChart(logarithmic)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// row is a line of the table. Its values are those of mycelium and of labapp,
-// or one that is about the packages.
+// row is a row of the table. It has values of mycelium and of labapp, or one value of the
+// packages.
 type row struct {
 	name    string
 	limited bool
@@ -31,7 +31,7 @@ func (v value) String() string {
 	return fmt.Sprintf("%s (%s–%s)", short(v.median), short(v.least), short(v.most))
 }
 
-// short has as many digits as a figure deserves.
+// short formats a figure with a suitable number of digits.
 func short(v float64) string {
 	switch {
 	case v >= 100 || v == float64(int64(v)):
@@ -65,7 +65,7 @@ func (r row) limitText() string {
 	return short(r.limit)
 }
 
-// cells are the row's texts after its name.
+// cells returns the cells of the row after its name.
 func (r row) cells() []string {
 	cells := []string{r.limitText(), "", "", r.base, r.verdict()}
 	for i, v := range r.values {
@@ -76,13 +76,13 @@ func (r row) cells() []string {
 
 var headers = []string{"figure", "at most", "mycelium serve", "labapp", "yardstick", ""}
 
-// table is the outcome.
+// table is the result of a run.
 type table struct {
 	rows    []row
 	turns   int
 	took    time.Duration
 	machine string
-	busy    float64 // share of the machine that others used, before or after
+	busy    float64 // share of the machine used by others, before or after the run
 }
 
 func (t table) over() bool { return slices.ContainsFunc(t.rows, row.over) }
@@ -91,12 +91,12 @@ func (t table) over() bool { return slices.ContainsFunc(t.rows, row.over) }
 const idleEnough = 0.05
 
 func (t table) notes() []string {
-	notes := []string{t.machine, fmt.Sprintf("medians of ratios turn by turn, least and most; %d turns, of joins twice and of echoes three times as many, in %v", t.turns, t.took.Round(time.Second))}
+	notes := []string{t.machine, fmt.Sprintf("medians of the turns' ratios, least and most; turns: %d, for joins twice and for echoes three times as many, in %v", t.turns, t.took.Round(time.Second))}
 	if t.busy > idleEnough {
-		notes = append(notes, fmt.Sprintf("THE MACHINE WAS NOT IDLE: others used %.0f %% of it before or after; these figures say little", t.busy*100))
+		notes = append(notes, fmt.Sprintf("THE MACHINE WAS NOT IDLE: others used %.0f %% of it before or after; these figures are unreliable", t.busy*100))
 	}
 	if t.over() {
-		notes = append(notes, "figures are over their limit")
+		notes = append(notes, "some figures are over their limit")
 	}
 	return notes
 }
@@ -125,13 +125,13 @@ func (t table) write(w io.Writer) {
 	}
 }
 
-// The marks are lines of docs/performance.md, with the table between.
+// The table is between these lines of docs/performance.md.
 const (
 	beginMark = "<!-- make bench: begin -->\n"
 	endMark   = "<!-- make bench: end -->\n"
 )
 
-// writePage puts the table in the place of the one that is there.
+// writePage replaces the table in a page.
 func (t table) writePage(name string) error {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -140,7 +140,7 @@ func (t table) writePage(name string) error {
 	before, rest, found := strings.Cut(string(text), beginMark)
 	_, after, ended := strings.Cut(rest, endMark)
 	if !found || !ended {
-		return fmt.Errorf("%s lacks the lines %q and %q, between which the table belongs", name, beginMark, endMark)
+		return fmt.Errorf("%s does not have the lines %q and %q, between which the table belongs", name, beginMark, endMark)
 	}
 	var b strings.Builder
 	b.WriteString(before + beginMark)

@@ -13,19 +13,19 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/bench"
 )
 
-// figure is something that a server's process costs.
+// figure is a cost of a server process.
 type figure struct {
 	name  string
-	limit float64 // of the ratio; 0: none
-	// toItself is the figure of the same server and turn that this one is a
-	// ratio to; empty: the yardstick's.
+	limit float64 // of the ratio; 0 if there is none
+	// toItself names the figure of the same server and turn to divide by. If it is empty,
+	// the ratio is to the yardstick.
 	toItself string
 	args     string // of mycelium bench
 	quick    string // the same for a quick run
 	cost     func(*bench.Report) float64
-	// byChannel has requests go to a channel, as server.echo says.
+	// byChannel sends requests to a channel, with the flags server.echo.
 	byChannel bool
-	// often is how many turns are taken in place of each: of what is short and scatters.
+	// often multiplies the turns of a figure that is short and varies a lot.
 	often int
 }
 
@@ -66,14 +66,14 @@ var figures = []figure{
 
 func perUnit(r *bench.Report) float64 { return r.Server.CPUPerUnit }
 
-// costs are what a figure came to, in µs: of each server, in each turn.
+// costs has the results of a figure in µs, for each server and turn.
 type costs struct {
 	figure *figure
 	of     [serverCount][]float64
 }
 
-// measureTurns measures each figure on one server after the other, and that
-// several times, so that what changes on the machine changes for all.
+// measureTurns measures each figure on one server after the other, several times, so that
+// changes of the machine affect all servers.
 func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, error) {
 	raw := io.Discard
 	if s.raw != "" {
@@ -110,8 +110,8 @@ func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, erro
 	return all, nil
 }
 
-// order is the one in which the servers are measured in a turn, and back in the next: what gets slower or faster
-// meanwhile is for none of them.
+// order returns the order of the servers in a turn. It is reversed in every other turn, so
+// that a machine that gets slower or faster favours none of them.
 func order(turn int) []int {
 	all := make([]int, serverCount)
 	for k := range all {
@@ -123,7 +123,7 @@ func order(turn int) []int {
 	return all
 }
 
-// chosenFigures are those whose names match, and those that they are ratios to.
+// chosenFigures returns the figures whose names match, and those that they are divided by.
 func chosenFigures(only *regexp.Regexp) (chosen []*figure) {
 	needed := make(map[string]bool)
 	for _, f := range figures {
@@ -146,7 +146,7 @@ func names(all []figure) (names []string) {
 	return names
 }
 
-// measure has a server do once what a figure is about.
+// measure measures a figure of a server once.
 func measure(ctx context.Context, srv *server, f *figure, quick bool, raw io.Writer) (float64, error) {
 	args := f.args
 	if quick {
@@ -168,10 +168,10 @@ func measure(ctx context.Context, srv *server, f *figure, quick bool, raw io.Wri
 	return f.cost(report), json.NewEncoder(raw).Encode(line)
 }
 
-// drive is mycelium bench on a server.
+// drive runs mycelium bench on a server.
 func drive(ctx context.Context, srv *server, args ...string) (*bench.Report, error) {
 	common := []string{"ws://" + srv.addr + "/socket", fmt.Sprintf("--pid=%d", srv.cmd.Process.Pid), "--settle=300ms"}
-	args = slices.Insert(args, 1, common...) // behind the mode; what the caller says comes last and wins
+	args = slices.Insert(args, 1, common...) // after the mode; the caller's flags come last and win
 	o, err := bench.Parse(args)
 	if err != nil {
 		return nil, err
@@ -188,8 +188,8 @@ func drive(ctx context.Context, srv *server, args ...string) (*bench.Report, err
 	return report, nil
 }
 
-// turnRows makes rows of what was measured: for each figure and server of
-// ours, the median of the ratios turn by turn.
+// turnRows returns a row for each figure, with the median of the turns' ratios for each of
+// our servers.
 func turnRows(all []*costs) []row {
 	var rows []row
 	for _, c := range all {

@@ -19,15 +19,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// wantedEnv asks for these tests: "1" for all clients, or the names of some
-// folders with commas between them.
+// wantedEnv enables these tests: "1" for all clients, or names of folders separated by
+// commas.
 const wantedEnv = "MYCELIUM_CLIENTS"
 
-// prepareTimeout bounds the downloads and the build of a toolchain's programs;
-// with an empty cache, a slow mirror and a busy machine they take four minutes.
+// prepareTimeout bounds the downloads and builds of a toolchain. With an empty cache, a slow
+// mirror and a busy machine they take four minutes.
 const prepareTimeout = 10 * time.Minute
 
-// toolchain builds and runs the programs of one folder.
+// toolchain builds and runs the programs of a folder.
 type toolchain struct {
 	dir      string
 	tools    []string
@@ -35,13 +35,13 @@ type toolchain struct {
 	programs []program
 }
 
-// program drives one client through the behaviours.
+// program runs a client through the behaviours.
 type program struct {
 	client  string // package and version, as in the table
 	command []string
 }
 
-// pythonPrepare has what requirements.txt names installed beside it.
+// pythonPrepare installs the packages of requirements.txt into a folder beside it.
 var pythonPrepare = [][]string{
 	{"python3", "-c", "import sys; sys.exit('needs Python 3.11' if sys.version_info < (3, 11) else 0)"},
 	{"python3", "-m", "venv", ".venv"},
@@ -87,7 +87,7 @@ func TestClients(t *testing.T) {
 				continue
 			}
 			t.Run(chain.dir, func(t *testing.T) {
-				t.Parallel() // one downloads while the other compiles
+				t.Parallel() // one can download while another compiles
 				chain.run(t, addr, results)
 			})
 		}
@@ -97,7 +97,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// run prepares the programs and runs each.
+// run prepares and runs the programs.
 func (chain toolchain) run(t *testing.T, addr string, results *table) {
 	for _, tool := range chain.tools {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -122,8 +122,8 @@ func (chain toolchain) run(t *testing.T, addr string, results *table) {
 	}
 }
 
-// prepare runs one command, with less of the processors than the servers whose
-// answers other tests wait for.
+// prepare runs a command at a low priority, because other tests wait for answers of
+// servers.
 func prepare(ctx context.Context, dir string, command []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, prepareTimeout, fmt.Errorf("not done in %v", prepareTimeout))
 	defer cancel()
@@ -142,7 +142,7 @@ func judge(t *testing.T, outcomes map[string]outcome, behaviour string) {
 	o, said := outcomes[behaviour]
 	switch {
 	case !said:
-		t.Error("the program ended without a word of it")
+		t.Error("the program exited without reporting it")
 	case o.kind == failed:
 		t.Error(o.note)
 	case o.kind == notOffered:

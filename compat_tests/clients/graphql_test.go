@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// graphqlEnv tells the program the server's address.
+// graphqlEnv is the variable with the server's address for the program.
 const graphqlEnv = "GRAPHQL_ADDR"
 
 // TestGraphQL runs PyPI's gql against examples/graphql.
@@ -18,7 +18,7 @@ func TestGraphQL(t *testing.T) {
 		t.Skip("needs Python with its registry: make test-clients")
 	}
 	if wanted != "1" && !slices.Contains(strings.Split(wanted, ","), "graphql") {
-		t.Skip("not asked for")
+		t.Skip("not selected")
 	}
 	addr := startServer(t, "../../examples/graphql")
 	for _, command := range pythonPrepare {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// behaviours are asked of every client, in the order of the table. They are
-// named as in the table of npm's clients.
+// behaviours has what every client is tested for, in the order of the table and with the
+// names of the table of npm's clients.
 var behaviours = []string{
 	"connect",
 	"connect refused",
@@ -28,10 +28,10 @@ var behaviours = []string{
 	"long polling",
 }
 
-// outcome is what a program says of one behaviour.
+// outcome is what a program reports about a behaviour.
 type outcome struct {
 	kind outcomeKind
-	note string // what the table's reader has to know; of a failure, its reason
+	note string // a note for readers of the table, or the reason of a failure
 }
 
 type outcomeKind string
@@ -42,8 +42,8 @@ const (
 	failed     outcomeKind = "FAIL"
 )
 
-// parseOutcome reads a line "BEHAVIOUR: ok", "BEHAVIOUR: not offered", either
-// with " (NOTE)" behind it, or "BEHAVIOUR: FAIL REASON".
+// parseOutcome parses a line "BEHAVIOUR: ok" or "BEHAVIOUR: not offered", either of which
+// may end with " (NOTE)", or "BEHAVIOUR: FAIL REASON".
 func parseOutcome(line string) (behaviour string, o outcome, ok bool) {
 	for _, behaviour = range behaviours {
 		said, found := strings.CutPrefix(line, behaviour+": ")

@@ -16,22 +16,21 @@ import (
 	"github.com/mycelium-rt/mycelium/compat_tests/child"
 )
 
-// programTimeout bounds one client's program; alone it takes less than half a
+// programTimeout bounds a client's program. On an idle machine it takes less than half a
 // minute.
 const programTimeout = 3 * time.Minute
 
-// cutLine is what a program writes for its connections through the proxy to be
-// cut.
+// cutLine is the line that a program writes to have its connections through the proxy cut.
 const cutLine = "proxy: cut"
 
-// The environment tells a program the server's address and that of a proxy before
-// it. Arguments would not do: Maven has its own way with them.
+// These variables have the addresses of the server and of a proxy in front of it for a
+// program. Maven does not pass on arguments.
 const (
 	serverEnv = "LABAPP_ADDR"
 	proxyEnv  = "LABAPP_PROXY"
 )
 
-// runProgram runs a client's program and returns what it says of each behaviour.
+// runProgram runs a client's program and returns its outcomes by behaviour.
 func runProgram(t *testing.T, dir string, command []string, addr string) map[string]outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), programTimeout)
@@ -61,7 +60,7 @@ func runProgram(t *testing.T, dir string, command []string, addr string) map[str
 	return outcomes
 }
 
-// collect reads a program's lines to the end and does what they ask for.
+// collect reads a program's output to the end, and cuts the proxy when a line asks for it.
 func collect(stdout io.Reader, p *proxy) (map[string]outcome, string) {
 	outcomes, other := map[string]outcome{}, new(child.Tail)
 	lines := bufio.NewScanner(stdout)
@@ -78,12 +77,12 @@ func collect(stdout io.Reader, p *proxy) (map[string]outcome, string) {
 		}
 		other.Write([]byte(line + "\n")) // never fails
 	}
-	io.Copy(io.Discard, stdout) // behind a line too long; the program must be able to end
+	io.Copy(io.Discard, stdout) // after a line that is too long; otherwise the program would block
 	return outcomes, other.String()
 }
 
-// newCommand runs a program in dir. One written with a slash is a file of that
-// folder.
+// newCommand returns a command that runs in dir. A program with a slash in its name is a
+// file of that folder.
 func newCommand(ctx context.Context, dir string, command []string) *exec.Cmd {
 	if strings.Contains(command[0], "/") {
 		if absolute, err := filepath.Abs(filepath.Join(dir, command[0])); err == nil {
@@ -92,7 +91,7 @@ func newCommand(ctx context.Context, dir string, command []string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir = dir
-	cmd.WaitDelay = 5 * time.Second // children that keep a pipe open must not keep the test
+	cmd.WaitDelay = 5 * time.Second // children that keep a pipe open must not block the test
 	return cmd
 }
 

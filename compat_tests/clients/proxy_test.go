@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// proxy stands between a client and the server, to cut its connections as a
-// network does: without a Close frame and without an end of the stream.
+// proxy is between a client and the server, to cut connections as a network does, without
+// a Close frame.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -30,7 +30,7 @@ func startProxy(t *testing.T, target string) *proxy {
 	p := &proxy{listener: listener, target: target, conns: map[*net.TCPConn]bool{}}
 	p.running.Go(p.accept)
 	t.Cleanup(func() {
-		listener.Close() // it only listened
+		listener.Close() // which cannot fail in a way that matters
 		p.cut()
 		p.running.Wait()
 	})
@@ -39,15 +39,15 @@ func startProxy(t *testing.T, target string) *proxy {
 
 func (p *proxy) addr() string { return p.listener.Addr().String() }
 
-// cut resets every connection that is open now.
+// cut resets all open connections.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
 		conn.SetLinger(0) // it is closed in any case
 	}
-	for conn := range p.conns { // from the first one on, others may be closed by forward, too
-		conn.Close() // that is a reset
+	for conn := range p.conns { // forward may close some of them at the same time
+		conn.Close() // with a reset
 	}
 }
 
@@ -63,7 +63,7 @@ func (p *proxy) accept() {
 	}
 }
 
-// forward carries one connection until either side ends it.
+// forward forwards a connection until either side closes it.
 func (p *proxy) forward(client *net.TCPConn) {
 	p.add(client)
 	defer p.end(client)
@@ -76,7 +76,7 @@ func (p *proxy) forward(client *net.TCPConn) {
 	defer p.end(server)
 	var back sync.WaitGroup
 	back.Go(func() {
-		io.Copy(client, server) // how it ends is the peers' matter
+		io.Copy(client, server) // the peers see how it ends
 		client.Close()          // so that the other copy ends too
 	})
 	io.Copy(server, client) // as above
@@ -97,8 +97,7 @@ func (p *proxy) end(conn *net.TCPConn) {
 	conn.Close() // it may be closed already
 }
 
-// TestProxy has bytes come back through the proxy until it cuts the connection,
-// on both sides.
+// TestProxy sends bytes through the proxy in both directions until it cuts the connection.
 func TestProxy(t *testing.T) {
 	echo, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -27,10 +27,10 @@ func (r *table) add(client string, outcomes map[string]outcome) {
 	r.results[client] = outcomes
 }
 
-// marks stand in the cells.
+// marks has the texts of cells.
 var marks = map[outcomeKind]string{passed: "yes", notOffered: "–", failed: "**no**"}
 
-// markdown is a table with a row for each behaviour, and the notes below it.
+// markdown returns a table with a row for each behaviour, and the notes below it.
 func (r *table) markdown() string {
 	var rows, notes strings.Builder
 	rows.WriteString("| behaviour |")
@@ -60,7 +60,7 @@ func (r *table) markdown() string {
 	return rows.String() + "\n" + notes.String()
 }
 
-// clients are those that have results, in the order of toolchains.
+// clients returns the clients that have results, in the order of toolchains.
 func (r *table) clients() []string {
 	var names []string
 	for _, chain := range toolchains {
@@ -73,14 +73,14 @@ func (r *table) clients() []string {
 	return names
 }
 
-// What stands before and behind the table in the README.
+// The lines before and after the table in the README.
 const (
 	readme     = "README.md"
 	tableBegin = "<!-- begin: written by go test -write-table -->\n"
 	tableEnd   = "<!-- end -->\n"
 )
 
-// compare holds the README's table against the results, or rewrites it.
+// compare compares the README's table with the results, or rewrites it.
 func (r *table) compare(t *testing.T) {
 	text, err := os.ReadFile(readme)
 	if err != nil {
@@ -89,7 +89,7 @@ func (r *table) compare(t *testing.T) {
 	before, rest, begins := bytes.Cut(text, []byte(tableBegin))
 	written, after, ends := bytes.Cut(rest, []byte(tableEnd))
 	if !begins || !ends {
-		t.Fatalf("%s has no place for the table: %q and %q", readme, tableBegin, tableEnd)
+		t.Fatalf("%s does not have the lines for the table, %q and %q", readme, tableBegin, tableEnd)
 	}
 	made := r.markdown()
 	t.Log("\n" + made)
@@ -100,7 +100,7 @@ func (r *table) compare(t *testing.T) {
 			t.Fatal(err)
 		}
 	case string(written) != made:
-		t.Errorf("the table of %s is not what was just seen (above)", readme)
+		t.Errorf("the table of %s differs from the results above", readme)
 	}
 }
 

@@ -1,13 +1,12 @@
-// Command jsapp is the server that the JavaScript clients are tested against:
-// the relay of cmd/mycelium, and on it what a relay does not offer to clients,
-// a forced disconnect and binary replies.
+// Command jsapp is the server that the JavaScript clients are tested against: the relay of
+// cmd/mycelium with a few more events, such as a forced disconnect and binary replies.
 //
 // Its socket's id is the connect param user_id. Events, on any topic:
 //
 //	disconnect_user {"id": …}   closes the sockets of that id, replies ok
 //	bin (bytes)                 broadcasts bin_shout with the bytes, replies ok with them
 //	crash                       the channel crashes
-//	everything else             as the relay
+//	everything else             as with the relay
 package main
 
 import (

@@ -6,7 +6,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// addBinary adds the events about payloads of bytes.
+// addBinary adds the events for binary payloads.
 func addBinary(ch *channels.Channel) {
 	onAll(ch, map[string]handler{
 		"bin":           then(wantBytes, echo("ok")),
@@ -18,7 +18,7 @@ func addBinary(ch *channels.Channel) {
 	})
 }
 
-// wantBytes crashes the channel for a payload of JSON.
+// wantBytes crashes the channel if the payload is JSON.
 func wantBytes(_ *channels.Context, p channels.Payload) channels.Reply {
 	bytesOf(p)
 	return none
@@ -43,7 +43,7 @@ func binBroadcast(c *channels.Context, p channels.Payload) channels.Reply {
 
 func binReply(_ *channels.Context, p channels.Payload) channels.Reply { return ok(wantedBytes(p)) }
 
-// wantedBytes are those that the payload is or asks for.
+// wantedBytes returns the bytes that the payload is, or asks for.
 func wantedBytes(p channels.Payload) channels.Binary {
 	if p.Binary {
 		return channels.Binary(p.Data)

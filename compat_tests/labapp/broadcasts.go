@@ -2,7 +2,7 @@ package main
 
 import "github.com/mycelium-rt/mycelium/channels"
 
-// addBroadcasts adds the events that reach others.
+// addBroadcasts adds the events that broadcast.
 func addBroadcasts(ch *channels.Channel) {
 	onAll(ch, map[string]handler{
 		"shout":           shout,

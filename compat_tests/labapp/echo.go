@@ -7,7 +7,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// newEcho is the channel with most of the events.
+// newEcho returns the channel that has most of the events.
 func newEcho(pattern string) *channels.Channel {
 	ch := channels.Handle(pattern, joinEcho)
 	onAll(ch, map[string]handler{
@@ -52,7 +52,7 @@ func pushMe(c *channels.Context, p channels.Payload) channels.Reply {
 	return none
 }
 
-// pushList pushes what is no object.
+// pushList pushes a payload that is not an object.
 func pushList(c *channels.Context, _ channels.Payload) channels.Reply {
 	must(c.Push("pushed", []int{1, 2}))
 	return none
@@ -69,7 +69,7 @@ func replyList(_ *channels.Context, p channels.Payload) channels.Reply {
 	return ok([]any{1, "two", json.RawMessage(p.Data)})
 }
 
-// sleep blocks the channel, but not longer than it lives.
+// sleep blocks the channel, until it ends at the latest.
 func sleep(c *channels.Context, p channels.Payload) channels.Reply {
 	var ms float64
 	if err := json.Unmarshal(objectOf(p)["ms"], &ms); err != nil {
@@ -79,7 +79,7 @@ func sleep(c *channels.Context, p channels.Payload) channels.Reply {
 	return ok(p)
 }
 
-// pause waits, or until the channel has ended.
+// pause waits for d or until the channel has ended.
 func pause(c *channels.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -89,17 +89,17 @@ func pause(c *channels.Context, d time.Duration) {
 	}
 }
 
-// lateReply is an answer that is given after the handler has returned.
+// lateReply is a reply that is sent after the handler has returned.
 type lateReply struct {
 	ref      channels.Ref
 	response channels.Payload
 }
 
-// soon is when what comes later comes.
+// soon is the delay of late replies and pushes.
 const soon = 50 * time.Millisecond
 
-// async replies later. A message without a ref has no socket ref: asking for it
-// raises in Phoenix.
+// async replies later. A message without a ref has no socket ref, and asking for one raises
+// in Phoenix.
 func async(c *channels.Context, p channels.Payload) channels.Reply {
 	ref := c.Ref()
 	if ref.IsZero() {
@@ -114,7 +114,7 @@ func replyLate(_ *channels.Context, late lateReply) error {
 	return nil
 }
 
-// tellConnectInfo replies with all that is known of the socket.
+// tellConnectInfo replies with everything that is known about the socket.
 func tellConnectInfo(c *channels.Context, _ channels.Payload) channels.Reply {
 	s := c.Socket()
 	v := visitors.Get(s)

@@ -6,8 +6,8 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// handler answers one event. It panics on a payload that it cannot take: that
-// crashes the channel, as a message without a matching clause does in Elixir.
+// handler handles an event. It panics on a payload that it does not accept, which crashes
+// the channel as a message without a matching clause does in Elixir.
 type handler func(c *channels.Context, p channels.Payload) channels.Reply
 
 func on(ch *channels.Channel, event string, h handler) {
@@ -23,21 +23,21 @@ func onAll(ch *channels.Channel, events map[string]handler) {
 	}
 }
 
-// none is no reply.
+// none means that there is no reply.
 var none = channels.Reply{}
 
 func ok(response any) channels.Reply     { return channels.Reply{Status: "ok", Response: response} }
 func failed(response any) channels.Reply { return channels.Reply{Status: "error", Response: response} }
 
-// must crashes the channel where sending has failed, as push and broadcast! do
-// in Elixir. A client that is gone is no reason to crash.
+// must crashes the channel if sending has failed, as push and broadcast! do in Elixir. It
+// ignores that the client is gone.
 func must(err error) {
 	if err != nil && !errors.Is(err, channels.ErrEnded) {
 		panic(err)
 	}
 }
 
-// Handlers that several events or channels are made of.
+// Handlers for several events or channels.
 
 // echo replies with a status and the payload as it came.
 func echo(status string) handler {
@@ -51,7 +51,7 @@ func bare(status string) handler {
 	return func(*channels.Context, channels.Payload) channels.Reply { return channels.Reply{Status: status} }
 }
 
-// then does one thing and answers with another.
+// then calls first, and returns the reply of answer.
 func then(first, answer handler) handler {
 	return func(c *channels.Context, p channels.Payload) channels.Reply {
 		first(c, p)

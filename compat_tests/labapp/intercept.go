@@ -6,7 +6,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// newIntercept changes one event on its way to each client.
+// newIntercept returns a channel that changes an event for each client.
 func newIntercept() *channels.Channel {
 	ch := channels.Handle("intercept:*", func(c *channels.Context, params channels.Payload) (channels.NoReply, error) {
 		c.Assign("name", objectOf(params).or("name", "null"))
@@ -22,7 +22,7 @@ func newIntercept() *channels.Channel {
 	return ch
 }
 
-// pushSecret adds the receiver's name, and leaves out the one it is hidden from.
+// pushSecret adds the receiver's name, and skips the client that it is hidden from.
 func pushSecret(c *channels.Context, p channels.Payload) error {
 	o, name := objectOf(p), c.Get("name").(json.RawMessage)
 	if o.has("hide_from") && string(o["hide_from"]) == string(name) {

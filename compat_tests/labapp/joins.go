@@ -11,8 +11,7 @@ import (
 // slowJoin is how long a join of joinslow:* takes.
 const slowJoin = 300 * time.Millisecond
 
-// youSent is the join reply {"you_sent": params}. Bytes cannot be put into it:
-// that join fails.
+// youSent returns the join reply {"you_sent": params}. Binary params make the join fail.
 func youSent(params channels.Payload) (any, error) {
 	if params.Binary {
 		return nil, errors.New("bytes cannot be put into JSON")
@@ -22,7 +21,7 @@ func youSent(params channels.Payload) (any, error) {
 	}{params.Data}, nil
 }
 
-// newDeny refuses every join.
+// newDeny returns a channel that refuses every join.
 func newDeny() *channels.Channel {
 	return channels.Handle("deny:*", func(c *channels.Context, params channels.Payload) (channels.NoReply, error) {
 		switch c.Topic() {
@@ -35,22 +34,22 @@ func newDeny() *channels.Channel {
 	})
 }
 
-// newJoinCrash crashes in join; an exit there is a crash to the client.
+// newJoinCrash returns a channel whose join crashes. To clients an exit is a crash too.
 func newJoinCrash() *channels.Channel {
 	return channels.Handle("joincrash:*", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
 		panic("this join crashes")
 	})
 }
 
-// newJoinBad returns from join what is neither a reply nor a refusal. An error
-// that is not for the client is the nearest thing to it here.
+// newJoinBad returns a channel whose join returns neither a reply nor a refusal. The closest
+// thing here is an error that is not for the client.
 func newJoinBad() *channels.Channel {
 	return channels.Handle("joinbad:*", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
 		return channels.NoReply{}, errors.New("not what a join returns")
 	})
 }
 
-// newJoinSlow takes its time to join.
+// newJoinSlow returns a channel whose join is slow.
 func newJoinSlow() *channels.Channel {
 	ch := channels.Handle("joinslow:*", func(c *channels.Context, params channels.Payload) (any, error) {
 		pause(c, slowJoin)
@@ -60,11 +59,10 @@ func newJoinSlow() *channels.Channel {
 	return ch
 }
 
-// afterJoin is sent by a join to its own channel, for what has to come behind
-// the reply.
+// afterJoin is sent by a join to its own channel, for what has to come after the reply.
 type afterJoin struct{ params channels.Payload }
 
-// newJoinNil joins without a response.
+// newJoinNil returns a channel whose join has no response.
 func newJoinNil() *channels.Channel {
 	ch := channels.Handle("joinnil:*", func(c *channels.Context, _ channels.Payload) (channels.NoReply, error) {
 		if c.Topic() == "joinnil:push" {

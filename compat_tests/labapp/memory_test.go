@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// holdVisitors connects and joins clients, says "ready", and holds them until its
-// input ends.
+// holdVisitors connects and joins clients, prints "ready", and holds them until its input
+// ends.
 func holdVisitors(addr string) error {
 	header := map[string][]string{"User-Agent": {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}}
 	var held []net.Conn
@@ -69,9 +69,9 @@ func holdVisitors(addr string) error {
 	return nil
 }
 
-// TestHeapOfVisitors: a socket that keeps its params, its id and what it was told
-// of its request takes little more than one that keeps nothing
-// (channels.TestIdleHeap). The clients live in a process of their own.
+// TestHeapOfVisitors checks that a socket that keeps its params, its id and some of its
+// request takes little more memory than one that keeps nothing (channels.TestIdleHeap). The
+// clients are in a process of their own.
 func TestHeapOfVisitors(t *testing.T) {
 	if race.Enabled || testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("make test-budgets runs it")
@@ -100,9 +100,9 @@ func TestHeapOfVisitors(t *testing.T) {
 		t.Fatalf("%d channels", n)
 	}
 	each := (float64(liveHeap()) - float64(before)) / visitorCount
-	t.Logf("%.0f bytes of heap for a connection that keeps what it was told", each)
+	t.Logf("%.0f bytes of heap for a connection that keeps some of its request", each)
 	if each > 900 {
-		t.Errorf("%.0f bytes of heap for a connection that keeps what it was told, at most 900 are allowed", each)
+		t.Errorf("%.0f bytes of heap for a connection that keeps some of its request, at most 900 are allowed", each)
 	}
 }
 
@@ -138,7 +138,7 @@ func startVisitors(t *testing.T, addr string) {
 }
 
 func liveHeap() uint64 {
-	for range 3 { // pools keep what they had for one collection
+	for range 3 { // pools survive one collection
 		runtime.GC()
 	}
 	var m runtime.MemStats

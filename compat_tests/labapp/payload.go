@@ -9,10 +9,10 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// object is the members of a payload that is a JSON object.
+// object has the members of a JSON object.
 type object map[string]json.RawMessage
 
-// objectOf panics on any other payload.
+// objectOf returns the payload as an object, and panics if it is not one.
 func objectOf(p channels.Payload) object {
 	o, err := asObject(p)
 	if err != nil {
@@ -35,7 +35,7 @@ func asObject(p channels.Payload) (object, error) {
 	return o, nil
 }
 
-// bytesOf panics on a payload that is JSON.
+// bytesOf returns a binary payload, and panics if it is JSON.
 func bytesOf(p channels.Payload) channels.Binary {
 	if !p.Binary {
 		panic("the payload is not bytes")
@@ -46,10 +46,10 @@ func bytesOf(p channels.Payload) channels.Binary {
 // has reports whether there is a member that is not null.
 func (o object) has(key string) bool { return len(o[key]) > 0 && string(o[key]) != "null" }
 
-// isTrue reports whether a member is true itself.
+// isTrue reports whether a member is the value true.
 func (o object) isTrue(key string) bool { return string(o[key]) == "true" }
 
-// text panics unless the member is a string.
+// text returns a member that is a string, and panics if it is not.
 func (o object) text(key string) string {
 	var s *string
 	if err := json.Unmarshal(o[key], &s); err != nil || s == nil {
@@ -58,7 +58,7 @@ func (o object) text(key string) string {
 	return *s
 }
 
-// name is a member that is a string, or a number or truth value as text.
+// name returns a member that is a string, a number or a boolean, as text.
 func (o object) name(key string) string {
 	switch raw := o[key]; {
 	case len(raw) == 0:
@@ -72,7 +72,7 @@ func (o object) name(key string) string {
 	}
 }
 
-// or returns the member, or the fallback where there is none.
+// or returns the member, or the fallback if there is none.
 func (o object) or(key, fallback string) json.RawMessage {
 	if o.has(key) {
 		return o[key]
@@ -80,7 +80,7 @@ func (o object) or(key, fallback string) json.RawMessage {
 	return json.RawMessage(fallback)
 }
 
-// encode writes the members as a payload.
+// encode returns the members as a payload.
 func (o object) encode() channels.Payload {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -91,7 +91,7 @@ func (o object) encode() channels.Payload {
 	return channels.Payload{Data: bytes.TrimSpace(buf.Bytes())}
 }
 
-// keep copies a payload, for after its handler has returned.
+// keep copies a payload, so that it stays valid after its handler has returned.
 func keep(p channels.Payload) channels.Payload {
 	return channels.Payload{Data: bytes.Clone(p.Data), Binary: p.Binary}
 }

@@ -31,7 +31,7 @@ func newRoom(tracker *presence.Tracker) *channels.Channel {
 	return ch
 }
 
-// keyOf is the key that a client is present under.
+// keyOf returns the presence key of a client.
 func keyOf(c *channels.Context, params channels.Payload) string {
 	if o, err := asObject(params); err == nil && o.has("user") && string(o["user"]) != "false" {
 		return o.name("user")
@@ -44,7 +44,7 @@ func keyOf(c *channels.Context, params channels.Payload) string {
 
 func ownKey(c *channels.Context) string { return c.Get("key").(string) }
 
-// enter comes behind the reply of the join.
+// enter runs after the reply to the join.
 func (r room) enter(c *channels.Context, joined afterJoin) error {
 	meta := json.RawMessage("{}")
 	if o, err := asObject(joined.params); err == nil {
@@ -85,8 +85,8 @@ func (r room) list(c *channels.Context, _ channels.Payload) channels.Reply {
 	return ok(channels.Payload{Data: r.tracker.AppendList(nil, c.Topic())})
 }
 
-// refusal tells an error of the tracker in Phoenix's words; a meta or key that
-// it cannot take crashes the channel.
+// refusal returns the reply of Phoenix for an error of the tracker. An invalid meta or key
+// crashes the channel.
 func refusal(err error) channels.Reply {
 	reason := ""
 	switch {

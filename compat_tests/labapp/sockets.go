@@ -10,8 +10,7 @@ import (
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
-// mountSockets serves all channels at each of the sockets, which differ in
-// what the names of their paths say.
+// mountSockets serves all channels on each of the sockets. Their paths say how they differ.
 func mountSockets(e *channels.Endpoint, tracker *presence.Tracker) {
 	all := []*channels.Channel{
 		newEcho("echo:*"), newEcho("exact"),
@@ -54,8 +53,8 @@ var (
 	errUnauthorized = errors.New("unauthorized")
 )
 
-// connect refuses two tokens, gives the socket its id, and keeps what it was told
-// of the request.
+// connect refuses two tokens, sets the socket's id, and keeps what info keeps of the
+// request.
 func connect(info func(*channels.Request, *visitor)) connectFunc {
 	return func(_ context.Context, s *channels.Socket, r *channels.Request) error {
 		switch r.Params.Get("token") {
@@ -74,7 +73,7 @@ func connect(info func(*channels.Request, *visitor)) connectFunc {
 	}
 }
 
-// tellReason answers a refusal that has a reason with a response of its own.
+// tellReason answers a refusal that has a reason with a custom response.
 func tellReason(inner connectFunc) connectFunc {
 	return func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
 		err := inner(ctx, s, r)
@@ -85,5 +84,5 @@ func tellReason(inner connectFunc) connectFunc {
 	}
 }
 
-// userSocket is the id of a user's sockets.
+// userSocket returns the id of a user's sockets.
 func userSocket(id string) string { return "users_socket:" + id }

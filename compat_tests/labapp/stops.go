@@ -11,10 +11,9 @@ var errBoom = errors.New("boom")
 // stopNow is the message with which a channel stops itself later.
 type stopNow struct{}
 
-// addStops adds the events that end the channel. Phoenix tells three normal
-// reasons apart for the terminate callback; clients see phx_close for each.
-// Where the process of a channel ends without a word of the channel, as by an
-// exit, clients see phx_error: that is a panic here.
+// addStops adds the events that end the channel. Phoenix distinguishes three normal reasons
+// in the terminate callback; clients see phx_close for each. If the process of a channel
+// ends in another way, such as an exit, clients see phx_error, which is a panic here.
 func addStops(ch *channels.Channel) {
 	onAll(ch, map[string]handler{
 		"stop":                stop,

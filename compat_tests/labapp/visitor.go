@@ -9,28 +9,28 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// visitor is what a socket keeps of the request that it connected with. There is
-// one for each connection, so it holds what came, in few bytes: texts that many
-// clients send are shared, and what is made of them is made when a client asks.
+// visitor is what a socket keeps of its request. Since each connection has one, it is small:
+// it has the texts as they came, shares those that many clients send, and parses them only
+// when a client asks.
 type visitor struct {
 	query     string // of the params
-	told      bool   // the socket was told what follows
+	told      bool   // whether the fields below are set
 	secure    bool
 	host      unique.Handle[string]
 	path      unique.Handle[string]
-	agent     unique.Handle[string] // zero without one
-	names     unique.Handle[string] // of the Sec-WebSocket- fields, in lower case, with commas
-	xHeaders  map[string]string     // nil without any
+	agent     unique.Handle[string] // zero if there is none
+	names     unique.Handle[string] // of the Sec-WebSocket- fields, in lower case, separated by commas
+	xHeaders  map[string]string     // nil if there are none
 	authToken *string
 	peer      netip.Addr
 }
 
 var visitors = channels.NewKey[*visitor]("visitor")
 
-// noInfo is for a socket that asks for no connect info.
+// noInfo is for a socket without connect_info.
 func noInfo(*channels.Request, *visitor) {}
 
-// infoOf keeps what Phoenix's connect_info has of a request.
+// infoOf keeps what connect_info has in Phoenix.
 func infoOf(r *channels.Request, v *visitor) {
 	v.told = true
 	if token, ok := r.AuthToken(); ok {
@@ -43,7 +43,7 @@ func infoOf(r *channels.Request, v *visitor) {
 			if v.xHeaders == nil {
 				v.xHeaders = make(map[string]string)
 			}
-			v.xHeaders[strings.ToLower(name)] = strings.Clone(values[len(values)-1]) // it is a part of the whole head
+			v.xHeaders[strings.ToLower(name)] = strings.Clone(values[len(values)-1]) // which would keep the whole head in memory
 		case strings.HasPrefix(name, "Sec-Websocket-"):
 			names = append(names, name)
 		case name == "User-Agent":
@@ -57,10 +57,10 @@ func infoOf(r *channels.Request, v *visitor) {
 	v.peer = r.RemoteAddr.Addr().Unmap()
 }
 
-// params are the parameters of the request.
+// params returns the params of the request.
 func (v *visitor) params() channels.Params { return channels.ParseParams(v.query) }
 
-// connectInfo is what a socket's connect was told of the request.
+// connectInfo is the connect_info of a socket.
 type connectInfo struct {
 	AuthToken           *string           `json:"auth_token"`
 	XHeaders            map[string]string `json:"x_headers"`

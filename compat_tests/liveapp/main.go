@@ -1,12 +1,12 @@
-// Command liveapp is the server that the client of Phoenix LiveView is tested
-// against. It is no LiveView: it has a page with fixed HTML around a few values, which
-// it sends in the form that the client renders, and then what changes of them.
+// Command liveapp is a server to test the client of Phoenix LiveView with. It is not an
+// implementation of LiveView: it has a page with fixed HTML around a few values. It sends
+// these in the form that the client renders, and then their changes.
 //
-// Pages, of which each has one view, whose state belongs to its channel:
+// Each page has one view, whose state belongs to its channel:
 //
-//	/                     counts, reads a form, takes files; /?page=N is a patch of it
+//	/                     counts, reads a form, accepts files; /?page=N is a patch of it
 //	/other                the same with another title
-//	/stale, /crash        the first join is refused, and crashes; who loads the page again has /
+//	/stale, /crash        the first join is refused, or crashes; a reload shows /
 //	/moved, /moved_live   the join is answered with a redirect to /login, and to /other
 //	/login                a page without a view
 package main
@@ -28,8 +28,8 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// document is a page with a view, as the client finds it: the session says what
-// joins. The view's content comes with the join.
+// document is a page with a view. The session identifies the view, whose content comes with
+// the join.
 var document = template.Must(template.New("page").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -55,7 +55,7 @@ func pages(modules string) http.Handler {
 	for _, name := range []string{"/", "/other", "/stale", "/crash", "/moved", "/moved_live"} {
 		mux.HandleFunc("GET "+name, func(w http.ResponseWriter, r *http.Request) {
 			session := r.URL.Path
-			// A cookie says that the page was loaded before.
+			// The cookie shows that the page was loaded before.
 			if _, err := r.Cookie("seen"); err == nil && (session == "/stale" || session == "/crash") {
 				session = "/"
 			}

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	uploadRef = "phx-file" // names the input to the client
+	uploadRef = "phx-file" // identifies the input to the client
 	maxFile   = 1 << 20
 	chunkSize = 64_000
 )
@@ -23,11 +23,12 @@ type entry struct {
 	Name string `json:"name"`
 	Size int    `json:"size"`
 
-	token    string // by which its upload may join
-	progress int    // in percent, as the client says
+	token    string // with which its upload may join
+	progress int    // in percent, as reported by the client
 }
 
-// refs joins the refs of some entries, as attributes of the input have them.
+// refs joins the refs of the entries for which which returns true, for an attribute of the
+// input.
 func refs(entries []*entry, which func(*entry) bool) string {
 	var all []string
 	for _, e := range entries {
@@ -38,7 +39,7 @@ func refs(entries []*entry, which func(*entry) bool) string {
 	return strings.Join(all, ",")
 }
 
-// choose takes the files that an input has, of which some may be known.
+// choose sets the files of an input, some of which may be known.
 func (v *view) choose(chosen []entry) {
 	old := v.entries
 	v.entries, v.problem = nil, ""
@@ -52,13 +53,13 @@ func (v *view) choose(chosen []entry) {
 	}
 }
 
-// uploads are the files that views have allowed and that have not come yet.
+// uploads has the files that views have allowed and not received yet.
 type uploads struct {
 	mu      sync.Mutex
 	byToken map[string]*file // guarded by mu
 }
 
-// file is one that is received, by the channel of its upload.
+// file is a file that the channel of its upload receives.
 type file struct {
 	view *channels.Context
 	name string
@@ -67,7 +68,7 @@ type file struct {
 	sum  hash.Hash
 }
 
-// received tells a view of a file.
+// received tells a view that a file was received.
 type received struct {
 	name string
 	size int
@@ -81,8 +82,8 @@ type preflight struct {
 	Entries []entry `json:"entries"`
 }
 
-// allow answers a view's client that is about to send files: with a token for each,
-// or with what is wrong. The upload of a file that is called refused.bin may not join.
+// allow answers a client that is about to send files, with a token for each or with an
+// error. The upload of a file named refused.bin may not join.
 func (up *uploads) allow(c *channels.Context, p preflight) (object, error) {
 	v := state.Get(c)
 	tokens, problems := object{}, [][]string{}
@@ -100,7 +101,7 @@ func (up *uploads) allow(c *channels.Context, p preflight) (object, error) {
 			token := rand.Text()
 			v.entries[known].token, tokens[e.Ref] = token, token
 			if e.Name == "refused.bin" {
-				continue // nothing is known of its token
+				continue // its token is not valid
 			}
 			up.byToken[token] = &file{view: c, name: e.Name, size: e.Size, sum: sha256.New()}
 			c.OnEnd(func() { up.take(token) })
@@ -116,7 +117,7 @@ func (up *uploads) allow(c *channels.Context, p preflight) (object, error) {
 	return reply, nil
 }
 
-// take returns the file of a token, which is used up then.
+// take returns the file of a token, which is valid only once.
 func (up *uploads) take(token string) *file {
 	up.mu.Lock()
 	defer up.mu.Unlock()
@@ -127,7 +128,7 @@ func (up *uploads) take(token string) *file {
 
 var receiving = channels.NewKey[*file]("file")
 
-// upload is the channel of one file: the topic is lvu: and the entry's ref.
+// upload returns the channel for files. The topic is lvu: followed by the entry's ref.
 func upload(up *uploads) *channels.Channel {
 	ch := channels.Handle("lvu:*", func(c *channels.Context, p struct {
 		Token string `json:"token"`
@@ -155,7 +156,7 @@ func upload(up *uploads) *channels.Channel {
 	return ch
 }
 
-// handleProgress takes how much of a file the client has sent.
+// handleProgress handles how much of a file the client has sent.
 func handleProgress(c *channels.Context, p struct {
 	EntryRef string `json:"entry_ref"`
 	Progress any    `json:"progress"` // in percent, or {"error": reason}

@@ -9,36 +9,35 @@ import (
 )
 
 const (
-	// maxMessage is the largest message and frame in bytes: the largest of
+	// maxMessage bounds messages and frames, in bytes. It is the largest size in
 	// Autobahn's cases (9.*).
 	maxMessage = 16 << 20
-	// outboundBytes bounds what waits for one connection: an answer of that size
-	// with its head, and pongs behind it.
+	// outboundBytes bounds what waits for a connection: an answer of that size with its
+	// header, and pongs after it.
 	outboundBytes = maxMessage + 1<<20
-	// idleTimeout ends a connection that Autobahn has forgotten. It is longer than
-	// any of its cases waits.
+	// idleTimeout ends a connection that Autobahn has forgotten. No case waits that long.
 	idleTimeout = time.Minute
-	// closeGrace is how long a Close frame may take to leave, as in channels.
+	// closeGrace is how long a Close frame may take to be sent, as in channels.
 	closeGrace = 5 * time.Second
 )
 
 var limits = websocket.Limits{MaxFrame: maxMessage}
 
-// Why a connection ended; netloop wants a reason.
+// The reasons for the end of a connection, for netloop.
 var (
 	errIdle         = errors.New("echo: idle")
 	errClientClosed = errors.New("echo: closed by the client")
 	errServerClosed = errors.New("echo: closed by the server")
 )
 
-// echoConn is a connection after its handshake. It drives decoder and loop as
-// websocketConn of package channels does; its messages go back instead of to a
-// socket.
+// echoConn is a connection after its handshake. It uses the decoder and the loop as
+// websocketConn of package channels does, but sends messages back instead of passing them
+// to a socket.
 type echoConn struct {
 	conn    *netloop.Conn
 	decoder websocket.Decoder
 	deflate websocket.Deflate
-	closed  bool // a Close frame is sent
+	closed  bool // a Close frame has been sent
 }
 
 func newEchoConn(c *netloop.Conn, deflate websocket.Deflate) *echoConn {
@@ -47,10 +46,11 @@ func newEchoConn(c *netloop.Conn, deflate websocket.Deflate) *echoConn {
 	return e
 }
 
-// HandleOpen is netloop's; the front has the connection when it opens.
+// HandleOpen implements netloop.Handler. It is not called, because the front opens the
+// connection.
 func (e *echoConn) HandleOpen(*netloop.Conn) {}
 
-// HandleData decodes what came.
+// HandleData decodes data.
 func (e *echoConn) HandleData(_ *netloop.Conn, data []byte) {
 	var wrong *websocket.CloseError
 	if errors.As(e.decoder.Feed(data, e), &wrong) {
@@ -58,8 +58,8 @@ func (e *echoConn) HandleData(_ *netloop.Conn, data []byte) {
 	}
 }
 
-// HandleMessage sends a message back, compressed if that was agreed on and
-// gains something.
+// HandleMessage sends a message back, compressed if that was negotiated and makes it
+// smaller.
 func (e *echoConn) HandleMessage(binary bool, payload []byte) error {
 	if e.closed {
 		return websocket.ErrStop
@@ -81,10 +81,10 @@ func (e *echoConn) HandleMessage(binary bool, payload []byte) error {
 	return nil
 }
 
-// HandleOverhead takes no notice.
+// HandleOverhead does nothing.
 func (e *echoConn) HandleOverhead(int) error { return nil }
 
-// HandleControl answers ping and close.
+// HandleControl answers pings and Close frames.
 func (e *echoConn) HandleControl(op websocket.Op, payload []byte) error {
 	if e.closed {
 		return websocket.ErrStop
@@ -104,7 +104,7 @@ func (e *echoConn) HandleControl(op websocket.Op, payload []byte) error {
 // HandleTimeout ends a silent connection.
 func (e *echoConn) HandleTimeout(*netloop.Conn) { e.close(websocket.CloseProtocolError) }
 
-// HandleClose is the end of the connection, however it came.
+// HandleClose is called at the end of the connection.
 func (e *echoConn) HandleClose(*netloop.Conn, error) {
 	e.closed = true
 	e.decoder.Reset()
@@ -116,7 +116,7 @@ func (e *echoConn) send(op websocket.Op, payload []byte) {
 	e.conn.Send(f)
 }
 
-// close sends a Close frame and ends the connection when it is written.
+// close sends a Close frame, and closes the connection when it has been written.
 func (e *echoConn) close(code uint16) {
 	if e.closed {
 		return
@@ -126,7 +126,7 @@ func (e *echoConn) close(code uint16) {
 	e.endConn(f, errServerClosed)
 }
 
-// endConn is the last thing that is sent.
+// endConn sends the last frame.
 func (e *echoConn) endConn(closeFrame *netloop.Frame, reason error) {
 	e.closed = true
 	e.conn.Send(closeFrame)

@@ -18,8 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// onBoth runs a test on both kinds of connection, and looks for frames and
-// buffers that are left behind.
+// onBoth runs a test on both kinds of connections, and fails if frames or buffers are left.
 func onBoth(t *testing.T, test func(t *testing.T, addr string)) {
 	for _, portable := range []bool{false, true} {
 		t.Run(map[bool]string{false: "epoll", true: "portable"}[portable], func(t *testing.T) {
@@ -77,8 +76,8 @@ func TestEcho(t *testing.T) {
 	})
 }
 
-// TestCompressed: what a client with one of Autobahn's offers compresses comes
-// back, compressed if it is large enough and within the window.
+// TestCompressed checks that compressed messages of a client with one of Autobahn's offers
+// come back, compressed if they are large enough, and within the window.
 func TestCompressed(t *testing.T) {
 	const offer = "permessage-deflate; client_no_context_takeover; client_max_window_bits"
 	onBoth(t, func(t *testing.T, addr string) {

@@ -8,21 +8,20 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// headBytes bounds the head of a handshake; it is the default of channels.
+// headBytes bounds the head of a handshake. It is the default of channels.
 const headBytes = 16 << 10
 
-// front collects the head of a request and answers the handshake. It is front
-// of package channels without paths, TLS, net/http and questions to an
-// application.
+// front collects the head of a request and answers the handshake. It is like
+// internal/front, but without paths, TLS, net/http and an application.
 type front struct {
-	buf  []byte // what has come, once it came in more than one piece
+	buf  []byte // received data, if it came in more than one piece
 	seen int    // of buf, searched for the end of the head
 }
 
-// HandleOpen is netloop's.
+// HandleOpen implements netloop.Handler.
 func (f *front) HandleOpen(c *netloop.Conn) { c.SetDeadline(idleTimeout) }
 
-// HandleData collects the head. Frames that came behind it are served.
+// HandleData collects the head, and passes on frames after it.
 func (f *front) HandleData(c *netloop.Conn, data []byte) {
 	if len(f.buf) > 0 {
 		f.buf = append(f.buf, data...)
@@ -42,13 +41,13 @@ func (f *front) HandleData(c *netloop.Conn, data []byte) {
 	}
 }
 
-// HandleTimeout ends a connection that has not said what it wants.
+// HandleTimeout ends a connection without a complete request.
 func (f *front) HandleTimeout(c *netloop.Conn) { c.Close(errIdle) }
 
-// HandleClose is netloop's.
+// HandleClose implements netloop.Handler.
 func (f *front) HandleClose(*netloop.Conn, error) {}
 
-// handleHead makes the connection a WebSocket, or refuses.
+// handleHead upgrades the connection or refuses the handshake.
 func (f *front) handleHead(c *netloop.Conn, head, rest []byte) {
 	request, err := websocket.ParseRequest(head)
 	if err == nil {

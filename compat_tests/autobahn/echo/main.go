@@ -1,11 +1,10 @@
-// Echo is the server that Autobahn's fuzzing client is set upon: it sends every
-// message back, with the same loop, handshake and decoder that channels gives
-// its sockets, and nothing above them.
+// Echo is the server for Autobahn's fuzzing client. It sends every message back, with the
+// loop, handshake and decoder that channels uses for its sockets, and nothing above them.
 //
 //	go run ./compat_tests/autobahn/echo -addr 127.0.0.1:9001
 //
-// It prints one line that begins with READY when it listens. SIGTERM or an
-// interrupt ends it.
+// It prints a line that begins with READY when it listens. SIGTERM or an interrupt stops
+// it.
 package main
 
 import (
