@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -240,31 +241,50 @@ func (c *instancesCall) list() error {
 		}
 	}
 	query["label"] = c.labels
-	table, rows := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0), 0
-	if !c.asJSON {
-		fmt.Fprintln(table, "ID\tTYPE\tSTATE\tREVISION\tCREATED\tREASON")
-	}
+	var list []listed
 	err := c.client.List(c.ctx, query, func(raw json.RawMessage) error {
 		if c.asJSON {
 			_, err := fmt.Fprintf(c.stdout, "%s\n", raw)
 			return err
 		}
-		var i struct {
-			ID, Type, State, Reason string
-			Revision                uint64
-			Created                 time.Time
-		}
+		var i listed
 		if err := json.Unmarshal(raw, &i); err != nil {
 			return fmt.Errorf("the answer is not as expected: %w", err)
 		}
-		rows++
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", i.ID, i.Type, i.State, i.Revision, i.Created.Local().Format(time.DateTime), i.Reason)
+		list = append(list, i)
 		return nil
 	})
-	if err != nil && rows == 0 {
+	if c.asJSON || err != nil && len(list) == 0 {
 		return err // without the header of a table
 	}
-	return errors.Join(err, table.Flush())
+	return errors.Join(err, printList(c.stdout, list))
+}
+
+// listed is an instance in a list.
+type listed struct {
+	ID, Type, State, Reason, Node string
+	Revision                      uint64
+	Created                       time.Time
+}
+
+// printList prints a table, with nodes if one of the instances is on one.
+func printList(w io.Writer, list []listed) error {
+	nodes := slices.ContainsFunc(list, func(i listed) bool { return i.Node != "" })
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(id, kind, state, node, revision, created, reason string) {
+		if nodes {
+			state += "\t" + node
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", id, kind, state, revision, created, reason)
+	}
+	line("ID", "TYPE", "STATE", "NODE", "REVISION", "CREATED", "REASON")
+	for _, i := range list {
+		if i.Node == "" && i.State == "running" {
+			i.Node = "all"
+		}
+		line(i.ID, i.Type, i.State, i.Node, strconv.FormatUint(i.Revision, 10), i.Created.Local().Format(time.DateTime), i.Reason)
+	}
+	return table.Flush()
 }
 
 func (c *instancesCall) types() error {

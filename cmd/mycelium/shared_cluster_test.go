@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +67,11 @@ func TestSharedInstances(t *testing.T) {
 		c.write(t, `["1","2","room:1","new_msg",{"body":"hello from %s"}]`, n.name)
 		expect(t, c.Client, `"status":"ok"`)
 	}
-	if code, out, stderr := a.command(t, "instances", "list"); code != 0 || !strings.Contains(out, owner) {
-		t.Errorf("instances list does not name %s: %d %s%s", owner, code, out, stderr)
+	code, out, stderr := a.command(t, "instances", "list")
+	for _, row := range []string{`default +relay +running +all `, `news +relay +running +all `, `talk +chat +running +` + owner + ` `} {
+		if code != 0 || !regexp.MustCompile(row).MatchString(out) {
+			t.Errorf("instances list has no %q: %d %s%s", row, code, out, stderr)
+		}
 	}
 
 	// SIGTERM: handed over, with what Stop saves.

@@ -33,16 +33,19 @@ type Rates struct {
 
 // Row is one instance now.
 type Row struct {
-	ID          string          `json:"id"`
-	Type        string          `json:"type"`
-	State       instances.State `json:"state"`
-	Reason      string          `json:"reason,omitempty"`
-	Declared    bool            `json:"declared,omitempty"`
-	Connections int64           `json:"connections"`
-	Channels    int64           `json:"channels"`
-	Restarts    int64           `json:"restarts"`
-	Crashes     int64           `json:"crashes"`
-	MailboxHigh int64           `json:"mailbox_high"`
+	ID     string          `json:"id"`
+	Type   string          `json:"type"`
+	State  instances.State `json:"state"`
+	Reason string          `json:"reason,omitempty"`
+	// Node is the node of the cluster that runs it alone. The counts are those of this
+	// node, so they are 0 if it is another.
+	Node        string `json:"node,omitempty"`
+	Declared    bool   `json:"declared,omitempty"`
+	Connections int64  `json:"connections"`
+	Channels    int64  `json:"channels"`
+	Restarts    int64  `json:"restarts"`
+	Crashes     int64  `json:"crashes"`
+	MailboxHigh int64  `json:"mailbox_high"`
 	Rates
 }
 
@@ -128,7 +131,7 @@ func (s *Sampler) Sample() {
 func look(g *instances.Glance) (Row, count) {
 	now := &g.Stats
 	return Row{
-		ID: g.ID, Type: g.Type, State: g.State, Reason: g.Reason, Declared: g.Declared,
+		ID: g.ID, Type: g.Type, State: g.State, Reason: g.Reason, Node: g.Node, Declared: g.Declared,
 		Connections: now.Connections, Channels: now.Channels,
 		Restarts: now.Restarts, Crashes: now.Crashes + now.ChannelCrashes, MailboxHigh: now.MailboxHigh,
 	}, count{now.MessagesIn, now.MessagesOut, now.BytesIn, now.BytesOut}
@@ -208,8 +211,8 @@ func (s *Sampler) History(id string) History {
 
 // View selects rows.
 type View struct {
-	// Find is a part of the id or the type; State and Type are exact. Empty
-	// fields select everything.
+	// Find is a part of the id or the type, or the name of a node; State and Type
+	// are exact. Empty fields select everything.
 	Find  string          `json:"find"`
 	State instances.State `json:"state"`
 	Type  string          `json:"type"`
@@ -249,7 +252,7 @@ func (s *Sampler) Rows(v View) (rows []Row, total int) {
 
 func (v *View) matches(r *Row) bool {
 	return (v.State == "" || v.State == r.State) && (v.Type == "" || v.Type == r.Type) &&
-		(v.Find == "" || strings.Contains(r.ID, v.Find) || strings.Contains(r.Type, v.Find))
+		(v.Find == "" || strings.Contains(r.ID, v.Find) || strings.Contains(r.Type, v.Find) || r.Node == v.Find)
 }
 
 // orders are the values of View.Sort except id, by which equal rows are sorted.

@@ -20,7 +20,7 @@ type counted struct {
 // Survey has them in an order of its own, as a manager has.
 func (c *counted) Survey() (seen []instances.Glance) {
 	for _, i := range slices.Backward(c.infos) {
-		seen = append(seen, instances.Glance{ID: i.ID, Type: i.Type, State: i.State, Stats: c.stats[i.ID]})
+		seen = append(seen, instances.Glance{ID: i.ID, Type: i.Type, State: i.State, Node: i.Node, Stats: c.stats[i.ID]})
 	}
 	return seen
 }
@@ -57,6 +57,17 @@ func TestRates(t *testing.T) {
 	}
 	if got.Process.Goroutines < 1 || got.Process.HeapBytes == 0 || got.Process.Cores < 1 {
 		t.Errorf("process %+v", got.Process)
+	}
+}
+
+// TestRowsOfNodes: a row names the node that runs the instance, and can be found by it.
+func TestRowsOfNodes(t *testing.T) {
+	c := newCounted(6)
+	c.infos[2].Node, c.infos[4].Node = "ash", "elm"
+	s := NewSampler(c, Nodes{}, nil)
+	s.Sample()
+	if rows, total := s.Rows(View{Find: "ash", Limit: 10}); total != 1 || rows[0].ID != "i2" || rows[0].Node != "ash" {
+		t.Errorf("%+v", rows)
 	}
 }
 

@@ -109,7 +109,11 @@ func (w *Owners) compete(in *instance, rec seen[ownerRecord], now time.Time) {
 	if in.waiting.IsZero() {
 		in.waiting = now
 	}
-	if w.draining || !w.lease.valid(now) || now.Sub(in.waiting) < time.Duration(w.rank(in.id, now))*Turn {
+	// Nodes that start at the same time learn of each other first, so that each takes a part.
+	if w.draining || !w.lease.valid(now) || now.Sub(w.lease.taken) < Turn {
+		return
+	}
+	if now.Sub(in.waiting) < time.Duration(w.rank(in.id, now))*Turn {
 		return
 	}
 	select {

@@ -11,22 +11,23 @@ import (
 type lease struct {
 	life     string // "" without one
 	revision uint64
+	taken    time.Time // the start of the first renewal
 	renewed  time.Time // the start of the last renewal that succeeded
 }
 
 // valid reports whether this node may own anything.
 func (l *lease) valid(now time.Time) bool { return l.life != "" && now.Sub(l.renewed) < GiveUpAfter }
 
-// hold renews the lease until the end.
+// hold renews the lease until the end. A node without one tries more often.
 func (w *Owners) hold() {
-	ticker := time.NewTicker(RenewEvery)
-	defer ticker.Stop()
 	for {
+		pause := RenewEvery
 		if err := w.renew(w.ctx); err != nil {
 			w.log("the lease was not renewed", err)
+			pause = lookEvery
 		}
 		select {
-		case <-ticker.C:
+		case <-time.After(pause):
 		case <-w.ctx.Done():
 			return
 		}
@@ -76,6 +77,10 @@ func (w *Owners) renewed(l lease) {
 		return
 	}
 	isNew := w.lease.life == ""
+	l.taken = w.lease.taken
+	if isNew {
+		l.taken = l.renewed
+	}
 	w.lease = l
 	// The end is measured from the start of the request: the others saw it later.
 	time.AfterFunc(time.Until(l.renewed.Add(GiveUpAfter)), func() { w.expire(l) })

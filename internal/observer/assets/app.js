@@ -18,6 +18,7 @@ let history = {connections: [], rates: []}
 let channel
 let types = []
 let asking = false
+let self // the name of this node in its cluster
 
 const detail = new Detail((event, payload) => request(channel, event, payload), () => mark(null))
 
@@ -93,6 +94,7 @@ function sample(s) {
   $("states").replaceChildren(...Object.entries(s.states).map(([state, n]) => h("span", {class: "pill", "data-state": state}, `${n} ${state}`)))
   showProcess(s.process)
   showCluster(s.cluster, Date.parse(s.time))
+  self = s.cluster?.nodes.find(n => n.self).name
   rows()
   detail.refresh()
 }
@@ -121,6 +123,7 @@ async function rows() {
 function show(list, total) {
   $("total").textContent = short(total)
   $("none").hidden = total > 0
+  if (list.some(i => i.node)) $("instances").classList.add("spread-out") // the nodes share their instances
   $("rows").replaceChildren(...list.map(row))
   $("pages").hidden = total <= PAGE
   $("range").textContent = `${view.offset + 1} to ${Math.min(total, view.offset + PAGE)} of ${total}`
@@ -129,12 +132,15 @@ function show(list, total) {
 }
 
 function row(i) {
-  const number = (value, wide) => h("td", {class: wide ? "number wide" : "number"}, value)
+  const elsewhere = i.node && i.node !== self // that node counts
+  const number = (value, wide) => h("td", {class: wide ? "number wide" : "number"}, elsewhere ? "–" : value)
+  const node = i.node ?? (i.state === "running" ? "all" : "–")
   return h("tr", {"data-id": i.id, "aria-selected": String(i.id === detail.id)},
     h("th", {scope: "row"}, h("button", {type: "button", title: i.id, onclick: () => choose(i.id)}, i.id)),
     h("td", {}, i.type), h("td", {}, h("span", {class: "pill", "data-state": i.state, title: i.reason}, i.state)),
     number(short(i.connections)), number(short(i.channels), true), number(short(i.messages_in + i.messages_out)),
-    number(bytes(i.bytes_in + i.bytes_out), true), number(short(i.restarts), true), number(short(i.mailbox_high), true))
+    number(bytes(i.bytes_in + i.bytes_out), true), number(short(i.restarts), true), number(short(i.mailbox_high), true),
+    h("td", {class: "on-node", title: node}, node))
 }
 
 function choose(id) {

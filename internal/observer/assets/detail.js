@@ -31,11 +31,12 @@ export class Detail {
 
   fail(error) {
     if (error.status === 404) this.close()
-    if (error.status !== 409) say(error.message) // 409: it has stopped in the meantime, which the next sample shows
+    if (error.status !== 409 && error.status !== 503) say(error.message) // it has stopped or moves to another node, which the next sample shows
   }
 
   build(i) {
     this.revision = i.revision
+    this.node = i.node
     this.state = i.state
     const chart = () => {
       const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg")
@@ -52,7 +53,7 @@ export class Detail {
     this.sockets = h("ol", {class: "sockets"})
     $("detail").replaceChildren(...[
       h("header", {}, h("h2", {}, i.id), h("button", {type: "button", "aria-label": "Close", onclick: () => this.close()}, "×")),
-      h("p", {class: "what"}, h("span", {class: "pill", "data-state": i.state}, i.state), ` ${i.type} · revision ${i.revision}`, ...pageOf(i)),
+      h("p", {class: "what"}, h("span", {class: "pill", "data-state": i.state}, i.state), ` ${i.type} · revision ${i.revision}${i.node ? ` · on ${i.node}` : ""}`, ...pageOf(i)),
       i.reason ? h("p", {class: "wrong"}, i.reason) : null,
       this.facts,
       h("h3", {}, "Messages a second ", this.messagesTop), this.messages,
@@ -100,7 +101,7 @@ export class Detail {
         running ? call("GET", `${at(id, "sockets")}?limit=50`) : {sockets: []},
       ])
       if (id !== this.id) return
-      if (now.state !== this.state || now.revision !== this.revision) this.build(now)
+      if (now.state !== this.state || now.revision !== this.revision || now.node !== this.node) this.build(now)
       this.messagesTop.textContent = draw(this.messages, [{name: "out", values: history.rates.map(r => r.messages_out)}, {name: "in", values: history.rates.map(r => r.messages_in)}], short)
       this.clientsTop.textContent = draw(this.clients, [{name: "clients", values: history.connections}], short)
       this.facts.textContent = `${counted(stats.connections, "client")} · ${counted(stats.channels, "channel")} · ${counted(stats.messages_in, "message")} in · ${short(stats.messages_out)} out · ` +
