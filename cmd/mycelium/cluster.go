@@ -97,6 +97,9 @@ func (d *daemon) join(files clusterFiles) error {
 	if n.store != nil {
 		o.Store = n.store.look
 	}
+	if n.forward != nil {
+		o.Forwards = func() membership.Forwards { return membership.Forwards(n.forward.Stats()) }
+	}
 	n.watcher = membership.Watch(n.Node, o)
 	watcher.Store(n.watcher)
 	d.cluster = n

@@ -61,6 +61,8 @@ type Options struct {
 	Link func() Link
 	// Store samples the store that the nodes have in common; it must not block. May be nil.
 	Store func() Store
+	// Forwards samples what this node forwards; it must not block. May be nil.
+	Forwards func() Forwards
 	// Joined is called once, when the node is ready; it must not block. May be nil.
 	Joined func()
 	// Logger gets nodes that come and go; nil writes to standard error.
@@ -76,6 +78,15 @@ type Store struct {
 	Behind string
 }
 
+// Forwards counts the clients that nodes pass on to each other. The fields are those of
+// forward.Stats.
+type Forwards struct {
+	Open                                  int64
+	Connections, Requests                 uint64
+	Failures                              uint64
+	ReceivedConnections, ReceivedRequests uint64
+}
+
 // View is a sample of a watcher. It must not be modified.
 type View struct {
 	// At is when it was seen, Started when the watching began.
@@ -83,6 +94,7 @@ type View struct {
 	Name, Cluster string
 	Link          Link
 	Store         *Store // nil: there is none
+	Forwards      Forwards
 	Stats         cluster.Stats
 	// Rate counts the entries that this node has published a second since the
 	// view before.
@@ -162,6 +174,9 @@ func (w *Watcher) look() {
 	v := &View{At: time.Now(), Started: w.started, Name: w.options.Name, Cluster: w.options.Cluster, Link: w.options.Link(), Stats: w.node.Stats()}
 	if w.options.Store != nil {
 		v.Store = new(w.options.Store())
+	}
+	if w.options.Forwards != nil {
+		v.Forwards = w.options.Forwards()
 	}
 	v.Peers = PeersOf(v.Stats.Peers, v.At)
 	v.compare(w.before)
