@@ -20,16 +20,16 @@ const WINDOWS = [
   {viewport: {width: 390, height: 844}, hasTouch: true},
 ]
 
-/** What axe says against the page as it is, a line each. */
+/** Returns the violations that axe finds on the page as it is, a line each. */
 async function violations(page) {
-  // A colour that fades in would be measured half way. The lamp never rests.
+  // A colour that fades in would be measured half way. The lamp's animation never ends.
   await page.evaluate(() => Promise.all(document.getAnimations().filter(one => one.effect.getTiming().iterations !== Infinity).map(one => one.finished)))
-  if (!await page.evaluate(() => "axe" in window)) await page.evaluate(axe) // not as an element of the page, whose policy would refuse it
+  if (!await page.evaluate(() => "axe" in window)) await page.evaluate(axe) // not as a script element, which the page's policy forbids
   const {violations} = await page.evaluate(() => window.axe.run(document, {resultTypes: ["violations"]}))
   return violations.flatMap(({id, nodes}) => nodes.map(({target, failureSummary}) => `${id}: ${target.join(" ")}: ${failureSummary.split("\n").slice(1).join(" ")}`))
 }
 
-/** A function that has axe look at a page now, light and dark, and says what state the page is in if it finds something. */
+/** Returns a function that checks a page with axe, light and dark. A failure names the state of the page. */
 function inspector(page) {
   return async state => {
     for (const colorScheme of ["light", "dark"]) {
@@ -48,7 +48,7 @@ async function say(page, body) {
   await page.press("#say", "Enter")
 }
 
-/** Registers a test of a page for each of the windows. */
+/** Registers a test of a page for each size of window. */
 function inEachWindow(name, run, start = startServer) {
   for (const options of WINDOWS) {
     browserTest(`${name}: no violations, ${options.viewport.width} px`, async t => {

@@ -1,4 +1,4 @@
-// The snippets of docs/auth.md connect with a token, renew it in time, and come back with the new one.
+// The snippets of docs/auth.md connect with a token, renew it in time, and reconnect with the new one.
 
 import assert from "node:assert/strict"
 import {createHmac} from "node:crypto"
@@ -14,7 +14,7 @@ import {until} from "./wait.mjs"
 leaveNothingBehind()
 
 const SECRET = "a-secret-of-32-bytes-at-the-least"
-const FIRST_S = 4 // how long the first token counts; the ones after it do for an hour
+const FIRST_S = 4 // how long the first token is valid; later ones are valid for an hour
 
 const part = value => Buffer.from(JSON.stringify(value)).toString("base64url")
 
@@ -23,7 +23,7 @@ function sign(claims) {
   return `${text}.${createHmac("sha256", SECRET).update(text).digest("base64url")}`
 }
 
-/** A login that gives tokens to whoever asks, and knows when those ended. */
+/** A login that gives tokens to everybody, and knows when they expire. */
 async function startLogin(scope) {
   const given = []
   const server = http.createServer((_, response) => {
@@ -57,7 +57,7 @@ for (const [name, more] of Object.entries(cases)) {
     await until("it renews its token", () => printed("renewed") > 0 || child.exitCode !== null, seen)
     await until("its first token has ended", () => Date.now() > (login.given[0] + 1) * 1000, seen)
     assert.equal(child.exitCode, null, output.err)
-    // A socket that had ended would have been joined again, after 10 ms.
+    // A channel of a closed socket would have joined again, after 10 ms.
     assert.deepEqual({joined: printed("joined"), renewed: printed("renewed"), tokens: login.given.length, err: output.err},
       {joined: 1, renewed: 1, tokens: 2, err: ""})
     const answer = await fetch(`${server.http}/api/instances/default/disconnect`, {

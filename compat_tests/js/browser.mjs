@@ -1,5 +1,5 @@
-// The browsers that tests run in: Chromium, by playwright, for most; Firefox and WebKit too, with the methods of playwright that
-// browsers/webdriver.mjs has, for what browsers could differ in.
+// The browsers that tests run in: Chromium, by playwright, for most tests; and Firefox and WebKit, with the methods of playwright
+// that browsers/webdriver.mjs implements, for what may differ between browsers.
 
 import assert from "node:assert/strict"
 import test, {after, before, describe} from "node:test"
@@ -7,12 +7,12 @@ import {chromium} from "./browsers/chromium.mjs"
 import {firefox} from "./browsers/firefox.mjs"
 import {webkit} from "./browsers/webkit.mjs"
 
-/** Each has a name, launch(), and in missing why it cannot run here. */
+/** Each has a name, launch(), and missing: the reason why it cannot run here, if there is one. */
 export const BROWSERS = [chromium, firefox, webkit]
 
 export const browserNamed = name => BROWSERS.find(one => one.name === name)
 
-/** Where clients run in this run of the tests: in Node and Chromium, or where MYCELIUM_PLATFORMS=Firefox,WebKit says. */
+/** Reports where clients run in this run of the tests: in Node and Chromium, or where MYCELIUM_PLATFORMS=Firefox,WebKit says. */
 const platforms = (process.env.MYCELIUM_PLATFORMS ?? "Node,Chromium").split(",")
 
 for (const name of platforms) {
@@ -25,14 +25,14 @@ let browser // Chromium, of a test file
 
 export const launchBrowser = () => chromium.launch()
 
-/** Registers the browser of a test file: one for all its tests. */
+/** Registers the browser of a test file, which all its tests share. */
 export function useBrowser() {
   if (chromium.missing) return
   before(async () => { browser = await launchBrowser() })
   after(() => browser?.close())
 }
 
-/** A test that needs a browser: without it it is skipped with the reason, and fails where CI=true. */
+/** A test that needs a browser. Without one it is skipped with the reason, or fails if CI=true. */
 function testIn({missing}, name, run) {
   if (!missing) return test(name, run)
   if (process.env.CI === "true") return test(name, () => { throw new Error(missing) })
@@ -65,24 +65,24 @@ export function inEachBrowser(register) {
   }
 }
 
-/** A window of any browser. In Chromium it has cookies and storage of its own. */
+/** Opens a window of any browser. In Chromium it has its own cookies and storage. */
 export const openPage = async (here, options) => here.newContext ? watched(await here.newPage(options)) : here.newPage(options)
 
-/** A window with cookies and storage of its own. `page.troubles` has what went wrong in it. */
+/** Opens a window with its own cookies and storage. `page.troubles` has what went wrong in it. */
 export async function openWindow(scope, options = {}) {
   const context = await browser.newContext(options)
   scope.defer(() => context.close())
   return openTab(context)
 }
 
-/** Another page of the same context. */
+/** Opens another page of the same context. */
 export const openTab = async context => watched(await context.newPage())
 
 function watched(page) {
   page.troubles = []
   page.on("pageerror", error => page.troubles.push(String(error)))
   page.on("console", message => {
-    // A connection that a test cuts is reported here, and a page's question why it has none; that is what the test wants.
+    // Connections that a test cuts are reported here, as are the page's requests to find out why it has none.
     const wanted = /WebSocket connection|net::ERR_/.test(message.text()) || /\/socket\//.test(message.location().url)
     if (message.type() === "error" && !wanted) page.troubles.push(message.text())
   })

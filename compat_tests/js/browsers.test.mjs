@@ -1,5 +1,5 @@
-// What the platform is for, from nothing: a server as anybody starts it, instances that curl creates, and npm's phoenix,
-// unchanged, in two browsers that have nothing in common, each instance at its own /socket/ID.
+// The main use, from the beginning: a server started as in the documentation, instances created by curl, and npm's phoenix,
+// unchanged, in two separate browsers. Each instance is at its own /socket/ID.
 
 import assert from "node:assert/strict"
 import {execFile} from "node:child_process"
@@ -23,7 +23,7 @@ async function curl(server, path, ...args) {
   return JSON.parse(stdout)
 }
 
-// The page's own code, as data: its folder has no package.json that would tell Node it is a module.
+// The page's own code, as a data URL, because its folder has no package.json that makes it a module for Node.
 const {apply} = await import(`data:text/javascript;base64,${(await fs.readFile(new URL("../../internal/site/assets/collab-text.js", import.meta.url))).toString("base64")}`)
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>phoenix.js</title><link rel="icon" href="data:,">
@@ -32,12 +32,12 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>phoenix.js</title><lin
   window.phoenix = phoenix
 </script>`
 
-/** A front end on an origin of its own: a page that imports npm's phoenix and nothing else. */
+/** A front end on another origin: a page that imports only npm's phoenix. */
 async function startFrontEnd(scope) {
   return `http://127.0.0.1:${await startPages(scope, {"/": ["text/html", PAGE], "/phoenix.mjs": ["text/javascript", await npmPhoenix()]})}`
 }
 
-/** A user in a browser of their own, by functions that run in the page: with the code that an application would have. */
+/** A user in their own browser. Its functions run in the page, with the code that an application would have. */
 class User {
   static async open(scope, name, frontEnd) {
     const browser = await launchBrowser()
@@ -49,7 +49,7 @@ class User {
     return Object.assign(new User(), {name, page})
   }
 
-  /** Connects to an instance and joins a topic; resolves with what the join answers. */
+  /** Connects to an instance and joins a topic. Resolves with the reply to the join. */
   join(url, topic, params = {}) {
     return this.page.evaluate(({url, topic, params}) => new Promise((resolve, reject) => {
       const {Socket, Presence} = window.phoenix
@@ -74,7 +74,7 @@ class User {
     }), [event, payload])
   }
 
-  /** All payloads of an event that have come since the join. */
+  /** Returns all payloads of an event since the join. */
   came(event) { return this.page.evaluate(event => window.came[event] ?? [], event) }
 
   here() { return this.page.evaluate(() => window.presence.list(name => name).sort()) }
@@ -144,7 +144,7 @@ browserTest("two browsers, npm's phoenix: what curl creates is there to use, at 
     const ops = user => user.came("op")
     for (const user of [ada, grace]) await until(`${user.name} has all operations`, async () => (await ops(user)).length === 3, () => ops(user))
     assert.deepEqual(await ops(ada), await ops(grace), "in one order")
-    // Each browser's text is what its operations make; the server's is the same.
+    // The text that each browser builds from the operations is the server's.
     const texts = await Promise.all([ada, grace].map(async user => (await ops(user)).reduce((text, {op}) => apply(text, op), "")))
     const {result} = await curl(server, "/instances/doc-1/signal", "-d", JSON.stringify({name: "get"}))
     assert.equal(result.rev, 3)
@@ -152,7 +152,7 @@ browserTest("two browsers, npm's phoenix: what curl creates is there to use, at 
     assert.match(result.doc, /^(Ada was here. So was Grace. |So was Grace. Ada was here. )Both at once\.$/)
   })
 
-  await t.test("they are three: what is done in one is in no other", async () => {
+  await t.test("the three are separate: what is done in one does not show in another", async () => {
     const {instances} = await curl(server, "/instances?state=running")
     assert.deepEqual(instances.filter(({declared}) => !declared).map(({id, type}) => [id, type]), [["doc-1", "collab"], ["room-1", "chat"], ["table-1", "game"]])
     await assert.rejects(ada.join(`ws://${server.address}/socket/doc-1`, "room:lobby"), /unmatched topic/)

@@ -1,9 +1,9 @@
-// One user of the published phoenix client, who writes down all that happens. Runs in Node and in a browser.
+// A user of the published phoenix client that records everything that happens. It runs in Node and in browsers.
 
 const toBase64 = buffer => btoa(Array.from(new Uint8Array(buffer), byte => String.fromCharCode(byte)).join(""))
 const fromBase64 = text => Uint8Array.from(atob(text), character => character.charCodeAt(0)).buffer
 
-// What crosses from the browser to the test is JSON: bytes are written as {base64}.
+// What goes from the browser to the test is JSON, with bytes as {base64}.
 const describe = payload => payload instanceof ArrayBuffer ? {base64: toBase64(payload)} : payload
 
 const metasOf = presence => (presence ? presence.metas.length : 0)
@@ -16,7 +16,7 @@ export class Client {
   constructor(phoenix, {endpoint, params = {}, topic = "room:lobby", join = {}, transport}) {
     this.joins = 0 // ok replies to a join, the first and those after a lost connection
     this.closes = [] // close codes of the connection
-    this.events = [] // what came on the topic: {event, payload}
+    this.events = [] // events on the topic: {event, payload}
     this.came = [] // onJoin of Presence: {key, before, joined}, counts of metas
     this.left = [] // onLeave: {key, after, left}
     this.syncs = 0
@@ -42,7 +42,7 @@ export class Client {
     presence.onSync(() => { this.syncs++ })
   }
 
-  /** Everything seen so far, as plain data. `here` is the list of Presence once it has the state of the current join. */
+  /** Returns everything seen so far, as plain data. `here` is the list of Presence once it has the state of the current join. */
   snapshot() {
     const {joins, closes, events, came, left, syncs, closed} = this
     const here = {}

@@ -1,5 +1,4 @@
-// The example pages of the types that are ready, each in two windows of headless Chromium, on instances that the HTTP API
-// has created.
+// The example pages of the built-in types, each in two windows of headless Chromium, with instances created by the HTTP API.
 
 import assert from "node:assert/strict"
 import {execFile} from "node:child_process"
@@ -42,7 +41,7 @@ const becomes = (what, look, wanted) => until(what, async () => same(await look(
 
 const fits = async page => assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing is wider than the window")
 
-/** Two windows of a new instance: Ada's on a wide screen, Grace's on a phone. */
+/** Opens two windows of a new instance: Ada's on a wide screen, Grace's on a phone. */
 async function two(t, type, config) {
   const scope = new Scope(t)
   const server = await startServer(scope)
@@ -82,7 +81,7 @@ browserTest("examples: a page that gets no connection says why, and what to do",
   }
   await open("nobody")
   assert.match(await why(), /There is no instance "nobody"/)
-  await page.screenshot({path: artifact("guide")}) // its lamp does not stand still
+  await page.screenshot({path: artifact("guide")}) // its lamp is animated
   const [, body] = /-d '([^']*)'/s.exec(await page.locator("#curl").textContent())
   await createInstance(server, JSON.parse(body))
   await becomes("the page connects when it has been created", () => text(page, "#state-text"), "Connected")
@@ -115,7 +114,7 @@ browserTest("examples: a page that gets no connection says why, and what to do",
   await until("the page says that the server is gone", async () => /does not answer/.test(await why()), why)
 })
 
-browserTest("examples: a chat remembers what was said, and tells who types", async t => {
+browserTest("examples: a chat has a backlog, and shows who is typing", async t => {
   const {scope, server, ada, grace} = await two(t, "chat")
   const bodies = page => () => texts(page, "#log .message .body")
   const say = async (page, body) => {
@@ -138,7 +137,7 @@ browserTest("examples: a chat remembers what was said, and tells who types", asy
   await shoot(t, grace, "chat-phone")
 })
 
-browserTest("examples: what was said into a lost connection arrives once", async t => {
+browserTest("examples: a message sent during a lost connection arrives once", async t => {
   const {scope, server, grace} = await two(t, "chat")
   const proxy = await startProxy(scope, server.port)
   const kim = await visit(scope, proxy.http, "chat", "Kim")
@@ -202,7 +201,7 @@ browserTest("examples: connect four, with clocks, by mouse and by keyboard, to i
   await becomes("they have a draw", verdict(grace), "A draw")
 })
 
-browserTest("examples: snake ticks, for who plays and for who watches", async t => {
+browserTest("examples: snake ticks for players and for spectators", async t => {
   const {ada, grace} = await two(t, "game", {rules: "snake", seats: 2, rate: 20})
   await until("the field is there", () => ada.locator("#field").isVisible())
   await ada.click("#sit")

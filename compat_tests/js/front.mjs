@@ -1,5 +1,5 @@
-// A static server with the npm build of phoenix and a page that uses it. It hands WebSocket upgrades on to the server under
-// test, so that page and socket share an origin as they do behind any front end.
+// A static server with npm's build of phoenix and a page that uses it. It passes WebSocket upgrades on to the server under
+// test, so that page and socket share an origin, as behind a front end.
 
 import {once} from "node:events"
 import fs from "node:fs/promises"
@@ -58,7 +58,7 @@ class Front {
   }
 }
 
-/** Starts a front before the port `target`; it is closed when the scope ends. */
+/** Starts a front of the port `target`. It is closed when the scope ends. */
 export async function startFront(scope, target) {
   const front = new Front(target)
   front.server.listen(0, "127.0.0.1")

@@ -21,7 +21,7 @@ const POSTED = "subscription ($room: String!) { posted(room: $room) { body } }"
 const POST = `mutation ($room: String!, $body: String!) { post(room: $room, user: "ada", body: $body) { body } }`
 const MESSAGES = "query ($room: String!) { messages(room: $room) { body } }"
 
-/** One who uses GraphQL over a socket, by @absinthe/socket itself or by its link. */
+/** A user of GraphQL over a socket, through @absinthe/socket itself or its link. */
 class User {
   constructor(scope, endpoint) {
     this.socket = new Socket(endpoint, {transport: WebSocket, reconnectAfterMs: () => 20, rejoinAfterMs: () => 20})
@@ -30,7 +30,7 @@ class User {
     scope.defer(() => new Promise(resolve => { this.socket.disconnect(resolve) }))
   }
 
-  /** What comes of a document by the link; `cancel` unsubscribes. */
+  /** Returns the results of a document, through the link; `cancel` unsubscribes. */
   run(query, variables) {
     const came = {results: [], errors: [], completed: false}
     const subscription = execute(this.link, {query: parse(query), variables}).subscribe({
@@ -49,7 +49,7 @@ class User {
 
   post(room, body) { return this.answer(POST, {room, body}) }
 
-  /** The same by @absinthe/socket, which says when a subscription has begun. */
+  /** The same through @absinthe/socket, which reports when a subscription has begun. */
   observe(operation, variables) {
     const seen = {starts: 0, results: [], errors: [], aborts: [], canceled: 0}
     let notifier = absinthe.send(this.absinthe, {operation, variables})
@@ -72,7 +72,7 @@ class User {
 const bodies = ({results}) => results.map(({data}) => data.posted.body)
 const hears = (seen, ...wanted) => until(`it has ${wanted}`, () => same(bodies(seen), wanted), () => seen)
 
-test("@absinthe/socket: queries, mutations and what is wrong with them", async t => {
+test("@absinthe/socket: queries, mutations and their errors", async t => {
   const scope = new Scope(t)
   const server = await startServer(scope, "graphql")
   const ada = new User(scope, server.endpoint)

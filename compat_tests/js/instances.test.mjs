@@ -1,4 +1,4 @@
-// docs/instances.md: its commands answer what it says, its player plays, and a killed server loses nothing of the game.
+// docs/instances.md: its commands print what it says, its player plays, and a killed server loses nothing of the game.
 
 import assert from "node:assert/strict"
 import {execFile} from "node:child_process"
@@ -18,7 +18,7 @@ leaveNothingBehind()
 const run = promisify(execFile)
 const guide = () => fs.readFile(new URL("../../docs/instances.md", import.meta.url), "utf8")
 
-/** The lines "$ …" of the sh blocks, each with what stands below it; … stands for anything. */
+/** Returns the lines "$ …" of the sh blocks, each with the output below it, in which … matches anything. */
 function commandsOf(markdown) {
   const blocks = [...markdown.matchAll(/^```sh\n(.*?)^```/gms)].map(([, block]) => `\n${block}`)
   return blocks.flatMap(block => block.split("\n$ ").slice(1)).map(part => {

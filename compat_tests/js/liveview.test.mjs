@@ -1,4 +1,4 @@
-// The client of npm's phoenix_live_view, unchanged, in a page of Chromium: compat_tests/liveapp sends it what LiveView would.
+// The client of npm's phoenix_live_view, unchanged, in a page in Chromium, with compat_tests/liveapp as its server.
 
 import assert from "node:assert/strict"
 import {createHash} from "node:crypto"
@@ -17,7 +17,7 @@ async function open(t, path = "/") {
   const server = await startServer(scope, "liveapp")
   const proxy = await startProxy(scope, server.port)
   const page = await openWindow(scope)
-  // The client logs what it was refused and that a view crashed, because it is told so.
+  // The client logs refusals and crashes of views.
   const wanted = /unauthorized live_redirect|unable to join|view crashed/
   scope.defer(() => assert.deepEqual(page.troubles.filter(trouble => !wanted.test(trouble)), []))
   page.on("console", message => { if (/version mismatch/.test(message.text())) page.troubles.push(message.text()) })

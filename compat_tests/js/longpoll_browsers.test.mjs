@@ -1,4 +1,4 @@
-// Long polling by npm's phoenix in each browser: what docs/compatibility.md says of pages that are closed, and of two sockets in one.
+// Long polling with npm's phoenix in each browser: what docs/compatibility.md says about closed pages, and about two sockets of a page.
 
 import {inEachBrowser} from "./browser.mjs"
 import {npmPhoenix, startPages} from "./pages.mjs"
@@ -24,9 +24,9 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>long polling</title><l
 </script>`
 
 inEachBrowser(browserTest => {
-  browserTest("long polling: who closes the page is gone at once, and two sockets of one page are two", async (t, open) => {
+  browserTest("long polling: a closed page is gone soon, and two sockets of a page have two sessions", async (t, open) => {
     const scope = new Scope(t)
-    // Without the grace Ada would be there for 45 s, which is more than anything here waits for.
+    // Without the grace Ada would be present for 45 s, which is longer than any wait here.
     const server = await startServer(scope, "mycelium", {more: ["--check-origin=off", "--long-poll-window=30s", "--long-poll-grace=500ms"]})
     const port = await startPages(scope, {"/": ["text/html", PAGE], "/phoenix.mjs": ["text/javascript", await npmPhoenix()]})
     const visit = async () => {

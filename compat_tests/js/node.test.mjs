@@ -11,7 +11,7 @@ import {startServer} from "./server.mjs"
 
 leaveNothingBehind()
 
-// Each client has a network of its own, so that it can be cut off alone.
+// Each client has its own network, so that it can be cut off alone.
 const opener = (scope, server) => async ({user, join = {}}) => {
   const proxy = await startProxy(scope, server.port)
   const client = new Client(phoenix, {

@@ -1,4 +1,4 @@
-// The observer at "/observer", with load on it: what it shows, and what it does to instances.
+// The observer at "/observer" under load: what it shows, and what it does to instances.
 
 import assert from "node:assert/strict"
 import fs from "node:fs/promises"
@@ -89,7 +89,7 @@ browserTest("observer: instances live, and what can be done to them", async t =>
   await page.setViewportSize({width: 390, height: 844})
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "fits a phone")
   await page.screenshot({path: screenshot("observer-phone")})
-  // The browser logs refusals: the one that the form was meant to get, and those of an instance that has just stopped.
+  // The browser logs refused requests: the one that the form is meant to cause, and those to an instance that has just stopped.
   assert.deepEqual(page.troubles.filter(trouble => !/status of (422|409|404)/.test(trouble)), [])
 })
 
@@ -131,7 +131,7 @@ browserTest("observer: the link of the terminal, no key, a wrong one, and one th
   await until("its link opens the page again", async () => await state() === "Live", state)
 })
 
-/** A port that nobody listens on now. */
+/** Returns a port on which nobody listens. */
 function freePort() {
   return new Promise((resolve, reject) => {
     const server = net.createServer().on("error", reject).listen(0, "127.0.0.1", () => {
@@ -147,7 +147,7 @@ function startNode(scope, name, secret, port, first) {
   return startServer(scope, "mycelium", {more: ["--cluster-name", "demo", "--cluster-node", name, "--cluster-secret-file", secret, ...listen]})
 }
 
-/** Has a page not hear of a node any more from when the function that it resolves with is called. */
+/** Resolves with a function that hides a node from the page from then on. */
 async function forgetting(page, name) {
   let forgotten = false
   await page.routeWebSocket(/\/observer\/socket\//, client => {
@@ -162,7 +162,7 @@ async function forgetting(page, name) {
   return () => { forgotten = true }
 }
 
-// It takes 8 s: a node that is killed is silent for 6 s before the others say so.
+// It takes 8 s: a killed node is silent for 6 s before the others consider it down.
 browserTest("observer: the nodes of a cluster, what flows between them, and one that is killed", async t => {
   const scope = new Scope(t)
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "cluster-"))

@@ -94,7 +94,7 @@ inEachBrowser((browserTest, kind) => {
     await when(ada, "tells that Grace left", ({notices}) => notices.some(notice => notice.includes("Grace left")))
   })
 
-  browserTest("page: a lost connection comes back, and what was said meanwhile arrives once", async (t, open) => {
+  browserTest("page: it reconnects after a lost connection, and messages sent meanwhile arrive once", async (t, open) => {
     const scope = new Scope(t)
     const server = await startServer(scope)
     const proxy = await startProxy(scope, server.port)
@@ -116,7 +116,7 @@ inEachBrowser((browserTest, kind) => {
     for (const page of [ada, grace]) assert.equal((await look(page)).messages.length, 1)
   })
 
-  browserTest("page: after a restart it waits for the others before it sends what it has kept", async (t, open) => {
+  browserTest("page: after a restart it waits for the others before it sends its messages", async (t, open) => {
     const scope = new Scope(t)
     let server = await startServer(scope)
     const [adas, graces] = [await startProxy(scope, server.port), await startProxy(scope, server.port)]
@@ -142,7 +142,7 @@ inEachBrowser((browserTest, kind) => {
     }
   })
 
-  browserTest("page: after a restart it does not wait for ever for those who do not come back", async (t, open) => {
+  browserTest("page: after a restart it does not wait for ever for people who do not come back", async (t, open) => {
     const scope = new Scope(t)
     let server = await startServer(scope)
     const [adas, graces] = [await startProxy(scope, server.port), await startProxy(scope, server.port)]
@@ -159,7 +159,7 @@ inEachBrowser((browserTest, kind) => {
     await sees(ada, "Ada")
   })
 
-  browserTest("page: a message that nobody confirms is marked", async (t, open) => {
+  browserTest("page: a message without an answer is marked", async (t, open) => {
     const scope = new Scope(t)
     const server = await startServer(scope)
     const proxy = await startProxy(scope, server.port)
@@ -243,7 +243,7 @@ inEachBrowser((browserTest, kind) => {
     await sees(grace, "Grace")
   })
 
-  browserTest("page: it says so while the server takes nobody", async (t, open) => {
+  browserTest("page: it says so while the server accepts nobody", async (t, open) => {
     const scope = new Scope(t)
     const server = await startServer(scope, "mycelium", {more: ["--limits-handshakes-per-second", "1"]})
     const ada = await visit(await open(scope, WIDE), server.http, "Ada")

@@ -1,4 +1,4 @@
-// A front end of somebody's: a few pages on an origin of their own, as a development server has.
+// A front end: a few pages on their own origin, as on a development server.
 
 import {once} from "node:events"
 import fs from "node:fs/promises"

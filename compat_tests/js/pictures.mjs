@@ -15,8 +15,8 @@ const LOAD_S = 90 // long enough for a chart of a minute
 
 const picture = name => fileURLToPath(new URL(`../../docs/pictures/${name}.png`, import.meta.url))
 
-const closers = [] // what the browser, the servers and the loads need to end
-const scope = {defer: closer => closers.push(closer)} // as a test has it
+const closers = [] // functions that stop the browser, the servers and the load
+const scope = {defer: closer => closers.push(closer)} // like the scope of a test
 
 /** Puts an instance under load until the scope ends. */
 function load(instance, mode, ...flags) {

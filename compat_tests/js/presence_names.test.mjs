@@ -1,4 +1,4 @@
-// Names under which nobody may be present on the relay: those that make the presence of older versions of phoenix.js throw.
+// The names that the relay refuses for presence, because they make older versions of phoenix.js throw.
 
 import assert from "node:assert/strict"
 import test from "node:test"
@@ -13,7 +13,7 @@ leaveNothingBehind()
 
 const names = Object.getOwnPropertyNames(Object.prototype)
 
-/** Whether a client that sees somebody of this name in a state, and then in a diff, knows of it. */
+/** Reports whether a client that gets this name in a state, and then in a diff, handles it. */
 function sees({Presence}, name) {
   const somebody = ref => JSON.parse(`{${JSON.stringify(name)}:{"metas":[{"phx_ref":"${ref}"}]}}`)
   const ignore = () => {}

@@ -1,5 +1,5 @@
-// A presence_state that is larger than one message: the server sends a state and diffs that join the rest. Every version of
-// phoenix merges them to the list that it would have of one message.
+// A presence_state that does not fit into one message: the server sends a state, then diffs whose joins are the rest. Every version of
+// phoenix merges them to the list that it would get from one message.
 
 import assert from "node:assert/strict"
 import test from "node:test"
@@ -21,7 +21,7 @@ async function join(scope, server, user, meta) {
   const messages = []
   socket.on("message", text => {
     const [, , , event, payload] = JSON.parse(text)
-    // What is told of somebody who came just before is in the state too: clients let it wait for the state.
+    // The state includes diffs about somebody who joined just before: clients apply these after the state.
     if (event === "presence_state" || event === "presence_diff" && messages.length > 0) messages.push({event, payload})
   })
   await new Promise((resolve, reject) => socket.on("open", resolve).on("error", reject))
@@ -30,7 +30,7 @@ async function join(scope, server, user, meta) {
   return messages
 }
 
-/** What a version makes of the messages, by the functions that its Presence is made of. */
+/** Returns the list that a version gets from the messages, with the functions of its Presence. */
 function merged(Presence, messages, told) {
   const onJoin = key => told.joined.push(key), onLeave = key => told.left.push(key)
   let state = {}
@@ -68,7 +68,7 @@ test("a large presence_state comes in parts that every version of phoenix merges
     assert.ok(JSON.stringify(payload).length <= MAX_PAYLOAD)
     if (event === "presence_diff") assert.deepEqual(payload.leaves, {})
   }
-  globalThis.window ??= globalThis // older versions look for it as they are loaded
+  globalThis.window ??= globalThis // older versions need it when they are loaded
   for (const version of VERSIONS) {
     const module = await import(version)
     const Presence = module.Presence ?? module.default.Presence

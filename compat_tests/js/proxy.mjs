@@ -1,4 +1,4 @@
-// A TCP proxy whose connections can be killed, refused and frozen: the bad network between a client and the server.
+// A TCP proxy whose connections can be killed, refused and frozen, like a bad network between a client and the server.
 
 import {once} from "node:events"
 import net from "node:net"
@@ -33,7 +33,7 @@ export class Proxy {
   refuse() { this.refusing = true }
   heal() { this.refusing = false }
 
-  /** The connections of now stay open and carry nothing any more. */
+  /** Freezes the open connections: they stay open, but carry nothing. */
   freeze() {
     for (const {client, upstream} of this.pairs) {
       client.unpipe(upstream)
@@ -50,13 +50,13 @@ export class Proxy {
   }
 }
 
-/** join makes two sockets one connection: the end of either is the end of both. */
+/** join connects two sockets. When one ends, so does the other. */
 export function join(pairs, client, upstream) {
   const pair = {client, upstream}
   pairs.add(pair)
   for (const socket of [client, upstream]) {
     socket.setNoDelay(true)
-    socket.on("error", () => {}) // a close event follows, and that is what counts
+    socket.on("error", () => {}) // a close event follows, which is handled
     socket.on("close", () => {
       client.destroy()
       upstream.destroy()
@@ -67,14 +67,14 @@ export function join(pairs, client, upstream) {
 
 export function killPairs(pairs) {
   for (const {client, upstream} of pairs) {
-    // Node leaves a socket open for ever, and does not exit, when it is reset while its end is on the way (EINVAL in uv_tcp_close_reset).
+    // If a socket is reset while its end is being sent, Node leaves it open for ever and does not exit (EINVAL in uv_tcp_close_reset).
     if (client.writableEnded) client.destroy()
     else client.resetAndDestroy()
     upstream.destroy()
   }
 }
 
-/** Starts a proxy, one of its own or a given one, on a free port before the port `target`; it is closed when the scope ends. */
+/** Starts a proxy, a new or a given one, on a free port, for the port `target`. It is closed when the scope ends. */
 export async function startProxy(scope, target, proxy = new Proxy(target)) {
   proxy.server.listen(0, "127.0.0.1")
   await once(proxy.server, "listening")

@@ -1,4 +1,4 @@
-// The proxy between clients and server leaves no connection behind, whatever happens when it is killed.
+// The proxy between clients and server leaves no connection open, whatever happens while connections are killed.
 
 import net from "node:net"
 import {once} from "node:events"

@@ -1,4 +1,4 @@
-// The phoenix.js snippet of README.md does what it says: in Node, and in a page of another port, as that of a development server is.
+// The phoenix.js snippet of README.md works in Node, and in a page on another port, as on a development server.
 
 import assert from "node:assert/strict"
 import fs from "node:fs/promises"

@@ -1,4 +1,4 @@
-// mycelium behind real reverse proxies, configured as docs/proxies.md says.
+// mycelium behind real reverse proxies, configured as in docs/proxies.md.
 
 import assert from "node:assert/strict"
 import http from "node:http"
@@ -17,7 +17,7 @@ leaveNothingBehind()
 
 const ORIGIN = "http://shop.example:8080" // a page of the host that the browser asked for
 
-/** A WebSocket as a browser would open it: with an Origin and the Host of the page, from a given address of the loopback. */
+/** Opens a WebSocket as a browser would, with an Origin and the Host of the page, from a given loopback address. */
 const from = localAddress => class extends WebSocket {
   constructor(url, protocols) {
     super(url, protocols, {origin: ORIGIN, headers: {Host: "shop.example:8080"}, localAddress})
@@ -137,7 +137,7 @@ pageTest("nginx", "the page says what a proxy leaves out", async scope => {
   }
 })
 
-// As little as gets WebSockets through: the server sees a program on its own machine, and no field that says more.
+// The least that passes on WebSockets: the server sees only a program on its own machine.
 const BARE = `
 map $http_upgrade $connection_upgrade { default upgrade; '' close; }
 server {

@@ -11,20 +11,20 @@ import {until} from "./wait.mjs"
 
 const GUIDE = new URL("../../docs/proxies.md", import.meta.url)
 
-/** The block of the guide in a language, as a reader would copy it. */
+/** Returns the guide's block in a language. */
 async function configuration(language) {
   const block = new RegExp("```" + language + "\\n([^]*?)```").exec(await fs.readFile(GUIDE, "utf8"))
   if (!block) throw new Error(`docs/proxies.md has no block of ${language}`)
   return block[1]
 }
 
-/** replaceOnce fails where the guide no longer has what the test must change. */
+/** replaceOnce fails if the guide no longer has what the test must change. */
 function replaceOnce(text, from, to) {
   if (!text.includes(from)) throw new Error(`docs/proxies.md no longer has ${JSON.stringify(from)}`)
   return text.replaceAll(from, to)
 }
 
-// Each: how the configuration of the guide gets its port and upstream, and the command that runs it in the foreground.
+// For each proxy: how to set the port and upstream in the guide's configuration, and the command that runs it in the foreground.
 const programs = {
   nginx: {
     language: "nginx", install: "apt-get install nginx-light",
@@ -50,11 +50,11 @@ const programs = {
 
 export const names = Object.keys(programs)
 
-/** Where a program is, or undefined; daemons are often outside of a user's PATH. */
+/** Returns the path of a program, or undefined. Daemons are often outside of a user's PATH. */
 const find = name => [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin", "/usr/local/sbin"]
   .map(folder => path.join(folder, name)).find(file => existsSync(file))
 
-/** Why a program's tests do not run here, or undefined. */
+/** Returns why a program's tests do not run here, or undefined. */
 export const missing = name => find(name) ? undefined : `no ${name} found: \`${programs[name].install}\``
 
 async function freePort() {
@@ -72,7 +72,7 @@ const accepts = port => new Promise(resolve => {
   socket.on("error", () => resolve(false))
 })
 
-/** Starts nginx, haproxy or caddy before the port `target`, with the guide's configuration unless there is a `text` of another; it is stopped when the scope ends. */
+/** Starts nginx, haproxy or caddy in front of the port `target`, with the guide's configuration or with `text`. It is stopped when the scope ends. */
 export async function startReverseProxy(scope, name, target, text) {
   const {language, prepare, args} = programs[name]
   text ??= await configuration(language)

@@ -1,5 +1,5 @@
-// What two users of an unchanged phoenix client go through. The same steps run in Node and in browsers: a driver opens
-// clients, `open({user, …}) → {snapshot, push, pushBytes, leave, kill, close}`, all async.
+// Scenarios with two users of an unchanged phoenix client. The same steps run in Node and in browsers. A driver opens clients:
+// `open({user, …}) → {snapshot, push, pushBytes, leave, kill, close}`, all async.
 
 import assert from "node:assert/strict"
 import {same, until} from "./wait.mjs"
@@ -19,7 +19,7 @@ async function aliceAndBob(open) {
   return {alice, bob}
 }
 
-/** They are as they were: joined again, in presence once each, and a message goes each way. */
+/** Checks that they are as before: joined again, each present once, with messages in both directions. */
 async function rightAgain({alice, bob}) {
   await when(alice, "has joined again", ({joins, joined}) => joins === 2 && joined)
   await Promise.all([sees(alice, {alice: 1, bob: 1}), sees(bob, {alice: 1, bob: 1})])
@@ -31,7 +31,7 @@ async function rightAgain({alice, bob}) {
   assert.deepEqual({joins, closes}, {joins: 1, closes: []}, "bob's own connection was never touched")
 }
 
-// Bob hears of both: that the old connection went, in whatever order with the new one, and that Alice is there again.
+// Bob is told both that the old connection is gone and that Alice is back, in any order.
 async function bobSawHerGoAndCome(bob) {
   await when(bob, "saw alice go", ({left}) => left.some(({key, left}) => key === "alice" && left === 1))
   await when(bob, "saw alice come a second time", ({came}) => came.filter(({key}) => key === "alice").length === 2)
@@ -110,7 +110,7 @@ const base64 = bytes => Buffer.from(bytes).toString("base64")
 const everyByte = base64(Array.from({length: 256}, (_, byte) => byte))
 const large = base64(Array.from({length: 70_000}, (_, n) => (n * 31) % 251)) // longer than a 16 bit length
 
-/** The relay answers ok and broadcasts what came. */
+/** The relay answers ok and broadcasts what it gets. */
 export async function binaryRelay({open}) {
   const {alice, bob} = await aliceAndBob(open)
   for (const bytes of [everyByte, base64([]), base64([0])]) {
@@ -119,7 +119,7 @@ export async function binaryRelay({open}) {
   }
 }
 
-/** An application replies with the bytes it got, and broadcasts them as another event. */
+/** An application replies with the bytes that it gets, and broadcasts them as another event. */
 export async function binaryReply({open}) {
   const {alice, bob} = await aliceAndBob(open)
   for (const bytes of [everyByte, large]) {
@@ -128,7 +128,7 @@ export async function binaryReply({open}) {
   }
 }
 
-/** [name, scenario, servers it runs on in Node, the server it runs on in browsers, where each step costs more]. */
+/** [name, scenario, the servers it runs on in Node, the server it runs on in browsers, where each step costs more]. */
 export const scenarios = [
   ["two users exchange messages", talk, ["mycelium", "jsapp"], "mycelium"],
   ["self: false leaves the sender out", withoutSelf, ["mycelium"]],

@@ -1,9 +1,9 @@
-// What a test opened, closed again in reverse order; and the proof that nothing stayed open.
+// Closes what a test opened, in reverse order, and checks that nothing stays open.
 
 import {after} from "node:test"
 import {until} from "./wait.mjs"
 
-/** Scope closes what is deferred to it when test `t` ends, last opened first, and reports every failure to do so. */
+/** Scope calls the deferred functions when test `t` ends, the last one first, and reports every failure. */
 export class Scope {
   constructor(t) {
     this.closers = []
@@ -25,8 +25,8 @@ const KINDS = ["ProcessWrap", "TCPServerWrap", "TCPSocketWrap", "TCPWrap", "Time
 
 const open = () => process.getActiveResourcesInfo().filter(kind => KINDS.includes(kind))
 
-/** Registers the last hook of a file, after all others: no process, socket, server or timer of ours is left. */
+/** Registers the last hook of a file, which checks that no process, socket, server or timer of ours is left. */
 export function leaveNothingBehind() {
-  // until's own pause is over when open() is asked, so that it is not counted.
+  // until's own timer is not counted, because it has fired when open() is called.
   after(() => until("every process, socket and timer is closed", () => open().length === 0, open))
 }

@@ -11,7 +11,7 @@ import {startBesideLoad} from "./neighbour.mjs"
 import {until} from "./wait.mjs"
 
 const EXIT_MS = 10000
-const KEPT_LINES = 200 // of a server's output, for the message of a failure
+const KEPT_LINES = 200 // lines of a server's output, for the message of a failure
 
 const binaries = {
   mycelium: {variable: "MYCELIUM_BIN", build: "go build -o bin/mycelium ./cmd/mycelium", args: ["serve", "--listen", "127.0.0.1:0"]},
@@ -25,12 +25,12 @@ const binaries = {
   yjs: {variable: "MYCELIUM_YJS_BIN", build: "go build -o bin/yjs ./examples/yjs", args: ["-addr", "127.0.0.1:0"]},
 }
 
-// A developer's own settings must not reach the server that is tested.
+// A developer's own settings must not affect the server under test.
 const cleanEnvironment = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MYCELIUM_")))
 
 /**
- * The address in a line of output, or undefined: {"level":"info","addr":"127.0.0.1:4000","message":"listening"}, of labapp
- * READY http://127.0.0.1:4600, or of an example: INFO listening addr=127.0.0.1:4000.
+ * Returns the address in a line of output, or undefined: {"level":"info","addr":"127.0.0.1:4000","message":"listening"}, for labapp
+ * READY http://127.0.0.1:4600, or for an example INFO listening addr=127.0.0.1:4000.
  */
 function listeningAddress(line) {
   const [, address] = /(?:^READY http:\/\/|\blistening addr=)(\S+)/.exec(line) ?? []
@@ -75,12 +75,12 @@ class Server {
   get http() { return `http://127.0.0.1:${this.port}` }
   get endpoint() { return `ws://127.0.0.1:${this.port}/socket` }
 
-  /** The variables of a shell in which the commands of the documentation speak to this server. */
+  /** The environment in which the commands of the documentation use this server. */
   get environment() {
     return {PATH: `${path.dirname(this.binary)}:${process.env.PATH}`, XDG_RUNTIME_DIR: this.runtime, MYCELIUM_SERVER: this.http}
   }
 
-  /** The API key that the server has made for itself. */
+  /** The API key that the server made for itself. */
   async key() {
     this.shown ??= promisify(execFile)(this.binary, ["key", "show"], {env: this.environment})
     return (await this.shown).stdout.trim()
@@ -99,7 +99,7 @@ class Server {
     if (!this.address) throw new Error(`${this.name} did not start: ${this.failure ?? `exit ${this.child.exitCode}`}\n${this.lines.join("\n")}`)
   }
 
-  /** Kills the server, as a machine that loses its power would. */
+  /** Kills the server, as a loss of power would. */
   async kill() {
     this.killed = true
     const exit = once(this.child, "exit")
@@ -107,7 +107,7 @@ class Server {
     await exit
   }
 
-  /** Asks the server to drain and expects it to end by itself. */
+  /** Tells the server to drain, and expects it to exit by itself. */
   async stop() {
     if (this.failure || this.killed) return
     const exit = this.ended ? undefined : once(this.child, "exit")

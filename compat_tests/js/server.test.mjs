@@ -1,5 +1,4 @@
-// startServer starts what it was asked for, or says what it does not understand: an argument that is lost would make a test
-// of another server than it means to.
+// startServer reports arguments that it does not know. A lost argument would mean that a test uses another server than intended.
 
 import assert from "node:assert/strict"
 import test from "node:test"

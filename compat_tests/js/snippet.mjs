@@ -1,4 +1,4 @@
-// Runs a phoenix.js snippet as a reader would who pastes it into a file: in a process of its own, with a witness in its room.
+// Runs a phoenix.js snippet as a reader would who pastes it into a file: in its own process, with another client in its room.
 
 import assert from "node:assert/strict"
 import {spawn} from "node:child_process"
@@ -13,13 +13,13 @@ import {until} from "./wait.mjs"
 const folder = new URL("artifacts/", import.meta.url)
 const withWebSocket = fileURLToPath(new URL("websocket.mjs", import.meta.url))
 
-/** The fenced js blocks of a Markdown text that import from a package. */
+/** Returns the fenced js blocks of a Markdown text that import from a package. */
 export function snippetsOf(markdown, name) {
   const fences = markdown.matchAll(/^```(?:js|javascript|mjs)\b[^\n]*\n(.*?)^```/gms)
   return [...fences].map(([, code]) => code).filter(code => code.includes(`from "${name}"`))
 }
 
-/** Runs code in a process of its own, which ends with the scope. */
+/** Runs code in its own process, which ends with the scope. */
 export async function start(scope, name, code) {
   await fs.mkdir(folder, {recursive: true})
   const file = fileURLToPath(new URL(`${name}.mjs`, folder))
@@ -37,8 +37,8 @@ export async function start(scope, name, code) {
 }
 
 /**
- * Runs `code` against the server at `endpoint` and sees that it works: it joins its topic, what it pushes arrives, and
- * what others push reaches the handlers that it has.
+ * Runs `code` against the server at `endpoint` and checks that it works: it joins its topic, its pushes arrive, and its handlers
+ * get what others push.
  */
 export async function runSnippet(scope, name, code, endpoint) {
   const addressed = code.replace(/wss?:\/\/[^/"'`\s]+\/socket/g, endpoint)

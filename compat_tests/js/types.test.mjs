@@ -1,4 +1,4 @@
-// The types that are ready, used by npm's phoenix, unchanged; and what the page does with a shared text, against the server.
+// The built-in types, with npm's phoenix, unchanged; and the page's code for a shared text, against the server.
 
 import assert from "node:assert/strict"
 import fs from "node:fs/promises"
@@ -17,11 +17,11 @@ leaveNothingBehind()
 
 const becomes = (what, look, wanted) => until(what, () => same(look(), wanted), look)
 
-/** One channel of a client of its own: what came (events, by name), push(event, payload) and the answer to its join. */
+/** A client with one channel: its events by name, push(event, payload), and the reply to its join. */
 async function enter(scope, endpoint, topic, params, options = {}) {
   const socket = new phoenix.Socket(endpoint, {transport: WebSocket, reconnectAfterMs: () => 20, rejoinAfterMs: () => 20, ...options})
   socket.connect()
-  scope.defer(() => { socket.disconnect() }) // its callback does not come where the server is gone
+  scope.defer(() => { socket.disconnect() }) // its callback is not called if the server is gone
   const channel = socket.channel(topic, params)
   const came = {}
   channel.onMessage = (event, payload) => {
@@ -121,11 +121,11 @@ test("phoenix.js: what was answered survives kill -9: a turn, an operation, a se
   assert.equal(whole.came.doc[0].doc, text)
 })
 
-// The page's own code, as data: its folder has no package.json that would tell Node it is a module.
+// The page's own code, as a data URL, because its folder has no package.json that makes it a module for Node.
 const code = await fs.readFile(new URL("../../internal/site/assets/collab-text.js", import.meta.url))
 const {apply, difference, follow, rebase, Shared} = await import(`data:text/javascript;base64,${code.toString("base64")}`)
 
-// mulberry32: the same walk for a seed, on every machine.
+// mulberry32: the same numbers for a seed on every machine.
 function random(seed) {
   return n => {
     seed = (seed + 0x6d2b79f5) | 0
@@ -135,9 +135,9 @@ function random(seed) {
   }
 }
 
-const WORDS = ["a", "b", "ab", "😀", "\n", "", "7", "-1"] // texts that are numbers too: an operation has both
+const WORDS = ["a", "b", "ab", "😀", "\n", "", "7", "-1"] // some texts are numbers, because an operation has both
 
-// Any text near another one: a piece of it replaced.
+// Replaces a piece of a text.
 function edited(text, pick) {
   const points = [...text]
   const at = pick(points.length + 1)
@@ -162,7 +162,7 @@ test("page: concurrent changes of a text converge, and the caret stays where it 
   assert.equal(follow(5, [4, -3, "x"]), 4)
 })
 
-test("page: what others write is there, and what they delete is not", () => {
+test("page: a text has what others write, and not what they delete", () => {
   for (const word of WORDS.filter(Boolean)) {
     const sent = [], changed = []
     const shared = new Shared({send: op => sent.push(op), changed: op => changed.push(op), missing: assert.fail})
@@ -194,7 +194,7 @@ test("page: texts of many writers converge, through lost connections", async t =
     const held = {user}
     const client = await enter(scope, endpoint.replace(/:\d+/, `:${proxy.port}`), "doc", () => ({user, rev: held.shared?.rev}))
     held.shared = writer(client)
-    // What has come already, and then all that comes, in its order.
+    // Handles what has arrived already, and then everything that arrives, in order.
     const hear = (event, payload) => {
       if (event === "doc") held.shared.catchUp(payload)
       if (event === "op") held.shared.receive(payload)

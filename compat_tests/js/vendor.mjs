@@ -1,5 +1,5 @@
-// The script of npm packages that the page of examples/yjs loads, so that the example needs neither npm nor another host.
-// `node vendor.mjs` writes it, and a test holds it to the versions that are tested here.
+// The npm packages that the page of examples/yjs loads, as one script, so that the example needs neither npm nor another host.
+// `node vendor.mjs` writes it, and a test checks that it has the versions that are tested here.
 
 import fs from "node:fs/promises"
 import {fileURLToPath} from "node:url"
@@ -17,7 +17,7 @@ const HEAD = `// phoenix, y-phoenix-channel, @y/protocols, yjs and lib0 as npm h
 // Written by: node compat_tests/js/vendor.mjs
 `
 
-/** The text of the script. */
+/** Returns the text of the script. */
 export async function bundle() {
   const {outputFiles: [{text}]} = await esbuild.build({
     stdin: {contents: ENTRY, resolveDir: fileURLToPath(new URL(".", import.meta.url))},

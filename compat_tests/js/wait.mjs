@@ -1,18 +1,18 @@
-// Waiting for what must come true. Nothing here sleeps for a time that was guessed.
+// Waiting for conditions. Nothing here sleeps for a guessed time.
 
 import assert from "node:assert/strict"
 import {setTimeout as pause} from "node:timers/promises"
 import {inspect} from "node:util"
 
 const POLL_MS = 20
-const PATIENCE_MS = 10000 // far above what anything takes; only a failure waits so long
+const PATIENCE_MS = 10000 // much longer than anything takes; only failing tests wait so long
 
-/** Whether two values are deeply equal, to wait for it. */
+/** Reports whether two values are deeply equal, for waiting. */
 export const same = (a, b) => { try { assert.deepEqual(a, b); return true } catch { return false } }
 
 /**
- * until resolves with the first truthy value of `check`, which may be async. It fails with `what`, and with what
- * `seen` returns, when that does not come.
+ * until resolves with the first truthy value of `check`, which may be async. If there is none, it fails with `what` and with what
+ * `seen` returns.
  */
 export async function until(what, check, seen = () => undefined, {patienceMs = PATIENCE_MS, pollMs = POLL_MS} = {}) {
   const deadline = performance.now() + patienceMs

@@ -19,14 +19,14 @@ import {startYjs, temporaryFolder} from "./yjs.mjs"
 useBrowser()
 leaveNothingBehind()
 
-/** One who edits a document of an endpoint. */
+/** An editor of a document of an endpoint. */
 class Editor {
   constructor(scope, endpoint, name, topic = "y_doc_room:test") {
     this.doc = new Y.Doc()
-    // The provider's pushes have no answer, so that the timer of each runs to its end.
+    // The provider's pushes get no answer, so their timers run to the end.
     this.socket = new Socket(endpoint, {transport: WebSocket, timeout: 3000, reconnectAfterMs: () => 20, rejoinAfterMs: () => 20})
     this.socket.connect()
-    // Providers of one process would meet in its BroadcastChannel, without the server.
+    // Without this, providers in one process would exchange updates through a BroadcastChannel instead of the server.
     this.provider = new PhoenixChannelProvider(this.socket, topic, this.doc, {disableBc: true})
     this.name = name
     this.show()
@@ -37,7 +37,7 @@ class Editor {
   get connected() { return this.provider.synced }
   get here() { return [...this.provider.awareness.getStates().values()].map(({name}) => name).sort() }
 
-  /** As a cursor that moves: without a change, nobody sees a client again whom they saw leave. */
+  /** Moves the cursor. Without a change, others do not show a client again that they saw leave. */
   show() { this.provider.awareness.setLocalStateField("name", this.name) }
 
   write(words) { this.text.insert(this.text.length, words) }
@@ -52,7 +52,7 @@ class Editor {
 
 const texts = editors => editors.map(editor => editor.text.toString())
 
-/** All of them end with one text that has all of these words. */
+/** Checks that all of them end with the same text, which has all of these words. */
 async function converge(editors, ...words) {
   const agree = () => {
     const [first, ...others] = texts(editors)
@@ -107,7 +107,7 @@ test("y-phoenix-channel: a lost network, and edits on both sides", async t => {
   await converge([ada, kim], "ada meanwhile", "kim meanwhile")
   assert.ok(!ada.text.toString().includes("before"), "what kim deleted is deleted")
 
-  proxy.freeze() // what kim writes now is on its way for ever
+  proxy.freeze() // what kim writes now never arrives
   kim.write("into the void; ")
   proxy.kill()
   await converge([ada, kim], "into the void")
@@ -125,7 +125,7 @@ test("y-phoenix-channel: a killed server, with its folder and with an empty one"
   await converge([ada, kim], "before")
   await first.kill()
   await until("both know", () => !ada.connected && !kim.connected)
-  const alone = await startYjs(scope, folder) // on another port: ada and kim are not there
+  const alone = await startYjs(scope, folder) // on another port, without ada and kim
   const reader = new Editor(scope, alone.endpoint, "reader")
   await converge([reader], "before")
   await reader.close()
@@ -203,7 +203,7 @@ browserTest("examples/yjs: two tabs and another window edit one document", async
     tab.evaluate(() => document.querySelector("#text").setSelectionRange(0, 0)).then(() => tab.locator("#text").pressSequentially("First: ")),
   ])
   await all("First: We write one document 😀. So do I.")
-  await ada.fill("#text", "We write one document 😁.\nSo do I.") // the two faces share half of their code units
+  await ada.fill("#text", "We write one document 😁.\nSo do I.") // the two faces have the same high surrogate
   await all("We write one document 😁.\nSo do I.")
 
   await grace.click("#connect")

@@ -12,13 +12,12 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// version is that of npm's phoenix_live_view that is tested: the client warns of
-// another.
+// version is the version of npm's phoenix_live_view, which warns if the server's differs.
 const version = "1.2.12"
 
 type object = map[string]any
 
-// view is the state of a page's view. Its values stand between the statics.
+// view is the state of a page's view. Its values go between the statics.
 type view struct {
 	title    string
 	page     string // of the address
@@ -27,12 +26,12 @@ type view struct {
 	said     []string
 	ticks    int
 	entries  []*entry // files that were chosen
-	files    []string // what was received of them
+	files    []string // descriptions of the files that were received
 	problem  string
 	rendered []string // what the client has
 }
 
-// statics are the HTML around the values, in their order.
+// statics is the HTML around the values, in order.
 var statics = []string{
 	`<h1 id="title">`, `</h1> <p id="page">`, `</p> <button id="inc" phx-click="inc" phx-value-by="2">`, `</button>
 <form id="words" phx-change="validate" phx-submit="say"><input id="word" name="word" autocomplete="off" value="`, `"> <span id="length">`, `</span></form>
@@ -61,7 +60,7 @@ func (v *view) values() []string {
 	return values
 }
 
-// tree is the whole view, as the reply to a join has it.
+// tree returns the whole view, for the reply to a join.
 func (v *view) tree() object {
 	v.rendered = nil
 	tree := v.diff()
@@ -69,7 +68,7 @@ func (v *view) tree() object {
 	return tree
 }
 
-// diff is what has changed since the last one, by the numbers of the values.
+// diff returns the values that have changed since the last diff, by their numbers.
 func (v *view) diff() object {
 	diff, values := object{}, v.values()
 	for i, value := range values {
@@ -81,11 +80,11 @@ func (v *view) diff() object {
 	return diff
 }
 
-// update is the reply to an event: what has changed by it.
+// update returns the reply to an event, with the changes.
 func (v *view) update() object { return object{"diff": v.diff()} }
 
-// joinParams are what the client joins with: the address where it navigates within
-// a session is in Redirect.
+// joinParams are the params of a join. After a navigation within a session, the address is
+// in Redirect.
 type joinParams struct {
 	URL      string `json:"url"`
 	Redirect string `json:"redirect"`
@@ -95,7 +94,7 @@ type joinParams struct {
 	} `json:"params"`
 }
 
-// event is a click, or what a form has.
+// event is a click or a change of a form.
 type event struct {
 	Type    string             `json:"type"`
 	Event   string             `json:"event"`
@@ -119,7 +118,7 @@ type tick struct{}
 
 var state = channels.NewKey[*view]("view")
 
-// live is the channel of views: the topic is lv: and the id of their element.
+// live returns the channel for views. The topic is lv: followed by the id of their element.
 func live(up *uploads) *channels.Channel {
 	ch := channels.Handle("lv:*", join)
 	channels.On(ch, "event", handleEvent)
@@ -213,7 +212,7 @@ func handleEvent(c *channels.Context, e event) (object, error) {
 	return v.update(), nil
 }
 
-// turn shows another page of the same view.
+// turn shows another page of the view.
 func (v *view) turn(to string) (object, error) {
 	address, err := url.Parse(to)
 	if err != nil {

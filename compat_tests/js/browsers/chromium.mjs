@@ -1,4 +1,4 @@
-// Headless Chromium, the machine's own: playwright-core brings no browser and must not fetch one.
+// The machine's own Chromium, headless: playwright-core has no browser and must not download one.
 
 import {chromium as playwright} from "playwright-core"
 import {findProgram} from "./programs.mjs"
@@ -6,7 +6,7 @@ import {findProgram} from "./programs.mjs"
 const FLAGS = [
   "--no-sandbox", // CI runs as root
   "--disable-gpu", "--disable-quic", "--no-first-run",
-  // Chromium's own requests to the outside: refused on a closed network, and no part of any test.
+  // Chromium's own requests to the internet, which no test needs.
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]
 

@@ -1,4 +1,4 @@
-// Headless Firefox, by its own Marionette: WebDriver's commands as JSON over TCP. Debian has no geckodriver, which would translate.
+// Headless Firefox, through its Marionette: WebDriver's commands as JSON over TCP. Debian has no geckodriver, which would translate.
 
 import {once} from "node:events"
 import fs from "node:fs/promises"
@@ -12,9 +12,9 @@ const START_MS = 60000
 
 const executable = findProgram("FIREFOX_PATH", ["firefox-esr", "firefox", "/Applications/Firefox.app/Contents/MacOS/firefox"])
 
-// Nothing but this machine is reached: what Firefox asks for by itself goes to a proxy that is not there.
+// Firefox reaches only this machine: its own requests go to a proxy that does not exist.
 const PREFERENCES = {
-  "marionette.port": 0, // a free one, which MarionetteActivePort in the profile names
+  "marionette.port": 0, // a free port, named in MarionetteActivePort of the profile
   "network.proxy.type": 1,
   "network.proxy.http": "127.0.0.1", "network.proxy.http_port": 9,
   "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": 9,
@@ -49,7 +49,7 @@ class Marionette {
       if (this.rest.length < end) return
       const message = JSON.parse(this.rest.subarray(colon + 1, end))
       this.rest = this.rest.subarray(end)
-      if (Array.isArray(message)) this.answered(message) // the greeting is no list
+      if (Array.isArray(message)) this.answered(message) // the greeting is not a list
     }
   }
 
@@ -83,7 +83,7 @@ async function launch() {
     }, undefined, {patienceMs: START_MS})
     const marionette = await Marionette.connect(port)
     await marionette.send("WebDriver:NewSession", {})
-    // Values of its own stand for themselves, others are wrapped.
+    // Some commands return their value unwrapped.
     const send = async (name, params) => {
       const result = await marionette.send(`WebDriver:${name}`, params)
       return result && "value" in result ? result.value : result

@@ -1,4 +1,4 @@
-// The programs that browsers are, on this machine.
+// The programs of browsers on this machine.
 
 import {once} from "node:events"
 import fs from "node:fs"
@@ -11,20 +11,20 @@ const EXIT_MS = 5000
 
 const inPath = name => (process.env.PATH ?? "").split(path.delimiter).map(folder => path.join(folder, name))
 
-/** The first program that exists: the one that a variable names, or else one of these names in PATH or absolute paths. */
+/** Returns the first program that exists: the one that a variable names, or else one of these names in PATH or absolute paths. */
 export function findProgram(variable, names) {
   const candidates = process.env[variable] ? [process.env[variable]] : names.flatMap(name => path.isAbsolute(name) ? [name] : inPath(name))
   return candidates.find(file => fs.existsSync(file))
 }
 
-/** A program with a home of its own, which is removed with it. */
+/** A program with its own home directory, which is removed with it. */
 export class Program {
   static async start(file, argsIn, env = {}) {
     const home = await fsp.mkdtemp(path.join(os.tmpdir(), "mycelium-browser-"))
     const args = typeof argsIn === "function" ? await argsIn(home) : argsIn
-    // A group of its own: what the program has started ends with it.
+    // In its own process group, so that its children end with it.
     const child = spawn(file, args, {stdio: "ignore", detached: true, env: {...process.env, HOME: home, XDG_RUNTIME_DIR: home, ...env}})
-    child.on("error", () => {}) // ended says it
+    child.on("error", () => {}) // ended reports it
     return Object.assign(new Program(), {file, home, child})
   }
 

@@ -1,5 +1,5 @@
-// Browsers by WebDriver, with those methods of playwright's Browser and Page that the shared tests use.
-// https://www.w3.org/TR/webdriver2/ names the commands; how they travel differs, see firefox.mjs and webkit.mjs.
+// Browsers controlled by WebDriver, with the methods of playwright's Browser and Page that the shared tests use.
+// https://www.w3.org/TR/webdriver2/ has the commands. firefox.mjs and webkit.mjs differ in how they send them.
 
 import fs from "node:fs/promises"
 import {until} from "../wait.mjs"
@@ -8,9 +8,9 @@ const ELEMENT = "element-6066-11e4-a52e-4f735466cecf" // WebDriver's name for a 
 
 const KEYS = {Enter: "\uE007", Escape: "\uE00C", Tab: "\uE004"}
 
-const LATER_MS = 10 // between two looks at a promise of the page
+const LATER_MS = 10 // between two polls of a promise of the page
 
-// Runs in the page. A promise is left there and asked for, so that one window never keeps the session from another.
+// Runs in the page. A promise stays there and is polled, so that one window never blocks the session for another.
 const call = run => `
   const value = (${run})(arguments[0])
   if (typeof value?.then !== "function") return {value}
@@ -21,7 +21,7 @@ const call = run => `
 
 const ASK = "return window.webdriverLater?.[arguments[0]] ?? {error: 'the page is gone', done: true}"
 
-/** The only session of a browser. `send(name, params)` carries out one command; commands are sent one at a time. */
+/** The session of a browser. `send(name, params)` runs a command; commands are sent one at a time. */
 export class WebDriverBrowser {
   constructor(send, shut) {
     this.send = send
@@ -37,7 +37,7 @@ export class WebDriverBrowser {
     return browser
   }
 
-  /** Runs steps(send) with commands that go to one window, when those of others are done. */
+  /** Runs steps(send), whose commands go to one window, after those of other windows. */
   inWindow(handle, steps) {
     const turn = this.queue.then(async () => {
       if (this.current !== handle) await this.send("SwitchToWindow", {handle})
@@ -63,7 +63,7 @@ export class WebDriverBrowser {
 
 class WebDriverPage {
   constructor(browser, handle) {
-    Object.assign(this, {browser, handle, troubles: []}) // WebDriver does not tell what a console says
+    Object.assign(this, {browser, handle, troubles: []}) // WebDriver does not report what a console says
   }
 
   do(name, params) { return this.browser.inWindow(this.handle, send => send(name, params)) }
@@ -105,7 +105,7 @@ class WebDriverPage {
 
   press(selector, key) { return this.toElement(selector, "ElementSendKeys", {text: KEYS[key]}) }
 
-  /** Sets a field, as playwright does: not by keys, which WebKit's driver has for the plane of common characters only. */
+  /** Sets a field as playwright does, without keys, which WebKit's driver supports only for the basic multilingual plane. */
   async fill(selector, text) {
     await this.exists(selector)
     await this.evaluate(([selector, text]) => {

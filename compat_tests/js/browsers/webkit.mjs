@@ -1,4 +1,4 @@
-// WebKitGTK's MiniBrowser, by WebKitWebDriver, on a display that nobody sees (Xvfb).
+// WebKitGTK's MiniBrowser, through WebKitWebDriver, on a virtual display (Xvfb).
 
 import net from "node:net"
 import fs from "node:fs"
@@ -11,7 +11,7 @@ import {WebDriverBrowser} from "./webdriver.mjs"
 const driver = findProgram("WEBKIT_DRIVER_PATH", ["WebKitWebDriver"])
 const display = findProgram("XVFB_PATH", ["Xvfb"])
 
-// Debian keeps the browser that belongs to the driver beside the library.
+// Debian installs the driver's browser beside the library.
 function miniBrowser() {
   const libraries = ["/usr/lib", "/usr/libexec"].filter(folder => fs.existsSync(folder))
   const folders = libraries.flatMap(folder => [folder, ...fs.readdirSync(folder).filter(name => /-linux-gnu/.test(name)).map(name => `${folder}/${name}`)])
@@ -47,7 +47,7 @@ async function request(method, url, body) {
   return value
 }
 
-/** A display; resolves with its number. */
+/** Starts a display, and resolves with its number. */
 async function startDisplay() {
   const child = spawn(display, ["-displayfd", "3", "-screen", "0", "1600x1200x24", "-nolisten", "tcp"], {stdio: ["ignore", "ignore", "ignore", "pipe"]})
   let number = ""
@@ -69,7 +69,7 @@ async function freePort() {
   return port
 }
 
-/** Starts the browser, once more where somebody else has taken the port meanwhile. */
+/** Starts the browser, and retries if another program has taken the port. */
 async function launch(tries = 3) {
   try {
     return await launchOnce()
@@ -81,7 +81,7 @@ async function launch(tries = 3) {
 
 async function launchOnce() {
   const screen = await startDisplay()
-  const port = await freePort() // the driver takes 0 and does not say which it got
+  const port = await freePort() // the driver accepts 0, but does not report which port it got
   const program = await Program.start(driver, [`--port=${port}`], {DISPLAY: screen.name, GDK_BACKEND: "x11"})
   const shut = async () => {
     await program.stop()

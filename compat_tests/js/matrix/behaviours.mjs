@@ -1,4 +1,4 @@
-// What is asked of every client, in the order of the table. `needs` names what not every client offers.
+// What every client is tested for, in the order of the table. `needs` names a feature that not every client has.
 
 export const BEHAVIOURS = [
   {name: "connect"},

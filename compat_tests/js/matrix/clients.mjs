@@ -1,4 +1,4 @@
-// The clients, and what each of them offers of what not every one does.
+// The clients, and which of the optional features each of them has.
 
 import {BROWSERS} from "../browser.mjs"
 import {onLongPoll} from "./phoenix_longpoll.mjs"
@@ -7,14 +7,14 @@ import {onRealtime} from "./realtime.mjs"
 
 const phoenix = {...onWebSocket, ...onLongPoll}
 
-// What versions of phoenix offer, from the one that is named.
+// The features of versions of phoenix, from the named version on.
 const from1_3 = ["longpoll"]
 const from1_5 = [...from1_3, "binary", "longpoll refusal"]
 const from1_7 = [...from1_5, "longpoll batches", "fallback"]
 const from1_8 = [...from1_7, "auth token"]
 const newest = [...from1_8, "longpoll rejoin"]
 
-/** Beneath the table, numbered from 1. */
+/** The notes below the table, numbered from 1. */
 export const NOTES = [
   "Clients that send no join_ref are told of the end of the first channel with ref null, and close both; on Phoenix as here " +
     "(recording v1_join_twice).",

@@ -6,7 +6,7 @@ import {fileURLToPath} from "node:url"
 const FILE = fileURLToPath(new URL("../../../docs/compatibility.md", import.meta.url))
 const TABLE = /(<!-- npm clients: written by npm run matrix:table -->\n)([^]*?)(<!-- npm clients: end -->)/
 
-/** What the documentation says. */
+/** Returns the table in the documentation. */
 export async function readTable() {
   const [, , table] = TABLE.exec(await fs.readFile(FILE, "utf8")) ?? []
   if (table === undefined) throw new Error(`${FILE} has no table between its markers`)
@@ -18,7 +18,7 @@ export async function writeTable(table) {
   await fs.writeFile(FILE, text.replace(TABLE, (_, begin, old, end) => begin + table + end))
 }
 
-/** A table without the columns of these names; what follows the table stays. */
+/** Returns a table without the columns of these names, with what follows the table. */
 export function withoutColumns(table, names) {
   const lines = table.split("\n")
   const cellsOf = line => line.split("|").slice(1, -1)

@@ -1,4 +1,4 @@
-// What a browser has and Node 20 has not, for packages that were written for browsers alone. The packages stay as they are.
+// What browsers have and Node 20 does not, for packages that were written only for browsers. The packages are unchanged.
 
 import {WebSocket} from "ws"
 
@@ -20,13 +20,13 @@ class XMLHttpRequest {
     this.#request(body).finally(() => clearTimeout(timer))
   }
 
-  // An aborted request tells nobody. phoenix never looks at the readyState between.
+  // An aborted request calls nothing. phoenix never reads the readyState in between.
   abort() { this.#end(() => {}) }
 
   async #request(body) {
     const answer = await fetch(this.url, {method: this.method, headers: this.#headers, body, signal: this.#aborter.signal})
       .then(async response => ({status: response.status, text: await response.text()}))
-      .catch(() => undefined) // the network's; what the client throws below is not caught
+      .catch(() => undefined) // only of the network: what the client throws below is not caught
     this.#end(() => {
       this.status = answer?.status ?? 0
       this.responseText = answer?.text ?? ""
@@ -43,7 +43,7 @@ class XMLHttpRequest {
   }
 }
 
-/** Makes this process a window, as far as old clients look. */
+/** Makes this process look like a window to old clients. */
 export function installBrowserGlobals() {
   Object.assign(globalThis, {XMLHttpRequest, WebSocket})
   globalThis.window = {XMLHttpRequest, WebSocket, addEventListener() {}}

@@ -1,5 +1,5 @@
-// Where a behaviour takes place: labapp, shared by all behaviours of a client, with topics and user ids of this behaviour's own, and
-// a network of its own for each user.
+// The environment of a behaviour: a labapp, which all behaviours of a client share, with topics and user ids of its own, and
+// a network for each user.
 
 import * as phoenix from "phoenix"
 import {WebSocket} from "ws"
@@ -8,19 +8,19 @@ import {startServer} from "../server.mjs"
 import {until} from "../wait.mjs"
 import {User} from "./user.mjs"
 
-// Far above what anything takes. The slowest, phoenix 1.2.1, comes back to a channel after 3 s.
+// Much longer than anything takes. The slowest client, phoenix 1.2.1, rejoins a channel after 3 s.
 const PATIENCE_MS = 25000
 
 export const startLab = scope => startServer(scope, "labapp")
 
-/** Whether the server has long polling at all. */
+/** Reports whether the server has long polling. */
 export async function polls(server) {
   const response = await fetch(`${server.http}/socket/longpoll?vsn=2.0.0`)
   await response.arrayBuffer()
   return response.status !== 404
 }
 
-/** A proxy that breaks WebSockets alone: `refuse` answers their handshake itself, `silence` lets through nothing but the handshake. */
+/** A proxy that breaks only WebSockets: `refuse` answers their handshakes itself, and `silence` passes on nothing after the handshake. */
 class BreakingProxy extends Proxy {
   constructor(target, how) {
     super(target)
@@ -49,14 +49,14 @@ class BreakingProxy extends Proxy {
     await super.close()
   }
 
-  // The answer to the handshake is on its way to the client already.
+  // The answer to the handshake has been sent to the client.
   swallow(client, upstream) {
     upstream.unpipe(client)
     upstream.resume()
   }
 }
 
-/** Lab is one behaviour's share. `openUser(options)` makes a user of the client under test, with async methods. */
+/** Lab is the environment of one behaviour. `openUser(options)` makes a user of the client under test, with async methods. */
 export class Lab {
   constructor(scope, server, number, offers) {
     Object.assign(this, {scope, server, number, offers})
@@ -80,7 +80,7 @@ export class Lab {
     return startProxy(this.scope, port, broken ? new BreakingProxy(port, broken) : new Proxy(port))
   }
 
-  /** Ends all connections of a user id. The newest phoenix asks for it, whatever the client under test. */
+  /** Closes all connections of a user id, through the newest phoenix. */
   async disconnectUser(id) {
     const asking = new User(phoenix, {endpoint: this.server.endpoint, transport: WebSocket})
     this.scope.defer(() => asking.close())
@@ -88,14 +88,14 @@ export class Lab {
     await asking.push("exact", "disconnect_user", {id})
   }
 
-  /** A user who is connected. */
+  /** Returns a connected user. */
   async connected(options = {}) {
     const user = await this.open(options)
     await when(user, "is connected", ({connected, opens}) => connected && opens > 0)
     return user
   }
 
-  /** A user who is connected and has joined a topic. */
+  /** Returns a connected user that has joined a topic. */
   async joined(topic, {join = {}, ...options} = {}) {
     const user = await this.connected(options)
     await user.join(topic, join)
@@ -103,7 +103,7 @@ export class Lab {
     return user
   }
 
-  /** Alice and Bob, both on a topic. */
+  /** Returns Alice and Bob, who have both joined a topic. */
   async both(topic, options = {}) {
     return Promise.all(["alice", "bob"].map(name => this.joined(topic, {...options, name})))
   }
@@ -114,6 +114,6 @@ export const when = (user, what, check) =>
   until(`${user.name} ${what}`, async () => check(await user.snapshot()), () => user.snapshot(),
     {patienceMs: PATIENCE_MS, pollMs: user.pollMs})
 
-/** Waits until the topic of that name is joined, for the `times`th time at least. */
+/** Waits until a topic has been joined at least `times` times. */
 export const whenJoined = (user, name, times = 1) => when(user, `has joined ${name} (${times})`, ({topics}) =>
   topics[name].state === "joined" && topics[name].joins.filter(({status}) => status === "ok").length >= times)

@@ -1,4 +1,4 @@
-// Runs clients, and makes the table of what came of it.
+// Runs clients, and makes the table of the results.
 
 import {fork} from "node:child_process"
 import {once} from "node:events"
@@ -9,23 +9,23 @@ import {CLIENTS, NOTES} from "./clients.mjs"
 
 const WORKER = fileURLToPath(new URL("worker.mjs", import.meta.url))
 
-/** How many clients run at the same time: mostly they wait. */
+/** How many clients run at the same time. They mostly wait. */
 export const AT_ONCE = 4
 
 /** The clients of this run, see runsOn. */
 export const clientsOfRun = () => CLIENTS.filter(({browser = "Node"}) => runsOn(browser))
 
-/** Why a client cannot run here; undefined: it can. */
+/** Returns why a client cannot run here, or undefined. */
 export const missingFor = ({browser}) => browser && browserNamed(browser).missing
 
-/** Those that can run here, the slowest first. */
+/** The clients that can run here, the slowest first. */
 export const clientsHere = () => clientsOfRun().filter(client => !missingFor(client))
   .sort((a, b) => Boolean(b.browser) - Boolean(a.browser))
 
 /** Runs a client; resolves with [{behaviour, mark, error}], one for each behaviour, in their order. */
 export async function runClient({name}) {
   const env = {...process.env}
-  delete env.NODE_TEST_CONTEXT // the child is no test file
+  delete env.NODE_TEST_CONTEXT // the child is not a test file
   const child = fork(WORKER, [name], {stdio: ["ignore", "pipe", "pipe", "ipc"], env})
   const results = new Map()
   let output = ""
@@ -37,7 +37,7 @@ export async function runClient({name}) {
   return BEHAVIOURS.map(({name: behaviour}) => ({behaviour, ...(results.get(behaviour) ?? missing)}))
 }
 
-/** Runs all clients that can run here; resolves with a Map of their results. `done` is called with each as it comes. */
+/** Runs all clients that can run here, and resolves with a Map of their results. `done` is called with each result. */
 export async function runMatrix(done = () => {}) {
   const results = new Map()
   const left = clientsHere()
@@ -53,7 +53,7 @@ export async function runMatrix(done = () => {}) {
 
 const noteOf = ({notes = {}}, where) => notes[where] ? ` <sup>${notes[where]}</sup>` : ""
 
-/** The table as Markdown, with its notes: {client name → results}, in the order of the clients. */
+/** Returns the table as Markdown, with its notes, for {client name → results} in the order of the clients. */
 export function tableOf(results) {
   const ran = CLIENTS.filter(({name}) => results.has(name))
   const cell = (client, row, behaviour) => results.get(client.name)[row].mark + noteOf(client, behaviour)

@@ -1,4 +1,4 @@
-// Every npm client, unchanged, through every behaviour; and the documentation says what came of it.
+// Tests every npm client, unchanged, with every behaviour, and checks the table in the documentation.
 
 import assert from "node:assert/strict"
 import test, {describe} from "node:test"

@@ -5,8 +5,8 @@ import {until} from "../wait.mjs"
 import {when, whenJoined} from "./lab.mjs"
 import {broadcast, everyByte, large, presence, pushes, receives, TOKEN} from "./phoenix_websocket.mjs"
 
-// At /plain a session lives 15 s without a poll, at /socket two: less than a busy machine may keep a client waiting, and most
-// versions do not notice that their session is gone.
+// At /plain a session lives for 15 s without a poll, at /socket for 2 s. On a busy machine a client may be slower than that, and
+// most versions do not notice that their session is gone.
 const polling = {longpoll: true, path: "/plain"}
 
 async function longPolling(lab) {
@@ -24,7 +24,7 @@ async function connectRefused(lab) {
   assert.equal((await alice.snapshot()).opens, 0)
 }
 
-// A poll is answered with text: bytes go one way.
+// Answers to polls are text, so bytes go only to the server.
 async function binary(lab) {
   const topic = lab.topic("echo")
   const alice = await lab.joined(topic, polling)
@@ -36,7 +36,7 @@ async function binary(lab) {
 
 /** Messages go both ways again. */
 async function backAgain(alice, bob, topic) {
-  // A push whose POST is lost is not sent again; a browser repeats the poll by itself, and then nothing was lost at all.
+  // A push whose POST is lost is not sent again. A browser repeats the poll by itself, and then nothing is lost.
   const answered = async () => (await alice.push(topic, "echo", {n: 1}, 2000)).status === "ok"
   await until("a push of alice is answered", answered, () => alice.snapshot())
   assert.equal((await bob.push(topic, "shout_reply", {n: 2})).status, "ok")
@@ -66,7 +66,7 @@ async function authToken(lab) {
   assert.deepEqual([response.auth_token, response.transport], [TOKEN, "longpoll"])
 }
 
-/** phoenix.js gives WebSocket up and comes by long polling, and stays there. */
+/** phoenix.js gives up on WebSockets, connects by long polling, and stays there. */
 const fallback = network => async lab => {
   const topic = lab.topic("echo")
   const alice = await lab.open({path: "/plain", network, longPollFallbackMs: 500})

@@ -10,7 +10,7 @@ const base64 = bytes => Buffer.from(bytes).toString("base64")
 export const everyByte = base64(Array.from({length: 256}, (_, byte) => byte))
 export const large = base64(Array.from({length: 70_000}, (_, n) => (n * 31) % 251)) // longer than a 16 bit length
 
-/** Events of a topic, in a snapshot. */
+/** Returns the events of a topic in a snapshot. */
 export const eventsOf = ({topics}, name, event) => topics[name].events.filter(one => one.event === event).map(({payload}) => payload)
 
 export const receives = (user, topic, event, payload) =>
@@ -54,7 +54,7 @@ async function joinRefused(lab) {
   }
 }
 
-/** A topic without a channel is refused with a join_ref of null, which newer clients take as theirs too. */
+/** A topic without a channel is refused with a null join_ref, which newer clients accept too. */
 async function joinUnmatched(lab) {
   const alice = await lab.connected()
   await alice.join("nobody:home")
@@ -97,7 +97,7 @@ export async function broadcast(lab, options) {
   for (const user of [alice, bob]) {
     await when(user, "has all fifty", seen => eventsOf(seen, topic, "shout").length === 51)
     const numbers = eventsOf(await user.snapshot(), topic, "shout").slice(1).map(({n}) => n)
-    // Before 1.7, each push is a request of its own, and they overtake each other.
+    // Before 1.7, each push is a separate request, and they may overtake each other.
     const ordered = !options?.longpoll || lab.offers.includes("longpoll batches")
     assert.deepEqual(ordered ? numbers : numbers.toSorted((a, b) => a - b), inOrder)
   }
@@ -175,7 +175,7 @@ async function joinTwice(lab, topic) {
   return alice
 }
 
-// 1.3 leaves it to the server to end the first channel, later clients leave it themselves.
+// 1.3 relies on the server to end the first channel; later clients leave it themselves.
 async function duplicateJoin(lab) {
   const topic = lab.topic("echo")
   const alice = await joinTwice(lab, topic)
@@ -209,7 +209,7 @@ async function duplicateJoinWithoutRefs(lab) {
   await receives(alice, "third", "shout", {n: 4})
 }
 
-/** She is back: on a new connection, joined again, and a message goes each way. */
+/** Checks that she is back: on a new connection, joined again, with messages in both directions. */
 export async function backAgain(alice, bob, topic) {
   await whenJoined(alice, topic, 2)
   assert.deepEqual(await alice.push(topic, "echo", {n: 1}), {status: "ok", response: {n: 1}})
@@ -240,8 +240,7 @@ async function droppedTCP(lab) {
   assert.deepEqual(pushed, {status: "ok", response: {pushed: "while away"}})
 }
 
-// On a machine with much else to do the client may lose patience with itself, close with 1000 and come again: five heartbeats on
-// one connection are proof enough.
+// On a busy machine the client may time out, close with 1000 and reconnect. Five heartbeats on one connection are enough.
 async function heartbeat(lab) {
   const topic = lab.topic("echo")
   const alice = await lab.joined(topic, {heartbeatIntervalMs: 200})
@@ -274,12 +273,12 @@ export async function presence(lab, options) {
 
   await tab.leave(topic)
   await Promise.all([alice, bob].map(user => sees(user, topic, {alice: 1, bob: 1})))
-  // A long-polling session that is left is not gone before it expires, so there is no waiting for that.
+  // An abandoned long-poll session ends only when it expires, which would take too long to wait for.
   await (options?.longpoll ? bob.leave(topic) : bob.close())
   await sees(alice, topic, {alice: 1})
 }
 
-// Its base64 has a "+", which is not of the alphabet that its name promises.
+// Its base64 has a "+", which is not in the base64url alphabet.
 export const TOKEN = "secret>>>"
 
 async function authToken(lab) {

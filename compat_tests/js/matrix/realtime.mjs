@@ -1,5 +1,5 @@
-// The behaviours of @supabase/realtime-js, by their names in behaviours.mjs. It has words of its own for topics and answers, so
-// these speak its API; the server's side is compat_tests/labapp/realtime.go.
+// The behaviours of @supabase/realtime-js, by their names in behaviours.mjs. It has its own API for topics and replies, which
+// these use. The server's side is compat_tests/labapp/realtime.go.
 
 import assert from "node:assert/strict"
 import {same} from "../wait.mjs"
@@ -7,14 +7,14 @@ import {when} from "./lab.mjs"
 
 const UNICODE = {body: "Grüße <b>&</b> 你好 🍄 \u2028", n: [1, 2.5, null, true], deep: {er: {}}}
 
-/** What the client's own process hands to a test in place of a User. */
+/** What a test of this client gets in place of a User. */
 export class RealtimeUser {
   constructor({RealtimeClient, RealtimeChannel}, WebSocket, {endpoint, params, ...options}) {
     this.RealtimeChannel = RealtimeChannel
     this.opens = 0
     this.closes = []
     this.heartbeats = 0 // answered on the present connection
-    this.ends = [] // topics whose phx_close came
+    this.ends = [] // topics that got phx_close
     this.topics = {}
     this.client = new RealtimeClient(endpoint, {
       params: {apikey: "key", ...params}, transport: WebSocket, ...options,
@@ -154,7 +154,7 @@ async function leave(lab) {
   assert.deepEqual([payloads(alice, topic), payloads(alice, "again")], [[], [{n: 2}]])
 }
 
-// A token that is no longer good ends the channel.
+// A token that is no longer valid ends the channel.
 async function stopped(lab) {
   const topic = lab.topic("room")
   const alice = await joined(lab, topic)
@@ -177,7 +177,7 @@ async function crashAndRejoin(lab) {
   assert.deepEqual({opens, closes, others: topics[other].statuses}, {opens: 1, closes: [], others: ["SUBSCRIBED"]})
 }
 
-// client.channel() gives the channel that is there; a second one is made by its class.
+// client.channel() returns an existing channel; a second one is made with its class.
 async function duplicateJoin(lab) {
   const topic = lab.topic("room")
   const alice = await lab.connected()
@@ -245,7 +245,7 @@ async function presence(lab) {
   await Promise.all([bob, tab].map(user => sees(user, {bob: ["desk"]})))
 }
 
-// Its token travels in the payload of the join, and later in an event.
+// Its token is in the payload of the join, and later in an event.
 async function authToken(lab) {
   const topic = lab.topic("room")
   const alice = await lab.connected({accessToken: async () => "good"})

@@ -1,5 +1,5 @@
 // npm run matrix:table: runs all clients and prints the table; with `-- --write` it also goes into docs/compatibility.md, unless
-// something failed: that is told on stderr, and makes the exit code 1.
+// something failed, which is reported on stderr and by the exit code 1.
 
 import {writeTable} from "./docs.mjs"
 import {CLIENTS} from "./clients.mjs"

@@ -1,5 +1,5 @@
-// One user of a phoenix client of any version, with as many channels as wanted, who writes down all that happens. Runs in Node
-// and in a browser; what goes in and out of its methods is plain data.
+// A user of a phoenix client of any version, with any number of channels, that records everything that happens. It runs in Node
+// and in browsers; its methods take and return plain data.
 
 const toBase64 = buffer => btoa(Array.from(new Uint8Array(buffer), byte => String.fromCharCode(byte)).join(""))
 const fromBase64 = text => Uint8Array.from(atob(text), character => character.charCodeAt(0)).buffer
@@ -20,7 +20,7 @@ function followPresence({Presence}, channel) {
   return () => Presence.list(state, (key, {metas}) => [key, metas])
 }
 
-/** One channel, and what came on it. */
+/** A channel, and what it received. */
 class Topic {
   constructor(phoenix, socket, topic, params) {
     this.joins = [] // {status, response} of each answer to a join, those of rejoins too
@@ -58,7 +58,7 @@ export class User {
     this.errors = 0
     this.closes = [] // close codes of the connection
     this.heartbeats = 0 // answered on the present connection
-    this.ends = [] // topics whose phx_close came, which a client that has left does not tell
+    this.ends = [] // topics that got phx_close, which a client that has left does not report
     this.topics = {}
     this.socket = new phoenix.Socket(endpoint, longpoll ? {...options, transport: phoenix.LongPoll} : options)
     this.socket.onOpen(() => {
@@ -74,7 +74,7 @@ export class User {
     this.socket.connect()
   }
 
-  /** Joins a topic under a name of the test's own; what comes of it is in the snapshot. */
+  /** Joins a topic under a name that the test chooses. The result is in the snapshot. */
   join(topic, params = {}, name = topic) {
     this.topics[name] = new Topic(this.phoenix, this.socket, topic, params)
     this.topics[name].join()
@@ -107,6 +107,6 @@ export class User {
     return {connected: this.socket.isConnected(), transport, opens, errors, closes, heartbeats, ends, topics}
   }
 
-  /** Ends the connection for good. */
+  /** Closes the connection for good. */
   close() { this.socket.disconnect() }
 }

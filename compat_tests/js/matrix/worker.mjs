@@ -1,5 +1,5 @@
-// One client in a process of its own, because what an old client needs of globals must not reach another: runs its behaviours,
-// many at once, and tells the parent {behaviour, mark, error} of each.
+// Runs a client in a process of its own, because the globals that an old client needs must not affect another. It runs many
+// behaviours at once, and reports {behaviour, mark, error} of each to the parent.
 
 import assert from "node:assert/strict"
 import {createRequire} from "node:module"
@@ -20,18 +20,18 @@ const BROWSER_POLL_MS = 100
 
 const require = createRequire(import.meta.url)
 
-/** A scope that this process closes itself, where there is no node:test. */
+/** A scope that this process closes itself, because it does not run node:test. */
 function openScope() {
   let close
   const scope = new Scope({after: closer => { close = closer }})
   return {scope, close: () => close()}
 }
 
-/** Makes `openUser(options)` for the client, for each lab. */
+/** Returns `openUser(options)` of the client for a lab. */
 async function opener(client, scope, server) {
   if (client.browser) return inBrowser(client.browser, scope, server)
   if (client.window) installBrowserGlobals()
-  // ES modules where the package has them, as an application would get them.
+  // ES modules if the package has them, as an application would get.
   const found = await import(client.package)
   const module = found.Socket || found.RealtimeClient ? found : require(client.package)
   if (client.package.startsWith("@supabase")) {
@@ -43,7 +43,7 @@ async function opener(client, scope, server) {
 
 const METHODS = ["join", "push", "pushBytes", "send", "sendBytes", "leave", "snapshot", "close"]
 
-/** A tab for each behaviour, with all its users. Pages and server are two origins, so the server's CORS counts too. */
+/** Opens a tab for each behaviour, with all its users. Pages and server have different origins, which also tests the server's CORS. */
 async function inBrowser(name, scope, server) {
   const browser = await browserNamed(name).launch()
   scope.defer(() => browser.close())
@@ -80,7 +80,7 @@ async function run(client, behaviour, number, server, open) {
   }
 }
 
-/** The mark of what is not run at all. */
+/** The mark of a behaviour that is not run. */
 function markOf(client, behaviour, polling) {
   if (!client.behaviours[behaviour.name] || (behaviour.needs && !client.offers.includes(behaviour.needs))) return "–"
   return behaviour.polls && !polling ? "skipped" : undefined
@@ -113,6 +113,6 @@ async function main() {
 }
 
 await main()
-// Old clients leave timers behind that never end.
+// Old clients leave timers that never end.
 process.disconnect()
 process.exit(0)
