@@ -40,7 +40,6 @@ type (
 		ClusterIP                string `yaml:"clusterIP"`
 		PublishNotReadyAddresses bool   `yaml:"publishNotReadyAddresses"`
 		Selector                 map[string]string
-		SessionAffinity          string `yaml:"sessionAffinity"`
 		Ports                    []struct {
 			Name       string
 			Port       int
@@ -76,6 +75,13 @@ type (
 			Metadata metadata
 			Spec     pod
 		}
+		VolumeClaimTemplates []struct {
+			Metadata metadata
+			Spec     struct {
+				AccessModes []string `yaml:"accessModes"`
+				Resources   struct{ Requests map[string]string }
+			}
+		} `yaml:"volumeClaimTemplates"`
 	}
 	pod struct {
 		ServiceAccountName            string `yaml:"serviceAccountName"`
@@ -244,14 +250,15 @@ func TestDeploy(t *testing.T) {
 			}
 			c := pod.Containers[0]
 			cfg := c.configuration(t)
-			listens := map[string]string{"http": cfg.Listen, "metrics": cfg.Metrics.Listen}
+			listens := map[string]string{"http": cfg.Listen, "metrics": cfg.Metrics.Listen, "forward": cfg.Cluster.ForwardListen}
 			if cfg.Cluster.Embedded() {
 				listens["cluster"] = cfg.Cluster.Listen
 			}
 			m.checkPorts(t, &c, listens)
 			m.checkLabels(t)
 			c.checkProbes(t)
-			checkFiles(t, &pod, cfg)
+			m.checkFiles(t, cfg)
+			m.checkPolicy(t)
 			checkSecurity(t, &pod)
 			if grace, needed := time.Duration(pod.TerminationGracePeriodSeconds)*time.Second, cfg.Drain.Delay+cfg.Drain.Timeout+2*time.Second; grace <= needed {
 				t.Errorf("terminationGracePeriodSeconds: %s, the server takes up to %s", grace, needed)
@@ -262,8 +269,8 @@ func TestDeploy(t *testing.T) {
 			if m.budget.MaxUnavailable != 1 || m.workload.Replicas != 3 {
 				t.Errorf("%d of %d nodes may be away", m.budget.MaxUnavailable, m.workload.Replicas)
 			}
-			if m.services["mycelium"].SessionAffinity != "ClientIP" {
-				t.Error("requests of a client that polls reach several nodes")
+			if !cfg.Cluster.SharesInstances() || !cfg.Cluster.Forwards() {
+				t.Error("clients do not reach all instances at each node")
 			}
 			if name == "embedded" {
 				m.checkEmbedded(t, cfg)
@@ -332,14 +339,25 @@ func (c *container) checkProbes(t *testing.T) {
 	}
 }
 
-// checkFiles: each file of an option is in a Secret that is mounted, and none in the manifest.
-func checkFiles(t *testing.T, p *pod, cfg *config.Config) {
+// checkFiles: each file of an option is in a Secret that is mounted, and none in the manifest;
+// what is written is in a volume.
+func (m *manifest) checkFiles(t *testing.T, cfg *config.Config) {
+	p := &m.workload.Template.Spec
 	secrets, mounted := map[string]bool{}, map[string]bool{}
 	for _, v := range p.Volumes {
 		secrets[v.Name] = v.Secret.SecretName != ""
 		if mode := v.Secret.DefaultMode; secrets[v.Name] && mode != 0o440 {
 			t.Errorf("the files of %s have the mode %o", v.Name, mode)
 		}
+	}
+	for _, claim := range m.workload.VolumeClaimTemplates {
+		secrets[claim.Metadata.Name] = false
+		if claim.Spec.Resources.Requests["storage"] == "" || !slices.Equal(claim.Spec.AccessModes, []string{"ReadWriteOnce"}) {
+			t.Errorf("the claim %+v", claim)
+		}
+	}
+	if claims := m.workload.VolumeClaimTemplates; (cfg.Data != "") != (len(claims) == 1) {
+		t.Errorf("data is %q, and there are %d claims", cfg.Data, len(claims))
 	}
 	for _, m := range p.Containers[0].VolumeMounts {
 		if _, ok := secrets[m.Name]; !ok {
@@ -356,6 +374,9 @@ func checkFiles(t *testing.T, p *pod, cfg *config.Config) {
 		if !mounted[path.Dir(file)] {
 			t.Errorf("%s is not in a secret", file)
 		}
+	}
+	if _, ok := mounted[cfg.Data]; cfg.Data != "" && !ok {
+		t.Errorf("%s is no volume", cfg.Data)
 	}
 	if files == 0 {
 		t.Error("nothing proves that a node belongs to the cluster")
@@ -389,13 +410,18 @@ func (m *manifest) checkEmbedded(t *testing.T, cfg *config.Config) {
 	if cfg.Cluster.Size != m.workload.Replicas {
 		t.Errorf("cluster.size is %d of %d", cfg.Cluster.Size, m.workload.Replicas)
 	}
+}
+
+// checkPolicy: the ports between nodes are for nodes alone.
+func (m *manifest) checkPolicy(t *testing.T) {
 	if m.policy == nil {
-		t.Fatal("everybody reaches the port between nodes")
+		t.Fatal("everybody reaches the ports between nodes")
 	}
 	for _, rule := range m.policy.Ingress {
+		nodesOnly := len(rule.From) == 1 && rule.From[0].PodSelector.MatchLabels["app.kubernetes.io/name"] == "mycelium"
 		for _, p := range rule.Ports {
-			if p.Port == "cluster" && (len(rule.From) != 1 || rule.From[0].PodSelector.MatchLabels["app.kubernetes.io/name"] != "mycelium") {
-				t.Errorf("the port between nodes: %+v", rule)
+			if (p.Port == "cluster" || p.Port == "forward") && !nodesOnly {
+				t.Errorf("a port between nodes: %+v", rule)
 			}
 		}
 	}
