@@ -37,7 +37,7 @@ func TestClusterDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	ports := []string{}
-	for _, port := range []string{"4000", "4001", "6222", "6223"} {
+	for _, port := range []string{"4000", "4001", "4011", "4012", "4013", "6222", "6223", "6231", "6232", "6233"} {
 		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+freePort(t))
 	}
 	obey := startShell(t, strings.NewReplacer(ports...))
@@ -49,13 +49,13 @@ func TestClusterDocument(t *testing.T) {
 			obey(command, strings.TrimSpace(want))
 		}
 	}
-	if commands < 7 {
+	if commands < 13 {
 		t.Errorf("docs/cluster.md has %d commands", commands)
 	}
 }
 
-// startShell runs commands in a directory of their own; what serves runs beside the others, and is
-// waited for until it is ready.
+// startShell runs commands in a directory of their own; what serves runs beside the others, which wait
+// until all of it is ready: nodes that wait for each other are started one after the other.
 func startShell(t *testing.T, ports *strings.Replacer) func(command, want string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -72,6 +72,7 @@ func startShell(t *testing.T, ports *strings.Replacer) func(command, want string
 		cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE"), "XDG_RUNTIME_DIR=" + keys}
 		return cmd
 	}
+	starting := map[string]*buffer{}
 	return func(command, want string) {
 		t.Helper()
 		command = ports.Replace(command)
@@ -89,8 +90,12 @@ func startShell(t *testing.T, ports *strings.Replacer) func(command, want string
 					t.Logf("%s\n%s", command, log)
 				}
 			})
-			wait(t, "ready: "+command, func() bool { return strings.Contains(log.String(), "joined the cluster") })
+			starting[command] = log
 			return
+		}
+		for command, log := range starting {
+			wait(t, "ready: "+command, func() bool { return strings.Contains(log.String(), "joined the cluster") })
+			delete(starting, command)
 		}
 		// What a node knows of another may be a second old, so a question is asked again.
 		deadline := time.Now().Add(patience)
@@ -100,7 +105,8 @@ func startShell(t *testing.T, ports *strings.Replacer) func(command, want string
 			if err == nil && got == want {
 				return
 			}
-			if !strings.HasPrefix(command, "curl ") || time.Now().After(deadline) {
+			asks := strings.HasPrefix(command, "curl ") || strings.HasPrefix(command, "mycelium instances get ")
+			if !asks || time.Now().After(deadline) {
 				t.Fatalf("%s: %v\nprints %s\nnot    %s", command, err, got, want)
 			}
 			time.Sleep(100 * time.Millisecond)
