@@ -49,7 +49,8 @@ type EmbedOptions struct {
 }
 
 const (
-	// startTimeout is how long the server may take to listen: it takes milliseconds.
+	// startTimeout is how long the server may take to listen, and to accept this node's
+	// connection: it takes milliseconds.
 	startTimeout = 10 * time.Second
 	// reportEvery is how many attempts to reach a node, one a second, it takes until another
 	// failure is logged after the first.
@@ -78,7 +79,10 @@ func Embed(o EmbedOptions) (*Transport, error) {
 		e.lock.Close()
 		return nil, err
 	}
-	t, err := connect(o.Cluster, "", []nats.Option{nats.InProcessServer(e.server), nats.UserInfo(options.Username, options.Password)})
+	t, err := connect(o.Cluster, "", []nats.Option{
+		nats.InProcessServer(e.server), nats.UserInfo(options.Username, options.Password),
+		nats.Timeout(startTimeout), // a busy machine may need longer than the usual 2 s
+	})
 	if err != nil {
 		e.stop()
 		return nil, err

@@ -39,7 +39,7 @@ func RemovePeer(ctx context.Context, o EmbedOptions, name string) error {
 		return err
 	}
 	defer (&embedded{server: s}).stop()
-	conn, err := nats.Connect("", nats.InProcessServer(s), nats.UserInfo(options.Users[0].Username, options.Users[0].Password))
+	conn, err := nats.Connect("", nats.InProcessServer(s), nats.UserInfo(options.Users[0].Username, options.Users[0].Password), nats.Timeout(startTimeout))
 	if err != nil {
 		return fmt.Errorf("natscluster: connecting to NATS: %w", err)
 	}
