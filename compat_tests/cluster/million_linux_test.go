@@ -42,7 +42,7 @@ func TestMillion(t *testing.T) {
 		places[i] = place{client: address, listen: address, peers: freeAddress(t)}
 	}
 	begun := time.Now()
-	nodes := startNodes(t, places, "--presence-off=*", "--idle-timeout=1h", "--limits-max-connections-per-address=0", "--limits-handshakes-per-second=0")
+	nodes := startNodes(t, places, "--cluster-insecure", "--presence-off=*", "--idle-timeout=1h", "--limits-max-connections-per-address=0", "--limits-handshakes-per-second=0")
 	for _, n := range nodes {
 		n.unwatch()
 	}

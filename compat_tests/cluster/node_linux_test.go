@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -66,11 +67,22 @@ func startNodes(t *testing.T, places []place, args ...string) []*node {
 		n.start()
 		n.watched.Go(func() { n.watch(ctx) })
 		t.Cleanup(n.end)
+		wait(t, n.name+" listens", n.listens) // dozens that start at once time out
 	}
 	for _, n := range nodes {
 		wait(t, n.name+" is ready", n.ready.Load)
 	}
 	return nodes
+}
+
+// listens reports whether clients can connect.
+func (n *node) listens() bool {
+	conn, err := net.DialTimeout("tcp", n.address, time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // start starts a process.
