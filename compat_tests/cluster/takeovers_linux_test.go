@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -48,7 +49,7 @@ func TestTakeovers(t *testing.T) {
 	o := watchOwners(t, nodes, len(docs))
 	t.Logf("at first %v", o.shares())
 	for begun := time.Now(); o.takeovers() < *takeovers && time.Since(begun) < 5*time.Minute+time.Duration(*takeovers)*2*time.Second; {
-		what := disturb(t, w, nodes)
+		what := disturb(t, w, nodes, o.choose(nodes))
 		t.Logf("%d takeovers and %d operations after %s: %s; now %v", o.takeovers(), saved(docs), time.Since(begun).Round(time.Second), what, o.shares())
 		if t.Failed() {
 			return
@@ -83,11 +84,11 @@ func keyFile(t *testing.T) string {
 	return file
 }
 
-// disturb does something to a node, for long enough to have others take its documents most
-// of the time, and waits until all nodes are ready. It returns what it has done.
-func disturb(t *testing.T, w *network, nodes []*node) (what string) {
+// disturb does something to node number i, for long enough to have others take its
+// documents most of the time, and waits until all nodes are ready. It returns what it has
+// done.
+func disturb(t *testing.T, w *network, nodes []*node, i int) (what string) {
 	t.Helper()
-	i := rand.IntN(len(nodes))
 	n := nodes[i]
 	time.Sleep(upTo(3 * time.Second)) // between two saves, in one, …
 	begun := time.Now()
@@ -235,6 +236,16 @@ func (o *ownership) shares() map[string]int {
 		n[node]++
 	}
 	return n
+}
+
+// choose chooses a node: one with more documents more often, others now and then.
+func (o *ownership) choose(nodes []*node) int {
+	shares := o.shares()
+	var tickets []int
+	for i, n := range nodes {
+		tickets = append(tickets, slices.Repeat([]int{i}, 5+shares[n.name])...)
+	}
+	return tickets[rand.IntN(len(tickets))]
 }
 
 // takeovers is how often a document has gone to another node.
