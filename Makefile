@@ -6,8 +6,8 @@ GO ?= go
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 # A process with the race detector would wait for a second before it ends.
 export GORACE ?= atexit_sleep_ms=0
-# Packages that are tested at a time: half of their time is waiting.
-PACKAGES := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
+# Packages that are tested at a time: some of their time is waiting.
+PACKAGES := $(shell echo $$((1 + $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
 # Tests of a package at a time that say they may: nearly all of their time is waiting.
 PARALLEL := 16
 FUZZTIME ?= 60s

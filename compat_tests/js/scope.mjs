@@ -27,6 +27,13 @@ const open = () => process.getActiveResourcesInfo().filter(kind => KINDS.include
 
 /** Registers the last hook of a file, which checks that no process, socket, server or timer of ours is left. */
 export function leaveNothingBehind() {
-  // until's own timer is not counted, because it has fired when open() is called.
-  after(() => until("every process, socket and timer is closed", () => open().length === 0, open))
+  after(async () => {
+    try {
+      // until's own timer is not counted, because it has fired when open() is called.
+      await until("every process, socket and timer is closed", () => open().length === 0, open)
+    } catch (error) {
+      setTimeout(() => process.exit(1), 1000).unref() // what is left would keep the file from ending, once this is reported
+      throw error
+    }
+  })
 }
