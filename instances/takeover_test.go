@@ -60,7 +60,7 @@ func (s *tally) Start(ctx context.Context) error {
 	s.l.mu.Unlock()
 	s.in.Go("counting", func(ctx context.Context) error {
 		for ctx.Err() == nil {
-			s.save(ctx) //nolint:errcheck // it tries again
+			s.save(ctx) // it tries again
 			select {
 			case <-time.After(100 * time.Millisecond):
 			case <-ctx.Done():

@@ -105,36 +105,17 @@ func (m *Manager) isClosed() bool {
 // applyUpdate carries out an update of a locked member.
 func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec Spec, fields []string) error {
 	one.mu.RLock()
-	life, state, revision, drained := one.life, one.state, one.revision, one.drained
+	life, revision := one.life, one.revision
+	r := record{Spec: spec, Stopped: one.state == Stopped || one.drained}
 	one.mu.RUnlock()
-	how := howToChange(state, fields)
-	var next *Instance
-	var err error
-	if m.nodes != nil && (state == away || one.spreads(kind) != one.spreads(one.kind)) {
-		how = bySettling
-	}
-	switch how {
-	case byConfigure:
-		var taken bool
-		taken, err = life.configure(ctx, kind, spec.Config)
-		if !taken {
-			how = byRestart
-			next, err = m.build(one, kind, spec)
-		}
-	case byRestart, whenStopped:
-		next, err = m.build(one, kind, spec) // this also checks whether the type accepts it
-	case bySettling:
-		err = m.tryBuild(kind, spec)
-	}
+	how, next, err := m.tryUpdate(ctx, one, kind, spec, fields)
 	if err != nil {
 		return err
 	}
-	r := record{Spec: spec, Stopped: state == Stopped || drained}
 	if revision, err = m.writeRecord(ctx, one, r, revision); err != nil {
-		if next != nil {
-			next.discard()
-		}
 		switch {
+		case next != nil:
+			next.discard()
 		case how == byConfigure && m.nodes != nil:
 			life.spec = &spec // settle returns it to the configuration that was kept
 			m.settleLater(one)
@@ -147,27 +128,58 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 	one.spec, one.kind, one.revision = spec, kind, revision
 	one.mu.Unlock()
 	m.applyHistory(one, &spec)
-	switch how {
-	case byRestart:
+	return m.finishUpdate(one, how, next)
+}
+
+// tryUpdate does what may refuse an update: it has the logic of a locked member
+// take the configuration, or makes the next life.
+func (m *Manager) tryUpdate(ctx context.Context, one *member, kind *Type, spec Spec, fields []string) (how howTo, next *Instance, err error) {
+	one.mu.RLock()
+	life, state, moves := one.life, one.state, one.spreads(kind) != one.spreads(one.kind)
+	one.mu.RUnlock()
+	if m.nodes != nil && (state == away || moves) {
+		return bySettling, nil, m.tryBuild(kind, spec)
+	}
+	how = howToChange(state, fields)
+	if how == byConfigure {
+		taken, err := life.configure(ctx, kind, spec.Config)
+		if taken {
+			return how, nil, err
+		}
+		how = byRestart
+	}
+	if how == byRestart || how == whenStopped {
+		next, err = m.build(one, kind, spec) // this also checks whether the type accepts it
+	}
+	return how, next, err
+}
+
+// finishUpdate has a locked member that has a new spec serve with it.
+func (m *Manager) finishUpdate(one *member, how howTo, next *Instance) (err error) {
+	one.mu.RLock()
+	life, spec, revision := one.life, one.spec, one.revision
+	one.mu.RUnlock()
+	switch {
+	case how == bySettling: // settle does it, on the node that runs it
+		return nil
+	case how == byRestart:
 		one.halt()
 		one.launch(next, nil)
-	case whenStopped:
+		return nil
+	case how == whenStopped:
 		next.discard()
-	case bySettling: // settle does it, on the node that runs it
-	case byConfigure:
-		one.setApplied(life, spec, revision)
-		chs, err := life.rechannel()
-		if err != nil {
+		return nil
+	case life == nil:
+		return nil
+	}
+	one.setApplied(life, spec, revision)
+	chs := life.channels
+	if how == byConfigure {
+		if chs, err = life.rechannel(); err != nil {
 			return err
 		}
-		return life.remount(m.limitsOf(spec), life.sockets, chs)
-	default:
-		if life != nil {
-			one.setApplied(life, spec, revision)
-			return life.remount(m.limitsOf(spec), life.sockets, life.channels)
-		}
 	}
-	return nil
+	return life.remount(m.limitsOf(spec), life.sockets, chs)
 }
 
 // howTo is how a change is carried out.
