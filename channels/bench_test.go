@@ -42,13 +42,18 @@ type crowd struct {
 
 func newCrowd(t testing.TB, s *server, receivers int) *crowd {
 	t.Helper()
+	return newCrowdAt(t, s, "/socket/websocket?vsn=2.0.0", receivers)
+}
+
+func newCrowdAt(t testing.TB, s *server, target string, receivers int) *crowd {
+	t.Helper()
 	topic := fmt.Sprintf("relay:%d", receivers)
 	c := &crowd{
 		frame: frames(`["1",null,"` + topic + `","msg",{"body":"hello"}]`),
 		reply: 2 + len(`[null,null,"`+topic+`","msg",{"body":"hello"}]`), buf: make([]byte, 64<<10),
 	}
 	for range receivers {
-		p := s.dial(t)
+		p := s.dialTarget(t, target, nil)
 		p.join(topic, "{}")
 		conn := p.Conn().(*net.TCPConn)
 		conn.SetDeadline(time.Time{}) // it is open

@@ -33,8 +33,8 @@ type fleetNode struct {
 	gone    atomic.Bool // the others do not hear it
 }
 
-// join starts n endpoints of a fleet, each with long polling at /socket.
-func joinFleet(t *testing.T, n int, insecure bool, o channels.Options, so channels.SocketOptions, chs func() []*channels.Channel) *fleet {
+// joinFleet starts n endpoints of a fleet, each with long polling at /socket.
+func joinFleet(t testing.TB, n int, insecure bool, o channels.Options, so channels.SocketOptions, chs func() []*channels.Channel) *fleet {
 	f := new(fleet)
 	for i := range n {
 		one := f.start(t, i, insecure, o, so, chs())
@@ -45,7 +45,7 @@ func joinFleet(t *testing.T, n int, insecure bool, o channels.Options, so channe
 	return f
 }
 
-func (f *fleet) start(t *testing.T, i int, insecure bool, o channels.Options, so channels.SocketOptions, chs []*channels.Channel) *fleetNode {
+func (f *fleet) start(t testing.TB, i int, insecure bool, o channels.Options, so channels.SocketOptions, chs []*channels.Channel) *fleetNode {
 	t.Helper()
 	leaks.Watch(t)
 	o.Drain = quickDrain
@@ -78,7 +78,7 @@ func (f *fleet) start(t *testing.T, i int, insecure bool, o channels.Options, so
 }
 
 // stop may be called more than once.
-func (n *fleetNode) stop(t *testing.T) {
+func (n *fleetNode) stop(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := n.Shutdown(ctx); err != nil {
@@ -219,7 +219,7 @@ func TestFleetPollGivenUp(t *testing.T) {
 	}, rooms)
 }
 
-// TestFleetForeignReceipt: what only nodes may say has no meaning from a client.
+// TestFleetForeignFields: what only nodes may say has no meaning from a client.
 func TestFleetForeignFields(t *testing.T) {
 	so := channels.SocketOptions{LongPoll: longPolling}
 	f := joinFleet(t, 2, false, channels.Options{}, so, rooms)

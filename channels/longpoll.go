@@ -34,7 +34,7 @@ type LongPollOptions struct {
 	// longpollerTimeout, 20 s.
 	Window time.Duration
 	// Grace is how long a session lives after its client closed the connection
-	// of a poll before the answer, as a browser does when the page is closed. It
+	// of a poll before it has the answer, as a browser does when the page is closed. It
 	// must be long enough for a client that polls again at once. It has no effect
 	// on a session whose last poll was answered, nor beyond the time that Window
 	// gives a session. Default 3 s. If thousands of sessions of a loop have no
@@ -176,12 +176,25 @@ func (p *pollRequest) get() {
 		p.answerStatus(http.StatusOK, http.StatusGone)
 	case http.StatusNoContent:
 		p.answerPoll(http.StatusNoContent, p.renewed(t), nil) //nolint:errcheck // no message is lost
+		p.watchAnswer(s, a)
 	default:
 		written := false
-		defer func() { s.settleAnswer(a, written) }() // frames that were not written come in the next answer
+		defer func() {
+			s.settleAnswer(a, written) // frames that were not written come in the next answer
+			if written {
+				p.watchAnswer(s, a)
+			}
+		}()
 		if p.ctx.Err() == nil {
 			written = p.answerPoll(http.StatusOK, p.renewed(t), a.frames) == nil
 		}
+	}
+}
+
+// watchAnswer has the session notice that its client does not take an answer.
+func (p *pollRequest) watchAnswer(s *pollSession, a pollAnswer) {
+	if p.receipt == nil { // else the connection is that of the node in between
+		front.OnLostAnswer(p.r, func() { s.answerLost(a) })
 	}
 }
 

@@ -41,7 +41,8 @@ type pollSession struct {
 	place   *list.Element    // in idlePolls; nil while it is not there
 	writing []*netloop.Frame // are being written by a request
 	seen    time.Time        // when the last poll ended
-	gone    bool             // the last poll's connection broke before its answer
+	gone    bool             // the last poll's connection broke before its client had the answer
+	polls   uint32           // so far
 	expiry  *time.Timer
 	woken   bool          // a task that answers the waiting poll has been posted
 	slow    bool          // being ended by DisconnectSlow
@@ -57,6 +58,7 @@ type poll struct{ answer chan pollAnswer }
 type pollAnswer struct {
 	status int
 	frames []*netloop.Frame // must be settled
+	poll   uint32           // which of the session's polls it answers
 }
 
 func newPollSession(e *Endpoint, m *mount) *pollSession {
@@ -109,6 +111,18 @@ func (s *pollSession) settleAnswer(a pollAnswer, written bool) {
 	if !s.post(func() { s.settled(written) }) {
 		frames.Release(a.frames)
 	}
+}
+
+// answerLost reports that the client has not taken an answer that was written. Its
+// messages are lost, but its client has closed the connection: unless it has polled
+// again, it is gone.
+func (s *pollSession) answerLost(a pollAnswer) {
+	s.post(func() {
+		if !s.socket.closed() && s.polls == a.poll {
+			s.gone = true
+			s.expire()
+		}
+	})
 }
 
 // dispatch handles messages. If one of them holds the session up, the others
@@ -217,6 +231,7 @@ func (s *pollSession) attach(p *poll) {
 		s.waiting.answer <- pollAnswer{status: http.StatusNoContent}
 	}
 	s.gone = false
+	s.polls++
 	s.await(p)
 	s.flush()
 }
@@ -229,7 +244,7 @@ func (s *pollSession) detach(p *poll, gone bool) {
 	}
 	s.await(nil)
 	s.polled(gone)
-	p.answer <- pollAnswer{status: http.StatusNoContent}
+	p.answer <- pollAnswer{status: http.StatusNoContent, poll: s.polls}
 }
 
 // answerBytes is the largest size of one answer, unless a single message is
@@ -249,7 +264,7 @@ func (s *pollSession) flush() {
 	}
 	s.await(nil)
 	s.writing, s.queue = s.queue[:n:n], s.queue[n:]
-	p.answer <- pollAnswer{status: http.StatusOK, frames: s.writing}
+	p.answer <- pollAnswer{status: http.StatusOK, frames: s.writing, poll: s.polls}
 }
 
 // settled releases the frames of an answer, or puts them back into the queue.

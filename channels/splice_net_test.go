@@ -24,7 +24,7 @@ type ward struct {
 	clients chan channels.Request // who has connected to it
 }
 
-func openWard(t *testing.T, f *fleet) *ward {
+func openWard(t testing.TB, f *fleet, chs ...*channels.Channel) *ward {
 	t.Helper()
 	w := &ward{fleet: f, clients: make(chan channels.Request, 100)}
 	w.here.Store(true)
@@ -34,9 +34,12 @@ func openWard(t *testing.T, f *fleet) *ward {
 	}
 	w.guest.Socket("/", channels.SocketOptions{LongPoll: longPolling, Connect: func(_ context.Context, s *channels.Socket, r *channels.Request) error {
 		s.SetID("user:" + r.Params.Get("user"))
-		w.clients <- *r
+		select {
+		case w.clients <- *r:
+		default:
+		}
 		return nil
-	}}, relayAll())
+	}}, append(chs, relayAll())...)
 	for i, n := range f.nodes {
 		n.Route("/ward", func(below string) (*channels.Endpoint, string, error) {
 			id, rest, _ := strings.Cut(below, "/")

@@ -115,8 +115,8 @@ var options = []*option{
 	{
 		key: "long_poll_grace", live: true, kind: duration(100*time.Millisecond, 5*time.Minute),
 		def: "3s", example: "10s",
-		help: "How long a long-poll client stays in its channels after it closes the connection of a waiting request, " +
-			"as a browser does when a page is closed. After a request that was answered, the client has one and a half windows.",
+		help: "How long a long-poll client stays in its channels after it closes the connection of a waiting request, or before " +
+			"it has taken an answer, as a browser does when a page is closed. After a request that was answered, the client has one and a half windows.",
 		also: []string{"poll-grace", "longpoll-grace"},
 	},
 	{

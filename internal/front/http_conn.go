@@ -47,6 +47,8 @@ type httpConn struct {
 	// Owned by the goroutine of net/http that writes.
 	writes allowance // for the answer
 
+	lostAnswer lostAnswer
+
 	handling              atomic.Bool // a handler runs
 	readAsked, writeAsked atomic.Bool // the handler has set a deadline
 	hijacked, hurried     atomic.Bool
@@ -138,6 +140,7 @@ func (c *httpConn) more() error {
 	if n > 0 {
 		return nil
 	}
+	c.readFailed(err)
 	return err
 }
 
@@ -152,6 +155,7 @@ func (c *httpConn) checkHead(end int) error {
 			return c.refuse(admission.Forbidden)
 		}
 	}
+	c.lostAnswer.nextRequest()
 	c.part, c.head, c.began = partMessage, end, time.Time{}
 	c.body, c.reads, c.err = websocket.NewBody(r.ContentLength), allowance{}, nil
 	c.readBase.Store(int64(c.front.options.HandshakeTimeout))
@@ -250,6 +254,7 @@ func (c *httpConn) readAhead(p []byte) (int, error) {
 	if c.given == len(c.buf) {
 		n, err := c.countedConn.Read(p[:1])
 		if n == 0 {
+			c.readFailed(err)
 			return 0, err
 		}
 		c.buf = append(c.buf, p[0])

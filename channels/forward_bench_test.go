@@ -1,0 +1,86 @@
+package channels_test
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/race"
+)
+
+// forwardWays are how a client reaches an instance.
+var forwardWays = []struct {
+	name     string
+	node     int // the client's; 1 has the instance
+	insecure bool
+}{{"direct", 1, true}, {"forwarded", 0, false}, {"forwarded insecure", 0, true}}
+
+const wardTarget = "/ward/one/websocket?vsn=2.0.0"
+
+// BenchmarkForwardEcho is a message to the instance and back, one at a time.
+func BenchmarkForwardEcho(b *testing.B) { benchmarkForward(b, 1) }
+
+// BenchmarkForwardFanOut is a broadcast that 500 clients read.
+func BenchmarkForwardFanOut(b *testing.B) { benchmarkForward(b, 500) }
+
+func benchmarkForward(b *testing.B, receivers int) {
+	for _, way := range forwardWays {
+		b.Run(way.name, func(b *testing.B) {
+			f := joinFleet(b, 2, way.insecure, channels.Options{Loops: 2}, channels.SocketOptions{}, func() []*channels.Channel { return nil })
+			openWard(b, f, relaying())
+			c := newCrowdAt(b, f.nodes[way.node].server, wardTarget, receivers)
+			c.send(b, 10)
+			b.ResetTimer()
+			c.send(b, b.N)
+		})
+	}
+}
+
+// memoryOf returns how much memory n clients take, on the heap and in stacks, in bytes, and
+// how many goroutines, each, with their own ends.
+func memoryOf(t *testing.T, s *server, n int) (bytes, goroutines float64) {
+	t.Helper()
+	measure := func() (uint64, int) {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse, runtime.NumGoroutine()
+	}
+	s.dialTarget(t, wardTarget, nil)
+	before, ran := measure()
+	clients := make([]*peer, n)
+	for i := range clients {
+		clients[i] = s.dialTarget(t, wardTarget, nil)
+	}
+	after, run := measure()
+	runtime.KeepAlive(clients)
+	return float64(after-before) / float64(n), float64(run-ran) / float64(n)
+}
+
+// TestForwardedMemory: what a forwarded connection takes at its two nodes more than one
+// to its instance's node takes there.
+func TestForwardedMemory(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector takes memory: make test-budgets runs it without")
+	}
+	const clients = 500
+	var direct, goroutines float64
+	for _, way := range forwardWays {
+		f := joinFleet(t, 2, way.insecure, channels.Options{Loops: 2}, channels.SocketOptions{}, func() []*channels.Channel { return nil })
+		openWard(t, f, relaying())
+		bytes, running := memoryOf(t, f.nodes[way.node].server, clients)
+		if way.node == 1 {
+			direct, goroutines = bytes, running
+			continue
+		}
+		most, mostGoroutines := 48_000.0, 2.1 // TLS has a goroutine and buffers at each end
+		if way.insecure {
+			most, mostGoroutines = 1200, 0.1
+		}
+		t.Logf("%s: %.0f bytes and %.1f goroutines more", way.name, bytes-direct, running-goroutines)
+		if bytes-direct > most || running-goroutines > mostGoroutines {
+			t.Errorf("%s: at most %.0f bytes and %.1f goroutines are allowed", way.name, most, mostGoroutines)
+		}
+	}
+}
