@@ -30,6 +30,7 @@ type catchUp struct {
 	client string       // the client's own name for itself
 	asked  bool         // by the params of the join: the client is told of state and position
 	told   bool         // history_state was sent
+	until  time.Time    // waits for this node to know as much as the client; zero: it does not
 	page   history.Page // what was read, on its way to the loop
 }
 
@@ -159,6 +160,9 @@ func (t *replay) Run() {
 	}
 	page := u.page
 	u.page = history.Page{}
+	if page.Wait && c.awaitHistory(u) {
+		return
+	}
 	if u.asked && (!u.told || page.Missing != "") {
 		u.told = true
 		c.pushFromLoop(eventHistoryState, statePayload(&page))
@@ -179,6 +183,35 @@ func (t *replay) Run() {
 		c.pushFromLoop(eventHistoryMark, markPayload(page.Next))
 	}
 }
+
+// behindWait is how long a client is not answered that has more than this node, which
+// hears of it from another one at any moment; behindPause is the pause between two
+// looks.
+const (
+	behindWait  = 2 * time.Second
+	behindPause = 50 * time.Millisecond
+)
+
+// awaitHistory has the page read again in a moment. It returns false if that has been
+// done for long enough.
+func (c *Context) awaitHistory(u *catchUp) bool {
+	now := time.Now()
+	if u.until.IsZero() {
+		u.until = now.Add(behindWait)
+	}
+	if now.After(u.until) {
+		return false
+	}
+	lane := c.socket.loop
+	time.AfterFunc(behindPause, func() { lane.Post((*replayAgain)(c)) })
+	return true
+}
+
+// replayAgain is a Context as the task that reads a page of its replay again.
+type replayAgain Context
+
+// Run is for the loop.
+func (t *replayAgain) Run() { (*Context)(t).readReplay() }
 
 // sendRecorded sends a recorded message as the broadcast that it was.
 func (c *Context) sendRecorded(m *history.Message) {

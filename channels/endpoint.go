@@ -87,17 +87,18 @@ type Options struct {
 // limits, counters and a shutdown of its own, but no port.
 type Endpoint struct {
 	// Static after NewEndpoint.
-	log     *logging.Log
-	limits  Limits // except those that Reconfigure changes; a socket's own are its mount's
-	options Options
-	host    *Endpoint // nil: this is not a guest
-	loops   *netloop.Group
-	tenant  *netloop.Tenant // the queues of its work on the loops
-	gate    *admission.Gate // counts and refuses connections; it knows whether the endpoint drains
-	front   *front.Front    // of the listeners; a guest's is its host's
-	pubsub  *dispatch.PubSub
-	history *history.Space // nil: nothing is recorded
-	stopped chan struct{}  // closed when Shutdown has ended all loops
+	log          *logging.Log
+	limits       Limits // except those that Reconfigure changes; a socket's own are its mount's
+	options      Options
+	host         *Endpoint // nil: this is not a guest
+	loops        *netloop.Group
+	tenant       *netloop.Tenant // the queues of its work on the loops
+	gate         *admission.Gate // counts and refuses connections; it knows whether the endpoint drains
+	front        *front.Front    // of the listeners; a guest's is its host's
+	pubsub       *dispatch.PubSub
+	history      *history.Space // nil: nothing is recorded
+	leaveHistory func()         // nil without history
+	stopped      chan struct{}  // closed when Shutdown has ended all loops
 
 	// perLoop[i] is owned by loop i.
 	perLoop []perLoop
@@ -159,11 +160,8 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 		limits: o.Limits.withDefaults(), options: o, log: logging.NewLog(o.Logger),
 		stopped: make(chan struct{}), places: make(map[string]place), history: o.History,
 	}
-	if e.history != nil {
-		if o.Bus != nil {
-			return nil, errHistoryAndBus
-		}
-		e.history.OnMark(e.sendMark)
+	if err := o.checkHistory(); err != nil {
+		return nil, err
 	}
 	e.live.Store(&e.limits)
 	e.totals.set(&e.limits)
@@ -220,10 +218,14 @@ func (e *Endpoint) openTopics(stripes int) (err error) {
 		Bus: e.options.Bus, Codec: codec{}, Stripes: stripes,
 		OnError: func(err error) { e.log.Error("bus").Err(err).Write() },
 	})
-	if err == nil {
-		e.pubsub.OnControl(e.handleControl)
+	if err != nil {
+		return err
 	}
-	return err
+	e.pubsub.OnControl(e.handleControl)
+	if e.history != nil {
+		e.leaveHistory = e.history.Attach((*receiver)(e))
+	}
+	return nil
 }
 
 // Socket serves channels at a path. Clients connect to the path followed by

@@ -13,7 +13,7 @@ import (
 
 // errHistoryAndBus is returned for an endpoint whose history would miss what other
 // nodes broadcast.
-var errHistoryAndBus = errors.New("channels: Options.History records the broadcasts of this node only: it cannot be used with Options.Bus")
+var errHistoryAndBus = errors.New("channels: Options.History with Options.Bus needs a store that is shared with the other nodes (history.Store.Share)")
 
 // Events about history, for clients that have asked for them in the params of a
 // join. A mark has the position of a client that has everything up to it; the
@@ -51,9 +51,43 @@ func (e *Endpoint) record(topic string, b *broadcast, from *Context) (err error)
 	if from != nil {
 		m.Sender = from.sender()
 	}
-	b.historic, b.sender = true, m.Sender
-	e.history.Record(topic, &m, func() { err = e.pubsub.BroadcastLocal(topic, b, subscriberOf(from)) })
+	b.sender = m.Sender
+	sent := e.history.Record(topic, &m, func(recorded bool) {
+		b.historic = recorded
+		err = e.pubsub.BroadcastLocal(topic, b, subscriberOf(from))
+	})
+	if err == nil {
+		err = e.sent(sent)
+	}
 	return err
+}
+
+// receiver is an endpoint as the receiver of what happens in its history.
+type receiver Endpoint
+
+var _ history.Receiver = (*receiver)(nil)
+
+// checkHistory shares Options.History with other nodes if there are any.
+func (o *Options) checkHistory() error {
+	if o.History != nil && o.Bus != nil && o.History.Share() != nil {
+		return errHistoryAndBus
+	}
+	return nil
+}
+
+// Receive implements history.Receiver: it broadcasts a message of another node.
+func (r *receiver) Receive(topic string, m *history.Message, recorded bool) {
+	e := (*Endpoint)(r)
+	if !e.pubsub.Wanted(topic) {
+		return
+	}
+	b, err := newBroadcast(topic, m.Event, Payload{Data: m.Payload, Binary: m.Binary})
+	if err != nil {
+		e.log.Error("a message of another node cannot be encoded").Err(err).Write()
+		return
+	}
+	b.historic, b.sender = recorded, m.Sender
+	e.pubsub.BroadcastLocal(topic, b, nil) //nolint:errcheck // a closed endpoint has no clients
 }
 
 // subscriberOf returns a channel as the subscriber to leave out; nil for none, which
@@ -100,9 +134,11 @@ func (c *Context) passesOver(b *broadcast) bool {
 	return b.sender != 0 && c.history&named != 0 && c.sender() == b.sender
 }
 
-// sendMark sends the clients of a topic that follow its history their position. The
-// topic's history is locked, so the mark comes behind everything that it includes.
-func (e *Endpoint) sendMark(topic string, p history.Position) {
+// Mark implements history.Receiver: it sends the clients of a topic that follow its
+// history their position. The topic's history is locked, so the mark comes behind
+// everything that it includes.
+func (r *receiver) Mark(topic string, p history.Position) {
+	e := (*Endpoint)(r)
 	b, err := newBroadcast(topic, eventHistoryMark, markPayload(p))
 	if err != nil {
 		e.log.Error("a mark cannot be encoded").Err(err).Write()
@@ -205,8 +241,12 @@ func (e *Endpoint) refreshSome(lane *netloop.Lane, list []*Context) {
 	}
 }
 
-// stop ends the refreshing for good.
-func (r *refresher) stop() {
+// closeHistory ends what the endpoint has to do with history.
+func (e *Endpoint) closeHistory() {
+	if e.leaveHistory != nil {
+		e.leaveHistory()
+	}
+	r := &e.refresher
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true

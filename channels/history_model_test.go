@@ -69,15 +69,17 @@ type commuter struct {
 	client string // its name for itself; it is not sent its own numbers
 	random *rand.Rand
 
-	last   int    // the last number that it was sent; -1: none
-	marked int    // the last number that the position includes
-	hole   bool   // the position includes later numbers, which it was not sent
-	asked  int    // marked, when the client joined
-	pos    string // "": none yet
-	joined bool   // it has been told the state
-	free   bool   // the next number may be any later one
-	ref    string
-	seen   commuters
+	last   int  // the last number that it was sent; -1: none
+	marked int  // the last number that the position includes
+	hole   bool // the position includes later numbers, which it was not sent
+	// marked and hole when the client joined.
+	asked     int
+	askedHole bool
+	pos       string // "": none yet
+	joined    bool   // it has been told the state
+	free      bool   // the next number may be any later one
+	ref       string
+	seen      commuters
 }
 
 // historyRound is one server with a few clients.
@@ -187,7 +189,7 @@ func (c *commuter) ride(p *peer) error {
 
 func (c *commuter) join(p *peer) error {
 	params := `{"history":{}}`
-	c.asked = c.marked
+	c.asked, c.askedHole = c.marked, c.hole || c.pos == ""
 	if c.pos != "" {
 		params = after(c.pos)
 	}
@@ -231,7 +233,7 @@ func (c *commuter) take(m envelope) error {
 		}
 		if !c.joined {
 			c.joined = true
-			c.free = c.pos == "" || c.hole
+			c.free = c.askedHole
 			c.seen.Twice += max(0, c.last-c.asked)
 			c.last = c.asked
 		}

@@ -87,7 +87,7 @@ func (e *Endpoint) shutdown(ctx context.Context) error {
 		err = drainErr
 	}
 	e.cutOff()
-	e.refresher.stop()
+	e.closeHistory()
 	if e.host == nil {
 		if httpErr := e.front.Shutdown(ctx); httpErr != nil {
 			err = httpErr

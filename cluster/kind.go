@@ -7,6 +7,8 @@ import "iter"
 const (
 	// TypeBroadcast is a message for all subscribers of a topic: see [Node.Bus].
 	TypeBroadcast byte = 1
+	// TypeRecorded is a message that is recorded, for all subscribers of a topic.
+	TypeRecorded byte = 2
 	// typeFragment is a part of an entry that is larger than a packet.
 	typeFragment byte = 3
 	// TypeJoin and TypeLeave are changes of presences.
@@ -45,4 +47,13 @@ type Snapshotter interface {
 	// and then applies the entries of tail. The state may include some of these
 	// already. Only the difference may be visible to others.
 	Restore(p *Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte])
+}
+
+// Heir is a [Snapshotter] whose snapshots also have what nodes have left that are
+// gone. So a node asks each peer that is older than itself for a snapshot, even if it
+// could get all entries of the peer.
+type Heir interface {
+	Snapshotter
+	// Inherits does nothing.
+	Inherits()
 }

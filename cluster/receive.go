@@ -1,6 +1,9 @@
 package cluster
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // receive is called by the transport. It parses a packet and handles it.
 func (n *Node) receive(data []byte) {
@@ -117,6 +120,10 @@ func (n *Node) meet(log LogID, h heartbeat) {
 	}
 	n.peers[log], n.named[h.name] = p, p
 	n.transport.To(log, n.heartbeat(false)) // so that both know each other at once
+	heir := slices.ContainsFunc(n.kinds, func(k Kind) bool { _, ok := k.(Heir); return ok })
+	if heir && h.uptime > now-n.born {
+		p.expectSnapshot(now)
+	}
 }
 
 // loseName takes the peer's name away, because its node has begun a new log.

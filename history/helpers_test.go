@@ -36,7 +36,7 @@ func space(t testing.TB, s *history.Store, rules ...history.Rule) *history.Space
 // record records a text and returns the message.
 func record(sp *history.Space, topic, text string) history.Message {
 	m := history.Message{Event: "msg", Payload: []byte(text)}
-	sp.Record(topic, &m, func() {})
+	sp.Record(topic, &m, func(bool) {})
 	return m
 }
 
@@ -65,5 +65,21 @@ func wantPage(t testing.TB, p history.Page, messages string, missing history.Rea
 func fill(sp *history.Space, topic string, from, to int) {
 	for i := from; i < to; i++ {
 		record(sp, topic, fmt.Sprint("m", i))
+	}
+}
+
+// listener is a receiver that keeps the texts it gets.
+type listener struct {
+	got  []string
+	mark func(topic string)
+}
+
+func (l *listener) Receive(_ string, m *history.Message, _ bool) {
+	l.got = append(l.got, string(m.Payload))
+}
+
+func (l *listener) Mark(topic string, _ history.Position) {
+	if l.mark != nil {
+		l.mark(topic)
 	}
 }

@@ -129,7 +129,7 @@ func TestSenders(t *testing.T) {
 	_, sp := open(t, history.Options{}, history.Rule{})
 	for i, sender := range []uint64{1, 0, 2, 1} {
 		m := history.Message{Event: "msg", Payload: fmt.Append(nil, "m", i), Sender: sender}
-		sp.Record("a", &m, func() {})
+		sp.Record("a", &m, func(bool) {})
 	}
 	wantPage(t, sp.Page("a", history.Ask{Without: 1}), "m1 m2", "")
 	wantPage(t, sp.Page("a", history.Ask{}), "m0 m1 m2 m3", "")
@@ -278,9 +278,9 @@ func TestMarks(t *testing.T) {
 		_, sp := open(t, history.Options{}, history.Rule{Age: time.Hour})
 		var sent []string
 		begun := time.Now()
-		sp.OnMark(func(topic string, p history.Position) {
+		sp.Attach(&listener{mark: func(topic string) {
 			sent = append(sent, fmt.Sprintf("%s %v", topic, time.Since(begun)))
-		})
+		}})
 		record(sp, "a", "nobody asks")
 		sp.Follow(1)
 		for range 33 {
@@ -314,7 +314,7 @@ func TestMemoryOfAMessage(t *testing.T) {
 		before := heap()
 		store, sp := open(t, history.Options{Memory: 1 << 30}, history.Rule{Bytes: 1 << 30})
 		for i := range topics * messages {
-			sp.Record(fmt.Sprint("topic ", i%topics), &history.Message{Event: "msg", Payload: payload}, func() {})
+			sp.Record(fmt.Sprint("topic ", i%topics), &history.Message{Event: "msg", Payload: payload}, func(bool) {})
 		}
 		used := heap() - before
 		beside := float64(used)/(topics*100) - float64(size+len("msg"))
@@ -334,10 +334,10 @@ func TestRecordAllocatesNothing(t *testing.T) {
 	_, sp := open(t, history.Options{}, history.Rule{Bytes: 10 << 20, Messages: 10_000})
 	payload := bytes.Repeat([]byte("x"), 100)
 	for range 20_000 {
-		sp.Record("a", &history.Message{Event: "msg", Payload: payload}, func() {})
+		sp.Record("a", &history.Message{Event: "msg", Payload: payload}, func(bool) {})
 	}
 	if n := testing.AllocsPerRun(10_000, func() {
-		sp.Record("a", &history.Message{Event: "msg", Payload: payload}, func() {})
+		sp.Record("a", &history.Message{Event: "msg", Payload: payload}, func(bool) {})
 	}); n > 0.1 {
 		t.Errorf("%v allocations a message", n)
 	}
@@ -348,7 +348,7 @@ func BenchmarkRecord(b *testing.B) {
 	payload := bytes.Repeat([]byte("x"), 300)
 	b.ReportAllocs()
 	for b.Loop() {
-		sp.Record("room:42", &history.Message{Event: "msg", Payload: payload}, func() {})
+		sp.Record("room:42", &history.Message{Event: "msg", Payload: payload}, func(bool) {})
 	}
 }
 
@@ -356,7 +356,7 @@ func BenchmarkRead100(b *testing.B) {
 	_, sp := open(b, history.Options{}, history.Rule{})
 	start := now(sp, "room:42")
 	for range 100 {
-		sp.Record("room:42", &history.Message{Event: "msg", Payload: make([]byte, 300)}, func() {})
+		sp.Record("room:42", &history.Message{Event: "msg", Payload: make([]byte, 300)}, func(bool) {})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -13,16 +13,11 @@ const MarkEvery = 2 * time.Second
 // first message, and then every MarkEvery if there were more.
 type marker struct {
 	followers atomic.Int64 // clients that want positions
-	send      atomic.Pointer[func(topic string, p Position)]
 
 	mu      sync.Mutex // taken after a stripe's
 	due     []string   // topics; guarded by mu
 	pending bool       // sendDue will run; guarded by mu
 }
-
-// OnMark has send called, under the lock of the topic, when the clients of a topic
-// are to be sent its position. It replaces the function that was set before.
-func (sp *Space) OnMark(send func(topic string, p Position)) { sp.marker.send.Store(&send) }
 
 // Follow adds n clients, or removes them if n is negative, that want positions.
 func (sp *Space) Follow(n int) { sp.marker.followers.Add(int64(n)) }
@@ -56,8 +51,9 @@ func (m *marker) await(sp *Space) {
 // markNow sends the position. The stripe's lock is held.
 func (sp *Space) markNow(r *ring, now time.Time) {
 	r.marked, r.due = now.UnixMilli(), false
-	if send := sp.marker.send.Load(); send != nil {
-		(*send)(r.topic, sp.store.position())
+	p := sp.position()
+	for _, one := range sp.getReceivers() {
+		(*one).Mark(r.topic, p)
 	}
 }
 

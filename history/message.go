@@ -69,21 +69,16 @@ type kept struct {
 	data   []byte
 }
 
+// messageHead bounds what a message has before its event, without its size.
+const messageHead = 1 + 8 + 2*binary.MaxVarintLen64 + 8 + binary.MaxVarintLen64
+
 // encodedBound returns at least the bytes of a message in a ring.
 func encodedBound(m *Message) int {
-	return 5 + 1 + 8 + 2*binary.MaxVarintLen64 + 8 + 5 + len(m.Event) + len(m.Payload)
+	return binary.MaxVarintLen32 + messageHead + len(m.Event) + len(m.Payload)
 }
 
-// appendHead appends what an erased message has too, without its size.
-func appendHead(b []byte, flags byte, m *Message) []byte {
-	b = append(b, flags)
-	b = binary.BigEndian.AppendUint64(b, uint64(m.Log))
-	b = binary.AppendUvarint(b, m.Number)
-	return binary.AppendUvarint(b, uint64(m.Time.UnixMilli()))
-}
-
-// appendMessage appends a message to the bytes of a ring.
-func appendMessage(b []byte, m *Message) []byte {
+// appendMessageHead appends what a message has before its event, without its size.
+func appendMessageHead(b []byte, m *Message) []byte {
 	var flags byte
 	if m.Binary {
 		flags |= flagBinary
@@ -91,16 +86,55 @@ func appendMessage(b []byte, m *Message) []byte {
 	if m.Sender != 0 {
 		flags |= flagSender
 	}
-	var room [1 + 8 + 2*binary.MaxVarintLen64 + 8 + binary.MaxVarintLen64]byte
-	head := appendHead(room[:0], flags, m)
+	b = append(b, flags)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.Log))
+	b = binary.AppendUvarint(b, m.Number)
+	b = binary.AppendUvarint(b, uint64(m.Time.UnixMilli()))
 	if m.Sender != 0 {
-		head = binary.BigEndian.AppendUint64(head, m.Sender)
+		b = binary.BigEndian.AppendUint64(b, m.Sender)
 	}
-	head = binary.AppendUvarint(head, uint64(len(m.Event)))
+	return binary.AppendUvarint(b, uint64(len(m.Event)))
+}
+
+// appendMessage appends a message to the bytes of a ring.
+func appendMessage(b []byte, m *Message) []byte {
+	var room [messageHead]byte
+	head := appendMessageHead(room[:0], m)
 	b = binary.AppendUvarint(b, uint64(len(head)+len(m.Event)+len(m.Payload)))
 	b = append(b, head...)
 	b = append(b, m.Event...)
 	return append(b, m.Payload...)
+}
+
+// parseKept reads a message that another process has written: nothing may follow it.
+func parseKept(b []byte) (k kept, err error) {
+	body, rest, err := cutText(b)
+	if err != nil || len(rest) > 0 || len(body) < 9 {
+		return kept{}, errMalformed
+	}
+	k.flags, k.log, body = body[0]&(flagBinary|flagSender), LogID(binary.BigEndian.Uint64(body[1:])), body[9:]
+	var ms, event uint64
+	for _, into := range []*uint64{&k.number, &ms} {
+		v, n := binary.Uvarint(body)
+		if n <= 0 {
+			return kept{}, errMalformed
+		}
+		*into, body = v, body[n:]
+	}
+	k.ms = int64(ms)
+	if k.flags&flagSender != 0 {
+		if len(body) < 8 {
+			return kept{}, errMalformed
+		}
+		k.sender, body = binary.BigEndian.Uint64(body), body[8:]
+	}
+	event, n := binary.Uvarint(body)
+	if n <= 0 || event > uint64(len(body)-n) || k.number == 0 || k.ms < 0 {
+		return kept{}, errMalformed
+	}
+	end := n + int(event)
+	k.event, k.data = body[n:end], body[end:]
+	return k, nil
 }
 
 // readKept reads the first message of b, which appendMessage has made, and

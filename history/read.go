@@ -53,6 +53,9 @@ type Page struct {
 	Found int
 	// Missing is why messages are missing before the first; "" if none are.
 	Missing Reason
+	// Wait reports whether the client has more than this node, which may know in a
+	// moment what is missing.
+	Wait bool
 	// More reports whether there are further pages.
 	More bool
 	// Next is the position after the last message of the page; after the last
@@ -95,7 +98,9 @@ func (sp *Space) Last(topic string, n int) []Message {
 func (sp *Space) page(st *stripe, topic string, ask *Ask) (p Page) {
 	rule, r := sp.rules.Load().of(topic), st.rings[topic]
 	if rule == nil {
-		return Page{Next: sp.store.position(), Missing: ask.missing(sp.store, nil, 0)}
+		p.Next = sp.position()
+		p.Missing, p.Wait = ask.missing(sp.logs.Load(), nil, 0)
+		return p
 	}
 	var floor marks
 	var lost int64
@@ -107,7 +112,7 @@ func (sp *Space) page(st *stripe, topic string, ask *Ask) (p Page) {
 		floor, lost = rule.forgotten()
 		r = &ring{rule: rule}
 	}
-	p.Missing = ask.missing(sp.store, floor, lost)
+	p.Missing, p.Wait = ask.missing(sp.logs.Load(), floor, lost)
 	found := 0
 	for k := range r.all {
 		if ask.wants(k) {
@@ -123,7 +128,11 @@ func (sp *Space) page(st *stripe, topic string, ask *Ask) (p Page) {
 		sp.collect(r, ask, skip, &p)
 	}
 	if !p.More {
-		p.Next.marks.raiseAll(sp.store.position().marks)
+		p.Next = sp.position()
+		for i := range p.Next.marks { // the client may have more of a log than this node
+			m := &p.Next.marks[i]
+			m.number = max(m.number, ask.After.marks.of(m.log))
+		}
 	}
 	return p
 }
@@ -181,24 +190,23 @@ func (a *Ask) surplus(found int, p *Page) (skip int) {
 	return skip
 }
 
-// missing returns why messages are missing that are asked for.
-func (a *Ask) missing(s *Store, floor marks, lost int64) Reason {
+// missing returns why messages are missing that are asked for; wait is true if that
+// may change soon.
+func (a *Ask) missing(l *logs, floor marks, lost int64) (why Reason, wait bool) {
 	switch {
 	case a.Unknown:
-		return Unknown
+		return Unknown, false
 	case !a.After.IsZero():
-		for _, m := range a.After.marks {
-			if head, ok := s.knows(m.log); !ok || m.number > head {
-				return Unknown
-			}
+		if why, wait = l.missing(a.After); why != "" {
+			return why, wait
 		}
 		for _, f := range floor {
-			if a.After.marks.of(f.log) < f.number {
-				return Expired
+			if a.After.marks.of(f.log) < f.number && l.knows(f.log) {
+				return Expired, false
 			}
 		}
 	case !a.Since.IsZero() && lost >= a.Since.UnixMilli():
-		return Expired
+		return Expired, false
 	}
-	return ""
+	return "", false
 }

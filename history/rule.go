@@ -41,6 +41,7 @@ const (
 type rule struct {
 	// Static.
 	Rule
+	pending        bool // see newPending
 	topics, events []topics.Pattern
 
 	// What rings have lost that no longer exist. Guarded by mu, which is taken
@@ -102,6 +103,12 @@ func (r *rule) forgotten() (marks, int64) {
 	return append(marks(nil), r.floor...), r.lost
 }
 
+// newPending returns the rule of a space whose rules are not known yet. What other
+// nodes tell of it is kept under this rule until they are.
+func newPending() *rule {
+	return &rule{Rule: Rule{Messages: 1000, Age: time.Hour, Bytes: 1 << 20}, pending: true}
+}
+
 // rules are the rules of a space. They are replaced as a whole.
 type rules []*rule
 
@@ -111,6 +118,14 @@ func (rs rules) of(topic string) *rule {
 		if matchAny(r.topics, topic) {
 			return r
 		}
+	}
+	return nil
+}
+
+// records returns the rule for an event on a topic, nil if it is not recorded.
+func (rs rules) records(topic, event string) *rule {
+	if r := rs.of(topic); r != nil && matchAny(r.events, event) {
+		return r
 	}
 	return nil
 }

@@ -17,9 +17,12 @@ type Space struct {
 	name  string
 	seed  maphash.Seed
 
-	rules   atomic.Pointer[rules]
-	marker  marker
-	stripes atomic.Pointer[[stripeCount]stripe] // nil until there are rules
+	logs      atomic.Pointer[logs]
+	rules     atomic.Pointer[rules]
+	marker    marker
+	receivers atomic.Pointer[[]*Receiver]         // replaced as a whole
+	attached  sync.Mutex                          // held while receivers changes
+	stripes   atomic.Pointer[[stripeCount]stripe] // nil until there are rules
 }
 
 // stripeCount is the number of locks of a space. The lock of a stripe is the lock of
@@ -33,9 +36,13 @@ type stripe struct {
 
 func newSpace(s *Store, name string) *Space {
 	sp := &Space{store: s, name: name, seed: maphash.MakeSeed()}
-	sp.rules.Store(new(rules))
+	sp.logs.Store(s.own)
+	sp.rules.Store(&rules{newPending()})
 	return sp
 }
+
+// position is that of a client that has everything. The lock of its topic is held.
+func (sp *Space) position() Position { return sp.logs.Load().position(sp.store.now()) }
 
 // Name returns the name of the space.
 func (sp *Space) Name() string { return sp.name }
@@ -58,9 +65,6 @@ func (sp *Space) SetRules(list []Rule) error {
 		one.forget(floor, lost)
 		made = append(made, one)
 	}
-	if len(made) > 0 {
-		sp.stripes.CompareAndSwap(nil, new([stripeCount]stripe))
-	}
 	sp.rules.Store(&made)
 	sp.sweep()
 	return nil
@@ -70,20 +74,21 @@ func (sp *Space) SetRules(list []Rule) error {
 func (sp *Space) Rules() []Rule {
 	var list []Rule
 	for _, r := range *sp.rules.Load() {
-		list = append(list, r.Rule)
+		if !r.pending {
+			list = append(list, r.Rule)
+		}
 	}
 	return list
 }
 
 // Records reports whether an event on a topic is recorded.
 func (sp *Space) Records(topic, event string) bool {
-	r := sp.rules.Load().of(topic)
-	return r != nil && matchAny(r.events, event)
+	return sp.rules.Load().records(topic, event) != nil
 }
 
 // Keeps returns the rule for a topic; ok is false if nothing of it is recorded.
 func (sp *Space) Keeps(topic string) (r Rule, ok bool) {
-	if one := sp.rules.Load().of(topic); one != nil {
+	if one := sp.rules.Load().of(topic); one != nil && !one.pending {
 		return one.Rule, true
 	}
 	return Rule{}, false
@@ -94,7 +99,11 @@ func (sp *Space) Keeps(topic string) (r Rule, ok bool) {
 func (sp *Space) stripe(topic string) *stripe {
 	all := sp.stripes.Load()
 	if all == nil {
-		return new(stripe)
+		if len(*sp.rules.Load()) == 0 {
+			return new(stripe)
+		}
+		sp.stripes.CompareAndSwap(nil, new([stripeCount]stripe))
+		all = sp.stripes.Load()
 	}
 	return &all[maphash.String(sp.seed, topic)%stripeCount]
 }
@@ -111,22 +120,29 @@ func (sp *Space) all() []stripe {
 // sets the message's log, number and time. Both happen under the lock of the
 // topic, under which [Space.Read] reads: what is recorded later is also delivered
 // later. deliver must not block, and must not call the space.
-func (sp *Space) Record(topic string, m *Message, deliver func()) {
-	s := sp.store
-	now := s.now()
+//
+// If the space is shared and the message cannot be sent to other nodes, it is not
+// recorded: deliver is told so, and Record returns the error.
+func (sp *Space) Record(topic string, m *Message, deliver func(recorded bool)) error {
+	s, l := sp.store, sp.logs.Load()
+	m.Time = s.now()
 	st := sp.stripe(topic)
 	st.mu.Lock()
-	r := sp.ringOf(st, topic)
+	r := sp.ringFor(st, topic, m.Event)
+	var err error
 	if r != nil {
-		m.Log, m.Number, m.Time = s.log, s.head.Add(1), now
-		sp.put(r, m, now)
+		if err = l.number(sp.name, topic, m); err == nil {
+			sp.put(r, m, m.Time)
+		}
 	}
-	deliver()
-	if r != nil {
-		sp.mark(r, now)
+	recorded := r != nil && err == nil
+	deliver(recorded)
+	if recorded {
+		sp.mark(r, m.Time)
 	}
 	st.mu.Unlock()
 	s.makeRoom()
+	return err
 }
 
 // put adds a message to a ring. The stripe's lock is held.
@@ -145,10 +161,10 @@ func (sp *Space) put(r *ring, m *Message, now time.Time) {
 	}
 }
 
-// ringOf returns the ring of a topic with its present rule, and makes it if there
-// is none; nil if the topic is not recorded. The stripe's lock is held.
-func (sp *Space) ringOf(st *stripe, topic string) *ring {
-	rule := sp.rules.Load().of(topic)
+// ringFor returns the ring for an event on a topic with its present rule, and makes
+// it if there is none; nil if the event is not recorded. The stripe's lock is held.
+func (sp *Space) ringFor(st *stripe, topic, event string) *ring {
+	rule := sp.rules.Load().records(topic, event)
 	r := st.rings[topic]
 	switch {
 	case rule == nil:

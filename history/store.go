@@ -29,18 +29,17 @@ const DefaultMemory = 256 << 20
 type Store struct {
 	// Static after NewStore.
 	memory int64
-	log    LogID
 	now    func() time.Time
+	own    *logs // of spaces of this process alone
+	shared *logs // of spaces that all nodes have; nil: there are none
 
-	head  atomic.Uint64 // the number of the last message of this store's own log
-	bytes atomic.Int64  // what all rings take
+	bytes atomic.Int64 // what all rings take
 	stats counters
 	room  sync.Mutex // held by the goroutine that makes room
 
 	mu     sync.Mutex
 	spaces map[string]*Space // guarded by mu
 	list   []*Space          // the same, replaced as a whole; guarded by mu
-	others marks             // other logs: the last message that is here; guarded by mu
 	sweeps bool              // sweep will run; guarded by mu
 	timer  *time.Timer       // of sweep; guarded by mu
 	closed bool              // guarded by mu
@@ -66,16 +65,23 @@ type Stats struct {
 // NewStore returns an empty store. It needs no closing unless its spaces have
 // messages for whose age the memory must not be kept.
 func NewStore(o Options) *Store {
-	s := &Store{memory: cmp.Or(o.Memory, DefaultMemory), log: o.Log, now: o.Now, spaces: make(map[string]*Space)}
+	s := &Store{memory: cmp.Or(o.Memory, DefaultMemory), own: &logs{id: o.Log}, now: o.Now, spaces: make(map[string]*Space)}
 	if s.now == nil {
 		s.now = time.Now
 	}
-	for s.log == 0 {
-		var b [8]byte
-		crand.Read(b[:])
-		s.log = LogID(binary.BigEndian.Uint64(b[:]))
+	if s.own.id == 0 {
+		s.own.id = newLogID()
 	}
 	return s
+}
+
+func newLogID() (id LogID) {
+	for id == 0 {
+		var b [8]byte
+		crand.Read(b[:])
+		id = LogID(binary.BigEndian.Uint64(b[:]))
+	}
+	return id
 }
 
 // Close drops everything. Spaces record nothing from then on.
@@ -92,8 +98,13 @@ func (s *Store) Close() {
 	}
 }
 
-// Log returns the identifier of this store's own log.
-func (s *Store) Log() LogID { return s.log }
+// Log returns Options.Log, or the number that was drawn.
+func (s *Store) Log() LogID {
+	if s.shared != nil {
+		return s.shared.id
+	}
+	return s.own.id
+}
 
 // Stats returns the store's figures.
 func (s *Store) Stats() Stats {
@@ -142,28 +153,6 @@ func (s *Store) Forget(name string) {
 	}
 }
 
-// position returns the position of a client that has everything. The lock of its
-// topic is held, so no message of that topic is between its number and its ring.
-func (s *Store) position() Position {
-	p := Position{at: s.now().Unix(), marks: make(marks, 1, 4)}
-	p.marks[0] = mark{s.log, s.head.Load()}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.marks = append(p.marks, s.others...)
-	return p
-}
-
-// knows returns the last number of a log that is here; ok is false for an unknown
-// log.
-func (s *Store) knows(log LogID) (head uint64, ok bool) {
-	if log == s.log {
-		return s.head.Load(), true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.others.of(log), s.others.has(log)
-}
-
 // sweepEvery is how often messages are looked for that are too old. They are not
 // sent to anybody in any case; this is about their memory.
 const sweepEvery = 5 * time.Second
@@ -186,6 +175,10 @@ func (s *Store) sweep() {
 	s.mu.Unlock()
 	for _, sp := range list {
 		sp.sweep()
+	}
+	s.own.forgetOld(s.now())
+	if s.shared != nil {
+		s.shared.forgetOld(s.now())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -98,8 +98,8 @@ func cloneHistory(rules []HistoryRule) []HistoryRule {
 
 // historyOf returns where the broadcasts of an instance are recorded, in all its lives;
 // nil if they are not.
-func (m *Manager) historyOf(one *member, kind *Type) *history.Space {
-	if m.options.History == nil || one.trial || m.options.Bus != nil && one.spreads(kind) {
+func (m *Manager) historyOf(one *member) *history.Space {
+	if m.options.History == nil || one.trial {
 		return nil
 	}
 	return m.options.History.Open(one.id)

@@ -64,7 +64,8 @@ type Options struct {
 	// instance with those of the instances with this id on other nodes. nil
 	// means that each node has its own presences.
 	Replicator func(id string) presence.Replicator
-	// History keeps what instances record: see Spec.History. nil records nothing.
+	// History keeps what instances record: see Spec.History. nil records nothing. With
+	// Bus, it must be shared with the other nodes.
 	History *history.Store
 	// Logger gets what happens to instances, as channels.Options.Logger does; nil
 	// writes errors to standard error.

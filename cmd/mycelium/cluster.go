@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/cluster/histories"
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
 	"github.com/mycelium-rt/mycelium/cluster/presences"
 	"github.com/mycelium-rt/mycelium/instances"
@@ -36,6 +38,7 @@ type clusterNode struct {
 	name      string     // of this node
 	forward   *forwarder // nil: clients are not forwarded
 	presences *presences.Kind
+	histories *histories.Kind
 	watcher   *membership.Watcher
 	store     *sharedStore // nil: each node has instances of its own
 	// conflict receives why this node cannot stay: another node has its name or its number.
@@ -62,7 +65,7 @@ func (d *daemon) join(files clusterFiles) error {
 	if !c.Enabled() {
 		return nil
 	}
-	n := &clusterNode{name: files.node, conflict: make(chan error, 1), presences: presences.New()}
+	n := &clusterNode{name: files.node, conflict: make(chan error, 1), presences: presences.New(), histories: histories.New(d.history)}
 	var err error
 	if n.forward, err = d.listenForForwarded(files, n.nodeOf); err != nil {
 		return err
@@ -72,9 +75,11 @@ func (d *daemon) join(files clusterFiles) error {
 		n.forward.close()
 		return err
 	}
+	kinds := n.presences.Types()
+	maps.Copy(kinds, n.histories.Types())
 	watcher := new(atomic.Pointer[membership.Watcher]) // nil until the node has started
 	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
-		Name: n.name, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(watcher, n.forwardAddress()), Kinds: n.presences.Types(),
+		Name: n.name, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(watcher, n.forwardAddress()), ID: n.histories.Log(), Kinds: kinds,
 	})
 	if err != nil {
 		transport.Close() // the first error is the one to report
@@ -82,6 +87,7 @@ func (d *daemon) join(files clusterFiles) error {
 		return err
 	}
 	n.presences.Start(n.Node)
+	n.histories.Start(n.Node)
 	if c.SharesInstances() {
 		n.store = openShared(transport, c.Name, logging.NewLog(&d.log))
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
-	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
 	"github.com/mycelium-rt/mycelium/instances/chat"
@@ -84,7 +83,7 @@ func (d *daemon) newManager() *instances.Manager {
 	d.verifiers.log = &d.log
 	m := instances.New(d.endpoint, instances.Options{
 		Store: d.instanceStore(), Node: d.cluster.sharingNode(), Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
-		History: history.NewStore(history.Options{Memory: int64(d.cfg.History.Memory)}),
+		History: d.history,
 		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 		Address: d.cluster.forwardAddress(), Elsewhere: d.cluster.elsewhere(),
 	})
@@ -112,7 +111,33 @@ func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 	if err := d.instances.Open(ctx); err != nil {
 		return err
 	}
+	d.loadHistory()
 	return d.openAPI(d.cfg, first.keys)
+}
+
+// historyFile is the name of the file with what was recorded before the server was
+// stopped, in the directory of the data.
+const historyFile = "history"
+
+// loadHistory loads what was recorded before the server was stopped. It is called when
+// instances have their rules. A file that cannot be read is no reason not to start:
+// clients are told that they missed something.
+func (d *daemon) loadHistory() {
+	if d.cfg.Data == "" {
+		return
+	}
+	if err := d.history.Load(filepath.Join(d.cfg.Data, historyFile)); err != nil {
+		d.log.Error().Err(err).Msg("what was recorded before is lost")
+	}
+}
+
+// saveHistory keeps what is recorded for the next start. Nothing is recorded any more.
+func (d *daemon) saveHistory() error {
+	defer d.history.Close()
+	if d.cfg.Data == "" || d.history.Stats().Recorded == 0 {
+		return nil
+	}
+	return d.history.Save(filepath.Join(d.cfg.Data, historyFile))
 }
 
 // defaultSpec returns the spec of the default instance for a configuration.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
@@ -44,6 +45,7 @@ type daemon struct {
 	store          instances.Store
 	cluster        *clusterNode // nil: this is a single node
 	instances      *instances.Manager
+	history        *history.Store              // what instances record
 	api            atomic.Pointer[httpapi.API] // nil: there is none
 	observer       *observer.Observer          // static after the port is open; nil: there is no API
 	own            *ownKey                     // the API's; nil: the configuration has keys
@@ -191,7 +193,7 @@ func (d *daemon) closeAll(ctx context.Context) error {
 	if d.observer != nil {
 		err = d.observer.Close(ctx)
 	}
-	return errors.Join(err, d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.store.Close(), d.cluster.leave())
+	return errors.Join(err, d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave())
 }
 
 // open makes the endpoint and what it serves.
@@ -209,6 +211,7 @@ func (d *daemon) open(first *loaded) (err error) {
 	if d.store, err = openStore(d.cfg); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background())) // it has no clients
 	}
+	d.history = history.NewStore(history.Options{Memory: int64(d.cfg.History.Memory)})
 	if err := d.join(first.cluster); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background()), d.store.Close())
 	}

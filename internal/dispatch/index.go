@@ -135,6 +135,14 @@ func (x *index) lookup(dst []*group, topic string) []*group {
 	return dst
 }
 
+// wanted reports whether topic has a group.
+func (x *index) wanted(topic string) bool {
+	s := x.stripe(topic)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.topics.m[topic] != nil
+}
+
 func (x *index) subscribers(topic string) int {
 	s := x.stripe(topic)
 	s.mu.RLock()

@@ -223,6 +223,9 @@ func (p *PubSub) receive(topic string, data []byte) {
 	m.Release()
 }
 
+// Wanted reports whether topic has subscribers on this node, or announced ones.
+func (p *PubSub) Wanted(topic string) bool { return p.index.wanted(topic) }
+
 // Subscribers is how many subscribers topic has on this node. Beside concurrent changes it is a moment's view.
 func (p *PubSub) Subscribers(topic string) int { return p.index.subscribers(topic) }
 

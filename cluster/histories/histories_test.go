@@ -1,0 +1,196 @@
+package histories
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/history"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hub carries packets between nodes of this process; each node has a goroutine that
+// receives.
+type hub struct {
+	mu    sync.Mutex
+	nodes map[cluster.LogID]*port // guarded by mu
+}
+
+type port struct {
+	hub     *hub
+	self    cluster.LogID
+	packets chan []byte
+	cut     atomic.Bool // nothing arrives
+	reader  sync.WaitGroup
+}
+
+func (p *port) Open(self cluster.LogID, receive func([]byte)) error {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	p.self, p.hub.nodes[self] = self, p
+	p.reader.Go(func() {
+		for b := range p.packets {
+			receive(b)
+		}
+	})
+	return nil
+}
+
+func (p *port) ToAll(data []byte) error {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	for log, other := range p.hub.nodes {
+		if log != p.self {
+			other.put(data)
+		}
+	}
+	return nil
+}
+
+func (p *port) To(log cluster.LogID, data []byte) {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if other := p.hub.nodes[log]; other != nil {
+		other.put(data)
+	}
+}
+
+// put drops what there is no room for, as a network does.
+func (p *port) put(data []byte) {
+	if p.cut.Load() {
+		return
+	}
+	select {
+	case p.packets <- slices.Clone(data):
+	default:
+	}
+}
+
+func (p *port) Close() error {
+	p.hub.mu.Lock()
+	delete(p.hub.nodes, p.self)
+	close(p.packets) // nobody sends: what does holds mu and finds it gone
+	p.hub.mu.Unlock()
+	p.reader.Wait()
+	return nil
+}
+
+// server is a node with a store, and the messages that its clients get.
+type server struct {
+	port  *port
+	node  *cluster.Node
+	store *history.Store
+	space *history.Space
+
+	mu  sync.Mutex
+	got map[string]int // guarded by mu: how often a payload was received
+}
+
+func (s *server) Receive(_ string, m *history.Message, _ bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got[string(m.Payload)]++
+}
+
+func (s *server) Mark(string, history.Position) {}
+
+func start(t *testing.T, h *hub, name string, l cluster.Limits) *server {
+	t.Helper()
+	s := &server{port: &port{hub: h, packets: make(chan []byte, 10_000)}, store: history.NewStore(history.Options{}), got: make(map[string]int)}
+	k := New(s.store)
+	var err error
+	s.node, err = cluster.Start(s.port, cluster.SystemClock(), cluster.Options{Name: name, ID: k.Log(), Kinds: k.Types(), Limits: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Start(s.node)
+	s.space = s.store.Open("")
+	if err := s.space.Share(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.space.SetRules([]history.Rule{{Messages: 100_000, Bytes: 64 << 20, Age: time.Hour}}); err != nil {
+		t.Fatal(err)
+	}
+	s.space.Attach(s)
+	t.Cleanup(func() {
+		if err := s.node.Close(); err != nil {
+			t.Error(err)
+		}
+		s.store.Close()
+	})
+	return s
+}
+
+func (s *server) say(t *testing.T, topic string, from, to int) {
+	t.Helper()
+	for i := from; i < to; {
+		err := s.space.Record(topic, &history.Message{Event: "msg", Payload: fmt.Appendf(nil, "%s %d", topic, i)}, func(bool) {})
+		switch {
+		case err == nil:
+			i++
+		case errors.Is(err, cluster.ErrBusy):
+			time.Sleep(time.Millisecond)
+		default:
+			t.Fatal(err)
+		}
+	}
+}
+
+// has waits until a node has so many messages of a topic.
+func (s *server) has(t *testing.T, topic string, n int) {
+	t.Helper()
+	waittest.For(t, fmt.Sprintf("%s has %d messages", topic, n), func() bool { return len(s.space.Page(topic, history.Ask{}).Messages) == n })
+}
+
+// TestNodes: nodes have what each has recorded; one that was cut off for so long that its
+// entries are no longer kept gets them all the same, and its clients each once; one that
+// starts gets everything, also of a node that has ended.
+func TestNodes(t *testing.T) {
+	h := &hub{nodes: make(map[cluster.LogID]*port)}
+	small := cluster.Limits{Keep: 64 << 10}
+	a, b := start(t, h, "a", small), start(t, h, "b", small)
+	waittest.For(t, "they know each other", func() bool { return len(a.node.Stats().Peers) == 1 && len(b.node.Stats().Peers) == 1 })
+	a.say(t, "x", 0, 100)
+	b.say(t, "y", 0, 100)
+	b.has(t, "x", 100)
+	a.has(t, "y", 100)
+
+	b.port.cut.Store(true)
+	a.say(t, "x", 100, 5_000) // more than is kept for resending
+	waittest.For(t, "all is sent", func() bool { return a.node.Stats().Waiting == 0 })
+	b.port.cut.Store(false)
+	a.say(t, "x", 5_000, 5_001)
+	b.has(t, "x", 5_001)
+	b.mu.Lock()
+	for i := range 5_001 {
+		if n := b.got[fmt.Sprintf("x %d", i)]; n != 1 {
+			t.Fatalf("b's clients got message %d %d times", i, n)
+		}
+	}
+	b.mu.Unlock()
+
+	pos := a.space.Page("y", history.Ask{Last: -1}).Next
+	if err := a.node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, h, "c", small)
+	c.has(t, "x", 5_001)
+	c.has(t, "y", 100)
+	if p := c.space.Since("y", pos, 0); p.Missing != "" || len(p.Messages) != 0 {
+		t.Errorf("a client of the node that has ended: %+v", p)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.got) != 0 {
+		t.Errorf("c's clients got %d messages that were there before c", len(c.got))
+	}
+}

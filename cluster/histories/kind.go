@@ -1,0 +1,92 @@
+package histories
+
+import (
+	"errors"
+	"iter"
+	"sync/atomic"
+
+	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/history"
+)
+
+// Kind connects the store of a node with those of its peers.
+type Kind struct {
+	store     *history.Store
+	node      atomic.Pointer[cluster.Node]
+	malformed atomic.Uint64
+}
+
+// nodeKind is a Kind as its node calls it: programs do not.
+type nodeKind Kind
+
+var _ cluster.Heir = (*nodeKind)(nil)
+
+// New returns a Kind for one node. The store must have no spaces yet.
+func New(s *history.Store) *Kind {
+	k := &Kind{store: s}
+	s.Share(k.publish)
+	return k
+}
+
+// Log returns the identifier for the node, for cluster.Options.ID.
+func (k *Kind) Log() cluster.LogID { return cluster.LogID(k.store.Log()) }
+
+// Types returns the kind by the type of its entries, for cluster.Options.Kinds.
+func (k *Kind) Types() map[byte]cluster.Kind {
+	return map[byte]cluster.Kind{cluster.TypeRecorded: (*nodeKind)(k)}
+}
+
+// Start gives the kind its node. Call it once, before anything is recorded.
+func (k *Kind) Start(n *cluster.Node) { k.node.Store(n) }
+
+// Malformed returns the number of entries and snapshots that could not be read.
+func (k *Kind) Malformed() uint64 { return k.malformed.Load() }
+
+var errNotStarted = errors.New("histories: a message before Kind.Start")
+
+// publish appends an entry to the node's log.
+func (k *Kind) publish(parts ...[]byte) error {
+	n := k.node.Load()
+	if n == nil {
+		return errNotStarted
+	}
+	_, err := n.Append(cluster.TypeRecorded, parts...)
+	return err
+}
+
+func logOf(p *cluster.Peer) history.LogID { return history.LogID(p.Log()) }
+
+// Apply implements cluster.Kind.
+func (n *nodeKind) Apply(p *cluster.Peer, _ byte, entry []byte) {
+	if n.store.Apply(logOf(p), entry) != nil {
+		n.malformed.Add(1)
+	}
+}
+
+// Lost implements cluster.Kind. A kind with snapshots is not told.
+func (n *nodeKind) Lost(*cluster.Peer, uint64) {}
+
+// Up implements cluster.Kind.
+func (n *nodeKind) Up(p *cluster.Peer) { n.store.Up(logOf(p)) }
+
+// Down implements cluster.Kind.
+func (n *nodeKind) Down(p *cluster.Peer) { n.store.Down(logOf(p)) }
+
+// Gone implements cluster.Kind.
+func (n *nodeKind) Gone(p *cluster.Peer) { n.store.Gone(logOf(p)) }
+
+// Snapshot implements cluster.Snapshotter.
+func (n *nodeKind) Snapshot(size int, yield func(part []byte)) { n.store.Snapshot(size, yield) }
+
+// Inherits implements cluster.Heir.
+func (n *nodeKind) Inherits() {}
+
+// Restore implements cluster.Snapshotter.
+func (n *nodeKind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
+	if n.store.Restore(parts) != nil {
+		n.malformed.Add(1)
+	}
+	for _, entry := range tail {
+		n.Apply(p, cluster.TypeRecorded, entry)
+	}
+}

@@ -1,0 +1,12 @@
+package history
+
+// Sweep drops what is too old, as the store does by itself now and then.
+func (s *Store) Sweep() {
+	for _, sp := range s.list {
+		sp.sweep()
+	}
+	s.own.forgetOld(s.now())
+	if s.shared != nil {
+		s.shared.forgetOld(s.now())
+	}
+}

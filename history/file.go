@@ -1,0 +1,114 @@
+package history
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// fileHead begins a saved history. It is followed by two snapshots, of the spaces of
+// this process alone and of the shared ones: parts, each behind its length, and a
+// length of 0 at the end.
+const fileHead = "mycelium history 1\n"
+
+const filePart = 64 << 10
+
+// Save writes all messages to a file, which [Store.Load] reads when the process is
+// started again. It replaces the file at once or not at all.
+func (s *Store) Save(name string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	if err != nil {
+		return fmt.Errorf("history: saving: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("history: saving: %w", errors.Join(err, os.Remove(f.Name())))
+		}
+	}()
+	b := bufio.NewWriter(f)
+	b.WriteString(fileHead) // errors of b come with Flush
+	for _, l := range []*logs{s.own, s.shared} {
+		if l != nil {
+			w := &partWriter{size: filePart, yield: func(part []byte) {
+				b.Write(binary.AppendUvarint(nil, uint64(len(part))))
+				b.Write(part)
+			}}
+			s.write(w, l, func(LogID) bool { return true })
+			w.flush()
+		}
+		b.WriteByte(0)
+	}
+	if err := errors.Join(b.Flush(), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// Load adds the messages of a file that Save has written, and removes the file. Without
+// a file it does nothing. The spaces must have their rules. What is too old by now is
+// dropped.
+func (s *Store) Load(name string) error {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("history: loading: %w", err)
+	}
+	defer f.Close()
+	if err := s.load(bufio.NewReader(f)); err != nil {
+		return fmt.Errorf("history: loading %s: %w", name, err)
+	}
+	return os.Remove(name)
+}
+
+func (s *Store) load(r *bufio.Reader) error {
+	head := make([]byte, len(fileHead))
+	if _, err := io.ReadFull(r, head); err != nil || string(head) != fileHead {
+		return errMalformed
+	}
+	for _, l := range []*logs{s.own, s.shared} {
+		parts, err := readFileParts(r)
+		if err != nil {
+			return err
+		}
+		if l == nil {
+			continue
+		}
+		st, err := readParts(slices.Values(parts))
+		if err != nil {
+			return err
+		}
+		s.restore(l, &st)
+		for _, m := range st.heads {
+			l.setUp(m.log, false, s.now()) // until its node is heard
+		}
+	}
+	return nil
+}
+
+// readFileParts reads the parts of a snapshot.
+func readFileParts(r *bufio.Reader) (parts [][]byte, err error) {
+	for {
+		n, err := binary.ReadUvarint(r)
+		switch {
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return parts, nil
+		case n > filePart:
+			return nil, errMalformed
+		}
+		part := make([]byte, n)
+		if _, err := io.ReadFull(r, part); err != nil {
+			return nil, err
+		}
+		parts = append(parts, part)
+	}
+}

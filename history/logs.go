@@ -1,0 +1,173 @@
+package history
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// logs are a log of this process and those of others that its spaces have messages
+// of. A store has one for the spaces of this process alone, and in a cluster one for
+// the spaces that all nodes share.
+type logs struct {
+	// Static after construction.
+	id LogID
+	// publish sends an entry to the other nodes, which apply it with Store.Apply; nil:
+	// nobody else has these spaces.
+	publish func(parts ...[]byte) error
+
+	// head is the number of the last message of this process. appending is held while a
+	// number is given to a message that is published, because entries must be in the
+	// order of their numbers. It is taken after a stripe's lock.
+	head      atomic.Uint64
+	appending sync.Mutex
+
+	mu     sync.Mutex // taken after a stripe's lock and appending
+	others []otherLog // guarded by mu
+	// Guarded by mu: a bounded number of logs that are no longer among others, and when
+	// the last of them was removed, Unix seconds.
+	forgotten []LogID
+	horizon   int64
+}
+
+// otherLog is a log of another process, or of this one before it was restarted.
+type otherLog struct {
+	mark
+	up   bool      // its process is heard, and tells everybody of its messages
+	over time.Time // when it was known that it had ended; zero: it may go on
+}
+
+const (
+	// keepLog is how long the number of a log is kept that has ended. Positions that
+	// are older than that are not understood any more.
+	keepLog = 24 * time.Hour
+	// maxForgotten bounds logs.forgotten.
+	maxForgotten = 1024
+)
+
+// position returns the position of a client that has everything. The lock of its
+// topic is held, so no message of that topic is between its number and its ring.
+func (l *logs) position(now time.Time) Position {
+	p := Position{at: now.Unix(), marks: make(marks, 1, 4)}
+	p.marks[0] = mark{l.id, l.head.Load()}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, o := range l.others {
+		p.marks = append(p.marks, o.mark)
+	}
+	return p
+}
+
+// headOf returns the last number of another log; ok is false for an unknown one.
+func (l *logs) headOf(log LogID) (head uint64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o := l.find(log); o != nil {
+		return o.number, true
+	}
+	return 0, false
+}
+
+// knows reports whether positions have a number for a log.
+func (l *logs) knows(log LogID) bool {
+	_, ok := l.headOf(log)
+	return ok || log == l.id
+}
+
+// find returns another log, nil if it is unknown. The caller holds mu.
+func (l *logs) find(log LogID) *otherLog {
+	i := slices.IndexFunc(l.others, func(o otherLog) bool { return o.log == log })
+	if i < 0 {
+		return nil
+	}
+	return &l.others[i]
+}
+
+// raise notes that the messages of another log up to number are here.
+func (l *logs) raise(log LogID, number uint64) {
+	if log == l.id {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o := l.find(log); o != nil {
+		o.number = max(o.number, number)
+		return
+	}
+	l.others = append(l.others, otherLog{mark: mark{log, number}})
+}
+
+// setUp notes whether the process of another log is heard, and when it has ended.
+func (l *logs) setUp(log LogID, up bool, over time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o := l.find(log); o != nil {
+		o.up, o.over = up, over
+	}
+}
+
+// forgetOld removes logs that ended long ago.
+func (l *logs) forgetOld(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.others = slices.DeleteFunc(l.others, func(o otherLog) bool {
+		old := !o.over.IsZero() && now.Sub(o.over) > keepLog
+		if old {
+			l.forgotten = append(l.forgotten, o.log)
+			l.horizon = now.Unix()
+		}
+		return old
+	})
+	if extra := len(l.forgotten) - maxForgotten; extra > 0 {
+		l.forgotten = slices.Delete(l.forgotten, 0, extra)
+	}
+}
+
+// missing returns why a client with this position cannot be sent what it missed,
+// apart from what rings have lost; wait is true if it may change soon.
+func (l *logs) missing(p Position) (why Reason, wait bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.at < l.horizon {
+		return Expired, false
+	}
+	for _, m := range p.marks {
+		o := l.find(m.log)
+		switch {
+		case m.log == l.id:
+			if m.number > l.head.Load() {
+				return Unknown, false
+			}
+		case o == nil && slices.Contains(l.forgotten, m.log):
+		case o == nil:
+			why, wait = Unknown, wait || l.publish != nil
+		case m.number > o.number && o.up:
+			why, wait = Unknown, true
+		case m.number > o.number:
+			why = NodeLost
+		}
+	}
+	return why, wait
+}
+
+// number gives a message the next number of this process's log, and publishes it
+// where the space is shared.
+func (l *logs) number(space, topic string, m *Message) error {
+	m.Log = l.id
+	if l.publish == nil {
+		m.Number = l.head.Add(1)
+		return nil
+	}
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	m.Number = l.head.Load() + 1
+	if err := l.publish(entryHead(space, topic, m), []byte(m.Event), m.Payload); err != nil {
+		return err
+	}
+	l.head.Store(m.Number)
+	return nil
+}
+
+var errNotShared = errors.New("history: the store is not shared with other nodes")

@@ -1,0 +1,253 @@
+package history_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/history"
+)
+
+// node is a store whose entries a test carries to others.
+type node struct {
+	*history.Store
+	*listener
+	sp      *history.Space
+	entries [][]byte
+	busy    error
+}
+
+func newNode(t testing.TB, c *clock, log history.LogID, rules ...history.Rule) *node {
+	t.Helper()
+	n := &node{Store: history.NewStore(history.Options{Log: log, Now: func() time.Time { return c.now }}), listener: new(listener)}
+	t.Cleanup(n.Close)
+	n.Share(func(parts ...[]byte) error {
+		if n.busy != nil {
+			return n.busy
+		}
+		n.entries = append(n.entries, bytes.Join(parts, nil))
+		return nil
+	})
+	n.sp = n.Open("")
+	if err := n.sp.Share(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.sp.SetRules(rules); err != nil {
+		t.Fatal(err)
+	}
+	n.sp.Attach(n.listener)
+	return n
+}
+
+// carry applies the entries from number from on of one node at another.
+func carry(t testing.TB, from, to *node, entries ...[]byte) {
+	t.Helper()
+	for _, e := range entries {
+		if err := to.Apply(from.Log(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// snapshot returns what a node tells one that starts, in small parts.
+func (n *node) snapshot(size int) (parts [][]byte) {
+	n.Snapshot(size, func(part []byte) { parts = append(parts, slices.Clone(part)) })
+	return parts
+}
+
+// TestShared: what one node records others have, under the positions of either, and
+// each once.
+func TestShared(t *testing.T) {
+	c := newClock()
+	a, b := newNode(t, c, 1, history.Rule{Messages: 5}), newNode(t, c, 2, history.Rule{Messages: 5})
+	a.Up(b.Log())
+	b.Up(a.Log())
+	start := now(a.sp, "x")
+	fill(a.sp, "x", 0, 3)
+	carry(t, a, b, a.entries...)
+	atB := now(b.sp, "x")
+	fill(b.sp, "x", 10, 12)
+	carry(t, b, a, b.entries...)
+	carry(t, b, a, b.entries...) // again: nothing happens
+	for _, n := range []*node{a, b} {
+		wantPage(t, n.sp.Since("x", start, 0), "m0 m1 m2 m10 m11", "")
+		wantPage(t, n.sp.Since("x", atB, 0), "m10 m11", "")
+		wantPage(t, n.sp.Since("x", now(a.sp, "x"), 0), "", "")
+	}
+	if got := strings.Join(a.got, " ") + "|" + strings.Join(b.got, " "); got != "m10 m11|m0 m1 m2" {
+		t.Errorf("received %s", got)
+	}
+	// A client of a comes to b, which has not heard of its last message yet.
+	fill(a.sp, "x", 3, 4)
+	ahead := now(a.sp, "x")
+	if p := b.sp.Since("x", ahead, 0); !p.Wait || p.Missing != history.Unknown {
+		t.Errorf("a client that is ahead: %+v", p)
+	}
+	carry(t, a, b, a.entries[3])
+	wantPage(t, b.sp.Since("x", ahead, 0), "", "")
+	wantPage(t, b.sp.Since("x", start, 0), "m1 m2 m10 m11 m3", history.Expired)
+}
+
+// TestBusy: a message that cannot be sent to other nodes has no number and no place.
+func TestBusy(t *testing.T) {
+	c := newClock()
+	a, b := newNode(t, c, 1, history.Rule{}), newNode(t, c, 2, history.Rule{})
+	a.busy = os.ErrDeadlineExceeded
+	delivered := ""
+	err := a.sp.Record("x", &history.Message{Event: "msg", Payload: []byte("lost")}, func(recorded bool) { delivered = fmt.Sprint(recorded) })
+	if err != os.ErrDeadlineExceeded || delivered != "false" {
+		t.Errorf("%v, recorded %s", err, delivered)
+	}
+	a.busy = nil
+	fill(a.sp, "x", 0, 2)
+	carry(t, a, b, a.entries...)
+	wantPage(t, b.sp.Page("x", history.Ask{}), "m0 m1", "")
+}
+
+// TestSnapshot: a node that starts gets the messages of the others, also those of one
+// that has died, in the order of their times; one that has lost entries gets them later.
+func TestSnapshot(t *testing.T) {
+	for _, size := range []int{7, 100, 10_000} {
+		c := newClock()
+		rule := history.Rule{Messages: 6}
+		a, dead := newNode(t, c, 1, rule), newNode(t, c, 2, rule)
+		start := now(a.sp, "x")
+		for i := range 3 {
+			fill(a.sp, "x", i, i+1)
+			c.advance(time.Second)
+			fill(dead.sp, "x", 10+i, 11+i)
+			c.advance(time.Second)
+		}
+		carry(t, dead, a, dead.entries[:2]...) // the third never left it
+		lost := now(dead.sp, "x")
+		a.Gone(dead.Log())
+		if p := a.sp.Since("x", lost, 0); p.Wait || p.Missing != history.NodeLost {
+			t.Errorf("after a node has died: %+v", p)
+		}
+		late := newNode(t, c, 3, rule)
+		if err := late.Restore(slices.Values(a.snapshot(size))); err != nil {
+			t.Fatal(err)
+		}
+		wantPage(t, late.sp.Since("x", start, 0), "m0 m10 m1 m11 m2", "")
+		carry(t, a, late, a.entries...)
+		if len(late.got) != 0 {
+			t.Errorf("clients were sent what came before they did: %v", late.got)
+		}
+		fill(a.sp, "x", 3, 5) // one entry too many: m0 is dropped
+		if err := late.Restore(slices.Values(a.snapshot(size))); err != nil {
+			t.Fatal(err)
+		}
+		wantPage(t, late.sp.Since("x", start, 0), "m10 m1 m11 m2 m3 m4", history.Expired)
+		if got := strings.Join(late.got, " "); got != "m3 m4" {
+			t.Errorf("clients were sent %s of what they had missed", got)
+		}
+	}
+}
+
+// TestSnapshotBeforeRules: what comes before the rules are known is kept until they are.
+func TestSnapshotBeforeRules(t *testing.T) {
+	c := newClock()
+	a := newNode(t, c, 1, history.Rule{})
+	fill(a.sp, "room:1", 0, 5)
+	fill(a.sp, "lobby", 0, 5)
+	late := history.NewStore(history.Options{Now: func() time.Time { return c.now }})
+	t.Cleanup(late.Close)
+	late.Share(func(...[]byte) error { return nil })
+	if err := late.Restore(slices.Values(a.snapshot(1000))); err != nil {
+		t.Fatal(err)
+	}
+	sp := space(t, late, history.Rule{Topics: []string{"room:*"}, Messages: 2})
+	wantPage(t, sp.Page("room:1", history.Ask{}), "m3 m4", "")
+	wantPage(t, sp.Page("lobby", history.Ask{}), "", "")
+}
+
+// TestFile: a process that is started again has what the one before had, under its
+// positions, once.
+func TestFile(t *testing.T) {
+	c := newClock()
+	file := filepath.Join(t.TempDir(), "history")
+	rule := history.Rule{Messages: 3}
+	a := newNode(t, c, 1, rule)
+	own, err := a.Space("alone", []history.Rule{rule})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, alone := now(a.sp, "x"), now(own, "x")
+	fill(a.sp, "x", 0, 2)
+	m := history.Message{Event: "raw", Payload: []byte("\x00\xff"), Binary: true, Sender: 7}
+	own.Record("x", &m, func(bool) {})
+	gap := now(own, "y")
+	fill(own, "y", 0, 5)
+	if err := a.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	b := newNode(t, c, 2, rule)
+	sp, err := b.Space("alone", []history.Rule{rule})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Load(file); err != nil {
+		t.Fatal(err)
+	}
+	fill(b.sp, "x", 2, 3)
+	wantPage(t, b.sp.Since("x", start, 0), "m0 m1 m2", "")
+	wantPage(t, sp.Since("x", alone, 0), "\x00\xff", "")
+	wantPage(t, sp.Page("x", history.Ask{Without: 7}), "", "")
+	wantPage(t, sp.Since("y", gap, 0), "m2 m3 m4", history.Expired)
+	if err := b.Load(file); err != nil {
+		t.Errorf("without a file: %v", err)
+	}
+	for _, text := range []string{"", "mycelium history 1\n", "mycelium history 1\n\x05", "mycelium history 1\n\x02\x05\x09", "something else"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Load(file); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+// TestForgottenLogs: the positions of logs that have ended grow old with them.
+func TestForgottenLogs(t *testing.T) {
+	c := newClock()
+	a, b := newNode(t, c, 1, history.Rule{Age: time.Minute}), newNode(t, c, 2, history.Rule{})
+	before := now(b.sp, "x")
+	fill(b.sp, "x", 0, 1)
+	carry(t, b, a, b.entries...)
+	mentions := now(a.sp, "x")
+	a.Gone(b.Log())
+	c.advance(25 * time.Hour)
+	record(a.sp, "x", "m1") // a position of now
+	a.Sweep()
+	recent := now(a.sp, "x")
+	if len(recent.String()) >= len(mentions.String()) {
+		t.Errorf("%s is not shorter than %s", recent, mentions)
+	}
+	wantPage(t, a.sp.Since("x", recent, 0), "", "")
+	wantPage(t, a.sp.Since("x", before, 0), "m1", history.Expired)
+}
+
+// FuzzApply: whatever another node sends, this one goes on.
+func FuzzApply(f *testing.F) {
+	c := newClock()
+	a := newNode(f, c, 1, history.Rule{})
+	fill(a.sp, "x", 0, 2)
+	for _, e := range a.entries {
+		f.Add(e, []byte{})
+	}
+	for _, part := range a.snapshot(10_000) {
+		f.Add([]byte{}, part)
+	}
+	f.Fuzz(func(t *testing.T, entry, part []byte) {
+		b := newNode(t, c, 2, history.Rule{})
+		b.Apply(1, entry)                        //nolint:errcheck // most are malformed
+		b.Restore(slices.Values([][]byte{part})) //nolint:errcheck // likewise
+		b.sp.Page("x", history.Ask{})
+		b.snapshot(50)
+	})
+}

@@ -1,0 +1,373 @@
+package history
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"iter"
+	"slices"
+	"time"
+)
+
+// A snapshot is a stream of records, cut into parts anywhere:
+//
+//	type(1) len body
+//
+//	1 log      log(8) number         the last number of a log
+//	2 space    name                  of what follows
+//	3 lost     milliseconds marks    what removed rings of the space have lost
+//	4 topic    len name milliseconds marks   of the messages that follow, and what it has lost
+//	5 message  as in a ring
+//
+// where marks are { log(8) number }*. Unknown records are skipped.
+const (
+	recordLog byte = iota + 1
+	recordSpace
+	recordLost
+	recordTopic
+	recordMessage
+)
+
+// partWriter writes records and cuts them into parts.
+type partWriter struct {
+	size  int
+	yield func(part []byte)
+	part  []byte
+}
+
+func (w *partWriter) record(typ byte, body ...[]byte) {
+	size := 0
+	for _, b := range body {
+		size += len(b)
+	}
+	head := [1 + binary.MaxVarintLen64]byte{typ}
+	w.write(head[:1+binary.PutUvarint(head[1:], uint64(size))])
+	for _, b := range body {
+		w.write(b)
+	}
+}
+
+func (w *partWriter) write(b []byte) {
+	for len(b) > 0 {
+		if w.part == nil {
+			w.part = make([]byte, 0, w.size)
+		}
+		n := min(len(b), w.size-len(w.part))
+		w.part = append(w.part, b[:n]...)
+		if b = b[n:]; len(w.part) == w.size {
+			w.flush()
+		}
+	}
+}
+
+func (w *partWriter) flush() {
+	if len(w.part) > 0 {
+		w.yield(w.part)
+		w.part = nil
+	}
+}
+
+func appendMarks(b []byte, list marks) []byte {
+	for _, m := range list {
+		b = binary.BigEndian.AppendUint64(b, uint64(m.log))
+		b = binary.AppendUvarint(b, m.number)
+	}
+	return b
+}
+
+// Snapshot yields the messages of shared spaces that this node alone is to tell other
+// nodes of, in parts of at most size bytes: its own, and those of nodes that are not
+// there.
+func (s *Store) Snapshot(size int, yield func(part []byte)) {
+	if s.shared == nil {
+		return
+	}
+	w := &partWriter{size: size, yield: yield}
+	s.write(w, s.shared, func(log LogID) bool {
+		return log == s.shared.id || s.shared.isDown(log)
+	})
+	w.flush()
+}
+
+// isDown reports whether the process of another log is not heard.
+func (l *logs) isDown(log LogID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.find(log)
+	return o != nil && !o.up
+}
+
+// write writes the spaces of l, with the logs that are wanted.
+func (s *Store) write(w *partWriter, l *logs, wanted func(log LogID) bool) {
+	// The heads come first: what is recorded meanwhile is above them, and so is left to
+	// its entry.
+	for _, m := range l.position(s.now()).marks {
+		if wanted(m.log) {
+			w.record(recordLog, appendMarks(nil, marks{m}))
+		}
+	}
+	s.mu.Lock()
+	list := s.list
+	s.mu.Unlock()
+	for _, sp := range list {
+		if sp.logs.Load() == l {
+			sp.write(w, wanted)
+		}
+	}
+}
+
+func (sp *Space) write(w *partWriter, wanted func(log LogID) bool) {
+	w.record(recordSpace, []byte(sp.name))
+	var floor marks
+	var lost int64
+	for _, r := range *sp.rules.Load() {
+		f, l := r.forgotten()
+		floor.raiseAll(f)
+		lost = max(lost, l)
+	}
+	w.record(recordLost, binary.AppendUvarint(nil, uint64(lost)), appendMarks(nil, floor))
+	stripes := sp.all()
+	for i := range stripes {
+		st := &stripes[i]
+		st.mu.Lock()
+		for topic, r := range st.rings {
+			head := binary.AppendUvarint(appendText(nil, topic), uint64(r.lost))
+			w.record(recordTopic, head, appendMarks(nil, r.floor))
+			for k := range r.all {
+				if wanted(k.log) {
+					m := k.message(string(k.event))
+					w.record(recordMessage, appendMessage(nil, &m))
+				}
+			}
+		}
+		st.mu.Unlock()
+	}
+}
+
+// state is a snapshot that was read.
+type state struct {
+	heads  marks
+	spaces []spaceState
+}
+
+type spaceState struct {
+	name   string
+	floor  marks
+	lost   int64
+	topics []topicState
+}
+
+type topicState struct {
+	name     string
+	floor    marks
+	lost     int64
+	messages []Message
+}
+
+// readParts reads a snapshot.
+func readParts(parts iter.Seq[[]byte]) (s state, err error) {
+	var rest []byte
+	for part := range parts {
+		rest = append(rest, part...)
+		for len(rest) > 0 {
+			body, behind, err := cutText(rest[1:])
+			if err != nil {
+				break // continues in the next part
+			}
+			if err := s.add(rest[0], body); err != nil {
+				return s, err
+			}
+			rest = behind
+		}
+		rest = bytes.Clone(rest)
+	}
+	if len(rest) > 0 {
+		return s, errMalformed
+	}
+	return s, nil
+}
+
+// add adds a record.
+func (s *state) add(typ byte, body []byte) (err error) {
+	var sp *spaceState
+	var topic *topicState
+	if n := len(s.spaces); n > 0 {
+		sp = &s.spaces[n-1]
+		if n := len(sp.topics); n > 0 {
+			topic = &sp.topics[n-1]
+		}
+	}
+	switch {
+	case typ == recordLog:
+		var list marks
+		list, err = readMarks(body)
+		s.heads.raiseAll(list)
+	case typ == recordSpace:
+		s.spaces = append(s.spaces, spaceState{name: string(body)})
+	case typ > recordMessage:
+	case sp == nil || typ == recordMessage && topic == nil:
+		return errMalformed
+	case typ == recordLost:
+		sp.lost, sp.floor, err = readLost(body)
+	case typ == recordTopic:
+		name, rest, err := cutText(body)
+		if err != nil {
+			return err
+		}
+		t := topicState{name: string(name)}
+		if t.lost, t.floor, err = readLost(rest); err != nil {
+			return err
+		}
+		sp.topics = append(sp.topics, t)
+	case typ == recordMessage:
+		k, err := parseKept(body)
+		if err != nil {
+			return err
+		}
+		m := k.message(string(k.event))
+		m.Payload = bytes.Clone(m.Payload)
+		topic.messages = append(topic.messages, m)
+	}
+	return err
+}
+
+func readLost(b []byte) (lost int64, floor marks, err error) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 {
+		return 0, nil, errMalformed
+	}
+	floor, err = readMarks(b[size:])
+	return int64(n), floor, err
+}
+
+func readMarks(b []byte) (list marks, err error) {
+	for len(b) > 0 {
+		if len(b) < 9 {
+			return nil, errMalformed
+		}
+		number, n := binary.Uvarint(b[8:])
+		if n <= 0 {
+			return nil, errMalformed
+		}
+		list.raise(LogID(binary.BigEndian.Uint64(b)), number)
+		b = b[8+n:]
+	}
+	return list, nil
+}
+
+// Restore adds what another node's Snapshot has yielded. Clients of this node are sent
+// those messages that they have missed because entries were lost.
+func (s *Store) Restore(parts iter.Seq[[]byte]) error {
+	if s.shared == nil {
+		return errNotShared
+	}
+	st, err := readParts(parts)
+	s.restore(s.shared, &st)
+	return err
+}
+
+// restore adds a state to the spaces of l.
+func (s *Store) restore(l *logs, st *state) {
+	for i := range st.spaces {
+		one := &st.spaces[i]
+		sp := s.Open(one.name)
+		sp.logs.Store(l)
+		for _, r := range *sp.rules.Load() {
+			r.forget(one.floor, one.lost)
+		}
+		for i := range one.topics {
+			sp.restore(l, st.heads, &one.topics[i])
+		}
+	}
+	for _, m := range st.heads {
+		l.raise(m.log, m.number)
+	}
+	s.makeRoom()
+}
+
+// restore adds messages to a topic: those that are not there, and whose logs are
+// known to that number.
+func (sp *Space) restore(l *logs, heads marks, t *topicState) {
+	st := sp.stripe(t.name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var here marks // messages up to these numbers are there, or have been
+	if r := st.rings[t.name]; r != nil {
+		here.raiseAll(r.floor)
+		for k := range r.all {
+			here.raise(k.log, k.number)
+		}
+	}
+	added := false
+	for i := range t.messages {
+		m := &t.messages[i]
+		known, live := l.headOf(m.Log)
+		if m.Log == l.id || m.Number > heads.of(m.Log) || m.Number <= max(here.of(m.Log), known) {
+			continue
+		}
+		r := sp.ringFor(st, t.name, m.Event)
+		if r != nil {
+			sp.store.bytes.Add(r.add(m))
+			sp.store.stats.messages.Add(1)
+			added = true
+		}
+		if live && known > 0 {
+			for _, one := range sp.getReceivers() {
+				(*one).Receive(t.name, m, r != nil)
+			}
+		}
+	}
+	r := st.rings[t.name]
+	if r == nil {
+		if rule := sp.rules.Load().of(t.name); rule != nil {
+			rule.forget(t.floor, t.lost)
+		}
+		return
+	}
+	for _, m := range t.floor {
+		if m.log != l.id && m.number > here.of(m.log) {
+			r.floor.raise(m.log, m.number)
+		}
+	}
+	r.lost = max(r.lost, t.lost)
+	if added {
+		sp.sort(r)
+	}
+	sp.expire(r, sp.store.now())
+}
+
+// sort brings the messages into the order of their times, those of each log into the
+// order of their numbers. The stripe's lock is held.
+func (sp *Space) sort(r *ring) {
+	var logs []LogID
+	byLog := make(map[LogID][]Message)
+	for k := range r.all {
+		if byLog[k.log] == nil {
+			logs = append(logs, k.log)
+		}
+		byLog[k.log] = append(byLog[k.log], k.message(string(k.event)))
+	}
+	for _, list := range byLog {
+		slices.SortStableFunc(list, func(a, b Message) int { return cmp.Compare(a.Number, b.Number) })
+	}
+	before := r.memory
+	r.blocks, r.bytes, r.memory = nil, 0, ringMemory(r.topic)
+	n := r.count
+	r.count = 0
+	for {
+		var first LogID
+		var at time.Time
+		for _, log := range logs {
+			if list := byLog[log]; len(list) > 0 && (at.IsZero() || list[0].Time.Before(at)) {
+				first, at = log, list[0].Time
+			}
+		}
+		if at.IsZero() {
+			break
+		}
+		r.add(&byLog[first][0])
+		byLog[first] = byLog[first][1:]
+	}
+	sp.store.bytes.Add(r.memory - before)
+	sp.store.stats.messages.Add(int64(r.count - n))
+}
