@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -45,7 +46,7 @@ const (
 // parseOutcome parses a line "BEHAVIOUR: ok" or "BEHAVIOUR: not offered", either of which
 // may end with " (NOTE)", or "BEHAVIOUR: FAIL REASON".
 func parseOutcome(line string) (behaviour string, o outcome, ok bool) {
-	for _, behaviour = range behaviours {
+	for _, behaviour = range slices.Concat(behaviours, realtimeBehaviours) {
 		said, found := strings.CutPrefix(line, behaviour+": ")
 		if !found {
 			continue

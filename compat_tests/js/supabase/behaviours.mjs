@@ -219,7 +219,7 @@ export const BEHAVIOURS = {
   "token renewed": tokenRenewed,
   "token expired": tokenExpired,
   "HTTP": http,
-  "replay": replay,
+  "replay refused": replay,
   "postgres_changes refused": changes,
   "reconnect": reconnect,
   "limits": limits,
