@@ -54,7 +54,7 @@ const maxClientName = 128
 
 // newCatchUp returns what is sent to a client that joins a topic, nil if nothing is.
 // The params may be any payload; a key "history" that is not an object is ignored.
-func (e *Endpoint) newCatchUp(topic string, params Payload) *catchUp {
+func (e *Endpoint) newCatchUp(ch *Channel, topic string, params Payload) *catchUp {
 	if e.history == nil {
 		return nil
 	}
@@ -62,7 +62,11 @@ func (e *Endpoint) newCatchUp(topic string, params Payload) *catchUp {
 	if !ok {
 		return nil
 	}
-	if u := askedCatchUp(params); u != nil {
+	if ch.replayAsk != nil {
+		if ask, ok := ch.askReplay(e, params); ok {
+			return &catchUp{ask: ask}
+		}
+	} else if u := askedCatchUp(params); u != nil {
 		return u
 	}
 	if rule.OnJoin == 0 {
@@ -215,7 +219,7 @@ func (t *replayAgain) Run() { (*Context)(t).readReplay() }
 
 // sendRecorded sends a recorded message as the broadcast that it was.
 func (c *Context) sendRecorded(m *history.Message) {
-	p := Payload{Data: m.Payload, Binary: m.Binary}
+	p := c.def.replayed(c.socket.endpoint, m)
 	if c.def.intercepts(m.Event) {
 		if b, err := newBroadcast(c.topic, m.Event, p); err == nil {
 			c.intercepted(b)
@@ -236,7 +240,7 @@ func (c *Context) pushFromLoop(event string, p Payload) {
 	if c.life.view != joined {
 		return
 	}
-	if f, err := c.socket.key.Push(c.joinRef, c.topic, event, p); err == nil {
+	if f, err := c.socket.key.Push(c.joinRef, c.clientTopic(), event, p); err == nil {
 		c.socket.send(f)
 	}
 }

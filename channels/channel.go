@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/topics"
 	"github.com/mycelium-rt/mycelium/wire"
 )
@@ -29,6 +30,9 @@ type Channel struct {
 	terminate func(c *Context, reason error)
 	scope     func(params Payload) string // nil: no join has a scope
 	onLoop    bool
+
+	replayAsk     func(params Payload) (history.Ask, bool) // nil: joins ask by the params of package history
+	replayPayload func(m *history.Message) Payload         // set with replayAsk
 
 	mounted atomic.Bool // it serves: changes would be races
 	once    sync.Once   // of mount

@@ -340,7 +340,7 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	c := &Context{socket: s, def: def, joinRef: m.JoinRef.Clone(), nullRef: m.JoinRef == nil}
 	c.enterTopic(m, scope)
 	c.pending = newPendingJoin(c, m.Ref.Clone(), old)
-	c.pending.catchUp = s.endpoint.newCatchUp(c.topic, m.Payload)
+	c.pending.catchUp = s.endpoint.newCatchUp(def, c.topic, m.Payload)
 	if c.nullRef {
 		c.joinRef = m.Ref.Clone()
 	}

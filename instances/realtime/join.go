@@ -74,7 +74,7 @@ func (l *logic) admit(c *channels.Context, j params) (joinReply, error) {
 			return joinReply{}, channels.Errorf("Unauthorized: %s", mayNotRead(c))
 		}
 	}
-	if err := l.checkReplay(j); err != nil {
+	if err := l.checkReplay(c, j); err != nil {
 		return joinReply{}, err
 	}
 	if j.presenceWrong != "" {
@@ -137,23 +137,4 @@ func (l *logic) joined(c *channels.Context, j joined) error {
 		}
 	}
 	return l.reportChanges(c, s)
-}
-
-// checkReplay refuses a join that asks for earlier broadcasts, as none are kept.
-func (l *logic) checkReplay(j params) error {
-	switch {
-	case j.replay == nil:
-		return nil
-	case !j.private:
-		return channels.Errorf("UnableToReplayMessages: Replay is not allowed for public channels")
-	}
-	replay := objectOf(j.replay)
-	if replay == nil {
-		return nil // as Supabase
-	}
-	var since, limit int64
-	if json.Unmarshal(replay["since"], &since) != nil || replay["limit"] != nil && json.Unmarshal(replay["limit"], &limit) != nil {
-		return channels.Errorf("UnableToReplayMessages: Replay params are not valid")
-	}
-	return channels.Errorf("UnableToReplayMessages: this server keeps no broadcasts to replay")
 }

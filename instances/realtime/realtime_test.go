@@ -3,6 +3,7 @@ package realtime_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -306,17 +307,56 @@ func TestChanges(t *testing.T) {
 	lenient.silent()
 }
 
-// TestReplay: a client that wants earlier broadcasts is told that there are none.
+// TestReplay: a client that wants earlier broadcasts gets those that are kept, oldest first and before any that come
+// later, and with a meta that says so. What is not kept is refused.
 func TestReplay(t *testing.T) {
 	s := start(t, "", tokens(t))
-	p := s.connect("2.0.0", userToken("ada", time.Hour, "r"))
+	ada := userToken("ada", time.Hour, "r", "kept")
+	p := s.connect("2.0.0", ada)
 	join := func(replay string) string {
 		return `{"config":{"private":true,"broadcast":{"replay":` + replay + `}}}`
 	}
-	p.refused("r", join(`{"since":"x"}`), "UnableToReplayMessages: Replay params are not valid")
-	p.refused("r", join(`{"since":5,"limit":1}`), "UnableToReplayMessages: this server keeps no broadcasts to replay")
+	p.refused("kept", join(`{"since":"x"}`), "UnableToReplayMessages: Replay params are not valid")
+	p.refused("kept", join(`{"since":5,"limit":[]}`), "UnableToReplayMessages: Replay params are not valid")
+	p.refused("r", join(`{"since":5,"limit":1}`), "UnableToReplayMessages: this server keeps no broadcasts of this channel")
 	p.join("r", `{"config":{"private":true,"broadcast":{"replication_ready":true}}}`)
 	p.want(system("error", "system", "Replication connection was not established: this server has no database"))
+
+	sender := s.connect("2.0.0", ada)
+	sender.join("kept", `{"config":{"private":true,"broadcast":{"ack":true}}}`)
+	acked := func() { sender.want(`["1","2","realtime:kept","phx_reply",{"response":{},"status":"ok"}]`) }
+	for n := range 30 {
+		sender.send(kind3("2", "realtime:kept", "e", 1, fmt.Sprint(n)))
+		acked()
+	}
+	sender.send(kind3("2", "realtime:kept", "bytes", 0, "\xff"))
+	acked()
+	sender.send(`["1","2","realtime:kept","broadcast",{"type":"broadcast","event":"text","payload":{},"meta":{"id":"7"}}]`)
+	acked()
+	const meta = `{"id":"UUID","replayed":true}`
+	replayed := func(event string, encoding byte, data string) string {
+		header := []byte{4, byte(len("realtime:kept")), byte(len(event)), byte(len(meta) + 36 - len("UUID")), encoding}
+		return string(header) + "realtime:kept" + event + meta + data
+	}
+	for params, from := range map[string]int{join(`{"since":1}`): 7, join(`{"since":1,"limit":1000}`): 7, join(`{"since":1,"limit":0}`): 31, join(`{"since":4000000000000}`): 32} {
+		p := s.connect("2.0.0", ada)
+		p.join("kept", params)
+		for n := from; n < 30; n++ {
+			p.want(replayed("e", 1, fmt.Sprint(n)))
+		}
+		if from < 31 {
+			p.want(replayed("bytes", 0, "\xff"))
+		}
+		if from < 32 {
+			p.want(`[null,null,"realtime:kept","broadcast",{"event":"text","meta":` + meta + `,"payload":{},"type":"broadcast"}]`)
+		}
+		p.silent()
+	}
+	old := s.connect("1.0.0", ada)
+	old.send(`{"topic":"realtime:kept","event":"phx_join","payload":` + join(`{"since":1,"limit":3}`) + `,"ref":"1"}`)
+	old.want(`{"event":"phx_reply","payload":{"response":{"postgres_changes":[]},"status":"ok"},"ref":"1","topic":"realtime:kept"}`)
+	old.want(`{"event":"broadcast","payload":{"event":"e","meta":` + meta + `,"payload":29,"type":"broadcast"},"ref":null,"topic":"realtime:kept"}`)
+	old.want(`{"event":"broadcast","payload":{"event":"text","meta":` + meta + `,"payload":{},"type":"broadcast"},"ref":null,"topic":"realtime:kept"}`)
 }
 
 // TestLimits: with the messages of Supabase.

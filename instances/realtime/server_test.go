@@ -22,6 +22,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/realtime"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
@@ -77,12 +78,14 @@ func start(t *testing.T, config string, o realtime.Options) *server {
 	t.Helper()
 	quiet := zerolog.Nop()
 	s := &server{T: t}
+	kept := history.NewStore(history.Options{})
+	t.Cleanup(kept.Close)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.manager.ServeHTTP(w, r) })
 	host, err := channels.NewEndpoint(channels.Options{Loops: 1, Handler: handler, Logger: &quiet, Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.manager = instances.New(host, instances.Options{Default: "default", Logger: &quiet})
+	s.manager = instances.New(host, instances.Options{Default: "default", Logger: &quiet, History: kept})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -98,7 +101,9 @@ func start(t *testing.T, config string, o realtime.Options) *server {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"default", "one"} {
-		i, _, err := s.manager.Create(t.Context(), instances.Spec{ID: id, Type: "realtime", Config: json.RawMessage(config)})
+		i, _, err := s.manager.Create(t.Context(), instances.Spec{
+			ID: id, Type: "realtime", Config: json.RawMessage(config), History: []instances.HistoryRule{{Topics: []string{"private:realtime:kept*"}}},
+		})
 		if err != nil || i.State != instances.Running {
 			t.Fatalf("creating an instance: %+v, %v", i, err)
 		}

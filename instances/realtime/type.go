@@ -113,6 +113,7 @@ func (l *logic) Configure(_ context.Context, c Config) error {
 func (l *logic) Channels() []*channels.Channel {
 	ch := channels.Handle("realtime:*", l.join)
 	ch.Scope(scope)
+	ch.Replay(replayAsk, replayed)
 	channels.Info(ch, l.joined)
 	channels.Info(ch, l.expire)
 	channels.On(ch, "broadcast", l.broadcast)

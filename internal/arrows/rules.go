@@ -87,7 +87,7 @@ var Rules = []Rule{
 		"auth guards the sockets of channels; servers and configuration stand on it"),
 	except(layer("instances", []string{"channels", "fielderr", "history", "presence", "pubsub", "internal/callback", "internal/logging", "internal/nearest", "internal/share", "internal/topics", "units"},
 		"instances stands on channels; servers, pages and configuration stand on it"), "instances/realtime"),
-	layer("instances/realtime", []string{"auth", "channels", "instances", "internal/logging", "presence", "units", "wire"},
+	layer("instances/realtime", []string{"auth", "channels", "history", "instances", "internal/logging", "presence", "units", "wire"},
 		"the type for Supabase's clients takes tokens in messages, so it verifies them itself"),
 	layer("httpapi", []string{"channels", "fielderr", "history", "instances", "internal/bearer", "internal/logging", "internal/strictjson"},
 		"the API is a face of the manager: what it can do, an embedder can"),
