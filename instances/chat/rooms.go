@@ -14,6 +14,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/internal/autosave"
 	"github.com/mycelium-rt/mycelium/internal/share"
 )
 
@@ -46,24 +47,26 @@ type rooms struct {
 	bounds bounds
 	most   int
 	shares *share.Pool // of most
+	saver  *autosave.Saver
 
 	saving sync.Mutex // held while saving; taken before all other locks
 
-	mu        sync.Mutex
-	open      map[string]*room   // guarded by mu; by key
-	dirty     map[*room]struct{} // guarded by mu; not saved
-	scheduled bool               // guarded by mu; a saving is due
+	mu    sync.Mutex
+	open  map[string]*room   // guarded by mu; by key
+	dirty map[*room]struct{} // guarded by mu; not saved
 
 	// The rooms with a saved backlog, by key.
 	listed map[string]listing // guarded by saving
 }
 
 func newRooms(in *instances.Instance, c Config) *rooms {
-	return &rooms{
+	r := &rooms{
 		in: in, most: c.MaxRooms, shares: share.New(c.MaxRooms, c.RoomShare),
 		bounds: bounds{messages: *c.Backlog, bytes: c.BacklogBytes, age: time.Duration(c.BacklogAge)},
 		open:   make(map[string]*room), dirty: make(map[*room]struct{}), listed: make(map[string]listing),
 	}
+	r.saver = autosave.New(in, "backlogs", SaveAfter, r.save)
+	return r
 }
 
 // load reads which rooms have a backlog; the backlogs themselves are loaded
@@ -167,30 +170,7 @@ func (r *rooms) backlogChanged(one *room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dirty[one] = struct{}{}
-	r.saveSoon()
-}
-
-func (r *rooms) saveSoon() { // with mu
-	if r.scheduled {
-		return
-	}
-	r.scheduled = true
-	r.in.Go("saving rooms", func(ctx context.Context) error {
-		select {
-		case <-time.After(SaveAfter):
-		case <-ctx.Done():
-			return nil // Stop saves
-		}
-		err := r.save(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		r.in.Log().Error().Err(err).Msg("backlogs not saved, trying again")
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.saveSoon()
-		return nil
-	})
+	r.saver.Changed()
 }
 
 // save saves the backlogs that have changed.
@@ -198,7 +178,6 @@ func (r *rooms) save(ctx context.Context) error {
 	r.saving.Lock()
 	defer r.saving.Unlock()
 	r.mu.Lock()
-	r.scheduled = false
 	dirty := slices.Collect(maps.Keys(r.dirty))
 	r.mu.Unlock()
 	// The list first: a listed room without a backlog does no harm, but a

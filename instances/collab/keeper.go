@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/instances/internal/autosave"
 )
 
 // SaveAfter is how long an operation may stay unsaved, unless the document is
@@ -28,19 +29,21 @@ const (
 type keeper struct {
 	in      *instances.Instance
 	durable bool
+	saver   *autosave.Saver
 
 	saving sync.Mutex // held while saving; taken before mu
 
 	// mu is held while an operation is saved and sent, so that everybody gets
 	// operations in order.
-	mu        sync.Mutex
-	history   history // guarded by mu
-	saved     int64   // guarded by mu; the revision of the history that is saved, -1: none is
-	scheduled bool    // guarded by mu; a saving is due
+	mu      sync.Mutex
+	history history // guarded by mu
+	saved   int64   // guarded by mu; the revision of the history that is saved, -1: none is
 }
 
 func newKeeper(in *instances.Instance, h history, durable bool) *keeper {
-	return &keeper{in: in, history: h, durable: durable, saved: -1}
+	k := &keeper{in: in, history: h, durable: durable, saved: -1}
+	k.saver = autosave.New(in, "document", SaveAfter, k.save)
+	return k
 }
 
 // read calls f with the history, which f must not keep.
@@ -68,7 +71,7 @@ func (k *keeper) append(ctx context.Context, base int64, user, id string, op jso
 	}
 	k.history.append(e, doc)
 	if !k.durable {
-		k.saveSoon()
+		k.saver.Changed()
 	}
 	return e.Rev, send(e)
 }
@@ -128,35 +131,11 @@ func (k *keeper) load(ctx context.Context) error {
 	}
 }
 
-func (k *keeper) saveSoon() { // with mu
-	if k.scheduled {
-		return
-	}
-	k.scheduled = true
-	k.in.Go("saving the document", func(ctx context.Context) error {
-		select {
-		case <-time.After(SaveAfter):
-		case <-ctx.Done():
-			return nil // Stop saves
-		}
-		err := k.save(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		k.in.Log().Error().Err(err).Msg("document not saved, trying again")
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.saveSoon()
-		return nil
-	})
-}
-
 // save saves the history if it has changed.
 func (k *keeper) save(ctx context.Context) error {
 	k.saving.Lock()
 	defer k.saving.Unlock()
 	k.mu.Lock()
-	k.scheduled = false
 	rev, changed := k.history.rev, k.history.rev > max(0, k.saved)
 	data, err := k.history.encode()
 	k.mu.Unlock()
