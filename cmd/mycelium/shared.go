@@ -69,6 +69,7 @@ func openShared(t *natscluster.Transport, cluster string, log *logging.Log) *sha
 }
 
 func (s *sharedStore) open(ctx context.Context) {
+	began := time.Now()
 	for ctx.Err() == nil {
 		store, err := s.try(ctx)
 		if err == nil {
@@ -80,13 +81,23 @@ func (s *sharedStore) open(ctx context.Context) {
 		}
 		if ctx.Err() == nil {
 			s.setTrouble(err.Error())
-			s.log.Warn("the store of instances is not open yet").Err(err).Write()
+			s.reportDelay(time.Since(began), err)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(openPause):
 		}
 	}
+}
+
+// reportDelay logs that the store is not open yet. Nodes that start together need some
+// seconds to find each other and to elect a leader, which is no reason to warn.
+func (s *sharedStore) reportDelay(after time.Duration, err error) {
+	if after < 2*openEvery {
+		s.log.Info("the store of instances is not open yet: it opens when most of the nodes run").Write()
+		return
+	}
+	s.log.Warn("the store of instances is not open yet").Err(err).Write()
 }
 
 func (s *sharedStore) try(ctx context.Context) (*natsstore.Store, error) {

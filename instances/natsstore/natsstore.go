@@ -32,6 +32,13 @@ const (
 	// markerAge is how long the bucket remembers that a key was deleted. A watcher
 	// that is away for longer starts again with a list.
 	markerAge = time.Hour
+	// pause is between two attempts.
+	pause = 200 * time.Millisecond
+	// readTime bounds a read with all its attempts.
+	readTime = 5 * time.Second
+	// answerTime is how long an answer to a read may take before it is asked for again. The
+	// server that leads the bucket answers, and takes what it was asked with it when it stops.
+	answerTime = time.Second
 	// listReaders bounds how many keys List reads at the same time.
 	listReaders = 32
 	// headerExpectedLast and headerExpectedSubject make the server reject a message
@@ -95,8 +102,8 @@ func open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 		}
 		select { // no leader yet, or too few servers for the replicas
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
-		case <-time.After(200 * time.Millisecond):
+			return nil, fmt.Errorf("JetStream has not answered, or has no leader, which takes most of its servers: %w", err)
+		case <-time.After(pause):
 		}
 	}
 	s.bucket, err = js.KeyValue(ctx, o.Bucket)
@@ -133,12 +140,44 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, o Options) (jetst
 }
 
 // Get implements [instances.Store]. It reads from the bucket's leader.
-func (s *Store) Get(ctx context.Context, key string) (instances.Entry, error) {
-	e, err := s.bucket.Get(ctx, key)
-	if err != nil {
-		return instances.Entry{}, s.translate(err)
+func (s *Store) Get(ctx context.Context, key string) (e instances.Entry, err error) {
+	err = again(ctx, func(ctx context.Context) error {
+		got, err := s.bucket.Get(ctx, key)
+		if err == nil {
+			e = instances.Entry{Key: key, Value: got.Value(), Revision: got.Revision()}
+		}
+		return err
+	})
+	return e, s.translate(err)
+}
+
+// again calls read until it is answered, for readTime.
+func again(ctx context.Context, read func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	for {
+		err := attempt(ctx, read)
+		if ctx.Err() != nil || !unanswered(err) {
+			return err
+		}
+		select { // NATS says at once that no server leads the bucket
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
 	}
-	return instances.Entry{Key: key, Value: e.Value(), Revision: e.Revision()}, nil
+}
+
+func attempt(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	return request(ctx)
+}
+
+// unanswered reports whether a request has failed because no server answered it.
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
 // Put implements [instances.Store]. After an error other than ErrKeyRevision the value
@@ -204,7 +243,11 @@ func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
 // List implements [instances.Store]. Each entry is as it was at some moment during the
 // call.
 func (s *Store) List(ctx context.Context, prefix string) ([]instances.Entry, error) {
-	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+filterOf(prefix)))
+	var info *jetstream.StreamInfo
+	err := again(ctx, func(ctx context.Context) (err error) {
+		info, err = s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+filterOf(prefix)))
+		return err
+	})
 	if err != nil {
 		return nil, s.translate(err)
 	}
