@@ -413,7 +413,7 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
-// TestCutOff: a node that is cut off stops its instances within 10 s, and says why;
+// TestCutOff: a node that is cut off stops its instances within 12 s, and says why;
 // another goes on with their last state; what the first still saves is refused.
 func TestCutOff(t *testing.T) {
 	inCluster(t, "a b c", func(t *testing.T, c *cluster) {
@@ -437,14 +437,14 @@ func TestCutOff(t *testing.T) {
 		if err == nil {
 			t.Error("saved without a store")
 		}
-		c.await("the instance stops where it is cut off", 10*time.Second, func() bool { i, _ := owner.Get("one"); return i.State == instances.Pending })
+		c.await("the instance stops where it is cut off", 12*time.Second, func() bool { i, _ := owner.Get("one"); return i.State == instances.Pending })
 		t.Logf("stopped after %s", time.Since(begun))
 		client.AssertClosed(1012)
 		i, _ := owner.Get("one")
 		if !strings.Contains(i.Reason, "cannot reach a majority") {
 			t.Errorf("the reason is %q", i.Reason)
 		}
-		if _, err := owner.Owner("one"); time.Since(begun) > 10*time.Second && !errors.Is(err, instances.ErrNoOwner) {
+		if _, err := owner.Owner("one"); time.Since(begun) > 12*time.Second && !errors.Is(err, instances.ErrNoOwner) {
 			t.Errorf("its owner: %v", err)
 		}
 		assertRefused(t, owner.server, "/socket/one", http.StatusServiceUnavailable)

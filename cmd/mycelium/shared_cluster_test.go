@@ -42,7 +42,7 @@ const atTalk = "/socket/talk/websocket?vsn=2.0.0"
 // TestSharedInstances: three processes know the same instances, whichever was asked to
 // create them; clients of an instance connect to any node; its owner hands it over when
 // it is stopped, and another takes it when the owner is killed, with what was saved.
-// It takes half a minute: a node that is killed is given up after 10 s.
+// It takes half a minute: a node that is killed is given up after 14 s.
 func TestSharedInstances(t *testing.T) {
 	t.Parallel()
 	s := startSharing(t)

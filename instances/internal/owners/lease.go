@@ -42,7 +42,7 @@ func (w *Owners) renew(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	w.mu.Lock()
 	l, record := w.lease, nodeRecord{Address: w.options.Address, Draining: w.draining}
