@@ -1,4 +1,4 @@
-// phoenix.js, unchanged, by long polling through a balancer that sends each request to another node.
+// phoenix.js, unchanged, at nodes that have neither its session nor its instance.
 
 import assert from "node:assert/strict"
 import test from "node:test"
@@ -65,4 +65,41 @@ test("three nodes without a sticky balancer", {timeout: 5 * PATIENCE_MS}, async 
   for (const who of [ada, bob, cleo]) who.events.length = 0
   await count(bob, [ada, bob, cleo])
   assert.deepEqual([bob, cleo].map(who => who.snapshot().joins), [1, 1], "nobody else noticed")
+})
+
+test("an instance at another node, which stops", {timeout: 5 * PATIENCE_MS}, async t => {
+  const scope = new Scope(t)
+  const nodes = await startNodes(scope, 3, {shared: true})
+  const api = async (node, method, path, body) => {
+    const response = await fetch(`${node.http}/api/instances${path}`, {method, headers: await node.headers({"Content-Type": "application/json"}), body: body && JSON.stringify(body)})
+    return {status: response.status, text: await response.text()}
+  }
+  await until("the chat is created", async () => [200, 201].includes((await api(nodes[0], "POST", "", {id: "talk", type: "chat"})).status), undefined, {patienceMs: PATIENCE_MS})
+  const ownerAt = async node => {
+    const {status, text} = await api(node, "GET", "/talk")
+    const {state, node: owner} = status === 200 ? JSON.parse(text) : {}
+    return state === "running" && owner
+  }
+  const owner = await until("the chat runs", () => ownerAt(nodes[0]), () => api(nodes[0], "GET", "/talk"), {patienceMs: PATIENCE_MS})
+  const others = nodes.filter((_, i) => `node-${i}` !== owner)
+  scope.defer(() => Promise.all(others.map(node => node.kill()))) // two that stop at once wait for each other
+  const clients = others.map((node, i) => join(scope, `${node.endpoint}/talk`, `user-${i}`, i === 0 ? WebSocket : phoenix.LongPoll))
+  const here = {"user-0": 1, "user-1": 1}
+  await see(clients, here)
+  const say = async body => {
+    assert.equal((await clients[0].push("new_msg", {body})).status, "ok")
+    for (const who of clients) {
+      const heard = () => who.snapshot().events.some(({event, payload}) => event === "new_msg" && payload.body === body)
+      await until(`${who.user} hears ${body}`, heard, () => who.snapshot(), {patienceMs: PATIENCE_MS})
+    }
+  }
+  await say("before")
+
+  const [stopped] = nodes.filter(node => !others.includes(node))
+  await stopped.stop()
+  const rejoined = who => who.snapshot().joins === 2 && who.snapshot().joined
+  for (const who of clients) await until(`${who.user} has joined again`, () => rejoined(who), () => who.snapshot(), {patienceMs: PATIENCE_MS})
+  await see(clients, here)
+  assert.notEqual(await until("another node has it", () => ownerAt(others[0]), undefined, {patienceMs: PATIENCE_MS}), owner)
+  await say("after")
 })
