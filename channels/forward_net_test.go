@@ -237,7 +237,7 @@ func TestFleetForeignFields(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /socket/longpoll HTTP/1.1\r\nHost: a\r\n\r\n") // where TLS is spoken
-	conn.SetReadDeadline(time.Now().Add(patience))                        //nolint:errcheck // the read fails then
+	conn.SetReadDeadline(time.Now().Add(patience))
 	if answer, _ := readAll(conn); bytes.Contains(answer, []byte("HTTP/1.1 200")) {
 		t.Errorf("a client was served on the port of nodes: %q", answer)
 	}

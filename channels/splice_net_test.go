@@ -104,7 +104,7 @@ func TestForwardedAfterPage(t *testing.T) {
 		if err := p.WriteRaw([]byte("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}
-		p.Conn().SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // the read fails then
+		p.Conn().SetReadDeadline(time.Now().Add(patience))
 		b := make([]byte, 4096)
 		n, err := p.Conn().Read(b)
 		if err != nil || !strings.HasSuffix(string(b[:n]), "404 page not found\n") {
@@ -142,7 +142,7 @@ func TestForwardedOnce(t *testing.T) {
 				}
 				want := map[string]string{"one": "503", "none": "404"}[id] // the second is not forwarded at all
 				answer := make([]byte, 4096)
-				p.Conn().SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // the read fails then
+				p.Conn().SetReadDeadline(time.Now().Add(patience))
 				n, err := p.Conn().Read(answer)
 				if text := string(answer[:n]); err != nil || !strings.HasPrefix(text, "HTTP/1.1 "+want) || id == "one" && !strings.Contains(text, "Retry-After: 1") {
 					t.Errorf("upgrade %v of %s: %v %q", upgrade, id, err, text)
@@ -219,7 +219,7 @@ func TestForwardedToNobody(t *testing.T) {
 		if err := p.WriteRaw(wstest.AppendHandshake(nil, path+"/a", nil)); err != nil {
 			t.Fatal(err)
 		}
-		p.Conn().SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // the read fails then
+		p.Conn().SetReadDeadline(time.Now().Add(patience))
 		answer, _ := readAll(p.Conn())
 		if name == "silent" && len(answer) == 0 {
 			continue // the handshake's time was over before the dial's

@@ -128,7 +128,7 @@ func (d *daemon) forwardCall(w http.ResponseWriter, r *http.Request, to *instanc
 func (f *forwarder) close() {
 	if f != nil {
 		f.listener.Close() // the endpoint may have closed it
-		f.Node.Close()
+		f.Close()
 	}
 }
 

@@ -33,7 +33,8 @@ type Claim struct {
 	Caller string
 }
 
-// ErrClaim: a request has no claim, or not one of a node of this cluster.
+// ErrClaim is the error of a request without a claim, or with one that no node of this
+// cluster has signed.
 var ErrClaim = errors.New("forward: the request does not come from a node of this cluster")
 
 const claimVersion = "1"

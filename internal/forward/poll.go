@@ -38,7 +38,7 @@ var ownFields = []string{"Connection", "Content-Length", "Keep-Alive", "Te", "Tr
 func (e *Elsewhere) RelayPoll(w http.ResponseWriter, r *http.Request, c Claim, failed func(error)) {
 	e.node.counters.requests.Add(1)
 	head := e.pollHead(r, c)
-	conn, answer, err := e.ask(r, head)
+	conn, answer, err := e.ask(r, head) //nolint:bodyclose // it ends with the connection
 	if err != nil {
 		e.fail(r, err, failed)
 		return

@@ -89,7 +89,7 @@ func (f *Front) forwardHandshake(w http.ResponseWriter, r *http.Request) {
 	}
 	nc.SetDeadline(time.Time{}) //nolint:errcheck // a broken connection shows on the loop
 	again := forward.AppendHead(nil, r, r.Header)
-	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered()) // they are in memory
+	early, _ := buffered.Peek(buffered.Reader.Buffered()) // they are in memory
 	again = append(again, early...)
 	a := &arrival{front: f, peer: Peer(r), counted: true}
 	if own, ok := nc.(*httpConn); ok {

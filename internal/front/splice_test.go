@@ -110,7 +110,7 @@ func (s *relayed) connect(t *testing.T) (client *net.TCPConn, owner net.Conn, r 
 
 // keep closes an end with the test, if closeEnds does not.
 func (s *relayed) keep(t *testing.T, end net.Conn) {
-	end.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // what follows fails then
+	end.SetDeadline(time.Now().Add(patience))
 	s.ends = append(s.ends, end)
 	t.Cleanup(func() { end.Close() })
 }
@@ -213,32 +213,32 @@ func (c *countedWriter) settle() int64 {
 func TestSpliceEnds(t *testing.T) {
 	eachSplice(t, netloop.Options{}, func(t *testing.T, s *relayed) {
 		client, _, r := s.connect(t)
-		io.WriteString(client, strings.Repeat("x", 100_000)) //nolint:errcheck // the read tells
-		client.CloseWrite()                                  //nolint:errcheck // the same
+		io.WriteString(client, strings.Repeat("x", 100_000))
+		client.CloseWrite()
 		if got, err := io.ReadAll(r); err != nil || len(got) != 100_000 {
 			t.Errorf("a client that ends its side: %d bytes, %v", len(got), err)
 		}
 
 		client, owner, _ := s.connect(t)
-		io.WriteString(owner, strings.Repeat("y", 100_000)) //nolint:errcheck // the read tells
+		io.WriteString(owner, strings.Repeat("y", 100_000))
 		owner.Close()
 		if got, err := io.ReadAll(client); err != nil || len(got) != 100_000 {
 			t.Errorf("a node that ends: %d bytes, %v", len(got), err)
 		}
 
 		client, owner, r = s.connect(t)
-		io.WriteString(owner, "z") //nolint:errcheck // the read tells
+		io.WriteString(owner, "z")
 		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		client.SetLinger(0) //nolint:errcheck // the read tells
-		client.Close()      // with a reset
+		client.SetLinger(0)
+		client.Close() // with a reset
 		if got, err := io.ReadAll(r); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("a client that resets: %q, %v", got, err)
 		}
 
 		client, owner, _ = s.connect(t)
-		io.WriteString(owner, "z") //nolint:errcheck // the read tells
+		io.WriteString(owner, "z")
 		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func reset(c net.Conn) {
 	if secured, ok := c.(*tls.Conn); ok {
 		c = secured.NetConn()
 	}
-	c.(*net.TCPConn).SetLinger(0) //nolint:errcheck // the other side tells
+	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
 }
 
@@ -270,7 +270,7 @@ func TestSpliceEarly(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		go io.WriteString(c, awayHandshake+early) //nolint:errcheck // the read tells
+		go io.WriteString(c, awayHandshake+early)
 		_, r := s.accept(t)
 		got := make([]byte, len(early))
 		if _, err := io.ReadFull(r, got); err != nil || string(got) != early {
@@ -309,7 +309,7 @@ func TestSpliceEnded(t *testing.T) {
 		var clients []io.Reader
 		for range 5 {
 			client, owner, _ := s.connect(t)
-			io.WriteString(owner, "z") //nolint:errcheck // the read tells
+			io.WriteString(owner, "z")
 			if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}
