@@ -8,7 +8,7 @@ RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 export GORACE ?= atexit_sleep_ms=0
 # Packages that are tested at a time: some of their time is waiting.
 PACKAGES := $(shell echo $$((1 + $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))))
-# Tests of a package at a time that say they may: nearly all of their time is waiting.
+# How many parallel tests of a package run at a time. They mostly wait.
 PARALLEL := 16
 FUZZTIME ?= 60s
 SOAK ?= 10m
@@ -35,7 +35,7 @@ build: ## build the server to bin/mycelium
 
 # Go's tests compute and npm's clients wait, so they run side by side. What the clients'
 # tests say comes in one piece.
-test: ## all tests: Go with the race detector, recordings, budgets, 2,000 simulated clusters, ten thousand connections, real clients
+test: ## run all tests: Go with the race detector, recordings, budgets, simulated clusters, ten thousand connections, real clients
 	@$(MAKE) --no-print-directory -j2 test-in-go test-beside-go
 
 .PHONY: test-in-go test-beside-go
@@ -48,86 +48,86 @@ test-in-go:
 test-beside-go:
 	@$(MAKE) --output-sync=target test-js
 
-test-go: ## Go tests with the race detector
+test-go: ## run the Go tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler ($$($(GO) env CC)): running without the race detector"
 	$(GO) vet ./...
 	$(GO) test -vet=off $(RACE) -p $(PACKAGES) -parallel $(PARALLEL) ./...
 	cd examples/graphql && $(GO) vet ./... && $(GO) test $(RACE) ./...
 
-test-budgets: ## allocations and memory of a connection, without the race detector, which changes both
+test-budgets: ## test allocations and memory per connection, without the race detector, which changes both
 	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./history ./presence ./channels ./instances ./internal/... ./compat_tests/labapp
 
-test-sim: ## the simulation of a cluster: 2,000 seeds, without the race detector, which makes one six times as slow
+test-sim: ## simulate a cluster with 2,000 seeds, without the race detector, which is six times slower
 	$(GO) test -count=1 -v -run Seeds ./cluster/internal/sim
 
-test-scale: ## ten thousand connections on one topic, and a short soak, without the race detector
+test-scale: ## test ten thousand connections on one topic, and a short soak, without the race detector
 	$(GO) test -count=1 -v -run Scale ./compat_tests/scale
 
-scale: ## a process's worth of connections, 2,000 instances, slow receivers, heartbeats (10 minutes, on a machine that does nothing else)
+scale: ## test 19,000 connections, 2,000 instances, slow receivers and heartbeats (10 minutes, on an otherwise idle machine)
 	$(GO) test -count=1 -v -timeout 30m -run Scale ./compat_tests/scale -full
 
-model: ## random lives of channels against a model, with the race detector, for MODEL (10m)
+model: ## compare random lives of channels with a model, with the race detector, for MODEL (10m)
 	MODEL=$(MODEL) $(GO) test $(RACE) -count=1 -v -timeout 2h -run LifeModel ./channels
 	REJOINS=3000 $(GO) test -count=1 -v -run RejoinBehindAnEnd ./channels
 
-soak: ## an hour's worth of clients that come and go in every way, in SOAK (10m)
+soak: ## run an hour's worth of clients, which come and go in every way, in SOAK (10m)
 	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run ScaleSoak ./compat_tests/scale
 
-sim: ## the same, 100,000 seeds, and each of the bugs in MUTANTS.md planted and found; 10,000 of takeovers (20 minutes)
+sim: ## simulate a cluster with 100,000 seeds, plant each bug of MUTANTS.md, and simulate takeovers with 10,000 seeds (20 minutes)
 	$(GO) test -count=1 -v -timeout 2h -run Seeds ./cluster/internal/sim -seeds 100000
 	$(GO) test -count=1 -v -timeout 2h -run Mutants ./cluster/internal/sim -mutants
 	$(GO) test -count=1 -v -timeout 2h -run Takeovers ./instances/internal/owners -seeds 10000
 
-crash: ## kill -9 two hundred times, in the middle of changes to instances: over HTTP, and with what their types save
+crash: ## kill -9 the server two hundred times during changes to instances, over HTTP and in what their types save
 	MYCELIUM_CRASHES=200 $(GO) test -count=1 -v -run Killed ./cmd/mycelium ./instances
 
-attack: ## hostile clients beside a chat: its latency, the server's memory, descriptors and log; each for ATTACK (10s)
+attack: ## run hostile clients beside a chat and check its latency and the server's memory, descriptors and log, each for ATTACK (10s)
 	$(GO) test -count=1 -v -timeout 30m ./compat_tests/attack -for $(ATTACK)
 
 TRIAL ?= 10m -clients 3000 -long
-trial: ## three nodes, stopped and killed in turn under 3,000 clients, networks cut for up to 5 minutes, 100,000 presences (20 minutes; cutting networks needs root)
+trial: ## stop and kill three nodes in turn under 3,000 clients, cut networks for up to 5 minutes, and track 100,000 presences (20 minutes; cutting networks needs root)
 	$(GO) test -count=1 -v -timeout 2h ./compat_tests/cluster -for $(TRIAL)
 
 MILLION ?= 1000000
-million: ## one message to MILLION (1,000,000) clients of one cluster, on as many processes as the limit on open files requires (5 minutes, 17 GB of memory)
+million: ## send one message to MILLION (1,000,000) clients of one cluster, on as many processes as the limit on open files requires (5 minutes, 17 GB of memory)
 	$(GO) test -count=1 -v -timeout 1h -run TestMillion ./compat_tests/cluster -million $(MILLION)
 
 TAKEOVERS ?= 1000
-takeovers: ## owners of instances that are stopped, killed and cut off, until there were TAKEOVERS (1,000) takeovers of counters, and as many of documents with clients (15 minutes; cutting networks needs root)
+takeovers: ## stop, kill and cut off owners of instances until there were TAKEOVERS (1,000) takeovers of counters, and as many of documents with clients (15 minutes; cutting networks needs root)
 	$(GO) test -count=1 -v -timeout 2h -run TakeoverProcesses ./instances/natsstore -takeovers $(TAKEOVERS)
 	$(GO) test -count=1 -v -timeout 2h -run TestTakeovers ./compat_tests/cluster -takeovers $(TAKEOVERS)
 
-test-js: build ## npm's clients, the pages and the guides, in Node and Chromium
+test-js: build ## test npm's clients, the pages and the guides, in Node and Chromium
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./compat_tests/liveapp ./examples/yjs
 	$(GO) build -C examples/graphql -o ../../bin/graphql .
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm test
 
-test-cluster: build ## Phoenix's recordings, and the suites of phoenix.js, against a node of a cluster while another one has load (5 minutes)
+test-cluster: build ## replay Phoenix's recordings, and run the suites of phoenix.js, against a node of a cluster while another node has load (5 minutes)
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	$(GO) test -count=1 -timeout 30m -run BesideLoad ./compat_tests -whole
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm run -s test:cluster
 
-pictures: build ## docs/pictures anew: the example pages, and the observer with load on it (2 minutes; needs Chromium)
+pictures: build ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
-test-clients: test-js ## every client: npm's, in Node, Chromium, Firefox and WebKitGTK, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python, Rust 1.88 and the browsers)
+test-clients: test-js ## test every client: npm's in Node, Chromium, Firefox and WebKitGTK, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python, Rust 1.88 and the browsers)
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api
 
-autobahn: ## Autobahn's fuzzing client, all cases (16 minutes on two cores; needs Python 2.7), and its RESULTS.md anew
+autobahn: ## run all cases of Autobahn's fuzzing client and write its RESULTS.md (16 minutes on two cores; needs Python 2.7)
 	MYCELIUM_AUTOBAHN=all $(GO) test -count=1 -v -parallel 4 -timeout 2h ./compat_tests/autobahn -write-results
 
-autobahn-ci: ## the same without most cases of compression
+autobahn-ci: ## run the same without most cases of compression
 	MYCELIUM_AUTOBAHN=1 $(GO) test -count=1 -v -parallel 4 -timeout 30m ./compat_tests/autobahn
 
-matrix-table: build ## write the table of npm clients in docs/compatibility.md anew
+matrix-table: build ## write the table of npm clients in docs/compatibility.md
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	cd compat_tests/js && $(BINARIES) npm run -s matrix:table -- --write
 
-lint: ## golangci-lint, and the import arrows
+lint: ## run golangci-lint and check the import arrows
 	test -x $(LINT_DIR)/golangci-lint || GOBIN=$(LINT_DIR) $(GO) install \
 		github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	$(LINT_DIR)/golangci-lint run
@@ -137,12 +137,12 @@ lint: ## golangci-lint, and the import arrows
 fmt: ## gofmt all Go files
 	gofmt -w $$(git ls-files '*.go')
 
-generate: ## what is made from tables and types: the help, docs/configuration.md, docs/metrics.md, instances.Limits, the API's schemas, the arrows of ARCHITECTURE.md, internal/goapi/api
+generate: ## remake what comes from tables and types: the help, docs/configuration.md, docs/metrics.md, instances.Limits, the API's schemas, the arrows of ARCHITECTURE.md, internal/goapi/api
 	$(GO) test -count=1 -run 'Texts|LimitsOfSpecs' ./internal/config -rewrite
 	$(GO) test -count=1 -run 'Reference|Schemas|Architecture' ./internal/arrows ./internal/docs ./httpapi -rewrite
 	$(GO) test -count=1 -run API ./internal/goapi -rewrite
 
-fuzz: ## every fuzz target for FUZZTIME (60s)
+fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$target"; \
@@ -150,24 +150,24 @@ fuzz: ## every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: ## the figures that mycelium holds itself to, as ratios to a C program, in one table (4 minutes; needs a C compiler)
+bench: ## measure the figures that mycelium commits to, as ratios to a C program, in one table (4 minutes; needs a C compiler)
 	$(GO) run ./compat_tests/bench
 
-bench-quick: ## the same in a minute, and rougher
+bench-quick: ## measure the same in a minute, less accurately
 	$(GO) run ./compat_tests/bench -quick
 
-bench-plots: ## how costs grow with connections, topics, subscribers and size: docs/performance/*.svg (7 minutes)
+bench-plots: ## measure how costs grow with connections, topics, subscribers and size, and draw docs/performance/*.svg (7 minutes)
 	$(GO) run ./compat_tests/bench -plots docs/performance
 
-bench-docs: bench-plots ## the same, and the table of make bench into docs/performance.md
+bench-docs: bench-plots ## do that, and write the table of make bench into docs/performance.md
 	$(GO) run ./compat_tests/bench -write docs/performance.md
 
-bench-profile: ## where the time of a saturated fan-out goes: bin/fanout.pprof, and its top
+bench-profile: ## profile a saturated fan-out into bin/fanout.pprof, and print its top
 	mkdir -p bin
 	$(GO) run ./compat_tests/bench -profile bin/fanout.pprof
 	$(GO) tool pprof -top -nodecount=25 bin/fanout.pprof
 
-bench-go: ## Go benchmarks with allocations
+bench-go: ## run the Go benchmarks, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 clean: ## remove what was built
