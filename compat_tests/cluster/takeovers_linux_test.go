@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -58,19 +59,32 @@ func TestTakeovers(t *testing.T) {
 	if n := o.takeovers(); n < *takeovers {
 		t.Errorf("only %d takeovers", n)
 	}
-	before := map[*doc]int{}
-	for _, d := range docs {
-		before[d] = d.count()
-	}
-	for d, n := range before {
-		wait(t, d.id+" is edited again", func() bool { return d.count() > n+1 })
-	}
+	awaitEdits(t, nodes, docs)
 	cancel()
 	editing.Wait()
 	for _, d := range docs {
 		d.checkAll()
 	}
 	t.Logf("%d documents, %d takeovers, %d operations", len(docs), o.takeovers(), saved(docs))
+}
+
+// awaitEdits waits until each document is edited again. Of one that is not it shows what the
+// nodes say.
+func awaitEdits(t *testing.T, nodes []*node, docs []*doc) {
+	t.Helper()
+	before := map[*doc]int{}
+	for _, d := range docs {
+		before[d] = d.count()
+	}
+	for end := time.Now().Add(patience); len(before) > 0 && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		maps.DeleteFunc(before, func(d *doc, n int) bool { return d.count() > n+1 })
+	}
+	for d := range before {
+		for _, n := range nodes {
+			status, answer := request(t, http.MethodGet, n, "/api/instances/"+d.id, "")
+			t.Errorf("%s is not edited again; %s says %d %s", d.id, n.name, status, answer)
+		}
+	}
 }
 
 // keyFile makes a configuration with the key.
