@@ -14,6 +14,8 @@ const (
 	// TypeJoin and TypeLeave are changes of presences.
 	TypeJoin  byte = 4
 	TypeLeave byte = 5
+	// TypeErased is what is erased of what was recorded.
+	TypeErased byte = 7
 )
 
 // Kind gives entries their meaning. A node calls its kinds from one goroutine

@@ -17,6 +17,9 @@ type logs struct {
 	// publish sends an entry to the other nodes, which apply it with Store.Apply; nil:
 	// nobody else has these spaces.
 	publish func(parts ...[]byte) error
+	// erase sends an entry about what is erased, which they apply with
+	// Store.ApplyErasure; nil without publish.
+	erase func(entry []byte)
 
 	// head is the number of the last message of this process. appending is held while a
 	// number is given to a message that is published, because entries must be in the

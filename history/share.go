@@ -41,10 +41,11 @@ func (sp *Space) setReceivers(list []*Receiver) { sp.receivers.Store(&list) }
 
 // Share has the messages of shared spaces sent to all other nodes of a cluster, whose
 // stores [Store.Apply] them. publish appends an entry, the concatenation of its parts,
-// to the log of this node, and neither waits nor keeps the parts. Call it before the
+// to the log of this node, and neither waits nor keeps the parts. erase appends an
+// entry for [Store.ApplyErasure], which must not be refused. Call Share before the
 // first space is opened.
-func (s *Store) Share(publish func(parts ...[]byte) error) {
-	s.shared = &logs{id: s.own.id, publish: publish}
+func (s *Store) Share(publish func(parts ...[]byte) error, erase func(entry []byte)) {
+	s.shared = &logs{id: s.own.id, publish: publish, erase: erase}
 	s.own = &logs{id: newLogID()}
 }
 

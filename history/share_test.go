@@ -19,6 +19,7 @@ type node struct {
 	*listener
 	sp      *history.Space
 	entries [][]byte
+	erased  [][]byte // entries about what is erased
 	busy    error
 }
 
@@ -32,7 +33,7 @@ func newNode(t testing.TB, c *clock, log history.LogID, rules ...history.Rule) *
 		}
 		n.entries = append(n.entries, bytes.Join(parts, nil))
 		return nil
-	})
+	}, func(entry []byte) { n.erased = append(n.erased, bytes.Clone(entry)) })
 	n.sp = n.Open("")
 	if err := n.sp.Share(); err != nil {
 		t.Fatal(err)
@@ -91,6 +92,39 @@ func TestShared(t *testing.T) {
 	carry(t, a, b, a.entries[3])
 	wantPage(t, b.sp.Since("x", ahead, 0), "", "")
 	wantPage(t, b.sp.Since("x", start, 0), "m1 m2 m10 m11 m3", history.Expired)
+}
+
+// TestErasedEverywhere: what one node erases the others do too.
+func TestErasedEverywhere(t *testing.T) {
+	c := newClock()
+	a, b := newNode(t, c, 1, history.Rule{}), newNode(t, c, 2, history.Rule{})
+	first := record(a.sp, "x", "m0")
+	c.advance(time.Second)
+	fill(a.sp, "x", 1, 2)
+	c.advance(time.Second)
+	fill(a.sp, "x", 2, 4)
+	fill(a.sp, "y", 0, 1)
+	carry(t, a, b, a.entries...)
+	for i, want := range []string{"m1 m2 m3", "m2 m3", ""} {
+		switch i {
+		case 0:
+			a.sp.Erase("x", first.ID())
+		case 1:
+			a.sp.TrimBefore("x", c.now)
+		case 2:
+			a.sp.Delete("x")
+		}
+		if err := b.ApplyErasure(a.erased[i]); err != nil {
+			t.Fatal(err)
+		}
+		wantPage(t, b.sp.Page("x", history.Ask{}), want, "")
+	}
+	wantPage(t, b.sp.Page("y", history.Ask{}), "m0", "")
+	for _, wrong := range []string{"", "\x05", "\x00", "\x00\x00", "\x00\x0012345678", "\x00\x0012345678\x01"} {
+		if b.ApplyErasure([]byte(wrong)) == nil {
+			t.Errorf("%q was taken", wrong)
+		}
+	}
 }
 
 // TestBusy: a message that cannot be sent to other nodes has no number and no place.
@@ -157,7 +191,7 @@ func TestSnapshotBeforeRules(t *testing.T) {
 	fill(a.sp, "lobby", 0, 5)
 	late := history.NewStore(history.Options{Now: func() time.Time { return c.now }})
 	t.Cleanup(late.Close)
-	late.Share(func(...[]byte) error { return nil })
+	late.Share(func(...[]byte) error { return nil }, func([]byte) {})
 	if err := late.Restore(slices.Values(a.snapshot(1000))); err != nil {
 		t.Fatal(err)
 	}
@@ -246,6 +280,7 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, entry, part []byte) {
 		b := newNode(t, c, 2, history.Rule{})
 		b.Apply(1, entry)                        //nolint:errcheck // most are malformed
+		b.ApplyErasure(entry)                    //nolint:errcheck // likewise
 		b.Restore(slices.Values([][]byte{part})) //nolint:errcheck // likewise
 		b.sp.Page("x", history.Ask{})
 		b.snapshot(50)

@@ -286,23 +286,7 @@ func (sp *Space) Clear() {
 	}
 }
 
-// Delete drops all messages of a topic, and returns how many there were. Clients
-// that come back are not told that they missed them.
-func (sp *Space) Delete(topic string) int {
-	return sp.erase(topic, func(*kept) bool { return true })
-}
-
-// Erase drops one message of a topic, and reports whether it was there.
-func (sp *Space) Erase(topic string, id ID) bool {
-	return sp.erase(topic, func(k *kept) bool { return k.log == id.Log && k.number == id.Number }) > 0
-}
-
-// TrimBefore drops the messages of a topic that were recorded before a time, and
-// returns how many there were.
-func (sp *Space) TrimBefore(topic string, at time.Time) int {
-	return sp.erase(topic, func(k *kept) bool { return k.ms < at.UnixMilli() })
-}
-
+// erase drops messages of a topic on this node.
 func (sp *Space) erase(topic string, erased func(k *kept) bool) int {
 	defer sp.store.makeRoom() // what is left may take more memory in new blocks
 	st := sp.stripe(topic)

@@ -178,6 +178,10 @@ func TestNodes(t *testing.T) {
 	}
 	b.mu.Unlock()
 
+	b.space.Delete("y")
+	a.has(t, "y", 0)
+	b.say(t, "y", 100, 200)
+	a.has(t, "y", 100)
 	pos := a.space.Page("y", history.Ask{Last: -1}).Next
 	if err := a.node.Close(); err != nil {
 		t.Fatal(err)

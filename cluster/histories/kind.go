@@ -24,7 +24,7 @@ var _ cluster.Heir = (*nodeKind)(nil)
 // New returns a Kind for one node. The store must have no spaces yet.
 func New(s *history.Store) *Kind {
 	k := &Kind{store: s}
-	s.Share(k.publish)
+	s.Share(k.publish, k.erase)
 	return k
 }
 
@@ -33,7 +33,7 @@ func (k *Kind) Log() cluster.LogID { return cluster.LogID(k.store.Log()) }
 
 // Types returns the kind by the type of its entries, for cluster.Options.Kinds.
 func (k *Kind) Types() map[byte]cluster.Kind {
-	return map[byte]cluster.Kind{cluster.TypeRecorded: (*nodeKind)(k)}
+	return map[byte]cluster.Kind{cluster.TypeRecorded: (*nodeKind)(k), cluster.TypeErased: (*nodeKind)(k)}
 }
 
 // Start gives the kind its node. Call it once, before anything is recorded.
@@ -54,11 +54,24 @@ func (k *Kind) publish(parts ...[]byte) error {
 	return err
 }
 
+// erase appends an entry about what is erased.
+func (k *Kind) erase(entry []byte) {
+	if n := k.node.Load(); n != nil {
+		n.AppendState(cluster.TypeErased, entry) //nolint:errcheck // a node that is closed tells nobody anything
+	}
+}
+
 func logOf(p *cluster.Peer) history.LogID { return history.LogID(p.Log()) }
 
 // Apply implements cluster.Kind.
-func (n *nodeKind) Apply(p *cluster.Peer, _ byte, entry []byte) {
-	if n.store.Apply(logOf(p), entry) != nil {
+func (n *nodeKind) Apply(p *cluster.Peer, typ byte, entry []byte) {
+	var err error
+	if typ == cluster.TypeErased {
+		err = n.store.ApplyErasure(entry)
+	} else {
+		err = n.store.Apply(logOf(p), entry)
+	}
+	if err != nil {
 		n.malformed.Add(1)
 	}
 }
@@ -86,7 +99,7 @@ func (n *nodeKind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Se
 	if n.store.Restore(parts) != nil {
 		n.malformed.Add(1)
 	}
-	for _, entry := range tail {
-		n.Apply(p, cluster.TypeRecorded, entry)
+	for typ, entry := range tail {
+		n.Apply(p, typ, entry)
 	}
 }

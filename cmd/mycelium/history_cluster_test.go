@@ -102,7 +102,8 @@ func TestHistoryOfCluster(t *testing.T) {
 	})
 	late, state := comesBack(t, c, start)
 	numbers, mark := untilMark(t, late)
-	if state != `{"recovered":true,"replayed":3}` || numbers != "0 1 2 " {
+	// c may have heard of b's messages before a's: only those of one node have an order.
+	if all := strings.Fields(numbers); state != `{"recovered":true,"replayed":3}` || !slices.Contains(all, "0") || !strings.Contains(strings.Replace(numbers, "0 ", "", 1), "1 2 ") {
 		t.Errorf("at a node that was started since: %s %s", state, numbers)
 	}
 	say(c, 3, 5)
