@@ -39,6 +39,12 @@ var insights = []insight{
 		},
 	},
 	{
+		args: "-count=1 -run ^$ -bench ^BenchmarkUserBroadcast$ -benchtime 20x ./channels",
+		figures: []insideFigure{
+			{"fan-out of Supabase's kind 4, to that of text of version 2", 1.1, `([\d.]+) kind4/text`},
+		},
+	},
+	{
 		args: "-count=1 -run ^$ -bench ^BenchmarkSubscribeRatio$ -benchtime 300x ./internal/dispatch",
 		figures: []insideFigure{
 			{"subscribe and unsubscribe at 1,000,000 subscribers, to those at 1", 1.5, `([\d.]+) ratio`},

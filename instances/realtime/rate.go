@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,6 @@ func (m *meter) tick(now time.Time) {
 		m.samples = m.samples[1:]
 	}
 	first, last := m.samples[0], m.samples[len(m.samples)-1]
-	span := max(meterSpan, last.at.Sub(first.at))
-	count := time.Duration(last.total - first.total)
-	m.mean.Store(uint64((count*time.Second + span - 1) / span))
+	span := max(meterSpan, last.at.Sub(first.at)).Seconds()
+	m.mean.Store(uint64(math.Ceil(float64(last.total-first.total) / span)))
 }

@@ -12,9 +12,9 @@ func TestMeter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var total int64
 		m := meter{total: func() int64 { return total }}
-		at := func(seconds time.Duration, add int64, want uint64) {
+		at := func(seconds int, add int64, want uint64) {
 			t.Helper()
-			time.Sleep(seconds * time.Second)
+			time.Sleep(time.Duration(seconds) * time.Second)
 			total += add
 			if got := m.perSecond(time.Now()); got != want {
 				t.Errorf("mean %d, want %d", got, want)
