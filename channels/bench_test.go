@@ -1,19 +1,18 @@
 package channels_test
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/heaptest"
 	"github.com/mycelium-rt/mycelium/internal/race"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
@@ -171,11 +170,11 @@ func TestIdleHeap(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.MessagesPerSecond, o.Limits.BytesPerSecond = 1000, 1<<20 // limits cost a connection nothing
 		s := serve(t, o, channels.SocketOptions{}, publishing("room:*"))  // it has no assigns: they are the application's
-		goroutines, before := runtime.NumGoroutine(), liveHeap()
+		goroutines, before := runtime.NumGoroutine(), heaptest.Live()
 		release := startCrowd(t, s.addr, crowdSize)
 		waitFor(t, "the crowd", func() bool { return s.Stats().Channels == crowdSize })
 		waitFor(t, "the joins' goroutines to end", func() bool { return o.Portable || runtime.NumGoroutine() < goroutines+10 })
-		perConnection := (float64(liveHeap()) - float64(before)) / crowdSize
+		perConnection := (float64(heaptest.Live()) - float64(before)) / crowdSize
 		t.Logf("%.0f bytes of heap per idle joined connection, %d goroutines for %d", perConnection, runtime.NumGoroutine()-goroutines, crowdSize)
 		if !o.Portable {
 			checkIdleHeap(t, perConnection)
@@ -213,41 +212,10 @@ func checkIdleHeap(t *testing.T, measured float64) {
 	}
 }
 
-// startCrowd runs holdCrowd in a child process; release ends it.
+// startCrowd runs holdCrowd in a child process. release ends it.
 func startCrowd(t *testing.T, addr string, size int) (release func()) {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	child := exec.Command(exe)
-	child.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", crowdTarget, size, addr))
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	said, _ := bufio.NewReader(out).ReadString('\n')
-	done := false
-	release = func() {
-		if !done {
-			done = true
-			in.Close()
-			child.Wait() // what it said is what counts
-		}
-	}
-	t.Cleanup(release)
-	if said != "ready\n" {
-		t.Fatalf("the clients: %q", said)
-	}
-	return release
+	return heaptest.StartClients(t, fmt.Sprintf("%s=%d %s", crowdTarget, size, addr))
 }
 
 // Of a peak of 10,000 connections little more is left than room in easygo's map
@@ -259,7 +227,7 @@ func TestMemoryAfterPeak(t *testing.T) {
 	}
 	s := serve(t, channels.Options{Loops: 2}, channels.SocketOptions{}, publishing("room:*"))
 	s.dial(t).join("room:lobby", "{}") // what is made only once
-	before := liveHeap()
+	before := heaptest.Live()
 	const crowds = 2 // each in a process of its own, because of its descriptors
 	var release [crowds]func()
 	for i := range release {
@@ -269,27 +237,16 @@ func TestMemoryAfterPeak(t *testing.T) {
 	if err := s.Broadcast("room:lobby", "all", map[string]int{"n": 1}); err != nil { // fills queues and rings
 		t.Fatal(err)
 	}
-	peak := liveHeap()
+	peak := heaptest.Live()
 	for _, f := range release {
 		f()
 	}
 	waitFor(t, "the crowds to leave", func() bool { n := s.Stats(); return n.Sockets == 1 && n.Network.Connections == 1 })
-	left := (float64(liveHeap()) - float64(before)) / (crowds * crowdSize)
+	left := (float64(heaptest.Live()) - float64(before)) / (crowds * crowdSize)
 	t.Logf("%d bytes of heap at the peak, %.0f a connection left behind", peak-before, left)
 	if left > 60 {
 		t.Errorf("%.0f bytes of heap are left of each connection", left)
 	}
-}
-
-// liveHeap is what is left after collections: two, because pools keep what
-// they had for one.
-func liveHeap() uint64 {
-	for range 3 {
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // BenchmarkRelay is one message in and its deliveries.

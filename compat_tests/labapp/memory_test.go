@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -16,6 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/heaptest"
 	"github.com/mycelium-rt/mycelium/internal/race"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 	"github.com/mycelium-rt/mycelium/presence"
@@ -94,54 +93,14 @@ func TestHeapOfVisitors(t *testing.T) {
 		}
 		tracker.Close()
 	})
-	before := liveHeap()
-	startVisitors(t, addr.String())
+	before := heaptest.Live()
+	heaptest.StartClients(t, visitorsTarget+"="+addr.String())
 	if n := endpoint.Stats().Channels; n != visitorCount {
 		t.Fatalf("%d channels", n)
 	}
-	each := (float64(liveHeap()) - float64(before)) / visitorCount
+	each := (float64(heaptest.Live()) - float64(before)) / visitorCount
 	t.Logf("%.0f bytes of heap for a connection that keeps some of its request", each)
 	if each > 900 {
 		t.Errorf("%.0f bytes of heap for a connection that keeps some of its request, at most 900 are allowed", each)
 	}
-}
-
-// startVisitors runs holdVisitors in a child process until the test ends.
-func startVisitors(t *testing.T, addr string) {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	child := exec.Command(exe)
-	child.Env = append(os.Environ(), visitorsTarget+"="+addr)
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	said, _ := bufio.NewReader(out).ReadString('\n')
-	t.Cleanup(func() {
-		in.Close()
-		child.Wait()
-	})
-	if said != "ready\n" {
-		t.Fatalf("the clients: %q", said)
-	}
-}
-
-func liveHeap() uint64 {
-	for range 3 { // pools survive one collection
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }

@@ -167,6 +167,7 @@ var TestOnly = []string{
 	"instances/internal/typetest",
 	"instances/storetest",
 	"internal/arrows",
+	"internal/heaptest",
 	"internal/leaktest",
 	"internal/logging/logtest",
 	"internal/race",

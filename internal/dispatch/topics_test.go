@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+
+	"github.com/mycelium-rt/mycelium/internal/heaptest"
 )
 
 // A map that was emptied is as small as a new one, and holds what is in it on the way.
@@ -14,11 +16,11 @@ func TestTopicMapGivesMemoryBack(t *testing.T) {
 		names[i] = fmt.Sprint("room:", i)
 	}
 	var m topicMap[int]
-	empty := liveHeap()
+	empty := heaptest.Live()
 	for i, name := range names {
 		m.set(name, i)
 	}
-	full := liveHeap()
+	full := heaptest.Live()
 	for i, name := range names[:topics-10] {
 		m.delete(name)
 		if i%9_999 == 0 {
@@ -29,17 +31,9 @@ func TestTopicMapGivesMemoryBack(t *testing.T) {
 			}
 		}
 	}
-	left := int64(liveHeap()) - int64(empty)
+	left := int64(heaptest.Live()) - int64(empty)
 	if len(m.m) != 10 || full-empty < topics || left > int64(full-empty)/50 {
 		t.Errorf("%d topics; %d bytes for all, %d left", len(m.m), full-empty, left)
 	}
 	runtime.KeepAlive(names)
-}
-
-func liveHeap() uint64 {
-	var s runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&s)
-	return s.HeapAlloc
 }

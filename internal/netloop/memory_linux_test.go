@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mycelium-rt/mycelium/internal/heaptest"
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
@@ -20,13 +21,6 @@ func (h idle) HandleOpen(c *Conn)     { *h.opened++; c.SetDeadline(time.Minute) 
 func (idle) HandleData(*Conn, []byte) {}
 func (idle) HandleTimeout(*Conn)      {}
 func (idle) HandleClose(*Conn, error) {}
-func liveHeap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
 
 // An idle connection costs a Conn, easygo's map entry and callback, and a place in a slice: no goroutine, timer or buffer.
 func TestMemoryPerIdleConnection(t *testing.T) {
@@ -50,7 +44,7 @@ func TestMemoryPerIdleConnection(t *testing.T) {
 			unix.Close(fd)
 		}
 	}()
-	goroutines, heap := runtime.NumGoroutine(), liveHeap()
+	goroutines, heap := runtime.NumGoroutine(), heaptest.Live()
 	to := &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())}
 	for range clients {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -63,7 +57,7 @@ func TestMemoryPerIdleConnection(t *testing.T) {
 		}
 	}
 	eventually(t, "all open", func() bool { return g.Stats().Connections == clients })
-	per := float64(liveHeap()-heap) / clients
+	per := float64(heaptest.Live()-heap) / clients
 	t.Logf("%d bytes in Conn, %.0f bytes of live heap per idle connection", unsafe.Sizeof(Conn{}), per)
 	if per > 350 {
 		t.Errorf("%.0f bytes per idle connection", per)

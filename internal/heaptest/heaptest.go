@@ -1,0 +1,59 @@
+// Package heaptest helps tests that measure the heap of a server: its clients run in a
+// child process, so that their memory does not count.
+package heaptest
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"testing"
+)
+
+// Live returns the live heap in bytes, after collections. There are three, because what is
+// in a sync.Pool survives one.
+func Live() uint64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// StartClients runs the test binary once more, with the variable setting ("NAME=value") in
+// its environment, by which its TestMain knows that it has to be the clients. It returns
+// when that process prints "ready". release closes its standard input, at which it must
+// exit, and waits; the end of the test does so too.
+func StartClients(t testing.TB, setting string) (release func()) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command(exe)
+	child.Env = append(os.Environ(), setting)
+	child.Stderr = os.Stderr
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, _ := bufio.NewReader(out).ReadString('\n')
+	release = sync.OnceFunc(func() {
+		in.Close()
+		child.Wait() //nolint:errcheck // what it printed is what counts
+	})
+	t.Cleanup(release)
+	if said != "ready\n" {
+		t.Fatalf("the clients: %q", said)
+	}
+	return release
+}
