@@ -1,6 +1,6 @@
 // The published npm phoenix, unchanged, in Node.
 
-import test from "node:test"
+import test, {describe} from "node:test"
 import * as phoenix from "phoenix"
 import {WebSocket} from "ws"
 import {Client} from "./client.mjs"
@@ -24,12 +24,14 @@ const opener = (scope, server) => async ({user, join = {}}) => {
   return Object.assign(client, {user, kill: () => proxy.kill()})
 }
 
-for (const [name, scenario, servers] of scenarios) {
-  for (const which of servers) {
-    test(`Node, ${which}: ${name}`, async t => {
-      const scope = new Scope(t)
-      const server = await startServer(scope, which)
-      await scenario({open: opener(scope, server)})
-    })
+describe("Node", {concurrency: 4}, () => {
+  for (const [name, scenario, servers] of scenarios) {
+    for (const which of servers) {
+      test(`${which}: ${name}`, async t => {
+        const scope = new Scope(t)
+        const server = await startServer(scope, which)
+        await scenario({open: opener(scope, server)})
+      })
+    }
   }
-}
+})

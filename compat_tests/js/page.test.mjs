@@ -142,6 +142,7 @@ inEachBrowser((browserTest, kind) => {
     }
   })
 
+  // It takes 9 s: the page waits for 8 s.
   browserTest("page: after a restart it does not wait for ever for people who do not come back", async (t, open) => {
     const scope = new Scope(t)
     let server = await startServer(scope)
