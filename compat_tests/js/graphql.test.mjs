@@ -80,7 +80,7 @@ test("@absinthe/socket: queries, mutations and their errors", async t => {
   assert.deepEqual(await ada.post("lobby", "Grüße <b> 你好 🍄"), {data: {post: {body: "Grüße <b> 你好 🍄"}}})
   assert.deepEqual(await ada.answer(`${MESSAGES}`, {room: "lobby"}), {data: {messages: [{body: "Grüße <b> 你好 🍄"}]}})
   const {errors: [error], data} = await ada.post("", "a message without a room")
-  assert.equal(error.message, "room has 0 bytes: it may have 1 to 1000")
+  assert.equal(error.message, "room has 0 bytes, want 1 to 1000")
   assert.deepEqual(error.path, ["post"])
   assert.equal(data, null)
   const refused = ada.observe("query { nothing }")

@@ -75,6 +75,7 @@ for (const [vsn, module] of [["2.0.0", phoenix], ["1.0.0", await import("phoenix
     channel.push("shout", {}) // ignored
     came.splice(0)
     await ada.send("kind 3", {n: 2})
+    await until("the first arrives, or is an error", () => came.length + errors.length === 1, () => came)
     await old.send("text", {n: 3})
     const text = (event, n) => ["broadcast", {event, payload: {n}, type: "broadcast"}]
     const wanted = vsn === "1.0.0" ? [text("kind 3", 2), text("text", 3)] : [text("text", 3)] // version 2 of phoenix.js does not know kind 4
