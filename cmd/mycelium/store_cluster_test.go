@@ -27,7 +27,7 @@ func startSharing(t *testing.T) *sharing {
 		address := "127.0.0.1:" + freePort(t)
 		listens, routes = append(listens, "--cluster-listen="+address), append(routes, "nats://"+address)
 	}
-	common := append(embedded(t)[1:], "--cluster-instances=shared", "--cluster-size=3", "--cluster-routes="+strings.Join(routes, ","))
+	common := slices.Concat(embedded(t)[1:], []string{"--cluster-instances=shared", "--cluster-size=3", "--cluster-routes=" + strings.Join(routes, ",")})
 	s := new(sharing)
 	for i, name := range []string{"a", "b", "c"} {
 		s.flags = append(s.flags, slices.Concat(common, []string{listens[i], "--data=" + t.TempDir()}))
