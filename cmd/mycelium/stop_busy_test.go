@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 )
@@ -29,6 +30,7 @@ func TestStopDoesNotHang(t *testing.T) {
 	d := &daemon{
 		cfg:      &config.Config{Drain: config.Drain{Timeout: 10 * time.Millisecond}},
 		endpoint: endpoint, instances: instances.New(endpoint, instances.Options{}), store: store,
+		history: history.NewStore(history.Options{}),
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- d.close() }()
