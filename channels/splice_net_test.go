@@ -2,9 +2,11 @@ package channels_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -261,4 +263,43 @@ func TestForwardedShutdown(t *testing.T) {
 			waitFor(t, "the end of the connections", func() bool { return f.nodes[0].node.Stats().Open == 0 })
 		}, rooms)
 	}
+}
+
+// TestForwardedLimits: a client counts at the node of its instance like one that has
+// connected there, by the address that a proxy names, and it goes from the count.
+func TestForwardedLimits(t *testing.T) {
+	o := channels.Options{
+		Limits: channels.Limits{MaxConnectionsPerAddress: 2}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+	}
+	f := joinFleet(t, 3, false, o, channels.SocketOptions{}, rooms)
+	w := openWard(t, f)
+	dial := func(node int, client string) (*wstest.Client, error) {
+		c, err := wstest.Dial(f.nodes[node].addr, "/ward/one/websocket?vsn=2.0.0", http.Header{"X-Forwarded-For": {client}})
+		if err == nil {
+			t.Cleanup(func() { c.Drop() })
+		}
+		return c, err
+	}
+	first, err := dial(0, "192.0.2.7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen := <-w.clients; seen.RemoteAddr.Addr() != netip.MustParseAddr("192.0.2.7") {
+		t.Errorf("the instance saw %v", seen.RemoteAddr)
+	}
+	if _, err := dial(2, "192.0.2.7"); err != nil {
+		t.Fatal(err)
+	}
+	var refused *wstest.StatusError
+	if _, err := dial(0, "192.0.2.7"); !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable {
+		t.Errorf("a third connection: %v", err)
+	}
+	if _, err := dial(0, "192.0.2.8"); err != nil {
+		t.Errorf("another client: %v", err)
+	}
+	first.Drop()
+	waitFor(t, "a place", func() bool {
+		_, err := dial(0, "192.0.2.7")
+		return err == nil
+	})
 }

@@ -74,7 +74,7 @@ func addressTowards(text string) net.IP {
 	if err != nil {
 		return nil
 	}
-	c, err := net.Dial("udp", u.Host)
+	c, err := net.DialTimeout("udp", u.Host, time.Second) // for the name
 	if err != nil {
 		return nil
 	}
