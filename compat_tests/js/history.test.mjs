@@ -19,6 +19,10 @@ const CUTS = Number(process.env.HISTORY_CUTS ?? 8)
 const CLIENTS = ["phoenix-1.2.1", "phoenix-1.4.17", "phoenix-1.6.16", "phoenix-1.7.23", "phoenix"]
 const TOPIC = "room:1"
 
+// Without join_refs phoenix 1.2.1 takes the end of its earlier join for that of the later one (note 1 in docs/compatibility.md), and it
+// joins once more each time that reconnectAfterMs is over before it is connected: it needs a pause in which even a loaded machine connects.
+const pauseOf = name => name === "phoenix-1.2.1" ? 1000 : 20
+
 // Versions before 1.5 were written for browsers.
 globalThis.window ??= globalThis
 
@@ -37,8 +41,8 @@ const leave = socket => new Promise(resolve => {
 }).then(() => clearInterval(socket.heartbeatTimer))
 
 /** A client with the lines of docs/history.md, and all that it is sent. */
-function open(scope, {Socket}, endpoint) {
-  const options = {transport: WebSocket, reconnectAfterMs: () => 20, rejoinAfterMs: () => 20, heartbeatIntervalMs: 60000, timeout: 1000}
+function open(scope, {Socket}, endpoint, pauseMs) {
+  const options = {transport: WebSocket, reconnectAfterMs: () => pauseMs, rejoinAfterMs: () => pauseMs, heartbeatIntervalMs: 60000}
   const socket = new Socket(endpoint, options)
   const seen = {numbers: [], states: [], marks: 0, afterMark: 0, again: new Set()}
   const history = {}
@@ -56,12 +60,13 @@ function open(scope, {Socket}, endpoint) {
 }
 
 for (const name of CLIENTS) {
-  test(`${name}: cut ${CUTS} times, it gets everything`, async t => {
+  const cuts = name === "phoenix-1.2.1" ? CUTS / 2 : CUTS
+  test(`${name}: cut ${cuts} times, it gets everything`, async t => {
     const scope = new Scope(t)
     const server = await startRecording(scope)
     const client = await import(name).then(module => module.Socket ? module : module.default)
     const proxy = await startProxy(scope, server.port)
-    const seen = open(scope, client, proxy.endpoint)
+    const seen = open(scope, client, proxy.endpoint, pauseOf(name))
     const publisher = new client.Socket(server.endpoint, {transport: WebSocket, heartbeatIntervalMs: 60000})
     publisher.connect()
     const channel = publisher.channel(TOPIC, {})
@@ -72,11 +77,12 @@ for (const name of CLIENTS) {
     let sent = 0
     const publishing = setInterval(() => channel.push("n", {n: sent++}), 10)
     scope.defer(() => clearInterval(publishing))
-    for (let cut = 0; cut < CUTS; cut++) {
+    for (let cut = 0; cut < cuts; cut++) {
       await pause(50 + Math.random() * 250)
       const states = seen.states.length
       proxy.kill()
-      await until("it is back", () => seen.states.length > states, () => seen.states)
+      // A client whose join was lost with its connection waits for 10 s until it joins again.
+      await until("it is back", () => seen.states.length > states, () => seen.states, {patienceMs: 30_000})
     }
     clearInterval(publishing)
     const last = sent - 1
