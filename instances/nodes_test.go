@@ -17,6 +17,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/internal/linktest"
+	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
@@ -453,7 +454,7 @@ func TestCutOff(t *testing.T) {
 			t.Errorf("create: %v", err)
 		}
 		delete(c.nodes, owner.name)
-		c.await("another node runs it", 16*time.Second, func() bool {
+		c.await("another node runs it", owners.LeaseTime+3*owners.Turn, func() bool {
 			for _, n := range c.nodes {
 				if i, _ := n.Get("one"); i.Node == owner.name || i.State != instances.Running {
 					return false
@@ -491,7 +492,15 @@ func TestNoMajority(t *testing.T) {
 		for _, n := range c.nodes {
 			n.link.SetCut(true)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(owners.GiveUpAfter + time.Second)
+		for _, n := range c.nodes {
+			for i := range 10 {
+				if o, err := n.Owner(fmt.Sprint("game-", i)); err == nil && o.Self {
+					t.Errorf("%s still runs game-%d", n.name, i)
+				}
+			}
+		}
+		time.Sleep(owners.LeaseTime - owners.GiveUpAfter) // what a node knows of another's lease is younger than the lease
 		for _, n := range c.nodes {
 			list, _ := n.List(instances.Filter{})
 			for _, i := range list {

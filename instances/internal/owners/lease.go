@@ -18,12 +18,16 @@ type lease struct {
 // valid reports whether this node may own anything.
 func (l *lease) valid(now time.Time) bool { return l.life != "" && now.Sub(l.renewed) < GiveUpAfter }
 
-// hold renews the lease until the end. A node without one tries more often.
+// hold renews the lease until the end. A node without one tries more often. At the
+// start the store may take a while to open, so failures are logged only later.
 func (w *Owners) hold() {
+	start := time.Now()
 	for {
 		pause := RenewEvery
 		if err := w.renew(w.ctx); err != nil {
-			w.log("the lease was not renewed", err)
+			if time.Since(start) >= LeaseTime {
+				w.log("the lease was not renewed", err)
+			}
 			pause = lookEvery
 		}
 		select {
