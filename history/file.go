@@ -32,17 +32,17 @@ func (s *Store) Save(name string) (err error) {
 		}
 	}()
 	b := bufio.NewWriter(f)
-	b.WriteString(fileHead) // errors of b come with Flush
+	b.WriteString(fileHead) //nolint:errcheck // errors of b come with Flush
 	for _, l := range []*logs{s.own, s.shared} {
 		if l != nil {
 			w := &partWriter{size: filePart, yield: func(part []byte) {
-				b.Write(binary.AppendUvarint(nil, uint64(len(part))))
-				b.Write(part)
+				b.Write(binary.AppendUvarint(nil, uint64(len(part)))) //nolint:errcheck // likewise
+				b.Write(part)                                         //nolint:errcheck // likewise
 			}}
 			s.write(w, l, func(LogID) bool { return true })
 			w.flush()
 		}
-		b.WriteByte(0)
+		b.WriteByte(0) //nolint:errcheck // likewise
 	}
 	if err := errors.Join(b.Flush(), f.Sync(), f.Close()); err != nil {
 		return err

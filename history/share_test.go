@@ -279,9 +279,9 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, entry, part []byte) {
 		b := newNode(t, c, 2, history.Rule{})
-		b.Apply(1, entry)                        //nolint:errcheck // most are malformed
-		b.ApplyErasure(entry)                    //nolint:errcheck // likewise
-		b.Restore(slices.Values([][]byte{part})) //nolint:errcheck // likewise
+		b.Apply(1, entry)
+		b.ApplyErasure(entry)
+		b.Restore(slices.Values([][]byte{part}))
 		b.sp.Page("x", history.Ask{})
 		b.snapshot(50)
 	})
