@@ -58,7 +58,7 @@ func openShared(t *natscluster.Transport, cluster string, log *logging.Log) *sha
 	s := &sharedStore{
 		transport: t, log: log, cancel: cancel, opened: make(chan struct{}), done: make(chan struct{}),
 		options: natsstore.Options{Bucket: bucketOf(cluster), Replicas: t.Replicas()},
-		state:   membership.Store{Trouble: "it is being opened"},
+		state:   membership.Store{Trouble: "it is being opened", Behind: "this node's part is not examined yet"},
 	}
 	go func() {
 		defer close(s.done)
