@@ -66,7 +66,6 @@ type commuter struct {
 	id     int
 	v1     bool
 	topic  string
-	client string // its name for itself; it is not sent its own numbers
 	random *rand.Rand
 
 	last   int  // the last number that it was sent; -1: none
