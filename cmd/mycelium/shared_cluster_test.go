@@ -11,6 +11,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
 // shown is an instance as the API of a node shows it.
@@ -39,6 +40,37 @@ func awaitRunning(t *testing.T, nodes []*node, id string) (owner string) {
 
 const atTalk = "/socket/talk/websocket?vsn=2.0.0"
 
+// joinTalk joins the chat through a node, and again if the join is refused, as a client
+// does: JetStream may be electing a leader, or the instance may be moving.
+func joinTalk(t *testing.T, n *node) *member {
+	t.Helper()
+	var m *member
+	wait(t, "a join through "+n.name, func() bool {
+		c, err := wstest.Dial(n.addr, atTalk, nil)
+		if err != nil {
+			return false
+		}
+		c.Timeout = patience
+		m = &member{c, "room:1"}
+		m.write(t, `["1","1","room:1","phx_join",{"user":"guest-of-%s"}]`, n.name)
+		for {
+			_, data, err := c.ReadMessage()
+			if err != nil {
+				return false
+			}
+			if strings.Contains(string(data), `"phx_reply"`) {
+				if strings.Contains(string(data), `"status":"ok"`) {
+					return true
+				}
+				_ = c.Drop()
+				return false
+			}
+		}
+	})
+	t.Cleanup(func() { _ = m.Drop() })
+	return m
+}
+
 // TestSharedInstances: three processes know the same instances, whichever was asked to
 // create them; clients of an instance connect to any node; its owner hands it over when
 // it is stopped, and another takes it when the owner is killed, with what was saved.
@@ -63,7 +95,7 @@ func TestSharedInstances(t *testing.T) {
 
 	owner := awaitRunning(t, s.nodes, "talk")
 	for _, n := range s.nodes {
-		c := joinAt(t, n, atTalk, "room:1")
+		c := joinTalk(t, n)
 		c.write(t, `["1","2","room:1","new_msg",{"body":"hello from %s"}]`, n.name)
 		expect(t, c.Client, `"status":"ok"`)
 	}
@@ -83,7 +115,7 @@ func TestSharedInstances(t *testing.T) {
 	s.restartNamed(t, owner)
 
 	// SIGKILL: taken over, with what was saved.
-	c := joinAt(t, rest[0], atTalk, "room:1")
+	c := joinTalk(t, rest[0])
 	c.write(t, `["1","2","room:1","new_msg",{"body":"saved"}]`)
 	expect(t, c.Client, `"status":"ok"`)
 	time.Sleep(3 * time.Second) // chat.SaveAfter and the store's time
@@ -133,7 +165,7 @@ func (s *sharing) restartNamed(t *testing.T, name string) {
 func (s *sharing) assertBacklog(t *testing.T, nodes []*node, messages ...string) {
 	t.Helper()
 	for _, n := range nodes {
-		c := joinAt(t, n, atTalk, "room:1")
+		c := joinTalk(t, n)
 		for {
 			_, data, err := c.ReadMessage()
 			if err != nil {

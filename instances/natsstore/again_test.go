@@ -16,6 +16,9 @@ import (
 func TestUnansweredRead(t *testing.T) {
 	silent := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	nobody := func(context.Context) error { return nats.ErrNoResponders }
+	electing := func(context.Context) error {
+		return &jetstream.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"}
+	}
 	missing := func(context.Context) error { return jetstream.ErrKeyNotFound }
 	for _, c := range []struct {
 		name  string
@@ -25,6 +28,7 @@ func TestUnansweredRead(t *testing.T) {
 	}{
 		{"the leader is stopping", []func(context.Context) error{silent, missing}, jetstream.ErrKeyNotFound, answerTime + pause},
 		{"there is no leader yet", []func(context.Context) error{nobody, nobody, missing}, jetstream.ErrKeyNotFound, 2 * pause},
+		{"a leader is being elected", []func(context.Context) error{electing, missing}, jetstream.ErrKeyNotFound, pause},
 		{"most servers are gone", []func(context.Context) error{silent}, context.DeadlineExceeded, readTime},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -41,6 +41,9 @@ const (
 	answerTime = time.Second
 	// listReaders bounds how many keys List reads at the same time.
 	listReaders = 32
+	// clusterUnavailable is the code of "JetStream system temporarily unavailable", which has no
+	// name in nats.go (JSClusterNotAvailErr in nats-server/server/errors.json).
+	clusterUnavailable jetstream.ErrorCode = 10008
 	// headerExpectedLast and headerExpectedSubject make the server reject a message
 	// unless the last message of another subject has this sequence number
 	// (https://docs.nats.io/nats-concepts/jetstream/headers).
@@ -174,8 +177,13 @@ func attempt(ctx context.Context, request func(context.Context) error) error {
 	return request(ctx)
 }
 
-// unanswered reports whether a request has failed because no server answered it.
+// unanswered reports whether a request has failed because no server answered it, or
+// one that knows of no leader.
 func unanswered(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode == clusterUnavailable
+	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
