@@ -64,7 +64,9 @@ test("three nodes without a sticky balancer", {timeout: 5 * PATIENCE_MS}, async 
   await see([ada, bob, cleo], {ada: 1, bob: 1, cleo: 1})
   for (const who of [ada, bob, cleo]) who.events.length = 0
   await count(bob, [ada, bob, cleo])
-  assert.deepEqual([bob, cleo].map(who => who.snapshot().joins), [1, 1], "nobody else noticed")
+  assert.equal(cleo.snapshot().joins, 1, "cleo has not noticed")
+  // A poll of Bob's that the dead node passed on is lost with it, and phoenix.js then joins again.
+  assert.ok(bob.snapshot().joins <= 2, `bob has joined ${bob.snapshot().joins} times`)
 })
 
 test("an instance at another node, which stops", {timeout: 5 * PATIENCE_MS}, async t => {
