@@ -10,7 +10,7 @@ import {WebSocket} from "ws"
 import {startAlone} from "./server.mjs"
 import {until} from "./wait.mjs"
 
-// The topics that the load is on, and the event that is broadcast for what publishers push.
+// The topics of the load, and the event as which the server broadcasts what publishers push.
 const loads = {
   labapp: {topic: "echo:load", event: "shout"},
   jsapp: {topic: "room:load", event: "bench"},
@@ -18,8 +18,8 @@ const loads = {
 }
 
 /**
- * Starts a node, load on it, and the server under test as a second node, which has messages of the load's when this
- * returns. All end with the scope.
+ * Starts a node with load, and the server under test as a second node. When this returns, messages of the load have
+ * arrived there. All end with the scope.
  */
 export async function startBesideLoad(scope, name, {more, env}) {
   if (!loads[name]) return startAlone(scope, name, {more, env}) // it joins no cluster
@@ -75,7 +75,7 @@ const ready = (...servers) => until("both nodes are ready", async () => {
   return answers.every(({ok}) => ok)
 }, () => servers.flatMap(({lines}) => lines))
 
-/** Waits until a client of a server has a message of the load's. */
+/** Waits until a client of a server has received a message of the load. */
 async function hears(server, {topic, event}) {
   const socket = new WebSocket(`${server.endpoint}/websocket?vsn=2.0.0`)
   await once(socket, "open")

@@ -11,8 +11,8 @@ import {until} from "./wait.mjs"
 const PATIENCE_MS = 30000 // a node waits for the others
 
 /**
- * Starts `count` nodes with further arguments (`more`), and waits until each knows the others. `shared`: they have their
- * instances in common.
+ * Starts `count` nodes with further arguments (`more`), and waits until each knows the others. `shared`: they share their
+ * instances.
  */
 export async function startNodes(scope, count, {shared = false, more = []} = {}) {
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), "nodes-"))

@@ -1,4 +1,4 @@
-// Supabase's clients for JavaScript, as they come from npm: the newest, the last whose default is version 1.0.0 of the protocol, and
+// Supabase's clients for JavaScript, as published in npm: the newest, the last whose default is version 1.0.0 of the protocol, and
 // the one before it that was in use for longest.
 
 import {createRequire} from "node:module"
@@ -13,7 +13,7 @@ class Transport extends WebSocket {
   }
 }
 
-// Pushes without an answer wait less than the end of a test file does for their timers.
+// How long a push waits for its answer: less than the end of a test file waits for timers.
 const PUSH_MS = 5000
 
 const versionOf = module => require(`${module}/package.json`).version
