@@ -32,7 +32,7 @@ var realtimeBehaviours = []string{
 	"limits",
 }
 
-// What the server and the programs know.
+// The secret and the key that the server and the programs share, and the server's configuration.
 const (
 	realtimeSecret = "a-secret-of-32-bytes-at-the-least"
 	realtimeKey    = "sb_publishable_test"

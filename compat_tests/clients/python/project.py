@@ -134,7 +134,7 @@ async def ack_and_self():
 
 
 async def generations():
-    """The other generation is in frames: version 2 sends kind 3 and gets what this client sends as text."""
+    """The other generation is played with bare frames: version 2.0.0 sends kind 3, and gets as text what this client sends."""
     import websockets
 
     name = named("room")

@@ -26,7 +26,7 @@ val behaviours: Map<String, suspend Lab.() -> Unit> = mapOf(
     "connection refused" to {
         for (key in listOf(KEY + "x", tokenOf("ada", -60))) {
             val client = client(key)
-            // connect tries again without end, and does not return before it has a connection.
+            // connect tries again and again, and returns only once it has a connection.
             val attempt = kotlinx.coroutines.withTimeoutOrNull(1000) { client.realtime.connect() }
             check(attempt == null || client.realtime.status.value != Realtime.Status.CONNECTED) { "it is connected" }
         }
