@@ -26,6 +26,7 @@ var realtimeBehaviours = []string{
 	"token renewed",
 	"token expired",
 	"HTTP",
+	"replay",
 	"replay refused",
 	"postgres_changes refused",
 	"reconnect",
@@ -43,6 +44,7 @@ auth: {secret: ` + realtimeSecret + `, leeway: 0s, join: ["team*", "user-{sub}*"
 realtime: {keys: [` + realtimeKey + `], payload: 100000}
 instances:
   - {id: limited, type: realtime, config: {keys: [` + realtimeKey + `], limits: {client_presence_events: 2, channels: 1, payload_bytes: 1000}}}
+  - {id: kept, type: realtime, config: {keys: [` + realtimeKey + `]}, history: [{topics: ["private:realtime:team*"]}]}
 `
 )
 

@@ -5,13 +5,12 @@ import fs from "node:fs/promises"
 import test from "node:test"
 import * as phoenix from "phoenix"
 import {WebSocket} from "ws"
-import {createInstance} from "./instances.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
 import {startServer} from "./server.mjs"
 import {snippetsOf, start} from "./snippet.mjs"
 import {BEHAVIOURS} from "./supabase/behaviours.mjs"
 import {CLIENTS} from "./supabase/clients.mjs"
-import {KEY, Lab, startRealtime, tokenOf, watch} from "./supabase/lab.mjs"
+import {KEY, Lab, startRealtime, watch} from "./supabase/lab.mjs"
 import {readTable} from "./supabase/table.mjs"
 import {same, until} from "./wait.mjs"
 
@@ -26,29 +25,6 @@ for (const client of CLIENTS) {
       const missing = await behaviour(new Lab(new Scope(t), server, client))
       assert.equal(table.cell(name, client.name), missing ? "–" : "yes", "docs/compatibility.md")
     })))
-  })
-}
-
-for (const client of CLIENTS) {
-  test(`${client.name}: replay of what history keeps`, async t => {
-    const scope = new Scope(t)
-    const realtime = await startRealtime(scope)
-    const kept = await createInstance(realtime.server, {id: "kept", type: "realtime", config: {keys: [KEY]}, history: [{topics: ["private:realtime:team*"]}]})
-    const lab = new Lab(scope, realtime, client)
-    const http = `${realtime.server.http}${new URL(kept.socket_url).pathname}`
-    const room = lab.named("team")
-    const enter = async (name, broadcast) => {
-      const user = lab.open({http})
-      await user.setAuth(tokenOf(name))
-      const seen = watch(user, room, {private: true, broadcast})
-      await seen.status("SUBSCRIBED")
-      return seen
-    }
-    const ada = await enter("ada", {ack: true})
-    for (const n of [1, 2, 3]) assert.equal(await ada.send("count", {n}), "ok")
-    const bob = await enter("bob", {replay: {since: Date.now() - 60_000, limit: 2}})
-    assert.equal(await ada.send("count", {n: 4}), "ok")
-    await until("bob gets the last two, and what comes then", () => same(bob.broadcasts.map(({payload}) => payload.n), [2, 3, 4]), () => bob.broadcasts)
   })
 }
 

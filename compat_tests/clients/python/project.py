@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from lab import PROXY, SERVER, NotOffered, cut_proxy, equal, run, until
-from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
+from realtime import AsyncRealtimeClient, RealtimeHTTPError, RealtimeSubscribeStates
 from websockets.exceptions import InvalidStatus
 
 SECRET, KEY = os.environ["REALTIME_SECRET"], os.environ["REALTIME_KEY"]
@@ -56,8 +56,8 @@ class Room:
             "presence": {"key": key, "enabled": bool(key)},
             "private": private,
         }})
-        self.states, self.errors, self.messages = [], [], []
-        self.channel.on_broadcast("hello", lambda message: self.messages.append(message["payload"]))
+        self.states, self.errors, self.messages, self.metas = [], [], [], []
+        self.channel.on_broadcast("hello", self.on_hello)
 
     async def join(self):
         await self.channel.subscribe(self.on_state)
@@ -68,6 +68,10 @@ class Room:
         self.states.append(state)
         if error:
             self.errors.append(str(error))
+
+    def on_hello(self, message):
+        self.messages.append(message["payload"])
+        self.metas.append(message.get("meta", {}))
 
     def here(self):
         return {key: [meta["at"] for meta in metas] for key, metas in self.channel.presence_state().items()}
@@ -124,6 +128,7 @@ async def ack_and_self():
         ada = await Room(first, name, ack=True, to_self=True).join()
         bob = await Room(second, name, ack=True).join()
         await ada.channel.send_broadcast("hello", {"by": "ada"})
+        await bob.gets({"by": "ada"})
         await bob.channel.send_broadcast("hello", {"by": "bob"})
         await ada.gets({"by": "ada"}, {"by": "bob"})
         await bob.gets({"by": "ada"})
@@ -210,10 +215,48 @@ async def token_expired():
 
 
 async def http():
-    raise NotOffered("this client sends through its connection alone")
+    """Version 1.0.0 gets no bytes, so those that this client sends are read from frames of version 2."""
+    import websockets
+
+    name, team = named("room"), named("team")
+    topic = f"realtime:{name}"
+    async with (
+        connect() as first,
+        connect(token_of("ada")) as second,
+        connect(token_of("eve")) as third,
+        websockets.connect(f"ws://{SERVER}/realtime/v1/websocket?vsn=2.0.0&apikey={KEY}") as other,
+    ):
+        ada, bob = await Room(first, name).join(), await Room(second, team, private=True).join()
+        await Room(third, name).channel.http_send("hello", UNICODE)
+        await ada.gets(UNICODE)
+        await Room(third, team, private=True).channel.http_send("hello", {"secret": True})
+        await bob.gets({"secret": True})
+        try:
+            await Room(third, "user-ada", private=True).channel.http_send("hello", {})
+            raise AssertionError("the broadcast was accepted")
+        except RealtimeHTTPError as error:
+            equal("status", 403, error.status)
+        await other.send(json.dumps(["1", "1", topic, "phx_join", {"config": {}}]))
+        equal("join", "ok", json.loads(await other.recv())[4]["status"])
+        await Room(third, name).channel.http_send("hello", b"\x00\xff")
+        equal("bytes", bytes([4, len(topic), len("hello"), 0, 0]) + topic.encode() + b"hello\x00\xff", await other.recv())
 
 
 async def replay():
+    name = named("team")
+    async with connect(token_of("ada"), path="/socket/kept") as first, connect(token_of("bob"), path="/socket/kept") as second:
+        ada = await Room(first, name, private=True, ack=True, to_self=True).join()
+        for n in (1, 2, 3):
+            await ada.channel.send_broadcast("hello", {"n": n})
+        await ada.gets(*({"n": n} for n in (1, 2, 3)))
+        since = int(time.time() * 1000) - 60_000
+        bob = await Room(second, name, private=True, replay={"since": since, "limit": 2}).join()
+        await ada.channel.send_broadcast("hello", {"n": 4})
+        await bob.gets({"n": 2}, {"n": 3}, {"n": 4})
+        equal("replayed", [True, True, None], [meta.get("replayed") for meta in bob.metas])
+
+
+async def replay_refused():
     async with connect(token_of("ada")) as client:
         await refused(client, "UnableToReplayMessages", name=named("team"), private=True, replay={"since": 1, "limit": 5})
 
@@ -268,7 +311,8 @@ asyncio.run(
             "token renewed": token_renewed,
             "token expired": token_expired,
             "HTTP": http,
-            "replay refused": replay,
+            "replay": replay,
+            "replay refused": replay_refused,
             "postgres_changes refused": changes,
             "reconnect": reconnects,
             "limits": limits,

@@ -149,6 +149,22 @@ async function http(lab) {
 }
 
 async function replay(lab) {
+  const room = lab.named("team")
+  const enter = async (name, broadcast) => {
+    const user = lab.open({http: lab.kept})
+    await user.setAuth(tokenOf(name))
+    const seen = watch(user, room, {private: true, broadcast})
+    await seen.status("SUBSCRIBED")
+    return seen
+  }
+  const ada = await enter("ada", {ack: true})
+  for (const n of [1, 2, 3]) assert.equal(await ada.send("count", {n}), "ok")
+  const bob = await enter("bob", {replay: {since: Date.now() - 60_000, limit: 2}})
+  assert.equal(await ada.send("count", {n: 4}), "ok")
+  await until("bob gets the last two, and what comes then", () => same(bob.broadcasts.map(({payload}) => payload.n), [2, 3, 4]), () => bob.broadcasts)
+}
+
+async function replayRefused(lab) {
   const user = lab.open()
   await user.setAuth(tokenOf("ada"))
   const seen = watch(user, lab.named("team"), {private: true, broadcast: {replay: {since: Date.now() - 1000, limit: 5}}})
@@ -219,7 +235,8 @@ export const BEHAVIOURS = {
   "token renewed": tokenRenewed,
   "token expired": tokenExpired,
   "HTTP": http,
-  "replay refused": replay,
+  "replay": replay,
+  "replay refused": replayRefused,
   "postgres_changes refused": changes,
   "reconnect": reconnect,
   "limits": limits,

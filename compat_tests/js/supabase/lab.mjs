@@ -19,7 +19,7 @@ export function tokenOf(user, seconds = 3600) {
   return `${text}.${createHmac("sha256", SECRET).update(text).digest("base64url")}`
 }
 
-/** Starts a server, with a second instance that has limits. */
+/** Starts a server, with an instance that has limits and one that keeps the broadcasts of private channels. */
 export async function startRealtime(scope) {
   const server = await startServer(scope, "mycelium", {
     more: [
@@ -31,15 +31,18 @@ export async function startRealtime(scope) {
   const limited = await createInstance(server, {
     id: "limited", type: "realtime", config: {keys: [KEY], limits: {client_presence_events: 2, channels: 1, payload_bytes: 1000}},
   })
-  return {server, limited: `${server.http}${new URL(limited.socket_url).pathname}`}
+  const kept = await createInstance(server, {id: "kept", type: "realtime", config: {keys: [KEY]}, history: [{topics: ["private:realtime:team*"]}]})
+  const [limitedURL, keptURL] = [limited, kept].map(({socket_url}) => `${server.http}${new URL(socket_url).pathname}`)
+  return {server, limited: limitedURL, kept: keptURL}
 }
 
 /** What a behaviour is given: a client under test and names of its own. */
 export class Lab {
-  constructor(scope, {server, limited}, client) {
+  constructor(scope, {server, limited, kept}, client) {
     this.scope = scope
     this.server = server
     this.limited = limited
+    this.kept = kept
     this.client = client
     this.run = randomUUID().slice(0, 8)
   }

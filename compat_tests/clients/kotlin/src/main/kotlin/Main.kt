@@ -115,6 +115,7 @@ val behaviours: Map<String, suspend Lab.() -> Unit> = mapOf(
         back.channel.httpSend("hello", BroadcastPayload.Binary(byteArrayOf(0, -1)))
         until("the bytes arrive") { ada.bytes.toList() == listOf(listOf<Byte>(0, -1)) }
     },
+    "replay" to { throw NotOffered("this client does not ask for it") },
     "replay refused" to { throw NotOffered("this client does not ask for it") },
     "postgres_changes refused" to {
         val room = room(client(), named("room"))
