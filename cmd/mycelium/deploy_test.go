@@ -433,7 +433,7 @@ func TestDeployIsDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join("..", "..", "deploy", "*", "*.yaml"))
+	files, err := filepath.Glob(filepath.Join("..", "..", "deploy", "*", "mycelium.yaml"))
 	if err != nil || len(files) != 2 {
 		t.Fatalf("%d manifests: %v", len(files), err)
 	}
