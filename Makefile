@@ -42,11 +42,11 @@ test: ## run all tests: Go with the race detector, recordings, budgets, simulate
 test-in-go:
 	@$(MAKE) test-go
 	@$(MAKE) test-budgets
-	@$(MAKE) test-sim
-	@$(MAKE) test-scale
 
 test-beside-go:
 	@$(MAKE) --output-sync=target test-js
+	@$(MAKE) --output-sync=target test-scale
+	@$(MAKE) --output-sync=target test-sim
 
 test-go: ## run the Go tests with the race detector
 	@test -n "$(RACE)" || echo "no C compiler ($$($(GO) env CC)): running without the race detector"
