@@ -9,28 +9,28 @@ import (
 	"github.com/mycelium-rt/mycelium/history"
 )
 
-// A client that joins may be sent recorded messages first: those that it missed, or
-// the last ones. Nothing must be missing between these and the live broadcasts, and
-// nothing come twice:
+// A client that joins may first be sent recorded messages: those that it missed, or the
+// last ones. Between these and the live broadcasts, no message may be missing or come
+// twice:
 //
 //   - The channel is subscribed, and from then on recorded broadcasts are left out
 //     (catchingUp).
 //   - The messages are read under the lock of the topic's history, and posted to the
-//     loop under the same lock (replay). What is recorded before is in them; what is
+//     loop under the same lock (replay). What was recorded before is among them; what is
 //     recorded later is posted later.
-//   - The replay sends them, and ends the leaving out.
+//   - The replay sends them, and clears catchingUp.
 //
-// A long replay is sent in pages, each when the client has read most of what was
-// sent before (see renewals). Only the last one ends the leaving out.
+// A long replay is sent in pages, each once the client has read most of what was sent
+// before (see renewals). Only the last one clears catchingUp.
 
-// catchUp is the way of a channel to the live broadcasts. It exists only until they
-// are reached. Owned by the loop.
+// catchUp is the state of a channel that has yet to reach the live broadcasts. Owned by
+// the loop.
 type catchUp struct {
 	ask    history.Ask
 	client string       // the client's own name for itself
-	asked  bool         // by the params of the join: the client is told of state and position
+	asked  bool         // the params of the join asked: the client is sent history_state
 	told   bool         // history_state was sent
-	until  time.Time    // waits for this node to know as much as the client; zero: it does not
+	until  time.Time    // how long to wait for this node to know as much as the client; zero: not waiting
 	page   history.Page // what was read, on its way to the loop
 }
 
@@ -38,7 +38,7 @@ type catchUp struct {
 // Limits.OutboundBytes.
 const replayPage = 64 << 10
 
-// historyParams are the key of a join's params that is about history.
+// historyParams is the key "history" of a join's params.
 type historyParams struct {
 	History *struct {
 		After  *string `json:"after"`  // the position that the client was last sent
@@ -75,7 +75,7 @@ func (e *Endpoint) newCatchUp(ch *Channel, topic string, params Payload) *catchU
 	return &catchUp{ask: history.Ask{Last: rule.OnJoin}}
 }
 
-// askedCatchUp returns what the params of a join ask for, nil if that is nothing.
+// askedCatchUp returns what the params of a join ask for, nil if they ask for nothing.
 func askedCatchUp(params Payload) *catchUp {
 	if params.Binary || !bytes.Contains(params.Data, []byte(`"history"`)) {
 		return nil
@@ -151,7 +151,7 @@ func (c *Context) readReplay() {
 	})
 }
 
-// replay is a Context as the task that sends a page of what it missed.
+// replay is a Context as a task: it sends a page of what the client missed.
 type replay Context
 
 // Run is for the loop.
@@ -188,16 +188,16 @@ func (t *replay) Run() {
 	}
 }
 
-// behindWait is how long a client is not answered that has more than this node, which
-// hears of it from another one at any moment; behindPause is the pause between two
-// looks.
+// behindWait is how long a client that has more than this node waits for its answer,
+// because the messages may arrive from another node at any moment. behindPause is the
+// pause between two attempts.
 const (
 	behindWait  = 2 * time.Second
 	behindPause = 50 * time.Millisecond
 )
 
-// awaitHistory has the page read again in a moment. It returns false if that has been
-// done for long enough.
+// awaitHistory has the page read again in a moment. It returns false once behindWait is
+// over.
 func (c *Context) awaitHistory(u *catchUp) bool {
 	now := time.Now()
 	if u.until.IsZero() {
@@ -211,13 +211,13 @@ func (c *Context) awaitHistory(u *catchUp) bool {
 	return true
 }
 
-// replayAgain is a Context as the task that reads a page of its replay again.
+// replayAgain is a Context as a task: it reads a page of the replay again.
 type replayAgain Context
 
 // Run is for the loop.
 func (t *replayAgain) Run() { (*Context)(t).readReplay() }
 
-// sendRecorded sends a recorded message as the broadcast that it was.
+// sendRecorded sends a recorded message as a broadcast.
 func (c *Context) sendRecorded(m *history.Message) {
 	p := c.def.replayed(c.socket.endpoint, m)
 	if c.def.intercepts(m.Event) {
@@ -256,7 +256,7 @@ func statePayload(p *history.Page) Payload {
 	return Payload{Data: append(b, '}')}
 }
 
-// endCatchUp ends the leaving out of recorded broadcasts.
+// endCatchUp clears catchingUp: from now on recorded broadcasts are sent.
 func (c *Context) endCatchUp() {
 	l := c.socket.perLoop()
 	c.history &^= catchingUp
@@ -265,7 +265,7 @@ func (c *Context) endCatchUp() {
 	}
 }
 
-// dropHistory ends what a channel that ends has to do with history.
+// dropHistory drops the history state of a channel that ends.
 func (c *Context) dropHistory() {
 	if c.history&catchingUp != 0 {
 		c.endCatchUp()

@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// Observe listens to the heartbeats of a cluster until ctx ends, without becoming a node
-// of it, and calls each for each of them. each is not called again after Observe has
-// returned. The caller closes t.
+// Observe listens to the heartbeats of a cluster until ctx ends, without joining it, and
+// calls each for every heartbeat. each is not called after Observe has returned. The
+// caller closes t.
 func Observe(ctx context.Context, t Transport, each func(PeerInfo)) error {
 	var b [8]byte
 	rand.Read(b[:])

@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// change changes the record of an instance of the cluster. The nodes do what it
-// says when they learn of it. expected, if not nil, is the member that is meant.
+// change changes the record of an instance of the cluster. Each node acts on it when
+// it learns of it. expected, if not nil, is the member that is meant.
 func (n *nodes) change(ctx context.Context, id string, expected *member, revision uint64, change func(*record)) error {
 	m := n.manager
 	for {
@@ -67,9 +67,9 @@ func (n *nodes) resume(ctx context.Context, id string) (Info, error) {
 	return one.afterStart(ctx, i), nil
 }
 
-// changedElsewhere reports whether a change of a locked member has failed because
-// another node has changed it: then the member has the newer record, and the
-// change can be tried again. err is set if that record cannot be read.
+// changedElsewhere reports whether a change of a locked member failed because another
+// node had changed it: then the member has the newer record now, and the change can be
+// tried again. err is set if that record cannot be read.
 func (m *Manager) changedElsewhere(ctx context.Context, one *member, err *error) bool {
 	if m.nodes == nil || !errors.Is(*err, ErrKeyRevision) {
 		return false
@@ -78,9 +78,9 @@ func (m *Manager) changedElsewhere(ctx context.Context, one *member, err *error)
 	return *err == nil
 }
 
-// refresh has a locked member learn its record from the store. It returns
-// ErrNotFound if there is none; then a member of which nothing is known is
-// dropped.
+// refresh reads the record of a locked member from the store. It returns ErrNotFound
+// if there is none. A member that nobody has seen yet is dropped if it has no record
+// or that cannot be read.
 func (n *nodes) refresh(ctx context.Context, one *member) error {
 	c, err := n.lookUp(ctx, one.id)
 	one.mu.RLock()
@@ -102,8 +102,8 @@ func (n *nodes) refresh(ctx context.Context, one *member) error {
 	return err
 }
 
-// catchUp has this node learn of an instance that a caller knows from another
-// node, in a revision that this node may not have seen yet.
+// catchUp reads the record of an instance that a caller knows from another node, if
+// this node has not seen the instance or that revision yet.
 func (n *nodes) catchUp(ctx context.Context, id string, revision uint64) error {
 	m := n.manager
 	if i, err := m.Get(id); err == nil && (revision == AnyRevision || revision <= i.Revision) || !made(id, maxID, idAlphabet) {
@@ -120,8 +120,8 @@ func (n *nodes) catchUp(ctx context.Context, id string, revision uint64) error {
 	return nil
 }
 
-// settleLater has a member that was changed do what its record says, and this
-// node compete for it or stop doing so.
+// settleLater has this node act on the record of a changed member: start or end it,
+// and compete for it or stop doing so.
 func (m *Manager) settleLater(one *member) {
 	if m.nodes != nil {
 		m.nodes.enqueue(one.id, news{})

@@ -54,8 +54,8 @@ func (m *Manager) create(ctx context.Context, spec Spec, declared bool) (i Info,
 	return i, created, err
 }
 
-// createOnce returns again if another node has created or deleted an instance
-// with the id meanwhile.
+// createOnce tries once to create an instance. again reports whether to retry, because
+// another node has created or deleted an instance with the id meanwhile.
 func (m *Manager) createOnce(ctx context.Context, kind *Type, spec Spec, declared bool) (i Info, created, again bool, err error) {
 	one, isNew, err := m.reserve(ctx, spec.ID, declared)
 	if err != nil {
@@ -91,7 +91,8 @@ func (m *Manager) createOnce(ctx context.Context, kind *Type, spec Spec, declare
 	return one.afterStart(ctx, i), true, false, nil
 }
 
-// awaitGone waits until a member that is being deleted is gone.
+// awaitGone waits until a member that is being deleted is gone, at most
+// Options.StartTimeout.
 func (m *Manager) awaitGone(ctx context.Context, one *member) error {
 	ctx, cancel := context.WithTimeout(ctx, m.options.StartTimeout)
 	defer cancel()
@@ -172,8 +173,8 @@ func (m *Manager) reserve(ctx context.Context, id string, declared bool) (one *m
 	}
 }
 
-// found gives a reserved member its spec, stores it and starts the instance, if
-// that runs on this node.
+// found gives a reserved member its spec, stores it, and starts the instance if it
+// runs on this node.
 func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec) (err error) {
 	var life *Instance
 	if m.nodes == nil || one.spreads(kind) {

@@ -29,14 +29,13 @@ var (
 	ErrRestart = errors.New("instances: this change needs a restart of the instance")
 	// ErrClosed: the manager is closed.
 	ErrClosed = errors.New("instances: the manager is closed")
-	// ErrNoHistory: nothing is recorded in the instance.
+	// ErrNoHistory: the instance records nothing.
 	ErrNoHistory = errors.New("instances: nothing is recorded in this instance: its spec has no history")
 	// ErrNoOwner: no node of the cluster runs the instance at the moment. Its Info
-	// says why; a node starts it as soon as a majority of them can be reached.
+	// says why; a node starts it once a majority of the nodes can reach each other.
 	ErrNoOwner = errors.New("instances: no node runs the instance at the moment")
-	// ErrUnreachable: the store of the cluster did not answer, because this node
-	// cannot reach a majority of the others. A change was not made, or is made
-	// later all the same.
+	// ErrUnreachable: the store of the cluster did not answer, usually because this
+	// node cannot reach a majority of the others. The change may still be made later.
 	ErrUnreachable = errors.New("instances: the store of the cluster cannot be reached")
 	// ErrNoState: nothing was saved under the name.
 	ErrNoState = errors.New("instances: nothing was saved under this name")

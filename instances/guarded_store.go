@@ -31,7 +31,7 @@ func (s guardedStore) List(ctx context.Context, prefix string) (list []Entry, er
 	return s.Store.List(ctx, prefix)
 }
 
-// guardedShared is the same for a [SharedStore].
+// guardedShared is guardedStore for a [SharedStore].
 type guardedShared struct {
 	guardedStore
 	shared SharedStore
@@ -47,7 +47,8 @@ func (s guardedShared) DeleteIf(ctx context.Context, key, other string, revision
 	return s.shared.DeleteIf(ctx, key, other, revision)
 }
 
-// Watch does not recover: what the loop's body does is not the store's.
+// Watch does not recover panics, because they may come from the body of the caller's
+// loop.
 func (s guardedShared) Watch(ctx context.Context, prefix string) iter.Seq2[Change, error] {
 	return s.shared.Watch(ctx, prefix)
 }

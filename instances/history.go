@@ -96,8 +96,8 @@ func cloneHistory(rules []HistoryRule) []HistoryRule {
 	return rules
 }
 
-// historyOf returns where the broadcasts of an instance are recorded, in all its lives;
-// nil if they are not.
+// historyOf returns the space in which the broadcasts of all lives of an instance are
+// recorded; nil if the manager has no history.
 func (m *Manager) historyOf(one *member) *history.Space {
 	if m.options.History == nil || one.trial {
 		return nil
@@ -118,7 +118,7 @@ func (m *Manager) applyHistory(one *member, spec *Spec) {
 		}
 	}
 	if err := m.options.History.Open(one.id).SetRules(rules); err != nil { // the spec was checked
-		m.log.Error("the rules of history do not apply").Err(err).Str("instance", one.id).Write()
+		m.log.Error("the history rules of an instance cannot be applied").Err(err).Str("instance", one.id).Write()
 	}
 }
 

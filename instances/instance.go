@@ -33,7 +33,7 @@ type Instance struct {
 	crashed  chan error         // has the first crash
 	urgent   context.Context    // ends when this life must end at once, in a cluster
 	hurry    context.CancelFunc // of urgent; nil without a cluster
-	hold     *owners.Ownership  // saves its state in a cluster; nil: there is no single owner
+	hold     *owners.Ownership  // what it saves with in a cluster; nil: it has no single owner
 	// replicator is nil if its presences stay on this node.
 	replicator presence.Replicator
 
@@ -42,7 +42,7 @@ type Instance struct {
 	// Guarded by the member's ops after construction.
 	sockets  channels.SocketOptions
 	channels []*channels.Channel
-	spec     *Spec // that it runs with; nil without a cluster
+	spec     *Spec // the one it runs with; nil without a cluster
 
 	mu       sync.Mutex
 	releases []func() // of Options.Sockets; guarded by mu

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// apply applies news of an instance: it learns the record, has the instance do
-// here what that says, and competes for it or stops doing so.
+// apply applies news of an instance: it learns the record, acts on it, and competes
+// for the instance or stops doing so.
 func (n *nodes) apply(id string, what news) {
 	m := n.manager
 	if what.forget {
@@ -28,7 +28,7 @@ func (n *nodes) apply(id string, what news) {
 	case what.record != nil:
 		isNew = n.learn(one, isNew, what.record)
 	}
-	if isNew { // nothing is known of it
+	if isNew { // it has no record
 		m.dropMember(one)
 	}
 	m.settle(m.ctx, one)
@@ -41,7 +41,8 @@ func (n *nodes) apply(id string, what news) {
 	}
 }
 
-// stopCompeting ends the run of an instance that this node owns, and waits for it.
+// stopCompeting gives up an instance. If it runs here, stopCompeting waits until it has
+// ended.
 func (n *nodes) stopCompeting(id string) {
 	m := n.manager
 	if err := n.owners.Forget(m.ctx, id); err != nil && m.ctx.Err() == nil {
@@ -49,7 +50,7 @@ func (n *nodes) stopCompeting(id string) {
 	}
 }
 
-// lookUp reads a record of the store as a change.
+// lookUp reads the record of an instance from the store, as a change.
 func (n *nodes) lookUp(ctx context.Context, id string) (*Change, error) {
 	e, err := n.get(ctx, specPrefix+id)
 	if errors.Is(err, ErrKeyNotFound) {
@@ -62,7 +63,7 @@ func (n *nodes) lookUp(ctx context.Context, id string) (*Change, error) {
 }
 
 // learn takes a change of a locked member's record, unless it is known already.
-// unknown reports that nothing is known of the member still.
+// unknown reports whether the member still has no record.
 func (n *nodes) learn(one *member, isNew bool, c *Change) (unknown bool) {
 	m := n.manager
 	one.mu.RLock()
@@ -101,8 +102,7 @@ func (n *nodes) learn(one *member, isNew bool, c *Change) (unknown bool) {
 	return false
 }
 
-// adopt makes a record that of a locked member. What it changes on this node is
-// done by settle.
+// adopt gives a locked member a new record. settle then acts on it.
 func (n *nodes) adopt(one *member, r record, revision uint64) {
 	m := n.manager
 	m.warnOfLimits(&r.Spec)
@@ -154,24 +154,23 @@ func (m *member) isWanted() bool {
 	case m.gone || !m.known:
 		return false
 	case m.deleted != "":
-		return true // somebody has to remove it
+		return true // its owner removes it
 	}
 	return !m.drained && m.invalid == "" && !m.spreads(m.kind)
 }
 
-// applySpec applies a changed spec to the life of a locked member that has
-// another one.
+// applySpec applies a changed spec to the life of a locked member.
 func (m *Manager) applySpec(one *member) {
 	one.mu.RLock()
 	life, state, spec, kind, revision := one.life, one.state, one.spec, one.kind, one.revision
 	one.mu.RUnlock()
-	if life == nil { // the next one is made with it
+	if life == nil { // the next one gets it
 		return
 	}
 	fields := life.spec.differs(&spec)
 	how := howToChange(state, fields)
 	if how == byConfigure && !m.applyConfig(life, kind, spec) {
-		how = byRestart // the node that was asked has accepted the change
+		how = byRestart // another node has already accepted the change
 	}
 	if how == byRestart {
 		one.halt()
@@ -207,14 +206,14 @@ func (m *Manager) applyConfig(life *Instance, kind *Type, spec Spec) bool {
 }
 
 // awaitApplied waits until a node has started an instance with the spec of a
-// revision, or has failed to, or has nothing to start.
+// revision or has failed to, or until there is nothing to start.
 func (m *member) awaitApplied(ctx context.Context, revision uint64) {
 	ctx, cancel := context.WithTimeout(ctx, 2*m.manager.options.StartTimeout)
 	defer cancel()
 	for !m.isApplied(revision) {
 		select {
 		case <-time.After(pollEvery):
-		case <-ctx.Done(): // the request is carried out all the same
+		case <-ctx.Done(): // the change is still carried out
 			return
 		}
 	}

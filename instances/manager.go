@@ -56,9 +56,10 @@ type Options struct {
 	// Sockets is nil, the zero SocketOptions apply, and a spec with Auth is
 	// refused.
 	Sockets func(Spec) (o channels.SocketOptions, release func(), err error)
-	// Bus returns the bus of a declared instance whose type spreads (see
-	// [Type.Spread]): it connects the instances of this id on all nodes. It is
-	// called for each life, which closes its bus. nil means a single node.
+	// Bus returns the bus of an instance whose type spreads (see [Type.Spread]) and
+	// that is declared, or shared by the nodes: it connects the instances with this
+	// id on all nodes. It is called for each life, which closes its bus. nil means
+	// a single node.
 	Bus func(id string) pubsub.Bus
 	// Replicator returns the replicator that connects the presences of such an
 	// instance with those of the instances with this id on other nodes. nil
@@ -118,7 +119,7 @@ type Manager struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	work    sync.WaitGroup // goroutines of background, and the sweeper
-	nodes   *nodes         // nil: this node shares its instances with no others
+	nodes   *nodes         // nil: this node does not share its instances
 
 	mu       sync.RWMutex
 	types    map[string]*Type   // guarded by mu
@@ -184,7 +185,7 @@ var (
 	errAway    = &channels.RefusedError{Status: http.StatusServiceUnavailable, RetryAfter: 2 * time.Second}
 )
 
-// find returns a member that others may see.
+// find returns the member with an id. It may be one that others cannot see yet.
 func (m *Manager) find(id string) (*member, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -285,10 +286,10 @@ func (m *Manager) background(f func(ctx context.Context)) bool {
 }
 
 // Close drains all instances, at the pace of the host's Drain, and forgets
-// them; their specs stay in the store. In a cluster, each instance that only
-// this node runs is handed over to another as soon as it has ended here. If ctx is done first, Close returns its
-// error, and the rest ends by its own timeouts. Close the manager before the
-// host is shut down.
+// them; their specs stay in the store. In a cluster, each instance that this node
+// owns is handed over to another node as soon as it has ended here. If ctx is done
+// first, Close returns its error, and the rest ends by its own timeouts. Close the
+// manager before the host is shut down.
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	already := m.closed

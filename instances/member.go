@@ -55,12 +55,12 @@ type member struct {
 	deleted   string            // the record says why it is being removed; "": it is not
 	invalid   string            // why this node cannot run it; "": it can
 	hold      *owners.Ownership // nil: this node does not own it
-	lost      bool              // hold is over, and the life must end quickly
+	lost      bool              // the ownership was lost, and the life must end quickly
 	applied   uint64            // the revision of the spec that the life has, or had last
 	failedAt  uint64            // the revision with which it has failed; 0: it has not
-	inherited *status           // of the owner before this node; nil: there was none
-	untold    bool              // the other nodes do not know how it is
-	telling   bool              // a goroutine tells them
+	inherited *status           // left by the owner before this node; nil: this node has not owned it
+	untold    bool              // the latest status is not in the store yet
+	telling   bool              // a goroutine writes the status
 
 	// Owned by the manager's sweeper.
 	opened    int64 // Stats.Opened when it last looked
@@ -134,8 +134,8 @@ func (m *member) serving() (*channels.Endpoint, error) {
 	return m.life.endpoint, nil
 }
 
-// launch starts the instance; first, if not nil, is its first life. crashes are
-// those that count as the last ones.
+// launch starts the instance; first, if not nil, is its first life. crashes are the
+// recent ones that count towards Options.MaxCrashes.
 func (m *member) launch(first *Instance, crashes []time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -310,8 +310,8 @@ func (m *member) afterStart(ctx context.Context, i Info) Info {
 	return i
 }
 
-// bury ends a life and keeps its counters. After a crash, and if another node
-// owns the instance, it does not wait long.
+// bury ends a life and keeps its counters. After a crash, or if another node may own
+// the instance, it does not wait long.
 func (m *member) bury(in *Instance, crash error) {
 	m.mu.RLock()
 	gently := crash == nil && !m.lost

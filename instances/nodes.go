@@ -11,24 +11,23 @@ import (
 )
 
 const (
-	// requestTimeout bounds a change of the store that nodes share.
+	// requestTimeout bounds one request to the store that the nodes share.
 	requestTimeout = 5 * time.Second
-	// openWait is how long Open waits for that store: a node without a majority
-	// of the others serves its clients all the same.
+	// openWait is how long Open waits for that store: a node that cannot reach a
+	// majority still serves its clients.
 	openWait = 5 * time.Second
 	// watchPause is the pause after a watch that has failed.
 	watchPause = time.Second
-	// pollEvery is how often something that another node does is looked for.
+	// pollEvery is how often a waiting call looks at the state that it waits for.
 	pollEvery = 5 * time.Millisecond
 )
 
-// nodes is a manager's part among the nodes that share a store: it learns of the
-// instances of all nodes, and runs those that are this node's.
+// nodes makes a manager one of several nodes that share a store: it learns of the
+// instances of all nodes, and runs those that this node owns.
 //
-// What is known comes from the records in the store, which every node watches.
-// news of an id are applied one after the other, on a goroutine that lives while
-// there are any. Who runs an instance that has a single owner is decided by
-// package owners.
+// Everything it knows comes from the records in the store, which every node watches.
+// The news of one id is applied in order, by a goroutine that lives as long as there
+// is any. Package owners decides who runs an instance that has a single owner.
 type nodes struct {
 	// Static after construction.
 	manager *Manager
@@ -38,20 +37,20 @@ type nodes struct {
 	work    sync.WaitGroup // goroutines of members that this node owns
 
 	mu       sync.Mutex
-	queue    map[string]news                 // by id: the last that is to be applied; guarded by mu
+	queue    map[string]news                 // by id: what is still to be applied; guarded by mu
 	applying map[string]bool                 // ids that a goroutine applies news of; guarded by mu
-	statuses map[string]status               // by id: what the owner has told last; guarded by mu
+	statuses map[string]status               // by id: what the owner last reported; guarded by mu
 	idle     map[string]map[string]time.Time // by id and node: since when this node knows that it is idle there; guarded by mu
 }
 
-// news is what is to be applied of an instance.
+// news is what is still to be applied to an instance.
 type news struct {
-	record  *Change // its key in the store; nil: nothing has changed there
-	missing bool    // the key is not among all keys: look for it
-	forget  bool    // it is another instance with the id: give up owning the last one first
+	record  *Change // of its key in the store; nil: nothing has changed there
+	missing bool    // the key was not among all keys that a watch yielded: look for it
+	forget  bool    // it is a new instance with the same id: give up the previous one first
 }
 
-// join makes the manager one of the nodes that have store in common.
+// join makes the manager one of the nodes that share store.
 func (m *Manager) join(store SharedStore) {
 	n := &nodes{
 		manager: m, store: guardedShared{guardedStore{store}, store}, current: make(chan struct{}),
@@ -107,8 +106,8 @@ func (n *nodes) busy() bool {
 	return len(n.applying) > 0
 }
 
-// watch gives each change of the keys with a prefix to learn, and all keys to
-// learned whenever it has seen all.
+// watch passes each change of the keys with a prefix to learn. Whenever it has seen
+// all of these keys, it passes their names to learned, if that is not nil.
 func (n *nodes) watch(prefix string, learn func(Change), learned func(keys map[string]bool)) {
 	ctx := n.manager.ctx
 	for ctx.Err() == nil {
@@ -159,8 +158,8 @@ func (n *nodes) learnedAll(keys map[string]bool) {
 	}
 }
 
-// enqueue has news of an instance applied, in place of earlier ones that are not
-// applied yet.
+// enqueue has news of an instance applied, merged with earlier news that is still
+// waiting.
 func (n *nodes) enqueue(id string, what news) {
 	n.mu.Lock()
 	if before, ok := n.queue[id]; ok {
@@ -179,7 +178,7 @@ func (n *nodes) enqueue(id string, what news) {
 	}
 }
 
-// applyAll applies the news of an instance until there are none.
+// applyAll applies the news of an instance until there is none.
 func (n *nodes) applyAll(id string) {
 	for {
 		n.mu.Lock()
@@ -196,7 +195,7 @@ func (n *nodes) applyAll(id string) {
 	}
 }
 
-// drain hands the instances of this node over to others, and takes no more.
+// drain hands the instances of this node over to others and takes no more.
 func (n *nodes) drain(ctx context.Context) {
 	if err := n.owners.Drain(ctx); err != nil {
 		n.manager.log.Warn("not all instances were handed over to other nodes").Err(err).Write()
@@ -211,7 +210,7 @@ func (n *nodes) close(ctx context.Context) {
 	n.work.Wait()
 }
 
-// allIdle reports whether all nodes have told at least settle ago that an
+// allIdle reports whether every live node reported at least settle ago that an
 // instance is idle there.
 func (n *nodes) allIdle(id string, now time.Time, settle time.Duration) bool {
 	alive := n.owners.Nodes()

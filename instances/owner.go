@@ -10,7 +10,7 @@ type Owner struct {
 	Node string
 	// Address is the node's Options.Address, where other nodes reach it.
 	Address string
-	// Self reports that it is this node. It is true on every node for an instance
+	// Self reports whether it is this node. It is true on every node for an instance
 	// whose type spreads.
 	Self bool
 }
@@ -29,7 +29,7 @@ func (e *ElsewhereError) Error() string {
 
 // Owner returns the node that runs an instance. The error is ErrNotFound,
 // ErrNoOwner, or ErrNotRunning if the instance was stopped or has failed.
-// Without a cluster it is always this node. Owner asks nobody, so it does not
+// Without a cluster it is always this node. Owner asks no other node, so it does not
 // block; what it returns may be some seconds old.
 func (m *Manager) Owner(id string) (Owner, error) {
 	one, err := m.find(id)
@@ -56,7 +56,7 @@ func (m *member) ownerLocked() (Owner, error) {
 	return Owner{}, ErrNoOwner
 }
 
-// elsewhereLocked is the error of a method that needs a life which this node
+// elsewhereLocked returns the error of a method that needs a life which this node
 // does not have.
 func (m *member) elsewhereLocked() error {
 	owner, err := m.ownerLocked()
@@ -69,7 +69,7 @@ func (m *member) elsewhereLocked() error {
 	return &ElsewhereError{ID: m.id, Owner: owner}
 }
 
-// nodeLocked is Info.Node; mu must be held at least for reading.
+// nodeLocked returns Info.Node; mu must be held at least for reading.
 func (m *member) nodeLocked() string {
 	if m.manager.nodes == nil || m.spreads(m.kind) {
 		return ""

@@ -8,7 +8,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 )
 
-// ownerStore is a shared store in the form of package owners.
+// ownerStore adapts a shared store to package owners.
 type ownerStore struct{ SharedStore }
 
 func (s ownerStore) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
@@ -44,7 +44,7 @@ func (s ownerStore) Watch(ctx context.Context, prefix string) iter.Seq2[owners.C
 	}
 }
 
-// toOwners returns an error of a store as package owners knows it.
+// toOwners translates an error of a store into that of package owners.
 func toOwners(err error) error {
 	switch {
 	case errors.Is(err, ErrKeyNotFound):

@@ -39,10 +39,10 @@ func (n *nodes) own(ctx context.Context, id string, hold *owners.Ownership) {
 	m.settle(ctx, one)
 }
 
-// readAgain reads from the store what this node must know of a locked member
-// before it runs it: its record, which may have changed or gone while this node
-// was cut off, and how the last owner has left it. Nobody else removes the record
-// once this node is the owner. readAgain tries until ctx ends; its error is
+// readAgain reads from the store what this node must know of a locked member before
+// it runs it: its record, which may have changed or been removed while this node was
+// cut off, and the status that the last owner left. Nobody else removes the record
+// once this node is the owner. readAgain retries until ctx ends; the error is
 // ErrNotFound if there is no record.
 func (n *nodes) readAgain(ctx context.Context, one *member) (last status, err error) {
 	for {
@@ -63,8 +63,8 @@ func (n *nodes) readAgain(ctx context.Context, one *member) (last status, err er
 	}
 }
 
-// takeHold makes this node the owner of a member, which continues what the last
-// owner has told.
+// takeHold makes this node the owner of a member, and continues the counters of the
+// last owner's status.
 func (m *member) takeHold(hold *owners.Ownership, last status) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -73,7 +73,7 @@ func (m *member) takeHold(hold *owners.Ownership, last status) {
 		return // it is owned only to be removed
 	}
 	m.inherited = &last
-	last.Crashed -= m.crashed // what this node has counted itself
+	last.Crashed -= m.crashed // which this node has counted itself
 	last.Restarts -= m.restarts
 	if last.State == Failed && last.Revision == m.revision {
 		m.state, m.reason, m.failedAt, m.applied = Failed, last.Reason, m.revision, m.revision
@@ -87,7 +87,7 @@ func (m *member) dropHold() {
 	m.hold = nil
 }
 
-// prepare gives a new life what it has in a cluster.
+// prepare sets the fields that a life has only in a cluster.
 func (n *nodes) prepare(in *Instance, kind *Type, spec Spec) {
 	in.spec = &spec
 	in.urgent, in.hurry = context.WithCancel(in.urgent)
@@ -96,7 +96,8 @@ func (n *nodes) prepare(in *Instance, kind *Type, spec Spec) {
 	}
 }
 
-// ownership returns by what a member saves, nil if this node does not own it.
+// ownership returns what a member saves its state with, nil if this node does not
+// own it.
 func (m *member) ownership() *owners.Ownership {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -115,7 +116,7 @@ func (m *member) abandon() {
 		return
 	}
 	m.state, m.reason = Draining, reasonLost
-	m.manager.log.Warn("instance stops here: this node does not own it any more").Str("instance", m.id).Write()
+	m.manager.log.Warn("instance stops here: this node no longer owns it").Str("instance", m.id).Write()
 	m.manager.nodes.work.Go(func() {
 		ctx, cancel := context.WithTimeout(life.urgent, abandonTime)
 		defer cancel()
@@ -124,8 +125,8 @@ func (m *member) abandon() {
 	})
 }
 
-// abandonTime is how long the sockets of a lost instance have to be closed: this
-// node gives up 3 s before others may run the instance.
+// abandonTime bounds the closing of a lost instance's sockets: this node gives up
+// 3 s before others may run the instance.
 const abandonTime = time.Second
 
 // Reasons of a draining instance.
@@ -143,9 +144,9 @@ func (m *member) shouldRun() bool {
 	return !closed && !m.gone && !m.drained && m.deleted == "" && m.invalid == "" && (m.spreads(m.kind) || m.hold != nil && !m.lost)
 }
 
-// settle makes a locked member do on this node what its record and its owner
-// say: start, end, or go on with a changed spec. A start has only begun when it
-// returns. ctx is that of the ownership, if there is one.
+// settle brings a locked member on this node into line with its record and its
+// owner: it starts it, ends it, or applies a changed spec. It does not wait for a
+// start to finish. ctx is that of the ownership, if there is one.
 func (m *Manager) settle(ctx context.Context, one *member) {
 	one.mu.RLock()
 	state, gone, deleted, hold := one.state, one.gone, one.deleted, one.hold
@@ -176,7 +177,7 @@ func (m *Manager) settle(ctx context.Context, one *member) {
 	}
 }
 
-// endHere ends what runs of a locked member on this node.
+// endHere ends the life of a locked member on this node.
 func (m *Manager) endHere(one *member) {
 	one.mu.RLock()
 	state, drained, deleted, hold, lost := one.state, one.drained, one.deleted, one.hold, one.lost
@@ -200,15 +201,15 @@ func (m *Manager) endHere(one *member) {
 	if reason != reasonDrained || hold == nil {
 		one.setState(away, "")
 	} else {
-		one.setState(Stopped, reason) // the other nodes are told
+		one.setState(Stopped, reason) // which the other nodes are told
 	}
 	if reason == reasonDrained {
 		m.notifyWatchers(one, EventStopped, reason)
 	}
 }
 
-// finish removes what the store has of a member that is being deleted, and then
-// its record. It tries until that is done or another node has to do it.
+// finish removes the stored states of a member that is being deleted, and then its
+// record. It retries until that is done, or until another node has to do it.
 func (n *nodes) finish(ctx context.Context, one *member, hold *owners.Ownership) {
 	for ctx.Err() == nil {
 		err := n.removeAll(ctx, one.id, hold)

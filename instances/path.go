@@ -12,10 +12,9 @@ import (
 )
 
 // Under returns a copy of the type whose instances are also reached at a path below
-// their own, for clients that add one to the address they are given: with
-// "/realtime/v1", at ID/realtime/v1. If the type is that of the default instance,
-// this one is also reached at the path itself. Under panics if the path is not
-// absolute and clean.
+// their own, for clients that append one to the address they are given: with
+// "/realtime/v1", at ID/realtime/v1. If the default instance has this type, it is also
+// reached at the path itself. Under panics if the path is not absolute and clean.
 func (t Type) Under(at string) Type {
 	if !strings.HasPrefix(at, "/") || path.Clean(at) != at || at == "/" {
 		panic(fmt.Sprintf("instances: path %q of type %s: must begin with / and be clean, like \"/realtime/v1\"", at, t.name))
@@ -24,7 +23,7 @@ func (t Type) Under(at string) Type {
 	return t
 }
 
-// routeUnder serves the default instance at the further path of its type.
+// routeUnder serves the default instance at the additional path of its type.
 func (m *Manager) routeUnder(t *Type) {
 	if t.under == "" || t.under == m.options.Path {
 		return
@@ -37,7 +36,7 @@ func (m *Manager) routeUnder(t *Type) {
 	})
 }
 
-// defaultUnder returns the further path of the default instance, "" if it has none.
+// defaultUnder returns the additional path of the default instance, "" if it has none.
 func (m *Manager) defaultUnder() string {
 	one, err := m.find(m.options.Default)
 	if err != nil {
@@ -46,7 +45,7 @@ func (m *Manager) defaultUnder() string {
 	return one.under()
 }
 
-// under returns the further path of the member's type.
+// under returns the additional path of the member's type, "" if it has none.
 func (m *member) under() string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -74,7 +73,8 @@ func (m *Manager) lookup(below string) (*channels.Endpoint, string, error) {
 	return m.lookupIn(m.split(below))
 }
 
-// lookupIn returns the endpoint of an instance, and rest as a path of it.
+// lookupIn returns the endpoint of an instance, and the path within it that rest
+// stands for.
 func (m *Manager) lookupIn(id, rest string) (*channels.Endpoint, string, error) {
 	if rest == "" {
 		rest = "websocket" // an upgrade at the instance's path itself
@@ -104,10 +104,10 @@ func (m *member) pathWithin(rest string) string {
 	return rest
 }
 
-// ServeHTTP serves requests for paths below an instance's own that are not for its
-// socket: by the instance's logic, if it is an [http.Handler]. The handler finds
-// in r.URL.Path what follows the path of the instance. All others are answered with
-// 404.
+// ServeHTTP serves requests for paths below an instance's own, other than those of its
+// socket, with the instance's logic if that is an [http.Handler]. In r.URL.Path the
+// handler sees what follows the path of the instance. All other requests are answered
+// with 404.
 func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h := m.Handler(r.URL.EscapedPath()); h != nil {
 		h.ServeHTTP(w, r)
@@ -116,8 +116,8 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// Handler returns what ServeHTTP serves an escaped path with, nil if that is
-// answered with 404.
+// Handler returns the handler that ServeHTTP uses for an escaped path, nil if it
+// answers with 404.
 func (m *Manager) Handler(path string) http.Handler {
 	id, rest, ok := m.splitURL(path)
 	if !ok {
@@ -126,8 +126,8 @@ func (m *Manager) Handler(path string) http.Handler {
 	return m.HandlerOf(id, rest)
 }
 
-// HandlerOf is Handler for an instance whose id is known. rest is the path that
-// its logic sees, escaped and without the first slash.
+// HandlerOf is Handler for an instance whose id is known. rest is the path below the
+// instance's own, escaped and without the leading slash.
 func (m *Manager) HandlerOf(id, rest string) http.Handler {
 	one, err := m.find(id)
 	if err != nil {

@@ -27,9 +27,9 @@ type record struct {
 	Deleted string `json:"deleted,omitempty"`
 }
 
-// writeRecord replaces a member's record at revision; a declared member has
-// none. If ctx ends meanwhile, the store may still write the record, and then
-// has another revision than the member.
+// writeRecord replaces a member's record at revision; a declared member has none. It
+// goes on when ctx ends. In a cluster it gives up after requestTimeout; the store may
+// still write the record then, and has another revision than the member.
 func (m *Manager) writeRecord(ctx context.Context, one *member, r record, revision uint64) (uint64, error) {
 	if one.declared {
 		return revision + 1, nil
@@ -52,7 +52,7 @@ func (m *Manager) writeRecord(ctx context.Context, one *member, r record, revisi
 	case m.nodes != nil && !errors.Is(err, ErrKeyRevision):
 		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	return 0, fmt.Errorf("instances: keeping %q: %w", one.id, err)
+	return 0, fmt.Errorf("instances: saving %q: %w", one.id, err)
 }
 
 // deleteRecord removes a member's record. Saved states are removed when the
@@ -83,9 +83,9 @@ func (m *Manager) forgetStates(one *member) {
 // returns when each instance has started or failed. An instance whose type or
 // configuration is no longer accepted is failed, with the reason.
 //
-// In a cluster, Open waits for the instances that run on all nodes, and at most
-// 5 s for the store: a node that cannot reach it serves its declared instances
-// of such types all the same, and learns of the others later.
+// In a cluster, Open waits only for the instances that run on all nodes, and at most
+// 5 s for the store: a node that cannot reach the store still serves its declared
+// instances of such types, and learns of the others later.
 func (m *Manager) Open(ctx context.Context) error {
 	if m.nodes != nil {
 		return m.nodes.open(ctx)

@@ -9,16 +9,16 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 )
 
-// MaxStateBytes bounds one saved state, because a cluster's store takes no more
-// in one value (NATS, max_payload).
+// MaxStateBytes bounds one saved state, because a cluster's store takes no larger
+// values (max_payload of NATS is 1 MiB by default).
 const MaxStateBytes = 1 << 20
 
 // Save keeps data under a name for the next lives of this instance, until the
 // instance is deleted. When it returns without an error, data survives a crash
-// of the machine. In a cluster it fails, and the instance ends, once another
-// node may run the instance: of what two nodes save, only that of the present
-// owner counts. The nodes of an instance that runs on all of them overwrite each
-// other's data. Concurrent saves of many instances share writes to the disk.
+// of the machine. In a cluster, Save fails and the instance ends once another node
+// may run the instance: only the present owner can save. The nodes of an instance
+// that runs on all of them overwrite each other's data. Concurrent saves of many
+// instances share writes to the disk.
 // name is 1 to 64 characters of A-Za-z0-9_-, data at most [MaxStateBytes].
 func (in *Instance) Save(ctx context.Context, name string, data []byte) error {
 	if len(data) > MaxStateBytes {

@@ -10,31 +10,31 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/internal/owners"
 )
 
-// away is the state of a member that does not run on this node: another does, or
-// none. What others are shown comes from its record, its owner and its status
-// then.
+// away is the state of a member that does not run on this node: another node runs it,
+// or none does. The state that others are shown then comes from its record, its owner
+// and its status.
 const away State = ""
 
-// statusPrefix is that of the keys in which the nodes tell each other how
-// instances are: "status.ID" is the owner's, and "status.ID.NODE" is there while
-// an instance that spreads is idle on a node.
+// statusPrefix begins the keys by which nodes report the state of instances to each
+// other: the owner writes "status.ID", and "status.ID.NODE" exists while an instance
+// that spreads is idle on a node.
 const statusPrefix = "status."
 
-// status is what the owner of an instance tells the other nodes of it, and the
-// next owner.
+// status is what the owner of an instance reports about it to the other nodes and to
+// the next owner.
 type status struct {
 	Node     string      `json:"node"`     // the owner
 	Revision uint64      `json:"revision"` // of the spec that it runs with
 	State    State       `json:"state"`
 	Reason   string      `json:"reason,omitempty"`
 	Started  time.Time   `json:"started,omitzero"`
-	Crashes  []time.Time `json:"crashes,omitempty"` // the last ones, as member.crashes
+	Crashes  []time.Time `json:"crashes,omitempty"` // the most recent, as in member.crashes
 	Crashed  int64       `json:"crashed,omitempty"` // in all
 	Restarts int64       `json:"restarts,omitempty"`
 }
 
-// isSettled reports whether the first start with this spec has succeeded or
-// failed.
+// isSettled reports whether the first start with this spec has succeeded or failed: a
+// member that is pending again has a reason.
 func (s *status) isSettled() bool { return s.State != Pending || s.Reason != "" }
 
 // Reasons of a pending instance that no node runs.
@@ -43,7 +43,7 @@ const (
 	reasonNoNode     = "no node has started it yet"
 )
 
-// learnStatus takes what a node has told of an instance.
+// learnStatus takes what a node has reported about an instance.
 func (n *nodes) learnStatus(c Change) {
 	id, node, ofNode := strings.Cut(strings.TrimPrefix(c.Entry.Key, statusPrefix), ".")
 	if ofNode {
@@ -52,7 +52,7 @@ func (n *nodes) learnStatus(c Change) {
 	}
 	var now status
 	if !c.Deleted && json.Unmarshal(c.Entry.Value, &now) != nil {
-		return // of a version that writes it differently
+		return // written by a version with another format
 	}
 	n.mu.Lock()
 	before := n.statuses[id]
@@ -102,38 +102,38 @@ func (n *nodes) notify(id string, before, now *status) {
 	}
 }
 
-// statusOf returns what the owner of an instance has told last.
+// statusOf returns what the owner of an instance last reported.
 func (n *nodes) statusOf(id string) status {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.statuses[id]
 }
 
-// lastStatus reads the status that the last owner has left in the store.
+// lastStatus reads the status that the last owner left in the store.
 func (n *nodes) lastStatus(ctx context.Context, id string) (s status, err error) {
 	e, err := n.get(ctx, statusPrefix+id)
 	if errors.Is(err, ErrKeyNotFound) {
 		return s, nil
 	}
 	if err == nil {
-		json.Unmarshal(e.Value, &s) //nolint:errcheck // without a status it begins anew
+		json.Unmarshal(e.Value, &s) //nolint:errcheck // an unreadable status counts as none
 	}
 	return s, err
 }
 
-// get is Get of the store within requestTimeout.
+// get reads a key of the store within requestTimeout.
 func (n *nodes) get(ctx context.Context, key string) (Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return n.store.Get(ctx, key)
 }
 
-// shownLocked is the state of a member that is away. mu must be held at least
-// for reading.
+// shownLocked returns the state that others are shown of a member that is away. mu
+// must be held at least for reading.
 func (m *member) shownLocked() (s State, reason string, started time.Time) {
 	n := m.manager.nodes
 	owner, owned := n.owners.Owner(m.id)
-	owned = owned && !owner.Self // this node would have it, or has just lost it
+	owned = owned && !owner.Self // else this node is about to run it, or has just lost it
 	told := n.statusOf(m.id)
 	current := owned && told.Node == owner.Node
 	switch {
@@ -157,8 +157,8 @@ func (m *member) shownLocked() (s State, reason string, started time.Time) {
 	return Pending, "", time.Time{}
 }
 
-// tellLocked has the other nodes told how a member is that this node owns. mu
-// must be held.
+// tellLocked has the status of a member that this node owns reported to the other
+// nodes. mu must be held.
 func (m *member) tellLocked() {
 	if m.hold == nil || m.deleted != "" {
 		return
@@ -170,8 +170,8 @@ func (m *member) tellLocked() {
 	}
 }
 
-// tell writes the status until the other nodes know the last one, or this node
-// does not own the instance any more.
+// tell writes the status to the store until the latest one is there, or this node no
+// longer owns the instance.
 func (m *member) tell() {
 	for {
 		m.mu.Lock()
@@ -195,7 +195,8 @@ func (m *member) tell() {
 	}
 }
 
-// awaitTold waits until the other nodes know how a member is.
+// awaitTold waits until the latest status of a member is in the store, at most
+// requestTimeout.
 func (m *member) awaitTold() {
 	for deadline := time.Now().Add(requestTimeout); m.isTelling() && time.Now().Before(deadline); {
 		time.Sleep(pollEvery)
@@ -208,7 +209,7 @@ func (m *member) isTelling() bool {
 	return m.telling
 }
 
-// statusLocked encodes how a member is; mu must be held.
+// statusLocked encodes the status of a member; mu must be held.
 func (m *member) statusLocked() []byte {
 	s := status{
 		Node: m.manager.options.Node, Revision: m.applied, State: m.state, Reason: m.reason, Started: m.started, Crashes: m.crashes,

@@ -31,30 +31,32 @@ type Store interface {
 	Close() error
 }
 
-// SharedStore is a store that the nodes of a cluster have in common. The function
-// storetest.RunShared has what an implementation must do.
+// SharedStore is a store that the nodes of a cluster share. The function
+// storetest.RunShared checks implementations.
 type SharedStore interface {
 	Store
-	// PutIf writes a value, whatever the revision of its key is, if another key
-	// is at a revision, else ErrKeyRevision. Both are one step: a node that has
-	// lost the other key cannot write any more, however late what it sent arrives.
+	// PutIf writes a value, at whatever revision its key is, if another key is at
+	// revision, and otherwise returns ErrKeyRevision. It does both in one step: a
+	// node that has lost the other key can no longer write, however late its
+	// request arrives.
 	PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error)
-	// DeleteIf removes a key on the same condition. It is no error if there is none.
+	// DeleteIf removes a key on the same condition. It is not an error if the key does
+	// not exist.
 	DeleteIf(ctx context.Context, key, other string, revision uint64) error
-	// Watch yields the keys that begin with prefix as they are, then a Change with
-	// Current set, then each change, by rising revisions. A key that changes
-	// quickly may skip revisions, but its last one always comes. It ends with ctx,
-	// or behind an error; to watch again yields all keys again.
+	// Watch yields the present keys that begin with prefix, then a Change with
+	// Current set, then each change in the order of revisions. Revisions of a key
+	// that changes quickly may be skipped, but never its last one. Watch ends with
+	// ctx, or after it has yielded an error; another Watch yields all keys again.
 	Watch(ctx context.Context, prefix string) iter.Seq2[Change, error]
 }
 
-// Change is what a watcher of a [SharedStore] is told.
+// Change is what [SharedStore].Watch yields.
 type Change struct {
-	// Entry is the key as it is from now on. Its value is nil if it was deleted.
+	// Entry is the key in its new state. Its value is nil if it was deleted.
 	Entry Entry
-	// Deleted reports that the key was deleted, at Entry.Revision.
+	// Deleted reports whether the key was deleted, at Entry.Revision.
 	Deleted bool
-	// Current reports that the entries yielded so far are what the store has
+	// Current reports that the entries yielded so far are all that the store has
 	// now. Entry is empty then.
 	Current bool
 }

@@ -68,10 +68,10 @@ func (m *member) idle(now time.Time) bool {
 	return idle
 }
 
-// agree tells the other nodes whether an instance that runs on all of them is
-// idle here, and reports whether it is idle everywhere. The last node to become
-// idle waits for idleSettle, in which the others notice clients that have just
-// connected there. A node that has lost its lease is not asked.
+// agree tells the other nodes whether an instance that runs on all of them is idle
+// here, and reports whether it is idle everywhere. After the last node has become
+// idle, all wait for idleSettle, so that clients that have just connected are noticed.
+// Nodes without a lease do not count.
 func (n *nodes) agree(one *member, idle bool, now time.Time) bool {
 	n.mu.Lock()
 	_, told := n.idle[one.id][n.manager.options.Node]
@@ -101,7 +101,7 @@ func (n *nodes) tellIdle(ctx context.Context, id string, idle bool, revision uin
 	key, record := statusPrefix+id+"."+n.manager.options.Node, specPrefix+id
 	var err error
 	if idle {
-		_, err = n.store.PutIf(ctx, key, []byte("{}"), record, revision) // nothing is left behind of an instance that is deleted
+		_, err = n.store.PutIf(ctx, key, []byte("{}"), record, revision) // so that nothing is left behind of a deleted instance
 	} else {
 		err = n.store.DeleteIf(ctx, key, record, revision)
 	}

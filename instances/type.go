@@ -17,7 +17,7 @@ type Type struct {
 	schema *schema
 	build  func(in *Instance, config json.RawMessage) (Logic, error)
 	spread bool
-	under  string // a further path below each instance's own; "": none
+	under  string // an additional path below each instance's own; "": none
 	// reconfigure passes a changed configuration to logic; ok is false if logic
 	// is not a Configurer.
 	reconfigure func(ctx context.Context, logic Logic, config json.RawMessage) (bool, error)
@@ -69,8 +69,8 @@ func (t Type) About() string { return t.about }
 
 // Spread returns a copy of the type whose instances may run on several nodes at
 // once; their broadcasts reach the clients of all nodes. The logic must not
-// keep state that would have to be the same everywhere. A declared instance of
-// the type uses [Options].Bus.
+// keep state that would have to be the same everywhere. Such instances use
+// [Options].Bus.
 func (t Type) Spread() Type {
 	t.spread = true
 	return t
@@ -124,7 +124,7 @@ type Drainer interface {
 }
 
 // Stopper is logic that is called when all sockets are closed and no channel
-// callback runs any more, for example to save. ctx ends after Options.Grace.
+// callback is running, for example to save. ctx ends after Options.Grace.
 // Stop is not called after a crash.
 type Stopper interface {
 	Stop(ctx context.Context) error

@@ -20,9 +20,9 @@ Usage:
 
   mycelium cluster remove NODE [flags]
         Has the cluster forget a node that is gone for good. Until then the node
-        counts when a majority is needed, and what it kept has a copy less. A node
-        that comes back under its name need not be removed, even if its disk is
-        new. The others must run.
+        counts when a majority is needed, and what it kept has one copy fewer. A
+        node that comes back under its name need not be removed, even if its disk
+        is new. The other nodes must be running.
 
 The flags and variables are those of "mycelium serve", of which it takes the
 cluster's; a configuration file has them all:

@@ -25,11 +25,11 @@ const (
 	hearFor = 4 * time.Second
 	// hearMore is how long it listens from then on: longer than a heartbeat takes to come from each.
 	hearMore = 1500 * time.Millisecond
-	// keepersWithin bounds the question who keeps the store.
+	// keepersWithin bounds the request for the servers that keep the store.
 	keepersWithin = 3 * time.Second
 )
 
-// visit is the doctor's connection to a cluster, of which it is no node.
+// visit is the doctor's connection to a cluster that it does not join as a node.
 type visit struct {
 	transport *natscluster.Transport
 
@@ -69,7 +69,7 @@ func (v *visit) open(k config.Cluster, files clusterFiles, reached []string) (er
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			if strings.Contains(line, "TLS") || strings.Contains(line, "uthoriz") || strings.Contains(line, "uthentic") {
-				v.refusal, _, _ = strings.Cut(line, " (") // what follows is for cryptographers
+				v.refusal, _, _ = strings.Cut(line, " (") // what follows is of no use to operators
 			}
 		},
 	})
@@ -93,7 +93,7 @@ func (v *visit) listen(ctx context.Context) error {
 			ahead = time.Until(time.UnixMilli(f.Time)).Round(100 * time.Millisecond)
 		}
 		if best, known := v.ahead[p.Name]; known {
-			ahead = max(best, ahead) // a heartbeat that was late has the clock look behind
+			ahead = max(best, ahead) // a late heartbeat makes the clock look behind
 		}
 		v.ahead[p.Name] = ahead
 	})

@@ -29,7 +29,7 @@ func realtimeConfig(cfg *config.Config) realtime.Config {
 // src/lib/transformers.ts, httpEndpointURL).
 const realtimeBroadcast = "/api/broadcast"
 
-// typeHandler returns what serves a path that belongs to the type of an instance, nil
+// typeHandler returns the handler for a path that belongs to the type of an instance, nil
 // if there is none.
 func (d *daemon) typeHandler(path string) http.Handler {
 	switch {
@@ -50,8 +50,8 @@ type realtimeTokens struct {
 	by map[string][]*tokensOfLife // by instance; guarded by mu
 }
 
-// tokensOfLife has what one life of an instance verifies tokens with, nil if they are not
-// needed.
+// tokensOfLife has the verifier of one life of an instance, nil if its clients need no
+// tokens.
 type tokensOfLife struct{ *auth.Verifier }
 
 // add adds a verifier, until remove is called.
@@ -85,7 +85,7 @@ func (t *realtimeTokens) current(id string) *auth.Verifier {
 	return all[len(all)-1].Verifier
 }
 
-// acceptsNothing returns a verifier whose key nobody has.
+// acceptsNothing returns a verifier with a key that nobody has.
 var acceptsNothing = sync.OnceValue(func() *auth.Verifier {
 	quiet := zerolog.Nop()
 	v, err := auth.New(auth.Options{Keys: []auth.Key{{Algorithm: "HS256", Secret: rand.Text() + rand.Text()}}}, &quiet)

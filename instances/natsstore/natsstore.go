@@ -2,8 +2,7 @@
 // all nodes of a cluster share.
 //
 // A replicated bucket survives the loss of a minority of its servers. Without a
-// majority every method fails, so that the two halves of a divided cluster never
-// disagree.
+// majority every method fails, so that the two sides of a partition never disagree.
 package natsstore
 
 import (
@@ -32,12 +31,13 @@ const (
 	// markerAge is how long the bucket remembers that a key was deleted. A watcher
 	// that is away for longer starts again with a list.
 	markerAge = time.Hour
-	// pause is between two attempts.
+	// pause is the pause between two attempts.
 	pause = 200 * time.Millisecond
 	// readTime bounds a read with all its attempts.
 	readTime = 5 * time.Second
-	// answerTime is how long an answer to a read may take before it is asked for again. The
-	// server that leads the bucket answers, and takes what it was asked with it when it stops.
+	// answerTime is how long an answer to a read may take before the read is sent again. Only
+	// the server that leads the bucket answers, and if it stops, the requests that it has
+	// received are lost.
 	answerTime = time.Second
 	// listReaders bounds how many keys List reads at the same time.
 	listReaders = 32
@@ -105,7 +105,7 @@ func open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 		}
 		select { // no leader yet, or too few servers for the replicas
 		case <-ctx.Done():
-			return nil, fmt.Errorf("JetStream has not answered, or has no leader, which takes most of its servers: %w", err)
+			return nil, fmt.Errorf("JetStream does not answer, or has no leader because most of its servers are not reachable: %w", err)
 		case <-time.After(pause):
 		}
 	}
@@ -154,7 +154,7 @@ func (s *Store) Get(ctx context.Context, key string) (e instances.Entry, err err
 	return e, s.translate(err)
 }
 
-// again calls read until it is answered, for readTime.
+// again calls read until it is answered, for at most readTime.
 func again(ctx context.Context, read func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -163,7 +163,7 @@ func again(ctx context.Context, read func(context.Context) error) error {
 		if ctx.Err() != nil || !unanswered(err) {
 			return err
 		}
-		select { // NATS says at once that no server leads the bucket
+		select { // without a leader of the bucket, NATS answers at once
 		case <-ctx.Done():
 			return err
 		case <-time.After(pause):
@@ -177,8 +177,8 @@ func attempt(ctx context.Context, request func(context.Context) error) error {
 	return request(ctx)
 }
 
-// unanswered reports whether a request has failed because no server answered it, or
-// one that knows of no leader.
+// unanswered reports whether a request failed because no server answered it, or because
+// the one that answered knows of no leader.
 func unanswered(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
@@ -273,8 +273,8 @@ func (s *Store) List(ctx context.Context, prefix string) ([]instances.Entry, err
 	return slices.DeleteFunc(entries, func(e instances.Entry) bool { return e.Key == "" }), nil
 }
 
-// getAll reads keys[i] into entries[i]. It leaves the entry of a deleted key empty:
-// the stream has only a marker of it.
+// getAll reads keys[i] into entries[i]. The entry of a deleted key, of which the stream
+// has only a marker, stays empty.
 func (s *Store) getAll(ctx context.Context, keys []string, entries []instances.Entry) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

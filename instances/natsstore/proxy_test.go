@@ -91,7 +91,7 @@ func (p *proxy) await(direction int) {
 	<-open
 }
 
-// cut cuts a direction, or ends that. The first call counts.
+// cut begins or ends the cut of a direction. A repeated call does nothing.
 func (p *proxy) cut(direction int, cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 // done. With an error the client may do nothing.
 type Access func(ctx context.Context, r AccessRequest) (Rights, error)
 
-// AccessRequest is what an [Access] decides by.
+// AccessRequest is what an [Access] bases its decision on.
 type AccessRequest struct {
 	Instance string      // the instance's id
 	Topic    string      // the channel's name: the topic without "realtime:"
@@ -27,9 +27,9 @@ type Rights struct {
 	Write bool // broadcast and track
 }
 
-// TokenAccess is an [Access] by the token: its topics to join may be read, its topics to publish
-// to may be written, where the topic is the channel's name. Without a token nothing is
-// permitted.
+// TokenAccess is an [Access] that goes by the token: the topics that it may join may be read,
+// those that it may publish to may be written. The topic is the channel's name. Without a token
+// nothing is permitted.
 func TokenAccess(_ context.Context, r AccessRequest) (Rights, error) {
 	if r.Token == nil {
 		return Rights{}, nil
@@ -51,7 +51,7 @@ func (l *logic) rights(ctx context.Context, topic string, g grant) Rights {
 	return rights
 }
 
-// mayNotRead is what a client is told that may not read.
+// mayNotRead is the message for a client that may not read.
 func mayNotRead(c *channels.Context) string {
 	return "You do not have permissions to read from this Channel topic: " + c.Subtopic()
 }

@@ -14,11 +14,11 @@ type batched struct {
 	topic, event string
 	payload      json.RawMessage
 	private      bool
-	id           string // "" is none
+	id           string // "" means none
 }
 
-// serveBatch sends the messages of a batch. Private ones that the token does not permit are left
-// out in silence (tenants/batch_broadcast.ex).
+// serveBatch sends the messages of a batch. It silently leaves out private ones that the token
+// does not permit (tenants/batch_broadcast.ex).
 func (l *logic) serveBatch(w http.ResponseWriter, r *http.Request, g grant) {
 	body, ok := readBody(w, r)
 	if !ok {
@@ -65,7 +65,8 @@ func (l *logic) batchWithinRate(w http.ResponseWriter, messages int) bool {
 	return false
 }
 
-// readBatch returns the messages, or what is wrong with them: for each an object of its fields.
+// readBatch returns the messages, or what is wrong with them: for each message, an object with
+// the errors of its fields.
 func (l *logic) readBatch(raw json.RawMessage) (messages []batched, wrong any) {
 	if raw == nil || string(raw) == "null" {
 		return nil, []string{"can't be blank"}

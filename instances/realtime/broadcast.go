@@ -9,8 +9,8 @@ import (
 
 var none = channels.Reply{}
 
-// broadcast relays what a client sends: text as it came, kinds 3 as
-// [wire.Realtime] has decoded them. Only a client that wants an ack gets a reply
+// broadcast relays what a client sends: text as it came, binary broadcasts of kind 3 as
+// [wire.Realtime] decoded them. Only a client that wants an ack gets a reply
 // (realtime_channel/broadcast_handler.ex).
 func (l *logic) broadcast(c *channels.Context, p channels.Payload) (channels.Reply, error) {
 	s := sessionKey.Get(c)

@@ -12,14 +12,14 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// errChangesRefused is what an application sees whose channel listens to a database.
+// errChangesRefused is the error for a channel that listens to a database.
 var errChangesRefused = channels.Errorf("PostgresChangesUnavailable: this server does not deliver postgres_changes; " +
 	"remove .on('postgres_changes', …) from this channel")
 
-// changesUnavailable is the same as a system message.
+// changesUnavailable begins the system message that says the same.
 const changesUnavailable = "Unable to subscribe to changes: this server does not deliver postgres_changes. Parameters: "
 
-// changesIn returns the changes that a join asks for. null and null items are none.
+// changesIn returns the changes that a join asks for. It skips null items.
 func changesIn(raw json.RawMessage) []object {
 	var items []json.RawMessage
 	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
@@ -51,7 +51,7 @@ func (j *params) changesOf(c *channels.Context) []object {
 	return []object{change}
 }
 
-// identified returns the changes as they came, each with an id, which is the same for equal ones.
+// identified returns the changes as they came, each with an id that equal changes share.
 // Clients compare them with their own by position (realtime-js, RealtimeChannel.ts).
 func identified(changes []object) []json.RawMessage {
 	list := make([]json.RawMessage, 0, len(changes)) // [], not null
@@ -68,7 +68,7 @@ func identified(changes []object) []json.RawMessage {
 	return list
 }
 
-// maxChangeID is the largest id of a change; Supabase's are as large (erlang:phash2).
+// maxChangeID is the largest id of a change, as in Supabase (erlang:phash2).
 const maxChangeID = 1<<27 - 1
 
 func (o object) hash() uint32 {
@@ -79,7 +79,7 @@ func (o object) hash() uint32 {
 	return h.Sum32() & maxChangeID
 }
 
-// reportChanges tells a client which asked for changes that it will get none.
+// reportChanges tells a client that asked for changes that it will get none.
 func (l *logic) reportChanges(c *channels.Context, s *session) error {
 	for _, change := range s.changes {
 		if err := l.system(c, statusError, extensionChanges, changesUnavailable+change.String()); err != nil {

@@ -45,21 +45,20 @@ const (
 
 // Bounds of a Config.
 const (
-	maxWindow = time.Minute     // of the server's own option presence.window
+	maxWindow = time.Minute     // as for the server's own option presence.window
 	maxDelay  = 9 * time.Second // clients wait for 10 s
 	maxKeys   = 16
 	maxKey    = 8 << 10 // bytes
 )
 
-// maxMeta bounds what a client may track, in bytes: it is a part of every
-// presence_state.
+// maxMeta bounds what a client may track, in bytes: every presence_state contains it.
 const maxMeta = 64 << 10
 
-// maxPresenceKey bounds a presence key in bytes: everybody in the channel is sent
-// each key.
+// maxPresenceKey bounds a presence key, in bytes: each key is sent to everybody in the
+// channel.
 const maxPresenceKey = 255
 
-// check returns what the schema cannot say, and fills in defaults.
+// check reports errors that the schema cannot express, and fills in defaults.
 func (c *Config) check() error {
 	if len(c.Keys) > maxKeys {
 		return instances.Invalid("/keys", "has %d keys: at most %d are allowed", len(c.Keys), maxKeys)

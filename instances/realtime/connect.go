@@ -12,7 +12,7 @@ import (
 // client is one connection.
 type client struct {
 	first    grant                 // of the connection; static
-	last     atomic.Pointer[grant] // the token that was verified last; nil: none but the first
+	last     atomic.Pointer[grant] // the token that was verified last; nil: only the first
 	channels atomic.Int64          // joined, or about to be
 }
 

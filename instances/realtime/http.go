@@ -17,7 +17,7 @@ import (
 // maxBody bounds a request in bytes, as Plug.Parsers does.
 const maxBody = 8_000_000
 
-// ServeHTTP implements http.Handler: broadcasts of back ends, and of clients that have not joined
+// ServeHTTP implements http.Handler: broadcasts from back ends, and from clients that have not joined
 // (controllers/broadcast_controller.ex, broadcast_single_controller.ex).
 func (l *logic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/api/broadcast")
@@ -63,8 +63,8 @@ func splitSingle(path string) (topic, event string, ok bool) {
 	return topic, event, err == nil && err2 == nil && topic != "" && event != ""
 }
 
-// allowOrigin applies the origins that the socket allows. Without tokens, any page could
-// otherwise broadcast in the name of its visitors' network.
+// allowOrigin allows the same origins as the socket. Otherwise, where no tokens are needed, any
+// page could have its visitors' browsers broadcast from inside their networks.
 func (l *logic) allowOrigin(w http.ResponseWriter, r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -102,7 +102,7 @@ func allowCORS(w http.ResponseWriter, r *http.Request) {
 	h.Set("Access-Control-Max-Age", "86400")
 }
 
-// authorize returns what a request grants, or answers it (plugs/auth_tenant.ex).
+// authorize returns what a request grants, or answers the request (plugs/auth_tenant.ex).
 func (l *logic) authorize(w http.ResponseWriter, r *http.Request) (grant, bool) {
 	if l.verifier() == nil {
 		return grant{}, true
@@ -178,7 +178,7 @@ func (l *logic) serveSingle(w http.ResponseWriter, r *http.Request, g grant, top
 	l.accept(w, l.in.Broadcast(topicOf(topic, private), "broadcast", p))
 }
 
-// singleJSON returns the payload in a body of JSON. Anything but an object is wrapped, as Plug
+// singleJSON returns the payload in a JSON body. Anything but an object is wrapped, as Plug
 // does.
 func singleJSON(w http.ResponseWriter, body []byte) ([]byte, bool) {
 	if len(body) == 0 {
@@ -195,7 +195,7 @@ func singleJSON(w http.ResponseWriter, body []byte) ([]byte, bool) {
 	return compact, true
 }
 
-// topicOf returns the topic of a channel within the server.
+// topicOf returns the topic that a channel has within the server.
 func topicOf(name string, private bool) string {
 	if private {
 		return wire.RealtimePrivate + "realtime:" + name
@@ -212,7 +212,7 @@ type fieldErrors struct {
 
 func message(text string) map[string]string { return map[string]string{"message": text} }
 
-// readBody returns the body of a request, or answers it.
+// readBody returns the body of a request, or answers the request.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
@@ -225,7 +225,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	return body, err == nil
 }
 
-// accept answers a request by the error of its broadcasts.
+// accept answers a request whose broadcasts returned err.
 func (l *logic) accept(w http.ResponseWriter, err error) {
 	if err != nil {
 		l.log.Warn("broadcast over HTTP not sent").Err(err).Write()
@@ -239,5 +239,5 @@ func (l *logic) accept(w http.ResponseWriter, err error) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body) //nolint:errcheck // a client that has gone needs no answer
+	json.NewEncoder(w).Encode(body) //nolint:errcheck // the client may have gone
 }

@@ -29,15 +29,15 @@ type session struct {
 
 var sessionKey = channels.NewKey[*session]("realtime")
 
-// hashSeed is that of session.tracked.
+// hashSeed is the seed of session.tracked.
 var hashSeed = maphash.MakeSeed()
 
-// joined is sent by a join to its own channel: what its handler pushes follows the
-// reply, and misses nothing that is broadcast.
+// joined is a message that a join sends to its own channel, so that what its handler
+// pushes follows the reply, and the client is already subscribed.
 type joined struct{ replication bool }
 
-// joinReply is the response to a join. Clients of Kotlin and Swift take a channel for
-// joined only if the field is there (supabase-kt, RealtimeChannelImpl.kt).
+// joinReply is the response to a join. The Kotlin and Swift clients regard a channel as
+// joined only if the field is present (supabase-kt, RealtimeChannelImpl.kt).
 type joinReply struct {
 	PostgresChanges []json.RawMessage `json:"postgres_changes"`
 }
@@ -45,13 +45,13 @@ type joinReply struct {
 func (l *logic) join(c *channels.Context, p channels.Payload) (joinReply, error) {
 	reply, err := l.admit(c, parseParams(p))
 	if err != nil {
-		wait(c, time.Duration(l.config.Load().ErrorDelay)) // so that clients do not try again at once
+		wait(c, time.Duration(l.config.Load().ErrorDelay)) // slows down clients that try again at once
 	}
 	return reply, err
 }
 
-// admit decides about a join. The order of its checks is that of Supabase, which a client
-// with several faults notices.
+// admit decides whether a client may join. Its checks have Supabase's order, which decides
+// what a join with several faults is told.
 func (l *logic) admit(c *channels.Context, j params) (joinReply, error) {
 	config := l.config.Load()
 	if c.Subtopic() == "" {
@@ -105,7 +105,7 @@ func wait(ctx context.Context, d time.Duration) {
 func (l *logic) limitJoins(c *channels.Context, client *client) error {
 	limits := &l.config.Load().Limits
 	if l.joins.Add(1); l.above(&l.rates.joins, limits.Joins) {
-		c.OnEnd(func() { c.Socket().Close(closeGoingAway, "") }) // behind the answer
+		c.OnEnd(func() { c.Socket().Close(closeGoingAway, "") }) // after the answer
 		return channels.Errorf("ClientJoinRateLimitReached: Too many joins per second")
 	}
 	client.channels.Add(1)
@@ -120,7 +120,7 @@ func (l *logic) limitJoins(c *channels.Context, client *client) error {
 // own back-off.
 const closeGoingAway = 1001
 
-// joined is called when the client is subscribed.
+// joined is called once the client is subscribed.
 func (l *logic) joined(c *channels.Context, j joined) error {
 	s := sessionKey.Get(c)
 	if s.presence {

@@ -8,9 +8,9 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// object is a JSON object of a client. A join whose fields have wrong types is accepted
-// all the same, with those that are right (realtime_channel.ex, join), so each
-// field is read by itself.
+// object is a JSON object from a client. Each field is read by itself, because a join is
+// accepted even if some fields have the wrong type; those are ignored
+// (realtime_channel.ex, join).
 type object map[string]json.RawMessage
 
 // objectOf returns nil for anything but an object.
@@ -30,7 +30,7 @@ func payloadOf(p channels.Payload) object {
 	return objectOf(p.Data)
 }
 
-// sub returns a field that is an object, else nil.
+// sub returns a field that is an object, nil for any other.
 func (o object) sub(key string) object { return objectOf(o[key]) }
 
 // text returns a field that is a string.
@@ -42,7 +42,7 @@ func (o object) text(key string) (s string, ok bool) {
 	return s, json.Unmarshal(raw, &s) == nil
 }
 
-// flag returns a field that is a boolean, or a string that says one in letters of any case
+// flag returns a field that is a boolean, or a string that spells one in any case
 // (payloads/flexible_boolean.ex). Other values are false.
 func (o object) flag(key string) bool {
 	if s, ok := o.text(key); ok {
@@ -55,10 +55,10 @@ func (o object) flag(key string) bool {
 type params struct {
 	token         string
 	hasToken      bool
-	newAPI        bool // there is a config; without one the topic means changes of a table
+	newAPI        bool // there is a config; without one the topic names the changes of a table
 	private       bool
 	ack, self     bool
-	replication   bool // wants to know when broadcasts of the database arrive
+	replication   bool // wants to know when broadcasts from the database arrive
 	replay        json.RawMessage
 	presenceKey   string
 	presence      bool
@@ -82,7 +82,8 @@ func parseParams(p channels.Payload) params {
 	return j
 }
 
-// tokenIn returns the token of a join, unless it has none of its own (assign_access_token).
+// tokenIn returns the token of a join; ok is false if it has none of its own
+// (assign_access_token).
 func tokenIn(join object) (token string, ok bool) {
 	access, hasAccess := join.text("access_token")
 	user, hasUser := join.text("user_token")
@@ -99,10 +100,11 @@ func tokenIn(join object) (token string, ok bool) {
 	return access, hasAccess
 }
 
-// apiKeyPrefix begins Supabase's API keys that are no tokens.
+// apiKeyPrefix begins those API keys of Supabase that are not tokens.
 const apiKeyPrefix = "sb_"
 
-// scope implements channels.Channel.Scope: private channels are apart from public ones.
+// scope is the function for channels.Channel.Scope: private channels are separate from public
+// ones.
 func scope(p channels.Payload) string {
 	if payloadOf(p).sub("config").flag("private") {
 		return wire.RealtimePrivate

@@ -82,8 +82,8 @@ func (l *logic) countPresence() (above bool) {
 	return l.above(&l.rates.presences, l.config.Load().Limits.Presences)
 }
 
-// presenceAbove counts a presence message of the channel, and reports whether it is one
-// too many within the window.
+// presenceAbove counts a presence message of the channel, and reports whether it exceeds
+// the limit of the window.
 func (s *session) presenceAbove(l *Limits, now time.Time) bool {
 	if l.ClientPresences == 0 {
 		return false
@@ -95,7 +95,8 @@ func (s *session) presenceAbove(l *Limits, now time.Time) bool {
 	return s.windowCount > l.ClientPresences
 }
 
-// presenceKey returns the key under which a client is present: what it wants, or else a UUID.
+// presenceKey returns the key under which a client is present: the one that it asks for, or
+// else a UUID.
 func presenceKey(raw json.RawMessage) (key, wrong string) {
 	var value any
 	if len(raw) > 0 && json.Unmarshal(raw, &value) == nil {

@@ -17,11 +17,11 @@ const (
 )
 
 // meter is the mean rate of something over the last minute, as it was at the last tick
-// (lib/realtime/rate_counter). It costs nothing while nobody asks.
+// (lib/realtime/rate_counter). Sampling happens only when the mean is asked for.
 type meter struct {
 	total func() int64 // counts from the start of the instance; static
 
-	due  atomic.Int64  // when the mean is to be taken again, in Unix nanoseconds; 0: never asked
+	due  atomic.Int64  // when the mean is computed next, in Unix nanoseconds; 0: it never was
 	mean atomic.Uint64 // per second, rounded up
 
 	mu      sync.Mutex
@@ -33,7 +33,7 @@ type sample struct {
 	total int64
 }
 
-// above reports whether the mean exceeds a limit; 0 is none.
+// above reports whether the mean exceeds a limit; 0 means no limit.
 func (l *logic) above(m *meter, limit int) bool {
 	return limit > 0 && m.perSecond(l.now()) > uint64(limit)
 }
@@ -46,7 +46,7 @@ func (m *meter) perSecond(now time.Time) uint64 {
 	return m.mean.Load()
 }
 
-// tick takes a sample and the mean anew.
+// tick takes a sample and computes the mean.
 func (m *meter) tick(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -11,12 +11,12 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// maxReplay is how many broadcasts a client is sent again at most, and unless it wants fewer
+// maxReplay is the largest number of broadcasts that a client is sent again, and the default
 // (lib/realtime/messages.ex).
 const maxReplay = 25
 
-// replayIn returns what the config of a join asks for. ok is false if that is nothing, valid if it
-// makes no sense.
+// replayIn returns which broadcasts the config of a join asks for. ok is false if it asks for none,
+// valid is false if its fields cannot be read.
 func replayIn(raw json.RawMessage) (ask history.Ask, ok, valid bool) {
 	replay := objectOf(raw)
 	if replay == nil {
@@ -30,14 +30,14 @@ func replayIn(raw json.RawMessage) (ask history.Ask, ok, valid bool) {
 	return ask, true, true
 }
 
-// replayAsk implements the first function of channels.Channel.Replay.
+// replayAsk is the first function for channels.Channel.Replay.
 func replayAsk(p channels.Payload) (ask history.Ask, ok bool) {
 	config := payloadOf(p).sub("config")
 	ask, ok, valid := replayIn(config.sub("broadcast")["replay"])
 	return ask, ok && valid && config.flag("private")
 }
 
-// checkReplay refuses a join that asks for earlier broadcasts where it cannot get them.
+// checkReplay refuses a join that asks for earlier broadcasts which it cannot get.
 func (l *logic) checkReplay(c *channels.Context, j params) error {
 	if j.replay == nil {
 		return nil
@@ -55,8 +55,8 @@ func (l *logic) checkReplay(c *channels.Context, j params) error {
 	return nil
 }
 
-// replayed implements the second function of channels.Channel.Replay: the broadcast, and in its meta
-// that it was sent before (realtime_channel.ex, replay).
+// replayed is the second function for channels.Channel.Replay. It returns the broadcast with a meta
+// that says that it is replayed (realtime_channel.ex, replay).
 func replayed(m *history.Message) channels.Payload {
 	p := channels.Payload{Data: m.Payload, Binary: m.Binary}
 	sum := sha256.Sum256([]byte(m.ID().String()))

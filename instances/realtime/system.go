@@ -25,8 +25,8 @@ func (l *logic) system(c *channels.Context, status, extension, message string) e
 	return c.Push("system", systemMessage{Extension: extension, Status: status, Message: message, Channel: c.Subtopic()})
 }
 
-// shutdown ends a channel, and says why. The socket stays (realtime_channel.ex,
-// shutdown_response): clients see phx_close, and join again if they want.
+// shutdown ends a channel and tells the client why. The socket stays open
+// (realtime_channel.ex, shutdown_response): clients see phx_close, and may join again.
 func (l *logic) shutdown(c *channels.Context, message string) error {
 	l.debug(c, "channel shut down").Str("reason", message).Write()
 	err := l.system(c, statusError, extensionSystem, message)
@@ -34,5 +34,5 @@ func (l *logic) shutdown(c *channels.Context, message string) error {
 	return err
 }
 
-// noReplication is for clients that wait until broadcasts of the database arrive.
+// noReplication is the message for clients that wait for broadcasts from the database.
 const noReplication = "Replication connection was not established: this server has no database"

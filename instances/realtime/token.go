@@ -16,8 +16,8 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// grant is what a client has shown: a token, one of Config.Keys, or nothing where nothing is
-// needed. The zero grant is the last.
+// grant is what a client has presented: a token, one of Config.Keys, or nothing where nothing is
+// needed. For the last two it is the zero grant.
 type grant struct {
 	token  *auth.Token // nil: a key, or nothing
 	digest [sha256.Size]byte
@@ -32,7 +32,7 @@ func (g *grant) ended(now time.Time) bool {
 type refusal struct {
 	code    string // precedes the message in the answer to a join
 	message string
-	ending  string // the system message of a channel whose new token it is; "": message
+	ending  string // the system message of a channel that got such a new token; "": message
 	status  int    // of HTTP
 }
 
@@ -118,8 +118,8 @@ func (l *logic) grantOfJoin(ctx context.Context, client *client, j params) (gran
 	return g, nil
 }
 
-// grantOf is verify with the client's earlier tokens at hand: clients send the same one on
-// each of their channels.
+// grantOf is verify, except that it remembers the client's latest tokens: clients send the same
+// token on each of their channels.
 func (l *logic) grantOf(ctx context.Context, client *client, text string) (grant, *refusal) {
 	digest := sha256.Sum256([]byte(text))
 	if client.first.token != nil && client.first.digest == digest {
@@ -138,7 +138,7 @@ func (l *logic) grantOf(ctx context.Context, client *client, text string) (grant
 	return g, ref
 }
 
-// accessToken takes a client's new token. It is never answered, and nobody else gets it.
+// accessToken takes a client's new token. It is never answered, nor relayed to other clients.
 func (l *logic) accessToken(c *channels.Context, p channels.Payload) (channels.Reply, error) {
 	text, ok := payloadOf(p).text("access_token")
 	if !ok || strings.HasPrefix(text, apiKeyPrefix) || l.verifier() == nil {

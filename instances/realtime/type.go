@@ -21,8 +21,8 @@ type Options struct {
 	// need none. It is called for each connection, token and request. A nil Verifier
 	// means that no instance needs tokens.
 	//
-	// The type takes tokens where Supabase's clients put them: no
-	// [auth.Verifier.Protect] belongs around the socket of such an instance.
+	// The type finds tokens where Supabase's clients put them, so the socket of such an
+	// instance must not be wrapped with [auth.Verifier.Protect].
 	Verifier func(id string) *auth.Verifier
 	// Access decides who may use a private channel; nil is [TokenAccess].
 	Access Access
@@ -30,7 +30,7 @@ type Options struct {
 	now func() time.Time // for tests; nil: time.Now
 }
 
-// Path is what Supabase's clients add to the address of their project.
+// Path is what Supabase's clients append to the address of their project.
 const Path = "/realtime/v1"
 
 // Type returns the type of instances for Supabase's clients.
@@ -66,7 +66,7 @@ type logic struct {
 	config atomic.Pointer[Config]
 	socket atomic.Pointer[channels.SocketOptions] // for the origins that HTTP allows
 
-	joins, presences atomic.Int64 // how many there were
+	joins, presences atomic.Int64 // counts since the start
 	rates            rates
 }
 

@@ -49,7 +49,7 @@ type service struct {
 // maxUser bounds a presence key in bytes: everybody on the topic is sent each key.
 const maxUser = 255
 
-// maxMeta bounds what is shown with a key: it is a part of every presence_state.
+// maxMeta bounds what is shown with a key: every presence_state contains it.
 const maxMeta = 4096
 
 // accessTokenEvent is what a client pushes with a token of its own
@@ -59,7 +59,7 @@ const accessTokenEvent = "access_token"
 // errUnmatched is what Phoenix answers where no channel serves a topic.
 var errUnmatched = channels.Errorf("unmatched topic")
 
-// errUnauthorized is what a guard answers too.
+// errUnauthorized is the answer that a guard also gives.
 var errUnauthorized = channels.Errorf("unauthorized")
 
 // New returns a relay on e. Close ends it.

@@ -16,30 +16,31 @@ import (
 // discarded.
 const Field = "X-Mycelium-Forwarded"
 
-// Claim is what a node says of the connection that a forwarded request came on.
+// Claim is what a node says about the connection that a forwarded request came on.
 //
-// On the wire it is "1 PEER SCHEME CALLER MAC": a version, the address and port or
-// "-", http or https, the caller escaped as in a query, with "=" before it, or "-",
-// and the HMAC-SHA256 of what stands before it in base64url. The MAC
-// does not bind a claim to its request: TLS does, or else who can read the traffic
-// between nodes must be trusted (see [Options.Insecure]).
+// On the wire it is "1 PEER SCHEME CALLER MAC": the version; the peer's address and
+// port, or "-"; http or https; "=" and the caller, escaped as in a query, or "-"; and
+// the HMAC-SHA256 of all that precedes it, in base64url. The MAC does not bind a claim
+// to its request. TLS does; without it, everybody who can read the traffic between
+// nodes must be trusted (see [Options.Insecure]).
 type Claim struct {
-	// Peer is who has connected, a client or a proxy. It is zero for a Unix socket.
+	// Peer is the address that has connected, of a client or a proxy. It is zero for a
+	// Unix socket.
 	Peer netip.AddrPort
 	// Secure reports whether the connection had TLS.
 	Secure bool
-	// Caller is the name of the API key for which the node has permitted the request;
-	// empty if it is not for the API.
+	// Caller is the name of the API key with which the node has permitted the request;
+	// empty if it is not a request for the API.
 	Caller string
 }
 
-// ErrClaim is the error of a request without a claim, or with one that no node of this
-// cluster has signed.
+// ErrClaim is the error for a request without a claim, or with one that no node of
+// this cluster has signed.
 var ErrClaim = errors.New("forward: the request does not come from a node of this cluster")
 
 const claimVersion = "1"
 
-// sign returns a claim as it is sent.
+// sign returns the signed form of a claim that is sent.
 func (n *Node) sign(c Claim) string {
 	peer, scheme, caller := "-", "http", "-"
 	if c.Peer.IsValid() {
@@ -66,7 +67,7 @@ func (n *Node) mac(text string) string {
 func (n *Node) TakeClaim(h http.Header) (Claim, error) {
 	values := h[Field]
 	delete(h, Field)
-	if len(values) == 0 { // more than one: the node's own is the first
+	if len(values) == 0 { // if there are more, the node's own is the first
 		return Claim{}, ErrClaim
 	}
 	cut := strings.LastIndexByte(values[0], ' ')
@@ -95,8 +96,8 @@ func parseClaim(text string) (c Claim, err error) {
 	return c, nil
 }
 
-// insertClaim returns the head of a request, and what follows it, with the field as
-// the first.
+// insertClaim returns request, which begins with a head, with the claim as its first
+// header field.
 func (n *Node) insertClaim(request []byte, c Claim) []byte {
 	from := 0
 	if bytes.HasPrefix(request, crlf) { // an empty line before the head is ignored

@@ -9,20 +9,19 @@ import (
 	"time"
 )
 
-// Elsewhere is the error of a lookup whose answer is that another node serves what
-// was asked for.
+// Elsewhere is the error of a lookup for something that another node serves.
 type Elsewhere struct {
 	node    *Node
 	name    string
 	address string
 }
 
-// Elsewhere returns the error that names another node, and where it listens.
+// Elsewhere returns the error for what another node serves, which listens at address.
 func (n *Node) Elsewhere(name, address string) *Elsewhere {
 	return &Elsewhere{node: n, name: name, address: address}
 }
 
-// Find returns the node with an id, nil if there is none or it is not heard.
+// Find returns the node with an id, nil if there is none or nothing is heard from it.
 func (n *Node) Find(id uint64) *Elsewhere {
 	name, address, ok := n.options.Find(id)
 	if !ok {
@@ -39,8 +38,8 @@ func (e *Elsewhere) Error() string {
 // Name returns the name of the node.
 func (e *Elsewhere) Name() string { return e.name }
 
-// First returns what to send to the node first on a connection of [Elsewhere.Open]:
-// the request of a client, and what came behind it.
+// First returns what to send first on a connection of [Elsewhere.Open]: the request of
+// a client, with the claim, and whatever followed it.
 func (e *Elsewhere) First(request []byte, c Claim) []byte { return e.node.insertClaim(request, c) }
 
 // Open connects to the node for a client. The connection is counted until
@@ -56,8 +55,8 @@ func (e *Elsewhere) Open(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// Closed ends the count of a connection of Open. failed reports whether the node has
-// closed it before it had answered.
+// Closed ends the count of a connection of Open. failed reports whether it was of no
+// use: the node closed it before it had answered.
 func (e *Elsewhere) Closed(failed bool) {
 	e.node.counters.open.Add(-1)
 	if failed {
@@ -65,9 +64,8 @@ func (e *Elsewhere) Closed(failed bool) {
 	}
 }
 
-// Relay answers a request of net/http with what the node answers. Only the client's
-// connection is not passed on: no upgrade is. If the node cannot be asked, failed
-// answers the request.
+// Relay answers a request of net/http with what the node answers. It does not pass on
+// upgrades. If the node cannot be asked, failed answers the request.
 func (e *Elsewhere) Relay(w http.ResponseWriter, r *http.Request, c Claim, failed func(error)) {
 	proxy := httputil.ReverseProxy{
 		Transport:     e.node.transport,
@@ -84,7 +82,8 @@ func (e *Elsewhere) Relay(w http.ResponseWriter, r *http.Request, c Claim, faile
 	proxy.ServeHTTP(w, r)
 }
 
-// fail answers a request that the node has not answered, unless the client has gone.
+// fail answers a request that the node did not answer, unless the client has gone or
+// its time is over.
 func (e *Elsewhere) fail(r *http.Request, err error, failed func(error)) {
 	if deadline, ok := r.Context().Deadline(); r.Context().Err() != nil || ok && !time.Now().Before(deadline) {
 		return

@@ -12,33 +12,33 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/nodekey"
 )
 
-// Options of a [Node]. All are needed, unless they say otherwise.
+// Options of a [Node]. All except Insecure are required.
 type Options struct {
 	// Name is the name of this node.
 	Name string
 	// Secret is the secret that the nodes share, at least 32 bytes.
 	Secret []byte
 	// Insecure does without TLS. Nodes still prove that they have the secret, but
-	// who sees their traffic can pretend to be one.
+	// whoever can read their traffic can impersonate them.
 	Insecure bool
-	// Find returns the name of the node with an id, and where it listens. An id tells
-	// each run of a node apart from all others; tokens of long polling have it. ok is
-	// false if there is none, or it is not heard. Find is called often, and must not
+	// Find returns the name of the node with an id, and where it listens. An id is that
+	// of one run of a node; tokens of long polling contain it. ok is false if there is
+	// no such node, or nothing is heard from it. Find is called often, and must not
 	// block.
 	Find func(id uint64) (name, address string, ok bool)
 }
 
 const (
-	// dialTimeout bounds the connecting to another node. It is shorter than the time
+	// dialTimeout bounds connecting to another node. It is shorter than the time
 	// after which a silent node counts as dead.
 	dialTimeout = 3 * time.Second
-	// goneAfter is about how long a node that has vanished from the network is waited for
-	// by requests; connections of WebSockets belong to their loops.
+	// goneAfter is about how long requests wait for a node that has vanished from the
+	// network. Connections of WebSockets are watched by their loops.
 	goneAfter = 12 * time.Second
-	// idleTimeout is how long a connection for requests is kept without one. It is
-	// shorter than the time after which the other node closes it.
+	// idleTimeout is how long a connection is kept without a request. It is shorter
+	// than the time after which the other node closes it.
 	idleTimeout = 30 * time.Second
-	// idleConns is how many of them are kept for each node.
+	// idleConns is how many idle connections are kept for each node.
 	idleConns = 256
 	// answerTimeout is how long another node may take to begin an answer: longer than
 	// a poll waits, which is 5 minutes at most.
@@ -68,7 +68,7 @@ type counters struct {
 	receivedConns, receivedReqs atomic.Uint64
 }
 
-// New returns a node. Close ends it.
+// New returns a node, to be ended with Close.
 func New(o Options) (*Node, error) {
 	n := &Node{options: o, key: nodekey.Derive(o.Secret, "forwarding", 32), dialer: net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: goneAfter / 2, Interval: goneAfter / 6, Count: 3},
@@ -81,7 +81,7 @@ func New(o Options) (*Node, error) {
 	}
 	n.transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address) },
-		// What the client has asked for is passed on, and what it gets is not changed.
+		// The client's own Accept-Encoding is passed on, and the answer as it is.
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: idleConns, IdleConnTimeout: idleTimeout, ResponseHeaderTimeout: answerTimeout,
 		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize,
@@ -95,11 +95,11 @@ func (n *Node) Close() {
 	n.polls.close()
 }
 
-// TokenKey returns the key that all nodes sign tokens of long polling with.
+// TokenKey returns the key with which all nodes sign tokens of long polling.
 func (n *Node) TokenKey() []byte { return nodekey.Derive(n.options.Secret, "long polling", 32) }
 
-// Listen listens for what other nodes forward. Who has not got the secret does not
-// get through the TLS handshake of a connection.
+// Listen listens for what other nodes forward. Without the secret, nobody completes the
+// TLS handshake of a connection.
 func (n *Node) Listen(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil || n.tls == nil {
@@ -137,8 +137,8 @@ func (n *Node) Received(connection bool) {
 type Stats struct {
 	// Open counts connections of clients that are forwarded to other nodes now.
 	Open int64
-	// Connections counts them since the start, Requests counts requests that other
-	// nodes have answered.
+	// Connections counts them since the start. Requests counts requests that were passed
+	// to other nodes, whether or not these answered.
 	Connections, Requests uint64
 	// Failures counts connections and requests that the other node did not take.
 	Failures uint64

@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// A poll's answer has messages that must not be lost. So the node that relays it tells
-// the other one whether the client has been given all of it: the request has a body of
-// one byte, which it sends when the answer is written. If the connection ends without
-// it, the messages have to be kept.
+// The messages in a poll's answer must not be lost. So the node that relays the answer
+// confirms to the other one that the client was given all of it: the request has a body
+// of one byte, which is sent only once the answer is written. If the connection ends
+// without that byte, the other node keeps the messages.
 //
-// net/http's client cannot do that: it waits for the end of a request's body before it
-// reports that a connection has failed.
+// The client of net/http cannot do that: it waits for the end of a request's body before
+// it reports that a connection has failed.
 const (
-	// receiptField is in such a request; in the answer it is the size of the body,
-	// which has no Content-Length, because it ends when the byte has come.
+	// receiptField announces the byte in a request. In the answer it is the size of the
+	// body, which has no Content-Length, because it only ends when the byte has come.
 	receiptField = "X-Mycelium-Receipt"
 	taken        = '1'
 )
@@ -30,11 +30,11 @@ const (
 // writeTimeout is how long a client has to read the answer to a poll.
 const writeTimeout = 60 * time.Second
 
-// ownFields are those of a client's request that are for its own connection.
+// ownFields are the fields of a client's request that concern only its own connection.
 var ownFields = []string{"Connection", "Content-Length", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 // RelayPoll answers a GET as [Elsewhere.Relay] does, and confirms answers that ask
-// for it. If the node cannot be asked, nothing has been written, and failed answers.
+// for it. If the node cannot be asked, failed answers the request.
 func (e *Elsewhere) RelayPoll(w http.ResponseWriter, r *http.Request, c Claim, failed func(error)) {
 	e.node.counters.requests.Add(1)
 	head := e.pollHead(r, c)
@@ -50,7 +50,7 @@ func (e *Elsewhere) RelayPoll(w http.ResponseWriter, r *http.Request, c Claim, f
 		}
 	}()
 	if err := passAnswer(w, r, answer); err != nil {
-		panic(http.ErrAbortHandler) // what the client has got is cut short
+		panic(http.ErrAbortHandler) // the client must see that its answer is cut short
 	}
 	if answer.Header.Get(receiptField) != "" && conn.confirm(answer.Body) {
 		ended = true
@@ -70,7 +70,7 @@ func (e *Elsewhere) pollHead(r *http.Request, c Claim) []byte {
 	return AppendHead(nil, r, h)
 }
 
-// AppendHead appends the head of a request with other fields.
+// AppendHead appends the head of r, with the fields h in place of its own.
 func AppendHead(b []byte, r *http.Request, h http.Header) []byte {
 	out := bytes.NewBuffer(b)
 	fmt.Fprintf(out, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, cmp.Or(r.RequestURI, r.URL.RequestURI()), r.Host)
@@ -79,9 +79,9 @@ func AppendHead(b []byte, r *http.Request, h http.Header) []byte {
 	return out.Bytes()
 }
 
-// ask sends the head, and returns the answer without its body. A connection that was
-// kept may have been closed meanwhile; then it asks on a new one. The client's end
-// ends the asking.
+// ask sends the head, and returns the answer, whose body is still to be read. A kept
+// connection may have been closed meanwhile; then ask uses a new one. It gives up when
+// the client goes.
 func (e *Elsewhere) ask(r *http.Request, head []byte) (*pollConn, *http.Response, error) {
 	if conn := e.node.polls.get(e.address); conn != nil {
 		answer, err := conn.ask(r, head)
@@ -98,7 +98,7 @@ func (e *Elsewhere) ask(r *http.Request, head []byte) (*pollConn, *http.Response
 	return conn, answer, err
 }
 
-var errShort = errors.New("forward: the node's answer ends early, or its client has gone")
+var errShort = errors.New("forward: the node's answer ends early, or the client has gone")
 
 // passAnswer writes an answer and returns nil if the client's connection has taken all
 // of it.

@@ -18,8 +18,8 @@ type pollConn struct {
 	idle    *time.Timer // closes it while the pool keeps it
 }
 
-// ask sends the head of a request, and waits for that of the answer. After an error the
-// connection is closed.
+// ask sends the head of a request and reads that of the answer. It closes the connection
+// if it fails.
 func (c *pollConn) ask(r *http.Request, head []byte) (*http.Response, error) {
 	c.SetDeadline(time.Now().Add(answerTimeout)) //nolint:errcheck // what follows fails then
 	stop := context.AfterFunc(r.Context(), func() { c.Close() })
@@ -28,8 +28,8 @@ func (c *pollConn) ask(r *http.Request, head []byte) (*http.Response, error) {
 	if err == nil {
 		answer, err = http.ReadResponse(c.reader, r)
 	}
-	// A client may end its connection as soon as it has the answer: from here on, its
-	// end counts no more.
+	// A client may close its connection as soon as it has the answer, so from here on
+	// that does not count.
 	if !stop() && err == nil {
 		err = r.Context().Err()
 	}
@@ -54,7 +54,7 @@ func (c *pollConn) confirm(rest io.Reader) bool {
 // pool keeps connections for polls.
 type pool struct {
 	mu     sync.Mutex
-	idle   map[string][]*pollConn // by address, the last used last; guarded by mu
+	idle   map[string][]*pollConn // by address, the most recently used last; guarded by mu
 	closed bool                   // guarded by mu
 }
 
@@ -113,7 +113,7 @@ func (p *pool) remove(c *pollConn) bool {
 	return false
 }
 
-// close closes what is kept, and keeps no more.
+// close closes all kept connections, and keeps no more.
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

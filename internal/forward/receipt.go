@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// receiptTimeout is how long a relaying node may take: longer than its client has to
-// read the answer.
+// receiptTimeout is how long a relaying node may take to confirm an answer: longer than
+// its client has to read it.
 const receiptTimeout = writeTimeout + 15*time.Second
 
-// Receipt is the word of the node that relays a poll: see [Elsewhere.RelayPoll]. A nil
-// Receipt is that of a poll that nobody relays.
+// Receipt is the confirmation from a node that relays a poll: see [Elsewhere.RelayPoll].
+// It is nil for a poll that no node relays.
 type Receipt struct {
 	w     http.ResponseWriter
 	gone  context.CancelFunc
@@ -23,14 +23,14 @@ type Receipt struct {
 
 // ExpectReceipt returns the Receipt of a poll that another node relays, nil if the
 // request does not announce one. The context ends when that node or its client has
-// gone. The request's body must not be read. Call Release in the end.
+// gone. The request's body must not be read. The caller must call Release.
 func ExpectReceipt(w http.ResponseWriter, r *http.Request) (context.Context, *Receipt) {
 	if r.Header.Get(receiptField) == "" {
 		return r.Context(), nil
 	}
 	control := http.NewResponseController(w)
 	if control.EnableFullDuplex() != nil {
-		return r.Context(), nil // no server of ours
+		return r.Context(), nil // not a server of ours
 	}
 	control.SetReadDeadline(time.Time{}) //nolint:errcheck // the byte comes after the answer
 	ctx, cancel := context.WithCancel(r.Context())
@@ -55,7 +55,7 @@ func (c *Receipt) SetSize(n int) {
 	delete(c.w.Header(), "Content-Length")
 }
 
-// Taken waits for the word, and reports whether the client was given the answer.
+// Taken waits for the confirmation, and reports whether the client was given the answer.
 func (c *Receipt) Taken() bool {
 	t := time.NewTimer(receiptTimeout)
 	defer t.Stop()
@@ -67,14 +67,14 @@ func (c *Receipt) Taken() bool {
 	}
 }
 
-// Release ends the waiting. The request's handler returns next.
+// Release ends the wait for a confirmation. The request's handler must return next.
 func (c *Receipt) Release() {
 	if c == nil {
 		return
 	}
 	select {
 	case <-c.done:
-	default: // nothing was to be confirmed, or the time is over
+	default: // nothing was to be confirmed, or there was no confirmation in time
 		http.NewResponseController(c.w).SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // the read then fails
 		<-c.done
 	}

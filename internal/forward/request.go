@@ -7,11 +7,12 @@ import (
 	"net/http/httputil"
 )
 
-// discard is for what is reported otherwise, or is not worth it: a client that goes.
+// discard drops log lines of net/http: its errors are reported elsewhere, or mean only
+// that a client has gone.
 var discard = log.New(io.Discard, "", 0)
 
-// clientFields are fields of a client's request that ReverseProxy leaves out, or cuts
-// short. The other node trusts the same proxies as this one, so it has to see them.
+// clientFields are fields of a client's request that ReverseProxy removes. The other node
+// trusts the same proxies as this one, so it has to see them.
 var clientFields = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
 
 // rewrite addresses a request to the node, and leaves the rest as the client sent it.
@@ -35,7 +36,8 @@ func (e *Elsewhere) addressTo(out *http.Request, host string, c Claim) {
 	}
 }
 
-// takePlace removes fields from an answer that is begun which the node's answer has.
+// takePlace removes from begun, the header of an answer in the making, the fields that the
+// node's answer has.
 func takePlace(begun, answer http.Header) {
 	for name := range answer {
 		delete(begun, name)

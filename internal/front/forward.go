@@ -11,11 +11,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// errForwardedTwice is why a request is not forwarded once more.
-var errForwardedTwice = errors.New("channels: another node has forwarded a request for what is not here")
+// errForwardedTwice is why a forwarded request is not forwarded again.
+var errForwardedTwice = errors.New("channels: another node has forwarded a request that this node does not serve")
 
-// forward has another node serve a client, whose handshake is the head of request.
-// What comes until that node is connected waits in a.buf.
+// forward has another node serve a client; request begins with the head of its
+// handshake. What the client sends before that node is connected waits in a.buf.
 func (a *arrival) forward(c *netloop.Conn, to *forward.Elsewhere, head *websocket.Request, request []byte) {
 	defer releaseHead(head, true)
 	o := &a.front.options
@@ -43,8 +43,8 @@ func (a *arrival) forward(c *netloop.Conn, to *forward.Elsewhere, head *websocke
 	a.waiting, a.buf = true, nil
 }
 
-// Forward has another node serve a request that net/http has read. A handshake's
-// connection leaves net/http.
+// Forward has another node serve a request that net/http has read. The connection of
+// a handshake leaves net/http.
 func (f *Front) Forward(w http.ResponseWriter, r *http.Request, to *forward.Elsewhere) {
 	if Forwarded(r) {
 		f.options.Log.Debug("forwarded request refused").Err(errForwardedTwice).Str("path", r.URL.Path).Write()
@@ -73,13 +73,13 @@ func (f *Front) RelayPoll(w http.ResponseWriter, r *http.Request, to *forward.El
 	to.RelayPoll(w, r, ClaimOf(r), failed)
 }
 
-// ClaimOf returns what this node tells another one of the connection of a request.
+// ClaimOf returns what this node tells another one about the connection of a request.
 func ClaimOf(r *http.Request) forward.Claim {
 	return forward.Claim{Peer: Peer(r), Secure: r.TLS != nil}
 }
 
-// forwardHandshake takes the connection of a handshake from net/http to a loop, where
-// it arrives once more.
+// forwardHandshake moves the connection of a handshake from net/http to a loop, where
+// it arrives a second time.
 func (f *Front) forwardHandshake(w http.ResponseWriter, r *http.Request) {
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {

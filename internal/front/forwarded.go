@@ -27,8 +27,8 @@ func Forwarded(r *http.Request) bool {
 	return c != nil && c.node != nil
 }
 
-// CallerOf returns the name of the API key for which another node has permitted a
-// request that it has forwarded, "" for all other requests.
+// CallerOf returns the name of the API key with which another node permitted a request
+// that it forwarded, "" for all other requests.
 func CallerOf(r *http.Request) string {
 	if !Forwarded(r) {
 		return ""
@@ -36,8 +36,8 @@ func CallerOf(r *http.Request) string {
 	return connOf(r).claim.Caller
 }
 
-// takeClaim makes the client that another node speaks of the peer, and counts its
-// connection if it is to be a socket's.
+// takeClaim makes the client that the other node names the peer, and counts its
+// connection if it is to become a socket's.
 func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
 	claim, err := a.node.TakeClaim(head.Header)
 	if err != nil {
@@ -56,8 +56,8 @@ func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
 }
 
 // Moving returns the answer to a request that nothing serves here. If another node has
-// forwarded it, that node knows where it is, and this one may be about to learn it: the
-// client is to try again.
+// forwarded it, that node knows an instance which this node may not have learned of yet,
+// so the client is told to try again.
 func Moving(forwarded bool, ref *admission.Refusal) *admission.Refusal {
 	if forwarded && ref.Status == http.StatusNotFound {
 		return admission.Unavailable("1")
@@ -65,7 +65,7 @@ func Moving(forwarded bool, ref *admission.Refusal) *admission.Refusal {
 	return ref
 }
 
-// impersonate makes a request that another node has forwarded look as it did there.
+// impersonate makes a forwarded request look as it did on the node that forwarded it.
 func (c *httpConn) impersonate(r *http.Request) {
 	c.node.Received(false)
 	r.Header.Del(forward.Field)

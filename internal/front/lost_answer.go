@@ -17,9 +17,9 @@ type lostAnswer struct {
 	tell atomic.Pointer[func()] // nil: nobody wants to know
 }
 
-// OnLostAnswer has tell called, once and on any goroutine, if the client of r does not
-// take an answer that has been written. It is called before the handler returns, and has
-// no effect unless r came to a front's own port.
+// OnLostAnswer has tell called, at most once and on any goroutine, if the client of r does
+// not take an answer that has been written. It must be called before the handler returns,
+// and has no effect unless r came to a front's own port.
 func OnLostAnswer(r *http.Request, tell func()) {
 	c := connOf(r)
 	if c == nil {

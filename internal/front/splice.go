@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	// spliceGrace is how long the one connection has to take what the other has sent
-	// last.
+	// spliceGrace is how long one connection has to take the last bytes that the other
+	// sent.
 	spliceGrace = 5 * time.Second
-	// pausePart: while a connection has this part of Limits.OutboundBytes to write, the
-	// other is not read. It is what netloop.Conn.NotifyDrained waits for.
+	// pausePart: while a connection has more than 1/pausePart of Limits.OutboundBytes to
+	// write, the other is not read. netloop.Conn.NotifyDrained waits for the same
+	// threshold.
 	pausePart = 4
 )
 
@@ -25,9 +26,9 @@ var (
 	errNoAnswer   = errors.New("channels: the other node has not answered the handshake")
 )
 
-// splice is a client's connection and the one to the node that serves it, both on one
-// loop. Each gets what the other receives; the end of the one is the end of the other.
-// It belongs to the loop.
+// splice is a client's connection and the one to the node that serves it, both on the
+// same loop, which owns the splice. What one receives is written to the other; when one
+// ends, so does the other.
 type splice struct {
 	splices  *splices
 	tenant   *netloop.Tenant
@@ -35,7 +36,7 @@ type splice struct {
 	arrival  *arrival // until the node is connected; it has the client's ticket
 	to       *forward.Elsewhere
 	ticket   *admission.Ticket
-	first    []byte // what the node is sent first
+	first    []byte // what is sent to the node first
 	client   clientEnd
 	node     nodeEnd
 	answered bool // the node has sent something

@@ -10,8 +10,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
-// maxDials is how many connections to other nodes may be under way. A client above
-// that is told to try again.
+// maxDials bounds the dials to other nodes that are in progress. A client above that is
+// told to try again.
 const maxDials = 1024
 
 // splices are the clients' connections that a front forwards to other nodes. Its
@@ -28,7 +28,7 @@ type splices struct {
 
 	// Guarded by mu.
 	mu     sync.Mutex
-	tenant *netloop.Tenant  // of all splices; nil: there was none
+	tenant *netloop.Tenant  // of all splices; nil until the first
 	closed bool             // no more begin
 	open   map[*splice]bool // whether it is being ended
 }
@@ -39,7 +39,7 @@ func newSplices(o *Options) *splices {
 	return s
 }
 
-// begin connects to the node that serves the client of c, which it is sent first.
+// begin connects to the node that serves the client of c; first is sent to it first.
 func (s *splices) begin(a *arrival, c *netloop.Conn, to *forward.Elsewhere, first []byte) *admission.Refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *splices) reportFailure(to *forward.Elsewhere, err error) {
 	s.log.Warn("connection not forwarded").Err(err).Str("node", to.Name()).Write()
 }
 
-// stopDialing ends the dials that are under way, and lets no more begin.
+// stopDialing cancels the dials in progress, and lets no more begin.
 func (s *splices) stopDialing() {
 	s.mu.Lock()
 	s.closed = true
@@ -91,8 +91,8 @@ func (s *splices) stopDialing() {
 }
 
 // EndForwarded ends up to n of the connections that other nodes serve, as part of a
-// shutdown. It returns how many it has ended, and how many there still are, those
-// included that have yet to close.
+// shutdown. It returns how many it has ended, and how many there still are, including
+// those that have yet to close.
 func (f *Front) EndForwarded(n int) (ended, left int) {
 	s := f.splices
 	s.mu.Lock()

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Live returns the live heap in bytes, after collections. There are three, because what is
-// in a sync.Pool survives one.
+// Live returns the live heap in bytes, after three collections: what is in a sync.Pool
+// survives the first.
 func Live() uint64 {
 	for range 3 {
 		runtime.GC()
@@ -23,9 +23,9 @@ func Live() uint64 {
 }
 
 // StartClients runs the test binary once more, with the variable setting ("NAME=value") in
-// its environment, by which its TestMain knows that it has to be the clients. It returns
-// when that process prints "ready". release closes its standard input, at which it must
-// exit, and waits; the end of the test does so too.
+// its environment, which tells its TestMain to be the clients. It returns when that process
+// prints "ready". release closes the process's standard input, at which it must exit, and
+// waits for it; so does the end of the test.
 func StartClients(t testing.TB, setting string) (release func()) {
 	t.Helper()
 	exe, err := os.Executable()

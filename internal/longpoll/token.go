@@ -78,8 +78,8 @@ func (s *Signer) Sign(t Token) string {
 	return tokenEncoding.EncodeToString(b)
 }
 
-// Verify returns the decoded token if this key has signed it, at most maxAge
-// ago. The error is ErrForged or ErrStale.
+// Verify returns the decoded token if it was signed with this key at most maxAge ago.
+// The error is ErrForged or ErrStale.
 func (s *Signer) Verify(token string, now time.Time, maxAge time.Duration) (Token, error) {
 	if len(token) != tokenEncoding.EncodedLen(tokenSize) {
 		return Token{}, ErrForged

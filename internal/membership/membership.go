@@ -1,6 +1,6 @@
 // Package membership watches this process as a node of a cluster: which other
-// nodes there are, what of them is late or lost, and whether this node is ready
-// for clients.
+// nodes there are, which of their messages are late or lost, and whether this node is
+// ready for clients.
 //
 // It samples the node once a second. Readers such as /metrics, /readyz and the
 // observer get the last sample, and never wait for the network.
@@ -21,20 +21,20 @@ import (
 )
 
 const (
-	// lookEvery is how often the node is sampled, joinEvery the same before it
-	// is ready.
+	// lookEvery is how often the node is sampled, joinEvery how often before it is
+	// ready.
 	lookEvery = time.Second
 	joinEvery = 50 * time.Millisecond
 	// AloneAfter is how long a node that hears from no other waits before it is
 	// ready: enough for routes to be established and five heartbeats.
 	AloneAfter = 5 * time.Second
-	// syncWithin is how long it waits to catch up with nodes that it hears:
-	// enough for a snapshot of 600 MB.
+	// syncWithin is how long it waits to catch up with the other nodes and for the
+	// store: enough for a snapshot of 600 MB.
 	syncWithin = 30 * time.Second
 )
 
-// ErrJoining is the error of a node that has just started and is not ready. What it waits for
-// may follow.
+// ErrJoining is the error of a node that has just started and is not ready. It may be
+// wrapped with what the node waits for.
 var ErrJoining = errors.New("joining the cluster")
 
 // Node is what a Watcher samples; *cluster.Node is one.
@@ -44,8 +44,8 @@ type Node interface{ Stats() cluster.Stats }
 type Link struct {
 	// Connected reports whether NATS is reached; an embedded server always is.
 	Connected bool
-	// Reconnects counts connections after the first. Dropped counts how often
-	// more waited to be received than is kept.
+	// Reconnects counts connections after the first. Dropped counts how often received
+	// messages were dropped because too many were waiting.
 	Reconnects, Dropped uint64
 	// Routes are the other servers that an embedded one reaches.
 	Routes int
@@ -59,7 +59,7 @@ type Options struct {
 	Size int
 	// Link samples the transport; it must not block.
 	Link func() Link
-	// Store samples the store that the nodes have in common; it must not block. May be nil.
+	// Store samples the store that the nodes share; it must not block. May be nil.
 	Store func() Store
 	// Forwards samples what this node forwards; it must not block. May be nil.
 	Forwards func() Forwards
@@ -69,12 +69,12 @@ type Options struct {
 	Logger *zerolog.Logger
 }
 
-// Store is the state of the store that the nodes have in common, as this one finds it.
+// Store is the state of the store that the nodes share, as this node sees it.
 type Store struct {
-	// Trouble is why requests to it fail; empty: they succeed.
+	// Trouble is why requests to it fail; empty if they succeed.
 	Trouble string
-	// Behind is what the part of it that this node keeps lacks; empty: nothing, or this
-	// node keeps none.
+	// Behind says what this node's replica of it lacks; empty if it lacks nothing, or
+	// this node has none.
 	Behind string
 }
 
@@ -89,15 +89,15 @@ type Forwards struct {
 
 // View is a sample of a watcher. It must not be modified.
 type View struct {
-	// At is when it was seen, Started when the watching began.
+	// At is when the sample was taken, Started when the watcher started.
 	At, Started   time.Time
 	Name, Cluster string
 	Link          Link
 	Store         *Store // nil: there is none
 	Forwards      Forwards
 	Stats         cluster.Stats
-	// Rate counts the entries that this node has published a second since the
-	// view before.
+	// Rate is how many entries this node has published per second since the previous
+	// view.
 	Rate float64
 	// Peers are the other nodes, by name.
 	Peers []Peer
@@ -200,7 +200,8 @@ func (w *Watcher) joined(v *View) bool {
 	return w.others(v) && (v.Store == nil || v.Store.waits() == "")
 }
 
-// others reports whether the node has caught up with the others, or there are none.
+// others reports whether the node has caught up with the others, or has heard from none
+// for AloneAfter.
 func (w *Watcher) others(v *View) bool {
 	others := 1
 	if w.options.Size > 0 {

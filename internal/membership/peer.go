@@ -15,9 +15,9 @@ type State string
 
 // The states.
 const (
-	// Up: it is heard, and everything that it has published is here.
+	// Up: it is heard, and all its earlier entries are here.
 	Up State = "up"
-	// Syncing: it is heard, and earlier entries of it are still to come.
+	// Syncing: it is heard, but some of its earlier entries have yet to arrive.
 	Syncing State = "syncing"
 	// Silent: nothing has come from it for six seconds.
 	Silent State = "silent"
@@ -36,10 +36,10 @@ type Facts struct {
 	Sockets int64  `json:"sockets"`
 	// Draining: it has been told to stop, and closes its sockets.
 	Draining bool `json:"draining,omitempty"`
-	// Time is its clock's, in milliseconds since 1970.
+	// Time is the time of its clock, in milliseconds since 1970.
 	Time int64 `json:"time,omitempty"`
-	// Resent counts the entries that it has sent again, because they had not arrived
-	// somewhere.
+	// Resent counts the entries that it has sent again because some node had not received
+	// them.
 	Resent uint64 `json:"resent,omitempty"`
 	// Forward is where it takes clients that other nodes forward, HOST:PORT; empty if
 	// it does not.
@@ -66,25 +66,25 @@ type Peer struct {
 	Since time.Time
 	// Silent is how long nothing has come from it.
 	Silent time.Duration
-	// Applied is the number of its last entry that is here, Rate how many came a
-	// second since the view before.
+	// Applied is the number of its last entry that is here, Rate how many came per second
+	// since the previous view.
 	Applied uint64
 	Rate    float64
-	// Behind counts its known entries that are not here yet, Lost those that
-	// were lost. Held is the size of those that wait behind a hole, in bytes.
+	// Behind counts its known entries that are not here yet, Lost those that were lost.
+	// Held is the size, in bytes, of those that wait behind a missing one.
 	Behind, Lost uint64
 	Held         int
-	// Ahead is by how much its clock is ahead of this node's; 0 if it does not tell.
+	// Ahead is how far its clock is ahead of this node's; 0 if it does not report its time.
 	Ahead time.Duration
 
 	aheads []time.Duration // by the last heartbeats
 }
 
-// heartbeats is from how many heartbeats a clock is judged. One that took long on its way
-// has the clock look behind, so that the largest difference is the best.
+// heartbeats is how many heartbeats a clock is judged by. A slow heartbeat makes the clock
+// look behind, so the largest difference is the best estimate.
 const heartbeats = 8
 
-// ClockTolerance is by how much clocks may differ before it is said.
+// ClockTolerance is how much clocks may differ before a warning is logged.
 const ClockTolerance = 2 * time.Second
 
 // Draining counts the nodes that are closing their sockets, among those that are heard.
@@ -129,7 +129,7 @@ func stateOf(p *cluster.PeerInfo) State {
 	return Syncing
 }
 
-// compare fills in what follows from the view before, which may be nil.
+// compare fills in what follows from the previous view, which may be nil.
 func (v *View) compare(before *View) {
 	for i := range v.Peers {
 		v.Peers[i].Since = v.At
@@ -149,14 +149,14 @@ func (v *View) compare(before *View) {
 			p.Since = was.Since
 		}
 		p.readClock(was)
-		// Before it is up, what it had published earlier comes with a snapshot.
+		// While it is syncing, earlier entries arrive in a snapshot, which is not a rate.
 		if was.State == Up && p.State == Up {
 			p.Rate = rate(was.Applied, p.Applied, seconds)
 		}
 	}
 }
 
-// readClock judges the clock by this heartbeat and those before it.
+// readClock judges the clock by the latest heartbeats.
 func (p *Peer) readClock(was *Peer) {
 	switch {
 	case len(p.aheads) == 0:
@@ -176,7 +176,7 @@ func rate(before, now uint64, seconds float64) float64 {
 	return float64(now-before) / seconds
 }
 
-// Peer returns that of a log; nil if there is none.
+// Peer returns the peer with a log, nil if there is none.
 func (v *View) Peer(log cluster.LogID) *Peer {
 	if i := slices.IndexFunc(v.Peers, func(p Peer) bool { return p.Log == log }); i >= 0 {
 		return &v.Peers[i]
@@ -199,12 +199,12 @@ func (w *Watcher) logChanges(v *View) {
 	}
 	switch {
 	case before.Link.Connected && !v.Link.Connected:
-		w.log.Warn("NATS is not reached: what is published waits for it").Write()
+		w.log.Warn("NATS cannot be reached: what is published waits for it").Write()
 	case !before.Link.Connected && v.Link.Connected:
 		w.log.Info("NATS is reached again").Write()
 	}
 	if was, is := before.trouble(), v.trouble(); was == "" && is != "" {
-		w.log.Warn("the store of instances is not reached: instances with a single owner stop, and none can be created").Str("reason", is).Write()
+		w.log.Warn("the store of instances cannot be reached: instances with a single owner stop, and none can be created").Str("reason", is).Write()
 	} else if was != "" && is == "" {
 		w.log.Info("the store of instances is reached").Write()
 	}
@@ -230,13 +230,13 @@ func (w *Watcher) tellPeer(was, p *Peer) {
 		case Silent:
 			w.log.Warn("node is silent").Str("node", p.Name).Str("address", p.Address).Write()
 		case Incompatible:
-			w.log.Warn("node speaks a version that this one cannot read").Str("node", p.Name).Str("version", p.Facts.Version).Write()
+			w.log.Warn("node writes a version that this one cannot read").Str("node", p.Name).Str("version", p.Facts.Version).Write()
 		}
 	}
 	if p.Ahead.Abs() > ClockTolerance && was.Ahead.Abs() <= ClockTolerance {
 		w.log.Warn("the clock of a node differs from this one's").Str("node", p.Name).Str("ahead", p.Ahead.String()).Write()
 	}
 	if n := p.Lost - was.Lost; n > 0 {
-		w.log.Warn("messages of a node are lost").Str("node", p.Name).Int("messages", int(n)).Write()
+		w.log.Warn("messages of a node were lost").Str("node", p.Name).Int("messages", int(n)).Write()
 	}
 }

@@ -1,5 +1,5 @@
-// Package nodekey makes what the nodes of a cluster prove themselves to each
-// other with, from the secret that they share.
+// Package nodekey derives keys and certificates from the secret that the nodes of a
+// cluster share, with which they authenticate each other.
 package nodekey
 
 import (
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// host is the name in the certificates of nodes. Addresses are not in them: who
-// has the secret may be at any.
+// host is the name in the certificates of nodes. They contain no addresses: a node with
+// the secret may be at any.
 const host = "node.mycelium"
 
 // Derive returns key material of length bytes from the secret, different for each
@@ -29,10 +29,10 @@ func Derive(secret []byte, purpose string, length int) []byte {
 	return key
 }
 
-// TLS returns a configuration, for clients and servers, that lets in whoever has
-// the secret: it derives the key of a certificate authority from it, which signs a
-// certificate for this node. Those of the other nodes are signed by the same key.
-// name is the node's.
+// TLS returns a configuration, for clients and servers, that accepts every peer with
+// the secret. The key of a certificate authority is derived from the secret; it signs
+// the certificate of this node, as it does those of the others. name is the node's
+// name.
 func TLS(secret []byte, name string) (*tls.Config, error) {
 	authority := ed25519.NewKeyFromSeed(Derive(secret, "certificate authority", ed25519.SeedSize))
 	root, err := certificate(&x509.Certificate{
@@ -65,8 +65,8 @@ func TLS(secret []byte, name string) (*tls.Config, error) {
 	}, nil
 }
 
-// certificate signs a template. It holds from an hour ago, because clocks
-// differ, for as long as a process may run.
+// certificate signs a template; without a parent, the certificate is self-signed. It is
+// valid from an hour ago, because clocks differ, for longer than any process runs.
 func certificate(template, parent *x509.Certificate, public any, signer ed25519.PrivateKey) (*x509.Certificate, error) {
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(30, 0, 0)
 	if parent == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// Saver saves the state of an instance at most once in a while.
+// Saver saves the state of an instance at a bounded rate.
 type Saver struct {
 	in    *instances.Instance
 	what  string
@@ -25,9 +25,9 @@ func New(in *instances.Instance, what string, after time.Duration, save func(con
 	return &Saver{in: in, what: what, after: after, save: save}
 }
 
-// Changed schedules a save, unless one is due. If the save fails, it is tried again
-// after the same time. When the instance stops before, nothing is saved: its Stop has to
-// save. Changed may be called with locks held that save takes.
+// Changed schedules a save, unless one is scheduled already. If the save fails, it is
+// tried again after the same time. If the instance stops first, nothing is saved, so its
+// Stop has to save. Changed may be called with locks held that save takes.
 func (s *Saver) Changed() {
 	if s.scheduled.Swap(true) {
 		return

@@ -1,4 +1,4 @@
-// Package linktest has the store of a cluster as one node reaches it over a
+// Package linktest simulates the store of a cluster as one node reaches it over a
 // network that can be cut.
 package linktest
 
@@ -18,8 +18,8 @@ var ErrCut = errors.New("no answer")
 
 // Link is a store as one node reaches it. It is for tests with a fake clock:
 // each request takes some milliseconds. Over a cut link a request fails when its
-// context ends, and is lost, done all the same, or done much later, as if it had
-// been in some buffer. Changes are yielded when the link is whole again; some
+// context ends; it is lost, still carried out, or carried out much later, as if it
+// had been in some buffer. Changes are yielded when the link is whole again; some
 // watches end then.
 type Link struct {
 	*instances.Memory
@@ -54,7 +54,7 @@ func (l *Link) IsCut() bool {
 	return cut
 }
 
-// WaitLate waits until the requests that are done late are done.
+// WaitLate waits until the delayed requests have been carried out.
 func (l *Link) WaitLate() { l.late.Wait() }
 
 func (l *Link) state() (cut bool, back chan struct{}) {

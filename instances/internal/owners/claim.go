@@ -43,7 +43,7 @@ func (w *Owners) lookOnce(now time.Time) {
 		case in.busy:
 		case !in.wanted:
 			w.dropUnwanted(in)
-		case mine && rec.revision <= in.past: // what became of it is not known here yet
+		case mine && rec.revision <= in.past: // a run that is over; what became of the key is not known here yet
 		case mine && w.lease.valid(now) && !w.draining: // its claim's answer was lost
 			w.own(in, rec.revision)
 		case w.alive(rec.value, now):
@@ -59,8 +59,8 @@ func (w *Owners) lookOnce(now time.Time) {
 	}
 }
 
-// sweep removes the owners of instances that have been deleted, where a node was stopped
-// before it could. If another node does want such an instance, it has to claim it as a
+// sweep removes the owner keys of deleted instances that a node left behind because it
+// was stopped too early. If another node does want such an instance, it claims it as a
 // key that does not exist.
 func (w *Owners) sweep(now time.Time) {
 	w.mu.Lock()
@@ -88,19 +88,20 @@ func (w *Owners) alive(o ownerRecord, now time.Time) bool {
 	return ok && o.Node != "" && n.value.Life == o.Life && now.Sub(n.at) < LeaseTime
 }
 
-// suspect reports whether it has not renewed its lease for too long, but still has it.
+// suspect reports whether the owner of a record still has its lease in the store, but has
+// not renewed it for too long.
 func (w *Owners) suspect(o ownerRecord, now time.Time) bool {
 	n, ok := w.nodes.keys[nodePrefix+o.Node]
 	return ok && o.Node != "" && n.value.Life == o.Life && now.Sub(n.at) >= LeaseTime
 }
 
-// depose takes a dead node's lease away. It fails if that was renewed after all, which
-// this node has not heard of.
+// depose takes a dead node's lease away. It does nothing if the lease was renewed after
+// all and this node has not heard of it yet.
 func (w *Owners) depose(name string, revision uint64) {
 	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
 	defer cancel()
 	if err := ignore(w.store.Delete(ctx, nodePrefix+name, revision)); err != nil {
-		w.log("taking the lease of "+name+" away", err)
+		w.log("taking away the lease of "+name, err)
 	}
 }
 
@@ -109,7 +110,7 @@ func (w *Owners) compete(in *instance, rec seen[ownerRecord], now time.Time) {
 	if in.waiting.IsZero() {
 		in.waiting = now
 	}
-	// Nodes that start at the same time learn of each other first, so that each takes a part.
+	// Nodes that start at the same time first learn of each other, so that each takes a share.
 	if w.draining || !w.lease.valid(now) || now.Sub(w.lease.taken) < Turn {
 		return
 	}
@@ -119,14 +120,14 @@ func (w *Owners) compete(in *instance, rec seen[ownerRecord], now time.Time) {
 	select {
 	case w.slots <- struct{}{}:
 	default:
-		return // the end of another claim kicks
+		return // another claim kicks when it ends
 	}
 	in.busy = true
 	life := w.lease.life
 	w.work.Go(func() { w.claim(in, rec, life) })
 }
 
-// rank is how many live nodes come before this one for an instance.
+// rank returns how many live nodes come before this one for an instance.
 func (w *Owners) rank(id string, now time.Time) (n int) {
 	mine := score(id, w.options.Node)
 	for key, other := range w.nodes.keys {
@@ -145,10 +146,10 @@ func (w *Owners) claim(in *instance, was seen[ownerRecord], life string) {
 	next, err := w.take(ctx, in.id, was, life)
 	<-w.slots
 	switch {
-	case errors.Is(err, ErrKeyRevision): // another was first; the watch tells who
+	case errors.Is(err, ErrKeyRevision): // another node was first; the watch shows which
 	case err != nil:
 		w.log("claiming "+in.id, err)
-	case !w.ownAs(in, next, life): // it is not wanted here any more
+	case !w.ownAs(in, next, life): // it is no longer wanted here, or the lease is over
 		err := ignore(w.store.Delete(ctx, ownerPrefix+in.id, next))
 		if err != nil {
 			w.log("giving "+in.id+" back", err)
@@ -157,17 +158,17 @@ func (w *Owners) claim(in *instance, was seen[ownerRecord], life string) {
 	w.setIdle(in)
 }
 
-// ownAs is own under the lease of a life, if that is still valid.
+// ownAs is own, provided that the lease of this life is still valid.
 func (w *Owners) ownAs(in *instance, revision uint64, life string) (owned bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lease.life == life && w.lease.valid(time.Now()) && w.own(in, revision)
 }
 
-// take makes this node the owner in the store, unless the old one still has its lease:
-// the lease is looked at there, because of it this node may have seen less than of its
-// instances. A life that is over never comes back, so what is true now is true when
-// the owner is replaced.
+// take makes this node the owner in the store, unless the old owner still has its lease.
+// It reads the lease from the store, because the two watches are independent and this
+// node may be further behind on leases than on owners. A life that is over never comes
+// back, so what holds now still holds when the owner is replaced.
 func (w *Owners) take(ctx context.Context, id string, was seen[ownerRecord], life string) (uint64, error) {
 	if was.value.Node != "" {
 		value, _, err := w.store.Get(ctx, nodePrefix+was.value.Node)
@@ -181,7 +182,7 @@ func (w *Owners) take(ctx context.Context, id string, was seen[ownerRecord], lif
 	return w.store.Put(ctx, ownerPrefix+id, encode(ownerRecord{Node: w.options.Node, Life: life}), was.revision)
 }
 
-// own runs an instance, unless this node does not want it any more. mu is held.
+// own runs an instance, unless this node no longer wants it. mu is held.
 func (w *Owners) own(in *instance, revision uint64) (owned bool) {
 	if !in.wanted || in.run != nil || w.draining {
 		return false
@@ -196,7 +197,7 @@ func (w *Owners) own(in *instance, revision uint64) (owned bool) {
 	w.work.Go(func() {
 		defer cancel(nil)
 		w.options.Run(ctx, in.id, r.Ownership)
-		<-ctx.Done() // an instance that has stopped by itself stays this node's
+		<-ctx.Done() // this node keeps an instance that has stopped by itself
 		past := r.lastRevision()
 		w.mu.Lock()
 		in.run, in.past = nil, past

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// lease is what this node has in the store.
+// lease is this node's lease, as it last wrote it to the store.
 type lease struct {
 	life     string // "" without one
 	revision uint64
@@ -18,8 +18,8 @@ type lease struct {
 // valid reports whether this node may own anything.
 func (l *lease) valid(now time.Time) bool { return l.life != "" && now.Sub(l.renewed) < GiveUpAfter }
 
-// hold renews the lease until the end. A node without one tries more often. At the
-// start the store may take a while to open, so failures are logged only later.
+// hold renews the lease until Close. After a failure it tries again sooner. The store may
+// take a while to open at the start, so the first failures are not logged.
 func (w *Owners) hold() {
 	start := time.Now()
 	for {
@@ -59,7 +59,7 @@ func (w *Owners) renew(ctx context.Context) error {
 		if err != nil && !errors.Is(err, ErrKeyNotFound) {
 			return err
 		}
-		l.revision = revision // of a former life of this node, which ends here
+		l.revision = revision // of an earlier life of this node, which ends here
 	}
 	record.Life = l.life
 	next, err := w.store.Put(ctx, key, encode(record), l.revision)
@@ -86,15 +86,15 @@ func (w *Owners) renewed(l lease) {
 		l.taken = l.renewed
 	}
 	w.lease = l
-	// The end is measured from the start of the request: the others saw it later.
+	// Expiry is counted from the start of the request: the others saw the renewal later.
 	time.AfterFunc(time.Until(l.renewed.Add(GiveUpAfter)), func() { w.expire(l) })
 	if isNew {
 		w.kick()
 	}
 }
 
-// contested looks at a lease that is not at the revision at which this node left it:
-// somebody took it away, or the answer to a renewal was lost.
+// contested handles a lease that is not at the revision where this node left it: either
+// another node took it away, or the answer to a renewal was lost.
 func (w *Owners) contested(ctx context.Context, key string, l lease) error {
 	value, revision, err := w.store.Get(ctx, key)
 	switch {

@@ -12,24 +12,25 @@ import (
 const (
 	// RenewEvery is how often a node renews its lease.
 	RenewEvery = 2 * time.Second
-	// GiveUpAfter is how long after the start of its last renewal a node stops
-	// its instances. When the server dies that leads JetStream's group, nobody can write
-	// until it has another leader: for 4.3 to 6.4 s, measured, and 9 s at most. With 7 s and a
-	// renewal each 3 s, the other nodes stopped theirs in every second such crash.
+	// GiveUpAfter is how long after the start of its last renewal a node stops its
+	// instances. When the server that leads the JetStream group dies, nobody can write
+	// until there is a new leader: 4.3 to 6.4 s as measured, at most 9 s. With 7 s and a
+	// renewal every 3 s, the surviving nodes stopped their instances in half of such
+	// crashes.
 	GiveUpAfter = 11 * time.Second
-	// LeaseTime is how long others see no renewal before they judge a node dead. It is
-	// longer than GiveUpAfter by what the node has to stop in.
+	// LeaseTime is how long the others wait for a renewal before they judge a node dead.
+	// The node has LeaseTime - GiveUpAfter to stop its instances.
 	LeaseTime = 14 * time.Second
 	// Turn is how long each candidate has before the next one takes an instance.
 	Turn = 2 * time.Second
-	// requestTimeout bounds one request to the store, renewTimeout a renewal, which is sent
-	// again: what was sent while there was no leader is never answered.
+	// requestTimeout bounds one request to the store. renewTimeout bounds a renewal, which
+	// is then sent again, because requests sent while there is no leader are never answered.
 	requestTimeout = 3 * time.Second
 	renewTimeout   = 1500 * time.Millisecond
-	// lookEvery is how often instances without an owner are looked for; changes in the
-	// store have that done at once.
+	// lookEvery is how often a node looks for instances without an owner, in addition to
+	// every change in the store.
 	lookEvery = time.Second
-	// sweepEvery is how often owners of what nobody wants any more are looked for.
+	// sweepEvery is how often a node looks for owner keys of instances that are gone.
 	sweepEvery = time.Minute
 	// claims bounds how many instances a node claims at the same time.
 	claims = 32
@@ -37,9 +38,9 @@ const (
 
 // Why an instance has to stop: the cause of the context that Options.Run was given.
 var (
-	// ErrReleased: this node hands it over, and still owns it: its state can be saved.
+	// ErrReleased: this node hands it over. It still owns it, so state can be saved.
 	ErrReleased = errors.New("owners: the instance is handed over")
-	// ErrLost: this node does not own it any more, or cannot know: saving fails.
+	// ErrLost: this node no longer owns it, or cannot know whether it does. Saving fails.
 	ErrLost = errors.New("owners: the instance has another owner")
 )
 
@@ -47,13 +48,14 @@ var (
 type Options struct {
 	// Node is the name of this node. Two must not have the same.
 	Node string
-	// Address is where other nodes reach this one; it is told to them by Owner.
+	// Address is where other nodes reach this one; their Owner returns it.
 	Address string
-	// Run runs an instance that this node has become the owner of, on a goroutine,
-	// until ctx ends, and returns when the instance has stopped. ctx ends with
-	// ErrReleased or ErrLost. It is not called again for an instance before it has returned.
+	// Run runs an instance that this node has come to own, on a goroutine of its own,
+	// until ctx ends, and returns when the instance has stopped. The cause of ctx is
+	// ErrReleased or ErrLost. For one instance, calls never overlap.
 	Run func(ctx context.Context, id string, o *Ownership)
-	// Log gets what happens to the lease, one line each. May be nil.
+	// Log is called with what goes wrong with the lease and the store, one line each. It
+	// may be nil.
 	Log func(line string, err error)
 }
 
@@ -61,7 +63,7 @@ type Options struct {
 type Owner struct {
 	Node    string
 	Address string
-	// Self reports that it is this node.
+	// Self reports whether it is this node.
 	Self bool
 }
 
@@ -104,7 +106,7 @@ type run struct {
 	claimed uint64 // the revision at which this node became the owner
 }
 
-// Start begins to hold a lease. It returns at once: the lease is there when the
+// Start begins to hold a lease. It returns at once; the lease is taken as soon as the
 // store can be reached.
 func Start(store Store, o Options) *Owners {
 	w := &Owners{
@@ -134,8 +136,8 @@ func (w *Owners) Want(id string) {
 	}
 }
 
-// Forget ends the competing for an instance that must not run anywhere, stops it if
-// it runs here, and removes its owner from the store.
+// Forget stops competing for an instance that must not run anywhere, stops it if it
+// runs here, and then removes its owner from the store.
 func (w *Owners) Forget(ctx context.Context, id string) error {
 	w.mu.Lock()
 	in := w.all[id]
@@ -161,8 +163,8 @@ func (w *Owners) dropUnwanted(in *instance) {
 	}
 }
 
-// Owner returns who owns an instance; ok is false if nobody alive does, as far as this
-// node knows.
+// Owner returns the node that owns an instance; ok is false if no live node does, as far
+// as this node knows.
 func (w *Owners) Owner(id string) (o Owner, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -194,7 +196,7 @@ func (w *Owners) Nodes() (names []string) {
 	return names
 }
 
-// Drain hands all instances over to other nodes, and takes no more. The lease stays
+// Drain hands all instances over to other nodes and takes no more. The lease is kept
 // until Close.
 func (w *Owners) Drain(ctx context.Context) error {
 	w.mu.Lock()
@@ -211,7 +213,7 @@ func (w *Owners) Drain(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// release stops an instance that runs here, and makes it nobody's or removes its key.
+// release stops an instance that runs here, and then clears its owner or removes its key.
 func (w *Owners) release(ctx context.Context, in *instance, remove bool) error {
 	w.mu.Lock()
 	in.busy = true
@@ -238,7 +240,7 @@ func (w *Owners) setIdle(in *instance) {
 	w.kick()
 }
 
-// ignore returns nil for the errors of a key that somebody else has changed.
+// ignore returns nil for the errors that mean that somebody else changed the key.
 func ignore(err error) error {
 	if errors.Is(err, ErrKeyRevision) || errors.Is(err, ErrKeyNotFound) {
 		return nil
@@ -247,7 +249,7 @@ func ignore(err error) error {
 }
 
 // Close stops the instances that run here with ErrLost, gives the lease back if
-// the store can be reached before ctx ends, and waits for all that was begun.
+// the store can be reached before ctx ends, and waits for its goroutines.
 func (w *Owners) Close(ctx context.Context) error {
 	w.mu.Lock()
 	w.draining = true
@@ -276,7 +278,7 @@ func (w *Owners) loseAll() (runs []*run) {
 	return runs
 }
 
-// kick has look look.
+// kick wakes look.
 func (w *Owners) kick() {
 	select {
 	case w.wake <- struct{}{}:

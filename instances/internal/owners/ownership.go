@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Ownership is what Options.Run saves an instance's state by, while this node owns it.
+// Ownership lets Options.Run save an instance's state while this node owns it.
 // Its methods are safe from any goroutine.
 type Ownership struct {
 	owners *Owners
@@ -17,12 +17,12 @@ type Ownership struct {
 
 	// Guarded by turn.
 	revision uint64 // of key: the fence of what is saved
-	unsure   bool   // a request had no answer, and may still be done, late
+	unsure   bool   // a request had no answer, and may still take effect
 }
 
-// Save stores a value, provided that this node is still the owner; otherwise it fails
-// with ErrLost, stores nothing, and the instance has to stop. After any other error the value may have been
-// stored, but not over one of a later Save.
+// Save stores a value if this node is still the owner; otherwise it stores nothing and
+// fails with ErrLost, and the instance has to stop. After any other error the value may
+// or may not have been stored, but it never overwrites that of a later Save.
 func (o *Ownership) Save(ctx context.Context, key string, value []byte) error {
 	return o.request(ctx, func(ctx context.Context) error {
 		_, err := o.owners.store.PutIf(ctx, key, value, o.key, o.revision)
@@ -30,7 +30,8 @@ func (o *Ownership) Save(ctx context.Context, key string, value []byte) error {
 	})
 }
 
-// Delete removes what was saved, as Save stores it. It is no error if there is nothing.
+// Delete removes what was saved, on the same condition as Save. Deleting a key that does
+// not exist is not an error.
 func (o *Ownership) Delete(ctx context.Context, key string) error {
 	return o.request(ctx, func(ctx context.Context) error { return o.owners.store.DeleteIf(ctx, key, o.key, o.revision) })
 }
@@ -59,7 +60,7 @@ func (o *Ownership) request(ctx context.Context, do func(ctx context.Context) er
 	})
 }
 
-// fence raises the revision of the owner's key, so that what was sent before without an
+// fence raises the revision of the owner's key, so that an earlier request without an
 // answer is refused if it arrives now.
 func (o *Ownership) fence(ctx context.Context) error {
 	next, err := o.owners.store.Put(ctx, o.key, encode(o.record), o.revision)
@@ -80,7 +81,7 @@ func (o *Ownership) fence(ctx context.Context) error {
 	return nil
 }
 
-// release makes the instance nobody's, or removes its key.
+// release clears the owner of the instance, or removes its key.
 func (o *Ownership) release(ctx context.Context, remove bool) error {
 	return o.inTurn(ctx, func() error {
 		if o.unsure {
@@ -96,7 +97,7 @@ func (o *Ownership) release(ctx context.Context, remove bool) error {
 	})
 }
 
-// lastRevision waits for its turn.
+// lastRevision returns the revision once no request is in progress.
 func (o *Ownership) lastRevision() (revision uint64) {
 	o.inTurn(context.Background(), func() error { revision = o.revision; return nil }) //nolint:errcheck // the context never ends
 	return revision

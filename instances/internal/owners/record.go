@@ -22,8 +22,8 @@ type nodeRecord struct {
 	Draining bool `json:"draining,omitempty"`
 }
 
-// ownerRecord is who owns an instance: the value of "owner.ID". It is that of nobody if
-// Node is empty.
+// ownerRecord is who owns an instance: the value of "owner.ID". If Node is empty, nobody
+// does.
 type ownerRecord struct {
 	Node string `json:"node"`
 	Life string `json:"life"`
@@ -37,7 +37,8 @@ func encode(v any) []byte {
 	return b
 }
 
-// decode returns the zero value for what it cannot read: a lease or an owner of nobody.
+// decode returns the zero value for what it cannot read: a lease or an owner that belongs
+// to nobody.
 func decode[T any](b []byte) (v T) {
 	if json.Unmarshal(b, &v) != nil {
 		var zero T
@@ -53,7 +54,7 @@ func score(id, node string) uint64 {
 	h.Write([]byte(node))
 	h.Write([]byte{0})
 	h.Write([]byte(id))
-	// The high bits of FNV hardly depend on the last byte: this mixes them (splitmix64).
+	// The high bits of FNV hardly depend on the last bytes, so mix them (splitmix64).
 	x := h.Sum64()
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

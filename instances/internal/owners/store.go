@@ -6,8 +6,9 @@ import (
 	"iter"
 )
 
-// Store is the key-value store that all nodes have in common. Its methods do what those of
-// instances.SharedStore do, which cannot be named here: package instances imports this one.
+// Store is the key-value store that all nodes share. Its methods do what those of
+// instances.SharedStore do; that type cannot be used here, because package instances
+// imports this one.
 type Store interface {
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
@@ -17,7 +18,7 @@ type Store interface {
 	Watch(ctx context.Context, prefix string) iter.Seq2[Change, error]
 }
 
-// Change is what a watcher of a [Store] is told: a key as it is from now on.
+// Change is what [Store].Watch yields: the new state of a key.
 type Change struct {
 	Key      string
 	Value    []byte

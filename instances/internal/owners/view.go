@@ -17,10 +17,10 @@ type seen[T any] struct {
 	at       time.Time
 }
 
-// watch keeps a view until the end.
+// watch keeps a view up to date until Close.
 func watch[T any](w *Owners, prefix string, v *view[T]) {
 	for w.ctx.Err() == nil {
-		fresh := make(map[string]seen[T]) // until the first Current: keys that are gone are not told
+		fresh := make(map[string]seen[T]) // until the first Current, because a watch does not report keys that are gone
 		for c, err := range w.store.Watch(w.ctx, prefix) {
 			if err != nil {
 				w.log("watching the store", err)
@@ -45,7 +45,7 @@ func watch[T any](w *Owners, prefix string, v *view[T]) {
 	}
 }
 
-// apply changes keys by c. What old has at the same revision was seen then.
+// apply applies c to keys. A revision that is already in old keeps the time it has there.
 func apply[T any](keys, old map[string]seen[T], c Change) {
 	if c.Deleted {
 		delete(keys, c.Key)
