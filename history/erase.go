@@ -21,9 +21,9 @@ func (e erasure) matches(k *kept) bool {
 	return true
 }
 
-// Delete drops all messages of a topic, and returns how many there were here. Clients
-// that come back are not told that they missed them. In a shared space the other nodes
-// drop them too.
+// Delete drops all messages of a topic, and returns how many there were on this node.
+// Clients that come back are not told that they missed them. In a shared space the other
+// nodes drop them too.
 func (sp *Space) Delete(topic string) int { return sp.eraseAll(topic, erasure{}) }
 
 // Erase drops one message of a topic, as [Space.Delete] does, and reports whether it was
@@ -56,7 +56,7 @@ func (e erasure) append(b []byte) []byte {
 	return binary.AppendUvarint(b, uint64(e.before))
 }
 
-// ApplyErasure erases what another node has erased.
+// ApplyErasure applies an entry about what another node has erased.
 func (s *Store) ApplyErasure(entry []byte) error {
 	space, rest, err := cutText(entry)
 	if err != nil {

@@ -20,7 +20,7 @@ const fileHead = "mycelium history 1\n"
 const filePart = 64 << 10
 
 // Save writes all messages to a file, which [Store.Load] reads when the process is
-// started again. It replaces the file at once or not at all.
+// started again. It replaces the file as a whole or not at all.
 func (s *Store) Save(name string) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 	if err != nil {

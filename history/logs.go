@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// logs are a log of this process and those of others that its spaces have messages
-// of. A store has one for the spaces of this process alone, and in a cluster one for
-// the spaces that all nodes share.
+// logs are a log of this process, and those of other processes whose messages its spaces
+// have. A store has one logs for the spaces of this process alone and, in a cluster, one
+// for the spaces that all nodes share.
 type logs struct {
 	// Static after construction.
 	id LogID
@@ -38,20 +38,20 @@ type logs struct {
 // otherLog is a log of another process, or of this one before it was restarted.
 type otherLog struct {
 	mark
-	up   bool      // its process is heard, and tells everybody of its messages
-	over time.Time // when it was known that it had ended; zero: it may go on
+	up   bool      // its process is heard, and sends its own messages to everybody
+	over time.Time // when it was known to have ended; zero: it may go on
 }
 
 const (
-	// keepLog is how long the number of a log is kept that has ended. Positions that
-	// are older than that are not understood any more.
+	// keepLog is how long the number of a log is kept after the log has ended. Positions
+	// older than that can no longer be understood.
 	keepLog = 24 * time.Hour
 	// maxForgotten bounds logs.forgotten.
 	maxForgotten = 1024
 )
 
-// position returns the position of a client that has everything. The lock of its
-// topic is held, so no message of that topic is between its number and its ring.
+// position returns the position of a client that has everything. The lock of its topic
+// is held, so no message of that topic has a number without being in its ring.
 func (l *logs) position(now time.Time) Position {
 	p := Position{at: now.Unix(), marks: make(marks, 1, 4)}
 	p.marks[0] = mark{l.id, l.head.Load()}

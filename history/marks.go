@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// MarkEvery is how often the clients of a topic are sent its position at most.
+// MarkEvery is the shortest time between two positions that the clients of a topic are
+// sent.
 const MarkEvery = 2 * time.Second
 
-// marker tells when the clients of a topic are to be sent its position: with the
-// first message, and then every MarkEvery if there were more.
+// marker decides when the clients of a topic are sent its position: with the first
+// message, and then every MarkEvery if there were more.
 type marker struct {
 	followers atomic.Int64 // clients that want positions
 
@@ -40,7 +41,7 @@ func (sp *Space) mark(r *ring, now time.Time) {
 	m.await(sp)
 }
 
-// await has the due positions looked at soon. The caller holds mu.
+// await schedules sendDue if topics are due. The caller holds mu.
 func (m *marker) await(sp *Space) {
 	if !m.pending && len(m.due) > 0 {
 		m.pending = true

@@ -50,8 +50,7 @@ func ParseID(text string) (ID, error) {
 //	size flags(1) log(8) number milliseconds [sender(8)] event-length event payload
 //
 // where size is that of what follows it, log and sender are big-endian, and the
-// rest are uvarints. Of an erased message nothing is left behind the
-// milliseconds.
+// other numbers are uvarints. An erased message ends after the milliseconds.
 const (
 	flagBinary byte = 1 << iota
 	flagSender
@@ -69,15 +68,15 @@ type kept struct {
 	data   []byte
 }
 
-// messageHead bounds what a message has before its event, without its size.
+// messageHead bounds the bytes between the size of a message and its event.
 const messageHead = 1 + 8 + 2*binary.MaxVarintLen64 + 8 + binary.MaxVarintLen64
 
-// encodedBound returns at least the bytes of a message in a ring.
+// encodedBound returns an upper bound for the bytes of a message in a ring.
 func encodedBound(m *Message) int {
 	return binary.MaxVarintLen32 + messageHead + len(m.Event) + len(m.Payload)
 }
 
-// appendMessageHead appends what a message has before its event, without its size.
+// appendMessageHead appends what is between the size of a message and its event.
 func appendMessageHead(b []byte, m *Message) []byte {
 	var flags byte
 	if m.Binary {

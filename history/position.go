@@ -54,9 +54,9 @@ func (m *marks) raiseAll(other marks) {
 	}
 }
 
-// Position is what a client has of the history of a topic: for each log, the
-// number of the last message. A position of a topic is valid for this topic, at
-// every node. The zero Position is that of a client that has nothing.
+// Position says what a client has of the history of a topic: for each log, the
+// number of the last message. It is valid for that topic, on every node. The zero
+// Position is that of a client that has nothing.
 //
 // Clients get positions as text, which they must not interpret.
 type Position struct {
@@ -72,8 +72,8 @@ func (p Position) Time() time.Time { return time.Unix(p.at, 0) }
 
 const (
 	positionVersion = 1
-	// maxPosition bounds the text of a position that is parsed, in bytes:
-	// 60 logs or more.
+	// maxPosition bounds the text of a position that is parsed, in bytes: enough for
+	// 60 logs.
 	maxPosition = 1024
 )
 

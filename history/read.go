@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Ask says which messages of a topic are wanted. Of After, Since and Last the first
-// that is set counts; if none is, all messages are wanted.
+// Ask says which messages of a topic are wanted. Of After, Since and Last, only the
+// first that is set counts; if none is, all messages are wanted.
 type Ask struct {
 	// After is the position of a client that wants what it missed.
 	After Position
@@ -16,14 +16,14 @@ type Ask struct {
 	Since time.Time
 	// Last is how many of the last messages are wanted; negative: none.
 	Last int
-	// Limit is how many are wanted at most: the last ones. 0: all.
+	// Limit is the largest number of messages that are wanted: the last ones. 0: all.
 	Limit int
 	// Without leaves out the messages that this sender has broadcast to all
 	// others; 0: none.
 	Without uint64
 
 	// PageBytes and PageMessages bound a page; the rest is read after
-	// Page.Next. A page has a message at least. 0: no bound.
+	// Page.Next. A page has at least one message, if there is any. 0: no bound.
 	PageBytes, PageMessages int
 }
 
@@ -37,8 +37,8 @@ const (
 	Expired Reason = "expired"
 	// Limited means that there were more than Ask.Limit.
 	Limited Reason = "limit"
-	// Unknown means that the position is not of this history. It was lost, or
-	// the position is made up.
+	// Unknown means that the position is not of this history: either the history was
+	// lost, or the position was made up.
 	Unknown Reason = "unknown"
 	// NodeLost means that a node has died and some of its last messages may
 	// never have left it.
@@ -53,8 +53,8 @@ type Page struct {
 	Found int
 	// Missing is why messages are missing before the first; "" if none are.
 	Missing Reason
-	// Wait reports whether the client has more than this node, which may know in a
-	// moment what is missing.
+	// Wait reports whether the client has messages that this node does not have yet; in
+	// a moment it may know what is missing.
 	Wait bool
 	// More reports whether there are further pages.
 	More bool
@@ -190,7 +190,7 @@ func (a *Ask) surplus(found int, p *Page) (skip int) {
 	return skip
 }
 
-// missing returns why messages are missing that are asked for; wait is true if that
+// missing returns why some of the messages asked for are missing; wait is true if that
 // may change soon.
 func (a *Ask) missing(l *logs, floor marks, lost int64) (why Reason, wait bool) {
 	switch {

@@ -36,8 +36,8 @@ const (
 	ringBytes = 256
 	// blockBytes is about what a block takes beside its data.
 	blockBytes = 64
-	// largestBlock bounds the blocks of several messages. Within that, a block has
-	// an eighth of what the ring has: little is then wasted at either end.
+	// largestBlock bounds the blocks of several messages. Below that, a block has an
+	// eighth of the ring's bytes, so that little is wasted at either end.
 	largestBlock = 16 << 10
 	blockPart    = 8
 	// sharedBlock is the largest message that shares a block with others, in
@@ -110,7 +110,7 @@ func (r *ring) trim(now time.Time) (freed int64) {
 	return freed
 }
 
-// dropBlock drops the messages of the first block.
+// dropBlock drops messages until a block is freed.
 func (r *ring) dropBlock() (dropped int, freed int64) {
 	for freed == 0 && r.count > 0 {
 		freed = r.drop()
@@ -133,8 +133,8 @@ func (r *ring) all(yield func(k kept) bool) {
 	}
 }
 
-// erase replaces messages by what is left of erased ones, and returns how many
-// there were. The bytes of the messages are released once nobody reads them.
+// erase rebuilds the ring without the messages that erased selects, and returns how many
+// there were. Their bytes are freed once no page refers to them.
 func (r *ring) erase(erased func(k *kept) bool) (n int) {
 	blocks := r.blocks
 	r.blocks, r.bytes, r.count, r.memory = nil, 0, 0, ringMemory(r.topic)

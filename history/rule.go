@@ -44,7 +44,7 @@ type rule struct {
 	pending        bool // see newPending
 	topics, events []topics.Pattern
 
-	// What rings have lost that no longer exist. Guarded by mu, which is taken
+	// What rings that no longer exist have lost. Guarded by mu, which is taken
 	// after a stripe's.
 	mu    sync.Mutex
 	floor marks
@@ -87,7 +87,7 @@ func matchAny(patterns []topics.Pattern, text string) bool {
 	return len(patterns) == 0
 }
 
-// forget notes what a ring has lost that is removed.
+// forget notes what a ring that is removed has lost.
 func (r *rule) forget(floor marks, lost int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,8 +103,8 @@ func (r *rule) forgotten() (marks, int64) {
 	return append(marks(nil), r.floor...), r.lost
 }
 
-// newPending returns the rule of a space whose rules are not known yet. What other
-// nodes tell of it is kept under this rule until they are.
+// newPending returns the rule of a space whose rules are not known yet. Until they are,
+// this rule applies to what other nodes record.
 func newPending() *rule {
 	return &rule{Rule: Rule{Messages: 1000, Age: time.Hour, Bytes: 1 << 20}, pending: true}
 }

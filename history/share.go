@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Receiver gets what happens in a space: an endpoint with clients. It is called under
-// the lock of the topic, and must not block.
+// Receiver is told what happens in a space; an endpoint with clients is one. It is called
+// under the lock of the topic, and must not block.
 type Receiver interface {
 	// Receive is called with a message that another node has broadcast. recorded is
 	// false if no rule of this node records it. m is valid until Receive returns.
@@ -81,8 +81,7 @@ func appendText(b []byte, text string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
-// errMalformed is returned for what another process has written and this one cannot
-// read.
+// errMalformed is returned for data of another process that this one cannot read.
 var errMalformed = errors.New("history: malformed")
 
 // cutText reads a length and that many bytes, and returns them and the rest.
@@ -95,8 +94,8 @@ func cutText(b []byte) (text, rest []byte, err error) {
 	return b[:n], b[n:], nil
 }
 
-// Apply applies an entry of another node. Entries of a log must come in their order;
-// those that have been applied are ignored.
+// Apply applies an entry of another node. Entries of a log must come in order; those that
+// have been applied already are ignored.
 func (s *Store) Apply(log LogID, entry []byte) error {
 	space, rest, err := cutText(entry)
 	if err != nil {

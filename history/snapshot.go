@@ -75,9 +75,8 @@ func appendMarks(b []byte, list marks) []byte {
 	return b
 }
 
-// Snapshot yields the messages of shared spaces that this node alone is to tell other
-// nodes of, in parts of at most size bytes: its own, and those of nodes that are not
-// there.
+// Snapshot yields those messages of shared spaces that this node has to send to others,
+// in parts of at most size bytes: its own, and those of nodes that are not heard.
 func (s *Store) Snapshot(size int, yield func(part []byte)) {
 	if s.shared == nil {
 		return
@@ -256,7 +255,7 @@ func readMarks(b []byte) (list marks, err error) {
 }
 
 // Restore adds what another node's Snapshot has yielded. Clients of this node are sent
-// those messages that they have missed because entries were lost.
+// the messages that they missed because entries were lost.
 func (s *Store) Restore(parts iter.Seq[[]byte]) error {
 	if s.shared == nil {
 		return errNotShared
@@ -285,8 +284,8 @@ func (s *Store) restore(l *logs, st *state) {
 	s.makeRoom()
 }
 
-// restore adds messages to a topic: those that are not there, and whose logs are
-// known to that number.
+// restore adds messages to a topic: those that are not there yet, and that the snapshot's
+// heads cover.
 func (sp *Space) restore(l *logs, heads marks, t *topicState) {
 	st := sp.stripe(t.name)
 	st.mu.Lock()

@@ -25,13 +25,13 @@ type Space struct {
 	stripes   atomic.Pointer[[stripeCount]stripe] // nil until there are rules
 }
 
-// stripeCount is the number of locks of a space. The lock of a stripe is the lock of
-// all its topics: topics that nothing is recorded of take no memory.
+// stripeCount is the number of locks of a space. The lock of a stripe is shared by all
+// its topics, so that topics without recorded messages take no memory.
 const stripeCount = 32
 
 type stripe struct {
 	mu    sync.Mutex
-	rings map[string]*ring // guarded by mu; nil: there was none
+	rings map[string]*ring // guarded by mu; nil: there are none
 }
 
 func newSpace(s *Store, name string) *Space {
@@ -41,13 +41,14 @@ func newSpace(s *Store, name string) *Space {
 	return sp
 }
 
-// position is that of a client that has everything. The lock of its topic is held.
+// position returns the position of a client that has everything. The lock of its topic is
+// held.
 func (sp *Space) position() Position { return sp.logs.Load().position(sp.store.now()) }
 
 // Name returns the name of the space.
 func (sp *Space) Name() string { return sp.name }
 
-// SetRules replaces the rules. Topics that no rule is for lose their messages.
+// SetRules replaces the rules. Topics that no rule matches lose their messages.
 func (sp *Space) SetRules(list []Rule) error {
 	var made rules
 	var floor marks
@@ -86,7 +87,7 @@ func (sp *Space) Records(topic, event string) bool {
 	return sp.rules.Load().records(topic, event) != nil
 }
 
-// Keeps returns the rule for a topic; ok is false if nothing of it is recorded.
+// Keeps returns the rule for a topic; ok is false if there is none.
 func (sp *Space) Keeps(topic string) (r Rule, ok bool) {
 	if one := sp.rules.Load().of(topic); one != nil && !one.pending {
 		return one.Rule, true
@@ -94,8 +95,8 @@ func (sp *Space) Keeps(topic string) (r Rule, ok bool) {
 	return Rule{}, false
 }
 
-// stripe returns the stripe of a topic. Where nothing was ever recorded it is an empty
-// one.
+// stripe returns the stripe of a topic. It is an empty one, not kept, while the space has
+// neither rules nor messages.
 func (sp *Space) stripe(topic string) *stripe {
 	all := sp.stripes.Load()
 	if all == nil {
@@ -235,8 +236,8 @@ func (sp *Space) expire(r *ring, now time.Time) {
 // evictFrom is how many rings are compared to find one with old messages.
 const evictFrom = 8
 
-// evict drops the oldest messages of a ring of a stripe, that with the oldest of a
-// few. It reports whether there were any.
+// evict drops the oldest messages of one ring of a stripe: of a few rings, the one whose
+// first message is the oldest. It reports whether there was a ring.
 func (sp *Space) evict(st *stripe) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()

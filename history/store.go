@@ -45,8 +45,8 @@ type Store struct {
 	closed bool              // guarded by mu
 }
 
-// counters count since the start, but for topics and messages, which are those
-// that are kept.
+// counters count since the start, except topics and messages, which are what is kept
+// now.
 type counters struct {
 	topics, messages           atomic.Int64
 	recorded, expired, evicted atomic.Uint64
@@ -62,8 +62,8 @@ type Stats struct {
 	Recorded, Expired, Evicted uint64
 }
 
-// NewStore returns an empty store. It needs no closing unless its spaces have
-// messages for whose age the memory must not be kept.
+// NewStore returns an empty store. It need not be closed, but Close frees the memory of
+// messages before they are too old.
 func NewStore(o Options) *Store {
 	s := &Store{memory: cmp.Or(o.Memory, DefaultMemory), own: &logs{id: o.Log}, now: o.Now, spaces: make(map[string]*Space)}
 	if s.now == nil {
@@ -84,7 +84,8 @@ func newLogID() (id LogID) {
 	return id
 }
 
-// Close drops everything. Spaces record nothing from then on.
+// Close drops all messages and stops the timer of the store. Nothing may be recorded
+// afterwards.
 func (s *Store) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -114,15 +115,15 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// Space returns the space of a name with these rules, which replace those that it
+// Space returns the space of a name and gives it these rules in place of those that it
 // had. The name keeps the topics of one endpoint apart from those of others.
 func (s *Store) Space(name string, list []Rule) (*Space, error) {
 	sp := s.Open(name)
 	return sp, sp.SetRules(list)
 }
 
-// Open returns the space of a name with the rules that it has. A new one has none,
-// and records nothing.
+// Open returns the space of a name with the rules that it has. A new one keeps what it
+// gets under a provisional rule, until [Space.SetRules].
 func (s *Store) Open(name string) *Space {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +154,8 @@ func (s *Store) Forget(name string) {
 	}
 }
 
-// sweepEvery is how often messages are looked for that are too old. They are not
-// sent to anybody in any case; this is about their memory.
+// sweepEvery is how often messages that are too old are dropped, to free their memory.
+// They are never sent to anybody in any case.
 const sweepEvery = 5 * time.Second
 
 // startSweeping makes sure that sweep runs. It is called when there is a new ring.

@@ -6,7 +6,7 @@
 //	…
 //	kind.Start(node)
 //
-// Each node sends the others what it records, as entries of its log, in place of the
-// broadcast. A node that starts, or has lost entries, gets the messages that the others
-// have recorded, and those of nodes that have ended.
+// Each node sends the others what it records as entries of its log, instead of the
+// broadcasts themselves. A node that starts, or has lost entries, gets the messages that
+// the others have recorded, and those of nodes that have ended.
 package histories

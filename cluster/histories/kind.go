@@ -16,7 +16,7 @@ type Kind struct {
 	malformed atomic.Uint64
 }
 
-// nodeKind is a Kind as its node calls it: programs do not.
+// nodeKind has the methods of a Kind that its node calls, and that programs must not.
 type nodeKind Kind
 
 var _ cluster.Heir = (*nodeKind)(nil)
@@ -54,10 +54,10 @@ func (k *Kind) publish(parts ...[]byte) error {
 	return err
 }
 
-// erase appends an entry about what is erased.
+// erase appends an entry about an erasure to the node's log.
 func (k *Kind) erase(entry []byte) {
 	if n := k.node.Load(); n != nil {
-		n.AppendState(cluster.TypeErased, entry) //nolint:errcheck // a node that is closed tells nobody anything
+		n.AppendState(cluster.TypeErased, entry) //nolint:errcheck // only a closed node fails
 	}
 }
 
@@ -76,7 +76,7 @@ func (n *nodeKind) Apply(p *cluster.Peer, typ byte, entry []byte) {
 	}
 }
 
-// Lost implements cluster.Kind. A kind with snapshots is not told.
+// Lost implements cluster.Kind. It is not called for a kind with snapshots.
 func (n *nodeKind) Lost(*cluster.Peer, uint64) {}
 
 // Up implements cluster.Kind.

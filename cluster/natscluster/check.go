@@ -16,13 +16,13 @@ import (
 // checkTimeout bounds a check if its context has no deadline.
 const checkTimeout = 5 * time.Second
 
-// statePayload is the smallest max_payload of NATS servers that keep instances: a state
-// (1 MiB), its subject and its header fields, in bytes.
+// statePayload is the smallest max_payload, in bytes, of NATS servers that keep instances:
+// room for a state (1 MiB), its subject and its header fields.
 const statePayload = 1<<20 + 4<<10
 
 // Check connects to an external NATS server as [Connect] does, and sends itself a
 // message on a subject of the named cluster that no node listens to. The error says
-// why a node could not work there: the server is not reached or refuses the
+// why a node could not work there: the server cannot be reached or refuses the
 // credentials, its max_payload is too small, or a permission is missing.
 func Check(ctx context.Context, name, url string, options ...Option) error {
 	if err := checkCluster(name); err != nil {
@@ -56,7 +56,7 @@ func CheckJetStream(ctx context.Context, url, bucket string, options ...Option) 
 		case err != nil:
 			return explain(ctx, err, api)
 		}
-		// Requests that are refused as wrong, and not as forbidden.
+		// These requests are invalid, so JetStream answers them with an error if they are permitted.
 		for _, subject := range []string{"STREAM.CREATE.KV_" + bucket, "STREAM.INFO.KV_" + bucket, "CONSUMER.CREATE.KV_" + bucket + ".check"} {
 			if err := answered(ctx, conn, nats.NewMsg("$JS.API."+subject)); err != nil {
 				return explain(ctx, err, api)
@@ -66,13 +66,14 @@ func CheckJetStream(ctx context.Context, url, bucket string, options ...Option) 
 		put.Header.Set(jetstream.ExpectedLastSubjSeqHeader, fmt.Sprint(uint64(1)<<62)) // which no key has
 		err = answered(ctx, conn, put)
 		if errors.Is(err, nats.ErrNoResponders) {
-			err = nil // the bucket is not there yet
+			err = nil // the bucket does not exist yet
 		}
 		return explain(ctx, err, "publishing to $KV."+bucket+".>")
 	})
 }
 
-// check connects to a server. ctx ends with what that refuses.
+// check calls do with a connection to a server. If the server refuses something, the
+// cause of ctx is that error.
 func check(ctx context.Context, url string, options []Option, do func(ctx context.Context, conn *nats.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -107,7 +108,7 @@ func echo(ctx context.Context, conn *nats.Conn, subject string) error {
 	}
 }
 
-// answered returns nil if a request is answered by JetStream, be it with an error.
+// answered returns nil if JetStream answers a request, even with an error.
 func answered(ctx context.Context, conn *nats.Conn, m *nats.Msg) error {
 	if m.Data == nil {
 		m.Data = []byte("{}")
@@ -119,8 +120,7 @@ func answered(ctx context.Context, conn *nats.Conn, m *nats.Msg) error {
 	return err
 }
 
-// explain adds what would be right to an error, if ctx has ended because the server
-// refuses something.
+// explain adds to an error what the server refused, and which permission is needed.
 func explain(ctx context.Context, err error, needs string) error {
 	refused := context.Cause(ctx)
 	switch {

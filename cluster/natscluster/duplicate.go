@@ -15,12 +15,12 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// greetTimeout bounds how long a node that starts waits for a server to say its name.
+// greetTimeout bounds how long a starting node waits for other servers to tell their names.
 const greetTimeout = 2 * time.Second
 
 // checkName fails if a server that answers at one of the routes has the name that this one
-// is about to take. Servers that keep streams have the names of their nodes, and servers
-// of one name refuse each other, so that the nodes could not find out by themselves.
+// is about to take. Servers that keep streams are named after their nodes, and servers with
+// the same name refuse each other, so package cluster could not detect the duplicate.
 func checkName(options *server.Options) error {
 	ctx, cancel := context.WithTimeout(context.Background(), greetTimeout)
 	defer cancel()
@@ -41,13 +41,13 @@ func checkName(options *server.Options) error {
 	return taken
 }
 
-// addresses returns those that routes have now, each once.
+// addresses returns the addresses that routes resolve to, each once.
 func addresses(ctx context.Context, routes []*url.URL) map[string]bool {
 	found := make(map[string]bool)
 	for _, r := range routes {
 		hosts, err := net.DefaultResolver.LookupHost(ctx, r.Hostname())
 		if err != nil {
-			continue // a node that is not there yet
+			continue // that node may not be there yet
 		}
 		for _, host := range hosts {
 			found[net.JoinHostPort(host, r.Port())] = true

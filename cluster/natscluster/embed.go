@@ -26,9 +26,9 @@ type EmbedOptions struct {
 	// Listen is the address at which the servers of other nodes connect:
 	// "10.0.0.1:6222" or ":6222". Empty: there are no other nodes.
 	Listen string
-	// Routes are addresses of other nodes, such as "nats://node-2:6222". A node
-	// that is reached tells of the others, so not all are needed. The node's
-	// own address may be among them.
+	// Routes are addresses of other nodes, such as "nats://node-2:6222". Each node
+	// passes on the addresses of the others, so not all are needed. The node's own
+	// address may be among them.
 	Routes []string
 	// Secret is a secret of at least 32 bytes that all nodes share. With it
 	// they authenticate each other and encrypt their traffic (TLS 1.3).
@@ -39,23 +39,24 @@ type EmbedOptions struct {
 	// Log, if not nil, is called with the log lines of the server.
 	Log func(line string)
 
-	// StoreDir, if not empty, is a directory for the streams of JetStream, of which
-	// this node keeps its part in StoreDir/jetstream; see [Transport.OpenJetStream]. It
-	// belongs to Name: another node must not have it, nor this one another name.
+	// StoreDir, if not empty, is a directory in which this node keeps its replicas of
+	// JetStream's streams, below StoreDir/jetstream; see [Transport.OpenJetStream]. It
+	// belongs to the node called Name: no other node may use it, and the node must not
+	// be renamed.
 	StoreDir string
 	// Size is the number of nodes. With StoreDir it is required, unless Listen is empty:
-	// nodes agree by a majority, and must know of how many.
+	// nodes agree by majority, and must know of how many.
 	Size int
 }
 
 const (
 	// startTimeout is how long the server may take to listen, and to accept this node's
-	// connection: it takes milliseconds.
+	// connection. Usually it takes milliseconds.
 	startTimeout = 10 * time.Second
-	// reportEvery is how many attempts to reach a node, one a second, it takes until another
-	// failure is logged after the first.
+	// reportEvery is how many failed attempts to reach a node, one a second, there are for
+	// each that is logged. The first is always logged.
 	reportEvery = 60
-	// secretBytes is the least length of a secret.
+	// secretBytes is the minimum length of a secret.
 	secretBytes = 32
 	// user is the name that routes authenticate with.
 	user = "mycelium"
@@ -113,8 +114,9 @@ func serverOptions(o EmbedOptions) (*server.Options, error) {
 		return nil, err
 	}
 	options := &server.Options{
-		// Two servers of one name make no route, even if the first is dead and its connection
-		// lingers: of two nodes of one name, the nodes decide which stays.
+		// Two servers with the same name refuse each other's route, even if the first is dead
+		// and its connection lingers. Package cluster decides which of two nodes with the same
+		// name stays.
 		ServerName: o.Name + "-" + rand.Text()[:8],
 		Username:   user, Password: rand.Text(),
 		NoSigs: true, NoLog: o.Log == nil, MaxPayload: maxPayload, WriteDeadline: 10 * time.Second,
@@ -131,7 +133,7 @@ func serverOptions(o EmbedOptions) (*server.Options, error) {
 	return options, nil
 }
 
-// joinRoutes has the server connect to those of other nodes.
+// joinRoutes has the server connect to the servers of other nodes.
 func joinRoutes(options *server.Options, o EmbedOptions) error {
 	if len(o.Secret) < secretBytes {
 		return fmt.Errorf("natscluster: the secret has %d bytes, want at least %d", len(o.Secret), secretBytes)
@@ -143,8 +145,8 @@ func joinRoutes(options *server.Options, o EmbedOptions) error {
 	if options.Routes, err = parseRoutes(o.Routes, o.Secret); err != nil {
 		return err
 	}
-	// With DontListen the server would have no routes either (nats-server 2.15.3): it
-	// listens where nobody else can, and for nobody else.
+	// With DontListen the server would have no routes either (nats-server 2.15.3), so it
+	// listens on the loopback interface, with a password that nobody knows.
 	options.Host, options.Port = "127.0.0.1", server.RANDOM_PORT
 	options.Cluster = server.ClusterOpts{
 		Name: o.Cluster, Host: host, Port: port, Username: user, Password: password(o.Secret), NoAdvertise: false,
@@ -177,7 +179,7 @@ func splitAddress(address string) (host string, port int, err error) {
 	return host, port, nil
 }
 
-// parseRoutes adds what routes authenticate with.
+// parseRoutes parses addresses and adds the credentials of routes.
 func parseRoutes(texts []string, shared []byte) ([]*url.URL, error) {
 	routes := make([]*url.URL, len(texts))
 	for i, text := range texts {
@@ -218,7 +220,7 @@ func (t *Transport) RouteAddr() *net.TCPAddr {
 	return t.server.server.ClusterAddr()
 }
 
-// lines is a logger of nats-server that hands on what is wrong.
+// lines is a logger for nats-server that passes on warnings and errors.
 type lines struct{ log func(string) }
 
 func (l lines) Noticef(string, ...any) {}
@@ -226,9 +228,9 @@ func (l lines) Debugf(string, ...any)  {}
 func (l lines) Tracef(string, ...any)  {}
 func (l lines) Warnf(format string, v ...any) {
 	line := fmt.Sprintf(format, v...)
-	// The first is meant for configuration files: ours is made in memory, of a secret. The
-	// second comes with each question of JetStreamHealth, which has the answer.
-	// The last is how JetStream compacts the record of its streams.
+	// The first is about configuration files; our configuration is made in memory. The
+	// second comes with each call of JetStreamHealth, which returns the same. The last only
+	// means that JetStream compacts the records of its streams.
 	if !strings.HasPrefix(line, "Plaintext passwords") && !strings.HasPrefix(line, "Healthcheck failed") && !strings.HasPrefix(line, "Metalayer blocking snapshot") {
 		l.log(line)
 	}

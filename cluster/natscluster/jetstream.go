@@ -22,27 +22,27 @@ const (
 	// maxPayload is the largest message between nodes, in bytes: the state of an
 	// instance (1 MiB), its subject and its header fields.
 	maxPayload = 1<<20 + 128<<10
-	// storeMemory bounds what JetStream keeps in memory, in bytes: cursors of watchers,
-	// and no streams.
+	// storeMemory bounds what JetStream keeps in memory, in bytes: the cursors of watchers,
+	// but no streams.
 	storeMemory = 64 << 20
-	// syncEvery is how often files are flushed to the disk. Where one node alone keeps a
-	// stream, each write is flushed before it is answered (0.6 ms instead of 0.2): elsewhere
-	// the other two have what a machine that crashes has not flushed.
+	// syncEvery is how often files are flushed to the disk. If one node alone keeps a
+	// stream, each write is flushed before it is answered instead (0.6 ms rather than 0.2).
+	// Otherwise two other nodes have what a crashed machine had not flushed.
 	syncEvery = 10 * time.Second
-	// routePing is how often a route is tried. One that does not answer twice is closed:
-	// until then a node that comes back on another machine cannot take its place in a
-	// group.
+	// routePing is how often a route is pinged. After two unanswered pings it is closed;
+	// until then, a node that comes back on another machine cannot take its place in a
+	// group again.
 	routePing = 5 * time.Second
-	// mostReplicas is how many servers keep a stream: one of them may be away.
+	// mostReplicas is how many servers keep a stream at most. With three, one may be away.
 	mostReplicas = 3
 )
 
 // OpenJetStream returns JetStream over a connection of its own, whose traffic never
 // delays that between nodes. Streams are kept by the external servers, or by the nodes
 // that have a StoreDir. The caller closes the connection, js.Conn(), before it
-// closes the Transport. OpenJetStream does not wait: a group of embedded servers that
-// starts takes some seconds to elect its leader, and until then requests fail. A request
-// while NATS is away fails at once.
+// closes the Transport. OpenJetStream does not wait: a group of embedded servers takes some
+// seconds after its start to elect a leader, and until then requests fail. While NATS
+// cannot be reached, requests fail at once.
 func (t *Transport) OpenJetStream() (jetstream.JetStream, error) {
 	conn, err := t.dial(nats.Name("mycelium state"))
 	if err != nil {
@@ -68,14 +68,15 @@ func (t *Transport) Replicas() int {
 	return mostReplicas
 }
 
-// Keepers are the servers that keep a key-value bucket, by name.
+// Keepers are the names of the servers that keep a key-value bucket.
 type Keepers struct {
 	Leader string
-	// Current have all of it, Behind do not yet. Away are not reached.
+	// Current have all of it, Behind do not yet, and Away cannot be reached.
 	Current, Behind, Away []string
 }
 
-// Keepers returns who keeps a bucket. It fails if no majority of them is there.
+// Keepers returns the servers that keep a bucket. It fails unless a majority of them can be
+// reached.
 func (t *Transport) Keepers(ctx context.Context, bucket string) (k Keepers, err error) {
 	js, err := t.OpenJetStream()
 	if err != nil {
@@ -111,14 +112,14 @@ func (t *Transport) Keepers(ctx context.Context, bucket string) (k Keepers, err 
 }
 
 // JetStreamHealth returns an error while this node's embedded server has not caught up with
-// what the other nodes keep, or cannot write to its disk. Until it has caught up,
-// stopping another node may leave no majority. Without streams of its own the node is
-// healthy.
+// the streams that it shares with other nodes, or cannot write to its disk. Until it has
+// caught up, stopping another node may leave no majority. A node without a StoreDir is
+// always healthy.
 func (t *Transport) JetStreamHealth() error {
 	if t.server == nil || t.server.lock == nil {
 		return nil
 	}
-	// nats-server has its checks behind this handler alone.
+	// nats-server offers its checks only through this handler.
 	answer := healthAnswer{status: http.StatusOK}
 	t.server.server.HandleHealthz(&answer, &http.Request{URL: new(url.URL), Header: http.Header{}})
 	var health server.HealthStatus
@@ -177,8 +178,8 @@ func keepStreams(options *server.Options, o EmbedOptions) error {
 	}
 	options.SyncAlways = o.replicas() == 1
 	options.Cluster.PingInterval, options.Cluster.MaxPingsOut = routePing, 2
-	// A group that has never met counts on one member for each route, and on two at
-	// least. If that is less than there are, two halves of it might begin, each on its own.
+	// A new group expects one member for each route, and at least two. If that were fewer
+	// than there are nodes, two parts of the cluster might each form a group of their own.
 	for i := 0; len(options.Routes) < o.Size; i++ {
 		options.Routes = append(options.Routes, options.Routes[i])
 	}

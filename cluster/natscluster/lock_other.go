@@ -4,5 +4,5 @@ package natscluster
 
 import "os"
 
-// lockFile does nothing: there is no flock here.
+// lockFile does nothing, because flock exists only on Unix.
 func lockFile(*os.File) error { return nil }

@@ -18,12 +18,12 @@ const systemAccount = "$SYS"
 // ErrNoPeer is returned by [RemovePeer] for a name that no group knows.
 var ErrNoPeer = errors.New("natscluster: no node of this name keeps anything")
 
-// RemovePeer has the nodes with embedded servers that keep streams forget one that is gone
-// for good. Until then it counts when a majority is needed, and streams lack the replica
-// that it had; then another node, if there is a further one, gets it. A node that comes
-// back under its name need not be removed, and its disk may be new. RemovePeer starts a
-// server among theirs for a moment: o has the name, the routes and the secret of the
-// cluster. It takes a majority of the nodes, the removed one included.
+// RemovePeer has the nodes with embedded servers that keep streams forget a node that is
+// gone for good. Until then that node still counts when a majority is needed, and streams
+// lack its replicas; afterwards another node, if there is one to spare, gets these. A node
+// that comes back under its name need not be removed, even with a new disk. RemovePeer
+// starts a server for a moment that joins theirs: o has the name, the routes and the secret
+// of the cluster. It needs a majority of the nodes, counting the one to be removed.
 func RemovePeer(ctx context.Context, o EmbedOptions, name string) error {
 	o.StoreDir = ""
 	options, err := serverOptions(o)
@@ -44,8 +44,8 @@ func RemovePeer(ctx context.Context, o EmbedOptions, name string) error {
 		return fmt.Errorf("natscluster: connecting to NATS: %w", err)
 	}
 	defer conn.Close()
-	// A leader that has been restarted since does not know the name of who was away, but
-	// the identifier that follows from it.
+	// A leader that was restarted while the node was away does not know its name, only the
+	// identifier that is derived from it.
 	for _, peer := range []server.JSApiMetaServerRemoveRequest{{Server: name}, {Peer: peerID(name)}} {
 		if err = removePeer(ctx, conn, peer); !errors.Is(err, ErrNoPeer) {
 			return err
@@ -54,7 +54,8 @@ func RemovePeer(ctx context.Context, o EmbedOptions, name string) error {
 	return err
 }
 
-// removePeer asks until the leader answers: routes take a moment, an election some seconds.
+// removePeer asks until the leader answers, because routes take a moment and an election some
+// seconds.
 func removePeer(ctx context.Context, conn *nats.Conn, r server.JSApiMetaServerRemoveRequest) error {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -89,7 +90,7 @@ func removePeer(ctx context.Context, conn *nats.Conn, r server.JSApiMetaServerRe
 }
 
 // peerID returns the identifier of a server in its groups (events.go of nats-server): eight
-// digits to the base 62, of the bytes of a hash of its name.
+// base-62 digits made from the bytes of a hash of its name.
 func peerID(name string) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	sum := sha256.Sum256([]byte(name))

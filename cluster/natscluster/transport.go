@@ -15,12 +15,12 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster"
 )
 
-// pendingBytes bounds what waits in this process to be received. What comes
-// above it is dropped by nats.go, counted here, and asked for again.
+// pendingBytes bounds the packets that wait in this process to be handled. nats.go drops
+// what exceeds it; drops are counted here, and what was lost is asked for again.
 const pendingBytes = 64 << 20
 
-// pingEvery is how often the NATS server is asked whether it is there. One that
-// does not answer twice is left for another, sooner than the kernel gives it up.
+// pingEvery is how often the NATS server is pinged. After two unanswered pings the
+// connection moves to another server, which is sooner than the kernel would give up.
 const pingEvery = 5 * time.Second
 
 // Transport is a [cluster.Transport] over one connection to NATS. Close also
@@ -74,10 +74,10 @@ func Connect(name, url string, options ...Option) (*Transport, error) {
 func connect(name, url string, options []nats.Option) (*Transport, error) {
 	t := &Transport{prefix: "mycelium." + name + ".", url: url, options: append([]nats.Option{
 		nats.MaxReconnects(-1),
-		nats.ReconnectBufSize(-1),   // what cannot be sent now is an error now: the node's log is the buffer
-		nats.IgnoreAuthErrorAbort(), // nor does a server that refuses for a while end it
+		nats.ReconnectBufSize(-1),   // publishing fails at once without a connection: the node's log is the buffer
+		nats.IgnoreAuthErrorAbort(), // keep trying even if a server refuses the credentials for a while
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2),
-		nats.FlusherTimeout(2 * pingEvery), // a server that takes nothing is a server that is gone
+		nats.FlusherTimeout(2 * pingEvery), // give up a server that reads nothing
 	}, options...)}
 	var err error
 	if t.connection, err = t.dial(nats.Name("mycelium"), nats.NoEcho(), nats.ErrorHandler(t.handleError)); err != nil {

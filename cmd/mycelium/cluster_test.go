@@ -414,7 +414,7 @@ func TestClusterNATSAway(t *testing.T) {
 		ada.say(t, n)
 	}
 	bob.hears(t, 1, 500)
-	wait(t, "the log says that NATS is away", func() bool { return strings.Contains(a.log.String(), "NATS is not reached") })
+	wait(t, "the log says that NATS is away", func() bool { return strings.Contains(a.log.String(), "NATS cannot be reached") })
 	if status, text := a.ready(t); status != http.StatusOK {
 		t.Errorf("not ready while NATS is away: %d %s", status, text)
 	}

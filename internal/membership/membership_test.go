@@ -132,7 +132,7 @@ func TestTold(t *testing.T) {
 		if v := w.View(); len(v.Peers) != 1 || v.Peers[0].State != Up || v.Peers[0].Facts != (Facts{Version: "v1", Sockets: 7}) || v.Name != "a" || v.Cluster != "test" {
 			t.Errorf("%+v", v)
 		}
-		step(false, 0, "NATS is not reached", up)
+		step(false, 0, "NATS cannot be reached", up)
 		step(true, 0, "NATS is reached again", up)
 		step(true, 5, `"broadcasts":5`, up)
 		silent := up
