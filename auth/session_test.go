@@ -253,7 +253,7 @@ func TestRenewalIsForTheSame(t *testing.T) {
 			first, new claims
 		}{
 			"another subject without ids": {"", claims{"sub": "ada"}, claims{"sub": "bob"}},
-			"no subject any more":         {"", claims{"sub": "ada"}, claims{}},
+			"subject removed":             {"", claims{"sub": "ada"}, claims{}},
 			"the same subject, other id":  {"u:{device}", claims{"sub": "ada", "device": 1}, claims{"sub": "ada", "device": 2}},
 		} {
 			d := openDoor(t, hmacOptions(Options{SocketID: c.socketID, Join: []string{"*"}}), rooms()...)

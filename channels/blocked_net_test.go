@@ -21,7 +21,7 @@ type stuckBus struct {
 func (b stuckBus) Close() error { b.wait(); return b.Bus.Close() }
 
 // A shutdown keeps its deadline whatever blocks, also what must not, and what was
-// blocked ends when it does not block any more.
+// blocked ends when it no longer blocks.
 func TestShutdownKeepsItsDeadline(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"On on all loops", "Subscribe", "Closed", "Terminate", "Handler", "Bus"} {

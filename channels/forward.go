@@ -16,8 +16,8 @@ func init() {
 	}
 }
 
-// serveForwarded serves what other nodes forward, and has the sessions of long polling
-// found by them.
+// serveForwarded serves what other nodes forward, and issues tokens of long polling with
+// which other nodes find the sessions here.
 func (e *Endpoint) serveForwarded(node *forward.Node, id uint64, l net.Listener) error {
 	*e.sessions.issuer = pollIssuer{node: id, signer: longpoll.NewSigner(node.TokenKey()), forward: node}
 	_, err := e.front.ServeForwarded(l, node)

@@ -28,8 +28,8 @@ const (
 type historyFlags uint8
 
 const (
-	// catchingUp: recorded broadcasts are left out. A replay, which includes them, is on
-	// its way to the channel.
+	// catchingUp: recorded broadcasts are left out, because a replay that includes them is
+	// on its way to the channel.
 	catchingUp historyFlags = 1 << iota
 	// following: the client is sent marks.
 	following
@@ -62,12 +62,12 @@ func (e *Endpoint) record(topic string, b *broadcast, from *Context) (err error)
 	return err
 }
 
-// receiver is an endpoint as the receiver of what happens in its history.
+// receiver is an endpoint that receives what happens in its history.
 type receiver Endpoint
 
 var _ history.Receiver = (*receiver)(nil)
 
-// checkHistory shares Options.History with other nodes if there are any.
+// checkHistory shares Options.History with other nodes if there is a Bus.
 func (o *Options) checkHistory() error {
 	if o.History != nil && o.Bus != nil && o.History.Share() != nil {
 		return errHistoryAndBus
@@ -122,8 +122,7 @@ func (c *Context) nameSender(name string) {
 	c.history |= named
 }
 
-// passesOver reports whether a broadcast with a place in history is not for the
-// channel.
+// passesOver reports whether a recorded broadcast, or a mark, is not sent to the channel.
 func (c *Context) passesOver(b *broadcast) bool {
 	switch {
 	case c.history&catchingUp != 0:
@@ -135,8 +134,8 @@ func (c *Context) passesOver(b *broadcast) bool {
 }
 
 // Mark implements history.Receiver: it sends the clients of a topic that follow its
-// history their position. The topic's history is locked, so the mark comes behind
-// everything that it includes.
+// history their position. The topic's history is locked, so the mark follows everything
+// that it includes.
 func (r *receiver) Mark(topic string, p history.Position) {
 	e := (*Endpoint)(r)
 	b, err := newBroadcast(topic, eventHistoryMark, markPayload(p))
@@ -152,24 +151,24 @@ func markPayload(p history.Position) Payload {
 	return Payload{Data: append(append([]byte(`{"pos":"`), p.String()...), `"}`...)}
 }
 
-// Positions become too old even if nothing is recorded on their topic: what other
-// topics have lost cannot always be told from what this one has. So clients that
-// follow are sent a new mark now and then, three times within the age of messages.
+// Positions become too old even if nothing is recorded on their topic, because what other
+// topics have lost cannot always be told apart from what this one has lost. So clients
+// that follow are sent new marks, about three times within the age of messages.
 const (
 	marksWithinAge = 3
 	leastRefresh   = 10 * time.Second
-	refreshAtOnce  = 256 // channels of a loop
+	refreshAtOnce  = 256 // channels of a loop in one task
 )
 
 // refresher sends new marks while there are clients that follow.
 type refresher struct {
 	mu    sync.Mutex
 	count int         // followers; guarded by mu
-	timer *time.Timer // guarded by mu; nil: there was none
+	timer *time.Timer // guarded by mu; nil until the first follower
 	over  bool        // guarded by mu: the endpoint is shut down
 }
 
-// follow starts or ends the marks of a channel. For the loop.
+// follow starts or stops sending marks to a channel. For the loop.
 func (c *Context) follow(on bool) {
 	l, e, n := c.socket.perLoop(), c.socket.endpoint, 1
 	if on {
@@ -196,7 +195,7 @@ func (c *Context) follow(on bool) {
 	}
 }
 
-// refreshAfter returns how often marks are sent at least.
+// refreshAfter returns the longest time between two marks.
 func (e *Endpoint) refreshAfter() time.Duration {
 	var least time.Duration
 	for _, r := range e.history.Rules() {
@@ -241,7 +240,7 @@ func (e *Endpoint) refreshSome(lane *netloop.Lane, list []*Context) {
 	}
 }
 
-// closeHistory ends what the endpoint has to do with history.
+// closeHistory detaches the endpoint from its history and stops the marks.
 func (e *Endpoint) closeHistory() {
 	if e.leaveHistory != nil {
 		e.leaveHistory()

@@ -263,7 +263,7 @@ func lastWords() *channels.Channel {
 	return ch.OnLoop()
 }
 
-// Shutdown answers the polls that wait, and opens no session any more.
+// Shutdown answers waiting polls, and no session opens from then on.
 func TestLongPollDrain(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := newServer(t, o)

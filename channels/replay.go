@@ -7,11 +7,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/callback"
 )
 
-// Replay registers functions for clients that ask for recorded broadcasts in a form of their own (see
-// Options.History), in place of the key "history" in the params of a join. ask returns
-// what a join asks for; ok is false if that is nothing. message returns the payload
-// with which a recorded broadcast is sent, to one client. Both run on the event loop,
-// and must not block.
+// Replay registers functions for clients that ask for recorded broadcasts (see
+// Options.History) in a form of their own instead of the key "history" in the params of
+// a join. ask returns what a join asks for; ok is false if it asks for nothing. message
+// returns the payload with which a recorded broadcast is sent to one client. Both run on
+// the event loop, and must not block.
 func (ch *Channel) Replay(ask func(params Payload) (a history.Ask, ok bool), message func(m *history.Message) Payload) {
 	ch.mustChange("Replay", "")
 	if ch.replayAsk != nil {
@@ -20,7 +20,7 @@ func (ch *Channel) Replay(ask func(params Payload) (a history.Ask, ok bool), mes
 	ch.replayAsk, ch.replayPayload = ask, message
 }
 
-// askReplay returns what a join asks for. A panic counts as nothing.
+// askReplay returns what a join asks for: nothing if the function panics.
 func (ch *Channel) askReplay(e *Endpoint, params Payload) (ask history.Ask, ok bool) {
 	var err error
 	defer func() { e.reportPanic(err) }()

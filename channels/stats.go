@@ -52,7 +52,7 @@ type NetworkStats struct {
 	// Closed connections by reason.
 	ClosedByPeer     int64 // the client closed the connection
 	ClosedReset      int64 // the client reset it
-	ClosedGone       int64 // the client could not be reached any more
+	ClosedGone       int64 // the client could no longer be reached
 	ClosedSlow       int64 // by DisconnectSlow
 	ClosedByGroup    int64 // the endpoint shut down
 	ClosedForAnother int64 // by the server for any other reason
@@ -83,7 +83,7 @@ type HandshakeStats struct {
 // Stats.Sockets too.
 type LongPollStats struct {
 	Sessions int64 // now
-	Expired  int64 // sessions ended because nobody polled any more
+	Expired  int64 // sessions that ended because nobody polled them
 	Slow     int64 // sessions ended by DisconnectSlow
 	Dropped  int64 // frames dropped by DropOldest or DropNewest
 	Binary   int64 // frames of bytes left out: an answer to a poll is text

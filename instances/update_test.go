@@ -189,7 +189,7 @@ func TestDeclared(t *testing.T) {
 	}
 }
 
-// TestIdle: an instance that nobody uses any more goes by itself, one with a
+// TestIdle: an instance that is no longer used goes by itself, one with a
 // client stays.
 // It takes 3 s: idle instances are looked for once a second.
 func TestIdle(t *testing.T) {
@@ -349,7 +349,7 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// TestClosed: a manager that is closed makes nothing any more.
+// TestClosed: a closed manager makes nothing.
 func TestClosed(t *testing.T) {
 	s := start(t, instances.Options{})
 	s.create(t, instances.Spec{ID: "a", Type: "counter"})

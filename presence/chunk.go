@@ -45,7 +45,7 @@ func (tp *topic) place(e *entry) {
 	e.chunk = c
 }
 
-// displace removes an entry that is in no state any more. Small chunks are merged, so that their number is proportional
+// displace removes an entry that is no longer in any state. Small chunks are merged, so that their number is proportional
 // to the size of the state.
 func (tp *topic) displace(e *entry) {
 	c := e.chunk

@@ -47,7 +47,7 @@ func newFetcher(o *Options) *fetcher {
 	return f
 }
 
-// stopped reports whether nothing may wait for a call any more.
+// stopped reports whether nothing may wait for a call from now on.
 func (f *fetcher) stopped() bool { return f.ctx.Err() != nil }
 
 var (
@@ -88,7 +88,7 @@ func (f *fetcher) ask(topic string, presences map[string]Entry) (members map[str
 	}
 }
 
-// late is the error for a call that nobody waits for any more. It is nil if that is because the tracker closes.
+// late is the error for a call that nobody waits for now. It is nil if that is because the tracker closes.
 func (f *fetcher) late() error {
 	if f.stopped() {
 		return nil

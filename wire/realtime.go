@@ -5,18 +5,19 @@ import (
 	"unicode/utf8"
 )
 
-// Realtime is the dialect of Supabase Realtime, versions 1.0.0 and 2.0.0, picked as
-// by [Phoenix]. It differs from Phoenix's in these points:
+// Realtime is the dialect of Supabase Realtime, versions 1.0.0 and 2.0.0, selected as
+// by [Phoenix]. It differs from that of Phoenix in these points:
 //
-//   - Version 2 has broadcasts of clients as binary messages of their own: kind 3 from a
-//     client, kind 4 to one. They carry an event of the application, and JSON or bytes.
-//     A channel gets the event "broadcast" with a payload that [ParseUserBroadcast]
-//     reads; relayed as it is, clients of version 2 get kind 4, those of version 1 and
-//     of long polling the JSON of a text broadcast, or nothing if it has bytes.
+//   - Version 2 has two kinds of binary messages for broadcasts of clients: kind 3 from a
+//     client, and kind 4 to one. They carry an event of the application, and JSON or
+//     bytes. A channel gets the event "broadcast" with a payload that
+//     [ParseUserBroadcast] reads. If it is relayed unchanged, clients of version 2 get
+//     kind 4; clients of version 1 and of long polling get the JSON of a text broadcast,
+//     or nothing if it has bytes.
 //   - A message that cannot be read is ignored ([ErrIgnored]), and so are binary messages
 //     of other kinds and events that are not strings.
-//   - Only joins keep their join_ref. Clients send stale ones, or none, with
-//     the rest (supabase-kt, RealtimeChannelImpl.kt), and are answered all the same.
+//   - Only joins keep their join_ref. With other messages clients send stale ones or none
+//     (supabase-kt, RealtimeChannelImpl.kt), and are still answered.
 //   - Broadcasts to a topic within [RealtimePrivate] are sent without that prefix.
 //
 // Sources: lib/realtime_web/socket/v2_serializer.ex and user_broadcast.ex of
@@ -32,7 +33,7 @@ func Realtime(o Offer) (Serializer, error) {
 	return realtimeV2{textOnly: o.TextOnly}, nil
 }
 
-// RealtimePrivate is the scope of private channels: what precedes their topics within
+// RealtimePrivate is the scope of private channels, which precedes their topics within
 // the server. Clients never see it.
 const RealtimePrivate = "private:"
 
@@ -47,13 +48,13 @@ const broadcastEvent = "broadcast"
 // kindUserBroadcastOut is kind 3 on its way to the receivers.
 const kindUserBroadcastOut = 4
 
-// UserBroadcast is a message of kind 3 or 4: what one client sends to the others, or a
-// back end over HTTP.
+// UserBroadcast is a message of kind 3 or 4: what a client, or a back end over HTTP, sends
+// to the clients of a channel.
 type UserBroadcast struct {
 	Event string // the application's
-	// Meta is a JSON object, or empty. Clients see that of kind 4 only.
+	// Meta is a JSON object, or empty. The meta of kind 3 is not relayed.
 	Meta []byte
-	// Data is JSON if JSON is set, else bytes.
+	// Data is JSON if JSON is true, arbitrary bytes otherwise.
 	Data []byte
 	JSON bool
 }
@@ -110,7 +111,7 @@ func isUserBroadcast(event string, p Payload) bool {
 	return name != nil
 }
 
-// appendUserJSON appends the payload of the text broadcast that says the same as a user broadcast. It returns
+// appendUserJSON appends the payload of the text broadcast that is equivalent to a user broadcast. It returns
 // ErrNotText for bytes.
 func appendUserJSON(dst []byte, p Payload) ([]byte, error) {
 	if p.Data[2] == 0 {
@@ -164,8 +165,8 @@ func (s realtimeV1) AppendBroadcast(dst []byte, topic, event string, p Payload) 
 	return s.AppendPush(dst, nil, realtimeTopic(topic), event, p)
 }
 
-// realtimeV2 is version 2.0.0 of the dialect. With textOnly it sends no kind 4, as transports
-// without binary messages need it.
+// realtimeV2 is version 2.0.0 of the dialect. With textOnly it sends no kind 4, for transports
+// without binary messages.
 type realtimeV2 struct {
 	V2
 	textOnly bool
@@ -200,7 +201,7 @@ func (s realtimeV2) AppendBroadcast(dst []byte, topic, event string, p Payload) 
 	return s.V2.AppendBroadcast(dst, topic, event, p)
 }
 
-// appendUserBroadcast appends a message of kind 4, or of text where that is not possible.
+// appendUserBroadcast appends a message of kind 4, or a text message where that is not possible.
 func (s realtimeV2) appendUserBroadcast(dst []byte, topic string, p Payload) ([]byte, bool, error) {
 	if s.textOnly || len(topic) > maxField {
 		out, err := appendUserJSON(appendV2Head(dst, nil, nil, topic, broadcastEvent), p)
@@ -215,7 +216,7 @@ func (s realtimeV2) appendUserBroadcast(dst []byte, topic string, p Payload) ([]
 	return append(dst, p.Data[userBroadcastHeader:]...), true, nil
 }
 
-// userBroadcastFields are the fields of kind 3 whose sizes its header has.
+// The fields of kind 3, in the order in which its header has their sizes.
 const (
 	fieldJoinRef = iota
 	fieldRef
@@ -229,7 +230,7 @@ const (
 //
 //	3, the sizes of join_ref, ref, topic, event and meta, the encoding (0: bytes), these fields, the data
 //
-// and makes the payload of it in place, without the meta. It returns false if it is none.
+// and builds the payload in place, without the meta. It returns false if frame is no such message.
 func (m *Message) decodeUserBroadcast(frame []byte) bool {
 	const header = 1 + userBroadcastFields + 1
 	if len(frame) < header || frame[0] != kindUserBroadcast {

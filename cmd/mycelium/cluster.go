@@ -45,8 +45,8 @@ type clusterNode struct {
 	conflict chan error
 }
 
-// hearDrains is how long a node that drains waits for others that began at the same time: many times as long as a
-// message between them takes.
+// hearDrains is how long a draining node waits to hear from others that began at the same time. A message between
+// nodes takes a small fraction of it.
 const hearDrains = 250 * time.Millisecond
 
 var errSameNumber = errors.New("another node has drawn the same number for its presences, one of 65,536: start this one again, and it draws another")
@@ -148,7 +148,7 @@ func storeDir(cfg *config.Config) string {
 	return cfg.Data
 }
 
-// sharedStore returns the store that the nodes have in common, nil if instances are this node's own. It may not be
+// sharedStore returns the store that the nodes share, nil if this node does not share its instances. It may not be
 // open yet; leave closes it.
 func (n *clusterNode) sharedStore() instances.SharedStore {
 	if n == nil || n.store == nil {
@@ -180,7 +180,7 @@ func (d *daemon) address() string {
 // facts returns a function for the information in each heartbeat.
 func (d *daemon) facts(watcher *atomic.Pointer[membership.Watcher], forward string) func() []byte {
 	version := version()
-	return func() []byte { // called under a lock of the node, which it must not ask
+	return func() []byte { // called under a lock of the node, whose methods it must not call
 		f := membership.Facts{
 			Version: version, Sockets: d.endpoint.Stats().Sockets, Draining: d.stopping.Load(), Time: time.Now().UnixMilli(), Forward: forward,
 		}
@@ -191,8 +191,8 @@ func (d *daemon) facts(watcher *atomic.Pointer[membership.Watcher], forward stri
 	}
 }
 
-// startDrain tells the other nodes that this one is draining, so that all that do share one pace. It returns how
-// long those that have begun at the same time take to tell the same.
+// startDrain tells the other nodes that this one is draining, so that all draining nodes share one pace. It returns
+// how long to wait to hear the same from nodes that began at the same time.
 func (n *clusterNode) startDrain() time.Duration {
 	if n == nil || len(n.Stats().Peers) == 0 {
 		return 0
@@ -247,7 +247,7 @@ func (n *clusterNode) ready() error {
 	return n.watcher.Ready()
 }
 
-// spaceOf returns the name of an instance's space.
+// spaceOf returns the name of the space of an instance in the cluster's logs.
 func spaceOf(id string) string {
 	if id == defaultInstance {
 		return ""

@@ -17,15 +17,15 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/membership"
 )
 
-// forwarder is this node as one that forwards clients to others, and takes theirs.
+// forwarder is the part of this node that forwards clients to other nodes, and takes theirs.
 type forwarder struct {
 	*forward.Node
 	listener net.Listener
 	address  string // where the other nodes reach the listener
 }
 
-// listenForForwarded opens the port for clients of other nodes, nil if the nodes have no
-// secret in common. find is forward.Options.Find.
+// listenForForwarded opens the port for clients of other nodes. It returns nil if nodes do
+// not forward clients. find is forward.Options.Find.
 func (d *daemon) listenForForwarded(files clusterFiles, find func(id uint64) (name, address string, ok bool)) (*forwarder, error) {
 	if !d.cfg.Cluster.Forwards() {
 		return nil, nil
@@ -67,14 +67,14 @@ func reachable(listens string, c config.Cluster) (string, error) {
 	return net.JoinHostPort("127.0.0.1", port), nil
 }
 
-// addressTowards returns this machine's address on the way to another, nil if it is not
-// known. Nothing is sent there.
+// addressTowards returns the address from which this machine reaches another, nil if it is
+// not known. Nothing is sent to the other.
 func addressTowards(text string) net.IP {
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil
 	}
-	c, err := net.DialTimeout("udp", u.Host, time.Second) // for the name
+	c, err := net.DialTimeout("udp", u.Host, time.Second) // a lookup of the name may take time
 	if err != nil {
 		return nil
 	}
@@ -97,7 +97,7 @@ func ownAddress() net.IP {
 	return nil
 }
 
-// serveForwarded takes the clients that other nodes forward, from when on they may come.
+// serveForwarded begins to take the clients that other nodes forward.
 func (d *daemon) serveForwarded() error {
 	if d.cluster == nil || d.cluster.forward == nil {
 		return nil
@@ -124,7 +124,7 @@ func (d *daemon) forwardCall(w http.ResponseWriter, r *http.Request, to *instanc
 	return answered
 }
 
-// close ends what serveForwarded may not have got to.
+// close closes the listener, if the endpoint has not, and the connections to other nodes.
 func (f *forwarder) close() {
 	if f != nil {
 		f.listener.Close() // the endpoint may have closed it
@@ -132,7 +132,7 @@ func (f *forwarder) close() {
 	}
 }
 
-// nodeOf returns where the node with a log takes clients of others.
+// nodeOf returns where the node with a log takes clients of other nodes.
 func (n *clusterNode) nodeOf(id uint64) (name, address string, ok bool) {
 	log := cluster.LogID(id)
 	if p := n.view().Peer(log); p != nil {
@@ -160,7 +160,7 @@ func (n *clusterNode) forwardAddress() string {
 	return n.forward.address
 }
 
-// elsewhere returns what has a client of an instance forwarded to the node that runs it, nil if clients are not.
+// elsewhere returns the function for instances.Options.Elsewhere, nil if clients are not forwarded.
 func (n *clusterNode) elsewhere() func(id string, owner instances.Owner) error {
 	if n == nil || n.forward == nil {
 		return nil

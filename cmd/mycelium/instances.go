@@ -131,7 +131,7 @@ func (d *daemon) loadHistory() {
 	}
 }
 
-// saveHistory keeps what is recorded for the next start. Nothing is recorded any more.
+// saveHistory keeps what was recorded for the next start. Recording must have ended.
 func (d *daemon) saveHistory() error {
 	defer d.history.Close()
 	if d.cfg.Data == "" || d.history.Stats().Recorded == 0 {

@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	// openEvery is how long one attempt to open the store takes at most, and the pause
-	// before the next.
+	// openEvery bounds one attempt to open the store, openPause is the pause before the
+	// next.
 	openEvery = 10 * time.Second
 	openPause = time.Second
 	// storeWait is how long a request waits for the store to be opened.
 	storeWait = 5 * time.Second
-	// probeEvery is how often it is looked after.
+	// probeEvery is how often the state of the store is examined.
 	probeEvery = time.Second
 )
 
-// sharedStore is the store that the nodes of a cluster have in common. It is opened in the background, because
-// that takes a majority of the nodes, and this one serves its clients without. Until then Watch
-// waits, and other methods wait for storeWait and fail.
+// sharedStore is the store that the nodes of a cluster share. It is opened in the background, because that takes
+// a majority of the nodes, and this one serves its clients without. Until it is open, Watch waits; the other
+// methods fail after storeWait.
 type sharedStore struct {
 	// Static after openShared.
 	transport *natscluster.Transport
@@ -36,7 +36,7 @@ type sharedStore struct {
 	log       *logging.Log
 	cancel    context.CancelFunc
 	opened    chan struct{} // closed when store is set
-	done      chan struct{} // closed when nothing opens it any more
+	done      chan struct{} // closed when the goroutine that opens and probes it has ended
 
 	store *natsstore.Store // static after opened
 
@@ -49,7 +49,7 @@ type sharedStore struct {
 
 var _ instances.SharedStore = (*sharedStore)(nil)
 
-// bucketOf returns the name of the bucket that keeps a cluster's instances: clusters may have NATS servers in common.
+// bucketOf returns the name of the bucket that keeps a cluster's instances. Clusters may share NATS servers.
 func bucketOf(cluster string) string { return "mycelium_" + cluster + "_instances" }
 
 // openShared begins to open the store of a cluster.
@@ -58,7 +58,7 @@ func openShared(t *natscluster.Transport, cluster string, log *logging.Log) *sha
 	s := &sharedStore{
 		transport: t, log: log, cancel: cancel, opened: make(chan struct{}), done: make(chan struct{}),
 		options: natsstore.Options{Bucket: bucketOf(cluster), Replicas: t.Replicas()},
-		state:   membership.Store{Trouble: "it is being opened", Behind: "this node's part is not examined yet"},
+		state:   membership.Store{Trouble: "it is being opened", Behind: "this node's part has not been examined yet"},
 	}
 	go func() {
 		defer close(s.done)
@@ -110,8 +110,8 @@ func (s *sharedStore) try(ctx context.Context) (*natsstore.Store, error) {
 	return natsstore.Open(ctx, js.Conn(), s.options)
 }
 
-// probe looks after the part of the store that this node keeps, and asks for a key that is not there if nobody
-// else has asked for anything.
+// probe examines the part of the store that this node keeps. If there has been no other request for a while, it
+// asks for a key that does not exist.
 func (s *sharedStore) probe(ctx context.Context) {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
@@ -150,7 +150,7 @@ func (s *sharedStore) setTrouble(text string) {
 	s.state.Trouble, s.answered = text, time.Now()
 }
 
-// wait returns the store once it is open, or an error after some time.
+// wait returns the store once it is open, or an error after storeWait.
 func (s *sharedStore) wait(ctx context.Context) (*natsstore.Store, error) {
 	select {
 	case <-s.opened:
@@ -161,7 +161,7 @@ func (s *sharedStore) wait(ctx context.Context) (*natsstore.Store, error) {
 	return nil, fmt.Errorf("the store of instances is not open: %s", s.look().Trouble)
 }
 
-// ended notes how a request has ended, and says in its error what has failed.
+// ended notes how a request has ended, and returns its error with what has failed.
 func (s *sharedStore) ended(err error) error {
 	switch {
 	case err == nil, errors.Is(err, instances.ErrKeyNotFound), errors.Is(err, instances.ErrKeyRevision):

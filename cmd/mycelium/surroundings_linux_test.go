@@ -265,7 +265,7 @@ func TestLogPipeIsNotRead(t *testing.T) {
 	})
 }
 
-// TestLogPipeIsClosed: nobody is at the other end of standard error any more.
+// TestLogPipeIsClosed: the other end of standard error is closed.
 func TestLogPipeIsClosed(t *testing.T) {
 	r, w := fullPipe(t)
 	r.Close()

@@ -1,5 +1,5 @@
 // Package pair makes an application under test one of two nodes of a cluster, so that it
-// can be tested while clients of the other node put load on it.
+// can be tested while clients of the other node put it under load.
 package pair
 
 import (
@@ -19,10 +19,10 @@ import (
 // joinTimeout is how long the other node may take, on a busy machine.
 const joinTimeout = 30 * time.Second
 
-// secret is of both nodes. They reach each other over loopback.
+// secret is shared by both nodes, which reach each other over loopback.
 var secret = []byte(strings.Repeat("of two nodes ", 3))
 
-// Flags are what an application is told of its cluster.
+// Flags tell an application about its cluster.
 type Flags struct{ listen, route string }
 
 // Define defines the flags -cluster-listen and -cluster-route.
@@ -31,8 +31,8 @@ func (f *Flags) Define(set *flag.FlagSet) {
 	set.StringVar(&f.route, "cluster-route", "", "be the second node of a cluster, and find the first at this `address`")
 }
 
-// Node is the application in its cluster. The methods of a nil Node return what an
-// application without a cluster has.
+// Node is the application in its cluster. A nil Node is an application without a cluster:
+// Bus and Replicator return nil.
 type Node struct {
 	node  *cluster.Node
 	kinds *presences.Kind
@@ -65,7 +65,7 @@ func (f *Flags) Join() (*Node, error) {
 	return n, nil
 }
 
-// awaitOther waits until the first node is there, and does not number presences as this one does.
+// awaitOther waits until the first node is up, and checks that the two number their presences differently.
 func (n *Node) awaitOther() error {
 	for end := time.Now().Add(joinTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if peers := n.node.Stats().Peers; len(peers) == 1 && peers[0].Up {
@@ -75,7 +75,7 @@ func (n *Node) awaitOther() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the first node has not been there within %v", joinTimeout)
+	return fmt.Errorf("the first node did not appear within %v", joinTimeout)
 }
 
 // Bus returns what connects the application's endpoint with that of the other node.

@@ -33,7 +33,7 @@ type table struct {
 	config Config      // guarded by mu, except Rules and Seats, which are static
 	match  *match      // guarded by mu
 	timer  *time.Timer // guarded by mu; fires when a clock runs out; nil: none runs
-	stands bool        // guarded by mu; stopped: nothing changes any more
+	stands bool        // guarded by mu; stopped: nothing changes from then on
 }
 
 var (

@@ -33,7 +33,7 @@ const (
 const (
 	lineStart = "start" // ID, and the JSON of the state that the run starts with
 	lineAcked = "acked" // ID RUN COUNT: a save was acknowledged
-	lineLost  = "lost"  // ID RUN: the run was told that it is not the owner any more
+	lineLost  = "lost"  // ID RUN: the run was told that it is no longer the owner
 )
 
 // count is the state of an instance.

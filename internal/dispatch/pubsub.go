@@ -36,7 +36,7 @@ type Executor interface {
 type Message interface {
 	// Retain adds n references.
 	Retain(n int32)
-	// Release gives one reference back; the message must not be used with it any more.
+	// Release gives one reference back; the message must not be used through it afterwards.
 	Release()
 }
 

@@ -43,7 +43,7 @@ type Writer struct {
 	report    func(dropped int64, cause error)
 	reporting bool          // report runs: its line is accepted even if the buffer is full
 	reported  time.Time     // when it ran last
-	idle      chan struct{} // closed when nothing waits any more; nil: no Flush waits for it
+	idle      chan struct{} // closed when nothing is waiting; nil: no Flush waits for it
 }
 
 // NewWriter returns a Writer that writes to out.

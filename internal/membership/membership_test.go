@@ -93,7 +93,7 @@ func TestReady(t *testing.T) {
 			f.set(false, 0)
 			time.Sleep(time.Minute)
 			if err := w.Ready(); err != nil {
-				t.Errorf("%s: not ready any more: %v", name, err)
+				t.Errorf("%s: no longer ready: %v", name, err)
 			}
 		})
 	}

@@ -416,7 +416,7 @@ func (l *Loop) shutdown() {
 // finishLoop runs the accepted tasks, closes every connection and ends the loop. It may be called again if a handler has
 // cut it short.
 func (l *Loop) finishLoop() {
-	for l.working.n+len(l.filled) > 0 { // no task is added any more
+	for l.working.n+len(l.filled) > 0 { // no further task is added
 		l.ran, l.sends, l.part = 0, 0, 1
 		l.runTasks()
 	}

@@ -25,7 +25,7 @@ type Link struct {
 	*instances.Memory
 	mu   sync.Mutex
 	cut  bool
-	back chan struct{} // closed when it is not cut any more
+	back chan struct{} // closed when the cut is over
 	late sync.WaitGroup
 }
 
@@ -75,7 +75,7 @@ func ask[T any](ctx context.Context, l *Link, do func() (T, error)) (v T, err er
 	} else if rand.IntN(2) == 0 {
 		l.late.Go(func() {
 			time.Sleep(time.Duration(rand.IntN(20_000)) * time.Millisecond)
-			do() //nolint:errcheck // nobody waits for it any more
+			do() //nolint:errcheck // nobody is waiting for it
 		})
 	}
 	<-ctx.Done()
