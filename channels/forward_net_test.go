@@ -96,7 +96,7 @@ func (f *fleet) find(id uint64) (name, address string, ok bool) {
 	return fmt.Sprint("node-", id), f.nodes[id-1].address, true
 }
 
-// elsewhere is the error of a lookup at n for what is at other.
+// elsewhere returns the error of a lookup at n for what other serves.
 func (n *fleetNode) elsewhere(other *fleetNode) error {
 	return n.node.Elsewhere("other", other.address)
 }
@@ -143,7 +143,7 @@ func TestFleetPolls(t *testing.T) {
 	}, rooms)
 }
 
-// TestFleetPollsOverNetwork: the same by real connections, which are kept.
+// TestFleetPollsOverNetwork: the same over real connections, which are reused.
 func TestFleetPollsOverNetwork(t *testing.T) {
 	eachFleet(t, channels.SocketOptions{LongPoll: longPolling}, func(t *testing.T, f *fleet) {
 		c := f.nodes[0].polls(t)
@@ -219,7 +219,7 @@ func TestFleetPollGivenUp(t *testing.T) {
 	}, rooms)
 }
 
-// TestFleetForeignFields: what only nodes may say has no meaning from a client.
+// TestFleetForeignFields: header fields of nodes have no effect when a client sends them.
 func TestFleetForeignFields(t *testing.T) {
 	so := channels.SocketOptions{LongPoll: longPolling}
 	f := joinFleet(t, 2, false, channels.Options{}, so, rooms)

@@ -132,7 +132,7 @@ func awaitFinish(done <-chan struct{}) {
 
 // runJoin runs the join callback and posts its outcome to the loop. After that,
 // the right to run callbacks is passed on by resume, so runJoin must not touch
-// the channel any more.
+// the channel from then on.
 func (c *Context) runJoin(it *item) {
 	r := &joinResult{c: c}
 	defer r.deliver() // even if the callback ends its goroutine

@@ -60,7 +60,7 @@ type Limits struct {
 	SendBuffer int
 	// JoinTimeout bounds a join callback; after it the join is answered with
 	// the error {"reason":"join timeout"}. Default 10 s, after which phoenix.js
-	// does not wait for the answer any more; negative: none.
+	// no longer waits for the answer; negative: none.
 	JoinTimeout time.Duration
 
 	// HeaderBytes bounds the request line and header fields of each request,

@@ -20,7 +20,7 @@ func (s secrets) AppendBroadcast(dst []byte, topic, event string, p wire.Payload
 	return s.V2.AppendBroadcast(dst, strings.TrimPrefix(topic, "secret:"), event, p)
 }
 
-// TestScope: channels of one topic in two scopes get nothing of each other, and their clients see the same
+// TestScope: channels of one topic in two scopes get nothing from each other, and their clients see the same
 // topic.
 func TestScope(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {

@@ -296,7 +296,7 @@ func TestMarks(t *testing.T) {
 	})
 }
 
-// TestMemoryOfAMessage: what a message takes beside its payload and event.
+// TestMemoryOfAMessage measures what a message takes besides its payload and event.
 func TestMemoryOfAMessage(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector changes what is allocated")

@@ -55,14 +55,14 @@ func carry(t testing.TB, from, to *node, entries ...[]byte) {
 	}
 }
 
-// snapshot returns what a node tells one that starts, in small parts.
+// snapshot returns what a node sends to one that starts, in small parts.
 func (n *node) snapshot(size int) (parts [][]byte) {
 	n.Snapshot(size, func(part []byte) { parts = append(parts, slices.Clone(part)) })
 	return parts
 }
 
-// TestShared: what one node records others have, under the positions of either, and
-// each once.
+// TestShared: what one node records the others have too, each message once, and positions
+// of either node are valid on both.
 func TestShared(t *testing.T) {
 	c := newClock()
 	a, b := newNode(t, c, 1, history.Rule{Messages: 5}), newNode(t, c, 2, history.Rule{Messages: 5})
@@ -143,7 +143,7 @@ func TestBusy(t *testing.T) {
 	wantPage(t, b.sp.Page("x", history.Ask{}), "m0 m1", "")
 }
 
-// TestSnapshot: a node that starts gets the messages of the others, also those of one
+// TestSnapshot: a node that starts gets the messages of the others, including those of one
 // that has died, in the order of their times; one that has lost entries gets them later.
 func TestSnapshot(t *testing.T) {
 	for _, size := range []int{7, 100, 10_000} {
@@ -246,7 +246,7 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// TestForgottenLogs: the positions of logs that have ended grow old with them.
+// TestForgottenLogs: positions with logs that ended long ago are too old.
 func TestForgottenLogs(t *testing.T) {
 	c := newClock()
 	a, b := newNode(t, c, 1, history.Rule{Age: time.Minute}), newNode(t, c, 2, history.Rule{})

@@ -12,8 +12,8 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
-// slow is a store that takes its time for a write, and does it also where nobody
-// waits any more, as boltstore does.
+// slow is a store whose writes take their time, and are done even if the caller has
+// stopped waiting, as in boltstore.
 type slow struct {
 	instances.Memory
 	asked   chan struct{} // gets a value when a write waits

@@ -21,7 +21,7 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// cluster is some managers that share a store, in a bubble of synctest.
+// cluster is a few managers that share a store, in a bubble of synctest.
 type cluster struct {
 	t     *testing.T
 	store instances.Memory
@@ -143,7 +143,7 @@ func (c *cluster) noted() []string {
 	return c.hooks
 }
 
-// await waits until the condition holds, at most for a time.
+// await waits until the condition holds, and fails the test after a time.
 func (c *cluster) await(what string, within time.Duration, holds func() bool) {
 	c.t.Helper()
 	for deadline := time.Now().Add(within); !holds(); time.Sleep(10 * time.Millisecond) {
@@ -208,7 +208,7 @@ func (c *cluster) owner(id string) (owner, other *node) {
 	return owner, other
 }
 
-// keysOf lists what the store has of an instance.
+// keysOf lists the keys of an instance in the store.
 func (c *cluster) keysOf(id string) (keys []string) {
 	list, _ := c.store.List(c.t.Context(), "")
 	for _, e := range list {
@@ -219,7 +219,7 @@ func (c *cluster) keysOf(id string) (keys []string) {
 	return keys
 }
 
-// eventsOf returns the kinds of an instance's events that have come.
+// eventsOf returns the kinds of the events of an instance so far.
 func (n *node) eventsOf(id string) (kinds []instances.EventKind) {
 	for {
 		select {
@@ -240,8 +240,8 @@ func assertEvents(t *testing.T, n *node, id string, want ...instances.EventKind)
 	}
 }
 
-// TestKnownEverywhere: what one node does to an instance all nodes know, and the node
-// that runs it does it.
+// TestKnownEverywhere: what is done to an instance on one node is known on all, and carried
+// out by the node that runs it.
 func TestKnownEverywhere(t *testing.T) {
 	inCluster(t, "a b c", func(t *testing.T, c *cluster) {
 		a, b := c.nodes["a"], c.nodes["b"]
@@ -348,8 +348,8 @@ func TestElsewhere(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestSpreadCreated: a created instance of a type that spreads runs on every node, also
-// on one that joins later, with one bus.
+// TestSpreadCreated: a created instance of a type that spreads runs on every node, even one
+// that joins later, with one bus.
 func TestSpreadCreated(t *testing.T) {
 	inCluster(t, "a b", func(t *testing.T, c *cluster) {
 		c.nodes["a"].create(t, instances.Spec{ID: "all", Type: "spread"})
@@ -415,7 +415,7 @@ func TestHandOver(t *testing.T) {
 }
 
 // TestCutOff: a node that is cut off stops its instances within 12 s, and says why;
-// another goes on with their last state; what the first still saves is refused.
+// another continues with their last state; whatever the first still saves is refused.
 func TestCutOff(t *testing.T) {
 	inCluster(t, "a b c", func(t *testing.T, c *cluster) {
 		c.nodes["a"].create(t, instances.Spec{ID: "one", Type: "counter"})
@@ -482,7 +482,7 @@ func TestCutOff(t *testing.T) {
 	})
 }
 
-// TestNoMajority: while no node reaches the store nothing with a single owner runs; all
+// TestNoMajority: while no node reaches the store, no instance with a single owner runs; all
 // start again when it is back.
 func TestNoMajority(t *testing.T) {
 	inCluster(t, "a b", func(t *testing.T, c *cluster) {
@@ -519,8 +519,8 @@ func TestNoMajority(t *testing.T) {
 	})
 }
 
-// TestFailedEverywhere: an instance that has failed stays so on all nodes, also when
-// its owner goes, until it is resumed; its crashes are not forgotten.
+// TestFailedEverywhere: an instance that has failed stays failed on all nodes until it is
+// resumed, even when its owner goes; its crashes are not forgotten.
 func TestFailedEverywhere(t *testing.T) {
 	inCluster(t, "a b", func(t *testing.T, c *cluster) {
 		if _, _, err := c.nodes["a"].Create(t.Context(), instances.Spec{ID: "bad", Type: "faulty", Config: json.RawMessage(`{"start":"error"}`)}); err != nil {
@@ -554,8 +554,8 @@ func TestFailedEverywhere(t *testing.T) {
 	})
 }
 
-// TestCreateAtOnce: of nodes that create an instance at the same time one has created
-// it; the others have the same one, or are told of a conflict.
+// TestCreateAtOnce: of nodes that create an instance at the same time, exactly one creates
+// it; the others get that one, or a conflict.
 func TestCreateAtOnce(t *testing.T) {
 	inCluster(t, "a b c", func(t *testing.T, c *cluster) {
 		for round := range 20 {
@@ -632,7 +632,7 @@ func TestChangesAtOnce(t *testing.T) {
 	})
 }
 
-// TestIdleEverywhere: an instance that runs on all nodes is idle when it is idle on each
+// TestIdleEverywhere: an instance that runs on all nodes is idle only if it is idle on each
 // of them.
 func TestIdleEverywhere(t *testing.T) {
 	inCluster(t, "a b", func(t *testing.T, c *cluster) {

@@ -22,7 +22,7 @@ import (
 
 var runs = flag.Int("runs", 10, "how many random `runs` TestTakeovers makes")
 
-// ledger is what the tallies of all nodes were told is saved. A tally is known by the
+// ledger is what the tallies of all nodes were told is saved. A tally is identified by its
 // label "made", which no other has, not even a later one with the same id.
 type ledger struct {
 	t     *testing.T
@@ -31,7 +31,7 @@ type ledger struct {
 	saves int
 }
 
-// tally is logic that counts, and saves how far.
+// tally is logic that counts, and saves its count.
 type tally struct {
 	in   *instances.Instance
 	l    *ledger
@@ -82,7 +82,7 @@ func (s *tally) Stop(ctx context.Context) error {
 func (s *tally) save(ctx context.Context) error {
 	s.turn <- struct{}{} // the last one is saved by Stop
 	defer func() { <-s.turn }()
-	s.n++ // also if it is not known whether it was saved
+	s.n++ // even if it is not known whether the last one was saved
 	err := s.in.Save(ctx, "n", fmt.Append(nil, s.made, ":", s.n))
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ type Replicator interface {
 	// and must not call the tracker.
 	Join(topic, key, meta string)
 	Leave(topic, key, ref string)
-	// Close ends what Open began. When it has returned, the replicator does not call a Replica of t any more. Join and Leave
+	// Close ends what Open began. Once it has returned, the replicator calls no Replica of t. Join and Leave
 	// may still be called. Close may be called more than once.
 	Close(t *Tracker)
 }

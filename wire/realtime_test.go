@@ -70,7 +70,7 @@ func TestUserBroadcastBytes(t *testing.T) {
 	}
 }
 
-// TestConversions is the matrix: what clients of each generation receive of what others send.
+// TestConversions is the matrix of what clients of each generation receive from the others.
 func TestConversions(t *testing.T) {
 	all := realtimeSerializers(t)
 	user := func(u UserBroadcast) Payload {

@@ -78,7 +78,7 @@ func (p *port) put(data []byte) {
 func (p *port) Close() error {
 	p.hub.mu.Lock()
 	delete(p.hub.nodes, p.self)
-	close(p.packets) // nobody sends: what does holds mu and finds it gone
+	close(p.packets) // nobody can be sending: senders hold mu, and find it gone
 	p.hub.mu.Unlock()
 	p.reader.Wait()
 	return nil
@@ -151,9 +151,9 @@ func (s *server) has(t *testing.T, topic string, n int) {
 	waittest.For(t, fmt.Sprintf("%s has %d messages", topic, n), func() bool { return len(s.space.Page(topic, history.Ask{}).Messages) == n })
 }
 
-// TestNodes: nodes have what each has recorded; one that was cut off for so long that its
-// entries are no longer kept gets them all the same, and its clients each once; one that
-// starts gets everything, also of a node that has ended.
+// TestNodes: every node has what the others have recorded. One that was cut off for longer
+// than entries are kept still gets their messages, and so do its clients, each once. One that
+// starts gets everything, including what a node that has ended had recorded.
 func TestNodes(t *testing.T) {
 	h := &hub{nodes: make(map[cluster.LogID]*port)}
 	small := cluster.Limits{Keep: 64 << 10}

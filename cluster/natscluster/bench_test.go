@@ -56,7 +56,7 @@ const benchTopics = 1000
 
 func benchTopic(i int) string { return fmt.Sprint("room:", i) }
 
-// cpuTime is the processor time that this process has used.
+// cpuTime returns the processor time that this process has used.
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -65,8 +65,8 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkEntries is what a broadcast of 300 bytes costs three nodes together, when
-// there are so many that they go in batches: one publishes, two receive.
+// BenchmarkEntries measures what a broadcast of 300 bytes costs three nodes together when
+// there are so many that they are sent in batches: one publishes, two receive.
 func BenchmarkEntries(b *testing.B) {
 	var received atomic.Int64
 	buses := benchNodes(b, 3, func(int, []byte) { received.Add(1) })
@@ -92,8 +92,8 @@ func BenchmarkEntries(b *testing.B) {
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/entry")
 }
 
-// BenchmarkPaced is how late broadcasts of 300 bytes arrive at another node, when
-// there are 30,000 in a second.
+// BenchmarkPaced measures how late broadcasts of 300 bytes arrive at another node when
+// there are 30,000 a second.
 func BenchmarkPaced(b *testing.B) {
 	const rate = 30_000
 	begun := time.Now()

@@ -9,8 +9,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/natstest"
 )
 
-// TestCheckJetStream: what a server lacks that is to keep a bucket is said, and what the check
-// is content with is enough.
+// TestCheckJetStream: the check says what a server lacks to keep a bucket, and a server that
+// passes can keep one.
 func TestCheckJetStream(t *testing.T) {
 	t.Parallel()
 	const kv, api, inbox = "$KV.bucket.>", "$JS.API.>", "_INBOX.>"

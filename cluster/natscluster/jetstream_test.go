@@ -156,7 +156,7 @@ func TestJetStreamAlone(t *testing.T) {
 	assertKey(t, s.bucket(t), "key", "value")
 }
 
-// TestOneRoute: nodes that know each other by one address only form one group.
+// TestOneRoute: nodes that only know one address of the others form one group.
 func TestOneRoute(t *testing.T) {
 	t.Parallel()
 	nodes := statefulCluster(t, 3)

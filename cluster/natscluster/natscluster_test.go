@@ -56,7 +56,7 @@ func start(t *testing.T, name string, transport *Transport) *cluster.Node {
 
 func routeTo(t *Transport) []string { return []string{"nats://" + t.RouteAddr().String()} }
 
-// up is how many peers of a node are up.
+// up returns how many peers of a node are up.
 func up(n *cluster.Node) (count int) {
 	for _, p := range n.Stats().Peers {
 		if p.Up {
@@ -76,7 +76,7 @@ func TestBusEmbedded(t *testing.T) {
 	})
 }
 
-// TestBusExternal runs it over a server that is somebody else's.
+// TestBusExternal runs it over an external server.
 func TestBusExternal(t *testing.T) {
 	s := natstest.Start(t)
 	pubsubtest.Run(t, func(t *testing.T) (a, b pubsub.Bus) {
@@ -93,7 +93,7 @@ func TestBusExternal(t *testing.T) {
 	})
 }
 
-// TestMesh: of three nodes each knows one address, and all know each other.
+// TestMesh: three nodes that are each given one address all find each other.
 func TestMesh(t *testing.T) {
 	a, transport := embed(t, EmbedOptions{Name: "a"})
 	b, second := embed(t, EmbedOptions{Name: "b", Routes: routeTo(transport)})
@@ -104,7 +104,7 @@ func TestMesh(t *testing.T) {
 	}
 }
 
-// TestWrongSecret: who does not have the secret does not get in, and is told of.
+// TestWrongSecret: a node without the secret is not let in, and the attempt is logged.
 func TestWrongSecret(t *testing.T) {
 	for _, insecure := range []bool{false, true} {
 		var mu sync.Mutex

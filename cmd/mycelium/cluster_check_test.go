@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestCheckCluster: what serve would trip over when it joins is found before.
+// TestCheckCluster: the check finds what would keep serve from joining.
 func TestCheckCluster(t *testing.T) {
 	dir := t.TempDir()
 	right, short, open := filepath.Join(dir, "right"), filepath.Join(dir, "short"), filepath.Join(dir, "open")
@@ -70,7 +70,7 @@ func TestClusterUnreachable(t *testing.T) {
 	}
 }
 
-// TestClusterCommand: what "mycelium cluster" does not take, it says.
+// TestClusterCommand: "mycelium cluster" says which arguments it does not take.
 func TestClusterCommand(t *testing.T) {
 	for _, c := range []struct {
 		args []string

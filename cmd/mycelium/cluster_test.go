@@ -95,7 +95,7 @@ func (n *node) logged(message string) string {
 	return ""
 }
 
-// tells reports whether a line is in the log, but for its address.
+// tells reports whether a line is in the log, apart from its address.
 func (n *node) tells(want line) bool {
 	return slices.ContainsFunc(n.lines(), func(l line) bool { l.Addr = want.Addr; return l == want })
 }
@@ -394,8 +394,8 @@ func TestClusterNames(t *testing.T) {
 }
 
 // TestClusterNATSAway: while an external NATS server is away, clients of one node reach
-// each other, and what they say reaches the other node afterwards; above what may wait, it
-// is refused and said.
+// each other, and their messages reach the other node afterwards. Messages beyond what may
+// wait are refused, and that is logged.
 // It takes 15 s: it waits for the pauses between NATS's attempts to reconnect, twice.
 func TestClusterNATSAway(t *testing.T) {
 	t.Parallel()

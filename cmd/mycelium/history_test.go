@@ -45,8 +45,8 @@ func (p historyPage) String() string {
 	return strings.Join(all, " ")
 }
 
-// TestHistory: what a client missed, it gets, in the default instance and in one of its
-// own; the API and the command line read it and delete it; a change of the spec switches it on.
+// TestHistory: a client gets what it missed, in the default instance and in another one;
+// the API and the command line read and delete it; a change of the spec switches it on.
 func TestHistory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "mycelium.yaml")
 	if err := os.WriteFile(file, []byte(historyConfig), 0o600); err != nil {

@@ -184,8 +184,8 @@ func (s *sharing) assertBacklog(t *testing.T, nodes []*node, messages ...string)
 	}
 }
 
-// TestOwnInstancesAreNotLost: a node that joins a cluster which shares instances says
-// which of its own are not served. It starts without a majority, and says what is missing.
+// TestOwnInstancesAreNotLost: a node that joins a cluster with shared instances says which
+// of its own are not served. It starts without a majority, and says what is missing.
 func TestOwnInstancesAreNotLost(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()

@@ -432,7 +432,7 @@ func (s *spawned) cpu(t *testing.T) time.Duration {
 	return time.Duration(user+system) * time.Second / 100 // USER_HZ
 }
 
-// TestNoDescriptorsLeft: a server that may open no file any more serves those
+// TestNoDescriptorsLeft: a server that can open no further file serves those
 // that are connected, says so without a flood of lines, does not spin, takes
 // others again when there is room, and ends.
 // It takes 2 s: the processor time of a server out of descriptors is compared over a second.

@@ -81,7 +81,7 @@ type stay struct {
 	moves    map[string]*moves // by user: what diffs said since counting began
 }
 
-// numbers are those of a run that a client was sent.
+// numbers are the numbers of a run that a client was sent.
 type numbers struct{ first, last int }
 
 // moves are joins and leaves that a client was told of.
@@ -336,7 +336,7 @@ func (m *member) number(s *stay, payload []byte) {
 		m.room.mu.Unlock()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		// A number that was sent after the ok of this client's join is not to be missed.
+		// A number that was sent after the ok of this client's join must not be missed.
 		if p.N > 1 && !s.since.IsZero() && !m.crowd.mayMiss.Load() && r.pushed[p.N-2].After(s.since) {
 			m.crowd.fail("%s on %s joined at %s, and the first number of %s on %s is %d: the one before was sent %s later",
 				m.name, s.node.name, s.since.Format("05.000"), p.Run, r.node.name, p.N, r.pushed[p.N-2].Sub(s.since))
@@ -366,7 +366,7 @@ func (c *crowd) checkRuns() {
 	}
 }
 
-// due is what of a run has an ok.
+// due returns the numbers of a run that have an ok.
 type due struct {
 	number int
 	sent   time.Time

@@ -11,9 +11,9 @@ var long = flag.Bool("long", false, "the cuts of 30 s and 5 minutes too")
 // direction is one of a link.
 type direction struct{ from, to int }
 
-// TestCuts cuts the network between three nodes in every way. Through a cut that is
-// shorter than what nodes keep for each other nothing is lost; after any, who is
-// present is the same everywhere, and nothing came twice or out of order.
+// TestCuts cuts the network between three nodes in every way. A cut that is shorter than
+// nodes keep entries for each other loses nothing. After any cut, presence is the same
+// everywhere, and nothing came twice or out of order.
 func TestCuts(t *testing.T) {
 	needsTrial(t)
 	const kept = 8 * time.Second // cluster keeps entries for 10 s; TCP needs a moment
@@ -57,8 +57,8 @@ func TestCuts(t *testing.T) {
 	}
 }
 
-// TestBadNetwork: 200 ms of delay there and back, and two of a hundred packets
-// lost, delay everything and lose nothing.
+// TestBadNetwork: with a round trip of 200 ms and 2% of the packets lost, everything is
+// late and nothing is lost.
 func TestBadNetwork(t *testing.T) {
 	needsTrial(t)
 	w := newNetwork(t, 3)

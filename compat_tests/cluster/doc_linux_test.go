@@ -36,7 +36,7 @@ func (d *doc) count() int {
 	return len(d.saved)
 }
 
-// saved is how many operations were saved of all documents.
+// saved returns how many operations of all documents were saved.
 func saved(docs []*doc) (n int) {
 	for _, d := range docs {
 		n += d.count()
@@ -133,7 +133,7 @@ func (d *doc) read(conn net.Conn, event, ref string) (payload json.RawMessage, o
 	}
 }
 
-// lastSaved is the highest revision that was saved.
+// lastSaved returns the highest revision that was saved.
 func (d *doc) lastSaved() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -148,7 +148,7 @@ func (d *doc) next() string {
 	return fmt.Sprint("op-", d.sent)
 }
 
-// save notes that an operation has made a revision: no other may have.
+// save notes that an operation has made a revision, which no other may have made.
 func (d *doc) save(rev int64, id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

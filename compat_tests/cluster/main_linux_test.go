@@ -63,7 +63,7 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-// needsTrial skips a test where nobody asked for a trial.
+// needsTrial skips a test unless a trial was asked for.
 func needsTrial(t *testing.T) {
 	t.Helper()
 	if *duration <= 0 {

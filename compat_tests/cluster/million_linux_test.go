@@ -103,7 +103,7 @@ func raiseBacklog(t *testing.T) {
 	})
 }
 
-// packetsDropped is how many packets the kernel has dropped because too many waited.
+// packetsDropped returns how many packets the kernel dropped because too many waited.
 func packetsDropped(t *testing.T) (sum int) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/net/softnet_stat") // a row for each processor
@@ -184,7 +184,7 @@ func memoryNow(t *testing.T, nodes []*node) (m memory) {
 	return m
 }
 
-// openFiles is how many files a process may open.
+// openFiles returns how many files a process may open.
 func openFiles(t *testing.T) int {
 	t.Helper()
 	var limit unix.Rlimit

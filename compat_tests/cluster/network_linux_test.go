@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// network connects namespaces of the kernel, and this process, packet by packet: a
-// tun device in each leads here, and this decides what becomes of a packet.
+// network connects network namespaces and this process, packet by packet: a tun device in
+// each namespace leads here, where the fate of each packet is decided.
 type network struct {
 	t     *testing.T
 	ports []*port // the last one is this process's
@@ -184,7 +184,7 @@ func (w *network) deliver(to int, packet []byte) {
 	w.ports[to].file.Write(packet)
 }
 
-// link returns that of a direction. mu is held.
+// link returns the link of a direction. mu is held.
 func (w *network) link(from, to int) *link {
 	l := w.links[[2]int{from, to}]
 	if l == nil {
@@ -201,8 +201,8 @@ func (w *network) cut(from, to int, cut bool) {
 	w.link(from, to).cut = cut
 }
 
-// worsen delays packets between all nodes in each direction, and loses some. What
-// goes to this process is as before.
+// worsen delays packets between all nodes in each direction, and loses some. Packets to
+// this process are not affected.
 func (w *network) worsen(delay time.Duration, loss float64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

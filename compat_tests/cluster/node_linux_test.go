@@ -151,8 +151,7 @@ func (n *node) wasKilled(life int) bool {
 	return n.killed[life]
 }
 
-// watch does what a balancer does: it asks again and again whether clients may
-// be sent here.
+// watch does what a load balancer does: it keeps asking whether clients may be sent here.
 func (n *node) watch(ctx context.Context) {
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for ctx.Err() == nil {

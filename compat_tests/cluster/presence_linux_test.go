@@ -77,8 +77,8 @@ func (s *stay) count(user string) *moves {
 	return s.moves[user]
 }
 
-// checkPresence waits until every client's list is the truth: each member once. The
-// time since is when the last one joined.
+// checkPresence waits until every client's list is correct: each member once. since is
+// when the last one joined.
 func (c *crowd) checkPresence(since time.Time, within time.Duration) {
 	c.t.Helper()
 	for _, r := range c.rooms {

@@ -145,7 +145,7 @@ func (h *holding) end() {
 	h.work.Wait()
 }
 
-// metric is the sum of a metric over its labels.
+// metric returns the sum of a metric over its labels.
 func metric(t *testing.T, address, name string) (sum float64) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -171,7 +171,7 @@ func metric(t *testing.T, address, name string) (sum float64) {
 	return sum
 }
 
-// resident is the resident memory of the process in bytes.
+// resident returns the resident memory of the process in bytes.
 func (n *node) resident() int {
 	n.t.Helper()
 	return residentOf(n.t, strconv.Itoa(n.process.Process.Pid))

@@ -27,7 +27,7 @@ const trialKey = "myc_trial_0123456789abcdefghijklmnopqrstuvwxyz"
 
 // TestTakeovers: documents that one node at a time runs go from node to node, because nodes
 // are stopped and continued, killed, ended and cut off at random moments. Every operation
-// that a client was told is saved stays, at the revision that it was told.
+// that a client was told is saved is kept, at the revision that it was told.
 func TestTakeovers(t *testing.T) {
 	if *takeovers == 0 {
 		t.Skip("only with -takeovers: make takeovers")
@@ -68,8 +68,8 @@ func TestTakeovers(t *testing.T) {
 	t.Logf("%d documents, %d takeovers, %d operations", len(docs), o.takeovers(), saved(docs))
 }
 
-// awaitEdits waits until each document is edited again. Of one that is not it shows what the
-// nodes say.
+// awaitEdits waits until each document is edited again. If one is not, it shows what the
+// nodes say about it.
 func awaitEdits(t *testing.T, nodes []*node, docs []*doc) {
 	t.Helper()
 	before := map[*doc]int{}
@@ -241,7 +241,7 @@ func (o *ownership) note(t *testing.T, text []byte) {
 	}
 }
 
-// shares is how many documents each node runs.
+// shares returns how many documents each node runs.
 func (o *ownership) shares() map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -262,7 +262,7 @@ func (o *ownership) choose(nodes []*node) int {
 	return tickets[rand.IntN(len(tickets))]
 }
 
-// takeovers is how often a document has gone to another node.
+// takeovers returns how often a document has gone to another node.
 func (o *ownership) takeovers() (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

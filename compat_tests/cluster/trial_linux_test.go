@@ -8,8 +8,8 @@ import (
 )
 
 // TestTrial stops and kills three nodes in turn while clients publish and come
-// back. What somebody publishes on a node that lives arrives exactly once and in
-// order at every client that stayed; who is present is the same everywhere soon after.
+// back. What is published on a node that lives arrives exactly once and in order at
+// every client that stayed; soon afterwards, presence is the same everywhere.
 func TestTrial(t *testing.T) {
 	needsTrial(t)
 	random := newRandom(t)

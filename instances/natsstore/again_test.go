@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// TestUnansweredRead: a read that no server answers is asked again, for a bounded time; an answer
-// counts, whatever it says.
+// TestUnansweredRead: a read that no server answers is sent again, for a bounded time; any
+// answer ends it, even an error.
 func TestUnansweredRead(t *testing.T) {
 	silent := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	nobody := func(context.Context) error { return nats.ErrNoResponders }

@@ -53,7 +53,7 @@ func closeManager(t *testing.T, m *instances.Manager) {
 }
 
 // TestManagers: two managers on JetStream know the same instances, hand one over with
-// its state, and leave nothing of what is deleted.
+// its state, and leave nothing behind of a deleted one.
 func TestManagers(t *testing.T) {
 	one := serve(t, 1)[0]
 	a, b := manage(t, open(t, one, natsstore.Options{}), "a"), manage(t, open(t, one, natsstore.Options{}), "b")

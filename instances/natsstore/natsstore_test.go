@@ -43,8 +43,7 @@ func serve(t *testing.T, n int) []*server.Server {
 	return servers
 }
 
-// optionsOf returns the options of n servers. Clients are told of no server that they do
-// not know.
+// optionsOf returns the options of n servers. They do not tell clients about each other.
 func optionsOf(t *testing.T, n int) []*server.Options {
 	t.Helper()
 	var all []*server.Options

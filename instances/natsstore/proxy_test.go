@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// proxy is a server's address as one worker reaches it. While a direction is cut, what goes
-// there lies in buffers; it arrives when that is over.
+// proxy relays one worker's connections to a server. While a direction is cut, its bytes
+// wait in buffers; they arrive when the cut is over.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -65,7 +65,7 @@ func (p *proxy) accept() {
 	}
 }
 
-// carry copies until a side closes, and then closes the other.
+// carry copies until one side closes, and then closes the other.
 func (p *proxy) carry(direction int, to, from net.Conn) {
 	defer to.Close()
 	buf := make([]byte, 256<<10)

@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-// saves is what workers have said of all instances.
+// saves is what workers have reported about all instances.
 type saves struct {
 	mu  sync.Mutex
 	all map[string]*history // by instance, guarded by mu
 }
 
-// history is what is known of one instance.
+// history is what is known about one instance.
 type history struct {
 	starts map[string]count // by run: the state that it started with
 	acked  map[string]int   // by run: the last number that was acknowledged
@@ -58,7 +58,7 @@ func (s *saves) add(line string) error {
 	return nil
 }
 
-// history returns that of an instance. mu is held.
+// history returns the history of an instance. mu is held.
 func (s *saves) history(id string) *history {
 	if s.all[id] == nil {
 		s.all[id] = &history{starts: map[string]count{}, acked: map[string]int{}, past: map[string]bool{}}
@@ -66,8 +66,8 @@ func (s *saves) history(id string) *history {
 	return s.all[id]
 }
 
-// stored notes what is stored from now on: values come in order, and some may be left out. It
-// returns what is wrong with it.
+// stored notes a value that was stored. Values come in order, and some may be left out. It
+// returns an error if the value must not follow the last one.
 func (s *saves) stored(id string, value []byte) error {
 	var c count
 	if err := json.Unmarshal(value, &c); err != nil {
@@ -92,21 +92,21 @@ func (s *saves) stored(id string, value []byte) error {
 	return nil
 }
 
-// of returns what is known of an instance.
+// of returns what is known about an instance.
 func (s *saves) of(id string) *history {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.all[id]
 }
 
-// owned is how many instances have been owned.
+// owned returns how many instances have been owned.
 func (s *saves) owned() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.all)
 }
 
-// takeovers is how many runs went on from what another one had saved.
+// takeovers returns how many runs continued from what another one had saved.
 func (s *saves) takeovers() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,8 +146,8 @@ func (s *saves) String() string {
 	return fmt.Sprintf("%d instances, %d takeovers; %d saves acknowledged, %d seen in the store; %d owners were refused a late save", len(s.all), takeovers, acked, stored, lost)
 }
 
-// check goes back from the last state, run by run, and returns what was acknowledged and is
-// not on that way.
+// check goes back from the last state, run by run, and returns the acknowledged numbers that
+// are not on that path.
 func (h *history) check(last count) (wrong []string) {
 	reached := map[string]int{} // by run: its last number that counts
 	for at := &last; at != nil; {
@@ -172,7 +172,7 @@ func (h *history) check(last count) (wrong []string) {
 	return wrong
 }
 
-// TestSavesCheck: the checker finds what it is there for.
+// TestSavesCheck: the checker finds the faults that it is meant to find.
 func TestSavesCheck(t *testing.T) {
 	for name, c := range map[string]struct {
 		lines string

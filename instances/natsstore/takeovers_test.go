@@ -26,10 +26,10 @@ var takeovers = flag.Int("takeovers", 0, "how many `takeovers` TestTakeoverProce
 
 // TestTakeoverProcesses: processes own instances over three servers, and are stopped and
 // continued, killed, ended and cut off at random moments; servers restart. Each owner saves
-// numbers that go on from what it has found. Nothing may be stored for an owner after its
-// successor has stored something. In the end every acknowledged number must be on the way to
-// the last state: then no two owners' saves have both counted, and nothing was lost that was
-// acknowledged.
+// numbers that continue from what it has found. Nothing may be stored for an owner after its
+// successor has stored something. In the end, every acknowledged number must be on the path to
+// the last state: then no two owners' saves have both counted, and nothing acknowledged was
+// lost.
 func TestTakeoverProcesses(t *testing.T) {
 	if *takeovers == 0 {
 		t.Skip("only with -takeovers: make takeovers")
@@ -62,7 +62,7 @@ func TestTakeoverProcesses(t *testing.T) {
 	}
 }
 
-// group is the servers, the workers, and what the workers have said.
+// group is the servers, the workers, and what the workers have reported.
 type group struct {
 	t       *testing.T
 	ids     []string
@@ -211,7 +211,7 @@ func (g *group) check() {
 	g.t.Log(g.log)
 }
 
-// worker is a process, and its successors of the same name.
+// worker is a process, and its successors with the same name.
 type worker struct {
 	t       *testing.T
 	name    string
@@ -252,7 +252,7 @@ func (w *worker) signal(s syscall.Signal) {
 	}
 }
 
-// kill ends the process as a machine does that loses its power.
+// kill ends the process at once, as a power failure would.
 func (w *worker) kill() {
 	w.process.Process.Kill() // it may have ended
 	w.await()

@@ -21,8 +21,8 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/natsstore"
 )
 
-// Variables of the environment that make the test binary a worker: a node whose instances
-// count, and save what they have counted to.
+// Environment variables that make the test binary a worker: a node whose instances count,
+// and save their counts.
 const (
 	workerName    = "MYCELIUM_TEST_WORKER"
 	workerServers = "MYCELIUM_TEST_SERVERS"
@@ -38,7 +38,7 @@ const (
 
 // count is the state of an instance.
 type count struct {
-	Run  string // that saved it: the time during which one worker owns the instance
+	Run  string // the run that saved it: the time during which one worker owns the instance
 	N    int    // grows by one with each save
 	From *count `json:",omitempty"` // what the run started with; nil if there was nothing
 }
@@ -165,7 +165,7 @@ func encode(v any) []byte {
 // say writes a line in one call: a process that is killed writes it whole or not at all.
 func say(fields ...any) { fmt.Println(fields...) }
 
-// ownersStore is a store as package owners wants it.
+// ownersStore adapts a store to package owners.
 type ownersStore struct{ *natsstore.Store }
 
 // Get implements [owners.Store].

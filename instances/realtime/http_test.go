@@ -82,7 +82,7 @@ func TestBatch(t *testing.T) {
 		if bearer == ada {
 			private.want(`[null,null,"realtime:r","broadcast",{"event":"p","payload":{},"type":"broadcast"}]`)
 		}
-		private.silent() // what eve may not send is left out in silence
+		private.silent() // what eve may not send is left out silently
 	}
 	large := `"` + strings.Repeat("x", 50) + `"`
 	for body, answer := range map[string]string{

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestMeter: the mean is over the last minute, and taken anew every 5 s.
+// TestMeter: the mean is over the last minute, and is computed every 5 s.
 func TestMeter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var total int64
@@ -38,7 +38,7 @@ func TestMeter(t *testing.T) {
 	})
 }
 
-// TestDelay: a refused join waits, and not for a client that has gone.
+// TestDelay: a refused join waits, unless its client has gone.
 func TestDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -15,7 +15,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// TestGenerations: clients of both versions in one channel, and what each gets of what the others send.
+// TestGenerations: clients of both versions in one channel, and what each of them receives.
 func TestGenerations(t *testing.T) {
 	s := start(t, "", realtime.Options{})
 	v2, other := s.connect("2.0.0", "any").joins(`{}`), s.connect("2.0.0", "any").joins(`{"broadcast":{"self":"TRUE"}}`)
@@ -40,7 +40,7 @@ func TestGenerations(t *testing.T) {
 	v2.want(`[null,null,"realtime:r","broadcast",{"type":"broadcast","event":"e","payload":{}}]`)
 	v1.want(`{"event":"broadcast","payload":{"type":"broadcast","event":"e","payload":{}},"ref":null,"topic":"realtime:r"}`)
 
-	// What is nobody's message, and what is no object, is ignored.
+	// Unknown events and payloads that are not objects are ignored.
 	v2.send("nothing")
 	v2.send("\x03\x01")
 	v2.send("\x00\x01\x01\x0a\x0919realtime:rbroadcast\x00\x01\x02")
@@ -56,7 +56,7 @@ func TestGenerations(t *testing.T) {
 	v1.want(`{"event":"phx_reply","payload":{"response":{},"status":"ok"},"ref":null,"topic":"phoenix"}`)
 }
 
-// TestAcks: only who wants a reply gets one.
+// TestAcks: only clients that want a reply get one.
 func TestAcks(t *testing.T) {
 	s := start(t, `{"limits":{"payload_bytes":100}}`, realtime.Options{})
 	large := `"` + strings.Repeat("x", 100) + `"`
@@ -165,7 +165,7 @@ func TestPresenceRate(t *testing.T) {
 	p.ends("Client presence rate limit exceeded")
 }
 
-// TestPrivate: private channels are apart from public ones of the same name, and tokens say who reads and writes.
+// TestPrivate: private channels are separate from public ones of the same name, and tokens say who reads and writes.
 func TestPrivate(t *testing.T) {
 	s := start(t, "", tokens(t))
 	const r = `{"config":{"private":true,"broadcast":{"ack":true}}}`
@@ -246,7 +246,7 @@ func TestTokens(t *testing.T) {
 	p.refused("r", `{"access_token":"`+noExpiry+`","config":{}}`, "InvalidJWTToken: Fields `role` and `exp` are required in JWT")
 	p.join("r", `{"user_token":"`+userToken("ada", time.Hour, "r")+`","access_token":"`+other+`","config":{"private":true}}`)
 
-	// A renewal is never answered, and what is no token is ignored.
+	// A renewal is never answered, and anything but a token is ignored.
 	for _, payload := range []string{`{"access_token":null}`, `{"access_token":"sb_secret_x"}`, `{}`, `[]`, `{"access_token":"` + valid + `x"}`} {
 		p := s.connect("2.0.0", valid).joins("{}")
 		p.send(`["1","3","realtime:r","access_token",` + payload + `]`)
@@ -266,7 +266,7 @@ func sameSeconds(got, want string) bool {
 	return got == want || got == strings.Replace(want, "90 seconds", "91 seconds", 1)
 }
 
-// TestExpiry: a token that expires ends its channels and not the socket; a renewed one does not.
+// TestExpiry: a token that expires ends its channels but not the socket; a renewed one ends nothing.
 func TestExpiry(t *testing.T) {
 	t.Parallel() // it waits 2 s for the expiry
 	s := start(t, "", tokens(t))
@@ -405,7 +405,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestConfigure: a change of the configuration needs no restart, and what is wrong is refused.
+// TestConfigure: a change of the configuration needs no restart, and an invalid one is refused.
 func TestConfigure(t *testing.T) {
 	s := start(t, "", realtime.Options{})
 	p := s.connect("2.0.0", "any").joins("{}")

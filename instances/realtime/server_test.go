@@ -172,14 +172,14 @@ func (p *peer) want(message string) {
 	}
 }
 
-// silent sends a heartbeat, and wants nothing before its answer.
+// silent sends a heartbeat, and expects nothing before its answer.
 func (p *peer) silent() {
 	p.Helper()
 	p.send(`[null,"h","phoenix","heartbeat",{}]`)
 	p.want(`[null,"h","phoenix","phx_reply",{"response":{},"status":"ok"}]`)
 }
 
-// until reads messages until one has a part, or until the connection is closed if that is "".
+// until reads messages until one contains part, or until the connection is closed if part is "".
 func (p *peer) until(part string) {
 	p.Helper()
 	for {
@@ -236,7 +236,7 @@ func kind3(ref, topic, event string, encoding byte, data string) string {
 	return string(header) + "1" + ref + topic + event + data
 }
 
-// kind4 is what others get of it.
+// kind4 is the message that others receive for it.
 func kind4(topic, event string, encoding byte, data string) string {
 	return string([]byte{4, byte(len(topic)), byte(len(event)), 0, encoding}) + topic + event + data
 }

@@ -27,7 +27,7 @@ var claims = []Claim{
 	{Caller: "-"},
 }
 
-// TestClaim: what a node says arrives as it was said, at nodes with its secret alone.
+// TestClaim: a claim arrives unchanged at nodes with the same secret, and at no others.
 func TestClaim(t *testing.T) {
 	n, same, other := newNode(t, "a", true), newNode(t, "a", false), newNode(t, "b", true)
 	for _, c := range claims {

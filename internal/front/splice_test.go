@@ -30,7 +30,7 @@ import (
 // awayHandshake is a handshake that is forwarded as it is.
 const awayHandshake = "GET /away HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
-// relayed is a front that forwards /away to a node that the test plays.
+// relayed is a front that forwards /away to a node whose part the test plays.
 type relayed struct {
 	*Front
 	addr  string
@@ -197,7 +197,7 @@ func (c *countedWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// settle returns how much was taken when no more is.
+// settle returns how much was taken once nothing more is.
 func (c *countedWriter) settle() int64 {
 	for {
 		before := c.n.Load()
@@ -208,8 +208,8 @@ func (c *countedWriter) settle() int64 {
 	}
 }
 
-// TestSpliceEnds: the end of one side is the end of the other, behind everything that
-// was sent before it.
+// TestSpliceEnds: when one side ends, so does the other, after everything that was sent
+// before.
 func TestSpliceEnds(t *testing.T) {
 	eachSplice(t, netloop.Options{}, func(t *testing.T, s *relayed) {
 		client, _, r := s.connect(t)
@@ -260,8 +260,8 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-// TestSpliceEarly: what a client sends before the node is connected comes behind its
-// handshake, however much it is.
+// TestSpliceEarly: what a client sends before the node is connected follows its handshake,
+// however much it is.
 func TestSpliceEarly(t *testing.T) {
 	eachSplice(t, netloop.Options{}, func(t *testing.T, s *relayed) {
 		early := strings.Repeat("early", 100_000)
@@ -279,8 +279,8 @@ func TestSpliceEarly(t *testing.T) {
 	})
 }
 
-// TestSpliceOwnerDies: a node that ends in a handshake leaves its client with an answer,
-// and one whose client has gone is left.
+// TestSpliceOwnerDies: if a node ends during a handshake, its client still gets an answer;
+// if the client has gone, the connection to the node is closed.
 func TestSpliceOwnerDies(t *testing.T) {
 	eachSplice(t, netloop.Options{}, func(t *testing.T, s *relayed) {
 		for name, end := range map[string]func(net.Conn){"closes": func(c net.Conn) { c.Close() }, "resets": reset} {

@@ -105,7 +105,7 @@ func TestWriteAndRemove(t *testing.T) {
 }
 
 // The runtime directory is the better one, and what a killed server has left in
-// the other is not found any more.
+// the other is not found.
 func TestDirectories(t *testing.T) {
 	home, runtime, data := t.TempDir(), t.TempDir(), t.TempDir()
 	write(t, []string{"HOME=" + home}, "127.0.0.1:4000", "mk_old")

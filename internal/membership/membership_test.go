@@ -58,7 +58,7 @@ var (
 	syncing = cluster.PeerInfo{Log: 3, Name: "c", Behind: 9}
 )
 
-// TestReady: a node waits for the others, but not for those that there are not.
+// TestReady: a node waits for the others, but not for nodes that do not exist.
 func TestReady(t *testing.T) {
 	for name, c := range map[string]struct {
 		size   int
@@ -152,7 +152,7 @@ func TestTold(t *testing.T) {
 	})
 }
 
-// TestClock: a clock that differs is noticed once, also if heartbeats are late.
+// TestClock: a clock that differs is reported once, even if heartbeats are late.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, log := &fake{}, new(bytes.Buffer)
@@ -243,7 +243,7 @@ func TestDraining(t *testing.T) {
 	}
 }
 
-// TestRates: a view has how long each node has been as it is, and how much comes from it.
+// TestRates: a view has since when each node is in its state, and how much comes from it.
 func TestRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, b := &fake{}, up

@@ -73,8 +73,8 @@ func (t *town) end(h *Host, end func()) {
 	delete(t.running, h)
 }
 
-// settles reports whether the network has been good for a while, so that nothing may change
-// any more before nodes are compared.
+// settles reports whether the network has been good for a while: nothing may change from
+// then on until nodes are compared.
 func (t *town) settles() bool { return t.quiet > 0 && t.Now()-t.quiet > 5*time.Second }
 
 // awake returns the residents that are not paused, in the order of hosts.

@@ -20,7 +20,7 @@ import (
 
 var seeds = flag.Int("seeds", 15, "how many random `runs` TestTakeovers makes")
 
-// store is what a node reaches over a link, in the form of package owners.
+// store is the store as a node reaches it over a link, adapted to package owners.
 type store struct{ *linktest.Link }
 
 func (s store) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
@@ -56,7 +56,7 @@ func (s store) Watch(ctx context.Context, prefix string) iter.Seq2[owners.Change
 	}
 }
 
-// translate makes an error of the store one of package owners.
+// translate translates an error of the store into that of package owners.
 func translate(err error) error {
 	switch err {
 	case instances.ErrKeyNotFound:
@@ -67,8 +67,7 @@ func translate(err error) error {
 	return err
 }
 
-// world is some nodes that compete for instances which count, and save what they have
-// counted to.
+// world is a few nodes that compete for instances. Each instance counts, and saves its count.
 type world struct {
 	t     *testing.T
 	store *instances.Memory
@@ -142,7 +141,7 @@ func (w *world) load(ctx context.Context, l store, id string) (count int, ok boo
 	return 0, false
 }
 
-// save saves the next number. What is stored must follow what was: else two owners' saves count.
+// save saves the next number. It must follow the stored one: otherwise two owners' saves count.
 func (w *world) save(ctx context.Context, id string, o *owners.Ownership, count *int) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -180,7 +179,7 @@ func (w *world) settled(ids []string) string {
 	return ""
 }
 
-// runs is how many instances run on a node.
+// runs returns how many instances run on a node.
 func (w *world) runs(name string) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -226,8 +225,8 @@ func idsOf(n int) (ids []string) {
 	return ids
 }
 
-// TestSpread: instances are spread over the nodes; those of a node that dies, or is cut off, go
-// to the others in time; those of one that drains at once, with its last state.
+// TestSpread: instances are spread over the nodes. Those of a node that dies or is cut off go to
+// the others in time; those of a node that drains go at once, with their last state.
 func TestSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, ids := newWorld(t), idsOf(60)
@@ -276,7 +275,7 @@ func TestSpread(t *testing.T) {
 	})
 }
 
-// TestForget: what is deleted runs nowhere, and its key is gone.
+// TestForget: a deleted instance runs nowhere, and its key is gone.
 func TestForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, ids := newWorld(t), idsOf(3)
@@ -300,7 +299,7 @@ func TestForget(t *testing.T) {
 	})
 }
 
-// TestNoStore: while nobody reaches the store nothing runs; it goes on when it is back.
+// TestNoStore: while no node reaches the store nothing runs; instances start again when it is back.
 func TestNoStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, ids := newWorld(t), idsOf(10)
@@ -327,7 +326,7 @@ func TestNoStore(t *testing.T) {
 }
 
 // TestTakeovers cuts nodes off and brings them back, starts, drains and ends them at
-// random. Never do two owners' saves both count, and no acknowledged state is lost.
+// random. Two owners' saves never both count, and no acknowledged state is lost.
 func TestTakeovers(t *testing.T) {
 	takeovers := 0
 	for i := range *seeds {
