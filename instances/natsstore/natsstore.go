@@ -28,8 +28,9 @@ const (
 	// headroom bounds a message's size beyond its value, in bytes: header fields
 	// count toward max_payload too.
 	headroom = 4 << 10
-	// markerAge is how long the bucket remembers that a key was deleted. A watcher
-	// that is away for longer starts again with a list.
+	// markerAge is how long the bucket remembers that a key was deleted. A watch resumes
+	// after the last revision that it has seen, so one that is cut off for longer may miss
+	// the deletion.
 	markerAge = time.Hour
 	// pause is the pause between two attempts.
 	pause = 200 * time.Millisecond
