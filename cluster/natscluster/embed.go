@@ -146,7 +146,7 @@ func joinRoutes(options *server.Options, o EmbedOptions) error {
 		return err
 	}
 	// With DontListen the server would have no routes either (nats-server 2.15.3), so it
-	// listens on the loopback interface, with a password that nobody knows.
+	// listens on the loopback interface, with a random password.
 	options.Host, options.Port = "127.0.0.1", server.RANDOM_PORT
 	options.Cluster = server.ClusterOpts{
 		Name: o.Cluster, Host: host, Port: port, Username: user, Password: password(o.Secret), NoAdvertise: false,

@@ -37,7 +37,7 @@ type visit struct {
 
 	// Guarded by mu.
 	refusal string                   // why a node does not let it in
-	ahead   map[string]time.Duration // by how much the clock of each node that is heard is ahead
+	ahead   map[string]time.Duration // how far the clock of each node that is heard is ahead
 }
 
 // lookAround checks the nodes that run, through addresses that were reached: whether they let this one in, their

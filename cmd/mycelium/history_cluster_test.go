@@ -56,8 +56,8 @@ func untilMark(t *testing.T, c *wstest.Client) (numbers, pos string) {
 	}
 }
 
-// TestHistoryOfCluster: a client finds what it missed at another node, at one that was
-// started since, and at the same one after all were stopped.
+// TestHistoryOfCluster: a client gets what it missed from another node, from one that was
+// started since, and from the same one after all were stopped.
 func TestHistoryOfCluster(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "mycelium.yaml")
@@ -84,7 +84,7 @@ func TestHistoryOfCluster(t *testing.T) {
 	bob, _ := comesBack(t, b, "")
 	untilMark(t, bob)
 	say(a, 0, 1)
-	expect(t, bob, `"say",{"n":0}]`) // so that b's come behind it
+	expect(t, bob, `"say",{"n":0}]`) // so that those of b follow it
 	say(b, 1, 3)
 	for _, c := range []*wstest.Client{ada, bob} {
 		expect(t, c, `"say",{"n":2}]`)

@@ -25,8 +25,8 @@ const (
 	// ready.
 	lookEvery = time.Second
 	joinEvery = 50 * time.Millisecond
-	// AloneAfter is how long a node that hears from no other waits before it is
-	// ready: enough for routes to be established and five heartbeats.
+	// AloneAfter is how long a node waits to hear from the others before it is ready
+	// without them: enough for routes to be established and five heartbeats.
 	AloneAfter = 5 * time.Second
 	// syncWithin is how long it waits to catch up with the other nodes and for the
 	// store: enough for a snapshot of 600 MB.
@@ -200,8 +200,8 @@ func (w *Watcher) joined(v *View) bool {
 	return w.others(v) && (v.Store == nil || v.Store.waits() == "")
 }
 
-// others reports whether the node has caught up with the others, or has heard from none
-// for AloneAfter.
+// others reports whether the node has caught up with the others: with all of them or,
+// after AloneAfter, with those that it hears.
 func (w *Watcher) others(v *View) bool {
 	others := 1
 	if w.options.Size > 0 {
