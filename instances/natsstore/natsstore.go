@@ -31,7 +31,7 @@ const (
 	// markerAge is how long the bucket remembers that a key was deleted. A watch resumes
 	// after the last revision that it has seen, so one that is cut off for longer may miss
 	// the deletion.
-	markerAge = time.Hour
+	markerAge = 24 * time.Hour
 	// pause is the pause between two attempts.
 	pause = 200 * time.Millisecond
 	// readTime bounds a read with all its attempts.

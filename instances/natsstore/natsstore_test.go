@@ -191,3 +191,21 @@ func TestOpenErrors(t *testing.T) {
 		t.Error("the connection was left open")
 	}
 }
+
+// TestWatchOfAClosedStore: a watch that outlives its store ends with an error, not with a
+// change of no key.
+func TestWatchOfAClosedStore(t *testing.T) {
+	store := open(t, serve(t, 1)[0], natsstore.Options{})
+	var last error
+	for change, err := range store.Watch(t.Context(), "") {
+		if err == nil && !change.Current {
+			t.Fatalf("a change of %q in an empty bucket", change.Entry.Key)
+		}
+		if last = err; change.Current {
+			store.Close()
+		}
+	}
+	if last == nil {
+		t.Error("the watch has ended without an error")
+	}
+}

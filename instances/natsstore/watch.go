@@ -1,10 +1,12 @@
 package natsstore
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mycelium-rt/mycelium/instances"
@@ -25,7 +27,7 @@ func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[instances.Ch
 				switch {
 				case !open:
 					if ctx.Err() == nil {
-						yield(instances.Change{}, s.translate(s.conn.LastError()))
+						yield(instances.Change{}, s.translate(cmp.Or(s.conn.LastError(), nats.ErrConnectionClosed)))
 					}
 					return
 				case e == nil:
