@@ -241,28 +241,3 @@ func TestRemovePeer(t *testing.T) {
 		t.Errorf("removed twice: %v", err)
 	}
 }
-
-// TestTwoDisksLost: one of three disks is enough, if all three nodes run.
-func TestTwoDisksLost(t *testing.T) {
-	t.Parallel()
-	nodes := statefulCluster(t, 3)
-	mustPut(t, nodes[0].bucket(t), "key", "value")
-	for _, s := range nodes {
-		wait(t, s.options.Name+" has everything", func() bool { return s.transport.JetStreamHealth() == nil })
-	}
-	for i, s := range nodes {
-		s.stop(t)
-		if i > 0 {
-			s.options.StoreDir = t.TempDir()
-		}
-	}
-	for i := range nodes { // those without anything first
-		nodes[2-i].start(t)
-	}
-	assertKey(t, nodes[2].bucket(t), "key", "value")
-	for _, s := range nodes {
-		wait(t, s.options.Name+" has everything", func() bool { return s.transport.JetStreamHealth() == nil })
-	}
-	nodes[0].stop(t)
-	assertKey(t, nodes[1].bucket(t), "key", "value")
-}
