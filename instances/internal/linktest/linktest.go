@@ -26,13 +26,18 @@ type Link struct {
 	mu   sync.Mutex
 	cut  bool
 	back chan struct{} // closed when the cut is over
-	late sync.WaitGroup
+	late int           // how many requests are delayed
+	none *sync.Cond    // that late is 0
 }
 
 var _ instances.SharedStore = (*Link)(nil)
 
 // New returns a link to a store.
-func New(m *instances.Memory) *Link { return &Link{Memory: m} }
+func New(m *instances.Memory) *Link {
+	l := &Link{Memory: m}
+	l.none = sync.NewCond(&l.mu)
+	return l
+}
 
 // SetCut cuts the link, or repairs it.
 func (l *Link) SetCut(cut bool) {
@@ -54,8 +59,31 @@ func (l *Link) IsCut() bool {
 	return cut
 }
 
-// WaitLate waits until the delayed requests have been carried out.
-func (l *Link) WaitLate() { l.late.Wait() }
+// WaitLate waits until the delayed requests have been carried out. Others may begin
+// meanwhile, which is what a [sync.WaitGroup] forbids.
+func (l *Link) WaitLate() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.late > 0 {
+		l.none.Wait()
+	}
+}
+
+// goLate carries a request out after up to 20 seconds.
+func (l *Link) goLate(do func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late++
+	go func() {
+		time.Sleep(time.Duration(rand.IntN(20_000)) * time.Millisecond)
+		do()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.late--; l.late == 0 {
+			l.none.Broadcast()
+		}
+	}()
+}
 
 func (l *Link) state() (cut bool, back chan struct{}) {
 	l.mu.Lock()
@@ -73,10 +101,7 @@ func ask[T any](ctx context.Context, l *Link, do func() (T, error)) (v T, err er
 			return v, err
 		}
 	} else if rand.IntN(2) == 0 {
-		l.late.Go(func() {
-			time.Sleep(time.Duration(rand.IntN(20_000)) * time.Millisecond)
-			do() //nolint:errcheck // nobody is waiting for it
-		})
+		l.goLate(func() { do() }) //nolint:errcheck // nobody is waiting for it
 	}
 	<-ctx.Done()
 	var none T
