@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/mycelium-rt/mycelium/internal/hubtest"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/pubsub"
 	"github.com/mycelium-rt/mycelium/pubsub/pubsubtest"
@@ -17,10 +18,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func startNode(t *testing.T, h *hub, name string, o Options) *Node {
+func startNode(t *testing.T, h *hubtest.Hub[LogID], name string, o Options) *Node {
 	t.Helper()
 	o.Name = name
-	n, err := Start(h.transport(), SystemClock(), o)
+	n, err := Start(h.Port(), SystemClock(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ var wait = waittest.For
 // TestBus runs the suite of buses over two nodes.
 func TestBus(t *testing.T) {
 	pubsubtest.Run(t, func(t *testing.T) (a, b pubsub.Bus) {
-		h := newHub()
+		h := hubtest.New[LogID]()
 		nodeA, nodeB := startNode(t, h, "a", Options{}), startNode(t, h, "b", Options{})
 		wait(t, "the nodes know each other", func() bool {
 			return len(nodeA.Stats().Peers) == 1 && len(nodeB.Stats().Peers) == 1
@@ -48,7 +49,7 @@ func TestBus(t *testing.T) {
 
 // TestSpaces: what is published in a space does not reach another.
 func TestSpaces(t *testing.T) {
-	h := newHub()
+	h := hubtest.New[LogID]()
 	a, b := startNode(t, h, "a", Options{}), startNode(t, h, "b", Options{})
 	var mu sync.Mutex
 	var got []string
@@ -95,15 +96,15 @@ func TestSpaces(t *testing.T) {
 }
 
 // stuck is a transport that takes nothing.
-type stuck struct{ *hubTransport }
+type stuck struct{ *hubtest.Port[LogID] }
 
 func (stuck) ToAll([]byte) error { return errors.New("stuck") }
 
 // TestBusy: a node that cannot send refuses what is more than it may keep, but
 // never a change of state.
 func TestBusy(t *testing.T) {
-	h := newHub()
-	n, err := Start(stuck{h.transport()}, SystemClock(), Options{Name: "a", Limits: Limits{Keep: 1000}})
+	h := hubtest.New[LogID]()
+	n, err := Start(stuck{h.Port()}, SystemClock(), Options{Name: "a", Limits: Limits{Keep: 1000}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestBusy(t *testing.T) {
 
 // TestBusesOfOneSpace: an endpoint that takes the place of another opens its bus first.
 func TestBusesOfOneSpace(t *testing.T) {
-	h := newHub()
+	h := hubtest.New[LogID]()
 	a, b := startNode(t, h, "a", Options{}), startNode(t, h, "b", Options{})
 	wait(t, "the nodes know each other", func() bool { return len(a.Stats().Peers) == 1 && len(b.Stats().Peers) == 1 })
 	from := a.Bus("space")
@@ -170,7 +171,7 @@ func TestBusesOfOneSpace(t *testing.T) {
 
 // TestName: a node needs one.
 func TestName(t *testing.T) {
-	if _, err := Start(newHub().transport(), SystemClock(), Options{}); err == nil {
+	if _, err := Start(hubtest.New[LogID]().Port(), SystemClock(), Options{}); err == nil {
 		t.Error("a node without a name was started")
 	}
 }
@@ -178,7 +179,7 @@ func TestName(t *testing.T) {
 // TestManyAppend appends from many goroutines while nodes come and go: under the
 // race detector, and nothing is left.
 func TestManyAppend(t *testing.T) {
-	h := newHub()
+	h := hubtest.New[LogID]()
 	const publishers, each = 8, 2000
 	a, b := startNode(t, h, "a", Options{}), startNode(t, h, "b", Options{})
 	wait(t, "the nodes know each other", func() bool { return len(a.Stats().Peers) == 1 && len(b.Stats().Peers) == 1 })

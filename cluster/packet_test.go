@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/hubtest"
 )
 
 func TestHeartbeat(t *testing.T) {
@@ -134,7 +136,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add(append(appendHead(nil, 1, packetPart, 7), 1, 9, 9, 0, 1, 4, 'x'))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		n, err := Start(newHub().transport(), SystemClock(), Options{Name: "self", Limits: Limits{Hold: 1000}})
+		n, err := Start(hubtest.New[LogID]().Port(), SystemClock(), Options{Name: "self", Limits: Limits{Hold: 1000}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,41 +1,27 @@
 package cluster
 
 import (
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/hubtest"
 )
-
-// mute is a transport whose packets reach nobody once it is cut, as those of a process
-// that was killed.
-type mute struct {
-	*hubTransport
-	cut atomic.Bool
-}
-
-// ToAll implements Transport.
-func (m *mute) ToAll(data []byte) error {
-	if m.cut.Load() {
-		return nil
-	}
-	return m.hubTransport.ToAll(data)
-}
 
 // TestSilence: a node that ends without a goodbye is down after DownAfter, and forgotten
 // when it has been silent for GoneAfter more.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHub()
+		h := hubtest.New[LogID]()
 		a := startNode(t, h, "a", Options{})
-		transport := &mute{hubTransport: h.transport()}
+		transport := h.Port()
 		b, err := Start(transport, SystemClock(), Options{Name: "b"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer b.Close()
 		time.Sleep(2 * heartbeatEvery)
-		transport.cut.Store(true)
+		transport.SetMute(true)
 		cut := time.Now()
 		expect := func(after time.Duration, known, up bool) {
 			t.Helper()

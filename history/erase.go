@@ -3,6 +3,8 @@ package history
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
 // erasure says which messages of a topic are erased. The zero erasure erases all.
@@ -40,7 +42,7 @@ func (sp *Space) TrimBefore(topic string, at time.Time) int {
 func (sp *Space) eraseAll(topic string, e erasure) int {
 	n := sp.erase(topic, e.matches)
 	if l := sp.logs.Load(); l.erase != nil {
-		l.erase(e.append(appendText(appendText(nil, sp.name), topic)))
+		l.erase(e.append(records.AppendText(records.AppendText(nil, sp.name), topic)))
 	}
 	return n
 }
@@ -58,22 +60,22 @@ func (e erasure) append(b []byte) []byte {
 
 // ApplyErasure applies an entry about what another node has erased.
 func (s *Store) ApplyErasure(entry []byte) error {
-	space, rest, err := cutText(entry)
+	space, rest, err := records.CutText(entry)
 	if err != nil {
 		return err
 	}
-	topic, rest, err := cutText(rest)
+	topic, rest, err := records.CutText(rest)
 	if err != nil || len(rest) < 8 || s.shared == nil {
-		return errMalformed
+		return records.ErrMalformed
 	}
 	e := erasure{id: ID{Log: LogID(binary.BigEndian.Uint64(rest))}}
 	number, n := binary.Uvarint(rest[8:])
 	if n <= 0 {
-		return errMalformed
+		return records.ErrMalformed
 	}
 	before, m := binary.Uvarint(rest[8+n:])
 	if m <= 0 {
-		return errMalformed
+		return records.ErrMalformed
 	}
 	e.id.Number, e.before = number, int64(before)
 	s.openShared(string(space)).erase(string(topic), e.matches)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
 // fileHead begins a saved history. It is followed by two snapshots, of the spaces of
@@ -35,12 +37,12 @@ func (s *Store) Save(name string) (err error) {
 	b.WriteString(fileHead) //nolint:errcheck // errors of b come with Flush
 	for _, l := range []*logs{s.own, s.shared} {
 		if l != nil {
-			w := &partWriter{size: filePart, yield: func(part []byte) {
+			w := records.NewWriter(filePart, func(part []byte) {
 				b.Write(binary.AppendUvarint(nil, uint64(len(part)))) //nolint:errcheck // likewise
 				b.Write(part)                                         //nolint:errcheck // likewise
-			}}
+			})
 			s.write(w, l, func(LogID) bool { return true })
-			w.flush()
+			w.Flush()
 		}
 		b.WriteByte(0) //nolint:errcheck // likewise
 	}
@@ -71,7 +73,7 @@ func (s *Store) Load(name string) error {
 func (s *Store) load(r *bufio.Reader) error {
 	head := make([]byte, len(fileHead))
 	if _, err := io.ReadFull(r, head); err != nil || string(head) != fileHead {
-		return errMalformed
+		return records.ErrMalformed
 	}
 	for _, l := range []*logs{s.own, s.shared} {
 		parts, err := readFileParts(r)
@@ -103,7 +105,7 @@ func readFileParts(r *bufio.Reader) (parts [][]byte, err error) {
 		case n == 0:
 			return parts, nil
 		case n > filePart:
-			return nil, errMalformed
+			return nil, records.ErrMalformed
 		}
 		part := make([]byte, n)
 		if _, err := io.ReadFull(r, part); err != nil {

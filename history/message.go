@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
 // Message is a recorded broadcast.
@@ -107,29 +109,29 @@ func appendMessage(b []byte, m *Message) []byte {
 
 // parseKept reads a message that another process has written: nothing may follow it.
 func parseKept(b []byte) (k kept, err error) {
-	body, rest, err := cutText(b)
+	body, rest, err := records.CutText(b)
 	if err != nil || len(rest) > 0 || len(body) < 9 {
-		return kept{}, errMalformed
+		return kept{}, records.ErrMalformed
 	}
 	k.flags, k.log, body = body[0]&(flagBinary|flagSender), LogID(binary.BigEndian.Uint64(body[1:])), body[9:]
 	var ms, event uint64
 	for _, into := range []*uint64{&k.number, &ms} {
 		v, n := binary.Uvarint(body)
 		if n <= 0 {
-			return kept{}, errMalformed
+			return kept{}, records.ErrMalformed
 		}
 		*into, body = v, body[n:]
 	}
 	k.ms = int64(ms)
 	if k.flags&flagSender != 0 {
 		if len(body) < 8 {
-			return kept{}, errMalformed
+			return kept{}, records.ErrMalformed
 		}
 		k.sender, body = binary.BigEndian.Uint64(body), body[8:]
 	}
 	event, n := binary.Uvarint(body)
 	if n <= 0 || event > uint64(len(body)-n) || k.number == 0 || k.ms < 0 {
-		return kept{}, errMalformed
+		return kept{}, records.ErrMalformed
 	}
 	end := n + int(event)
 	k.event, k.data = body[n:end], body[end:]

@@ -2,9 +2,10 @@ package history
 
 import (
 	"encoding/binary"
-	"errors"
 	"slices"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
 // Receiver is told what happens in a space; an endpoint with clients is one. It is called
@@ -69,45 +70,28 @@ func (sp *Space) Share() error {
 // entryHead returns an entry without the event and payload at its end.
 func entryHead(space, topic string, m *Message) []byte {
 	b := make([]byte, 0, len(space)+len(topic)+64)
-	b = appendText(b, space)
-	b = appendText(b, topic)
+	b = records.AppendText(b, space)
+	b = records.AppendText(b, topic)
 	var room [messageHead]byte
 	head := appendMessageHead(room[:0], m)
 	b = binary.AppendUvarint(b, uint64(len(head)+len(m.Event)+len(m.Payload)))
 	return append(b, head...)
 }
 
-func appendText(b []byte, text string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
-}
-
-// errMalformed is returned for data of another process that this one cannot read.
-var errMalformed = errors.New("history: malformed")
-
-// cutText reads a length and that many bytes, and returns them and the rest.
-func cutText(b []byte) (text, rest []byte, err error) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)-size) {
-		return nil, nil, errMalformed
-	}
-	b = b[size:]
-	return b[:n], b[n:], nil
-}
-
 // Apply applies an entry of another node. Entries of a log must come in order; those that
 // have been applied already are ignored.
 func (s *Store) Apply(log LogID, entry []byte) error {
-	space, rest, err := cutText(entry)
+	space, rest, err := records.CutText(entry)
 	if err != nil {
 		return err
 	}
-	topic, rest, err := cutText(rest)
+	topic, rest, err := records.CutText(rest)
 	if err != nil {
 		return err
 	}
 	k, err := parseKept(rest)
 	if err != nil || k.log != log || s.shared == nil || log == s.shared.id {
-		return errMalformed
+		return records.ErrMalformed
 	}
 	if head, ok := s.shared.headOf(log); ok && k.number <= head {
 		return nil

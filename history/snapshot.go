@@ -7,11 +7,11 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
-// A snapshot is a stream of records, cut into parts anywhere:
-//
-//	type(1) len body
+// A snapshot is a stream of records:
 //
 //	1 log      log(8) number         the last number of a log
 //	2 space    name                  of what follows
@@ -19,7 +19,7 @@ import (
 //	4 topic    len name milliseconds marks   of the messages that follow, and what it has lost
 //	5 message  as in a ring
 //
-// where marks are { log(8) number }*. Unknown records are skipped.
+// where marks are { log(8) number }*.
 const (
 	recordLog byte = iota + 1
 	recordSpace
@@ -27,45 +27,6 @@ const (
 	recordTopic
 	recordMessage
 )
-
-// partWriter writes records and cuts them into parts.
-type partWriter struct {
-	size  int
-	yield func(part []byte)
-	part  []byte
-}
-
-func (w *partWriter) record(typ byte, body ...[]byte) {
-	size := 0
-	for _, b := range body {
-		size += len(b)
-	}
-	head := [1 + binary.MaxVarintLen64]byte{typ}
-	w.write(head[:1+binary.PutUvarint(head[1:], uint64(size))])
-	for _, b := range body {
-		w.write(b)
-	}
-}
-
-func (w *partWriter) write(b []byte) {
-	for len(b) > 0 {
-		if w.part == nil {
-			w.part = make([]byte, 0, w.size)
-		}
-		n := min(len(b), w.size-len(w.part))
-		w.part = append(w.part, b[:n]...)
-		if b = b[n:]; len(w.part) == w.size {
-			w.flush()
-		}
-	}
-}
-
-func (w *partWriter) flush() {
-	if len(w.part) > 0 {
-		w.yield(w.part)
-		w.part = nil
-	}
-}
 
 func appendMarks(b []byte, list marks) []byte {
 	for _, m := range list {
@@ -81,11 +42,11 @@ func (s *Store) Snapshot(size int, yield func(part []byte)) {
 	if s.shared == nil {
 		return
 	}
-	w := &partWriter{size: size, yield: yield}
+	w := records.NewWriter(size, yield)
 	s.write(w, s.shared, func(log LogID) bool {
 		return log == s.shared.id || s.shared.isDown(log)
 	})
-	w.flush()
+	w.Flush()
 }
 
 // isDown reports whether the process of another log is not heard.
@@ -97,12 +58,12 @@ func (l *logs) isDown(log LogID) bool {
 }
 
 // write writes the spaces of l, with the logs that are wanted.
-func (s *Store) write(w *partWriter, l *logs, wanted func(log LogID) bool) {
+func (s *Store) write(w *records.Writer, l *logs, wanted func(log LogID) bool) {
 	// The heads come first: what is recorded meanwhile is above them, and so is left to
 	// its entry.
 	for _, m := range l.position(s.now()).marks {
 		if wanted(m.log) {
-			w.record(recordLog, appendMarks(nil, marks{m}))
+			w.Record(recordLog, appendMarks(nil, marks{m}))
 		}
 	}
 	s.mu.Lock()
@@ -115,8 +76,8 @@ func (s *Store) write(w *partWriter, l *logs, wanted func(log LogID) bool) {
 	}
 }
 
-func (sp *Space) write(w *partWriter, wanted func(log LogID) bool) {
-	w.record(recordSpace, []byte(sp.name))
+func (sp *Space) write(w *records.Writer, wanted func(log LogID) bool) {
+	w.Record(recordSpace, []byte(sp.name))
 	var floor marks
 	var lost int64
 	for _, r := range *sp.rules.Load() {
@@ -124,18 +85,18 @@ func (sp *Space) write(w *partWriter, wanted func(log LogID) bool) {
 		floor.raiseAll(f)
 		lost = max(lost, l)
 	}
-	w.record(recordLost, binary.AppendUvarint(nil, uint64(lost)), appendMarks(nil, floor))
+	w.Record(recordLost, binary.AppendUvarint(nil, uint64(lost)), appendMarks(nil, floor))
 	stripes := sp.all()
 	for i := range stripes {
 		st := &stripes[i]
 		st.mu.Lock()
 		for topic, r := range st.rings {
-			head := binary.AppendUvarint(appendText(nil, topic), uint64(r.lost))
-			w.record(recordTopic, head, appendMarks(nil, r.floor))
+			head := binary.AppendUvarint(records.AppendText(nil, topic), uint64(r.lost))
+			w.Record(recordTopic, head, appendMarks(nil, r.floor))
 			for k := range r.all {
 				if wanted(k.log) {
 					m := k.message(string(k.event))
-					w.record(recordMessage, appendMessage(nil, &m))
+					w.Record(recordMessage, appendMessage(nil, &m))
 				}
 			}
 		}
@@ -163,27 +124,10 @@ type topicState struct {
 	messages []Message
 }
 
-// readParts reads a snapshot.
+// readParts reads a snapshot. After an error it returns what came before.
 func readParts(parts iter.Seq[[]byte]) (s state, err error) {
-	var rest []byte
-	for part := range parts {
-		rest = append(rest, part...)
-		for len(rest) > 0 {
-			body, behind, err := cutText(rest[1:])
-			if err != nil {
-				break // continues in the next part
-			}
-			if err := s.add(rest[0], body); err != nil {
-				return s, err
-			}
-			rest = behind
-		}
-		rest = bytes.Clone(rest)
-	}
-	if len(rest) > 0 {
-		return s, errMalformed
-	}
-	return s, nil
+	err = records.Read(parts, s.add)
+	return s, err
 }
 
 // add adds a record.
@@ -205,11 +149,11 @@ func (s *state) add(typ byte, body []byte) (err error) {
 		s.spaces = append(s.spaces, spaceState{name: string(body)})
 	case typ > recordMessage:
 	case sp == nil || typ == recordMessage && topic == nil:
-		return errMalformed
+		return records.ErrMalformed
 	case typ == recordLost:
 		sp.lost, sp.floor, err = readLost(body)
 	case typ == recordTopic:
-		name, rest, err := cutText(body)
+		name, rest, err := records.CutText(body)
 		if err != nil {
 			return err
 		}
@@ -233,7 +177,7 @@ func (s *state) add(typ byte, body []byte) (err error) {
 func readLost(b []byte) (lost int64, floor marks, err error) {
 	n, size := binary.Uvarint(b)
 	if size <= 0 {
-		return 0, nil, errMalformed
+		return 0, nil, records.ErrMalformed
 	}
 	floor, err = readMarks(b[size:])
 	return int64(n), floor, err
@@ -242,11 +186,11 @@ func readLost(b []byte) (lost int64, floor marks, err error) {
 func readMarks(b []byte) (list marks, err error) {
 	for len(b) > 0 {
 		if len(b) < 9 {
-			return nil, errMalformed
+			return nil, records.ErrMalformed
 		}
 		number, n := binary.Uvarint(b[8:])
 		if n <= 0 {
-			return nil, errMalformed
+			return nil, records.ErrMalformed
 		}
 		list.raise(LogID(binary.BigEndian.Uint64(b)), number)
 		b = b[8+n:]

@@ -3,9 +3,7 @@ package histories
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,80 +11,15 @@ import (
 
 	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/history"
+	"github.com/mycelium-rt/mycelium/internal/hubtest"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hub carries packets between nodes of this process; each node has a goroutine that
-// receives.
-type hub struct {
-	mu    sync.Mutex
-	nodes map[cluster.LogID]*port // guarded by mu
-}
-
-type port struct {
-	hub     *hub
-	self    cluster.LogID
-	packets chan []byte
-	cut     atomic.Bool // nothing arrives
-	reader  sync.WaitGroup
-}
-
-func (p *port) Open(self cluster.LogID, receive func([]byte)) error {
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	p.self, p.hub.nodes[self] = self, p
-	p.reader.Go(func() {
-		for b := range p.packets {
-			receive(b)
-		}
-	})
-	return nil
-}
-
-func (p *port) ToAll(data []byte) error {
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	for log, other := range p.hub.nodes {
-		if log != p.self {
-			other.put(data)
-		}
-	}
-	return nil
-}
-
-func (p *port) To(log cluster.LogID, data []byte) {
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	if other := p.hub.nodes[log]; other != nil {
-		other.put(data)
-	}
-}
-
-// put drops what there is no room for, as a network does.
-func (p *port) put(data []byte) {
-	if p.cut.Load() {
-		return
-	}
-	select {
-	case p.packets <- slices.Clone(data):
-	default:
-	}
-}
-
-func (p *port) Close() error {
-	p.hub.mu.Lock()
-	delete(p.hub.nodes, p.self)
-	close(p.packets) // nobody can be sending: senders hold mu, and find it gone
-	p.hub.mu.Unlock()
-	p.reader.Wait()
-	return nil
-}
-
 // server is a node with a store, and the messages that its clients get.
 type server struct {
-	port  *port
+	port  *hubtest.Port[cluster.LogID]
 	node  *cluster.Node
 	store *history.Store
 	space *history.Space
@@ -103,9 +36,9 @@ func (s *server) Receive(_ string, m *history.Message, _ bool) {
 
 func (s *server) Mark(string, history.Position) {}
 
-func start(t *testing.T, h *hub, name string, l cluster.Limits) *server {
+func start(t *testing.T, h *hubtest.Hub[cluster.LogID], name string, l cluster.Limits) *server {
 	t.Helper()
-	s := &server{port: &port{hub: h, packets: make(chan []byte, 10_000)}, store: history.NewStore(history.Options{}), got: make(map[string]int)}
+	s := &server{port: h.Port(), store: history.NewStore(history.Options{}), got: make(map[string]int)}
 	k := New(s.store)
 	var err error
 	s.node, err = cluster.Start(s.port, cluster.SystemClock(), cluster.Options{Name: name, ID: k.Log(), Kinds: k.Types(), Limits: l})
@@ -155,7 +88,7 @@ func (s *server) has(t *testing.T, topic string, n int) {
 // than entries are kept still gets their messages, and so do its clients, each once. One that
 // starts gets everything, including what a node that has ended had recorded.
 func TestNodes(t *testing.T) {
-	h := &hub{nodes: make(map[cluster.LogID]*port)}
+	h := hubtest.New[cluster.LogID]()
 	small := cluster.Limits{Keep: 64 << 10}
 	a, b := start(t, h, "a", small), start(t, h, "b", small)
 	waittest.For(t, "they know each other", func() bool { return len(a.node.Stats().Peers) == 1 && len(b.node.Stats().Peers) == 1 })
@@ -164,10 +97,10 @@ func TestNodes(t *testing.T) {
 	b.has(t, "x", 100)
 	a.has(t, "y", 100)
 
-	b.port.cut.Store(true)
+	b.port.SetDeaf(true)
 	a.say(t, "x", 100, 5_000) // more than is kept for resending
 	waittest.For(t, "all is sent", func() bool { return a.node.Stats().Waiting == 0 })
-	b.port.cut.Store(false)
+	b.port.SetDeaf(false)
 	a.say(t, "x", 5_000, 5_001)
 	b.has(t, "x", 5_001)
 	b.mu.Lock()

@@ -1,11 +1,10 @@
 package presences
 
 import (
-	"encoding/binary"
-	"errors"
 	"iter"
 
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/internal/records"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -17,22 +16,16 @@ import (
 // is the meta of a join, or the phx_ref of a leave. A join replaces the
 // presence that its meta names as phx_ref_prev.
 //
-// A snapshot is a stream of records, cut into parts anywhere:
-//
-//	type(1) len body
+// A snapshot is a stream of records:
 //
 //	1 space     name          of the topics that follow
 //	2 topic     name          of the presences that follow
 //	3 presence  len key meta
-//
-// Unknown records are skipped.
 const (
 	recordSpace byte = iota + 1
 	recordTopic
 	recordPresence
 )
-
-var errMalformed = errors.New("presences: malformed")
 
 // list is a list of presences that entries change.
 type list interface {
@@ -45,7 +38,7 @@ type entry struct{ space, topic, key, rest string }
 func parseEntry(b []byte) (e entry, err error) {
 	for _, field := range []*string{&e.space, &e.topic, &e.key} {
 		var text []byte
-		if text, b, err = cutText(b); err != nil {
+		if text, b, err = records.CutText(b); err != nil {
 			return entry{}, err
 		}
 		*field = string(text)
@@ -62,66 +55,30 @@ func (e entry) change(typ byte, l list) {
 	}
 }
 
-// cutText reads a length and that many bytes, and returns them and the rest.
-func cutText(b []byte) (text, rest []byte, err error) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)-size) {
-		return nil, nil, errMalformed
-	}
-	b = b[size:]
-	return b[:n], b[n:], nil
-}
-
-// partWriter writes records and cuts them into parts.
-type partWriter struct {
-	size  int
-	yield func(part []byte)
-	part  []byte
+// listWriter writes presences, those of a space and topic after the other.
+type listWriter struct {
+	*records.Writer
 	topic string
-	first bool // no topic of the space has been written
-	body  []byte
+	first bool   // no topic of the space has been written
+	key   []byte // reused
 }
 
-func (w *partWriter) space(name string) {
-	w.record(recordSpace, append(w.body[:0], name...))
+func newListWriter(size int, yield func(part []byte)) *listWriter {
+	return &listWriter{Writer: records.NewWriter(size, yield)}
+}
+
+func (w *listWriter) space(name string) {
+	w.Record(recordSpace, []byte(name))
 	w.first = true
 }
 
-func (w *partWriter) presence(topic, key, meta string) {
+func (w *listWriter) presence(topic, key, meta string) {
 	if w.first || topic != w.topic {
-		w.record(recordTopic, append(w.body[:0], topic...))
+		w.Record(recordTopic, []byte(topic))
 		w.first, w.topic = false, topic
 	}
-	w.record(recordPresence, append(appendText(w.body[:0], key), meta...))
-}
-
-// record writes a record whose body uses w.body's memory, which is reused for
-// the next one.
-func (w *partWriter) record(typ byte, body []byte) {
-	w.body = body
-	head := [1 + binary.MaxVarintLen64]byte{typ}
-	w.write(head[:1+binary.PutUvarint(head[1:], uint64(len(body)))])
-	w.write(body)
-}
-
-func (w *partWriter) write(b []byte) {
-	for len(b) > 0 {
-		if w.part == nil {
-			w.part = make([]byte, 0, min(w.size, 4<<10))
-		}
-		n := min(len(b), w.size-len(w.part))
-		w.part = append(w.part, b[:n]...)
-		if b = b[n:]; len(w.part) == w.size {
-			w.flush()
-		}
-	}
-}
-
-func (w *partWriter) flush() {
-	if len(w.part) > 0 {
-		w.yield(w.part)
-		w.part = nil
-	}
+	w.key = append(records.AppendText(w.key[:0], key), meta...)
+	w.Record(recordPresence, w.key)
 }
 
 // rosters holds a node's presences, by space.
@@ -137,32 +94,21 @@ func (r rosters) of(space string) *presence.Roster {
 // readParts reads a snapshot. After an error it returns what came before.
 func readParts(parts iter.Seq[[]byte]) (r rosters, err error) {
 	r = make(rosters)
-	var rest []byte
 	var space, topic string
-	for part := range parts {
-		rest = append(rest, part...)
-		for len(rest) > 0 {
-			body, behind, err := cutText(rest[1:])
+	err = records.Read(parts, func(typ byte, body []byte) error {
+		switch typ {
+		case recordSpace:
+			space = string(body)
+		case recordTopic:
+			topic = string(body)
+		case recordPresence:
+			key, meta, err := records.CutText(body)
 			if err != nil {
-				break // continues in the next part
+				return err
 			}
-			switch rest[0] {
-			case recordSpace:
-				space = string(body)
-			case recordTopic:
-				topic = string(body)
-			case recordPresence:
-				key, meta, err := cutText(body)
-				if err != nil {
-					return r, err
-				}
-				r.of(space).Join(topic, string(key), string(meta))
-			}
-			rest = behind
+			r.of(space).Join(topic, string(key), string(meta))
 		}
-	}
-	if len(rest) > 0 {
-		return r, errMalformed
-	}
-	return r, nil
+		return nil
+	})
+	return r, err
 }

@@ -169,12 +169,12 @@ func (k *Kind) snapshot(size int, yield func(part []byte)) {
 	k.mu.Lock()
 	trackers := maps.Clone(k.trackers)
 	k.mu.Unlock()
-	w := partWriter{size: size, yield: yield}
+	w := newListWriter(size, yield)
 	for _, space := range slices.Sorted(maps.Keys(trackers)) {
 		w.space(space)
 		trackers[space].Own(w.presence)
 	}
-	w.flush()
+	w.Flush()
 }
 
 // restore replaces what p has.

@@ -9,93 +9,24 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/internal/hubtest"
 	"github.com/mycelium-rt/mycelium/internal/race"
+	"github.com/mycelium-rt/mycelium/internal/records"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hub carries packets between nodes of this process; each node has a goroutine that receives.
-type hub struct {
-	mu    sync.Mutex
-	nodes map[cluster.LogID]*port // guarded by mu
-}
-
-type port struct {
-	hub     *hub
-	self    cluster.LogID
-	packets chan []byte
-	cut     atomic.Bool // nothing leaves it
-	reader  sync.WaitGroup
-}
-
-func newHub() *hub { return &hub{nodes: make(map[cluster.LogID]*port)} }
-
-func (p *port) Open(self cluster.LogID, receive func([]byte)) error {
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	p.self, p.hub.nodes[self] = self, p
-	p.reader.Go(func() {
-		for b := range p.packets {
-			receive(b)
-		}
-	})
-	return nil
-}
-
-func (p *port) ToAll(data []byte) error {
-	if p.cut.Load() {
-		return nil
-	}
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	for log, other := range p.hub.nodes {
-		if log != p.self {
-			other.put(data)
-		}
-	}
-	return nil
-}
-
-func (p *port) To(log cluster.LogID, data []byte) {
-	if p.cut.Load() {
-		return
-	}
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	if other := p.hub.nodes[log]; other != nil {
-		other.put(data)
-	}
-}
-
-// put drops what there is no room for, as a network does.
-func (p *port) put(data []byte) {
-	select {
-	case p.packets <- slices.Clone(data):
-	default:
-	}
-}
-
-func (p *port) Close() error {
-	p.hub.mu.Lock()
-	delete(p.hub.nodes, p.self)
-	close(p.packets) // nobody sends: what does holds mu and finds it gone
-	p.hub.mu.Unlock()
-	p.reader.Wait()
-	return nil
-}
-
 // server is a node with a tracker, and counts what its clients are told.
 type server struct {
-	port    *port
+	port    *hubtest.Port[cluster.LogID]
 	node    *cluster.Node
 	kind    *Kind
 	tracker *presence.Tracker
@@ -119,9 +50,9 @@ func (s *server) BroadcastLocal(_, _ string, payload any) error {
 	return nil
 }
 
-func startServer(t testing.TB, h *hub, name string) *server {
+func startServer(t testing.TB, h *hubtest.Hub[cluster.LogID], name string) *server {
 	t.Helper()
-	s := &server{kind: New(), port: &port{hub: h, packets: make(chan []byte, 100_000)}}
+	s := &server{kind: New(), port: h.Port()}
 	node, err := cluster.Start(s.port, cluster.SystemClock(), cluster.Options{Name: name, Kinds: s.kind.Types()})
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +99,7 @@ func (s *server) list(topic string) string {
 
 // TestSpaces: nodes have each other's presences, of the same space only, whether the tracker or the presence came first.
 func TestSpaces(t *testing.T) {
-	h := newHub()
+	h := hubtest.New[cluster.LogID]()
 	a, b, other := startServer(t, h, "a"), startServer(t, h, "b"), startServer(t, h, "c")
 	a.open(t, "chat")
 	other.open(t, "game")
@@ -221,7 +152,7 @@ func TestBeforeStart(t *testing.T) {
 // TestNextTracker: a tracker that is made before the last one of its space is closed takes
 // its place then, unless it is closed first.
 func TestNextTracker(t *testing.T) {
-	h := newHub()
+	h := hubtest.New[cluster.LogID]()
 	a, b := startServer(t, h, "a"), startServer(t, h, "b")
 	a.open(t, "chat")
 	b.open(t, "chat")
@@ -260,10 +191,10 @@ func TestNextTracker(t *testing.T) {
 
 // TestDistinct: nodes with the same number in their phx_refs are noticed.
 func TestDistinct(t *testing.T) {
-	h := newHub()
+	h := hubtest.New[cluster.LogID]()
 	var nodes []*cluster.Node
 	for i, id := range []cluster.LogID{0x1234_000000000001, 0x1234_000000000002, 0x4321_000000000001} {
-		n, err := cluster.Start(&port{hub: h, packets: make(chan []byte, 100)}, cluster.SystemClock(), cluster.Options{Name: fmt.Sprint(i), ID: id})
+		n, err := cluster.Start(h.Port(), cluster.SystemClock(), cluster.Options{Name: fmt.Sprint(i), ID: id})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -283,7 +214,7 @@ func TestParts(t *testing.T) {
 	want := []string{"a/1/ann", "a/1/bob", "a/2/ann", "b/2/" + strings.Repeat("x", 300)}
 	for size := 1; size < 100; size += 7 {
 		var parts [][]byte
-		w := partWriter{size: size, yield: func(part []byte) { parts = append(parts, part) }}
+		w := newListWriter(size, func(part []byte) { parts = append(parts, part) })
 		last := ""
 		for i, name := range want {
 			f := strings.Split(name, "/")
@@ -293,8 +224,8 @@ func TestParts(t *testing.T) {
 			}
 			w.presence(f[1], f[2], fmt.Sprintf(`{"phx_ref":"%016d"}`, i))
 		}
-		w.record(99, []byte("of a later version"))
-		w.flush()
+		w.Record(99, []byte("of a later version"))
+		w.Flush()
 		read := func(parts [][]byte) (got []string, err error) {
 			all, err := readParts(slices.Values(parts))
 			for space, roster := range all {
@@ -328,8 +259,8 @@ func TestParts(t *testing.T) {
 
 // FuzzEntry: nothing that a peer sends ends the node.
 func FuzzEntry(f *testing.F) {
-	f.Add(cluster.TypeJoin, append(appendText(appendText(appendText(nil, "s"), "t"), "k"), `{"phx_ref":"0123456789012345"}`...))
-	f.Add(cluster.TypeLeave, append(appendText(appendText(appendText(nil, "s"), "t"), "k"), `0123456789012345`...))
+	f.Add(cluster.TypeJoin, append(records.AppendText(records.AppendText(records.AppendText(nil, "s"), "t"), "k"), `{"phx_ref":"0123456789012345"}`...))
+	f.Add(cluster.TypeLeave, append(records.AppendText(records.AppendText(records.AppendText(nil, "s"), "t"), "k"), `0123456789012345`...))
 	f.Fuzz(func(t *testing.T, typ byte, body []byte) {
 		k := New()
 		tracker := presence.New(&server{}, presence.Options{})
@@ -358,7 +289,7 @@ func TestHundredThousand(t *testing.T) {
 	if race.Enabled || testing.Short() {
 		size = 9_999
 	}
-	h := newHub()
+	h := hubtest.New[cluster.LogID]()
 	servers := []*server{startServer(t, h, "a"), startServer(t, h, "b"), startServer(t, h, "c")}
 	for _, s := range servers {
 		s.open(t, "chat")
@@ -387,7 +318,7 @@ func TestHundredThousand(t *testing.T) {
 
 	began = time.Now()
 	left := size - servers[2].own()
-	servers[2].port.cut.Store(true)
+	servers[2].port.SetMute(true)
 	for _, s := range []*server{servers[0], servers[1], late} {
 		wait(t, "those of the killed node are gone", func() bool { return s.keys() == left })
 		s.mu.Lock()

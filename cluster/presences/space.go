@@ -1,9 +1,8 @@
 package presences
 
 import (
-	"encoding/binary"
-
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/internal/records"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -34,11 +33,7 @@ func (s *space) Leave(topic, key, ref string) { s.append(cluster.TypeLeave, topi
 
 func (s *space) append(typ byte, topic, key, rest string) {
 	var buf [256]byte
-	b := appendText(appendText(appendText(buf[:0], s.name), topic), key)
+	b := records.AppendText(records.AppendText(records.AppendText(buf[:0], s.name), topic), key)
 	// It fails only if the node is closed, which the others know by then.
 	_, _ = s.kind.node.Load().AppendState(typ, append(b, rest...))
-}
-
-func appendText(b []byte, text string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }

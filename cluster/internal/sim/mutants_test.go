@@ -105,7 +105,7 @@ var plantedBugs = []mutant{
 		"if _, stays := by.topics[topic][ref]; !stays {", "if _, stays := by.topics[topic][ref]; !stays || len(sh.presences) > 5 {"},
 	{"convergence", "changes during a snapshot are left out of it", "presences/kind.go",
 		"		e.change(typ, rosters.of(e.space))\n", "		_, _ = typ, e\n"},
-	{"convergence", "a record split over two parts of a snapshot is lost", "presences/format.go",
+	{"convergence", "a record split over two parts of a snapshot is lost", "../internal/records/records.go",
 		"rest = append(rest, part...)", "rest = append([]byte(nil), part...)"},
 	{"convergence", "a node's snapshot has presences of other nodes", "../presence/replicator.go",
 		"if meta := sent(tp, p); meta != \"\" && p.holder.isOwn() {", "if meta := sent(tp, p); meta != \"\" {"},
