@@ -136,20 +136,29 @@ func TestConnectBlocks(t *testing.T) {
 	})
 }
 
-// A Connect that never comes back ends with the handshake's time.
+// A Connect that does not come back has the handshake's time. Its client is answered
+// then, whether Connect looks at its context or not.
 func TestConnectTimeout(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HandshakeTimeout = 200 * time.Millisecond
-		s := serve(t, o, channels.SocketOptions{Connect: func(ctx context.Context, _ *channels.Socket, _ *channels.Request) error {
+		forever := make(chan struct{})
+		s := serve(t, o, channels.SocketOptions{Connect: func(ctx context.Context, _ *channels.Socket, r *channels.Request) error {
+			if r.Params.Get("deaf") != "" {
+				<-forever
+			}
 			<-ctx.Done()
 			return ctx.Err()
 		}}, room())
-		c, err := wstest.Dial(s.addr, "/socket/websocket", nil)
-		if err == nil {
-			c.Drop()
-			t.Error("connected")
-		} else if isTimeout(err) {
-			t.Error("not answered")
+		t.Cleanup(func() { close(forever) })
+		for query, want := range map[string][]int{"": {http.StatusForbidden, http.StatusServiceUnavailable}, "?deaf=1": {http.StatusServiceUnavailable}} {
+			c, err := wstest.Dial(s.addr, "/socket/websocket"+query, nil)
+			var refused *wstest.StatusError
+			if err == nil {
+				c.Drop()
+				t.Error("connected")
+			} else if !errors.As(err, &refused) || !slices.Contains(want, refused.Status) {
+				t.Errorf("%q: %v, want %v", query, err, want)
+			}
 		}
 	})
 }

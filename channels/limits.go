@@ -68,8 +68,8 @@ type Limits struct {
 	// than 100 header fields, is answered with 431. Default 16 KiB.
 	HeaderBytes int
 	// HandshakeTimeout is how long a client may take to send the header of a
-	// request. It also bounds each pause while a client sends a body or reads
-	// an answer, and with one more second for every 8 KiB the whole of either.
+	// request, and Connect to decide, after which the client gets a 503. It also
+	// bounds each pause while a client sends a body or reads an answer, and with one more second for every 8 KiB the whole of either.
 	// A handler of Options.Handler can set other deadlines with
 	// http.ResponseController. Default 10 s.
 	HandshakeTimeout time.Duration

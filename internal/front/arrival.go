@@ -108,8 +108,15 @@ func (a *arrival) collect(c *netloop.Conn, data []byte) {
 	}
 }
 
-// HandleTimeout closes a connection whose request has not come.
-func (a *arrival) HandleTimeout(c *netloop.Conn) { c.Close(errHandshakeTimeout) }
+// HandleTimeout closes a connection whose request has not come. A client whose request
+// nobody has decided on in time is told to come again.
+func (a *arrival) HandleTimeout(c *netloop.Conn) {
+	if a.waiting {
+		a.refuse(c, admission.Unavailable("1"))
+		return
+	}
+	c.Close(errHandshakeTimeout)
+}
 
 // HandleClose ends the count of the connection.
 func (a *arrival) HandleClose(*netloop.Conn, error) { a.ticket.Leave() }
