@@ -69,7 +69,8 @@ type Limits struct {
 	HeaderBytes int
 	// HandshakeTimeout is how long a client may take to send the header of a
 	// request, and Connect to decide, after which the client gets a 503. It also
-	// bounds each pause while a client sends a body or reads an answer, and with one more second for every 8 KiB the whole of either.
+	// bounds each pause while a client sends a body or reads an answer, and with
+	// one more second for every 8 KiB the whole of either.
 	// A handler of Options.Handler can set other deadlines with
 	// http.ResponseController. Default 10 s.
 	HandshakeTimeout time.Duration
