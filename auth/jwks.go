@@ -2,13 +2,13 @@ package auth
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/internal/netguard"
 	"github.com/mycelium-rt/mycelium/units"
 )
 
@@ -66,7 +66,7 @@ func (j JWKS) check() (wrong fielderr.List) {
 			wrong.Add(fmt.Sprintf("/urls/%d", i), "has %s, which stands for a secret where one is shown: give the secret", hidden)
 		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 			wrong.Add(fmt.Sprintf("/urls/%d", i), "is not an address like \"https://example.com/.well-known/jwks.json\"")
-		case j.PublicOnly && namesPrivate(u.Hostname()):
+		case j.PublicOnly && netguard.NamesPrivate(u.Hostname()):
 			wrong.Add(fmt.Sprintf("/urls/%d", i), "is of this machine or of a private network: it must be on the internet")
 		case !j.trusts(u):
 			wrong.Add(fmt.Sprintf("/urls/%d", i), "is http: it must be https, or allow_http must be true")
@@ -93,11 +93,7 @@ func (j JWKS) check() (wrong fielderr.List) {
 
 // trusts reports whether answers from u cannot be changed on the way.
 func (j JWKS) trusts(u *url.URL) bool {
-	if u.Scheme == "https" || j.AllowHTTP {
-		return true
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	return u.Scheme == "https" || j.AllowHTTP || netguard.IsLoopback(u.Hostname())
 }
 
 // shownURL returns an address for logs: without the password and the query,

@@ -1,0 +1,321 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	cryptorand "crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/netguard"
+)
+
+// Options configure a [Caller]. All but Header and Log must be set.
+type Options struct {
+	URL    string
+	Secret Secret
+	// Timeout bounds a call with all that belongs to it: waiting for its turn, connecting, all tries.
+	Timeout time.Duration
+	// Concurrency bounds the requests in flight. Eight times as many calls may wait for their turn.
+	Concurrency int
+	// PublicOnly refuses back ends that are not on the public internet.
+	PublicOnly bool
+	// Header has additional fields, such as Authorization.
+	Header http.Header
+	Log    *logging.Log // of the breaker; nil: none
+}
+
+const (
+	// MaxAnswer bounds an answer, in bytes.
+	MaxAnswer = 1 << 20
+	// waitingFactor times Options.Concurrency calls may wait.
+	waitingFactor = 8
+	// smallBody is how much of a body that nobody wants is read, in bytes.
+	smallBody = 4 << 10
+	// idleTimeout is how long an unused connection is kept: less than the 5 s of Node.js, uvicorn and
+	// Apache, so that no request meets a connection that the back end is closing.
+	idleTimeout = 4 * time.Second
+	// maxTries and firstRetry are of calls that may be repeated. The pause doubles with each.
+	maxTries   = 3
+	firstRetry = 100 * time.Millisecond
+)
+
+// Errors of Call. They name no address.
+var (
+	// ErrBusy: too many calls wait already.
+	ErrBusy = errors.New("webhook: too many requests wait for the back end")
+	// ErrAway: the back end has failed several times, and is left alone for a while.
+	ErrAway = errors.New("webhook: the back end is away")
+	// ErrTooLarge: the answer has more than MaxAnswer bytes.
+	ErrTooLarge = fmt.Errorf("webhook: the answer has more than %d bytes", MaxAnswer)
+)
+
+// StatusError is a back end's answer with a status other than 2xx.
+type StatusError struct {
+	Status     int
+	RetryAfter time.Duration // as the back end asks; 0: it does not
+}
+
+func (e *StatusError) Error() string {
+	if e.Status >= 300 && e.Status < 400 {
+		return fmt.Sprintf("webhook: the back end answered with status %d: redirects are not followed, give the final address", e.Status)
+	}
+	return fmt.Sprintf("webhook: the back end answered with status %d", e.Status)
+}
+
+// isFailure reports whether the back end could not do its work, unlike one that says that the request was wrong.
+func (e *StatusError) isFailure() bool {
+	return e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout
+}
+
+// Message is one request.
+type Message struct {
+	// ID is sent as Webhook-Id, and is the same for all tries; empty: a new one.
+	ID   string
+	Body []byte // JSON; it must not change during the call
+	// Repeat permits sending the message again although the back end may have handled it already.
+	// Otherwise it is only sent again if no connection was made.
+	Repeat bool
+	// Accept, if not nil, takes the body of the answer. An error means that the back end does not
+	// work. It may be called once for each try, and owns answer.
+	Accept func(answer []byte) error
+}
+
+// NewID returns an id for a message.
+func NewID() string { return "msg_" + cryptorand.Text() }
+
+// Caller sends messages to one back end. Its methods are safe for concurrent use.
+type Caller struct {
+	options Options
+	url     *url.URL
+	host    string
+	header  http.Header
+	client  transport
+	slots   chan struct{} // full: Options.Concurrency requests are in flight
+	breaker breaker
+	now     func() time.Time
+
+	waiting atomic.Int64
+	counts  counts
+}
+
+// transport is a netguard.Transport.
+type transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+// New returns a caller. Close ends it.
+func New(o Options) (*Caller, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, errors.New("webhook: the address must be like https://example.com/mycelium")
+	}
+	header := o.Header.Clone()
+	if header == nil {
+		header = make(http.Header)
+	}
+	header.Set("Content-Type", "application/json")
+	header.Set("User-Agent", "mycelium")
+	if u.User != nil {
+		password, _ := u.User.Password()
+		r := http.Request{Header: header}
+		r.SetBasicAuth(u.User.Username(), password)
+		u.User = nil
+	}
+	return &Caller{
+		options: o, url: u, header: header, slots: make(chan struct{}, o.Concurrency), now: time.Now,
+		client: netguard.NewTransport(netguard.Options{
+			PublicOnly: o.PublicOnly, DialTimeout: o.Timeout, IdleConns: o.Concurrency, IdleTimeout: idleTimeout,
+		}),
+	}, nil
+}
+
+// Close closes the connections that are not in use.
+func (c *Caller) Close() { c.client.CloseIdleConnections() }
+
+// Call sends a message and returns nil if the back end has answered with a status of 2xx and
+// m.Accept took it. It ends soon after ctx, and within Options.Timeout.
+func (c *Caller) Call(ctx context.Context, m Message) error {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	ok, probe := c.breaker.allow(c.now())
+	if !ok {
+		c.counts.away.Add(1)
+		return ErrAway
+	}
+	if err := c.enter(ctx); err != nil {
+		c.breaker.forget(probe)
+		return err
+	}
+	defer c.leave()
+	if !probe && c.breaker.isOpen() { // it has opened while the call waited
+		c.counts.away.Add(1)
+		return ErrAway
+	}
+	err := c.try(ctx, &m)
+	c.note(ctx, probe, err)
+	return err
+}
+
+// enter waits until a request may be sent.
+func (c *Caller) enter(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	defer c.waiting.Add(-1)
+	if c.waiting.Add(1) > int64(waitingFactor*c.options.Concurrency) {
+		c.counts.busy.Add(1)
+		return ErrBusy
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		if errors.Is(context.Cause(ctx), context.Canceled) { // the caller has lost interest
+			return ctx.Err()
+		}
+		c.counts.busy.Add(1)
+		return ErrBusy
+	}
+}
+
+func (c *Caller) leave() { <-c.slots }
+
+// note counts the outcome of a call.
+func (c *Caller) note(ctx context.Context, probe bool, err error) {
+	var status *StatusError
+	failed := err != nil && !(errors.As(err, &status) && !status.isFailure())
+	if failed && errors.Is(context.Cause(ctx), context.Canceled) { // the caller has lost interest
+		c.breaker.forget(probe)
+		return
+	}
+	if failed {
+		c.counts.failed.Add(1)
+	}
+	if !c.breaker.report(c.now(), probe, !failed) || c.options.Log == nil {
+		return
+	}
+	if failed {
+		c.options.Log.Warn("back end taken for away: requests to it are paused").Err(err).Str("url", c.Shown()).Write()
+	} else {
+		c.options.Log.Info("back end answers again").Str("url", c.Shown()).Write()
+	}
+}
+
+// Shown returns the address without its query and password, which may be secrets.
+func (c *Caller) Shown() string { return c.url.Scheme + "://" + c.url.Host + c.url.Path }
+
+// try sends a message until it is answered, as often as that is safe.
+func (c *Caller) try(ctx context.Context, m *Message) error {
+	if m.ID == "" {
+		m.ID = NewID()
+	}
+	for n, pause := 1, firstRetry; ; n, pause = n+1, 2*pause {
+		err := c.send(ctx, m)
+		if err == nil || n == maxTries || !m.mayRepeat(err) || !sleep(ctx, pause/2+rand.N(pause)) {
+			return err
+		}
+		c.counts.retries.Add(1)
+	}
+}
+
+// mayRepeat reports whether the message may be sent again after err.
+func (m *Message) mayRepeat(err error) bool {
+	if netguard.NotSent(err) {
+		return true
+	}
+	var status *StatusError
+	if errors.As(err, &status) && !status.isFailure() {
+		return false
+	}
+	return m.Repeat
+}
+
+// sleep waits for d, and reports false if ctx ends before that.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < d {
+		return false
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// send sends a message once.
+func (c *Caller) send(ctx context.Context, m *Message) error {
+	c.counts.sent.Add(1)
+	r := &http.Request{
+		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: c.signedHeader(m), ContentLength: int64(len(m.Body)), Body: io.NopCloser(bytes.NewReader(m.Body)),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.Body)), nil },
+	}
+	answer, err := c.client.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode < 200 || answer.StatusCode > 299 {
+		io.CopyN(io.Discard, answer.Body, smallBody) //nolint:errcheck // so that the connection can be used again
+		return &StatusError{Status: answer.StatusCode, RetryAfter: retryAfter(answer.Header.Get("Retry-After"))}
+	}
+	if m.Accept == nil {
+		io.CopyN(io.Discard, answer.Body, smallBody) //nolint:errcheck // as above
+		return nil
+	}
+	text, err := readAnswer(answer)
+	if err != nil {
+		return err
+	}
+	return m.Accept(text)
+}
+
+func (c *Caller) signedHeader(m *Message) http.Header {
+	h := make(http.Header, len(c.header)+4)
+	for name, values := range c.header {
+		h[name] = values
+	}
+	c.options.Secret.Sign(h, m.ID, c.now(), m.Body)
+	return h
+}
+
+// readAnswer reads the body of an answer, which grows as it comes: its Content-Length need not be true.
+func readAnswer(answer *http.Response) ([]byte, error) {
+	size := answer.ContentLength
+	if size > MaxAnswer {
+		return nil, ErrTooLarge
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, min(max(size, 512), 8<<10)+bytes.MinRead))
+	n, err := buf.ReadFrom(io.LimitReader(answer.Body, MaxAnswer+1))
+	switch {
+	case n > MaxAnswer:
+		return nil, ErrTooLarge
+	case err != nil:
+		return nil, fmt.Errorf("webhook: reading the answer: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// retryAfter returns the value of a field Retry-After in seconds; dates, which nobody sends here, count as none.
+func retryAfter(text string) time.Duration {
+	seconds, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
