@@ -67,6 +67,13 @@ func runTrials(t *testing.T, trials []trial) {
 		go func() {
 			defer func() { <-slots; group.Done() }()
 			err := againstScript(t, one)
+			for range 3 {
+				if one.wantErr == "" || err != nil {
+					break
+				}
+				// What is sent too often may come after settleTime on a busy machine.
+				err = againstScript(t, one)
+			}
 			switch {
 			case one.wantErr == "" && err != nil:
 				t.Errorf("%s: %v", one.label, err)
