@@ -103,7 +103,8 @@ type Endpoint struct {
 	// perLoop[i] is owned by loop i.
 	perLoop []perLoop
 
-	live        atomic.Pointer[Limits] // the limits of all connections together
+	live        atomic.Pointer[Limits]   // the limits of all connections together
+	observer    atomic.Pointer[observed] // nil: nobody observes
 	counters    counters
 	connections atomic.Int64 // connections of sockets, until HandleClose
 	callbacks   atomic.Int64 // callbacks that run on goroutines, or wait for one

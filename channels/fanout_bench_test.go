@@ -45,7 +45,7 @@ func BenchmarkFanOutBlocks(b *testing.B) {
 			took := make([]time.Duration, 0, b.N)
 			for range b.N {
 				start := time.Now()
-				if err := e.broadcast("room:1", "msg", Payload{Data: []byte(`{"body":"hello"}`)}, nil); err != nil {
+				if err := e.broadcast("room:1", "msg", Payload{Data: []byte(`{"body":"hello"}`)}, nil, nil); err != nil {
 					b.Fatal(err)
 				}
 				e.onLoop(0, func() {}) // behind it

@@ -145,7 +145,7 @@ func (c *Context) endChannel(reason error) {
 // kill ends the channel from the loop: nothing more is sent for it. It returns a Go channel that is closed when the
 // last callback has returned, or nil if it has.
 func (c *Context) kill(reason error) <-chan struct{} {
-	c.release()
+	c.release(reason)
 	c.life.mu.Lock()
 	if c.unnoticedLocked() {
 		c.life.cause, c.life.phase = reason, phaseOver
@@ -202,9 +202,11 @@ func (c *Context) overLocked() <-chan struct{} {
 	return x.over
 }
 
-// release ends the view: it removes the channel from its topics and discards a pending join.
-func (c *Context) release() {
+// release ends the view: it removes the channel from its topics and discards a pending join. why is the reason of the
+// channel's end.
+func (c *Context) release(why error) {
 	if c.life.view == joined {
+		c.observeLeave(why)
 		c.socket.endpoint.counters.channels.Add(-1)
 	}
 	c.life.view = ended
@@ -228,6 +230,7 @@ func (c *Context) show(accepted bool) {
 		return
 	}
 	c.life.view = joined
+	c.observeJoin()
 	s.endpoint.pubsub.Subscribe(s.loop.Index(), c.topic, (*channelSubscriber)(c))
 	s.endpoint.counters.channels.Add(1)
 }
@@ -400,7 +403,10 @@ func (t *endNotice) Run() {
 	if c.life.view == ended { // by kill: the client has been told
 		return
 	}
-	c.release()
+	c.life.mu.Lock()
+	cause := c.life.cause
+	c.life.mu.Unlock()
+	c.release(cause)
 	c.socket.channels.remove(c)
 	event, payload := c.farewell()
 	c.socket.sendEnd(c, event, payload)

@@ -357,10 +357,10 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 
 // close ends the session. There is no Close frame: the client learns of it by
 // the status of its poll.
-func (s *pollSession) close(uint16, string) { s.endSession(errServerClosed) }
+func (s *pollSession) close(code uint16, _ string) { s.endSession(serverClose(code)) }
 
 // drop does the same as close.
-func (s *pollSession) drop() { s.endSession(errServerClosed) }
+func (s *pollSession) drop() { s.endSession(serverClose(0)) }
 
 // hold makes POSTs wait for their answers.
 func (s *pollSession) hold() { s.held = make(chan struct{}) }
@@ -385,7 +385,7 @@ func (s *pollSession) endSession(reason error) {
 	}
 	s.flush()
 	s.resume(nil)
-	defer s.socket.shutdown(ErrClosed) // last: it calls the application
+	defer s.socket.shutdown(reason) // last: it calls the application
 	s.socket.logClosed(reason)
 	s.expiry.Stop()
 	s.socket.endpoint.sessions.remove(s)

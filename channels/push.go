@@ -93,7 +93,7 @@ func (c *Context) RelayFrom(event string, p Payload) error { return c.broadcast(
 
 func (c *Context) broadcast(event string, p Payload, from *Context) error {
 	c.awaitCalm()
-	return c.socket.endpoint.broadcast(c.topic, event, p, from)
+	return c.socket.endpoint.broadcast(c.topic, event, p, from, c)
 }
 
 // awaitCalm waits while the endpoint is overloaded, but on a loop, which has to
@@ -124,7 +124,7 @@ func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 	if err != nil {
 		return err
 	}
-	return e.broadcast(topic, event, p, nil)
+	return e.broadcast(topic, event, p, nil, nil)
 }
 
 // BroadcastLocal is like Broadcast, but reaches only the clients of this node
@@ -167,12 +167,22 @@ func (e *Endpoint) broadcastDiff(topic, event string, d *prepared.Diff) error {
 	return e.pubsub.BroadcastLocal(topic, b, nil)
 }
 
-func (e *Endpoint) broadcast(topic, event string, p Payload, from *Context) error {
+// broadcast sends an event to all clients of a topic but from, if that is not nil. by
+// is the channel that broadcasts, nil for the program.
+func (e *Endpoint) broadcast(topic, event string, p Payload, from, by *Context) error {
 	b, err := objectBroadcast(topic, event, p)
 	if err != nil {
 		return err
 	}
-	if e.records(topic, event) {
+	if o := e.observer.Load(); o != nil && o.Observes(topic) {
+		return e.observeBroadcast(o, topic, b, from, by)
+	}
+	return e.sendBroadcast(topic, b, from)
+}
+
+// sendBroadcast records and sends a broadcast. It takes over the reference to b.
+func (e *Endpoint) sendBroadcast(topic string, b *broadcast, from *Context) error {
+	if e.records(topic, b.Event) {
 		return e.record(topic, b, from)
 	}
 	return e.sent(e.pubsub.Broadcast(topic, b, subscriberOf(from)))

@@ -149,6 +149,7 @@ func (s *Socket) open() {
 	}
 	s.endpoint.counters.sockets.Add(1)
 	s.endpoint.counters.opened.Add(1)
+	s.observeConnect()
 	if g := s.Guard(); g != nil {
 		defer s.callHook("Guard.Opened", func(*Socket) { g.Opened() })
 	}
@@ -194,9 +195,9 @@ func (s *Socket) queue(f *netloop.Frame) {
 // socket stays constant.
 const shrinkAbove = 1024
 
-// shutdown ends all channels of a socket whose connection ends. It may be
-// called more than once.
-func (s *Socket) shutdown(reason error) {
+// shutdown ends all channels of a socket whose connection ends, and why is the
+// reason. It may be called more than once.
+func (s *Socket) shutdown(why error) {
 	if s.closed() {
 		return
 	}
@@ -221,10 +222,11 @@ func (s *Socket) shutdown(reason error) {
 		defer s.callHook("Guard.Closed", func(*Socket) { g.Closed() })
 	}
 	defer s.callHook("Closed", s.mount.options.Closed)
+	defer s.observeDisconnect(why)
 	defer s.endpoint.counters.sockets.Add(-1)
 	all := s.channels.all()
 	s.channels = channelTable{}
-	callback.Each(all, func(c *Context) { c.kill(reason) })
+	callback.Each(all, func(c *Context) { c.kill(ErrClosed) })
 }
 
 // handleMessage handles one message from the client. data may be modified and

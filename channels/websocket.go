@@ -135,7 +135,7 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 	case websocket.OpClose:
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendCloseReply(f.Bytes(), payload))
-		w.endConn(f, errClientClosed, closeGrace)
+		w.endConn(f, errClientClosed, closeGrace, errClientClosed)
 		return websocket.ErrStop
 	}
 	return nil
@@ -162,7 +162,7 @@ func (w *websocketConn) HandleTimeout(c *netloop.Conn) {
 		return
 	}
 	w.socket.line(zerolog.DebugLevel, "idle socket closed").Write()
-	w.close(closeProtocolError, "")
+	w.endWithCode(closeProtocolError, "", closeGrace, errIdle)
 }
 
 // HandleClose handles the end of the connection, whatever caused it.
@@ -177,7 +177,7 @@ func (w *websocketConn) HandleClose(_ *netloop.Conn, reason error) {
 	}()
 	w.decoder.Reset()
 	w.socket.logClosed(reason)
-	w.socket.shutdown(ErrClosed)
+	w.socket.shutdown(reason)
 }
 
 // send queues a frame.
@@ -189,27 +189,32 @@ func (w *websocketConn) close(code uint16, reason string) { w.closeWithin(code, 
 // closeWithin is close with a bound on how long the client has to take its
 // queued frames and to answer.
 func (w *websocketConn) closeWithin(code uint16, reason string, grace time.Duration) {
+	w.endWithCode(code, reason, grace, serverClose(code))
+}
+
+// endWithCode sends a Close frame. why is the reason of the socket's end.
+func (w *websocketConn) endWithCode(code uint16, reason string, grace time.Duration, why error) {
 	if w.socket.closed() {
 		return
 	}
 	f := netloop.NewFrame(websocket.MaxHeaderSize + 2 + len(reason))
 	f.SetBytes(websocket.AppendClose(f.Bytes(), code, reason))
-	w.endConn(f, errServerClosed, grace)
+	w.endConn(f, errServerClosed, grace, why)
 }
 
 // endConn sends a Close frame, the last frame of the connection. The channels
 // end now, because nothing of theirs may follow it. What the client still sends
-// is read only for a short time.
-func (w *websocketConn) endConn(closeFrame *netloop.Frame, reason error, grace time.Duration) {
+// is read only for a short time. why is the reason of the socket's end.
+func (w *websocketConn) endConn(closeFrame *netloop.Frame, reason error, grace time.Duration, why error) {
 	w.conn.Send(closeFrame)
 	w.conn.CloseAfterFlush(reason, grace)
 	w.decoder.Reset()
-	w.socket.shutdown(ErrClosed)
+	w.socket.shutdown(why)
 }
 
 // drop ends the connection without a Close frame.
 func (w *websocketConn) drop() {
-	w.socket.shutdown(ErrClosed)
+	w.socket.shutdown(serverClose(0))
 	w.conn.CloseAfterFlush(errServerClosed, closeGrace)
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/prepared"
@@ -32,10 +33,11 @@ type Tracker struct {
 	again       func(channel any) error // PushState
 	fetcher     *fetcher                // nil without Fetch
 
-	refs    refSource
-	timers  sync.WaitGroup // armed or running window timers, and the goroutine of watch
-	watch   *watch         // nil without HandleMetas
-	stripes []stripe
+	refs     refSource
+	timers   sync.WaitGroup           // armed or running window timers, and the goroutine of watch
+	watch    *watch                   // nil without HandleMetas
+	observer atomic.Pointer[Observer] // nil: nobody observes
+	stripes  []stripe
 }
 
 // stripe is a share of the topics and of the channels that track in them. It fills a cache line, so that its lock shares none
@@ -285,6 +287,9 @@ func (t *Tracker) Close() {
 	}
 	if r != nil {
 		t.Own(func(topic, key, meta string) { r.Leave(topic, key, refOf(meta)) })
+	}
+	if at := t.observer.Load(); at != nil {
+		t.Own((*at).PresenceLeft)
 	}
 	for i := range t.stripes {
 		s := &t.stripes[i]

@@ -87,6 +87,7 @@ func (t *Tracker) publish(s *stripe, tp *topic, told []changedEntry) {
 	if t.options.Replicator != nil {
 		t.replicate(tp, told)
 	}
+	t.observe(tp, told)
 	if tp.diffs {
 		t.sendDiff(s, tp, told)
 	}
