@@ -117,6 +117,8 @@ var Rules = []Rule{
 		"share divides what clients have in common; it knows counts and names"),
 	layer("internal/site", []string{"internal/config", "internal/logging"},
 		"the pages speak the protocol from the browser, not through our packages"),
+	layer("internal/outbox", nil,
+		"outbox keeps records; what they mean is known to whoever appends them"),
 	layer("internal/membership", []string{"cluster", "internal/logging"},
 		"membership looks at a node; what clients do is not its concern"),
 	layer("internal/metrics", []string{"channels", "presence", "internal/bearer", "internal/membership"},

@@ -1,0 +1,151 @@
+package outbox
+
+import (
+	"errors"
+	"os"
+)
+
+// maxReadBuffer is the most that a reader keeps of memory for the next records.
+const maxReadBuffer = 2 << 20
+
+// Reader reads a log from a number on. It belongs to one goroutine.
+type Reader struct {
+	log  *Log
+	next uint64
+	at   *segment // nil: next is to be found
+	off  int64
+	buf  []byte
+}
+
+// NewReader returns a reader that begins with a number; 0 is the oldest record.
+func (l *Log) NewReader(from uint64) *Reader { return &Reader{log: l, next: from} }
+
+// Next returns the number of the next record that Read returns, if there is one.
+func (r *Reader) Next() uint64 { return r.next }
+
+// Seek continues at another number.
+func (r *Reader) Seek(to uint64) {
+	if to != r.next {
+		r.next, r.at = to, nil
+	}
+}
+
+// Read returns the next records: at least one if there is one, and no more than about
+// 256 KiB. They are valid until the next call. lost is how many records before them
+// have been removed.
+func (r *Reader) Read() (records []Record, lost uint64, err error) {
+	for len(records) == 0 {
+		if r.at == nil {
+			n, err := r.locate()
+			lost += n
+			if err != nil {
+				return nil, lost, err
+			}
+		}
+		records, err = r.readHere()
+		switch {
+		case errors.Is(err, os.ErrClosed): // removed meanwhile
+			if r.log.isClosed() {
+				return nil, lost, ErrClosed
+			}
+			r.at = nil
+			continue
+		case err != nil:
+			return nil, lost, err
+		}
+		if len(records) == 0 {
+			n, more := r.advance()
+			lost += n
+			if !more {
+				return nil, lost, nil
+			}
+		}
+	}
+	r.next = records[len(records)-1].Seq + 1
+	return records, lost, nil
+}
+
+func (l *Log) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// locate finds the segment and the offset of next.
+func (r *Reader) locate() (lost uint64, err error) {
+	s := r.log.find(r.next)
+	if s.first > r.next {
+		if r.next > 0 {
+			lost = s.first - r.next
+		}
+		r.next = s.first
+	}
+	r.at, r.off = s, 0
+	var head [headSize]byte
+	for seq := s.first; seq < r.next; seq++ {
+		n, err := s.readAt(head[:], r.off)
+		if errors.Is(err, os.ErrClosed) { // removed meanwhile
+			r.at = nil
+			if r.log.isClosed() {
+				return lost, ErrClosed
+			}
+			more, err := r.locate()
+			return lost + more, err
+		}
+		if err != nil || n < headSize {
+			return lost, err
+		}
+		r.off += int64(recordBytes(head[:]))
+	}
+	return lost, nil
+}
+
+// readHere reads from the present segment.
+func (r *Reader) readHere() (records []Record, err error) {
+	if len(r.buf) == 0 || len(r.buf) > maxReadBuffer {
+		r.buf = make([]byte, readSize)
+	}
+	for {
+		n, err := r.at.readAt(r.buf, r.off)
+		if err != nil {
+			return nil, err
+		}
+		used := 0
+		for {
+			record, size, err := readRecord(r.buf[used:n])
+			if err != nil && used == 0 { // damaged since it was opened: the rest of the segment is lost
+				r.off = r.at.bytes()
+				return nil, nil
+			}
+			if err != nil || size == 0 {
+				break
+			}
+			used += size
+			records = append(records, record)
+		}
+		r.off += int64(used)
+		if used > 0 || n < headSize {
+			return records, nil
+		}
+		r.buf = make([]byte, recordBytes(r.buf)) // one record is larger than the buffer
+	}
+}
+
+// advance moves to the next segment. It returns false if there is none yet. lost is how
+// many records lie between, which were damaged.
+func (r *Reader) advance() (lost uint64, more bool) {
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.segments {
+		if s.first > r.at.first {
+			if r.off < r.at.bytes() { // appended since, before s was begun
+				return 0, true
+			}
+			lost = s.first - r.next
+			r.at, r.off, r.next = s, 0, s.first
+			return lost, true
+		}
+	}
+	return 0, false
+}
