@@ -2,30 +2,59 @@ package history
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
-// erasure says which messages of a topic are erased. The zero erasure erases all.
+// erasure says which messages of a topic are erased.
+//
+// It is kept, and is part of snapshots, for as long as a node that was cut off, or that is
+// started again, may have what is erased. So what it erases must be the same on every node and
+// at any time: one message, or messages up to a position.
 type erasure struct {
 	id     ID    // of one message; zero: of more than one
-	before int64 // Unix milliseconds; 0: whenever they were recorded
+	before int64 // only those that were recorded before, Unix milliseconds; 0: all
+	upTo   marks // the last messages that may be erased, unless id is set
+	at     int64 // when it was made, Unix milliseconds
 }
 
-func (e erasure) matches(k *kept) bool {
+func (e *erasure) matches(log LogID, number uint64, ms int64) bool {
+	if e.id != (ID{}) {
+		return log == e.id.Log && number == e.id.Number
+	}
+	return number <= e.upTo.of(log) && (e.before == 0 || ms < e.before)
+}
+
+// covers reports whether e erases everything that o does.
+func (e *erasure) covers(o *erasure) bool {
 	switch {
 	case e.id != ID{}:
-		return k.log == e.id.Log && k.number == e.id.Number
-	case e.before != 0:
-		return k.ms < e.before
+		return o.id == e.id
+	case o.id != ID{}:
+		return e.before == 0 && o.id.Number <= e.upTo.of(o.id.Log)
+	case e.before != 0 && (o.before == 0 || o.before > e.before):
+		return false
 	}
-	return true
+	return !slices.ContainsFunc(o.upTo, func(m mark) bool { return m.number > e.upTo.of(m.log) })
 }
+
+const (
+	// keepErasure is how much longer than messages an erasure is kept: more than the
+	// clocks of nodes differ.
+	keepErasure = 10 * time.Minute
+	// maxErasures bounds the erasures that are kept of a topic. A rule keeps fewer
+	// messages, unless it keeps very many.
+	maxErasures = 1000
+)
+
+// memory is what an erasure counts against the store's memory.
+func (e *erasure) memory() int64 { return int64(64 + 16*len(e.upTo)) }
 
 // Delete drops all messages of a topic, and returns how many there were on this node.
 // Clients that come back are not told that they missed them. In a shared space the other
-// nodes drop them too.
+// nodes drop them too, also those that cannot be reached for a while.
 func (sp *Space) Delete(topic string) int { return sp.eraseAll(topic, erasure{}) }
 
 // Erase drops one message of a topic, as [Space.Delete] does, and reports whether it was
@@ -40,22 +69,132 @@ func (sp *Space) TrimBefore(topic string, at time.Time) int {
 
 // eraseAll erases messages here and, in a shared space, on the other nodes.
 func (sp *Space) eraseAll(topic string, e erasure) int {
-	n := sp.erase(topic, e.matches)
-	if l := sp.logs.Load(); l.erase != nil {
+	l, now := sp.logs.Load(), sp.store.now()
+	e.at = now.UnixMilli()
+	n := sp.erase(topic, func() *erasure {
+		if e.id == (ID{}) {
+			e.upTo = l.position(now).marks
+		}
+		return &e
+	})
+	if l.erase != nil {
 		l.erase(e.append(records.AppendText(records.AppendText(nil, sp.name), topic)))
 	}
 	return n
 }
 
+// erase erases messages of a topic on this node. made is called under the topic's lock.
+func (sp *Space) erase(topic string, made func() *erasure) (n int) {
+	s := sp.store
+	defer s.makeRoom() // what is left may take more memory in new blocks
+	st := sp.stripe(topic)
+	sp.lock(st)
+	defer st.mu.Unlock()
+	e := made()
+	if sp.logs.Load().erase != nil {
+		s.addErasures(st.keepErasure(topic, e))
+	}
+	if r := st.rings[topic]; r != nil {
+		memory, count := r.memory, r.count
+		n = r.erase(func(k *kept) bool { return e.matches(k.log, k.number, k.ms) })
+		s.bytes.Add(r.memory - memory)
+		s.stats.messages.Add(int64(r.count - count))
+	}
+	return n
+}
+
+// addErasures counts erasures that are kept, and what they take.
+func (s *Store) addErasures(count int, memory int64) {
+	s.bytes.Add(memory)
+	if s.erasures.Add(int64(count)) > 0 {
+		s.startSweeping()
+	}
+}
+
+// keepErasure adds an erasure to those of a topic, without those that it covers. It
+// returns by how many there are more, and by how much memory. The lock is held.
+func (st *stripe) keepErasure(topic string, e *erasure) (count int, memory int64) {
+	list := st.erasures[topic]
+	if slices.ContainsFunc(list, func(o erasure) bool { return o.covers(e) }) {
+		return 0, 0
+	}
+	excess := len(list) + 1 - maxErasures
+	list = slices.DeleteFunc(list, func(o erasure) bool {
+		drop := excess > 0 || e.covers(&o)
+		if excess--; drop {
+			count, memory = count-1, memory-o.memory()
+		}
+		return drop
+	})
+	if st.erasures == nil {
+		st.erasures = make(map[string][]erasure)
+	}
+	st.erasures[topic] = append(list, *e)
+	return count + 1, memory + e.memory()
+}
+
+// isErased reports whether a message that comes from another node was erased before. The
+// lock is held.
+func (st *stripe) isErased(topic string, m *Message) bool {
+	for _, e := range st.erasures[topic] {
+		if e.matches(m.Log, m.Number, m.Time.UnixMilli()) {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetErasures drops the erasures that no node needs any longer; with all, all. It
+// returns by how many there are more, and by how much memory. The lock is held.
+func (st *stripe) forgetErasures(rs rules, now time.Time, all bool) (count int, memory int64) {
+	for topic, list := range st.erasures {
+		oldest := now.Add(-keepErasure)
+		if rule := rs.of(topic); rule != nil {
+			oldest = oldest.Add(-rule.Age)
+		}
+		list = slices.DeleteFunc(list, func(e erasure) bool {
+			old := all || e.at < oldest.UnixMilli()
+			if old {
+				count, memory = count-1, memory-e.memory()
+			}
+			return old
+		})
+		if st.erasures[topic] = list; len(list) == 0 {
+			delete(st.erasures, topic)
+		}
+	}
+	return count, memory
+}
+
 // An entry about an erasure is
 //
-//	space topic log(8) number milliseconds
+//	space topic log(8) number before at marks
 //
-// where the first two are a length and that many bytes, and the last two are uvarints.
-func (e erasure) append(b []byte) []byte {
+// where the first two are a length and that many bytes, and the other numbers are uvarints.
+func (e *erasure) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(e.id.Log))
 	b = binary.AppendUvarint(b, e.id.Number)
-	return binary.AppendUvarint(b, uint64(e.before))
+	b = binary.AppendUvarint(b, uint64(e.before))
+	b = binary.AppendUvarint(b, uint64(e.at))
+	return appendMarks(b, e.upTo)
+}
+
+func parseErasure(b []byte) (e erasure, err error) {
+	if len(b) < 8 {
+		return e, records.ErrMalformed
+	}
+	e.id.Log, b = LogID(binary.BigEndian.Uint64(b)), b[8:]
+	var before, at uint64
+	for _, into := range []*uint64{&e.id.Number, &before, &at} {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			return e, records.ErrMalformed
+		}
+		*into, b = v, b[n:]
+	}
+	e.before, e.at = int64(before), int64(at)
+	e.upTo, err = readMarks(b)
+	return e, err
 }
 
 // ApplyErasure applies an entry about what another node has erased.
@@ -65,19 +204,13 @@ func (s *Store) ApplyErasure(entry []byte) error {
 		return err
 	}
 	topic, rest, err := records.CutText(rest)
-	if err != nil || len(rest) < 8 || s.shared == nil {
+	if err != nil || s.shared == nil {
 		return records.ErrMalformed
 	}
-	e := erasure{id: ID{Log: LogID(binary.BigEndian.Uint64(rest))}}
-	number, n := binary.Uvarint(rest[8:])
-	if n <= 0 {
-		return records.ErrMalformed
+	e, err := parseErasure(rest)
+	if err != nil {
+		return err
 	}
-	before, m := binary.Uvarint(rest[8+n:])
-	if m <= 0 {
-		return records.ErrMalformed
-	}
-	e.id.Number, e.before = number, int64(before)
-	s.openShared(string(space)).erase(string(topic), e.matches)
+	s.openShared(string(space)).erase(string(topic), func() *erasure { return &e })
 	return nil
 }

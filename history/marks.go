@@ -45,7 +45,7 @@ func (sp *Space) mark(r *ring, now time.Time) {
 func (m *marker) await(sp *Space) {
 	if !m.pending && len(m.due) > 0 {
 		m.pending = true
-		time.AfterFunc(MarkEvery/2, sp.sendDue)
+		sp.store.after(MarkEvery/2, sp.sendDue)
 	}
 }
 
@@ -69,7 +69,7 @@ func (sp *Space) sendDue() {
 	var later []string
 	for _, topic := range due {
 		st := sp.stripe(topic)
-		st.mu.Lock()
+		sp.lock(st)
 		switch r := st.rings[topic]; {
 		case r == nil || !r.due:
 		case now.UnixMilli()-r.marked < MarkEvery.Milliseconds():

@@ -68,7 +68,7 @@ type Page struct {
 // read must not block.
 func (sp *Space) Read(topic string, ask Ask, read func(p Page)) {
 	st := sp.stripe(topic)
-	st.mu.Lock()
+	sp.lock(st)
 	defer st.mu.Unlock()
 	read(sp.page(st, topic, &ask))
 }

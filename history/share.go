@@ -113,8 +113,11 @@ func (s *Store) openShared(name string) *Space {
 // receive records a message of another node and gives it to the receivers.
 func (sp *Space) receive(topic string, m *Message) {
 	st := sp.stripe(topic)
-	st.mu.Lock()
+	sp.lock(st)
 	defer st.mu.Unlock()
+	if st.isErased(topic, m) {
+		return
+	}
 	r := sp.ringFor(st, topic, m.Event)
 	now := sp.store.now()
 	if r != nil {

@@ -120,10 +120,98 @@ func TestErasedEverywhere(t *testing.T) {
 		wantPage(t, b.sp.Page("x", history.Ask{}), want, "")
 	}
 	wantPage(t, b.sp.Page("y", history.Ask{}), "m0", "")
-	for _, wrong := range []string{"", "\x05", "\x00", "\x00\x00", "\x00\x0012345678", "\x00\x0012345678\x01"} {
+	for _, wrong := range []string{"", "\x05", "\x00", "\x00\x00", "\x00\x0012345678", "\x00\x0012345678\x01", "\x00\x0012345678\x01\x00", "\x00\x0012345678\x01\x00\x00\x00"} {
 		if b.ApplyErasure([]byte(wrong)) == nil {
 			t.Errorf("%q was taken", wrong)
 		}
+	}
+}
+
+// TestErasedForGood: what was erased does not come back from a node that was cut off or
+// started again, and what was said later stays.
+func TestErasedForGood(t *testing.T) {
+	c := newClock()
+	rule := history.Rule{Age: time.Minute}
+	a, b, away := newNode(t, c, 1, rule), newNode(t, c, 2, rule), newNode(t, c, 3, rule)
+	fill(a.sp, "x", 0, 3)
+	fill(b.sp, "x", 10, 12)
+	carry(t, a, b, a.entries...)
+	carry(t, a, away, a.entries...)
+	carry(t, b, a, b.entries[0]) // the second is on its way
+	a.sp.Delete("x")
+	fill(a.sp, "x", 3, 4)
+	if err := b.ApplyErasure(a.erased[0]); err != nil {
+		t.Fatal(err)
+	}
+	carry(t, a, b, a.entries[3])
+	carry(t, b, a, b.entries[1])
+	for _, n := range []*node{a, b} {
+		wantPage(t, n.sp.Page("x", history.Ask{Without: 99}), map[*node]string{a: "m3 m11", b: "m11 m3"}[n], "")
+	}
+	a.Up(b.Log())
+	// The third node has missed it all, and comes back.
+	late := newNode(t, c, 4, rule)
+	for _, n := range []*node{away, late} {
+		if err := n.Restore(slices.Values(a.snapshot(20))); err != nil {
+			t.Fatal(err)
+		}
+		carry(t, b, n, b.entries...) // m10 was erased, and comes late
+		wantPage(t, n.sp.Page("x", history.Ask{}), "m3 m11", "")
+	}
+	if got := strings.Join(late.got, " "); got != "m11" {
+		t.Errorf("clients were sent %s", got)
+	}
+	// A saved history has what was erased meanwhile.
+	file := filepath.Join(t.TempDir(), "history")
+	if err := away.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	a.sp.Erase("x", history.ID{Log: 2, Number: 2})
+	again := newNode(t, c, 5, rule)
+	if err := again.Load(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Restore(slices.Values(a.snapshot(20))); err != nil {
+		t.Fatal(err)
+	}
+	wantPage(t, again.sp.Page("x", history.Ask{}), "m3", "")
+	// Erasures are forgotten when no node can have the messages any longer.
+	before := a.Stats().Bytes
+	c.advance(12 * time.Minute)
+	a.Sweep()
+	if s := a.Stats(); s.Bytes != 0 || before == 0 {
+		t.Errorf("%d bytes are left of %d", s.Bytes, before)
+	}
+}
+
+// TestManyErasures: few are kept of a topic, and none that another makes superfluous.
+func TestManyErasures(t *testing.T) {
+	c := newClock()
+	a, b := newNode(t, c, 1, history.Rule{Messages: 2000}), newNode(t, c, 2, history.Rule{Messages: 2000})
+	empty := b.Stats().Bytes
+	for n := range uint64(1500) {
+		a.sp.Erase("x", history.ID{Log: 1, Number: n + 1})
+		if err := b.ApplyErasure(a.erased[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(a.sp, "x", 0, 1500)
+	carry(t, a, b, a.entries...)
+	if got := len(b.sp.Page("x", history.Ask{}).Messages); got != 500 {
+		t.Errorf("%d messages are here, of 1,500 that were erased before; 1,000 erasures are kept", got)
+	}
+	a.sp.TrimBefore("x", c.now.Add(time.Second))
+	a.sp.Delete("x")
+	a.sp.Delete("x")
+	for _, e := range a.erased[1500:] {
+		if err := b.ApplyErasure(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantPage(t, b.sp.Page("x", history.Ask{}), "", "")
+	b.Sweep()
+	if got := b.Stats().Bytes - empty; got > 200 {
+		t.Errorf("%d bytes are taken by one erasure", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 //	3 lost     milliseconds marks    what removed rings of the space have lost
 //	4 topic    len name milliseconds marks   of the messages that follow, and what it has lost
 //	5 message  as in a ring
+//	6 erased   len topic erasure     of the space; before its topics
 //
 // where marks are { log(8) number }*.
 const (
@@ -26,6 +28,7 @@ const (
 	recordLost
 	recordTopic
 	recordMessage
+	recordErased
 )
 
 func appendMarks(b []byte, list marks) []byte {
@@ -78,29 +81,56 @@ func (s *Store) write(w *records.Writer, l *logs, wanted func(log LogID) bool) {
 
 func (sp *Space) write(w *records.Writer, wanted func(log LogID) bool) {
 	w.Record(recordSpace, []byte(sp.name))
-	var floor marks
-	var lost int64
-	for _, r := range *sp.rules.Load() {
-		f, l := r.forgotten()
-		floor.raiseAll(f)
-		lost = max(lost, l)
+	topics := sp.topics()
+	for _, topic := range topics {
+		sp.writeErasures(w, topic)
 	}
+	for _, topic := range topics {
+		sp.writeTopic(w, topic, wanted)
+	}
+	// This is last: rings may have been removed meanwhile.
+	floor, lost := sp.forgotten()
 	w.Record(recordLost, binary.AppendUvarint(nil, uint64(lost)), appendMarks(nil, floor))
+}
+
+// topics returns the topics with rings or erasures, sorted.
+func (sp *Space) topics() (list []string) {
 	stripes := sp.all()
 	for i := range stripes {
 		st := &stripes[i]
-		st.mu.Lock()
-		for topic, r := range st.rings {
-			head := binary.AppendUvarint(records.AppendText(nil, topic), uint64(r.lost))
-			w.Record(recordTopic, head, appendMarks(nil, r.floor))
-			for k := range r.all {
-				if wanted(k.log) {
-					m := k.message(string(k.event))
-					w.Record(recordMessage, appendMessage(nil, &m))
-				}
-			}
-		}
+		sp.lock(st)
+		list = slices.AppendSeq(list, maps.Keys(st.rings))
+		list = slices.AppendSeq(list, maps.Keys(st.erasures))
 		st.mu.Unlock()
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func (sp *Space) writeErasures(w *records.Writer, topic string) {
+	st := sp.stripe(topic)
+	sp.lock(st)
+	defer st.mu.Unlock()
+	for _, e := range st.erasures[topic] {
+		w.Record(recordErased, e.append(records.AppendText(nil, topic)))
+	}
+}
+
+func (sp *Space) writeTopic(w *records.Writer, topic string, wanted func(log LogID) bool) {
+	st := sp.stripe(topic)
+	sp.lock(st)
+	defer st.mu.Unlock()
+	r := st.rings[topic]
+	if r == nil {
+		return
+	}
+	head := binary.AppendUvarint(records.AppendText(nil, topic), uint64(r.lost))
+	w.Record(recordTopic, head, appendMarks(nil, r.floor))
+	for k := range r.all {
+		if wanted(k.log) {
+			m := k.message(string(k.event))
+			w.Record(recordMessage, appendMessage(nil, &m))
+		}
 	}
 }
 
@@ -114,7 +144,13 @@ type spaceState struct {
 	name   string
 	floor  marks
 	lost   int64
+	erased []erasedState
 	topics []topicState
+}
+
+type erasedState struct {
+	topic string
+	erasure
 }
 
 type topicState struct {
@@ -147,11 +183,21 @@ func (s *state) add(typ byte, body []byte) (err error) {
 		s.heads.raiseAll(list)
 	case typ == recordSpace:
 		s.spaces = append(s.spaces, spaceState{name: string(body)})
-	case typ > recordMessage:
+	case typ > recordErased:
 	case sp == nil || typ == recordMessage && topic == nil:
 		return records.ErrMalformed
 	case typ == recordLost:
 		sp.lost, sp.floor, err = readLost(body)
+	case typ == recordErased:
+		topic, rest, err := records.CutText(body)
+		if err != nil {
+			return err
+		}
+		e, err := parseErasure(rest)
+		if err != nil {
+			return err
+		}
+		sp.erased = append(sp.erased, erasedState{string(topic), e})
 	case typ == recordTopic:
 		name, rest, err := records.CutText(body)
 		if err != nil {
@@ -218,6 +264,9 @@ func (s *Store) restore(l *logs, st *state) {
 		for _, r := range *sp.rules.Load() {
 			r.forget(one.floor, one.lost)
 		}
+		for i := range one.erased {
+			sp.erase(one.erased[i].topic, func() *erasure { return &one.erased[i].erasure })
+		}
 		for i := range one.topics {
 			sp.restore(l, st.heads, &one.topics[i])
 		}
@@ -232,7 +281,7 @@ func (s *Store) restore(l *logs, st *state) {
 // heads cover.
 func (sp *Space) restore(l *logs, heads marks, t *topicState) {
 	st := sp.stripe(t.name)
-	st.mu.Lock()
+	sp.lock(st)
 	defer st.mu.Unlock()
 	var here marks // messages up to these numbers are there, or have been
 	if r := st.rings[t.name]; r != nil {
@@ -245,7 +294,7 @@ func (sp *Space) restore(l *logs, heads marks, t *topicState) {
 	for i := range t.messages {
 		m := &t.messages[i]
 		known, live := l.headOf(m.Log)
-		if m.Log == l.id || m.Number > heads.of(m.Log) || m.Number <= max(here.of(m.Log), known) {
+		if m.Log == l.id || m.Number > heads.of(m.Log) || m.Number <= max(here.of(m.Log), known) || st.isErased(t.name, m) {
 			continue
 		}
 		r := sp.ringFor(st, t.name, m.Event)
@@ -254,7 +303,7 @@ func (sp *Space) restore(l *logs, heads marks, t *topicState) {
 			sp.store.stats.messages.Add(1)
 			added = true
 		}
-		if live && known > 0 {
+		if live {
 			for _, one := range sp.getReceivers() {
 				(*one).Receive(t.name, m, r != nil)
 			}

@@ -1,8 +1,8 @@
 package history
 
 import (
+	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +15,6 @@ type Space struct {
 	// Static after construction.
 	store *Store
 	name  string
-	seed  maphash.Seed
 
 	logs      atomic.Pointer[logs]
 	rules     atomic.Pointer[rules]
@@ -32,10 +31,12 @@ const stripeCount = 32
 type stripe struct {
 	mu    sync.Mutex
 	rings map[string]*ring // guarded by mu; nil: there are none
+	// What was erased in a shared space, by topic, oldest first. Guarded by mu; nil: nothing.
+	erasures map[string][]erasure
 }
 
 func newSpace(s *Store, name string) *Space {
-	sp := &Space{store: s, name: name, seed: maphash.MakeSeed()}
+	sp := &Space{store: s, name: name}
 	sp.logs.Store(s.own)
 	sp.rules.Store(&rules{newPending()})
 	return sp
@@ -51,13 +52,7 @@ func (sp *Space) Name() string { return sp.name }
 // SetRules replaces the rules. Topics that no rule matches lose their messages.
 func (sp *Space) SetRules(list []Rule) error {
 	var made rules
-	var floor marks
-	var lost int64
-	for _, r := range *sp.rules.Load() {
-		f, l := r.forgotten()
-		floor.raiseAll(f)
-		lost = max(lost, l)
-	}
+	floor, lost := sp.forgotten()
 	for i, r := range list {
 		one, err := newRule(r)
 		if err != nil {
@@ -69,6 +64,16 @@ func (sp *Space) SetRules(list []Rule) error {
 	sp.rules.Store(&made)
 	sp.sweep()
 	return nil
+}
+
+// forgotten returns what removed rings have lost, under any rule.
+func (sp *Space) forgotten() (floor marks, lost int64) {
+	for _, r := range *sp.rules.Load() {
+		f, l := r.forgotten()
+		floor.raiseAll(f)
+		lost = max(lost, l)
+	}
+	return floor, lost
 }
 
 // Rules returns the rules, with their defaults filled in.
@@ -106,7 +111,30 @@ func (sp *Space) stripe(topic string) *stripe {
 		sp.stripes.CompareAndSwap(nil, new([stripeCount]stripe))
 		all = sp.stripes.Load()
 	}
-	return &all[maphash.String(sp.seed, topic)%stripeCount]
+	return &all[stripeOf(topic)]
+}
+
+// stripeOf returns the number of a topic's stripe. It is the same in each run, so that
+// simulations can be repeated; topics of one stripe only share a lock.
+func stripeOf(topic string) uint64 {
+	const odd = 0x9e3779b97f4a7c15
+	h := uint64(len(topic))
+	for ; len(topic) >= 8; topic = topic[8:] {
+		h = (h ^ binary.LittleEndian.Uint64([]byte(topic[:8]))) * odd
+		h ^= h >> 32
+	}
+	for i := range len(topic) {
+		h = (h ^ uint64(topic[i])) * odd
+	}
+	return h >> 40 % stripeCount
+}
+
+// lock locks a stripe.
+func (sp *Space) lock(st *stripe) {
+	if sp.store.pause != nil {
+		sp.store.pause()
+	}
+	st.mu.Lock()
 }
 
 // all returns the stripes, none if nothing was ever recorded.
@@ -128,7 +156,7 @@ func (sp *Space) Record(topic string, m *Message, deliver func(recorded bool)) e
 	s, l := sp.store, sp.logs.Load()
 	m.Time = s.now()
 	st := sp.stripe(topic)
-	st.mu.Lock()
+	sp.lock(st)
 	r := sp.ringFor(st, topic, m.Event)
 	var err error
 	if r != nil {
@@ -206,7 +234,7 @@ func (sp *Space) sweep() {
 	stripes := sp.all()
 	for i := range stripes {
 		st := &stripes[i]
-		st.mu.Lock()
+		sp.lock(st)
 		for topic, r := range st.rings {
 			rule := sp.rules.Load().of(topic)
 			if rule != nil {
@@ -217,6 +245,7 @@ func (sp *Space) sweep() {
 				sp.remove(st, r)
 			}
 		}
+		sp.store.addErasures(st.forgetErasures(*sp.rules.Load(), now, false))
 		st.mu.Unlock()
 	}
 }
@@ -239,7 +268,7 @@ const evictFrom = 8
 // evict drops the oldest messages of one ring of a stripe: of a few rings, the one whose
 // first message is the oldest. It reports whether there was a ring.
 func (sp *Space) evict(st *stripe) bool {
-	st.mu.Lock()
+	st.mu.Lock() // without a pause, in which a simulation might record more than is dropped
 	defer st.mu.Unlock()
 	var victim *ring
 	var oldest int64
@@ -253,7 +282,7 @@ func (sp *Space) evict(st *stripe) bool {
 			k, _ := r.oldest()
 			at = k.ms
 		}
-		if victim == nil || at < oldest {
+		if victim == nil || at < oldest || at == oldest && r.topic < victim.topic {
 			victim, oldest = r, at
 		}
 	}
@@ -275,7 +304,7 @@ func (sp *Space) Clear() {
 	stripes := sp.all()
 	for i := range stripes {
 		st := &stripes[i]
-		st.mu.Lock()
+		sp.lock(st)
 		for _, r := range st.rings {
 			for r.count > 0 {
 				sp.store.bytes.Add(-r.drop())
@@ -283,23 +312,7 @@ func (sp *Space) Clear() {
 			}
 			sp.remove(st, r)
 		}
+		sp.store.addErasures(st.forgetErasures(nil, time.Time{}, true))
 		st.mu.Unlock()
 	}
-}
-
-// erase drops messages of a topic on this node.
-func (sp *Space) erase(topic string, erased func(k *kept) bool) int {
-	defer sp.store.makeRoom() // what is left may take more memory in new blocks
-	st := sp.stripe(topic)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	r := st.rings[topic]
-	if r == nil {
-		return 0
-	}
-	memory, count := r.memory, r.count
-	n := r.erase(erased)
-	sp.store.bytes.Add(r.memory - memory)
-	sp.store.stats.messages.Add(int64(r.count - count))
-	return n
 }

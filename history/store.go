@@ -4,7 +4,6 @@ import (
 	"cmp"
 	crand "crypto/rand"
 	"encoding/binary"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +19,12 @@ type Options struct {
 	Log LogID
 	// Now returns the time. The default is time.Now.
 	Now func() time.Time
+
+	// AfterFunc and Pause are for simulations, which have a clock of their own and one
+	// goroutine. AfterFunc calls f after d, unless stop is called before; the default is
+	// time.AfterFunc. Pause is called wherever another goroutine might get in between.
+	AfterFunc func(d time.Duration, f func()) (stop func())
+	Pause     func()
 }
 
 // DefaultMemory is the default of Options.Memory.
@@ -30,18 +35,22 @@ type Store struct {
 	// Static after NewStore.
 	memory int64
 	now    func() time.Time
-	own    *logs // of spaces of this process alone
-	shared *logs // of spaces that all nodes have; nil: there are none
+	after  func(d time.Duration, f func()) (stop func())
+	pause  func() // nil: outside of simulations
+	own    *logs  // of spaces of this process alone
+	shared *logs  // of spaces that all nodes have; nil: there are none
 
-	bytes atomic.Int64 // what all rings take
-	stats counters
-	room  sync.Mutex // held by the goroutine that makes room
+	bytes    atomic.Int64 // what all rings and erasures take
+	erasures atomic.Int64 // how many are kept
+	stats    counters
+	room     sync.Mutex // held by the goroutine that makes room
+	hand     int        // the stripe, of all spaces, at which it begins; guarded by room
 
 	mu     sync.Mutex
 	spaces map[string]*Space // guarded by mu
 	list   []*Space          // the same, replaced as a whole; guarded by mu
 	sweeps bool              // sweep will run; guarded by mu
-	timer  *time.Timer       // of sweep; guarded by mu
+	stop   func()            // stops its timer; nil: it has never run. Guarded by mu
 	closed bool              // guarded by mu
 }
 
@@ -65,9 +74,18 @@ type Stats struct {
 // NewStore returns an empty store. It need not be closed, but Close frees the memory of
 // messages before they are too old.
 func NewStore(o Options) *Store {
-	s := &Store{memory: cmp.Or(o.Memory, DefaultMemory), own: &logs{id: o.Log}, now: o.Now, spaces: make(map[string]*Space)}
+	s := &Store{
+		memory: cmp.Or(o.Memory, DefaultMemory), own: &logs{id: o.Log}, spaces: make(map[string]*Space),
+		now: o.Now, after: o.AfterFunc, pause: o.Pause,
+	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.after == nil {
+		s.after = func(d time.Duration, f func()) func() {
+			t := time.AfterFunc(d, f)
+			return func() { t.Stop() }
+		}
 	}
 	if s.own.id == 0 {
 		s.own.id = newLogID()
@@ -89,8 +107,8 @@ func newLogID() (id LogID) {
 func (s *Store) Close() {
 	s.mu.Lock()
 	s.closed = true
-	if s.timer != nil {
-		s.timer.Stop()
+	if s.stop != nil {
+		s.stop()
 	}
 	list := s.list
 	s.mu.Unlock()
@@ -158,18 +176,18 @@ func (s *Store) Forget(name string) {
 // They are never sent to anybody in any case.
 const sweepEvery = 5 * time.Second
 
-// startSweeping makes sure that sweep runs. It is called when there is a new ring.
+// startSweeping makes sure that sweep runs. It is called when there is something to sweep.
 func (s *Store) startSweeping() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.sweeps && !s.closed {
 		s.sweeps = true
-		s.timer = time.AfterFunc(sweepEvery, s.sweep)
+		s.stop = s.after(sweepEvery, s.sweep)
 	}
 }
 
-// sweep drops what is too old, and empty rings. It runs until there are no rings,
-// so an unused store has no timer.
+// sweep drops what is too old, and empty rings. It runs until there are neither rings nor
+// erasures, so an unused store has no timer.
 func (s *Store) sweep() {
 	s.mu.Lock()
 	list := s.list
@@ -183,11 +201,11 @@ func (s *Store) sweep() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.stats.topics.Load() == 0 {
+	if s.closed || s.stats.topics.Load() == 0 && s.erasures.Load() == 0 {
 		s.sweeps = false
 		return
 	}
-	s.timer.Reset(sweepEvery)
+	s.stop = s.after(sweepEvery, s.sweep)
 }
 
 // makeRoom drops the oldest messages until the store is within its memory. At most
@@ -203,11 +221,11 @@ func (s *Store) makeRoom() {
 	total := len(list) * stripeCount
 	for found := true; found && s.bytes.Load() > s.memory; {
 		found = false
-		for i, from := 0, rand.IntN(total); i < total && s.bytes.Load() > s.memory; i++ {
-			at := (from + i) % total
-			sp := list[at/stripeCount]
+		for i := 0; i < total && s.bytes.Load() > s.memory; i++ {
+			s.hand = (s.hand + 1) % total
+			sp := list[s.hand/stripeCount]
 			if stripes := sp.all(); stripes != nil {
-				found = sp.evict(&stripes[at%stripeCount]) || found
+				found = sp.evict(&stripes[s.hand%stripeCount]) || found
 			}
 		}
 	}
