@@ -19,6 +19,7 @@ type Space struct {
 	logs      atomic.Pointer[logs]
 	rules     atomic.Pointer[rules]
 	marker    marker
+	evicted   atomic.Uint64
 	receivers atomic.Pointer[[]*Receiver]         // replaced as a whole
 	attached  sync.Mutex                          // held while receivers changes
 	stripes   atomic.Pointer[[stripeCount]stripe] // nil until there are rules
@@ -293,6 +294,7 @@ func (sp *Space) evict(st *stripe) bool {
 	sp.store.bytes.Add(-freed)
 	sp.store.stats.messages.Add(int64(-dropped))
 	sp.store.stats.evicted.Add(uint64(dropped))
+	sp.evicted.Add(uint64(dropped))
 	if victim.count == 0 {
 		sp.remove(st, victim)
 	}
@@ -306,13 +308,18 @@ func (sp *Space) Clear() {
 		st := &stripes[i]
 		sp.lock(st)
 		for _, r := range st.rings {
-			for r.count > 0 {
-				sp.store.bytes.Add(-r.drop())
-				sp.store.stats.messages.Add(-1)
-			}
-			sp.remove(st, r)
+			sp.empty(st, r)
 		}
 		sp.store.addErasures(st.forgetErasures(nil, time.Time{}, true))
 		st.mu.Unlock()
 	}
+}
+
+// empty drops all messages of a ring and removes it. The stripe's lock is held.
+func (sp *Space) empty(st *stripe, r *ring) {
+	for r.count > 0 {
+		sp.store.bytes.Add(-r.drop())
+		sp.store.stats.messages.Add(-1)
+	}
+	sp.remove(st, r)
 }
