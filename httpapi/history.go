@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/history"
+	"github.com/mycelium-rt/mycelium/instances"
 )
 
 // HistoryPage is a page of the recorded messages of a topic.
@@ -75,7 +76,7 @@ func (a *API) history(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	sp, err := a.manager.History(r.id)
+	sp, err := a.manager.History(r.Context(), r.id, r.topic)
 	if err != nil {
 		return err
 	}
@@ -129,33 +130,24 @@ func (r *request) queryTime(name string) (time.Time, error) {
 
 // deleteHistory removes recorded messages: one, those before a time, or all.
 func (a *API) deleteHistory(w http.ResponseWriter, r *request) error {
-	remove := (*history.Space).Delete
+	var which instances.Erasure
+	var err error
 	switch {
 	case r.query.Has("message") && r.query.Has("before"):
 		return badQuery("before", "cannot be used with message")
 	case r.query.Has("message"):
-		id, err := history.ParseID(r.query.Get("message"))
-		if err != nil {
+		if which.Message, err = history.ParseID(r.query.Get("message")); err != nil {
 			return badQuery("message", "must be the id of a message, as GET has it")
 		}
-		remove = func(sp *history.Space, topic string) int {
-			if sp.Erase(topic, id) {
-				return 1
-			}
-			return 0
-		}
 	case r.query.Has("before"):
-		before, err := r.queryTime("before")
-		if err != nil {
+		if which.Before, err = r.queryTime("before"); err != nil {
 			return err
 		}
-		remove = func(sp *history.Space, topic string) int { return sp.TrimBefore(topic, before) }
 	}
-	sp, err := a.manager.History(r.id)
+	n, err := a.manager.EraseHistory(r.Context(), r.id, r.topic, which)
 	if err != nil {
 		return err
 	}
-	n := remove(sp, r.topic)
 	a.log.Info("history deleted").Str("by", r.who.key.Name).Str("instance", r.id).Int("messages", n).Write()
 	return answer(w, http.StatusOK, Deleted{n})
 }

@@ -16,7 +16,7 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 		return nil, err
 	}
 	log := m.logger.With().Str("instance", spec.ID).Logger()
-	endpoint, err := channels.NewEndpoint(channels.Options{Host: m.host, Logger: &log, Limits: m.limitsOf(spec), Bus: m.busOf(one, kind), History: m.historyOf(one)})
+	endpoint, err := channels.NewEndpoint(channels.Options{Host: m.host, Logger: &log, Limits: m.limitsOf(spec), Bus: m.busOf(one, kind), History: m.historyOf(one, kind)})
 	if err != nil {
 		release()
 		return nil, err

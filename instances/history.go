@@ -1,6 +1,7 @@
 package instances
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,22 +97,62 @@ func cloneHistory(rules []HistoryRule) []HistoryRule {
 	return rules
 }
 
+// Recorder is a configuration of a type that has rules for its history, which apply
+// unless the spec has rules of its own.
+type Recorder interface {
+	HistoryRules() []HistoryRule
+}
+
+// Erasure says which recorded messages of a topic are erased. The zero Erasure erases all.
+type Erasure struct {
+	// Message is the id of one message; the zero ID stands for more than one.
+	Message history.ID
+	// Before, if it is not zero, erases messages that were recorded before that time.
+	Before time.Time
+}
+
+// Matches reports whether a message is erased.
+func (e Erasure) Matches(m *history.Message) bool {
+	switch {
+	case e.Message != history.ID{}:
+		return m.ID() == e.Message
+	case !e.Before.IsZero():
+		return m.Time.UnixMilli() < e.Before.UnixMilli()
+	}
+	return true
+}
+
+// apply erases messages of a topic, and returns how many there were.
+func (e Erasure) apply(sp *history.Space, topic string) int {
+	switch {
+	case e.Message != history.ID{}:
+		if sp.Erase(topic, e.Message) {
+			return 1
+		}
+		return 0
+	case !e.Before.IsZero():
+		return sp.TrimBefore(topic, e.Before)
+	}
+	return sp.Delete(topic)
+}
+
 // historyOf returns the space in which the broadcasts of all lives of an instance are
-// recorded; nil if the manager has no history.
-func (m *Manager) historyOf(one *member) *history.Space {
-	if m.options.History == nil || one.trial {
+// recorded; nil if there is none.
+func (m *Manager) historyOf(one *member, kind *Type) *history.Space {
+	if one.trial || m.ownHistory && m.options.Bus != nil && one.spreads(kind) {
 		return nil
 	}
 	return m.options.History.Open(one.id)
 }
 
-// applyHistory applies the rules of an instance's spec.
-func (m *Manager) applyHistory(one *member, spec *Spec) {
-	if m.options.History == nil {
-		return
+// applyHistory applies the rules of an instance's spec, or else those of its type.
+func (m *Manager) applyHistory(one *member, kind *Type, spec *Spec) {
+	list := spec.History
+	if len(list) == 0 && kind != nil {
+		list = kind.records(spec.Config)
 	}
-	rules := make([]history.Rule, len(spec.History))
-	for i, r := range spec.History {
+	rules := make([]history.Rule, len(list))
+	for i, r := range list {
 		rules[i] = history.Rule{
 			Topics: r.Topics, Events: r.Events, Messages: r.Messages,
 			Age: time.Duration(r.Age), Bytes: int(r.Bytes), OnJoin: r.OnJoin,
@@ -122,9 +163,10 @@ func (m *Manager) applyHistory(one *member, spec *Spec) {
 	}
 }
 
-// History returns the recorded messages of an instance. It returns ErrNoHistory if
-// nothing is recorded.
-func (m *Manager) History(id string) (*history.Space, error) {
+// History returns what is recorded in an instance, after its type has loaded what it has
+// saved of a topic. It returns ErrNoHistory if nothing is recorded. To delete messages,
+// call [Manager.EraseHistory].
+func (m *Manager) History(ctx context.Context, id, topic string) (*history.Space, error) {
 	in, err := m.alive(id)
 	if err != nil {
 		return nil, err
@@ -133,5 +175,32 @@ func (m *Manager) History(id string) (*history.Space, error) {
 	if sp == nil || len(sp.Rules()) == 0 {
 		return nil, ErrNoHistory
 	}
-	return sp, nil
+	if h, ok := in.logic.(Archiver); ok {
+		err = in.guard("LoadHistory", func() error { return h.LoadHistory(ctx, topic) })
+		in.crashOn(err)
+	}
+	return sp, err
+}
+
+// EraseHistory erases recorded messages of a topic, in memory and where the type of the
+// instance has saved them, and returns how many there were.
+func (m *Manager) EraseHistory(ctx context.Context, id, topic string, e Erasure) (n int, err error) {
+	sp, err := m.History(ctx, id, topic)
+	if err != nil {
+		return 0, err
+	}
+	in, err := m.alive(id)
+	if err != nil {
+		return 0, err
+	}
+	h, ok := in.logic.(Archiver)
+	if !ok {
+		return e.apply(sp, topic), nil
+	}
+	err = in.guard("EraseHistory", func() (err error) {
+		n, err = h.EraseHistory(ctx, topic, e, func() int { return e.apply(sp, topic) })
+		return err
+	})
+	in.crashOn(err)
+	return n, err
 }

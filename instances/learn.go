@@ -177,7 +177,7 @@ func (m *Manager) applySpec(one *member) {
 		one.launch(nil, nil)
 		return
 	}
-	m.applyHistory(one, &spec)
+	m.applyHistory(one, kind, &spec)
 	if len(fields) > 0 && how == silently {
 		life.spec = &spec
 		life.note(life.remount(m.limitsOf(spec), life.sockets, life.channels))

@@ -65,8 +65,9 @@ type Options struct {
 	// instance with those of the instances with this id on other nodes. nil
 	// means that each node has its own presences.
 	Replicator func(id string) presence.Replicator
-	// History keeps what instances record: see Spec.History. nil records nothing. With
-	// Bus, it must be shared with the other nodes.
+	// History keeps what instances record: see Spec.History. With Bus, it must be shared
+	// with the other nodes. nil means a store of the manager's own, in which instances
+	// with a bus record nothing.
 	History *history.Store
 	// Logger gets what happens to instances, as channels.Options.Logger does; nil
 	// writes errors to standard error.
@@ -120,6 +121,8 @@ type Manager struct {
 	cancel  context.CancelFunc
 	work    sync.WaitGroup // goroutines of background, and the sweeper
 	nodes   *nodes         // nil: this node does not share its instances
+	// ownHistory: options.History was made, and is closed, by the manager.
+	ownHistory bool
 
 	mu       sync.RWMutex
 	types    map[string]*Type   // guarded by mu
@@ -137,6 +140,9 @@ func New(host *channels.Endpoint, o Options) *Manager {
 	m := &Manager{
 		host: host, options: o, store: guardedStore{o.Store}, log: logging.NewLog(o.Logger), logger: logging.OrStderr(o.Logger),
 		types: make(map[string]*Type), members: make(map[string]*member), departed: make(map[string]*Total),
+	}
+	if o.History == nil {
+		m.options.History, m.ownHistory = history.NewStore(history.Options{}), true
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	if shared, ok := o.Store.(SharedStore); ok && o.Node != "" {
@@ -317,6 +323,9 @@ func (m *Manager) Close(ctx context.Context) error {
 		m.work.Wait()
 		if m.nodes != nil {
 			m.nodes.close(ctx)
+		}
+		if m.ownHistory {
+			m.options.History.Close()
 		}
 		m.watchers.close()
 		m.log.Flush()

@@ -142,7 +142,7 @@ func (m *member) launch(first *Instance, crashes []time.Time) {
 	if m.manager.options.Bus != nil && m.manager.nodes == nil && !m.spreads(m.kind) {
 		m.manager.log.Info("instance lives on this node alone").Str("instance", m.id).Write()
 	}
-	m.manager.applyHistory(m, &m.spec)
+	m.manager.applyHistory(m, m.kind, &m.spec)
 	m.state, m.reason, m.crashes = Pending, "", crashes
 	m.lost, m.applied, m.failedAt = false, m.revision, 0
 	m.next, m.settled = first, make(chan struct{})
@@ -422,9 +422,7 @@ func (m *Manager) dropMember(one *member) {
 		}
 	}
 	m.mu.Unlock()
-	if m.options.History != nil {
-		m.options.History.Forget(one.id)
-	}
+	m.options.History.Forget(one.id)
 	one.mu.Lock()
 	one.gone, one.known = true, false
 	one.mu.Unlock()

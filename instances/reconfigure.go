@@ -86,7 +86,7 @@ func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (rest
 	one.revision++
 	revision := one.revision
 	one.mu.Unlock()
-	m.applyHistory(one, &wanted)
+	m.applyHistory(one, kind, &wanted)
 	if life != nil {
 		one.setApplied(life, wanted, revision)
 	}

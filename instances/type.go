@@ -17,7 +17,9 @@ type Type struct {
 	schema *schema
 	build  func(in *Instance, config json.RawMessage) (Logic, error)
 	spread bool
-	under  string // an additional path below each instance's own; "": none
+	// records returns what a configuration records; nil if it is no Recorder.
+	records func(config json.RawMessage) []HistoryRule
+	under   string // an additional path below each instance's own; "": none
 	// reconfigure passes a changed configuration to logic; ok is false if logic
 	// is not a Configurer.
 	reconfigure func(ctx context.Context, logic Logic, config json.RawMessage) (bool, error)
@@ -45,6 +47,13 @@ func Define[C any](name, about string, build func(in *Instance, config C) (Logic
 				return nil, err
 			}
 			return build(in, config)
+		},
+		records: func(raw json.RawMessage) []HistoryRule {
+			config, err := decodeConfig[C](raw)
+			if r, ok := any(config).(Recorder); ok && err == nil {
+				return r.HistoryRules()
+			}
+			return nil
 		},
 		reconfigure: func(ctx context.Context, logic Logic, raw json.RawMessage) (bool, error) {
 			c, ok := logic.(Configurer[C])
@@ -172,6 +181,18 @@ type QuickConnector interface {
 type Watcher interface {
 	Connected(s *channels.Socket)
 	Gone(s *channels.Socket)
+}
+
+// Archiver is logic that saves recorded messages with the instance, so that they outlive
+// the process. Its methods run concurrently with the hooks.
+type Archiver interface {
+	// LoadHistory adds what is saved of a topic to the instance's history. It is called
+	// before that is read.
+	LoadHistory(ctx context.Context, topic string) error
+	// EraseHistory erases messages of a topic where they are saved, and has erase remove
+	// them from the instance's history. It returns how many there were; erase returns how
+	// many were in the history.
+	EraseHistory(ctx context.Context, topic string, e Erasure, erase func() int) (int, error)
 }
 
 // SignalError is a [Signaler]'s error for a mistake of the caller, such as an

@@ -127,7 +127,7 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 	one.mu.Lock()
 	one.spec, one.kind, one.revision = spec, kind, revision
 	one.mu.Unlock()
-	m.applyHistory(one, &spec)
+	m.applyHistory(one, kind, &spec)
 	return m.finishUpdate(one, how, next)
 }
 

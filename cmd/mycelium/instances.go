@@ -134,7 +134,7 @@ func (d *daemon) loadHistory() {
 // saveHistory keeps what was recorded for the next start. Recording must have ended.
 func (d *daemon) saveHistory() error {
 	defer d.history.Close()
-	if d.cfg.Data == "" || d.history.Stats().Recorded == 0 {
+	if s := d.history.Stats(); d.cfg.Data == "" || s.Recorded == 0 && s.Topics == 0 {
 		return nil
 	}
 	return d.history.Save(filepath.Join(d.cfg.Data, historyFile))

@@ -1,10 +1,16 @@
 package chat
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"slices"
+	"strconv"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/history"
 )
 
 // Message is a message in a room.
@@ -20,78 +26,159 @@ type Message struct {
 	Key string `json:"key,omitempty"`
 }
 
-// bounds are the limits of a backlog.
-type bounds struct {
-	messages int
-	bytes    int // of the messages' JSON
-	age      time.Duration
-}
-
-// backlog holds the newest messages of a room. It has no clock and no lock.
-type backlog struct {
-	bounds bounds
-	kept   []entry // by id
-	bytes  int     // sum of kept's text
-	last   int64   // id of the newest message ever
-	lost   int64   // id of the newest message that is no longer kept, 0: none
-}
-
+// entry is a message that is kept: a recorded broadcast of the event new_msg.
 type entry struct {
-	Message
-	text json.RawMessage
+	id   int64
+	at   time.Time
+	text []byte // the Message as JSON
 }
 
-// add adds a message. If its user has sent one with the same key before, add
-// returns that message and again is true.
-func (b *backlog) add(user, body, key string, now time.Time) (e entry, again bool, err error) {
-	if key != "" {
-		for _, old := range slices.Backward(b.kept) {
-			if old.Key == key && old.User == user {
-				return old, true, nil
+// entryBytes is about what history counts for a message beside its text.
+const entryBytes = 40
+
+// entriesOf returns the messages of a room among those recorded on its topic.
+func entriesOf(recorded []history.Message) []entry {
+	list := make([]entry, 0, len(recorded))
+	for i := range recorded {
+		m := &recorded[i]
+		if m.Event != "new_msg" || m.Binary {
+			continue
+		}
+		if id := idOf(m.Payload); id > 0 { // not so if the application has broadcast something else
+			list = append(list, entry{id, m.Time, m.Payload})
+		}
+	}
+	return list
+}
+
+// idOf returns the id of a message, 0 if it has none.
+func idOf(text []byte) int64 {
+	if rest, ok := bytes.CutPrefix(text, []byte(`{"id":`)); ok { // as json.Marshal writes a Message
+		if end := bytes.IndexByte(rest, ','); end > 0 {
+			if id, err := strconv.ParseInt(string(rest[:end]), 10, 64); err == nil {
+				return id
 			}
 		}
 	}
+	var m struct{ ID int64 }
+	if json.Unmarshal(text, &m) != nil {
+		return 0
+	}
+	return m.ID
+}
+
+// merge returns the messages that are in one of two lists, by id, within the bounds of a
+// rule.
+func merge(a, b []entry, rule *history.Rule, now time.Time) []entry {
+	list := slices.Concat(a, b)
+	slices.SortStableFunc(list, func(x, y entry) int { return cmp.Compare(x.id, y.id) })
+	list = slices.CompactFunc(list, func(x, y entry) bool { return x.id == y.id })
+	return within(list, rule.Messages, rule.Bytes, now.Add(-rule.Age))
+}
+
+// within returns the last messages that are not too many, too large together or too old.
+func within(list []entry, messages, size int, oldest time.Time) []entry {
+	first := len(list)
+	for first > 0 && len(list)-first < messages && !list[first-1].at.Before(oldest) {
+		if size -= len(list[first-1].text) + entryBytes; size < 0 {
+			break
+		}
+		first--
+	}
+	return list[first:]
+}
+
+// backlog is what a room knows about its messages beside what history keeps. It has no
+// clock and no lock.
+type backlog struct {
+	last  int64  // id of the newest message ever
+	lost  int64  // id of the newest message that is known to be no longer kept, 0: none
+	notes []note // of the messages since then, by id; some of them may no longer be kept
+}
+
+// note is about one message.
+type note struct {
+	id  int64
+	key uint64 // keyHash of its user and key, 0: it has none
+}
+
+var keySeed = maphash.MakeSeed()
+
+func keyHash(user, key string) uint64 {
+	if key == "" {
+		return 0
+	}
+	return max(1, maphash.Comparable(keySeed, [2]string{user, key}))
+}
+
+// next returns a new message.
+func (b *backlog) next(user, body, key string, now time.Time) Message {
 	// Microseconds: such ids increase after a restart, and fit into
 	// JavaScript's numbers.
 	b.last = max(b.last+1, now.UnixMicro())
-	e.Message = Message{ID: b.last, User: user, Body: body, At: now.UTC().Truncate(time.Millisecond), Key: key}
-	if e.text, err = json.Marshal(e.Message); err != nil {
-		return e, false, err
-	}
-	b.kept = append(b.kept, e)
-	b.bytes += len(e.text)
-	b.trim(now)
-	return e, false, nil
+	return Message{ID: b.last, User: user, Body: body, At: now.UTC().Truncate(time.Millisecond), Key: key}
 }
 
-// trim drops messages beyond the bounds, oldest first.
-func (b *backlog) trim(now time.Time) {
-	drop := 0
-	for drop < len(b.kept) && (len(b.kept)-drop > b.bounds.messages || b.bytes > b.bounds.bytes || now.Sub(b.kept[drop].At) > b.bounds.age) {
-		b.bytes -= len(b.kept[drop].text)
-		b.lost = b.kept[drop].ID
-		drop++
+// sent notes a message that was sent; at most so many messages are kept.
+func (b *backlog) sent(m *Message, most int) {
+	b.notes = append(b.notes, note{m.ID, keyHash(m.User, m.Key)})
+	if extra := len(b.notes) - most; extra > most+64 {
+		b.lost = max(b.lost, b.notes[extra-1].id)
+		b.notes = slices.Delete(b.notes, 0, extra)
 	}
-	b.kept = slices.Delete(b.kept, 0, drop)
 }
 
-// since returns the messages after the one with this id; complete reports
-// whether none of them is missing.
-func (b *backlog) since(id int64, now time.Time) (texts []json.RawMessage, complete bool) {
-	b.trim(now)
+// find returns the message with a user's key among those that are kept.
+func (b *backlog) find(user, key string, kept func() ([]entry, error)) (m Message, found bool, err error) {
+	hash := keyHash(user, key)
+	i := len(b.notes) - 1
+	for i >= 0 && b.notes[i].key != hash {
+		i--
+	}
+	if hash == 0 || i < 0 {
+		return m, false, nil
+	}
+	list, err := kept()
+	if err != nil {
+		return m, false, err
+	}
+	for _, e := range list {
+		if e.id == b.notes[i].id {
+			err = json.Unmarshal(e.text, &m)
+			return m, err == nil && m.User == user && m.Key == key, err
+		}
+	}
+	return m, false, nil
+}
+
+// since returns the messages after the one with this id, of those that are kept; complete
+// reports whether none of them is missing.
+func (b *backlog) since(kept []entry, id int64) (texts []json.RawMessage, complete bool) {
 	texts = []json.RawMessage{} // [] in JSON, not null
-	for _, e := range b.kept {
-		if e.ID > id {
+	for _, e := range kept {
+		if e.id > id {
 			texts = append(texts, e.text)
 		}
 	}
-	return texts, id >= b.lost
+	return texts, id >= b.lostBefore(kept)
 }
 
-// clear removes all messages.
-func (b *backlog) clear() {
-	b.kept, b.bytes, b.lost = nil, 0, b.last
+// lostBefore returns the id of the newest message that is older than all that are kept.
+func (b *backlog) lostBefore(kept []entry) int64 {
+	oldest := b.last + 1
+	for _, e := range kept {
+		oldest = min(oldest, e.id)
+	}
+	for _, n := range slices.Backward(b.notes) {
+		if n.id < oldest {
+			return max(n.id, b.lost)
+		}
+	}
+	return b.lost
 }
+
+// clear forgets all messages.
+func (b *backlog) clear() { b.notes, b.lost = nil, b.last }
 
 // saved is the stored form of a backlog.
 type saved struct {
@@ -101,29 +188,50 @@ type saved struct {
 	Messages []json.RawMessage `json:"messages"`
 }
 
-func (b *backlog) encode(room string) ([]byte, error) {
-	s := saved{Room: room, Last: b.last, Lost: b.lost, Messages: make([]json.RawMessage, len(b.kept))}
-	for i, e := range b.kept {
+// maxSaved bounds the messages that are saved of a room: with what JSON adds they must fit
+// into one state. Only a spec with a history of its own keeps more in memory.
+const maxSaved = 900_000
+
+// encode returns what is saved of a room with these messages.
+func (b *backlog) encode(room string, kept []entry) ([]byte, error) {
+	fit := within(kept, len(kept), maxSaved, time.Time{})
+	s := saved{Room: room, Last: b.last, Lost: b.lostBefore(fit), Messages: make([]json.RawMessage, len(fit))}
+	for i, e := range fit {
 		s.Messages[i] = e.text
 	}
 	return json.Marshal(s)
 }
 
-// decode reads what encode wrote, into an empty backlog.
-func (b *backlog) decode(data []byte, now time.Time) error {
-	var s saved
+// decode reads what encode has returned.
+func decode(data []byte) (s saved, kept []entry, err error) {
 	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("chat: a saved backlog is damaged: %w", err)
+		return s, nil, fmt.Errorf("chat: a saved backlog is damaged: %w", err)
 	}
-	b.last, b.lost = s.Last, s.Lost
 	for _, text := range s.Messages {
-		e := entry{text: text}
-		if err := json.Unmarshal(text, &e.Message); err != nil {
-			return fmt.Errorf("chat: a saved message is damaged: %w", err)
+		var m Message
+		if err := json.Unmarshal(text, &m); err != nil {
+			return s, nil, fmt.Errorf("chat: a saved message is damaged: %w", err)
 		}
-		b.kept = append(b.kept, e)
-		b.bytes += len(text)
+		kept = append(kept, entry{m.ID, m.At, text})
 	}
-	b.trim(now)
-	return nil
+	return s, kept, nil
+}
+
+// restore makes the backlog that of a room of which s was saved, with the stored messages,
+// some of which are kept.
+func (b *backlog) restore(s *saved, stored, kept []entry) {
+	b.last, b.lost, b.notes = s.Last, s.Lost, nil
+	for _, e := range stored {
+		if len(kept) == 0 || e.id < kept[0].id {
+			b.lost = max(b.lost, e.id)
+		}
+	}
+	for _, e := range kept {
+		var m Message
+		if json.Unmarshal(e.text, &m) == nil { // else the application has broadcast it
+			b.notes = append(b.notes, note{e.id, keyHash(m.User, m.Key)})
+		}
+		b.last = max(b.last, e.id)
+	}
+	slices.SortFunc(b.notes, func(x, y note) int { return cmp.Compare(x.id, y.id) })
 }

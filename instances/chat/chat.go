@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/internal/visitor"
 )
+
+// topicPrefix is what precedes a room's name in its topic.
+const topicPrefix = "room:"
 
 // Bounds of what clients send, in bytes.
 const (
@@ -41,17 +45,45 @@ var (
 	_ instances.Starter  = (*logic)(nil)
 	_ instances.Stopper  = (*logic)(nil)
 	_ instances.Signaler = (*logic)(nil)
+	_ instances.Archiver = (*logic)(nil)
 )
 
 // Start implements instances.Starter.
-func (l *logic) Start(ctx context.Context) error { return l.rooms.load(ctx) }
+func (l *logic) Start(ctx context.Context) error { return l.rooms.start(ctx) }
 
 // Stop implements instances.Stopper.
 func (l *logic) Stop(ctx context.Context) error { return l.rooms.save(ctx) }
 
+// LoadHistory implements instances.Archiver.
+func (l *logic) LoadHistory(ctx context.Context, topic string) error {
+	name, ok := roomOf(topic)
+	if !ok {
+		return nil
+	}
+	one := l.rooms.roomFor(name)
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	return l.rooms.load(ctx, one)
+}
+
+// EraseHistory implements instances.Archiver.
+func (l *logic) EraseHistory(ctx context.Context, topic string, e instances.Erasure, erase func() int) (int, error) {
+	name, ok := roomOf(topic)
+	if !ok {
+		return erase(), nil
+	}
+	return l.rooms.erase(ctx, name, e, erase)
+}
+
+// roomOf returns the name of the room that a topic is for.
+func roomOf(topic string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(topic, topicPrefix)
+	return name, ok && name != "" && len(name) <= maxRoomName
+}
+
 // Channels implements instances.Logic.
 func (l *logic) Channels() []*channels.Channel {
-	room := channels.Handle("room:*", l.join)
+	room := channels.Handle(topicPrefix+"*", l.join)
 	channels.Info(room, l.joined)
 	channels.Info(room, l.pushBacklog)
 	channels.On(room, "new_msg", l.say)
@@ -137,7 +169,11 @@ func (l *logic) pushBacklog(c *channels.Context, due backlogDue) error {
 	one := roomKey.Get(c)
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	texts, complete := one.backlog.since(due.since, time.Now())
+	kept, err := l.rooms.kept(c, one)
+	if err != nil {
+		return err
+	}
+	texts, complete := one.backlog.since(kept, due.since)
 	return c.PushFresh("backlog", backlogPush{texts, complete}, due)
 }
 
@@ -160,24 +196,30 @@ func (l *logic) say(c *channels.Context, m newMessage) (said, error) {
 	case len(m.Key) > maxKey:
 		return said{}, channels.Errorf("key is longer than %d bytes", maxKey)
 	}
-	return l.post(roomKey.Get(c), userKey.Get(c), m, func(text []byte) error {
+	return l.post(c, roomKey.Get(c), userKey.Get(c), m, func(text []byte) error {
 		return c.Broadcast("new_msg", json.RawMessage(text))
 	})
 }
 
-// post keeps a message and sends it, in the same order as others.
-func (l *logic) post(one *room, user string, m newMessage, send func(text []byte) error) (said, error) {
+// post sends a message, which history records, in the same order as others. If its user
+// has sent one with the same key before, post returns that one.
+func (l *logic) post(ctx context.Context, one *room, user string, m newMessage, send func(text []byte) error) (said, error) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	e, again, err := one.backlog.add(user, m.Body, m.Key, time.Now())
+	sent, again, err := one.backlog.find(user, m.Key, func() ([]entry, error) { return l.rooms.kept(ctx, one) })
+	if err != nil || again {
+		return said{sent.ID, sent.At}, err
+	}
+	sent = one.backlog.next(user, m.Body, m.Key, time.Now())
+	text, err := json.Marshal(sent)
 	if err != nil {
 		return said{}, err
 	}
-	if !again {
-		err = send(e.text)
-		l.rooms.backlogChanged(one)
-	}
-	return said{e.ID, e.At}, err
+	err = send(text)
+	rule, _ := l.rooms.history.Keeps(one.topic)
+	one.backlog.sent(&sent, rule.Messages)
+	l.rooms.messageSent(one, entry{sent.ID, sent.At, text})
+	return said{sent.ID, sent.At}, err
 }
 
 type typingParams struct {

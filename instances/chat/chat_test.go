@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,8 +13,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/chat"
 	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
@@ -265,4 +268,220 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %v, want %s", config, err, field)
 		}
 	}
+}
+
+// TestSavedByFormerVersions: what a server saved whose rooms kept their messages
+// themselves (testdata/saved.json, by name) is what clients get.
+func TestSavedByFormerVersions(t *testing.T) {
+	text, err := os.ReadFile("testdata/saved.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var states map[string]string
+	if err := json.Unmarshal(text, &states); err != nil {
+		t.Fatal(err)
+	}
+	store, config := new(instances.Memory), `{"backlog":4,"backlog_age":"876000h"}`
+	start(t, store, config).Stop()
+	for name, state := range states {
+		if _, err := store.Put(t.Context(), "state."+typetest.ID+"."+name, []byte(state), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second time it was saved by this version
+		s := start(t, store, config)
+		const third, last = 1795940302360492, 1795940302400036
+		for since, want := range map[int64]string{0: "message 3|message 4|message 5|message 6 false", third - 1: "message 3|message 4|message 5|message 6 true", third: "message 4|message 5|message 6 true", last: " true"} {
+			list, complete := backlog(t, s.join("lobby", object{"user": "ada", "since": since}))
+			if got := fmt.Sprint(strings.Join(list, "|"), " ", complete); got != want {
+				t.Errorf("since %d: %s, want %s", since, got, want)
+			}
+		}
+		wantBacklog(t, s.join("Größe & <more>", object{"user": "ada"}), "„Grüße“ <b>& 👍</b>\n")
+		if list, complete := backlog(t, s.join("empty", object{"user": "ada"})); len(list) > 0 || complete {
+			t.Errorf("a room that was cleared: %v, %v", list, complete)
+		}
+		s.join("lobby", object{"user": "ada"}).Push("new_msg", object{"body": "message 6", "key": "k6"}).AssertReply("ok", object{"id": last})
+		s.join("empty", object{"user": "ada"}).Push("new_msg", object{"body": "new"}).AssertReply("ok", nil)
+		if _, err := s.Manager.Signal(t.Context(), typetest.ID, "clear", json.RawMessage(`{"room":"empty"}`)); err != nil {
+			t.Fatal(err)
+		}
+		s.Stop()
+	}
+}
+
+// recorded returns what is recorded of a room.
+func (s *server) recorded(room string) []history.Message {
+	s.T.Helper()
+	sp, err := s.Manager.History(s.T.Context(), typetest.ID, "room:"+room)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return sp.Page("room:"+room, history.Ask{}).Messages
+}
+
+// erase erases messages of a room, and wants there to have been n.
+func (s *server) erase(room string, e instances.Erasure, n int) {
+	s.T.Helper()
+	if got, err := s.Manager.EraseHistory(s.T.Context(), typetest.ID, "room:"+room, e); got != n || err != nil {
+		s.T.Errorf("erasing %+v: %d, %v; want %d", e, got, err, n)
+	}
+}
+
+// bodiesOf returns the messages of a room in the history of the instance.
+func (s *server) bodiesOf(room string) string {
+	s.T.Helper()
+	var list []string
+	for _, m := range s.recorded(room) {
+		var one chat.Message
+		if err := json.Unmarshal(m.Payload, &one); err != nil {
+			s.T.Error(err)
+		}
+		list = append(list, one.Body)
+	}
+	return strings.Join(list, " ")
+}
+
+// TestHistory: the messages of a room are in the history of the instance, in which they
+// are read and deleted, also after a restart and if nobody is in the room. What was
+// deleted is deleted in the store.
+func TestHistory(t *testing.T) {
+	store := new(instances.Memory)
+	s := start(t, store, "")
+	ada := s.join("lobby", object{"user": "ada"})
+	for i := range 5 {
+		ada.Push("new_msg", object{"body": fmt.Sprint("m", i)}).AssertReply("ok", nil)
+		ada.Push("typing", object{"typing": true}).AssertReply("ok", nil)
+	}
+	const all = "m0 m1 m2 m3 m4"
+	if got := s.bodiesOf("lobby"); got != all {
+		t.Errorf("in the history: %s", got)
+	}
+	bob := s.join("lobby", object{"user": "bob", "history": object{"last": 2}})
+	wantBacklog(t, bob, strings.Fields(all)...)
+	bob.AssertPush("history_state", object{"recovered": true, "replayed": 2})
+	bob.AssertBroadcast("new_msg", object{"body": "m3"})
+	bob.AssertBroadcast("new_msg", object{"body": "m4"})
+	bob.AssertPush("history_mark", nil)
+	s.Stop()
+
+	s = start(t, store, "")
+	if got := s.bodiesOf("lobby"); got != all {
+		t.Errorf("after a restart: %s", got)
+	}
+	s.erase("lobby", instances.Erasure{Message: s.recorded("lobby")[2].ID()}, 1)
+	s.erase("lobby", instances.Erasure{Message: history.ID{Log: 1, Number: 1}}, 0)
+	s.kill(store)
+	s = start(t, store, "")
+	wantBacklog(t, s.join("lobby", object{"user": "ada"}), "m0", "m1", "m3", "m4")
+	if got := s.bodiesOf("lobby"); got != "m0 m1 m3 m4" {
+		t.Errorf("after one was deleted: %s", got)
+	}
+	s.erase("lobby", instances.Erasure{Before: s.recorded("lobby")[0].Time}, 0)
+	s.erase("lobby", instances.Erasure{}, 4)
+	s.kill(store)
+	s = start(t, store, "")
+	wantBacklog(t, s.join("lobby", object{"user": "ada"}))
+	if got := s.bodiesOf("lobby") + s.bodiesOf("nobody") + s.bodiesOf(""); got != "" {
+		t.Errorf("after all were deleted: %s", got)
+	}
+}
+
+// kill stops the server, but what it saves now does not reach the store.
+func (s *server) kill(store *instances.Memory) {
+	s.T.Helper()
+	before, err := store.List(s.T.Context(), "state.")
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	s.Stop()
+	after, err := store.List(s.T.Context(), "state.")
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	for _, e := range after {
+		if err := store.Delete(s.T.Context(), e.Key, instances.AnyRevision); err != nil {
+			s.T.Fatal(err)
+		}
+	}
+	for _, e := range before {
+		if _, err := store.Put(s.T.Context(), e.Key, e.Value, instances.AnyRevision); err != nil {
+			s.T.Fatal(err)
+		}
+	}
+}
+
+// TestSpecWithHistory: the rules of a spec replace those of the configuration.
+func TestSpecWithHistory(t *testing.T) {
+	s := start(t, nil, `{"backlog":3}`)
+	change := func(rules ...instances.HistoryRule) {
+		t.Helper()
+		_, err := s.Manager.Update(t.Context(), typetest.ID, instances.AnyRevision, func(spec *instances.Spec) error {
+			spec.History = rules
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ada := s.join("lobby", object{"user": "ada"})
+	say := func(bodies ...string) {
+		t.Helper()
+		for _, body := range bodies {
+			ada.Push("new_msg", object{"body": body}).AssertReply("ok", nil)
+		}
+	}
+	say("m0", "m1", "m2", "m3")
+	wantBacklog(t, s.join("lobby", object{"user": "bob"}), "m1", "m2", "m3")
+	change(instances.HistoryRule{Topics: []string{"room:*"}, Messages: 2})
+	wantBacklog(t, s.join("lobby", object{"user": "bob"}), "m2", "m3")
+	say("m4")
+	wantBacklog(t, s.join("lobby", object{"user": "bob"}), "m3", "m4")
+	change(instances.HistoryRule{Topics: []string{"other"}})
+	wantBacklog(t, s.join("lobby", object{"user": "bob"}))
+	say("m5")
+	change()
+	say("m6")
+	wantBacklog(t, s.join("lobby", object{"user": "bob"}), "m6")
+}
+
+// TestMemoryIsShort: when messages are dropped from memory, clients still get what is saved,
+// and nothing that is saved is lost.
+func TestMemoryIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(instances.Memory)
+		o := instances.Options{Store: store, History: history.NewStore(history.Options{Memory: 8 << 10})}
+		defer o.History.Close()
+		s := &server{typetest.StartWith(t, channels.Limits{}, o, chat.Type(), `{"backlog":10}`)}
+		rooms := make([]*channelstest.Channel, 20)
+		for i := range rooms {
+			rooms[i] = s.join(fmt.Sprint(i), object{"user": "ada"})
+		}
+		var want []string
+		for n := range 12 {
+			body := fmt.Sprint(n, strings.Repeat(".", 100))
+			want = append(want, body)
+			for _, ch := range rooms {
+				ch.Push("new_msg", object{"body": body}).AssertReply("ok", nil)
+			}
+			time.Sleep(2 * chat.SaveAfter)
+			synctest.Wait()
+		}
+		if got := o.History.Stats(); got.Evicted == 0 {
+			t.Fatalf("memory was not short: %+v", got)
+		}
+		for i := range rooms {
+			wantBacklog(t, s.join(fmt.Sprint(i), object{"user": "bob"}), want[2:]...)
+		}
+		s.erase("3", instances.Erasure{}, 10)
+		wantBacklog(t, s.join("3", object{"user": "bob"}))
+		s.Stop()
+		s = start(t, store, `{"backlog":10}`)
+		for i := range rooms {
+			if i != 3 {
+				wantBacklog(t, s.join(fmt.Sprint(i), object{"user": "bob"}), want[2:]...)
+			}
+		}
+		wantBacklog(t, s.join("3", object{"user": "bob"}))
+	})
 }

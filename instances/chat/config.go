@@ -27,6 +27,19 @@ const (
 	defaultMaxRooms     = 1000
 )
 
+// HistoryRules implements instances.Recorder: a spec without a history of its own records
+// the messages of all rooms.
+func (c Config) HistoryRules() []instances.HistoryRule {
+	c, err := c.withDefaults()
+	if err != nil || *c.Backlog == 0 {
+		return nil
+	}
+	return []instances.HistoryRule{{
+		Topics: []string{topicPrefix + "*"}, Events: []string{"new_msg"},
+		Messages: *c.Backlog, Age: c.BacklogAge, Bytes: units.Bytes(c.BacklogBytes),
+	}}
+}
+
 // withDefaults fills in defaults and checks what the schema cannot express.
 func (c Config) withDefaults() (Config, error) {
 	if c.BacklogAge < 0 {

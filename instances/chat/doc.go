@@ -6,7 +6,8 @@
 // and clients join "room:NAME" with {"user": "ada"}. docs/types.md has all
 // events.
 //
-// A backlog is saved within [SaveAfter] and when the instance stops, so that
-// only a crash of the process loses the last messages. A room without members
-// takes no memory.
+// The messages of a room are recorded in the instance's history: Config has the rule,
+// unless the spec has rules. Backlogs are filled from there. They are also saved within
+// [SaveAfter] and when the instance stops, so that only a crash of the process loses the
+// last messages. A room takes no memory beside that of its history once nobody is in it.
 package chat

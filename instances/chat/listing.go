@@ -54,11 +54,12 @@ func (r *rooms) surplus(now time.Time) (keys []string) {
 	defer r.mu.Unlock()
 	closed := make(map[holder][]string)
 	has := make(map[holder]int)
+	age := r.longest()
 	for key, l := range r.listed {
 		switch {
 		case r.open[key] != nil: // it would only be saved again
 			has[l.By]++
-		case now.Sub(l.At) > r.bounds.age:
+		case now.Sub(l.At) > age:
 			keys = append(keys, key)
 		default:
 			has[l.By]++

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/internal/autosave"
 	"github.com/mycelium-rt/mycelium/internal/share"
@@ -27,27 +29,37 @@ const roomsKey = "rooms"
 
 // room is a room that has members, or whose backlog is not saved yet.
 type room struct {
-	name string
-	key  string // keyOf(name)
+	name  string
+	topic string
+	key   string // keyOf(name)
 
 	// mu is held while a message is sent, so that messages are in the backlog
-	// in the order in which they arrive. It is taken before rooms.mu.
+	// in the order in which they arrive. It is taken before rooms.mu, and before the
+	// locks of package history.
 	mu      sync.Mutex
-	backlog *backlog // guarded by mu; nil: not loaded yet
+	loaded  bool    // guarded by mu: history has what was saved
+	backlog backlog // guarded by mu
+	evicted uint64  // guarded by mu: history.Space.Evicted when it was loaded
+	unsaved []entry // guarded by mu: messages that are not in the store, which is how memory that is short cannot lose them
 
 	members int         // guarded by rooms.mu
 	slot    *share.Slot // guarded by rooms.mu; of the client that opened it
 	by      holder      // the same
 }
 
+func newRoom(name string) *room {
+	return &room{name: name, topic: topicPrefix + name, key: keyOf(name)}
+}
+
 // rooms holds the rooms of an instance.
 type rooms struct {
 	// Static after construction.
-	in     *instances.Instance
-	bounds bounds
-	most   int
-	shares *share.Pool // of most
-	saver  *autosave.Saver
+	in      *instances.Instance
+	history *history.Space // nil if the instance only checks a spec
+	age     time.Duration  // how long saved backlogs are kept if history has no rules
+	most    int
+	shares  *share.Pool // of most
+	saver   *autosave.Saver
 
 	saving sync.Mutex // held while saving; taken before all other locks
 
@@ -61,17 +73,16 @@ type rooms struct {
 
 func newRooms(in *instances.Instance, c Config) *rooms {
 	r := &rooms{
-		in: in, most: c.MaxRooms, shares: share.New(c.MaxRooms, c.RoomShare),
-		bounds: bounds{messages: *c.Backlog, bytes: c.BacklogBytes, age: time.Duration(c.BacklogAge)},
-		open:   make(map[string]*room), dirty: make(map[*room]struct{}), listed: make(map[string]listing),
+		in: in, history: in.Endpoint().History(), age: time.Duration(c.BacklogAge), most: c.MaxRooms, shares: share.New(c.MaxRooms, c.RoomShare),
+		open: make(map[string]*room), dirty: make(map[*room]struct{}), listed: make(map[string]listing),
 	}
 	r.saver = autosave.New(in, "backlogs", SaveAfter, r.save)
 	return r
 }
 
-// load reads which rooms have a backlog; the backlogs themselves are loaded
+// start reads which rooms have a backlog; the backlogs themselves are loaded
 // when somebody joins.
-func (r *rooms) load(ctx context.Context) error {
+func (r *rooms) start(ctx context.Context) error {
 	data, err := r.in.Load(ctx, roomsKey)
 	if errors.Is(err, instances.ErrNoState) {
 		return nil
@@ -91,7 +102,10 @@ func (r *rooms) openRoom(ctx context.Context, s *channels.Socket, name string) (
 	if err != nil {
 		return nil, err
 	}
-	if err := r.loadBacklog(ctx, one); err != nil {
+	one.mu.Lock()
+	err = r.load(ctx, one)
+	one.mu.Unlock()
+	if err != nil {
 		r.closeRoom(one)
 		return nil, err
 	}
@@ -113,7 +127,8 @@ func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
 		case share.ShareUsed:
 			return nil, channels.Errorf("you have too many rooms open: the rest are for other clients")
 		}
-		one = &room{name: name, key: key, slot: slot, by: holderOf(s)}
+		one = newRoom(name)
+		one.slot, one.by = slot, holderOf(s)
 		r.open[key] = one
 	}
 	one.members++
@@ -126,25 +141,6 @@ func (r *rooms) takeSlot(s *channels.Socket) (*share.Slot, share.Refusal) {
 		return r.shares.TakeAny()
 	}
 	return r.shares.Take(s.Client(), s)
-}
-
-// loadBacklog loads a room's backlog, once.
-func (r *rooms) loadBacklog(ctx context.Context, one *room) error {
-	one.mu.Lock()
-	defer one.mu.Unlock()
-	if one.backlog != nil {
-		return nil
-	}
-	b := &backlog{bounds: r.bounds}
-	data, err := r.in.Load(ctx, one.key)
-	if err == nil {
-		err = b.decode(data, time.Now())
-	}
-	if err != nil && !errors.Is(err, instances.ErrNoState) {
-		return err
-	}
-	one.backlog = b
-	return nil
 }
 
 // closeRoom closes a room without members, unless it has yet to be saved.
@@ -162,11 +158,17 @@ func (r *rooms) closeIfDone(one *room) { // with mu
 	}
 }
 
+// messageSent schedules the saving of a message, if history records it. The caller holds
+// one.mu.
+func (r *rooms) messageSent(one *room, e entry) {
+	if rule, ok := r.history.Keeps(one.topic); ok && r.history.Records(one.topic, "new_msg") {
+		one.unsaved = within(append(one.unsaved, e), rule.Messages, rule.Bytes, time.Time{})
+		r.backlogChanged(one)
+	}
+}
+
 // backlogChanged schedules the saving of a room's backlog.
 func (r *rooms) backlogChanged(one *room) {
-	if r.bounds.messages == 0 {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dirty[one] = struct{}{}
@@ -191,9 +193,15 @@ func (r *rooms) save(ctx context.Context) error {
 	return err
 }
 
+// saveOne saves the backlog of a room. The caller holds saving.
 func (r *rooms) saveOne(ctx context.Context, one *room) error {
 	one.mu.Lock()
-	data, err := one.backlog.encode(one.name)
+	kept, err := r.kept(ctx, one)
+	var data []byte
+	if err == nil {
+		data, err = one.backlog.encode(one.name, kept)
+	}
+	unsaved := len(one.unsaved)
 	r.mu.Lock()
 	delete(r.dirty, one)
 	r.mu.Unlock()
@@ -201,13 +209,27 @@ func (r *rooms) saveOne(ctx context.Context, one *room) error {
 	if err == nil {
 		err = r.in.Save(ctx, one.key, data)
 	}
+	r.saved(one, unsaved, err)
+	return err
+}
+
+// saved notes that the first unsaved messages of a room were saved, or that they could not
+// be.
+func (r *rooms) saved(one *room, n int, err error) {
+	if err == nil {
+		one.mu.Lock()
+		one.unsaved = one.unsaved[min(n, len(one.unsaved)):]
+		if len(one.unsaved) == 0 {
+			one.unsaved = nil
+		}
+		one.mu.Unlock()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
 		r.dirty[one] = struct{}{}
 	}
 	r.closeIfDone(one)
-	return err
 }
 
 // list updates the list of rooms, and drops backlogs that are too old or too
@@ -224,7 +246,7 @@ func (r *rooms) list(ctx context.Context, dirty []*room) error {
 		changed = changed || !known
 	}
 	for _, key := range r.surplus(now) {
-		if err := r.in.Forget(ctx, key); err != nil {
+		if err := r.forget(ctx, key); err != nil {
 			return err
 		}
 		delete(r.listed, key)
@@ -238,6 +260,23 @@ func (r *rooms) list(ctx context.Context, dirty []*room) error {
 		return err
 	}
 	return r.in.Save(ctx, roomsKey, data)
+}
+
+// forget removes the backlog that is saved under a key.
+func (r *rooms) forget(ctx context.Context, key string) error {
+	s, _, err := r.loadSaved(ctx, &room{key: key})
+	if err == nil && s.Room != "" {
+		r.history.Delete(topicPrefix + s.Room)
+	}
+	return r.in.Forget(ctx, key)
+}
+
+// longest returns how long a message may be kept.
+func (r *rooms) longest() (age time.Duration) {
+	for _, rule := range r.history.Rules() {
+		age = max(age, rule.Age)
+	}
+	return cmp.Or(age, r.age)
 }
 
 // keyOf returns the name under which a room's backlog is saved. It is a hash,

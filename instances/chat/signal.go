@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
@@ -21,7 +20,7 @@ type signalData struct {
 // Signal implements instances.Signaler: the application posts a message, reads
 // a room's backlog, or clears it.
 func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (any, error) {
-	do := map[string]func(*room, signalData) (any, error){"post": l.signalPost, "history": l.signalHistory, "clear": l.signalClear}[name]
+	do := map[string]func(context.Context, *room, signalData) (any, error){"post": l.signalPost, "history": l.signalHistory, "clear": l.signalClear}[name]
 	if do == nil {
 		return nil, wrong("unknown signal %q: a chat takes post, history and clear", name)
 	}
@@ -41,31 +40,37 @@ func (l *logic) Signal(ctx context.Context, name string, data json.RawMessage) (
 		return nil, err
 	}
 	defer l.rooms.closeRoom(one)
-	return do(one, d)
+	return do(ctx, one, d)
 }
 
-func (l *logic) signalPost(one *room, d signalData) (any, error) {
+func (l *logic) signalPost(ctx context.Context, one *room, d signalData) (any, error) {
 	if d.User == "" || d.Body == "" || len(d.Body) > l.maxBody || len(d.Key) > maxKey {
 		return nil, wrong("post needs a user, a body of 1 to %d bytes, and optionally a key of at most %d bytes", l.maxBody, maxKey)
 	}
-	return l.post(one, d.User, d.newMessage, func(text []byte) error {
-		return l.in.Broadcast("room:"+one.name, "new_msg", json.RawMessage(text))
+	return l.post(ctx, one, d.User, d.newMessage, func(text []byte) error {
+		return l.in.Broadcast(one.topic, "new_msg", json.RawMessage(text))
 	})
 }
 
-func (l *logic) signalHistory(one *room, _ signalData) (any, error) {
+func (l *logic) signalHistory(ctx context.Context, one *room, _ signalData) (any, error) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	texts, _ := one.backlog.since(0, time.Now())
+	kept, err := l.rooms.kept(ctx, one)
+	if err != nil {
+		return nil, err
+	}
+	texts, _ := one.backlog.since(kept, 0)
 	return map[string]any{"messages": texts}, nil
 }
 
-func (l *logic) signalClear(one *room, _ signalData) (any, error) {
+func (l *logic) signalClear(_ context.Context, one *room, _ signalData) (any, error) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
+	l.rooms.history.Delete(one.topic)
 	one.backlog.clear()
+	one.unsaved = nil
 	l.rooms.backlogChanged(one)
-	return nil, l.in.Broadcast("room:"+one.name, "cleared", struct{}{})
+	return nil, l.in.Broadcast(one.topic, "cleared", struct{}{})
 }
 
 func wrong(format string, args ...any) error {

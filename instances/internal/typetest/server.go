@@ -35,9 +35,15 @@ func Start(t *testing.T, kind instances.Type, store instances.Store, config stri
 // StartLimited is [Start] on an endpoint with these limits.
 func StartLimited(t *testing.T, limits channels.Limits, kind instances.Type, store instances.Store, config string) *Server {
 	t.Helper()
-	o := channels.Options{Limits: limits, Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}}
-	s := &Server{T: t, Endpoint: channelstest.Start(t, o)}
-	s.Manager = instances.New(s.Endpoint.Endpoint, instances.Options{Store: store})
+	return StartWith(t, limits, instances.Options{Store: store}, kind, config)
+}
+
+// StartWith is [Start] on an endpoint with these limits, with options of the manager.
+func StartWith(t *testing.T, limits channels.Limits, o instances.Options, kind instances.Type, config string) *Server {
+	t.Helper()
+	host := channels.Options{Limits: limits, Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}}
+	s := &Server{T: t, Endpoint: channelstest.Start(t, host)}
+	s.Manager = instances.New(s.Endpoint.Endpoint, o)
 	t.Cleanup(s.Stop)
 	s.Manager.Register(kind)
 	if err := s.Manager.Open(t.Context()); err != nil {
