@@ -117,6 +117,7 @@ pictures: build ## remake docs/pictures: the example pages, and the observer und
 test-clients: test-js ## test every client: npm's in Node, Chromium, Firefox and WebKitGTK, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python, Rust 1.88 and the browsers)
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api
+	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec recovery.test.mjs
 
 autobahn: ## run all cases of Autobahn's fuzzing client and write its RESULTS.md (16 minutes on two cores; needs Python 2.7)
 	MYCELIUM_AUTOBAHN=all $(GO) test -count=1 -v -parallel 4 -timeout 2h ./compat_tests/autobahn -write-results

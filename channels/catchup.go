@@ -66,7 +66,8 @@ func (e *Endpoint) newCatchUp(ch *Channel, topic string, params Payload) *catchU
 		if ask, ok := ch.askReplay(e, params); ok {
 			return &catchUp{ask: ask}
 		}
-	} else if u := askedCatchUp(params); u != nil {
+	}
+	if u := askedCatchUp(params); u != nil {
 		return u
 	}
 	if rule.OnJoin == 0 {

@@ -8,8 +8,8 @@ import (
 )
 
 // Replay registers functions for clients that ask for recorded broadcasts (see
-// Options.History) in a form of their own instead of the key "history" in the params of
-// a join. ask returns what a join asks for; ok is false if it asks for nothing. message
+// Options.History) in a form of their own besides the key "history" in the params of a
+// join. ask returns what a join asks for; ok is false if it asks for nothing. message
 // returns the payload with which a recorded broadcast is sent to one client. Both run on
 // the event loop, and must not block.
 func (ch *Channel) Replay(ask func(params Payload) (a history.Ask, ok bool), message func(m *history.Message) Payload) {
