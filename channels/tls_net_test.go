@@ -112,6 +112,27 @@ func TestTLSOnTheSamePort(t *testing.T) {
 	})
 }
 
+// A client that comes back resumes its session, without the certificate's signature.
+func TestTLSResumed(t *testing.T) {
+	both(t, func(t *testing.T, o channels.Options) {
+		serverSide, clientSide := selfSigned(t)
+		o.TLS = serverSide
+		s := serve(t, o, channels.SocketOptions{}, room())
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			config := clientSide.Clone()
+			config.MaxVersion, config.ClientSessionCache = version, tls.NewLRUClientSessionCache(1)
+			for i := range 3 {
+				p := dialTLS(t, s.addr, config)
+				p.join("room:1", "{}") // the ticket comes with what is read
+				if state := p.Conn().(*tls.Conn).ConnectionState(); state.DidResume != (i > 0) || state.Version != version {
+					t.Errorf("connection %d: resumed %v, version %x", i, state.DidResume, state.Version)
+				}
+				p.Drop()
+			}
+		}
+	})
+}
+
 // A kept HTTP connection over TLS may become a socket.
 func TestTLSUpgradeOfKeptConnection(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {

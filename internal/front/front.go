@@ -87,6 +87,7 @@ type Handshake interface {
 // Front serves the listeners of an endpoint.
 type Front struct {
 	options Options
+	tls     *tls.Config // of all connections, which share its session tickets; nil: no TLS
 	http    *httpServer
 	splices *splices
 
@@ -99,6 +100,10 @@ type Front struct {
 // New starts a front, to be ended by CloseListeners and Shutdown.
 func New(o Options) *Front {
 	f := &Front{options: o}
+	if o.TLS != nil {
+		f.tls = o.TLS.Clone()
+		f.tls.NextProtos = []string{"http/1.1"} // WebSocket upgrades are HTTP/1.1's
+	}
 	f.http = newHTTPServer(f)
 	f.splices = newSplices(&f.options)
 	return f

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
 // lostAnswer tells a handler that has answered that its client did not take the answer:
@@ -57,6 +59,8 @@ func hasUnsent(c net.Conn) bool {
 			c = inner.NetConn()
 		case *countedConn:
 			c = inner.Conn
+		case *netloop.Wire:
+			c = inner.NetConn()
 		case *net.TCPConn:
 			return unsentBytes(inner) > 0
 		default:

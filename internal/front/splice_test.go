@@ -254,7 +254,7 @@ func TestSpliceEnds(t *testing.T) {
 // reset closes a connection with a reset.
 func reset(c net.Conn) {
 	if secured, ok := c.(*tls.Conn); ok {
-		c = secured.NetConn()
+		c = secured.NetConn().(*netloop.Wire).NetConn()
 	}
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()

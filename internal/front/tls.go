@@ -32,12 +32,10 @@ func (a *arrival) handleTLS(c *netloop.Conn, data []byte) {
 		c.Close(err)
 		return
 	}
-	config := o.TLS.Clone()
-	config.NextProtos = []string{"http/1.1"} // WebSocket upgrades are HTTP/1.1's
-	// inner has the ticket, and is closed if the handshake fails.
-	inner := &countedConn{Conn: conn, ticket: a.ticket, unread: append([]byte(nil), data...)}
+	// The wire has the ticket, and is closed if the handshake fails.
+	wire := netloop.NewWire(conn, append([]byte(nil), data...), a.ticket.Leave)
 	secured := &arrival{front: a.front, peer: a.peer, counted: true}
-	if err := o.Loops.Adopt(tls.Server(inner, config), nil, secured); err != nil {
+	if err := o.Loops.Adopt(tls.Server(wire, a.front.tls), nil, secured); err != nil {
 		o.Log.Debug("connection lost before its TLS handshake").Err(err).Write()
 	}
 }

@@ -60,6 +60,7 @@ const (
 	flagAwaited                        // by NotifyDrained
 	flagArmedIn                        // epoll waits for bytes and the end of the stream
 	flagArmedOut                       // epoll waits for room to write
+	flagSecured                        // its carrier is a *secured
 )
 
 // Conn is a connection. It belongs to its loop. It is at most 112 bytes on Linux, because most connections of a server

@@ -5,8 +5,9 @@
 // what they queued and closes them, so nothing that a connection owns needs a lock. On Linux a connection is a
 // non-blocking descriptor from accept4(2) in easygo's epoll: it has no goroutine, no timer and no buffer of its own.
 // Where io_uring is allowed, a loop uses it to send to many of them with one system call ([Options.IOUring]).
-// Elsewhere, with [Options.Portable], and for TLS, a connection is a net.Conn with a reading goroutine, and a writing
-// goroutine while frames wait. Both look the same to a [Handler].
+// So is a TLS connection over a [Wire] once its handshake, which has a goroutine, is over: the loop moves the bytes of its
+// tls.Conn and lends it buffers. Elsewhere, and with [Options.Portable], a connection is a net.Conn with a reading
+// goroutine, and a writing goroutine while frames wait. All look the same to a [Handler].
 //
 // # Turns
 //

@@ -236,6 +236,8 @@ func (l *Loop) read(c *Conn) {
 	n, errno := recv(int(c.fd), l.scratch[:scratchSize/l.readPart()])
 	c.lane.charge(max(n, 0))
 	switch {
+	case errno == 0 && n > 0 && c.flags&flagSecured != 0:
+		c.carrier().(*secured).receive(c, l.scratch[:n])
 	case errno == 0 && n > 0:
 		c.received(l.scratch[:n])
 	case errno == 0:

@@ -80,8 +80,9 @@ type Loop struct {
 	dead     connRing  // connections that wait for HandleClose
 	wheel    wheel
 	backlogs []*backlog
-	scratch  []byte // read buffer
-	joined   []byte // frames that leave in one write
+	scratch  []byte      // read buffer
+	joined   []byte      // frames that leave in one write
+	tls      *tlsBuffers // nil until there is a TLS connection
 	batch    batcher
 	stopping bool  // the group is closing: these are the last turns
 	ended    bool  // nothing is left
@@ -302,7 +303,7 @@ func (l *Loop) writeConn(c *Conn, batch batcher) (cost int) {
 	switch {
 	case !waits || c.state != stateOpen && c.state != stateClosing:
 		return 1
-	case batch != nil && c.fd >= 0:
+	case batch != nil && c.fd >= 0 && c.flags&flagSecured == 0:
 		batch.add(c)
 	default:
 		c.carrier().flush(c)

@@ -3,6 +3,7 @@
 package netloop
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"time"
@@ -14,6 +15,8 @@ import (
 func newEpoll(*Loop) (poller, error) { return nil, errors.ErrUnsupported }
 
 func (l *Loop) takeDescriptor(net.Conn) (*Conn, error) { return nil, nil }
+
+func (l *Loop) takeSecured(*tls.Conn, *Wire) (*Conn, []byte, error) { return nil, nil, nil }
 
 func (l *Loop) read(*Conn) {}
 

@@ -62,8 +62,8 @@ func limitSilence(fd int, timeout time.Duration) {
 
 // setUserTimeout is limitSilence for a stream.
 func setUserTimeout(c net.Conn, timeout time.Duration) {
-	t, ok := underlying(c).(*net.TCPConn)
-	if !ok {
+	t := tcpOf(c)
+	if t == nil {
 		return
 	}
 	raw, err := t.SyscallConn()

@@ -94,11 +94,12 @@ func (s *stream) run(o *opening) {
 	}
 }
 
-// open completes the TLS handshake and gives the connection to its loop. If that fails, or a function of the TLS
-// configuration ends the goroutine, the connection is closed.
-func (s *stream) open(o *opening) (posted bool) {
+// open completes the TLS handshake and gives the connection to its loop. It reports whether s goes on to carry it. If
+// that fails, or a function of the TLS configuration ends the goroutine, the connection is closed.
+func (s *stream) open(o *opening) (carries bool) {
 	l := s.loop
 	g := l.group
+	posted := false
 	defer func() {
 		g.mu.Lock()
 		delete(g.pending, s)
@@ -113,7 +114,35 @@ func (s *stream) open(o *opening) (posted bool) {
 	if errors.As(err, &failed) {
 		g.options.OnError(err)
 	}
-	return err == nil && l.Post(o)
+	if err != nil {
+		return false
+	}
+	raw, leftover, err := s.toDescriptor()
+	switch {
+	case err != nil:
+	case raw == nil:
+		posted = l.Post(o)
+		return posted
+	default:
+		o.conn, o.leftover = raw, leftover
+		if posted = l.Post(o); !posted {
+			raw.carrier().close(raw)
+		}
+	}
+	return false
+}
+
+// toDescriptor makes a TLS connection one whose bytes the loop moves, if it can.
+func (s *stream) toDescriptor() (*Conn, []byte, error) {
+	t, ok := s.nc.(*tls.Conn)
+	if !ok {
+		return nil, nil, nil
+	}
+	wire, ok := t.NetConn().(*Wire)
+	if !ok {
+		return nil, nil, nil
+	}
+	return s.loop.takeSecured(t, wire)
 }
 
 // read reads once. The net.Conn may belong to an application.
@@ -347,6 +376,16 @@ func underlying(c net.Conn) net.Conn {
 	return c
 }
 
+// tcpOf returns the TCP connection that c is or runs over, nil if there is none.
+func tcpOf(c net.Conn) *net.TCPConn {
+	c = underlying(c)
+	if w, ok := c.(*Wire); ok {
+		c = w.Conn
+	}
+	t, _ := c.(*net.TCPConn)
+	return t
+}
+
 // abort closes c without writing: tls.Conn.Close would wait up to 5 s for a peer that does not take the alert.
 func abort(c net.Conn) { underlying(c).Close() }
 
@@ -364,14 +403,14 @@ func endStream(c net.Conn) error {
 
 // setSendBuffer bounds what the system keeps for a peer that does not read; 0 leaves it to the system.
 func setSendBuffer(c net.Conn, size int) {
-	if t, ok := underlying(c).(*net.TCPConn); ok && size > 0 {
+	if t := tcpOf(c); t != nil && size > 0 {
 		_ = t.SetWriteBuffer(size) // a lost connection is noticed soon enough
 	}
 }
 
 // setKeepAlive makes the system detect a vanished peer within timeout.
 func setKeepAlive(c net.Conn, timeout time.Duration) {
-	if t, ok := underlying(c).(*net.TCPConn); ok {
+	if t := tcpOf(c); t != nil {
 		idle, interval, count := keepAlive(timeout)
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idle, Interval: interval, Count: count})
 	}
