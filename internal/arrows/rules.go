@@ -79,7 +79,7 @@ var Rules = []Rule{
 		"frames knows messages and bytes; sockets and topics stand on it"),
 	layer("internal/nodekey", nil,
 		"nodekey turns bytes into keys"),
-	layer("internal/forward", []string{"internal/nodekey"},
+	layer("internal/forward", []string{"internal/netloop", "internal/nodekey"},
 		"forward takes requests to another node; what is served where comes in"),
 	layer("internal/front", []string{"internal/admission", "internal/forward", "internal/logging", "internal/netloop", "internal/websocket"},
 		"front admits connections; what becomes of them is their endpoint's"),

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/internal/nodekey"
 )
 
@@ -105,7 +106,7 @@ func (n *Node) Listen(address string) (net.Listener, error) {
 	if err != nil || n.tls == nil {
 		return l, err
 	}
-	return tls.NewListener(l, n.tls), nil
+	return netloop.NewTLSListener(l, n.tls), nil
 }
 
 // dial connects to another node.
@@ -116,7 +117,7 @@ func (n *Node) dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil || n.tls == nil {
 		return c, err
 	}
-	secured := tls.Client(c, n.tls)
+	secured := tls.Client(netloop.NewWire(c, nil, nil), n.tls)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		c.Close() // the first error is the one to report
 		return nil, fmt.Errorf("forward: no node of this cluster at %s: %w", address, err)
