@@ -41,6 +41,9 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	if err == nil {
 		in.sockets, err = in.socketOptions(so)
 	}
+	if err == nil && m.options.Began != nil && !one.trial {
+		err = m.options.Began(in, spec)
+	}
 	if err != nil {
 		in.discard()
 		return nil, err

@@ -46,6 +46,7 @@ type Instance struct {
 
 	mu       sync.Mutex
 	releases []func() // of Options.Sockets; guarded by mu
+	observer Observer // guarded by mu; nil: nobody observes
 
 	begun      bool          // Start has succeeded; owned by the goroutine that serves
 	hooks      chan struct{} // holds a token while a hook runs: one at a time
@@ -96,7 +97,12 @@ func (in *Instance) track(o presence.Options) {
 		o.Replicator = in.replicator
 	}
 	in.tracker = presence.New(in.endpoint, o)
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.tracks.Store(true)
+	if in.observer != nil {
+		in.observePresence()
+	}
 }
 
 // present returns how much the tracker holds, without creating one.

@@ -69,6 +69,9 @@ type Options struct {
 	// with the other nodes. nil means a store of the manager's own, in which instances
 	// with a bus record nothing.
 	History *history.Store
+	// Began, if not nil, is called with each life of an instance before it serves clients,
+	// and may observe it (see [Instance.Observe]). An error ends the life.
+	Began func(*Instance, Spec) error
 	// Logger gets what happens to instances, as channels.Options.Logger does; nil
 	// writes errors to standard error.
 	Logger *zerolog.Logger

@@ -117,6 +117,8 @@ var Rules = []Rule{
 		"share divides what clients have in common; it knows counts and names"),
 	layer("internal/site", []string{"internal/config", "internal/logging"},
 		"the pages speak the protocol from the browser, not through our packages"),
+	layer("internal/events", []string{"channels", "instances", "internal/logging", "internal/outbox", "internal/topics", "internal/webhook", "wire"},
+		"events observes instances and tells; who may ask, and with what configuration, comes in"),
 	layer("internal/outbox", nil,
 		"outbox keeps records; what they mean is known to whoever appends them"),
 	layer("internal/membership", []string{"cluster", "internal/logging"},

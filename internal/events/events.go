@@ -1,0 +1,317 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/logging"
+)
+
+// Options configure [Events].
+type Options struct {
+	// Dir is the directory in which events wait; "" keeps them in memory.
+	Dir string
+	// Node is the name of this node in a cluster, "" on a single one.
+	Node string
+	// Limit is how many bytes of events of an instance wait at most. Default
+	// DefaultLimit.
+	Limit int64
+	// Hooks returns the hooks of an instance that are told of events.
+	Hooks func(instances.Spec) ([]Hook, error)
+	Log   *logging.Log
+	// Now is the clock of events; nil: time.Now.
+	Now func() time.Time
+
+	snapshotAfter uint64 // tests have it small; 0: snapshotAfter
+}
+
+// Errors of [Events].
+var (
+	// ErrClosed means that the server stops.
+	ErrClosed = errors.New("events: closed")
+	// ErrNoHook means that an instance has no hook with a name.
+	ErrNoHook = errors.New("events: no such hook")
+)
+
+// Linger is how long a stream goes on for a follower that has left and may come back.
+const Linger = time.Minute
+
+// Events is the streams of all instances of a server.
+type Events struct {
+	options Options         // static
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+
+	mu      sync.Mutex
+	streams map[string]*Stream // guarded by mu, by instance
+	closed  bool               // guarded by mu
+}
+
+// New returns the streams of a server, of which there are none yet.
+func New(o Options) *Events {
+	if o.Limit == 0 {
+		o.Limit = DefaultLimit
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	e := &Events{options: o, streams: make(map[string]*Stream)}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e
+}
+
+// Begin is called with each life of an instance before it serves clients, and when its
+// hooks have changed.
+func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
+	hooks, err := e.options.Hooks(spec)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.streams[spec.ID]
+	switch {
+	case e.closed:
+		return ErrClosed
+	case s == nil && len(hooks) == 0:
+		return nil
+	case s == nil:
+		if s, err = e.openLocked(spec.ID, true); err != nil {
+			return err
+		}
+	}
+	if err := s.setHooks(hooks); err != nil {
+		return err
+	}
+	if s.listeners.idle() {
+		s.life = in
+		return e.endLocked(spec.ID, s)
+	}
+	s.life = in
+	in.Observe(s)
+	return nil
+}
+
+// openLocked opens the stream of an instance. mu is held.
+func (e *Events) openLocked(id string, durable bool) (*Stream, error) {
+	dir := ""
+	if durable && e.options.Dir != "" {
+		dir = filepath.Join(e.options.Dir, id)
+	}
+	s, err := openStream(streamOptions{Instance: id, Node: e.options.Node, Dir: dir, Limit: e.options.Limit, SnapshotAfter: cmp.Or(e.options.snapshotAfter, snapshotAfter), Log: e.options.Log, Now: e.options.Now})
+	if err != nil {
+		return nil, fmt.Errorf("events of instance %q: %w", id, err)
+	}
+	e.streams[id] = s
+	return s, nil
+}
+
+// endLocked ends a stream to which nobody listens. mu is held.
+func (e *Events) endLocked(id string, s *Stream) error {
+	if s.life != nil {
+		s.life.Observe(nil)
+	}
+	delete(e.streams, id)
+	return s.close()
+}
+
+// Follow returns a follower of an instance that runs on this node, from its present life
+// on. after is the id of the last event that it has; "" means none, so that it begins
+// with the next one.
+func (e *Events) Follow(in *instances.Instance, selects Selection, after string) (*Follower, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	id := in.ID()
+	s := e.streams[id]
+	if s == nil {
+		var err error
+		if s, err = e.openLocked(id, false); err != nil {
+			return nil, err
+		}
+	}
+	f := &Follower{selects: selects, stream: s, ctx: e.ctx}
+	from := s.log.Next()
+	if after != "" {
+		if seq, err := s.number(after); err == nil {
+			from = min(seq+1, from)
+		} else {
+			from = 0 // of another process: everything that there is
+		}
+	}
+	f.reader = s.log.NewReader(from)
+	s.listeners.mu.Lock()
+	if s.listeners.followers == nil {
+		s.listeners.followers = make(map[*Follower]struct{})
+	}
+	s.listeners.followers[f] = struct{}{}
+	s.listeners.mu.Unlock()
+	s.wanted.Store(s.listeners.union())
+	s.life = in
+	in.Observe(s)
+	f.end = sync.OnceFunc(func() { time.AfterFunc(Linger, func() { e.forget(id, s, f) }) })
+	return f, nil
+}
+
+// forget removes a follower that has not come back.
+func (e *Events) forget(id string, s *Stream, f *Follower) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.listeners.mu.Lock()
+	delete(s.listeners.followers, f)
+	s.listeners.mu.Unlock()
+	s.wanted.Store(s.listeners.union())
+	if s.listeners.idle() && e.streams[id] == s {
+		e.endLocked(id, s) //nolint:errcheck // there is nothing left to lose
+	}
+}
+
+// Resume opens the streams that the process before has left, whose instances do not run
+// here, so that hooks are told the rest. specOf returns the spec of an instance; events of
+// one that does not exist are removed.
+func (e *Events) Resume(specOf func(id string) (instances.Spec, bool)) error {
+	if e.options.Dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(e.options.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, entry := range entries {
+		errs = append(errs, e.resume(entry.Name(), specOf))
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Events) resume(id string, specOf func(string) (instances.Spec, bool)) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.streams[id] != nil || e.closed {
+		return nil
+	}
+	spec, ok := specOf(id)
+	if !ok {
+		return os.RemoveAll(filepath.Join(e.options.Dir, id))
+	}
+	hooks, err := e.options.Hooks(spec)
+	if err != nil || len(hooks) == 0 {
+		return err
+	}
+	s, err := e.openLocked(id, true)
+	if err != nil {
+		return err
+	}
+	return s.setHooks(hooks)
+}
+
+// Sweep ends the streams of instances that do not exist any more and have told all.
+func (e *Events) Sweep(exists func(id string) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, s := range e.streams {
+		if exists(id) || s.listeners.oldest(s.log.Next()) < s.log.Next() {
+			continue
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		s.endHooks(ctx)
+		delete(e.streams, id)
+		if err := errors.Join(s.close(), removeDir(s.options.Dir)); err != nil {
+			e.options.Log.Error("the outbox of events cannot be removed").Err(err).Str("instance", id).Write()
+		}
+	}
+}
+
+// Close delivers what it can until ctx ends, and closes all streams. What is left in a
+// directory is delivered by the next process. The instances must have ended.
+func (e *Events) Close(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	e.cancel()
+	var all sync.WaitGroup
+	for _, s := range e.streams {
+		all.Go(func() { s.endHooks(ctx) })
+	}
+	all.Wait()
+	var errs []error
+	for id, s := range e.streams {
+		if s.undelivered && s.options.Dir == "" {
+			e.options.Log.Warn("events are lost: they were kept in memory, and no back end has taken them").Str("instance", id).Write()
+		}
+		errs = append(errs, s.close())
+	}
+	clear(e.streams)
+	return errors.Join(errs...)
+}
+
+// find returns a hook of an instance.
+func (e *Events) find(id, name string) (*hook, error) {
+	e.mu.Lock()
+	s := e.streams[id]
+	e.mu.Unlock()
+	if s != nil {
+		if h := s.listeners.hook(name); h != nil {
+			return h, nil
+		}
+	}
+	return nil, ErrNoHook
+}
+
+// Replayed is what [Events.ReplayDead] has done.
+type Replayed struct{ Delivered, Refused int }
+
+// ReplayDead sends the dead letters of a hook once more, and returns when that is done.
+func (e *Events) ReplayDead(ctx context.Context, id, name string) (Replayed, error) {
+	h, err := e.find(id, name)
+	if err != nil {
+		return Replayed{}, err
+	}
+	delivered, refused, err := h.ask(ctx, &replay{dead: true})
+	return Replayed{delivered, refused}, err
+}
+
+// ReplayAfter has a hook sent again all events after one that are still kept.
+func (e *Events) ReplayAfter(ctx context.Context, id, name, event string) error {
+	h, err := e.find(id, name)
+	if err != nil {
+		return err
+	}
+	seq, err := h.stream.number(event)
+	if err != nil {
+		return err
+	}
+	_, _, err = h.ask(ctx, &replay{from: seq + 1})
+	return err
+}
+
+// TestHook sends a test to a hook, and returns how long the answer took.
+func (e *Events) TestHook(ctx context.Context, id, name string) (time.Duration, error) {
+	h, err := e.find(id, name)
+	if err != nil {
+		return 0, err
+	}
+	return h.test(ctx)
+}
+
+// DeadLetters returns the dead letters of a hook, the oldest first.
+func (e *Events) DeadLetters(id, name string) ([]DeadLetter, error) {
+	h, err := e.find(id, name)
+	if err != nil {
+		return nil, err
+	}
+	return h.dead.List()
+}

@@ -1,0 +1,308 @@
+package events
+
+import (
+	cryptorand "crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/outbox"
+)
+
+// Bounds of a stream.
+const (
+	// DefaultLimit is how many bytes of events wait for hooks at most.
+	DefaultLimit = 64 << 20
+	// minLimit leaves room for the events since the last snapshot.
+	minLimit = 16 << 20
+	// kept is how many bytes of events stay when all hooks have them, for followers that
+	// come back and for replays. In memory it is a fraction.
+	kept         = 8 << 20
+	keptInMemory = 1 << 20
+	// segments is into how many segments the limit is divided: what is dropped at a time.
+	segments = 16
+	// excess is by how much the limit may be exceeded until the keeper has dropped the
+	// oldest events.
+	excess = 4
+)
+
+// streamOptions configure a [Stream].
+type streamOptions struct {
+	Instance      string
+	Node          string // name of this node in a cluster; "" on a single one
+	Dir           string // "" keeps everything in memory
+	Limit         int64
+	SnapshotAfter uint64
+	Log           *logging.Log
+	Now           func() time.Time
+}
+
+// Stream is the events of one instance on this node. It observes the instance, and never
+// blocks it: what cannot be stored is counted, and told later.
+type Stream struct {
+	// Static after openStream.
+	options streamOptions
+	epoch   string // what the ids of events begin with, as old as the outbox
+	run     string // what the names of clients begin with, as old as the process
+	log     *outbox.Log
+	keeper  keeper
+
+	wanted atomic.Pointer[union] // nil: nobody listens
+
+	mu sync.Mutex
+
+	// Guarded by mu.
+	clients    map[*channels.Socket]*client
+	topics     map[string]int     // clients in each topic
+	presences  map[string]present // by phx_ref
+	lastClient uint64
+	missed     uint64 // events that could not be stored since the last one that was
+	lastTime   int64
+	pending    []outbox.Record // to be appended; memory for reuse
+	records    []*outbox.Record
+	body       []byte
+
+	stored, missedAll atomic.Uint64 // counters
+
+	listeners listeners
+
+	// Guarded by Events.mu.
+	life        *instances.Instance // the one that is observed, or was last; nil: none
+	undelivered bool                // hooks have not been told everything when they ended
+}
+
+// runName is short, and differs between two runs of a server.
+func runName() string { return strings.ToLower(cryptorand.Text()[:8]) }
+
+// openStream opens the stream of an instance. If the process before it has crashed, the
+// stream begins with the ends of what had begun.
+func openStream(o streamOptions) (*Stream, error) {
+	o.Limit = max(o.Limit, minLimit)
+	s := &Stream{
+		options: o, run: runName(), epoch: runName(),
+		clients: make(map[*channels.Socket]*client), topics: make(map[string]int), presences: make(map[string]present),
+	}
+	s.keeper.init(s)
+	if o.Dir != "" {
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+			return nil, err
+		}
+		if err := s.readEpoch(); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.log, err = outbox.Open(outbox.Options{Dir: o.Dir, Segment: o.Limit / segments}); err != nil {
+		return nil, err
+	}
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(err, s.log.Close())
+	}
+	s.keeper.start()
+	return s, nil
+}
+
+// readEpoch reads the epoch of an outbox, or makes one.
+func (s *Stream) readEpoch() error {
+	path := filepath.Join(s.options.Dir, "epoch")
+	text, err := os.ReadFile(path)
+	switch {
+	case err == nil && len(text) > 0:
+		s.epoch = strings.TrimSpace(string(text))
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return os.WriteFile(path, []byte(s.epoch+"\n"), 0o600)
+}
+
+// Observes implements [channels.Observer].
+func (s *Stream) Observes(topic string) bool {
+	u := s.wanted.Load()
+	return u != nil && u.publishes(topic)
+}
+
+// Observe implements [channels.Observer].
+func (s *Stream) Observe(o channels.Observation) {
+	u := s.wanted.Load()
+	if u == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	switch o.Kind {
+	case channels.ObservedConnect:
+		c := s.clientOf(o.Socket)
+		c.since = now
+		s.add(u, Connected, "", "", c.number, now, func(b []byte) []byte { return topicBody(b, Connected, "", c.head) })
+	case channels.ObservedDisconnect:
+		c := s.clientOf(o.Socket)
+		delete(s.clients, o.Socket)
+		s.add(u, Disconnected, "", "", c.number, now, func(b []byte) []byte {
+			return endedBody(b, Disconnected, "", c.head, o.Reason, o.Code, c.lasted(now))
+		})
+	case channels.ObservedJoin:
+		s.joined(u, &o, now)
+	case channels.ObservedLeave:
+		s.left(u, &o, now)
+	case channels.ObservedBroadcast:
+		s.published(u, &o, now)
+	}
+	s.flush()
+}
+
+func (s *Stream) joined(u *union, o *channels.Observation, now int64) {
+	c, topic := s.clientOf(o.Socket), o.Topic
+	c.topics = append(c.topics, topic)
+	s.topics[topic]++
+	if s.topics[topic] == 1 {
+		s.add(u, Occupied, topic, "", 0, now, func(b []byte) []byte { return topicBody(b, Occupied, topic, "") })
+	}
+	s.add(u, Joined, topic, "", c.number, now, func(b []byte) []byte { return topicBody(b, Joined, topic, c.head) })
+}
+
+func (s *Stream) left(u *union, o *channels.Observation, now int64) {
+	c, topic := s.clientOf(o.Socket), o.Topic
+	s.add(u, Left, topic, "", c.number, now, func(b []byte) []byte { return endedBody(b, Left, topic, c.head, o.Reason, 0, -1) })
+	if !c.drop(topic) {
+		return
+	}
+	if s.topics[topic]--; s.topics[topic] > 0 {
+		return
+	}
+	delete(s.topics, topic)
+	s.add(u, Vacated, topic, "", 0, now, func(b []byte) []byte { return topicBody(b, Vacated, topic, "") })
+}
+
+func (s *Stream) published(u *union, o *channels.Observation, now int64) {
+	head, who := "", uint64(0)
+	if o.Socket != nil {
+		c := s.clientOf(o.Socket)
+		head, who = c.head, c.number
+	}
+	s.add(u, Published, o.Topic, o.Event, who, now, func(b []byte) []byte { return publishedBody(b, o, head) })
+}
+
+// PresenceJoined implements [presence.Observer].
+func (s *Stream) PresenceJoined(topic, key, meta string) {
+	ref, before := refsOf(meta)
+	change := "join"
+	if before != "" {
+		change = "update"
+	}
+	s.presence(present{topic, key, meta}, change, func(p present) {
+		delete(s.presences, before)
+		s.presences[ref] = p
+	})
+}
+
+// PresenceLeft implements [presence.Observer].
+func (s *Stream) PresenceLeft(topic, key, meta string) {
+	ref, _ := refsOf(meta)
+	s.presence(present{topic, key, meta}, "leave", func(present) { delete(s.presences, ref) })
+}
+
+func (s *Stream) presence(p present, change string, note func(present)) {
+	u := s.wanted.Load()
+	if u == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.needs(Presence, p.topic, "") && s.options.Dir != "" {
+		note(p)
+	}
+	s.add(u, Presence, p.topic, "", 0, s.now(), func(b []byte) []byte { return presenceBody(b, p, change) })
+	s.flush()
+}
+
+// now returns the time, which does not go back. mu is held.
+func (s *Stream) now() int64 {
+	s.lastTime = max(s.lastTime, milliseconds(s.options.Now()))
+	return s.lastTime
+}
+
+// add adds an event to those that flush appends, if somebody wants it. mu is held.
+func (s *Stream) add(u *union, k Kind, topic, event string, who uint64, now int64, body func([]byte) []byte) {
+	if !u.needs(k, topic, event) {
+		return
+	}
+	start := len(s.body)
+	s.body = body(s.body)
+	s.pending = append(s.pending, outbox.Record{Time: now, Kind: uint8(k), Who: who, Topic: topic, Body: s.body[start:len(s.body):len(s.body)]})
+}
+
+// flush appends what add has added, in one write. mu is held.
+func (s *Stream) flush() {
+	if len(s.pending) == 0 {
+		return
+	}
+	if s.missed > 0 {
+		s.pending = append(s.pending, outbox.Record{})
+		copy(s.pending[1:], s.pending)
+		s.pending[0] = outbox.Record{
+			Time: s.lastTime, Kind: uint8(Lost), Body: lostEvent{Count: s.missed, Reason: "they could not be stored"}.body(),
+		}
+	}
+	s.records = s.records[:0]
+	for i := range s.pending {
+		s.records = append(s.records, &s.pending[i])
+	}
+	err := errFull
+	if s.log.Size() <= s.options.Limit+s.options.Limit/excess {
+		err = s.log.Append(s.records...)
+	}
+	if err != nil {
+		s.noteMissed(err)
+	} else {
+		s.stored.Add(uint64(len(s.pending)))
+		s.missed = 0
+	}
+	clear(s.pending)
+	s.pending = s.pending[:0]
+	if cap(s.body) > maxBody {
+		s.body = nil
+	}
+	s.body = s.body[:0]
+	s.keeper.wake(s.log.Size() > s.options.Limit)
+}
+
+// maxBody is how much memory is kept for encoding.
+const maxBody = 64 << 10
+
+var errFull = fmt.Errorf("events: the outbox is full, and nothing can be dropped yet")
+
+// noteMissed counts what could not be stored. mu is held.
+func (s *Stream) noteMissed(err error) {
+	n := uint64(len(s.pending))
+	if s.missed > 0 {
+		n-- // the event that tells of those before
+	}
+	s.missed += n
+	s.missedAll.Add(n)
+	s.options.Log.Error("events cannot be stored, and are lost").Err(err).Str("instance", s.options.Instance).Write()
+}
+
+// appendEvent appends an event that the stream itself tells.
+func (s *Stream) appendEvent(k Kind, topic string, body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending = append(s.pending, outbox.Record{Time: s.now(), Kind: uint8(k), Topic: topic, Body: body})
+	s.flush()
+}
+
+// close ends the stream after its listeners.
+func (s *Stream) close() error {
+	s.keeper.stop()
+	return errors.Join(s.log.Sync(), s.log.Close())
+}
