@@ -29,8 +29,10 @@ type catchUp struct {
 	ask    history.Ask
 	client string       // the client's own name for itself
 	asked  bool         // the params of the join asked: the client is sent history_state
+	own    bool         // they asked for more than marks: the session's position does not count
 	told   bool         // history_state was sent
 	until  time.Time    // how long to wait for this node to know as much as the client; zero: not waiting
+	visit  *visit       // what the session has to say; nil: nothing, or it has said it
 	page   history.Page // what was read, on its way to the loop
 }
 
@@ -52,9 +54,12 @@ type historyParams struct {
 // maxClientName bounds historyParams.Client in bytes.
 const maxClientName = 128
 
-// newCatchUp returns what is sent to a client that joins a topic, nil if nothing is.
-// The params may be any payload; a key "history" that is not an object is ignored.
-func (e *Endpoint) newCatchUp(ch *Channel, topic string, params Payload) *catchUp {
+// newCatchUp returns what is sent to a client that joins a topic, nil if nothing is: what
+// the params of the join ask for, or else what its session has missed, or else what the
+// rule sends to everybody. The params may be any payload; a key "history" that is not an
+// object is ignored.
+func (s *Socket) newCatchUp(ch *Channel, topic string, params Payload) *catchUp {
+	e := s.endpoint
 	if e.history == nil {
 		return nil
 	}
@@ -62,18 +67,28 @@ func (e *Endpoint) newCatchUp(ch *Channel, topic string, params Payload) *catchU
 	if !ok {
 		return nil
 	}
-	if ch.replayAsk != nil {
-		if ask, ok := ch.askReplay(e, params); ok {
-			return &catchUp{ask: ask}
+	u := e.askedOf(ch, params)
+	if s.session() != nil {
+		if u == nil {
+			u = new(catchUp)
 		}
-	}
-	if u := askedCatchUp(params); u != nil {
+		u.visit = &visit{onJoin: rule.OnJoin}
 		return u
 	}
-	if rule.OnJoin == 0 {
-		return nil
+	if u == nil && rule.OnJoin > 0 {
+		u = &catchUp{ask: history.Ask{Last: rule.OnJoin}}
 	}
-	return &catchUp{ask: history.Ask{Last: rule.OnJoin}}
+	return u
+}
+
+// askedOf returns what the params of a join ask for, nil if they ask for nothing.
+func (e *Endpoint) askedOf(ch *Channel, params Payload) *catchUp {
+	if ch.replayAsk != nil {
+		if ask, ok := ch.askReplay(e, params); ok {
+			return &catchUp{ask: ask, own: true}
+		}
+	}
+	return askedCatchUp(params)
 }
 
 // askedCatchUp returns what the params of a join ask for, nil if they ask for nothing.
@@ -91,6 +106,7 @@ func askedCatchUp(params Payload) *catchUp {
 		u.client = h.Client
 	}
 	u.ask.Limit = max(0, h.Limit)
+	u.own = true
 	switch {
 	case err != nil: // a field of the wrong type
 		u.ask.Unknown = true
@@ -102,7 +118,7 @@ func askedCatchUp(params Payload) *catchUp {
 	case h.Last > 0:
 		u.ask.Last = h.Last
 	default:
-		u.ask.Last = -1 // nothing yet, but marks from now on
+		u.ask.Last, u.own = -1, false // nothing yet, but marks from now on
 	}
 	return u
 }
@@ -143,7 +159,7 @@ func (c *Context) catchUpWhenRead() {
 // readReplay reads the next page of the replay and posts it.
 func (c *Context) readReplay() {
 	u := c.socket.perLoop().catchUps[c]
-	if u == nil {
+	if u == nil || u.visit != nil && !c.visits(u) {
 		return
 	}
 	c.socket.endpoint.history.Read(c.topic, u.ask, func(p history.Page) {
@@ -184,8 +200,11 @@ func (t *replay) Run() {
 		return
 	}
 	c.endCatchUp()
+	if c.history&sessioned != 0 {
+		c.socket.endpoint.sessionStore().CaughtUp(c.socket.session(), c.topic)
+	}
 	if u.asked {
-		c.pushFromLoop(eventHistoryMark, markPayload(page.Next))
+		c.pushBehind(eventHistoryMark, markPayload(page.Next))
 	}
 }
 
@@ -207,9 +226,13 @@ func (c *Context) awaitHistory(u *catchUp) bool {
 	if now.After(u.until) {
 		return false
 	}
-	lane := c.socket.loop
-	time.AfterFunc(behindPause, func() { lane.Post((*replayAgain)(c)) })
+	c.readReplayIn(behindPause)
 	return true
+}
+
+func (c *Context) readReplayIn(d time.Duration) {
+	lane := c.socket.loop
+	time.AfterFunc(d, func() { lane.Post((*replayAgain)(c)) })
 }
 
 // replayAgain is a Context as a task: it reads a page of the replay again.
@@ -220,6 +243,7 @@ func (t *replayAgain) Run() { (*Context)(t).readReplay() }
 
 // sendRecorded sends a recorded message as a broadcast.
 func (c *Context) sendRecorded(m *history.Message) {
+	c.hear()
 	p := c.def.replayed(c.socket.endpoint, m)
 	if c.def.intercepts(m.Event) {
 		if b, err := newBroadcast(c.topic, m.Event, p); err == nil {
@@ -246,6 +270,16 @@ func (c *Context) pushFromLoop(event string, p Payload) {
 	}
 }
 
+// pushBehind is pushFromLoop behind what the channel's handlers of intercepted broadcasts
+// have yet to send.
+func (c *Context) pushBehind(event string, p Payload) {
+	if len(c.def.intercept) == 0 {
+		c.pushFromLoop(event, p)
+		return
+	}
+	c.behindMailbox(func() { c.pushFromLoop(event, p) }) //nolint:errcheck // the channel has ended
+}
+
 // statePayload tells the client whether it is sent all that it asked for.
 func statePayload(p *history.Page) Payload {
 	b := append([]byte(nil), `{"recovered":`...)
@@ -268,6 +302,9 @@ func (c *Context) endCatchUp() {
 
 // dropHistory drops the history state of a channel that ends.
 func (c *Context) dropHistory() {
+	if c.history&sessioned != 0 {
+		c.endVisit()
+	}
 	if c.history&catchingUp != 0 {
 		c.endCatchUp()
 	}

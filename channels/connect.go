@@ -42,6 +42,9 @@ func (s *Socket) connect(ctx context.Context, r *Request) *admission.Refusal {
 	if err := s.callConnect(ctx, r); err != nil {
 		return e.connectRefusal(err, r)
 	}
+	if ref := s.nameSession(r); ref != nil {
+		return ref
+	}
 	s.logAccepted(r, start)
 	return nil
 }

@@ -3,6 +3,7 @@ package channels_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -173,16 +174,15 @@ func TestDialect(t *testing.T) {
 type toyClient struct {
 	send func(message string)
 	want func(message string)
+	peer *peer // nil for long polling
 }
 
-func toySocket(t *testing.T, s *server) toyClient {
-	c, err := wstest.Dial(s.addr, "/socket/websocket?vsn=toy", nil)
+func toySocket(t *testing.T, s *server, params ...string) toyClient {
+	c, err := wstest.Dial(s.addr, "/socket/websocket?vsn=toy"+strings.Join(params, ""), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Timeout = patience
-	t.Cleanup(func() { c.Drop() })
-	return toyClient{func(message string) {
+	return toyClient{peer: newPeer(t, c, "vsn=2"), send: func(message string) {
 		t.Helper()
 		write := c.WriteText
 		if message[0] == 7 {
@@ -191,7 +191,7 @@ func toySocket(t *testing.T, s *server) toyClient {
 		if err := write(message); err != nil {
 			t.Fatal(err)
 		}
-	}, func(message string) {
+	}, want: func(message string) {
 		t.Helper()
 		binary, got, err := c.ReadMessage()
 		if err != nil || string(got) != message || binary != (message[0] == 8) {
@@ -205,12 +205,12 @@ func toyPoller(t *testing.T, s *server) toyClient {
 	c.target = "/socket/longpoll?vsn=toy"
 	c.open()
 	var inbox []string
-	return toyClient{func(message string) {
+	return toyClient{send: func(message string) {
 		t.Helper()
 		if a := c.must("POST", message, nil); a.Status != 200 {
 			t.Fatalf("POST of %q: %s", message, a.raw)
 		}
-	}, func(message string) {
+	}, want: func(message string) {
 		t.Helper()
 		for len(inbox) == 0 {
 			inbox = *c.must("GET", "", nil).Messages

@@ -113,6 +113,7 @@ type Endpoint struct {
 	sessions    *pollSessions
 	pace        pacer // of all drains, including its guests'
 	refresher   refresher
+	pulse       pulse
 
 	// Guarded by mu.
 	mu       sync.RWMutex
@@ -129,6 +130,7 @@ type perLoop struct {
 	renewals  map[*Socket]*renewals // sockets whose clients must read before they are sent more; nil: there was none
 	catchUps  map[*Context]*catchUp // channels that are catching up; nil: none
 	followers map[*Context]struct{} // channels whose clients are sent marks; nil: none
+	doubted   map[*Socket]struct{}  // sockets that may be half-open; nil: there was none
 	traffic   traffic
 	joins     joinTimers
 	ids       socketIDs
@@ -159,7 +161,7 @@ type mount struct {
 func NewEndpoint(o Options) (*Endpoint, error) {
 	e := &Endpoint{
 		limits: o.Limits.withDefaults(), options: o, log: logging.NewLog(o.Logger),
-		stopped: make(chan struct{}), places: make(map[string]place), history: o.History,
+		stopped: make(chan struct{}), places: make(map[string]place), history: o.History, pulse: pulse{every: pulseEvery},
 	}
 	if err := o.checkHistory(); err != nil {
 		return nil, err

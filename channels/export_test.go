@@ -1,11 +1,16 @@
 package channels
 
 import (
+	"context"
+	"time"
 	"unsafe"
 
 	"github.com/mycelium-rt/mycelium/internal/dispatch"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
+
+// PulseEvery is pulseEvery.
+const PulseEvery = pulseEvery
 
 // MaxIdlePolls is maxIdlePolls.
 const MaxIdlePolls = maxIdlePolls
@@ -36,3 +41,19 @@ func IdleParts() []IdlePart {
 
 // allocated rounds a size up as the allocator does.
 func allocated(size uintptr) int { return cap(append([]byte(nil), make([]byte, size)...)) }
+
+// SetPulse changes how often clients with a session acknowledge, and how long a half-open
+// connection is kept. It is for an endpoint without sockets.
+func (e *Endpoint) SetPulse(every time.Duration) {
+	e.pulse.mu.Lock()
+	defer e.pulse.mu.Unlock()
+	e.pulse.every = every
+}
+
+// Beat is a beat of the pulse, and returns when all loops have sent their probes.
+func (e *Endpoint) Beat(ctx context.Context) {
+	e.beat()
+	for range 2 { // the task that continues a beat, and one behind it
+		e.onEachLoop(ctx, func(int) {})
+	}
+}

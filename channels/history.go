@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -33,9 +34,17 @@ const (
 	catchingUp historyFlags = 1 << iota
 	// following: the client is sent marks.
 	following
-	// named: the channel has a sender, rare.sender.
+	// named: the channel has a sender, rare.sender or that of its session.
 	named
+	// sessioned: the channel's position is kept with the session of the socket.
+	sessioned
+	// heard: the client was sent recorded broadcasts since the last probe. Only
+	// channels that are sessioned have it, so that the others pay nothing.
+	heard
 )
+
+// hear notes that the client is sent a recorded broadcast.
+func (c *Context) hear() { c.history |= c.history & sessioned * (heard / sessioned) }
 
 // History returns Options.History.
 func (e *Endpoint) History() *history.Space { return e.history }
@@ -104,8 +113,11 @@ func subscriberOf(from *Context) any {
 func (c *Context) sender() uint64 {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	if x := c.extras; x != nil && x.rare != nil {
+	if x := c.extras; x != nil && x.rare != nil && x.rare.sender != 0 {
 		return x.rare.sender
+	}
+	if one := c.socket.session(); one != nil {
+		return one.Key().Sender()
 	}
 	return 0
 }
@@ -113,6 +125,9 @@ func (c *Context) sender() uint64 {
 // nameSender notes the client's own name for itself. For the loop.
 func (c *Context) nameSender(name string) {
 	if name == "" {
+		if c.socket.session() != nil {
+			c.history |= named
+		}
 		return
 	}
 	sum := sha256.Sum256([]byte(name))
@@ -127,10 +142,18 @@ func (c *Context) passesOver(b *broadcast) bool {
 	switch {
 	case c.history&catchingUp != 0:
 		return true
+	case b.mark && c.history&following != 0 && len(c.def.intercept) > 0:
+		p := Payload{Data: bytes.Clone(b.Payload.Data)}
+		c.pushBehind(eventHistoryMark, p)
+		return true
 	case b.mark:
 		return c.history&following == 0
 	}
-	return b.sender != 0 && c.history&named != 0 && c.sender() == b.sender
+	if b.sender != 0 && c.history&named != 0 && c.sender() == b.sender {
+		return true
+	}
+	c.hear()
+	return false
 }
 
 // Mark implements history.Receiver: it sends the clients of a topic that follow its
@@ -231,7 +254,7 @@ func (e *Endpoint) refreshSome(lane *netloop.Lane, list []*Context) {
 	for _, c := range list[:n] {
 		if c.history&following != 0 && c.history&catchingUp == 0 {
 			e.history.Read(c.topic, history.Ask{Last: -1}, func(p history.Page) {
-				c.push(eventHistoryMark, markPayload(p.Next)) //nolint:errcheck // a channel that ends needs no mark
+				lane.Post(netloop.TaskFunc(func() { c.pushBehind(eventHistoryMark, markPayload(p.Next)) }))
 			})
 		}
 	}
@@ -245,6 +268,7 @@ func (e *Endpoint) closeHistory() {
 	if e.leaveHistory != nil {
 		e.leaveHistory()
 	}
+	e.pulse.stop()
 	r := &e.refresher
 	r.mu.Lock()
 	defer r.mu.Unlock()

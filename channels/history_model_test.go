@@ -107,7 +107,7 @@ func historyRound(t *testing.T, o channels.Options, seed uint64) (sum commuters)
 	var clients sync.WaitGroup
 	var all []*commuter
 	for i := range 5 {
-		c := &commuter{id: i, v1: r.IntN(3) == 0, topic: topics[i%2], random: rand.New(rand.NewPCG(seed, uint64(3+i))), last: -1, free: true}
+		c := &commuter{id: i, v1: r.IntN(3) == 0, topic: topics[i%2], random: rand.New(rand.NewPCG(seed, uint64(3+i))), last: -1, marked: -1, free: true}
 		all = append(all, c)
 		clients.Go(func() {
 			if err := c.commute(t, s, 3+c.random.IntN(6)); err != nil {

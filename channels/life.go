@@ -418,12 +418,23 @@ func (c *Context) farewell() (event string, payload []byte) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
 	switch cause := c.life.cause; {
-	case errors.Is(cause, ErrLeft), errors.Is(cause, ErrStopped):
+	case c.life.leftLocked():
 		return "phx_close", emptyObject
 	case errors.Is(cause, ErrMailboxFull):
 		return "phx_error", reasonPayload(reasonOverloaded).Data
 	}
 	return "phx_error", reasonPayload(reasonCrash).Data
+}
+
+// leftLocked reports whether the channel ends because the client has left it, or was told to.
+func (l *life) leftLocked() bool {
+	return errors.Is(l.cause, ErrLeft) || errors.Is(l.cause, ErrStopped)
+}
+
+func (c *Context) hasLeft() bool {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	return c.life.leftLocked()
 }
 
 // joinRefWire returns the join_ref as the join had it: null stays null.

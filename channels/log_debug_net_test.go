@@ -137,7 +137,7 @@ func TestDebugLines(t *testing.T) {
 		http.DefaultClient.CloseIdleConnections()
 		log.find(t, "socket connected", "transport=longpoll", "path=/socket/longpoll", "address=*", "version=1.0.0")
 		s.close(t)
-		log.find(t, "socket closed", "transport=longpoll", "reason=channels: closed by the server")
+		log.find(t, "socket closed", "transport=longpoll", "reason=channels: closed by the server with 1012")
 		if strings.Contains(log.String(), "deny=yes") || strings.Contains(log.String(), `{"a":1}`) {
 			t.Errorf("the log has what clients have sent:\n%s", log)
 		}

@@ -48,10 +48,20 @@ type pollSession struct {
 	slow    bool          // being ended by DisconnectSlow
 	awaited bool          // notifyDrained was called
 	held    chan struct{} // closed when POSTs may go on; nil: they may
+	probed  pollProbe
 }
 
 // poll is a waiting GET. The loop answers each exactly once.
 type poll struct{ answer chan pollAnswer }
+
+// pollProbe is what Socket.confirmed is to be called with (see transport.probe). The
+// numbers of frames wrap around.
+type pollProbe struct {
+	number uint32 // 0: nothing
+	behind uint32 // when so many frames have been taken, and the client polls again
+	queued uint32 // frames so far
+	taken  uint32 // of these, given to the client or dropped
+}
 
 // pollAnswer is the answer to a poll: 200 with frames, 204 without, or 410 if
 // the session is over.
@@ -233,6 +243,7 @@ func (s *pollSession) attach(p *poll) {
 	s.gone = false
 	s.polls++
 	s.await(p)
+	s.confirm()
 	s.flush()
 }
 
@@ -279,6 +290,8 @@ func (s *pollSession) settled(written bool) {
 			s.size -= s.cost(f)
 			f.Release()
 		}
+		s.probed.taken += uint32(len(frames))
+		s.confirm()
 	} else {
 		s.queue = append(frames, s.queue...)
 	}
@@ -311,6 +324,7 @@ func (s *pollSession) send(f *netloop.Frame) {
 		return
 	}
 	s.queue = append(s.queue, f)
+	s.probed.queued++
 	s.size += s.cost(f)
 	if s.waiting != nil && s.writing == nil && !s.woken {
 		s.woken = true
@@ -337,6 +351,7 @@ func (s *pollSession) fits(f *netloop.Frame) bool {
 			s.size -= s.cost(s.queue[0])
 			s.queue[0].Release()
 			s.queue[0], s.queue = nil, s.queue[1:]
+			s.probed.taken++
 			e.sessions.dropped.Add(1)
 		}
 		if s.size == 0 || s.size+n <= limit {
@@ -374,6 +389,30 @@ func (s *pollSession) resume([]byte) {
 
 // undeliverable counts a message of bytes.
 func (s *pollSession) undeliverable() { s.socket.endpoint.sessions.binary.Add(1) }
+
+// probe waits until the client has taken what was sent and polls again: clients poll
+// when they have handled an answer (assets/js/phoenix/longpoll.js, poll).
+func (s *pollSession) probe(number uint32) {
+	if number == 0 { // a session that is not polled ends soon
+		s.socket.confirmed(0)
+		return
+	}
+	if s.probed.number != number {
+		s.probed.number, s.probed.behind = number, s.probed.queued
+	}
+	s.confirm()
+}
+
+// confirm answers a probe if the client has shown that it has everything before it.
+func (s *pollSession) confirm() {
+	p := &s.probed
+	if p.number == 0 || s.waiting == nil || s.writing != nil || int32(p.taken-p.behind) < 0 {
+		return
+	}
+	number := p.number
+	p.number = 0
+	s.socket.confirmed(number)
+}
 
 func (s *pollSession) name() string { return transportLongpoll }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -36,7 +37,7 @@ type item struct {
 	event   string   // itemEvent
 	payload Payload  // itemEvent, itemOut, itemBroadcast
 	out     *broadcast
-	info    any  // itemInfo, itemTimer; itemBroadcast: its *subscription
+	info    any  // itemInfo, itemTimer; itemBroadcast: its *subscription; itemBehind: a func()
 	inTurn  bool // its callback has the turn of its socket's renewals
 }
 
@@ -50,6 +51,7 @@ const (
 	itemBroadcast          // a broadcast of a further topic; likewise
 	itemInfo               // Send
 	itemTimer              // SendAfter: not bounded, because the timer took more memory
+	itemBehind             // a function for the loop: at most one for each mark and probe
 )
 
 // fits reports whether the bounds leave room for an item.
@@ -120,6 +122,10 @@ func (c *Context) putLocked(it item) (start bool) {
 	c.socket.endpoint.counters.raise(int64(c.box.waiting()))
 	return c.life.step(eventMessage)
 }
+
+// behindMailbox has f called on the loop behind what the channel's callbacks send for the
+// messages that wait now. If the channel ends before, f is not called.
+func (c *Context) behindMailbox(f func()) error { return c.enqueue(item{kind: itemBehind, info: f}) }
 
 // size returns what the item counts against Limits.MailboxBytes: everything
 // whose length clients choose.
@@ -226,6 +232,8 @@ func (c *Context) handle(it *item) {
 		c.handleBroadcast(it)
 	case itemInfo, itemTimer:
 		c.handleInfo(it)
+	case itemBehind:
+		c.socket.loop.Post(netloop.TaskFunc(it.info.(func())))
 	case itemLeave:
 		c.handleLeave(it)
 	case itemCrash:

@@ -3,6 +3,7 @@ package channels
 import (
 	"errors"
 
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -70,6 +71,9 @@ type transport interface {
 	// undeliverable notes a message that could not be encoded for the transport. Any
 	// goroutine may call it.
 	undeliverable()
+	// probe has Socket.confirmed called with a number when the client has received
+	// everything that was sent before.
+	probe(number uint32)
 	// name returns "websocket" or "longpoll".
 	name() string
 }
@@ -145,8 +149,9 @@ func (s *Socket) open() {
 	s.place = int32(len(l.sockets))
 	l.sockets = append(l.sockets, s)
 	if s.ID() != "" {
-		l.ids.add(s.identity)
+		l.ids.add(s)
 	}
+	s.connectSession()
 	s.endpoint.counters.sockets.Add(1)
 	s.endpoint.counters.opened.Add(1)
 	s.observeConnect()
@@ -201,6 +206,7 @@ func (s *Socket) shutdown(why error) {
 	if s.closed() {
 		return
 	}
+	s.disconnectSession()
 	s.end = socketClosed
 	l := s.perLoop()
 	last := len(l.sockets) - 1
@@ -212,7 +218,7 @@ func (s *Socket) shutdown(why error) {
 		l.sockets = append(make([]*Socket, 0, size/2), l.sockets...)
 	}
 	if s.ID() != "" {
-		l.ids.remove(s.identity)
+		l.ids.remove(s)
 	}
 	s.forgetHold()
 	delete(l.renewals, s)
@@ -342,7 +348,7 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	c := &Context{socket: s, def: def, joinRef: m.JoinRef.Clone(), nullRef: m.JoinRef == nil}
 	c.enterTopic(m, scope)
 	c.pending = newPendingJoin(c, m.Ref.Clone(), old)
-	c.pending.catchUp = s.endpoint.newCatchUp(def, c.topic, m.Payload)
+	c.pending.catchUp = s.newCatchUp(def, c.topic, m.Payload)
 	if c.nullRef {
 		c.joinRef = m.Ref.Clone()
 	}
@@ -389,18 +395,18 @@ func (s *Socket) keepForLater(c *Context, m *wire.Message) {
 // identity is what Connect has found out about the client.
 type identity struct {
 	// Static after the connect.
-	socket  *Socket
 	id      string
 	guard   Guard // nil: everything is permitted
 	assigns assigns
+	session *history.Session // nil: the client has none
 
 	// For perLoop.ids: the other sockets with the same id. Owned by the loop.
-	next, prev *identity
+	next, prev *Socket
 }
 
 func (s *Socket) identify() *identity {
 	if s.identity == nil {
-		s.identity = &identity{socket: s}
+		s.identity = new(identity)
 	}
 	return s.identity
 }

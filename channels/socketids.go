@@ -12,7 +12,7 @@ import (
 //
 // Sockets with the same id form a list by identity.next and prev.
 type socketIDs struct {
-	first map[string]*identity
+	first map[string]*Socket
 	peak  int // the most ids since first was made
 }
 
@@ -20,24 +20,26 @@ type socketIDs struct {
 // quarter, because Go's maps do not shrink.
 const remakeAbove = 128
 
-func (ids *socketIDs) add(i *identity) {
+func (ids *socketIDs) add(s *Socket) {
+	i := s.identity
 	if i.next = ids.first[i.id]; i.next != nil {
-		i.next.prev = i
+		i.next.identity.prev = s
 	}
 	if ids.first == nil {
-		ids.first = make(map[string]*identity)
+		ids.first = make(map[string]*Socket)
 	}
-	ids.first[i.id] = i
+	ids.first[i.id] = s
 	ids.peak = max(ids.peak, len(ids.first))
 }
 
-func (ids *socketIDs) remove(i *identity) {
+func (ids *socketIDs) remove(s *Socket) {
+	i := s.identity
 	if i.next != nil {
-		i.next.prev = i.prev
+		i.next.identity.prev = i.prev
 	}
 	switch {
 	case i.prev != nil:
-		i.prev.next = i.next
+		i.prev.identity.next = i.next
 	case i.next != nil:
 		ids.first[i.id] = i.next
 	default:
@@ -51,9 +53,9 @@ func (ids *socketIDs) delete(id string) {
 	if ids.peak < remakeAbove || len(ids.first) > ids.peak/4 {
 		return
 	}
-	first := make(map[string]*identity, len(ids.first))
-	for id, i := range ids.first {
-		first[id] = i
+	first := make(map[string]*Socket, len(ids.first))
+	for id, s := range ids.first {
+		first[id] = s
 	}
 	ids.first, ids.peak = first, len(first)
 }
@@ -61,10 +63,10 @@ func (ids *socketIDs) delete(id string) {
 // disconnect closes the sockets with an id, with a code after which clients
 // reconnect (assets/js/phoenix/socket.js, onConnClose).
 func (ids *socketIDs) disconnect(id string) {
-	for i := ids.first[id]; i != nil; {
-		next := i.next // closing removes i from the list
-		i.socket.closeNow(closeGoingAway, "")
-		i = next
+	for s := ids.first[id]; s != nil; {
+		next := s.identity.next // closing removes s from the list
+		s.closeNow(closeGoingAway, "")
+		s = next
 	}
 }
 

@@ -10,18 +10,18 @@ import (
 func TestSocketIDs(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var ids socketIDs
-	var all []*identity
+	var all []*Socket
 	check := func(id string) {
 		t.Helper()
-		want := make(map[*identity]bool)
+		want := make(map[*Socket]bool)
 		for _, i := range all {
-			if i.id == id {
+			if i.ID() == id {
 				want[i] = true
 			}
 		}
-		var prev *identity
-		for i := ids.first[id]; i != nil; prev, i = i, i.next {
-			if !want[i] || i.prev != prev {
+		var prev *Socket
+		for i := ids.first[id]; i != nil; prev, i = i, i.identity.next {
+			if !want[i] || i.identity.prev != prev {
 				t.Fatalf("%q: a socket that is not there, or out of its place", id)
 			}
 			delete(want, i)
@@ -32,10 +32,10 @@ func TestSocketIDs(t *testing.T) {
 	}
 	for range 20_000 {
 		if len(all) == 0 || random.IntN(5) < 3 && len(all) < 200 {
-			i := &identity{id: fmt.Sprint(random.IntN(40))}
+			i := &Socket{identity: &identity{id: fmt.Sprint(random.IntN(40))}}
 			ids.add(i)
 			all = append(all, i)
-			check(i.id)
+			check(i.ID())
 			continue
 		}
 		n := random.IntN(len(all))
@@ -43,16 +43,16 @@ func TestSocketIDs(t *testing.T) {
 		all[n] = all[len(all)-1]
 		all = all[:len(all)-1]
 		ids.remove(i)
-		check(i.id)
+		check(i.ID())
 	}
 }
 
 // TestSocketIDsGiveMemoryBack: a peak of ids is forgotten.
 func TestSocketIDsGiveMemoryBack(t *testing.T) {
 	var ids socketIDs
-	var all []*identity
+	var all []*Socket
 	for n := range 10_000 {
-		i := &identity{id: fmt.Sprint(n)}
+		i := &Socket{identity: &identity{id: fmt.Sprint(n)}}
 		ids.add(i)
 		all = append(all, i)
 	}

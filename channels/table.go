@@ -89,6 +89,18 @@ func (t *channelTable) len() (n int) {
 	return n
 }
 
+// each calls f for each channel. f must not change the table.
+func (t *channelTable) each(f func(c *Context)) {
+	if t.first != nil {
+		f(t.first)
+	}
+	if t.more != nil {
+		for _, c := range t.more.list {
+			f(c)
+		}
+	}
+}
+
 // all returns the channels in a new slice.
 func (t *channelTable) all() []*Context {
 	var all []*Context

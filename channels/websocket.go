@@ -132,6 +132,9 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 		w.conn.Send(f)
 	case websocket.OpPong:
 		w.socket.countFrames(1)
+		if number, ok := parseProbe(payload); ok {
+			w.socket.confirmed(number)
+		}
 	case websocket.OpClose:
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
 		f.SetBytes(websocket.AppendCloseReply(f.Bytes(), payload))
@@ -242,6 +245,14 @@ func (w *websocketConn) HandleDrained(*netloop.Conn) { w.socket.drained() }
 // undeliverable counts nothing: clients of version 1 do not know binary
 // messages.
 func (w *websocketConn) undeliverable() {}
+
+// probe sends a ping, which a WebSocket stack answers after what came before it.
+func (w *websocketConn) probe(number uint32) {
+	var room [probeBytes]byte
+	f := netloop.NewFrame(websocket.MaxHeaderSize + probeBytes)
+	f.SetBytes(websocket.AppendFrame(f.Bytes(), websocket.OpPing, appendProbe(room[:0], number)))
+	w.conn.Send(f)
+}
 
 func (w *websocketConn) name() string { return transportWebsocket }
 

@@ -70,6 +70,25 @@ func (p Position) IsZero() bool { return len(p.marks) == 0 }
 // Time returns when the position was made, to the second.
 func (p Position) Time() time.Time { return time.Unix(p.at, 0) }
 
+// Equal reports whether the positions include the same messages. When they were made does
+// not count.
+func (p Position) Equal(o Position) bool {
+	if len(p.marks) != len(o.marks) {
+		return false
+	}
+	for _, m := range p.marks {
+		if !o.marks.has(m.log) || o.marks.of(m.log) != m.number {
+			return false
+		}
+	}
+	return true
+}
+
+// reaches reports whether p includes everything that o does of the logs that p has.
+func (p *Position) reaches(o Position) bool {
+	return !slices.ContainsFunc(p.marks, func(m mark) bool { return m.number < o.marks.of(m.log) })
+}
+
 const (
 	positionVersion = 1
 	// maxPosition bounds the text of a position that is parsed, in bytes: enough for

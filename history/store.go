@@ -25,6 +25,10 @@ type Options struct {
 	// time.AfterFunc. Pause is called wherever another goroutine might get in between.
 	AfterFunc func(d time.Duration, f func()) (stop func())
 	Pause     func()
+
+	// Secret makes the keys of sessions unpredictable. Nodes of a cluster need the
+	// same one. It may be nil.
+	Secret []byte
 }
 
 // DefaultMemory is the default of Options.Memory.
@@ -39,6 +43,8 @@ type Store struct {
 	pause  func() // nil: outside of simulations
 	own    *logs  // of spaces of this process alone
 	shared *logs  // of spaces that all nodes have; nil: there are none
+
+	sessions *Sessions
 
 	bytes    atomic.Int64 // what all rings and erasures take
 	erasures atomic.Int64 // how many are kept
@@ -90,6 +96,7 @@ func NewStore(o Options) *Store {
 	if s.own.id == 0 {
 		s.own.id = newLogID()
 	}
+	s.sessions = newSessions(s, o.Secret)
 	return s
 }
 
@@ -115,6 +122,7 @@ func (s *Store) Close() {
 	for _, sp := range list {
 		sp.Clear()
 	}
+	s.sessions.clear()
 }
 
 // Log returns Options.Log, or the number that was drawn.
@@ -172,8 +180,8 @@ func (s *Store) Forget(name string) {
 	}
 }
 
-// sweepEvery is how often messages that are too old are dropped, to free their memory.
-// They are never sent to anybody in any case.
+// sweepEvery is how often messages and sessions that are too old are dropped, to free their
+// memory. They are never used in any case.
 const sweepEvery = 5 * time.Second
 
 // startSweeping makes sure that sweep runs. It is called when there is something to sweep.
@@ -186,8 +194,8 @@ func (s *Store) startSweeping() {
 	}
 }
 
-// sweep drops what is too old, and empty rings. It runs until there are neither rings nor
-// erasures, so an unused store has no timer.
+// sweep drops what is too old, and empty rings. It runs until there are no rings, erasures
+// or kept sessions, so an unused store has no timer.
 func (s *Store) sweep() {
 	s.mu.Lock()
 	list := s.list
@@ -199,9 +207,10 @@ func (s *Store) sweep() {
 	if s.shared != nil {
 		s.shared.forgetOld(s.now())
 	}
+	s.sessions.sweep(s.now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.stats.topics.Load() == 0 && s.erasures.Load() == 0 {
+	if s.closed || s.stats.topics.Load() == 0 && s.erasures.Load() == 0 && s.sessions.kept.Load() == 0 {
 		s.sweeps = false
 		return
 	}

@@ -1,0 +1,350 @@
+package channels
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/mycelium-rt/mycelium/history"
+	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+)
+
+// A client that connects with the parameter "session" need not know positions: the
+// server keeps what the client has acknowledged of each topic (history.Sessions), and
+// after a break each join of such a topic is a catch-up from there.
+//
+// An acknowledgement costs the client no code. Every pulseEvery, the endpoint reads a
+// position that has been delivered (history.Space.Passed) and posts a task to each loop,
+// behind all deliveries. The task sends a probe to each client that was sent recorded
+// messages since the last one: by WebSocket a ping, whose pong a client sends after it has
+// received what came before; in long polling, the next poll after the answer. A message
+// costs no more than a bit in its channel.
+
+// sessionParam is the parameter of a connect with the client's name of its session.
+const sessionParam = "session"
+
+// The length of a session in bytes. Who knows another client's session, and has the same
+// identity or none, can take its place, so it must not be guessed.
+const (
+	minSession = 16
+	maxSession = 128
+)
+
+// nameSession gives the socket the session that its request names, if the endpoint
+// records anything. It refuses a name that cannot be used.
+func (s *Socket) nameSession(r *Request) *admission.Refusal {
+	h := s.endpoint.history
+	value, named := r.Params[sessionParam]
+	if !named || h == nil || len(h.Rules()) == 0 {
+		return nil
+	}
+	name, isText := value.(string)
+	if !isText || len(name) < minSession || len(name) > maxSession {
+		text := fmt.Sprintf("the parameter %q must have %d to %d characters, for example a random UUID", sessionParam, minSession, maxSession)
+		s.endpoint.gate.Refusals.Denied.Add(1)
+		s.endpoint.log.Warn("session refused").Str("reason", text).Str("path", r.URL.Path).Write()
+		return admission.TextRefusal(http.StatusBadRequest, text)
+	}
+	s.identify().session = history.NewSession(h.SessionKey(s.owner(), name))
+	return nil
+}
+
+// owner returns who the client is, as far as the server knows: only the same may take a
+// session.
+func (s *Socket) owner() string {
+	if g, ok := s.Guard().(ClientGuard); ok {
+		if name := g.Client(); name != "" {
+			return "user " + name
+		}
+	}
+	if id := s.ID(); id != "" {
+		return "id " + id
+	}
+	return ""
+}
+
+// session returns the session of the socket, nil if it has none. Any goroutine may call it.
+func (s *Socket) session() *history.Session {
+	if s.identity == nil {
+		return nil
+	}
+	return s.identity.session
+}
+
+// sessionStore returns the sessions of an endpoint with a history.
+func (e *Endpoint) sessionStore() *history.Sessions { return e.history.Sessions() }
+
+// sessionConn is a Socket as the connection of its session.
+type sessionConn Socket
+
+// GiveUp implements history.SessionConn.
+func (c *sessionConn) GiveUp() {
+	s := (*Socket)(c)
+	s.loop.Post(netloop.TaskFunc(s.giveUpSession))
+}
+
+// connectSession connects the session of a socket that has just been opened.
+func (s *Socket) connectSession() {
+	if one := s.session(); one != nil {
+		s.endpoint.sessionStore().Connect(one, (*sessionConn)(s))
+		s.endpoint.pulse.count(s.endpoint, 1)
+	}
+}
+
+// disconnectSession ends the session of a socket that is being closed. Its channels have not
+// ended yet.
+func (s *Socket) disconnectSession() {
+	if one := s.session(); one != nil {
+		s.endpoint.sessionStore().End(one, s.followed())
+		s.endpoint.pulse.count(s.endpoint, -1)
+		delete(s.perLoop().doubted, s)
+	}
+}
+
+// followed returns the topics that count for the session.
+func (s *Socket) followed() (topics []string) {
+	for _, c := range s.channels.all() {
+		if c.history&sessioned != 0 {
+			topics = append(topics, c.topic)
+		}
+	}
+	return topics
+}
+
+// giveUpSession leaves the session to the client's new connection. This one is most likely
+// half-open: unless its client answers within pulseEvery, it is ended, so that it is not taken for
+// present. A client that answers has made two connections of one session. It stays
+// connected, because it would connect again, and the two would end each other for ever.
+func (s *Socket) giveUpSession() {
+	if s.closed() {
+		return
+	}
+	s.endpoint.sessionStore().End(s.session(), s.followed())
+	l := s.perLoop()
+	if l.doubted == nil {
+		l.doubted = make(map[*Socket]struct{})
+	}
+	l.doubted[s] = struct{}{}
+	s.transport.probe(0)
+	time.AfterFunc(s.endpoint.pulse.interval(), func() { s.loop.Post(netloop.TaskFunc(s.endDoubt)) })
+}
+
+// endDoubt ends a connection that has not shown that it is alive.
+func (s *Socket) endDoubt() {
+	if _, doubted := s.perLoop().doubted[s]; doubted {
+		s.line(zerolog.DebugLevel, "half-open socket closed: its session is connected again").Write()
+		s.transport.drop()
+	}
+}
+
+// confirmed notes that the client has answered a probe: it has received everything that
+// was sent before.
+func (s *Socket) confirmed(number uint32) {
+	one := s.session()
+	switch {
+	case one == nil:
+	case number != 0:
+		s.endpoint.sessionStore().Confirm(one, number)
+	default:
+		delete(s.perLoop().doubted, s)
+	}
+}
+
+// A probe is the payload of a ping: its number as 8 bytes, big-endian.
+const probeBytes = 8
+
+func appendProbe(b []byte, number uint32) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(number))
+}
+
+// parseProbe returns the number in the payload of a pong; ok is false if it cannot be
+// one.
+func parseProbe(payload []byte) (number uint32, ok bool) {
+	if len(payload) != probeBytes {
+		return 0, false
+	}
+	n := binary.BigEndian.Uint64(payload)
+	return uint32(n), n>>32 == 0
+}
+
+// pulse has clients acknowledge what they were sent, while there are any with a session.
+type pulse struct {
+	mu      sync.Mutex
+	every   time.Duration     // pulseEvery; guarded by mu
+	sockets int               // with a session; guarded by mu
+	timer   *time.Timer       // guarded by mu; nil until the first session
+	over    bool              // guarded by mu: the endpoint is shut down
+	last    *history.Position // of the last pulse; guarded by mu
+	at      time.Time         // when that was; guarded by mu
+}
+
+// pulseEvery bounds how often a client is sent a probe, and so how much it is sent again
+// after a break.
+const pulseEvery = 5 * time.Second
+
+// pulseAtOnce is how many sockets of a loop are looked at in one task.
+const pulseAtOnce = 256
+
+// count counts sockets with a session.
+func (p *pulse) count(e *Endpoint, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch p.sockets += n; {
+	case p.sockets == 1 && n > 0 && !p.over:
+		p.timer = time.AfterFunc(p.every, e.beat)
+	case p.sockets == 0 && p.timer != nil:
+		p.timer.Stop()
+	}
+}
+
+func (p *pulse) interval() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.every
+}
+
+// stop ends the pulse.
+func (p *pulse) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// beat advances all sessions to what was recorded by now.
+func (e *Endpoint) beat() {
+	now, to := time.Now(), e.history.Passed()
+	p := &e.pulse
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sockets == 0 || p.over {
+		return
+	}
+	p.timer.Reset(p.every)
+	if p.last != nil && to.Equal(*p.last) && now.Sub(p.at) < e.refreshAfter() {
+		return
+	}
+	p.last, p.at = &to, now
+	for i, lane := range e.tenant.Lanes() {
+		lane.Post(&beat{e: e, loop: i, to: &to})
+	}
+}
+
+// beat is the task that advances the sessions of a loop.
+type beat struct {
+	e    *Endpoint
+	loop int
+	to   *history.Position
+	next int // the first socket that was not looked at; those that change places may wait for the next beat
+}
+
+// Run is for the loop.
+func (b *beat) Run() {
+	sockets := b.e.perLoop[b.loop].sockets
+	end := min(len(sockets), b.next+pulseAtOnce)
+	for _, s := range sockets[min(b.next, end):end] {
+		if s.session() != nil {
+			s.advance(b.to)
+		}
+	}
+	if b.next = end; end < len(sockets) {
+		b.e.tenant.Lanes()[b.loop].Post(b)
+	}
+}
+
+// advance moves the session of a socket to a position that was delivered before.
+func (s *Socket) advance(to *history.Position) {
+	heardAny := false
+	s.channels.each(func(c *Context) { heardAny = heardAny || c.history&heard != 0 })
+	probe, fresh := s.endpoint.sessionStore().Advance(s.session(), to, heardAny)
+	if probe == 0 {
+		return
+	}
+	var behind []*Context // channels that may have messages in their mailboxes
+	s.channels.each(func(c *Context) {
+		if fresh {
+			c.history &^= heard
+		}
+		if c.history&sessioned != 0 && len(c.def.intercept) > 0 {
+			behind = append(behind, c)
+		}
+	})
+	s.probeBehind(behind, probe)
+}
+
+// probeBehind sends a probe when channels have handled what waits for them: an
+// intercepted broadcast is sent by its handler. If a channel ends meanwhile, the probe
+// is not sent before the next beat.
+func (s *Socket) probeBehind(channels []*Context, number uint32) {
+	for i, c := range channels {
+		if c.behindMailbox(func() { s.probeBehind(channels[i+1:], number) }) == nil {
+			return
+		}
+	}
+	if !s.closed() {
+		s.transport.probe(number)
+	}
+}
+
+// visit is the part of a catch-up that a session has: after which position it begins.
+type visit struct {
+	onJoin int              // what the rule sends to those who join for the first time
+	now    history.Position // when the client joined; zero: not read yet
+	until  time.Time        // how long to wait for where the session was before
+}
+
+// Limits for the wait for a connection that has yet to give up its session, or for other
+// nodes.
+const (
+	visitWait  = 250 * time.Millisecond
+	visitPause = 10 * time.Millisecond
+)
+
+// visits has the catch-up begin where the session says. It returns false if the catch-up
+// must wait for that. The channel is subscribed, and leaves out recorded broadcasts.
+func (c *Context) visits(u *catchUp) bool {
+	s, v := c.socket, u.visit
+	all, one := s.endpoint.sessionStore(), s.session()
+	ask := all.After
+	if v.now.IsZero() {
+		v.now = s.endpoint.history.Page(c.topic, history.Ask{Last: -1}).Next
+		v.until = time.Now().Add(visitWait)
+		c.history |= sessioned
+		ask = all.Join
+	}
+	after, known, wait := ask(one, c.topic, v.now)
+	switch {
+	case u.own: // the session is told, and does not tell
+	case wait && time.Now().Before(v.until):
+		c.readReplayIn(visitPause)
+		return false
+	case known || v.onJoin == 0 || u.asked:
+		u.ask.Last, u.ask.After = 0, after
+	default: // what the rule sends, and what has come since
+		u.ask.Last = v.onJoin + s.endpoint.history.Page(c.topic, history.Ask{After: after}).Found
+	}
+	if wait && !u.own {
+		all.Settle(one)
+	}
+	u.visit = nil
+	return true
+}
+
+// endVisit notes the end of a channel for the session. Clients join again by themselves,
+// unless they have left or were told to.
+func (c *Context) endVisit() {
+	c.history &^= sessioned
+	s := c.socket
+	if c.hasLeft() {
+		s.endpoint.sessionStore().Leave(s.session(), c.topic)
+	} else {
+		s.endpoint.sessionStore().Lose(s.session(), c.topic)
+	}
+}

@@ -1,0 +1,451 @@
+package history
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A session is the name that a client has chosen for all its connections. The store
+// keeps what the client has acknowledged of each of its topics, so that a client that
+// comes back with the name is sent what it missed and need not know positions.
+//
+// Most topics of a client have the same position: it has acknowledged everything up to
+// there (Session.acked). Topics that differ are listed: those that it has not joined
+// again since it came back, and those that it joined so recently that it has not
+// acknowledged anything since. So a session without news takes 64 bytes.
+//
+// A position is advanced in two steps. A probe is sent behind everything that was sent
+// before (Advance), and the position counts when the client has answered it (Confirm).
+
+// SessionKey identifies a session: it depends on the client's name for it, on who the
+// client is and on the space, so nobody can take another's.
+type SessionKey [16]byte
+
+// SessionKey returns the key for a client's name of a session. client is what the
+// server knows of who it is; it may be empty.
+func (sp *Space) SessionKey(client, name string) (key SessionKey) {
+	h := hmac.New(sha256.New, sp.store.sessions.secret)
+	for _, part := range []string{sp.name, client, name} {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	copy(key[:], h.Sum(nil))
+	return key
+}
+
+// Sender returns what identifies the client in [Message.Sender].
+func (k SessionKey) Sender() uint64 { return max(1, binary.BigEndian.Uint64(k[8:])) }
+
+const (
+	// SessionAge is how long a session is kept after its connection has ended.
+	SessionAge = 2 * time.Minute
+	// maxSessionTopics bounds the topics that are kept of a session.
+	maxSessionTopics = 1000
+	// sessionPart is the part of Options.Memory that kept sessions may take beside it.
+	sessionPart = 4
+	// sessionBytes and sessionTopicBytes are about what a kept session takes, and a topic
+	// of it beside its name.
+	sessionBytes      = 192
+	sessionTopicBytes = 128
+)
+
+// SessionConn is the connection of a session.
+type SessionConn interface {
+	// GiveUp is called when the client has connected again: the connection calls
+	// [Sessions.End] soon. GiveUp must not block, and must not call the Sessions.
+	GiveUp()
+}
+
+// Sessions are the sessions of a store. Its methods are safe from any goroutine.
+type Sessions struct {
+	// Static after construction.
+	store  *Store
+	secret []byte
+	most   int64 // bytes of kept sessions
+
+	kept atomic.Int64 // how many are kept; changes with mu
+
+	mu sync.Mutex
+	// Guarded by mu.
+	by             map[SessionKey]*Session // connected or kept
+	oldest, newest *Session                // kept ones, in the order in which their connections ended
+	bytes          int64                   // what they take
+	dropped        uint64                  // how many were dropped before their time
+	confirmed      uint64                  // probes that were answered
+}
+
+// Session is what one client has acknowledged.
+type Session struct {
+	key SessionKey // static
+
+	// Guarded by Sessions.mu.
+	conn   SessionConn // nil: there is none
+	acked  *Position   // of each topic that is joined and not listed
+	probed *Position   // what acked will be when the probe is answered; nil: none is on its way
+	number uint32      // of the last probe
+	waits  bool        // where the session was before has yet to say what it knows
+	rest   *sessionRest
+}
+
+// sessionRest is the part of a session that most sessions do not need.
+type sessionRest struct {
+	topics []sessionTopic
+
+	// Of a kept session.
+	prev, next *Session
+	ended      time.Time
+	bytes      int64
+}
+
+// sessionTopic is a topic whose position is not that of the session.
+type sessionTopic struct {
+	name  string
+	pos   *Position
+	probe uint32 // the first probe that includes it; 0: none yet, the client has not been sent all it missed
+	ended int64  // when it was last joined, Unix seconds; 0: it is joined
+	known bool   // pos was acknowledged on an earlier connection
+}
+
+// SessionStats are the figures of sessions.
+type SessionStats struct {
+	// Connected and Kept are the sessions with and without a connection; Bytes is the
+	// memory of those without.
+	Connected, Kept int
+	Bytes           int64
+	// Dropped counts the sessions that were dropped because memory was short, and
+	// Confirmed the probes that were answered.
+	Dropped, Confirmed uint64
+}
+
+func newSessions(s *Store, secret []byte) *Sessions {
+	return &Sessions{store: s, secret: secret, most: s.memory / sessionPart, by: make(map[SessionKey]*Session)}
+}
+
+// Sessions returns the sessions of all spaces.
+func (s *Store) Sessions() *Sessions { return s.sessions }
+
+// Sessions returns the sessions of all spaces of the store.
+func (sp *Space) Sessions() *Sessions { return sp.store.sessions }
+
+// NewSession returns a session without a connection.
+func NewSession(key SessionKey) *Session { return &Session{key: key} }
+
+// Key returns the session's key.
+func (one *Session) Key() SessionKey { return one.key }
+
+// Connect gives a new session its connection, and what was kept under its key. If
+// another connection has that session, it is asked to give it up.
+func (s *Sessions) Connect(one *Session, conn SessionConn) {
+	s.mu.Lock()
+	before := s.by[one.key]
+	s.by[one.key], one.conn = one, conn
+	var other SessionConn
+	switch {
+	case before == nil:
+	case before.conn == nil:
+		s.unkeep(before)
+		one.acked, one.number, one.rest = before.acked, before.number, before.rest
+		one.forgetOld(s.store.now())
+	default:
+		one.waits = true
+		other = before.conn
+	}
+	s.mu.Unlock()
+	if other != nil {
+		other.GiveUp()
+	}
+}
+
+// Join notes that the client has joined a topic. now is a position that was read after the
+// client was subscribed. If the client had joined it on an earlier connection, after is what
+// it has acknowledged; otherwise after is now. If wait is true, that is not known yet:
+// ask again with [Sessions.After].
+func (s *Sessions) Join(one *Session, topic string, now Position) (after Position, known, wait bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.conn == nil {
+		return now, false, false
+	}
+	t := one.find(topic)
+	if t == nil {
+		t = one.add(sessionTopic{name: topic, pos: &now})
+	}
+	t.probe, t.ended = 0, 0
+	return *t.pos, t.known, one.waits
+}
+
+// After returns what Join has returned, or would return by now.
+func (s *Sessions) After(one *Session, topic string, now Position) (after Position, known, wait bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := one.find(topic)
+	if t == nil {
+		return now, false, false
+	}
+	return *t.pos, t.known, one.waits
+}
+
+// Settle ends the wait for what is known elsewhere.
+func (s *Sessions) Settle(one *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one.waits = false
+}
+
+// CaughtUp notes that the client has been sent everything that it missed of a topic.
+func (s *Sessions) CaughtUp(one *Session, topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := one.find(topic); t != nil && t.ended == 0 {
+		t.probe = one.number + 1
+	}
+}
+
+// Leave notes that the client has left a topic, and will not join it again by itself.
+func (s *Sessions) Leave(one *Session, topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.conn != nil && one.rest != nil {
+		one.rest.topics = slices.DeleteFunc(one.rest.topics, func(t sessionTopic) bool { return t.name == topic })
+		one.tidy()
+	}
+}
+
+// Lose notes that a topic has ended for a client that is likely to join it again.
+func (s *Sessions) Lose(one *Session, topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.conn != nil {
+		one.lose(topic, s.store.now())
+	}
+}
+
+// Advance has the session move to a position, which includes no message of a joined
+// topic that has yet to be sent. If the client was sent recorded messages since the last
+// new probe (heard), the position counts when the client answers a probe with the
+// number that is returned. Otherwise it counts at once, and the number is 0. fresh is
+// false for a probe that was not answered yet, and is to be sent again.
+func (s *Sessions) Advance(one *Session, to *Position, heard bool) (probe uint32, fresh bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case one.conn == nil || one.waits:
+		return 0, false
+	case one.probed != nil:
+		return one.number, false
+	case heard:
+		one.number++
+		one.probed = to
+		return one.number, true
+	}
+	one.advance(to, one.number+1)
+	return 0, false
+}
+
+// Confirm notes that the client has answered a probe.
+func (s *Sessions) Confirm(one *Session, number uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.probed == nil || number != one.number {
+		return
+	}
+	to := one.probed
+	one.probed = nil
+	s.confirmed++
+	one.advance(to, number)
+}
+
+// End notes that a connection of a session has ended, with the topics that it had joined.
+// What the client has acknowledged is kept, or given to the connection that has the
+// session now.
+func (s *Sessions) End(one *Session, joined []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.conn == nil {
+		return
+	}
+	now := s.store.now()
+	for _, topic := range joined {
+		one.lose(topic, now)
+	}
+	one.conn, one.probed = nil, nil
+	one.forgetOld(now)
+	if heir := s.by[one.key]; heir != one {
+		if heir != nil && heir.waits {
+			heir.inherit(one)
+			heir.waits = one.waits
+		}
+		return
+	}
+	delete(s.by, one.key)
+	s.keep(one, now)
+}
+
+// Stats returns the figures of the sessions.
+func (s *Sessions) Stats() SessionStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return SessionStats{Connected: len(s.by) - int(s.kept.Load()), Kept: int(s.kept.Load()), Bytes: s.bytes, Dropped: s.dropped, Confirmed: s.confirmed}
+}
+
+// The methods of a Session are called with Sessions.mu held.
+
+func (one *Session) find(topic string) *sessionTopic {
+	if one.rest == nil {
+		return nil
+	}
+	i := slices.IndexFunc(one.rest.topics, func(t sessionTopic) bool { return t.name == topic })
+	if i < 0 {
+		return nil
+	}
+	return &one.rest.topics[i]
+}
+
+func (one *Session) add(t sessionTopic) *sessionTopic {
+	if one.rest == nil {
+		one.rest = new(sessionRest)
+	}
+	one.rest.topics = append(one.rest.topics, t)
+	return &one.rest.topics[len(one.rest.topics)-1]
+}
+
+// tidy gives back the memory of an empty list.
+func (one *Session) tidy() {
+	if one.rest != nil && len(one.rest.topics) == 0 {
+		one.rest = nil
+	}
+}
+
+// lose notes that a topic is no longer joined. If it is not listed, it has the position of
+// the session from now on, even when that advances.
+func (one *Session) lose(topic string, now time.Time) {
+	t := one.find(topic)
+	if t == nil {
+		if one.acked == nil {
+			return
+		}
+		if one.rest != nil && len(one.rest.topics) >= maxSessionTopics {
+			one.forgetOld(now)
+		}
+		t = one.add(sessionTopic{name: topic, pos: one.acked})
+	}
+	t.probe, t.ended, t.known = 0, now.Unix(), true
+}
+
+// advance moves the session to a position, and so the topics whose replay had ended when
+// the probe with that number was sent. A topic that was joined after the position was read
+// stays listed: its client must not be sent what was before.
+func (one *Session) advance(to *Position, number uint32) {
+	one.acked = to
+	if one.rest == nil {
+		return
+	}
+	one.rest.topics = slices.DeleteFunc(one.rest.topics, func(t sessionTopic) bool {
+		return t.probe != 0 && int32(number-t.probe) >= 0 && (t.known || to.reaches(*t.pos))
+	})
+	one.tidy()
+}
+
+// forgetOld drops topics that were not joined for SessionAge, and of the others that are
+// not joined those above the bound.
+func (one *Session) forgetOld(now time.Time) {
+	if one.rest == nil {
+		return
+	}
+	oldest, r := now.Add(-SessionAge).Unix(), one.rest
+	extra := len(r.topics) - maxSessionTopics
+	r.topics = slices.DeleteFunc(r.topics, func(t sessionTopic) bool {
+		extra--
+		return t.ended != 0 && (t.ended < oldest || extra >= 0)
+	})
+	one.tidy()
+}
+
+// inherit takes over the topics of the connection before. Those that were joined meanwhile
+// get their older positions.
+func (one *Session) inherit(before *Session) {
+	if before.rest == nil {
+		return
+	}
+	for _, t := range before.rest.topics {
+		if mine := one.find(t.name); mine != nil {
+			mine.pos, mine.known = t.pos, t.known
+		} else {
+			one.add(t)
+		}
+	}
+}
+
+// keep keeps a session without a connection. The caller holds mu.
+func (s *Sessions) keep(one *Session, now time.Time) {
+	if one.rest == nil {
+		return
+	}
+	r := one.rest
+	r.bytes = sessionBytes
+	for _, t := range r.topics {
+		r.bytes += int64(sessionTopicBytes + len(t.name))
+	}
+	r.ended, r.prev, r.next = now, s.newest, nil
+	if s.newest != nil {
+		s.newest.rest.next = one
+	} else {
+		s.oldest = one
+	}
+	s.newest, s.by[one.key] = one, one
+	s.kept.Add(1)
+	s.bytes += r.bytes
+	for s.bytes > s.most && s.oldest != nil {
+		s.dropped++
+		s.drop(s.oldest)
+	}
+	s.store.startSweeping()
+}
+
+// unkeep removes a session from the list of those that are kept.
+func (s *Sessions) unkeep(one *Session) {
+	r := one.rest
+	if r.prev != nil {
+		r.prev.rest.next = r.next
+	} else {
+		s.oldest = r.next
+	}
+	if r.next != nil {
+		r.next.rest.prev = r.prev
+	} else {
+		s.newest = r.prev
+	}
+	s.kept.Add(-1)
+	s.bytes -= r.bytes
+	r.prev, r.next, r.bytes = nil, nil, 0
+}
+
+func (s *Sessions) drop(one *Session) {
+	s.unkeep(one)
+	delete(s.by, one.key)
+}
+
+// sweep drops sessions that were kept for SessionAge.
+func (s *Sessions) sweep(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.oldest != nil && now.Sub(s.oldest.rest.ended) > SessionAge {
+		s.drop(s.oldest)
+	}
+}
+
+// clear drops all sessions that are kept.
+func (s *Sessions) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.oldest != nil {
+		s.drop(s.oldest)
+	}
+}
