@@ -154,6 +154,7 @@ type mount struct {
 	options  SocketOptions
 	limits   *Limits
 	router   *router
+	outer    *outer
 }
 
 // NewEndpoint returns an endpoint and starts its event loops, which
@@ -263,6 +264,7 @@ func (e *Endpoint) occupy(path string, at place) {
 
 func (e *Endpoint) newMount(socketPath string, o SocketOptions, l *Limits, channels []*Channel) *mount {
 	m := &mount{endpoint: e, path: socketPath, options: o.withDefaults(), limits: l, router: newRouter(channels)}
+	m.outer = newOuter(o.Outer, channels)
 	m.options.frames.MaxFrame = l.MaxMessage
 	if o.MaxMessage > 0 {
 		m.options.frames.MaxFrame = o.MaxMessage

@@ -335,6 +335,7 @@ func (s *Socket) handleJoin(old *Context, m *wire.Message) {
 	if g := s.Guard(); g != nil && s.joinRefused(g, old, m) {
 		return
 	}
+	def = s.mount.outer.wrap(def, m.Topic)
 	scope, ok := def.scopeOf(s.endpoint, m.Payload)
 	if !ok {
 		s.refuseJoin(m.JoinRef, m, reasonJoinCrashed)

@@ -43,12 +43,6 @@ type SocketOptions struct {
 	// subprotocol base64url.bearer.phx.TOKEN or, with long polling, in the header
 	// X-Phoenix-AuthToken. See [Request.AuthToken].
 	AuthToken bool
-	// Subprotocols are the accepted WebSocket subprotocols, in order of preference.
-	// A client that offers only others is refused. With none, no subprotocol is
-	// agreed on and any offer is accepted.
-	Subprotocols []string
-	// MaxMessage replaces Limits.MaxMessage, unless it is 0.
-	MaxMessage int
 	// Compress agrees to compression with clients that offer it (permessage-deflate,
 	// RFC 7692). Messages of 512 bytes to 1 MiB are then sent compressed if that
 	// makes them smaller; a broadcast is compressed once for all its receivers. A
@@ -56,6 +50,12 @@ type SocketOptions struct {
 	// 1009. Inflating to more than 100 times its size counts against
 	// Limits.HeartbeatsPerSecond.
 	Compress bool
+	// Subprotocols are the accepted WebSocket subprotocols, in order of preference.
+	// A client that offers only others is refused. With none, no subprotocol is
+	// agreed on and any offer is accepted.
+	Subprotocols []string
+	// MaxMessage replaces Limits.MaxMessage, unless it is 0.
+	MaxMessage int
 	// Dialect is the protocol that the socket's clients speak; vsn in their query
 	// selects its version. nil is [wire.Phoenix], versions 1.0.0 and 2.0.0. A
 	// dialect changes the form of messages, not their meaning.
@@ -65,6 +65,9 @@ type SocketOptions struct {
 	// block. A panic in one is logged.
 	Opened func(s *Socket)
 	Closed func(s *Socket)
+	// Outer is middleware around the joins and events of some topics, whichever
+	// channel serves them. It may block.
+	Outer *Outer
 	// LongPoll serves clients whose WebSockets do not get through to the server.
 	LongPoll LongPollOptions
 

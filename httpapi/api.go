@@ -34,6 +34,8 @@ type Options struct {
 	// ShowAuth returns the auth of an instance without its secrets, for clients
 	// that may read. nil does not show it.
 	ShowAuth func(json.RawMessage) json.RawMessage
+	// ShowHooks does the same for hooks.
+	ShowHooks func(json.RawMessage) json.RawMessage
 	// MaxBody is the largest body of a request, in bytes. Default 1 MiB.
 	MaxBody int64
 	// Logger logs changes and who made them at level info, refused requests at

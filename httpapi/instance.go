@@ -29,12 +29,17 @@ type Page struct {
 }
 
 func (a *API) shown(r *request, i instances.Info) Instance {
-	if show := a.options.ShowAuth; show != nil && len(i.Auth) > 0 {
-		i.Auth = show(i.Auth)
-	} else {
-		i.Auth = nil
-	}
+	i.Auth = showWith(a.options.ShowAuth, i.Auth)
+	i.Hooks = showWith(a.options.ShowHooks, i.Hooks)
 	return Instance{Info: i, SocketURL: a.base(r) + a.manager.Path(i.ID)}
+}
+
+// showWith returns a field of a spec as show does, nil without show.
+func showWith(show func(json.RawMessage) json.RawMessage, field json.RawMessage) json.RawMessage {
+	if show == nil || len(field) == 0 {
+		return nil
+	}
+	return show(field)
 }
 
 // base is the server's address for WebSockets, as the caller sees it.

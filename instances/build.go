@@ -3,6 +3,7 @@ package instances
 import (
 	"context"
 	"runtime/debug"
+	"slices"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/fielderr"
@@ -39,7 +40,7 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 		return err
 	})
 	if err == nil {
-		in.sockets, err = in.socketOptions(so)
+		in.sockets, err = in.socketOptions(so, spec)
 	}
 	if err == nil && m.options.Began != nil && !one.trial {
 		err = m.options.Began(in, spec)
@@ -52,10 +53,10 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	return in, nil
 }
 
-// tryBuild checks whether a type accepts a spec: it makes a life and discards
-// it.
-func (m *Manager) tryBuild(kind *Type, spec Spec) error {
-	life, err := m.build(&member{manager: m, id: spec.ID, trial: true}, kind, spec)
+// tryBuild checks whether a type accepts a spec of a member: it makes a life and
+// discards it.
+func (m *Manager) tryBuild(one *member, kind *Type, spec Spec) error {
+	life, err := m.build(&member{manager: m, id: spec.ID, declared: one.declared, trial: true}, kind, spec)
 	if err != nil {
 		return err
 	}
@@ -100,9 +101,29 @@ func (m *Manager) askSockets(spec Spec) (so channels.SocketOptions, release func
 	return m.options.Sockets(spec)
 }
 
-// socketOptions adds the logic's hooks to the server's options. It fails if Mount
-// panics.
-func (in *Instance) socketOptions(so channels.SocketOptions) (channels.SocketOptions, error) {
+// remadeSockets returns the options of a life's socket for a spec of which fields have
+// changed.
+func (m *Manager) remadeSockets(life *Instance, spec Spec, fields []string) (channels.SocketOptions, error) {
+	if !slices.Contains(fields, "hooks") {
+		return life.sockets, nil
+	}
+	return m.newSockets(life, spec)
+}
+
+// newSockets returns new options for the socket of a life. Connected clients keep the
+// old ones.
+func (m *Manager) newSockets(life *Instance, spec Spec) (channels.SocketOptions, error) {
+	so, release, err := m.sockets(spec)
+	if err != nil {
+		return so, err
+	}
+	life.holds(release)
+	return life.socketOptions(so, spec)
+}
+
+// socketOptions adds the logic's hooks to the server's options, and then what
+// Options.Wrap does. It fails if Mount panics.
+func (in *Instance) socketOptions(so channels.SocketOptions, spec Spec) (channels.SocketOptions, error) {
 	if m, ok := in.logic.(Mounter); ok {
 		if err := in.guard("Mount", func() error { so = m.Mount(so); return nil }); err != nil {
 			return so, err
@@ -125,7 +146,30 @@ func (in *Instance) socketOptions(so channels.SocketOptions) (channels.SocketOpt
 	if w, ok := in.logic.(Watcher); ok {
 		so.Opened, so.Closed = w.Connected, w.Gone
 	}
-	return so, nil
+	return in.wrap(so, spec)
+}
+
+// wrap calls Options.Wrap.
+func (in *Instance) wrap(so channels.SocketOptions, spec Spec) (channels.SocketOptions, error) {
+	wrap := in.owner.manager.options.Wrap
+	if wrap == nil {
+		if len(spec.Hooks) > 0 {
+			return so, fielderr.New("/hooks", "%v", errNoHooks)
+		}
+		return so, nil
+	}
+	release := func() {}
+	err := in.guard("Options.Wrap", func() (err error) {
+		var r func()
+		if so, r, err = wrap(in, spec, so); err == nil && r != nil {
+			release = r
+		}
+		return err
+	})
+	if err == nil {
+		in.holds(release)
+	}
+	return so, err
 }
 
 // discard ends a life that has not started.

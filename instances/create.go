@@ -180,7 +180,7 @@ func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec)
 	if m.nodes == nil || one.spreads(kind) {
 		life, err = m.build(one, kind, spec)
 	} else {
-		err = m.tryBuild(kind, spec)
+		err = m.tryBuild(one, kind, spec)
 	}
 	if err != nil {
 		return err

@@ -61,6 +61,10 @@ type Instance struct {
 // ID returns the instance's id.
 func (in *Instance) ID() string { return in.id }
 
+// Declared reports whether the program has declared the instance, rather than
+// somebody created it.
+func (in *Instance) Declared() bool { return in.owner.declared }
+
 // Labels returns a copy of the instance's labels when this life began.
 func (in *Instance) Labels() map[string]string { return maps.Clone(in.labels) }
 

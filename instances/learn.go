@@ -169,7 +169,7 @@ func (m *Manager) applySpec(one *member) {
 	}
 	fields := life.spec.differs(&spec)
 	how := howToChange(state, fields)
-	if how == byConfigure && !m.applyConfig(life, kind, spec) {
+	if how == byConfigure && !m.applyConfig(life, kind, spec, fields) {
 		how = byRestart // another node has already accepted the change
 	}
 	if how == byRestart {
@@ -180,7 +180,11 @@ func (m *Manager) applySpec(one *member) {
 	m.applyHistory(one, kind, &spec)
 	if len(fields) > 0 && how == silently {
 		life.spec = &spec
-		life.note(life.remount(m.limitsOf(spec), life.sockets, life.channels))
+		so, err := m.remadeSockets(life, spec, fields)
+		if err == nil {
+			err = life.remount(m.limitsOf(spec), so, life.channels)
+		}
+		life.note(err)
 	}
 	one.mu.Lock()
 	defer one.mu.Unlock()
@@ -192,17 +196,18 @@ func (m *Manager) applySpec(one *member) {
 
 // applyConfig passes a changed configuration to the logic of a life, and reports
 // whether the logic has taken it.
-func (m *Manager) applyConfig(life *Instance, kind *Type, spec Spec) bool {
+func (m *Manager) applyConfig(life *Instance, kind *Type, spec Spec, fields []string) bool {
 	taken, err := life.configure(m.ctx, kind, spec.Config)
 	if !taken || err != nil {
 		return false
 	}
 	life.spec = &spec
 	chs, err := life.rechannel()
-	if err == nil {
-		err = life.remount(m.limitsOf(spec), life.sockets, chs)
+	if err != nil {
+		return false
 	}
-	return err == nil
+	so, err := m.remadeSockets(life, spec, fields)
+	return err == nil && life.remount(m.limitsOf(spec), so, chs) == nil
 }
 
 // awaitApplied waits until a node has started an instance with the spec of a

@@ -56,6 +56,11 @@ type Options struct {
 	// Sockets is nil, the zero SocketOptions apply, and a spec with Auth is
 	// refused.
 	Sockets func(Spec) (o channels.SocketOptions, release func(), err error)
+	// Wrap completes the options of an instance's socket, after Sockets and the type,
+	// and interprets Spec.Hooks. Its errors and release are as those of Sockets. It is
+	// called for each life, and again when Hooks has changed. If it is nil, a spec with
+	// Hooks is refused.
+	Wrap func(in *Instance, spec Spec, so channels.SocketOptions) (o channels.SocketOptions, release func(), err error)
 	// Bus returns the bus of an instance whose type spreads (see [Type.Spread]) and
 	// that is declared, or shared by the nodes: it connects the instances with this
 	// id on all nodes. It is called for each life, which closes its bus. nil means
@@ -350,4 +355,7 @@ func (m *Manager) closeOne(one *member) {
 	one.setState(Stopped, "the server stops")
 }
 
-var errNoAuth = errors.New("this server takes no auth for instances")
+var (
+	errNoHooks = errors.New("this server takes no hooks for instances")
+	errNoAuth  = errors.New("this server takes no auth for instances")
+)

@@ -28,6 +28,8 @@ type member struct {
 	// Guarded by mu.
 	known    bool // acknowledged: others may see it
 	gone     bool // no longer in the manager's map
+	resting  bool // life serves without a supervisor, until it crashes
+	halting  bool
 	spec     Spec
 	kind     *Type
 	revision uint64
@@ -35,10 +37,8 @@ type member struct {
 	state    State // away if it does not run on this node
 	reason   string
 	started  time.Time
-	life     *Instance // serves, or is being started or ended; nil: none
-	next     *Instance // for serve to take
-	resting  bool      // life serves without a supervisor, until it crashes
-	halting  bool
+	life     *Instance          // serves, or is being started or ended; nil: none
+	next     *Instance          // for serve to take
 	stop     context.CancelFunc // cancels the supervisor, which may have ended
 	stopped  chan struct{}      // closed when the supervisor has ended; nil: there was none
 	settled  chan struct{}      // closed when the first start has succeeded or failed; nil: not started
@@ -52,15 +52,15 @@ type member struct {
 
 	// Guarded by mu: in a cluster.
 	drained   bool              // the record says that it must not run
+	lost      bool              // the ownership was lost, and the life must end quickly
+	untold    bool              // the latest status is not in the store yet
+	telling   bool              // a goroutine writes the status
 	deleted   string            // the record says why it is being removed; "": it is not
 	invalid   string            // why this node cannot run it; "": it can
 	hold      *owners.Ownership // nil: this node does not own it
-	lost      bool              // the ownership was lost, and the life must end quickly
 	applied   uint64            // the revision of the spec that the life has, or had last
 	failedAt  uint64            // the revision with which it has failed; 0: it has not
 	inherited *status           // left by the owner before this node; nil: this node has not owned it
-	untold    bool              // the latest status is not in the store yet
-	telling   bool              // a goroutine writes the status
 
 	// Owned by the manager's sweeper.
 	opened    int64 // Stats.Opened when it last looked

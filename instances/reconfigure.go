@@ -96,16 +96,12 @@ func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (rest
 // remountAll applies the present limits, options and channels to clients that
 // connect from now on.
 func (m *Manager) remountAll(life *Instance, spec Spec) error {
-	so, release, err := m.sockets(spec)
-	if err != nil {
-		return err
-	}
-	life.holds(release) // connected clients keep the old one
 	chs, err := life.rechannel()
 	if err != nil {
 		return err
 	}
-	if so, err = life.socketOptions(so); err != nil {
+	so, err := m.newSockets(life, spec)
+	if err != nil {
 		return err
 	}
 	return life.remount(m.limitsOf(spec), so, chs)

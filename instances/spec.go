@@ -33,6 +33,10 @@ type Spec struct {
 	// Auth says who may connect, in a form of the server's own (see [Options]). If it is
 	// empty, what the server does by default applies.
 	Auth json.RawMessage `json:"auth,omitempty"`
+	// Hooks are back ends that decide about the instance's clients or are told of them, in
+	// a form of the server's own (see [Options]). A change applies to clients that connect
+	// afterwards.
+	Hooks json.RawMessage `json:"hooks,omitempty"`
 	// IdleTTL ends and removes the instance after nobody has been connected for that
 	// long. The default is never.
 	IdleTTL units.Duration `json:"idle_ttl,omitzero"`
@@ -87,6 +91,9 @@ func (s *Spec) check() fielderr.List {
 	if len(s.Config) > maxConfig {
 		wrong.Add("/config", "has %d bytes, at most %d are allowed", len(s.Config), maxConfig)
 	}
+	if len(s.Hooks) > maxConfig {
+		wrong.Add("/hooks", "has %d bytes, at most %d are allowed", len(s.Hooks), maxConfig)
+	}
 	for _, f := range s.Limits.fields() {
 		if *f.spec < 0 {
 			wrong.Add("/limits/"+f.name, "must not be negative; 0 or leaving it out is the server's default")
@@ -107,7 +114,7 @@ func validType(name string) bool {
 
 // clone returns a deep copy of s.
 func (s Spec) clone() Spec {
-	s.Config, s.Auth, s.Labels = bytes.Clone(s.Config), bytes.Clone(s.Auth), maps.Clone(s.Labels)
+	s.Config, s.Auth, s.Hooks, s.Labels = bytes.Clone(s.Config), bytes.Clone(s.Auth), bytes.Clone(s.Hooks), maps.Clone(s.Labels)
 	s.History = cloneHistory(s.History)
 	return s
 }
@@ -118,7 +125,7 @@ func (s *Spec) normalize() error {
 	for _, field := range []struct {
 		name string
 		json *json.RawMessage
-	}{{"/config", &s.Config}, {"/auth", &s.Auth}} {
+	}{{"/config", &s.Config}, {"/auth", &s.Auth}, {"/hooks", &s.Hooks}} {
 		if len(*field.json) == 0 || string(*field.json) == "null" {
 			*field.json = nil
 			continue
@@ -137,6 +144,9 @@ func (s *Spec) normalize() error {
 	}
 	if string(s.Config) == "{}" {
 		s.Config = nil
+	}
+	if string(s.Hooks) == "[]" {
+		s.Hooks = nil
 	}
 	if len(s.Labels) == 0 {
 		s.Labels = nil
@@ -159,6 +169,7 @@ func (s *Spec) differs(other *Spec) (fields []string) {
 		{"limits", s.Limits == other.Limits},
 		{"history", equalHistory(s.History, other.History)},
 		{"auth", bytes.Equal(s.Auth, other.Auth)},
+		{"hooks", bytes.Equal(s.Hooks, other.Hooks)},
 		{"idle_ttl", s.IdleTTL == other.IdleTTL},
 	} {
 		if !f.same {

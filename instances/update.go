@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/mycelium-rt/mycelium/fielderr"
@@ -128,7 +129,7 @@ func (m *Manager) applyUpdate(ctx context.Context, one *member, kind *Type, spec
 	one.spec, one.kind, one.revision = spec, kind, revision
 	one.mu.Unlock()
 	m.applyHistory(one, kind, &spec)
-	return m.finishUpdate(one, how, next)
+	return m.finishUpdate(one, how, next, fields)
 }
 
 // tryUpdate does what may refuse an update: it has the logic of a locked member
@@ -138,9 +139,14 @@ func (m *Manager) tryUpdate(ctx context.Context, one *member, kind *Type, spec S
 	life, state, moves := one.life, one.state, one.spreads(kind) != one.spreads(one.kind)
 	one.mu.RUnlock()
 	if m.nodes != nil && (state == away || moves) {
-		return bySettling, nil, m.tryBuild(kind, spec)
+		return bySettling, nil, m.tryBuild(one, kind, spec)
 	}
 	how = howToChange(state, fields)
+	if how < byRestart && slices.Contains(fields, "hooks") {
+		if err := m.tryBuild(one, kind, spec); err != nil { // it also checks hooks
+			return how, nil, err
+		}
+	}
 	if how == byConfigure {
 		taken, err := life.configure(ctx, kind, spec.Config)
 		if taken {
@@ -155,7 +161,7 @@ func (m *Manager) tryUpdate(ctx context.Context, one *member, kind *Type, spec S
 }
 
 // finishUpdate has a locked member that has a new spec serve with it.
-func (m *Manager) finishUpdate(one *member, how howTo, next *Instance) (err error) {
+func (m *Manager) finishUpdate(one *member, how howTo, next *Instance, fields []string) (err error) {
 	one.mu.RLock()
 	life, spec, revision := one.life, one.spec, one.revision
 	one.mu.RUnlock()
@@ -179,7 +185,11 @@ func (m *Manager) finishUpdate(one *member, how howTo, next *Instance) (err erro
 			return err
 		}
 	}
-	return life.remount(m.limitsOf(spec), life.sockets, chs)
+	so, err := m.remadeSockets(life, spec, fields)
+	if err != nil {
+		return err
+	}
+	return life.remount(m.limitsOf(spec), so, chs)
 }
 
 // howTo is how a change is carried out.
@@ -197,7 +207,7 @@ func howToChange(s State, fields []string) howTo {
 	how := silently
 	for _, f := range fields {
 		switch f {
-		case "labels", "idle_ttl", "limits", "history":
+		case "labels", "idle_ttl", "limits", "history", "hooks":
 		case "config":
 			how = max(how, byConfigure)
 		default:

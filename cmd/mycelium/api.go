@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/mycelium-rt/mycelium/hooks"
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
@@ -23,7 +24,7 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	before := d.api.Load()
 	keys = d.keys(keys)
 	api, err := httpapi.New(d.instances, httpapi.Options{
-		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, Logger: &d.log, Before: before,
+		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, ShowHooks: hooks.Redact, Logger: &d.log, Before: before,
 		Forward: d.forwardCall, Caller: front.CallerOf,
 	})
 	if err != nil {

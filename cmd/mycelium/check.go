@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/mycelium-rt/mycelium/auth"
@@ -106,6 +107,7 @@ func (c *checker) prepare() *loaded {
 	}
 	l.keys = c.keys()
 	c.history()
+	c.hooks()
 	l.declared = c.declared()
 	return l
 }
@@ -252,6 +254,13 @@ func (c *checker) checkInstances(l *loaded) {
 			_, err = specAuth(spec.Auth, c.cfg.API.PrivateJWKS) // without a verifier, which would fetch keys
 			return o, nil, err
 		},
+		Wrap: func(in *instances.Instance, spec instances.Spec, so channels.SocketOptions) (channels.SocketOptions, func(), error) {
+			list, err := specHooks(spec, in.Declared(), c.cfg.API.PrivateHooks)
+			if err == nil {
+				err = tryHooks(list)
+			}
+			return so, nil, err
+		},
 	})
 	register(m, realtime.Options{})
 	c.checkDeclared(m, l)
@@ -278,6 +287,7 @@ func (c *checker) checkDeclared(m *instances.Manager, l *loaded) {
 func (c *checker) addInstance(spec declaredSpec, err error) {
 	var wrong fielderr.List
 	switch {
+	case spec.index < 0 && errors.As(err, &wrong) && strings.HasPrefix(wrong[0].Field, "/hooks"): // checker.hooks has the place
 	case spec.index < 0:
 		c.add("instance %q: %v", spec.ID, err)
 	case errors.As(err, &wrong):

@@ -80,14 +80,15 @@ func ownInstances(ctx context.Context, dir string) (ids []string, err error) {
 func (d *daemon) newManager() *instances.Manager {
 	d.sockets.Store(ptr(socketOptions(d.cfg)))
 	d.privateJWKS.Store(d.cfg.API.PrivateJWKS)
-	d.verifiers.log = &d.log
+	d.privateHooks.Store(d.cfg.API.PrivateHooks)
+	d.verifiers.log, d.deciders.log = &d.log, &d.log
 	m := instances.New(d.endpoint, instances.Options{
 		Store: d.instanceStore(), Node: d.cluster.sharingNode(), Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
 		History: d.history,
-		Sockets: d.instanceSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
+		Sockets: d.instanceSockets, Wrap: d.wrapSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
 		Address: d.cluster.forwardAddress(), Elsewhere: d.cluster.elsewhere(),
 	})
-	register(m, realtime.Options{Verifier: d.realtimeTokens.current})
+	register(m, realtime.Options{Verifier: d.realtimeTokens.current, Access: d.deciders.access})
 	return m
 }
 
@@ -151,7 +152,7 @@ func defaultSpec(cfg *config.Config) instances.Spec {
 	if err != nil {
 		panic(err) // strings, numbers and durations can always be encoded
 	}
-	return instances.Spec{ID: defaultInstance, Type: kind, Config: text, History: historyRules(cfg)}
+	return instances.Spec{ID: defaultInstance, Type: kind, Config: text, History: historyRules(cfg), Hooks: defaultHooks(cfg)}
 }
 
 // historyRules returns the rules of the default instance; the checker reports those

@@ -66,6 +66,7 @@ func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
 	d.sockets.Store(ptr(socketOptions(l.cfg)))
 	d.auth.Store(l.tokens)
 	d.privateJWKS.Store(l.cfg.API.PrivateJWKS)
+	d.privateHooks.Store(l.cfg.API.PrivateHooks)
 	d.endpoint.SetLimits(l.cfg.Limits.Limits)
 	err := d.openAPI(l.cfg, l.keys)
 	d.showOwnKey()

@@ -40,7 +40,9 @@ type daemon struct {
 	sockets        atomic.Pointer[channels.SocketOptions] // for all instances
 	auth           atomic.Pointer[auth.Options]           // for all instances that have none of their own; nil: they need no token
 	privateJWKS    atomic.Bool                            // the auth of instances may have jwks in private networks
+	privateHooks   atomic.Bool                            // the hooks of instances may be in private networks
 	verifiers      verifiers
+	deciders       deciders
 	realtimeTokens realtimeTokens
 	store          instances.Store
 	cluster        *clusterNode // nil: this is a single node

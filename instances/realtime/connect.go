@@ -36,8 +36,11 @@ func (l *logic) Connect(ctx context.Context, s *channels.Socket, r *channels.Req
 			return refuseSocket(ref.status, ref.message)
 		}
 	}
-	if t := c.first.token; t != nil && t.SocketID != "" {
-		s.SetID(t.SocketID)
+	if t := c.first.token; t != nil {
+		if t.SocketID != "" {
+			s.SetID(t.SocketID)
+		}
+		s.Assign("claims", t.Claims) // as auth.Verifier.Connect does
 	}
 	clientKey.Set(s, c)
 	return nil

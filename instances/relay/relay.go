@@ -77,6 +77,10 @@ func (r *Relay) setOptions(o Options) { r.options.Store(&o) }
 // Close ends the relay's presence.
 func (r *Relay) Close() { r.presence.Close() }
 
+// Tracked is set by middleware that has put a client into the presence list of the
+// topic that it joins, so that the relay does not.
+var Tracked = channels.NewKey[bool]("tracked")
+
 // Connect serves as channels.SocketOptions.Connect. It stores the user that a
 // client names in its connect params; the user that a guard knows overrides it.
 func (r *Relay) Connect(_ context.Context, s *channels.Socket, req *channels.Request) error {
@@ -124,6 +128,9 @@ func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, erro
 	}
 	if p.Self != nil && !*p.Self {
 		c.Assign("self", false)
+	}
+	if Tracked.Get(c) {
+		return none, c.Send(afterJoin{})
 	}
 	if topics.MatchAny(s.options.PresenceOff, c.Topic()) {
 		return none, nil

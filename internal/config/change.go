@@ -35,6 +35,9 @@ func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
 	if !reflect.DeepEqual(c.HistoryRules, next.HistoryRules) {
 		change.Live = append(change.Live, "history.rules")
 	}
+	if !reflect.DeepEqual(c.Hooks, next.Hooks) {
+		change.Live = append(change.Live, "hooks")
+	}
 	if !reflect.DeepEqual(c.Instances, next.Instances) {
 		change.Live = append(change.Live, "instances")
 	}

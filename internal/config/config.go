@@ -29,10 +29,11 @@ type Config struct {
 	// Warnings are sentences about settings that are valid but probably not intended.
 	Warnings []string
 
-	// APIKeys, HistoryRules and Instances are the objects that the file lists as
-	// api.keys, history.rules and instances, as JSON.
+	// APIKeys, HistoryRules, Hooks and Instances are the objects that the file lists as
+	// api.keys, history.rules, hooks and instances, as JSON.
 	APIKeys      []json.RawMessage
 	HistoryRules []json.RawMessage
+	Hooks        []json.RawMessage
 	Instances    []json.RawMessage
 
 	// origins has where the value of each option came from. Options with their
@@ -163,6 +164,9 @@ type API struct {
 	PublicURL string
 	// PrivateJWKS lets the auth of instances fetch jwks from private networks.
 	PrivateJWKS bool
+	// PrivateHooks lets the hooks of instances be in private networks, and see what clients
+	// mean for the server alone.
+	PrivateHooks bool
 }
 
 // Log says what is logged and how.

@@ -11,6 +11,7 @@ import (
 // only, and what is in an object is checked by whoever it is for.
 var lists = map[string]func(*Config) *[]json.RawMessage{
 	"api.keys":      func(c *Config) *[]json.RawMessage { return &c.APIKeys },
+	"hooks":         func(c *Config) *[]json.RawMessage { return &c.Hooks },
 	"history.rules": func(c *Config) *[]json.RawMessage { return &c.HistoryRules },
 	"instances":     func(c *Config) *[]json.RawMessage { return &c.Instances },
 }

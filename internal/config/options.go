@@ -395,6 +395,12 @@ var options = []*option{
 		help: "Let the auth of instances fetch jwks from this machine and from private networks. Whoever may create instances can then make the server send requests there.",
 		also: []string{"private-jwks", "jwks-private", "internal-jwks"},
 	},
+	{
+		key: "api.private_hooks", live: true, kind: boolean,
+		def: "false", example: "true",
+		help: "Let the hooks of instances send requests to this machine and to private networks, by http too, and see their clients' cookies and tokens. Whoever may create instances can then do so.",
+		also: []string{"private-hooks", "hooks-private", "internal-hooks"},
+	},
 
 	{
 		key: "metrics.listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),

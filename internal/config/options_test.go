@@ -74,7 +74,7 @@ func TestTableAndConfigAgree(t *testing.T) {
 		}
 		delete(fields, field.Addr().Interface())
 	}
-	none := []string{"APIKeys", "File", "HistoryRules", "Instances", "Warnings"}
+	none := []string{"APIKeys", "File", "HistoryRules", "Hooks", "Instances", "Warnings"}
 	if got := slices.Sorted(maps.Values(fields)); !slices.Equal(got, none) {
 		t.Errorf("without a row in the table: %q, want %q", got, none)
 	}

@@ -182,7 +182,7 @@ func (c *Caller) enter(ctx context.Context) error {
 	case c.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		if errors.Is(context.Cause(ctx), context.Canceled) { // the caller has lost interest
+		if errors.Is(ctx.Err(), context.Canceled) { // the caller has lost interest
 			return ctx.Err()
 		}
 		c.counts.busy.Add(1)
@@ -196,7 +196,7 @@ func (c *Caller) leave() { <-c.slots }
 func (c *Caller) note(ctx context.Context, probe bool, err error) {
 	var status *StatusError
 	failed := err != nil && !(errors.As(err, &status) && !status.isFailure())
-	if failed && errors.Is(context.Cause(ctx), context.Canceled) { // the caller has lost interest
+	if failed && errors.Is(ctx.Err(), context.Canceled) { // the caller has lost interest
 		c.breaker.forget(probe)
 		return
 	}

@@ -1,0 +1,15 @@
+// Package hooks lets a back end, in any language, decide what clients may do: who connects, who joins a topic, what
+// becomes of an event, and whether a connection goes on. It sends signed requests over HTTP and does what the answers
+// say; docs/backends.md describes both.
+//
+// The server makes a [Decider] for each instance that has hooks. A program that embeds channels makes its own:
+//
+//	d, err := hooks.New(hooks.Options{Hooks: []hooks.Hook{{
+//		URL: "https://app.example.com/mycelium", Secret: secret, On: []string{"connect", "join"},
+//	}}})
+//	endpoint.Socket("/socket", d.Protect(channels.SocketOptions{}), room)
+//
+// A back end that is slow delays only the clients that it is asked about. While it is away, [Hook].WhileAway decides.
+//
+// A back end in Go checks requests with [Verify].
+package hooks

@@ -1,0 +1,25 @@
+package hooks
+
+import (
+	"encoding/json"
+
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/presence"
+)
+
+// TrackWith returns a Presence that uses a tracker.
+func TrackWith(t *presence.Tracker) Presence { return tracked{t} }
+
+type tracked struct{ *presence.Tracker }
+
+// Track implements Presence.
+func (t tracked) Track(c *channels.Context, key string, meta json.RawMessage) error {
+	if presence.BreaksClients(key) {
+		return channels.Errorf("presence key %q breaks the presence lists of JavaScript clients", key)
+	}
+	if _, err := t.Update(c, key, meta); err == nil {
+		return nil
+	}
+	_, err := t.Tracker.Track(c, key, meta)
+	return err
+}

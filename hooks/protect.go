@@ -1,0 +1,102 @@
+package hooks
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/channels"
+)
+
+// Presence puts a client into the presence list of its topic, or changes its meta there. [TrackWith] makes one.
+type Presence interface {
+	Track(c *channels.Context, key string, meta json.RawMessage) error
+}
+
+// protection is a decider for the sockets at one path.
+type protection struct {
+	*Decider
+	presence Presence // nil: there is none
+}
+
+// Protect returns a copy of o for sockets about which the back ends decide. They are asked after o.Connect, and so know
+// what that has found out about the client; what they answer counts. p tracks the clients that answers name; it may be
+// nil.
+func (d *Decider) Protect(o channels.SocketOptions, p Presence) channels.SocketOptions {
+	if !d.Decides(Connect) && !d.Decides(Join) && !d.Decides(Event) {
+		return o
+	}
+	w := &protection{d, p}
+	next, opened, closed := o.Connect, o.Opened, o.Closed
+	asks := d.Decides(Connect)
+	o.ConnectOnLoop = (o.ConnectOnLoop || next == nil) && !asks
+	o.ReuseRequest = o.ReuseRequest || next == nil
+	o.Connect = func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
+		if next != nil {
+			if err := next(ctx, s, r); err != nil {
+				return err
+			}
+		}
+		return w.connect(ctx, s, r)
+	}
+	if asks {
+		o.Opened = func(s *channels.Socket) {
+			if e := sessionOf(s).expiry; e != nil {
+				e.start(s)
+			}
+			if opened != nil {
+				opened(s)
+			}
+		}
+		o.Closed = func(s *channels.Socket) {
+			if e := sessionOf(s).expiry; e != nil {
+				e.stop()
+			}
+			if closed != nil {
+				closed(s)
+			}
+		}
+	}
+	o.Outer = &channels.Outer{Topics: d.wraps, Use: w.middleware}
+	return o
+}
+
+// retryAfter is when a client that could not be decided about is to come back.
+const retryAfter = 5 * time.Second
+
+// connect decides whether a client may connect.
+func (w *protection) connect(ctx context.Context, s *channels.Socket, r *channels.Request) error {
+	known := w.newSession(r)
+	defer sessionKey.Set(s, known)
+	t := w.target(Connect, "", "")
+	if t == nil {
+		return nil
+	}
+	q := w.begin(Connect)
+	q.about(w.Decider, t, s, known, nil)
+	a, err := t.ask(ctx, w.Decider, Connect, q.id, q.text)
+	switch {
+	case err != nil:
+		return &channels.RefusedError{Status: http.StatusServiceUnavailable, Body: reason(unavailable(err)), RetryAfter: retryAfter}
+	case !a.allows():
+		return &channels.RefusedError{Status: http.StatusForbidden, Body: string(a.Reply)}
+	}
+	if a.SocketID != "" {
+		s.SetID(a.SocketID)
+	}
+	known.assigns = a.Assigns
+	for name, value := range values(a.Assigns) {
+		s.Assign(name, value)
+	}
+	if a.ExpiresIn > 0 {
+		known.expiry = w.newExpiry(known, time.Duration(a.ExpiresIn*float64(time.Second)))
+	}
+	return nil
+}
+
+// reason returns the text of an error reply as JSON.
+func reason(e *channels.ReplyError) string {
+	text, _ := json.Marshal(e.Response) //nolint:errchkjson // a map of strings
+	return string(text)
+}
