@@ -235,8 +235,8 @@ func (c *Conn) CloseAfterFlush(reason error, within time.Duration) {
 	c.Loop().markDirty(c)
 }
 
-// SetDeadline has HandleTimeout called when no byte arrives for d. Each arriving byte restarts the time; 0 clears the
-// deadline.
+// SetDeadline has HandleTimeout called when no byte arrives for d. Each arriving byte restarts the time, and so does
+// ResumeRead, because bytes may have waited; 0 clears the deadline.
 func (c *Conn) SetDeadline(d time.Duration) {
 	if c.state == stateOpen {
 		c.Loop().wheel.set(c, d)
@@ -256,6 +256,7 @@ func (c *Conn) PauseRead() {
 func (c *Conn) ResumeRead() {
 	if c.state == stateOpen && c.flags&flagPaused != 0 {
 		c.flags &^= flagPaused
+		c.touched = c.Loop().tick
 		c.carrier().interest(c)
 	}
 }
@@ -334,8 +335,13 @@ func (c *Conn) ended() {
 
 // expired handles a deadline that has passed.
 func (c *Conn) expired() {
-	if c.state == stateClosing {
+	switch {
+	case c.state == stateClosing:
 		c.Close(c.reason)
+		return
+	case c.flags&(flagParked|flagUnread) != 0: // its bytes wait for the loop
+		c.touched = c.Loop().tick
+		c.Loop().wheel.place(c, c.touched+c.timer.idle)
 		return
 	}
 	c.Loop().current = c

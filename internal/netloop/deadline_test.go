@@ -69,3 +69,68 @@ func TestDeadlineMovesWithinTick(t *testing.T) {
 		}
 	})
 }
+
+// A pause in reading is not the peer's silence: the deadline counts from its end.
+func TestDeadlineAfterPause(t *testing.T) {
+	const tick, deadline = 100 * time.Millisecond, time.Second
+	for name, pause := range map[string]func(c *Conn) (resume func()){
+		"by the handler": func(c *Conn) func() { c.PauseRead(); return c.ResumeRead },
+		"by overload":    func(c *Conn) func() { c.lane.park(c); return c.lane.unpark },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g, err := New(Options{Portable: true, Loops: 1, Tick: tick})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer g.Close()
+				a, b := net.Pipe()
+				defer b.Close()
+				opened := make(chan *Conn, 1)
+				fired := make(chan time.Time, 9)
+				var resume func()
+				g.Adopt(a, nil, &hooks{
+					open: func(c *Conn) {
+						c.SetDeadline(deadline)
+						resume = pause(c)
+						opened <- c
+					},
+					timeout: func(*Conn) { fired <- time.Now() },
+				})
+				c := <-opened
+				time.Sleep(deadline * 9 / 10)
+				on(t, c, func() { resume() })
+				resumed := time.Now()
+				if took := (<-fired).Sub(resumed); took < deadline || took > deadline+2*tick {
+					t.Errorf("told %v after the pause, want %v", took, deadline)
+				}
+			})
+		})
+	}
+}
+
+// While an overload keeps a connection from being read, it is not called silent.
+func TestDeadlineInOverload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, err := New(Options{Portable: true, Loops: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		a, b := net.Pipe()
+		defer b.Close()
+		opened := make(chan *Conn, 1)
+		silent := make(chan bool, 9)
+		g.Adopt(a, nil, &hooks{
+			open:    func(c *Conn) { c.SetDeadline(time.Second); c.lane.park(c); opened <- c },
+			timeout: func(*Conn) { silent <- true },
+		})
+		c := <-opened
+		time.Sleep(10 * time.Second)
+		if len(silent) > 0 {
+			t.Error("a connection that is not read was called silent")
+		}
+		on(t, c, c.lane.unpark)
+		<-silent
+	})
+}

@@ -192,6 +192,7 @@ func (a *Lane) unpark() {
 	for _, c := range parked {
 		if c.flags&flagParked != 0 {
 			c.flags &^= flagParked
+			c.touched = c.Loop().tick
 			if c.state <= stateClosing {
 				c.carrier().interest(c)
 			}
