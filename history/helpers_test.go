@@ -71,15 +71,15 @@ func fill(sp *history.Space, topic string, from, to int) {
 // listener is a receiver that keeps the texts it gets.
 type listener struct {
 	got  []string
-	mark func(topic string)
+	mark func(topic string, p history.Position)
 }
 
 func (l *listener) Receive(_ string, m *history.Message, _ bool) {
 	l.got = append(l.got, string(m.Payload))
 }
 
-func (l *listener) Mark(topic string, _ history.Position) {
+func (l *listener) Mark(topic string, p history.Position) {
 	if l.mark != nil {
-		l.mark(topic)
+		l.mark(topic, p)
 	}
 }

@@ -278,7 +278,7 @@ func TestMarks(t *testing.T) {
 		_, sp := open(t, history.Options{}, history.Rule{Age: time.Hour})
 		var sent []string
 		begun := time.Now()
-		sp.Attach(&listener{mark: func(topic string) {
+		sp.Attach(&listener{mark: func(topic string, _ history.Position) {
 			sent = append(sent, fmt.Sprintf("%s %v", topic, time.Since(begun)))
 		}})
 		record(sp, "a", "nobody asks")

@@ -127,6 +127,7 @@ func (sp *Space) receive(topic string, m *Message) {
 		(*one).Receive(topic, m, r != nil)
 	}
 	if r != nil {
+		sp.logs.Load().raise(m.Log, m.Number) // the mark includes it
 		sp.mark(r, now)
 	}
 }

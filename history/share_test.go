@@ -94,6 +94,25 @@ func TestShared(t *testing.T) {
 	wantPage(t, b.sp.Since("x", start, 0), "m1 m2 m10 m11 m3", history.Expired)
 }
 
+// TestMarkOfShared: a mark that follows a message of another node includes it.
+func TestMarkOfShared(t *testing.T) {
+	c := newClock()
+	a, b := newNode(t, c, 1, history.Rule{}), newNode(t, c, 2, history.Rule{})
+	marked := ""
+	b.listener.mark = func(topic string, p history.Position) { marked = p.String() }
+	b.sp.Follow(1)
+	for i := range 3 {
+		fill(a.sp, "x", i, i+1)
+		c.advance(history.MarkEvery)
+		carry(t, a, b, a.entries[i])
+		p, err := history.ParsePosition(marked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantPage(t, b.sp.Since("x", p, 0), "", "")
+	}
+}
+
 // TestErasedEverywhere: what one node erases the others do too.
 func TestErasedEverywhere(t *testing.T) {
 	c := newClock()

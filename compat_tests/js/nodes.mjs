@@ -12,7 +12,7 @@ const PATIENCE_MS = 30000 // a node waits for the others
 
 /**
  * Starts `count` nodes with further arguments (`more`), and waits until each knows the others. `shared`: they share their
- * instances.
+ * instances. A node that has ended is started again with `again`, which resolves with it when it is ready.
  */
 export async function startNodes(scope, count, {shared = false, more = []} = {}) {
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), "nodes-"))
@@ -21,14 +21,20 @@ export async function startNodes(scope, count, {shared = false, more = []} = {})
   await fs.writeFile(secret, "of several nodes ".repeat(3), {mode: 0o600})
   const addresses = await freeAddresses(count)
   const routes = addresses.map(address => `nats://${address}`).join(",")
-  const nodes = await Promise.all(addresses.map((address, i) => startAlone(scope, "mycelium", {more: [
-    "--cluster-name=test", `--cluster-node=node-${i}`, `--cluster-size=${count}`, `--cluster-listen=${address}`, `--cluster-routes=${routes}`,
-    `--cluster-secret-file=${secret}`, ...(shared ? ["--cluster-instances=shared", `--data=${path.join(folder, String(i))}`] : []), ...more,
-  ]})))
-  for (const node of nodes) {
-    await until(`${node.http} is ready`, async () => (await fetch(`${node.http}/readyz`, {headers: {Connection: "close"}})).ok, () => node.lines, {patienceMs: PATIENCE_MS})
+  const start = async i => {
+    const node = await startAlone(scope, "mycelium", {more: [
+      "--cluster-name=test", `--cluster-node=node-${i}`, `--cluster-size=${count}`, `--cluster-listen=${addresses[i]}`, `--cluster-routes=${routes}`,
+      `--cluster-secret-file=${secret}`, ...(shared ? ["--cluster-instances=shared", `--data=${path.join(folder, String(i))}`] : []), ...more,
+    ]})
+    return Object.assign(node, {again: async () => ready(await start(i))})
   }
-  return nodes
+  return Promise.all((await Promise.all(addresses.map((_, i) => start(i)))).map(ready))
+}
+
+async function ready(node) {
+  const answers = async () => (await fetch(`${node.http}/readyz`, {headers: {Connection: "close"}})).ok
+  await until(`${node.http} is ready`, answers, () => node.lines, {patienceMs: PATIENCE_MS})
+  return node
 }
 
 /** Addresses on loopback where nobody listens. */

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 import {PROGRAMS, WAYS} from "./recovery/programs.mjs"
-import {Trial} from "./recovery/trial.mjs"
+import {ServerTrial} from "./recovery/trial.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
 
 leaveNothingBehind()
@@ -18,7 +18,7 @@ const waysOf = ({name, foreign, supabase}) => foreign || supabase || name === "p
 
 for (const supabase of [false, true]) {
   test(supabase ? "Supabase's clients" : "Phoenix's clients", async t => {
-    const trial = await Trial.start(new Scope(t), supabase)
+    const trial = await ServerTrial.start(new Scope(t), supabase)
     const journeys = PROGRAMS.filter(program => Boolean(program.supabase) === supabase && program.name.includes(ONLY) && Boolean(program.foreign) === FOREIGN)
       .flatMap(program => waysOf(program).filter(way => !program.lacks?.[way]).map(way => [program, way]))
     await t.test("cut off", {concurrency: 6}, t => Promise.all(journeys.map(([program, way]) => {

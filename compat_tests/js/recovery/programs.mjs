@@ -29,7 +29,7 @@ const built = (folder, file) => fs.existsSync(clients(`${folder}/${file}`)) ? un
 
 /**
  * name: in the table; command, folder: what runs it; lacks: numbers of NOTES, by the ways that it does not offer; slow: it is cut only
- * while it is connected, because a join that is lost takes it long; supabase: it speaks Supabase's dialect; foreign: it is not npm's, and `make
+ * while it is connected, because a join that is lost takes it long; polls: by long polling; supabase: it speaks Supabase's dialect; foreign: it is not npm's, and `make
  * test` has not built it; missing: why it cannot run here.
  */
 export const PROGRAMS = [
@@ -38,7 +38,7 @@ export const PROGRAMS = [
   npm("phoenix 1.6.16", "phoenix-1.6.16"),
   npm("phoenix 1.7.23", "phoenix-1.7.23"),
   npm("phoenix 1.8.16", "phoenix"),
-  npm("phoenix 1.8.16, long polling", "phoenix", "longpoll"),
+  {...npm("phoenix 1.8.16, long polling", "phoenix", "longpoll"), polls: true},
   {name: "phoenix 1.8.16, Chromium", command: [process.execPath, here("chromium.mjs")], missing: chromium.missing},
   {...npm("phoenix-channels 1.0.0", "phoenix-channels", "websocket", LONG_MS), slow: true},
   {

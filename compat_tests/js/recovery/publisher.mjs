@@ -22,9 +22,10 @@ export class Publisher {
     this.followers = [] // travellers, for whom it waits
     this.agent = new http.Agent({keepAlive: true})
     this.over = false
+    this.failure = undefined // why it has ended
   }
 
-  start() { this.running = this.run() }
+  start() { this.running = this.run().catch(error => { this.failure = error }) }
 
   async run() {
     for (let due = performance.now(); !this.over; due = Math.max(due + EVERY_MS, performance.now() - 1000)) {

@@ -17,10 +17,12 @@ const ACKNOWLEDGED_MS = 15_000
 const random = most => Math.random() * most
 
 export class Traveller {
-  constructor({program, way, publisher, network, topic}) {
-    Object.assign(this, {program, way, publisher, network, topic})
+  /** inOrder: all that is published is published on one node. */
+  constructor({program, way, publisher, network, topic, inOrder}) {
+    Object.assign(this, {program, way, publisher, network, topic, inOrder})
     this.first = undefined // the first number that it got
     this.next = 0 // what it must get next
+    this.gaps = new Set() // earlier numbers that may still come: of several nodes, in another order
     this.waits = false // the publisher waits for it
     this.twice = 0 // numbers that came again
     this.marks = 0
@@ -28,7 +30,7 @@ export class Traveller {
     this.sinceMark = new Set() // numbers that came after the last mark
     this.again = new Set() // of these, those before the last join
     this.came = new Map() // when each number came first, for sessions
-    this.cuts = Object.fromEntries(CUTS.map(kind => [kind, 0]))
+    this.cuts = {} // how often, by kind
     this.cutAt = 0
     this.faults = [] // what must not be
     this.other = [] // lines that are none of these
@@ -77,9 +79,10 @@ export class Traveller {
     this.first ??= this.next = n
     this.sinceMark.add(n)
     if (n >= this.next) {
-      if (n > this.next) this.faults.push(`${n} came, and not ${this.next}`)
+      if (n > this.next && this.inOrder) this.faults.push(`${n} came, and not ${this.next}`)
+      for (let skipped = this.next; skipped < n; skipped++) this.gaps.add(skipped)
       this.next = n + 1
-    } else {
+    } else if (!this.gaps.delete(n)) {
       this.twice++
       const allowed = {after: () => this.again.has(n), session: () => this.cutAt - this.came.get(n) < ACKNOWLEDGED_MS}[this.way]
       if (allowed && !allowed()) this.faults.push(`${n} came again`)
@@ -88,12 +91,15 @@ export class Traveller {
   }
 
   seen() {
-    const {first, next, twice, marks, states, cuts, faults, other} = this
-    return {sent: this.publisher.sent, first, next, twice, marks, states, cuts, faults, other, exit: this.child.exitCode}
+    const {first, next, gaps, twice, marks, states, cuts, faults, other} = this
+    return {sent: this.publisher.sent, first, next, gaps, twice, marks, states, cuts, faults, other, exit: this.child.exitCode}
   }
 
   waitFor(what, check) {
-    return until(`${this.name} ${what}`, () => check() || this.faults.length > 0, () => this.seen(), {patienceMs: PATIENCE_MS})
+    return until(`${this.name} ${what}`, () => {
+      if (this.publisher.failure) throw this.publisher.failure
+      return check() || this.faults.length > 0
+    }, () => this.seen(), {patienceMs: PATIENCE_MS})
   }
 
   /** Waits until it has something to come back with. */
@@ -108,15 +114,20 @@ export class Traveller {
     await this.waitFor("is back", () => this.next > sent)
   }
 
+  /** Cuts its connection in a way of CUTS, or as `how` does. */
+  async cut(kind, how = () => this.network.cut(kind)) {
+    this.cutAt = Date.now()
+    await how()
+    this.cuts[kind] = (this.cuts[kind] ?? 0) + 1
+  }
+
   /** Cuts its connection so many times, in all the ways: while it is connected, and sometimes while it connects, joins or catches up. */
   async travel(times) {
     for (let cut = 0; cut < times && this.faults.length === 0; cut++) {
       const soon = !this.program.slow && Math.random() < 0.25
       await pause(soon ? random(50) : 50 + random(250))
       const kind = CUTS[cut % CUTS.length]
-      this.cutAt = Date.now()
-      await this.network.cut(kind)
-      this.cuts[kind]++
+      await this.cut(kind)
       if (!soon) await this.back()
     }
     await this.back()
@@ -124,7 +135,7 @@ export class Traveller {
 
   /** Ends it, once it has all that was published. */
   async arrive() {
-    await this.waitFor("has all", () => this.next >= this.publisher.sent)
+    await this.waitFor("has all", () => this.next >= this.publisher.sent && this.gaps.size === 0)
     this.waits = false
   }
 
