@@ -14,7 +14,7 @@ const ONLY = process.env.RECOVERY_ONLY ?? "" // part of the name of clients
 const FOREIGN = Boolean(process.env.MYCELIUM_CLIENTS) // make test-clients: those that are not npm's
 
 /** Of clients that differ only in their version, one goes all ways. */
-const waysOf = ({name, foreign, supabase}) => foreign || supabase || name === "phoenix 1.8.16" ? WAYS : ["after"]
+const waysOf = ({name, foreign, supabase}) => foreign || supabase || name === "phoenix 1.8.16" ? WAYS : ["after", "session"]
 
 for (const supabase of [false, true]) {
   test(supabase ? "Supabase's clients" : "Phoenix's clients", async t => {

@@ -4,7 +4,7 @@ import fs from "node:fs"
 import {fileURLToPath} from "node:url"
 import {chromium} from "../browsers/chromium.mjs"
 
-export const WAYS = ["after", "last", "since", "on_join"]
+export const WAYS = ["after", "session", "last", "since", "on_join"]
 
 /** The notes below the table, numbered from 1. */
 export const NOTES = [
