@@ -153,6 +153,22 @@ browserTest("examples: a message sent during a lost connection arrives once", as
   proxy.heal()
   for (const page of [grace, kim]) await becomes("all have both", async () => (await bodies(page)()).sort(), ["from the tunnel", "meanwhile"])
   assert.equal(await kim.locator("#log .unsent").count(), 0)
+
+  await grace.fill("#say", "Are you through?")
+  await grace.press("#say", "Enter")
+  await becomes("Kim has it", async () => (await bodies(kim)()).at(-1), "Are you through?")
+  proxy.refuse()
+  proxy.kill()
+  await becomes("Kim's window knows again", () => text(kim, "#state-text"), "Reconnecting")
+  for (const body of ["Kim?", "Still there?"]) {
+    await grace.fill("#say", body)
+    await grace.press("#say", "Enter")
+  }
+  await becomes("Grace has them", async () => (await bodies(grace)()).slice(-2), ["Kim?", "Still there?"])
+  proxy.heal()
+  await becomes("Kim's window has caught up", async () => (await bodies(kim)()).slice(-3), ["Are you through?", "Kim?", "Still there?"])
+  assert.equal((await texts(kim, "#log .notice")).at(-1), "2 messages came while you were away")
+  await shoot(t, kim, "chat-caught-up")
 })
 
 browserTest("examples: connect four, with clocks, by mouse and by keyboard, to its end and again", async t => {

@@ -40,11 +40,17 @@ class Room {
   }
 
   fill({messages, complete}) {
-    if (!complete && this.last > 0) this.stream.notice("Some messages are missing here.")
+    if (this.last > 0) this.tellMissed(messages.filter(({key}) => !this.nodes.has(key)).length, complete)
     const early = this.early ?? []
     this.early = null
     for (const message of [...messages, ...early]) this.show(message)
     this.outbox.flush()
+  }
+
+  /** Says what the room has sent since this page was last connected, which follows. */
+  tellMissed(count, complete) {
+    if (!complete) this.stream.notice("Some messages are missing here.")
+    else if (count > 0) this.stream.notice(`${count === 1 ? "One message" : `${count} messages`} came while you were away`)
   }
 
   show(message) {
