@@ -28,6 +28,7 @@ import (
 type catchUp struct {
 	ask    history.Ask
 	client string       // the client's own name for itself
+	count  bool         // the first page is to be counted
 	asked  bool         // the params of the join asked: the client is sent history_state
 	own    bool         // they asked for more than marks: the session's position does not count
 	told   bool         // history_state was sent
@@ -134,6 +135,7 @@ func (c *Context) startCatchUp(u *catchUp) {
 	l.catchUps[c] = u
 	c.nameSender(u.client)
 	u.ask.Without = c.sender()
+	u.count = u.ask.Last >= 0
 	u.ask.PageBytes = min(replayPage, c.socket.mount.limits.OutboundBytes/8)
 	if n := len(c.def.intercept); n > 0 { // what is intercepted waits in the mailbox
 		most := max(1, c.socket.mount.limits.MailboxMessages/2)
@@ -184,6 +186,12 @@ func (t *replay) Run() {
 	if page.Wait && c.awaitHistory(u) {
 		return
 	}
+	counted := &c.socket.endpoint.counters.replay
+	if u.count {
+		u.count = false
+		counted.replayed(&page)
+	}
+	counted.messages.Add(int64(len(page.Messages)))
 	if u.asked && (!u.told || page.Missing != "") {
 		u.told = true
 		c.pushFromLoop(eventHistoryState, statePayload(&page))

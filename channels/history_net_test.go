@@ -126,6 +126,9 @@ func TestHistory(t *testing.T) {
 				plain.join("other", `{"history":{}}`)
 				s.say(t, "other", 1, 2)
 				plain.assertSaid("other", 1, 2)
+				if got, want := s.Stats().History, (channels.HistoryStats{Replays: 3, Messages: 11, Expired: 1}); got != want {
+					t.Errorf("counted %+v, want %+v", got, want)
+				}
 			})
 		}
 	})

@@ -3,6 +3,7 @@ package channels
 import (
 	"sync/atomic"
 
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/hooks"
 )
@@ -35,6 +36,7 @@ type Stats struct {
 
 	Handshakes HandshakeStats
 	LongPoll   LongPollStats
+	History    HistoryStats
 	// Network has the counters of the event loops. Guests share those of their
 	// host and have none.
 	Network NetworkStats
@@ -89,7 +91,41 @@ type LongPollStats struct {
 	Binary   int64 // frames of bytes left out: an answer to a poll is text
 }
 
+// HistoryStats counts what clients that joined were sent of [Options].History.
+type HistoryStats struct {
+	Replays  int64 // joins that asked for recorded messages, or whose rule has OnJoin
+	Messages int64 // that they were sent
+	// Replays before which messages were missing, by [history.Reason].
+	Expired, Limited, Unknown, NodeLost int64
+}
+
+// replayCounters are the HistoryStats of an endpoint.
+type replayCounters struct{ replays, messages, expired, limited, unknown, nodeLost atomic.Int64 }
+
+// replayed notes the first page that a client is sent.
+func (r *replayCounters) replayed(page *history.Page) {
+	r.replays.Add(1)
+	switch page.Missing {
+	case history.Expired:
+		r.expired.Add(1)
+	case history.Limited:
+		r.limited.Add(1)
+	case history.Unknown:
+		r.unknown.Add(1)
+	case history.NodeLost:
+		r.nodeLost.Add(1)
+	}
+}
+
+func (r *replayCounters) stats() HistoryStats {
+	return HistoryStats{
+		Replays: r.replays.Load(), Messages: r.messages.Load(),
+		Expired: r.expired.Load(), Limited: r.limited.Load(), Unknown: r.unknown.Load(), NodeLost: r.nodeLost.Load(),
+	}
+}
+
 type counters struct {
+	replay                                                       replayCounters
 	sockets, channels                                            atomic.Int64
 	messagesIn, rateLimited, mailboxFull, crashes                atomic.Int64
 	opened, mailboxHigh, heldUp, keptTooMuch, overloaded, putOff atomic.Int64
@@ -168,6 +204,12 @@ func (s *Stats) Add(g Stats) {
 	s.LongPoll.Slow += g.LongPoll.Slow
 	s.LongPoll.Dropped += g.LongPoll.Dropped
 	s.LongPoll.Binary += g.LongPoll.Binary
+	s.History.Replays += g.History.Replays
+	s.History.Messages += g.History.Messages
+	s.History.Expired += g.History.Expired
+	s.History.Limited += g.History.Limited
+	s.History.Unknown += g.History.Unknown
+	s.History.NodeLost += g.History.NodeLost
 }
 
 // ownStats returns the counters without those of guests.
@@ -178,7 +220,7 @@ func (e *Endpoint) ownStats() Stats {
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
 		MessagesIn: c.messagesIn.Load(), Refused: e.gate.Refusals.Limit.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), KeptTooMuch: c.keptTooMuch.Load(), PutOff: c.putOff.Load(), Overloaded: c.overloaded.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
-		Handshakes: handshakeStats(&e.gate.Refusals), LongPoll: e.sessions.stats(),
+		Handshakes: handshakeStats(&e.gate.Refusals), LongPoll: e.sessions.stats(), History: c.replay.stats(),
 	}
 	for i := range e.perLoop {
 		t := &e.perLoop[i].traffic

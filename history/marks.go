@@ -53,6 +53,7 @@ func (m *marker) await(sp *Space) {
 func (sp *Space) markNow(r *ring, now time.Time) {
 	r.marked, r.due = now.UnixMilli(), false
 	p := sp.position()
+	sp.store.stats.marks.Add(1)
 	for _, one := range sp.getReceivers() {
 		(*one).Mark(r.topic, p)
 	}

@@ -65,6 +65,7 @@ type Store struct {
 type counters struct {
 	topics, messages           atomic.Int64
 	recorded, expired, evicted atomic.Uint64
+	marks                      atomic.Uint64
 }
 
 // Stats are the figures of a store.
@@ -75,6 +76,10 @@ type Stats struct {
 	// Recorded counts the messages since the start; Expired those that a rule's
 	// bounds have dropped, and Evicted those that Options.Memory has.
 	Recorded, Expired, Evicted uint64
+	// Marks counts the positions sent to the clients of a topic, one broadcast each.
+	Marks uint64
+	// Memory is Options.Memory.
+	Memory int64
 }
 
 // NewStore returns an empty store. It need not be closed, but Close frees the memory of
@@ -138,6 +143,7 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Topics: s.stats.topics.Load(), Messages: s.stats.messages.Load(), Bytes: s.bytes.Load(),
 		Recorded: s.stats.recorded.Load(), Expired: s.stats.expired.Load(), Evicted: s.stats.evicted.Load(),
+		Marks: s.stats.marks.Load(), Memory: s.memory,
 	}
 }
 

@@ -163,6 +163,15 @@ func (m *Manager) applyHistory(one *member, kind *Type, spec *Spec) {
 	}
 }
 
+// recordedIn returns how much a space has recorded; nil if it has no rules.
+func recordedIn(sp *history.Space) *Recorded {
+	if sp == nil || len(sp.Rules()) == 0 {
+		return nil
+	}
+	r := Recorded(sp.Size())
+	return &r
+}
+
 // History returns what is recorded in an instance, after its type has loaded what it has
 // saved of a topic. It returns ErrNoHistory if nothing is recorded. To delete messages,
 // call [Manager.EraseHistory].

@@ -70,6 +70,11 @@ type Stats struct {
 	Overloaded  int64 `json:"overloaded"`   // broadcasts refused because more was broadcast than could be sent
 	Dropped     int64 `json:"dropped"`      // messages dropped because a mailbox was full
 
+	Replays      int64 `json:"replays"`       // joins that asked for recorded messages, or were sent some
+	NotRecovered int64 `json:"not_recovered"` // of these: some messages were missing
+	// Recorded is what its history has now; nil if nothing is recorded.
+	Recorded *Recorded `json:"recorded,omitempty"`
+
 	Crashes        int64 `json:"crashes"`         // of hooks and of goroutines that the logic started
 	ChannelCrashes int64 `json:"channel_crashes"` // of channel callbacks; each ends one client's channel
 	Restarts       int64 `json:"restarts"`        // after crashes
@@ -78,6 +83,13 @@ type Stats struct {
 	MailboxHigh    int64 `json:"mailbox_high"`    // the most messages that ever waited for one channel
 
 	Uptime units.Duration `json:"uptime"` // since the logic last started; 0 if it is not running
+}
+
+// Recorded is how much an instance has recorded.
+type Recorded struct {
+	Topics   int64 `json:"topics"`
+	Messages int64 `json:"messages"`
+	Bytes    int64 `json:"bytes"` // of memory
 }
 
 // add adds the counters of an endpoint. Gauges count only while it serves.
@@ -94,6 +106,8 @@ func (s *Stats) add(e channels.Stats) {
 	s.HeldUp += e.HeldUp
 	s.Overloaded += e.Overloaded
 	s.Dropped += e.MailboxFull
+	s.Replays += e.History.Replays
+	s.NotRecovered += e.History.Expired + e.History.Limited + e.History.Unknown + e.History.NodeLost
 	s.ChannelCrashes += e.Crashes
 	s.MailboxHigh = max(s.MailboxHigh, e.MailboxHigh)
 }

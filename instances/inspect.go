@@ -36,7 +36,7 @@ type Glance struct {
 	Reason   string // as Info has it
 	Node     string // as Info has it
 	Declared bool
-	// Stats lacks Topics, Leaked, Goroutines and Uptime, which cost more: see
+	// Stats lacks Topics, Recorded, Leaked, Goroutines and Uptime, which cost more: see
 	// [Manager.Stats]. They are those of this node.
 	Stats Stats
 }

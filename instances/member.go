@@ -386,6 +386,7 @@ func (m *member) stats() Stats {
 		for range in.endpoint.Topics() {
 			s.Topics++
 		}
+		s.Recorded = recordedIn(in.endpoint.History())
 	}
 	if !m.started.IsZero() {
 		s.Uptime = units.Duration(m.manager.options.Now().Sub(m.started))

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/metrics"
 	"github.com/mycelium-rt/mycelium/presence"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	// Presence lists trackers whose topics and keys are counted. Collecting
 	// them visits all their topics.
 	Presence []*presence.Tracker
+	// History is the store of the endpoint's history, whose figures are then collected too.
+	History *history.Store
 	// Buckets are the buckets of handlers' durations, in seconds. Default
 	// prometheus.DefBuckets.
 	Buckets []float64
@@ -50,8 +53,12 @@ func New(e *channels.Endpoint, o Options) *Collector {
 	if o.Buckets == nil {
 		o.Buckets = prometheus.DefBuckets
 	}
+	var from metrics.Source = source{e, o}
+	if o.History != nil {
+		from = recording{source{e, o}}
+	}
 	return &Collector{
-		counters: metrics.ForEndpoint(source{e, o}),
+		counters: metrics.ForEndpoint(from),
 		handlers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:        "mycelium_handler_duration_seconds",
 			Help:        "How long handlers of joins (phx_join) and events took, by the patterns they were registered for. Outcome: ok, error, none (no reply), other (a status of the application's), panic.",
@@ -111,6 +118,12 @@ type source struct {
 func (s source) Ready() error           { return nil }
 func (s source) LogDropped() int64      { return 0 }
 func (s source) Server() channels.Stats { return channels.Stats{Network: s.endpoint.Stats().Network} }
+
+// recording is a source with a history.
+type recording struct{ source }
+
+// History implements metrics.HistorySource.
+func (r recording) History() history.Stats { return r.options.History.Stats() }
 
 func (s source) Types() []metrics.Type {
 	t := metrics.Type{Name: s.options.Name, Stats: s.endpoint.Stats()}

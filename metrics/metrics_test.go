@@ -10,6 +10,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/metrics"
 	"github.com/mycelium-rt/mycelium/presence"
 )
@@ -71,6 +72,40 @@ func TestCollector(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(text)
+	}
+}
+
+// TestHistory: what is recorded is shown if the collector has the store.
+func TestHistory(t *testing.T) {
+	store := history.NewStore(history.Options{Memory: 1 << 20})
+	defer store.Close()
+	sp, err := store.Space("", []history.Rule{{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := channelstest.Start(t, channels.Options{History: sp})
+	e.Socket("/socket", channels.SocketOptions{}, channels.Handle("room:*", func(*channels.Context, params) (channels.NoReply, error) {
+		return channels.NoReply{}, nil
+	}))
+	for range 3 {
+		if err := e.Broadcast("room:1", "msg", params{"ada"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ch := channelstest.Connect(t, e, "/socket").Join("room:1", map[string]any{"history": map[string]any{"last": 2}})
+	ch.AssertPush("history_mark", nil)
+	text := scrape(t, metrics.New(e.Endpoint, metrics.Options{History: store}))
+	for _, want := range []string{
+		"mycelium_history_topics 1\n", "mycelium_history_messages 3\n", "mycelium_history_memory_bytes 1.048576e+06\n",
+		`mycelium_history_dropped_total{reason="memory"} 0`, `mycelium_replays_total{type="app"} 1`, `mycelium_replayed_messages_total{type="app"} 2`,
+		`mycelium_replays_incomplete_total{reason="expired",type="app"} 0`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	if text := scrape(t, metrics.New(e.Endpoint, metrics.Options{})); strings.Contains(text, "mycelium_history_") {
+		t.Error("a history is shown that is not there")
 	}
 }
 

@@ -35,10 +35,11 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 		return d.observer.Recheck()
 	}
 	d.observer, err = observer.New(d.endpoint, d.instances, observer.Options{
-		Allow:  func(r *http.Request) (string, error) { return d.api.Load().Allow(r, httpapi.Read) },
-		Holds:  func(keyID string) bool { return d.api.Load().Holds(keyID, httpapi.Read) },
-		Nodes:  observer.Nodes{View: d.cluster.view, Version: version(), Sockets: func() int64 { return d.endpoint.Stats().Sockets }},
-		Logger: &d.log,
+		Allow:   func(r *http.Request) (string, error) { return d.api.Load().Allow(r, httpapi.Read) },
+		Holds:   func(keyID string) bool { return d.api.Load().Holds(keyID, httpapi.Read) },
+		Nodes:   observer.Nodes{View: d.cluster.view, Version: version(), Sockets: func() int64 { return d.endpoint.Stats().Sockets }},
+		History: d.history.Stats,
+		Logger:  &d.log,
 	})
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/hooks"
 	"github.com/mycelium-rt/mycelium/internal/logging"
@@ -36,6 +37,9 @@ func (w watched) Cluster() *membership.View { return w.d.cluster.view() }
 
 // Server implements metrics.Source.
 func (w watched) Server() channels.Stats { return hooks.OwnStats(w.d.endpoint).(channels.Stats) }
+
+// History implements metrics.HistorySource.
+func (w watched) History() history.Stats { return w.d.history.Stats() }
 
 // LogDropped implements metrics.Source.
 func (w watched) LogDropped() int64 { return w.d.output.Dropped() }

@@ -32,7 +32,7 @@ async function load(scope, instance, clients) {
   for (let i = 0; i < clients; i++) {
     const socket = new Socket(instance.socket_url, {transport: WebSocket, params: {user: `user-${i}`}})
     socket.connect()
-    const channel = socket.channel("room:lobby", {})
+    const channel = socket.channel("room:lobby", {history: {last: 5}})
     await new Promise((resolve, reject) => channel.join().receive("ok", resolve).receive("error", reject))
     sockets.push({socket, channel})
   }
@@ -46,7 +46,7 @@ async function load(scope, instance, clients) {
 browserTest("observer: instances live, and what can be done to them", async t => {
   const scope = new Scope(t)
   const server = await startServer(scope)
-  const busy = await create(server, {id: "busy", type: "relay", labels: {team: "red"}})
+  const busy = await create(server, {id: "busy", type: "relay", labels: {team: "red"}, history: [{topics: ["room:*"]}]})
   for (let i = 0; i < 8; i++) await create(server, {id: `quiet-${i}`, type: "relay"})
   await create(server, {id: "x".repeat(64), type: "game", config: {rules: "snake"}})
   await load(scope, busy, 12)
@@ -65,6 +65,8 @@ browserTest("observer: instances live, and what can be done to them", async t =>
   await until("the topic is listed", async () => /room:lobby\s*12/.test(await page.textContent("#detail .topics")), () => page.textContent("#detail"))
   await until("the clients are listed", async () => /^12 × no id websocket · room:lobby$/.test(await page.textContent("#detail .sockets")), () => page.textContent("#detail .sockets"))
   assert.ok(await page.evaluate(() => document.querySelector(".list table").scrollWidth <= document.querySelector(".list").clientWidth), "no column is cut off beside the details")
+  await until("what is recorded is shown", async () => /^\d[\d.k]* messages, 1 topic$/.test(await page.textContent("#recorded-now")), () => page.textContent("#recorded"))
+  await until("also that of the instance", async () => /messages recorded, .*12 replays, 0 not recovered$/.test(await page.textContent("#detail .facts-line")), () => page.textContent("#detail .facts-line"))
   await until("the chart moves", () => page.evaluate(() => document.querySelectorAll("#detail .chart path.line").length === 3 && /now out [1-9]/.test(document.querySelector("#detail .chart").getAttribute("aria-label"))))
   await page.screenshot({path: screenshot("observer")})
   t.diagnostic(`screenshot: ${screenshot("observer")}`)

@@ -28,7 +28,10 @@ func newCollector(source Source, families []family) *collector {
 // instances: the families of its loops and, with the label type, of one Type.
 // It does not call Ready and LogDropped of the source.
 func ForEndpoint(source Source) prometheus.Collector {
-	return newCollector(source, slices.DeleteFunc(slices.Clone(families), func(f family) bool { return ofServer[f.name] || strings.HasPrefix(f.name, clusterPrefix) }))
+	_, records := source.(HistorySource)
+	return newCollector(source, slices.DeleteFunc(slices.Clone(families), func(f family) bool {
+		return ofServer[f.name] || strings.HasPrefix(f.name, clusterPrefix) || !records && strings.HasPrefix(f.name, historyPrefix)
+	}))
 }
 
 // newRegistry returns a registry with the metrics of the server, the Go runtime
@@ -58,6 +61,10 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	s := &snapshot{source: c.source, server: c.source.Server(), types: c.source.Types()}
 	if n, ok := c.source.(ClusterSource); ok {
 		s.cluster = n.Cluster()
+	}
+	if h, ok := c.source.(HistorySource); ok {
+		stats := h.History()
+		s.history = &stats
 	}
 	for i, f := range c.families {
 		f.read(s, func(value int64, labels ...string) {

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/membership"
 )
 
@@ -13,6 +14,7 @@ type snapshot struct {
 	server  channels.Stats
 	types   []Type
 	cluster *membership.View // nil: a single node
+	history *history.Stats   // nil: nothing is recorded
 }
 
 // emit adds one value, with the values of the family's labels.
@@ -202,6 +204,48 @@ var families = []family{
 	byType("mycelium_presence_bytes", "Bytes of presence keys and metas.", gauge,
 		func(t *Type) int64 { return int64(t.Presence.Bytes) }),
 
+	// What is recorded, and what clients were sent of it.
+	inHistory("mycelium_history_topics", "Topics with recorded messages.", gauge,
+		func(h *history.Stats) int64 { return h.Topics }),
+	inHistory("mycelium_history_messages", "Recorded messages.", gauge,
+		func(h *history.Stats) int64 { return h.Messages }),
+	inHistory("mycelium_history_bytes", "Memory of recorded messages, with all that they need beside their payloads.", gauge,
+		func(h *history.Stats) int64 { return h.Bytes }),
+	inHistory("mycelium_history_memory_bytes", "The limit of mycelium_history_bytes: history.memory.", gauge,
+		func(h *history.Stats) int64 { return h.Memory }),
+	inHistory("mycelium_history_recorded_total", "Messages recorded, those of other nodes included.", counter,
+		func(h *history.Stats) int64 { return int64(h.Recorded) }),
+	{
+		"mycelium_history_dropped_total", "Recorded messages dropped, by reason. rule: they were too many, too large together or too old. memory: " +
+			"history.memory was reached, so clients may miss messages that the rules would keep.",
+		counter, []string{"reason"},
+		func(s *snapshot, emit emit) {
+			if s.history != nil {
+				emit(int64(s.history.Expired), "rule")
+				emit(int64(s.history.Evicted), "memory")
+			}
+		},
+	},
+	inHistory("mycelium_history_marks_total", "Positions broadcast to the clients of a topic that asked for them (history_mark).", counter,
+		func(h *history.Stats) int64 { return int64(h.Marks) }),
+	byType("mycelium_replays_total", "Joins that asked for recorded messages, or whose rule has on_join.", counter,
+		func(t *Type) int64 { return t.Stats.History.Replays }),
+	byType("mycelium_replayed_messages_total", "Recorded messages sent to clients that joined.", counter,
+		func(t *Type) int64 { return t.Stats.History.Messages }),
+	{
+		"mycelium_replays_incomplete_total", "Replays before which messages were missing, by the reason that the client is told: expired, limit, unknown, node_lost.",
+		counter, []string{"type", "reason"},
+		func(s *snapshot, emit emit) {
+			for _, t := range s.types {
+				h := t.Stats.History
+				emit(h.Expired, t.Name, string(history.Expired))
+				emit(h.Limited, t.Name, string(history.Limited))
+				emit(h.Unknown, t.Name, string(history.Unknown))
+				emit(h.NodeLost, t.Name, string(history.NodeLost))
+			}
+		},
+	},
+
 	// The cluster. A single node does not export these.
 	inCluster("mycelium_cluster_connected", "1 if NATS is reached, else 0. A built-in server always is.", gauge,
 		func(v *membership.View) int64 { return truth(v.Link.Connected) }),
@@ -293,6 +337,18 @@ func (s *snapshot) peers() []membership.Peer {
 		return nil
 	}
 	return s.cluster.Peers
+}
+
+// historyPrefix begins the names of families of what is recorded.
+const historyPrefix = "mycelium_history_"
+
+// inHistory returns a family of what is recorded, without labels.
+func inHistory(name, help string, kind prometheus.ValueType, value func(*history.Stats) int64) family {
+	return family{name, help, kind, nil, func(s *snapshot, emit emit) {
+		if s.history != nil {
+			emit(value(s.history))
+		}
+	}}
 }
 
 // inCluster returns a family of a node in a cluster, without labels.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/membership"
 	"github.com/mycelium-rt/mycelium/presence"
 )
@@ -31,12 +32,15 @@ type source struct {
 
 	dropped int64
 	cluster *membership.View
+	history history.Stats
 }
 
 func (s *source) Ready() error           { return s.ready }
 func (s *source) Server() channels.Stats { return s.server }
 func (s *source) Types() []Type          { return s.types }
 func (s *source) LogDropped() int64      { return s.dropped }
+
+func (s *source) History() history.Stats { return s.history }
 
 func (s *source) Cluster() *membership.View { return s.cluster }
 
@@ -74,6 +78,7 @@ func TestEveryCounterIsShown(t *testing.T) {
 	fill(reflect.ValueOf(&s.cluster.Peers[0]).Elem(), &n, "Peer", names)
 	fill(reflect.ValueOf(&s.server.Network).Elem(), &n, "Network", names)
 	fill(reflect.ValueOf(&s.types[0]).Elem(), &n, "Type", names)
+	fill(reflect.ValueOf(&s.history).Elem(), &n, "History", names)
 	s.types[0].Stats.Network = channels.Stats{}.Network
 	s.dropped = n + 1
 	names[s.dropped] = "LogDropped"

@@ -8,6 +8,7 @@ package metrics
 
 import (
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/membership"
 	"github.com/mycelium-rt/mycelium/presence"
 )
@@ -31,6 +32,13 @@ type ClusterSource interface {
 	Source
 	// Cluster returns what is known of the other nodes, nil for a single node.
 	Cluster() *membership.View
+}
+
+// HistorySource is a [Source] that records messages.
+type HistorySource interface {
+	Source
+	// History returns the figures of what is recorded.
+	History() history.Stats
 }
 
 // Type is the sum over the instances of one type. Counters must not decrease

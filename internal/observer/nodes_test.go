@@ -24,7 +24,7 @@ func TestNodes(t *testing.T) {
 		},
 	}
 	nodes := Nodes{View: func() *membership.View { return view }, Version: "v2", Sockets: func() int64 { return 5 }}
-	s := NewSampler(newCounted(1), nodes, nil)
+	s := NewSampler(newCounted(1), nodes, nil, nil)
 	s.Sample()
 	want := &Cluster{Name: "prod", Connected: true, WaitingBytes: 50, Store: "no quorum", StoreBehind: "one stream", Nodes: []NodeRow{
 		{Name: "a", State: membership.Up, Since: since, Version: "v1", Sockets: 9, Entries: 2.5, Behind: 1, Lost: 6, Resent: 4, Draining: true, AheadSeconds: 3},
@@ -36,7 +36,7 @@ func TestNodes(t *testing.T) {
 	}
 	view = nil // a single node
 	for _, nodes := range []Nodes{{}, nodes} {
-		s := NewSampler(newCounted(1), nodes, nil)
+		s := NewSampler(newCounted(1), nodes, nil, nil)
 		s.Sample()
 		text, err := json.Marshal(s.Last())
 		if err != nil || strings.Contains(string(text), "cluster") {

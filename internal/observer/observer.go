@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 	Holds func(keyID string) bool
 	// Nodes is where the samples of the cluster come from.
 	Nodes Nodes
+	// History returns the figures of what instances record; nil if nothing is recorded.
+	History func() history.Stats
 	// Logger gets errors; nil writes them to standard error.
 	Logger *zerolog.Logger
 }
@@ -59,7 +62,7 @@ func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Observer{
-		options: o, log: logging.NewLog(o.Logger), guest: guest, sampler: NewSampler(m, o.Nodes, nil), pages: newPages(), cancel: cancel, keys: make(map[string]struct{}),
+		options: o, log: logging.NewLog(o.Logger), guest: guest, sampler: NewSampler(m, o.Nodes, o.History, nil), pages: newPages(), cancel: cancel, keys: make(map[string]struct{}),
 	}
 	guest.Socket("/socket", channels.SocketOptions{
 		Connect: b.connect, AuthToken: true,

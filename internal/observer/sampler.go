@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -59,6 +60,8 @@ type Sample struct {
 	Channels    int64                   `json:"channels"`
 	Rates
 	Process Process `json:"process"`
+	// Recorded is what instances have recorded; nil as long as that is nothing.
+	Recorded *Recorded `json:"recorded,omitempty"`
 	// Cluster is what this node sees of it; nil if it is in none.
 	Cluster *Cluster `json:"cluster,omitempty"`
 }
@@ -74,6 +77,7 @@ type Sampler struct {
 	// Static after NewSampler.
 	manager Manager
 	nodes   Nodes
+	history func() history.Stats // nil: nothing is recorded
 	now     func() time.Time
 
 	mu     sync.RWMutex
@@ -88,12 +92,12 @@ type Sampler struct {
 // count holds the counters of an instance.
 type count struct{ messagesIn, messagesOut, bytesIn, bytesOut int64 }
 
-// NewSampler returns a sampler; a nil now means time.Now.
-func NewSampler(m Manager, nodes Nodes, now func() time.Time) *Sampler {
+// NewSampler returns a sampler. h may be nil; a nil now means time.Now.
+func NewSampler(m Manager, nodes Nodes, h func() history.Stats, now func() time.Time) *Sampler {
 	if now == nil {
 		now = time.Now
 	}
-	return &Sampler{manager: m, nodes: nodes, now: now, series: make(map[string]*series)}
+	return &Sampler{manager: m, nodes: nodes, history: h, now: now, series: make(map[string]*series)}
 }
 
 // Run samples every second until ctx is done, and calls each after every
@@ -118,14 +122,19 @@ func (s *Sampler) Sample() {
 	process := readProcess()
 	seen := s.manager.Survey()
 	rows, counts := make([]Row, len(seen)), make(map[string]count, len(seen))
+	recorded := recordedIn(s.history)
 	for i := range seen {
 		rows[i], counts[seen[i].ID] = look(&seen[i])
+		if recorded != nil {
+			recorded.Replays += seen[i].Stats.Replays
+			recorded.NotRecovered += seen[i].Stats.NotRecovered
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.storeSample(now, rows, counts)
 	s.last.Process = process.since(s.last.Process)
-	s.last.Cluster = s.nodes.look()
+	s.last.Cluster, s.last.Recorded = s.nodes.look(), recorded
 }
 
 func look(g *instances.Glance) (Row, count) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -39,7 +40,7 @@ func TestRates(t *testing.T) {
 	now := time.Unix(1000, 0)
 	c := newCounted(5)
 	c.stats["i3"] = instances.Stats{MessagesIn: 100, Connections: 7, Channels: 9}
-	s := NewSampler(c, Nodes{}, func() time.Time { return now })
+	s := NewSampler(c, Nodes{}, nil, func() time.Time { return now })
 	s.Sample()
 	if got := s.Last().MessagesIn; got != 0 {
 		t.Errorf("%v messages a second before there was a second", got)
@@ -60,11 +61,30 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// TestRecorded: what instances have recorded is in a sample once there is something.
+func TestRecorded(t *testing.T) {
+	var stats history.Stats
+	c := newCounted(3)
+	c.stats["i0"] = instances.Stats{Replays: 3, NotRecovered: 1}
+	c.stats["i1"] = instances.Stats{Replays: 2}
+	s := NewSampler(c, Nodes{}, func() history.Stats { return stats }, nil)
+	s.Sample()
+	if got := s.Last().Recorded; got != nil {
+		t.Errorf("before anything was recorded: %+v", got)
+	}
+	stats = history.Stats{Topics: 4, Messages: 50, Bytes: 600, Recorded: 70, Evicted: 8, Memory: 900}
+	s.Sample()
+	want := Recorded{Topics: 4, Messages: 50, Bytes: 600, Memory: 900, Evicted: 8, Replays: 5, NotRecovered: 1}
+	if got := s.Last().Recorded; got == nil || *got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // TestRowsOfNodes: a row names the node that runs the instance, and can be found by it.
 func TestRowsOfNodes(t *testing.T) {
 	c := newCounted(6)
 	c.infos[2].Node, c.infos[4].Node = "ash", "elm"
-	s := NewSampler(c, Nodes{}, nil)
+	s := NewSampler(c, Nodes{}, nil, nil)
 	s.Sample()
 	if rows, total := s.Rows(View{Find: "ash", Limit: 10}); total != 1 || rows[0].ID != "i2" || rows[0].Node != "ash" {
 		t.Errorf("%+v", rows)
@@ -76,7 +96,7 @@ func TestRowsOfNodes(t *testing.T) {
 func TestHistory(t *testing.T) {
 	now := time.Unix(1000, 0)
 	c := newCounted(3)
-	s := NewSampler(c, Nodes{}, func() time.Time { return now })
+	s := NewSampler(c, Nodes{}, nil, func() time.Time { return now })
 	for i := range kept + 10 {
 		c.stats["i1"] = instances.Stats{Connections: int64(i), MessagesOut: int64(i * i)}
 		s.Sample()
@@ -105,7 +125,7 @@ func TestHistory(t *testing.T) {
 func TestRows(t *testing.T) {
 	now := time.Unix(1000, 0)
 	c := newCounted(6)
-	s := NewSampler(c, Nodes{}, func() time.Time { return now })
+	s := NewSampler(c, Nodes{}, nil, func() time.Time { return now })
 	s.Sample()
 	now = now.Add(time.Second)
 	for i := range 6 {

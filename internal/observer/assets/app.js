@@ -92,6 +92,7 @@ function sample(s) {
   $("bytes-now").textContent = `${bytes(s.bytes_in)} in, ${bytes(s.bytes_out)} out`
   $("connections-now").textContent = `${short(s.connections)}, ${counted(s.channels, "channel")}`
   $("states").replaceChildren(...Object.entries(s.states).map(([state, n]) => h("span", {class: "pill", "data-state": state}, `${n} ${state}`)))
+  showRecorded(s.recorded)
   showProcess(s.process)
   showCluster(s.cluster, Date.parse(s.time))
   self = s.cluster?.nodes.find(n => n.self).name
@@ -99,10 +100,22 @@ function sample(s) {
   detail.refresh()
 }
 
+function showFacts(list, facts) {
+  list.replaceChildren(...Object.entries(facts).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))))
+}
+
+/** Shows what instances have recorded; without r nothing is. */
+function showRecorded(r) {
+  $("recorded").hidden = !r
+  if (!r) return
+  $("recorded-now").textContent = `${counted(r.messages, "message")}, ${counted(r.topics, "topic")}`
+  showFacts($("recorded-facts"), {"Memory": `${bytes(r.bytes)} of ${bytes(r.memory)}`, "Dropped for memory": short(r.evicted), "Replays": short(r.replays), "Not recovered": short(r.not_recovered)})
+}
+
 function showProcess(p) {
   $("cpu-now").textContent = `${p.cpu_percent.toFixed(0)} % of a core`
   const facts = {"Memory": bytes(p.rss_bytes), "Heap": bytes(p.heap_bytes), "Goroutines": short(p.goroutines), "Descriptors": short(p.descriptors), "Collections": short(p.gc_cycles), "Cores": p.cores}
-  $("process").replaceChildren(...Object.entries(facts).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))))
+  showFacts($("process"), facts)
 }
 
 /** Asks for the rows in view. It does not ask again while an answer is outstanding. */

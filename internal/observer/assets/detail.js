@@ -60,7 +60,7 @@ export class Detail {
       h("h3", {}, "Clients ", this.clientsTop), this.clients,
       h("h3", {}, "Topics"), this.topics,
       h("h3", {}, "Connected"), this.sockets,
-      h("details", {}, h("summary", {}, "Configuration"), h("pre", {}, JSON.stringify({config: i.config, labels: i.labels, limits: i.limits, idle_ttl: i.idle_ttl, socket_url: i.socket_url}, null, 2))),
+      h("details", {}, h("summary", {}, "Configuration"), h("pre", {}, JSON.stringify({config: i.config, labels: i.labels, limits: i.limits, history: i.history, idle_ttl: i.idle_ttl, socket_url: i.socket_url}, null, 2))),
       this.actions(i),
     ].filter(Boolean))
     $("detail").hidden = false
@@ -105,7 +105,8 @@ export class Detail {
       this.messagesTop.textContent = draw(this.messages, [{name: "out", values: history.rates.map(r => r.messages_out)}, {name: "in", values: history.rates.map(r => r.messages_in)}], short)
       this.clientsTop.textContent = draw(this.clients, [{name: "clients", values: history.connections}], short)
       this.facts.textContent = `${counted(stats.connections, "client")} · ${counted(stats.channels, "channel")} · ${counted(stats.messages_in, "message")} in · ${short(stats.messages_out)} out · ` +
-        `${bytes(stats.bytes_out)} sent · ${counted(stats.restarts, "restart")} · ${counted(stats.crashes + stats.channel_crashes, "crash", "crashes")} · up ${stats.uptime.replace(/\.\d+/, "")}`
+        `${bytes(stats.bytes_out)} sent · ${counted(stats.restarts, "restart")} · ${counted(stats.crashes + stats.channel_crashes, "crash", "crashes")} · up ${stats.uptime.replace(/\.\d+/, "")}` +
+        (stats.recorded ? ` · ${counted(stats.recorded.messages, "message")} recorded, ${bytes(stats.recorded.bytes)} · ${counted(stats.replays, "replay")}, ${short(stats.not_recovered)} not recovered` : "")
       const most = Math.max(1, ...topics.topics.map(t => t.subscribers))
       this.topics.replaceChildren(...topics.topics.map(t => bar(t.topic, t.subscribers, most)))
       if (topics.topics.length === 0) this.topics.append(h("li", {class: "hint"}, "no topic has been joined"))
