@@ -98,23 +98,24 @@ takeovers: ## stop, kill and cut off owners of instances until there were TAKEOV
 	$(GO) test -count=1 -v -timeout 2h -run TakeoverProcesses ./instances/natsstore -takeovers $(TAKEOVERS)
 	$(GO) test -count=1 -v -timeout 2h -run TestTakeovers ./compat_tests/cluster -takeovers $(TAKEOVERS)
 
-test-js: build ## test npm's clients, the pages and the guides, in Node and Chromium
+# The servers and packages that npm's clients are tested with.
+.PHONY: js-ready
+js-ready: build
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./compat_tests/liveapp ./examples/yjs
 	$(GO) build -C examples/graphql -o ../../bin/graphql .
 	cd compat_tests/js && npm ci --no-audit --no-fund
+
+test-js: js-ready ## test npm's clients, the pages and the guides, in Node and Chromium
 	cd compat_tests/js && $(BINARIES) npm test
 
-test-cluster: build ## replay Phoenix's recordings, and run the suites of phoenix.js, against a node of a cluster while another node has load (5 minutes)
-	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
+test-cluster: js-ready ## replay Phoenix's recordings, and run the suites of phoenix.js, against a node of a cluster while another node has load (5 minutes)
 	$(GO) test -count=1 -timeout 30m -run BesideLoad ./compat_tests -whole
-	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd compat_tests/js && $(BINARIES) npm run -s test:cluster
 
-pictures: build ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)
-	cd compat_tests/js && npm ci --no-audit --no-fund
+pictures: js-ready ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)
 	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
-test-clients: test-js ## test every client: npm's in Node, Chromium, Firefox and WebKitGTK, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python, Rust 1.88 and the browsers)
+test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io (needs Maven, a JDK, Python, Rust 1.88 and the browsers)
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api
 	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec recovery.test.mjs
