@@ -65,6 +65,7 @@ type rare struct {
 	timers        *timers         // nil until SendAfter, and after the end
 	subscriptions []*subscription // to further topics
 	sender        uint64          // what identifies the client in history; 0: nothing
+	unstored      *unstored       // of the handler that runs; nil: none does, or nothing is stored
 }
 
 // hook is a list of functions; the zero value is empty.

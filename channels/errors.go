@@ -56,8 +56,12 @@ var (
 func replyError(err error) (*ReplyError, bool) {
 	var reply *ReplyError
 	ok := errors.As(err, &reply) && reply != nil
-	if !ok && errors.Is(err, ErrOverloaded) {
+	switch {
+	case ok:
+	case errors.Is(err, ErrOverloaded):
 		return Errorf("overloaded"), true
+	case errors.Is(err, ErrNotStored):
+		return Errorf("%s", reasonNotStored(err)), true
 	}
 	return reply, ok
 }

@@ -244,10 +244,17 @@ func (c *Context) handle(it *item) {
 
 func (c *Context) handleEvent(it *item) {
 	line, start := c.startedLine("event handled")
+	storing := c.storesSome()
+	if storing {
+		c.beginStoring()
+	}
 	reply, err := c.def.handleEvent(c, it.payload)
-	if err != nil && !noError(err) {
+	switch {
+	case err != nil && !noError(err):
 		err = c.answerError(it.ref, err)
-	} else {
+	case storing:
+		err = c.replyWhenStored(it.ref, reply)
+	default:
 		err = c.answerReply(it.ref, reply)
 	}
 	if err != nil && err != ErrEnded {

@@ -67,6 +67,10 @@ func (s *Socket) notPushed(err error) error {
 // Broadcast waits while the endpoint is overloaded, unless the channel runs on
 // the loop. It returns ErrOverloaded if only this node's clients were reached;
 // see [Endpoint.Broadcast].
+//
+// On a topic with a durable history, the event is stored before it is delivered. Broadcast
+// does not wait for that, but the reply of the handler that has called it does: it becomes
+// an error if the event cannot be stored.
 func (c *Context) Broadcast(event string, payload any) error {
 	p, err := encodePayload(payload)
 	if err != nil {
@@ -93,6 +97,9 @@ func (c *Context) RelayFrom(event string, p Payload) error { return c.broadcast(
 
 func (c *Context) broadcast(event string, p Payload, from *Context) error {
 	c.awaitCalm()
+	if c.socket.endpoint.stores(c.topic, event) {
+		return c.store(event, p, from)
+	}
 	return c.socket.endpoint.broadcast(c.topic, event, p, from, c)
 }
 
@@ -116,6 +123,9 @@ func (c *Context) awaitCalm() {
 // overloaded, nothing is sent; if too much waits for the other nodes, the
 // clients of this node get the event and the others do not. No event closes a
 // socket; see [Endpoint.Disconnect].
+//
+// On a topic with a durable history the event is stored before it is delivered, and
+// Broadcast does not wait for that: [Endpoint.BroadcastStored] does.
 func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 	if err := e.calm(); err != nil {
 		return err
@@ -123,6 +133,9 @@ func (e *Endpoint) Broadcast(topic, event string, payload any) error {
 	p, err := encodePayload(payload)
 	if err != nil {
 		return err
+	}
+	if e.stores(topic, event) {
+		return e.storeUnwatched(topic, event, p, 0)
 	}
 	return e.broadcast(topic, event, p, nil, nil)
 }

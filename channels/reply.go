@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/internal/frames"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
@@ -43,19 +44,25 @@ func (r Ref) MarshalJSON() ([]byte, error) {
 // long polling, becomes an error reply, because the client would wait for
 // nothing.
 func (c *Context) reply(ref wire.Ref, status string, response any) error {
-	payload, err := encodePayload(response)
+	f, err := c.replyFrame(ref, status, response)
 	if err != nil {
 		return err
+	}
+	return c.send(f)
+}
+
+// replyFrame encodes the answer to a message.
+func (c *Context) replyFrame(ref wire.Ref, status string, response any) (*netloop.Frame, error) {
+	payload, err := encodePayload(response)
+	if err != nil {
+		return nil, err
 	}
 	f, err := c.socket.key.Reply(c.joinRef, ref, c.clientTopic(), status, payload)
 	if reason := notCarried(err); reason != "" {
 		c.line(zerolog.WarnLevel, "binary reply not possible").Err(err).Str("event", c.Event()).Write()
 		f, err = c.socket.key.Reply(c.joinRef, ref, c.clientTopic(), "error", reasonPayload(reason))
 	}
-	if err != nil {
-		return err
-	}
-	return c.send(f)
+	return f, err
 }
 
 // notCarried returns the reason in the error reply for a reply that cannot

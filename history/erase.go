@@ -54,31 +54,60 @@ func (e *erasure) memory() int64 { return int64(64 + 16*len(e.upTo)) }
 
 // Delete drops all messages of a topic, and returns how many there were on this node.
 // Clients that come back are not told that they missed them. In a shared space the other
-// nodes drop them too, also those that cannot be reached for a while.
-func (sp *Space) Delete(topic string) int { return sp.eraseAll(topic, erasure{}) }
+// nodes drop them too, also those that cannot be reached for a while. Durable messages are
+// removed from where they are stored, for which Delete waits; only that can fail.
+func (sp *Space) Delete(topic string) (n int, err error) { return sp.eraseAll(topic, erasure{}) }
 
 // Erase drops one message of a topic, as [Space.Delete] does, and reports whether it was
 // here.
-func (sp *Space) Erase(topic string, id ID) bool { return sp.eraseAll(topic, erasure{id: id}) > 0 }
+func (sp *Space) Erase(topic string, id ID) (found bool, err error) {
+	n, err := sp.eraseAll(topic, erasure{id: id})
+	return n > 0, err
+}
 
 // TrimBefore drops the messages of a topic that were recorded before a time, as
 // [Space.Delete] does, and returns how many there were here.
-func (sp *Space) TrimBefore(topic string, at time.Time) int {
+func (sp *Space) TrimBefore(topic string, at time.Time) (n int, err error) {
 	return sp.eraseAll(topic, erasure{before: at.UnixMilli()})
 }
 
-// eraseAll erases messages here and, in a shared space, on the other nodes.
-func (sp *Space) eraseAll(topic string, e erasure) int {
+// eraseAll erases messages here, in a shared space on the other nodes, and in the stream.
+func (sp *Space) eraseAll(topic string, e erasure) (n int, err error) {
 	l, now := sp.logs.Load(), sp.store.now()
 	e.at = now.UnixMilli()
-	n := sp.erase(topic, func() *erasure {
+	stored := 0
+	if sp.store.stream.log() != 0 || sp.IsDurable() {
 		if e.id == (ID{}) {
+			e.upTo = l.position(now).marks // what is stored from now on stays
+		}
+		stored = sp.count(topic, &e) // the stream may have them dropped here before
+		if err := sp.removeStored(topic, &e); err != nil {
+			return 0, err
+		}
+	}
+	n = sp.erase(topic, func() *erasure {
+		if e.id == (ID{}) && e.upTo == nil {
 			e.upTo = l.position(now).marks
 		}
 		return &e
 	})
 	if l.erase != nil {
 		l.erase(e.append(records.AppendText(records.AppendText(nil, sp.name), topic)))
+	}
+	return max(n, stored), nil
+}
+
+// count returns how many messages of a topic an erasure matches.
+func (sp *Space) count(topic string, e *erasure) (n int) {
+	st := sp.stripe(topic)
+	sp.lock(st)
+	defer st.mu.Unlock()
+	if r := st.rings[topic]; r != nil {
+		for k := range r.all {
+			if e.matches(k.log, k.number, k.ms) {
+				n++
+			}
+		}
 	}
 	return n
 }

@@ -41,7 +41,7 @@ func (s *Store) Save(name string) (err error) {
 				b.Write(binary.AppendUvarint(nil, uint64(len(part)))) //nolint:errcheck // likewise
 				b.Write(part)                                         //nolint:errcheck // likewise
 			})
-			s.write(w, l, func(LogID) bool { return true })
+			s.write(w, l, func(log LogID) bool { return log != s.stream.log() }) // which the stream has
 			w.Flush()
 		}
 		b.WriteByte(0) //nolint:errcheck // likewise

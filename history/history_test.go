@@ -192,8 +192,13 @@ func TestErase(t *testing.T) {
 	}
 	shared := sp.Page("a", history.Ask{}).Messages
 	parsed, err := history.ParseID(ids[1].String())
-	if err != nil || !sp.Erase("a", parsed) || sp.Erase("a", parsed) {
-		t.Fatalf("erasing %v as %v: %v", ids[1], parsed, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{true, false} {
+		if found, err := sp.Erase("a", parsed); found != want || err != nil {
+			t.Fatalf("erasing %v as %v: %v %v", ids[1], parsed, found, err)
+		}
 	}
 	if texts(shared) != "m0 m1 m2 m3" {
 		t.Errorf("what was read before has become %s", texts(shared))
@@ -203,11 +208,11 @@ func TestErase(t *testing.T) {
 	mid := time.Now()
 	time.Sleep(2 * time.Millisecond)
 	record(sp, "a", "m4")
-	if n := sp.TrimBefore("a", mid); n != 3 {
+	if n, err := sp.TrimBefore("a", mid); n != 3 || err != nil {
 		t.Errorf("%d trimmed", n)
 	}
 	wantPage(t, sp.Since("a", before, 0), "m4", "")
-	if n := sp.Delete("a"); n != 1 {
+	if n, err := sp.Delete("a"); n != 1 || err != nil {
 		t.Errorf("%d deleted", n)
 	}
 	wantPage(t, sp.Since("a", before, 0), "", "")

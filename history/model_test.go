@@ -90,7 +90,7 @@ func (m *model) erase() {
 		return
 	}
 	which := rapid.IntRange(0, m.all[topic]-1).Draw(m.t, "message")
-	if m.sp.Erase(topic, m.ids[topic][which]) {
+	if found, _ := m.sp.Erase(topic, m.ids[topic][which]); found {
 		if m.erased[topic] == nil {
 			m.erased[topic] = make(map[int]bool)
 		}

@@ -105,14 +105,19 @@ func (sp *Space) page(st *stripe, topic string, ask *Ask) (p Page) {
 	var floor marks
 	var lost int64
 	if r != nil {
-		r.rule = rule
+		r.follow(rule)
 		sp.expire(r, sp.store.now())
 		floor, lost = r.floor, r.lost
 	} else {
 		floor, lost = rule.forgotten()
 		r = &ring{rule: rule}
 	}
-	p.Missing, p.Wait = ask.missing(sp.logs.Load(), floor, lost)
+	if rule.Durable && !ask.After.IsZero() {
+		p.Missing, p.Wait = sp.store.stream.missing(ask.After, floor)
+	} else {
+		p.Missing, p.Wait = ask.missing(sp.logs.Load(), floor, lost)
+		p.Wait = p.Wait || rule.Durable && !sp.store.stream.loaded.Load()
+	}
 	found := 0
 	for k := range r.all {
 		if ask.wants(k) {

@@ -22,6 +22,20 @@ type ring struct {
 	lost   int64   // the latest time of these, Unix ms
 	marked int64   // when positions were last sent to clients, Unix ms
 	due    bool    // positions are to be sent
+
+	// Of messages from the stream; see Space.trimStored.
+	stored    bool   // there were some
+	trimmed   uint64 // up to where the stream was trimmed
+	trimmedAt int64  // when, Unix ms
+	untrimmed int    // messages since
+}
+
+// follow gives the ring the present rule of its topic.
+func (r *ring) follow(rule *rule) {
+	if rule.pending && r.stored {
+		rule = pendingStored
+	}
+	r.rule = rule
 }
 
 // block has messages from off on.

@@ -28,6 +28,9 @@ type Rule struct {
 	// OnJoin is how many of the last messages are sent to each client that joins,
 	// unless it asks for something else. The default is none.
 	OnJoin int
+	// Durable stores each message before its sender is told that it was sent; the store
+	// needs a [Durable] for that.
+	Durable bool
 }
 
 // Defaults of a Rule.
@@ -108,6 +111,10 @@ func (r *rule) forgotten() (marks, int64) {
 func newPending() *rule {
 	return &rule{Rule: Rule{Messages: 1000, Age: time.Hour, Bytes: 1 << 20}, pending: true}
 }
+
+// pendingStored is the same for what the stream has stored, which has only what the rules
+// permit. No ring is trimmed by it in the stream.
+var pendingStored = &rule{Rule: Rule{Messages: 1 << 20, Age: 30 * 24 * time.Hour, Bytes: 1 << 30}, pending: true}
 
 // rules are the rules of a space. They are replaced as a whole.
 type rules []*rule

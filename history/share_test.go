@@ -125,13 +125,17 @@ func TestErasedEverywhere(t *testing.T) {
 	fill(a.sp, "y", 0, 1)
 	carry(t, a, b, a.entries...)
 	for i, want := range []string{"m1 m2 m3", "m2 m3", ""} {
+		var err error
 		switch i {
 		case 0:
-			a.sp.Erase("x", first.ID())
+			_, err = a.sp.Erase("x", first.ID())
 		case 1:
-			a.sp.TrimBefore("x", c.now)
+			_, err = a.sp.TrimBefore("x", c.now)
 		case 2:
-			a.sp.Delete("x")
+			_, err = a.sp.Delete("x")
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		if err := b.ApplyErasure(a.erased[i]); err != nil {
 			t.Fatal(err)

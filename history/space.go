@@ -3,6 +3,7 @@ package history
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ type Space struct {
 
 	logs      atomic.Pointer[logs]
 	rules     atomic.Pointer[rules]
+	durable   atomic.Bool // one of the rules is durable
 	marker    marker
 	evicted   atomic.Uint64
 	receivers atomic.Pointer[[]*Receiver]         // replaced as a whole
@@ -63,9 +65,12 @@ func (sp *Space) Passed() Position {
 // Name returns the name of the space.
 func (sp *Space) Name() string { return sp.name }
 
-// SetRules replaces the rules. Topics that no rule matches lose their messages.
+// SetRules replaces the rules. Topics that no rule matches lose their messages. If a rule
+// is durable and the store has no [Durable], it returns ErrNotDurable and changes nothing.
 func (sp *Space) SetRules(list []Rule) error {
 	var made rules
+	durable := false
+	pending := slices.ContainsFunc(*sp.rules.Load(), func(r *rule) bool { return r.pending })
 	floor, lost := sp.forgotten()
 	for i, r := range list {
 		one, err := newRule(r)
@@ -74,8 +79,19 @@ func (sp *Space) SetRules(list []Rule) error {
 		}
 		one.forget(floor, lost)
 		made = append(made, one)
+		durable = durable || r.Durable
+	}
+	if durable && sp.store.durable == nil {
+		return ErrNotDurable
 	}
 	sp.rules.Store(&made)
+	sp.durable.Store(durable)
+	if durable {
+		sp.store.durable.Open()
+		if pending {
+			sp.noteStreamLoss()
+		}
+	}
 	sp.sweep()
 	return nil
 }
@@ -213,11 +229,12 @@ func (sp *Space) ringFor(st *stripe, topic, event string) *ring {
 	case rule == nil:
 		return nil
 	case r != nil:
-		r.rule = rule
+		r.follow(rule)
 		return r
 	}
 	r = &ring{topic: strings.Clone(topic), rule: rule, memory: ringMemory(topic)}
 	r.floor, r.lost = rule.forgotten()
+	r.trimmed = r.floor.of(sp.store.stream.log())
 	if st.rings == nil {
 		st.rings = make(map[string]*ring)
 	}
@@ -231,7 +248,11 @@ func (sp *Space) ringFor(st *stripe, topic, event string) *ring {
 // remove removes a ring; what it has lost is noted in the rule. The stripe's lock is
 // held.
 func (sp *Space) remove(st *stripe, r *ring) {
-	r.rule.forget(r.floor, r.lost)
+	rule := r.rule
+	if now := sp.rules.Load().of(r.topic); rule == pendingStored && now != nil {
+		rule = now
+	}
+	rule.forget(r.floor, r.lost)
 	delete(st.rings, r.topic)
 	if len(st.rings) == 0 {
 		st.rings = nil // gives its memory back
@@ -252,8 +273,11 @@ func (sp *Space) sweep() {
 		for topic, r := range st.rings {
 			rule := sp.rules.Load().of(topic)
 			if rule != nil {
-				r.rule = rule
+				r.follow(rule)
 				sp.expire(r, now)
+				sp.trimStored(r, now, r.count == 0)
+			} else if d := sp.store.durable; r.stored && d != nil {
+				d.Trim(sp.name, topic, sp.store.StreamHead()+1)
 			}
 			if rule == nil || r.count == 0 && !r.due {
 				sp.remove(st, r)

@@ -52,6 +52,9 @@ type Store struct {
 	room     sync.Mutex // held by the goroutine that makes room
 	hand     int        // the stripe, of all spaces, at which it begins; guarded by room
 
+	durable Durable // where the messages of durable rules are stored; nil: nowhere
+	stream  stream
+
 	mu     sync.Mutex
 	spaces map[string]*Space // guarded by mu
 	list   []*Space          // the same, replaced as a whole; guarded by mu
@@ -183,6 +186,9 @@ func (s *Store) Forget(name string) {
 	s.mu.Unlock()
 	if sp != nil {
 		sp.Clear()
+		if s.durable != nil {
+			s.durable.Trim(name, "", s.StreamHead()+1)
+		}
 	}
 }
 

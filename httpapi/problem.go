@@ -12,6 +12,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/fielderr"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 )
 
@@ -121,6 +122,12 @@ func problemForState(err error) *Problem {
 		return problem(http.StatusUnprocessableEntity, "no-signals", "No signals", "instances of this type take no signals")
 	case errors.Is(err, instances.ErrClosed):
 		return problem(http.StatusServiceUnavailable, "stopping", "The server stops", "try again when it is back").with("Retry-After", "2")
+	case errors.Is(err, history.ErrNotStored):
+		return problem(http.StatusServiceUnavailable, "not-stored", "The message is not stored",
+			"the topic has a durable history, and its store says: %s", reasonIn(err, history.ErrNotStored)).with("Retry-After", "5")
+	case errors.Is(err, history.ErrNotErased):
+		return problem(http.StatusServiceUnavailable, "not-erased", "The messages are not erased",
+			"the store of the durable history says: %s; try again", reasonIn(err, history.ErrNotErased)).with("Retry-After", "5")
 	case errors.Is(err, channels.ErrOverloaded):
 		return problem(http.StatusTooManyRequests, "overloaded", "The instance is overloaded",
 			"more is broadcast in it than can be sent: send less, or to fewer").with("Retry-After", "1")
@@ -128,6 +135,12 @@ func problemForState(err error) *Problem {
 		return invalid(fielderr.New("/payload", "must be a JSON object: Phoenix's clients take nothing else"))
 	}
 	return problem(http.StatusInternalServerError, "internal", "Internal error", "the server's log says what failed")
+}
+
+// reasonIn returns what an error says behind one that it wraps.
+func reasonIn(err, wrapped error) string {
+	_, reason, _ := strings.Cut(err.Error(), wrapped.Error())
+	return strings.TrimLeft(reason, ": ")
 }
 
 // refuse answers with a problem.

@@ -113,6 +113,7 @@ func (m *Manager) prepare(spec *Spec, kept Limits, bounds channels.Limits) (*Typ
 		return nil, err
 	}
 	wrong := append(spec.check(), spec.Limits.above(bounds, kept)...)
+	wrong = append(wrong, m.cannotStore(spec)...)
 	m.mu.RLock()
 	kind := m.types[spec.Type]
 	m.mu.RUnlock()

@@ -1,6 +1,7 @@
 package instances
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ type HistoryRule struct {
 	// OnJoin is how many of the last messages each client is sent that joins and does not
 	// ask for others. The default is none.
 	OnJoin int `json:"on_join,omitempty" jsonschema:"minimum=0,maximum=100000"`
+	// Durable stores each message on disk before its sender is told that it was sent. The
+	// server needs a directory for its data, or JetStream.
+	Durable bool `json:"durable,omitempty"`
 }
 
 // Bounds of a HistoryRule.
@@ -82,10 +86,24 @@ func checkHistory(rules []HistoryRule) (wrong fielderr.List) {
 	return wrong
 }
 
+// cannotStore returns what is wrong with durable rules in a spec, because this server has no
+// place for their messages.
+func (m *Manager) cannotStore(spec *Spec) (wrong fielderr.List) {
+	if m.options.History != nil && m.options.History.IsDurable() {
+		return nil
+	}
+	for i, r := range spec.History {
+		if r.Durable {
+			wrong.Add(fmt.Sprintf("/history/%d/durable", i), "is true, and this server has no place to store messages: it needs a directory for its data (--data), or the shared instances of a cluster")
+		}
+	}
+	return wrong
+}
+
 func equalHistory(a, b []HistoryRule) bool {
 	return slices.EqualFunc(a, b, func(a, b HistoryRule) bool {
 		return slices.Equal(a.Topics, b.Topics) && slices.Equal(a.Events, b.Events) &&
-			a.Messages == b.Messages && a.Age == b.Age && a.Bytes == b.Bytes && a.OnJoin == b.OnJoin
+			a.Messages == b.Messages && a.Age == b.Age && a.Bytes == b.Bytes && a.OnJoin == b.OnJoin && a.Durable == b.Durable
 	})
 }
 
@@ -123,13 +141,14 @@ func (e Erasure) Matches(m *history.Message) bool {
 }
 
 // apply erases messages of a topic, and returns how many there were.
-func (e Erasure) apply(sp *history.Space, topic string) int {
+func (e Erasure) apply(sp *history.Space, topic string) (n int, err error) {
 	switch {
 	case e.Message != history.ID{}:
-		if sp.Erase(topic, e.Message) {
-			return 1
+		found, err := sp.Erase(topic, e.Message)
+		if found {
+			n = 1
 		}
-		return 0
+		return n, err
 	case !e.Before.IsZero():
 		return sp.TrimBefore(topic, e.Before)
 	}
@@ -155,7 +174,7 @@ func (m *Manager) applyHistory(one *member, kind *Type, spec *Spec) {
 	for i, r := range list {
 		rules[i] = history.Rule{
 			Topics: r.Topics, Events: r.Events, Messages: r.Messages,
-			Age: time.Duration(r.Age), Bytes: int(r.Bytes), OnJoin: r.OnJoin,
+			Age: time.Duration(r.Age), Bytes: int(r.Bytes), OnJoin: r.OnJoin, Durable: r.Durable,
 		}
 	}
 	if err := m.options.History.Open(one.id).SetRules(rules); err != nil { // the spec was checked
@@ -204,12 +223,16 @@ func (m *Manager) EraseHistory(ctx context.Context, id, topic string, e Erasure)
 	}
 	h, ok := in.logic.(Archiver)
 	if !ok {
-		return e.apply(sp, topic), nil
+		return e.apply(sp, topic)
 	}
+	var failed error
 	err = in.guard("EraseHistory", func() (err error) {
-		n, err = h.EraseHistory(ctx, topic, e, func() int { return e.apply(sp, topic) })
+		n, err = h.EraseHistory(ctx, topic, e, func() (n int) {
+			n, failed = e.apply(sp, topic)
+			return n
+		})
 		return err
 	})
 	in.crashOn(err)
-	return n, err
+	return n, cmp.Or(err, failed)
 }

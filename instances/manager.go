@@ -261,13 +261,14 @@ func (m *Manager) Signal(ctx context.Context, id, name string, data json.RawMess
 }
 
 // Broadcast sends an event to all channels that have joined a topic of an
-// instance. payload is a JSON object.
+// instance. payload is a JSON object. On a topic with a durable history it waits until the
+// message is stored, and returns [channels.ErrNotStored] if that fails.
 func (m *Manager) Broadcast(id, topic, event string, payload json.RawMessage) error {
 	in, err := m.alive(id)
 	if err != nil {
 		return err
 	}
-	return in.endpoint.Broadcast(topic, event, payload)
+	return in.endpoint.BroadcastStored(context.Background(), topic, event, payload) // the store answers in time
 }
 
 // Disconnect closes all sockets of an instance with this socket id; their

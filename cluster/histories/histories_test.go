@@ -111,7 +111,9 @@ func TestNodes(t *testing.T) {
 	}
 	b.mu.Unlock()
 
-	b.space.Delete("y")
+	if _, err := b.space.Delete("y"); err != nil {
+		t.Fatal(err)
+	}
 	a.has(t, "y", 0)
 	b.say(t, "y", 100, 200)
 	a.has(t, "y", 100)

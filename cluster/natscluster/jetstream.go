@@ -29,6 +29,9 @@ const (
 	// stream, each write is flushed before it is answered instead (0.6 ms rather than 0.2).
 	// Otherwise two other nodes have what a crashed machine had not flushed.
 	syncEvery = 10 * time.Second
+	// syncAlone is the same for a server without others. A process that crashes loses
+	// nothing, since the system has what it has written, but a machine may.
+	syncAlone = time.Second
 	// routePing is how often a route is pinged. After two unanswered pings it is closed;
 	// until then, a node that comes back on another machine cannot take its place in a
 	// group again.
@@ -168,6 +171,7 @@ func keepStreams(options *server.Options, o EmbedOptions) error {
 	// Groups know their members by name.
 	options.ServerName = o.Name
 	if o.Listen == "" {
+		options.SyncInterval = syncAlone
 		return nil
 	}
 	if o.Size < 2 {

@@ -190,6 +190,9 @@ func (c *checker) history() {
 		if err == nil {
 			err = r.Check()
 		}
+		if why := notDurable(c.cfg); err == nil && r.Durable && why != "" {
+			err = fielderr.New("/durable", "is true, and %s", why)
+		}
 		if err != nil {
 			c.addElement("history.rules", i, err)
 		}
@@ -249,7 +252,7 @@ func (c *checker) checkInstances(l *loaded) {
 		return
 	}
 	m := instances.New(endpoint, instances.Options{
-		Limits: instanceLimits(c.cfg.Limits.Limits), Path: c.cfg.Path,
+		Limits: instanceLimits(c.cfg.Limits.Limits), Path: c.cfg.Path, History: checkStore(c.cfg),
 		Sockets: func(spec instances.Spec) (o channels.SocketOptions, release func(), err error) {
 			_, err = specAuth(spec.Auth, c.cfg.API.PrivateJWKS) // without a verifier, which would fetch keys
 			return o, nil, err

@@ -86,6 +86,7 @@ func (d *daemon) join(files clusterFiles) error {
 		n.forward.close()
 		return err
 	}
+	d.openDurable(transport)
 	n.presences.Start(n.Node)
 	n.histories.Start(n.Node)
 	if c.SharesInstances() {

@@ -113,6 +113,9 @@ func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 		return err
 	}
 	d.loadHistory()
+	if err := d.durable.load(ctx); err != nil {
+		return err
+	}
 	return d.openAPI(d.cfg, first.keys)
 }
 

@@ -48,6 +48,7 @@ type daemon struct {
 	cluster        *clusterNode // nil: this is a single node
 	instances      *instances.Manager
 	history        *history.Store              // what instances record
+	durable        *durableHistory             // nil: rules cannot be durable
 	api            atomic.Pointer[httpapi.API] // nil: there is none
 	observer       *observer.Observer          // static after the port is open; nil: there is no API
 	own            *ownKey                     // the API's; nil: the configuration has keys
@@ -195,7 +196,7 @@ func (d *daemon) closeAll(ctx context.Context) error {
 	if d.observer != nil {
 		err = d.observer.Close(ctx)
 	}
-	return errors.Join(err, d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave())
+	return errors.Join(err, d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave())
 }
 
 // open makes the endpoint and what it serves.
@@ -216,6 +217,9 @@ func (d *daemon) open(first *loaded) (err error) {
 	d.history = history.NewStore(history.Options{Memory: int64(d.cfg.History.Memory)})
 	if err := d.join(first.cluster); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background()), d.store.Close())
+	}
+	if !d.cfg.Cluster.Enabled() {
+		d.openDurable(nil)
 	}
 	d.instances = d.newManager()
 	return nil

@@ -20,14 +20,14 @@ type sharing struct {
 	flags [][]string // of each
 }
 
-func startSharing(t *testing.T) *sharing {
+func startSharing(t *testing.T, flags ...string) *sharing {
 	t.Helper()
 	var routes, listens []string
 	for range 3 {
 		address := "127.0.0.1:" + freePort(t)
 		listens, routes = append(listens, "--cluster-listen="+address), append(routes, "nats://"+address)
 	}
-	common := slices.Concat(embedded(t)[1:], []string{"--cluster-instances=shared", "--cluster-size=3", "--cluster-routes=" + strings.Join(routes, ",")})
+	common := slices.Concat(embedded(t)[1:], []string{"--cluster-instances=shared", "--cluster-size=3", "--cluster-routes=" + strings.Join(routes, ",")}, flags)
 	s := new(sharing)
 	for i, name := range []string{"a", "b", "c"} {
 		s.flags = append(s.flags, slices.Concat(common, []string{listens[i], "--data=" + t.TempDir()}))

@@ -29,6 +29,9 @@ func (w watched) Ready() error {
 	if err := w.d.cluster.ready(); err != nil {
 		return err
 	}
+	if err := w.d.durable.ready(); err != nil {
+		return err
+	}
 	return w.d.endpoint.Ready()
 }
 

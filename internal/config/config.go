@@ -94,6 +94,8 @@ type Config struct {
 type History struct {
 	// Memory bounds the recorded messages of all instances together, in bytes.
 	Memory int
+	// Disk bounds those of durable rules on disk, in bytes.
+	Disk int
 }
 
 // Cluster says which cluster this node belongs to and how it reaches the other nodes:

@@ -341,6 +341,13 @@ var options = []*option{
 			"What is recorded is set in a file, as history.rules, and in the specs of instances, as history. By default nothing is.",
 		also: []string{"history", "history-bytes", "recovery", "replay"},
 	},
+	{
+		key: "history.disk", kind: size(1<<20, 64<<40),
+		def: "1GiB", example: "20GiB",
+		help: "The disk space for messages that are stored before their senders are told that they were sent: those of history.rules with durable. " +
+			"While it is used up, such messages are refused. In a cluster all nodes take the same.",
+		also: []string{"durable", "history-storage", "history-size"},
+	},
 
 	{
 		key: "drain.batch", kind: number(1, 1<<31-1),

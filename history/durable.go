@@ -1,0 +1,139 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Durable stores the messages of durable rules outside of this process, in one stream
+// that all nodes have in common. The stream numbers its entries, and its order is that of
+// all topics on all nodes: what it stores comes back to every node, by
+// [Store.ApplyStored], and is delivered then. Package history/natsstream implements it.
+//
+// Only Remove may block: the others are called under locks.
+type Durable interface {
+	// Open has the stream opened, and its entries given to the store, unless that has
+	// begun.
+	Open()
+	// Append stores an entry of a topic and calls done once, on any goroutine, with nil
+	// when it is stored. After an error it may have been stored all the same. Entries of
+	// a topic are stored in the order of the calls. Append takes over the entry.
+	Append(space, topic string, entry []byte, done func(error))
+	// Trim has the entries of a topic whose numbers are below a number removed some
+	// time; those of all topics of the space if topic is "".
+	Trim(space, topic string, below uint64)
+	// Remove removes the entries of a topic whose numbers are below a number, or the one
+	// with exactly that number, and waits until that is done.
+	Remove(space, topic string, number uint64, exactly bool) error
+}
+
+// Errors about durable rules.
+var (
+	// ErrNotDurable is returned for a durable rule in a store without a [Durable].
+	ErrNotDurable = errors.New("history: there is no place to store the messages of a durable rule")
+	// ErrNotStored is in the error for a message that could not be stored.
+	ErrNotStored = errors.New("history: the message is not stored")
+	// ErrNotErased is in the error for durable messages that could not be erased, or not
+	// everywhere.
+	ErrNotErased = errors.New("history: not erased")
+)
+
+// Persist gives the store a place for the messages of durable rules. Call it before the
+// first space is opened.
+func (s *Store) Persist(d Durable) { s.durable = d }
+
+// IsDurable reports whether rules may be durable.
+func (s *Store) IsDurable() bool { return s.durable != nil }
+
+// IsDurable reports whether a rule of the space is durable.
+func (sp *Space) IsDurable() bool { return sp.durable.Load() }
+
+// StoresTopic reports whether the rule of a topic is durable.
+func (sp *Space) StoresTopic(topic string) bool {
+	if !sp.durable.Load() {
+		return false
+	}
+	r := sp.rules.Load().of(topic)
+	return r != nil && r.Durable
+}
+
+// Stores reports whether a broadcast is stored with [Space.Append], rather than recorded
+// with [Space.Record].
+func (sp *Space) Stores(topic, event string) bool {
+	if !sp.durable.Load() {
+		return false
+	}
+	r := sp.rules.Load().records(topic, event)
+	return r != nil && r.Durable
+}
+
+// An entry of the stream is one byte that says what it is, followed by a message as in a
+// ring, whose log, number and time are those of the stream instead, or by an erasure as
+// nodes tell each other.
+const (
+	entryMessage byte = iota + 1
+	entryErasure
+)
+
+// Append stores a message that [Space.Stores] and calls done once, on any goroutine, when
+// it is stored or that has failed. The receivers of the space on all nodes, this one
+// too, get the message when the stream brings it, before or after that. The payload is
+// copied. Append does not block, and done must not either.
+func (sp *Space) Append(topic string, m *Message, done func(error)) {
+	s := sp.store
+	if s.durable == nil {
+		done(fmt.Errorf("%w: %w", ErrNotStored, ErrNotDurable))
+		return
+	}
+	m.Log, m.Number, m.Time = s.Log(), 1, s.now() // not used, but must be valid
+	entry := append(make([]byte, 0, 1+encodedBound(m)), entryMessage)
+	s.durable.Append(sp.name, topic, appendMessage(entry, m), func(err error) {
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrNotStored, err)
+		}
+		done(err)
+	})
+}
+
+// removeStored removes what an erasure matches from the stream, and has all nodes drop it.
+// It removes first: a full stream has no room for the entry before.
+func (sp *Space) removeStored(topic string, e *erasure) (err error) {
+	s := sp.store
+	stream := s.stream.log()
+	switch upTo := e.upTo.of(stream); {
+	case e.id != ID{} && e.id.Log != stream:
+		return nil
+	case e.id != ID{}:
+		err = s.durable.Remove(sp.name, topic, e.id.Number, true)
+	case e.before != 0:
+		err = s.durable.Remove(sp.name, topic, min(upTo+1, sp.firstSince(topic, e.before)), false)
+	default:
+		err = s.durable.Remove(sp.name, topic, upTo+1, false)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotErased, err)
+	}
+	done := make(chan error, 1)
+	s.durable.Append(sp.name, topic, e.append([]byte{entryErasure}), func(err error) { done <- err })
+	if err := <-done; err != nil {
+		return fmt.Errorf("%w from the memory of other nodes: %w", ErrNotErased, err)
+	}
+	return nil
+}
+
+// firstSince returns the number in the stream of the first message of a topic at or after
+// a time, the largest number if there is none in memory.
+func (sp *Space) firstSince(topic string, ms int64) uint64 {
+	st := sp.stripe(topic)
+	sp.lock(st)
+	defer st.mu.Unlock()
+	if r := st.rings[topic]; r != nil {
+		for k := range r.all {
+			if k.log == sp.store.stream.log() && k.ms >= ms {
+				return k.number
+			}
+		}
+	}
+	return math.MaxUint64
+}
