@@ -99,6 +99,7 @@ type Endpoint struct {
 	history      *history.Space // nil: nothing is recorded
 	leaveHistory func()         // nil without history
 	stopped      chan struct{}  // closed when Shutdown has ended all loops
+	number       uint64         // of the endpoint, among those of this process
 
 	// perLoop[i] is owned by loop i.
 	perLoop []perLoop
@@ -134,6 +135,7 @@ type perLoop struct {
 	traffic   traffic
 	joins     joinTimers
 	ids       socketIDs
+	directory *directory // nil: nobody has asked for anything in it
 	*scratch
 	_ [64]byte // keeps the next loop on another cache line
 }
@@ -162,7 +164,7 @@ type mount struct {
 func NewEndpoint(o Options) (*Endpoint, error) {
 	e := &Endpoint{
 		limits: o.Limits.withDefaults(), options: o, log: logging.NewLog(o.Logger),
-		stopped: make(chan struct{}), places: make(map[string]place), history: o.History, pulse: pulse{every: pulseEvery},
+		stopped: make(chan struct{}), number: endpointNumbers.Add(1), places: make(map[string]place), history: o.History, pulse: pulse{every: pulseEvery},
 	}
 	if err := o.checkHistory(); err != nil {
 		return nil, err

@@ -42,6 +42,8 @@ func (l fastlane) Dispatch(subs []dispatch.Subscriber, from any, m dispatch.Mess
 			if s.c != sender && !b.mark {
 				s.dispatch(b, &sent)
 			}
+		case *socketSubscription:
+			s.dispatch(b, &sent)
 		case *listenerSubscriber:
 			heard = !b.mark
 		}

@@ -38,7 +38,8 @@ type Guard interface {
 // addresses. Its method may be called from any goroutine.
 type ClientGuard interface {
 	Guard
-	// Client returns the name of the user, or "" if it is not known.
+	// Client returns the name of the user, or "" if it is not known. It does not
+	// change while the socket is open.
 	Client() string
 }
 

@@ -1,54 +1,153 @@
 package channels
 
 import (
+	"cmp"
 	"iter"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 )
 
 // Topics yields each topic that has subscribers on this node, with their number
 // and in no order. Subscribers are the channels that have joined it, and those
-// of [Context.Subscribe] and [Endpoint.Subscribe]. Topics that come or go
-// meanwhile may be missed.
+// of [Context.Subscribe], [Endpoint.Subscribe] and [Audience.Subscribe]. Topics that
+// come or go meanwhile may be missed.
 func (e *Endpoint) Topics() iter.Seq2[string, int] { return e.pubsub.Topics() }
 
 // SocketInfo describes a connected client, for tools.
 type SocketInfo struct {
-	ID        string   `json:"id,omitempty"`                                        // the id by which it can be disconnected
-	Transport string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll"` // websocket or longpoll
-	Topics    []string `json:"topics"`                                              // topics that it has joined
+	Socket     string   `json:"socket"`                                              // names this socket and no other: Target.Socket
+	ID         string   `json:"id,omitempty"`                                        // the id by which it can be disconnected
+	User       string   `json:"user,omitempty"`                                      // whose it is, if its guard knows
+	Transport  string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll"` // websocket or longpoll
+	Topics     []string `json:"topics"`                                              // topics that it has joined
+	Subscribed []string `json:"subscribed,omitempty"`                                // topics that the server has subscribed it to
+}
+
+// SocketQuery selects sockets of this node. The zero value selects all.
+type SocketQuery struct {
+	// Target, unless it is zero, selects the sockets of a user, of an id, or one.
+	Target Target
+	// After continues after the last socket of the page before.
+	After string
+	// Limit is the size of a page; 0 means that there is no limit.
+	Limit int
 }
 
 // Sockets returns at most limit of the connected sockets, or all if limit is 0.
 // It waits for the event loops and must not be called on one.
 func (e *Endpoint) Sockets(limit int) []SocketInfo {
+	return e.FindSockets(SocketQuery{Limit: limit})
+}
+
+// FindSockets returns a page of the connected sockets of this node, in the order of
+// their names. Every socket that stays connected is on exactly one page. It waits for
+// the event loops and must not be called on one.
+func (e *Endpoint) FindSockets(q SocketQuery) []SocketInfo {
 	lists := make([][]SocketInfo, len(e.perLoop))
-	var wg sync.WaitGroup
-	for i := range e.perLoop {
-		wg.Go(func() { e.onLoop(i, func() { lists[i] = e.perLoop[i].inspect(limit) }) })
+	e.onLoops(func(i int, l *perLoop) { lists[i] = l.inspect(e, i, &q) })
+	all := slices.Concat(lists...) // in order: names begin with the loop
+	if q.Limit > 0 && len(all) > q.Limit {
+		all = all[:q.Limit]
 	}
-	wg.Wait()
-	all := []SocketInfo{}
-	for _, list := range lists {
-		all = append(all, list...)
-	}
-	if limit > 0 && len(all) > limit {
-		all = all[:limit]
+	if all == nil {
+		all = []SocketInfo{}
 	}
 	return all
 }
 
-func (l *perLoop) inspect(limit int) (list []SocketInfo) {
-	for _, s := range l.sockets {
-		if limit > 0 && len(list) == limit {
-			break
+// onLoops calls f on each loop, and waits.
+func (e *Endpoint) onLoops(f func(i int, l *perLoop)) {
+	var wg sync.WaitGroup
+	for i := range e.perLoop {
+		wg.Go(func() { e.onLoop(i, func() { f(i, &e.perLoop[i]) }) })
+	}
+	wg.Wait()
+}
+
+// inspect returns the part of a page that is on loop i.
+func (l *perLoop) inspect(e *Endpoint, i int, q *SocketQuery) (list []SocketInfo) {
+	after := uint64(0)
+	if q.After != "" {
+		last := parseSocketName(q.After)
+		switch cmp.Or(strings.Compare(last.endpoint, e.name()), cmp.Compare(last.loop, i)) {
+		case 0:
+			after = last.serial
+		case 1: // all of this loop were on earlier pages
+			return nil
 		}
-		info := SocketInfo{ID: s.ID(), Transport: s.Transport(), Topics: []string{}}
-		for _, c := range s.channels.all() {
-			if c.life.view == joined {
-				info.Topics = append(info.Topics, c.topic)
-			}
-		}
-		list = append(list, info)
+	}
+	sockets := l.sockets
+	if q.Target != (Target{}) {
+		sockets = l.find(&q.Target)
+	}
+	for _, s := range l.fillDirectory().page(sockets, after, q.Limit) {
+		list = append(list, l.describe(s))
 	}
 	return list
+}
+
+func (l *perLoop) describe(s *Socket) SocketInfo {
+	info := SocketInfo{Socket: l.directory.nameOf(s).String(), ID: s.ID(), User: s.User(), Transport: s.Transport(), Topics: []string{}}
+	s.eachJoined(func(topic string) { info.Topics = append(info.Topics, topic) })
+	for _, sub := range l.directory.subscribed[s] {
+		info.Subscribed = append(info.Subscribed, sub.topic)
+	}
+	return info
+}
+
+// UserInfo describes the sockets of a user, for tools.
+type UserInfo struct {
+	User    string   `json:"user"`
+	Sockets int      `json:"sockets"` // how many are connected
+	Topics  []string `json:"topics"`  // topics that they have joined, by name
+}
+
+// Users returns at most limit users of this node's sockets, or all if limit is 0, in the
+// order of their names and after the name after. It waits for the event loops and must
+// not be called on one.
+func (e *Endpoint) Users(after string, limit int) []UserInfo {
+	names := make([][]string, len(e.perLoop))
+	e.onLoops(func(i int, l *perLoop) {
+		l.fillDirectory().indexUsers(l.sockets)
+		for user := range l.directory.users {
+			if user > after {
+				names[i] = append(names[i], user)
+			}
+		}
+	})
+	page := slices.Compact(slices.Sorted(slices.Values(slices.Concat(names...))))
+	if limit > 0 && len(page) > limit {
+		page = page[:limit]
+	}
+	list := make([]UserInfo, len(page))
+	var mu sync.Mutex
+	topics := make([]map[string]struct{}, len(page))
+	for i, user := range page {
+		list[i].User, topics[i] = user, make(map[string]struct{})
+	}
+	e.onLoops(func(_ int, l *perLoop) {
+		mu.Lock()
+		defer mu.Unlock()
+		for i, user := range page {
+			for _, s := range l.fillDirectory().users[user] {
+				list[i].Sockets++
+				s.eachJoined(func(topic string) { topics[i][topic] = struct{}{} })
+			}
+		}
+	})
+	for i := range list {
+		list[i].Topics = slices.AppendSeq([]string{}, maps.Keys(topics[i]))
+		slices.Sort(list[i].Topics)
+	}
+	return slices.DeleteFunc(list, func(u UserInfo) bool { return u.Sockets == 0 }) // gone meanwhile
+}
+
+func (s *Socket) eachJoined(f func(topic string)) {
+	for _, c := range s.channels.all() {
+		if c.life.view == joined {
+			f(c.topic)
+		}
+	}
 }

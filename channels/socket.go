@@ -151,6 +151,7 @@ func (s *Socket) open() {
 	if s.ID() != "" {
 		l.ids.add(s)
 	}
+	l.directory.add(s)
 	s.connectSession()
 	s.endpoint.counters.sockets.Add(1)
 	s.endpoint.counters.opened.Add(1)
@@ -220,6 +221,7 @@ func (s *Socket) shutdown(why error) {
 	if s.ID() != "" {
 		l.ids.remove(s)
 	}
+	l.directory.remove(s)
 	s.forgetHold()
 	delete(l.renewals, s)
 	// Deferred in reverse order: channels with OnLoop run their last callbacks
@@ -414,6 +416,7 @@ func (s *Socket) identify() *identity {
 
 // Close codes: RFC 6455 section 7.4.1 and the IANA registry.
 const (
+	closeNormal        = 1000
 	closeGoingAway     = 1001
 	closeProtocolError = 1002
 	closeInternalError = 1011

@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/mycelium-rt/mycelium/internal/netloop"
@@ -103,6 +104,15 @@ const controlDisconnect = "disconnect "
 // handleControl handles a control message of another node, on the bus's
 // goroutine.
 func (e *Endpoint) handleControl(data []byte) {
+	if text, ok := bytes.CutPrefix(data, []byte(controlOrder)); ok {
+		o, err := decodeOrder(text)
+		if err != nil {
+			e.log.Warn("order of another node not understood").Err(err).Write()
+			return
+		}
+		e.orderHere(o)
+		return
+	}
 	id, ok := strings.CutPrefix(string(data), controlDisconnect)
 	if !ok {
 		e.log.Warn("control message of another node not understood").Str("message", string(data)).Write()

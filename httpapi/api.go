@@ -38,6 +38,9 @@ type Options struct {
 	ShowHooks func(json.RawMessage) json.RawMessage
 	// MaxBody is the largest body of a request, in bytes. Default 1 MiB.
 	MaxBody int64
+	// MaxBatch is the most messages that a request to broadcast many may have, each
+	// counted for each of its topics. Default 1,000.
+	MaxBatch int
 	// Logger logs changes and who made them at level info, refused requests at
 	// warn, at most ten in a second, and failures of the server at error. The
 	// default logs errors to standard error. Keys are never logged.
@@ -78,6 +81,9 @@ type API struct {
 func New(m *instances.Manager, o Options) (*API, error) {
 	if o.MaxBody <= 0 {
 		o.MaxBody = 1 << 20
+	}
+	if o.MaxBatch <= 0 {
+		o.MaxBatch = 1000
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -148,7 +154,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	err = o.handle(w, asked)
+	if o.isIdempotent() {
+		err = a.once(w, asked, o)
+	} else {
+		err = o.handle(w, asked)
+	}
 	var elsewhere *instances.ElsewhereError
 	if errors.As(err, &elsewhere) && a.options.Forward != nil {
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(asked.body)), int64(len(asked.body))

@@ -108,7 +108,7 @@ func TestInvalid(t *testing.T) {
 		{"POST", "/api/instances/a/signal", `{"name":"echo","data":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, 413, "1000 bytes", nil},
 		{"POST", "/api/instances/a/broadcast", `{"event":"e"}`, 422, `"/topic"`, nil},
 		{"POST", "/api/instances/b/broadcast", `{"topic":"t","event":"e"}`, 404, "no instance", nil},
-		{"POST", "/api/instances/a/disconnect", `{}`, 422, `"/socket_id"`, nil},
+		{"POST", "/api/instances/a/disconnect", `{}`, 422, "/user or socket_id or socket", nil},
 		{"POST", "/api/instances/a/signal", `{"data":1}`, 422, `"/name"`, nil},
 		{"POST", "/api/instances/a/signal", `{"name":"x"}`, 422, "only signal is echo", nil},
 	} {

@@ -71,6 +71,19 @@ func newFixture(t *testing.T, o Options) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f := fixtureOn(t, endpoint, o)
+	t.Cleanup(func() {
+		if err := endpoint.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// fixtureOn is newFixture on an endpoint of the caller's.
+func fixtureOn(t *testing.T, endpoint *channels.Endpoint, o Options) *fixture {
+	t.Helper()
+	var err error
 	manager := instances.New(endpoint, instances.Options{})
 	f := &fixture{t: t, endpoint: endpoint, manager: manager, document: parseDocument(t)}
 	manager.Register(instances.Define("note", "A note.", f.newNote))
@@ -79,9 +92,6 @@ func newFixture(t *testing.T, o Options) *fixture {
 	}
 	t.Cleanup(func() {
 		if err := manager.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := endpoint.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -331,18 +331,6 @@ func (a *API) topics(w http.ResponseWriter, r *request) error {
 	return answer(w, http.StatusOK, map[string]any{"topics": list})
 }
 
-func (a *API) sockets(w http.ResponseWriter, r *request) error {
-	limit, err := r.limit()
-	if err != nil {
-		return err
-	}
-	list, err := a.manager.Sockets(r.id, limit)
-	if err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, map[string]any{"sockets": list})
-}
-
 // presence answers who is on a topic, in the form of presence_state.
 func (a *API) presence(w http.ResponseWriter, r *request) error {
 	list, err := a.manager.Presence(r.id, r.query.Get("topic"))

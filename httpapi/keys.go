@@ -18,7 +18,7 @@ type Scope string
 // The scopes of keys. Each permits only what it names, except for Admin.
 const (
 	Read    Scope = "read"    // look at instances
-	Publish Scope = "publish" // broadcast, disconnect, signal
+	Publish Scope = "publish" // broadcast, push, subscribe, leave, disconnect, signal
 	Admin   Scope = "admin"   // create, change, drain and delete, and everything else
 )
 

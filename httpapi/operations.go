@@ -73,6 +73,16 @@ func instanceAnswer(status int, about string) answerDoc {
 // done is an answer without a body.
 var done = answerDoc{status: http.StatusNoContent, about: "Done; there is no body."}
 
+// idempotencyKey is the header of operations that [API.once] carries out once.
+var idempotencyKey = parameter{
+	name: "Idempotency-Key", about: "The same request with the same key within ten minutes is carried out once, and answered alike.", schema: text(`,"maxLength":255`),
+}
+
+var replayed = map[string]json.RawMessage{"Idempotency-Replayed": json.RawMessage(`{"description":"true: it was carried out before.","schema":{"type":"string"}}`)}
+
+// sent is an answer without a body of an operation with an idempotencyKey.
+var sent = answerDoc{status: http.StatusNoContent, about: done.about, headers: replayed}
+
 var limitParameter = parameter{
 	name: "limit", about: "How many at the most.",
 	schema: json.RawMessage(fmt.Sprintf(`{"type":"integer","minimum":1,"maximum":%d,"default":%d}`, maxPage, defaultPage)),
@@ -88,7 +98,7 @@ func text(constraints string) json.RawMessage {
 
 // operations lists the whole API.
 func (a *API) operations() []operation {
-	return slices.Concat(a.operationsOfAll(), a.operationsOfOne(), a.operationsInside(), a.operationsOfHistory())
+	return slices.Concat(a.operationsOfAll(), a.operationsOfOne(), a.operationsInside(), a.operationsOfAudiences(), a.operationsOfConnected(), a.operationsOfHistory())
 }
 
 // operationsOfAll are those without an instance.
@@ -161,8 +171,6 @@ func (a *API) operationsOfOne() []operation {
 
 // operationsInside publish in an instance, or look inside.
 func (a *API) operationsInside() []operation {
-	sent := done
-	sent.headers = map[string]json.RawMessage{"Idempotency-Replayed": json.RawMessage(`{"description":"true: it had been sent before.","schema":{"type":"string"}}`)}
 	inside := func(id, path, summary string, handle func(http.ResponseWriter, *request) error, query parameter, answer answerDoc) operation {
 		return operation{
 			method: "GET", path: "/api/instances/{id}/" + path, scope: Read, handle: handle, query: []parameter{query},
@@ -171,19 +179,22 @@ func (a *API) operationsInside() []operation {
 	}
 	return []operation{{
 		method: "POST", path: "/api/instances/{id}/broadcast", scope: Publish, handle: a.broadcast, body: jsonBody("Broadcast"),
-		header: []parameter{{name: "Idempotency-Key", about: "The same request with the same key within ten minutes is sent once.", schema: text(`,"maxLength":255`)}},
+		header: []parameter{idempotencyKey},
 		id:     "broadcast", summary: "Send an event to all who have joined a topic",
 		answers: []answerDoc{sent},
 		fails:   []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, {
-		method: "POST", path: "/api/instances/{id}/disconnect", scope: Publish, handle: a.disconnect, body: jsonBody("Disconnect"),
-		id: "disconnect", summary: "Close all sockets of a socket id", about: "Their clients connect again.",
-		answers: []answerDoc{done},
+		method: "POST", path: "/api/instances/{id}/broadcasts", scope: Publish, handle: a.batch, body: jsonBody("Batch"),
+		header: []parameter{idempotencyKey},
+		id:     "broadcastMany", summary: "Send many events to many topics",
+		about:   "A message that is wrong, or cannot be sent, does not keep the others from being sent: there is a result for each.",
+		answers: []answerDoc{{status: 200, about: "What has become of each message.", schema: ref("schemas", "BatchResults"), headers: replayed}},
 		fails:   []int{http.StatusConflict, http.StatusServiceUnavailable},
 	}, {
 		method: "POST", path: "/api/instances/{id}/signal", scope: Publish, handle: a.signal, body: jsonBody("Signal"),
-		id: "signal", summary: "Call the instance's logic", about: "What signals there are is the type's to say.",
-		answers: []answerDoc{{status: 200, about: "What the logic answered.", schema: object("result", json.RawMessage("{}"))}},
+		header: []parameter{idempotencyKey},
+		id:     "signal", summary: "Call the instance's logic", about: "What signals there are is the type's to say.",
+		answers: []answerDoc{{status: 200, about: "What the logic answered.", schema: object("result", json.RawMessage("{}")), headers: replayed}},
 		fails:   []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, {
 		method: "GET", path: "/api/instances/{id}/stats", scope: Read, handle: a.stats,
@@ -193,8 +204,6 @@ func (a *API) operationsInside() []operation {
 	},
 		inside("listTopics", "topics", "The topics that somebody has joined, most subscribers first", a.topics, limitParameter,
 			answerDoc{status: 200, about: "The topics.", schema: object("topics", listOf("Topic"))}),
-		inside("listSockets", "sockets", "The connected clients", a.sockets, limitParameter,
-			answerDoc{status: 200, about: "The sockets.", schema: object("sockets", listOf("Socket"))}),
 		inside("getPresence", "presence", "Who is on a topic, as presence_state has it", a.presence,
 			parameter{name: "topic", about: "The topic, like room:lobby.", required: true, schema: text(`,"minLength":1`)},
 			answerDoc{status: 200, about: "Who is there, by key.", schema: object("presence", fmt.Appendf(nil, `{"type":"object","additionalProperties":%s}`, ref("schemas", "Entry")))}),

@@ -131,6 +131,8 @@ func problemForState(err error) *Problem {
 	case errors.Is(err, channels.ErrOverloaded):
 		return problem(http.StatusTooManyRequests, "overloaded", "The instance is overloaded",
 			"more is broadcast in it than can be sent: send less, or to fewer").with("Retry-After", "1")
+	case errors.Is(err, channels.ErrTarget):
+		return invalid(fielderr.New("/user", "or socket_id or socket is needed, and only one of them"))
 	case errors.Is(err, channels.ErrNotObject):
 		return invalid(fielderr.New("/payload", "must be a JSON object: Phoenix's clients take nothing else"))
 	}

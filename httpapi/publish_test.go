@@ -17,10 +17,10 @@ import (
 func TestReplaysAreShared(t *testing.T) {
 	p := &replays{now: time.Now}
 	sent := 0
-	send := func() error { sent++; return nil }
+	send := func() (*recorded, error) { sent++; return newRecorded(), nil }
 	once := func(caller, key string) (again bool) {
 		t.Helper()
-		again, err := p.once(caller, key, nil, send)
+		_, again, err := p.once(caller, key, [32]byte{}, send)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,11 +44,12 @@ func TestReplaysAreShared(t *testing.T) {
 // TestReplayOfAPanic: nobody waits for a request that has crashed.
 func TestReplayOfAPanic(t *testing.T) {
 	p := &replays{now: time.Now}
+	done := func() (*recorded, error) { return newRecorded(), nil }
 	running, crash := make(chan struct{}), make(chan struct{})
 	ended := make(chan any)
 	go func() {
 		defer func() { ended <- recover() }()
-		p.once("ada", "1", nil, func() error { // it does not return
+		p.once("ada", "1", [32]byte{}, func() (*recorded, error) { // it does not return
 			close(running)
 			<-crash
 			panic("boo")
@@ -57,7 +58,7 @@ func TestReplayOfAPanic(t *testing.T) {
 	<-running
 	second := make(chan error)
 	go func() {
-		_, err := p.once("ada", "1", nil, func() error { return nil })
+		_, _, err := p.once("ada", "1", [32]byte{}, done)
 		second <- err
 	}()
 	close(crash)
@@ -66,13 +67,13 @@ func TestReplayOfAPanic(t *testing.T) {
 	}
 	select {
 	case err := <-second:
-		if err != nil && !errors.Is(err, errNotSent) {
+		if err != nil && !errors.Is(err, errNotDone) {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("the second waits for ever")
 	}
-	if _, err := p.once("ada", "1", nil, func() error { return nil }); err != nil {
+	if _, _, err := p.once("ada", "1", [32]byte{}, done); err != nil {
 		t.Errorf("the third: %v", err)
 	}
 }

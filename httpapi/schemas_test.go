@@ -51,7 +51,12 @@ func TestSchemas(t *testing.T) {
 // schemaNames are the names in the document of types whose Go names are others.
 var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[broadcastRequest]():    "Broadcast",
+	reflect.TypeFor[batchRequest]():        "Batch",
+	reflect.TypeFor[batchMessage]():        "BatchMessage",
 	reflect.TypeFor[disconnectRequest]():   "Disconnect",
+	reflect.TypeFor[pushRequest]():         "Push",
+	reflect.TypeFor[audienceRequest]():     "Audience",
+	reflect.TypeFor[channels.UserInfo]():   "User",
 	reflect.TypeFor[signalRequest]():       "Signal",
 	reflect.TypeFor[typeAnswer]():          "Type",
 	reflect.TypeFor[channels.SocketInfo](): "Socket",
@@ -81,11 +86,11 @@ func makeSchemas(t *testing.T) schema {
 		Anonymous: true, Mapper: mapType, LookupComment: comments(t, "httpapi", "instances", "channels", "fielderr", "history"),
 		Namer: func(t reflect.Type) string { return schemaNames[t] },
 	}
-	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, HistoryPage{}, Deleted{}, Problem{}, fielderr.Error{}} {
+	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, Sockets{}, Users{}, BatchResults{}, HistoryPage{}, Deleted{}, Problem{}, fielderr.Error{}} {
 		addSchemas(t, all, r.Reflect(answer))
 	}
 	r.RequiredFromJSONSchemaTags = true // what may be left out of a body is more than what Go leaves out
-	for _, body := range []any{instances.Spec{}, broadcastRequest{}, disconnectRequest{}, signalRequest{}} {
+	for _, body := range []any{instances.Spec{}, broadcastRequest{}, batchRequest{}, batchMessage{}, disconnectRequest{}, pushRequest{}, audienceRequest{}, signalRequest{}} {
 		addSchemas(t, all, r.Reflect(body))
 	}
 	patch := patchOf(all["Spec"].(schema), all)
@@ -117,7 +122,33 @@ func mapType(t reflect.Type) *reflector.Schema {
 }
 
 // JSONSchemaExtend keeps a broadcast from the names of the server's own events.
-func (broadcastRequest) JSONSchemaExtend(s *reflector.Schema) {
+func (broadcastRequest) JSONSchemaExtend(s *reflector.Schema) { keepReserved(s) }
+
+// JSONSchemaExtend does the same for a push.
+func (pushRequest) JSONSchemaExtend(s *reflector.Schema) { keepReserved(s) }
+
+// JSONSchemaExtend says that sockets must be named.
+func (disconnectRequest) JSONSchemaExtend(s *reflector.Schema) {
+	one := uint64(1)
+	s.MinProperties = &one
+}
+
+// JSONSchemaExtend does the same for a message of a batch, and bounds its topics.
+func (batchMessage) JSONSchemaExtend(s *reflector.Schema) {
+	keepReserved(s)
+	topics, _ := s.Properties.Get("topics")
+	one, most := uint64(1), uint64(maxName)
+	topics.Items.MinLength, topics.Items.MaxLength = &one, &most
+}
+
+// JSONSchemaExtend says what the messages are, of which each is decoded by itself.
+func (batchRequest) JSONSchemaExtend(s *reflector.Schema) {
+	messages, _ := s.Properties.Get("messages")
+	one := uint64(1)
+	messages.Items, messages.MinItems = &reflector.Schema{Ref: "#/$defs/BatchMessage"}, &one
+}
+
+func keepReserved(s *reflector.Schema) {
 	event, _ := s.Properties.Get("event")
 	event.Not = &reflector.Schema{Pattern: "^(phx_|chan_reply_|presence_|token_expiring|history_mark|history_state)"}
 }

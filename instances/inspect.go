@@ -90,13 +90,24 @@ func (m *Manager) Topics(id string, limit int) ([]Topic, error) {
 	return list, nil
 }
 
-// Sockets returns an instance's connected clients, at most limit; 0 means all.
-func (m *Manager) Sockets(id string, limit int) ([]channels.SocketInfo, error) {
+// FindSockets returns a page of the connected sockets of an instance on this node, as
+// [channels.Endpoint.FindSockets] does.
+func (m *Manager) FindSockets(id string, q channels.SocketQuery) ([]channels.SocketInfo, error) {
 	in, err := m.alive(id)
 	if err != nil {
 		return nil, err
 	}
-	return in.endpoint.Sockets(limit), nil
+	return in.endpoint.FindSockets(q), nil
+}
+
+// Users returns a page of the users who are connected to an instance on this node, as
+// [channels.Endpoint.Users] does.
+func (m *Manager) Users(id, after string, limit int) ([]channels.UserInfo, error) {
+	in, err := m.alive(id)
+	if err != nil {
+		return nil, err
+	}
+	return in.endpoint.Users(after, limit), nil
 }
 
 // Await waits until an instance is in one of the states. It returns ErrNotFound

@@ -281,6 +281,15 @@ func (m *Manager) Disconnect(id, socketID string) error {
 	return in.endpoint.Disconnect(socketID)
 }
 
+// To returns the sockets of an instance that a target selects, on all nodes that run it.
+func (m *Manager) To(id string, t channels.Target) (channels.Audience, error) {
+	in, err := m.alive(id)
+	if err != nil {
+		return channels.Audience{}, err
+	}
+	return in.endpoint.To(t), nil
+}
+
 func (m *Manager) alive(id string) (*Instance, error) {
 	found, err := m.find(id)
 	if err != nil {

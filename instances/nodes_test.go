@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/internal/owners"
@@ -103,7 +104,9 @@ func TestElsewhere(t *testing.T) {
 			"disconnect": other.Disconnect("one", "user:1"),
 			"presence":   second(other.Presence("one", "counter")),
 			"topics":     second(other.Topics("one", 0)),
-			"sockets":    second(other.Sockets("one", 0)),
+			"sockets":    second(other.FindSockets("one", channels.SocketQuery{})),
+			"users":      second(other.Users("one", "", 0)),
+			"to":         second(other.To("one", channels.Target{User: "ada"})),
 			"stats":      second(other.Stats("one")),
 		} {
 			var elsewhere *instances.ElsewhereError

@@ -320,7 +320,7 @@ func TestClients(t *testing.T) {
 	assertRefused(t, s, "/socket/b", http.StatusNotFound)
 	client := channelstest.Connect(t, s.endpoint, "/socket/a?name=ada")
 	waitFor(t, "ada", g.has("+guest:ada"))
-	sockets, err := s.Sockets("a", 0)
+	sockets, err := s.FindSockets("a", channels.SocketQuery{})
 	if err != nil || len(sockets) != 1 || sockets[0].ID != "guest:ada" || sockets[0].Transport != "websocket" {
 		t.Errorf("%+v, %v", sockets, err)
 	}

@@ -24,7 +24,8 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	before := d.api.Load()
 	keys = d.keys(keys)
 	api, err := httpapi.New(d.instances, httpapi.Options{
-		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, ShowHooks: hooks.Redact, Logger: &d.log, Before: before,
+		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, ShowHooks: hooks.Redact,
+		MaxBatch: cfg.API.MaxBatch, Logger: &d.log, Before: before,
 		Forward: d.forwardCall, Caller: front.CallerOf,
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ Usage:
         none. It works for the same user on the same machine. ADDRESS is the
         server's address; the default is MYCELIUM_SERVER or http://localhost:4000.
 
-Scopes: read (look at instances), publish (broadcast, disconnect, signal),
+Scopes: read (look at instances), publish (broadcast, push, disconnect, signal …),
 admin (create, change, drain and delete, and everything the others permit).
 
 Flags:

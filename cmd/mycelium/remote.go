@@ -41,13 +41,22 @@ Usage:
   mycelium instances resume ID
   mycelium instances stats ID
   mycelium instances topics ID
-  mycelium instances sockets ID
+  mycelium instances users ID
+  mycelium instances sockets ID [TARGET]
   mycelium instances presence ID TOPIC
   mycelium instances history ID TOPIC [--last N | --after NEXT]
   mycelium instances forget ID TOPIC [--message MESSAGE | --before TIME]
   mycelium instances broadcast ID TOPIC EVENT [PAYLOAD]
-  mycelium instances disconnect ID SOCKET-ID
+  mycelium instances broadcasts ID --file messages.json
+  mycelium instances push ID TOPIC EVENT [PAYLOAD] TARGET
+  mycelium instances leave ID TOPIC TARGET
+  mycelium instances subscribe ID TOPIC TARGET
+  mycelium instances unsubscribe ID TOPIC TARGET
+  mycelium instances disconnect ID TARGET [--no-reconnect]
   mycelium instances signal ID NAME [DATA]
+
+TARGET is --user USER, --socket-id ID or --socket SOCKET: the sockets of a user, those
+with an id, or one, as "sockets" names it.
 
 Flags:
 
@@ -68,6 +77,9 @@ type instancesCall struct {
 	idleTTL, file, revision string
 	last, after             string // of history
 	message, before         string // of forget
+	user, socketID, socket  string // TARGET
+	noReconnect             bool   // of disconnect
+	once                    string // the Idempotency-Key
 }
 
 // instancesVerbs describes each verb and its number of arguments.
@@ -93,15 +105,19 @@ var instancesVerbs = map[string]struct {
 	"topics": {1, 1, func(c *instancesCall) error {
 		return c.show(http.MethodGet, apiclient.Instance(c.args[0], "topics"), nil)
 	}},
-	"sockets": {1, 1, func(c *instancesCall) error {
-		return c.show(http.MethodGet, apiclient.Instance(c.args[0], "sockets"), nil)
-	}},
-	"presence":   {2, 2, (*instancesCall).presence},
-	"history":    {2, 2, (*instancesCall).history},
-	"forget":     {2, 2, (*instancesCall).forget},
-	"broadcast":  {3, 4, (*instancesCall).broadcast},
-	"disconnect": {2, 2, (*instancesCall).disconnect},
-	"signal":     {2, 3, (*instancesCall).signal},
+	"sockets":     {1, 1, (*instancesCall).sockets},
+	"users":       {1, 1, (*instancesCall).users},
+	"presence":    {2, 2, (*instancesCall).presence},
+	"history":     {2, 2, (*instancesCall).history},
+	"forget":      {2, 2, (*instancesCall).forget},
+	"broadcast":   {3, 4, (*instancesCall).broadcast},
+	"broadcasts":  {1, 1, (*instancesCall).broadcasts},
+	"push":        {3, 4, (*instancesCall).push},
+	"leave":       {2, 2, func(c *instancesCall) error { return c.toAudience("leave") }},
+	"subscribe":   {2, 2, func(c *instancesCall) error { return c.toAudience("subscribe") }},
+	"unsubscribe": {2, 2, func(c *instancesCall) error { return c.toAudience("unsubscribe") }},
+	"disconnect":  {1, 2, (*instancesCall).disconnect},
+	"signal":      {2, 3, (*instancesCall).signal},
 }
 
 // remote carries out "mycelium instances".
@@ -115,18 +131,7 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	flags.SetOutput(io.Discard)
 	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER sets it too")
 	key := flags.String("key", "", "API `key`; better set in the environment: MYCELIUM_KEY. Default: the key that a server on this machine made for itself")
-	flags.BoolVar(&c.asJSON, "json", false, "print the server's answer")
-	flags.StringVar(&c.kind, "type", "", "`type` of the instance")
-	flags.StringVar(&c.state, "state", "", "only instances in this `state`")
-	flags.StringVar(&c.config, "config", "", "`JSON` of the configuration")
-	flags.StringArrayVar(&c.labels, "label", nil, "`key:value`; may be repeated")
-	flags.StringVar(&c.idleTTL, "idle-ttl", "", "remove the instance after this `duration` without clients")
-	flags.StringVar(&c.file, "file", "", "YAML or JSON `file` of the whole spec; - for standard input")
-	flags.StringVar(&c.revision, "revision", "", "change only this `revision`; default: any")
-	flags.StringVar(&c.last, "last", "", "history: only the last so many messages, a `number`")
-	flags.StringVar(&c.after, "after", "", "history: the `next` of the page before")
-	flags.StringVar(&c.message, "message", "", "forget: only the message with this `id`")
-	flags.StringVar(&c.before, "before", "", "forget: only messages from before this `time`, like 2030-01-31T12:00:00Z")
+	c.addFlags(flags)
 	err := flags.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
 		fmt.Fprint(stdout, instancesUsage, flags.FlagUsagesWrapped(80))
@@ -161,6 +166,27 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 		return 1
 	}
 	return 0
+}
+
+// addFlags adds the flags of the verbs.
+func (c *instancesCall) addFlags(flags *pflag.FlagSet) {
+	flags.BoolVar(&c.asJSON, "json", false, "print the server's answer")
+	flags.StringVar(&c.kind, "type", "", "`type` of the instance")
+	flags.StringVar(&c.state, "state", "", "only instances in this `state`")
+	flags.StringVar(&c.config, "config", "", "`JSON` of the configuration")
+	flags.StringArrayVar(&c.labels, "label", nil, "`key:value`; may be repeated")
+	flags.StringVar(&c.idleTTL, "idle-ttl", "", "remove the instance after this `duration` without clients")
+	flags.StringVar(&c.file, "file", "", "YAML or JSON `file` of the whole spec; - for standard input")
+	flags.StringVar(&c.revision, "revision", "", "change only this `revision`; default: any")
+	flags.StringVar(&c.last, "last", "", "history: only the last so many messages, a `number`")
+	flags.StringVar(&c.after, "after", "", "the `next` of the page before")
+	flags.StringVar(&c.message, "message", "", "forget: only the message with this `id`")
+	flags.StringVar(&c.before, "before", "", "forget: only messages from before this `time`, like 2030-01-31T12:00:00Z")
+	flags.StringVar(&c.user, "user", "", "the sockets of this `user`: the sub of their tokens")
+	flags.StringVar(&c.socketID, "socket-id", "", "the sockets with this `id`")
+	flags.StringVar(&c.socket, "socket", "", "one `socket`, as \"sockets\" names it")
+	flags.BoolVar(&c.noReconnect, "no-reconnect", false, "disconnect: clients do not connect again by themselves")
+	flags.StringVar(&c.once, "idempotency-key", "", "a `key` that you choose: the same call with it again does nothing, and prints what the first did")
 }
 
 // defaultServer is the address of a server with default options.
@@ -408,34 +434,4 @@ func queryOf(namesAndValues ...string) url.Values {
 		}
 	}
 	return query
-}
-
-func (c *instancesCall) broadcast() error {
-	body := map[string]any{"topic": c.args[1], "event": c.args[2]}
-	if len(c.args) > 3 {
-		payload, err := jsonArgument("the payload", c.args[3])
-		if err != nil {
-			return err
-		}
-		body["payload"] = payload
-	}
-	return c.do(apiclient.Request{Method: http.MethodPost, Path: apiclient.Instance(c.args[0], "broadcast"), Body: body})
-}
-
-func (c *instancesCall) disconnect() error {
-	return c.do(apiclient.Request{
-		Method: http.MethodPost, Path: apiclient.Instance(c.args[0], "disconnect"), Body: map[string]string{"socket_id": c.args[1]},
-	})
-}
-
-func (c *instancesCall) signal() error {
-	body := map[string]any{"name": c.args[1]}
-	if len(c.args) > 2 {
-		data, err := jsonArgument("the data", c.args[2])
-		if err != nil {
-			return err
-		}
-		body["data"] = data
-	}
-	return c.do(apiclient.Request{Method: http.MethodPost, Path: apiclient.Instance(c.args[0], "signal"), Body: body})
 }

@@ -28,6 +28,10 @@ func TestInstances(t *testing.T) {
 	if err := os.WriteFile(spec, []byte("type: relay\nlabels: {team: red}\nlimits: {max_connections: 3}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	batch := filepath.Join(dir, "batch.json")
+	if err := os.WriteFile(batch, []byte(`[{"topics":["room:1","room:2"],"event":"hi"},{"topics":["room:1"],"event":"phx_close"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s := start(t, "serve", "--config="+file)
 	environ := []string{"MYCELIUM_SERVER=http://" + s.addr, "MYCELIUM_KEY=" + secret}
 	for _, test := range []struct {
@@ -52,6 +56,21 @@ func TestInstances(t *testing.T) {
 		{"presence a room:1", 0, `"presence": {}`, ""},
 		{"stats a", 0, `"connections": 0`, ""},
 		{"disconnect a users_socket:1", 0, "", ""},
+		{"disconnect a --user ada --no-reconnect --idempotency-key 1", 0, "", ""},
+		{"disconnect a --user ada --idempotency-key 1", 1, "", "Idempotency-Key used twice"},
+		{"disconnect a", 1, "", "one of --user, --socket-id and --socket is needed"},
+		{"disconnect a users_socket:1 --user ada", 1, "", "one of --user"},
+		{"users a", 0, `"users": []`, ""},
+		{"sockets a --user ada", 0, `"sockets": []`, ""},
+		{"sockets a --user ada --socket-id 1", 1, "", "exclude each other"},
+		{`push a room:1 hi {"n":1} --user ada`, 0, "", ""},
+		{"push a room:1 presence_diff --user ada", 1, "", "/event begins with presence_"},
+		{"push a room:1 hi", 1, "", "one of --user"},
+		{"leave a room:1 --user ada", 0, "", ""},
+		{"subscribe a room:1 --socket-id users_socket:1", 0, "", ""},
+		{"unsubscribe a room:1 --socket x-0-1", 0, "", ""},
+		{"broadcasts a", 1, "", "--file is needed"},
+		{"broadcasts a --file " + batch + " --json", 0, `{"results":[{"sent":2},{"sent":0,"problem":{`, ""},
 		{"signal a hello", 1, "", "take no signals"},
 		{"drain a", 0, `"id": "a"`, ""},
 		{"delete a", 0, "", ""},

@@ -169,6 +169,8 @@ type API struct {
 	// PrivateHooks lets the hooks of instances be in private networks, and see what clients
 	// mean for the server alone.
 	PrivateHooks bool
+	// MaxBatch bounds a request for many broadcasts.
+	MaxBatch int
 }
 
 // Log says what is logged and how.

@@ -410,6 +410,13 @@ var options = []*option{
 	},
 
 	{
+		key: "api.max_batch", live: true, kind: number(1, 100_000),
+		def: "1000", example: "5000",
+		help: "The most messages that one request for many broadcasts may have, each counted for each of its topics.",
+		also: []string{"max-batch", "max-broadcasts", "broadcasts"},
+	},
+
+	{
 		key: "metrics.listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
 		def: "", example: "127.0.0.1:9090",
 		help: "The address of a separate port for /metrics, which is then not served on the main port; /healthz and /readyz are served on both.",

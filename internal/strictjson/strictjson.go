@@ -161,6 +161,9 @@ func reasonOf(err error, t reflect.Type, at string) fielderr.List {
 
 // wanted returns the JSON type for a Go type.
 func wanted(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		return wanted(t.Elem())
+	}
 	switch kind := t.Kind(); {
 	case takesText(t), kind == reflect.String:
 		if t == reflect.TypeFor[units.Duration]() {

@@ -20,6 +20,7 @@ type inner struct {
 type outer struct {
 	Name   string            `json:"name"`
 	On     bool              `json:"on,omitempty"`
+	Off    *bool             `json:"off,omitempty"`
 	Inner  inner             `json:"inner"`
 	To     *inner            `json:"to"`
 	List   []inner           `json:"list"`
@@ -65,7 +66,7 @@ func TestErrors(t *testing.T) {
 		{text: deep, reason: "is not valid JSON: JSON nested too deep at byte 4102", malformed: true},
 		{text: `{"nam":"a"}`, field: "/nam", reason: `is not a known field; did you mean "name"?`},
 		{text: `{"Name":"a"}`, field: "/Name", reason: `is not a known field; did you mean "name"?`},
-		{text: `{"a/b~":1}`, field: "/a~1b~0", reason: "is not a known field; the known fields are inner, labels, list, name, names, on, raw, to, ttl"},
+		{text: `{"a/b~":1}`, field: "/a~1b~0", reason: "is not a known field; the known fields are inner, labels, list, name, names, off, on, raw, to, ttl"},
 		{text: `{"name":"a","on":true,"name":"b"}`, field: "/name", reason: "occurs twice"},
 		{text: `{"inner":{"n":1,"n":2}}`, field: "/inner/n", reason: "occurs twice"},
 		{text: `{"inner":{"N":1}}`, field: "/inner/N", reason: `is not a known field; did you mean "n"?`},
@@ -77,6 +78,7 @@ func TestErrors(t *testing.T) {
 		{text: `{"inner":{"n":1e99}}`, field: "/inner/n", reason: "is a JSON number 1e99: it must be a whole number of at most 64 bits"},
 		{text: `{"name":1}`, field: "/name", reason: "is a JSON number: it must be a text"},
 		{text: `{"on":"yes"}`, field: "/on", reason: "is a JSON string: it must be true or false"},
+		{text: `{"off":"yes"}`, field: "/off", reason: "is a JSON string: it must be true or false"},
 		{text: `{"ttl":5}`, field: "/ttl", reason: `is a JSON number: it must be a text like "90s" or "5m"`},
 		{text: `{"ttl":"5"}`, field: "/ttl", reason: `"5" is not a duration: write it like "90s" or "5m"`},
 		{text: `{"names":"x"}`, field: "/names", reason: "is a JSON string: it must be a list"},
