@@ -82,7 +82,7 @@ const (
 )
 
 // hidden stands for a secret where a hook is shown.
-const hidden = "[redacted]"
+const hidden = "***"
 
 // private are header fields that hooks with PublicOnly must not ask for: the client means them for this server.
 var private = []string{"Authorization", "Cookie", "Sec-Websocket-Protocol", "X-Api-Key", "X-Phoenix-Authtoken"}

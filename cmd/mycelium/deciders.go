@@ -44,15 +44,11 @@ func specHooks(spec instances.Spec, declared, private bool) ([]hooks.Hook, error
 	if len(spec.Hooks) == 0 {
 		return nil, nil
 	}
-	var list []hooks.Hook
-	var wrong, below fielderr.List
-	switch err := strictjson.Decode(spec.Hooks, &list); {
-	case errors.As(err, &below):
-		wrong.AddBelow("/hooks", below)
-		return nil, wrong
-	case err != nil:
-		return nil, fielderr.New("/hooks", "%v", err)
+	list, err := decodeHooks(spec.Hooks)
+	if err != nil {
+		return nil, err
 	}
+	var wrong, below fielderr.List
 	for i := range list {
 		list[i].PublicOnly = !declared && !private
 		wrong = append(wrong, fitsType(spec.Type, i, &list[i])...)
@@ -62,6 +58,25 @@ func specHooks(spec instances.Spec, declared, private bool) ([]hooks.Hook, error
 	}
 	if errors.As(hooks.Check(list), &below) {
 		wrong.AddBelow("/hooks", below)
+	}
+	return list, wrong.Err()
+}
+
+// decodeHooks decodes the field hooks of a spec.
+func decodeHooks(text json.RawMessage) ([]hooks.Hook, error) {
+	var elements []json.RawMessage
+	if json.Unmarshal(text, &elements) != nil {
+		return nil, fielderr.New("/hooks", "is not a list of objects")
+	}
+	list := make([]hooks.Hook, len(elements))
+	var wrong, below fielderr.List
+	for i, element := range elements {
+		switch err := strictjson.Decode(element, &list[i]); {
+		case errors.As(err, &below):
+			wrong.AddBelow(hookField(i, ""), below)
+		case err != nil:
+			wrong.Add(hookField(i, ""), "%v", err)
+		}
 	}
 	return list, wrong.Err()
 }

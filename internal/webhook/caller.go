@@ -96,7 +96,6 @@ func NewID() string { return "msg_" + cryptorand.Text() }
 type Caller struct {
 	options Options
 	url     *url.URL
-	host    string
 	header  http.Header
 	client  transport
 	slots   chan struct{} // full: Options.Concurrency requests are in flight
@@ -195,7 +194,7 @@ func (c *Caller) leave() { <-c.slots }
 // note counts the outcome of a call.
 func (c *Caller) note(ctx context.Context, probe bool, err error) {
 	var status *StatusError
-	failed := err != nil && !(errors.As(err, &status) && !status.isFailure())
+	failed := err != nil && (!errors.As(err, &status) || status.isFailure())
 	if failed && errors.Is(ctx.Err(), context.Canceled) { // the caller has lost interest
 		c.breaker.forget(probe)
 		return

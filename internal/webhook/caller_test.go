@@ -108,11 +108,13 @@ func TestBadBackEnds(t *testing.T) {
 		want   string
 		counts bool // for the breaker
 	}{
-		"500":              {status(500), false, 1, "status 500", true},
-		"500, repeatable":  {status(500), true, 3, "status 500", true},
-		"404, repeatable":  {status(404), true, 1, "status 404", false},
-		"429":              {status(429), false, 1, "status 429", true},
-		"redirects":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 307) }, true, 1, "redirects are not followed", false},
+		"500":             {status(500), false, 1, "status 500", true},
+		"500, repeatable": {status(500), true, 3, "status 500", true},
+		"404, repeatable": {status(404), true, 1, "status 404", false},
+		"429":             {status(429), false, 1, "status 429", true},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, true, 1, "redirects are not followed", false},
 		"closes half-way":  {closeAfter("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"allow"), false, 1, "EOF", true},
 		"closes, repeated": {closeAfter("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"allow"), true, 3, "EOF", true},
 		"closes at once":   {closeAfter(""), false, 1, "EOF", true},
@@ -221,7 +223,7 @@ func TestAway(t *testing.T) {
 		t.Skip("the port is taken by another program: ", err)
 	}
 	s := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
-	go s.Serve(l) //nolint:errcheck // closed
+	go s.Serve(l)
 	defer s.Close()
 	for range 2 {
 		if err := c.Call(t.Context(), Message{Body: []byte("{}")}); err != nil {
