@@ -108,8 +108,8 @@ js-ready: build
 test-js: js-ready ## test npm's clients, the pages and the guides, in Node and Chromium
 	cd compat_tests/js && $(BINARIES) npm test
 
-test-cluster: js-ready ## replay Phoenix's recordings, and run the suites of phoenix.js, against a node of a cluster while another node has load (5 minutes)
-	$(GO) test -count=1 -timeout 30m -run BesideLoad ./compat_tests -whole
+test-cluster: js-ready ## replay Phoenix's recordings over TLS and beside load, and run the suites of phoenix.js against a node of a cluster while another node has load (5 minutes)
+	$(GO) test -count=1 -timeout 30m -run 'BesideLoad|OverTLS' ./compat_tests -whole
 	cd compat_tests/js && $(BINARIES) npm run -s test:cluster
 
 pictures: js-ready ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)

@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -33,11 +34,12 @@ const shutdownTimeout = 30 * time.Second
 func main() {
 	addr := flag.String("addr", "127.0.0.1:4600", "TCP address to listen on")
 	portable := flag.Bool("portable", false, "serve connections by goroutines of net.Conn instead of epoll")
+	secure := flag.Bool("tls", false, "speak TLS, with a certificate that nobody trusts")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`, from the start to the end")
 	var flags pair.Flags
 	flags.Define(flag.CommandLine)
 	flag.Parse()
-	if err := profiled(*profile, func() error { return run(*addr, *portable, flags) }); err != nil {
+	if err := profiled(*profile, func() error { return run(*addr, *portable, *secure, flags) }); err != nil {
 		fmt.Fprintln(os.Stderr, "labapp:", err)
 		os.Exit(1)
 	}
@@ -61,7 +63,7 @@ func profiled(name string, f func() error) error {
 }
 
 // run serves until SIGTERM or an interrupt.
-func run(addr string, portable bool, flags pair.Flags) (err error) {
+func run(addr string, portable, secure bool, flags pair.Flags) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	node, err := flags.Join()
@@ -69,9 +71,15 @@ func run(addr string, portable bool, flags pair.Flags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
+	var certified *tls.Config
+	if secure {
+		if certified, err = selfSigned(); err != nil {
+			return err
+		}
+	}
 	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel).With().Timestamp().Logger()
 	endpoint, err := channels.NewEndpoint(channels.Options{
-		Logger: &log, Handler: http.HandlerFunc(notFound), Portable: portable, Bus: node.Bus(),
+		Logger: &log, Handler: http.HandlerFunc(notFound), Portable: portable, Bus: node.Bus(), TLS: certified,
 	})
 	if err != nil {
 		return err
