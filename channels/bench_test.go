@@ -122,11 +122,12 @@ const crowdSize = 5000
 func holdCrowd(target string) int {
 	var size int
 	var addr string
-	if _, err := fmt.Sscan(target, &size, &addr); err != nil {
+	params := "{}"
+	if n, err := fmt.Sscan(target, &size, &addr, &params); n < 2 {
 		fmt.Println(err)
 		return 1
 	}
-	hello := string(wstest.AppendHandshake(nil, "/socket/websocket?vsn=2.0.0", nil)) + string(frames(`["1","1","room:lobby","phx_join",{}]`))
+	hello := string(wstest.AppendHandshake(nil, "/socket/websocket?vsn=2.0.0", nil)) + string(frames(`["1","1","room:lobby","phx_join",`+params+`]`))
 	var held []net.Conn // a connection that nobody refers to is closed by the garbage collector
 	for range size {
 		c, err := net.Dial("tcp", addr)

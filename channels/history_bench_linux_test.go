@@ -10,6 +10,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/history"
+	"github.com/mycelium-rt/mycelium/internal/heaptest"
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
@@ -24,6 +25,43 @@ func TestAllocationsOfRecorded(t *testing.T) {
 	t.Logf("%.2f allocations a message, %.2f if it is recorded", plain, recorded)
 	if recorded > plain+0.2 {
 		t.Errorf("%.2f allocations a message, %.2f if it is recorded", plain, recorded)
+	}
+}
+
+// TestIdleHeapOfHistory: an idle connection takes no more memory for an endpoint with a
+// history than without one, and a client that asks for what it missed takes little. It
+// takes 5 s, which the connections need.
+func TestIdleHeapOfHistory(t *testing.T) {
+	if race.Enabled || testing.Short() {
+		t.Skip("the race detector allocates: make test-budgets runs it without")
+	}
+	heapOf := func(o channels.Options, params string) float64 {
+		s := serve(t, o, channels.SocketOptions{}, publishing("room:*"))
+		before := heaptest.Live()
+		release := heaptest.StartClients(t, fmt.Sprintf("%s=%d %s %s", crowdTarget, crowdSize, s.addr, params))
+		waitFor(t, "the crowd", func() bool { return s.Stats().Channels == crowdSize })
+		each := (float64(heaptest.Live()) - float64(before)) / crowdSize
+		release()
+		waitFor(t, "the crowd to leave", func() bool { return s.Stats().Sockets == 0 })
+		return each
+	}
+	o := channels.Options{Loops: 2}
+	heapOf(o, "{}") // what is made only once
+	none := heapOf(o, "{}")
+	for _, test := range []struct {
+		name, params string
+		o            channels.Options
+		most         float64
+	}{
+		{"off", "{}", recorded(t, o), 0},
+		{"on", "{}", recorded(t, o, history.Rule{}), 0},
+		{"asked", `{"history":{}}`, recorded(t, o, history.Rule{}), 64},
+	} {
+		more := heapOf(test.o, test.params) - none
+		t.Logf("%s: %.0f bytes of heap per idle joined connection", test.name, more)
+		if more > test.most+8 { // by which the rest of the heap may vary
+			t.Errorf("%s: %.1f bytes more per idle joined connection, at most %.0f are allowed", test.name, more, test.most)
+		}
 	}
 }
 

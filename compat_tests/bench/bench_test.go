@@ -26,6 +26,11 @@ func TestFiguresParse(t *testing.T) {
 				t.Errorf("%s: %s takes too long", f.name, args)
 			}
 		}
+		for _, flags := range []string{f.against, f.recorded} {
+			if _, err := bench.Parse(append(strings.Fields(f.args+" "+flags), "ws://127.0.0.1:1/socket")); err != nil {
+				t.Errorf("%s: %s: %v", f.name, flags, err)
+			}
+		}
 		if f.toItself != "" && find([]*costs{{figure: &figures[0]}}, f.toItself) == nil {
 			t.Errorf("%s is a ratio to %q, which is not an earlier figure", f.name, f.toItself)
 		}
@@ -42,13 +47,19 @@ func TestNumber(t *testing.T) {
     bench_test.go:167: 568 bytes of heap per idle joined connection, 0 goroutines for 5000
     bench_test.go:96: 1.02 allocations a message in, 0.001 a delivery
 BenchmarkUserBroadcast-2   	      40	 435486779 ns/op	         1.012 kind4/text
+BenchmarkReplay-2   	      50	   1435486 ns/op	         0.5120 replay/live
+    history_test.go:322: payloads of 10 bytes: 55 bytes beside them, 0.97 of what is used is counted
+    history_test.go:322: payloads of 100 bytes: 57 bytes beside them, 0.97 of what is used is counted
+    history_test.go:322: payloads of 3000 bytes: 90 bytes beside them, 0.97 of what is used is counted
+    history_bench_linux_test.go:60: off: 0 bytes of heap per idle joined connection
+    history_bench_linux_test.go:60: asked: 31 bytes of heap per idle joined connection
 BenchmarkSubscribeRatio-2   	     300	    149713 ns/op	         1.009 ratio
 BenchmarkTrackRatio-2   	     100	    213 ns/op	         1.053 track-ratio	         1.134 untrack-ratio	         1.061 update-ratio
 BenchmarkJoinStorm-2   	       3	  25713 ns/op	         0.6960 bytes-ratio	         0.4615 delivered-ratio	         0.0001000 diffs-ratio
 BenchmarkEntries-2   	  300000	      2097 ns/op	      1245 cpu-ns/entry
 BenchmarkPaced-2   	   60000	     33386 ns/op	      4580 cpu-ns/entry	         0.1091 p50-ms	         5.651 p99-ms
 `
-	want := []float64{568, 0, 1.02, .001, 1.012, 1.009, 1.053, 1.134, .0001, .696, 1245, 5.651}
+	want := []float64{568, 0, 1.02, .001, 1.012, .512, 57, 90, 0, 31, 1.009, 1.053, 1.134, .0001, .696, 1245, 5.651}
 	for _, in := range insights {
 		for _, f := range in.figures {
 			n, err := number(text, f.pattern)
@@ -98,6 +109,10 @@ func TestTurnRows(t *testing.T) {
 	}
 	if v := rows[1].values; short(v[0].median) != "0.100" || rows[1].over() || rows[1].base != "" {
 		t.Errorf("%+v", rows[1])
+	}
+	recorded := &costs{figure: &figure{name: "recorded", limit: 1.15, against: "-a"}, of: [serverCount][]float64{relayServer: {11, 24, 12}}, against: []float64{10, 20, 10}}
+	if r := turnRows([]*costs{recorded})[0]; len(r.values) != 1 || r.values[0] != (value{1.2, 1.1, 1.2}) || !r.over() {
+		t.Errorf("%+v", r)
 	}
 	var text, markdown strings.Builder
 	table := table{rows: append(rows, row{name: "unlimited", values: []value{{1, 1, 1}}}), busy: .5}

@@ -45,6 +45,26 @@ var insights = []insight{
 		},
 	},
 	{
+		args: "-count=1 -run ^$ -bench ^BenchmarkReplay$ -benchtime 50x ./channels",
+		figures: []insideFigure{
+			{"replay of 100 messages, to their live deliveries", 2, `([\d.]+) replay/live`},
+		},
+	},
+	{
+		args: "-count=1 -v -run ^TestMemoryOfAMessage$ ./history",
+		figures: []insideFigure{
+			{"memory of a recorded message of 100 bytes, beside its own", 100, `of 100 bytes: (\d+) bytes`},
+			{"the same of 3,000 bytes", 100, `of 3000 bytes: (\d+) bytes`},
+		},
+	},
+	{
+		args: "-count=1 -v -run ^TestIdleHeapOfHistory$ ./channels",
+		figures: []insideFigure{
+			{"heap of an idle connection for history that is off, bytes", 1, `off: (-?\d+) bytes`},
+			{"the same if its client asks for what it missed", 64, `asked: (-?\d+) bytes`},
+		},
+	},
+	{
 		args: "-count=1 -run ^$ -bench ^BenchmarkSubscribeRatio$ -benchtime 300x ./internal/dispatch",
 		figures: []insideFigure{
 			{"subscribe and unsubscribe at 1,000,000 subscribers, to those at 1", 1.5, `([\d.]+) ratio`},

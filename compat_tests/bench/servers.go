@@ -35,6 +35,13 @@ const (
 // relayEcho makes the relay reply and broadcast to nobody else.
 var relayEcho = []string{"--event=echo", "--topics=1000", "--topic=room:{n}", `--join-payload={"self":false}`}
 
+// recordedTopic is a topic of mycelium serve whose messages are recorded; those of all
+// other figures are not. recording is the configuration that says so.
+const (
+	recordedTopic = "kept:{n}"
+	recording     = "history: {rules: [{topics: [\"kept:*\"]}]}\n"
+)
+
 // servers has all servers.
 type servers struct {
 	all    [serverCount]*server
@@ -63,13 +70,15 @@ func buildServers(ctx context.Context, spread bool, flags ...string) (*servers, 
 			return []string{port}
 		}},
 		relayServer: {name: "mycelium", topic: "room:bench", echo: relayEcho, args: func(addr, _ string) []string {
-			return append([]string{"serve", "--listen=" + addr, "--presence-off=*"}, flags...)
+			return append([]string{"serve", "--listen=" + addr, "--presence-off=*", "--config=" + filepath.Join(dir, "mycelium.yaml")}, flags...)
 		}},
 		labServer: {name: "labapp", topic: "echo:bench", echo: []string{"--event=echo"}, args: func(addr, _ string) []string {
 			return []string{"-addr", addr}
 		}},
 	}
-	err = s.build(ctx)
+	if err = os.WriteFile(filepath.Join(dir, "mycelium.yaml"), []byte(recording), 0o600); err == nil {
+		err = s.build(ctx)
+	}
 	for k := 0; k < len(s.all) && err == nil; k++ {
 		err = s.restart(k)
 	}

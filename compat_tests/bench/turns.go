@@ -25,6 +25,9 @@ type figure struct {
 	cost     func(*bench.Report) float64
 	// byChannel sends requests to a channel, with the flags server.echo.
 	byChannel bool
+	// against are flags with which the same figure is measured on mycelium serve in the same
+	// turn, to divide by. recorded are the flags of the figure itself.
+	against, recorded string
 	// often multiplies the turns of a figure that is short and varies a lot.
 	often int
 }
@@ -62,14 +65,27 @@ var figures = []figure{
 		args:  "join --connections=8000",
 		quick: "join --connections=5000", often: 2, cost: func(r *bench.Report) float64 { return r.Server.CPUPerJoin },
 	},
+	{
+		name: "CPU per message that its sender alone gets, if it is recorded, to one that is not", limit: 1.15,
+		args:  "echo --connections=1000 --duration=1s",
+		quick: "echo --connections=1000 --duration=1s", cost: perUnit, byChannel: true,
+		against: "--join-payload={}", recorded: "--join-payload={} --topic=" + recordedTopic, often: 3,
+	},
+	{
+		name: "the same with 16 outstanding", limit: 1.5,
+		args:  "echo --connections=100 --depth=16 --duration=1s",
+		quick: "echo --connections=100 --depth=16 --duration=1s", cost: perUnit, byChannel: true,
+		against: "--join-payload={} --topics=100", recorded: "--join-payload={} --topics=100 --topic=" + recordedTopic, often: 3,
+	},
 }
 
 func perUnit(r *bench.Report) float64 { return r.Server.CPUPerUnit }
 
 // costs has the results of a figure in µs, for each server and turn.
 type costs struct {
-	figure *figure
-	of     [serverCount][]float64
+	figure  *figure
+	of      [serverCount][]float64
+	against []float64 // what mycelium serve costs with the flags figure.against
 }
 
 // measureTurns measures each figure on one server after the other, several times, so that
@@ -95,19 +111,42 @@ func measureTurns(ctx context.Context, set *servers, s settings) ([]*costs, erro
 		for turn := range s.turns * max(1, f.often) {
 			for _, k := range order(turn) {
 				srv := set.all[k]
-				if k == yardstick && f.toItself != "" {
+				if k == yardstick && f.toItself != "" || k != relayServer && f.against != "" {
 					continue
 				}
-				cost, err := measure(ctx, srv, f, s.quick, raw)
-				if err != nil {
+				if err := all[i].measure(ctx, srv, k, turn, s.quick, raw); err != nil {
 					return nil, fmt.Errorf("%s, %s, turn %d: %w", f.name, srv.name, turn+1, err)
 				}
-				fmt.Fprintf(os.Stderr, "  %-10s %8.2f µs\n", srv.name, cost)
-				all[i].of[k] = append(all[i].of[k], cost)
 			}
 		}
 	}
 	return all, nil
+}
+
+// measure measures the figure of a server once, and what it is measured against: in every
+// other turn first.
+func (c *costs) measure(ctx context.Context, srv *server, k, turn int, quick bool, raw io.Writer) error {
+	add := func(to *[]float64, flags string) error {
+		cost, err := measure(ctx, srv, c.figure, flags, quick, raw)
+		if err == nil {
+			fmt.Fprintf(os.Stderr, "  %-10s %8.2f µs\n", srv.name, cost)
+			*to = append(*to, cost)
+		}
+		return err
+	}
+	if c.figure.against == "" {
+		return add(&c.of[k], "")
+	}
+	if turn%2 == 1 {
+		if err := add(&c.of[k], c.figure.recorded); err != nil {
+			return err
+		}
+		return add(&c.against, c.figure.against)
+	}
+	if err := add(&c.against, c.figure.against); err != nil {
+		return err
+	}
+	return add(&c.of[k], c.figure.recorded)
 }
 
 // order returns the order of the servers in a turn. It is reversed in every other turn, so
@@ -146,8 +185,8 @@ func names(all []figure) (names []string) {
 	return names
 }
 
-// measure measures a figure of a server once.
-func measure(ctx context.Context, srv *server, f *figure, quick bool, raw io.Writer) (float64, error) {
+// measure measures a figure of a server once, with more flags.
+func measure(ctx context.Context, srv *server, f *figure, flags string, quick bool, raw io.Writer) (float64, error) {
 	args := f.args
 	if quick {
 		args = f.quick
@@ -156,6 +195,7 @@ func measure(ctx context.Context, srv *server, f *figure, quick bool, raw io.Wri
 	if f.byChannel {
 		all = append(all, srv.echo...)
 	}
+	all = append(all, strings.Fields(flags)...)
 	report, err := drive(ctx, srv, all...)
 	if err != nil {
 		return 0, err
@@ -194,16 +234,17 @@ func turnRows(all []*costs) []row {
 	var rows []row
 	for _, c := range all {
 		r := row{name: c.figure.name, limited: c.figure.limit > 0, limit: c.figure.limit}
+		if c.figure.against != "" {
+			r.values = []value{valueOf(ratios(c.of[relayServer], c.against))}
+			rows = append(rows, r)
+			continue
+		}
 		for k := yardstick + 1; k < serverCount; k++ {
 			base := c.of[yardstick]
 			if c.figure.toItself != "" {
 				base = find(all, c.figure.toItself).of[k]
 			}
-			var ratios []float64
-			for turn, cost := range c.of[k] {
-				ratios = append(ratios, cost/base[turn])
-			}
-			r.values = append(r.values, valueOf(ratios))
+			r.values = append(r.values, valueOf(ratios(c.of[k], base)))
 		}
 		if c.figure.toItself == "" {
 			r.base = fmt.Sprintf("%.1f µs", median(c.of[yardstick]))
@@ -211,6 +252,14 @@ func turnRows(all []*costs) []row {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// ratios divides costs turn by turn.
+func ratios(costs, base []float64) (list []float64) {
+	for turn, cost := range costs {
+		list = append(list, cost/base[turn])
+	}
+	return list
 }
 
 func find(all []*costs, name string) *costs {
