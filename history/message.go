@@ -3,6 +3,7 @@ package history
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,7 @@ type kept struct {
 	sender uint64
 	event  []byte
 	data   []byte
+	rest   []byte // the end of the payload if the message was cut
 }
 
 // messageHead bounds the bytes between the size of a message and its event.
@@ -99,12 +101,17 @@ func appendMessageHead(b []byte, m *Message) []byte {
 
 // appendMessage appends a message to the bytes of a ring.
 func appendMessage(b []byte, m *Message) []byte {
+	b = appendMessagePrefix(b, m)
+	b = append(b, m.Event...)
+	return append(b, m.Payload...)
+}
+
+// appendMessagePrefix appends what precedes the event of a message.
+func appendMessagePrefix(b []byte, m *Message) []byte {
 	var room [messageHead]byte
 	head := appendMessageHead(room[:0], m)
 	b = binary.AppendUvarint(b, uint64(len(head)+len(m.Event)+len(m.Payload)))
-	b = append(b, head...)
-	b = append(b, m.Event...)
-	return append(b, m.Payload...)
+	return append(b, head...)
 }
 
 // parseKept reads a message that another process has written: nothing may follow it.
@@ -139,11 +146,12 @@ func parseKept(b []byte) (k kept, err error) {
 }
 
 // readKept reads the first message of b, which appendMessage has made, and
-// returns its size.
+// returns its size. If that is larger than b, the message was cut, and its rest
+// follows elsewhere.
 func readKept(b []byte) (k kept, size int) {
 	length, n := binary.Uvarint(b)
 	size = n + int(length)
-	rest := b[n:size]
+	rest := b[n:min(size, len(b))]
 	k.flags = rest[0]
 	k.log = LogID(binary.BigEndian.Uint64(rest[1:]))
 	rest = rest[9:]
@@ -163,11 +171,20 @@ func readKept(b []byte) (k kept, size int) {
 	return k, size
 }
 
-// message returns the message, which shares the ring's bytes: these are never
-// changed. event is the kept event as a string.
+// payload returns the payload: the ring's bytes, which are never changed, or a copy if
+// the message was cut.
+func (k *kept) payload() []byte {
+	if k.rest == nil {
+		return k.data
+	}
+	return slices.Concat(k.data, k.rest)
+}
+
+// message returns the message, which shares the ring's bytes. event is the kept event as a
+// string.
 func (k *kept) message(event string) Message {
 	return Message{
 		Log: k.log, Number: k.number, Time: time.UnixMilli(k.ms), Event: event,
-		Payload: k.data, Binary: k.flags&flagBinary != 0, Sender: k.sender,
+		Payload: k.payload(), Binary: k.flags&flagBinary != 0, Sender: k.sender,
 	}
 }

@@ -150,7 +150,7 @@ func (sp *Space) collect(r *ring, ask *Ask, skip int, p *Page) {
 	for k := range r.all {
 		if ask.wants(k) {
 			if skip--; skip < 0 {
-				size := len(k.data) + len(k.event)
+				size := len(k.data) + len(k.rest) + len(k.event)
 				n := len(p.Messages)
 				if n > 0 && (ask.PageBytes > 0 && bytes+size > ask.PageBytes || ask.PageMessages > 0 && n == ask.PageMessages) {
 					p.More = true

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"encoding/binary"
 	"slices"
 	"time"
 )
@@ -14,14 +15,15 @@ import (
 type ring struct {
 	topic  string
 	rule   *rule
-	blocks []block // none of them is empty
-	count  int     // messages, erased ones included
-	bytes  int     // of the messages in the blocks
-	memory int64   // what the ring counts against the store's memory
-	floor  marks   // the last messages that are no longer kept
-	lost   int64   // the latest time of these, Unix ms
-	marked int64   // when positions were last sent to clients, Unix ms
-	due    bool    // positions are to be sent
+	blocks [][]byte // none of them is empty
+	off    int      // where the first message begins in the first block
+	count  int      // messages, erased ones included
+	bytes  int      // of the messages in the blocks
+	memory int64    // what the ring counts against the store's memory
+	floor  marks    // the last messages that are no longer kept
+	lost   int64    // the latest time of these, Unix ms
+	marked int64    // when positions were last sent to clients, Unix ms
+	due    bool     // positions are to be sent
 
 	// Of messages from the stream; see Space.trimStored.
 	stored    bool   // there were some
@@ -38,76 +40,69 @@ func (r *ring) follow(rule *rule) {
 	r.rule = rule
 }
 
-// block has messages from off on.
-type block struct {
-	data []byte
-	off  int
-}
-
-const (
-	// ringBytes is about what a ring takes without its topic and blocks: itself,
-	// its place in a map, and a floor.
-	ringBytes = 256
-	// blockBytes is about what a block takes beside its data.
-	blockBytes = 64
-	// largestBlock bounds the blocks of several messages. Below that, a block has an
-	// eighth of the ring's bytes, so that little is wasted at either end.
-	largestBlock = 16 << 10
-	blockPart    = 8
-	// sharedBlock is the largest message that shares a block with others, in
-	// bytes: larger ones would leave too much of it unused.
-	sharedBlock = 1 << 10
-)
+// ringBytes is about what a ring takes without its topic and blocks: itself, its place in a
+// map, and a floor.
+const ringBytes = 256
 
 // add appends a message and returns by how much the ring's memory has grown.
 func (r *ring) add(m *Message) (grown int64) {
 	need := encodedBound(m)
 	last := len(r.blocks) - 1
-	if last < 0 || cap(r.blocks[last].data)-len(r.blocks[last].data) < need {
-		size := need
-		if need <= sharedBlock {
-			size = max(need, min(r.bytes/blockPart, largestBlock))
-		}
-		r.blocks = append(r.blocks, block{data: slices.Grow([]byte(nil), size)})
+	r.count++
+	if need > sharedBlock {
+		return r.addLarge(m)
+	}
+	if last < 0 || cap(r.blocks[last])-len(r.blocks[last]) < need {
+		grown = r.push(slices.Grow([]byte(nil), max(need, min(r.bytes/blockPart, largestBlock))))
 		last++
-		grown = int64(cap(r.blocks[last].data)) + blockBytes
 	}
 	b := &r.blocks[last]
-	before := len(b.data)
-	b.data = appendMessage(b.data, m)
-	r.bytes += len(b.data) - before
-	r.count++
-	r.memory += grown
+	before := len(*b)
+	*b = appendMessage(*b, m)
+	r.bytes += len(*b) - before
+	return grown
+}
+
+// addLarge adds a message that has blocks of its own.
+func (r *ring) addLarge(m *Message) (grown int64) {
+	var room [messageHead + binary.MaxVarintLen32]byte
+	prefix := appendMessagePrefix(room[:0], m)
+	size := len(prefix) + len(m.Event) + len(m.Payload)
+	r.bytes += size
+	first := cut(size)
+	if first < len(prefix)+len(m.Event) { // also if it is not cut
+		first = size
+	}
+	payload := m.Payload[:first-len(prefix)-len(m.Event)]
+	b := append(slices.Grow([]byte(nil), first), prefix...)
+	b = append(append(b, m.Event...), payload...)
+	grown = r.push(slices.Clip(b)) // nothing may follow the first part
+	if first < size {
+		grown += r.push(slices.Clip(slices.Concat(m.Payload[len(payload):])))
+	}
 	return grown
 }
 
 // oldest returns the first message and its size.
-func (r *ring) oldest() (kept, int) {
-	b := &r.blocks[0]
-	return readKept(b.data[b.off:])
-}
+func (r *ring) oldest() (kept, int) { return readKept(r.blocks[0][r.off:]) }
 
 // drop removes the first message and returns how much memory that has freed.
 func (r *ring) drop() (freed int64) {
-	b := &r.blocks[0]
-	k, size := readKept(b.data[b.off:])
+	k, size := r.oldest()
 	if k.flags&flagErased == 0 {
 		r.floor.raise(k.log, k.number)
 		r.lost = max(r.lost, k.ms)
 	}
-	b.off += size
+	r.off += size
 	r.bytes -= size
 	r.count--
-	if b.off < len(b.data) {
+	switch n := len(r.blocks[0]); {
+	case r.off < n:
 		return 0
+	case r.off > n: // it was cut
+		return r.shift(2)
 	}
-	freed = int64(cap(b.data)) + blockBytes
-	r.memory -= freed
-	r.blocks[0] = block{}
-	if r.blocks = r.blocks[1:]; len(r.blocks) == 0 {
-		r.blocks = nil
-	}
-	return freed
+	return r.shift(1)
 }
 
 // trim drops what exceeds the bounds of the ring's rule.
@@ -134,40 +129,46 @@ func (r *ring) dropBlock() (dropped int, freed int64) {
 }
 
 // all yields the messages, oldest first, without those that were erased.
-func (r *ring) all(yield func(k kept) bool) {
-	for i := range r.blocks {
-		b := &r.blocks[i]
-		for at := b.off; at < len(b.data); {
-			k, size := readKept(b.data[at:])
-			at += size
+func (r *ring) all(yield func(k kept) bool) { eachKept(r.blocks, r.off, yield) }
+
+// eachKept yields the messages in blocks, of which the first begins at off.
+func eachKept(blocks [][]byte, off int, yield func(k kept) bool) {
+	for i := 0; i < len(blocks); i++ {
+		b := blocks[i]
+		for at := off; at < len(b); {
+			k, size := readKept(b[at:])
+			if at += size; at > len(b) { // it was cut
+				i++
+				k.rest = blocks[i]
+			}
 			if k.flags&flagErased == 0 && !yield(k) {
 				return
 			}
 		}
+		off = 0
 	}
 }
 
 // erase rebuilds the ring without the messages that erased selects, and returns how many
 // there were. Their bytes are freed once no page refers to them.
 func (r *ring) erase(erased func(k *kept) bool) (n int) {
-	blocks := r.blocks
-	r.blocks, r.bytes, r.count, r.memory = nil, 0, 0, ringMemory(r.topic)
-	for _, b := range blocks {
-		for at := b.off; at < len(b.data); {
-			k, size := readKept(b.data[at:])
-			at += size
-			if k.flags&flagErased != 0 {
-				continue
-			}
-			if erased(&k) {
-				n++
-				continue
-			}
-			m := k.message(string(k.event))
-			r.add(&m)
+	blocks, off := r.blocks, r.off
+	r.clear()
+	eachKept(blocks, off, func(k kept) bool {
+		if erased(&k) {
+			n++
+			return true
 		}
-	}
+		m := k.message(string(k.event))
+		r.add(&m)
+		return true
+	})
 	return n
+}
+
+// clear removes all messages, as if they had never been there.
+func (r *ring) clear() {
+	r.blocks, r.off, r.bytes, r.count, r.memory = nil, 0, 0, 0, ringMemory(r.topic)
 }
 
 // ringMemory is what an empty ring counts against the store's memory.

@@ -342,10 +342,8 @@ func (sp *Space) sort(r *ring) {
 	for _, list := range byLog {
 		slices.SortStableFunc(list, func(a, b Message) int { return cmp.Compare(a.Number, b.Number) })
 	}
-	before := r.memory
-	r.blocks, r.bytes, r.memory = nil, 0, ringMemory(r.topic)
-	n := r.count
-	r.count = 0
+	before, n := r.memory, r.count
+	r.clear()
 	for {
 		var first LogID
 		var at time.Time
