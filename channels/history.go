@@ -170,6 +170,26 @@ func (r *receiver) Mark(topic string, p history.Position) {
 	e.pubsub.BroadcastLocal(topic, b, nil) //nolint:errcheck // a closed endpoint has no clients
 }
 
+// Lost implements history.Receiver: it tells the clients that follow the history of some
+// topics that there is a gap. Those that are still catching up find it by themselves.
+func (r *receiver) Lost(topics []string, why history.Reason) {
+	e := (*Endpoint)(r)
+	lost := make(map[string]bool, len(topics))
+	for _, topic := range topics {
+		lost[topic] = true
+	}
+	state := statePayload(&history.Page{Missing: why})
+	for i, lane := range e.tenant.Lanes() {
+		lane.Post(netloop.TaskFunc(func() {
+			for c := range e.perLoop[i].followers {
+				if c.history&catchingUp == 0 && (topics == nil || lost[c.topic]) {
+					c.pushFromLoop(eventHistoryState, state)
+				}
+			}
+		}))
+	}
+}
+
 func markPayload(p history.Position) Payload {
 	return Payload{Data: append(append([]byte(`{"pos":"`), p.String()...), `"}`...)}
 }

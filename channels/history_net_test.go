@@ -3,6 +3,7 @@ package channels_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -384,6 +385,53 @@ func TestHistoryOfSlowClients(t *testing.T) {
 			t.Error("nothing was put off: this shows nothing")
 		}
 	})
+}
+
+// TestHistoryLost: clients that follow a topic are told that they cannot be sent what another
+// node has recorded there.
+func TestHistoryLost(t *testing.T) {
+	shared := func(log history.LogID) *history.Store {
+		store := history.NewStore(history.Options{Log: log})
+		t.Cleanup(store.Close)
+		store.Share(func(...[]byte) error { return nil }, func([]byte) {})
+		return store
+	}
+	space := func(store *history.Store) *history.Space {
+		sp, err := store.Space("", []history.Rule{{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sp.Share(); err != nil {
+			t.Fatal(err)
+		}
+		return sp
+	}
+	here, there := shared(1), shared(2)
+	o := channels.Options{History: space(here)}
+	s := serve(t, o, channels.SocketOptions{}, relayed())
+	follower, other, plain := s.dial(t), s.dial(t), s.dial(t)
+	for p, topic := range map[*peer]string{follower: "room:1", other: "room:2"} {
+		p.join(topic, `{"history":{}}`)
+		p.await("history_mark")
+	}
+	plain.join("room:1", `{}`)
+
+	m := history.Message{Event: "said", Payload: []byte(`{"n":0}`)}
+	if err := space(there).Record("room:1", &m, func(bool) {}); err != nil {
+		t.Fatal(err)
+	}
+	var parts [][]byte
+	there.Snapshot(1000, func(part []byte) { parts = append(parts, part) })
+	if err := here.Restore(2, slices.Values(parts)); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := follower.read(); err != nil || m.event != "history_state" || string(m.payload) != stateOf(0, "node_lost") {
+		t.Errorf("a client that follows got %+v, %v", m, err)
+	}
+	s.say(t, "room:1", 1, 2)
+	s.say(t, "room:2", 1, 2)
+	plain.assertSaid("room:1", 1, 2)
+	other.assertSaid("room:2", 1, 2)
 }
 
 func TestHistoryAndBus(t *testing.T) {

@@ -14,8 +14,9 @@ const (
 	// TypeJoin and TypeLeave are changes of presences.
 	TypeJoin  byte = 4
 	TypeLeave byte = 5
-	// TypeErased is what is erased of what was recorded.
-	TypeErased byte = 7
+	// TypeHistory is about messages that were recorded: what is erased, and what
+	// nodes have of the logs of others.
+	TypeHistory byte = 7
 )
 
 // Kind gives entries their meaning. A node calls its kinds from one goroutine

@@ -14,6 +14,7 @@ import (
 // started again, may have what is erased. So what it erases must be the same on every node and
 // at any time: one message, or messages up to a position.
 type erasure struct {
+	made   ID    // its log and its number there
 	id     ID    // of one message; zero: of more than one
 	before int64 // only those that were recorded before, Unix milliseconds; 0: all
 	upTo   marks // the last messages that may be erased, unless id is set
@@ -75,33 +76,33 @@ func (sp *Space) TrimBefore(topic string, at time.Time) (n int, err error) {
 func (sp *Space) eraseAll(topic string, e erasure) (n int, err error) {
 	l, now := sp.logs.Load(), sp.store.now()
 	e.at = now.UnixMilli()
+	made := func() *erasure {
+		if e.id == (ID{}) && e.upTo == nil {
+			e.upTo = l.position(now).marks // what is recorded from now on stays
+		}
+		return &e
+	}
 	stored := 0
 	if sp.store.stream.log() != 0 || sp.IsDurable() {
-		if e.id == (ID{}) {
-			e.upTo = l.position(now).marks // what is stored from now on stays
-		}
-		stored = sp.count(topic, &e) // the stream may have them dropped here before
+		stored = sp.count(topic, made) // the stream may have them dropped here before
 		if err := sp.removeStored(topic, &e); err != nil {
 			return 0, err
 		}
 	}
 	n = sp.erase(topic, func() *erasure {
-		if e.id == (ID{}) && e.upTo == nil {
-			e.upTo = l.position(now).marks
-		}
+		l.publishErasure(sp.name, topic, made())
 		return &e
 	})
-	if l.erase != nil {
-		l.erase(e.append(records.AppendText(records.AppendText(nil, sp.name), topic)))
-	}
 	return max(n, stored), nil
 }
 
-// count returns how many messages of a topic an erasure matches.
-func (sp *Space) count(topic string, e *erasure) (n int) {
+// count returns how many messages of a topic an erasure matches. made is called under the
+// topic's lock.
+func (sp *Space) count(topic string, made func() *erasure) (n int) {
 	st := sp.stripe(topic)
 	sp.lock(st)
 	defer st.mu.Unlock()
+	e := made()
 	if r := st.rings[topic]; r != nil {
 		for k := range r.all {
 			if e.matches(k.log, k.number, k.ms) {
@@ -112,6 +113,20 @@ func (sp *Space) count(topic string, e *erasure) (n int) {
 	return n
 }
 
+// publishErasure gives an erasure the next number of this process's log, and sends it to the
+// other nodes.
+func (l *logs) publishErasure(space, topic string, e *erasure) {
+	if l.state == nil {
+		return
+	}
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	e.made = ID{l.id, l.head.Load() + 1}
+	entry := records.AppendText(records.AppendText([]byte{stateErased}, space), topic)
+	l.state(e.append(entry))
+	l.head.Store(e.made.Number)
+}
+
 // erase erases messages of a topic on this node. made is called under the topic's lock.
 func (sp *Space) erase(topic string, made func() *erasure) (n int) {
 	s := sp.store
@@ -120,7 +135,7 @@ func (sp *Space) erase(topic string, made func() *erasure) (n int) {
 	sp.lock(st)
 	defer st.mu.Unlock()
 	e := made()
-	if sp.logs.Load().erase != nil {
+	if sp.logs.Load().state != nil {
 		s.addErasures(st.keepErasure(topic, e))
 	}
 	if r := st.rings[topic]; r != nil {
@@ -197,10 +212,12 @@ func (st *stripe) forgetErasures(rs rules, now time.Time, all bool) (count int, 
 
 // An entry about an erasure is
 //
-//	space topic log(8) number before at marks
+//	space topic made-log(8) made-number log(8) number before at marks
 //
 // where the first two are a length and that many bytes, and the other numbers are uvarints.
 func (e *erasure) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(e.made.Log))
+	b = binary.AppendUvarint(b, e.made.Number)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.id.Log))
 	b = binary.AppendUvarint(b, e.id.Number)
 	b = binary.AppendUvarint(b, uint64(e.before))
@@ -209,37 +226,43 @@ func (e *erasure) append(b []byte) []byte {
 }
 
 func parseErasure(b []byte) (e erasure, err error) {
-	if len(b) < 8 {
-		return e, records.ErrMalformed
-	}
-	e.id.Log, b = LogID(binary.BigEndian.Uint64(b)), b[8:]
 	var before, at uint64
-	for _, into := range []*uint64{&e.id.Number, &before, &at} {
+	for _, field := range []struct {
+		log    *LogID
+		number *uint64
+	}{{&e.made.Log, &e.made.Number}, {&e.id.Log, &e.id.Number}, {nil, &before}, {nil, &at}} {
+		if field.log != nil {
+			if len(b) < 8 {
+				return e, records.ErrMalformed
+			}
+			*field.log, b = LogID(binary.BigEndian.Uint64(b)), b[8:]
+		}
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
 			return e, records.ErrMalformed
 		}
-		*into, b = v, b[n:]
+		*field.number, b = v, b[n:]
 	}
 	e.before, e.at = int64(before), int64(at)
 	e.upTo, err = readMarks(b)
 	return e, err
 }
 
-// ApplyErasure applies an entry about what another node has erased.
-func (s *Store) ApplyErasure(entry []byte) error {
-	space, rest, err := records.CutText(entry)
+// applyErasure applies an entry about what another node has erased.
+func (s *Store) applyErasure(log LogID, body []byte) error {
+	space, rest, err := records.CutText(body)
 	if err != nil {
 		return err
 	}
 	topic, rest, err := records.CutText(rest)
-	if err != nil || s.shared == nil {
-		return records.ErrMalformed
-	}
-	e, err := parseErasure(rest)
 	if err != nil {
 		return err
 	}
+	e, err := parseErasure(rest)
+	if err != nil || e.made.Log != log {
+		return records.ErrMalformed
+	}
 	s.openShared(string(space)).erase(string(topic), func() *erasure { return &e })
+	s.shared.raise(log, e.made.Number)
 	return nil
 }

@@ -41,7 +41,8 @@ func (s *Store) Save(name string) (err error) {
 				b.Write(binary.AppendUvarint(nil, uint64(len(part)))) //nolint:errcheck // likewise
 				b.Write(part)                                         //nolint:errcheck // likewise
 			})
-			s.write(w, l, func(log LogID) bool { return log != s.stream.log() }) // which the stream has
+			x := extent{heads: slices.DeleteFunc(l.position(s.now()).marks, func(m mark) bool { return m.log == s.stream.log() })} // which the stream has
+			s.write(w, l, x)
 			w.Flush()
 		}
 		b.WriteByte(0) //nolint:errcheck // likewise

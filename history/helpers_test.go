@@ -71,11 +71,16 @@ func fill(sp *history.Space, topic string, from, to int) {
 // listener is a receiver that keeps the texts it gets.
 type listener struct {
 	got  []string
+	lost []string
 	mark func(topic string, p history.Position)
 }
 
 func (l *listener) Receive(_ string, m *history.Message, _ bool) {
 	l.got = append(l.got, string(m.Payload))
+}
+
+func (l *listener) Lost(topics []string, why history.Reason) {
+	l.lost = append(l.lost, fmt.Sprint(topics, " ", why))
 }
 
 func (l *listener) Mark(topic string, p history.Position) {

@@ -17,11 +17,11 @@ type logs struct {
 	// publish sends an entry to the other nodes, which apply it with Store.Apply; nil:
 	// nobody else has these spaces.
 	publish func(parts ...[]byte) error
-	// erase sends an entry about what is erased, which they apply with
-	// Store.ApplyErasure; nil without publish.
-	erase func(entry []byte)
+	// state sends an entry about anything else, which they apply with Store.ApplyState;
+	// nil without publish.
+	state func(entry []byte)
 
-	// head is the number of the last message of this process. appending is held while a
+	// head is the number of the last message or erasure of this process. appending is held while a
 	// number is given to a message that is published, because entries must be in the
 	// order of their numbers. It is taken after a stripe's lock.
 	head      atomic.Uint64
@@ -29,6 +29,7 @@ type logs struct {
 
 	mu     sync.Mutex // taken after a stripe's lock and appending
 	others []otherLog // guarded by mu
+	tails  tails      // guarded by mu
 	// Guarded by mu: a bounded number of logs that are no longer among others, and when
 	// the last of them was removed, Unix seconds.
 	forgotten []LogID
@@ -58,7 +59,9 @@ func (l *logs) position(now time.Time) Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, o := range l.others {
-		p.marks = append(p.marks, o.mark)
+		if o.number > 0 {
+			p.marks = append(p.marks, o.mark)
+		}
 	}
 	return p
 }
@@ -71,6 +74,22 @@ func (l *logs) headOf(log LogID) (head uint64, ok bool) {
 		return o.number, true
 	}
 	return 0, false
+}
+
+// lacks reports whether messages up to a floor have never been here.
+func (l *logs) lacks(floor marks) bool {
+	return slices.ContainsFunc(floor, func(m mark) bool {
+		head, _ := l.headOf(m.log)
+		return m.log != l.id && m.number > head
+	})
+}
+
+// ended reports whether another log is known to have ended.
+func (l *logs) ended(log LogID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.find(log)
+	return o != nil && !o.over.IsZero()
 }
 
 // knows reports whether positions have a number for a log.
@@ -109,6 +128,11 @@ func (l *logs) setUp(log LogID, up bool, over time.Time) {
 	if o := l.find(log); o != nil {
 		o.up, o.over = up, over
 	}
+	if up {
+		delete(l.tails, log)
+	} else {
+		l.tails.forgetNode(log)
+	}
 }
 
 // forgetOld removes logs that ended long ago.
@@ -118,6 +142,7 @@ func (l *logs) forgetOld(now time.Time) {
 	l.others = slices.DeleteFunc(l.others, func(o otherLog) bool {
 		old := !o.over.IsZero() && now.Sub(o.over) > keepLog
 		if old {
+			delete(l.tails, o.log)
 			l.forgotten = append(l.forgotten, o.log)
 			l.horizon = now.Unix()
 		}
@@ -149,7 +174,7 @@ func (l *logs) missing(p Position) (why Reason, wait bool) {
 		case m.number > o.number && o.up:
 			why, wait = Unknown, true
 		case m.number > o.number:
-			why = NodeLost
+			why, wait = NodeLost, wait || l.tails.most(m.log) > o.number
 		}
 	}
 	return why, wait

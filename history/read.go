@@ -134,9 +134,11 @@ func (sp *Space) page(st *stripe, topic string, ask *Ask) (p Page) {
 	}
 	if !p.More {
 		p.Next = sp.position()
-		for i := range p.Next.marks { // the client may have more of a log than this node
+		for i := range p.Next.marks { // the client may have more of a log than this node has yet
 			m := &p.Next.marks[i]
-			m.number = max(m.number, ask.After.marks.of(m.log))
+			if more := ask.After.marks.of(m.log); more > m.number && !sp.logs.Load().ended(m.log) {
+				m.number = more
+			}
 		}
 	}
 	return p

@@ -1,7 +1,5 @@
 package history
 
-import "github.com/mycelium-rt/mycelium/internal/records"
-
 // Refill replaces the recorded messages of a topic by those that merge returns, oldest
 // first; nil leaves them as they are. It is for programs that keep messages elsewhere
 // too: what is no longer in memory, because the process was restarted or memory was
@@ -40,13 +38,13 @@ func (sp *Space) Refill(topic string, merge func(have []Message) []Message) erro
 // eraseElsewhere has the other nodes of a shared space erase what is here of a topic. The
 // stripe's lock is held.
 func (sp *Space) eraseElsewhere(st *stripe, l *logs, topic string) {
-	if l.erase == nil {
+	if l.state == nil {
 		return
 	}
 	now := sp.store.now()
 	e := erasure{upTo: l.position(now).marks, at: now.UnixMilli()}
+	l.publishErasure(sp.name, topic, &e)
 	sp.store.addErasures(st.keepErasure(topic, &e))
-	l.erase(e.append(records.AppendText(records.AppendText(nil, sp.name), topic)))
 }
 
 // refill adds messages to a topic without a ring. The stripe's lock is held.

@@ -16,6 +16,10 @@ type Receiver interface {
 	Receive(topic string, m *Message, recorded bool)
 	// Mark is called when the clients of a topic are to be sent its position.
 	Mark(topic string, p Position)
+	// Lost is called when messages of some topics, nil: any, can no longer be received
+	// that the clients should have been sent. Positions do not include them yet. It is
+	// not called under a lock.
+	Lost(topics []string, why Reason)
 }
 
 // Attach adds a receiver, until detach is called.
@@ -42,11 +46,11 @@ func (sp *Space) setReceivers(list []*Receiver) { sp.receivers.Store(&list) }
 
 // Share has the messages of shared spaces sent to all other nodes of a cluster, whose
 // stores [Store.Apply] them. publish appends an entry, the concatenation of its parts,
-// to the log of this node, and neither waits nor keeps the parts. erase appends an
-// entry for [Store.ApplyErasure], which must not be refused. Call Share before the
+// to the log of this node, and neither waits nor keeps the parts. state appends an
+// entry for [Store.ApplyState], which must not be refused. Call Share before the
 // first space is opened.
-func (s *Store) Share(publish func(parts ...[]byte) error, erase func(entry []byte)) {
-	s.shared = &logs{id: s.own.id, publish: publish, erase: erase}
+func (s *Store) Share(publish func(parts ...[]byte) error, state func(entry []byte)) {
+	s.shared = &logs{id: s.own.id, publish: publish, state: state}
 	s.own = &logs{id: newLogID()}
 }
 
@@ -137,6 +141,7 @@ func (s *Store) Up(log LogID) {
 	if s.shared != nil {
 		s.shared.raise(log, 0)
 		s.shared.setUp(log, true, time.Time{})
+		s.tellHeads()
 	}
 }
 
@@ -144,6 +149,8 @@ func (s *Store) Up(log LogID) {
 func (s *Store) Down(log LogID) {
 	if s.shared != nil {
 		s.shared.setUp(log, false, time.Time{})
+		s.tellHeads()
+		s.sendTails()
 	}
 }
 

@@ -19,7 +19,7 @@ type node struct {
 	*listener
 	sp      *history.Space
 	entries [][]byte
-	erased  [][]byte // entries about what is erased
+	erased  [][]byte // entries of its state
 	busy    error
 }
 
@@ -137,14 +137,14 @@ func TestErasedEverywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.ApplyErasure(a.erased[i]); err != nil {
+		if err := b.ApplyState(1, a.erased[i]); err != nil {
 			t.Fatal(err)
 		}
 		wantPage(t, b.sp.Page("x", history.Ask{}), want, "")
 	}
 	wantPage(t, b.sp.Page("y", history.Ask{}), "m0", "")
-	for _, wrong := range []string{"", "\x05", "\x00", "\x00\x00", "\x00\x0012345678", "\x00\x0012345678\x01", "\x00\x0012345678\x01\x00", "\x00\x0012345678\x01\x00\x00\x00"} {
-		if b.ApplyErasure([]byte(wrong)) == nil {
+	for _, wrong := range []string{"", "\x01", "\x01\x05", "\x01\x00", "\x01\x00\x00", "\x01\x00\x00" + string(a.erased[0][3:20]), "\x02\x01", "\x03", "\x0312345678\x01"} {
+		if b.ApplyState(1, []byte(wrong)) == nil {
 			t.Errorf("%q was taken", wrong)
 		}
 	}
@@ -163,7 +163,7 @@ func TestErasedForGood(t *testing.T) {
 	carry(t, b, a, b.entries[0]) // the second is on its way
 	a.sp.Delete("x")
 	fill(a.sp, "x", 3, 4)
-	if err := b.ApplyErasure(a.erased[0]); err != nil {
+	if err := b.ApplyState(1, a.erased[0]); err != nil {
 		t.Fatal(err)
 	}
 	carry(t, a, b, a.entries[3])
@@ -175,7 +175,7 @@ func TestErasedForGood(t *testing.T) {
 	// The third node has missed it all, and comes back.
 	late := newNode(t, c, 4, rule)
 	for _, n := range []*node{away, late} {
-		if err := n.Restore(slices.Values(a.snapshot(20))); err != nil {
+		if err := n.Restore(1, slices.Values(a.snapshot(20))); err != nil {
 			t.Fatal(err)
 		}
 		carry(t, b, n, b.entries...) // m10 was erased, and comes late
@@ -194,7 +194,7 @@ func TestErasedForGood(t *testing.T) {
 	if err := again.Load(file); err != nil {
 		t.Fatal(err)
 	}
-	if err := again.Restore(slices.Values(a.snapshot(20))); err != nil {
+	if err := again.Restore(1, slices.Values(a.snapshot(20))); err != nil {
 		t.Fatal(err)
 	}
 	wantPage(t, again.sp.Page("x", history.Ask{}), "m3", "")
@@ -213,8 +213,8 @@ func TestManyErasures(t *testing.T) {
 	a, b := newNode(t, c, 1, history.Rule{Messages: 2000}), newNode(t, c, 2, history.Rule{Messages: 2000})
 	empty := b.Stats().Bytes
 	for n := range uint64(1500) {
-		a.sp.Erase("x", history.ID{Log: 1, Number: n + 1})
-		if err := b.ApplyErasure(a.erased[n]); err != nil {
+		a.sp.Erase("x", history.ID{Log: 1, Number: 1500 + n + 1})
+		if err := b.ApplyState(1, a.erased[n]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,7 +227,7 @@ func TestManyErasures(t *testing.T) {
 	a.sp.Delete("x")
 	a.sp.Delete("x")
 	for _, e := range a.erased[1500:] {
-		if err := b.ApplyErasure(e); err != nil {
+		if err := b.ApplyState(1, e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -275,7 +275,7 @@ func TestSnapshot(t *testing.T) {
 			t.Errorf("after a node has died: %+v", p)
 		}
 		late := newNode(t, c, 3, rule)
-		if err := late.Restore(slices.Values(a.snapshot(size))); err != nil {
+		if err := late.Restore(1, slices.Values(a.snapshot(size))); err != nil {
 			t.Fatal(err)
 		}
 		wantPage(t, late.sp.Since("x", start, 0), "m0 m10 m1 m11 m2", "")
@@ -284,7 +284,7 @@ func TestSnapshot(t *testing.T) {
 			t.Errorf("clients were sent what came before they did: %v", late.got)
 		}
 		fill(a.sp, "x", 3, 5) // one entry too many: m0 is dropped
-		if err := late.Restore(slices.Values(a.snapshot(size))); err != nil {
+		if err := late.Restore(1, slices.Values(a.snapshot(size))); err != nil {
 			t.Fatal(err)
 		}
 		wantPage(t, late.sp.Since("x", start, 0), "m10 m1 m11 m2 m3 m4", history.Expired)
@@ -303,7 +303,7 @@ func TestSnapshotBeforeRules(t *testing.T) {
 	late := history.NewStore(history.Options{Now: func() time.Time { return c.now }})
 	t.Cleanup(late.Close)
 	late.Share(func(...[]byte) error { return nil }, func([]byte) {})
-	if err := late.Restore(slices.Values(a.snapshot(1000))); err != nil {
+	if err := late.Restore(1, slices.Values(a.snapshot(1000))); err != nil {
 		t.Fatal(err)
 	}
 	sp := space(t, late, history.Rule{Topics: []string{"room:*"}, Messages: 2})
@@ -391,8 +391,8 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, entry, part []byte) {
 		b := newNode(t, c, 2, history.Rule{})
 		b.Apply(1, entry)
-		b.ApplyErasure(entry)
-		b.Restore(slices.Values([][]byte{part}))
+		b.ApplyState(1, entry)
+		b.Restore(1, slices.Values([][]byte{part}))
 		b.sp.Page("x", history.Ask{})
 		b.snapshot(50)
 	})

@@ -46,51 +46,59 @@ func (s *Store) Snapshot(size int, yield func(part []byte)) {
 		return
 	}
 	w := records.NewWriter(size, yield)
-	s.write(w, s.shared, func(log LogID) bool {
-		return log == s.shared.id || s.shared.isDown(log)
-	})
+	l := s.shared
+	s.write(w, l, extent{heads: append(l.silent(), mark{l.id, l.head.Load()})})
 	w.Flush()
 }
 
-// isDown reports whether the process of another log is not heard.
-func (l *logs) isDown(log LogID) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	o := l.find(log)
-	return o != nil && !o.up
+// extent says which messages are written: of the logs that heads has those behind number
+// from, up to heads. What is recorded meanwhile is above them, and so is left to its entry.
+type extent struct {
+	heads marks
+	from  uint64
 }
 
-// write writes the spaces of l, with the logs that are wanted.
-func (s *Store) write(w *records.Writer, l *logs, wanted func(log LogID) bool) {
-	// The heads come first: what is recorded meanwhile is above them, and so is left to
-	// its entry.
-	for _, m := range l.position(s.now()).marks {
-		if wanted(m.log) {
-			w.Record(recordLog, appendMarks(nil, marks{m}))
+func (x *extent) has(log LogID, number uint64) bool {
+	return number > x.from && number <= x.heads.of(log)
+}
+
+// floor returns the part of a floor that concerns these messages.
+func (x *extent) floor(list marks) (part marks) {
+	for _, m := range list {
+		if m.number > x.from && x.heads.of(m.log) > x.from {
+			part = append(part, mark{m.log, min(m.number, x.heads.of(m.log))})
 		}
+	}
+	return part
+}
+
+// write writes the spaces of l.
+func (s *Store) write(w *records.Writer, l *logs, x extent) {
+	for _, m := range x.heads {
+		w.Record(recordLog, appendMarks(nil, marks{m}))
 	}
 	s.mu.Lock()
 	list := s.list
 	s.mu.Unlock()
 	for _, sp := range list {
 		if sp.logs.Load() == l {
-			sp.write(w, wanted)
+			sp.write(w, &x)
 		}
 	}
 }
 
-func (sp *Space) write(w *records.Writer, wanted func(log LogID) bool) {
+func (sp *Space) write(w *records.Writer, x *extent) {
 	w.Record(recordSpace, []byte(sp.name))
 	topics := sp.topics()
 	for _, topic := range topics {
 		sp.writeErasures(w, topic)
 	}
 	for _, topic := range topics {
-		sp.writeTopic(w, topic, wanted)
+		sp.writeTopic(w, topic, x)
 	}
 	// This is last: rings may have been removed meanwhile.
 	floor, lost := sp.forgotten()
-	w.Record(recordLost, binary.AppendUvarint(nil, uint64(lost)), appendMarks(nil, floor))
+	w.Record(recordLost, binary.AppendUvarint(nil, uint64(lost)), appendMarks(nil, x.floor(floor)))
 }
 
 // topics returns the topics with rings or erasures, sorted.
@@ -116,7 +124,7 @@ func (sp *Space) writeErasures(w *records.Writer, topic string) {
 	}
 }
 
-func (sp *Space) writeTopic(w *records.Writer, topic string, wanted func(log LogID) bool) {
+func (sp *Space) writeTopic(w *records.Writer, topic string, x *extent) {
 	st := sp.stripe(topic)
 	sp.lock(st)
 	defer st.mu.Unlock()
@@ -125,9 +133,9 @@ func (sp *Space) writeTopic(w *records.Writer, topic string, wanted func(log Log
 		return
 	}
 	head := binary.AppendUvarint(records.AppendText(nil, topic), uint64(r.lost))
-	w.Record(recordTopic, head, appendMarks(nil, r.floor))
+	w.Record(recordTopic, head, appendMarks(nil, x.floor(r.floor)))
 	for k := range r.all {
-		if wanted(k.log) {
+		if x.has(k.log, k.number) {
 			m := k.message(string(k.event))
 			w.Record(recordMessage, appendMessage(nil, &m))
 		}
@@ -244,14 +252,15 @@ func readMarks(b []byte) (list marks, err error) {
 	return list, nil
 }
 
-// Restore adds what another node's Snapshot has yielded. Clients of this node are sent
-// the messages that they missed because entries were lost.
-func (s *Store) Restore(parts iter.Seq[[]byte]) error {
+// Restore adds what the Snapshot of another node has yielded, whose log is given. Clients
+// of this node are sent the messages that they missed because entries were lost.
+func (s *Store) Restore(log LogID, parts iter.Seq[[]byte]) error {
 	if s.shared == nil {
 		return errNotShared
 	}
 	st, err := readParts(parts)
 	s.restore(s.shared, &st)
+	s.noteHeads(log, st.heads)
 	return err
 }
 
@@ -267,8 +276,17 @@ func (s *Store) restore(l *logs, st *state) {
 		for i := range one.erased {
 			sp.erase(one.erased[i].topic, func() *erasure { return &one.erased[i].erasure })
 		}
+		var lost []string
 		for i := range one.topics {
-			sp.restore(l, st.heads, &one.topics[i])
+			if sp.restore(l, st.heads, &one.topics[i]) {
+				lost = append(lost, one.topics[i].name)
+			}
+		}
+		if l.lacks(one.floor) {
+			sp.restoreFloor(l, one)
+			sp.lose(nil)
+		} else if lost != nil {
+			sp.lose(lost)
 		}
 	}
 	for _, m := range st.heads {
@@ -277,9 +295,39 @@ func (s *Store) restore(l *logs, st *state) {
 	s.makeRoom()
 }
 
+// restoreFloor notes in rings that the other node did not have what messages of their topics
+// it may have dropped.
+func (sp *Space) restoreFloor(l *logs, from *spaceState) {
+	there := make(map[string]bool, len(from.topics))
+	for _, t := range from.topics {
+		there[t.name] = true
+	}
+	stripes := sp.all()
+	for i := range stripes {
+		st := &stripes[i]
+		sp.lock(st)
+		for topic, r := range st.rings {
+			for _, m := range from.floor {
+				if !there[topic] && l.lacks(marks{m}) {
+					r.floor.raise(m.log, m.number)
+				}
+			}
+		}
+		st.mu.Unlock()
+	}
+}
+
+// lose tells the receivers that their clients will not be sent some messages.
+func (sp *Space) lose(topics []string) {
+	for _, one := range sp.getReceivers() {
+		(*one).Lost(topics, NodeLost)
+	}
+}
+
 // restore adds messages to a topic: those that are not there yet, and that the snapshot's
-// heads cover.
-func (sp *Space) restore(l *logs, heads marks, t *topicState) {
+// heads cover. It reports whether there were some that clients cannot be sent: they were
+// dropped, or are of a log that nobody here knew of.
+func (sp *Space) restore(l *logs, heads marks, t *topicState) (lost bool) {
 	st := sp.stripe(t.name)
 	sp.lock(st)
 	defer st.mu.Unlock()
@@ -303,10 +351,12 @@ func (sp *Space) restore(l *logs, heads marks, t *topicState) {
 			sp.store.stats.messages.Add(1)
 			added = true
 		}
-		if live {
-			for _, one := range sp.getReceivers() {
-				(*one).Receive(t.name, m, r != nil)
-			}
+		if !live {
+			lost = true
+			continue
+		}
+		for _, one := range sp.getReceivers() {
+			(*one).Receive(t.name, m, r != nil)
 		}
 	}
 	r := st.rings[t.name]
@@ -314,11 +364,12 @@ func (sp *Space) restore(l *logs, heads marks, t *topicState) {
 		if rule := sp.rules.Load().of(t.name); rule != nil {
 			rule.forget(t.floor, t.lost)
 		}
-		return
+		return lost || l.lacks(t.floor)
 	}
 	for _, m := range t.floor {
 		if m.log != l.id && m.number > here.of(m.log) {
 			r.floor.raise(m.log, m.number)
+			lost = lost || l.lacks(marks{m})
 		}
 	}
 	r.lost = max(r.lost, t.lost)
@@ -326,6 +377,7 @@ func (sp *Space) restore(l *logs, heads marks, t *topicState) {
 		sp.sort(r)
 	}
 	sp.expire(r, sp.store.now())
+	return lost
 }
 
 // sort brings the messages into the order of their times, those of each log into the

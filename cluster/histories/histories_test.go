@@ -36,6 +36,8 @@ func (s *server) Receive(_ string, m *history.Message, _ bool) {
 
 func (s *server) Mark(string, history.Position) {}
 
+func (s *server) Lost([]string, history.Reason) {}
+
 func start(t *testing.T, h *hubtest.Hub[cluster.LogID], name string, l cluster.Limits) *server {
 	t.Helper()
 	s := &server{port: h.Port(), store: history.NewStore(history.Options{}), got: make(map[string]int)}

@@ -24,7 +24,7 @@ var _ cluster.Heir = (*nodeKind)(nil)
 // New returns a Kind for one node. The store must have no spaces yet.
 func New(s *history.Store) *Kind {
 	k := &Kind{store: s}
-	s.Share(k.publish, k.erase)
+	s.Share(k.publish, k.appendState)
 	return k
 }
 
@@ -33,7 +33,7 @@ func (k *Kind) Log() cluster.LogID { return cluster.LogID(k.store.Log()) }
 
 // Types returns the kind by the type of its entries, for cluster.Options.Kinds.
 func (k *Kind) Types() map[byte]cluster.Kind {
-	return map[byte]cluster.Kind{cluster.TypeRecorded: (*nodeKind)(k), cluster.TypeErased: (*nodeKind)(k)}
+	return map[byte]cluster.Kind{cluster.TypeRecorded: (*nodeKind)(k), cluster.TypeHistory: (*nodeKind)(k)}
 }
 
 // Start gives the kind its node. Call it once, before anything is recorded.
@@ -54,10 +54,10 @@ func (k *Kind) publish(parts ...[]byte) error {
 	return err
 }
 
-// erase appends an entry about an erasure to the node's log.
-func (k *Kind) erase(entry []byte) {
+// appendState appends an entry about anything but a message to the node's log.
+func (k *Kind) appendState(entry []byte) {
 	if n := k.node.Load(); n != nil {
-		n.AppendState(cluster.TypeErased, entry) //nolint:errcheck // only a closed node fails
+		n.AppendState(cluster.TypeHistory, entry) //nolint:errcheck // only a closed node fails
 	}
 }
 
@@ -66,8 +66,8 @@ func logOf(p *cluster.Peer) history.LogID { return history.LogID(p.Log()) }
 // Apply implements cluster.Kind.
 func (n *nodeKind) Apply(p *cluster.Peer, typ byte, entry []byte) {
 	var err error
-	if typ == cluster.TypeErased {
-		err = n.store.ApplyErasure(entry)
+	if typ == cluster.TypeHistory {
+		err = n.store.ApplyState(logOf(p), entry)
 	} else {
 		err = n.store.Apply(logOf(p), entry)
 	}
@@ -96,7 +96,7 @@ func (n *nodeKind) Inherits() {}
 
 // Restore implements cluster.Snapshotter.
 func (n *nodeKind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Seq2[byte, []byte]) {
-	if n.store.Restore(parts) != nil {
+	if n.store.Restore(logOf(p), parts) != nil {
 		n.malformed.Add(1)
 	}
 	for typ, entry := range tail {

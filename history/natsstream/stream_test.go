@@ -92,6 +92,8 @@ func (n *node) Receive(_ string, m *history.Message, _ bool) {
 
 func (n *node) Mark(string, history.Position) {}
 
+func (n *node) Lost([]string, history.Reason) {}
+
 func (n *node) delivered() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

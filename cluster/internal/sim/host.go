@@ -47,7 +47,10 @@ func (h *Host) Start(o cluster.Options) *Life {
 	w := h.world
 	l := &Life{host: h, skew: w.upTo(time.Minute)}
 	h.life = l
-	o.Name, o.ID = h.Name, cluster.LogID(w.Rand.Uint64()|1)
+	o.Name = h.Name
+	if o.ID == 0 {
+		o.ID = cluster.LogID(w.Rand.Uint64() | 1)
+	}
 	for _, other := range w.Hosts {
 		w.heard[route{other, h}] = w.now
 	}

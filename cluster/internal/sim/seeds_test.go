@@ -50,7 +50,8 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(1600)) // a town is small and short-lived
-	var next, restores, heard atomic.Int64
+	var next, restores, heard, delivered, erasures atomic.Int64
+	var states sync.Map // by reason: *atomic.Int64
 	var workers sync.WaitGroup
 	var failed atomic.Uint64
 	for range runtime.GOMAXPROCS(0) {
@@ -63,6 +64,12 @@ func TestSeeds(t *testing.T) {
 				town := play(seed, false)
 				restores.Add(int64(town.restores))
 				heard.Add(int64(town.heard))
+				delivered.Add(int64(town.delivered))
+				erasures.Add(int64(town.erasures))
+				for reason, n := range town.states {
+					count, _ := states.LoadOrStore(reason, new(atomic.Int64))
+					count.(*atomic.Int64).Add(int64(n))
+				}
 				if town.failed() {
 					failed.CompareAndSwap(0, seed)
 				}
@@ -76,7 +83,11 @@ func TestSeeds(t *testing.T) {
 		}
 		return
 	}
-	t.Logf("%d seeds: %d messages heard, %d snapshots restored", *seeds, heard.Load(), restores.Load())
+	t.Logf("%d seeds: %d messages heard, %d snapshots restored, %d messages read, %d times erased", *seeds, heard.Load(), restores.Load(), delivered.Load(), erasures.Load())
+	states.Range(func(reason, n any) bool {
+		t.Logf("%d times a reader was told %q", n.(*atomic.Int64).Load(), reason)
+		return true
+	})
 	if restores.Load() == 0 || heard.Load() == 0 {
 		t.Error("no snapshot was restored, or no message heard")
 	}
@@ -114,6 +125,9 @@ func play(seed uint64, tracing bool) (t *town) {
 	if t.Rand.IntN(2) == 0 {
 		t.limits = cluster.Limits{Packet: 300, Keep: 2000 + t.Rand.IntN(20_000), Hold: 1000 + t.Rand.IntN(20_000)}
 	}
+	if t.Rand.IntN(2) == 0 { // in all seeds it would take as long again
+		t.addReaders()
+	}
 	for i := range 2 + t.Rand.IntN(6) {
 		h := t.AddHost(fmt.Sprintf("node%d", i))
 		t.After(t.upTo(2*time.Second), func() { t.start(h) })
@@ -137,6 +151,7 @@ func play(seed uint64, tracing bool) (t *town) {
 	t.Noise, t.quiet = Noise{Delay: 20 * time.Millisecond}, t.Now()
 	t.Run(10*time.Second, t.failed) // restarts and pauses end
 	t.Run(15*time.Second, t.failed)
+	t.comeBack()
 	if !t.failed() {
 		t.checkConvergence()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/history"
 )
 
 // town is a world whose nodes have people and talk. It records what is true.
@@ -21,20 +22,29 @@ type town struct {
 	refs    int
 	quiet   time.Duration // when the network became good
 
-	failure         string
-	restores, heard int
+	rule      history.Rule // without readers nothing is recorded
+	memory    int64
+	chronicle chronicle
+	said      int
+	readers   []*reader
+	states    map[history.Reason]int // what readers were told
+
+	failure             string
+	restores, heard     int
+	delivered, erasures int
 }
 
 // resident is a node that runs on a host.
 type resident struct {
 	*people
-	talk *talk
+	talk    *talk
+	archive *archive // nil in towns without readers
 }
 
 func newTown(seed uint64, tracing bool) *town {
 	t := &town{
 		World: New(seed), lives: map[cluster.LogID]*people{}, running: map[*Host]*resident{},
-		owners: map[string]*people{}, left: map[string]time.Duration{}, told: map[toldKey]int{},
+		owners: map[string]*people{}, left: map[string]time.Duration{}, told: map[toldKey]int{}, chronicle: chronicle{}, states: map[history.Reason]int{},
 	}
 	t.Tracing = tracing
 	return t
@@ -52,24 +62,43 @@ func (t *town) failed() bool { return t.failure != "" }
 
 func (t *town) start(h *Host) {
 	r := &resident{people: newPeople(t, h), talk: newTalk(t, h)}
+	kinds := map[byte]cluster.Kind{cluster.TypeJoin: r.people, cluster.TypeLeave: r.people, cluster.TypeBroadcast: r.talk}
+	id := cluster.LogID(t.Rand.Uint64() | 1)
+	if len(t.readers) > 0 {
+		r.archive = newArchive(t, h, id)
+		maps.Copy(kinds, r.archive.kind.Types())
+	}
 	r.life = h.Start(cluster.Options{
-		Limits: t.limits, Version: byte(1 + t.Rand.IntN(2)),
-		Kinds:      map[byte]cluster.Kind{cluster.TypeJoin: r.people, cluster.TypeLeave: r.people, cluster.TypeBroadcast: r.talk},
+		Limits: t.limits, Version: byte(1 + t.Rand.IntN(2)), ID: id, Kinds: kinds,
 		OnConflict: func(err error) { t.fail("%s gives way: %v", h.Name, err) },
 	})
 	r.talk.life = r.life
-	r.desk.kind.Start(r.life.Node)
-	if t.Rand.IntN(8) > 0 {
-		r.desk.open()
-	} else {
-		t.After(t.upTo(5*time.Second), func() { r.life.do(r.desk.open) })
+	if r.archive != nil {
+		r.archive.start(r.life)
+		t.soon(r, r.archive.open)
 	}
+	r.desk.kind.Start(r.life.Node)
+	t.soon(r, r.desk.open)
 	t.lives[r.life.Node.ID()] = r.people
 	t.running[h] = r
 }
 
+// soon calls f now or, at times, when the node has run for a while.
+func (t *town) soon(r *resident, f func()) {
+	if t.Rand.IntN(8) > 0 {
+		f()
+	} else {
+		t.After(t.upTo(5*time.Second), func() { r.life.do(f) })
+	}
+}
+
 func (t *town) end(h *Host, end func()) {
 	end()
+	for _, r := range t.readers {
+		if r.at != nil && r.at == t.running[h].archive {
+			r.cut()
+		}
+	}
 	delete(t.running, h)
 }
 
