@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mycelium-rt/mycelium/hooks"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
+)
+
+// backEnd is a back end that answers with what decide returns, and keeps what it was asked.
+type backEnd struct {
+	*httptest.Server
+	secret string
+	decide func(hooks.Request) string
+
+	mu    sync.Mutex
+	asked []hooks.Request
+}
+
+func serveBackEnd(t *testing.T, decide func(hooks.Request) string) *backEnd {
+	t.Helper()
+	b := &backEnd{secret: hooks.NewSecret(), decide: decide}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := hooks.Verify(r, b.secret)
+		var q hooks.Request
+		if err == nil {
+			err = json.Unmarshal(body, &q)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		b.mu.Lock()
+		b.asked = append(b.asked, q)
+		b.mu.Unlock()
+		io.WriteString(w, b.decide(q)) //nolint:errcheck // the client's test fails
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+func (b *backEnd) hook(more string) string {
+	return fmt.Sprintf(`{"url":%q,"secret":%q,%s}`, b.URL, b.secret, more)
+}
+
+// last returns the last request of a kind.
+func (b *backEnd) last(kind string) (r hooks.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, q := range b.asked {
+		if q.Type == kind {
+			r = q
+		}
+	}
+	return r
+}
+
+// TestHooksOfInstances: who may create instances cannot have the server send requests into private networks, unless the
+// operator has said so; a change of hooks disconnects nobody.
+func TestHooksOfInstances(t *testing.T) {
+	b := serveBackEnd(t, func(r hooks.Request) string {
+		return fmt.Sprintf(`{"allow":%v,"reply":{"decided":%q}}`, r.Topic == "open", r.Instance)
+	})
+	lines, secret := withKey(t)
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	writeFile(t, file, lines)
+	s := start(t, "serve", "--config="+file)
+	api := caller{t, s.addr, secret}
+	body := `{"id":"made","type":"relay","hooks":[` + b.hook(`"on":["join"],"headers":["Cookie"]`) + `]}`
+	status, answer := api.call(http.MethodPost, "/instances", body)
+	if status != http.StatusUnprocessableEntity || !strings.Contains(answer, "/hooks/0/url") || !strings.Contains(answer, "/hooks/0/headers/0") {
+		t.Errorf("POST: %d %s", status, answer)
+	}
+	file2 := strings.Replace(lines, "private_jwks: true", "private_hooks: true", 1)
+	writeFile(t, file, file2)
+	s.hangup(t)
+	if status, answer := api.call(http.MethodPost, "/instances", body); status != http.StatusCreated || strings.Contains(answer, b.secret) {
+		t.Fatalf("POST with consent: %d %s", status, answer)
+	}
+	if status, answer := api.call(http.MethodGet, "/instances/made", ""); status != http.StatusOK || strings.Contains(answer, b.secret) || !strings.Contains(answer, `"secret":"***"`) {
+		t.Errorf("GET: %d %s", status, answer)
+	}
+	c, err := wstest.Dial(s.addr, "/socket/made/websocket?vsn=2.0.0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Drop() //nolint:errcheck // it is closed with the server
+	if reply := tryJoin(t, c, 1, "open"); !strings.Contains(reply, `{"response":{"decided":"made"},"status":"ok"}`) {
+		t.Errorf("allowed: %s", reply)
+	}
+	if reply := tryJoin(t, c, 2, "closed"); !strings.Contains(reply, `{"response":{"decided":"made"},"status":"error"}`) {
+		t.Errorf("refused: %s", reply)
+	}
+
+	for _, wrong := range []struct{ hooks, at string }{
+		{`[{"url":"https://example.com","secret":"***","on":["join"]}]`, "/hooks/0/secret"},
+		{`[{"url":"https://example.com","secret":"` + b.secret + `","on":["access"]}]`, "/hooks/0/on/0"},
+		{`[{"url":"https://example.com","secret_file":"/etc/passwd","on":["join"]}]`, "/hooks/0/secret_file"},
+		{`[{"url":"https://example.com","secret":"` + b.secret + `","on":["join"],"topic":["a"]}]`, "/hooks/0/topic"},
+		{`{"url":"https://example.com"}`, "/hooks"},
+	} {
+		if status, answer := api.call(http.MethodPatch, "/instances/made", `{"hooks":`+wrong.hooks+`}`); status != http.StatusUnprocessableEntity || !strings.Contains(answer, `"`+wrong.at+`"`) {
+			t.Errorf("PATCH %s: %d %s", wrong.hooks, status, answer)
+		}
+	}
+	if status, answer := api.call(http.MethodPatch, "/instances/made", `{"hooks":null}`); status != http.StatusOK {
+		t.Errorf("PATCH: %d %s", status, answer)
+	}
+	if reply := tryJoin(t, c, 3, "closed"); !strings.Contains(reply, `"error"`) {
+		t.Errorf("a connected client after the change: %s", reply)
+	}
+	after, err := wstest.Dial(s.addr, "/socket/made/websocket?vsn=2.0.0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer after.Drop() //nolint:errcheck // as above
+	if reply := tryJoin(t, after, 1, "closed"); !strings.Contains(reply, `"ok"`) {
+		t.Errorf("a client that connected after the change: %s", reply)
+	}
+}
+
+// TestHooksAndTokens: hooks know the claims of a token that the server has verified, and not the token.
+func TestHooksAndTokens(t *testing.T) {
+	b := serveBackEnd(t, func(hooks.Request) string { return `{"allow":true}` })
+	const secret = "0123456789abcdef0123456789abcdef"
+	file, secretFile := filepath.Join(t.TempDir(), "c.yaml"), filepath.Join(t.TempDir(), "hook")
+	writeFile(t, secretFile, b.secret+"\n")
+	writeFile(t, file, fmt.Sprintf("hooks:\n  - url: %s\n    secret_file: %s\n    on: [connect, join]\n", b.URL, secretFile))
+	environ := []string{"MYCELIUM_AUTH_SECRET=" + secret}
+	s := startWith(t, environ, "serve", "--config="+file, "--auth-join=*")
+	text := token(t, environ, "sign", "--sub=ada", "--ttl=1h")
+	c := dial(t, s, "&locale=en&token="+text)
+	tryJoin(t, c, 1, "room")
+	for _, kind := range []string{"connect", "join"} {
+		r := b.last(kind)
+		if !strings.Contains(string(r.Claims), `"sub":"ada"`) || r.Params["locale"] != "en" || r.Params["token"] != nil {
+			t.Errorf("%s: %+v", kind, r)
+		}
+	}
+}
+
+// TestHooksOfConfiguration: mistakes are found before the server starts, each at its place.
+func TestHooksOfConfiguration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	writeFile(t, file, `hooks:
+  - url: example.com
+    secret: x
+    on: [join]
+  - url: https://example.com
+    secret_file: /nowhere/secret
+    on: [access, leave]
+    timeout: 1h
+instances:
+  - {id: one, type: realtime, hooks: [{url: "http://127.0.0.1:1/", secret: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA, on: [event]}]}
+`)
+	problems := problemsOf(t, nil, "--config="+file)
+	for _, want := range []string{
+		file + ":2: hooks[0].url is not an address", file + ":3: hooks[0].secret is not base64",
+		file + ":7: hooks[1].on", `is "access", which only instances of type realtime ask`, `is "leave": it must be one of connect, join`,
+		file + ":8: hooks[1].timeout is 1h", `instances[0].hooks.0.on.0 is "event", which instances of type realtime do not ask`,
+	} {
+		if !strings.Contains(problems, want) {
+			t.Errorf("no %q in:\n%s", want, problems)
+		}
+	}
+	if n := strings.Count(problems, "hooks[0].url"); n != 1 {
+		t.Errorf("a problem is named %d times:\n%s", n, problems)
+	}
+	writeFile(t, file, "hooks:\n  - {url: \"https://example.com\", secret_file: /nowhere/secret, on: [join]}\n")
+	if problems := problemsOf(t, nil, "--config="+file); !strings.Contains(problems, "hooks[0].secret_file cannot be read") {
+		t.Error(problems)
+	}
+}
+
+// TestHooksOfRealtime: a back end says who may use a private channel; others go by their tokens.
+func TestHooksOfRealtime(t *testing.T) {
+	b := serveBackEnd(t, func(r hooks.Request) string {
+		if r.Type == "connect" {
+			return `{"allow":true}`
+		}
+		return fmt.Sprintf(`{"allow":%v,"write":false}`, r.Topic == "r" && strings.Contains(string(r.Claims), `"sub":"ada"`))
+	})
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	writeFile(t, file, "dialect: realtime\nhooks:\n  - "+b.hook(`"on":["connect","access"],"topics":["r"]`)+"\n")
+	environ := []string{"MYCELIUM_AUTH_SECRET=0123456789abcdef0123456789abcdef"}
+	s := startWith(t, environ, "serve", "--config="+file)
+	for sub, want := range map[string]string{"ada": joinedReply, "eve": "Unauthorized"} {
+		text := token(t, environ, "sign", "--sub="+sub, "--ttl=1h")
+		c := joinRealtime(t, s, "/realtime/v1/websocket?vsn=2.0.0&apikey="+text, `{"config":{"private":true,"broadcast":{"ack":true}}}`, want)
+		if r := b.last("access"); r.Topic != "r" || !strings.Contains(string(r.Claims), sub) {
+			t.Errorf("%+v", r)
+		}
+		if r := b.last("connect"); r.Params["apikey"] != nil || !strings.Contains(string(r.Claims), sub) {
+			t.Errorf("%+v", r)
+		}
+		c.Drop() //nolint:errcheck // it has served
+	}
+}
