@@ -17,9 +17,10 @@ import (
 
 const doctorUsage = `mycelium doctor checks what limits the number of connections of a server on this
 machine. For each limit it prints how many connections it allows, and how to raise
-it if it is too small. With the options of a cluster, as flags or in a file, it also
-checks whether the other nodes or the NATS servers can be reached. The exit code is
-1 if a limit is too small or a check fails.
+it if it is too small. With a configuration file it also checks the rules of the history
+against its memory. With the options of a cluster, as flags or in a file, it checks
+whether the other nodes or the NATS servers can be reached. The exit code is 1 if a
+limit is too small or a check fails.
 
 Usage:
 
@@ -29,7 +30,7 @@ Examples:
 
   mycelium doctor --connections 100000
   mycelium doctor --pid "$(pidof mycelium)"     the limits of a running server
-  mycelium doctor --config mycelium.yaml        also the cluster of a configuration
+  mycelium doctor --config mycelium.yaml        also the history and the cluster of a configuration
   mycelium doctor --json | jq '.checks[] | select(.status != "ok")'
 
 "mycelium serve --help" lists the options that begin with cluster.
@@ -86,6 +87,7 @@ func report(ctx context.Context, cfg *config.Config, connections int64, pid int,
 		fmt.Fprintln(stderr, "mycelium doctor:", err)
 		return 2
 	}
+	r.ExamineHistory(m, recordedBy(cfg))
 	examineCluster(ctx, cfg, &r)
 	if asJSON {
 		out := json.NewEncoder(stdout)

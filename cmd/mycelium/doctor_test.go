@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,4 +64,37 @@ func TestDoctorCommandLine(t *testing.T) {
 func fileExists(name string) bool {
 	_, err := os.Stat(name)
 	return err == nil
+}
+
+// TestDoctorHistory: the rules of a file are checked, and those of its instances.
+func TestDoctorHistory(t *testing.T) {
+	if !fileExists("/proc/sys") {
+		t.Skip("the doctor needs Linux")
+	}
+	file := filepath.Join(t.TempDir(), "mycelium.yaml")
+	const config = `history: {memory: 4MiB, rules: [{topics: ["room:*"]}, {topics: [news]}]}
+instances:
+- {id: talk, type: chat}
+- {id: quiet, type: chat, config: {backlog: 0}}
+- {id: shop, type: relay, history: [{messages: 100000}]}
+`
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"doctor", "--connections=1", "--json", "--config=" + file}, nil, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit %d: %s", code, &stderr)
+	}
+	var r doctor.Report
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range r.History[1:] {
+		got = append(got, fmt.Sprint(c.Name, " ", c.Status))
+	}
+	want := []string{"history.rules[0] advice", "history.rules[1] ok", "history of talk, rule 1 advice", "history of shop, rule 1 advice"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

@@ -45,7 +45,8 @@ type Check struct {
 
 // Fix is one way to change something.
 type Fix struct {
-	// Where it is done: "shell", "sysctl", "systemd", "docker", "kubernetes".
+	// Where it is done: "shell", "sysctl", "systemd", "docker", "kubernetes", "file" (the
+	// server's configuration).
 	Where string `json:"where"`
 	// Do is a command, or a line of a file that Where names.
 	Do string `json:"do"`
@@ -57,6 +58,8 @@ type Report struct {
 	GoodFor     int64   `json:"good_for"`    // that all checks allow
 	OK          bool    `json:"ok"`          // nothing is too small, and nothing has failed
 	Checks      []Check `json:"checks"`
+	// History are the checks of what is recorded; none if nothing is.
+	History []Check `json:"history,omitempty"`
 	// Cluster are the checks of the cluster named ClusterName; none without one.
 	ClusterName string  `json:"cluster_name,omitempty"`
 	Cluster     []Check `json:"cluster,omitempty"`

@@ -25,6 +25,12 @@ func (r Report) WriteText(w io.Writer) error {
 	} else {
 		fmt.Fprintf(&b, "%d of %d too small: good for %s connections as it is.\n", small, len(r.Checks), count(r.GoodFor))
 	}
+	if len(r.History) > 0 {
+		b.WriteString("\nFor what is recorded:\n\n")
+		for _, c := range r.History {
+			c.write(&b)
+		}
+	}
 	if len(r.Cluster) > 0 {
 		fmt.Fprintf(&b, "\nFor a node of the cluster %s:\n\n", r.ClusterName)
 		for _, c := range r.Cluster {
