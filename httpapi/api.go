@@ -13,6 +13,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/events"
+	"github.com/mycelium-rt/mycelium/internal/hooks"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
@@ -54,11 +56,18 @@ type Options struct {
 	// request that it forwards, "" for requests of clients. nil means that there are
 	// no other nodes.
 	Caller func(*http.Request) string
+	// Latest returns the API that serves now. A stream of events ends when that does not
+	// know its key any more. nil means that this one is not replaced.
+	Latest func() *API
 	// Before is an API of the same manager that this one replaces, whose
 	// idempotency keys stay valid. nil means there is none.
 	Before *API
 	// Now returns the time for idempotency keys. The default is time.Now.
 	Now func() time.Time
+}
+
+func init() {
+	hooks.TellEvents = func(api, told any) { api.(*API).events = told.(*events.Events) }
 }
 
 // API is an http.Handler that serves the API of a manager.
@@ -69,7 +78,8 @@ type API struct {
 	keys     []Key
 	log      *logging.Log
 	routes   []route
-	document []byte // openapi.json
+	document []byte         // openapi.json
+	events   *events.Events // what happens in instances; nil: it is not told
 	// bodyTimeout is how long a caller has for the body of a request: nothing else
 	// bounds one that drips.
 	bodyTimeout time.Duration

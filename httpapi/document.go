@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -55,6 +56,9 @@ func documentOf(routes []route) []byte {
 		}
 		if r.hasTopic() {
 			item["parameters"] = []any{ref("parameters", "id"), ref("parameters", "topic")}
+		}
+		if r.hasHook() {
+			item["parameters"] = []any{ref("parameters", "id"), ref("parameters", "hook")}
 		}
 		for i := range r.operations {
 			item[strings.ToLower(r.operations[i].method)] = r.operations[i].document()
@@ -113,7 +117,7 @@ func (o *operation) responses() map[string]any {
 	for _, s := range o.answers {
 		response := map[string]any{"description": s.about}
 		if s.schema != nil {
-			response["content"] = map[string]any{jsonType: map[string]any{"schema": s.schema}}
+			response["content"] = map[string]any{cmp.Or(s.media, jsonType): map[string]any{"schema": s.schema}}
 		}
 		if s.headers != nil {
 			response["headers"] = s.headers

@@ -47,6 +47,7 @@ type answerDoc struct {
 	about   string
 	schema  json.RawMessage // nil: there is no body
 	headers map[string]json.RawMessage
+	media   string // content type; "": JSON
 }
 
 func jsonBody(schema string) *requestBody { return &requestBody{[]string{jsonType}, schema} }
@@ -67,7 +68,7 @@ func listOf(schema string) json.RawMessage {
 
 // instanceAnswer is an instance with its revision.
 func instanceAnswer(status int, about string) answerDoc {
-	return answerDoc{status, about, ref("schemas", "Instance"), map[string]json.RawMessage{"ETag": ref("headers", "ETag")}}
+	return answerDoc{status: status, about: about, schema: ref("schemas", "Instance"), headers: map[string]json.RawMessage{"ETag": ref("headers", "ETag")}}
 }
 
 // done is an answer without a body.
@@ -98,7 +99,7 @@ func text(constraints string) json.RawMessage {
 
 // operations lists the whole API.
 func (a *API) operations() []operation {
-	return slices.Concat(a.operationsOfAll(), a.operationsOfOne(), a.operationsInside(), a.operationsOfAudiences(), a.operationsOfConnected(), a.operationsOfHistory())
+	return slices.Concat(a.operationsOfAll(), a.operationsOfOne(), a.operationsInside(), a.operationsOfAudiences(), a.operationsOfConnected(), a.operationsOfHistory(), a.operationsOfEvents())
 }
 
 // operationsOfAll are those without an instance.

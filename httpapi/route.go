@@ -29,7 +29,7 @@ func routesOf(operations []operation) (routes []route) {
 const idSegment = "{id}"
 
 // names are what a path names, unescaped.
-type names struct{ id, topic string }
+type names struct{ id, topic, hook string }
 
 // match returns what a path names, split before it was unescaped: an id with a
 // slash is an unknown id, not another path.
@@ -46,6 +46,8 @@ func (r *route) match(parts []string) (named names, ok bool) {
 			into = &named.id
 		case topicSegment:
 			into = &named.topic
+		case hookSegment:
+			into = &named.hook
 		default:
 			return names{}, false
 		}
@@ -82,6 +84,9 @@ func (r *route) hasID() bool { return slices.Contains(r.segments, idSegment) }
 
 // hasTopic reports whether the path has a topic.
 func (r *route) hasTopic() bool { return slices.Contains(r.segments, topicSegment) }
+
+// hasHook reports whether the path has the name of a hook.
+func (r *route) hasHook() bool { return slices.Contains(r.segments, hookSegment) }
 
 // isPublic reports whether a caller without a key may know of the path.
 func (r *route) isPublic() bool {

@@ -58,6 +58,7 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[audienceRequest]():     "Audience",
 	reflect.TypeFor[channels.UserInfo]():   "User",
 	reflect.TypeFor[signalRequest]():       "Signal",
+	reflect.TypeFor[replayRequest]():       "ReplayRequest",
 	reflect.TypeFor[typeAnswer]():          "Type",
 	reflect.TypeFor[channels.SocketInfo](): "Socket",
 	reflect.TypeFor[fielderr.Error]():      "FieldError",
@@ -86,11 +87,11 @@ func makeSchemas(t *testing.T) schema {
 		Anonymous: true, Mapper: mapType, LookupComment: comments(t, "httpapi", "instances", "channels", "fielderr", "history"),
 		Namer: func(t reflect.Type) string { return schemaNames[t] },
 	}
-	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, Sockets{}, Users{}, BatchResults{}, HistoryPage{}, Deleted{}, Problem{}, fielderr.Error{}} {
+	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, Sockets{}, Users{}, BatchResults{}, HistoryPage{}, Deleted{}, HookInfo{}, HookTest{}, Replay{}, DeadLetter{}, Problem{}, fielderr.Error{}} {
 		addSchemas(t, all, r.Reflect(answer))
 	}
 	r.RequiredFromJSONSchemaTags = true // what may be left out of a body is more than what Go leaves out
-	for _, body := range []any{instances.Spec{}, broadcastRequest{}, batchRequest{}, batchMessage{}, disconnectRequest{}, pushRequest{}, audienceRequest{}, signalRequest{}} {
+	for _, body := range []any{instances.Spec{}, broadcastRequest{}, batchRequest{}, batchMessage{}, disconnectRequest{}, pushRequest{}, audienceRequest{}, signalRequest{}, replayRequest{}} {
 		addSchemas(t, all, r.Reflect(body))
 	}
 	patch := patchOf(all["Spec"].(schema), all)

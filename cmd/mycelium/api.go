@@ -12,6 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/front"
+	internalhooks "github.com/mycelium-rt/mycelium/internal/hooks"
 	"github.com/mycelium-rt/mycelium/internal/observer"
 )
 
@@ -26,11 +27,12 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	api, err := httpapi.New(d.instances, httpapi.Options{
 		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, ShowHooks: hooks.Redact,
 		MaxBatch: cfg.API.MaxBatch, Logger: &d.log, Before: before,
-		Forward: d.forwardCall, Caller: front.CallerOf,
+		Forward: d.forwardCall, Caller: front.CallerOf, Latest: d.api.Load,
 	})
 	if err != nil {
 		return err
 	}
+	internalhooks.TellEvents(api, d.events)
 	d.api.Store(api)
 	if before != nil {
 		return d.observer.Recheck()

@@ -38,6 +38,9 @@ func commands() []command {
 		{"instances", "create, change and inspect instances of a running server", func(ctx context.Context, i invocation) int {
 			return remote(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},
+		{"hooks", "see, test and replay webhooks that are told; follow events", func(ctx context.Context, i invocation) int {
+			return manageHooks(ctx, i.args, i.environ, i.stdout, i.stderr)
+		}},
 		{"key", "make a key for the HTTP API, or show the one of a running server", func(_ context.Context, i invocation) int {
 			return keys(i.args, i.environ, i.stdout, i.stderr)
 		}},

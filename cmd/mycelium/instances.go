@@ -86,6 +86,7 @@ func (d *daemon) newManager() *instances.Manager {
 		Store: d.instanceStore(), Node: d.cluster.sharingNode(), Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
 		History: d.history,
 		Sockets: d.instanceSockets, Wrap: d.wrapSockets, Bus: d.cluster.bus(), Replicator: d.cluster.replicator(), Logger: &d.log, DrainTimeout: d.cfg.Drain.Timeout,
+		Began:   d.events.Begin,
 		Address: d.cluster.forwardAddress(), Elsewhere: d.cluster.elsewhere(),
 	})
 	register(m, realtime.Options{Verifier: d.realtimeTokens.current, Access: d.deciders.access})
@@ -116,6 +117,7 @@ func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 	if err := d.durable.load(ctx); err != nil {
 		return err
 	}
+	d.events.Resume(d.specOf)
 	return d.openAPI(d.cfg, first.keys)
 }
 

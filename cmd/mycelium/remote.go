@@ -155,15 +155,7 @@ func remote(ctx context.Context, args, environ []string, stdout, stderr io.Write
 	}
 	defer c.client.Close()
 	if err := what.run(c); err != nil {
-		failed(stderr, "instances", err)
-		var refused *apiclient.Error
-		if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && c.keyless != nil {
-			fmt.Fprintf(stderr, "No key was sent: neither --key nor MYCELIUM_KEY is set, and %v.\n", c.keyless)
-		}
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			fmt.Fprintln(stderr, "\"mycelium serve\" starts a server; --server or MYCELIUM_SERVER names another one.")
-		}
-		return 1
+		return failedRemote(stderr, "instances", err, c.keyless)
 	}
 	return 0
 }
@@ -187,6 +179,20 @@ func (c *instancesCall) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.socket, "socket", "", "one `socket`, as \"sockets\" names it")
 	flags.BoolVar(&c.noReconnect, "no-reconnect", false, "disconnect: clients do not connect again by themselves")
 	flags.StringVar(&c.once, "idempotency-key", "", "a `key` that you choose: the same call with it again does nothing, and prints what the first did")
+}
+
+// failedRemote reports the error of a call to a server, and returns the exit code for it.
+// keyless is why no key was sent; nil: one was.
+func failedRemote(stderr io.Writer, command string, err, keyless error) int {
+	failed(stderr, command, err)
+	var refused *apiclient.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && keyless != nil {
+		fmt.Fprintf(stderr, "No key was sent: neither --key nor MYCELIUM_KEY is set, and %v.\n", keyless)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		fmt.Fprintln(stderr, "\"mycelium serve\" starts a server; --server or MYCELIUM_SERVER names another one.")
+	}
+	return 1
 }
 
 // defaultServer is the address of a server with default options.

@@ -22,6 +22,7 @@ import (
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/events"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 	"github.com/mycelium-rt/mycelium/internal/metrics"
 	"github.com/mycelium-rt/mycelium/internal/observer"
@@ -45,7 +46,8 @@ type daemon struct {
 	deciders       deciders
 	realtimeTokens realtimeTokens
 	store          instances.Store
-	cluster        *clusterNode // nil: this is a single node
+	events         *events.Events // what happens in instances, and who is told
+	cluster        *clusterNode   // nil: this is a single node
 	instances      *instances.Manager
 	history        *history.Store              // what instances record
 	durable        *durableHistory             // nil: rules cannot be durable
@@ -196,7 +198,7 @@ func (d *daemon) closeAll(ctx context.Context) error {
 	if d.observer != nil {
 		err = d.observer.Close(ctx)
 	}
-	return errors.Join(err, d.instances.Close(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave())
+	return errors.Join(err, d.instances.Close(ctx), d.closeEvents(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave())
 }
 
 // open makes the endpoint and what it serves.
@@ -221,6 +223,7 @@ func (d *daemon) open(first *loaded) (err error) {
 	if !d.cfg.Cluster.Enabled() {
 		d.openDurable(nil)
 	}
+	d.events = d.newEvents()
 	d.instances = d.newManager()
 	return nil
 }

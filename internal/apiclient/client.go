@@ -83,11 +83,7 @@ func (c *Client) Do(ctx context.Context, r Request) (json.RawMessage, error) {
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err // the user knows the URL
-		}
-		return nil, fmt.Errorf("no answer from %s: %w", strings.TrimSuffix(c.base, "/api"), err)
+		return nil, c.noAnswer(err)
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
@@ -97,11 +93,24 @@ func (c *Client) Do(ctx context.Context, r Request) (json.RawMessage, error) {
 	if answer.StatusCode < 300 {
 		return body, nil
 	}
+	return nil, c.problem(answer, body)
+}
+
+func (c *Client) noAnswer(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err // the user knows the URL
+	}
+	return fmt.Errorf("no answer from %s: %w", strings.TrimSuffix(c.base, "/api"), err)
+}
+
+// problem returns the error of an answer that is not a success.
+func (c *Client) problem(answer *http.Response, body []byte) error {
 	problem := &Error{Status: answer.StatusCode}
 	if json.Unmarshal(body, problem) != nil || problem.Title == "" {
-		return nil, fmt.Errorf("%s answered %s: is it a mycelium server with an API?", strings.TrimSuffix(c.base, "/api"), answer.Status)
+		return fmt.Errorf("%s answered %s: is it a mycelium server with an API?", strings.TrimSuffix(c.base, "/api"), answer.Status)
 	}
-	return nil, problem
+	return problem
 }
 
 func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) {

@@ -99,7 +99,7 @@ var Rules = []Rule{
 		"instances stands on channels; servers, pages and configuration stand on it"), "instances/realtime"),
 	layer("instances/realtime", []string{"auth", "channels", "history", "instances", "internal/logging", "presence", "units", "wire"},
 		"the type for Supabase's clients takes tokens in messages, so it verifies them itself"),
-	layer("httpapi", []string{"channels", "fielderr", "history", "instances", "internal/bearer", "internal/logging", "internal/strictjson"},
+	layer("httpapi", []string{"channels", "fielderr", "history", "instances", "internal/bearer", "internal/events", "internal/hooks", "internal/logging", "internal/strictjson"},
 		"the API is a face of the manager: what it can do, an embedder can"),
 	layer("internal/strictjson", []string{"fielderr", "internal/nearest", "units", "wire"},
 		"strictjson decodes what it is told to; of wire it takes the checks of JSON"),

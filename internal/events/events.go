@@ -23,7 +23,7 @@ type Options struct {
 	// Limit is how many bytes of events of an instance wait at most. Default
 	// DefaultLimit.
 	Limit int64
-	// Hooks returns the hooks of an instance that are told of events.
+	// Hooks returns the hooks of an instance that are told of events; nil: there are none.
 	Hooks func(instances.Spec) ([]Hook, error)
 	Log   *logging.Log
 	// Now is the clock of events; nil: time.Now.
@@ -48,6 +48,7 @@ type Events struct {
 	options Options         // static
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
+	work    sync.WaitGroup
 
 	mu      sync.Mutex
 	streams map[string]*Stream // guarded by mu, by instance
@@ -70,7 +71,7 @@ func New(o Options) *Events {
 // Begin is called with each life of an instance before it serves clients, and when its
 // hooks have changed.
 func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
-	hooks, err := e.options.Hooks(spec)
+	hooks, err := e.hooksOf(spec)
 	if err != nil {
 		return err
 	}
@@ -175,10 +176,36 @@ func (e *Events) forget(id string, s *Stream, f *Follower) {
 	}
 }
 
-// Resume opens the streams that the process before has left, whose instances do not run
-// here, so that hooks are told the rest. specOf returns the spec of an instance; events of
-// one that does not exist are removed.
-func (e *Events) Resume(specOf func(id string) (instances.Spec, bool)) error {
+// SpecOf returns the spec of an instance, instances.ErrNotFound if there is none, or
+// another error if that is not known now.
+type SpecOf func(id string) (instances.Spec, error)
+
+// sweepEvery is how often instances are looked for that do not exist any more.
+const sweepEvery = 30 * time.Second
+
+// Resume has hooks told what the process before has left, also of instances that do not
+// run here, and forgets the events of instances that do not exist any more. It is called
+// when the instances are open.
+func (e *Events) Resume(specOf SpecOf) {
+	e.work.Go(func() {
+		for {
+			e.report(e.resumeAll(specOf))
+			e.sweep(specOf)
+			if !sleep(e.ctx, sweepEvery) {
+				return
+			}
+		}
+	})
+}
+
+func (e *Events) report(err error) {
+	if err != nil {
+		e.options.Log.Error("events that wait cannot be told").Err(err).Write()
+	}
+}
+
+// resumeAll opens streams that have a directory and are not open.
+func (e *Events) resumeAll(specOf SpecOf) error {
 	if e.options.Dir == "" {
 		return nil
 	}
@@ -193,17 +220,21 @@ func (e *Events) Resume(specOf func(id string) (instances.Spec, bool)) error {
 	return errors.Join(errs...)
 }
 
-func (e *Events) resume(id string, specOf func(string) (instances.Spec, bool)) error {
+func (e *Events) resume(id string, specOf SpecOf) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.streams[id] != nil || e.closed {
 		return nil
 	}
-	spec, ok := specOf(id)
-	if !ok {
+	spec, err := specOf(id)
+	switch {
+	case errors.Is(err, instances.ErrNotFound):
+		e.options.Log.Warn("events of an instance that does not exist any more are removed").Str("instance", id).Write()
 		return os.RemoveAll(filepath.Join(e.options.Dir, id))
+	case err != nil:
+		return nil //nolint:nilerr // it is asked again
 	}
-	hooks, err := e.options.Hooks(spec)
+	hooks, err := e.hooksOf(spec)
 	if err != nil || len(hooks) == 0 {
 		return err
 	}
@@ -214,34 +245,41 @@ func (e *Events) resume(id string, specOf func(string) (instances.Spec, bool)) e
 	return s.setHooks(hooks)
 }
 
-// Sweep ends the streams of instances that do not exist any more and have told all.
-func (e *Events) Sweep(exists func(id string) bool) {
+// hooksOf returns the hooks of an instance.
+func (e *Events) hooksOf(spec instances.Spec) ([]Hook, error) {
+	if e.options.Hooks == nil {
+		return nil, nil
+	}
+	return e.options.Hooks(spec)
+}
+
+// sweep ends the streams of instances that do not exist any more and have told all.
+func (e *Events) sweep(specOf SpecOf) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for id, s := range e.streams {
-		if exists(id) || s.listeners.oldest(s.log.Next()) < s.log.Next() {
+		if _, err := specOf(id); !errors.Is(err, instances.ErrNotFound) || s.listeners.oldest(s.log.Next()) < s.log.Next() {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		s.endHooks(ctx)
 		delete(e.streams, id)
-		if err := errors.Join(s.close(), removeDir(s.options.Dir)); err != nil {
-			e.options.Log.Error("the outbox of events cannot be removed").Err(err).Str("instance", id).Write()
-		}
+		e.report(errors.Join(s.close(), removeDir(s.options.Dir)))
 	}
 }
 
 // Close delivers what it can until ctx ends, and closes all streams. What is left in a
 // directory is delivered by the next process. The instances must have ended.
 func (e *Events) Close(ctx context.Context) error {
+	e.cancel()
+	e.work.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return nil
 	}
 	e.closed = true
-	e.cancel()
 	var all sync.WaitGroup
 	for _, s := range e.streams {
 		all.Go(func() { s.endHooks(ctx) })

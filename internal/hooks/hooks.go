@@ -8,6 +8,10 @@ package hooks
 
 import "net"
 
+// TellEvents has an API, an *httpapi.API, serve events. told is an *events.Events. It is
+// called before the API serves.
+var TellEvents func(api, told any)
+
 // OwnStats returns the counters of an endpoint without those of its guests. It takes
 // a *channels.Endpoint and returns a channels.Stats. For a host, these include what
 // was refused before the endpoint knew which guest was meant.

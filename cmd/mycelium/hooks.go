@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/mycelium-rt/mycelium/internal/apiclient"
+)
+
+const hooksUsage = `mycelium hooks shows the webhooks of an instance that are told of events, tests and
+replays them, and follows events without a webhook. ID is that of the instance:
+default is the one at the socket path itself.
+
+Usage:
+
+  mycelium hooks list ID
+  mycelium hooks test ID HOOK
+  mycelium hooks dead ID HOOK
+        Prints the events that the back end has refused, one a line.
+  mycelium hooks replay ID HOOK --dead
+        Sends these once more.
+  mycelium hooks replay ID HOOK --after EVENT-ID
+        Sends all events again that follow this one, as far as they are kept.
+  mycelium hooks follow ID [--type T] [--topic PATTERN] [--event PATTERN] [--after EVENT-ID]
+        Prints events as they happen, one a line, until it is interrupted.
+
+Flags:
+
+`
+
+// hooksCall is one command line of "mycelium hooks".
+type hooksCall struct {
+	ctx    context.Context
+	client *apiclient.Client
+	stdout io.Writer
+	args   []string
+
+	asJSON, dead          bool
+	after                 string
+	types, topics, events []string
+}
+
+// hooksVerbs describes each verb and its number of arguments.
+var hooksVerbs = map[string]struct {
+	args int
+	run  func(*hooksCall) error
+}{
+	"list":   {1, (*hooksCall).list},
+	"test":   {2, (*hooksCall).test},
+	"dead":   {2, (*hooksCall).listDead},
+	"replay": {2, (*hooksCall).replay},
+	"follow": {1, (*hooksCall).follow},
+}
+
+// manageHooks carries out "mycelium hooks".
+func manageHooks(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	c := &hooksCall{ctx: ctx, stdout: stdout}
+	flags := pflag.NewFlagSet("hooks", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER sets it too")
+	key := flags.String("key", "", "API `key`; better set in the environment: MYCELIUM_KEY. Default: the key that a server on this machine made for itself")
+	flags.BoolVar(&c.asJSON, "json", false, "list: print the server's answer")
+	flags.BoolVar(&c.dead, "dead", false, "replay: the events that the back end has refused")
+	flags.StringVar(&c.after, "after", "", "replay, follow: the `id` of the event before the first")
+	flags.StringArrayVar(&c.types, "type", nil, "follow: only events of this `type`; may be repeated")
+	flags.StringArrayVar(&c.topics, "topic", nil, "follow: only topics of this `pattern`; may be repeated")
+	flags.StringArrayVar(&c.events, "event", nil, "follow: only messages with events of this `pattern`; may be repeated")
+	err := flags.Parse(args)
+	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
+		fmt.Fprint(stdout, hooksUsage, flags.FlagUsagesWrapped(80))
+		return 0
+	}
+	what, known := hooksVerbs[verb]
+	c.args = flags.Args()
+	var keyless error
+	switch {
+	case err != nil:
+	case !known:
+		err = unknownCommand(verb, slices.Sorted(maps.Keys(hooksVerbs)))
+	case len(c.args) != what.args:
+		err = fmt.Errorf("%s: wrong number of arguments; usage: %s", verb, usageIn(hooksUsage, "hooks", verb))
+	case verb == "replay" && c.dead == (c.after != ""):
+		err = errors.New("replay: what? --dead or --after EVENT-ID")
+	default:
+		k, why := keyFor(serverURL(*server), *key, environ)
+		keyless = why
+		c.client, err = apiclient.New(k.Server, k.Secret)
+	}
+	if err != nil {
+		return misused(stderr, "hooks", err)
+	}
+	defer c.client.Close()
+	if err := what.run(c); err != nil {
+		return failedRemote(stderr, "hooks", err, keyless)
+	}
+	return 0
+}
+
+// usageIn returns the first help line of a verb.
+func usageIn(usage, command, verb string) string {
+	begin := "mycelium " + command + " " + verb
+	for line := range strings.Lines(usage) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, begin+" ") {
+			return line
+		}
+	}
+	return begin
+}
+
+// ask sends a request and decodes the answer.
+func (c *hooksCall) ask(r apiclient.Request, into any) error {
+	body, err := c.client.Do(c.ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("the answer is not as expected: %w", err)
+	}
+	return nil
+}
+
+// hookPath returns the path of what is asked of the hook.
+func (c *hooksCall) hookPath(what string) string {
+	return apiclient.Instance(c.args[0], "hooks", c.args[1], what)
+}
+
+func (c *hooksCall) list() error {
+	var answer struct {
+		Hooks []struct {
+			Name                                        string
+			Events                                      []string
+			Waiting, Delivered, Refused, Lost, Requests uint64
+			LagMS                                       int64  `json:"lag_ms"`
+			LastError                                   string `json:"last_error"`
+		}
+	}
+	path := apiclient.Instance(c.args[0], "hooks")
+	if c.asJSON {
+		body, err := c.client.Do(c.ctx, apiclient.Request{Method: http.MethodGet, Path: path})
+		if err != nil {
+			return err
+		}
+		_, err = c.stdout.Write(body)
+		return err
+	}
+	if err := c.ask(apiclient.Request{Method: http.MethodGet, Path: path}, &answer); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "HOOK\tDELIVERED\tWAITING\tLAG\tREFUSED\tLOST\tEVENTS\tLAST ERROR")
+	for _, h := range answer.Hooks {
+		lag := (time.Duration(h.LagMS) * time.Millisecond).Round(time.Second)
+		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\n", h.Name, h.Delivered, h.Waiting, lag, h.Refused, h.Lost, strings.Join(h.Events, ","), h.LastError)
+	}
+	return table.Flush()
+}
+
+// errTest is returned when a back end does not take a test.
+type errTest string
+
+func (e errTest) Error() string { return "the back end has not taken the test: " + string(e) }
+
+func (c *hooksCall) test() error {
+	var answer struct {
+		OK     bool
+		TookMS int64 `json:"took_ms"`
+		Error  string
+	}
+	if err := c.ask(apiclient.Request{Method: http.MethodPost, Path: c.hookPath("test")}, &answer); err != nil {
+		return err
+	}
+	if !answer.OK {
+		return errTest(answer.Error)
+	}
+	fmt.Fprintf(c.stdout, "the back end has taken the test, in %d ms\n", answer.TookMS)
+	return nil
+}
+
+func (c *hooksCall) listDead() error {
+	var answer struct {
+		DeadLetters []json.RawMessage `json:"dead_letters"`
+	}
+	if err := c.ask(apiclient.Request{Method: http.MethodGet, Path: c.hookPath("dead"), Query: url.Values{"limit": {"1000"}}}, &answer); err != nil {
+		return err
+	}
+	for _, l := range answer.DeadLetters {
+		fmt.Fprintf(c.stdout, "%s\n", l)
+	}
+	return nil
+}
+
+func (c *hooksCall) replay() error {
+	body := map[string]any{"dead": true}
+	if c.after != "" {
+		body = map[string]any{"after": c.after}
+	}
+	var answer struct{ Delivered, Refused int }
+	if err := c.ask(apiclient.Request{Method: http.MethodPost, Path: c.hookPath("replay"), Body: body}, &answer); err != nil {
+		return err
+	}
+	if c.after != "" {
+		fmt.Fprintln(c.stdout, "the events are sent again")
+		return nil
+	}
+	fmt.Fprintln(c.stdout, strconv.Itoa(answer.Delivered)+" delivered, "+strconv.Itoa(answer.Refused)+" refused again")
+	return nil
+}
+
+func (c *hooksCall) follow() error {
+	query := url.Values{"type": c.types, "topic": c.topics, "event": c.events}
+	for name, values := range query {
+		if len(values) == 0 {
+			query.Del(name)
+		}
+	}
+	if c.after != "" {
+		query.Set("after", c.after)
+	}
+	return c.client.Follow(c.ctx, c.args[0], query, func(event json.RawMessage) error {
+		_, err := fmt.Fprintf(c.stdout, "%s\n", event)
+		return err
+	})
+}
