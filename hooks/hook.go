@@ -42,7 +42,7 @@ type Hook struct {
 	Secret string `json:"secret,omitempty"`
 	// SecretFile is a file with the secret, in place of Secret. A spec cannot name one.
 	SecretFile string `json:"secret_file,omitempty"`
-	// On says what the back end decides.
+	// On says what the back end decides, and what it is told.
 	On []string `json:"on"`
 	// Topics are patterns of the topics that the hook is for; all if there are none. They do not matter for what
 	// concerns a whole connection.
@@ -51,7 +51,8 @@ type Hook struct {
 	Events []string `json:"events,omitempty"`
 	// Headers are the header fields of the client's handshake that requests carry.
 	Headers []string `json:"headers,omitempty"`
-	// Timeout bounds how long a client waits for a decision. Default 3 s, at most 30 s.
+	// Timeout bounds how long a client waits for a decision. Default 3 s, at most 30 s. A back end has at least 10 s
+	// to take events.
 	Timeout units.Duration `json:"timeout,omitempty"`
 	// Concurrency bounds the requests in flight. Default 100, at most 10,000. Eight times as many may wait.
 	Concurrency int `json:"concurrency,omitempty"`
@@ -138,8 +139,8 @@ func (h *Hook) check() (wrong fielderr.List) {
 		wrong.Add("/on", "is missing: what the back end decides or is told, like [\"connect\", \"join\"]")
 	}
 	for i, on := range h.On {
-		if !slices.Contains(decisions, on) {
-			wrong.Add(fmt.Sprintf("/on/%d", i), "is %q: it must be one of %s", on, strings.Join(decisions, ", "))
+		if !slices.Contains(decisions, on) && !slices.Contains(told, on) {
+			wrong.Add(fmt.Sprintf("/on/%d", i), "is %q: it must be one of %s, to decide, or of %s, to be told", on, strings.Join(decisions, ", "), strings.Join(told, ", "))
 		}
 	}
 	wrong = append(wrong, checkPatterns("/topics", h.Topics)...)

@@ -42,9 +42,6 @@ func (m *Manager) build(one *member, kind *Type, spec Spec) (in *Instance, err e
 	if err == nil {
 		in.sockets, err = in.socketOptions(so, spec)
 	}
-	if err == nil && m.options.Began != nil && !one.trial {
-		err = m.options.Began(in, spec)
-	}
 	if err != nil {
 		in.discard()
 		return nil, err
@@ -146,7 +143,11 @@ func (in *Instance) socketOptions(so channels.SocketOptions, spec Spec) (channel
 	if w, ok := in.logic.(Watcher); ok {
 		so.Opened, so.Closed = w.Connected, w.Gone
 	}
-	return in.wrap(so, spec)
+	so, err := in.wrap(so, spec)
+	if began := in.owner.manager.options.Began; err == nil && began != nil && !in.owner.trial {
+		err = in.guard("Options.Began", func() error { return began(in, spec) })
+	}
+	return so, err
 }
 
 // wrap calls Options.Wrap.

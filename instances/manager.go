@@ -75,7 +75,8 @@ type Options struct {
 	// with a bus record nothing.
 	History *history.Store
 	// Began, if not nil, is called with each life of an instance before it serves clients,
-	// and may observe it (see [Instance.Observe]). An error ends the life.
+	// and again when its hooks change. It may observe the life: see [Instance.Observe]. An
+	// error refuses the life, or the change.
 	Began func(*Instance, Spec) error
 	// Logger gets what happens to instances, as channels.Options.Logger does; nil
 	// writes errors to standard error.

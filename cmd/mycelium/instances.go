@@ -117,7 +117,7 @@ func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 	if err := d.durable.load(ctx); err != nil {
 		return err
 	}
-	d.events.Resume(d.specOf)
+	d.events.Resume(d.infoOf)
 	return d.openAPI(d.cfg, first.keys)
 }
 

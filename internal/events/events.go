@@ -24,7 +24,8 @@ type Options struct {
 	// DefaultLimit.
 	Limit int64
 	// Hooks returns the hooks of an instance that are told of events; nil: there are none.
-	Hooks func(instances.Spec) ([]Hook, error)
+	// declared says whether the server's own configuration declares the instance.
+	Hooks func(spec instances.Spec, declared bool) ([]Hook, error)
 	Log   *logging.Log
 	// Now is the clock of events; nil: time.Now.
 	Now func() time.Time
@@ -71,7 +72,7 @@ func New(o Options) *Events {
 // Begin is called with each life of an instance before it serves clients, and when its
 // hooks have changed.
 func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
-	hooks, err := e.hooksOf(spec)
+	hooks, err := e.hooksOf(spec, in.Declared())
 	if err != nil {
 		return err
 	}
@@ -176,9 +177,9 @@ func (e *Events) forget(id string, s *Stream, f *Follower) {
 	}
 }
 
-// SpecOf returns the spec of an instance, instances.ErrNotFound if there is none, or
+// InfoOf returns what is known of an instance, instances.ErrNotFound if there is none, or
 // another error if that is not known now.
-type SpecOf func(id string) (instances.Spec, error)
+type InfoOf func(id string) (instances.Info, error)
 
 // sweepEvery is how often instances are looked for that do not exist any more.
 const sweepEvery = 30 * time.Second
@@ -186,11 +187,11 @@ const sweepEvery = 30 * time.Second
 // Resume has hooks told what the process before has left, also of instances that do not
 // run here, and forgets the events of instances that do not exist any more. It is called
 // when the instances are open.
-func (e *Events) Resume(specOf SpecOf) {
+func (e *Events) Resume(infoOf InfoOf) {
 	e.work.Go(func() {
 		for {
-			e.report(e.resumeAll(specOf))
-			e.sweep(specOf)
+			e.report(e.resumeAll(infoOf))
+			e.sweep(infoOf)
 			if !sleep(e.ctx, sweepEvery) {
 				return
 			}
@@ -205,7 +206,7 @@ func (e *Events) report(err error) {
 }
 
 // resumeAll opens streams that have a directory and are not open.
-func (e *Events) resumeAll(specOf SpecOf) error {
+func (e *Events) resumeAll(infoOf InfoOf) error {
 	if e.options.Dir == "" {
 		return nil
 	}
@@ -215,18 +216,18 @@ func (e *Events) resumeAll(specOf SpecOf) error {
 	}
 	errs := []error{err}
 	for _, entry := range entries {
-		errs = append(errs, e.resume(entry.Name(), specOf))
+		errs = append(errs, e.resume(entry.Name(), infoOf))
 	}
 	return errors.Join(errs...)
 }
 
-func (e *Events) resume(id string, specOf SpecOf) error {
+func (e *Events) resume(id string, infoOf InfoOf) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.streams[id] != nil || e.closed {
 		return nil
 	}
-	spec, err := specOf(id)
+	i, err := infoOf(id)
 	switch {
 	case errors.Is(err, instances.ErrNotFound):
 		e.options.Log.Warn("events of an instance that does not exist any more are removed").Str("instance", id).Write()
@@ -234,7 +235,7 @@ func (e *Events) resume(id string, specOf SpecOf) error {
 	case err != nil:
 		return nil //nolint:nilerr // it is asked again
 	}
-	hooks, err := e.hooksOf(spec)
+	hooks, err := e.hooksOf(i.Spec, i.Declared)
 	if err != nil || len(hooks) == 0 {
 		return err
 	}
@@ -246,19 +247,19 @@ func (e *Events) resume(id string, specOf SpecOf) error {
 }
 
 // hooksOf returns the hooks of an instance.
-func (e *Events) hooksOf(spec instances.Spec) ([]Hook, error) {
+func (e *Events) hooksOf(spec instances.Spec, declared bool) ([]Hook, error) {
 	if e.options.Hooks == nil {
 		return nil, nil
 	}
-	return e.options.Hooks(spec)
+	return e.options.Hooks(spec, declared)
 }
 
 // sweep ends the streams of instances that do not exist any more and have told all.
-func (e *Events) sweep(specOf SpecOf) {
+func (e *Events) sweep(infoOf InfoOf) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for id, s := range e.streams {
-		if _, err := specOf(id); !errors.Is(err, instances.ErrNotFound) || s.listeners.oldest(s.log.Next()) < s.log.Next() {
+		if _, err := infoOf(id); !errors.Is(err, instances.ErrNotFound) || s.listeners.oldest(s.log.Next()) < s.log.Next() {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())

@@ -135,7 +135,7 @@ func startServer(t testing.TB, dir string, hooks ...events.Hook) *server {
 	s := &server{t: t, endpoint: channelstest.Start(t, channels.Options{})}
 	s.events = events.New(events.WithSnapshots(events.Options{
 		Dir: dir, Log: logging.NewLog(&quiet), Limit: 16 << 20,
-		Hooks: func(instances.Spec) ([]events.Hook, error) { return hooks, nil },
+		Hooks: func(instances.Spec, bool) ([]events.Hook, error) { return hooks, nil },
 	}, 100))
 	s.manager = instances.New(s.endpoint.Endpoint, instances.Options{Began: s.events.Begin})
 	s.manager.Register(relay.Type())
