@@ -161,7 +161,19 @@ func (m *Manager) historyOf(one *member, kind *Type) *history.Space {
 	if one.trial || m.ownHistory && m.options.Bus != nil && one.spreads(kind) {
 		return nil
 	}
-	return m.options.History.Open(one.id)
+	sp := m.options.History.Open(one.id)
+	if m.sharesHistory(one, kind) {
+		if err := sp.Share(); err != nil {
+			m.log.Error("the history of an instance is lost when another node takes it over").Err(err).Str("instance", one.id).Write()
+		}
+	}
+	return sp
+}
+
+// sharesHistory reports whether the other nodes have the history of an instance that one
+// node runs, so that it is still there when another of them takes over the instance.
+func (m *Manager) sharesHistory(one *member, kind *Type) bool {
+	return m.nodes != nil && !m.ownHistory && !one.declared && !one.trial && !one.spreads(kind)
 }
 
 // applyHistory applies the rules of an instance's spec, or else those of its type.

@@ -119,6 +119,9 @@ func (n *nodes) adopt(one *member, r record, revision uint64) {
 	if err != nil {
 		m.log.Error("this node cannot run an instance of the cluster").Err(err).Str("instance", one.id).Write()
 	}
+	if kind != nil && m.sharesHistory(one, kind) {
+		m.applyHistory(one, kind, &r.Spec) // its messages come whether or not it runs here
+	}
 	if changed {
 		m.notifyWatchers(one, EventUpdated, "")
 	}

@@ -44,6 +44,12 @@ const atTalk = "/socket/talk/websocket?vsn=2.0.0"
 // does: JetStream may be electing a leader, or the instance may be moving.
 func joinTalk(t *testing.T, n *node) *member {
 	t.Helper()
+	return joinTalkWith(t, n, `"history":null`)
+}
+
+// joinTalkWith is joinTalk with a further field in the params of the join.
+func joinTalkWith(t *testing.T, n *node, params string) *member {
+	t.Helper()
 	var m *member
 	wait(t, "a join through "+n.name, func() bool {
 		c, err := wstest.Dial(n.addr, atTalk, nil)
@@ -52,7 +58,7 @@ func joinTalk(t *testing.T, n *node) *member {
 		}
 		c.Timeout = patience
 		m = &member{c, "room:1"}
-		m.write(t, `["1","1","room:1","phx_join",{"user":"guest-of-%s"}]`, n.name)
+		m.write(t, `["1","1","room:1","phx_join",{"user":"guest-of-%s",%s}]`, n.name, params)
 		for {
 			_, data, err := c.ReadMessage()
 			if err != nil {
@@ -73,7 +79,8 @@ func joinTalk(t *testing.T, n *node) *member {
 
 // TestSharedInstances: three processes know the same instances, whichever was asked to
 // create them; clients of an instance connect to any node; its owner hands it over when
-// it is stopped, and another takes it when the owner is killed, with what was saved.
+// it is stopped, and another takes it when the owner is killed, with what was saved, and
+// clients that come back are sent what they missed.
 // It takes half a minute: a node that is killed is given up after 14 s.
 func TestSharedInstances(t *testing.T) {
 	t.Parallel()
@@ -119,12 +126,24 @@ func TestSharedInstances(t *testing.T) {
 	c.write(t, `["1","2","room:1","new_msg",{"body":"saved"}]`)
 	expect(t, c.Client, `"status":"ok"`)
 	time.Sleep(3 * time.Second) // chat.SaveAfter and the store's time
+	follower := joinTalkWith(t, rest[0], `"history":{}`)
+	_, mark := untilMark(t, follower.Client)
+	_ = follower.Drop()
+	c.write(t, `["1","3","room:1","new_msg",{"body":"missed"}]`)
+	expect(t, c.Client, `"status":"ok"`)
 	rest = s.end(t, next, func(n *node) { n.kill() })
 	began = time.Now()
 	wait(t, "another node has it", func() bool { i, ok := rest[0].shown(t, "talk"); return ok && i.Node != next && i.Node != "" })
 	awaitRunning(t, rest, "talk")
 	t.Logf("taken over %s after a kill", time.Since(began))
 	s.assertBacklog(t, rest, "hello from a", "saved")
+	for _, n := range rest { // what was said last, and not saved, other nodes had too
+		follower = joinTalkWith(t, n, `"history":{"after":"`+mark+`"}`)
+		got := readUntil(t, follower.Client, `"history_mark"`)
+		if !strings.Contains(got, `"recovered":true`) || !strings.Contains(got, `"missed"`) {
+			t.Errorf("through %s a client that comes back got %s", n.name, got)
+		}
+	}
 
 	if status, text := rest[0].call(t, http.MethodDelete, "/api/instances/talk", ""); status != http.StatusNoContent {
 		t.Fatalf("%d %s", status, text)
@@ -135,6 +154,20 @@ func TestSharedInstances(t *testing.T) {
 			return status == http.StatusNotFound
 		})
 	}
+}
+
+// readUntil returns the messages up to the next one with a text.
+func readUntil(t *testing.T, c *wstest.Client, text string) string {
+	t.Helper()
+	var all strings.Builder
+	for !strings.Contains(all.String(), text) {
+		_, data, err := c.ReadMessage()
+		if err != nil {
+			t.Fatalf("waiting for %s: %v after %s", text, err, all.String())
+		}
+		all.Write(data)
+	}
+	return all.String()
 }
 
 // end ends a node, and returns the others.
