@@ -101,8 +101,21 @@ export class NodesTrial extends Trial {
     return this.startTraveller(scope, program, way, target)
   }
 
-  /** Ends the node that the clients are on, by SIGTERM and SIGKILL in turns, so many times, and each time waits until all are back. */
-  async travel(travellers, times, told = () => {}) {
+  /**
+   * Ends the node that the clients are on, by SIGTERM and SIGKILL in turns, so many times, and each time waits until all are back. Returns
+   * the errors of those that something is missing for, or comes twice that must not, by traveller.
+   */
+  async travel(travellers, times) {
+    const errors = new Map()
+    const each = step => Promise.all(travellers.filter(one => !errors.has(one)).map(async traveller => {
+      try {
+        await step(traveller)
+        check(traveller)
+      } catch (error) {
+        errors.set(traveller, error)
+        traveller.waits = false
+      }
+    }))
     for (let round = 0; round < times; round++) {
       await pause(Math.random() * 500)
       const leaving = this.home
@@ -111,16 +124,14 @@ export class NodesTrial extends Trial {
       const how = round % 2 === 0 ? "stop" : "kill"
       const node = this.nodes[leaving]
       const ended = node[how]()
-      await Promise.all(travellers.map(traveller => traveller.cut(how, () => ended)))
+      await each(traveller => traveller.cut(how, () => ended))
       this.balancer.drop(node.port)
-      for (const traveller of travellers) await traveller.back()
+      await each(traveller => traveller.back())
       this.nodes[leaving] = await node.again()
       this.balancer.ports = this.nodes.map(({port}) => port)
-      told(round)
-      travellers.forEach(check)
     }
     await this.fallSilent() // no node is there any longer than what publishes
-    for (const traveller of travellers) await traveller.arrive()
-    travellers.forEach(check)
+    await each(traveller => traveller.arrive())
+    return errors
   }
 }
