@@ -3,14 +3,14 @@
 import {chromium as playwright} from "playwright-core"
 import {findProgram} from "./programs.mjs"
 
-const FLAGS = [
+export const FLAGS = [
   "--no-sandbox", // CI runs as root
   "--disable-gpu", "--disable-quic", "--no-first-run",
   // Chromium's own requests to the internet, which no test needs.
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]
 
-const executablePath = findProgram("CHROMIUM_PATH", [
+export const executablePath = findProgram("CHROMIUM_PATH", [
   "/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ])

@@ -22,7 +22,9 @@ async function within(run) {
   try { return await run(scope) } catch (error) { return error } finally { await scope.close() }
 }
 
-const offered = programs => programs.flatMap(program => WAYS.filter(way => !program.lacks?.[way]).map(way => ({program, way})))
+const ways = process.env.RECOVERY_WAYS?.split(",") ?? WAYS
+
+const offered = programs => programs.flatMap(program => ways.filter(way => !program.lacks?.[way]).map(way => ({program, way})))
 
 const say = text => process.stderr.write(`${text}\n`)
 

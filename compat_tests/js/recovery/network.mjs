@@ -10,13 +10,16 @@ import net from "node:net"
 export const CUTS = ["reset", "end", "torn", "silent"]
 
 const TORN_MS = 1000 // if nothing is sent for so long, the connection is reset instead
-const SILENT_MS = 3000 // then a client that has not noticed is told, as when a phone changes its network
-const HELD_MS = 15000 // and the server, which must not wait for that
+const HELD_MS = 30000 // how long the server is not told that a connection is silent
 
 export class Network {
-  /** `target` returns the port for a new connection. */
-  constructor(target) {
+  /**
+   * `target` returns the port for a new connection. A client that has not noticed that its connection is silent is told after silentMs, as
+   * when a phone changes its network.
+   */
+  constructor(target, silentMs) {
     this.target = target
+    this.silentMs = silentMs
     this.pairs = new Set()
     this.timers = new Set()
     this.server = net.createServer(client => this.accept(client))
@@ -90,7 +93,7 @@ export class Network {
 
   silent(pair) {
     pair.silent = true
-    this.after(SILENT_MS, () => this.resetOne(pair.client))
+    this.after(this.silentMs, () => this.resetOne(pair.client))
     this.after(HELD_MS, () => {
       this.resetOne(pair.upstream)
       this.pairs.delete(pair)
@@ -123,8 +126,8 @@ export class Network {
 }
 
 /** Starts a network in front of the port that `target` returns. It is closed when the scope ends. */
-export async function startNetwork(scope, target) {
-  const network = new Network(target)
+export async function startNetwork(scope, target, silentMs) {
+  const network = new Network(target, silentMs)
   network.server.listen(0, "127.0.0.1")
   await once(network.server, "listening")
   scope.defer(() => network.close())

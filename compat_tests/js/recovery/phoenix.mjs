@@ -15,6 +15,7 @@ const options = {
   ...(name !== "phoenix-channels" && {transport: transport === "longpoll" ? phoenix.LongPoll : WebSocket}),
   reconnectAfterMs: again, rejoinAfterMs: again, heartbeatIntervalMs: 1000,
   ...(pause === "20" && {timeout: 3000}),
+  logger: (kind, what) => { if (kind !== "receive") process.stderr.write(`${kind} ${what}\n`) }, // for those that fail
 }
 ride(phoenix, {url: `${RECOVERY_URL}/socket`, topic: RECOVERY_TOPIC, way: RECOVERY_WAY, session: RECOVERY_SESSION, options},
   line => process.stdout.write(`${line}\n`))

@@ -92,7 +92,7 @@ export class Traveller {
 
   seen() {
     const {first, next, gaps, twice, marks, states, cuts, faults, other} = this
-    return {sent: this.publisher.sent, first, next, gaps, twice, marks, states, cuts, faults, other, exit: this.child.exitCode}
+    return {sent: this.publisher.sent, first, next, gaps, twice, marks, states, cuts, faults, other, connections: this.network.pairs.size, exit: this.child.exitCode}
   }
 
   waitFor(what, check) {

@@ -21,6 +21,11 @@ history:
     - {topics: ["room:*", "realtime:room:*"], messages: 10000, bytes: 16MiB}
 `
 
+// When a client is told that its connection is silent. Some versions of phoenix.js must not be told while they give a silent connection up: they then
+// drop the next one without telling their channels (teardown in socket.js, until 1.8).
+const TOLD_MS = 3000
+const UNTOLD_MS = 25_000
+
 /** The arguments of a server that keeps what is published. */
 async function recording(scope, supabase) {
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), "recovery-"))
@@ -50,7 +55,7 @@ class Trial {
   async startTraveller(scope, program, way, target) {
     const topic = way === "on_join" ? "late:1" : "room:1"
     const publisher = this.publishers[topic]
-    const network = await startNetwork(scope, target)
+    const network = await startNetwork(scope, target, program.untold ? UNTOLD_MS : TOLD_MS)
     const traveller = new Traveller({program, way, publisher, network, topic, inOrder: this.inOrder})
     traveller.start()
     publisher.followers.push(traveller)
