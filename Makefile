@@ -22,7 +22,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql" MYCELIUM_LIVEAPP_BIN="$(CURDIR)/bin/liveapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million takeovers test-js test-cluster pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million takeovers test-js test-cluster recovery pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,13 +112,16 @@ test-cluster: js-ready ## replay Phoenix's recordings over TLS and beside load, 
 	$(GO) test -count=1 -timeout 30m -run 'BesideLoad|OverTLS' ./compat_tests -whole
 	cd compat_tests/js && $(BINARIES) npm run -s test:cluster
 
+recovery: js-ready ## cut clients off 200 times each, end the nodes that they are on as often, and write the table of docs/history.md (2 hours; needs what make test-clients has built)
+	cd compat_tests/js && $(BINARIES) node recovery/main.mjs --write
+
 pictures: js-ready ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)
 	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
 test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; and docs/backends.md's signature checks (needs Maven, a JDK, Python, Ruby, PHP, Rust 1.88 and the browsers)
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api ./compat_tests/signatures
-	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec recovery.test.mjs
+	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec recovery.test.mjs recovery_nodes.test.mjs
 
 autobahn: ## run all cases of Autobahn's fuzzing client and write its RESULTS.md (16 minutes on two cores; needs Python 2.7)
 	MYCELIUM_AUTOBAHN=all $(GO) test -count=1 -v -parallel 4 -timeout 2h ./compat_tests/autobahn -write-results
