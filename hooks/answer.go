@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -75,6 +76,9 @@ func parseAnswer(kind string, text []byte) (a Answer, err error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&a); err != nil {
 		return a, fmt.Errorf("hooks: the answer is not what it should be: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // it is not wrapped
+		return a, errors.New("hooks: the answer has something behind its object")
 	}
 	if a.Allow == nil {
 		return a, errors.New(`hooks: the answer has no "allow"`)

@@ -21,7 +21,7 @@ func TestConnect(t *testing.T) {
 	b := serveBackend(t, func(r Request) any {
 		switch r.Params["user"] {
 		case "ann":
-			return object{"allow": true, "socket_id": "users:ann", "assigns": object{"role": "admin", "level": 3}}
+			return object{"allow": true, "socket_id": "users:ann", "assigns": object{"role": "admin", "level": 3, "user": 42}}
 		case "eve":
 			return object{"allow": false, "reply": object{"reason": "banned"}}
 		}
@@ -44,6 +44,9 @@ func TestConnect(t *testing.T) {
 	}
 	if sockets := a.Sockets(0); len(sockets) != 1 || sockets[0].ID != "users:ann" {
 		t.Errorf("sockets %+v", sockets)
+	}
+	if user := a.Sockets(0)[0].User; user != "42" {
+		t.Errorf("user %q", user)
 	}
 	b.answers(func(Request) any { return yes })
 	c.Join("room:1", nil)
@@ -441,6 +444,8 @@ func TestAnswers(t *testing.T) {
 		{Join, `{"allow":false,"reply":"no"}`, ""},
 		{Join, ``, "EOF"},
 		{Join, `{}`, `no "allow"`},
+		{Join, `{"allow":true}<html>`, "something behind"},
+		{Join, `{"allow":true}` + "\n", ""},
 		{Join, `{"allow":null}`, `no "allow"`},
 		{Join, `{"allow":"yes"}`, "allow"},
 		{Join, `<html>`, "invalid character"},
@@ -517,4 +522,35 @@ func TestRedacted(t *testing.T) {
 	if shown := h.Redacted(); shown.URL != "https://ann:***@example.com/x?***" || shown.Secret != hidden {
 		t.Errorf("%+v", shown)
 	}
+}
+
+// FuzzAnswer: whatever a back end answers is an error, or says whether it allows, with payloads that clients take.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		`{"allow":true}`, `{"allow":false,"reply":{"reason":"no"}}`, `{"allow":true,"expires_in":1e300}`, `{"allow":true,"assigns":{"a":[1,{}]}}`,
+		`{"allow":true,"broadcast":[{"event":"x","topic":"y","payload":{"a":1}}],"push":[{"event":"x"}],"track":{"key":"a"}}`, `{"allow":true}{}`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, kind := range decisions {
+			a, err := parseAnswer(kind, []byte(text))
+			if err != nil {
+				continue
+			}
+			if a.Allow == nil || a.ExpiresIn < 0 || a.ExpiresIn > longestLife.Seconds() {
+				t.Errorf("%+v", a)
+			}
+			for _, b := range a.Broadcast {
+				if b.Event == "" || !json.Valid(b.Payload) || b.Payload[0] != '{' {
+					t.Errorf("%+v", b)
+				}
+			}
+			for name, value := range values(a.Assigns) {
+				if _, err := json.Marshal(value); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+	})
 }

@@ -86,8 +86,12 @@ func (w *protection) connect(ctx context.Context, s *channels.Socket, r *channel
 		s.SetID(a.SocketID)
 	}
 	known.assigns = a.Assigns
-	for name, value := range values(a.Assigns) {
+	assigns := values(a.Assigns)
+	for name, value := range assigns {
 		s.Assign(name, value)
+	}
+	if user := userOf(assigns); user != "" && s.Guard() == nil {
+		s.SetGuard(guard{user})
 	}
 	if a.ExpiresIn > 0 {
 		known.expiry = w.newExpiry(known, time.Duration(a.ExpiresIn*float64(time.Second)))
@@ -100,3 +104,34 @@ func reason(e *channels.ReplyError) string {
 	text, _ := json.Marshal(e.Response) //nolint:errchkjson // a map of strings
 	return string(text)
 }
+
+// userOf returns the user that a back end has assigned, "" if it has not.
+func userOf(assigns map[string]any) string {
+	switch user := assigns["user"].(type) {
+	case string:
+		return user
+	case json.Number:
+		return user.String()
+	}
+	return ""
+}
+
+// guard is the guard of a socket whose user a back end has named and no token. It permits everything: middleware asks.
+type guard struct{ user string }
+
+var _ channels.ClientGuard = guard{}
+
+// Client implements channels.ClientGuard.
+func (g guard) Client() string { return g.user }
+
+// Opened implements channels.Guard.
+func (guard) Opened() {}
+
+// Closed implements channels.Guard.
+func (guard) Closed() {}
+
+// Join implements channels.Guard.
+func (guard) Join(string) error { return nil }
+
+// Event implements channels.Guard.
+func (guard) Event(string, []byte) (channels.EventFunc, error) { return nil, nil }
