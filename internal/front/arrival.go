@@ -21,6 +21,7 @@ type arrival struct {
 	peer    netip.AddrPort
 	ticket  *admission.Ticket
 	node    *forward.Node // it comes from another node; nil: from a client
+	wrapped bool          // its bytes came in TLS that this front speaks
 	secure  bool          // the client has TLS, here or at the other node
 	counted bool          // the connection below TLS has the ticket, or another node has not said yet whose it is
 	waiting bool          // for an Attempt, or for a connection to another node
@@ -77,7 +78,12 @@ func (a *arrival) HandleData(c *netloop.Conn, data []byte) {
 		data = a.buf
 	}
 	o := &a.front.options
-	if data[0] == tlsHandshake && c.TLS() == nil && a.node == nil {
+	if a.wrapped {
+		if c.TLS().NegotiatedProtocol == http2 {
+			a.handToHTTP2(c, data)
+			return
+		}
+	} else if data[0] == tlsHandshake && c.TLS() == nil && a.node == nil {
 		a.handleTLS(c, data)
 		return
 	}
@@ -228,5 +234,5 @@ func (a *arrival) handToHTTP(c *netloop.Conn, data []byte) {
 		return
 	}
 	counted := &countedConn{Conn: conn, ticket: a.ticket, http: o.Gate, unread: append([]byte(nil), data...)}
-	a.front.http.serve(&httpConn{countedConn: counted, front: a.front, tls: isTLS, node: a.node})
+	a.front.http.conns.put(&httpConn{countedConn: counted, front: a.front, tls: isTLS, node: a.node})
 }

@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -89,6 +90,7 @@ type Front struct {
 	options Options
 	tls     *tls.Config // of all connections, which share its session tickets; nil: no TLS
 	http    *httpServer
+	http2   *http2Server // nil: no TLS
 	splices *splices
 
 	// Guarded by mu.
@@ -102,7 +104,8 @@ func New(o Options) *Front {
 	f := &Front{options: o}
 	if o.TLS != nil {
 		f.tls = o.TLS.Clone()
-		f.tls.NextProtos = []string{"http/1.1"} // WebSocket upgrades are HTTP/1.1's
+		f.tls.NextProtos = []string{http2, http1}
+		f.http2 = newHTTP2Server(f)
 	}
 	f.http = newHTTPServer(f)
 	f.splices = newSplices(&f.options)
@@ -157,7 +160,12 @@ func (f *Front) CloseListeners() {
 // then closes their connections.
 func (f *Front) Shutdown(ctx context.Context) error {
 	f.splices.work.Wait()
-	return f.http.shutdown(ctx)
+	if f.http2 == nil {
+		return f.http.shutdown(ctx)
+	}
+	err := make(chan error, 1)
+	go func() { err <- f.http2.shutdown(ctx) }()
+	return errors.Join(f.http.shutdown(ctx), <-err)
 }
 
 // malformed counts and logs a request that is refused for what it is, and returns r.

@@ -99,7 +99,7 @@ func FuzzRequests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, piece int) {
 		got = nil
 		c := &streamConn{in: bytes.NewReader(in), piece: max(1, piece), closed: make(chan struct{})}
-		front.http.serve(&httpConn{countedConn: &countedConn{Conn: c}, front: front})
+		front.http.conns.put(&httpConn{countedConn: &countedConn{Conn: c}, front: front})
 		select {
 		case <-c.closed:
 		case <-time.After(20 * time.Second):

@@ -12,14 +12,11 @@ import (
 )
 
 // httpServer is the server of net/http behind the loops. It gets the connections
-// whose first request is no WebSocket handshake, each as an httpConn. It is its
-// own listener.
+// whose first request is no WebSocket handshake, each as an httpConn.
 type httpServer struct {
 	front  *Front
 	server *http.Server
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once // for closed
+	conns  connQueue
 
 	// Guarded by mu.
 	mu   sync.Mutex
@@ -31,7 +28,7 @@ type httpServer struct {
 const idleTimeout = 2 * time.Minute
 
 func newHTTPServer(f *Front) *httpServer {
-	s := &httpServer{front: f, conns: make(chan net.Conn), closed: make(chan struct{}), open: make(map[*httpConn]*list.Element)}
+	s := &httpServer{front: f, conns: newConnQueue(), open: make(map[*httpConn]*list.Element)}
 	s.server = &http.Server{
 		Handler:           s,
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
@@ -41,7 +38,7 @@ func newHTTPServer(f *Front) *httpServer {
 		MaxHeaderBytes:    f.options.HeaderBytes,
 		ErrorLog:          logging.ErrorLog(f.options.Log),
 	}
-	go s.server.Serve(s) //nolint:errcheck // always ErrServerClosed
+	go s.server.Serve(s.conns) //nolint:errcheck // always ErrServerClosed
 	return s
 }
 
@@ -140,32 +137,3 @@ func (s *httpServer) shutdown(ctx context.Context) error {
 	}
 	return err
 }
-
-// serve hands a connection to net/http. It waits no longer than net/http takes to
-// start a goroutine.
-func (s *httpServer) serve(c *httpConn) {
-	select {
-	case s.conns <- c:
-	case <-s.closed:
-		c.Close() // nobody is there to tell
-	}
-}
-
-// Accept implements net.Listener.
-func (s *httpServer) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case <-s.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (s *httpServer) Close() error {
-	s.once.Do(func() { close(s.closed) })
-	return nil
-}
-
-// Addr implements net.Listener. There is no address.
-func (s *httpServer) Addr() net.Addr { return &net.TCPAddr{} }

@@ -34,7 +34,7 @@ func (a *arrival) handleTLS(c *netloop.Conn, data []byte) {
 	}
 	// The wire has the ticket, and is closed if the handshake fails.
 	wire := netloop.NewWire(conn, append([]byte(nil), data...), a.ticket.Leave)
-	secured := &arrival{front: a.front, peer: a.peer, counted: true}
+	secured := &arrival{front: a.front, peer: a.peer, counted: true, wrapped: true}
 	if err := o.Loops.Adopt(tls.Server(wire, a.front.tls), nil, secured); err != nil {
 		o.Log.Debug("connection lost before its TLS handshake").Err(err).Write()
 	}
