@@ -139,7 +139,7 @@ func TestJWKS(t *testing.T) {
 func TestJWKSRotation(t *testing.T) {
 	s := signers()
 	server := serveKeys(t, jwk(t, s.rsa, object{"kid": "1"}))
-	v := newVerifier(t, Options{JWKS: &JWKS{URLs: []string{server.URL}, Timeout: units.Duration(100 * time.Millisecond)}})
+	v := newVerifier(t, Options{JWKS: &JWKS{URLs: []string{server.URL}, Timeout: units.Duration(10 * time.Second)}})
 	c := claims{"sub": "ada", "exp": soon()}
 	old, rotated := sign(t, "RS256", s.rsa, kid("1"), c), sign(t, "ES256", s.ec, kid("2"), c)
 	if _, err := v.Verify(context.Background(), old); err != nil {
