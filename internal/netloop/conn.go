@@ -61,6 +61,7 @@ const (
 	flagArmedIn                        // epoll waits for bytes and the end of the stream
 	flagArmedOut                       // epoll waits for room to write
 	flagSecured                        // its carrier is a *secured
+	flagUntried                        // CloseAfterFlush was called, and nothing was written since
 )
 
 // Conn is a connection. It belongs to its loop. It is at most 112 bytes on Linux, because most connections of a server
@@ -229,6 +230,9 @@ func (c *Conn) CloseAfterFlush(reason error, within time.Duration) {
 	}
 	c.state = stateClosing
 	c.reason = reason
+	if c.flags&flagBlocked == 0 {
+		c.flags |= flagUntried
+	}
 	c.Loop().wheel.set(c, within)
 	c.flags &^= flagPaused
 	c.carrier().interest(c)
@@ -336,8 +340,12 @@ func (c *Conn) ended() {
 // expired handles a deadline that has passed.
 func (c *Conn) expired() {
 	switch {
-	case c.state == stateClosing:
+	case c.state == stateClosing && c.flags&flagUntried == 0:
 		c.Close(c.reason)
+		return
+	case c.state == stateClosing:
+		c.touched = c.Loop().tick
+		c.Loop().wheel.place(c, c.touched+c.timer.idle)
 		return
 	case c.flags&(flagParked|flagUnread) != 0: // its bytes wait for the loop
 		c.touched = c.Loop().tick

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"io"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -132,5 +133,25 @@ func TestDeadlineInOverload(t *testing.T) {
 		}
 		on(t, c, c.lane.unpark)
 		<-silent
+	})
+}
+
+// The last frame is written even if the loop had no time to do so within the time that
+// CloseAfterFlush was given.
+func TestLateFlush(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		const tick = 5 * time.Millisecond
+		g := newGroup(t, w.with(Options{Loops: 1, Tick: tick}))
+		_, peer := connect(t, g, &hooks{data: func(c *Conn, data []byte) {
+			echo(c, data)
+			c.CloseAfterFlush(ErrClosed, tick)
+			time.Sleep(10 * tick)
+		}})
+		if _, err := io.WriteString(peer, "last"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(peer); err != nil || string(got) != "last" {
+			t.Errorf("the peer reads %q, %v", got, err)
+		}
 	})
 }

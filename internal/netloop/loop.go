@@ -300,6 +300,11 @@ func (l *Loop) writeConn(c *Conn, batch batcher) (cost int) {
 	waits := c.flags&flagDirty != 0 // else it was written from the other ring
 	c.flags &^= flagDirty | flagPrompt
 	cost = 1 + c.out.next()/writeUnit
+	if c.flags&flagUntried != 0 { // its time begins now: a busy turn may have used it up
+		c.flags &^= flagUntried
+		l.refresh()
+		c.touched = l.tick
+	}
 	switch {
 	case !waits || c.state != stateOpen && c.state != stateClosing:
 		return 1
