@@ -3,18 +3,32 @@ package history_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/history"
 )
 
-// clock is a time that a test sets.
-type clock struct{ now time.Time }
+// clock is a time that a test sets. A store's timer reads it too.
+type clock struct {
+	mu   sync.Mutex
+	time time.Time
+}
 
-func newClock() *clock { return &clock{time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)} }
+func newClock() *clock { return &clock{time: time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)} }
 
-func (c *clock) advance(d time.Duration) { c.now = c.now.Add(d) }
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.time
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.time = c.time.Add(d)
+}
 
 // open returns a store with one space.
 func open(t testing.TB, o history.Options, rules ...history.Rule) (*history.Store, *history.Space) {

@@ -24,7 +24,7 @@ func TestBounds(t *testing.T) {
 		"defaults": {history.Rule{}, "m0 m1 m2 m3 m4"},
 	} {
 		c := newClock()
-		_, sp := open(t, history.Options{Now: func() time.Time { return c.now }}, test.rule)
+		_, sp := open(t, history.Options{Now: c.now}, test.rule)
 		before := now(sp, "a")
 		for i := range 5 {
 			record(sp, "a", fmt.Sprint("m", i))
@@ -48,8 +48,8 @@ func TestBounds(t *testing.T) {
 
 func TestAsks(t *testing.T) {
 	c := newClock()
-	_, sp := open(t, history.Options{Now: func() time.Time { return c.now }}, history.Rule{Messages: 5})
-	start := c.now
+	_, sp := open(t, history.Options{Now: c.now}, history.Rule{Messages: 5})
+	start := c.now()
 	other := now(sp, "b") // a position of one topic, used for another
 	var marks []history.Position
 	for i := range 7 {
@@ -168,7 +168,7 @@ func TestRules(t *testing.T) {
 // rules is told under the new ones.
 func TestSetRulesKeepsWhatWasLost(t *testing.T) {
 	c := newClock()
-	_, sp := open(t, history.Options{Now: func() time.Time { return c.now }}, history.Rule{Age: time.Second})
+	_, sp := open(t, history.Options{Now: c.now}, history.Rule{Age: time.Second})
 	before := now(sp, "a")
 	record(sp, "a", "m0")
 	c.advance(time.Minute)
@@ -231,7 +231,7 @@ func TestErase(t *testing.T) {
 func TestMemory(t *testing.T) {
 	const memory = 1 << 20
 	c := newClock()
-	store, sp := open(t, history.Options{Memory: memory, Now: func() time.Time { return c.now }}, history.Rule{})
+	store, sp := open(t, history.Options{Memory: memory, Now: c.now}, history.Rule{})
 	before := now(sp, "topic 0")
 	payload := strings.Repeat("x", 500)
 	for i := range 20_000 {

@@ -39,7 +39,7 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{t: t, clock: newClock(), all: make(map[string]int), ids: make(map[string][]history.ID), erased: make(map[string]map[int]bool)}
 		m.memory = int64(rapid.SampledFrom([]int{3_000, 1 << 20}).Draw(t, "memory"))
-		m.store = history.NewStore(history.Options{Memory: m.memory, Now: func() time.Time { return m.clock.now }})
+		m.store = history.NewStore(history.Options{Memory: m.memory, Now: m.clock.now})
 		defer m.store.Close()
 		var err error
 		if m.sp, err = m.store.Space("", []history.Rule{m.rule()}); err != nil {

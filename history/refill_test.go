@@ -11,11 +11,11 @@ import (
 // nobody; positions from before are expired.
 func TestRefill(t *testing.T) {
 	c := newClock()
-	s, sp := open(t, history.Options{Now: func() time.Time { return c.now }}, history.Rule{Topics: []string{"room"}, Messages: 3, Age: time.Minute})
+	s, sp := open(t, history.Options{Now: c.now}, history.Rule{Topics: []string{"room"}, Messages: 3, Age: time.Minute})
 	other := new(listener)
 	defer sp.Attach(other)()
 	older := func(text string, ago time.Duration) history.Message {
-		return history.Message{Event: "msg", Payload: []byte(text), Time: c.now.Add(-ago)}
+		return history.Message{Event: "msg", Payload: []byte(text), Time: c.now().Add(-ago)}
 	}
 	refill := func(topic, had string, with ...history.Message) {
 		t.Helper()
@@ -41,8 +41,8 @@ func TestRefill(t *testing.T) {
 	refill("room", "m1 m2", older("m7", 4*time.Second), older("m8", 3*time.Second))
 	wantPage(t, sp.Page("room", history.Ask{}), "m8 m1 m2", "")
 	wantPage(t, sp.Since("room", before, 0), "m8 m1 m2", history.Expired)
-	if m := sp.Last("room", 2)[0]; !m.Time.Equal(c.now.Add(-time.Second)) {
-		t.Errorf("m1 was recorded at %v, want a second before %v", m.Time, c.now)
+	if m := sp.Last("room", 2)[0]; !m.Time.Equal(c.now().Add(-time.Second)) {
+		t.Errorf("m1 was recorded at %v, want a second before %v", m.Time, c.now())
 	}
 	refill("other", "", older("m9", 0))
 	if n := s.Stats(); n.Messages != 3 || n.Topics != 1 || len(other.got) > 0 {

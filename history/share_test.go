@@ -25,7 +25,7 @@ type node struct {
 
 func newNode(t testing.TB, c *clock, log history.LogID, rules ...history.Rule) *node {
 	t.Helper()
-	n := &node{Store: history.NewStore(history.Options{Log: log, Now: func() time.Time { return c.now }}), listener: new(listener)}
+	n := &node{Store: history.NewStore(history.Options{Log: log, Now: c.now}), listener: new(listener)}
 	t.Cleanup(n.Close)
 	n.Share(func(parts ...[]byte) error {
 		if n.busy != nil {
@@ -130,7 +130,7 @@ func TestErasedEverywhere(t *testing.T) {
 		case 0:
 			_, err = a.sp.Erase("x", first.ID())
 		case 1:
-			_, err = a.sp.TrimBefore("x", c.now)
+			_, err = a.sp.TrimBefore("x", c.now())
 		case 2:
 			_, err = a.sp.Delete("x")
 		}
@@ -223,7 +223,7 @@ func TestManyErasures(t *testing.T) {
 	if got := len(b.sp.Page("x", history.Ask{}).Messages); got != 500 {
 		t.Errorf("%d messages are here, of 1,500 that were erased before; 1,000 erasures are kept", got)
 	}
-	a.sp.TrimBefore("x", c.now.Add(time.Second))
+	a.sp.TrimBefore("x", c.now().Add(time.Second))
 	a.sp.Delete("x")
 	a.sp.Delete("x")
 	for _, e := range a.erased[1500:] {
@@ -300,7 +300,7 @@ func TestSnapshotBeforeRules(t *testing.T) {
 	a := newNode(t, c, 1, history.Rule{})
 	fill(a.sp, "room:1", 0, 5)
 	fill(a.sp, "lobby", 0, 5)
-	late := history.NewStore(history.Options{Now: func() time.Time { return c.now }})
+	late := history.NewStore(history.Options{Now: c.now})
 	t.Cleanup(late.Close)
 	late.Share(func(...[]byte) error { return nil }, func([]byte) {})
 	if err := late.Restore(1, slices.Values(a.snapshot(1000))); err != nil {
