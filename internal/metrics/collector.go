@@ -14,12 +14,21 @@ type collector struct {
 	source   Source
 	families []family
 	descs    []*prometheus.Desc // of families, by index
+
+	histograms     []histogram
+	histogramDescs []*prometheus.Desc // of histograms, by index
 }
 
 func newCollector(source Source, families []family) *collector {
 	c := &collector{source: source, families: families}
 	for _, f := range families {
 		c.descs = append(c.descs, prometheus.NewDesc(f.name, f.help, f.labels, nil))
+	}
+	if _, ok := source.(HooksSource); ok {
+		c.histograms = histograms
+	}
+	for _, h := range c.histograms {
+		c.histogramDescs = append(c.histogramDescs, prometheus.NewDesc(h.name, h.help, h.labels, nil))
 	}
 	return c
 }
@@ -29,8 +38,10 @@ func newCollector(source Source, families []family) *collector {
 // It does not call Ready and LogDropped of the source.
 func ForEndpoint(source Source) prometheus.Collector {
 	_, records := source.(HistorySource)
+	_, hasHooks := source.(HooksSource)
 	return newCollector(source, slices.DeleteFunc(slices.Clone(families), func(f family) bool {
-		return ofServer[f.name] || strings.HasPrefix(f.name, clusterPrefix) || !records && strings.HasPrefix(f.name, historyPrefix)
+		return ofServer[f.name] || strings.HasPrefix(f.name, clusterPrefix) || !records && strings.HasPrefix(f.name, historyPrefix) ||
+			!hasHooks && (strings.HasPrefix(f.name, hookPrefix) || strings.HasPrefix(f.name, eventPrefix))
 	}))
 }
 
@@ -51,7 +62,7 @@ const buildInfo = "mycelium_build_info"
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range c.descs {
+	for _, d := range slices.Concat(c.descs, c.histogramDescs) {
 		descs <- d
 	}
 }
@@ -66,9 +77,19 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		stats := h.History()
 		s.history = &stats
 	}
+	if h, ok := c.source.(HooksSource); ok {
+		hooks := h.Hooks()
+		s.hooks = &hooks
+	}
 	for i, f := range c.families {
 		f.read(s, func(value int64, labels ...string) {
 			metrics <- prometheus.MustNewConstMetric(c.descs[i], f.kind, float64(value), labels...)
+		})
+	}
+	for i, h := range c.histograms {
+		h.read(s, func(value *Histogram, labels ...string) {
+			count, buckets := value.cumulative()
+			metrics <- prometheus.MustNewConstHistogram(c.histogramDescs[i], count, value.Sum.Seconds(), buckets, labels...)
 		})
 	}
 }
@@ -79,6 +100,9 @@ func Markdown() string {
 	b.WriteString("| metric | kind | labels | |\n|---|---|---|---|\n")
 	for _, f := range families {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.name, kinds[f.kind], strings.Join(f.labels, ", "), f.help)
+	}
+	for _, h := range histograms {
+		fmt.Fprintf(&b, "| `%s` | histogram | %s | %s |\n", h.name, strings.Join(h.labels, ", "), h.help)
 	}
 	fmt.Fprintf(&b, "| `%s` | gauge | version | 1, with the version of the server. |\n", buildInfo)
 	return b.String()

@@ -15,6 +15,7 @@ type snapshot struct {
 	types   []Type
 	cluster *membership.View // nil: a single node
 	history *history.Stats   // nil: nothing is recorded
+	hooks   *Hooks           // nil: there are none
 }
 
 // emit adds one value, with the values of the family's labels.

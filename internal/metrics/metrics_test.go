@@ -33,6 +33,7 @@ type source struct {
 	dropped int64
 	cluster *membership.View
 	history history.Stats
+	hooks   Hooks
 }
 
 func (s *source) Ready() error           { return s.ready }
@@ -41,6 +42,8 @@ func (s *source) Types() []Type          { return s.types }
 func (s *source) LogDropped() int64      { return s.dropped }
 
 func (s *source) History() history.Stats { return s.history }
+
+func (s *source) Hooks() Hooks { return s.hooks }
 
 func (s *source) Cluster() *membership.View { return s.cluster }
 
@@ -79,6 +82,13 @@ func TestEveryCounterIsShown(t *testing.T) {
 	fill(reflect.ValueOf(&s.server.Network).Elem(), &n, "Network", names)
 	fill(reflect.ValueOf(&s.types[0]).Elem(), &n, "Type", names)
 	fill(reflect.ValueOf(&s.history).Elem(), &n, "History", names)
+	s.hooks = Hooks{Told: make([]ToldHook, 1), Deciding: []DecidingHook{{Kinds: make([]Decisions, 1)}}}
+	fill(reflect.ValueOf(&s.hooks.Events).Elem(), &n, "Events", names)
+	told := &s.hooks.Told[0]
+	fill(reflect.ValueOf(told).Elem(), &n, "ToldHook", names)
+	told.Requests += told.Failed // of which those that were taken are what was filled in
+	fill(reflect.ValueOf(&s.hooks.Deciding[0]).Elem(), &n, "DecidingHook", names)
+	fill(reflect.ValueOf(&s.hooks.Deciding[0].Kinds[0]).Elem(), &n, "Decisions", names)
 	s.types[0].Stats.Network = channels.Stats{}.Network
 	s.dropped = n + 1
 	names[s.dropped] = "LogDropped"
@@ -102,7 +112,7 @@ func TestEveryCounterIsShown(t *testing.T) {
 		}
 	}
 	for value, name := range names {
-		if shown[value] == "" && !strings.HasPrefix(name, "Type.Stats.Network.") && name != "Peer.Facts.Time" {
+		if shown[value] == "" && !strings.HasPrefix(name, "Type.Stats.Network.") && name != "Peer.Facts.Time" && !strings.Contains(name, ".Durations.") {
 			t.Errorf("no metric shows %s", name)
 		}
 	}
@@ -113,6 +123,7 @@ func TestRegistry(t *testing.T) {
 	r := newRegistry(&source{
 		types:   []Type{{Name: "relay", Instances: map[string]int{"running": 1}}, {Name: "chat"}},
 		cluster: &membership.View{Peers: []membership.Peer{{Name: "b", State: membership.Up}}, Store: new(membership.Store)},
+		hooks:   Hooks{Told: []ToldHook{{Hook: "app"}}, Deciding: []DecidingHook{{Hook: "app", Kinds: []Decisions{{Kind: "join"}}}}},
 	}, "1.2.3")
 	problems, err := testutil.GatherAndLint(r)
 	if err != nil {
@@ -129,6 +140,9 @@ func TestRegistry(t *testing.T) {
 		if !strings.HasSuffix(f.help, ".") || strings.Contains(f.help, "|") || strings.HasSuffix(f.name, "_total") != (f.kind == counter) {
 			t.Errorf("%s: a row that is not whole: %+v", f.name, f)
 		}
+	}
+	for _, h := range histograms {
+		want = append(want, h.name)
 	}
 	slices.Sort(want)
 	var got []string
@@ -151,7 +165,7 @@ func TestRegistry(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("gathered\n%q\nthe table has\n%q", got, want)
 	}
-	bounded := map[string]bool{"type": true, "state": true, "reason": true, "transport": true, "version": true, "node": true}
+	bounded := map[string]bool{"type": true, "state": true, "reason": true, "transport": true, "version": true, "node": true, "hook": true, "kind": true, "outcome": true}
 	if !reflect.DeepEqual(labels, bounded) {
 		t.Errorf("labels %v, want %v: each of them has a few values, however many topics and instances there are", labels, bounded)
 	}
@@ -264,4 +278,27 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%d %q %v, want %d %q", w.Code, w.Body, w.Header(), c.status, c.text)
 		}
 	}
+}
+
+// TestHistograms: the buckets of a histogram are cumulative, and its sum is in seconds.
+func TestHistograms(t *testing.T) {
+	bounds := []time.Duration{10 * time.Millisecond, time.Second}
+	h := Histogram{Bounds: bounds, Buckets: []int64{3, 2, 1}, Sum: 3500 * time.Millisecond}
+	h.Add(Histogram{Bounds: bounds, Buckets: []int64{1, 0, 1}, Sum: time.Second})
+	s := &source{hooks: Hooks{Told: []ToldHook{{Hook: "app", Durations: h}}}}
+	gathered, err := newRegistry(s, "1.2.3").Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range gathered {
+		if f.GetName() != "mycelium_hook_event_request_seconds" {
+			continue
+		}
+		got := f.Metric[0].GetHistogram()
+		if got.GetSampleCount() != 8 || got.GetSampleSum() != 4.5 || got.Bucket[0].GetCumulativeCount() != 4 || got.Bucket[1].GetCumulativeCount() != 6 || got.Bucket[0].GetUpperBound() != 0.01 {
+			t.Errorf("histogram %v", got)
+		}
+		return
+	}
+	t.Error("there is no histogram")
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/mycelium-rt/mycelium/hooks"
+	"github.com/mycelium-rt/mycelium/internal/events"
+	"github.com/mycelium-rt/mycelium/internal/metrics"
+	"github.com/mycelium-rt/mycelium/internal/webhook"
+)
+
+// otherHooks is the label hook of the hooks of instances: whoever may create instances
+// chooses their names, of which there may be any number.
+const otherHooks = "of instances"
+
+// hookLabel returns the label of a hook of an instance.
+func hookLabel(instance, hook string) string {
+	if instance == defaultInstance {
+		return hook
+	}
+	return otherHooks
+}
+
+// Hooks implements metrics.HooksSource.
+func (w watched) Hooks() metrics.Hooks {
+	var all metrics.Hooks
+	told := make(map[string]*metrics.ToldHook)
+	for _, s := range w.d.events.Stats() {
+		all.Events.Stored += int64(s.Stored)
+		all.Events.Missed += int64(s.Missed)
+		all.Events.OutboxBytes += s.Bytes
+		all.Events.Followers += int64(s.Followers)
+		for i := range s.Hooks {
+			addTold(told, &s.Hooks[i])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(told)) {
+		all.Told = append(all.Told, *told[name])
+	}
+	all.Deciding = w.d.deciders.figures()
+	return all
+}
+
+func addTold(told map[string]*metrics.ToldHook, h *events.HookStats) {
+	name := hookLabel(h.Instance, h.Hook)
+	t := told[name]
+	if t == nil {
+		t = &metrics.ToldHook{Hook: name}
+		told[name] = t
+	}
+	t.Delivered += int64(h.Delivered)
+	t.Refused += int64(h.Refused)
+	t.Lost += int64(h.Lost)
+	t.Waiting += int64(h.Waiting)
+	t.DeadLetters += int64(h.DeadLetters)
+	t.Requests += int64(h.Requests)
+	t.Failed += int64(h.Failed)
+	t.Lag = max(t.Lag, h.Lag)
+	buckets, sum := h.Durations.Read()
+	t.Durations.Add(metrics.Histogram{Bounds: webhook.Bounds[:], Buckets: buckets[:], Sum: sum})
+}
+
+// figures returns the figures of the hooks that decide.
+func (all *deciders) figures() []metrics.DecidingHook {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	by := make(map[string]*metrics.DecidingHook)
+	for instance, list := range all.by {
+		for _, d := range list {
+			for _, h := range d.Stats() {
+				addDeciding(by, hookLabel(instance, h.Hook), &h)
+			}
+		}
+	}
+	list := make([]metrics.DecidingHook, 0, len(by))
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		list = append(list, *by[name])
+	}
+	return list
+}
+
+func addDeciding(by map[string]*metrics.DecidingHook, name string, h *hooks.HookStats) {
+	if len(h.Kinds) == 0 {
+		return // it is only told
+	}
+	f := by[name]
+	if f == nil {
+		f = &metrics.DecidingHook{Hook: name}
+		by[name] = f
+	}
+	f.Requests += h.Requests
+	f.Retries += h.Retries
+	f.Busy += h.Busy
+	f.Away += h.Away
+	f.InFlight += h.InFlight
+	f.Waiting += h.Waiting
+	if h.Open {
+		f.Open++
+	}
+	for _, k := range h.Kinds {
+		i := slices.IndexFunc(f.Kinds, func(d metrics.Decisions) bool { return d.Kind == k.Kind })
+		if i < 0 {
+			i = len(f.Kinds)
+			f.Kinds = append(f.Kinds, metrics.Decisions{Kind: k.Kind})
+		}
+		d := &f.Kinds[i]
+		d.Allowed += k.Allowed
+		d.Refused += k.Refused
+		d.Unanswered += k.Unanswered
+		d.Durations.Add(metrics.Histogram{Bounds: hooks.Bounds(), Buckets: k.Buckets, Sum: k.Sum})
+	}
+	slices.SortFunc(f.Kinds, func(a, b metrics.Decisions) int { return cmp.Compare(a.Kind, b.Kind) })
+}
