@@ -19,6 +19,7 @@ const (
 	WrongAudience Reason = "wrong audience" // aud has none of Options.Audience
 	WrongIssuer   Reason = "wrong issuer"   // iss is not Options.Issuer
 	MissingClaim  Reason = "missing claim"  // it lacks a required claim
+	RevokedToken  Reason = "revoked"        // it was revoked
 	OtherSubject  Reason = "other subject"  // a renewal with another user's token
 )
 

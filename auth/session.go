@@ -86,8 +86,18 @@ func Current(s *channels.Socket) Claims {
 // Client implements channels.Guard: it returns the token's subject.
 func (s *session) Client() string { return s.grant.Load().subject }
 
-// Opened implements channels.Guard.
-func (s *session) Opened() { s.verifier.expiry.watchSession(s) }
+// Opened implements channels.Guard. A token that was revoked after it was verified may
+// have been missed by those who close sockets.
+func (s *session) Opened() {
+	s.verifier.expiry.watchSession(s)
+	s.closeIfRevoked()
+}
+
+func (s *session) closeIfRevoked() {
+	if s.verifier.revokes(s.grant.Load()) {
+		s.socket.Close(CloseRevoked, "token revoked")
+	}
+}
 
 // Closed implements channels.Guard.
 func (s *session) Closed() { s.verifier.expiry.unwatchSession(s) }
@@ -164,6 +174,7 @@ func (s *session) notRenewed(ref *RefusedError) error {
 func (s *session) replace(g *grant) {
 	s.grant.Store(g)
 	s.verifier.expiry.renew(s)
+	s.closeIfRevoked()
 	s.socket.EachChannel(func(c *channels.Context) {
 		if !s.mayJoin(s.grant.Load(), c.Topic()) {
 			c.Stop(nil)

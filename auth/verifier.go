@@ -25,7 +25,10 @@ type Verifier struct {
 	join     rule
 	publish  rule
 
-	expiry expiry
+	revocations *Revocations // nil: nothing can be revoked
+	space       string       // of revocations
+
+	expiry *expiry
 }
 
 // New returns a verifier; call Close when it is no longer needed. The keys of a
@@ -38,7 +41,7 @@ func New(o Options, log *zerolog.Logger) (*Verifier, error) {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
 	v := &Verifier{options: o.withDefaults(), log: logging.NewLog(log)}
-	v.expiry.warning = time.Duration(v.options.Warning)
+	v.expiry = &expiry{warning: time.Duration(v.options.Warning)}
 	if err := v.readRules(); err != nil {
 		return nil, err
 	}
@@ -155,6 +158,7 @@ type grant struct {
 	ends          time.Time // expires and the leeway
 	join, publish topicList // in addition to the verifier's fixed ones
 	digest        [sha256.Size]byte
+	issued        int64 // iat in Unix milliseconds, 0 without one
 }
 
 // grant verifies a token and reads what it permits.
@@ -168,6 +172,10 @@ func (v *Verifier) grant(ctx context.Context, token string) (*grant, *RefusedErr
 		g.ends = expires.Add(time.Duration(v.options.Leeway))
 	}
 	g.subject, _ = claims.Text("sub")
+	g.issued = issuedAt(claims)
+	if v.revokes(g) {
+		return nil, refused(RevokedToken, "")
+	}
 	var missing string
 	if g.socketID, missing = v.socketID.expand(claims); missing != "" {
 		return nil, refused(MissingClaim, missing+", of which the socket's id is made")

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/callback"
 	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
@@ -253,4 +255,53 @@ func (s *Socket) encoded(err error) bool {
 		s.line(zerolog.DebugLevel, "push not sent").Err(failed).Write()
 	}
 	return err == nil
+}
+
+// CloseIf closes the sockets of this node for which f returns true, with a WebSocket close
+// code and a reason. f is called on the event loops and must not block. CloseIf does not
+// wait: sockets that open meanwhile are not looked at.
+func (e *Endpoint) CloseIf(code uint16, reason string, f func(*Socket) bool) {
+	for i, lane := range e.tenant.Lanes() {
+		scan := &closeScan{endpoint: e, loop: i, code: code, reason: reason, f: f, rest: -1}
+		lane.Post(scan)
+	}
+}
+
+// closeScan looks at the sockets of a loop, some in each turn. It goes backwards: a socket
+// that closes gives its place to the last one, which was looked at before.
+type closeScan struct {
+	endpoint *Endpoint
+	loop     int
+	code     uint16
+	reason   string
+	f        func(*Socket) bool
+	rest     int // sockets that are not looked at yet; -1: all
+}
+
+// scanTurn is how many sockets a scan looks at in one turn.
+const scanTurn = 1000
+
+// Run is for the loop.
+func (c *closeScan) Run() {
+	l := &c.endpoint.perLoop[c.loop]
+	if c.rest < 0 || c.rest > len(l.sockets) {
+		c.rest = len(l.sockets)
+	}
+	turn := l.sockets[max(0, c.rest-scanTurn):c.rest]
+	c.rest -= len(turn)
+	for _, s := range slices.Clone(turn) { // closing changes the list
+		closes, err := c.call(s)
+		c.endpoint.reportPanic(err)
+		if closes {
+			s.closeNow(c.code, c.reason)
+		}
+	}
+	if c.rest > 0 {
+		c.endpoint.tenant.Lanes()[c.loop].Post(c)
+	}
+}
+
+func (c *closeScan) call(s *Socket) (closes bool, err error) {
+	defer callback.Recover("CloseIf", &err)
+	return c.f(s), nil
 }

@@ -17,6 +17,8 @@ const (
 	// TypeHistory is about messages that were recorded: what is erased, and what
 	// nodes have of the logs of others.
 	TypeHistory byte = 7
+	// TypeRevoked is tokens that were revoked.
+	TypeRevoked byte = 8
 )
 
 // Kind gives entries their meaning. A node calls its kinds from one goroutine

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/events"
 	"github.com/mycelium-rt/mycelium/internal/hooks"
@@ -43,6 +44,9 @@ type Options struct {
 	// MaxBatch is the most messages that a request to broadcast many may have, each
 	// counted for each of its topics. Default 1,000.
 	MaxBatch int
+	// Revocations are those of the manager's instances, each a space. nil means that
+	// tokens cannot be revoked.
+	Revocations *auth.Revocations
 	// Logger logs changes and who made them at level info, refused requests at
 	// warn, at most ten in a second, and failures of the server at error. The
 	// default logs errors to standard error. Keys are never logged.

@@ -99,7 +99,7 @@ func text(constraints string) json.RawMessage {
 
 // operations lists the whole API.
 func (a *API) operations() []operation {
-	return slices.Concat(a.operationsOfAll(), a.operationsOfOne(), a.operationsInside(), a.operationsOfAudiences(), a.operationsOfConnected(), a.operationsOfHistory(), a.operationsOfEvents())
+	return slices.Concat(a.operationsOfAll(), a.operationsOfOne(), a.operationsInside(), a.operationsOfAudiences(), a.operationsOfConnected(), a.operationsOfRevocations(), a.operationsOfHistory(), a.operationsOfEvents())
 }
 
 // operationsOfAll are those without an instance.

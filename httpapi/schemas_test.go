@@ -55,6 +55,7 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[batchMessage]():        "BatchMessage",
 	reflect.TypeFor[disconnectRequest]():   "Disconnect",
 	reflect.TypeFor[pushRequest]():         "Push",
+	reflect.TypeFor[revocationRequest]():   "RevocationRequest",
 	reflect.TypeFor[audienceRequest]():     "Audience",
 	reflect.TypeFor[channels.UserInfo]():   "User",
 	reflect.TypeFor[signalRequest]():       "Signal",
@@ -84,14 +85,14 @@ func makeSchemas(t *testing.T) schema {
 		},
 	}
 	r := reflector.Reflector{
-		Anonymous: true, Mapper: mapType, LookupComment: comments(t, "httpapi", "instances", "channels", "fielderr", "history"),
+		Anonymous: true, Mapper: mapType, LookupComment: comments(t, "httpapi", "auth", "instances", "channels", "fielderr", "history"),
 		Namer: func(t reflect.Type) string { return schemaNames[t] },
 	}
-	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, Sockets{}, Users{}, BatchResults{}, HistoryPage{}, Deleted{}, HookInfo{}, HookTest{}, Replay{}, DeadLetter{}, Problem{}, fielderr.Error{}} {
+	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, Sockets{}, Users{}, BatchResults{}, Revocations{}, HistoryPage{}, Deleted{}, HookInfo{}, HookTest{}, Replay{}, DeadLetter{}, Problem{}, fielderr.Error{}} {
 		addSchemas(t, all, r.Reflect(answer))
 	}
 	r.RequiredFromJSONSchemaTags = true // what may be left out of a body is more than what Go leaves out
-	for _, body := range []any{instances.Spec{}, broadcastRequest{}, batchRequest{}, batchMessage{}, disconnectRequest{}, pushRequest{}, audienceRequest{}, signalRequest{}, replayRequest{}} {
+	for _, body := range []any{instances.Spec{}, broadcastRequest{}, batchRequest{}, batchMessage{}, disconnectRequest{}, pushRequest{}, audienceRequest{}, revocationRequest{}, signalRequest{}, replayRequest{}} {
 		addSchemas(t, all, r.Reflect(body))
 	}
 	patch := patchOf(all["Spec"].(schema), all)
@@ -130,6 +131,12 @@ func (pushRequest) JSONSchemaExtend(s *reflector.Schema) { keepReserved(s) }
 
 // JSONSchemaExtend says that sockets must be named.
 func (disconnectRequest) JSONSchemaExtend(s *reflector.Schema) {
+	one := uint64(1)
+	s.MinProperties = &one
+}
+
+// JSONSchemaExtend says the same of tokens.
+func (revocationRequest) JSONSchemaExtend(s *reflector.Schema) {
 	one := uint64(1)
 	s.MinProperties = &one
 }

@@ -291,6 +291,14 @@ func (m *Manager) To(id string, t channels.Target) (channels.Audience, error) {
 	return in.endpoint.To(t), nil
 }
 
+// CloseIf closes sockets of an instance on this node, as [channels.Endpoint.CloseIf] does.
+// It does nothing if the instance does not run here.
+func (m *Manager) CloseIf(id string, code uint16, reason string, f func(*channels.Socket) bool) {
+	if in, err := m.alive(id); err == nil {
+		in.endpoint.CloseIf(code, reason, f)
+	}
+}
+
 func (m *Manager) alive(id string) (*Instance, error) {
 	found, err := m.find(id)
 	if err != nil {

@@ -26,7 +26,7 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	keys = d.keys(keys)
 	api, err := httpapi.New(d.instances, httpapi.Options{
 		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, ShowHooks: hooks.Redact,
-		MaxBatch: cfg.API.MaxBatch, Logger: &d.log, Before: before,
+		MaxBatch: cfg.API.MaxBatch, Revocations: d.revocations, Logger: &d.log, Before: before,
 		Forward: d.forwardCall, Caller: front.CallerOf, Latest: d.api.Load,
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster/histories"
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
 	"github.com/mycelium-rt/mycelium/cluster/presences"
+	"github.com/mycelium-rt/mycelium/cluster/revocations"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/logging"
@@ -77,6 +78,8 @@ func (d *daemon) join(files clusterFiles) error {
 	}
 	kinds := n.presences.Types()
 	maps.Copy(kinds, n.histories.Types())
+	revoked := revocations.New(d.revocations)
+	maps.Copy(kinds, revoked.Types())
 	watcher := new(atomic.Pointer[membership.Watcher]) // nil until the node has started
 	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
 		Name: n.name, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(watcher, n.forwardAddress()), ID: n.histories.Log(), Kinds: kinds,
@@ -89,6 +92,7 @@ func (d *daemon) join(files clusterFiles) error {
 	d.openDurable(transport)
 	n.presences.Start(n.Node)
 	n.histories.Start(n.Node)
+	revoked.Start(n.Node)
 	if c.SharesInstances() {
 		n.store = openShared(transport, c.Name, logging.NewLog(&d.log))
 	}

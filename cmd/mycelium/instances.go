@@ -193,6 +193,9 @@ func (d *daemon) instanceSockets(spec instances.Spec) (channels.SocketOptions, f
 			return o, nil, err
 		}
 	}
+	if v != nil {
+		v = v.With(d.revocations, spec.ID)
+	}
 	switch {
 	case spec.Type == "realtime": // it takes tokens where Supabase's clients put them
 		forget := d.realtimeTokens.add(spec.ID, v)

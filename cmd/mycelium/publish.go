@@ -151,3 +151,18 @@ func (c *instancesCall) signal() error {
 	}
 	return c.post("signal", body)
 }
+
+// revoke revokes a token, or those of a user.
+func (c *instancesCall) revoke() error {
+	body := make(map[string]string)
+	for name, value := range map[string]string{"jti": c.jti, "user": c.user, "issued_before": c.before, "expires": c.until} {
+		if value != "" {
+			body[name] = value
+		}
+	}
+	return c.post("revocations", body)
+}
+
+func (c *instancesCall) revocations() error {
+	return c.show(http.MethodGet, apiclient.Instance(c.args[0], "revocations"), c.page())
+}

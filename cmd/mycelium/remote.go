@@ -53,6 +53,8 @@ Usage:
   mycelium instances subscribe ID TOPIC TARGET
   mycelium instances unsubscribe ID TOPIC TARGET
   mycelium instances disconnect ID TARGET [--no-reconnect]
+  mycelium instances revoke ID --jti JTI | --user USER [--before TIME] [--until TIME]
+  mycelium instances revocations ID
   mycelium instances signal ID NAME [DATA]
 
 TARGET is --user USER, --socket-id ID or --socket SOCKET: the sockets of a user, those
@@ -79,6 +81,7 @@ type instancesCall struct {
 	message, before         string // of forget
 	user, socketID, socket  string // TARGET
 	noReconnect             bool   // of disconnect
+	jti, until              string // of revoke
 	once                    string // the Idempotency-Key
 }
 
@@ -113,6 +116,8 @@ var instancesVerbs = map[string]struct {
 	"broadcast":   {3, 4, (*instancesCall).broadcast},
 	"broadcasts":  {1, 1, (*instancesCall).broadcasts},
 	"push":        {3, 4, (*instancesCall).push},
+	"revoke":      {1, 1, (*instancesCall).revoke},
+	"revocations": {1, 1, (*instancesCall).revocations},
 	"leave":       {2, 2, func(c *instancesCall) error { return c.toAudience("leave") }},
 	"subscribe":   {2, 2, func(c *instancesCall) error { return c.toAudience("subscribe") }},
 	"unsubscribe": {2, 2, func(c *instancesCall) error { return c.toAudience("unsubscribe") }},
@@ -173,11 +178,13 @@ func (c *instancesCall) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.last, "last", "", "history: only the last so many messages, a `number`")
 	flags.StringVar(&c.after, "after", "", "the `next` of the page before")
 	flags.StringVar(&c.message, "message", "", "forget: only the message with this `id`")
-	flags.StringVar(&c.before, "before", "", "forget: only messages from before this `time`, like 2030-01-31T12:00:00Z")
+	flags.StringVar(&c.before, "before", "", "forget: only messages from before this `time`, like 2030-01-31T12:00:00Z; revoke: only tokens that were issued before it, default: now")
 	flags.StringVar(&c.user, "user", "", "the sockets of this `user`: the sub of their tokens")
 	flags.StringVar(&c.socketID, "socket-id", "", "the sockets with this `id`")
 	flags.StringVar(&c.socket, "socket", "", "one `socket`, as \"sockets\" names it")
 	flags.BoolVar(&c.noReconnect, "no-reconnect", false, "disconnect: clients do not connect again by themselves")
+	flags.StringVar(&c.jti, "jti", "", "revoke: the token with this `jti`")
+	flags.StringVar(&c.until, "until", "", "revoke: the `time` when the tokens have expired; default: in 30 days")
 	flags.StringVar(&c.once, "idempotency-key", "", "a `key` that you choose: the same call with it again does nothing, and prints what the first did")
 }
 

@@ -49,12 +49,14 @@ type daemon struct {
 	events         *events.Events // what happens in instances, and who is told
 	cluster        *clusterNode   // nil: this is a single node
 	instances      *instances.Manager
-	history        *history.Store              // what instances record
-	durable        *durableHistory             // nil: rules cannot be durable
-	api            atomic.Pointer[httpapi.API] // nil: there is none
-	observer       *observer.Observer          // static after the port is open; nil: there is no API
-	own            *ownKey                     // the API's; nil: the configuration has keys
-	addr           netip.AddrPort              // of the main port, after it is open
+	manager        atomic.Pointer[instances.Manager] // instances, for other goroutines
+	revocations    *auth.Revocations                 // of all instances
+	history        *history.Store                    // what instances record
+	durable        *durableHistory                   // nil: rules cannot be durable
+	api            atomic.Pointer[httpapi.API]       // nil: there is none
+	observer       *observer.Observer                // static after the port is open; nil: there is no API
+	own            *ownKey                           // the API's; nil: the configuration has keys
+	addr           netip.AddrPort                    // of the main port, after it is open
 	metrics        *metrics.Handler
 	stopping       atomic.Bool // the server has been told to stop; any goroutine
 }
@@ -198,7 +200,7 @@ func (d *daemon) closeAll(ctx context.Context) error {
 	if d.observer != nil {
 		err = d.observer.Close(ctx)
 	}
-	return errors.Join(err, d.instances.Close(ctx), d.closeEvents(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave())
+	return errors.Join(err, d.instances.Close(ctx), d.closeEvents(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave(), d.revocations.Close())
 }
 
 // open makes the endpoint and what it serves.
@@ -217,14 +219,18 @@ func (d *daemon) open(first *loaded) (err error) {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background())) // it has no clients
 	}
 	d.history = history.NewStore(history.Options{Memory: int64(d.cfg.History.Memory)})
-	if err := d.join(first.cluster); err != nil {
+	if err := d.openRevocations(); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background()), d.store.Close())
+	}
+	if err := d.join(first.cluster); err != nil {
+		return errors.Join(err, d.endpoint.Shutdown(context.Background()), d.store.Close(), d.revocations.Close())
 	}
 	if !d.cfg.Cluster.Enabled() {
 		d.openDurable(nil)
 	}
 	d.events = d.newEvents()
 	d.instances = d.newManager()
+	d.manager.Store(d.instances)
 	return nil
 }
 

@@ -291,6 +291,8 @@ type Auth struct {
 	PublishClaim string
 
 	Warning time.Duration
+	// MaxRevocations bounds how many tokens are revoked at a time.
+	MaxRevocations int
 }
 
 // Enabled reports whether clients need a token.

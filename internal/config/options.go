@@ -551,6 +551,12 @@ var options = []*option{
 		help: "How long before its token expires a client is warned.",
 		zero: "it is not warned",
 	},
+	{
+		key: "auth.max_revocations", kind: number(1, 10_000_000),
+		def: "100000", example: "1000000",
+		help: "How many tokens and users may be revoked at a time, about 200 bytes of memory each.",
+		also: []string{"max-revocations", "revocations", "revoked"},
+	},
 
 	{
 		key: "tls.cert", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),

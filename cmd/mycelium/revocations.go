@@ -1,0 +1,40 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/mycelium-rt/mycelium/auth"
+)
+
+// revocationsFile is the name of the file with the revoked tokens, in the directory of the
+// data.
+const revocationsFile = "revocations"
+
+// openRevocations opens the revoked tokens of all instances; a space is an instance.
+func (d *daemon) openRevocations() (err error) {
+	o := auth.RevocationOptions{Max: d.cfg.Auth.MaxRevocations, Changed: d.closeRevoked, Failed: func(err error) {
+		if !errors.Is(err, fs.ErrClosed) {
+			d.log.Error().Err(err).Msg("tokens that another node has revoked cannot be kept: after a restart, this node accepts them until the others have told it")
+		}
+	}}
+	if d.cfg.Data != "" {
+		if err := os.MkdirAll(d.cfg.Data, 0o700); err != nil {
+			return err
+		}
+		o.File = filepath.Join(d.cfg.Data, revocationsFile)
+	}
+	d.revocations, err = auth.OpenRevocations(o)
+	return err
+}
+
+// closeRevoked closes the sockets of this node whose tokens were revoked.
+func (d *daemon) closeRevoked(ids []string) {
+	for _, id := range ids {
+		if m := d.manager.Load(); m != nil {
+			m.CloseIf(id, auth.CloseRevoked, "token revoked", auth.Revoked)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/auth"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
+)
+
+// TestRevocationsOfCluster: who was put out of one node is put out of all, and stays out of
+// those that start later, and of the first after all were stopped. What is sent to a user
+// reaches the sockets on all nodes.
+func TestRevocationsOfCluster(t *testing.T) {
+	t.Parallel()
+	config := filepath.Join(t.TempDir(), "mycelium.yaml")
+	_, secret, _ := strings.Cut(authSecret, "=")
+	writeFile(t, config, "auth: {secret: "+secret+", join: ['room:*']}\n")
+	environ := []string{authSecret}
+	old := token(t, environ, "sign", "--sub=ada")
+	flags := append(embedded(t), "--config="+config)
+	data := t.TempDir()
+	a := startNode(t, "a", append(flags, "--data="+data)...)
+	routes := slices.Concat(flags, []string{"--cluster-routes=" + a.route})
+	b := startNode(t, "b", routes...)
+	for _, n := range []*node{a, b} {
+		wait(t, "they know each other", func() bool { return strings.Contains(n.log.String(), "node is up") })
+		wait(t, "it is ready", func() bool { status, _ := n.ready(t); return status == http.StatusOK })
+	}
+	connect := func(n *node, token string) *wstest.Client {
+		t.Helper()
+		c, err := wstest.Dial(n.addr, atDefault+"&token="+token, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Drop() })
+		c.Timeout = patience
+		return c
+	}
+	refused := func(n *node, token string) bool {
+		c, err := wstest.Dial(n.addr, atDefault+"&token="+token, nil)
+		if err == nil {
+			c.Drop()
+		}
+		var status *wstest.StatusError
+		return errors.As(err, &status) && status.Status == http.StatusForbidden
+	}
+	post := func(n *node, path, body string) {
+		t.Helper()
+		if status, text := n.call(t, http.MethodPost, "/api/instances/default/"+path, body); status >= 300 {
+			t.Fatalf("%s %s: %d %s", path, body, status, text)
+		}
+	}
+	clients := []*wstest.Client{connect(a, old), connect(b, old)}
+	bob := connect(b, token(t, environ, "sign", "--sub=bob"))
+	post(a, "subscribe", `{"user":"ada","topic":"news"}`)
+	post(b, "push", `{"user":"ada","topic":"news","event":"hello"}`)
+	post(a, "broadcast", `{"topic":"news","event":"item"}`)
+	for _, c := range clients {
+		expect(t, c, `"news","hello",{}]`)
+		expect(t, c, `"news","item",{}]`)
+	}
+	post(a, "revocations", fmt.Sprintf(`{"user":"ada","issued_before":%q}`, time.Now().Add(time.Second).Format(time.RFC3339)))
+	for _, c := range clients {
+		closedWith(t, c, auth.CloseRevoked)
+	}
+	wait(t, "b refuses the token", func() bool { return refused(b, old) })
+	if !refused(a, old) {
+		t.Error("a accepts a revoked token")
+	}
+	c := startNode(t, "c", routes...)
+	wait(t, "it is ready", func() bool { status, _ := c.ready(t); return status == http.StatusOK })
+	if !refused(c, old) {
+		t.Error("a node that has just become ready accepts a revoked token")
+	}
+	post(c, "push", `{"user":"bob","topic":"news","event":"still there"}`)
+	expect(t, bob, `"still there"`)
+	bob.Drop()
+	for _, n := range []*node{c, b, a} {
+		n.terminate(t)
+	}
+	a = startNode(t, "a", append(flags, "--data="+data)...)
+	if !refused(a, old) {
+		t.Error("after a restart a accepts a revoked token")
+	}
+	wait(t, "a newer token is accepted", func() bool { return !refused(a, token(t, environ, "sign", "--sub=ada")) })
+}
