@@ -488,6 +488,7 @@ func TestCheck(t *testing.T) {
 		"hidden":                  {func(h *Hook) { *h = h.Redacted() }, "/0/secret is ***"},
 		"nothing":                 {func(h *Hook) { h.On = nil }, "/0/on is missing"},
 		"an unknown kind":         {func(h *Hook) { h.On = []string{"leave"} }, "/0/on/0 is \"leave\""},
+		"refresh alone":           {func(h *Hook) { h.On = []string{Refresh} }, "/0/on has \"refresh\" and no hook has \"connect\""},
 		"a wrong pattern":         {func(h *Hook) { h.Topics = []string{"a*b"} }, "/0/topics/0 is \"a*b\""},
 		"a wrong event":           {func(h *Hook) { h.Events = []string{"*x"} }, "/0/events/0"},
 		"a wrong header":          {func(h *Hook) { h.Headers = []string{"a b"} }, "/0/headers/0"},

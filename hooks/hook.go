@@ -114,6 +114,9 @@ func Check(list []Hook) error {
 	for i, h := range list {
 		h.complete(i)
 		wrong.AddBelow(fmt.Sprintf("/%d", i), h.check())
+		if h.decides(Refresh) && !slices.ContainsFunc(list, func(other Hook) bool { return other.decides(Connect) }) {
+			wrong.Add(fmt.Sprintf("/%d/on", i), "has %q and no hook has %q, which gives connections their time", Refresh, Connect)
+		}
 		for j := range i {
 			if other := list[j]; other.completed(j).Name == h.Name {
 				wrong.Add(fmt.Sprintf("/%d/name", i), "%q is the name of another hook: choose another", h.Name)

@@ -40,7 +40,7 @@ func serveBackEnd(t *testing.T, decide func(hooks.Request) string) *backEnd {
 		b.mu.Lock()
 		b.asked = append(b.asked, q)
 		b.mu.Unlock()
-		io.WriteString(w, b.decide(q)) //nolint:errcheck // the client's test fails
+		io.WriteString(w, b.decide(q))
 	}))
 	t.Cleanup(b.Close)
 	return b
@@ -91,7 +91,7 @@ func TestHooksOfInstances(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Drop() //nolint:errcheck // it is closed with the server
+	defer c.Drop()
 	if reply := tryJoin(t, c, 1, "open"); !strings.Contains(reply, `{"response":{"decided":"made"},"status":"ok"}`) {
 		t.Errorf("allowed: %s", reply)
 	}
@@ -120,7 +120,7 @@ func TestHooksOfInstances(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer after.Drop() //nolint:errcheck // as above
+	defer after.Drop()
 	if reply := tryJoin(t, after, 1, "closed"); !strings.Contains(reply, `"ok"`) {
 		t.Errorf("a client that connected after the change: %s", reply)
 	}
@@ -200,6 +200,6 @@ func TestHooksOfRealtime(t *testing.T) {
 		if r := b.last("connect"); r.Params["apikey"] != nil || !strings.Contains(string(r.Claims), sub) {
 			t.Errorf("%+v", r)
 		}
-		c.Drop() //nolint:errcheck // it has served
+		c.Drop()
 	}
 }
