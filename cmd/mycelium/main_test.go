@@ -233,7 +233,7 @@ func TestCommandLine(t *testing.T) {
 		{args: []string{"version", "x"}, code: 2, stderr: "mycelium version: unexpected argument"},
 		{args: []string{"quux"}, code: 2, stderr: "mycelium: unknown command \"quux\"; the commands are serve, config, "},
 		{args: []string{"instances", "lsit"}, code: 2, stderr: "mycelium instances: unknown command \"lsit\"; did you mean list?\nRun \"mycelium instances --help\" for usage.\n"},
-		{args: []string{"instances"}, code: 2, stderr: "mycelium instances: missing command; the commands are broadcast, create, "},
+		{args: []string{"instances"}, code: 2, stderr: "mycelium instances: missing command; the commands are broadcast, broadcasts, create, "},
 		{args: []string{"config", "chekc"}, code: 2, stderr: "mycelium config: unknown command \"chekc\"; did you mean check?\n"},
 		{args: []string{"key", "nwe", "x"}, code: 2, stderr: "mycelium key: unknown command \"nwe\"; did you mean new?\n"},
 		{args: []string{"token", "--sub=x"}, code: 2, stderr: "mycelium token: unknown command"},
