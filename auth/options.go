@@ -61,6 +61,9 @@ type Options struct {
 	// "channels.publish": the lists join and publish in the claim channels.
 	JoinClaim    string `json:"join_claim,omitempty" yaml:"join_claim,omitempty"`
 	PublishClaim string `json:"publish_claim,omitempty" yaml:"publish_claim,omitempty"`
+	// OnlyClaim names the claim with patterns of the topics that a token is limited to:
+	// of what the rules above permit, it permits only these. Default "channels.only".
+	OnlyClaim string `json:"only_claim,omitempty" yaml:"only_claim,omitempty"`
 
 	// Warning is how long before its token expires a client is warned, by a
 	// push of the event "token_expiring" on each of its channels. Default 60 s;
@@ -82,6 +85,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Param, "token")
 	setDefault(&o.JoinClaim, "channels.join")
 	setDefault(&o.PublishClaim, "channels.publish")
+	setDefault(&o.OnlyClaim, "channels.only")
 	setDefault(&o.Warning, units.Duration(time.Minute))
 	o.Leeway, o.Warning = max(0, o.Leeway), max(0, o.Warning)
 	if len(o.From) == 0 {

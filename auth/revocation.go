@@ -337,7 +337,7 @@ func (r *Revocations) covers(space string, g *grant) bool {
 		}
 	}
 	v, ok := in["user:"+g.subject]
-	return ok && v.Expires.After(now) && g.issued < v.IssuedBefore.UnixMilli()
+	return ok && v.Expires.After(now) && issuedAt(g.claims) < v.IssuedBefore.UnixMilli()
 }
 
 // announceLocked has Options.Changed called.

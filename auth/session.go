@@ -111,7 +111,7 @@ func (s *session) Join(topic string) error {
 }
 
 func (s *session) mayJoin(g *grant, topic string) bool {
-	return s.verifier.join.fixed.match(topic) || g.join.match(topic)
+	return g.permits(topic) && (s.verifier.join.fixed.match(topic) || g.join.match(topic))
 }
 
 // Event implements channels.Guard. It is called for each message, and does not
@@ -127,7 +127,7 @@ func (s *session) Event(topic string, event []byte) (channels.EventFunc, error) 
 	case ExpiringEvent:
 		return nil, errServersEvent
 	}
-	if s.verifier.publish.fixed.match(topic) || s.grant.Load().publish.match(topic) {
+	if g := s.grant.Load(); g.permits(topic) && (s.verifier.publish.fixed.match(topic) || g.publish.match(topic)) {
 		return nil, nil
 	}
 	return nil, errMayNotPublish

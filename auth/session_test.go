@@ -93,6 +93,43 @@ func TestTopics(t *testing.T) {
 	})
 }
 
+// A token that is limited to topics permits no other, whoever else does.
+func TestOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := openDoor(t, hmacOptions(Options{Join: []string{"room:*"}, Publish: []string{"*"}}), rooms()...)
+		for _, test := range []struct {
+			only any
+			may  map[string]bool
+		}{
+			{"room:1", map[string]bool{"room:1": true, "room:12": false, "user:ada": false}},
+			{[]string{"room:{sub}:*", "user:*"}, map[string]bool{"room:ada:1": true, "room:bob:1": false, "user:ada": true, "loop:1": false}},
+			{[]string{}, map[string]bool{"room:1": false, "user:ada": false}},
+			{nil, map[string]bool{"room:1": true, "user:ada": true, "loop:1": false}},
+		} {
+			token := hs(t, claims{"sub": "ada", "channels": claims{"join": []string{"user:*"}, "only": test.only}})
+			assertJoins(t, d.connect(t, token), test.may)
+			valid, err := d.verifier.Verify(t.Context(), token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for topic, may := range test.may {
+				if valid.MayJoin(topic) != may {
+					t.Errorf("limited to %v: MayJoin(%s) is %t", test.only, topic, !may)
+				}
+			}
+		}
+		for _, wrong := range []any{7, claims{}, []any{1}, "a*b"} {
+			d.assertRefused(t, fmt.Sprint(wrong), hs(t, claims{"channels": claims{"only": wrong}}), Malformed)
+		}
+		// A renewal with a token for fewer topics takes effect at once.
+		c := d.connect(t, hs(t, claims{"sub": "ada"}))
+		one, two := c.Join("room:1", nil), c.Join("room:2", nil)
+		two.Push(AccessTokenEvent, object{"access_token": hs(t, claims{"sub": "ada", "channels": claims{"only": "room:1"}})}).AssertReply("ok", nil)
+		two.AssertClose()
+		one.Push("hi", nil).AssertReply("ok", nil)
+	})
+}
+
 // The value of a claim is text, whatever is in it: a user who calls himself *
 // is not everybody.
 func TestClaimsAreNoPatterns(t *testing.T) {

@@ -101,13 +101,27 @@ type Token struct {
 	Join, Publish []string
 
 	join, publish []topicList
+	only          *topicList
 }
 
 // MayJoin reports whether the token permits joining a topic.
-func (t *Token) MayJoin(topic string) bool { return anyMatches(t.join, topic) }
+func (t *Token) MayJoin(topic string) bool { return t.permits(topic) && anyMatches(t.join, topic) }
 
 // MayPublish reports whether the token permits pushing events to a topic.
-func (t *Token) MayPublish(topic string) bool { return anyMatches(t.publish, topic) }
+func (t *Token) MayPublish(topic string) bool {
+	return t.permits(topic) && anyMatches(t.publish, topic)
+}
+
+// Only returns the patterns of the topics that the token is limited to, and whether it
+// is limited.
+func (t *Token) Only() (patterns []string, limited bool) {
+	if t.only == nil {
+		return nil, false
+	}
+	return t.only.texts(), true
+}
+
+func (t *Token) permits(topic string) bool { return t.only == nil || t.only.match(topic) }
 
 func anyMatches(lists []topicList, topic string) bool {
 	return slices.ContainsFunc(lists, func(l topicList) bool { return l.match(topic) })
@@ -124,7 +138,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 		Claims: g.claims, Expires: g.expires, Ends: g.ends, SocketID: g.socketID,
 		Join:    slices.Concat(v.join.fixed, g.join).texts(),
 		Publish: slices.Concat(v.publish.fixed, g.publish).texts(),
-		join:    []topicList{v.join.fixed, g.join}, publish: []topicList{v.publish.fixed, g.publish},
+		join:    []topicList{v.join.fixed, g.join}, publish: []topicList{v.publish.fixed, g.publish}, only: g.only,
 	}, nil
 }
 
@@ -158,7 +172,7 @@ type grant struct {
 	ends          time.Time // expires and the leeway
 	join, publish topicList // in addition to the verifier's fixed ones
 	digest        [sha256.Size]byte
-	issued        int64 // iat in Unix milliseconds, 0 without one
+	only          *topicList // permits only these of the above; nil: all of them
 }
 
 // grant verifies a token and reads what it permits.
@@ -172,7 +186,6 @@ func (v *Verifier) grant(ctx context.Context, token string) (*grant, *RefusedErr
 		g.ends = expires.Add(time.Duration(v.options.Leeway))
 	}
 	g.subject, _ = claims.Text("sub")
-	g.issued = issuedAt(claims)
 	if v.revokes(g) {
 		return nil, refused(RevokedToken, "")
 	}
@@ -186,8 +199,22 @@ func (v *Verifier) grant(ctx context.Context, token string) (*grant, *RefusedErr
 	if g.publish, ref = v.publish.topicsFor(claims); ref != nil {
 		return nil, ref
 	}
-	return g, nil
+	return g, g.limitTo(v.options.OnlyClaim)
 }
+
+// limitTo reads the claim that limits the token to topics.
+func (g *grant) limitTo(claim string) *RefusedError {
+	if v, stated := g.claims.Lookup(claim); !stated || v == nil {
+		return nil
+	}
+	r := rule{claim: claim}
+	only, ref := r.topicsFor(g.claims)
+	g.only = &only
+	return ref
+}
+
+// permits reports whether a topic is within what the token is limited to.
+func (g *grant) permits(topic string) bool { return g.only == nil || g.only.match(topic) }
 
 // takes reports whether Options.From contains from.
 func (v *Verifier) takes(from string) bool { return slices.Contains(v.options.From, from) }

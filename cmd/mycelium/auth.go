@@ -27,7 +27,7 @@ func authOptions(c config.Auth) (*auth.Options, error) {
 	o := &auth.Options{
 		Issuer: c.Issuer, Audience: c.Audience, Leeway: orNone(units.Duration(c.Leeway)), NoExpiry: c.NoExpiry,
 		From: c.From, Param: c.Param, SocketID: c.SocketID, Assigns: map[string]string{"user": c.User},
-		Join: c.Join, Publish: c.Publish, JoinClaim: c.JoinClaim, PublishClaim: c.PublishClaim,
+		Join: c.Join, Publish: c.Publish, JoinClaim: c.JoinClaim, PublishClaim: c.PublishClaim, OnlyClaim: c.OnlyClaim,
 		Warning: orNone(units.Duration(c.Warning)),
 	}
 	if c.Secret != "" {

@@ -178,7 +178,9 @@ func printToken(t *auth.Token, stdout, stderr io.Writer) int {
 		SocketID string      `json:"socket_id"`
 		Join     []string    `json:"join"`
 		Publish  []string    `json:"publish"`
+		Only     []string    `json:"only,omitempty"`
 	}{Claims: t.Claims, SocketID: t.SocketID, Join: t.Join, Publish: t.Publish}
+	shown.Only, _ = t.Only()
 	if !t.Expires.IsZero() {
 		utc := t.Expires.UTC()
 		shown.Expires = &utc

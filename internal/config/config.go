@@ -289,6 +289,7 @@ type Auth struct {
 	Publish      []string
 	JoinClaim    string
 	PublishClaim string
+	OnlyClaim    string
 
 	Warning time.Duration
 	// MaxRevocations bounds how many tokens are revoked at a time.

@@ -546,6 +546,11 @@ var options = []*option{
 		help: "The claim of a token that lists the patterns of topics that it allows to push to.",
 	},
 	{
+		key: "auth.only_claim", live: true, kind: text("CLAIM", "the name of a claim", checkAny),
+		def: "channels.only", example: "only",
+		help: "The claim of a token that lists the patterns of topics that it is limited to, whatever else permits more.",
+	},
+	{
 		key: "auth.warning", live: true, kind: duration(0, day),
 		def: "60s", example: "5m",
 		help: "How long before its token expires a client is warned.",
