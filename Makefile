@@ -179,4 +179,4 @@ bench-go: ## run the Go benchmarks, with allocations
 clean: ## remove what was built
 	rm -rf bin .tools compat_tests/js/node_modules compat_tests/js/artifacts
 	rm -rf compat_tests/clients/java/target compat_tests/clients/kotlin/target compat_tests/clients/python/.venv compat_tests/clients/graphql/.venv compat_tests/clients/rust/target
-	rm -rf compat_tests/api/.venv compat_tests/autobahn/.python compat_tests/autobahn/reports
+	rm -rf compat_tests/api/.venv compat_tests/api/python/.venv compat_tests/api/python/generated compat_tests/api/ts/node_modules compat_tests/api/ts/generated compat_tests/autobahn/.python compat_tests/autobahn/reports

@@ -92,10 +92,8 @@ func (o *operation) document() map[string]any {
 		d["parameters"] = append(documentParameters("query", o.query), documentParameters("header", o.header)...)
 	}
 	if o.body != nil {
-		content := make(map[string]any, len(o.body.types))
-		for _, kind := range o.body.types {
-			content[kind] = map[string]any{"schema": ref("schemas", o.body.schema)}
-		}
+		// One type: generators of clients make a choice of equal types of several.
+		content := map[string]any{o.body.types[0]: map[string]any{"schema": ref("schemas", o.body.schema)}}
 		d["requestBody"] = map[string]any{"required": true, "content": content}
 	}
 	return d

@@ -146,7 +146,7 @@ func (a *API) operationsOfOne() []operation {
 		header: ifMatch("The revision that the change is meant for, as ETag gave it; * for whatever it is.", true),
 		body:   &requestBody{[]string{"application/merge-patch+json", jsonType}, "Patch"},
 		id:     "patchInstance", summary: "Change an instance",
-		about: "The body is a JSON merge patch (RFC 7396) of the spec. A change of labels, history or idle_ttl does nothing to clients; one of config only what the type does; " +
+		about: "The body is a JSON merge patch (RFC 7396) of the spec, as application/merge-patch+json or application/json. A change of labels, history or idle_ttl does nothing to clients; one of config only what the type does; " +
 			"any other restarts the instance, and its clients connect again. The answer comes when that start has succeeded or failed: see state.",
 		answers: []answerDoc{instanceAnswer(http.StatusOK, "The instance.")},
 		fails:   []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired, http.StatusServiceUnavailable},

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
@@ -75,7 +76,12 @@ func serve(t *testing.T, key httpapi.Key) string {
 	if err := manager.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if api, err = httpapi.New(manager, httpapi.Options{Keys: []httpapi.Key{key}}); err != nil {
+	revocations, err := auth.OpenRevocations(auth.RevocationOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { revocations.Close() }) // it has no file
+	if api, err = httpapi.New(manager, httpapi.Options{Keys: []httpapi.Key{key}, Revocations: revocations}); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"0", "a", "default"} { // ids that schemathesis uses
