@@ -56,6 +56,9 @@ type Options struct {
 	// Options.Caller must return that name. It returns false, and answers nothing, if
 	// the request cannot be forwarded.
 	Forward func(w http.ResponseWriter, r *http.Request, to *instances.ElsewhereError, caller string) bool
+	// Peers returns the other nodes of the cluster that are heard, for the lists of who is
+	// connected. nil means that there are none.
+	Peers func() []Peer
 	// Caller returns the name of the key for which another node has permitted a
 	// request that it forwards, "" for requests of clients. nil means that there are
 	// no other nodes.

@@ -180,6 +180,8 @@ type Sockets struct {
 	Sockets []channels.SocketInfo `json:"sockets"`
 	// Next is the query parameter "after" for the next page. The last page has none.
 	Next string `json:"next,omitempty"`
+	// Missing are the nodes of a cluster that did not answer, whose sockets are not here.
+	Missing []string `json:"missing,omitempty"`
 }
 
 // Users is a page of the connected users.
@@ -188,6 +190,8 @@ type Users struct {
 	Users []channels.UserInfo `json:"users"`
 	// Next is the query parameter "after" for the next page. The last page has none.
 	Next string `json:"next,omitempty"`
+	// Missing are the nodes of a cluster that did not answer, whose users are not here.
+	Missing []string `json:"missing,omitempty"`
 }
 
 // operationsOfConnected show who is connected.
@@ -231,6 +235,9 @@ func (a *API) sockets(w http.ResponseWriter, r *request) error {
 	if len(list) > limit {
 		page.Sockets, page.Next = list[:limit], list[limit-1].Socket
 	}
+	others, missing := gather[Sockets](a, r)
+	page.addSockets(others, limit)
+	page.Missing = missing
 	return answer(w, http.StatusOK, page)
 }
 
@@ -265,5 +272,8 @@ func (a *API) users(w http.ResponseWriter, r *request) error {
 	if len(list) > limit {
 		page.Users, page.Next = list[:limit], list[limit-1].User
 	}
+	others, missing := gather[Users](a, r)
+	page.addUsers(others, limit)
+	page.Missing = missing
 	return answer(w, http.StatusOK, page)
 }

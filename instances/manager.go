@@ -291,6 +291,17 @@ func (m *Manager) To(id string, t channels.Target) (channels.Audience, error) {
 	return in.endpoint.To(t), nil
 }
 
+// Spreads reports whether an instance runs on all nodes of a cluster.
+func (m *Manager) Spreads(id string) bool {
+	one, err := m.find(id)
+	if err != nil {
+		return false
+	}
+	one.mu.RLock()
+	defer one.mu.RUnlock()
+	return one.spreads(one.kind)
+}
+
 // CloseIf closes sockets of an instance on this node, as [channels.Endpoint.CloseIf] does.
 // It does nothing if the instance does not run here.
 func (m *Manager) CloseIf(id string, code uint16, reason string, f func(*channels.Socket) bool) {

@@ -27,7 +27,7 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	api, err := httpapi.New(d.instances, httpapi.Options{
 		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, ShowHooks: hooks.Redact,
 		MaxBatch: cfg.API.MaxBatch, Revocations: d.revocations, Logger: &d.log, Before: before,
-		Forward: d.forwardCall, Caller: front.CallerOf, Latest: d.api.Load,
+		Forward: d.forwardCall, Peers: d.apiPeers, Caller: front.CallerOf, Latest: d.api.Load,
 	})
 	if err != nil {
 		return err

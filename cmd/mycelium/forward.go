@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/cluster"
+	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/forward"
@@ -122,6 +123,29 @@ func (d *daemon) forwardCall(w http.ResponseWriter, r *http.Request, to *instanc
 		answered = false
 	})
 	return answered
+}
+
+// apiPeers is httpapi.Options.Peers.
+func (d *daemon) apiPeers() (peers []httpapi.Peer) {
+	if d.cluster == nil || d.cluster.forward == nil {
+		return nil
+	}
+	for _, p := range membership.PeersOf(d.cluster.Stats().Peers, time.Now()) {
+		name, address, ok := forwardsTo(&p)
+		if !ok {
+			continue
+		}
+		peers = append(peers, httpapi.Peer{Name: name, Ask: func(w http.ResponseWriter, r *http.Request, caller string) bool {
+			claim, answered := front.ClaimOf(r), true
+			claim.Caller = caller
+			d.cluster.forward.Elsewhere(name, address).Relay(w, r, claim, func(err error) {
+				d.log.Warn().Err(err).Str("node", name).Msg("node not asked who is connected")
+				answered = false
+			})
+			return answered
+		}})
+	}
+	return peers
 }
 
 // close closes the listener, if the endpoint has not, and the connections to other nodes.

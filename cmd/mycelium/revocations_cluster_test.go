@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -61,10 +62,33 @@ func TestRevocationsOfCluster(t *testing.T) {
 	bob := connect(b, token(t, environ, "sign", "--sub=bob"))
 	post(a, "subscribe", `{"user":"ada","topic":"news"}`)
 	post(b, "push", `{"user":"ada","topic":"news","event":"hello"}`)
-	post(a, "broadcast", `{"topic":"news","event":"item"}`)
 	for _, c := range clients {
 		expect(t, c, `"news","hello",{}]`)
+	}
+	post(a, "broadcast", `{"topic":"news","event":"item"}`) // now: the messages of two nodes have no order
+	for _, c := range clients {
 		expect(t, c, `"news","item",{}]`)
+	}
+	for _, n := range []*node{a, b} {
+		_, text := n.call(t, http.MethodGet, "/api/instances/default/users", "")
+		if want := `{"users":[{"user":"ada","sockets":2,"topics":[]},{"user":"bob","sockets":1,"topics":[]}]}`; strings.TrimSpace(text) != want {
+			t.Errorf("the users are %s, want %s", text, want)
+		}
+		seen := 0
+		for after, page := "", 0; page == 0 || after != ""; page++ {
+			_, text := n.call(t, http.MethodGet, "/api/instances/default/sockets?limit=1&after="+after, "")
+			var list struct {
+				Sockets []struct{ User string }
+				Next    string
+			}
+			if err := json.Unmarshal([]byte(text), &list); err != nil || len(list.Sockets) > 1 {
+				t.Fatalf("%s: %v", text, err)
+			}
+			seen, after = seen+len(list.Sockets), list.Next
+		}
+		if seen != 3 {
+			t.Errorf("%d sockets on all pages of both nodes, want 3", seen)
+		}
 	}
 	post(a, "revocations", fmt.Sprintf(`{"user":"ada","issued_before":%q}`, time.Now().Add(time.Second).Format(time.RFC3339)))
 	for _, c := range clients {
