@@ -59,7 +59,9 @@ func (e *expiry) stop() {
 	e.cancel()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.timer.Stop()
+	if e.timer != nil {
+		e.timer.Stop()
+	}
 }
 
 // pause returns how long to wait before something is to be done. The caller holds mu.

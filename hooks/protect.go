@@ -58,7 +58,9 @@ func (d *Decider) Protect(o channels.SocketOptions, p Presence) channels.SocketO
 			}
 		}
 	}
-	o.Outer = &channels.Outer{Topics: d.wraps, Use: w.middleware}
+	if d.Decides(Join) || d.Decides(Event) {
+		o.Outer = &channels.Outer{Topics: d.wraps, Use: w.middleware}
+	}
 	return o
 }
 
