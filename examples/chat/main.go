@@ -1,5 +1,5 @@
-// Command chat is a chat server with rooms, messages and presence. Clients connect
-// with phoenix.js to ws://localhost:4000/socket.
+// Command chat is a chat server with rooms, messages, presence, and the last messages for
+// clients that come later. Clients connect with phoenix.js to ws://localhost:4000/socket.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -48,10 +49,21 @@ func chat(who *presence.Tracker) *channels.Channel {
 	return room
 }
 
+// recentMessages records messages: the last 20 are sent to each client that joins, and
+// clients may ask for what they missed.
+func recentMessages() (*history.Space, error) {
+	rule := history.Rule{Topics: []string{"room:*"}, Events: []string{"new_msg"}, OnJoin: 20}
+	return history.NewStore(history.Options{}).Space("", []history.Rule{rule})
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	endpoint, err := channels.NewEndpoint(channels.Options{Logger: channels.SlogLogger(slog.Default())})
+	recent, err := recentMessages()
+	if err != nil {
+		log.Fatal(err)
+	}
+	endpoint, err := channels.NewEndpoint(channels.Options{History: recent, Logger: channels.SlogLogger(slog.Default())})
 	if err != nil {
 		log.Fatal(err)
 	}

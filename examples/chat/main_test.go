@@ -9,7 +9,11 @@ import (
 )
 
 func TestChat(t *testing.T) {
-	e := channelstest.Start(t, channels.Options{})
+	recent, err := recentMessages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := channelstest.Start(t, channels.Options{History: recent})
 	who := presence.New(e, presence.Options{})
 	defer who.Close()
 	e.Socket("/socket", channels.SocketOptions{}, chat(who))
@@ -26,6 +30,8 @@ func TestChat(t *testing.T) {
 	bob.Push("new_msg", message{User: "not bob", Body: "hello"})
 	ada.AssertBroadcast("new_msg", message{User: "bob", Body: "hello"})
 	bob.Push("new_msg", message{}).AssertReply("error", map[string]string{"reason": "a message needs a body"})
+	eve := channelstest.Connect(t, e, "/socket").Join("room:lobby", message{User: "eve"})
+	eve.AssertBroadcast("new_msg", message{User: "bob", Body: "hello"})
 	bob.Leave()
 	ada.AssertBroadcast("presence_diff", map[string]any{"leaves": map[string]any{"bob": map[string]any{}}})
 }
