@@ -153,6 +153,17 @@ func (l *logs) forgetOld(now time.Time) {
 	}
 }
 
+// had returns the logs that were forgotten before a position was made. The client has their
+// messages, of which some may still be kept.
+func (l *logs) had(p Position) []LogID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.forgotten) == 0 || p.IsZero() || p.at < l.horizon {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(l.forgotten), p.marks.has)
+}
+
 // missing returns why a client with this position cannot be sent what it missed,
 // apart from what rings have lost; wait is true if it may change soon.
 func (l *logs) missing(p Position) (why Reason, wait bool) {

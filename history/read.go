@@ -2,6 +2,7 @@ package history
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -25,6 +26,9 @@ type Ask struct {
 	// PageBytes and PageMessages bound a page; the rest is read after
 	// Page.Next. A page has at least one message, if there is any. 0: no bound.
 	PageBytes, PageMessages int
+
+	// had are logs that After has no number for although its client has their messages.
+	had []LogID
 }
 
 // Reason is why a client is not sent all that it missed.
@@ -118,6 +122,7 @@ func (sp *Space) page(st *stripe, topic string, ask *Ask) (p Page) {
 		p.Missing, p.Wait = ask.missing(sp.logs.Load(), floor, lost)
 		p.Wait = p.Wait || rule.Durable && !sp.store.stream.loaded.Load()
 	}
+	ask.had = sp.logs.Load().had(ask.After)
 	found := 0
 	for k := range r.all {
 		if ask.wants(k) {
@@ -175,7 +180,7 @@ func (a *Ask) wants(k kept) bool {
 	case a.Without != 0 && k.sender == a.Without, a.Last < 0:
 		return false
 	case !a.After.IsZero():
-		return k.number > a.After.marks.of(k.log)
+		return k.number > a.After.marks.of(k.log) && !slices.Contains(a.had, k.log)
 	case !a.Since.IsZero():
 		return k.ms >= a.Since.UnixMilli()
 	}
