@@ -7,13 +7,14 @@ package history
 // from before are [Expired] then.
 //
 // merge is called with the messages that there are, under the lock of the topic. It must
-// not block, and must not call the space. Nothing happens if no rule records the topic.
+// not block, and must not call the space. Nothing happens if no rule records the topic, or
+// if its messages are stored: they are what is stored.
 func (sp *Space) Refill(topic string, merge func(have []Message) []Message) error {
 	defer sp.store.makeRoom()
 	st := sp.stripe(topic)
 	sp.lock(st)
 	defer st.mu.Unlock()
-	if sp.rules.Load().of(topic) == nil {
+	if rule := sp.rules.Load().of(topic); rule == nil || rule.Durable {
 		return nil
 	}
 	var have []Message

@@ -1,7 +1,6 @@
 package instances
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -237,14 +236,10 @@ func (m *Manager) EraseHistory(ctx context.Context, id, topic string, e Erasure)
 	if !ok {
 		return e.apply(sp, topic)
 	}
-	var failed error
 	err = in.guard("EraseHistory", func() (err error) {
-		n, err = h.EraseHistory(ctx, topic, e, func() (n int) {
-			n, failed = e.apply(sp, topic)
-			return n
-		})
+		n, err = h.EraseHistory(ctx, topic, e, func() (int, error) { return e.apply(sp, topic) })
 		return err
 	})
 	in.crashOn(err)
-	return n, cmp.Or(err, failed)
+	return n, err
 }

@@ -189,10 +189,10 @@ type Archiver interface {
 	// LoadHistory adds what is saved of a topic to the instance's history. It is called
 	// before that is read.
 	LoadHistory(ctx context.Context, topic string) error
-	// EraseHistory erases messages of a topic where they are saved, and has erase remove
-	// them from the instance's history. It returns how many there were; erase returns how
-	// many were in the history.
-	EraseHistory(ctx context.Context, topic string, e Erasure, erase func() int) (int, error)
+	// EraseHistory has erase remove messages of a topic from the instance's history, and
+	// then erases them where they are saved. It returns how many there were; erase returns
+	// how many were in the history.
+	EraseHistory(ctx context.Context, topic string, e Erasure, erase func() (int, error)) (int, error)
 }
 
 // SignalError is a [Signaler]'s error for a mistake of the caller, such as an

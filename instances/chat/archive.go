@@ -91,17 +91,21 @@ func (r *rooms) kept(ctx context.Context, one *room) ([]entry, error) {
 
 // erase erases messages of a room: erase does so in history, and then they are erased in
 // the store. It returns how many there were.
-func (r *rooms) erase(ctx context.Context, name string, e instances.Erasure, erase func() int) (n int, err error) {
+func (r *rooms) erase(ctx context.Context, name string, e instances.Erasure, erase func() (int, error)) (n int, err error) {
 	one := r.roomFor(name)
 	r.saving.Lock()
 	defer r.saving.Unlock()
 	one.mu.Lock()
 	n, left, err := r.toErase(ctx, one, e)
+	var erased int
+	if err == nil {
+		erased, err = erase()
+	}
 	if err != nil {
 		one.mu.Unlock()
 		return 0, err
 	}
-	n = max(erase(), n-len(left))
+	n = max(erased, n-len(left))
 	data, err := one.backlog.encode(one.name, left)
 	one.unsaved = slices.DeleteFunc(one.unsaved, func(e entry) bool {
 		return !slices.ContainsFunc(left, func(l entry) bool { return l.id == e.id })

@@ -67,10 +67,10 @@ func (l *logic) LoadHistory(ctx context.Context, topic string) error {
 }
 
 // EraseHistory implements instances.Archiver.
-func (l *logic) EraseHistory(ctx context.Context, topic string, e instances.Erasure, erase func() int) (int, error) {
+func (l *logic) EraseHistory(ctx context.Context, topic string, e instances.Erasure, erase func() (int, error)) (int, error) {
 	name, ok := roomOf(topic)
 	if !ok {
-		return erase(), nil
+		return erase()
 	}
 	return l.rooms.erase(ctx, name, e, erase)
 }
