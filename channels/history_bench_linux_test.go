@@ -46,8 +46,8 @@ func TestIdleHeapOfHistory(t *testing.T) {
 		return each
 	}
 	o := channels.Options{Loops: 2}
-	heapOf(o, "{}") // what is made only once
-	none := heapOf(o, "{}")
+	heapOf(o, "{}")                               // what is made only once
+	none := max(heapOf(o, "{}"), heapOf(o, "{}")) // what other tests have left may go meanwhile
 	for _, test := range []struct {
 		name, params string
 		o            channels.Options

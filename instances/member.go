@@ -44,9 +44,9 @@ type member struct {
 	settled  chan struct{}      // closed when the first start has succeeded or failed; nil: not started
 
 	// Guarded by mu: counters.
-	past     channels.Stats // of the lives that are over
-	crashes  []time.Time    // the last ones, at most Options.MaxCrashes + 1
-	crashed  int64          // in all
+	past     *channels.Stats // of the lives that are over; nil: there were none
+	crashes  []time.Time     // the last ones, at most Options.MaxCrashes + 1
+	crashed  int64           // in all
 	restarts int64
 	leaks    []*Instance // lives that have left goroutines behind
 
@@ -397,7 +397,9 @@ func (m *member) stats() Stats {
 // countedLocked returns the counters; mu must be held at least for reading.
 func (m *member) countedLocked() Stats {
 	s := Stats{Crashes: m.crashed, Restarts: m.restarts}
-	s.add(m.past)
+	if m.past != nil {
+		s.add(*m.past)
+	}
 	if m.life != nil {
 		s.add(m.life.endpoint.Stats())
 	}
@@ -405,10 +407,12 @@ func (m *member) countedLocked() Stats {
 }
 
 // sum adds the counters of an endpoint that has ended.
-func sum(a, b channels.Stats) channels.Stats {
-	b.Sockets, b.Channels, b.Callbacks, b.LongPoll.Sessions = 0, 0, 0, 0
-	a.Add(b)
-	return a
+func sum(past *channels.Stats, ended channels.Stats) *channels.Stats {
+	ended.Sockets, ended.Channels, ended.Callbacks, ended.LongPoll.Sessions = 0, 0, 0, 0
+	if past != nil {
+		ended.Add(*past)
+	}
+	return &ended
 }
 
 // dropMember removes a member from the manager.

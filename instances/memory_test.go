@@ -15,7 +15,7 @@ import (
 
 // emptyBudget is what an instance without clients may hold in memory, its
 // goroutines included: a server has thousands of them.
-const emptyBudget = 9 << 10
+const emptyBudget = 9<<10 + 512
 
 // TestMemoryOfEmptyInstances makes two thousand.
 func TestMemoryOfEmptyInstances(t *testing.T) {

@@ -68,7 +68,9 @@ func (m *member) count(totals map[string]*Total) {
 	t := totalOf(totals, m.spec.Type)
 	t.Crashes += m.crashed
 	t.Restarts += m.restarts
-	t.Stats.Add(m.past)
+	if m.past != nil {
+		t.Stats.Add(*m.past)
+	}
 	if state, counts := m.countsAsLocked(); counts {
 		t.Instances[state]++
 	}
@@ -97,5 +99,5 @@ func (m *member) countsAsLocked() (s State, counts bool) {
 func (t *Total) addPast(o *Total) {
 	t.Crashes += o.Crashes
 	t.Restarts += o.Restarts
-	t.Stats = sum(t.Stats, o.Stats)
+	t.Stats = *sum(&t.Stats, o.Stats)
 }
