@@ -22,7 +22,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql" MYCELIUM_LIVEAPP_BIN="$(CURDIR)/bin/liveapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million takeovers test-js test-cluster recovery pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million storm takeovers test-js test-cluster recovery pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ trial: ## stop and kill three nodes in turn under 3,000 clients, cut networks fo
 MILLION ?= 1000000
 million: ## send one message to MILLION (1,000,000) clients of one cluster, on as many processes as the limit on open files requires (5 minutes, 17 GB of memory)
 	$(GO) test -count=1 -v -timeout 1h -run TestMillion ./compat_tests/cluster -million $(MILLION)
+
+STORM ?= 5000
+storm: ## kill a node with STORM (5,000) clients, which come back to two others at once, each with 100 messages to catch up
+	$(GO) test -count=1 -v -timeout 10m -run TestStorm ./compat_tests/cluster -storm $(STORM)
 
 TAKEOVERS ?= 1000
 takeovers: ## stop, kill and cut off owners of instances until there were TAKEOVERS (1,000) takeovers of counters, and as many of documents with clients (15 minutes; cutting networks needs root)

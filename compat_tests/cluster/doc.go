@@ -5,7 +5,7 @@
 //	go test -v -count=1 ./compat_tests/cluster -for 10s
 //
 // is a short trial; "make trial" is the long one. Without -for all tests are skipped
-// except TestMillion and TestTakeovers, which -million and -takeovers run ("make
-// million", "make takeovers"). The tests need Linux; those that cut networks also need
-// root, for network namespaces, and are skipped without it.
+// except TestMillion, TestStorm and TestTakeovers, which -million, -storm and -takeovers
+// run ("make million", "make storm", "make takeovers"). The tests need Linux; those that
+// cut networks also need root, for network namespaces, and are skipped without it.
 package cluster

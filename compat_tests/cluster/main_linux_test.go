@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
-	if *duration <= 0 && *million <= 0 && *takeovers <= 0 {
+	if *duration <= 0 && *million <= 0 && *takeovers <= 0 && *storm <= 0 {
 		return m.Run() // each test skips, and says why
 	}
 	dir, err := os.MkdirTemp("", "mycelium-trial-")

@@ -7,10 +7,10 @@ const EVERY_MS = 10
 const MOST_BEHIND = 500 // numbers; clients that ask for the last thousand must not be away for longer
 
 /** A body for the API's broadcast, of a number for phoenix.js. */
-export const plain = (topic, n) => ({topic, event: "n", payload: {n}})
+export const plain = (topic, n) => ({topic, event: "n", payload: {n, at: Date.now()}})
 
 /** The same for Supabase's clients. */
-export const wrapped = (topic, n) => ({topic, event: "broadcast", payload: {type: "broadcast", event: "n", payload: {n}}})
+export const wrapped = (topic, n) => ({topic, event: "broadcast", payload: {type: "broadcast", event: "n", payload: {n, at: Date.now()}}})
 
 export class Publisher {
   /** server() returns the server to publish on. */

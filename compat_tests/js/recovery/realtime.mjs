@@ -22,16 +22,15 @@ const client = new RealtimeClient(`${RECOVERY_URL}/realtime/v1`, {
 })
 const channel = client.channel(RECOVERY_TOPIC, {config: {}})
 const ask = history => channel.updateJoinPayload({history})
-const since = () => ({since: Date.now() - 10_000})
 channel.on("history_mark", {}, mark => {
   if (RECOVERY_WAY === "after") ask({after: mark.pos})
   say("mark")
 })
 channel.on("history_state", {}, state => say(`state ${JSON.stringify(state)}`))
 channel.on("broadcast", {event: "n"}, ({payload}) => {
-  if (RECOVERY_WAY === "since") ask(since())
+  if (RECOVERY_WAY === "since") ask({since: payload.at - 2000})
   say(`n ${payload.n}`)
 })
-const first = {after: {}, last: {last: 1000}, since: since()}[RECOVERY_WAY]
+const first = {after: {}, last: {last: 1000}, since: {last: 1000}}[RECOVERY_WAY]
 if (first) ask(first)
 channel.subscribe()

@@ -12,7 +12,7 @@ const PATIENCE_MS = 120_000 // only failing tests wait so long
 const KEPT_LINES = 50
 
 // A session's positions are acknowledged by pongs, at most each five seconds; and the machine may be busy.
-const ACKNOWLEDGED_MS = 15_000
+const ACKNOWLEDGED_MS = 60_000
 
 const random = most => Math.random() * most
 

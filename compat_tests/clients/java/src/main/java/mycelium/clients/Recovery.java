@@ -13,7 +13,7 @@ import org.phoenixframework.Socket;
  */
 public final class Recovery {
   private static final int LAST = 1000;
-  private static final long SINCE_MS = 10_000;
+  private static final long SINCE_MS = 2000;
 
   public static void main(String[] args) {
     say(""); // ends what Maven may have begun
@@ -40,7 +40,7 @@ public final class Recovery {
     });
     channel.on("n", message -> {
       if (way.equals("since")) {
-        channel.setParams(since());
+        channel.setParams(Map.of("history", Map.of("since", ((Number) message.getPayload().get("at")).longValue() - SINCE_MS)));
       }
       return say("n " + ((Number) message.getPayload().get("n")).longValue());
     });
@@ -53,16 +53,11 @@ public final class Recovery {
       case "after":
         return Map.of("history", Map.of());
       case "last":
+      case "since": // until it has the first message
         return Map.of("history", Map.of("last", LAST));
-      case "since":
-        return since();
       default:
         return Map.of();
     }
-  }
-
-  private static Map<String, Object> since() {
-    return Map.of("history", Map.of("since", System.currentTimeMillis() - SINCE_MS));
   }
 
   private static synchronized Unit say(String line) {
