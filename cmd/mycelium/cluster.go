@@ -41,7 +41,8 @@ type clusterNode struct {
 	presences *presences.Kind
 	histories *histories.Kind
 	watcher   *membership.Watcher
-	store     *sharedStore // nil: each node has instances of its own
+	store     *sharedStore           // nil: each node has instances of its own
+	events    *natscluster.Publisher // nil: events are not published
 	// conflict receives why this node cannot stay: another node has its name or its number.
 	conflict chan error
 }
@@ -75,6 +76,13 @@ func (d *daemon) join(files clusterFiles) error {
 	if err != nil {
 		n.forward.close()
 		return err
+	}
+	if len(c.NATSEvents) > 0 {
+		if n.events, err = transport.OpenPublisher(); err != nil {
+			transport.Close() // the first error is the one to report
+			n.forward.close()
+			return err
+		}
 	}
 	kinds := n.presences.Types()
 	maps.Copy(kinds, n.histories.Types())
@@ -224,6 +232,9 @@ func (n *clusterNode) leave() error {
 	var err error
 	if n.store != nil {
 		err = n.store.Close()
+	}
+	if n.events != nil {
+		n.events.Close()
 	}
 	return errors.Join(err, n.Close())
 }

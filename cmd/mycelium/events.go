@@ -4,14 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/cluster/natscluster"
 	"github.com/mycelium-rt/mycelium/hooks"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/events"
 	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/webhook"
 )
 
 // eventsDirectory is the name of the directory with the events that wait to be told, in
@@ -29,6 +34,9 @@ func (d *daemon) newEvents() *events.Events {
 	}
 	if d.cluster != nil {
 		o.Node = d.cluster.name
+		if d.cluster.events != nil {
+			o.Every = d.publishedEvents
+		}
 	}
 	return events.New(o)
 }
@@ -61,6 +69,37 @@ func (d *daemon) tellingHooks(spec instances.Spec, declared bool) (list []events
 		})
 	}
 	return list, nil
+}
+
+// natsHook is the name of the hook that publishes events to NATS. No other hook can have it.
+const natsHook = "cluster.nats_events"
+
+// publishedEvents is events.Options.Every: it publishes the events of an instance to NATS.
+func (d *daemon) publishedEvents(id string) events.Hook {
+	selects, err := events.Select(d.cfg.Cluster.NATSEvents, nil, nil)
+	if err != nil {
+		panic(err) // the configuration has been checked
+	}
+	publisher := d.cluster.events
+	return events.Hook{Name: natsHook, Selects: selects, Fingerprint: strings.Join(d.cfg.Cluster.NATSEvents, ","), Send: func(ctx context.Context, _ string, body []byte) error {
+		var batch struct{ Events []json.RawMessage }
+		if err := json.Unmarshal(body, &batch); err != nil {
+			return err
+		}
+		list := make([]natscluster.Event, len(batch.Events))
+		for i, text := range batch.Events {
+			var e struct{ ID, Type string }
+			if err := json.Unmarshal(text, &e); err != nil {
+				return err
+			}
+			list[i] = natscluster.Event{Subject: id + "." + e.Type, ID: e.ID, Data: text}
+		}
+		err := publisher.Publish(ctx, list)
+		if errors.Is(err, natscluster.ErrTooLarge) {
+			return fmt.Errorf("%w: %w", err, &webhook.StatusError{Status: http.StatusRequestEntityTooLarge})
+		}
+		return err
+	}}
 }
 
 func (d *daemon) closeEvents(ctx context.Context) error {

@@ -219,3 +219,13 @@ func checkAlgorithm(s string) string {
 	}
 	return ""
 }
+
+// eventNames are the events that can be told: those of package hooks.
+var eventNames = []string{"connected", "disconnected", "joined", "left", "occupied", "vacated", "presence", "published"}
+
+func checkEvent(name string) string {
+	if !slices.Contains(eventNames, name) {
+		return "is not the name of an event"
+	}
+	return ""
+}

@@ -68,7 +68,7 @@ func (l *loader) checkCluster(c *Config) {
 		return
 	case k.Embedded():
 		l.withoutEffect(c, func(key string) bool {
-			return slices.Contains([]string{"cluster.nats_creds", "cluster.nats_ca", "cluster.nats_cert", "cluster.nats_key"}, key)
+			return slices.Contains([]string{"cluster.nats_creds", "cluster.nats_ca", "cluster.nats_cert", "cluster.nats_key", "cluster.nats_events"}, key)
 		}, "cluster.nats_url is not", "nodes that connect by cluster.listen authenticate with cluster.secret_file")
 		l.checkEmbedded(c)
 	case len(k.NATSURL) > 0:

@@ -125,6 +125,8 @@ type Cluster struct {
 	NATSCA    string
 	NATSCert  string
 	NATSKey   string
+	// NATSEvents are the names of events that are published to the NATS servers.
+	NATSEvents []string
 
 	// Size is the number of nodes; 0: unknown.
 	Size int

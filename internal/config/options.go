@@ -659,6 +659,13 @@ var options = []*option{
 		also: []string{"nats-key", "nats-tls-key"},
 	},
 	{
+		key: "cluster.nats_events", kind: list("EVENTS", "names of events: "+strings.Join(eventNames, ", "), 0, checkEvent),
+		def: "", example: "joined,left",
+		help: "Publish these events of all instances of this node to the NATS servers of cluster.nats_url, on subjects mycelium.NAME.events.INSTANCE.EVENT. " +
+			"They wait on the disk, in data, while NATS cannot be reached.",
+		also: []string{"nats-events", "events", "nats-subjects"},
+	},
+	{
 		key: "cluster.size", kind: number(0, 1000),
 		def: "0", example: "3", unit: "nodes",
 		help: "The number of nodes in the cluster, for /readyz of a node that starts: it waits for that many, itself included, but no longer than 5s if it reaches none.",

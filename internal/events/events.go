@@ -26,6 +26,8 @@ type Options struct {
 	// Hooks returns the hooks of an instance that are told of events; nil: there are none.
 	// declared says whether the server's own configuration declares the instance.
 	Hooks func(spec instances.Spec, declared bool) ([]Hook, error)
+	// Every returns a hook that all instances have, in addition; nil: there is none.
+	Every func(id string) Hook
 	Log   *logging.Log
 	// Now is the clock of events; nil: time.Now.
 	Now func() time.Time
@@ -248,10 +250,15 @@ func (e *Events) resume(id string, infoOf InfoOf) error {
 
 // hooksOf returns the hooks of an instance.
 func (e *Events) hooksOf(spec instances.Spec, declared bool) ([]Hook, error) {
-	if e.options.Hooks == nil {
-		return nil, nil
+	var hooks []Hook
+	var err error
+	if e.options.Hooks != nil {
+		hooks, err = e.options.Hooks(spec, declared)
 	}
-	return e.options.Hooks(spec, declared)
+	if e.options.Every != nil && err == nil {
+		hooks = append(hooks, e.options.Every(spec.ID))
+	}
+	return hooks, err
 }
 
 // sweep ends the streams of instances that do not exist any more and have told all.
