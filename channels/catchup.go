@@ -146,6 +146,9 @@ func (c *Context) startCatchUp(u *catchUp) {
 	if u.asked {
 		c.follow(true)
 	}
+	if u.visit != nil {
+		c.beginVisit(u.visit)
+	}
 	c.catchUpWhenRead()
 }
 

@@ -296,7 +296,7 @@ func (s *Socket) probeBehind(channels []*Context, number uint32) {
 // visit is the part of a catch-up that a session has: after which position it begins.
 type visit struct {
 	onJoin int              // what the rule sends to those who join for the first time
-	now    history.Position // when the client joined; zero: not read yet
+	now    history.Position // when the client joined
 	until  time.Time        // how long to wait for where the session was before
 }
 
@@ -307,19 +307,22 @@ const (
 	visitPause = 10 * time.Millisecond
 )
 
+// beginVisit notes in the session that its client has joined a topic. The channel is
+// subscribed, and leaves out recorded broadcasts.
+func (c *Context) beginVisit(v *visit) {
+	e := c.socket.endpoint
+	v.now = e.history.Page(c.topic, history.Ask{Last: -1}).Next
+	v.until = time.Now().Add(visitWait)
+	c.history |= sessioned
+	e.sessionStore().Join(c.socket.session(), c.topic, v.now)
+}
+
 // visits has the catch-up begin where the session says. It returns false if the catch-up
-// must wait for that. The channel is subscribed, and leaves out recorded broadcasts.
+// must wait for that.
 func (c *Context) visits(u *catchUp) bool {
 	s, v := c.socket, u.visit
 	all, one := s.endpoint.sessionStore(), s.session()
-	ask := all.After
-	if v.now.IsZero() {
-		v.now = s.endpoint.history.Page(c.topic, history.Ask{Last: -1}).Next
-		v.until = time.Now().Add(visitWait)
-		c.history |= sessioned
-		ask = all.Join
-	}
-	after, known, wait := ask(one, c.topic, v.now)
+	after, known, wait := all.After(one, c.topic, v.now)
 	switch {
 	case u.own: // the session is told, and does not tell
 	case wait && time.Now().Before(v.until):

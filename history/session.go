@@ -164,24 +164,24 @@ func (s *Sessions) Connect(one *Session, conn SessionConn) {
 }
 
 // Join notes that the client has joined a topic. now is a position that was read after the
-// client was subscribed. If the client had joined it on an earlier connection, after is what
-// it has acknowledged; otherwise after is now. If wait is true, that is not known yet:
-// ask again with [Sessions.After].
-func (s *Sessions) Join(one *Session, topic string, now Position) (after Position, known, wait bool) {
+// client was subscribed.
+func (s *Sessions) Join(one *Session, topic string, now Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if one.conn == nil {
-		return now, false, false
+		return
 	}
 	t := one.find(topic)
 	if t == nil {
 		t = one.add(sessionTopic{name: topic, pos: &now})
 	}
 	t.probe, t.ended = 0, 0
-	return *t.pos, t.known, one.waits
 }
 
-// After returns what Join has returned, or would return by now.
+// After returns what the client has acknowledged of a topic that it has joined: on an
+// earlier connection if known is true, otherwise up to now, the position that [Sessions.Join]
+// was given. If wait is true, it may have been joined on an earlier connection, which has yet to
+// say so.
 func (s *Sessions) After(one *Session, topic string, now Position) (after Position, known, wait bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
