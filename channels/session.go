@@ -50,7 +50,7 @@ func (s *Socket) nameSession(r *Request) *admission.Refusal {
 		s.endpoint.log.Warn("session refused").Str("reason", text).Str("path", r.URL.Path).Write()
 		return admission.TextRefusal(http.StatusBadRequest, text)
 	}
-	s.identify().session = history.NewSession(h.SessionKey(s.owner(), name))
+	s.identify().session = h.NewSession(s.owner(), name)
 	return nil
 }
 

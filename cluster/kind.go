@@ -14,6 +14,9 @@ const (
 	// TypeJoin and TypeLeave are changes of presences.
 	TypeJoin  byte = 4
 	TypeLeave byte = 5
+	// TypeSession is what a client of a node that stops has acknowledged. Messages of
+	// this type ask other nodes for it.
+	TypeSession byte = 6
 	// TypeHistory is about messages that were recorded: what is erased, and what
 	// nodes have of the logs of others.
 	TypeHistory byte = 7
@@ -61,4 +64,21 @@ type Heir interface {
 	Snapshotter
 	// Inherits does nothing.
 	Inherits()
+}
+
+// Messenger is a [Kind] whose nodes send each other messages besides entries, with
+// [Node.Send]. Messages may be lost, and may overtake entries.
+type Messenger interface {
+	Kind
+	// Message is called with a message of p. data is valid until it returns.
+	Message(p *Peer, typ byte, data []byte)
+}
+
+// Announcer is a [Kind] that has something to say in each heartbeat.
+type Announcer interface {
+	Kind
+	// Announce returns what is sent, at most some hundred bytes.
+	Announce() []byte
+	// Announced is called with what p has sent. data is valid until it returns.
+	Announced(p *Peer, data []byte)
 }

@@ -142,6 +142,19 @@ func (n *Node) AppendState(typ byte, parts ...[]byte) (uint64, error) {
 	return n.append(true, typ, parts)
 }
 
+// Send sends a message to another node, whose [Messenger] gets it unless it is lost. It
+// never waits. The error is ErrTooLarge or ErrClosed.
+func (n *Node) Send(to LogID, typ byte, data []byte) error {
+	switch {
+	case len(data) > n.options.Limits.part():
+		return ErrTooLarge
+	case n.isClosed():
+		return ErrClosed
+	}
+	n.transport.To(to, append(append(n.packet(packetMessage), typ), data...))
+	return nil
+}
+
 func (n *Node) append(always bool, typ byte, parts [][]byte) (uint64, error) {
 	size := 1
 	for _, p := range parts {

@@ -17,6 +17,7 @@ import (
 //	ask        from to                         send these entries again
 //	want       snapshot { index }*             send a snapshot (0: a new one), or these parts
 //	part       snapshot at until index count type(1) body
+//	message    type(1) body                    for a Messenger
 //
 // Heartbeats of any version are read; other packets only if this node knows
 // their version.
@@ -28,6 +29,7 @@ const (
 	packetAsk
 	packetWant
 	packetPart
+	packetMessage
 )
 
 const packetHead = 10
@@ -139,6 +141,7 @@ type heartbeat struct {
 	uptime         time.Duration // since its log began
 	leaving        bool          // this is a goodbye: head is final
 	info           []byte        // Options.Info
+	kinds          [][]byte      // what kinds announce, each behind its type
 }
 
 const (
@@ -150,6 +153,7 @@ const (
 	tagUptime
 	tagLeaving
 	tagInfo
+	tagKind
 )
 
 func (h *heartbeat) append(b []byte) []byte {
@@ -169,6 +173,9 @@ func (h *heartbeat) append(b []byte) []byte {
 		number(tagLeaving, 1)
 	}
 	text(tagInfo, string(h.info))
+	for _, k := range h.kinds {
+		text(tagKind, string(k))
+	}
 	return b
 }
 
@@ -194,6 +201,8 @@ func parseHeartbeat(body []byte) (h heartbeat, err error) {
 			h.leaving = v.number() == 1
 		case tagInfo:
 			h.info = append([]byte(nil), value...)
+		case tagKind:
+			h.kinds = append(h.kinds, value)
 		}
 		if v.failed {
 			r.fail()

@@ -47,6 +47,13 @@ func (p *Peer) Name() string { return p.name }
 // Address returns the peer's Options.Address. Kinds may call it.
 func (p *Peer) Address() string { return p.address }
 
+// Left reports whether the peer has said goodbye. Kinds may call it.
+func (p *Peer) Left() bool { return p.leaving }
+
+// Missed reports whether the peer has appended entries that have not arrived here. Kinds may
+// call it.
+func (p *Peer) Missed() bool { return p.missing() }
+
 // missing reports whether known entries have not arrived.
 func (p *Peer) missing() bool { return p.next <= p.head }
 

@@ -48,8 +48,21 @@ func (n *Node) handle(pk received) error {
 		return p.handleBatch(pk.body)
 	case packetPart:
 		return p.handlePart(pk.body)
+	case packetMessage:
+		return p.handleMessage(pk.body)
 	}
 	return nil // of a later version
+}
+
+// handleMessage gives a message to its kind.
+func (p *Peer) handleMessage(body []byte) error {
+	if len(body) == 0 {
+		return errMalformed
+	}
+	if m, ok := p.node.options.Kinds[body[0]].(Messenger); ok {
+		m.Message(p, body[0], body[1:])
+	}
+	return nil
 }
 
 // hear notes that a peer is alive. It returns nil if the peer does not count.
@@ -104,6 +117,7 @@ func (n *Node) handleHeartbeat(pk received) error {
 		p.target = h.head + 1
 	}
 	n.chooseVersion()
+	p.hearAnnouncements(&h)
 	if p.applyOrAsk(); h.leaving {
 		p.leaving = true
 		p.fall()

@@ -96,7 +96,31 @@ func (n *Node) heartbeat(leaving bool) []byte {
 	if n.options.Info != nil {
 		h.info = n.options.Info()
 	}
+	h.kinds = n.announcements()
 	return h.append(n.packet(packetHeartbeat))
+}
+
+// announcements returns what kinds have to say, each behind its smallest type.
+func (n *Node) announcements() (all [][]byte) {
+	for _, typ := range sortedTypes(n.options.Kinds) {
+		a, ok := n.options.Kinds[typ].(Announcer)
+		if ok && !slices.ContainsFunc(all, func(b []byte) bool { return n.options.Kinds[b[0]] == Kind(a) }) {
+			all = append(all, append([]byte{typ}, a.Announce()...))
+		}
+	}
+	return all
+}
+
+// hearAnnouncements gives kinds what a peer has announced.
+func (p *Peer) hearAnnouncements(h *heartbeat) {
+	for _, b := range h.kinds {
+		if len(b) == 0 {
+			continue
+		}
+		if a, ok := p.node.options.Kinds[b[0]].(Announcer); ok {
+			a.Announced(p, b[1:])
+		}
+	}
 }
 
 // chooseVersion sets the version to write to one that all live peers can read.

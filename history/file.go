@@ -2,6 +2,7 @@ package history
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 
 // fileHead begins a saved history. It is followed by two snapshots, of the spaces of
 // this process alone and of the shared ones: parts, each behind its length, and a
-// length of 0 at the end.
+// length of 0 at the end. Kept sessions come last, in the same form: 1 for a session of a
+// shared space, else 0, and the session.
 const fileHead = "mycelium history 1\n"
 
 const filePart = 64 << 10
@@ -47,6 +49,11 @@ func (s *Store) Save(name string) (err error) {
 		}
 		b.WriteByte(0) //nolint:errcheck // likewise
 	}
+	s.sessions.save(func(part []byte) {
+		b.Write(binary.AppendUvarint(nil, uint64(len(part)))) //nolint:errcheck // likewise
+		b.Write(part)                                         //nolint:errcheck // likewise
+	})
+	b.WriteByte(0) //nolint:errcheck // likewise
 	if err := errors.Join(b.Flush(), f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -93,7 +100,14 @@ func (s *Store) load(r *bufio.Reader) error {
 			l.setUp(m.log, false, s.now()) // until its node is heard
 		}
 	}
-	return nil
+	list, err := readFileParts(r)
+	if errors.Is(err, io.EOF) { // of a version without sessions
+		return nil
+	}
+	for _, part := range list {
+		err = cmp.Or(err, s.sessions.load(part))
+	}
+	return err
 }
 
 // readFileParts reads the parts of a snapshot.

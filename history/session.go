@@ -79,24 +79,31 @@ type Sessions struct {
 	bytes          int64                   // what they take
 	dropped        uint64                  // how many were dropped before their time
 	confirmed      uint64                  // probes that were answered
+	share          shareSessions
 }
 
 // Session is what one client has acknowledged.
 type Session struct {
 	key SessionKey // static
 
-	// Guarded by Sessions.mu.
+	// Guarded by Sessions.mu, apart from shared.
 	conn   SessionConn // nil: there is none
 	acked  *Position   // of each topic that is joined and not listed
 	probed *Position   // what acked will be when the probe is answered; nil: none is on its way
 	number uint32      // of the last probe
 	waits  bool        // where the session was before has yet to say what it knows
+	copied bool        // from another node, and others may have it too
+	shared bool        // the space is on all nodes; static
 	rest   *sessionRest
 }
 
 // sessionRest is the part of a session that most sessions do not need.
 type sessionRest struct {
 	topics []sessionTopic
+	// The position of topics that nobody knows, until afterUntil: see afterCrash. nil: there
+	// is none.
+	after      *Position
+	afterUntil time.Time
 
 	// Of a kept session.
 	prev, next *Session
@@ -134,8 +141,10 @@ func (s *Store) Sessions() *Sessions { return s.sessions }
 // Sessions returns the sessions of all spaces of the store.
 func (sp *Space) Sessions() *Sessions { return sp.store.sessions }
 
-// NewSession returns a session without a connection.
-func NewSession(key SessionKey) *Session { return &Session{key: key} }
+// NewSession returns a session of the space, without a connection.
+func (sp *Space) NewSession(client, name string) *Session {
+	return &Session{key: sp.SessionKey(client, name), shared: sp.logs.Load() == sp.store.shared}
+}
 
 // Key returns the session's key.
 func (one *Session) Key() SessionKey { return one.key }
@@ -149,10 +158,17 @@ func (s *Sessions) Connect(one *Session, conn SessionConn) {
 	var other SessionConn
 	switch {
 	case before == nil:
+		if s.asks(one) {
+			one.waits = true
+			s.ask(one)
+		}
 	case before.conn == nil:
 		s.unkeep(before)
 		one.acked, one.number, one.rest = before.acked, before.number, before.rest
 		one.forgetOld(s.store.now())
+		if before.copied && s.asks(one) { // so that others drop their copies
+			s.ask(one)
+		}
 	default:
 		one.waits = true
 		other = before.conn
@@ -162,6 +178,9 @@ func (s *Sessions) Connect(one *Session, conn SessionConn) {
 		other.GiveUp()
 	}
 }
+
+// asks reports whether other nodes may know a session.
+func (s *Sessions) asks(one *Session) bool { return s.share.link != nil && one.shared }
 
 // Join notes that the client has joined a topic. now is a position that was read after the
 // client was subscribed.
@@ -174,6 +193,9 @@ func (s *Sessions) Join(one *Session, topic string, now Position) {
 	t := one.find(topic)
 	if t == nil {
 		t = one.add(sessionTopic{name: topic, pos: &now})
+		if r := one.rest; r.after != nil && s.store.now().Before(r.afterUntil) {
+			t.pos, t.known = r.after, true
+		}
 	}
 	t.probe, t.ended = 0, 0
 }
@@ -285,6 +307,10 @@ func (s *Sessions) End(one *Session, joined []string) {
 		return
 	}
 	delete(s.by, one.key)
+	if to, ok := s.share.givesTo[one.key]; ok {
+		s.give(one, to)
+		return
+	}
 	s.keep(one, now)
 }
 
@@ -318,7 +344,7 @@ func (one *Session) add(t sessionTopic) *sessionTopic {
 
 // tidy gives back the memory of an empty list.
 func (one *Session) tidy() {
-	if one.rest != nil && len(one.rest.topics) == 0 {
+	if one.rest != nil && len(one.rest.topics) == 0 && one.rest.after == nil {
 		one.rest = nil
 	}
 }
@@ -385,10 +411,11 @@ func (one *Session) inherit(before *Session) {
 
 // keep keeps a session without a connection. The caller holds mu.
 func (s *Sessions) keep(one *Session, now time.Time) {
-	if one.rest == nil {
+	if one.rest == nil || len(one.rest.topics) == 0 {
 		return
 	}
 	r := one.rest
+	r.after = nil
 	r.bytes = sessionBytes
 	for _, t := range r.topics {
 		r.bytes += int64(sessionTopicBytes + len(t.name))
@@ -406,6 +433,7 @@ func (s *Sessions) keep(one *Session, now time.Time) {
 		s.dropped++
 		s.drop(s.oldest)
 	}
+	s.hand(one)
 	s.store.startSweeping()
 }
 
@@ -439,6 +467,7 @@ func (s *Sessions) sweep(now time.Time) {
 	for s.oldest != nil && now.Sub(s.oldest.rest.ended) > SessionAge {
 		s.drop(s.oldest)
 	}
+	s.forgetPeers(now)
 }
 
 // clear drops all sessions that are kept.

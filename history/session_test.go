@@ -18,7 +18,7 @@ func (l *line) GiveUp() { l.gaveUp = true }
 // newSessions returns a store with one space that keeps what these tests record.
 func newSessions(t interface{ Fatal(...any) }, memory int64) (*clock, *history.Space, *history.Sessions) {
 	c := newClock()
-	store := history.NewStore(history.Options{Memory: memory, Now: func() time.Time { return c.now }})
+	store := history.NewStore(history.Options{Memory: memory, Now: c.now})
 	sp, err := store.Space("", []history.Rule{{Messages: 1000, Age: time.Hour, Bytes: 1 << 20}})
 	if err != nil {
 		t.Fatal(err)
@@ -55,9 +55,8 @@ func TestSessionKeys(t *testing.T) {
 // end of its replay, and not before.
 func TestSessionReplay(t *testing.T) {
 	_, sp, all := newSessions(t, 1<<20)
-	key := sp.SessionKey("", "name")
 	start := now(sp, "x")
-	one := history.NewSession(key)
+	one := sp.NewSession("", "name")
 	all.Connect(one, new(line))
 	all.Join(one, "x", start)
 	all.CaughtUp(one, "x")
@@ -65,7 +64,7 @@ func TestSessionReplay(t *testing.T) {
 	all.End(one, []string{"x"})
 	record(sp, "x", "0")
 
-	two := history.NewSession(key)
+	two := sp.NewSession("", "name")
 	all.Connect(two, new(line))
 	all.Join(two, "x", now(sp, "x"))
 	after, known, wait := all.After(two, "x", now(sp, "x"))
@@ -79,7 +78,7 @@ func TestSessionReplay(t *testing.T) {
 	all.Confirm(two, early)
 	all.End(two, []string{"x"})
 
-	three := history.NewSession(key)
+	three := sp.NewSession("", "name")
 	all.Connect(three, new(line))
 	all.Join(three, "x", now(sp, "x"))
 	if after, _, _ := all.After(three, "x", now(sp, "x")); !after.Equal(start) {
@@ -93,7 +92,7 @@ func TestSessionReplay(t *testing.T) {
 	all.Confirm(three, probe-1)
 	all.Confirm(three, probe)
 	all.End(three, []string{"x"})
-	four := history.NewSession(key)
+	four := sp.NewSession("", "name")
 	all.Connect(four, new(line))
 	all.Join(four, "x", now(sp, "x"))
 	if after, _, _ := all.After(four, "x", now(sp, "x")); !after.Equal(now(sp, "x")) {
@@ -105,7 +104,7 @@ func TestSessionReplay(t *testing.T) {
 // whose client must not be sent what was before.
 func TestSessionOfLateJoin(t *testing.T) {
 	_, sp, all := newSessions(t, 1<<20)
-	one := history.NewSession(sp.SessionKey("", "name"))
+	one := sp.NewSession("", "name")
 	all.Connect(one, new(line))
 	before := passed(sp)
 	record(sp, "x", "0")
@@ -123,7 +122,7 @@ func TestSessionOfLateJoin(t *testing.T) {
 func TestSessionBounds(t *testing.T) {
 	c, sp, all := newSessions(t, 100_000)
 	for i := range 1000 {
-		one := history.NewSession(sp.SessionKey("", fmt.Sprint(i)))
+		one := sp.NewSession("", fmt.Sprint(i))
 		all.Connect(one, new(line))
 		all.Join(one, "a topic", now(sp, "a topic"))
 		all.End(one, []string{"a topic"})
@@ -134,7 +133,7 @@ func TestSessionBounds(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	back := func(name string) bool {
-		one := history.NewSession(sp.SessionKey("", name))
+		one := sp.NewSession("", name)
 		all.Connect(one, new(line))
 		all.Join(one, "a topic", now(sp, "a topic"))
 		_, known, _ := all.After(one, "a topic", now(sp, "a topic"))
@@ -155,7 +154,6 @@ func TestSessionBounds(t *testing.T) {
 func TestSessionSteps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, sp, all := newSessions(t, 1<<24)
-		key := sp.SessionKey("", "name")
 		counts := make(map[string]int)
 		topics := []string{"a", "b"}
 		var one *history.Session
@@ -182,7 +180,7 @@ func TestSessionSteps(t *testing.T) {
 				}
 				all.End(one, list)
 			}
-			one = history.NewSession(key)
+			one = sp.NewSession("", "name")
 			all.Connect(one, new(line))
 			joined, wire, heard = map[string]bool{}, nil, false
 		}

@@ -25,7 +25,16 @@ type node struct {
 
 func newNode(t testing.TB, c *clock, log history.LogID, rules ...history.Rule) *node {
 	t.Helper()
-	n := &node{Store: history.NewStore(history.Options{Log: log, Now: c.now}), listener: new(listener)}
+	return newNodeAfter(t, c, log, nil, rules...)
+}
+
+// newNodeAfter is newNode with timers of the test's own.
+func newNodeAfter(t testing.TB, c *clock, log history.LogID, after func(time.Duration, func()) func(), rules ...history.Rule) *node {
+	t.Helper()
+	n := &node{
+		Store:    history.NewStore(history.Options{Log: log, Now: c.now, AfterFunc: after}),
+		listener: new(listener),
+	}
 	t.Cleanup(n.Close)
 	n.Share(func(parts ...[]byte) error {
 		if n.busy != nil {

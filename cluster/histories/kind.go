@@ -19,12 +19,17 @@ type Kind struct {
 // nodeKind has the methods of a Kind that its node calls, and that programs must not.
 type nodeKind Kind
 
-var _ cluster.Heir = (*nodeKind)(nil)
+var (
+	_ cluster.Heir      = (*nodeKind)(nil)
+	_ cluster.Messenger = (*nodeKind)(nil)
+	_ cluster.Announcer = (*nodeKind)(nil)
+)
 
 // New returns a Kind for one node. The store must have no spaces yet.
 func New(s *history.Store) *Kind {
 	k := &Kind{store: s}
 	s.Share(k.publish, k.appendState)
+	s.Sessions().Share((*sessionLink)(k))
 	return k
 }
 
@@ -33,7 +38,8 @@ func (k *Kind) Log() cluster.LogID { return cluster.LogID(k.store.Log()) }
 
 // Types returns the kind by the type of its entries, for cluster.Options.Kinds.
 func (k *Kind) Types() map[byte]cluster.Kind {
-	return map[byte]cluster.Kind{cluster.TypeRecorded: (*nodeKind)(k), cluster.TypeHistory: (*nodeKind)(k)}
+	n := (*nodeKind)(k)
+	return map[byte]cluster.Kind{cluster.TypeRecorded: n, cluster.TypeSession: n, cluster.TypeHistory: n}
 }
 
 // Start gives the kind its node. Call it once, before anything is recorded.
@@ -61,14 +67,34 @@ func (k *Kind) appendState(entry []byte) {
 	}
 }
 
+// sessionLink is a Kind as the history.SessionLink of its store.
+type sessionLink Kind
+
+// Send implements history.SessionLink.
+func (l *sessionLink) Send(to history.LogID, data []byte) {
+	if n := l.node.Load(); n != nil {
+		n.Send(cluster.LogID(to), cluster.TypeSession, data) //nolint:errcheck // it may be lost
+	}
+}
+
+// Append implements history.SessionLink.
+func (l *sessionLink) Append(entry []byte) {
+	if n := l.node.Load(); n != nil {
+		n.Append(cluster.TypeSession, entry) //nolint:errcheck // other nodes will ask for the session
+	}
+}
+
 func logOf(p *cluster.Peer) history.LogID { return history.LogID(p.Log()) }
 
 // Apply implements cluster.Kind.
 func (n *nodeKind) Apply(p *cluster.Peer, typ byte, entry []byte) {
 	var err error
-	if typ == cluster.TypeHistory {
+	switch typ {
+	case cluster.TypeHistory:
 		err = n.store.ApplyState(logOf(p), entry)
-	} else {
+	case cluster.TypeSession:
+		err = n.store.Sessions().Apply(entry)
+	default:
 		err = n.store.Apply(logOf(p), entry)
 	}
 	if err != nil {
@@ -80,10 +106,16 @@ func (n *nodeKind) Apply(p *cluster.Peer, typ byte, entry []byte) {
 func (n *nodeKind) Lost(*cluster.Peer, uint64) {}
 
 // Up implements cluster.Kind.
-func (n *nodeKind) Up(p *cluster.Peer) { n.store.Up(logOf(p)) }
+func (n *nodeKind) Up(p *cluster.Peer) {
+	n.store.Up(logOf(p))
+	n.store.Sessions().Up(logOf(p))
+}
 
 // Down implements cluster.Kind.
-func (n *nodeKind) Down(p *cluster.Peer) { n.store.Down(logOf(p)) }
+func (n *nodeKind) Down(p *cluster.Peer) {
+	n.store.Down(logOf(p))
+	n.store.Sessions().Down(logOf(p), p.Left())
+}
 
 // Gone implements cluster.Kind.
 func (n *nodeKind) Gone(p *cluster.Peer) { n.store.Gone(logOf(p)) }
@@ -101,5 +133,22 @@ func (n *nodeKind) Restore(p *cluster.Peer, parts iter.Seq[[]byte], tail iter.Se
 	}
 	for typ, entry := range tail {
 		n.Apply(p, typ, entry)
+	}
+}
+
+// Message implements cluster.Messenger.
+func (n *nodeKind) Message(p *cluster.Peer, _ byte, data []byte) {
+	if n.store.Sessions().Receive(logOf(p), data) != nil {
+		n.malformed.Add(1)
+	}
+}
+
+// Announce implements cluster.Announcer.
+func (n *nodeKind) Announce() []byte { return n.store.Sessions().Stable() }
+
+// Announced implements cluster.Announcer.
+func (n *nodeKind) Announced(p *cluster.Peer, data []byte) {
+	if n.store.Sessions().Announced(logOf(p), data) != nil {
+		n.malformed.Add(1)
 	}
 }

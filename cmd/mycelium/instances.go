@@ -9,6 +9,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
 	"github.com/mycelium-rt/mycelium/instances/chat"
@@ -17,6 +18,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/realtime"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/nodekey"
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
 	"github.com/mycelium-rt/mycelium/units"
 )
@@ -124,6 +126,16 @@ func (d *daemon) openInstances(ctx context.Context, first *loaded) error {
 // historyFile is the name of the file with what was recorded before the server was
 // stopped, in the directory of the data.
 const historyFile = "history"
+
+// newHistory returns a store without messages. secret is that of the cluster, nil if there
+// is none.
+func newHistory(cfg *config.Config, secret []byte) *history.Store {
+	o := history.Options{Memory: int64(cfg.History.Memory)}
+	if secret != nil {
+		o.Secret = nodekey.Derive(secret, "sessions", 32)
+	}
+	return history.NewStore(o)
+}
 
 // loadHistory loads what was recorded before the server was stopped. It is called when
 // instances have their rules. A file that cannot be read is no reason not to start:

@@ -162,6 +162,7 @@ func (d *daemon) drain() error {
 	}
 	time.Sleep(max(delay, d.cluster.startDrain()))
 	d.log.Info().Int64("sockets", d.endpoint.Stats().Sockets).Msg("draining")
+	d.history.Sessions().HandOver()
 	return d.close()
 }
 
@@ -218,7 +219,7 @@ func (d *daemon) open(first *loaded) (err error) {
 	if d.store, err = openStore(d.cfg); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background())) // it has no clients
 	}
-	d.history = history.NewStore(history.Options{Memory: int64(d.cfg.History.Memory)})
+	d.history = newHistory(d.cfg, first.cluster.secret)
 	if err := d.openRevocations(); err != nil {
 		return errors.Join(err, d.endpoint.Shutdown(context.Background()), d.store.Close())
 	}
