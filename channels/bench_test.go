@@ -122,20 +122,24 @@ const crowdSize = 5000
 func holdCrowd(target string) int {
 	var size int
 	var addr string
-	params := "{}"
-	if n, err := fmt.Sscan(target, &size, &addr, &params); n < 2 {
+	params, session := "{}", ""
+	if n, err := fmt.Sscan(target, &size, &addr, &params, &session); n < 2 {
 		fmt.Println(err)
 		return 1
 	}
-	hello := string(wstest.AppendHandshake(nil, "/socket/websocket?vsn=2.0.0", nil)) + string(frames(`["1","1","room:lobby","phx_join",`+params+`]`))
+	join := string(frames(`["1","1","room:lobby","phx_join",` + params + `]`))
 	var held []net.Conn // a connection that nobody refers to is closed by the garbage collector
-	for range size {
+	for i := range size {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			fmt.Println(err)
 			return 1
 		}
-		if err := joinBare(c, hello); err != nil {
+		path := "/socket/websocket?vsn=2.0.0"
+		if session != "" {
+			path += fmt.Sprintf("&session=%s-%016d", session, i)
+		}
+		if err := joinBare(c, string(wstest.AppendHandshake(nil, path, nil))+join); err != nil {
 			fmt.Println(err)
 			return 1
 		}
