@@ -204,7 +204,7 @@ func (e *Endpoint) orderHere(o *order) {
 
 // carryOut does what the order says to a socket, on its loop.
 func (o *order) carryOut(s *Socket) {
-	if s.end != socketOpen {
+	if !s.isOpen() {
 		return
 	}
 	switch o.Do {

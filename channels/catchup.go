@@ -34,6 +34,7 @@ type catchUp struct {
 	told   bool         // history_state was sent
 	until  time.Time    // how long to wait for this node to know as much as the client; zero: not waiting
 	visit  *visit       // what the session has to say; nil: nothing, or it has said it
+	joined time.Time    // when the client joined; zero without a session
 	page   history.Page // what was read, on its way to the loop
 }
 
@@ -73,7 +74,7 @@ func (s *Socket) newCatchUp(ch *Channel, topic string, params Payload) *catchUp 
 		if u == nil {
 			u = new(catchUp)
 		}
-		u.visit = &visit{onJoin: rule.OnJoin}
+		u.visit, u.joined = &visit{onJoin: rule.OnJoin}, time.Now()
 		return u
 	}
 	if u == nil && rule.OnJoin > 0 {
@@ -213,6 +214,9 @@ func (t *replay) Run() {
 	c.endCatchUp()
 	if c.history&sessioned != 0 {
 		c.socket.endpoint.sessionStore().CaughtUp(c.socket.session(), c.topic)
+	}
+	if c.history&heard != 0 {
+		c.socket.acknowledgeReplay(u.joined)
 	}
 	if u.asked {
 		c.pushBehind(eventHistoryMark, markPayload(page.Next))

@@ -132,6 +132,7 @@ type perLoop struct {
 	catchUps  map[*Context]*catchUp // channels that are catching up; nil: none
 	followers map[*Context]struct{} // channels whose clients are sent marks; nil: none
 	doubted   map[*Socket]struct{}  // sockets that may be half-open; nil: there was none
+	answers   map[*Socket]uint32    // probes that were answered, of sockets that are socketAnswered; nil: there was none
 	traffic   traffic
 	joins     joinTimers
 	ids       socketIDs

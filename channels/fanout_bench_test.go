@@ -21,7 +21,7 @@ func (sink) resume([]byte)         {}
 func (sink) lags(int) bool         { return false }
 func (sink) notifyDrained()        {}
 func (sink) undeliverable()        {}
-func (sink) probe(uint32)          {}
+func (sink) probe(probe)           {}
 func (sink) name() string          { return "sink" }
 
 // BenchmarkFanOutBlocks is how long a loop looks at nothing else while a

@@ -74,7 +74,7 @@ func (s *Socket) Close(code uint16, reason string) {
 
 // closeNow is Close on the socket's loop.
 func (s *Socket) closeNow(code uint16, reason string) {
-	if s.end == socketOpen {
+	if s.isOpen() {
 		s.end = socketLeaving
 		s.transport.close(code, reason)
 	}

@@ -54,7 +54,8 @@ type pollSession struct {
 // poll is a waiting GET. The loop answers each exactly once.
 type poll struct{ answer chan pollAnswer }
 
-// pollProbe is what Socket.confirmed is to be called with (see transport.probe). The
+// pollProbe is what Socket.confirmed is to be called with (see transport.probe): it is the
+// program of a client that polls. The
 // numbers of frames wrap around.
 type pollProbe struct {
 	number uint32 // 0: nothing
@@ -392,9 +393,10 @@ func (s *pollSession) undeliverable() { s.socket.endpoint.sessions.binary.Add(1)
 
 // probe waits until the client has taken what was sent and polls again: clients poll
 // when they have handled an answer (assets/js/phoenix/longpoll.js, poll).
-func (s *pollSession) probe(number uint32) {
+func (s *pollSession) probe(p probe) {
+	number := p.number()
 	if number == 0 { // a session that is not polled ends soon
-		s.socket.confirmed(0)
+		s.socket.answered(p)
 		return
 	}
 	if s.probed.number != number {

@@ -102,7 +102,9 @@ func (s *Socket) disconnectSession() {
 	if one := s.session(); one != nil {
 		s.endpoint.sessionStore().End(one, s.followed())
 		s.endpoint.pulse.count(s.endpoint, -1)
-		delete(s.perLoop().doubted, s)
+		l := s.perLoop()
+		delete(l.doubted, s)
+		delete(l.answers, s)
 	}
 }
 
@@ -142,34 +144,66 @@ func (s *Socket) endDoubt() {
 	}
 }
 
-// confirmed notes that the client has answered a probe: it has received everything that
-// was sent before.
-func (s *Socket) confirmed(number uint32) {
-	one := s.session()
+// answered notes that a ping was answered. A browser's network process does that even while a
+// page is suspended, and drops what it has for the page when it comes back, together
+// with the connection (seen in Chromium). So the answer counts when the next message of the
+// client shows that the page runs. The answer to a swift probe counts at once, because a
+// message of the client came just before: the join.
+func (s *Socket) answered(p probe) {
+	l := s.perLoop()
 	switch {
-	case one == nil:
-	case number != 0:
-		s.endpoint.sessionStore().Confirm(one, number)
-	default:
-		delete(s.perLoop().doubted, s)
+	case s.session() == nil:
+	case p.number() == 0:
+		delete(l.doubted, s)
+	case p&swift != 0:
+		s.confirmed(p.number())
+	case s.end == socketOpen:
+		s.end = socketAnswered
+		if l.answers == nil {
+			l.answers = make(map[*Socket]uint32)
+		}
+		l.answers[s] = p.number()
 	}
 }
 
-// A probe is the payload of a ping: its number as 8 bytes, big-endian.
-const probeBytes = 8
-
-func appendProbe(b []byte, number uint32) []byte {
-	return binary.BigEndian.AppendUint64(b, uint64(number))
+// confirmAnswer confirms the probe of a socket that is socketAnswered.
+func (s *Socket) confirmAnswer() {
+	l := s.perLoop()
+	number := l.answers[s]
+	delete(l.answers, s)
+	s.end = socketOpen
+	s.confirmed(number)
 }
 
-// parseProbe returns the number in the payload of a pong; ok is false if it cannot be
+// confirmed notes that the program of the client has received everything that was sent
+// before a probe.
+func (s *Socket) confirmed(number uint32) {
+	if one := s.session(); one != nil {
+		s.endpoint.sessionStore().Confirm(one, number)
+	}
+}
+
+// probe is what a client answers, by WebSocket the payload of a ping: 8 bytes, big-endian.
+// The lower half is a number of the session; 0 asks whether anybody is there.
+type probe uint64
+
+// swift marks a probe behind a replay: see Socket.answered.
+const swift probe = 1 << 32
+
+const probeBytes = 8
+
+func (p probe) number() uint32 { return uint32(p) }
+
+func appendProbe(b []byte, p probe) []byte { return binary.BigEndian.AppendUint64(b, uint64(p)) }
+
+// parseProbe returns the probe that is the payload of a pong; ok is false if it cannot be
 // one.
-func parseProbe(payload []byte) (number uint32, ok bool) {
+func parseProbe(payload []byte) (p probe, ok bool) {
 	if len(payload) != probeBytes {
 		return 0, false
 	}
-	n := binary.BigEndian.Uint64(payload)
-	return uint32(n), n>>32 == 0
+	p = probe(binary.BigEndian.Uint64(payload))
+	return p, p>>33 == 0
 }
 
 // pulse has clients acknowledge what they were sent, while there are any with a session.
@@ -251,7 +285,7 @@ func (b *beat) Run() {
 	end := min(len(sockets), b.next+pulseAtOnce)
 	for _, s := range sockets[min(b.next, end):end] {
 		if s.session() != nil {
-			s.advance(b.to)
+			s.advance(b.to, 0)
 		}
 	}
 	if b.next = end; end < len(sockets) {
@@ -259,12 +293,29 @@ func (b *beat) Run() {
 	}
 }
 
-// advance moves the session of a socket to a position that was delivered before.
-func (s *Socket) advance(to *history.Position) {
+// swiftWithin is how soon after a join its replay must have ended for its probe to be
+// swift.
+const swiftWithin = 2 * time.Second
+
+// acknowledgeReplay has the client acknowledge a replay without waiting for the next beat.
+// Otherwise a client whose connections are short would be sent the same again with each of
+// them.
+func (s *Socket) acknowledgeReplay(joined time.Time) {
+	to := s.endpoint.history.Passed()
+	kind := probe(0)
+	if time.Since(joined) < swiftWithin {
+		kind = swift
+	}
+	s.loop.Post(netloop.TaskFunc(func() { s.advance(&to, kind) }))
+}
+
+// advance moves the session of a socket to a position that was delivered before. kind is
+// swift for a probe behind a replay, else 0.
+func (s *Socket) advance(to *history.Position, kind probe) {
 	heardAny := false
 	s.channels.each(func(c *Context) { heardAny = heardAny || c.history&heard != 0 })
-	probe, fresh := s.endpoint.sessionStore().Advance(s.session(), to, heardAny)
-	if probe == 0 {
+	number, fresh := s.endpoint.sessionStore().Advance(s.session(), to, heardAny)
+	if number == 0 || !fresh && (kind == swift || s.end == socketAnswered) {
 		return
 	}
 	var behind []*Context // channels that may have messages in their mailboxes
@@ -276,20 +327,20 @@ func (s *Socket) advance(to *history.Position) {
 			behind = append(behind, c)
 		}
 	})
-	s.probeBehind(behind, probe)
+	s.probeBehind(behind, probe(number)|kind)
 }
 
 // probeBehind sends a probe when channels have handled what waits for them: an
 // intercepted broadcast is sent by its handler. If a channel ends meanwhile, the probe
 // is not sent before the next beat.
-func (s *Socket) probeBehind(channels []*Context, number uint32) {
+func (s *Socket) probeBehind(channels []*Context, p probe) {
 	for i, c := range channels {
-		if c.behindMailbox(func() { s.probeBehind(channels[i+1:], number) }) == nil {
+		if c.behindMailbox(func() { s.probeBehind(channels[i+1:], p) }) == nil {
 			return
 		}
 	}
 	if !s.closed() {
-		s.transport.probe(number)
+		s.transport.probe(p)
 	}
 }
 

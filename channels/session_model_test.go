@@ -36,7 +36,7 @@ func TestSessionModel(t *testing.T) {
 			sum.add(sessionRound(t, o, rand.Uint64()))
 		}
 		t.Logf("%+v", sum)
-		if sum.Rounds >= 10 && (sum.Again == 0 || sum.Missed == 0 || sum.HalfOpen == 0 || sum.Torn == 0 || sum.Leaves == 0 || sum.Confirmed == 0) {
+		if sum.Rounds >= 10 && (sum.Again == 0 || sum.Missed == 0 || sum.HalfOpen == 0 || sum.Torn == 0 || sum.Suspended == 0 || sum.Leaves == 0 || sum.Confirmed == 0) {
 			t.Errorf("%+v: something has never happened, so this shows little", sum)
 		}
 	})
@@ -46,7 +46,8 @@ func TestSessionModel(t *testing.T) {
 type tabs struct {
 	Rounds, Connects, Numbers int
 	Missed, Again             int // numbers that a rejoin brought, for the first time or again
-	HalfOpen, Torn, Leaves    int
+	HalfOpen, Torn, Suspended int
+	Leaves                    int
 	Confirmed                 int
 }
 
@@ -58,6 +59,7 @@ func (s *tabs) add(o tabs) {
 	s.Again += o.Again
 	s.HalfOpen += o.HalfOpen
 	s.Torn += o.Torn
+	s.Suspended += o.Suspended
 	s.Leaves += o.Leaves
 	s.Confirmed += o.Confirmed
 }
@@ -167,7 +169,8 @@ func (c *tab) live(t *testing.T, s *server, times int) error {
 		} else {
 			err = c.visit(p)
 		}
-		switch cut := c.random.IntN(3); {
+		cut := c.random.IntN(4)
+		switch {
 		case err != nil && !isEnd(err):
 			return err
 		case err != nil && i == times-1: // it was too slow
@@ -181,6 +184,10 @@ func (c *tab) live(t *testing.T, s *server, times int) error {
 			p.WriteRaw([]byte{0x8a, 0x88, 1, 2})                           //nolint:errcheck // it is cut off
 			p.Conn().SetReadDeadline(time.Now().Add(2 * time.Millisecond)) //nolint:errcheck // as above
 			p.Conn().Read(make([]byte, 1+c.random.IntN(100)))              //nolint:errcheck // as above
+		}
+		if cut == 2 && err == nil {
+			c.seen.Suspended++
+			c.suspend(p)
 		}
 		p.Drop()
 		time.Sleep(time.Duration(c.random.IntN(20_000)) * time.Microsecond)
@@ -206,6 +213,22 @@ func (c *tab) visit(p *peer) error {
 		}
 	}
 	return nil
+}
+
+// suspend loses what comes, but answers pings, as browsers do for a page that they have
+// suspended. It does not answer those behind a replay: no page is suspended between
+// its join and the replay.
+func (c *tab) suspend(p *peer) {
+	p.Timeout = 50 * time.Millisecond
+	for n := c.random.IntN(100); n >= 0; n-- {
+		op, data, err := p.ReadFrame()
+		if err == nil && op == ws.OpPing && data[3] == 0 {
+			err = p.WriteFrame(ws.OpPong, data)
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // move joins, joins again or leaves.
@@ -251,7 +274,11 @@ func (c *tab) read(p *peer) error {
 	case err != nil:
 		return err
 	case op == ws.OpPing:
-		return p.WriteFrame(ws.OpPong, data)
+		err := p.WriteFrame(ws.OpPong, data)
+		if err == nil && c.random.IntN(2) == 0 {
+			err = p.WriteText(p.text("", "beat", "phoenix", "heartbeat", `{}`))
+		}
+		return err
 	case op != ws.OpText:
 		return io.EOF
 	}

@@ -35,17 +35,25 @@ func serveSessions(t testing.TB, o channels.Options, so channels.SocketOptions, 
 	return s
 }
 
-// acknowledge has clients acknowledge what they have read.
-func (s *server) acknowledge(t testing.TB, peers ...*peer) {
+// acknowledge has clients acknowledge what they have read: each answers a ping, and then
+// sends a message.
+func (s *server) acknowledge(t testing.TB, clients ...func()) {
 	t.Helper()
-	before := s.History().Sessions().Stats().Confirmed
 	s.Beat(t.Context())
-	for _, p := range peers {
-		p.answerPing()
+	for _, answer := range clients {
+		answer()
 	}
 	waittest.For(t, "the acknowledgements", func() bool {
-		return s.History().Sessions().Stats().Confirmed == before+uint64(len(peers))
+		st := s.History().Sessions().Stats()
+		return st.Confirmed == st.Probes
 	})
+}
+
+// acknowledges answers a ping and sends a heartbeat.
+func (p *peer) acknowledges() {
+	p.t.Helper()
+	p.answerPing()
+	p.assertReply("", "phoenix", "heartbeat", "{}", "ok", "{}")
 }
 
 // answerPing wants a ping next, and answers it.
@@ -90,7 +98,7 @@ func TestSession(t *testing.T) {
 				ada.join("room:2", `{}`)       // for the first time
 				s.say(t, "room:2", 2, 3)
 				ada.assertSaid("room:2", 2, 3)
-				s.acknowledge(t, ada)
+				s.acknowledge(t, ada.acknowledges)
 				ada.Drop()
 				s.kept(t, 1)
 				s.say(t, "room:1", 8, 9)
@@ -163,7 +171,11 @@ func TestSessionClients(t *testing.T) {
 		for _, m := range []string{"\x08\x06\x04room:1saidj" + `{"n":0}`, "\x08\x06\x03room:1rawb\x00\xff", "\x08\x06\x04room:1longj" + long} {
 			toy.want(m)
 		}
-		s.acknowledge(t, two, one, toy.peer)
+		s.acknowledge(t, two.acknowledges, one.acknowledges, func() {
+			toy.peer.answerPing()
+			toy.send("phoenix heartbeat - 9 {}")
+			toy.want("phoenix phx_reply - 9 ok:{}")
+		})
 		two.Drop()
 		one.Drop()
 		toy.peer.Drop()
@@ -294,6 +306,34 @@ func TestSessionRefused(t *testing.T) {
 	plain.dialTarget(t, "/socket/websocket?vsn=2.0.0&session=tab1", nil).join("room:1", `{}`)
 }
 
+// TestSessionOfASuspendedPage: a ping that is answered for a page does not count before
+// the page itself has sent something, apart from the one behind a replay.
+func TestSessionOfASuspendedPage(t *testing.T) {
+	s := serveSessions(t, channels.Options{Loops: 1}, channels.SocketOptions{}, relayed(), history.Rule{})
+	confirmed := func() uint64 { return s.History().Sessions().Stats().Confirmed }
+	ada := s.dialAs(t, "ada")
+	ada.join("room:1", `{}`)
+	s.say(t, "room:1", 0, 1)
+	ada.assertSaid("room:1", 0, 1)
+	s.Beat(t.Context())
+	ada.answerPing()
+	ada.Drop()
+	s.kept(t, 1)
+	if n := confirmed(); n != 0 {
+		t.Errorf("%d pings counted", n)
+	}
+	ada = s.dialAs(t, "ada")
+	ada.join("room:1", `{}`)
+	ada.assertSaid("room:1", 0, 1)
+	ada.answerPing() // behind the replay
+	waittest.For(t, "the answer behind a replay counts", func() bool { return confirmed() == 1 })
+	s.say(t, "room:1", 1, 2)
+	ada.assertSaid("room:1", 1, 2)
+	s.Beat(t.Context())
+	ada.acknowledges()
+	waittest.For(t, "the answer before a message counts", func() bool { return confirmed() == 2 })
+}
+
 // TestSessionOfAnother: two users with the same session are strangers to each other.
 func TestSessionOfAnother(t *testing.T) {
 	s := serveSessions(t, channels.Options{Loops: 1}, channels.SocketOptions{Connect: func(_ context.Context, s *channels.Socket, r *channels.Request) error {
@@ -360,7 +400,7 @@ func TestSessionTLS(t *testing.T) {
 	ada.join("room:1", `{}`)
 	s.say(t, "room:1", 0, 2)
 	ada.assertSaid("room:1", 0, 2)
-	s.acknowledge(t, ada)
+	s.acknowledge(t, ada.acknowledges)
 	ada.Drop()
 	s.kept(t, 1)
 	s.say(t, "room:1", 2, 3)

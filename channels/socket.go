@@ -37,12 +37,16 @@ type Socket struct {
 type socketEnd uint8
 
 const (
-	socketOpen    socketEnd = iota
-	socketLeaving           // being closed: nothing more is sent
+	socketOpen     socketEnd = iota
+	socketAnswered           // open; a probe was answered, and its client's next message confirms it: see Socket.answered
+	socketLeaving            // being closed: nothing more is sent
 	socketClosed
 )
 
 func (s *Socket) closed() bool { return s.end == socketClosed }
+
+// isOpen reports whether the socket is not being closed.
+func (s *Socket) isOpen() bool { return s.end < socketLeaving }
 
 // connecting is the place of a socket while Connect runs. Only then may it be
 // given an id, assigns and a guard.
@@ -71,9 +75,9 @@ type transport interface {
 	// undeliverable notes a message that could not be encoded for the transport. Any
 	// goroutine may call it.
 	undeliverable()
-	// probe has Socket.confirmed called with a number when the client has received
-	// everything that was sent before.
-	probe(number uint32)
+	// probe has Socket.answered called with p when everything that was sent before has
+	// reached the client, or Socket.confirmed if its program has received it.
+	probe(p probe)
 	// name returns "websocket" or "longpoll".
 	name() string
 }
@@ -242,6 +246,9 @@ func (s *Socket) shutdown(why error) {
 func (s *Socket) handleMessage(binary bool, data []byte) error {
 	l := s.perLoop()
 	l.traffic.bytesIn.Add(int64(len(data)))
+	if s.end == socketAnswered {
+		s.confirmAnswer()
+	}
 	m := &l.message
 	if err := s.key.Encoding.Serializer().Decode(data, binary, m); err != nil {
 		if errors.Is(err, wire.ErrIgnored) {

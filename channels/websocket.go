@@ -132,8 +132,8 @@ func (w *websocketConn) HandleControl(op websocket.Op, payload []byte) error {
 		w.conn.Send(f)
 	case websocket.OpPong:
 		w.socket.countFrames(1)
-		if number, ok := parseProbe(payload); ok {
-			w.socket.confirmed(number)
+		if p, ok := parseProbe(payload); ok {
+			w.socket.answered(p)
 		}
 	case websocket.OpClose:
 		f := netloop.NewFrame(websocket.MaxHeaderSize + len(payload))
@@ -247,10 +247,10 @@ func (w *websocketConn) HandleDrained(*netloop.Conn) { w.socket.drained() }
 func (w *websocketConn) undeliverable() {}
 
 // probe sends a ping, which a WebSocket stack answers after what came before it.
-func (w *websocketConn) probe(number uint32) {
+func (w *websocketConn) probe(p probe) {
 	var room [probeBytes]byte
 	f := netloop.NewFrame(websocket.MaxHeaderSize + probeBytes)
-	f.SetBytes(websocket.AppendFrame(f.Bytes(), websocket.OpPing, appendProbe(room[:0], number)))
+	f.SetBytes(websocket.AppendFrame(f.Bytes(), websocket.OpPing, appendProbe(room[:0], p)))
 	w.conn.Send(f)
 }
 

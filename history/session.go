@@ -78,7 +78,8 @@ type Sessions struct {
 	oldest, newest *Session                // kept ones, in the order in which their connections ended
 	bytes          int64                   // what they take
 	dropped        uint64                  // how many were dropped before their time
-	confirmed      uint64                  // probes that were answered
+	probes         uint64                  // that were sent
+	confirmed      uint64                  // that counted
 	share          shareSessions
 }
 
@@ -126,9 +127,9 @@ type SessionStats struct {
 	// memory of those without.
 	Connected, Kept int
 	Bytes           int64
-	// Dropped counts the sessions that were dropped because memory was short, and
-	// Confirmed the probes that were answered.
-	Dropped, Confirmed uint64
+	// Dropped counts the sessions that were dropped because memory was short, Probes
+	// the probes, and Confirmed those that clients have confirmed.
+	Dropped, Probes, Confirmed uint64
 }
 
 func newSessions(s *Store, secret []byte) *Sessions {
@@ -264,6 +265,7 @@ func (s *Sessions) Advance(one *Session, to *Position, heard bool) (probe uint32
 		return one.number, false
 	case heard:
 		one.number++
+		s.probes++
 		one.probed = to
 		return one.number, true
 	}
@@ -271,7 +273,7 @@ func (s *Sessions) Advance(one *Session, to *Position, heard bool) (probe uint32
 	return 0, false
 }
 
-// Confirm notes that the client has answered a probe.
+// Confirm notes that the client has received what was sent before a probe.
 func (s *Sessions) Confirm(one *Session, number uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -318,7 +320,7 @@ func (s *Sessions) End(one *Session, joined []string) {
 func (s *Sessions) Stats() SessionStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return SessionStats{Connected: len(s.by) - int(s.kept.Load()), Kept: int(s.kept.Load()), Bytes: s.bytes, Dropped: s.dropped, Confirmed: s.confirmed}
+	return SessionStats{Connected: len(s.by) - int(s.kept.Load()), Kept: int(s.kept.Load()), Bytes: s.bytes, Dropped: s.dropped, Probes: s.probes, Confirmed: s.confirmed}
 }
 
 // The methods of a Session are called with Sessions.mu held.
