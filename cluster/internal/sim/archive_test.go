@@ -124,6 +124,17 @@ func (a *archive) deliver(topic string, m *history.Message) {
 	}
 }
 
+// passed returns the last messages of a topic that clients were sent.
+func (a *archive) passed(topic string) map[history.LogID]uint64 {
+	numbers := map[history.LogID]uint64{}
+	for at, number := range a.last {
+		if at.topic == topic {
+			numbers[at.log] = number
+		}
+	}
+	return numbers
+}
+
 // Mark implements history.Receiver.
 func (a *archive) Mark(topic string, p history.Position) {
 	for _, r := range a.readers {
@@ -234,8 +245,15 @@ func makePosition(at time.Time, numbers map[history.LogID]uint64) history.Positi
 	return p
 }
 
+// enter connects a reader, which wants marks.
+func (a *archive) enter(r *reader) {
+	a.readers = append(a.readers, r)
+	a.space.Follow(1)
+}
+
 // leave disconnects a reader.
 func (a *archive) leave(r *reader) {
+	a.space.Follow(-1)
 	a.readers = slices.DeleteFunc(a.readers, func(o *reader) bool { return o == r })
 }
 

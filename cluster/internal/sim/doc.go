@@ -8,7 +8,8 @@
 // records what happened.
 //
 // The tests check the invariants of the replication with a model of presences
-// and of broadcasts:
+// and of broadcasts, and those of the history with clients that follow topics, are cut
+// off, and come back to other nodes:
 //
 //	go test ./cluster/internal/sim                     # 2,000 seeds; 100 with -race
 //	go test ./cluster/internal/sim -seeds 100000       # make sim

@@ -40,6 +40,7 @@ type reader struct {
 type letter struct {
 	id      history.ID
 	mark    string
+	passed  map[history.LogID]uint64 // with the first mark: what the node had sent before
 	state   bool
 	missing history.Reason
 }
@@ -83,7 +84,7 @@ func (r *reader) join(a *archive) {
 		r.ask.Since = a.now().Add(-r.town.upTo(30 * time.Second))
 	}
 	r.fresh = r.ask.After.IsZero()
-	a.readers = append(a.readers, r)
+	a.enter(r)
 	r.town.Note("reader %d of %s joins at %s with %v", r.id, r.topic, a.host.Name, r.ask)
 	r.read()
 }
@@ -123,7 +124,7 @@ func (r *reader) read() {
 			return
 		}
 		r.catchingUp = false
-		r.send(letter{mark: p.Next.String()})
+		r.send(letter{mark: p.Next.String(), passed: a.passed(r.topic)})
 	})
 }
 
@@ -163,7 +164,7 @@ func (r *reader) arrive() {
 func (r *reader) receive(l letter) {
 	switch {
 	case l.mark != "":
-		r.receiveMark(l.mark)
+		r.receiveMark(&l)
 	case l.state:
 		r.recovered = l.missing == ""
 		r.fresh = !r.recovered || r.asked.IsZero()
@@ -193,9 +194,9 @@ func (r *reader) receiveMessage(id history.ID) {
 }
 
 // receiveMark checks that the reader has everything that a mark includes.
-func (r *reader) receiveMark(mark string) {
-	r.mark = mark
-	p, err := history.ParsePosition(mark)
+func (r *reader) receiveMark(l *letter) {
+	r.mark = l.mark
+	p, err := history.ParsePosition(l.mark)
 	if err != nil {
 		r.town.fail("%v", err)
 		return
@@ -203,6 +204,9 @@ func (r *reader) receiveMark(mark string) {
 	numbers := parsePosition(p)
 	if r.fresh {
 		r.fresh, r.promised = false, numbers
+		for log, number := range l.passed { // what it was not sent because it came later
+			r.promised[log] = max(r.promised[log], number)
+		}
 		return
 	}
 	for _, log := range slices.Sorted(maps.Keys(numbers)) {
