@@ -92,10 +92,11 @@ func (l *logs) ended(log LogID) bool {
 	return o != nil && !o.over.IsZero()
 }
 
-// knows reports whether positions have a number for a log.
-func (l *logs) knows(log LogID) bool {
-	_, ok := l.headOf(log)
-	return ok || log == l.id
+// isForgotten reports whether a log ended so long ago that positions have no number for it.
+func (l *logs) isForgotten(log LogID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.forgotten, log)
 }
 
 // find returns another log, nil if it is unknown. The caller holds mu.

@@ -213,7 +213,7 @@ func (a *Ask) missing(l *logs, floor marks, lost int64) (why Reason, wait bool) 
 			return why, wait
 		}
 		for _, f := range floor {
-			if a.After.marks.of(f.log) < f.number && l.knows(f.log) {
+			if a.After.marks.of(f.log) < f.number && !l.isForgotten(f.log) {
 				return Expired, false
 			}
 		}
