@@ -23,9 +23,10 @@ type Durable interface {
 	// Trim has the entries of a topic whose numbers are below a number removed some
 	// time; those of all topics of the space if topic is "".
 	Trim(space, topic string, below uint64)
-	// Remove removes the entries of a topic whose numbers are below a number, or the one
-	// with exactly that number, and waits until that is done.
-	Remove(space, topic string, number uint64, exactly bool) error
+	// Remove calls which once the store has been given everything of the topic that was
+	// stored before the call. Then it removes the entries of the topic whose numbers are
+	// below number, or the one with exactly that number, and waits until that is done.
+	Remove(space, topic string, which func() (number uint64, exactly bool)) error
 }
 
 // Errors about durable rules.
@@ -38,6 +39,21 @@ var (
 	// everywhere.
 	ErrNotErased = errors.New("history: not erased")
 )
+
+// DurableStats are the figures of a [Durable] that has a method Stats.
+type DurableStats struct {
+	// Wanted reports whether Open was called.
+	Wanted bool
+	// Waiting and WaitingBytes are the messages that are being stored.
+	Waiting, WaitingBytes int
+	// Stored and Refused count the messages of this process since its start: those that
+	// were stored, and those whose senders were told that they were not.
+	Stored, Refused uint64
+	// Malformed counts entries of the stream that could not be read.
+	Malformed uint64
+	// Trouble is why messages cannot be stored or read; "" if they can.
+	Trouble string
+}
 
 // Persist gives the store a place for the messages of durable rules. Call it before the
 // first space is opened.
@@ -97,29 +113,34 @@ func (sp *Space) Append(topic string, m *Message, done func(error)) {
 }
 
 // removeStored removes what an erasure matches from the stream, and has all nodes drop it.
-// It removes first: a full stream has no room for the entry before.
-func (sp *Space) removeStored(topic string, e *erasure) (err error) {
+// It returns how many messages that were on this node. It removes first: a full stream has
+// no room for the entry before.
+func (sp *Space) removeStored(topic string, e *erasure, made func() *erasure) (n int, err error) {
 	s := sp.store
 	stream := s.stream.log()
-	switch upTo := e.upTo.of(stream); {
-	case e.id != ID{} && e.id.Log != stream:
-		return nil
-	case e.id != ID{}:
-		err = s.durable.Remove(sp.name, topic, e.id.Number, true)
-	case e.before != 0:
-		err = s.durable.Remove(sp.name, topic, min(upTo+1, sp.firstSince(topic, e.before)), false)
-	default:
-		err = s.durable.Remove(sp.name, topic, upTo+1, false)
+	if e.id != (ID{}) && e.id.Log != stream {
+		return 0, nil
 	}
+	err = s.durable.Remove(sp.name, topic, func() (number uint64, exactly bool) {
+		n = sp.count(topic, made)
+		switch below := e.upTo.of(stream) + 1; {
+		case e.id != ID{}:
+			return e.id.Number, true
+		case e.before != 0:
+			return min(below, sp.firstSince(topic, e.before)), false
+		default:
+			return below, false
+		}
+	})
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotErased, err)
+		return 0, fmt.Errorf("%w: %w", ErrNotErased, err)
 	}
 	done := make(chan error, 1)
 	s.durable.Append(sp.name, topic, e.append([]byte{entryErasure}), func(err error) { done <- err })
 	if err := <-done; err != nil {
-		return fmt.Errorf("%w from the memory of other nodes: %w", ErrNotErased, err)
+		return 0, fmt.Errorf("%w from the memory of other nodes: %w", ErrNotErased, err)
 	}
-	return nil
+	return n, nil
 }
 
 // firstSince returns the number in the stream of the first message of a topic at or after

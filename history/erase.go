@@ -84,8 +84,7 @@ func (sp *Space) eraseAll(topic string, e erasure) (n int, err error) {
 	}
 	stored := 0
 	if sp.store.stream.log() != 0 || sp.IsDurable() {
-		stored = sp.count(topic, made) // the stream may have them dropped here before
-		if err := sp.removeStored(topic, &e); err != nil {
+		if stored, err = sp.removeStored(topic, &e, made); err != nil {
 			return 0, err
 		}
 	}
@@ -93,7 +92,7 @@ func (sp *Space) eraseAll(topic string, e erasure) (n int, err error) {
 		l.publishErasure(sp.name, topic, made())
 		return &e
 	})
-	return max(n, stored), nil
+	return max(n, stored), nil // the stream may have had them dropped here before
 }
 
 // count returns how many messages of a topic an erasure matches. made is called under the

@@ -40,6 +40,7 @@ type logs struct {
 type otherLog struct {
 	mark
 	up   bool      // its process is heard, and sends its own messages to everybody
+	ours bool      // it is the stream: positions have it even while it is empty
 	over time.Time // when it was known to have ended; zero: it may go on
 }
 
@@ -59,7 +60,7 @@ func (l *logs) position(now time.Time) Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, o := range l.others {
-		if o.number > 0 {
+		if o.number > 0 || o.ours {
 			p.marks = append(p.marks, o.mark)
 		}
 	}
@@ -133,6 +134,18 @@ func (l *logs) setUp(log LogID, up bool, over time.Time) {
 		delete(l.tails, log)
 	} else {
 		l.tails.forgetNode(log)
+	}
+}
+
+// bind adds the log of the stream, in place of that of an earlier one.
+func (l *logs) bind(log, earlier LogID, now time.Time) {
+	l.setUp(earlier, false, now)
+	l.raise(log, 0)
+	l.setUp(log, true, time.Time{})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.others {
+		l.others[i].ours = l.others[i].log == log
 	}
 }
 

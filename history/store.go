@@ -83,6 +83,9 @@ type Stats struct {
 	Marks uint64
 	// Memory is Options.Memory.
 	Memory int64
+	// Durable are the figures of the store's [Durable], if it has some and a rule has been
+	// durable.
+	Durable *DurableStats
 }
 
 // NewStore returns an empty store. It need not be closed, but Close frees the memory of
@@ -143,11 +146,17 @@ func (s *Store) Log() LogID {
 
 // Stats returns the store's figures.
 func (s *Store) Stats() Stats {
-	return Stats{
+	st := Stats{
 		Topics: s.stats.topics.Load(), Messages: s.stats.messages.Load(), Bytes: s.bytes.Load(),
 		Recorded: s.stats.recorded.Load(), Expired: s.stats.expired.Load(), Evicted: s.stats.evicted.Load(),
 		Marks: s.stats.marks.Load(), Memory: s.memory,
 	}
+	if d, ok := s.durable.(interface{ Stats() DurableStats }); ok {
+		if stats := d.Stats(); stats.Wanted {
+			st.Durable = &stats
+		}
+	}
+	return st
 }
 
 // Space returns the space of a name and gives it these rules in place of those that it

@@ -62,9 +62,7 @@ func (s *Store) BindStream(log LogID) {
 	s.stream.times = nil
 	s.stream.mu.Unlock()
 	for _, l := range s.allLogs() {
-		l.setUp(old, false, s.now())
-		l.raise(log, 0)
-		l.setUp(log, true, time.Time{})
+		l.bind(log, old, s.now())
 	}
 }
 

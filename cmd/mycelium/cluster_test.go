@@ -31,8 +31,16 @@ type node struct {
 // patience is how long a test waits for what must happen on a loaded machine.
 const patience = time.Minute
 
-// startNode starts a process of this test as "mycelium serve".
+// startNode starts a process of this test as "mycelium serve", and waits until it listens.
 func startNode(t *testing.T, name string, args ...string) *node {
+	t.Helper()
+	n := beginNode(t, name, args...)
+	n.awaitListening(t)
+	return n
+}
+
+// beginNode starts a process of this test as "mycelium serve".
+func beginNode(t *testing.T, name string, args ...string) *node {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -56,17 +64,21 @@ func startNode(t *testing.T, name string, args ...string) *node {
 			t.Logf("the log of %s:\n%s", name, n.log)
 		}
 	})
-	wait(t, name+" listens", func() bool {
+	return n
+}
+
+func (n *node) awaitListening(t *testing.T) {
+	t.Helper()
+	wait(t, n.name+" listens", func() bool {
 		select {
 		case err := <-n.ended:
 			n.ended <- err
-			t.Fatalf("%s ended: %v\n%s", name, err, n.log)
+			t.Fatalf("%s ended: %v\n%s", n.name, err, n.log)
 		default:
 		}
 		n.addr, n.route = n.logged("listening"), "nats://"+n.logged("joining")
 		return n.addr != ""
 	})
-	return n
 }
 
 // line is one of a node's log.

@@ -89,6 +89,7 @@ func report(ctx context.Context, cfg *config.Config, connections int64, pid int,
 	}
 	r.ExamineHistory(m, recordedBy(cfg))
 	examineCluster(ctx, cfg, &r)
+	examineDurable(cfg, &r)
 	if asJSON {
 		out := json.NewEncoder(stdout)
 		out.SetIndent("", "  ")

@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
 	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/history/natsstream"
+	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/doctor"
 	"github.com/mycelium-rt/mycelium/internal/logging"
+	"github.com/mycelium-rt/mycelium/internal/strictjson"
+	"github.com/mycelium-rt/mycelium/units"
 )
 
 // durableHistory is the stream that keeps the messages of durable rules.
@@ -29,6 +34,11 @@ const (
 	// joinTime is how long a node of a cluster is not ready because it has not read what is
 	// stored. It serves clients without if most of the other nodes do not run.
 	joinTime = 30 * time.Second
+	// restartDisk is what must be free before JetStream is started again after the disk was
+	// full, in bytes.
+	restartDisk = 1 << 20
+	// quietTime is how long a cluster that starts may take to elect leaders.
+	quietTime = 20 * time.Second
 	// answerTime is how long a server that stops waits for what is being stored.
 	answerTime = 5 * time.Second
 )
@@ -51,22 +61,24 @@ func (d *daemon) openDurable(t *natscluster.Transport) {
 	if notDurable(d.cfg) != "" {
 		return
 	}
-	log := logging.NewLog(&d.log)
+	log, h := logging.NewLog(&d.log), &durableHistory{opened: time.Now()}
 	o := natsstream.Options{MaxBytes: int64(d.cfg.History.Disk), OnTrouble: func(err error) {
-		if err != nil {
-			log.Warn("the durable history cannot be used").Err(err).Write()
-			return
+		switch {
+		case err == nil:
+			log.Info("the durable history is open").Write()
+		case t != nil && time.Since(h.opened) < quietTime:
+			log.Info("the durable history is not open yet: it opens when most of the nodes run").Write()
+		default:
+			log.Warn("the durable history cannot be used: messages of rules with durable are refused").Err(err).Write()
 		}
-		log.Info("the durable history is open").Write()
 	}}
-	h := &durableHistory{opened: time.Now()}
 	if t != nil {
 		name := d.cfg.Cluster.Name
 		o.Name, o.Prefix = "mycelium_"+name+"_history", "mycelium."+name+".history"
 		o.Open, o.Replicas = t.OpenJetStream, t.Replicas
 	} else {
 		h.local = &localStream{dir: filepath.Join(d.cfg.Data, durableDir), log: log}
-		o.Open = h.local.open
+		o.Open, o.Health = h.local.open, h.local.health
 	}
 	h.Stream = natsstream.New(d.history, o)
 	d.durable = h
@@ -75,6 +87,8 @@ func (d *daemon) openDurable(t *natscluster.Transport) {
 // durableDir is the directory of a single node's JetStream, in that of its data. That of
 // a cluster is another one: streams of the one kind cannot be used by the other.
 const durableDir = "durable"
+
+var errDiskFull = errors.New("the disk is full")
 
 // localStream is the JetStream of a single node, in this process and without a listener.
 type localStream struct {
@@ -92,6 +106,9 @@ func (l *localStream) open() (natsstream.JetStream, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.transport != nil && l.transport.JetStreamHealth() != nil {
+		if free, known, err := freeDisk(l.dir); err == nil && known && free < restartDisk {
+			return nil, errDiskFull
+		}
 		l.transport.Close() //nolint:errcheck // it is started again
 		l.transport = nil
 	}
@@ -106,6 +123,16 @@ func (l *localStream) open() (natsstream.JetStream, error) {
 		l.transport = t
 	}
 	return l.transport.OpenJetStream()
+}
+
+// health implements natsstream.Options.Health.
+func (l *localStream) health() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.transport == nil {
+		return nil
+	}
+	return l.transport.JetStreamHealth()
 }
 
 func (l *localStream) close() error {
@@ -156,6 +183,56 @@ func (h *durableHistory) close(ctx context.Context) error {
 		err = errors.Join(err, h.local.close())
 	}
 	return err
+}
+
+// hasDurable reports whether a rule of the configuration is durable.
+func hasDurable(cfg *config.Config) bool {
+	durable := func(r instances.HistoryRule) bool { return r.Durable }
+	if slices.ContainsFunc(historyRules(cfg), durable) {
+		return true
+	}
+	for _, text := range cfg.Instances {
+		var spec instances.Spec
+		if text != nil && strictjson.Decode(text, &spec) == nil && slices.ContainsFunc(spec.History, durable) {
+			return true
+		}
+	}
+	return false
+}
+
+// examineDurable adds a check of the place for durable messages to a report.
+func examineDurable(cfg *config.Config, r *doctor.Report) {
+	if !hasDurable(cfg) {
+		return
+	}
+	c := doctor.Check{Name: "durable history", Status: doctor.OK, Value: units.Bytes(cfg.History.Disk).String(), Why: "history.disk: messages of rules with durable are refused above it"}
+	if cfg.Cluster.Enabled() {
+		c.Value += " on each of three servers"
+	}
+	if why := notDurable(cfg); why != "" {
+		c.Status, c.Why = doctor.Failed, "a rule has durable: "+why
+	} else if cfg.Data != "" {
+		c = withRoom(c, cfg)
+	}
+	r.AddCheck(c)
+}
+
+// withRoom returns the check with what the disk says.
+func withRoom(c doctor.Check, cfg *config.Config) doctor.Check {
+	free, known, err := freeDisk(cfg.Data)
+	if err == nil {
+		err = checkData(cfg.Data)
+	}
+	switch {
+	case err != nil:
+		c.Status, c.Why = doctor.Failed, "the directory "+err.Error()
+	case known && free < littleDisk:
+		c.Status, c.Why = doctor.Failed, "the disk is full: messages of rules with durable are refused"
+	case known && free/4*3 < int64(cfg.History.Disk): // as much as JetStream takes
+		c.Status, c.Why = doctor.Advice, fmt.Sprintf("the disk has %s free: a server whose disk has less than a third more than history.disk when it begins to keep messages refuses them; make it smaller, or the disk larger",
+			units.Bytes(int(free>>20<<20)))
+	}
+	return c
 }
 
 // checkStore is a history.Store for specs that are only checked.

@@ -276,13 +276,10 @@ func TestKilledDurableCluster(t *testing.T) {
 	rounds := killRounds(t, 2)
 	for round := range rounds {
 		if round > 0 {
-			for i := range s.nodes {
-				s.restart(t, i)
-			}
+			s.restartAll(t)
 		}
 		var addrs []string
 		for _, n := range s.nodes {
-			n.awaitReady(t)
 			addrs = append(addrs, n.addr)
 		}
 		rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
@@ -298,12 +295,7 @@ func TestKilledDurableCluster(t *testing.T) {
 			return
 		}
 	}
-	for i := range s.nodes {
-		s.restart(t, i)
-	}
-	for _, n := range s.nodes {
-		n.awaitReady(t)
-	}
+	s.restartAll(t)
 	k.read(s.nodes[rand.IntN(3)].addr, true, nil)
 	k.check()
 	k.report(rounds)

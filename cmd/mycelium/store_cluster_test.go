@@ -31,12 +31,29 @@ func startSharing(t *testing.T, flags ...string) *sharing {
 	s := new(sharing)
 	for i, name := range []string{"a", "b", "c"} {
 		s.flags = append(s.flags, slices.Concat(common, []string{listens[i], "--data=" + t.TempDir()}))
-		s.nodes = append(s.nodes, startNode(t, name, s.flags[i]...))
+		s.nodes = append(s.nodes, beginNode(t, name, s.flags[i]...))
+	}
+	s.awaitReady(t)
+	return s
+}
+
+// restartAll starts all of them after they have ended, with the disks that they had.
+func (s *sharing) restartAll(t *testing.T) {
+	t.Helper()
+	for i, n := range s.nodes {
+		s.nodes[i] = beginNode(t, n.name, s.flags[i]...)
+	}
+	s.awaitReady(t)
+}
+
+func (s *sharing) awaitReady(t *testing.T) {
+	t.Helper()
+	for _, n := range s.nodes {
+		n.awaitListening(t)
 	}
 	for _, n := range s.nodes {
 		n.awaitReady(t)
 	}
-	return s
 }
 
 func (n *node) awaitReady(t *testing.T) {

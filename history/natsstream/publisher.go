@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/mycelium-rt/mycelium/history"
 )
 
 const (
@@ -22,14 +24,18 @@ const (
 	mostWaitingBytes = 16 << 20
 	// lookEvery is how often it is looked for messages that wait for too long.
 	lookEvery = 100 * time.Millisecond
+	// slowAnswer is how long an answer usually takes at most, on a machine that is busy.
+	slowAnswer = 300 * time.Millisecond
 )
 
 // publisher sends messages, and tells their senders what JetStream has answered. Append
 // only queues: a goroutine writes what has gathered, since a write to a connection may
 // block.
 type publisher struct {
-	timeout time.Duration // static
-	wake    chan struct{} // of the writer; static
+	// Static.
+	timeout time.Duration
+	health  func() error  // nil: nobody knows
+	wake    chan struct{} // of the writer
 
 	mu sync.Mutex
 
@@ -55,8 +61,8 @@ type message struct {
 	since   time.Time
 }
 
-func (p *publisher) init(timeout time.Duration) {
-	p.timeout, p.wake = timeout, make(chan struct{}, 1)
+func (p *publisher) init(timeout time.Duration, health func() error) {
+	p.timeout, p.health, p.wake = timeout, health, make(chan struct{}, 1)
 }
 
 // append queues a message. done is called with an error at once if it cannot be queued.
@@ -66,6 +72,8 @@ func (p *publisher) append(subject string, data []byte, done func(error)) {
 	switch {
 	case p.closed:
 		err = errClosed
+	case p.conn == nil && p.noSpace:
+		err = errNoSpace
 	case p.conn == nil:
 		err = errOpening
 	case p.count >= mostWaiting || p.count > 0 && p.bytes+len(data) > mostWaitingBytes:
@@ -151,6 +159,7 @@ func (p *publisher) serve(ctx context.Context) {
 				return
 			case now := <-ticker.C:
 				p.giveUp(now.Add(-p.timeout), errSilent)
+				p.examine(now)
 			}
 		}
 	})
@@ -190,6 +199,9 @@ func (p *publisher) handleAnswer(m *nats.Msg) {
 // noResponders is the status of an answer by a NATS server when nobody takes a message.
 const noResponders = "503"
 
+// noSpaceText is in errors of a JetStream whose disk is full (ENOSPC).
+const noSpaceText = "no space left"
+
 // storeFailed is the code of an answer for a message that could not be written
 // (JSStreamStoreFailedF in nats-server/server/errors.json).
 const storeFailed = 10077
@@ -213,7 +225,7 @@ func errorIn(m *nats.Msg) error {
 		return fmt.Errorf("JetStream answers %.100q", m.Data)
 	case ack.Error.Code == storeFailed && strings.Contains(ack.Error.Description, "maximum bytes exceeded"): // ErrMaxBytes
 		return errFull
-	case strings.Contains(ack.Error.Description, "no space left"): // ENOSPC
+	case strings.Contains(ack.Error.Description, noSpaceText):
 		return errNoSpace
 	case ack.Error.Code == storeFailed:
 		return fmt.Errorf("%w: %s", errBroken, ack.Error.Description)
@@ -281,6 +293,25 @@ func (p *publisher) giveUp(before time.Time, err error) {
 	}
 }
 
+// examine gives up what waits if that takes long because JetStream cannot write.
+func (p *publisher) examine(now time.Time) {
+	p.mu.Lock()
+	slow := p.conn != nil && len(p.waiting) > 0 && p.waiting[0].since.Before(now.Add(-slowAnswer))
+	p.mu.Unlock()
+	if !slow || p.health == nil {
+		return
+	}
+	err := p.health()
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	p.conn = nil // until the stream is opened again
+	p.broken, p.noSpace = err, p.noSpace || strings.Contains(err.Error(), noSpaceText)
+	p.mu.Unlock()
+	p.giveUp(now.Add(time.Hour), p.blame(err))
+}
+
 // close refuses further messages, and waits until all are answered or ctx is done.
 func (p *publisher) close(ctx context.Context) error {
 	p.mu.Lock()
@@ -303,7 +334,7 @@ func (p *publisher) close(ctx context.Context) error {
 	}
 }
 
-func (p *publisher) addTo(st *Stats) {
+func (p *publisher) addTo(st *history.DurableStats) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st.Waiting, st.WaitingBytes, st.Stored, st.Refused = p.count, p.bytes, p.stored, p.refused

@@ -22,6 +22,10 @@ type Options struct {
 	// Open connects to JetStream, over a connection that the Stream then owns. It is
 	// called again whenever the stream cannot be used, and not before a rule is durable.
 	Open func() (JetStream, error)
+	// Health, if not nil, returns why JetStream cannot write. It is called while messages are
+	// not answered, because JetStream says nothing to their senders if it cannot write. The
+	// stream is then opened again.
+	Health func() error
 	// Replicas returns how many servers keep the stream, if this process makes it. nil
 	// means one.
 	Replicas func() int
@@ -88,7 +92,7 @@ func New(store *history.Store, o Options) *Stream {
 	o.MaxBytes, o.Timeout = cmp.Or(o.MaxBytes, DefaultMaxBytes), cmp.Or(o.Timeout, defaultTimeout)
 	s := &Stream{store: store, options: o, loaded: make(chan struct{}), trouble: errOpening}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.publisher.init(o.Timeout)
+	s.publisher.init(o.Timeout, o.Health)
 	store.Persist(s)
 	return s
 }
@@ -153,24 +157,11 @@ func (s *Stream) setTrouble(err error) {
 	}
 }
 
-// Stats are the figures of a stream.
-type Stats struct {
-	// Waiting and WaitingBytes are the messages that JetStream has not answered yet.
-	Waiting, WaitingBytes int
-	// Stored and Refused count messages since the start: those of this node that were
-	// stored, and those that were not.
-	Stored, Refused uint64
-	// Malformed counts entries of the stream that could not be read.
-	Malformed uint64
-	// Trouble is why the stream cannot be used; "" if it can, or if no rule is durable.
-	Trouble string
-}
-
-// Stats returns the figures.
-func (s *Stream) Stats() (st Stats) {
+// Stats returns the figures of the stream.
+func (s *Stream) Stats() (st history.DurableStats) {
 	s.publisher.addTo(&st)
-	st.Malformed = s.malformed.Load()
-	if err := s.Trouble(); err != nil && s.Wanted() {
+	st.Wanted, st.Malformed = s.Wanted(), s.malformed.Load()
+	if err := s.Trouble(); err != nil {
 		st.Trouble = err.Error()
 	}
 	return st

@@ -282,7 +282,7 @@ func TestFull(t *testing.T) {
 	if !errors.Is(err, history.ErrNotStored) || !strings.Contains(err.Error(), "used up") {
 		t.Fatal(err)
 	}
-	if n, err := a.space.Delete("x"); n < 50 || err != nil {
+	if n, err := a.space.Delete("x"); n < 20 || err != nil {
 		t.Fatalf("%d %v", n, err)
 	}
 	a.mustSay("x", 0, 1)

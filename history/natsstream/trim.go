@@ -91,23 +91,48 @@ func (s *Stream) purge(a *access, subject string, below uint64) error {
 }
 
 // Remove implements [history.Durable].
-func (s *Stream) Remove(space, topic string, number uint64, exactly bool) error {
+func (s *Stream) Remove(space, topic string, which func() (number uint64, exactly bool)) error {
 	a := s.current.Load()
 	if a == nil {
 		return cmp.Or(s.Trouble(), errOpening)
 	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.options.Timeout)
+	defer cancel()
 	subject := s.subjectOf(space, topic)
+	if err := s.await(ctx, a, subject); err != nil {
+		return err
+	}
+	number, exactly := which()
 	if !exactly {
 		return s.purge(a, subject, number)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.options.Timeout)
-	defer cancel()
 	m, err := a.stream.GetMsg(ctx, number)
 	if err == nil && m.Subject == subject {
 		err = a.stream.SecureDeleteMsg(ctx, number)
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return fmt.Errorf("message %d: %w", number, explain(err))
+	}
+	return nil
+}
+
+// await waits until the store has the last message of a subject.
+func (s *Stream) await(ctx context.Context, a *access, subject string) error {
+	m, err := a.stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return explain(err)
+	}
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for s.store.StreamHead() < m.Sequence {
+		select {
+		case <-ctx.Done():
+			return errSilent
+		case <-ticker.C:
+		}
 	}
 	return nil
 }

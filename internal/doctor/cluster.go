@@ -68,6 +68,12 @@ func (r *Report) ExamineCluster(ctx context.Context, c Cluster, before []Check) 
 	}
 }
 
+// AddCheck adds a check that does not depend on the number of connections.
+func (r *Report) AddCheck(c Check) {
+	r.Checks = append(r.Checks, c)
+	r.OK = r.OK && c.Status != Failed
+}
+
 // reached returns the addresses whose checks are good.
 func reached(c Cluster, checks []Check) (addresses []string) {
 	for i, address := range slices.Concat(c.Routes, c.Servers) {

@@ -229,6 +229,23 @@ var families = []family{
 	},
 	inHistory("mycelium_history_marks_total", "Positions broadcast to the clients of a topic that asked for them (history_mark).", counter,
 		func(h *history.Stats) int64 { return int64(h.Marks) }),
+	inDurable("mycelium_history_durable_up", "1 if messages of durable rules can be stored and read, else 0.", gauge,
+		func(d *history.DurableStats) int64 {
+			if d.Trouble == "" {
+				return 1
+			}
+			return 0
+		}),
+	inDurable("mycelium_history_durable_waiting", "Messages of durable rules that are being stored, and whose senders wait for that.", gauge,
+		func(d *history.DurableStats) int64 { return int64(d.Waiting) }),
+	inDurable("mycelium_history_durable_waiting_bytes", "Bytes of these messages.", gauge,
+		func(d *history.DurableStats) int64 { return int64(d.WaitingBytes) }),
+	inDurable("mycelium_history_durable_stored_total", "Messages of durable rules that this node has stored.", counter,
+		func(d *history.DurableStats) int64 { return int64(d.Stored) }),
+	inDurable("mycelium_history_durable_refused_total", "Messages of durable rules whose senders were told that they are not stored.", counter,
+		func(d *history.DurableStats) int64 { return int64(d.Refused) }),
+	inDurable("mycelium_history_durable_malformed_total", "Stored messages that could not be read: other software writes to the stream, or a node of another version.", counter,
+		func(d *history.DurableStats) int64 { return int64(d.Malformed) }),
 	byType("mycelium_replays_total", "Joins that asked for recorded messages, or whose rule has on_join.", counter,
 		func(t *Type) int64 { return t.Stats.History.Replays }),
 	byType("mycelium_replayed_messages_total", "Recorded messages sent to clients that joined.", counter,
@@ -348,6 +365,16 @@ func inHistory(name, help string, kind prometheus.ValueType, value func(*history
 	return family{name, help, kind, nil, func(s *snapshot, emit emit) {
 		if s.history != nil {
 			emit(value(s.history))
+		}
+	}}
+}
+
+// inDurable returns a family of messages of durable rules. It is exported only if there was
+// such a rule.
+func inDurable(name, help string, kind prometheus.ValueType, value func(*history.DurableStats) int64) family {
+	return family{name, help, kind, nil, func(s *snapshot, emit emit) {
+		if s.history != nil && s.history.Durable != nil {
+			emit(value(s.history.Durable))
 		}
 	}}
 }

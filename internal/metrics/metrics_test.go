@@ -89,6 +89,8 @@ func TestEveryCounterIsShown(t *testing.T) {
 	told.Requests += told.Failed // of which those that were taken are what was filled in
 	fill(reflect.ValueOf(&s.hooks.Deciding[0]).Elem(), &n, "DecidingHook", names)
 	fill(reflect.ValueOf(&s.hooks.Deciding[0].Kinds[0]).Elem(), &n, "Decisions", names)
+	s.history.Durable = new(history.DurableStats)
+	fill(reflect.ValueOf(s.history.Durable).Elem(), &n, "History.Durable", names)
 	s.types[0].Stats.Network = channels.Stats{}.Network
 	s.dropped = n + 1
 	names[s.dropped] = "LogDropped"
@@ -120,7 +122,7 @@ func TestEveryCounterIsShown(t *testing.T) {
 
 // TestRegistry: the table, what is gathered, and the habits of Prometheus.
 func TestRegistry(t *testing.T) {
-	r := newRegistry(&source{
+	r := newRegistry(&source{history: history.Stats{Durable: new(history.DurableStats)},
 		types:   []Type{{Name: "relay", Instances: map[string]int{"running": 1}}, {Name: "chat"}},
 		cluster: &membership.View{Peers: []membership.Peer{{Name: "b", State: membership.Up}}, Store: new(membership.Store)},
 		hooks:   Hooks{Told: []ToldHook{{Hook: "app"}}, Deciding: []DecidingHook{{Hook: "app", Kinds: []Decisions{{Kind: "join"}}}}},

@@ -16,6 +16,7 @@ const patience = 60 * time.Second
 type Server struct {
 	t      testing.TB
 	port   int
+	dir    string // of JetStream; "": there is none
 	server *server.Server
 }
 
@@ -23,6 +24,15 @@ type Server struct {
 func Start(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{t: t, port: server.RANDOM_PORT}
+	s.Restart()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// StartJetStream is like Start, with JetStream, whose streams stay over Restart.
+func StartJetStream(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{t: t, port: server.RANDOM_PORT, dir: t.TempDir()}
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s
@@ -40,7 +50,7 @@ func (s *Server) Stop() {
 // Restart starts a server that was stopped.
 func (s *Server) Restart() {
 	s.t.Helper()
-	made, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: s.port, NoSigs: true, NoLog: true})
+	made, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: s.port, NoSigs: true, NoLog: true, JetStream: s.dir != "", StoreDir: s.dir})
 	if err != nil {
 		s.t.Fatal(err)
 	}
