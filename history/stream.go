@@ -98,6 +98,9 @@ func (s *Store) SetLoaded(head uint64) {
 	}
 }
 
+// IsLoaded reports whether [Store.SetLoaded] was called for the stream that is read.
+func (s *Store) IsLoaded() bool { return s.stream.loaded.Load() }
+
 // raiseStream notes that the entries up to a number have been applied.
 func (s *Store) raiseStream(number uint64) {
 	if number <= s.stream.head.Load() {

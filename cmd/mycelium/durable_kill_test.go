@@ -19,7 +19,7 @@ import (
 )
 
 // durableConfig keeps all that the tests publish.
-const durableConfig = "limits: {messages_per_second: 1000000}\nhistory: {rules: [{topics: ['room:*'], messages: 100000, bytes: 1GiB, age: 24h, durable: true}]}\n"
+const durableConfig = "limits: {messages_per_second: 1000000}\nhistory: {disk: 256MiB, rules: [{topics: ['room:*'], messages: 100000, bytes: 1GiB, age: 24h, durable: true}]}\n"
 
 // said is what a test's publisher says.
 type said struct {
@@ -263,6 +263,15 @@ func (k *killed) report(rounds int) {
 	k.t.Logf("%d kills: %d messages answered ok, none missing; %d sent twice to the reader, %d not answered", rounds, k.answered(), k.again, len(k.refused))
 }
 
+// awaitHistory waits until all nodes have read what is stored. On a machine that is busy they
+// may be ready before: a node does not wait for the others for ever.
+func (s *sharing) awaitHistory(t *testing.T) {
+	t.Helper()
+	for _, n := range s.nodes {
+		wait(t, n.name+" has read what is stored", func() bool { return strings.Contains(n.log.String(), "the durable history is open") })
+	}
+}
+
 // TestKilledDurableCluster is the same with three nodes, of which all are killed at once.
 func TestKilledDurableCluster(t *testing.T) {
 	if testing.Short() {
@@ -279,6 +288,7 @@ func TestKilledDurableCluster(t *testing.T) {
 			s.restartAll(t)
 		}
 		var addrs []string
+		s.awaitHistory(t)
 		for _, n := range s.nodes {
 			addrs = append(addrs, n.addr)
 		}
@@ -296,6 +306,7 @@ func TestKilledDurableCluster(t *testing.T) {
 		}
 	}
 	s.restartAll(t)
+	s.awaitHistory(t)
 	k.read(s.nodes[rand.IntN(3)].addr, true, nil)
 	k.check()
 	k.report(rounds)

@@ -31,6 +31,10 @@ const (
 	// keepAtMost is how long the stream keeps what no rule knows any more: the longest age
 	// of a rule.
 	keepAtMost = 30 * 24 * time.Hour
+	// noRoom is the code of the answer to a request for a stream that may become larger than
+	// JetStream's disks permit (JSStorageResourcesExceededErr in
+	// nats-server/server/errors.json).
+	noRoom = 10047
 	// logKey is the key of the stream's metadata with the number of its log.
 	logKey = "mycelium_log"
 )
@@ -120,7 +124,10 @@ func (s *Stream) ensure(js jetstream.JetStream) (jetstream.Stream, error) {
 
 // explain makes errors of nats.go readable.
 func explain(err error) error {
+	var refused *jetstream.APIError
 	switch {
+	case errors.As(err, &refused) && refused.ErrorCode == noRoom:
+		return errNoRoom
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return errSilent
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
@@ -171,10 +178,14 @@ func (s *Stream) follow(js jetstream.JetStream, stream jetstream.Stream) error {
 	}
 	defer it.Stop()
 	last := stream.CachedInfo().State.LastSeq
-	if last <= s.store.StreamHead() {
+	switch {
+	case last <= s.store.StreamHead():
 		s.setLoaded(last)
+	case s.IsLoaded():
+		s.setTrouble(nil)
+	default:
+		s.setTrouble(errReading)
 	}
-	s.setTrouble(nil)
 	for {
 		m, err := it.Next(jetstream.NextMaxWait(lookAround))
 		switch {
@@ -230,7 +241,7 @@ func (s *Stream) apply(m jetstream.Msg, last uint64) {
 	if !ok || s.store.ApplyStored(space, topic, meta.Sequence.Stream, meta.Timestamp, m.Data()) != nil {
 		s.malformed.Add(1)
 	}
-	if meta.NumPending == 0 || meta.Sequence.Stream >= last {
+	if !s.store.IsLoaded() && (meta.NumPending == 0 || meta.Sequence.Stream >= last) {
 		s.setLoaded(max(last, meta.Sequence.Stream))
 	}
 }
@@ -240,7 +251,7 @@ func (s *Stream) apply(m jetstream.Msg, last uint64) {
 func (s *Stream) checkLoaded(stream jetstream.Stream) error {
 	ctx, cancel := context.WithTimeout(s.ctx, askTime)
 	defer cancel()
-	if !s.IsLoaded() {
+	if !s.store.IsLoaded() {
 		info, err := stream.Info(ctx)
 		if err != nil {
 			return explain(err)
@@ -264,6 +275,7 @@ func (s *Stream) IsLoaded() bool {
 
 func (s *Stream) setLoaded(head uint64) {
 	s.store.SetLoaded(head)
+	s.setTrouble(nil)
 	if !s.IsLoaded() {
 		close(s.loaded)
 	}

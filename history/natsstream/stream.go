@@ -100,10 +100,12 @@ func New(store *history.Store, o Options) *Stream {
 // Errors for messages that are not stored.
 var (
 	errOpening = errors.New("JetStream is not open yet")
+	errReading = errors.New("what is stored is being read")
 	errClosed  = errors.New("the server stops")
 	errBusy    = errors.New("too many messages wait to be stored")
 	errSilent  = errors.New("JetStream does not answer")
 	errAbsent  = errors.New("JetStream is not there, or has no leader")
+	errNoRoom  = errors.New("the disk has less room than durable messages may take: make that less, or the disk larger")
 	errFull    = errors.New("the disk space for durable messages is used up")
 	errNoSpace = errors.New("the disk is full")
 	errBroken  = errors.New("JetStream cannot write")

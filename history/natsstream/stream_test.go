@@ -1,6 +1,7 @@
 package natsstream_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,6 +104,7 @@ func (n *node) delivered() string {
 // node starts a store whose durable messages are in h.
 func (h *home) node(rule history.Rule, o natsstream.Options) *node {
 	h.t.Helper()
+	o.MaxBytes = cmp.Or(o.MaxBytes, 64<<20) // JetStream wants that much to be free
 	o.Open = func() (jetstream.JetStream, error) { return h.transport.OpenJetStream() }
 	n := &node{t: h.t, store: history.NewStore(history.Options{})}
 	n.stream = natsstream.New(n.store, o)
