@@ -43,7 +43,7 @@ export const PROGRAMS = [
   {name: "phoenix 1.8.16, Chromium", command: [process.execPath, here("chromium.mjs")], missing: chromium.missing},
   {...npm("phoenix-channels 1.0.0", "phoenix-channels", "websocket", LONG_MS), slow: true},
   {
-    name: "realtime-js 2.119.1", supabase: true, command: [process.execPath, here("realtime.mjs"), "@supabase/realtime-js"],
+    name: "realtime-js 2.119.1", supabase: true, untold: true, command: [process.execPath, here("realtime.mjs"), "@supabase/realtime-js"],
   },
   {
     name: "JavaPhoenixClient 1.3.1", folder: clients("java"), foreign: true, missing: built("java", "target/classes"),
