@@ -124,7 +124,7 @@ func TestOnly(t *testing.T) {
 		// A renewal with a token for fewer topics takes effect at once.
 		c := d.connect(t, hs(t, claims{"sub": "ada"}))
 		one, two := c.Join("room:1", nil), c.Join("room:2", nil)
-		two.Push(AccessTokenEvent, object{"access_token": hs(t, claims{"sub": "ada", "channels": claims{"only": "room:1"}})}).AssertReply("ok", nil)
+		one.Push(AccessTokenEvent, object{"access_token": hs(t, claims{"sub": "ada", "channels": claims{"only": "room:1"}})}).AssertReply("ok", nil)
 		two.AssertClose()
 		one.Push("hi", nil).AssertReply("ok", nil)
 	})
