@@ -39,14 +39,16 @@ func serveSessions(t testing.TB, o channels.Options, so channels.SocketOptions, 
 // sends a message.
 func (s *server) acknowledge(t testing.TB, clients ...func()) {
 	t.Helper()
+	confirmed := func() bool {
+		st := s.History().Sessions().Stats()
+		return st.Confirmed == st.Probes
+	}
+	waittest.For(t, "the answer to the probe behind a replay", confirmed) // else the beat only sends that again
 	s.Beat(t.Context())
 	for _, answer := range clients {
 		answer()
 	}
-	waittest.For(t, "the acknowledgements", func() bool {
-		st := s.History().Sessions().Stats()
-		return st.Confirmed == st.Probes
-	})
+	waittest.For(t, "the acknowledgements", confirmed)
 }
 
 // acknowledges answers a ping and sends a heartbeat.
