@@ -181,9 +181,9 @@ func (c *tab) live(t *testing.T, s *server, times int) error {
 			continue
 		case cut == 1: // in the middle of a frame, either way
 			c.seen.Torn++
-			p.WriteRaw([]byte{0x8a, 0x88, 1, 2})                           //nolint:errcheck // it is cut off
-			p.Conn().SetReadDeadline(time.Now().Add(2 * time.Millisecond)) //nolint:errcheck // as above
-			p.Conn().Read(make([]byte, 1+c.random.IntN(100)))              //nolint:errcheck // as above
+			p.WriteRaw([]byte{0x8a, 0x88, 1, 2})
+			p.Conn().SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+			p.Conn().Read(make([]byte, 1+c.random.IntN(100)))
 		}
 		if cut == 2 && err == nil {
 			c.seen.Suspended++

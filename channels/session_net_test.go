@@ -213,7 +213,7 @@ func TestSessionPolls(t *testing.T) {
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		poll.request(ctx, "GET", "", nil) //nolint:errcheck // it is canceled
+		poll.request(ctx, "GET", "", nil)
 	}()
 	waittest.For(t, "the acknowledgement", func() bool { return s.History().Sessions().Stats().Confirmed == before+1 })
 	cancel()

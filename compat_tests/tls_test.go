@@ -112,8 +112,8 @@ func relay(t *testing.T, client *net.TCPConn, server string, config *tls.Config)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		io.Copy(secured, client) //nolint:errcheck // whoever ends it
-		secured.CloseWrite()     //nolint:errcheck // likewise
+		io.Copy(secured, client)
+		secured.CloseWrite()
 		c.(*net.TCPConn).CloseWrite()
 	}()
 	_, err = io.Copy(client, secured)

@@ -461,7 +461,7 @@ func (s *Sessions) save(yield func(part []byte)) {
 		if one.shared {
 			part[0] = 1
 		}
-		if part = appendSession(part, one); len(part) <= filePart && !(one.shared && handed) {
+		if part = appendSession(part, one); len(part) <= filePart && (!one.shared || !handed) {
 			yield(part)
 		}
 	}

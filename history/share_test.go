@@ -108,7 +108,7 @@ func TestMarkOfShared(t *testing.T) {
 	c := newClock()
 	a, b := newNode(t, c, 1, history.Rule{}), newNode(t, c, 2, history.Rule{})
 	marked := ""
-	b.listener.mark = func(topic string, p history.Position) { marked = p.String() }
+	b.mark = func(topic string, p history.Position) { marked = p.String() }
 	b.sp.Follow(1)
 	for i := range 3 {
 		fill(a.sp, "x", i, i+1)

@@ -296,7 +296,8 @@ func (t *stream) note(one stamp) {
 			kept = append(kept, s)
 		}
 	}
-	t.times = append(kept, one)
+	kept = append(kept, one)
+	t.times = kept
 }
 
 // before returns a number that no entry from before a time exceeds, of those that were in

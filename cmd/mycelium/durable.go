@@ -109,7 +109,7 @@ func (l *localStream) open() (natsstream.JetStream, error) {
 		if free, known, err := freeDisk(l.dir); err == nil && known && free < restartDisk {
 			return nil, errDiskFull
 		}
-		l.transport.Close() //nolint:errcheck // it is started again
+		l.transport.Close()
 		l.transport = nil
 	}
 	if l.transport == nil {

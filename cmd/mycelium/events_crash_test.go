@@ -119,7 +119,7 @@ func joinOnce(addr, topic string) (c *wstest.Client, err error) {
 		}
 	}
 	if err != nil {
-		c.Drop() //nolint:errcheck // it is lost anyway
+		c.Drop()
 		return nil, err
 	}
 	return c, nil
@@ -178,7 +178,7 @@ func TestEventsOfKilledServers(t *testing.T) {
 				if err != nil {
 					return // killed
 				}
-				defer c.Drop() //nolint:errcheck // only a test's end
+				defer c.Drop()
 				mu.Lock()
 				joins = append(joins, topic)
 				mu.Unlock()

@@ -266,7 +266,9 @@ func (r *rooms) list(ctx context.Context, dirty []*room) error {
 func (r *rooms) forget(ctx context.Context, key string) error {
 	s, _, err := r.loadSaved(ctx, &room{key: key})
 	if err == nil && s.Room != "" {
-		r.history.Delete(topicPrefix + s.Room)
+		if _, err := r.history.Delete(topicPrefix + s.Room); err != nil {
+			return err
+		}
 	}
 	return r.in.Forget(ctx, key)
 }

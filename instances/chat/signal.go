@@ -66,7 +66,9 @@ func (l *logic) signalHistory(ctx context.Context, one *room, _ signalData) (any
 func (l *logic) signalClear(_ context.Context, one *room, _ signalData) (any, error) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	l.rooms.history.Delete(one.topic)
+	if _, err := l.rooms.history.Delete(one.topic); err != nil {
+		return nil, err
+	}
 	one.backlog.clear()
 	one.unsaved = nil
 	l.rooms.backlogChanged(one)

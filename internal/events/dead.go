@@ -181,6 +181,6 @@ func (d *deadLetters) len() int {
 
 func (d *deadLetters) close() {
 	if d.file != nil {
-		d.file.Close() //nolint:errcheck // each line was written when it was added
+		d.file.Close()
 	}
 }

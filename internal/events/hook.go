@@ -109,7 +109,7 @@ const (
 func (h *hook) end() {
 	h.cancel()
 	<-h.ended
-	h.cursor.Close() //nolint:errcheck // what it lacks is delivered twice
+	h.cursor.Close()
 	h.dead.close()
 	if h.Close != nil {
 		h.Close()

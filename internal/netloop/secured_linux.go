@@ -114,9 +114,9 @@ func (s *secured) flush(c *Conn) {
 func (s *secured) finish(c *Conn) {
 	c.flags |= flagFinSent
 	s.wire.sealed = c.Loop().tlsBuffers().sealed
-	s.tls.CloseWrite() //nolint:errcheck // it writes to memory
+	s.tls.CloseWrite()
 	if s.send(c) {
-		unix.Shutdown(int(c.fd), unix.SHUT_WR) //nolint:errcheck // the peer is gone then, which reading finds
+		unix.Shutdown(int(c.fd), unix.SHUT_WR)
 	}
 }
 

@@ -35,8 +35,6 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // errTorn is the error of a record that is not complete, or not as it was written.
 var errTorn = errors.New("outbox: damaged record")
 
-func (r *Record) size() int { return headSize + fixedSize + len(r.Topic) + len(r.Body) }
-
 func appendRecord(dst []byte, r *Record) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -92,7 +92,7 @@ func (a *archive) say(topic string, from *reader, size int) {
 	}
 	a.town.said++
 	m.Payload = append(strconv.AppendInt(nil, int64(a.town.said), 10), make([]byte, size)...)
-	a.space.Record(topic, &m, func(recorded bool) { //nolint:errcheck // it is refused while too much waits to be sent
+	a.space.Record(topic, &m, func(recorded bool) {
 		if recorded {
 			a.town.chronicle.add(topic, &m)
 			a.deliver(topic, &m)

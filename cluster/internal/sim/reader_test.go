@@ -78,7 +78,7 @@ func (r *reader) join(a *archive) {
 		}
 	case r.town.Rand.IntN(2) == 0:
 		r.ask.Last = -1
-	case r.town.Rand.IntN(2) == 0:
+	case r.town.Rand.IntN(2) == 0: //nolint:gocritic // it is asked anew
 		r.ask.Last = 1 + r.town.Rand.IntN(10)
 	default:
 		r.ask.Since = a.now().Add(-r.town.upTo(30 * time.Second))
