@@ -32,6 +32,10 @@ func TestStopDoesNotHang(t *testing.T) {
 		endpoint: endpoint, instances: instances.New(endpoint, instances.Options{}), store: store,
 		history: history.NewStore(history.Options{}),
 	}
+	d.events = d.newEvents()
+	if err := d.openRevocations(); err != nil {
+		t.Fatal(err)
+	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- d.close() }()
 	select {
