@@ -37,10 +37,19 @@ async function ready(node) {
   return node
 }
 
-/** Addresses on loopback where nobody listens. */
+/**
+ * Addresses on loopback where nobody listens. Their ports are not those that the system gives to connections (32768 and above), one of which
+ * might take it before a node listens there, or while it is not running.
+ */
 async function freeAddresses(count) {
-  const servers = Array.from({length: count}, () => net.createServer().listen(0, "127.0.0.1"))
-  await Promise.all(servers.map(server => once(server, "listening")))
+  const servers = []
+  while (servers.length < count) {
+    const server = net.createServer().listen(10_000 + Math.floor(Math.random() * 20_000), "127.0.0.1")
+    const listens = await once(server, "listening").then(() => true, error => {
+      if (error.code !== "EADDRINUSE") throw error
+    })
+    if (listens) servers.push(server)
+  }
   const addresses = servers.map(server => `127.0.0.1:${server.address().port}`)
   await Promise.all(servers.map(server => once(server.close(), "close")))
   return addresses

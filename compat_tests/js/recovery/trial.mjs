@@ -137,6 +137,8 @@ export class NodesTrial extends Trial {
     }
     await this.fallSilent() // no node is there any longer than what publishes
     await each(traveller => traveller.arrive())
+    // Polls that nothing answers any more wait for ten seconds, and a node that drains would wait for them.
+    await Promise.all(this.nodes.map(node => node.kill()))
     return errors
   }
 }
