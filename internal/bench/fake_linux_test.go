@@ -320,8 +320,11 @@ func TestEchoFaults(t *testing.T) {
 		}
 	}
 	o := quick(Echo, s.url)
-	o.Rate, o.Duration, o.Patience = 500, 200*time.Millisecond, time.Second
+	o.Rate, o.Duration, o.Patience = 500, 200*time.Millisecond, 5*time.Second // a busy machine needs some for the joins
 	r := execute(t, o)
+	if r.Run == nil {
+		t.Fatalf("%v %v", r.Problems, r.Errors)
+	}
 	if r.OK || r.Run.Sent != 100 || r.Run.Lost != 1 || r.Run.Twice != 1 || r.Errors["a request was answered with "+bad] != 1 {
 		t.Errorf("%v %v\n%+v", r.Problems, r.Errors, r.Run)
 	}
