@@ -113,7 +113,8 @@ test-js: js-ready ## test npm's clients, the pages and the guides, in Node and C
 	cd compat_tests/js && $(BINARIES) npm test
 
 test-cluster: js-ready ## replay Phoenix's recordings over TLS and beside load, and run the suites of phoenix.js against a node of a cluster while another node has load (5 minutes)
-	$(GO) test -count=1 -timeout 30m -run 'BesideLoad|OverTLS' ./compat_tests -whole
+	$(GO) test -count=1 -timeout 30m -parallel $(PARALLEL) -run BesideLoad ./compat_tests -whole
+	$(GO) test -count=1 -timeout 30m -parallel $(PARALLEL) -run OverTLS ./compat_tests -whole
 	cd compat_tests/js && $(BINARIES) npm run -s test:cluster
 
 recovery: js-ready ## cut clients off 200 times each, end the nodes that they are on as often, and write the table of docs/history.md (2 hours; needs what make test-clients has built)

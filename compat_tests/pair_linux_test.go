@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
@@ -85,7 +86,21 @@ func startPair(t *testing.T) *loadedNode {
 			}
 		}
 	})
+	beat := time.NewTicker(20 * time.Second) // or the server ends the connection as idle
+	ended := make(chan struct{})
+	listening.Go(func() {
+		for {
+			select {
+			case <-beat.C:
+				wsutil.WriteClientText(conn, []byte(`[null,"2","phoenix","heartbeat",{}]`)) //nolint:errcheck // it is noticed by reading
+			case <-ended:
+				return
+			}
+		}
+	})
 	t.Cleanup(func() {
+		beat.Stop()
+		close(ended)
 		conn.Close()
 		listening.Wait()
 	})
