@@ -7,11 +7,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/admission"
 )
 
-// countedConn is a connection that has left its loop for net/http or crypto/tls.
+// countedConn is a connection that has left its loop for net/http.
 // The loop has read some bytes of it, and it is counted until it is closed.
 type countedConn struct {
 	net.Conn
-	ticket *admission.Ticket // nil for TLS: the connection below has it
+	ticket *admission.Ticket // nil for TLS: the netloop.Wire below has it
 	http   *admission.Gate   // counts it as a connection of net/http; nil: it is none
 	unread []byte            // what the loop has read
 	once   sync.Once         // for ticket

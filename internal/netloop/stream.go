@@ -36,7 +36,7 @@ type stream struct {
 
 	// Owned by the writer while conn.flags has flagBlocked, else by the loop.
 	frame    *Frame  // the frame being written, or
-	joined   *[]byte // several, copied into one buffer into one buffer
+	joined   *[]byte // several, copied into one buffer
 	wrote    int
 	cost     int // what the write counts in conn.out.size
 	writeErr error
