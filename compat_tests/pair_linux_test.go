@@ -92,7 +92,7 @@ func startPair(t *testing.T) *loadedNode {
 		for {
 			select {
 			case <-beat.C:
-				wsutil.WriteClientText(conn, []byte(`[null,"2","phoenix","heartbeat",{}]`)) //nolint:errcheck // it is noticed by reading
+				wsutil.WriteClientText(conn, []byte(`[null,"2","phoenix","heartbeat",{}]`))
 			case <-ended:
 				return
 			}
