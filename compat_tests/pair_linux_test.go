@@ -5,7 +5,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/compat_tests/child"
 	"github.com/mycelium-rt/mycelium/compat_tests/replay/conformance"
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
@@ -63,7 +63,7 @@ type loadedNode struct {
 // startPair starts two nodes, and 500 messages a second on the first. It returns the second.
 func startPair(t *testing.T) *loadedNode {
 	t.Helper()
-	peers := freeAddress(t)
+	peers := addrtest.Free(t)
 	other := startLabapp(t, "-cluster-listen", peers)
 	startLoad(t, other.Addr)
 	n := &loadedNode{app: startLabapp(t, "-cluster-route", peers)}
@@ -147,14 +147,3 @@ var buildBench = sync.OnceValues(func() (string, error) {
 	}
 	return bin, nil
 })
-
-// freeAddress is one on loopback where nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,18 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// freePort is one that nobody listens on now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
-}
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
+)
 
 // TestClusterDocument runs the commands of docs/cluster.md, on ports of its own: those that
 // serve until the end, the others one after the other.
@@ -38,7 +27,7 @@ func TestClusterDocument(t *testing.T) {
 	}
 	ports := []string{}
 	for _, port := range []string{"4000", "4001", "4011", "4012", "4013", "6222", "6223", "6231", "6232", "6233"} {
-		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+freePort(t))
+		ports = append(ports, "127.0.0.1:"+port, addrtest.Free(t))
 	}
 	obey := startShell(t, strings.NewReplacer(ports...))
 	commands := 0

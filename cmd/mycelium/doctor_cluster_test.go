@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/doctor"
 	"github.com/mycelium-rt/mycelium/internal/natstest"
 )
@@ -33,7 +34,7 @@ func TestDoctorCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { other.Close() })
-	there, refuses := other.Addr().String(), "127.0.0.1:"+freePort(t)
+	there, refuses := other.Addr().String(), addrtest.Free(t)
 	right, small := natstest.StartGuarded(t, "mycelium.prod", 1<<20), natstest.StartGuarded(t, "mycelium.prod", 1<<10)
 	open := natstest.Start(t)
 	embedded := func(more ...string) []string {

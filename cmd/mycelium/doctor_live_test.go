@@ -12,6 +12,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/doctor"
 	"github.com/mycelium-rt/mycelium/internal/membership"
 	"github.com/mycelium-rt/mycelium/internal/natstest"
@@ -78,16 +79,16 @@ func TestDoctorStore(t *testing.T) {
 		t.Skip("the doctor needs Linux")
 	}
 	t.Parallel()
-	a, b := freePort(t), freePort(t)
-	flags := slices.Concat(embedded(t)[1:], []string{"--cluster-instances=shared", "--cluster-size=2", "--cluster-routes=nats://127.0.0.1:" + a + ",nats://127.0.0.1:" + b})
+	a, b := addrtest.Free(t), addrtest.Free(t)
+	flags := slices.Concat(embedded(t)[1:], []string{"--cluster-instances=shared", "--cluster-size=2", "--cluster-routes=nats://" + a + ",nats://" + b})
 	var nodes []*node
-	for name, port := range map[string]string{"a": a, "b": b} {
-		nodes = append(nodes, startNode(t, name, slices.Concat(flags, []string{"--cluster-listen=127.0.0.1:" + port, "--data=" + t.TempDir()})...))
+	for name, peers := range map[string]string{"a": a, "b": b} {
+		nodes = append(nodes, startNode(t, name, slices.Concat(flags, []string{"--cluster-listen=" + peers, "--data=" + t.TempDir()})...))
 	}
 	for _, n := range nodes {
 		wait(t, "it is ready", func() bool { status, _ := n.ready(t); return status == http.StatusOK })
 	}
-	ask := slices.Concat(flags, []string{"--cluster-listen=127.0.0.1:" + freePort(t), "--data=" + t.TempDir()})
+	ask := slices.Concat(flags, []string{"--cluster-listen=" + addrtest.Free(t), "--data=" + t.TempDir()})
 	c := liveCheck(t, "store of instances", ask...)
 	if c.Status != doctor.OK || c.Value != "kept by a" && c.Value != "kept by b" {
 		t.Errorf("%+v", c)

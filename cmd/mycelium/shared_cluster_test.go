@@ -11,6 +11,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -230,8 +231,8 @@ func TestOwnInstancesAreNotLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.Close()
-	n := startNode(t, "a", append(embedded(t)[1:], "--cluster-listen=127.0.0.1:"+freePort(t), "--cluster-instances=shared", "--cluster-size=3",
-		"--cluster-routes=nats://127.0.0.1:"+freePort(t)+",nats://127.0.0.1:"+freePort(t)+",nats://127.0.0.1:"+freePort(t), "--data="+data)...)
+	n := startNode(t, "a", append(embedded(t)[1:], "--cluster-listen="+addrtest.Free(t), "--cluster-instances=shared", "--cluster-size=3",
+		"--cluster-routes=nats://"+addrtest.Free(t)+",nats://"+addrtest.Free(t)+",nats://"+addrtest.Free(t), "--data="+data)...)
 	wait(t, "the log has it", func() bool {
 		return strings.Contains(n.log.String(), `"instances":["mine"]`) && strings.Contains(n.log.String(), filepath.Join(data, boltstore.File))
 	})

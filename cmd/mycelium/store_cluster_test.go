@@ -12,6 +12,7 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster/natscluster"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/natsstore"
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // sharing are three processes that have their instances in common.
@@ -24,7 +25,7 @@ func startSharing(t *testing.T, flags ...string) *sharing {
 	t.Helper()
 	var routes, listens []string
 	for range 3 {
-		address := "127.0.0.1:" + freePort(t)
+		address := addrtest.Free(t)
 		listens, routes = append(listens, "--cluster-listen="+address), append(routes, "nats://"+address)
 	}
 	common := slices.Concat(embedded(t)[1:], []string{"--cluster-instances=shared", "--cluster-size=3", "--cluster-routes=" + strings.Join(routes, ",")}, flags)

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mycelium-rt/mycelium/httpapi"
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -49,7 +50,7 @@ func spawn(t *testing.T, stderr *os.File, args ...string) *spawned {
 	if err := os.Symlink(self, name); err != nil {
 		t.Fatal(err)
 	}
-	s := &spawned{addr: freeAddr(t), ended: make(chan error, 1)}
+	s := &spawned{addr: addrtest.Free(t), ended: make(chan error, 1)}
 	args = append([]string{
 		"serve", "--listen=" + s.addr, "--log-format=json", "--drain-interval=1ms", "--drain-timeout=" + drainTimeout.String(),
 		"--metrics-token=" + metricsToken,
@@ -60,7 +61,16 @@ func spawn(t *testing.T, stderr *os.File, args ...string) *spawned {
 		t.Fatal(err)
 	}
 	go func() { s.ended <- s.cmd.Wait() }()
-	t.Cleanup(func() { _ = s.cmd.Process.Kill() })
+	t.Cleanup(func() {
+		if t.Failed() {
+			select {
+			case err := <-s.ended:
+				t.Logf("the server had ended: %v", err)
+			default:
+			}
+		}
+		_ = s.cmd.Process.Kill()
+	})
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", s.addr); err == nil {
 			conn.Close()
@@ -75,17 +85,6 @@ func spawn(t *testing.T, stderr *os.File, args ...string) *spawned {
 			t.Fatal("the server does not listen")
 		}
 	}
-}
-
-// freeAddr returns an address that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // stop sends SIGTERM and waits for a clean end: the clients answer their Close
@@ -352,6 +351,11 @@ func onFullDisk(t *testing.T, roomAtTheEnd bool) {
 		t.Fatal(err)
 	}
 	defer log.Close()
+	t.Cleanup(func() {
+		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
+			t.Logf("its log: %.5000s", text)
+		}
+	})
 	secret, key := httpapi.NewKey("ops", []httpapi.Scope{httpapi.Admin}, nil)
 	text, err := json.Marshal(map[string]any{"api": map[string]any{"keys": []any{key}}})
 	if err != nil {

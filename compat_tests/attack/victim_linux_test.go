@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/httpapi"
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // patience is how long a test waits for a condition. Only failing tests wait that long.
@@ -64,7 +65,7 @@ func startVictim(t *testing.T) *victim {
 	t.Helper()
 	silent := listen(t) // the kernel accepts connections, but nobody answers
 	secret, key := httpapi.NewKey("attack", []httpapi.Scope{httpapi.Admin}, nil)
-	v := &victim{addr: freeAddr(t), key: secret, logEnd: make(chan struct{})}
+	v := &victim{addr: addrtest.Free(t), key: secret, logEnd: make(chan struct{})}
 	file := filepath.Join(t.TempDir(), "mycelium.yaml")
 	text := fmt.Sprintf(configuration, v.addr, drainTimeout, metricsToken, key.Hash, silent.Addr())
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -108,14 +109,6 @@ func listen(t *testing.T) net.Listener {
 	}
 	t.Cleanup(func() { l.Close() })
 	return l
-}
-
-// freeAddr returns an address that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l := listen(t)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // readLog counts the bytes of the log until its end or until blockLog, and keeps its

@@ -1,17 +1,12 @@
 package cluster
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -73,29 +68,6 @@ func needsTrial(t *testing.T) {
 }
 
 var wait = waittest.For
-
-var addresses sync.Map // those that freeAddress has returned or found taken
-
-// freeAddress is one on loopback where nobody listens. Its port is not one of those that
-// the system gives to connections (32768 and above), one of which might take it before the
-// server does; and it returns none twice, as a hundred servers begin to listen later.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
-		if _, taken := addresses.LoadOrStore(address, true); taken {
-			continue
-		}
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			defer l.Close()
-			return address
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			t.Fatal(err)
-		}
-	}
-}
 
 // secretFile makes the secret of a cluster.
 func secretFile(t *testing.T) string {

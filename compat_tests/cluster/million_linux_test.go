@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/bench"
 )
 
@@ -38,8 +39,8 @@ func TestMillion(t *testing.T) {
 	clients := affordable(t, each)
 	places := make([]place, (clients+each)/each) // one more is the publisher
 	for i := range places {
-		address := freeAddress(t)
-		places[i] = place{client: address, listen: address, peers: freeAddress(t)}
+		address := addrtest.Free(t)
+		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
 	}
 	raiseBacklog(t)
 	dropped := packetsDropped(t)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // TestPresences: very many presences of clients on two of three nodes are known on
@@ -30,9 +32,9 @@ func TestPresences(t *testing.T) {
 	}
 	places, scrape := make([]place, 3), make([]string, 3)
 	for i := range places {
-		address := freeAddress(t)
-		places[i] = place{client: address, listen: address, peers: freeAddress(t)}
-		scrape[i] = freeAddress(t)
+		address := addrtest.Free(t)
+		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
+		scrape[i] = addrtest.Free(t)
 		places[i].args = []string{"--metrics-listen=" + scrape[i], "--metrics-allow=127.0.0.1"}
 	}
 	nodes := startNodes(t, places, "--presence-window=500ms", "--limits-max-channels=100")

@@ -19,6 +19,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 var storm = flag.Int("storm", 0, "how many `clients` TestStorm has on the node that is killed: make storm")
@@ -44,8 +46,8 @@ func TestStorm(t *testing.T) {
 	}
 	places := make([]place, 3)
 	for i := range places {
-		address := freeAddress(t)
-		places[i] = place{client: address, listen: address, peers: freeAddress(t)}
+		address := addrtest.Free(t)
+		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
 	}
 	raiseBacklog(t)
 	nodes := startNodes(t, places, "--config="+config, "--presence-off=*", "--idle-timeout=1h", "--limits-max-connections-per-address=0",

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // TestTrial stops and kills three nodes in turn while clients publish and come
@@ -15,8 +17,8 @@ func TestTrial(t *testing.T) {
 	random := newRandom(t)
 	places := make([]place, 3)
 	for i := range places {
-		address := freeAddress(t)
-		places[i] = place{client: address, listen: address, peers: freeAddress(t)}
+		address := addrtest.Free(t)
+		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
 	}
 	nodes := startNodes(t, places)
 	// Some ten thousand numbers are delivered in a second, however many clients there are.

@@ -3,10 +3,10 @@
 import {spawn} from "node:child_process"
 import {once} from "node:events"
 import fs from "node:fs/promises"
-import net from "node:net"
 import os from "node:os"
 import path from "node:path"
 import {WebSocket} from "ws"
+import {freeAddresses} from "./addresses.mjs"
 import {startAlone} from "./server.mjs"
 import {until} from "./wait.mjs"
 
@@ -23,7 +23,7 @@ const loads = {
  */
 export async function startBesideLoad(scope, name, {more, env}) {
   if (!loads[name]) return startAlone(scope, name, {more, env}) // it joins no cluster
-  const peers = await freeAddress()
+  const [peers] = await freeAddresses(1)
   const first = await startAlone(scope, name, {more: await clusterArguments(scope, name, "first", peers)})
   await startLoad(scope, first, loads[name])
   const server = await startAlone(scope, name, {more: [...more, ...await clusterArguments(scope, name, "second", peers)], env})
@@ -42,16 +42,6 @@ async function clusterArguments(scope, name, node, peers) {
     "--cluster-name=pair", `--cluster-node=${node}`, `--cluster-secret-file=${secret}`,
     ...(node === "first" ? [`--cluster-listen=${peers}`] : ["--cluster-listen=127.0.0.1:0", `--cluster-routes=nats://${peers}`, "--cluster-size=2"]),
   ]
-}
-
-/** An address on loopback where nobody listens. */
-async function freeAddress() {
-  const server = net.createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const {port} = server.address()
-  server.close()
-  await once(server, "close")
-  return `127.0.0.1:${port}`
 }
 
 /** Has 20 clients publish 200 messages a second until the scope ends. */

@@ -2,9 +2,9 @@
 
 import {once} from "node:events"
 import fs from "node:fs/promises"
-import net from "node:net"
 import os from "node:os"
 import path from "node:path"
+import {freeAddresses} from "./addresses.mjs"
 import {startAlone} from "./server.mjs"
 import {until} from "./wait.mjs"
 
@@ -35,22 +35,4 @@ async function ready(node) {
   const answers = async () => (await fetch(`${node.http}/readyz`, {headers: {Connection: "close"}})).ok
   await until(`${node.http} is ready`, answers, () => node.lines, {patienceMs: PATIENCE_MS})
   return node
-}
-
-/**
- * Addresses on loopback where nobody listens. Their ports are not those that the system gives to connections (32768 and above), one of which
- * might take it before a node listens there, or while it is not running.
- */
-async function freeAddresses(count) {
-  const servers = []
-  while (servers.length < count) {
-    const server = net.createServer().listen(10_000 + Math.floor(Math.random() * 20_000), "127.0.0.1")
-    const listens = await once(server, "listening").then(() => true, error => {
-      if (error.code !== "EADDRINUSE") throw error
-    })
-    if (listens) servers.push(server)
-  }
-  const addresses = servers.map(server => `127.0.0.1:${server.address().port}`)
-  await Promise.all(servers.map(server => once(server.close(), "close")))
-  return addresses
 }

@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict"
 import fs from "node:fs/promises"
-import net from "node:net"
 import os from "node:os"
 import path from "node:path"
 import {fileURLToPath} from "node:url"
+import {freePort} from "./addresses.mjs"
 import {browserTest, openWindow, useBrowser} from "./browser.mjs"
 import {createInstance as create} from "./instances.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
@@ -132,16 +132,6 @@ browserTest("observer: the link of the terminal, no key, a wrong one, and one th
   await page.evaluate(link => { location.href = link }, await again.observer())
   await until("its link opens the page again", async () => await state() === "Live", state)
 })
-
-/** Returns a port on which nobody listens. */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer().on("error", reject).listen(0, "127.0.0.1", () => {
-      const {port} = server.address()
-      server.close(() => resolve(port))
-    })
-  })
-}
 
 /** Starts a node of a cluster, which reaches the first one at port; the first one listens there. */
 function startNode(scope, name, secret, port, first) {

@@ -7,6 +7,7 @@ import {existsSync} from "node:fs"
 import net from "node:net"
 import os from "node:os"
 import path from "node:path"
+import {freePort} from "./addresses.mjs"
 import {until} from "./wait.mjs"
 
 const GUIDE = new URL("../../docs/proxies.md", import.meta.url)
@@ -56,15 +57,6 @@ const find = name => [...(process.env.PATH ?? "").split(path.delimiter), "/usr/s
 
 /** Returns why a program's tests do not run here, or undefined. */
 export const missing = name => find(name) ? undefined : `no ${name} found: \`${programs[name].install}\``
-
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const {port} = server.address()
-  server.close()
-  await once(server, "close")
-  return port
-}
 
 const accepts = port => new Promise(resolve => {
   const socket = net.connect(port, "127.0.0.1")

@@ -3,7 +3,6 @@ package natsstore_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/natsstore"
 	"github.com/mycelium-rt/mycelium/instances/storetest"
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 func TestMain(m *testing.M) {
@@ -49,11 +49,11 @@ func optionsOf(t *testing.T, n int) []*server.Options {
 	var all []*server.Options
 	var routes []*url.URL
 	for range n {
-		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", freePort(t))})
+		routes = append(routes, &url.URL{Scheme: "nats", Host: addrtest.Free(t)})
 	}
 	for i := range n {
 		o := &server.Options{
-			ServerName: fmt.Sprint("server-", i), Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true,
+			ServerName: fmt.Sprint("server-", i), Host: "127.0.0.1", Port: mustPort(t, &url.URL{Host: addrtest.Free(t)}), NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: t.TempDir(), MaxPayload: 2 << 20,
 		}
 		if n > 1 {
@@ -75,16 +75,6 @@ func startServer(t *testing.T, o *server.Options) *server.Server {
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	return s
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func mustPort(t *testing.T, u *url.URL) (port int) {

@@ -182,6 +182,7 @@ var TestOnly = []string{
 	"instances/internal/linktest",
 	"instances/internal/typetest",
 	"instances/storetest",
+	"internal/addrtest",
 	"internal/arrows",
 	"internal/heaptest",
 	"internal/hubtest",

@@ -1,9 +1,9 @@
 // WebKitGTK's MiniBrowser, through WebKitWebDriver, on a virtual display (Xvfb).
 
-import net from "node:net"
 import fs from "node:fs"
 import {once} from "node:events"
 import {spawn} from "node:child_process"
+import {freePort} from "../addresses.mjs"
 import {until} from "../wait.mjs"
 import {findProgram, Program} from "./programs.mjs"
 import {WebDriverBrowser} from "./webdriver.mjs"
@@ -58,15 +58,6 @@ async function startDisplay() {
     const exit = once(child, "exit")
     if (child.exitCode === null && child.kill()) await exit
   }}
-}
-
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const {port} = server.address()
-  server.close()
-  await once(server, "close")
-  return port
 }
 
 /** Starts the browser, and retries if another program has taken the port. */

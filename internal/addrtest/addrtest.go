@@ -1,0 +1,37 @@
+// Package addrtest finds addresses for servers that a test starts and that cannot choose
+// a port themselves: the others have to know it before.
+package addrtest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+var given sync.Map // the addresses that Free has returned, and those that were taken
+
+// Free returns an address ("127.0.0.1:12345") on loopback where nobody listens. Its port is
+// not one of those that Linux gives to connections and to listeners that ask for port 0
+// (32768 and above): one of them might take it before the server does, or while the server
+// is restarted. A process is given no address twice.
+func Free(t testing.TB) string {
+	t.Helper()
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if _, taken := given.LoadOrStore(address, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			l.Close()
+			return address
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
+}
