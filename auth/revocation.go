@@ -336,8 +336,25 @@ func (r *Revocations) covers(space string, g *grant) bool {
 			return true
 		}
 	}
-	v, ok := in["user:"+g.subject]
-	return ok && v.Expires.After(now) && issuedAt(g.claims) < v.IssuedBefore.UnixMilli()
+	return r.coversUserLocked(space, g.subject, issuedAt(g.claims))
+}
+
+// CoversUser reports whether the tokens of a user that were issued at a time are
+// revoked in a space.
+func (r *Revocations) CoversUser(space, user string, issued time.Time) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.coversUserLocked(space, user, issued.UnixMilli())
+}
+
+// coversUserLocked is CoversUser, with a time in Unix milliseconds.
+func (r *Revocations) coversUserLocked(space, user string, issued int64) bool {
+	in := r.spaces[space]
+	if len(in) == 0 {
+		return false
+	}
+	v, ok := in["user:"+user]
+	return ok && v.Expires.After(r.options.Now()) && issued < v.IssuedBefore.UnixMilli()
 }
 
 // announceLocked has Options.Changed called.

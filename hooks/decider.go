@@ -26,6 +26,9 @@ type Options struct {
 	Claims func(s *channels.Socket) any
 	// Hide are names of connect params that requests do not carry, such as one with a token that has been verified.
 	Hide []string
+	// Revoked reports whether a user was revoked after a time, at which a back end was asked about a connection of that
+	// user. The connection is then closed, even if the back end has allowed it; see [Revoked]. nil: nobody ever is.
+	Revoked func(user string, asked time.Time) bool
 	// Logger gets the failures of back ends; nil: standard error.
 	Logger *zerolog.Logger
 }

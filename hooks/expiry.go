@@ -82,6 +82,7 @@ func (e *expiry) run() {
 		return
 	}
 	q := e.decider.begin(Refresh)
+	q.str("auth_token", e.known.authToken)
 	q.about(e.decider, e.target, e.socket, e.known, nil)
 	a, err := e.target.ask(e.ctx, e.decider, Refresh, q.id, q.text)
 	e.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
@@ -18,6 +19,8 @@ type Presence interface {
 type protection struct {
 	*Decider
 	presence Presence // nil: there is none
+	// showsToken is whether requests carry the token that a client sends as phoenix.js's authToken.
+	showsToken bool
 }
 
 // Protect returns a copy of o for sockets about which the back ends decide. They are asked after o.Connect, and so know
@@ -27,9 +30,11 @@ func (d *Decider) Protect(o channels.SocketOptions, p Presence) channels.SocketO
 	if !d.Decides(Connect) && !d.Decides(Join) && !d.Decides(Event) {
 		return o
 	}
-	w := &protection{d, p}
+	w := &protection{Decider: d, presence: p}
 	next, opened, closed := o.Connect, o.Opened, o.Closed
 	asks := d.Decides(Connect)
+	w.showsToken = asks && !o.AuthToken // otherwise next takes it
+	o.AuthToken = o.AuthToken || asks
 	o.ConnectOnLoop = (o.ConnectOnLoop || next == nil) && !asks
 	o.ReuseRequest = o.ReuseRequest || next == nil
 	o.Connect = func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
@@ -75,7 +80,12 @@ func (w *protection) connect(ctx context.Context, s *channels.Socket, r *channel
 	if t == nil {
 		return nil
 	}
+	if token, ok := r.AuthToken(); ok && w.showsToken {
+		known.authToken = strings.Clone(token)
+	}
+	asked := time.Now()
 	q := w.begin(Connect)
+	q.str("auth_token", known.authToken)
 	q.about(w.Decider, t, s, known, nil)
 	a, err := t.ask(ctx, w.Decider, Connect, q.id, q.text)
 	switch {
@@ -93,7 +103,7 @@ func (w *protection) connect(ctx context.Context, s *channels.Socket, r *channel
 		s.Assign(name, value)
 	}
 	if user := userOf(assigns); user != "" && s.Guard() == nil {
-		s.SetGuard(guard{user})
+		s.SetGuard(&guard{user, asked, w.Decider, s})
 	}
 	if a.ExpiresIn > 0 {
 		known.expiry = w.newExpiry(known, time.Duration(a.ExpiresIn*float64(time.Second)))
@@ -119,21 +129,46 @@ func userOf(assigns map[string]any) string {
 }
 
 // guard is the guard of a socket whose user a back end has named and no token. It permits everything: middleware asks.
-type guard struct{ user string }
+type guard struct {
+	// Static.
+	user    string
+	asked   time.Time // when the back end was asked about the connection
+	decider *Decider
+	socket  *channels.Socket
+}
 
-var _ channels.ClientGuard = guard{}
+var _ channels.ClientGuard = (*guard)(nil)
 
 // Client implements channels.ClientGuard.
-func (g guard) Client() string { return g.user }
+func (g *guard) Client() string { return g.user }
 
-// Opened implements channels.Guard.
-func (guard) Opened() {}
+// Opened implements channels.Guard. A user who was revoked while the back end decided may have been missed by those who
+// close sockets.
+func (g *guard) Opened() {
+	if g.revoked() {
+		g.socket.Close(closeRevoked, "user revoked")
+	}
+}
+
+func (g *guard) revoked() bool {
+	revoked := g.decider.options.Revoked
+	return revoked != nil && revoked(g.user, g.asked)
+}
 
 // Closed implements channels.Guard.
-func (guard) Closed() {}
+func (*guard) Closed() {}
 
 // Join implements channels.Guard.
-func (guard) Join(string) error { return nil }
+func (*guard) Join(string) error { return nil }
 
 // Event implements channels.Guard.
-func (guard) Event(string, []byte) (channels.EventFunc, error) { return nil, nil }
+func (*guard) Event(string, []byte) (channels.EventFunc, error) { return nil, nil }
+
+// closeRevoked is the close code of a socket whose user was revoked, as that of a revoked token (auth.CloseRevoked).
+const closeRevoked = 1008
+
+// Revoked reports whether the user that a back end has named for a socket has been revoked since, by [Options].Revoked.
+func Revoked(s *channels.Socket) bool {
+	g, ok := s.Guard().(*guard)
+	return ok && g.revoked()
+}

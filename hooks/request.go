@@ -36,6 +36,9 @@ type Request struct {
 	Headers   map[string]string          `json:"headers,omitempty"` // those that the hook names, in lower case
 	Address   string                     `json:"address,omitempty"` // the client's, without a port
 	Transport string                     `json:"transport,omitempty"`
+	// AuthToken is what the client has sent as phoenix.js's authToken, in requests of connect and refresh, unless the
+	// server itself takes tokens in that way.
+	AuthToken string `json:"auth_token,omitempty"`
 }
 
 // question is a Request that is being encoded.
@@ -142,6 +145,7 @@ type session struct {
 	headers   map[string]string // those that some hook wants, in lower case
 	address   string
 	transport string
+	authToken string // "": none
 	assigns   map[string]json.RawMessage
 
 	expiry *expiry // nil: the connection does not expire; static

@@ -45,7 +45,7 @@ func (a *API) operationsOfRevocations() []operation {
 		method: "POST", path: path, scope: Publish, handle: a.revoke, body: jsonBody("RevocationRequest"),
 		header: []parameter{idempotencyKey},
 		id:     "revoke", summary: "Revoke a token, or those of a user that were issued before a time",
-		about: "Sockets with such a token are closed, on all nodes, and it is refused until the revocation expires. " +
+		about: "Sockets with such a token are closed, on all nodes, and it is refused until the revocation expires. Sockets of a user whom a back end has named before are closed too. " +
 			"Revoking again extends a revocation; none is taken back.",
 		answers: []answerDoc{{status: 200, about: "What is revoked now.", schema: ref("schemas", "Revocation"), headers: replayed}},
 		fails:   []int{http.StatusConflict, http.StatusTooManyRequests},

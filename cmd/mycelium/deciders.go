@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -205,7 +206,9 @@ func (r relayPresence) Track(c *channels.Context, key string, meta json.RawMessa
 // deciders holds the deciders of all instances. The manager asks for them again on a reload: if nothing has changed, the
 // decider is shared, so that it remembers which back ends are away.
 type deciders struct {
-	log *zerolog.Logger // static
+	// Static.
+	log     *zerolog.Logger
+	revoked func(instance, user string, asked time.Time) bool
 
 	mu sync.Mutex
 	by map[string][]*sharedDecider // by instance; guarded by mu
@@ -238,7 +241,8 @@ func (all *deciders) get(id string, list []hooks.Hook, hidden []string) (_ *hook
 		all.by[id] = append(slices.Delete(all.by[id], i, i+1), shared) // the last counts
 	} else {
 		log := all.log.With().Str("instance", id).Logger()
-		decider, err := hooks.New(hooks.Options{Hooks: list, Instance: id, Claims: claimsOf, Hide: hidden, Logger: &log})
+		decider, err := hooks.New(hooks.Options{Hooks: list, Instance: id, Claims: claimsOf, Hide: hidden, Logger: &log,
+			Revoked: func(user string, asked time.Time) bool { return all.revoked(id, user, asked) }})
 		if err != nil {
 			return nil, nil, err
 		}

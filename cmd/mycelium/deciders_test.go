@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/hooks"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
@@ -201,5 +202,46 @@ func TestHooksOfRealtime(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		c.Drop()
+	}
+}
+
+// TestRevokedUserOfBackEnd: to revoke a user ends the connections for which a back end has named that user, and those that
+// it allows afterwards because it was asked before. The back end decides about the user's next ones.
+func TestRevokedUserOfBackEnd(t *testing.T) {
+	asked, decided := make(chan struct{}), make(chan struct{})
+	b := serveBackEnd(t, func(r hooks.Request) string {
+		if r.Params["slow"] != nil {
+			close(asked)
+			<-decided
+		}
+		return fmt.Sprintf(`{"allow":true,"assigns":{"user":%q}}`, r.Params["user"])
+	})
+	lines, secret := withKey(t)
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	writeFile(t, file, lines+"hooks: ["+b.hook(`"on":["connect"],"timeout":"30s"`)+"]\n")
+	s := start(t, "serve", "--config="+file)
+	api := caller{t, s.addr, secret}
+	ann, bob := dial(t, s, "&user=ann"), dial(t, s, "&user=bob")
+	slow := make(chan *wstest.Client, 1)
+	go func() {
+		c, err := wstest.Dial(s.addr, "/socket/websocket?vsn=2.0.0&user=ann&slow=1", nil)
+		if err != nil {
+			t.Error(err)
+		}
+		slow <- c
+	}()
+	<-asked
+	if status, answer := api.call(http.MethodPost, "/instances/default/revocations", `{"user":"ann"}`); status != http.StatusOK {
+		t.Fatalf("POST: %d %s", status, answer)
+	}
+	closedWith(t, ann, auth.CloseRevoked)
+	close(decided)
+	if c := <-slow; c != nil {
+		closedWith(t, c, auth.CloseRevoked)
+	}
+	for _, c := range []*wstest.Client{bob, dial(t, s, "&user=ann")} {
+		if reply := tryJoin(t, c, 1, "room"); !strings.Contains(reply, `"ok"`) {
+			t.Errorf("%s", reply)
+		}
 	}
 }

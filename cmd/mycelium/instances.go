@@ -84,6 +84,7 @@ func (d *daemon) newManager() *instances.Manager {
 	d.privateJWKS.Store(d.cfg.API.PrivateJWKS)
 	d.privateHooks.Store(d.cfg.API.PrivateHooks)
 	d.verifiers.log, d.deciders.log = &d.log, &d.log
+	d.deciders.revoked = d.revocations.CoversUser
 	m := instances.New(d.endpoint, instances.Options{
 		Store: d.instanceStore(), Node: d.cluster.sharingNode(), Path: d.cfg.Path, Default: defaultInstance, Limits: instanceLimits(d.cfg.Limits.Limits),
 		History: d.history,

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/mycelium-rt/mycelium/auth"
+	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/hooks"
 )
 
 // revocationsFile is the name of the file with the revoked tokens, in the directory of the
@@ -30,11 +32,12 @@ func (d *daemon) openRevocations() (err error) {
 	return err
 }
 
-// closeRevoked closes the sockets of this node whose tokens were revoked.
+// closeRevoked closes the sockets of this node whose tokens were revoked, or whose users back ends have named before they
+// were.
 func (d *daemon) closeRevoked(ids []string) {
 	for _, id := range ids {
 		if m := d.manager.Load(); m != nil {
-			m.CloseIf(id, auth.CloseRevoked, "token revoked", auth.Revoked)
+			m.CloseIf(id, auth.CloseRevoked, "revoked", func(s *channels.Socket) bool { return auth.Revoked(s) || hooks.Revoked(s) })
 		}
 	}
 }
