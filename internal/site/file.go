@@ -18,7 +18,11 @@ type file struct {
 	content     []byte
 	contentType string
 	etag        string // strong: a hash of the content, quotes included
+	shared      bool   // pages of other origins may import it
 }
+
+// clientLibrary is npm's phoenix, which pages of other origins may import: those of examples/backends have no build step.
+const clientLibrary = "assets/phoenix.js"
 
 func readFile(assets fs.FS, name, socket string) (*file, error) {
 	contentType, ok := contentTypes[path.Ext(name)]
@@ -40,6 +44,7 @@ func readFile(assets fs.FS, name, socket string) (*file, error) {
 		content:     content,
 		contentType: contentType,
 		etag:        `"` + base64.RawURLEncoding.EncodeToString(hash[:12]) + `"`,
+		shared:      name == clientLibrary,
 	}, nil
 }
 
@@ -89,5 +94,8 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Security-Policy", contentSecurityPolicy)
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Content-Type-Options", "nosniff")
+	if f.shared {
+		header.Set("Access-Control-Allow-Origin", "*")
+	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
 }

@@ -57,9 +57,6 @@ func asset(t *testing.T, name string) string {
 	return string(f.content)
 }
 
-// phoenix is npm's, and nothing that we write.
-const phoenix = "assets/phoenix.js"
-
 // addresses maps each asset to the path it is served at.
 func addresses(t *testing.T) map[string]string {
 	t.Helper()
@@ -89,6 +86,9 @@ func TestEveryAssetIsServed(t *testing.T) {
 			if got := response.Header.Get(header); got != want {
 				t.Errorf("%s: %s is %q, want %q", target, header, got, want)
 			}
+		}
+		if shared := response.Header.Get("Access-Control-Allow-Origin") == "*"; shared != (name == clientLibrary) {
+			t.Errorf("%s: pages of other origins may read it: %v", target, shared)
 		}
 	}
 }
@@ -170,7 +170,7 @@ func TestNothingComesFromAnotherHost(t *testing.T) {
 	absolute := regexp.MustCompile(`(?i)(?:https?:|wss?:)?//[a-z0-9$][^\s"'<>)]*`)
 	allowed := map[string]bool{"http://www.w3.org/2000/svg": true, "ws://localhost:4000/socket": true, "http://localhost:4000/api/instances": true, "http://localhost:4000": true, "http://localhost:4000/": true}
 	for _, name := range assetNames(t) {
-		if name == phoenix {
+		if name == clientLibrary {
 			continue // a comment and the page's own host
 		}
 		content := asset(t, name)
@@ -208,7 +208,7 @@ func TestEveryReferenceIsServed(t *testing.T) {
 	found := 0
 	served := addresses(t)
 	for _, name := range assetNames(t) {
-		if name == phoenix {
+		if name == clientLibrary {
 			continue // its comments have imports of the package
 		}
 		content := asset(t, name)
