@@ -108,6 +108,7 @@ js-ready: build
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./compat_tests/liveapp ./examples/yjs
 	$(GO) build -C examples/graphql -o ../../bin/graphql .
 	cd compat_tests/js && npm ci --no-audit --no-fund
+	cd examples/backends/node && npm ci --no-audit --no-fund
 
 test-js: js-ready ## test npm's clients, the pages and the guides, in Node and Chromium
 	cd compat_tests/js && $(BINARIES) npm test
@@ -123,10 +124,10 @@ recovery: js-ready ## cut clients off 200 times each, end the nodes that they ar
 pictures: js-ready ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)
 	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
-test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; and docs/backends.md's signature checks (needs Maven, a JDK, Python, Ruby, PHP, Rust 1.88 and the browsers)
+test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; and docs/backends.md's signature checks and back ends (needs Maven, a JDK, Python, PostgreSQL, Ruby, PHP, Rust 1.88 and the browsers)
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api ./compat_tests/signatures
-	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec recovery.test.mjs recovery_nodes.test.mjs
+	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec backends.test.mjs recovery.test.mjs recovery_nodes.test.mjs
 
 autobahn: ## run all cases of Autobahn's fuzzing client and write its RESULTS.md (16 minutes on two cores; needs Python 2.7)
 	MYCELIUM_AUTOBAHN=all $(GO) test -count=1 -v -parallel 4 -timeout 2h ./compat_tests/autobahn -write-results
@@ -185,3 +186,4 @@ clean: ## remove what was built
 	rm -rf bin .tools compat_tests/js/node_modules compat_tests/js/artifacts
 	rm -rf compat_tests/clients/java/target compat_tests/clients/kotlin/target compat_tests/clients/python/.venv compat_tests/clients/graphql/.venv compat_tests/clients/rust/target
 	rm -rf compat_tests/api/.venv compat_tests/api/python/.venv compat_tests/api/python/generated compat_tests/api/ts/node_modules compat_tests/api/ts/generated compat_tests/autobahn/.python compat_tests/autobahn/reports
+	rm -rf examples/backends/node/node_modules examples/backends/python/.venv

@@ -29,7 +29,7 @@ function snippet(heading, language) {
   return code
 }
 
-const {verify} = await import(`data:text/javascript,${encodeURIComponent(snippet("Signatures", "js"))}`)
+const {verify} = await import(`data:text/javascript,${encodeURIComponent(`${snippet("Signatures", "js")}\nexport {verify}`)}`)
 
 /** A back end in Node. `answer` takes a request and the response; what it returns is sent as JSON, unless it is undefined. */
 class BackEnd {
@@ -208,15 +208,17 @@ test("docs/backends.md: the RoomChannel as a back end in Python", async t => {
   const scope = new Scope(t)
   const port = await startPython(scope)
   if (port === undefined && !process.env.CI) return t.skip("needs python3")
-  const server = await serve(scope, [hook({port}, {on: ["connect", "join", "event"], topics: ["room:*"]})])
+  const server = await serve(scope, [hook({port}, {on: ["connect", "join", "event"]})], ["--topics", "room:*"])
   const ann = await join(connect(scope, server, {token: "a"}), "room:1")
   const bob = await join(connect(scope, server, {token: "b"}), "room:1")
   assert.deepEqual(ann.reply, {status: "ok", response: {messages: []}})
   assert.deepEqual((await join(bob.channel.socket, "room:2")).reply, {status: "error", response: {reason: "members only"}})
+  assert.deepEqual((await join(bob.channel.socket, "1")).reply, {status: "error", response: {reason: "unmatched topic"}}) // as Phoenix says
   assert.deepEqual(await ann.push("new_msg", {body: "spam"}), {status: "error", response: {reason: "no spam"}})
   assert.deepEqual(await ann.push("new_msg", {body: "hi"}), {status: "ok", response: {id: 1}})
   assert.deepEqual(await ann.push("typing"), {status: "ok", response: {}})
   assert.deepEqual(await ann.push("status", {status: "away"}), {status: "ok", response: {}})
+  assert.deepEqual(await ann.push("new_msg", null), {status: "error", response: {reason: "unauthorized"}})
   assert.deepEqual(await ann.push("else"), {status: "error", response: {reason: "unauthorized"}})
   const heard = of => of.events.filter(({event}) => !event.startsWith("presence_")).map(({event, payload}) => [event, payload])
   const message = ["new_msg", {id: 1, room: "1", user: "ann", body: "hi"}]

@@ -16,7 +16,7 @@ import (
 )
 
 // language is how a function is run. Its program reads lines of a secret, an id, a timestamp, a signature and a body,
-// separated by tabs, and writes true or false for each.
+// separated by tabs, and writes true or false for each. A header field that is empty is one that the request lacks.
 type language struct {
 	fence   string // of its code in the document
 	file    string
@@ -33,7 +33,8 @@ var languages = map[string]language{
 import sys
 for line in sys.stdin:
     secret, id, at, signature, body = line.rstrip("\n").split("\t")
-    print(str(verify(secret, {"webhook-id": id, "webhook-timestamp": at, "webhook-signature": signature}, body.encode())).lower())
+    headers = {"webhook-id": id, "webhook-timestamp": at, "webhook-signature": signature}
+    print(str(verify(secret, {name: value for name, value in headers.items() if value}, body.encode())).lower())
 `,
 	},
 	"Node.js": {
@@ -42,7 +43,8 @@ for line in sys.stdin:
 import {readFileSync} from "node:fs"
 for (const line of readFileSync(0, "utf8").trimEnd().split("\n")) {
   const [secret, id, at, signature, body] = line.split("\t")
-  console.log(verify(secret, {"webhook-id": id, "webhook-timestamp": at, "webhook-signature": signature}, Buffer.from(body)))
+  const headers = Object.entries({"webhook-id": id, "webhook-timestamp": at, "webhook-signature": signature}).filter(([, value]) => value)
+  console.log(verify(secret, Object.fromEntries(headers), Buffer.from(body)))
 }
 `,
 	},
@@ -77,7 +79,8 @@ func main() {
 		after: `
 STDIN.each_line(chomp: true) do |line|
   secret, id, at, signature, body = line.split("\t", -1)
-  puts verify(secret, {"webhook-id" => id, "webhook-timestamp" => at, "webhook-signature" => signature}, body)
+  headers = {"webhook-id" => id, "webhook-timestamp" => at, "webhook-signature" => signature}
+  puts verify(secret, headers.reject { |_, value| value.empty? }, body)
 end
 `,
 	},
@@ -86,7 +89,8 @@ end
 		after: `
 while (($line = fgets(STDIN)) !== false) {
     [$secret, $id, $at, $signature, $body] = explode("\t", rtrim($line, "\n"));
-    echo json_encode(verify($secret, ['webhook-id' => $id, 'webhook-timestamp' => $at, 'webhook-signature' => $signature], $body)), "\n";
+    $headers = array_filter(['webhook-id' => $id, 'webhook-timestamp' => $at, 'webhook-signature' => $signature]);
+    echo json_encode(verify($secret, $headers, $body)), "\n";
 }
 `,
 	},
@@ -107,7 +111,9 @@ class Check {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, UTF_8));
         for (String line; (line = in.readLine()) != null; ) {
             String[] f = line.split("\t", -1);
-            System.out.println(verify(f[0], Map.of("webhook-id", f[1], "webhook-timestamp", f[2], "webhook-signature", f[3]), f[4].getBytes(UTF_8)));
+            Map<String, String> headers = new HashMap<>(Map.of("webhook-id", f[1], "webhook-timestamp", f[2], "webhook-signature", f[3]));
+            headers.values().removeIf(String::isEmpty);
+            System.out.println(verify(f[0], headers, f[4].getBytes(UTF_8)));
         }
     }
 }
@@ -216,6 +222,7 @@ func requests(t *testing.T) []request {
 		{"a new timestamp on an old request", [5]string{text, "msg_1", right[2], old[3], body}, false},
 		{"another key", with(0, other), false},
 		{"another id", with(1, "msg_2"), false},
+		{"not signed", [5]string{text, "", "", "", body}, false},
 		{"no signature", with(3, "v1,"), false},
 		{"a shorter signature", with(3, right[3][:20]), false},
 		{"another scheme", with(3, strings.Replace(right[3], "v1,", "v2,", 1)), false},

@@ -2,6 +2,7 @@
 package docs
 
 import (
+	"cmp"
 	"flag"
 	"os"
 	"path/filepath"
@@ -39,6 +40,42 @@ func TestGoSnippets(t *testing.T) {
 			if !strings.Contains(read(t, example), s[1]) {
 				t.Errorf("a Go snippet of %s is not a part of %s:\n%s", document, example, s[1])
 			}
+		}
+	}
+}
+
+// TestBackEndSnippets checks that the code of docs/backends.md is that of the examples, which a suite in compat_tests/js
+// runs, and that their signature checks are the documented ones.
+func TestBackEndSnippets(t *testing.T) {
+	examples := make(map[string]string)
+	for language, name := range map[string]string{"python": "python/chat.py", "js": "node/chat.js", "php": "php/chat.php", "sql": "node/schema.sql", "yaml": "mycelium.yaml"} {
+		examples[language] = read(t, "examples/backends/"+name)
+	}
+	parts := make(map[string]string) // by their heading
+	for part := range strings.SplitSeq(read(t, "docs/backends.md"), "\n## ") {
+		heading, text, _ := strings.Cut(part, "\n")
+		parts[heading] = text
+	}
+	found := make(map[string]int)
+	for _, heading := range []string{"A moderated chat, from nothing", "Signatures"} {
+		for _, fence := range regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```").FindAllStringSubmatch(parts[heading], -1) {
+			example, code := examples[fence[1]], fence[2]
+			if heading == "Signatures" { // the imports of the examples are of more
+				_, code, _ = strings.Cut("\n"+code, "\n\n")
+				code = cmp.Or(code, fence[2])
+			}
+			if example == "" {
+				continue // a command, or a language without an example
+			}
+			found[fence[1]]++
+			if !strings.Contains(example, code) {
+				t.Errorf("a %s snippet of docs/backends.md is not a part of its example:\n%s", fence[1], code)
+			}
+		}
+	}
+	for language := range examples {
+		if found[language] == 0 {
+			t.Errorf("docs/backends.md shows nothing of the example in %s", language)
 		}
 	}
 }

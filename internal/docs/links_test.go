@@ -14,7 +14,7 @@ func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]+))?\)`)
 	code := regexp.MustCompile("(?ms)^```.*?^```|`[^`\n]+`") // of Go, where a[b](c) is a call
 	anchors := make(map[string]map[string]bool)
-	for _, pattern := range []string{"*.md", "docs/*.md", "deploy/*.md", "compat_tests/*.md", "compat_tests/*/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "deploy/*.md", "compat_tests/*.md", "compat_tests/*/*.md", "examples/*/*.md"} {
 		documents, _ := filepath.Glob(filepath.Join(root, pattern))
 		for _, name := range documents {
 			for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(readFile(t, name), "code"), -1) {
