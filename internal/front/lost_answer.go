@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"syscall"
 
@@ -43,8 +44,12 @@ func (l *lostAnswer) report() {
 // nextRequest forgets the answer: its client has gone on.
 func (l *lostAnswer) nextRequest() { l.tell.Store(nil) }
 
-// readFailed looks at the end of a connection between two requests, or behind one.
+// readFailed looks at the end of a connection between two requests, or behind one. A read
+// that net/http ends with a deadline, as it does behind every answer, is no end of it.
 func (c *httpConn) readFailed(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
 	if errors.Is(err, syscall.ECONNRESET) || hasUnsent(c.Conn) {
 		c.lostAnswer.lost.Store(true)
 		c.lostAnswer.report()
