@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/compat_tests/chart"
 	"github.com/mycelium-rt/mycelium/internal/bench"
 )
 
@@ -107,7 +108,7 @@ func TestTurnRows(t *testing.T) {
 	if v := rows[0].values; v[0] != (value{1.05, 1.05, 1.4}) || v[1] != (value{1.2, 1.2, 1.2}) || !rows[0].over() || rows[0].base != "10.0 µs" {
 		t.Errorf("%+v", rows[0])
 	}
-	if v := rows[1].values; short(v[0].median) != "0.100" || rows[1].over() || rows[1].base != "" {
+	if v := rows[1].values; chart.Short(v[0].median) != "0.100" || rows[1].over() || rows[1].base != "" {
 		t.Errorf("%+v", rows[1])
 	}
 	recorded := &costs{figure: &figure{name: "recorded", limit: 1.15, against: "-a"}, of: [serverCount][]float64{relayServer: {11, 24, 12}}, against: []float64{10, 20, 10}}

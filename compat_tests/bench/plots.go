@@ -8,13 +8,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mycelium-rt/mycelium/compat_tests/chart"
 	"github.com/mycelium-rt/mycelium/internal/bench"
 )
 
 // plot is a diagram of how a cost grows, and how to measure it.
 type plot struct {
 	name    string // of its files
-	chart   chart
+	chart   chart.Chart
 	servers []int  // one curve for each
 	fresh   bool   // each point needs a new server
 	args    string // of mycelium bench; %[1]d is x
@@ -24,17 +25,17 @@ type plot struct {
 var plots = []plot{
 	{
 		name: "connections", servers: []int{relayServer, labServer}, fresh: true,
-		chart: chart{
-			title: "Resident memory by connections, joined and idle", xName: "connections", yName: "MB, the server's whole process",
-			xTicks: []float64{1000, 2000, 4000, 8000, 16000},
+		chart: chart.Chart{
+			Title: "Resident memory by connections, joined and idle", XName: "connections", YName: "MB, the server's whole process",
+			XTicks: []float64{1000, 2000, 4000, 8000, 16000},
 		},
 		args: "idle --connections=%[1]d --duration=100ms --settle=2s", cost: func(r *bench.Report) float64 { return float64(r.Server.RSSJoined) / 1e6 },
 	},
 	{
 		name: "topics", servers: []int{relayServer},
-		chart: chart{
-			title: "CPU per delivery by topics, 10 subscribers each, 20,000 deliveries a second in all", xName: "topics", yName: "µs",
-			xTicks: []float64{1, 10, 100, 1000},
+		chart: chart.Chart{
+			Title: "CPU per delivery by topics, 10 subscribers each, 20,000 deliveries a second in all", XName: "topics", YName: "µs",
+			XTicks: []float64{1, 10, 100, 1000},
 		},
 		args: "broadcast --topics=%[1]d --connections=%[1]d0 --topic=room:{n} --event=shout --rate=2000 --duration=1500ms " +
 			`--publisher-payload={"self":false}`,
@@ -42,17 +43,17 @@ var plots = []plot{
 	},
 	{
 		name: "subscribers", servers: []int{yardstick, relayServer, labServer},
-		chart: chart{
-			title: "CPU per delivery by subscribers of a topic, one publication after the other", xName: "subscribers", yName: "µs",
-			xTicks: []float64{1, 10, 100, 1000, 10000}, logarithmic: true,
+		chart: chart.Chart{
+			Title: "CPU per delivery by subscribers of a topic, one publication after the other", XName: "subscribers", YName: "µs",
+			XTicks: []float64{1, 10, 100, 1000, 10000}, LogY: true,
 		},
 		args: "broadcast --connections=%[1]d --event=shout --duration=1500ms", cost: perUnit,
 	},
 	{
 		name: "size", servers: []int{yardstick, relayServer, labServer},
-		chart: chart{
-			title: "CPU per delivery by size of the payload, 1,000 subscribers", xName: "bytes", yName: "µs",
-			xTicks: []float64{16, 64, 256, 1024, 4096, 16384, 65536}, logarithmic: true,
+		chart: chart.Chart{
+			Title: "CPU per delivery by size of the payload, 1,000 subscribers", XName: "bytes", YName: "µs",
+			XTicks: []float64{16, 64, 256, 1024, 4096, 16384, 65536}, LogY: true,
 		},
 		args: "broadcast --connections=1000 --size=%[1]d --event=shout --duration=1s", cost: perUnit,
 	},
@@ -96,7 +97,7 @@ func drawPlots(ctx context.Context, dir string, names []string) error {
 func (p *plot) measure(ctx context.Context, set *servers) error {
 	costs := map[int]map[float64][]float64{} // by server and x
 	for range plotTurns {
-		for _, x := range p.chart.xTicks {
+		for _, x := range p.chart.XTicks {
 			for _, k := range p.servers {
 				if p.fresh {
 					if err := set.restart(k); err != nil {
@@ -118,13 +119,14 @@ func (p *plot) measure(ctx context.Context, set *servers) error {
 			}
 		}
 	}
-	p.chart.curves = nil
+	p.chart.Curves = nil
 	for _, k := range p.servers {
-		c := curve{name: curveNames[k]}
-		for _, x := range p.chart.xTicks {
-			c.points = append(c.points, point{x, valueOf(costs[k][x])})
+		c := chart.Curve{Name: curveNames[k]}
+		for _, x := range p.chart.XTicks {
+			v := valueOf(costs[k][x])
+			c.Points = append(c.Points, chart.Point{X: x, Y: v.median, Least: v.least, Most: v.most})
 		}
-		p.chart.curves = append(p.chart.curves, c)
+		p.chart.Curves = append(p.chart.Curves, c)
 	}
 	return nil
 }
@@ -133,15 +135,15 @@ var curveNames = [serverCount]string{"C yardstick", "mycelium serve", "labapp (l
 
 // write writes the diagram and its points.
 func (p *plot) write(dir string) error {
-	p.chart.xText = func(x float64) string { return fmt.Sprintf("%.0f", x) }
-	if err := os.WriteFile(filepath.Join(dir, p.name+".svg"), []byte(p.chart.svg()), 0o644); err != nil {
+	p.chart.LogX, p.chart.XText = true, func(x float64) string { return fmt.Sprintf("%.0f", x) }
+	if err := os.WriteFile(filepath.Join(dir, p.name+".svg"), []byte(p.chart.SVG()), 0o644); err != nil {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s,server,median,least,most\n", p.chart.xName)
-	for _, c := range p.chart.curves {
-		for _, q := range c.points {
-			fmt.Fprintf(&b, "%.0f,%s,%.2f,%.2f,%.2f\n", q.x, c.name, q.y.median, q.y.least, q.y.most)
+	fmt.Fprintf(&b, "%s,server,median,least,most\n", p.chart.XName)
+	for _, c := range p.chart.Curves {
+		for _, q := range c.Points {
+			fmt.Fprintf(&b, "%.0f,%s,%.2f,%.2f,%.2f\n", q.X, c.Name, q.Y, q.Least, q.Most)
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, p.name+".csv"), []byte(b.String()), 0o644)

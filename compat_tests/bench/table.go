@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/compat_tests/chart"
 )
 
 // row is a row of the table. It has values of mycelium and of labapp, or one value of the
@@ -26,22 +28,9 @@ func valueOf(all []float64) value { return value{median(all), slices.Min(all), s
 
 func (v value) String() string {
 	if v.least == v.most {
-		return short(v.median)
+		return chart.Short(v.median)
 	}
-	return fmt.Sprintf("%s (%s–%s)", short(v.median), short(v.least), short(v.most))
-}
-
-// short formats a figure with a suitable number of digits.
-func short(v float64) string {
-	switch {
-	case v >= 100 || v == float64(int64(v)):
-		return fmt.Sprintf("%.0f", v)
-	case v < 0.01:
-		return fmt.Sprintf("%.4f", v)
-	case v < 0.2:
-		return fmt.Sprintf("%.3f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
+	return fmt.Sprintf("%s (%s–%s)", chart.Short(v.median), chart.Short(v.least), chart.Short(v.most))
 }
 
 func (r row) over() bool {
@@ -62,7 +51,7 @@ func (r row) limitText() string {
 	if !r.limited {
 		return ""
 	}
-	return short(r.limit)
+	return chart.Short(r.limit)
 }
 
 // cells returns the cells of the row after its name.
