@@ -43,29 +43,25 @@ func openPoller() {
 
 // find returns what is left, empty if nothing is.
 func find(before int, counts []Count) string {
-	if err := goleak.Find(); err != nil {
+	var err error
+	if settle(func() bool { err = goleak.Find(); return err == nil }); err != nil {
 		return fmt.Sprint("goroutines left: ", err)
 	}
 	if after := SettledDescriptors(before); after > before {
 		return fmt.Sprintf("descriptors left: %d before, %d after", before, after)
 	}
 	for _, c := range counts {
-		if n := c.Live(); n != 0 {
+		if n := settled(c.Live); n != 0 {
 			return fmt.Sprintf("%s left: %d", c.Name, n)
 		}
 	}
 	return ""
 }
 
-// SettledDescriptors counts as Descriptors does until there are no more than wanted, or a second has
-// passed: net/http closes its idle connections on goroutines of its own.
+// SettledDescriptors counts as Descriptors does until there are no more than wanted, or
+// patience has passed: net/http closes its idle connections on goroutines of its own.
 func SettledDescriptors(wanted int) (n int) {
-	for range 100 {
-		if n = Descriptors(); n <= wanted {
-			return n
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	settle(func() bool { n = Descriptors(); return n <= wanted })
 	return n
 }
 
@@ -77,4 +73,21 @@ func Descriptors() int {
 		return -1
 	}
 	return len(entries)
+}
+
+// patience is how long it may take until nothing is left, on a loaded machine. Only a test
+// that fails waits that long.
+var patience = 30 * time.Second
+
+// settle returns when done reports true, or after patience.
+func settle(done func() bool) {
+	for deadline := time.Now().Add(patience); !done() && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// settled returns the count once it is 0, or after patience.
+func settled(live func() int64) (n int64) {
+	settle(func() bool { n = live(); return n == 0 })
+	return n
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Quiet checks counts of the whole process while tests run in parallel, none of
@@ -44,15 +43,4 @@ func (q *Quiet) leave(t testing.TB) {
 		}
 	}
 	q.ended = nil
-}
-
-// settled returns the count once it is 0, or after a second.
-func settled(live func() int64) (n int64) {
-	for range 100 {
-		if n = live(); n == 0 {
-			return 0
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return n
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 )
 
 // watched is a test that Quiet watches.
@@ -27,7 +28,9 @@ func (w *watched) end() {
 	}
 }
 
-func TestQuiet(t *testing.T) {
+func TestQuiet(t *testing.T) { synctest.Test(t, testQuiet) } // a failing check waits
+
+func testQuiet(t *testing.T) {
 	var live int64
 	q := Quiet{Counts: []Count{{"frames", func() int64 { return live }}}}
 	start := func(name string) *watched {
