@@ -213,12 +213,27 @@ func (p *peer) read() (envelope, error) {
 	return decodeText(data)
 }
 
+// textRef is a reference as it is compared: a string's text; null is "". A client may send
+// any JSON as one (a fuzzer does) and gets it back.
+type textRef string
+
+func (r *textRef) UnmarshalJSON(data []byte) error {
+	var text *string
+	switch err := json.Unmarshal(data, &text); {
+	case err != nil:
+		*r = textRef(data)
+	case text != nil:
+		*r = textRef(*text)
+	}
+	return nil
+}
+
 func decodeText(data []byte) (m envelope, err error) {
-	var joinRef, ref *string
+	var joinRef, ref textRef
 	if data[0] == '{' {
 		var v struct {
-			JoinRef *string         `json:"join_ref"`
-			Ref     *string         `json:"ref"`
+			JoinRef textRef         `json:"join_ref"`
+			Ref     textRef         `json:"ref"`
 			Topic   string          `json:"topic"`
 			Event   string          `json:"event"`
 			Payload json.RawMessage `json:"payload"`
@@ -231,12 +246,7 @@ func decodeText(data []byte) (m envelope, err error) {
 	if err != nil {
 		return m, fmt.Errorf("the server sent %q: %w", data, err)
 	}
-	if joinRef != nil {
-		m.joinRef = *joinRef
-	}
-	if ref != nil {
-		m.ref = *ref
-	}
+	m.joinRef, m.ref = string(joinRef), string(ref)
 	if m.event != "phx_reply" {
 		return m, nil
 	}

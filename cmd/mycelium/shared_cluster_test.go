@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,7 @@ func TestSharedInstances(t *testing.T) {
 	_ = follower.Drop()
 	c.write(t, `["1","3","room:1","new_msg",{"body":"missed"}]`)
 	expect(t, c.Client, `"status":"ok"`)
+	s.awaitSameHistory(t) // an ok does not wait for the other nodes: the history is not durable
 	rest = s.end(t, next, func(n *node) { n.kill() })
 	began = time.Now()
 	wait(t, "another node has it", func() bool { i, ok := rest[0].shown(t, "talk"); return ok && i.Node != next && i.Node != "" })
@@ -182,6 +184,16 @@ func (s *sharing) end(t *testing.T, name string, end func(*node)) (rest []*node)
 		}
 	}
 	return rest
+}
+
+// awaitSameHistory waits until all nodes have the same number of recorded messages.
+func (s *sharing) awaitSameHistory(t *testing.T) {
+	t.Helper()
+	messages := regexp.MustCompile(`(?m)^mycelium_history_messages .*$`)
+	wait(t, "the history is the same on all nodes", func() bool {
+		first := messages.FindString(s.nodes[0].metrics(t))
+		return first != "" && !slices.ContainsFunc(s.nodes[1:], func(n *node) bool { return messages.FindString(n.metrics(t)) != first })
+	})
 }
 
 func (s *sharing) restartNamed(t *testing.T, name string) {
