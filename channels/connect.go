@@ -38,6 +38,7 @@ func (s *Socket) connect(ctx context.Context, r *Request) *admission.Refusal {
 		e.log.Warn("protocol version refused").Err(err).Str("path", r.URL.Path).Write()
 		return admission.Forbidden
 	}
+	s.keepCertificate(r.Certificate)
 	start := time.Now()
 	if err := s.callConnect(ctx, r); err != nil {
 		return e.connectRefusal(err, r)

@@ -42,7 +42,9 @@ type Options struct {
 	// 404. Limits.HandshakeTimeout bounds how long their clients may take.
 	Handler http.Handler
 	// TLS, if not nil, serves TLS on the same port, to connections that begin
-	// with a TLS handshake. ClearText is the policy for the others.
+	// with a TLS handshake. ClearText is the policy for the others. Its NextProtos are
+	// not used, except "acme-tls/1". If it verifies certificates of clients,
+	// [Request.Certificate] has them.
 	TLS *tls.Config
 	// ClearText is the policy for connections without TLS if TLS is set.
 	ClearText ClearText
@@ -192,6 +194,9 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("channels: starting the event loops: %w", err)
+	}
+	if o.TLS != nil && !o.Portable && !netloop.LendsBuffers() {
+		e.log.Warn("crypto/tls of this version of Go keeps its buffers: an idle TLS connection takes up to 32 KiB more").Write()
 	}
 	if why := e.loops.PlainSends(); why != nil {
 		e.log.Debug("sending without io_uring").Err(why).Write()

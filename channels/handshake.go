@@ -2,7 +2,6 @@ package channels
 
 import (
 	"context"
-	"net/netip"
 	"net/url"
 	"sync"
 
@@ -55,14 +54,17 @@ func (j *connectJob) do(*item) { (*front.Attempt)(j).Run() }
 
 // NewHandshake implements front.Mount. It makes the Request for Connect from a
 // parsed head.
-func (m *mount) NewHandshake(head *websocket.Request, secure bool, client netip.AddrPort) front.Handshake {
+func (m *mount) NewHandshake(head *websocket.Request, from front.Client) front.Handshake {
 	h := handshakes.Get().(*handshake)
 	if h.params == nil {
 		h.params = make(Params)
 	}
 	h.params.parse(head.RawQuery)
-	h.url = url.URL{Scheme: scheme(secure), Host: head.Host, Path: head.Path, RawQuery: head.RawQuery}
-	h.request = Request{Params: h.params, URL: &h.url, Header: head.Header, RemoteAddr: client, Transport: transportWebsocket}
+	h.url = url.URL{Scheme: scheme(from.Secure), Host: head.Host, Path: head.Path, RawQuery: head.RawQuery}
+	h.request = Request{
+		Params: h.params, URL: &h.url, Header: head.Header, RemoteAddr: from.Addr, Transport: transportWebsocket,
+		Certificate: (*ClientCertificate)(from.Certificate),
+	}
 	h.conn = newWebsocketConn(m.endpoint, m)
 	return h
 }

@@ -1,10 +1,11 @@
 package channels
 
 import (
-	"net/netip"
 	"sync"
 	"testing"
 
+	"github.com/mycelium-rt/mycelium/internal/forward"
+	"github.com/mycelium-rt/mycelium/internal/front"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
@@ -21,10 +22,14 @@ func TestHandshakeIsReusedEmpty(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m.NewHandshake(r, secure, netip.AddrPort{}).(*handshake)
+		from := front.Client{Secure: secure}
+		if secure {
+			from.Certificate = &forward.Certificate{Subject: "CN=ada"}
+		}
+		return m.NewHandshake(r, from).(*handshake)
 	}
 	h := newHandshake("GET /s/websocket?token=secret&a[b]=1 HTTP/1.1\r\nHost: a\r\n\r\n", true)
-	if r := &h.request; r.Params.Get("token") != "secret" || r.URL.String() != "https://a/s/websocket?token=secret&a[b]=1" {
+	if r := &h.request; r.Params.Get("token") != "secret" || r.Certificate.Subject != "CN=ada" || r.URL.String() != "https://a/s/websocket?token=secret&a[b]=1" {
 		t.Fatalf("first request %+v", r)
 	}
 	token := "abc"
@@ -36,7 +41,7 @@ func TestHandshakeIsReusedEmpty(t *testing.T) {
 	handshakes = sync.Pool{New: func() any { return h }}
 	defer func() { handshakes = sync.Pool{New: func() any { return new(handshake) }} }()
 	h = newHandshake("GET /t HTTP/1.0\r\nHost: b\r\n\r\n", false)
-	if r := &h.request; len(r.Params) != 0 || len(r.Header) != 1 || r.URL.String() != "http://b/t" {
+	if r := &h.request; len(r.Params) != 0 || r.Certificate != nil || len(r.Header) != 1 || r.URL.String() != "http://b/t" {
 		t.Errorf("second request %+v, %v", r, r.URL)
 	}
 	if _, ok := h.request.AuthToken(); ok || h.conn == first {

@@ -23,6 +23,8 @@ type SocketInfo struct {
 	Transport  string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll"` // websocket or longpoll
 	Topics     []string `json:"topics"`                                              // topics that it has joined
 	Subscribed []string `json:"subscribed,omitempty"`                                // topics that the server has subscribed it to
+	// Certificate is that with which the client has identified itself; nil: it has none.
+	Certificate *ClientCertificate `json:"certificate,omitempty"`
 }
 
 // SocketQuery selects sockets of this node. The zero value selects all.
@@ -89,7 +91,7 @@ func (l *perLoop) inspect(e *Endpoint, i int, q *SocketQuery) (list []SocketInfo
 }
 
 func (l *perLoop) describe(s *Socket) SocketInfo {
-	info := SocketInfo{Socket: l.directory.nameOf(s).String(), ID: s.ID(), User: s.User(), Transport: s.Transport(), Topics: []string{}}
+	info := SocketInfo{Socket: l.directory.nameOf(s).String(), ID: s.ID(), User: s.User(), Transport: s.Transport(), Topics: []string{}, Certificate: s.Certificate()}
 	s.eachJoined(func(topic string) { info.Topics = append(info.Topics, topic) })
 	for _, sub := range l.directory.subscribed[s] {
 		info.Subscribed = append(info.Subscribed, sub.topic)

@@ -114,6 +114,8 @@ func (e *Endpoint) connectRequestOf(r *http.Request) *Request {
 		Header:     r.Header,
 		RemoteAddr: e.gate.Client(front.Peer(r), r.Header["X-Forwarded-For"]),
 		Transport:  transportLongpoll,
+
+		Certificate: (*ClientCertificate)(front.CertificateOf(r)),
 	}
 }
 

@@ -22,6 +22,10 @@ type Request struct {
 	RemoteAddr netip.AddrPort
 	// Transport is "websocket" or "longpoll".
 	Transport string
+	// Certificate is that with which the client has identified itself, if Options.TLS asks
+	// for one and verifies it (tls.VerifyClientCertIfGiven or
+	// tls.RequireAndVerifyClientCert); otherwise nil. [Socket.Certificate] has it later.
+	Certificate *ClientCertificate
 
 	authToken *string // nil: none was sent
 }

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/internal/certtest"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
+	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 	"github.com/mycelium-rt/mycelium/units"
 )
 
@@ -56,6 +59,39 @@ func TestConnect(t *testing.T) {
 	}
 	if later.Params["user"] != "ann" || later.Headers["x-team"] != "red" {
 		t.Errorf("a join knows %+v", later)
+	}
+}
+
+// TestCertificate: a request has the names in the certificate of a client.
+func TestCertificate(t *testing.T) {
+	b := serveBackend(t, func(Request) any { return yes })
+	authority := certtest.New(t)
+	a := start(t, func(o *channels.Options, _ *channels.SocketOptions) {
+		o.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Server()}, ClientCAs: authority.Pool(), ClientAuth: tls.RequireAndVerifyClientCert}
+	}, b.hook(Connect, Join))
+	addr, err := a.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := tls.Dial("tcp", addr.String(), authority.Trusting(authority.Client("ada")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := wstest.NewClient(nc, "/socket/websocket?vsn=2.0.0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Drop()
+	if err := c.WriteText(`["1","1","room:1","phx_join",{}]`); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.ReadMessage(); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{Connect, Join} {
+		if r := b.asked(kind)[0]; r.Certificate == nil || r.Certificate.CommonName != "ada" || len(r.Certificate.Fingerprint) != 64 {
+			t.Errorf("%s: %+v", kind, r.Certificate)
+		}
 	}
 }
 

@@ -39,6 +39,8 @@ type Request struct {
 	// AuthToken is what the client has sent as phoenix.js's authToken, in requests of connect and refresh, unless the
 	// server itself takes tokens in that way.
 	AuthToken string `json:"auth_token,omitempty"`
+	// Certificate is that with which the client has identified itself over TLS.
+	Certificate *channels.ClientCertificate `json:"certificate,omitempty"`
 }
 
 // question is a Request that is being encoded.
@@ -117,6 +119,9 @@ func (q *question) about(d *Decider, t *target, s *channels.Socket, known *sessi
 	q.headers(t.Headers, known.headers)
 	q.str("address", known.address)
 	q.str("transport", known.transport)
+	if c := s.Certificate(); c != nil {
+		q.json("certificate", c)
+	}
 	q.end()
 }
 

@@ -184,6 +184,7 @@ var TestOnly = []string{
 	"instances/storetest",
 	"internal/addrtest",
 	"internal/arrows",
+	"internal/certtest",
 	"internal/heaptest",
 	"internal/hubtest",
 	"internal/leaktest",

@@ -20,7 +20,8 @@ const Field = "X-Mycelium-Forwarded"
 //
 // On the wire it is "1 PEER SCHEME CALLER MAC": the version; the peer's address and
 // port, or "-"; http or https; "=" and the caller, escaped as in a query, or "-"; and
-// the HMAC-SHA256 of all that precedes it, in base64url. The MAC does not bind a claim
+// the HMAC-SHA256 of all that precedes it, in base64url. The certificate, if there is
+// one, stands before the MAC, as JSON in base64url. The MAC does not bind a claim
 // to its request. TLS does; without it, everybody who can read the traffic between
 // nodes must be trusted (see [Options.Insecure]).
 type Claim struct {
@@ -32,6 +33,8 @@ type Claim struct {
 	// Caller is the name of the API key with which the node has permitted the request;
 	// empty if it is not a request for the API.
 	Caller string
+	// Certificate is that of the client; nil: it has none.
+	Certificate *Certificate
 }
 
 // ErrClaim is the error for a request without a claim, or with one that no node of
@@ -53,6 +56,9 @@ func (n *Node) sign(c Claim) string {
 		caller = "=" + url.QueryEscape(c.Caller)
 	}
 	text := claimVersion + " " + peer + " " + scheme + " " + caller
+	if c.Certificate != nil {
+		text += " " + c.Certificate.encode()
+	}
 	return text + " " + n.mac(text)
 }
 
@@ -79,7 +85,7 @@ func (n *Node) TakeClaim(h http.Header) (Claim, error) {
 
 func parseClaim(text string) (c Claim, err error) {
 	parts := strings.Split(text, " ")
-	if len(parts) != 4 || parts[0] != claimVersion {
+	if len(parts) < 4 || len(parts) > 5 || parts[0] != claimVersion {
 		return Claim{}, ErrClaim
 	}
 	if parts[1] != "-" {
@@ -91,6 +97,11 @@ func parseClaim(text string) (c Claim, err error) {
 	if caller, ok := strings.CutPrefix(parts[3], "="); ok {
 		if c.Caller, err = url.QueryUnescape(caller); err != nil {
 			return Claim{}, ErrClaim
+		}
+	}
+	if len(parts) == 5 {
+		if c.Certificate, err = decodeCertificate(parts[4]); err != nil {
+			return Claim{}, err
 		}
 	}
 	return c, nil

@@ -28,6 +28,8 @@ type arrival struct {
 	buf     []byte        // what has come, if it came in more than one piece
 	seen    int           // how much of buf was searched for the end of the head
 	until   time.Time     // when the head has to be there
+
+	certificate *forward.Certificate // of the client; nil: it has none
 }
 
 // tlsHandshake is the first byte of a TLS connection (RFC 8446, 5.1: ContentType
@@ -159,8 +161,11 @@ func (a *arrival) identify(c *netloop.Conn, head *websocket.Request) *admission.
 	if a.node != nil {
 		return a.takeClaim(head)
 	}
-	a.secure = c.TLS() != nil
-	if !a.secure && a.peer.IsValid() {
+	if state := c.TLS(); state != nil {
+		a.secure, a.certificate = true, certificateOf(state)
+		return nil
+	}
+	if a.peer.IsValid() {
 		return a.front.refuseClearText(head, a.peer)
 	}
 	return nil
@@ -175,7 +180,7 @@ func (a *arrival) handleHandshake(c *netloop.Conn, m Mount, head *websocket.Requ
 		return
 	}
 	client := a.front.options.Gate.Client(a.peer, head.Header["X-Forwarded-For"])
-	r := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, a.secure, client)}
+	r := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, Client{client, a.secure, a.certificate})}
 	if terms.MayBlock {
 		a.attempt(c, m, r, early)
 		return

@@ -33,7 +33,7 @@ func (a *arrival) forward(c *netloop.Conn, to *forward.Elsewhere, head *websocke
 		}
 	}
 	if ref == nil {
-		first := to.First(request, forward.Claim{Peer: a.peer, Secure: a.secure})
+		first := to.First(request, forward.Claim{Peer: a.peer, Secure: a.secure, Certificate: a.certificate})
 		ref = a.front.splices.begin(a, c, to, first)
 	}
 	if ref != nil {
@@ -75,7 +75,7 @@ func (f *Front) RelayPoll(w http.ResponseWriter, r *http.Request, to *forward.El
 
 // ClaimOf returns what this node tells another one about the connection of a request.
 func ClaimOf(r *http.Request) forward.Claim {
-	return forward.Claim{Peer: Peer(r), Secure: r.TLS != nil}
+	return forward.Claim{Peer: Peer(r), Secure: r.TLS != nil, Certificate: CertificateOf(r)}
 }
 
 // forwardHandshake moves the connection of a handshake from net/http to a loop, where

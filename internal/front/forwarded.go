@@ -44,7 +44,7 @@ func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
 		a.front.options.Log.Warn("forwarded connection refused").Err(err).Addr("address", a.peer).Write()
 		return admission.Forbidden
 	}
-	a.peer, a.secure = claim.Peer, claim.Secure
+	a.peer, a.secure, a.certificate = claim.Peer, claim.Secure, claim.Certificate
 	if !head.WantsUpgrade() {
 		return nil // it is one of many requests
 	}

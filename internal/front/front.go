@@ -48,13 +48,20 @@ type Place struct {
 	Elsewhere *forward.Elsewhere // another node serves it
 }
 
+// Client is who has sent a request.
+type Client struct {
+	Addr        netip.AddrPort
+	Secure      bool                 // it has TLS, here or at the node that has forwarded it
+	Certificate *forward.Certificate // nil: it has none, or none that was verified
+}
+
 // Mount is a socket at a path. Its methods are safe from any goroutine.
 type Mount interface {
 	// Terms are what the socket asks of a handshake.
 	Terms() Terms
 	// NewHandshake begins the handshake of a client. The strings and the header of
 	// head may be kept as Terms.ReuseHead says.
-	NewHandshake(head *websocket.Request, secure bool, client netip.AddrPort) Handshake
+	NewHandshake(head *websocket.Request, from Client) Handshake
 	// Spawn runs a.Run on a goroutine, which the endpoint waits for when it shuts down.
 	Spawn(a *Attempt)
 }
@@ -103,8 +110,7 @@ type Front struct {
 func New(o Options) *Front {
 	f := &Front{options: o}
 	if o.TLS != nil {
-		f.tls = o.TLS.Clone()
-		f.tls.NextProtos = []string{http2, http1}
+		f.tls = served(o.TLS)
 		f.http2 = newHTTP2Server(f)
 	}
 	f.http = newHTTPServer(f)

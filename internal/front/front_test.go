@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -38,7 +37,7 @@ func (m *echoMount) Terms() Terms { return m.terms }
 
 func (m *echoMount) Spawn(a *Attempt) { go a.Run() }
 
-func (m *echoMount) NewHandshake(head *websocket.Request, _ bool, _ netip.AddrPort) Handshake {
+func (m *echoMount) NewHandshake(head *websocket.Request, _ Client) Handshake {
 	m.begun.Add(1)
 	return &echoHandshake{mount: m, do: head.RawQuery, origin: head.Header.Get("Origin")}
 }

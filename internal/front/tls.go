@@ -3,10 +3,41 @@ package front
 import (
 	"crypto/tls"
 	"net/http"
+	"slices"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
+
+// acmeTLS is what a certificate authority offers that tests whether this server has a
+// name (RFC 8737). The certificate is the answer.
+const acmeTLS = "acme-tls/1"
+
+// served returns a configuration as the front serves it: with its protocols, and without
+// clients that cannot be forwarded.
+func served(c *tls.Config) *tls.Config {
+	own := c.Clone()
+	own.NextProtos = []string{http2, http1}
+	if slices.Contains(c.NextProtos, acmeTLS) {
+		own.NextProtos = append(own.NextProtos, acmeTLS)
+	}
+	own.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := checkCertificate(&state); err != nil || c.VerifyConnection == nil {
+			return err
+		}
+		return c.VerifyConnection(state)
+	}
+	if choose := c.GetConfigForClient; choose != nil {
+		own.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if chosen != nil {
+				chosen = served(chosen)
+			}
+			return chosen, err
+		}
+	}
+	return own
+}
 
 // plainBody is what a client is told that speaks TLS to a port without it.
 const plainBody = "this port speaks plain HTTP: use http:// or ws://, or configure TLS\n"

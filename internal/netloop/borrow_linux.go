@@ -10,11 +10,15 @@ import (
 // A tls.Conn keeps the buffer for records that it reads, and that for messages of a handshake, as large as they ever
 // became: 3.5 KiB after the handshake with a browser, and 32 KiB later. Most connections are idle, so a loop lends one
 // buffer to all of its connections in turn. crypto/tls has no means for that; its fields are found by their names, and
-// nothing is lent or freed if a version of Go has others. TestMemoryOfSecured notices.
+// nothing is lent or freed if a version of Go has others: see [LendsBuffers]. TestMemoryOfSecured notices.
 var (
 	rawInput  = offsetOf("rawInput") // the records that were read, and not yet opened
 	handshake = offsetOf("hand")     // a message of a handshake that is not complete
 )
+
+// LendsBuffers reports whether idle TLS connections have no buffers. Otherwise each has up to 32 KiB, because crypto/tls
+// is not as this package knows it.
+func LendsBuffers() bool { return rawInput != 0 && handshake != 0 }
 
 // offsetOf returns the offset of a bytes.Buffer in a tls.Conn, 0 if there is no such field.
 func offsetOf(field string) uintptr {

@@ -78,6 +78,8 @@ func (s *secured) receive(c *Conn, data []byte) {
 		c.received(plain)
 	}
 	switch {
+	case s.wire.full:
+		c.Close(ErrSlowReceiver)
 	case err == nil:
 	case errors.Is(err, io.EOF): // the peer's close_notify
 		c.ended()

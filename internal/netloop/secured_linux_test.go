@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mycelium-rt/mycelium/internal/certtest"
 	"github.com/mycelium-rt/mycelium/internal/heaptest"
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
@@ -206,6 +207,83 @@ func TestSecuredEnds(t *testing.T) {
 }
 
 var errToldTo = errors.New("told to")
+
+// TestSecuredChangesOfKeys: a client that asks for changes of keys and does not read cannot make
+// the answers pile up.
+func TestSecuredChangesOfKeys(t *testing.T) {
+	g := newGroup(t, Options{Loops: 1, OutboundLimit: 8 << 20, SendBuffer: 8 << 10})
+	reasons := make(chan error, 1)
+	addr := listenTLS(t, g, func(netip.AddrPort) Handler {
+		return &hooks{open: func(c *Conn) {
+			f := NewFrame(0)
+			f.SetBytes(make([]byte, 6<<20)) // more than the system takes
+			c.Send(f)
+		}, close: func(_ *Conn, reason error) { reasons <- reason }}
+	})
+	raw := dial(t, addr)
+	records, _, err := certtest.NewRecords(raw, trusting(tls.VersionTLS13))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * sealedMost / 27 / 10 { // 27 bytes are an answer
+		var b []byte
+		for range 10 { // crypto/tls refuses 17 in a row
+			b = records.AppendKeyUpdate(b)
+		}
+		if _, err := raw.Write(records.Append(b, certtest.Application, []byte("x"))); err != nil {
+			break // the server has closed the connection
+		}
+	}
+	if reason := receive(t, "HandleClose", reasons); !errors.Is(reason, ErrSlowReceiver) {
+		t.Errorf("closed because %v", reason)
+	}
+}
+
+// TestSecuredRenegotiation: a client of TLS 1.2 that wants to begin again is refused.
+func TestSecuredRenegotiation(t *testing.T) {
+	g := newGroup(t, Options{Loops: 1})
+	reasons := make(chan error, 1)
+	addr := listenTLS(t, g, func(netip.AddrPort) Handler {
+		return &hooks{data: echo, close: func(_ *Conn, reason error) { reasons <- reason }}
+	})
+	for name, message := range map[string][]byte{
+		"ClientHello": append([]byte{1, 0, 0, 38, 3, 3}, make([]byte, 36)...), "HelloRequest": {0, 0, 0, 0}, "no message": {99, 0, 0, 0},
+	} {
+		raw := dial(t, addr)
+		records, c, err := certtest.NewRecords(raw, trusting(tls.VersionTLS12))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := raw.Write(records.Append(nil, certtest.Application, []byte("hello"))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+			t.Fatalf("%s: before: %v", name, err)
+		}
+		if _, err := raw.Write(records.Append(nil, certtest.Handshake, message)); err != nil {
+			t.Fatal(err)
+		}
+		if reason := receive(t, "HandleClose", reasons); !strings.Contains(reason.Error(), "tls: ") {
+			t.Errorf("%s: closed because %v", name, reason)
+		}
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%s: the client is sent more", name)
+		}
+	}
+}
+
+// TestSecuredWithoutLending: with a version of crypto/tls that has other buffers, everything
+// works as before, at the cost of memory.
+func TestSecuredWithoutLending(t *testing.T) {
+	raw, hand := rawInput, handshake
+	rawInput, handshake = 0, 0
+	defer func() { rawInput, handshake = raw, hand }()
+	if LendsBuffers() {
+		t.Error("buffers are lent")
+	}
+	t.Run("echo", TestSecuredEcho)
+	t.Run("detach", TestSecuredDetach)
+}
 
 // TestSecuredDetach: a connection becomes an ordinary tls.Conn and goes back to a loop.
 func TestSecuredDetach(t *testing.T) {

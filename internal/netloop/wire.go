@@ -14,7 +14,8 @@ type Wire struct {
 	net.Conn // nil while a loop moves the bytes
 
 	unread []byte // what comes before the bytes of Conn, or all that the loop has
-	sealed []byte // what the tls.Conn has written for the loop
+	sealed []byte // what the tls.Conn has written for the loop, at most sealedMost
+	full   bool   // it would have written more
 	ended  func()
 	once   sync.Once
 }
@@ -24,6 +25,11 @@ type Wire struct {
 func NewWire(c net.Conn, unread []byte, ended func()) *Wire {
 	return &Wire{Conn: c, unread: unread, ended: ended}
 }
+
+// sealedMost bounds the bytes that wait encrypted. The frames of a connection that does not
+// take them wait in clear, but it may ask for answers of crypto/tls itself: to changes of
+// keys, as many as it likes.
+const sealedMost = 4 * sealMost
 
 // errAgain says that the loop has no more bytes. It is a net.Error that is temporary, after which a tls.Conn can be read
 // again.
@@ -51,6 +57,10 @@ func (w *Wire) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (w *Wire) Write(p []byte) (int, error) {
 	if w.Conn == nil {
+		if len(w.sealed)+len(p) > sealedMost {
+			w.full = true
+			return 0, ErrSlowReceiver
+		}
 		w.sealed = append(w.sealed, p...)
 		return len(p), nil
 	}
