@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,12 +24,12 @@ import (
 
 // loaded is a configuration and what is made from it before it takes effect.
 type loaded struct {
-	cfg         *config.Config
-	certificate *tls.Certificate
-	tokens      *auth.Options
-	keys        []httpapi.Key
-	declared    []declaredSpec
-	cluster     clusterFiles
+	cfg      *config.Config
+	tls      tlsFiles
+	tokens   *auth.Options
+	keys     []httpapi.Key
+	declared []declaredSpec
+	cluster  clusterFiles
 }
 
 // declaredSpec is an instance of the configuration.
@@ -97,7 +96,7 @@ func checkRest(partial *config.Config) []string {
 func (c *checker) prepare() *loaded {
 	l := &loaded{cfg: c.cfg}
 	if !c.cfg.Refused("tls.") {
-		l.certificate = c.certificate()
+		l.tls = c.tlsFiles()
 	}
 	if !c.cfg.Refused("auth.") {
 		l.tokens = c.auth()
@@ -110,31 +109,6 @@ func (c *checker) prepare() *loaded {
 	c.hooks()
 	l.declared = c.declared()
 	return l
-}
-
-// certificate reads the certificate and its key; nil if there is no TLS.
-func (c *checker) certificate() *tls.Certificate {
-	files := c.cfg.TLS
-	if files.Cert == "" || files.Key == "" { // one alone is an error of Load
-		return nil
-	}
-	cert, certErr := os.ReadFile(files.Cert)
-	key, keyErr := os.ReadFile(files.Key)
-	if certErr != nil {
-		c.add("%s: %q cannot be read: %v", c.cfg.Name("tls.cert"), files.Cert, withoutPath(certErr))
-	}
-	if keyErr != nil {
-		c.add("%s: the file cannot be read: %v", c.cfg.Name("tls.key"), withoutPath(keyErr))
-	}
-	if certErr != nil || keyErr != nil {
-		return nil
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		c.add("%s and %s: %v", c.cfg.Name("tls.cert"), c.cfg.Name("tls.key"), err)
-		return nil
-	}
-	return &pair
 }
 
 // withoutPath returns an error without its path, which the message already
@@ -316,6 +290,14 @@ func (c *checker) checkMachine() {
 	}
 	if err := checkListen(c.cfg.Metrics.Listen); err != nil {
 		c.add("%s: %q %v", c.cfg.Name("metrics.listen"), c.cfg.Metrics.Listen, err)
+	}
+	if err := checkListen(c.cfg.TLS.ACMEListen); err != nil {
+		c.add("%s: %q %v", c.cfg.Name("tls.acme_listen"), c.cfg.TLS.ACMEListen, err)
+	}
+	if dir := c.cfg.TLS.ACMECache; dir != "" {
+		if err := checkData(dir); err != nil {
+			c.add("%s: %q %v", c.cfg.Name("tls.acme_cache"), dir, err)
+		}
 	}
 }
 

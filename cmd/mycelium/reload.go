@@ -52,7 +52,7 @@ func (d *daemon) load() (*loaded, config.Change, error) {
 		return nil, change, err
 	}
 	c := &checker{cfg: cfg}
-	l := c.prepare() // also reads the certificate, which may have changed under the same name
+	l := c.prepare() // also reads the files of TLS, which may have changed under the same names
 	c.checkDeclared(d.instances, l)
 	return l, change, c.err()
 }
@@ -61,7 +61,8 @@ func (d *daemon) load() (*loaded, config.Change, error) {
 // instances that refuse theirs.
 func (d *daemon) takeOver(ctx context.Context, l *loaded) error {
 	d.cfg = l.cfg
-	d.certificate.pair.Store(l.certificate)
+	d.tls.set(&l.tls)
+	d.renewal.watch(&l.cfg.TLS, l.tls.stamps)
 	d.metrics.SetAccess(d.access(l.cfg.Metrics))
 	d.sockets.Store(ptr(socketOptions(l.cfg)))
 	d.auth.Store(l.tokens)

@@ -36,7 +36,8 @@ type daemon struct {
 	output         *logOutput
 	level          *logging.Level
 	log            zerolog.Logger
-	certificate    certificate
+	tls            tlsSwitch
+	renewal        renewal
 	endpoint       *channels.Endpoint
 	sockets        atomic.Pointer[channels.SocketOptions] // for all instances
 	auth           atomic.Pointer[auth.Options]           // for all instances that have none of their own; nil: they need no token
@@ -120,6 +121,9 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 		err = d.serveForwarded()
 	}
 	if err == nil {
+		err = d.tls.authority.listen(d.cfg.TLS.ACMEListen)
+	}
+	if err == nil {
 		addr, err = d.endpoint.Listen(d.cfg.Listen)
 		err = inUse(err, "listen")
 	}
@@ -130,8 +134,16 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 		d.showOwnKey()
 	}
 	d.log.Info().Stringer("addr", addr).Str("socket", d.cfg.Path).Str("version", version()).Msg("listening")
+	d.tls.authority.begin()
+	d.renewal.watch(&d.cfg.TLS, first.tls.stamps)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
+		case <-look.C:
+			if d.renewal.due() {
+				d.renewTLS()
+			}
 		case <-hangup:
 			if d.output.terminalClosed() {
 				return d.drain()
@@ -201,17 +213,18 @@ func (d *daemon) closeAll(ctx context.Context) error {
 	if d.observer != nil {
 		err = d.observer.Close(ctx)
 	}
-	return errors.Join(err, d.instances.Close(ctx), d.closeEvents(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave(), d.revocations.Close())
+	return errors.Join(err, d.tls.authority.close(ctx), d.instances.Close(ctx), d.closeEvents(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave(), d.revocations.Close())
 }
 
 // open makes the endpoint and what it serves.
 func (d *daemon) open(first *loaded) (err error) {
-	d.certificate.pair.Store(first.certificate)
+	d.tls.authority = newAuthority(d.cfg, &first.tls, logging.NewLog(&d.log))
+	d.tls.set(&first.tls)
 	d.auth.Store(first.tokens)
 	d.metrics = metrics.NewHandler(watched{d}, version())
 	d.metrics.SetAccess(d.access(d.cfg.Metrics))
 	o := endpointOptions(d.cfg)
-	o.Logger, o.Handler, o.TLS = &d.log, withAPI{d, d.mux()}, d.certificate.tlsConfig()
+	o.Logger, o.Handler, o.TLS = &d.log, withAPI{d, d.mux()}, d.tls.config()
 	o.DrainingNodes = func() int { return d.cluster.draining() }
 	if d.endpoint, err = channels.NewEndpoint(o); err != nil {
 		return err

@@ -84,6 +84,7 @@ func commonFlags(f *pflag.FlagSet, o *Options) {
 	f.StringVar(&o.AuthToken, "auth-token", "", "token for the subprotocol, as phoenix.js sends its authToken")
 	f.StringVar(&o.CA, "ca", "", "PEM file with the certificates of wss:// servers or of their authorities; default: the system's")
 	f.BoolVar(&o.Insecure, "insecure", false, "accept any certificate of wss:// servers")
+	f.BoolVar(&o.Resume, "tls-resume", false, "resume TLS sessions, as clients that come back do: only the first connections have full handshakes")
 	f.DurationVar(&o.Heartbeat, "heartbeat", o.Heartbeat, "time between two heartbeats of a connection; 0: none")
 	f.Float64Var(&o.ConnectRate, "connect-rate", 0, "connections started per second; 0: as many as --connecting allows")
 	f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections of one process that may be connecting or joining at a time")

@@ -34,6 +34,7 @@ type Options struct {
 	AuthToken   string
 	CA          string        // file of the certificates that sign those of the servers; if empty, the system's
 	Insecure    bool          // accept any certificate
+	Resume      bool          // resume TLS sessions
 	Heartbeat   time.Duration // between two heartbeats of a connection; 0: none
 
 	Event            string // pushed by publishers, or as a request
@@ -128,6 +129,7 @@ func (o *Options) validateURLs(check func(bool, string, ...any)) {
 		secure = secure || u.Scheme == "wss"
 	}
 	check(secure || o.CA == "" && !o.Insecure, "--ca and --insecure are for the certificates of wss:// servers, but no URL starts with wss://")
+	check(secure || !o.Resume, "--tls-resume is for the sessions of wss:// servers, but no URL starts with wss://")
 	check(o.CA == "" || !o.Insecure, "--insecure accepts any certificate, so --ca has no effect; give one of them")
 }
 

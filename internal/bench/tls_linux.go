@@ -89,6 +89,9 @@ func tlsConfigs(p *plan) []*tls.Config {
 			NextProtos:                  []string{"http/1.1"},
 			DynamicRecordSizingDisabled: true, // one send for each message of up to 16 KiB
 		}
+		if p.Resume {
+			configs[i].ClientSessionCache = tls.NewLRUClientSessionCache(1) // there is one server
+		}
 	}
 	return configs
 }

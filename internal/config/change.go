@@ -12,8 +12,8 @@ type Change struct {
 }
 
 // Reloaded returns the configuration for a server that runs with c and has loaded next:
-// next, with the values of c for options that need a restart. Switching TLS on or off
-// needs a restart; changing its files does not. The error is an *Error if old and new
+// next, with the values of c for options that need a restart. Switching TLS on or off,
+// or between files and ACME, needs a restart; changing its files does not. The error is an *Error if old and new
 // values do not fit together.
 func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
 	result := *next
@@ -22,7 +22,7 @@ func (c *Config) Reloaded(next *Config) (*Config, Change, error) {
 		before, after := c.field(o), result.field(o)
 		switch {
 		case reflect.DeepEqual(before.Interface(), after.Interface()):
-		case !o.live, o.section() == "tls" && c.TLS.Enabled() != next.TLS.Enabled():
+		case !o.live, o.section() == "tls" && (c.TLS.Enabled() != next.TLS.Enabled() || c.TLS.ACME() != next.TLS.ACME()):
 			change.Restart = append(change.Restart, o.key)
 			after.Set(before)
 		default:

@@ -8,7 +8,7 @@ import (
 )
 
 func TestReloaded(t *testing.T) {
-	const tls = "--tls-cert=c --tls-key=k"
+	const tls, acme = "--tls-cert=c --tls-key=k", "--listen=:443 --tls-acme-cache=d --tls-acme-hosts=a.example"
 	for _, c := range []struct{ before, next, live, restart, result string }{
 		{},
 		{before: "--loops=2", next: "--loops=2", result: "--loops=2"},
@@ -22,6 +22,9 @@ func TestReloaded(t *testing.T) {
 		{before: tls, next: "--tls-cert=d --tls-key=l", live: "tls.cert tls.key", result: "--tls-cert=d --tls-key=l"},
 		{next: tls, restart: "tls.cert tls.key"},
 		{before: tls, restart: "tls.cert tls.key", result: tls},
+		{before: tls, next: tls + " --tls-client-ca=ca", live: "tls.client_ca", result: tls + " --tls-client-ca=ca"},
+		{before: tls + " --listen=:443", next: acme, restart: "tls.cert tls.key tls.acme_hosts tls.acme_cache", result: tls + " --listen=:443"},
+		{before: acme, next: acme + ",b.example --tls-client-ca=ca", live: "tls.client_ca", restart: "tls.acme_hosts", result: acme + " --tls-client-ca=ca"},
 	} {
 		got, change, err := load(t, strings.Fields(c.before), nil).Reloaded(load(t, strings.Fields(c.next), nil))
 		if err != nil {

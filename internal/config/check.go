@@ -2,9 +2,11 @@ package config
 
 import (
 	"net"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,6 +167,42 @@ func checkFileName(name string) string {
 	// The content of the file was passed instead of its name.
 	if strings.Contains(name, "-----BEGIN") {
 		return "is the text of a PEM file"
+	}
+	return ""
+}
+
+// hostName is a DNS name of two labels or more, in lower case.
+var hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// checkHost is for names that an authority is asked to certify.
+func checkHost(host string) string {
+	switch {
+	case strings.HasPrefix(host, "*."):
+		return "is a wildcard, for which an authority asks for changes of the DNS: name the hosts, or set tls.cert and tls.key"
+	case net.ParseIP(host) != nil:
+		return "is an IP address: authorities certify names"
+	case len(host) > 253 || !hostName.MatchString(host):
+		return "is not a DNS name in lower case, with xn-- for other letters than a to z"
+	}
+	return ""
+}
+
+func checkEmail(address string) string {
+	if address == "" {
+		return ""
+	}
+	if a, err := mail.ParseAddress(address); err != nil || a.Address != address {
+		return "is not an e-mail address"
+	}
+	return ""
+}
+
+func checkDirectory(s string) string {
+	if wrong := checkURL(s); wrong != "" {
+		return wrong
+	}
+	if !strings.HasPrefix(s, "https://") {
+		return "does not begin with https://, which ACME needs"
 	}
 	return ""
 }

@@ -162,7 +162,12 @@ func isWildcard(host string) bool {
 
 // withoutEffect reports cluster options that are set and have no effect.
 func (l *loader) withoutEffect(c *Config, useless func(key string) bool, missing, advice string) {
-	for _, o := range inSection("cluster") {
+	l.withoutEffectIn("cluster", c, useless, missing, advice)
+}
+
+// withoutEffectIn is withoutEffect for any section.
+func (l *loader) withoutEffectIn(section string, c *Config, useless func(key string) bool, missing, advice string) {
+	for _, o := range inSection(section) {
 		byDefault, _ := o.kind.parse(o.words(o.def))
 		origin, set := l.origins[o.key]
 		if useless(o.key) && set && !reflect.DeepEqual(c.field(o).Interface(), byDefault) {

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -303,17 +304,46 @@ func (a Auth) Enabled() bool {
 	return a.Secret != "" || a.PublicKeyFile != "" || len(a.JWKS) > 0 || a.PhoenixSecret != ""
 }
 
-// TLS names the files of a certificate and its key: both or none are set.
+// TLS says where the server's certificates come from: from files, from an authority, or,
+// without TLS, from nowhere.
 type TLS struct {
+	// Cert and Key are the files of a certificate and its key: both or none are set.
 	Cert string
 	Key  string
 	// Clear says what happens to requests without TLS on a port with TLS: one of
 	// redirect, refuse and allow.
 	Clear string
+	// ClientCA is the file with the authorities of clients; empty: clients need no
+	// certificates. ClientCert is one of require and request.
+	ClientCA   string
+	ClientCert string
+
+	// ACMEHosts are the names that the authority at ACMEDirectory certifies; empty: there
+	// is no authority.
+	ACMEHosts     []string
+	ACMEEmail     string
+	ACMEDirectory string
+	// ACMECA is the file with the authorities of ACMEDirectory; empty: the system's.
+	ACMECA string
+	// ACMEListen is the TCP address for HTTP-01; empty: there is none.
+	ACMEListen string
+	// ACMECache is the directory of certificates; empty: see [Config.ACMECacheDir].
+	ACMECache string
 }
 
 // Enabled reports whether the server is to speak TLS.
-func (t TLS) Enabled() bool { return t.Cert != "" }
+func (t TLS) Enabled() bool { return t.Cert != "" || t.ACME() }
+
+// ACME reports whether an authority is asked for certificates.
+func (t TLS) ACME() bool { return len(t.ACMEHosts) > 0 }
+
+// ACMECacheDir returns the directory of certificates.
+func (c *Config) ACMECacheDir() string {
+	if c.TLS.ACMECache != "" {
+		return c.TLS.ACMECache
+	}
+	return filepath.Join(c.Data, "acme")
+}
 
 // OriginMode says how the Origin header of a handshake is checked.
 type OriginMode string

@@ -124,14 +124,7 @@ const envelopeBytes = 64
 
 // checkTogether reports options that are valid but do not fit together.
 func (l *loader) checkTogether(c *Config) {
-	cert, key := l.origins["tls.cert"], l.origins["tls.key"]
-	switch {
-	case l.bad["tls.cert"] || l.bad["tls.key"]:
-	case c.TLS.Cert != "" && c.TLS.Key == "":
-		l.problem("tls.cert is set (from %s) and tls.key is not; TLS needs both, for example --tls-key=/etc/mycelium/key.pem", cert)
-	case c.TLS.Cert == "" && c.TLS.Key != "":
-		l.problem("tls.key is set (from %s) and tls.cert is not; TLS needs both, for example --tls-cert=/etc/mycelium/cert.pem", key)
-	}
+	l.checkTLS(c)
 	if c.Auth.Secret != "" && c.Auth.PublicKeyFile != "" {
 		l.problem("auth.secret is set (from %s) and so is auth.public_key_file (from %s); auth.algorithm is for one of them",
 			l.origins["auth.secret"], l.origins["auth.public_key_file"])
@@ -139,9 +132,6 @@ func (l *loader) checkTogether(c *Config) {
 	if c.Metrics.Listen == "" && len(c.Metrics.Allow) > 0 && !l.bad["metrics.listen"] {
 		l.problem("metrics.allow is set (from %s) and metrics.listen is not; on the main port, where proxies connect for everybody, "+
 			"an address allows nothing: set metrics.listen, for example --metrics-listen=127.0.0.1:9090, or metrics.token", l.origins["metrics.allow"])
-	}
-	if c.TLS.Clear == "refuse" && c.TLS.Cert == "" && c.TLS.Key == "" && !l.bad["tls.cert"] && !l.bad["tls.key"] {
-		l.problem("tls.clear is set (from %s) and there is no TLS, so that all is in the clear; it takes tls.cert and tls.key", l.origins["tls.clear"])
 	}
 	l.checkAuth(c)
 	l.checkCluster(c)

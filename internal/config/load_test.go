@@ -143,8 +143,15 @@ func TestEveryOption(t *testing.T) {
 func companions(o *option) []string {
 	var flags []string
 	switch o.section() {
-	case "tls": // one file of a certificate alone
-		flags = []string{"--tls-cert=c.pem", "--tls-key=k.pem"}
+	case "tls": // one file of a certificate alone, or nobody who certifies
+		switch {
+		case strings.HasPrefix(o.key, "tls.acme"):
+			flags = []string{"--tls-acme-hosts=rt.example.org", "--tls-acme-cache=d", "--tls-acme-listen=:80"}
+		case o.key == "tls.client_cert":
+			flags = []string{"--tls-cert=c.pem", "--tls-key=k.pem", "--tls-client-ca=ca.pem"}
+		default:
+			flags = []string{"--tls-cert=c.pem", "--tls-key=k.pem"}
+		}
 	case "auth": // nothing that tokens are verified by
 		if o.key != "auth.jwks" {
 			flags = []string{"--auth-jwks=https://a.example/keys"}
@@ -267,7 +274,8 @@ func TestHelpIsAsked(t *testing.T) {
 }
 
 func TestTLSEnabled(t *testing.T) {
-	if load(t, nil, nil).TLS.Enabled() || !load(t, []string{"--tls-cert=c", "--tls-key=k"}, nil).TLS.Enabled() {
-		t.Error("TLS is to be enabled by its files alone")
+	if load(t, nil, nil).TLS.Enabled() || !load(t, []string{"--tls-cert=c", "--tls-key=k"}, nil).TLS.Enabled() ||
+		!load(t, []string{"--tls-acme-hosts=a.example", "--data=d"}, nil).TLS.Enabled() {
+		t.Error("TLS is to be enabled by its files or hosts alone")
 	}
 }

@@ -566,7 +566,7 @@ var options = []*option{
 	{
 		key: "tls.cert", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
 		def: "", example: "/etc/mycelium/cert.pem",
-		help: "A certificate chain, for TLS on the same port. Needs tls.key too.",
+		help: "A certificate chain, for TLS on the same port. Needs tls.key too. Both are read again when they have changed.",
 		also: []string{"cert", "certificate", "certfile", "tls-certificate"},
 	},
 	{
@@ -581,6 +581,56 @@ var options = []*option{
 		help: "What happens to requests without TLS on a port that has it. redirect: pages are redirected to https, and requests that may carry secrets are refused: " +
 			"sockets, and requests with a key or a body. refuse: all are refused. allow: all are answered as over TLS.",
 		also: []string{"clear", "cleartext", "plaintext", "redirect", "force-ssl", "https"},
+	},
+	{
+		key: "tls.client_ca", live: true, guards: true, kind: text("FILE", "the path of a PEM file", checkFileName),
+		def: "", example: "/etc/mycelium/clients.pem",
+		help: "Certificates of the authorities that sign for clients, which identify themselves with certificates of their own (mutual TLS).",
+		also: []string{"client-ca", "mtls", "mutual-tls", "client-certificate-authority", "ca", "cacert"},
+	},
+	{
+		key: "tls.client_cert", live: true, kind: oneOf("require", "request"),
+		def: "require", example: "request",
+		help: "What happens to a client without a certificate of tls.client_ca. require: its TLS handshake fails, whatever it asks for. " +
+			"request: it is served as well. A wrong certificate is always refused.",
+		also: []string{"client-cert", "client-auth", "verify-client", "ssl-verify-client"},
+	},
+	{
+		key: "tls.acme_hosts", guards: true, kind: list("HOSTS", "names of this server such as rt.example.com", 0, checkHost),
+		def: "", example: "rt.example.com",
+		help: "Obtain certificates for these names from an authority by ACME, in place of tls.cert and tls.key, and renew them. This accepts the authority's terms of service. " +
+			"Needs tls.acme_listen on port 80, or that the authority reaches this server at port 443 of each name.",
+		also: []string{"acme", "autocert", "letsencrypt", "acme-domains", "domains", "hosts"},
+	},
+	{
+		key: "tls.acme_email", kind: text("ADDRESS", "an e-mail address", checkEmail),
+		def: "", example: "ops@example.com",
+		help: "Where the authority can reach whoever runs this server.",
+		also: []string{"email", "contact", "acme-contact"},
+	},
+	{
+		key: "tls.acme_directory", kind: text("URL", "an address that begins with https://", checkDirectory),
+		def: "https://acme-v02.api.letsencrypt.org/directory", example: "https://acme-staging-v02.api.letsencrypt.org/directory",
+		help: "The authority.",
+		also: []string{"acme-server", "acme-url", "directory-url", "staging"},
+	},
+	{
+		key: "tls.acme_ca", kind: text("FILE", "the path of a PEM file", checkFileName),
+		def: "", example: "/etc/mycelium/acme-ca.pem",
+		help: "Certificates of the authorities that sign for the server of tls.acme_directory, if it is a private one. Empty: those that the system trusts.",
+		also: []string{"acme-ca-file", "acme-root", "acme-cacert"},
+	},
+	{
+		key: "tls.acme_listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
+		def: "", example: ":80",
+		help: "A port without TLS that answers the authority (HTTP-01), and redirects pages to https. Empty: it is answered on the main port alone (TLS-ALPN-01).",
+		also: []string{"acme-http", "acme-port", "http-01", "acme-address"},
+	},
+	{
+		key: "tls.acme_cache", kind: text("DIRECTORY", "the path of a directory, which is created if it does not exist", nil),
+		def: "", example: "/var/lib/mycelium/acme",
+		help: "Where certificates of the authority and their keys are kept. Servers with the same names have to share it, for any of them may be asked. Empty: acme in the directory of data.",
+		also: []string{"acme-dir", "acme-storage", "cert-cache"},
 	},
 
 	{

@@ -45,6 +45,7 @@ func (c *Config) warnings() (all []string) {
 	c.warnOfMetrics(warn)
 	c.warnOfAuth(warn)
 	c.warnOfCluster(warn)
+	c.warnOfTLS(warn)
 	return all
 }
 

@@ -99,23 +99,26 @@ func TestConfigurationReference(t *testing.T) {
 	}
 }
 
-// TestOperationsOptions checks that the options that docs/operations.md names exist.
-func TestOperationsOptions(t *testing.T) {
-	text, known := read(t, "docs/operations.md"), config.Markdown()
-	flags := regexp.MustCompile(`--[a-z-]+[a-z]`).FindAllString(text, -1)
-	keys := regexp.MustCompile("`(?:drain|limits|metrics|presence|api)\\.[a-z_]+`").FindAllString(text, -1)
-	if len(flags) == 0 || len(keys) == 0 {
-		t.Error("docs/operations.md names no option")
-	}
-	own := map[string]bool{"--strict": true, "--source": true} // of mycelium config
-	for _, name := range flags {
-		if !own[name] && !strings.Contains(known, "`"+name+"`") {
-			t.Errorf("docs/operations.md names %s, which is not a flag", name)
+// TestNamedOptions checks that the options that these documents name exist.
+func TestNamedOptions(t *testing.T) {
+	known := config.Markdown()
+	for _, document := range []string{"docs/operations.md", "docs/tls.md"} {
+		text := read(t, document)
+		flags := regexp.MustCompile(`--[a-z-]+[a-z]`).FindAllString(text, -1)
+		keys := regexp.MustCompile("`(?:drain|limits|metrics|presence|api|tls)\\.[a-z_]+`").FindAllString(text, -1)
+		if len(flags) == 0 || len(keys) == 0 {
+			t.Errorf("%s names no option", document)
 		}
-	}
-	for _, key := range keys {
-		if !strings.Contains(known, key) {
-			t.Errorf("docs/operations.md names %s, which is not an option", key)
+		own := map[string]bool{"--strict": true, "--source": true} // of mycelium config
+		for _, name := range flags {
+			if !own[name] && !strings.Contains(known, "`"+name+"`") {
+				t.Errorf("%s names %s, which is not a flag", document, name)
+			}
+		}
+		for _, key := range keys {
+			if !strings.Contains(known, key) {
+				t.Errorf("%s names %s, which is not an option", document, key)
+			}
 		}
 	}
 }
