@@ -14,6 +14,7 @@ import (
 // was away while the server was stopped, and started twice, is sent what it missed, by its
 // position as by its last message.
 func TestHistoryOfChat(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	serve := func() *server { return start(t, "serve", "--data="+dir, "--drain-interval=1ms") }
 	join := func(s *server, params string) *wstest.Client {

@@ -33,6 +33,7 @@ const crashWorkers, crashIDs = 4, 3
 // with exactly what it has answered. Of a request that was not answered, either
 // is right; a POST that is sent again says which.
 func TestKilledOverHTTP(t *testing.T) {
+	t.Parallel()
 	rounds := 12
 	if text := os.Getenv(crashRounds); text != "" {
 		var err error

@@ -38,6 +38,7 @@ func fences(t *testing.T, language string) (blocks []string) {
 // The commands of the guide do what they say in a shell, in which mycelium is
 // this test. A server that they start takes the tokens of the command after it.
 func TestAuthGuideCommands(t *testing.T) {
+	t.Parallel()
 	bin := t.TempDir()
 	self, err := os.Executable()
 	if err != nil {

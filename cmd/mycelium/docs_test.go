@@ -12,6 +12,7 @@ import (
 // TestAPIDocument runs the commands of docs/api.md, one after the other,
 // against a server, and compares what they print.
 func TestAPIDocument(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil && os.Getenv("CI") != "true" {
 		t.Skip("needs curl: install it to test the commands of docs/api.md")
 	}

@@ -134,6 +134,7 @@ func besides(t *testing.T, what string, all []time.Duration) {
 // and nobody else waits. Once there is room they are stored again, and what was answered
 // ok before is there.
 func TestDurableOnFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=32m"); err != nil {
 		t.Skipf("a file system cannot be mounted: %v", err)
@@ -211,6 +212,7 @@ func fillDisk(t *testing.T, file string) {
 // TestDurableWithoutJetStream: while JetStream is stopped, durable messages are refused,
 // and nobody else waits. When it is back they are stored again.
 func TestDurableWithoutJetStream(t *testing.T) {
+	t.Parallel()
 	nats := natstest.StartJetStream(t)
 	config := filepath.Join(t.TempDir(), "mycelium.yaml")
 	writeFile(t, config, durableConfig)

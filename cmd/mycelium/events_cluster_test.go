@@ -14,6 +14,7 @@ import (
 // TestEventsOnNATS: two nodes of a cluster publish events. What happens on a node is told by
 // that node alone: a message once, and a topic as occupied by each node where it is.
 func TestEventsOnNATS(t *testing.T) {
+	t.Parallel()
 	external := natstest.Start(t)
 	messages := natstest.Listen(t, external.URL(), "mycelium.prod.events.>")
 	node := func(name string) *server {

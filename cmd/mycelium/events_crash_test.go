@@ -129,6 +129,7 @@ func joinOnce(addr, topic string) (c *wstest.Client, err error) {
 // and messages are published: the back end is told everything that was answered, each topic
 // in order, and in the end that everybody is gone.
 func TestEventsOfKilledServers(t *testing.T) {
+	t.Parallel()
 	rounds := 6
 	if text := os.Getenv(eventKills); text != "" {
 		var err error

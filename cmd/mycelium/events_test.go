@@ -70,6 +70,7 @@ func follow(t *testing.T, s *server, args ...string) (f *followed, stop func()) 
 // TestFollowEvents: a back end without an address follows what happens, comes back, and has
 // missed nothing; when the server stops, the stream ends.
 func TestFollowEvents(t *testing.T) {
+	t.Parallel()
 	s := start(t, "serve")
 	publish := func(topic string) {
 		t.Helper()

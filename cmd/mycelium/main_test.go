@@ -62,7 +62,7 @@ func startBare(t *testing.T, environ []string, args ...string) *server {
 	go func() { done <- run(ctx, append(args, "--listen=127.0.0.1:0"), s.environ, io.Discard, s.log) }()
 	s.stop = sync.OnceValue(func() int { cancel(); return <-done })
 	t.Cleanup(func() { s.stop() })
-	for deadline := time.Now().Add(10 * time.Second); s.addr == ""; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); s.addr == ""; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not listening:\n%s", s.log)
 		}
