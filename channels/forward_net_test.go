@@ -123,6 +123,7 @@ func eachFleet(t *testing.T, so channels.SocketOptions, test func(t *testing.T, 
 // TestFleetPolls: each request of a session goes to some node, polls fail and overlap,
 // and every message arrives once, in order.
 func TestFleetPolls(t *testing.T) {
+	t.Parallel()
 	eachFleet(t, channels.SocketOptions{LongPoll: longPolling}, func(t *testing.T, f *fleet) {
 		var sessions sync.WaitGroup
 		for range 4 {
@@ -145,6 +146,7 @@ func TestFleetPolls(t *testing.T) {
 
 // TestFleetPollsOverNetwork: the same over real connections, which are reused.
 func TestFleetPollsOverNetwork(t *testing.T) {
+	t.Parallel()
 	eachFleet(t, channels.SocketOptions{LongPoll: longPolling}, func(t *testing.T, f *fleet) {
 		c := f.nodes[0].polls(t)
 		turns := atomic.Int64{}

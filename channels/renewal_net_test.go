@@ -137,6 +137,7 @@ func TestPushFresh(t *testing.T) {
 // TestPushFreshAfterEnds: a channel that ends while its list is being made, or fails
 // to make one, holds up no other.
 func TestPushFreshAfterEnds(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, o channels.Options) {
 		l := new(shelves)
 		o.Limits = narrow

@@ -129,6 +129,7 @@ func TestForwardedAfterPage(t *testing.T) {
 // TestForwardedOnce: nodes that disagree about where an instance is do not send its
 // clients around.
 func TestForwardedOnce(t *testing.T) {
+	t.Parallel()
 	eachFleet(t, channels.SocketOptions{}, func(t *testing.T, f *fleet) {
 		w := openWard(t, f)
 		w.here.Store(false)
@@ -160,6 +161,7 @@ func TestForwardedOnce(t *testing.T) {
 // TestForwardedPolls: long polling of an instance at another node, whichever nodes the
 // requests reach.
 func TestForwardedPolls(t *testing.T) {
+	t.Parallel()
 	eachFleet(t, channels.SocketOptions{LongPoll: longPolling}, func(t *testing.T, f *fleet) {
 		openWard(t, f)
 		c := f.nodes[0].poller(t)
@@ -236,6 +238,7 @@ func TestForwardedToNobody(t *testing.T) {
 // TestForwardedShutdown: both the client's node and the instance's end what is
 // forwarded when they stop, and their clients notice.
 func TestForwardedShutdown(t *testing.T) {
+	t.Parallel()
 	for _, stopped := range []int{0, 1} {
 		eachFleet(t, channels.SocketOptions{}, func(t *testing.T, f *fleet) {
 			openWard(t, f)
