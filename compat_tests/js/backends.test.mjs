@@ -123,6 +123,13 @@ async function suite(t, chat) {
     assert.deepEqual((await chat.api("sockets?user=bob")).sockets, [])
     assert.equal((await ann.push("new_msg", {body: "quiet here"})).status, "ok")
   })
+
+  await t.test("none of these requests made the back end fail", async () => {
+    const metrics = await (await fetch(`${chat.server.http}/metrics`, {headers: await chat.server.headers()})).text()
+    const decided = outcome => [...metrics.matchAll(new RegExp(`^mycelium_hook_decisions_total{.*outcome="${outcome}"} (\\d+)`, "gm"))].reduce((all, [, n]) => all + Number(n), 0)
+    assert.ok(decided("allowed") > 10 && decided("refused") > 10, metrics)
+    assert.equal(decided("unanswered"), 0)
+  })
 }
 
 for (const backEnd of backEnds) {

@@ -297,6 +297,17 @@ test("a client goes by the name that the back end has given it", async t => {
   assert.ok(answer.ok, await answer.text())
 })
 
+test("a back end is shown phoenix.js's authToken", async t => {
+  const scope = new Scope(t)
+  const backEnd = await BackEnd.start(scope, r => ({allow: r.type === "join" || r.auth_token === "ann's token"}))
+  const server = await serve(scope, [hook(backEnd, {on: ["connect", "join"]})])
+  const socket = new phoenix.Socket(server.endpoint, {authToken: "ann's token", transport: WebSocket})
+  scope.defer(() => new Promise(resolve => socket.disconnect(resolve)))
+  socket.connect()
+  assert.equal((await join(socket, "room:1")).reply.status, "ok")
+  assert.equal(backEnd.asked("join")[0].auth_token, undefined) // it is a matter of the connection
+})
+
 test("a connection lasts as long as the back end prolongs it", async t => {
   const scope = new Scope(t)
   let refreshed = 0
