@@ -51,6 +51,9 @@ func TestBackEndSnippets(t *testing.T) {
 	for language, name := range map[string]string{"python": "python/chat.py", "js": "node/chat.js", "php": "php/chat.php", "sql": "node/schema.sql", "yaml": "mycelium.yaml"} {
 		examples[language] = read(t, "examples/backends/"+name)
 	}
+	if read(t, "examples/backends/php/schema.sql") != examples["sql"] {
+		t.Error("the examples with SQLite have different schemas: docs/backends.md shows one for both")
+	}
 	parts := make(map[string]string) // by their heading
 	for part := range strings.SplitSeq(read(t, "docs/backends.md"), "\n## ") {
 		heading, text, _ := strings.Cut(part, "\n")
