@@ -40,6 +40,7 @@ type pollSession struct {
 	waiting *poll            // nil: no poll waits; see await
 	place   *list.Element    // in idlePolls; nil while it is not there
 	writing []*netloop.Frame // are being written by a request
+	writes  uint32           // the poll that they answer
 	seen    time.Time        // when the last poll ended
 	gone    bool             // the last poll's connection broke before its client had the answer
 	polls   uint32           // so far
@@ -55,14 +56,21 @@ type pollSession struct {
 type poll struct{ answer chan pollAnswer }
 
 // pollProbe is what Socket.confirmed is to be called with (see transport.probe): it is the
-// program of a client that polls. The
-// numbers of frames wrap around.
+// program of a client that polls. The numbers of frames and polls wrap around.
 type pollProbe struct {
 	number uint32 // 0: nothing
-	behind uint32 // when so many frames have been taken, and the client polls again
+	behind uint32 // when so many frames have been taken
 	queued uint32 // frames so far
 	taken  uint32 // of these, given to the client or dropped
+	last   uint32 // the poll whose answer had the last frames that were taken
+	after  uint32 // the poll whose answer had the last frame of behind, so far
 }
+
+// pollsBehind is how many polls after an answer show that the client's program has it. phoenix.js
+// polls again at once, handles the messages in tasks of their own, and drops those
+// that have not begun if a request fails in that moment (assets/js/phoenix/longpoll.js, poll and
+// stop). When it polls once more, it has been answered in between.
+const pollsBehind = 2
 
 // pollAnswer is the answer to a poll: 200 with frames, 204 without, or 410 if
 // the session is over.
@@ -275,7 +283,7 @@ func (s *pollSession) flush() {
 		n++
 	}
 	s.await(nil)
-	s.writing, s.queue = s.queue[:n:n], s.queue[n:]
+	s.writing, s.queue, s.writes = s.queue[:n:n], s.queue[n:], s.polls
 	p.answer <- pollAnswer{status: http.StatusOK, frames: s.writing, poll: s.polls}
 }
 
@@ -291,7 +299,7 @@ func (s *pollSession) settled(written bool) {
 			s.size -= s.cost(f)
 			f.Release()
 		}
-		s.probed.taken += uint32(len(frames))
+		s.probed.take(len(frames), s.writes)
 		s.confirm()
 	} else {
 		s.queue = append(frames, s.queue...)
@@ -391,8 +399,20 @@ func (s *pollSession) resume([]byte) {
 // undeliverable counts a message of bytes.
 func (s *pollSession) undeliverable() { s.socket.endpoint.sessions.binary.Add(1) }
 
-// probe waits until the client has taken what was sent and polls again: clients poll
-// when they have handled an answer (assets/js/phoenix/longpoll.js, poll).
+// take notes that the answer to a poll has brought frames.
+func (p *pollProbe) take(frames int, poll uint32) {
+	if !p.reached() {
+		p.after = poll
+	}
+	p.last = poll
+	p.taken += uint32(frames)
+}
+
+// reached reports whether all frames have been taken that the probe is behind.
+func (p *pollProbe) reached() bool { return int32(p.taken-p.behind) >= 0 }
+
+// probe waits until the client has taken what was sent, and has polled pollsBehind times
+// since.
 func (s *pollSession) probe(p probe) {
 	number := p.number()
 	if number == 0 { // a session that is not polled ends soon
@@ -400,7 +420,7 @@ func (s *pollSession) probe(p probe) {
 		return
 	}
 	if s.probed.number != number {
-		s.probed.number, s.probed.behind = number, s.probed.queued
+		s.probed.number, s.probed.behind, s.probed.after = number, s.probed.queued, s.probed.last
 	}
 	s.confirm()
 }
@@ -408,7 +428,7 @@ func (s *pollSession) probe(p probe) {
 // confirm answers a probe if the client has shown that it has everything before it.
 func (s *pollSession) confirm() {
 	p := &s.probed
-	if p.number == 0 || s.waiting == nil || s.writing != nil || int32(p.taken-p.behind) < 0 {
+	if p.number == 0 || s.waiting == nil || s.writing != nil || !p.reached() || int32(s.polls-p.after) < pollsBehind {
 		return
 	}
 	number := p.number

@@ -348,22 +348,17 @@ func (s *Socket) probeBehind(channels []*Context, p probe) {
 type visit struct {
 	onJoin int              // what the rule sends to those who join for the first time
 	now    history.Position // when the client joined
-	until  time.Time        // how long to wait for where the session was before
 }
 
-// Limits for the wait for a connection that has yet to give up its session, or for other
-// nodes.
-const (
-	visitWait  = 250 * time.Millisecond
-	visitPause = 10 * time.Millisecond
-)
+// visitPause is the pause between two looks at a session that waits for what others know of
+// it, which takes at most some seconds.
+const visitPause = 10 * time.Millisecond
 
 // beginVisit notes in the session that its client has joined a topic. The channel is
 // subscribed, and leaves out recorded broadcasts.
 func (c *Context) beginVisit(v *visit) {
 	e := c.socket.endpoint
 	v.now = e.history.Page(c.topic, history.Ask{Last: -1}).Next
-	v.until = time.Now().Add(visitWait)
 	c.history |= sessioned
 	e.sessionStore().Join(c.socket.session(), c.topic, v.now)
 }
@@ -376,16 +371,13 @@ func (c *Context) visits(u *catchUp) bool {
 	after, known, wait := all.After(one, c.topic, v.now)
 	switch {
 	case u.own: // the session is told, and does not tell
-	case wait && time.Now().Before(v.until):
+	case wait:
 		c.readReplayIn(visitPause)
 		return false
 	case known || v.onJoin == 0 || u.asked:
 		u.ask.Last, u.ask.After = 0, after
 	default: // what the rule sends, and what has come since
 		u.ask.Last = v.onJoin + s.endpoint.history.Page(c.topic, history.Ask{After: after}).Found
-	}
-	if wait && !u.own {
-		all.Settle(one)
 	}
 	u.visit = nil
 	return true

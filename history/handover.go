@@ -1,7 +1,6 @@
 package history
 
 import (
-	"encoding/binary"
 	"slices"
 	"time"
 
@@ -29,19 +28,10 @@ type SessionLink interface {
 	// Append appends an entry to the log of this node, with which all others call
 	// [Sessions.Apply].
 	Append(entry []byte)
+	// Announce tells all other nodes what [Sessions.Stable] returns, without waiting for
+	// the next time. It is not called under a lock.
+	Announce()
 }
-
-const (
-	// askWithin is how long clients that come at the same time wait to be asked about
-	// together.
-	askWithin = 2 * time.Millisecond
-	// askWait is how long a node waits for the answers of the others.
-	askWait = 200 * time.Millisecond
-	// askAtOnce bounds the sessions in one question.
-	askAtOnce = 1000
-	// answerBytes is the size above which an answer is sent in several messages.
-	answerBytes = 16 << 10
-)
 
 // sessionPeer is another node.
 type sessionPeer struct {
@@ -51,22 +41,20 @@ type sessionPeer struct {
 	stable *Position // what its clients have acknowledged; nil: it has not said
 }
 
-// question is sent to all other nodes.
-type question struct {
-	sessions []*Session
-	left     []LogID // that have yet to answer
-}
-
 // shareSessions is the part of Sessions that is for a cluster. All of it is guarded by
 // Sessions.mu.
 type shareSessions struct {
 	link     SessionLink // nil: there are no other nodes
 	peers    map[LogID]*sessionPeer
-	next     []*Session // to be asked about
-	number   uint64     // of the last question
+	next     []SessionKey // to be asked about
+	pausing  bool         // a question was sent just now: see askPause
+	number   uint64       // of the last question
 	asked    map[uint64]*question
 	givesTo  map[SessionKey]LogID // the node that gets a session when its connection has ended
 	handover bool                 // the node stops: what is kept is handed over
+
+	announced  *Position // by Stable; nil: nothing yet
+	announcing bool      // Announce is about to be called
 }
 
 // Share has sessions move between the nodes of a cluster. Call it before the first one
@@ -120,84 +108,13 @@ func (s *Sessions) takeCopy(one *Session) {
 	case here == nil:
 		one.copied = true
 		s.keep(one, now)
+	case here.waits:
+		here.inherit(one)
+		s.endWait(here)
 	case here.conn == nil:
 		s.drop(here)
 		one.copied = true
 		s.keep(one, now)
-	case here.waits:
-		here.inherit(one)
-		here.waits = false
-	}
-}
-
-// ask asks the other nodes about a session that has just connected. The caller holds mu.
-func (s *Sessions) ask(one *Session) {
-	h := &s.share
-	if h.next = append(h.next, one); len(h.next) == 1 {
-		s.store.after(askWithin, s.sendQuestion)
-	}
-}
-
-// sendQuestion asks the other nodes about all sessions that wait for it.
-func (s *Sessions) sendQuestion() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := &s.share
-	n := min(len(h.next), askAtOnce)
-	if n == 0 {
-		return
-	}
-	q := &question{sessions: h.next[:n:n]}
-	if h.next = h.next[n:]; len(h.next) > 0 {
-		s.store.after(askWithin, s.sendQuestion)
-	}
-	h.number++
-	number, data := h.number, binary.AppendUvarint([]byte{messageAsk}, h.number)
-	for _, one := range q.sessions {
-		data = append(data, one.key[:]...)
-	}
-	for _, log := range s.peersInOrder() {
-		if h.peers[log].up {
-			q.left = append(q.left, log)
-			h.link.Send(log, data)
-		}
-	}
-	if len(q.left) == 0 {
-		s.settleAll(q)
-		return
-	}
-	h.asked[number] = q
-	s.store.after(askWait, func() { s.endQuestion(number) })
-}
-
-// peersInOrder returns the other nodes in an order that simulations can repeat.
-func (s *Sessions) peersInOrder() (logs []LogID) {
-	for log := range s.share.peers {
-		logs = append(logs, log)
-	}
-	slices.Sort(logs)
-	return logs
-}
-
-// endQuestion gives up waiting for answers.
-func (s *Sessions) endQuestion(number uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if q := s.share.asked[number]; q != nil {
-		delete(s.share.asked, number)
-		s.settleAll(q)
-	}
-}
-
-// settleAll ends the wait of the sessions of a question, which nobody knows. If nodes have not
-// answered or have died, what these have announced counts. The caller holds mu.
-func (s *Sessions) settleAll(q *question) {
-	after := s.afterCrash(q.left)
-	for _, one := range q.sessions {
-		if one.waits {
-			one.waits = false
-			one.fallBack(after, s.store.now())
-		}
 	}
 }
 
@@ -230,120 +147,6 @@ func (one *Session) fallBack(after *Position, now time.Time) {
 			t.pos, t.known = after, true
 		}
 	}
-}
-
-// Messages between nodes.
-const (
-	messageAsk    byte = iota + 1 // number { key(16) }*
-	messageAnswer                 // number count { key(16) }* { session }*: the keys of sessions that follow later, in messageGive
-	messageGive                   // { session }*
-)
-
-// Receive handles a message of another node.
-func (s *Sessions) Receive(from LogID, data []byte) error {
-	if len(data) == 0 {
-		return records.ErrMalformed
-	}
-	switch body := data[1:]; data[0] {
-	case messageAsk:
-		return s.answer(from, body)
-	case messageAnswer:
-		return s.takeAnswer(from, body)
-	case messageGive:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.takeSessions(body)
-	}
-	return nil // of a later version
-}
-
-// answer answers a question.
-func (s *Sessions) answer(from LogID, body []byte) error {
-	number, n := binary.Uvarint(body)
-	if n <= 0 || (len(body)-n)%len(SessionKey{}) != 0 {
-		return records.ErrMalformed
-	}
-	var later []SessionConn
-	var pending, given []byte
-	s.mu.Lock()
-	for keys := body[n:]; len(keys) > 0; keys = keys[len(SessionKey{}):] {
-		key := SessionKey(keys)
-		switch here := s.by[key]; {
-		case here == nil:
-		case here.conn == nil:
-			s.drop(here)
-			if given = appendSession(given, here); len(given) > answerBytes {
-				s.share.link.Send(from, append([]byte{messageGive}, given...))
-				given = nil
-			}
-		default:
-			s.share.givesTo[key] = from
-			pending = append(pending, key[:]...)
-			later = append(later, here.conn)
-		}
-	}
-	data := binary.AppendUvarint([]byte{messageAnswer}, number)
-	data = binary.AppendUvarint(data, uint64(len(later)))
-	s.share.link.Send(from, append(append(data, pending...), given...))
-	s.mu.Unlock()
-	for _, conn := range later {
-		conn.GiveUp()
-	}
-	return nil
-}
-
-// give sends a session to the node that has asked for it. The caller holds mu.
-func (s *Sessions) give(one *Session, to LogID) {
-	delete(s.share.givesTo, one.key)
-	s.share.link.Send(to, appendSession([]byte{messageGive}, one))
-}
-
-// takeAnswer notes the answer of another node.
-func (s *Sessions) takeAnswer(from LogID, body []byte) error {
-	number, n := binary.Uvarint(body)
-	if n <= 0 {
-		return records.ErrMalformed
-	}
-	count, m := binary.Uvarint(body[n:])
-	keys := body[n+max(m, 0):]
-	if m <= 0 || count > uint64(len(keys)/len(SessionKey{})) {
-		return records.ErrMalformed
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	size := int(count) * len(SessionKey{})
-	if err := s.takeSessions(keys[size:]); err != nil {
-		return err
-	}
-	q := s.share.asked[number]
-	if q == nil || !slices.Contains(q.left, from) {
-		return nil
-	}
-	for keys = keys[:size]; len(keys) > 0; keys = keys[len(SessionKey{}):] { // these wait for what follows
-		key := SessionKey(keys)
-		q.sessions = slices.DeleteFunc(q.sessions, func(one *Session) bool { return one.key == key })
-	}
-	if q.left = slices.DeleteFunc(q.left, func(log LogID) bool { return log == from }); len(q.left) == 0 {
-		delete(s.share.asked, number)
-		s.settleAll(q)
-	}
-	return nil
-}
-
-// takeSessions takes sessions that another node gives away, for clients that have come here.
-// The caller holds mu.
-func (s *Sessions) takeSessions(b []byte) error {
-	for len(b) > 0 {
-		one, rest, err := s.readSession(b)
-		if err != nil {
-			return err
-		}
-		b = rest
-		if here := s.by[one.key]; here == nil || here.conn == nil || here.waits { // the client may be gone already
-			s.takeCopy(one)
-		}
-	}
-	return nil
 }
 
 // Up notes that another node is heard.
@@ -385,23 +188,48 @@ func (s *Sessions) forgetPeers(now time.Time) {
 	}
 }
 
-// Stable returns what to announce to the other nodes: what all connected clients have
-// acknowledged.
+const (
+	// stableAfter is how long a session without a connection counts in Stable. If one
+	// counted for as long as it is kept, each page that is closed would hold all back.
+	stableAfter = 10 * time.Second
+	// announceWithin is how soon Stable is announced when it has gone back.
+	announceWithin = 100 * time.Millisecond
+)
+
+// announceOld announces Stable soon if a session that has come here is older than what was
+// announced: if this node died, the client would be sent too little. The caller holds mu.
+func (s *Sessions) announceOld(one *Session) {
+	h := &s.share
+	if h.announced == nil || h.announcing || one.rest == nil || !slices.ContainsFunc(one.rest.topics, func(t sessionTopic) bool { return !t.pos.includes(*h.announced) }) {
+		return
+	}
+	h.announcing = true
+	s.store.after(announceWithin, func() {
+		s.mu.Lock()
+		h.announcing = false
+		s.mu.Unlock()
+		h.link.Announce()
+	})
+}
+
+// Stable returns what to announce to the other nodes: what all clients have acknowledged
+// that are connected or have lost their connection just now.
 func (s *Sessions) Stable() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.store.shared == nil {
 		return nil
 	}
-	now := s.store.shared.position(s.store.now())
-	stable, last := &now, (*Position)(nil)
+	now := s.store.now()
+	all := s.store.shared.position(now)
+	stable, last := &all, (*Position)(nil)
 	take := func(p *Position) {
 		if p != nil && p != last {
 			stable, last = meet(stable, p), p
 		}
 	}
 	for _, one := range s.by {
-		if one.conn == nil || !one.shared {
+		if !one.shared || one.conn == nil && (one.rest == nil || now.Sub(one.rest.ended) > stableAfter) {
 			continue
 		}
 		take(one.acked)
@@ -411,6 +239,7 @@ func (s *Sessions) Stable() []byte {
 			}
 		}
 	}
+	s.share.announced = stable
 	return appendPosition(nil, *stable)
 }
 
@@ -482,107 +311,4 @@ func (s *Sessions) load(part []byte) error {
 		s.keep(one, s.store.now())
 	}
 	return nil
-}
-
-// A position is seconds count { log(8) number }*. A session is
-//
-//	key(16) count { position }* count { len topic index }*
-//
-// where index is that of the topic's position.
-
-func appendPosition(b []byte, p Position) []byte {
-	b = binary.AppendUvarint(b, uint64(p.at))
-	b = binary.AppendUvarint(b, uint64(len(p.marks)))
-	return appendMarks(b, p.marks)
-}
-
-func readPosition(b []byte) (p Position, rest []byte, err error) {
-	var numbers [2]uint64
-	for i := range numbers {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			return p, nil, records.ErrMalformed
-		}
-		numbers[i], b = v, b[n:]
-	}
-	if int64(numbers[0]) < 0 || numbers[1] > uint64(len(b)/9) {
-		return p, nil, records.ErrMalformed
-	}
-	p.at = int64(numbers[0])
-	for range numbers[1] {
-		if len(b) < 9 {
-			return p, nil, records.ErrMalformed
-		}
-		number, n := binary.Uvarint(b[8:])
-		if n <= 0 {
-			return p, nil, records.ErrMalformed
-		}
-		p.marks.raise(LogID(binary.BigEndian.Uint64(b)), number)
-		b = b[8+n:]
-	}
-	return p, b, nil
-}
-
-// appendSession writes a session without a connection.
-func appendSession(b []byte, one *Session) []byte {
-	var positions []*Position
-	var topics []byte
-	count := 0
-	if one.rest != nil {
-		count = len(one.rest.topics)
-		for i := range one.rest.topics {
-			t := &one.rest.topics[i]
-			at := slices.Index(positions, t.pos)
-			if at < 0 {
-				at = len(positions)
-				positions = append(positions, t.pos)
-			}
-			topics = binary.AppendUvarint(records.AppendText(topics, t.name), uint64(at))
-		}
-	}
-	b = binary.AppendUvarint(append(b, one.key[:]...), uint64(len(positions)))
-	for _, p := range positions {
-		b = appendPosition(b, *p)
-	}
-	return append(binary.AppendUvarint(b, uint64(count)), topics...)
-}
-
-// readSession reads a session, whose topics have just ended.
-func (s *Sessions) readSession(b []byte) (one *Session, rest []byte, err error) {
-	one = &Session{shared: true}
-	if len(b) < len(one.key) {
-		return nil, nil, records.ErrMalformed
-	}
-	copy(one.key[:], b)
-	count, n := binary.Uvarint(b[len(one.key):])
-	if n <= 0 || count > uint64(len(b)) {
-		return nil, nil, records.ErrMalformed
-	}
-	b = b[len(one.key)+n:]
-	positions := make([]*Position, count)
-	for i := range positions {
-		var p Position
-		if p, b, err = readPosition(b); err != nil {
-			return nil, nil, err
-		}
-		positions[i] = &p
-	}
-	if count, n = binary.Uvarint(b); n <= 0 || count > maxSessionTopics {
-		return nil, nil, records.ErrMalformed
-	}
-	b = b[n:]
-	now := s.store.now().Unix()
-	for range count {
-		name, behind, err := records.CutText(b)
-		if err != nil {
-			return nil, nil, err
-		}
-		at, n := binary.Uvarint(behind)
-		if n <= 0 || at >= uint64(len(positions)) {
-			return nil, nil, records.ErrMalformed
-		}
-		b = behind[n:]
-		one.add(sessionTopic{name: string(name), pos: positions[at], ended: now, known: true})
-	}
-	return one, b, nil
 }

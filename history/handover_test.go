@@ -43,6 +43,20 @@ func (h *house) Send(to history.LogID, data []byte) {
 	}
 }
 
+// Announce implements history.SessionLink.
+func (h *house) Announce() {
+	stable := h.Sessions().Stable()
+	for _, other := range h.town.nodes {
+		if other != h && !h.mute {
+			h.town.wire = append(h.town.wire, func() {
+				if err := other.Sessions().Announced(h.Log(), stable); err != nil {
+					h.town.t.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
 // Append implements history.SessionLink.
 func (h *house) Append(entry []byte) {
 	entry = bytes.Clone(entry)
@@ -128,6 +142,26 @@ func (w *town) connect(at int) *visit {
 	h.Sessions().Join(v.Session, "x", now(h.sp, "x"))
 	return v
 }
+
+// doze connects at a node for a client that goes elsewhere at once: it joins nothing, and
+// gives up its session when it is told to.
+func (w *town) doze(at int) *dozer {
+	h := w.nodes[at]
+	d := &dozer{h.sp.NewSession("ada", "a name of a session"), h}
+	h.Sessions().Connect(d.Session, d)
+	return d
+}
+
+// dozer is a connection that nobody uses.
+type dozer struct {
+	*history.Session
+	at *house
+}
+
+// GiveUp implements history.SessionConn.
+func (d *dozer) GiveUp() { d.at.town.wire = append(d.at.town.wire, d.end) }
+
+func (d *dozer) end() { d.at.Sessions().End(d.Session, nil) }
 
 // acknowledge has the client acknowledge everything.
 func (v *visit) acknowledge() {
@@ -278,6 +312,173 @@ func TestSessionsAfterACrash(t *testing.T) {
 	}
 }
 
+// crash returns three nodes, of which the first has died. Its client has received m0, and missed
+// m1 and m2.
+func crash(t *testing.T) *town {
+	w := newTown(t, 3)
+	v := w.connect(0)
+	w.pass(time.Second)
+	w.say(1, "m0")
+	v.acknowledge()
+	w.nodes[0].Announce()
+	w.pass(time.Second)
+	w.nodes[0].mute = true
+	w.say(1, "m1")
+	w.say(2, "m2")
+	return w
+}
+
+// TestSessionAfterDozers: in long polling a node that is polled for a session of a dead node
+// opens a connection, which the client drops at once for one elsewhere. That must not cost it
+// what it missed, wherever it goes while the nodes still ask each other.
+func TestSessionAfterDozers(t *testing.T) {
+	for name, path := range map[string]func(w *town) *visit{
+		"elsewhere": func(w *town) *visit {
+			w.doze(1)
+			w.pass(20 * time.Millisecond)
+			return w.connect(2)
+		},
+		"to the same node": func(w *town) *visit {
+			w.doze(1)
+			w.pass(20 * time.Millisecond)
+			return w.connect(1)
+		},
+		"after its end": func(w *town) *visit {
+			d := w.doze(1)
+			w.pass(20 * time.Millisecond)
+			d.end()
+			return w.connect(1)
+		},
+		"elsewhere after its end": func(w *town) *visit {
+			d := w.doze(1)
+			w.pass(20 * time.Millisecond)
+			d.end()
+			w.pass(20 * time.Millisecond)
+			return w.connect(2)
+		},
+		"after two": func(w *town) *visit {
+			w.doze(1)
+			w.pass(20 * time.Millisecond)
+			w.doze(2)
+			w.pass(20 * time.Millisecond)
+			w.doze(2)
+			w.pass(20 * time.Millisecond)
+			return w.connect(1)
+		},
+		"joined twice": func(w *town) *visit {
+			v := w.connect(1)
+			w.pass(20 * time.Millisecond)
+			v.end()
+			w.say(2, "m3")
+			return w.connect(1)
+		},
+		"joined twice elsewhere": func(w *town) *visit {
+			v := w.connect(1)
+			w.pass(20 * time.Millisecond)
+			v.end()
+			w.say(2, "m3")
+			return w.connect(2)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := crash(t)
+			v := path(w)
+			want := texts(w.nodes[1].sp.Last("x", 10))[len("m0 "):]
+			w.pass(5 * time.Second)
+			v.assertMissed(want)
+			for i, h := range w.nodes[1:] {
+				if st := h.Sessions().Stats(); h == v.at != (st.Connected == 1) {
+					t.Errorf("node %d: %+v", i+1, st)
+				}
+			}
+		})
+	}
+}
+
+// TestSessionOfAConnectionThatWaits: what a connection here or elsewhere is about to give up goes to the
+// connection that asked last.
+func TestSessionOfAConnectionThatWaits(t *testing.T) {
+	w := newTown(t, 3)
+	v := w.connect(0)
+	w.pass(time.Second)
+	w.say(1, "m0")
+	v.acknowledge()
+	w.say(1, "m1")
+	w.doze(0) // waits for the end of v
+	w.pass(10 * time.Millisecond)
+	w.doze(1)
+	w.pass(10 * time.Millisecond)
+	last := w.connect(2)
+	w.pass(10 * time.Millisecond)
+	if !v.gaveUp || !last.wait() {
+		t.Errorf("the first gives up: %t; the last waits: %t", v.gaveUp, last.wait())
+	}
+	v.end()
+	w.pass(10 * time.Millisecond)
+	last.assertMissed("m1")
+}
+
+// TestSessionThatIsNotGivenUp: a client does not wait for ever.
+func TestSessionThatIsNotGivenUp(t *testing.T) {
+	for name, at := range map[string]int{"here": 0, "elsewhere": 1} {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, 2)
+			w.connect(0).acknowledge()
+			w.nodes[0].Announce()
+			w.pass(time.Second)
+			w.say(0, "m0")
+			v := w.connect(at)
+			w.pass(time.Second)
+			if !v.wait() {
+				t.Error("it does not wait")
+			}
+			w.pass(3 * time.Second)
+			if v.wait() {
+				t.Error("it waits for ever")
+			}
+			if at == 1 {
+				v.assertMissed("m0")
+			}
+		})
+	}
+}
+
+// TestStableOfTheLost: a client that has lost its connection before the node dies is sent what
+// it missed.
+func TestStableOfTheLost(t *testing.T) {
+	w := newTown(t, 2)
+	v := w.connect(0)
+	w.pass(time.Second)
+	v.acknowledge()
+	w.say(1, "m0")
+	v.end()
+	w.nodes[0].Announce()
+	w.pass(time.Second)
+	w.nodes[0].mute = true
+	v = w.connect(1)
+	w.pass(time.Second)
+	v.assertMissed("m0")
+}
+
+// TestStableGoesBack: a node that takes an old session says so before it may die.
+func TestStableGoesBack(t *testing.T) {
+	w := newTown(t, 3)
+	v := w.connect(0)
+	w.pass(time.Second)
+	v.acknowledge()
+	w.say(2, "m0")
+	w.nodes[1].Announce()
+	w.pass(time.Second)
+	v.end()
+	v = w.connect(1)
+	w.pass(time.Second)
+	v.assertMissed("m0")
+	w.nodes[1].mute = true
+	v = w.connect(2)
+	w.pass(time.Second)
+	v.assertMissed("m0")
+}
+
 func FuzzSessionMessages(f *testing.F) {
 	w := newTown(f, 2)
 	var seen [][]byte
@@ -306,4 +507,5 @@ func FuzzSessionMessages(f *testing.F) {
 type recorder struct{ seen *[][]byte }
 
 func (r recorder) Send(_ history.LogID, data []byte) { *r.seen = append(*r.seen, bytes.Clone(data)) }
+func (r recorder) Announce()                         {}
 func (r recorder) Append(entry []byte)               { *r.seen = append(*r.seen, bytes.Clone(entry)) }

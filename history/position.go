@@ -89,6 +89,11 @@ func (p *Position) reaches(o Position) bool {
 	return !slices.ContainsFunc(p.marks, func(m mark) bool { return m.number < o.marks.of(m.log) })
 }
 
+// includes reports whether p includes everything that o does.
+func (p *Position) includes(o Position) bool {
+	return !slices.ContainsFunc(o.marks, func(m mark) bool { return p.marks.of(m.log) < m.number })
+}
+
 const (
 	positionVersion = 1
 	// maxPosition bounds the text of a position that is parsed, in bytes: enough for

@@ -80,6 +80,7 @@ type Sessions struct {
 	dropped        uint64                  // how many were dropped before their time
 	probes         uint64                  // that were sent
 	confirmed      uint64                  // that counted
+	waits          map[SessionKey]*sessionWait
 	share          shareSessions
 }
 
@@ -92,7 +93,7 @@ type Session struct {
 	acked  *Position   // of each topic that is joined and not listed
 	probed *Position   // what acked will be when the probe is answered; nil: none is on its way
 	number uint32      // of the last probe
-	waits  bool        // where the session was before has yet to say what it knows
+	waits  bool        // what others know of it has yet to come: see sessionWait
 	copied bool        // from another node, and others may have it too
 	shared bool        // the space is on all nodes; static
 	rest   *sessionRest
@@ -118,7 +119,7 @@ type sessionTopic struct {
 	pos   *Position
 	probe uint32 // the first probe that includes it; 0: none yet, the client has not been sent all it missed
 	ended int64  // when it was last joined, Unix seconds; 0: it is joined
-	known bool   // pos was acknowledged on an earlier connection
+	known bool   // pos was acknowledged on an earlier connection, or the wait for that is over
 }
 
 // SessionStats are the figures of sessions.
@@ -156,23 +157,27 @@ func (s *Sessions) Connect(one *Session, conn SessionConn) {
 	s.mu.Lock()
 	before := s.by[one.key]
 	s.by[one.key], one.conn = one, conn
+	_, elsewhere := s.share.givesTo[one.key] // the client was elsewhere, and has come back
+	delete(s.share.givesTo, one.key)
+	elsewhere = elsewhere || before == nil || before.waits || before.copied
 	var other SessionConn
 	switch {
 	case before == nil:
-		if s.asks(one) {
-			one.waits = true
-			s.ask(one)
-		}
-	case before.conn == nil:
-		s.unkeep(before)
-		one.acked, one.number, one.rest = before.acked, before.number, before.rest
-		one.forgetOld(s.store.now())
-		if before.copied && s.asks(one) { // so that others drop their copies
-			s.ask(one)
-		}
-	default:
+		one.waits = s.asks(one)
+	case before.conn != nil:
 		one.waits = true
+		s.awaitEnd(one.key)
 		other = before.conn
+	case before.waits:
+		one.succeed(before)
+	default:
+		s.unkeep(before)
+		one.succeed(before)
+		one.forgetOld(s.store.now())
+		s.announceOld(one)
+	}
+	if elsewhere && s.asks(one) { // others may have it, or copies, which they are to drop
+		s.ask(one.key)
 	}
 	s.mu.Unlock()
 	if other != nil {
@@ -213,13 +218,6 @@ func (s *Sessions) After(one *Session, topic string, now Position) (after Positi
 		return now, false, false
 	}
 	return *t.pos, t.known, one.waits
-}
-
-// Settle ends the wait for what is known elsewhere.
-func (s *Sessions) Settle(one *Session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	one.waits = false
 }
 
 // CaughtUp notes that the client has been sent everything that it missed of a topic.
@@ -301,14 +299,41 @@ func (s *Sessions) End(one *Session, joined []string) {
 	}
 	one.conn, one.probed = nil, nil
 	one.forgetOld(now)
-	if heir := s.by[one.key]; heir != one {
-		if heir != nil && heir.waits {
-			heir.inherit(one)
-			heir.waits = one.waits
-		}
-		return
+	heir := s.by[one.key]
+	switch {
+	case heir != one:
+		s.bequeath(one, heir)
+	case !one.waits:
+		s.part(one, now)
 	}
+}
+
+// bequeath gives what a session has to the connection that has taken its place, nil if that is
+// gone too. The caller holds mu.
+func (s *Sessions) bequeath(one, heir *Session) {
+	knew := !one.waits
+	one.waits = false
+	if heir != nil && heir.waits {
+		heir.inherit(one)
+		if knew {
+			s.endWait(heir)
+		}
+	}
+	if w := s.waits[one.key]; w != nil {
+		w.ending = max(0, w.ending-1)
+		s.settle(one.key)
+	}
+}
+
+// part gives a session without a connection to the node that has asked for it, or keeps it. The
+// caller holds mu.
+func (s *Sessions) part(one *Session, now time.Time) {
 	delete(s.by, one.key)
+	if one.rest != nil {
+		for i := range one.rest.topics {
+			one.rest.topics[i].known = true
+		}
+	}
 	if to, ok := s.share.givesTo[one.key]; ok {
 		s.give(one, to)
 		return
@@ -364,7 +389,8 @@ func (one *Session) lose(topic string, now time.Time) {
 		}
 		t = one.add(sessionTopic{name: topic, pos: one.acked})
 	}
-	t.probe, t.ended, t.known = 0, now.Unix(), true
+	t.probe, t.ended = 0, now.Unix()
+	t.known = t.known || !one.waits
 }
 
 // advance moves the session to a position, and so the topics whose replay had ended when
@@ -394,6 +420,12 @@ func (one *Session) forgetOld(now time.Time) {
 		return t.ended != 0 && (t.ended < oldest || extra >= 0)
 	})
 	one.tidy()
+}
+
+// succeed takes the place of a session without a connection.
+func (one *Session) succeed(before *Session) {
+	one.acked, one.number, one.rest, one.waits = before.acked, before.number, before.rest, before.waits
+	before.rest, before.waits = nil, false
 }
 
 // inherit takes over the topics of the connection before. Those that were joined meanwhile

@@ -77,6 +77,13 @@ func (l *sessionLink) Send(to history.LogID, data []byte) {
 	}
 }
 
+// Announce implements history.SessionLink.
+func (l *sessionLink) Announce() {
+	if n := l.node.Load(); n != nil {
+		n.Announce()
+	}
+}
+
 // Append implements history.SessionLink.
 func (l *sessionLink) Append(entry []byte) {
 	if n := l.node.Load(); n != nil {

@@ -20,7 +20,7 @@ for (const supabase of [false, true]) {
       dialect === supabase && foreign === FOREIGN && (foreign || supabase || /^phoenix 1.8.16(, long polling)?$/.test(name)))
     for (const {missing} of programs) assert.equal(missing, undefined)
     const travellers = await Promise.all(programs.flatMap(program =>
-      WAYS.filter(way => way !== "session" && !program.lacks?.[way]).map(way => trial.board(scope, program, way))))
+      WAYS.filter(way => !program.lacks?.[way]).map(way => trial.board(scope, program, way))))
     assert.deepEqual([...(await trial.travel(travellers, ROUNDS)).values()], [])
     for (const {name, next, first, twice} of travellers) t.diagnostic(`${name}: ${next - first} numbers, ${twice} of them again`)
   })

@@ -1,0 +1,111 @@
+package history
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/mycelium-rt/mycelium/internal/records"
+)
+
+// A position is seconds count { log(8) number }*. A session is
+//
+//	key(16) count { position }* count { len topic index }*
+//
+// where index is that of the topic's position.
+
+func appendPosition(b []byte, p Position) []byte {
+	b = binary.AppendUvarint(b, uint64(p.at))
+	b = binary.AppendUvarint(b, uint64(len(p.marks)))
+	return appendMarks(b, p.marks)
+}
+
+func readPosition(b []byte) (p Position, rest []byte, err error) {
+	var numbers [2]uint64
+	for i := range numbers {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			return p, nil, records.ErrMalformed
+		}
+		numbers[i], b = v, b[n:]
+	}
+	if int64(numbers[0]) < 0 || numbers[1] > uint64(len(b)/9) {
+		return p, nil, records.ErrMalformed
+	}
+	p.at = int64(numbers[0])
+	for range numbers[1] {
+		if len(b) < 9 {
+			return p, nil, records.ErrMalformed
+		}
+		number, n := binary.Uvarint(b[8:])
+		if n <= 0 {
+			return p, nil, records.ErrMalformed
+		}
+		p.marks.raise(LogID(binary.BigEndian.Uint64(b)), number)
+		b = b[8+n:]
+	}
+	return p, b, nil
+}
+
+// appendSession writes a session without a connection.
+func appendSession(b []byte, one *Session) []byte {
+	var positions []*Position
+	var topics []byte
+	count := 0
+	if one.rest != nil {
+		count = len(one.rest.topics)
+		for i := range one.rest.topics {
+			t := &one.rest.topics[i]
+			at := slices.Index(positions, t.pos)
+			if at < 0 {
+				at = len(positions)
+				positions = append(positions, t.pos)
+			}
+			topics = binary.AppendUvarint(records.AppendText(topics, t.name), uint64(at))
+		}
+	}
+	b = binary.AppendUvarint(append(b, one.key[:]...), uint64(len(positions)))
+	for _, p := range positions {
+		b = appendPosition(b, *p)
+	}
+	return append(binary.AppendUvarint(b, uint64(count)), topics...)
+}
+
+// readSession reads a session, whose topics have just ended.
+func (s *Sessions) readSession(b []byte) (one *Session, rest []byte, err error) {
+	one = &Session{shared: true}
+	if len(b) < len(one.key) {
+		return nil, nil, records.ErrMalformed
+	}
+	copy(one.key[:], b)
+	count, n := binary.Uvarint(b[len(one.key):])
+	if n <= 0 || count > uint64(len(b)) {
+		return nil, nil, records.ErrMalformed
+	}
+	b = b[len(one.key)+n:]
+	positions := make([]*Position, count)
+	for i := range positions {
+		var p Position
+		if p, b, err = readPosition(b); err != nil {
+			return nil, nil, err
+		}
+		positions[i] = &p
+	}
+	if count, n = binary.Uvarint(b); n <= 0 || count > maxSessionTopics {
+		return nil, nil, records.ErrMalformed
+	}
+	b = b[n:]
+	now := s.store.now().Unix()
+	for range count {
+		name, behind, err := records.CutText(b)
+		if err != nil {
+			return nil, nil, err
+		}
+		at, n := binary.Uvarint(behind)
+		if n <= 0 || at >= uint64(len(positions)) {
+			return nil, nil, records.ErrMalformed
+		}
+		b = behind[n:]
+		one.add(sessionTopic{name: string(name), pos: positions[at], ended: now, known: true})
+	}
+	return one, b, nil
+}
