@@ -70,7 +70,7 @@ func (s *Socket) newCatchUp(ch *Channel, topic string, params Payload) *catchUp 
 		return nil
 	}
 	u := e.askedOf(ch, params)
-	if s.session() != nil {
+	if s.session != nil {
 		if u == nil {
 			u = new(catchUp)
 		}
@@ -213,7 +213,7 @@ func (t *replay) Run() {
 	}
 	c.endCatchUp()
 	if c.history&sessioned != 0 {
-		c.socket.endpoint.sessionStore().CaughtUp(c.socket.session(), c.topic)
+		c.socket.endpoint.sessionStore().CaughtUp(c.socket.session, c.topic)
 	}
 	if c.history&heard != 0 {
 		c.socket.acknowledgeReplay(u.joined)

@@ -116,7 +116,7 @@ func (c *Context) sender() uint64 {
 	if x := c.extras; x != nil && x.rare != nil && x.rare.sender != 0 {
 		return x.rare.sender
 	}
-	if one := c.socket.session(); one != nil {
+	if one := c.socket.session; one != nil {
 		return one.Key().Sender()
 	}
 	return 0
@@ -125,7 +125,7 @@ func (c *Context) sender() uint64 {
 // nameSender notes the client's own name for itself. For the loop.
 func (c *Context) nameSender(name string) {
 	if name == "" {
-		if c.socket.session() != nil {
+		if c.socket.session != nil {
 			c.history |= named
 		}
 		return

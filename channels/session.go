@@ -50,7 +50,7 @@ func (s *Socket) nameSession(r *Request) *admission.Refusal {
 		s.endpoint.log.Warn("session refused").Str("reason", text).Str("path", r.URL.Path).Write()
 		return admission.TextRefusal(http.StatusBadRequest, text)
 	}
-	s.identify().session = h.NewSession(s.owner(), name)
+	s.session = h.NewSession(s.owner(), name)
 	return nil
 }
 
@@ -68,14 +68,6 @@ func (s *Socket) owner() string {
 	return ""
 }
 
-// session returns the session of the socket, nil if it has none. Any goroutine may call it.
-func (s *Socket) session() *history.Session {
-	if s.identity == nil {
-		return nil
-	}
-	return s.identity.session
-}
-
 // sessionStore returns the sessions of an endpoint with a history.
 func (e *Endpoint) sessionStore() *history.Sessions { return e.history.Sessions() }
 
@@ -90,7 +82,7 @@ func (c *sessionConn) GiveUp() {
 
 // connectSession connects the session of a socket that has just been opened.
 func (s *Socket) connectSession() {
-	if one := s.session(); one != nil {
+	if one := s.session; one != nil {
 		s.endpoint.sessionStore().Connect(one, (*sessionConn)(s))
 		s.endpoint.pulse.count(s.endpoint, 1)
 	}
@@ -99,7 +91,7 @@ func (s *Socket) connectSession() {
 // disconnectSession ends the session of a socket that is being closed. Its channels have not
 // ended yet.
 func (s *Socket) disconnectSession() {
-	if one := s.session(); one != nil {
+	if one := s.session; one != nil {
 		s.endpoint.sessionStore().End(one, s.followed())
 		s.endpoint.pulse.count(s.endpoint, -1)
 		l := s.perLoop()
@@ -126,7 +118,7 @@ func (s *Socket) giveUpSession() {
 	if s.closed() {
 		return
 	}
-	s.endpoint.sessionStore().End(s.session(), s.followed())
+	s.endpoint.sessionStore().End(s.session, s.followed())
 	l := s.perLoop()
 	if l.doubted == nil {
 		l.doubted = make(map[*Socket]struct{})
@@ -152,7 +144,7 @@ func (s *Socket) endDoubt() {
 func (s *Socket) answered(p probe) {
 	l := s.perLoop()
 	switch {
-	case s.session() == nil:
+	case s.session == nil:
 	case p.number() == 0:
 		delete(l.doubted, s)
 	case p&swift != 0:
@@ -178,7 +170,7 @@ func (s *Socket) confirmAnswer() {
 // confirmed notes that the program of the client has received everything that was sent
 // before a probe.
 func (s *Socket) confirmed(number uint32) {
-	if one := s.session(); one != nil {
+	if one := s.session; one != nil {
 		s.endpoint.sessionStore().Confirm(one, number)
 	}
 }
@@ -284,7 +276,7 @@ func (b *beat) Run() {
 	sockets := b.e.perLoop[b.loop].sockets
 	end := min(len(sockets), b.next+pulseAtOnce)
 	for _, s := range sockets[min(b.next, end):end] {
-		if s.session() != nil {
+		if s.session != nil {
 			s.advance(b.to, 0)
 		}
 	}
@@ -314,7 +306,7 @@ func (s *Socket) acknowledgeReplay(joined time.Time) {
 func (s *Socket) advance(to *history.Position, kind probe) {
 	heardAny := false
 	s.channels.each(func(c *Context) { heardAny = heardAny || c.history&heard != 0 })
-	number, fresh := s.endpoint.sessionStore().Advance(s.session(), to, heardAny)
+	number, fresh := s.endpoint.sessionStore().Advance(s.session, to, heardAny)
 	if number == 0 || !fresh && (kind == swift || s.end == socketAnswered) {
 		return
 	}
@@ -360,14 +352,14 @@ func (c *Context) beginVisit(v *visit) {
 	e := c.socket.endpoint
 	v.now = e.history.Page(c.topic, history.Ask{Last: -1}).Next
 	c.history |= sessioned
-	e.sessionStore().Join(c.socket.session(), c.topic, v.now)
+	e.sessionStore().Join(c.socket.session, c.topic, v.now)
 }
 
 // visits has the catch-up begin where the session says. It returns false if the catch-up
 // must wait for that.
 func (c *Context) visits(u *catchUp) bool {
 	s, v := c.socket, u.visit
-	all, one := s.endpoint.sessionStore(), s.session()
+	all, one := s.endpoint.sessionStore(), s.session
 	after, known, wait := all.After(one, c.topic, v.now)
 	switch {
 	case u.own: // the session is told, and does not tell
@@ -389,8 +381,8 @@ func (c *Context) endVisit() {
 	c.history &^= sessioned
 	s := c.socket
 	if c.hasLeft() {
-		s.endpoint.sessionStore().Leave(s.session(), c.topic)
+		s.endpoint.sessionStore().Leave(s.session, c.topic)
 	} else {
-		s.endpoint.sessionStore().Lose(s.session(), c.topic)
+		s.endpoint.sessionStore().Lose(s.session, c.topic)
 	}
 }

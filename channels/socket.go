@@ -19,10 +19,11 @@ type Socket struct {
 	endpoint  *Endpoint
 	mount     *mount // path, options and channels
 	transport transport
-	loop      *netloop.Lane // the endpoint's part of the loop that has the connection
-	identity  *identity     // nil without an id and assigns
-	network   share.Network // of the client's address
-	key       frames.Key    // how messages become what the transport sends
+	loop      *netloop.Lane    // the endpoint's part of the loop that has the connection
+	identity  *identity        // nil without an id, assigns and a guard
+	session   *history.Session // nil: the client has none
+	network   share.Network    // of the client's address
+	key       frames.Key       // how messages become what the transport sends
 
 	// Owned by the loop.
 	end      socketEnd
@@ -408,7 +409,6 @@ type identity struct {
 	id      string
 	guard   Guard // nil: everything is permitted
 	assigns assigns
-	session *history.Session // nil: the client has none
 
 	// For perLoop.ids: the other sockets with the same id. Owned by the loop.
 	next, prev *Socket

@@ -29,7 +29,6 @@ func newWebsocketConn(e *Endpoint, m *mount) *websocketConn {
 	w := new(websocketConn)
 	w.socket.endpoint, w.socket.mount, w.socket.transport = e, m, w
 	w.socket.key.Framing = frames.WebSocket
-	w.decoder.Limits = &m.options.frames
 	return w
 }
 
@@ -73,7 +72,7 @@ func (w *websocketConn) HandleData(_ *netloop.Conn, data []byte) {
 
 // feed decodes until the socket is held up; the rest waits for resume.
 func (w *websocketConn) feed(data []byte) {
-	rest, err := w.decoder.FeedSome(data, w)
+	rest, err := w.decoder.FeedSome(data, &w.socket.mount.options.frames, w)
 	switch {
 	case err == nil: // return before wrong is allocated
 		return

@@ -83,8 +83,8 @@ func (s *Sessions) HandOver() {
 
 // hand appends an entry for a kept session, if the node stops. The caller holds mu.
 func (s *Sessions) hand(one *Session) {
-	if s.share.handover && one.shared {
-		s.share.link.Append(appendSession(nil, one))
+	if s.share.handover && one.key.shared() {
+		s.share.link.Append(s.appendSession(nil, one))
 	}
 }
 
@@ -103,17 +103,22 @@ func (s *Sessions) Apply(entry []byte) error {
 // takeCopy takes a session that another node has handed over or given away. The caller
 // holds mu.
 func (s *Sessions) takeCopy(one *Session) {
+	if one.rest == nil {
+		return
+	}
 	now := s.store.now()
-	switch here := s.by[one.key]; {
+	switch here := s.by.find(one.key); {
 	case here == nil:
-		one.copied = true
+		one.more().copied = true
 		s.keep(one, now)
-	case here.waits:
+	case here.waits():
 		here.inherit(one)
-		s.endWait(here)
-	case here.conn == nil:
+		if len(one.rest.topics) > 0 { // else it is what a node falls back to, and others may know more
+			s.endWait(here)
+		}
+	case here.conn == nil && len(one.rest.topics) > 0:
 		s.drop(here)
-		one.copied = true
+		one.more().copied = true
 		s.keep(one, now)
 	}
 }
@@ -133,18 +138,18 @@ func (s *Sessions) afterCrash(silent []LogID) (after *Position) {
 }
 
 // fallBack has topics that the session does not know begin at a position.
-func (one *Session) fallBack(after *Position, now time.Time) {
+func (one *Session) fallBack(after *Position, until time.Time) {
 	if after == nil {
 		return
 	}
-	if one.rest == nil {
-		one.rest = new(sessionRest)
+	r := one.more()
+	r.after = meet(r.after, after)
+	if r.afterUntil.Before(until) {
+		r.afterUntil = until
 	}
-	r := one.rest
-	r.after, r.afterUntil = after, now.Add(SessionAge)
 	for i := range r.topics {
 		if t := &r.topics[i]; !t.known && t.probe == 0 {
-			t.pos, t.known = after, true
+			t.pos, t.known = r.after, true
 		}
 	}
 }
@@ -228,8 +233,8 @@ func (s *Sessions) Stable() []byte {
 			stable, last = meet(stable, p), p
 		}
 	}
-	for _, one := range s.by {
-		if !one.shared || one.conn == nil && (one.rest == nil || now.Sub(one.rest.ended) > stableAfter) {
+	for one := range s.by.all() {
+		if !one.key.shared() || one.conn == nil && (one.rest == nil || now.Sub(one.rest.ended) > stableAfter) {
 			continue
 		}
 		take(one.acked)
@@ -286,11 +291,7 @@ func (s *Sessions) save(yield func(part []byte)) {
 		handed = handed || s.share.handover && p.up
 	}
 	for one := s.oldest; one != nil; one = one.rest.next {
-		part := []byte{0}
-		if one.shared {
-			part[0] = 1
-		}
-		if part = appendSession(part, one); len(part) <= filePart && (!one.shared || !handed) {
+		if part := s.appendSession(nil, one); len(part) <= filePart && (!handed || !one.key.shared()) {
 			yield(part)
 		}
 	}
@@ -298,16 +299,13 @@ func (s *Sessions) save(yield func(part []byte)) {
 
 // load keeps a session that was saved.
 func (s *Sessions) load(part []byte) error {
-	if len(part) == 0 {
-		return records.ErrMalformed
-	}
-	one, rest, err := s.readSession(part[1:])
+	one, rest, err := s.readSession(part)
 	if err != nil || len(rest) > 0 {
 		return records.ErrMalformed
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if one.shared = part[0] == 1; s.by[one.key] == nil {
+	if s.by.find(one.key) == nil {
 		s.keep(one, s.store.now())
 	}
 	return nil

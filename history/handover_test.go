@@ -365,6 +365,29 @@ func TestSessionAfterDozers(t *testing.T) {
 			w.pass(20 * time.Millisecond)
 			return w.connect(1)
 		},
+		"late": func(w *town) *visit {
+			w.doze(1)
+			w.pass(time.Second)
+			return w.connect(1)
+		},
+		"late elsewhere": func(w *town) *visit {
+			w.doze(1)
+			w.pass(time.Second)
+			return w.connect(2)
+		},
+		"late, after its end": func(w *town) *visit {
+			d := w.doze(1)
+			w.pass(time.Second)
+			d.end()
+			return w.connect(1)
+		},
+		"late, back": func(w *town) *visit {
+			w.doze(1)
+			w.pass(time.Second)
+			w.doze(2)
+			w.pass(10 * time.Millisecond)
+			return w.connect(1)
+		},
 		"joined twice": func(w *town) *visit {
 			v := w.connect(1)
 			w.pass(20 * time.Millisecond)

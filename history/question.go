@@ -16,7 +16,7 @@ import (
 // polled with the token of a dead node opens a connection, which phoenix.js gives up at
 // once, to open another on any node. So a session that waits stays when its connection ends
 // (it is neither connected nor kept), until it knows what to pass on. A node that sends a
-// session without topics has found out that it knows nothing.
+// session without topics has found out that it knows nothing of them.
 
 const (
 	// askPause is the time between two questions: clients that come meanwhile are asked
@@ -85,15 +85,15 @@ func (s *Sessions) settle(key SessionKey) {
 		return
 	}
 	delete(s.waits, key)
-	if here := s.by[key]; here != nil && here.waits {
-		here.fallBack(s.afterCrash(w.silent), s.store.now())
+	if here := s.by.find(key); here != nil && here.waits() {
+		here.fallBack(s.afterCrash(w.silent), s.store.now().Add(SessionAge))
 		s.endWait(here)
 	}
 }
 
 // endWait notes that a session knows all that there is. The caller holds mu.
 func (s *Sessions) endWait(one *Session) {
-	one.waits = false
+	one.setWaits(false)
 	if one.conn == nil {
 		s.part(one, s.store.now())
 		return
@@ -226,9 +226,9 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 	s.mu.Lock()
 	for keys := body[n:]; len(keys) > 0; keys = keys[len(SessionKey{}):] {
 		key := SessionKey(keys)
-		switch here := s.by[key]; {
+		switch here := s.by.find(key); {
 		case here == nil:
-		case here.conn != nil || here.waits:
+		case here.conn != nil || here.waits():
 			s.share.givesTo[key] = from
 			pending = append(pending, key[:]...)
 			if here.conn != nil {
@@ -239,7 +239,7 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 			if here.forgetOld(s.store.now()); here.rest == nil {
 				break
 			}
-			if given = appendSession(given, here); len(given) > answerBytes {
+			if given = s.appendSession(given, here); len(given) > answerBytes {
 				s.share.link.Send(from, append([]byte{messageGive}, given...))
 				given = nil
 			}
@@ -258,7 +258,7 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 // give sends a session to the node that has asked for it. The caller holds mu.
 func (s *Sessions) give(one *Session, to LogID) {
 	delete(s.share.givesTo, one.key)
-	s.share.link.Send(to, appendSession([]byte{messageGive}, one))
+	s.share.link.Send(to, s.appendSession([]byte{messageGive}, one))
 }
 
 // takeAnswer notes the answer of another node.
@@ -301,8 +301,8 @@ func (s *Sessions) takeSessions(from LogID, b []byte) error {
 			return err
 		}
 		b = rest
-		here := s.by[one.key]
-		if one.rest != nil && (here == nil || here.conn == nil || here.waits) { // the client may be gone already
+		here := s.by.find(one.key)
+		if here == nil || here.conn == nil || here.waits() { // the client may be gone already
 			s.takeCopy(one)
 		}
 		if w := s.waits[one.key]; w != nil {

@@ -17,14 +17,18 @@ import (
 // Most topics of a client have the same position: it has acknowledged everything up to
 // there (Session.acked). Topics that differ are listed: those that it has not joined
 // again since it came back, and those that it joined so recently that it has not
-// acknowledged anything since. So a session without news takes 64 bytes.
+// acknowledged anything since. So a session without news takes 48 bytes, and its place in
+// sessionTable.
 //
 // A position is advanced in two steps. A probe is sent behind everything that was sent
 // before (Advance), and the position counts when the client has answered it (Confirm).
 
 // SessionKey identifies a session: it depends on the client's name for it, on who the
-// client is and on the space, so nobody can take another's.
+// client is and on the space, so nobody can take another's. The last byte is 1 if the space is on all
+// nodes, else 0.
 type SessionKey [16]byte
+
+func (k *SessionKey) shared() bool { return k[len(k)-1] == 1 }
 
 // SessionKey returns the key for a client's name of a session. client is what the
 // server knows of who it is; it may be empty.
@@ -37,6 +41,9 @@ func (sp *Space) SessionKey(client, name string) (key SessionKey) {
 		h.Write([]byte(part))
 	}
 	copy(key[:], h.Sum(nil))
+	if key[len(key)-1] = 0; sp.logs.Load() == sp.store.shared {
+		key[len(key)-1] = 1
+	}
 	return key
 }
 
@@ -74,12 +81,13 @@ type Sessions struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	by             map[SessionKey]*Session // connected or kept
-	oldest, newest *Session                // kept ones, in the order in which their connections ended
-	bytes          int64                   // what they take
-	dropped        uint64                  // how many were dropped before their time
-	probes         uint64                  // that were sent
-	confirmed      uint64                  // that counted
+	by             sessionTable // connected, kept or waiting
+	oldest, newest *Session     // kept ones, in the order in which their connections ended
+	bytes          int64        // what they take
+	dropped        uint64       // how many were dropped before their time
+	probe          uint32       // the number of the last probe
+	probes         uint64       // that were sent
+	confirmed      uint64       // that counted
 	waits          map[SessionKey]*sessionWait
 	share          shareSessions
 }
@@ -88,20 +96,19 @@ type Sessions struct {
 type Session struct {
 	key SessionKey // static
 
-	// Guarded by Sessions.mu, apart from shared.
-	conn   SessionConn // nil: there is none
-	acked  *Position   // of each topic that is joined and not listed
-	probed *Position   // what acked will be when the probe is answered; nil: none is on its way
-	number uint32      // of the last probe
-	waits  bool        // what others know of it has yet to come: see sessionWait
-	copied bool        // from another node, and others may have it too
-	shared bool        // the space is on all nodes; static
-	rest   *sessionRest
+	// Guarded by Sessions.mu.
+	conn  SessionConn  // nil: there is none
+	acked *Position    // of each topic that is joined and not listed
+	rest  *sessionRest // nil: all of it is zero
 }
 
-// sessionRest is the part of a session that most sessions do not need.
+// sessionRest is the part of a session that those without news do not need.
 type sessionRest struct {
 	topics []sessionTopic
+	probed *Position // what acked will be when the probe is answered; nil: none is on its way
+	number uint32    // of that probe
+	waits  bool      // what others know of it has yet to come: see sessionWait
+	copied bool      // from another node, and others may have it too
 	// The position of topics that nobody knows, until afterUntil: see afterCrash. nil: there
 	// is none.
 	after      *Position
@@ -134,7 +141,7 @@ type SessionStats struct {
 }
 
 func newSessions(s *Store, secret []byte) *Sessions {
-	return &Sessions{store: s, secret: secret, most: s.memory / sessionPart, by: make(map[SessionKey]*Session)}
+	return &Sessions{store: s, secret: secret, most: s.memory / sessionPart}
 }
 
 // Sessions returns the sessions of all spaces.
@@ -145,7 +152,7 @@ func (sp *Space) Sessions() *Sessions { return sp.store.sessions }
 
 // NewSession returns a session of the space, without a connection.
 func (sp *Space) NewSession(client, name string) *Session {
-	return &Session{key: sp.SessionKey(client, name), shared: sp.logs.Load() == sp.store.shared}
+	return &Session{key: sp.SessionKey(client, name)}
 }
 
 // Key returns the session's key.
@@ -155,20 +162,23 @@ func (one *Session) Key() SessionKey { return one.key }
 // another connection has that session, it is asked to give it up.
 func (s *Sessions) Connect(one *Session, conn SessionConn) {
 	s.mu.Lock()
-	before := s.by[one.key]
-	s.by[one.key], one.conn = one, conn
-	_, elsewhere := s.share.givesTo[one.key] // the client was elsewhere, and has come back
-	delete(s.share.givesTo, one.key)
-	elsewhere = elsewhere || before == nil || before.waits || before.copied
+	before := s.by.find(one.key)
+	one.conn = conn
+	s.by.put(one)
+	to, elsewhere := s.share.givesTo[one.key]
+	if elsewhere { // the client was there, and has come back
+		s.give(&Session{key: one.key}, to)
+	}
+	elsewhere = elsewhere || before == nil || before.waits() || before.copied()
 	var other SessionConn
 	switch {
 	case before == nil:
-		one.waits = s.asks(one)
+		one.setWaits(s.asks(one))
 	case before.conn != nil:
-		one.waits = true
+		one.setWaits(true)
 		s.awaitEnd(one.key)
 		other = before.conn
-	case before.waits:
+	case before.waits():
 		one.succeed(before)
 	default:
 		s.unkeep(before)
@@ -186,7 +196,7 @@ func (s *Sessions) Connect(one *Session, conn SessionConn) {
 }
 
 // asks reports whether other nodes may know a session.
-func (s *Sessions) asks(one *Session) bool { return s.share.link != nil && one.shared }
+func (s *Sessions) asks(one *Session) bool { return s.share.link != nil && one.key.shared() }
 
 // Join notes that the client has joined a topic. now is a position that was read after the
 // client was subscribed.
@@ -217,7 +227,7 @@ func (s *Sessions) After(one *Session, topic string, now Position) (after Positi
 	if t == nil {
 		return now, false, false
 	}
-	return *t.pos, t.known, one.waits
+	return *t.pos, t.known, one.waits()
 }
 
 // CaughtUp notes that the client has been sent everything that it missed of a topic.
@@ -225,7 +235,7 @@ func (s *Sessions) CaughtUp(one *Session, topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := one.find(topic); t != nil && t.ended == 0 {
-		t.probe = one.number + 1
+		t.probe = s.nextProbe()
 	}
 }
 
@@ -257,31 +267,36 @@ func (s *Sessions) Advance(one *Session, to *Position, heard bool) (probe uint32
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case one.conn == nil || one.waits:
+	case one.conn == nil || one.waits():
 		return 0, false
-	case one.probed != nil:
-		return one.number, false
+	case one.rest != nil && one.rest.probed != nil:
+		return one.rest.number, false
 	case heard:
-		one.number++
+		s.probe = s.nextProbe()
 		s.probes++
-		one.probed = to
-		return one.number, true
+		r := one.more()
+		r.probed, r.number = to, s.probe
+		return s.probe, true
 	}
-	one.advance(to, one.number+1)
+	one.advance(to, s.nextProbe(), s.store.now())
 	return 0, false
 }
+
+// nextProbe returns the number of the next probe, of any session. It is not 0.
+func (s *Sessions) nextProbe() uint32 { return max(1, s.probe+1) }
 
 // Confirm notes that the client has received what was sent before a probe.
 func (s *Sessions) Confirm(one *Session, number uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if one.probed == nil || number != one.number {
+	r := one.rest
+	if r == nil || r.probed == nil || number != r.number {
 		return
 	}
-	to := one.probed
-	one.probed = nil
+	to := r.probed
+	r.probed = nil
 	s.confirmed++
-	one.advance(to, number)
+	one.advance(to, number, s.store.now())
 }
 
 // End notes that a connection of a session has ended, with the topics that it had joined.
@@ -297,13 +312,16 @@ func (s *Sessions) End(one *Session, joined []string) {
 	for _, topic := range joined {
 		one.lose(topic, now)
 	}
-	one.conn, one.probed = nil, nil
+	one.conn = nil
+	if one.rest != nil {
+		one.rest.probed = nil
+	}
 	one.forgetOld(now)
-	heir := s.by[one.key]
+	heir := s.by.find(one.key)
 	switch {
 	case heir != one:
 		s.bequeath(one, heir)
-	case !one.waits:
+	case !one.waits():
 		s.part(one, now)
 	}
 }
@@ -311,9 +329,9 @@ func (s *Sessions) End(one *Session, joined []string) {
 // bequeath gives what a session has to the connection that has taken its place, nil if that is
 // gone too. The caller holds mu.
 func (s *Sessions) bequeath(one, heir *Session) {
-	knew := !one.waits
-	one.waits = false
-	if heir != nil && heir.waits {
+	knew := !one.waits()
+	one.setWaits(false)
+	if heir != nil && heir.waits() {
 		heir.inherit(one)
 		if knew {
 			s.endWait(heir)
@@ -328,7 +346,7 @@ func (s *Sessions) bequeath(one, heir *Session) {
 // part gives a session without a connection to the node that has asked for it, or keeps it. The
 // caller holds mu.
 func (s *Sessions) part(one *Session, now time.Time) {
-	delete(s.by, one.key)
+	s.by.remove(one.key)
 	if one.rest != nil {
 		for i := range one.rest.topics {
 			one.rest.topics[i].known = true
@@ -345,7 +363,7 @@ func (s *Sessions) part(one *Session, now time.Time) {
 func (s *Sessions) Stats() SessionStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return SessionStats{Connected: len(s.by) - int(s.kept.Load()), Kept: int(s.kept.Load()), Bytes: s.bytes, Dropped: s.dropped, Probes: s.probes, Confirmed: s.confirmed}
+	return SessionStats{Connected: s.by.count - int(s.kept.Load()), Kept: int(s.kept.Load()), Bytes: s.bytes, Dropped: s.dropped, Probes: s.probes, Confirmed: s.confirmed}
 }
 
 // The methods of a Session are called with Sessions.mu held.
@@ -362,16 +380,33 @@ func (one *Session) find(topic string) *sessionTopic {
 }
 
 func (one *Session) add(t sessionTopic) *sessionTopic {
+	r := one.more()
+	r.topics = append(r.topics, t)
+	return &r.topics[len(r.topics)-1]
+}
+
+// more returns the rest of a session, which it makes if need be.
+func (one *Session) more() *sessionRest {
 	if one.rest == nil {
 		one.rest = new(sessionRest)
 	}
-	one.rest.topics = append(one.rest.topics, t)
-	return &one.rest.topics[len(one.rest.topics)-1]
+	return one.rest
 }
 
-// tidy gives back the memory of an empty list.
+func (one *Session) waits() bool { return one.rest != nil && one.rest.waits }
+
+func (one *Session) copied() bool { return one.rest != nil && one.rest.copied }
+
+func (one *Session) setWaits(waits bool) {
+	if waits != one.waits() {
+		one.more().waits = waits
+		one.tidy()
+	}
+}
+
+// tidy gives back the memory of a rest that is not needed any more.
 func (one *Session) tidy() {
-	if one.rest != nil && len(one.rest.topics) == 0 && one.rest.after == nil {
+	if r := one.rest; r != nil && len(r.topics) == 0 && r.after == nil && r.probed == nil && !r.waits {
 		one.rest = nil
 	}
 }
@@ -390,16 +425,19 @@ func (one *Session) lose(topic string, now time.Time) {
 		t = one.add(sessionTopic{name: topic, pos: one.acked})
 	}
 	t.probe, t.ended = 0, now.Unix()
-	t.known = t.known || !one.waits
+	t.known = t.known || !one.waits()
 }
 
 // advance moves the session to a position, and so the topics whose replay had ended when
 // the probe with that number was sent. A topic that was joined after the position was read
 // stays listed: its client must not be sent what was before.
-func (one *Session) advance(to *Position, number uint32) {
+func (one *Session) advance(to *Position, number uint32, now time.Time) {
 	one.acked = to
 	if one.rest == nil {
 		return
+	}
+	if !now.Before(one.rest.afterUntil) {
+		one.rest.after = nil
 	}
 	one.rest.topics = slices.DeleteFunc(one.rest.topics, func(t sessionTopic) bool {
 		return t.probe != 0 && int32(number-t.probe) >= 0 && (t.known || to.reaches(*t.pos))
@@ -419,13 +457,19 @@ func (one *Session) forgetOld(now time.Time) {
 		extra--
 		return t.ended != 0 && (t.ended < oldest || extra >= 0)
 	})
+	if !now.Before(r.afterUntil) {
+		r.after = nil
+	}
 	one.tidy()
 }
 
 // succeed takes the place of a session without a connection.
 func (one *Session) succeed(before *Session) {
-	one.acked, one.number, one.rest, one.waits = before.acked, before.number, before.rest, before.waits
-	before.rest, before.waits = nil, false
+	one.acked, one.rest = before.acked, before.rest
+	before.rest = nil
+	if one.rest != nil {
+		one.rest.copied = false
+	}
 }
 
 // inherit takes over the topics of the connection before. Those that were joined meanwhile
@@ -441,15 +485,15 @@ func (one *Session) inherit(before *Session) {
 			one.add(t)
 		}
 	}
+	one.fallBack(before.rest.after, before.rest.afterUntil)
 }
 
 // keep keeps a session without a connection. The caller holds mu.
 func (s *Sessions) keep(one *Session, now time.Time) {
-	if one.rest == nil || len(one.rest.topics) == 0 {
+	if one.rest == nil || len(one.rest.topics) == 0 && one.rest.after == nil {
 		return
 	}
 	r := one.rest
-	r.after = nil
 	r.bytes = sessionBytes
 	for _, t := range r.topics {
 		r.bytes += int64(sessionTopicBytes + len(t.name))
@@ -460,7 +504,8 @@ func (s *Sessions) keep(one *Session, now time.Time) {
 	} else {
 		s.oldest = one
 	}
-	s.newest, s.by[one.key] = one, one
+	s.newest = one
+	s.by.put(one)
 	s.kept.Add(1)
 	s.bytes += r.bytes
 	for s.bytes > s.most && s.oldest != nil {
@@ -491,7 +536,7 @@ func (s *Sessions) unkeep(one *Session) {
 
 func (s *Sessions) drop(one *Session) {
 	s.unkeep(one)
-	delete(s.by, one.key)
+	s.by.remove(one.key)
 }
 
 // sweep drops sessions that were kept for SessionAge.

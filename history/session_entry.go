@@ -3,15 +3,17 @@ package history
 import (
 	"encoding/binary"
 	"slices"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
 // A position is seconds count { log(8) number }*. A session is
 //
-//	key(16) count { position }* count { len topic index }*
+//	key(16) count { position }* count { len topic index }* seconds [index]
 //
-// where index is that of the topic's position.
+// where index is that of a topic's position. For so many seconds, topics that are not listed have a
+// position too: that with the last index.
 
 func appendPosition(b []byte, p Position) []byte {
 	b = binary.AppendUvarint(b, uint64(p.at))
@@ -47,21 +49,30 @@ func readPosition(b []byte) (p Position, rest []byte, err error) {
 }
 
 // appendSession writes a session without a connection.
-func appendSession(b []byte, one *Session) []byte {
+func (s *Sessions) appendSession(b []byte, one *Session) []byte {
 	var positions []*Position
 	var topics []byte
+	index := func(p *Position) uint64 {
+		at := slices.Index(positions, p)
+		if at < 0 {
+			at = len(positions)
+			positions = append(positions, p)
+		}
+		return uint64(at)
+	}
 	count := 0
 	if one.rest != nil {
 		count = len(one.rest.topics)
 		for i := range one.rest.topics {
 			t := &one.rest.topics[i]
-			at := slices.Index(positions, t.pos)
-			if at < 0 {
-				at = len(positions)
-				positions = append(positions, t.pos)
-			}
-			topics = binary.AppendUvarint(records.AppendText(topics, t.name), uint64(at))
+			topics = binary.AppendUvarint(records.AppendText(topics, t.name), index(t.pos))
 		}
+	}
+	if left := one.fallsBackFor(s.store.now()); left > 0 {
+		topics = binary.AppendUvarint(topics, uint64(left/time.Second))
+		topics = binary.AppendUvarint(topics, index(one.rest.after))
+	} else {
+		topics = binary.AppendUvarint(topics, 0)
 	}
 	b = binary.AppendUvarint(append(b, one.key[:]...), uint64(len(positions)))
 	for _, p := range positions {
@@ -70,9 +81,17 @@ func appendSession(b []byte, one *Session) []byte {
 	return append(binary.AppendUvarint(b, uint64(count)), topics...)
 }
 
+// fallsBackFor returns for how long topics that are not listed have a position, in whole seconds.
+func (one *Session) fallsBackFor(now time.Time) time.Duration {
+	if one.rest == nil || one.rest.after == nil {
+		return 0
+	}
+	return max(0, one.rest.afterUntil.Sub(now).Truncate(time.Second))
+}
+
 // readSession reads a session, whose topics have just ended.
 func (s *Sessions) readSession(b []byte) (one *Session, rest []byte, err error) {
-	one = &Session{shared: true}
+	one = new(Session)
 	if len(b) < len(one.key) {
 		return nil, nil, records.ErrMalformed
 	}
@@ -94,7 +113,7 @@ func (s *Sessions) readSession(b []byte) (one *Session, rest []byte, err error) 
 		return nil, nil, records.ErrMalformed
 	}
 	b = b[n:]
-	now := s.store.now().Unix()
+	now := s.store.now()
 	for range count {
 		name, behind, err := records.CutText(b)
 		if err != nil {
@@ -105,7 +124,19 @@ func (s *Sessions) readSession(b []byte) (one *Session, rest []byte, err error) 
 			return nil, nil, records.ErrMalformed
 		}
 		b = behind[n:]
-		one.add(sessionTopic{name: string(name), pos: positions[at], ended: now, known: true})
+		one.add(sessionTopic{name: string(name), pos: positions[at], ended: now.Unix(), known: true})
+	}
+	seconds, n := binary.Uvarint(b)
+	if b = b[max(n, 0):]; n <= 0 || seconds > uint64(SessionAge/time.Second) {
+		return nil, nil, records.ErrMalformed
+	}
+	if seconds > 0 {
+		at, n := binary.Uvarint(b)
+		if n <= 0 || at >= uint64(len(positions)) {
+			return nil, nil, records.ErrMalformed
+		}
+		b = b[n:]
+		one.fallBack(positions[at], now.Add(time.Duration(seconds)*time.Second))
 	}
 	return one, b, nil
 }

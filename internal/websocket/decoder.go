@@ -35,14 +35,10 @@ type Handler interface {
 	HandleOverhead(units int) error
 }
 
-// Decoder turns the bytes of one client into messages. The zero value is ready
-// and has the default limits. It belongs to one goroutine (its loop), must not
-// be copied once fed, and holds no memory between messages.
+// Decoder turns the bytes of one client into messages. The zero value is ready.
+// It belongs to one goroutine (its loop), must not be copied once fed, and holds
+// no memory between messages.
 type Decoder struct {
-	// Limits may be shared between decoders; nil means the defaults. Static after
-	// construction.
-	Limits *Limits
-
 	cut *state // of a message or frame that is not complete; nil between messages
 
 	// Deflate, if not NoDeflate, lets the client compress its messages. Static
@@ -85,11 +81,12 @@ var states = sync.Pool{New: func() any { return new(state) }}
 // mostly none is left at the end of the call.
 type decoding struct {
 	*Decoder
+	limits *Limits
 	state
 }
 
-// Feed decodes the next bytes of the stream, which may be cut anywhere, and
-// calls h for everything that is complete. data is modified (unmasked in place)
+// Feed decodes the next bytes of the stream, which may be cut anywhere, within the
+// default limits, and calls h for everything that is complete. data is modified (unmasked in place)
 // and not kept. A complete frame is passed on without a copy.
 //
 // A *CloseError is a violation by the client: send its code and close. Other
@@ -98,21 +95,26 @@ type decoding struct {
 func (d *Decoder) Feed(data []byte, h Handler) error {
 	for {
 		var err error
-		if data, err = d.FeedSome(data, h); !errors.Is(err, ErrPause) {
+		if data, err = d.FeedSome(data, nil, h); !errors.Is(err, ErrPause) {
 			return err
 		}
 	}
 }
 
-// FeedSome is Feed until HandleMessage returns ErrPause. Then rest is the part
+// FeedSome is Feed within some limits, nil: the default ones, until HandleMessage returns
+// ErrPause. The limits must be the same in all calls for a connection: a Decoder does not keep them, because each idle
+// connection has one. If the handler pauses, rest is the part
 // of data that has not been decoded, to be fed later. A few compressed bytes
 // can be many large messages, so a handler that cannot take more must not be
 // given the rest of what was read.
-func (d *Decoder) FeedSome(data []byte, h Handler) (rest []byte, err error) {
+func (d *Decoder) FeedSome(data []byte, limits *Limits, h Handler) (rest []byte, err error) {
 	if d.ended {
 		return nil, nil
 	}
-	w := decoding{Decoder: d}
+	if limits == nil {
+		limits = &defaultLimits
+	}
+	w := decoding{Decoder: d, limits: limits}
 	cut := d.cut
 	if cut != nil {
 		w.state, d.cut = *cut, nil
@@ -162,7 +164,7 @@ func (d *decoding) run(data []byte, h Handler) (rest []byte, err error) {
 }
 
 // Reset releases buffers and returns the decoder to its initial state, with the
-// same Limits and Deflate. Call it when the connection ends in the middle of a
+// same Deflate. Call it when the connection ends in the middle of a
 // frame. A handler may call it; the Feed that it is called from then ends with
 // ErrStop.
 func (d *Decoder) Reset() {
@@ -171,14 +173,7 @@ func (d *Decoder) Reset() {
 		*cut = state{}
 		states.Put(cut)
 	}
-	*d = Decoder{Limits: d.Limits, Deflate: d.Deflate}
-}
-
-func (d *Decoder) limits() *Limits {
-	if d.Limits != nil {
-		return d.Limits
-	}
-	return &defaultLimits
+	*d = Decoder{Deflate: d.Deflate}
 }
 
 // held returns the number of bytes in the buffer.
@@ -296,7 +291,7 @@ func (d *decoding) takeFragment(part []byte, h Handler) error {
 // deliverInflated is deliver for a compressed message, which is decompressed
 // when it is complete, so that until then only its bytes are held.
 func (d *decoding) deliverInflated(compressed []byte, buf *buffer, h Handler) error {
-	out, err := inflate(compressed, d.limits())
+	out, err := inflate(compressed, d.limits)
 	buf.release()
 	if err != nil {
 		return d.fail(err)
@@ -410,5 +405,5 @@ func (d *decoding) mostHeld(size int) int {
 	if d.fin && !d.op.IsControl() {
 		return size + d.remaining
 	}
-	return max(size+d.remaining, d.limits().maxMessage()+maxControlPayload)
+	return max(size+d.remaining, d.limits.maxMessage()+maxControlPayload)
 }

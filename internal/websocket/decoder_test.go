@@ -10,7 +10,7 @@ import (
 )
 
 func TestDecoderIsSmallWhenIdle(t *testing.T) {
-	if size := unsafe.Sizeof(Decoder{}); size > 24 {
+	if size := unsafe.Sizeof(Decoder{}); size > 16 {
 		t.Errorf("a Decoder has %d bytes", size)
 	}
 }
@@ -213,14 +213,13 @@ func TestResetInsideHandler(t *testing.T) {
 }
 
 func TestResetMakesNew(t *testing.T) {
-	limits := &Limits{MaxFrame: 100}
-	d := Decoder{Limits: limits}
+	d := Decoder{Deflate: freeWindow}
 	var e events
-	if err := d.Feed(stream(0xc1, "x"), &e); err == nil {
+	if err := d.Feed(stream(0xa1, "x"), &e); err == nil {
 		t.Fatal("reserved bit is accepted")
 	}
 	d.Reset()
-	if err := d.Feed(stream(0x81, "again"), &e); err != nil || len(e.got) != 1 || d.Limits != limits {
+	if err := d.Feed(stream(0x81, "again"), &e); err != nil || len(e.got) != 1 || d.Deflate != freeWindow {
 		t.Errorf("after Reset: %v, %q", err, e.got)
 	}
 }
@@ -265,7 +264,7 @@ func TestPause(t *testing.T) {
 				t.Fatal(err)
 			}
 			for err := ErrPause; err != nil; {
-				if p, err = d.FeedSome(p, &one); err != nil {
+				if p, err = d.FeedSome(p, nil, &one); err != nil {
 					if pauses++; err != ErrPause {
 						t.Fatal(err)
 					}

@@ -97,7 +97,7 @@ func (d *decoding) checkFirstByte(b byte) *CloseError {
 // checkLength checks a claimed payload size against the limits, before a byte
 // of it has come.
 func (d *decoding) checkLength(op Op, length uint64) *CloseError {
-	limits := d.limits()
+	limits := d.limits
 	switch {
 	case length > 1<<63-1:
 		return errLength

@@ -20,7 +20,7 @@ func TestInflateVectors(t *testing.T) {
 		"7.2.3.4 final block":    stream(0xc1, final+"\x00"),
 		"7.2.3.5 two blocks":     stream(0xc1, "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00"),
 	} {
-		found, code := feedTo(t, Decoder{Deflate: freeWindow}, b)
+		found, code := feedTo(t, Decoder{Deflate: freeWindow}, nil, b)
 		if code != 0 || len(found) != 1 || found[0] != `text "Hello"` {
 			t.Errorf("%s: %q, code %d", name, found, code)
 		}
@@ -29,12 +29,12 @@ func TestInflateVectors(t *testing.T) {
 		}
 	}
 	// 7.2.3.2: the window of the message before is not there.
-	found, code := feedTo(t, Decoder{Deflate: freeWindow}, stream(0xc1, hello, 0xc1, "\xf2\x00\x11\x00\x00"))
+	found, code := feedTo(t, Decoder{Deflate: freeWindow}, nil, stream(0xc1, hello, 0xc1, "\xf2\x00\x11\x00\x00"))
 	if code != CloseInvalidPayload || len(found) != 1 {
 		t.Errorf("a message that needs the one before: %q, code %d", found, code)
 	}
 	// 7.2.3.6
-	if found, code := feedTo(t, Decoder{Deflate: freeWindow}, stream(0xc2, "\x00")); code != 0 || found[0] != `binary ""` {
+	if found, code := feedTo(t, Decoder{Deflate: freeWindow}, nil, stream(0xc2, "\x00")); code != 0 || found[0] != `binary ""` {
 		t.Errorf("an empty message: %q, code %d", found, code)
 	}
 }

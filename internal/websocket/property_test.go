@@ -18,11 +18,11 @@ import (
 // returns what it found and the code of its error, 0 for none.
 func feed(t testing.TB, b []byte, limits *Limits, cuts ...int) (found []string, code uint16) {
 	t.Helper()
-	return feedTo(t, Decoder{Limits: limits}, b, cuts...)
+	return feedTo(t, Decoder{}, limits, b, cuts...)
 }
 
 // feedTo is feed for a decoder that is not fed yet.
-func feedTo(t testing.TB, d Decoder, b []byte, cuts ...int) (found []string, code uint16) {
+func feedTo(t testing.TB, d Decoder, limits *Limits, b []byte, cuts ...int) (found []string, code uint16) {
 	t.Helper()
 	b = bytes.Clone(b)
 	var e events
@@ -30,7 +30,7 @@ func feedTo(t testing.TB, d Decoder, b []byte, cuts ...int) (found []string, cod
 	at := 0
 	for _, cut := range append(slices.Clone(cuts), len(b)) {
 		// A capacity that ends with the piece catches reads behind it.
-		err := d.Feed(b[at:cut:cut], &e)
+		_, err := d.FeedSome(b[at:cut:cut], limits, &e)
 		at = cut
 		if err == nil {
 			continue
@@ -62,7 +62,7 @@ func checkStreamWith(t testing.TB, deflate Deflate, b []byte, limits Limits, cut
 	check := func(how string, cuts ...int) {
 		t.Helper()
 		before := LiveBuffers()
-		found, got := feedTo(t, Decoder{Limits: &limits, Deflate: deflate}, b, cuts...)
+		found, got := feedTo(t, Decoder{Deflate: deflate}, &limits, b, cuts...)
 		if got != code || !slices.Equal(found, o.events) {
 			t.Fatalf("%s of %x, deflate %d:\n got %q, code %d\nwant %q, code %d", how, b, deflate, found, got, o.events, code)
 		}

@@ -42,7 +42,7 @@ type echoConn struct {
 
 func newEchoConn(c *netloop.Conn, deflate websocket.Deflate) *echoConn {
 	e := &echoConn{conn: c, deflate: deflate}
-	e.decoder.Limits, e.decoder.Deflate = &limits, deflate
+	e.decoder.Deflate = deflate
 	return e
 }
 
@@ -53,7 +53,7 @@ func (e *echoConn) HandleOpen(*netloop.Conn) {}
 // HandleData decodes data.
 func (e *echoConn) HandleData(_ *netloop.Conn, data []byte) {
 	var wrong *websocket.CloseError
-	if errors.As(e.decoder.Feed(data, e), &wrong) {
+	if _, err := e.decoder.FeedSome(data, &limits, e); errors.As(err, &wrong) {
 		e.close(wrong.Code)
 	}
 }
