@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/metrics"
@@ -44,6 +45,9 @@ func TestGoSnippets(t *testing.T) {
 	}
 }
 
+// widest is how many characters a line of a snippet may have, with its end.
+const widest = 121
+
 // TestBackEndSnippets checks that the code of docs/backends.md is that of the examples, which a suite in compat_tests/js
 // runs, and that their signature checks are the documented ones.
 func TestBackEndSnippets(t *testing.T) {
@@ -71,6 +75,11 @@ func TestBackEndSnippets(t *testing.T) {
 				continue // a command, or a language without an example
 			}
 			found[fence[1]]++
+			for line := range strings.Lines(code) {
+				if fence[1] != "sql" && utf8.RuneCountInString(line) > widest {
+					t.Errorf("a line of a %s snippet of docs/backends.md has more than %d characters, so readers have to scroll: %s", fence[1], widest, line)
+				}
+			}
 			if !strings.Contains(example, code) {
 				t.Errorf("a %s snippet of docs/backends.md is not a part of its example:\n%s", fence[1], code)
 			}

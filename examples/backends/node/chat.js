@@ -1,4 +1,5 @@
-// The back end of a moderated chat: Express, and SQLite for its users, rooms and messages. ../README.md says how to run it.
+// The back end of a moderated chat: Express, and SQLite for its users, rooms and messages.
+// ../README.md says how to run it.
 
 import {createHmac, randomUUID, timingSafeEqual} from "node:crypto"
 import {readFileSync} from "node:fs"
@@ -7,7 +8,8 @@ import express from "express"
 // Node 22 has SQLite built in; the package is the same for Node 20.
 const {DatabaseSync} = await import("node:sqlite").catch(() => import("@photostructure/sqlite"))
 
-const {HOOK_SECRET, MYCELIUM_KEY, MYCELIUM_SERVER = "http://localhost:4000", DATABASE = "chat.db", PORT = 8000} = process.env
+const {HOOK_SECRET, MYCELIUM_KEY, MYCELIUM_SERVER = "http://localhost:4000"} = process.env
+const {DATABASE = "chat.db", PORT = 8000} = process.env
 
 if (!HOOK_SECRET || !MYCELIUM_KEY) throw new Error("HOOK_SECRET and MYCELIUM_KEY must be set: see ../README.md")
 
@@ -20,12 +22,14 @@ const run = (sql, ...values) => db.prepare(sql).run(...values).changes
 function verify(secret, headers, body) {
   const {"webhook-id": id, "webhook-timestamp": sent, "webhook-signature": signatures = ""} = headers
   const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64")
-  const expected = Buffer.from(`v1,${createHmac("sha256", key).update(`${id}.${sent}.`).update(body).digest("base64")}`)
+  const expected = Buffer.from("v1," + createHmac("sha256", key).update(`${id}.${sent}.`).update(body).digest("base64"))
   const fresh = Math.abs(Date.now() / 1000 - Number(sent)) < 300
-  return fresh && signatures.split(" ").map(s => Buffer.from(s)).some(s => s.length === expected.length && timingSafeEqual(s, expected))
+  const matches = s => s.length === expected.length && timingSafeEqual(s, expected)
+  return fresh && signatures.split(" ").map(s => Buffer.from(s)).some(matches)
 }
 
-const userOf = token => one("select * from users join sessions using (name) where token = ? and not banned", String(token))
+const userOf = token =>
+  one("select * from users join sessions using (name) where token = ? and not banned", String(token))
 
 function connect({params}) {
   const user = userOf(params?.token)
@@ -34,11 +38,18 @@ function connect({params}) {
 }
 
 function join({topic, assigns: {user}}) {
-  const member = one("select moderator from members join users using (name) where topic = ? and name = ? and not banned", topic, user)
+  const member = one(
+    "select moderator from members join users using (name) where topic = ? and name = ? and not banned", topic, user,
+  )
   if (!member) return {allow: false, reply: {reason: "members only"}}
-  const messages = all("select id, name, body from messages where topic = ? order by id desc limit 20", topic).reverse()
+  const messages = all("select id, name, body from messages where topic = ? order by id desc limit 20", topic)
   const role = member.moderator ? "moderator" : "member"
-  return {allow: true, reply: {role, messages}, assigns: {role}, track: {key: user, meta: {role, status: "here"}}}
+  return {
+    allow: true,
+    reply: {role, messages: messages.reverse()},
+    assigns: {role},
+    track: {key: user, meta: {role, status: "here"}},
+  }
 }
 
 function event({topic, event, payload, assigns: {user, role}}) {
@@ -46,15 +57,22 @@ function event({topic, event, payload, assigns: {user, role}}) {
   switch (event) {
     case "new_msg": {
       const text = payload?.body // whatever the client has sent
-      if (typeof text !== "string" || text.length > 2000) return refuse("a message has a body of up to 2000 characters")
+      if (typeof text !== "string" || text.length > 2000) {
+        return refuse("a message has a body of up to 2000 characters")
+      }
       if (role !== "moderator" && text.includes("://")) return refuse("only moderators post links")
       const body = text.replace(/\bdarn\b/gi, "****")
-      const message = one("insert into messages (topic, name, body) values (?, ?, ?) returning id, name, body", topic, user, body)
+      const message = one(
+        "insert into messages (topic, name, body) values (?, ?, ?) returning id, name, body", topic, user, body,
+      )
       return {allow: true, reply: {id: message.id}, broadcast: [{event: "new_msg", payload: message}]}
     }
     case "search": {
-      const found = all("select id, name, body from messages where topic = ? and body like ? order by id", topic, `%${payload?.text ?? ""}%`)
-      return {allow: true, reply: {messages: found.slice(-20)}}
+      const messages = all(
+        "select id, name, body from messages where topic = ? and body like ? order by id desc limit 20",
+        topic, `%${payload?.text ?? ""}%`,
+      )
+      return {allow: true, reply: {messages}}
     }
     case "status": {
       const status = String(payload?.status ?? "here").slice(0, 100)
@@ -88,7 +106,8 @@ app.post("/mycelium", express.raw({type: "application/json", limit: "2mb"}), (re
   response.json(r.events ? told(r.events) ?? {} : {connect, join, event}[r.type](r))
 })
 
-app.post("/login", express.json(), (request, response) => { // your own login: this one lets in whoever knows a name
+// Your own login: this one lets in whoever knows a name.
+app.post("/login", express.json(), (request, response) => {
   const user = one("select name from users where name = ? and not banned", String(request.body?.name))
   if (!user) return response.sendStatus(403)
   const token = randomUUID()
@@ -98,7 +117,9 @@ app.post("/login", express.json(), (request, response) => { // your own login: t
 
 async function call(action, body) {
   const response = await fetch(`${MYCELIUM_SERVER}/api/instances/default/${action}`, {
-    method: "POST", headers: {"authorization": `Bearer ${MYCELIUM_KEY}`, "content-type": "application/json"}, body: JSON.stringify(body),
+    method: "POST",
+    headers: {"authorization": `Bearer ${MYCELIUM_KEY}`, "content-type": "application/json"},
+    body: JSON.stringify(body),
   })
   if (!response.ok) throw new Error(`${action}: ${response.status} ${await response.text()}`)
 }

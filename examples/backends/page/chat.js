@@ -5,7 +5,8 @@ const user = query.get("as") ?? "ann"
 const server = query.get("server") ?? `http://${location.hostname}:4000`
 const {Socket, Presence} = await import(`${server}/assets/phoenix.js`)
 
-const post = (path, body, headers = {}) => fetch(path, {method: "POST", headers: {"content-type": "application/json", ...headers}, body: JSON.stringify(body)})
+const post = (path, body, headers = {}) =>
+  fetch(path, {method: "POST", headers: {"content-type": "application/json", ...headers}, body: JSON.stringify(body)})
 
 const [log, people, state, form, text] = ["log", "people", "state", "form", "text"].map(id => document.getElementById(id))
 

@@ -1,5 +1,6 @@
 <?php
-// The back end of a moderated chat: plain PHP, and SQLite for its users, rooms and messages. ../README.md says how to run it.
+// The back end of a moderated chat: plain PHP, and SQLite for its users, rooms and messages.
+// ../README.md says how to run it.
 
 declare(strict_types=1);
 error_reporting(E_ALL);
@@ -8,7 +9,8 @@ set_error_handler(fn($level, $message, $file, $line) => throw new ErrorException
 if (!getenv('HOOK_SECRET') || !getenv('MYCELIUM_KEY')) {
     throw new RuntimeException('HOOK_SECRET and MYCELIUM_KEY must be set: see ../README.md');
 }
-$db = new PDO('sqlite:' . (getenv('DATABASE') ?: __DIR__ . '/chat.db'), options: [PDO::ATTR_DEFAULT_FETCH_MODE => PDO::FETCH_ASSOC]);
+$db = new PDO('sqlite:' . (getenv('DATABASE') ?: __DIR__ . '/chat.db'));
+$db->setAttribute(PDO::ATTR_DEFAULT_FETCH_MODE, PDO::FETCH_ASSOC);
 if (!$db->query("select 1 from sqlite_master")->fetch()) {
     $db->exec(file_get_contents(__DIR__ . '/schema.sql'));
 }
@@ -21,7 +23,8 @@ function query(string $sql, mixed ...$values): PDOStatement {
 }
 
 function verify(string $secret, array $headers, string $body): bool {
-    [$id, $sent, $signatures] = array_map(fn($name) => $headers["webhook-$name"] ?? '', ['id', 'timestamp', 'signature']);
+    $names = ['webhook-id', 'webhook-timestamp', 'webhook-signature'];
+    [$id, $sent, $signatures] = array_map(fn($name) => $headers[$name] ?? '', $names);
     $key = base64_decode(preg_replace('/^whsec_/', '', $secret));
     $expected = 'v1,' . base64_encode(hash_hmac('sha256', "$id.$sent.$body", $key, true));
     $fresh = abs(time() - (int) $sent) < 300;
@@ -29,7 +32,8 @@ function verify(string $secret, array $headers, string $body): bool {
 }
 
 function user_of(mixed $token): array|false {
-    return is_string($token) ? query('select * from users join sessions using (name) where token = ? and not banned', $token)->fetch() : false;
+    $sql = 'select * from users join sessions using (name) where token = ? and not banned';
+    return is_string($token) ? query($sql, $token)->fetch() : false;
 }
 
 function connect(array $r): array {
@@ -42,18 +46,25 @@ function connect(array $r): array {
 
 function join_room(array $r): array {
     [$topic, $user] = [$r['topic'], $r['assigns']['user']];
-    $member = query('select moderator from members join users using (name) where topic = ? and name = ? and not banned', $topic, $user)->fetch();
+    $sql = 'select moderator from members join users using (name) where topic = ? and name = ? and not banned';
+    $member = query($sql, $topic, $user)->fetch();
     if (!$member) {
         return refuse('members only');
     }
-    $messages = array_reverse(query('select id, name, body from messages where topic = ? order by id desc limit 20', $topic)->fetchAll());
+    $sql = 'select id, name, body from messages where topic = ? order by id desc limit 20';
+    $messages = query($sql, $topic)->fetchAll();
     $role = $member['moderator'] ? 'moderator' : 'member';
-    return ['allow' => true, 'reply' => ['role' => $role, 'messages' => $messages], 'assigns' => ['role' => $role],
-        'track' => ['key' => $user, 'meta' => ['role' => $role, 'status' => 'here']]];
+    return [
+        'allow' => true,
+        'reply' => ['role' => $role, 'messages' => array_reverse($messages)],
+        'assigns' => ['role' => $role],
+        'track' => ['key' => $user, 'meta' => ['role' => $role, 'status' => 'here']],
+    ];
 }
 
 function event(array $r): array {
-    [$topic, $user, $role, $payload] = [$r['topic'], $r['assigns']['user'], $r['assigns']['role'], $r['payload'] ?? null];
+    ['user' => $user, 'role' => $role] = $r['assigns'];
+    [$topic, $payload] = [$r['topic'], $r['payload'] ?? null];
     switch ($r['event']) {
         case 'new_msg':
             $text = $payload['body'] ?? null; // whatever the client has sent
@@ -64,12 +75,17 @@ function event(array $r): array {
                 return refuse('only moderators post links');
             }
             $body = preg_replace('/\bdarn\b/i', '****', $text);
-            $message = query('insert into messages (topic, name, body) values (?, ?, ?) returning id, name, body', $topic, $user, $body)->fetch();
-            return ['allow' => true, 'reply' => ['id' => $message['id']], 'broadcast' => [['event' => 'new_msg', 'payload' => $message]]];
+            $sql = 'insert into messages (topic, name, body) values (?, ?, ?) returning id, name, body';
+            $message = query($sql, $topic, $user, $body)->fetch();
+            $broadcast = [['event' => 'new_msg', 'payload' => $message]];
+            return ['allow' => true, 'reply' => ['id' => $message['id']], 'broadcast' => $broadcast];
         case 'search':
-            $words = $payload['text'] ?? '';
-            $found = query('select id, name, body from messages where topic = ? and body like ? order by id', $topic, '%' . (is_string($words) ? $words : '') . '%')->fetchAll();
-            return ['allow' => true, 'reply' => ['messages' => array_slice($found, -20)]];
+            $text = $payload['text'] ?? null;
+            if (!is_string($text)) {
+                return refuse('a search has a text');
+            }
+            $sql = 'select id, name, body from messages where topic = ? and body like ? order by id desc limit 20';
+            return ['allow' => true, 'reply' => ['messages' => query($sql, $topic, "%$text%")->fetchAll()]];
         case 'status':
             $status = $payload['status'] ?? null;
             $meta = ['role' => $role, 'status' => is_string($status) ? iconv_substr($status, 0, 100) : 'here'];
@@ -100,8 +116,8 @@ function told(array $events): array {
     return [];
 }
 
+// Your own login: this one lets in whoever knows a name.
 function login(array $form): array {
-    // Your own login: this one lets in whoever knows a name.
     $user = query('select name from users where name = ? and not banned', $form['name'] ?? '')->fetch();
     if (!$user) {
         stop(403);
@@ -120,7 +136,8 @@ function ban(array $form, array $headers): array {
     query('delete from sessions where name = ?', $form['user']);
     call('revocations', ['user' => $form['user']]);
     $topics = query('select topic from members where name = ?', $form['user'])->fetchAll(PDO::FETCH_COLUMN);
-    call('broadcasts', ['messages' => [['topics' => $topics, 'event' => 'put_out', 'payload' => ['user' => $form['user']]]]]);
+    $message = ['topics' => $topics, 'event' => 'put_out', 'payload' => ['user' => $form['user']]];
+    call('broadcasts', ['messages' => [$message]]);
     return [];
 }
 

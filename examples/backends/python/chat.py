@@ -1,4 +1,7 @@
-"""The back end of a moderated chat: FastAPI, and PostgreSQL for its users, rooms and messages. ../README.md says how to run it."""
+"""The back end of a moderated chat: FastAPI, and PostgreSQL for its users, rooms and messages.
+
+../README.md says how to run it.
+"""
 
 import base64
 import hmac
@@ -22,9 +25,13 @@ if not HOOK_SECRET or not MYCELIUM_KEY:
     raise SystemExit("HOOK_SECRET and MYCELIUM_KEY must be set: see ../README.md")
 HERE = Path(__file__).parent
 
-pool = ConnectionPool(os.environ.get("DATABASE_URL", "postgresql:///chat"), open=False, kwargs={"row_factory": dict_row})
-mycelium = httpx.Client(base_url=os.environ.get("MYCELIUM_SERVER", "http://localhost:4000") + "/api/instances/default/",
-                        headers={"Authorization": f"Bearer {MYCELIUM_KEY}"})
+DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql:///chat")
+MYCELIUM_SERVER = os.environ.get("MYCELIUM_SERVER", "http://localhost:4000")
+
+pool = ConnectionPool(DATABASE_URL, open=False, kwargs={"row_factory": dict_row})
+mycelium = httpx.Client(
+    base_url=f"{MYCELIUM_SERVER}/api/instances/default/", headers={"Authorization": f"Bearer {MYCELIUM_KEY}"}
+)
 
 
 @asynccontextmanager
@@ -47,7 +54,9 @@ def verify(secret, headers, body):
 
 
 def user_of(db, token):
-    return db.execute("select * from users join sessions using (name) where token = %s and not banned", [str(token)]).fetchone()
+    return db.execute(
+        "select * from users join sessions using (name) where token = %s and not banned", [str(token)]
+    ).fetchone()
 
 
 def connect(db, r):
@@ -59,13 +68,22 @@ def connect(db, r):
 
 def join(db, r):
     topic, user = r["topic"], r["assigns"]["user"]
-    member = db.execute("select moderator from members join users using (name) where topic = %s and name = %s and not banned", [topic, user]).fetchone()
+    member = db.execute(
+        "select moderator from members join users using (name) where topic = %s and name = %s and not banned",
+        [topic, user],
+    ).fetchone()
     if member is None:
         return {"allow": False, "reply": {"reason": "members only"}}
-    messages = db.execute("select id, name, body from messages where topic = %s order by id desc limit 20", [topic]).fetchall()[::-1]
+    messages = db.execute(
+        "select id, name, body from messages where topic = %s order by id desc limit 20", [topic]
+    ).fetchall()
     role = "moderator" if member["moderator"] else "member"
-    return {"allow": True, "reply": {"role": role, "messages": messages}, "assigns": {"role": role},
-            "track": {"key": user, "meta": {"role": role, "status": "here"}}}
+    return {
+        "allow": True,
+        "reply": {"role": role, "messages": messages[::-1]},
+        "assigns": {"role": role},
+        "track": {"key": user, "meta": {"role": role, "status": "here"}},
+    }
 
 
 def event(db, r):
@@ -75,15 +93,23 @@ def event(db, r):
             if role != "moderator" and "://" in text:
                 return refuse("only moderators post links")
             body = re.sub(r"\bdarn\b", "****", text, flags=re.IGNORECASE)
-            message = db.execute("insert into messages (topic, name, body) values (%s, %s, %s) returning id, name, body", [topic, user, body]).fetchone()
-            return {"allow": True, "reply": {"id": message["id"]}, "broadcast": [{"event": "new_msg", "payload": message}]}
+            message = db.execute(
+                "insert into messages (topic, name, body) values (%s, %s, %s) returning id, name, body",
+                [topic, user, body],
+            ).fetchone()
+            broadcast = [{"event": "new_msg", "payload": message}]
+            return {"allow": True, "reply": {"id": message["id"]}, "broadcast": broadcast}
         case "new_msg", _:
             return refuse("a message has a body of up to 2000 characters")
         case "search", {"text": str(text)}:
-            found = db.execute("select id, name, body from messages where topic = %s and body ilike %s order by id", [topic, f"%{text}%"]).fetchall()
-            return {"allow": True, "reply": {"messages": found[-20:]}}
+            found = db.execute(
+                "select id, name, body from messages where topic = %s and body ilike %s order by id desc limit 20",
+                [topic, f"%{text}%"],
+            ).fetchall()
+            return {"allow": True, "reply": {"messages": found}}
         case "status", {"status": str(status)}:
-            return {"allow": True, "reply": {}, "track": {"key": user, "meta": {"role": role, "status": status[:100]}}}
+            track = {"key": user, "meta": {"role": role, "status": status[:100]}}
+            return {"allow": True, "reply": {}, "track": track}
     return refuse("unknown event")
 
 
