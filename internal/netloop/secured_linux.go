@@ -53,6 +53,7 @@ func (s *secured) drain(buf []byte) ([]byte, error) {
 		buf = buf[:len(buf)+n]
 		switch {
 		case err == nil:
+			s.wire.useful()
 		case errors.Is(err, errAgain{}):
 			return buf, nil
 		default:
