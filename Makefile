@@ -124,9 +124,9 @@ recovery: js-ready ## cut clients off 200 times each, end the nodes that they ar
 pictures: js-ready ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)
 	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
-test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; and docs/backends.md's signature checks and back ends (needs Maven, a JDK, Python, PostgreSQL, Ruby, PHP, Rust 1.88 and the browsers)
+test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; docs/backends.md's signature checks and back ends, certificates of an ACME server, and TLS with sslyze (needs Maven, a JDK, Python, PostgreSQL, Ruby, PHP, Rust 1.88 and the browsers)
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
-	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api ./compat_tests/signatures
+	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api ./compat_tests/signatures ./compat_tests/acme ./compat_tests/sslyze
 	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec backends.test.mjs recovery.test.mjs recovery_nodes.test.mjs
 
 autobahn: ## run all cases of Autobahn's fuzzing client and write its RESULTS.md (16 minutes on two cores; needs Python 2.7)
@@ -185,5 +185,5 @@ bench-go: ## run the Go benchmarks, with allocations
 clean: ## remove what was built
 	rm -rf bin .tools compat_tests/js/node_modules compat_tests/js/artifacts
 	rm -rf compat_tests/clients/java/target compat_tests/clients/kotlin/target compat_tests/clients/python/.venv compat_tests/clients/graphql/.venv compat_tests/clients/rust/target
-	rm -rf compat_tests/api/.venv compat_tests/api/python/.venv compat_tests/api/python/generated compat_tests/api/ts/node_modules compat_tests/api/ts/generated compat_tests/autobahn/.python compat_tests/autobahn/reports
+	rm -rf compat_tests/api/.venv compat_tests/sslyze/.venv compat_tests/api/python/.venv compat_tests/api/python/generated compat_tests/api/ts/node_modules compat_tests/api/ts/generated compat_tests/autobahn/.python compat_tests/autobahn/reports
 	rm -rf examples/backends/node/node_modules examples/backends/python/.venv

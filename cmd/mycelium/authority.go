@@ -112,13 +112,24 @@ func (a *authority) listen(address string) error {
 		return err
 	}
 	a.server = &http.Server{
-		Handler: a.manager.HTTPHandler(nil), ErrorLog: logging.ErrorLog(a.log),
+		Handler: withoutPort(a.manager.HTTPHandler(nil)), ErrorLog: logging.ErrorLog(a.log),
 		ReadTimeout: watchTimeout, WriteTimeout: watchTimeout, IdleTimeout: watchTimeout, MaxHeaderBytes: 8 << 10,
 	}
 	a.serving = make(chan error, 1)
 	go func() { a.serving <- a.server.Serve(l) }()
 	a.log.Info("answering the certificate authority").Str("addr", l.Addr().String()).Write()
 	return nil
+}
+
+// withoutPort has h see the name that a client asks for without the port, which an authority
+// in a test names.
+func withoutPort(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host, _, err := net.SplitHostPort(r.Host); err == nil {
+			r.Host = host
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // begin obtains the certificates that are not in the cache, and has an eye on them. The main

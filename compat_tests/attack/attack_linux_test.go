@@ -22,7 +22,7 @@ func TestAttacks(t *testing.T) {
 	if *length <= 0 {
 		t.Skip("only with -for: make attack")
 	}
-	v := startVictim(t)
+	v := startVictim(t, "")
 	t.Logf("without an attack: p99 %v", v.chat(t, *length))
 	for i, a := range attacks {
 		t.Run(a.name, func(t *testing.T) { v.withstand(t, a, i+1) })
@@ -36,17 +36,18 @@ func TestStopUnderAttack(t *testing.T) {
 		t.Skip("only with -for: make attack")
 	}
 	for i, a := range attacks {
-		t.Run(a.name, func(t *testing.T) {
-			v := startVictim(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-			defer cancel()
-			x := start(ctx, v, i+1, a)
-			defer x.stop()
-			defer cancel() // first: stop waits for the workers
-			x.underWay(t, a.least)
-			v.stop(t)
-		})
+		t.Run(a.name, func(t *testing.T) { stopUnder(t, startVictim(t, ""), a, i+1) })
 	}
+}
+
+func stopUnder(t *testing.T, v *victim, a attack, number int) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	x := start(ctx, v, number, a)
+	defer x.stop()
+	defer cancel() // first: stop waits for the workers
+	x.underWay(t, a.least)
+	v.stop(t)
 }
 
 // TestLogIsNotRead attacks a server whose log nobody reads.
@@ -54,7 +55,7 @@ func TestLogIsNotRead(t *testing.T) {
 	if *length <= 0 {
 		t.Skip("only with -for: make attack")
 	}
-	v := startVictim(t)
+	v := startVictim(t, "")
 	v.blockLog(t)
 	a := httpAttacks[0] // each handshake is a line
 	t.Run(a.name, func(t *testing.T) { v.withstand(t, a, 1) })

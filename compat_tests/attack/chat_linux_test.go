@@ -27,8 +27,11 @@ type report struct {
 // that every message arrived. It returns the 99th percentile of the latencies.
 func (v *victim) chat(t *testing.T, length time.Duration) time.Duration {
 	t.Helper()
-	bench := exec.Command(program, "bench", "broadcast", "ws://"+v.addr+"/socket", "--json",
+	bench := exec.Command(program, "bench", "broadcast", v.scheme+"://"+v.addr+"/socket", "--json",
 		"-c", "20", "--rate", "50", "--duration", length.String(), "--settle", "100ms", "--topic", "room:well-behaved")
+	if v.scheme == "wss" {
+		bench.Args = append(bench.Args, "--insecure")
+	}
 	var complaints bytes.Buffer
 	bench.Stderr = &complaints
 	out, err := bench.Output()

@@ -24,10 +24,11 @@ const patience = 30 * time.Second
 // victim is a "mycelium serve".
 type victim struct {
 	// Static.
-	addr string
-	key  string // of the API, for everything
-	cmd  *exec.Cmd
-	log  *os.File // the reading end of its log
+	addr   string
+	scheme string // of its sockets: ws or wss
+	key    string // of the API, for everything
+	cmd    *exec.Cmd
+	log    *os.File // the reading end of its log
 
 	logged  atomic.Int64  // bytes
 	stopped atomic.Bool   // it has been told to stop
@@ -60,14 +61,18 @@ const (
 	metricsToken = "a-token-of-those-who-measure"
 )
 
-// startVictim starts a server. It is stopped at the end of the test, if not before.
-func startVictim(t *testing.T) *victim {
+// startVictim starts a server whose configuration also has more. It is stopped at the end of
+// the test, if not before.
+func startVictim(t *testing.T, more string) *victim {
 	t.Helper()
 	silent := listen(t) // the kernel accepts connections, but nobody answers
 	secret, key := httpapi.NewKey("attack", []httpapi.Scope{httpapi.Admin}, nil)
-	v := &victim{addr: addrtest.Free(t), key: secret, logEnd: make(chan struct{})}
+	v := &victim{addr: addrtest.Free(t), key: secret, logEnd: make(chan struct{}), scheme: "ws"}
+	if strings.HasPrefix(more, "tls:") {
+		v.scheme = "wss"
+	}
 	file := filepath.Join(t.TempDir(), "mycelium.yaml")
-	text := fmt.Sprintf(configuration, v.addr, drainTimeout, metricsToken, key.Hash, silent.Addr())
+	text := fmt.Sprintf(configuration, v.addr, drainTimeout, metricsToken, key.Hash, silent.Addr()) + more
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

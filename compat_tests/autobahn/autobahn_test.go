@@ -18,30 +18,50 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // wantedEnv enables these tests: "1" for the cases of CI, "all" for all cases.
 const wantedEnv = "MYCELIUM_AUTOBAHN"
 
+// kind is how the server carries its connections.
+type kind uint8
+
+const (
+	onEpoll kind = iota
+	portable
+	overTLS // on epoll
+)
+
+// flags are those of the echo server, and scheme is that of its address.
+var (
+	flags   = map[kind][]string{portable: {"-portable"}, overTLS: {"-tls"}}
+	schemes = map[kind]string{onEpoll: "ws", portable: "ws", overTLS: "wss"}
+)
+
 // plan is a run of the fuzzing client against a server of its own.
 type plan struct {
-	name     string
-	portable bool     // the server's connections are portable, otherwise on epoll
-	cases    []string // as in the client's specification: names and patterns
+	name   string
+	server kind
+	cases  []string // as in the client's specification: names and patterns
 }
 
 var framing = []string{"1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"}
 
-// plans returns the plans for a value of wantedEnv. Both kinds of connections get the cases
-// about framing, text, closing and sizes. Compression does not depend on the kind, so one
-// is enough.
+// plans returns the plans for a value of wantedEnv. All kinds of connections get the cases
+// about framing, text, closing and sizes; in CI, those of TLS get a share of them.
+// Compression does not depend on the kind, so one is enough.
 func plans(wanted string) []plan {
-	payloads, parameters := []string{"12.*"}, []string{"13.*"}
+	payloads, parameters, secured := []string{"12.*"}, []string{"13.*"}, framing
 	if wanted != "all" {
-		payloads, parameters = payloadSample, parameterSample
+		payloads, parameters, secured = payloadSample, parameterSample, tlsSample
 	}
 	return []plan{ // the longest first
 		{name: "parameters", cases: parameters},
 		{name: "payloads", cases: payloads},
 		{name: "framing", cases: framing},
-		{name: "portable", cases: framing, portable: true},
+		{name: "portable", cases: framing, server: portable},
+		{name: "TLS", cases: secured, server: overTLS},
 	}
 }
+
+// tlsSample are the cases over TLS that CI runs: those that depend on how bytes come and go.
+// The texts of section 6 arrive as others do, and most of section 9 takes time.
+var tlsSample = []string{"1.*", "2.*", "5.*", "7.*", "10.*", "9.1.6", "9.2.6", "9.3.1", "9.5.6", "9.7.1", "9.8.6"}
 
 // The cases of compression that CI runs, out of 216 with a thousand messages each: for every
 // payload and every negotiation, messages of 1 KiB, of 8 KiB, and of 8 KiB in fragments of
@@ -76,7 +96,7 @@ func TestAutobahn(t *testing.T) {
 		for _, p := range plans(wanted) {
 			t.Run(p.name, func(t *testing.T) {
 				t.Parallel() // the client is a single thread of Python
-				results := suite.fuzz(t, p, startEcho(t, server, p.portable))
+				results := suite.fuzz(t, p, startEcho(t, server, p.server))
 				t.Logf("%d cases; %v since the start", len(results), time.Since(began).Round(time.Second))
 				for _, wrong := range judge(results, p.cases) {
 					t.Error(wrong)

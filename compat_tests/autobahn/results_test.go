@@ -21,10 +21,10 @@ type outcome struct {
 }
 
 // count returns how many cases of a section had a behaviour, on one kind of connection.
-func count(outcomes []outcome, portable bool, s section, behavior string) (n int) {
+func count(outcomes []outcome, k kind, s section, behavior string) (n int) {
 	for _, o := range outcomes {
 		for id, r := range o.results {
-			if o.plan.portable == portable && r.Behavior == behavior && strings.HasPrefix(id, strings.TrimSuffix(s.pattern(), "*")) {
+			if o.plan.server == k && r.Behavior == behavior && strings.HasPrefix(id, strings.TrimSuffix(s.pattern(), "*")) {
 				n++
 			}
 		}
@@ -52,11 +52,11 @@ func markdown(s suite, outcomes []outcome, now time.Time, took time.Duration) st
 		now.UTC().Format(time.DateOnly), s.version(), s.python.version,
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), took.Round(time.Second))
 	b.WriteString("How each closes is judged too: who closes, whether cleanly, and with which code.\n")
-	for _, portable := range []bool{false, true} {
-		fmt.Fprintf(&b, "\n## %s\n\n", map[bool]string{false: "Connections on epoll", true: "Portable connections"}[portable])
+	for k, title := range []string{onEpoll: "Connections on epoll", portable: "Portable connections", overTLS: "Connections with TLS, on epoll"} {
+		fmt.Fprintf(&b, "\n## %s\n\n", title)
 		b.WriteString("| section | of | cases | OK | informational | non-strict |\n|---:|---|---:|---:|---:|---:|\n")
 		for _, s := range sections {
-			ok, info, loose := count(outcomes, portable, s, passed), count(outcomes, portable, s, informational), count(outcomes, portable, s, nonStrict)
+			ok, info, loose := count(outcomes, kind(k), s, passed), count(outcomes, kind(k), s, informational), count(outcomes, kind(k), s, nonStrict)
 			if ok+info+loose > 0 {
 				fmt.Fprintf(&b, "%s %d | %d | %d |\n", s.row(), ok, info, loose)
 			}
@@ -86,12 +86,13 @@ func TestMarkdown(t *testing.T) {
 	text := markdown(suite{python: python{version: "2.7.1"}}, []outcome{
 		{plan{}, map[string]result{"1.1.1": {Behavior: passed}, "1.1.2": {Behavior: nonStrict}, "10.1.1": {Behavior: passed}}},
 		{plan{}, map[string]result{"7.1.6": {Behavior: informational}}},
-		{plan{portable: true}, map[string]result{"1.1.1": {Behavior: passed}}},
+		{plan{server: overTLS}, map[string]result{"2.1": {Behavior: passed}}},
+		{plan{server: portable}, map[string]result{"1.1.1": {Behavior: passed}}},
 	}, time.Unix(0, 0), 90*time.Second)
 	for _, want := range []string{
 		"1970-01-01", "Python 2.7.1", "in 1m30s",
 		"| 1 | Framing | 16 | 1 | 0 | 1 |\n| 7 | Closing | 37 | 0 | 1 | 0 |\n| 10 | Automatic fragmentation | 1 | 1 | 0 | 0 |\n\n",
-		"| 1 | Framing | 16 | 1 | 0 | 0 |\n\n",
+		"| 1 | Framing | 16 | 1 | 0 | 0 |\n\n", "TLS, on epoll\n\n| section | of | cases | OK | informational | non-strict |\n|---:|---|---:|---:|---:|---:|\n| 2 | Pings and pongs | 11 | 1 | 0 | 0 |\n\n",
 		"## Non-strict\n\nNone.\n", "- 7.1.6: 1000;",
 	} {
 		if !strings.Contains(text, want) {

@@ -17,11 +17,7 @@ func buildEcho(t *testing.T) string {
 }
 
 // startEcho starts the echo server on a free port and returns its address.
-func startEcho(t *testing.T, bin string, portable bool) string {
+func startEcho(t *testing.T, bin string, k kind) string {
 	t.Helper()
-	args := []string{"-addr", "127.0.0.1:0"}
-	if portable {
-		args = append(args, "-portable")
-	}
-	return child.Start(t, bin, args...).Addr
+	return child.Start(t, bin, append([]string{"-addr", "127.0.0.1:0"}, flags[k]...)...).Addr
 }

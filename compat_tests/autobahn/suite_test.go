@@ -132,7 +132,7 @@ func (s suite) fuzz(t *testing.T, p plan, addr string) map[string]result {
 	const agent = "mycelium"
 	specification, err := json.Marshal(map[string]any{
 		"outdir":              dir,
-		"servers":             []any{map[string]any{"agent": agent, "url": "ws://" + addr}},
+		"servers":             []any{map[string]any{"agent": agent, "url": schemes[p.server] + "://" + addr}},
 		"cases":               p.cases,
 		"exclude-cases":       []any{},
 		"exclude-agent-cases": map[string]any{},

@@ -31,6 +31,12 @@ var insights = []insight{
 		},
 	},
 	{
+		args: "-count=1 -v -run ^TestScaleTLS$ ./compat_tests/scale",
+		figures: []insideFigure{
+			{"live heap per idle joined connection with TLS, bytes", 6000, `with TLS: .*heap (\d+) and RSS`},
+		},
+	},
+	{
 		args: "-count=1 -v -run ^TestAllocations$/epoll ./channels",
 		figures: []insideFigure{
 			// A tenth and a fiftieth are for the rest of the process, as in the test.

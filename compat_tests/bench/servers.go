@@ -70,13 +70,19 @@ func buildServers(ctx context.Context, spread bool, flags ...string) (*servers, 
 			return []string{port}
 		}},
 		relayServer: {name: "mycelium", topic: "room:bench", echo: relayEcho, args: func(addr, _ string) []string {
-			return append([]string{"serve", "--listen=" + addr, "--presence-off=*", "--config=" + filepath.Join(dir, "mycelium.yaml")}, flags...)
+			return append([]string{
+				"serve", "--listen=" + addr, "--presence-off=*", "--config=" + filepath.Join(dir, "mycelium.yaml"),
+				"--tls-cert=" + filepath.Join(dir, certFile), "--tls-key=" + filepath.Join(dir, keyFile), "--tls-clear=allow",
+			}, flags...)
 		}},
 		labServer: {name: "labapp", topic: "echo:bench", echo: []string{"--event=echo"}, args: func(addr, _ string) []string {
 			return []string{"-addr", addr}
 		}},
 	}
 	if err = os.WriteFile(filepath.Join(dir, "mycelium.yaml"), []byte(recording), 0o600); err == nil {
+		err = writeCertificate(dir)
+	}
+	if err == nil {
 		err = s.build(ctx)
 	}
 	for k := 0; k < len(s.all) && err == nil; k++ {

@@ -26,8 +26,8 @@ type figure struct {
 	// byChannel sends requests to a channel, with the flags server.echo.
 	byChannel bool
 	// against are flags with which the same figure is measured on mycelium serve in the same
-	// turn, to divide by. recorded are the flags of the figure itself.
-	against, recorded string
+	// turn, to divide by. other are the flags of the figure itself.
+	against, other string
 	// often multiplies the turns of a figure that is short and varies a lot.
 	often int
 }
@@ -63,21 +63,44 @@ var figures = []figure{
 	{
 		name: "CPU per connect and join, to the yardstick", limit: 1.5,
 		args:  "join --connections=8000",
-		quick: "join --connections=5000", often: 2, cost: func(r *bench.Report) float64 { return r.Server.CPUPerJoin },
+		quick: "join --connections=5000", often: 2, cost: perJoin,
 	},
 	{
 		name: "CPU per message that its sender alone gets, if it is recorded, to one that is not", limit: 1.15,
 		args:  "echo --connections=1000 --duration=1s",
 		quick: "echo --connections=1000 --duration=1s", cost: perUnit, byChannel: true,
-		against: "--join-payload={}", recorded: "--join-payload={} --topic=" + recordedTopic, often: 3,
+		against: "--join-payload={}", other: "--join-payload={} --topic=" + recordedTopic, often: 3,
 	},
 	{
 		name: "the same with 16 outstanding", limit: 1.5,
 		args:  "echo --connections=100 --depth=16 --duration=1s",
 		quick: "echo --connections=100 --depth=16 --duration=1s", cost: perUnit, byChannel: true,
-		against: "--join-payload={} --topics=100", recorded: "--join-payload={} --topics=100 --topic=" + recordedTopic, often: 3,
+		against: "--join-payload={} --topics=100", other: "--join-payload={} --topics=100 --topic=" + recordedTopic, often: 3,
+	},
+	{
+		name:  "CPU per delivery over TLS, to one in clear",
+		args:  "broadcast --event=shout --connections=1000 --rate=40 --duration=3s",
+		quick: "broadcast --event=shout --connections=1000 --rate=40 --duration=2s", cost: perUnit,
+		against: "--insecure=false", other: overTLS,
+	},
+	{
+		name:  "CPU per connect and join over TLS, to one in clear",
+		args:  "join --connections=4000",
+		quick: "join --connections=2000", cost: perJoin,
+		against: "--insecure=false", other: overTLS,
+	},
+	{
+		name:  "the same if the TLS session is resumed",
+		args:  "join --connections=4000",
+		quick: "join --connections=2000", cost: perJoin,
+		against: "--insecure=false", other: overTLS + " --tls-resume",
 	},
 }
+
+// overTLS is the flag of a figure whose connections have TLS.
+const overTLS = "--insecure"
+
+func perJoin(r *bench.Report) float64 { return r.Server.CPUPerJoin }
 
 func perUnit(r *bench.Report) float64 { return r.Server.CPUPerUnit }
 
@@ -138,7 +161,7 @@ func (c *costs) measure(ctx context.Context, srv *server, k, turn int, quick boo
 		return add(&c.of[k], "")
 	}
 	if turn%2 == 1 {
-		if err := add(&c.of[k], c.figure.recorded); err != nil {
+		if err := add(&c.of[k], c.figure.other); err != nil {
 			return err
 		}
 		return add(&c.against, c.figure.against)
@@ -146,7 +169,7 @@ func (c *costs) measure(ctx context.Context, srv *server, k, turn int, quick boo
 	if err := add(&c.against, c.figure.against); err != nil {
 		return err
 	}
-	return add(&c.of[k], c.figure.recorded)
+	return add(&c.of[k], c.figure.other)
 }
 
 // order returns the order of the servers in a turn. It is reversed in every other turn, so
@@ -210,7 +233,11 @@ func measure(ctx context.Context, srv *server, f *figure, flags string, quick bo
 
 // drive runs mycelium bench on a server.
 func drive(ctx context.Context, srv *server, args ...string) (*bench.Report, error) {
-	common := []string{"ws://" + srv.addr + "/socket", fmt.Sprintf("--pid=%d", srv.cmd.Process.Pid), "--settle=300ms"}
+	scheme := "ws"
+	if slices.Contains(args, overTLS) {
+		scheme = "wss"
+	}
+	common := []string{scheme + "://" + srv.addr + "/socket", fmt.Sprintf("--pid=%d", srv.cmd.Process.Pid), "--settle=300ms"}
 	args = slices.Insert(args, 1, common...) // after the mode; the caller's flags come last and win
 	o, err := bench.Parse(args)
 	if err != nil {
@@ -236,6 +263,7 @@ func turnRows(all []*costs) []row {
 		r := row{name: c.figure.name, limited: c.figure.limit > 0, limit: c.figure.limit}
 		if c.figure.against != "" {
 			r.values = []value{valueOf(ratios(c.of[relayServer], c.against))}
+			r.base = fmt.Sprintf("(%.1f µs to %.1f)", median(c.of[relayServer]), median(c.against))
 			rows = append(rows, r)
 			continue
 		}

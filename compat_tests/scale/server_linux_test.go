@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,6 +55,7 @@ type settings struct {
 	Instances     int                   // how many instances to create
 	Spout         bool                  // create the instances "flood" and "spout", to be flooded
 	Processor     int                   // to run on, numbered from 1; 0 means all
+	Cert, Key     string                // files of a certificate; "" means no TLS
 }
 
 // serve runs the server until SIGTERM, as cmd/mycelium does, and returns the exit code. It
@@ -91,9 +93,13 @@ func listenAndServe(ctx context.Context, s settings) error {
 		level = zerolog.ErrorLevel
 	}
 	log := zerolog.New(os.Stderr).Level(level)
+	secured, err := s.tls()
+	if err != nil {
+		return err
+	}
 	debug := http.NewServeMux()
 	endpoint, err := channels.NewEndpoint(channels.Options{
-		Logger: &log, Handler: debug,
+		Logger: &log, Handler: debug, TLS: secured,
 		Limits: channels.Limits{OutboundBytes: s.OutboundBytes}, SlowReceiver: s.SlowReceiver,
 	})
 	if err != nil {
@@ -131,6 +137,15 @@ func listenAndServe(ctx context.Context, s settings) error {
 	down, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return errors.Join(town.Close(down), endpoint.Shutdown(down))
+}
+
+// tls returns nil without a certificate.
+func (s settings) tls() (*tls.Config, error) {
+	if s.Cert == "" {
+		return nil, nil //nolint:nilnil // no TLS
+	}
+	pair, err := tls.LoadX509KeyPair(s.Cert, s.Key)
+	return &tls.Config{Certificates: []tls.Certificate{pair}}, err
 }
 
 // usage is what the server uses.
