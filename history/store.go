@@ -83,6 +83,8 @@ type Stats struct {
 	Marks uint64
 	// Memory is Options.Memory.
 	Memory int64
+	// Sessions are the figures of [Store.Sessions].
+	Sessions SessionStats
 	// Durable are the figures of the store's [Durable], if it has some and a rule has been
 	// durable.
 	Durable *DurableStats
@@ -149,7 +151,7 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		Topics: s.stats.topics.Load(), Messages: s.stats.messages.Load(), Bytes: s.bytes.Load(),
 		Recorded: s.stats.recorded.Load(), Expired: s.stats.expired.Load(), Evicted: s.stats.evicted.Load(),
-		Marks: s.stats.marks.Load(), Memory: s.memory,
+		Marks: s.stats.marks.Load(), Memory: s.memory, Sessions: s.sessions.Stats(),
 	}
 	if d, ok := s.durable.(interface{ Stats() DurableStats }); ok {
 		if stats := d.Stats(); stats.Wanted {

@@ -94,11 +94,12 @@ func TestHistory(t *testing.T) {
 	}
 	ch := channelstest.Connect(t, e, "/socket").Join("room:1", map[string]any{"history": map[string]any{"last": 2}})
 	ch.AssertPush("history_mark", nil)
+	channelstest.Connect(t, e, "/socket?session=a-session-of-ada")
 	text := scrape(t, metrics.New(e.Endpoint, metrics.Options{History: store}))
 	for _, want := range []string{
 		"mycelium_history_topics 1\n", "mycelium_history_messages 3\n", "mycelium_history_memory_bytes 1.048576e+06\n",
 		`mycelium_history_dropped_total{reason="memory"} 0`, `mycelium_replays_total{type="app"} 1`, `mycelium_replayed_messages_total{type="app"} 2`,
-		`mycelium_replays_incomplete_total{reason="expired",type="app"} 0`,
+		`mycelium_replays_incomplete_total{reason="expired",type="app"} 0`, `mycelium_history_sessions{state="connected"} 1`, "mycelium_history_sessions_dropped_total 0\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is missing", want)

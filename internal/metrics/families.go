@@ -229,6 +229,24 @@ var families = []family{
 	},
 	inHistory("mycelium_history_marks_total", "Positions broadcast to the clients of a topic that asked for them (history_mark).", counter,
 		func(h *history.Stats) int64 { return int64(h.Marks) }),
+	{
+		"mycelium_history_sessions", "Sessions of clients that connect with the parameter \"session\", by whether they have a connection or are kept for one.",
+		gauge, []string{"state"},
+		func(s *snapshot, emit emit) {
+			if s.history != nil {
+				emit(int64(s.history.Sessions.Connected), "connected")
+				emit(int64(s.history.Sessions.Kept), "kept")
+			}
+		},
+	},
+	inHistory("mycelium_history_sessions_bytes", "Memory of sessions that are kept without a connection. At most a quarter of mycelium_history_memory_bytes.", gauge,
+		func(h *history.Stats) int64 { return h.Sessions.Bytes }),
+	inHistory("mycelium_history_sessions_dropped_total", "Sessions without a connection that were dropped before their time, because there were too many: their clients miss messages.", counter,
+		func(h *history.Stats) int64 { return int64(h.Sessions.Dropped) }),
+	inHistory("mycelium_history_session_probes_total", "Probes sent to clients with a session, which show what they have received.", counter,
+		func(h *history.Stats) int64 { return int64(h.Sessions.Probes) }),
+	inHistory("mycelium_history_session_confirmed_total", "Probes that these clients have confirmed. If it falls far behind mycelium_history_session_probes_total, they are sent much again when they come back.", counter,
+		func(h *history.Stats) int64 { return int64(h.Sessions.Confirmed) }),
 	inDurable("mycelium_history_durable_up", "1 if messages of durable rules can be stored and read, else 0.", gauge,
 		func(d *history.DurableStats) int64 {
 			if d.Trouble == "" {

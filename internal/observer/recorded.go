@@ -15,6 +15,10 @@ type Recorded struct {
 	// NotRecovered those to which some were missing.
 	Replays      int64 `json:"replays"`
 	NotRecovered int64 `json:"not_recovered"`
+	// Sessions are those of connected clients, KeptSessions those that are kept for clients
+	// that have lost their connection.
+	Sessions     int `json:"sessions"`
+	KeptSessions int `json:"kept_sessions"`
 }
 
 // recordedIn returns what a store has, nil as long as nothing was ever recorded.
@@ -26,5 +30,8 @@ func recordedIn(stats func() history.Stats) *Recorded {
 	if s.Recorded == 0 && s.Topics == 0 {
 		return nil
 	}
-	return &Recorded{Topics: s.Topics, Messages: s.Messages, Bytes: s.Bytes, Memory: s.Memory, Evicted: s.Evicted}
+	return &Recorded{
+		Topics: s.Topics, Messages: s.Messages, Bytes: s.Bytes, Memory: s.Memory, Evicted: s.Evicted,
+		Sessions: s.Sessions.Connected, KeptSessions: s.Sessions.Kept,
+	}
 }

@@ -109,7 +109,8 @@ function showRecorded(r) {
   $("recorded").hidden = !r
   if (!r) return
   $("recorded-now").textContent = `${counted(r.messages, "message")}, ${counted(r.topics, "topic")}`
-  showFacts($("recorded-facts"), {"Memory": bytes(r.bytes), "Its limit": bytes(r.memory), "Dropped for it": short(r.evicted), "Replays": short(r.replays), "Not recovered": short(r.not_recovered)})
+  showFacts($("recorded-facts"), {"Memory": bytes(r.bytes), "Its limit": bytes(r.memory), "Dropped for it": short(r.evicted), "Replays": short(r.replays), "Not recovered": short(r.not_recovered),
+    "Sessions": `${short(r.sessions)}, ${short(r.kept_sessions)} kept`})
 }
 
 function showProcess(p) {
