@@ -118,7 +118,7 @@ test-cluster: js-ready ## replay Phoenix's recordings over TLS and beside load, 
 	$(GO) test -count=1 -timeout 30m -parallel $(PARALLEL) -run OverTLS ./compat_tests -whole
 	cd compat_tests/js && $(BINARIES) npm run -s test:cluster
 
-recovery: js-ready ## cut clients off 200 times each, end the nodes that they are on as often, and write the table of docs/history.md (2 hours; needs what make test-clients has built)
+recovery: js-ready ## cut clients off 200 times each, end the nodes that they are on as often, and write the table of docs/history.md (an hour; needs what make test-clients has built; parts of it: RECOVERY_PART, RECOVERY_WAYS, RECOVERY_ONLY)
 	cd compat_tests/js && $(BINARIES) node recovery/main.mjs --write
 
 pictures: js-ready ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)

@@ -1,5 +1,6 @@
-// Cuts every client that can run here off, by each way, CUTS (200) times; then ends the node that each of them is on as often. Prints the
-// table of docs/history.md, and with --write writes it there. "make recovery".
+// Cuts every client that can run here off, by each way, CUTS (200) times; then ends the node that some of them are on as often. Prints the
+// table of docs/history.md, and with --write writes it there. "make recovery". Parts of it run with RECOVERY_PART (server or nodes),
+// RECOVERY_WAYS (after,session) and RECOVERY_ONLY (part of a client's name): other cells keep what the table says, if that was for as many cuts.
 
 import fs from "node:fs/promises"
 import {NOTES, PROGRAMS, WAYS} from "./programs.mjs"
@@ -7,7 +8,10 @@ import {NodesTrial, ServerTrial} from "./trial.mjs"
 
 const GUIDE = new URL("../../../docs/history.md", import.meta.url)
 const CUTS = Number(process.env.CUTS ?? 200)
-const AT_ONCE = 10 // clients
+const AT_ONCE = Number(process.env.RECOVERY_AT_ONCE ?? 12) // clients
+
+// The clients whose nodes end: one for each protocol and transport, because their other versions see nothing but a connection that is cut.
+const ON_NODES = ["phoenix 1.8.16", "phoenix 1.8.16, long polling", "realtime-js 2.119.1"]
 
 /** A scope that ends when it is told to. */
 class Scope {
@@ -68,19 +72,31 @@ async function endNodes(programs, supabase, results) {
   }
 }
 
+/** What a table of the guide says, by program and way. */
+function cellsOf(guide, head) {
+  const cells = new Map()
+  const [, rows = ""] = guide.split(`${head}\n`)
+  for (const row of rows.split("\n\n")[0].split("\n").slice(1)) {
+    const [name, ...texts] = row.split("|").slice(1, -1).map(text => text.trim())
+    WAYS.forEach((way, i) => cells.set(`${name} ${way}`, texts[i]))
+  }
+  return cells
+}
+
 /** A cell: how many numbers came again for each hundred, or why there is none. */
-function cell(program, way, results) {
+function cell(program, way, results, before) {
   if (program.lacks?.[way]) return `– <sup>${program.lacks[way]}</sup>`
   const seen = results.get(`${program.name} ${way}`)
-  if (!seen) return "not run"
+  if (!seen) return before.get(`${program.name} ${way}`) ?? "not run"
   return seen instanceof Error ? "**lost**" : `yes, ${Math.round(seen.twice / (seen.next - seen.first) * 100)} %`
 }
 
-const tableOf = (title, programs, results) => [
-  `| ${title} | ${WAYS.map(way => `\`${way}\``).join(" | ")} |`,
-  `|---|${":-:|".repeat(WAYS.length)}`,
-  ...programs.map(program => `| ${program.name} | ${WAYS.map(way => cell(program, way, results)).join(" | ")} |`),
-].join("\n")
+function tableOf(guide, title, programs, results) {
+  const head = `| ${title} | ${WAYS.map(way => `\`${way}\``).join(" | ")} |`
+  const before = cellsOf(guide, head)
+  const row = program => `| ${program.name} | ${WAYS.map(way => cell(program, way, results, before)).join(" | ")} |`
+  return [head, `|---|${":-:|".repeat(WAYS.length)}`, ...programs.map(row)].join("\n")
+}
 
 const only = process.env.RECOVERY_ONLY ?? ""
 const programs = PROGRAMS.filter(({name, missing}) => {
@@ -92,17 +108,17 @@ for (const supabase of [false, true]) {
   const some = programs.filter(program => Boolean(program.supabase) === supabase)
   if (some.length === 0) continue
   if (process.env.RECOVERY_PART !== "nodes") await cut(some, supabase, onServer)
-  if (process.env.RECOVERY_PART !== "server") await endNodes(some, supabase, onNodes)
+  if (process.env.RECOVERY_PART !== "server") await endNodes(some.filter(({name}) => ON_NODES.includes(name)), supabase, onNodes)
 }
-const notes = NOTES.map((note, i) => `${i + 1}. ${note}`).join("\n")
-const table = [
-  tableOf(`connection cut ${CUTS} times`, PROGRAMS, onServer),
-  tableOf(`node stopped or killed ${CUTS} times`, PROGRAMS, onNodes),
-  notes,
+const text = await fs.readFile(GUIDE, "utf8")
+const tables = [
+  tableOf(text, `connection cut ${CUTS} times`, PROGRAMS, onServer),
+  tableOf(text, `node stopped or killed ${CUTS} times`, PROGRAMS.filter(({name}) => ON_NODES.includes(name)), onNodes),
 ].join("\n\n")
+const notes = NOTES.map((note, i) => `${i + 1}. ${note}`).filter((_, i) => tables.includes(`<sup>${i + 1}</sup>`)).join("\n")
+const table = `${tables}\n\n${notes}`
 console.log(table)
 if (process.argv.includes("--write")) {
-  const text = await fs.readFile(GUIDE, "utf8")
   const [, before, after] = /^(.*<!-- begin: written by make recovery -->\n).*(\n<!-- end -->.*)$/s.exec(text)
   await fs.writeFile(GUIDE, `${before}\n${table}\n${after}`)
 }

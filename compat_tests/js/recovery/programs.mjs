@@ -11,6 +11,7 @@ export const NOTES = [
   "the application cannot give this client params for its joins",
   "`realtime-js` has no word for them, but `updateJoinPayload`",
   "this client takes the handlers of a channel only once it has joined, and drops what comes between",
+  "a few times, by `make test` and `make test-clients`",
 ]
 
 const here = name => fileURLToPath(new URL(name, import.meta.url))
