@@ -118,7 +118,7 @@ func (s *Socket) giveUpSession() {
 	if s.closed() {
 		return
 	}
-	s.endpoint.sessionStore().End(s.session, s.followed())
+	s.endpoint.sessionStore().Lend(s.session, s.followed())
 	l := s.perLoop()
 	if l.doubted == nil {
 		l.doubted = make(map[*Socket]struct{})

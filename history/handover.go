@@ -9,12 +9,11 @@ import (
 
 // Sessions of spaces that all nodes have may move between nodes:
 //
-//   - A node that stops appends an entry for each session that it keeps (HandOver). All
-//     nodes keep a copy, within the bounds of kept sessions.
+//   - A node whose client has gone appends an entry for the session. All nodes keep a copy,
+//     within the bounds of kept sessions, so it survives the node.
 //   - A node with a client whose session it does not know asks the others. One that keeps
 //     the session gives it away; one that still has a connection of it, which must be
-//     half-open, has the connection give it up first. A copy is dropped, so it must not
-//     be found later.
+//     half-open, has the connection give it up first. See question.
 //   - Each node announces what all its connected clients have acknowledged. If a node does
 //     not answer, or has died less than SessionAge ago, a session that nobody knows may have been
 //     there, and its client is sent what came after that.
@@ -67,8 +66,8 @@ func (s *Sessions) Share(link SessionLink) {
 	}
 }
 
-// HandOver gives all sessions without a connection to the other nodes, and from now on each
-// whose connection ends. Call it when the node begins to stop.
+// HandOver gives all sessions without a connection to the other nodes once more, for those
+// that have come since. Call it when the node begins to stop.
 func (s *Sessions) HandOver() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,10 +80,10 @@ func (s *Sessions) HandOver() {
 	}
 }
 
-// hand appends an entry for a kept session, if the node stops. The caller holds mu.
+// hand appends an entry for a session that is kept. The caller holds mu.
 func (s *Sessions) hand(one *Session) {
-	if s.share.handover && one.key.shared() {
-		s.share.link.Append(s.appendSession(nil, one))
+	if s.asks(one) {
+		s.share.link.Append(s.appendSession(nil, one, 0))
 	}
 }
 
@@ -100,8 +99,8 @@ func (s *Sessions) Apply(entry []byte) error {
 	return nil
 }
 
-// takeCopy takes a session that another node has handed over or given away. The caller
-// holds mu.
+// takeCopy takes a session that another node has handed over or given away, unless its client
+// is here. The caller holds mu.
 func (s *Sessions) takeCopy(one *Session) {
 	if one.rest == nil {
 		return
@@ -109,18 +108,38 @@ func (s *Sessions) takeCopy(one *Session) {
 	now := s.store.now()
 	switch here := s.by.find(one.key); {
 	case here == nil:
-		one.more().copied = true
 		s.keep(one, now)
 	case here.waits():
-		here.inherit(one)
-		if len(one.rest.topics) > 0 { // else it is what a node falls back to, and others may know more
-			s.endWait(here)
-		}
-	case here.conn == nil && len(one.rest.topics) > 0:
+		w := s.waitOf(one.key)
+		w.found = mergeSessions(w.found, one)
+	case here.conn == nil:
 		s.drop(here)
-		one.more().copied = true
-		s.keep(one, now)
+		s.keep(mergeSessions(here, one), now)
 	}
+}
+
+// mergeSessions returns what is known of a session from two copies, which both have something;
+// nil: none. The positions of the later one count, and topics that only the other has are kept: versions
+// come from clocks. An old copy repeats messages, but loses none. A copy that was given away is used only
+// if there is no other.
+func mergeSessions(a, b *Session) *Session {
+	switch {
+	case a == nil:
+		return b
+	case a.rest.givenTo != 0 && b.rest.givenTo == 0:
+		return b
+	case a.rest.givenTo == 0 && b.rest.givenTo != 0:
+		return a
+	case b.rest.version > a.rest.version:
+		a, b = b, a
+	}
+	for _, t := range b.rest.topics {
+		if a.find(t.name) == nil {
+			a.add(t)
+		}
+	}
+	a.fallBack(b.rest.after, b.rest.afterUntil)
+	return a
 }
 
 // afterCrash returns what clients of nodes that may have died have acknowledged, nil if no node
@@ -233,15 +252,23 @@ func (s *Sessions) Stable() []byte {
 			stable, last = meet(stable, p), p
 		}
 	}
-	for one := range s.by.all() {
+	count := func(one *Session) {
 		if !one.key.shared() || one.conn == nil && (one.rest == nil || now.Sub(one.rest.ended) > stableAfter) {
-			continue
+			return
 		}
 		take(one.acked)
 		if one.rest != nil {
 			for i := range one.rest.topics {
 				take(one.rest.topics[i].pos)
 			}
+		}
+	}
+	for one := range s.by.all() {
+		count(one)
+	}
+	for _, list := range s.lent {
+		for _, one := range list {
+			count(one)
 		}
 	}
 	s.share.announced = stable
@@ -265,7 +292,8 @@ func (s *Sessions) Announced(log LogID, data []byte) error {
 	return nil
 }
 
-// meet returns what both positions include. A nil position includes everything.
+// meet returns what both positions include. A nil position includes everything. The logs of a
+// remain, because a position without any is that of a client that wants nothing in particular.
 func meet(a, b *Position) *Position {
 	if a == nil || b == nil || a.Equal(*b) {
 		if a == nil {
@@ -275,9 +303,7 @@ func meet(a, b *Position) *Position {
 	}
 	m := &Position{at: min(a.at, b.at)}
 	for _, one := range a.marks {
-		if b.marks.has(one.log) {
-			m.marks = append(m.marks, mark{one.log, min(one.number, b.marks.of(one.log))})
-		}
+		m.marks = append(m.marks, mark{one.log, min(one.number, b.marks.of(one.log))})
 	}
 	return m
 }
@@ -291,7 +317,7 @@ func (s *Sessions) save(yield func(part []byte)) {
 		handed = handed || s.share.handover && p.up
 	}
 	for one := s.oldest; one != nil; one = one.rest.next {
-		if part := s.appendSession(nil, one); len(part) <= filePart && (!handed || !one.key.shared()) {
+		if part := s.appendSession(nil, one, 0); len(part) <= filePart && (!handed || !one.key.shared()) {
 			yield(part)
 		}
 	}
@@ -299,12 +325,12 @@ func (s *Sessions) save(yield func(part []byte)) {
 
 // load keeps a session that was saved.
 func (s *Sessions) load(part []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	one, rest, err := s.readSession(part)
 	if err != nil || len(rest) > 0 {
 		return records.ErrMalformed
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.by.find(one.key) == nil {
 		s.keep(one, s.store.now())
 	}

@@ -28,6 +28,7 @@ type house struct {
 	*node
 	town *town
 	mute bool // its messages are lost
+	deaf bool // messages to it are lost
 }
 
 // Send implements history.SessionLink.
@@ -36,6 +37,9 @@ func (h *house) Send(to history.LogID, data []byte) {
 	if !h.mute {
 		h.town.wire = append(h.town.wire, func() {
 			other := h.town.nodes[to-1]
+			if other.deaf {
+				return
+			}
 			if err := other.Sessions().Receive(h.Log(), data); err != nil && !other.mute {
 				h.town.t.Fatal(err)
 			}
@@ -63,6 +67,9 @@ func (h *house) Append(entry []byte) {
 	for _, other := range h.town.nodes {
 		if other != h && !h.mute {
 			h.town.wire = append(h.town.wire, func() {
+				if other.deaf {
+					return
+				}
 				if err := other.Sessions().Apply(entry); err != nil {
 					h.town.t.Fatal(err)
 				}
@@ -132,12 +139,13 @@ func (w *town) say(at int, text string) {
 type visit struct {
 	*history.Session
 	*line
-	at *house
+	at     *house
+	topics []string
 }
 
 func (w *town) connect(at int) *visit {
 	h := w.nodes[at]
-	v := &visit{h.sp.NewSession("ada", "a name of a session"), new(line), h}
+	v := &visit{h.sp.NewSession("ada", "a name of a session"), new(line), h, []string{"x"}}
 	h.Sessions().Connect(v.Session, v.line)
 	h.Sessions().Join(v.Session, "x", now(h.sp, "x"))
 	return v
@@ -171,7 +179,7 @@ func (v *visit) acknowledge() {
 	all.Confirm(v.Session, probe)
 }
 
-func (v *visit) end() { v.at.Sessions().End(v.Session, []string{"x"}) }
+func (v *visit) end() { v.at.Sessions().End(v.Session, v.topics) }
 
 // wait reports whether the client waits for what is known elsewhere.
 func (v *visit) wait() bool {
@@ -219,6 +227,7 @@ func TestSessionElsewhere(t *testing.T) {
 	half.end()
 	w.pass(10 * time.Millisecond)
 	v.assertMissed("m3")
+	w.pass(10 * time.Second)
 	for i, h := range w.nodes {
 		if st := h.Sessions().Stats(); st.Kept != 0 || st.Connected != i/2 {
 			t.Errorf("node %d: %+v", i, st)
@@ -253,8 +262,9 @@ func TestSessionsOfANodeThatStops(t *testing.T) {
 		}
 	}
 	v = w.connect(1)
-	v.assertMissed("m0") // at once
-	w.pass(time.Second)
+	w.pass(10 * time.Millisecond)
+	v.assertMissed("m0")
+	w.pass(10 * time.Second)
 	if st := w.nodes[2].Sessions().Stats(); st.Kept != 0 {
 		t.Errorf("a copy is left: %+v", st)
 	}
@@ -298,11 +308,13 @@ func TestSessionsAfterACrash(t *testing.T) {
 			w.say(2, "m3")
 			v.end()
 			v = w.connect(1)
+			w.pass(time.Second)
 			v.assertMissed("m3")
 			v.end()
 			if !down {
 				return
 			}
+			w.pass(10 * time.Millisecond)
 			w.clock.advance(history.SessionAge + time.Second)
 			w.say(1, "m4")
 			v = w.connect(2)
@@ -437,7 +449,7 @@ func TestSessionOfAConnectionThatWaits(t *testing.T) {
 		t.Errorf("the first gives up: %t; the last waits: %t", v.gaveUp, last.wait())
 	}
 	v.end()
-	w.pass(10 * time.Millisecond)
+	w.pass(time.Second)
 	last.assertMissed("m1")
 }
 

@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,6 +12,13 @@ import (
 // A session that has just connected may have to wait for what others know of it: for the
 // answers of other nodes, for what one of them sends once it has ended a half-open
 // connection, or for the end of such a connection here. Until then Session.waits is true.
+//
+// Several nodes may have something under its key: copies, or what was kept because a question
+// was lost while the client was elsewhere. See mergeSessions.
+//
+// Messages between nodes may be lost. So a question is repeated, and a node that has given a
+// session away still has it for a while, to give it again: to the same node, or to another if
+// that has died.
 //
 // The client may move on meanwhile. In long polling that is common: a node that is
 // polled with the token of a dead node opens a connection, which phoenix.js gives up at
@@ -23,11 +31,16 @@ const (
 	// about together. The first one is asked about at once, so that the question is on its
 	// way before the client can go to another node.
 	askPause = 2 * time.Millisecond
-	// askWait is how long a node waits for the answers of the others.
-	askWait = 200 * time.Millisecond
+	// askWait is how long a node waits for the answers of the others, and askAgain when it
+	// asks those again that have not answered, or have promised a session.
+	askWait  = 200 * time.Millisecond
+	askAgain = 50 * time.Millisecond
 	// giveWait is how long a connection that is to give up its session may take, and how long
 	// a node that has promised a session.
 	giveWait = 2 * time.Second
+	// givenFor is how long a session is kept that was given to another node: until that
+	// has announced what its clients have, or is down.
+	givenFor = 8 * time.Second
 	// askAtOnce bounds the sessions in one question.
 	askAtOnce = 1000
 	// answerBytes is the size above which an answer is sent in several messages.
@@ -37,16 +50,18 @@ const (
 // question is sent to all other nodes.
 type question struct {
 	keys []SessionKey
+	data []byte
 	left []LogID // that have yet to answer
 }
 
-// sessionWait is what a session waits for. It remains until all of it has come, even if the session
-// is known before.
+// sessionWait is what a session waits for.
 type sessionWait struct {
-	ending int     // connections here that are to end
-	asked  int     // questions that are not over
-	owed   []LogID // nodes that have promised the session
-	silent []LogID // nodes that did not answer, or did not keep their promise
+	found  *Session  // what was known of it here, and has come; nil: nothing
+	after  *Position // what clients of dead nodes have acknowledged, as other nodes have heard; nil: none are dead
+	ending int       // connections here that are to end
+	asked  int       // questions that are not over
+	owed   []LogID   // nodes that have promised the session
+	silent []LogID   // nodes that did not answer, or did not keep their promise
 }
 
 // waitOf returns what a session waits for. The caller holds mu.
@@ -76,25 +91,32 @@ func (s *Sessions) awaitEnd(key SessionKey) {
 	})
 }
 
-// settle ends the wait of a session if nothing is left that it could wait for. If nobody
-// knows it and nodes have not answered or have died, what these have announced counts. The
-// caller holds mu.
+// settle ends the wait of a session if nothing is left that it could wait for. It takes over
+// what is known. Topics that this does not have may have been joined at nodes that have not
+// answered or have died: what these have announced counts for them. The caller holds mu.
 func (s *Sessions) settle(key SessionKey) {
 	w := s.waits[key]
 	if w == nil || w.ending > 0 || w.asked > 0 || len(w.owed) > 0 {
 		return
 	}
 	delete(s.waits, key)
-	if here := s.by.find(key); here != nil && here.waits() {
-		here.fallBack(s.afterCrash(w.silent), s.store.now().Add(SessionAge))
-		s.endWait(here)
+	after := meet(w.after, s.afterCrash(w.silent))
+	for _, one := range append(slices.Clone(s.lent[key]), s.by.find(key)) {
+		if one == nil || !one.waits() {
+			continue
+		}
+		if w.found != nil {
+			one.inherit(w.found)
+		}
+		one.fallBack(after, s.store.now().Add(SessionAge))
+		s.endWait(one)
 	}
 }
 
 // endWait notes that a session knows all that there is. The caller holds mu.
 func (s *Sessions) endWait(one *Session) {
 	one.setWaits(false)
-	if one.conn == nil {
+	if one.conn == nil { // only that of s.by may have none
 		s.part(one, s.store.now())
 		return
 	}
@@ -125,25 +147,43 @@ func (s *Sessions) sendQuestion() {
 	q := &question{keys: h.next[:n:n]}
 	h.next = h.next[n:]
 	h.number++
-	number, data := h.number, binary.AppendUvarint([]byte{messageAsk}, h.number)
-	for _, key := range q.keys {
-		data = append(data, key[:]...)
-	}
+	number := h.number
+	q.data = appendQuestion(number, q.keys)
 	h.asked[number] = q
 	for _, log := range s.peersInOrder() {
 		if h.peers[log].up {
 			q.left = append(q.left, log)
-			h.link.Send(log, data)
 		}
 	}
-	if len(q.left) == 0 {
+	s.pose(number, time.Duration(0))
+}
+
+func appendQuestion(number uint64, keys []SessionKey) []byte {
+	data := binary.AppendUvarint([]byte{messageAsk}, number)
+	for _, key := range keys {
+		data = append(data, key[:]...)
+	}
+	return data
+}
+
+// pose asks those that have not answered, now and again until the question is over. The
+// caller holds mu.
+func (s *Sessions) pose(number uint64, waited time.Duration) {
+	q := s.share.asked[number]
+	switch {
+	case q == nil:
+		return
+	case len(q.left) == 0, waited >= askWait:
 		s.endQuestion(number)
 		return
 	}
-	s.store.after(askWait, func() {
+	for _, log := range q.left {
+		s.share.link.Send(log, q.data)
+	}
+	s.store.after(askAgain, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.endQuestion(number)
+		s.pose(number, waited+askAgain)
 	})
 }
 
@@ -174,26 +214,46 @@ func (s *Sessions) endQuestion(number uint64) {
 		s.settle(key)
 	}
 	if len(promised) > 0 {
-		s.store.after(giveWait, func() { s.giveUpOn(promised) })
+		s.store.after(askAgain, func() { s.remind(promised, askAgain) })
 	}
 }
 
-// giveUpOn no longer waits for sessions that other nodes have promised.
-func (s *Sessions) giveUpOn(keys []SessionKey) {
+// remind asks again for sessions that other nodes have promised: what they have sent may be lost. After
+// giveWait it no longer waits for them.
+func (s *Sessions) remind(promised []SessionKey, waited time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, key := range keys {
-		if w := s.waits[key]; w != nil {
+	asks := make(map[LogID][]SessionKey)
+	promised = slices.DeleteFunc(promised, func(key SessionKey) bool {
+		w := s.waits[key]
+		if w == nil || len(w.owed) == 0 {
+			return true
+		}
+		if waited >= giveWait {
 			w.silent, w.owed = append(w.silent, w.owed...), nil
 			s.settle(key)
+			return true
 		}
+		for _, log := range w.owed {
+			asks[log] = append(asks[log], key)
+		}
+		return false
+	})
+	for _, log := range slices.Sorted(maps.Keys(asks)) {
+		s.share.link.Send(log, appendQuestion(noQuestion, asks[log]))
+	}
+	if len(promised) > 0 {
+		s.store.after(askAgain, func() { s.remind(promised, waited+askAgain) })
 	}
 }
+
+// noQuestion is the number of a question that repeats a part of another.
+const noQuestion = 0
 
 // Messages between nodes.
 const (
 	messageAsk    byte = iota + 1 // number { key(16) }*
-	messageAnswer                 // number count { key(16) }* { session }*: the keys of sessions that follow later, in messageGive
+	messageAnswer                 // number, 1 and sessionWait.after or 0, count { key(16) }* { session }*: the keys of sessions that follow later, in messageGive
 	messageGive                   // { session }*
 )
 
@@ -223,29 +283,38 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 	}
 	var later []SessionConn
 	var pending, given []byte
+	var gone []*Session
 	s.mu.Lock()
 	for keys := body[n:]; len(keys) > 0; keys = keys[len(SessionKey{}):] {
 		key := SessionKey(keys)
 		switch here := s.by.find(key); {
 		case here == nil:
 		case here.conn != nil || here.waits():
-			s.share.givesTo[key] = from
-			pending = append(pending, key[:]...)
-			if here.conn != nil {
+			if to, ok := s.share.givesTo[key]; here.conn != nil && (!ok || to != from) {
 				later = append(later, here.conn)
 			}
+			s.share.givesTo[key] = from
+			pending = append(pending, key[:]...)
+		case s.store.now().Sub(here.rest.ended) > SessionAge:
+		case s.store.now().Sub(here.rest.ended) > SessionAge:
 		default:
-			s.drop(here)
-			if here.forgetOld(s.store.now()); here.rest == nil {
-				break
+			if here.rest.givenTo == 0 {
+				here.rest.givenTo = from
+				gone = append(gone, here)
 			}
-			if given = s.appendSession(given, here); len(given) > answerBytes {
+			if given = s.appendSession(given, here, from); len(given) > answerBytes {
 				s.share.link.Send(from, append([]byte{messageGive}, given...))
 				given = nil
 			}
 		}
 	}
+	s.dropLater(gone)
 	data := binary.AppendUvarint([]byte{messageAnswer}, number)
+	if after := s.afterCrash(nil); after != nil {
+		data = appendPosition(append(data, 1), *after)
+	} else {
+		data = append(data, 0)
+	}
 	data = binary.AppendUvarint(data, uint64(len(pending)/len(SessionKey{})))
 	s.share.link.Send(from, append(append(data, pending...), given...))
 	s.mu.Unlock()
@@ -255,10 +324,30 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 	return nil
 }
 
+// dropLater drops sessions that were given away, after givenFor. The caller holds mu.
+func (s *Sessions) dropLater(given []*Session) {
+	if len(given) == 0 {
+		return
+	}
+	s.store.after(givenFor, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, one := range given {
+			if s.by.find(one.key) == one && one.conn == nil && !one.waits() {
+				s.drop(one)
+			}
+		}
+	})
+}
+
 // give sends a session to the node that has asked for it. The caller holds mu.
 func (s *Sessions) give(one *Session, to LogID) {
 	delete(s.share.givesTo, one.key)
-	s.share.link.Send(to, s.appendSession([]byte{messageGive}, one))
+	s.share.link.Send(to, s.appendSession([]byte{messageGive}, one, to))
+	if s.keep(one, s.store.now()) {
+		one.rest.givenTo = to
+		s.dropLater([]*Session{one})
+	}
 }
 
 // takeAnswer notes the answer of another node.
@@ -267,9 +356,13 @@ func (s *Sessions) takeAnswer(from LogID, body []byte) error {
 	if n <= 0 {
 		return records.ErrMalformed
 	}
-	count, m := binary.Uvarint(body[n:])
-	keys := body[n+max(m, 0):]
-	if m <= 0 || count > uint64(len(keys)/len(SessionKey{})) {
+	after, body, err := readAfter(body[n:])
+	if err != nil {
+		return err
+	}
+	count, n := binary.Uvarint(body)
+	keys := body[max(n, 0):]
+	if n <= 0 || count > uint64(len(keys)/len(SessionKey{})) {
 		return records.ErrMalformed
 	}
 	s.mu.Lock()
@@ -279,17 +372,33 @@ func (s *Sessions) takeAnswer(from LogID, body []byte) error {
 	if q == nil || !slices.Contains(q.left, from) {
 		return s.takeSessions(from, keys[size:])
 	}
+	for _, key := range q.keys {
+		w := s.waits[key]
+		w.after = meet(w.after, after)
+	}
 	for promised := keys[:size]; len(promised) > 0; promised = promised[len(SessionKey{}):] {
 		if key := SessionKey(promised); slices.Contains(q.keys, key) {
 			w := s.waits[key]
 			w.owed = append(w.owed, from)
 		}
 	}
-	err := s.takeSessions(from, keys[size:])
+	err = s.takeSessions(from, keys[size:])
 	if q.left = slices.DeleteFunc(q.left, func(log LogID) bool { return log == from }); len(q.left) == 0 {
 		s.endQuestion(number)
 	}
 	return err
+}
+
+// readAfter reads the position in an answer, nil if there is none.
+func readAfter(b []byte) (after *Position, rest []byte, err error) {
+	if len(b) == 0 {
+		return nil, nil, records.ErrMalformed
+	}
+	if b[0] == 0 {
+		return nil, b[1:], nil
+	}
+	p, rest, err := readPosition(b[1:])
+	return &p, rest, err
 }
 
 // takeSessions takes sessions that another node gives away, for clients that have come here.
@@ -301,10 +410,7 @@ func (s *Sessions) takeSessions(from LogID, b []byte) error {
 			return err
 		}
 		b = rest
-		here := s.by.find(one.key)
-		if here == nil || here.conn == nil || here.waits() { // the client may be gone already
-			s.takeCopy(one)
-		}
+		s.takeCopy(one)
 		if w := s.waits[one.key]; w != nil {
 			w.owed = slices.DeleteFunc(w.owed, func(log LogID) bool { return log == from })
 			s.settle(one.key)

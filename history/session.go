@@ -66,7 +66,8 @@ const (
 // SessionConn is the connection of a session.
 type SessionConn interface {
 	// GiveUp is called when the client has connected again: the connection calls
-	// [Sessions.End] soon. GiveUp must not block, and must not call the Sessions.
+	// [Sessions.Lend] or [Sessions.End] soon. GiveUp must not block, and must not call the
+	// Sessions.
 	GiveUp()
 }
 
@@ -89,6 +90,8 @@ type Sessions struct {
 	probes         uint64       // that were sent
 	confirmed      uint64       // that counted
 	waits          map[SessionKey]*sessionWait
+	lent           map[SessionKey][]*Session // with connections that may be half-open: see Lend
+	version        uint64                    // the largest that was seen: see sessionRest.version
 	share          shareSessions
 }
 
@@ -108,7 +111,6 @@ type sessionRest struct {
 	probed *Position // what acked will be when the probe is answered; nil: none is on its way
 	number uint32    // of that probe
 	waits  bool      // what others know of it has yet to come: see sessionWait
-	copied bool      // from another node, and others may have it too
 	// The position of topics that nobody knows, until afterUntil: see afterCrash. nil: there
 	// is none.
 	after      *Position
@@ -118,6 +120,10 @@ type sessionRest struct {
 	prev, next *Session
 	ended      time.Time
 	bytes      int64
+	givenTo    LogID // another node that it was given to; 0: none
+	// version orders copies: it is the time at which the connection ended, in milliseconds, or
+	// more if the node had seen a larger one.
+	version uint64
 }
 
 // sessionTopic is a topic whose position is not that of the session.
@@ -169,24 +175,29 @@ func (s *Sessions) Connect(one *Session, conn SessionConn) {
 	if elsewhere { // the client was there, and has come back
 		s.give(&Session{key: one.key}, to)
 	}
-	elsewhere = elsewhere || before == nil || before.waits() || before.copied()
+	asks := s.asks(one)
 	var other SessionConn
 	switch {
 	case before == nil:
-		one.setWaits(s.asks(one))
+		one.setWaits(asks)
 	case before.conn != nil:
 		one.setWaits(true)
 		s.awaitEnd(one.key)
 		other = before.conn
 	case before.waits():
 		one.succeed(before)
+	case asks:
+		one.setWaits(true)
+		s.unkeep(before)
+		if before.forgetOld(s.store.now()); before.rest != nil {
+			s.waitOf(one.key).found = before
+		}
 	default:
 		s.unkeep(before)
 		one.succeed(before)
 		one.forgetOld(s.store.now())
-		s.announceOld(one)
 	}
-	if elsewhere && s.asks(one) { // others may have it, or copies, which they are to drop
+	if asks { // others may know more, even if it was here: a client moves without saying so
 		s.ask(one.key)
 	}
 	s.mu.Unlock()
@@ -317,12 +328,72 @@ func (s *Sessions) End(one *Session, joined []string) {
 		one.rest.probed = nil
 	}
 	one.forgetOld(now)
-	heir := s.by.find(one.key)
-	switch {
+	s.stamp(one)
+	switch heir := s.by.find(one.key); {
+	case s.isLent(one):
+		s.endLent(one)
 	case heir != one:
 		s.bequeath(one, heir)
 	case !one.waits():
 		s.part(one, now)
+	}
+}
+
+// stamp gives a session its version, if there is anything to keep of it. The caller holds mu.
+func (s *Sessions) stamp(one *Session) {
+	if one.rest != nil {
+		s.version = max(s.version+1, uint64(s.store.now().UnixMilli()))
+		one.rest.version, one.rest.givenTo = s.version, 0
+	}
+}
+
+// Lend gives what a session has to its client's new connection, here or at another node,
+// with the topics that its connection has joined. That goes on, because its client may still be there: a question
+// may come late, or two connections have one name. What it acknowledges counts when it ends, unless the
+// client is connected elsewhere on this node.
+func (s *Sessions) Lend(one *Session, joined []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.conn == nil || s.isLent(one) {
+		return
+	}
+	now := s.store.now()
+	given := one.clone()
+	for _, topic := range joined {
+		given.lose(topic, now)
+	}
+	given.forgetOld(now)
+	s.stamp(given)
+	if s.lent == nil {
+		s.lent = make(map[SessionKey][]*Session)
+	}
+	s.lent[one.key] = append(s.lent[one.key], one)
+	switch heir := s.by.find(one.key); {
+	case heir != one:
+		s.bequeath(given, heir)
+	case one.waits():
+		s.by.put(given)
+	default:
+		s.part(given, now)
+	}
+	if s.waits[one.key] == nil {
+		one.setWaits(false)
+	}
+}
+
+func (s *Sessions) isLent(one *Session) bool { return slices.Contains(s.lent[one.key], one) }
+
+// endLent notes the end of a connection whose session was lent. The caller holds mu.
+func (s *Sessions) endLent(one *Session) {
+	if s.lent[one.key] = slices.DeleteFunc(s.lent[one.key], func(o *Session) bool { return o == one }); len(s.lent[one.key]) == 0 {
+		delete(s.lent, one.key)
+	}
+	if one.waits() {
+		return
+	}
+	s.takeCopy(one)
+	if here := s.by.find(one.key); here != nil && here.conn == nil && !here.waits() {
+		s.hand(here)
 	}
 }
 
@@ -331,16 +402,23 @@ func (s *Sessions) End(one *Session, joined []string) {
 func (s *Sessions) bequeath(one, heir *Session) {
 	knew := !one.waits()
 	one.setWaits(false)
-	if heir != nil && heir.waits() {
+	if heir == nil {
+		s.keep(one, s.store.now())
+		return
+	}
+	w := s.waits[one.key]
+	if w == nil {
+		return
+	}
+	w.ending = max(0, w.ending-1)
+	switch {
+	case !heir.waits() || one.rest == nil:
+	case knew:
+		w.found = mergeSessions(w.found, one)
+	default:
 		heir.inherit(one)
-		if knew {
-			s.endWait(heir)
-		}
 	}
-	if w := s.waits[one.key]; w != nil {
-		w.ending = max(0, w.ending-1)
-		s.settle(one.key)
-	}
+	s.settle(one.key)
 }
 
 // part gives a session without a connection to the node that has asked for it, or keeps it. The
@@ -356,7 +434,9 @@ func (s *Sessions) part(one *Session, now time.Time) {
 		s.give(one, to)
 		return
 	}
-	s.keep(one, now)
+	if s.keep(one, now) {
+		s.hand(one)
+	}
 }
 
 // Stats returns the figures of the sessions.
@@ -394,8 +474,6 @@ func (one *Session) more() *sessionRest {
 }
 
 func (one *Session) waits() bool { return one.rest != nil && one.rest.waits }
-
-func (one *Session) copied() bool { return one.rest != nil && one.rest.copied }
 
 func (one *Session) setWaits(waits bool) {
 	if waits != one.waits() {
@@ -463,13 +541,19 @@ func (one *Session) forgetOld(now time.Time) {
 	one.tidy()
 }
 
+// clone returns a session that is as one, and has no connection.
+func (one *Session) clone() *Session {
+	c := &Session{key: one.key, acked: one.acked}
+	if r := one.rest; r != nil {
+		c.rest = &sessionRest{topics: slices.Clone(r.topics), waits: r.waits, after: r.after, afterUntil: r.afterUntil}
+	}
+	return c
+}
+
 // succeed takes the place of a session without a connection.
 func (one *Session) succeed(before *Session) {
 	one.acked, one.rest = before.acked, before.rest
 	before.rest = nil
-	if one.rest != nil {
-		one.rest.copied = false
-	}
 }
 
 // inherit takes over the topics of the connection before. Those that were joined meanwhile
@@ -488,10 +572,11 @@ func (one *Session) inherit(before *Session) {
 	one.fallBack(before.rest.after, before.rest.afterUntil)
 }
 
-// keep keeps a session without a connection. The caller holds mu.
-func (s *Sessions) keep(one *Session, now time.Time) {
+// keep keeps a session without a connection. It returns false if there is nothing to keep, or
+// no memory. The caller holds mu.
+func (s *Sessions) keep(one *Session, now time.Time) bool {
 	if one.rest == nil || len(one.rest.topics) == 0 && one.rest.after == nil {
-		return
+		return false
 	}
 	r := one.rest
 	r.bytes = sessionBytes
@@ -512,8 +597,8 @@ func (s *Sessions) keep(one *Session, now time.Time) {
 		s.dropped++
 		s.drop(s.oldest)
 	}
-	s.hand(one)
 	s.store.startSweeping()
+	return s.by.find(one.key) == one
 }
 
 // unkeep removes a session from the list of those that are kept.

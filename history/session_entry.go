@@ -10,9 +10,9 @@ import (
 
 // A position is seconds count { log(8) number }*. A session is
 //
-//	key(16) count { position }* count { len topic index }* seconds [index]
+//	key(16) version given(1) count { position }* count { len topic index }* seconds [index]
 //
-// where index is that of a topic's position. For so many seconds, topics that are not listed have a
+// where given is 1 if the session was given to another node before, and index is that of a topic's position. For so many seconds, topics that are not listed have a
 // position too: that with the last index.
 
 func appendPosition(b []byte, p Position) []byte {
@@ -48,8 +48,9 @@ func readPosition(b []byte) (p Position, rest []byte, err error) {
 	return p, b, nil
 }
 
-// appendSession writes a session without a connection.
-func (s *Sessions) appendSession(b []byte, one *Session) []byte {
+// appendSession writes a session without a connection, for a node that it is given to; 0: for
+// all, or none.
+func (s *Sessions) appendSession(b []byte, one *Session, to LogID) []byte {
 	var positions []*Position
 	var topics []byte
 	index := func(p *Position) uint64 {
@@ -74,7 +75,15 @@ func (s *Sessions) appendSession(b []byte, one *Session) []byte {
 	} else {
 		topics = binary.AppendUvarint(topics, 0)
 	}
-	b = binary.AppendUvarint(append(b, one.key[:]...), uint64(len(positions)))
+	var version uint64
+	given := byte(0)
+	if r := one.rest; r != nil {
+		if version = r.version; r.givenTo != 0 && r.givenTo != to {
+			given = 1
+		}
+	}
+	b = append(binary.AppendUvarint(append(b, one.key[:]...), version), given)
+	b = binary.AppendUvarint(b, uint64(len(positions)))
 	for _, p := range positions {
 		b = appendPosition(b, *p)
 	}
@@ -89,18 +98,26 @@ func (one *Session) fallsBackFor(now time.Time) time.Duration {
 	return max(0, one.rest.afterUntil.Sub(now).Truncate(time.Second))
 }
 
-// readSession reads a session, whose topics have just ended.
+// someNode stands for the node that a session was given to, where that is not known.
+const someNode LogID = 1
+
+// readSession reads a session, whose topics have just ended. The caller holds mu.
 func (s *Sessions) readSession(b []byte) (one *Session, rest []byte, err error) {
 	one = new(Session)
 	if len(b) < len(one.key) {
 		return nil, nil, records.ErrMalformed
 	}
 	copy(one.key[:], b)
-	count, n := binary.Uvarint(b[len(one.key):])
+	version, n := binary.Uvarint(b[len(one.key):])
+	if b = b[len(one.key)+max(n, 0):]; n <= 0 || len(b) == 0 {
+		return nil, nil, records.ErrMalformed
+	}
+	given := b[0] != 0
+	count, n := binary.Uvarint(b[1:])
 	if n <= 0 || count > uint64(len(b)) {
 		return nil, nil, records.ErrMalformed
 	}
-	b = b[len(one.key)+n:]
+	b = b[1+n:]
 	positions := make([]*Position, count)
 	for i := range positions {
 		var p Position
@@ -137,6 +154,12 @@ func (s *Sessions) readSession(b []byte) (one *Session, rest []byte, err error) 
 		}
 		b = b[n:]
 		one.fallBack(positions[at], now.Add(time.Duration(seconds)*time.Second))
+	}
+	if s.version = max(s.version, version); one.rest != nil {
+		one.rest.version = version
+		if given {
+			one.rest.givenTo = someNode
+		}
 	}
 	return one, b, nil
 }

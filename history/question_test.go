@@ -1,0 +1,178 @@
+package history_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mycelium-rt/mycelium/history"
+)
+
+// joins has the client join another topic, and acknowledge all that was sent.
+func (v *visit) joins(topic string) {
+	all := v.at.Sessions()
+	v.topics = append(v.topics, topic)
+	all.Join(v.Session, topic, now(v.at.sp, topic))
+	all.CaughtUp(v.Session, topic)
+	v.acknowledge()
+}
+
+// assertKnows wants the node to know that the client has joined a topic.
+func (v *visit) assertKnows(topic string) {
+	v.at.town.t.Helper()
+	all := v.at.Sessions()
+	v.topics = append(v.topics, topic)
+	all.Join(v.Session, topic, now(v.at.sp, topic))
+	if _, known, wait := all.After(v.Session, topic, now(v.at.sp, topic)); !known || wait {
+		v.at.town.t.Errorf("%s: known %t, wait %t", topic, known, wait)
+	}
+}
+
+// TestSessionCopies: a node that has an old copy, because it did not hear that the client was
+// elsewhere, asks for a newer one, and does not forget topics if its clock makes the old one look
+// newer.
+func TestSessionCopies(t *testing.T) {
+	w := newTown(t, 3)
+	v := w.connect(0)
+	w.pass(time.Second)
+	v.acknowledge()
+	v.end()
+	w.pass(10 * time.Millisecond)
+	w.nodes[2].deaf = true
+	v = w.connect(1)
+	w.pass(time.Second)
+	v.joins("y")
+	w.say(0, "m0")
+	v.acknowledge()
+	v.end()
+	w.pass(10 * time.Millisecond)
+	w.nodes[2].deaf = false
+	v = w.connect(2)
+	w.pass(10 * time.Millisecond)
+	v.assertMissed("")
+	v.assertKnows("y")
+}
+
+// TestSessionAtHome: the same for a node where the client was connected when it went elsewhere.
+func TestSessionAtHome(t *testing.T) {
+	w := newTown(t, 2)
+	half := w.connect(0)
+	w.pass(time.Second)
+	half.acknowledge()
+	w.nodes[0].deaf = true // it does not hear that the client has gone
+	v := w.connect(1)
+	w.pass(time.Second)
+	v.joins("y")
+	half.end()
+	w.pass(time.Second)
+	v.end()
+	w.pass(time.Second)
+	w.nodes[0].deaf = false
+	v = w.connect(0)
+	w.pass(time.Second)
+	v.assertKnows("y")
+}
+
+// TestSessionLost: questions, answers and sessions that are lost are sent again.
+func TestSessionLost(t *testing.T) {
+	for name, lose := range map[string]func(w *town, v *visit){
+		"question": func(w *town, _ *visit) { w.nodes[0].deaf = true },
+		"answer":   func(w *town, _ *visit) { w.nodes[0].mute = true },
+		"session": func(w *town, v *visit) {
+			w.pass(5 * time.Millisecond) // it is promised
+			w.nodes[0].mute = true
+			v.end()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, 2)
+			v := w.connect(0)
+			w.pass(time.Second)
+			v.joins("y")
+			w.nodes[0].Announce()
+			w.pass(time.Second)
+			if name != "session" {
+				v.end()
+			}
+			other := w.connect(1)
+			lose(w, v)
+			w.pass(30 * time.Millisecond)
+			w.nodes[0].deaf, w.nodes[0].mute = false, false
+			w.pass(time.Second)
+			other.assertKnows("y")
+			other.end()
+			other = w.connect(1)
+			w.pass(time.Second)
+			other.assertKnows("y")
+		})
+	}
+}
+
+// TestSessionLateQuestion: a question that comes late takes the session from a connection whose
+// client is there. What that acknowledges afterwards is not lost.
+func TestSessionLateQuestion(t *testing.T) {
+	for name, at := range map[string]int{"here": 0, "elsewhere": 1} {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, 2)
+			v := w.connect(0)
+			w.pass(time.Second)
+			v.acknowledge()
+			late := w.connect(at)
+			w.pass(10 * time.Millisecond)
+			v.at.Sessions().Lend(v.Session, v.topics)
+			w.pass(time.Second)
+			if late.wait() {
+				t.Error("the other connection waits")
+			}
+			late.end()
+			w.pass(10 * time.Millisecond)
+			v.joins("y")
+			w.say(0, "m0")
+			v.acknowledge()
+			w.say(0, "m1")
+			v.end()
+			w.pass(10 * time.Millisecond)
+			v = w.connect(1)
+			w.pass(10 * time.Millisecond)
+			v.assertMissed("m1")
+			v.assertKnows("y")
+			v.end()
+			w.pass(10 * time.Millisecond)
+			w.clock.advance(history.SessionAge + time.Second)
+			w.pass(10 * time.Second)
+			for _, h := range w.nodes {
+				if st := h.Sessions().Stats(); st.Kept != 0 || st.Connected != 0 {
+					t.Errorf("%+v", st)
+				}
+			}
+		})
+	}
+}
+
+// TestSessionOfAStranger: a node that has never heard a dead one learns from the others what its
+// clients had.
+func TestSessionOfAStranger(t *testing.T) {
+	w := crash(t)
+	w.nodes[1].Sessions().Down(1, false)
+	w.nodes[2].Sessions().Share(w.nodes[2]) // as if it had just started
+	w.nodes[2].Sessions().Up(2)
+	v := w.connect(2)
+	w.pass(time.Second)
+	v.assertMissed("m1 m2")
+}
+
+// TestSessionOfADeadNode: a session without a connection survives its node.
+func TestSessionOfADeadNode(t *testing.T) {
+	w := newTown(t, 2)
+	v := w.connect(0)
+	w.pass(time.Second)
+	v.acknowledge()
+	v.end()
+	w.say(1, "m0")
+	w.pass(30 * time.Second)
+	w.nodes[0].Announce()
+	w.pass(time.Second)
+	w.nodes[0].mute = true
+	v = w.connect(1)
+	w.pass(time.Second)
+	v.assertMissed("m0")
+}
