@@ -21,9 +21,12 @@ type archive struct {
 	store   *history.Store
 	kind    *histories.Kind
 	space   *history.Space
-	ready   bool // it has its rules, and readers may join
-	inside  bool // of a call that must not be interrupted
+	ready   bool          // it has its rules, and readers may join
+	inside  bool          // of a call that must not be interrupted
+	since   time.Duration // it was started
+	drains  bool          // it stops, and takes no visitors
 	readers []*reader
+	lines   []*line
 	last    map[topicLog]uint64 // the last message that clients were sent
 	erased  map[history.ID]bool // here
 }
@@ -53,7 +56,7 @@ func newArchive(t *town, h *Host, id cluster.LogID) *archive {
 
 // start gives the archive its node.
 func (a *archive) start(l *Life) {
-	a.life = l
+	a.life, a.since = l, a.town.Now()
 	a.kind.Start(l.Node)
 }
 
@@ -72,6 +75,7 @@ func (a *archive) open() {
 		a.town.fail("%v", err)
 	}
 	a.ready = true
+	a.beat()
 }
 
 // pause does something in the middle of a call of the history, as another goroutine may.
@@ -84,12 +88,9 @@ func (a *archive) pause() {
 	a.inside = false
 }
 
-// say records a message, of a reader or of nobody.
-func (a *archive) say(topic string, from *reader, size int) {
-	m := history.Message{Event: "said"}
-	if from != nil {
-		m.Sender = from.id
-	}
+// say records a message of a client, or of nobody: 0.
+func (a *archive) say(topic string, sender uint64, size int) {
+	m := history.Message{Event: "said", Sender: sender}
 	a.town.said++
 	m.Payload = append(strconv.AppendInt(nil, int64(a.town.said), 10), make([]byte, size)...)
 	a.space.Record(topic, &m, func(recorded bool) {
@@ -122,6 +123,9 @@ func (a *archive) deliver(topic string, m *history.Message) {
 			r.send(letter{id: m.ID()})
 		}
 	}
+	for _, l := range a.lines {
+		l.deliver(topic, m)
+	}
 }
 
 // passed returns the last messages of a topic that clients were sent.
@@ -149,6 +153,13 @@ func (a *archive) Lost(topics []string, why history.Reason) {
 	for _, r := range a.readers {
 		if !r.catchingUp && (topics == nil || slices.Contains(topics, r.topic)) {
 			r.send(letter{state: true, missing: why})
+		}
+	}
+	for _, l := range a.lines {
+		for _, r := range l.rooms {
+			if !r.catchingUp && (topics == nil || slices.Contains(topics, r.topic)) {
+				l.v.told(l, r.topic, why)
+			}
 		}
 	}
 }
@@ -282,6 +293,15 @@ func (c chronicle) addErasure(log history.LogID) history.ID {
 
 // of returns a message.
 func (c chronicle) of(id history.ID) *said { return &c[id.Log][id.Number-1] }
+
+// heads returns the number of the last message of each log.
+func (c chronicle) heads() map[history.LogID]uint64 {
+	heads := make(map[history.LogID]uint64, len(c))
+	for log, all := range c {
+		heads[log] = uint64(len(all))
+	}
+	return heads
+}
 
 // checkText checks that a message is what it was.
 func (c chronicle) checkText(topic string, m *history.Message) {

@@ -21,6 +21,9 @@ func (t *town) check() {
 		t.checkView(r, stats.Peers)
 		t.checkGhosts(r)
 		t.checkBounds(r, stats)
+		if r.archive != nil {
+			r.archive.checkSessions()
+		}
 		if r.archive != nil && t.memory > 0 && r.archive.store.Stats().Bytes > t.memory {
 			t.fail("the history of %s takes %d bytes, more than %d", r.host.Name, r.archive.store.Stats().Bytes, t.memory)
 		}

@@ -48,13 +48,15 @@ func (t *town) read(a *archive) {
 	case n < 10 && one.at == nil:
 		one.join(a)
 	case n < 20 && one.at != nil && !one.at.inside:
-		one.at.say(one.topic, one, 0)
+		one.at.say(one.topic, one.id, 0)
+	case n == 21 && a.inside:
+		a.hurry()
 	case n == 20 && !a.inside:
 		a.erase(topics[t.Rand.IntN(len(topics))])
 	default:
 		topic := topics[t.Rand.IntN(len(topics))]
 		for range 1 + t.Rand.IntN(5) {
-			a.say(topic, nil, t.length())
+			a.say(topic, 0, t.length())
 		}
 	}
 }

@@ -45,7 +45,7 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(1600)) // a town is small and short-lived
-	var next, restores, heard, delivered, erasures atomic.Int64
+	var next, restores, heard, delivered, erasures, kept, lost, again atomic.Int64
 	var states sync.Map // by reason: *atomic.Int64
 	var workers sync.WaitGroup
 	var failed atomic.Uint64
@@ -61,6 +61,9 @@ func TestSeeds(t *testing.T) {
 				heard.Add(int64(town.heard))
 				delivered.Add(int64(town.delivered))
 				erasures.Add(int64(town.erasures))
+				kept.Add(int64(town.kept))
+				lost.Add(int64(town.lostSessions))
+				again.Add(int64(town.again))
 				for reason, n := range town.states {
 					count, _ := states.LoadOrStore(reason, new(atomic.Int64))
 					count.(*atomic.Int64).Add(int64(n))
@@ -79,6 +82,7 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	t.Logf("%d seeds: %d messages heard, %d snapshots restored, %d messages read, %d times erased", *seeds, heard.Load(), restores.Load(), delivered.Load(), erasures.Load())
+	t.Logf("%d times a session was known, %d times it was not; %d messages came again", kept.Load(), lost.Load(), again.Load())
 	states.Range(func(reason, n any) bool {
 		t.Logf("%d times a reader was told %q", n.(*atomic.Int64).Load(), reason)
 		return true
@@ -122,6 +126,7 @@ func play(seed uint64, tracing bool) (t *town) {
 	}
 	if t.Rand.IntN(2) == 0 { // in all seeds it would take as long again
 		t.addReaders()
+		t.addVisitors()
 	}
 	for i := range 2 + t.Rand.IntN(6) {
 		h := t.AddHost(fmt.Sprintf("node%d", i))
@@ -147,6 +152,7 @@ func play(seed uint64, tracing bool) (t *town) {
 	t.Run(10*time.Second, t.failed) // restarts and pauses end
 	t.Run(15*time.Second, t.failed)
 	t.comeBack()
+	t.settleDown()
 	if !t.failed() {
 		t.checkConvergence()
 	}
@@ -197,9 +203,8 @@ func (t *town) trouble() {
 			t.After(t.upTo(10*time.Second), func() { t.start(a) })
 		}
 	case 11:
-		if r != nil && !r.life.Paused() {
-			t.end(a, a.Stop)
-			t.After(t.upTo(5*time.Second), func() { t.start(a) })
+		if r != nil && !r.life.Paused() && (r.archive == nil || !r.archive.drains) {
+			t.drain(a)
 		}
 	}
 }

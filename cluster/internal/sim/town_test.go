@@ -28,6 +28,10 @@ type town struct {
 	said      int
 	readers   []*reader
 	states    map[history.Reason]int // what readers were told
+	visitors  []*visitor
+	calm      bool // all visitors have acknowledged everything
+	// How often a session was known, and was not, and a message came again.
+	kept, lostSessions, again int
 
 	failure             string
 	restores, heard     int
@@ -93,6 +97,12 @@ func (t *town) soon(r *resident, f func()) {
 }
 
 func (t *town) end(h *Host, end func()) {
+	if a := t.running[h].archive; a != nil {
+		for _, l := range slices.Clone(a.lines) {
+			l.end()
+			t.After(t.upTo(3*time.Second), func() { l.v.lose(l) })
+		}
+	}
 	end()
 	for _, r := range t.readers {
 		if r.at != nil && r.at == t.running[h].archive {
