@@ -296,7 +296,6 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 			s.share.givesTo[key] = from
 			pending = append(pending, key[:]...)
 		case s.store.now().Sub(here.rest.ended) > SessionAge:
-		case s.store.now().Sub(here.rest.ended) > SessionAge:
 		default:
 			if here.rest.givenTo == 0 {
 				here.rest.givenTo = from
