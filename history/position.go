@@ -97,8 +97,8 @@ func (p *Position) includes(o Position) bool {
 const (
 	positionVersion = 1
 	// maxPosition bounds the text of a position that is parsed, in bytes: enough for
-	// 60 logs.
-	maxPosition = 1024
+	// 250 logs. Each start of a node makes a log, and it stays in positions for keepLog.
+	maxPosition = 4096
 )
 
 // String returns the position as text for clients: base64url of

@@ -37,3 +37,16 @@ func FuzzParsePosition(f *testing.F) {
 		}
 	})
 }
+
+// TestPositionOfManyLogs: a cluster whose nodes are started again and again has positions that
+// can be read.
+func TestPositionOfManyLogs(t *testing.T) {
+	p := Position{at: 1_900_000_000}
+	for i := range uint64(250) {
+		p.marks = append(p.marks, mark{LogID(i<<55 + 1), 1 << 20})
+	}
+	text := p.String()
+	if again, err := ParsePosition(text); err != nil || again.String() != text {
+		t.Errorf("a position of %d bytes is not read: %v", len(text), err)
+	}
+}
