@@ -59,7 +59,7 @@ func (e *Endpoint) moveOut() {
 	defer e.host.mu.Unlock()
 	delete(e.host.guests, e)
 	counted := e.ownStats()
-	counted.Sockets, counted.Channels, counted.Callbacks, counted.LongPoll.Sessions = 0, 0, 0, 0 // what is left of them ends
+	counted.Sockets, counted.TCP.Sockets, counted.Channels, counted.Callbacks, counted.LongPoll.Sessions = 0, 0, 0, 0, 0 // what is left of them ends
 	if e.host.departed == nil {
 		e.host.departed = new(Stats)
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// handshake is a client that connects by WebSocket. It implements
+// handshake is a client that connects by WebSocket or raw TCP. It implements
 // front.Handshake.
 type handshake struct {
-	conn    *websocketConn
+	conn    *connection
 	request Request
 	// What request points to.
 	url    url.URL
@@ -65,7 +65,11 @@ func (m *mount) NewHandshake(head *websocket.Request, from front.Client) front.H
 		Params: h.params, URL: &h.url, Header: head.Header, RemoteAddr: from.Addr, Transport: transportWebsocket,
 		Certificate: (*ClientCertificate)(from.Certificate),
 	}
-	h.conn = newWebsocketConn(m.endpoint, m)
+	if from.TCP {
+		h.request.Transport, h.conn = transportTCP, newTCPConn(m.endpoint, m)
+	} else {
+		h.conn = newWebsocketConn(m.endpoint, m)
+	}
 	return h
 }
 
@@ -90,7 +94,12 @@ func (h *handshake) Connect(ctx context.Context, token *string) *admission.Refus
 
 // Open implements front.Handshake.
 func (h *handshake) Open(c *netloop.Conn, accept websocket.Accept, t *admission.Ticket) {
-	h.conn.open(c, accept, t)
+	switch conn := h.conn.socket.transport.(type) {
+	case *websocketConn:
+		conn.openWebsocket(c, accept, t)
+	case *tcpConn:
+		conn.openTCP(c, t)
+	}
 }
 
 // Release frees h for the next client, unless Connect may have kept something

@@ -17,12 +17,12 @@ func (e *Endpoint) Topics() iter.Seq2[string, int] { return e.pubsub.Topics() }
 
 // SocketInfo describes a connected client, for tools.
 type SocketInfo struct {
-	Socket     string   `json:"socket"`                                              // names this socket and no other: Target.Socket
-	ID         string   `json:"id,omitempty"`                                        // the id by which it can be disconnected
-	User       string   `json:"user,omitempty"`                                      // whose it is, if its guard knows
-	Transport  string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll"` // websocket or longpoll
-	Topics     []string `json:"topics"`                                              // topics that it has joined
-	Subscribed []string `json:"subscribed,omitempty"`                                // topics that the server has subscribed it to
+	Socket     string   `json:"socket"`                                                       // names this socket and no other: Target.Socket
+	ID         string   `json:"id,omitempty"`                                                 // the id by which it can be disconnected
+	User       string   `json:"user,omitempty"`                                               // whose it is, if its guard knows
+	Transport  string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll,enum=tcp"` // websocket, longpoll or tcp
+	Topics     []string `json:"topics"`                                                       // topics that it has joined
+	Subscribed []string `json:"subscribed,omitempty"`                                         // topics that the server has subscribed it to
 	// Certificate is that with which the client has identified itself; nil: it has none.
 	Certificate *ClientCertificate `json:"certificate,omitempty"`
 }

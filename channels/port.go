@@ -50,6 +50,29 @@ func (e *Endpoint) Serve(l net.Listener) (net.Addr, error) {
 	return at, servingError(err)
 }
 
+// ListenTCP starts serving raw TCP on an address, beside the ports of Listen and Serve,
+// and returns the address it listens on. Devices and programs without a WebSocket stack
+// connect to it: docs/tcp.md specifies what they send. They join the same channels, at
+// the paths of [Endpoint.Socket]; their Request and Socket have the transport "tcp".
+// With Options.TLS it serves TLS too.
+func (e *Endpoint) ListenTCP(addr string) (net.Addr, error) {
+	if e.host != nil {
+		return nil, errGuestListens
+	}
+	at, err := e.front.ListenTCP(addr)
+	return at, servingError(err)
+}
+
+// ServeTCP is ListenTCP for a listener, which belongs to the endpoint from then on.
+func (e *Endpoint) ServeTCP(l net.Listener) (net.Addr, error) {
+	if e.host != nil {
+		l.Close() // it belongs to the endpoint
+		return nil, errGuestListens
+	}
+	at, err := e.front.ServeTCP(l)
+	return at, servingError(err)
+}
+
 // errNotServing is returned by Listen and Serve once Shutdown was called.
 var errNotServing = errors.New("channels: the endpoint has been shut down and cannot serve again: make another with NewEndpoint")
 

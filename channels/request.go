@@ -9,7 +9,7 @@ import (
 // Request is a client's request to connect. It is valid until Connect returns.
 type Request struct {
 	// Params are the parameters in the URL's query. Of two with the same name the
-	// last counts.
+	// last counts. Over raw TCP the parts of a request come in the first message.
 	Params Params
 	// URL has the path and the query and, as in Phoenix, the scheme and host of the
 	// request.
@@ -20,7 +20,7 @@ type Request struct {
 	// RemoteAddr is the client's address: the peer of the connection, or what one of
 	// Options.TrustedProxies says. Its port is 0 if the proxy does not say it.
 	RemoteAddr netip.AddrPort
-	// Transport is "websocket" or "longpoll".
+	// Transport is "websocket", "longpoll" or "tcp".
 	Transport string
 	// Certificate is that with which the client has identified itself, if Options.TLS asks
 	// for one and verifies it (tls.VerifyClientCertIfGiven or

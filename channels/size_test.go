@@ -12,3 +12,10 @@ func TestConnectionIsSmall(t *testing.T) {
 		t.Errorf("a websocketConn has %d bytes", size)
 	}
 }
+
+// The same for raw TCP.
+func TestTCPConnectionIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(tcpConn{}); size > 144 {
+		t.Errorf("a tcpConn has %d bytes", size)
+	}
+}

@@ -79,7 +79,7 @@ type transport interface {
 	// probe has Socket.answered called with p when everything that was sent before has
 	// reached the client, or Socket.confirmed if its program has received it.
 	probe(p probe)
-	// name returns "websocket" or "longpoll".
+	// name returns "websocket", "longpoll" or "tcp".
 	name() string
 }
 
@@ -139,7 +139,7 @@ func (s *Socket) Client() string {
 // Endpoint returns the endpoint that the socket is connected to.
 func (s *Socket) Endpoint() *Endpoint { return s.endpoint }
 
-// Transport returns "websocket" or "longpoll".
+// Transport returns "websocket", "longpoll" or "tcp".
 func (s *Socket) Transport() string { return s.transport.name() }
 
 func (s *Socket) mustConnect(what string) {
@@ -158,7 +158,7 @@ func (s *Socket) open() {
 	}
 	l.directory.add(s)
 	s.connectSession()
-	s.endpoint.counters.sockets.Add(1)
+	s.endpoint.counters.addSockets(s.key.Framing, 1)
 	s.endpoint.counters.opened.Add(1)
 	s.observeConnect()
 	if g := s.Guard(); g != nil {
@@ -236,7 +236,7 @@ func (s *Socket) shutdown(why error) {
 	}
 	defer s.callHook("Closed", s.mount.options.Closed)
 	defer s.observeDisconnect(why)
-	defer s.endpoint.counters.sockets.Add(-1)
+	defer s.endpoint.counters.addSockets(s.key.Framing, -1)
 	all := s.channels.all()
 	s.channels = channelTable{}
 	callback.Each(all, func(c *Context) { c.kill(ErrClosed) })

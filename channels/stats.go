@@ -5,6 +5,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/frames"
 	"github.com/mycelium-rt/mycelium/internal/hooks"
 )
 
@@ -36,6 +37,7 @@ type Stats struct {
 
 	Handshakes HandshakeStats
 	LongPoll   LongPollStats
+	TCP        TCPStats
 	History    HistoryStats
 	// Network has the counters of the event loops. Guests share those of their
 	// host and have none.
@@ -91,6 +93,11 @@ type LongPollStats struct {
 	Binary   int64 // frames of bytes left out: an answer to a poll is text
 }
 
+// TCPStats counts the sockets of raw TCP, which are counted in Stats.Sockets too.
+type TCPStats struct {
+	Sockets int64 // connected now
+}
+
 // HistoryStats counts what clients that joined were sent of [Options].History.
 type HistoryStats struct {
 	Replays  int64 // joins that asked for recorded messages, or whose rule has OnJoin
@@ -126,9 +133,17 @@ func (r *replayCounters) stats() HistoryStats {
 
 type counters struct {
 	replay                                                       replayCounters
-	sockets, channels                                            atomic.Int64
+	sockets, tcpSockets, channels                                atomic.Int64
 	messagesIn, rateLimited, mailboxFull, crashes                atomic.Int64
 	opened, mailboxHigh, heldUp, keptTooMuch, overloaded, putOff atomic.Int64
+}
+
+// addSockets counts n more sockets of a transport, or fewer if n is negative.
+func (c *counters) addSockets(f frames.Framing, n int64) {
+	c.sockets.Add(n)
+	if f == frames.TCP {
+		c.tcpSockets.Add(n)
+	}
 }
 
 func handshakeStats(r *admission.Refusals) HandshakeStats {
@@ -204,6 +219,7 @@ func (s *Stats) Add(g Stats) {
 	s.LongPoll.Slow += g.LongPoll.Slow
 	s.LongPoll.Dropped += g.LongPoll.Dropped
 	s.LongPoll.Binary += g.LongPoll.Binary
+	s.TCP.Sockets += g.TCP.Sockets
 	s.History.Replays += g.History.Replays
 	s.History.Messages += g.History.Messages
 	s.History.Expired += g.History.Expired
@@ -220,7 +236,7 @@ func (e *Endpoint) ownStats() Stats {
 		Sockets: c.sockets.Load(), Channels: c.channels.Load(),
 		MessagesIn: c.messagesIn.Load(), Refused: e.gate.Refusals.Limit.Load(), RateLimited: c.rateLimited.Load(), HeldUp: c.heldUp.Load(), KeptTooMuch: c.keptTooMuch.Load(), PutOff: c.putOff.Load(), Overloaded: c.overloaded.Load(),
 		MailboxFull: c.mailboxFull.Load(), Crashes: c.crashes.Load(),
-		Handshakes: handshakeStats(&e.gate.Refusals), LongPoll: e.sessions.stats(), History: c.replay.stats(),
+		Handshakes: handshakeStats(&e.gate.Refusals), LongPoll: e.sessions.stats(), TCP: TCPStats{Sockets: c.tcpSockets.Load()}, History: c.replay.stats(),
 	}
 	for i := range e.perLoop {
 		t := &e.perLoop[i].traffic

@@ -285,6 +285,9 @@ func (c *checker) checkMachine() {
 	if err := checkListen(c.cfg.Listen); err != nil {
 		c.add("%s: %q %v", c.cfg.Name("listen"), c.cfg.Listen, err)
 	}
+	if err := checkListen(c.cfg.TCPListen); err != nil {
+		c.add("%s: %q %v", c.cfg.Name("tcp_listen"), c.cfg.TCPListen, err)
+	}
 	if err := checkListen(c.cfg.Cluster.Listen); err != nil {
 		c.add("%s: %q %v", c.cfg.Name("cluster.listen"), c.cfg.Cluster.Listen, err)
 	}

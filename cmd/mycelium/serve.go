@@ -127,6 +127,9 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 		addr, err = d.endpoint.Listen(d.cfg.Listen)
 		err = inUse(err, "listen")
 	}
+	if err == nil {
+		err = d.listenForTCP()
+	}
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
@@ -155,6 +158,19 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 			return errors.Join(err, d.drain())
 		}
 	}
+}
+
+// listenForTCP serves raw TCP if the configuration has an address for it.
+func (d *daemon) listenForTCP() error {
+	if d.cfg.TCPListen == "" {
+		return nil
+	}
+	addr, err := d.endpoint.ListenTCP(d.cfg.TCPListen)
+	if err != nil {
+		return inUse(err, "tcp_listen")
+	}
+	d.log.Info().Stringer("addr", addr).Msg("listening for raw TCP")
+	return nil
 }
 
 // inUse adds advice to an error if another process listens on the address of an

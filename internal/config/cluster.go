@@ -138,8 +138,8 @@ func (l *loader) checkForwarding(c *Config) {
 
 // checkPorts reports an option whose address is that of another port of the server.
 func (l *loader) checkPorts(c *Config, key, address string) {
-	for _, other := range []struct{ key, address string }{{"listen", c.Listen}, {"metrics.listen", c.Metrics.Listen}} {
-		if !l.bad[other.key] && samePort(address, other.address) {
+	for _, other := range []struct{ key, address string }{{"listen", c.Listen}, {"tcp_listen", c.TCPListen}, {"metrics.listen", c.Metrics.Listen}} {
+		if other.key != key && !l.bad[other.key] && samePort(address, other.address) {
 			l.problem("%s is %s, and %s is %s; each takes a port of its own", c.Name(key), address, other.key, other.address)
 		}
 	}

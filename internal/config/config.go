@@ -48,6 +48,8 @@ type Config struct {
 
 	// Listen is the TCP address of the one port, as net.Listen takes it.
 	Listen string
+	// TCPListen is the TCP address of the port for raw TCP; empty: there is none.
+	TCPListen string
 	// Path is where the socket is mounted: "/socket" serves /socket/websocket.
 	// It begins with a slash and does not end with one.
 	Path string

@@ -135,6 +135,7 @@ func (l *loader) checkTogether(c *Config) {
 	}
 	l.checkAuth(c)
 	l.checkCluster(c)
+	l.checkPorts(c, "tcp_listen", c.TCPListen)
 	if c.Metrics.Listen != "" && c.Metrics.Listen == c.Listen && !strings.HasSuffix(c.Listen, ":0") && !l.bad["listen"] && !l.bad["metrics.listen"] {
 		l.problem("%s is %s, as is listen; it takes an address of its own, or none for /metrics on the main port", c.Name("metrics.listen"), c.Listen)
 	}

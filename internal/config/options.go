@@ -53,6 +53,13 @@ var options = []*option{
 		also: []string{"port", "address", "addr", "bind", "host", "http"},
 	},
 	{
+		key: "tcp_listen", kind: text("ADDRESS", "[HOST]:PORT", checkOptionalAddress),
+		def: "", example: ":4001",
+		help: "The address of a port for raw TCP, for devices and programs without a WebSocket stack: messages with a length before them, in the clear and, " +
+			"with tls.cert, over TLS. See the guide to raw TCP. Empty: there is none.",
+		also: []string{"tcp", "tcp-port", "tcp-address", "raw", "raw-tcp", "socket-port"},
+	},
+	{
 		key: "path", kind: text("PATH", "a path that begins with / and does not end with it", checkPath),
 		def: "/socket", example: "/socket",
 		help: "Where the socket is mounted. Clients connect to the address with this path: new Socket(\"ws://host:4000/socket\").",

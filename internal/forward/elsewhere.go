@@ -42,6 +42,10 @@ func (e *Elsewhere) Name() string { return e.name }
 // a client, with the claim, and whatever followed it.
 func (e *Elsewhere) First(request []byte, c Claim) []byte { return e.node.insertClaim(request, c) }
 
+// Sign returns the value of [Field] for a client whose request has another form than a
+// head.
+func (e *Elsewhere) Sign(c Claim) string { return e.node.sign(c) }
+
 // Open connects to the node for a client. The connection is counted until
 // [Elsewhere.Closed].
 func (e *Elsewhere) Open(ctx context.Context) (net.Conn, error) {

@@ -14,6 +14,7 @@ type Framing uint8
 const (
 	WebSocket Framing = iota // with a WebSocket header before the message
 	LongPoll                 // the message as a JSON string
+	TCP                      // with a length and a type before the message
 )
 
 // framings are all framings by their numbers. A new one is a line here and a
@@ -21,6 +22,7 @@ const (
 var framings = []framing{
 	WebSocket: newFraming(webSocket{}),
 	LongPoll:  newFraming(longPoll{}),
+	TCP:       newFraming(tcp{}),
 }
 
 // ErrTextOnly is the error for a binary message where the framing carries text alone.

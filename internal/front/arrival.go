@@ -22,6 +22,7 @@ type arrival struct {
 	ticket  *admission.Ticket
 	node    *forward.Node // it comes from another node; nil: from a client
 	wrapped bool          // its bytes came in TLS that this front speaks
+	tcp     bool          // it speaks raw TCP: it came to a listener of that, or another node says so
 	secure  bool          // the client has TLS, here or at the other node
 	counted bool          // the connection below TLS has the ticket, or another node has not said yet whose it is
 	waiting bool          // for an Attempt, or for a connection to another node
@@ -89,6 +90,10 @@ func (a *arrival) HandleData(c *netloop.Conn, data []byte) {
 		a.handleTLS(c, data)
 		return
 	}
+	if a.tcp || data[0] == 0 { // no HTTP method begins with a zero byte, and every connect does
+		a.handlePacket(c, data)
+		return
+	}
 	end := websocket.HeadEnd(data, a.seen)
 	switch {
 	case end > 0 && end <= o.HeaderBytes:
@@ -151,7 +156,7 @@ func (a *arrival) handleHead(c *netloop.Conn, data []byte, end int) {
 		releaseHead(head, true)
 		a.handToHTTP(c, data)
 	default:
-		a.handleHandshake(c, place.Mount, head, data[end:])
+		a.handleHandshake(c, place.Mount, request{head: head}, data[end:])
 	}
 }
 
@@ -166,21 +171,22 @@ func (a *arrival) identify(c *netloop.Conn, head *websocket.Request) *admission.
 		return nil
 	}
 	if a.peer.IsValid() {
-		return a.front.refuseClearText(head, a.peer)
+		return a.front.refuseClearText(head, a.peer, a.tcp)
 	}
 	return nil
 }
 
-// handleHandshake has the handshake admitted, here or by an Attempt. early came
-// behind the head.
-func (a *arrival) handleHandshake(c *netloop.Conn, m Mount, head *websocket.Request, early []byte) {
+// handleHandshake has the handshake r, of which the head is known, admitted, here or by
+// an Attempt. early came behind it.
+func (a *arrival) handleHandshake(c *netloop.Conn, m Mount, r request, early []byte) {
 	terms := m.Terms()
 	if ref := terms.Gate.Busy(time.Now()); ref != nil {
 		a.refuse(c, ref)
 		return
 	}
-	client := a.front.options.Gate.Client(a.peer, head.Header["X-Forwarded-For"])
-	r := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, Client{client, a.secure, a.certificate})}
+	client := a.front.options.Gate.Client(a.peer, r.head.Header["X-Forwarded-For"])
+	r.terms, r.client = terms, client.Addr()
+	r.handshake = m.NewHandshake(r.head, Client{Addr: client, Secure: a.secure, Certificate: a.certificate, TCP: a.tcp})
 	if terms.MayBlock {
 		a.attempt(c, m, r, early)
 		return
@@ -214,11 +220,16 @@ func (a *arrival) finish(c *netloop.Conn, r request, accept websocket.Accept, re
 
 // refuse answers a request that is not served, and ends the connection. Nothing
 // that follows on it is read.
-func (a *arrival) refuse(c *netloop.Conn, r *admission.Refusal) { sendRefusal(c, r) }
+func (a *arrival) refuse(c *netloop.Conn, r *admission.Refusal) { sendRefusal(c, r, a.tcp) }
 
-func sendRefusal(c *netloop.Conn, r *admission.Refusal) {
+// sendRefusal answers a client, in a packet if it speaks raw TCP, and ends the connection.
+func sendRefusal(c *netloop.Conn, r *admission.Refusal, tcp bool) {
 	frame := netloop.NewFrame(0)
-	frame.SetBytes(r.Bytes())
+	if tcp {
+		frame.SetBytes(appendRefused(frame.Bytes(), r))
+	} else {
+		frame.SetBytes(r.Bytes())
+	}
 	c.Send(frame)
 	c.CloseAfterFlush(errRefusedConnection, RefusalGrace)
 }

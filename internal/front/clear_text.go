@@ -23,21 +23,27 @@ const (
 )
 
 // clearTextBody is what a client without TLS is told.
-const clearTextBody = "this port is served over TLS only: use https:// or wss://\n"
+const (
+	clearTextBody = "this port is served over TLS only: use https:// or wss://\n"
+	clearTCPBody  = "this port is served over TLS only"
+)
 
 // refuseClearText applies Options.ClearText to the first request of a connection
 // without TLS. Its answer ends the connection, so later requests need no check.
-func (f *Front) refuseClearText(r *websocket.Request, peer netip.AddrPort) *admission.Refusal {
+func (f *Front) refuseClearText(r *websocket.Request, peer netip.AddrPort, tcp bool) *admission.Refusal {
 	o := &f.options
 	if o.TLS == nil || o.ClearText == ClearTextAllow {
 		return nil
 	}
-	if o.ClearText == ClearTextRedirect && f.redirects(r) {
+	if o.ClearText == ClearTextRedirect && !tcp && f.redirects(r) {
 		location := "https://" + r.Host + pathAndQuery(r.Target)
 		return &admission.Refusal{Status: http.StatusPermanentRedirect, Header: http.Header{"Location": {location}}}
 	}
 	o.Gate.Refusals.Malformed.Add(1)
 	o.Log.Debug("request without TLS refused").Str("path", r.Path).Addr("address", peer).Write()
+	if tcp {
+		return admission.TextRefusal(http.StatusForbidden, clearTCPBody)
+	}
 	ref := admission.TextRefusal(http.StatusForbidden, clearTextBody)
 	if r.Method == http.MethodHead {
 		ref.Body = ""

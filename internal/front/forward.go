@@ -15,8 +15,18 @@ import (
 var errForwardedTwice = errors.New("channels: another node has forwarded a request that this node does not serve")
 
 // forward has another node serve a client; request begins with the head of its
-// handshake. What the client sends before that node is connected waits in a.buf.
+// handshake.
 func (a *arrival) forward(c *netloop.Conn, to *forward.Elsewhere, head *websocket.Request, request []byte) {
+	a.splice(c, to, head, to.First(request, a.claim()))
+}
+
+func (a *arrival) claim() forward.Claim {
+	return forward.Claim{Peer: a.peer, Secure: a.secure, Certificate: a.certificate}
+}
+
+// splice connects a client with the node that serves it, which is sent first. What the
+// client sends before that node is connected waits in a.buf.
+func (a *arrival) splice(c *netloop.Conn, to *forward.Elsewhere, head *websocket.Request, first []byte) {
 	defer releaseHead(head, true)
 	o := &a.front.options
 	if a.node != nil {
@@ -33,7 +43,6 @@ func (a *arrival) forward(c *netloop.Conn, to *forward.Elsewhere, head *websocke
 		}
 	}
 	if ref == nil {
-		first := to.First(request, forward.Claim{Peer: a.peer, Secure: a.secure, Certificate: a.certificate})
 		ref = a.front.splices.begin(a, c, to, first)
 	}
 	if ref != nil {

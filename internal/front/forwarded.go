@@ -45,7 +45,7 @@ func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
 		return admission.Forbidden
 	}
 	a.peer, a.secure, a.certificate = claim.Peer, claim.Secure, claim.Certificate
-	if !head.WantsUpgrade() {
+	if !a.tcp && !head.WantsUpgrade() {
 		return nil // it is one of many requests
 	}
 	a.node.Received(true)

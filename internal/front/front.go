@@ -53,6 +53,7 @@ type Client struct {
 	Addr        netip.AddrPort
 	Secure      bool                 // it has TLS, here or at the node that has forwarded it
 	Certificate *forward.Certificate // nil: it has none, or none that was verified
+	TCP         bool                 // it speaks raw TCP, see package packet
 }
 
 // Mount is a socket at a path. Its methods are safe from any goroutine.
@@ -96,6 +97,7 @@ type Handshake interface {
 type Front struct {
 	options Options
 	tls     *tls.Config // of all connections, which share its session tickets; nil: no TLS
+	tcpTLS  *tls.Config // the same for raw TCP
 	http    *httpServer
 	http2   *http2Server // nil: no TLS
 	splices *splices
@@ -110,7 +112,7 @@ type Front struct {
 func New(o Options) *Front {
 	f := &Front{options: o}
 	if o.TLS != nil {
-		f.tls = served(o.TLS)
+		f.tls, f.tcpTLS = served(o.TLS, http2, http1), served(o.TLS, tcpProtocol)
 		f.http2 = newHTTP2Server(f)
 	}
 	f.http = newHTTPServer(f)
@@ -131,6 +133,21 @@ func (f *Front) Serve(l net.Listener) (net.Addr, error) {
 
 func (f *Front) newArrival(peer netip.AddrPort) netloop.Handler {
 	return &arrival{front: f, peer: peer}
+}
+
+// ListenTCP serves raw TCP on an address. Its errors are those of Listen.
+func (f *Front) ListenTCP(addr string) (net.Addr, error) {
+	return f.keepListener(f.options.Loops.Listen(addr, f.newTCPArrival))
+}
+
+// ServeTCP serves raw TCP on a listener, which belongs to the front from now on. Its
+// errors are those of Serve.
+func (f *Front) ServeTCP(l net.Listener) (net.Addr, error) {
+	return f.keepListener(f.options.Loops.Serve(l, f.newTCPArrival))
+}
+
+func (f *Front) newTCPArrival(peer netip.AddrPort) netloop.Handler {
+	return &arrival{front: f, peer: peer, tcp: true}
 }
 
 func (f *Front) keepListener(l *netloop.Listener, err error) (net.Addr, error) {

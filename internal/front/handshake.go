@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/packet"
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
@@ -14,6 +15,7 @@ import (
 type request struct {
 	terms     Terms
 	head      *websocket.Request
+	connect   *packet.Request // of a client over raw TCP, from which head was made; nil: it speaks HTTP
 	client    netip.Addr
 	handshake Handshake
 }
@@ -31,23 +33,35 @@ func (r *request) admit(ctx context.Context) (accept websocket.Accept, _ *admiss
 	if ref := r.handshake.CheckOrigin(); ref != nil {
 		return accept, ref
 	}
-	protocol, token, ref := r.terms.Subprotocols.Negotiate(head.Protocols(), head.Header)
-	if ref != nil {
-		refused.Protocol.Add(1)
-		return accept, ref
+	token := r.token()
+	if r.connect == nil {
+		var ref *admission.Refusal
+		if accept.Protocol, token, ref = r.terms.Subprotocols.Negotiate(head.Protocols(), head.Header); ref != nil {
+			refused.Protocol.Add(1)
+			return accept, ref
+		}
 	}
-	if ref := r.handshake.Connect(ctx, token); ref != nil {
+	if ref := r.handshake.Connect(ctx, token); ref != nil || r.connect != nil {
 		return accept, ref
 	}
 	if err := head.CheckUpgrade(); err != nil {
 		refused.Malformed.Add(1)
 		return accept, admission.Malformed(err)
 	}
-	accept.Key, accept.Protocol = head.Key(), protocol
+	accept.Key = head.Key()
 	if r.terms.Compress {
 		accept.Deflate = head.NegotiateDeflate()
 	}
 	return accept, nil
+}
+
+// token returns the token in a connect if the socket takes one, as it would in the place
+// of a subprotocol; nil if the client speaks HTTP.
+func (r *request) token() *string {
+	if r.connect == nil || !r.terms.Subprotocols.AuthToken {
+		return nil
+	}
+	return r.connect.Token
 }
 
 // release ends the handshake and gives its memory to the next.

@@ -40,6 +40,7 @@ type splice struct {
 	client   clientEnd
 	node     nodeEnd
 	answered bool // the node has sent something
+	tcp      bool // the client speaks raw TCP
 }
 
 // clientEnd and nodeEnd are the handlers of the two connections.
@@ -136,7 +137,7 @@ func (n *nodeEnd) HandleClose(_ *netloop.Conn, reason error) {
 	case !taken || !client.IsOpen():
 	case !n.answered:
 		n.splices.reportFailure(n.to, reason)
-		sendRefusal(client, admission.Unavailable("1"))
+		sendRefusal(client, admission.Unavailable("1"), n.tcp)
 	default:
 		client.CloseAfterFlush(errOtherEnded, spliceGrace)
 	}
@@ -154,7 +155,7 @@ func (s *splice) dial() {
 	s.loop.Post(netloop.TaskFunc(func() {
 		s.splices.reportFailure(s.to, err)
 		if s.client.conn.IsOpen() {
-			sendRefusal(s.client.conn, admission.Unavailable("1"))
+			sendRefusal(s.client.conn, admission.Unavailable("1"), s.tcp)
 		}
 	}))
 }

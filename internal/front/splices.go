@@ -55,7 +55,7 @@ func (s *splices) begin(a *arrival, c *netloop.Conn, to *forward.Elsewhere, firs
 	if s.tenant == nil {
 		s.tenant = s.loops.NewTenant()
 	}
-	one := &splice{splices: s, tenant: s.tenant, loop: c.Loop(), arrival: a, to: to, first: first}
+	one := &splice{splices: s, tenant: s.tenant, loop: c.Loop(), arrival: a, to: to, first: first, tcp: a.tcp}
 	one.client, one.node = clientEnd{one, c}, nodeEnd{splice: one}
 	s.work.Go(func() {
 		defer func() { <-s.dialing }()

@@ -13,11 +13,11 @@ import (
 // name (RFC 8737). The certificate is the answer.
 const acmeTLS = "acme-tls/1"
 
-// served returns a configuration as the front serves it: with its protocols, and without
-// clients that cannot be forwarded.
-func served(c *tls.Config) *tls.Config {
+// served returns a configuration as the front serves it: with the protocols of a port, and
+// without clients that cannot be forwarded.
+func served(c *tls.Config, protocols ...string) *tls.Config {
 	own := c.Clone()
-	own.NextProtos = []string{http2, http1}
+	own.NextProtos = slices.Clone(protocols)
 	if slices.Contains(c.NextProtos, acmeTLS) {
 		own.NextProtos = append(own.NextProtos, acmeTLS)
 	}
@@ -31,7 +31,7 @@ func served(c *tls.Config) *tls.Config {
 		own.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			chosen, err := choose(hello)
 			if chosen != nil {
-				chosen = served(chosen)
+				chosen = served(chosen, protocols...)
 			}
 			return chosen, err
 		}
@@ -54,7 +54,7 @@ func (a *arrival) handleTLS(c *netloop.Conn, data []byte) {
 	if o.TLS == nil {
 		o.Gate.Refusals.Malformed.Add(1)
 		o.Log.Warn("TLS client refused: this port has no TLS").Addr("address", a.peer).Write()
-		a.refuse(c, admission.TextRefusal(http.StatusBadRequest, plainBody))
+		sendRefusal(c, admission.TextRefusal(http.StatusBadRequest, plainBody), false)
 		return
 	}
 	conn, err := c.Detach()
@@ -65,8 +65,11 @@ func (a *arrival) handleTLS(c *netloop.Conn, data []byte) {
 	}
 	// The wire has the ticket, and is closed if the handshake fails.
 	wire := netloop.NewWire(conn, append([]byte(nil), data...), a.ticket.Leave)
-	secured := &arrival{front: a.front, peer: a.peer, counted: true, wrapped: true}
-	if err := o.Loops.Adopt(tls.Server(wire, a.front.tls), nil, secured); err != nil {
+	secured, config := &arrival{front: a.front, peer: a.peer, counted: true, wrapped: true, tcp: a.tcp}, a.front.tls
+	if a.tcp {
+		config = a.front.tcpTLS
+	}
+	if err := o.Loops.Adopt(tls.Server(wire, config), nil, secured); err != nil {
 		o.Log.Debug("connection lost before its TLS handshake").Err(err).Write()
 	}
 }

@@ -48,7 +48,7 @@ func (f *Front) Upgrade(w http.ResponseWriter, r *http.Request, m Mount) {
 	client := terms.Gate.Client(Peer(r), r.Header["X-Forwarded-For"])
 	ctx, cancel := context.WithTimeout(r.Context(), terms.HandshakeTimeout)
 	defer cancel()
-	q := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, Client{client, r.TLS != nil, CertificateOf(r)})}
+	q := request{terms: terms, head: head, client: client.Addr(), handshake: m.NewHandshake(head, Client{Addr: client, Secure: r.TLS != nil, Certificate: CertificateOf(r)})}
 	u := &upgraded{request: q}
 	var ref *admission.Refusal
 	if u.accept, ref = q.admit(ctx); ref == nil {

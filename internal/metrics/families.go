@@ -120,9 +120,10 @@ var families = []family{
 		"mycelium_sockets", "Sockets connected now.", gauge, []string{"type", "transport"},
 		func(s *snapshot, emit emit) {
 			for _, t := range s.types {
-				polls := t.Stats.LongPoll.Sessions
-				emit(max(0, t.Stats.Sockets-polls), t.Name, "websocket") // the two counters are not read at one instant
+				polls, tcp := t.Stats.LongPoll.Sessions, t.Stats.TCP.Sockets
+				emit(max(0, t.Stats.Sockets-polls-tcp), t.Name, "websocket") // the counters are not read at one instant
 				emit(polls, t.Name, "longpoll")
+				emit(tcp, t.Name, "tcp")
 			}
 		},
 	},

@@ -94,8 +94,8 @@ func TestEveryCounterIsShown(t *testing.T) {
 	s.types[0].Stats.Network = channels.Stats{}.Network
 	s.dropped = n + 1
 	names[s.dropped] = "LogDropped"
-	polls := &s.types[0].Stats.LongPoll.Sessions
-	s.types[0].Stats.Sockets += *polls // of which the WebSockets are what was filled in
+	stats := &s.types[0].Stats
+	stats.Sockets += stats.LongPoll.Sessions + stats.TCP.Sockets // of which the WebSockets are what was filled in
 	gathered, err := newRegistry(s, "1.2.3").Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func TestRegistry(t *testing.T) {
 func TestValues(t *testing.T) {
 	s := &source{types: []Type{{
 		Name: "relay", Instances: map[string]int{"running": 2, "failed": 1},
-		Stats:    channels.Stats{Sockets: 10, LongPoll: channels.LongPollStats{Sessions: 3}},
+		Stats:    channels.Stats{Sockets: 11, LongPoll: channels.LongPollStats{Sessions: 3}, TCP: channels.TCPStats{Sockets: 1}},
 		Presence: presence.Stats{Topics: 4, Keys: 5},
 	}}}
 	want := `
@@ -193,6 +193,7 @@ mycelium_ready 1
 # HELP mycelium_sockets Sockets connected now.
 # TYPE mycelium_sockets gauge
 mycelium_sockets{transport="longpoll",type="relay"} 3
+mycelium_sockets{transport="tcp",type="relay"} 1
 mycelium_sockets{transport="websocket",type="relay"} 7
 `
 	names := []string{"mycelium_instances", "mycelium_presence_keys", "mycelium_ready", "mycelium_sockets"}

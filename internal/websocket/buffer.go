@@ -25,26 +25,33 @@ var liveBuffers atomic.Int64
 // for unfinished frames and messages. Tests use it to find leaks.
 func LiveBuffers() int64 { return liveBuffers.Load() }
 
-// buffer collects bytes that cannot be handled in the slice they came in.
-type buffer struct {
+// Buffer collects bytes that cannot be handled in the slice they came in. It comes
+// from a pool, which package packet uses too.
+type Buffer struct {
 	b []byte
 }
 
-// newBuffer returns an empty buffer with room for size bytes.
-func newBuffer(size int) *buffer {
+// NewBuffer returns an empty buffer with room for size bytes.
+func NewBuffer(size int) *Buffer {
 	liveBuffers.Add(1)
 	if size > maxPooledBuffer {
-		return &buffer{b: make([]byte, 0, size)}
+		return &Buffer{b: make([]byte, 0, size)}
 	}
 	class := bufferClass(size)
-	if buf, ok := bufferPools[class].Get().(*buffer); ok {
+	if buf, ok := bufferPools[class].Get().(*Buffer); ok {
 		return buf
 	}
-	return &buffer{b: make([]byte, 0, minBuffer<<class)}
+	return &Buffer{b: make([]byte, 0, minBuffer<<class)}
 }
 
-// release returns the buffer to its pool; nil is allowed.
-func (buf *buffer) release() {
+// Bytes returns the bytes that were appended, until Release.
+func (buf *Buffer) Bytes() []byte { return buf.b }
+
+// Append adds a copy of p, for which there is room: see Grown.
+func (buf *Buffer) Append(p []byte) { buf.b = append(buf.b, p...) }
+
+// Release returns the buffer to its pool; nil is allowed.
+func (buf *Buffer) Release() {
 	if buf == nil {
 		return
 	}
@@ -56,16 +63,16 @@ func (buf *buffer) release() {
 	bufferPools[bufferClass(cap(buf.b))].Put(buf)
 }
 
-// grown returns a buffer with the same bytes and room for at least size bytes
+// Grown returns a buffer with the same bytes and room for at least size bytes
 // in all: buf itself if it has the room. At most limit bytes will ever be
 // needed. Sizes double, so that copying costs no more than the bytes did.
-func (buf *buffer) grown(size, limit int) *buffer {
+func (buf *Buffer) Grown(size, limit int) *Buffer {
 	if size <= cap(buf.b) {
 		return buf
 	}
-	bigger := newBuffer(max(size, min(2*cap(buf.b), limit)))
+	bigger := NewBuffer(max(size, min(2*cap(buf.b), limit)))
 	bigger.b = append(bigger.b, buf.b...)
-	buf.release()
+	buf.Release()
 	return bigger
 }
 

@@ -67,8 +67,8 @@ func legalCloseCode(code uint16) bool {
 	return false
 }
 
-// checkClose returns what is wrong with the payload of a close frame, or nil.
-func checkClose(payload []byte) *CloseError {
+// CheckClose returns what is wrong with the payload of a close frame, or nil.
+func CheckClose(payload []byte) *CloseError {
 	switch {
 	case len(payload) == 0:
 		return nil

@@ -53,7 +53,7 @@ type Decoder struct {
 type state struct {
 	// Across frames: the unfinished message.
 
-	buf        *buffer // its bytes, followed by those of a cut-off frame; often nil
+	buf        *Buffer // its bytes, followed by those of a cut-off frame; often nil
 	text       utf8Checker
 	inMessage  bool // a fragment without FIN was the last data frame
 	binary     bool // the message's type, while it is unfinished or being read
@@ -169,7 +169,7 @@ func (d *decoding) run(data []byte, h Handler) (rest []byte, err error) {
 // ErrStop.
 func (d *Decoder) Reset() {
 	if cut := d.cut; cut != nil {
-		cut.buf.release()
+		cut.buf.Release()
 		*cut = state{}
 		states.Put(cut)
 	}
@@ -186,7 +186,7 @@ func (d *decoding) held() int {
 
 // fail ends the decoding and returns err.
 func (d *decoding) fail(err error) error {
-	d.buf.release()
+	d.buf.Release()
 	d.state = state{}
 	d.ended = true
 	return err
@@ -290,19 +290,19 @@ func (d *decoding) takeFragment(part []byte, h Handler) error {
 
 // deliverInflated is deliver for a compressed message, which is decompressed
 // when it is complete, so that until then only its bytes are held.
-func (d *decoding) deliverInflated(compressed []byte, buf *buffer, h Handler) error {
+func (d *decoding) deliverInflated(compressed []byte, buf *Buffer, h Handler) error {
 	out, err := inflate(compressed, d.limits)
-	buf.release()
+	buf.Release()
 	if err != nil {
 		return d.fail(err)
 	}
 	if !d.binary && !utf8.Valid(out.b) {
-		out.release()
+		out.Release()
 		return d.fail(errText)
 	}
 	if units := inflateOverhead(len(compressed), len(out.b)); units > 0 {
 		if err := d.report(units, h); err != nil {
-			out.release()
+			out.Release()
 			return err
 		}
 	}
@@ -321,7 +321,7 @@ func (d *decoding) takeControl(part []byte, whole bool, h Handler) error {
 		part = d.buf.b[d.start:]
 	}
 	if d.op == OpClose {
-		if err := checkClose(part); err != nil {
+		if err := CheckClose(part); err != nil {
 			return d.fail(err)
 		}
 	}
@@ -331,7 +331,7 @@ func (d *decoding) takeControl(part []byte, whole bool, h Handler) error {
 		return d.deliver(part, buf, h)
 	}
 	if err := d.deliver(part, nil, h); err != nil || op == OpClose {
-		buf.release()
+		buf.Release()
 		return err
 	}
 	if buf != nil {
@@ -345,7 +345,7 @@ func (d *decoding) takeControl(part []byte, whole bool, h Handler) error {
 // which may be nil. The buffer of payload must no longer be the decoder's, so
 // that a Reset by the handler does not release it during the call. The
 // payload's capacity is its length, because the next frames follow it.
-func (d *decoding) deliver(payload []byte, buf *buffer, h Handler) (err error) {
+func (d *decoding) deliver(payload []byte, buf *Buffer, h Handler) (err error) {
 	payload = payload[:len(payload):len(payload)]
 	op := d.op
 	d.calling = true
@@ -358,7 +358,7 @@ func (d *decoding) deliver(payload []byte, buf *buffer, h Handler) (err error) {
 		err = ErrStop
 	}
 	d.calling = false
-	buf.release()
+	buf.Release()
 	if err != nil && errors.Is(err, ErrPause) && !op.IsControl() {
 		return err
 	}
@@ -390,9 +390,9 @@ func (d *decoding) collect(part []byte) {
 	}
 	size := d.held() + len(part)
 	if d.buf == nil {
-		d.buf = newBuffer(size)
+		d.buf = NewBuffer(size)
 	} else {
-		d.buf = d.buf.grown(size, d.mostHeld(size))
+		d.buf = d.buf.Grown(size, d.mostHeld(size))
 	}
 	d.buf.b = append(d.buf.b, part...)
 }

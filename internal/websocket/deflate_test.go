@@ -202,7 +202,7 @@ func BenchmarkInflate(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				out.release()
+				out.Release()
 			}
 		})
 	}

@@ -70,8 +70,13 @@ func PutHeader(dst []byte, op Op, n int) int {
 
 // AppendFrame appends an unmasked, unfragmented frame to dst.
 func AppendFrame(dst []byte, op Op, payload []byte) []byte {
+	return append(AppendHeader(dst, op, len(payload)), payload...)
+}
+
+// AppendHeader appends the head of a frame with a payload of n bytes, as PutHeader
+// writes it.
+func AppendHeader(dst []byte, op Op, n int) []byte {
 	var head [MaxHeaderSize]byte
-	size := PutHeader(head[:], op, len(payload))
-	dst = append(dst, head[MaxHeaderSize-size:]...)
-	return append(dst, payload...)
+	size := PutHeader(head[:], op, n)
+	return append(dst, head[MaxHeaderSize-size:]...)
 }

@@ -29,14 +29,14 @@ var inflaters = sync.Pool{New: func() any {
 // error is a *CloseError. The buffer grows with the output, and decompression
 // stops at the size limit, so a bomb costs no more than the largest message.
 // inflateOverhead bounds how often a client may cause that cost.
-func inflate(compressed []byte, limits *Limits) (*buffer, error) {
+func inflate(compressed []byte, limits *Limits) (*Buffer, error) {
 	in := inflaters.Get().(*inflater)
 	defer in.release()
 	in.reset(compressed)
 	limit := limits.maxMessage()
-	out := newBuffer(min(inflateGuess*len(compressed), limit+1))
+	out := NewBuffer(min(inflateGuess*len(compressed), limit+1))
 	for {
-		out = out.grown(len(out.b)+1, limit+1)
+		out = out.Grown(len(out.b)+1, limit+1)
 		n, err := in.reader.Read(out.b[len(out.b):cap(out.b)])
 		out.b = out.b[:len(out.b)+n]
 		switch {
@@ -49,7 +49,7 @@ func inflate(compressed []byte, limits *Limits) (*buffer, error) {
 		default:
 			continue
 		}
-		out.release()
+		out.Release()
 		return nil, err
 	}
 }

@@ -62,7 +62,7 @@ func TestInflateLimits(t *testing.T) {
 		if err != c.want {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
-		out.release()
+		out.Release()
 		if n := LiveBuffers() - before; n != 0 {
 			t.Errorf("%s: %d buffers left", c.name, n)
 		}
@@ -90,7 +90,7 @@ func TestCutMessageIsBroken(t *testing.T) {
 		for cut := range len(m) {
 			if out, err := inflate([]byte(m[:cut]), &Limits{}); err == nil {
 				t.Errorf("%d of %d bytes become %q", cut, len(m), out.b)
-				out.release()
+				out.Release()
 			}
 		}
 	}
@@ -147,7 +147,7 @@ func TestLargeMessagesInflate(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		defer out.release()
+		defer out.Release()
 		if string(out.b) != b.String() {
 			rt.Fatalf("%d bytes become %d others", b.Len(), len(out.b))
 		}
@@ -177,7 +177,7 @@ func FuzzInflate(f *testing.F) {
 		} else {
 			got = bytes.Clone(out.b)
 		}
-		out.release()
+		out.Release()
 		if gotCode != code || !bytes.Equal(got, want) {
 			t.Fatalf("%x, at most %d: %q, code %d; want %q, code %d", b, limits.MaxMessage, got, gotCode, want, code)
 		}

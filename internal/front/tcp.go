@@ -1,0 +1,110 @@
+package front
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/forward"
+	"github.com/mycelium-rt/mycelium/internal/netloop"
+	"github.com/mycelium-rt/mycelium/internal/packet"
+)
+
+// tcpProtocol is what a client over TLS may offer by ALPN, and the only thing: pages of
+// other servers must not be able to have a browser speak HTTP to this one.
+const tcpProtocol = "mycelium"
+
+// websocketPath is what phoenix.js appends to the path of a socket. Clients over raw TCP
+// may leave it out.
+const websocketPath = "/websocket"
+
+const (
+	httpToTCPBody = "this port speaks raw TCP: HTTP and WebSockets are served on another\n"
+	tcpToHTTPBody = "this port speaks HTTP: raw TCP is served on another"
+)
+
+// claimRoom is how much longer a connect may be that another node sends on, in bytes: its
+// claim may have the names in a certificate.
+const claimRoom = 16 << 10
+
+// handlePacket collects the connect of a client over raw TCP.
+func (a *arrival) handlePacket(c *netloop.Conn, data []byte) {
+	o := &a.front.options
+	switch {
+	case a.tcp && isLetter(data[0]): // the first byte of no length that is allowed
+		sendRefusal(c, a.front.malformed(admission.TextRefusal(http.StatusBadRequest, httpToTCPBody), a.peer), false)
+		return
+	case !a.tcp && a.node == nil:
+		a.tcp = true
+		a.refuse(c, a.front.malformed(admission.TextRefusal(http.StatusBadRequest, tcpToHTTPBody), a.peer))
+		return
+	}
+	a.tcp = true
+	most := o.HeaderBytes
+	if a.node != nil {
+		most += claimRoom
+	}
+	end, err := packet.FirstEnd(data, most)
+	switch {
+	case err != nil:
+		a.refuse(c, a.front.malformed(admission.Malformed(err), a.peer))
+	case end == 0:
+		a.collect(c, data)
+	default:
+		a.handleConnect(c, data[packet.HeaderSize:end], data[end:])
+	}
+}
+
+// isLetter reports whether b may begin the method of a request.
+func isLetter(b byte) bool { return b >= 'A' && b <= 'Z' }
+
+// handleConnect decides by the path in a connect, as handleHead does by that of a request.
+// early came behind it.
+func (a *arrival) handleConnect(c *netloop.Conn, body, early []byte) {
+	connect, head := new(packet.Request), newHead()
+	err := connect.Parse(body)
+	if err == nil {
+		err = connect.Head(head)
+	}
+	if err != nil {
+		a.refuse(c, a.front.malformed(admission.Malformed(err), a.peer))
+		return
+	}
+	delete(head.Header, "X-Forwarded-For") // no proxy has written it
+	if ref := a.identify(c, head); ref != nil {
+		a.refuse(c, ref)
+		return
+	}
+	place, ref := a.front.options.Find(head.Path)
+	if place == (Place{}) && ref == nil {
+		place, ref = a.front.options.Find(strings.TrimSuffix(head.Path, "/") + websocketPath)
+	}
+	switch {
+	case ref != nil:
+		a.refuse(c, Moving(a.node != nil, ref))
+	case place.Elsewhere != nil:
+		connect.SetHeader(forward.Field, place.Elsewhere.Sign(a.claim()))
+		first, err := packet.AppendRequest(nil, connect)
+		if err != nil { // it was made from JSON
+			a.refuse(c, admission.Crashed)
+			return
+		}
+		a.splice(c, place.Elsewhere, head, append(first, early...))
+	case place.Mount == nil:
+		a.refuse(c, a.front.malformed(admission.TextRefusal(http.StatusNotFound, "no socket is at this path"), a.peer))
+	default:
+		a.handleHandshake(c, place.Mount, request{head: head, connect: connect}, early)
+	}
+}
+
+// appendRefused appends a refusal as a packet. The reason of one without a body is the
+// name of its status.
+func appendRefused(dst []byte, r *admission.Refusal) []byte {
+	reason := strings.TrimSpace(r.Body)
+	if reason == "" {
+		reason = http.StatusText(r.Status)
+	}
+	retryAfter, _ := strconv.Atoi(r.Header.Get("Retry-After")) // 0 without one
+	return packet.AppendRefused(dst, r.Status, retryAfter, reason)
+}

@@ -1,0 +1,143 @@
+package packet
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/mycelium-rt/mycelium/internal/websocket"
+)
+
+// Request is the body of a Connect: what a client says in the place of a handshake.
+type Request struct {
+	// Path is where the socket is, and may have a query, like a URL.
+	Path string `json:"path"`
+	// Params are added to the query.
+	Params map[string]param `json:"params,omitempty"`
+	// Headers are what a handshake would have in its header.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Token is what phoenix.js calls authToken; nil: none.
+	Token *string `json:"token,omitempty"`
+}
+
+// param is the value of a parameter, which may be written as a number or a boolean.
+type param string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *param) UnmarshalJSON(text []byte) error {
+	switch text[0] {
+	case '"':
+		return json.Unmarshal(text, (*string)(p))
+	case '{', '[', 'n':
+		return errRequest
+	}
+	*p = param(text)
+	return nil
+}
+
+// errRequest is the error for a body that is no Request.
+var errRequest = &websocket.HandshakeError{
+	Status: http.StatusBadRequest,
+	Reason: `a connect is a JSON object with "path" (a string) and, if needed, "params" (an object of strings, numbers and booleans), "headers" (an object of strings) and "token" (a string)`,
+}
+
+// versionParam is the parameter that names the version of the protocol of channels.
+// Raw TCP has no clients that leave it out and mean version 1.
+const versionParam, defaultVersion = "vsn", "2.0.0"
+
+// Parse reads the body of a Connect. The error is a *websocket.HandshakeError.
+func (r *Request) Parse(body []byte) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if !utf8.Valid(body) || d.Decode(r) != nil || r.Path == "" || len(bytes.TrimSpace(body[d.InputOffset():])) > 0 {
+		return errRequest
+	}
+	return nil
+}
+
+// Head fills head, which is zero or has been Reset, with what a handshake would have
+// said. The error is a *websocket.HandshakeError.
+func (r *Request) Head(head *websocket.Request) error { return head.Compose(r.target(), r.Headers) }
+
+// target returns the path with all parameters.
+func (r *Request) target() string {
+	path, query, _ := strings.Cut(r.Path, "?")
+	more := make(url.Values, len(r.Params)+1)
+	for name, value := range r.Params {
+		more.Set(name, string(value))
+	}
+	if !more.Has(versionParam) && !names(query, versionParam) {
+		more.Set(versionParam, defaultVersion)
+	}
+	if query != "" && len(more) > 0 {
+		query += "&"
+	}
+	return path + "?" + query + more.Encode()
+}
+
+// names reports whether a query has a parameter.
+func names(query, name string) bool {
+	for pair := range strings.SplitSeq(query, "&") {
+		if have, _, _ := strings.Cut(pair, "="); websocket.DecodeQuery(have) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// SetHeader sets a header field of a request that is sent on. Others that differ in case
+// only are removed.
+func (r *Request) SetHeader(name, value string) {
+	for other := range r.Headers {
+		if strings.EqualFold(other, name) {
+			delete(r.Headers, other)
+		}
+	}
+	if r.Headers == nil {
+		r.Headers = make(map[string]string, 1)
+	}
+	r.Headers[name] = value
+}
+
+// AppendRequest appends a Connect.
+func AppendRequest(dst []byte, r *Request) ([]byte, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return dst, err
+	}
+	return Append(dst, Connect, body), nil
+}
+
+// What is wrong with the first bytes of a connection.
+var (
+	ErrNoConnect = &websocket.HandshakeError{
+		Status: http.StatusBadRequest,
+		Reason: "the first packet must be a connect: a length of 4 bytes, the byte 3, and a JSON object",
+	}
+	ErrConnectTooLarge = &websocket.HandshakeError{
+		Status: http.StatusRequestHeaderFieldsTooLarge,
+		Reason: "the connect is larger than this server takes",
+	}
+)
+
+// FirstEnd returns the end of the Connect that data begins with, 0 while it is not
+// complete. most bounds the size of its body in bytes. The error is ErrNoConnect or ErrConnectTooLarge.
+func FirstEnd(data []byte, most int) (int, error) {
+	var header [HeaderSize]byte
+	have := copy(header[:], data)
+	n := int(header[0])<<24 | int(header[1])<<16 | int(header[2])<<8 | int(header[3])
+	switch {
+	case header[0] != 0:
+		return 0, ErrNoConnect // not a length, most likely another protocol
+	case have >= LengthSize && n == 0, have == HeaderSize && Type(header[LengthSize]) != Connect:
+		return 0, ErrNoConnect
+	case have >= LengthSize && n-1 > most:
+		return 0, ErrConnectTooLarge
+	case have < HeaderSize || len(data) < LengthSize+n:
+		return 0, nil
+	}
+	return LengthSize + n, nil
+}
