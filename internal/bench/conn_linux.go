@@ -186,7 +186,7 @@ func (w *worker) handleRead(i int, b []byte, at int64) []byte {
 		}
 	}
 	for c.state != gone && len(b) > 0 {
-		h, err := readHead(b)
+		h, err := w.readHead(b)
 		if err != nil {
 			w.endConn(i, err.Error())
 			return nil
@@ -238,7 +238,7 @@ func (w *worker) skippable(i int, m *message) bool {
 func (w *worker) handleFrame(i int, h frameHead, payload []byte, at int64) {
 	switch h.op {
 	case opPing:
-		w.frame = appendFrame(w.frame[:0], opPong, payload)
+		w.frame = w.appendFrame(w.frame[:0], opPong, payload)
 		w.send(i, w.frame)
 		return
 	case opPong:
@@ -317,10 +317,10 @@ func (w *worker) endConn(i int, why string) {
 
 func closeReason(payload []byte) string {
 	if len(payload) < 2 {
-		return "the server closed the WebSocket without a code"
+		return "the server closed the connection without a code"
 	}
 	code := int(payload[0])<<8 | int(payload[1])
-	return "the server closed the WebSocket with " + closeCode(code) + reasonText(payload[2:])
+	return "the server closed the connection with " + closeCode(code) + reasonText(payload[2:])
 }
 
 func reasonText(reason []byte) string {

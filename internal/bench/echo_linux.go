@@ -86,7 +86,7 @@ func (e *echoing) request(i, n int, since int64) {
 			w.text = w.appendTopic(w.text, i)
 			w.text = append(w.text, e.after...)
 		}
-		w.frame = appendFrame(w.frame, opText, w.text)
+		w.frame = w.appendFrame(w.frame, opText, w.text)
 	}
 	w.requests.Add(int64(n))
 	w.send(i, w.frame)

@@ -280,7 +280,7 @@ func TestConnectionEnds(t *testing.T) {
 		s.broadcast(c, m)
 	}
 	r := execute(t, quick(Broadcast, s.url))
-	if r.OK || r.Run.Sent != 20 || r.Run.Lost != 15 || r.Run.Ended != 1 || r.Errors["the server closed the WebSocket with 1008 (policy): too slow"] != 1 {
+	if r.OK || r.Run.Sent != 20 || r.Run.Lost != 15 || r.Run.Ended != 1 || r.Errors["the server closed the connection with 1008 (policy): too slow"] != 1 {
 		t.Errorf("%v %v\n%+v", r.Problems, r.Errors, r.Run)
 	}
 }

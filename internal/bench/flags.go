@@ -38,6 +38,7 @@ var commands = []command{
 			"mycelium bench broadcast ws://127.0.0.1:4000/socket -c 1000 --rate 40    # 40 a second, whatever the server does",
 			"mycelium bench broadcast ws://127.0.0.1:4000/socket -c 5000 --topics 100 --publishers 2 --rate 500",
 			"mycelium bench broadcast ws://127.0.0.1:4001/socket --event shout        # a Phoenix whose channel broadcasts shout",
+			"mycelium bench broadcast ws://127.0.0.1:4001/socket -c 10000 --tcp       # over raw TCP, to the port of --tcp-listen",
 		},
 		flags: broadcastFlags,
 	},
@@ -85,6 +86,7 @@ func commonFlags(f *pflag.FlagSet, o *Options) {
 	f.StringVar(&o.CA, "ca", "", "PEM file with the certificates of wss:// servers or of their authorities; default: the system's")
 	f.BoolVar(&o.Insecure, "insecure", false, "accept any certificate of wss:// servers")
 	f.BoolVar(&o.Resume, "tls-resume", false, "resume TLS sessions, as clients that come back do: only the first connections have full handshakes")
+	f.BoolVar(&o.TCP, "tcp", false, "speak raw TCP to the URLs' ports, which are those of tcp_listen; wss:// is over TLS")
 	f.DurationVar(&o.Heartbeat, "heartbeat", o.Heartbeat, "time between two heartbeats of a connection; 0: none")
 	f.Float64Var(&o.ConnectRate, "connect-rate", 0, "connections started per second; 0: as many as --connecting allows")
 	f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections of one process that may be connecting or joining at a time")

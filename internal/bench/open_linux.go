@@ -81,17 +81,25 @@ func (w *worker) greet(i int) {
 	w.request(i)
 }
 
-// request sends the handshake of the WebSocket.
+// request sends the handshake of the WebSocket, or the connect of raw TCP.
 func (w *worker) request(i int) {
 	w.conns[i].state = handshaking
-	w.frame = w.opener.requests[w.opener.target(i)].append(w.frame[:0], w.share.First+i)
+	request := w.opener.requests[w.opener.target(i)]
+	if w.plan.TCP {
+		w.text = request.append(w.text[:0], w.share.First+i)
+		w.frame = appendPacket(w.frame[:0], packetConnect, w.text)
+	} else {
+		w.frame = request.append(w.frame[:0], w.share.First+i)
+	}
 	w.send(i, w.frame)
 }
 
 // answered handles the answer to the handshake and joins. It returns what
 // follows the answer, or all while it is not whole.
 func (w *worker) answered(i int, b []byte, at int64) []byte {
-	c := &w.conns[i]
+	if w.plan.TCP {
+		return w.accepted(i, b, at)
+	}
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
 		return b
@@ -105,6 +113,33 @@ func (w *worker) answered(i int, b []byte, at int64) []byte {
 		w.endConn(i, "the Sec-WebSocket-Accept of the answer is wrong")
 		return nil
 	}
+	w.joinTopic(i, at)
+	return b[end+4:]
+}
+
+// accepted is answered for raw TCP.
+func (w *worker) accepted(i int, b []byte, at int64) []byte {
+	h, err := readPacketHead(b)
+	switch {
+	case err != nil:
+		w.endConn(i, err.Error())
+		return nil
+	case h.size == 0 || len(b) < h.size+h.length:
+		return b
+	case h.op == packetRefused:
+		w.endConn(i, refusedReason(b[h.size:h.size+h.length]))
+		return nil
+	case h.op != packetAccepted:
+		w.endConn(i, "the server does not speak raw TCP: its first packet is neither accepted nor refused")
+		return nil
+	}
+	w.joinTopic(i, at)
+	return b[h.size+h.length:]
+}
+
+// joinTopic joins on a connection that the server has accepted.
+func (w *worker) joinTopic(i int, at int64) {
+	c := &w.conns[i]
 	w.connect.add(at - c.since)
 	c.since, c.state = at, joining
 	w.text = append(w.text[:0], `["`+joinRef+`","`+joinRef+`","`...)
@@ -112,9 +147,8 @@ func (w *worker) answered(i int, b []byte, at int64) []byte {
 	w.text = append(w.text, `","phx_join",`...)
 	w.text = w.opener.join.append(w.text, w.share.First+i)
 	w.text = append(w.text, ']')
-	w.frame = appendFrame(w.frame[:0], opText, w.text)
+	w.frame = w.appendFrame(w.frame[:0], opText, w.text)
 	w.send(i, w.frame)
-	return b[end+4:]
 }
 
 var statusOK = []byte(`"status":"ok"`)

@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,7 @@ const (
 type Options struct {
 	Mode Mode
 	URLs []string // as clients write them: ws://host:port/socket, wss://host/socket
+	TCP  bool     // the URLs are of ports for raw TCP, with the same schemes
 
 	Connections int // receivers, in Broadcast; publishers are in addition
 	Topics      int // connections are spread over them
@@ -128,6 +130,7 @@ func (o *Options) validateURLs(check func(bool, string, ...any)) {
 		}
 		secure = secure || u.Scheme == "wss"
 	}
+	check(!o.TCP || !slices.ContainsFunc(o.URLs, hasNoPort), "--tcp needs the port of raw TCP in each URL, for example ws://127.0.0.1:4001/socket")
 	check(secure || o.CA == "" && !o.Insecure, "--ca and --insecure are for the certificates of wss:// servers, but no URL starts with wss://")
 	check(secure || !o.Resume, "--tls-resume is for the sessions of wss:// servers, but no URL starts with wss://")
 	check(o.CA == "" || !o.Insecure, "--insecure accepts any certificate, so --ca has no effect; give one of them")

@@ -9,6 +9,7 @@ import (
 type plan struct {
 	Mode     Mode
 	Targets  []target
+	TCP      bool         // raw TCP, not WebSockets
 	CA       []byte       // certificates, in PEM, that sign those of the servers; if empty, the system's
 	Insecure bool         // certificates are not verified
 	Resume   bool         // TLS sessions are resumed
@@ -67,7 +68,7 @@ func (p *plan) rateOf(rate float64, count int) float64 {
 // Publishers have a worker of their own, so that receiving does not delay them.
 func newPlan(o *Options, targets []target, sources []netip.Addr, most int) *plan {
 	p := &plan{
-		Mode: o.Mode, Targets: targets, Insecure: o.Insecure, Resume: o.Resume, Sources: sources, Topics: o.Topics, Topic: o.Topic, JoinWith: o.JoinPayload,
+		Mode: o.Mode, Targets: targets, TCP: o.TCP, Insecure: o.Insecure, Resume: o.Resume, Sources: sources, Topics: o.Topics, Topic: o.Topic, JoinWith: o.JoinPayload,
 		Event: o.Event, BroadcastEvent: orElse(o.BroadcastEvent, o.Event), Publishers: o.Publishers,
 		PublisherJoinWith: orElse(o.PublisherPayload, o.JoinPayload), Size: o.Size,
 		Duration: o.Duration, Messages: o.Messages, Rate: o.Rate, Window: o.Window, Depth: o.Depth,

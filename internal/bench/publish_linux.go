@@ -111,7 +111,7 @@ func (p *publishing) publish(since int64) {
 	if p.schedule.rate == 0 {
 		p.awaited = append(p.awaited, expected)
 	}
-	w.frame = appendFrame(w.frame[:0], opText, w.text)
+	w.frame = w.appendFrame(w.frame[:0], opText, w.text)
 	w.send(i, w.frame)
 }
 

@@ -20,29 +20,47 @@ import (
 // its address.
 func serveRelay(t *testing.T) string {
 	t.Helper()
+	url, _ := serveRelayTCP(t)
+	return url
+}
+
+// serveRelayTCP is serveRelay with the address for raw TCP.
+func serveRelayTCP(t *testing.T) (url, tcp string) {
+	t.Helper()
 	endpoint, err := channels.NewEndpoint(channels.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := relay.New(endpoint, relay.Options{Topics: []string{"*"}, PresenceOff: []string{"quiet:*"}})
 	endpoint.Socket("/socket", channels.SocketOptions{Connect: r.Connect}, r.Channels()...)
-	addr, err := endpoint.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr, tcpAddr := listenTwice(t, endpoint)
 	t.Cleanup(func() {
 		if err := endpoint.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 		r.Close()
 	})
-	return "ws://" + addr.String() + "/socket"
+	return "ws://" + addr.String() + "/socket", "ws://" + tcpAddr.String() + "/socket"
+}
+
+// listenTwice has an endpoint serve WebSockets and raw TCP.
+func listenTwice(t *testing.T, e *channels.Endpoint) (addr, tcp net.Addr) {
+	t.Helper()
+	addr, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tcp, err = e.ListenTCP("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	return addr, tcp
 }
 
 // TestModes runs each mode against a real server, with options that make it hard.
 func TestModes(t *testing.T) {
 	t.Parallel()
-	url := serveRelay(t)
+	url, tcp := serveRelayTCP(t)
+	overTCP := func(o *Options) { o.TCP, o.URLs = true, []string{tcp} }
 	pid := os.Getpid()
 	tests := []struct {
 		name  string
@@ -63,6 +81,22 @@ func TestModes(t *testing.T) {
 			// 6 publishers in turns; each of the 10 publications of each reaches 10 receivers and the other publisher.
 			return r.Run.Sent == 60 && r.Run.Delivered == 600 && r.Run.Copies == 60 && r.Run.Lag.Count == 60 && r.Load.Processes == 4
 		}},
+		{"broadcast over raw TCP", Broadcast, func(o *Options) {
+			overTCP(o)
+			o.Window, o.Messages, o.Heartbeat = 5, 200, 50*time.Millisecond
+		}, func(r *Report) bool { return r.Run.Sent == 200 && r.Run.Delivered == 6000 && r.Run.Copies == 200 }},
+		{"broadcast of long messages over raw TCP", Broadcast, func(o *Options) {
+			overTCP(o)
+			o.Messages, o.Size, o.Connections = 5, 300_000, 3
+		}, func(r *Report) bool { return r.Run.Delivered == 15 }},
+		{"echo over raw TCP", Echo, func(o *Options) {
+			overTCP(o)
+			o.Event, o.Depth = heartbeatEvent, 3
+		}, func(r *Report) bool { return r.Run.Sent > 90 && r.Run.Delivered == r.Run.Sent }},
+		{"presence over raw TCP", Presence, func(o *Options) {
+			overTCP(o)
+			o.Topic, o.JoinPayload, o.Settle = "who:tcp", `{"user":"u{n}"}`, 700*time.Millisecond
+		}, func(r *Report) bool { return r.Presence.States == 30 && r.Presence.Mistaken == 0 }},
 		{"broadcast of long messages", Broadcast, func(o *Options) { o.Messages, o.Size, o.Connections = 5, 300_000, 3 }, func(r *Report) bool {
 			return r.Run.Delivered == 15 && r.Run.BytesPerSec > 0
 		}},

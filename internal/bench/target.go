@@ -14,7 +14,7 @@ import (
 // target is a server and the handshake for it.
 type target struct {
 	Addr    netip.AddrPort
-	Request string // the handshake; {n} is the connection's number
+	Request string // the handshake, or the body of a connect; {n} is the connection's number
 	// ServerName is the name in the server's certificate. If empty, there is no TLS.
 	ServerName string
 }
@@ -70,6 +70,12 @@ func portOf(u *url.URL) uint16 {
 	return uint16(port)
 }
 
+// hasNoPort reports whether a URL leaves the port to its scheme.
+func hasNoPort(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Port() == ""
+}
+
 // preferred returns an IPv4 address if there is one: only IPv4 has more than one
 // loopback address.
 func preferred(addrs []netip.Addr) netip.Addr {
@@ -107,6 +113,9 @@ func request(o *Options, u *url.URL) string {
 		query.Add(name, value)
 	}
 	encoded := strings.ReplaceAll(query.Encode(), url.QueryEscape(placeholder), placeholder)
+	if o.TCP {
+		return connectRequest(o, path+"?"+encoded)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "GET %s?%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", path, encoded, u.Host, handshakeKey)

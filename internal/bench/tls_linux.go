@@ -86,11 +86,13 @@ func tlsConfigs(p *plan) []*tls.Config {
 		}
 		configs[i] = &tls.Config{
 			ServerName: t.ServerName, RootCAs: roots, InsecureSkipVerify: p.Insecure, //nolint:gosec // --insecure asks for it
-			NextProtos:                  []string{"http/1.1"},
 			DynamicRecordSizingDisabled: true, // one send for each message of up to 16 KiB
 		}
 		if p.Resume {
 			configs[i].ClientSessionCache = tls.NewLRUClientSessionCache(1) // there is one server
+		}
+		if !p.TCP {
+			configs[i].NextProtos = []string{"http/1.1"}
 		}
 	}
 	return configs

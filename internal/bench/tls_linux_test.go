@@ -23,7 +23,7 @@ import (
 
 // serveTLS serves the relay, with a certificate that only the file ca signs, to
 // clients that know the token.
-func serveTLS(t *testing.T) (url, ca string) {
+func serveTLS(t *testing.T) (url, tcp, ca string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -57,10 +57,7 @@ func serveTLS(t *testing.T) (url, ca string) {
 			return nil
 		},
 	}, r.Channels()...)
-	addr, err := endpoint.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr, tcpAddr := listenTwice(t, endpoint)
 	t.Cleanup(func() {
 		if err := endpoint.Shutdown(context.Background()); err != nil {
 			t.Error(err)
@@ -68,13 +65,14 @@ func serveTLS(t *testing.T) (url, ca string) {
 		r.Close()
 	})
 	_, port, _ := net.SplitHostPort(addr.String())
-	return "wss://localhost:" + port + "/socket", ca
+	_, tcpPort, _ := net.SplitHostPort(tcpAddr.String())
+	return "wss://localhost:" + port + "/socket", "wss://localhost:" + tcpPort + "/socket", ca
 }
 
 // TestTLS runs every mode with TLS and a token, also with messages of several records.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	url, ca := serveTLS(t)
+	url, tcp, ca := serveTLS(t)
 	for name, setup := range map[string]func(o *Options){
 		"idle":      func(o *Options) { o.Mode, o.Heartbeat = Idle, 50*time.Millisecond },
 		"broadcast": func(o *Options) { o.Mode, o.Messages, o.Duration = Broadcast, 50, 0 },
@@ -83,6 +81,7 @@ func TestTLS(t *testing.T) {
 		"presence": func(o *Options) {
 			o.Mode, o.Topic, o.JoinPayload, o.Settle = Presence, "who:a", `{"user":"u{n}"}`, 700*time.Millisecond
 		},
+		"raw TCP":         func(o *Options) { o.Mode, o.TCP, o.URLs = Join, true, []string{tcp} },
 		"any certificate": func(o *Options) { o.Mode, o.CA, o.Insecure = Join, "", true },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +98,7 @@ func TestTLS(t *testing.T) {
 // TestTLSErrors checks that a certificate of an unknown authority is rejected, as is a
 // server without TLS.
 func TestTLSErrors(t *testing.T) {
-	url, _ := serveTLS(t)
+	url, _, _ := serveTLS(t)
 	plain := startFake(t, new(fakeServer))
 	for want, address := range map[string]string{
 		"in the handshake of TLS: tls: failed to verify certificate": url,

@@ -185,7 +185,7 @@ func (w *worker) beat(now int64) time.Duration {
 	if w.beater.start == 0 {
 		w.beater = schedule{start: now, rate: float64(len(w.conns)) / w.plan.Heartbeat.Seconds()}
 	}
-	w.frame = appendFrame(w.frame[:0], opText, []byte(`[null,"hb","phoenix","heartbeat",{}]`))
+	w.frame = w.appendFrame(w.frame[:0], opText, []byte(`[null,"hb","phoenix","heartbeat",{}]`))
 	for {
 		_, wait := w.beater.takeDue(now)
 		if wait > 0 {
@@ -197,6 +197,22 @@ func (w *worker) beat(now int64) time.Duration {
 		}
 		w.beatNext = (w.beatNext + 1) % len(w.conns)
 	}
+}
+
+// appendFrame appends a frame, or a packet of raw TCP.
+func (w *worker) appendFrame(dst []byte, op byte, payload []byte) []byte {
+	if w.plan.TCP {
+		return appendPacket(dst, op, payload)
+	}
+	return appendFrame(dst, op, payload)
+}
+
+// readHead reads the head of a frame or packet.
+func (w *worker) readHead(b []byte) (frameHead, error) {
+	if w.plan.TCP {
+		return readPacketHead(b)
+	}
+	return readHead(b)
 }
 
 // fail counts an error.
