@@ -10,3 +10,6 @@ func (s *Store) Sweep() {
 		s.shared.forgetOld(s.now())
 	}
 }
+
+// Meet returns what two positions both include.
+func Meet(a, b Position) Position { return *meet(&a, &b) }

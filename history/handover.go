@@ -35,7 +35,7 @@ type SessionLink interface {
 // sessionPeer is another node.
 type sessionPeer struct {
 	up     bool
-	left   bool      // it has said goodbye, and has handed over its sessions before
+	left   bool      // it has said goodbye, and its sessions are here
 	down   time.Time // since when it is not up
 	stable *Position // what its clients have acknowledged; nil: it has not said
 }
@@ -182,7 +182,8 @@ func (s *Sessions) Up(log LogID) {
 	}
 }
 
-// Down notes that another node is silent, or has said goodbye (left).
+// Down notes that another node is silent, or has said goodbye and everything that it has handed over
+// is here (left).
 func (s *Sessions) Down(log LogID, left bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

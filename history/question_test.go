@@ -176,3 +176,14 @@ func TestSessionOfADeadNode(t *testing.T) {
 	w.pass(time.Second)
 	v.assertMissed("m0")
 }
+
+// TestNothingInCommon: what two positions without a common log include is nothing, and who has nothing
+// is told what was dropped.
+func TestNothingInCommon(t *testing.T) {
+	_, one := open(t, history.Options{}, history.Rule{Messages: 1})
+	_, two := open(t, history.Options{}, history.Rule{Messages: 1})
+	fill(one, "x", 0, 3)
+	fill(two, "x", 0, 3)
+	nothing := history.Meet(now(one, "x"), now(two, "x"))
+	wantPage(t, one.Page("x", history.Ask{After: nothing}), "m2", history.Expired)
+}

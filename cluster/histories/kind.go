@@ -121,7 +121,7 @@ func (n *nodeKind) Up(p *cluster.Peer) {
 // Down implements cluster.Kind.
 func (n *nodeKind) Down(p *cluster.Peer) {
 	n.store.Down(logOf(p))
-	n.store.Sessions().Down(logOf(p), p.Left())
+	n.store.Sessions().Down(logOf(p), p.Left() && !p.Missed())
 }
 
 // Gone implements cluster.Kind.

@@ -75,7 +75,9 @@ func (a *archive) open() {
 		a.town.fail("%v", err)
 	}
 	a.ready = true
-	a.beat()
+	if len(a.town.visitors) > 0 {
+		a.beat()
+	}
 }
 
 // pause does something in the middle of a call of the history, as another goroutine may.

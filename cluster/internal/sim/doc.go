@@ -9,7 +9,8 @@
 //
 // The tests check the invariants of the replication with a model of presences
 // and of broadcasts, and those of the history with clients that follow topics, are cut
-// off, and come back to other nodes:
+// off, and come back to other nodes: readers, which keep positions, and visitors, which have
+// sessions. Every fourth seed is a town with visitors.
 //
 //	go test ./cluster/internal/sim                     # 2,000 seeds; 100 with -race
 //	go test ./cluster/internal/sim -seeds 100000       # make sim

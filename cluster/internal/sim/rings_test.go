@@ -49,7 +49,7 @@ func (t *town) read(a *archive) {
 		one.join(a)
 	case n < 20 && one.at != nil && !one.at.inside:
 		one.at.say(one.topic, one.id, 0)
-	case n == 21 && a.inside:
+	case n == 21 && a.inside && len(a.lines) > 0:
 		a.hurry()
 	case n == 20 && !a.inside:
 		a.erase(topics[t.Rand.IntN(len(topics))])

@@ -5,11 +5,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/cluster"
 	"github.com/mycelium-rt/mycelium/history"
 )
 
 // addVisitors has visitors come, after the readers.
 func (t *town) addVisitors() {
+	t.connected = t.Rand.IntN(2) == 0
 	for range 2 {
 		t.visitors = append(t.visitors, t.newVisitor())
 	}
@@ -29,7 +31,7 @@ func (t *town) addVisitors() {
 
 // visit does something with a visitor.
 func (t *town) visit(v *visitor) {
-	if v.asleep {
+	if v.asleep || v.gone {
 		return
 	}
 	topic := topics[t.Rand.IntN(len(topics))]
@@ -62,7 +64,7 @@ func (t *town) visit(v *visitor) {
 func (t *town) open() *archive {
 	var open []*archive
 	for _, r := range t.awake() {
-		if r.archive.ready && !r.archive.drains {
+		if r.archive.ready && !r.archive.drains && (!t.connected || t.knowsAll(r)) {
 			open = append(open, r.archive)
 		}
 	}
@@ -70,6 +72,20 @@ func (t *town) open() *archive {
 		return nil
 	}
 	return open[t.Rand.IntN(len(open))]
+}
+
+// knowsAll reports whether a node hears all others, as one does that reports that it is ready.
+func (t *town) knowsAll(r *resident) bool {
+	up := map[cluster.LogID]bool{}
+	for _, p := range r.life.Node.Stats().Peers {
+		up[p.Log] = p.Up
+	}
+	for _, other := range t.awake() {
+		if other != r && !up[other.life.Node.ID()] {
+			return false
+		}
+	}
+	return true
 }
 
 // drain ends a node as package main does: its sessions go to others, and its clients too.
@@ -80,7 +96,7 @@ func (t *town) drain(h *Host) {
 		t.end(h, h.Stop)
 		t.After(t.upTo(5*time.Second), func() { t.start(h) })
 	}
-	if a == nil {
+	if len(t.visitors) == 0 {
 		stop()
 		return
 	}
@@ -121,6 +137,23 @@ func (t *town) settleDown() {
 			t.checkLive(v)
 		}
 		t.calm = true
+	}
+}
+
+// waitLong waits until sessions are forgotten: then nothing is left of them.
+func (t *town) waitLong() {
+	if t.failed() || len(t.visitors) == 0 {
+		return
+	}
+	for _, v := range t.visitors {
+		v.cut()
+		v.gone = true
+	}
+	t.Run(history.SessionAge+30*time.Second, t.failed)
+	for _, r := range t.awake() {
+		if st := r.archive.sessions().Stats(); st.Connected != 0 || st.Kept != 0 || st.Bytes != 0 {
+			t.fail("%s still has sessions: %+v", r.host.Name, st)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type town struct {
 	readers   []*reader
 	states    map[history.Reason]int // what readers were told
 	visitors  []*visitor
+	connected bool // routes are not cut
 	calm      bool // all visitors have acknowledged everything
 	// How often a session was known, and was not, and a message came again.
 	kept, lostSessions, again int

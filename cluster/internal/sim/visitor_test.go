@@ -23,6 +23,7 @@ type visitor struct {
 	slept   []func()      // what has arrived since its page was suspended
 	asleep  bool          // the page is suspended
 	joined  time.Duration // when it last sent a join
+	gone    bool          // it does not come back
 }
 
 // follow is what a visitor has of a topic that it has joined and not left.
@@ -235,8 +236,11 @@ func (t *town) mustKnow(h, l *line) bool {
 		return true
 	}
 	since := h.since - 3*time.Second
-	if l.a.since > since {
+	if l.a.since > since && (!t.connected || !t.hasWitness(since)) {
 		return false
+	}
+	if t.connected {
+		return true
 	}
 	for _, a := range t.Hosts {
 		for _, b := range t.Hosts {
@@ -264,6 +268,11 @@ func (v *visitor) checkHas(l *line, topic string, upTo map[history.LogID]uint64)
 		}
 		f.owed[log] = max(f.owed[log], upTo[log])
 	}
+}
+
+// hasWitness reports whether there is a node that has run for a while.
+func (t *town) hasWitness(since time.Duration) bool {
+	return slices.ContainsFunc(t.awake(), func(r *resident) bool { return r.archive.since <= since })
 }
 
 // told notes that messages are missing. Of those that there are so far the visitor is not
