@@ -11,5 +11,5 @@
 //
 // A back end that is slow delays only the clients that it is asked about. While it is away, [Hook].WhileAway decides.
 //
-// A back end in Go checks requests with [Verify].
+// A back end in Go checks requests with [Verify]. examples/backends has back ends in Python, Node.js and PHP.
 package hooks
