@@ -30,6 +30,7 @@ type Channel struct {
 	terminate func(c *Context, reason error)
 	scope     func(params Payload) string // nil: no join has a scope
 	onLoop    bool
+	outer     bool // it is wrapped by an Outer
 
 	replayAsk     func(params Payload) (history.Ask, bool) // nil: joins ask by the params of package history
 	replayPayload func(m *history.Message) Payload         // set with replayAsk

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -52,7 +53,7 @@ const (
 	phaseCanceled              // the same, and the channel is to end
 	phaseIdle                  // nothing runs, nothing waits
 	phaseRunning               // callbacks run or are about to
-	phaseEnding                // the callback that runs is the last before the end
+	phaseEnding                // the callback that runs is the last before the end, unless takeLeftLocked finds another
 	phaseRefused               // the same, and it is a join callback that has failed
 	phaseClosing               // Terminate (not after phaseRefused) and the OnEnd functions run
 	phaseOver                  // the last callback has returned, and those that wait for it are woken
@@ -122,8 +123,14 @@ func (l *life) closing() bool { return l.phase >= phaseClosing }
 // callbacks.
 func (c *Context) endLocked(reason error) (start bool) {
 	l := &c.life
-	if l.cause == nil {
+	switch {
+	case l.cause == nil:
 		l.cause = reason
+		if c.box != nil && c.def.outer {
+			c.box.until = time.Now().Add(c.socket.mount.limits.MailboxWait)
+		}
+	case errors.Is(l.cause, ErrClosed):
+		c.dropMailboxLocked() // also what takeLeftLocked would take
 	}
 	if x := c.extras; x != nil && x.derived != nil {
 		x.derived.cancel(l.cause) // now: a callback that blocks may be waiting for it
@@ -325,6 +332,10 @@ func (c *Context) takeMessage(it *item) bool {
 		c.life.step(eventRest)
 		c.life.mu.Unlock()
 	case phaseEnding, phaseRefused:
+		if c.takeLeftLocked(it) {
+			c.life.mu.Unlock()
+			return true
+		}
 		accepted := c.life.phase == phaseEnding
 		c.life.step(eventClose)
 		room := c.dropMailboxLocked()

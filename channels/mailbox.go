@@ -1,10 +1,12 @@
 package channels
 
 import (
+	"errors"
 	"reflect"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -24,7 +26,8 @@ type mailbox struct {
 	items   []item
 	next    int // index of the first waiting item
 	bytes   int
-	stalled bool // the socket is not read because of it
+	stalled bool      // the socket is not read because of it
+	until   time.Time // when takeLeftLocked stops; set when the socket has ended
 }
 
 var mailboxes = sync.Pool{New: func() any { return new(mailbox) }}
@@ -69,6 +72,33 @@ func (b *mailbox) takeItem() item {
 	b.next++
 	b.bytes -= it.size()
 	return it
+}
+
+// takeLeftLocked takes the next event that a client whose socket has ended had pushed before
+// that, for a channel with outer middleware: what the middleware decides may take long, and a
+// client that has spoken and closes its page is to be heard. Phoenix's channels too handle
+// what is in their mailbox before the message that their transport is gone
+// (lib/phoenix/channel/server.ex). What is not handled within Limits.MailboxWait is dropped.
+func (c *Context) takeLeftLocked(it *item) bool {
+	box := c.box
+	if box == nil || !c.def.outer || c.life.phase != phaseEnding || !errors.Is(c.life.cause, ErrClosed) {
+		return false
+	}
+	for box.next < len(box.items) && box.items[box.next].kind != itemLeave {
+		if time.Now().After(box.until) {
+			c.socket.endpoint.counters.mailboxFull.Add(int64(box.waiting()))
+			return false
+		}
+		*it = box.takeItem()
+		if it.kind == itemEvent {
+			return true
+		}
+		if it.out != nil {
+			it.out.Release()
+		}
+		*it = item{}
+	}
+	return false
 }
 
 // hasRoom reports whether the socket should be read again.

@@ -6,7 +6,9 @@ type Outer struct {
 	// Topics reports whether a topic is wrapped. It is called for each join, on the event loop, and must not block.
 	Topics func(topic string) bool
 	// Use wraps the handlers. It may block: joins and events of the topics run on goroutines, even those of channels
-	// that declared [Channel.OnLoop]; those of other topics do not.
+	// that declared [Channel.OnLoop]; those of other topics do not. Events that wait when their socket ends are handled
+	// too, in order and for [Limits].MailboxWait at most, although the [Context] is done and nothing can be sent to the
+	// client any more.
 	Use Middleware
 }
 
@@ -45,7 +47,7 @@ func (ch *Channel) wrapped(use Middleware) *Channel {
 		pattern: ch.pattern, join: ch.join, events: ch.events, prefixes: ch.prefixes, any: ch.any,
 		intercept: ch.intercept, info: ch.info, terminate: ch.terminate, scope: ch.scope,
 		replayAsk: ch.replayAsk, replayPayload: ch.replayPayload,
-		chain: use(inner),
+		chain: use(inner), outer: true,
 	}
 	w.mounted.Store(true)
 	return w

@@ -30,7 +30,7 @@ type Stats struct {
 	PutOff      int64 // states and other large messages that waited until their client had read
 	HeldUp      int64 // times that a socket was not read for a while: above a rate, or a mailbox was full
 	Overloaded  int64 // broadcasts refused with ErrOverloaded
-	MailboxFull int64 // messages that were not handled because a channel's mailbox was full
+	MailboxFull int64 // messages that were not handled because a channel's mailbox was full, or their client had gone for too long
 	Crashes     int64 // channels ended by a panic
 	MailboxHigh int64 // the most messages that ever waited for one channel
 	Callbacks   int64 // callbacks that run now on goroutines

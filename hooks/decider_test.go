@@ -328,6 +328,50 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
+// TestEventsOfClientGone: events that waited behind one that was being decided when their client disconnected are decided
+// and broadcast, in order, unless the client had left the topic before. Nobody waits for a back end for ever.
+func TestEventsOfClientGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		wait         time.Duration
+		heard, asked int
+	}{"in time": {time.Minute, 5, 6}, "too late": {time.Nanosecond, 1, 2}} {
+		t.Run(name, func(t *testing.T) {
+			release := make(chan struct{})
+			entered := make(chan string, 10)
+			b := serveBackend(t, func(r Request) any {
+				entered <- r.Event
+				<-release
+				return yes
+			})
+			a := start(t, func(o *channels.Options, _ *channels.SocketOptions) { o.Limits.MailboxWait = c.wait }, b.hook(Event))
+			other := a.connect(t, "", nil).Join("room:1", nil)
+			leaving := a.connect(t, "", nil)
+			room, left := leaving.Join("room:1", nil), leaving.Join("room:2", nil)
+			left.Push("first", nil)
+			left.Push("phx_leave", nil)
+			for i := range 5 {
+				room.Push("said", object{"n": i})
+			}
+			<-entered
+			<-entered
+			leaving.Close()
+			waittest.For(t, "the socket to end", func() bool { return a.Stats().Sockets == 1 })
+			close(release)
+			for i := range c.heard {
+				other.AssertBroadcast("said", object{"n": i})
+			}
+			waittest.For(t, "the callbacks to end", func() bool { return a.Stats().Callbacks == 0 })
+			other.RefutePush("said", nil)
+			if got := len(b.asked(Event)); got != c.asked {
+				t.Errorf("asked about %d events, want %d", got, c.asked)
+			}
+			if got, want := int(a.Stats().MailboxFull), 6-c.asked; got != want {
+				t.Errorf("%d events counted as dropped, want %d", got, want)
+			}
+		})
+	}
+}
+
 // TestLeaving: an event that the client pushed before it left is handled before it leaves.
 func TestLeaving(t *testing.T) {
 	release := make(chan struct{})
