@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,11 @@ const eventsDirectory = "events"
 const lastEvents = 3 * time.Second
 
 func (d *daemon) newEvents() *events.Events {
-	o := events.Options{Log: logging.NewLog(&d.log), Hooks: d.tellingHooks}
+	bounds := d.cfg.Events
+	o := events.Options{
+		Limit: int64(bounds.Outbox), Kept: cmp.Or(int64(bounds.Kept), -1), MaxAge: bounds.MaxAge,
+		Log: logging.NewLog(&d.log), Hooks: d.tellingHooks,
+	}
 	if d.cfg.Data != "" {
 		o.Dir = filepath.Join(d.cfg.Data, eventsDirectory)
 	}

@@ -85,6 +85,7 @@ type Config struct {
 	Presence Presence
 	Realtime Realtime
 	History  History
+	Events   Events
 	Drain    Drain
 	Metrics  Metrics
 	API      API
@@ -99,6 +100,16 @@ type History struct {
 	Memory int
 	// Disk bounds those of durable rules on disk, in bytes.
 	Disk int
+}
+
+// Events bounds the events that wait for hooks, of each instance.
+type Events struct {
+	// Outbox bounds those that wait, in bytes.
+	Outbox int
+	// MaxAge is the age at which one that no hook takes becomes a dead letter.
+	MaxAge time.Duration
+	// Kept bounds those that all hooks have taken, in bytes: at most half of Outbox.
+	Kept int
 }
 
 // Cluster says which cluster this node belongs to and how it reaches the other nodes:

@@ -13,6 +13,7 @@ var sections = []struct{ name, title string }{
 	{"presence", "Presence"},
 	{"realtime", "Clients of Supabase, with dialect: realtime"},
 	{"history", "History"},
+	{"events", "Events that hooks are told"},
 	{"drain", "Draining"},
 	{"api", "HTTP API"},
 	{"metrics", "Metrics"},

@@ -133,6 +133,10 @@ func (l *loader) checkTogether(c *Config) {
 		l.problem("metrics.allow is set (from %s) and metrics.listen is not; on the main port, where proxies connect for everybody, "+
 			"an address allows nothing: set metrics.listen, for example --metrics-listen=127.0.0.1:9090, or metrics.token", l.origins["metrics.allow"])
 	}
+	if 2*c.Events.Kept > c.Events.Outbox && !l.bad["events.kept"] && !l.bad["events.outbox"] {
+		l.problem("events.kept is %d, which is more than half of events.outbox, %d: events that wait would be dropped for events that are only kept; "+
+			"it takes at most %d here, or a larger events.outbox", c.Events.Kept, c.Events.Outbox, c.Events.Outbox/2)
+	}
 	l.checkAuth(c)
 	l.checkCluster(c)
 	l.checkPorts(c, "tcp_listen", c.TCPListen)

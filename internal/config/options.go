@@ -357,6 +357,25 @@ var options = []*option{
 	},
 
 	{
+		key: "events.outbox", kind: size(16*mib, 1024*gib),
+		def: "64MiB", example: "1GiB",
+		help: "How many bytes of events that hooks are told wait for them, for each instance: on the disk with data, otherwise in memory. Above it the oldest are dropped, and the hooks are told how many.",
+		also: []string{"outbox", "outbox-size", "events-limit", "hooks-outbox"},
+	},
+	{
+		key: "events.max_age", kind: duration(time.Minute, 30*day),
+		def: "24h", example: "72h",
+		help: "How long a hook that does not take an event is tried. Then the event becomes a dead letter, which mycelium hooks replay sends again.",
+		also: []string{"outbox-age", "events-age", "retry-for", "give-up-after"},
+	},
+	{
+		key: "events.kept", kind: size(0, 512*gib),
+		def: "8MiB", example: "32MiB",
+		help: "How many bytes of events that all hooks have taken are kept for each instance, for replays and for clients that follow events and come back; in memory, without data, an eighth of it. At most half of events.outbox.",
+		also: []string{"replay-bytes", "events-kept"},
+	},
+
+	{
 		key: "drain.batch", kind: number(1, 1<<31-1),
 		def: "10000", example: "1000", unit: "sockets",
 		help: "When the server stops: how many sockets are closed at a time, so that clients do not all reconnect to the next server at once. Nodes of a cluster that stop at the same time share it.",

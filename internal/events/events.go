@@ -21,8 +21,14 @@ type Options struct {
 	// Node is the name of this node in a cluster, "" on a single one.
 	Node string
 	// Limit is how many bytes of events of an instance wait at most. Default
-	// DefaultLimit.
+	// DefaultLimit, at least minLimit.
 	Limit int64
+	// Kept is how many bytes stay when all hooks have them, for replays and for followers
+	// that come back; in memory an eighth of it. Default DefaultKept, negative: none.
+	Kept int64
+	// MaxAge is the age at which an event that cannot be delivered becomes a dead letter.
+	// Default DefaultMaxAge.
+	MaxAge time.Duration
 	// Hooks returns the hooks of an instance that are told of events; nil: there are none.
 	// declared says whether the server's own configuration declares the instance.
 	Hooks func(spec instances.Spec, declared bool) ([]Hook, error)
@@ -60,9 +66,7 @@ type Events struct {
 
 // New returns the streams of a server, of which there are none yet.
 func New(o Options) *Events {
-	if o.Limit == 0 {
-		o.Limit = DefaultLimit
-	}
+	o.Limit, o.Kept, o.MaxAge = cmp.Or(o.Limit, DefaultLimit), cmp.Or(o.Kept, DefaultKept), cmp.Or(o.MaxAge, DefaultMaxAge)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -109,7 +113,7 @@ func (e *Events) openLocked(id string, durable bool) (*Stream, error) {
 	if durable && e.options.Dir != "" {
 		dir = filepath.Join(e.options.Dir, id)
 	}
-	s, err := openStream(streamOptions{Instance: id, Node: e.options.Node, Dir: dir, Limit: e.options.Limit, SnapshotAfter: cmp.Or(e.options.snapshotAfter, snapshotAfter), Log: e.options.Log, Now: e.options.Now})
+	s, err := openStream(streamOptions{Instance: id, Node: e.options.Node, Dir: dir, Limit: e.options.Limit, Kept: e.options.Kept, MaxAge: e.options.MaxAge, SnapshotAfter: cmp.Or(e.options.snapshotAfter, snapshotAfter), Log: e.options.Log, Now: e.options.Now})
 	if err != nil {
 		return nil, fmt.Errorf("events of instance %q: %w", id, err)
 	}

@@ -1,8 +1,10 @@
 package events_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -75,12 +77,18 @@ func TestAway(t *testing.T) {
 	for name, fault := range map[string]error{
 		"an answer 500": &webhook.StatusError{Status: 500}, "no answer": errors.New("connection refused"), "a redirect": &webhook.StatusError{Status: 302},
 		"a wrong key": &webhook.StatusError{Status: 401}, "too many": &webhook.StatusError{Status: 429, RetryAfter: 20 * time.Second},
+		"a back end that hangs": context.DeadlineExceeded, "a connection that breaks": io.ErrUnexpectedEOF,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := new(backend)
 			s := startServer(t, t.TempDir(), hookOf(t, "app", b, []string{"published"}, nil))
 			defer s.stop()
-			b.failWith(func([]told) error { return fault })
+			b.failWith(func([]told) error {
+				if fault == context.DeadlineExceeded { //nolint:errorlint // it is this one
+					time.Sleep(10 * time.Second) // as long as a hook waits
+				}
+				return fault
+			})
 			const messages = 3000
 			var expected []string
 			for i := range messages {
@@ -93,8 +101,8 @@ func TestAway(t *testing.T) {
 			if st := s.events.StatsOf("r").Hooks[0]; st.Waiting != messages || st.Lag < 4*time.Minute || st.LastError == "" {
 				t.Errorf("%s: while it is away: %+v", name, st)
 			}
-			if b.tries > 60 {
-				t.Errorf("%s: tried %d times in five minutes", name, b.tries)
+			if n := b.tried(); n > 60 {
+				t.Errorf("%s: tried %d times in five minutes", name, n)
 			}
 			b.failWith(nil)
 			time.Sleep(30 * time.Second)
@@ -108,6 +116,50 @@ func TestAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBounds: an event that no back end takes in time becomes a dead letter, and those
+// behind it are told; what all have taken is kept for replays within its bound.
+func TestBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(backend)
+		s := startBounded(t, events.Options{Dir: t.TempDir(), Limit: 16 << 20, MaxAge: 2 * time.Minute, Kept: -1}, hookOf(t, "app", b, []string{"published"}, nil))
+		defer s.stop()
+		broadcast := func(n int) {
+			if err := s.manager.Broadcast("r", "room:1", "n", fmt.Appendf(nil, `{"n":%d}`, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.failWith(func([]told) error { return errors.New("away") })
+		broadcast(1)
+		time.Sleep(time.Minute)
+		broadcast(2)
+		time.Sleep(90 * time.Second)
+		synctest.Wait()
+		if h := s.events.StatsOf("r").Hooks[0]; h.DeadLetters != 1 || h.Refused != 1 {
+			t.Errorf("after two and a half minutes: %+v", h)
+		}
+		b.failWith(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		want(t, b.take(), `published room:1 n {"n":2}`)
+		large := []byte(`{"text":"` + strings.Repeat("x", 500<<10) + `"}`)
+		for range 8 { // some segments
+			if err := s.manager.Broadcast("r", "room:1", "n", large); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 200 { // until who is connected is saved again
+			broadcast(n)
+		}
+		time.Sleep(time.Minute)
+		broadcast(201)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if st := s.events.StatsOf("r"); st.Bytes > 2<<20 {
+			t.Errorf("%d bytes are kept, want about a segment", st.Bytes)
+		}
+	})
 }
 
 // TestDeadLetters: what a back end refuses is found among a batch, kept, and can be sent

@@ -70,13 +70,16 @@ func (b *backend) send(_ context.Context, id string, body []byte) error {
 		return fmt.Errorf("%s: %w", body, err)
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.tries++
-	if b.fail != nil {
-		if err := b.fail(batch.Events); err != nil {
+	fail := b.fail
+	b.mu.Unlock()
+	if fail != nil { // it may sleep
+		if err := fail(batch.Events); err != nil {
 			return err
 		}
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.got = append(b.got, batch.Events...)
 	b.batches = append(b.batches, id)
 	return nil
@@ -86,6 +89,12 @@ func (b *backend) failWith(f func([]told) error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.fail = f
+}
+
+func (b *backend) tried() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tries
 }
 
 // take returns what has come since the last call.
@@ -131,12 +140,17 @@ type server struct {
 
 func startServer(t testing.TB, dir string, hooks ...events.Hook) *server {
 	t.Helper()
+	return startBounded(t, events.Options{Dir: dir, Limit: 16 << 20}, hooks...)
+}
+
+// startBounded starts a server with bounds of its own.
+func startBounded(t testing.TB, o events.Options, hooks ...events.Hook) *server {
+	t.Helper()
 	quiet := zerolog.Nop()
 	s := &server{t: t, endpoint: channelstest.Start(t, channels.Options{})}
-	s.events = events.New(events.WithSnapshots(events.Options{
-		Dir: dir, Log: logging.NewLog(&quiet), Limit: 16 << 20,
-		Hooks: func(instances.Spec, bool) ([]events.Hook, error) { return hooks, nil },
-	}, 100))
+	o.Log = logging.NewLog(&quiet)
+	o.Hooks = func(instances.Spec, bool) ([]events.Hook, error) { return hooks, nil }
+	s.events = events.New(events.WithSnapshots(o, 100))
 	s.manager = instances.New(s.endpoint.Endpoint, instances.Options{Began: s.events.Begin})
 	s.manager.Register(relay.Type())
 	if _, _, err := s.manager.Create(t.Context(), instances.Spec{ID: "r", Type: "relay"}); err != nil {

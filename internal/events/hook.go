@@ -27,9 +27,6 @@ const (
 	// firstPause and longestPause are between tries of a batch.
 	firstPause   = 250 * time.Millisecond
 	longestPause = 15 * time.Second
-	// giveUpAfter is the age at which an event that cannot be delivered becomes a dead
-	// letter.
-	giveUpAfter = 24 * time.Hour
 )
 
 // Hook is somebody who is sent events.
@@ -391,7 +388,7 @@ func retryAfter(err error) time.Duration {
 }
 
 func (h *hook) tooOld(events []item) bool {
-	return milliseconds(h.stream.options.Now())-events[len(events)-1].time > giveUpAfter.Milliseconds()
+	return milliseconds(h.stream.options.Now())-events[len(events)-1].time > h.stream.options.MaxAge.Milliseconds()
 }
 
 // bury makes dead letters of events.

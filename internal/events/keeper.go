@@ -106,8 +106,9 @@ func (k *keeper) keep() error {
 }
 
 func (k *keeper) kept() int64 {
+	kept := max(0, k.stream.options.Kept)
 	if k.stream.options.Dir == "" {
-		return keptInMemory
+		return kept / keptInMemory
 	}
 	return kept
 }

@@ -24,10 +24,12 @@ const (
 	DefaultLimit = 64 << 20
 	// minLimit leaves room for the events since the last snapshot.
 	minLimit = 16 << 20
-	// kept is how many bytes of events stay when all hooks have them, for followers that
-	// come back and for replays. In memory it is a fraction.
-	kept         = 8 << 20
-	keptInMemory = 1 << 20
+	// DefaultKept is how many bytes of events stay when all hooks have them, and
+	// keptInMemory what part of it does in memory.
+	DefaultKept  = 8 << 20
+	keptInMemory = 8
+	// DefaultMaxAge is how long a back end is tried.
+	DefaultMaxAge = 24 * time.Hour
 	// segments is into how many segments the limit is divided: what is dropped at a time.
 	segments = 16
 	// excess is by how much the limit may be exceeded until the keeper has dropped the
@@ -40,7 +42,8 @@ type streamOptions struct {
 	Instance      string
 	Node          string // name of this node in a cluster; "" on a single one
 	Dir           string // "" keeps everything in memory
-	Limit         int64
+	Limit, Kept   int64
+	MaxAge        time.Duration
 	SnapshotAfter uint64
 	Log           *logging.Log
 	Now           func() time.Time
