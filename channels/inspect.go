@@ -106,20 +106,24 @@ type UserInfo struct {
 	Topics  []string `json:"topics"`  // topics that they have joined, by name
 }
 
+// UserNames returns the users of this node's sockets, each once and in the order of their
+// names. It waits for the event loops and must not be called on one.
+func (e *Endpoint) UserNames() []string {
+	names := make([][]string, len(e.perLoop))
+	e.onLoops(func(i int, l *perLoop) {
+		l.fillDirectory().indexUsers(l.sockets)
+		names[i] = slices.Collect(maps.Keys(l.directory.users))
+	})
+	all := slices.Concat(names...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Users returns at most limit users of this node's sockets, or all if limit is 0, in the
 // order of their names and after the name after. It waits for the event loops and must
 // not be called on one.
 func (e *Endpoint) Users(after string, limit int) []UserInfo {
-	names := make([][]string, len(e.perLoop))
-	e.onLoops(func(i int, l *perLoop) {
-		l.fillDirectory().indexUsers(l.sockets)
-		for user := range l.directory.users {
-			if user > after {
-				names[i] = append(names[i], user)
-			}
-		}
-	})
-	page := slices.Compact(slices.Sorted(slices.Values(slices.Concat(names...))))
+	page := slices.DeleteFunc(e.UserNames(), func(user string) bool { return user <= after })
 	if limit > 0 && len(page) > limit {
 		page = page[:limit]
 	}

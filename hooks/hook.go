@@ -275,6 +275,9 @@ func (h *Hook) caller() (webhook.Options, error) {
 // decides reports whether the back end is asked for decisions of a kind.
 func (h *Hook) decides(kind string) bool { return slices.Contains(h.On, kind) }
 
+// decidesAny reports whether the back end is asked for decisions of some kind.
+func (h *Hook) decidesAny() bool { return slices.ContainsFunc(decisions, h.decides) }
+
 // matches reports whether a topic is the hook's.
 func (h *Hook) matches(topic string) bool {
 	return len(h.Topics) == 0 || topics.MatchAny(h.Topics, topic)

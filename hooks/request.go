@@ -23,6 +23,7 @@ type Request struct {
 	ID       string          `json:"id"`   // the same if the request is sent again
 	Type     string          `json:"type"` // what is to be decided
 	Instance string          `json:"instance"`
+	Test     bool            `json:"test,omitempty"` // of a Try: there is no client
 	Topic    string          `json:"topic,omitempty"`
 	Event    string          `json:"event,omitempty"`
 	Payload  json.RawMessage `json:"payload,omitempty"`

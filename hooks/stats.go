@@ -37,6 +37,25 @@ type HookStats struct {
 	Kinds    []KindStats
 }
 
+// Sum returns the figures of all kinds together. Its Kind is empty.
+func (h *HookStats) Sum() (all KindStats) {
+	all.Hook, all.Buckets = h.Hook, make([]int64, len(webhook.Bounds)+1)
+	for i := range h.Kinds {
+		k := &h.Kinds[i]
+		all.Allowed += k.Allowed
+		all.Refused += k.Refused
+		all.Unanswered += k.Unanswered
+		all.Sum += k.Sum
+		for j, n := range k.Buckets {
+			all.Buckets[j] += n
+		}
+	}
+	return all
+}
+
+// Quantile returns the time that a part q of the decisions did not exceed, 0 if there were none.
+func (k *KindStats) Quantile(q float64) time.Duration { return webhook.Quantile(k.Buckets, q) }
+
 // Bounds returns the upper bounds of KindStats.Buckets.
 func Bounds() []time.Duration { return webhook.Bounds[:] }
 

@@ -13,9 +13,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/mycelium-rt/mycelium/auth"
+	"github.com/mycelium-rt/mycelium/hooks"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/events"
-	"github.com/mycelium-rt/mycelium/internal/hooks"
+	internalhooks "github.com/mycelium-rt/mycelium/internal/hooks"
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
@@ -39,6 +40,9 @@ type Options struct {
 	ShowAuth func(json.RawMessage) json.RawMessage
 	// ShowHooks does the same for hooks.
 	ShowHooks func(json.RawMessage) json.RawMessage
+	// Deciders returns what decides about an instance, whose hooks are listed and tested; nil
+	// if nothing does. A nil Deciders means that no hooks decide.
+	Deciders func(id string) *hooks.Decider
 	// MaxBody is the largest body of a request, in bytes. Default 1 MiB.
 	MaxBody int64
 	// MaxBatch is the most messages that a request to broadcast many may have, each
@@ -57,7 +61,7 @@ type Options struct {
 	// the request cannot be forwarded.
 	Forward func(w http.ResponseWriter, r *http.Request, to *instances.ElsewhereError, caller string) bool
 	// Peers returns the other nodes of the cluster that are heard, for the lists of who is
-	// connected. nil means that there are none.
+	// connected and for idempotency keys. nil means that there are none.
 	Peers func() []Peer
 	// Caller returns the name of the key for which another node has permitted a
 	// request that it forwards, "" for requests of clients. nil means that there are
@@ -66,6 +70,11 @@ type Options struct {
 	// Latest returns the API that serves now. A stream of events ends when that does not
 	// know its key any more. nil means that this one is not replaced.
 	Latest func() *API
+	// Node is the name of this node among Peers, "" without them.
+	Node string
+	// IdempotencyFile is a file that keeps idempotency keys over the end of the process;
+	// "" keeps them in memory.
+	IdempotencyFile string
 	// Before is an API of the same manager that this one replaces, whose
 	// idempotency keys stay valid. nil means there is none.
 	Before *API
@@ -74,7 +83,7 @@ type Options struct {
 }
 
 func init() {
-	hooks.TellEvents = func(api, told any) { api.(*API).events = told.(*events.Events) }
+	internalhooks.TellEvents = func(api, told any) { api.(*API).events = told.(*events.Events) }
 }
 
 // API is an http.Handler that serves the API of a manager.
@@ -111,7 +120,7 @@ func New(m *instances.Manager, o Options) (*API, error) {
 	if len(o.Keys) == 0 {
 		return nil, errors.New("httpapi: Options.Keys is empty, so that nobody could use the API: NewKey makes a key")
 	}
-	a := &API{manager: m, options: o, keys: slices.Clone(o.Keys), log: logging.NewLog(o.Logger), bodyTimeout: 30 * time.Second, replays: &replays{now: o.Now}}
+	a := &API{manager: m, options: o, keys: slices.Clone(o.Keys), log: logging.NewLog(o.Logger), bodyTimeout: 30 * time.Second}
 	for i := range a.keys {
 		if err := a.keys[i].Validate(); err != nil {
 			return nil, err
@@ -119,6 +128,8 @@ func New(m *instances.Manager, o Options) (*API, error) {
 	}
 	if o.Before != nil {
 		a.replays = o.Before.replays
+	} else if err := a.openReplays(o.IdempotencyFile); err != nil {
+		return nil, err
 	}
 	a.routes = routesOf(a.operations())
 	a.document = documentOf(a.routes)
@@ -141,6 +152,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve takes a request through its steps: route, key, scope, query, revision,
 // body, and the operation itself. Each is looked up or read here, once.
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path == repeatPath && a.isOfNode(r) {
+		return a.serveRepeat(w, r)
+	}
 	found, named := a.find(r.URL)
 	who, err := a.authenticate(r, found != nil && found.isPublic())
 	if err != nil {

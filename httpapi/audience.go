@@ -213,6 +213,10 @@ func (a *API) operationsOfConnected() []operation {
 		id: "listUsers", summary: "A page of the connected users, with their sockets and topics",
 		query:   []parameter{after, limitParameter},
 		answers: []answerDoc{{status: 200, about: "A page.", schema: ref("schemas", "Users")}}, fails: fails,
+	}, {
+		method: "GET", path: "/api/instances/{id}/totals", scope: Read, handle: a.totals,
+		id: "getTotals", summary: "How many sockets and users are connected, and how many topics have subscribers, on all nodes together",
+		answers: []answerDoc{{status: 200, about: "The numbers.", schema: ref("schemas", "Totals")}}, fails: fails,
 	}}
 }
 

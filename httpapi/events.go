@@ -23,41 +23,6 @@ const keepAliveEvery = 15 * time.Second
 // retryAfter is how long clients wait before they come back, in milliseconds.
 const retryAfter = 1000
 
-// HookInfo is a hook of an instance that is told of events, and how far it is.
-type HookInfo struct {
-	// Name is the hook's name.
-	Name string `json:"name"`
-	// Events are the types of events that it is told of.
-	Events []string `json:"events"`
-	// Waiting is how many events are behind the last one that it has taken, including those
-	// that it does not ask for.
-	Waiting uint64 `json:"waiting"`
-	// LagMS is the age in milliseconds of the oldest event that waits for an answer; 0: none does.
-	LagMS int64 `json:"lag_ms"`
-	// Delivered counts events that it has taken since the server's start, Refused those
-	// that became dead letters, and Lost those that were dropped because the outbox was full.
-	Delivered uint64 `json:"delivered"`
-	Refused   uint64 `json:"refused"`
-	Lost      uint64 `json:"lost"`
-	// Requests counts requests, and Failed those that it has not answered with 2xx.
-	Requests uint64 `json:"requests"`
-	Failed   uint64 `json:"failed"`
-	// DeadLetters is how many there are.
-	DeadLetters int `json:"dead_letters"`
-	// LastError is why the last request has failed; it is left out after a success.
-	LastError string `json:"last_error,omitempty"`
-}
-
-// HookTest is the outcome of a test.
-type HookTest struct {
-	// OK reports whether the back end has taken the test event.
-	OK bool `json:"ok"`
-	// TookMS is how long that took, in milliseconds.
-	TookMS int64 `json:"took_ms"`
-	// Error is why it has not.
-	Error string `json:"error,omitempty"`
-}
-
 // replayRequest says what a hook is sent again: one of both.
 type replayRequest struct {
 	// Dead sends the dead letters again.
@@ -83,7 +48,7 @@ func (a *API) operationsOfEvents() []operation {
 	list := func(about, pattern string) json.RawMessage {
 		return fmt.Appendf(nil, `{"type":"array","items":{"type":"string"%s},"description":%q}`, pattern, about)
 	}
-	return []operation{{
+	return append(a.operationsOfHooks(hook), []operation{{
 		method: "GET", path: "/api/instances/{id}/events", scope: Read, handle: a.follow,
 		id: "followEvents", summary: "What happens in an instance, as server-sent events",
 		about: "The stream has no end. Each event is an object of JSON and has an id; with the last one in Last-Event-ID a client that comes back within a minute misses nothing. " +
@@ -98,14 +63,6 @@ func (a *API) operationsOfEvents() []operation {
 		answers: []answerDoc{{status: 200, about: "The events.", schema: text(""), media: eventStreamType}},
 		fails:   []int{http.StatusConflict, http.StatusServiceUnavailable},
 	}, {
-		method: "GET", path: "/api/instances/{id}/hooks", scope: Read, handle: a.hooks,
-		id: "listHooks", summary: "The hooks of an instance that are told of events, and how far they are",
-		answers: []answerDoc{{status: 200, about: "The hooks.", schema: object("hooks", listOf("HookInfo"))}},
-	}, {
-		method: "POST", path: hook + "/test", scope: Admin, handle: a.testHook,
-		id: "testHook", summary: "Send an event of the type test to a hook", about: "It is sent at once, whatever waits.",
-		answers: []answerDoc{{status: 200, about: "What came of it.", schema: ref("schemas", "HookTest")}},
-	}, {
 		method: "POST", path: hook + "/replay", scope: Admin, handle: a.replayHook, body: jsonBody("ReplayRequest"),
 		id: "replayHook", summary: "Send a hook dead letters, or past events, once more",
 		answers: []answerDoc{{status: 200, about: "It is done, or has begun.", schema: ref("schemas", "Replay")}},
@@ -114,7 +71,7 @@ func (a *API) operationsOfEvents() []operation {
 		method: "GET", path: hook + "/dead", scope: Read, handle: a.deadLetters,
 		id: "listDeadLetters", summary: "The events that a hook has refused, the oldest first", query: []parameter{limitParameter},
 		answers: []answerDoc{{status: 200, about: "The last so many.", schema: object("dead_letters", listOf("DeadLetter"))}},
-	}}
+	}}...)
 }
 
 // follow answers a stream of events, until the client is gone or the server stops.
@@ -210,41 +167,6 @@ func (a *API) withHooks(r *request) (*events.Events, error) {
 		return nil, errNoEvents
 	}
 	return a.events, nil
-}
-
-func (a *API) hooks(w http.ResponseWriter, r *request) error {
-	told, err := a.withHooks(r)
-	if err != nil {
-		return err
-	}
-	list := []HookInfo{}
-	for _, h := range told.StatsOf(r.id).Hooks {
-		list = append(list, HookInfo{
-			Name: h.Hook, Events: h.Events, Waiting: h.Waiting, LagMS: h.Lag.Milliseconds(), Delivered: h.Delivered, Refused: h.Refused, Lost: h.Lost,
-			Requests: h.Requests, Failed: h.Failed, DeadLetters: h.DeadLetters, LastError: h.LastError,
-		})
-	}
-	return answer(w, http.StatusOK, map[string]any{"hooks": list})
-}
-
-func (a *API) testHook(w http.ResponseWriter, r *request) error {
-	told, err := a.withHooks(r)
-	if err != nil {
-		return err
-	}
-	took, err := told.TestHook(r.Context(), r.id, r.hook)
-	if errors.Is(err, events.ErrNoHook) {
-		return noHook(r)
-	}
-	outcome := HookTest{OK: err == nil, TookMS: took.Milliseconds()}
-	if err != nil {
-		outcome.Error = err.Error()
-	}
-	return answer(w, http.StatusOK, outcome)
-}
-
-func noHook(r *request) error {
-	return notFound("instance %q has no hook %q that is told of events", r.id, r.hook)
 }
 
 // replayWait is how long a replay waits for its turn.

@@ -28,7 +28,7 @@ const gatherTimeout = 3 * time.Second
 // decodes their answers. It returns the names of the nodes that did not answer. Of what
 // another node asks, only this node's part is wanted.
 func gather[T any](a *API, r *request) (answers []T, missing []string) {
-	if a.options.Peers == nil || a.options.Caller != nil && a.options.Caller(r.Request) != "" || !a.manager.Spreads(r.id) {
+	if a.options.Peers == nil || a.isPart(r) || !a.manager.Spreads(r.id) {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), gatherTimeout)

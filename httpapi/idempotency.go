@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/instances"
 )
 
 // isIdempotent reports whether requests for the operation may have an
@@ -19,8 +22,9 @@ func (o *operation) isIdempotent() bool {
 }
 
 // once carries out an operation that may have an Idempotency-Key. The same request once
-// more is answered as the first was, and does nothing. A key belongs to one caller and
-// to one instance, not to another that is given the same id later.
+// more is answered as the first was, and does nothing, whichever node of a cluster it is
+// sent to. A key belongs to one caller and to one instance, not to another that is given
+// the same id later.
 func (a *API) once(w http.ResponseWriter, r *request, o *operation) error {
 	key := r.Header.Get(idempotencyKey.name)
 	switch {
@@ -33,10 +37,27 @@ func (a *API) once(w http.ResponseWriter, r *request, o *operation) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(append([]byte(o.id+"\x00"), r.body...))
-	first := newRecorded()
-	given, again, err := a.replays.once(r.who.key.Name, fmt.Sprintf("%d\x00%s", i.Incarnation, key), sum, func() (*recorded, error) {
-		return first, o.handle(first, r)
+	var elsewhere *instances.ElsewhereError
+	if _, err := a.manager.Life(r.id); errors.As(err, &elsewhere) {
+		return err // its node remembers the key
+	}
+	q := repeat{Caller: r.who.key.Name, Key: identityOf(&i) + "\x00" + key, Sum: sha256.Sum256(append([]byte(o.id+"\x00"), r.body...))}
+	if !a.isPart(r) && a.manager.Spreads(r.id) {
+		if answered, err := a.askHome(w, r, &q); answered || err != nil {
+			return err
+		}
+	}
+	given, again, err := a.replays.once(&q, func() (*recorded, bool, error) {
+		if known, err := a.askOthers(r, &q); known != nil || err != nil {
+			return known, true, err
+		}
+		first := newRecorded()
+		if err := o.handle(first, r); err != nil {
+			return first, false, err
+		}
+		q.Answer = first.kept()
+		a.tellOthers(r, &q)
+		return first, false, nil
 	})
 	if err != nil {
 		return err
@@ -46,6 +67,14 @@ func (a *API) once(w http.ResponseWriter, r *request, o *operation) error {
 	}
 	given.writeTo(w)
 	return nil
+}
+
+// identityOf names an instance on all nodes, and after a restart.
+func identityOf(i *instances.Info) string {
+	if i.Declared {
+		return i.ID
+	}
+	return fmt.Sprintf("%s\x00%d", i.ID, i.Created.UnixNano())
 }
 
 // recorded is an answer that is kept. It is an http.ResponseWriter until it is complete.
@@ -66,6 +95,26 @@ func (a *recorded) WriteHeader(status int) { a.status = status }
 // Write implements http.ResponseWriter.
 func (a *recorded) Write(b []byte) (int, error) { return a.body.Write(b) }
 
+// keptAnswer is an answer in a file, and on its way to another node.
+type keptAnswer struct {
+	Status int         `json:"status"`
+	Header http.Header `json:"header,omitempty"`
+	Body   []byte      `json:"body,omitempty"`
+}
+
+func (a *recorded) kept() *keptAnswer {
+	return &keptAnswer{a.status, a.header, a.body.Bytes()}
+}
+
+func (k *keptAnswer) recorded() *recorded {
+	a := &recorded{status: k.Status, header: k.Header}
+	if a.header == nil {
+		a.header = make(http.Header)
+	}
+	a.body.Write(k.Body)
+	return a
+}
+
 func (a *recorded) writeTo(w http.ResponseWriter) {
 	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
@@ -74,7 +123,9 @@ func (a *recorded) writeTo(w http.ResponseWriter) {
 
 // replays remembers the requests that came with an Idempotency-Key, and their answers.
 type replays struct {
-	now func() time.Time // static
+	// Static.
+	now  func() time.Time
+	file *replayFile // nil: they end with the process
 
 	mu    sync.Mutex
 	by    map[string]*remembered // guarded by mu: by caller
@@ -114,34 +165,100 @@ const (
 )
 
 // once runs act unless it has succeeded for the caller's key before; again reports
-// whether it had. Of two at the same time, the second waits for the first. A request
-// that failed is forgotten: it may be tried again. Another request under the same key is
-// a mistake of the caller.
-func (p *replays) once(caller, key string, sum [sha256.Size]byte, act func() (*recorded, error)) (_ *recorded, again bool, err error) {
-	r, first := p.take(caller, key, sum)
+// whether it had, or act says so. Of two at the same time, the second waits for the first.
+// A request that failed is forgotten: it may be tried again. Another request under the same
+// key is a mistake of the caller.
+func (p *replays) once(q *repeat, act func() (_ *recorded, again bool, err error)) (_ *recorded, again bool, err error) {
+	r, first := p.take(q.Caller, q.Key, q.Sum)
 	if !first {
-		if r.sum != sum {
-			return nil, false, problem(http.StatusUnprocessableEntity, "idempotency-key", "Idempotency-Key used twice",
-				"this key came with another request before: use a new key for each")
+		if r.sum != q.Sum {
+			return nil, false, errKeyTwice
 		}
 		<-r.done
 		return r.answer, r.err == nil, r.err
 	}
 	r.err = errNotDone
 	defer func() { // also if act panics
+		if r.err == nil {
+			p.weigh(r)
+			p.file.keep(&repeat{q.Caller, q.Key, q.Sum, r.at, r.answer.kept()}, p.all)
+		}
 		close(r.done)
 		if r.err != nil {
-			p.forget(caller, r)
-		} else {
-			p.weigh(r)
+			p.forget(q.Caller, r)
 		}
 	}()
-	r.answer, r.err = act()
-	return r.answer, false, r.err
+	r.answer, again, r.err = act()
+	return r.answer, again, r.err
 }
 
 // errNotDone is what a request that has panicked leaves to those that waited for it.
 var errNotDone = errors.New("httpapi: the first request with this Idempotency-Key has failed")
+
+// errKeyTwice is the mistake of a caller that uses a key for two requests.
+var errKeyTwice = problem(http.StatusUnprocessableEntity, "idempotency-key", "Idempotency-Key used twice",
+	"this key came with another request before: use a new key for each")
+
+// learn remembers a request that another node, or a process before this one, has carried
+// out. news reports whether it was not known.
+func (p *replays) learn(q *repeat) (news bool) {
+	if p.now().Sub(q.At) > replayFor || q.Answer == nil {
+		return false
+	}
+	r, first := p.take(q.Caller, q.Key, q.Sum)
+	if !first {
+		return false
+	}
+	r.answer = q.Answer.recorded()
+	p.weigh(r)
+	close(r.done)
+	return true
+}
+
+// find returns what is known of a request; nil: nothing. It waits until one that is being
+// carried out has been.
+func (p *replays) find(ctx context.Context, q *repeat) (*recorded, error) {
+	p.mu.Lock()
+	var r *replay
+	if c := p.by[q.Caller]; c != nil {
+		r = c.seen[q.Key]
+	}
+	p.mu.Unlock()
+	switch {
+	case r == nil || p.now().Sub(r.at) > replayFor:
+		return nil, nil
+	case r.sum != q.Sum:
+		return nil, errKeyTwice
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if r.err != nil {
+		return nil, nil //nolint:nilerr // it has failed, and may be tried again
+	}
+	return r.answer, nil
+}
+
+// all returns what has been carried out, the oldest first.
+func (p *replays) all() (list []*repeat) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for caller, c := range p.by {
+		for _, r := range c.order {
+			select {
+			case <-r.done:
+				if r.err == nil {
+					list = append(list, &repeat{caller, r.key, r.sum, r.at, r.answer.kept()})
+				}
+			default:
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b *repeat) int { return a.At.Compare(b.At) })
+	return list
+}
 
 func (p *replays) take(caller, key string, sum [sha256.Size]byte) (r *replay, first bool) {
 	p.mu.Lock()

@@ -319,18 +319,6 @@ func (a *API) stats(w http.ResponseWriter, r *request) error {
 	return answer(w, http.StatusOK, s)
 }
 
-func (a *API) topics(w http.ResponseWriter, r *request) error {
-	limit, err := r.limit()
-	if err != nil {
-		return err
-	}
-	list, err := a.manager.Topics(r.id, limit)
-	if err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, map[string]any{"topics": list})
-}
-
 // presence answers who is on a topic, in the form of presence_state.
 func (a *API) presence(w http.ResponseWriter, r *request) error {
 	list, err := a.manager.Presence(r.id, r.query.Get("topic"))

@@ -204,7 +204,7 @@ func (a *API) operationsInside() []operation {
 		fails:   []int{http.StatusServiceUnavailable},
 	},
 		inside("listTopics", "topics", "The topics that somebody has joined, most subscribers first", a.topics, limitParameter,
-			answerDoc{status: 200, about: "The topics.", schema: object("topics", listOf("Topic"))}),
+			answerDoc{status: 200, about: "The topics, with the subscribers on all nodes of a cluster.", schema: ref("schemas", "Topics")}),
 		inside("getPresence", "presence", "Who is on a topic, as presence_state has it", a.presence,
 			parameter{name: "topic", about: "The topic, like room:lobby.", required: true, schema: text(`,"minLength":1`)},
 			answerDoc{status: 200, about: "Who is there, by key.", schema: object("presence", fmt.Appendf(nil, `{"type":"object","additionalProperties":%s}`, ref("schemas", "Entry")))}),

@@ -17,10 +17,10 @@ import (
 func TestReplaysAreShared(t *testing.T) {
 	p := &replays{now: time.Now}
 	sent := 0
-	send := func() (*recorded, error) { sent++; return newRecorded(), nil }
+	send := func() (*recorded, bool, error) { sent++; return newRecorded(), false, nil }
 	once := func(caller, key string) (again bool) {
 		t.Helper()
-		_, again, err := p.once(caller, key, [32]byte{}, send)
+		_, again, err := p.once(&repeat{Caller: caller, Key: key}, send)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,12 +44,12 @@ func TestReplaysAreShared(t *testing.T) {
 // TestReplayOfAPanic: nobody waits for a request that has crashed.
 func TestReplayOfAPanic(t *testing.T) {
 	p := &replays{now: time.Now}
-	done := func() (*recorded, error) { return newRecorded(), nil }
+	done := func() (*recorded, bool, error) { return newRecorded(), false, nil }
 	running, crash := make(chan struct{}), make(chan struct{})
 	ended := make(chan any)
 	go func() {
 		defer func() { ended <- recover() }()
-		p.once("ada", "1", [32]byte{}, func() (*recorded, error) { // it does not return
+		p.once(&repeat{Caller: "ada", Key: "1"}, func() (*recorded, bool, error) { // it does not return
 			close(running)
 			<-crash
 			panic("boo")
@@ -58,7 +58,7 @@ func TestReplayOfAPanic(t *testing.T) {
 	<-running
 	second := make(chan error)
 	go func() {
-		_, _, err := p.once("ada", "1", [32]byte{}, done)
+		_, _, err := p.once(&repeat{Caller: "ada", Key: "1"}, done)
 		second <- err
 	}()
 	close(crash)
@@ -73,7 +73,7 @@ func TestReplayOfAPanic(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("the second waits for ever")
 	}
-	if _, _, err := p.once("ada", "1", [32]byte{}, done); err != nil {
+	if _, _, err := p.once(&repeat{Caller: "ada", Key: "1"}, done); err != nil {
 		t.Errorf("the third: %v", err)
 	}
 }

@@ -88,7 +88,7 @@ func makeSchemas(t *testing.T) schema {
 		Anonymous: true, Mapper: mapType, LookupComment: comments(t, "httpapi", "auth", "instances", "channels", "fielderr", "history"),
 		Namer: func(t reflect.Type) string { return schemaNames[t] },
 	}
-	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, Sockets{}, Users{}, BatchResults{}, Revocations{}, HistoryPage{}, Deleted{}, HookInfo{}, HookTest{}, Replay{}, DeadLetter{}, Problem{}, fielderr.Error{}} {
+	for _, answer := range []any{Page{}, typeAnswer{}, instances.Stats{}, instances.Topic{}, channels.SocketInfo{}, Sockets{}, Users{}, Totals{}, Topics{}, BatchResults{}, Revocations{}, HistoryPage{}, Deleted{}, HookInfo{}, HookTest{}, Replay{}, DeadLetter{}, Problem{}, fielderr.Error{}} {
 		addSchemas(t, all, r.Reflect(answer))
 	}
 	r.RequiredFromJSONSchemaTags = true // what may be left out of a body is more than what Go leaves out

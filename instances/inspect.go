@@ -110,6 +110,16 @@ func (m *Manager) Users(id, after string, limit int) ([]channels.UserInfo, error
 	return in.endpoint.Users(after, limit), nil
 }
 
+// UserNames returns the users who are connected to an instance on this node, as
+// [channels.Endpoint.UserNames] does.
+func (m *Manager) UserNames(id string) ([]string, error) {
+	in, err := m.alive(id)
+	if err != nil {
+		return nil, err
+	}
+	return in.endpoint.UserNames(), nil
+}
+
 // Await waits until an instance is in one of the states. It returns ErrNotFound
 // if the instance is gone.
 func (m *Manager) Await(ctx context.Context, id string, states ...State) (Info, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"github.com/mycelium-rt/mycelium/hooks"
@@ -25,9 +26,10 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 	before := d.api.Load()
 	keys = d.keys(keys)
 	api, err := httpapi.New(d.instances, httpapi.Options{
-		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, ShowHooks: hooks.Redact,
+		Keys: keys, KeyHint: d.keyHint(), PublicURL: cfg.API.PublicURL, ShowAuth: shownAuth, ShowHooks: hooks.Redact, Deciders: d.deciders.current,
 		MaxBatch: cfg.API.MaxBatch, Revocations: d.revocations, Logger: &d.log, Before: before,
 		Forward: d.forwardCall, Peers: d.apiPeers, Caller: front.CallerOf, Latest: d.api.Load,
+		Node: d.cluster.nodeName(), IdempotencyFile: d.idempotencyFile(),
 	})
 	if err != nil {
 		return err
@@ -45,6 +47,22 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 		Logger:  &d.log,
 	})
 	return err
+}
+
+// idempotencyFile returns where the API keeps idempotency keys, "" without data.
+func (d *daemon) idempotencyFile() string {
+	if d.cfg.Data == "" {
+		return ""
+	}
+	return filepath.Join(d.cfg.Data, "idempotency")
+}
+
+// closeAPI closes what the API keeps.
+func (d *daemon) closeAPI() error {
+	if api := d.api.Load(); api != nil {
+		return api.Close()
+	}
+	return nil
 }
 
 // mayWatch reports whether a request has an API key that may see everything.

@@ -170,6 +170,14 @@ func (n *clusterNode) sharedStore() instances.SharedStore {
 	return n.store
 }
 
+// nodeName returns the name of this node, "" without a cluster.
+func (n *clusterNode) nodeName() string {
+	if n == nil {
+		return ""
+	}
+	return n.name
+}
+
 // sharingNode returns the name of this node if it shares its instances with others, "" otherwise.
 func (n *clusterNode) sharingNode() string {
 	if n.sharedStore() == nil {

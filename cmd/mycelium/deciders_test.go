@@ -245,3 +245,54 @@ func TestRevokedUserOfBackEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestHooksTest: the command lists and tries hooks that decide and that are told, and says what is wrong.
+func TestHooksTest(t *testing.T) {
+	b := serveBackEnd(t, func(r hooks.Request) string {
+		if r.Type == hooks.Event && r.Event == "ask" {
+			return `{"alow":true}`
+		}
+		return `{"allow":true,"reply":{"n":1}}`
+	})
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	writeFile(t, file, `{"hooks":[`+b.hook(`"name":"app","on":["join","event","joined"],"topics":["room:*"]`)+`]}`)
+	s := start(t, "serve", "--config="+file)
+	command := func(want int, args ...string) string {
+		t.Helper()
+		var stdout, stderr strings.Builder
+		if code := run(t.Context(), append([]string{"hooks", args[0], "default", "--server=" + s.addr}, args[1:]...), s.environ, &stdout, &stderr); code != want {
+			t.Errorf("%v: exit %d, want %d: %s", args, code, want, &stderr)
+		}
+		return stdout.String() + stderr.String()
+	}
+	if got := command(0, "test", "app"); !strings.Contains(got, `joins "room:test"`) || !strings.Contains(got, "the back end has passed the test") {
+		t.Errorf("test: %s", got)
+	}
+	b.mu.Lock()
+	var told bool
+	for _, q := range b.asked {
+		told = told || q.Type == "" // the test event, in a batch
+	}
+	b.mu.Unlock()
+	if !told {
+		t.Error("no test event was sent")
+	}
+	got := command(1, "test", "app", "--topic=room:7", "--event=ask", `--payload={"a":1}`)
+	for _, part := range []string{`unknown field "alow"`, `{"alow":true}`, `"topic":"room:7","event":"ask","payload":{"a":1}`, "it has not decided event"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("a wrong answer: no %s in %s", part, got)
+		}
+	}
+	if got := command(1, "test", "app", "--topic=lobby"); !strings.Contains(got, `the hook is not for the topic "lobby"`) {
+		t.Errorf("a topic of others: %s", got)
+	}
+	if got := command(1, "test", "other"); !strings.Contains(got, `no hook "other"`) {
+		t.Errorf("another hook: %s", got)
+	}
+	if got := command(1, "test", "app", "--payload=[]"); !strings.Contains(got, "must be a JSON object") {
+		t.Errorf("a wrong payload: %s", got)
+	}
+	if got := command(0, "list"); !strings.Contains(got, "joined") || !strings.Contains(got, "answers") || !strings.Contains(got, "join,event") {
+		t.Errorf("list: %s", got)
+	}
+}

@@ -139,7 +139,7 @@ func (d *daemon) apiPeers() (peers []httpapi.Peer) {
 			claim, answered := front.ClaimOf(r), true
 			claim.Caller = caller
 			d.cluster.forward.Elsewhere(name, address).Relay(w, r, claim, func(err error) {
-				d.log.Warn().Err(err).Str("node", name).Msg("node not asked who is connected")
+				d.log.Warn().Err(err).Str("node", name).Msg("node not asked")
 				answered = false
 			})
 			return answered

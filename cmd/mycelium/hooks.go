@@ -20,14 +20,17 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/apiclient"
 )
 
-const hooksUsage = `mycelium hooks shows the webhooks of an instance that are told of events, tests and
-replays them, and follows events without a webhook. ID is that of the instance:
-default is the one at the socket path itself.
+const hooksUsage = `mycelium hooks shows the webhooks of an instance, tries them out, sends them events
+again, and follows events without a webhook. ID is that of the instance: default is
+the one at the socket path itself.
 
 Usage:
 
   mycelium hooks list ID
-  mycelium hooks test ID HOOK
+  mycelium hooks test ID HOOK [--topic T] [--event E] [--payload JSON] [--params JSON] [--claims JSON]
+        Sends it a test event, if it is told of events, and asks it for a decision of
+        each kind that it makes, about a client that does not exist. Prints the
+        requests, the answers, and what would become of the client.
   mycelium hooks dead ID HOOK
         Prints the events that the back end has refused, one a line.
   mycelium hooks replay ID HOOK --dead
@@ -48,9 +51,10 @@ type hooksCall struct {
 	stdout io.Writer
 	args   []string
 
-	asJSON, dead          bool
-	after                 string
-	types, topics, events []string
+	asJSON, dead            bool
+	after                   string
+	payload, params, claims string
+	types, topics, events   []string
 }
 
 // hooksVerbs describes each verb and its number of arguments.
@@ -76,12 +80,15 @@ func manageHooks(ctx context.Context, args, environ []string, stdout, stderr io.
 	flags.SetOutput(io.Discard)
 	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER sets it too")
 	key := flags.String("key", "", "API `key`; better set in the environment: MYCELIUM_KEY. Default: the key that a server on this machine made for itself")
-	flags.BoolVar(&c.asJSON, "json", false, "list: print the server's answer")
+	flags.BoolVar(&c.asJSON, "json", false, "list, test: print the server's answer")
 	flags.BoolVar(&c.dead, "dead", false, "replay: the events that the back end has refused")
 	flags.StringVar(&c.after, "after", "", "replay, follow: the `id` of the event before the first")
 	flags.StringArrayVar(&c.types, "type", nil, "follow: only events of this `type`; may be repeated")
-	flags.StringArrayVar(&c.topics, "topic", nil, "follow: only topics of this `pattern`; may be repeated")
-	flags.StringArrayVar(&c.events, "event", nil, "follow: only messages with events of this `pattern`; may be repeated")
+	flags.StringArrayVar(&c.topics, "topic", nil, "follow: only topics of this `pattern`; may be repeated. test: the topic of the decisions")
+	flags.StringArrayVar(&c.events, "event", nil, "follow: only messages with events of this `pattern`; may be repeated. test: the event that is decided")
+	flags.StringVar(&c.payload, "payload", "", "test: the payload of the join and the event, an object of `JSON`")
+	flags.StringVar(&c.params, "params", "", "test: the params with which the client connects, an object of `JSON`")
+	flags.StringVar(&c.claims, "claims", "", "test: the claims of the client's token, an object of `JSON`")
 	err := flags.Parse(args)
 	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
 		fmt.Fprint(stdout, hooksUsage, flags.FlagUsagesWrapped(80))
@@ -141,56 +148,126 @@ func (c *hooksCall) hookPath(what string) string {
 	return apiclient.Instance(c.args[0], "hooks", c.args[1], what)
 }
 
+// print writes the server's answer as it is.
+func (c *hooksCall) print(r apiclient.Request) error {
+	body, err := c.client.Do(c.ctx, r)
+	if err != nil {
+		return err
+	}
+	_, err = c.stdout.Write(body)
+	return err
+}
+
+// shownHook is a hook as the list shows it.
+type shownHook struct {
+	Name                                        string
+	Events, Decides                             []string
+	Waiting, Delivered, Refused, Lost, Requests uint64
+	LagMS                                       int64  `json:"lag_ms"`
+	LastError                                   string `json:"last_error"`
+	Decisions                                   *struct {
+		Allowed, Refused, Unanswered int64
+		InFlight                     int64   `json:"in_flight"`
+		P99MS                        float64 `json:"p99_ms"`
+		Open                         bool
+	}
+}
+
 func (c *hooksCall) list() error {
-	var answer struct {
-		Hooks []struct {
-			Name                                        string
-			Events                                      []string
-			Waiting, Delivered, Refused, Lost, Requests uint64
-			LagMS                                       int64  `json:"lag_ms"`
-			LastError                                   string `json:"last_error"`
-		}
-	}
-	path := apiclient.Instance(c.args[0], "hooks")
+	r := apiclient.Request{Method: http.MethodGet, Path: apiclient.Instance(c.args[0], "hooks")}
 	if c.asJSON {
-		body, err := c.client.Do(c.ctx, apiclient.Request{Method: http.MethodGet, Path: path})
-		if err != nil {
-			return err
-		}
-		_, err = c.stdout.Write(body)
+		return c.print(r)
+	}
+	var answer struct{ Hooks []shownHook }
+	if err := c.ask(r, &answer); err != nil {
 		return err
 	}
-	if err := c.ask(apiclient.Request{Method: http.MethodGet, Path: path}, &answer); err != nil {
-		return err
-	}
+	deciding := slices.DeleteFunc(slices.Clone(answer.Hooks), func(h shownHook) bool { return h.Decisions == nil })
+	told := slices.DeleteFunc(answer.Hooks, func(h shownHook) bool { return len(h.Events) == 0 })
 	table := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOOK\tDELIVERED\tWAITING\tLAG\tREFUSED\tLOST\tEVENTS\tLAST ERROR")
-	for _, h := range answer.Hooks {
+	if len(told) > 0 || len(deciding) == 0 {
+		fmt.Fprintln(table, "HOOK\tDELIVERED\tWAITING\tLAG\tREFUSED\tLOST\tEVENTS\tLAST ERROR")
+	}
+	for _, h := range told {
 		lag := (time.Duration(h.LagMS) * time.Millisecond).Round(time.Second)
 		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\n", h.Name, h.Delivered, h.Waiting, lag, h.Refused, h.Lost, strings.Join(h.Events, ","), h.LastError)
+	}
+	if err := table.Flush(); err != nil || len(deciding) == 0 {
+		return err
+	}
+	fmt.Fprintln(table, "HOOK\tALLOWED\tREFUSED\tUNANSWERED\tP99\tIN FLIGHT\tBACK END\tDECIDES")
+	for _, h := range deciding {
+		d, state := h.Decisions, "answers"
+		if d.Open {
+			state = "away"
+		}
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%.0f ms\t%d\t%s\t%s\n", h.Name, d.Allowed, d.Refused, d.Unanswered, d.P99MS, d.InFlight, state, strings.Join(h.Decides, ","))
 	}
 	return table.Flush()
 }
 
-// errTest is returned when a back end does not take a test.
+// errTest is returned when a back end does not do what it should in a test.
 type errTest string
 
-func (e errTest) Error() string { return "the back end has not taken the test: " + string(e) }
+func (e errTest) Error() string { return "the back end has not passed the test: " + string(e) }
 
 func (c *hooksCall) test() error {
-	var answer struct {
-		OK     bool
-		TookMS int64 `json:"took_ms"`
-		Error  string
+	query := url.Values{}
+	for name, value := range map[string]string{
+		"topic": lastOf(c.topics), "event": lastOf(c.events), "payload": c.payload, "params": c.params, "claims": c.claims,
+	} {
+		if value != "" {
+			query.Set(name, value)
+		}
 	}
-	if err := c.ask(apiclient.Request{Method: http.MethodPost, Path: c.hookPath("test")}, &answer); err != nil {
+	r := apiclient.Request{Method: http.MethodPost, Path: c.hookPath("test"), Query: query}
+	if c.asJSON {
+		return c.print(r)
+	}
+	var answer struct {
+		OK        bool
+		TookMS    int64 `json:"took_ms"`
+		Error     string
+		Decisions []shownTrial
+	}
+	if err := c.ask(r, &answer); err != nil {
 		return err
+	}
+	for _, t := range answer.Decisions {
+		t.print(c.stdout)
 	}
 	if !answer.OK {
 		return errTest(answer.Error)
 	}
-	fmt.Fprintf(c.stdout, "the back end has taken the test, in %d ms\n", answer.TookMS)
+	fmt.Fprintf(c.stdout, "the back end has passed the test, in %d ms\n", answer.TookMS)
 	return nil
+}
+
+func lastOf(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
+// shownTrial is a decision of a test.
+type shownTrial struct {
+	Type                  string
+	Request               json.RawMessage
+	Status                int
+	Answer, Effect, Error string
+	TookMS                int64 `json:"took_ms"`
+}
+
+func (t *shownTrial) print(to io.Writer) {
+	fmt.Fprintf(to, "%s\n  sent      %s\n", t.Type, t.Request)
+	if t.Status != 0 {
+		fmt.Fprintf(to, "  answered  %d, in %d ms: %s\n", t.Status, t.TookMS, strings.TrimSpace(t.Answer))
+	}
+	if t.Error != "" {
+		fmt.Fprintf(to, "  wrong     %s\n", t.Error)
+	}
+	fmt.Fprintf(to, "  effect    %s\n", t.Effect)
 }
 
 func (c *hooksCall) listDead() error {

@@ -42,6 +42,7 @@ Usage:
   mycelium instances stats ID
   mycelium instances topics ID
   mycelium instances users ID
+  mycelium instances totals ID
   mycelium instances sockets ID [TARGET]
   mycelium instances presence ID TOPIC
   mycelium instances history ID TOPIC [--last N | --after NEXT]
@@ -108,8 +109,11 @@ var instancesVerbs = map[string]struct {
 	"topics": {1, 1, func(c *instancesCall) error {
 		return c.show(http.MethodGet, apiclient.Instance(c.args[0], "topics"), nil)
 	}},
-	"sockets":     {1, 1, (*instancesCall).sockets},
-	"users":       {1, 1, (*instancesCall).users},
+	"sockets": {1, 1, (*instancesCall).sockets},
+	"users":   {1, 1, (*instancesCall).users},
+	"totals": {1, 1, func(c *instancesCall) error {
+		return c.show(http.MethodGet, apiclient.Instance(c.args[0], "totals"), nil)
+	}},
 	"presence":    {2, 2, (*instancesCall).presence},
 	"history":     {2, 2, (*instancesCall).history},
 	"forget":      {2, 2, (*instancesCall).forget},

@@ -69,10 +69,18 @@ func TestRevocationsOfCluster(t *testing.T) {
 	for _, c := range clients {
 		expect(t, c, `"news","item",{}]`)
 	}
+	if broadcastOnce(t, a) || !broadcastOnce(t, b) || !broadcastOnce(t, a) {
+		t.Error("a request with an Idempotency-Key is to be carried out once, at either node")
+	}
 	for _, n := range []*node{a, b} {
 		_, text := n.call(t, http.MethodGet, "/api/instances/default/users", "")
 		if want := `{"users":[{"user":"ada","sockets":2,"topics":[]},{"user":"bob","sockets":1,"topics":[]}]}`; strings.TrimSpace(text) != want {
 			t.Errorf("the users are %s, want %s", text, want)
+		}
+		for path, want := range map[string]string{"totals": `{"sockets":3,"users":2,"topics":1}`, "topics": `{"topics":[{"topic":"news","subscribers":2}]}`} {
+			if _, text := n.call(t, http.MethodGet, "/api/instances/default/"+path, ""); strings.TrimSpace(text) != want {
+				t.Errorf("%s are %s, want %s", path, text, want)
+			}
 		}
 		seen := 0
 		for after, page := "", 0; page == 0 || after != ""; page++ {
@@ -113,5 +121,31 @@ func TestRevocationsOfCluster(t *testing.T) {
 	if !refused(a, old) {
 		t.Error("after a restart a accepts a revoked token")
 	}
+	if !broadcastOnce(t, a) {
+		t.Error("after a restart a carries out a request again")
+	}
 	wait(t, "a newer token is accepted", func() bool { return !refused(a, token(t, environ, "sign", "--sub=ada")) })
+}
+
+// broadcastOnce sends a node a request that is always the same, and reports whether it says that it was carried out
+// before.
+func broadcastOnce(t *testing.T, n *node) (replayed bool) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.addr+"/api/instances/default/broadcast", strings.NewReader(`{"topic":"else","event":"once"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+n.key(t))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Idempotency-Key", "order-17")
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusNoContent {
+		t.Fatalf("status %d", answer.StatusCode)
+	}
+	return answer.Header.Get("Idempotency-Replayed") == "true"
 }

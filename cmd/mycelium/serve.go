@@ -229,7 +229,7 @@ func (d *daemon) closeAll(ctx context.Context) error {
 	if d.observer != nil {
 		err = d.observer.Close(ctx)
 	}
-	return errors.Join(err, d.tls.authority.close(ctx), d.instances.Close(ctx), d.closeEvents(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave(), d.revocations.Close())
+	return errors.Join(err, d.tls.authority.close(ctx), d.instances.Close(ctx), d.closeEvents(ctx), d.endpoint.Shutdown(ctx), d.durable.close(ctx), d.saveHistory(), d.store.Close(), d.cluster.leave(), d.revocations.Close(), d.closeAPI())
 }
 
 // open makes the endpoint and what it serves.

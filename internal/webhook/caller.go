@@ -62,6 +62,7 @@ var (
 type StatusError struct {
 	Status     int
 	RetryAfter time.Duration // as the back end asks; 0: it does not
+	Body       []byte        // its beginning; not for logs: it may hold what is secret
 }
 
 func (e *StatusError) Error() string {
@@ -270,8 +271,8 @@ func (c *Caller) send(ctx context.Context, m *Message) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		io.CopyN(io.Discard, answer.Body, smallBody) //nolint:errcheck // so that the connection can be used again
-		return &StatusError{Status: answer.StatusCode, RetryAfter: retryAfter(answer.Header.Get("Retry-After"))}
+		body, _ := io.ReadAll(io.LimitReader(answer.Body, smallBody)) // all of it, if it is small: the connection can be used again
+		return &StatusError{Status: answer.StatusCode, RetryAfter: retryAfter(answer.Header.Get("Retry-After")), Body: body}
 	}
 	if m.Accept == nil {
 		io.CopyN(io.Discard, answer.Body, smallBody) //nolint:errcheck // as above

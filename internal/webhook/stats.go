@@ -58,3 +58,27 @@ func (h *Histogram) Read() (buckets [len(Bounds) + 1]int64, sum time.Duration) {
 	}
 	return buckets, time.Duration(h.sum.Load())
 }
+
+// Quantile returns the duration that a part q of those in buckets did not exceed, as those of
+// [Histogram.Read]: within a bucket durations count as spread evenly, and above the last bound
+// as that bound. It returns 0 if there are none.
+func Quantile(buckets []int64, q float64) time.Duration {
+	var count int64
+	for _, n := range buckets {
+		count += n
+	}
+	rank := q * float64(count)
+	var below float64
+	var from time.Duration
+	for i, n := range buckets[:min(len(buckets), len(Bounds))] {
+		if n > 0 && below+float64(n) >= rank {
+			return from + time.Duration(float64(Bounds[i]-from)*(rank-below)/float64(n))
+		}
+		below += float64(n)
+		from = Bounds[i]
+	}
+	if count == 0 {
+		return 0
+	}
+	return from
+}
