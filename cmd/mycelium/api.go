@@ -44,6 +44,7 @@ func (d *daemon) openAPI(cfg *config.Config, keys []httpapi.Key) error {
 		Holds:   func(keyID string) bool { return d.api.Load().Holds(keyID, httpapi.Read) },
 		Nodes:   observer.Nodes{View: d.cluster.view, Version: version(), Sockets: func() int64 { return d.endpoint.Stats().Sockets }},
 		History: d.history.Stats,
+		Hooks:   d.watchedHooks,
 		Logger:  &d.log,
 	})
 	return err

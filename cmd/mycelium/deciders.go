@@ -280,6 +280,19 @@ func (all *deciders) current(id string) *hooks.Decider {
 	return list[len(list)-1].Decider
 }
 
+// each calls f with the present decider of each instance that has one.
+func (all *deciders) each(f func(instance string, d *hooks.Decider)) {
+	all.mu.Lock()
+	current := make(map[string]*hooks.Decider, len(all.by))
+	for instance, list := range all.by {
+		current[instance] = list[len(list)-1].Decider
+	}
+	all.mu.Unlock()
+	for instance, d := range current {
+		f(instance, d)
+	}
+}
+
 // access implements realtime.Access: where no hook decides, tokens do.
 func (all *deciders) access(ctx context.Context, r realtime.AccessRequest) (realtime.Rights, error) {
 	d := all.current(r.Instance)

@@ -8,6 +8,7 @@ import (
 	"github.com/mycelium-rt/mycelium/hooks"
 	"github.com/mycelium-rt/mycelium/internal/events"
 	"github.com/mycelium-rt/mycelium/internal/metrics"
+	"github.com/mycelium-rt/mycelium/internal/observer"
 	"github.com/mycelium-rt/mycelium/internal/webhook"
 )
 
@@ -112,4 +113,38 @@ func addDeciding(by map[string]*metrics.DecidingHook, name string, h *hooks.Hook
 		d.Durations.Add(metrics.Histogram{Bounds: hooks.Bounds(), Buckets: k.Buckets, Sum: k.Sum})
 	}
 	slices.SortFunc(f.Kinds, func(a, b metrics.Decisions) int { return cmp.Compare(a.Kind, b.Kind) })
+}
+
+// watchedHooks is observer.Options.Hooks.
+func (d *daemon) watchedHooks() (list []observer.HookCounts) {
+	at := make(map[[2]string]int)
+	of := func(instance, hook string) *observer.HookCounts {
+		id := [2]string{instance, hook}
+		i, ok := at[id]
+		if !ok {
+			i = len(list)
+			at[id] = i
+			list = append(list, observer.HookCounts{Instance: instance, Hook: hook})
+		}
+		return &list[i]
+	}
+	d.deciders.each(func(instance string, decider *hooks.Decider) {
+		for _, h := range decider.Stats() {
+			if len(h.Kinds) == 0 {
+				continue // it is only told
+			}
+			c, sum := of(instance, h.Hook), h.Sum()
+			c.Decides, c.Requests, c.InFlight, c.Waiting, c.Open = true, h.Requests, h.InFlight, h.Waiting, h.Open
+			c.Allowed, c.Refused, c.Unanswered, c.Buckets = sum.Allowed, sum.Refused, sum.Unanswered, sum.Buckets
+		}
+	})
+	for _, s := range d.events.Stats() {
+		for i := range s.Hooks {
+			h := &s.Hooks[i]
+			c := of(h.Instance, h.Hook)
+			c.Told, c.Delivered, c.Lost, c.DeadLetters = true, int64(h.Delivered), int64(h.Lost), int64(h.DeadLetters)
+			c.Behind, c.Lag, c.LastError = int64(h.Waiting), h.Lag, h.LastError
+		}
+	}
+	return list
 }

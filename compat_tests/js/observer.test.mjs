@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict"
 import fs from "node:fs/promises"
+import http from "node:http"
 import os from "node:os"
 import path from "node:path"
 import {fileURLToPath} from "node:url"
@@ -93,6 +94,56 @@ browserTest("observer: instances live, and what can be done to them", async t =>
   await page.screenshot({path: screenshot("observer-phone")})
   // The browser logs refused requests: the one that the form is meant to cause, and those to an instance that has just stopped.
   assert.deepEqual(page.troubles.filter(trouble => !/status of (422|409|404)/.test(trouble)), [])
+})
+
+/** A back end that takes events, and refuses every third decision. */
+async function startBackEnd(scope) {
+  const state = {fails: false, asked: 0}
+  const server = http.createServer(async (request, response) => {
+    const chunks = []
+    for await (const chunk of request) chunks.push(chunk)
+    if (state.fails) return response.writeHead(500).end("the database is gone")
+    const {type} = JSON.parse(Buffer.concat(chunks))
+    response.setHeader("content-type", "application/json").end(JSON.stringify(type === undefined ? {} : {allow: state.asked++ % 3 !== 2}))
+  })
+  scope.defer(() => new Promise(resolve => { server.close(resolve); server.closeAllConnections() }))
+  await new Promise(resolve => server.listen(0, "127.0.0.1", resolve))
+  return Object.assign(state, {url: `http://127.0.0.1:${server.address().port}/`})
+}
+
+browserTest("observer: what back ends decide and are told, and that one is away", async t => {
+  const scope = new Scope(t)
+  const backEnd = await startBackEnd(scope)
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "observer-hooks-"))
+  scope.defer(() => fs.rm(dir, {recursive: true}))
+  const file = path.join(dir, "mycelium.yaml")
+  const hook = more => ({url: backEnd.url, secret: Buffer.alloc(32, 7).toString("base64"), timeout: "9s", ...more})
+  await fs.writeFile(file, JSON.stringify({hooks: [hook({name: "moderation", on: ["event"], while_away: "allow"}), hook({name: "archive", on: ["published", "joined"]})]}))
+  const server = await startServer(scope, "mycelium", {more: ["--config", file]})
+  await load(scope, {socket_url: server.endpoint}, 2)
+
+  const page = await openWindow(scope, {viewport: {width: 1280, height: 860}})
+  await page.goto(await server.observer())
+  const hooks = () => page.evaluate(() => Object.fromEntries([...document.querySelectorAll("#hook-rows tr")].map(tr => [tr.dataset.hook, [...tr.children].map(cell => cell.textContent)])))
+  const seen = (what, check) => until(what, async () => check(await hooks()), hooks)
+  await seen("both are up, with what they do", ({moderation: m, archive: a}) =>
+    m?.[2] === "up" && Number(m[3]) > 0 && Number(m[4]) > 0 && m[5] === "0" && / ms$/.test(m[6]) && m[8] === "–" &&
+    a?.[2] === "up" && a[3] === "–" && Number(a[8]) > 0 && a[10] === "0")
+  assert.equal(await page.isVisible("#hooks-trouble"), false)
+  assert.ok(await page.evaluate(() => document.querySelector("#hooks table").scrollWidth <= document.querySelector("#hooks").clientWidth), "no column is cut off")
+  await page.screenshot({path: screenshot("observer-hooks")})
+  t.diagnostic(`screenshot: ${screenshot("observer-hooks")}`)
+
+  backEnd.fails = true
+  await seen("one is away and decides nothing, the other fails", ({moderation: m, archive: a}) =>
+    m[2] === "away" && Number(m[5]) > 0 && a[2] === "failing" && / (ms|s)$/.test(a[9]))
+  await until("it is said above", async () => await page.textContent("#hooks-trouble") === "1 back end is away", () => page.textContent("#hooks-trouble"))
+  await page.emulateMedia({colorScheme: "dark"})
+  await page.setViewportSize({width: 390, height: 844})
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "fits a phone")
+  assert.ok(await page.evaluate(() => document.querySelector("#hooks table").scrollWidth <= document.querySelector("#hooks").clientWidth), "no column is cut off on a phone")
+  await page.screenshot({path: screenshot("observer-hooks-phone"), fullPage: true})
+  assert.deepEqual(page.troubles, [])
 })
 
 browserTest("observer: the link of the terminal, no key, a wrong one, and one that is no longer valid", async t => {

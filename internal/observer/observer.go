@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -34,6 +35,8 @@ type Options struct {
 	Nodes Nodes
 	// History returns the figures of what instances record; nil if nothing is recorded.
 	History func() history.Stats
+	// Hooks returns the figures of all hooks of this node; nil if there are none.
+	Hooks func() []HookCounts
 	// Logger gets errors; nil writes them to standard error.
 	Logger *zerolog.Logger
 }
@@ -45,6 +48,7 @@ type Observer struct {
 	log     *logging.Log
 	guest   *channels.Endpoint
 	sampler *Sampler
+	hooks   hookSampler
 	pages   http.Handler
 
 	cancel context.CancelFunc
@@ -62,7 +66,7 @@ func New(host *channels.Endpoint, m Manager, o Options) (*Observer, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Observer{
-		options: o, log: logging.NewLog(o.Logger), guest: guest, sampler: NewSampler(m, o.Nodes, o.History, nil), pages: newPages(), cancel: cancel, keys: make(map[string]struct{}),
+		options: o, log: logging.NewLog(o.Logger), guest: guest, sampler: NewSampler(m, o.Nodes, o.History, nil), pages: newPages(), hooks: hookSampler{counts: o.Hooks}, cancel: cancel, keys: make(map[string]struct{}),
 	}
 	guest.Socket("/socket", channels.SocketOptions{
 		Connect: b.connect, AuthToken: true,
@@ -149,9 +153,16 @@ func (b *Observer) sendSample() {
 	if b.guest.Subscribers(topic) == 0 {
 		return
 	}
-	if err := b.guest.Broadcast(topic, "sample", b.sampler.Last()); err != nil {
+	if err := b.guest.Broadcast(topic, "sample", b.lastSample()); err != nil {
 		b.log.Error("observer").Err(err).Write()
 	}
+}
+
+// lastSample returns the last sample, with the hooks.
+func (b *Observer) lastSample() Sample {
+	s := b.sampler.Last()
+	s.Hooks = b.hooks.look(time.Now())
+	return s
 }
 
 // listed is the answer to rows.
@@ -179,7 +190,7 @@ func (b *Observer) channel() *channels.Channel {
 		if !b.options.Holds(c.Socket().ID()) {
 			return opening{}, errKeyGone
 		}
-		return opening{b.sampler.Last(), b.sampler.History("")}, nil
+		return opening{b.lastSample(), b.sampler.History("")}, nil
 	})
 	channels.On(ch, "rows", func(_ *channels.Context, v View) (listed, error) {
 		rows, total := b.sampler.Rows(v)

@@ -64,6 +64,8 @@ type Sample struct {
 	Recorded *Recorded `json:"recorded,omitempty"`
 	// Cluster is what this node sees of it; nil if it is in none.
 	Cluster *Cluster `json:"cluster,omitempty"`
+	// Hooks are what back ends decide and are told; nil if no instance has any.
+	Hooks *Hooks `json:"hooks,omitempty"`
 }
 
 // History is a series of the last minutes, oldest first, one value a second.

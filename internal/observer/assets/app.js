@@ -8,6 +8,7 @@ import {call, key, refusal, setKey, takeKey} from "./api.js"
 import {bytes, counted, draw, short} from "./chart.js"
 import {askForInstance} from "./form.js"
 import {Detail} from "./detail.js"
+import {showHooks} from "./hooks.js"
 import {showCluster} from "./nodes.js"
 
 const KEPT = 300 // seconds, as on the server
@@ -95,6 +96,7 @@ function sample(s) {
   showRecorded(s.recorded)
   showProcess(s.process)
   showCluster(s.cluster, Date.parse(s.time))
+  showHooks(s.hooks)
   self = s.cluster?.nodes.find(n => n.self).name
   rows()
   detail.refresh()
