@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,8 +23,8 @@ import (
 )
 
 // serveTLS serves the relay, with a certificate that only the file ca signs, to
-// clients that know the token.
-func serveTLS(t *testing.T) (url, tcp, ca string) {
+// clients that know the token. resumed counts the TLS sessions that are resumed.
+func serveTLS(t *testing.T) (url, tcp, ca string, resumed *atomic.Int64) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -41,9 +42,16 @@ func serveTLS(t *testing.T) (url, tcp, ca string) {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	endpoint, err := channels.NewEndpoint(channels.Options{
-		TLS: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
-	})
+	resumed = new(atomic.Int64)
+	endpoint, err := channels.NewEndpoint(channels.Options{TLS: &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if state.DidResume {
+				resumed.Add(1)
+			}
+			return nil
+		},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +74,28 @@ func serveTLS(t *testing.T) (url, tcp, ca string) {
 	})
 	_, port, _ := net.SplitHostPort(addr.String())
 	_, tcpPort, _ := net.SplitHostPort(tcpAddr.String())
-	return "wss://localhost:" + port + "/socket", "wss://localhost:" + tcpPort + "/socket", ca
+	return "wss://localhost:" + port + "/socket", "wss://localhost:" + tcpPort + "/socket", ca, resumed
+}
+
+// TestTLSResume: only connections that begin before the first has joined have full handshakes.
+func TestTLSResume(t *testing.T) {
+	url, _, ca, resumed := serveTLS(t)
+	for _, resume := range []bool{false, true} {
+		o := quick(Join, url)
+		o.Connections, o.Topic, o.CA, o.AuthToken, o.Patience, o.Connecting, o.Resume = 20, "quiet:a", ca, "secret", 30*time.Second, 1, resume
+		if r := execute(t, o); !r.OK {
+			t.Errorf("%v %v", r.Problems, r.Errors)
+		}
+		if n := resumed.Load(); !resume && n != 0 || resume && n < 15 {
+			t.Errorf("%d of 20 sessions were resumed, with --tls-resume=%v", n, resume)
+		}
+	}
 }
 
 // TestTLS runs every mode with TLS and a token, also with messages of several records.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	url, tcp, ca := serveTLS(t)
+	url, tcp, ca, _ := serveTLS(t)
 	for name, setup := range map[string]func(o *Options){
 		"idle":      func(o *Options) { o.Mode, o.Heartbeat = Idle, 50*time.Millisecond },
 		"broadcast": func(o *Options) { o.Mode, o.Messages, o.Duration = Broadcast, 50, 0 },
@@ -98,7 +121,7 @@ func TestTLS(t *testing.T) {
 // TestTLSErrors checks that a certificate of an unknown authority is rejected, as is a
 // server without TLS.
 func TestTLSErrors(t *testing.T) {
-	url, _, _ := serveTLS(t)
+	url, _, _, _ := serveTLS(t)
 	plain := startFake(t, new(fakeServer))
 	for want, address := range map[string]string{
 		"in the handshake of TLS: tls: failed to verify certificate": url,
