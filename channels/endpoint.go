@@ -191,6 +191,9 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 		OutboundLimit: e.limits.OutboundBytes, Overflow: overflowPolicies[o.SlowReceiver],
 		SendBuffer: e.limits.SendBuffer,
 		OnError:    e.logNetwork,
+		OnHandshake: func(peer netip.AddrPort, err error) {
+			e.log.Debug("TLS handshake failed").Err(err).Addr("address", peer).Write()
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("channels: starting the event loops: %w", err)

@@ -117,7 +117,7 @@ func TestClientCertificates(t *testing.T) {
 	cert, key := certtest.Files(t, &pair)
 	clients, others := certtest.New(t), certtest.New(t)
 	ca := clients.File()
-	s := start(t, "serve", "--tls-cert="+cert, "--tls-key="+key, "--tls-client-ca="+ca)
+	s := start(t, "serve", "--tls-cert="+cert, "--tls-key="+key, "--tls-client-ca="+ca, "--log-level=debug")
 	dial := func(own ...tls.Certificate) (*wstest.Client, error) {
 		c, err := tls.Dial("tcp", s.addr, authority.Trusting(own...))
 		if err != nil {
@@ -166,6 +166,11 @@ func TestClientCertificates(t *testing.T) {
 			t.Errorf("%s: connected", name)
 		}
 	}
+	waittest.For(t, "the log to say why", func() bool {
+		log := s.log.String()
+		return strings.Count(log, `"message":"TLS handshake failed"`) == 2 && strings.Contains(log, "client didn't provide a certificate") &&
+			strings.Contains(log, "certificate signed by unknown authority")
+	})
 	next, err := os.ReadFile(others.File())
 	if err != nil {
 		t.Fatal(err)

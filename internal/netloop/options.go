@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"net/netip"
 	"runtime"
 	"time"
 )
@@ -59,6 +60,9 @@ type Options struct {
 	// OnError is called with errors that concern no single connection, such as a lack of descriptors, once per episode.
 	// It is called on a loop or an accepting goroutine and must not block. Nil ignores them.
 	OnError func(error)
+	// OnHandshake is called with the peer and the error of a TLS handshake that has failed, on the goroutine of that
+	// handshake. Nil ignores them.
+	OnHandshake func(netip.AddrPort, error)
 
 	// batchFrom is how many connections must be waiting to be written for a batch to pay off; 0 is the default.
 	batchFrom int
@@ -66,6 +70,10 @@ type Options struct {
 
 // Limits that are not options.
 const (
+	// alertGrace and alertBytes bound what a peer may still send after a TLS handshake that has failed, so that it can
+	// read why.
+	alertGrace = time.Second
+	alertBytes = 64 << 10
 	// scratchSize is the size of a loop's read buffer and of the buffer in which frames are joined, in bytes. 64 KiB
 	// takes what a client sends at once in one call; a larger buffer only evicts the cache.
 	scratchSize = 64 << 10

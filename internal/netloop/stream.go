@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -110,11 +111,8 @@ func (s *stream) open(o *opening) (carries bool) {
 		}
 	}()
 	err := s.handshake()
-	var failed *callback.PanicError
-	if errors.As(err, &failed) {
-		g.options.OnError(err)
-	}
 	if err != nil {
+		s.reportHandshake(err)
 		return false
 	}
 	raw, leftover, err := s.toDescriptor()
@@ -130,6 +128,28 @@ func (s *stream) open(o *opening) (carries bool) {
 		}
 	}
 	return false
+}
+
+// reportHandshake reports why the handshake has failed, here and, so that the alert arrives, to the peer: a reset would
+// overtake it if the peer has sent more.
+func (s *stream) reportHandshake(err error) {
+	o := &s.loop.group.options
+	var failed *callback.PanicError
+	if errors.As(err, &failed) {
+		o.OnError(err)
+		return
+	}
+	if o.OnHandshake != nil {
+		o.OnHandshake(addrPort(s.nc.RemoteAddr()), err)
+	}
+	tcp := tcpOf(s.nc)
+	var network net.Error
+	if tcp == nil || errors.As(err, &network) || errors.Is(err, io.EOF) {
+		return // there is no alert
+	}
+	tcp.CloseWrite()                                // Close follows
+	tcp.SetReadDeadline(time.Now().Add(alertGrace)) //nolint:errcheck // a read reports it
+	io.CopyN(io.Discard, tcp, alertBytes)           //nolint:errcheck // whatever it sends
 }
 
 // toDescriptor makes a TLS connection one whose bytes the loop moves, if it can.
