@@ -78,10 +78,11 @@ func (r *Request) target() string {
 	return path + "?" + query + more.Encode()
 }
 
-// names reports whether a query has a parameter.
+// names reports whether a query has a parameter, which may be a list or an object.
 func names(query, name string) bool {
 	for pair := range strings.SplitSeq(query, "&") {
-		if have, _, _ := strings.Cut(pair, "="); websocket.DecodeQuery(have) == name {
+		have, _, _ := strings.Cut(pair, "=")
+		if have, _, _ = strings.Cut(websocket.DecodeQuery(have), "["); have == name {
 			return true
 		}
 	}

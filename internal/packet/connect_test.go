@@ -45,6 +45,7 @@ func TestVersion(t *testing.T) {
 		`{"path":"/s?a=b"}`:                        "a=b&vsn=2.0.0",
 		`{"path":"/s?vsn=1.0.0"}`:                  "vsn=1.0.0",
 		`{"path":"/s?%76sn"}`:                      "%76sn",
+		`{"path":"/s?vsn[]=1.0.0"}`:                "vsn[]=1.0.0",
 		`{"path":"/s","params":{"vsn":"1.0.0"}}`:   "vsn=1.0.0",
 		`{"path":"/s?a=%zz","params":{"b":"c d"}}`: "a=%zz&b=c+d&vsn=2.0.0",
 	} {
