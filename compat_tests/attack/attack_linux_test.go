@@ -62,7 +62,7 @@ func TestLogIsNotRead(t *testing.T) {
 	v.stop(t)
 }
 
-var attacks = concat(httpAttacks, frameAttacks, channelAttacks, keyAttacks)
+var attacks = concat(httpAttacks, frameAttacks, channelAttacks, keyAttacks, tcpAttacks)
 
 func concat(lists ...[]attack) (all []attack) {
 	for _, l := range lists {

@@ -25,6 +25,7 @@ const patience = 30 * time.Second
 type victim struct {
 	// Static.
 	addr   string
+	tcp    string // where it serves raw TCP
 	scheme string // of its sockets: ws or wss
 	key    string // of the API, for everything
 	cmd    *exec.Cmd
@@ -39,6 +40,7 @@ type victim struct {
 // the relay, and an instance whose provider of keys never answers.
 const configuration = `
 listen: %q
+tcp_listen: %q
 compress: true
 log: {format: json}
 trusted_proxies: [127.0.1.0/24]
@@ -67,12 +69,12 @@ func startVictim(t *testing.T, more string) *victim {
 	t.Helper()
 	silent := listen(t) // the kernel accepts connections, but nobody answers
 	secret, key := httpapi.NewKey("attack", []httpapi.Scope{httpapi.Admin}, nil)
-	v := &victim{addr: addrtest.Free(t), key: secret, logEnd: make(chan struct{}), scheme: "ws"}
+	v := &victim{addr: addrtest.Free(t), tcp: addrtest.Free(t), key: secret, logEnd: make(chan struct{}), scheme: "ws"}
 	if strings.HasPrefix(more, "tls:") {
 		v.scheme = "wss"
 	}
 	file := filepath.Join(t.TempDir(), "mycelium.yaml")
-	text := fmt.Sprintf(configuration, v.addr, drainTimeout, metricsToken, key.Hash, silent.Addr()) + more
+	text := fmt.Sprintf(configuration, v.addr, v.tcp, drainTimeout, metricsToken, key.Hash, silent.Addr()) + more
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
