@@ -113,9 +113,9 @@ js-ready: build
 test-js: js-ready ## test npm's clients, the pages and the guides, in Node and Chromium
 	cd compat_tests/js && $(BINARIES) npm test
 
-test-cluster: js-ready ## replay Phoenix's recordings over TLS and beside load, and run the suites of phoenix.js against a node of a cluster while another node has load (5 minutes)
+test-cluster: js-ready ## replay Phoenix's recordings over TLS, over raw TCP and beside load, and run the suites of phoenix.js against a node of a cluster while another node has load (5 minutes)
 	$(GO) test -count=1 -timeout 30m -parallel $(PARALLEL) -run BesideLoad ./compat_tests -whole
-	$(GO) test -count=1 -timeout 30m -parallel $(PARALLEL) -run OverTLS ./compat_tests -whole
+	$(GO) test -count=1 -timeout 30m -parallel $(PARALLEL) -run 'OverTLS|OverTCP' ./compat_tests -whole
 	cd compat_tests/js && $(BINARIES) npm run -s test:cluster
 
 recovery: js-ready ## cut clients off 200 times each, end the nodes that they are on as often, and write the table of docs/history.md (an hour; needs what make test-clients has built; parts of it: RECOVERY_PART, RECOVERY_WAYS, RECOVERY_ONLY)

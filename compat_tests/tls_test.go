@@ -73,11 +73,17 @@ func bodyOf(a *conformance.Answer) *string {
 // the proxy's address.
 func encrypting(t *testing.T, server string, version uint16) string {
 	t.Helper()
+	config := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version} // the server is this test's
+	return proxied(t, func(client *net.TCPConn) { relay(t, client, server, config) })
+}
+
+// proxied starts a proxy that calls serve with each connection. It returns its address.
+func proxied(t *testing.T, serve func(client *net.TCPConn)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version} // the server is this test's
 	var open sync.WaitGroup
 	open.Go(func() {
 		for {
@@ -85,7 +91,7 @@ func encrypting(t *testing.T, server string, version uint16) string {
 			if err != nil {
 				return
 			}
-			open.Go(func() { relay(t, c.(*net.TCPConn), server, config) })
+			open.Go(func() { serve(c.(*net.TCPConn)) })
 		}
 	})
 	t.Cleanup(func() {

@@ -43,6 +43,7 @@ func Build(dir, folder string) (string, error) {
 // Process is a running server.
 type Process struct {
 	Addr   string // on which it listens
+	Before string // what it printed before that
 	Stderr *Tail
 	Ended  <-chan struct{} // closed when it has exited
 
@@ -59,7 +60,7 @@ func Start(t *testing.T, bin string, args ...string) *Process {
 	t.Helper()
 	ended := make(chan struct{})
 	p := &Process{Stderr: new(Tail), Ended: ended, cmd: exec.Command(bin, args...)}
-	addr := &addrFinder{found: make(chan string, 1)}
+	addr := &addrFinder{found: make(chan [2]string, 1)}
 	p.cmd.Stdout, p.cmd.Stderr = addr, io.MultiWriter(p.Stderr, addr)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -70,7 +71,8 @@ func Start(t *testing.T, bin string, args ...string) *Process {
 	}()
 	t.Cleanup(func() { p.stop(t) })
 	select {
-	case p.Addr = <-addr.found:
+	case found := <-addr.found:
+		p.Before, p.Addr = found[0], found[1]
 	case <-ended:
 		t.Fatalf("%s exited before it printed its address\n%s", bin, p.Stderr)
 	case <-time.After(StartTimeout):
@@ -81,7 +83,7 @@ func Start(t *testing.T, bin string, args ...string) *Process {
 
 // addrFinder finds the address of a process in its output.
 type addrFinder struct {
-	found chan string // has room for one
+	found chan [2]string // what was printed before the address, and the address; has room for one
 
 	mu   sync.Mutex
 	text []byte // guarded by mu; the output so far, nil once done
@@ -98,9 +100,9 @@ func (a *addrFinder) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	a.text = append(a.text, p...)
-	if m := addrPattern.FindSubmatch(a.text); m != nil {
+	if m := addrPattern.FindSubmatchIndex(a.text); m != nil {
+		a.found <- [2]string{string(a.text[:m[0]]), string(a.text[m[2]:m[3]])}
 		a.done, a.text = true, nil
-		a.found <- string(m[1])
 	}
 	return len(p), nil
 }

@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -35,11 +36,12 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:4600", "TCP address to listen on")
 	portable := flag.Bool("portable", false, "serve connections by goroutines of net.Conn instead of epoll")
 	secure := flag.Bool("tls", false, "speak TLS, with a certificate that nobody trusts")
+	tcp := flag.String("tcp", "", "TCP address to serve raw TCP on too; it is printed as a line before READY")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`, from the start to the end")
 	var flags pair.Flags
 	flags.Define(flag.CommandLine)
 	flag.Parse()
-	if err := profiled(*profile, func() error { return run(*addr, *portable, *secure, flags) }); err != nil {
+	if err := profiled(*profile, func() error { return run(*addr, *tcp, *portable, *secure, flags) }); err != nil {
 		fmt.Fprintln(os.Stderr, "labapp:", err)
 		os.Exit(1)
 	}
@@ -63,7 +65,7 @@ func profiled(name string, f func() error) error {
 }
 
 // run serves until SIGTERM or an interrupt.
-func run(addr string, portable, secure bool, flags pair.Flags) (err error) {
+func run(addr, tcp string, portable, secure bool, flags pair.Flags) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	node, err := flags.Join()
@@ -86,7 +88,16 @@ func run(addr string, portable, secure bool, flags pair.Flags) (err error) {
 	}
 	tracker := presence.New(endpoint, presence.Options{Replicator: node.Replicator()})
 	mountSockets(endpoint, tracker)
-	bound, err := endpoint.Listen(addr)
+	if tcp != "" {
+		var at net.Addr
+		if at, err = endpoint.ListenTCP(tcp); err == nil {
+			fmt.Printf("TCP %s\n", at)
+		}
+	}
+	var bound net.Addr
+	if err == nil {
+		bound, err = endpoint.Listen(addr)
+	}
 	if err == nil {
 		fmt.Printf("READY http://%s\n", bound)
 		<-ctx.Done()
