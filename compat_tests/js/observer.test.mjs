@@ -31,7 +31,7 @@ const row = (page, id, check, what) => until(`the row of ${id} ${what}`, async (
 async function load(scope, instance, clients) {
   const sockets = []
   for (let i = 0; i < clients; i++) {
-    const socket = new Socket(instance.socket_url, {transport: WebSocket, params: {user: `user-${i}`}})
+    const socket = new Socket(instance.socket_url, {transport: WebSocket, params: {user: `user-${i}`, session: `the session of user-${i}`}})
     socket.connect()
     const channel = socket.channel("room:lobby", {history: {last: 5}})
     await new Promise((resolve, reject) => channel.join().receive("ok", resolve).receive("error", reject))
@@ -67,6 +67,7 @@ browserTest("observer: instances live, and what can be done to them", async t =>
   await until("the clients are listed", async () => /^12 × no id websocket · room:lobby$/.test(await page.textContent("#detail .sockets")), () => page.textContent("#detail .sockets"))
   assert.ok(await page.evaluate(() => document.querySelector(".list table").scrollWidth <= document.querySelector(".list").clientWidth), "no column is cut off beside the details")
   await until("what is recorded is shown", async () => /^\d[\d.k]* messages, 1 topic$/.test(await page.textContent("#recorded-now")), () => page.textContent("#recorded"))
+  assert.match(await page.textContent("#recorded-facts"), /Sessions\s*12, 0 kept/)
   await until("also that of the instance", async () => /messages recorded, .*12 replays, 0 not recovered$/.test(await page.textContent("#detail .facts-line")), () => page.textContent("#detail .facts-line"))
   await until("the chart moves", () => page.evaluate(() => document.querySelectorAll("#detail .chart path.line").length === 3 && /now out [1-9]/.test(document.querySelector("#detail .chart").getAttribute("aria-label"))))
   await page.screenshot({path: screenshot("observer")})
