@@ -22,7 +22,7 @@ import (
 // position that has been delivered (history.Space.Passed) and posts a task to each loop,
 // behind all deliveries. The task sends a probe to each client that was sent recorded
 // messages since the last one: by WebSocket a ping, whose pong a client sends after it has
-// received what came before; in long polling, the next poll after the answer. A message
+// received what came before; in long polling, the second poll after the answer. A message
 // costs no more than a bit in its channel.
 
 // sessionParam is the parameter of a connect with the client's name of its session.
