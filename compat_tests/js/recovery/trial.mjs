@@ -23,7 +23,7 @@ history:
 
 // When a client is told that its connection is silent. Some versions of phoenix.js must not be told while they give a silent connection up: they then
 // drop the next one without telling their channels (teardown in socket.js, until 1.8).
-const TOLD_MS = 1000
+const TOLD_MS = 3000
 const UNTOLD_MS = 25_000
 
 /** The arguments of a server that keeps what is published. */
