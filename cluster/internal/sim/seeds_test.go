@@ -136,6 +136,9 @@ func play(seed uint64, tracing bool) (t *town) {
 	}
 	switch {
 	case seed > withSessions:
+		if t.limits.Packet > 0 {
+			t.limits.Packet = 3000 // a message about sessions, unlike an entry, is not sent in fragments
+		}
 		t.addReaders()
 		t.addVisitors()
 	case t.Rand.IntN(2) == 0: // in all seeds it would take as long again
