@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -42,8 +43,9 @@ var ErrNoHook = errors.New("hooks: no such hook")
 // shownAnswer bounds Trial.Answer, in bytes.
 const shownAnswer = 4 << 10
 
-// Try asks the back end of a hook for one decision of each kind that it makes. The requests have "test": true, and are
-// sent whether the back end is taken for away or not. Nothing is done of what it answers, and nothing counted.
+// Try asks the back end of a hook for one decision of each kind that it makes. The requests have "test": true, carry what
+// the answers before them have assigned, and are sent whether the back end is taken for away or not. Nothing else is done
+// of what it answers, and nothing counted.
 func (d *Decider) Try(ctx context.Context, name string, s Sample) ([]Trial, error) {
 	for _, t := range d.targets {
 		if t.Name != name || !t.decidesAny() {
@@ -58,9 +60,10 @@ func (d *Decider) Try(ctx context.Context, name string, s Sample) ([]Trial, erro
 		}
 		defer caller.Close()
 		var trials []Trial
+		var known assignments
 		for _, kind := range decisions {
 			if t.decides(kind) {
-				trials = append(trials, d.try(ctx, t, caller, kind, &s))
+				trials = append(trials, d.try(ctx, t, caller, kind, &s, &known))
 			}
 		}
 		return trials, nil
@@ -88,8 +91,39 @@ func (t *target) complete(s *Sample) error {
 	return errors.Join(instead(&s.Topic, t.Topics, "topic"), instead(&s.Event, t.Events, "event"))
 }
 
+// assignments are what answers have assigned to the client of a trial.
+type assignments struct {
+	socketID        string
+	socket, channel map[string]json.RawMessage
+}
+
+// add adds what an answer assigns.
+func (known *assignments) add(kind string, a *Answer) {
+	switch {
+	case !a.allows():
+	case kind == Connect:
+		known.socketID, known.socket = a.SocketID, a.Assigns
+	case kind == Join:
+		known.channel = a.Assigns
+	}
+}
+
+// of returns what requests of a kind carry, nil if that is nothing.
+func (known *assignments) of(kind string) map[string]json.RawMessage {
+	if kind != Event || len(known.channel) == 0 {
+		return known.socket
+	}
+	all := maps.Clone(known.channel)
+	for name, value := range known.socket {
+		if _, own := all[name]; !own {
+			all[name] = value
+		}
+	}
+	return all
+}
+
 // try asks for one decision.
-func (d *Decider) try(ctx context.Context, t *target, caller *webhook.Caller, kind string, s *Sample) Trial {
+func (d *Decider) try(ctx context.Context, t *target, caller *webhook.Caller, kind string, s *Sample, known *assignments) Trial {
 	q := d.begin(kind)
 	q.raw("test", []byte("true"))
 	switch kind {
@@ -105,6 +139,10 @@ func (d *Decider) try(ctx context.Context, t *target, caller *webhook.Caller, ki
 	}
 	q.raw("claims", s.Claims)
 	if kind != Access {
+		q.str("socket_id", known.socketID)
+		if assigns := known.of(kind); len(assigns) > 0 {
+			q.json("assigns", assigns)
+		}
 		q.raw("params", s.Params)
 		q.str("address", "127.0.0.1")
 		q.str("transport", "websocket")
@@ -127,6 +165,7 @@ func (d *Decider) try(ctx context.Context, t *target, caller *webhook.Caller, ki
 		trial.Effect = t.effectOfNone(kind)
 	} else {
 		trial.Effect = a.effect(kind, s)
+		known.add(kind, &a)
 	}
 	return trial
 }

@@ -19,7 +19,7 @@ func TestTry(t *testing.T) {
 		case Connect:
 			return object{"allow": true, "socket_id": "users:42", "assigns": object{"user": "ann"}, "expires_in": 60}
 		case Join:
-			return object{"allow": true, "reply": object{"n": 1}, "track": object{"key": "ann"}, "push": []object{{"event": "hello"}}}
+			return object{"allow": true, "reply": object{"n": 1}, "track": object{"key": "ann"}, "push": []object{{"event": "hello"}}, "assigns": object{"role": "member"}}
 		case Event:
 			return object{"allow": false, "reply": object{"reason": "no spam"}}
 		}
@@ -34,7 +34,7 @@ func TestTry(t *testing.T) {
 	}
 	want := []string{
 		`connect the client connects; its socket has the id "users:42"; without a token it is the user "ann"; for 60 s; later requests carry 1 assigns`,
-		`join the client joins "room:test"; it is answered {"n":1}; it is present as "ann", in instances of type relay; it is pushed "hello"`,
+		`join the client joins "room:test"; it is answered {"n":1}; later requests carry 1 assigns; it is present as "ann", in instances of type relay; it is pushed "hello"`,
 		`event the client gets the error {"reason":"no spam"}`,
 		`refresh the connection goes on; for as long as before`,
 	}
@@ -49,6 +49,11 @@ func TestTry(t *testing.T) {
 	for _, r := range b.requests {
 		if !r.Test || r.Type == Event && (r.Event != "new_msg" || string(r.Payload) != `{"body":"hi"}`) || r.Topic != "" && r.Topic != "room:test" {
 			t.Errorf("asked %+v", r)
+		}
+	}
+	for _, kind := range []string{Join, Event, Refresh} {
+		if r := b.asked(kind)[0]; r.SocketID != "users:42" || string(r.Assigns["user"]) != `"ann"` || (string(r.Assigns["role"]) == `"member"`) != (kind == Event) {
+			t.Errorf("%s does not know what was assigned before: %+v", kind, r)
 		}
 	}
 	if s := a.decider.Stats()[0]; s.Requests != 0 || s.Sum().Allowed != 0 {
