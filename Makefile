@@ -182,8 +182,22 @@ bench-profile: ## profile a saturated fan-out into bin/fanout.pprof, and print i
 bench-go: ## run the Go benchmarks, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: test-load load-tsung load-artillery
+test-clients: test-load
+test-load: build ## run a short load test each of Tsung and Artillery (a part of test-clients; needs Debian's package tsung, and Node)
+	MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_CLIENTS=1 $(GO) test -count=1 -timeout 10m ./compat_tests/load
+
+# The sizes of the load tests: users, and seconds for which the users of a scenario talk.
+USERS ?= 1000
+SECONDS ?= 20
+load-tsung: build ## run the load tests of Tsung, with USERS (1000) who talk for SECONDS (20), and write docs/load-tests.md (6 minutes; needs Debian's package tsung)
+	$(GO) run ./compat_tests/load -users $(USERS) -seconds $(SECONDS) tsung
+
+load-artillery: build ## run those of Artillery, in the same way (7 minutes; needs Node)
+	$(GO) run ./compat_tests/load -users $(USERS) -seconds $(SECONDS) artillery
+
 clean: ## remove what was built
-	rm -rf bin .tools compat_tests/js/node_modules compat_tests/js/artifacts
+	rm -rf bin .tools compat_tests/js/node_modules compat_tests/js/artifacts compat_tests/load/artillery/node_modules
 	rm -rf compat_tests/clients/java/target compat_tests/clients/kotlin/target compat_tests/clients/python/.venv compat_tests/clients/graphql/.venv compat_tests/clients/rust/target
 	rm -rf compat_tests/api/.venv compat_tests/sslyze/.venv compat_tests/api/python/.venv compat_tests/api/python/generated compat_tests/api/ts/node_modules compat_tests/api/ts/generated compat_tests/autobahn/.python compat_tests/autobahn/reports
 	rm -rf examples/backends/node/node_modules examples/backends/python/.venv
