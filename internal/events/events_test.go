@@ -89,14 +89,14 @@ func TestAway(t *testing.T) {
 				}
 				return fault
 			})
-			const messages = 3000
+			const messages = 1000
 			var expected []string
 			for i := range messages {
 				if err := s.manager.Broadcast("r", fmt.Sprint("room:", i%7), "n", fmt.Appendf(nil, `{"n":%d}`, i)); err != nil {
 					t.Fatal(err)
 				}
 				expected = append(expected, fmt.Sprintf(`published room:%d n {"n":%d}`, i%7, i))
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(300 * time.Millisecond)
 			}
 			if st := s.events.StatsOf("r").Hooks[0]; st.Waiting != messages || st.Lag < 4*time.Minute || st.LastError == "" {
 				t.Errorf("%s: while it is away: %+v", name, st)
