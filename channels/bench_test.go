@@ -127,7 +127,8 @@ func holdCrowd(target string) int {
 		fmt.Println(err)
 		return 1
 	}
-	join := string(frames(`["1","1","room:lobby","phx_join",` + params + `]`))
+	text := `["1","1","room:lobby","phx_join",` + params + `]`
+	addr, overTCP := strings.CutPrefix(addr, "tcp://")
 	var held []net.Conn // a connection that nobody refers to is closed by the garbage collector
 	for i := range size {
 		c, err := net.Dial("tcp", addr)
@@ -139,7 +140,11 @@ func holdCrowd(target string) int {
 		if session != "" {
 			path += fmt.Sprintf("&session=%s-%016d", session, i)
 		}
-		if err := joinBare(c, string(wstest.AppendHandshake(nil, path, nil))+join); err != nil {
+		hello := string(wstest.AppendHandshake(nil, path, nil)) + string(frames(text))
+		if overTCP {
+			hello = packetOf(packetConnect, `{"path":"`+path+`"}`) + packetOf(packetText, text)
+		}
+		if err := joinBare(c, hello); err != nil {
 			fmt.Println(err)
 			return 1
 		}
@@ -187,6 +192,25 @@ func TestIdleHeap(t *testing.T) {
 		release()
 		waitFor(t, "the crowd to leave", func() bool { return s.Stats().Sockets == 0 })
 	})
+}
+
+// A connection of raw TCP takes no more than one of a WebSocket.
+func TestIdleHeapOverTCP(t *testing.T) {
+	if race.Enabled || testing.Short() || runtime.GOOS != "linux" {
+		t.Skip("make test-budgets runs it")
+	}
+	s := serve(t, channels.Options{Loops: 2}, channels.SocketOptions{}, publishing("room:*"))
+	addr := s.listenTCP(t)
+	before := heaptest.Live()
+	release := startCrowd(t, "tcp://"+addr, crowdSize)
+	waitFor(t, "the crowd", func() bool { return s.Stats().TCP.Sockets == crowdSize && s.Stats().Channels == crowdSize })
+	perConnection := (float64(heaptest.Live()) - float64(before)) / crowdSize
+	t.Logf("%.0f bytes of heap per idle joined connection over raw TCP", perConnection)
+	if perConnection > 530 {
+		t.Errorf("%.0f bytes of heap per idle joined connection, at most 530 are allowed", perConnection)
+	}
+	release()
+	waitFor(t, "the crowd to leave", func() bool { return s.Stats().Sockets == 0 })
 }
 
 // checkIdleHeap holds what an idle connection needs to its bound, and to the

@@ -31,6 +31,12 @@ var insights = []insight{
 		},
 	},
 	{
+		args: "-count=1 -v -run ^TestIdleHeapOverTCP$ ./channels",
+		figures: []insideFigure{
+			{"live heap per idle joined connection over raw TCP, bytes", 600, `(\d+) bytes of heap per idle joined connection over raw TCP`},
+		},
+	},
+	{
 		args: "-count=1 -v -run ^TestScaleTLS$ ./compat_tests/scale",
 		figures: []insideFigure{
 			{"live heap per idle joined connection with TLS, bytes", 6000, `with TLS: .*heap (\d+) and RSS`},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type server struct {
 	echo  []string // flags of mycelium bench for an event that its channel replies to
 	args  func(addr, port string) []string
 	addr  string
+	tcp   string    // where it serves raw TCP; "" if it does not
 	cmd   *exec.Cmd // nil before the first start
 }
 
@@ -71,7 +73,7 @@ func buildServers(ctx context.Context, spread bool, flags ...string) (*servers, 
 		}},
 		relayServer: {name: "mycelium", topic: "room:bench", echo: relayEcho, args: func(addr, _ string) []string {
 			return append([]string{
-				"serve", "--listen=" + addr, "--presence-off=*", "--config=" + filepath.Join(dir, "mycelium.yaml"),
+				"serve", "--listen=" + addr, "--tcp-listen=" + s.all[relayServer].tcp, "--presence-off=*", "--config=" + filepath.Join(dir, "mycelium.yaml"),
 				"--tls-cert=" + filepath.Join(dir, certFile), "--tls-key=" + filepath.Join(dir, keyFile), "--tls-clear=allow",
 			}, flags...)
 		}},
@@ -102,6 +104,11 @@ func (s *servers) restart(k int) error {
 	addr, err := freeAddress()
 	if err != nil {
 		return err
+	}
+	if k == relayServer {
+		if srv.tcp, err = freeAddress(); err != nil {
+			return err
+		}
 	}
 	_, port, _ := net.SplitHostPort(addr)
 	srv.addr, srv.cmd = addr, exec.Command(filepath.Join(s.dir, srv.name), srv.args(addr, port)...)
@@ -160,7 +167,7 @@ func (s *server) start(log string) error {
 		return err
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		c, err := net.Dial("tcp", s.addr)
+		c, err := net.Dial("tcp", cmp.Or(s.tcp, s.addr)) // raw TCP comes last
 		if err == nil {
 			return c.Close()
 		}

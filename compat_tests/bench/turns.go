@@ -95,7 +95,28 @@ var figures = []figure{
 		quick: "join --connections=2000", cost: perJoin,
 		against: "--insecure=false", other: overTLS + " --tls-resume",
 	},
+	{
+		name:  "CPU per delivery over raw TCP, to one over WebSocket",
+		args:  "broadcast --event=shout --connections=1000 --rate=40 --duration=3s",
+		quick: "broadcast --event=shout --connections=1000 --rate=40 --duration=2s", cost: perUnit,
+		against: "--tcp=false", other: overTCP,
+	},
+	{
+		name:  "CPU per echo over raw TCP, to one over WebSocket",
+		args:  "echo --connections=1000 --duration=1s",
+		quick: "echo --connections=1000 --duration=1s", cost: perUnit,
+		against: "--tcp=false", other: overTCP, often: 2,
+	},
+	{
+		name:  "CPU per connect and join over raw TCP, to one over WebSocket",
+		args:  "join --connections=4000",
+		quick: "join --connections=2000", cost: perJoin,
+		against: "--tcp=false", other: overTCP,
+	},
 }
+
+// overTCP is the flag of a figure whose connections speak raw TCP.
+const overTCP = "--tcp"
 
 // overTLS is the flag of a figure whose connections have TLS.
 const overTLS = "--insecure"
@@ -233,11 +254,14 @@ func measure(ctx context.Context, srv *server, f *figure, flags string, quick bo
 
 // drive runs mycelium bench on a server.
 func drive(ctx context.Context, srv *server, args ...string) (*bench.Report, error) {
-	scheme := "ws"
+	scheme, addr := "ws", srv.addr
+	if slices.Contains(args, overTCP) {
+		addr = srv.tcp
+	}
 	if slices.Contains(args, overTLS) {
 		scheme = "wss"
 	}
-	common := []string{scheme + "://" + srv.addr + "/socket", fmt.Sprintf("--pid=%d", srv.cmd.Process.Pid), "--settle=300ms"}
+	common := []string{scheme + "://" + addr + "/socket", fmt.Sprintf("--pid=%d", srv.cmd.Process.Pid), "--settle=300ms"}
 	args = slices.Insert(args, 1, common...) // after the mode; the caller's flags come last and win
 	o, err := bench.Parse(args)
 	if err != nil {
