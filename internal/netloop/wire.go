@@ -57,7 +57,7 @@ func (errAgain) Temporary() bool { return true }
 
 // Read implements net.Conn. It does not block while a loop moves the bytes.
 func (w *Wire) Read(p []byte) (int, error) {
-	if w.Conn == nil && w.useless > maxUseless*uselessCost {
+	if w.Conn == nil && w.record.head == 0 && w.useless > maxUseless*uselessCost { // the last record has been read
 		return 0, errUseless
 	}
 	if len(w.unread) > 0 {
