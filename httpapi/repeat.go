@@ -53,7 +53,7 @@ const (
 	repeatPath = Prefix + "/repeats"
 	// askFor is how long a node is waited for: longer only if it is carrying out the request.
 	askFor = 3 * time.Second
-	// maxAsked is how many nodes are tried until one answers.
+	// maxAsked is how many nodes are tried until one answers, which bounds how long a request waits.
 	maxAsked = 2
 )
 
