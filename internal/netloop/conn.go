@@ -62,6 +62,9 @@ const (
 	flagArmedOut                       // epoll waits for room to write
 	flagSecured                        // its carrier is a *secured
 	flagUntried                        // CloseAfterFlush was called, and nothing was written since
+	flagNewcomer                       // by SetNewcomer
+	flagOwed                           // counted in newcomers.owed
+	flagDeaf                           // not reported by epoll while it is one of many newcomers that wait to be read
 )
 
 // Conn is a connection. It belongs to its loop. It is at most 112 bytes on Linux, because most connections of a server
@@ -357,7 +360,21 @@ func (c *Conn) expired() {
 	c.Loop().current = nil
 }
 
+// SetNewcomer has the loop read c after its tenant's other connections if there is more to read than fits into one turn,
+// and no more of such connections in a turn than a part of it: those who are being served do not wait behind those who
+// have just come. Connections without descriptors are not put off.
+func (c *Conn) SetNewcomer(is bool) {
+	if is {
+		c.flags |= flagNewcomer
+	} else {
+		c.flags &^= flagNewcomer
+	}
+}
+
+// isNewcomer reports whether others are read first. All connections of the lobby are newcomers.
+func (c *Conn) isNewcomer() bool { return c.flags&flagNewcomer != 0 || c.lane == c.lane.loop.lobby }
+
 // reads reports whether bytes are wanted from the peer.
 func (c *Conn) reads() bool {
-	return c.state <= stateClosing && c.flags&(flagPaused|flagParked|flagEnded) == 0
+	return c.state <= stateClosing && c.flags&(flagPaused|flagParked|flagEnded|flagDeaf) == 0
 }

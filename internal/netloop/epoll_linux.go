@@ -223,7 +223,7 @@ func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 		}
 	case !broken && a.tenant.Overloaded():
 		a.park(c)
-	case !broken && (c.flags&flagUnread != 0 || !a.mayRead()):
+	case !broken && (c.flags&flagUnread != 0 || !a.mayReadConn(c)):
 		a.putOff(c)
 	default:
 		l.read(c)
@@ -234,7 +234,7 @@ func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 // reporting the socket.
 func (l *Loop) read(c *Conn) {
 	n, errno := recv(int(c.fd), l.scratch[:scratchSize/l.readPart()])
-	c.lane.charge(max(n, 0))
+	c.lane.charge(c, max(n, 0))
 	switch {
 	case errno == 0 && n > 0 && c.flags&flagSecured != 0:
 		c.carrier().(*secured).receive(c, l.scratch[:n])

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Group is a set of loops that share listeners and limits.
@@ -14,6 +15,8 @@ type Group struct {
 	loops   []*Loop
 	lobby   *Tenant
 	ending  chan struct{} // closed when the loops have ended
+
+	handshakes *handshakes
 
 	next     atomic.Uint32  // the loop that gets the next connection
 	routines sync.WaitGroup // goroutines of streams and portable listeners
@@ -33,10 +36,11 @@ func New(o Options) (*Group, error) {
 		pending:   map[*stream]struct{}{},
 		ending:    make(chan struct{}),
 	}
+	g.handshakes = newHandshakes(g.options.Handshakes)
 	g.lobby = &Tenant{group: g}
 	for i := range g.options.Loops {
 		l := newLoop(g, i)
-		l.lobby = &Lane{loop: l, tenant: g.lobby, budget: lobbyReads}
+		l.lobby = &Lane{loop: l, tenant: g.lobby, budget: lobbyReads, late: lobbyReads}
 		g.lobby.lanes = append(g.lobby.lanes, l.lobby)
 		p, err := newPoller(l, g.options.Portable)
 		if err != nil {
@@ -73,6 +77,18 @@ func (g *Group) PlainSends() error {
 
 // Loops returns the loops; the slice is the group's. Any goroutine.
 func (g *Group) Loops() []*Loop { return g.loops }
+
+// Delay returns the longest [Loop.Delay]. Any goroutine.
+func (g *Group) Delay() time.Duration {
+	most := time.Duration(0)
+	for _, l := range g.loops {
+		most = max(most, l.Delay())
+	}
+	return most
+}
+
+// HandshakeDelay returns how long a TLS handshake that begins now would have to wait for a processor. Any goroutine.
+func (g *Group) HandshakeDelay() time.Duration { return g.handshakes.delay() }
 
 // Listen opens a TCP listener, with SO_REUSEADDR and the system's longest backlog, and serves it like Serve.
 func (g *Group) Listen(addr string, accept Accept) (*Listener, error) {

@@ -20,6 +20,13 @@ const (
 	laneReads = 2 * scratchSize / readUnit
 	// lobbyReads is the same for the lobby, where a read is a handshake.
 	lobbyReads = laneReads / 4
+	// newcomerReads is the same for a lane's newcomers, whose reads are joins.
+	newcomerReads = laneReads / 16
+	// newcomerTime is how long newcomers of all lanes may take in one turn, with what else happens meanwhile. Others wait
+	// for twice as long.
+	newcomerTime = 2 * time.Millisecond
+	// crowdOfNewcomers is how many may wait before epoll is told not to report them.
+	crowdOfNewcomers = 64
 	// loopReads is what all lanes together may read in one turn; each may read at least once.
 	loopReads = 2 * laneReads
 	// sharedPart divides what a turn may queue and write if several tenants have connections: others wait half as long
@@ -39,6 +46,7 @@ type Lane struct {
 	loop   *Loop
 	tenant *Tenant
 	budget int // what it may read in one turn
+	late   int // what it may read of newcomers
 
 	// Guarded by loop.mu.
 	inbox []Task
@@ -55,8 +63,10 @@ type Lane struct {
 	unread   connRing // connections with unread bytes, because the budget was spent
 	reading  int      // what has been read in the turn readIn
 	readIn   uint32
-	parked   []*Conn // not read until the tenant's overload is over
-	conns    int     // connections that use it
+	waiting  connRing // newcomers with unread bytes, because their budget was spent
+	lateRead int      // what has been read of newcomers in the turn readIn
+	parked   []*Conn  // not read until the tenant's overload is over
+	conns    int      // connections that use it
 }
 
 // Index returns the loop's place in Group.Loops, and the lane's in Tenant.Lanes. Any goroutine.
@@ -151,31 +161,74 @@ func (a *Lane) run() {
 
 // mayRead reports whether the lane may read one more connection in this turn.
 func (a *Lane) mayRead() bool {
-	l := a.loop
-	if a.readIn != l.turns {
-		a.readIn, a.reading = l.turns, 0
-	}
-	part := l.readPart()
-	return a.reading == 0 || a.reading < a.budget/part && l.readAll < loopReads/part
+	a.beginReads()
+	return a.within(a.reading, a.budget)
 }
 
-// charge counts what was read.
-func (a *Lane) charge(bytes int) {
+// mayReadNewcomer is mayRead for a newcomer.
+func (a *Lane) mayReadNewcomer() bool {
+	a.beginReads()
+	return a.within(a.lateRead, a.late) && (a.lateRead == 0 || a.loop.newcomers.haveRoom(a.loop.turns))
+}
+
+// mayReadConn is mayRead for c, which may be a newcomer.
+func (a *Lane) mayReadConn(c *Conn) bool {
+	if c.isNewcomer() {
+		return a.mayReadNewcomer()
+	}
+	return a.mayRead()
+}
+
+func (a *Lane) beginReads() {
+	if a.readIn != a.loop.turns {
+		a.readIn, a.reading, a.lateRead = a.loop.turns, 0, 0
+	}
+}
+
+// within reports whether one more connection may be read after read of a budget.
+func (a *Lane) within(read, budget int) bool {
+	part := a.loop.readPart()
+	return read == 0 || read < budget/part && a.loop.readAll < loopReads/part
+}
+
+// charge counts what was read of c.
+func (a *Lane) charge(c *Conn, bytes int) {
 	cost := 1 + bytes/readUnit
-	a.reading += cost
+	if c.isNewcomer() {
+		a.lateRead += cost
+	} else {
+		a.reading += cost
+	}
 	a.loop.readAll += cost
 }
 
 // putOff leaves c to be read in the next turn. Until then epoll reports it again and again, which costs less than
-// changing its registration twice.
+// changing its registration twice, unless it is one of many newcomers.
 func (a *Lane) putOff(c *Conn) {
 	if c.flags&flagUnread != 0 {
 		return
 	}
 	c.flags |= flagUnread
-	if a.unread.push(a.loop, c); a.unread.n == 1 {
+	c.touched = a.loop.tick
+	r := &a.unread
+	if c.isNewcomer() {
+		r = &a.waiting
+	}
+	if r.push(a.loop, c); a.unread.n+a.waiting.n == 1 {
 		a.loop.unread.push(a)
 	}
+	if a.waiting.n > crowdOfNewcomers && c.isNewcomer() {
+		c.flags |= flagDeaf
+		c.carrier().interest(c)
+	}
+}
+
+// delay returns how long the next newcomer has been waiting to be read.
+func (a *Lane) delay() time.Duration {
+	if a.waiting.n == 0 {
+		return 0
+	}
+	return time.Duration(a.loop.tick-a.waiting.at(0).touched) * a.loop.group.options.Tick
 }
 
 // park stops reading c until the overload is over.

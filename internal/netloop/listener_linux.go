@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/mailru/easygo/netpoll"
 	"golang.org/x/sys/unix"
@@ -96,7 +97,11 @@ func (a *acceptor) event(netpoll.EpollEvent) {
 
 func (a *acceptor) accept() {
 	a.loop.beginEvent()
-	for range acceptChunk {
+	began := a.loop.now
+	for i := range acceptMost {
+		if i%acceptChunk == acceptChunk-1 && time.Since(began) > newcomerTime {
+			return
+		}
 		fd, errno := accept4(a.fd, &a.from)
 		switch errno {
 		case 0:

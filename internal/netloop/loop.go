@@ -44,6 +44,7 @@ type Loop struct {
 	index  int
 	poller poller
 	start  time.Time     // tick 0
+	delay  atomic.Int64  // what Delay returns; the loop sets it
 	done   chan struct{} // closed after the last turn
 	stats  counters
 	lobby  *Lane // the group's own lane
@@ -62,33 +63,34 @@ type Loop struct {
 	closed bool     // tasks are refused
 
 	// Owned by the loop.
-	now      time.Time // of this turn
-	tick     uint32    // now, in ticks since start
-	turns    uint32
-	part     int // divides the usual portions of this turn
-	ran      int // tasks run in this turn
-	sends    int // frames queued in this turn
-	burst    int // frames queued by the task or event that runs
-	readAll  int // what all lanes have read in this turn, in readUnits
-	conns    []*Conn
-	tenants  int    // tenants that have connections here
-	working  lineup // lanes with tasks taken from their inbox
-	prompt   lineup // lanes with connections in the ring of the same name
-	dirty    lineup
-	unread   lineup
-	rings    [][]*Conn // empty slices for rings
-	dead     connRing  // connections that wait for HandleClose
-	wheel    wheel
-	backlogs []*backlog
-	scratch  []byte      // read buffer
-	joined   []byte      // frames that leave in one write
-	tls      *tlsBuffers // nil until there is a TLS connection
-	batch    batcher
-	stopping bool  // the group is closing: these are the last turns
-	ended    bool  // nothing is left
-	inside   bool  // a call of the poller is under way
-	current  *Conn // whose handler runs; nil if a task or nothing runs
-	cutShort bool  // the last turn was aborted: this one starts after its tasks
+	now       time.Time // of this turn
+	tick      uint32    // now, in ticks since start
+	turns     uint32
+	part      int // divides the usual portions of this turn
+	ran       int // tasks run in this turn
+	sends     int // frames queued in this turn
+	burst     int // frames queued by the task or event that runs
+	readAll   int // what all lanes have read in this turn, in readUnits
+	conns     []*Conn
+	tenants   int    // tenants that have connections here
+	working   lineup // lanes with tasks taken from their inbox
+	prompt    lineup // lanes with connections in the ring of the same name
+	dirty     lineup
+	unread    lineup
+	rings     [][]*Conn // empty slices for rings
+	dead      connRing  // connections that wait for HandleClose
+	wheel     wheel
+	backlogs  []*backlog
+	newcomers newcomers
+	scratch   []byte      // read buffer
+	joined    []byte      // frames that leave in one write
+	tls       *tlsBuffers // nil until there is a TLS connection
+	batch     batcher
+	stopping  bool  // the group is closing: these are the last turns
+	ended     bool  // nothing is left
+	inside    bool  // a call of the poller is under way
+	current   *Conn // whose handler runs; nil if a task or nothing runs
+	cutShort  bool  // the last turn was aborted: this one starts after its tasks
 }
 
 func newLoop(g *Group, index int) *Loop {
@@ -106,6 +108,22 @@ func (l *Loop) Group() *Group { return l.group }
 
 // Now returns the time of this turn. Loop only.
 func (l *Loop) Now() time.Time { return l.now }
+
+// Delay returns for how long the newcomer that is read next has been waiting, to a tenth of a second: the connections
+// that have sent a request, and those of [Conn.SetNewcomer]. It is 0 unless more of them send than the loop gets done.
+// Any goroutine.
+func (l *Loop) Delay() time.Duration { return time.Duration(l.delay.Load()) }
+
+// noteDelay is called once a turn.
+func (l *Loop) noteDelay() {
+	most := time.Duration(0)
+	for i := range l.unread.n {
+		most = max(most, l.unread.at(i).delay())
+	}
+	if int64(most) != l.delay.Load() {
+		l.delay.Store(int64(most))
+	}
+}
 
 // Post queues a task on the lobby's lane: see [Lane.Post]. Any goroutine.
 func (l *Loop) Post(t Task) bool { return l.lobby.Post(t) }
@@ -158,6 +176,7 @@ func (l *Loop) turn() {
 	l.reap(reapChunk)
 	l.flush()
 	l.readPutOff()
+	l.noteDelay()
 	l.reap(reapChunk)
 	if l.stopping {
 		l.finishLoop()
@@ -298,7 +317,10 @@ func (l *Loop) flushLanes(lanes *lineup, of func(*Lane) *connRing, left int) {
 // writeConn writes the frames that wait for c and returns what that costs.
 func (l *Loop) writeConn(c *Conn, batch batcher) (cost int) {
 	waits := c.flags&flagDirty != 0 // else it was written from the other ring
-	c.flags &^= flagDirty | flagPrompt
+	if c.flags&flagOwed != 0 {
+		l.newcomers.owed--
+	}
+	c.flags &^= flagDirty | flagPrompt | flagOwed
 	cost = 1 + c.out.next()/writeUnit
 	if c.flags&flagUntried != 0 { // its time begins now: a busy turn may have used it up
 		c.flags &^= flagUntried
@@ -323,20 +345,35 @@ func (l *Loop) readPutOff() {
 	}
 }
 
-// readLane reads what a has put off, and puts it back in line for the rest even if a handler panics.
+// readLane reads what a has put off, newcomers last, and puts it back in line for the rest even if a handler panics.
 func (l *Loop) readLane(a *Lane) {
 	defer func() {
-		if a.unread.n > 0 {
+		if a.unread.n+a.waiting.n > 0 {
 			l.unread.push(a)
 		}
 	}()
 	for a.unread.n > 0 && a.mayRead() {
-		c := a.unread.pop(l)
-		c.flags &^= flagUnread
-		if c.reads() && !a.tenant.Overloaded() {
-			l.burst = 0
-			l.read(c)
+		a.readNext(&a.unread)
+	}
+	for a.waiting.n > 0 && a.mayReadNewcomer() {
+		a.readNext(&a.waiting)
+	}
+}
+
+// readNext reads the next connection of one of a's rings.
+func (a *Lane) readNext(r *connRing) {
+	l := a.loop
+	c := r.pop(l)
+	c.flags &^= flagUnread
+	if c.flags&flagDeaf != 0 {
+		c.flags &^= flagDeaf
+		if c.state < stateClosed {
+			c.carrier().interest(c)
 		}
+	}
+	if c.reads() && !a.tenant.Overloaded() {
+		l.burst = 0
+		l.read(c)
 	}
 }
 
@@ -357,6 +394,10 @@ func (l *Loop) markDirty(c *Conn) {
 		if a.dirty.push(l, c); a.dirty.n == 1 {
 			l.dirty.push(a)
 		}
+	}
+	if c.flags&(flagNewcomer|flagOwed) == flagNewcomer {
+		l.newcomers.owed++
+		c.flags |= flagOwed
 	}
 	c.flags |= flagDirty
 	l.rouse()

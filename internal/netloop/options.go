@@ -57,6 +57,8 @@ type Options struct {
 	// PeerTimeout is how long a peer may leave data or keepalive probes unanswered (TCP_USER_TIMEOUT and keepalive);
 	// 0 is 60 s. It finds peers that vanished without a FIN.
 	PeerTimeout time.Duration
+	// Handshakes is how many TLS handshakes compute at a time; 0 is Loops. Negative: any number.
+	Handshakes int
 	// OnError is called with errors that concern no single connection, such as a lack of descriptors, once per episode.
 	// It is called on a loop or an accepting goroutine and must not block. Nil ignores them.
 	OnError func(error)
@@ -105,7 +107,9 @@ const (
 	maxSends = 256 * flushChunk
 	// reapChunk is how many closed connections are reported in one turn.
 	reapChunk = 1024
-	// acceptChunk is how many connections are accepted for one event of a listener.
+	// acceptMost is how many connections are accepted for one event of a listener. The kernel keeps net.core.somaxconn of
+	// them, and makes those beyond that try again after a second. After each acceptChunk the time is looked at.
+	acceptMost  = 512
 	acceptChunk = 64
 	// handfulMost bounds Group.handful, so that a burst of connections does not delay one loop.
 	handfulMost = 64
@@ -117,6 +121,8 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// lingerDefault is CloseAfterFlush's time limit when the caller gives none.
 	lingerDefault = 5 * time.Second
+	// anyHandshakes is more TLS handshakes than ever compute at a time.
+	anyHandshakes = 1 << 20
 	// maxOutbound keeps queued bytes within 32 bits.
 	maxOutbound = 1 << 30
 )
@@ -124,6 +130,12 @@ const (
 func (o Options) withDefaults() Options {
 	if o.Loops <= 0 {
 		o.Loops = runtime.GOMAXPROCS(0)
+	}
+	switch {
+	case o.Handshakes == 0:
+		o.Handshakes = o.Loops
+	case o.Handshakes < 0:
+		o.Handshakes = anyHandshakes
 	}
 	if o.Tick <= 0 {
 		o.Tick = 100 * time.Millisecond

@@ -102,9 +102,7 @@ func (s *stream) open(o *opening) (carries bool) {
 	g := l.group
 	posted := false
 	defer func() {
-		g.mu.Lock()
-		delete(g.pending, s)
-		g.mu.Unlock()
+		g.forgetPending(s)
 		if !posted {
 			l.stats.refused.Add(1)
 			abort(s.nc)
@@ -115,6 +113,7 @@ func (s *stream) open(o *opening) (carries bool) {
 		s.reportHandshake(err)
 		return false
 	}
+	g.forgetPending(s) // from now on Close must not touch s.nc, which may become a descriptor
 	raw, leftover, err := s.toDescriptor()
 	switch {
 	case err != nil:
@@ -152,6 +151,12 @@ func (s *stream) reportHandshake(err error) {
 	io.CopyN(io.Discard, tcp, alertBytes)           //nolint:errcheck // whatever it sends
 }
 
+func (g *Group) forgetPending(s *stream) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.pending, s)
+}
+
 // toDescriptor makes a TLS connection one whose bytes the loop moves, if it can.
 func (s *stream) toDescriptor() (*Conn, []byte, error) {
 	t, ok := s.nc.(*tls.Conn)
@@ -178,6 +183,7 @@ func (s *stream) handshake() (err error) {
 	if !ok {
 		return nil
 	}
+	defer s.loop.group.handshakes.begin(t)()
 	defer callback.Recover("a function of tls.Config", &err)
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()

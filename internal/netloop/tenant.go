@@ -26,7 +26,7 @@ type Tenant struct {
 func (g *Group) NewTenant() *Tenant {
 	t := &Tenant{group: g, lanes: make([]*Lane, len(g.loops))}
 	for i, l := range g.loops {
-		t.lanes[i] = &Lane{loop: l, tenant: t, budget: laneReads}
+		t.lanes[i] = &Lane{loop: l, tenant: t, budget: laneReads, late: newcomerReads}
 	}
 	return t
 }

@@ -22,6 +22,7 @@ type Wire struct {
 	useless int32 // records without data, by uselessCost, less those with data
 	ended   func()
 	once    sync.Once
+	turn    *handshakeTurn // nil unless a handshake is under way
 }
 
 // NewWire returns c for a tls.Conn. unread was already read from c, and is the Wire's now. ended, which may be nil, is
@@ -71,9 +72,18 @@ func (w *Wire) Read(p []byte) (int, error) {
 	if w.Conn == nil {
 		return 0, errAgain{}
 	}
-	n, err := w.Conn.Read(p)
+	n, err := w.readConn(p)
 	w.pass(p[:n])
 	return n, err
+}
+
+// readConn lets other handshakes compute while this one waits for its peer.
+func (w *Wire) readConn(p []byte) (int, error) {
+	if w.turn != nil {
+		w.turn.giveBack()
+		defer w.turn.take()
+	}
+	return w.Conn.Read(p)
 }
 
 // pass follows the bytes that the tls.Conn is given.
