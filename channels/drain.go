@@ -15,7 +15,8 @@ import (
 type Drain struct {
 	// Batch is how many sockets are closed in each Interval, on all loops and
 	// of an endpoint and its guests together. Defaults 10,000 and 2 s, as in
-	// Phoenix (lib/phoenix/socket/pool_supervisor.ex).
+	// Phoenix (lib/phoenix/socket/pool_supervisor.ex). A large batch is closed
+	// over the whole interval rather than in one moment.
 	Batch    int
 	Interval time.Duration
 	// Timeout bounds a shutdown by ListenAndServe. Default 30 s.
@@ -35,7 +36,7 @@ func (e *Endpoint) drain(ctx context.Context) error {
 		host = e.host
 	}
 	for {
-		pace := host.options.Drain.among(host.drainingNodes())
+		pace := host.options.Drain.among(host.drainingNodes()).spread()
 		open := int(e.counters.sockets.Load())
 		if open == 0 {
 			break
@@ -69,6 +70,26 @@ func (d Drain) among(nodes int) Drain {
 	whole := max(1, d.Batch)
 	d.Batch = max(1, whole/nodes)
 	d.Interval = d.Interval * time.Duration(nodes*d.Batch) / time.Duration(whole)
+	return d
+}
+
+const (
+	// drainStep is the least time between two parts of a batch.
+	drainStep = 50 * time.Millisecond
+	// drainPart is the least part: so many clients may come back in one moment.
+	drainPart = 100
+)
+
+// spread returns the same pace in smaller steps: the clients of a batch that is closed in
+// one moment all come back in one moment.
+func (d Drain) spread() Drain {
+	steps := min(d.Batch/drainPart, int(d.Interval/drainStep))
+	if steps <= 1 {
+		return d
+	}
+	whole := d.Batch
+	d.Batch = whole / steps
+	d.Interval = time.Duration(float64(d.Interval) * float64(d.Batch) / float64(whole))
 	return d
 }
 

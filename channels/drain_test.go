@@ -58,6 +58,28 @@ func TestPaceAmong(t *testing.T) {
 	}
 }
 
+// TestPaceSpread: a large batch is closed in small parts at the same rate, and a small one
+// at once.
+func TestPaceSpread(t *testing.T) {
+	for _, c := range []struct {
+		batch, want     int
+		interval, every time.Duration
+	}{
+		{10_000, 250, 2 * time.Second, 50 * time.Millisecond},
+		{1000, 100, 2 * time.Second, 200 * time.Millisecond},
+		{1050, 105, 2 * time.Second, 200 * time.Millisecond},
+		{1 << 20, 52428, time.Second, 50 * time.Millisecond},
+		{199, 199, time.Hour, time.Hour},
+		{10_000, 10_000, 20 * time.Millisecond, 20 * time.Millisecond},
+		{0, 0, time.Second, time.Second},
+	} {
+		got := Drain{Batch: c.batch, Interval: c.interval}.spread()
+		if off := got.Interval - c.every; got.Batch != c.want || off.Abs() > time.Millisecond {
+			t.Errorf("%d every %s: %d every %s, want %d every %s", c.batch, c.interval, got.Batch, got.Interval, c.want, c.every)
+		}
+	}
+}
+
 // TestPacer: no more than the batch within an interval, whoever asks, and what
 // one does not use is another's.
 func TestPacer(t *testing.T) {

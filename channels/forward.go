@@ -26,15 +26,16 @@ func (e *Endpoint) serveForwarded(node *forward.Node, id uint64, l net.Listener)
 
 // endForwarded ends the connections that other nodes serve, at the pace of the drain.
 func (e *Endpoint) endForwarded(ctx context.Context) error {
+	pace := e.options.Drain.spread()
 	for {
-		n, next := e.pace.takeCloses(time.Now(), e.options.Drain, max(1, e.options.Drain.Batch))
+		n, next := e.pace.takeCloses(time.Now(), pace, max(1, pace.Batch))
 		ended, left := e.front.EndForwarded(n)
 		e.pace.giveBack(n - ended)
 		if left == 0 {
 			return nil
 		}
 		if n == ended { // there may be more, or what is left only has to close
-			next = min(next, e.options.Drain.Interval)
+			next = min(next, pace.Interval)
 		} else {
 			next = min(next, 10*time.Millisecond)
 		}
