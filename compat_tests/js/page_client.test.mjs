@@ -16,11 +16,20 @@ const asset = name => fs.readFile(new URL(`../../internal/site/assets/${name}`, 
 const npm = name => fs.readFile(new URL(`node_modules/phoenix/${name}`, import.meta.url))
 
 // As data: its folder has no package.json that would tell Node it is a module.
-const {connect, join, PushError, request} = await import(`data:text/javascript;base64,${(await asset("connection.js")).toString("base64")}`)
+const {connect, join, PushError, reconnectAfterMs, request} = await import(`data:text/javascript;base64,${(await asset("connection.js")).toString("base64")}`)
 
 test("page: its phoenix.js is the one of npm, with its licence", async () => {
   assert.ok((await asset("phoenix.js")).equals(await npm("priv/static/phoenix.mjs")), "cp node_modules/phoenix/priv/static/phoenix.mjs ../../internal/site/assets/phoenix.js")
   assert.ok((await asset("phoenix-license.txt")).equals(await npm("LICENSE.md")), "cp node_modules/phoenix/LICENSE.md ../../internal/site/assets/phoenix-license.txt")
+})
+
+test("page: it comes back as phoenix.js does, but not at the same moment as everybody else", () => {
+  const own = new Socket("ws://127.0.0.1:1/socket", {transport: WebSocket})
+  for (let tries = 1; tries <= 12; tries++) {
+    const step = own.reconnectAfterMs(tries), pauses = Array.from({length: 100}, () => reconnectAfterMs(tries))
+    assert.ok(pauses.every(pause => pause >= step / 2 && pause < step * 1.5), `${tries}: ${pauses} for ${step}`)
+    assert.ok(Math.max(...pauses) - Math.min(...pauses) > step / 2, `${tries}: ${pauses} for ${step}`)
+  }
 })
 
 /** A user of one topic: what the page would show, as `seen`. */

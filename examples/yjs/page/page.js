@@ -5,7 +5,10 @@ import { PhoenixChannelProvider, Socket, Y } from "./vendor.js"
 const $ = id => document.getElementById(id)
 
 const name = decodeURIComponent(location.hash.slice(1)) || "hello"
-const socket = new Socket("/socket")
+const socket = new Socket("/socket", {
+  // The steps of phoenix.js, with chance, so that not everybody comes back at the same moment.
+  reconnectAfterMs: tries => ([10, 50, 100, 150, 200, 250, 500, 1000, 2000][tries - 1] ?? 5000) * (0.5 + Math.random()),
+})
 socket.connect()
 
 const doc = new Y.Doc()

@@ -1,6 +1,6 @@
 // The page: connects the socket, the room in the address and the elements of index.html.
 
-import {connect, PushError} from "./connection.js"
+import {connect, PushError, reconnectAfterMs} from "./connection.js"
 import {addressOf, randomName, rememberName, roomInAddress, startingName, tidyName, tidyRoom} from "./identity.js"
 import {Outbox, troubleOf} from "./outbox.js"
 import {People} from "./people.js"
@@ -22,7 +22,7 @@ const nodes = new Map() // id of a message that is being sent → its node
 let user = startingName()
 let room = null
 
-const socket = new Socket(socketPath)
+const socket = new Socket(socketPath, {reconnectAfterMs})
 
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text // screen readers would read the same text again

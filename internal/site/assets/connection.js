@@ -48,6 +48,15 @@ export function join(channel, {joined = () => {}, refused = () => {}} = {}) {
     .receive("timeout", () => refused(reasonOf({reason: "timeout"})))
 }
 
+/**
+ * How long phoenix.js waits before it connects again, in milliseconds: its own steps, half as long to half as long again. Without
+ * chance, everybody who was cut off at the same moment would come back at the same moment, again and again.
+ */
+export function reconnectAfterMs(tries) {
+  const step = [10, 50, 100, 150, 200, 250, 500, 1000, 2000][tries - 1] ?? 5000
+  return step * (0.5 + Math.random())
+}
+
 /** Connects. onState(state) is called with "connecting", "connected" and "reconnecting". */
 export function connect(socket, onState) {
   onState("connecting")

@@ -1,6 +1,6 @@
 // What the example pages share: which instance they are for, the connection to it, and what to do without one.
 
-import {connect} from "./connection.js"
+import {connect, reconnectAfterMs} from "./connection.js"
 import {randomName, startingName} from "./identity.js"
 import {Socket} from "./phoenix.js"
 import {home, socketPath} from "./place.js"
@@ -25,7 +25,7 @@ export function openExample(start) {
   for (const node of document.querySelectorAll("[data-instance]")) node.textContent = id
   showExample(true)
   const path = `${socketPath}/${encodeURIComponent(id)}`
-  const socket = new Socket(path)
+  const socket = new Socket(path, {reconnectAfterMs})
   let connected = false
   function showState(state, reason) {
     $("state").dataset.state = state
