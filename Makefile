@@ -22,7 +22,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql" MYCELIUM_LIVEAPP_BIN="$(CURDIR)/bin/liveapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million storm takeovers test-js test-cluster recovery pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million storm comeback takeovers test-js test-cluster recovery pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,11 @@ million: ## send one message to MILLION (1,000,000) clients of one cluster, on a
 STORM ?= 5000
 storm: ## kill a node with STORM (5,000) clients, which come back to two others at once, each with 100 messages to catch up
 	$(GO) test -count=1 -v -timeout 10m -run TestStorm ./compat_tests/cluster -storm $(STORM)
+
+COMEBACK ?= 20000
+COMEBACKS ?= .
+comeback: ## kill -9 two nodes with COMEBACK (20,000) clients on them and start them again: the table of docs/operations.md (4 minutes, on an otherwise idle machine)
+	$(GO) test -count=1 -v -timeout 20m -run 'TestComeback/$(COMEBACKS)' ./compat_tests/cluster -comeback $(COMEBACK)
 
 TAKEOVERS ?= 1000
 takeovers: ## stop, kill and cut off owners of instances until there were TAKEOVERS (1,000) takeovers of counters, and as many of documents with clients (15 minutes; cutting networks needs root)

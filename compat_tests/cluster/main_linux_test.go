@@ -32,12 +32,13 @@ var binary string
 // TestMain builds the server, and fails on goroutines that are left.
 func TestMain(m *testing.M) {
 	bench.Worker() // of TestMillion
+	runFlock()     // of TestComeback
 	flag.Parse()
 	os.Exit(runTests(m))
 }
 
 func runTests(m *testing.M) int {
-	if *duration <= 0 && *million <= 0 && *takeovers <= 0 && *storm <= 0 {
+	if *duration <= 0 && *million <= 0 && *takeovers <= 0 && *storm <= 0 && *comebacks <= 0 {
 		return m.Run() // each test skips, and says why
 	}
 	dir, err := os.MkdirTemp("", "mycelium-trial-")
