@@ -45,6 +45,7 @@ func (c *connection) open(conn *netloop.Conn, t *admission.Ticket, size int, ans
 	c.ticket = t
 	conn.SetHandler(c.protocol())
 	conn.SetTenant(e.tenant)
+	conn.SetNewcomer(c.socket.mount.limits.HandshakeWait > 0) // until settle
 	c.conn, c.socket.loop = conn, e.tenant.Lanes()[conn.Loop().Index()]
 	e.connections.Add(1)
 	e.gate.AddSockets(1)
@@ -222,6 +223,9 @@ func (c *connection) drop() {
 	c.socket.shutdown(serverClose(0))
 	c.conn.CloseAfterFlush(errServerClosed, closeGrace)
 }
+
+// settle has the loop read the connection before those of newcomers.
+func (c *connection) settle() { c.conn.SetNewcomer(false) }
 
 // hold stops reading; TCP slows the client down.
 func (c *connection) hold() { c.conn.PauseRead() }

@@ -189,8 +189,8 @@ func NewEndpoint(o Options) (*Endpoint, error) {
 	e.loops, err = netloop.New(netloop.Options{
 		Loops: o.Loops, Portable: o.Portable, IOUring: uringModes[o.IOUring],
 		OutboundLimit: e.limits.OutboundBytes, Overflow: overflowPolicies[o.SlowReceiver],
-		SendBuffer: e.limits.SendBuffer,
-		OnError:    e.logNetwork,
+		SendBuffer: e.limits.SendBuffer, Handshakes: e.limits.handshakes(),
+		OnError: e.logNetwork,
 		OnHandshake: func(peer netip.AddrPort, err error) {
 			e.log.Debug("TLS handshake failed").Err(err).Addr("address", peer).Write()
 		},

@@ -16,6 +16,7 @@ type sink struct{}
 func (sink) send(f *netloop.Frame) { f.Release() }
 func (sink) close(uint16, string)  {}
 func (sink) drop()                 {}
+func (sink) settle()               {}
 func (sink) hold()                 {}
 func (sink) resume([]byte)         {}
 func (sink) lags(int) bool         { return false }

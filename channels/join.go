@@ -266,6 +266,7 @@ func (r *joinResult) answer() {
 	s.send(r.frame)
 	s.sendEndOf(p.replaces)
 	if r.ok {
+		s.transport.settle()
 		for _, f := range p.pushed {
 			s.send(f)
 		}

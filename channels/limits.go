@@ -95,6 +95,14 @@ type Limits struct {
 	// handshake is answered with 503, and clients retry with their own
 	// back-off. 0: unlimited.
 	HandshakesPerSecond int
+	// HandshakeWait is how long clients may wait to be served when more come than
+	// the machine gets done, as after a restart. Above it handshakes are answered
+	// with 503, and connections with TLS are closed before their handshake; from
+	// half of it on those of clients that do not name a session (docs/history.md).
+	// Clients that are joined are served first meanwhile. It must be less than a client
+	// waits for the answer to a join: phoenix.js waits for 10 s, and 5 s are a good
+	// value. 0: everybody waits, and all are served in turn.
+	HandshakeWait time.Duration
 	// JoinsPerSecond and MessagesPerSecond are rates of one socket, with a
 	// burst of one second's worth. A join above the rate is answered with the
 	// error {"reason":"too many joins"}, a message with {"reason":"too many
@@ -162,8 +170,16 @@ func (l Limits) withDefaults() Limits {
 func (l *Limits) admission() admission.Limits {
 	return admission.Limits{
 		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
-		AddressShare: l.AddressShare, HandshakesPerSecond: l.HandshakesPerSecond,
+		AddressShare: l.AddressShare, HandshakesPerSecond: l.HandshakesPerSecond, HandshakeWait: l.HandshakeWait,
 	}
+}
+
+// handshakes returns netloop.Options.Handshakes.
+func (l *Limits) handshakes() int {
+	if l.HandshakeWait > 0 {
+		return 0
+	}
+	return -1
 }
 
 func setDefault[T comparable](field *T, value T) {

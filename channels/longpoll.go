@@ -217,7 +217,7 @@ func (p *pollRequest) renewed(t longpoll.Token) string {
 // open starts a session.
 func (p *pollRequest) open() {
 	e := p.endpoint
-	if ref := e.gate.Busy(time.Now()); ref != nil {
+	if ref := e.gate.Busy(time.Now(), admission.Caller{Delay: e.loops.Delay(), Query: p.r.URL.RawQuery}); ref != nil {
 		ref.Write(p.w) // without a body, which makes phoenix.js try again later
 		return
 	}
@@ -234,12 +234,12 @@ func (p *pollRequest) open() {
 	ticket, err := e.gate.EnterSession(p.request.RemoteAddr.Addr())
 	if err != nil {
 		e.log.Warn("long-poll session refused").Err(err).Write()
-		admission.Unavailable("1").Write(p.w)
+		admission.Unavailable(time.Second).Write(p.w)
 		return
 	}
 	s.ticket = ticket
 	if !s.start() {
-		admission.Unavailable("2").Write(p.w)
+		admission.Unavailable(2 * time.Second).Write(p.w)
 		return
 	}
 	token := e.sessions.issuer.signer.Sign(longpoll.Token{Node: e.sessions.issuer.node, Session: s.id, Issued: time.Now()})

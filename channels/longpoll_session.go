@@ -387,6 +387,9 @@ func (s *pollSession) close(code uint16, _ string) { s.endSession(serverClose(co
 func (s *pollSession) drop() { s.endSession(serverClose(0)) }
 
 // hold makes POSTs wait for their answers.
+// settle does nothing: net/http reads the requests of all sessions alike.
+func (s *pollSession) settle() {}
+
 func (s *pollSession) hold() { s.held = make(chan struct{}) }
 
 func (s *pollSession) resume([]byte) {

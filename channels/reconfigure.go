@@ -8,7 +8,7 @@ import "fmt"
 //
 // A connected socket keeps the options, channels and limits that it connected with.
 // Of l, MaxConnections, MaxConnectionsPerAddress (for new connections),
-// HandshakesPerSecond and the rates of all sockets together take effect at once and
+// HandshakesPerSecond, HandshakeWait and the rates of all sockets together take effect at once and
 // for all paths. OutboundBytes, SendBuffer, HeaderBytes and HandshakeTimeout stay as
 // they were, because they belong to the loops and to net/http. So do
 // SocketOptions.Path and LongPoll.Path. The sockets at other paths keep their limits

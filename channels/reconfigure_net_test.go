@@ -200,7 +200,7 @@ func TestReconfigureGuest(t *testing.T) {
 		if err := guest.Reconfigure("/", channels.Limits{MaxConnections: 1}, channels.SocketOptions{}, relayAll()); err != nil {
 			t.Fatal(err)
 		}
-		h.assertRefused(t, "/socket/a/websocket?vsn=2.0.0", 503, "1")
+		h.assertRefused(t, "/socket/a/websocket?vsn=2.0.0", 503, 1)
 		h.dial(t).join("room:1", "{}") // the host has no limit
 		first.Drop()
 		waitFor(t, "the place of the one that left", func() bool {

@@ -26,7 +26,7 @@ import (
 // costs no more than a bit in its channel.
 
 // sessionParam is the parameter of a connect with the client's name of its session.
-const sessionParam = "session"
+const sessionParam = admission.SessionParam
 
 // The length of a session in bytes. Who knows another client's session, and has the same
 // identity or none, can take its place, so it must not be guessed.

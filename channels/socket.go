@@ -63,6 +63,8 @@ type transport interface {
 	close(code uint16, reason string)
 	// drop ends the connection without a goodbye.
 	drop()
+	// settle notes that the client has joined a channel.
+	settle()
 	// hold stops reading from the client until resume, which is given what the
 	// transport has put into hold.unread meanwhile.
 	hold()

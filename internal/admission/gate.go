@@ -3,6 +3,7 @@ package admission
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,9 @@ type Limits struct {
 	MaxConnectionsPerAddress int // 0: unlimited
 	AddressShare             int // percent; not 1 to 99: no shares
 	HandshakesPerSecond      int // 0: unlimited
+	// HandshakeWait is how long those who come back may wait to be served. Others
+	// may wait half as long. 0: unlimited.
+	HandshakeWait time.Duration
 }
 
 // Gate counts the connections of one endpoint and refuses those above a limit. A
@@ -95,28 +99,75 @@ func (g *Gate) Network(addr netip.Addr) share.Network {
 	return share.AnyNetworkOf(addr)
 }
 
-// Busy refuses a handshake while the endpoint or its host drains, and above the
-// rate of handshakes. Clients of Phoenix try again with a back-off of their own.
-func (g *Gate) Busy(now time.Time) *Refusal {
+// Caller is what is known of a client before its handshake.
+type Caller struct {
+	Delay time.Duration // how long those have waited who are served at the moment
+	Query string        // of its request, as it came
+}
+
+// SessionParam is the parameter with which a client names its session (docs/history.md).
+const SessionParam = "session"
+
+// returns reports whether the client says that it was here before. It may say so for the
+// first time, and gains nothing but its turn. Nothing else in a handshake of phoenix.js
+// tells a client that comes back from a new one.
+func (c *Caller) returns() bool {
+	for part := range strings.SplitSeq(c.Query, "&") {
+		if strings.HasPrefix(part, SessionParam+"=") {
+			return true
+		}
+	}
+	return false
+}
+
+// Busy refuses a handshake while the endpoint or its host drains, while clients
+// wait too long to be served, and above the rate of handshakes. Clients of Phoenix
+// try again with a back-off of their own.
+func (g *Gate) Busy(now time.Time, c Caller) *Refusal {
 	if g.Draining() {
-		return Unavailable("2")
+		return Unavailable(drainPause)
 	}
 	if g.host != nil {
-		if ref := g.host.Busy(now); ref != nil {
+		if ref := g.host.Busy(now, c); ref != nil {
 			return ref
 		}
 	}
-	rate := g.limits.Load().HandshakesPerSecond
-	if rate <= 0 {
+	l := g.limits.Load()
+	if c.Delay > 0 && l.waitsTooLong(&c) {
+		g.Refusals.Limit.Add(1)
+		return Unavailable(c.Delay)
+	}
+	if l.HandshakesPerSecond <= 0 {
 		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.handshakes.take(now, rate) {
+	if !g.handshakes.take(now, l.HandshakesPerSecond) {
 		g.Refusals.Limit.Add(1)
-		return Unavailable("1")
+		return Unavailable(time.Second)
 	}
 	return nil
+}
+
+// AdmitTLS reports whether a TLS handshake that has to wait for delay may begin. Nothing
+// is known of its client.
+func (g *Gate) AdmitTLS(delay time.Duration) bool {
+	most := g.limits.Load().HandshakeWait
+	if most <= 0 || delay <= most {
+		return true
+	}
+	g.Refusals.Limit.Add(1)
+	return false
+}
+
+// drainPause is for how long a client had better not come back to an endpoint that
+// drains.
+const drainPause = 2 * time.Second
+
+// waitsTooLong reports whether a client is told to come back later.
+func (l *Limits) waitsTooLong(c *Caller) bool {
+	most := l.HandshakeWait
+	return most > 0 && (c.Delay > most || c.Delay > most/2 && !c.returns())
 }
 
 // AddSockets counts n more sockets, or fewer if n is negative. Connections of

@@ -3,7 +3,9 @@ package admission
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -134,27 +136,90 @@ func TestBusy(t *testing.T) {
 	now := time.Unix(1, 0)
 	host := NewGate(Limits{HandshakesPerSecond: 2}, nil, nil)
 	guest := NewGate(Limits{HandshakesPerSecond: 1}, nil, host)
-	retryAfter := func(g *Gate) string {
-		ref := g.Busy(now)
-		if ref == nil {
-			return ""
-		}
-		return ref.Header.Get("Retry-After")
-	}
-	for i, want := range []string{"", "1"} {
-		if got := retryAfter(guest); got != want {
-			t.Errorf("handshake %d of the guest: %q, want %q", i, got, want)
+	for i, want := range []int{0, 1} {
+		if got := retryAfter(t, guest.Busy(now, Caller{})); !between(got, want) {
+			t.Errorf("handshake %d of the guest: %d, want at least %d", i, got, want)
 		}
 	}
-	if got := retryAfter(host); got != "1" {
-		t.Errorf("the guest's handshakes do not count for its host: %q", got)
+	if got := retryAfter(t, host.Busy(now, Caller{})); !between(got, 1) {
+		t.Errorf("the guest's handshakes do not count for its host: %d", got)
 	}
 	now = now.Add(time.Second)
 	host.Drain()
 	for _, g := range []*Gate{host, guest} {
-		if got := retryAfter(g); got != "2" {
-			t.Errorf("while the host drains: %q", got)
+		if got := retryAfter(t, g.Busy(now, Caller{})); !between(got, 2) {
+			t.Errorf("while the host drains: %d", got)
 		}
+	}
+}
+
+// retryAfter returns when a refused client is asked to come back, in seconds, and 0 if it
+// was not refused.
+func retryAfter(t *testing.T, ref *Refusal) int {
+	t.Helper()
+	if ref == nil {
+		return 0
+	}
+	seconds, err := strconv.Atoi(ref.Header.Get("Retry-After"))
+	if err != nil || ref.Status != http.StatusServiceUnavailable {
+		t.Errorf("%d %q", ref.Status, ref.Header)
+	}
+	return seconds
+}
+
+// between reports whether a Retry-After is one of Unavailable for so many seconds.
+func between(got, least int) bool { return got >= least && got <= 3*least }
+
+// When clients wait too long, those who say that they were here before are still let in
+// for a while.
+func TestBusyDelay(t *testing.T) {
+	const returning = "vsn=2.0.0&session=0123456789abcdef"
+	g := NewGate(Limits{HandshakeWait: 4 * time.Second}, nil, nil)
+	guest := NewGate(Limits{}, nil, g)
+	for _, c := range []struct {
+		delay time.Duration
+		query string
+		want  int // seconds; 0: let in
+	}{
+		{0, "", 0},
+		{2 * time.Second, "vsn=2.0.0", 0},
+		{2100 * time.Millisecond, "vsn=2.0.0", 3},
+		{2100 * time.Millisecond, "vsn=2.0.0&asession=1", 3},
+		{2100 * time.Millisecond, returning, 0},
+		{4 * time.Second, returning, 0},
+		{4100 * time.Millisecond, returning, 5},
+	} {
+		for _, gate := range []*Gate{g, guest} {
+			if got := retryAfter(t, gate.Busy(time.Unix(1, 0), Caller{Delay: c.delay, Query: c.query})); !between(got, c.want) {
+				t.Errorf("after %s, %q: %d, want %d or up to three times as much", c.delay, c.query, got, c.want)
+			}
+		}
+	}
+	if !g.AdmitTLS(4*time.Second) || g.AdmitTLS(5*time.Second) {
+		t.Error("TLS handshakes")
+	}
+	if n := g.Refusals.Limit.Load(); n != 7 {
+		t.Errorf("%d refusals, want 7", n)
+	}
+	g.SetLimits(Limits{})
+	if g.Busy(time.Unix(1, 0), Caller{Delay: time.Hour}) != nil || !g.AdmitTLS(time.Hour) {
+		t.Error("refused without a limit")
+	}
+}
+
+// Those who are refused together are not asked to come back together.
+func TestUnavailable(t *testing.T) {
+	told := map[int]int{}
+	for range 1000 {
+		told[retryAfter(t, Unavailable(1500*time.Millisecond))]++
+	}
+	for seconds := 2; seconds <= 6; seconds++ {
+		if told[seconds] < 100 {
+			t.Errorf("%v: %d s is too rare", told, seconds)
+		}
+	}
+	if len(told) != 5 {
+		t.Errorf("%v", told)
 	}
 }
 

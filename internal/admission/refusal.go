@@ -2,8 +2,11 @@ package admission
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
@@ -23,9 +26,14 @@ var (
 	Crashed    = &Refusal{Status: http.StatusInternalServerError} // a function of the application panicked
 )
 
-// Unavailable is a 503 without a body. retryAfter is in seconds.
-func Unavailable(retryAfter string) *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {retryAfter}}}
+// Unavailable is a 503 without a body. Its Retry-After is a random number of seconds,
+// from least to three times as much, so that those who are refused together do not
+// come back together. Browsers do not show it to a page: docs/operations.md has the
+// pauses that phoenix.js needs instead.
+func Unavailable(least time.Duration) *Refusal {
+	seconds := max(1, int((least+time.Second-1)/time.Second))
+	seconds += rand.IntN(2*seconds + 1)
+	return &Refusal{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {strconv.Itoa(seconds)}}}
 }
 
 // TextRefusal is an answer with a body of plain text.

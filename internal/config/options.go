@@ -293,6 +293,16 @@ var options = []*option{
 		help: "How long a client has to send the head of a request, and how long it may pause while it sends a body or reads an answer.",
 		also: []string{"handshake", "read-header-timeout"},
 	},
+	{
+		key: "limits.handshake_wait", live: true, kind: duration(0, 5*time.Minute),
+		def: "5s", example: "2s",
+		help: "How long clients may wait to be served when more of them come than the machine gets done, as after a restart. Above it new sockets are " +
+			"answered with 503, and connections with TLS are closed before their handshake; from half of it on, those of clients without a session. " +
+			"Clients that are joined are served first meanwhile.",
+		zero: "everybody waits, and all are served in turn",
+		note: "phoenix.js waits 10s for the answer to a join: keep it below that.",
+		also: []string{"admission", "queue", "handshake-queue", "max-wait"},
+	},
 
 	{
 		key: "presence.window", kind: duration(0, time.Minute),

@@ -100,6 +100,7 @@ func TestDefaultsOfPrograms(t *testing.T) {
 	want := []string{
 		"max_message", // Phoenix's are 8 MB and 10 MB
 		"joins_per_second", "messages_per_second", "heartbeats_per_second",
+		"handshake_wait",
 	}
 	if !slices.Equal(differ, want) {
 		t.Errorf("the defaults of %q differ, want %q", differ, want)

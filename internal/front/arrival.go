@@ -44,6 +44,7 @@ var headTooLarge = admission.TextRefusal(http.StatusRequestHeaderFieldsTooLarge,
 var (
 	errHandshakeTimeout  = errors.New("channels: no request in time")
 	errRefusedConnection = errors.New("channels: connection refused")
+	errBusy              = errors.New("channels: too many TLS handshakes wait")
 )
 
 // RefusalGrace is how long a connection that was refused, or broke a protocol, has
@@ -125,7 +126,7 @@ func (a *arrival) collect(c *netloop.Conn, data []byte) {
 // nobody has decided on in time is told to come again.
 func (a *arrival) HandleTimeout(c *netloop.Conn) {
 	if a.waiting {
-		a.refuse(c, admission.Unavailable("1"))
+		a.refuse(c, admission.Unavailable(time.Second))
 		return
 	}
 	c.Close(errHandshakeTimeout)
@@ -180,7 +181,7 @@ func (a *arrival) identify(c *netloop.Conn, head *websocket.Request) *admission.
 // an Attempt. early came behind it.
 func (a *arrival) handleHandshake(c *netloop.Conn, m Mount, r request, early []byte) {
 	terms := m.Terms()
-	if ref := terms.Gate.Busy(time.Now()); ref != nil {
+	if ref := terms.Gate.Busy(c.Loop().Now(), admission.Caller{Delay: c.Loop().Delay(), Query: r.head.RawQuery}); ref != nil {
 		a.refuse(c, ref)
 		return
 	}
@@ -209,7 +210,7 @@ func (a *arrival) finish(c *netloop.Conn, r request, accept websocket.Accept, re
 		ticket, err = r.terms.Gate.EnterGuest(a.ticket, r.client)
 	}
 	if err != nil {
-		a.refuse(c, admission.Unavailable("1"))
+		a.refuse(c, admission.Unavailable(time.Second))
 		return
 	}
 	r.handshake.Open(c, accept, ticket)

@@ -31,15 +31,15 @@ func (a *arrival) splice(c *netloop.Conn, to *forward.Elsewhere, head *websocket
 	o := &a.front.options
 	if a.node != nil {
 		o.Log.Debug("forwarded connection refused").Err(errForwardedTwice).Str("path", head.Path).Write()
-		a.refuse(c, admission.Unavailable("1"))
+		a.refuse(c, admission.Unavailable(time.Second))
 		return
 	}
-	ref := o.Gate.Busy(time.Now())
+	ref := o.Gate.Busy(time.Now(), admission.Caller{Delay: c.Loop().Delay(), Query: head.RawQuery})
 	if ref == nil {
 		client := o.Gate.Client(a.peer, head.Header["X-Forwarded-For"])
 		var err error
 		if a.ticket, err = o.Gate.EnterClient(a.ticket, client.Addr()); err != nil {
-			ref = admission.Unavailable("1")
+			ref = admission.Unavailable(time.Second)
 		}
 	}
 	if ref == nil {
@@ -57,7 +57,7 @@ func (a *arrival) splice(c *netloop.Conn, to *forward.Elsewhere, head *websocket
 func (f *Front) Forward(w http.ResponseWriter, r *http.Request, to *forward.Elsewhere) {
 	if Forwarded(r) {
 		f.options.Log.Debug("forwarded request refused").Err(errForwardedTwice).Str("path", r.URL.Path).Write()
-		admission.Unavailable("1").Write(w)
+		admission.Unavailable(time.Second).Write(w)
 		return
 	}
 	if head, err := websocket.FromHTTP(r); err == nil && head.WantsUpgrade() {
@@ -66,7 +66,7 @@ func (f *Front) Forward(w http.ResponseWriter, r *http.Request, to *forward.Else
 	}
 	failed := func(err error) {
 		f.options.Log.Warn("request not forwarded").Err(err).Str("node", to.Name()).Write()
-		admission.Unavailable("1").Write(w)
+		admission.Unavailable(time.Second).Write(w)
 	}
 	if r.Method == http.MethodGet {
 		f.RelayPoll(w, r, to, failed)

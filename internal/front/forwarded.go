@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/forward"
@@ -50,7 +51,7 @@ func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
 	}
 	a.node.Received(true)
 	if a.ticket, err = a.front.options.Gate.EnterPeer(a.peer.Addr()); err != nil {
-		return admission.Unavailable("1")
+		return admission.Unavailable(time.Second)
 	}
 	return nil
 }
@@ -60,7 +61,7 @@ func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
 // so the client is told to try again.
 func Moving(forwarded bool, ref *admission.Refusal) *admission.Refusal {
 	if forwarded && ref.Status == http.StatusNotFound {
-		return admission.Unavailable("1")
+		return admission.Unavailable(time.Second)
 	}
 	return ref
 }

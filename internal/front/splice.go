@@ -137,7 +137,7 @@ func (n *nodeEnd) HandleClose(_ *netloop.Conn, reason error) {
 	case !taken || !client.IsOpen():
 	case !n.answered:
 		n.splices.reportFailure(n.to, reason)
-		sendRefusal(client, admission.Unavailable("1"), n.tcp)
+		sendRefusal(client, admission.Unavailable(time.Second), n.tcp)
 	default:
 		client.CloseAfterFlush(errOtherEnded, spliceGrace)
 	}
@@ -155,7 +155,7 @@ func (s *splice) dial() {
 	s.loop.Post(netloop.TaskFunc(func() {
 		s.splices.reportFailure(s.to, err)
 		if s.client.conn.IsOpen() {
-			sendRefusal(s.client.conn, admission.Unavailable("1"), s.tcp)
+			sendRefusal(s.client.conn, admission.Unavailable(time.Second), s.tcp)
 		}
 	}))
 }

@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
 	"github.com/mycelium-rt/mycelium/internal/forward"
@@ -46,11 +47,11 @@ func (s *splices) begin(a *arrival, c *netloop.Conn, to *forward.Elsewhere, firs
 	select {
 	case s.dialing <- struct{}{}:
 	default:
-		return admission.Unavailable("1")
+		return admission.Unavailable(time.Second)
 	}
 	if s.closed {
 		<-s.dialing
-		return admission.Unavailable("2")
+		return admission.Unavailable(2 * time.Second)
 	}
 	if s.tenant == nil {
 		s.tenant = s.loops.NewTenant()

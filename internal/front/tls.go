@@ -57,6 +57,10 @@ func (a *arrival) handleTLS(c *netloop.Conn, data []byte) {
 		sendRefusal(c, admission.TextRefusal(http.StatusBadRequest, plainBody), false)
 		return
 	}
+	if !o.Gate.AdmitTLS(o.Loops.HandshakeDelay()) {
+		c.Close(errBusy) // HTTP is not spoken yet
+		return
+	}
 	conn, err := c.Detach()
 	if err != nil {
 		o.OnLost(err)

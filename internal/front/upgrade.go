@@ -35,7 +35,7 @@ func (f *Front) Upgrade(w http.ResponseWriter, r *http.Request, m Mount) {
 	// not wait for a body then; a handshake has none.
 	w.Header().Set("Connection", "close")
 	terms := m.Terms()
-	if ref := terms.Gate.Busy(time.Now()); ref != nil {
+	if ref := terms.Gate.Busy(time.Now(), admission.Caller{Delay: f.options.Loops.Delay(), Query: r.URL.RawQuery}); ref != nil {
 		ref.Write(w)
 		return
 	}
@@ -53,7 +53,7 @@ func (f *Front) Upgrade(w http.ResponseWriter, r *http.Request, m Mount) {
 	var ref *admission.Refusal
 	if u.accept, ref = q.admit(ctx); ref == nil {
 		if u.ticket, err = terms.Gate.EnterGuest(nil, q.client); err != nil {
-			ref = admission.Unavailable("1")
+			ref = admission.Unavailable(time.Second)
 		}
 	}
 	if ref != nil {
@@ -81,7 +81,7 @@ func (f *Front) hijack(w http.ResponseWriter, u *upgraded) {
 		counted, err := own.front.options.Gate.EnterClient(own.ticket, u.request.client)
 		if err != nil {
 			u.drop()
-			refuseHijacked(own, admission.Unavailable("1"))
+			refuseHijacked(own, admission.Unavailable(time.Second))
 			return
 		}
 		var more []byte
