@@ -159,7 +159,7 @@ export const seeEverybody = step(user => until(`see ${user.vars.users} users`, (
 /** Waits until the variable `gather`, in seconds, has passed since the first user came, and those who came have joined. */
 export const gather = step(async user => {
   await sleep(Math.max(0, firstCame + user.vars.gather * 1000 - now()))
-  await until("see everybody join", () => joined === numbers)
+  await until("see everybody join", () => joined === numbers, {within: 60000})
 })
 
 /** Waits until everybody has said everything, and their last messages have come. */
