@@ -85,6 +85,9 @@ func (s *settings) run(ctx context.Context, args []string) error {
 		}
 		m.Results = append(m.Results, s.measure(ctx, byBench{scenario: c}, "bench", c, p))
 	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted; the page is as it was")
+	}
 	m.Seconds = time.Since(m.Started).Seconds()
 	if s.page != "" {
 		if err := m.publish(s.page); err != nil {
