@@ -123,7 +123,6 @@ func eachFleet(t *testing.T, so channels.SocketOptions, test func(t *testing.T, 
 // TestFleetPolls: each request of a session goes to some node, polls fail and overlap,
 // and every message arrives once, in order.
 func TestFleetPolls(t *testing.T) {
-	t.Parallel()
 	eachFleet(t, channels.SocketOptions{LongPoll: longPolling}, func(t *testing.T, f *fleet) {
 		var sessions sync.WaitGroup
 		for range 4 {

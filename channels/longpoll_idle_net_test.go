@@ -10,7 +10,6 @@ import (
 // TestSessionsThatNobodyPolls: sessions that are opened and not polled do not pile
 // up, those of a guest neither; one with a poll that waits stays.
 func TestSessionsThatNobodyPolls(t *testing.T) {
-	t.Parallel()
 	options := channels.SocketOptions{LongPoll: longPolling}
 	t.Run("host", func(t *testing.T) {
 		s := serve(t, channels.Options{Loops: 1}, options, rooms()...)
