@@ -181,9 +181,9 @@ func (c *Client) ReadMessage() (binaryMessage bool, payload []byte, err error) {
 // decompressed. Fragments and masked frames, which no server of ours sends, are
 // errors, and so is compression that the server has not agreed to.
 func (c *Client) ReadFrame() (ws.OpCode, []byte, error) {
-	if err := c.conn.SetReadDeadline(time.Now().Add(c.Timeout)); err != nil {
-		return 0, nil, err
-	}
+	// A connection that the peer has ended has no deadline any longer; what came before may
+	// be in c.r.
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.Timeout))
 	head, err := ws.ReadHeader(c.r)
 	if err != nil {
 		return 0, nil, err
