@@ -59,7 +59,7 @@ test-budgets: ## test allocations and memory per connection, without the race de
 	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./history ./presence ./channels ./instances ./internal/... ./compat_tests/labapp
 
 test-sim: ## simulate a cluster with 2,000 seeds, without the race detector, which is six times slower
-	$(GO) test -count=1 -v -run Seeds ./cluster/internal/sim
+	$(GO) test -count=1 -v -run 'Seeds|SameRun' ./cluster/internal/sim
 
 test-scale: ## test ten thousand connections on one topic, and a short soak, without the race detector
 	$(GO) test -count=1 -v -run Scale ./compat_tests/scale
