@@ -236,7 +236,7 @@ func (t *town) mustKnow(h, l *line) bool {
 		return true
 	}
 	since := h.since - 3*time.Second
-	if l.a.since > since && (!t.connected || !t.hasWitness(since)) {
+	if l.a.since > since && (!t.connected || !t.hasWitness(since, l.a.host)) {
 		return false
 	}
 	if t.connected {
@@ -270,9 +270,13 @@ func (v *visitor) checkHas(l *line, topic string, upTo map[history.LogID]uint64)
 	}
 }
 
-// hasWitness reports whether there is a node that has run for a while.
-func (t *town) hasWitness(since time.Duration) bool {
-	return slices.ContainsFunc(t.awake(), func(r *resident) bool { return r.archive.since <= since })
+// hasWitness reports whether there is a node that has run for a while, and that the others
+// have heard of: a node that resumes in this moment has yet to send a heartbeat to one that
+// was started meanwhile.
+func (t *town) hasWitness(since time.Duration, to *Host) bool {
+	return slices.ContainsFunc(t.awake(), func(r *resident) bool {
+		return r.archive.since <= since && t.Calm(r.archive.host, to) > 2*time.Second
+	})
 }
 
 // told notes that messages are missing. Of those that there are so far the visitor is not
