@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,10 @@ import (
 var seeds = flag.Int("seeds", 15, "how many random `runs` TestTakeovers makes")
 
 // store is the store as a node reaches it over a link, adapted to package owners.
-type store struct{ *linktest.Link }
+type store struct {
+	*linktest.Link
+	refuse *atomic.Int32 // how many of the next requests with a fence it refuses, as JetStream does while it has another in progress
+}
 
 func (s store) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
 	e, err := s.Link.Get(ctx, key)
@@ -34,6 +38,9 @@ func (s store) Put(ctx context.Context, key string, value []byte, revision uint6
 }
 
 func (s store) PutIf(ctx context.Context, key string, value []byte, other string, revision uint64) (uint64, error) {
+	if s.refuse.Add(-1) >= 0 {
+		return 0, owners.ErrKeyRevision
+	}
 	now, err := s.Link.PutIf(ctx, key, value, other, revision)
 	return now, translate(err)
 }
@@ -86,7 +93,7 @@ type node struct {
 }
 
 func (w *world) start(name string, ids []string) {
-	l := store{linktest.New(w.store)}
+	l := store{linktest.New(w.store), new(atomic.Int32)}
 	n := &node{link: l}
 	w.links = append(w.links, l)
 	n.Owners = owners.Start(l, owners.Options{Node: name, Address: name + ".example", Run: func(ctx context.Context, id string, o *owners.Ownership) { w.run(ctx, name, l, id, o) }})
@@ -296,6 +303,27 @@ func TestForget(t *testing.T) {
 			t.Errorf("its owner is still in the store: %v", err)
 		}
 		w.await("the others", time.Second, ids[1:])
+	})
+}
+
+// TestRefused: an owner whose request the store refuses for another reason than a new owner
+// keeps its instance, and saves again.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ids := newWorld(t), idsOf(1)
+		defer w.close()
+		w.start("a", ids)
+		w.await("at the start", 15*time.Second, ids)
+		w.mu.Lock()
+		before := w.acked[ids[0]]
+		w.mu.Unlock()
+		w.nodes["a"].link.refuse.Store(5)
+		time.Sleep(time.Minute)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if left := w.nodes["a"].link.refuse.Load(); left >= 0 || w.takeovers != 1 || w.running[ids[0]] != "a" || w.acked[ids[0]] < before+100 {
+			t.Errorf("%d left to refuse, %d owners, it runs on %q and has saved %d after %d", left, w.takeovers, w.running[ids[0]], w.acked[ids[0]], before)
+		}
 	})
 }
 

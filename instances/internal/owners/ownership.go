@@ -3,6 +3,7 @@ package owners
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Ownership lets Options.Run save an instance's state while this node owns it.
@@ -40,39 +41,70 @@ func (o *Ownership) request(ctx context.Context, do func(ctx context.Context) er
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return o.inTurn(ctx, func() error {
-		if context.Cause(o.ctx) == ErrLost {
-			return ErrLost
-		}
-		if o.unsure {
-			if err := o.fence(ctx); err != nil {
+		for {
+			err := o.attempt(ctx, do)
+			if err != errRefused {
 				return err
 			}
+			select {
+			case <-time.After(retryAfter):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		err := do(ctx)
-		switch {
-		case errors.Is(err, ErrKeyRevision):
-			o.cancel(ErrLost)
-			return ErrLost
-		case err != nil:
-			o.unsure = true
-		}
-		return err
 	})
+}
+
+// attempt sends a request once. The error is errRefused if it may be sent again.
+func (o *Ownership) attempt(ctx context.Context, do func(ctx context.Context) error) error {
+	if context.Cause(o.ctx) == ErrLost {
+		return ErrLost
+	}
+	if o.unsure {
+		if err := o.fence(ctx); err != nil {
+			return err
+		}
+	}
+	err := do(ctx)
+	if errors.Is(err, ErrKeyRevision) {
+		return o.verify(ctx)
+	}
+	o.unsure = err != nil
+	return err
+}
+
+// errRefused: the store has refused a request of the owner, which may try again.
+var errRefused = errors.New("owners: the store has another request in progress")
+
+// retryAfter is the pause before a request that was refused is sent again.
+const retryAfter = 50 * time.Millisecond
+
+// verify finds out whether this node has lost the instance, after the store has refused a
+// request for its revision. JetStream does so, too, while it has another request for the
+// same key in progress (error 10164), whatever becomes of that. A node that took it for a
+// loss would end the instance and still be its owner, so that nobody would run it.
+func (o *Ownership) verify(ctx context.Context) error {
+	value, at, err := o.owners.store.Get(ctx, o.key)
+	switch {
+	case errors.Is(err, ErrKeyNotFound) || err == nil && decode[ownerRecord](value) != o.record:
+		o.cancel(ErrLost)
+		return ErrLost
+	case err != nil:
+		return err
+	}
+	o.revision = at // of a fence whose answer was lost, or the same
+	return errRefused
 }
 
 // fence raises the revision of the owner's key, so that an earlier request without an
 // answer is refused if it arrives now.
 func (o *Ownership) fence(ctx context.Context) error {
-	next, err := o.owners.store.Put(ctx, o.key, encode(o.record), o.revision)
+	was := o.revision
+	next, err := o.owners.store.Put(ctx, o.key, encode(o.record), was)
 	if errors.Is(err, ErrKeyRevision) {
-		var value []byte
-		var at uint64
-		value, at, err = o.owners.store.Get(ctx, o.key)
-		if errors.Is(err, ErrKeyNotFound) || err == nil && decode[ownerRecord](value) != o.record {
-			o.cancel(ErrLost)
-			return ErrLost
+		if err = o.verify(ctx); err == errRefused && o.revision != was {
+			next, err = o.revision, nil // of a fence whose answer was lost
 		}
-		next = at // of a fence whose answer was lost
 	}
 	if err != nil {
 		return err
