@@ -145,7 +145,6 @@ func TestFleetPolls(t *testing.T) {
 
 // TestFleetPollsOverNetwork: the same over real connections, which are reused.
 func TestFleetPollsOverNetwork(t *testing.T) {
-	t.Parallel()
 	eachFleet(t, channels.SocketOptions{LongPoll: longPolling}, func(t *testing.T, f *fleet) {
 		c := f.nodes[0].polls(t)
 		turns := atomic.Int64{}

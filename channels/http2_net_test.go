@@ -24,7 +24,6 @@ func overHTTP2(t *testing.T, o *channels.Options) *http.Client {
 
 // TestHTTP2: pages, the API and polls of many tabs share a connection.
 func TestHTTP2(t *testing.T) {
-	t.Parallel()
 	both(t, func(t *testing.T, o channels.Options) {
 		client := overHTTP2(t, &o)
 		o.Handler = mirror

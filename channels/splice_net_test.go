@@ -129,7 +129,6 @@ func TestForwardedAfterPage(t *testing.T) {
 // TestForwardedOnce: nodes that disagree about where an instance is do not send its
 // clients around.
 func TestForwardedOnce(t *testing.T) {
-	t.Parallel()
 	eachFleet(t, channels.SocketOptions{}, func(t *testing.T, f *fleet) {
 		w := openWard(t, f)
 		w.here.Store(false)
@@ -161,7 +160,6 @@ func TestForwardedOnce(t *testing.T) {
 // TestForwardedPolls: long polling of an instance at another node, whichever nodes the
 // requests reach.
 func TestForwardedPolls(t *testing.T) {
-	t.Parallel()
 	eachFleet(t, channels.SocketOptions{LongPoll: longPolling}, func(t *testing.T, f *fleet) {
 		openWard(t, f)
 		c := f.nodes[0].poller(t)

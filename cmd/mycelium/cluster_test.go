@@ -52,7 +52,10 @@ func beginNode(t *testing.T, name string, args ...string) *node {
 	}
 	n := &node{ended: make(chan error, 1), name: name}
 	n.log, n.environ = new(buffer), []string{"XDG_RUNTIME_DIR=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
-	n.process = exec.Command(bin, append([]string{"serve", "--listen=127.0.0.1:0", "--cluster-name=test", "--cluster-node=" + name, "--drain-interval=10ms"}, args...)...)
+	n.process = exec.Command(bin, append([]string{
+		"serve", "--listen=127.0.0.1:0", "--cluster-name=test", "--cluster-node=" + name, "--drain-interval=10ms",
+		"--idle-timeout=10m", // the tests' clients send no heartbeats
+	}, args...)...)
 	n.process.Env, n.process.Stderr = n.environ, n.log
 	if err := n.process.Start(); err != nil {
 		t.Fatal(err)

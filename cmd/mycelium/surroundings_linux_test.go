@@ -226,7 +226,6 @@ func fillPipe(fd int) error {
 // TestLogPipeIsNotRead: standard error is a pipe that is full from the start. The
 // server serves and ends; what it had to say comes when somebody reads.
 func TestLogPipeIsNotRead(t *testing.T) {
-	t.Parallel()
 	t.Run("for ever", func(t *testing.T) {
 		_, w := fullPipe(t)
 		s := spawn(t, w)
@@ -267,7 +266,6 @@ func TestLogPipeIsNotRead(t *testing.T) {
 
 // TestLogPipeIsClosed: the other end of standard error is closed.
 func TestLogPipeIsClosed(t *testing.T) {
-	t.Parallel()
 	r, w := fullPipe(t)
 	r.Close()
 	s := spawn(t, w)
@@ -279,7 +277,6 @@ func TestLogPipeIsClosed(t *testing.T) {
 
 // TestLogDiskIsFull: /dev/full answers each write with ENOSPC.
 func TestLogDiskIsFull(t *testing.T) {
-	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip(err)
@@ -343,7 +340,6 @@ func (s *spawned) create(t *testing.T, secret, id string) (status int) {
 // TestDataDiskIsFull: the log and the instances are on a disk that becomes full,
 // and stays so or not.
 func TestDataDiskIsFull(t *testing.T) {
-	t.Parallel()
 	t.Run("to the end", func(t *testing.T) { onFullDisk(t, false) })
 	t.Run("for a while", func(t *testing.T) { onFullDisk(t, true) })
 }
