@@ -111,7 +111,11 @@ func TestFailures(t *testing.T) {
 		"one exits":        {`{"go":"exit"}`, "a goroutine panicked: runtime.Goexit"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, f := startFaulty(t, instances.Options{MaxCrashes: 2, StartTimeout: 20 * time.Millisecond, Grace: 20 * time.Millisecond})
+			o := instances.Options{MaxCrashes: 2, Grace: 20 * time.Millisecond}
+			if strings.Contains(c.config, `"hang"`) {
+				o.StartTimeout = 300 * time.Millisecond // which the good one has, too
+			}
+			s, f := startFaulty(t, o)
 			events, stop := s.Watch(100)
 			defer stop()
 			s.create(t, instances.Spec{ID: "good", Type: "counter"})

@@ -288,7 +288,7 @@ func TestHeartbeatsAreAnswered(t *testing.T) {
 	s := startFake(t, new(fakeServer))
 	s.answer = func(net.Conn, message) {}
 	o := quick(Idle, s.url)
-	o.Heartbeat, o.Patience = 50*time.Millisecond, 300*time.Millisecond
+	o.Heartbeat, o.Patience = 50*time.Millisecond, 3*time.Second // to join, too
 	if r := execute(t, o); r.OK || !strings.Contains(strings.Join(r.Problems, "\n"), "heartbeats were not answered") {
 		t.Errorf("%v\n%+v", r.Problems, r.Run)
 	}
