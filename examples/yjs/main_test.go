@@ -122,8 +122,10 @@ func TestFull(t *testing.T) {
 	ada.AssertError()
 	again := join(t, e, []byte{1, 7, 1}, strings.Repeat("a", maxLog/2))
 	again.AssertPush("yjs", question)
+	bob := join(t, e, emptyVector, strings.Repeat("a", maxLog/2))
 	again.Push("yjs", state("less"))
 	again.Push("yjs", update("on"))
+	bob.AssertBroadcast("yjs", update("on"))
 	join(t, e, emptyVector, "less", "on")
 }
 
