@@ -36,7 +36,7 @@ func commands() []command {
 			return configure(i.args, i.environ, i.stdout, i.stderr)
 		}},
 		{"instances", "create, change and inspect instances of a running server", func(ctx context.Context, i invocation) int {
-			return remote(ctx, i.args, i.environ, i.stdout, i.stderr)
+			return manageInstances(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},
 		{"hooks", "see, test and replay webhooks that are told; follow events", func(ctx context.Context, i invocation) int {
 			return manageHooks(ctx, i.args, i.environ, i.stdout, i.stderr)

@@ -265,7 +265,7 @@ func TestHooksTest(t *testing.T) {
 		}
 		return stdout.String() + stderr.String()
 	}
-	if got := command(0, "test", "app"); !strings.Contains(got, `joins "room:test"`) || !strings.Contains(got, "the back end has passed the test") {
+	if got := command(0, "test", "app"); !strings.Contains(got, `joins "room:test"`) || !strings.Contains(got, "the back end passed the test") {
 		t.Errorf("test: %s", got)
 	}
 	b.mu.Lock()

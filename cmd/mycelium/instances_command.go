@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -23,7 +22,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/mycelium-rt/mycelium/internal/apiclient"
-	"github.com/mycelium-rt/mycelium/internal/keyfile"
 )
 
 const instancesUsage = `mycelium instances manages the instances of a running server over its HTTP API.
@@ -67,14 +65,8 @@ Flags:
 
 // instancesCall is one command line of "mycelium instances".
 type instancesCall struct {
-	ctx    context.Context
-	client *apiclient.Client
-	stdout io.Writer
-	args   []string
-	// keyless is why there is no key; nil: there is one.
-	keyless error
+	apiCall
 
-	asJSON                  bool
 	kind, state, config     string
 	labels                  []string
 	idleTTL, file, revision string
@@ -129,44 +121,23 @@ var instancesVerbs = map[string]struct {
 	"signal":      {2, 3, (*instancesCall).signal},
 }
 
-// remote carries out "mycelium instances".
-func remote(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	verb := ""
-	if len(args) > 0 {
-		verb, args = args[0], args[1:]
-	}
-	c := &instancesCall{ctx: ctx, stdout: stdout}
-	flags := pflag.NewFlagSet("instances", pflag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER sets it too")
-	key := flags.String("key", "", "API `key`; better set in the environment: MYCELIUM_KEY. Default: the key that a server on this machine made for itself")
-	c.addFlags(flags)
-	err := flags.Parse(args)
-	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
-		fmt.Fprint(stdout, instancesUsage, flags.FlagUsagesWrapped(80))
-		return 0
-	}
+// manageInstances carries out "mycelium instances".
+func manageInstances(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	c := &instancesCall{apiCall: apiCall{ctx: ctx, stdout: stdout}}
+	cmd := verbCommand{name: "instances", usage: instancesUsage, flags: pflag.NewFlagSet("instances", pflag.ContinueOnError), choose: c.choose}
+	c.addFlags(cmd.flags)
+	return c.carryOut(cmd, args, environ, stderr)
+}
+
+func (c *instancesCall) choose(verb string) (run func() error, err error) {
 	what, known := instancesVerbs[verb]
-	c.args = flags.Args()
 	switch {
-	case err != nil:
 	case !known:
-		err = unknownCommand(verb, slices.Sorted(maps.Keys(instancesVerbs)))
+		return nil, unknownCommand(verb, slices.Sorted(maps.Keys(instancesVerbs)))
 	case len(c.args) < what.least || len(c.args) > what.most:
-		err = fmt.Errorf("%s: wrong number of arguments; usage: %s", verb, usageOf(verb))
-	default:
-		var k keyfile.Key
-		k, c.keyless = keyFor(serverURL(*server), *key, environ)
-		c.client, err = apiclient.New(k.Server, k.Secret)
+		return nil, wrongArguments(instancesUsage, "instances", verb)
 	}
-	if err != nil {
-		return misused(stderr, "instances", err)
-	}
-	defer c.client.Close()
-	if err := what.run(c); err != nil {
-		return failedRemote(stderr, "instances", err, c.keyless)
-	}
-	return 0
+	return func() error { return what.run(c) }, nil
 }
 
 // addFlags adds the flags of the verbs.
@@ -190,68 +161,6 @@ func (c *instancesCall) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.jti, "jti", "", "revoke: the token with this `jti`")
 	flags.StringVar(&c.until, "until", "", "revoke: the `time` when the tokens have expired; default: in 30 days")
 	flags.StringVar(&c.once, "idempotency-key", "", "a `key` that you choose: the same call with it again does nothing, and prints what the first did")
-}
-
-// failedRemote reports the error of a call to a server, and returns the exit code for it.
-// keyless is why no key was sent; nil: one was.
-func failedRemote(stderr io.Writer, command string, err, keyless error) int {
-	failed(stderr, command, err)
-	var refused *apiclient.Error
-	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && keyless != nil {
-		fmt.Fprintf(stderr, "No key was sent: neither --key nor MYCELIUM_KEY is set, and %v.\n", keyless)
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		fmt.Fprintln(stderr, "\"mycelium serve\" starts a server; --server or MYCELIUM_SERVER names another one.")
-	}
-	return 1
-}
-
-// defaultServer is the address of a server with default options.
-const defaultServer = "http://localhost:4000"
-
-// serverURL completes an address of a server that was written without its scheme
-// or host, such as "localhost:4000" or ":4000".
-func serverURL(address string) string {
-	if strings.Contains(address, "://") {
-		return address
-	}
-	if strings.HasPrefix(address, ":") {
-		address = "localhost" + address
-	}
-	return "http://" + address
-}
-
-// usageOf returns the help line of a verb.
-func usageOf(verb string) string {
-	for line := range strings.Lines(instancesUsage) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "mycelium instances "+verb+" ") {
-			return line
-		}
-	}
-	return "mycelium instances " + verb
-}
-
-// keyFor returns the key to send: the given one, or else the key that a server
-// on this machine has saved. An error says why there is none.
-func keyFor(server, given string, environ []string) (keyfile.Key, error) {
-	if secret := cmp.Or(given, environment(environ, "MYCELIUM_KEY", "")); secret != "" {
-		return keyfile.Key{Secret: secret, Server: server}, nil
-	}
-	key, err := keyfile.Find(environ, server)
-	if err != nil {
-		return keyfile.Key{Server: server}, err
-	}
-	return key, nil
-}
-
-// environment returns a variable, or otherwise if it is not set.
-func environment(environ []string, name, otherwise string) string {
-	for _, entry := range environ {
-		if value, ok := strings.CutPrefix(entry, name+"="); ok {
-			return value
-		}
-	}
-	return otherwise
 }
 
 // do carries out a call and prints the answer, which people read too.

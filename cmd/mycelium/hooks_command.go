@@ -20,25 +20,25 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/apiclient"
 )
 
-const hooksUsage = `mycelium hooks shows the webhooks of an instance, tries them out, sends them events
-again, and follows events without a webhook. ID is that of the instance: default is
-the one at the socket path itself.
+const hooksUsage = `mycelium hooks lists the webhooks of an instance, tests them, sends them events again,
+and follows events without a webhook. ID is the instance's id; "default" is the
+instance at the socket path itself.
 
 Usage:
 
   mycelium hooks list ID
   mycelium hooks test ID HOOK [--topic T] [--event E] [--payload JSON] [--params JSON] [--claims JSON]
-        Sends it a test event, if it is told of events, and asks it for a decision of
-        each kind that it makes, about a client that does not exist. Prints the
-        requests, the answers, and what would become of the client.
+        Sends a test event if the hook receives events, and asks for each kind of
+        decision that it makes, about a client that does not exist. Prints the
+        requests, the answers, and what would happen to the client.
   mycelium hooks dead ID HOOK
-        Prints the events that the back end has refused, one a line.
+        Prints the events that the back end has refused, one per line.
   mycelium hooks replay ID HOOK --dead
-        Sends these once more.
+        Sends these events once more.
   mycelium hooks replay ID HOOK --after EVENT-ID
-        Sends all events again that follow this one, as far as they are kept.
+        Sends again all events after this one that are still kept.
   mycelium hooks follow ID [--type T] [--topic PATTERN] [--event PATTERN] [--after EVENT-ID]
-        Prints events as they happen, one a line, until it is interrupted.
+        Prints events as they happen, one per line, until it is interrupted.
 
 Flags:
 
@@ -46,12 +46,9 @@ Flags:
 
 // hooksCall is one command line of "mycelium hooks".
 type hooksCall struct {
-	ctx    context.Context
-	client *apiclient.Client
-	stdout io.Writer
-	args   []string
+	apiCall
 
-	asJSON, dead            bool
+	dead                    bool
 	after                   string
 	payload, params, claims string
 	types, topics, events   []string
@@ -71,64 +68,36 @@ var hooksVerbs = map[string]struct {
 
 // manageHooks carries out "mycelium hooks".
 func manageHooks(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	verb := ""
-	if len(args) > 0 {
-		verb, args = args[0], args[1:]
-	}
-	c := &hooksCall{ctx: ctx, stdout: stdout}
-	flags := pflag.NewFlagSet("hooks", pflag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	server := flags.String("server", environment(environ, "MYCELIUM_SERVER", defaultServer), "`address` of the server; MYCELIUM_SERVER sets it too")
-	key := flags.String("key", "", "API `key`; better set in the environment: MYCELIUM_KEY. Default: the key that a server on this machine made for itself")
-	flags.BoolVar(&c.asJSON, "json", false, "list, test: print the server's answer")
-	flags.BoolVar(&c.dead, "dead", false, "replay: the events that the back end has refused")
-	flags.StringVar(&c.after, "after", "", "replay, follow: the `id` of the event before the first")
-	flags.StringArrayVar(&c.types, "type", nil, "follow: only events of this `type`; may be repeated")
-	flags.StringArrayVar(&c.topics, "topic", nil, "follow: only topics of this `pattern`; may be repeated. test: the topic of the decisions")
-	flags.StringArrayVar(&c.events, "event", nil, "follow: only messages with events of this `pattern`; may be repeated. test: the event that is decided")
-	flags.StringVar(&c.payload, "payload", "", "test: the payload of the join and the event, an object of `JSON`")
-	flags.StringVar(&c.params, "params", "", "test: the params with which the client connects, an object of `JSON`")
-	flags.StringVar(&c.claims, "claims", "", "test: the claims of the client's token, an object of `JSON`")
-	err := flags.Parse(args)
-	if errors.Is(err, pflag.ErrHelp) || isHelp(verb) {
-		fmt.Fprint(stdout, hooksUsage, flags.FlagUsagesWrapped(80))
-		return 0
-	}
-	what, known := hooksVerbs[verb]
-	c.args = flags.Args()
-	var keyless error
-	switch {
-	case err != nil:
-	case !known:
-		err = unknownCommand(verb, slices.Sorted(maps.Keys(hooksVerbs)))
-	case len(c.args) != what.args:
-		err = fmt.Errorf("%s: wrong number of arguments; usage: %s", verb, usageIn(hooksUsage, "hooks", verb))
-	case verb == "replay" && c.dead == (c.after != ""):
-		err = errors.New("replay: what? --dead or --after EVENT-ID")
-	default:
-		k, why := keyFor(serverURL(*server), *key, environ)
-		keyless = why
-		c.client, err = apiclient.New(k.Server, k.Secret)
-	}
-	if err != nil {
-		return misused(stderr, "hooks", err)
-	}
-	defer c.client.Close()
-	if err := what.run(c); err != nil {
-		return failedRemote(stderr, "hooks", err, keyless)
-	}
-	return 0
+	c := &hooksCall{apiCall: apiCall{ctx: ctx, stdout: stdout}}
+	cmd := verbCommand{name: "hooks", usage: hooksUsage, flags: pflag.NewFlagSet("hooks", pflag.ContinueOnError), choose: c.choose}
+	c.addFlags(cmd.flags)
+	return c.carryOut(cmd, args, environ, stderr)
 }
 
-// usageIn returns the first help line of a verb.
-func usageIn(usage, command, verb string) string {
-	begin := "mycelium " + command + " " + verb
-	for line := range strings.Lines(usage) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, begin+" ") {
-			return line
-		}
+// addFlags adds the flags of the verbs.
+func (c *hooksCall) addFlags(flags *pflag.FlagSet) {
+	flags.BoolVar(&c.asJSON, "json", false, "list, test: print the server's answer as JSON")
+	flags.BoolVar(&c.dead, "dead", false, "replay: send the events that the back end has refused")
+	flags.StringVar(&c.after, "after", "", "replay, follow: begin after the event with this `id`")
+	flags.StringArrayVar(&c.types, "type", nil, "follow: only events of this `type`; may be repeated")
+	flags.StringArrayVar(&c.topics, "topic", nil, "follow: only topics of this `pattern`; may be repeated. test: the topic to ask about")
+	flags.StringArrayVar(&c.events, "event", nil, "follow: only messages with events of this `pattern`; may be repeated. test: the event to ask about")
+	flags.StringVar(&c.payload, "payload", "", "test: the payload of the join and of the event, a `JSON` object")
+	flags.StringVar(&c.params, "params", "", "test: the params of the client, a `JSON` object")
+	flags.StringVar(&c.claims, "claims", "", "test: the claims of the client's token, a `JSON` object")
+}
+
+func (c *hooksCall) choose(verb string) (run func() error, err error) {
+	what, known := hooksVerbs[verb]
+	switch {
+	case !known:
+		return nil, unknownCommand(verb, slices.Sorted(maps.Keys(hooksVerbs)))
+	case len(c.args) != what.args:
+		return nil, wrongArguments(hooksUsage, "hooks", verb)
+	case verb == "replay" && c.dead == (c.after != ""):
+		return nil, errors.New("replay: needs either --dead or --after EVENT-ID")
 	}
-	return begin
+	return func() error { return what.run(c) }, nil
 }
 
 // ask sends a request and decodes the answer.
@@ -209,7 +178,7 @@ func (c *hooksCall) list() error {
 // errTest is returned when a back end does not do what it should in a test.
 type errTest string
 
-func (e errTest) Error() string { return "the back end has not passed the test: " + string(e) }
+func (e errTest) Error() string { return "the back end failed the test: " + string(e) }
 
 func (c *hooksCall) test() error {
 	query := url.Values{}
@@ -239,7 +208,7 @@ func (c *hooksCall) test() error {
 	if !answer.OK {
 		return errTest(answer.Error)
 	}
-	fmt.Fprintf(c.stdout, "the back end has passed the test, in %d ms\n", answer.TookMS)
+	fmt.Fprintf(c.stdout, "the back end passed the test in %d ms\n", answer.TookMS)
 	return nil
 }
 
@@ -293,7 +262,7 @@ func (c *hooksCall) replay() error {
 		return err
 	}
 	if c.after != "" {
-		fmt.Fprintln(c.stdout, "the events are sent again")
+		fmt.Fprintln(c.stdout, "the events are being sent again")
 		return nil
 	}
 	fmt.Fprintln(c.stdout, strconv.Itoa(answer.Delivered)+" delivered, "+strconv.Itoa(answer.Refused)+" refused again")
