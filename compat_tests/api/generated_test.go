@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mycelium-rt/mycelium/compat_tests/child"
 	"github.com/mycelium-rt/mycelium/httpapi"
 )
 
@@ -57,13 +58,13 @@ func TestPythonClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command(t, prepareTimeout, "python3", "-m", "venv", filepath.Join("python", ".venv"))
-	command(t, prepareTimeout, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", filepath.Join("python", "requirements.txt"))
+	child.Run(t, prepareTimeout, "python3", "-m", "venv", filepath.Join("python", ".venv"))
+	child.Run(t, prepareTimeout, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", filepath.Join("python", "requirements.txt"))
 	config := filepath.Join("python", "generator.yaml")
-	out := command(t, generatorTimeout, filepath.Join("python", ".venv", "bin", "openapi-python-client"), "generate", "--path", document,
+	out := child.Run(t, generatorTimeout, filepath.Join("python", ".venv", "bin", "openapi-python-client"), "generate", "--path", document,
 		"--config", config, "--output-path", filepath.Join("python", "generated"), "--overwrite", "--meta", "none", "--fail-on-warning")
 	t.Logf("%s", out)
-	if got := command(t, generatorTimeout, python, append([]string{filepath.Join("python", "client.py")}, args...)...); strings.TrimSpace(string(got)) != "done" {
+	if got := child.Run(t, generatorTimeout, python, append([]string{filepath.Join("python", "client.py")}, args...)...); strings.TrimSpace(string(got)) != "done" {
 		t.Errorf("%s", got)
 	}
 }
@@ -73,10 +74,10 @@ func TestPythonClient(t *testing.T) {
 func TestTypeScriptClient(t *testing.T) {
 	document, args := generated(t, "ts")
 	bin := filepath.Join("ts", "node_modules", ".bin")
-	command(t, prepareTimeout, "npm", "ci", "--prefix", "ts", "--no-audit", "--no-fund")
-	command(t, generatorTimeout, filepath.Join(bin, "openapi-typescript"), document, "--output", filepath.Join("ts", "generated", "api.d.ts"))
-	command(t, generatorTimeout, filepath.Join(bin, "tsc"), "--project", "ts")
-	if got := command(t, generatorTimeout, "node", append([]string{filepath.Join("ts", "generated", "js", "client.js")}, args...)...); strings.TrimSpace(string(got)) != "done" {
+	child.Run(t, prepareTimeout, "npm", "ci", "--prefix", "ts", "--no-audit", "--no-fund")
+	child.Run(t, generatorTimeout, filepath.Join(bin, "openapi-typescript"), document, "--output", filepath.Join("ts", "generated", "api.d.ts"))
+	child.Run(t, generatorTimeout, filepath.Join(bin, "tsc"), "--project", "ts")
+	if got := child.Run(t, generatorTimeout, "node", append([]string{filepath.Join("ts", "generated", "js", "client.js")}, args...)...); strings.TrimSpace(string(got)) != "done" {
 		t.Errorf("%s", got)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/compat_tests/child"
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/relay"
@@ -38,11 +38,11 @@ func TestSchemathesis(t *testing.T) {
 		t.Skip("needs Python and its registry: make test-clients")
 	}
 	python := filepath.Join(".venv", "bin", "python")
-	command(t, prepareTimeout, "python3", "-m", "venv", ".venv")
-	command(t, prepareTimeout, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt")
+	child.Run(t, prepareTimeout, "python3", "-m", "venv", ".venv")
+	child.Run(t, prepareTimeout, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt")
 	secret, key := httpapi.NewKey("tester", []httpapi.Scope{httpapi.Admin}, nil)
 	addr := serve(t, key)
-	out := command(t, testTimeout, filepath.Join(".venv", "bin", "schemathesis"), "run", "http://"+addr+"/api/openapi.json",
+	out := child.Run(t, testTimeout, filepath.Join(".venv", "bin", "schemathesis"), "run", "http://"+addr+"/api/openapi.json",
 		"--header", "Authorization: Bearer "+secret, "--seed", "1", "--max-time", testSeconds, "--no-color", "--checks", "all",
 		// These checks do not apply: no document can say whether the name, configuration
 		// and signals of a type are valid (positive_data_acceptance); the answer to a
@@ -94,18 +94,4 @@ func serve(t *testing.T, key httpapi.Key) string {
 		t.Fatal(err)
 	}
 	return addr.String()
-}
-
-// command runs a program, which must succeed, and returns its output.
-func command(t *testing.T, timeout time.Duration, name string, args ...string) []byte {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), timeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out)
-	}
-	return out
 }

@@ -1,35 +1,27 @@
 package cluster
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"flag"
-	"math/big"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/mycelium-rt/mycelium/internal/addrtest"
+	"github.com/mycelium-rt/mycelium/internal/certtest"
 )
 
 var comebacks = flag.Int("comeback", 0, "how many `clients` TestComeback has: make comeback")
 
 const (
-	// flockSize is how many clients one process has, at most: it may open 20,000 files.
-	flockSize = 10_000
-	// outage is how long the servers are away. The first six attempts of phoenix.js fail
-	// meanwhile, and the seventh of everybody comes at the same moment.
+	// herdSize is the most clients of one process, which may open 20,000 files.
+	herdSize = 10_000
+	// outage is how long the servers are down. Meanwhile the first six attempts of phoenix.js
+	// fail, and the seventh attempts of all clients come at the same moment.
 	outage = time.Second
 )
 
 // TestComeback kills a cluster of two nodes with all clients on it and starts it again.
-// Everybody comes back as phoenix.js does, while those who were fastest chat.
+// All reconnect as phoenix.js does. The clients that are back first chat meanwhile.
 func TestComeback(t *testing.T) {
 	if *comebacks == 0 {
 		t.Skip("only with -comeback: make comeback")
@@ -60,40 +52,73 @@ func (c comeback) name() string {
 	return pick(c.secure, "wss", "ws") + "," + pick(c.jitter, "jitter", "phoenix.js") + "," + pick(c.admission, "with", "without")
 }
 
+// run plays the scenario and logs the row.
 func (c comeback) run(t *testing.T, clients int) {
 	t.Helper()
-	args := []string{"--cluster-insecure", "--presence-off=*", "--idle-timeout=1h", "--limits-max-connections-per-address=0"}
-	if c.secure {
-		cert, key := certificateFiles(t)
-		args = append(args, "--tls-cert="+cert, "--tls-key="+key, "--tls-clear=allow")
-	}
-	if !c.admission {
-		args = append(args, "--limits-handshake-wait=0")
-	}
-	places := make([]place, 2)
-	for i := range places {
-		address := addrtest.Free(t)
-		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
-	}
-	nodes := startNodes(t, places, args...)
+	nodes := startNodes(t, freePlaces(t, 2), c.options(t)...)
 	var addresses []string
 	for _, n := range nodes {
 		n.unwatch()
 		addresses = append(addresses, n.address)
 	}
-	plan := flockPlan{Addresses: addresses, Secure: c.secure, Jitter: c.jitter}
-	chat := startFlock(t, flockPlan{Addresses: addresses[:1], Secure: c.secure, Clients: stormProbes, Chat: true})
-	var flocks []*flock
-	for first := 0; first < clients; first += flockSize {
-		plan.First, plan.Clients = first, min(flockSize, clients-first)
-		f := startFlock(t, plan)
-		flocks = append(flocks, f)
-		f.awaitJoined()
-	}
+	chat := startHerd(t, herdPlan{Addresses: addresses[:1], Secure: c.secure, Clients: stormProbes, Chat: true})
+	herds := startHerds(t, herdPlan{Addresses: addresses, Secure: c.secure, Jitter: c.jitter, Clients: clients})
 	chat.awaitJoined()
 	settled := time.Now()
-	time.Sleep(2 * time.Second) // which are the calm before the storm
+	time.Sleep(2 * time.Second) // so that calm has enough messages
 	killed := time.Now()
+	restartAll(t, nodes)
+	listening := time.Now()
+	for _, h := range herds {
+		h.awaitJoined()
+	}
+	all := time.Now()
+
+	back, sum := joinedSince(listening, herds)
+	talk := chat.report()
+	wave := listening.Add(percentile(back, 1)) // a few come back early by chance; nearly all wait for their next attempt
+	calm, busy := talk.latencies(settled, killed), talk.latencies(wave, all)
+	if len(busy) == 0 {
+		t.Error("no chat message was received while the clients came back")
+	}
+	t.Logf("the servers listened again %s after they were killed; before, the chat's p99 was %s", listening.Sub(killed).Round(time.Millisecond), percentile(calm, 99).Round(10*time.Microsecond))
+	row := strings.Split(c.name(), ",")
+	t.Logf("| %d | %s | %s | %s | %s | %s | %s | %s | %s | %d | %d | join timeouts %d", clients, row[0], row[1], row[2],
+		percentile(back, 100).Round(time.Millisecond), percentile(back, 50).Round(time.Millisecond),
+		percentile(busy, 50).Round(10*time.Microsecond), percentile(busy, 99).Round(10*time.Microsecond), percentile(busy, 100).Round(10*time.Microsecond),
+		sum.Refused, sum.Attempts, sum.JoinTimeouts)
+}
+
+// options returns the flags of the servers.
+func (c comeback) options(t *testing.T) []string {
+	args := []string{"--cluster-insecure", "--presence-off=*", "--idle-timeout=1h", "--limits-max-connections-per-address=0"}
+	if c.secure {
+		pair := certtest.New(t).Server()
+		cert, key := certtest.Files(t, &pair)
+		args = append(args, "--tls-cert="+cert, "--tls-key="+key, "--tls-clear=allow")
+	}
+	if !c.admission {
+		args = append(args, "--limits-handshake-wait=0")
+	}
+	return args
+}
+
+// startHerds spreads the clients of a plan over processes and waits until all have joined.
+func startHerds(t *testing.T, p herdPlan) (herds []*herd) {
+	t.Helper()
+	for clients := p.Clients; p.First < clients; p.First += herdSize {
+		p.Clients = min(herdSize, clients-p.First)
+		h := startHerd(t, p)
+		herds = append(herds, h)
+		h.awaitJoined()
+	}
+	return herds
+}
+
+// restartAll kills all nodes and starts them again after the outage. It returns when they
+// listen.
+func restartAll(t *testing.T, nodes []*node) {
+	t.Helper()
 	for _, n := range nodes {
 		n.signal(syscall.SIGKILL)
 	}
@@ -107,15 +132,13 @@ func (c comeback) run(t *testing.T, clients int) {
 	for _, n := range nodes {
 		wait(t, n.name+" listens", n.listens)
 	}
-	begun := time.Now()
-	var back []time.Duration
-	var sum flockReport
-	for _, f := range flocks {
-		f.awaitJoined()
-	}
-	all := time.Now()
-	for _, f := range flocks {
-		r := f.report()
+}
+
+// joinedSince ends the herds. It returns how long after a time each client has joined, and
+// the sum of the counters.
+func joinedSince(begun time.Time, herds []*herd) (back []time.Duration, sum herdReport) {
+	for _, h := range herds {
+		r := h.report()
 		sum.Refused += r.Refused
 		sum.Attempts += r.Attempts
 		sum.JoinTimeouts += r.JoinTimeouts
@@ -123,50 +146,5 @@ func (c comeback) run(t *testing.T, clients int) {
 			back = append(back, time.Unix(0, at).Sub(begun))
 		}
 	}
-	talk := chat.report()
-	wave := begun.Add(percentile(back, 1)) // somebody comes by chance, and nearly all wait for their next attempt
-	calm, busy := talk.latencies(settled, killed), talk.latencies(wave, all)
-	if len(busy) == 0 {
-		t.Error("nobody has chatted meanwhile")
-	}
-	t.Logf("servers listen %s after they were killed; the chat's p99 was %s before", begun.Sub(killed).Round(time.Millisecond), percentile(calm, 99).Round(10*time.Microsecond))
-	row := strings.Split(c.name(), ",")
-	t.Logf("| %d | %s | %s | %s | %s | %s | %s | %s | %s | %d | %d | join timeouts %d", clients, row[0], row[1], row[2],
-		percentile(back, 100).Round(time.Millisecond), percentile(back, 50).Round(time.Millisecond),
-		percentile(busy, 50).Round(10*time.Microsecond), percentile(busy, 99).Round(10*time.Microsecond), percentile(busy, 100).Round(10*time.Microsecond),
-		sum.Refused, sum.Attempts, sum.JoinTimeouts)
-}
-
-// certificateFiles makes a certificate of an elliptic curve, as Let's Encrypt issues them
-// by default, for the time of a test.
-func certificateFiles(t *testing.T) (cert, key string) {
-	t.Helper()
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	certPEM, keyPEM := selfSigned(t)
-	for file, data := range map[string][]byte{cert: certPEM, key: keyPEM} {
-		if err := os.WriteFile(file, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
-}
-
-// selfSigned returns a certificate that nobody trusts, and its key.
-func selfSigned(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	return back, sum
 }

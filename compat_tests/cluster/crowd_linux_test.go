@@ -17,8 +17,8 @@ import (
 )
 
 // crowd is the clients of a trial, in rooms. Each connects to a node that is
-// ready, joins its room, and comes back after a moment when it is cut off, as
-// phoenix.js does. The first three of a room publish numbers.
+// ready and joins its room; when it is cut off, it reconnects after a moment, as
+// phoenix.js does. The first three clients of a room publish numbers.
 type crowd struct {
 	t     *testing.T
 	nodes []*node
@@ -28,7 +28,7 @@ type crowd struct {
 
 	delivered, pushed, rejoined atomic.Int64
 	failures                    atomic.Int64
-	mayMiss                     atomic.Bool  // the network is away for longer than nodes keep what they send
+	mayMiss                     atomic.Bool  // the network fails for longer than nodes keep what they send
 	gaps                        atomic.Int64 // numbers that were missing while mayMiss
 }
 
@@ -41,7 +41,7 @@ type room struct {
 	runs map[string]*run // by name; guarded by mu
 }
 
-// pace is how much a publisher sends: so many numbers at a time, and how often.
+// pace is how much a publisher sends: burst numbers at a time, and how often.
 type pace struct {
 	every time.Duration
 	burst int
@@ -53,7 +53,7 @@ type run struct {
 	life   int
 	mu     sync.Mutex
 	pushed []time.Time // [i] is when number i+1 was sent
-	acked  int         // numbers with an ok
+	acked  int         // the last number that was answered with ok
 	over   bool
 }
 
@@ -69,25 +69,28 @@ type member struct {
 	runs int
 }
 
-// stay is the time from the ok of a join to the end of the connection.
+// stay is one connection of a member, from its join to its end.
 type stay struct {
 	node     *node
 	life     int
 	since    time.Time
 	conn     net.Conn
 	got      map[string]*numbers          // by run
-	present  map[string]map[string]string // by user, phx_ref: anything
+	present  map[string]map[string]string // by user and phx_ref
 	hasState bool
 	moves    map[string]*moves // by user: what diffs said since counting began
+	run      *run              // what the member publishes; nil unless it publishes
+	work     sync.WaitGroup    // heartbeats and publishing
+	quit     chan struct{}     // closed when the connection has ended
 }
 
-// numbers are the numbers of a run that a client was sent.
+// numbers are the first and the last number of a run that a client has received.
 type numbers struct{ first, last int }
 
-// moves are joins and leaves that a client was told of.
+// moves counts the joins and leaves that a client was told of.
 type moves struct{ joins, leaves int }
 
-// startCrowd starts n clients in rooms of a size and waits until all have joined.
+// startCrowd starts n clients in rooms of size clients and waits until all have joined.
 func startCrowd(t *testing.T, nodes []*node, n, size int, p pace) *crowd {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -106,7 +109,7 @@ func startCrowd(t *testing.T, nodes []*node, n, size int, p pace) *crowd {
 	return c
 }
 
-// fail reports what a client found wrong; only the first few are shown.
+// fail reports a fault that a client found; only the first ten are shown.
 func (c *crowd) fail(format string, args ...any) {
 	if c.failures.Add(1) <= 10 {
 		c.t.Errorf(format, args...)
@@ -148,7 +151,7 @@ func (m *member) live(ctx context.Context, index int, p pace) {
 	}
 }
 
-// visit is one connection.
+// visit makes one connection and stays until it ends.
 func (m *member) visit(ctx context.Context, n *node, p pace) {
 	life := n.current()
 	dial, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -167,81 +170,92 @@ func (m *member) visit(ctx context.Context, n *node, p pace) {
 	if wsutil.WriteClientText(conn, []byte(join)) != nil {
 		return
 	}
-	s := &stay{node: n, life: life, conn: conn, got: map[string]*numbers{}, present: map[string]map[string]string{}, moves: map[string]*moves{}}
+	s := &stay{node: n, life: life, conn: conn, got: map[string]*numbers{}, present: map[string]map[string]string{}, moves: map[string]*moves{}, quit: make(chan struct{})}
 	m.read(s, p)
 }
 
-// read handles what comes until the connection ends.
+// read handles the messages of a connection until it ends.
 func (m *member) read(s *stay, p pace) {
-	quit := make(chan struct{})
-	var work sync.WaitGroup
-	var mine *run
-	defer func() {
-		close(quit)
-		s.conn.Close()
-		work.Wait()
-		m.mu.Lock()
-		m.stay = nil
-		m.mu.Unlock()
-		if mine != nil {
-			mine.mu.Lock()
-			mine.over = true
-			mine.mu.Unlock()
-		}
-	}()
+	defer m.leave(s)
 	for {
 		s.conn.SetReadDeadline(time.Now().Add(patience))
 		text, op, err := wsutil.ReadServerData(s.conn)
-		if err != nil || op != ws.OpText {
+		if err != nil || op != ws.OpText || !m.handle(s, text, p) {
 			return
 		}
-		var v [5]json.RawMessage
-		var ref, event string
-		if json.Unmarshal(text, &v) != nil || json.Unmarshal(v[3], &event) != nil {
-			m.crowd.fail("%s got %.200q", m.name, text)
-			return
-		}
-		json.Unmarshal(v[1], &ref)
-		m.mu.Lock()
-		ended := false
-		switch {
-		case event == "phx_reply" && ref == "1":
-			if !okReply(v[4]) {
-				ended = true
-				break
-			}
-			s.since, m.stay = time.Now(), s
-			m.crowd.rejoined.Add(1)
-			work.Go(func() { s.beat(quit) })
-			if m.publishes {
-				m.runs++
-				name := fmt.Sprint(m.name, "/", m.runs)
-				mine = m.room.begin(name, s)
-				work.Go(func() { m.publish(mine, name, s, p, quit) })
-			}
-		case event == "phx_reply":
-			switch {
-			case ref == "beat":
-			case okReply(v[4]):
-				mine.ack(ref)
-			default:
-				m.crowd.fail("%s on %s: number %s was answered with %s", m.name, s.node.name, ref, v[4])
-			}
-		case event == "n":
-			m.number(s, v[4])
-		case event == "presence_state":
-			m.presenceState(s, v[4])
-		case event == "presence_diff":
-			m.presenceDiff(s, v[4])
-		case event == "phx_close" || event == "phx_error":
-			ended = true // the node goes
-		default:
-			m.crowd.fail("%s got %.200q", m.name, text)
-		}
-		m.mu.Unlock()
-		if ended {
-			return
-		}
+	}
+}
+
+// leave ends what the member does over a connection.
+func (m *member) leave(s *stay) {
+	close(s.quit)
+	s.conn.Close()
+	s.work.Wait()
+	m.mu.Lock()
+	m.stay = nil
+	m.mu.Unlock()
+	if s.run != nil {
+		s.run.mu.Lock()
+		s.run.over = true
+		s.run.mu.Unlock()
+	}
+}
+
+// handle handles a message. It reports whether the member stays connected.
+func (m *member) handle(s *stay, text []byte, p pace) bool {
+	var v [5]json.RawMessage
+	var ref, event string
+	if json.Unmarshal(text, &v) != nil || json.Unmarshal(v[3], &event) != nil {
+		m.crowd.fail("%s got %.200q", m.name, text)
+		return false
+	}
+	json.Unmarshal(v[1], &ref)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch event {
+	case "phx_reply":
+		return m.reply(s, ref, v[4], p)
+	case "n":
+		m.number(s, v[4])
+	case "presence_state":
+		m.presenceState(s, v[4])
+	case "presence_diff":
+		m.presenceDiff(s, v[4])
+	case "phx_close", "phx_error":
+		return false // the node stops
+	default:
+		m.crowd.fail("%s got %.200q", m.name, text)
+	}
+	return true
+}
+
+// reply handles the answer to the join, to a heartbeat or to a number. It reports whether
+// the member stays connected.
+func (m *member) reply(s *stay, ref string, payload []byte, p pace) bool {
+	switch {
+	case ref == "1" && okReply(payload):
+		m.joined(s, p)
+	case ref == "1":
+		return false
+	case ref == "beat":
+	case okReply(payload):
+		s.run.ack(ref)
+	default:
+		m.crowd.fail("%s on %s: number %s was answered with %s", m.name, s.node.name, ref, payload)
+	}
+	return true
+}
+
+// joined begins to send heartbeats, and numbers if the member publishes.
+func (m *member) joined(s *stay, p pace) {
+	s.since, m.stay = time.Now(), s
+	m.crowd.rejoined.Add(1)
+	s.work.Go(s.beat)
+	if m.publishes {
+		m.runs++
+		name := fmt.Sprint(m.name, "/", m.runs)
+		s.run = m.room.begin(name, s)
+		s.work.Go(func() { m.publish(name, s, p) })
 	}
 }
 
@@ -259,17 +273,17 @@ func (r *room) begin(name string, s *stay) *run {
 }
 
 // publish sends the numbers.
-func (m *member) publish(mine *run, name string, s *stay, p pace, quit chan struct{}) {
+func (m *member) publish(name string, s *stay, p pace) {
 	var frames bytes.Buffer
 	for {
 		select {
-		case <-quit:
+		case <-s.quit:
 			return
 		case <-time.After(p.every/2 + time.Duration(rand.Int64N(int64(p.every)))):
 		}
 		frames.Reset()
 		for range p.burst {
-			n := mine.push()
+			n := s.run.push()
 			text := fmt.Sprintf(`["1","n%d",%q,"n",{"run":%q,"n":%d}]`, n, m.room.topic, name, n)
 			if err := wsutil.WriteClientText(&frames, []byte(text)); err != nil {
 				m.crowd.fail("%v", err)
@@ -283,12 +297,12 @@ func (m *member) publish(mine *run, name string, s *stay, p pace, quit chan stru
 }
 
 // beat sends heartbeats as often as phoenix.js does.
-func (s *stay) beat(quit chan struct{}) {
+func (s *stay) beat() {
 	ticker := time.NewTicker(30 * time.Second)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-quit:
+		case <-s.quit:
 			return
 		case <-ticker.C:
 			if wsutil.WriteClientText(s.conn, []byte(`[null,"beat","phoenix","heartbeat",{}]`)) != nil {
@@ -306,7 +320,7 @@ func (r *run) push() int {
 	return len(r.pushed)
 }
 
-// ack notes the ok of a number. They come in order.
+// ack records that a number was answered with ok. The answers come in order.
 func (r *run) ack(ref string) {
 	n := 0
 	if _, err := fmt.Sscanf(ref, "n%d", &n); err != nil {
@@ -317,7 +331,7 @@ func (r *run) ack(ref string) {
 	r.acked = max(r.acked, n)
 }
 
-// number checks a number of a run: none twice, none out of order, none missing.
+// number checks that no number of a run comes twice or out of order, and that none is missing.
 func (m *member) number(s *stay, payload []byte) {
 	var p struct {
 		Run string
@@ -353,9 +367,9 @@ func (m *member) number(s *stay, payload []byte) {
 	got.last = p.N
 }
 
-// checkRuns waits until every client has what was published and answered ok until
-// now, of each run that it was there for. Runs that SIGKILL has ended may lack their
-// end.
+// checkRuns waits until every client has received, of each run, the last number that has
+// been answered with ok, if it was sent while the client was joined. Runs that SIGKILL
+// ended are left out.
 func (c *crowd) checkRuns() {
 	c.t.Helper()
 	for _, r := range c.rooms {
@@ -366,7 +380,7 @@ func (c *crowd) checkRuns() {
 	}
 }
 
-// due returns the numbers of a run that have an ok.
+// due is the last number of a run that was answered with ok, and when it was sent.
 type due struct {
 	number int
 	sent   time.Time

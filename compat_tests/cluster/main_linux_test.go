@@ -32,7 +32,7 @@ var binary string
 // TestMain builds the server, and fails on goroutines that are left.
 func TestMain(m *testing.M) {
 	bench.Worker() // of TestMillion
-	runFlock()     // of TestComeback
+	runHerd()      // of TestComeback
 	flag.Parse()
 	os.Exit(runTests(m))
 }

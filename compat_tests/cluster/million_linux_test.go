@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/bench"
 )
 
@@ -37,11 +36,7 @@ func TestMillion(t *testing.T) {
 	}
 	each := openFiles(t) - ownFiles
 	clients := affordable(t, each)
-	places := make([]place, (clients+each)/each) // one more is the publisher
-	for i := range places {
-		address := addrtest.Free(t)
-		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
-	}
+	places := freePlaces(t, (clients+each)/each) // one more client is the publisher
 	raiseBacklog(t)
 	dropped := packetsDropped(t)
 	begun := time.Now()

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // node is a server of the cluster: one process after the other under the same
@@ -44,6 +46,17 @@ type place struct {
 	peers  string   // where other nodes connect
 	within []string // "ip netns exec NAME", or nothing
 	args   []string // for this server alone
+}
+
+// freePlaces returns places of n servers on this machine.
+func freePlaces(t *testing.T, n int) []place {
+	t.Helper()
+	places := make([]place, n)
+	for i := range places {
+		address := addrtest.Free(t)
+		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
+	}
+	return places
 }
 
 // startNodes starts a cluster. Further arguments are for each server.

@@ -30,10 +30,8 @@ func TestPresences(t *testing.T) {
 	if *long {
 		holders, topics = 5000, 1000
 	}
-	places, scrape := make([]place, 3), make([]string, 3)
+	places, scrape := freePlaces(t, 3), make([]string, 3)
 	for i := range places {
-		address := addrtest.Free(t)
-		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
 		scrape[i] = addrtest.Free(t)
 		places[i].args = []string{"--metrics-listen=" + scrape[i], "--metrics-allow=127.0.0.1"}
 	}

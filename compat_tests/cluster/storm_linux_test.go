@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-
 	"net"
 	"os"
 	"path/filepath"
@@ -19,8 +18,6 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
-
-	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 var storm = flag.Int("storm", 0, "how many `clients` TestStorm has on the node that is killed: make storm")
@@ -44,13 +41,8 @@ func TestStorm(t *testing.T) {
 	if err := os.WriteFile(config, []byte("history: {memory: 256MiB, rules: [{topics: ['room:*'], messages: 1000}]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	places := make([]place, 3)
-	for i := range places {
-		address := addrtest.Free(t)
-		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
-	}
 	raiseBacklog(t)
-	nodes := startNodes(t, places, "--config="+config, "--presence-off=*", "--idle-timeout=1h", "--limits-max-connections-per-address=0",
+	nodes := startNodes(t, freePlaces(t, 3), "--config="+config, "--presence-off=*", "--idle-timeout=1h", "--limits-max-connections-per-address=0",
 		"--limits-handshakes-per-second=0", "--limits-messages-per-second=0")
 	dying, others := nodes[0], nodes[1:]
 

@@ -5,8 +5,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // TestTrial stops and kills three nodes in turn while clients publish and come
@@ -15,12 +13,7 @@ import (
 func TestTrial(t *testing.T) {
 	needsTrial(t)
 	random := newRandom(t)
-	places := make([]place, 3)
-	for i := range places {
-		address := addrtest.Free(t)
-		places[i] = place{client: address, listen: address, peers: addrtest.Free(t)}
-	}
-	nodes := startNodes(t, places)
+	nodes := startNodes(t, freePlaces(t, 3))
 	// Some ten thousand numbers are delivered in a second, however many clients there are.
 	c := startCrowd(t, nodes, *clients, 100, pace{time.Duration(*clients) * time.Second / 3000, 1})
 	rounds := 0

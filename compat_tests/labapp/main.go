@@ -14,7 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/compat_tests/pair"
+	"github.com/mycelium-rt/mycelium/compat_tests/selfsigned"
 	"github.com/mycelium-rt/mycelium/presence"
 )
 
@@ -73,11 +73,9 @@ func run(addr, tcp string, portable, secure bool, flags pair.Flags) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
-	var certified *tls.Config
-	if secure {
-		if certified, err = selfSigned(); err != nil {
-			return err
-		}
+	certified, err := tlsConfig(secure)
+	if err != nil {
+		return err
 	}
 	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel).With().Timestamp().Logger()
 	endpoint, err := channels.NewEndpoint(channels.Options{
@@ -88,18 +86,7 @@ func run(addr, tcp string, portable, secure bool, flags pair.Flags) (err error) 
 	}
 	tracker := presence.New(endpoint, presence.Options{Replicator: node.Replicator()})
 	mountSockets(endpoint, tracker)
-	if tcp != "" {
-		var at net.Addr
-		if at, err = endpoint.ListenTCP(tcp); err == nil {
-			fmt.Printf("TCP %s\n", at)
-		}
-	}
-	var bound net.Addr
-	if err == nil {
-		bound, err = endpoint.Listen(addr)
-	}
-	if err == nil {
-		fmt.Printf("READY http://%s\n", bound)
+	if err = listen(endpoint, addr, tcp); err == nil {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
 	}
@@ -109,6 +96,34 @@ func run(addr, tcp string, portable, secure bool, flags pair.Flags) (err error) 
 		err = downErr
 	}
 	tracker.Close()
+	return err
+}
+
+// tlsConfig returns the server's TLS configuration; nil if it is not to speak TLS.
+func tlsConfig(secure bool) (*tls.Config, error) {
+	if !secure {
+		return nil, nil
+	}
+	cert, err := selfsigned.New()
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}}, nil
+}
+
+// listen listens on addr, and on tcp for raw TCP unless it is empty, and prints where.
+func listen(endpoint *channels.Endpoint, addr, tcp string) error {
+	if tcp != "" {
+		at, err := endpoint.ListenTCP(tcp)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("TCP %s\n", at)
+	}
+	at, err := endpoint.Listen(addr)
+	if err == nil {
+		fmt.Printf("READY http://%s\n", at)
+	}
 	return err
 }
 

@@ -4,9 +4,7 @@ package sslyze
 
 import (
 	"bytes"
-	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -32,8 +30,8 @@ func TestSSLyze(t *testing.T) {
 	}
 	os.Unsetenv("MYCELIUM_CLIENTS") // the server takes it for an option with a mistake
 	python := filepath.Join(".venv", "bin", "python")
-	command(t, "python3", "-m", "venv", ".venv")
-	command(t, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt")
+	child.Run(t, commandTimeout, "python3", "-m", "venv", ".venv")
+	child.Run(t, commandTimeout, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt")
 	program, err := child.Build(t.TempDir(), "../../cmd/mycelium")
 	if err != nil {
 		t.Fatal(err)
@@ -42,23 +40,8 @@ func TestSSLyze(t *testing.T) {
 	pair := authority.Server()
 	cert, key := certtest.Files(t, &pair)
 	server := child.Start(t, program, "serve", "--listen=127.0.0.1:0", "--log-format=text", "--tls-cert="+cert, "--tls-key="+key)
-	out := command(t, python, "-m", "sslyze", "--mozilla_config=intermediate", "--certinfo_ca_file="+authority.File(), server.Addr)
+	out := child.Run(t, commandTimeout, python, "-m", "sslyze", "--mozilla_config=intermediate", "--certinfo_ca_file="+authority.File(), server.Addr)
 	if !bytes.Contains(out, []byte("OK - Compliant")) {
 		t.Errorf("%s", out)
 	}
-}
-
-// command runs a program, which must succeed, and returns its output. sslyze fails if a
-// server does not comply.
-func command(t *testing.T, name string, args ...string) []byte {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out)
-	}
-	return out
 }

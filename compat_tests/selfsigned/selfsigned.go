@@ -1,4 +1,6 @@
-package main
+// Package selfsigned makes certificates that no client trusts, for the programs that tests
+// and benchmarks start.
+package selfsigned
 
 import (
 	"crypto/ecdsa"
@@ -10,16 +12,17 @@ import (
 	"time"
 )
 
-// selfSigned returns the configuration of a server whose certificate nobody trusts.
-func selfSigned() (*tls.Config, error) {
+// New returns a certificate for localhost that is valid for a day. Its key is ECDSA, as
+// authorities issue by default.
+func New() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(24 * time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, nil
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }

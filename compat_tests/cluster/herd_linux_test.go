@@ -20,72 +20,72 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// flockEnv has the plan of a process that is a flock.
-const flockEnv = "MYCELIUM_TEST_FLOCK"
+// herdEnv holds the plan of a process that plays a herd.
+const herdEnv = "MYCELIUM_TEST_HERD"
 
-// flockPlan is what a flock does.
-type flockPlan struct {
+// herdPlan is what a herd does.
+type herdPlan struct {
 	Addresses []string // of the servers; each client stays with one
 	Secure    bool     // over TLS
 	First     int      // number of the first client
 	Clients   int
 	Jitter    bool // pauses are random
-	Chat      bool // its clients come back at once, chat, and note how long messages take
+	Chat      bool // its clients reconnect at once, chat, and record how long messages take
 }
 
-// flockReport is what a flock says when it is asked to end.
-type flockReport struct {
-	JoinedAt     []int64 // when each client has joined last, in Unix nanoseconds
+// herdReport is what a herd reports when it is told to end.
+type herdReport struct {
+	JoinedAt     []int64 // when each client last joined, in Unix nanoseconds
 	Refused      int64   // answers with 503
-	Lost         int64   // connections that ended before the answer to the join, or were never made
-	Attempts     int64   // to connect, since all had joined for the first time
+	Lost         int64   // attempts that failed, or connections that ended before the join was answered
+	Attempts     int64   // attempts to connect since all had joined for the first time
 	JoinTimeouts int64
-	Chat         [][2]int64 // when a message was received, and how long it has taken
+	Chat         [][2]int64 // when a message was received and how long it took, in nanoseconds
 }
 
-// flock is a process that is many clients.
-type flock struct {
+// herd is a process that plays many clients, as its test sees it.
+type herd struct {
 	t      *testing.T
 	size   int64
 	stdin  io.WriteCloser
 	joined atomic.Int64 // how many of its clients are joined now
 	once   sync.Once
 	done   chan struct{}
-	last   flockReport
+	last   herdReport
 }
 
-// startFlock starts a flock, which ends with the test at the latest.
-func startFlock(t *testing.T, p flockPlan) *flock {
+// startHerd starts a herd, which ends with the test at the latest.
+func startHerd(t *testing.T, p herdPlan) *herd {
 	t.Helper()
 	plan, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), flockEnv+"="+string(plan))
+	command.Env = append(os.Environ(), herdEnv+"="+string(plan))
 	command.Stderr = os.Stderr
-	f := &flock{t: t, size: int64(p.Clients), done: make(chan struct{})}
+	h := &herd{t: t, size: int64(p.Clients), done: make(chan struct{})}
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.stdin, err = command.StdinPipe(); err != nil {
+	if h.stdin, err = command.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
-		defer close(f.done)
+		defer close(h.done)
 		defer command.Wait()
-		f.follow(bufio.NewReader(stdout))
+		h.follow(bufio.NewReader(stdout))
 	}()
-	t.Cleanup(func() { f.report() })
-	return f
+	t.Cleanup(func() { h.report() })
+	return h
 }
 
 // follow reads how many are joined, and then the report.
-func (f *flock) follow(r *bufio.Reader) {
+func (h *herd) follow(r *bufio.Reader) {
 	for {
 		line, err := r.ReadBytes('\n')
 		if err != nil {
@@ -93,28 +93,28 @@ func (f *flock) follow(r *bufio.Reader) {
 		}
 		var n int64
 		if json.Unmarshal(line, &n) == nil {
-			f.joined.Store(n)
-		} else if err := json.Unmarshal(line, &f.last); err != nil {
-			f.t.Errorf("a flock says %.100q: %v", line, err)
+			h.joined.Store(n)
+		} else if err := json.Unmarshal(line, &h.last); err != nil {
+			h.t.Errorf("a herd printed %.100q: %v", line, err)
 		}
 	}
 }
 
 // awaitJoined waits until all clients are joined.
-func (f *flock) awaitJoined() {
-	f.t.Helper()
-	wait(f.t, "all clients have joined", func() bool { return f.joined.Load() == f.size })
+func (h *herd) awaitJoined() {
+	h.t.Helper()
+	wait(h.t, "all clients have joined", func() bool { return h.joined.Load() == h.size })
 }
 
-// report ends the flock.
-func (f *flock) report() flockReport {
-	f.once.Do(func() { f.stdin.Close() })
-	<-f.done
-	return f.last
+// report ends the herd.
+func (h *herd) report() herdReport {
+	h.once.Do(func() { h.stdin.Close() })
+	<-h.done
+	return h.last
 }
 
-// latencies returns how long the messages of a time have taken.
-func (r *flockReport) latencies(from, to time.Time) (took []time.Duration) {
+// latencies returns how long the messages received between two times took.
+func (r *herdReport) latencies(from, to time.Time) (took []time.Duration) {
 	for _, m := range r.Chat {
 		if at := time.Unix(0, m[0]); at.After(from) && at.Before(to) {
 			took = append(took, time.Duration(m[1]))
@@ -123,49 +123,60 @@ func (r *flockReport) latencies(from, to time.Time) (took []time.Duration) {
 	return took
 }
 
-// runFlock is the process of a flock, if this is one. It does not return then.
-func runFlock() {
-	text, is := os.LookupEnv(flockEnv)
+// runHerd returns at once unless this process is a herd: then it plays the herd and exits.
+func runHerd() {
+	text, is := os.LookupEnv(herdEnv)
 	if !is {
 		return
 	}
-	r := &roost{}
-	if err := json.Unmarshal([]byte(text), &r.plan); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	p := &herdProcess{}
+	err := json.Unmarshal([]byte(text), &p.plan)
+	if err == nil {
+		p.start()
+		p.printJoined()
+		err = json.NewEncoder(os.Stdout).Encode(p.report())
 	}
-	r.joinedAt = make([]atomic.Int64, r.plan.Clients)
-	for i := range r.plan.Clients {
-		go (&bird{roost: r, number: i, random: rand.New(rand.NewPCG(uint64(r.plan.First), uint64(i)))}).live()
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		io.Copy(io.Discard, os.Stdin)
-	}()
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		select {
-		case <-tick.C:
-			n := r.joined.Load()
-			if int(n) == r.plan.Clients {
-				r.settled.Store(true)
-			}
-			fmt.Println(n)
-			continue
-		case <-ended:
-		}
-		break
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(r.report()); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-// roost is what the clients of a flock share, in its process.
-type roost struct {
-	plan     flockPlan
+// start starts the clients.
+func (p *herdProcess) start() {
+	p.joinedAt = make([]atomic.Int64, p.plan.Clients)
+	for i := range p.plan.Clients {
+		go (&herdClient{herd: p, number: i, random: rand.New(rand.NewPCG(uint64(p.plan.First), uint64(i)))}).live()
+	}
+}
+
+// printJoined prints every 20 ms how many clients are joined, until standard input ends.
+func (p *herdProcess) printJoined() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		io.Copy(io.Discard, os.Stdin)
+	}()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		n := p.joined.Load()
+		if int(n) == p.plan.Clients {
+			p.settled.Store(true)
+		}
+		fmt.Println(n)
+	}
+}
+
+// herdProcess is what the clients of a herd share, in its process.
+type herdProcess struct {
+	plan     herdPlan
 	settled  atomic.Bool // all have joined once
 	joined   atomic.Int64
 	joinedAt []atomic.Int64
@@ -176,24 +187,24 @@ type roost struct {
 	chat [][2]int64 // guarded by mu
 }
 
-func (r *roost) report() flockReport {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	report := flockReport{
-		Refused: r.refused.Load(), Lost: r.lost.Load(), Attempts: r.attempts.Load(), JoinTimeouts: r.timeouts.Load(), Chat: r.chat,
+func (p *herdProcess) report() herdReport {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	report := herdReport{
+		Refused: p.refused.Load(), Lost: p.lost.Load(), Attempts: p.attempts.Load(), JoinTimeouts: p.timeouts.Load(), Chat: p.chat,
 	}
-	for i := range r.joinedAt {
-		report.JoinedAt = append(report.JoinedAt, r.joinedAt[i].Load())
+	for i := range p.joinedAt {
+		report.JoinedAt = append(report.JoinedAt, p.joinedAt[i].Load())
 	}
 	return report
 }
 
-// bird is one client. It comes back as phoenix.js does.
-type bird struct {
-	roost  *roost
+// herdClient is one client. It reconnects as phoenix.js does.
+type herdClient struct {
+	herd   *herdProcess
 	number int
 	random *rand.Rand
-	tries  int // since it was connected
+	tries  int // failed attempts in a row
 }
 
 // The steps of phoenix.js (assets/js/phoenix/socket.js, reconnectAfterMs), in milliseconds,
@@ -203,59 +214,59 @@ var reconnectSteps = []int{10, 50, 100, 150, 200, 250, 500, 1000, 2000, 5000}
 const joinPatience = 10 * time.Second
 
 // live connects again and again.
-func (b *bird) live() {
+func (c *herdClient) live() {
 	for {
-		b.visit()
-		time.Sleep(b.pause())
+		c.visit()
+		time.Sleep(c.pause())
 	}
 }
 
 // pause returns how long to wait before the next attempt.
-func (b *bird) pause() time.Duration {
-	step := reconnectSteps[min(b.tries, len(reconnectSteps)-1)]
-	b.tries++
+func (c *herdClient) pause() time.Duration {
+	step := reconnectSteps[min(c.tries, len(reconnectSteps)-1)]
+	c.tries++
 	switch {
-	case b.roost.plan.Chat:
+	case c.herd.plan.Chat:
 		step = 10
-	case b.roost.plan.Jitter: // as docs/operations.md has it
-		step = step/2 + b.random.IntN(step+1)
+	case c.herd.plan.Jitter: // as docs/operations.md advises
+		step = step/2 + c.random.IntN(step+1)
 	}
 	return time.Duration(step) * time.Millisecond
 }
 
-// visit is one connection.
-func (b *bird) visit() {
-	r := b.roost
+// visit makes one connection and stays until it ends.
+func (c *herdClient) visit() {
+	r := c.herd
 	if r.settled.Load() {
 		r.attempts.Add(1)
 	}
-	conn, err := b.dial()
+	conn, err := c.dial()
 	if err != nil {
 		r.lost.Add(1)
 		return
 	}
 	defer conn.Close()
 	reader := bufio.NewReaderSize(conn, 512)
-	if !b.upgrade(conn, reader) {
+	if !c.upgrade(conn, reader) {
 		return
 	}
-	b.tries = 0
-	if !b.join(conn, reader) {
+	c.tries = 0
+	if !c.join(conn, reader) {
 		return
 	}
-	r.joinedAt[b.number].Store(time.Now().UnixNano())
+	r.joinedAt[c.number].Store(time.Now().UnixNano())
 	r.joined.Add(1)
 	defer r.joined.Add(-1)
-	if b.roost.plan.Chat && b.number == 0 {
-		go b.talk(conn)
+	if c.herd.plan.Chat && c.number == 0 {
+		go c.talk(conn)
 	}
-	b.listen(reader)
+	c.listen(reader)
 }
 
-func (b *bird) dial() (net.Conn, error) {
-	address := b.roost.plan.Addresses[(b.roost.plan.First+b.number)%len(b.roost.plan.Addresses)]
+func (c *herdClient) dial() (net.Conn, error) {
+	address := c.herd.plan.Addresses[(c.herd.plan.First+c.number)%len(c.herd.plan.Addresses)]
 	conn, err := net.Dial("tcp", address)
-	if err != nil || !b.roost.plan.Secure {
+	if err != nil || !c.herd.plan.Secure {
 		return conn, err
 	}
 	secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the certificate is the test's
@@ -266,20 +277,20 @@ func (b *bird) dial() (net.Conn, error) {
 	return secured, nil
 }
 
-// upgrade makes a WebSocket of the connection.
-func (b *bird) upgrade(conn net.Conn, reader *bufio.Reader) bool {
+// upgrade turns the connection into a WebSocket.
+func (c *herdClient) upgrade(conn net.Conn, reader *bufio.Reader) bool {
 	const request = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 	if _, err := io.WriteString(conn, request); err != nil {
-		b.roost.lost.Add(1)
+		c.herd.lost.Add(1)
 		return false
 	}
 	answer, err := http.ReadResponse(reader, nil)
 	switch {
 	case err != nil:
-		b.roost.lost.Add(1)
+		c.herd.lost.Add(1)
 	case answer.StatusCode == http.StatusServiceUnavailable:
-		b.roost.refused.Add(1)
+		c.herd.refused.Add(1)
 	default:
 		return answer.StatusCode == http.StatusSwitchingProtocols
 	}
@@ -287,23 +298,23 @@ func (b *bird) upgrade(conn net.Conn, reader *bufio.Reader) bool {
 }
 
 // join joins the client's room.
-func (b *bird) join(conn net.Conn, reader *bufio.Reader) bool {
-	topic := fmt.Sprintf("room:%d", (b.roost.plan.First+b.number)/stormRoom)
-	if b.roost.plan.Chat {
+func (c *herdClient) join(conn net.Conn, reader *bufio.Reader) bool {
+	topic := fmt.Sprintf("room:%d", (c.herd.plan.First+c.number)/stormRoom)
+	if c.herd.plan.Chat {
 		topic = "room:probe"
 	}
 	if err := wsutil.WriteClientText(conn, fmt.Appendf(nil, `["1","1",%q,"phx_join",{}]`, topic)); err != nil {
-		b.roost.lost.Add(1)
+		c.herd.lost.Add(1)
 		return false
 	}
 	conn.SetReadDeadline(time.Now().Add(joinPatience))
 	text, err := readText(reader)
 	switch {
 	case os.IsTimeout(err):
-		b.roost.timeouts.Add(1)
+		c.herd.timeouts.Add(1)
 		return false
 	case err != nil:
-		b.roost.lost.Add(1)
+		c.herd.lost.Add(1)
 		return false
 	}
 	conn.SetReadDeadline(time.Time{})
@@ -311,7 +322,7 @@ func (b *bird) join(conn net.Conn, reader *bufio.Reader) bool {
 }
 
 // listen reads until the connection ends.
-func (b *bird) listen(reader *bufio.Reader) {
+func (c *herdClient) listen(reader *bufio.Reader) {
 	for {
 		text, err := readText(reader)
 		if err != nil {
@@ -323,14 +334,14 @@ func (b *bird) listen(reader *bufio.Reader) {
 			continue
 		}
 		now := time.Now().UnixNano()
-		b.roost.mu.Lock()
-		b.roost.chat = append(b.roost.chat, [2]int64{now, now - at})
-		b.roost.mu.Unlock()
+		c.herd.mu.Lock()
+		c.herd.chat = append(c.herd.chat, [2]int64{now, now - at})
+		c.herd.mu.Unlock()
 	}
 }
 
 // talk publishes a hundred times a second until the connection ends.
-func (b *bird) talk(conn net.Conn) {
+func (c *herdClient) talk(conn net.Conn) {
 	for {
 		text := fmt.Sprintf(`["1",null,"room:probe","at",{"at":%d}]`, time.Now().UnixNano())
 		if wsutil.WriteClientText(conn, []byte(text)) != nil {
