@@ -12,7 +12,7 @@ import (
 
 const transportTCP = "tcp"
 
-// tcpConn is a connection that speaks raw TCP: see package packet.
+// tcpConn is a connection that speaks the protocol of package packet.
 type tcpConn struct {
 	connection
 	decoder packet.Decoder
@@ -56,7 +56,8 @@ func (t *tcpConn) appendCloseReply(dst, payload []byte) []byte {
 	return packet.AppendCloseReply(dst, payload)
 }
 
-// reasonFor says what was wrong, for whoever writes a client. Phoenix has no say here.
+// reasonFor says what was wrong, for the authors of clients. No client expects Phoenix's
+// empty reason here, as over WebSocket.
 func (t *tcpConn) reasonFor(err error) string {
 	var wrong *websocket.CloseError
 	if errors.As(err, &wrong) {
@@ -65,7 +66,7 @@ func (t *tcpConn) reasonFor(err error) string {
 	if advice := adviceOf(err); advice != "" {
 		return advice
 	}
-	return "not a message of the protocol that was asked for"
+	return "not a message of the protocol version that the client asked for"
 }
 
 func (t *tcpConn) name() string { return transportTCP }

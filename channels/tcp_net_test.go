@@ -132,7 +132,7 @@ func TestTCPRefusals(t *testing.T) {
 			packetOf(packetText, `["1","1","room:1","phx_join",{}]`):                                  {400, 0, first},
 			"\x00\x00\x00\x00":     {400, 0, first},
 			"\xff\xff\xff\xff":     {400, 0, first},
-			"\x00\xff\xff\xff\x03": {431, 0, "the connect is larger than this server takes"},
+			"\x00\xff\xff\xff\x03": {431, 0, "the connect is larger than this server accepts"},
 		} {
 			p := dialPackets(t, addr)
 			p.write(sent)
@@ -148,12 +148,12 @@ func TestTCPRefusals(t *testing.T) {
 			t.Errorf("%d sockets", n)
 		}
 		status, body, _ := exchange(t, dialTCP(t, addr), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		if status != 400 || body != "this port speaks raw TCP: HTTP and WebSockets are served on another\n" {
+		if status != 400 || body != "this port serves raw TCP; HTTP and WebSockets are served on another port\n" {
 			t.Errorf("HTTP: %d %q", status, body)
 		}
 		p := dialPackets(t, s.addr)
 		p.send(packetConnect, `{"path":"/socket"}`)
-		p.wantRefused(400, 0, "this port speaks HTTP: raw TCP is served on another")
+		p.wantRefused(400, 0, "this port serves HTTP; raw TCP is served on another port")
 		if _, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}); err == nil || !strings.Contains(err.Error(), "does not look like a TLS handshake") {
 			t.Errorf("TLS: %v", err)
 		}
@@ -215,15 +215,15 @@ func TestTCPCloses(t *testing.T) {
 			code   int
 			reason string
 		}{
-			"\x00\x00\x00\x00": {1002, "the length of a packet is 0: it counts the type, so it is at least 1"},
-			packetOf(packetConnect, `{"path":"/socket"}`): {1002, "a client sends packets of the types 1, 2, 8, 9 and 10 after its connect"},
-			packetOf(7, ""): {1002, "a client sends packets of the types 1, 2, 8, 9 and 10 after its connect"},
-			packetOf(packetPing, strings.Repeat("x", 126)):      {1002, "a close, ping or pong of more than 125 bytes"},
+			"\x00\x00\x00\x00": {1002, "the length of a packet is 0; it counts the type byte, so it is at least 1"},
+			packetOf(packetConnect, `{"path":"/socket"}`): {1002, "unexpected type of packet; after its connect a client may send types 1, 2, 8, 9 and 10"},
+			packetOf(7, ""): {1002, "unexpected type of packet; after its connect a client may send types 1, 2, 8, 9 and 10"},
+			packetOf(packetPing, strings.Repeat("x", 126)):      {1002, "the body of a close, ping or pong has more than 125 bytes"},
 			packetOf(packetText, "\xff"):                        {1007, "text is not UTF-8"},
 			packetOf(packetText, strings.Repeat("x", 1001))[:5]: {1009, "message over the limit"},
 			"\x7f\xff\xff\xff":                                  {1009, "message over the limit"},
-			packetOf(packetText, "{"):                           {1011, "not a message of the protocol that was asked for"},
-			packetOf(packetBinary, "\x07"):                      {1011, "not a message of the protocol that was asked for"},
+			packetOf(packetText, "{"):                           {1011, "not a message of the protocol version that the client asked for"},
+			packetOf(packetBinary, "\x07"):                      {1011, "not a message of the protocol version that the client asked for"},
 		} {
 			p := connectPackets(t, addr, `{"path":"/socket"}`)
 			p.write(sent)

@@ -56,7 +56,7 @@ func (w *websocketConn) appendCloseReply(dst, payload []byte) []byte {
 	return websocket.AppendCloseReply(dst, payload)
 }
 
-// reasonFor returns no reason in most cases, as Phoenix.
+// reasonFor usually returns no reason, as Phoenix does.
 func (w *websocketConn) reasonFor(err error) string { return adviceOf(err) }
 
 func (w *websocketConn) name() string { return transportWebsocket }

@@ -68,7 +68,7 @@ func (c *tcpClient) send(kind byte, body string) (byte, string) {
 	return head[4], string(answer)
 }
 
-// TestTCPDocument plays the dialogue of docs/tcp.md.
+// TestTCPDocument plays the example session of docs/tcp.md.
 func TestTCPDocument(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "tcp.md"))
 	if err != nil {
@@ -78,7 +78,7 @@ func TestTCPDocument(t *testing.T) {
 	c := dialRaw(t, s.tcpAddr(t))
 	lines := regexp.MustCompile(`(?m)^(→|←) ((?:[0-9a-f]{2} ?)+)`).FindAllStringSubmatch(string(text), -1)
 	if len(lines) < 30 {
-		t.Fatalf("docs/tcp.md has %d lines of a dialogue", len(lines))
+		t.Fatalf("docs/tcp.md has %d lines of its example session", len(lines))
 	}
 	for i, line := range lines {
 		b, err := hex.DecodeString(strings.ReplaceAll(line[2], " ", ""))
@@ -97,7 +97,7 @@ func TestTCPDocument(t *testing.T) {
 		}
 	}
 	if _, err := c.reader.ReadByte(); !errors.Is(err, io.EOF) {
-		t.Errorf("behind the dialogue: %v", err)
+		t.Errorf("after the session: %v, want EOF", err)
 	}
 }
 

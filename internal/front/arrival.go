@@ -38,7 +38,7 @@ type arrival struct {
 const tlsHandshake = 0x16
 
 // headTooLarge is the answer to a head above Options.HeaderBytes.
-var headTooLarge = admission.TextRefusal(http.StatusRequestHeaderFieldsTooLarge, "the request's head is larger than this server takes\n")
+var headTooLarge = admission.TextRefusal(http.StatusRequestHeaderFieldsTooLarge, "the request header is larger than this server accepts\n")
 
 // Why a connection was closed.
 var (

@@ -11,8 +11,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/packet"
 )
 
-// tcpProtocol is what a client over TLS may offer by ALPN, and the only thing: pages of
-// other servers must not be able to have a browser speak HTTP to this one.
+// tcpProtocol is the only protocol that a client over TLS may offer by ALPN, so that no
+// web page can make a browser send HTTP to this port.
 const tcpProtocol = "mycelium"
 
 // websocketPath is what phoenix.js appends to the path of a socket. Clients over raw TCP
@@ -20,19 +20,19 @@ const tcpProtocol = "mycelium"
 const websocketPath = "/websocket"
 
 const (
-	httpToTCPBody = "this port speaks raw TCP: HTTP and WebSockets are served on another\n"
-	tcpToHTTPBody = "this port speaks HTTP: raw TCP is served on another"
+	httpToTCPBody = "this port serves raw TCP; HTTP and WebSockets are served on another port\n"
+	tcpToHTTPBody = "this port serves HTTP; raw TCP is served on another port"
 )
 
-// claimRoom is how much longer a connect may be that another node sends on, in bytes: its
-// claim may have the names in a certificate.
+// claimRoom is how much longer a connect may be that another node forwards, in bytes: its
+// claim may hold the names of a certificate.
 const claimRoom = 16 << 10
 
-// handlePacket collects the connect of a client over raw TCP.
+// handlePacket collects and handles the connect of a client over raw TCP.
 func (a *arrival) handlePacket(c *netloop.Conn, data []byte) {
 	o := &a.front.options
 	switch {
-	case a.tcp && isLetter(data[0]): // the first byte of no length that is allowed
+	case a.tcp && isLetter(data[0]): // no allowed length begins with a letter
 		sendRefusal(c, a.front.malformed(admission.TextRefusal(http.StatusBadRequest, httpToTCPBody), a.peer), false)
 		return
 	case !a.tcp && a.node == nil:
@@ -59,8 +59,8 @@ func (a *arrival) handlePacket(c *netloop.Conn, data []byte) {
 // isLetter reports whether b may begin the method of a request.
 func isLetter(b byte) bool { return b >= 'A' && b <= 'Z' }
 
-// handleConnect decides by the path in a connect, as handleHead does by that of a request.
-// early came behind it.
+// handleConnect decides what to do by the path in a connect, as handleHead does by the path
+// of a request. early is what followed the connect.
 func (a *arrival) handleConnect(c *netloop.Conn, body, early []byte) {
 	connect, head := new(packet.Request), newHead()
 	err := connect.Parse(body)
@@ -71,7 +71,7 @@ func (a *arrival) handleConnect(c *netloop.Conn, body, early []byte) {
 		a.refuse(c, a.front.malformed(admission.Malformed(err), a.peer))
 		return
 	}
-	delete(head.Header, "X-Forwarded-For") // no proxy has written it
+	delete(head.Header, "X-Forwarded-For") // no proxy wrote it
 	if ref := a.identify(c, head); ref != nil {
 		a.refuse(c, ref)
 		return
@@ -98,7 +98,7 @@ func (a *arrival) handleConnect(c *netloop.Conn, body, early []byte) {
 	}
 }
 
-// appendRefused appends a refusal as a packet. The reason of one without a body is the
+// appendRefused appends a refusal as a packet. If the refusal has no body, the reason is the
 // name of its status.
 func appendRefused(dst []byte, r *admission.Refusal) []byte {
 	reason := strings.TrimSpace(r.Body)

@@ -11,19 +11,19 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// Request is the body of a Connect: what a client says in the place of a handshake.
+// Request is the body of a Connect, which takes the place of an HTTP handshake.
 type Request struct {
-	// Path is where the socket is, and may have a query, like a URL.
+	// Path is the path of the socket. It may have a query.
 	Path string `json:"path"`
 	// Params are added to the query.
 	Params map[string]param `json:"params,omitempty"`
-	// Headers are what a handshake would have in its header.
+	// Headers are header fields, as a handshake would have them.
 	Headers map[string]string `json:"headers,omitempty"`
-	// Token is what phoenix.js calls authToken; nil: none.
+	// Token is what phoenix.js calls authToken. It is nil if there is none.
 	Token *string `json:"token,omitempty"`
 }
 
-// param is the value of a parameter, which may be written as a number or a boolean.
+// param is the value of a parameter. In JSON it is a string, a number or a boolean.
 type param string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -38,14 +38,14 @@ func (p *param) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// errRequest is the error for a body that is no Request.
+// errRequest is the error for a body that is not a Request.
 var errRequest = &websocket.HandshakeError{
 	Status: http.StatusBadRequest,
 	Reason: `a connect is a JSON object with "path" (a string) and, if needed, "params" (an object of strings, numbers and booleans), "headers" (an object of strings) and "token" (a string)`,
 }
 
-// versionParam is the parameter that names the version of the protocol of channels.
-// Raw TCP has no clients that leave it out and mean version 1.
+// versionParam is the parameter for the version of the Phoenix protocol. Without it,
+// a WebSocket client means version 1; raw TCP has no such old clients, so its default is 2.
 const versionParam, defaultVersion = "vsn", "2.0.0"
 
 // Parse reads the body of a Connect. The error is a *websocket.HandshakeError.
@@ -58,8 +58,8 @@ func (r *Request) Parse(body []byte) error {
 	return nil
 }
 
-// Head fills head, which is zero or has been Reset, with what a handshake would have
-// said. The error is a *websocket.HandshakeError.
+// Head fills head, which is zero or has been Reset, with the equivalent handshake. The
+// error is a *websocket.HandshakeError.
 func (r *Request) Head(head *websocket.Request) error { return head.Compose(r.target(), r.Headers) }
 
 // target returns the path with all parameters.
@@ -78,7 +78,7 @@ func (r *Request) target() string {
 	return path + "?" + query + more.Encode()
 }
 
-// names reports whether a query has a parameter, which may be a list or an object.
+// names reports whether a query has a parameter, which may be nested (name[], name[key]).
 func names(query, name string) bool {
 	for pair := range strings.SplitSeq(query, "&") {
 		have, _, _ := strings.Cut(pair, "=")
@@ -89,8 +89,8 @@ func names(query, name string) bool {
 	return false
 }
 
-// SetHeader sets a header field of a request that is sent on. Others that differ in case
-// only are removed.
+// SetHeader sets a header field of a request that is forwarded. It removes fields whose
+// names differ only in case.
 func (r *Request) SetHeader(name, value string) {
 	for other := range r.Headers {
 		if strings.EqualFold(other, name) {
@@ -112,7 +112,7 @@ func AppendRequest(dst []byte, r *Request) ([]byte, error) {
 	return Append(dst, Connect, body), nil
 }
 
-// What is wrong with the first bytes of a connection.
+// Faults in the first bytes of a connection.
 var (
 	ErrNoConnect = &websocket.HandshakeError{
 		Status: http.StatusBadRequest,
@@ -120,19 +120,19 @@ var (
 	}
 	ErrConnectTooLarge = &websocket.HandshakeError{
 		Status: http.StatusRequestHeaderFieldsTooLarge,
-		Reason: "the connect is larger than this server takes",
+		Reason: "the connect is larger than this server accepts",
 	}
 )
 
-// FirstEnd returns the end of the Connect that data begins with, 0 while it is not
-// complete. most bounds the size of its body in bytes. The error is ErrNoConnect or ErrConnectTooLarge.
+// FirstEnd returns the end of the Connect that data begins with, or 0 if it is not complete
+// yet. most bounds its body in bytes. The error is ErrNoConnect or ErrConnectTooLarge.
 func FirstEnd(data []byte, most int) (int, error) {
 	var header [HeaderSize]byte
 	have := copy(header[:], data)
 	n := int(header[0])<<24 | int(header[1])<<16 | int(header[2])<<8 | int(header[3])
 	switch {
 	case header[0] != 0:
-		return 0, ErrNoConnect // not a length, most likely another protocol
+		return 0, ErrNoConnect // not a length; most likely another protocol
 	case have >= LengthSize && n == 0, have == HeaderSize && Type(header[LengthSize]) != Connect:
 		return 0, ErrNoConnect
 	case have >= LengthSize && n-1 > most:

@@ -7,11 +7,11 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// What a client may do wrong once it is connected. Each ends the connection.
+// Faults of a connected client. Each ends the connection.
 var (
-	errEmpty    = &websocket.CloseError{Code: websocket.CloseProtocolError, Reason: "the length of a packet is 0: it counts the type, so it is at least 1"}
-	errType     = &websocket.CloseError{Code: websocket.CloseProtocolError, Reason: "a client sends packets of the types 1, 2, 8, 9 and 10 after its connect"}
-	errControl  = &websocket.CloseError{Code: websocket.CloseProtocolError, Reason: "a close, ping or pong of more than 125 bytes"}
+	errEmpty    = &websocket.CloseError{Code: websocket.CloseProtocolError, Reason: "the length of a packet is 0; it counts the type byte, so it is at least 1"}
+	errType     = &websocket.CloseError{Code: websocket.CloseProtocolError, Reason: "unexpected type of packet; after its connect a client may send types 1, 2, 8, 9 and 10"}
+	errControl  = &websocket.CloseError{Code: websocket.CloseProtocolError, Reason: "the body of a close, ping or pong has more than 125 bytes"}
 	errText     = &websocket.CloseError{Code: websocket.CloseInvalidPayload, Reason: "text is not UTF-8"}
 	errTooLarge = &websocket.CloseError{Code: websocket.CloseTooBig, Reason: "message over the limit"}
 )
@@ -19,17 +19,17 @@ var (
 // Decoder turns the bytes of a connected client into messages. It belongs to one
 // goroutine (its loop), must not be copied once fed, and holds no memory between packets.
 type Decoder struct {
-	cut   *websocket.Buffer // the beginning of a packet; nil between packets
-	ended bool              // after a close or an error: drop everything
+	cut   *websocket.Buffer // the beginning of an incomplete packet; nil between packets
+	ended bool              // after a close or an error: further bytes are dropped
 }
 
 // FeedSome decodes the next bytes of the stream, which may be cut anywhere, and calls h
-// for every packet that is complete. data may be modified by h. A packet that came in one
-// piece is passed on without a copy. The body of a Text or Binary has at most most bytes,
-// which must be the same in all calls.
+// for every complete packet. h may modify data. A packet that arrives in one piece is passed
+// on without a copy. The body of a Text or Binary may have at most most bytes; most must be
+// the same in all calls.
 //
-// Errors, what follows them, and ErrPause are those of websocket.Decoder.FeedSome, except
-// that a *websocket.CloseError has a reason for the client.
+// Errors, ErrPause, and what follows them are as in websocket.Decoder.FeedSome, except
+// that the reason of a *websocket.CloseError is meant for the client.
 func (d *Decoder) FeedSome(data []byte, most int, h websocket.Handler) (rest []byte, err error) {
 	for len(data) > 0 && !d.ended {
 		p, n, err := d.takePacket(data, most)
@@ -51,7 +51,7 @@ func (d *Decoder) FeedSome(data []byte, most int, h websocket.Handler) (rest []b
 	return nil, nil
 }
 
-// End frees what is kept, and has further bytes dropped. A handler may call it.
+// End frees what is kept and drops further bytes. A handler may call it.
 func (d *Decoder) End() {
 	d.cut.Release()
 	d.cut, d.ended = nil, true
@@ -61,7 +61,7 @@ func (d *Decoder) End() {
 type packet struct {
 	kind Type
 	body []byte
-	kept *websocket.Buffer // has body; nil: body is a part of the data that was fed
+	kept *websocket.Buffer // holds body; nil if body is part of the data that was fed
 }
 
 // takePacket takes a packet from the start of data, or the rest of one. n is how much of
@@ -95,9 +95,8 @@ func (d *Decoder) takePacket(data []byte, most int) (p packet, n int, err error)
 	return packet{kind: Type(kept.Bytes()[LengthSize]), body: kept.Bytes()[HeaderSize:size:size], kept: kept}, n, nil
 }
 
-// keep copies what data has of a packet of size bytes behind what is kept of it, and
-// returns how much that is. Memory grows with the bytes that have come, not with the
-// announced length.
+// keep appends to d.cut what data holds of a packet of size bytes, and returns how much
+// that is. Memory grows with the bytes that have arrived, not with the announced length.
 func (d *Decoder) keep(data []byte, size int) (n int) {
 	if d.cut == nil {
 		d.cut = websocket.NewBuffer(HeaderSize)
@@ -109,7 +108,7 @@ func (d *Decoder) keep(data []byte, size int) (n int) {
 	return n
 }
 
-// checkLength refuses a length as soon as it is there, before the type.
+// checkLength checks a length as soon as it is complete, before the type has arrived.
 func checkLength(head []byte, most int) error {
 	if len(head) < LengthSize {
 		return nil
@@ -123,8 +122,8 @@ func checkLength(head []byte, most int) error {
 	return nil
 }
 
-// sizeOf returns the size of the packet that begins with head, which has HeaderSize
-// bytes at least.
+// sizeOf returns the size of the packet that begins with head, which has at least
+// HeaderSize bytes.
 func sizeOf(head []byte, most int) (int, error) {
 	if err := checkLength(head, most); err != nil {
 		return 0, err

@@ -9,12 +9,12 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// Type is the first byte of a packet behind its length. Those that WebSockets have
-// too are the opcodes of RFC 6455.
+// Type is the byte that follows the length of a packet. Types that WebSockets have too
+// are the opcodes of RFC 6455.
 type Type byte
 
-// The types. Client and server may send those that are opcodes; Connect is for
-// clients, as their first packet, and Accepted or Refused is the answer to it.
+// The types. Client and server may send those that are opcodes. A client sends Connect as
+// its first packet, and the server answers with Accepted or Refused.
 const (
 	Text     = Type(websocket.OpText)
 	Binary   = Type(websocket.OpBinary)
@@ -33,13 +33,12 @@ const (
 	LengthSize = 4
 	// HeaderSize is the size in bytes of the length and the type.
 	HeaderSize = LengthSize + 1
-	// MaxControl is the most bytes in the body of a close, ping or pong, as for
-	// WebSockets (RFC 6455, 5.5).
+	// MaxControl bounds the body of a close, ping or pong, in bytes, as for WebSockets (RFC 6455, 5.5).
 	MaxControl = 125
 )
 
-// PutHeader writes to b, which has HeaderSize bytes, the header of a packet with a body
-// of n bytes.
+// PutHeader writes the header of a packet with a body of n bytes to b, which must have
+// HeaderSize bytes.
 func PutHeader(b []byte, t Type, n int) {
 	binary.BigEndian.PutUint32(b, uint32(n+1))
 	b[LengthSize] = byte(t)
@@ -55,8 +54,8 @@ func Append(dst []byte, t Type, body []byte) []byte {
 	return append(AppendHeader(dst, t, len(body)), body...)
 }
 
-// AppendClose appends a packet that says why the connection ends, by a code of
-// RFC 6455. Code 0 gives it no body. A reason that is too long is cut.
+// AppendClose appends a packet that says why the connection ends, with a code of RFC 6455.
+// With code 0 it has no body. A reason that is too long is cut.
 func AppendClose(dst []byte, code uint16, reason string) []byte {
 	if code == 0 || code == websocket.CloseNoStatus {
 		return AppendHeader(dst, Close, 0)
@@ -72,9 +71,9 @@ func AppendCloseReply(dst, body []byte) []byte {
 	return AppendClose(dst, code, "")
 }
 
-// AppendAccepted appends the answer to a client that is let in: how long it may be
-// silent, in milliseconds, 0 if that does not matter; and the largest message that it may
-// send, in bytes. Both are unsigned numbers of 4 bytes.
+// AppendAccepted appends the answer to a client that is admitted: how long it may be
+// silent, in milliseconds, or 0 for no limit, and the largest message that it may send, in
+// bytes. Both are unsigned numbers of 4 bytes.
 func AppendAccepted(dst []byte, idle time.Duration, maxMessage int) []byte {
 	dst = AppendHeader(dst, Accepted, 8)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(min(max(0, idle.Milliseconds()), math.MaxUint32)))
@@ -84,9 +83,9 @@ func AppendAccepted(dst []byte, idle time.Duration, maxMessage int) []byte {
 // maxReason is the longest reason of a refusal in bytes.
 const maxReason = 1 << 10
 
-// AppendRefused appends the answer to a client that is not let in: the status that HTTP
-// has for it, and after how many seconds it may try again, 0 if that is not known, each
-// as an unsigned number of 2 bytes; and the reason as text.
+// AppendRefused appends the answer to a client that is refused: an HTTP status, and after
+// how many seconds the client may try again, or 0 if that is not known, each as an unsigned
+// number of 2 bytes; and the reason as text.
 func AppendRefused(dst []byte, status, retryAfter int, reason string) []byte {
 	reason = shortened(reason, maxReason)
 	dst = AppendHeader(dst, Refused, 4+len(reason))
@@ -95,7 +94,7 @@ func AppendRefused(dst []byte, status, retryAfter int, reason string) []byte {
 	return append(dst, reason...)
 }
 
-// shortened cuts text to at most n bytes, between two characters.
+// shortened cuts text to at most n bytes, without splitting a character.
 func shortened(text string, n int) string {
 	if len(text) <= n {
 		return text
