@@ -28,14 +28,14 @@ type authority struct {
 	// Static.
 	manager    *autocert.Manager
 	log        *logging.Log
-	challenges *tls.Config // for the authority's own connections, which need no certificate of a client
+	challenges *tls.Config // for the authority's own connections, which need no client certificate
 	hosts      map[string]*certified
 	first      string // the name for clients that send none
 
 	// Owned by the goroutine of serve.
 	stop    context.CancelFunc // of begin
-	server  *http.Server       // for HTTP-01; nil: there is none
-	serving chan error         // has the end of server
+	server  *http.Server       // for HTTP-01; may be nil
+	serving chan error         // receives the result of server.Serve
 }
 
 // certified is the state of a name.
@@ -43,19 +43,19 @@ type certified struct {
 	ready atomic.Bool // there is a certificate, which the manager renews
 }
 
-// retryFirst and retryMost bound the pause after an attempt that failed, which doubles.
-// Let's Encrypt permits five failures an hour and name, and the manager remembers one for a
-// minute.
+// retryFirst and retryMost bound the pause after a failed attempt, which doubles each time.
+// Let's Encrypt permits five failures an hour for each name, and the manager remembers a
+// failure for a minute.
 const (
 	retryFirst = 2 * time.Minute
 	retryMost  = time.Hour
 )
 
-// errNoCertificate is what a TLS handshake fails with until there is a certificate.
-var errNoCertificate = errors.New("there is no certificate yet: see the log for the authority's reasons")
+// errNoCertificate is the error of TLS handshakes until there is a certificate.
+var errNoCertificate = errors.New("no certificate yet; the log has the authority's reasons")
 
-// errForeignName is the error for a name that the authority is not asked about.
-var errForeignName = errors.New("tls.acme_hosts does not have this name")
+// errForeignName is the error for a name that no certificate is requested for.
+var errForeignName = errors.New("this name is not in tls.acme_hosts")
 
 // newAuthority returns nil without tls.acme_hosts.
 func newAuthority(cfg *config.Config, f *tlsFiles, log *logging.Log) *authority {
@@ -66,10 +66,10 @@ func newAuthority(cfg *config.Config, f *tlsFiles, log *logging.Log) *authority 
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: f.acmeCA}
 	a := &authority{log: log, hosts: make(map[string]*certified, len(t.ACMEHosts)), first: t.ACMEHosts[0], manager: &autocert.Manager{
-		Prompt: autocert.AcceptTOS, Cache: kept{autocert.DirCache(cfg.ACMECacheDir()), log}, HostPolicy: autocert.HostWhitelist(t.ACMEHosts...), Email: t.ACMEEmail,
+		Prompt: autocert.AcceptTOS, Cache: loggedCache{autocert.DirCache(cfg.ACMECacheDir()), log}, HostPolicy: autocert.HostWhitelist(t.ACMEHosts...), Email: t.ACMEEmail,
 		Client: &acme.Client{
 			DirectoryURL: t.ACMEDirectory, UserAgent: "mycelium/" + version(),
-			HTTPClient: &http.Client{Timeout: time.Minute, Transport: reasons{transport, log}},
+			HTTPClient: &http.Client{Timeout: time.Minute, Transport: challengeLogger{transport, log}},
 		},
 	}}
 	for _, h := range t.ACMEHosts {
@@ -79,7 +79,7 @@ func newAuthority(cfg *config.Config, f *tlsFiles, log *logging.Log) *authority 
 	return a
 }
 
-// isChallenge reports whether an authority connects to see who answers (RFC 8737).
+// isChallenge reports whether an authority connects to verify a name (RFC 8737).
 func isChallenge(hello *tls.ClientHelloInfo) bool {
 	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acme.ALPNProto
 }
@@ -96,8 +96,9 @@ func (a *authority) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	return a.ask(name)
 }
 
-// ask returns the certificate for a name, after the authority has issued it. All clients get
-// the same kind: of what they support, the manager would make a second one.
+// ask returns the certificate for a name, which the authority has to issue first if the cache
+// does not have it. All clients get an ECDSA certificate; the manager would otherwise obtain
+// a second one for clients that do not support ECDSA.
 func (a *authority) ask(name string) (*tls.Certificate, error) {
 	return a.manager.GetCertificate(&tls.ClientHelloInfo{ServerName: name, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})
 }
@@ -121,8 +122,8 @@ func (a *authority) listen(address string) error {
 	return nil
 }
 
-// withoutPort has h see the name that a client asks for without the port, which an authority
-// in a test names.
+// withoutPort removes the port from the host of a request, which the authority of a test
+// includes.
 func withoutPort(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if host, _, err := net.SplitHostPort(r.Host); err == nil {
@@ -132,8 +133,8 @@ func withoutPort(h http.Handler) http.Handler {
 	})
 }
 
-// begin obtains the certificates that are not in the cache, and has an eye on them. The main
-// port is open.
+// begin obtains the certificates that are not in the cache, and watches their renewal. The
+// main port must be open.
 func (a *authority) begin() {
 	if a == nil {
 		return
@@ -155,10 +156,10 @@ func (a *authority) obtain(ctx context.Context, name string) bool {
 		c, err := a.ask(name)
 		if err == nil {
 			a.hosts[name].ready.Store(true)
-			a.log.Info("certificate at hand").Str("host", name).Str("expires", c.Leaf.NotAfter.UTC().Format(time.RFC3339)).Write()
+			a.log.Info("certificate ready").Str("host", name).Str("expires", c.Leaf.NotAfter.UTC().Format(time.RFC3339)).Write()
 			return true
 		}
-		a.log.Error("no certificate from the authority: clients that ask for this host are refused").
+		a.log.Error("could not obtain a certificate; clients that ask for this host are refused").
 			Err(err).Str("host", name).Str("again_in", pause.String()).Write()
 		if !sleep(ctx, pause) {
 			return false
@@ -166,15 +167,15 @@ func (a *authority) obtain(ctx context.Context, name string) bool {
 	}
 }
 
-// watch reports that a certificate is not renewed: the manager tries at a third of its life,
-// and says nothing of attempts that fail.
+// watch reports a certificate that is not renewed. The manager renews at a third of its
+// lifetime, and does not report failures.
 func (a *authority) watch(ctx context.Context, name string) {
 	for sleep(ctx, time.Hour) {
 		c, err := a.ask(name)
 		if err != nil || time.Until(c.Leaf.NotAfter) > c.Leaf.NotAfter.Sub(c.Leaf.NotBefore)/4 {
 			continue
 		}
-		a.log.Error("the certificate has not been renewed yet: look for the authority at tls.acme_directory, and for what it says above").
+		a.log.Error("the certificate has not been renewed yet; check that tls.acme_directory can be reached, and the authority's reasons in the log above").
 			Str("host", name).Str("expires", c.Leaf.NotAfter.UTC().Format(time.RFC3339)).Write()
 	}
 }
@@ -189,7 +190,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// close ends the port for HTTP-01. What is being obtained ends with the process.
+// close closes the port for HTTP-01. Attempts to obtain certificates end with the process.
 func (a *authority) close(ctx context.Context) error {
 	if a == nil {
 		return nil
@@ -207,29 +208,29 @@ func (a *authority) close(ctx context.Context) error {
 	return err
 }
 
-// kept is the cache of certificates. The manager does not say when it has renewed one, or
-// could not keep it.
-type kept struct {
+// loggedCache is the cache of certificates. It logs what the manager does not report: that a
+// certificate was issued or could not be stored.
+type loggedCache struct {
 	autocert.Cache
 	log *logging.Log
 }
 
 // Put implements autocert.Cache.
-func (k kept) Put(ctx context.Context, key string, data []byte) error {
+func (k loggedCache) Put(ctx context.Context, key string, data []byte) error {
 	err := k.Cache.Put(ctx, key, data)
 	switch {
 	case err != nil:
-		k.log.Error("what the authority has issued cannot be kept in tls.acme_cache: it is asked again after a restart, and issues only a few a week").
+		k.log.Error("could not store a certificate or key in tls.acme_cache; it will be requested again after a restart, and authorities issue only a few a week").
 			Err(err).Str("key", key).Write()
-	case !strings.Contains(key, "+"): // not the account, nor a challenge
+	case !strings.Contains(key, "+"): // neither the account nor a challenge
 		k.log.Info("certificate issued").Str("host", key).Write()
 	}
 	return err
 }
 
-// reasons logs why the authority does not believe that a name is this server's, which the
-// manager does not say.
-type reasons struct {
+// challengeLogger logs why the authority could not verify a name, which the manager does not
+// report.
+type challengeLogger struct {
 	http.RoundTripper
 	log *logging.Log
 }
@@ -238,7 +239,7 @@ type reasons struct {
 const maxACME = 1 << 20
 
 // RoundTrip implements http.RoundTripper.
-func (r reasons) RoundTrip(q *http.Request) (*http.Response, error) {
+func (r challengeLogger) RoundTrip(q *http.Request) (*http.Response, error) {
 	answer, err := r.RoundTripper.RoundTrip(q)
 	if err != nil || !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/json") {
 		return answer, err
@@ -262,7 +263,7 @@ func (r reasons) RoundTrip(q *http.Request) (*http.Response, error) {
 	}
 	for _, c := range authorization.Challenges {
 		if c.Error.Detail != "" {
-			r.log.Warn("the authority has not found this server").
+			r.log.Warn("the authority could not verify this server").
 				Str("host", authorization.Identifier.Value).Str("challenge", c.Type).Str("reason", c.Error.Detail).Write()
 		}
 	}

@@ -10,23 +10,23 @@ import (
 
 // tlsFiles are the contents of a configuration's files for TLS.
 type tlsFiles struct {
-	certificate *tls.Certificate // nil: there is no TLS, or an authority issues certificates
-	clientCA    *x509.CertPool   // nil: clients are not asked for certificates
+	certificate *tls.Certificate // nil without TLS, or if an authority issues certificates
+	clientCA    *x509.CertPool   // nil if clients are not asked for certificates
 	clientAuth  tls.ClientAuthType
-	acmeCA      *x509.CertPool // nil: what the system trusts
-	stamps      []stamp        // from before they were read
+	acmeCA      *x509.CertPool // nil for the system's authorities
+	stamps      []stamp        // taken before the files were read
 }
 
-// tlsSwitch has the configuration of TLS on the main port, which may be replaced between
-// two handshakes.
+// tlsSwitch holds the TLS configuration of the main port, which may be replaced between two
+// handshakes.
 type tlsSwitch struct {
-	authority *authority // nil: certificates come from files; static
+	authority *authority // static; nil if certificates come from files
 	now       atomic.Pointer[tls.Config]
 }
 
-// modernTLS returns a configuration without a certificate. It complies with Mozilla's
-// "intermediate" one: crypto/tls by itself also takes CBC ciphers and P-521. The order of
-// suites and curves is that of crypto/tls.
+// modernTLS returns a configuration without a certificate that complies with Mozilla's
+// "intermediate" one. By default crypto/tls also accepts CBC ciphers and P-521. The order
+// of suites and curves is that of crypto/tls.
 func modernTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -48,13 +48,13 @@ func (s *tlsSwitch) set(f *tlsFiles) {
 		c.GetCertificate = s.authority.certificate
 	case f.certificate != nil:
 		c.Certificates = []tls.Certificate{*f.certificate}
-	default: // there is no TLS
+	default: // no TLS
 		return
 	}
 	s.now.Store(c)
 }
 
-// config returns nil if there is no TLS.
+// config returns the configuration for a listener, or nil without TLS.
 func (s *tlsSwitch) config() *tls.Config {
 	if s.now.Load() == nil {
 		return nil
@@ -69,7 +69,7 @@ func (s *tlsSwitch) config() *tls.Config {
 	return c
 }
 
-// tlsFiles reads the files for TLS.
+// tlsFiles reads the files of the TLS options.
 func (c *checker) tlsFiles() (f tlsFiles) {
 	t := c.cfg.TLS
 	f.stamps = stampsOf(&t)
@@ -87,10 +87,10 @@ var clientAuths = map[string]tls.ClientAuthType{
 	"request": tls.VerifyClientCertIfGiven,
 }
 
-// certificate reads the certificate and its key; nil if there are none.
+// certificate reads the certificate and its key. It returns nil if there is none.
 func (c *checker) certificate() *tls.Certificate {
 	files := c.cfg.TLS
-	if files.Cert == "" || files.Key == "" { // one alone is an error of Load
+	if files.Cert == "" || files.Key == "" { // Load refuses one without the other
 		return nil
 	}
 	cert, certErr := os.ReadFile(files.Cert)
@@ -110,12 +110,12 @@ func (c *checker) certificate() *tls.Certificate {
 		return nil
 	}
 	if end := pair.Leaf.NotAfter; time.Now().After(end) {
-		c.warn("%s: the certificate has expired on %s: clients refuse it", c.cfg.Name("tls.cert"), end.UTC().Format(time.RFC3339))
+		c.warn("%s: the certificate expired on %s, so clients refuse it", c.cfg.Name("tls.cert"), end.UTC().Format(time.RFC3339))
 	}
 	return &pair
 }
 
-// pool reads certificates of authorities; nil if there is no file.
+// pool reads certificates of authorities. It returns nil if there is no file.
 func (c *checker) pool(option, file string) *x509.CertPool {
 	if file == "" {
 		return nil

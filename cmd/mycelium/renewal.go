@@ -9,24 +9,24 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/config"
 )
 
-// lookEvery is how often the files of TLS are looked at.
+// lookEvery is how often the TLS files are checked for changes.
 const lookEvery = time.Second
 
-// renewal notices that files of TLS have been replaced, by a tool that does not send SIGHUP. It
-// belongs to the goroutine of serve.
+// renewal notices that a tool which does not send SIGHUP has replaced TLS files. It belongs to
+// the goroutine of serve.
 type renewal struct {
 	files *config.TLS
-	used  []stamp // when they were read
-	last  []stamp // when they were looked at last
+	used  []stamp // of the files as they were read
+	last  []stamp // of the last check
 }
 
-// stamp is what changes when a file is replaced; zero: there is no file.
+// stamp is what changes when a file is replaced. The zero value means that there is no file.
 type stamp struct {
 	modified time.Time
 	size     int64
 }
 
-// stampsOf returns the stamps of the files of TLS.
+// stampsOf returns the stamps of the TLS files.
 func stampsOf(t *config.TLS) (stamps []stamp) {
 	for _, file := range []string{t.Cert, t.Key, t.ClientCA} {
 		var s stamp
@@ -38,25 +38,24 @@ func stampsOf(t *config.TLS) (stamps []stamp) {
 	return stamps
 }
 
-// watch begins to look at the files of a configuration, which were read after they had these
-// stamps.
+// watch begins to watch the files of a configuration. read are their stamps from before they
+// were read.
 func (r *renewal) watch(t *config.TLS, read []stamp) { r.files, r.used, r.last = t, read, read }
 
-// due reports whether the files have changed since they were read, and no longer do: they are
-// replaced one after the other.
+// due reports whether the files have changed since they were read, but not since the last
+// call: a tool replaces them one after the other.
 func (r *renewal) due() bool {
 	stamps := stampsOf(r.files)
-	rests := slices.Equal(stamps, r.last)
+	settled := slices.Equal(stamps, r.last)
 	r.last = stamps
-	if !rests || slices.Equal(stamps, r.used) {
+	if !settled || slices.Equal(stamps, r.used) {
 		return false
 	}
 	r.used = stamps
 	return true
 }
 
-// renewTLS reads the files of TLS again. If one of them is wrong, what was read before is still
-// used.
+// renewTLS reads the TLS files again. If one of them is invalid, the previous ones stay in use.
 func (d *daemon) renewTLS() {
 	cfg := *d.cfg
 	cfg.Warnings = nil
@@ -64,7 +63,7 @@ func (d *daemon) renewTLS() {
 	files := c.tlsFiles()
 	var wrong *config.Error
 	if errors.As(c.err(), &wrong) {
-		d.log.Error().Strs("problems", wrong.Problems).Msg("the files of TLS have changed and have errors: those from before are still used")
+		d.log.Error().Strs("problems", wrong.Problems).Msg("the TLS files have changed but are not valid; the previous ones stay in use")
 		return
 	}
 	for _, w := range cfg.Warnings {
@@ -75,5 +74,5 @@ func (d *daemon) renewTLS() {
 	if files.certificate != nil {
 		event.Time("expires", files.certificate.Leaf.NotAfter)
 	}
-	event.Msg("files of TLS reloaded")
+	event.Msg("TLS files reloaded")
 }

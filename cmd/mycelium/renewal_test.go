@@ -80,7 +80,7 @@ func TestCertificateRenewed(t *testing.T) {
 	}
 	writeFile(t, cert, "no certificate")
 	waittest.For(t, "the log to say that the file is wrong", func() bool {
-		return strings.Contains(s.log.String(), "the files of TLS have changed and have errors")
+		return strings.Contains(s.log.String(), "the TLS files have changed but are not valid")
 	})
 	if n, _ := serial(&tls.Config{InsecureSkipVerify: true}); n != 1 {
 		t.Errorf("certificate %d with a wrong file, want 1", n)
@@ -101,7 +101,7 @@ func TestExpiredCertificate(t *testing.T) {
 	pair := certtest.New(t).Expired()
 	cert, key := certtest.Files(t, &pair)
 	s := start(t, "serve", "--tls-cert="+cert, "--tls-key="+key)
-	if !strings.Contains(s.log.String(), "the certificate has expired on ") {
+	if !strings.Contains(s.log.String(), "the certificate expired on ") {
 		t.Errorf("%s", s.log)
 	}
 }

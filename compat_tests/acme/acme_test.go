@@ -161,7 +161,7 @@ func testHTTP(t *testing.T) {
 		if _, err := s.certificate(""); !errors.As(err, &unverified) || unverified.UnverifiedCertificates[0].DNSNames[0] != host {
 			t.Errorf("without a name: %v", err)
 		}
-		for _, want := range []string{"the authority has not found this server", "challenge=tls-alpn-01", "reason=\"Failed to connect to"} {
+		for _, want := range []string{"the authority could not verify this server", "challenge=tls-alpn-01", "reason=\"Failed to connect to"} {
 			if !strings.Contains(s.Stderr.String(), want) {
 				t.Errorf("the log does not say %q", want)
 			}
