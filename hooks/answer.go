@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -70,15 +69,20 @@ const (
 func (a *Answer) allows() bool { return a.Allow != nil && *a.Allow }
 
 // parseAnswer decodes an answer to a request of a kind. A field that is unknown or belongs to another kind is an
-// error, because it would have no effect: clients are refused rather than let in by a mistyped answer.
+// error, because it would have no effect: clients are refused rather than let in by a mistyped answer. So is JSON that
+// some clients could not read, because a payload is sent on as it is.
 func parseAnswer(kind string, text []byte) (a Answer, err error) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return a, errors.New(`hooks: the answer is empty: it must be a JSON object with "allow"`)
+	}
+	text, err = wire.Validate(bytes.Clone(text))
+	if err != nil {
+		return a, fmt.Errorf("hooks: the answer is not what it should be: %w", err)
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&a); err != nil {
 		return a, fmt.Errorf("hooks: the answer is not what it should be: %w", err)
-	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // it is not wrapped
-		return a, errors.New("hooks: the answer has something behind its object")
 	}
 	if a.Allow == nil {
 		return a, errors.New(`hooks: the answer has no "allow"`)

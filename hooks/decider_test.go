@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 	"github.com/mycelium-rt/mycelium/units"
+	"github.com/mycelium-rt/mycelium/wire"
 )
 
 func TestConnect(t *testing.T) {
@@ -522,13 +524,19 @@ func TestAnswers(t *testing.T) {
 	for _, c := range []struct{ kind, answer, want string }{
 		{Join, `{"allow":true}`, ""},
 		{Join, `{"allow":false,"reply":"no"}`, ""},
-		{Join, ``, "EOF"},
+		{Join, ``, "the answer is empty"},
+		{Join, "\r\n", "the answer is empty"},
 		{Join, `{}`, `no "allow"`},
-		{Join, `{"allow":true}<html>`, "something behind"},
+		{Join, `{"allow":true}<html>`, "after the end"},
 		{Join, `{"allow":true}` + "\n", ""},
 		{Join, `{"allow":null}`, `no "allow"`},
 		{Join, `{"allow":"yes"}`, "allow"},
-		{Join, `<html>`, "invalid character"},
+		{Join, `<html>`, "at byte 0"},
+		{Join, "{\"allow\":true,\"reply\":{\"a\":\"\xff\"}}", "bad UTF-8 at byte 28"},
+		{Event, "{\"allow\":true,\"payload\":{\"a\":\"\xff\"}}", "bad UTF-8"},
+		{Event, `{"allow":true,"payload":{"a":"\ud800"}}`, "lone surrogate"},
+		{Event, `{"allow":true,"push":[{"event":"x","payload":` + strings.Repeat(`{"a":`, 4096) + `1` + strings.Repeat(`}`, 4096) + `}]}`, "nested too deep"},
+		{Connect, `{"allow":true,"assigns":{"a":1e400}}`, "number"},
 		{Join, `[]`, "cannot unmarshal"},
 		{Join, `{"alow":true}`, "unknown field"},
 		{Join, `{"allow":true,"socket_id":"x"}`, `"socket_id", which does not belong to join`},
@@ -605,6 +613,12 @@ func TestRedacted(t *testing.T) {
 	}
 }
 
+// readable reports whether clients can read an object.
+func readable(payload []byte) bool {
+	compact, err := wire.Validate(bytes.Clone(payload))
+	return err == nil && wire.IsObject(compact)
+}
+
 // FuzzAnswer: whatever a back end answers is an error, or says whether it allows, with payloads that clients take.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
@@ -623,9 +637,12 @@ func FuzzAnswer(f *testing.F) {
 				t.Errorf("%+v", a)
 			}
 			for _, b := range a.Broadcast {
-				if b.Event == "" || !json.Valid(b.Payload) || b.Payload[0] != '{' {
+				if b.Event == "" || !readable(b.Payload) {
 					t.Errorf("%+v", b)
 				}
+			}
+			if a.Payload != nil && !readable(a.Payload) {
+				t.Errorf("payload %q", a.Payload)
 			}
 			for name, value := range values(a.Assigns) {
 				if _, err := json.Marshal(value); err != nil {

@@ -84,7 +84,7 @@ func TestTryBad(t *testing.T) {
 	}{
 		"a wrong secret":   {func(_ Request, w http.ResponseWriter) { http.Error(w, "bad signature", http.StatusUnauthorized) }, http.StatusUnauthorized, "bad signature", "status 401"},
 		"a mistyped field": {func(_ Request, w http.ResponseWriter) { io.WriteString(w, `{"alow":true}`) }, 200, `{"alow":true}`, `unknown field "alow"`},
-		"HTML":             {func(_ Request, w http.ResponseWriter) { io.WriteString(w, "<h1>\xff") }, 200, "<h1>\uFFFD", "invalid character"},
+		"HTML":             {func(_ Request, w http.ResponseWriter) { io.WriteString(w, "<h1>\xff") }, 200, "<h1>\uFFFD", "no JSON value at byte 0"},
 		"a redirect":       {func(_ Request, w http.ResponseWriter) { w.Header().Set("Location", "/x"); w.WriteHeader(302) }, 302, "", "redirects are not followed"},
 		"hanging":          {func(Request, http.ResponseWriter) { <-end }, 0, "", "deadline exceeded"},
 	} {
