@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// artillery runs Artillery. Its files are artillery/NAME.yml, with the variables among
-// theirs.
+// artillery runs Artillery. Its scenarios are artillery/NAME.yml, whose variables are
+// overridden.
 type artillery struct{}
 
 func (artillery) prepare(ctx context.Context) (string, error) {
@@ -49,7 +49,7 @@ func (artillery) prepare(ctx context.Context) (string, error) {
 	return fmt.Sprintf("Artillery %s, phoenix %s, Node %s", own, phoenix, strings.TrimPrefix(strings.TrimSpace(string(node)), "v")), err
 }
 
-// installed reports whether npm has installed what the lock of a folder names.
+// installed reports whether npm has installed what a folder's package-lock.json names.
 func installed(dir string) bool {
 	wanted, err := os.Stat(filepath.Join(dir, "package-lock.json"))
 	there, missing := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json"))
@@ -73,7 +73,7 @@ func (artillery) run(ctx context.Context, w *watch, dir string, p plan, r *resul
 	return readArtillery(report, w.started, r)
 }
 
-// overridesOf returns what replaces values of a scenario's config.
+// overridesOf returns what overrides a scenario's config.
 func overridesOf(p plan, key string) any {
 	all := map[string]any{"key": key}
 	for name, v := range variables(p) {
@@ -83,14 +83,14 @@ func overridesOf(p plan, key string) any {
 	return map[string]any{"config": map[string]any{"phases": phases, "variables": all}}
 }
 
-// artilleryReport is a part of the file that artillery run --output writes.
+// artilleryReport is part of the file that artillery run --output writes.
 type artilleryReport struct {
 	Aggregate    artilleryPeriod
 	Intermediate []artilleryPeriod // of ten seconds each
 }
 
 type artilleryPeriod struct {
-	Period    json.Number // Unix time in ms, of its beginning; in parts of the report a string
+	Period    json.Number // Unix time of its start in ms; a string in some parts of the report
 	Counters  map[string]float64
 	Summaries map[string]struct {
 		Count              float64
@@ -109,8 +109,8 @@ func readArtillery(name string, started time.Time, r *result) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	count := func(name string) int64 { return int64(report.Aggregate.Counters[name]) }
-	r.Came, r.Left = count("vusers.created"), count("vusers.completed")
-	r.Said, r.ToolRead = count("phoenix.said"), count("phoenix.messages")
+	r.Arrived, r.Finished = count("vusers.created"), count("vusers.completed")
+	r.Answered, r.ToolRead = count("phoenix.said"), count("phoenix.messages")
 	for name, v := range report.Aggregate.Counters {
 		code, isCode := strings.CutPrefix(name, "http.codes.")
 		if v != 0 && (strings.HasPrefix(name, "errors.") || isCode && code >= "300" || name == "vusers.failed" || name == "vusers.skipped" || name == "phoenix.gaps") {
@@ -123,9 +123,14 @@ func readArtillery(name string, started time.Time, r *result) error {
 		}
 	}
 	if l := r.latencyOf("delivery"); l != nil {
-		r.Heard = l.Count
+		r.Delivered = l.Count
 	}
-	for _, p := range report.Intermediate {
+	return r.addPeriods(name, started, report.Intermediate)
+}
+
+// addPeriods adds the latencies over time.
+func (r *result) addPeriods(name string, started time.Time, periods []artilleryPeriod) error {
+	for _, p := range periods {
 		at, err := p.Period.Int64()
 		if err != nil {
 			return fmt.Errorf("%s: period %q", name, p.Period)

@@ -51,7 +51,7 @@ func (b byBench) run(ctx context.Context, w *watch, dir string, p plan, r *resul
 // takeBench takes the report of mycelium bench.
 func (r *result) takeBench(report *bench.Report) {
 	r.Users = int(report.Open.Joined + report.Open.Failed)
-	r.Came, r.Left = report.Open.Joined, report.Open.Joined
+	r.Arrived, r.Finished = report.Open.Joined, report.Open.Joined
 	r.Problems = append(r.Problems, report.Problems...)
 	add := func(what string, l *bench.Latency) {
 		if l != nil {
@@ -62,6 +62,6 @@ func (r *result) takeBench(report *bench.Report) {
 	add("join", report.Open.Join)
 	if run := report.Run; run != nil {
 		add("delivery", run.Latency)
-		r.Said, r.Heard = run.Sent, run.Delivered
+		r.Answered, r.Delivered = run.Sent, run.Delivered
 	}
 }

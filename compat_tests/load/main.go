@@ -1,9 +1,9 @@
 //go:build linux
 
 // Load runs the load tests of docs/load-tests.md: the scenarios of Tsung or Artillery in
-// the folders beside it, and the same by mycelium bench, each against a server of its own.
-// It reads what the tool has measured, checks that nothing failed or was lost, draws
-// diagrams, and writes the results into the document.
+// the folders beside it, and the same loads with mycelium bench, each against a new server.
+// It reads what the tool measured, checks that nothing failed or was lost, draws diagrams,
+// and writes the results into the document.
 //
 //	go run ./compat_tests/load tsung        # make load-tsung
 //	go run ./compat_tests/load artillery    # make load-artillery
@@ -27,11 +27,11 @@ import (
 func main() {
 	var s settings
 	flag.IntVar(&s.users, "users", 1000, "users of a scenario; some have a fifth of them. Rounded up to a multiple of 100")
-	flag.IntVar(&s.seconds, "seconds", 20, "how long the users of a scenario talk, and a quarter of a day")
-	flag.StringVar(&s.only, "only", "", "scenarios, separated by commas; all by default")
+	flag.IntVar(&s.seconds, "seconds", 20, "how long the users of a scenario chat, and a quarter of a day")
+	flag.StringVar(&s.only, "only", "", "`scenarios` to run, separated by commas; all by default")
 	flag.StringVar(&s.server, "server", "bin/mycelium", "the server's `program`")
 	flag.StringVar(&s.raw, "raw", "bin/load", "`folder` for the files of the tools and the logs of the servers")
-	flag.StringVar(&s.page, "page", "docs/load-tests.md", "document to write the results into, with diagrams in a folder beside it; empty: none")
+	flag.StringVar(&s.page, "page", "docs/load-tests.md", "`document` to write the results into, with diagrams in a folder beside it; empty for none")
 	flag.BoolVar(&s.alone, "alone", false, "do not run mycelium bench after each scenario")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -53,8 +53,8 @@ type settings struct {
 type tool interface {
 	// prepare checks that the tool is installed, and returns its version.
 	prepare(ctx context.Context) (version string, err error)
-	// run runs a scenario to its end against the server, and adds what the tool has
-	// measured to the result. dir is empty, and keeps what the tool writes.
+	// run runs a scenario against the server to its end, and adds what the tool measured to
+	// the result. The tool writes its files into dir, which is empty.
 	run(ctx context.Context, w *watch, dir string, p plan, r *result) error
 }
 
@@ -70,7 +70,7 @@ func (s *settings) run(ctx context.Context, args []string) error {
 		return err
 	}
 	if s.page != "" && len(chosen) < len(scenarios) {
-		return errors.New("the page has all scenarios: with -only, give -page \"\"")
+		return errors.New("the page needs all scenarios: with -only, also use -page \"\"")
 	}
 	m := newReport(args[0], s)
 	if m.Version, err = tools[args[0]].prepare(ctx); err != nil {
@@ -86,7 +86,7 @@ func (s *settings) run(ctx context.Context, args []string) error {
 		m.Results = append(m.Results, s.measure(ctx, byBench{scenario: c}, "bench", c, p))
 	}
 	if ctx.Err() != nil {
-		return errors.New("interrupted; the page is as it was")
+		return errors.New("interrupted; the page is unchanged")
 	}
 	m.Seconds = time.Since(m.Started).Seconds()
 	if s.page != "" {
@@ -106,15 +106,14 @@ func (s *settings) chosen() ([]*scenario, error) {
 	for name := range strings.SplitSeq(s.only, ",") {
 		i := slices.IndexFunc(scenarios, func(c *scenario) bool { return c.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown scenario %q; there are %s", name, strings.Join(names(), ", "))
+			return nil, fmt.Errorf("unknown scenario %q; the scenarios are %s", name, strings.Join(names(), ", "))
 		}
 		chosen = append(chosen, scenarios[i])
 	}
 	return chosen, nil
 }
 
-// measure runs one scenario against a server of its own. What goes wrong is a problem in
-// the result.
+// measure runs one scenario against a new server. Errors become problems of the result.
 func (s *settings) measure(ctx context.Context, t tool, name string, c *scenario, p plan) *result {
 	r := &result{Tool: name, Scenario: c.name, Users: p.Users, Started: time.Now(), Load: loadAverage(), Errors: map[string]int64{}}
 	fmt.Printf("%-10s %-9s ", c.name, name)

@@ -15,13 +15,13 @@ import (
 	"github.com/mycelium-rt/mycelium/compat_tests/chart"
 )
 
-// What the commands write is between these lines of docs/load-tests.md.
+// The commands write between these lines of docs/load-tests.md.
 const (
 	beginMark = "<!-- make load-tsung, make load-artillery: begin -->\n"
 	endMark   = "<!-- make load-tsung, make load-artillery: end -->\n"
 )
 
-// writePage remakes what is between the marks of a page from the reports in its folder.
+// writePage replaces what is between the marks of a page by the reports in its folder.
 func writePage(name string) error {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -39,7 +39,7 @@ func withResults(text, dir string) (string, error) {
 	before, rest, found := strings.Cut(text, beginMark)
 	_, after, ended := strings.Cut(rest, endMark)
 	if !found || !ended {
-		return "", fmt.Errorf("the lines %q and %q, between which the results belong, are missing", beginMark, endMark)
+		return "", fmt.Errorf("missing the lines %q and %q, between which the results are written", beginMark, endMark)
 	}
 	var reports []*report
 	for _, tool := range []string{"tsung", "artillery"} {
@@ -91,7 +91,7 @@ func tables(reports []*report, pictures string) string {
 	return b.String()
 }
 
-// problems returns what failed, or that nothing did.
+// problems returns a list of what failed, or a sentence that nothing did.
 func problems(reports []*report) string {
 	var b strings.Builder
 	for _, m := range reports {

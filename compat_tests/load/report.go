@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// report is what one command has measured. The document is made of the reports of both
-// tools, which are in a folder beside it.
+// report is what one command measured. The document is made from the reports of both tools,
+// which are in a folder beside it.
 type report struct {
 	Tool    string    `json:"tool"`
 	Version string    `json:"version"`
@@ -85,7 +85,7 @@ func (m *report) publish(page string) error {
 	}
 	for _, r := range m.Results {
 		if r.Tool != m.Tool {
-			continue // it is in the table only
+			continue // mycelium bench is in the table only
 		}
 		if err := os.WriteFile(filepath.Join(dir, r.Tool+"-"+r.Scenario+".svg"), []byte(r.picture()), 0o644); err != nil {
 			return err

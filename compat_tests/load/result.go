@@ -18,27 +18,27 @@ type result struct {
 	Started  time.Time `json:"started"`
 	Load     string    `json:"load_average"` // of the machine, before
 
-	Users     int   `json:"users"`               // that were to come
-	Came      int64 `json:"came"`                // that did, by the tool
-	Left      int64 `json:"left"`                // that went through the whole scenario
-	Said      int64 `json:"said"`                // messages that were answered, by the tool
-	Heard     int64 `json:"heard,omitempty"`     // deliveries, if the tool can count them
+	Users     int   `json:"users"`               // planned
+	Arrived   int64 `json:"arrived"`             // users that started, as the tool counts them
+	Finished  int64 `json:"finished"`            // users that went through the whole scenario
+	Answered  int64 `json:"answered"`            // messages of users that were answered, as the tool counts them
+	Delivered int64 `json:"delivered,omitempty"` // deliveries, if the tool can count them
 	ToolRead  int64 `json:"tool_read,omitempty"` // bytes or messages of every kind that the tool has read
-	Took      int64 `json:"server_received"`     // messages that the server received
-	Sent      int64 `json:"server_sent"`         // and those that it sent
-	SentBytes int64 `json:"server_sent_bytes"`   // bytes that it wrote to WebSockets
+	Received  int64 `json:"server_received"`     // messages that the server received
+	Sent      int64 `json:"server_sent"`         // messages that the server sent
+	SentBytes int64 `json:"server_sent_bytes"`   // bytes that the server wrote to WebSockets
 
 	Latencies []latency        `json:"latencies"`
 	Errors    map[string]int64 `json:"errors,omitempty"`
 
-	// Of the seconds in which nearly all users were there and talked:
+	// Means over the seconds in which nearly all users were connected and chatting:
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"sent_per_second"`
-	Server    float64 `json:"server_cpu"` // processors used: 1 is a whole one
+	Server    float64 `json:"server_cpu"` // cores used
 	ToolCPU   float64 `json:"tool_cpu"`
-	Others    float64 `json:"others_cpu"` // by everything else on the machine
+	Others    float64 `json:"others_cpu"` // by all other programs on the machine
 	// Of the whole run:
-	ToolPeak  float64 `json:"tool_cpu_peak"` // in one second
+	ToolPeak  float64 `json:"tool_cpu_peak"` // in any one second
 	ServerRSS float64 `json:"server_rss"`    // bytes, the most
 	ToolRSS   float64 `json:"tool_rss"`
 
@@ -58,7 +58,7 @@ type latency struct {
 	Most  float64 `json:"max"`
 }
 
-// moment is what a tool knows about latencies at a time: named values in milliseconds.
+// moment is what a tool reports about latencies at one time: named values in milliseconds.
 type moment struct {
 	at     float64 // seconds since the tool was started
 	values map[string]float64
@@ -88,7 +88,7 @@ func distribution(what string, ms []float64) latency {
 // rounded keeps two digits after the point.
 func rounded(v float64) float64 { return math.Round(v*100) / 100 }
 
-// trouble are counters of the server that stay 0 when all is well.
+// trouble lists counters of the server that stay 0 when all is well.
 var trouble = []string{
 	"mycelium_rate_limited_total", "mycelium_mailbox_full_total", "mycelium_broadcasts_refused_total", "mycelium_loop_overloads_total",
 	"mycelium_handshakes_refused_total", "mycelium_socket_bytes_refused_total", "mycelium_channel_crashes_total", "mycelium_instance_crashes_total",
@@ -96,22 +96,22 @@ var trouble = []string{
 	`mycelium_connections_closed_total{reason="slow"}`, `mycelium_connections_closed_total{reason="gone"}`, "mycelium_connections_lost_total",
 }
 
-// takeServer takes what the server has counted during the run.
+// takeServer adds what the server has counted during the run.
 func (r *result) takeServer(c counters) {
-	r.Took, r.Sent = int64(c["mycelium_messages_received_total"]), int64(c["mycelium_messages_sent_total"])
+	r.Received, r.Sent = int64(c["mycelium_messages_received_total"]), int64(c["mycelium_messages_sent_total"])
 	r.SentBytes = int64(c["mycelium_network_sent_bytes_total"])
 	for _, name := range trouble {
 		if v := c[name]; v != 0 {
 			r.problem("the server counted %s: %.0f", name, v)
 		}
 	}
-	if v := c["mycelium_sockets"]; v > 0 && r.Scenario != "polls" { // a long poll's end is noticed later
+	if v := c["mycelium_sockets"]; v > 0 && r.Scenario != "polls" { // the server notices later that a long poll has ended
 		r.problem("%.0f sockets are still connected", v)
 	}
 }
 
-// takeSamples takes the figures of the seconds in which nearly all users were there and
-// talked: before and after that they wait for each other, each tool in its own way.
+// takeSamples computes the means over the seconds in which nearly all users were connected
+// and chatting. Before and after that they wait for each other, in each tool differently.
 func (r *result) takeSamples(all []sample) {
 	r.samples = all
 	var users, out float64
@@ -140,47 +140,47 @@ func (r *result) takeSamples(all []sample) {
 	r.ToolPeak = rounded(r.ToolPeak)
 }
 
-// judge finds what failed or was lost.
+// judge adds the problems: what failed or was lost.
 func (r *result) judge(c *scenario, p plan) {
 	for _, name := range sortedKeys(r.Errors) {
 		r.problem("%s: %d", name, r.Errors[name])
 	}
 	if r.Tool == "bench" {
-		return // it has judged for itself
+		return // mycelium bench reports problems itself
 	}
 	users := p.Users
 	if r.Tool == "tsung" && c.name == "day" {
-		users = 3*p.Users + p.Owls // who come back are new users
+		users = 3*p.Users + p.Owls // the users who reconnect are new users
 	}
-	if r.Came != int64(users) || r.Left != int64(users) {
-		r.problem("%d users came and %d went through the scenario, want %d", r.Came, r.Left, users)
+	if r.Arrived != int64(users) || r.Finished != int64(users) {
+		r.problem("%d users started and %d finished the scenario, want %d of each", r.Arrived, r.Finished, users)
 	}
 	r.compareRead(p)
 	if c.name == "day" {
-		return // who is away while connections are lost says and hears less
+		return // users who are disconnected send and receive less
 	}
-	if want := int64(p.Speakers * p.Messages); p.Messages > 0 && r.Said != want {
-		r.problem("%d messages were answered, want %d", r.Said, want)
+	if want := int64(p.Speakers * p.Messages); p.Messages > 0 && r.Answered != want {
+		r.problem("%d messages were answered, want %d", r.Answered, want)
 	}
-	if c.heard == nil {
+	if c.deliveries == nil {
 		return
 	}
-	want := int64(c.heard(p))
-	if r.Heard > 0 && r.Heard != want {
-		r.problem("%d deliveries arrived, want %d", r.Heard, want)
+	want := int64(c.deliveries(p))
+	if r.Delivered > 0 && r.Delivered != want {
+		r.problem("%d deliveries arrived, want %d", r.Delivered, want)
 	}
-	if r.Sent < want+r.Said+r.Came {
-		r.problem("the server sent %d messages, want at least %d: deliveries and answers", r.Sent, want+r.Said+r.Came)
+	if r.Sent < want+r.Answered+r.Arrived {
+		r.problem("the server sent %d messages, want at least %d deliveries and replies", r.Sent, want+r.Answered+r.Arrived)
 	}
 }
 
 // compareRead compares what the tool has read with what the server has sent.
 func (r *result) compareRead(p plan) {
 	if r.Scenario == "presence" || r.Scenario == "day" {
-		return // who leaves does not wait for what others do
+		return // users who leave do not wait for the messages of others
 	}
 	sent, unit := r.Sent, "messages"
-	late := int64(p.Users) // an answer to a heartbeat may be on its way when the user disconnects
+	late := int64(p.Users) // the reply to a heartbeat may be on its way when the user disconnects
 	if r.Tool == "tsung" {
 		if r.Scenario == "instances" || r.Scenario == "polls" {
 			return // the server counts the bytes of WebSockets only
@@ -189,11 +189,11 @@ func (r *result) compareRead(p plan) {
 		sent, unit, late = r.SentBytes, "bytes", 4*int64(p.Users)
 	}
 	if missing := sent - r.ToolRead; missing < 0 || missing > late {
-		r.problem("%s has read %d %s, but the server has sent %d", r.Tool, r.ToolRead, unit, sent)
+		r.problem("%s read %d %s, but the server sent %d", r.Tool, r.ToolRead, unit, sent)
 	}
 }
 
-// line returns the result in a line for the terminal.
+// line returns the result as a line for the terminal.
 func (r *result) line() string {
 	verdict := "ok"
 	if len(r.Problems) > 0 {
@@ -206,7 +206,7 @@ func (r *result) line() string {
 	return text + "  " + verdict
 }
 
-// summary returns what failed in one line.
+// summary returns the problems in one line.
 func (r *result) summary() string {
 	return fmt.Sprintf("%s by %s: %s", r.Scenario, r.Tool, strings.Join(r.Problems, "; "))
 }

@@ -21,7 +21,7 @@ func TestReadTsung(t *testing.T) {
 	if err := readTsung(filepath.Join("testdata", "tsung"), time.Unix(1795951240, 0), r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Came != 2 || r.Left != 2 || r.Said != 3 || r.ToolRead != 1234 {
+	if r.Arrived != 2 || r.Finished != 2 || r.Answered != 3 || r.ToolRead != 1234 {
 		t.Errorf("read %+v", r)
 	}
 	if want := map[string]int64{"error_unknown": 1, "websocket_fail": 1, "503": 2}; !reflect.DeepEqual(r.Errors, want) {
@@ -57,7 +57,7 @@ func TestReadArtillery(t *testing.T) {
 	if err := readArtillery(filepath.Join("testdata", "artillery.json"), time.UnixMilli(1795951240000), r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Came != 20 || r.Left != 19 || r.Said != 38 || r.ToolRead != 780 || r.Heard != 722 {
+	if r.Arrived != 20 || r.Finished != 19 || r.Answered != 38 || r.ToolRead != 780 || r.Delivered != 722 {
 		t.Errorf("read %+v", r)
 	}
 	if want := map[string]int64{"errors.closed unexpectedly": 1, "vusers.failed": 1, "http.codes.429": 1}; !reflect.DeepEqual(r.Errors, want) {
@@ -74,9 +74,9 @@ func TestReadArtillery(t *testing.T) {
 // TestJudge: what fails or is lost is a problem.
 func TestJudge(t *testing.T) {
 	c, p := scenarios[0], plan{Users: 40, Rooms: 2, Speakers: 40, Messages: 3}
-	const heard = 40 * 3 * 19
+	const delivered = 40 * 3 * 19
 	good := func() *result {
-		return &result{Tool: "artillery", Scenario: "rooms", Came: 40, Left: 40, Said: 120, Heard: heard, Sent: heard + 160, ToolRead: heard + 160}
+		return &result{Tool: "artillery", Scenario: "rooms", Arrived: 40, Finished: 40, Answered: 120, Delivered: delivered, Sent: delivered + 160, ToolRead: delivered + 160}
 	}
 	if r := good(); true {
 		if r.judge(c, p); len(r.Problems) > 0 {
@@ -85,10 +85,10 @@ func TestJudge(t *testing.T) {
 	}
 	for what, spoil := range map[string]func(*result){
 		"an error":                        func(r *result) { r.Errors = map[string]int64{"errors.timeout": 1} },
-		"a user who did not come":         func(r *result) { r.Came-- },
-		"a user who did not go":           func(r *result) { r.Left-- },
-		"an answer":                       func(r *result) { r.Said-- },
-		"a delivery":                      func(r *result) { r.Heard-- },
+		"a user who did not come":         func(r *result) { r.Arrived-- },
+		"a user who did not go":           func(r *result) { r.Finished-- },
+		"an answer":                       func(r *result) { r.Answered-- },
+		"a delivery":                      func(r *result) { r.Delivered-- },
 		"a delivery that was not sent":    func(r *result) { r.Sent, r.ToolRead = r.Sent-1, r.ToolRead-1 },
 		"messages that did not arrive":    func(r *result) { r.ToolRead -= 41 },
 		"a message that arrived twice":    func(r *result) { r.ToolRead++ },

@@ -11,36 +11,36 @@ import (
 type scenario struct {
 	name  string
 	title string
-	share int // it has the users of the command line divided by this
+	share int // the number of users is that of the command line divided by share
 	// fill completes the plan.
 	fill func(p *plan, seconds int)
-	// heard returns how many times somebody hears what somebody says, if that is known.
-	heard func(p plan) int
-	// bench returns the arguments of mycelium bench for the same load, if it can do that.
+	// deliveries returns how often a message is delivered to a user; nil if that varies.
+	deliveries func(p plan) int
+	// bench returns the arguments of mycelium bench for the same load; nil if it has none.
 	bench func(p plan, url string) []string
 }
 
-// plan is the variables of a scenario's files, which have their names in lower case. Times
+// plan holds the variables of a scenario's files, where their names are in lower case. Times
 // are in seconds.
 type plan struct {
 	Users    int
-	Rate     int // users that come in a second
-	Arrival  int // how long they come
-	Gather   int // when all are there, from when the first came
+	Rate     int // users that arrive each second
+	Arrival  int // how long users arrive
+	Gather   int // when all users have arrived, from the first one on
 	Rooms    int // or instances
-	Speakers int // users who say something
-	Messages int // that each speaker says
-	Pause    int // between them
-	Wave     int // connections are lost when the clock is at a multiple of it
+	Speakers int // users who send messages
+	Messages int // of each speaker
+	Pause    int // between two messages of a speaker
+	Wave     int // connections are lost when the clock shows a multiple of it
 	Night    int // how much longer a few users stay
-	Owls     int // the users of the night
+	Owls     int // users who stay through the night
 	Beats    int // heartbeats of users who only listen
-	Beat     int // between them
+	Beat     int // time between two heartbeats
 }
 
 const (
 	roomSize = 20
-	// arrival is how long users come, in seconds.
+	// arrival is how long users arrive, in seconds.
 	arrival = 5
 )
 
@@ -64,16 +64,17 @@ func (c *scenario) plan(s settings) plan {
 	return p
 }
 
-// inRooms is how often the users of rooms hear something.
+// inRooms returns the number of deliveries to the users of rooms.
 func inRooms(p plan) int { return p.Speakers * p.Messages * (p.Users/p.Rooms - 1) }
 
-// benchTalk is what users say in mycelium bench: with as much text as in the tools' files.
+// benchTalk has the flags of mycelium bench for messages with as much text as in the tools'
+// files.
 const benchTalk = " --event=say --size=64 --settle=1s --heartbeat=15s"
 
-// talk returns the arguments of mycelium bench for users in rooms, one of whom in each room
-// says what all say in the tools' scenarios.
+// talk returns the arguments of mycelium bench for users in rooms. In each room one user
+// sends as many messages as all users do in the tools' scenarios.
 func talk(p plan, topic string, urls []string) []string {
-	speakers := max(1, p.Speakers/p.Users) // of each room
+	speakers := max(1, p.Speakers/p.Users) // in each room
 	if p.Rooms == 1 {
 		speakers = p.Speakers
 	}
@@ -84,11 +85,11 @@ func talk(p plan, topic string, urls []string) []string {
 
 var scenarios = []*scenario{
 	{
-		name: "rooms", title: "chat rooms", share: 1, heard: inRooms,
+		name: "rooms", title: "chat rooms", share: 1, deliveries: inRooms,
 		bench: func(p plan, url string) []string { return talk(p, "room:{n}", []string{url}) },
 	},
 	{
-		name: "big", title: "one big room", share: 1, heard: inRooms,
+		name: "big", title: "one big room", share: 1, deliveries: inRooms,
 		fill: func(p *plan, seconds int) {
 			p.Rooms, p.Speakers, p.Pause = 1, 5, 1
 			p.Messages = max(2, seconds)
@@ -103,7 +104,7 @@ var scenarios = []*scenario{
 		},
 	},
 	{
-		name: "instances", title: "instances", share: 1, heard: inRooms,
+		name: "instances", title: "instances", share: 1, deliveries: inRooms,
 		bench: func(p plan, url string) []string {
 			var urls []string
 			for i := range p.Rooms {
@@ -117,13 +118,13 @@ var scenarios = []*scenario{
 		name: "day", title: "a day in the life", share: 1,
 		fill: func(p *plan, seconds int) {
 			p.Arrival = max(arrival, seconds)
-			p.Rate = (2*p.Users + p.Arrival - 1) / p.Arrival // Tsung starts no more users when the phase is over
+			p.Rate = (2*p.Users + p.Arrival - 1) / p.Arrival // Tsung starts no users after the phase
 			p.Messages, p.Wave, p.Night, p.Owls = max(1, seconds/2/p.Pause), max(10, seconds), seconds, p.Users/20
 		},
 	},
 }
 
-// instanceName returns the id of instance i, as the tools' files have it.
+// instanceName returns the id of instance i, as in the tools' files.
 func instanceName(i int) string { return fmt.Sprintf("room-%d", i) }
 
 // names returns the scenarios' names.

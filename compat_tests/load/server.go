@@ -19,15 +19,15 @@ import (
 
 // server is a running mycelium serve.
 type server struct {
-	addr, metrics string // addresses; of the second only /metrics is asked for
-	key           string // of the API
+	addr, metrics string // addresses; the second is used for /metrics only
+	key           string // for the API
 	cmd           *exec.Cmd
 	ended         chan struct{}
-	log           string // its file
+	log           string // name of the log file
 }
 
-// startServer starts the program on free ports of loopback. Topics that begin with "lobby:"
-// have presence; no others do.
+// startServer starts the program on free ports of loopback. Only topics outside room:* have
+// presence.
 func startServer(ctx context.Context, program, dir string) (*server, error) {
 	var ports [2]string
 	for i := range ports {
@@ -50,10 +50,10 @@ func startServer(ctx context.Context, program, dir string) (*server, error) {
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Env = file, file, environment(dir)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that an interrupt ends the tool first
 	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w; make build builds the server", err)
+		return nil, fmt.Errorf("%w (make build builds the server)", err)
 	}
 	go func() {
-		_ = s.cmd.Wait() // healthy says what its log has
+		_ = s.cmd.Wait() // healthy reports what it logged
 		close(s.ended)
 	}()
 	if err := s.ready(ctx, program, dir); err != nil {
@@ -63,8 +63,8 @@ func startServer(ctx context.Context, program, dir string) (*server, error) {
 	return s, nil
 }
 
-// environment returns the environment without variables of the server, and with a folder
-// in which it leaves its key.
+// environment returns the environment without the server's variables, and with a folder in
+// which the server saves its key.
 func environment(dir string) (list []string) {
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "MYCELIUM_") {
@@ -74,14 +74,14 @@ func environment(dir string) (list []string) {
 	return append(list, "XDG_RUNTIME_DIR="+dir)
 }
 
-// ready waits until the server answers, and takes its key.
+// ready waits until the server answers, and reads its key.
 func (s *server) ready(ctx context.Context, program, dir string) error {
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if err := s.answers(ctx); err == nil {
 			break
 		} else if time.Now().After(deadline) || ctx.Err() != nil {
 			text, _ := os.ReadFile(s.log)
-			return fmt.Errorf("the server does not answer: %w\n%s", err, text)
+			return fmt.Errorf("no answer from the server: %w\n%s", err, text)
 		}
 	}
 	show := exec.CommandContext(ctx, program, "key", "show")
@@ -110,13 +110,13 @@ func (s *server) answers(ctx context.Context) error {
 	return nil
 }
 
-// client keeps no connection, which would count as one of the server's.
+// client keeps no idle connections: they would count as connections of the server.
 var client = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // port returns the port for clients.
 func (s *server) port() string { return s.addr[strings.LastIndexByte(s.addr, ':')+1:] }
 
-// create creates an instance, a relay.
+// create creates a relay instance.
 func (s *server) create(ctx context.Context, id string) error {
 	body := strings.NewReader(`{"id":` + strconv.Quote(id) + `,"type":"relay","config":{"presence_off":["*"]}}`)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.addr+"/api/instances", body)
@@ -140,7 +140,7 @@ func (s *server) create(ctx context.Context, id string) error {
 func (s *server) healthy() error {
 	select {
 	case <-s.ended:
-		return errors.New("the server has ended: see " + s.log)
+		return errors.New("the server exited; see " + s.log)
 	default:
 	}
 	text, err := os.ReadFile(s.log)
@@ -149,13 +149,13 @@ func (s *server) healthy() error {
 	}
 	for line := range strings.Lines(string(text)) {
 		if strings.Contains(line, `"level":"error"`) || strings.HasPrefix(line, "panic:") {
-			return fmt.Errorf("the server has logged an error: %s", strings.TrimSpace(line))
+			return fmt.Errorf("the server logged an error: %s", strings.TrimSpace(line))
 		}
 	}
 	return nil
 }
 
-// stop ends the server. Its clients are gone already.
+// stop stops the server. Its clients have already disconnected.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {

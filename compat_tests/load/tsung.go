@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// tsung runs Tsung. Its files are tsung/NAME.xml, with the variables as entities.
+// tsung runs Tsung. Its scenarios are tsung/NAME.xml, with the variables as entities.
 type tsung struct{}
 
 func (tsung) prepare(ctx context.Context) (string, error) {
@@ -64,13 +64,13 @@ func (tsung) run(ctx context.Context, w *watch, dir string, p plan, r *result) e
 	}
 	logs, err := filepath.Glob(filepath.Join(dir, "log", "*", "tsung.log"))
 	if err != nil || len(logs) != 1 {
-		return fmt.Errorf("Tsung has left %d logs, want 1; see %s", len(logs), dir) //nolint:staticcheck // a name
+		return fmt.Errorf("Tsung wrote %d logs, want 1; see %s", len(logs), dir) //nolint:staticcheck // a name
 	}
 	return readTsung(filepath.Dir(logs[0]), w.started, r)
 }
 
-// startEpmd starts the daemon by which Erlang's nodes find each other, on a free port. end
-// ends it.
+// startEpmd starts epmd, the daemon by which Erlang nodes find each other, on a free port. end
+// stops it.
 func startEpmd(ctx context.Context) (port string, end func(), err error) {
 	addr, err := freeAddress()
 	if err != nil {
@@ -86,7 +86,7 @@ func startEpmd(ctx context.Context) (port string, end func(), err error) {
 		return "", nil, err
 	}
 	end = func() {
-		_ = cmd.Process.Kill() // it runs until then
+		_ = cmd.Process.Kill() // it runs until killed
 		_ = cmd.Wait()
 	}
 	if err := listening(ctx, addr); err != nil {
@@ -142,7 +142,7 @@ func readTsung(dir string, started time.Time, r *result) error {
 		return err
 	}
 	last := dumps[len(dumps)-1]
-	r.Came, r.Left = int64(last.totals["users_count"]), int64(last.totals["finish_users_count"])
+	r.Arrived, r.Finished = int64(last.totals["users_count"]), int64(last.totals["finish_users_count"])
 	r.ToolRead = int64(last.totals["size_rcv"])
 	for name, total := range last.totals {
 		if total != 0 && isError(name) {
@@ -154,7 +154,7 @@ func readTsung(dir string, started time.Time, r *result) error {
 			r.Latencies = append(r.Latencies, distribution(t.what, ms))
 		}
 	}
-	r.Said = int64(len(samples["tr_push"]))
+	r.Answered = int64(len(samples["tr_push"]))
 	for _, d := range dumps {
 		m := moment{at: d.at - float64(started.UnixMilli())/1000, values: map[string]float64{}}
 		for name, mean := range d.means {
@@ -167,7 +167,7 @@ func readTsung(dir string, started time.Time, r *result) error {
 	return nil
 }
 
-// isError reports whether a counter of Tsung counts what should not happen.
+// isError reports whether a counter of Tsung should be 0.
 func isError(name string) bool {
 	if code, err := strconv.Atoi(name); err == nil {
 		return code >= 300 // of HTTP
@@ -180,8 +180,8 @@ func isError(name string) bool {
 	return false
 }
 
-// dump is what Tsung knew at a time: totals since the beginning, and means of what was
-// measured since the dump before, in milliseconds.
+// dump is what Tsung wrote at one time: totals since the start, and means since the dump
+// before, in milliseconds.
 type dump struct {
 	at            float64 // Unix time
 	totals, means map[string]float64
@@ -208,7 +208,7 @@ func parseStats(name string) ([]dump, error) {
 			}
 			dumps = append(dumps, dump{at, map[string]float64{}, map[string]float64{}})
 		case len(fields) > 3 && fields[0] == "stats:" && len(dumps) > 0 && !strings.HasPrefix(fields[1], "{"):
-			dumps[len(dumps)-1].take(fields[1], fields[2:])
+			dumps[len(dumps)-1].addLine(fields[1], fields[2:])
 		case strings.HasPrefix(lines.Text(), "EndMonitor"):
 			ended = true
 		}
@@ -217,14 +217,14 @@ func parseStats(name string) ([]dump, error) {
 		return nil, err
 	}
 	if !ended || len(dumps) == 0 {
-		return nil, fmt.Errorf("%s does not have its end: Tsung was interrupted", name)
+		return nil, fmt.Errorf("%s is incomplete: Tsung was interrupted", name)
 	}
 	return dumps, nil
 }
 
-// take takes a line of tsung.log. A counter has its growth and its total; a sample has
-// count, mean, standard deviation, most, least, and mean and count of all before.
-func (d *dump) take(name string, fields []string) {
+// addLine adds a line of tsung.log. A counter has its growth and its total; a sample has
+// count, mean, standard deviation, maximum, minimum, and the mean and count of all before.
+func (d *dump) addLine(name string, fields []string) {
 	number := func(i int) float64 {
 		v, _ := strconv.ParseFloat(fields[i], 64) // Tsung writes numbers
 		return v
@@ -238,8 +238,8 @@ func (d *dump) take(name string, fields []string) {
 	}
 }
 
-// single finds {sample,NAME,1.5} in tsung-fullstats.log, which Tsung writes with
-// backend="fullstats": everything that it measures, in milliseconds.
+// single matches {sample,NAME,1.5} in tsung-fullstats.log, where Tsung writes each value that
+// it measures, in milliseconds, with backend="fullstats".
 var single = regexp.MustCompile(`\{sample,(\w+),([0-9.e+-]+)\}`)
 
 // parseSamples parses tsung-fullstats.log.

@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-// sample is what was seen at a moment. Rates and shares are those since the sample before.
+// sample is a measurement. Rates and CPU are those since the sample before.
 type sample struct {
 	at                  float64 // seconds since the tool was started
 	users               float64 // sockets of the server
-	in, out             float64 // messages a second from and to clients
-	server, tool, other float64 // processors used: 1 is a whole one
+	in, out             float64 // messages from and to clients, a second
+	server, tool, other float64 // cores used
 	serverRSS, toolRSS  float64 // bytes
 }
 
@@ -29,23 +29,23 @@ type sample struct {
 type watch struct {
 	srv     *server
 	started time.Time
-	first   counters // of the server, before the tool ran
+	first   counters // of the server before the tool ran
 
 	mu      sync.Mutex
-	session int // of the tool, as setsid(2) has it; guarded by mu
+	session int // of the tool: see setsid(2); guarded by mu
 	samples []sample
 	done    chan struct{}
 	stopped sync.WaitGroup
-	failed  error // guarded by mu; of reading the server's metrics
+	failed  error // of reading the server's metrics; guarded by mu
 }
 
-// counters are figures of /metrics, by name, added up over their labels, and by name with
-// labels.
+// counters are the figures of /metrics, by name with labels, and summed over the labels by
+// name.
 type counters map[string]float64
 
 func newWatch(srv *server) *watch { return &watch{srv: srv, done: make(chan struct{})} }
 
-// begin takes the figures that the run is compared with, and starts to sample.
+// begin reads the counters before the run and starts to sample.
 func (w *watch) begin() error {
 	var err error
 	if w.first, err = w.srv.counters(); err != nil {
@@ -56,8 +56,8 @@ func (w *watch) begin() error {
 	return nil
 }
 
-// follow runs a tool's program to its end in a session of its own, whose processor time is
-// the tool's. What it prints goes to the file.
+// follow runs a tool's program to its end. The program gets a session of its own, so that the
+// CPU time of all its processes can be told. Its output goes to the file log.
 func (w *watch) follow(ctx context.Context, cmd *exec.Cmd, log string) error {
 	file, err := os.Create(log)
 	if err != nil {
@@ -87,11 +87,11 @@ func (w *watch) follow(ctx context.Context, cmd *exec.Cmd, log string) error {
 	return ctx.Err()
 }
 
-// reading is what counts up.
+// reading holds totals, from which samples are computed.
 type reading struct {
 	at                   time.Time
 	in, out              float64
-	server, tool, busy   float64 // processor time, in seconds
+	server, tool, busy   float64 // CPU time, in seconds
 	users, rssS, rssTool float64
 }
 
@@ -116,7 +116,7 @@ func (w *watch) sampleEverySecond() {
 	w.mu.Unlock()
 }
 
-// since returns the sample of r, with rates since the reading before.
+// since returns the sample between two readings.
 func (r reading) since(before reading, start time.Time) sample {
 	d := r.at.Sub(before.at).Seconds()
 	s := sample{
@@ -147,14 +147,14 @@ func (w *watch) read() (reading, error) {
 	return r, nil
 }
 
-// end stops sampling and adds to the result what was seen.
+// end stops sampling and adds the measurements to the result.
 func (w *watch) end(r *result) error {
 	close(w.done)
 	w.stopped.Wait()
 	if w.failed != nil {
 		return fmt.Errorf("watching the server: %w", w.failed)
 	}
-	// The last to go may have gone a moment ago.
+	// The last users may have disconnected a moment ago.
 	last, err := w.srv.counters()
 	for deadline := time.Now().Add(10 * time.Second); err == nil && last["mycelium_sockets"] > 0 && r.Scenario != "polls" && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond)
