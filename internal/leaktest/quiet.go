@@ -39,7 +39,7 @@ func (q *Quiet) leave(t testing.TB) {
 	}
 	for _, c := range q.Counts {
 		if n := settled(c.Live); n != 0 {
-			t.Errorf("%d %s left by one of %s", n, c.Name, strings.Join(q.ended, ", "))
+			t.Errorf("%s left: %d, by one of the tests %s", c.Name, n, strings.Join(q.ended, ", "))
 		}
 	}
 	q.ended = nil

@@ -48,7 +48,7 @@ func testQuiet(t *testing.T) {
 		t.Errorf("while another test runs: %q", said)
 	}
 	three.end()
-	if want := "1 frames left by one of two, one, three"; len(three.said) != 1 || three.said[0] != want {
+	if want := "frames left: 1, by one of the tests two, one, three"; len(three.said) != 1 || three.said[0] != want {
 		t.Errorf("at the end: %q, want %q", three.said, want)
 	}
 	live = 0
