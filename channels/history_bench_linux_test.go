@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -30,43 +31,49 @@ func TestAllocationsOfRecorded(t *testing.T) {
 
 // TestIdleHeapOfHistory: an idle connection takes no more memory for an endpoint with a
 // history than without one, and a client that asks for what it missed takes little. A session
-// takes itself and its place in a table. It takes 6 s, which the
-// connections need.
+// takes itself and its place in a table, 61 bytes; 11 more are of a ring of each loop, which keeps it because
+// all clients answer a ping at the same time. The test takes 6 s, which the connections need.
 func TestIdleHeapOfHistory(t *testing.T) {
 	if race.Enabled || testing.Short() {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
-	heapOf := func(o channels.Options, params string) float64 {
+	heapOf := func(rules []history.Rule, params string) float64 {
+		o := channels.Options{Loops: 2}
+		if rules != nil {
+			o = recorded(t, o, rules...)
+		}
 		s := serve(t, o, channels.SocketOptions{}, publishing("room:*"))
 		before := heaptest.Live()
 		release := heaptest.StartClients(t, fmt.Sprintf("%s=%d %s %s", crowdTarget, crowdSize, s.addr, params))
 		waitFor(t, "the crowd", func() bool { return s.Stats().Channels == crowdSize })
-		if o.History != nil {
-			s.Beat(t.Context()) // what a session has after a join only
+		if strings.Contains(params, "session") { // what it has after a join only
+			waitFor(t, "the clients to acknowledge their joins", func() bool {
+				s.Beat(t.Context())
+				return o.History.Sessions().Stats().Confirmed == crowdSize
+			})
 		}
 		each := (float64(heaptest.Live()) - float64(before)) / crowdSize
 		release()
 		waitFor(t, "the crowd to leave", func() bool { return s.Stats().Sockets == 0 })
 		return each
 	}
-	o := channels.Options{Loops: 2}
-	heapOf(o, "{}")                               // what is made only once
-	none := max(heapOf(o, "{}"), heapOf(o, "{}")) // what other tests have left may go meanwhile
+	heapOf(nil, "{}")                                 // what is made only once
+	none := max(heapOf(nil, "{}"), heapOf(nil, "{}")) // what other tests have left may go meanwhile
 	for _, test := range []struct {
 		name, params string
-		o            channels.Options
+		rules        []history.Rule
 		most         float64
 	}{
-		{"off", "{}", recorded(t, o), 0},
-		{"on", "{}", recorded(t, o, history.Rule{}), 0},
-		{"asked", `{"history":{}}`, recorded(t, o, history.Rule{}), 64},
-		{"session", "{} a-session", recorded(t, o, history.Rule{}), 64},
+		{"off", "{}", []history.Rule{}, 0},
+		{"on", "{}", []history.Rule{{}}, 0},
+		{"asked", `{"history":{}}`, []history.Rule{{}}, 64},
+		{"session", "{} a-session", []history.Rule{{}}, 75},
 	} {
-		more := heapOf(test.o, test.params) - none
+		more := heapOf(test.rules, test.params) - none
 		for try := 0; try < 2 && more > test.most+8; try++ { // a loaded machine leaves something behind now and then
-			more = min(more, heapOf(test.o, test.params)-none)
+			more = min(more, heapOf(test.rules, test.params)-none)
 		}
-		t.Logf("%s: %.0f bytes of heap per idle joined connection", test.name, more)
+		t.Logf("%s: %.1f bytes of heap per idle joined connection", test.name, more)
 		if more > test.most+8 { // by which the rest of the heap may vary
 			t.Errorf("%s: %.1f bytes more per idle joined connection, at most %.0f are allowed", test.name, more, test.most)
 		}

@@ -121,24 +121,26 @@ func (s *Sessions) takeCopy(one *Session) {
 // mergeSessions returns what is known of a session from two copies, which both have something;
 // nil: none. The positions of the later one count, and topics that only the other has are kept: versions
 // come from clocks. An old copy repeats messages, but loses none. A copy that was given away is used only
-// if there is no other.
+// if there is no other. What is guessed is not what the client has: it may have less, as the other copy says.
 func mergeSessions(a, b *Session) *Session {
-	switch {
-	case a == nil:
+	if a == nil {
 		return b
-	case a.rest.givenTo != 0 && b.rest.givenTo == 0:
-		return b
-	case a.rest.givenTo == 0 && b.rest.givenTo != 0:
-		return a
-	case b.rest.version > a.rest.version:
+	}
+	if aGiven, bGiven := a.rest.givenTo != 0, b.rest.givenTo != 0; aGiven && !bGiven || aGiven == bGiven && b.rest.version > a.rest.version {
 		a, b = b, a
 	}
+	used := b.rest.givenTo == 0 || a.rest.givenTo != 0
 	for _, t := range b.rest.topics {
-		if a.find(t.name) == nil {
+		switch mine := a.find(t.name); {
+		case mine == nil && used:
 			a.add(t)
+		case mine != nil && mine.guessed:
+			mine.pos, mine.guessed = meet(t.pos, mine.pos), t.guessed
 		}
 	}
-	a.fallBack(b.rest.after, b.rest.afterUntil)
+	if used {
+		a.fallBack(b.rest.after, b.rest.afterUntil)
+	}
 	return a
 }
 
@@ -156,7 +158,7 @@ func (s *Sessions) afterCrash(silent []LogID) (after *Position) {
 	return after
 }
 
-// fallBack has topics that the session does not know begin at a position.
+// fallBack has topics that the session does not know, or whose position is guessed, begin at a position.
 func (one *Session) fallBack(after *Position, until time.Time) {
 	if after == nil {
 		return
@@ -167,8 +169,12 @@ func (one *Session) fallBack(after *Position, until time.Time) {
 		r.afterUntil = until
 	}
 	for i := range r.topics {
-		if t := &r.topics[i]; !t.known && t.probe == 0 {
-			t.pos, t.known = r.after, true
+		switch t := &r.topics[i]; {
+		case t.probe != 0:
+		case !t.known:
+			t.pos, t.known, t.guessed = r.after, true, false
+		case t.guessed:
+			t.pos, t.guessed = meet(r.after, t.pos), false
 		}
 	}
 }

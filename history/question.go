@@ -148,7 +148,7 @@ func (s *Sessions) sendQuestion() {
 	h.next = h.next[n:]
 	h.number++
 	number := h.number
-	q.data = appendQuestion(number, q.keys)
+	q.data = s.appendQuestion(number, q.keys)
 	h.asked[number] = q
 	for _, log := range s.peersInOrder() {
 		if h.peers[log].up {
@@ -158,8 +158,17 @@ func (s *Sessions) sendQuestion() {
 	s.pose(number, time.Duration(0))
 }
 
-func appendQuestion(number uint64, keys []SessionKey) []byte {
+// appendQuestion writes a question. It names the nodes that this one knows, because others may have died unnoticed
+// before it started. The caller holds mu.
+func (s *Sessions) appendQuestion(number uint64, keys []SessionKey) []byte {
 	data := binary.AppendUvarint([]byte{messageAsk}, number)
+	var known []byte
+	for _, log := range s.peersInOrder() {
+		if p := s.share.peers[log]; p.left || p.stable != nil {
+			known = binary.BigEndian.AppendUint64(known, uint64(log))
+		}
+	}
+	data = append(binary.AppendUvarint(data, uint64(len(known)/logBytes)), known...)
 	for _, key := range keys {
 		data = append(data, key[:]...)
 	}
@@ -240,7 +249,7 @@ func (s *Sessions) remind(promised []SessionKey, waited time.Duration) {
 		return false
 	})
 	for _, log := range slices.Sorted(maps.Keys(asks)) {
-		s.share.link.Send(log, appendQuestion(noQuestion, asks[log]))
+		s.share.link.Send(log, s.appendQuestion(noQuestion, asks[log]))
 	}
 	if len(promised) > 0 {
 		s.store.after(askAgain, func() { s.remind(promised, waited+askAgain) })
@@ -252,7 +261,7 @@ const noQuestion = 0
 
 // Messages between nodes.
 const (
-	messageAsk    byte = iota + 1 // number { key(16) }*
+	messageAsk    byte = iota + 1 // number, count { log(8) }* { key(16) }*: the nodes whose sessions' position is known, or that have left
 	messageAnswer                 // number, 1 and sessionWait.after or 0, count { key(16) }* { session }*: the keys of sessions that follow later, in messageGive
 	messageGive                   // { session }*
 )
@@ -277,15 +286,15 @@ func (s *Sessions) Receive(from LogID, data []byte) error {
 
 // answer answers a question.
 func (s *Sessions) answer(from LogID, body []byte) error {
-	number, n := binary.Uvarint(body)
-	if n <= 0 || (len(body)-n)%len(SessionKey{}) != 0 {
-		return records.ErrMalformed
+	number, known, keys, err := readQuestion(body)
+	if err != nil {
+		return err
 	}
 	var later []SessionConn
 	var pending, given []byte
 	var gone []*Session
 	s.mu.Lock()
-	for keys := body[n:]; len(keys) > 0; keys = keys[len(SessionKey{}):] {
+	for ; len(keys) > 0; keys = keys[len(SessionKey{}):] {
 		key := SessionKey(keys)
 		switch here := s.by.find(key); {
 		case here == nil:
@@ -309,7 +318,7 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 	}
 	s.dropLater(gone)
 	data := binary.AppendUvarint([]byte{messageAnswer}, number)
-	if after := s.afterCrash(nil); after != nil {
+	if after := s.afterCrash(s.strangers(append(known, from))); after != nil {
 		data = appendPosition(append(data, 1), *after)
 	} else {
 		data = append(data, 0)
@@ -321,6 +330,33 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 		conn.GiveUp()
 	}
 	return nil
+}
+
+// logBytes is the length of a LogID in a question.
+const logBytes = 8
+
+// readQuestion reads a question: the nodes that the asking one knows, and the keys.
+func readQuestion(b []byte) (number uint64, known []LogID, keys []byte, err error) {
+	number, n := binary.Uvarint(b)
+	b = b[max(n, 0):]
+	count, m := binary.Uvarint(b)
+	if b = b[max(m, 0):]; n <= 0 || m <= 0 || count > uint64(len(b)/logBytes) {
+		return 0, nil, nil, records.ErrMalformed
+	}
+	for range count {
+		known = append(known, LogID(binary.BigEndian.Uint64(b)))
+		b = b[logBytes:]
+	}
+	if len(b)%len(SessionKey{}) != 0 {
+		return 0, nil, nil, records.ErrMalformed
+	}
+	return number, known, b, nil
+}
+
+// strangers returns the other nodes that a node does not know. They may have died although this node
+// has not noticed yet. The caller holds mu.
+func (s *Sessions) strangers(known []LogID) []LogID {
+	return slices.DeleteFunc(s.peersInOrder(), func(log LogID) bool { return slices.Contains(known, log) || s.share.peers[log].left })
 }
 
 // dropLater drops sessions that were given away, after givenFor. The caller holds mu.

@@ -151,13 +151,19 @@ func TestSessionLateQuestion(t *testing.T) {
 // TestSessionOfAStranger: a node that has never heard a dead one learns from the others what its
 // clients had.
 func TestSessionOfAStranger(t *testing.T) {
-	w := crash(t)
-	w.nodes[1].Sessions().Down(1, false)
-	w.nodes[2].Sessions().Share(w.nodes[2]) // as if it had just started
-	w.nodes[2].Sessions().Up(2)
-	v := w.connect(2)
-	w.pass(time.Second)
-	v.assertMissed("m1 m2")
+	for name, noticed := range map[string]bool{"whose death was noticed": true, "that has just died": false} {
+		t.Run(name, func(t *testing.T) {
+			w := crash(t)
+			if noticed {
+				w.nodes[1].Sessions().Down(1, false)
+			}
+			w.nodes[2].Sessions().Share(w.nodes[2]) // as if it had just started
+			w.nodes[2].Sessions().Up(2)
+			v := w.connect(2)
+			w.pass(time.Second)
+			v.assertMissed("m1 m2")
+		})
+	}
 }
 
 // TestSessionOfADeadNode: a session without a connection survives its node.
@@ -186,4 +192,59 @@ func TestNothingInCommon(t *testing.T) {
 	fill(two, "x", 0, 3)
 	nothing := history.Meet(now(one, "x"), now(two, "x"))
 	wantPage(t, one.Page("x", history.Ask{After: nothing}), "m2", history.Expired)
+}
+
+// TestSessionJoinOfADeadConnection: a node that has stalled handles the join of a connection that its
+// client has given up. What the client has acknowledged elsewhere counts, although it is known
+// only from before the join.
+func TestSessionJoinOfADeadConnection(t *testing.T) {
+	for name, one := range map[string]struct {
+		beat    bool // the connection ends after the next beat
+		stalls  bool // the client's next node stalls before the first one goes on
+		unheard bool // and nobody has heard of what its clients have
+		at      int  // where the client comes back
+	}{
+		"to the same node":              {at: 0},
+		"after a beat":                  {at: 0, beat: true},
+		"to the next node":              {at: 1},
+		"elsewhere":                     {at: 2},
+		"elsewhere after a beat":        {at: 2, beat: true},
+		"the next node stalls":          {at: 0, stalls: true},
+		"the next node stalls, a beat":  {at: 0, stalls: true, beat: true},
+		"the next node stalls unheard":  {at: 0, stalls: true, unheard: true},
+		"elsewhere, as the next stalls": {at: 2, stalls: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, 3)
+			first, next := w.nodes[0], w.nodes[1]
+			dead := &visit{first.sp.NewSession("ada", "a name of a session"), new(line), first, []string{"x"}}
+			first.Sessions().Connect(dead.Session, dead.line)
+			w.pass(time.Second)
+			first.mute, first.deaf = true, true
+			for _, at := range []int{2, 1} {
+				v := w.connect(at)
+				w.pass(time.Second)
+				v.acknowledge()
+				if at == 2 || !one.stalls {
+					v.end()
+				} else if !one.unheard {
+					next.Announce()
+				}
+				w.pass(10 * time.Millisecond)
+			}
+			next.mute, next.deaf = one.stalls, one.stalls
+			w.say(2, "m0")
+			first.mute, first.deaf = false, false
+			first.Sessions().Join(dead.Session, "x", now(first.sp, "x"))
+			first.Sessions().CaughtUp(dead.Session, "x")
+			if one.beat {
+				first.Sessions().Advance(dead.Session, passed(first.sp), false)
+			}
+			dead.end()
+			w.pass(10 * time.Millisecond)
+			v := w.connect(one.at)
+			w.pass(time.Second)
+			v.assertMissed("m0")
+		})
+	}
 }

@@ -133,6 +133,9 @@ type sessionTopic struct {
 	probe uint32 // the first probe that includes it; 0: none yet, the client has not been sent all it missed
 	ended int64  // when it was last joined, Unix seconds; 0: it is joined
 	known bool   // pos was acknowledged on an earlier connection, or the wait for that is over
+	// pos is where the client joined, and it has acknowledged nothing since: it may have given up that connection, and
+	// have less elsewhere. See mergeSessions.
+	guessed bool
 }
 
 // SessionStats are the figures of sessions.
@@ -219,9 +222,9 @@ func (s *Sessions) Join(one *Session, topic string, now Position) {
 	}
 	t := one.find(topic)
 	if t == nil {
-		t = one.add(sessionTopic{name: topic, pos: &now})
+		t = one.add(sessionTopic{name: topic, pos: &now, guessed: true})
 		if r := one.rest; r.after != nil && s.store.now().Before(r.afterUntil) {
-			t.pos, t.known = r.after, true
+			t.pos, t.known, t.guessed = r.after, true, false
 		}
 	}
 	t.probe, t.ended = 0, 0
@@ -271,7 +274,7 @@ func (s *Sessions) Lose(one *Session, topic string) {
 
 // Advance has the session move to a position, which includes no message of a joined
 // topic that has yet to be sent. If the client was sent recorded messages since the last
-// new probe (heard), the position counts when the client answers a probe with the
+// new probe (heard), or has acknowledged nothing since a join, the position counts when the client answers a probe with the
 // number that is returned. Otherwise it counts at once, and the number is 0. fresh is
 // false for a probe that was not answered yet, and is to be sent again.
 func (s *Sessions) Advance(one *Session, to *Position, heard bool) (probe uint32, fresh bool) {
@@ -282,7 +285,7 @@ func (s *Sessions) Advance(one *Session, to *Position, heard bool) (probe uint32
 		return 0, false
 	case one.rest != nil && one.rest.probed != nil:
 		return one.rest.number, false
-	case heard:
+	case heard || one.guesses():
 		s.probe = s.nextProbe()
 		s.probes++
 		r := one.more()
@@ -473,6 +476,11 @@ func (one *Session) more() *sessionRest {
 	return one.rest
 }
 
+// guesses reports whether the next answer to a probe shows that the client has a join's reply.
+func (one *Session) guesses() bool {
+	return one.rest != nil && slices.ContainsFunc(one.rest.topics, func(t sessionTopic) bool { return t.guessed && t.probe != 0 })
+}
+
 func (one *Session) waits() bool { return one.rest != nil && one.rest.waits }
 
 func (one *Session) setWaits(waits bool) {
@@ -563,10 +571,11 @@ func (one *Session) inherit(before *Session) {
 		return
 	}
 	for _, t := range before.rest.topics {
-		if mine := one.find(t.name); mine != nil {
-			mine.pos, mine.known = t.pos, t.known
-		} else {
+		switch mine := one.find(t.name); {
+		case mine == nil:
 			one.add(t)
+		case !mine.known || !t.guessed:
+			mine.pos, mine.known, mine.guessed = t.pos, t.known, t.guessed
 		}
 	}
 	one.fallBack(before.rest.after, before.rest.afterUntil)

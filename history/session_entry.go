@@ -10,10 +10,11 @@ import (
 
 // A position is seconds count { log(8) number }*. A session is
 //
-//	key(16) version given(1) count { position }* count { len topic index }* seconds [index]
+//	key(16) version given(1) count { position }* count { len topic guess }* seconds [index]
 //
-// where given is 1 if the session was given to another node before, and index is that of a topic's position. For so many seconds, topics that are not listed have a
-// position too: that with the last index.
+// where given is 1 if the session was given to another node before, and guess is twice the index of the topic's
+// position, and 1 more if that is guessed. For so many seconds, topics that are not listed have a position too: that
+// with the last index.
 
 func appendPosition(b []byte, p Position) []byte {
 	b = binary.AppendUvarint(b, uint64(p.at))
@@ -66,7 +67,11 @@ func (s *Sessions) appendSession(b []byte, one *Session, to LogID) []byte {
 		count = len(one.rest.topics)
 		for i := range one.rest.topics {
 			t := &one.rest.topics[i]
-			topics = binary.AppendUvarint(records.AppendText(topics, t.name), index(t.pos))
+			guess := index(t.pos) << 1
+			if t.guessed {
+				guess |= 1
+			}
+			topics = binary.AppendUvarint(records.AppendText(topics, t.name), guess)
 		}
 	}
 	if left := one.fallsBackFor(s.store.now()); left > 0 {
@@ -136,12 +141,12 @@ func (s *Sessions) readSession(b []byte) (one *Session, rest []byte, err error) 
 		if err != nil {
 			return nil, nil, err
 		}
-		at, n := binary.Uvarint(behind)
-		if n <= 0 || at >= uint64(len(positions)) {
+		guess, n := binary.Uvarint(behind)
+		if n <= 0 || guess>>1 >= uint64(len(positions)) {
 			return nil, nil, records.ErrMalformed
 		}
 		b = behind[n:]
-		one.add(sessionTopic{name: string(name), pos: positions[at], ended: now.Unix(), known: true})
+		one.add(sessionTopic{name: string(name), pos: positions[guess>>1], ended: now.Unix(), known: true, guessed: guess&1 != 0})
 	}
 	seconds, n := binary.Uvarint(b)
 	if b = b[max(n, 0):]; n <= 0 || seconds > uint64(SessionAge/time.Second) {

@@ -166,7 +166,7 @@ var plantedBugs = []mutant{
 		"			sp.store.stats.messages.Add(1)\n", ""},
 
 	{"sessions keep their promises", "a position counts before its probe is answered", "../history/session.go",
-		"	case heard:\n		s.probe", "	case heard && one.rest != nil && one.rest.waits:\n		s.probe"},
+		"	case heard || one.guesses():\n		s.probe", "	case heard && one.rest != nil && one.rest.waits:\n		s.probe"},
 	{"sessions keep their promises", "a topic counts before its replay is acknowledged", "../history/session.go",
 		"		t.probe = s.nextProbe()\n", "		t.probe = max(1, s.probe)\n"},
 	{"sessions keep their promises", "a stable position leaves out what sessions have acknowledged", "../history/handover.go",
