@@ -200,6 +200,12 @@ func TestClients(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.wants(`{"from":"` + name + `"}`)
+			if name == "Python" { // the others send lines as they are
+				if _, err := io.WriteString(c.in, "no JSON\n"); err != nil {
+					t.Fatal(err)
+				}
+				c.wants("not JSON: ")
+			}
 			long := strings.Repeat("ä", 3000)
 			if err := s.Broadcast("room:1", "news", map[string]string{"text": long}); err != nil {
 				t.Fatal(err)
@@ -212,6 +218,19 @@ func TestClients(t *testing.T) {
 			c.wants(`["1","1","room:1","phx_reply",{"response":{},"status":"ok"}]`)
 			s.stop(t)
 		})
+	}
+}
+
+// A client that is called wrongly says how to call it, and ends.
+func TestUsage(t *testing.T) {
+	for name, command := range clients(t) {
+		for _, args := range [][]string{nil, {"127.0.0.1"}, {"127.0.0.1", "1", "room:1", "token", "more"}} {
+			cmd := exec.CommandContext(t.Context(), command[0], append(slices.Clone(command[1:]), args...)...)
+			out, err := cmd.CombinedOutput()
+			if text := string(out); err == nil || !strings.HasPrefix(text, "usage: ") || strings.Count(text, "\n") != 1 {
+				t.Errorf("%s %q: %v\n%s", name, args, err, text)
+			}
+		}
 	}
 }
 

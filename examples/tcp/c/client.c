@@ -85,11 +85,12 @@ static int session(int fd, const char *topic, const char *token, int *accepted) 
 }
 
 int main(int argc, char **argv) {
+	if (argc < 4 || argc > 5) return fputs("usage: client HOST PORT TOPIC [TOKEN]\n", stderr), 2;
 	setvbuf(stdin, NULL, _IONBF, 0), setvbuf(stdout, NULL, _IOLBF, 0), srand(time(NULL) ^ getpid());
 	for (int failures = 0;; failures++) {
 		int least = 0, accepted = 0, fd = -1;
 		struct addrinfo *at, hints = {.ai_socktype = SOCK_STREAM};
-		if (argc > 3 && getaddrinfo(argv[1], argv[2], &hints, &at) == 0) {
+		if (getaddrinfo(argv[1], argv[2], &hints, &at) == 0) {
 			if ((fd = socket(at->ai_family, SOCK_STREAM, 0)) >= 0 && connect(fd, at->ai_addr, at->ai_addrlen) == 0)
 				least = session(fd, argv[3], argc > 4 ? argv[4] : "", &accepted);
 			freeaddrinfo(at), close(fd);

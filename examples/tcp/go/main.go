@@ -77,6 +77,10 @@ func session(c net.Conn, topic, token string, lines <-chan string) (ok bool, lea
 }
 
 func main() {
+	if len(os.Args) < 3 || len(os.Args) > 4 {
+		fmt.Fprintln(os.Stderr, "usage: client HOST:PORT TOPIC [TOKEN]")
+		os.Exit(2)
+	}
 	lines, token := make(chan string), append(os.Args, "")[3]
 	go func() {
 		for in := bufio.NewScanner(os.Stdin); in.Scan(); {

@@ -84,7 +84,19 @@ class Client:
             time.sleep(wait)
 
 
+def read_lines(client):
+    for line in sys.stdin:
+        try:
+            client.push("1", "2", client.topic, "msg", json.loads(line))
+        except ValueError as error:
+            print("not JSON:", error, flush=True)
+
+
+if len(sys.argv) not in (4, 5):
+    sys.exit("usage: client.py HOST PORT TOPIC [TOKEN]")
 client = Client(*sys.argv[3:])
-threading.Thread(target=client.run, args=(sys.argv[1], int(sys.argv[2]))).start()
-for line in sys.stdin:
-    client.push("1", "2", client.topic, "msg", json.loads(line))
+threading.Thread(target=read_lines, args=(client,), daemon=True).start()
+try:
+    client.run(*sys.argv[1:3])
+except KeyboardInterrupt:
+    pass
