@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -61,7 +62,7 @@ func (e *Endpoint) originRefusal(m *mount, r *Request) *admission.Refusal {
 	origin := logging.Cut(strings.ToValidUTF8(r.Header.Get("Origin"), "?"))
 	e.log.Warn("origin refused").Str("origin", origin).Str("host", r.URL.Host).Str("path", r.URL.Path).
 		Str("allowed", m.options.OriginHelp).Write()
-	ref := admission.TextRefusal(http.StatusForbidden, "a page from "+origin+" may not connect to "+r.URL.Host+". "+m.options.OriginHelp+"\n")
+	ref := admission.TextRefusal(http.StatusForbidden, "a page from "+origin+" may not connect to "+cmp.Or(r.URL.Host, "this server")+". "+m.options.OriginHelp+"\n")
 	ref.Header.Set("X-Content-Type-Options", "nosniff")
 	return ref
 }

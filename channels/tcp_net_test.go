@@ -116,19 +116,20 @@ func TestTCPRefusals(t *testing.T) {
 	}}
 	bothTCP(t, so, func(t *testing.T, s *server, addr string) {
 		const form = `a connect is a JSON object with "path" (a string) and, if needed, "params" (an object of strings, numbers and booleans), "headers" (an object of strings) and "token" (a string)`
+		const denied = "the token, the params or the version of the protocol (the param vsn) were refused"
 		const first = "the first packet must be a connect: a length of 4 bytes, the byte 3, and a JSON object"
 		for sent, want := range map[string]struct {
 			status, retryAfter int
 			reason             string
 		}{
 			packetOf(packetConnect, `{"path":"/socket","params":{"do":"busy"}}`):                      {503, 2, "not now"},
-			packetOf(packetConnect, `{"path":"/socket","params":{"do":"deny"}}`):                      {403, 0, "Forbidden"},
+			packetOf(packetConnect, `{"path":"/socket","params":{"do":"deny"}}`):                      {403, 0, denied},
 			packetOf(packetConnect, `{"path":"/socket","params":{"do":"crash"}}`):                     {500, 0, "Internal Server Error"},
-			packetOf(packetConnect, `{"path":"/socket","params":{"vsn":"9.0.0"}}`):                    {403, 0, "Forbidden"},
+			packetOf(packetConnect, `{"path":"/socket","params":{"vsn":"9.0.0"}}`):                    {403, 0, denied},
 			packetOf(packetConnect, `{"path":"/socket","headers":{"Origin":"https://evil.example"}}`): {403, 0, ""},
-			packetOf(packetConnect, `{"path":"/socket?a=%ff"}`):                                       {400, 0, "Bad Request"},
-			packetOf(packetConnect, `{"path":"/elsewhere"}`):                                          {404, 0, "no socket is at this path"},
-			packetOf(packetConnect, `{"path":"/socket","topic":"room:1"}`):                            {400, 0, form},
+			packetOf(packetConnect, `{"path":"/socket?a=%ff"}`):                                       {400, 0, "the params cannot be decoded"},
+			packetOf(packetConnect, `{"path":"/elsewhere"}`):                                          {404, 0, "no socket or running instance is at this path"},
+			packetOf(packetConnect, `{"path":"/socket","topic":"room:1"}`):                            {400, 0, `unknown key "topic"; ` + form},
 			packetOf(packetText, `["1","1","room:1","phx_join",{}]`):                                  {400, 0, first},
 			"\x00\x00\x00\x00":     {400, 0, first},
 			"\xff\xff\xff\xff":     {400, 0, first},
@@ -154,6 +155,10 @@ func TestTCPRefusals(t *testing.T) {
 		p := dialPackets(t, s.addr)
 		p.send(packetConnect, `{"path":"/socket"}`)
 		p.wantRefused(400, 0, "this port serves HTTP; raw TCP is served on another port")
+		hello := "\x16\x03\x01\x00\xa5\x01" + strings.Repeat("x", 160)
+		if status, body, _ := exchange(t, dialTCP(t, addr), hello); status != 400 || body != "this port serves raw TCP without TLS: connect without, or configure TLS\n" {
+			t.Errorf("TLS: %d %q", status, body)
+		}
 		if _, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}); err == nil || !strings.Contains(err.Error(), "does not look like a TLS handshake") {
 			t.Errorf("TLS: %v", err)
 		}
@@ -182,7 +187,7 @@ func TestTCPLimits(t *testing.T) {
 			p := dialPackets(t, addr)
 			p.send(packetConnect, `{"path":"/socket"}`)
 			if kind, body, err := p.next(); err != nil || kind != packetAccepted {
-				if kind != packetRefused || !strings.HasPrefix(body, "\x01\xf7\x00") || body[3] < 1 || body[3] > 3 || body[4:] != "Service Unavailable" {
+				if kind != packetRefused || !strings.HasPrefix(body, "\x01\xf7\x00") || body[3] < 1 || body[3] > 3 || body[4:] != "the server cannot take more clients at the moment" {
 					t.Errorf("above the rate: %d %q, %v", kind, body, err)
 				}
 				return
@@ -376,15 +381,15 @@ func TestTCPForwarded(t *testing.T) {
 		w.here.Store(false) // the owner has changed, and node 1 knows no better than to forward
 		p := dialPackets(t, addr)
 		p.send(packetConnect, `{"path":"/ward/one"}`)
-		p.wantRefused(http.StatusServiceUnavailable, 1, "Service Unavailable")
+		p.wantRefused(http.StatusServiceUnavailable, 1, "the server cannot take more clients at the moment")
 		p = dialPackets(t, addr)
 		p.send(packetConnect, `{"path":"/ward/two"}`)
-		p.wantRefused(http.StatusNotFound, 0, "Not Found")
+		p.wantRefused(http.StatusNotFound, 0, "no socket or running instance is at this path")
 		near.Drop()
 		f.nodes[1].stop(t)
 		p = dialPackets(t, addr)
 		p.send(packetConnect, `{"path":"/ward/one"}`)
-		p.wantRefused(http.StatusServiceUnavailable, 1, "Service Unavailable")
+		p.wantRefused(http.StatusServiceUnavailable, 1, "the server cannot take more clients at the moment")
 	}, rooms)
 }
 

@@ -22,6 +22,8 @@ const websocketPath = "/websocket"
 const (
 	httpToTCPBody = "this port serves raw TCP; HTTP and WebSockets are served on another port\n"
 	tcpToHTTPBody = "this port serves HTTP; raw TCP is served on another port"
+	tlsToTCPBody  = "this port serves raw TCP without TLS: connect without, or configure TLS\n"
+	noSocketHere  = "no socket or running instance is at this path"
 )
 
 // claimRoom is how much longer a connect may be that another node forwards, in bytes: its
@@ -92,19 +94,33 @@ func (a *arrival) handleConnect(c *netloop.Conn, body, early []byte) {
 		}
 		a.splice(c, place.Elsewhere, head, append(first, early...))
 	case place.Mount == nil:
-		a.refuse(c, a.front.malformed(admission.TextRefusal(http.StatusNotFound, "no socket is at this path"), a.peer))
+		a.refuse(c, a.front.malformed(admission.TextRefusal(http.StatusNotFound, noSocketHere), a.peer))
 	default:
 		a.handleHandshake(c, place.Mount, request{head: head, connect: connect}, early)
 	}
 }
 
-// appendRefused appends a refusal as a packet. If the refusal has no body, the reason is the
-// name of its status.
+// appendRefused appends a refusal as a packet.
 func appendRefused(dst []byte, r *admission.Refusal) []byte {
-	reason := strings.TrimSpace(r.Body)
-	if reason == "" {
-		reason = http.StatusText(r.Status)
-	}
 	retryAfter, _ := strconv.Atoi(r.Header.Get("Retry-After")) // 0 without one
-	return packet.AppendRefused(dst, r.Status, retryAfter, reason)
+	return packet.AppendRefused(dst, r.Status, retryAfter, refusedReason(r))
+}
+
+// refusedReason returns why a client over raw TCP is refused. Over HTTP, refusals without a
+// body are Phoenix's, whose clients show nobody a reason.
+func refusedReason(r *admission.Refusal) string {
+	if body := strings.TrimSpace(r.Body); body != "" {
+		return body
+	}
+	switch r.Status {
+	case http.StatusBadRequest:
+		return "the params cannot be decoded"
+	case http.StatusForbidden:
+		return "the token, the params or the version of the protocol (the param vsn) were refused"
+	case http.StatusNotFound:
+		return noSocketHere
+	case http.StatusServiceUnavailable:
+		return "the server cannot take more clients at the moment"
+	}
+	return http.StatusText(r.Status)
 }

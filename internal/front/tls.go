@@ -54,7 +54,11 @@ func (a *arrival) handleTLS(c *netloop.Conn, data []byte) {
 	if o.TLS == nil {
 		o.Gate.Refusals.Malformed.Add(1)
 		o.Log.Warn("TLS client refused: this port has no TLS").Addr("address", a.peer).Write()
-		sendRefusal(c, admission.TextRefusal(http.StatusBadRequest, plainBody), false)
+		body := plainBody
+		if a.tcp {
+			body = tlsToTCPBody
+		}
+		sendRefusal(c, admission.TextRefusal(http.StatusBadRequest, body), false)
 		return
 	}
 	if !o.Gate.AdmitTLS(o.Loops.HandshakeDelay()) {

@@ -1,8 +1,9 @@
 package packet
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -32,17 +33,24 @@ func (p *param) UnmarshalJSON(text []byte) error {
 	case '"':
 		return json.Unmarshal(text, (*string)(p))
 	case '{', '[', 'n':
-		return errRequest
+		return errParam
 	}
 	*p = param(text)
 	return nil
 }
 
-// errRequest is the error for a body that is not a Request.
-var errRequest = &websocket.HandshakeError{
-	Status: http.StatusBadRequest,
-	Reason: `a connect is a JSON object with "path" (a string) and, if needed, "params" (an object of strings, numbers and booleans), "headers" (an object of strings) and "token" (a string)`,
+var errParam = errors.New("a param is not a string, number or boolean")
+
+// form says what a Request is.
+const form = `a connect is a JSON object with "path" (a string) and, if needed, "params" (an object of strings, numbers and booleans), "headers" (an object of strings) and "token" (a string)`
+
+// malformed is the error for a body that is not a Request.
+func malformed(what string) error {
+	return &websocket.HandshakeError{Status: http.StatusBadRequest, Reason: what + "; " + form}
 }
+
+// maxShown bounds what a reason has of a key that the client has made up, in bytes.
+const maxShown = 40
 
 // versionParam is the parameter for the version of the Phoenix protocol. Without it,
 // a WebSocket client means version 1; raw TCP has no such old clients, so its default is 2.
@@ -50,10 +58,42 @@ const versionParam, defaultVersion = "vsn", "2.0.0"
 
 // Parse reads the body of a Connect. The error is a *websocket.HandshakeError.
 func (r *Request) Parse(body []byte) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if !utf8.Valid(body) || d.Decode(r) != nil || r.Path == "" || len(bytes.TrimSpace(body[d.InputOffset():])) > 0 {
-		return errRequest
+	var fields map[string]json.RawMessage
+	switch {
+	case !utf8.Valid(body):
+		return malformed("the connect is not UTF-8")
+	case json.Unmarshal(body, &fields) != nil:
+		return malformed("the connect is not a JSON object")
+	}
+	for name, value := range fields {
+		if err := r.parseField(name, value); err != nil {
+			return err
+		}
+	}
+	if r.Path == "" {
+		return malformed(`"path" is missing or empty`)
+	}
+	return nil
+}
+
+// parseField reads one field. Names count as they are written: encoding/json would accept
+// them in upper case, too.
+func (r *Request) parseField(name string, value []byte) error {
+	var into any
+	switch name {
+	case "path":
+		into = &r.Path
+	case "params":
+		into = &r.Params
+	case "headers":
+		into = &r.Headers
+	case "token":
+		into = &r.Token
+	default:
+		return malformed(fmt.Sprintf("unknown key %q", name[:min(len(name), maxShown)]))
+	}
+	if json.Unmarshal(value, into) != nil {
+		return malformed(fmt.Sprintf("wrong value of %q", name))
 	}
 	return nil
 }

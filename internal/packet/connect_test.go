@@ -90,6 +90,26 @@ func TestMalformedRequests(t *testing.T) {
 	}
 }
 
+// The reason says what is wrong, and what would be right.
+func TestReasons(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"params":{}}`:                          `"path" is missing or empty`,
+		`{"path":"/s","parms":{}}`:               `unknown key "parms"`,
+		`{"PATH":"/s","path":"/s"}`:              `unknown key "PATH"`,
+		`{"path":"/s","params":{"a":{}}}`:        `wrong value of "params"`,
+		`{"path":"/s"`:                           "the connect is not a JSON object",
+		`null`:                                   `"path" is missing or empty`,
+		"{\"path\":\"/\xff\"}":                   "the connect is not UTF-8",
+		`{"` + strings.Repeat("x", 500) + `":1}`: `unknown key "` + strings.Repeat("x", maxShown) + `"`,
+	} {
+		_, _, err := headOf(body)
+		var wrong *websocket.HandshakeError
+		if !errors.As(err, &wrong) || wrong.Reason != want+"; "+form {
+			t.Errorf("%.60s: %v, want %q", body, err, want)
+		}
+	}
+}
+
 // fields returns n members of a JSON object.
 func fields(n int) string {
 	var list []string

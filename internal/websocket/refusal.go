@@ -9,8 +9,8 @@ import (
 type HandshakeError struct {
 	// Status is the HTTP status to answer with.
 	Status int
-	// Reason is a sentence for the client's developer. It contains nothing that
-	// the client sent, so it may go into bodies and logs.
+	// Reason is a sentence for the client's developer. Of what the client sent it has at
+	// most the beginning of a name, quoted, so it may go into bodies and logs.
 	Reason string
 }
 
