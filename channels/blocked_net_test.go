@@ -84,8 +84,8 @@ func testBlockedShutdown(t *testing.T, o channels.Options, what string) {
 	defer cancel()
 	began := time.Now()
 	err := s.Shutdown(ctx)
-	// The rest is what a loaded machine may need.
-	if took := time.Since(began); took > timeout+time.Second+2*time.Second {
+	// The rest is what a loaded machine may need; the drain's own timeout is longer.
+	if took := time.Since(began); took > timeout+patience/2 {
 		t.Errorf("shut down in %v, with %v", took, timeout)
 	}
 	if !errors.Is(err, context.DeadlineExceeded) {

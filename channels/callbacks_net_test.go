@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
@@ -228,7 +227,7 @@ func faultsElsewhere(t *testing.T, s *server) {
 // connection that it was called for, and the loop goes on.
 func TestCallbacksThatExit(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
-		o.Limits.HandshakeTimeout = 5 * time.Second
+		o.Limits.HandshakeTimeout = patience
 		s := rudeServer(t, o, runtime.Goexit)
 		stop := chat(t, s)
 		for _, where := range []string{

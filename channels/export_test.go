@@ -2,6 +2,8 @@ package channels
 
 import (
 	"context"
+	"sync/atomic"
+	"testing"
 	"time"
 	"unsafe"
 
@@ -49,6 +51,24 @@ func (e *Endpoint) SetPulse(every time.Duration) {
 	defer e.pulse.mu.Unlock()
 	e.pulse.every = every
 }
+
+// SetRejoinWait changes how long a join waits for a callback of the channel that it
+// replaces, until the test ends. It is for tests that run alone.
+func SetRejoinWait(t testing.TB, d time.Duration) {
+	was := rejoinWait
+	t.Cleanup(func() { rejoinWait = was })
+	rejoinWait = d
+}
+
+// WaitingPolls returns how many polls of long-polling clients wait, also of guests.
+func (e *Endpoint) WaitingPolls(ctx context.Context) int {
+	var n atomic.Int64
+	e.onEachLoop(ctx, func(i int) { n.Add(int64(e.perLoop[i].polls.waiting)) })
+	return int(n.Load())
+}
+
+// IdleRequests returns how many connections of net/http have no request now.
+func (e *Endpoint) IdleRequests() int { return e.front.Idle() }
 
 // Beat is a beat of the pulse, and returns when all loops have sent their probes.
 func (e *Endpoint) Beat(ctx context.Context) {

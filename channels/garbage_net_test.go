@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 
@@ -144,7 +143,6 @@ func TestTruncatedFrames(t *testing.T) {
 // Random bytes, before and after the handshake.
 func TestRandomBytes(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
-		o.Limits.HandshakeTimeout = time.Second
 		s := serve(t, o, channels.SocketOptions{}, room())
 		stop := chat(t, s)
 		r := rand.New(rand.NewPCG(1, 2))

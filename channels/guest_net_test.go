@@ -3,14 +3,17 @@ package channels_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -196,34 +199,42 @@ func TestGuestShutdown(t *testing.T) {
 
 // TestGuestsHavePaceTogether: two guests that leave at once close no more
 // sockets in an interval than the host's Drain allows.
-func TestGuestsHavePaceTogether(t *testing.T) {
-	h := openInn(t, channels.Options{Loops: 1, Drain: channels.Drain{Batch: 2, Interval: 200 * time.Millisecond, Timeout: patience}})
-	var wg sync.WaitGroup
-	closed := make(chan time.Time, 6)
-	for _, id := range []string{"a", "b"} {
-		guest := h.invite(t, id, channels.Options{}, channels.SocketOptions{}, relayAll())
-		for range 3 {
-			p := h.dialTarget(t, "/socket/"+id+"/websocket?vsn=2.0.0", nil)
-			go func() {
-				p.closeCode()
-				closed <- time.Now()
-			}()
+func TestGuestsHavePaceTogether(t *testing.T) { synctest.Test(t, testGuestsHavePaceTogether) }
+
+func testGuestsHavePaceTogether(t *testing.T) {
+	const interval = 200 * time.Millisecond
+	h := channelstest.Start(t, channels.Options{Loops: 1, Drain: channels.Drain{Batch: 2, Interval: interval, Timeout: patience}})
+	var guests, clients sync.WaitGroup
+	began, closed := time.Now(), make(chan time.Duration, 6)
+	for _, path := range []string{"/a", "/b"} {
+		guest, err := channels.NewEndpoint(channels.Options{Host: h.Endpoint})
+		if err != nil {
+			t.Fatal(err)
 		}
-		wg.Go(func() {
+		guest.Socket("/", channels.SocketOptions{}, relayAll())
+		h.Route(path, func(below string) (*channels.Endpoint, string, error) { return guest, "/" + below, nil })
+		for range 3 {
+			c := channelstest.Connect(t, h, path)
+			clients.Go(func() {
+				c.AssertClosed(1012)
+				closed <- time.Since(began)
+			})
+		}
+		guests.Go(func() {
 			if err := guest.Shutdown(context.Background()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	wg.Wait()
-	first := <-closed
-	last := first
-	for range 5 {
-		last = <-closed
+	guests.Wait()
+	clients.Wait()
+	close(closed)
+	at := make(map[time.Duration]int)
+	for d := range closed {
+		at[d/interval]++
 	}
-	// Six sockets, two an interval: there are two whole intervals between.
-	if took := last.Sub(first); took < 300*time.Millisecond {
-		t.Errorf("six sockets closed within %v at a pace of two in 200 ms", took)
+	if want := map[time.Duration]int{0: 2, 1: 2, 2: 2}; !maps.Equal(at, want) {
+		t.Errorf("closed by interval: %v, want %v", at, want)
 	}
 }
 

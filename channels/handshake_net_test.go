@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -44,7 +43,7 @@ func TestConnectOnLoopOutcomes(t *testing.T) {
 }
 
 func testConnectOutcomes(t *testing.T, o channels.Options, onLoop bool) {
-	o.Limits.HandshakeTimeout = 2 * time.Second
+	o.Limits.HandshakeTimeout = patience
 	s := serve(t, o, channels.SocketOptions{
 		ConnectOnLoop: onLoop,
 		Connect: func(ctx context.Context, s *channels.Socket, r *channels.Request) error {
@@ -95,7 +94,7 @@ func testConnectOutcomes(t *testing.T, o channels.Options, onLoop bool) {
 // behind it; nobody else waits.
 func TestConnectBlocks(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
-		o.Loops = 1
+		o.Loops, o.Limits.HandshakeTimeout = 1, patience
 		release := make(chan struct{})
 		entered := make(chan struct{}, 10)
 		s := serve(t, o, channels.SocketOptions{Connect: func(_ context.Context, _ *channels.Socket, r *channels.Request) error {
@@ -139,8 +138,8 @@ func TestConnectBlocks(t *testing.T) {
 // A Connect that does not come back has the handshake's time. Its client is answered
 // then, whether Connect looks at its context or not.
 func TestConnectTimeout(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
-		o.Limits.HandshakeTimeout = 200 * time.Millisecond
+	bothSlow(t, func(t *testing.T, o channels.Options) {
+		o.Limits.HandshakeTimeout = shortLimit
 		forever := make(chan struct{})
 		s := serve(t, o, channels.SocketOptions{Connect: func(ctx context.Context, _ *channels.Socket, r *channels.Request) error {
 			if r.Params.Get("deaf") != "" {

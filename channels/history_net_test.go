@@ -15,7 +15,12 @@ import (
 // recorded returns o with a history.
 func recorded(t testing.TB, o channels.Options, rules ...history.Rule) channels.Options {
 	t.Helper()
-	store := history.NewStore(history.Options{})
+	return recordedAt(t, o, nil, rules...)
+}
+
+func recordedAt(t testing.TB, o channels.Options, now func() time.Time, rules ...history.Rule) channels.Options {
+	t.Helper()
+	store := history.NewStore(history.Options{Now: now})
 	t.Cleanup(store.Close)
 	sp, err := store.Space("", rules)
 	if err != nil {
@@ -23,6 +28,14 @@ func recorded(t testing.TB, o channels.Options, rules ...history.Rule) channels.
 	}
 	o.History = sp
 	return o
+}
+
+// atRest is recorded with a clock that stands still, so that clients that follow a topic are
+// sent no mark but the first.
+func atRest(t testing.TB, o channels.Options, rules ...history.Rule) channels.Options {
+	t.Helper()
+	now := time.Now()
+	return recordedAt(t, o, func() time.Time { return now }, rules...)
 }
 
 // relayedFrom is relayed for clients that do not get what they push.
@@ -87,7 +100,7 @@ func TestHistory(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		for name, ch := range map[string]*channels.Channel{"goroutines": relayed(), "loop": relayed().OnLoop()} {
 			t.Run(name, func(t *testing.T) {
-				s := serve(t, recorded(t, o, history.Rule{Topics: []string{"room:*"}, Messages: 5}), channels.SocketOptions{}, ch)
+				s := serve(t, atRest(t, o, history.Rule{Topics: []string{"room:*"}, Messages: 5}), channels.SocketOptions{}, ch)
 				ada := s.dial(t)
 				ref := ada.join("room:1", `{"history":{}}`)
 				ada.assertNext(ref, "room:1", "history_state", stateOf(0, ""))
@@ -242,7 +255,7 @@ func TestHistoryEncodings(t *testing.T) {
 // TestHistorySender: what a client has sent to all others is not sent to it when it
 // comes back, if it has named itself.
 func TestHistorySender(t *testing.T) {
-	s := serve(t, recorded(t, channels.Options{Loops: 2}, history.Rule{}), channels.SocketOptions{}, relayedFrom())
+	s := serve(t, atRest(t, channels.Options{Loops: 2}, history.Rule{}), channels.SocketOptions{}, relayedFrom())
 	ada, bob := s.dial(t), s.dial(t)
 	adaRef := ada.join("room:1", `{"history":{"client":"ada's tab"}}`)
 	ada.await("history_state")
@@ -310,7 +323,7 @@ func TestHistoryOfTheServer(t *testing.T) {
 		return channels.NoReply{}, c.Forward("room:1")
 	})
 	channels.Info(ch, func(*channels.Context, channels.Broadcast) error { return nil })
-	s := serve(t, recorded(t, channels.Options{Loops: 1}, history.Rule{}), channels.SocketOptions{}, ch, relayed())
+	s := serve(t, atRest(t, channels.Options{Loops: 1}, history.Rule{}), channels.SocketOptions{}, ch, relayed())
 	events := heard(s, "room:1")
 	follower, forwarded := s.dial(t), s.dial(t)
 	follower.join("room:1", `{"history":{}}`)

@@ -39,7 +39,7 @@ func TestHTTP2(t *testing.T) {
 		}
 		tabs := make([]*lpClient, 20)
 		for i := range tabs {
-			tabs[i] = &lpClient{t: t, do: client.Do, base: "https://" + s.addr, target: "/socket/longpoll?vsn=2.0.0"}
+			tabs[i] = &lpClient{t: t, home: s.Endpoint, do: client.Do, base: "https://" + s.addr, target: "/socket/longpoll?vsn=2.0.0"}
 			tabs[i].open()
 			tabs[i].join("room:1")
 		}
@@ -61,9 +61,9 @@ func TestHTTP2(t *testing.T) {
 // TestHTTP2Limits: a connection of HTTP/2 counts, and one too many is closed; a client that
 // does not send the body that it announced is answered all the same.
 func TestHTTP2Limits(t *testing.T) {
-	both(t, func(t *testing.T, o channels.Options) {
+	bothSlow(t, func(t *testing.T, o channels.Options) {
 		client := overHTTP2(t, &o)
-		o.Handler, o.Limits.MaxConnections, o.Limits.HandshakeTimeout = mirror, 1, time.Second
+		o.Handler, o.Limits.MaxConnections, o.Limits.HandshakeTimeout = mirror, 1, shortLimit
 		s := serve(t, o, channels.SocketOptions{}, room())
 		half, send := io.Pipe()
 		go send.Write([]byte("half"))

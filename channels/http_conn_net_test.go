@@ -169,7 +169,7 @@ func (s *server) hold(t *testing.T) {
 // Nobody holds a request open for longer than Limits.HandshakeTimeout.
 func TestHeldRequests(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
-		o.Handler, o.Limits.HandshakeTimeout = heldHandler(), 200*time.Millisecond
+		o.Handler, o.Limits.HandshakeTimeout = heldHandler(), shortLimit
 		o.Limits.MaxConnections = len(heldRequests)
 		s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, room())
 		s.hold(t)
@@ -231,7 +231,8 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 			idle[i] = s.raw(t)
 			idle[i].write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 			idle[i].answer()
-			time.Sleep(5 * time.Millisecond) // net/http calls it idle behind the answer
+			// net/http calls it idle behind the answer. The third has the place of the first.
+			waitFor(t, "a connection to be idle", func() bool { return s.IdleRequests() == min(i+1, 2) })
 		}
 		waitFor(t, "a place", func() bool {
 			c, err := wstest.Dial(s.addr, "/socket/websocket?vsn=2.0.0", nil)
@@ -254,7 +255,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 // client's.
 func TestLongRequests(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
-		const timeout = 500 * time.Millisecond // a loaded machine may take a part of it to read a head
+		const timeout = shortLimit
 		mux := http.NewServeMux()
 		mux.HandleFunc("/stream", func(w http.ResponseWriter, r *http.Request) {
 			for i := range 2 {
@@ -274,17 +275,17 @@ func TestLongRequests(t *testing.T) {
 		})
 		o.Handler, o.Limits.HandshakeTimeout = mux, timeout
 		s := serve(t, o, channels.SocketOptions{}, room())
-		p := s.raw(t)
-		p.write("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
-		if status, body := p.answer(); status != 200 || body != "line\nline\n" {
-			t.Errorf("stream: %d %q", status, body)
-		}
-		p.write("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+		streamed, uploads := s.raw(t), s.raw(t)
+		streamed.write("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+		uploads.write("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
 		for _, b := range "ok" {
 			time.Sleep(timeout)
-			p.write(string(b))
+			uploads.write(string(b))
 		}
-		if status, body := p.answer(); status != 200 || body != "ok <nil>" {
+		if status, body := streamed.answer(); status != 200 || body != "line\nline\n" {
+			t.Errorf("stream: %d %q", status, body)
+		}
+		if status, body := uploads.answer(); status != 200 || body != "ok <nil>" {
 			t.Errorf("upload: %d %q", status, body)
 		}
 	})

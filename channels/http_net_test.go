@@ -53,7 +53,7 @@ func (p *peer) write(b string) {
 }
 
 func httpClient(t *testing.T) *http.Client {
-	c := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	c := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }
@@ -184,7 +184,7 @@ func TestLargeHead(t *testing.T) {
 // the bytes.
 func TestSlowHead(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
-		o.Limits.HandshakeTimeout = time.Second // in which a loaded machine can still connect
+		o.Limits.HandshakeTimeout = shortLimit
 		for name, write := range map[string]func(c net.Conn) error{
 			"silent": func(net.Conn) error { return nil },
 			"half":   func(c net.Conn) error { _, err := c.Write([]byte("GET /socket/websocket HTT")); return err },
@@ -199,14 +199,14 @@ func TestSlowHead(t *testing.T) {
 				}
 				wrote := make(chan error, 1)
 				go func() { wrote <- write(c) }()
-				c.SetReadDeadline(time.Now().Add(8 * time.Second))
+				c.SetReadDeadline(time.Now().Add(patience))
 				_, err = io.Copy(io.Discard, c)
 				if isTimeout(err) {
 					t.Errorf("%s: not ended", name)
 				}
 				c.Close()
 				if err := <-wrote; errors.Is(err, errWroteAll) {
-					t.Errorf("%s: the whole head, 100 bytes in 4 s, was waited for", name)
+					t.Errorf("%s: the whole head, 100 bytes in 12 s, was waited for", name)
 				}
 				s.dial(t).join("room:1", "{}")
 			})
@@ -224,7 +224,7 @@ func drip(c net.Conn) error {
 		if _, err := c.Write([]byte(head[i : i+1])); err != nil {
 			return err
 		}
-		time.Sleep(40 * time.Millisecond)
+		time.Sleep(120 * time.Millisecond)
 	}
 	return errWroteAll
 }
@@ -251,8 +251,9 @@ func TestHTTPStreams(t *testing.T) {
 			rw.WriteString("echo " + line)
 			rw.Flush()
 		})
-		gone := make(chan error, 1)
+		begun, gone := make(chan struct{}), make(chan error, 1)
 		mux.HandleFunc("/gone", func(_ http.ResponseWriter, r *http.Request) {
+			close(begun)
 			<-r.Context().Done()
 			gone <- r.Context().Err()
 		})
@@ -282,7 +283,7 @@ func TestHTTPStreams(t *testing.T) {
 		}
 		p = s.raw(t)
 		p.write("GET /gone HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(5 * time.Millisecond)
+		<-begun
 		p.Drop()
 		if err := <-gone; !errors.Is(err, context.Canceled) {
 			t.Errorf("a request whose client has gone: %v", err)

@@ -41,13 +41,14 @@ func modelTime(t *testing.T) time.Duration {
 }
 
 // hang is how long anything may take: what hung in a former version did so for
-// 5 s.
-const hang = 4 * time.Second
+// rejoinWait, which the tests that measure it set to twice as long.
+const hang = patience
 
 // TestLifeModel takes 3 s: as many random lives as fit in. It runs alone because
 // it changes GOMAXPROCS.
 func TestLifeModel(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	channels.SetRejoinWait(t, 2*hang)
 	both(t, func(t *testing.T, o channels.Options) {
 		if *modelSeed != 0 {
 			modelRound(t, o, *modelSeed)

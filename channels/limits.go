@@ -140,8 +140,8 @@ const joinNameBytes = 4096
 
 // rejoinWait is how long a new channel waits for the callback of the one that
 // it replaces, like Phoenix's shutdown_duplicate_channel
-// (lib/phoenix/socket.ex).
-const rejoinWait = 5 * time.Second
+// (lib/phoenix/socket.ex). Only tests change it.
+var rejoinWait = 5 * time.Second
 
 // closeGrace is how long a connection has to take its queued frames, including
 // the Close frame, before its descriptor is closed.

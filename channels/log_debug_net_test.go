@@ -20,7 +20,7 @@ import (
 // value of * stands for any.
 func (l *logged) find(t *testing.T, message string, fields ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		text := l.String()
 		for line := range strings.Lines(text) {
 			var entry map[string]any

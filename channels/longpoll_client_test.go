@@ -32,8 +32,9 @@ type lpAnswer struct {
 type lpClient struct {
 	t      testing.TB
 	do     func(*http.Request) (*http.Response, error)
-	base   string // "http://127.0.0.1:4000"
-	target string // "/socket/longpoll?vsn=2.0.0"
+	base   string             // "http://127.0.0.1:4000"
+	target string             // "/socket/longpoll?vsn=2.0.0"
+	home   *channels.Endpoint // where its session is
 	token  string
 	inbox  []envelope
 	refs   int
@@ -49,14 +50,15 @@ func (s *server) polls(t testing.TB) *lpClient {
 
 // poller is polls without a session.
 func (s *server) poller(t testing.TB) *lpClient {
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 	t.Cleanup(client.CloseIdleConnections)
-	return &lpClient{t: t, do: client.Do, base: "http://" + s.addr, target: "/socket/longpoll?vsn=2.0.0"}
+	return &lpClient{t: t, do: client.Do, base: "http://" + s.addr, target: "/socket/longpoll?vsn=2.0.0", home: s.Endpoint}
 }
 
 // direct is poller without a network: the answers are written to a recorder.
 func direct(t testing.TB, h http.Handler) *lpClient {
-	return &lpClient{t: t, base: "http://example.com", target: "/socket/longpoll?vsn=2.0.0", do: func(r *http.Request) (*http.Response, error) {
+	home, _ := h.(*channels.Endpoint)
+	return &lpClient{t: t, home: home, base: "http://example.com", target: "/socket/longpoll?vsn=2.0.0", do: func(r *http.Request) (*http.Response, error) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		return w.Result(), nil
@@ -176,8 +178,10 @@ func (c *lpClient) join(topic string) {
 	}
 }
 
-// waiting polls on a goroutine and returns when the server has seen the poll.
+// waiting polls on a goroutine and returns when the poll waits, or has its answer.
 func (c *lpClient) waiting(ctx context.Context) <-chan lpAnswer {
+	c.t.Helper()
+	before := c.home.WaitingPolls(context.Background())
 	answers := make(chan lpAnswer, 1)
 	go func() {
 		a, err := c.request(ctx, "GET", "", nil)
@@ -186,7 +190,9 @@ func (c *lpClient) waiting(ctx context.Context) <-chan lpAnswer {
 		}
 		answers <- a
 	}()
-	time.Sleep(50 * time.Millisecond) // more than enough; too little fails no test
+	waitFor(c.t, "the poll to wait", func() bool {
+		return len(answers) > 0 || c.home.WaitingPolls(context.Background()) > before
+	})
 	return answers
 }
 
@@ -211,7 +217,7 @@ func eachPolling(t *testing.T, so channels.SocketOptions, test func(t *testing.T
 				host.Start()
 			}
 			t.Cleanup(host.Close)
-			c := direct(t, nil)
+			c := direct(t, s.Endpoint)
 			c.do, c.base = host.Client().Do, host.URL
 			test(t, s, c)
 		})

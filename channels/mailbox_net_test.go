@@ -66,10 +66,10 @@ func TestMailboxFull(t *testing.T) {
 		const burst = 500
 		o.Loops, o.Limits.MailboxMessages, o.Limits.MailboxWait = 1, 100, time.Minute
 		gate := make(chan struct{})
-		// What the others of this package do meanwhile may keep a client from sending for a second.
-		const idle = 3 * time.Second
-		s := serve(t, o, channels.SocketOptions{IdleTimeout: idle}, gated(gate, make(chan error, 9)), room())
-		p := s.dial(t)
+		const idle = shortLimit
+		s := serve(t, o, channels.SocketOptions{}, room())
+		s.Socket("/impatient", channels.SocketOptions{IdleTimeout: idle}, gated(gate, make(chan error, 9)))
+		p := s.dialTarget(t, "/impatient/websocket?vsn=2.0.0", nil)
 		ref := p.join("gated:1", "{}")
 		p.push(ref, "gated:1", "block", "{}")
 		var texts []string

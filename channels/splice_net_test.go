@@ -185,7 +185,8 @@ func TestForwardedPolls(t *testing.T) {
 // TestForwardedToNobody: what a client is told whose instance's node is gone, does not
 // know the other nodes, or is silent.
 func TestForwardedToNobody(t *testing.T) {
-	f := joinFleet(t, 2, false, channels.Options{Limits: channels.Limits{HandshakeTimeout: 300 * time.Millisecond}}, channels.SocketOptions{}, rooms)
+	t.Parallel()
+	f := joinFleet(t, 2, false, channels.Options{Limits: channels.Limits{HandshakeTimeout: shortLimit}}, channels.SocketOptions{}, rooms)
 	listen := func(serve func(net.Conn)) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -244,12 +244,16 @@ func TestTCPCloses(t *testing.T) {
 // A client that does not finish its connect in time is dropped.
 func TestTCPSlowConnect(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
-		o.Limits.HandshakeTimeout = 150 * time.Millisecond
+		o.Limits.HandshakeTimeout = shortLimit
 		s := serve(t, o, channels.SocketOptions{}, room())
 		addr := s.listenTCP(t)
+		var slow []*packets
 		for _, sent := range []string{"", "\x00", packetOf(packetConnect, `{"path":"/socket"}`)[:9]} {
 			p := dialPackets(t, addr)
 			p.write(sent)
+			slow = append(slow, p)
+		}
+		for _, p := range slow {
 			p.wantEnd()
 		}
 		waittest.For(t, "the connections to be closed", func() bool { return s.Stats().Network.Connections == 0 })

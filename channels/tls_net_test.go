@@ -89,7 +89,7 @@ func TestTLSOnTheSamePort(t *testing.T) {
 		secure.await("shout")
 		secure.assertNext("", "room:1", "shout", large)
 
-		c := &http.Client{Transport: &http.Transport{TLSClientConfig: clientSide, ForceAttemptHTTP2: true}, Timeout: 10 * time.Second}
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: clientSide, ForceAttemptHTTP2: true}, Timeout: patience}
 		t.Cleanup(c.CloseIdleConnections)
 		for range 2 { // the second on the kept connection
 			r, err := c.Post("https://"+s.addr+"/x", "text/plain", strings.NewReader("body"))

@@ -23,8 +23,9 @@ import "time"
 // Timeout is how long an assertion waits, and Quiet how long a refutation
 // listens.
 const (
-	// Timeout is how long an assertion waits.
-	Timeout = 5 * time.Second
+	// Timeout is how long an assertion waits, also on a machine that has other work.
+	// Only a test that fails waits that long.
+	Timeout = 30 * time.Second
 	// Quiet is how long a refutation waits.
 	Quiet = 50 * time.Millisecond
 )

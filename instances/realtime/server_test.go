@@ -25,6 +25,7 @@ import (
 	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/realtime"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -87,7 +88,7 @@ func start(t *testing.T, config string, o realtime.Options) *server {
 	}
 	s.manager = instances.New(host, instances.Options{Default: "default", Logger: &quiet, History: kept})
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), waittest.Patience)
 		defer cancel()
 		if err := s.manager.Close(ctx); err != nil {
 			t.Error(err)
@@ -134,7 +135,7 @@ func (s *server) dial(target string) *peer {
 	if err != nil {
 		s.Fatalf("%s: %v", target, err)
 	}
-	c.Timeout = 10 * time.Second
+	c.Timeout = waittest.Patience
 	s.Cleanup(func() { c.Drop() })
 	return &peer{s.T, c}
 }
@@ -158,7 +159,17 @@ var (
 	ids   = regexp.MustCompile(`"id":\d+`)
 )
 
-// want reads the next message.
+// next reads the next message.
+func (p *peer) next() string {
+	p.Helper()
+	_, got, err := p.conn.ReadMessage()
+	if err != nil {
+		p.Fatal(err)
+	}
+	return string(got)
+}
+
+// want reads the next message, and fails the test if it is another.
 func (p *peer) want(message string) {
 	p.Helper()
 	binary, got, err := p.conn.ReadMessage()

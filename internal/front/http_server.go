@@ -123,6 +123,13 @@ func (s *httpServer) takeIdle() *httpConn {
 	return c
 }
 
+// Idle returns how many connections of net/http have no request now.
+func (f *Front) Idle() int {
+	f.http.mu.Lock()
+	defer f.http.mu.Unlock()
+	return f.http.idle.Len()
+}
+
 // shutdown waits until ctx is done for the requests that are under way, but not
 // for clients that stop sending or reading.
 func (s *httpServer) shutdown(ctx context.Context) error {
