@@ -63,11 +63,11 @@ func (j JWKS) check() (wrong fielderr.List) {
 		u, err := url.Parse(s)
 		switch {
 		case strings.Contains(s, hidden):
-			wrong.Add(fmt.Sprintf("/urls/%d", i), "has %s, which stands for a secret where one is shown: give the secret", hidden)
+			wrong.Add(fmt.Sprintf("/urls/%d", i), "has %s, which only replaces a secret for display: write the secret itself", hidden)
 		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 			wrong.Add(fmt.Sprintf("/urls/%d", i), "is not an address like \"https://example.com/.well-known/jwks.json\"")
 		case j.PublicOnly && netguard.NamesPrivate(u.Hostname()):
-			wrong.Add(fmt.Sprintf("/urls/%d", i), "is of this machine or of a private network: it must be on the internet")
+			wrong.Add(fmt.Sprintf("/urls/%d", i), "is an address of this machine or of a private network: it must be on the internet")
 		case !j.trusts(u):
 			wrong.Add(fmt.Sprintf("/urls/%d", i), "is http: it must be https, or allow_http must be true")
 		}

@@ -73,7 +73,7 @@ func (k Key) checkSecret() (wrong fielderr.List) {
 	case k.Secret != "" && k.SecretBase64 != "":
 		wrong.Add("/secret_base64", "and secret are both given: give one")
 	case k.Secret == hidden || k.SecretBase64 == hidden:
-		wrong.Add(field, "is %s, which stands for a secret where one is shown: give the secret", hidden)
+		wrong.Add(field, "is %s, which only replaces a secret for display: write the secret itself", hidden)
 	default:
 		if _, err := k.verifying(); err != nil {
 			wrong.Add(field, "%v", err)

@@ -61,7 +61,7 @@ func (o PhoenixToken) check() (wrong fielderr.List) {
 	o = o.withDefaults()
 	switch {
 	case o.SecretKeyBase == hidden:
-		wrong.Add("/secret_key_base", "is %s, which stands for a secret where one is shown: give the secret", hidden)
+		wrong.Add("/secret_key_base", "is %s, which only replaces a secret for display: write the secret itself", hidden)
 	case len(o.SecretKeyBase) < minKeyBase:
 		wrong.Add("/secret_key_base", "has %d bytes: it must have at least %d, as mix phx.gen.secret makes them", len(o.SecretKeyBase), minKeyBase)
 	}

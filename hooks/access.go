@@ -2,9 +2,9 @@ package hooks
 
 import "context"
 
-// AskAccess asks what a client may do in a private channel of Supabase's dialect, of which the topic is the name without
-// "realtime:". claims are those of the client's token; nil: it has none. asked is false if no hook decides about the
-// topic. With an error the client may do nothing.
+// AskAccess asks what a client may do in a private channel of Supabase's dialect. The topic is the channel's name without
+// "realtime:". claims are those of the client's token, or nil. asked is false if no hook decides about the topic. If err
+// is not nil, the client may do nothing.
 func (d *Decider) AskAccess(ctx context.Context, topic string, claims any) (read, write, asked bool, err error) {
 	t := d.target(Access, topic, "")
 	if t == nil {

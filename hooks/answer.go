@@ -14,33 +14,33 @@ import (
 
 // Answer is what a back end answers. docs/backends.md says which fields belong to which decision.
 type Answer struct {
-	// Allow is needed: an answer without it is none.
+	// Allow is required: an answer without it is not valid.
 	Allow *bool `json:"allow"`
-	// Reply is what the client is sent: why it is refused, or the response of its join or event. An event that has a
-	// reply is not handled any further.
+	// Reply is sent to the client: why it is refused, or the response to its join or event. An event that has a reply
+	// is not handled any further.
 	Reply json.RawMessage `json:"reply,omitempty"`
 	// Payload replaces the payload of the event, or the params of the join, for the channel that handles it.
 	Payload json.RawMessage `json:"payload,omitempty"`
-	// SocketID is the id of the socket, with which it can be disconnected.
+	// SocketID is the id of the socket, by which it can be disconnected.
 	SocketID string `json:"socket_id,omitempty"`
-	// Assigns are kept with the socket or the channel, and are part of later requests.
+	// Assigns are kept with the socket or the channel, and are included in later requests.
 	Assigns map[string]json.RawMessage `json:"assigns,omitempty"`
-	// ExpiresIn is after how many seconds the connection ends or is refreshed; 0: never.
+	// ExpiresIn is the time in seconds after which the connection ends unless it is refreshed; 0 means never.
 	ExpiresIn float64 `json:"expires_in,omitempty"`
-	// Broadcast, Push and Track are done once the join or event is accepted.
+	// Broadcast, Push and Track take effect once the join or event is accepted.
 	Broadcast []Broadcast `json:"broadcast,omitempty"`
 	Push      []Push      `json:"push,omitempty"`
 	Track     *Track      `json:"track,omitempty"`
-	// Write is whether a client may broadcast and track in a private channel. The default is true.
+	// Write reports whether a client may broadcast and track in a private channel. The default is true.
 	Write *bool `json:"write,omitempty"`
 }
 
-// Broadcast is an event for everybody on a topic.
+// Broadcast is an event for all clients on a topic.
 type Broadcast struct {
 	Topic   string          `json:"topic,omitempty"` // the default is the topic of the request
 	Event   string          `json:"event"`
 	Payload json.RawMessage `json:"payload,omitempty"` // an object; the default is {}
-	Others  bool            `json:"others,omitempty"`  // leaves out the client, for the topic of the request
+	Others  bool            `json:"others,omitempty"`  // leaves out the client itself; only on the topic of the request
 }
 
 // Push is an event for the client alone.
@@ -58,10 +58,10 @@ type Track struct {
 // Bounds of an Answer, besides webhook.MaxAnswer.
 const (
 	maxSocketID  = 255
-	maxAssigns   = 8 << 10 // bytes, for they are kept with each socket
+	maxAssigns   = 8 << 10 // bytes, because they are kept with each socket
 	maxKey       = 255     // of a presence, as in the relay
 	maxMeta      = 4 << 10 // as in the relay
-	maxEventName = 255     // one byte of a binary frame has its length
+	maxEventName = 255     // its length is one byte of a binary frame
 	maxMessages  = 1000
 	longestLife  = 365 * 24 * time.Hour
 )
@@ -69,26 +69,26 @@ const (
 func (a *Answer) allows() bool { return a.Allow != nil && *a.Allow }
 
 // parseAnswer decodes an answer to a request of a kind. A field that is unknown or belongs to another kind is an
-// error, because it would have no effect: clients are refused rather than let in by a mistyped answer. So is JSON that
-// some clients could not read, because a payload is sent on as it is.
+// error, because it would have no effect: a mistyped answer must refuse clients rather than admit them. So is JSON that
+// some clients could not read, because payloads are passed on unchanged.
 func parseAnswer(kind string, text []byte) (a Answer, err error) {
 	if len(bytes.TrimSpace(text)) == 0 {
-		return a, errors.New(`hooks: the answer is empty: it must be a JSON object with "allow"`)
+		return a, errors.New(`hooks: empty answer: it must be a JSON object with "allow"`)
 	}
 	text, err = wire.Validate(bytes.Clone(text))
 	if err != nil {
-		return a, fmt.Errorf("hooks: the answer is not what it should be: %w", err)
+		return a, fmt.Errorf("hooks: invalid answer: %w", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&a); err != nil {
-		return a, fmt.Errorf("hooks: the answer is not what it should be: %w", err)
+		return a, fmt.Errorf("hooks: invalid answer: %w", err)
 	}
 	if a.Allow == nil {
 		return a, errors.New(`hooks: the answer has no "allow"`)
 	}
 	if field := a.misplaced(kind); field != "" {
-		return a, fmt.Errorf("hooks: the answer has %q, which does not belong to %s", field, kind)
+		return a, fmt.Errorf("hooks: the answer has %q, which has no effect on %s", field, kind)
 	}
 	return a, a.check()
 }
@@ -150,7 +150,7 @@ func (a *Answer) check() error {
 	return a.Track.check()
 }
 
-// checkMessage checks an event and its payload, and fills in the default of that.
+// checkMessage checks an event and its payload, and fills in the default payload.
 func checkMessage(field, event string, payload *json.RawMessage) error {
 	if event == "" || len(event) > maxEventName {
 		return fmt.Errorf("hooks: the answer has a %s whose event is empty or has more than %d bytes", field, maxEventName)

@@ -17,19 +17,19 @@ import (
 
 // Options configure a [Decider].
 type Options struct {
-	// Hooks are the back ends. Of those that match, the first decides.
+	// Hooks are the back ends. The first that matches decides.
 	Hooks []Hook
-	// Instance is what requests name as the instance.
+	// Instance is the name of the instance in requests.
 	Instance string
-	// Claims returns what is known about the user of a socket, which requests carry as JSON; nil if nothing is
-	// known. A nil Claims means that nothing ever is.
+	// Claims returns the claims of the user of a socket, which requests include as JSON, or nil if there are none.
+	// If Claims is nil, no socket has claims.
 	Claims func(s *channels.Socket) any
-	// Hide are names of connect params that requests do not carry, such as one with a token that has been verified.
+	// Hide names connect params that requests leave out, such as one with a token that has been verified.
 	Hide []string
-	// Revoked reports whether a user was revoked after a time, at which a back end was asked about a connection of that
-	// user. The connection is then closed, even if the back end has allowed it; see [Revoked]. nil: nobody ever is.
+	// Revoked reports whether a user was revoked after a back end was asked about a connection of the user. The
+	// connection is then closed, even if the back end has allowed it; see [Revoked]. If it is nil, no user is revoked.
 	Revoked func(user string, asked time.Time) bool
-	// Logger gets the failures of back ends; nil: standard error.
+	// Logger logs the failures of back ends. If it is nil, they are logged to standard error.
 	Logger *zerolog.Logger
 }
 
@@ -47,7 +47,7 @@ type target struct {
 	stats  [5]kindStats // by index of decisions
 }
 
-// New returns a decider. If the hooks are wrong, the error is a [fielderr.List] as that of [Check].
+// New returns a decider. If hooks are invalid, the error is a [fielderr.List], as from [Check].
 func New(o Options) (*Decider, error) {
 	if err := Check(o.Hooks); err != nil {
 		return nil, err
@@ -65,16 +65,15 @@ func New(o Options) (*Decider, error) {
 	return d, nil
 }
 
-// Close closes the connections to back ends that are not in use. The decider still decides afterwards, for clients that
-// are connected.
+// Close closes unused connections to back ends. The decider still decides afterwards, for clients that are connected.
 func (d *Decider) Close() {
 	for _, t := range d.targets {
 		t.caller.Close()
 	}
 }
 
-// target returns what decides about an event on a topic, nil if nothing does. The topic is "" for what concerns a
-// connection, the event unless the kind is Event.
+// target returns the back end that decides about an event on a topic, or nil. topic is empty for decisions about a
+// connection, and event is empty unless kind is Event.
 func (d *Decider) target(kind, topic, event string) *target {
 	for _, t := range d.targets {
 		if t.decides(kind) && (topic == "" || t.matches(topic)) && (event == "" || t.takes(event)) {
@@ -84,7 +83,7 @@ func (d *Decider) target(kind, topic, event string) *target {
 	return nil
 }
 
-// Decides reports whether some hook decides decisions of a kind.
+// Decides reports whether some hook makes decisions of a kind.
 func (d *Decider) Decides(kind string) bool {
 	return slices.ContainsFunc(d.targets, func(t *target) bool { return t.decides(kind) })
 }
@@ -96,13 +95,13 @@ func (d *Decider) wraps(topic string) bool {
 	})
 }
 
-// What clients are told if no back end has decided.
+// The errors that clients receive if the back end has not decided.
 var (
 	errUnavailable = channels.Errorf("unavailable")
 	errBusy        = channels.Errorf("too many requests wait for a decision")
 )
 
-// unavailable returns what a client is told if no back end has decided because of err.
+// unavailable returns the error that a client receives if the back end has not decided because of err.
 func unavailable(err error) *channels.ReplyError {
 	if errors.Is(err, webhook.ErrBusy) {
 		return errBusy
@@ -110,7 +109,7 @@ func unavailable(err error) *channels.ReplyError {
 	return errUnavailable
 }
 
-// ask asks for a decision. While the back end gives none, the answer is to allow everything if the hook says so.
+// ask asks for a decision. If there is none and WhileAway is Allow, the answer allows everything.
 func (t *target) ask(ctx context.Context, d *Decider, kind, id string, body []byte) (a Answer, err error) {
 	start := time.Now()
 	err = t.caller.Call(ctx, webhook.Message{
@@ -131,11 +130,11 @@ func (t *target) ask(ctx context.Context, d *Decider, kind, id string, body []by
 		}
 		return a, nil
 	}
-	if errors.Is(ctx.Err(), context.Canceled) { // the client has gone
+	if errors.Is(ctx.Err(), context.Canceled) { // the client has disconnected
 		return Answer{}, err
 	}
 	s.unanswered.Add(1)
-	d.log.Warn("back end has not decided").Str("hook", t.Name).Str("kind", kind).Str("url", t.caller.Shown()).Err(err).Write()
+	d.log.Warn("no decision from the back end").Str("hook", t.Name).Str("kind", kind).Str("url", t.caller.Shown()).Err(err).Write()
 	if t.WhileAway == Allow {
 		yes := true
 		return Answer{Allow: &yes}, nil
@@ -143,7 +142,7 @@ func (t *target) ask(ctx context.Context, d *Decider, kind, id string, body []by
 	return Answer{}, err
 }
 
-// newCaller returns what sends requests to the back end of a completed hook.
+// newCaller returns a caller of the back end of a completed hook.
 func (h *Hook) newCaller(log *logging.Log) (*webhook.Caller, error) {
 	o, err := h.caller()
 	if err != nil {
@@ -153,7 +152,7 @@ func (h *Hook) newCaller(log *logging.Log) (*webhook.Caller, error) {
 	return webhook.New(o)
 }
 
-// header returns the names of the header fields that requests carry, of all hooks.
+// header returns the names of the header fields that some hook wants.
 func (d *Decider) header() (names []string) {
 	for _, t := range d.targets {
 		for _, name := range t.Headers {

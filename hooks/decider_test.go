@@ -451,7 +451,7 @@ func TestFirstHookDecides(t *testing.T) {
 	}
 }
 
-// TestRefresh: a connection goes on as long as the back end prolongs it, and survives its absence until its time is over.
+// TestRefresh: a connection goes on as long as the back end prolongs it. While the back end is away, it goes on until it expires.
 func TestRefresh(t *testing.T) {
 	var mu sync.Mutex
 	times := 0
@@ -519,13 +519,13 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// TestAnswers: an answer that is not what it should be is none.
+// TestAnswers: an invalid answer counts as none.
 func TestAnswers(t *testing.T) {
 	for _, c := range []struct{ kind, answer, want string }{
 		{Join, `{"allow":true}`, ""},
 		{Join, `{"allow":false,"reply":"no"}`, ""},
-		{Join, ``, "the answer is empty"},
-		{Join, "\r\n", "the answer is empty"},
+		{Join, ``, "empty answer"},
+		{Join, "\r\n", "empty answer"},
 		{Join, `{}`, `no "allow"`},
 		{Join, `{"allow":true}<html>`, "after the end"},
 		{Join, `{"allow":true}` + "\n", ""},
@@ -539,12 +539,12 @@ func TestAnswers(t *testing.T) {
 		{Connect, `{"allow":true,"assigns":{"a":1e400}}`, "number"},
 		{Join, `[]`, "cannot unmarshal"},
 		{Join, `{"alow":true}`, "unknown field"},
-		{Join, `{"allow":true,"socket_id":"x"}`, `"socket_id", which does not belong to join`},
-		{Connect, `{"allow":true,"payload":{}}`, `"payload", which does not belong to connect`},
-		{Event, `{"allow":true,"expires_in":3}`, `"expires_in", which does not belong to event`},
-		{Event, `{"allow":true,"write":true}`, `"write", which does not belong to event`},
+		{Join, `{"allow":true,"socket_id":"x"}`, `"socket_id", which has no effect on join`},
+		{Connect, `{"allow":true,"payload":{}}`, `"payload", which has no effect on connect`},
+		{Event, `{"allow":true,"expires_in":3}`, `"expires_in", which has no effect on event`},
+		{Event, `{"allow":true,"write":true}`, `"write", which has no effect on event`},
 		{Access, `{"allow":true,"write":true}`, ""},
-		{Access, `{"allow":true,"reply":{}}`, `"reply", which does not belong to access`},
+		{Access, `{"allow":true,"reply":{}}`, `"reply", which has no effect on access`},
 		{Connect, `{"allow":true,"expires_in":-1}`, "expires_in"},
 		{Connect, `{"allow":true,"socket_id":"` + strings.Repeat("x", 256) + `"}`, "socket_id"},
 		{Connect, `{"allow":true,"assigns":{"a":"` + strings.Repeat("x", maxAssigns) + `"}}`, "assigns"},
@@ -576,7 +576,7 @@ func TestCheck(t *testing.T) {
 		"hidden":                  {func(h *Hook) { *h = h.Redacted() }, "/0/secret is ***"},
 		"nothing":                 {func(h *Hook) { h.On = nil }, "/0/on is missing"},
 		"an unknown kind":         {func(h *Hook) { h.On = []string{"leave"} }, "/0/on/0 is \"leave\""},
-		"refresh alone":           {func(h *Hook) { h.On = []string{Refresh} }, "/0/on has \"refresh\" and no hook has \"connect\""},
+		"refresh alone":           {func(h *Hook) { h.On = []string{Refresh} }, "/0/on has \"refresh\", but no hook has \"connect\""},
 		"a wrong pattern":         {func(h *Hook) { h.Topics = []string{"a*b"} }, "/0/topics/0 is \"a*b\""},
 		"a wrong event":           {func(h *Hook) { h.Events = []string{"*x"} }, "/0/events/0"},
 		"a wrong header":          {func(h *Hook) { h.Headers = []string{"a b"} }, "/0/headers/0"},
@@ -586,10 +586,10 @@ func TestCheck(t *testing.T) {
 		"a wrong name":            {func(h *Hook) { h.Name = "My Hook" }, "/0/name"},
 		"http":                    {func(h *Hook) { h.URL = "http://backend:8000/" }, ""},
 		"http, of strangers":      {func(h *Hook) { h.URL, h.PublicOnly = "http://example.com/", true }, "/0/url is http"},
-		"private, of strangers":   {func(h *Hook) { h.URL, h.PublicOnly = "https://10.0.0.1/", true }, "/0/url is of this machine"},
+		"private, of strangers":   {func(h *Hook) { h.URL, h.PublicOnly = "https://10.0.0.1/", true }, "/0/url is an address of this machine"},
 		"cookies, of strangers":   {func(h *Hook) { h.Headers, h.PublicOnly = []string{"cookie"}, true }, "/0/headers/0"},
 		"a file, of strangers":    {func(h *Hook) { h.Secret, h.SecretFile, h.PublicOnly = "", "/etc/passwd", true }, "/0/secret_file"},
-		"a secret twice":          {func(h *Hook) { h.SecretFile = "x" }, "/0/secret_file is set and so is"},
+		"a secret twice":          {func(h *Hook) { h.SecretFile = "x" }, "/0/secret_file and secret are both set"},
 		"fields of whole headers": {func(h *Hook) { h.Headers = []string{"X-Team", "cookie"} }, ""},
 	} {
 		h := ok

@@ -10,24 +10,24 @@ import (
 )
 
 // closeExpired is the close code of a connection that has expired, as that of an expired token (auth.CloseExpired).
-// Clients reconnect, and are decided about again.
+// Clients reconnect, and the back end decides about them again.
 const closeExpired = 1008
 
 const (
-	// askAgain is when a back end that gave no answer is asked again about a connection that expires.
+	// askAgain is the pause before a back end that did not answer is asked again about a connection that expires.
 	askAgain = 5 * time.Second
-	// askFrom and askUntil are when a back end is asked, as parts of the time that a connection has. The time between is
-	// used at random, so that clients that connected together do not ask together.
+	// askFrom and askUntil bound when a back end is asked, as parts of the lifetime of a connection. The time between
+	// them is chosen at random, so that clients that connected together are not asked about together.
 	askFrom, askUntil = 0.75, 0.9
 )
 
-// expiry ends a connection when its time is over, unless a back end prolongs it.
+// expiry closes a connection when it expires, unless a back end prolongs it.
 type expiry struct {
 	// Static after construction.
 	decider *Decider
 	known   *session
-	target  *target          // nil: nobody prolongs it
-	socket  *channels.Socket // after start
+	target  *target          // nil if no back end prolongs it
+	socket  *channels.Socket // set by start
 
 	ctx    context.Context // ends with stop
 	cancel context.CancelFunc
@@ -35,7 +35,7 @@ type expiry struct {
 	mu sync.Mutex
 
 	// Guarded by mu.
-	life  time.Duration // what the connection was given last
+	life  time.Duration // the lifetime that the connection was last given
 	ends  time.Time
 	timer *time.Timer // nil before start
 }
@@ -64,7 +64,7 @@ func (e *expiry) stop() {
 	}
 }
 
-// pause returns how long to wait before something is to be done. The caller holds mu.
+// pause returns how long to wait before asking or closing. The caller holds mu.
 func (e *expiry) pause() time.Duration {
 	if e.target == nil {
 		return time.Until(e.ends)
@@ -93,7 +93,7 @@ func (e *expiry) run() {
 	case err == nil && !a.allows(), err != nil && !time.Now().Before(e.ends):
 		e.socket.Close(closeExpired, "expired")
 		return
-	case err != nil: // it is asked again, the last time when the connection ends
+	case err != nil: // ask again, the last time when the connection expires
 		again := askAgain/2 + rand.N(askAgain)
 		e.timer.Reset(max(0, min(again, time.Until(e.ends))))
 		return

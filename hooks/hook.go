@@ -23,15 +23,15 @@ import (
 const (
 	Connect = "connect" // who may connect
 	Join    = "join"    // who may join a topic
-	Event   = "event"   // what becomes of an event that a client pushes
-	Refresh = "refresh" // whether a connection whose time is over goes on
+	Event   = "event"   // what happens to an event that a client pushes
+	Refresh = "refresh" // whether a connection may go on when it expires
 	Access  = "access"  // what a client may do in a private channel of Supabase's dialect
 )
 
 // decisions are the kinds of decisions, in the order of their indexes in the code.
 var decisions = []string{Connect, Join, Event, Refresh, Access}
 
-// Hook is a back end, and what it is asked. It is one element of the list hooks of a configuration and of a spec.
+// Hook is a back end, and what it decides and is told. It is one element of the list hooks in a configuration or a spec.
 type Hook struct {
 	// Name names the hook in logs and metrics: 1 to 63 characters of a-z, 0-9 and "-", unique in its list. The
 	// default is "hook-1" for the first of the list, "hook-2" for the second.
@@ -40,28 +40,28 @@ type Hook struct {
 	URL string `json:"url"`
 	// Secret signs the requests: 24 to 64 random bytes in base64, with or without "whsec_" before them.
 	Secret string `json:"secret,omitempty"`
-	// SecretFile is a file with the secret, in place of Secret. A spec cannot name one.
+	// SecretFile names a file with the secret, instead of Secret. A spec cannot have one.
 	SecretFile string `json:"secret_file,omitempty"`
-	// On says what the back end decides, and what it is told.
+	// On lists what the back end decides, and what it is told.
 	On []string `json:"on"`
-	// Topics are patterns of the topics that the hook is for; all if there are none. They do not matter for what
-	// concerns a whole connection.
+	// Topics are patterns of the topics that the hook applies to. The default is all topics. They do not apply to
+	// decisions and events about a whole connection.
 	Topics []string `json:"topics,omitempty"`
-	// Events are patterns of the events that the hook is for; all if there are none.
+	// Events are patterns of the events that the hook applies to. The default is all events.
 	Events []string `json:"events,omitempty"`
-	// Headers are the header fields of the client's handshake that requests carry.
+	// Headers are the header fields of the client's handshake that requests include.
 	Headers []string `json:"headers,omitempty"`
-	// Timeout bounds how long a client waits for a decision. Default 3 s, at most 30 s. A back end has at least 10 s
-	// to take events.
+	// Timeout bounds how long a client waits for a decision. The default is 3 s, the maximum 30 s. A back end has at
+	// least 10 s to take events.
 	Timeout units.Duration `json:"timeout,omitempty"`
-	// Concurrency bounds the requests in flight. Default 100, at most 10,000. Eight times as many may wait.
+	// Concurrency bounds the requests in flight. The default is 100, the maximum 10,000. Eight times as many may wait.
 	Concurrency int `json:"concurrency,omitempty"`
-	// WhileAway is what happens while the back end gives no answers: "refuse", the default, or "allow".
+	// WhileAway says what happens to clients when the back end does not answer: "refuse", the default, or "allow".
 	WhileAway string `json:"while_away,omitempty"`
 
-	// PublicOnly refuses addresses that are not on the public internet, http, and what the hooks of strangers must
-	// not see. It is for hooks that come from others, who must not make this program send requests to machines that
-	// they cannot reach themselves.
+	// PublicOnly refuses http, addresses that are not on the public internet, and Headers with credentials. It is for
+	// hooks that come from others: they must not make this program send requests to machines that they cannot reach
+	// themselves, or read what clients send to this server only.
 	PublicOnly bool `json:"-"`
 }
 
@@ -82,10 +82,10 @@ const (
 	maxName            = 63
 )
 
-// hidden stands for a secret where a hook is shown.
+// hidden replaces secrets where a hook is shown.
 const hidden = "***"
 
-// private are header fields that hooks with PublicOnly must not ask for: the client means them for this server.
+// private are header fields that hooks with PublicOnly must not ask for: they are meant for this server only.
 var private = []string{"Authorization", "Cookie", "Sec-Websocket-Protocol", "X-Api-Key", "X-Phoenix-Authtoken"}
 
 // complete fills in defaults, and the name of the hook with an index in its list.
@@ -104,8 +104,8 @@ func (h *Hook) complete(i int) {
 	}
 }
 
-// Check returns everything that is wrong with a list of hooks; its fields begin with the index of the hook. It reads
-// no file.
+// Check returns everything that is wrong with a list of hooks, as a [fielderr.List] whose fields begin with the index
+// of the hook. It reads no files.
 func Check(list []Hook) error {
 	var wrong fielderr.List
 	if len(list) > maxHooks {
@@ -115,11 +115,11 @@ func Check(list []Hook) error {
 		h.complete(i)
 		wrong.AddBelow(fmt.Sprintf("/%d", i), h.check())
 		if h.decides(Refresh) && !slices.ContainsFunc(list, func(other Hook) bool { return other.decides(Connect) }) {
-			wrong.Add(fmt.Sprintf("/%d/on", i), "has %q and no hook has %q, which gives connections their time", Refresh, Connect)
+			wrong.Add(fmt.Sprintf("/%d/on", i), "has %q, but no hook has %q, which sets when connections expire", Refresh, Connect)
 		}
 		for j := range i {
 			if other := list[j]; other.completed(j).Name == h.Name {
-				wrong.Add(fmt.Sprintf("/%d/name", i), "%q is the name of another hook: choose another", h.Name)
+				wrong.Add(fmt.Sprintf("/%d/name", i), "%q is already the name of another hook", h.Name)
 			}
 		}
 	}
@@ -139,11 +139,11 @@ func (h *Hook) check() (wrong fielderr.List) {
 	wrong = append(wrong, h.checkURL()...)
 	wrong = append(wrong, h.checkSecret()...)
 	if len(h.On) == 0 {
-		wrong.Add("/on", "is missing: what the back end decides or is told, like [\"connect\", \"join\"]")
+		wrong.Add("/on", "is missing: it lists what the back end decides or is told, such as [\"connect\", \"join\"]")
 	}
 	for i, on := range h.On {
 		if !slices.Contains(decisions, on) && !slices.Contains(told, on) {
-			wrong.Add(fmt.Sprintf("/on/%d", i), "is %q: it must be one of %s, to decide, or of %s, to be told", on, strings.Join(decisions, ", "), strings.Join(told, ", "))
+			wrong.Add(fmt.Sprintf("/on/%d", i), "is %q: it must be a decision (%s) or an event (%s)", on, strings.Join(decisions, ", "), strings.Join(told, ", "))
 		}
 	}
 	wrong = append(wrong, checkPatterns("/topics", h.Topics)...)
@@ -165,15 +165,15 @@ func (h *Hook) checkURL() (wrong fielderr.List) {
 	u, err := url.Parse(h.URL)
 	switch {
 	case h.URL == "":
-		wrong.Add("/url", "is missing: where requests are sent, like https://example.com/mycelium")
+		wrong.Add("/url", "is missing: it is the address of the back end, such as https://example.com/mycelium")
 	case strings.Contains(h.URL, hidden):
-		wrong.Add("/url", "has %s, which stands for a secret where one is shown: give the secret", hidden)
+		wrong.Add("/url", "has %s, which only replaces a secret for display: write the secret itself", hidden)
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		wrong.Add("/url", "is not an address like https://example.com/mycelium")
 	case h.PublicOnly && u.Scheme != "https":
 		wrong.Add("/url", "is http: it must be https, unless api.private_hooks is set")
 	case h.PublicOnly && netguard.NamesPrivate(u.Hostname()):
-		wrong.Add("/url", "is of this machine or of a private network: it must be on the internet, unless api.private_hooks is set")
+		wrong.Add("/url", "is an address of this machine or of a private network: it must be on the internet, unless api.private_hooks is set")
 	}
 	return wrong
 }
@@ -181,11 +181,11 @@ func (h *Hook) checkURL() (wrong fielderr.List) {
 func (h *Hook) checkSecret() (wrong fielderr.List) {
 	switch {
 	case h.Secret == hidden:
-		wrong.Add("/secret", "is %s, which stands for a secret where one is shown: give the secret", hidden)
+		wrong.Add("/secret", "is %s, which only replaces a secret for display: write the secret itself", hidden)
 	case h.Secret != "" && h.SecretFile != "":
-		wrong.Add("/secret_file", "is set and so is secret: leave one out")
+		wrong.Add("/secret_file", "and secret are both set: leave one out")
 	case h.SecretFile != "" && h.PublicOnly:
-		wrong.Add("/secret_file", "is for the server's own configuration: give the secret")
+		wrong.Add("/secret_file", "is allowed in the server's own configuration only: use secret")
 	case h.SecretFile != "":
 	case h.Secret == "":
 		wrong.Add("/secret", "is missing: make one with openssl rand -base64 32")
@@ -207,7 +207,7 @@ func (h *Hook) checkHeaders() (wrong fielderr.List) {
 		case name == "" || strings.ContainsAny(name, " :\r\n\t"):
 			wrong.Add(at, "is %q, which is not the name of a header field", name)
 		case h.PublicOnly && slices.Contains(private, http.CanonicalHeaderKey(name)):
-			wrong.Add(at, "is %q, which clients mean for this server alone: leave it out, unless api.private_hooks is set", name)
+			wrong.Add(at, "is %q, which is meant for this server only: leave it out, unless api.private_hooks is set", name)
 		}
 	}
 	return wrong
@@ -219,13 +219,13 @@ func checkPatterns(field string, patterns []string) (wrong fielderr.List) {
 	}
 	for i, p := range patterns {
 		if _, err := topics.Parse(p); err != nil {
-			wrong.Add(fmt.Sprintf("%s/%d", field, i), "is %q, which %v: write a whole name, or the beginning of one and a *", p, err)
+			wrong.Add(fmt.Sprintf("%s/%d", field, i), "is %q, which %v: write a whole name, or the beginning of one followed by *", p, err)
 		}
 	}
 	return wrong
 }
 
-// Redacted returns a copy of the hook without its secrets, to be shown.
+// Redacted returns a copy of the hook without its secrets, for display.
 func (h Hook) Redacted() Hook {
 	if h.Secret != "" {
 		h.Secret = hidden
@@ -249,7 +249,7 @@ func (h Hook) Redacted() Hook {
 	return h
 }
 
-// caller returns what sends requests to the back end. The hook is complete and checked.
+// caller returns the options for sending requests to the back end. The hook must be complete and checked.
 func (h *Hook) caller() (webhook.Options, error) {
 	text := h.Secret
 	if h.SecretFile != "" {
@@ -278,17 +278,17 @@ func (h *Hook) decides(kind string) bool { return slices.Contains(h.On, kind) }
 // decidesAny reports whether the back end is asked for decisions of some kind.
 func (h *Hook) decidesAny() bool { return slices.ContainsFunc(decisions, h.decides) }
 
-// matches reports whether a topic is the hook's.
+// matches reports whether the hook applies to a topic.
 func (h *Hook) matches(topic string) bool {
 	return len(h.Topics) == 0 || topics.MatchAny(h.Topics, topic)
 }
 
-// takes reports whether an event is the hook's.
+// takes reports whether the hook applies to an event.
 func (h *Hook) takes(event string) bool {
 	return len(h.Events) == 0 || topics.MatchAny(h.Events, event)
 }
 
-// Redact returns a list of hooks in JSON without its secrets, to be shown; nil if it cannot be decoded.
+// Redact returns a list of hooks in JSON without its secrets, for display. It returns nil if the list cannot be decoded.
 func Redact(list json.RawMessage) json.RawMessage {
 	var hooks []Hook
 	if json.Unmarshal(list, &hooks) != nil {
@@ -304,7 +304,7 @@ func Redact(list json.RawMessage) json.RawMessage {
 	return shown
 }
 
-// addBelow puts what is wrong with a hook below its place in the list.
+// addBelow prefixes the fields of a hook's errors with its place in the list.
 func addBelow(at string, err error) error {
 	var wrong, inner fielderr.List
 	if !errors.As(err, &inner) {

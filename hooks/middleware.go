@@ -12,10 +12,10 @@ import (
 // joinEvent is the event of joins.
 const joinEvent = "phx_join"
 
-// accessTokenEvent is how a client sends a new token (auth.AccessTokenEvent), which no back end is shown.
+// accessTokenEvent is the event with a new token (auth.AccessTokenEvent), which back ends must not see.
 const accessTokenEvent = "access_token"
 
-// assigned are the assigns of a channel that answers have made.
+// assigned holds what answers have assigned to a channel.
 var assigned = channels.NewKey[map[string]json.RawMessage]("hooks")
 
 // middleware asks about joins and events.
@@ -37,7 +37,7 @@ func (w *protection) middleware(next channels.Handler) channels.Handler {
 func (w *protection) decide(t *target, kind string, c *channels.Context, p channels.Payload, next channels.Handler) (channels.Reply, error) {
 	q := w.begin(kind)
 	q.str("topic", c.Topic())
-	// An event whose client is gone is still decided: the back end may have stored it, and others are waiting for it.
+	// An event is decided even if its client has disconnected: the back end may have stored it, and others wait for it.
 	ctx := context.Background()
 	if kind == Join {
 		ctx = c
@@ -69,7 +69,7 @@ func refusal(reply json.RawMessage) error {
 	return &channels.ReplyError{Response: reply}
 }
 
-// assign keeps assigns with a channel.
+// assign adds assigns to those of a channel.
 func (w *protection) assign(c *channels.Context, own, more map[string]json.RawMessage) {
 	if len(more) == 0 {
 		return
@@ -88,7 +88,7 @@ func (w *protection) assign(c *channels.Context, own, more map[string]json.RawMe
 		size += len(name) + len(value)
 	}
 	if size > maxAssigns {
-		w.log.Warn("assigns of a channel not kept: they have too many bytes").Str("topic", c.Topic()).Int("bytes", size).Write()
+		w.log.Warn("assigns of a channel are too large and were not kept").Str("topic", c.Topic()).Int("bytes", size).Write()
 		return
 	}
 	assigned.Set(c, all)
@@ -100,14 +100,14 @@ func (w *protection) track(c *channels.Context, t *target, track *Track) error {
 		return nil
 	}
 	if w.presence == nil {
-		w.log.Warn("track ignored: this instance lists its clients by itself").Str("hook", t.Name).Str("topic", c.Topic()).Write()
+		w.log.Warn("track ignored: this type of instance tracks presence itself").Str("hook", t.Name).Str("topic", c.Topic()).Write()
 		return nil
 	}
 	return w.presence.Track(c, track.Key, track.Meta)
 }
 
-// proceed has the channel handle what a back end has allowed, unless the back end replies itself, and sends what the
-// answer says.
+// proceed lets the channel handle what a back end has allowed, unless the answer has the reply to an event, and sends
+// the pushes and broadcasts of the answer.
 func (w *protection) proceed(c *channels.Context, a *Answer, kind string, p channels.Payload, next channels.Handler) (reply channels.Reply, err error) {
 	if kind == Join || a.Reply == nil {
 		if a.Payload != nil {

@@ -18,14 +18,13 @@ type Presence interface {
 // protection is a decider for the sockets at one path.
 type protection struct {
 	*Decider
-	presence Presence // nil: there is none
-	// showsToken is whether requests carry the token that a client sends as phoenix.js's authToken.
+	presence Presence // may be nil
+	// showsToken reports whether requests include the token that a client sends as phoenix.js's authToken.
 	showsToken bool
 }
 
-// Protect returns a copy of o for sockets about which the back ends decide. They are asked after o.Connect, and so know
-// what that has found out about the client; what they answer counts. p tracks the clients that answers name; it may be
-// nil.
+// Protect returns a copy of o whose sockets the back ends decide about. They are asked after o.Connect has accepted the
+// client, and so learn what it has found out about it. p tracks the clients that answers name; it may be nil.
 func (d *Decider) Protect(o channels.SocketOptions, p Presence) channels.SocketOptions {
 	if !d.Decides(Connect) && !d.Decides(Join) && !d.Decides(Event) {
 		return o
@@ -33,7 +32,7 @@ func (d *Decider) Protect(o channels.SocketOptions, p Presence) channels.SocketO
 	w := &protection{Decider: d, presence: p}
 	next, opened, closed := o.Connect, o.Opened, o.Closed
 	asks := d.Decides(Connect)
-	w.showsToken = asks && !o.AuthToken // otherwise next takes it
+	w.showsToken = asks && !o.AuthToken // otherwise next verifies it
 	o.AuthToken = o.AuthToken || asks
 	o.ConnectOnLoop = (o.ConnectOnLoop || next == nil) && !asks
 	o.ReuseRequest = o.ReuseRequest || next == nil
@@ -69,7 +68,7 @@ func (d *Decider) Protect(o channels.SocketOptions, p Presence) channels.SocketO
 	return o
 }
 
-// retryAfter is when a client that could not be decided about is to come back.
+// retryAfter is when a client may try again that was refused because the back end did not decide.
 const retryAfter = 5 * time.Second
 
 // connect decides whether a client may connect.
@@ -117,7 +116,7 @@ func reason(e *channels.ReplyError) string {
 	return string(text)
 }
 
-// userOf returns the user that a back end has assigned, "" if it has not.
+// userOf returns the user that a back end has assigned, or "".
 func userOf(assigns map[string]any) string {
 	switch user := assigns["user"].(type) {
 	case string:
@@ -128,7 +127,8 @@ func userOf(assigns map[string]any) string {
 	return ""
 }
 
-// guard is the guard of a socket whose user a back end has named and no token. It permits everything: middleware asks.
+// guard is the guard of a socket whose user is named by a back end, not by a token. It permits everything, because the
+// middleware asks the back end.
 type guard struct {
 	// Static.
 	user    string
@@ -142,8 +142,8 @@ var _ channels.ClientGuard = (*guard)(nil)
 // Client implements channels.ClientGuard.
 func (g *guard) Client() string { return g.user }
 
-// Opened implements channels.Guard. A user who was revoked while the back end decided may have been missed by those who
-// close sockets.
+// Opened implements channels.Guard. If the user was revoked while the back end decided, the revocation may not have
+// closed this socket.
 func (g *guard) Opened() {
 	if g.revoked() {
 		g.socket.Close(closeRevoked, "user revoked")
@@ -164,10 +164,11 @@ func (*guard) Join(string) error { return nil }
 // Event implements channels.Guard.
 func (*guard) Event(string, []byte) (channels.EventFunc, error) { return nil, nil }
 
-// closeRevoked is the close code of a socket whose user was revoked, as that of a revoked token (auth.CloseRevoked).
+// closeRevoked is the close code of a socket whose user was revoked, as for a revoked token (auth.CloseRevoked).
 const closeRevoked = 1008
 
-// Revoked reports whether the user that a back end has named for a socket has been revoked since, by [Options].Revoked.
+// Revoked reports whether the user that a back end named for a socket has been revoked since, according to
+// [Options].Revoked.
 func Revoked(s *channels.Socket) bool {
 	g, ok := s.Guard().(*guard)
 	return ok && g.revoked()

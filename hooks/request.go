@@ -16,14 +16,14 @@ import (
 // Version is the version of requests and answers.
 const Version = 1
 
-// Request is what a back end is asked, as JSON in the body of a POST. docs/backends.md says which fields belong to
+// Request is a request to a back end, as JSON in the body of a POST. docs/backends.md says which fields belong to
 // which decision.
 type Request struct {
 	Version  int             `json:"v"`
-	ID       string          `json:"id"`   // the same if the request is sent again
-	Type     string          `json:"type"` // what is to be decided
+	ID       string          `json:"id"`   // the same if the request is repeated
+	Type     string          `json:"type"` // the kind of decision
 	Instance string          `json:"instance"`
-	Test     bool            `json:"test,omitempty"` // of a Try: there is no client
+	Test     bool            `json:"test,omitempty"` // in a Try: there is no client
 	Topic    string          `json:"topic,omitempty"`
 	Event    string          `json:"event,omitempty"`
 	Payload  json.RawMessage `json:"payload,omitempty"`
@@ -33,14 +33,14 @@ type Request struct {
 	SocketID  string                     `json:"socket_id,omitempty"`
 	Claims    json.RawMessage            `json:"claims,omitempty"`
 	Assigns   map[string]json.RawMessage `json:"assigns,omitempty"` // what answers have assigned
-	Params    map[string]any             `json:"params,omitempty"`  // with which the client connected
+	Params    map[string]any             `json:"params,omitempty"`  // of the connect
 	Headers   map[string]string          `json:"headers,omitempty"` // those that the hook names, in lower case
 	Address   string                     `json:"address,omitempty"` // the client's, without a port
 	Transport string                     `json:"transport,omitempty"`
-	// AuthToken is what the client has sent as phoenix.js's authToken, in requests of connect and refresh, unless the
-	// server itself takes tokens in that way.
+	// AuthToken is the authToken of phoenix.js, in requests for connect and refresh. It is empty if the server itself
+	// verifies tokens that clients send in this way.
 	AuthToken string `json:"auth_token,omitempty"`
-	// Certificate is that with which the client has identified itself over TLS.
+	// Certificate is the client's TLS certificate.
 	Certificate *channels.ClientCertificate `json:"certificate,omitempty"`
 }
 
@@ -50,7 +50,8 @@ type question struct {
 	text []byte
 }
 
-// begin begins a request. The rest is appended field by field, because requests are made for many events.
+// begin begins a request. Its fields are appended one by one, which is faster than encoding/json: many events are asked
+// about.
 func (d *Decider) begin(kind string) question {
 	q := question{id: webhook.NewID(), text: make([]byte, 0, 512)}
 	q.text = append(q.text, `{"v":1`...)
@@ -101,7 +102,7 @@ func (q *question) payload(p channels.Payload) {
 	q.raw("payload", p.Data)
 }
 
-// about appends what is known about a client, and ends the request. own are further assigns.
+// about appends what is known about a client and ends the request. own are the assigns of the channel.
 func (q *question) about(d *Decider, t *target, s *channels.Socket, known *session, own map[string]json.RawMessage) {
 	q.str("socket_id", s.ID())
 	if d.options.Claims != nil {
@@ -147,14 +148,14 @@ func (q *question) headers(wanted []string, kept map[string]string) {
 // session is what is known about the client of a socket.
 type session struct {
 	// Static after the connect.
-	params    json.RawMessage   // of the connect; nil: none
+	params    json.RawMessage   // of the connect; may be nil
 	headers   map[string]string // those that some hook wants, in lower case
 	address   string
 	transport string
-	authToken string // "": none
+	authToken string // empty if there is none
 	assigns   map[string]json.RawMessage
 
-	expiry *expiry // nil: the connection does not expire; static
+	expiry *expiry // static; nil if the connection does not expire
 }
 
 var sessionKey = channels.NewKey[*session]("hooks")
@@ -170,7 +171,7 @@ func sessionOf(s *channels.Socket) *session {
 	return nobody
 }
 
-// newSession keeps of a request what later requests carry. Nothing of r is kept except strings, which are copied.
+// newSession keeps what later requests to back ends need of r. It copies all strings that it keeps.
 func (d *Decider) newSession(r *channels.Request) *session {
 	known := &session{transport: strings.Clone(r.Transport), address: r.RemoteAddr.Addr().Unmap().String()}
 	if !r.RemoteAddr.IsValid() {

@@ -10,7 +10,7 @@ import (
 // kindStats counts the decisions of a kind.
 type kindStats struct {
 	allowed, refused, unanswered atomic.Int64
-	durations                    webhook.Histogram // of those that the back end has made
+	durations                    webhook.Histogram // of the decisions that the back end has made
 }
 
 // KindStats are figures of one hook and one kind of decisions since the start.
@@ -18,8 +18,8 @@ type KindStats struct {
 	Hook, Kind       string
 	Allowed, Refused int64
 	Unanswered       int64 // the back end has not decided
-	// Buckets has how many decisions took up to the time of Bounds with the same index, and in the end how many took
-	// longer. Sum is the time that all took together.
+	// Buckets counts the decisions by duration: Buckets[i] those that took at most Bounds()[i] and longer than the
+	// bound before, and the last element those that took longer than all bounds. Sum is their total duration.
 	Buckets []int64
 	Sum     time.Duration
 }
@@ -27,17 +27,17 @@ type KindStats struct {
 // HookStats are figures of one hook.
 type HookStats struct {
 	Hook     string
-	Requests int64 // sent, with those that were repeated
+	Requests int64 // sent, including repeated ones
 	Retries  int64 // requests that were repeated
-	Busy     int64 // decisions that were not asked for, because too many waited
-	Away     int64 // decisions that were not asked for, because the back end was away
+	Busy     int64 // decisions that were not asked for because too many waited
+	Away     int64 // decisions that were not asked for because the back end was considered away
 	InFlight int64 // requests at present
 	Waiting  int64 // decisions that wait for their turn at present
-	Open     bool  // the back end is taken for away
+	Open     bool  // the back end is considered away
 	Kinds    []KindStats
 }
 
-// Sum returns the figures of all kinds together. Its Kind is empty.
+// Sum returns the sum of the figures of all kinds. Its Kind is empty.
 func (h *HookStats) Sum() (all KindStats) {
 	all.Hook, all.Buckets = h.Hook, make([]int64, len(webhook.Bounds)+1)
 	for i := range h.Kinds {
@@ -53,7 +53,7 @@ func (h *HookStats) Sum() (all KindStats) {
 	return all
 }
 
-// Quantile returns the time that a part q of the decisions did not exceed, 0 if there were none.
+// Quantile returns the q-quantile of the durations, such as the median for q = 0.5, or 0 without decisions.
 func (k *KindStats) Quantile(q float64) time.Duration { return webhook.Quantile(k.Buckets, q) }
 
 // Bounds returns the upper bounds of KindStats.Buckets.

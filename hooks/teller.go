@@ -18,17 +18,17 @@ const (
 	Connected       = "connected"    // a client has connected
 	Disconnected    = "disconnected" // its connection has ended
 	Joined          = "joined"       // a client has joined a topic
-	Left            = "left"         // it has left
-	Occupied        = "occupied"     // somebody has joined a topic that nobody had joined
-	Vacated         = "vacated"      // nobody has joined the topic any more
+	Left            = "left"         // a client has left a topic
+	Occupied        = "occupied"     // the first client has joined a topic
+	Vacated         = "vacated"      // the last client has left a topic
 	PresenceChanged = "presence"     // a presence was tracked, updated or has ended
 	Published       = "published"    // a message was broadcast to a topic
 )
 
-// told are the kinds of what is told.
+// told lists the events that back ends can be told.
 var told = []string{Connected, Disconnected, Joined, Left, Occupied, Vacated, PresenceChanged, Published}
 
-// Tells returns what of On the back end is told.
+// Tells returns the elements of On that the back end is told.
 func (h *Hook) Tells() []string {
 	return slices.DeleteFunc(slices.Clone(h.On), func(on string) bool { return !slices.Contains(told, on) })
 }
@@ -36,15 +36,15 @@ func (h *Hook) Tells() []string {
 // tellTimeout is the least time that a back end has to take events.
 const tellTimeout = units.Duration(10 * time.Second)
 
-// Teller sends a back end events. It has connections of its own, so that a back end that
-// takes events slowly delays no decisions.
+// Teller sends events to a back end. It has connections of its own, so that a back end that
+// takes events slowly does not delay decisions.
 type Teller struct {
 	Hook   Hook // complete
 	caller *webhook.Caller
 }
 
-// NewTellers returns the tellers of the hooks in a list that are told something. The
-// caller closes them.
+// NewTellers returns a teller for each hook of a list that is told something. The caller
+// closes them.
 func NewTellers(list []Hook, logger *zerolog.Logger) (tellers []*Teller, err error) {
 	log := logging.NewLog(logger)
 	for i, h := range list {
@@ -70,11 +70,11 @@ func NewTellers(list []Hook, logger *zerolog.Logger) (tellers []*Teller, err err
 	return tellers, nil
 }
 
-// Send sends a request, signed, and returns when the back end has answered with 2xx. It
-// does not try again. id is the same for all requests with the same events.
+// Send sends a signed request. It returns nil if the back end answers with 2xx, and does not
+// try again. id must be the same for all requests with the same events.
 func (t *Teller) Send(ctx context.Context, id string, body []byte) error {
 	return t.caller.Call(ctx, webhook.Message{ID: id, Body: body})
 }
 
-// Close closes the connections to the back end.
+// Close closes unused connections to the back end.
 func (t *Teller) Close() { t.caller.Close() }

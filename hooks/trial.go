@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,38 +15,37 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/webhook"
 )
 
-// Sample is a client that does not exist, about which a back end is asked to try it out. Empty fields have values that
-// suit the hook.
+// Sample is the made-up client of a [Decider.Try]. Empty fields get values that the hook applies to.
 type Sample struct {
 	Topic   string          // default: the first of the hook's topics, with "test" for its *
 	Event   string          // default: the first of its events, likewise
 	Payload json.RawMessage // of the join and the event; default {}
-	Params  json.RawMessage // with which it connects
-	Claims  json.RawMessage // of its token; default: it has none
+	Params  json.RawMessage // of the connect
+	Claims  json.RawMessage // of its token; default: no token
 }
 
-// Trial is what has come of one request of [Decider.Try].
+// Trial is the outcome of one request of [Decider.Try].
 type Trial struct {
 	Kind    string
 	Request json.RawMessage
-	Status  int    // of the answer; 0: there was none
-	Answer  string // its body, or the beginning of it
+	Status  int    // of the answer; 0 if there was none
+	Answer  string // its body, or the beginning of that
 	Took    time.Duration
-	// Effect says what would become of a client.
+	// Effect says what would happen to the client.
 	Effect string
-	// Err is why the answer counts as none; nil: it is an answer.
+	// Err says why the answer is not valid. It is nil for a valid answer.
 	Err error
 }
 
-// ErrNoHook means that no hook with a name decides anything.
+// ErrNoHook means that there is no hook of this name, or it decides nothing.
 var ErrNoHook = errors.New("hooks: no such hook")
 
 // shownAnswer bounds Trial.Answer, in bytes.
 const shownAnswer = 4 << 10
 
-// Try asks the back end of a hook for one decision of each kind that it makes. The requests have "test": true, carry what
-// the answers before them have assigned, and are sent whether the back end is taken for away or not. Nothing else is done
-// of what it answers, and nothing counted.
+// Try asks the back end of a hook for one decision of each kind that it makes. The requests have "test": true, include
+// what earlier answers have assigned, and are sent even if the back end is considered away. Answers have no other effect,
+// and nothing is counted.
 func (d *Decider) Try(ctx context.Context, name string, s Sample) ([]Trial, error) {
 	for _, t := range d.targets {
 		if t.Name != name || !t.decidesAny() {
@@ -71,7 +71,7 @@ func (d *Decider) Try(ctx context.Context, name string, s Sample) ([]Trial, erro
 	return nil, ErrNoHook
 }
 
-// complete fills in what a sample leaves out, and checks that the hook is for it.
+// complete fills in the empty fields of a sample, and checks that the hook applies to it.
 func (t *target) complete(s *Sample) error {
 	instead := func(value *string, patterns []string, what string) error {
 		if *value == "" {
@@ -81,7 +81,7 @@ func (t *target) complete(s *Sample) error {
 			}
 		}
 		if len(patterns) > 0 && !topics.MatchAny(patterns, *value) {
-			return fmt.Errorf("hooks: the hook is not for the %s %q: it is for %s", what, *value, strings.Join(patterns, ", "))
+			return fmt.Errorf("hooks: the hook does not apply to the %s %q, only to %s", what, *value, strings.Join(patterns, ", "))
 		}
 		return nil
 	}
@@ -91,7 +91,7 @@ func (t *target) complete(s *Sample) error {
 	return errors.Join(instead(&s.Topic, t.Topics, "topic"), instead(&s.Event, t.Events, "event"))
 }
 
-// assignments are what answers have assigned to the client of a trial.
+// assignments is what answers have assigned to the client of a trial.
 type assignments struct {
 	socketID        string
 	socket, channel map[string]json.RawMessage
@@ -108,7 +108,7 @@ func (known *assignments) add(kind string, a *Answer) {
 	}
 }
 
-// of returns what requests of a kind carry, nil if that is nothing.
+// of returns the assigns for a request of a kind.
 func (known *assignments) of(kind string) map[string]json.RawMessage {
 	if kind != Event || len(known.channel) == 0 {
 		return known.socket
@@ -182,24 +182,24 @@ func shown(body []byte) string {
 	return text
 }
 
-// effectOfNone says what becomes of a client about whom the back end gives no answer.
+// effectOfNone says what happens to a client when the back end gives no valid answer.
 func (t *target) effectOfNone(kind string) string {
 	switch {
 	case t.WhileAway == Allow && kind == Refresh:
-		return "the connection goes on until its time is over"
+		return "the connection stays open until it expires"
 	case t.WhileAway == Allow:
-		return "the client is allowed everything, because while_away is allow"
+		return "the client is allowed, because while_away is allow"
 	case kind == Connect:
 		return `the client is refused with 503 and {"reason":"unavailable"}`
 	case kind == Refresh:
-		return "the back end is asked again until the connection's time is over, then the connection is closed with code 1008"
+		return "the back end is asked again until the connection expires; then the connection is closed with code 1008"
 	case kind == Access:
-		return "the client may neither read nor write"
+		return "the client can neither read nor write"
 	}
-	return `the client gets the error {"reason":"unavailable"}`
+	return `the client receives the error {"reason":"unavailable"}`
 }
 
-// effect says what becomes of a client about whom the back end has given an answer.
+// effect says what a valid answer does to a client.
 func (a *Answer) effect(kind string, s *Sample) string {
 	if !a.allows() {
 		return a.effectOfRefusal(kind)
@@ -213,23 +213,23 @@ func (a *Answer) effect(kind string, s *Sample) string {
 			add("its socket has the id %q", a.SocketID)
 		}
 		if user := userOf(values(a.Assigns)); user != "" {
-			add("without a token it is the user %q", user)
+			add("unless it has a token, its user is %q", user)
 		}
 		if a.ExpiresIn > 0 {
-			add("for %v s", a.ExpiresIn)
+			add("it expires after %v s", a.ExpiresIn)
 		}
 	case Refresh:
-		add("the connection goes on")
+		add("the connection stays open")
 		if a.ExpiresIn > 0 {
-			add("for %v s", a.ExpiresIn)
+			add("it expires after %v s", a.ExpiresIn)
 		} else {
-			add("for as long as before")
+			add("it expires after the same time again")
 		}
 	case Access:
 		if a.Write != nil && !*a.Write {
-			return "the client may read, not write"
+			return "the client can read but not write"
 		}
-		return "the client may read and write"
+		return "the client can read and write"
 	case Join:
 		add("the client joins %q", s.Topic)
 		a.addReply(add)
@@ -254,31 +254,31 @@ func (a *Answer) effectOfRefusal(kind string) string {
 	case Refresh:
 		return "the connection is closed with code 1008"
 	case Access:
-		return "the client may neither read nor write"
+		return "the client can neither read nor write"
 	}
-	return "the client gets the error " + reply
+	return "the client receives the error " + reply
 }
 
-// addReply says what a client that is allowed is answered.
+// addReply adds what a client that is allowed receives as reply, and its channel as payload.
 func (a *Answer) addReply(add func(string, ...any)) {
 	if a.Reply != nil {
-		add("it is answered %s", a.Reply)
+		add("the reply is %s", a.Reply)
 	}
 	if a.Payload != nil {
-		add("the channel gets %s", a.Payload)
+		add("the channel receives the payload %s", a.Payload)
 	}
 }
 
-// addMessages says what else an answer has the server do.
+// addMessages adds the other effects of an answer.
 func (a *Answer) addMessages(add func(string, ...any)) {
 	if len(a.Assigns) > 0 {
-		add("later requests carry %d assigns", len(a.Assigns))
+		add("later requests include assigns: %s", strings.Join(slices.Sorted(maps.Keys(a.Assigns)), ", "))
 	}
 	if a.Track != nil {
-		add("it is present as %q, in instances of type relay", a.Track.Key)
+		add("it is tracked as %q (in instances of type relay)", a.Track.Key)
 	}
 	for _, p := range a.Push {
-		add("it is pushed %q", p.Event)
+		add("%q is pushed to the client", p.Event)
 	}
 	for _, b := range a.Broadcast {
 		topic := "the topic"

@@ -33,10 +33,10 @@ func TestTry(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		`connect the client connects; its socket has the id "users:42"; without a token it is the user "ann"; for 60 s; later requests carry 1 assigns`,
-		`join the client joins "room:test"; it is answered {"n":1}; later requests carry 1 assigns; it is present as "ann", in instances of type relay; it is pushed "hello"`,
-		`event the client gets the error {"reason":"no spam"}`,
-		`refresh the connection goes on; for as long as before`,
+		`connect the client connects; its socket has the id "users:42"; unless it has a token, its user is "ann"; it expires after 60 s; later requests include assigns: user`,
+		`join the client joins "room:test"; the reply is {"n":1}; later requests include assigns: role; it is tracked as "ann" (in instances of type relay); "hello" is pushed to the client`,
+		`event the client receives the error {"reason":"no spam"}`,
+		`refresh the connection stays open; it expires after the same time again`,
 	}
 	if len(trials) != len(want) {
 		t.Fatalf("%d trials: %+v", len(trials), trials)
@@ -62,7 +62,7 @@ func TestTry(t *testing.T) {
 	if _, err := a.decider.Try(t.Context(), "other", Sample{}); !errors.Is(err, ErrNoHook) {
 		t.Errorf("another hook: %v", err)
 	}
-	if _, err := a.decider.Try(t.Context(), "hook-1", Sample{Topic: "private:1"}); err == nil || !strings.Contains(err.Error(), `not for the topic "private:1": it is for room:*, lobby`) {
+	if _, err := a.decider.Try(t.Context(), "hook-1", Sample{Topic: "private:1"}); err == nil || !strings.Contains(err.Error(), `does not apply to the topic "private:1", only to room:*, lobby`) {
 		t.Errorf("a topic of others: %v", err)
 	}
 }
@@ -93,7 +93,7 @@ func TestTryBad(t *testing.T) {
 		if err != nil || len(trials) != 1 {
 			t.Fatalf("%s: %v, %v", name, trials, err)
 		}
-		if got := trials[0]; got.Status != c.status || strings.TrimSpace(got.Answer) != c.answer || got.Err == nil || !strings.Contains(got.Err.Error(), c.wrong) || got.Effect != `the client gets the error {"reason":"unavailable"}` {
+		if got := trials[0]; got.Status != c.status || strings.TrimSpace(got.Answer) != c.answer || got.Err == nil || !strings.Contains(got.Err.Error(), c.wrong) || got.Effect != `the client receives the error {"reason":"unavailable"}` {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

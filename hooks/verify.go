@@ -12,17 +12,17 @@ import (
 
 // Errors of Verify.
 var (
-	// ErrNotSigned means that none of the secrets has signed the request.
+	// ErrNotSigned means that the request was signed with none of the secrets.
 	ErrNotSigned = errors.New("hooks: the request has no valid signature")
-	// ErrTooOld means that the request was signed more than five minutes ago, or that much in the future.
+	// ErrTooOld means that the time of the signature is more than five minutes in the past or in the future.
 	ErrTooOld = errors.New("hooks: the request was signed too long ago, or the clocks differ")
 )
 
 // maxRequest bounds the body of a request for Verify, in bytes.
 const maxRequest = 8 << 20
 
-// Verify is for back ends in Go: it reads the body of a request and checks its signature. While a secret is being
-// replaced, give both.
+// Verify is for back ends in Go. It reads the body of a request and checks its signature. While you replace a secret,
+// pass the old and the new one.
 func Verify(r *http.Request, secrets ...string) (body []byte, err error) {
 	keys := make([]webhook.Secret, len(secrets))
 	for i, text := range secrets {

@@ -58,7 +58,7 @@ type HookDecisions struct {
 	// for their turn.
 	InFlight int64 `json:"in_flight"`
 	Waiting  int64 `json:"waiting"`
-	// Open reports whether the back end is taken for away now.
+	// Open reports whether the back end is considered away now.
 	Open bool `json:"open"`
 	// P99MS is the time that 99 of 100 decisions have not exceeded, in milliseconds.
 	P99MS float64 `json:"p99_ms"`
@@ -223,7 +223,7 @@ func (o *HookTest) add(t *hooks.Trial) {
 	if t.Err != nil {
 		one.Error = t.Err.Error()
 		if o.OK = false; o.Error == "" {
-			o.Error = "it has not decided " + t.Kind + ": " + one.Error
+			o.Error = "no valid answer for " + t.Kind + ": " + one.Error
 		}
 	}
 	o.Decisions = append(o.Decisions, one)

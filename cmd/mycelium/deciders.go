@@ -54,7 +54,7 @@ func specHooks(spec instances.Spec, declared, private bool) ([]hooks.Hook, error
 		list[i].PublicOnly = !declared && !private
 		wrong = append(wrong, fitsType(spec.Type, i, &list[i])...)
 		if list[i].SecretFile != "" && !declared {
-			wrong.Add(hookField(i, "/secret_file"), "is for the server's own configuration: give the secret")
+			wrong.Add(hookField(i, "/secret_file"), "is allowed in the server's own configuration only: use secret")
 		}
 	}
 	if errors.As(hooks.Check(list), &below) {

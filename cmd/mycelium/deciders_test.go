@@ -278,12 +278,12 @@ func TestHooksTest(t *testing.T) {
 		t.Error("no test event was sent")
 	}
 	got := command(1, "test", "app", "--topic=room:7", "--event=ask", `--payload={"a":1}`)
-	for _, part := range []string{`unknown field "alow"`, `{"alow":true}`, `"topic":"room:7","event":"ask","payload":{"a":1}`, "it has not decided event"} {
+	for _, part := range []string{`unknown field "alow"`, `{"alow":true}`, `"topic":"room:7","event":"ask","payload":{"a":1}`, "no valid answer for event"} {
 		if !strings.Contains(got, part) {
 			t.Errorf("a wrong answer: no %s in %s", part, got)
 		}
 	}
-	if got := command(1, "test", "app", "--topic=lobby"); !strings.Contains(got, `the hook is not for the topic "lobby"`) {
+	if got := command(1, "test", "app", "--topic=lobby"); !strings.Contains(got, `the hook does not apply to the topic "lobby"`) {
 		t.Errorf("a topic of others: %s", got)
 	}
 	if got := command(1, "test", "other"); !strings.Contains(got, `no hook "other"`) {

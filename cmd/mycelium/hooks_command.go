@@ -234,7 +234,7 @@ func (t *shownTrial) print(to io.Writer) {
 		fmt.Fprintf(to, "  answered  %d, in %d ms: %s\n", t.Status, t.TookMS, strings.TrimSpace(t.Answer))
 	}
 	if t.Error != "" {
-		fmt.Fprintf(to, "  wrong     %s\n", t.Error)
+		fmt.Fprintf(to, "  error     %s\n", t.Error)
 	}
 	fmt.Fprintf(to, "  effect    %s\n", t.Effect)
 }

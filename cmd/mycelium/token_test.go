@@ -163,9 +163,9 @@ func TestSpecAuth(t *testing.T) {
 		`{"leeway":5}`:       `/auth/leeway is a JSON number: it must be a text like "90s" or "5m"`,
 		`{"jwks":{"url":1}}`: "/auth/jwks/url is not a known field",
 		`[]`:                 "/auth must be a JSON object",
-		`{"jwks":{"urls":["http://127.0.0.1:4000/jwks"]}}`:                      "/auth/jwks/urls/0 is of this machine or of a private network",
-		`{"jwks":{"urls":["https://[::ffff:10.0.0.1]/jwks"]}}`:                  "/auth/jwks/urls/0 is of this machine or of a private network",
-		`{"jwks":{"urls":["http://169.254.169.254/latest"],"allow_http":true}}`: "/auth/jwks/urls/0 is of this machine or of a private network",
+		`{"jwks":{"urls":["http://127.0.0.1:4000/jwks"]}}`:                      "/auth/jwks/urls/0 is an address of this machine or of a private network",
+		`{"jwks":{"urls":["https://[::ffff:10.0.0.1]/jwks"]}}`:                  "/auth/jwks/urls/0 is an address of this machine or of a private network",
+		`{"jwks":{"urls":["http://169.254.169.254/latest"],"allow_http":true}}`: "/auth/jwks/urls/0 is an address of this machine or of a private network",
 		`{"anybody":false}`: "/auth/anybody is not a known field",
 		`{}`:                "/auth has nothing to verify tokens with",
 	} {

@@ -274,7 +274,7 @@ test("a back end that is away, and comes back", async t => {
   const sockets = [1, 2, 3, 4, 5, 6].map(() => connect(scope, server)) // they may connect all the same
   const refused = await Promise.all(sockets.map(socket => join(socket, "strict:1")))
   for (const {reply} of refused) assert.deepEqual(reply, {status: "error", response: {reason: "unavailable"}})
-  await until("the server leaves it alone", () => server.lines.some(line => line.includes("taken for away")), () => server.lines)
+  await until("the server leaves it alone", () => server.lines.some(line => line.includes("considered away")), () => server.lines)
   assert.deepEqual(await before.push("still"), {status: "ok", response: {}})
 
   // A client that phoenix.js has join again by itself gets in when the back end is back.

@@ -64,7 +64,7 @@ func TestBackEndSnippets(t *testing.T) {
 		parts[heading] = text
 	}
 	found := make(map[string]int)
-	for _, heading := range []string{"A moderated chat, from nothing", "Signatures"} {
+	for _, heading := range []string{"Tutorial: a moderated chat", "Signatures"} {
 		for _, fence := range regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```").FindAllStringSubmatch(parts[heading], -1) {
 			example, code := examples[fence[1]], fence[2]
 			if heading == "Signatures" { // the imports of the examples are of more

@@ -107,7 +107,7 @@ var hookFamilies = []family{
 	deciding("mycelium_hook_retries_total", "Requests for decisions that were repeated.", counter, func(h *DecidingHook) int64 { return h.Retries }),
 	deciding("mycelium_hook_busy_total", "Decisions that were not asked for because too many waited.", counter, func(h *DecidingHook) int64 { return h.Busy }),
 	deciding("mycelium_hook_away_total", "Decisions that were not asked for because the back end was away.", counter, func(h *DecidingHook) int64 { return h.Away }),
-	deciding("mycelium_hook_away", "Hooks whose back end is taken for away.", gauge, func(h *DecidingHook) int64 { return h.Open }),
+	deciding("mycelium_hook_away", "Hooks whose back end is considered away.", gauge, func(h *DecidingHook) int64 { return h.Open }),
 	deciding("mycelium_hook_in_flight", "Requests for decisions in flight.", gauge, func(h *DecidingHook) int64 { return h.InFlight }),
 	deciding("mycelium_hook_waiting", "Decisions that wait for their turn.", gauge, func(h *DecidingHook) int64 { return h.Waiting }),
 	{

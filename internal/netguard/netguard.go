@@ -129,7 +129,7 @@ func IsPublic(addr netip.Addr) bool {
 // name that resolves differently each time cannot evade it.
 func refusePrivate(_, address string, _ syscall.RawConn) error {
 	if peer, err := netip.ParseAddrPort(address); err != nil || !IsPublic(peer.Addr().WithZone("")) {
-		return errors.New("the address is of this machine or of a private network")
+		return errors.New("the address belongs to this machine or to a private network")
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type HookCounts struct {
 	Decides                                bool
 	Requests, Allowed, Refused, Unanswered int64
 	InFlight, Waiting                      int64
-	Open                                   bool    // its back end is taken for away
+	Open                                   bool    // its back end is considered away
 	Buckets                                []int64 // durations of decisions, as of webhook.Histogram
 
 	// Of a hook that is told of events.
@@ -64,7 +64,7 @@ type Hooks struct {
 	// Rows are the first maxHookRows: those in trouble, then the busiest.
 	Rows  []HookRow `json:"rows"`
 	Total int       `json:"total"`
-	// Away and Losing count the hooks whose back end is taken for away, and that have missed
+	// Away and Losing count the hooks whose back end is considered away, and that have missed
 	// events.
 	Away   int `json:"away"`
 	Losing int `json:"losing"`

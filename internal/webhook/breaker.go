@@ -43,7 +43,7 @@ func (b *breaker) allow(now time.Time) (ok, probe bool) {
 	return true, true
 }
 
-// isOpen reports whether the back end is taken for away.
+// isOpen reports whether the back end is considered away.
 func (b *breaker) isOpen() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 type Options struct {
 	URL    string
 	Secret Secret
-	// Timeout bounds a call with all that belongs to it: waiting for its turn, connecting, all tries.
+	// Timeout bounds a whole call: waiting for its turn, connecting, and all attempts.
 	Timeout time.Duration
 	// Concurrency bounds the requests in flight. Eight times as many calls may wait for their turn.
 	Concurrency int
@@ -30,7 +30,7 @@ type Options struct {
 	PublicOnly bool
 	// Header has additional fields, such as Authorization.
 	Header http.Header
-	Log    *logging.Log // of the breaker; nil: none
+	Log    *logging.Log // for state changes of the breaker; may be nil
 }
 
 const (
@@ -38,55 +38,55 @@ const (
 	MaxAnswer = 1 << 20
 	// waitingFactor times Options.Concurrency calls may wait.
 	waitingFactor = 8
-	// smallBody is how much of a body that nobody wants is read, in bytes.
+	// smallBody bounds how much of an unwanted body is read, in bytes.
 	smallBody = 4 << 10
 	// idleTimeout is how long an unused connection is kept: less than the 5 s of Node.js, uvicorn and
 	// Apache, so that no request meets a connection that the back end is closing.
 	idleTimeout = 4 * time.Second
-	// maxTries and firstRetry are of calls that may be repeated. The pause doubles with each.
+	// maxTries and firstRetry are for calls that may be repeated. The pause doubles with each attempt.
 	maxTries   = 3
 	firstRetry = 100 * time.Millisecond
 )
 
-// Errors of Call. They name no address.
+// Errors of Call. They do not contain the address.
 var (
-	// ErrBusy: too many calls wait already.
+	// ErrBusy means that too many calls are waiting.
 	ErrBusy = errors.New("webhook: too many requests wait for the back end")
-	// ErrAway: the back end has failed several times, and is left alone for a while.
-	ErrAway = errors.New("webhook: the back end is away")
-	// ErrTooLarge: the answer has more than MaxAnswer bytes.
+	// ErrAway means that the back end has failed several times, so that no requests are sent for a while.
+	ErrAway = errors.New("webhook: the back end is considered away after several failures")
+	// ErrTooLarge means that the answer has more than MaxAnswer bytes.
 	ErrTooLarge = fmt.Errorf("webhook: the answer has more than %d bytes", MaxAnswer)
 )
 
 // StatusError is a back end's answer with a status other than 2xx.
 type StatusError struct {
 	Status     int
-	RetryAfter time.Duration // as the back end asks; 0: it does not
-	Body       []byte        // its beginning; not for logs: it may hold what is secret
+	RetryAfter time.Duration // of the answer; 0 if it has none
+	Body       []byte        // its beginning; it may hold secrets, so do not log it
 }
 
 func (e *StatusError) Error() string {
 	if e.Status >= 300 && e.Status < 400 {
-		return fmt.Sprintf("webhook: the back end answered with status %d: redirects are not followed, give the final address", e.Status)
+		return fmt.Sprintf("webhook: the back end answered with status %d: redirects are not followed, use the final address", e.Status)
 	}
 	return fmt.Sprintf("webhook: the back end answered with status %d", e.Status)
 }
 
-// isFailure reports whether the back end could not do its work, unlike one that says that the request was wrong.
+// isFailure reports whether the back end failed, as opposed to refusing the request.
 func (e *StatusError) isFailure() bool {
 	return e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout
 }
 
 // Message is one request.
 type Message struct {
-	// ID is sent as Webhook-Id, and is the same for all tries; empty: a new one.
+	// ID is sent as Webhook-Id, the same in all attempts. If it is empty, the message gets a new one.
 	ID   string
 	Body []byte // JSON; it must not change during the call
-	// Repeat permits sending the message again although the back end may have handled it already.
-	// Otherwise it is only sent again if no connection was made.
+	// Repeat permits sending the message again even if the back end may have handled it already.
+	// Otherwise it is sent again only if no connection was made.
 	Repeat bool
-	// Accept, if not nil, takes the body of the answer. An error means that the back end does not
-	// work. It may be called once for each try, and owns answer.
+	// Accept, if not nil, gets the body of an answer, which it owns. An error counts as a failure of
+	// the back end. It may be called once for each attempt.
 	Accept func(answer []byte) error
 }
 
@@ -99,7 +99,7 @@ type Caller struct {
 	url     *url.URL
 	header  http.Header
 	client  transport
-	slots   chan struct{} // full: Options.Concurrency requests are in flight
+	slots   chan struct{} // holds one element for each request in flight
 	breaker breaker
 	now     func() time.Time
 
@@ -142,8 +142,8 @@ func New(o Options) (*Caller, error) {
 // Close closes the connections that are not in use.
 func (c *Caller) Close() { c.client.CloseIdleConnections() }
 
-// Call sends a message and returns nil if the back end has answered with a status of 2xx and
-// m.Accept took it. It ends soon after ctx, and within Options.Timeout.
+// Call sends a message. It returns nil if the back end has answered with a status of 2xx and
+// m.Accept has returned nil. It returns soon after ctx is done, and within Options.Timeout.
 func (c *Caller) Call(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
@@ -182,7 +182,7 @@ func (c *Caller) enter(ctx context.Context) error {
 	case c.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.Canceled) { // the caller has lost interest
+		if errors.Is(ctx.Err(), context.Canceled) { // the caller no longer waits
 			return ctx.Err()
 		}
 		c.counts.busy.Add(1)
@@ -196,7 +196,7 @@ func (c *Caller) leave() { <-c.slots }
 func (c *Caller) note(ctx context.Context, probe bool, err error) {
 	var status *StatusError
 	failed := err != nil && (!errors.As(err, &status) || status.isFailure())
-	if failed && errors.Is(ctx.Err(), context.Canceled) { // the caller has lost interest
+	if failed && errors.Is(ctx.Err(), context.Canceled) { // the caller no longer waits
 		c.breaker.forget(probe)
 		return
 	}
@@ -207,7 +207,7 @@ func (c *Caller) note(ctx context.Context, probe bool, err error) {
 		return
 	}
 	if failed {
-		c.options.Log.Warn("back end taken for away: requests to it are paused").Err(err).Str("url", c.Shown()).Write()
+		c.options.Log.Warn("back end considered away; requests to it are paused").Err(err).Str("url", c.Shown()).Write()
 	} else {
 		c.options.Log.Info("back end answers again").Str("url", c.Shown()).Write()
 	}
@@ -216,7 +216,7 @@ func (c *Caller) note(ctx context.Context, probe bool, err error) {
 // Shown returns the address without its query and password, which may be secrets.
 func (c *Caller) Shown() string { return c.url.Scheme + "://" + c.url.Host + c.url.Path }
 
-// try sends a message until it is answered, as often as that is safe.
+// try sends a message, again after failures if that is safe.
 func (c *Caller) try(ctx context.Context, m *Message) error {
 	if m.ID == "" {
 		m.ID = NewID()
@@ -242,7 +242,7 @@ func (m *Message) mayRepeat(err error) bool {
 	return m.Repeat
 }
 
-// sleep waits for d, and reports false if ctx ends before that.
+// sleep waits for d. It returns false if ctx is done, or would be, before that.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) < d {
 		return false
@@ -294,7 +294,7 @@ func (c *Caller) signedHeader(m *Message) http.Header {
 	return h
 }
 
-// readAnswer reads the body of an answer, which grows as it comes: its Content-Length need not be true.
+// readAnswer reads the body of an answer into a buffer that grows as needed, because the Content-Length may be wrong.
 func readAnswer(answer *http.Response) ([]byte, error) {
 	size := answer.ContentLength
 	if size > MaxAnswer {
@@ -311,7 +311,7 @@ func readAnswer(answer *http.Response) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// retryAfter returns the value of a field Retry-After in seconds; dates, which nobody sends here, count as none.
+// retryAfter parses a Retry-After field. It returns 0 for a date, which back ends hardly use.
 func retryAfter(text string) time.Duration {
 	seconds, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {

@@ -17,7 +17,7 @@ type Stats struct {
 	Away     int64 // calls that were refused because the back end was away
 	InFlight int64 // at present
 	Waiting  int64 // at present
-	Open     bool  // the back end is taken for away
+	Open     bool  // the back end is considered away
 }
 
 // Stats returns the caller's figures.
