@@ -7,12 +7,16 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/config"
 )
 
-// reload reads the configuration again and applies what can change while the
-// server runs. It is checked first: if it has errors, nothing changes and the
-// log says why. If an instance still refuses its new configuration, as its type
-// may, only that instance is unchanged.
-func (d *daemon) reload() {
+// readAgain reads the configuration again.
+func (d *daemon) readAgain() (then func()) {
 	next, change, err := d.load()
+	return func() { d.reload(next, change, err) }
+}
+
+// reload applies what can change while the server runs of a configuration that load has read
+// and checked: if it has errors, nothing changes and the log says why. If an instance still
+// refuses its new configuration, as its type may, only that instance is unchanged.
+func (d *daemon) reload(next *loaded, change config.Change, err error) {
 	if err == nil {
 		err = d.level.Set(next.cfg.Log.Level) // the last step that can fail, and the first change
 	}

@@ -13,7 +13,7 @@ import (
 const lookEvery = time.Second
 
 // renewal notices that a tool which does not send SIGHUP has replaced TLS files. It belongs to
-// the goroutine of serve.
+// the goroutine of serve, and while files are being read to that of [reading].
 type renewal struct {
 	files *config.TLS
 	used  []stamp // of the files as they were read
@@ -55,21 +55,31 @@ func (r *renewal) due() bool {
 	return true
 }
 
-// renewTLS reads the TLS files again. If one of them is invalid, the previous ones stay in use.
-func (d *daemon) renewTLS() {
+// readRenewed reads the TLS files if they have changed. If one of them is invalid, the previous
+// ones stay in use.
+func (d *daemon) readRenewed() (then func()) {
+	if !d.renewal.due() {
+		return func() {}
+	}
 	cfg := *d.cfg
 	cfg.Warnings = nil
 	c := &checker{cfg: &cfg}
 	files := c.tlsFiles()
 	var wrong *config.Error
 	if errors.As(c.err(), &wrong) {
-		d.log.Error().Strs("problems", wrong.Problems).Msg("the TLS files have changed but are not valid; the previous ones stay in use")
-		return
+		return func() {
+			d.log.Error().Strs("problems", wrong.Problems).Msg("the TLS files have changed but are not valid; the previous ones stay in use")
+		}
 	}
-	for _, w := range cfg.Warnings {
+	return func() { d.renewTLS(&files, cfg.Warnings) }
+}
+
+// renewTLS uses new TLS files.
+func (d *daemon) renewTLS(files *tlsFiles, warnings []string) {
+	for _, w := range warnings {
 		d.log.Warn().Msg(w)
 	}
-	d.tls.set(&files)
+	d.tls.set(files)
 	event := d.log.Info()
 	if files.certificate != nil {
 		event.Time("expires", files.certificate.Leaf.NotAfter)

@@ -139,19 +139,28 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 	d.log.Info().Stringer("addr", addr).Str("socket", d.cfg.Path).Str("version", version()).Msg("listening")
 	d.tls.authority.begin()
 	d.renewal.watch(&d.cfg.TLS, first.tls.stamps)
+	return d.untilDone(ctx, hangup)
+}
+
+// untilDone reloads the configuration and the TLS files when they change, until it is time to drain.
+func (d *daemon) untilDone(ctx context.Context, hangup <-chan os.Signal) error {
+	var read reading
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
 		select {
 		case <-look.C:
-			if d.renewal.due() {
-				d.renewTLS()
-			}
+			read.begin(d.readRenewed)
 		case <-hangup:
 			if d.output.terminalClosed() {
 				return d.drain()
 			}
-			d.reload()
+			if !read.begin(d.readAgain) {
+				d.log.Warn().Msg("the reload waits for files that are being read")
+				read.next = d.readAgain
+			}
+		case apply := <-read.done:
+			read.end(apply)
 		case <-ctx.Done():
 			return d.drain()
 		case err := <-d.cluster.leftCluster():
