@@ -228,7 +228,7 @@ func TestTokens(t *testing.T) {
 	} {
 		_, err := wstest.Dial(s.addr, "/socket/one/websocket?vsn=2.0.0&apikey="+url.QueryEscape(key), nil)
 		var status *wstest.StatusError
-		if !errors.As(err, &status) || status.Status != 401 || expired(status.Body, 90) != body+"\n" {
+		if !errors.As(err, &status) || status.Status != 401 || expired(strings.TrimSpace(status.Body), 90) != body {
 			t.Errorf("apikey %q: %v; want %s", key, err, body)
 		}
 	}
