@@ -64,7 +64,7 @@ const (
 	flagUntried                        // CloseAfterFlush was called, and nothing was written since
 	flagNewcomer                       // by SetNewcomer
 	flagOwed                           // counted in newcomers.owed
-	flagDeaf                           // not reported by epoll while it is one of many newcomers that wait to be read
+	flagHungUp                         // epoll has reported that the stream ends after the bytes that wait to be read
 )
 
 // Conn is a connection. It belongs to its loop. It is at most 112 bytes on Linux, because most connections of a server
@@ -376,5 +376,5 @@ func (c *Conn) isNewcomer() bool { return c.flags&flagNewcomer != 0 || c.lane ==
 
 // reads reports whether bytes are wanted from the peer.
 func (c *Conn) reads() bool {
-	return c.state <= stateClosing && c.flags&(flagPaused|flagParked|flagEnded|flagDeaf) == 0
+	return c.state <= stateClosing && c.flags&(flagPaused|flagParked|flagEnded) == 0
 }

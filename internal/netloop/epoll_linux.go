@@ -165,8 +165,10 @@ func (e *epoll) begin(c *Conn) error {
 // flagsArmed say what epoll waits for on a connection.
 const flagsArmed = flagArmedIn | flagArmedOut
 
-// events translates flagsArmed. It is level-triggered: with one read per event no connection can monopolize the loop.
-func events(armed connFlags) (ev netpoll.EpollEvent) {
+// events translates flagsArmed. It is edge-triggered: bytes are reported when they come, and not again while they wait
+// to be read. So what is not read at once must be put off, parked or paused; changing the registration reports it again.
+func events(armed connFlags) netpoll.EpollEvent {
+	ev := netpoll.EpollEvent(netpoll.EPOLLET)
 	if armed&flagArmedIn != 0 {
 		ev |= netpoll.EPOLLIN | netpoll.EPOLLRDHUP
 	}
@@ -210,8 +212,11 @@ func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 	l := c.Loop()
 	l.beginEvent()
 	if ev&netpoll.EPOLLOUT != 0 && c.flags&flagBlocked != 0 {
-		c.flags &^= flagBlocked // epoll goes on reporting room until flush has written
+		c.flags &^= flagBlocked
 		l.markDirty(c)
+	}
+	if ev&(netpoll.EPOLLRDHUP|netpoll.EPOLLERR|netpoll.EPOLLHUP) != 0 {
+		c.flags |= flagHungUp
 	}
 	a := c.lane
 	broken := ev&(netpoll.EPOLLERR|netpoll.EPOLLHUP) != 0
@@ -230,10 +235,11 @@ func (c *Conn) handleEvent(ev netpoll.EpollEvent) {
 	}
 }
 
-// read calls recv once. Reading also finds the end of the stream, after all bytes before it: until then epoll keeps
-// reporting the socket.
+// read calls recv once, so that no connection can monopolize the loop. If that did not get all, c is put off. Reading also
+// finds the end of the stream, after all bytes before it.
 func (l *Loop) read(c *Conn) {
-	n, errno := recv(int(c.fd), l.scratch[:scratchSize/l.readPart()])
+	buf := l.scratch[:scratchSize/l.readPart()]
+	n, errno := recv(int(c.fd), buf)
 	c.lane.charge(c, max(n, 0))
 	switch {
 	case errno == 0 && n > 0 && c.flags&flagSecured != 0:
@@ -245,6 +251,9 @@ func (l *Loop) read(c *Conn) {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 	default:
 		c.Close(closeReason(errno))
+	}
+	if more := n == len(buf) || n > 0 && c.flags&flagHungUp != 0 || errno == unix.EINTR; more && c.reads() {
+		c.lane.putOff(c)
 	}
 }
 

@@ -25,8 +25,6 @@ const (
 	// newcomerTime is how long newcomers of all lanes may take in one turn, with what else happens meanwhile. Others wait
 	// for twice as long.
 	newcomerTime = 2 * time.Millisecond
-	// crowdOfNewcomers is how many may wait before epoll is told not to report them.
-	crowdOfNewcomers = 64
 	// loopReads is what all lanes together may read in one turn; each may read at least once.
 	loopReads = 2 * laneReads
 	// sharedPart divides what a turn may queue and write if several tenants have connections: others wait half as long
@@ -202,8 +200,7 @@ func (a *Lane) charge(c *Conn, bytes int) {
 	a.loop.readAll += cost
 }
 
-// putOff leaves c to be read in the next turn. Until then epoll reports it again and again, which costs less than
-// changing its registration twice, unless it is one of many newcomers.
+// putOff leaves c to be read in the next turn.
 func (a *Lane) putOff(c *Conn) {
 	if c.flags&flagUnread != 0 {
 		return
@@ -216,10 +213,6 @@ func (a *Lane) putOff(c *Conn) {
 	}
 	if r.push(a.loop, c); a.unread.n+a.waiting.n == 1 {
 		a.loop.unread.push(a)
-	}
-	if a.waiting.n > crowdOfNewcomers && c.isNewcomer() {
-		c.flags |= flagDeaf
-		c.carrier().interest(c)
 	}
 }
 

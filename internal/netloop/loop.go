@@ -365,13 +365,11 @@ func (a *Lane) readNext(r *connRing) {
 	l := a.loop
 	c := r.pop(l)
 	c.flags &^= flagUnread
-	if c.flags&flagDeaf != 0 {
-		c.flags &^= flagDeaf
-		if c.state < stateClosed {
-			c.carrier().interest(c)
-		}
-	}
-	if c.reads() && !a.tenant.Overloaded() {
+	switch {
+	case !c.reads():
+	case a.tenant.Overloaded():
+		a.park(c)
+	default:
 		l.burst = 0
 		l.read(c)
 	}
