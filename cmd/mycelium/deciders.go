@@ -88,9 +88,9 @@ func fitsType(kind string, i int, h *hooks.Hook) (wrong fielderr.List) {
 		at := hookField(i, "/on/"+strconv.Itoa(j))
 		switch isRealtime := kind == "realtime"; {
 		case isRealtime && (on == hooks.Join || on == hooks.Event):
-			wrong.Add(at, "is %q, which instances of type realtime do not ask: \"access\" decides about their private channels", on)
+			wrong.Add(at, "is %q, which does not apply to instances of type realtime: use \"access\", which decides about their private channels", on)
 		case !isRealtime && on == hooks.Access:
-			wrong.Add(at, "is %q, which only instances of type realtime ask: \"join\" and \"event\" decide here", on)
+			wrong.Add(at, "is %q, which applies to instances of type realtime only: use \"join\" and \"event\"", on)
 		}
 	}
 	return wrong

@@ -164,8 +164,8 @@ instances:
 	problems := problemsOf(t, nil, "--config="+file)
 	for _, want := range []string{
 		file + ":2: hooks[0].url is not an address", file + ":3: hooks[0].secret is not base64",
-		file + ":7: hooks[1].on", `is "access", which only instances of type realtime ask`, `is "leave": it must be one of connect, join`,
-		file + ":8: hooks[1].timeout is 1h", `instances[0].hooks.0.on.0 is "event", which instances of type realtime do not ask`,
+		file + ":7: hooks[1].on", `is "access", which applies to instances of type realtime only`, `is "leave": it must be a decision (connect, join`,
+		file + ":8: hooks[1].timeout is 1h", `instances[0].hooks.0.on.0 is "event", which does not apply to instances of type realtime`,
 	} {
 		if !strings.Contains(problems, want) {
 			t.Errorf("no %q in:\n%s", want, problems)

@@ -62,8 +62,8 @@ func (l *loader) checkCluster(c *Config) {
 			"cluster.name is not", "set the same name on all nodes, for example --cluster-name=prod")
 		return
 	case k.Embedded() && len(k.NATSURL) > 0:
-		l.problem("cluster.listen is set (from %s) and so is cluster.nats_url (from %s); nodes reach each other by one of them: "+
-			"cluster.listen needs no other server, cluster.nats_url is for one that is there",
+		l.problem("cluster.listen (from %s) and cluster.nats_url (from %s) are both set; set one of them: "+
+			"cluster.listen connects the nodes directly, cluster.nats_url through your NATS servers",
 			l.origins["cluster.listen"], l.origins["cluster.nats_url"])
 		return
 	case k.Embedded():
@@ -74,7 +74,7 @@ func (l *loader) checkCluster(c *Config) {
 	case len(k.NATSURL) > 0:
 		l.withoutEffect(c, func(key string) bool {
 			return slices.Contains([]string{"cluster.routes", "cluster.insecure"}, key)
-		}, "cluster.listen is not", "with cluster.nats_url, set cluster.nats_creds or the cluster.nats_* files of TLS")
+		}, "cluster.listen is not", "with cluster.nats_url, set cluster.nats_creds or the TLS files cluster.nats_ca, cluster.nats_cert and cluster.nats_key")
 		if (k.NATSCert == "") != (k.NATSKey == "") {
 			l.problem("one of cluster.nats_cert and cluster.nats_key is set and the other is not; TLS needs both")
 		}

@@ -29,11 +29,11 @@ func TestGuards(t *testing.T) {
 		{environ: "MYCELIUM_AUTH_ISSUER="},
 		{args: "--metrics-allow=127.0.0.1", want: "metrics.allow is set (from flag --metrics-allow) and metrics.listen is not"},
 		{args: "--metrics-allow=127.0.0.1 --metrics-listen=:9090"},
-		{args: "--tls-clear=refuse", want: "tls.clear is set (from flag --tls-clear) and there is no TLS"},
+		{args: "--tls-clear=refuse", want: "tls.clear is set (from flag --tls-clear) but TLS is not configured"},
 		{args: "--tls-clear=redirect"},
 		{environ: "MYCELIUM_TLS_CLIENT_CA=", want: `tls.client_ca: "" (from environment variable MYCELIUM_TLS_CLIENT_CA) is empty: leave it out, or give it a value; `},
 		{environ: "MYCELIUM_TLS_ACME_HOSTS=", want: `tls.acme_hosts: "" (from environment variable MYCELIUM_TLS_ACME_HOSTS) is empty: leave it out, or give it a value; `},
-		{args: "--tls-client-ca=ca", want: "tls.client_ca is set (from flag --tls-client-ca) and there is no TLS"},
+		{args: "--tls-client-ca=ca", want: "tls.client_ca is set (from flag --tls-client-ca) but TLS is not configured"},
 		{args: "--tls-client-cert=request --tls-cert=c --tls-key=k", want: "tls.client_cert is set (from flag --tls-client-cert) and tls.client_ca is not"},
 		{args: "--tls-client-cert=request --tls-client-ca=ca --tls-cert=c --tls-key=k"},
 		{environ: "MYCELIUM_KEY=mk_x MYCELIUM_SERVER=http://localhost:1"}, // of other commands

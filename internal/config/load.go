@@ -126,7 +126,7 @@ const envelopeBytes = 64
 func (l *loader) checkTogether(c *Config) {
 	l.checkTLS(c)
 	if c.Auth.Secret != "" && c.Auth.PublicKeyFile != "" {
-		l.problem("auth.secret is set (from %s) and so is auth.public_key_file (from %s); auth.algorithm is for one of them",
+		l.problem("auth.secret (from %s) and auth.public_key_file (from %s) are both set; set one of them, for the algorithm in auth.algorithm",
 			l.origins["auth.secret"], l.origins["auth.public_key_file"])
 	}
 	if c.Metrics.Listen == "" && len(c.Metrics.Allow) > 0 && !l.bad["metrics.listen"] {

@@ -12,7 +12,7 @@ func (l *loader) checkTLS(c *Config) {
 	switch {
 	case wrong:
 	case c.TLS.ACME() && (c.TLS.Cert != "" || c.TLS.Key != ""):
-		l.problem("tls.acme_hosts is set (from %s) and so are tls.cert and tls.key; certificates come from an authority or from files", l.origins["tls.acme_hosts"])
+		l.problem("tls.acme_hosts (from %s) and tls.cert or tls.key are both set; certificates come either from an authority or from files", l.origins["tls.acme_hosts"])
 	case c.TLS.Cert != "" && c.TLS.Key == "":
 		l.problem("tls.cert is set (from %s) and tls.key is not; TLS needs both, for example --tls-key=/etc/mycelium/key.pem", cert)
 	case c.TLS.Cert == "" && c.TLS.Key != "":
@@ -22,13 +22,13 @@ func (l *loader) checkTLS(c *Config) {
 		return
 	}
 	if c.TLS.Clear == "refuse" && !c.TLS.Enabled() && c.TLS.Key == "" {
-		l.problem("tls.clear is set (from %s) and there is no TLS, so that all is in the clear; it takes tls.cert and tls.key, or tls.acme_hosts", l.origins["tls.clear"])
+		l.problem("tls.clear is set (from %s) but TLS is not configured, so all connections are unencrypted; set tls.cert and tls.key, or tls.acme_hosts", l.origins["tls.clear"])
 	}
 	if c.TLS.ClientCA != "" && !c.TLS.Enabled() && c.TLS.Key == "" {
-		l.problem("tls.client_ca is set (from %s) and there is no TLS, so that no client is asked for a certificate; it takes tls.cert and tls.key, or tls.acme_hosts", l.origins["tls.client_ca"])
+		l.problem("tls.client_ca is set (from %s) but TLS is not configured, so no client is asked for a certificate; set tls.cert and tls.key, or tls.acme_hosts", l.origins["tls.client_ca"])
 	}
 	if origin := l.origins["tls.client_cert"]; c.TLS.ClientCert == "request" && c.TLS.ClientCA == "" && !l.bad["tls.client_ca"] {
-		l.problem("tls.client_cert is set (from %s) and tls.client_ca is not, so that no client is asked for a certificate; set both, for example --tls-client-ca=/etc/mycelium/clients.pem", origin)
+		l.problem("tls.client_cert is set (from %s) and tls.client_ca is not, so no client is asked for a certificate; set both, for example --tls-client-ca=/etc/mycelium/clients.pem", origin)
 	}
 	l.checkACME(c)
 }
@@ -37,11 +37,11 @@ func (l *loader) checkTLS(c *Config) {
 func (l *loader) checkACME(c *Config) {
 	if !c.TLS.ACME() {
 		l.withoutEffectIn("tls", c, func(key string) bool { return strings.HasPrefix(key, "tls.acme_") },
-			"tls.acme_hosts is not", "name the hosts that an authority is to certify, for example --tls-acme-hosts=rt.example.com")
+			"tls.acme_hosts is not", "name the hosts to obtain certificates for, for example --tls-acme-hosts=rt.example.com")
 		return
 	}
 	if c.Data == "" && c.TLS.ACMECache == "" && !l.bad["data"] && !l.bad["tls.acme_cache"] {
-		l.problem("tls.acme_hosts is set (from %s) and neither data nor tls.acme_cache is; authorities issue a few certificates a week, which have to be kept over restarts, "+
+		l.problem("tls.acme_hosts is set (from %s) and neither data nor tls.acme_cache is; authorities issue only a few certificates a week, so they must be kept over restarts, "+
 			"for example --data=/var/lib/mycelium", l.origins["tls.acme_hosts"])
 	}
 	l.checkPorts(c, "tls.acme_listen", c.TLS.ACMEListen)

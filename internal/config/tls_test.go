@@ -9,11 +9,11 @@ import (
 func TestACMEOptions(t *testing.T) {
 	const hosts = "--tls-acme-hosts=rt.example.com"
 	for _, c := range []struct{ args, want string }{
-		{hosts, "tls.acme_hosts is set (from flag --tls-acme-hosts) and neither data nor tls.acme_cache is; authorities issue a few certificates a week, which have to be kept over restarts, for example --data=/var/lib/mycelium"},
-		{hosts + " --data=d --tls-cert=c --tls-key=k", "tls.acme_hosts is set (from flag --tls-acme-hosts) and so are tls.cert and tls.key; certificates come from an authority or from files"},
-		{hosts + " --data=d --tls-cert=c", "tls.acme_hosts is set (from flag --tls-acme-hosts) and so are tls.cert and tls.key; certificates come from an authority or from files"},
+		{hosts, "tls.acme_hosts is set (from flag --tls-acme-hosts) and neither data nor tls.acme_cache is; authorities issue only a few certificates a week, so they must be kept over restarts, for example --data=/var/lib/mycelium"},
+		{hosts + " --data=d --tls-cert=c --tls-key=k", "tls.acme_hosts (from flag --tls-acme-hosts) and tls.cert or tls.key are both set; certificates come either from an authority or from files"},
+		{hosts + " --data=d --tls-cert=c", "tls.acme_hosts (from flag --tls-acme-hosts) and tls.cert or tls.key are both set; certificates come either from an authority or from files"},
 		{hosts + " --data=d --listen=:80 --tls-acme-listen=:80", "tls.acme_listen (from flag --tls-acme-listen) is :80, and listen is :80; each takes a port of its own"},
-		{"--tls-acme-email=a@b.example", "tls.acme_email is set (from flag --tls-acme-email) and tls.acme_hosts is not, so it has no effect; name the hosts that an authority is to certify, for example --tls-acme-hosts=rt.example.com"},
+		{"--tls-acme-email=a@b.example", "tls.acme_email is set (from flag --tls-acme-email) and tls.acme_hosts is not, so it has no effect; name the hosts to obtain certificates for, for example --tls-acme-hosts=rt.example.com"},
 		{hosts + " --data=d --tls-acme-email=me", `tls.acme_email: "me" (from flag --tls-acme-email) is not an e-mail address; it takes an e-mail address, for example ops@example.com`},
 		{hosts + " --data=d --tls-acme-directory=http://a.example/dir", `tls.acme_directory: "http://a.example/dir" (from flag --tls-acme-directory) does not begin with https://, which ACME needs; it takes an address that begins with https://, for example https://acme-staging-v02.api.letsencrypt.org/directory`},
 	} {
