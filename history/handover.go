@@ -99,8 +99,8 @@ func (s *Sessions) Apply(entry []byte) error {
 	return nil
 }
 
-// takeCopy takes a session that another node has handed over or given away, unless its client
-// is here. The caller holds mu.
+// takeCopy takes a session that another node has handed over or given away. If there is a connection here, it may
+// be an old one, which its client has given up: the copy waits for its end. The caller holds mu.
 func (s *Sessions) takeCopy(one *Session) {
 	if one.rest == nil {
 		return
@@ -115,6 +115,9 @@ func (s *Sessions) takeCopy(one *Session) {
 	case here.conn == nil:
 		s.drop(here)
 		s.keep(mergeSessions(here, one), now)
+	case one.rest.givenTo == 0:
+		r := here.more()
+		r.late = mergeSessions(r.late, one)
 	}
 }
 

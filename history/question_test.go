@@ -72,6 +72,29 @@ func TestSessionAtHome(t *testing.T) {
 	v.assertKnows("y")
 }
 
+// TestSessionCopyOfAHalfOpen: a copy that comes while the node still has an old connection of the session is not
+// lost: the node that it comes from stops.
+func TestSessionCopyOfAHalfOpen(t *testing.T) {
+	w := newTown(t, 2)
+	half := w.connect(0)
+	w.pass(time.Second)
+	half.acknowledge()
+	w.nodes[0].deaf = true // it stalls
+	v := w.connect(1)
+	w.pass(time.Second)
+	v.joins("y")
+	w.nodes[0].deaf = false
+	v.end()
+	w.pass(10 * time.Millisecond)
+	w.nodes[1].mute = true
+	w.nodes[0].Sessions().Down(2, true)
+	v = w.connect(0)
+	w.pass(10 * time.Millisecond)
+	half.end()
+	w.pass(time.Second)
+	v.assertKnows("y")
+}
+
 // TestSessionLost: questions, answers and sessions that are lost are sent again.
 func TestSessionLost(t *testing.T) {
 	for name, lose := range map[string]func(w *town, v *visit){

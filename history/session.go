@@ -115,6 +115,7 @@ type sessionRest struct {
 	// is none.
 	after      *Position
 	afterUntil time.Time
+	late       *Session // a copy that has come while there is a connection; nil: none
 
 	// Of a kept session.
 	prev, next *Session
@@ -342,11 +343,17 @@ func (s *Sessions) End(one *Session, joined []string) {
 	}
 }
 
-// stamp gives a session its version, if there is anything to keep of it. The caller holds mu.
+// stamp gives a session that is about to be kept or given away its version, if there is anything to keep of it,
+// and adds what only a late copy has. The caller holds mu.
 func (s *Sessions) stamp(one *Session) {
 	if one.rest != nil {
 		s.version = max(s.version+1, uint64(s.store.now().UnixMilli()))
-		one.rest.version, one.rest.givenTo = s.version, 0
+		late := one.rest.late
+		one.rest.version, one.rest.givenTo, one.rest.late = s.version, 0, nil
+		if late != nil {
+			mergeSessions(one, late)
+		}
+		one.tidy()
 	}
 }
 
@@ -492,7 +499,7 @@ func (one *Session) setWaits(waits bool) {
 
 // tidy gives back the memory of a rest that is not needed any more.
 func (one *Session) tidy() {
-	if r := one.rest; r != nil && len(r.topics) == 0 && r.after == nil && r.probed == nil && !r.waits {
+	if r := one.rest; r != nil && len(r.topics) == 0 && r.after == nil && r.probed == nil && r.late == nil && !r.waits {
 		one.rest = nil
 	}
 }
@@ -522,9 +529,7 @@ func (one *Session) advance(to *Position, number uint32, now time.Time) {
 	if one.rest == nil {
 		return
 	}
-	if !now.Before(one.rest.afterUntil) {
-		one.rest.after = nil
-	}
+	one.expire(now)
 	one.rest.topics = slices.DeleteFunc(one.rest.topics, func(t sessionTopic) bool {
 		return t.probe != 0 && int32(number-t.probe) >= 0 && (t.known || to.reaches(*t.pos))
 	})
@@ -543,17 +548,28 @@ func (one *Session) forgetOld(now time.Time) {
 		extra--
 		return t.ended != 0 && (t.ended < oldest || extra >= 0)
 	})
+	one.expire(now)
+	one.tidy()
+}
+
+// expire drops what was kept of other connections for SessionAge.
+func (one *Session) expire(now time.Time) {
+	r := one.rest
 	if !now.Before(r.afterUntil) {
 		r.after = nil
 	}
-	one.tidy()
+	if r.late != nil {
+		if r.late.forgetOld(now); r.late.rest == nil {
+			r.late = nil
+		}
+	}
 }
 
 // clone returns a session that is as one, and has no connection.
 func (one *Session) clone() *Session {
 	c := &Session{key: one.key, acked: one.acked}
 	if r := one.rest; r != nil {
-		c.rest = &sessionRest{topics: slices.Clone(r.topics), waits: r.waits, after: r.after, afterUntil: r.afterUntil}
+		c.rest = &sessionRest{topics: slices.Clone(r.topics), waits: r.waits, after: r.after, afterUntil: r.afterUntil, late: r.late}
 	}
 	return c
 }
