@@ -38,6 +38,9 @@ type sessionPeer struct {
 	left   bool      // it has said goodbye, and its sessions are here
 	down   time.Time // since when it is not up
 	stable *Position // what its clients have acknowledged; nil: it has not said
+
+	hearsay  bool // another node has said stable
+	answered bool // it has told what it knows of nodes that this one does not
 }
 
 // shareSessions is the part of Sessions that is for a cluster. All of it is guarded by
@@ -297,7 +300,10 @@ func (s *Sessions) Announced(log LogID, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.share.peers != nil {
-		s.peer(log).stable = &p
+		peer := s.peer(log)
+		if peer.stable, peer.hearsay = &p, false; !peer.answered {
+			s.share.link.Send(log, s.appendQuestion(noQuestion, nil))
+		}
 	}
 	return nil
 }

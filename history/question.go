@@ -57,7 +57,6 @@ type question struct {
 // sessionWait is what a session waits for.
 type sessionWait struct {
 	found  *Session  // what was known of it here, and has come; nil: nothing
-	after  *Position // what clients of dead nodes have acknowledged, as other nodes have heard; nil: none are dead
 	ending int       // connections here that are to end
 	asked  int       // questions that are not over
 	owed   []LogID   // nodes that have promised the session
@@ -100,7 +99,7 @@ func (s *Sessions) settle(key SessionKey) {
 		return
 	}
 	delete(s.waits, key)
-	after := meet(w.after, s.afterCrash(w.silent))
+	after := s.afterCrash(w.silent)
 	for _, one := range append(slices.Clone(s.lent[key]), s.by.find(key)) {
 		if one == nil || !one.waits() {
 			continue
@@ -262,7 +261,7 @@ const noQuestion = 0
 // Messages between nodes.
 const (
 	messageAsk    byte = iota + 1 // number, count { log(8) }* { key(16) }*: the nodes whose sessions' position is known, or that have left
-	messageAnswer                 // number, 1 and sessionWait.after or 0, count { key(16) }* { session }*: the keys of sessions that follow later, in messageGive
+	messageAnswer                 // number, count { log(8) position }*, count { key(16) }* { session }*: what the other did not know of nodes, and the keys of sessions that follow later, in messageGive
 	messageGive                   // { session }*
 )
 
@@ -318,11 +317,7 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 	}
 	s.dropLater(gone)
 	data := binary.AppendUvarint([]byte{messageAnswer}, number)
-	if after := s.afterCrash(s.strangers(append(known, from))); after != nil {
-		data = appendPosition(append(data, 1), *after)
-	} else {
-		data = append(data, 0)
-	}
+	data = s.appendStrangers(data, append(known, from))
 	data = binary.AppendUvarint(data, uint64(len(pending)/len(SessionKey{})))
 	s.share.link.Send(from, append(append(data, pending...), given...))
 	s.mu.Unlock()
@@ -353,10 +348,43 @@ func readQuestion(b []byte) (number uint64, known []LogID, keys []byte, err erro
 	return number, known, b, nil
 }
 
-// strangers returns the other nodes that a node does not know. They may have died although this node
-// has not noticed yet. The caller holds mu.
-func (s *Sessions) strangers(known []LogID) []LogID {
-	return slices.DeleteFunc(s.peersInOrder(), func(log LogID) bool { return slices.Contains(known, log) || s.share.peers[log].left })
+// appendStrangers writes what nodes have announced here that another does not know. They may have died before it
+// started, although nobody has noticed yet. The caller holds mu.
+func (s *Sessions) appendStrangers(b []byte, known []LogID) []byte {
+	strangers := slices.DeleteFunc(s.peersInOrder(), func(log LogID) bool {
+		p := s.share.peers[log]
+		return slices.Contains(known, log) || p.left || p.hearsay || p.stable == nil
+	})
+	b = binary.AppendUvarint(b, uint64(len(strangers)))
+	for _, log := range strangers {
+		b = appendPosition(binary.BigEndian.AppendUint64(b, uint64(log)), *s.share.peers[log].stable)
+	}
+	return b
+}
+
+// takeStrangers notes what the answer of another node says of nodes that this one does not know: they count as dead
+// until they are heard. The caller holds mu.
+func (s *Sessions) takeStrangers(b []byte) (rest []byte, err error) {
+	count, n := binary.Uvarint(b)
+	if n <= 0 {
+		return nil, records.ErrMalformed
+	}
+	b = b[n:]
+	for range count {
+		if len(b) < logBytes {
+			return nil, records.ErrMalformed
+		}
+		log := LogID(binary.BigEndian.Uint64(b))
+		stable, rest, err := readPosition(b[logBytes:])
+		if err != nil {
+			return nil, err
+		}
+		b = rest
+		if p := s.peer(log); p.stable == nil {
+			p.stable, p.hearsay = &stable, true
+		}
+	}
+	return b, nil
 }
 
 // dropLater drops sessions that were given away, after givenFor. The caller holds mu.
@@ -391,7 +419,12 @@ func (s *Sessions) takeAnswer(from LogID, body []byte) error {
 	if n <= 0 {
 		return records.ErrMalformed
 	}
-	after, body, err := readAfter(body[n:])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.share.peers == nil {
+		return nil
+	}
+	body, err := s.takeStrangers(body[n:])
 	if err != nil {
 		return err
 	}
@@ -400,16 +433,11 @@ func (s *Sessions) takeAnswer(from LogID, body []byte) error {
 	if n <= 0 || count > uint64(len(keys)/len(SessionKey{})) {
 		return records.ErrMalformed
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.peer(from).answered = true
 	size := int(count) * len(SessionKey{})
 	q := s.share.asked[number]
 	if q == nil || !slices.Contains(q.left, from) {
 		return s.takeSessions(from, keys[size:])
-	}
-	for _, key := range q.keys {
-		w := s.waits[key]
-		w.after = meet(w.after, after)
 	}
 	for promised := keys[:size]; len(promised) > 0; promised = promised[len(SessionKey{}):] {
 		if key := SessionKey(promised); slices.Contains(q.keys, key) {
@@ -422,18 +450,6 @@ func (s *Sessions) takeAnswer(from LogID, body []byte) error {
 		s.endQuestion(number)
 	}
 	return err
-}
-
-// readAfter reads the position in an answer, nil if there is none.
-func readAfter(b []byte) (after *Position, rest []byte, err error) {
-	if len(b) == 0 {
-		return nil, nil, records.ErrMalformed
-	}
-	if b[0] == 0 {
-		return nil, b[1:], nil
-	}
-	p, rest, err := readPosition(b[1:])
-	return &p, rest, err
 }
 
 // takeSessions takes sessions that another node gives away, for clients that have come here.

@@ -174,14 +174,20 @@ func TestSessionLateQuestion(t *testing.T) {
 // TestSessionOfAStranger: a node that has never heard a dead one learns from the others what its
 // clients had.
 func TestSessionOfAStranger(t *testing.T) {
-	for name, noticed := range map[string]bool{"whose death was noticed": true, "that has just died": false} {
+	for name, hear := range map[string]func(w *town){
+		"whose death was noticed": func(w *town) { w.nodes[1].Sessions().Down(1, false) },
+		"that has just died":      func(*town) {},
+		"before its first client": func(w *town) {
+			w.nodes[1].Announce()
+			w.pass(10 * time.Millisecond)
+			w.nodes[1].mute = true
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := crash(t)
-			if noticed {
-				w.nodes[1].Sessions().Down(1, false)
-			}
 			w.nodes[2].Sessions().Share(w.nodes[2]) // as if it had just started
 			w.nodes[2].Sessions().Up(2)
+			hear(w)
 			v := w.connect(2)
 			w.pass(time.Second)
 			v.assertMissed("m1 m2")
