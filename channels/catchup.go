@@ -198,7 +198,7 @@ func (t *replay) Run() {
 	counted.messages.Add(int64(len(page.Messages)))
 	if u.asked && (!u.told || page.Missing != "") {
 		u.told = true
-		c.pushFromLoop(eventHistoryState, statePayload(&page))
+		c.sendState(&page)
 	}
 	for i := range page.Messages {
 		if c.life.view != joined {
@@ -293,6 +293,15 @@ func (c *Context) pushBehind(event string, p Payload) {
 		return
 	}
 	c.behindMailbox(func() { c.pushFromLoop(event, p) }) //nolint:errcheck // the channel has ended
+}
+
+// sendState tells the client whether it is sent all that it asked for. A gap counts as a recorded broadcast: a client
+// that does not acknowledge it is told again.
+func (c *Context) sendState(p *history.Page) {
+	if p.Missing != "" {
+		c.hear()
+	}
+	c.pushFromLoop(eventHistoryState, statePayload(p))
 }
 
 // statePayload tells the client whether it is sent all that it asked for.

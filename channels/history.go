@@ -38,12 +38,12 @@ const (
 	named
 	// sessioned: the channel's position is kept with the session of the socket.
 	sessioned
-	// heard: the client was sent recorded broadcasts since the last probe. Only
+	// heard: the client was sent recorded broadcasts, or told of a gap, since the last probe. Only
 	// channels that are sessioned have it, so that the others pay nothing.
 	heard
 )
 
-// hear notes that the client is sent a recorded broadcast.
+// hear notes that the client is sent a recorded broadcast, or told of a gap.
 func (c *Context) hear() { c.history |= c.history & sessioned * (heard / sessioned) }
 
 // History returns Options.History.
@@ -178,12 +178,12 @@ func (r *receiver) Lost(topics []string, why history.Reason) {
 	for _, topic := range topics {
 		lost[topic] = true
 	}
-	state := statePayload(&history.Page{Missing: why})
+	gap := &history.Page{Missing: why}
 	for i, lane := range e.tenant.Lanes() {
 		lane.Post(netloop.TaskFunc(func() {
 			for c := range e.perLoop[i].followers {
 				if c.history&catchingUp == 0 && (topics == nil || lost[c.topic]) {
-					c.pushFromLoop(eventHistoryState, state)
+					c.sendState(gap)
 				}
 			}
 		}))

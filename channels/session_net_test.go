@@ -70,6 +70,29 @@ func (p *peer) answerPing() {
 	}
 }
 
+// TestSessionToldOfAGap: a client is told of a gap until it has acknowledged that, even if no message comes with it.
+func TestSessionToldOfAGap(t *testing.T) {
+	s := serveSessions(t, channels.Options{}, channels.SocketOptions{}, relayed(), history.Rule{Topics: []string{"room:*"}, Messages: 1})
+	ada := s.dialAs(t, "ada")
+	ada.join("room:1", `{}`)
+	s.acknowledge(t, ada.acknowledges)
+	ada.Drop()
+	s.kept(t, 1)
+	s.say(t, "room:1", 0, 1)
+	own := history.Message{Event: "said", Payload: []byte(`{}`), Sender: s.History().SessionKey("", sessionOf("ada")).Sender()}
+	if err := s.History().Record("room:1", &own, func(bool) {}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		ada = s.dialAs(t, "ada")
+		ref := ada.join("room:1", `{"history":{}}`)
+		ada.assertNext(ref, "room:1", "history_state", stateOf(0, "expired"))
+		s.Beat(t.Context())
+		ada.Drop()
+		s.kept(t, 1)
+	}
+}
+
 // kept waits until so many sessions are kept.
 func (s *server) kept(t testing.TB, n int) {
 	t.Helper()

@@ -56,11 +56,11 @@ type question struct {
 
 // sessionWait is what a session waits for.
 type sessionWait struct {
-	found  *Session  // what was known of it here, and has come; nil: nothing
-	ending int       // connections here that are to end
-	asked  int       // questions that are not over
-	owed   []LogID   // nodes that have promised the session
-	silent []LogID   // nodes that did not answer, or did not keep their promise
+	found  *Session // what was known of it here, and has come; nil: nothing
+	ending int      // connections here that are to end
+	asked  int      // questions that are not over
+	owed   []LogID  // nodes that have promised the session
+	silent []LogID  // nodes that did not answer, or did not keep their promise
 }
 
 // waitOf returns what a session waits for. The caller holds mu.

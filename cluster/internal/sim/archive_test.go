@@ -160,6 +160,7 @@ func (a *archive) Lost(topics []string, why history.Reason) {
 	for _, l := range a.lines {
 		for _, r := range l.rooms {
 			if !r.catchingUp && (topics == nil || slices.Contains(topics, r.topic)) {
+				r.heard = true
 				l.v.told(l, r.topic, why)
 			}
 		}

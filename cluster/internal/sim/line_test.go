@@ -192,6 +192,7 @@ func (l *line) replay(r *room, p *history.Page) {
 		}
 	}
 	if p.Missing != "" {
+		r.heard = true
 		l.v.told(l, r.topic, p.Missing)
 	}
 	for i := range p.Messages {
