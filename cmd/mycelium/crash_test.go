@@ -193,7 +193,7 @@ func launch(t *testing.T, dir string, args ...string) *process {
 // listening waits until it says where it listens.
 func (p *process) listening(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		for line := range strings.Lines(p.log.String()) {
 			var entry struct{ Addr, Message string }
 			if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "listening" {

@@ -125,7 +125,7 @@ func besides(t *testing.T, what string, all []time.Duration) {
 	t.Helper()
 	t.Logf("%s: %d pushes on a topic that is not durable: p50 %v, p99 %v, max %v", what, len(all), all[len(all)/2], all[len(all)*99/100], all[len(all)-1])
 	// Those that wait for the store wait for up to 5 s. The rest is a loaded machine.
-	if p90 := all[len(all)*9/10]; p90 > 2*time.Second {
+	if p90 := all[len(all)*9/10]; p90 > 4*time.Second {
 		t.Errorf("%s: a tenth of the pushes on a topic that is not durable took more than %v", what, p90)
 	}
 }
@@ -240,7 +240,8 @@ func TestDurableWithoutJetStream(t *testing.T) {
 	nats.Restart()
 	p := joinAs(t, n.addr, "room:1")
 	waittest.For(t, "messages are stored again", p.ok)
-	if text := n.metrics(t); !strings.Contains(text, "mycelium_history_durable_up 1\n") || strings.Contains(text, "mycelium_history_durable_refused_total 0\n") {
-		t.Error(text)
-	}
+	waittest.For(t, "the metrics to say so", func() bool {
+		text := n.metrics(t)
+		return strings.Contains(text, "mycelium_history_durable_up 1\n") && !strings.Contains(text, "mycelium_history_durable_refused_total 0\n")
+	})
 }

@@ -200,7 +200,7 @@ func TestEventsOfKilledServers(t *testing.T) {
 func checkTold(t *testing.T, back *ear, answered map[int][]int, joins []string) {
 	t.Helper()
 	var problem string
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if problem = missing(back.list(), answered, joins); problem == "" {
 			return
 		}

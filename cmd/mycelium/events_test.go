@@ -41,7 +41,7 @@ func (f *followed) lines(t *testing.T) (list []string, last string) {
 // await waits until there are so many events.
 func (f *followed) await(t *testing.T, n int) (list []string, last string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		if list, last = f.lines(t); len(list) >= n {
 			return list, last
 		}

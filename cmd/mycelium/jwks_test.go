@@ -83,7 +83,7 @@ func TestSilentProviders(t *testing.T) {
 	for i := range urls {
 		urls[i] = fmt.Sprintf(`"http://ada:hush@%s/keys%d?apikey=hush"`, provider, i)
 	}
-	auth := `{"jwks":{"urls":[` + strings.Join(urls, ",") + `],"timeout":"40s"},"join":["*"]}`
+	auth := `{"jwks":{"urls":[` + strings.Join(urls, ",") + `],"timeout":"1m"},"join":["*"]}`
 	lines, secret := withKey(t)
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	writeFile(t, file, lines+"instances:\n  - {id: waits, type: relay, auth: "+auth+"}\n  - {id: free, type: relay, auth: {anybody: true}}\n")
@@ -115,7 +115,7 @@ func TestSilentProviders(t *testing.T) {
 	if status, answer := api.call(http.MethodPatch, "/instances/made", `{"auth":`+shown+`}`); status != http.StatusUnprocessableEntity || !strings.Contains(answer, "/auth/jwks/urls/0") {
 		t.Errorf("PATCH with what is shown: %d %s", status, answer)
 	}
-	if took := time.Since(began); took > 20*time.Second { // one timeout is 40 s
+	if took := time.Since(began); took > 50*time.Second { // one timeout is a minute
 		t.Errorf("all that took %v", took)
 	}
 	// A token that may be good is to come again.

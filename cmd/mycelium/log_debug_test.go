@@ -25,7 +25,7 @@ func TestDebugLog(t *testing.T) {
 	}
 	want := map[string]int{"socket connected": clients, "joined": clients, "event handled": clients, "channel ended": clients, "socket closed": clients}
 	for message, n := range want {
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 			if got := strings.Count(s.log.String(), `"message":"`+message+`"`); got == n {
 				break
 			} else if time.Now().After(deadline) {

@@ -100,7 +100,7 @@ func TestLogVolume(t *testing.T) {
 				c.do(t, s)
 			}
 			seconds := int(time.Since(begun)/time.Second) + 2 // begun ones
-			for deadline := time.Now().Add(20 * time.Second); c.kind != "" && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(patience); c.kind != "" && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 				if accountedFor(t, linesOf(t, s.log.String()[before:]), c.kind) == c.rounds {
 					break // the last second is over
 				}

@@ -105,7 +105,7 @@ func (s *server) call(t *testing.T, method, path, body string) (int, string) {
 // do sends a request on a connection of its own.
 func do(t *testing.T, r *http.Request) (int, string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	response, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func (s *server) hangup(t *testing.T) (lines []entry) {
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		lines = nil
 		for line := range strings.Lines(s.log.String()[seen:]) {
 			var e entry
@@ -253,7 +253,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 			}
 		})
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for i := 1; i < 30 || served[0].Load() < 10 || served[1].Load() < 10; i++ {
 		writeFile(t, file, configurations[i%2])
 		if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {

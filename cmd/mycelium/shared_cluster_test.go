@@ -128,7 +128,7 @@ func TestSharedInstances(t *testing.T) {
 	c := joinTalk(t, rest[0])
 	c.write(t, `["1","2","room:1","new_msg",{"body":"saved"}]`)
 	expect(t, c.Client, `"status":"ok"`)
-	time.Sleep(3 * time.Second) // chat.SaveAfter and the store's time
+	time.Sleep(6 * time.Second) // chat.SaveAfter and the store's time
 	follower := joinTalkWith(t, rest[0], `"history":{}`)
 	_, mark := untilMark(t, follower.Client)
 	_ = follower.Drop()

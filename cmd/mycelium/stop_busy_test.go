@@ -51,4 +51,4 @@ func TestStopDoesNotHang(t *testing.T) {
 
 // endWithin is what a server may take to end on a loaded machine. One that waits
 // for its log, or for its store, never ends.
-const endWithin = 20 * time.Second
+const endWithin = patience

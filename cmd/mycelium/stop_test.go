@@ -22,7 +22,7 @@ func TestASecondSignal(t *testing.T) {
 	}
 	tell()
 	waitUntil(t, p, func() bool { return strings.Contains(p.log.String(), "no longer ready") })
-	for deadline := time.After(20 * time.Second); ; {
+	for deadline := time.After(patience); ; {
 		tell()
 		select {
 		case <-ended:
@@ -40,7 +40,7 @@ func TestASecondSignal(t *testing.T) {
 
 func waitUntil(t *testing.T, p *process, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			p.kill(t)
 			t.Fatalf("waited in vain:\n%s", p.log)

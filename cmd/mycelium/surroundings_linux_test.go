@@ -34,8 +34,8 @@ type spawned struct {
 	clients []*wstest.Client
 }
 
-// drainTimeout is that of spawned servers.
-const drainTimeout = 2 * time.Second
+// drainTimeout is that of spawned servers, in which a loaded machine can close all clients.
+const drainTimeout = 30 * time.Second
 
 const metricsToken = "0123456789abcdef"
 
@@ -71,7 +71,7 @@ func spawn(t *testing.T, stderr *os.File, args ...string) *spawned {
 		}
 		_ = s.cmd.Process.Kill()
 	})
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", s.addr); err == nil {
 			conn.Close()
 			return s
@@ -170,7 +170,7 @@ func (s *spawned) provoke(t *testing.T, n int) {
 // metric returns a value of /metrics.
 func (s *spawned) metric(t *testing.T, name string) (value float64) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	request, err := http.NewRequest(http.MethodGet, "http://"+s.addr+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -473,7 +473,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 		}
 		return string(text)
 	}
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(logged(), "out of file descriptors"); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !strings.Contains(logged(), "out of file descriptors"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("nothing is said of it:\n%s", logged())
 		}
@@ -484,7 +484,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 		say(t, bob, ada)
 		time.Sleep(100 * time.Millisecond)
 	}
-	if used := s.cpu(t) - before; used > 300*time.Millisecond {
+	if used := s.cpu(t) - before; used > 600*time.Millisecond {
 		t.Errorf("%v of processor time in a second", used)
 	}
 	leave()
@@ -511,7 +511,7 @@ func TestBenchSaysWhatIsWrong(t *testing.T) {
 	s := spawn(t, log)
 	s.limitFiles(t, 8)
 	var out []byte
-	for _, patience := range []string{"1s", "8s"} { // a busy server accepts too few in a second to run out
+	for _, patience := range []string{"1s", "8s", "60s"} { // a busy server accepts too few in a second to run out
 		out, err = exec.Command(s.cmd.Path, "bench", "join", "ws://"+s.addr+"/socket", "-c", "40", "--patience="+patience).CombinedOutput()
 		if err == nil {
 			t.Error("40 clients have joined with 8 descriptors")

@@ -47,7 +47,7 @@ func dialRaw(t *testing.T, addr string) *tcpClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	return &tcpClient{c, t, bufio.NewReader(c)}
 }
 

@@ -72,7 +72,7 @@ func TestTerminalIsClosed(t *testing.T) {
 		if code != 0 {
 			t.Errorf("exit %d", code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the server goes on without its terminal")
 	}
 }

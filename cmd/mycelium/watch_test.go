@@ -80,7 +80,8 @@ func (s *server) watchAddr(t *testing.T) string {
 
 // While the server drains, its own port for metrics says so.
 func TestWatchedWhileItDrains(t *testing.T) {
-	s := start(t, "serve", "--metrics-listen=127.0.0.1:0", "--drain-delay=1s", "--drain-interval=1ms", "--metrics-allow=", "--metrics-token=0123456789abcdef")
+	t.Parallel()
+	s := start(t, "serve", "--metrics-listen=127.0.0.1:0", "--drain-delay=4s", "--drain-interval=1ms", "--metrics-allow=", "--metrics-token=0123456789abcdef")
 	watch := s.watchAddr(t)
 	if status, _ := get(t, "http://"+s.addr+"/metrics"); status != http.StatusNotFound {
 		t.Errorf("on the main port: %d", status)
