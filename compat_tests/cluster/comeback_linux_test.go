@@ -78,7 +78,7 @@ func (c comeback) run(t *testing.T, clients int) {
 	talk := chat.report()
 	wave := listening.Add(percentile(back, 1)) // a few come back early by chance; nearly all wait for their next attempt
 	calm, busy := talk.latencies(settled, killed), talk.latencies(wave, all)
-	if len(busy) == 0 {
+	if len(busy) == 0 && all.Sub(wave) > time.Second { // a few thousand are back between two messages
 		t.Error("no chat message was received while the clients came back")
 	}
 	t.Logf("the servers listened again %s after they were killed; before, the chat's p99 was %s", listening.Sub(killed).Round(time.Millisecond), percentile(calm, 99).Round(10*time.Microsecond))
