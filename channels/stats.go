@@ -2,6 +2,7 @@ package channels
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/internal/admission"
@@ -70,6 +71,13 @@ type NetworkStats struct {
 	DroppedNewest int64 // frames dropped by DropNewest
 	DroppedClosed int64 // frames that still waited when their connection was closed, or were sent to it later
 	Overloads     int64 // times that a loop had more tasks waiting than its high-water mark
+
+	// How long clients wait to be served at the moment, because more of them come than the
+	// machine serves: those with a request or a socket that has not joined anything yet, to a
+	// tenth of a second, and those whose TLS handshake begins now. Limits.HandshakeWait
+	// bounds both.
+	NewcomerDelay  time.Duration
+	HandshakeDelay time.Duration
 }
 
 // HandshakeStats counts refused handshakes by their reason. Those above a limit

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -82,8 +83,12 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		s.hooks = &hooks
 	}
 	for i, f := range c.families {
+		unit := 1.0
+		if strings.HasSuffix(f.name, "_seconds") {
+			unit = float64(time.Second)
+		}
 		f.read(s, func(value int64, labels ...string) {
-			metrics <- prometheus.MustNewConstMetric(c.descs[i], f.kind, float64(value), labels...)
+			metrics <- prometheus.MustNewConstMetric(c.descs[i], f.kind, float64(value)/unit, labels...)
 		})
 	}
 	for i, h := range c.histograms {

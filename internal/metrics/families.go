@@ -18,7 +18,8 @@ type snapshot struct {
 	hooks   *Hooks           // nil: there are none
 }
 
-// emit adds one value, with the values of the family's labels.
+// emit adds one value, with the values of the family's labels. It is in nanoseconds if the
+// name of the family ends in _seconds.
 type emit func(value int64, labels ...string)
 
 // family is one row of the table: a metric with all its labels.
@@ -98,6 +99,10 @@ var families = []family{
 			emit(s.server.Network.DroppedClosed, "closed")
 		},
 	},
+	network("mycelium_newcomers_delay_seconds", "How long clients that connect wait at the moment until they are served, to a tenth of a second: 0 unless more come than the loops serve. limits.handshake_wait bounds it.", gauge,
+		func(n *channels.NetworkStats) int64 { return int64(n.NewcomerDelay) }),
+	network("mycelium_tls_handshakes_delay_seconds", "How long a TLS handshake waits at the moment until it can begin. limits.handshake_wait bounds it.", gauge,
+		func(n *channels.NetworkStats) int64 { return int64(n.HandshakeDelay) }),
 	network("mycelium_loop_overloads_total", "Times that an instance had too many tasks waiting at an event loop, so that its sockets were not read for a while.", counter,
 		func(n *channels.NetworkStats) int64 { return n.Overloads }),
 
@@ -342,10 +347,10 @@ var families = []family{
 	},
 	byNode("mycelium_cluster_node_sockets", "Sockets connected to another node, by its last heartbeat.", gauge,
 		func(p *membership.Peer) int64 { return p.Facts.Sockets }),
-	byNode("mycelium_cluster_node_clock_ahead_seconds", "By how much the clock of another node is ahead of this node's, in whole seconds.", gauge,
-		func(p *membership.Peer) int64 { return int64(p.Ahead.Seconds()) }),
+	byNode("mycelium_cluster_node_clock_ahead_seconds", "By how much the clock of another node is ahead of this node's.", gauge,
+		func(p *membership.Peer) int64 { return int64(p.Ahead) }),
 	byNode("mycelium_cluster_node_silent_seconds", "How long nothing has come from another node.", gauge,
-		func(p *membership.Peer) int64 { return int64(p.Silent.Seconds()) }),
+		func(p *membership.Peer) int64 { return int64(p.Silent) }),
 	byNode("mycelium_cluster_node_resent_entries_total", "Entries that another node has sent again, by its last heartbeat.", counter,
 		func(p *membership.Peer) int64 { return int64(p.Facts.Resent) }),
 	byNode("mycelium_cluster_applied_entries_total", "Entries of another node's log that have arrived here, counted from its start, lost ones included.", counter,

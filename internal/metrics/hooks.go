@@ -130,7 +130,7 @@ var hookFamilies = []family{
 			})
 		},
 	},
-	told("mycelium_hook_lag_seconds", "The age of the oldest event that waits for an answer, in whole seconds.", func(h *ToldHook) int64 { return int64(h.Lag / time.Second) }),
+	told("mycelium_hook_lag_seconds", "The age of the oldest event that waits for an answer.", func(h *ToldHook) int64 { return int64(h.Lag) }),
 	told("mycelium_hook_events_waiting", "Events behind the last one that a hook has taken, including those that it does not ask for.", func(h *ToldHook) int64 { return h.Waiting }),
 	told("mycelium_hook_dead_letters", "Events that a back end has refused, and that wait to be replayed.", func(h *ToldHook) int64 { return h.DeadLetters }),
 	ofEvents("mycelium_events_stored_total", "Events stored for hooks and followers.", counter, func(e *Events) int64 { return e.Stored }),

@@ -84,7 +84,7 @@ func TestHandshakeDelay(t *testing.T) {
 		clients.Go(func() { shakeHands(t, addr) })
 	}
 	eventually(t, "two to wait", func() bool { return g.handshakes.waiting.Load() == 2 })
-	if d, cost := g.HandshakeDelay(), time.Duration(g.handshakes.cost.Load()); d != 2*cost {
+	if d, cost := g.Stats().HandshakeDelay, time.Duration(g.handshakes.cost.Load()); d != 2*cost {
 		t.Errorf("%s with two handshakes of %s before it", d, cost)
 	}
 	for range 3 {

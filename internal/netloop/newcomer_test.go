@@ -28,7 +28,7 @@ func TestNewcomersWait(t *testing.T) {
 	for range many {
 		peers = append(peers, join(true, func(*Conn, []byte) {
 			read++
-			delay = max(delay, l.Delay(), g.Delay())
+			delay = max(delay, min(l.Delay(), g.Delay(), g.Stats().NewcomerDelay))
 			time.Sleep(time.Millisecond) // what a join may take
 		}))
 	}

@@ -1,6 +1,9 @@
 package netloop
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats are the counters of a group since it was created. They are not read at one instant.
 type Stats struct {
@@ -27,6 +30,10 @@ type Stats struct {
 	DroppedNewest int64 // frames, by DropNewest
 	DroppedClosed int64 // frames that still waited when their connection was closed, or were sent to it later
 	Overloads     int64 // times that an inbox passed the high-water mark
+
+	// Not counters: what they are at the moment.
+	NewcomerDelay  time.Duration // [Group.Delay]
+	HandshakeDelay time.Duration // [Group.HandshakeDelay]
 }
 
 // counters are one loop's. They are atomic for Stats; only the loop and its connections' goroutines add.
@@ -42,7 +49,7 @@ type counters struct {
 
 // Stats returns the group's counters. Any goroutine.
 func (g *Group) Stats() Stats {
-	var s Stats
+	s := Stats{NewcomerDelay: g.Delay(), HandshakeDelay: g.HandshakeDelay()}
 	for _, l := range g.loops {
 		l.stats.addTo(&s)
 	}
