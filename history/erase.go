@@ -187,6 +187,45 @@ func (st *stripe) isErased(topic string, m *Message) bool {
 	return false
 }
 
+// adoptErasures publishes again what nodes have erased that are not heard, if it has come with the snapshot of another
+// node only: perhaps nobody else has it, and nobody would send it.
+func (s *Store) adoptErasures() {
+	if s.erasures.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	list := slices.Clone(s.list)
+	s.mu.Unlock()
+	for _, sp := range list {
+		l := sp.logs.Load()
+		if l != s.shared {
+			continue
+		}
+		for _, topic := range sp.topics() {
+			sp.adoptErasures(l, topic)
+		}
+	}
+}
+
+func (sp *Space) adoptErasures(l *logs, topic string) {
+	st := sp.stripe(topic)
+	sp.lock(st)
+	defer st.mu.Unlock()
+	for i := range st.erasures[topic] {
+		if e := &st.erasures[topic][i]; l.isOrphan(e.made) {
+			l.publishErasure(sp.name, topic, e)
+		}
+	}
+}
+
+// isOrphan reports whether a number of another log has not arrived here, and its node is not heard.
+func (l *logs) isOrphan(id ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.find(id.Log)
+	return o != nil && !o.up && o.number < id.Number
+}
+
 // forgetErasures drops the erasures that no node needs any longer; with all, all. It
 // returns by how many there are more, and by how much memory. The lock is held.
 func (st *stripe) forgetErasures(rs rules, now time.Time, all bool) (count int, memory int64) {

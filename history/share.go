@@ -149,6 +149,7 @@ func (s *Store) Up(log LogID) {
 func (s *Store) Down(log LogID) {
 	if s.shared != nil {
 		s.shared.setUp(log, false, time.Time{})
+		s.adoptErasures()
 		s.tellHeads()
 		s.sendTails()
 	}

@@ -216,6 +216,58 @@ func TestErasedForGood(t *testing.T) {
 	}
 }
 
+// TestErasureOfTheDead: an erasure that came with the snapshot of a node that is gone, and that its maker, which has
+// died, could not send to all, reaches all.
+func TestErasureOfTheDead(t *testing.T) {
+	for name, late := range map[string]bool{"before its maker is known to be dead": false, "after that": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newClock()
+			maker, gone, b, d := newNode(t, c, 1, history.Rule{}), newNode(t, c, 2, history.Rule{}), newNode(t, c, 3, history.Rule{}), newNode(t, c, 4, history.Rule{})
+			fill(d.sp, "x", 0, 2)
+			for _, n := range []*node{maker, gone, b} {
+				n.Up(d.Log())
+				carry(t, d, n, d.entries...)
+				n.Up(maker.Log())
+			}
+			maker.sp.Delete("x")
+			if err := gone.ApplyState(maker.Log(), maker.erased[0]); err != nil {
+				t.Fatal(err)
+			}
+			restore := func() {
+				if err := b.Restore(gone.Log(), slices.Values(gone.snapshot(1000))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !late {
+				restore()
+			}
+			b.erased = nil
+			b.Down(maker.Log())
+			if late {
+				restore()
+			}
+			b.Down(gone.Log())
+			for _, e := range b.erased {
+				if err := d.ApplyState(b.Log(), e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantPage(t, d.sp.Page("x", history.Ask{}), "", "")
+			wantPage(t, b.sp.Page("x", history.Ask{}), "", "")
+			if a, b := now(b.sp, "x"), now(d.sp, "x"); !a.Equal(b) {
+				t.Errorf("positions %v and %v", a, b)
+			}
+			sent := len(b.erased)
+			restore()
+			for _, e := range b.erased[sent:] {
+				if e[0] == 1 {
+					t.Error("it is sent once more")
+				}
+			}
+		})
+	}
+}
+
 // TestManyErasures: few are kept of a topic, and none that another makes superfluous.
 func TestManyErasures(t *testing.T) {
 	c := newClock()

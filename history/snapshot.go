@@ -260,6 +260,7 @@ func (s *Store) Restore(log LogID, parts iter.Seq[[]byte]) error {
 	}
 	st, err := readParts(parts)
 	s.restore(s.shared, &st)
+	s.adoptErasures()
 	s.noteHeads(log, st.heads)
 	return err
 }

@@ -201,7 +201,9 @@ func (a *archive) erase(topic string) {
 		erased = func(s *said) bool { return s.Number <= upTo[s.Log] }
 		a.space.Delete(topic)
 	}
-	by := a.town.chronicle.addErasure(history.LogID(a.life.Node.ID()))
+	by := history.ID{Log: history.LogID(a.life.Node.ID())}
+	by.Number = a.position()[by.Log]
+	a.town.chronicle.pad(by.Log, by.Number)
 	for _, log := range a.town.chronicle {
 		for i := range log {
 			if s := &log[i]; s.topic == topic && erased(s) {
@@ -282,20 +284,25 @@ type said struct {
 }
 
 func (c chronicle) add(topic string, m *history.Message) {
-	if m.Number != uint64(len(c[m.Log])+1) {
-		panic("a log with a gap")
+	if m.Number <= uint64(len(c[m.Log])) {
+		panic("a number of a log twice")
 	}
+	c.pad(m.Log, m.Number-1)
 	c[m.Log] = append(c[m.Log], said{Message: *m, topic: topic})
 }
 
-// addErasure gives an erasure its number.
-func (c chronicle) addErasure(log history.LogID) history.ID {
-	c[log] = append(c[log], said{})
-	return history.ID{Log: log, Number: uint64(len(c[log]))}
+// pad notes that a log has erasures up to a number: its node's own, and those that it has adopted.
+func (c chronicle) pad(log history.LogID, number uint64) {
+	for uint64(len(c[log])) < number {
+		c[log] = append(c[log], said{})
+	}
 }
 
 // of returns a message.
-func (c chronicle) of(id history.ID) *said { return &c[id.Log][id.Number-1] }
+func (c chronicle) of(id history.ID) *said {
+	c.pad(id.Log, id.Number)
+	return &c[id.Log][id.Number-1]
+}
 
 // heads returns the number of the last message of each log.
 func (c chronicle) heads() map[history.LogID]uint64 {
