@@ -206,6 +206,12 @@ func (s *Sessions) Down(log LogID, left bool) {
 	}
 }
 
+// isUp reports whether another node is heard. The caller holds mu.
+func (s *Sessions) isUp(log LogID) bool {
+	p := s.share.peers[log]
+	return p != nil && p.up
+}
+
 // peer returns another node, which it makes known. The caller holds mu.
 func (s *Sessions) peer(log LogID) *sessionPeer {
 	p := s.share.peers[log]

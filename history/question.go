@@ -387,7 +387,8 @@ func (s *Sessions) takeStrangers(b []byte) (rest []byte, err error) {
 	return b, nil
 }
 
-// dropLater drops sessions that were given away, after givenFor. The caller holds mu.
+// dropLater drops sessions that were given away, after givenFor, unless the node that has got them is gone by then.
+// The caller holds mu.
 func (s *Sessions) dropLater(given []*Session) {
 	if len(given) == 0 {
 		return
@@ -396,8 +397,12 @@ func (s *Sessions) dropLater(given []*Session) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, one := range given {
-			if s.by.find(one.key) == one && one.conn == nil && !one.waits() {
+			switch {
+			case s.by.find(one.key) != one || one.conn != nil || one.waits():
+			case s.isUp(one.rest.givenTo):
 				s.drop(one)
+			default:
+				one.rest.givenTo = 0
 			}
 		}
 	})

@@ -95,6 +95,34 @@ func TestSessionCopyOfAHalfOpen(t *testing.T) {
 	v.assertKnows("y")
 }
 
+// TestSessionGivenToTheDead: a session is not lost because a node has asked for it that is gone by now.
+func TestSessionGivenToTheDead(t *testing.T) {
+	for name, first := range map[string]bool{"before it goes": true, "after it has gone": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, 2)
+			half := w.connect(0)
+			w.pass(time.Second)
+			half.acknowledge()
+			w.connect(1)
+			w.pass(10 * time.Millisecond)
+			w.nodes[1].mute, w.nodes[1].deaf = true, true
+			if first {
+				half.end()
+				w.pass(time.Second)
+			}
+			w.nodes[0].Sessions().Down(2, true)
+			if !first {
+				half.end()
+			}
+			w.pass(20 * time.Second)
+			v := w.connect(0)
+			w.pass(time.Second)
+			v.topics = nil
+			v.assertKnows("x")
+		})
+	}
+}
+
 // TestSessionLost: questions, answers and sessions that are lost are sent again.
 func TestSessionLost(t *testing.T) {
 	for name, lose := range map[string]func(w *town, v *visit){

@@ -441,8 +441,11 @@ func (s *Sessions) part(one *Session, now time.Time) {
 		}
 	}
 	if to, ok := s.share.givesTo[one.key]; ok {
-		s.give(one, to)
-		return
+		if s.isUp(to) {
+			s.give(one, to)
+			return
+		}
+		delete(s.share.givesTo, one.key)
 	}
 	if s.keep(one, now) {
 		s.hand(one)
