@@ -51,7 +51,7 @@ type clusterNode struct {
 // nodes takes a small fraction of it.
 const hearDrains = 250 * time.Millisecond
 
-var errSameNumber = errors.New("another node has drawn the same number for its presences, one of 65,536: start this one again, and it draws another")
+var errSameNumber = errors.New("another node has chosen the same random number for its presences, one of 65,536; start this node again, and it chooses another")
 
 // stopServer stops the server; the first reason counts.
 func (n *clusterNode) stopServer(err error) {
@@ -62,13 +62,12 @@ func (n *clusterNode) stopServer(err error) {
 }
 
 // join makes this process a node of the configuration's cluster, if it has one.
-func (d *daemon) join(files clusterFiles) error {
+func (d *daemon) join(files clusterFiles) (err error) {
 	c := d.cfg.Cluster
 	if !c.Enabled() {
 		return nil
 	}
 	n := &clusterNode{name: files.node, conflict: make(chan error, 1), presences: presences.New(), histories: histories.New(d.history)}
-	var err error
 	if n.forward, err = d.listenForForwarded(files, n.nodeOf); err != nil {
 		return err
 	}
@@ -77,35 +76,57 @@ func (d *daemon) join(files clusterFiles) error {
 		n.forward.close()
 		return err
 	}
-	if len(c.NATSEvents) > 0 {
+	watcher, err := d.startNode(n, transport)
+	if err != nil {
+		transport.Close() // the first error is the one to report
+		n.forward.close()
+		return err
+	}
+	if c.SharesInstances() {
+		n.store = openShared(transport, c.Name, logging.NewLog(&d.log))
+	}
+	n.watcher = membership.Watch(n.Node, d.membershipOptions(n, transport))
+	watcher.Store(n.watcher)
+	d.cluster = n
+	event := d.log.Info().Str("cluster", c.Name).Str("node", n.name)
+	if addr := transport.RouteAddr(); addr != nil {
+		event = event.Stringer("addr", addr)
+	}
+	event.Msg("joining")
+	return nil
+}
+
+// startNode starts the node and what it replicates. The caller stores the node's watcher
+// in watcher.
+func (d *daemon) startNode(n *clusterNode, transport *natscluster.Transport) (watcher *atomic.Pointer[membership.Watcher], err error) {
+	if len(d.cfg.Cluster.NATSEvents) > 0 {
 		if n.events, err = transport.OpenPublisher(); err != nil {
-			transport.Close() // the first error is the one to report
-			n.forward.close()
-			return err
+			return nil, err
 		}
 	}
 	kinds := n.presences.Types()
 	maps.Copy(kinds, n.histories.Types())
 	revoked := revocations.New(d.revocations)
 	maps.Copy(kinds, revoked.Types())
-	watcher := new(atomic.Pointer[membership.Watcher]) // nil until the node has started
+	watcher = new(atomic.Pointer[membership.Watcher])
 	n.Node, err = cluster.Start(transport, cluster.SystemClock(), cluster.Options{
 		Name: n.name, Address: d.address(), OnConflict: n.stopServer, Info: d.facts(watcher, n.forwardAddress()), ID: n.histories.Log(), Kinds: kinds,
 	})
 	if err != nil {
-		transport.Close() // the first error is the one to report
-		n.forward.close()
-		return err
+		return nil, err
 	}
 	d.openDurable(transport)
 	n.presences.Start(n.Node)
 	n.histories.Start(n.Node)
 	revoked.Start(n.Node)
-	if c.SharesInstances() {
-		n.store = openShared(transport, c.Name, logging.NewLog(&d.log))
-	}
+	return watcher, nil
+}
+
+// membershipOptions returns what the node's watcher samples.
+func (d *daemon) membershipOptions(n *clusterNode, transport *natscluster.Transport) membership.Options {
+	c := d.cfg.Cluster
 	o := membership.Options{
-		Name: files.node, Cluster: c.Name, Size: c.Size, Logger: &d.log,
+		Name: n.name, Cluster: c.Name, Size: c.Size, Logger: &d.log,
 		Link: func() membership.Link { return membership.Link(transport.Stats()) },
 		Joined: func() {
 			if !presences.Distinct(n.Node) {
@@ -119,15 +140,7 @@ func (d *daemon) join(files clusterFiles) error {
 	if n.forward != nil {
 		o.Forwards = func() membership.Forwards { return membership.Forwards(n.forward.Stats()) }
 	}
-	n.watcher = membership.Watch(n.Node, o)
-	watcher.Store(n.watcher)
-	d.cluster = n
-	event := d.log.Info().Str("cluster", c.Name).Str("node", files.node)
-	if addr := transport.RouteAddr(); addr != nil {
-		event = event.Stringer("addr", addr)
-	}
-	event.Msg("joining")
-	return nil
+	return o
 }
 
 func (d *daemon) openTransport(files clusterFiles) (*natscluster.Transport, error) {
