@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -19,7 +18,6 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 	"github.com/mycelium-rt/mycelium/units"
-	"github.com/mycelium-rt/mycelium/wire"
 )
 
 func TestConnect(t *testing.T) {
@@ -517,138 +515,4 @@ func TestAccess(t *testing.T) {
 	if got := b.asked(Access); len(got) != 3 || string(got[0].Claims) != `{"sub":"ann"}` {
 		t.Errorf("asked %+v", got)
 	}
-}
-
-// TestAnswers: an invalid answer counts as none.
-func TestAnswers(t *testing.T) {
-	for _, c := range []struct{ kind, answer, want string }{
-		{Join, `{"allow":true}`, ""},
-		{Join, `{"allow":false,"reply":"no"}`, ""},
-		{Join, ``, "empty answer"},
-		{Join, "\r\n", "empty answer"},
-		{Join, `{}`, `no "allow"`},
-		{Join, `{"allow":true}<html>`, "after the end"},
-		{Join, `{"allow":true}` + "\n", ""},
-		{Join, `{"allow":null}`, `no "allow"`},
-		{Join, `{"allow":"yes"}`, "allow"},
-		{Join, `<html>`, "at byte 0"},
-		{Join, "{\"allow\":true,\"reply\":{\"a\":\"\xff\"}}", "bad UTF-8 at byte 28"},
-		{Event, "{\"allow\":true,\"payload\":{\"a\":\"\xff\"}}", "bad UTF-8"},
-		{Event, `{"allow":true,"payload":{"a":"\ud800"}}`, "lone surrogate"},
-		{Event, `{"allow":true,"push":[{"event":"x","payload":` + strings.Repeat(`{"a":`, 4096) + `1` + strings.Repeat(`}`, 4096) + `}]}`, "nested too deep"},
-		{Connect, `{"allow":true,"assigns":{"a":1e400}}`, "number"},
-		{Join, `[]`, "cannot unmarshal"},
-		{Join, `{"alow":true}`, "unknown field"},
-		{Join, `{"allow":true,"socket_id":"x"}`, `"socket_id", which has no effect on join`},
-		{Connect, `{"allow":true,"payload":{}}`, `"payload", which has no effect on connect`},
-		{Event, `{"allow":true,"expires_in":3}`, `"expires_in", which has no effect on event`},
-		{Event, `{"allow":true,"write":true}`, `"write", which has no effect on event`},
-		{Access, `{"allow":true,"write":true}`, ""},
-		{Access, `{"allow":true,"reply":{}}`, `"reply", which has no effect on access`},
-		{Connect, `{"allow":true,"expires_in":-1}`, "expires_in"},
-		{Connect, `{"allow":true,"socket_id":"` + strings.Repeat("x", 256) + `"}`, "socket_id"},
-		{Connect, `{"allow":true,"assigns":{"a":"` + strings.Repeat("x", maxAssigns) + `"}}`, "assigns"},
-		{Event, `{"allow":true,"payload":"text"}`, "not an object"},
-		{Event, `{"allow":true,"broadcast":[{"payload":{}}]}`, "broadcast whose event is empty"},
-		{Event, `{"allow":true,"broadcast":[{"event":"phx_close"}]}`, "server's own"},
-		{Event, `{"allow":true,"push":[{"event":"x","payload":1}]}`, "not an object"},
-		{Event, `{"allow":true,"track":{"meta":{}}}`, "key"},
-		{Event, `{"allow":true,"track":{"key":"a","meta":[]}}`, "meta"},
-	} {
-		_, err := parseAnswer(c.kind, []byte(c.answer))
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%s, %.60s: %v, want %q", c.kind, c.answer, err, c.want)
-		}
-	}
-}
-
-func TestCheck(t *testing.T) {
-	ok := Hook{URL: "https://example.com/x", Secret: NewSecret(), On: []string{Join}}
-	for name, c := range map[string]struct {
-		change func(*Hook)
-		want   string
-	}{
-		"right":                   {func(*Hook) {}, ""},
-		"no address":              {func(h *Hook) { h.URL = "" }, "/0/url is missing"},
-		"no URL":                  {func(h *Hook) { h.URL = "example.com" }, "/0/url is not an address"},
-		"no secret":               {func(h *Hook) { h.Secret = "" }, "/0/secret is missing"},
-		"a password":              {func(h *Hook) { h.Secret = "password!" }, "/0/secret is not base64"},
-		"hidden":                  {func(h *Hook) { *h = h.Redacted() }, "/0/secret is ***"},
-		"nothing":                 {func(h *Hook) { h.On = nil }, "/0/on is missing"},
-		"an unknown kind":         {func(h *Hook) { h.On = []string{"leave"} }, "/0/on/0 is \"leave\""},
-		"refresh alone":           {func(h *Hook) { h.On = []string{Refresh} }, "/0/on has \"refresh\", but no hook has \"connect\""},
-		"a wrong pattern":         {func(h *Hook) { h.Topics = []string{"a*b"} }, "/0/topics/0 is \"a*b\""},
-		"a wrong event":           {func(h *Hook) { h.Events = []string{"*x"} }, "/0/events/0"},
-		"a wrong header":          {func(h *Hook) { h.Headers = []string{"a b"} }, "/0/headers/0"},
-		"too long":                {func(h *Hook) { h.Timeout = units.Duration(time.Minute) }, "/0/timeout is 1m"},
-		"too many":                {func(h *Hook) { h.Concurrency = 100_000 }, "/0/concurrency"},
-		"neither":                 {func(h *Hook) { h.WhileAway = "maybe" }, "/0/while_away"},
-		"a wrong name":            {func(h *Hook) { h.Name = "My Hook" }, "/0/name"},
-		"http":                    {func(h *Hook) { h.URL = "http://backend:8000/" }, ""},
-		"http, of strangers":      {func(h *Hook) { h.URL, h.PublicOnly = "http://example.com/", true }, "/0/url is http"},
-		"private, of strangers":   {func(h *Hook) { h.URL, h.PublicOnly = "https://10.0.0.1/", true }, "/0/url is an address of this machine"},
-		"cookies, of strangers":   {func(h *Hook) { h.Headers, h.PublicOnly = []string{"cookie"}, true }, "/0/headers/0"},
-		"a file, of strangers":    {func(h *Hook) { h.Secret, h.SecretFile, h.PublicOnly = "", "/etc/passwd", true }, "/0/secret_file"},
-		"a secret twice":          {func(h *Hook) { h.SecretFile = "x" }, "/0/secret_file and secret are both set"},
-		"fields of whole headers": {func(h *Hook) { h.Headers = []string{"X-Team", "cookie"} }, ""},
-	} {
-		h := ok
-		c.change(&h)
-		err := Check([]Hook{h})
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%s: %v, want %q", name, err, c.want)
-		}
-	}
-	twice := ok
-	twice.Name = "hook-1"
-	if err := Check([]Hook{ok, twice}); err == nil || !strings.Contains(err.Error(), "/1/name") {
-		t.Errorf("a name twice: %v", err)
-	}
-}
-
-func TestRedacted(t *testing.T) {
-	h := Hook{URL: "https://ann:pass@example.com/x?key=abc", Secret: NewSecret(), On: []string{Join}}
-	if shown := h.Redacted(); shown.URL != "https://ann:***@example.com/x?***" || shown.Secret != hidden {
-		t.Errorf("%+v", shown)
-	}
-}
-
-// readable reports whether clients can read an object.
-func readable(payload []byte) bool {
-	compact, err := wire.Validate(bytes.Clone(payload))
-	return err == nil && wire.IsObject(compact)
-}
-
-// FuzzAnswer: whatever a back end answers is an error, or says whether it allows, with payloads that clients take.
-func FuzzAnswer(f *testing.F) {
-	for _, seed := range []string{
-		`{"allow":true}`, `{"allow":false,"reply":{"reason":"no"}}`, `{"allow":true,"expires_in":1e300}`, `{"allow":true,"assigns":{"a":[1,{}]}}`,
-		`{"allow":true,"broadcast":[{"event":"x","topic":"y","payload":{"a":1}}],"push":[{"event":"x"}],"track":{"key":"a"}}`, `{"allow":true}{}`,
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, kind := range decisions {
-			a, err := parseAnswer(kind, []byte(text))
-			if err != nil {
-				continue
-			}
-			if a.Allow == nil || a.ExpiresIn < 0 || a.ExpiresIn > longestLife.Seconds() {
-				t.Errorf("%+v", a)
-			}
-			for _, b := range a.Broadcast {
-				if b.Event == "" || !readable(b.Payload) {
-					t.Errorf("%+v", b)
-				}
-			}
-			if a.Payload != nil && !readable(a.Payload) {
-				t.Errorf("payload %q", a.Payload)
-			}
-			for name, value := range values(a.Assigns) {
-				if _, err := json.Marshal(value); err != nil {
-					t.Errorf("%s: %v", name, err)
-				}
-			}
-		}
-	})
 }

@@ -124,6 +124,31 @@ func (known *assignments) of(kind string) map[string]json.RawMessage {
 
 // try asks for one decision.
 func (d *Decider) try(ctx context.Context, t *target, caller *webhook.Caller, kind string, s *Sample, known *assignments) Trial {
+	q := d.sampleRequest(kind, s, known)
+	trial := Trial{Kind: kind, Request: q.text}
+	var a Answer
+	began := time.Now()
+	trial.Err = caller.Call(ctx, webhook.Message{ID: q.id, Body: q.text, Accept: func(text []byte) (err error) {
+		trial.Status, trial.Answer = 200, shown(text)
+		a, err = parseAnswer(kind, text)
+		return err
+	}})
+	trial.Took = time.Since(began)
+	var status *webhook.StatusError
+	if errors.As(trial.Err, &status) {
+		trial.Status, trial.Answer = status.Status, shown(status.Body)
+	}
+	if trial.Err != nil {
+		trial.Effect = t.effectOfNone(kind)
+	} else {
+		trial.Effect = a.effect(kind, s)
+		known.add(kind, &a)
+	}
+	return trial
+}
+
+// sampleRequest returns a request about the client of a sample.
+func (d *Decider) sampleRequest(kind string, s *Sample, known *assignments) question {
 	q := d.begin(kind)
 	q.raw("test", []byte("true"))
 	switch kind {
@@ -148,26 +173,7 @@ func (d *Decider) try(ctx context.Context, t *target, caller *webhook.Caller, ki
 		q.str("transport", "websocket")
 	}
 	q.end()
-	trial := Trial{Kind: kind, Request: q.text}
-	var a Answer
-	began := time.Now()
-	trial.Err = caller.Call(ctx, webhook.Message{ID: q.id, Body: q.text, Accept: func(text []byte) (err error) {
-		trial.Status, trial.Answer = 200, shown(text)
-		a, err = parseAnswer(kind, text)
-		return err
-	}})
-	trial.Took = time.Since(began)
-	var status *webhook.StatusError
-	if errors.As(trial.Err, &status) {
-		trial.Status, trial.Answer = status.Status, shown(status.Body)
-	}
-	if trial.Err != nil {
-		trial.Effect = t.effectOfNone(kind)
-	} else {
-		trial.Effect = a.effect(kind, s)
-		known.add(kind, &a)
-	}
-	return trial
+	return q
 }
 
 // shown returns the beginning of a body as text.
@@ -208,16 +214,7 @@ func (a *Answer) effect(kind string, s *Sample) string {
 	add := func(format string, values ...any) { parts = append(parts, fmt.Sprintf(format, values...)) }
 	switch kind {
 	case Connect:
-		add("the client connects")
-		if a.SocketID != "" {
-			add("its socket has the id %q", a.SocketID)
-		}
-		if user := userOf(values(a.Assigns)); user != "" {
-			add("unless it has a token, its user is %q", user)
-		}
-		if a.ExpiresIn > 0 {
-			add("it expires after %v s", a.ExpiresIn)
-		}
+		a.addConnect(add)
 	case Refresh:
 		add("the connection stays open")
 		if a.ExpiresIn > 0 {
@@ -241,6 +238,20 @@ func (a *Answer) effect(kind string, s *Sample) string {
 	}
 	a.addMessages(add)
 	return strings.Join(parts, "; ")
+}
+
+// addConnect adds what a client that may connect gets.
+func (a *Answer) addConnect(add func(string, ...any)) {
+	add("the client connects")
+	if a.SocketID != "" {
+		add("its socket has the id %q", a.SocketID)
+	}
+	if user := userOf(values(a.Assigns)); user != "" {
+		add("unless it has a token, its user is %q", user)
+	}
+	if a.ExpiresIn > 0 {
+		add("it expires after %v s", a.ExpiresIn)
+	}
 }
 
 func (a *Answer) effectOfRefusal(kind string) string {
