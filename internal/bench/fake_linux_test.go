@@ -119,11 +119,15 @@ func (s *fakeServer) deliver(c net.Conn, m message) {
 	s.send(c, fmt.Sprintf(`[null,null,"%s","%s",%s`, m.topic, m.event, m.payload))
 }
 
+// exhausted is the patience of a run that is to run out of it. A busy machine needs some of
+// it for the joins.
+const exhausted = 5 * time.Second
+
 // quick are options of a small run.
 func quick(mode Mode, url string) *Options {
 	o := defaults(mode)
 	o.URLs, o.Connections, o.Settle, o.Event, o.Topic = []string{url}, 3, 0, "msg", "room:a"
-	o.Patience, o.Duration, o.Heartbeat = 2*time.Second, 100*time.Millisecond, 0
+	o.Patience, o.Duration, o.Heartbeat = 30*time.Second, 100*time.Millisecond, 0
 	if mode == Broadcast {
 		o.Messages, o.Duration = 20, 0
 	}
@@ -220,7 +224,7 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 			o := quick(Broadcast, s.url)
 			if test.openLoop {
-				o.Rate, o.Patience = 500, time.Second
+				o.Rate, o.Patience = 500, exhausted
 			}
 			r := execute(t, o)
 			if r.OK || r.Run.Lost != test.lost || r.Run.Late != test.late || r.Run.Twice != test.twice || r.Run.Stray != test.stray ||
@@ -241,15 +245,16 @@ func TestStuckServer(t *testing.T) {
 		}
 	}
 	o := quick(Broadcast, s.url)
-	o.Patience = time.Second
+	o.Patience = exhausted
 	r := execute(t, o)
-	if r.OK || r.Run.Sent != 6 || r.Run.Lost != 3 || !strings.Contains(r.Problems[0], "no progress for 1s") {
+	if r.OK || r.Run.Sent != 6 || r.Run.Lost != 3 || !strings.Contains(r.Problems[0], "no progress for 5s") {
 		t.Errorf("%v\n%+v", r.Problems, r.Run)
 	}
 }
 
 // Answers to heartbeats are no progress.
 func TestOnlyHeartbeats(t *testing.T) {
+	t.Parallel()
 	s := startFake(t, new(fakeServer))
 	s.answer = func(c net.Conn, m message) {
 		if string(m.event) == "heartbeat" {
@@ -257,9 +262,9 @@ func TestOnlyHeartbeats(t *testing.T) {
 		}
 	}
 	o := quick(Broadcast, s.url)
-	o.Patience, o.Heartbeat = 500*time.Millisecond, 50*time.Millisecond
+	o.Patience, o.Heartbeat = exhausted, 50*time.Millisecond
 	r := execute(t, o)
-	if r.OK || r.Run.Sent != 1 || r.Run.Lost != 3 || !strings.Contains(r.Problems[0], "no progress for 500ms") || r.Run.HeartbeatsAnswered == 0 {
+	if r.OK || r.Run.Sent != 1 || r.Run.Lost != 3 || !strings.Contains(r.Problems[0], "no progress for 5s") || r.Run.HeartbeatsAnswered == 0 {
 		t.Errorf("%v\n%+v", r.Problems, r.Run)
 	}
 }
@@ -320,7 +325,7 @@ func TestEchoFaults(t *testing.T) {
 		}
 	}
 	o := quick(Echo, s.url)
-	o.Rate, o.Duration, o.Patience = 500, 200*time.Millisecond, 5*time.Second // a busy machine needs some for the joins
+	o.Rate, o.Duration, o.Patience = 500, 200*time.Millisecond, exhausted
 	r := execute(t, o)
 	if r.Run == nil {
 		t.Fatalf("%v %v", r.Problems, r.Errors)

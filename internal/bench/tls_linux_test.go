@@ -82,7 +82,7 @@ func TestTLSResume(t *testing.T) {
 	url, _, ca, resumed := serveTLS(t)
 	for _, resume := range []bool{false, true} {
 		o := quick(Join, url)
-		o.Connections, o.Topic, o.CA, o.AuthToken, o.Patience, o.Connecting, o.Resume = 20, "quiet:a", ca, "secret", 30*time.Second, 1, resume
+		o.Connections, o.Topic, o.CA, o.AuthToken, o.Connecting, o.Resume = 20, "quiet:a", ca, "secret", 1, resume
 		if r := execute(t, o); !r.OK {
 			t.Errorf("%v %v", r.Problems, r.Errors)
 		}
@@ -102,14 +102,14 @@ func TestTLS(t *testing.T) {
 		"long":      func(o *Options) { o.Mode, o.Messages, o.Duration, o.Size = Broadcast, 5, 0, 300_000 },
 		"echo":      func(o *Options) { o.Mode, o.Event = Echo, heartbeatEvent },
 		"presence": func(o *Options) {
-			o.Mode, o.Topic, o.JoinPayload, o.Settle = Presence, "who:a", `{"user":"u{n}"}`, 700*time.Millisecond
+			o.Mode, o.Topic, o.JoinPayload, o.Settle = Presence, "who:a", `{"user":"u{n}"}`, 2*time.Second
 		},
 		"raw TCP":         func(o *Options) { o.Mode, o.TCP, o.URLs = Join, true, []string{tcp} },
 		"any certificate": func(o *Options) { o.Mode, o.CA, o.Insecure = Join, "", true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := quick(Idle, url)
-			o.Connections, o.Topic, o.CA, o.AuthToken, o.Patience = 20, "quiet:a", ca, "secret", 30*time.Second
+			o.Connections, o.Topic, o.CA, o.AuthToken = 20, "quiet:a", ca, "secret"
 			setup(o)
 			if r := execute(t, o); !r.OK || r.Open.Connect.Count < 20 {
 				t.Errorf("%v %v\n%+v", r.Problems, r.Errors, r.Run)
