@@ -27,6 +27,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
 // signers are private keys, made once.
@@ -104,7 +105,7 @@ type logBuffer struct{ logtest.Buffer }
 func (l *logBuffer) await(t testing.TB, text string) string {
 	t.Helper()
 	said := ""
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waittest.Patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if said += l.Take(); strings.Contains(said, text) {
 			return said
 		}

@@ -451,16 +451,17 @@ func TestFirstHookDecides(t *testing.T) {
 
 // TestRefresh: a connection goes on as long as the back end prolongs it. While the back end is away, it goes on until it expires.
 func TestRefresh(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	times := 0
 	b := serveBackend(t, func(r Request) any {
 		if r.Type == Connect {
-			return object{"allow": true, "expires_in": 0.5, "assigns": object{"user": "ann"}}
+			return object{"allow": true, "expires_in": 4, "assigns": object{"user": "ann"}}
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		if times++; times <= 2 {
-			return object{"allow": true, "expires_in": 0.3}
+			return object{"allow": true, "expires_in": 3}
 		}
 		return no
 	})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
 // TestPublicURL: clients are given the address outside, below a path of a proxy too.
@@ -248,11 +249,7 @@ func TestIdempotencyKeyDiesWithItsInstance(t *testing.T) {
 			}
 		}
 		want(t, f.call("DELETE", "/api/instances/a", ""), 204)
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if _, err := f.manager.Get("a"); err != nil {
-				break
-			}
-		}
+		waittest.For(t, "the instance to go", func() bool { _, err := f.manager.Get("a"); return err != nil })
 	}
 }
 
@@ -328,7 +325,7 @@ func TestBodyThatDrips(t *testing.T) {
 			key = "Authorization: Bearer " + f.secret + "\r\n"
 		}
 		fmt.Fprintf(c, "POST /api/instances HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", key)
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.SetReadDeadline(time.Now().Add(waittest.Patience))
 		answer, err := io.ReadAll(c)
 		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+test.status) {
 			t.Errorf("want %s and the end of the connection: %v, %s", test.status, err, answer)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
 // TestReplaysAreShared: a caller that uses up what is remembered forgets its own
@@ -70,7 +71,7 @@ func TestReplayOfAPanic(t *testing.T) {
 		if err != nil && !errors.Is(err, errNotDone) {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(waittest.Patience):
 		t.Error("the second waits for ever")
 	}
 	if _, _, err := p.once(&repeat{Caller: "ada", Key: "1"}, done); err != nil {

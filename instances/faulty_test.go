@@ -111,9 +111,10 @@ func TestFailures(t *testing.T) {
 		"one exits":        {`{"go":"exit"}`, "a goroutine panicked: runtime.Goexit"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := instances.Options{MaxCrashes: 2, Grace: 20 * time.Millisecond}
 			if strings.Contains(c.config, `"hang"`) {
-				o.StartTimeout = 300 * time.Millisecond // which the good one has, too
+				o.StartTimeout = 2 * time.Second // which the good one has, too
 			}
 			s, f := startFaulty(t, o)
 			events, stop := s.Watch(100)
@@ -204,7 +205,8 @@ func TestHangingHooks(t *testing.T) {
 		"a tick": `{"tick":"hang","rate":"1ms"}`, "stop": `{"stop":"hang"}`, "a goroutine": `{"go":"hang"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, f := startFaulty(t, instances.Options{DrainTimeout: 50 * time.Millisecond, Grace: 20 * time.Millisecond})
+			t.Parallel()
+			s, f := startFaulty(t, instances.Options{DrainTimeout: 2 * time.Second, Grace: time.Second})
 			events, stop := s.Watch(100)
 			defer stop()
 			s.create(t, instances.Spec{ID: "bad", Type: "faulty", Config: json.RawMessage(config)})

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/mycelium-rt/mycelium/instances"
 )
@@ -47,14 +46,7 @@ func TestStoreThatPanics(t *testing.T) {
 	if err := s.Delete(t.Context(), "a", instances.AnyRevision); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := s.Get("a"); errors.Is(err, instances.ErrNotFound) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the instance does not go")
-		}
-	}
+	waitFor(t, "the instance to go", func() bool { _, err := s.Get("a"); return errors.Is(err, instances.ErrNotFound) })
 	store.rude.Store(false)
 	s.create(t, instances.Spec{ID: "a", Type: "counter"})
 }

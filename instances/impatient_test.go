@@ -127,7 +127,7 @@ func (p ponderer) Configure(context.Context, pondered) error {
 // it begins anew with what it had.
 func TestConfigureThatHangs(t *testing.T) {
 	t.Parallel()
-	s := start(t, instances.Options{StartTimeout: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
+	s := start(t, instances.Options{StartTimeout: 2 * time.Second, Grace: time.Second})
 	release := make(chan struct{})
 	var begun, built atomic.Int64
 	s.Register(instances.Define("ponderer", "Ponders.", func(*instances.Instance, pondered) (instances.Logic, error) {

@@ -17,7 +17,7 @@ import (
 
 // patience is how long a test waits for what must happen on a loaded machine;
 // only failing tests wait that long.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // config is that of the test type.
 type config struct {

@@ -71,11 +71,14 @@ func concat(lists ...[]attack) (all []attack) {
 	return all
 }
 
+// chats is how often the chat is measured at the most during an attack.
+const chats = 6
+
 // withstand measures the chat and the server during an attack, and checks that the
 // server is as before when it is over.
 func (v *victim) withstand(t *testing.T, a attack, number int) {
 	memory, files, logged, began := v.resident(t), v.descriptors(t), v.logged.Load(), time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 3**length+patience)
+	ctx, cancel := context.WithTimeout(t.Context(), chats**length+patience)
 	defer cancel()
 	x := start(ctx, v, number, a)
 	defer x.stop()
@@ -83,7 +86,7 @@ func (v *victim) withstand(t *testing.T, a attack, number int) {
 	x.underWay(t, a.least)
 	most, stop := v.watchMemory(t)
 	latency := v.chat(t, *length)
-	for again := 2; again > 0 && latency > maxLatency; again-- {
+	for again := chats - 1; again > 0 && latency > maxLatency; again-- {
 		// An attack slows down the chat every time; other work on the machine does not.
 		t.Logf("p99 %v: repeated", latency)
 		latency = v.chat(t, *length)

@@ -22,5 +22,5 @@ const (
 	slackDescriptors = 5
 	// slackStop is how much longer than its drain timeout a server may take to exit: its
 	// store and log have two seconds, and the machine is busy with the attack.
-	slackStop = 5 * time.Second
+	slackStop = 20 * time.Second
 )

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for a condition. Only failing tests wait that long.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // victim is a "mycelium serve".
 type victim struct {

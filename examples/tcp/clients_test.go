@@ -21,7 +21,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/leaktest"
 )
 
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 

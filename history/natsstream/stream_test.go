@@ -294,7 +294,7 @@ func TestFull(t *testing.T) {
 // back, they are stored, and positions are good.
 func TestStopped(t *testing.T) {
 	h := newHome(t)
-	a := h.node(history.Rule{}, natsstream.Options{Timeout: time.Second})
+	a := h.node(history.Rule{}, natsstream.Options{Timeout: 5 * time.Second})
 	a.mustSay("x", 0, 2)
 	a.has("x", "m0 m1")
 	after := a.space.Page("x", history.Ask{Last: -1}).Next

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // echoMount is a socket that sends back the bytes that it gets. What its Connect
 // does is the request's query.

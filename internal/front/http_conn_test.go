@@ -102,7 +102,7 @@ func FuzzRequests(f *testing.F) {
 		front.http.conns.put(&httpConn{countedConn: &countedConn{Conn: c}, front: front})
 		select {
 		case <-c.closed:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%q: the connection stays", in)
 		}
 		mu.Lock()

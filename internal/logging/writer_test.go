@@ -200,7 +200,7 @@ func TestManyWriters(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if !w.Flush(10 * time.Second) {
+	if !w.Flush(time.Minute) {
 		t.Fatal("not flushed")
 	}
 	next := make([]int, 8)

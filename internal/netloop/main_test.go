@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen; only failing tests wait that long.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // TestMain fails on goroutines, descriptors and frames that are left.
 func TestMain(m *testing.M) {
