@@ -46,7 +46,7 @@ func TestScaleBroadcast(t *testing.T) {
 	begun := time.Now()
 	f.join(func(int) string { return `{}` })
 	joinTime := time.Since(begun)
-	after := server.usage()
+	after := server.await("no goroutines but the server's own", func(u usage) bool { return u.Goroutines <= before.Goroutines+5 })
 	server.writeHeapProfile()
 	heap, resident := perConnection(t, before, after, n, maxHeap)
 

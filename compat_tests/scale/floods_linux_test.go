@@ -92,10 +92,15 @@ func TestScaleFloods(t *testing.T) {
 				w.compare(f)
 				return
 			}
-			quiet := w.quiet()
-			beside := w.beside(w.server, f)
-			t.Logf("p99 of arrivals and replies: %v and %v, beside the flood %v and %v", quiet.arrivals, quiet.replies, beside.arrivals, beside.replies)
-			if max(beside.arrivals, beside.replies) > max(floodBound, 20*max(quiet.arrivals, quiet.replies)) {
+			// A flood slows down the others every time; other work on the machine does not.
+			slow := true
+			for turns := 6; turns > 0 && slow; turns-- {
+				quiet := w.quiet()
+				beside := w.beside(w.server, f)
+				t.Logf("p99 of arrivals and replies: %v and %v, beside the flood %v and %v", quiet.arrivals, quiet.replies, beside.arrivals, beside.replies)
+				slow = max(beside.arrivals, beside.replies) > max(floodBound, 20*max(quiet.arrivals, quiet.replies))
+			}
+			if slow {
 				t.Errorf("want less than %v", floodBound)
 			}
 		})

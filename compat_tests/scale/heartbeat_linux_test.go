@@ -101,10 +101,10 @@ func (c *heartbeatMeter) beat() {
 func TestScaleSilence(t *testing.T) {
 	const (
 		n       = 500
-		timeout = time.Second
+		timeout = 5 * time.Second        // in which a busy machine can join all, and send a heartbeat
 		tick    = 100 * time.Millisecond // of the server's loops
 		// late is how late a busy machine may be; with -full the machine is idle.
-		late = 10 * time.Second
+		late = 30 * time.Second
 	)
 	server := startServer(t, settings{IdleTimeout: timeout})
 	f := newFleet(t, server.addr, plainTopic, n)
