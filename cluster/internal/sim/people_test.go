@@ -204,7 +204,7 @@ func (k *people) tellLeave(ref string, owner *people, cause string) {
 	_, has := owner.own[ref]
 	switch silence := k.town.Silence(owner.host, k.host); {
 	case !has:
-	case cause == "down" && silence >= cluster.DownAfter-time.Second/2: // a node does not notice that it paused so briefly
+	case cause == "down" && silence >= cluster.DownAfter-time.Second: // a node does not notice that it paused so briefly, twice
 	case cause == "down" && k.town.usurped(owner):
 	default:
 		k.town.fail("%s: %s (%s) leaves after %s, but %s, heard %v ago, still has it", k.host.Name, gone.key, ref, cause, owner.host.Name, silence)
