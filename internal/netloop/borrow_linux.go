@@ -7,20 +7,21 @@ import (
 	"unsafe"
 )
 
-// A tls.Conn keeps the buffer for records that it reads, and that for messages of a handshake, as large as they ever
-// became: 3.5 KiB after the handshake with a browser, and 32 KiB later. Most connections are idle, so a loop lends one
-// buffer to all of its connections in turn. crypto/tls has no means for that; its fields are found by their names, and
-// nothing is lent or freed if a version of Go has others: see [LendsBuffers]. TestMemoryOfSecured notices.
+// A tls.Conn keeps two buffers, for records that it reads and for handshake messages, at the largest size that they ever
+// had: 3.5 KiB after the handshake with a browser, and 32 KiB later. Most connections are idle, so a loop lends one
+// buffer to all of its connections in turn. crypto/tls has no interface for that, so its fields are found by name and
+// type. If a version of Go has other fields, nothing is lent or freed (see [LendsBuffers]), and TestMemoryOfSecured
+// fails.
 var (
-	rawInput  = offsetOf("rawInput") // the records that were read, and not yet opened
-	handshake = offsetOf("hand")     // a message of a handshake that is not complete
+	rawInput  = offsetOf("rawInput") // records that were read and not yet decrypted
+	handshake = offsetOf("hand")     // an incomplete handshake message
 )
 
-// LendsBuffers reports whether idle TLS connections have no buffers. Otherwise each has up to 32 KiB, because crypto/tls
-// is not as this package knows it.
+// LendsBuffers reports whether idle TLS connections have no buffers. If crypto/tls has changed so that they cannot be
+// lent, each connection keeps up to 32 KiB.
 func LendsBuffers() bool { return rawInput != 0 && handshake != 0 }
 
-// offsetOf returns the offset of a bytes.Buffer in a tls.Conn, 0 if there is no such field.
+// offsetOf returns the offset of a bytes.Buffer in a tls.Conn, or 0 if there is no such field.
 func offsetOf(field string) uintptr {
 	f, ok := reflect.TypeFor[tls.Conn]().FieldByName(field)
 	if !ok || f.Type != reflect.TypeFor[bytes.Buffer]() {
@@ -33,7 +34,7 @@ func bufferAt(t *tls.Conn, offset uintptr) *bytes.Buffer {
 	return (*bytes.Buffer)(unsafe.Add(unsafe.Pointer(t), offset))
 }
 
-// borrow has t read into buf, which is empty, behind what it has of a record.
+// borrow makes t read into buf, which must be empty. The part of a record that t already has is copied to its start.
 func borrow(t *tls.Conn, buf []byte) {
 	if rawInput != 0 {
 		b := bufferAt(t, rawInput)
@@ -41,7 +42,7 @@ func borrow(t *tls.Conn, buf []byte) {
 	}
 }
 
-// giveBack undoes borrow, with a copy of what t has of a record. All that was decrypted has been read.
+// giveBack undoes borrow: t gets a copy of the part of a record that it has. All decrypted data must have been read.
 func giveBack(t *tls.Conn) {
 	if rawInput != 0 {
 		b := bufferAt(t, rawInput)

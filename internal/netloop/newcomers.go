@@ -4,15 +4,15 @@ import "time"
 
 // newcomers bounds how much of a loop's turn goes to newcomers.
 type newcomers struct {
-	owed  int    // of them have something to be written
-	turn  uint32 // to which the rest belongs
+	owed  int    // newcomers with frames to be written
+	turn  uint32 // the turn that the fields below belong to
 	began time.Time
 	asked uint // how often haveRoom was called
-	over  bool // they have had their time
+	over  bool // newcomers have had their time in this turn
 }
 
-// haveRoom reports whether another newcomer may be read in a turn: they have not had their time yet, and what is written
-// to others does not wait behind many answers to them. It looks at the clock now and then only.
+// haveRoom reports whether another newcomer may be read in a turn: newcomers have not used up their time yet, and writes
+// to other connections would not wait behind many answers to newcomers. It reads the clock only at every fourth call.
 func (n *newcomers) haveRoom(turn uint32) bool {
 	if n.owed >= promptChunk/2 {
 		return false

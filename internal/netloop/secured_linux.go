@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// secured carries a TLS connection whose bytes its loop moves. The tls.Conn reads from and writes to memory: what recv
-// got, and what send is given. It borrows its buffers from the loop, so an idle connection has none.
+// secured carries a TLS connection whose bytes its loop moves. The tls.Conn reads what recv returned and writes what send
+// will send, both in memory. It borrows its buffers from the loop, so an idle connection has none.
 type secured struct {
 	// Static after construction.
 	self  carrier // s: see Conn.via
@@ -19,12 +19,12 @@ type secured struct {
 	wire  *Wire
 
 	// Owned by the loop.
-	cost int32 // what the frames in wire.sealed count in Conn.out.size
+	cost int32 // what the frames in wire.sealed contribute to Conn.out.size
 }
 
-// takeSecured makes t, whose handshake over wire is over, a connection on a descriptor of our own, if the loop has epoll
-// and wire is over TCP; else it returns nil. leftover is what came with the handshake. The connection is not the loop's
-// yet.
+// takeSecured makes t, whose handshake is over, a connection on a descriptor of our own, if the loop has epoll and wire is
+// over TCP; otherwise it returns nil. leftover is the data that arrived with the handshake. The connection does not
+// belong to the loop yet.
 func (l *Loop) takeSecured(t *tls.Conn, wire *Wire) (c *Conn, leftover []byte, err error) {
 	tcp := wire.Conn
 	if c, err = l.takeDescriptor(tcp); c == nil {
@@ -43,7 +43,7 @@ func (l *Loop) takeSecured(t *tls.Conn, wire *Wire) (c *Conn, leftover []byte, e
 	return c, leftover, nil
 }
 
-// drain appends all that can be decrypted to buf.
+// drain appends everything that can be decrypted to buf.
 func (s *secured) drain(buf []byte) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
@@ -53,7 +53,7 @@ func (s *secured) drain(buf []byte) ([]byte, error) {
 		buf = buf[:len(buf)+n]
 		switch {
 		case err == nil:
-			s.wire.useful()
+			s.wire.noteData()
 		case errors.Is(err, errAgain{}):
 			return buf, nil
 		default:
@@ -62,8 +62,8 @@ func (s *secured) drain(buf []byte) ([]byte, error) {
 	}
 }
 
-// receive decrypts what recv got and passes it to the handler, all at once: a handler that pauses reading expects
-// nothing more.
+// receive decrypts what recv returned and passes it to the handler, all at once, because a handler that pauses reading
+// must not be called again.
 func (s *secured) receive(c *Conn, data []byte) {
 	l := c.Loop()
 	buffers := l.tlsBuffers()
@@ -72,7 +72,7 @@ func (s *secured) receive(c *Conn, data []byte) {
 	plain, err := s.drain(buffers.plain)
 	giveBack(s.tls)
 	c.touched = l.tick
-	if len(s.wire.sealed) > 0 && c.flags&flagBlocked == 0 { // an alert, or the answer to a change of keys
+	if len(s.wire.sealed) > 0 && c.flags&flagBlocked == 0 { // an alert, or the answer to a key update
 		s.send(c)
 	}
 	if len(plain) > 0 {
@@ -123,12 +123,12 @@ func (s *secured) finish(c *Conn) {
 	}
 }
 
-// seal encrypts the next frames. They count as waiting until they are sent.
+// seal encrypts the next frames, which still count as waiting until they are sent.
 func (s *secured) seal(c *Conn) error {
 	l := c.Loop()
 	s.wire.sealed = l.tlsBuffers().sealed
 	plain := c.out.gather(l.joined)
-	plain = plain[:min(len(plain), sealMost, max(1, l.group.options.OutboundLimit/2))]
+	plain = plain[:min(len(plain), sealChunk, max(1, l.group.options.OutboundLimit/2))]
 	if _, err := s.tls.Write(plain); err != nil {
 		return err
 	}

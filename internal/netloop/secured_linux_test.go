@@ -208,9 +208,9 @@ func TestSecuredEnds(t *testing.T) {
 
 var errToldTo = errors.New("told to")
 
-// TestSecuredChangesOfKeys: a client may change its keys, but not all the time, which costs the
-// loop more than it costs the client.
-func TestSecuredChangesOfKeys(t *testing.T) {
+// TestSecuredKeyUpdates: a client may update its keys, but not all the time, because that costs
+// the loop more than it costs the client.
+func TestSecuredKeyUpdates(t *testing.T) {
 	g := newGroup(t, Options{Loops: 1})
 	reasons := make(chan error, 2)
 	addr := listenTLS(t, g, func(netip.AddrPort) Handler {
@@ -222,7 +222,7 @@ func TestSecuredChangesOfKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make([]byte, 5)
-	for range maxUseless {
+	for range maxEmptyRecords {
 		if _, err := raw.Write(records.Append(records.AppendKeyUpdate(nil), certtest.Application, []byte("hello"))); err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +239,7 @@ func TestSecuredChangesOfKeys(t *testing.T) {
 			break // the server has closed the connection
 		}
 	}
-	if reason := receive(t, "HandleClose", reasons); !errors.Is(reason, errUseless) {
+	if reason := receive(t, "HandleClose", reasons); !errors.Is(reason, errEmptyRecords) {
 		t.Errorf("closed because %v", reason)
 	}
 }
@@ -267,12 +267,12 @@ func TestWire(t *testing.T) {
 				}
 			}
 		}
-		if w.useless != int32(len(sizes))*uselessCost || w.record != (record{}) {
-			t.Errorf("in pieces of %d: %d, %+v", piece, w.useless, w.record)
+		if w.empty != int32(len(sizes))*recordsPerEmpty || w.record != (record{}) {
+			t.Errorf("in pieces of %d: %d, %+v", piece, w.empty, w.record)
 		}
 	}
 	w := NewWire(nil, nil, nil)
-	for range sealedMost / 1000 {
+	for range maxSealed / 1000 {
 		if _, err := w.Write(make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}

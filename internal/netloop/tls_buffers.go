@@ -1,20 +1,21 @@
 package netloop
 
-// tlsBuffers are what the TLS connections of a loop use in turn. All are empty.
+// tlsBuffers are buffers that the TLS connections of a loop use in turn. Between uses all are empty.
 type tlsBuffers struct {
-	records []byte // that are read
-	plain   []byte // what was in them
-	sealed  []byte // records that are written
+	records []byte // encrypted records that were received
+	plain   []byte // their decrypted contents
+	sealed  []byte // encrypted records to send
 }
 
-// tlsBuffers returns the loop's buffers. One recv may complete a record that has begun before.
+// tlsBuffers returns the loop's buffers. They have room for one recv and a record that it completes.
 func (l *Loop) tlsBuffers() *tlsBuffers {
 	if l.tls == nil {
 		const record = 18 << 10
-		l.tls = &tlsBuffers{make([]byte, 0, scratchSize+record), make([]byte, 0, scratchSize+record), make([]byte, 0, 2*sealMost)}
+		l.tls = &tlsBuffers{make([]byte, 0, scratchSize+record), make([]byte, 0, scratchSize+record), make([]byte, 0, 2*sealChunk)}
 	}
 	return l.tls
 }
 
-// sealMost is how many bytes of frames are encrypted at a time. They wait encrypted if the socket does not take them.
-const sealMost = 16 << 10
+// sealChunk bounds how many bytes of frames are encrypted at a time. They wait encrypted if the socket does not take
+// them.
+const sealChunk = 16 << 10

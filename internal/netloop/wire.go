@@ -8,48 +8,48 @@ import (
 	"time"
 )
 
-// Wire is the connection below a tls.Conn. It lets a loop with epoll move the bytes of the tls.Conn itself, once its
-// handshake is over: such a connection has no goroutine, and no buffer while it is idle. Until then, for other loops,
-// and after [Conn.Detach] it is the connection that it was made of.
+// Wire is the connection below a tls.Conn. Once the TLS handshake is over, it lets a loop with epoll move the bytes of
+// the tls.Conn itself: such a connection has no goroutine, and no buffer while it is idle. Before that, on other loops,
+// and after [Conn.Detach], it behaves like the connection that it was made from.
 type Wire struct {
 	net.Conn // nil while a loop moves the bytes
 
-	unread []byte // what comes before the bytes of Conn, or all that the loop has
-	sealed []byte // what the tls.Conn has written for the loop, at most sealedMost
-	full   bool   // it would have written more
+	unread []byte // bytes to read before those of Conn, or all that the loop has received
+	sealed []byte // what the tls.Conn has written for the loop, at most maxSealed bytes
+	full   bool   // it tried to write more than that
 
-	record  record
-	useless int32 // records without data, by uselessCost, less those with data
-	ended   func()
-	once    sync.Once
-	turn    *handshakeTurn // nil unless a handshake is under way
+	record record
+	empty  int32 // recordsPerEmpty for each record without data, less the number of records with data
+	ended  func()
+	once   sync.Once
+	turn   *handshakeTurn // nil unless a handshake is under way
 }
 
-// NewWire returns c for a tls.Conn. unread was already read from c, and is the Wire's now. ended, which may be nil, is
-// called once, when the connection is closed, on any goroutine.
+// NewWire wraps c for a tls.Conn. unread was already read from c; the Wire takes it over. ended may be nil. It is called
+// once, on any goroutine, when the connection is closed.
 func NewWire(c net.Conn, unread []byte, ended func()) *Wire {
 	return &Wire{Conn: c, unread: unread, ended: ended}
 }
 
-// sealedMost bounds the bytes that wait encrypted. The frames of a connection that does not
-// take them wait in clear, but it may ask for answers of crypto/tls itself: to changes of
-// keys, as many as it likes.
-const sealedMost = 4 * sealMost
+// maxSealed bounds the encrypted bytes that wait, in bytes. The frames for a peer that does
+// not read wait unencrypted, but the peer can make crypto/tls itself write answers, such as
+// those to key updates, without limit.
+const maxSealed = 4 * sealChunk
 
-// A client may send records without data: changes of keys, each of which costs the server some
-// microseconds. Those that there are send one in 2^24 records or more. A Wire permits maxUseless
-// of them, and one more for each uselessCost records with data. Without this bound, twenty
-// clients that do nothing else delayed a chat by 760 ms.
+// A client may send records without data: key updates, each of which costs the server some
+// microseconds. Real clients send one in 2^24 records or less often. A Wire permits
+// maxEmptyRecords of them, plus one for every recordsPerEmpty records with data. Without this
+// bound, twenty clients that sent nothing else delayed a chat by 760 ms.
 const (
-	maxUseless  = 64
-	uselessCost = 256
+	maxEmptyRecords = 64
+	recordsPerEmpty = 256
 )
 
-// errUseless is why a connection is closed that sends too many of them.
-var errUseless = errors.New("netloop: too many TLS records without data")
+// errEmptyRecords is the reason when a connection is closed because it sent too many of them.
+var errEmptyRecords = errors.New("netloop: too many TLS records without data")
 
-// errAgain says that the loop has no more bytes. It is a net.Error that is temporary, after which a tls.Conn can be read
-// again.
+// errAgain means that the loop has no more bytes. It is a temporary net.Error, so the tls.Conn can be read again after
+// it.
 type errAgain struct{}
 
 func (errAgain) Error() string   { return "netloop: no bytes yet" }
@@ -58,14 +58,14 @@ func (errAgain) Temporary() bool { return true }
 
 // Read implements net.Conn. It does not block while a loop moves the bytes.
 func (w *Wire) Read(p []byte) (int, error) {
-	if w.Conn == nil && w.record.head == 0 && w.useless > maxUseless*uselessCost { // the last record has been read
-		return 0, errUseless
+	if w.Conn == nil && w.record.head == 0 && w.empty > maxEmptyRecords*recordsPerEmpty { // the last record has been read
+		return 0, errEmptyRecords
 	}
 	if len(w.unread) > 0 {
-		n := copy(p, w.unread[:min(len(w.unread), w.record.left())]) // a record at a time, so that they are counted
+		n := copy(p, w.unread[:min(len(w.unread), w.record.left())]) // one record at a time, so that records are counted
 		w.pass(p[:n])
 		if w.unread = w.unread[n:]; len(w.unread) == 0 {
-			w.unread = nil // free it
+			w.unread = nil // frees it
 		}
 		return n, nil
 	}
@@ -77,7 +77,7 @@ func (w *Wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readConn lets other handshakes compute while this one waits for its peer.
+// readConn reads from Conn, and lets other handshakes compute meanwhile.
 func (w *Wire) readConn(p []byte) (int, error) {
 	if w.turn != nil {
 		w.turn.giveBack()
@@ -86,29 +86,29 @@ func (w *Wire) readConn(p []byte) (int, error) {
 	return w.Conn.Read(p)
 }
 
-// pass follows the bytes that the tls.Conn is given.
+// pass follows the records in the bytes that the tls.Conn reads.
 func (w *Wire) pass(b []byte) {
 	for len(b) > 0 {
 		n := min(len(b), w.record.left())
 		if w.record.pass(b[:n]) && w.Conn == nil {
-			w.useless += uselessCost
+			w.empty += recordsPerEmpty
 		}
 		b = b[n:]
 	}
 }
 
-// useful is told of a record with data.
-func (w *Wire) useful() { w.useless = max(0, w.useless-uselessCost-1) }
+// noteData notes that the last record had data.
+func (w *Wire) noteData() { w.empty = max(0, w.empty-recordsPerEmpty-1) }
 
 // record is a place in a stream of TLS records (RFC 8446, 5.1).
 type record struct {
-	head uint8  // bytes of its head that have passed, of recordHead
-	body uint16 // bytes that are left of its content, once the head has passed
+	head uint8  // how many of the recordHead bytes of the head have passed
+	body uint16 // how many bytes of the content are left, once the head has passed
 }
 
 const recordHead = 5
 
-// left returns how many bytes are left of the head, or of the content.
+// left returns how many bytes are left of the head or, after it, of the content.
 func (r *record) left() int {
 	if r.head < recordHead {
 		return recordHead - int(r.head)
@@ -116,7 +116,7 @@ func (r *record) left() int {
 	return int(r.body)
 }
 
-// pass follows up to left bytes, and reports whether they end a head.
+// pass follows at most left bytes, and reports whether they complete a head.
 func (r *record) pass(b []byte) (begins bool) {
 	if r.head == recordHead {
 		r.body -= uint16(len(b))
@@ -136,7 +136,7 @@ func (r *record) pass(b []byte) (begins bool) {
 // Write implements net.Conn.
 func (w *Wire) Write(p []byte) (int, error) {
 	if w.Conn == nil {
-		if len(w.sealed)+len(p) > sealedMost {
+		if len(w.sealed)+len(p) > maxSealed {
 			w.full = true
 			return 0, ErrSlowReceiver
 		}
@@ -154,8 +154,8 @@ func (w *Wire) SetWriteDeadline(t time.Time) error {
 	return w.Conn.SetWriteDeadline(t)
 }
 
-// CloseWrite ends our side of the stream only. A last frame would otherwise be overtaken by the reset of a connection
-// with unread bytes.
+// CloseWrite ends only our side of the stream. Closing a connection with unread bytes would send a reset, which could
+// overtake the last frame.
 func (w *Wire) CloseWrite() error {
 	if half, ok := w.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -172,7 +172,7 @@ func (w *Wire) Close() error {
 	return w.Conn.Close()
 }
 
-// NetConn returns the connection that w was made of, or that Detach has made of it.
+// NetConn returns the connection that w was made from, or that Detach returned; nil while a loop moves the bytes.
 func (w *Wire) NetConn() net.Conn { return w.Conn }
 
 func (w *Wire) end() {
@@ -181,7 +181,7 @@ func (w *Wire) end() {
 	}
 }
 
-// NewTLSListener returns a listener of TLS connections that loops with epoll carry without goroutines.
+// NewTLSListener returns a listener for TLS connections that loops with epoll serve without goroutines.
 func NewTLSListener(l net.Listener, config *tls.Config) net.Listener {
 	return &tlsListener{Listener: l, config: config}
 }
