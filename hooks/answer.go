@@ -63,6 +63,7 @@ const (
 	maxMeta      = 4 << 10 // as in the relay
 	maxEventName = 255     // its length is one byte of a binary frame
 	maxMessages  = 1000
+	shortestLife = 100 * time.Millisecond // a connection is refreshed no more often
 	longestLife  = 365 * 24 * time.Hour
 )
 
@@ -121,8 +122,8 @@ func (a *Answer) check() error {
 	if len(a.SocketID) > maxSocketID {
 		return fmt.Errorf("hooks: the answer's socket_id has more than %d bytes", maxSocketID)
 	}
-	if a.ExpiresIn < 0 || a.ExpiresIn > longestLife.Seconds() {
-		return fmt.Errorf("hooks: the answer's expires_in is %v: it must be from 0 to a year, in seconds", a.ExpiresIn)
+	if a.ExpiresIn != 0 && (a.ExpiresIn < shortestLife.Seconds() || a.ExpiresIn > longestLife.Seconds()) {
+		return fmt.Errorf("hooks: the answer's expires_in is %v: it must be 0 or from 0.1 to a year, in seconds", a.ExpiresIn)
 	}
 	size := 0
 	for name, value := range a.Assigns {

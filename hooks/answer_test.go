@@ -36,6 +36,9 @@ func TestAnswers(t *testing.T) {
 		{Access, `{"allow":true,"write":true}`, ""},
 		{Access, `{"allow":true,"reply":{}}`, `"reply", which has no effect on access`},
 		{Connect, `{"allow":true,"expires_in":-1}`, "expires_in"},
+		{Connect, `{"allow":true,"expires_in":1e-3}`, "expires_in is 0.001"},
+		{Connect, `{"allow":true,"expires_in":0}`, ""},
+		{Refresh, `{"allow":true,"expires_in":0.1}`, ""},
 		{Connect, `{"allow":true,"socket_id":"` + strings.Repeat("x", 256) + `"}`, "socket_id"},
 		{Connect, `{"allow":true,"assigns":{"a":"` + strings.Repeat("x", maxAssigns) + `"}}`, "assigns"},
 		{Event, `{"allow":true,"payload":"text"}`, "not an object"},
@@ -72,7 +75,7 @@ func FuzzAnswer(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if a.Allow == nil || a.ExpiresIn < 0 || a.ExpiresIn > longestLife.Seconds() {
+			if a.Allow == nil || a.ExpiresIn != 0 && a.ExpiresIn < shortestLife.Seconds() || a.ExpiresIn > longestLife.Seconds() {
 				t.Errorf("%+v", a)
 			}
 			for _, b := range a.Broadcast {

@@ -227,7 +227,8 @@ func withRoom(c doctor.Check, cfg *config.Config) doctor.Check {
 	case err != nil:
 		c.Status, c.Why = doctor.Failed, "the directory "+err.Error()
 	case known && free < littleDisk:
-		c.Status, c.Why = doctor.Failed, "the disk is full: messages of rules with durable are refused"
+		c.Status = doctor.Failed
+		c.Why = fmt.Sprintf("the disk has only %s free: when it is full, messages of rules with durable are refused", units.Bytes(int(free>>10<<10)))
 	case known && free/4*3 < int64(cfg.History.Disk): // as much as JetStream takes
 		c.Status, c.Why = doctor.Advice, fmt.Sprintf("the disk has %s free: a server whose disk has less than a third more than history.disk when it begins to keep messages refuses them; make it smaller, or the disk larger",
 			units.Bytes(int(free>>20<<20)))
