@@ -195,10 +195,10 @@ func TestClients(t *testing.T) {
 				t.Errorf("told to come back in a minute: %s", wait)
 			}
 			c := run(t, addr, "secret", separate, command...)
-			c.wants(`["1","1","room:1","phx_reply",{"response":{},"status":"ok"}]`)
-			if _, err := io.WriteString(c.in, `{"from": "`+name+`"}`+"\n"); err != nil {
+			if _, err := io.WriteString(c.in, `{"from": "`+name+`"}`+"\n"); err != nil { // waits for the connection
 				t.Fatal(err)
 			}
+			c.wants(`["1","1","room:1","phx_reply",{"response":{},"status":"ok"}]`)
 			c.wants(`{"from":"` + name + `"}`)
 			if name == "Python" { // the others send lines as they are
 				if _, err := io.WriteString(c.in, "no JSON\n"); err != nil {

@@ -18,6 +18,7 @@ TEXT, CONNECT, ACCEPTED, REFUSED, CLOSE, PING, PONG = 1, 3, 4, 5, 8, 9, 10
 class Client:
     def __init__(self, topic, token=""):
         self.topic, self.token, self.conn, self.writing = topic, token, None, threading.Lock()
+        self.open = threading.Event()  # the server has accepted the connection
 
     def send(self, kind, body):
         with self.writing:  # packets of two threads must not mix
@@ -42,7 +43,6 @@ class Client:
     def session(self):
         """Runs until the connection ends, or returns how many seconds to wait at least."""
         self.conn.settimeout(45)  # heartbeats are answered sooner
-        self.accepted = False
         request = {"path": "/socket", "params": {"token": self.token}}
         self.send(CONNECT, json.dumps(request).encode())
         self.push("1", "1", self.topic, "phx_join", {})  # need not wait for the answer
@@ -50,7 +50,7 @@ class Client:
             length, kind = struct.unpack(">IB", self.read(5))
             body = self.read(length - 1)
             if kind == ACCEPTED:
-                self.accepted = True
+                self.open.set()
             elif kind == REFUSED:
                 status, least = struct.unpack(">HH", body[:4])
                 print("refused", status, body[4:].decode(), flush=True)
@@ -71,13 +71,14 @@ class Client:
         threading.Thread(target=self.beat, daemon=True).start()
         failures = 0
         while True:
-            least, self.accepted = 0, False
+            least = 0
             try:
                 with socket.create_connection((host, port), timeout=10) as self.conn:
                     least = self.session()
             except OSError as error:
                 print("lost:", error, flush=True)
-            self.conn, failures = None, 0 if self.accepted else failures + 1
+            self.conn, failures = None, 0 if self.open.is_set() else failures + 1
+            self.open.clear()
             most = min(30, 2 ** min(failures, 5))
             wait = least + random.uniform(most / 2, most)  # so that not all come back at once
             print(f"reconnecting in {wait:.1f} s", flush=True)
@@ -86,6 +87,7 @@ class Client:
 
 def read_lines(client):
     for line in sys.stdin:
+        client.open.wait()
         try:
             client.push("1", "2", client.topic, "msg", json.loads(line))
         except ValueError as error:
