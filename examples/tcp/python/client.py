@@ -91,7 +91,7 @@ def read_lines(client):
         try:
             client.push("1", "2", client.topic, "msg", json.loads(line))
         except ValueError as error:
-            print("not JSON:", error, flush=True)
+            print("not JSON:", error, file=sys.stderr)
 
 
 if len(sys.argv) not in (4, 5):
