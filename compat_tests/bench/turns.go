@@ -73,9 +73,9 @@ var figures = []figure{
 	},
 	{
 		name: "the same with 16 outstanding", limit: 1.5,
-		args:  "echo --connections=100 --depth=16 --duration=1s",
-		quick: "echo --connections=100 --depth=16 --duration=1s", cost: perUnit, byChannel: true,
-		against: "--join-payload={} --topics=100", other: "--join-payload={} --topics=100 --topic=" + recordedTopic, often: 3,
+		args:  "echo --connections=200 --depth=16 --duration=1s",
+		quick: "echo --connections=200 --depth=16 --duration=1s", cost: perUnit, byChannel: true,
+		against: "--join-payload={} --topics=200", other: "--join-payload={} --topics=200 --topic=" + recordedTopic, often: 3,
 	},
 	{
 		name:  "CPU per delivery over TLS, to one in clear",
