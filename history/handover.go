@@ -7,18 +7,18 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
-// Sessions of spaces that all nodes have may move between nodes:
+// Sessions of spaces that are on all nodes can move between nodes:
 //
-//   - A node whose client has gone appends an entry for the session. All nodes keep a copy,
-//     within the bounds of kept sessions, so it survives the node.
-//   - A node with a client whose session it does not know asks the others. One that keeps
-//     the session gives it away; one that still has a connection of it, which must be
-//     half-open, has the connection give it up first. See question.
-//   - Each node announces what all its connected clients have acknowledged. If a node does
-//     not answer, or has died less than SessionAge ago, a session that nobody knows may have been
-//     there, and its client is sent what came after that.
+//   - When a client disconnects, its node appends an entry for the session. All nodes keep a
+//     copy, within the bounds of kept sessions, so that it survives the node.
+//   - A node whose client names a session that it does not know asks the others. A node that
+//     keeps the session gives it away. A node that still has a connection of the session,
+//     which must be half-open, makes the connection give it up first. See question.
+//   - Each node announces a position that all its connected clients have acknowledged. If a
+//     node does not answer, or has died less than SessionAge ago, a session that no node knows
+//     may have been there, and its client is sent what came after that position.
 
-// SessionLink takes messages about sessions to the stores of other nodes. Its methods must not
+// SessionLink sends messages about sessions to the stores of other nodes. Its methods must not
 // block.
 type SessionLink interface {
 	// Send sends data to another node, which calls [Sessions.Receive] with it. It may be
@@ -43,7 +43,7 @@ type sessionPeer struct {
 	answered bool // it has told what it knows of nodes that this one does not
 }
 
-// shareSessions is the part of Sessions that is for a cluster. All of it is guarded by
+// shareSessions is the part of Sessions that clusters need. All of it is guarded by
 // Sessions.mu.
 type shareSessions struct {
 	link     SessionLink // nil: there are no other nodes
@@ -59,7 +59,7 @@ type shareSessions struct {
 	announcing bool      // Announce is about to be called
 }
 
-// Share has sessions move between the nodes of a cluster. Call it before the first one
+// Share lets sessions move between the nodes of a cluster. Call it before the first session
 // connects.
 func (s *Sessions) Share(link SessionLink) {
 	s.mu.Lock()
@@ -69,8 +69,8 @@ func (s *Sessions) Share(link SessionLink) {
 	}
 }
 
-// HandOver gives all sessions without a connection to the other nodes once more, for those
-// that have come since. Call it when the node begins to stop.
+// HandOver sends all sessions without a connection to the other nodes once more, for nodes
+// that have started since. Call it when the node begins to stop.
 func (s *Sessions) HandOver() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,10 +124,10 @@ func (s *Sessions) takeCopy(one *Session) {
 	}
 }
 
-// mergeSessions returns what is known of a session from two copies, which both have something;
-// nil: none. The positions of the later one count, and topics that only the other has are kept: versions
-// come from clocks. An old copy repeats messages, but loses none. A copy that was given away is used only
-// if there is no other. What is guessed is not what the client has: it may have less, as the other copy says.
+// mergeSessions merges two copies of a session; a may be nil. The positions of the later version count, and topics
+// that only the other copy has are kept, because versions come from the clocks of different nodes. An old copy
+// causes repeated messages, but no lost ones. A copy that was given away is used only if the other was given away
+// too. A guessed position counts only as far as the other copy's position: the client may have less than guessed.
 func mergeSessions(a, b *Session) *Session {
 	if a == nil {
 		return b

@@ -9,22 +9,22 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/records"
 )
 
-// A session that has just connected may have to wait for what others know of it: for the
-// answers of other nodes, for what one of them sends once it has ended a half-open
+// A session that has just connected may have to wait for what others know about it: for the
+// answers of other nodes, for a session that one of them sends once it has ended a half-open
 // connection, or for the end of such a connection here. Until then Session.waits is true.
 //
-// Several nodes may have something under its key: copies, or what was kept because a question
-// was lost while the client was elsewhere. See mergeSessions.
+// Several nodes may have a copy of the session, or one that was kept because a question was
+// lost while the client was elsewhere. See mergeSessions.
 //
 // Messages between nodes may be lost. So a question is repeated, and a node that has given a
-// session away still has it for a while, to give it again: to the same node, or to another if
-// that has died.
+// session away keeps it for a while, to give it again: to the same node, or to another one if
+// that node has died.
 //
-// The client may move on meanwhile. In long polling that is common: a node that is
-// polled with the token of a dead node opens a connection, which phoenix.js gives up at
-// once, to open another on any node. So a session that waits stays when its connection ends
-// (it is neither connected nor kept), until it knows what to pass on. A node that sends a
-// session without topics has found out that it knows nothing of them.
+// The client may move on in the meantime. In long polling this is common: a node that is
+// polled with the token of a dead node opens a connection, which phoenix.js drops at once to
+// open another on any node. So a session that is waiting stays when its connection ends
+// (neither connected nor kept), until it knows what to pass on. A node that sends a session
+// without topics has found out that it knows nothing about it.
 
 const (
 	// askPause is the time between two questions: clients that come meanwhile are asked
@@ -76,7 +76,7 @@ func (s *Sessions) waitOf(key SessionKey) *sessionWait {
 	return w
 }
 
-// awaitEnd has a session wait for the end of an earlier connection here. The caller holds mu.
+// awaitEnd makes a session wait for the end of an earlier connection here. The caller holds mu.
 func (s *Sessions) awaitEnd(key SessionKey) {
 	w := s.waitOf(key)
 	w.ending++
@@ -112,7 +112,7 @@ func (s *Sessions) settle(key SessionKey) {
 	}
 }
 
-// endWait notes that a session knows all that there is. The caller holds mu.
+// endWait notes that a session knows everything there is to know. The caller holds mu.
 func (s *Sessions) endWait(one *Session) {
 	one.setWaits(false)
 	if one.conn == nil { // only that of s.by may have none
