@@ -18,7 +18,7 @@ import {until} from "./wait.mjs"
 const run = promisify(execFile)
 
 const INSTALL_MS = 300000 // pip, with an empty cache and a slow registry
-const START_MS = 30000 // of a database and an interpreter, on a busy machine
+const START_MS = 90000 // of a database and an interpreter, on a busy machine
 
 const folderOf = name => fileURLToPath(new URL(`../../examples/backends/${name}`, import.meta.url))
 
@@ -58,7 +58,7 @@ class Program {
     if (this.ended) return
     const exit = once(this.child, "exit")
     this.child.kill("SIGINT") // how a terminal and a database's administrator stop them
-    const killer = setTimeout(() => this.child.kill("SIGKILL"), 10000)
+    const killer = setTimeout(() => this.child.kill("SIGKILL"), START_MS)
     await exit
     clearTimeout(killer)
   }

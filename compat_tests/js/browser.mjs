@@ -21,6 +21,8 @@ for (const name of platforms) {
 
 export const runsOn = platform => platforms.includes(platform)
 
+const PATIENCE_MS = 90000 // for a page; only failing tests wait so long
+
 let browser // Chromium, of a test file
 
 export const launchBrowser = () => chromium.launch()
@@ -80,6 +82,7 @@ export const openTab = async context => watched(await context.newPage())
 
 function watched(page) {
   page.troubles = []
+  page.setDefaultTimeout(PATIENCE_MS)
   page.on("pageerror", error => page.troubles.push(String(error)))
   page.on("console", message => {
     // Connections that a test cuts are reported here, as are the page's requests to find out why it has none.

@@ -8,7 +8,7 @@ import {freeAddresses} from "./addresses.mjs"
 import {startAlone} from "./server.mjs"
 import {until} from "./wait.mjs"
 
-const PATIENCE_MS = 30000 // a node waits for the others
+const PATIENCE_MS = 90000 // a node waits for the others
 
 /**
  * Starts `count` nodes with further arguments (`more`), and waits until each knows the others. `shared`: they share their

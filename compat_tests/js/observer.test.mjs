@@ -242,7 +242,7 @@ browserTest("observer: the nodes of a cluster, what flows between them, and one 
 
   await onB.close()
   await b.kill()
-  await seen("the killed one is silent", ({b}) => b?.[1] === "silent", {patienceMs: 20000})
+  await seen("the killed one is silent", ({b}) => b?.[1] === "silent", {patienceMs: 60000})
   assert.equal(await moving(), "", "nothing flows to or from it")
   assert.match(await page.getAttribute("#nodes-picture", "aria-label"), /; b is silent$/)
   await page.screenshot({path: screenshot("observer-cluster-silent")})

@@ -258,7 +258,7 @@ inEachBrowser((browserTest, kind) => {
 
   browserTest("page: it says so while the server drains", async (t, open) => {
     const scope = new Scope(t)
-    const server = await startServer(scope, "mycelium", {more: ["--drain-batch", "1", "--drain-interval", "4s", "--drain-timeout", "6s"]})
+    const server = await startServer(scope, "mycelium", {more: ["--drain-batch", "1", "--drain-interval", "30s", "--drain-timeout", "2m"]})
     const pages = [await visit(await open(scope, WIDE), server.http, "Ada"), await visit(await open(scope, WIDE), server.http, "Grace")]
     server.child.kill("SIGTERM")
     // One of them is sent away first, and the server is there until the other is too.

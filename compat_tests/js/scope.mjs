@@ -30,7 +30,7 @@ export function leaveNothingBehind() {
   after(async () => {
     try {
       // until's own timer is not counted, because it has fired when open() is called.
-      await until("every process, socket and timer is closed", () => open().length === 0, open, {patienceMs: 15000}) // a client waits 10 s for an answer
+      await until("every process, socket and timer is closed", () => open().length === 0, open) // a client waits 10 s for an answer
     } catch (error) {
       setTimeout(() => process.exit(1), 1000).unref() // what is left would keep the file from ending, once this is reported
       throw error

@@ -5,7 +5,7 @@ import {setTimeout as pause} from "node:timers/promises"
 import {inspect} from "node:util"
 
 const POLL_MS = 20
-const PATIENCE_MS = 10000 // much longer than anything takes; only failing tests wait so long
+const PATIENCE_MS = 60000 // much longer than anything takes; only failing tests wait so long
 
 /** Reports whether two values are deeply equal, for waiting. */
 export const same = (a, b) => { try { assert.deepEqual(a, b); return true } catch { return false } }

@@ -10,6 +10,8 @@ export const FLAGS = [
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]
 
+const START_MS = 90000 // on a busy machine
+
 export const executablePath = findProgram("CHROMIUM_PATH", [
   "/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -17,6 +19,6 @@ export const executablePath = findProgram("CHROMIUM_PATH", [
 
 export const chromium = {
   name: "Chromium",
-  launch: () => playwright.launch({executablePath, headless: true, args: FLAGS}),
+  launch: () => playwright.launch({executablePath, headless: true, args: FLAGS, timeout: START_MS}),
   missing: executablePath ? undefined : "no Chromium found: `apt-get install chromium` (or Google Chrome), or its path in CHROMIUM_PATH",
 }

@@ -104,12 +104,12 @@ async function privateRefused(lab) {
 async function tokenRenewed(lab) {
   const name = lab.named("ada")
   const user = lab.open()
-  await user.setAuth(tokenOf(name, 2))
+  await user.setAuth(tokenOf(name, 5))
   const seen = watch(user, `user-${name}`, {private: true})
   await seen.status("SUBSCRIBED")
   await user.setAuth(tokenOf(name))
   const bob = lab.open({key: tokenOf(name)})
-  await new Promise(resolve => setTimeout(resolve, 2500)) // the first token has expired
+  await new Promise(resolve => setTimeout(resolve, 5500)) // the first token has expired
   const other = watch(bob, `user-${name}`, {private: true})
   await other.status("SUBSCRIBED")
   await seen.send("still", {})
@@ -121,7 +121,7 @@ async function tokenExpired(lab) {
   const user = lab.open()
   const stays = watch(user, lab.named("room"))
   await stays.status("SUBSCRIBED")
-  await user.setAuth(tokenOf("ada", 2))
+  await user.setAuth(tokenOf("ada", 5))
   const seen = watch(user, lab.named("team"), {private: true})
   await seen.status("SUBSCRIBED")
   await seen.status("CLOSED")

@@ -14,7 +14,7 @@ class Transport extends WebSocket {
 }
 
 // How long a push waits for its answer: less than the end of a test file waits for timers.
-const PUSH_MS = 5000
+const PUSH_MS = 10000
 
 const versionOf = module => require(`${module}/package.json`).version
 
