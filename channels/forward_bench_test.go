@@ -55,7 +55,7 @@ func memoryOf(t *testing.T, s *server, n int) (bytes, goroutines float64) {
 	}
 	after, run := measure()
 	runtime.KeepAlive(clients)
-	return float64(after-before) / float64(n), float64(run-ran) / float64(n)
+	return (float64(after) - float64(before)) / float64(n), float64(run-ran) / float64(n) // what tests before left may end meanwhile
 }
 
 // TestForwardedMemory: what a forwarded connection takes at its two nodes more than one
