@@ -89,7 +89,7 @@ func TestTokenCommandRefuses(t *testing.T) {
 		{[]string{"sign", "--auth-algorithm=RS256"}, jwt, 2, "auth.secret (from environment variable MYCELIUM_AUTH_SECRET): the value is not for RS256, which verifies with a public_key"},
 		{[]string{"sign", "--auth-public-key-file=/none.pem"}, nil, 2, `auth.public_key_file (from flag --auth-public-key-file): "/none.pem" cannot be read: no such file`},
 		{[]string{"sign", "--auth-algorithm=RS256", "--auth-public-key-file=" + pem}, nil, 2, "auth.public_key_file (from flag --auth-public-key-file): the value is not PEM"},
-		{[]string{"sign", "--auth-public-key-file=" + pem}, jwt, 2, "auth.algorithm is for one of them"},
+		{[]string{"sign", "--auth-public-key-file=" + pem}, jwt, 2, "are both set; set one of them, for the algorithm in auth.algorithm"},
 		{[]string{"sign", "--auth-phoenix-salt="}, []string{phoenixBase}, 2, "auth.phoenix_salt (from flag --auth-phoenix-salt): the value is empty"},
 		{[]string{"sign", "--auth-jion=x"}, jwt, 2, "did you mean --auth-join?"},
 		{[]string{"verify", signed, "--auth-audience=you"}, jwt, 1, "auth: token refused: missing claim"},
