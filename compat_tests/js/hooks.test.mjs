@@ -186,7 +186,7 @@ class chat:
 /** Runs the back end of docs/backends.md in Python, and returns its port; undefined without Python. */
 async function startPython(scope) {
   const serving = 'ThreadingHTTPServer(("127.0.0.1", 8000), Handler).serve_forever()'
-  const code = snippet("From Phoenix", "python")
+  const code = snippet("Coming from Phoenix", "python")
   assert.ok(code.includes(serving))
   const program = [snippet("Signatures", "python"), CHAT, `SECRET = ${JSON.stringify(SECRET)}`, code.replace(serving, `
 Handler.log_message = lambda *_: None
