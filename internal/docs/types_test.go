@@ -71,7 +71,7 @@ func TestTypesEvents(t *testing.T) {
 			t.Errorf("an unknown event is answered with %v, but %s takes %v", told, name, handled)
 		}
 		sent := sorted(regexp.MustCompile(`(?:Broadcast|BroadcastFrom|Push|PushFresh)\((?:topic, |one\.topic, )?"(\w+)"`).FindAllStringSubmatch(source, -1))
-		if said := events(section, "comes"); !reflect.DeepEqual(said, sent) {
+		if said := events(section, "receive"); !reflect.DeepEqual(said, sent) {
 			t.Errorf("docs/types.md says that %s sends %v, it sends %v", name, said, sent)
 		}
 		for _, signal := range events(section, "signal") {
