@@ -159,7 +159,7 @@ generate: ## remake what comes from tables and types: the help, docs/configurati
 	$(GO) test -count=1 -run 'Reference|Schemas|Architecture' ./internal/arrows ./internal/docs ./httpapi -rewrite
 	$(GO) test -count=1 -run API ./internal/goapi -rewrite
 
-fuzz: ## run every fuzz target for FUZZTIME (60s)
+fuzz: ## run every fuzz target for FUZZTIME (60s), or that often (3000x)
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$target"; \

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // stateful is a node whose server keeps streams.
@@ -27,16 +28,11 @@ func statefulCluster(t *testing.T, n int) []*stateful {
 	var nodes []*stateful
 	var routes []string
 	for i := range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		routes = append(routes, "nats://"+l.Addr().String())
+		address := addrtest.Free(t)
+		routes = append(routes, "nats://"+address)
 		nodes = append(nodes, &stateful{options: EmbedOptions{
-			Cluster: "test", Name: fmt.Sprint("node-", i), Listen: l.Addr().String(), Secret: secret, StoreDir: t.TempDir(), Size: n,
+			Cluster: "test", Name: fmt.Sprint("node-", i), Listen: address, Secret: secret, StoreDir: t.TempDir(), Size: n,
 		}})
-		l.Close()
 	}
 	for _, s := range nodes {
 		s.options.Routes = routes

@@ -21,8 +21,8 @@ import (
 // StartTimeout and EndTimeout bound how long a process may take, on a busy machine, to
 // print that it listens, and to exit after SIGTERM.
 const (
-	StartTimeout = 30 * time.Second
-	EndTimeout   = 45 * time.Second
+	StartTimeout = 90 * time.Second
+	EndTimeout   = 90 * time.Second
 )
 
 // Build builds the program in folder into dir and returns its path. The program has the

@@ -11,6 +11,7 @@ import path from "node:path"
 import test, {describe} from "node:test"
 import * as phoenix from "phoenix"
 import {WebSocket} from "ws"
+import {freePort} from "./addresses.mjs"
 import {leaveNothingBehind, Scope} from "./scope.mjs"
 import {startServer} from "./server.mjs"
 import {same, until} from "./wait.mjs"
@@ -40,7 +41,7 @@ class BackEnd {
     b.refused = 0
     b.server = http.createServer((request, response) => b.handle(request, response))
     scope.defer(() => b.stop())
-    await b.listen(0)
+    await b.listen(await freePort()) // it is stopped and started again
     return b
   }
 

@@ -68,7 +68,7 @@ func run(ctx context.Context, listen string, flags pair.Flags) (err error) {
 	}
 	logger.Info().Stringer("addr", addr).Msg("listening")
 	<-ctx.Done()
-	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	return endpoint.Shutdown(down)
 }

@@ -86,7 +86,7 @@ func TestHeapOfVisitors(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := endpoint.Shutdown(ctx); err != nil {
 			t.Error(err)

@@ -17,7 +17,7 @@ import (
 )
 
 // joinTimeout is how long the other node may take, on a busy machine.
-const joinTimeout = 30 * time.Second
+const joinTimeout = 90 * time.Second
 
 // secret is shared by both nodes, which reach each other over loopback.
 var secret = []byte(strings.Repeat("of two nodes ", 3))

@@ -18,6 +18,8 @@ import (
 	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/instances"
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
 
 type object = map[string]any
@@ -73,26 +75,18 @@ func TestPoll(t *testing.T) {
 
 // TestRun runs the whole program on a port, with the commands of docs/types.md.
 func TestRun(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	free.Close()
+	addr := addrtest.Free(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	secret, key := httpapi.NewKey("test", []httpapi.Scope{httpapi.Admin}, nil)
 	go func() { done <- run(ctx, addr, t.TempDir(), key) }()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	waittest.For(t, "it listens", func() bool {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			conn.Close()
-			break
 		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+		return err == nil
+	})
 	runDocument(t, addr, secret)
 	cancel()
 	if err := <-done; err != nil {

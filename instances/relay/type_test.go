@@ -20,7 +20,7 @@ func TestType(t *testing.T) {
 	e := channelstest.Start(t, channels.Options{})
 	m := instances.New(e.Endpoint, instances.Options{})
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := m.Close(ctx); err != nil {
 			t.Error(err)

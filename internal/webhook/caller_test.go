@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/netguard"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
@@ -192,12 +193,8 @@ func TestTimeout(t *testing.T) {
 // TestAway: a back end that is gone is asked again, even with what must not be repeated, because nothing was
 // sent. Then it is left alone, and used again when it is back.
 func TestAway(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	c := call(t, "http://"+l.Addr().String(), nil)
+	address := addrtest.Free(t)
+	c := call(t, "http://"+address, nil)
 	var clock atomic.Int64
 	start := time.Now()
 	c.now = func() time.Time { return start.Add(time.Duration(clock.Load())) }
@@ -218,9 +215,9 @@ func TestAway(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	clock.Store(int64(time.Minute))
-	l, err = net.Listen("tcp", l.Addr().String())
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		t.Skip("the port is taken by another program: ", err)
+		t.Fatal(err)
 	}
 	s := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
 	go s.Serve(l)
