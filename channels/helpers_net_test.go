@@ -49,8 +49,9 @@ func bothSlow(t *testing.T, test func(t *testing.T, o channels.Options)) {
 }
 
 // patience is how long a test waits for what must happen on a loaded machine;
-// only failing tests wait that long.
-const patience = 90 * time.Second
+// only failing tests wait that long. It is shorter than the default of IdleTimeout, so that a
+// connection that the server does not end is noticed.
+const patience = 50 * time.Second
 
 // shortLimit is the time limit of a server whose clients are to run into it. A loaded machine
 // may hold up clients that keep it, but not for so long.

@@ -42,7 +42,7 @@ func modelTime(t *testing.T) time.Duration {
 
 // hang is how long anything may take: what hung in a former version did so for
 // rejoinWait, which the tests that measure it set to twice as long.
-const hang = patience
+const hang = patience / 2
 
 // TestLifeModel takes 3 s: as many random lives as fit in. It runs alone because
 // it changes GOMAXPROCS.

@@ -15,7 +15,7 @@ import (
 )
 
 // longPolling is what the tests enable: a window and a grace that no test waits for.
-var longPolling = channels.LongPollOptions{Enabled: true, Window: 20 * time.Second, Grace: 20 * time.Second}
+var longPolling = channels.LongPollOptions{Enabled: true, Window: time.Hour, Grace: time.Hour}
 
 // lpAnswer is an answer to a request of long polling.
 type lpAnswer struct {

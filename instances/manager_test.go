@@ -16,8 +16,8 @@ import (
 )
 
 // patience is how long a test waits for what must happen on a loaded machine;
-// only failing tests wait that long.
-const patience = 90 * time.Second
+// only failing tests wait that long. It is shorter than the default of DrainTimeout.
+const patience = 28 * time.Second
 
 // config is that of the test type.
 type config struct {

@@ -10,7 +10,7 @@ import {promisify} from "node:util"
 import {startBesideLoad} from "./neighbour.mjs"
 import {until} from "./wait.mjs"
 
-const EXIT_MS = 60000
+const EXIT_MS = 20000 // shorter than the default of drain.timeout
 const KEPT_LINES = 200 // lines of a server's output, for the message of a failure
 
 const binaries = {

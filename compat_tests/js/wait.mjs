@@ -5,7 +5,9 @@ import {setTimeout as pause} from "node:timers/promises"
 import {inspect} from "node:util"
 
 const POLL_MS = 20
-const PATIENCE_MS = 60000 // much longer than anything takes; only failing tests wait so long
+// Much longer than anything takes; only failing tests wait so long. It is shorter than the 30 s after which clients notice by their
+// heartbeats what the server should have told them.
+const PATIENCE_MS = 25000
 
 /** Reports whether two values are deeply equal, for waiting. */
 export const same = (a, b) => { try { assert.deepEqual(a, b); return true } catch { return false } }

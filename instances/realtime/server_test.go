@@ -135,7 +135,6 @@ func (s *server) dial(target string) *peer {
 	if err != nil {
 		s.Fatalf("%s: %v", target, err)
 	}
-	c.Timeout = waittest.Patience
 	s.Cleanup(func() { c.Drop() })
 	return &peer{s.T, c}
 }

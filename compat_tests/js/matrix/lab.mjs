@@ -9,7 +9,7 @@ import {until} from "../wait.mjs"
 import {User} from "./user.mjs"
 
 // Much longer than anything takes. The slowest client, phoenix 1.2.1, rejoins a channel after 3 s.
-const PATIENCE_MS = 60000
+const PATIENCE_MS = 25000
 
 export const startLab = scope => startServer(scope, "labapp")
 

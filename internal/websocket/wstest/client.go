@@ -20,7 +20,8 @@ import (
 
 // DefaultTimeout bounds each operation of a Client. It is long because the
 // machines that run tests are loaded; a test that passes never waits for it.
-const DefaultTimeout = 90 * time.Second
+// It is shorter than the time after which servers close silent connections.
+const DefaultTimeout = 50 * time.Second
 
 // Key is the Sec-WebSocket-Key that Dial sends, RFC 6455's own example.
 const Key = "dGhlIHNhbXBsZSBub25jZQ=="
