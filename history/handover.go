@@ -22,8 +22,8 @@ import (
 // block.
 type SessionLink interface {
 	// Send sends data to another node, which calls [Sessions.Receive] with it. It may be
-	// lost.
-	Send(to LogID, data []byte)
+	// lost. It returns false if the data is too large for one message.
+	Send(to LogID, data []byte) (fits bool)
 	// Append appends an entry to the log of this node, with which all others call
 	// [Sessions.Apply].
 	Append(entry []byte)
@@ -90,15 +90,15 @@ func (s *Sessions) hand(one *Session) {
 	}
 }
 
-// Apply applies an entry of another node.
-func (s *Sessions) Apply(entry []byte) error {
+// Apply applies an entry of another node's log.
+func (s *Sessions) Apply(log LogID, entry []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one, rest, err := s.readSession(entry)
 	if err != nil || len(rest) > 0 {
 		return records.ErrMalformed
 	}
-	s.takeCopy(one)
+	s.takeFrom(log, one)
 	return nil
 }
 

@@ -29,10 +29,16 @@ type house struct {
 	town *town
 	mute bool // its messages are lost
 	deaf bool // messages to it are lost
+	most int  // the size above which it cannot send a message; 0: none
+
+	handed int // entries that it has appended
 }
 
 // Send implements history.SessionLink.
-func (h *house) Send(to history.LogID, data []byte) {
+func (h *house) Send(to history.LogID, data []byte) (fits bool) {
+	if h.most > 0 && len(data) > h.most {
+		return false
+	}
 	data = bytes.Clone(data)
 	if !h.mute {
 		h.town.wire = append(h.town.wire, func() {
@@ -45,6 +51,7 @@ func (h *house) Send(to history.LogID, data []byte) {
 			}
 		})
 	}
+	return true
 }
 
 // Announce implements history.SessionLink.
@@ -64,13 +71,14 @@ func (h *house) Announce() {
 // Append implements history.SessionLink.
 func (h *house) Append(entry []byte) {
 	entry = bytes.Clone(entry)
+	h.handed++
 	for _, other := range h.town.nodes {
 		if other != h && !h.mute {
 			h.town.wire = append(h.town.wire, func() {
 				if other.deaf {
 					return
 				}
-				if err := other.Sessions().Apply(entry); err != nil {
+				if err := other.Sessions().Apply(h.Log(), entry); err != nil {
 					h.town.t.Fatal(err)
 				}
 			})
@@ -529,7 +537,7 @@ func FuzzSessionMessages(f *testing.F) {
 		w.connect(0)
 		w.pass(5 * time.Millisecond)
 		all := w.nodes[0].Sessions()
-		all.Apply(data)
+		all.Apply(2, data)
 		all.Receive(2, data)
 		all.Announced(2, data)
 		all.Stable()
@@ -541,6 +549,10 @@ func FuzzSessionMessages(f *testing.F) {
 // recorder is a link that keeps what is sent.
 type recorder struct{ seen *[][]byte }
 
-func (r recorder) Send(_ history.LogID, data []byte) { *r.seen = append(*r.seen, bytes.Clone(data)) }
-func (r recorder) Announce()                         {}
-func (r recorder) Append(entry []byte)               { *r.seen = append(*r.seen, bytes.Clone(entry)) }
+func (r recorder) Send(_ history.LogID, data []byte) bool {
+	*r.seen = append(*r.seen, bytes.Clone(data))
+	return true
+}
+
+func (r recorder) Announce()           {}
+func (r recorder) Append(entry []byte) { *r.seen = append(*r.seen, bytes.Clone(entry)) }

@@ -262,7 +262,7 @@ const noQuestion = 0
 const (
 	messageAsk    byte = iota + 1 // number, count { log(8) }* { key(16) }*: the nodes whose sessions' position is known, or that have left
 	messageAnswer                 // number, count { log(8) position }*, count { key(16) }* { session }*: what the other did not know of nodes, and the keys of sessions that follow later, in messageGive
-	messageGive                   // { session }*
+	messageGive                   // { session }*; one that does not fit is an entry of the log
 )
 
 // Receive handles a message of another node.
@@ -290,8 +290,7 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 		return err
 	}
 	var later []SessionConn
-	var pending, given []byte
-	var gone []*Session
+	a := sessionAnswer{to: from}
 	s.mu.Lock()
 	for ; len(keys) > 0; keys = keys[len(SessionKey{}):] {
 		key := SessionKey(keys)
@@ -302,29 +301,66 @@ func (s *Sessions) answer(from LogID, body []byte) error {
 				later = append(later, here.conn)
 			}
 			s.share.givesTo[key] = from
-			pending = append(pending, key[:]...)
+			a.pending = append(a.pending, key[:]...)
 		case s.store.now().Sub(here.rest.ended) > SessionAge:
 		default:
-			if here.rest.givenTo == 0 {
-				here.rest.givenTo = from
-				gone = append(gone, here)
-			}
-			if given = s.appendSession(given, here, from); len(given) > answerBytes {
-				s.share.link.Send(from, append([]byte{messageGive}, given...))
-				given = nil
-			}
+			s.addKept(&a, here)
 		}
 	}
-	s.dropLater(gone)
-	data := binary.AppendUvarint([]byte{messageAnswer}, number)
-	data = s.appendStrangers(data, append(known, from))
-	data = binary.AppendUvarint(data, uint64(len(pending)/len(SessionKey{})))
-	s.share.link.Send(from, append(append(data, pending...), given...))
+	s.sendAnswer(&a, number, known)
 	s.mu.Unlock()
 	for _, conn := range later {
 		conn.GiveUp()
 	}
 	return nil
+}
+
+// sessionAnswer is the part of an answer that is about sessions.
+type sessionAnswer struct {
+	to      LogID
+	pending []byte     // keys of sessions that follow later
+	given   []byte     // sessions
+	gone    []*Session // that are given away now
+	large   []*Session // of these, that go by the log, behind the answer
+}
+
+// sendAnswer answers a question of a node that knows some others. The caller holds mu.
+func (s *Sessions) sendAnswer(a *sessionAnswer, number uint64, known []LogID) {
+	data := binary.AppendUvarint([]byte{messageAnswer}, number)
+	data = s.appendStrangers(data, append(known, a.to))
+	data = binary.AppendUvarint(data, uint64(len(a.pending)/len(SessionKey{})))
+	s.share.link.Send(a.to, append(append(data, a.pending...), a.given...))
+	for _, one := range a.large {
+		s.hand(one)
+	}
+	for _, one := range a.gone {
+		one.rest.givenTo = a.to
+	}
+	s.dropLater(a.gone)
+}
+
+// addKept adds a session that is kept to an answer. One that does not fit into a message goes by the log, once. The
+// caller holds mu.
+func (s *Sessions) addKept(a *sessionAnswer, one *Session) {
+	data := s.appendSession(nil, one, a.to)
+	if len(a.given) > 0 && len(a.given)+len(data) > answerBytes {
+		s.share.link.Send(a.to, append([]byte{messageGive}, a.given...))
+		a.given = nil
+	}
+	first := one.rest.givenTo == 0
+	switch {
+	case len(data) <= answerBytes:
+		a.given = append(a.given, data...)
+	case s.share.link.Send(a.to, append([]byte{messageGive}, data...)):
+	default:
+		a.pending = append(a.pending, one.key[:]...)
+		if first {
+			a.large = append(a.large, one)
+		}
+	}
+	if first {
+		a.gone = append(a.gone, one)
+	}
 }
 
 // logBytes is the length of a LogID in a question.
@@ -411,7 +447,9 @@ func (s *Sessions) dropLater(given []*Session) {
 // give sends a session to the node that has asked for it. The caller holds mu.
 func (s *Sessions) give(one *Session, to LogID) {
 	delete(s.share.givesTo, one.key)
-	s.share.link.Send(to, s.appendSession([]byte{messageGive}, one, to))
+	if !s.share.link.Send(to, s.appendSession([]byte{messageGive}, one, to)) {
+		s.hand(one)
+	}
 	if s.keep(one, s.store.now()) {
 		one.rest.givenTo = to
 		s.dropLater([]*Session{one})
@@ -466,11 +504,16 @@ func (s *Sessions) takeSessions(from LogID, b []byte) error {
 			return err
 		}
 		b = rest
-		s.takeCopy(one)
-		if w := s.waits[one.key]; w != nil {
-			w.owed = slices.DeleteFunc(w.owed, func(log LogID) bool { return log == from })
-			s.settle(one.key)
-		}
+		s.takeFrom(from, one)
 	}
 	return nil
+}
+
+// takeFrom takes a session of another node, which may have promised it. The caller holds mu.
+func (s *Sessions) takeFrom(from LogID, one *Session) {
+	s.takeCopy(one)
+	if w := s.waits[one.key]; w != nil {
+		w.owed = slices.DeleteFunc(w.owed, func(log LogID) bool { return log == from })
+		s.settle(one.key)
+	}
 }

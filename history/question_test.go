@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -119,6 +120,43 @@ func TestSessionGivenToTheDead(t *testing.T) {
 			w.pass(time.Second)
 			v.topics = nil
 			v.assertKnows("x")
+		})
+	}
+}
+
+// TestSessionTooLarge: a session that does not fit into a message between nodes goes by the log.
+func TestSessionTooLarge(t *testing.T) {
+	for name, half := range map[string]bool{"kept": false, "half-open": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, 2)
+			w.nodes[0].most = 20_000
+			v := w.connect(0)
+			w.pass(time.Second)
+			topic := func(i int) string { return fmt.Sprintf("%030d", i) }
+			for i := range 900 {
+				v.joins(topic(i))
+			}
+			if !half {
+				w.nodes[1].deaf = true // it has yet to start
+				v.end()
+				w.pass(time.Millisecond)
+				w.nodes[1].deaf = false
+			}
+			handed := w.nodes[0].handed
+			other := w.connect(1)
+			w.pass(100 * time.Millisecond)
+			if half {
+				v.end()
+			}
+			w.pass(10 * time.Millisecond)
+			if other.wait() {
+				t.Error("it waits for the session")
+			}
+			other.assertKnows(topic(899))
+			w.pass(5 * time.Second)
+			if n := w.nodes[0].handed - handed; n != 1 {
+				t.Errorf("it was appended to the log %d times", n)
+			}
 		})
 	}
 }

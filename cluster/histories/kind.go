@@ -71,10 +71,9 @@ func (k *Kind) appendState(entry []byte) {
 type sessionLink Kind
 
 // Send implements history.SessionLink.
-func (l *sessionLink) Send(to history.LogID, data []byte) {
-	if n := l.node.Load(); n != nil {
-		n.Send(cluster.LogID(to), cluster.TypeSession, data) //nolint:errcheck // it may be lost
-	}
+func (l *sessionLink) Send(to history.LogID, data []byte) (fits bool) {
+	n := l.node.Load()
+	return n == nil || !errors.Is(n.Send(cluster.LogID(to), cluster.TypeSession, data), cluster.ErrTooLarge)
 }
 
 // Announce implements history.SessionLink.
@@ -100,7 +99,7 @@ func (n *nodeKind) Apply(p *cluster.Peer, typ byte, entry []byte) {
 	case cluster.TypeHistory:
 		err = n.store.ApplyState(logOf(p), entry)
 	case cluster.TypeSession:
-		err = n.store.Sessions().Apply(entry)
+		err = n.store.Sessions().Apply(logOf(p), entry)
 	default:
 		err = n.store.Apply(logOf(p), entry)
 	}
