@@ -205,6 +205,14 @@ func (l *logs) missing(p Position) (why Reason, wait bool) {
 	return why, wait
 }
 
+// published returns the number of the last message or erasure of this process whose entry was appended. head may be
+// one less for a moment.
+func (l *logs) published() uint64 {
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	return l.head.Load()
+}
+
 // number gives a message the next number of this process's log, and publishes it
 // where the space is shared.
 func (l *logs) number(space, topic string, m *Message) error {

@@ -21,6 +21,7 @@ type node struct {
 	entries [][]byte
 	erased  [][]byte // entries of its state
 	busy    error
+	publish func() // called by publish, unless it is nil
 }
 
 func newNode(t testing.TB, c *clock, log history.LogID, rules ...history.Rule) *node {
@@ -41,6 +42,9 @@ func newNodeAfter(t testing.TB, c *clock, log history.LogID, after func(time.Dur
 			return n.busy
 		}
 		n.entries = append(n.entries, bytes.Join(parts, nil))
+		if n.publish != nil {
+			n.publish()
+		}
 		return nil
 	}, func(entry []byte) { n.erased = append(n.erased, bytes.Clone(entry)) })
 	n.sp = n.Open("")
@@ -313,6 +317,22 @@ func TestBusy(t *testing.T) {
 	fill(a.sp, "x", 0, 2)
 	carry(t, a, b, a.entries...)
 	wantPage(t, b.sp.Page("x", history.Ask{}), "m0 m1", "")
+}
+
+// TestSnapshotDuringPublish: a snapshot that is made while a message is being published has it: the node that gets
+// the snapshot passes over its entry.
+func TestSnapshotDuringPublish(t *testing.T) {
+	a, b := newNode(t, newClock(), 1, history.Rule{}), newNode(t, newClock(), 2, history.Rule{})
+	made := make(chan [][]byte)
+	a.publish = func() {
+		go func() { made <- a.snapshot(1000) }()
+		time.Sleep(20 * time.Millisecond) // it has begun
+	}
+	fill(a.sp, "x", 0, 1)
+	if err := b.Restore(1, slices.Values(<-made)); err != nil {
+		t.Fatal(err)
+	}
+	wantPage(t, b.sp.Page("x", history.Ask{}), "m0", "")
 }
 
 // TestSnapshot: a node that starts gets the messages of the others, including those of one

@@ -47,7 +47,7 @@ func (s *Store) Snapshot(size int, yield func(part []byte)) {
 	}
 	w := records.NewWriter(size, yield)
 	l := s.shared
-	s.write(w, l, extent{heads: append(l.silent(), mark{l.id, l.head.Load()})})
+	s.write(w, l, extent{heads: append(l.silent(), mark{l.id, l.published()})})
 	w.Flush()
 }
 
