@@ -220,6 +220,50 @@ func TestErasedForGood(t *testing.T) {
 	}
 }
 
+// TestTailsThatCross: two nodes send what a third lacks of a dead node's log, and the end comes before the beginning.
+func TestTailsThatCross(t *testing.T) {
+	c := newClock()
+	dead, b, d, late := newNode(t, c, 1, history.Rule{}), newNode(t, c, 2, history.Rule{}), newNode(t, c, 3, history.Rule{}), newNode(t, c, 4, history.Rule{})
+	fill(dead.sp, "x", 0, 3)
+	carry(t, dead, b, dead.entries[:2]...)
+	carry(t, dead, d, dead.entries...)
+	b.Down(dead.Log())
+	d.Down(dead.Log())
+	type way struct{ from, to *node }
+	sent := make(map[way]int)
+	// deliver delivers the next n entries.
+	deliver := func(from, to *node, n int) {
+		t.Helper()
+		for range n {
+			i := sent[way{from, to}]
+			sent[way{from, to}]++
+			if err := to.ApplyState(from.Log(), from.erased[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	deliver(b, d, 1)    // d learns what b has, and sends the end
+	deliver(d, b, 1)    // b learns that d has more
+	deliver(b, d, 1)    // and says what it has, so d sends the end again
+	deliver(d, late, 3) // which late cannot use yet, and says so
+	deliver(late, b, 3) // b sends the beginning
+	deliver(d, b, 2)    // b gets the end, and takes late to get it too
+	for again := true; again; {
+		again = false
+		for _, from := range []*node{b, d, late} {
+			for _, to := range []*node{b, d, late} {
+				if n := len(from.erased) - sent[way{from, to}]; from != to && n > 0 {
+					deliver(from, to, n)
+					again = true
+				}
+			}
+		}
+	}
+	for _, n := range []*node{b, d, late} {
+		wantPage(t, n.sp.Page("x", history.Ask{}), "m0 m1 m2", "")
+	}
+}
+
 // TestErasureOfTheDead: an erasure that came with the snapshot of a node that is gone, and that its maker, which has
 // died, could not send to all, reaches all.
 func TestErasureOfTheDead(t *testing.T) {

@@ -214,5 +214,11 @@ func (s *Store) applyTail(body []byte) error {
 	}
 	st, err := readParts(slices.Values([][]byte{rest}))
 	s.restore(l, &st)
+	l.mu.Lock()
+	behind := l.tails.most(t.log) > t.to
+	l.mu.Unlock()
+	if behind { // what followed may have come before this, in vain
+		s.tellHeads(t.log)
+	}
 	return err
 }
