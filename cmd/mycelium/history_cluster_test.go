@@ -96,10 +96,14 @@ func TestHistoryOfCluster(t *testing.T) {
 	}
 	c := startNode(t, "c", routes...)
 	wait(t, "it is ready", func() bool { status, _ := c.ready(t); return status == http.StatusOK })
-	wait(t, "it has the messages", func() bool {
-		_, text := c.call(t, http.MethodGet, "/api/instances/default/topics/room:1/history", "")
-		return strings.Contains(text, `"n":2`)
-	})
+	has := func(n *node, numbers ...int) {
+		t.Helper()
+		wait(t, fmt.Sprintf("%s has the messages %v", n.name, numbers), func() bool {
+			_, text := n.call(t, http.MethodGet, "/api/instances/default/topics/room:1/history", "")
+			return !slices.ContainsFunc(numbers, func(i int) bool { return !strings.Contains(text, fmt.Sprintf(`"n":%d}`, i)) })
+		})
+	}
+	has(c, 0, 1, 2) // of two nodes
 	late, state := comesBack(t, c, start)
 	numbers, mark := untilMark(t, late)
 	// c may have heard of b's messages before a's: only those of one node have an order.
@@ -108,6 +112,7 @@ func TestHistoryOfCluster(t *testing.T) {
 	}
 	say(c, 3, 5)
 	expect(t, bob, `"say",{"n":4}]`)
+	has(a, 3, 4)
 	for _, client := range []*wstest.Client{bob, back, late} {
 		client.Drop()
 	}
