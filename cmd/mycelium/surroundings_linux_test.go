@@ -22,6 +22,7 @@ import (
 
 	"github.com/mycelium-rt/mycelium/httpapi"
 	"github.com/mycelium-rt/mycelium/internal/addrtest"
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -238,7 +239,9 @@ func TestLogPipeIsNotRead(t *testing.T) {
 	t.Run("for a while", func(t *testing.T) {
 		r, w := fullPipe(t)
 		s := spawn(t, w)
+		began := time.Now()
 		s.provoke(t, 100)
+		seconds := int(time.Since(began)/time.Second) + 2 // begun ones, in each of which ten lines are written
 		w.Close()
 		seen := make(chan string, 1)
 		lines := bufio.NewScanner(r)
@@ -258,8 +261,8 @@ func TestLogPipeIsNotRead(t *testing.T) {
 				t.Errorf("no %s in:\n%s", want, text)
 			}
 		}
-		if len(text) > 30_000 {
-			t.Errorf("%d bytes of log for 100 handshakes", len(text))
+		if len(text) > seconds*15_000 {
+			t.Errorf("%d bytes of log for 100 handshakes in %d seconds", len(text), seconds)
 		}
 	})
 }
@@ -286,9 +289,7 @@ func TestLogDiskIsFull(t *testing.T) {
 	ada, bob := s.chat(t)
 	s.provoke(t, 100)
 	say(t, bob, ada)
-	if n := s.metric(t, "mycelium_log_lines_dropped_total"); n < 1 {
-		t.Error("no line counted as dropped")
-	}
+	waittest.For(t, "a line to be counted as dropped", func() bool { return s.metric(t, "mycelium_log_lines_dropped_total") >= 1 })
 	s.stop(t)
 }
 
@@ -383,9 +384,7 @@ func onFullDisk(t *testing.T, roomAtTheEnd bool) {
 		}
 	}
 	s.chat(t)
-	if n := s.metric(t, "mycelium_log_lines_dropped_total"); n < 1 {
-		t.Error("no line counted as dropped")
-	}
+	waittest.For(t, "a line to be counted as dropped", func() bool { return s.metric(t, "mycelium_log_lines_dropped_total") >= 1 })
 	if !roomAtTheEnd {
 		s.stop(t)
 		return
@@ -449,6 +448,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	defer log.Close()
 	s := spawn(t, log)
 	ada, bob := s.chat(t)
+	began := time.Now()
 	s.limitFiles(t, 3)
 	crowd := func() (leave func()) {
 		var conns []net.Conn
@@ -492,8 +492,8 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	defer crowd()()
 	say(t, ada, bob)
 	s.stop(t)
-	text := logged()
-	if n := strings.Count(text, "out of file descriptors"); n > 3 || !strings.Contains(text, "mycelium doctor") {
+	text, most := logged(), 3+int(time.Since(began)/(10*time.Second))
+	if n := strings.Count(text, "out of file descriptors"); n > most || !strings.Contains(text, "mycelium doctor") {
 		t.Errorf("said %d times:\n%s", n, text)
 	}
 }
