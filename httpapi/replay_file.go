@@ -103,7 +103,7 @@ func (f *replayFile) keep(q *repeat, all func() []*repeat) {
 		err = f.rewrite(append(all(), q))
 	}
 	if err != nil {
-		f.log.Error("an idempotency key cannot be kept: after a restart, its request would be carried out again").Err(err).Write()
+		f.log.Error("could not store an idempotency key; after a restart, its request could be carried out twice").Err(err).Write()
 	}
 }
 

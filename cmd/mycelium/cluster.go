@@ -149,7 +149,7 @@ func (d *daemon) openTransport(files clusterFiles) (*natscluster.Transport, erro
 	if c.Embedded() {
 		return natscluster.Embed(natscluster.EmbedOptions{
 			Cluster: c.Name, Name: files.node, Listen: c.Listen, Routes: c.Routes, Secret: files.secret, Insecure: c.Insecure,
-			Log: func(line string) { log.Warn("between nodes").Str("line", line).Write() }, StoreDir: storeDir(d.cfg), Size: c.Size,
+			Log: func(line string) { log.Warn("built-in NATS server").Str("line", line).Write() }, StoreDir: storeDir(d.cfg), Size: c.Size,
 		})
 	}
 	return natscluster.Connect(c.Name, strings.Join(c.NATSURL, ","), natsOptions(c, files)...)

@@ -78,8 +78,8 @@ func TestClusterCommand(t *testing.T) {
 		want string
 	}{
 		{[]string{"cluster"}, 2, "mycelium cluster: missing command; the commands are remove"},
-		{[]string{"cluster", "remove"}, 2, "mycelium cluster remove: the name of the node comes first"},
-		{[]string{"cluster", "remove", "--config=c.yaml"}, 2, "mycelium cluster remove: the name of the node comes first"},
+		{[]string{"cluster", "remove"}, 2, "mycelium cluster remove: missing name of the node"},
+		{[]string{"cluster", "remove", "--config=c.yaml"}, 2, "mycelium cluster remove: missing name of the node"},
 		{[]string{"cluster", "remove", "a", "--cluster-size=no"}, 2, `cluster.size: "no"`},
 		{[]string{"cluster", "remove", "a"}, 1, "mycelium cluster remove: only clusters with cluster.listen and cluster.instances=shared"},
 		{[]string{"cluster", "remove", "--help"}, 0, "mycelium cluster manages the nodes"},

@@ -49,14 +49,14 @@ func manageCluster(ctx context.Context, args, environ []string, stdout, stderr i
 		fmt.Fprint(stdout, clusterUsage)
 		return 0
 	case len(args) == 0 || !config.IsNodeName(args[0]) || strings.HasPrefix(args[0], "-"):
-		return misused(stderr, "cluster remove", errors.New("the name of the node comes first: mycelium cluster remove node-3"))
+		return misused(stderr, "cluster remove", errors.New("missing name of the node; for example: mycelium cluster remove node-3"))
 	}
 	cfg, code := loadConfig(args[1:], environ, clusterUsage, stdout, stderr)
 	if cfg == nil {
 		return code
 	}
 	if !cfg.Cluster.Embedded() || !cfg.Cluster.SharesInstances() {
-		return failed(stderr, "cluster remove", errors.New("only clusters with cluster.listen and cluster.instances=shared keep anything on their nodes: there is nothing to forget"))
+		return failed(stderr, "cluster remove", errors.New("nothing to remove: nodes keep copies only with cluster.listen and cluster.instances=shared"))
 	}
 	if err := removeNode(ctx, cfg, args[0]); err != nil {
 		return failed(stderr, "cluster remove", forPeople(err))

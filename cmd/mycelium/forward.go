@@ -107,7 +107,7 @@ func (d *daemon) serveForwarded() error {
 	if err := hooks.ServeForwarded(d.endpoint, f.Node, uint64(d.cluster.ID()), f.listener); err != nil {
 		return err
 	}
-	d.log.Info().Str("addr", f.address).Msg("taking clients of other nodes")
+	d.log.Info().Str("addr", f.address).Msg("accepting clients that other nodes forward")
 	return nil
 }
 
@@ -139,7 +139,7 @@ func (d *daemon) apiPeers() (peers []httpapi.Peer) {
 			claim, answered := front.ClaimOf(r), true
 			claim.Caller = caller
 			d.cluster.forward.Elsewhere(name, address).Relay(w, r, claim, func(err error) {
-				d.log.Warn().Err(err).Str("node", name).Msg("node not asked")
+				d.log.Warn().Err(err).Str("node", name).Msg("could not ask a node")
 				answered = false
 			})
 			return answered

@@ -53,7 +53,7 @@ func (d *daemon) warnOfOwnInstances(ctx context.Context) {
 	}
 	ids, err := ownInstances(ctx, d.cfg.Data)
 	if err != nil {
-		d.log.Warn().Err(err).Str("file", file).Msg("it cannot be read whether this node has kept instances of its own, which are not served in a cluster that shares them")
+		d.log.Warn().Err(err).Str("file", file).Msg("could not read whether this node has instances of its own, which a cluster with shared instances does not serve")
 		return
 	}
 	if len(ids) > 0 {
@@ -146,7 +146,7 @@ func (d *daemon) loadHistory() {
 		return
 	}
 	if err := d.history.Load(filepath.Join(d.cfg.Data, historyFile)); err != nil {
-		d.log.Error().Err(err).Msg("what was recorded before is lost")
+		d.log.Error().Err(err).Msg("could not read the saved history; messages from before the start are lost")
 	}
 }
 

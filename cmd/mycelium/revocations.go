@@ -19,7 +19,7 @@ const revocationsFile = "revocations"
 func (d *daemon) openRevocations() (err error) {
 	o := auth.RevocationOptions{Max: d.cfg.Auth.MaxRevocations, Changed: d.closeRevoked, Failed: func(err error) {
 		if !errors.Is(err, fs.ErrClosed) {
-			d.log.Error().Err(err).Msg("tokens that another node has revoked cannot be kept: after a restart, this node accepts them until the others have told it")
+			d.log.Error().Err(err).Msg("could not store tokens that another node has revoked; after a restart this node accepts them until it has reached the others")
 		}
 	}}
 	if d.cfg.Data != "" {

@@ -207,7 +207,7 @@ func (d *daemon) drain() error {
 // what it was doing.
 const lastWords = time.Second
 
-var errStillBusy = errors.New("drain.timeout is over: what still runs ends with the process")
+var errStillBusy = errors.New("drain.timeout has passed; callbacks that still run end with the process")
 
 // close ends what open has started, within drain.timeout. What does not end in
 // time ends with the process.

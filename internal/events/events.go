@@ -207,7 +207,7 @@ func (e *Events) Resume(infoOf InfoOf) {
 
 func (e *Events) report(err error) {
 	if err != nil {
-		e.options.Log.Error("events that wait cannot be told").Err(err).Write()
+		e.options.Log.Error("could not deliver waiting events").Err(err).Write()
 	}
 }
 
@@ -236,7 +236,7 @@ func (e *Events) resume(id string, infoOf InfoOf) error {
 	i, err := infoOf(id)
 	switch {
 	case errors.Is(err, instances.ErrNotFound):
-		e.options.Log.Warn("events of an instance that does not exist any more are removed").Str("instance", id).Write()
+		e.options.Log.Warn("removed the events of an instance that no longer exists").Str("instance", id).Write()
 		return os.RemoveAll(filepath.Join(e.options.Dir, id))
 	case err != nil:
 		return nil //nolint:nilerr // it is asked again
@@ -300,7 +300,7 @@ func (e *Events) Close(ctx context.Context) error {
 	var errs []error
 	for id, s := range e.streams {
 		if s.undelivered && s.options.Dir == "" {
-			e.options.Log.Warn("events are lost: they were kept in memory, and no back end has taken them").Str("instance", id).Write()
+			e.options.Log.Warn("events lost: they were only in memory, and no back end had taken them").Str("instance", id).Write()
 		}
 		errs = append(errs, s.close())
 	}

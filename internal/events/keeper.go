@@ -75,7 +75,7 @@ func (k *keeper) run() {
 
 func (k *keeper) report(err error) {
 	if err != nil {
-		k.stream.options.Log.Error("the outbox of events cannot be kept").Err(err).Str("instance", k.stream.options.Instance).Write()
+		k.stream.options.Log.Error("could not maintain the outbox of events").Err(err).Str("instance", k.stream.options.Instance).Write()
 	}
 }
 

@@ -134,7 +134,7 @@ func (s *Stream) recover() error {
 	l := &ledger{clients: make(map[uint64]*begun), topics: make(map[string]bool), presences: make(map[string]present)}
 	from, err := outbox.ReadSnapshot(filepath.Join(s.options.Dir, snapshotFile), l.apply)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.options.Log.Error("who was connected before cannot be read").Err(err).Str("instance", s.options.Instance).Write()
+		s.options.Log.Error("could not read which clients were connected before the start").Err(err).Str("instance", s.options.Instance).Write()
 	}
 	s.keeper.from = from
 	r := s.log.NewReader(from)

@@ -11,7 +11,7 @@ import (
 
 // Errors of replays.
 var (
-	errAway    = errors.New("the back end does not take events now: what waits for it comes first")
+	errAway    = errors.New("the back end is not taking events; waiting events must be delivered first")
 	errRemoved = errors.New("the events after this one are no longer kept")
 )
 
