@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/mycelium-rt/mycelium/channels"
+	"github.com/mycelium-rt/mycelium/internal/heaptest"
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
 
@@ -41,11 +42,10 @@ func benchmarkForward(b *testing.B, receivers int) {
 func memoryOf(t *testing.T, s *server, n int) (bytes, goroutines float64) {
 	t.Helper()
 	measure := func() (uint64, int) {
-		runtime.GC()
-		runtime.GC()
+		heap := heaptest.Live()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc + m.StackInuse, runtime.NumGoroutine()
+		return heap + m.StackInuse, runtime.NumGoroutine()
 	}
 	s.dialTarget(t, wardTarget, nil)
 	before, ran := measure()
@@ -55,7 +55,7 @@ func memoryOf(t *testing.T, s *server, n int) (bytes, goroutines float64) {
 	}
 	after, run := measure()
 	runtime.KeepAlive(clients)
-	return (float64(after) - float64(before)) / float64(n), float64(run-ran) / float64(n) // what tests before left may end meanwhile
+	return (float64(after) - float64(before)) / float64(n), float64(run-ran) / float64(n)
 }
 
 // TestForwardedMemory: what a forwarded connection takes at its two nodes more than one
