@@ -145,7 +145,7 @@ var plantedBugs = []mutant{
 	{"order", "a ring with a snapshot in it is sorted backwards", "../history/snapshot.go",
 		"cmp.Compare(a.Number, b.Number)", "cmp.Compare(b.Number, a.Number)"},
 	{"nodes agree", "snapshots do not have what dead nodes have left", "../history/snapshot.go",
-		"append(l.silent(), mark{l.id, l.head.Load()})", "marks{{l.id, l.head.Load()}}"},
+		"append(l.silent(), mark{l.id, l.published()})", "marks{{l.id, l.published()}}"},
 	{"nodes agree", "a node says what another lacks, and does not send it", "../history/tail.go",
 		"		l.state(b)\n", "		_ = b\n"},
 	{"nodes agree", "a node that hears of a longer log does not ask for the rest", "../history/tail.go",
