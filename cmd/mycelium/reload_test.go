@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mycelium-rt/mycelium/internal/waittest"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
@@ -117,9 +118,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	closedWith(t, fresh, 1011)
-	if !strings.Contains(s.log.String(), `"level":"debug"`) {
-		t.Error("no line of level debug since the reload")
-	}
+	waittest.For(t, "a line of level debug", func() bool { return strings.Contains(s.log.String(), `"level":"debug"`) })
 }
 
 // A file that is wrong changes nothing, and the next one that is right does.

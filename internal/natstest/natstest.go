@@ -2,11 +2,13 @@
 package natstest
 
 import (
-	"net"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // patience is how long a server may take to listen on a loaded machine.
@@ -23,7 +25,7 @@ type Server struct {
 // Start starts one, which ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, port: server.RANDOM_PORT}
+	s := &Server{t: t, port: freePort(t)}
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s
@@ -32,7 +34,7 @@ func Start(t testing.TB) *Server {
 // StartJetStream is like Start, with JetStream, whose streams stay over Restart.
 func StartJetStream(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, port: server.RANDOM_PORT, dir: t.TempDir()}
+	s := &Server{t: t, port: freePort(t), dir: t.TempDir()}
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s
@@ -59,9 +61,16 @@ func (s *Server) Restart() {
 		s.t.Fatal("the NATS server does not listen")
 	}
 	s.server = made
-	if s.port == server.RANDOM_PORT {
-		s.port = made.Addr().(*net.TCPAddr).Port
+}
+
+// freePort returns one that nothing else is given while the server is stopped.
+func freePort(t testing.TB) int {
+	t.Helper()
+	address, err := netip.ParseAddrPort(addrtest.Free(t))
+	if err != nil {
+		t.Fatal(err)
 	}
+	return int(address.Port())
 }
 
 // StartGuarded starts a server with this max_payload and two users, whose password is pw:
