@@ -131,7 +131,7 @@ pictures: js-ready ## remake docs/pictures: the example pages, and the observer 
 
 test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; docs/backends.md's signature checks and back ends, certificates of an ACME server, and TLS with sslyze (needs Maven, a JDK, Python, PostgreSQL, Ruby, PHP, Rust 1.88 and the browsers)
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
-	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 20m ./compat_tests/clients ./compat_tests/api ./compat_tests/signatures ./compat_tests/acme ./compat_tests/sslyze
+	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 40m ./compat_tests/clients ./compat_tests/api ./compat_tests/signatures ./compat_tests/acme ./compat_tests/sslyze
 	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec backends.test.mjs recovery.test.mjs recovery_nodes.test.mjs history_guide.test.mjs
 
 autobahn: ## run all cases of Autobahn's fuzzing client and write its RESULTS.md (16 minutes on two cores; needs Python 2.7)

@@ -18,7 +18,7 @@ import (
 
 // programTimeout bounds a client's program. On an idle machine it takes less than half a
 // minute.
-const programTimeout = 3 * time.Minute
+const programTimeout = 8 * time.Minute
 
 // cutLine is the line that a program writes to have its connections through the proxy cut.
 const cutLine = "proxy: cut"

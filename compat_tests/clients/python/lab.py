@@ -11,7 +11,7 @@ import websockets
 SERVER = os.environ["LABAPP_ADDR"]
 PROXY = os.environ["LABAPP_PROXY"]
 
-PATIENCE = 20  # seconds
+PATIENCE = 45  # seconds
 
 
 class NotOffered(Exception):

@@ -7,7 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
-from lab import PROXY, SERVER, NotOffered, Operator, cut_proxy, equal, run, until
+from lab import PATIENCE, PROXY, SERVER, NotOffered, Operator, cut_proxy, equal, run, until
 from phoenix_channels_python_client import PHXChannelsClient, ReconnectPolicy
 from phoenix_channels_python_client.exceptions import PHXConnectionError, PHXTopicError
 from phoenix_channels_python_client.utils import make_message
@@ -212,7 +212,7 @@ async def leaves():
 
 async def until_present(operator, topic, want):
     """Waits for the server's list; the operator, who asks, is in it as anon."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             listed = await operator.push(topic, "list", {})
             if {key: len(entry["metas"]) for key, entry in listed.items()} == want:

@@ -194,10 +194,10 @@ async def private_refused():
 async def token_renewed():
     user = named("ada")
     async with connect() as first, connect(token_of(user)) as second:
-        await first.set_auth(token_of(user, 2))
+        await first.set_auth(token_of(user, 5))
         ada = await Room(first, f"user-{user}", private=True).join()
         await first.set_auth(token_of(user))
-        await asyncio.sleep(2.5)  # the first token has expired
+        await asyncio.sleep(5.5)  # the first token has expired
         bob = await Room(second, f"user-{user}", private=True).join()
         await ada.channel.send_broadcast("hello", {})
         await bob.gets({})
@@ -206,7 +206,7 @@ async def token_renewed():
 
 async def token_expired():
     async with connect() as client:
-        await client.set_auth(token_of("ada", 2))
+        await client.set_auth(token_of("ada", 5))
         room = await Room(client, named("team"), private=True).join()
         await until("the channel is closed", lambda: CLOSED in room.states)
         if "Token has expired" not in room.errors[0]:

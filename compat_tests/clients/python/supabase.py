@@ -223,7 +223,7 @@ async def heartbeats():
         async with connect(hb_interval=15) as client:
             topic = await Topic(client, "heartbeat").join()
             await until("the first is answered", lambda: received.heartbeats == 1)
-            await until("the second is answered", lambda: received.heartbeats == 2, patience=40)
+            await until("the second is answered", lambda: received.heartbeats == 2)
             await topic.check()
             equal("states", [SUBSCRIBED], topic.states)
     finally:

@@ -13,7 +13,7 @@ use serde_json::json;
 pub type Outcome = Result<String, Box<dyn Error>>;
 pub type Done = Result<(), Box<dyn Error>>;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 pub const ANSWER: Option<Duration> = Some(PATIENCE);
 
 pub fn ok() -> Outcome {

@@ -30,7 +30,7 @@ pub async fn two_users_two_tabs() -> Outcome {
 /// Waits for the server's list to have so many presences of each user.
 pub async fn until_tabs(channel: &Channel, want: &[(&str, usize)]) -> Done {
     let mut listed = Value::Null;
-    for _ in 0..200 {
+    for _ in 0..900 {
         listed = push(channel, "list", json!({})).await?;
         if counts(&refs(&listed)) == want {
             return Ok(());

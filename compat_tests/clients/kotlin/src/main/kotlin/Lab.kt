@@ -48,7 +48,7 @@ fun tokenOf(user: String, seconds: Long = 3600): String {
 
 fun named(name: String) = name + "-" + UUID.randomUUID().toString().take(8)
 
-suspend fun until(what: String, millis: Long = 20_000, condition: () -> Boolean) {
+suspend fun until(what: String, millis: Long = 45_000, condition: () -> Boolean) {
     val deadline = System.currentTimeMillis() + millis
     while (!condition()) {
         check(System.currentTimeMillis() < deadline) { "waited in vain: $what" }

@@ -91,17 +91,17 @@ val behaviours: Map<String, suspend Lab.() -> Unit> = mapOf(
     "token renewed" to {
         val user = named("ada")
         val first = client()
-        first.realtime.setAuth(tokenOf(user, 2))
+        first.realtime.setAuth(tokenOf(user, 5))
         val ada = enter(first, "user-$user", private = true)
         first.realtime.setAuth(tokenOf(user))
-        delay(2500) // the first token has expired
+        delay(5500) // the first token has expired
         val bob = enter(client(token = tokenOf(user)), "user-$user", private = true)
         ada.send(at(1))
         bob.gets(at(1))
         check(RealtimeChannel.Status.UNSUBSCRIBED !in ada.statuses.drop(1)) { "the channel ended: ${ada.statuses}" }
     },
     "token expired" to {
-        val one = client(token = tokenOf("ada", 2))
+        val one = client(token = tokenOf("ada", 5))
         val room = enter(one, named("team"), private = true)
         until("the channel ends") { room.channel.status.value != RealtimeChannel.Status.SUBSCRIBED }
         equal("the connection", Realtime.Status.CONNECTED, one.realtime.status.value)

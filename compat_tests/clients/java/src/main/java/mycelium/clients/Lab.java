@@ -8,7 +8,7 @@ import java.util.function.BooleanSupplier;
 
 /** The server, and the users that one behaviour has connected to it. */
 final class Lab implements AutoCloseable {
-  private static final long PATIENCE_MS = 20_000;
+  private static final long PATIENCE_MS = 45_000;
 
   private final List<User> users = new ArrayList<>();
 

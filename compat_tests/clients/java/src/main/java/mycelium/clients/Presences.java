@@ -19,17 +19,17 @@ final class Presences {
     User.Topic one = first.join("room:java", member("alice", "one"));
     User.Topic two = lab.connect().join("room:java", member("alice", "two"));
     User.Topic bob = lab.connect().join("room:java", member("bob", "three"));
-    for (Presence presence : List.of(one.presence, bob.presence)) {
-      untilTabs(presence, Map.of("alice", List.of("one", "two"), "bob", List.of("three")));
+    for (User.Topic topic : List.of(one, bob)) {
+      untilTabs(topic, Map.of("alice", List.of("one", "two"), "bob", List.of("three")));
     }
     bob.push("update", Map.of("tab", "four"));
-    for (Presence presence : List.of(one.presence, bob.presence)) {
-      untilTabs(presence, Map.of("alice", List.of("one", "two"), "bob", List.of("four")));
+    for (User.Topic topic : List.of(one, bob)) {
+      untilTabs(topic, Map.of("alice", List.of("one", "two"), "bob", List.of("four")));
     }
     two.leave();
-    untilTabs(bob.presence, Map.of("alice", List.of("one"), "bob", List.of("four")));
+    untilTabs(bob, Map.of("alice", List.of("one"), "bob", List.of("four")));
     first.socket.disconnect(1000, null, null);
-    untilTabs(bob.presence, Map.of("bob", List.of("four")));
+    untilTabs(bob, Map.of("bob", List.of("four")));
     return null;
   }
 
@@ -37,11 +37,11 @@ final class Presences {
     return Map.of("user", user, "meta", Map.of("tab", tab));
   }
 
-  private static void untilTabs(Presence presence, Map<String, List<String>> want) {
-    until("presences are " + want, () -> tabs(presence).equals(want));
+  private static void untilTabs(User.Topic topic, Map<String, List<String>> want) {
+    until("presences are " + want, () -> topic.tabs.equals(want));
   }
 
-  private static Map<String, List<String>> tabs(Presence presence) {
+  static Map<String, List<String>> tabs(Presence presence) {
     Map<String, List<String>> tabs = new TreeMap<>();
     presence.getState().forEach((user, entry) -> {
       TreeSet<String> metas = new TreeSet<>();

@@ -81,11 +81,15 @@ final class User {
     final AtomicInteger closes = new AtomicInteger();
     final AtomicInteger errors = new AtomicInteger();
 
-    final Presence presence;
+    volatile Map<String, List<String>> tabs = Map.of(); // of each user who is present
 
     private Topic(Channel channel) {
       this.channel = channel;
-      presence = new Presence(channel, Presence.Options.Companion.getDefaults());
+      Presence presence = new Presence(channel, Presence.Options.Companion.getDefaults());
+      presence.onSync(() -> { // its state changes in place, on the thread that calls this
+        tabs = Presences.tabs(presence);
+        return Unit.INSTANCE;
+      });
       channel.onClose(message -> count(closes));
       channel.onError(message -> count(errors));
       for (String event : List.of("pushed", "shout", "bin_pushed")) {
