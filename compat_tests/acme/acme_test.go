@@ -115,7 +115,7 @@ func testRenewal(t *testing.T) {
 	t.Parallel()
 	addr, clients := addrtest.Free(t), certtest.New(t)
 	ada := clients.Client("ada")
-	p := startPebble(t, options{tlsAddr: addr, seconds: 30})
+	p := startPebble(t, options{tlsAddr: addr, seconds: 60})
 	s := serve(t, p, addr, t.TempDir(), "--tls-acme-hosts="+host, "--tls-client-ca="+clients.File())
 	first := s.await(t, host, ada)
 	conn, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: p.root, ServerName: host, Certificates: []tls.Certificate{ada}})

@@ -4,9 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -16,19 +20,24 @@ func folder(name string) string {
 	return filepath.Join(filepath.Dir(file), name)
 }
 
-// freeAddress returns an address of loopback on which nobody listens.
+// freeAddress returns an address of loopback on which nobody listens. Linux does not give its port to connections:
+// see internal/addrtest.
 func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			return ln.Addr().String(), ln.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return "", err
+		}
 	}
-	return ln.Addr().String(), ln.Close()
 }
 
 // listening waits until somebody listens on an address.
 func listening(ctx context.Context, addr string) error {
 	var d net.Dialer
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		c, err := d.DialContext(ctx, "tcp", addr)
 		if err == nil {
 			return c.Close()

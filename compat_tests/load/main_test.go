@@ -31,7 +31,7 @@ func smoke(t *testing.T, name string) {
 		}
 		t.Fatal(err)
 	}
-	p := plan{Users: 20, Rate: 20, Arrival: 1, Gather: 4, Rooms: 2, Speakers: 20, Messages: 2, Pause: 1}
+	p := plan{Users: 20, Rate: 20, Arrival: 1, Gather: 12, Rooms: 2, Speakers: 20, Messages: 2, Pause: 1}
 	s := settings{server: bin, raw: t.TempDir()}
 	r := s.measure(t.Context(), tools[name], name, scenarios[0], p)
 	for _, problem := range r.Problems {

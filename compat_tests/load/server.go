@@ -76,7 +76,7 @@ func environment(dir string) (list []string) {
 
 // ready waits until the server answers, and reads its key.
 func (s *server) ready(ctx context.Context, program, dir string) error {
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if err := s.answers(ctx); err == nil {
 			break
 		} else if time.Now().After(deadline) || ctx.Err() != nil {
@@ -111,7 +111,7 @@ func (s *server) answers(ctx context.Context) error {
 }
 
 // client keeps no idle connections: they would count as connections of the server.
-var client = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // port returns the port for clients.
 func (s *server) port() string { return s.addr[strings.LastIndexByte(s.addr, ':')+1:] }
@@ -160,7 +160,7 @@ func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-s.ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		_ = s.cmd.Process.Kill()
 		<-s.ended
 	}
