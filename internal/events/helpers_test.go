@@ -163,14 +163,14 @@ func (s *server) connect(user string) *channelstest.Client {
 	return channelstest.Connect(s.t, s.endpoint, "/socket/r?user="+user)
 }
 
-// stop ends the server, within five seconds.
+// stop ends the server. It waits for hooks for five seconds.
 func (s *server) stop() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := s.manager.Close(ctx); err != nil {
+	if err := s.manager.Close(context.Background()); err != nil {
 		s.t.Error(err)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
 	if err := s.events.Close(ctx); err != nil {
 		s.t.Error(err)
 	}
