@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
@@ -71,7 +70,7 @@ func (s *server) answer(t *testing.T, scheme, path, authorization string) (statu
 	client := &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // the test's own
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       10 * time.Second,
+		Timeout:       patience,
 	}
 	response, err := client.Do(r)
 	if err != nil {
