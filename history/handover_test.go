@@ -503,6 +503,23 @@ func TestStableOfTheLost(t *testing.T) {
 	v.assertMissed("m0")
 }
 
+// TestStableOfTheConnected: a client that has not acknowledged what it was sent last, before its node dies, is sent that
+// again.
+func TestStableOfTheConnected(t *testing.T) {
+	w := newTown(t, 2)
+	v := w.connect(0)
+	w.pass(time.Second)
+	w.say(1, "m0")
+	v.acknowledge()
+	w.say(1, "m1")
+	w.nodes[0].Announce()
+	w.pass(time.Second)
+	w.nodes[0].mute = true
+	v = w.connect(1)
+	w.pass(time.Second)
+	v.assertMissed("m1")
+}
+
 // TestStableGoesBack: a node that takes an old session says so before it may die.
 func TestStableGoesBack(t *testing.T) {
 	w := newTown(t, 3)

@@ -169,8 +169,6 @@ var plantedBugs = []mutant{
 		"	case heard || one.guesses():\n		s.probe", "	case heard && one.rest != nil && one.rest.waits:\n		s.probe"},
 	{"sessions keep their promises", "a topic counts before its replay is acknowledged", "../history/sessions.go",
 		"		t.probe = s.nextProbe()\n", "		t.probe = max(1, s.probe)\n"},
-	{"sessions keep their promises", "a stable position leaves out what sessions have acknowledged", "../history/handover.go",
-		"		take(one.acked)\n", "		_ = one.acked\n"},
 	{"sessions keep their promises", "a position that two sessions share nothing of asks for nothing", "../history/handover.go",
 		"		m.marks = append(m.marks, mark{one.log, min(one.number, b.marks.of(one.log))})\n", "		if b.marks.has(one.log) {\n			m.marks = append(m.marks, mark{one.log, min(one.number, b.marks.of(one.log))})\n		}\n"},
 	{"sessions are not lost", "a node that keeps a session does not ask the others", "../history/sessions.go",
