@@ -188,8 +188,9 @@ func (st *stripe) isErased(topic string, m *Message) bool {
 }
 
 // adoptErasures publishes again what nodes have erased that are not heard, if it has come with the snapshot of another
-// node only: perhaps nobody else has it, and nobody would send it.
-func (s *Store) adoptErasures() {
+// node only: perhaps nobody else has it, and nobody would send it. unknown is whether those of nodes count that were
+// never heard here.
+func (s *Store) adoptErasures(unknown bool) {
 	if s.erasures.Load() == 0 {
 		return
 	}
@@ -202,28 +203,32 @@ func (s *Store) adoptErasures() {
 			continue
 		}
 		for _, topic := range sp.topics() {
-			sp.adoptErasures(l, topic)
+			sp.adoptErasures(l, topic, unknown)
 		}
 	}
 }
 
-func (sp *Space) adoptErasures(l *logs, topic string) {
+func (sp *Space) adoptErasures(l *logs, topic string, unknown bool) {
 	st := sp.stripe(topic)
 	sp.lock(st)
 	defer st.mu.Unlock()
 	for i := range st.erasures[topic] {
-		if e := &st.erasures[topic][i]; l.isOrphan(e.made) {
+		if e := &st.erasures[topic][i]; l.isOrphan(e.made, unknown) {
 			l.publishErasure(sp.name, topic, e)
 		}
 	}
 }
 
-// isOrphan reports whether a number of another log has not arrived here, and its node is not heard.
-func (l *logs) isOrphan(id ID) bool {
+// isOrphan reports whether a number of another log has not arrived here, and its node is not heard. unknown is the answer
+// for a log that is not known.
+func (l *logs) isOrphan(id ID, unknown bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := l.find(id.Log)
-	return o != nil && !o.up && o.number < id.Number
+	if o == nil {
+		return unknown && id.Log != l.id
+	}
+	return !o.up && o.number < id.Number
 }
 
 // forgetErasures drops the erasures that no node needs any longer; with all, all. It

@@ -149,7 +149,7 @@ func (s *Store) Up(log LogID) {
 func (s *Store) Down(log LogID) {
 	if s.shared != nil {
 		s.shared.setUp(log, false, time.Time{})
-		s.adoptErasures()
+		s.adoptErasures(true) // a maker that was never heard may have died before the node that had its erasure
 		s.tellHeads()
 		s.sendTails()
 	}

@@ -267,7 +267,11 @@ func TestTailsThatCross(t *testing.T) {
 // TestErasureOfTheDead: an erasure that came with the snapshot of a node that is gone, and that its maker, which has
 // died, could not send to all, reaches all.
 func TestErasureOfTheDead(t *testing.T) {
-	for name, late := range map[string]bool{"before its maker is known to be dead": false, "after that": true} {
+	for name, one := range map[string]struct{ late, unheard bool }{
+		"before its maker is known to be dead": {},
+		"after that":                           {late: true},
+		"from a maker that was never heard":    {unheard: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClock()
 			maker, gone, b, d := newNode(t, c, 1, history.Rule{}), newNode(t, c, 2, history.Rule{}), newNode(t, c, 3, history.Rule{}), newNode(t, c, 4, history.Rule{})
@@ -275,7 +279,9 @@ func TestErasureOfTheDead(t *testing.T) {
 			for _, n := range []*node{maker, gone, b} {
 				n.Up(d.Log())
 				carry(t, d, n, d.entries...)
-				n.Up(maker.Log())
+				if n != b || !one.unheard {
+					n.Up(maker.Log())
+				}
 			}
 			maker.sp.Delete("x")
 			if err := gone.ApplyState(maker.Log(), maker.erased[0]); err != nil {
@@ -286,12 +292,14 @@ func TestErasureOfTheDead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if !late {
+			if !one.late {
 				restore()
 			}
 			b.erased = nil
-			b.Down(maker.Log())
-			if late {
+			if !one.unheard {
+				b.Down(maker.Log())
+			}
+			if one.late {
 				restore()
 			}
 			b.Down(gone.Log())

@@ -260,7 +260,7 @@ func (s *Store) Restore(log LogID, parts iter.Seq[[]byte]) error {
 	}
 	st, err := readParts(parts)
 	s.restore(s.shared, &st)
-	s.adoptErasures()
+	s.adoptErasures(false) // the node may be about to be heard
 	s.noteHeads(log, st.heads)
 	return err
 }
