@@ -131,7 +131,7 @@ test("@absinthe/socket: subscriptions go on after a lost connection and another 
   await hears(seen, "one", "two")
 
   proxy.freeze()
-  ada.absinthe.channel.timeout = 1000 // no timer of this push outlives the test for long
+  ada.absinthe.channel.timeout = 5000 // no timer of this push outlives the test for long
   const lost = ada.observe(POST, {room: "lobby", body: "lost"})
   proxy.kill()
   await until("a mutation without an answer is aborted, not repeated", () => same(lost.aborts, ["connection: close"]), () => lost)

@@ -172,7 +172,7 @@ browserTest("observer: the link of the terminal, no key, a wrong one, and one th
   const other = await openWindow(scope)
   await other.goto(await server.observer())
   await until("the link opens it", async () => await other.textContent("#state-text") === "Live")
-  assert.equal(other.url(), `${server.http}/observer`, "the key is out of the address")
+  await until("the key is out of the address", () => other.url() === `${server.http}/observer`, () => other.url())
   await other.reload()
   await until("the tab has kept the key", async () => await other.textContent("#state-text") === "Live")
   assert.deepEqual(other.troubles, [])

@@ -87,6 +87,8 @@ const textOf = (page, selector) => page.evaluate(selector => document.querySelec
 
 const says = (page, selector, text) => until(`${selector} says ${text}`, async () => (await textOf(page, selector)).includes(text), () => textOf(page, selector))
 
+const comesTo = (page, url) => until(`the page comes to ${url}`, () => page.url() === url, () => page.url())
+
 for (const name of names) {
   pageTest(name, "the pages work below a path", async scope => {
     const server = await startServer(scope, "mycelium", {more: trusting})
@@ -98,11 +100,11 @@ for (const name of names) {
     assert.equal(await textOf(ada, "dd [data-fill=endpoint]"), `ws://127.0.0.1:${proxy.port}/realtime/socket`)
     assert.equal(await textOf(ada, "dd [data-fill=path]"), "/realtime/socket")
     await ada.click("a:text-is('observer')")
-    assert.equal(ada.url(), `${home}observer`)
+    await comesTo(ada, `${home}observer`)
 
     await ada.goto(`${home}observer/#key=${await server.key()}`)
     await says(ada, "#state-text", "Live")
-    assert.equal(ada.url(), `${home}observer`, "the key is out of the address")
+    await comesTo(ada, `${home}observer`) // the key is out of the address
     await ada.click("#create")
     await ada.fill("#new-id", "talk")
     await ada.selectOption("#new-type", "chat")
@@ -111,9 +113,9 @@ for (const name of names) {
     await ada.click("#detail a:text-is('open its page')")
     const chat = await popup
     await says(chat, "#state-text", "Connected")
-    assert.equal(chat.url(), `${home}examples/chat?instance=talk`)
+    await comesTo(chat, `${home}examples/chat?instance=talk`)
     await chat.click("a.home")
-    assert.equal(chat.url(), home)
+    await comesTo(chat, home)
 
     await chat.goto(`${home}examples/game`)
     await says(chat, "#curl", `curl ${home}api/instances`)
