@@ -2,7 +2,6 @@ package history
 
 import (
 	"encoding/binary"
-	"maps"
 	"slices"
 	"time"
 
@@ -203,23 +202,10 @@ func (s *Store) adoptErasures(unknown bool) {
 		if l != s.shared {
 			continue
 		}
-		for _, topic := range sp.erasedTopics() {
+		for _, topic := range sp.topics() {
 			sp.adoptErasures(l, topic, unknown)
 		}
 	}
-}
-
-// erasedTopics returns the topics with erasures, sorted.
-func (sp *Space) erasedTopics() (list []string) {
-	stripes := sp.all()
-	for i := range stripes {
-		st := &stripes[i]
-		sp.lock(st)
-		list = slices.AppendSeq(list, maps.Keys(st.erasures))
-		st.mu.Unlock()
-	}
-	slices.Sort(list)
-	return list
 }
 
 func (sp *Space) adoptErasures(l *logs, topic string, unknown bool) {
