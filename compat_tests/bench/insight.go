@@ -72,8 +72,8 @@ var insights = []insight{
 	{
 		args: "-count=1 -v -run ^TestIdleHeapOfHistory$ ./channels",
 		figures: []insideFigure{
-			{"heap of an idle connection for history that is off, bytes", 1, `off: (-?\d+) bytes`},
-			{"the same if its client asks for what it missed", 64, `asked: (-?\d+) bytes`},
+			{"heap of an idle connection for history that is off, bytes", 1, `off: (-?[\d.]+) bytes`},
+			{"the same if its client asks for what it missed", 64, `asked: (-?[\d.]+) bytes`},
 		},
 	},
 	{
