@@ -196,12 +196,12 @@ func Ticks(most float64) (ticks []float64) {
 
 // Short formats a figure with a suitable number of digits.
 func Short(v float64) string {
-	switch {
-	case v >= 100 || v == float64(int64(v)):
+	switch abs := math.Abs(v); {
+	case abs >= 100 || v == float64(int64(v)):
 		return fmt.Sprintf("%.0f", v)
-	case v < 0.01:
+	case abs < 0.01:
 		return fmt.Sprintf("%.4f", v)
-	case v < 0.2:
+	case abs < 0.2:
 		return fmt.Sprintf("%.3f", v)
 	}
 	return fmt.Sprintf("%.2f", v)

@@ -90,3 +90,11 @@ func TestTicks(t *testing.T) {
 		}
 	}
 }
+
+func TestShort(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 2: "2", 1234.5: "1234", 0.0003: "0.0003", 0.12: "0.120", 1.234: "1.23", -1.2: "-1.20", -0.12: "-0.120"} {
+		if got := Short(v); got != want {
+			t.Errorf("%v is %q, want %q", v, got, want)
+		}
+	}
+}
