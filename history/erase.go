@@ -212,23 +212,26 @@ func (sp *Space) adoptErasures(l *logs, topic string, unknown bool) {
 	st := sp.stripe(topic)
 	sp.lock(st)
 	defer st.mu.Unlock()
+	now := sp.store.now()
 	for i := range st.erasures[topic] {
-		if e := &st.erasures[topic][i]; l.isOrphan(e.made, unknown) {
+		if e := &st.erasures[topic][i]; l.isOrphan(e, unknown, now) {
 			l.publishErasure(sp.name, topic, e)
 		}
 	}
 }
 
-// isOrphan reports whether a number of another log has not arrived here, and its node is not heard. unknown is the answer
-// for a log that is not known.
-func (l *logs) isOrphan(id ID, unknown bool) bool {
+// isOrphan reports whether an erasure has not arrived here from the node that made it, which is not heard. unknown is the
+// answer for a node that was never heard.
+func (l *logs) isOrphan(e *erasure, unknown bool, now time.Time) bool {
+	if e.made.Log == 0 || e.made.Log == l.id { // 0: it is from the stream, which all nodes read
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o := l.find(id.Log)
-	if o == nil {
-		return unknown && id.Log != l.id
+	if o := l.find(e.made.Log); o != nil {
+		return !o.up && o.number < e.made.Number
 	}
-	return !o.up && o.number < id.Number
+	return unknown && now.UnixMilli()-e.at < keepLog.Milliseconds() // an older one may be of a log that was forgotten
 }
 
 // forgetErasures drops the erasures that no node needs any longer; with all, all. It

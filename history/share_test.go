@@ -324,6 +324,97 @@ func TestErasureOfTheDead(t *testing.T) {
 	}
 }
 
+// everywhere is a history.Durable that brings what it stores to all nodes at once.
+type everywhere struct {
+	t      *testing.T
+	clock  *clock
+	nodes  []*node
+	number uint64
+}
+
+func (e *everywhere) Open() {}
+
+func (e *everywhere) Append(space, topic string, entry []byte, done func(error)) {
+	e.number++
+	for _, n := range e.nodes {
+		if err := n.ApplyStored(space, topic, e.number, e.clock.now(), entry); err != nil {
+			e.t.Error(err)
+		}
+	}
+	done(nil)
+}
+
+func (e *everywhere) Trim(string, string, uint64) {}
+
+func (e *everywhere) Remove(_, _ string, which func() (uint64, bool)) error {
+	which()
+	return nil
+}
+
+// TestErasuresOfAll: what all nodes have erased is not sent again when a node stops, although the log of its maker is not
+// known: there is none in the stream, or it was forgotten.
+func TestErasuresOfAll(t *testing.T) {
+	const maker, other, stopped, stream = 1, 2, 3, 9
+	stop := func(t *testing.T, n *node) {
+		t.Helper()
+		n.erased = nil
+		n.Up(stopped)
+		n.Down(stopped)
+		for _, e := range n.erased {
+			if e[0] == 1 {
+				t.Errorf("node %d sends an erasure", n.Log())
+			}
+		}
+	}
+	t.Run("of durable messages", func(t *testing.T) {
+		c := newClock()
+		d := &everywhere{t: t, clock: c, nodes: []*node{newNode(t, c, maker), newNode(t, c, other)}}
+		for _, n := range d.nodes {
+			n.Persist(d)
+			n.BindStream(stream)
+			n.SetLoaded(0)
+			if err := n.sp.SetRules([]history.Rule{{Durable: true}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, b := d.nodes[0], d.nodes[1]
+		b.Up(a.Log())
+		a.sp.Append("x", &history.Message{Event: "msg", Payload: []byte("m")}, func(error) {})
+		if n, err := a.sp.Delete("x"); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if err := b.ApplyState(a.Log(), a.erased[len(a.erased)-1]); err != nil {
+			t.Fatal(err)
+		}
+		wantPage(t, b.sp.Page("x", history.Ask{}), "", "")
+		stop(t, a)
+		stop(t, b)
+	})
+	t.Run("long ago", func(t *testing.T) {
+		c := newClock()
+		rule := history.Rule{Age: 48 * time.Hour}
+		a, b := newNode(t, c, maker, rule), newNode(t, c, other, rule)
+		b.Up(a.Log())
+		fill(a.sp, "x", 0, 2)
+		a.sp.Erase("x", history.ID{Log: maker, Number: 1})
+		carry(t, a, b, a.entries...)
+		if err := b.ApplyState(a.Log(), a.erased[0]); err != nil {
+			t.Fatal(err)
+		}
+		b.Gone(a.Log())
+		c.advance(25 * time.Hour)
+		b.Sweep()
+		stop(t, b)
+		// Nor by a node that was started since.
+		late := newNode(t, c, 4, rule)
+		late.Up(b.Log())
+		if err := late.Restore(b.Log(), slices.Values(b.snapshot(1000))); err != nil {
+			t.Fatal(err)
+		}
+		stop(t, late)
+	})
+}
+
 // TestManyErasures: few are kept of a topic, and none that another makes superfluous.
 func TestManyErasures(t *testing.T) {
 	c := newClock()
