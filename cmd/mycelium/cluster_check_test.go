@@ -81,7 +81,7 @@ func TestClusterCommand(t *testing.T) {
 		{[]string{"cluster", "remove"}, 2, "mycelium cluster remove: missing name of the node"},
 		{[]string{"cluster", "remove", "--config=c.yaml"}, 2, "mycelium cluster remove: missing name of the node"},
 		{[]string{"cluster", "remove", "a", "--cluster-size=no"}, 2, `cluster.size: "no"`},
-		{[]string{"cluster", "remove", "a"}, 1, "mycelium cluster remove: only clusters with cluster.listen and cluster.instances=shared"},
+		{[]string{"cluster", "remove", "a"}, 1, "mycelium cluster remove: nothing to remove: nodes keep copies only with cluster.listen and cluster.instances=shared"},
 		{[]string{"cluster", "remove", "--help"}, 0, "mycelium cluster manages the nodes"},
 	} {
 		if code, text := runCommand(t, c.args...); code != c.code || !strings.Contains(text, c.want) {
