@@ -167,7 +167,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s), or that often (3000x)
 		done; \
 	done
 
-bench: ## measure the figures that mycelium commits to, as ratios to a C program, in one table (4 minutes; needs a C compiler)
+bench: ## measure the figures that mycelium commits to, as ratios to a C program, in one table (7 minutes; needs a C compiler)
 	$(GO) run ./compat_tests/bench
 
 bench-quick: ## measure the same in a minute, less accurately
