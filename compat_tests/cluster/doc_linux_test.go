@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -201,21 +202,38 @@ func (d *doc) checkDoc(payload json.RawMessage) {
 // were saved.
 func (d *doc) checkAll() {
 	d.t.Helper()
+	from := max(0, d.lastSaved()-900) // the server keeps 1,000
+	kept, err := d.kept(from)
+	for deadline := time.Now().Add(patience); err != nil && time.Now().Before(deadline); kept, err = d.kept(from) {
+		time.Sleep(200 * time.Millisecond) // 503 while nodes agree again who owns it
+	}
+	if err != nil {
+		d.t.Errorf("%s: %v", d.id, err)
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for rev, id := range d.saved {
+		if rev > from && kept[rev] != id {
+			d.t.Errorf("%s: revision %d is %q, and %s was saved", d.id, rev, kept[rev], id)
+		}
+	}
+}
+
+// kept returns the operations of the document after a revision, by revision.
+func (d *doc) kept(from int64) (map[int64]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, buffered, _, err := ws.Dial(ctx, "ws://"+d.nodes[0].address+"/socket/"+d.id+"/websocket?vsn=2.0.0")
 	if err != nil {
-		d.t.Errorf("%s: %v", d.id, err)
-		return
+		return nil, err
 	}
 	defer conn.Close()
 	if buffered != nil {
 		ws.PutReader(buffered)
 	}
-	from := max(0, d.lastSaved()-900) // the server keeps 1,000
 	if !d.push(conn, "phx_join", "join", fmt.Sprintf(`{"user":"reader","rev":%d}`, from)) {
-		d.t.Errorf("%s: the last join was not sent", d.id)
-		return
+		return nil, errors.New("the last join was not sent")
 	}
 	payload, ok := d.read(conn, "doc", "")
 	var doc struct {
@@ -225,18 +243,11 @@ func (d *doc) checkAll() {
 		}
 	}
 	if !ok || json.Unmarshal(payload, &doc) != nil {
-		d.t.Errorf("%s: the last join was answered with %.200q", d.id, payload)
-		return
+		return nil, fmt.Errorf("the last join was answered with %.200q", payload)
 	}
 	kept := map[int64]string{}
 	for _, op := range doc.Ops {
 		kept[op.Rev] = op.ID
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for rev, id := range d.saved {
-		if rev > from && kept[rev] != id {
-			d.t.Errorf("%s: revision %d is %q, and %s was saved", d.id, rev, kept[rev], id)
-		}
-	}
+	return kept, nil
 }
