@@ -32,10 +32,12 @@ func newNode(t testing.TB, c *clock, log history.LogID, rules ...history.Rule) *
 // newNodeAfter is newNode with timers of the test's own.
 func newNodeAfter(t testing.TB, c *clock, log history.LogID, after func(time.Duration, func()) func(), rules ...history.Rule) *node {
 	t.Helper()
-	n := &node{
-		Store:    history.NewStore(history.Options{Log: log, Now: c.now, AfterFunc: after}),
-		listener: new(listener),
-	}
+	return newNodeOf(t, history.Options{Log: log, Now: c.now, AfterFunc: after}, rules...)
+}
+
+func newNodeOf(t testing.TB, o history.Options, rules ...history.Rule) *node {
+	t.Helper()
+	n := &node{Store: history.NewStore(o), listener: new(listener)}
 	t.Cleanup(n.Close)
 	n.Share(func(parts ...[]byte) error {
 		if n.busy != nil {
@@ -349,6 +351,39 @@ func (e *everywhere) Trim(string, string, uint64) {}
 func (e *everywhere) Remove(_, _ string, which func() (uint64, bool)) error {
 	which()
 	return nil
+}
+
+// TestRestoreShortOfMemory: what was restored of one topic is dropped before another is restored. What that counts as
+// dropped too clients are not sent, and so they are told.
+func TestRestoreShortOfMemory(t *testing.T) {
+	c := newClock()
+	a := newNode(t, c, 1, history.Rule{})
+	fill(a.sp, "z", 0, 1)
+	fill(a.sp, "a", 1, 2)
+	var b *node
+	inside := true
+	pause := func() {
+		if inside {
+			return
+		}
+		inside = true
+		if len(b.sp.Last("a", 1)) > 0 && len(b.sp.Last("b", 1)) == 0 {
+			c.advance(time.Second)
+			record(b.sp, "b", strings.Repeat("b", 1000))
+			record(b.sp, "z", "m2")
+		}
+		inside = false
+	}
+	b = newNodeOf(t, history.Options{Log: 2, Now: c.now, Memory: 1400, Pause: pause}, history.Rule{})
+	inside = false
+	if err := b.Restore(a.Log(), slices.Values(a.snapshot(1000))); err != nil {
+		t.Fatal(err)
+	}
+	inside = true
+	wantPage(t, b.sp.Page("z", history.Ask{}), "m2", "")
+	if got := fmt.Sprint(b.lost); !strings.Contains(got, "z") {
+		t.Errorf("clients are told of %s, want z too", got)
+	}
 }
 
 // TestErasuresOfAll: what all nodes have erased is not sent again when a node stops, although the log of its maker is not

@@ -332,7 +332,7 @@ func (sp *Space) restore(l *logs, heads marks, t *topicState) (lost bool) {
 	st := sp.stripe(t.name)
 	sp.lock(st)
 	defer st.mu.Unlock()
-	var here marks // messages up to these numbers are there, or have been
+	var here marks // messages up to these numbers are there, or have been, or count as dropped
 	if r := st.rings[t.name]; r != nil {
 		here.raiseAll(r.floor)
 		for k := range r.all {
@@ -343,7 +343,11 @@ func (sp *Space) restore(l *logs, heads marks, t *topicState) (lost bool) {
 	for i := range t.messages {
 		m := &t.messages[i]
 		known, live := l.headOf(m.Log)
-		if m.Log == l.id || m.Number > heads.of(m.Log) || m.Number <= max(here.of(m.Log), known) || st.isErased(t.name, m) {
+		if m.Log == l.id || m.Number > heads.of(m.Log) || m.Number <= known || st.isErased(t.name, m) {
+			continue
+		}
+		if m.Number <= here.of(m.Log) { // it counts as dropped, with what was restored of other topics and dropped since
+			lost = true
 			continue
 		}
 		r := sp.ringFor(st, t.name, m.Event)
