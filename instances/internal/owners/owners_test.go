@@ -76,10 +76,11 @@ func translate(err error) error {
 
 // world is a few nodes that compete for instances. Each instance counts, and saves its count.
 type world struct {
-	t     *testing.T
-	store *instances.Memory
-	nodes map[string]*node
-	links []store
+	t       *testing.T
+	store   *instances.Memory
+	nodes   map[string]*node // without those that are cut off
+	links   []store
+	started []*node
 
 	mu        sync.Mutex
 	running   map[string]string // by instance: the node
@@ -98,6 +99,7 @@ func (w *world) start(name string, ids []string) {
 	w.links = append(w.links, l)
 	n.Owners = owners.Start(l, owners.Options{Node: name, Address: name + ".example", Run: func(ctx context.Context, id string, o *owners.Ownership) { w.run(ctx, name, l, id, o) }})
 	w.nodes[name] = n
+	w.started = append(w.started, n)
 	for _, id := range ids {
 		n.Want(id)
 	}
@@ -210,8 +212,10 @@ func (w *world) await(what string, within time.Duration, ids []string) {
 }
 
 func (w *world) close() {
-	for _, n := range w.nodes {
-		n.link.SetCut(false)
+	for _, l := range w.links {
+		l.SetCut(false)
+	}
+	for _, n := range w.started {
 		if err := n.Close(context.Background()); err != nil {
 			w.t.Error(err)
 		}
@@ -265,7 +269,8 @@ func TestSpread(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		t.Logf("the instances of a node that is cut off stop after %s", time.Since(begun))
-		w.await("after a node is cut off", 16*time.Second, ids)
+		// A renewal that was in some buffer for up to 20 s gives it another lease.
+		w.await("after a node is cut off", 16*time.Second+20*time.Second+owners.LeaseTime, ids)
 		t.Logf("after a cut: %s", time.Since(begun))
 		cut.link.SetCut(false)
 		w.nodes["a"] = cut
