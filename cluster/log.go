@@ -32,7 +32,7 @@ type ownLog struct {
 
 type keptEntry struct {
 	entry entry
-	at    time.Duration // when it was appended
+	at    time.Duration // when it was sent; until then, when it was appended
 }
 
 func newOwnLog(l Limits) ownLog { return ownLog{limits: l, first: 1, unsent: 1} }
@@ -79,9 +79,12 @@ func (l *ownLog) appendBatch(b []byte, from, to uint64) (batch []byte, next uint
 	return b, next
 }
 
-// sent notes that everything before next was sent.
-func (l *ownLog) sent(next uint64) {
+// sent notes that everything before next was sent. Entries are kept from then on: what has waited for the transport
+// for long may have to be sent again to a node that is reached later.
+func (l *ownLog) sent(now time.Duration, next uint64) {
 	for ; l.unsent < next; l.unsent++ {
-		l.wait -= len(l.kept[l.unsent-l.first].entry)
+		k := &l.kept[l.unsent-l.first]
+		l.wait -= len(k.entry)
+		k.at = now
 	}
 }

@@ -212,8 +212,9 @@ func (n *Node) write() {
 			n.startWriting(retrySendAfter)
 			return
 		}
-		n.log.sent(next)
-		n.log.trim(n.clock.Now())
+		now := n.clock.Now()
+		n.log.sent(now, next)
+		n.log.trim(now)
 		n.counters.sent.Add(next - first)
 	}
 	n.writing = false

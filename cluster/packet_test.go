@@ -71,7 +71,7 @@ func TestBatchesKeepToPackets(t *testing.T) {
 	}
 }
 
-// TestTrim: what was not sent stays, whatever its age.
+// TestTrim: what was not sent stays, whatever its age, and what was sent stays for keepFor.
 func TestTrim(t *testing.T) {
 	l := newOwnLog(Limits{Keep: 1000}.withDefaults())
 	for i := range 20 {
@@ -81,13 +81,17 @@ func TestTrim(t *testing.T) {
 	if l.first != 1 || l.wait != 2000 {
 		t.Errorf("unsent entries were trimmed: first %d, %d bytes wait", l.first, l.wait)
 	}
-	l.sent(16)
+	l.sent(20*time.Second, 16)
 	l.trim(20 * time.Second)
 	if l.first != 11 || l.bytes != 1000 || l.wait != 500 || l.keeps(10) || !l.keeps(11) {
 		t.Errorf("first %d, %d bytes, %d wait", l.first, l.bytes, l.wait)
 	}
-	l.sent(21)
-	l.trim(time.Hour)
+	l.sent(time.Hour, 21)
+	l.trim(time.Hour + keepFor)
+	if l.first != 16 || l.bytes != 500 || l.keeps(15) || !l.keeps(16) {
+		t.Errorf("what has waited for an hour is not kept once it is sent: first %d, %d bytes", l.first, l.bytes)
+	}
+	l.trim(time.Hour + keepFor + 1)
 	if l.first != 21 || l.bytes != 0 || l.head() != 20 {
 		t.Errorf("first %d, %d bytes, head %d", l.first, l.bytes, l.head())
 	}
