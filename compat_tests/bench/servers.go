@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // server is a measured process.
@@ -101,12 +103,12 @@ func buildServers(ctx context.Context, spread bool, flags ...string) (*servers, 
 func (s *servers) restart(k int) error {
 	srv := s.all[k]
 	srv.stop()
-	addr, err := freeAddress()
+	addr, err := addrtest.Find()
 	if err != nil {
 		return err
 	}
 	if k == relayServer {
-		if srv.tcp, err = freeAddress(); err != nil {
+		if srv.tcp, err = addrtest.Find(); err != nil {
 			return err
 		}
 	}
@@ -143,15 +145,6 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 		return "", fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, out, exit.Stderr)
 	}
 	return strings.TrimSpace(string(out)), err
-}
-
-// freeAddress returns an address on which nobody listens.
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return ln.Addr().String(), ln.Close()
 }
 
 // start starts the process and waits until it listens.

@@ -4,13 +4,9 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 )
 
@@ -18,20 +14,6 @@ import (
 func folder(name string) string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), name)
-}
-
-// freeAddress returns an address of loopback on which nobody listens. Linux does not give its port to connections:
-// see internal/addrtest.
-func freeAddress() (string, error) {
-	for {
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
-		if err == nil {
-			return ln.Addr().String(), ln.Close()
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			return "", err
-		}
-	}
 }
 
 // listening waits until somebody listens on an address.

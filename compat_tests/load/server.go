@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // server is a running mycelium serve.
@@ -32,7 +34,7 @@ func startServer(ctx context.Context, program, dir string) (*server, error) {
 	var ports [2]string
 	for i := range ports {
 		var err error
-		if ports[i], err = freeAddress(); err != nil {
+		if ports[i], err = addrtest.Find(); err != nil {
 			return nil, err
 		}
 	}

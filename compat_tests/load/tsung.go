@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/addrtest"
 )
 
 // tsung runs Tsung. Its scenarios are tsung/NAME.xml, with the variables as entities.
@@ -72,7 +74,7 @@ func (tsung) run(ctx context.Context, w *watch, dir string, p plan, r *result) e
 // startEpmd starts epmd, the daemon by which Erlang nodes find each other, on a free port. end
 // stops it.
 func startEpmd(ctx context.Context) (port string, end func(), err error) {
-	addr, err := freeAddress()
+	addr, err := addrtest.Find()
 	if err != nil {
 		return "", nil, err
 	}

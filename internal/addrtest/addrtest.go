@@ -1,4 +1,4 @@
-// Package addrtest finds addresses for servers that a test starts and that cannot choose
+// Package addrtest finds addresses for servers that a test or benchmark starts and that cannot choose
 // a port themselves: the others have to know it before.
 package addrtest
 
@@ -12,14 +12,23 @@ import (
 	"testing"
 )
 
-var given sync.Map // the addresses that Free has returned, and those that were taken
+var given sync.Map // the addresses that Find has returned, and those that were taken
 
-// Free returns an address ("127.0.0.1:12345") on loopback where nobody listens. Its port is
+// Free is [Find] for a test, which fails if there is no address.
+func Free(t testing.TB) string {
+	t.Helper()
+	address, err := Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// Find returns an address ("127.0.0.1:12345") on loopback where nobody listens. Its port is
 // not one of those that Linux gives to connections and to listeners that ask for port 0
 // (32768 and above): one of them might take it before the server does, or while the server
 // is restarted. A process is given no address twice.
-func Free(t testing.TB) string {
-	t.Helper()
+func Find() (string, error) {
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
 		if _, taken := given.LoadOrStore(address, true); taken {
@@ -27,11 +36,10 @@ func Free(t testing.TB) string {
 		}
 		l, err := net.Listen("tcp", address)
 		if err == nil {
-			l.Close()
-			return address
+			return address, l.Close()
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			t.Fatal(err)
+			return "", err
 		}
 	}
 }
