@@ -191,8 +191,8 @@ func (e *everywhere) Remove(_, _ string, which func() (uint64, bool)) error {
 	return nil
 }
 
-// TestErasuresOfAll: what all nodes have erased is not sent again when a node stops, although the log of its maker is not
-// known: there is none in the stream, or it was forgotten.
+// TestErasuresOfAll: what all nodes have erased is not sent again when a node stops, even if the node that made the
+// erasure is unknown: those in the stream name no node, and old nodes are forgotten.
 func TestErasuresOfAll(t *testing.T) {
 	const maker, other, stopped, stream = 1, 2, 3, 9
 	stop := func(t *testing.T, n *node) {

@@ -21,7 +21,7 @@ type Options struct {
 	Hooks []Hook
 	// Instance is the name of the instance in requests.
 	Instance string
-	// Claims returns the claims of the user of a socket, which requests include as JSON, or nil if there are none.
+	// Claims returns the claims of the user of a socket, which requests include as JSON; nil for a user without claims.
 	// If Claims is nil, no socket has claims.
 	Claims func(s *channels.Socket) any
 	// Hide names connect params that requests leave out, such as one with a token that has been verified.
@@ -109,7 +109,7 @@ func unavailable(err error) *channels.ReplyError {
 	return errUnavailable
 }
 
-// ask asks for a decision. If there is none and WhileAway is Allow, the answer allows everything.
+// ask asks for a decision. If the back end does not decide and WhileAway is Allow, the answer allows everything.
 func (t *target) ask(ctx context.Context, d *Decider, kind, id string, body []byte) (a Answer, err error) {
 	start := time.Now()
 	err = t.caller.Call(ctx, webhook.Message{

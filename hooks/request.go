@@ -152,7 +152,7 @@ type session struct {
 	headers   map[string]string // those that some hook wants, in lower case
 	address   string
 	transport string
-	authToken string // empty if there is none
+	authToken string // empty if the client sent no token
 	assigns   map[string]json.RawMessage
 
 	expiry *expiry // static; nil if the connection does not expire

@@ -113,7 +113,7 @@ func serverURL(address string) string {
 }
 
 // keyFor returns the key to send: the given one, or else the key that a server
-// on this machine has saved. The error says why there is none.
+// on this machine has saved. If there is no key, the error says why.
 func keyFor(server, given string, environ []string) (keyfile.Key, error) {
 	if secret := cmp.Or(given, environment(environ, "MYCELIUM_KEY", "")); secret != "" {
 		return keyfile.Key{Secret: secret, Server: server}, nil

@@ -87,7 +87,7 @@ var clientAuths = map[string]tls.ClientAuthType{
 	"request": tls.VerifyClientCertIfGiven,
 }
 
-// certificate reads the certificate and its key. It returns nil if there is none.
+// certificate reads the certificate and its key. It returns nil if no certificate is configured.
 func (c *checker) certificate() *tls.Certificate {
 	files := c.cfg.TLS
 	if files.Cert == "" || files.Key == "" { // Load refuses one without the other
