@@ -12,8 +12,8 @@ import (
 type client struct {
 	number uint64
 	since  int64    // when it connected, in milliseconds since 1970; 0: before the stream began
-	head   string   // what each of its events says about it: JSON members with a comma before them
-	topics []string // that it has joined since the stream began
+	head   string   // the JSON members about it in each of its events, each with a comma before it
+	topics []string // topics that it has joined since the stream began
 }
 
 // present is a presence that this node's clients have tracked. Guarded by Stream.mu.
@@ -46,8 +46,8 @@ func (s *Stream) headOf(socket *channels.Socket, number uint64) string {
 	return string(head)
 }
 
-// drop removes a topic from the client's. It returns false if the client joined it before
-// the stream began.
+// drop removes a topic from c.topics. It returns false if the client joined it before the
+// stream began.
 func (c *client) drop(topic string) bool {
 	for i, t := range c.topics {
 		if t == topic {
@@ -61,7 +61,8 @@ func (c *client) drop(topic string) bool {
 	return false
 }
 
-// lasted returns how long the client was connected at a time, -1 if it is not known.
+// lasted returns how long the client has been connected, in milliseconds, -1 if that is
+// not known.
 func (c *client) lasted(now int64) int64 {
 	if c.since == 0 {
 		return -1

@@ -17,7 +17,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/webhook"
 )
 
-// cpuTime returns what this process has used.
+// cpuTime returns the processor time that this process has used.
 func cpuTime(tb testing.TB) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -26,10 +26,10 @@ func cpuTime(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkTold publishes messages of 200 bytes, with and without a hook that is told of
-// each over HTTP, signed, in batches, from an outbox on disk. ns-cpu/op is the processor
-// time of the process for one message; with the hook it includes a back end that reads the
-// requests and does nothing with them.
+// BenchmarkTold publishes messages of 200 bytes, with and without a hook that is sent
+// each of them over HTTP, signed, in batches, from an outbox on disk. ns-cpu/op is the
+// processor time of the process for one message; with the hook it includes a back end
+// that reads the requests and does nothing with them.
 func BenchmarkTold(b *testing.B) {
 	back := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

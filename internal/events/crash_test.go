@@ -18,8 +18,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/events"
 )
 
-// crash returns a copy of what a server has in its directory now: what the next process
-// finds if it is killed.
+// crash returns a copy of a server's directory: what the next process would find if the
+// server were killed now.
 func crash(t testing.TB, dir string) (copied string) {
 	copied = t.TempDir()
 	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
@@ -28,7 +28,7 @@ func crash(t testing.TB, dir string) (copied string) {
 	return copied
 }
 
-// world is what a back end knows from the events that it has been told.
+// world is what a back end knows from the events that it was sent.
 type world struct {
 	clients   map[string]bool
 	joined    map[string]bool // client and topic
@@ -72,8 +72,9 @@ func (w *world) apply(list []told) {
 	}
 }
 
-// TestCrash: whatever was answered before a server is killed is told by the next one, and
-// then that everybody is gone; also if the one after it is killed before it has told it.
+// TestCrash: everything that was answered before a server is killed is sent by the next
+// one, followed by the ends of all connections, even if the next one is killed too before
+// it has sent anything.
 func TestCrash(t *testing.T) {
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
@@ -82,7 +83,7 @@ func TestCrash(t *testing.T) {
 			b := new(backend)
 			hook := hookOf(t, "app", b, nil, nil)
 			s := startServer(t, dir, hook)
-			if seed%2 == 0 { // else everything has been told before the crash, up to here and there
+			if seed%2 == 0 { // in the other rounds, nearly everything is sent before the crash
 				b.failWith(func([]told) error { return errors.New("away") })
 			}
 			clients := map[int]*channelstest.Client{}
@@ -139,7 +140,7 @@ func TestCrash(t *testing.T) {
 			for _, e := range before {
 				seen[e.ID] = true
 			}
-			after = slices.DeleteFunc(after, func(e told) bool { return seen[e.ID] }) // what was told just before the crash
+			after = slices.DeleteFunc(after, func(e told) bool { return seen[e.ID] }) // sent twice, because the crash came just after
 			w.apply(after)
 			if len(w.wrong) > 0 || len(w.clients)+len(w.joined)+len(w.occupied)+len(w.presences) > 0 {
 				t.Errorf("seed %d: wrong: %q; left: %v %v %v %v", seed, w.wrong, w.clients, w.joined, w.occupied, w.presences)
@@ -151,8 +152,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestFull: while a back end is away for too long, the oldest events are dropped; how many
-// is told, and adds up.
+// TestFull: while a back end is away for too long, the oldest events are dropped; Lost
+// events report how many, and the numbers add up.
 func TestFull(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir()} {
 		synctest.Test(t, func(t *testing.T) {
@@ -195,8 +196,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestFollow: a follower is told what happens from now on, and after it comes back what
-// it has missed.
+// TestFollow: a follower is sent what happens from now on, and what it missed if it comes
+// back in time.
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startServer(t, t.TempDir())

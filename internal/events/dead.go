@@ -12,19 +12,20 @@ import (
 	"time"
 )
 
-// DeadLetter is an event that a back end has refused for good.
+// DeadLetter is an event that was given up: the back end refused it for good, or did not
+// take it within Options.MaxAge.
 type DeadLetter struct {
-	Time  time.Time       `json:"time"` // when it was refused
+	Time  time.Time       `json:"time"` // when it was given up
 	Error string          `json:"error"`
 	Event json.RawMessage `json:"event"`
 }
 
-// maxDead is how many bytes of dead letters are kept: when there are more, the older half
-// is removed.
+// maxDead bounds the dead letters of a hook, in bytes. Above it, the older half is
+// removed.
 const maxDead = 8 << 20
 
-// deadLetters is the log of dead letters of a hook: a line of JSON each, in two files. The
-// older one has ".old" at the end of its name.
+// deadLetters is the log of the dead letters of a hook: one line of JSON each, in two
+// files. The name of the older file ends in ".old".
 type deadLetters struct {
 	path string // static; "" in memory
 

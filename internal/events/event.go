@@ -13,12 +13,12 @@ import (
 	"github.com/mycelium-rt/mycelium/wire"
 )
 
-// Event is an event as it is told.
+// Event is an event as back ends and followers receive it.
 type Event struct {
-	ID    string // unique for ever, and the same whenever it is told
+	ID    string // unique, and the same each time the event is sent
 	Kind  Kind
 	Topic string
-	JSON  json.RawMessage // all of it
+	JSON  json.RawMessage // the whole event
 }
 
 // A stored body is the event's JSON without the members id, time and node, and without
@@ -82,7 +82,8 @@ func presenceBody(dst []byte, p present, change string) []byte {
 	return append(append(append(dst, `,"meta":`...), p.meta...), '}')
 }
 
-// lostEvent is the body of Lost. hook is the one that lost them, "" for all.
+// lostEvent is the body of a Lost event. Hook is set if only that hook has lost the
+// events; it is then the topic of the stored record too.
 type lostEvent struct {
 	Type   string `json:"type"`
 	Hook   string `json:"hook,omitempty"`
@@ -113,7 +114,7 @@ func (s *Stream) number(id string) (seq uint64, err error) {
 	return seq, nil
 }
 
-// appendJSON appends an event as it is told.
+// appendJSON appends the JSON of an event.
 func (s *Stream) appendJSON(dst []byte, r *outbox.Record) []byte {
 	dst = append(append(dst, `{"id":"`...), s.epoch...)
 	dst = strconv.AppendUint(append(dst, '-'), r.Seq, 10)

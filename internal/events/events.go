@@ -20,36 +20,38 @@ type Options struct {
 	Dir string
 	// Node is the name of this node in a cluster, "" on a single one.
 	Node string
-	// Limit is how many bytes of events of an instance wait at most. Default
-	// DefaultLimit, at least minLimit.
+	// Limit bounds the events of an instance that wait, in bytes. Default DefaultLimit,
+	// at least minLimit.
 	Limit int64
-	// Kept is how many bytes stay when all hooks have them, for replays and for followers
-	// that come back; in memory an eighth of it. Default DefaultKept, negative: none.
+	// Kept is how many bytes of events are kept after all hooks have taken them, for
+	// replays and for followers that come back; in memory it is an eighth of that.
+	// Default DefaultKept; a negative value keeps none.
 	Kept int64
 	// MaxAge is the age at which an event that cannot be delivered becomes a dead letter.
 	// Default DefaultMaxAge.
 	MaxAge time.Duration
-	// Hooks returns the hooks of an instance that are told of events; nil: there are none.
-	// declared says whether the server's own configuration declares the instance.
+	// Hooks returns the hooks of an instance that are sent events; nil: there are none.
+	// declared reports whether the server's own configuration declares the instance.
 	Hooks func(spec instances.Spec, declared bool) ([]Hook, error)
-	// Every returns a hook that all instances have, in addition; nil: there is none.
+	// Every returns a further hook, which every instance has; nil: there is none.
 	Every func(id string) Hook
 	Log   *logging.Log
 	// Now is the clock of events; nil: time.Now.
 	Now func() time.Time
 
-	snapshotAfter uint64 // tests have it small; 0: snapshotAfter
+	snapshotAfter uint64 // smaller in tests; 0: the constant snapshotAfter
 }
 
 // Errors of [Events].
 var (
-	// ErrClosed means that the server stops.
+	// ErrClosed means that the server is shutting down.
 	ErrClosed = errors.New("events: closed")
 	// ErrNoHook means that an instance has no hook with a name.
 	ErrNoHook = errors.New("events: no such hook")
 )
 
-// Linger is how long a stream goes on for a follower that has left and may come back.
+// Linger is how long a stream goes on recording for a follower that has left, in case its
+// client comes back.
 const Linger = time.Minute
 
 // Events is the streams of all instances of a server.
@@ -64,7 +66,7 @@ type Events struct {
 	closed  bool               // guarded by mu
 }
 
-// New returns the streams of a server, of which there are none yet.
+// New returns an Events that has no streams yet.
 func New(o Options) *Events {
 	o.Limit, o.Kept, o.MaxAge = cmp.Or(o.Limit, DefaultLimit), cmp.Or(o.Kept, DefaultKept), cmp.Or(o.MaxAge, DefaultMaxAge)
 	if o.Now == nil {
@@ -75,8 +77,8 @@ func New(o Options) *Events {
 	return e
 }
 
-// Begin is called with each life of an instance before it serves clients, and when its
-// hooks have changed.
+// Begin must be called for each life of an instance before it serves clients, and when
+// its hooks have changed.
 func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
 	hooks, err := e.hooksOf(spec, in.Declared())
 	if err != nil {
@@ -130,9 +132,10 @@ func (e *Events) endLocked(id string, s *Stream) error {
 	return s.close()
 }
 
-// Follow returns a follower of an instance that runs on this node, from its present life
-// on. after is the id of the last event that it has; "" means none, so that it begins
-// with the next one.
+// Follow returns a follower of an instance that runs on this node; in is its present
+// life. after is the id of the last event that the follower has; "" means none, and the
+// follower then begins with the next event. If after is not an id of this stream, the
+// follower begins with the oldest event that is kept.
 func (e *Events) Follow(in *instances.Instance, selects Selection, after string) (*Follower, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -153,7 +156,7 @@ func (e *Events) Follow(in *instances.Instance, selects Selection, after string)
 		if seq, err := s.number(after); err == nil {
 			from = min(seq+1, from)
 		} else {
-			from = 0 // of another process: everything that there is
+			from = 0 // the id of another stream: everything that is kept
 		}
 	}
 	f.reader = s.log.NewReader(from)
@@ -170,7 +173,7 @@ func (e *Events) Follow(in *instances.Instance, selects Selection, after string)
 	return f, nil
 }
 
-// forget removes a follower that has not come back.
+// forget removes a follower, Linger after it was closed.
 func (e *Events) forget(id string, s *Stream, f *Follower) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -183,16 +186,17 @@ func (e *Events) forget(id string, s *Stream, f *Follower) {
 	}
 }
 
-// InfoOf returns what is known of an instance, instances.ErrNotFound if there is none, or
-// another error if that is not known now.
+// InfoOf returns what is known of an instance: instances.ErrNotFound if it does not
+// exist, or another error if that is not known at the moment.
 type InfoOf func(id string) (instances.Info, error)
 
-// sweepEvery is how often instances are looked for that do not exist any more.
+// sweepEvery is how often the events of instances that no longer exist are removed.
 const sweepEvery = 30 * time.Second
 
-// Resume has hooks told what the process before has left, also of instances that do not
-// run here, and forgets the events of instances that do not exist any more. It is called
-// when the instances are open.
+// Resume sends hooks what the previous process has left in the outboxes, even for
+// instances that do not run here, and removes the events of instances that no longer
+// exist. It repeats that on a goroutine until Close. It must be called after the
+// instances were opened.
 func (e *Events) Resume(infoOf InfoOf) {
 	e.work.Go(func() {
 		for {
@@ -211,7 +215,7 @@ func (e *Events) report(err error) {
 	}
 }
 
-// resumeAll opens streams that have a directory and are not open.
+// resumeAll calls resume for each directory.
 func (e *Events) resumeAll(infoOf InfoOf) error {
 	if e.options.Dir == "" {
 		return nil
@@ -227,6 +231,8 @@ func (e *Events) resumeAll(infoOf InfoOf) error {
 	return errors.Join(errs...)
 }
 
+// resume opens the stream of an instance that has hooks, unless it is open, and removes
+// the directory of an instance that does not exist.
 func (e *Events) resume(id string, infoOf InfoOf) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -239,7 +245,7 @@ func (e *Events) resume(id string, infoOf InfoOf) error {
 		e.options.Log.Warn("removed the events of an instance that no longer exists").Str("instance", id).Write()
 		return os.RemoveAll(filepath.Join(e.options.Dir, id))
 	case err != nil:
-		return nil //nolint:nilerr // it is asked again
+		return nil //nolint:nilerr // the next sweep asks again
 	}
 	hooks, err := e.hooksOf(i.Spec, i.Declared)
 	if err != nil || len(hooks) == 0 {
@@ -265,7 +271,8 @@ func (e *Events) hooksOf(spec instances.Spec, declared bool) ([]Hook, error) {
 	return hooks, err
 }
 
-// sweep ends the streams of instances that do not exist any more and have told all.
+// sweep ends the streams of instances that no longer exist, once their hooks have been
+// sent everything.
 func (e *Events) sweep(infoOf InfoOf) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -300,7 +307,7 @@ func (e *Events) Close(ctx context.Context) error {
 	var errs []error
 	for id, s := range e.streams {
 		if s.undelivered && s.options.Dir == "" {
-			e.options.Log.Warn("events lost: they were only in memory, and no back end had taken them").Str("instance", id).Write()
+			e.options.Log.Warn("events lost: they were only in memory, and not all hooks had taken them").Str("instance", id).Write()
 		}
 		errs = append(errs, s.close())
 	}
@@ -334,7 +341,8 @@ func (e *Events) ReplayDead(ctx context.Context, id, name string) (Replayed, err
 	return Replayed{delivered, refused}, err
 }
 
-// ReplayAfter has a hook sent again all events after one that are still kept.
+// ReplayAfter sends a hook all events again that follow the one with the id event. It
+// returns once that has begun, and an error if some of the events are no longer kept.
 func (e *Events) ReplayAfter(ctx context.Context, id, name, event string) error {
 	h, err := e.find(id, name)
 	if err != nil {
@@ -348,7 +356,7 @@ func (e *Events) ReplayAfter(ctx context.Context, id, name, event string) error 
 	return err
 }
 
-// TestHook sends a test to a hook, and returns how long the answer took.
+// TestHook sends a hook a test event, and returns how long the answer took.
 func (e *Events) TestHook(ctx context.Context, id, name string) (time.Duration, error) {
 	h, err := e.find(id, name)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/webhook"
 )
 
-// TestTold: what a back end is told of two clients, in order, and each event once.
+// TestTold checks the events of two clients: a back end is sent each once, and in order.
 func TestTold(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir()} {
 		synctest.Test(t, func(t *testing.T) {
@@ -71,8 +71,8 @@ func TestTold(t *testing.T) {
 
 func byType(a, b told) int { return strings.Compare(a.String(), b.String()) }
 
-// TestAway: a back end that is away for five minutes is told everything afterwards, once
-// and in order; what it refuses is kept, and the rest goes on.
+// TestAway: a back end that is away for five minutes is sent everything afterwards, once
+// and in order.
 func TestAway(t *testing.T) {
 	for name, fault := range map[string]error{
 		"an answer 500": &webhook.StatusError{Status: 500}, "no answer": errors.New("connection refused"), "a redirect": &webhook.StatusError{Status: 302},
@@ -118,8 +118,9 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestBounds: an event that no back end takes in time becomes a dead letter, and those
-// behind it are told; what all have taken is kept for replays within its bound.
+// TestBounds: an event that the back end does not take in time becomes a dead letter, and
+// those after it are sent; events that all hooks have taken are kept for replays up to
+// Options.Kept.
 func TestBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(backend)
@@ -149,7 +150,7 @@ func TestBounds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for n := range 200 { // until who is connected is saved again
+		for n := range 200 { // until another snapshot is saved
 			broadcast(n)
 		}
 		time.Sleep(time.Minute)
@@ -246,8 +247,8 @@ func next(id string) string {
 	return fmt.Sprintf("%s-%d", epoch, n+1)
 }
 
-// TestRestart: what was not told before a server stops is told by the next one, and who
-// was connected when it stopped is told to be gone.
+// TestRestart: what a server has not sent when it stops is sent by the next one,
+// including the ends of the connections.
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	b := new(backend)

@@ -11,13 +11,14 @@ type Follower struct {
 	selects Selection
 	stream  *Stream
 	reader  *outbox.Reader
-	ctx     context.Context // ends with the stream
+	ctx     context.Context // ends with Events.Close
 	end     func()
 }
 
-// Next waits for events and returns them, at most some hundreds. The first may be of the
-// kind Lost, with the number of those that are no longer kept. The error is ctx's, or
-// ErrClosed.
+// Next waits for events and returns them, as many as one read of the outbox brings. The
+// first may be of the kind Lost, with the number of events that are no longer kept. The
+// error is that of ctx, ErrClosed when the server shuts down, or outbox.ErrClosed when
+// the stream has ended.
 func (f *Follower) Next(ctx context.Context) (list []Event, err error) {
 	for len(list) == 0 {
 		records, lost, err := f.reader.Read()
@@ -58,7 +59,7 @@ func (f *Follower) takes(r *outbox.Record) bool {
 	return f.selects.takes(k, r.Topic, event)
 }
 
-// lostEvent tells that events before the next one are gone.
+// lostEvent returns the event that reports that n events before the next one are gone.
 func (f *Follower) lostEvent(n uint64) Event {
 	body := lostEvent{Count: n, Reason: "they are no longer kept"}.body()
 	s := f.stream
@@ -66,6 +67,6 @@ func (f *Follower) lostEvent(n uint64) Event {
 	return s.eventOf(&r)
 }
 
-// Close ends following. What the follower selects is kept for a while, in case it comes
-// back.
+// Close ends the follower. What it selects is recorded for another Linger, in case its
+// client comes back.
 func (f *Follower) Close() { f.end() }

@@ -130,7 +130,7 @@ func hookOf(t testing.TB, name string, b *backend, kinds, topics []string) event
 	return events.Hook{Name: name, Selects: s, Send: b.send, Fingerprint: fmt.Sprintf("%p %v %v", b, kinds, topics)}
 }
 
-// server is a relay, the instance "r", that is told about.
+// server is an endpoint with one instance, the relay "r", and its events.
 type server struct {
 	t        testing.TB
 	endpoint *channelstest.Endpoint

@@ -24,23 +24,25 @@ const (
 	batchBytes  = 512 << 10
 	// gatherFor is how long the first event of a batch waits for others.
 	gatherFor = 20 * time.Millisecond
-	// firstPause and longestPause are between tries of a batch.
+	// firstPause and longestPause bound the pause between two tries of a batch.
 	firstPause   = 250 * time.Millisecond
 	longestPause = 15 * time.Second
 )
 
-// Hook is somebody who is sent events.
+// Hook is a receiver of the events of an instance.
 type Hook struct {
-	// Name names it among the hooks of its instance, in files too: a-z, 0-9 and -.
+	// Name is unique among the hooks of the instance, and part of file names: a-z, 0-9
+	// and -.
 	Name string
-	// Selects says which events it is sent.
+	// Selects selects the events that the hook is sent.
 	Selects Selection
 	// Send sends a batch. id is the same for all tries of the same events. A
 	// *webhook.StatusError of 400, 413 or 422 refuses the events for good.
 	Send func(ctx context.Context, id string, body []byte) error
 	// Close is called when the hook is no longer used.
 	Close func()
-	// Fingerprint differs from that of a hook that has to be replaced by this one.
+	// Fingerprint changes when the hook must be replaced: a running hook goes on if the
+	// new one has the same Name and Fingerprint.
 	Fingerprint string
 }
 
@@ -53,12 +55,12 @@ type hook struct {
 	dead   *deadLetters
 	cancel context.CancelFunc
 	ended  chan struct{}
-	asked  chan *replay
+	asked  chan *replay // nil wakes the goroutine, to drain
 
-	taken    atomic.Uint64 // the number after the last event that was read
-	told     atomic.Uint64 // the number after the last event that was delivered or given up
-	skip     atomic.Uint64 // what is before this number was given up
-	draining atomic.Bool   // end when nothing is left, or a try fails
+	readTo   atomic.Uint64 // the number after the last event that was read
+	doneTo   atomic.Uint64 // the number after the last event that was delivered or given up
+	skip     atomic.Uint64 // events before this number were given up
+	draining atomic.Bool   // the hook ends when nothing is left, or a try fails
 	stats    hookStats
 
 	// Owned by the goroutine.
@@ -67,7 +69,7 @@ type hook struct {
 	cursor *outbox.Cursor
 }
 
-// openHook begins to deliver. A hook that is new begins with the next event.
+// openHook starts a hook. A new one begins with the next event.
 func (s *Stream) openHook(o Hook) (*hook, error) {
 	h := &hook{Hook: o, name: o.Name, stream: s, ended: make(chan struct{}), asked: make(chan *replay)}
 	path := func(suffix string) string {
@@ -89,8 +91,8 @@ func (s *Stream) openHook(o Hook) (*hook, error) {
 		return nil, err
 	}
 	h.reader = s.log.NewReader(h.cursor.Seq())
-	h.taken.Store(h.cursor.Seq())
-	h.told.Store(h.cursor.Seq())
+	h.readTo.Store(h.cursor.Seq())
+	h.doneTo.Store(h.cursor.Seq())
 	var ctx context.Context
 	ctx, h.cancel = context.WithCancel(context.Background())
 	go h.run(ctx)
@@ -153,7 +155,7 @@ func lostCount(r *outbox.Record) uint64 {
 type batch struct {
 	events []item
 	bytes  int
-	next   uint64 // the number that follows
+	next   uint64 // the number after the last event that was considered for it
 }
 
 // item is an event of a batch.
@@ -197,7 +199,7 @@ func (h *hook) gather(ctx context.Context) (b batch, err error) {
 		}
 		if len(h.left) == 0 {
 			var err error
-			if h.left, _, err = h.reader.Read(); err != nil { // what was removed has been told as lost
+			if h.left, _, err = h.reader.Read(); err != nil { // removed events were reported by dropBefore
 				return b, err
 			}
 		}
@@ -224,7 +226,7 @@ func (h *hook) next() uint64 {
 	return h.reader.Next()
 }
 
-// seek continues with another event.
+// seek makes the hook read on from another number.
 func (h *hook) seek(to uint64) {
 	h.left = nil
 	h.reader.Seek(to)
@@ -252,7 +254,7 @@ func (h *hook) await(ctx context.Context) error {
 	return nil
 }
 
-// collect adds what was read to a batch until that is full.
+// collect adds events that were read to a batch, and reports whether it is full.
 func (h *hook) collect(b *batch) (full bool) {
 	n := 0
 	for ; n < len(h.left); n++ {
@@ -269,23 +271,23 @@ func (h *hook) collect(b *batch) (full bool) {
 		b.next = r.Seq + 1
 	}
 	h.left = h.left[n:]
-	h.taken.Store(b.next)
+	h.readTo.Store(b.next)
 	return full
 }
 
-// overhead is the size of what an event has beside its body.
+// overhead is room for the parts of an event, or of a request, other than its bodies.
 const overhead = 100
 
 // commit notes that everything before a number is done.
 func (h *hook) commit(next uint64) error {
-	h.told.Store(next)
+	h.doneTo.Store(next)
 	if next == h.cursor.Seq() {
 		return nil
 	}
 	return h.cursor.Set(next)
 }
 
-// deliver sends events until the back end has taken or refused each.
+// deliver sends events until each was taken, refused or too old.
 func (h *hook) deliver(ctx context.Context, events []item) error {
 	h.stats.waitingSince.Store(events[0].time)
 	defer h.stats.waitingSince.Store(0)
@@ -353,7 +355,7 @@ func (h *hook) batchID(events []item) string {
 	return fmt.Sprintf("%s-%d", h.stream.id(first), last)
 }
 
-// body returns the request for events.
+// body returns the body of a request with events.
 func (h *hook) body(events []item) []byte {
 	size := overhead
 	for _, e := range events {
@@ -391,10 +393,10 @@ func (h *hook) tooOld(events []item) bool {
 	return milliseconds(h.stream.options.Now())-events[len(events)-1].time > h.stream.options.MaxAge.Milliseconds()
 }
 
-// bury makes dead letters of events.
+// bury makes events dead letters.
 func (h *hook) bury(events []item, why error) error {
 	h.stats.dead.Add(uint64(len(events)))
-	h.stream.options.Log.Warn("the back end refuses events: they are kept as dead letters").Err(why).
+	h.stream.options.Log.Warn("the back end has not taken events; they are kept as dead letters").Err(why).
 		Str("instance", h.stream.options.Instance).Str("hook", h.name).Int("events", len(events)).Write()
 	for _, e := range events {
 		if err := h.dead.add(h.stream.options.Now(), why, e.json); err != nil {
@@ -419,7 +421,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 type hookStats struct {
 	delivered, dead, lost atomic.Uint64
 	sent, failed          atomic.Uint64 // requests
-	waitingSince          atomic.Int64  // the time of the oldest event that is being delivered; 0: none is
+	waitingSince          atomic.Int64  // the time of the oldest event that is being delivered; 0: none
 	durations             webhook.Histogram
 
 	mu        sync.Mutex

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// keepEvery is how often what was appended is made to survive the end of the machine.
+	// keepEvery bounds how long appended events wait until they are synced to disk.
 	keepEvery = time.Second
-	// snapshotAfter is the number of events after which who is connected is saved again. It
-	// grows with the number of those who are.
+	// snapshotAfter is the least number of events between two snapshots. It is four times
+	// the number of records in the last snapshot if that is more.
 	snapshotAfter = 50_000
 )
 
@@ -27,7 +27,7 @@ type keeper struct {
 	ending chan struct{}
 	ended  chan struct{}
 
-	from uint64        // the number of the snapshot; owned by the goroutine once it runs
+	from uint64        // the number of the last snapshot; owned by the goroutine once it runs
 	due  atomic.Uint64 // the number at which the next one is due
 }
 
@@ -79,7 +79,7 @@ func (k *keeper) report(err error) {
 	}
 }
 
-// keep does everything that is due.
+// keep syncs the outbox, saves a snapshot if one is due, and removes old events.
 func (k *keeper) keep() error {
 	s := k.stream
 	err := s.log.Sync()
@@ -105,6 +105,7 @@ func (k *keeper) keep() error {
 	return err
 }
 
+// kept returns how many bytes of events to keep that all hooks have taken.
 func (k *keeper) kept() int64 {
 	kept := max(0, k.stream.options.Kept)
 	if k.stream.options.Dir == "" {
@@ -121,7 +122,7 @@ func (k *keeper) floor() uint64 {
 	return k.from
 }
 
-// snapshot saves who is connected.
+// snapshot saves who is connected, what they have joined, and presences.
 func (k *keeper) snapshot() error {
 	s := k.stream
 	if s.options.Dir == "" {
@@ -147,18 +148,19 @@ func (k *keeper) snapshot() error {
 	return err
 }
 
-// stop ends the goroutine, and saves who is connected: after a clean end nobody.
+// stop ends the goroutine, and saves a last snapshot, which is empty after a clean
+// shutdown.
 func (k *keeper) stop() {
 	close(k.ending)
 	<-k.ended
 	k.report(k.snapshot())
 }
 
-// dropBefore gives up what hooks have not been told of the events before a number, and
-// tells them how many those were.
+// dropBefore gives up the events before a number for all hooks. It appends a Lost event,
+// with the count, for each hook that has not read all that it takes of them.
 func (s *Stream) dropBefore(seq uint64) {
-	for _, h := range s.listeners.list() {
-		first, last, count := s.untold(h, seq)
+	for _, h := range s.listeners.allHooks() {
+		first, last, count := s.unread(h, seq)
 		if count == 0 {
 			h.skipTo(seq)
 			continue
@@ -172,9 +174,10 @@ func (s *Stream) dropBefore(seq uint64) {
 	}
 }
 
-// untold counts the events before a number that a hook has yet to be told of.
-func (s *Stream) untold(h *hook, before uint64) (first, last, count uint64) {
-	r := s.log.NewReader(h.taken.Load())
+// unread counts the events before a number that a hook takes and has not read. Those that
+// it has read are still delivered.
+func (s *Stream) unread(h *hook, before uint64) (first, last, count uint64) {
+	r := s.log.NewReader(h.readTo.Load())
 	for {
 		records, _, err := r.Read()
 		if err != nil || len(records) == 0 {
@@ -200,7 +203,7 @@ func (s *Stream) untold(h *hook, before uint64) (first, last, count uint64) {
 	}
 }
 
-// removeDir removes everything that a stream has kept.
+// removeDir removes the directory of a stream, if it has one.
 func removeDir(dir string) error {
 	if dir == "" {
 		return nil

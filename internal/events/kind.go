@@ -9,7 +9,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/topics"
 )
 
-// Kind is what an event is about. It is stored.
+// Kind is the kind of an event. Outboxes store its number, which must therefore not
+// change.
 type Kind uint8
 
 // The kinds of events.
@@ -22,7 +23,7 @@ const (
 	Vacated                      // nobody has joined the topic any more
 	Presence                     // a presence was tracked, updated or has ended
 	Published                    // a message was broadcast to a topic
-	Lost                         // events could not be told
+	Lost                         // events could not be stored or delivered
 	Test                         // somebody tests a hook
 	kindCount
 )
@@ -38,7 +39,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// Names are the names of the kinds that can be asked for.
+// Names returns the names of the kinds that can be selected.
 func Names() []string { return slices.Clone(kindNames[Connected:Lost]) }
 
 // kindSet is a set of kinds, as bits.
@@ -46,11 +47,12 @@ type kindSet uint16
 
 func (s kindSet) has(k Kind) bool { return s&(1<<k) != 0 }
 
-// opening has for each kind that ends something the one that begins it. It is stored with
-// it, because after a crash what had begun must be ended.
+// opening maps each kind that ends something to the kind that begins it. If an end is
+// selected, the beginning is stored too, so that after a crash the end of what had begun
+// can be sent.
 var opening = map[Kind]Kind{Disconnected: Connected, Left: Joined, Vacated: Occupied}
 
-// Selection says which events somebody is told of. Its zero value selects none.
+// Selection selects events by kind, topic and event name. Its zero value selects none.
 type Selection struct {
 	kinds  kindSet
 	topics []topics.Pattern // none: all
@@ -91,13 +93,13 @@ func parseAll(texts []string) (list []topics.Pattern, err error) {
 	return list, nil
 }
 
-// takes reports whether the selection has an event. event is that of a published
-// message.
+// takes reports whether an event is selected. event is the name in a published message.
 func (s *Selection) takes(k Kind, topic, event string) bool {
 	return s.kinds.has(k) && s.on(k, topic) && (k != Published || anyMatches(s.events, event))
 }
 
-// on reports whether the selection's topics have that of a kind.
+// on reports whether the topic of an event of kind k is selected. Connected and
+// Disconnected have no topic.
 func (s *Selection) on(k Kind, topic string) bool {
 	return k == Connected || k == Disconnected || anyMatches(s.topics, topic)
 }
@@ -119,7 +121,7 @@ func anyMatches(patterns []topics.Pattern, text string) bool {
 	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p topics.Pattern) bool { return p.Match(text) })
 }
 
-// union is the selections of all who listen to a stream. It is immutable.
+// union is the selections of all listeners of a stream. It is immutable.
 type union struct{ all []Selection }
 
 func (u *union) needs(k Kind, topic, event string) bool {

@@ -7,22 +7,22 @@ import (
 	"sync"
 )
 
-// listeners are those who are told of a stream.
+// listeners are the hooks and followers of a stream.
 type listeners struct {
 	mu        sync.Mutex
 	hooks     []*hook                // guarded by mu, by name
 	followers map[*Follower]struct{} // guarded by mu; those that have left stay for a while
 }
 
-func (l *listeners) list() []*hook {
+func (l *listeners) allHooks() []*hook {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.hooks)
 }
 
-// hook returns the one with a name, nil if there is none.
+// hook returns the hook with a name, nil if there is none.
 func (l *listeners) hook(name string) *hook {
-	for _, h := range l.list() {
+	for _, h := range l.allHooks() {
 		if h.name == name {
 			return h
 		}
@@ -30,10 +30,11 @@ func (l *listeners) hook(name string) *hook {
 	return nil
 }
 
-// oldest returns the number of the oldest event that a hook has yet to be told of.
+// oldest returns the number of the oldest event that a hook has not finished with, next
+// if there is none.
 func (l *listeners) oldest(next uint64) uint64 {
-	for _, h := range l.list() {
-		next = min(next, h.told.Load())
+	for _, h := range l.allHooks() {
+		next = min(next, h.doneTo.Load())
 	}
 	return next
 }
@@ -45,7 +46,7 @@ func (l *listeners) idle() bool {
 	return len(l.hooks) == 0 && len(l.followers) == 0
 }
 
-// union returns what all want, nil if nobody listens.
+// union returns the selections of all listeners, nil if there are none.
 func (l *listeners) union() *union {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,9 +63,9 @@ func (l *listeners) union() *union {
 	return u
 }
 
-// setHooks replaces the hooks. Those that stay the same go on.
+// setHooks replaces the hooks. Those whose name and fingerprint stay the same go on.
 func (s *Stream) setHooks(wanted []Hook) error {
-	before := s.listeners.list()
+	before := s.listeners.allHooks()
 	var after, gone []*hook
 	for _, h := range before {
 		same := slices.ContainsFunc(wanted, func(w Hook) bool { return w.Name == h.name && w.Fingerprint == h.Fingerprint })
@@ -100,10 +101,10 @@ func (s *Stream) setHooks(wanted []Hook) error {
 	return failed
 }
 
-// endHooks delivers what it can until ctx ends.
+// endHooks ends the hooks when they have delivered what they can, or ctx ends.
 func (s *Stream) endHooks(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, h := range s.listeners.list() {
+	for _, h := range s.listeners.allHooks() {
 		all.Go(func() { h.drain(ctx) })
 	}
 	all.Wait()

@@ -14,13 +14,13 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/outbox"
 )
 
-// lostWithServer is the reason for the end of what had begun when the server crashed.
+// lostWithServer is the reason in the events that end what had begun before a crash.
 const lostWithServer = "server_lost"
 
 const snapshotFile = "snapshot"
 
-// ledger is what had begun, and not ended, at some point of a log: of each the record
-// that began it. Events may be applied twice, and ends of what is not there.
+// ledger is what has begun and not ended at some point of a log. It ignores an event that
+// is applied twice, and the end of something that it does not have.
 type ledger struct {
 	clients   map[uint64]*begun
 	topics    map[string]bool
@@ -28,14 +28,14 @@ type ledger struct {
 	last      int64
 }
 
-// begun is a client that had connected, or joined.
+// begun is a client that has connected, or joined a topic.
 type begun struct {
 	since  int64 // 0: not known
 	head   string
 	topics []string
 }
 
-// stored is what the ledger reads of a body.
+// stored has the members of a body that the ledger reads.
 type stored struct {
 	Client    string          `json:"client"`
 	Transport json.RawMessage `json:"transport"`
@@ -46,7 +46,7 @@ type stored struct {
 	Meta      json.RawMessage `json:"meta"`
 }
 
-// head returns the client's members as they were.
+// head returns client.head as it was.
 func (b *stored) head() string {
 	head := addString(nil, "client", b.Client)
 	for _, m := range []struct {
@@ -125,8 +125,8 @@ func refsOf(meta string) (ref, before string) {
 	return ref, before
 }
 
-// recover reads the log of a process that may have crashed, and appends the ends of what
-// had begun.
+// recover reads the log of the previous process, which may have crashed, and appends the
+// ends of what had begun.
 func (s *Stream) recover() error {
 	if s.options.Dir == "" || s.log.Next() == 1 {
 		return nil
@@ -190,9 +190,9 @@ func (s *Stream) endAll(l *ledger) error {
 	return nil
 }
 
-// beginnings yields the records of what has begun and not ended, a part at a time under
-// mu. Events that happen meanwhile are in the log behind the number that the snapshot
-// has, so whether they are in the snapshot does not matter.
+// beginnings yields the records of what has begun and not ended. It holds mu for one part
+// of them at a time. Events that happen meanwhile come after the number of the snapshot
+// in the log, so it does not matter whether the snapshot includes them.
 func (s *Stream) beginnings() iter.Seq[outbox.Record] {
 	const part = 1000
 	return func(yield func(outbox.Record) bool) {

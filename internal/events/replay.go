@@ -17,8 +17,8 @@ var (
 
 // replay asks a hook to send events again.
 type replay struct {
-	dead   bool   // the dead letters; else the events from from on
-	from   uint64 // the number of an event
+	dead   bool   // send the dead letters; else the events beginning with from
+	from   uint64 // the number of the first event
 	result chan replayed
 }
 
@@ -60,7 +60,7 @@ func (h *hook) replay(ctx context.Context, r *replay) {
 		return
 	}
 	h.seek(r.from)
-	h.taken.Store(r.from)
+	h.readTo.Store(r.from)
 	r.answer(0, 0, h.commit(r.from))
 }
 
@@ -103,7 +103,7 @@ func (h *hook) sendDead(ctx context.Context, id string, l DeadLetter) error {
 	return err
 }
 
-// test sends an event of the kind Test, outside of the order of the others.
+// test sends an event of the kind Test at once, ahead of all that wait.
 func (h *hook) test(ctx context.Context) (took time.Duration, err error) {
 	now := h.stream.options.Now()
 	body := addString(beginBody(nil, Test), "message", fmt.Sprintf("a test of the hook %s", h.name))

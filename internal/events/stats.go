@@ -8,20 +8,21 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/webhook"
 )
 
-// HookStats are the figures of a hook. Counters are since the server's start.
+// HookStats are the figures of a hook. Its counters begin at 0 when the hook is opened:
+// at the server's start, and when its configuration changes.
 type HookStats struct {
 	Instance, Hook string
-	Events         []string      // names of the kinds that it is told of
+	Events         []string      // names of the kinds that it is sent
 	Delivered      uint64        // events
 	Refused        uint64        // events that became dead letters
 	Lost           uint64        // events that were dropped because the outbox was full
-	Requests       uint64        // with those that were repeated
-	Failed         uint64        // requests
-	Waiting        uint64        // events in the outbox behind what it was told; not all of them need be for it
-	Lag            time.Duration // the age of the oldest event that waits for an answer; 0: none does
+	Requests       uint64        // including repeated ones
+	Failed         uint64        // requests that failed
+	Waiting        uint64        // events in the outbox after the last that it is done with, whether it takes them or not
+	Lag            time.Duration // the age of the oldest event that is being delivered; 0: none
 	DeadLetters    int
 	LastError      string    // "" after a success
-	LastTry        time.Time // zero: none yet
+	LastTry        time.Time // zero: there was none yet
 	Durations      *webhook.Histogram
 }
 
@@ -68,7 +69,7 @@ func (s *Stream) stats() StreamStats {
 	out := StreamStats{
 		Instance: s.options.Instance, Stored: s.stored.Load(), Missed: s.missedAll.Load(), Bytes: s.log.Size(), Followers: followers,
 	}
-	for _, h := range s.listeners.list() {
+	for _, h := range s.listeners.allHooks() {
 		out.Hooks = append(out.Hooks, h.figures())
 	}
 	return out
@@ -81,8 +82,8 @@ func (h *hook) figures() HookStats {
 		Delivered: st.delivered.Load(), Refused: st.dead.Load(), Lost: st.lost.Load(), Requests: st.sent.Load(), Failed: st.failed.Load(),
 		DeadLetters: h.dead.len(), Durations: &st.durations,
 	}
-	if next, told := h.stream.log.Next(), h.told.Load(); next > told {
-		f.Waiting = next - told
+	if next, done := h.stream.log.Next(), h.doneTo.Load(); next > done {
+		f.Waiting = next - done
 	}
 	if since := st.waitingSince.Load(); since > 0 {
 		f.Lag = max(0, h.stream.options.Now().Sub(time.UnixMilli(since)))

@@ -20,20 +20,21 @@ import (
 
 // Bounds of a stream.
 const (
-	// DefaultLimit is how many bytes of events wait for hooks at most.
+	// DefaultLimit bounds the events that wait for hooks, in bytes.
 	DefaultLimit = 64 << 20
 	// minLimit leaves room for the events since the last snapshot.
 	minLimit = 16 << 20
-	// DefaultKept is how many bytes of events stay when all hooks have them, and
-	// keptInMemory what part of it does in memory.
+	// DefaultKept is how many bytes of events are kept after all hooks have taken them.
+	// In memory it is divided by keptInMemory.
 	DefaultKept  = 8 << 20
 	keptInMemory = 8
-	// DefaultMaxAge is how long a back end is tried.
+	// DefaultMaxAge is how long the delivery of an event is tried.
 	DefaultMaxAge = 24 * time.Hour
-	// segments is into how many segments the limit is divided: what is dropped at a time.
+	// segments is the number of segments that make up the limit. Events are dropped by
+	// the segment.
 	segments = 16
-	// excess is by how much the limit may be exceeded until the keeper has dropped the
-	// oldest events.
+	// excess is the part of the limit, 1/excess, by which the outbox may exceed it until
+	// the keeper has dropped the oldest events.
 	excess = 4
 )
 
@@ -50,12 +51,13 @@ type streamOptions struct {
 }
 
 // Stream is the events of one instance on this node. It observes the instance, and never
-// blocks it: what cannot be stored is counted, and told later.
+// makes it wait for a back end: events that cannot be stored are counted, and a Lost
+// event reports them later.
 type Stream struct {
 	// Static after openStream.
 	options streamOptions
-	epoch   string // what the ids of events begin with, as old as the outbox
-	run     string // what the names of clients begin with, as old as the process
+	epoch   string // begins the ids of events; made with the outbox
+	run     string // begins the names of clients; made with the Stream
 	log     *outbox.Log
 	keeper  keeper
 
@@ -79,15 +81,15 @@ type Stream struct {
 	listeners listeners
 
 	// Guarded by Events.mu.
-	life        *instances.Instance // the one that is observed, or was last; nil: none
-	undelivered bool                // hooks have not been told everything when they ended
+	life        *instances.Instance // the instance that is observed, or was last; nil: none
+	undelivered bool                // when the hooks ended, one had not been sent everything
 }
 
-// runName is short, and differs between two runs of a server.
+// runName returns a short random name.
 func runName() string { return strings.ToLower(cryptorand.Text()[:8]) }
 
-// openStream opens the stream of an instance. If the process before it has crashed, the
-// stream begins with the ends of what had begun.
+// openStream opens the stream of an instance. If the previous process crashed, the ends
+// of what had begun are appended first.
 func openStream(o streamOptions) (*Stream, error) {
 	o.Limit = max(o.Limit, minLimit)
 	s := &Stream{
@@ -229,7 +231,7 @@ func (s *Stream) presence(p present, change string, note func(present)) {
 	s.flush()
 }
 
-// now returns the time, which does not go back. mu is held.
+// now returns the time in milliseconds. It never goes back. mu is held.
 func (s *Stream) now() int64 {
 	s.lastTime = max(s.lastTime, milliseconds(s.options.Now()))
 	return s.lastTime
@@ -280,7 +282,7 @@ func (s *Stream) flush() {
 	s.keeper.wake(s.log.Size() > s.options.Limit)
 }
 
-// maxBody is how much memory is kept for encoding.
+// maxBody is how many bytes of memory are kept for encoding.
 const maxBody = 64 << 10
 
 var errFull = fmt.Errorf("events: the outbox is full, and nothing can be dropped yet")
@@ -289,14 +291,14 @@ var errFull = fmt.Errorf("events: the outbox is full, and nothing can be dropped
 func (s *Stream) noteMissed(err error) {
 	n := uint64(len(s.pending))
 	if s.missed > 0 {
-		n-- // the event that tells of those before
+		n-- // the Lost event about earlier ones
 	}
 	s.missed += n
 	s.missedAll.Add(n)
 	s.options.Log.Error("events cannot be stored, and are lost").Err(err).Str("instance", s.options.Instance).Write()
 }
 
-// appendEvent appends an event that the stream itself tells.
+// appendEvent appends an event of the stream's own.
 func (s *Stream) appendEvent(k Kind, topic string, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -304,7 +306,7 @@ func (s *Stream) appendEvent(k Kind, topic string, body []byte) {
 	s.flush()
 }
 
-// close ends the stream after its listeners.
+// close ends the stream. Its hooks must have ended.
 func (s *Stream) close() error {
 	s.keeper.stop()
 	return errors.Join(s.log.Sync(), s.log.Close())

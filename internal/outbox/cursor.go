@@ -8,9 +8,8 @@ import (
 	"os"
 )
 
-// Cursor is a number in a file: how far a reader of a log is. It has two slots that are
-// written in turn, so that one of them is whole whatever happens. It belongs to one
-// goroutine.
+// Cursor is a reader's position in a log, kept in a file. The file has two slots that are
+// written in turn, so one of them is always whole. A Cursor belongs to one goroutine.
 type Cursor struct {
 	file       *os.File // nil: in memory
 	generation uint64
@@ -20,8 +19,8 @@ type Cursor struct {
 // A slot has the generation, the number, and their CRC-32C.
 const slotSize = 8 + 8 + 4
 
-// OpenCursor opens the cursor in a file. If there is none, or nothing of it is readable,
-// it stands at start. With the path "" it is in memory.
+// OpenCursor opens the cursor in a file, which is made if it does not exist. Without a
+// valid slot the cursor is at start. With the path "" it is in memory.
 func OpenCursor(path string, start uint64) (*Cursor, error) {
 	c := &Cursor{seq: start}
 	if path == "" {
@@ -43,10 +42,10 @@ func OpenCursor(path string, start uint64) (*Cursor, error) {
 	return c, nil
 }
 
-// Seq returns the number.
+// Seq returns the position.
 func (c *Cursor) Seq() uint64 { return c.seq }
 
-// Set sets the number. When it returns, the number survives the end of the process.
+// Set sets the position. When it returns, the position survives the end of the process.
 func (c *Cursor) Set(seq uint64) error {
 	c.seq = seq
 	c.generation++

@@ -13,7 +13,7 @@ type Options struct {
 	// Dir is the directory of the segments, which is made if it does not exist. Only one
 	// log may use it. "" keeps the records in memory.
 	Dir string
-	// Segment is the size in bytes above which a segment is followed by another. The
+	// Segment is the size in bytes above which another segment is begun. The
 	// default is 4 MiB.
 	Segment int64
 }
@@ -36,16 +36,16 @@ const (
 	defaultSegment = 4 << 20
 	// readSize is how many bytes are read at a time, unless a record is larger.
 	readSize = 256 << 10
-	// maxBuffer is the most that a log keeps of memory for encoding.
+	// maxBuffer bounds the memory that a log keeps for encoding, in bytes.
 	maxBuffer = 64 << 10
 )
 
 // ErrClosed is returned by a log that is closed.
 var ErrClosed = errors.New("outbox: closed")
 
-// Open opens the log in a directory. What is damaged is cut off: the end of the last
-// segment, if the process or the machine ended while it was written. If another segment is
-// damaged, the records behind the damage are lost.
+// Open opens the log in a directory. Damage is cut off: that is the end of the last
+// segment if the process or the machine ended while it was written. If another segment is
+// damaged, its records after the damage are lost.
 func Open(o Options) (*Log, error) {
 	if o.Segment <= 0 {
 		o.Segment = defaultSegment
@@ -81,7 +81,7 @@ func (l *Log) openSegments() error {
 			continue
 		}
 		if first < l.next && len(l.segments) > 0 {
-			return fmt.Errorf("%s: begins before the segment before it ends", segmentPath(l.options.Dir, first))
+			return fmt.Errorf("%s: begins before the end of the previous segment", segmentPath(l.options.Dir, first))
 		}
 		s, next, err := openSegment(l.options.Dir, first)
 		if err != nil {
@@ -106,7 +106,7 @@ func (l *Log) Append(records ...*Record) error {
 	for i, r := range records {
 		r.Seq = l.next + uint64(i)
 		if len(r.Topic) > MaxTopic || len(r.Body) > MaxBody {
-			return fmt.Errorf("outbox: a record with a topic of %d bytes and a body of %d", len(r.Topic), len(r.Body))
+			return fmt.Errorf("outbox: record too large: its topic has %d bytes and its body %d; at most %d and %d are possible", len(r.Topic), len(r.Body), MaxTopic, MaxBody)
 		}
 		l.buf = appendRecord(l.buf, r)
 	}
@@ -142,12 +142,12 @@ func (l *Log) roll() error {
 	before := l.segments[len(l.segments)-1]
 	l.segments = append(l.segments, s)
 	if l.unsynced && before.path != "" {
-		go before.sync() //nolint:errcheck // the machine must end within a second, too, before this matters
+		go before.sync() //nolint:errcheck // only a crash of the machine could lose these records
 	}
 	return nil
 }
 
-// Sync makes what was appended survive the end of the machine.
+// Sync makes what was appended survive a crash of the machine.
 func (l *Log) Sync() error {
 	l.mu.Lock()
 	last, due := l.segments[len(l.segments)-1], l.unsynced && !l.closed
@@ -159,7 +159,7 @@ func (l *Log) Sync() error {
 	return last.sync()
 }
 
-// Next returns the number of the next record, and Oldest that of the oldest one.
+// Next returns the number that the next record will have.
 func (l *Log) Next() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -180,8 +180,9 @@ func (l *Log) Size() int64 {
 	return l.size
 }
 
-// Second returns the number of the first record of the second segment: what the oldest
-// is after the first segment has been removed. It returns 0 if there is one segment.
+// Second returns the number of the first record of the second segment, which is the
+// oldest record once the first segment is removed. It returns 0 if there is only one
+// segment.
 func (l *Log) Second() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -191,7 +192,7 @@ func (l *Log) Second() uint64 {
 	return l.segments[1].first
 }
 
-// Trim removes segments all of whose records are below a number, as long as at least
+// Trim removes the segments that have only records below a number, as long as at least
 // keep bytes are left.
 func (l *Log) Trim(below uint64, keep int64) error {
 	l.mu.Lock()
@@ -227,8 +228,8 @@ func (l *Log) Appended(next uint64) <-chan struct{} {
 
 var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// find returns the segment with a number and its successor's first number. If the number
-// is older than all, it returns the first segment.
+// find returns the segment that has the record with a number, or would have it. If the
+// number is older than all, that is the first segment.
 func (l *Log) find(seq uint64) *segment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -247,7 +248,7 @@ func (l *Log) find(seq uint64) *segment {
 	return l.segments[i]
 }
 
-// Close closes the log. The caller calls Sync before.
+// Close closes the log. It does not sync.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

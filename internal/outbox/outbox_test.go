@@ -28,7 +28,7 @@ func open(t testing.TB, o outbox.Options) *outbox.Log {
 	return l
 }
 
-// record returns a record with everything made of its number.
+// record returns a record whose fields follow from its number.
 func record(seq uint64) *outbox.Record {
 	return &outbox.Record{
 		Time: int64(seq) * 3, Kind: uint8(seq), Who: seq << 40, Topic: fmt.Sprint("room:", seq),
@@ -53,7 +53,8 @@ func appendAll(t testing.TB, l *outbox.Log, from, to uint64) {
 	}
 }
 
-// readAll reads to the end and returns the first and last number, and what was lost.
+// readAll reads to the end and returns the first and last number, and how many records
+// were lost.
 func readAll(t testing.TB, r *outbox.Reader) (first, last, lost uint64) {
 	t.Helper()
 	for {
@@ -111,7 +112,7 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// A reader that waits is woken, and goes on over segments that come and go.
+// A waiting reader is woken, and reads on while segments are added and removed.
 func TestReaders(t *testing.T) {
 	l := open(t, outbox.Options{Dir: t.TempDir(), Segment: 2000})
 	const records = 3000
@@ -150,8 +151,8 @@ func TestReaders(t *testing.T) {
 	<-l.Appended(1 << 60)
 }
 
-// TestTorn cuts and damages the last segment anywhere: everything before stays, and the
-// log goes on with the number that follows.
+// TestTorn cuts or damages the last segment at random places: everything before that
+// stays, and the log goes on with the number that follows.
 func TestTorn(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 60 {
@@ -185,7 +186,7 @@ func TestTorn(t *testing.T) {
 	}
 }
 
-// What is damaged in the middle is counted, and what follows is read.
+// Records lost in a damaged segment are counted, and those of later segments are read.
 func TestHole(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, outbox.Options{Dir: dir, Segment: 3000})

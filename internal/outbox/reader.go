@@ -5,22 +5,23 @@ import (
 	"os"
 )
 
-// maxReadBuffer is the most that a reader keeps of memory for the next records.
+// maxReadBuffer bounds the buffer that a reader keeps, in bytes.
 const maxReadBuffer = 2 << 20
 
 // Reader reads a log from a number on. It belongs to one goroutine.
 type Reader struct {
 	log  *Log
 	next uint64
-	at   *segment // nil: next is to be found
-	off  int64
+	at   *segment // nil: not located yet
+	off  int64    // offset in at
 	buf  []byte
 }
 
-// NewReader returns a reader that begins with a number; 0 is the oldest record.
+// NewReader returns a reader that begins with the record with a number; 0 means the
+// oldest.
 func (l *Log) NewReader(from uint64) *Reader { return &Reader{log: l, next: from} }
 
-// Next returns the number of the next record that Read returns, if there is one.
+// Next returns the number that Read continues with.
 func (r *Reader) Next() uint64 { return r.next }
 
 // Seek continues at another number.
@@ -30,9 +31,9 @@ func (r *Reader) Seek(to uint64) {
 	}
 }
 
-// Read returns the next records: at least one if there is one, and no more than about
-// 256 KiB. They are valid until the next call. lost is how many records before them
-// have been removed.
+// Read returns the next records, none if there are none yet. They have about 256 KiB at
+// most, unless a record is larger: then up to maxReadBuffer, or that one. They are valid
+// until the next call. lost is how many records before them were removed.
 func (r *Reader) Read() (records []Record, lost uint64, err error) {
 	for len(records) == 0 {
 		if r.at == nil {
@@ -100,7 +101,7 @@ func (r *Reader) locate() (lost uint64, err error) {
 	return lost, nil
 }
 
-// readHere reads from the present segment.
+// readHere reads from the current segment.
 func (r *Reader) readHere() (records []Record, err error) {
 	if len(r.buf) == 0 || len(r.buf) > maxReadBuffer {
 		r.buf = make([]byte, readSize)
@@ -132,7 +133,7 @@ func (r *Reader) readHere() (records []Record, err error) {
 }
 
 // advance moves to the next segment. It returns false if there is none yet. lost is how
-// many records lie between, which were damaged.
+// many damaged records it skips.
 func (r *Reader) advance() (lost uint64, more bool) {
 	l := r.log
 	l.mu.Lock()

@@ -6,9 +6,9 @@ import (
 	"hash/crc32"
 )
 
-// Record is an item of a [Log]. The log does not know what its fields mean, but for Seq.
+// Record is an item of a [Log]. The log does not interpret its fields, except Seq.
 type Record struct {
-	Seq   uint64 // number in the log, one more than that of the record before
+	Seq   uint64 // number in the log, one more than that of the previous record
 	Time  int64  // milliseconds since 1970
 	Kind  uint8
 	Who   uint64

@@ -159,7 +159,7 @@ func (s *segment) sync() error {
 	return s.file.Sync()
 }
 
-// end closes the segment, and removes its file.
+// end closes the segment. With remove, it also removes the file.
 func (s *segment) end(remove bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

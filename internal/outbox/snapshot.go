@@ -10,11 +10,11 @@ import (
 )
 
 // A snapshot is a file of records that stand for everything in a log before a number.
-// It ends with a record that has that number as its Seq, so a part of it is not taken
-// for all.
+// That number is the Seq of its last record, which has nothing else; the Seq of all
+// others is 0.
 
-// WriteSnapshot writes a snapshot in place of the one before, and returns its size.
-// The records' numbers are not kept.
+// WriteSnapshot replaces the snapshot at path, and returns its size. The records' numbers
+// are not kept.
 func WriteSnapshot(path string, seq uint64, records iter.Seq[Record]) (size int64, err error) {
 	defer func() {
 		if err != nil {
