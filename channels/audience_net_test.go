@@ -195,7 +195,7 @@ func TestAudienceDisconnect(t *testing.T) {
 	})
 }
 
-// Sockets that stay are on one page each, whatever others come and go meanwhile.
+// Each socket that stays connected is on exactly one page, while others come and go.
 func TestSocketPages(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, withUsers, relayed())

@@ -64,7 +64,8 @@ func newCrowdAt(t testing.TB, s *server, target string, receivers int) *crowd {
 	return c
 }
 
-// send pushes n messages, one after the other, and reads what they come to.
+// send pushes n messages, one after the other, and reads their replies and
+// broadcasts.
 func (c *crowd) send(t testing.TB, n int) {
 	t.Helper()
 	for range n {
@@ -118,9 +119,9 @@ const crowdTarget = "MYCELIUM_TEST_CROWD"
 
 const crowdSize = 5000
 
-// holdCrowd connects and joins clients, says "ready", and holds them
-// until its input ends. They live in a process of their own so that the
-// server's heap is all there is to measure.
+// holdCrowd connects and joins clients, says "ready", and holds them until its
+// input ends. They live in a process of their own, so that only the server's
+// heap is measured.
 func holdCrowd(target string) int {
 	var size int
 	var addr string
@@ -185,7 +186,7 @@ func joinBare(c net.Conn, hello string) error {
 	return nil
 }
 
-// TestIdleHeap takes 2 s, which 5,000 connections need, twice.
+// TestIdleHeap takes 2 s, because it makes 5,000 connections twice.
 func TestIdleHeap(t *testing.T) {
 	if race.Enabled || testing.Short() {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
@@ -226,8 +227,8 @@ func TestIdleHeapOverTCP(t *testing.T) {
 	waitFor(t, "the crowd to leave", func() bool { return s.Stats().Sockets == 0 })
 }
 
-// checkIdleHeap holds what an idle connection needs to its bound, and to the
-// sum of the parts that docs/performance.md names.
+// checkIdleHeap compares the memory of an idle connection with its bound, and
+// with the sum of the parts that docs/performance.md names.
 func checkIdleHeap(t *testing.T, measured float64) {
 	t.Helper()
 	if measured > 530 {
@@ -260,9 +261,9 @@ func startCrowd(t *testing.T, addr string, size int) (release func()) {
 	return heaptest.StartClients(t, fmt.Sprintf("%s=%d %s", crowdTarget, size, addr))
 }
 
-// Of a peak of 10,000 connections little more is left than room in easygo's map
-// of descriptors, about 40 bytes each, which nobody but easygo can free.
-// TestMemoryAfterPeak takes 3 s, which so many connections need.
+// After a peak of 10,000 connections, little more memory is in use than the map
+// of descriptors of package easygo, about 40 bytes each, which only easygo
+// could free. TestMemoryAfterPeak takes 3 s, because of so many connections.
 func TestMemoryAfterPeak(t *testing.T) {
 	if race.Enabled || testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("make test-budgets runs it")

@@ -20,8 +20,8 @@ type stuckBus struct {
 
 func (b stuckBus) Close() error { b.wait(); return b.Bus.Close() }
 
-// A shutdown keeps its deadline whatever blocks, also what must not, and what was
-// blocked ends when it no longer blocks.
+// A shutdown keeps its deadline whatever blocks, even callbacks that must not block. What
+// was blocked ends as soon as it can.
 func TestShutdownKeepsItsDeadline(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"On on all loops", "Subscribe", "Closed", "Terminate", "Handler", "Bus"} {

@@ -10,7 +10,7 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// busyBus is a bus that can be made to take nothing.
+// busyBus is a bus that can be made to refuse everything.
 type busyBus struct {
 	pubsub.Bus
 	busy atomic.Bool
@@ -23,8 +23,8 @@ func (b *busyBus) Publish(topic string, data []byte) error {
 	return b.Bus.Publish(topic, data)
 }
 
-// TestBusyBus: while the other nodes are not reached, this node's clients get what is
-// broadcast, whoever broadcasts is told, and no channel ends.
+// TestBusyBus: while the other nodes are not reached, this node's clients get broadcasts,
+// the sender gets an error, and no channel ends.
 func TestBusyBus(t *testing.T) {
 	hub := pubsub.NewHub()
 	bus := &busyBus{Bus: hub.Node()}

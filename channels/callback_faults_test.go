@@ -103,7 +103,7 @@ func TestBinaryPushThatIsNotText(t *testing.T) {
 	})
 }
 
-// What a function returns that declares a *ReplyError and has none is no error.
+// A nil *ReplyError that a function returns as an error is not an error.
 func TestTypedNilIsNoError(t *testing.T) {
 	var none *channels.ReplyError
 	ch := channels.Handle("room:*", func(*channels.Context, text) (text, error) { return text{"joined"}, none })
@@ -127,7 +127,8 @@ func TestTypedNilIsNoError(t *testing.T) {
 	c.Leave()
 }
 
-// Clients look into what they are sent: a nil map is an empty object for them.
+// Clients access the fields of what they are sent, so a nil map is sent as an empty
+// object.
 func TestNilResponses(t *testing.T) {
 	var object map[string]int
 	var list []int
@@ -152,7 +153,7 @@ func TestNilResponses(t *testing.T) {
 	}
 }
 
-// A handler that gives up because its client has left is no failure.
+// A handler that gives up because its client has left has not failed.
 func TestErrorOfAnEndedChannel(t *testing.T) {
 	log := new(logged)
 	logger := zerolog.New(log)
@@ -182,7 +183,7 @@ func TestErrorOfAnEndedChannel(t *testing.T) {
 	}
 }
 
-// Mistakes of the application's own are found when it starts.
+// Mistakes of an application are found when it registers its handlers.
 func TestRegistrationMistakes(t *testing.T) {
 	join := func(*channels.Context, text) (text, error) { return text{}, nil }
 	event := func(*channels.Context, text) (text, error) { return text{}, nil }

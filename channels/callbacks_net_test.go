@@ -17,8 +17,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// rude is an application each of whose functions fails where it is told to: a
-// client names the function in the parameter "at".
+// rude is an application with one function that fails: the client names it in
+// the parameter "at".
 type rude struct{ fault func() }
 
 func (r *rude) at(value any, name string) {
@@ -102,9 +102,10 @@ func rudeServer(t *testing.T, o channels.Options, fault func()) *server {
 	return s
 }
 
-// visitRude is what a client of a rude application does: whatever it can, until it
-// is refused or its connection ends. It returns the status of the handshake,
-// what its calls were answered, and whether it was still connected at the end.
+// visitRude is a client of a rude application. It does everything that a client
+// can do, until it is refused or its connection ends. It returns the status of
+// the handshake, the answers to its calls, and whether it was still connected
+// at the end.
 func visitRude(t *testing.T, s *server, path, where string) (status int, answers string, alive bool) {
 	t.Helper()
 	c, err := wstest.Dial(s.addr, path+"/websocket?vsn=2.0.0&at="+where, http.Header{"Origin": {"http://x"}})
@@ -144,8 +145,8 @@ func visitRude(t *testing.T, s *server, path, where string) (status int, answers
 
 const fine = "ok ok ok ok ok"
 
-// What a function of the application does on a loop, or on a goroutine of ours,
-// ends what it belongs to and nothing else.
+// A function of the application that panics, on a loop or on a goroutine of
+// ours, ends what it belongs to and nothing else.
 func TestCallbacksThatPanic(t *testing.T) {
 	type outcome struct {
 		status  int
@@ -202,7 +203,7 @@ func TestCallbacksThatPanic(t *testing.T) {
 	})
 }
 
-// faultsElsewhere has the functions fail that are no socket's.
+// faultsElsewhere makes the functions fail that do not belong to a socket.
 func faultsElsewhere(t *testing.T, s *server) {
 	t.Helper()
 	if status, _, _ := s.handshake(t, "/route/fault/websocket?vsn=2.0.0", nil); status != 500 {
@@ -223,8 +224,8 @@ func faultsElsewhere(t *testing.T, s *server) {
 	}
 }
 
-// runtime.Goexit, as t.FailNow in a test, cannot be stopped: it ends the
-// connection that it was called for, and the loop goes on.
+// runtime.Goexit, which t.FailNow calls in a test, cannot be recovered from: it
+// ends the connection that it was called for, and the loop goes on.
 func TestCallbacksThatExit(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HandshakeTimeout = patience
@@ -259,14 +260,15 @@ func TestCallbacksThatExit(t *testing.T) {
 	})
 }
 
-// handshakeOrEnd connects where the connection may be closed without an answer.
+// handshakeOrEnd tries to connect. The connection may also be closed without an
+// answer.
 func (s *server) handshakeOrEnd(target string) {
 	if c, err := wstest.Dial(s.addr, target, nil); err == nil {
 		c.Drop()
 	}
 }
 
-// All that listen to a broadcast hear it, whatever one of them does.
+// All receivers of a broadcast get it, even if one of them fails.
 func TestReceiversThatFail(t *testing.T) {
 	for name, fault := range map[string]func(){"panic": func() { panic("rude") }, "exit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -329,7 +331,7 @@ type rudeJSON struct{}
 
 func (rudeJSON) MarshalJSON() ([]byte, error) { panic("rude") }
 
-// A payload that panics while it is encoded is an error of whoever sends it.
+// A payload that panics while it is encoded is an error for its sender.
 func TestMarshalJSONThatPanics(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		ch := room()

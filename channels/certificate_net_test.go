@@ -22,8 +22,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// visitors has the certificates of those who have connected, as Connect and the socket saw
-// them.
+// visitors has the certificates of the clients that have connected, as Connect and the socket saw them.
 type visitors chan [2]*channels.ClientCertificate
 
 func (v visitors) connect(_ context.Context, s *channels.Socket, r *channels.Request) error {
@@ -31,7 +30,7 @@ func (v visitors) connect(_ context.Context, s *channels.Socket, r *channels.Req
 	return nil
 }
 
-// expect checks who has connected last.
+// expect checks the certificate of the client that has connected last.
 func (v visitors) expect(t *testing.T, way string, want *channels.ClientCertificate) {
 	t.Helper()
 	if seen := <-v; !reflect.DeepEqual(seen[0], want) || seen[0] != seen[1] {
@@ -39,7 +38,7 @@ func (v visitors) expect(t *testing.T, way string, want *channels.ClientCertific
 	}
 }
 
-// identified issues a certificate for a client, and what a server sees of it.
+// identified issues a certificate for a client, and returns it with what a server sees of it.
 func identified(a *certtest.Authority) (tls.Certificate, *channels.ClientCertificate) {
 	c := a.Issue(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "sensor 7", Organization: []string{"Acme"}}, DNSNames: []string{"a.example", "b.example"},
@@ -54,7 +53,7 @@ func identified(a *certtest.Authority) (tls.Certificate, *channels.ClientCertifi
 	}
 }
 
-// TestClientCertificate: Connect, the socket and tools see who has connected, by every way.
+// TestClientCertificate: Connect, the socket and tools see who has connected, on every transport.
 func TestClientCertificate(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		authority := certtest.New(t)
@@ -98,7 +97,7 @@ func TestClientCertificate(t *testing.T) {
 	})
 }
 
-// dialAfterPage connects by the connection that a page has come on.
+// dialAfterPage connects a client on a connection that has fetched a page before.
 func dialAfterPage(t *testing.T, addr string, config *tls.Config) {
 	t.Helper()
 	c, err := tls.Dial("tcp", addr, config)
@@ -119,7 +118,7 @@ func dialAfterPage(t *testing.T, addr string, config *tls.Config) {
 	}
 }
 
-// TestClientCertificateRequired: who has none, or a wrong one, does not get in by any way.
+// TestClientCertificateRequired: a client without a certificate, or with a wrong one, is refused on every transport.
 func TestClientCertificateRequired(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		authority := certtest.New(t)
@@ -169,8 +168,8 @@ func TestClientCertificateRequired(t *testing.T) {
 	})
 }
 
-// toldTo returns what a client is told. With TLS 1.3 its handshake is over before, and what it
-// has sent meanwhile does not keep the alert from it.
+// toldTo returns the error of a client. With TLS 1.3, its handshake is over before the server sends the alert, which
+// must reach the client although it has sent a request meanwhile.
 func toldTo(addr string, config *tls.Config) error {
 	c, err := tls.Dial("tcp", addr, config)
 	if err != nil {

@@ -289,7 +289,8 @@ func TestJoinTimeout(t *testing.T) {
 	})
 }
 
-// One timer stands for all joins of a loop: each is given up in its own time, whatever came before it.
+// One timer serves all joins of a loop. Each join is still given up at its own
+// time, whatever came before it.
 func TestJoinTimeouts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 3 * time.Second
@@ -410,8 +411,8 @@ func TestNothingAfterDisconnect(t *testing.T) {
 	}
 }
 
-// A callback that ends its goroutine ends its channel, and what is left to be
-// run is run.
+// A callback that ends its goroutine ends its channel, and the callbacks that
+// are left still run.
 func TestGoexit(t *testing.T) {
 	ended := make(chan error, 1)
 	ch := room()

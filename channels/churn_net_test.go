@@ -107,7 +107,7 @@ func testChurn(t *testing.T, o channels.Options, window time.Duration) {
 	})
 }
 
-// guest is a client that does what comes to its mind.
+// guest is a client that acts at random.
 type guest struct {
 	t      *testing.T
 	server *server

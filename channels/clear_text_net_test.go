@@ -10,8 +10,8 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// ask sends one request in the clear and returns the answer and the rest of
-// what the server sends.
+// ask sends one request without TLS and returns the answer and the rest of what
+// the server sends.
 func (s *server) ask(t *testing.T, request string) (status int, body string, header http.Header) {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr)

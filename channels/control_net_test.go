@@ -11,7 +11,8 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// relayed is what a relay is: everybody may join everything and push anything.
+// relayed is a channel like that of a relay: everybody may join every topic and push any
+// event.
 func relayed() *channels.Channel {
 	ch := channels.Handle("*", func(*channels.Context, channels.Payload) (channels.NoReply, error) {
 		return channels.NoReply{}, nil
@@ -32,7 +33,7 @@ var withUserIDs = channels.SocketOptions{Connect: func(_ context.Context, s *cha
 
 const adasID = "users_socket:ada"
 
-// heard is a subscription of the program's that keeps the events it gets.
+// heard subscribes the program to a topic, and returns the events that it gets.
 func heard(s *server, topic string) (events chan string) {
 	events = make(chan string, 100)
 	s.Subscribe(topic, func(topic, event string, p channels.Payload) {

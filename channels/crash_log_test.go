@@ -14,8 +14,8 @@ import (
 // logged is what an endpoint has logged.
 type logged struct{ logtest.Buffer }
 
-// TestLogOfACrash: a fault of the application is logged with its stack, one of
-// a client in a short line, however long its message.
+// TestLogOfACrash: a fault of the application is logged with its stack, and a
+// fault of a client in a short line, however long its message is.
 func TestLogOfACrash(t *testing.T) {
 	log := new(logged)
 	logger := zerolog.New(log).Level(zerolog.WarnLevel)

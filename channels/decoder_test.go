@@ -9,8 +9,8 @@ type decodesItself struct{ data string }
 
 func (d *decodesItself) UnmarshalJSON(data []byte) error { d.data = string(data); return nil }
 
-// TestDecodeEmptyObject: {} costs a struct nothing, and is what encoding/json makes
-// of it for everything else.
+// TestDecodeEmptyObject: decoding {} costs nothing for a struct. All other types get what
+// encoding/json makes of it.
 func TestDecodeEmptyObject(t *testing.T) {
 	empty := Payload{Data: []byte("{}")}
 	type params struct {

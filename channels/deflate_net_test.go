@@ -40,8 +40,8 @@ func (p *peer) pushCompressed(joinRef, topic, event, payload string) (ref string
 	return ref
 }
 
-// assertCompressed fails the test if another number of messages has come
-// compressed since it was last asked.
+// assertCompressed fails the test unless want messages have come compressed
+// since its last call.
 func (p *peer) assertCompressed(what string, want int) {
 	p.t.Helper()
 	if p.Compressed != want {
@@ -176,7 +176,7 @@ func TestCompressionIsAgreedOn(t *testing.T) {
 	})
 }
 
-// What a client can do wrong ends its own socket with the code for it.
+// A fault of a client ends its own socket, with the code for that fault.
 func TestCompressionFaults(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, channels.SocketOptions{Compress: true, MaxMessage: 100_000}, room())

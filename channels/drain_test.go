@@ -80,8 +80,8 @@ func TestPaceSpread(t *testing.T) {
 	}
 }
 
-// TestPacer: no more than the batch within an interval, whoever asks, and what
-// one does not use is another's.
+// TestPacer: at most one batch is granted in an interval, whoever asks, and unused grants
+// are available to others.
 func TestPacer(t *testing.T) {
 	var p pacer
 	d := Drain{Batch: 10, Interval: time.Second}

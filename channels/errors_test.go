@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestReplyErrorText is what a log shows of errors for clients.
+// TestReplyErrorText: the text that a log shows for errors for clients.
 func TestReplyErrorText(t *testing.T) {
 	var none *ReplyError
 	for want, err := range map[string]error{

@@ -44,8 +44,8 @@ func converse(room *channels.Channel, params string, events ...string) {
 	}
 }
 
-// hear prints messages until both of the refs have been answered, or the first one
-// and the channel has ended. A message without a reply is awaited for by "done".
+// hear prints messages until ref is answered or the channel has crashed, and the
+// heartbeat beat is answered too.
 func hear(client *wstest.Client, beat, ref string) {
 	for beaten, answered := false, false; !beaten || !answered; {
 		_, data, err := client.ReadMessage()

@@ -22,7 +22,8 @@ type line struct {
 	Body string `json:"body"`
 }
 
-// A chat room: who joins says their name, and what they say goes to everybody.
+// A chat room: clients give their name when they join, and what they say goes
+// to everybody.
 func Example() {
 	room := channels.Handle("room:*", func(c *channels.Context, p person) (channels.NoReply, error) {
 		if p.User == "" {
@@ -139,7 +140,7 @@ func ExampleChannel_Use() {
 	// error {"reason":"only ada may"}
 }
 
-// A channel hears of other topics, as messages of its own.
+// A channel gets the broadcasts of another topic as messages.
 func ExampleContext_Subscribe() {
 	room := channels.Handle("room:*", func(c *channels.Context, _ channels.Payload) (channels.NoReply, error) {
 		return channels.NoReply{}, c.Subscribe("prices")

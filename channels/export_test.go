@@ -60,7 +60,8 @@ func SetRejoinWait(t testing.TB, d time.Duration) {
 	rejoinWait = d
 }
 
-// WaitingPolls returns how many polls of long-polling clients wait, also of guests.
+// WaitingPolls returns how many polls of long-polling clients wait, including those of
+// guests.
 func (e *Endpoint) WaitingPolls(ctx context.Context) int {
 	var n atomic.Int64
 	e.onEachLoop(ctx, func(i int) { n.Add(int64(e.perLoop[i].polls.waiting)) })
@@ -70,7 +71,7 @@ func (e *Endpoint) WaitingPolls(ctx context.Context) int {
 // IdleRequests returns how many connections of net/http have no request now.
 func (e *Endpoint) IdleRequests() int { return e.front.Idle() }
 
-// Beat is a beat of the pulse, and returns when all loops have sent their probes.
+// Beat makes the pulse beat once, and returns when all loops have sent their probes.
 func (e *Endpoint) Beat(ctx context.Context) {
 	e.beat()
 	for range 2 { // the task that continues a beat, and one behind it

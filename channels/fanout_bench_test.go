@@ -9,8 +9,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
 
-// sink is the transport of a subscriber of whom nothing but the queueing
-// counts.
+// sink is a transport that discards what it is sent, so that only the queueing
+// is measured.
 type sink struct{}
 
 func (sink) send(f *netloop.Frame) { f.Release() }
@@ -25,9 +25,9 @@ func (sink) undeliverable()        {}
 func (sink) probe(probe)           {}
 func (sink) name() string          { return "sink" }
 
-// BenchmarkFanOutBlocks is how long a loop looks at nothing else while a
-// broadcast is handed to the subscribers of a large topic: the writes come
-// later, in portions between which it looks at its sockets.
+// BenchmarkFanOutBlocks measures how long a loop is blocked while a broadcast
+// is queued for the subscribers of a large topic. The writes come later, in
+// portions, and the loop looks at its sockets in between.
 func BenchmarkFanOutBlocks(b *testing.B) {
 	for _, n := range []int{1_000, 100_000} {
 		b.Run(fmt.Sprintf("subscribers=%d", n), func(b *testing.B) {

@@ -14,8 +14,8 @@ import (
 
 // What one client or one callback does wrong hurts nobody else.
 
-// chatter is a well-behaved client that talks to itself and to its topic all
-// the time, and complains of anything that is lost, late or out of order.
+// chatter is a well-behaved client that pushes echoes and broadcasts all the
+// time, and reports anything that is lost, late or out of order.
 type chatter struct {
 	*peer
 	joinRef string
@@ -244,8 +244,8 @@ func TestPanicsOverTCP(t *testing.T) {
 	})
 }
 
-// A client that never reads costs its own connection or its own messages, and
-// nobody else a thing.
+// A client that never reads loses its connection or messages, and nobody else
+// is affected.
 func TestSlowReceiver(t *testing.T) {
 	for name, policy := range map[string]channels.SlowReceiver{
 		"disconnect": channels.DisconnectSlow, "drop oldest": channels.DropOldest, "drop newest": channels.DropNewest,
@@ -307,7 +307,7 @@ func testSlowReceiver(t *testing.T, s *server, slow *peer, policy channels.SlowR
 	checkSlow(t, s, slow, policy, sent)
 }
 
-// lastNumber is the number of the message behind all others.
+// lastNumber is the number of the last message.
 const lastNumber = 1 << 30
 
 // numbered is the n-th message of a publisher, a large one.
@@ -371,8 +371,8 @@ func readInOrder(t *testing.T, p *peer, acks chan struct{}) (next int) {
 	}
 }
 
-// checkSlow reads at last what has waited for the slow receiver: whole
-// messages, in their order.
+// checkSlow reads what has waited for the slow receiver, and checks that it is
+// whole messages, in order.
 func checkSlow(t *testing.T, s *server, slow *peer, policy channels.SlowReceiver, sent int) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() { // once it reads again it gets what is new

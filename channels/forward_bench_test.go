@@ -37,8 +37,8 @@ func benchmarkForward(b *testing.B, receivers int) {
 	}
 }
 
-// memoryOf returns how much memory n clients take, on the heap and in stacks, in bytes, and
-// how many goroutines, each, with their own ends.
+// memoryOf returns how many bytes, on the heap and in stacks, and how many goroutines
+// each of n clients takes, including the client's own end.
 func memoryOf(t *testing.T, s *server, n int) (bytes, goroutines float64) {
 	t.Helper()
 	measure := func() (uint64, int) {
@@ -58,8 +58,8 @@ func memoryOf(t *testing.T, s *server, n int) (bytes, goroutines float64) {
 	return (float64(after) - float64(before)) / float64(n), float64(run-ran) / float64(n)
 }
 
-// TestForwardedMemory: what a forwarded connection takes at its two nodes more than one
-// to its instance's node takes there.
+// TestForwardedMemory: how much more memory a forwarded connection takes, on both nodes
+// together, than a direct one to the instance's node.
 func TestForwardedMemory(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector takes memory: make test-budgets runs it without")

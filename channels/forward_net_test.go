@@ -19,13 +19,13 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/hooks"
 )
 
-// fleet is some endpoints that forward clients to each other.
+// fleet is a set of endpoints that forward clients to each other.
 type fleet struct {
 	mu    sync.Mutex
 	nodes []*fleetNode // guarded by mu while the fleet is started
 }
 
-// fleetNode is one of them. Its id is its place, plus one.
+// fleetNode is one of them. Its id is its index plus one.
 type fleetNode struct {
 	*server
 	node    *forward.Node
@@ -101,7 +101,7 @@ func (n *fleetNode) elsewhere(other *fleetNode) error {
 	return n.node.Elsewhere("other", other.address)
 }
 
-// ServeHTTP serves each request by another node.
+// ServeHTTP has each request served by another node.
 func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if err := recover(); err != nil && err != http.ErrAbortHandler { //nolint:errorlint // as net/http does

@@ -67,7 +67,8 @@ func TestLimitsByForwardedAddress(t *testing.T) {
 	})
 }
 
-// TestForwardedAddressOfStrangers: without trusted proxies nobody's word counts.
+// TestForwardedAddressOfStrangers: without trusted proxies, X-Forwarded-For has
+// no effect.
 func TestForwardedAddressOfStrangers(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.MaxConnectionsPerAddress = 1

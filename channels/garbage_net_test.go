@@ -27,9 +27,9 @@ func claim(n uint64) []byte {
 	return append(b, 1, 2, 3, 4)
 }
 
-// garbage is what no honest client sends, by what it is, with the code that
-// the socket is closed with: PROTOCOL's malformed input, RFC 6455 5.1 to 5.5
-// and 7.4.
+// garbage is what no well-behaved client sends, by its name, with the code that
+// the socket is closed with: malformed messages, and violations of RFC 6455,
+// sections 5.1 to 5.5 and 7.4.
 var garbage = map[string]struct {
 	bytes []byte
 	code  uint16

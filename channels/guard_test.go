@@ -14,7 +14,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 )
 
-// gate is a guard that refuses what its words say.
+// gate is a guard that refuses joins and events by their names, and notes its calls.
 type gate struct {
 	socket *channels.Socket
 
@@ -141,8 +141,8 @@ func TestGuardEvents(t *testing.T) {
 	}
 }
 
-// A guard hears of the beginning and the end of a socket, each once; of one that
-// was refused it hears nothing.
+// A guard is called for the beginning and the end of a socket, each once, and not at all
+// for a socket that was refused.
 func TestGuardLife(t *testing.T) {
 	guarded(t, func(t *testing.T, g *gate, c *channelstest.Client, e *channelstest.Endpoint) {
 		if g.socket.Guard() != channels.Guard(g) {

@@ -120,7 +120,7 @@ func TestGuestTopicsAreItsOwn(t *testing.T) {
 	})
 }
 
-// TestGuestRefusals: before any upgrade, by what the lookup says.
+// TestGuestRefusals: the error of a lookup refuses a client before any upgrade.
 func TestGuestRefusals(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		h := openInn(t, o)
@@ -157,7 +157,7 @@ func (h *inn) assertRefused(t testing.TB, target string, status, retry int) {
 	}
 }
 
-// TestGuestShutdown: a guest goes, its host and the others stay.
+// TestGuestShutdown: a guest shuts down, its host and the others stay.
 func TestGuestShutdown(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		h := openInn(t, o)
@@ -259,7 +259,7 @@ func TestGuestsShareABatch(t *testing.T) {
 	wg.Wait()
 }
 
-// TestGuestMisuse is what is refused when guests are made.
+// TestGuestMisuse: mistakes are refused when guests are made.
 func TestGuestMisuse(t *testing.T) {
 	h := openInn(t, channels.Options{Loops: 1})
 	guest := h.invite(t, "a", channels.Options{}, channels.SocketOptions{}, relayAll())

@@ -135,8 +135,8 @@ func TestConnectBlocks(t *testing.T) {
 	})
 }
 
-// A Connect that does not come back has the handshake's time. Its client is answered
-// then, whether Connect looks at its context or not.
+// A client whose Connect does not return is answered after Limits.HandshakeTimeout,
+// whether Connect looks at its context or not.
 func TestConnectTimeout(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HandshakeTimeout = shortLimit

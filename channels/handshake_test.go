@@ -9,7 +9,7 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket"
 )
 
-// Nothing of one client may be seen by the next.
+// The next client must not see anything of the previous one.
 func TestHandshakeIsReusedEmpty(t *testing.T) {
 	e, err := NewEndpoint(Options{Loops: 1})
 	if err != nil {
@@ -49,7 +49,7 @@ func TestHandshakeIsReusedEmpty(t *testing.T) {
 	}
 }
 
-// The map of what is not used again would stay large.
+// A handshake with many parameters is not reused, because its map would stay large.
 func TestLargeHandshakeIsDropped(t *testing.T) {
 	h := handshake{params: make(Params)}
 	for i := range maxReusedParams + 1 {

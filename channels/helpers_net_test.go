@@ -124,7 +124,7 @@ func (m envelope) String() string {
 	return fmt.Sprintf("[%q %q %q %q %s %x]", m.joinRef, m.ref, m.topic, m.event, m.payload, m.binary[:min(len(m.binary), 100)])
 }
 
-// equal compares all but the response, which is a part of the payload.
+// equal compares all fields except the response, which is part of the payload.
 func (m envelope) equal(other envelope) bool {
 	return m.joinRef == other.joinRef && m.ref == other.ref && m.topic == other.topic && m.event == other.event &&
 		m.status == other.status && bytes.Equal(m.payload, other.payload) && bytes.Equal(m.binary, other.binary)

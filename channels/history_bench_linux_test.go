@@ -32,9 +32,10 @@ func TestAllocationsOfRecorded(t *testing.T) {
 }
 
 // TestIdleHeapOfHistory: an idle connection takes no more memory for an endpoint with a
-// history than without one, and a client that asks for what it missed takes little. A session
-// takes itself and its place in a table, 61 bytes; 11 more are of a ring of each loop, which keeps it because
-// all clients answer a ping at the same time. The test takes 6 s, which the connections need.
+// history than without one, and a client that asks for what it missed takes little. A
+// session takes 61 bytes, including its place in a table; 11 more belong to a ring of
+// each loop, which has grown because all clients answer a ping at the same time. The test
+// takes 6 s, which the connections need.
 func TestIdleHeapOfHistory(t *testing.T) {
 	if race.Enabled || testing.Short() {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
@@ -132,7 +133,7 @@ func processorTime(t testing.TB) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// sendBurst pushes n messages at once and reads what they come to.
+// sendBurst pushes n messages at once and reads their replies and broadcasts.
 func (c *crowd) sendBurst(t testing.TB, n int) {
 	if _, err := c.sender.Write(slices.Repeat(c.frame, n)); err != nil {
 		t.Fatal(err)

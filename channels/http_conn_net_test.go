@@ -14,8 +14,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// What is refused as the first request of a connection is refused as a later
-// one too, and what is behind it is not served.
+// A request that is refused as the first one of a connection is refused as a
+// later one too, and nothing after it is served.
 func TestStrictRequests(t *testing.T) {
 	chunkedUpgrade := strings.Replace(socketHandshake(), "\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1)
 	requests := map[string]struct {
@@ -99,7 +99,7 @@ func TestStrictRequests(t *testing.T) {
 	})
 }
 
-// One path is one thing for whoever reads the request.
+// A path means the same to the front and to net/http.
 func TestPathsOfLaterRequests(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Handler = mirror
@@ -199,7 +199,8 @@ func TestHeldRequests(t *testing.T) {
 	})
 }
 
-// They do not hold up a shutdown either, whatever the timeout is.
+// Requests that are held open do not hold up a shutdown either, whatever the
+// timeout is.
 func TestShutdownWithHeldRequests(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Handler, o.Limits.HandshakeTimeout = heldHandler(), time.Hour
@@ -251,8 +252,8 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	})
 }
 
-// A handler's own time counts for nothing, and it may ask for more of the
-// client's.
+// The time that a handler takes does not count, and it may give its client more
+// time.
 func TestLongRequests(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
 		const timeout = shortLimit

@@ -40,8 +40,8 @@ func modelTime(t *testing.T) time.Duration {
 	return d
 }
 
-// hang is how long anything may take: what hung in a former version did so for
-// rejoinWait, which the tests that measure it set to twice as long.
+// hang bounds how long anything may take. Earlier bugs made clients wait for rejoinWait,
+// so the tests that look for them set that to twice as long.
 const hang = patience / 2
 
 // TestLifeModel takes 3 s: as many random lives as fit in. It runs alone because
@@ -180,11 +180,11 @@ type player struct {
 	log     []string
 }
 
-// stream is the broadcasts that an open instance has been sent. Those up to floor
-// may have been made before it was joined; some of them come, some do not.
+// stream is the broadcasts that an open instance has been sent. Those up to floor may
+// have been made before it was joined, so they may come or not.
 type stream struct{ floor, last int }
 
-// fate is what has come of an operation.
+// fate is the outcome of an operation so far.
 type fate struct {
 	at       time.Time // when it was sent
 	replies  int
@@ -285,7 +285,7 @@ func (p *player) listen() {
 	}
 }
 
-// await waits until everything that was sent has come to what it must.
+// await waits until every operation that was sent has its outcome.
 func (p *player) await() {
 	timer := time.AfterFunc(hang, func() {
 		p.mu.Lock()
@@ -313,7 +313,7 @@ func (p *player) logf(format string, args ...any) {
 	p.log = append(p.log, time.Now().Format("05.000000 ")+fmt.Sprintf(format, args...))
 }
 
-// trace is the end of what happened.
+// trace returns the last steps of the client.
 func (p *player) trace() string {
 	return "\t" + strings.Join(p.log[max(0, len(p.log)-200):], "\n\t")
 }
@@ -322,7 +322,7 @@ func (p *player) trace() string {
 // is told of the end: by phx_close or phx_error, or by the reply of a later join
 // of the topic, behind which its phx_close follows at once.
 
-// check takes one frame.
+// check checks one frame against the model.
 func (p *player) check(m envelope) error {
 	if p.closing >= 0 {
 		if m.event != "phx_close" || m.joinRef != strconv.Itoa(p.closing) {
@@ -423,8 +423,8 @@ func (p *player) checkEnd(m envelope) error {
 	return nil
 }
 
-// ends is how the instance of a join may end, by what was sent: by the first that
-// ends it, or if that takes its time, by one behind it.
+// ends returns how the instance of a join may end, given the script: by the first
+// operation that ends it, or by a later one if that takes long.
 func (p *player) ends(join int) map[string]bool {
 	kinds := make(map[string]bool)
 	if p.script[join].kind == "join_stop" {
@@ -486,8 +486,8 @@ func (p *player) checkMessage(m envelope) error {
 	return nil
 }
 
-// unsettled is the first operation that has not come to what it must, "" if all
-// have.
+// unsettled returns the first operation without the outcome that it must have, "" if
+// there is none.
 func (p *player) unsettled() string {
 	for i := range p.script[:p.sent] {
 		o, f := &p.script[i], &p.fate[i]
@@ -516,8 +516,8 @@ func (p *player) unsettled() string {
 	return ""
 }
 
-// lastOf is the last join of a topic that was sent. What came before may end
-// with it, unanswered.
+// lastOf returns the last join of a topic that was sent. Earlier operations may be ended
+// by it without an answer.
 func (p *player) lastOf(topic string) (ref int) {
 	for i, o := range p.script[:p.sent] {
 		if o.topic == topic && o.isJoin() {
@@ -527,8 +527,8 @@ func (p *player) lastOf(topic string) (ref int) {
 	return ref
 }
 
-// mustAnswer reports whether an event of the last join must be answered: unless
-// one before it ends the channel, or it crashes it itself.
+// mustAnswer reports whether an event of the last join must be answered: it must, unless
+// an earlier one ends the channel or it crashes the channel itself.
 func (p *player) mustAnswer(ref int) bool {
 	o := p.script[ref]
 	if o.kind == "crash" || o.kind == "exit" {

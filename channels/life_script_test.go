@@ -25,8 +25,7 @@ type op struct {
 	pause time.Duration // before it; negative: the client waits until everything is settled
 }
 
-// How an operation ends the instance that it is meant for, by what the client is
-// told.
+// enders maps the operations that end their instance to what the client is told.
 var enders = map[string]string{
 	"phx_leave": "phx_close", "stop": "phx_close", "stop_async": "phx_close",
 	"fail": "phx_error", "crash": "phx_error", "exit": "phx_error",
@@ -42,7 +41,7 @@ func (o *op) isJoin() bool {
 // connection too.
 func (o *op) exits() bool { return o.kind == "exit" || o.kind == "join_exit" }
 
-// joinOutcomes are what joins of a kind are answered.
+// joinOutcomes are the answers to joins, by kind.
 var joinOutcomes = map[string]string{
 	"join": "ok", "join_slow": "ok", "join_refuse": `{"reason":"no"}`, "join_crash": `{"reason":"join crashed"}`,
 	"join_hang": `{"reason":"join timeout"}`, "join_stop": "ok", "join_exit": `{"reason":"join crashed"}`,
@@ -298,7 +297,8 @@ func (g *stage) join(c *channels.Context, i *instance, mode string) error {
 	return nil
 }
 
-// faults are what the callbacks saw that must not be, after the shutdown.
+// faults returns what the callbacks saw that must not happen. It is called after the
+// shutdown.
 func (g *stage) faults() (faults []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -166,7 +166,8 @@ func TestMessageBytes(t *testing.T) {
 	})
 }
 
-// TestLongTopics: what is kept as long as a channel is no message's size.
+// TestLongTopics: topics and refs, which are kept as long as the channel, have a bound
+// far below that of a message.
 func TestLongTopics(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := serve(t, o, channels.SocketOptions{}, room())

@@ -62,8 +62,8 @@ func (keeper) Join(topic string) error {
 }
 func (keeper) Event(string, []byte) (channels.EventFunc, error) { return nil, nil }
 
-// TestDebugLines: at level debug the log has who came and went, and what each join
-// and event has taken.
+// TestDebugLines: at level debug, connects, ends, joins and events are logged, and how
+// long each has taken.
 func TestDebugLines(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		log := new(logged)
@@ -144,7 +144,7 @@ func TestDebugLines(t *testing.T) {
 	})
 }
 
-// TestNothingAtInfo: none of that is made unless it was asked for.
+// TestNothingAtInfo: at level info, none of these lines is written.
 func TestNothingAtInfo(t *testing.T) {
 	log := new(logged)
 	logger := zerolog.New(log).Level(zerolog.InfoLevel)

@@ -56,8 +56,8 @@ func TestEndsAreNoErrors(t *testing.T) {
 	}
 }
 
-// TestOwnErrorsStayErrors: neither the end of something else nor a cancelled
-// context before the end is taken for it.
+// TestOwnErrorsStayErrors: a context that is canceled before the channel has ended is an
+// error like any other.
 func TestOwnErrorsStayErrors(t *testing.T) {
 	log := new(logged)
 	logger := zerolog.New(log)

@@ -11,8 +11,8 @@ import (
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 )
 
-// TestErrorsWithoutALogger: whoever gives no Logger sees on the terminal that a
-// handler has panicked, and nothing but errors.
+// TestErrorsWithoutALogger: without a Logger, errors such as the panic of a
+// handler are logged to standard error, and nothing else.
 func TestErrorsWithoutALogger(t *testing.T) {
 	const child = "CHANNELS_WITHOUT_A_LOGGER"
 	if os.Getenv(child) != "" {

@@ -103,7 +103,7 @@ func (c *lpClient) must(method, body string, header http.Header) lpAnswer {
 	return a
 }
 
-// open opens a session, and fails the test where that is refused.
+// open opens a session, and fails the test if it is refused.
 func (c *lpClient) open() {
 	c.t.Helper()
 	a := c.must("GET", "", nil)
@@ -115,7 +115,8 @@ func (c *lpClient) open() {
 
 var ndjson = http.Header{"Content-Type": {"application/x-ndjson"}}
 
-// post sends messages as phoenix.js does and wants them taken.
+// post sends messages as phoenix.js does, and fails the test unless they are
+// accepted.
 func (c *lpClient) post(messages ...string) {
 	c.t.Helper()
 	if a := c.must("POST", strings.Join(messages, "\n"), ndjson); a.http != 200 || a.raw != `{"status":200}` {

@@ -38,7 +38,7 @@ func unreliable(c *lpClient, h http.Handler, fails func() bool) {
 	}
 }
 
-// What could not be written waits for the next poll, in front of all else.
+// What could not be written waits for the next poll, before everything else.
 func TestLongPollUnwritten(t *testing.T) {
 	s := serve(t, channels.Options{}, channels.SocketOptions{LongPoll: longPolling}, rooms()...)
 	c := direct(t, s.Endpoint)
@@ -193,7 +193,8 @@ func TestLongPollReplaced(t *testing.T) {
 	}
 }
 
-// A session that is ended tells a waiting poll at once, and its channels.
+// When a session is ended, its waiting poll is answered at once, and its
+// channels end.
 func TestLongPollDisconnect(t *testing.T) {
 	reasons := make(chan error, 10)
 	chs := func() []*channels.Channel {

@@ -94,8 +94,8 @@ func TestLongPollOff(t *testing.T) {
 	}
 }
 
-// What Connect is told, and who is refused: as for a WebSocket, but for the
-// form of the answer.
+// Connect is given the same, and refuses the same clients, as for a WebSocket.
+// Only the form of the answer differs.
 func TestLongPollConnect(t *testing.T) {
 	seen := make(chan *channels.Request, 1)
 	so := channels.SocketOptions{AuthToken: true, CheckOrigin: channels.Origins("//good.test")}
@@ -137,7 +137,8 @@ func TestLongPollConnect(t *testing.T) {
 	}, rooms)
 }
 
-// Browsers ask before, and the Origin counts for every method.
+// Browsers send a preflight request first, and the origin is checked for every
+// method.
 func TestLongPollOrigins(t *testing.T) {
 	so := channels.SocketOptions{LongPoll: longPolling, CheckOrigin: channels.Origins("//good.test")}
 	s := serve(t, channels.Options{}, so, rooms()...)
@@ -167,8 +168,8 @@ func TestLongPollOrigins(t *testing.T) {
 	}
 }
 
-// A token is of use for its own session, endpoint and path alone. Without one
-// a GET opens a session, and a POST is told so.
+// A token is valid for its own session, endpoint and path only. Without a valid
+// one, a GET opens a session, and a POST is answered with 410.
 func TestLongPollForeignTokens(t *testing.T) {
 	so := channels.SocketOptions{LongPoll: longPolling}
 	s, other := serve(t, channels.Options{}, so, rooms()...), serve(t, channels.Options{}, so, rooms()...)
@@ -202,7 +203,7 @@ func TestLongPollForeignTokens(t *testing.T) {
 	mine.assertNext("", "1", "phoenix", "phx_reply", "ok {}")
 }
 
-// Bytes come in as base64; they cannot go out.
+// Clients send bytes as base64. They cannot be sent any.
 func TestLongPollBinary(t *testing.T) {
 	s := serve(t, channels.Options{}, channels.SocketOptions{LongPoll: longPolling}, append(rooms(), binaryJoin())...)
 	c := s.polls(t)
@@ -313,7 +314,7 @@ func TestLongPollLargeBatch(t *testing.T) {
 	}
 }
 
-// A session is a connection to Limits that bound connections.
+// A session counts as a connection for the limits of connections.
 func TestLongPollLimits(t *testing.T) {
 	o := channels.Options{Limits: channels.Limits{MaxConnectionsPerAddress: 3, HandshakesPerSecond: 4}}
 	s := serve(t, o, channels.SocketOptions{LongPoll: longPolling}, rooms()...)

@@ -28,7 +28,7 @@ func inBubble(t *testing.T, o channels.LongPollOptions, test func(t *testing.T, 
 	})
 }
 
-// took measures a poll.
+// took polls, and returns how long that took.
 func took(c *lpClient) (a lpAnswer, d time.Duration) {
 	began := time.Now()
 	a = c.must("GET", "", nil)
@@ -73,7 +73,8 @@ func TestLongPollExpiry(t *testing.T) {
 	})
 }
 
-// Posts are no life, as in Phoenix: nobody takes the answers.
+// Posts do not keep a session alive, as in Phoenix, because nobody polls for
+// the answers.
 func TestLongPollPostsAlone(t *testing.T) {
 	inBubble(t, channels.LongPollOptions{Window: 2 * time.Second}, func(t *testing.T, _ *server, c *lpClient) {
 		for range 2 {
@@ -87,7 +88,7 @@ func TestLongPollPostsAlone(t *testing.T) {
 	})
 }
 
-// The token is renewed by polling; an old one counts until its own age.
+// Polling renews the token. An older one is valid until it has its own age.
 func TestLongPollTokenAge(t *testing.T) {
 	o := channels.LongPollOptions{Window: 10 * time.Second, TokenMaxAge: time.Minute}
 	inBubble(t, o, func(t *testing.T, _ *server, c *lpClient) {

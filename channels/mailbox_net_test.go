@@ -236,8 +236,8 @@ func TestMailboxFullWhileJoining(t *testing.T) {
 	})
 }
 
-// A join that pushes without end is given up when it has pushed what may wait for
-// a connection, and its socket goes on.
+// A join that pushes without end is given up when it has pushed as much as may wait for a
+// connection, and its socket goes on.
 func TestJoinPushesTooMuch(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.OutboundBytes = 64 << 10

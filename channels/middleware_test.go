@@ -148,7 +148,7 @@ func assertNotes(t *testing.T, notes *seen, want string) {
 	}
 }
 
-// assertJoins: nobody joins whom the middleware has not let through.
+// assertJoins checks that a client joins only if the middleware lets it.
 func assertJoins(t *testing.T, socket *channelstest.Client, notes *seen) {
 	t.Helper()
 	var got []string

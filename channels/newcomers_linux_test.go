@@ -13,8 +13,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// TestHandshakeWait: when more clients come than the machine gets done, those that have
-// waited too long are told to come back, and without the limit nobody is.
+// TestHandshakeWait: when more clients come than the machine can serve, those that have
+// waited too long are told to come back; without the limit, none is.
 func TestHandshakeWait(t *testing.T) {
 	t.Parallel()
 	for _, wait := range []time.Duration{100 * time.Millisecond, 0} {

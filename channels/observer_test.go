@@ -63,7 +63,7 @@ func (n *notes) want(t *testing.T, want ...string) {
 	}
 }
 
-// What is observed has been when the client has its answer, and every end has its reason.
+// Everything is observed before the client has its answer, and every end has its reason.
 func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := channels.Handle("*", func(c *channels.Context, _ any) (channels.NoReply, error) {

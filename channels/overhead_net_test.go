@@ -13,9 +13,8 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// TestHeldUp: who makes the server answer too much of what goes no further is
-// answered all of it, but not read for a while. Others are, and nobody is
-// closed.
+// TestHeldUp: a client that sends too much of what the socket itself answers gets all the
+// answers, but is not read for a while. Other clients are read, and no socket is closed.
 func TestHeldUp(t *testing.T) {
 	t.Parallel()
 	const rate, n = 25, 26
@@ -84,7 +83,7 @@ func TestHeldUp(t *testing.T) {
 	}
 }
 
-// TestHeldUpCloses: the end of a socket that is held up is no different.
+// TestHeldUpCloses: a socket that is held up ends like any other.
 func TestHeldUpCloses(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HeartbeatsPerSecond = 1
@@ -100,7 +99,7 @@ func TestHeldUpCloses(t *testing.T) {
 	})
 }
 
-// TestHeldUpPolls: a long-poll session that is held up has its POSTs wait.
+// TestHeldUpPolls: the POSTs of a long-poll session that is held up wait.
 func TestHeldUpPolls(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Limits.HeartbeatsPerSecond = 25
@@ -123,8 +122,8 @@ func TestHeldUpPolls(t *testing.T) {
 	})
 }
 
-// TestEndlessMessage: a message in empty fragments without end has its client
-// not read, and so do bytes beyond the rate, whatever they are.
+// TestEndlessMessage: a client that sends a message in endless empty fragments is not
+// read for a while, and neither is one whose bytes exceed the rate, whatever they are.
 func TestEndlessMessage(t *testing.T) {
 	frame := func(op ws.OpCode, fin bool, payload string) string {
 		return string(ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(op, fin, []byte(payload)))))

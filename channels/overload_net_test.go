@@ -9,9 +9,9 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/prepared"
 )
 
-// TestOverloadedGuest: a guest that broadcasts more than its loop gets done is
-// refused, and what its channels push waits, until it has been worked off. Its
-// neighbour and its host know nothing of it.
+// TestOverloadedGuest: if a guest broadcasts more than its loops can send, its
+// broadcasts are refused, and pushes of its channels wait, until that is worked
+// off. Its neighbour and its host are not affected.
 func TestOverloadedGuest(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Loops = 1

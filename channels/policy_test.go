@@ -8,8 +8,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// TestUnknownPolicies: a number that is none of the constants is an error, not a
-// default.
+// TestUnknownPolicies: a number that is not one of the constants is an error.
 func TestUnknownPolicies(t *testing.T) {
 	for field, o := range map[string]channels.Options{
 		"Options.SlowReceiver is 3": {SlowReceiver: channels.DropNewest + 1},

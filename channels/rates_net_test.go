@@ -8,7 +8,8 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// flood sends n messages of an event at once and counts what they are answered.
+// flood sends n messages of an event at once and counts the answers by their
+// kind.
 func (p *peer) flood(n int, joinRef, topic, event, payload string) map[string]int {
 	p.t.Helper()
 	var texts []string
@@ -52,8 +53,8 @@ func TestBytesRate(t *testing.T) {
 	})
 }
 
-// TestTotalRates: they are of all sockets of one guest together, and nothing of
-// it is seen by another guest of the same host.
+// TestTotalRates: the total rates bound all sockets of one guest together, and
+// not those of another guest of the same host.
 func TestTotalRates(t *testing.T) {
 	for _, c := range []struct {
 		name, event, payload, reason string

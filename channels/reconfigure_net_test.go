@@ -12,13 +12,14 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
 )
 
-// answering answers a join with n, which tells one configuration from another.
+// answering returns a channel that answers a join with n, which tells one
+// configuration from another.
 func answering(pattern string, n int) *channels.Channel {
 	return channels.Handle(pattern, func(*channels.Context, struct{}) (int, error) { return n, nil })
 }
 
-// configuration is one of which every part says which it is: n channels a
-// socket, an origin with n in it, joins answered with n.
+// configuration returns a configuration whose parts all show its number: n
+// channels a socket, an origin with n in it, joins answered with n.
 func configuration(n int) (channels.Limits, channels.SocketOptions, *channels.Channel) {
 	return channels.Limits{MaxChannels: n},
 		channels.SocketOptions{CheckOrigin: channels.Origins(fmt.Sprintf("https://n%d.example", n))},

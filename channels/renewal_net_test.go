@@ -17,7 +17,7 @@ type shelves struct {
 	made    atomic.Int64
 }
 
-// listDue has a list made.
+// listDue is the message that makes a channel push its list.
 type listDue struct{}
 
 // list is what a client is sent; it is as large as a room's backlog.
@@ -42,9 +42,8 @@ func (l *shelves) channel() *channels.Channel {
 // narrow are limits that a few lists fill.
 var narrow = channels.Limits{OutboundBytes: 1 << 20, SendBuffer: 128 << 10}
 
-// TestPushFresh: a client that joins many channels at once is sent the list of each,
-// however slowly it reads. Until it reads, next to nothing waits for it, and what it gets then is
-// new.
+// TestPushFresh: a client that joins many channels at once is sent the list of each, however slowly it reads. Until
+// it reads, hardly anything waits for it, and the lists that it gets then are new.
 func TestPushFresh(t *testing.T) {
 	const topics = 24
 	bothSlow(t, func(t *testing.T, o channels.Options) {

@@ -9,8 +9,8 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// TestHeldRequestsLeaveSockets: requests that are held open have a part of
-// MaxConnections, and sockets connect as before.
+// TestHeldRequestsLeaveSockets: requests that are held open use up only a part
+// of MaxConnections, and sockets connect as before.
 func TestHeldRequestsLeaveSockets(t *testing.T) {
 	bothSlow(t, func(t *testing.T, o channels.Options) {
 		o.Limits.MaxConnections = 20

@@ -113,7 +113,7 @@ func assertShutDown(t *testing.T, s *server, descriptors int) {
 	}
 }
 
-// before leaves room for what Go opens once, on first use.
+// before adds to the number of descriptors those that Go opens once, on first use.
 func before(descriptors int) int { return descriptors + 2 }
 
 func TestShutdownWithoutCloseFrame(t *testing.T) {

@@ -98,7 +98,8 @@ func TestForwardedSocket(t *testing.T) {
 	}, rooms)
 }
 
-// TestForwardedAfterPage: a browser's connection that has fetched a page before.
+// TestForwardedAfterPage: a client is forwarded on a connection that has fetched a page
+// before.
 func TestForwardedAfterPage(t *testing.T) {
 	eachFleet(t, channels.SocketOptions{}, func(t *testing.T, f *fleet) {
 		w := openWard(t, f)
@@ -182,8 +183,8 @@ func TestForwardedPolls(t *testing.T) {
 	}, rooms)
 }
 
-// TestForwardedToNobody: what a client is told whose instance's node is gone, does not
-// know the other nodes, or is silent.
+// TestForwardedToNobody: how a client is refused if the node of its instance is gone,
+// does not know the other nodes, or is silent.
 func TestForwardedToNobody(t *testing.T) {
 	t.Parallel()
 	f := joinFleet(t, 2, false, channels.Options{Limits: channels.Limits{HandshakeTimeout: shortLimit}}, channels.SocketOptions{}, rooms)
@@ -268,7 +269,8 @@ func TestForwardedShutdown(t *testing.T) {
 }
 
 // TestForwardedLimits: a client counts at the node of its instance like one that has
-// connected there, by the address that a proxy names, and it goes from the count.
+// connected there, by the address that a proxy names, and no longer counts when it is
+// gone.
 func TestForwardedLimits(t *testing.T) {
 	o := channels.Options{
 		Limits: channels.Limits{MaxConnectionsPerAddress: 2}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},

@@ -39,9 +39,10 @@ func stageChannels() []*Channel {
 	return all
 }
 
-// BenchmarkMessage is a message from its envelope to the queues of those who get
-// something of it, its tasks on the loop included. Before it is
-// BenchmarkFeedWhole of internal/websocket, behind it BenchmarkFanout of internal/netloop.
+// BenchmarkMessage measures a message from its envelope to the queues of its
+// receivers, including its tasks on the loop. BenchmarkFeedWhole of
+// internal/websocket measures the stage before, and BenchmarkFanout of
+// internal/netloop the stage after.
 func BenchmarkMessage(b *testing.B) {
 	for _, s := range stages {
 		b.Run(s.name, func(b *testing.B) {

@@ -7,7 +7,7 @@ import (
 	"github.com/mycelium-rt/mycelium/channels"
 )
 
-// TestStatsAdd: whoever adds a counter adds it to the sums too.
+// TestStatsAdd: every counter is part of the sums.
 func TestStatsAdd(t *testing.T) {
 	var one channels.Stats
 	fillWith(reflect.ValueOf(&one).Elem(), 3)

@@ -58,7 +58,7 @@ func (s *shelf) take(t *testing.T) held {
 	return h
 }
 
-// bring has the store get a message, as all nodes get it.
+// bring delivers a stored message, as every node gets it.
 func (s *shelf) bring(t *testing.T, h held) {
 	t.Helper()
 	s.number++
@@ -157,8 +157,8 @@ func TestStoredFirst(t *testing.T) {
 	}
 }
 
-// TestStoredFrom: a client that does not want its own messages does not get them when they
-// come back, in a replay neither; others do.
+// TestStoredFrom: a client that does not want its own messages does not get them when
+// they come back, nor in a replay; others do.
 func TestStoredFrom(t *testing.T) {
 	e, s := storing(t)
 	client := channelstest.Connect(t, e, "/loop")

@@ -79,7 +79,7 @@ func heardOf(topic, event, payload string) string {
 	return fmt.Sprintf(`{"event":%q,"payload":%s,"topic":%q}`, event, payload, topic)
 }
 
-// What is broadcast behind Subscribe and Forward comes, until Unsubscribe.
+// Broadcasts that follow Subscribe and Forward arrive, until Unsubscribe.
 func TestSubscribe(t *testing.T) {
 	eachHub(t, func(t *testing.T, o channels.Options, ch *channels.Channel) {
 		s := serve(t, o, channels.SocketOptions{}, ch, room())
@@ -119,7 +119,7 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
-// Forwarded broadcasts have the form of any, on their own topic.
+// Forwarded broadcasts look like any others, and have their own topic.
 func TestForward(t *testing.T) {
 	eachHub(t, func(t *testing.T, o channels.Options, ch *channels.Channel) {
 		s := serve(t, o, channels.SocketOptions{Compress: true}, ch)
@@ -258,7 +258,7 @@ func TestSubscriptionLimits(t *testing.T) {
 	})
 }
 
-// A channel that is sent more than its mailbox takes ends, as one that intercepts.
+// A channel that is sent more than its mailbox takes ends, like one that intercepts.
 func TestSubscriptionOverrun(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.Limits.MailboxMessages = 4

@@ -101,7 +101,7 @@ func TestTCPPaths(t *testing.T) {
 	})
 }
 
-// Who is not let in is told why, as over HTTP.
+// A client that is refused is told why, as over HTTP.
 func TestTCPRefusals(t *testing.T) {
 	so := channels.SocketOptions{CheckOrigin: channels.SameHost, Connect: func(_ context.Context, _ *channels.Socket, r *channels.Request) error {
 		switch r.Params.Get("do") {
@@ -196,7 +196,7 @@ func TestTCPLimits(t *testing.T) {
 	})
 }
 
-// A header that proxies write for HTTP is a client's own word here.
+// X-Forwarded-For has no effect over raw TCP, where the client writes it.
 func TestTCPTakesNoForwardedAddress(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -212,8 +212,8 @@ func TestTCPTakesNoForwardedAddress(t *testing.T) {
 	})
 }
 
-// What ends a connection is told by the same codes as to a WebSocket, and by a reason for
-// whoever writes the client.
+// A close has the same code as over WebSocket, and a reason for the authors of the
+// client.
 func TestTCPCloses(t *testing.T) {
 	bothTCP(t, channels.SocketOptions{MaxMessage: 1000}, func(t *testing.T, s *server, addr string) {
 		for sent, want := range map[string]struct {
@@ -260,7 +260,7 @@ func TestTCPSlowConnect(t *testing.T) {
 	})
 }
 
-// A shutdown says goodbye, and refuses who comes meanwhile.
+// A shutdown sends a close, and refuses clients that connect meanwhile.
 func TestTCPShutdown(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		s := newServer(t, o)

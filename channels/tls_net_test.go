@@ -169,8 +169,8 @@ func TestTLSUpgradeOfKeptConnection(t *testing.T) {
 	})
 }
 
-// What begins like TLS and is none gives its place back, as does a client that
-// does not trust the certificate or goes away in the middle.
+// A connection that only begins like TLS gives its place back, and so does a
+// client that does not trust the certificate or goes away in the middle.
 func TestTLSFailedHandshakes(t *testing.T) {
 	both(t, func(t *testing.T, o channels.Options) {
 		serverSide, clientSide := selfSigned(t)

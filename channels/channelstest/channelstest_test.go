@@ -137,8 +137,8 @@ func TestAssertions(t *testing.T) {
 	}
 }
 
-// A client stays connected however long a test takes, and its heartbeats are
-// nothing that a test sees.
+// A client stays connected however long a test takes, and tests do not see its
+// heartbeats.
 func TestHeartbeats(t *testing.T) {
 	for _, wait := range []time.Duration{61 * time.Second, 3 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
