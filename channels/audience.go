@@ -42,12 +42,11 @@ func (t Target) check() error {
 	return nil
 }
 
-// Audience is the sockets that a [Target] selects, on this node and on the other
-// nodes of the bus, at the time of each call. Its methods do not wait: what they
-// do happens on the event loops, in the order of the calls, after they have
-// returned. They return [ErrTarget], [ErrOverloaded] if other nodes are not
-// reached, or an error of the payload. That the target selects no socket is not an
-// error.
+// Audience is the sockets that a [Target] selects, on this node and on the other nodes of
+// the bus, at the time of each call. Its methods do not wait: what they do happens on the
+// event loops, in the order of the calls, after they have returned. They return
+// [ErrTarget], [ErrOverloaded] if other nodes are not reached, or an error of the
+// payload. It is not an error if the target selects no socket.
 type Audience struct {
 	endpoint *Endpoint
 	target   Target
@@ -77,7 +76,7 @@ func (a Audience) Push(topic, event string, payload any) error {
 	return a.order(order{Do: orderPush, Topic: topic, Event: event, Payload: p.Data, Binary: p.Binary})
 }
 
-// checkPush returns why no client can be sent an event.
+// checkPush returns an error if no client can be sent the event.
 func checkPush(topic, event string, p Payload) error {
 	if !p.Binary && !wire.IsObject(p.Data) {
 		return ErrNotObject
@@ -119,7 +118,8 @@ func (a Audience) Disconnect(reconnect bool) error {
 	return a.order(order{Do: orderDisconnect, Final: !reconnect})
 }
 
-// order is what an Audience is to do, on its way to the loops of all nodes.
+// order is a call of one of the methods of an Audience, on its way to the loops of all
+// nodes.
 type order struct {
 	Do      orderKind       `json:"do"`
 	Target  Target          `json:"target"`
@@ -249,7 +249,8 @@ func (s *Socket) pushOrder(o *order) {
 	}
 }
 
-// encoded reports whether a message could be encoded for the socket, and notes why not.
+// encoded reports whether a message could be encoded for the socket. If not, it logs or
+// counts that.
 func (s *Socket) encoded(err error) bool {
 	if failed := s.notPushed(err); failed != nil {
 		s.line(zerolog.DebugLevel, "push not sent").Err(failed).Write()
@@ -267,8 +268,8 @@ func (e *Endpoint) CloseIf(code uint16, reason string, f func(*Socket) bool) {
 	}
 }
 
-// closeScan looks at the sockets of a loop, some in each turn. It goes backwards: a socket
-// that closes gives its place to the last one, which was looked at before.
+// closeScan looks at the sockets of a loop, some in each turn. It goes backwards: the
+// place of a socket that closes is taken by the last one, which was looked at before.
 type closeScan struct {
 	endpoint *Endpoint
 	loop     int

@@ -18,7 +18,7 @@ type broadcast struct {
 	control    bool                    // only for the program's own subscribers
 	historic   bool                    // recorded, or a mark: see Context.passesOver
 	mark       bool                    // a history_mark, for the channels that follow
-	sender     uint64                  // the client that it is not for, on any connection; 0: none
+	sender     uint64                  // the client to leave out, on any connection; 0: none
 	state      func(channel any) error // of a presence_diff: pushes a state instead
 }
 

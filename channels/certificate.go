@@ -2,7 +2,8 @@ package channels
 
 import "time"
 
-// ClientCertificate is what the certificate of a client says about it. Nobody may change it.
+// ClientCertificate is what the certificate of a client says about it. It must not be
+// modified.
 type ClientCertificate struct {
 	Subject        string    `json:"subject"` // the distinguished name, as in RFC 2253
 	CommonName     string    `json:"common_name,omitempty"`
@@ -27,7 +28,8 @@ func (s *Socket) Certificate() *ClientCertificate {
 	return certificate
 }
 
-// keepCertificate is for the connect.
+// keepCertificate stores the client's certificate. It must be called before the socket is
+// open.
 func (s *Socket) keepCertificate(c *ClientCertificate) {
 	if c != nil {
 		s.identify().assigns.set(certificateKey{}, c)

@@ -21,7 +21,7 @@ type connection struct {
 	ticket *admission.Ticket
 }
 
-// protocol is the type that a connection is part of, which has the decoder.
+// protocol is the type that embeds a connection. It has the decoder.
 type protocol interface {
 	netloop.Handler
 	// feed decodes data until the socket is held up.
@@ -71,8 +71,8 @@ func (c *connection) mayFeed(data []byte) bool {
 	return true
 }
 
-// fed handles the outcome of a decoder's FeedSome: it decodes until the socket is held
-// up; the rest waits for resume.
+// fed handles the outcome of a decoder's FeedSome, which decodes until the socket is held
+// up. The rest of the data then waits for resume.
 func (c *connection) fed(rest []byte, err error) {
 	switch {
 	case err == nil: // return before wrong is allocated

@@ -43,7 +43,7 @@ type Context struct {
 	// Owned by whoever runs callbacks.
 	call *item // the message being handled
 
-	life life // see there
+	life life // its fields say who owns them
 
 	// Guarded by life.mu.
 	box    *mailbox // nil while nothing waits
@@ -65,7 +65,7 @@ type rare struct {
 	timers        *timers         // nil until SendAfter, and after the end
 	subscriptions []*subscription // to further topics
 	sender        uint64          // what identifies the client in history; 0: nothing
-	unstored      *unstored       // of the handler that runs; nil: none does, or nothing is stored
+	unstored      *unstored       // broadcasts of the handler that runs; nil: no handler runs, or none of them is stored
 }
 
 // hook is a list of functions; the zero value is empty.

@@ -13,13 +13,13 @@ import (
 
 // directory finds the sockets of a loop by user and by name, and has the topics that the
 // server has subscribed them to. Most programs ask for none of these, so each part is
-// filled only when somebody does, and kept up from then on. Owned by the loop. All
-// methods that do not fill it may be called on nil.
+// filled when it is first asked for, and kept up to date from then on. Owned by the loop.
+// All methods that do not fill it may be called on nil.
 type directory struct {
 	users      map[string][]*Socket // nil until a user is asked for
 	serial     uint64               // of the last name
-	names      map[*Socket]uint64   // sockets that were shown to somebody; nil: none was
-	named      map[uint64]*Socket   // the same by serial
+	names      map[*Socket]uint64   // serials of the sockets whose names were asked for; nil: none was
+	named      map[uint64]*Socket   // those sockets by serial
 	subscribed map[*Socket][]*socketSubscription
 }
 
@@ -31,8 +31,8 @@ func (l *perLoop) fillDirectory() *directory {
 	return l.directory
 }
 
-// The names of the sockets of an endpoint begin with a text that no other process has, and
-// the number of the endpoint in this one.
+// The names of sockets begin with a text that no other process has, and the number of
+// their endpoint in this process.
 var (
 	processName     = rand.Text()[:12]
 	endpointNumbers atomic.Uint64
@@ -121,8 +121,8 @@ func (d *directory) remove(s *Socket) {
 	}
 }
 
-// serialOf returns the number of a socket among those of its loop, a new one if it has
-// none: they are given in rising order.
+// serialOf returns the serial of a socket, and gives it one if it has none. The serials
+// of a loop rise.
 func (d *directory) serialOf(s *Socket) uint64 {
 	serial, ok := d.names[s]
 	if ok {
@@ -168,8 +168,8 @@ func (d *directory) page(sockets []*Socket, after uint64, limit int) []*Socket {
 	return page
 }
 
-// socketName is the name of a socket: no other has it, on any node, not even after this
-// one has closed. Names are ordered by their fields.
+// socketName is the name of a socket. It is unique on all nodes, even after the socket
+// has closed. Names are ordered by their fields.
 type socketName struct {
 	endpoint string
 	loop     int
@@ -188,7 +188,7 @@ func (n socketName) String() string {
 	return n.endpoint + "-" + strconv.Itoa(n.loop) + "-" + strconv.FormatUint(n.serial, 36)
 }
 
-// parseSocketName returns the zero name for a text that is none.
+// parseSocketName returns the zero name for a text that is not a name.
 func parseSocketName(text string) socketName {
 	endpoint, rest, _ := strings.Cut(text, "-")
 	loop, serial, _ := strings.Cut(rest, "-")

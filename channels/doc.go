@@ -1,7 +1,8 @@
 // Package channels implements Phoenix Channels: clients join and leave topics
 // over one connection, push events, get replies, and receive broadcasts. It
-// speaks Phoenix's own protocol, over WebSockets and long polling, so that
-// every client of Phoenix Channels connects to it unchanged.
+// speaks Phoenix's own protocol, over WebSockets and long polling, so every
+// client of Phoenix Channels connects to it unchanged. Other programs may send
+// the same messages over raw TCP ([Endpoint.ListenTCP]).
 //
 // A [Channel] handles the topics of a pattern. An [Endpoint] listens, and
 // serves channels at the paths of its sockets:

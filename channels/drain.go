@@ -65,7 +65,8 @@ func (e *Endpoint) drainingNodes() int {
 }
 
 // among returns the pace of each of several nodes that close d.Batch sockets in
-// each d.Interval together. Small batches are closed less often instead.
+// each d.Interval together. If d.Batch is smaller than the number of nodes,
+// each closes one socket at a time, less often.
 func (d Drain) among(nodes int) Drain {
 	whole := max(1, d.Batch)
 	d.Batch = max(1, whole/nodes)
@@ -76,7 +77,8 @@ func (d Drain) among(nodes int) Drain {
 const (
 	// drainStep is the least time between two parts of a batch.
 	drainStep = 50 * time.Millisecond
-	// drainPart is the least part: so many clients may come back in one moment.
+	// drainPart is the smallest part of a batch. So many clients may come back
+	// in one moment.
 	drainPart = 100
 )
 
@@ -166,7 +168,7 @@ func allot(n int, counts []int) (quotas []int) {
 type pacer struct {
 	mu    sync.Mutex
 	since time.Time // the beginning of the interval; guarded by mu
-	used  int       // in it; guarded by mu
+	used  int       // closes granted in it; guarded by mu
 }
 
 // takeCloses grants up to n closes at the pace of d, and returns how long to

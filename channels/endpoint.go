@@ -42,9 +42,9 @@ type Options struct {
 	// 404. Limits.HandshakeTimeout bounds how long their clients may take.
 	Handler http.Handler
 	// TLS, if not nil, serves TLS on the same port, to connections that begin
-	// with a TLS handshake. ClearText is the policy for the others. Its NextProtos are
-	// not used, except "acme-tls/1". If it verifies certificates of clients,
-	// [Request.Certificate] has them.
+	// with a TLS handshake. Its NextProtos are not used, except "acme-tls/1".
+	// If it verifies certificates of clients, [Request.Certificate] has them.
+	// ClearText is the policy for connections without TLS.
 	TLS *tls.Config
 	// ClearText is the policy for connections without TLS if TLS is set.
 	ClearText ClearText
@@ -57,9 +57,9 @@ type Options struct {
 	// Drain paces [Endpoint.Shutdown].
 	Drain Drain
 	// DrainingNodes returns how many nodes are draining at the moment, this one
-	// included: the pace of Drain is then that of all of them together. It is called for
-	// each batch, on any goroutine, and must not block. Nil means that this node drains
-	// alone. Guests have the pace of their host.
+	// included, which share the pace of Drain. It is called for each batch, on
+	// any goroutine, and must not block. Nil means that this node drains alone.
+	// Guests have the pace of their host.
 	DrainingNodes func() int
 	// Bus connects the endpoints of several nodes. nil means a single node.
 	Bus pubsub.Bus

@@ -66,8 +66,8 @@ func replyError(err error) (*ReplyError, bool) {
 	return reply, ok
 }
 
-// noError reports whether err is a nil *ReplyError, as a function returns that
-// declares a *ReplyError and returns it as an error.
+// noError reports whether err is a nil *ReplyError. A function returns one if
+// it declares a variable of type *ReplyError and returns that as an error.
 func noError(err error) bool {
 	reply, ok := err.(*ReplyError) //nolint:errorlint // one that is wrapped is an error
 	return ok && reply == nil
@@ -109,7 +109,7 @@ func Errorf(format string, args ...any) *ReplyError {
 type RefusedError struct {
 	Status int    // HTTP status, 400 to 599; any other value is sent as 403
 	Body   string // sent as text/plain
-	// RetryAfter, in whole seconds, goes into the header of that name; 0: none.
+	// RetryAfter is sent in whole seconds as the header field Retry-After; 0: none.
 	RetryAfter time.Duration
 }
 

@@ -63,8 +63,8 @@ func toListeners(subs []dispatch.Subscriber, b *broadcast) {
 	})
 }
 
-// sending is the fan-out of one broadcast on one loop. It counts what is sent, to
-// be added up once.
+// sending is the fan-out of one broadcast on one loop. It counts what is sent, so that
+// the counters of the loop are updated only once.
 type sending struct {
 	frames          frames.Fanout
 	last            *Socket

@@ -99,8 +99,8 @@ func callEach(f func(c *Context), c *Context) (err error) {
 	return nil
 }
 
-// joinRefused asks the guard about a join of topic and answers one that it
-// refuses.
+// joinRefused asks the guard about a join, and reports whether the guard has
+// refused it; if so, the join has been answered.
 func (s *Socket) joinRefused(g Guard, old *Context, m *wire.Message) bool {
 	err := s.askJoin(g, string(m.Topic))
 	if err == nil {

@@ -12,9 +12,9 @@ import (
 )
 
 // errGuestListens is returned by Listen and Serve of a guest.
-var errGuestListens = errors.New("channels: an endpoint with Options.Host has no port of its own: it is reached by the Route of its host")
+var errGuestListens = errors.New("channels: an endpoint with Options.Host has no port of its own: it is reached through the Route of its host")
 
-// maxGuestStripes bounds what a guest without topics costs.
+// maxGuestStripes bounds the memory of a guest without topics.
 const maxGuestStripes = 16
 
 // moveIn makes e a guest of host.
@@ -81,10 +81,10 @@ type route struct {
 	lookup Lookup
 }
 
-// Route serves the paths below prefix by guests: endpoints that were made with
-// Options.Host. The endpoint's own sockets are looked for first. Route panics
-// if the prefix has a route already or is not absolute. It may be called while
-// the endpoint serves.
+// Route has the paths below prefix served by guests: endpoints that were made
+// with Options.Host. The endpoint's own sockets are looked for first. Route
+// panics if the prefix has a route already or is not absolute. It may be called
+// while the endpoint serves.
 //
 //	host.Route("/rooms", func(below string) (*channels.Endpoint, string, error) {
 //		id, rest, _ := strings.Cut(below, "/")
@@ -110,7 +110,7 @@ func (r *route) call(below string) (guest *Endpoint, path string, err error) {
 	return r.lookup(below)
 }
 
-// refusalBy returns the answer to a client that an application's error refuses.
+// refusalBy returns the answer to a client that a Lookup has refused with err.
 func (e *Endpoint) refusalBy(err error) *admission.Refusal {
 	var custom *RefusedError
 	if errors.As(err, &custom) {

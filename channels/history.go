@@ -16,9 +16,9 @@ import (
 // nodes broadcast.
 var errHistoryAndBus = errors.New("channels: Options.History with Options.Bus needs a store that is shared with the other nodes (history.Store.Share)")
 
-// Events about history, for clients that have asked for them in the params of a
-// join. A mark has the position of a client that has everything up to it; the
-// client sends it back when it joins again.
+// Events about history, for clients that have asked for them in the params of a join. A
+// mark carries a position. A client that has received it has everything up to there, and
+// sends it back when it joins again.
 const (
 	eventHistoryState = "history_state"
 	eventHistoryMark  = "history_mark"
@@ -71,7 +71,7 @@ func (e *Endpoint) record(topic string, b *broadcast, from *Context) (err error)
 	return err
 }
 
-// receiver is an endpoint that receives what happens in its history.
+// receiver is an Endpoint as the receiver of what happens in its history.
 type receiver Endpoint
 
 var _ history.Receiver = (*receiver)(nil)
@@ -171,7 +171,8 @@ func (r *receiver) Mark(topic string, p history.Position) {
 }
 
 // Lost implements history.Receiver: it tells the clients that follow the history of some
-// topics that there is a gap. Those that are still catching up find it by themselves.
+// topics that there is a gap. Those that are still catching up will find the gap
+// themselves.
 func (r *receiver) Lost(topics []string, why history.Reason) {
 	e := (*Endpoint)(r)
 	lost := make(map[string]bool, len(topics))
@@ -196,7 +197,8 @@ func markPayload(p history.Position) Payload {
 
 // Positions become too old even if nothing is recorded on their topic, because what other
 // topics have lost cannot always be told apart from what this one has lost. So clients
-// that follow are sent new marks, about three times within the age of messages.
+// that follow are sent new marks, three times within the shortest age of the rules, but
+// not more often than every leastRefresh.
 const (
 	marksWithinAge = 3
 	leastRefresh   = 10 * time.Second

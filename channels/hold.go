@@ -24,7 +24,7 @@ type hold struct {
 // bytes can be many large messages.
 func (h *hold) stopsDecoding() bool { return h != nil && (len(h.full) > 0 || h.large) }
 
-// stall is a full mailbox because of which its socket is not read.
+// stall is a full mailbox that keeps its socket from being read.
 type stall struct {
 	c     *Context
 	timer *time.Timer // ends it

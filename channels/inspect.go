@@ -9,27 +9,29 @@ import (
 	"sync"
 )
 
-// Topics yields each topic that has subscribers on this node, with their number
-// and in no order. Subscribers are the channels that have joined it, and those
-// of [Context.Subscribe], [Endpoint.Subscribe] and [Audience.Subscribe]. Topics that
-// come or go meanwhile may be missed.
+// Topics yields each topic that has subscribers on this node, and their number, in no
+// particular order. Subscribers are the channels that have joined it, and those of
+// [Context.Subscribe], [Endpoint.Subscribe] and [Audience.Subscribe]. Topics that come or
+// go meanwhile may be missed.
 func (e *Endpoint) Topics() iter.Seq2[string, int] { return e.pubsub.Topics() }
 
 // SocketInfo describes a connected client, for tools.
 type SocketInfo struct {
-	Socket     string   `json:"socket"`                                                       // names this socket and no other: Target.Socket
+	Socket     string   `json:"socket"`                                                       // the unique name of the socket, by which a Target selects it
 	ID         string   `json:"id,omitempty"`                                                 // the id by which it can be disconnected
-	User       string   `json:"user,omitempty"`                                               // whose it is, if its guard knows
+	User       string   `json:"user,omitempty"`                                               // the user, if its guard knows one
 	Transport  string   `json:"transport" jsonschema:"enum=websocket,enum=longpoll,enum=tcp"` // websocket, longpoll or tcp
 	Topics     []string `json:"topics"`                                                       // topics that it has joined
 	Subscribed []string `json:"subscribed,omitempty"`                                         // topics that the server has subscribed it to
-	// Certificate is that with which the client has identified itself; nil: it has none.
+	// Certificate is that with which the client has identified itself, nil if it has
+	// none.
 	Certificate *ClientCertificate `json:"certificate,omitempty"`
 }
 
 // SocketQuery selects sockets of this node. The zero value selects all.
 type SocketQuery struct {
-	// Target, unless it is zero, selects the sockets of a user, of an id, or one.
+	// Target, unless it is zero, selects the sockets of a user, those with an id, or a
+	// single one.
 	Target Target
 	// After continues after the last socket of the page before.
 	After string
@@ -120,8 +122,8 @@ func (e *Endpoint) UserNames() []string {
 }
 
 // Users returns at most limit users of this node's sockets, or all if limit is 0, in the
-// order of their names and after the name after. It waits for the event loops and must
-// not be called on one.
+// order of their names, beginning behind the name after. It waits for the event loops and
+// must not be called on one.
 func (e *Endpoint) Users(after string, limit int) []UserInfo {
 	page := slices.DeleteFunc(e.UserNames(), func(user string) bool { return user <= after })
 	if limit > 0 && len(page) > limit {

@@ -20,8 +20,8 @@ type pendingJoin struct {
 	ref      wire.Ref
 	replaces *Context         // the channel that this join ended
 	pushed   []*netloop.Frame // by the join callback, or forwarded to it; sent after the reply
-	waits    int              // what pushed counts against Limits.OutboundBytes
-	later    []wire.Message   // messages that have come for the topic meanwhile; copies
+	waits    int              // bytes of pushed, as counted against Limits.OutboundBytes
+	later    []wire.Message   // copies of messages that have come for the topic meanwhile
 	bytes    int              // of later
 	stalled  bool             // the socket is not read because of later
 	catchUp  *catchUp         // what is sent of the topic's history after the reply; nil: nothing
@@ -59,12 +59,13 @@ func (p *pendingJoin) keepForLater(m *wire.Message, l *Limits) (full bool) {
 	return full
 }
 
-// errPushedTooMuch is why a join is given up whose callback pushes without end.
+// errPushedTooMuch is the reason why a join is given up if its callback pushes
+// too much.
 var errPushedTooMuch = errors.New("channels: the join pushed more than Limits.OutboundBytes")
 
-// keepPush keeps what the join callback has pushed until the join is answered. A
-// join that pushes more than may wait for a connection is given up: the connection
-// would not survive the answer.
+// keepPush keeps what the join callback has pushed until the join is answered.
+// A join that pushes more than may wait for a connection is given up, because
+// the connection would not survive the answer.
 func (p *pendingJoin) keepPush(d *delivery) {
 	c, limit := p.c, p.c.socket.mount.limits.OutboundBytes
 	p.pushed = append(append(p.pushed, d.f), d.more...)
@@ -299,7 +300,7 @@ func (s *Socket) redispatch(later []wire.Message) {
 	}
 }
 
-// giveUpJoin answers a join whose callback takes too long.
+// giveUpJoin answers a join with an error while its callback may still run.
 func (c *Context) giveUpJoin(cause error, reason string) {
 	s := c.socket
 	if c.life.view != joining {

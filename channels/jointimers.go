@@ -14,7 +14,7 @@ type joinTimers struct {
 	due   time.Time   // when timer fires; zero: not set
 }
 
-// add gives up p's join after limit.
+// add has p's join given up after limit.
 func (t *joinTimers) add(l *netloop.Lane, p *pendingJoin, limit time.Duration) {
 	p.deadline = time.Now().Add(limit)
 	p.next = t.first

@@ -191,8 +191,8 @@ func (c *Context) overrun() {
 	s.sendEnd(c, "phx_error", reasonPayload(reasonOverloaded).Data)
 }
 
-// unnoticedLocked reports whether the end of the channel runs no callback. So ten thousand idle channels end without
-// ten thousand goroutines.
+// unnoticedLocked reports whether the end of the channel runs no callback. Ten thousand idle channels then end
+// without ten thousand goroutines.
 func (c *Context) unnoticedLocked() bool {
 	return c.life.phase == phaseIdle && c.extras == nil && c.def.terminate == nil
 }

@@ -68,11 +68,11 @@ type Limits struct {
 	// than 100 header fields, is answered with 431. Default 16 KiB.
 	HeaderBytes int
 	// HandshakeTimeout is how long a client may take to send the header of a
-	// request, and Connect to decide, after which the client gets a 503. It also
-	// bounds each pause while a client sends a body or reads an answer, and with
-	// one more second for every 8 KiB the whole of either.
-	// A handler of Options.Handler can set other deadlines with
-	// http.ResponseController. Default 10 s.
+	// request, and Connect to decide, after which the client gets a 503. It
+	// also bounds each pause while a client sends a body or reads an answer,
+	// and, with one more second for every 8 KiB, the whole of either. A handler
+	// of Options.Handler can set other deadlines with http.ResponseController.
+	// Default 10 s.
 	HandshakeTimeout time.Duration
 	// MaxConnections bounds all connections of the endpoint, including those of
 	// net/http. A further connection replaces the one that has been without a
@@ -95,13 +95,14 @@ type Limits struct {
 	// handshake is answered with 503, and clients retry with their own
 	// back-off. 0: unlimited.
 	HandshakesPerSecond int
-	// HandshakeWait is how long clients may wait to be served when more come than
-	// the machine gets done, as after a restart. Above it handshakes are answered
-	// with 503, and connections with TLS are closed before their handshake; from
-	// half of it on those of clients that do not name a session (docs/history.md).
-	// Clients that are joined are served first meanwhile. It must be less than a client
-	// waits for the answer to a join: phoenix.js waits for 10 s, and 5 s are a good
-	// value. 0: everybody waits, and all are served in turn.
+	// HandshakeWait is how long clients may wait to be served when more come
+	// than the machine can serve, as after a restart. Above it, handshakes are
+	// answered with 503, and TLS connections are closed before their handshake.
+	// From half of it on, handshakes of clients that do not name a session
+	// (docs/history.md) are answered with 503 too. Meanwhile clients that have
+	// joined are served first. It must be less than a client waits for the
+	// answer to a join: phoenix.js waits for 10 s, and 5 s are a good value. 0:
+	// there is no bound, and all clients are served in turn.
 	HandshakeWait time.Duration
 	// JoinsPerSecond and MessagesPerSecond are rates of one socket, with a
 	// burst of one second's worth. A join above the rate is answered with the

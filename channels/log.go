@@ -11,9 +11,9 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/logging"
 )
 
-// Every line of this package begins here or at Endpoint.log. Clients can cause
-// most of them, so they are limited per kind and second, and their fields are
-// cut. See logging.Log.
+// Every log line of this package begins here or at Endpoint.log. Clients can
+// cause most of them, so they are limited per kind and second, and their fields
+// are cut. See logging.Log.
 
 // line begins a line about a socket.
 func (s *Socket) line(level zerolog.Level, message string) logging.Line {
@@ -56,8 +56,8 @@ func (c *Context) failure(err error, message string) logging.Line {
 	return c.line(level, message).Err(err)
 }
 
-// saysEnded reports whether an error only says that the channel has ended: the
-// errors of its methods and of the context.Context then.
+// saysEnded reports whether an error only says that the channel has ended. Its
+// methods return such errors after the end, and so do contexts derived from it.
 func (c *Context) saysEnded(err error) bool {
 	for _, end := range []error{ErrEnded, ErrLeft, ErrClosed, ErrRejoined, ErrStopped, ErrJoinTimeout} {
 		if errors.Is(err, end) {

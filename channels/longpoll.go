@@ -145,8 +145,8 @@ func (p *pollRequest) session() (*pollSession, longpoll.Token, *forward.Elsewher
 	return s, t, nil
 }
 
-// nodeOf returns the other node that has a session, nil if it is not heard. Then the
-// session counts as gone, and its client opens another.
+// nodeOf returns the other node that has a session, nil if nothing is heard from it. The
+// session then counts as gone, and its client opens another.
 func (p *pollRequest) nodeOf(t longpoll.Token) *forward.Elsewhere {
 	n := p.endpoint.sessions.issuer.forward
 	if n == nil || front.Forwarded(p.r) {
@@ -201,11 +201,11 @@ func (p *pollRequest) watchAnswer(s *pollSession, a pollAnswer) {
 }
 
 func (p *pollRequest) logUnreached(to *forward.Elsewhere, err error) {
-	p.endpoint.log.Warn("a session's node does not answer").Err(err).Str("node", to.Name()).Write()
+	p.endpoint.log.Warn("the node of a long-poll session does not answer").Err(err).Str("node", to.Name()).Write()
 }
 
-// renewed returns the token to answer with. Phoenix never renews a token, and ends
-// even a session that is polled all the time.
+// renewed returns the token to answer with. Phoenix never renews a token, so even a
+// session that is polled all the time ends.
 func (p *pollRequest) renewed(t longpoll.Token) string {
 	now := time.Now()
 	if now.Sub(t.Issued) > p.mount.options.LongPoll.TokenMaxAge/2 {
@@ -336,11 +336,12 @@ func (p *pollRequest) answerPoll(status int, token string, messages []*netloop.F
 	return p.write(http.StatusOK, longpoll.AppendPoll(make([]byte, 0, size), status, token, messages))
 }
 
-// errNotTaken: the node that relays a poll has not given the answer to the client.
+// errNotTaken means that the node that relays a poll has not given the answer to the
+// client.
 var errNotTaken = errors.New("channels: the answer to a relayed poll did not reach its client")
 
-// write writes all answers with a JSON body. It returns an error unless the whole
-// answer was given to the connection, that of the client if a node relays it.
+// write writes all answers with a JSON body. It returns an error unless the whole answer
+// was given to the connection: if a node relays it, to the client's own connection.
 func (p *pollRequest) write(status int, body []byte) error {
 	longpoll.SetJSON(p.w.Header())
 	p.w.Header().Set("Content-Length", strconv.Itoa(len(body)))

@@ -15,8 +15,8 @@ type idlePolls struct {
 
 // maxIdlePolls is how many sessions of a loop may be without a poll, in
 // addition to as many as have one: one to ten megabytes. Clients poll as soon
-// as they have an answer, so those of an honest crowd are without a poll for
-// one round trip.
+// as they have an answer, so a well-behaved client is without a poll for one
+// round trip only.
 const maxIdlePolls = 5000
 
 // await makes p the waiting poll; nil means none. All changes of s.waiting

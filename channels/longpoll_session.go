@@ -55,15 +55,16 @@ type pollSession struct {
 // poll is a waiting GET. The loop answers each exactly once.
 type poll struct{ answer chan pollAnswer }
 
-// pollProbe is what Socket.confirmed is to be called with (see transport.probe): it is the
-// program of a client that polls. The numbers of frames and polls wrap around.
+// pollProbe is the probe that a session has yet to confirm (see transport.probe). It is
+// confirmed with Socket.confirmed, because polls come from the client's program. The
+// numbers of frames and polls wrap around.
 type pollProbe struct {
-	number uint32 // 0: nothing
-	behind uint32 // when so many frames have been taken
-	queued uint32 // frames so far
+	number uint32 // 0: there is none
+	behind uint32 // how many frames must have been taken
+	queued uint32 // frames queued so far
 	taken  uint32 // of these, given to the client or dropped
 	last   uint32 // the poll whose answer had the last frames that were taken
-	after  uint32 // the poll whose answer had the last frame of behind, so far
+	after  uint32 // the poll whose answer had the last of the frames of behind that were taken
 }
 
 // pollsBehind is how many polls after an answer show that the client's program has it. phoenix.js
@@ -132,9 +133,9 @@ func (s *pollSession) settleAnswer(a pollAnswer, written bool) {
 	}
 }
 
-// answerLost reports that the client has not taken an answer that was written. Its
-// messages are lost, but its client has closed the connection: unless it has polled
-// again, it is gone.
+// answerLost notes that the client closed its connection before it had read an answer
+// that was written. The messages of the answer are lost, and the client counts as gone
+// unless it has polled again.
 func (s *pollSession) answerLost(a pollAnswer) {
 	s.post(func() {
 		if !s.socket.closed() && s.polls == a.poll {
@@ -169,7 +170,7 @@ func (s *pollSession) tryDispatch(messages []wire.Message) (handled int, alive b
 		alive = !s.socket.closed()
 		whole := false
 		defer func() {
-			if !whole { // a callback has ended the loop's goroutine, and the messages after its own are lost
+			if !whole { // a callback has ended the loop's goroutine, and the messages after this one are lost
 				s.endSession(netloop.ErrHandlerFailed)
 			}
 		}()
@@ -386,10 +387,10 @@ func (s *pollSession) close(code uint16, _ string) { s.endSession(serverClose(co
 // drop does the same as close.
 func (s *pollSession) drop() { s.endSession(serverClose(0)) }
 
-// hold makes POSTs wait for their answers.
 // settle does nothing: net/http reads the requests of all sessions alike.
 func (s *pollSession) settle() {}
 
+// hold makes POSTs wait for their answers.
 func (s *pollSession) hold() { s.held = make(chan struct{}) }
 
 func (s *pollSession) resume([]byte) {
@@ -399,7 +400,7 @@ func (s *pollSession) resume([]byte) {
 	}
 }
 
-// undeliverable counts a message of bytes.
+// undeliverable counts a binary message.
 func (s *pollSession) undeliverable() { s.socket.endpoint.sessions.binary.Add(1) }
 
 // take notes that the answer to a poll has brought frames.
@@ -411,7 +412,7 @@ func (p *pollProbe) take(frames int, poll uint32) {
 	p.taken += uint32(frames)
 }
 
-// reached reports whether all frames have been taken that the probe is behind.
+// reached reports whether all frames before the probe have been taken.
 func (p *pollProbe) reached() bool { return int32(p.taken-p.behind) >= 0 }
 
 // probe waits until the client has taken what was sent, and has polled pollsBehind times
@@ -467,7 +468,7 @@ func (s *pollSession) endSession(reason error) {
 // pollSessions are the sessions of an endpoint.
 type pollSessions struct {
 	// Static after construction.
-	issuer *pollIssuer // of a host and its guests
+	issuer *pollIssuer // shared by a host and its guests
 
 	next                           atomic.Uint32 // the loop of the next session
 	expired, slow, dropped, binary atomic.Int64
@@ -480,7 +481,7 @@ type pollSessions struct {
 type pollIssuer struct {
 	node    uint64
 	signer  *longpoll.Signer
-	forward *forward.Node // takes requests to the nodes of other sessions; nil: there are none
+	forward *forward.Node // finds the nodes of other sessions; nil: there are none
 }
 
 func newPollSessions() *pollSessions {

@@ -74,11 +74,13 @@ func (b *mailbox) takeItem() item {
 	return it
 }
 
-// takeLeftLocked takes the next event that a client whose socket has ended had pushed before
-// that, for a channel with outer middleware: what the middleware decides may take long, and a
-// client that has spoken and closes its page is to be heard. Phoenix's channels too handle
-// what is in their mailbox before the message that their transport is gone
-// (lib/phoenix/channel/server.ex). What is not handled within Limits.MailboxWait is dropped.
+// takeLeftLocked takes the next event that the client pushed before its socket
+// ended. It does so only for channels with outer middleware, which may take
+// long to decide: a client that pushes an event and then closes its page
+// expects the event to be handled. Phoenix's channels too handle what is in
+// their mailbox before the message that their transport is gone
+// (lib/phoenix/channel/server.ex). Events that are not handled within
+// Limits.MailboxWait are dropped.
 func (c *Context) takeLeftLocked(it *item) bool {
 	box := c.box
 	if box == nil || !c.def.outer || c.life.phase != phaseEnding || !errors.Is(c.life.cause, ErrClosed) {
@@ -153,8 +155,9 @@ func (c *Context) putLocked(it item) (start bool) {
 	return c.life.step(eventMessage)
 }
 
-// behindMailbox has f called on the loop behind what the channel's callbacks send for the
-// messages that wait now. If the channel ends before, f is not called.
+// behindMailbox has f called on the loop after everything that the callbacks
+// send for the messages that wait now. f is not called if the channel ends
+// before that.
 func (c *Context) behindMailbox(f func()) error { return c.enqueue(item{kind: itemBehind, info: f}) }
 
 // size returns what the item counts against Limits.MailboxBytes: everything

@@ -27,11 +27,11 @@ type Observation struct {
 	Kind ObservationKind
 	// Socket is the client's; nil for a broadcast of the program.
 	Socket *Socket
-	// Channel is what was joined or left, or has broadcast; nil for Connected,
-	// Disconnected and broadcasts of the program.
+	// Channel is what was joined or left, or has broadcast; nil for connects,
+	// disconnects and broadcasts of the program.
 	Channel *Context
-	// Topic, Event and Payload are those of a broadcast. The payload is valid until
-	// Observe returns.
+	// Topic is what was joined, left or broadcast to. Event and Payload are those of a
+	// broadcast; the payload is valid until Observe returns.
 	Topic, Event string
 	Payload      Payload
 	// Reason is why a socket or channel has ended, one of the constants below.
@@ -67,7 +67,7 @@ const (
 	EndedByIdleness   = "idle"         // the client was silent for SocketOptions.IdleTimeout
 	EndedBySlowness   = "slow"         // the client has read too slowly
 	EndedByShutdown   = "shutdown"     // the endpoint shuts down
-	EndedByDisconnect = "disconnected" // [Endpoint.Disconnect]
+	EndedByDisconnect = "disconnected" // [Endpoint.Disconnect], or another close with the code 1001
 	EndedByServer     = "closed"       // the server closed it for another reason: see Observation.Code
 )
 
@@ -76,14 +76,14 @@ const (
 	LeftByClient   = "left"         // the client left
 	LeftWithSocket = "disconnected" // its socket has ended
 	LeftByRejoin   = "rejoined"     // the client joined the topic again on the same socket
-	LeftByServer   = "stopped"      // [Context.Stop]
+	LeftByServer   = "stopped"      // [Context.Stop] without an error, or [Audience.Leave]
 	LeftOverloaded = "overloaded"   // its mailbox was full
-	LeftByCrash    = "crashed"      // a callback failed
+	LeftByCrash    = "crashed"      // a callback crashed, or [Context.Stop] was given an error
 )
 
-// Observe has o told what happens on the endpoint from now on. nil ends that, and costs
-// nothing. There is one observer at a time; a call that has begun may still reach the one
-// before.
+// Observe makes o the observer of the endpoint from now on; there is one at a time. nil
+// removes it, and an endpoint without one pays nothing. A call that has begun may still
+// reach the previous observer.
 func (e *Endpoint) Observe(o Observer) {
 	if o == nil {
 		e.observer.Store(nil)
@@ -146,8 +146,8 @@ func (e *Endpoint) observeBroadcast(o *observed, topic string, b *broadcast, fro
 	})
 }
 
-// serverClose is a close by the server as the reason of a socket's end: the code, 0 if
-// the client was not told one.
+// serverClose is a close by the server as the reason of a socket's end. It is the close
+// code, 0 if the client was not sent one.
 type serverClose uint16
 
 func (c serverClose) Error() string {

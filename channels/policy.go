@@ -33,7 +33,7 @@ const (
 	IOUringOn
 )
 
-// Both types are netloop's under names of their own; these are the translations.
+// Both types have counterparts in netloop. These tables translate them.
 var (
 	overflowPolicies = [...]netloop.Policy{
 		DisconnectSlow: netloop.CloseSlow, DropOldest: netloop.DropOldest, DropNewest: netloop.DropNewest,
@@ -43,7 +43,7 @@ var (
 	}
 )
 
-// checkPolicies reports an error for a value that is none of the constants.
+// checkPolicies returns an error for a value that is not one of the constants.
 func (o *Options) checkPolicies() error {
 	if int(o.SlowReceiver) >= len(overflowPolicies) {
 		return fmt.Errorf("channels: Options.SlowReceiver is %d, not DisconnectSlow, DropOldest or DropNewest", o.SlowReceiver)

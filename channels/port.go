@@ -111,7 +111,7 @@ func (e *Endpoint) serveOwnPort(w http.ResponseWriter, r *http.Request) {
 }
 
 // place is what a path is for: the WebSockets of a mount, its long polling, or what
-// another node serves. The zero place is a path that is no socket's.
+// another node serves. The zero place is a path without a socket.
 type place struct {
 	mount     *mount
 	polled    bool

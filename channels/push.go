@@ -52,8 +52,8 @@ func (c *Context) pushTo(joinRef wire.Ref, topic, event string, p Payload) error
 	return c.send(f)
 }
 
-// notPushed takes the error of a push that cannot be encoded. That the transport
-// carries no bytes is not the caller's fault: it is counted.
+// notPushed returns the error of a push that could not be encoded. It returns nil if the
+// transport carries text only, which is not the caller's fault, and counts the message.
 func (s *Socket) notPushed(err error) error {
 	if errors.Is(err, frames.ErrTextOnly) {
 		s.transport.undeliverable()
@@ -103,15 +103,15 @@ func (c *Context) broadcast(event string, p Payload, from *Context) error {
 	return c.socket.endpoint.broadcast(c.topic, event, p, from, c)
 }
 
-// awaitCalm waits while the endpoint is overloaded, but on a loop, which has to
-// work that off.
+// awaitCalm waits while the endpoint is overloaded, except on a loop, which must go on to
+// work off the overload.
 func (c *Context) awaitCalm() {
 	t := c.socket.endpoint.tenant
 	if c.def.onLoop {
 		return
 	}
 	if t.Yield(); t.Overloaded() {
-		_ = t.WaitNotOverloaded(c.context()) // a channel whose client is gone does not wait on
+		_ = t.WaitNotOverloaded(c.context()) // a channel that has ended does not go on waiting
 	}
 }
 
@@ -166,10 +166,10 @@ func (e *Endpoint) calm() error {
 	return nil
 }
 
-// broadcastDiff sends a presence_diff. It is not refused for an overload, and not
-// waited with: one diff that is missing would leave clients with a wrong list. A
-// channel whose client is slow to read is left out until it has read, and is then
-// pushed a state, which amounts to all the diffs together.
+// broadcastDiff sends a presence_diff. An overload neither refuses nor delays it, because
+// a missing diff would leave clients with a wrong list. A channel whose client is slow to
+// read is left out until it has read, and is then pushed a state, which amounts to all
+// the diffs together.
 func (e *Endpoint) broadcastDiff(topic, event string, d *prepared.Diff) error {
 	b, err := newBroadcast(topic, event, Payload{Data: d.JSON})
 	if err != nil {
@@ -180,7 +180,7 @@ func (e *Endpoint) broadcastDiff(topic, event string, d *prepared.Diff) error {
 	return e.pubsub.BroadcastLocal(topic, b, nil)
 }
 
-// broadcast sends an event to all clients of a topic but from, if that is not nil. by
+// broadcast sends an event to all clients of a topic except from, if that is not nil. by
 // is the channel that broadcasts, nil for the program.
 func (e *Endpoint) broadcast(topic, event string, p Payload, from, by *Context) error {
 	b, err := objectBroadcast(topic, event, p)
@@ -201,7 +201,7 @@ func (e *Endpoint) sendBroadcast(topic string, b *broadcast, from *Context) erro
 	return e.sent(e.pubsub.Broadcast(topic, b, subscriberOf(from)))
 }
 
-// sent makes ErrOverloaded of a bus that is busy.
+// sent turns the error of a busy bus into ErrOverloaded, and counts it.
 func (e *Endpoint) sent(err error) error {
 	if errors.Is(err, pubsub.ErrBusy) {
 		e.counters.overloaded.Add(1)

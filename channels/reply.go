@@ -41,8 +41,8 @@ func (r Ref) MarshalJSON() ([]byte, error) {
 
 // reply encodes and sends the answer to a message. A binary response that
 // cannot be carried, by a binary frame for a topic of more than 255 bytes or by
-// long polling, becomes an error reply, because the client would wait for
-// nothing.
+// long polling, becomes an error reply, because the client would otherwise wait
+// for an answer that never comes.
 func (c *Context) reply(ref wire.Ref, status string, response any) error {
 	f, err := c.replyFrame(ref, status, response)
 	if err != nil {
@@ -118,19 +118,19 @@ func (c *Context) errorResponse(err error) any {
 // Reasons that this package sends to clients. The first four are Phoenix's
 // (lib/phoenix/socket.ex, channel/server.ex).
 const (
-	reasonUnmatched    = "unmatched topic"
-	reasonJoinCrashed  = "join crashed"
-	reasonTooMany      = "too many channels joined"
-	reasonKeepsTooMuch = "too many bytes in topics and presences"
-	reasonCrash        = "channel_crash"
+	reasonUnmatched   = "unmatched topic"
+	reasonJoinCrashed = "join crashed"
+	reasonTooMany     = "too many channels joined"
+	reasonCrash       = "channel_crash"
 
-	reasonLongTopic   = "topic too long"
-	reasonOverloaded  = "channel overloaded"
-	reasonJoinTimeout = "join timeout"
-	reasonJoins       = "too many joins"
-	reasonMessages    = "too many messages"
-	reasonBytes       = "too many bytes"
-	reasonInternal    = "internal error"
+	reasonKeepsTooMuch = "too many bytes in topics and presences"
+	reasonLongTopic    = "topic too long"
+	reasonOverloaded   = "channel overloaded"
+	reasonJoinTimeout  = "join timeout"
+	reasonJoins        = "too many joins"
+	reasonMessages     = "too many messages"
+	reasonBytes        = "too many bytes"
+	reasonInternal     = "internal error"
 	// As in Phoenix's generated channels (priv/templates/phx.gen.channel).
 	reasonUnauthorized = "unauthorized"
 	reasonTextOnly     = "binary reply not possible: long polling carries text only"

@@ -8,8 +8,8 @@ import (
 
 // Request is a client's request to connect. It is valid until Connect returns.
 type Request struct {
-	// Params are the parameters in the URL's query. Of two with the same name the
-	// last counts. Over raw TCP the parts of a request come in the first message.
+	// Params are the parameters in the URL's query. Of two with the same name the last
+	// counts. Over raw TCP, the parts of a request are in the first message.
 	Params Params
 	// URL has the path and the query and, as in Phoenix, the scheme and host of the
 	// request.
@@ -18,7 +18,7 @@ type Request struct {
 	// to keep one for long, for example as an assign of the socket.
 	Header http.Header
 	// RemoteAddr is the client's address: the peer of the connection, or what one of
-	// Options.TrustedProxies says. Its port is 0 if the proxy does not say it.
+	// Options.TrustedProxies says. Its port is 0 if the proxy does not name one.
 	RemoteAddr netip.AddrPort
 	// Transport is "websocket", "longpoll" or "tcp".
 	Transport string

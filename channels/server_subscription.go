@@ -66,7 +66,7 @@ func (d *directory) unsubscribeAll(s *Socket) {
 }
 
 // dispatch sends a broadcast to a client that has not joined its topic. Presences and
-// marks make sense only to those who have.
+// marks make sense only to clients that have joined it.
 func (s *socketSubscription) dispatch(b *broadcast, sent *sending) {
 	if b.mark || b.state != nil || s.socket.hasJoined(s.topic) {
 		return

@@ -53,7 +53,7 @@ func (e *Endpoint) Shutdown(ctx context.Context) error {
 	case err := <-ended:
 		return err
 	case <-timer.C:
-		e.log.Error("shutdown: something that was called on a loop or in a bus does not return").Write()
+		e.log.Error("shutdown: a callback on a loop, or a call of the bus, does not return").Write()
 		return ctx.Err()
 	}
 }

@@ -58,10 +58,10 @@ const connecting = -1
 type transport interface {
 	// send queues a frame and takes over one reference to it.
 	send(f *netloop.Frame)
-	// close says goodbye with a WebSocket close code and ends the connection.
-	// It may call Socket.shutdown before it returns.
+	// close sends a Close frame, where the transport has one, and ends the
+	// connection. It may call Socket.shutdown before it returns.
 	close(code uint16, reason string)
-	// drop ends the connection without a goodbye.
+	// drop ends the connection without a Close frame.
 	drop()
 	// settle notes that the client has joined a channel.
 	settle()
@@ -150,7 +150,8 @@ func (s *Socket) mustConnect(what string) {
 	}
 }
 
-// open makes a connected socket known to its loop, also by its id.
+// open makes a connected socket known to its loop, its session and the
+// application.
 func (s *Socket) open() {
 	l := s.perLoop()
 	s.place = int32(len(l.sockets))
@@ -208,8 +209,8 @@ func (s *Socket) queue(f *netloop.Frame) {
 // socket stays constant.
 const shrinkAbove = 1024
 
-// shutdown ends all channels of a socket whose connection ends, and why is the
-// reason. It may be called more than once.
+// shutdown ends all channels of a socket whose connection ends. why is the
+// reason of that. It may be called more than once.
 func (s *Socket) shutdown(why error) {
 	if s.closed() {
 		return

@@ -74,7 +74,7 @@ func (ids *socketIDs) disconnect(id string) {
 // Disconnect closes all sockets whose id is socketID, here and on the other
 // nodes of the bus. Clients reconnect: the close code is 1001.
 //
-// Whoever has subscribed to socketID with [Endpoint.Subscribe] gets an event
+// Subscriptions to socketID by [Endpoint.Subscribe] receive an event
 // "disconnect" with the payload {}, on every node. Clients that have joined a
 // topic of that name get nothing, and what is broadcast to it closes no socket.
 func (e *Endpoint) Disconnect(socketID string) error {

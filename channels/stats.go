@@ -29,9 +29,9 @@ type Stats struct {
 	RateLimited int64 // joins and messages refused by rates
 	KeptTooMuch int64 // joins refused by Limits.SocketBytes
 	PutOff      int64 // states and other large messages that waited until their client had read
-	HeldUp      int64 // times that a socket was not read for a while: above a rate, or a mailbox was full
+	HeldUp      int64 // times that a socket was not read for a while: it was above a rate, or a mailbox was full
 	Overloaded  int64 // broadcasts refused with ErrOverloaded
-	MailboxFull int64 // messages that were not handled because a channel's mailbox was full, or their client had gone for too long
+	MailboxFull int64 // messages that were not handled because a channel's mailbox was full, or their client had been gone for too long
 	Crashes     int64 // channels ended by a panic
 	MailboxHigh int64 // the most messages that ever waited for one channel
 	Callbacks   int64 // callbacks that run now on goroutines
@@ -72,20 +72,18 @@ type NetworkStats struct {
 	DroppedClosed int64 // frames that still waited when their connection was closed, or were sent to it later
 	Overloads     int64 // times that a loop had more tasks waiting than its high-water mark
 
-	// How long clients wait to be served at the moment, because more of them come than the
-	// machine serves: those with a request or a socket that has not joined anything yet, to a
-	// tenth of a second, and those whose TLS handshake begins now. Limits.HandshakeWait
-	// bounds both.
-	NewcomerDelay  time.Duration
-	HandshakeDelay time.Duration
+	// How long clients wait to be served at the moment, if more of them come than the
+	// machine can serve. Limits.HandshakeWait bounds both.
+	NewcomerDelay  time.Duration // of requests, and of sockets that have not joined anything yet; to a tenth of a second
+	HandshakeDelay time.Duration // of TLS handshakes that begin now
 }
 
 // HandshakeStats counts refused handshakes by their reason. Those above a limit
 // are counted in Stats.Refused.
 type HandshakeStats struct {
-	Malformed int64 // no request that could become a socket's
+	Malformed int64 // not a valid handshake
 	Origin    int64 // SocketOptions.CheckOrigin
-	Protocol  int64 // no subprotocol that both know, or two tokens
+	Protocol  int64 // no common subprotocol, or two tokens
 	Version   int64 // of the protocol
 	Denied    int64 // by SocketOptions.Connect
 	Crashed   int64 // a panic of Connect
@@ -117,7 +115,7 @@ type HistoryStats struct {
 // replayCounters are the HistoryStats of an endpoint.
 type replayCounters struct{ replays, messages, expired, limited, unknown, nodeLost atomic.Int64 }
 
-// replayed notes the first page that a client is sent.
+// replayed counts a replay, by the first page that the client is sent.
 func (r *replayCounters) replayed(page *history.Page) {
 	r.replays.Add(1)
 	switch page.Missing {
@@ -258,5 +256,6 @@ func (e *Endpoint) ownStats() Stats {
 	return s
 }
 
-// Subscribers returns how many channels on this node have joined topic.
+// Subscribers returns how many subscribers topic has on this node, as
+// [Endpoint.Topics] counts them.
 func (e *Endpoint) Subscribers(topic string) int { return e.pubsub.Subscribers(topic) }

@@ -28,8 +28,8 @@ func (e *Endpoint) stores(topic, event string) bool {
 	return e.history != nil && e.history.Stores(topic, event) && ReservedEvent(event) == ""
 }
 
-// store has a broadcast stored. done is called once, on any goroutine. An error means that
-// the broadcast is not one, and that done is not called.
+// store has a broadcast stored. done is called once, on any goroutine. An error means
+// that the message cannot be broadcast; done is then not called.
 func (e *Endpoint) store(topic, event string, p Payload, sender uint64, done func(error)) error {
 	b, err := objectBroadcast(topic, event, p) // what could not be delivered is not stored
 	if err != nil {
@@ -121,7 +121,7 @@ func (c *Context) store(event string, p Payload, from *Context) error {
 	c.life.mu.Unlock()
 	err := c.socket.endpoint.store(c.topic, event, p, sender, u.stored)
 	if err != nil {
-		u.stored(nil) // it is the caller's
+		u.stored(nil) // the caller gets the error
 	}
 	return err
 }
@@ -162,8 +162,8 @@ func (c *Context) beginStoring() {
 	c.rareLocked().unstored = &unstored{c: c}
 }
 
-// endStoring takes what a handler's reply has to wait for; nil if there is nothing. err is
-// that of a broadcast that has failed already.
+// endStoring returns what a handler's reply has to wait for, nil if there is nothing. err
+// is that of a broadcast that has failed already.
 func (c *Context) endStoring() (u *unstored, err error) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -204,7 +204,8 @@ func (c *Context) replyWhenStored(ref wire.Ref, r Reply) error {
 	return c.answerError(ref, err)
 }
 
-// stored notes that a broadcast is stored, or that it is not. Any goroutine.
+// stored notes that a broadcast is stored or, with err, that it is not. Any goroutine may
+// call it.
 func (u *unstored) stored(err error) {
 	c := u.c
 	c.life.mu.Lock()
