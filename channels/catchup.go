@@ -10,18 +10,18 @@ import (
 )
 
 // A client that joins may first be sent recorded messages: those that it missed, or the
-// last ones. Between these and the live broadcasts, no message may be missing or come
-// twice:
+// most recent ones. Between these and the live broadcasts, no message may be missing or
+// come twice:
 //
-//   - The channel is subscribed, and from then on recorded broadcasts are left out
+//   - The channel is subscribed, and from then on leaves out recorded broadcasts
 //     (catchingUp).
 //   - The messages are read under the lock of the topic's history, and posted to the
-//     loop under the same lock (replay). What was recorded before is among them; what is
+//     loop under the same lock (replay). A message recorded earlier is among them; one
 //     recorded later is posted later.
 //   - The replay sends them, and clears catchingUp.
 //
-// A long replay is sent in pages, each once the client has read most of what was sent
-// before (see renewals). Only the last one clears catchingUp.
+// A long replay is sent in pages, each once the client has read most of the previous ones
+// (see renewals). Only the last page clears catchingUp.
 
 // catchUp is the state of a channel that has yet to reach the live broadcasts. Owned by
 // the loop.
@@ -29,26 +29,26 @@ type catchUp struct {
 	ask    history.Ask
 	client string       // the client's own name for itself
 	count  bool         // the first page is to be counted
-	asked  bool         // the params of the join asked: the client is sent history_state
-	own    bool         // they asked for more than marks: the session's position does not count
+	asked  bool         // the join's params have "history": the client is sent history_state
+	own    bool         // they, not the session, decide where the replay begins
 	told   bool         // history_state was sent
-	until  time.Time    // how long to wait for this node to know as much as the client; zero: not waiting
-	visit  *visit       // what the session has to say; nil: nothing, or it has said it
+	until  time.Time    // when to stop waiting for this node to know as much as the client; zero: not waiting
+	visit  *visit       // non-nil until the session has decided where the replay begins; nil without a session
 	joined time.Time    // when the client joined; zero without a session
 	page   history.Page // what was read, on its way to the loop
 }
 
-// replayPage bounds a page of a replay in bytes, and so does an eighth of
+// replayPage bounds a page of a replay in bytes, as does an eighth of
 // Limits.OutboundBytes.
 const replayPage = 64 << 10
 
-// historyParams is the key "history" of a join's params.
+// historyParams is the part of a join's params that asks for history.
 type historyParams struct {
 	History *struct {
 		After  *string `json:"after"`  // the position that the client was last sent
 		Since  *int64  `json:"since"`  // Unix milliseconds
-		Last   int     `json:"last"`   // how many of the last messages
-		Limit  int     `json:"limit"`  // how many at most
+		Last   int     `json:"last"`   // how many of the most recent messages
+		Limit  int     `json:"limit"`  // the most messages to send
 		Client string  `json:"client"` // the same for all connections of a client
 	} `json:"history"`
 }
@@ -56,10 +56,10 @@ type historyParams struct {
 // maxClientName bounds historyParams.Client in bytes.
 const maxClientName = 128
 
-// newCatchUp returns what is sent to a client that joins a topic, nil if nothing is: what
-// the params of the join ask for, or else what its session has missed, or else what the
-// rule sends to everybody. The params may be any payload; a key "history" that is not an
-// object is ignored.
+// newCatchUp returns the catch-up of a client that joins a topic, or nil if it is sent no
+// recorded messages. It sends what the join's params ask for, otherwise what the client's
+// session has missed, otherwise what the rule sends on every join. The params may be any
+// payload; a key "history" that is not an object is ignored.
 func (s *Socket) newCatchUp(ch *Channel, topic string, params Payload) *catchUp {
 	e := s.endpoint
 	if e.history == nil {
@@ -83,7 +83,8 @@ func (s *Socket) newCatchUp(ch *Channel, topic string, params Payload) *catchUp 
 	return u
 }
 
-// askedOf returns what the params of a join ask for, nil if they ask for nothing.
+// askedOf returns the catch-up that a join's params ask for in the channel's own format
+// (see Channel.replayAsk) or with "history", or nil.
 func (e *Endpoint) askedOf(ch *Channel, params Payload) *catchUp {
 	if ch.replayAsk != nil {
 		if ask, ok := ch.askReplay(e, params); ok {
@@ -93,7 +94,8 @@ func (e *Endpoint) askedOf(ch *Channel, params Payload) *catchUp {
 	return askedCatchUp(params)
 }
 
-// askedCatchUp returns what the params of a join ask for, nil if they ask for nothing.
+// askedCatchUp returns the catch-up that the key "history" of a join's params asks for, or
+// nil.
 func askedCatchUp(params Payload) *catchUp {
 	if params.Binary || !bytes.Contains(params.Data, []byte(`"history"`)) {
 		return nil
@@ -120,13 +122,12 @@ func askedCatchUp(params Payload) *catchUp {
 	case h.Last > 0:
 		u.ask.Last = h.Last
 	default:
-		u.ask.Last, u.own = -1, false // nothing yet, but marks from now on
+		u.ask.Last, u.own = -1, false // no messages now, but marks from now on
 	}
 	return u
 }
 
-// startCatchUp begins to catch up; the channel has just been subscribed. For the
-// loop.
+// startCatchUp begins a catch-up; the channel has just been subscribed. For the loop.
 func (c *Context) startCatchUp(u *catchUp) {
 	l := c.socket.perLoop()
 	c.history |= catchingUp
@@ -138,7 +139,7 @@ func (c *Context) startCatchUp(u *catchUp) {
 	u.ask.Without = c.sender()
 	u.count = u.ask.Last >= 0
 	u.ask.PageBytes = min(replayPage, c.socket.mount.limits.OutboundBytes/8)
-	if n := len(c.def.intercept); n > 0 { // what is intercepted waits in the mailbox
+	if n := len(c.def.intercept); n > 0 { // intercepted messages wait in the mailbox
 		most := max(1, c.socket.mount.limits.MailboxMessages/2)
 		if u.ask.Limit == 0 || u.ask.Limit > most {
 			u.ask.Limit = most
@@ -174,7 +175,7 @@ func (c *Context) readReplay() {
 	})
 }
 
-// replay is a Context as a task: it sends a page of what the client missed.
+// replay is a Context as a task: it sends a page of recorded messages.
 type replay Context
 
 // Run is for the loop.
@@ -223,16 +224,16 @@ func (t *replay) Run() {
 	}
 }
 
-// behindWait is how long a client that has more than this node waits for its answer,
-// because the messages may arrive from another node at any moment. behindPause is the
-// pause between two attempts.
+// behindWait is how long a client whose position is ahead of this node's history waits for
+// its replay, because the missing messages may arrive from another node at any moment.
+// behindPause is the pause between two attempts.
 const (
 	behindWait  = 2 * time.Second
 	behindPause = 50 * time.Millisecond
 )
 
-// awaitHistory has the page read again in a moment. It returns false once behindWait is
-// over.
+// awaitHistory has the page read again after behindPause. It returns false once behindWait
+// has passed.
 func (c *Context) awaitHistory(u *catchUp) bool {
 	now := time.Now()
 	if u.until.IsZero() {
@@ -268,14 +269,14 @@ func (c *Context) sendRecorded(m *history.Message) {
 		return
 	}
 	f, err := c.socket.key.Broadcast(c.topic, m.Event, p)
-	if err != nil { // bytes, where only text can be sent
+	if err != nil { // binary, and the client takes only text
 		c.socket.transport.undeliverable()
 		return
 	}
 	c.socket.send(f)
 }
 
-// pushFromLoop sends a push of the server's own at once.
+// pushFromLoop sends a push at once. For the loop.
 func (c *Context) pushFromLoop(event string, p Payload) {
 	if c.life.view != joined {
 		return
@@ -285,8 +286,8 @@ func (c *Context) pushFromLoop(event string, p Payload) {
 	}
 }
 
-// pushBehind is pushFromLoop behind what the channel's handlers of intercepted broadcasts
-// have yet to send.
+// pushBehind is like pushFromLoop, but waits for the channel's handlers to send the
+// broadcasts that they have intercepted.
 func (c *Context) pushBehind(event string, p Payload) {
 	if len(c.def.intercept) == 0 {
 		c.pushFromLoop(event, p)
@@ -295,8 +296,9 @@ func (c *Context) pushBehind(event string, p Payload) {
 	c.behindMailbox(func() { c.pushFromLoop(event, p) }) //nolint:errcheck // the channel has ended
 }
 
-// sendState tells the client whether it is sent all that it asked for. A gap counts as a recorded broadcast: a client
-// that does not acknowledge it is told again.
+// sendState sends history_state, which tells the client whether it gets everything that it
+// missed. A gap counts as a recorded broadcast: a client that does not acknowledge it is
+// told again.
 func (c *Context) sendState(p *history.Page) {
 	if p.Missing != "" {
 		c.hear()
@@ -304,7 +306,7 @@ func (c *Context) sendState(p *history.Page) {
 	c.pushFromLoop(eventHistoryState, statePayload(p))
 }
 
-// statePayload tells the client whether it is sent all that it asked for.
+// statePayload returns the payload of history_state for the first page of a replay.
 func statePayload(p *history.Page) Payload {
 	b := append([]byte(nil), `{"recovered":`...)
 	b = strconv.AppendBool(b, p.Missing == "")

@@ -15,28 +15,29 @@ import (
 )
 
 // A client that connects with the parameter "session" need not know positions: the
-// server keeps what the client has acknowledged of each topic (history.Sessions), and
-// after a break each join of such a topic is a catch-up from there.
+// server keeps the position that the client has acknowledged in each topic
+// (history.Sessions), and after a break each join of the topic catches up from there.
 //
 // An acknowledgement costs the client no code. Every pulseEvery, the endpoint reads a
 // position that has been delivered (history.Space.Passed) and posts a task to each loop,
-// behind all deliveries. The task sends a probe to each client that was sent recorded
-// messages since the last one: by WebSocket a ping, whose pong a client sends after it has
-// received what came before; in long polling, the second poll after the answer. A message
-// costs no more than a bit in its channel.
+// behind all deliveries. The task sends a probe to each client that has been sent recorded
+// messages since its last one. Over WebSocket a probe is a ping, whose pong a client sends
+// after it has received what came before; in long polling, the second poll after the
+// answer acknowledges it. A message costs no more than setting a bit in its channel.
 
-// sessionParam is the parameter of a connect with the client's name of its session.
+// sessionParam is the connect parameter that holds the client's name for its session.
 const sessionParam = admission.SessionParam
 
-// The length of a session in bytes. Who knows another client's session, and has the same
-// identity or none, can take its place, so it must not be guessed.
+// The length of a session's name in bytes. A client that knows the name of another's
+// session can take it over if both have the same identity or none (see owner), so the name
+// must be hard to guess.
 const (
 	minSession = 16
 	maxSession = 128
 )
 
 // nameSession gives the socket the session that its request names, if the endpoint
-// records anything. It refuses a name that cannot be used.
+// records anything. It refuses an invalid name.
 func (s *Socket) nameSession(r *Request) *admission.Refusal {
 	h := s.endpoint.history
 	value, named := r.Params[sessionParam]
@@ -54,8 +55,8 @@ func (s *Socket) nameSession(r *Request) *admission.Refusal {
 	return nil
 }
 
-// owner returns who the client is, as far as the server knows: only the same may take a
-// session.
+// owner returns the client's identity, or "" if the server knows none. A session can only
+// be taken over by a client with the same owner.
 func (s *Socket) owner() string {
 	if g, ok := s.Guard().(ClientGuard); ok {
 		if name := g.Client(); name != "" {
@@ -111,9 +112,10 @@ func (s *Socket) followed() (topics []string) {
 }
 
 // giveUpSession leaves the session to the client's new connection. This one is most likely
-// half-open: unless its client answers within pulseEvery, it is ended, so that it is not taken for
-// present. A client that answers has made two connections of one session. It stays
-// connected, because it would connect again, and the two would end each other for ever.
+// half-open: unless its client answers within pulseEvery, it is closed, so that the client
+// does not stay in presence lists twice. A client that answers has opened two connections
+// with one session. It stays connected, because otherwise it would reconnect, and the two
+// connections would close each other for ever.
 func (s *Socket) giveUpSession() {
 	if s.closed() {
 		return
@@ -128,7 +130,7 @@ func (s *Socket) giveUpSession() {
 	time.AfterFunc(s.endpoint.pulse.interval(), func() { s.loop.Post(netloop.TaskFunc(s.endDoubt)) })
 }
 
-// endDoubt ends a connection that has not shown that it is alive.
+// endDoubt closes a connection that has not shown that it is alive.
 func (s *Socket) endDoubt() {
 	if _, doubted := s.perLoop().doubted[s]; doubted {
 		s.line(zerolog.DebugLevel, "half-open socket closed: its session is connected again").Write()
@@ -136,11 +138,11 @@ func (s *Socket) endDoubt() {
 	}
 }
 
-// answered notes that a ping was answered. A browser's network process does that even while a
-// page is suspended, and drops what it has for the page when it comes back, together
-// with the connection (seen in Chromium). So the answer counts when the next message of the
-// client shows that the page runs. The answer to a swift probe counts at once, because a
-// message of the client came just before: the join.
+// answered records that the client answered a ping. A browser's network process answers
+// pings even while a page is suspended, and when the page resumes, it drops the connection
+// and the messages that the page has not seen (observed in Chromium). So an answer counts
+// only when the client's next message shows that the page runs. The answer to a swift probe
+// counts at once, because the client has just sent a message, the join.
 func (s *Socket) answered(p probe) {
 	l := s.perLoop()
 	switch {
@@ -167,16 +169,17 @@ func (s *Socket) confirmAnswer() {
 	s.confirmed(number)
 }
 
-// confirmed notes that the program of the client has received everything that was sent
-// before a probe.
+// confirmed records that the client's program has received everything that was sent before
+// a probe.
 func (s *Socket) confirmed(number uint32) {
 	if one := s.session; one != nil {
 		s.endpoint.sessionStore().Confirm(one, number)
 	}
 }
 
-// probe is what a client answers, by WebSocket the payload of a ping: 8 bytes, big-endian.
-// The lower half is a number of the session; 0 asks whether anybody is there.
+// probe asks the client for an acknowledgement. Over WebSocket it is the payload of a ping:
+// 8 bytes, big-endian. The lower half is a number of the session; 0 only checks that the
+// connection is alive.
 type probe uint64
 
 // swift marks a probe behind a replay: see Socket.answered.
@@ -188,8 +191,7 @@ func (p probe) number() uint32 { return uint32(p) }
 
 func appendProbe(b []byte, p probe) []byte { return binary.BigEndian.AppendUint64(b, uint64(p)) }
 
-// parseProbe returns the probe that is the payload of a pong; ok is false if it cannot be
-// one.
+// parseProbe returns the probe in the payload of a pong; ok is false if there is none.
 func parseProbe(payload []byte) (p probe, ok bool) {
 	if len(payload) != probeBytes {
 		return 0, false
@@ -198,7 +200,7 @@ func parseProbe(payload []byte) (p probe, ok bool) {
 	return p, p>>33 == 0
 }
 
-// pulse has clients acknowledge what they were sent, while there are any with a session.
+// pulse has the clients that have a session acknowledge what they were sent.
 type pulse struct {
 	mu      sync.Mutex
 	every   time.Duration     // pulseEvery; guarded by mu
@@ -244,7 +246,7 @@ func (p *pulse) stop() {
 	}
 }
 
-// beat advances all sessions to what was recorded by now.
+// beat advances all sessions to the current position, and starts the timer of the next beat.
 func (e *Endpoint) beat() {
 	now, to := time.Now(), e.history.Passed()
 	p := &e.pulse
@@ -268,7 +270,7 @@ type beat struct {
 	e    *Endpoint
 	loop int
 	to   *history.Position
-	next int // the first socket that was not looked at; those that change places may wait for the next beat
+	next int // the first socket not visited yet; one that changes its place may be left to the next beat
 }
 
 // Run is for the loop.
@@ -285,13 +287,11 @@ func (b *beat) Run() {
 	}
 }
 
-// swiftWithin is how soon after a join its replay must have ended for its probe to be
-// swift.
+// swiftWithin is how soon after a join its replay must end for its probe to be swift.
 const swiftWithin = 2 * time.Second
 
 // acknowledgeReplay has the client acknowledge a replay without waiting for the next beat.
-// Otherwise a client whose connections are short would be sent the same again with each of
-// them.
+// Otherwise a client whose connections are short would be sent the same messages on each.
 func (s *Socket) acknowledgeReplay(joined time.Time) {
 	to := s.endpoint.history.Passed()
 	kind := probe(0)
@@ -336,18 +336,19 @@ func (s *Socket) probeBehind(channels []*Context, p probe) {
 	}
 }
 
-// visit is the part of a catch-up that a session has: after which position it begins.
+// visit is a session's part in a catch-up: it decides the position after which the replay
+// begins.
 type visit struct {
-	onJoin int              // what the rule sends to those who join for the first time
+	onJoin int              // how many messages the rule sends on a first join
 	now    history.Position // when the client joined
 }
 
-// visitPause is the pause between two looks at a session that waits for what others know of
-// it, which takes at most some seconds.
+// visitPause is the pause between two looks at a session that waits for what other nodes
+// know of it, which takes a few seconds at most.
 const visitPause = 10 * time.Millisecond
 
-// beginVisit notes in the session that its client has joined a topic. The channel is
-// subscribed, and leaves out recorded broadcasts.
+// beginVisit records in the session that its client has joined a topic. The channel is
+// subscribed already, and leaves out recorded broadcasts.
 func (c *Context) beginVisit(v *visit) {
 	e := c.socket.endpoint
 	v.now = e.history.Page(c.topic, history.Ask{Last: -1}).Next
@@ -355,14 +356,14 @@ func (c *Context) beginVisit(v *visit) {
 	e.sessionStore().Join(c.socket.session, c.topic, v.now)
 }
 
-// visits has the catch-up begin where the session says. It returns false if the catch-up
-// must wait for that.
+// visits has the catch-up begin at the session's position. It returns false if the session
+// does not know that yet; the catch-up then looks again after visitPause.
 func (c *Context) visits(u *catchUp) bool {
 	s, v := c.socket, u.visit
 	all, one := s.endpoint.sessionStore(), s.session
 	after, known, wait := all.After(one, c.topic, v.now)
 	switch {
-	case u.own: // the session is told, and does not tell
+	case u.own: // the params of the join decide, not the session
 	case wait:
 		c.readReplayIn(visitPause)
 		return false
@@ -375,8 +376,8 @@ func (c *Context) visits(u *catchUp) bool {
 	return true
 }
 
-// endVisit notes the end of a channel for the session. Clients join again by themselves,
-// unless they have left or were told to.
+// endVisit records the end of a channel in the session. A client joins the topic again by
+// itself unless it has left, or was told to leave.
 func (c *Context) endVisit() {
 	c.history &^= sessioned
 	s := c.socket
