@@ -27,7 +27,7 @@ const retryAfter = 1000
 type replayRequest struct {
 	// Dead sends the dead letters again.
 	Dead bool `json:"dead"`
-	// After sends all events again that follow the one with this id and are still kept.
+	// After sends all events again that follow the one with this id.
 	After string `json:"after"`
 }
 

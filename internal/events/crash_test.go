@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
+	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/internal/events"
+	"github.com/mycelium-rt/mycelium/internal/outbox"
 )
 
 // crash returns a copy of a server's directory: what the next process would find if the
@@ -194,6 +196,95 @@ func TestFull(t *testing.T) {
 			s.stop()
 		})
 	}
+}
+
+// TestHookWhileFollowed: what a hook is sent survives a crash, even if somebody followed the
+// instance when it got the hook. The follower is sent what had happened, and then the end
+// of its stream.
+func TestHookWhileFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := startServer(t, dir)
+		defer s.stop()
+		all, err := events.Select(nil, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := s.manager.Life("r")
+		if err != nil {
+			t.Fatal(err)
+		}
+		follow := func(after string) *events.Follower {
+			t.Helper()
+			f, err := s.events.Follow(in, all, after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		}
+		publish := func(n string) {
+			t.Helper()
+			if err := s.manager.Broadcast("r", "room:1", "m", fmt.Appendf(nil, `{"n":%s}`, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := follow("")
+		defer f.Close()
+		publish("1")
+		b := new(backend)
+		b.failWith(func([]told) error { return errors.New("away") })
+		s.hooks = []events.Hook{hookOf(t, "app", b, []string{"published"}, nil)}
+		if err := s.events.Begin(in, instances.Spec{ID: "r"}); err != nil {
+			t.Fatal(err)
+		}
+		publish("2")
+		list, err := f.Next(t.Context())
+		if err != nil || len(list) != 1 || !strings.Contains(string(list[0].JSON), `{"n":1}`) {
+			t.Fatalf("followed %v, %v", list, err)
+		}
+		if list, err := f.Next(t.Context()); !errors.Is(err, outbox.ErrClosed) {
+			t.Errorf("followed %v, %v after the stream was replaced", list, err)
+		}
+		again := follow(list[0].ID)
+		defer again.Close()
+		if list, err := again.Next(t.Context()); err != nil || len(list) != 1 || !strings.Contains(string(list[0].JSON), `{"n":2}`) {
+			t.Errorf("followed %v, %v after it came back", list, err)
+		}
+		after := new(backend)
+		next := startServer(t, crash(t, dir), hookOf(t, "app", after, []string{"published"}, nil))
+		defer next.stop()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		want(t, after.take(), `published room:1 m {"n":2}`)
+	})
+}
+
+// TestHookAgain: an instance that loses its hooks and gets them back while presences are
+// tracked does not report their ends.
+func TestHookAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(backend)
+		hook := hookOf(t, "app", b, nil, nil)
+		s := startServer(t, t.TempDir(), hook)
+		defer s.stop()
+		s.connect("alice").Join("room:1", nil)
+		in, err := s.manager.Life("r")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if !slices.ContainsFunc(b.take(), func(e told) bool { return e.Type == "presence" }) {
+			t.Fatal("no presence was reported")
+		}
+		for _, s.hooks = range [][]events.Hook{nil, {hook}} {
+			if err := s.events.Begin(in, instances.Spec{ID: "r"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		want(t, b.take())
+	})
 }
 
 // TestFollow: a follower is sent what happens from now on, and what it missed if it comes

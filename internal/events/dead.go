@@ -2,6 +2,7 @@ package events
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,25 +51,31 @@ func openDeadLetters(path string) (*deadLetters, error) {
 	return d, d.openFile()
 }
 
-// openFile opens the newer file. mu is held, or d is not shared yet.
-func (d *deadLetters) openFile() (err error) {
-	if d.file, err = os.OpenFile(d.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+// openFile opens the newer file in place of the one that is open. mu is held, or d is not
+// shared yet.
+func (d *deadLetters) openFile() error {
+	file, err := os.OpenFile(d.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	info, err := d.file.Stat()
-	if err == nil {
-		d.size = info.Size()
+	info, err := file.Stat()
+	if err != nil {
+		return errors.Join(err, file.Close())
 	}
-	return err
+	before := d.file
+	d.file, d.size = file, info.Size()
+	if before != nil {
+		return before.Close()
+	}
+	return nil
 }
 
 // add adds an event.
 func (d *deadLetters) add(now time.Time, why error, event []byte) error {
-	line, err := json.Marshal(DeadLetter{Time: now.UTC(), Error: fmt.Sprint(why), Event: event})
+	line, err := DeadLetter{Time: now.UTC(), Error: fmt.Sprint(why), Event: event}.line()
 	if err != nil {
 		return err
 	}
-	line = append(line, '\n')
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.size > 0 && d.size+int64(len(line)) > maxDead/2 {
@@ -76,29 +83,37 @@ func (d *deadLetters) add(now time.Time, why error, event []byte) error {
 			return err
 		}
 	}
-	d.size += int64(len(line))
-	d.count++
 	if d.path == "" {
 		d.young = append(d.young, line)
-		return nil
+	} else if _, err := d.file.Write(line); err != nil {
+		return errors.Join(err, d.file.Truncate(d.size)) // a part of a line would spoil the next
 	}
-	_, err = d.file.Write(line)
-	return err
+	d.size += int64(len(line))
+	d.count++
+	return nil
 }
 
-// dropOld removes the older half. mu is held.
+func (l DeadLetter) line() ([]byte, error) {
+	text, err := json.Marshal(l)
+	return append(text, '\n'), err
+}
+
+// dropOld removes the older half. If it fails, it can be tried again. mu is held.
 func (d *deadLetters) dropOld() error {
-	d.old, d.young, d.size = d.young, nil, 0
 	if d.path == "" {
+		d.old, d.young, d.size = d.young, nil, 0
 		d.count = len(d.old)
 		return nil
 	}
-	if err := errors.Join(d.file.Close(), os.Rename(d.path, d.path+".old")); err != nil {
+	if err := os.Rename(d.path, d.path+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := d.openFile(); err != nil {
 		return err
 	}
 	list, err := readLetters(d.path + ".old")
 	d.count = len(list)
-	return errors.Join(err, d.openFile())
+	return err
 }
 
 // List returns all dead letters, the oldest first.
@@ -152,19 +167,38 @@ func readLetters(path string) (list []DeadLetter, err error) {
 	}
 }
 
-// take removes and returns all dead letters.
-func (d *deadLetters) take() (list []DeadLetter, err error) {
+// replace replaces all dead letters. If it fails, or the process ends meanwhile, those
+// before are still there.
+func (d *deadLetters) replace(list []DeadLetter) error {
+	lines := make([][]byte, len(list))
+	for i, l := range list {
+		var err error
+		if lines[i], err = l.line(); err != nil {
+			return err
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if list, err = d.listLocked(); err != nil {
-		return nil, err
-	}
-	d.old, d.young, d.size, d.count = nil, nil, 0, 0
+	text := bytes.Join(lines, nil)
 	if d.path == "" {
-		return list, nil
+		d.old, d.young, d.size = nil, lines, int64(len(text))
+	} else if err := d.replaceFiles(text); err != nil {
+		return err
 	}
-	err = errors.Join(d.file.Truncate(0), removeIfThere(d.path+".old"))
-	return list, err
+	d.count = len(list)
+	return nil
+}
+
+// replaceFiles makes text the newer file, and removes the older one. mu is held.
+func (d *deadLetters) replaceFiles(text []byte) error {
+	next := d.path + ".new"
+	if err := os.WriteFile(next, text, 0o600); err != nil {
+		return errors.Join(err, removeIfThere(next))
+	}
+	if err := os.Rename(next, d.path); err != nil {
+		return err
+	}
+	return errors.Join(d.openFile(), removeIfThere(d.path+".old"))
 }
 
 func removeIfThere(path string) error {

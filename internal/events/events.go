@@ -86,16 +86,17 @@ func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.streams[spec.ID]
-	switch {
-	case e.closed:
+	if e.closed {
+		closeHooks(hooks)
 		return ErrClosed
-	case s == nil && len(hooks) == 0:
-		return nil
+	}
+	s, err := e.streamFor(spec.ID, len(hooks) > 0)
+	switch {
+	case err != nil:
+		closeHooks(hooks)
+		return err
 	case s == nil:
-		if s, err = e.openLocked(spec.ID, true); err != nil {
-			return err
-		}
+		return nil
 	}
 	if err := s.setHooks(hooks); err != nil {
 		return err
@@ -109,11 +110,35 @@ func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
 	return nil
 }
 
+// streamFor returns the stream of an instance, which is opened if there are hooks to send
+// it to; nil: there is none. What a hook is sent must survive a crash, so a stream that a
+// follower has opened in memory is replaced. mu is held.
+func (e *Events) streamFor(id string, hooked bool) (*Stream, error) {
+	s := e.streams[id]
+	if !hooked || s != nil && s.options.Dir == e.dirOf(id) {
+		return s, nil
+	}
+	durable, err := e.openLocked(id, true)
+	if err == nil && s != nil {
+		s.life.Observe(durable) // before its followers are told that nothing comes any more
+		s.replaced()
+	}
+	return durable, err
+}
+
+// dirOf returns the directory of a stream that survives the process, "" if none does.
+func (e *Events) dirOf(id string) string {
+	if e.options.Dir == "" {
+		return ""
+	}
+	return filepath.Join(e.options.Dir, id)
+}
+
 // openLocked opens the stream of an instance. mu is held.
 func (e *Events) openLocked(id string, durable bool) (*Stream, error) {
 	dir := ""
-	if durable && e.options.Dir != "" {
-		dir = filepath.Join(e.options.Dir, id)
+	if durable {
+		dir = e.dirOf(id)
 	}
 	s, err := openStream(streamOptions{Instance: id, Node: e.options.Node, Dir: dir, Limit: e.options.Limit, Kept: e.options.Kept, MaxAge: e.options.MaxAge, SnapshotAfter: cmp.Or(e.options.snapshotAfter, snapshotAfter), Log: e.options.Log, Now: e.options.Now})
 	if err != nil {
@@ -243,7 +268,7 @@ func (e *Events) resume(id string, infoOf InfoOf) error {
 	switch {
 	case errors.Is(err, instances.ErrNotFound):
 		e.options.Log.Warn("removed the events of an instance that no longer exists").Str("instance", id).Write()
-		return os.RemoveAll(filepath.Join(e.options.Dir, id))
+		return os.RemoveAll(e.dirOf(id))
 	case err != nil:
 		return nil //nolint:nilerr // the next sweep asks again
 	}
@@ -253,6 +278,7 @@ func (e *Events) resume(id string, infoOf InfoOf) error {
 	}
 	s, err := e.openLocked(id, true)
 	if err != nil {
+		closeHooks(hooks)
 		return err
 	}
 	return s.setHooks(hooks)
@@ -342,13 +368,17 @@ func (e *Events) ReplayDead(ctx context.Context, id, name string) (Replayed, err
 }
 
 // ReplayAfter sends a hook all events again that follow the one with the id event. It
-// returns once that has begun, and an error if some of the events are no longer kept.
+// returns once that has begun. If some of the events are no longer kept, it sends none and
+// returns an error with the id after which all are.
 func (e *Events) ReplayAfter(ctx context.Context, id, name, event string) error {
 	h, err := e.find(id, name)
 	if err != nil {
 		return err
 	}
 	seq, err := h.stream.number(event)
+	if err == nil && seq >= h.stream.log.Next() {
+		err = fmt.Errorf("there is no event %q yet", event)
+	}
 	if err != nil {
 		return err
 	}

@@ -218,6 +218,10 @@ func TestDeadLetters(t *testing.T) {
 			if again := b.take(); len(again) != 34 || again[0].ID != next(got[2].ID) {
 				t.Errorf("%d events again", len(again))
 			}
+			epoch, _, _ := strings.Cut(got[2].ID, "-")
+			if err := s.events.ReplayAfter(t.Context(), "r", "app", epoch+"-99999"); err == nil || !strings.Contains(err.Error(), "no event") {
+				t.Errorf("replayed what has not happened: %v", err)
+			}
 			if took, err := s.events.TestHook(t.Context(), "r", "app"); err != nil || took != 0 {
 				t.Errorf("test: %v, %v", took, err)
 			}

@@ -18,7 +18,7 @@ type Follower struct {
 // Next waits for events and returns them, as many as one read of the outbox brings. The
 // first may be of the kind Lost, with the number of events that are no longer kept. The
 // error is that of ctx, ErrClosed when the server shuts down, or outbox.ErrClosed when
-// the stream has ended.
+// the stream has ended; the follower's client may then follow the instance's next stream.
 func (f *Follower) Next(ctx context.Context) (list []Event, err error) {
 	for len(list) == 0 {
 		records, lost, err := f.reader.Read()
@@ -38,6 +38,10 @@ func (f *Follower) Next(ctx context.Context) (list []Event, err error) {
 		}
 		select {
 		case <-f.stream.log.Appended(f.reader.Next()):
+		case <-f.stream.over:
+			if f.stream.log.Next() <= f.reader.Next() {
+				return nil, outbox.ErrClosed
+			}
 		case <-f.ctx.Done():
 			return nil, ErrClosed
 		case <-ctx.Done():

@@ -136,6 +136,7 @@ type server struct {
 	endpoint *channelstest.Endpoint
 	manager  *instances.Manager
 	events   *events.Events
+	hooks    []events.Hook // for the next Begin
 }
 
 func startServer(t testing.TB, dir string, hooks ...events.Hook) *server {
@@ -147,9 +148,9 @@ func startServer(t testing.TB, dir string, hooks ...events.Hook) *server {
 func startBounded(t testing.TB, o events.Options, hooks ...events.Hook) *server {
 	t.Helper()
 	quiet := zerolog.Nop()
-	s := &server{t: t, endpoint: channelstest.Start(t, channels.Options{})}
+	s := &server{t: t, endpoint: channelstest.Start(t, channels.Options{}), hooks: hooks}
 	o.Log = logging.NewLog(&quiet)
-	o.Hooks = func(instances.Spec, bool) ([]events.Hook, error) { return hooks, nil }
+	o.Hooks = func(instances.Spec, bool) ([]events.Hook, error) { return s.hooks, nil }
 	s.events = events.New(events.WithSnapshots(o, 100))
 	s.manager = instances.New(s.endpoint.Endpoint, instances.Options{Began: s.events.Begin})
 	s.manager.Register(relay.Type())

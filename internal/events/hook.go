@@ -230,6 +230,7 @@ func (h *hook) next() uint64 {
 func (h *hook) seek(to uint64) {
 	h.left = nil
 	h.reader.Seek(to)
+	h.readTo.Store(to)
 }
 
 // await waits for an event, and a moment more for those that follow it.

@@ -81,13 +81,12 @@ func (s *Stream) setHooks(wanted []Hook) error {
 	var failed error
 	for _, w := range wanted {
 		if slices.ContainsFunc(after, func(h *hook) bool { return h.name == w.Name }) {
-			if w.Close != nil {
-				w.Close() // the one that goes on has its own
-			}
+			closeHooks([]Hook{w}) // the one that goes on has its own
 			continue
 		}
 		h, err := s.openHook(w)
 		if err != nil {
+			closeHooks([]Hook{w})
 			failed = err
 			continue
 		}
@@ -99,6 +98,15 @@ func (s *Stream) setHooks(wanted []Hook) error {
 	s.listeners.mu.Unlock()
 	s.wanted.Store(s.listeners.union())
 	return failed
+}
+
+// closeHooks closes hooks that are not used.
+func closeHooks(list []Hook) {
+	for _, h := range list {
+		if h.Close != nil {
+			h.Close()
+		}
+	}
 }
 
 // endHooks ends the hooks when they have delivered what they can, or ctx ends.

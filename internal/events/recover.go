@@ -267,8 +267,9 @@ func (s *Stream) topicRecords(topics []string) (list []outbox.Record) {
 func (s *Stream) presenceRecords(refs []string) (list []outbox.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	u := s.wanted.Load()
 	for _, ref := range refs {
-		if p, ok := s.presences[ref]; ok {
+		if p, ok := s.presences[ref]; ok && u != nil && u.needs(Presence, p.topic, "") {
 			list = append(list, outbox.Record{Kind: uint8(Presence), Topic: p.topic, Body: presenceBody(nil, p, "join")})
 		}
 	}

@@ -11,8 +11,7 @@ import (
 
 // Errors of replays.
 var (
-	errAway    = errors.New("the back end is not taking events; waiting events must be delivered first")
-	errRemoved = errors.New("the events after this one are no longer kept")
+	errAway = errors.New("the back end is not taking events; waiting events must be delivered first")
 )
 
 // replay asks a hook to send events again.
@@ -55,45 +54,39 @@ func (h *hook) replay(ctx context.Context, r *replay) {
 		r.answer(h.replayDead(ctx))
 		return
 	}
-	if r.from < h.stream.log.Oldest() {
-		r.answer(0, 0, errRemoved)
+	if oldest := h.stream.log.Oldest(); r.from < oldest {
+		r.answer(0, 0, fmt.Errorf("some events after %q are no longer kept; all those after %q are", h.stream.id(r.from-1), h.stream.id(oldest-1)))
 		return
 	}
 	h.seek(r.from)
-	h.readTo.Store(r.from)
 	r.answer(0, 0, h.commit(r.from))
 }
 
 // replayDead sends the dead letters once more. What is refused again, or cannot be sent,
-// stays a dead letter.
+// stays a dead letter. If the process ends meanwhile, all of them stay.
 func (h *hook) replayDead(ctx context.Context) (delivered, refused int, err error) {
-	letters, err := h.dead.take()
+	letters, err := h.dead.List()
 	if err != nil {
 		return 0, 0, err
 	}
+	var left []DeadLetter
 	for i, l := range letters {
 		var id struct{ ID string }
 		json.Unmarshal(l.Event, &id) //nolint:errcheck // without an id it is sent all the same
-		err := h.sendDead(ctx, id.ID, l)
-		switch {
-		case err == nil:
+		if err = h.sendDead(ctx, id.ID, l); err == nil {
 			delivered++
 			h.stats.delivered.Add(1)
-		case isRefusal(err):
-			refused++
-			if err := h.dead.add(time.Now(), err, l.Event); err != nil {
-				return delivered, refused, err
-			}
-		default:
-			for _, rest := range letters[i:] {
-				if failed := h.dead.add(rest.Time, errors.New(rest.Error), rest.Event); failed != nil {
-					return delivered, refused, failed
-				}
-			}
-			return delivered, refused, err
+			continue
 		}
+		if !isRefusal(err) {
+			left = append(left, letters[i:]...)
+			break
+		}
+		refused++
+		left = append(left, DeadLetter{Time: time.Now().UTC(), Error: err.Error(), Event: l.Event})
+		err = nil
 	}
-	return delivered, refused, nil
+	return delivered, refused, errors.Join(err, h.dead.replace(left))
 }
 
 func (h *hook) sendDead(ctx context.Context, id string, l DeadLetter) error {

@@ -60,6 +60,7 @@ type Stream struct {
 	run     string // begins the names of clients; made with the Stream
 	log     *outbox.Log
 	keeper  keeper
+	over    chan struct{} // closed when another stream has taken the place of this one
 
 	wanted atomic.Pointer[union] // nil: nobody listens
 
@@ -93,7 +94,7 @@ func runName() string { return strings.ToLower(cryptorand.Text()[:8]) }
 func openStream(o streamOptions) (*Stream, error) {
 	o.Limit = max(o.Limit, minLimit)
 	s := &Stream{
-		options: o, run: runName(), epoch: runName(),
+		options: o, run: runName(), epoch: runName(), over: make(chan struct{}),
 		clients: make(map[*channels.Socket]*client), topics: make(map[string]int), presences: make(map[string]present),
 	}
 	s.keeper.init(s)
@@ -304,6 +305,13 @@ func (s *Stream) appendEvent(k Kind, topic string, body []byte) {
 	defer s.mu.Unlock()
 	s.pending = append(s.pending, outbox.Record{Time: s.now(), Kind: uint8(k), Topic: topic, Body: body})
 	s.flush()
+}
+
+// replaced ends a stream in memory whose instance is observed by another one. Its
+// followers still read what it has.
+func (s *Stream) replaced() {
+	s.keeper.stop()
+	close(s.over)
 }
 
 // close ends the stream. Its hooks must have ended.
