@@ -64,6 +64,9 @@ func TestForwardedMemory(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector takes memory: make test-budgets runs it without")
 	}
+	if !heaptest.Alone(t) {
+		return
+	}
 	const clients = 500
 	var direct, goroutines float64
 	for _, way := range forwardWays {

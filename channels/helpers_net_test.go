@@ -151,9 +151,16 @@ func (s *server) dialV1(t testing.TB) *peer {
 	return s.dialTarget(t, "/socket/websocket", nil)
 }
 
+// dialTarget connects, and tries again for a while if it is refused with 503, as clients do:
+// a node that stalls refuses what it should forward.
 func (s *server) dialTarget(t testing.TB, target string, header http.Header) *peer {
 	t.Helper()
+	var refused *wstest.StatusError
 	c, err := wstest.Dial(s.addr, target, header)
+	for began := time.Now(); errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable && time.Since(began) < patience; {
+		time.Sleep(100 * time.Millisecond)
+		c, err = wstest.Dial(s.addr, target, header)
+	}
 	if err != nil {
 		t.Fatalf("connecting to %s: %v", target, err)
 	}

@@ -3,8 +3,6 @@ package channels_test
 import (
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,13 +38,7 @@ func TestIdleHeapOfHistory(t *testing.T) {
 	if race.Enabled || testing.Short() {
 		t.Skip("the race detector allocates: make test-budgets runs it without")
 	}
-	if alone := "MYCELIUM_TEST_ALONE"; os.Getenv(alone) == "" { // what other tests have left goes at any time
-		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		child.Env = append(os.Environ(), alone+"=1")
-		said, err := child.CombinedOutput()
-		if t.Logf("in a process of its own:\n%s", said); err != nil {
-			t.Error(err)
-		}
+	if !heaptest.Alone(t) {
 		return
 	}
 	heapOf := func(rules []history.Rule, params string) float64 {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -242,29 +243,30 @@ func TestForwardedShutdown(t *testing.T) {
 	for _, stopped := range []int{0, 1} {
 		eachFleet(t, channels.SocketOptions{}, func(t *testing.T, f *fleet) {
 			openWard(t, f)
-			var clients []*peer
+			var clients sync.WaitGroup
 			for range 50 {
 				p := f.nodes[0].dialTarget(t, "/ward/one/websocket?vsn=2.0.0", nil)
 				p.join("room", "{}")
-				clients = append(clients, p)
+				clients.Go(func() {
+					err := readToClose(p)
+					if p.Drop(); err != nil && stopped != 0 { // a node cannot put a Close frame into what it does not understand
+						t.Errorf("no Close frame: %v", err)
+					}
+				})
 			}
 			f.nodes[stopped].stop(t)
-			for _, p := range clients {
-				for {
-					op, _, err := p.ReadFrame()
-					if err != nil && stopped == 0 { // a node cannot put a Close frame into what it does not understand
-						break
-					}
-					if err != nil {
-						t.Fatalf("no Close frame: %v", err)
-					}
-					if op == ws.OpClose {
-						break
-					}
-				}
-			}
+			clients.Wait()
 			waitFor(t, "the end of the connections", func() bool { return f.nodes[0].node.Stats().Open == 0 })
 		}, rooms)
+	}
+}
+
+// readToClose reads until a Close frame.
+func readToClose(p *peer) error {
+	for {
+		if op, _, err := p.ReadFrame(); err != nil || op == ws.OpClose {
+			return err
+		}
 	}
 }
 

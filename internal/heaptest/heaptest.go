@@ -37,6 +37,27 @@ func live() uint64 {
 	return m.HeapAlloc
 }
 
+// Alone reports whether a test runs in a process of its own, whose memory no other test has
+// used. Otherwise it runs the test in one, and the test must return.
+func Alone(t *testing.T) bool {
+	t.Helper()
+	const alone = "MYCELIUM_TEST_ALONE"
+	if os.Getenv(alone) != "" {
+		return true
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command(exe, "-test.run=^"+t.Name()+"$", "-test.v")
+	child.Env = append(os.Environ(), alone+"=1")
+	said, err := child.CombinedOutput()
+	if t.Logf("in a process of its own:\n%s", said); err != nil {
+		t.Error(err)
+	}
+	return false
+}
+
 // StartClients runs the test binary once more, with the variable setting ("NAME=value") in
 // its environment, which tells its TestMain to be the clients. It returns when that process
 // prints "ready". release closes the process's standard input, at which it must exit, and
