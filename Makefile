@@ -22,7 +22,7 @@ BINARIES = MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_JSAPP_BIN="$(CURDIR)/b
 	MYCELIUM_GRAPHQL_BIN="$(CURDIR)/bin/graphql" MYCELIUM_LIVEAPP_BIN="$(CURDIR)/bin/liveapp"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million storm comeback takeovers test-js test-cluster recovery pictures test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
+.PHONY: help run build test test-go test-budgets test-sim test-scale crash scale model sim soak attack trial million storm comeback takeovers test-js test-cluster recovery pictures test-pages test-clients autobahn autobahn-ci matrix-table lint fmt generate fuzz bench bench-quick bench-plots bench-docs bench-profile bench-go clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,8 +55,10 @@ test-go: ## run the Go tests with the race detector
 	$(GO) test -vet=off -ldflags=-w $(RACE) -p $(PACKAGES) -parallel $(PARALLEL) ./...
 	cd examples/graphql && $(GO) vet ./... && $(GO) test $(RACE) ./...
 
+# The packages are found by their tests: fifty others would be linked in vain.
+BUDGETS := Alloc|Memory|Heap|Small
 test-budgets: ## test allocations and memory per connection, without the race detector, which changes both
-	$(GO) test -count=1 -run 'Alloc|Memory|Heap|Small' ./wire ./history ./presence ./channels ./instances ./internal/... ./compat_tests/labapp
+	$(GO) test -count=1 -run '$(BUDGETS)' $(sort $(dir $(shell grep -rlE '^func Test[A-Za-z]*($(BUDGETS))' --include='*_test.go' --exclude-dir=node_modules .)))
 
 test-sim: ## simulate a cluster with 2,000 seeds, without the race detector, which is six times slower
 	$(GO) test -count=1 -v -run 'Seeds|SameRun' ./cluster/internal/sim
@@ -115,7 +117,7 @@ js-ready: build
 	cd compat_tests/js && npm ci --no-audit --no-fund
 	cd examples/backends/node && npm ci --no-audit --no-fund
 
-test-js: js-ready ## test npm's clients, the pages and the guides, in Node and Chromium
+test-js: js-ready ## test npm's clients and the guides, in Node and Chromium
 	cd compat_tests/js && $(BINARIES) npm test
 
 test-cluster: js-ready ## replay Phoenix's recordings over TLS, over raw TCP and beside load, and run the suites of phoenix.js against a node of a cluster while another node has load (5 minutes)
@@ -129,7 +131,10 @@ recovery: js-ready ## cut clients off 200 times each, end the nodes that they ar
 pictures: js-ready ## remake docs/pictures: the example pages, and the observer under load (2 minutes; needs Chromium)
 	cd compat_tests/js && $(BINARIES) node pictures.mjs
 
-test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; docs/backends.md's signature checks and back ends, certificates of an ACME server, and TLS with sslyze (needs Maven, a JDK, Python, PostgreSQL, Ruby, PHP, Rust 1.88 and the browsers)
+test-pages: js-ready ## test the pages that the server has, and axe-core on each of them, in Chromium (a part of test-clients)
+	cd compat_tests/js && $(BINARIES) npm run -s test:pages
+
+test-clients: test-pages ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; the pages; docs/backends.md's signature checks and back ends, certificates of an ACME server, and TLS with sslyze (needs Maven, a JDK, Python, PostgreSQL, Ruby, PHP, Rust 1.88 and the browsers)
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 40m ./compat_tests/clients ./compat_tests/api ./compat_tests/signatures ./compat_tests/acme ./compat_tests/sslyze
 	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec backends.test.mjs recovery.test.mjs recovery_nodes.test.mjs history_guide.test.mjs
@@ -160,11 +165,9 @@ generate: ## remake what comes from tables and types: the help, docs/configurati
 	$(GO) test -count=1 -run API ./internal/goapi -rewrite
 
 fuzz: ## run every fuzz target for FUZZTIME (60s), or that often (3000x)
-	@for pkg in $$($(GO) list ./...); do \
-		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-			echo "$$pkg $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
-		done; \
+	@grep -roE '^func Fuzz[A-Za-z0-9]*' --include='*_test.go' --exclude-dir=node_modules . | sed 's|/[^/]*:func | |' | sort | while read -r dir target; do \
+		echo "$$dir $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
 	done
 
 bench: ## measure the figures that mycelium commits to, as ratios to a C program, in one table (7 minutes; needs a C compiler)

@@ -2,17 +2,17 @@
 
 import assert from "node:assert/strict"
 import {fileURLToPath} from "node:url"
-import {inEachBrowser} from "./browser.mjs"
-import {createInstance} from "./instances.mjs"
-import {startProxy} from "./proxy.mjs"
-import {leaveNothingBehind, Scope} from "./scope.mjs"
-import {startServer} from "./server.mjs"
-import {runSnippet} from "./snippet.mjs"
-import {until} from "./wait.mjs"
+import {inEachBrowser} from "../browser.mjs"
+import {createInstance} from "../instances.mjs"
+import {startProxy} from "../proxy.mjs"
+import {leaveNothingBehind, Scope} from "../scope.mjs"
+import {startServer} from "../server.mjs"
+import {runSnippet} from "../snippet.mjs"
+import {until} from "../wait.mjs"
 
 leaveNothingBehind()
 
-const screenshot = (kind, name) => fileURLToPath(new URL(`artifacts/page-${kind.name.toLowerCase()}${name}.png`, import.meta.url))
+const screenshot = (kind, name) => fileURLToPath(new URL(`../artifacts/page-${kind.name.toLowerCase()}${name}.png`, import.meta.url))
 
 const WIDE = {viewport: {width: 1280, height: 800}}
 const PHONE = {viewport: {width: 390, height: 844}}

@@ -2,18 +2,18 @@
 
 import assert from "node:assert/strict"
 import fs from "node:fs/promises"
-import {browserTest, openWindow, useBrowser} from "./browser.mjs"
-import {createInstance} from "./instances.mjs"
-import {startProxy} from "./proxy.mjs"
-import {leaveNothingBehind, Scope} from "./scope.mjs"
-import {startServer} from "./server.mjs"
-import {until} from "./wait.mjs"
-import {startYjs} from "./yjs.mjs"
+import {browserTest, openWindow, useBrowser} from "../browser.mjs"
+import {createInstance} from "../instances.mjs"
+import {startProxy} from "../proxy.mjs"
+import {leaveNothingBehind, Scope} from "../scope.mjs"
+import {startServer} from "../server.mjs"
+import {until} from "../wait.mjs"
+import {startYjs} from "../yjs.mjs"
 
 useBrowser()
 leaveNothingBehind()
 
-const axe = await fs.readFile(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8")
+const axe = await fs.readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8")
 
 const WINDOWS = [
   {viewport: {width: 1280, height: 800}},

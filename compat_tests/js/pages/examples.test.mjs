@@ -4,12 +4,12 @@ import assert from "node:assert/strict"
 import {execFile} from "node:child_process"
 import {fileURLToPath} from "node:url"
 import {promisify} from "node:util"
-import {browserTest, openWindow, useBrowser} from "./browser.mjs"
-import {createInstance} from "./instances.mjs"
-import {startProxy} from "./proxy.mjs"
-import {leaveNothingBehind, Scope} from "./scope.mjs"
-import {startServer} from "./server.mjs"
-import {same, until} from "./wait.mjs"
+import {browserTest, openWindow, useBrowser} from "../browser.mjs"
+import {createInstance} from "../instances.mjs"
+import {startProxy} from "../proxy.mjs"
+import {leaveNothingBehind, Scope} from "../scope.mjs"
+import {startServer} from "../server.mjs"
+import {same, until} from "../wait.mjs"
 
 useBrowser()
 leaveNothingBehind()
@@ -18,7 +18,7 @@ const PHONE = {viewport: {width: 390, height: 844}, colorScheme: "dark", hasTouc
 
 const run = promisify(execFile)
 
-const artifact = name => fileURLToPath(new URL(`artifacts/example-${name}.png`, import.meta.url))
+const artifact = name => fileURLToPath(new URL(`../artifacts/example-${name}.png`, import.meta.url))
 
 async function shoot(t, page, name) {
   await until("nothing moves", () => page.evaluate(() => document.getAnimations().length === 0))

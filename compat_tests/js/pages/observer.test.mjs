@@ -6,19 +6,19 @@ import http from "node:http"
 import os from "node:os"
 import path from "node:path"
 import {fileURLToPath} from "node:url"
-import {freePort} from "./addresses.mjs"
-import {browserTest, openWindow, useBrowser} from "./browser.mjs"
-import {createInstance as create} from "./instances.mjs"
-import {leaveNothingBehind, Scope} from "./scope.mjs"
-import {startServer} from "./server.mjs"
-import {until} from "./wait.mjs"
+import {freePort} from "../addresses.mjs"
+import {browserTest, openWindow, useBrowser} from "../browser.mjs"
+import {createInstance as create} from "../instances.mjs"
+import {leaveNothingBehind, Scope} from "../scope.mjs"
+import {startServer} from "../server.mjs"
+import {until} from "../wait.mjs"
 import {Socket} from "phoenix"
 import {WebSocket} from "ws"
 
 useBrowser()
 leaveNothingBehind()
 
-const screenshot = name => fileURLToPath(new URL(`artifacts/${name}.png`, import.meta.url))
+const screenshot = name => fileURLToPath(new URL(`../artifacts/${name}.png`, import.meta.url))
 
 const rows = page => page.evaluate(() => [...document.querySelectorAll("#rows tr")].map(tr => [...tr.children].map(cell => cell.textContent)))
 
