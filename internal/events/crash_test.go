@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,6 +258,82 @@ func TestHookWhileFollowed(t *testing.T) {
 		synctest.Wait()
 		want(t, after.take(), `published room:1 m {"n":2}`)
 	})
+}
+
+// TestHookDuringPublish: followers miss nothing between the stream that they have followed and
+// the one that takes its place.
+func TestHookDuringPublish(t *testing.T) {
+	s := startServer(t, t.TempDir())
+	defer s.stop()
+	published, err := events.Select([]string{"published"}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.manager.Life("r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var numbers []int
+	// read follows after an event until the stream ends or the number last has come, and
+	// returns the last id.
+	read := func(f *events.Follower, last int) (id string) {
+		defer f.Close()
+		for len(numbers) == 0 || numbers[len(numbers)-1] != last {
+			list, err := f.Next(t.Context())
+			if errors.Is(err, outbox.ErrClosed) {
+				return id
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range list {
+				var body struct{ Payload struct{ N int } }
+				if err := json.Unmarshal(e.JSON, &body); err != nil {
+					t.Fatal(err)
+				}
+				numbers, id = append(numbers, body.Payload.N), e.ID
+			}
+		}
+		return id
+	}
+	follow := func(after string) *events.Follower {
+		f, err := s.events.Follow(in, published, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	f := follow("")
+	var stop atomic.Bool
+	begun, last := make(chan struct{}), make(chan int, 1)
+	go func() {
+		n := 0
+		for ; !stop.Load() || n < 1000; n++ {
+			if err := s.manager.Broadcast("r", "room:1", "m", fmt.Appendf(nil, `{"n":%d}`, n)); err != nil {
+				t.Error(err)
+			}
+			if n == 10 {
+				close(begun)
+			}
+		}
+		last <- n - 1
+	}()
+	<-begun
+	b := new(backend)
+	for i := range 20 { // opening them takes a while
+		s.hooks = append(s.hooks, hookOf(t, fmt.Sprint("app", i), b, []string{"published"}, nil))
+	}
+	if err := s.events.Begin(in, instances.Spec{ID: "r"}); err != nil {
+		t.Fatal(err)
+	}
+	stop.Store(true)
+	end := <-last
+	read(follow(read(f, -1)), end)
+	for i, n := range numbers {
+		if n != i {
+			t.Fatalf("%d came, and not %d, of %d", n, i, end+1)
+		}
+	}
 }
 
 // TestHookAgain: an instance that loses its hooks and gets them back while presences are

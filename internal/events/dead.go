@@ -167,8 +167,8 @@ func readLetters(path string) (list []DeadLetter, err error) {
 	}
 }
 
-// replace replaces all dead letters. If it fails, or the process ends meanwhile, those
-// before are still there.
+// replace replaces all dead letters. If it fails, or the process or the machine ends
+// meanwhile, those before are still there.
 func (d *deadLetters) replace(list []DeadLetter) error {
 	lines := make([][]byte, len(list))
 	for i, l := range list {
@@ -192,11 +192,16 @@ func (d *deadLetters) replace(list []DeadLetter) error {
 // replaceFiles makes text the newer file, and removes the older one. mu is held.
 func (d *deadLetters) replaceFiles(text []byte) error {
 	next := d.path + ".new"
-	if err := os.WriteFile(next, text, 0o600); err != nil {
-		return errors.Join(err, removeIfThere(next))
-	}
-	if err := os.Rename(next, d.path); err != nil {
+	file, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
+	}
+	_, err = file.Write(text)
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = os.Rename(next, d.path)
+	}
+	if err != nil {
+		return errors.Join(err, removeIfThere(next))
 	}
 	return errors.Join(d.openFile(), removeIfThere(d.path+".old"))
 }

@@ -90,6 +90,7 @@ func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
 		closeHooks(hooks)
 		return ErrClosed
 	}
+	before := e.streams[spec.ID]
 	s, err := e.streamFor(spec.ID, len(hooks) > 0)
 	switch {
 	case err != nil:
@@ -98,7 +99,13 @@ func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
 	case s == nil:
 		return nil
 	}
-	if err := s.setHooks(hooks); err != nil {
+	err = s.setHooks(hooks)
+	if before != nil && before != s { // once s has hooks, so that it records what before no longer does
+		s.life = before.life
+		s.life.Observe(s)
+		before.replaced()
+	}
+	if err != nil {
 		return err
 	}
 	if s.listeners.idle() {
@@ -110,20 +117,15 @@ func (e *Events) Begin(in *instances.Instance, spec instances.Spec) error {
 	return nil
 }
 
-// streamFor returns the stream of an instance, which is opened if there are hooks to send
-// it to; nil: there is none. What a hook is sent must survive a crash, so a stream that a
-// follower has opened in memory is replaced. mu is held.
+// streamFor returns the stream of an instance, nil if it has none. If there are hooks, it
+// opens one, also in place of a stream that a follower has opened in memory: what a hook is
+// sent must survive a crash. mu is held.
 func (e *Events) streamFor(id string, hooked bool) (*Stream, error) {
 	s := e.streams[id]
 	if !hooked || s != nil && s.options.Dir == e.dirOf(id) {
 		return s, nil
 	}
-	durable, err := e.openLocked(id, true)
-	if err == nil && s != nil {
-		s.life.Observe(durable) // before its followers are told that nothing comes any more
-		s.replaced()
-	}
-	return durable, err
+	return e.openLocked(id, true)
 }
 
 // dirOf returns the directory of a stream that survives the process, "" if none does.
