@@ -149,12 +149,13 @@ matrix-table: build ## write the table of npm clients in docs/compatibility.md
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp
 	cd compat_tests/js && $(BINARIES) npm run -s matrix:table -- --write
 
-lint: ## run golangci-lint and check the import arrows
+lint: ## run golangci-lint, check the import arrows, and vet what is built for macOS
 	test -x $(LINT_DIR)/golangci-lint || GOBIN=$(LINT_DIR) $(GO) install \
 		github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	$(LINT_DIR)/golangci-lint run
 	cd examples/graphql && $(LINT_DIR)/golangci-lint run
 	$(GO) test ./internal/arrows
+	GOOS=darwin $(GO) vet ./...
 
 fmt: ## gofmt all Go files
 	gofmt -w $$(git ls-files '*.go')

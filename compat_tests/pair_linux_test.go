@@ -3,7 +3,6 @@ package compat_tests
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,8 +20,6 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/addrtest"
 	"github.com/mycelium-rt/mycelium/internal/waittest"
 )
-
-var whole = flag.Bool("whole", false, "play all recordings beside load from another node, not every eighth")
 
 // TestTranscriptsBesideLoad replays the recordings against a node of a cluster while
 // clients of another node publish. It takes seconds: recorded clients wait.

@@ -1,12 +1,15 @@
 package compat_tests
 
 import (
+	"flag"
 	"strings"
 	"testing"
 
 	"github.com/mycelium-rt/mycelium/compat_tests/child"
 	"github.com/mycelium-rt/mycelium/compat_tests/replay/conformance"
 )
+
+var whole = flag.Bool("whole", false, "beside load and through proxies, play all recordings, not every eighth")
 
 // TestTranscripts replays what clients did to a real Phoenix. The application must
 // answer as one of the two recordings does, or with one of the better answers in

@@ -18,6 +18,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/boltstore"
 	"github.com/mycelium-rt/mycelium/instances/realtime"
+	"github.com/mycelium-rt/mycelium/internal/bind"
 	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
@@ -345,11 +346,8 @@ func checkListen(address string) error {
 	if address == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", address)
-	if err == nil {
-		return l.Close()
-	}
-	if errors.Is(err, syscall.EADDRINUSE) {
+	err := bind.Check(address)
+	if err == nil || errors.Is(err, syscall.EADDRINUSE) {
 		return nil
 	}
 	var wrong *net.OpError

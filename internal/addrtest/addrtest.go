@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/mycelium-rt/mycelium/internal/bind"
 )
 
 var given sync.Map // the addresses that Find has returned, and those that were taken
@@ -34,9 +35,9 @@ func Find() (string, error) {
 		if _, taken := given.LoadOrStore(address, true); taken {
 			continue
 		}
-		l, err := net.Listen("tcp", address)
+		err := bind.Check(address)
 		if err == nil {
-			return address, l.Close()
+			return address, nil
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return "", err

@@ -135,7 +135,9 @@ var Rules = []Rule{
 		"metrics reads what others count"),
 	layer("metrics", []string{"channels", "history", "presence", "internal/metrics"},
 		"the collector for embedders shows what the server's own metrics do"),
-	layer("internal/doctor", nil,
+	layer("internal/bind", nil,
+		"bind asks the system about an address"),
+	layer("internal/doctor", []string{"internal/bind"},
 		"the doctor looks at the machine, not at a server"),
 	{
 		Name: "cmd", NotIn: []string{"cmd"}, TestsToo: true,

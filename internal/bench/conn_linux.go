@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -313,19 +312,4 @@ func (w *worker) endConn(i int, why string) {
 		w.topic[c.topic].receivers.Add(-1)
 	}
 	w.job.left(i)
-}
-
-func closeReason(payload []byte) string {
-	if len(payload) < 2 {
-		return "the server closed the connection without a code"
-	}
-	code := int(payload[0])<<8 | int(payload[1])
-	return "the server closed the connection with " + closeCode(code) + reasonText(payload[2:])
-}
-
-func reasonText(reason []byte) string {
-	if len(reason) == 0 {
-		return ""
-	}
-	return ": " + string(bytes.ToValidUTF8(reason, []byte("?")))
 }

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"strconv"
 )
 
 // The handshake uses one fixed key, so its answer is a constant; RFC 6455 has both.
@@ -88,4 +90,27 @@ func readHead(b []byte) (h frameHead, err error) {
 		return frameHead{}, nil
 	}
 	return h, nil
+}
+
+func closeReason(payload []byte) string {
+	if len(payload) < 2 {
+		return "the server closed the connection without a code"
+	}
+	code := int(payload[0])<<8 | int(payload[1])
+	return "the server closed the connection with " + closeCode(code) + reasonText(payload[2:])
+}
+
+func reasonText(reason []byte) string {
+	if len(reason) == 0 {
+		return ""
+	}
+	return ": " + string(bytes.ToValidUTF8(reason, []byte("?")))
+}
+
+func closeCode(code int) string {
+	names := map[int]string{
+		1000: " (normal)", 1001: " (going away)", 1002: " (protocol error)", 1007: " (bad UTF-8)", 1008: " (policy)",
+		1009: " (too large)", 1011: " (internal error)", 1012: " (restart)", 1013: " (try again later)",
+	}
+	return strconv.Itoa(code) + names[code]
 }

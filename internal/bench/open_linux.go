@@ -178,11 +178,3 @@ func shortened(payload []byte) string {
 	}
 	return string(payload)
 }
-
-func closeCode(code int) string {
-	names := map[int]string{
-		1000: " (normal)", 1001: " (going away)", 1002: " (protocol error)", 1007: " (bad UTF-8)", 1008: " (policy)",
-		1009: " (too large)", 1011: " (internal error)", 1012: " (restart)", 1013: " (try again later)",
-	}
-	return strconv.Itoa(code) + names[code]
-}

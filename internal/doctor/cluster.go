@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/mycelium-rt/mycelium/internal/bind"
 )
 
 // Cluster is a node's configuration of its cluster.
@@ -86,10 +88,9 @@ func reached(c Cluster, checks []Check) (addresses []string) {
 
 func listens(address string) Check {
 	c := Check{Name: "cluster.listen", Status: OK, Value: address + " is free", Why: "other nodes connect to it"}
-	l, err := net.Listen("tcp", address)
+	err := bind.Check(address)
 	switch {
 	case err == nil:
-		l.Close() // nobody has connected
 	case errors.Is(err, syscall.EADDRINUSE):
 		c.Value = address + " is in use: by this node, if it runs"
 	default:

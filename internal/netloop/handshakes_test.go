@@ -1,7 +1,12 @@
 package netloop
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"math/big"
 	"net"
 	"net/netip"
 	"sync"
@@ -9,6 +14,26 @@ import (
 	"testing"
 	"time"
 )
+
+// certificate returns the configuration of a server.
+func certificate(t testing.TB) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// trusting is the configuration of a client.
+func trusting(version uint16) *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
+}
 
 // handshakeServer serves TLS with a function that is called in each handshake.
 func handshakeServer(t *testing.T, g *Group, within func()) (addr string) {

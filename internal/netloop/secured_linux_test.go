@@ -2,14 +2,9 @@ package netloop
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
@@ -25,26 +20,6 @@ import (
 	"github.com/mycelium-rt/mycelium/internal/heaptest"
 	"github.com/mycelium-rt/mycelium/internal/race"
 )
-
-// certificate returns the configuration of a server.
-func certificate(t testing.TB) *tls.Config {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-}
-
-// trusting is the configuration of a client.
-func trusting(version uint16) *tls.Config {
-	return &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
-}
 
 // listenTLS serves handlers over TLS.
 func listenTLS(t testing.TB, g *Group, accept Accept) string {

@@ -1,0 +1,24 @@
+// Package bind finds out whether a server could listen on an address, without listening there:
+// a client that connected in that moment would take the server for ready, and be cut off.
+package bind
+
+import (
+	"net"
+	"os"
+)
+
+// Check returns the error that net.Listen("tcp", address) would return, nil if there is none.
+// errors.Is(err, syscall.EADDRINUSE) tells that somebody listens there.
+func Check(address string) error {
+	addr, err := net.ResolveTCPAddr("tcp", address)
+	if err == nil {
+		err = check(addr)
+	}
+	if err == nil {
+		return nil
+	}
+	if call, ok := err.(*os.SyscallError); ok {
+		return &net.OpError{Op: "listen", Net: "tcp", Addr: addr, Err: call}
+	}
+	return err
+}
