@@ -109,13 +109,16 @@ takeovers: ## stop, kill and cut off owners of instances until there were TAKEOV
 	$(GO) test -count=1 -v -timeout 2h -run TakeoverProcesses ./instances/natsstore -takeovers $(TAKEOVERS)
 	$(GO) test -count=1 -v -timeout 2h -run TestTakeovers ./compat_tests/cluster -takeovers $(TAKEOVERS)
 
-# The servers and packages that npm's clients are tested with.
+# The servers and packages that npm's clients are tested with. npm writes its hidden lock
+# file when it has installed everything.
+MODULES := $(addsuffix /node_modules/.package-lock.json,compat_tests/js examples/backends/node)
 .PHONY: js-ready
-js-ready: build
+js-ready: build $(MODULES)
 	$(GO) build -o bin/ ./compat_tests/jsapp ./compat_tests/labapp ./compat_tests/liveapp ./examples/yjs
 	$(GO) build -C examples/graphql -o ../../bin/graphql .
-	cd compat_tests/js && npm ci --no-audit --no-fund
-	cd examples/backends/node && npm ci --no-audit --no-fund
+
+$(MODULES): %/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund
 
 test-js: js-ready ## test npm's clients and the guides, in Node and Chromium
 	cd compat_tests/js && $(BINARIES) npm test
@@ -134,9 +137,19 @@ pictures: js-ready ## remake docs/pictures: the example pages, and the observer 
 test-pages: js-ready ## test the pages that the server has, and axe-core on each of them, in Chromium (a part of test-clients)
 	cd compat_tests/js && $(BINARIES) npm run -s test:pages
 
-test-clients: test-pages ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; the pages; docs/backends.md's signature checks and back ends, certificates of an ACME server, and TLS with sslyze (needs Maven, a JDK, Python, PostgreSQL, Ruby, PHP, Rust 1.88 and the browsers)
+# Browsers compute, and the other clients mostly wait, so they run side by side too.
+test-clients: js-ready ## test the clients that "make test" leaves out: npm's in Firefox and WebKitGTK, and those of Maven, PyPI and crates.io; the pages; docs/backends.md's signature checks and back ends, certificates of an ACME server, TLS with sslyze, and short load tests of Tsung and Artillery (needs Maven, a JDK, Python, PostgreSQL, Ruby, PHP, Rust 1.88, tsung and the browsers)
+	@$(MAKE) --no-print-directory --output-sync=target -j2 test-in-browsers test-beside-browsers
+
+.PHONY: test-in-browsers test-beside-browsers
+test-in-browsers:
+	cd compat_tests/js && $(BINARIES) npm run -s test:pages
 	cd compat_tests/js && $(BINARIES) npm run -s test:browsers
+
+# The last line needs what the first one has built.
+test-beside-browsers:
 	MYCELIUM_CLIENTS=1 $(GO) test $(RACE) -count=1 -timeout 40m ./compat_tests/clients ./compat_tests/api ./compat_tests/signatures ./compat_tests/acme ./compat_tests/sslyze
+	@$(MAKE) --no-print-directory test-load
 	cd compat_tests/js && $(BINARIES) MYCELIUM_CLIENTS=1 node --test --test-reporter=spec backends.test.mjs recovery.test.mjs recovery_nodes.test.mjs history_guide.test.mjs
 
 autobahn: ## run all cases of Autobahn's fuzzing client and write its RESULTS.md (16 minutes on two cores; needs Python 2.7)
@@ -192,7 +205,6 @@ bench-go: ## run the Go benchmarks, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: test-load load-tsung load-artillery
-test-clients: test-load
 test-load: build ## run a short load test each of Tsung and Artillery (a part of test-clients; needs Debian's package tsung, and Node)
 	MYCELIUM_BIN="$(CURDIR)/bin/mycelium" MYCELIUM_CLIENTS=1 $(GO) test -count=1 -timeout 10m ./compat_tests/load
 
