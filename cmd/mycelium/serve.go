@@ -59,7 +59,8 @@ type daemon struct {
 	own            *ownKey                           // the API's; nil: the configuration has keys
 	addr           netip.AddrPort                    // of the main port, after it is open
 	metrics        *metrics.Handler
-	stopping       atomic.Bool // the server has been told to stop; any goroutine
+	listening      atomic.Bool // the server takes clients; any goroutine
+	stopping       atomic.Bool // it has been told to stop; any goroutine
 }
 
 const serveUsage = `mycelium serve runs the server.
@@ -133,6 +134,7 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
+	d.listening.Store(true)
 	if d.addr, err = netip.ParseAddrPort(addr.String()); err == nil {
 		d.showOwnKey()
 	}

@@ -32,8 +32,13 @@ func (w watched) Ready() error {
 	if err := w.d.durable.ready(); err != nil {
 		return err
 	}
+	if !w.d.listening.Load() { // the port of metrics is open before the others
+		return errStarting
+	}
 	return w.d.endpoint.Ready()
 }
+
+var errStarting = errors.New("starting")
 
 // Cluster implements metrics.ClusterSource.
 func (w watched) Cluster() *membership.View { return w.d.cluster.view() }
