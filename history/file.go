@@ -17,8 +17,7 @@ import (
 
 // fileHead begins a saved history. It is followed by two snapshots, of the spaces of
 // this process alone and of the shared ones: parts, each behind its length, and a
-// length of 0 at the end. Kept sessions come last, in the same form: 1 for a session of a
-// shared space, else 0, and the session.
+// length of 0 at the end. Kept sessions come last, a part each.
 const fileHead = "mycelium history 1\n"
 
 const filePart = 64 << 10
@@ -61,8 +60,9 @@ func (s *Store) Save(name string) (err error) {
 }
 
 // Load adds the messages of a file that Save has written, and removes the file. Without
-// a file it does nothing. The spaces must have their rules. What is too old by now is
-// dropped.
+// a file it does nothing. The spaces must have their rules, and be shared if other nodes
+// have them. What is too old by now is dropped, and so is what was in shared spaces if
+// there are no other nodes any more.
 func (s *Store) Load(name string) error {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -95,10 +95,10 @@ func (s *Store) load(r *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		s.restore(l, &st)
-		for _, m := range st.heads {
-			l.setUp(m.log, false, s.now()) // until its node is heard
+		if l == s.own {
+			s.restoreSaved(s.shared, st.cutSpaces(s.isShared))
 		}
+		s.restoreSaved(l, &st)
 	}
 	list, err := readFileParts(r)
 	if errors.Is(err, io.EOF) { // of a version without sessions
@@ -108,6 +108,40 @@ func (s *Store) load(r *bufio.Reader) error {
 		err = cmp.Or(err, s.sessions.load(part))
 	}
 	return err
+}
+
+// restoreSaved adds a saved state to the spaces of l.
+func (s *Store) restoreSaved(l *logs, st *state) {
+	if st == nil {
+		return
+	}
+	s.restore(l, st)
+	for _, m := range st.heads {
+		l.setUp(m.log, false, s.now()) // until its node is heard
+	}
+}
+
+// cutSpaces removes the spaces whose names match and returns them as a state, nil if there
+// are none.
+func (s *state) cutSpaces(match func(name string) bool) *state {
+	cut := &state{heads: s.heads}
+	s.spaces = slices.DeleteFunc(s.spaces, func(one spaceState) bool {
+		if !match(one.name) {
+			return false
+		}
+		cut.spaces = append(cut.spaces, one)
+		return true
+	})
+	if len(cut.spaces) == 0 {
+		return nil
+	}
+	return cut
+}
+
+// isShared reports whether all nodes have a space. One that was saved by a process without
+// other nodes may have become shared since.
+func (s *Store) isShared(space string) bool {
+	return s.shared != nil && s.Open(space).logs.Load() == s.shared
 }
 
 // readFileParts reads the parts of a snapshot.

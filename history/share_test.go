@@ -340,6 +340,29 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestFileOfOneNode: a space that was saved without a cluster and is shared now stays shared,
+// with what was recorded before.
+func TestFileOfOneNode(t *testing.T) {
+	c := newClock()
+	file := filepath.Join(t.TempDir(), "history")
+	alone, sp := open(t, history.Options{Now: c.now}, history.Rule{})
+	start := now(sp, "x")
+	fill(sp, "x", 0, 3)
+	if err := alone.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	a, b := newNode(t, c, 1, history.Rule{}), newNode(t, c, 2, history.Rule{})
+	if err := a.Load(file); err != nil {
+		t.Fatal(err)
+	}
+	fill(a.sp, "x", 3, 4)
+	wantPage(t, a.sp.Since("x", start, 0), "m0 m1 m2 m3", "")
+	carry(t, a, b, a.entries...)
+	if got := strings.Join(b.got, " "); got != "m3" {
+		t.Errorf("another node has received %q, want m3", got)
+	}
+}
+
 // TestForgottenLogs: positions with logs that ended long ago are too old.
 func TestForgottenLogs(t *testing.T) {
 	c := newClock()
