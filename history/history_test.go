@@ -182,6 +182,22 @@ func TestSetRulesKeepsWhatWasLost(t *testing.T) {
 	wantPage(t, sp.Since("a", now(sp, "a"), 0), "", "")
 }
 
+// TestRuleReturns: a client is told of messages that were dropped while no rule matched
+// their topic.
+func TestRuleReturns(t *testing.T) {
+	c := newClock()
+	_, sp := open(t, history.Options{Now: c.now}, history.Rule{})
+	before := now(sp, "a")
+	record(sp, "a", "m0")
+	for _, topics := range [][]string{{"b"}, nil} {
+		if err := sp.SetRules([]history.Rule{{Topics: topics}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantPage(t, sp.Since("a", before, 0), "", history.Expired)
+	wantPage(t, sp.Since("a", now(sp, "a"), 0), "", "")
+}
+
 func TestErase(t *testing.T) {
 	store, sp := open(t, history.Options{}, history.Rule{Messages: 4})
 	before := now(sp, "a")

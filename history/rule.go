@@ -47,11 +47,14 @@ type rule struct {
 	pending        bool // see newPending
 	topics, events []topics.Pattern
 
-	// What rings that no longer exist have lost. Guarded by mu, which is taken
-	// after a stripe's.
-	mu    sync.Mutex
-	floor marks
-	lost  int64
+	losses
+}
+
+// losses are what rings that no longer exist have lost.
+type losses struct {
+	mu    sync.Mutex // taken after a stripe's
+	floor marks      // guarded by mu
+	lost  int64      // guarded by mu
 }
 
 func newRule(r Rule) (*rule, error) {
@@ -91,19 +94,19 @@ func matchAny(patterns []topics.Pattern, text string) bool {
 }
 
 // forget notes what a ring that is removed has lost.
-func (r *rule) forget(floor marks, lost int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.floor.raiseAll(floor)
-	r.lost = max(r.lost, lost)
+func (l *losses) forget(floor marks, lost int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.floor.raiseAll(floor)
+	l.lost = max(l.lost, lost)
 }
 
 // forgotten returns a copy of what removed rings have lost. A topic without a
 // ring may have lost as much.
-func (r *rule) forgotten() (marks, int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append(marks(nil), r.floor...), r.lost
+func (l *losses) forgotten() (marks, int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append(marks(nil), l.floor...), l.lost
 }
 
 // newPending returns the rule of a space whose rules are not known yet. Until they are,

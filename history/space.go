@@ -23,6 +23,7 @@ type Space struct {
 	marker    marker
 	evicted   atomic.Uint64
 	receivers atomic.Pointer[[]*Receiver]         // replaced as a whole
+	unruled   losses                              // of topics that no rule matches any more
 	attached  sync.Mutex                          // held while receivers changes
 	stripes   atomic.Pointer[[stripeCount]stripe] // nil until there are rules
 }
@@ -96,8 +97,9 @@ func (sp *Space) SetRules(list []Rule) error {
 	return nil
 }
 
-// forgotten returns what removed rings have lost, under any rule.
+// forgotten returns what removed rings have lost, under any rule and without one.
 func (sp *Space) forgotten() (floor marks, lost int64) {
+	floor, lost = sp.unruled.forgotten()
 	for _, r := range *sp.rules.Load() {
 		f, l := r.forgotten()
 		floor.raiseAll(f)
@@ -279,7 +281,11 @@ func (sp *Space) sweep() {
 			} else if d := sp.store.durable; r.stored && d != nil {
 				d.Trim(sp.name, topic, sp.store.StreamHead()+1)
 			}
-			if rule == nil || r.count == 0 && !r.due {
+			switch {
+			case rule == nil:
+				sp.empty(st, r)
+				sp.unruled.forget(r.floor, r.lost)
+			case r.count == 0 && !r.due:
 				sp.remove(st, r)
 			}
 		}
