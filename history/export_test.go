@@ -11,5 +11,12 @@ func (s *Store) Sweep() {
 	}
 }
 
+// BoundTails bounds the entries with tails, in bytes, until undo is called.
+func BoundTails(size int) (undo func()) {
+	before := tailBytes
+	tailBytes = size
+	return func() { tailBytes = before }
+}
+
 // Meet returns what two positions both include.
 func Meet(a, b Position) Position { return *meet(&a, &b) }

@@ -363,6 +363,41 @@ func TestFileOfOneNode(t *testing.T) {
 	}
 }
 
+// TestLargeTail: a tail that does not fit into an entry is sent in several.
+func TestLargeTail(t *testing.T) {
+	const bound = 100 << 10
+	defer history.BoundTails(bound)()
+	c := newClock()
+	rule := history.Rule{Messages: 1000, Bytes: 1 << 20}
+	dead, a, b := newNode(t, c, 3, rule), newNode(t, c, 1, rule), newNode(t, c, 2, rule)
+	for i := range 300 {
+		record(dead.sp, "x", fmt.Sprint(i, strings.Repeat(" ", 1000)))
+	}
+	carry(t, dead, a, dead.entries...)
+	for _, pair := range [][2]*node{{a, dead}, {a, b}, {b, dead}, {b, a}} {
+		pair[0].Up(pair[1].Log())
+	}
+	a.Down(dead.Log())
+	b.Down(dead.Log())
+	for len(a.erased)+len(b.erased) > 0 {
+		for _, pair := range [][2]*node{{a, b}, {b, a}} {
+			entries := pair[0].erased
+			pair[0].erased = nil
+			for _, e := range entries {
+				if len(e) > bound {
+					t.Errorf("an entry of %d bytes, want at most %d", len(e), bound)
+				}
+				if err := pair[1].ApplyState(pair[0].Log(), e); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if got := b.sp.Page("x", history.Ask{}).Found; got != 300 || len(b.got) != 300 {
+		t.Errorf("the other node has %d messages and has delivered %d, want 300", got, len(b.got))
+	}
+}
+
 // TestForgottenLogs: positions with logs that ended long ago are too old.
 func TestForgottenLogs(t *testing.T) {
 	c := newClock()

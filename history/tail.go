@@ -173,18 +173,32 @@ func (s *Store) noteHeads(node LogID, heads marks) {
 
 // sendTails sends other nodes what they lack of logs that are not heard.
 func (s *Store) sendTails() {
-	l := s.shared
-	for _, t := range l.tailsToSend() {
-		b := binary.BigEndian.AppendUint64([]byte{stateTail}, uint64(t.log))
-		b = binary.AppendUvarint(binary.AppendUvarint(b, t.from), t.to)
-		w := records.NewWriter(tailPart, func(part []byte) { b = append(b, part...) })
-		s.write(w, l, extent{marks{{t.log, t.to}}, t.from})
-		w.Flush()
-		l.state(b)
+	for _, t := range s.shared.tailsToSend() {
+		entry := s.appendTail(nil, t)
+		for len(entry) > tailBytes && t.to-t.from > 1 {
+			t.to -= (t.to - t.from) / 2
+			entry = s.appendTail(nil, t)
+		}
+		s.shared.state(entry)
 	}
 }
 
+// tailBytes bounds an entry with a tail, because package cluster refuses more than 64 MiB. A
+// node that has got the beginning says so, and is sent what follows. It is a variable for
+// tests.
+var tailBytes = 48 << 20
+
 const tailPart = 64 << 10
+
+// appendTail appends an entry with a tail.
+func (s *Store) appendTail(b []byte, t tail) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, stateTail), uint64(t.log))
+	b = binary.AppendUvarint(binary.AppendUvarint(b, t.from), t.to)
+	w := records.NewWriter(tailPart, func(part []byte) { b = append(b, part...) })
+	s.write(w, s.shared, extent{marks{{t.log, t.to}}, t.from})
+	w.Flush()
+	return b
+}
 
 // applyTail adds a tail, unless something between it and what is here is missing.
 func (s *Store) applyTail(body []byte) error {
@@ -217,7 +231,7 @@ func (s *Store) applyTail(body []byte) error {
 	l.mu.Lock()
 	behind := l.tails.most(t.log) > t.to
 	l.mu.Unlock()
-	if behind { // what followed may have come before this, in vain
+	if behind { // what follows was too large, or has come before this, in vain
 		s.tellHeads(t.log)
 	}
 	return err

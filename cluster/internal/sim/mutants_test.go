@@ -147,7 +147,7 @@ var plantedBugs = []mutant{
 	{"nodes agree", "snapshots do not have what dead nodes have left", "../history/snapshot.go",
 		"append(l.silent(), mark{l.id, l.published()})", "marks{{l.id, l.published()}}"},
 	{"nodes agree", "a node says what another lacks, and does not send it", "../history/tail.go",
-		"		l.state(b)\n", "		_ = b\n"},
+		"		s.shared.state(entry)\n", "		_ = entry\n"},
 	{"nodes agree", "a node that hears of a longer log does not ask for the rest", "../history/tail.go",
 		"		s.tellHeads(behind...)\n", "		_ = s.tellHeads\n"},
 	{"nodes agree", "a tail with a gap before it is applied", "../history/tail.go",
