@@ -184,6 +184,26 @@ func TestServerRestarts(t *testing.T) {
 	}
 }
 
+// TestCloseWhileAway: a transport closes at once while NATS is away, and does not wait for an
+// answer.
+func TestCloseWhileAway(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	transport, err := Connect("away", s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	wait(t, "the connection is lost", func() bool { return !transport.Stats().Connected })
+	closed := time.Now()
+	if err := transport.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(closed); took > 9*time.Second { // Flush waits for 10 s
+		t.Errorf("closing took %v", took)
+	}
+}
+
 func TestWrongOptions(t *testing.T) {
 	right := EmbedOptions{Cluster: "test", Name: "a", Listen: "127.0.0.1:0", Secret: secret}
 	for name, c := range map[string]struct {

@@ -145,7 +145,9 @@ func (t *Transport) Close() error {
 	for _, s := range t.subscriptions {
 		s.Unsubscribe() //nolint:errcheck // the connection is closed below
 	}
-	t.connection.Flush() //nolint:errcheck // a broken connection is closed all the same
+	if t.connection.IsConnected() { // otherwise Flush would wait for its timeout
+		t.connection.Flush() //nolint:errcheck // a broken connection is closed all the same
+	}
 	t.connection.Close()
 	t.mu.Lock() // the last packet has been received
 	defer t.mu.Unlock()
