@@ -170,7 +170,7 @@ func (r *Revocations) Revoke(space string, v Revocation) (Revocation, error) {
 	case v.ID != "":
 		v.IssuedBefore = time.Time{}
 	}
-	v.IssuedBefore, v.Expires = v.IssuedBefore.UTC().Truncate(time.Millisecond), v.Expires.UTC().Truncate(time.Millisecond)
+	v.IssuedBefore, v.Expires = storable(v.IssuedBefore), storable(v.Expires)
 	r.mu.Lock()
 	r.sweepLocked(r.count >= r.options.Max)
 	if old, ok := r.spaces[space][v.key()]; ok {
@@ -190,6 +190,21 @@ func (r *Revocations) Revoke(space string, v Revocation) (Revocation, error) {
 		return v, nil
 	}
 	return v, r.file.write(one)
+}
+
+// JSON has times of these years only.
+var firstTime, lastTime = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+
+// storable returns a time as it is stored: in UTC, to the millisecond, and the nearest that
+// can be written as JSON. A time that was read from JSON may be out of range in UTC.
+func storable(t time.Time) time.Time {
+	switch t = t.UTC().Truncate(time.Millisecond); {
+	case t.Before(firstTime):
+		return firstTime
+	case t.After(lastTime):
+		return lastTime
+	}
+	return t
 }
 
 // Learn takes in what another node, named from, has revoked.

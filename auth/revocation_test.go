@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -184,5 +185,29 @@ func TestRevocationFile(t *testing.T) {
 	}
 	if _, err := OpenRevocations(o); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("a broken line: %v", err)
+	}
+}
+
+// TestRevokeForEver: times that JSON does not have in UTC are replaced by the nearest that it
+// has, so that what is revoked can be stored and told to others.
+func TestRevokeForEver(t *testing.T) {
+	r := openRevocations(t, RevocationOptions{File: filepath.Join(t.TempDir(), "revoked")})
+	r.Share(func(list []SpacedRevocation) {
+		if _, err := json.Marshal(list); err != nil {
+			t.Error(err)
+		}
+	})
+	var asked Revocation
+	text := `{"user":"ada","issued_before":"0000-01-01T00:00:00+01:00","expires":"9999-12-31T23:59:59-01:00"}`
+	if err := json.Unmarshal([]byte(text), &asked); err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.Revoke("here", asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(v)
+	if want := `{"user":"ada","issued_before":"0000-01-01T00:00:00Z","expires":"9999-12-31T23:59:59Z"}`; err != nil || string(got) != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
 	}
 }
