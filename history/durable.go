@@ -84,6 +84,11 @@ func (sp *Space) Stores(topic, event string) bool {
 	return r != nil && r.Durable
 }
 
+// maxStoredTopic bounds the topic of a durable message, in bytes. A topic is part of the
+// subject in NATS, in base64, and a server ends the connection of a client that sends a line
+// of more than 4 KiB.
+const maxStoredTopic = 2 << 10
+
 // An entry of the stream is one byte that says what it is, followed by a message as in a
 // ring, whose log, number and time are those of the stream instead, or by an erasure as
 // nodes tell each other.
@@ -98,8 +103,12 @@ const (
 // copied. Append does not block, and done must not either.
 func (sp *Space) Append(topic string, m *Message, done func(error)) {
 	s := sp.store
-	if s.durable == nil {
+	switch {
+	case s.durable == nil:
 		done(fmt.Errorf("%w: %w", ErrNotStored, ErrNotDurable))
+		return
+	case len(topic) > maxStoredTopic:
+		done(fmt.Errorf("%w: the topic has %d bytes, and a durable one at most %d", ErrNotStored, len(topic), maxStoredTopic))
 		return
 	}
 	m.Log, m.Number, m.Time = s.Log(), 1, s.now() // not used, but must be valid

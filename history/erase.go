@@ -83,7 +83,7 @@ func (sp *Space) eraseAll(topic string, e erasure) (n int, err error) {
 		return &e
 	}
 	stored := 0
-	if sp.store.stream.log() != 0 || sp.IsDurable() {
+	if (sp.store.stream.log() != 0 || sp.IsDurable()) && len(topic) <= maxStoredTopic {
 		if stored, err = sp.removeStored(topic, &e, made); err != nil {
 			return 0, err
 		}

@@ -350,3 +350,23 @@ func TestLostStream(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// TestLongTopic: a message on a topic that is too long for a subject of NATS is refused, and
+// others are stored as before.
+func TestLongTopic(t *testing.T) {
+	h := newHome(t)
+	a := h.node(history.Rule{}, natsstream.Options{})
+	longest := strings.Repeat("x", 2048)
+	a.mustSay(longest, 0, 1)
+	a.has(longest, "m0")
+	want := "history: the message is not stored: the topic has 2049 bytes, and a durable one at most 2048"
+	if err := a.say(longest+"x", "m1"); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if n, err := a.space.Delete(longest + "x"); n != 0 || err != nil {
+		t.Errorf("deleting: %d, %v", n, err)
+	}
+	if n, err := a.space.Delete(longest); n != 1 || err != nil {
+		t.Errorf("deleting the other: %d, %v", n, err)
+	}
+}
