@@ -166,13 +166,18 @@ func (k *Kind) apply(p *cluster.Peer, typ byte, body []byte) {
 
 // snapshot yields the presences of this node.
 func (k *Kind) snapshot(size int, yield func(part []byte)) {
+	trackers := make(map[string][]*presence.Tracker)
 	k.mu.Lock()
-	trackers := maps.Clone(k.trackers)
+	for space, t := range k.trackers {
+		trackers[space] = append([]*presence.Tracker{t}, k.next[space]...) // peers are told what those that wait have, too
+	}
 	k.mu.Unlock()
 	w := newListWriter(size, yield)
 	for _, space := range slices.Sorted(maps.Keys(trackers)) {
 		w.space(space)
-		trackers[space].Own(w.presence)
+		for _, t := range trackers[space] {
+			t.Own(w.presence)
+		}
 	}
 	w.Flush()
 }

@@ -336,3 +336,27 @@ func (s *server) own() (n int) {
 	s.tracker.Own(func(string, string, string) { n++ })
 	return n
 }
+
+// TestSnapshotOfNextTracker: a snapshot has the presences of a tracker that waits until the one
+// before it is closed: they have been told to peers too.
+func TestSnapshotOfNextTracker(t *testing.T) {
+	a := startServer(t, hubtest.New[cluster.LogID](), "a")
+	for _, key := range []string{"ann", "bob"} {
+		a.open(t, "chat")
+		a.track(t, "room:1", key)
+	}
+	var parts [][]byte
+	a.kind.snapshot(1000, func(part []byte) { parts = append(parts, part) })
+	rosters, err := readParts(slices.Values(parts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tracker := presence.New(a, presence.Options{})
+	t.Cleanup(tracker.Close)
+	replica := tracker.NewReplica()
+	replica.Replace(rosters.of("chat"))
+	replica.Up()
+	if got := strings.Join(slices.Sorted(maps.Keys(tracker.List("room:1"))), " "); got != "ann bob" {
+		t.Errorf("the snapshot has %q", got)
+	}
+}
