@@ -3,6 +3,7 @@ package natsstream
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -140,7 +141,19 @@ func explain(err error) error {
 func newLog() string {
 	var b [8]byte
 	rand.Read(b[:])
-	return strconv.FormatUint(max(1, binary.BigEndian.Uint64(b[:])), 16)
+	return logText(b[:])
+}
+
+// logAfter returns the log of a stream that has lost messages. Nodes that notice the loss at
+// the same time must choose the same, since each would go on with its own.
+func logAfter(log history.LogID) string {
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(log)))
+	return logText(sum[:])
+}
+
+// logText returns the log whose number begins b, as it is in the stream's metadata.
+func logText(b []byte) string {
+	return strconv.FormatUint(max(1, binary.BigEndian.Uint64(b)), 16)
 }
 
 // config returns the stream's configuration. It refuses what does not fit: what was
@@ -162,7 +175,7 @@ func (s *Stream) config(log string) jetstream.StreamConfig {
 func (s *Stream) rename(js jetstream.JetStream, c jetstream.StreamConfig) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, askTime)
 	defer cancel()
-	c.Metadata = map[string]string{logKey: newLog()}
+	c.Metadata = map[string]string{logKey: logAfter(s.log)}
 	stream, err := js.UpdateStream(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.options.Name, explain(err))
