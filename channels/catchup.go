@@ -1,8 +1,6 @@
 package channels
 
 import (
-	"bytes"
-	"encoding/json"
 	"strconv"
 	"time"
 
@@ -31,6 +29,7 @@ type catchUp struct {
 	count  bool         // the first page is to be counted
 	asked  bool         // the join's params have "history": the client is sent history_state
 	own    bool         // they, not the session, decide where the replay begins
+	wrong  string       // what is wrong with them, and what would be right; "" if nothing is
 	told   bool         // history_state was sent
 	until  time.Time    // when to stop waiting for this node to know as much as the client; zero: not waiting
 	visit  *visit       // non-nil until the session has decided where the replay begins; nil without a session
@@ -41,20 +40,6 @@ type catchUp struct {
 // replayPage bounds a page of a replay in bytes, as does an eighth of
 // Limits.OutboundBytes.
 const replayPage = 64 << 10
-
-// historyParams is the part of a join's params that asks for history.
-type historyParams struct {
-	History *struct {
-		After  *string `json:"after"`  // the position that the client was last sent
-		Since  *int64  `json:"since"`  // Unix milliseconds
-		Last   int     `json:"last"`   // how many of the most recent messages
-		Limit  int     `json:"limit"`  // the most messages to send
-		Client string  `json:"client"` // the same for all connections of a client
-	} `json:"history"`
-}
-
-// maxClientName bounds historyParams.Client in bytes.
-const maxClientName = 128
 
 // newCatchUp returns the catch-up of a client that joins a topic, or nil if it is sent no
 // recorded messages. It sends what the join's params ask for, otherwise what the client's
@@ -92,39 +77,6 @@ func (e *Endpoint) askedOf(ch *Channel, params Payload) *catchUp {
 		}
 	}
 	return askedCatchUp(params)
-}
-
-// askedCatchUp returns the catch-up that the key "history" of a join's params asks for, or
-// nil.
-func askedCatchUp(params Payload) *catchUp {
-	if params.Binary || !bytes.Contains(params.Data, []byte(`"history"`)) {
-		return nil
-	}
-	var p historyParams
-	err := json.Unmarshal(params.Data, &p)
-	if p.History == nil {
-		return nil
-	}
-	h, u := p.History, &catchUp{asked: true}
-	if len(h.Client) <= maxClientName {
-		u.client = h.Client
-	}
-	u.ask.Limit = max(0, h.Limit)
-	u.own = true
-	switch {
-	case err != nil: // a field of the wrong type
-		u.ask.Unknown = true
-	case h.After != nil:
-		position, err := history.ParsePosition(*h.After)
-		u.ask.After, u.ask.Unknown = position, err != nil || position.IsZero()
-	case h.Since != nil:
-		u.ask.Since = time.UnixMilli(max(1, *h.Since))
-	case h.Last > 0:
-		u.ask.Last = h.Last
-	default:
-		u.ask.Last, u.own = -1, false // no messages now, but marks from now on
-	}
-	return u
 }
 
 // startCatchUp begins a catch-up; the channel has just been subscribed. For the loop.
@@ -199,7 +151,7 @@ func (t *replay) Run() {
 	counted.messages.Add(int64(len(page.Messages)))
 	if u.asked && (!u.told || page.Missing != "") {
 		u.told = true
-		c.sendState(&page)
+		c.sendState(&page, u.wrong)
 	}
 	for i := range page.Messages {
 		if c.life.view != joined {
@@ -298,20 +250,23 @@ func (c *Context) pushBehind(event string, p Payload) {
 
 // sendState sends history_state, which tells the client whether it gets everything that it
 // missed. A gap counts as a recorded broadcast: a client that does not acknowledge it is
-// told again.
-func (c *Context) sendState(p *history.Page) {
+// told again. wrong is what is wrong with the join's params, "" if nothing is.
+func (c *Context) sendState(p *history.Page, wrong string) {
 	if p.Missing != "" {
 		c.hear()
 	}
-	c.pushFromLoop(eventHistoryState, statePayload(p))
+	c.pushFromLoop(eventHistoryState, statePayload(p, wrong))
 }
 
 // statePayload returns the payload of history_state for the first page of a replay.
-func statePayload(p *history.Page) Payload {
+func statePayload(p *history.Page, wrong string) Payload {
 	b := append([]byte(nil), `{"recovered":`...)
 	b = strconv.AppendBool(b, p.Missing == "")
 	if p.Missing != "" {
 		b = append(append(append(b, `,"reason":"`...), p.Missing...), '"')
+	}
+	if wrong != "" {
+		b = strconv.AppendQuote(append(b, `,"error":`...), wrong)
 	}
 	b = strconv.AppendInt(append(b, `,"replayed":`...), int64(p.Found), 10)
 	return Payload{Data: append(b, '}')}

@@ -184,7 +184,7 @@ func (r *receiver) Lost(topics []string, why history.Reason) {
 		lane.Post(netloop.TaskFunc(func() {
 			for c := range e.perLoop[i].followers {
 				if c.history&catchingUp == 0 && (topics == nil || lost[c.topic]) {
-					c.sendState(gap)
+					c.sendState(gap, "")
 				}
 			}
 		}))
