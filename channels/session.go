@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 
@@ -28,7 +29,7 @@ import (
 // sessionParam is the connect parameter that holds the client's name for its session.
 const sessionParam = admission.SessionParam
 
-// The length of a session's name in bytes. A client that knows the name of another's
+// The length of a session's name in characters. A client that knows the name of another's
 // session can take it over if both have the same identity or none (see owner), so the name
 // must be hard to guess.
 const (
@@ -45,7 +46,7 @@ func (s *Socket) nameSession(r *Request) *admission.Refusal {
 		return nil
 	}
 	name, isText := value.(string)
-	if !isText || len(name) < minSession || len(name) > maxSession {
+	if n := utf8.RuneCountInString(name); !isText || n < minSession || n > maxSession {
 		text := fmt.Sprintf("the parameter %q must have %d to %d characters, for example a random UUID", sessionParam, minSession, maxSession)
 		s.endpoint.gate.Refusals.Denied.Add(1)
 		s.endpoint.log.Warn("session refused").Str("reason", text).Str("path", r.URL.Path).Write()

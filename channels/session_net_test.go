@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -325,13 +326,16 @@ func TestSessionTwice(t *testing.T) {
 // too long; without a history it is a parameter like any other.
 func TestSessionRefused(t *testing.T) {
 	s := serveSessions(t, channels.Options{Loops: 1}, channels.SocketOptions{}, relayed(), history.Rule{})
-	for _, query := range []string{"session=", "session=tab1", "session=" + strings.Repeat("x", 129), "session[a]=0123456789abcdef"} {
+	for _, query := range []string{"session=", "session=tab1", "session=" + strings.Repeat("x", 129), "session=" + strings.Repeat("ä", 15), "session[a]=0123456789abcdef"} {
 		conn := s.raw(t)
 		status, body, _ := exchange(t, conn.Conn(), "GET /socket/websocket?vsn=2.0.0&"+query+" HTTP/1.1\r\nHost: x\r\n"+
 			"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 		if status != 400 || body != `the parameter "session" must have 16 to 128 characters, for example a random UUID` {
 			t.Errorf("%s: %d %s", query, status, body)
 		}
+	}
+	for _, name := range []string{strings.Repeat("ä", 16), strings.Repeat("ä", 128)} {
+		s.dialTarget(t, "/socket/websocket?vsn=2.0.0&session="+url.QueryEscape(name), nil).join("room:1", `{}`)
 	}
 	plain := serve(t, channels.Options{Loops: 1}, channels.SocketOptions{}, relayed())
 	plain.dialTarget(t, "/socket/websocket?vsn=2.0.0&session=tab1", nil).join("room:1", `{}`)
