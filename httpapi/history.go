@@ -33,7 +33,7 @@ type HistoryMessage struct {
 	// Payload is the JSON that was broadcast.
 	Payload json.RawMessage `json:"payload,omitempty"`
 	// Binary has the bytes that were broadcast in place of JSON, in base64.
-	Binary []byte `json:"binary,omitempty"`
+	Binary []byte `json:"binary,omitzero"`
 }
 
 // Deleted says how many messages were removed.
@@ -86,7 +86,7 @@ func (a *API) history(w http.ResponseWriter, r *request) error {
 		m := &page.Messages[i]
 		one := HistoryMessage{ID: m.ID().String(), At: m.Time.UTC(), Event: m.Event}
 		if m.Binary {
-			one.Binary = m.Payload
+			one.Binary = append([]byte{}, m.Payload...) // not nil, which would be left out
 		} else {
 			one.Payload = m.Payload
 		}

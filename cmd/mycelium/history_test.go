@@ -131,6 +131,14 @@ func TestHistory(t *testing.T) {
 		t.Errorf("forgetting all: %s", out)
 	}
 
+	if err := ada.WriteBinary([]byte("\x00\x01\x01\x08\x051broom:a/bbytes")); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, ada, `["1","b","room:a/b","phx_reply",{"response":{},"status":"ok"}]`)
+	if status, text := s.call(t, "GET", "/api/instances/default/topics/room:a%2Fb/history", ""); !strings.Contains(text, `"event":"bytes","binary":""}`) {
+		t.Errorf("a message without bytes: %d %s", status, text)
+	}
+
 	say("shop", "any", 0, 3)
 	if p := history("shop", "any", ""); p.String() != `{"n":1} {"n":2}` {
 		t.Errorf("in an instance of its own: %+v", p)
