@@ -4,6 +4,7 @@ import (
 	"cmp"
 	crand "crypto/rand"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ type Store struct {
 	sweeps bool              // sweep will run; guarded by mu
 	stop   func()            // stops its timer; nil: it has never run. Guarded by mu
 	closed bool              // guarded by mu
+	ended  []endedSpace      // the last spaces that were removed; guarded by mu
 }
 
 // counters count since the start, except topics and messages, which are what is kept
@@ -176,6 +178,10 @@ func (s *Store) Open(name string) *Space {
 	sp := s.spaces[name]
 	if sp == nil {
 		sp = newSpace(s, name)
+		if i := s.findEnded(name); i >= 0 {
+			(*sp.rules.Load())[0].forget(s.ended[i].floor, s.ended[i].at)
+			s.ended = slices.Delete(s.ended, i, i+1)
+		}
 		s.spaces[name] = sp
 		s.list = append(append([]*Space(nil), s.list...), sp)
 	}
@@ -194,6 +200,9 @@ func (s *Store) Forget(name string) {
 		}
 	}
 	s.list = list
+	if sp != nil {
+		s.noteEnd(sp)
+	}
 	s.mu.Unlock()
 	if sp != nil {
 		sp.Clear()
@@ -201,6 +210,36 @@ func (s *Store) Forget(name string) {
 			s.durable.Trim(name, "", s.StreamHead()+1)
 		}
 	}
+}
+
+// endedSpace is a space that was removed. If its name is used again, clients that still have positions of it, or
+// sessions, are told that what came after these is lost.
+type endedSpace struct {
+	name  string
+	floor marks // its last position
+	at    int64 // when it was removed, Unix milliseconds
+}
+
+// maxEnded bounds Store.ended.
+const maxEnded = 1024
+
+// noteEnd notes that a space is removed, if it had rules. The caller holds mu.
+func (s *Store) noteEnd(sp *Space) {
+	if len(sp.Rules()) == 0 {
+		return
+	}
+	if i := s.findEnded(sp.name); i >= 0 {
+		s.ended = slices.Delete(s.ended, i, i+1)
+	}
+	if len(s.ended) == maxEnded {
+		s.ended = slices.Delete(s.ended, 0, 1)
+	}
+	s.ended = append(s.ended, endedSpace{name: sp.name, floor: sp.position().marks, at: s.now().UnixMilli()})
+}
+
+// findEnded returns the index of a name in ended, -1 if it is not there. The caller holds mu.
+func (s *Store) findEnded(name string) int {
+	return slices.IndexFunc(s.ended, func(e endedSpace) bool { return e.name == name })
 }
 
 // sweepEvery is how often messages and sessions that are too old are dropped, to free their
