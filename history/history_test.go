@@ -198,6 +198,36 @@ func TestRuleReturns(t *testing.T) {
 	wantPage(t, sp.Since("a", now(sp, "a"), 0), "", "")
 }
 
+// TestGapsOfRules: a client that was on a topic while no rule had it is told so afterwards.
+func TestGapsOfRules(t *testing.T) {
+	rooms, halls := history.Rule{Topics: []string{"room:*"}}, history.Rule{Topics: []string{"hall:*"}}
+	for name, without := range map[string][]history.Rule{"other topics": {halls}, "none": nil} {
+		t.Run(name, func(t *testing.T) {
+			_, sp := open(t, history.Options{}, rooms, halls)
+			set := func(rules ...history.Rule) {
+				t.Helper()
+				if err := sp.SetRules(rules); err != nil {
+					t.Fatal(err)
+				}
+			}
+			record(sp, "room:1", "m0")
+			before := now(sp, "room:1")
+			set(halls, rooms, history.Rule{Topics: []string{"hall:*", "room:*"}})
+			wantPage(t, sp.Since("room:1", before, 0), "", "") // the topic was recorded all the time
+			wantPage(t, sp.Since("room:2", before, 0), "", "")
+			set(without...)
+			record(sp, "room:1", "m1")
+			set(rooms, halls)
+			began := now(sp, "room:1")
+			record(sp, "room:1", "m2")
+			wantPage(t, sp.Since("room:1", before, 0), "m2", history.Expired)
+			wantPage(t, sp.Since("room:2", before, 0), "", history.Expired)
+			wantPage(t, sp.Since("room:1", began, 0), "m2", "")
+			wantPage(t, sp.Since("room:2", began, 0), "", "")
+		})
+	}
+}
+
 func TestErase(t *testing.T) {
 	store, sp := open(t, history.Options{}, history.Rule{Messages: 4})
 	before := now(sp, "a")

@@ -67,6 +67,15 @@ func (l *logs) position(now time.Time) Position {
 	return p
 }
 
+// gap returns a position that is behind all earlier ones, for topics that begin to be recorded. In a log that others
+// have, whose numbers are those of its messages, it is behind those that a message has followed.
+func (l *logs) gap(now time.Time) marks {
+	if l.publish == nil {
+		l.head.Add(1)
+	}
+	return l.position(now).marks
+}
+
 // headOf returns the last number of another log; ok is false for an unknown one.
 func (l *logs) headOf(log LogID) (head uint64, ok bool) {
 	l.mu.Lock()

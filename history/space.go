@@ -66,7 +66,8 @@ func (sp *Space) Passed() Position {
 // Name returns the name of the space.
 func (sp *Space) Name() string { return sp.name }
 
-// SetRules replaces the rules. Topics that no rule matches lose their messages. If a rule
+// SetRules replaces the rules. Topics that no rule matches lose their messages. Clients that were on a topic before a
+// rule has it are told that messages have expired: those of the time without a rule were not recorded. If a rule
 // is durable and the store has no [Durable], it returns ErrNotDurable and changes nothing.
 func (sp *Space) SetRules(list []Rule) error {
 	var made rules
@@ -78,7 +79,9 @@ func (sp *Space) SetRules(list []Rule) error {
 		if err != nil {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
-		one.forget(floor, lost)
+		if one.forget(floor, lost); !pending && !sp.covers(r.Topics) {
+			one.forget(sp.logs.Load().gap(sp.store.now()), sp.store.now().UnixMilli())
+		}
 		made = append(made, one)
 		durable = durable || r.Durable
 	}
@@ -95,6 +98,19 @@ func (sp *Space) SetRules(list []Rule) error {
 	}
 	sp.sweep()
 	return nil
+}
+
+// covers reports whether the present rules have all of these patterns of topics.
+func (sp *Space) covers(patterns []string) bool {
+	had := func(pattern string) bool {
+		return slices.ContainsFunc(*sp.rules.Load(), func(r *rule) bool {
+			return len(r.Topics) == 0 || slices.Contains(r.Topics, "*") || slices.Contains(r.Topics, pattern)
+		})
+	}
+	if len(patterns) == 0 {
+		patterns = []string{"*"}
+	}
+	return !slices.ContainsFunc(patterns, func(pattern string) bool { return !had(pattern) })
 }
 
 // forgotten returns what removed rings have lost, under any rule and without one.
