@@ -76,42 +76,44 @@ func (tp *topic) absorb(c, next *chunk) {
 	tp.unlink(next)
 }
 
-// unlink takes c out of the list. Its own prev stays, so that whoever goes backwards without the lock finds on.
 // splitAbove is how many times chunkBytes a chunk may have before it is split. A single key of that size becomes a
 // large key: see runs.
 const splitAbove = 2
 
-// split splits a chunk whose keys have grown, until each part has one key or is small enough.
+// split splits a chunk whose keys have grown, until each part has one key or is small enough. The first keys move to a
+// new chunk before c, because whoever goes backwards without the lock may come to c from a chunk that has been unlinked.
 func (tp *topic) split(c *chunk) {
 	if c.size < splitAbove*tp.chunkBytes || len(c.entries) < 2 {
 		return
 	}
-	next := &chunk{prev: c, next: c.next}
-	for at := len(c.entries) - 1; at > 0 && next.size < c.size; at-- {
-		e := c.entries[at]
+	before := &chunk{prev: c.prev, next: c}
+	moved := 0
+	for ; moved < len(c.entries)-1 && before.size < c.size; moved++ {
+		e := c.entries[moved]
 		size := e.size() + len(tp.members(e))
 		c.size -= size
-		next.size += size
+		before.size += size
 		if tp.large[e] != nil {
 			c.large--
-			next.large++
+			before.large++
 		}
-		e.chunk = next
-		next.entries = append(next.entries, e)
+		e.chunk = before
 	}
-	slices.Reverse(next.entries)
-	c.entries = slices.Delete(c.entries, len(c.entries)-len(next.entries), len(c.entries))
+	before.entries = slices.Clone(c.entries[:moved])
+	c.entries = slices.Delete(c.entries, 0, moved)
 	c.encoded = nil
-	if c.next == nil {
-		tp.last = next
+	if c.prev == nil {
+		tp.first = before
 	} else {
-		c.next.prev = next
+		c.prev.next = before
 	}
-	c.next = next
+	c.prev = before
+	tp.split(before)
 	tp.split(c)
-	tp.split(next)
 }
 
+// unlink takes c out of the list. Its own prev stays, so that whoever goes backwards without the lock finds the chunks
+// before it.
 func (tp *topic) unlink(c *chunk) {
 	if c.prev == nil {
 		tp.first = c.next

@@ -52,8 +52,8 @@ func (t *Tracker) Own(yield func(topic, key, meta string)) {
 	}
 }
 
-// ownIn is Own for one topic, a chunk at a time. It goes backwards: chunks are merged with their predecessors, so no
-// presence can be missed.
+// ownIn is Own for one topic, a chunk at a time. It goes backwards: a chunk is merged into the one before it, and the
+// first keys of one that is split move to a new one before it, so no presence can be missed.
 func (t *Tracker) ownIn(s *stripe, name string, yield func(topic, key, meta string)) {
 	var own []listed
 	s.mu.Lock()
