@@ -13,7 +13,7 @@ import (
 // enterMany counts connections of addr until one is refused, or there are most.
 func enterMany(g *Gate, addr string, most int) (tickets []*Ticket, err error) {
 	for len(tickets) < most {
-		ticket, err := g.EnterPeer(netip.MustParseAddr(addr))
+		ticket, err := g.EnterPeer(netip.MustParseAddr(addr), nil)
 		if err != nil {
 			return tickets, err
 		}
@@ -74,7 +74,7 @@ func TestEnterClient(t *testing.T) {
 	g := NewGate(Limits{MaxConnectionsPerAddress: 1}, Proxies{netip.PrefixFrom(proxy, 32)}, nil)
 	var tickets []*Ticket
 	for range 3 {
-		ticket, err := g.EnterPeer(proxy)
+		ticket, err := g.EnterPeer(proxy, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestGuestGate(t *testing.T) {
 	addr := netip.MustParseAddr("192.0.2.1")
 	host := NewGate(Limits{MaxConnectionsPerAddress: 10}, nil, nil)
 	guest := NewGate(Limits{MaxConnections: 2, MaxConnectionsPerAddress: 2}, nil, host)
-	outer, err := host.EnterPeer(addr)
+	outer, err := host.EnterPeer(addr, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"net/netip"
 
 	"github.com/mycelium-rt/mycelium/internal/share"
@@ -16,12 +17,13 @@ type Ticket struct {
 }
 
 // EnterPeer counts a new connection from peer. One that a trusted proxy has opened
-// counts for no address until EnterClient.
-func (g *Gate) EnterPeer(peer netip.Addr) (*Ticket, error) {
+// counts for no address until EnterClient. At MaxConnections it is refused, unless
+// makeRoom, which may be nil, closes another one, which has no request.
+func (g *Gate) EnterPeer(peer netip.Addr, makeRoom func() bool) (*Ticket, error) {
 	if g.proxies.Trust(peer) {
 		peer = netip.Addr{}
 	}
-	return g.enter(peer)
+	return g.enter(peer, makeRoom)
 }
 
 // EnterClient counts the connection of t for client, if it counts for no address
@@ -48,7 +50,7 @@ func (g *Gate) EnterGuest(outer *Ticket, client netip.Addr) (*Ticket, error) {
 	if g.host == nil {
 		return outer, nil
 	}
-	t, err := g.enter(client)
+	t, err := g.enter(client, nil)
 	return t.Within(outer), err
 }
 
@@ -58,7 +60,7 @@ func (g *Gate) EnterSession(client netip.Addr) (*Ticket, error) {
 	if g.host != nil {
 		host = g.host
 	}
-	outer, err := host.enter(client)
+	outer, err := host.enter(client, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -88,13 +90,24 @@ func (t *Ticket) Leave() {
 	}
 }
 
-// enter counts a connection of addr in, or refuses it.
-func (g *Gate) enter(addr netip.Addr) (*Ticket, error) {
+// enter counts a connection of addr in, or refuses it. makeRoom is as in EnterPeer.
+func (g *Gate) enter(addr netip.Addr, makeRoom func() bool) (*Ticket, error) {
+	t, err := g.tryEnter(addr)
+	if makeRoom != nil && errors.Is(err, ErrTooManyConnections) && makeRoom() {
+		t, err = g.tryEnter(addr)
+	}
+	if err != nil {
+		g.Refusals.Limit.Add(1)
+	}
+	return t, err
+}
+
+// tryEnter is enter, but leaves it to its caller to count a refusal.
+func (g *Gate) tryEnter(addr netip.Addr) (*Ticket, error) {
 	l := g.limits.Load()
 	total := g.total.Add(1)
 	if l.MaxConnections > 0 && total > int64(l.MaxConnections) {
 		g.total.Add(-1)
-		g.Refusals.Limit.Add(1)
 		return nil, ErrTooManyConnections
 	}
 	addr = clientKey(addr)
@@ -103,7 +116,6 @@ func (g *Gate) enter(addr netip.Addr) (*Ticket, error) {
 	}
 	if err := g.enterAddress(addr, l); err != nil {
 		g.total.Add(-1)
-		g.Refusals.Limit.Add(1)
 		return nil, err
 	}
 	return &Ticket{gate: g, addr: addr}, nil

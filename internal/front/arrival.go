@@ -60,11 +60,7 @@ func (a *arrival) HandleOpen(c *netloop.Conn) {
 		return
 	}
 	var err error
-	a.ticket, err = o.Gate.EnterPeer(a.peer.Addr())
-	if errors.Is(err, admission.ErrTooManyConnections) && a.front.http.makeRoom() {
-		a.ticket, err = o.Gate.EnterPeer(a.peer.Addr())
-	}
-	if err != nil {
+	if a.ticket, err = o.Gate.EnterPeer(a.peer.Addr(), a.front.http.makeRoom); err != nil {
 		o.Log.Warn("connection refused").Err(err).Addr("address", a.peer).Write()
 		c.Close(err)
 	}

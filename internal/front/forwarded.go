@@ -50,7 +50,7 @@ func (a *arrival) takeClaim(head *websocket.Request) *admission.Refusal {
 		return nil // it is one of many requests
 	}
 	a.node.Received(true)
-	if a.ticket, err = a.front.options.Gate.EnterPeer(a.peer.Addr()); err != nil {
+	if a.ticket, err = a.front.options.Gate.EnterPeer(a.peer.Addr(), a.front.http.makeRoom); err != nil {
 		return admission.Unavailable(time.Second)
 	}
 	return nil

@@ -378,9 +378,15 @@ func TestIdleConnectionMakesRoom(t *testing.T) {
 		if _, err := kept.r.ReadByte(); err == nil {
 			t.Error("the kept one is still open")
 		}
+		if n := s.gate.Refusals.Limit.Load(); n != 0 {
+			t.Errorf("%d refusals are counted, although nobody was refused", n)
+		}
 		last := s.dial(t)
 		if _, err := last.r.ReadByte(); err == nil {
 			t.Error("a socket has made room")
+		}
+		if n := s.gate.Refusals.Limit.Load(); n != 1 {
+			t.Errorf("%d refusals are counted, want 1", n)
 		}
 	})
 }
