@@ -59,6 +59,7 @@ type Lane struct {
 	prompt   connRing // connections that have frames of a small task or event to write
 	dirty    connRing // connections that have frames to write
 	unread   connRing // connections with unread bytes, because the budget was spent
+	toRead   bool     // in loop.unread, or taken from it by readLane
 	reading  int      // what has been read in the turn readIn
 	readIn   uint32
 	waiting  connRing // newcomers with unread bytes, because their budget was spent
@@ -211,7 +212,9 @@ func (a *Lane) putOff(c *Conn) {
 	if c.isNewcomer() {
 		r = &a.waiting
 	}
-	if r.push(a.loop, c); a.unread.n+a.waiting.n == 1 {
+	r.push(a.loop, c)
+	if !a.toRead {
+		a.toRead = true
 		a.loop.unread.push(a)
 	}
 }

@@ -348,7 +348,7 @@ func (l *Loop) readPutOff() {
 // readLane reads what a has put off, newcomers last, and puts it back in line for the rest even if a handler panics.
 func (l *Loop) readLane(a *Lane) {
 	defer func() {
-		if a.unread.n+a.waiting.n > 0 {
+		if a.toRead = a.unread.n+a.waiting.n > 0; a.toRead {
 			l.unread.push(a)
 		}
 	}()

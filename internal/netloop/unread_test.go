@@ -65,3 +65,39 @@ func TestPutOffInOverload(t *testing.T) {
 		}
 	})
 }
+
+// A connection that always has more to read has its lane in line once, however long that lasts: the loop visits all that
+// are in line in each turn.
+func TestBusyReaderIsInLineOnce(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		if w.options.Portable {
+			t.Skip("portable connections are not put off")
+		}
+		g := newGroup(t, w.with(Options{Loops: 1}))
+		const size = 16 << 20
+		read, most, enough := 0, 0, make(chan struct{})
+		conn, peer := connect(t, g, &hooks{data: func(c *Conn, data []byte) {
+			most = max(most, c.Loop().unread.n)
+			if before := read; before < size {
+				if read += len(data); read >= size {
+					close(enough)
+				}
+			}
+		}})
+		go func() {
+			chunk := make([]byte, 1<<20)
+			for {
+				if _, err := peer.Write(chunk); err != nil {
+					return
+				}
+			}
+		}()
+		receive(t, "16 MiB", enough)
+		peer.Close()
+		on(t, conn, func() {
+			if most > 1 {
+				t.Errorf("the lane was in line %d times", most)
+			}
+		})
+	})
+}
