@@ -71,7 +71,9 @@ func (s *secured) receive(c *Conn, data []byte) {
 	s.wire.unread = data
 	plain, err := s.drain(buffers.plain)
 	giveBack(s.tls)
-	c.touched = l.tick
+	if c.state == stateOpen {
+		c.touched = l.tick // even if no record is complete
+	}
 	if len(s.wire.sealed) > 0 && c.flags&flagBlocked == 0 { // an alert, or the answer to a key update
 		s.send(c)
 	}

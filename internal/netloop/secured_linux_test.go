@@ -290,6 +290,43 @@ func TestSecuredRenegotiation(t *testing.T) {
 	}
 }
 
+
+// TestSecuredTrickle: bytes that a peer goes on sending give a connection that closes no more time, though they complete
+// no record.
+func TestSecuredTrickle(t *testing.T) {
+	eachSlow(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Loops: 1, Tick: 10 * time.Millisecond}))
+		reason := make(chan error, 1)
+		addr := listenTLS(t, g, func(netip.AddrPort) Handler {
+			return &hooks{
+				data:  func(c *Conn, _ []byte) { c.CloseAfterFlush(errToldTo, 300*time.Millisecond) },
+				close: func(_ *Conn, err error) { reason <- err },
+			}
+		})
+		raw := dial(t, addr)
+		c := tls.Client(raw, trusting(tls.VersionTLS13))
+		if _, err := io.WriteString(c, "end"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(c); err != nil { // it closes
+			t.Fatal(err)
+		}
+		raw.Write([]byte("\x17\x03\x03\x40\x00")) // it may be closed already
+		for began := time.Now(); time.Since(began) < patience; {
+			select {
+			case err := <-reason:
+				if err != errToldTo {
+					t.Errorf("%v, want %v", err, errToldTo)
+				}
+				return
+			case <-time.After(10 * time.Millisecond):
+				raw.Write([]byte("x")) // as above
+			}
+		}
+		t.Error("it is still open")
+	})
+}
+
 // TestSecuredWithoutLending: with a version of crypto/tls that has other buffers, everything
 // works as before, at the cost of memory.
 func TestSecuredWithoutLending(t *testing.T) {
