@@ -128,6 +128,12 @@ func (a *arrival) HandleTimeout(c *netloop.Conn) {
 	c.Close(errHandshakeTimeout)
 }
 
+// HandleLost implements netloop.Lost.
+func (a *arrival) HandleLost(reason error) {
+	a.front.options.Log.Debug("connection lost before its request").Err(reason).Addr("address", a.peer).Write()
+	a.ticket.Leave()
+}
+
 // HandleClose ends the count of the connection.
 func (a *arrival) HandleClose(*netloop.Conn, error) { a.ticket.Leave() }
 

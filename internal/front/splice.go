@@ -88,6 +88,12 @@ func (c *clientEnd) HandleClose(_ *netloop.Conn, _ error) {
 	c.node.conn.CloseAfterFlush(errOtherEnded, spliceGrace)
 }
 
+// HandleLost implements netloop.Lost.
+func (n *nodeEnd) HandleLost(reason error) {
+	n.to.Closed(true)
+	n.fail(reason)
+}
+
 // HandleOpen takes over the client's connection, unless it has ended.
 func (n *nodeEnd) HandleOpen(c *netloop.Conn) {
 	n.conn = c
@@ -152,6 +158,11 @@ func (s *splice) dial() {
 		}
 		s.to.Closed(true)
 	}
+	s.fail(err)
+}
+
+// fail answers the client of a node that was not connected. Any goroutine.
+func (s *splice) fail(err error) {
 	s.loop.Post(netloop.TaskFunc(func() {
 		s.splices.reportFailure(s.to, err)
 		if s.client.conn.IsOpen() {

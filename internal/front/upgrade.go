@@ -118,6 +118,12 @@ func (u *upgraded) drop() {
 	u.request.release()
 }
 
+// HandleLost implements netloop.Lost.
+func (u *upgraded) HandleLost(reason error) {
+	u.request.terms.Log.Debug("connection lost in its handshake").Err(reason).Write()
+	u.drop()
+}
+
 // HandleOpen opens the socket, whose handler takes over.
 func (u *upgraded) HandleOpen(c *netloop.Conn) {
 	u.request.handshake.Open(c, u.accept, u.ticket)

@@ -21,6 +21,13 @@ type Handler interface {
 	HandleClose(c *Conn, reason error)
 }
 
+// Lost is a [Handler] given to Adopt that is told if its connection is lost before HandleOpen, which Adopt cannot report:
+// a TLS handshake fails, descriptors run out, or the group is closed.
+type Lost interface {
+	// HandleLost is called once, on any goroutine, in place of all callbacks of Handler.
+	HandleLost(reason error)
+}
+
 // carrier moves a connection's bytes: the loop's epoll for descriptors, a stream for each net.Conn. All methods are
 // called on the loop.
 type carrier interface {

@@ -132,7 +132,7 @@ func (g *Group) Serve(nl net.Listener, accept Accept) (*Listener, error) {
 // Adopt takes over a connection, such as one that net/http hijacked or a TLS connection. leftover is what was already
 // read from it; it is passed to HandleData right after HandleOpen and belongs to the group. A *net.TCPConn becomes a
 // raw descriptor on Linux. A TLS connection completes its handshake first. The group takes over c, which is closed if
-// Adopt returns an error. Any goroutine.
+// Adopt returns an error. If it is lost later, and before HandleOpen, h is told as [Lost]. Any goroutine.
 func (g *Group) Adopt(c net.Conn, leftover []byte, h Handler) error {
 	return g.nextLoop().Adopt(c, leftover, h)
 }
@@ -145,13 +145,13 @@ func (l *Loop) Adopt(c net.Conn, leftover []byte, h Handler) error {
 		c.Close()
 		return err
 	} else if raw != nil {
-		if !l.Post(&opening{conn: raw, accept: accept, leftover: leftover}) {
+		if !l.Post(&opening{conn: raw, accept: accept, adopter: h, leftover: leftover}) {
 			raw.carrier().close(raw)
 			return ErrClosed
 		}
 		return nil
 	}
-	return l.group.startStream(l, c, accept, leftover)
+	return l.group.startStream(l, c, &opening{accept: accept, adopter: h, leftover: leftover})
 }
 
 // handful is how many connections in a row a listener gives to one loop: a sixteenth of what a loop has. One by one, a
@@ -216,29 +216,41 @@ func (g *Group) forgetListener(ln *Listener) {
 type opening struct {
 	conn     *Conn
 	accept   Accept
+	adopter  Handler // given to Adopt; nil: a listener accepted it
 	peer     netip.AddrPort
 	leftover []byte
 }
 
 // Run opens the connection on its loop.
-func (o *opening) Run() { o.conn.open(o.accept, o.peer, o.leftover) }
+func (o *opening) Run() {
+	if err := o.conn.open(o.accept, o.peer, o.leftover); err != nil {
+		o.lose(err)
+	}
+}
+
+// lose tells the handler that the connection is lost.
+func (o *opening) lose(reason error) {
+	if h, ok := o.adopter.(Lost); ok {
+		h.HandleLost(reason)
+	}
+}
 
 // opener is implemented by carriers. begin starts the flow of bytes.
 type opener interface{ begin(c *Conn) error }
 
-// open makes c one of its loop's connections.
-func (c *Conn) open(accept Accept, peer netip.AddrPort, leftover []byte) {
+// open makes c one of its loop's connections. If it returns an error, c is closed.
+func (c *Conn) open(accept Accept, peer netip.AddrPort, leftover []byte) error {
 	l := c.Loop()
 	if l.stopping {
 		c.carrier().close(c)
-		return
+		return ErrClosed
 	}
 	if o, ok := c.carrier().(opener); ok {
 		if err := o.begin(c); err != nil {
 			l.stats.refused.Add(1)
 			l.group.options.OnError(err)
 			c.carrier().close(c)
-			return
+			return err
 		}
 	}
 	c.handler = accept(peer)
@@ -253,4 +265,5 @@ func (c *Conn) open(accept Accept, peer netip.AddrPort, leftover []byte) {
 	if c.state <= stateClosing {
 		c.carrier().interest(c)
 	}
+	return nil
 }

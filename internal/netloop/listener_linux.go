@@ -129,7 +129,7 @@ func (a *acceptor) hand(fd int) {
 	l.stats.accepted.Add(1)
 	peer := peerOf(&a.from)
 	if l == a.loop {
-		c.open(a.ln.accept, peer, nil)
+		_ = c.open(a.ln.accept, peer, nil) // it has reported an error
 	} else if !l.Post(&opening{conn: c, accept: a.ln.accept, peer: peer}) {
 		e.close(c)
 	}

@@ -33,7 +33,7 @@ func (ln *Listener) acceptStreams(nl net.Listener, quit chan struct{}) {
 		if err == nil {
 			l := g.nextLoop()
 			l.stats.accepted.Add(1)
-			_ = g.startStream(l, c, ln.accept, nil) // fails only when the group is closed, and then Accept fails too
+			_ = g.startStream(l, c, &opening{accept: ln.accept}) // fails only when the group is closed, and then Accept fails too
 			continue
 		}
 		select {

@@ -290,7 +290,6 @@ func TestSecuredRenegotiation(t *testing.T) {
 	}
 }
 
-
 // TestSecuredTrickle: bytes that a peer goes on sending give a connection that closes no more time, though they complete
 // no record.
 func TestSecuredTrickle(t *testing.T) {

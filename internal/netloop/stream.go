@@ -57,8 +57,8 @@ type (
 	writeDone stream
 )
 
-// startStream makes c a connection of l, after a TLS handshake if it needs one.
-func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte) error {
+// startStream makes c a connection of l, after a TLS handshake if it needs one. o lacks only the connection and its peer.
+func (g *Group) startStream(l *Loop, c net.Conn, o *opening) error {
 	s := &stream{nc: c, loop: l, next: make(chan bool, 1), buf: make([]byte, streamBuffer), waiting: true}
 	s.self = s
 	s.conn = &Conn{lane: l.lobby, via: &s.self, fd: -1}
@@ -77,7 +77,8 @@ func (g *Group) startStream(l *Loop, c net.Conn, accept Accept, leftover []byte)
 	setKeepAlive(c, g.options.PeerTimeout)
 	setUserTimeout(c, g.options.PeerTimeout)
 	setSendBuffer(c, g.options.SendBuffer)
-	go s.run(&opening{conn: s.conn, accept: accept, peer: addrPort(c.RemoteAddr()), leftover: leftover})
+	o.conn, o.peer = s.conn, addrPort(c.RemoteAddr())
+	go s.run(o)
 	return nil
 }
 
@@ -100,33 +101,35 @@ func (s *stream) run(o *opening) {
 func (s *stream) open(o *opening) (carries bool) {
 	l := s.loop
 	g := l.group
-	posted := false
+	lost := ErrHandlerFailed // why it is closed; nil once it belongs to the loop
 	defer func() {
 		g.forgetPending(s)
-		if !posted {
+		if lost != nil {
 			l.stats.refused.Add(1)
 			abort(s.nc)
+			o.lose(lost)
 		}
 	}()
-	err := s.handshake()
-	if err != nil {
+	if err := s.handshake(); err != nil {
 		s.reportHandshake(err)
+		lost = err
 		return false
 	}
 	g.forgetPending(s) // from now on Close must not touch s.nc, which may become a descriptor
 	raw, leftover, err := s.toDescriptor()
-	switch {
-	case err != nil:
-	case raw == nil:
-		posted = l.Post(o)
-		return posted
-	default:
+	if lost = err; err != nil {
+		return false
+	}
+	if raw != nil {
 		o.conn, o.leftover = raw, leftover
-		if posted = l.Post(o); !posted {
+	}
+	if !l.Post(o) {
+		lost = ErrClosed
+		if raw != nil {
 			raw.carrier().close(raw)
 		}
 	}
-	return false
+	return lost == nil && raw == nil
 }
 
 // reportHandshake reports why the handshake has failed, here and, so that the alert arrives, to the peer: a reset would
