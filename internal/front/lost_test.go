@@ -1,7 +1,9 @@
 package front
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
@@ -10,8 +12,31 @@ import (
 	"time"
 
 	"github.com/mycelium-rt/mycelium/internal/admission"
+	"github.com/mycelium-rt/mycelium/internal/certtest"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 )
+
+// What comes behind the handshake is the socket's also if it was read by net/http and came over TLS.
+func TestEarlyBytesBehindPageOverTLS(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		authority := certtest.New(t)
+		s := serve(t, portable, admission.Limits{}, func(o *Options, _ *Terms) {
+			o.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Server()}}
+		})
+		raw := s.dial(t)
+		secured := tls.Client(raw, authority.Trusting())
+		c := &client{secured, bufio.NewReader(secured)}
+		c.write(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if status, body, _ := c.answer(t); status != 200 || body != "a page" {
+			t.Fatalf("status %d, %q", status, body)
+		}
+		c.write(t, upgrade("")+"early")
+		if status, _, _ := c.answer(t); status != 101 {
+			t.Fatalf("status %d", status)
+		}
+		c.expectEcho(t, "early")
+	})
+}
 
 // opened is an echo that says which connection it has.
 type opened struct {

@@ -3,6 +3,7 @@ package netloop
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"testing"
 )
@@ -31,6 +32,35 @@ func completeHandshake(t *testing.T, server, client *tls.Conn) {
 	if err := errors.Join(server.Handshake(), receive(t, "the client's handshake", done)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What was read of a TLS connection before it was adopted is handled before what has yet to be decrypted.
+func TestAdoptSecuredLeftover(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		g := newGroup(t, w.with(Options{Loops: 1}))
+		server, _, client := tlsPair(t)
+		completeHandshake(t, server, client)
+		if _, err := io.WriteString(client, "first second "); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len("first "))
+		if _, err := io.ReadFull(server, got); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Adopt(server, got, &hooks{data: echo}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(client, "third"); err != nil {
+			t.Fatal(err)
+		}
+		all := make([]byte, len("first second third"))
+		if n, err := io.ReadFull(client, all); err != nil {
+			t.Errorf("%q, %v", all[:n], err)
+		}
+		if string(all) != "first second third" {
+			t.Errorf("%q comes back", all)
+		}
+	})
 }
 
 // lostHooks is a handler that is told if its connection is lost before HandleOpen.

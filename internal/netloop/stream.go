@@ -121,7 +121,7 @@ func (s *stream) open(o *opening) (carries bool) {
 		return false
 	}
 	if raw != nil {
-		o.conn, o.leftover = raw, leftover
+		o.conn, o.leftover = raw, append(o.leftover, leftover...)
 	}
 	if !l.Post(o) {
 		lost = ErrClosed
