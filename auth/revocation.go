@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -60,7 +61,7 @@ type SpacedRevocation struct {
 type RevocationOptions struct {
 	// File keeps the revocations over a restart. "" keeps them in memory.
 	File string
-	// Max bounds how many there are. Default 100,000.
+	// Max bounds how many there are; those of the file stay even if they are more. Default 100,000.
 	Max int
 	// Changed is called, on a goroutine of its own, after tokens of spaces were revoked:
 	// sockets whose token is [Revoked] should be closed. It may be nil.
@@ -129,7 +130,7 @@ func OpenRevocations(o RevocationOptions) (*Revocations, error) {
 			return nil, fmt.Errorf("auth: %w", err)
 		}
 		r.file = file
-		r.merge(kept, 0)
+		r.merge(kept, 0, math.MaxInt) // Max may have been larger: none of these tokens may be accepted again
 	}
 	r.ended.Go(r.tell)
 	return r, nil
@@ -209,7 +210,8 @@ func storable(t time.Time) time.Time {
 
 // Learn takes in what another node, named from, has revoked.
 func (r *Revocations) Learn(from uint64, list []SpacedRevocation) {
-	news := r.merge(list, from)
+	// Both halves of a cluster that was split may have filled theirs, so there is room for twice as many.
+	news := r.merge(list, from, 2*r.options.Max)
 	if r.file == nil || len(news) == 0 {
 		return
 	}
@@ -220,8 +222,8 @@ func (r *Revocations) Learn(from uint64, list []SpacedRevocation) {
 	})
 }
 
-// merge adds revocations, and returns those that have changed something.
-func (r *Revocations) merge(list []SpacedRevocation, from uint64) (news []SpacedRevocation) {
+// merge adds revocations, new ones as long as there are fewer than most, and returns those that have changed something.
+func (r *Revocations) merge(list []SpacedRevocation, from uint64, most int) (news []SpacedRevocation) {
 	now := r.options.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -232,8 +234,7 @@ func (r *Revocations) merge(list []SpacedRevocation, from uint64) (news []Spaced
 		if known {
 			merged = v.merge(old.Revocation)
 		}
-		// Both halves of a cluster that was split may have filled theirs, so there is room for twice as many.
-		if v.Expires.Before(now) || !known && r.count >= 2*r.options.Max {
+		if v.Expires.Before(now) || !known && r.count >= most {
 			continue
 		}
 		r.putLocked(v.Space, merged, from)

@@ -211,3 +211,26 @@ func TestRevokeForEver(t *testing.T) {
 		t.Errorf("%s, %v; want %s", got, err, want)
 	}
 }
+
+// A node that may keep fewer revocations than its file has accepts none of the tokens again.
+func TestRevocationFileAboveMax(t *testing.T) {
+	o := RevocationOptions{File: filepath.Join(t.TempDir(), "revocations")}
+	const many = 10
+	r := openRevocations(t, o)
+	for i := range many {
+		revoke(t, r, "here", Revocation{User: fmt.Sprint("user ", i), IssuedBefore: time.Now()})
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.Max = 1
+	r = openRevocations(t, o)
+	for i := range many {
+		if user := fmt.Sprint("user ", i); !r.CoversUser("here", user, time.Now().Add(-time.Minute)) {
+			t.Errorf("the tokens of %s are accepted again", user)
+		}
+	}
+	if _, err := r.Revoke("here", Revocation{User: "another", Expires: time.Now().Add(time.Hour)}); !errors.Is(err, ErrRevocations) {
+		t.Errorf("one more: %v, want %v", err, ErrRevocations)
+	}
+}
