@@ -23,11 +23,17 @@ type Attempt struct {
 
 // attempt has r admitted on a goroutine. What comes meanwhile waits in a.buf.
 func (a *arrival) attempt(c *netloop.Conn, m Mount, r request, early []byte) {
-	a.waiting = true
 	a.buf = append([]byte(nil), early...)
+	a.wait(c)
 	t := &Attempt{arrival: a, conn: c, request: r}
 	t.deadline = time.Now().Add(a.front.options.HandshakeTimeout)
 	m.Spawn(t)
+}
+
+// wait has the client wait for as long as Options.HandshakeTimeout, however long it took to send its request.
+func (a *arrival) wait(c *netloop.Conn) {
+	a.waiting = true
+	c.SetDeadline(a.front.options.HandshakeTimeout)
 }
 
 // Run makes the checks and takes the outcome to the loop. It is for the goroutine.

@@ -49,7 +49,8 @@ func (a *arrival) splice(c *netloop.Conn, to *forward.Elsewhere, head *websocket
 		a.refuse(c, ref)
 		return
 	}
-	a.waiting, a.buf = true, nil
+	a.buf = nil
+	a.wait(c)
 }
 
 // Forward has another node serve a request that net/http has read. The connection of
