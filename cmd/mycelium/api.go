@@ -80,13 +80,14 @@ func (d *daemon) mayWatch(r *http.Request) bool {
 // redirect requests with unusual paths before the API could say what is wrong
 // with them.
 type withAPI struct {
-	d    *daemon
-	rest http.Handler
+	d      *daemon
+	socket string // the socket's path, which does not change; d.cfg may
+	rest   http.Handler
 }
 
 // ServeHTTP implements http.Handler.
 func (h withAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if typed := h.d.typeHandler(r.URL.EscapedPath()); typed != nil {
+	if typed := h.typeHandler(r.URL.EscapedPath()); typed != nil {
 		typed.ServeHTTP(w, r)
 		return
 	}

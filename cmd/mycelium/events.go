@@ -40,7 +40,7 @@ func (d *daemon) newEvents() *events.Events {
 	if d.cluster != nil {
 		o.Node = d.cluster.name
 		if d.cluster.events != nil {
-			o.Every = d.publishedEvents
+			o.Every = d.publishedEvents(d.cfg.Cluster.NATSEvents)
 		}
 	}
 	return events.New(o)
@@ -79,32 +79,40 @@ func (d *daemon) tellingHooks(spec instances.Spec, declared bool) (list []events
 // natsHook is the name of the hook that publishes events to NATS. No other hook can have it.
 const natsHook = "cluster.nats_events"
 
-// publishedEvents is events.Options.Every: it publishes the events of an instance to NATS.
-func (d *daemon) publishedEvents(id string) events.Hook {
-	selects, err := events.Select(d.cfg.Cluster.NATSEvents, nil, nil)
+// publishedEvents returns events.Options.Every, which publishes the events of these names of each
+// instance to NATS. Any goroutine may call it.
+func (d *daemon) publishedEvents(names []string) func(id string) events.Hook {
+	selects, err := events.Select(names, nil, nil)
 	if err != nil {
 		panic(err) // the configuration has been checked
 	}
-	publisher := d.cluster.events
-	return events.Hook{Name: natsHook, Selects: selects, Fingerprint: strings.Join(d.cfg.Cluster.NATSEvents, ","), Send: func(ctx context.Context, _ string, body []byte) error {
-		var batch struct{ Events []json.RawMessage }
-		if err := json.Unmarshal(body, &batch); err != nil {
+	publisher, fingerprint := d.cluster.events, strings.Join(names, ",")
+	return func(id string) events.Hook {
+		return events.Hook{Name: natsHook, Selects: selects, Fingerprint: fingerprint, Send: func(ctx context.Context, _ string, body []byte) error {
+			return publishBatch(ctx, publisher, id, body)
+		}}
+	}
+}
+
+// publishBatch publishes a request with events of an instance.
+func publishBatch(ctx context.Context, to *natscluster.Publisher, id string, body []byte) error {
+	var batch struct{ Events []json.RawMessage }
+	if err := json.Unmarshal(body, &batch); err != nil {
+		return err
+	}
+	list := make([]natscluster.Event, len(batch.Events))
+	for i, text := range batch.Events {
+		var e struct{ ID, Type string }
+		if err := json.Unmarshal(text, &e); err != nil {
 			return err
 		}
-		list := make([]natscluster.Event, len(batch.Events))
-		for i, text := range batch.Events {
-			var e struct{ ID, Type string }
-			if err := json.Unmarshal(text, &e); err != nil {
-				return err
-			}
-			list[i] = natscluster.Event{Subject: id + "." + e.Type, ID: e.ID, Data: text}
-		}
-		err := publisher.Publish(ctx, list)
-		if errors.Is(err, natscluster.ErrTooLarge) {
-			return fmt.Errorf("%w: %w", err, &webhook.StatusError{Status: http.StatusRequestEntityTooLarge})
-		}
-		return err
-	}}
+		list[i] = natscluster.Event{Subject: id + "." + e.Type, ID: e.ID, Data: text}
+	}
+	err := to.Publish(ctx, list)
+	if errors.Is(err, natscluster.ErrTooLarge) {
+		return fmt.Errorf("%w: %w", err, &webhook.StatusError{Status: http.StatusRequestEntityTooLarge})
+	}
+	return err
 }
 
 func (d *daemon) closeEvents(ctx context.Context) error {

@@ -31,12 +31,12 @@ const realtimeBroadcast = "/api/broadcast"
 
 // typeHandler returns the handler for a path that belongs to the type of an instance, nil
 // if there is none.
-func (d *daemon) typeHandler(path string) http.Handler {
+func (h withAPI) typeHandler(path string) http.Handler {
 	switch {
 	case path == realtimeBroadcast || strings.HasPrefix(path, realtimeBroadcast+"/"):
-		return d.instances.HandlerOf(defaultInstance, strings.TrimPrefix(path, "/"))
-	case strings.HasPrefix(path, d.cfg.Path+"/") || strings.HasPrefix(path, realtime.Path+"/"):
-		return d.instances.Handler(path)
+		return h.d.instances.HandlerOf(defaultInstance, strings.TrimPrefix(path, "/"))
+	case strings.HasPrefix(path, h.socket+"/") || strings.HasPrefix(path, realtime.Path+"/"):
+		return h.d.instances.Handler(path)
 	}
 	return nil
 }

@@ -331,3 +331,30 @@ func replies(c *wstest.Client, n int) (letters string, states int, err error) {
 	}
 	return letters, states, nil
 }
+
+// TestRequestsDuringReload: requests are answered while the configuration is replaced. The race detector watches.
+func TestRequestsDuringReload(t *testing.T) {
+	s := start(t, "serve")
+	done := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			answer, err := http.Get("http://" + s.addr + "/healthz")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			answer.Body.Close()
+		}
+	})
+	for range 3 {
+		s.hangup(t)
+	}
+	close(done)
+	asking.Wait()
+}

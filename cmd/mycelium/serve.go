@@ -251,7 +251,7 @@ func (d *daemon) open(first *loaded) (err error) {
 	d.metrics = metrics.NewHandler(watched{d}, version())
 	d.metrics.SetAccess(d.access(d.cfg.Metrics))
 	o := endpointOptions(d.cfg)
-	o.Logger, o.Handler, o.TLS = &d.log, withAPI{d, d.mux()}, d.tls.config()
+	o.Logger, o.Handler, o.TLS = &d.log, withAPI{d, d.cfg.Path, d.mux()}, d.tls.config()
 	o.DrainingNodes = func() int { return d.cluster.draining() }
 	if d.endpoint, err = channels.NewEndpoint(o); err != nil {
 		return err
