@@ -121,16 +121,23 @@ func (d *daemon) closeEvents(ctx context.Context) error {
 	return d.events.Close(ctx)
 }
 
-var errStoreClosed = errors.New("the store of instances is not open")
+var errNotKnown = errors.New("the store of instances does not say whether the instance exists")
 
-// infoOf is events.InfoOf. While a node cannot read the store that all nodes share, it
-// does not know which instances exist.
+// infoOf is events.InfoOf. A node that shares its instances learns of them some time after the
+// store has been opened, so the store decides whether one that the node does not know exists.
 func (d *daemon) infoOf(id string) (instances.Info, error) {
 	i, err := d.instances.Get(id)
-	if errors.Is(err, instances.ErrNotFound) && d.cluster != nil {
-		if shared := d.cluster.store; shared == nil || shared.look().Trouble != "" {
-			return i, errStoreClosed
-		}
+	shared := d.cluster.sharedStore()
+	if !errors.Is(err, instances.ErrNotFound) || shared == nil {
+		return i, err
 	}
-	return i, err
+	if d.cluster.store.look().Trouble != "" { // it would not answer
+		return i, errNotKnown
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
+	defer cancel()
+	if _, storeErr := shared.Get(ctx, specPrefix+id); errors.Is(storeErr, instances.ErrKeyNotFound) {
+		return i, err
+	}
+	return i, errNotKnown
 }

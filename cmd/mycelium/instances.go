@@ -27,6 +27,9 @@ import (
 // Clients also reach it without an id.
 const defaultInstance = "default"
 
+// specPrefix begins the keys of instances in a store (package instances, record.go).
+const specPrefix = "spec."
+
 // openStore opens the store of instances that are this node's own.
 func openStore(cfg *config.Config) (instances.Store, error) {
 	if cfg.Data == "" || cfg.Cluster.SharesInstances() {
@@ -70,10 +73,9 @@ func ownInstances(ctx context.Context, dir string) (ids []string, err error) {
 		return nil, err
 	}
 	defer store.Close()
-	const prefix = "spec." // of package instances
-	entries, err := store.List(ctx, prefix)
+	entries, err := store.List(ctx, specPrefix)
 	for _, e := range entries {
-		ids = append(ids, strings.TrimPrefix(e.Key, prefix))
+		ids = append(ids, strings.TrimPrefix(e.Key, specPrefix))
 	}
 	return ids, err
 }
