@@ -132,6 +132,9 @@ func (d *daemon) listen(ctx context.Context, first *loaded, hangup <-chan os.Sig
 		err = d.listenForTCP()
 	}
 	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // it has been told to stop
+		}
 		return errors.Join(err, d.close())
 	}
 	d.listening.Store(true)
