@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -49,21 +50,28 @@ func Find(environ []string, server string) (Key, error) {
 		return Key{}, missing
 	}
 	missing.Dirs = directories(environ)
+	var unusable error
 	for _, dir := range missing.Dirs {
-		key, err := findIn(dir, places)
+		root, err := openPrivate(dir)
+		if err != nil { // Write does not use it either
+			if !errors.Is(err, fs.ErrNotExist) {
+				unusable = errors.Join(unusable, err)
+			}
+			continue
+		}
+		key, err := findIn(root, places)
+		root.Close()
 		if !errors.Is(err, fs.ErrNotExist) {
 			return key, err
 		}
 	}
+	if unusable != nil {
+		return Key{}, unusable
+	}
 	return Key{}, missing
 }
 
-func findIn(dir string, places []place) (Key, error) {
-	root, err := openPrivate(dir)
-	if err != nil {
-		return Key{}, err
-	}
-	defer root.Close()
+func findIn(root *os.Root, places []place) (Key, error) {
 	for _, p := range places {
 		secret, err := readIn(root, p.file)
 		if !errors.Is(err, fs.ErrNotExist) {

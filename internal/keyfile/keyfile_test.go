@@ -127,6 +127,24 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
+// Commands look where the server has put its key if the runtime directory cannot be used, as after
+// su, which keeps the variable of another user.
+func TestUnusableDirectory(t *testing.T) {
+	runtime := t.TempDir()
+	shared := filepath.Join(runtime, "mycelium")
+	if err := errors.Join(os.Mkdir(shared, 0o700), os.Chmod(shared, 0o777)); err != nil { //nolint:gosec // as others' directories are
+		t.Fatal(err)
+	}
+	environ := []string{"XDG_RUNTIME_DIR=" + runtime, "HOME=" + t.TempDir()}
+	f := write(t, environ, "127.0.0.1:4000", "mk_1")
+	if got, err := Find(environ, "http://localhost:4000"); got.Secret != "mk_1" {
+		t.Errorf("%s is not found: %q, %v", f.Name, got.Secret, err)
+	}
+	if _, err := Find(environ, "http://localhost:4001"); err == nil || !strings.Contains(err.Error(), "writable by others") {
+		t.Errorf("no key, and no reason: %v", err)
+	}
+}
+
 // A key is neither put where others could exchange it, nor read from where they
 // could have put theirs.
 func TestOthers(t *testing.T) {
