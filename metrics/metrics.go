@@ -22,8 +22,8 @@ import (
 
 // Options configure a [Collector]. The zero value is usable.
 type Options struct {
-	// Name is the value of the label type, which tells the endpoints of a
-	// program apart. Default "app".
+	// Name is the value of the label type of all metrics, which tells the
+	// endpoints of a program apart. Default "app".
 	Name string
 	// Presence lists trackers whose topics and keys are counted. Collecting
 	// them visits all their topics.
@@ -58,7 +58,7 @@ func New(e *channels.Endpoint, o Options) *Collector {
 		from = recording{source{e, o}}
 	}
 	return &Collector{
-		counters: metrics.ForEndpoint(from),
+		counters: metrics.ForEndpoint(from, o.Name),
 		handlers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:        "mycelium_handler_duration_seconds",
 			Help:        "How long handlers of joins (phx_join) and events took, by the patterns they were registered for. Outcome: ok, error, none (no reply), other (a status of the application's), panic.",

@@ -49,7 +49,7 @@ func TestCollector(t *testing.T) {
 		`mycelium_channels{type="app"} 1`,
 		`mycelium_presence_keys{type="app"} 1`,
 		`mycelium_messages_received_total{type="app"} 5`,
-		`mycelium_network_reads_total `,
+		`mycelium_network_reads_total{type="app"} `,
 		`mycelium_handler_duration_seconds_count{channel="room:*",event="phx_join",outcome="ok",type="app"} 1`,
 		`mycelium_handler_duration_seconds_count{channel="room:*",event="phx_join",outcome="error",type="app"} 1`,
 		`mycelium_handler_duration_seconds_count{channel="room:*",event="ask",outcome="ok",type="app"} 1`,
@@ -97,9 +97,9 @@ func TestHistory(t *testing.T) {
 	channelstest.Connect(t, e, "/socket?session=a-session-of-ada")
 	text := scrape(t, metrics.New(e.Endpoint, metrics.Options{History: store}))
 	for _, want := range []string{
-		"mycelium_history_topics 1\n", "mycelium_history_messages 3\n", "mycelium_history_memory_bytes 1.048576e+06\n",
-		`mycelium_history_dropped_total{reason="memory"} 0`, `mycelium_replays_total{type="app"} 1`, `mycelium_replayed_messages_total{type="app"} 2`,
-		`mycelium_replays_incomplete_total{reason="expired",type="app"} 0`, `mycelium_history_sessions{state="connected"} 1`, "mycelium_history_sessions_dropped_total 0\n",
+		`mycelium_history_topics{type="app"} 1`, `mycelium_history_messages{type="app"} 3`, `mycelium_history_memory_bytes{type="app"} 1.048576e+06`,
+		`mycelium_history_dropped_total{reason="memory",type="app"} 0`, `mycelium_replays_total{type="app"} 1`, `mycelium_replayed_messages_total{type="app"} 2`,
+		`mycelium_replays_incomplete_total{reason="expired",type="app"} 0`, `mycelium_history_sessions{state="connected",type="app"} 1`, `mycelium_history_sessions_dropped_total{type="app"} 0`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is missing", want)
@@ -108,6 +108,27 @@ func TestHistory(t *testing.T) {
 	if text := scrape(t, metrics.New(e.Endpoint, metrics.Options{})); strings.Contains(text, "mycelium_history_") {
 		t.Error("a history is shown that is not there")
 	}
+}
+
+// TestTwoEndpoints: collectors of two endpoints share a registry.
+func TestTwoEndpoints(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	for _, name := range []string{"chat", "game"} {
+		e := channelstest.Start(t, channels.Options{})
+		if err := r.Register(metrics.New(e.Endpoint, metrics.Options{Name: name})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "mycelium_connections" && len(f.GetMetric()) == 2 {
+			return
+		}
+	}
+	t.Errorf("no mycelium_connections for each of them in %v", families)
 }
 
 // scrape reads all metrics as Prometheus does, which checks that they are well-formed.

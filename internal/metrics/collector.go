@@ -15,15 +15,30 @@ type collector struct {
 	source   Source
 	families []family
 	descs    []*prometheus.Desc // of families, by index
+	ofOne    bool               // all metrics have the same value of the label type
 
 	histograms     []histogram
 	histogramDescs []*prometheus.Desc // of histograms, by index
 }
 
-func newCollector(source Source, families []family) *collector {
-	c := &collector{source: source, families: families}
+// typeLabel is the name of the label with the type of an instance. In families that have it, it
+// is the first.
+const typeLabel = "type"
+
+// newCollector returns a collector. If one is not empty, that is the value of the label type of
+// all metrics, even of those that do not have the label otherwise.
+func newCollector(source Source, families []family, one string) *collector {
+	c := &collector{source: source, families: families, ofOne: one != ""}
+	var constant prometheus.Labels
+	if c.ofOne {
+		constant = prometheus.Labels{typeLabel: one}
+	}
 	for _, f := range families {
-		c.descs = append(c.descs, prometheus.NewDesc(f.name, f.help, f.labels, nil))
+		labels := f.labels
+		if c.ofOne && f.hasType() {
+			labels = labels[1:]
+		}
+		c.descs = append(c.descs, prometheus.NewDesc(f.name, f.help, labels, constant))
 	}
 	if _, ok := source.(HooksSource); ok {
 		c.histograms = histograms
@@ -35,21 +50,22 @@ func newCollector(source Source, families []family) *collector {
 }
 
 // ForEndpoint returns a collector for an endpoint that does not serve
-// instances: the families of its loops and, with the label type, of one Type.
+// instances: the families of its loops and of one Type, all with its name as
+// the label type, so that collectors of several endpoints can share a registry.
 // It does not call Ready and LogDropped of the source.
-func ForEndpoint(source Source) prometheus.Collector {
+func ForEndpoint(source Source, name string) prometheus.Collector {
 	_, records := source.(HistorySource)
 	_, hasHooks := source.(HooksSource)
 	return newCollector(source, slices.DeleteFunc(slices.Clone(families), func(f family) bool {
 		return ofServer[f.name] || strings.HasPrefix(f.name, clusterPrefix) || !records && strings.HasPrefix(f.name, historyPrefix) ||
 			!hasHooks && (strings.HasPrefix(f.name, hookPrefix) || strings.HasPrefix(f.name, eventPrefix))
-	}))
+	}), name)
 }
 
 // newRegistry returns a registry with the metrics of the server, the Go runtime
 // and the process.
 func newRegistry(source Source, version string) *prometheus.Registry {
-	c := newCollector(source, families)
+	c := newCollector(source, families, "")
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: buildInfo, Help: "1, with the version of the server.", ConstLabels: prometheus.Labels{"version": version},
 	})
@@ -88,6 +104,12 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 			unit = float64(time.Second)
 		}
 		f.read(s, func(value int64, labels ...string) {
+			if c.ofOne && f.hasType() {
+				if labels[0] == "" {
+					return // clients refused before their instance was known, of whom an endpoint has none
+				}
+				labels = labels[1:]
+			}
 			metrics <- prometheus.MustNewConstMetric(c.descs[i], f.kind, float64(value)/unit, labels...)
 		})
 	}

@@ -30,6 +30,9 @@ type family struct {
 	read       func(s *snapshot, emit emit)
 }
 
+// hasType reports whether the metric has the label type.
+func (f *family) hasType() bool { return len(f.labels) > 0 && f.labels[0] == typeLabel }
+
 const (
 	gauge   = prometheus.GaugeValue
 	counter = prometheus.CounterValue
