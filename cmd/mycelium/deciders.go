@@ -22,6 +22,7 @@ import (
 	"github.com/mycelium-rt/mycelium/instances/realtime"
 	"github.com/mycelium-rt/mycelium/instances/relay"
 	"github.com/mycelium-rt/mycelium/internal/config"
+	"github.com/mycelium-rt/mycelium/internal/metrics"
 	"github.com/mycelium-rt/mycelium/internal/netguard"
 	"github.com/mycelium-rt/mycelium/internal/strictjson"
 )
@@ -211,7 +212,10 @@ type deciders struct {
 	revoked func(instance, user string, asked time.Time) bool
 
 	mu sync.Mutex
-	by map[string][]*sharedDecider // by instance; guarded by mu
+
+	// Guarded by mu.
+	by   map[string][]*sharedDecider      // by instance
+	gone map[string]*metrics.DecidingHook // what closed deciders have counted, by label: counters must not decrease
 }
 
 // sharedDecider is a decider that is closed when its last user releases it.
@@ -263,6 +267,12 @@ func (all *deciders) release(id string, shared *sharedDecider) {
 		return
 	}
 	shared.Close()
+	if all.gone == nil {
+		all.gone = make(map[string]*metrics.DecidingHook)
+	}
+	for _, h := range shared.Stats() {
+		addDeciding(all.gone, hookLabel(id, h.Hook), &h)
+	}
 	rest := slices.DeleteFunc(all.by[id], func(other *sharedDecider) bool { return other == shared })
 	if all.by[id] = rest; len(rest) == 0 {
 		delete(all.by, id)

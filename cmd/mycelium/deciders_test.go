@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"github.com/mycelium-rt/mycelium/auth"
 	"github.com/mycelium-rt/mycelium/hooks"
 	"github.com/mycelium-rt/mycelium/internal/websocket/wstest"
@@ -294,5 +296,27 @@ func TestHooksTest(t *testing.T) {
 	}
 	if got := command(0, "list"); !strings.Contains(got, "joined") || !strings.Contains(got, "answers") || !strings.Contains(got, "join,event") {
 		t.Errorf("list: %s", got)
+	}
+}
+
+// TestDecisionsAreCountedAfterTheEnd: what hooks have decided still counts when they have been replaced, or their instance
+// has ended. Prometheus would take a counter that decreases for one that began again.
+func TestDecisionsAreCountedAfterTheEnd(t *testing.T) {
+	b := serveBackEnd(t, func(hooks.Request) string { return `{"allow":true}` })
+	quiet := zerolog.Nop()
+	all := &deciders{log: &quiet}
+	for n := range int64(2) { // lives of an instance
+		decider, release, err := all.get("room", []hooks.Hook{{Name: "app", URL: b.URL, Secret: b.secret, On: []string{hooks.Access}}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, asked, err := decider.AskAccess(t.Context(), "a", nil); err != nil || !asked {
+			t.Fatal(asked, err)
+		}
+		release()
+		f := all.figures()
+		if len(f) != 1 || f[0].Hook != otherHooks || f[0].Requests != n+1 || len(f[0].Kinds) != 1 || f[0].Kinds[0].Allowed != n+1 {
+			t.Fatalf("after %d decisions: %+v", n+1, f)
+		}
 	}
 }

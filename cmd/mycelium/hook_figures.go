@@ -63,11 +63,14 @@ func addTold(told map[string]*metrics.ToldHook, h *events.HookStats) {
 	t.Durations.Add(metrics.Histogram{Bounds: webhook.Bounds[:], Buckets: buckets[:], Sum: sum})
 }
 
-// figures returns the figures of the hooks that decide.
+// figures returns the figures of the hooks that decide, and the counters of those that did.
 func (all *deciders) figures() []metrics.DecidingHook {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	by := make(map[string]*metrics.DecidingHook)
+	for name, h := range all.gone {
+		by[name] = countersOf(h)
+	}
 	for instance, list := range all.by {
 		for _, d := range list {
 			for _, h := range d.Stats() {
@@ -80,6 +83,17 @@ func (all *deciders) figures() []metrics.DecidingHook {
 		list = append(list, *by[name])
 	}
 	return list
+}
+
+// countersOf returns a copy of figures, without those that are of the present.
+func countersOf(h *metrics.DecidingHook) *metrics.DecidingHook {
+	c := *h
+	c.InFlight, c.Waiting, c.Open = 0, 0, 0
+	c.Kinds = slices.Clone(h.Kinds)
+	for i := range c.Kinds {
+		c.Kinds[i].Durations.Buckets = slices.Clone(h.Kinds[i].Durations.Buckets)
+	}
+	return &c
 }
 
 func addDeciding(by map[string]*metrics.DecidingHook, name string, h *hooks.HookStats) {
