@@ -112,8 +112,12 @@ func (v *visit) nodeChecks() []doctor.Check {
 	checks := []doctor.Check{nodes}
 	for _, name := range slices.Sorted(maps.Keys(v.ahead)) {
 		if ahead := v.ahead[name]; ahead.Abs() > membership.ClockTolerance {
+			side := "ahead of"
+			if ahead < 0 {
+				side = "behind"
+			}
 			checks = append(checks, doctor.Check{
-				Name: "clock of " + name, Status: doctor.Failed, Value: fmt.Sprintf("%s ahead of this machine's", ahead),
+				Name: "clock of " + name, Status: doctor.Failed, Value: fmt.Sprintf("%s %s this machine's", ahead.Abs(), side),
 				Why: "tokens begin and expire at other times there, and logs cannot be compared: let NTP set both clocks",
 			})
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mycelium-rt/mycelium/internal/config"
 	"github.com/mycelium-rt/mycelium/internal/doctor"
 )
 
@@ -96,5 +97,31 @@ instances:
 	want := []string{"history.rules[0] advice", "history.rules[1] ok", "history of talk, rule 1 advice", "history of shop, rule 1 advice"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestDoctorDurableElsewhere: where the NATS servers keep the messages of a cluster, the disk of this machine does not
+// matter.
+func TestDoctorDurableElsewhere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mycelium.yaml")
+	writeFile(t, file, "history: {disk: 70368744177664, rules: [{topics: [\"room:*\"], durable: true}]}\ndata: "+t.TempDir()+"\n")
+	check := func(args ...string) doctor.Check {
+		t.Helper()
+		cfg, err := config.Load(append([]string{"--config=" + file}, args...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r doctor.Report
+		examineDurable(cfg, &r)
+		if len(r.Checks) != 1 {
+			t.Fatalf("%+v", r.Checks)
+		}
+		return r.Checks[0]
+	}
+	if c := check("--cluster-name=prod", "--cluster-nats-url=tls://nats:4222"); c.Status != doctor.OK {
+		t.Errorf("with the disks of NATS servers: %+v", c)
+	}
+	if c := check(); fileExists("/proc/sys") && c.Status == doctor.OK { // no disk has 64 TiB
+		t.Errorf("with the disk of this machine: %+v", c)
 	}
 }

@@ -211,7 +211,7 @@ func examineDurable(cfg *config.Config, r *doctor.Report) {
 	}
 	if why := notDurable(cfg); why != "" {
 		c.Status, c.Why = doctor.Failed, "a rule has durable: "+why
-	} else if cfg.Data != "" {
+	} else if cfg.Data != "" && len(cfg.Cluster.NATSURL) == 0 { // otherwise the disks are those of the NATS servers
 		c = withRoom(c, cfg)
 	}
 	r.AddCheck(c)
