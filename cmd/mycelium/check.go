@@ -292,6 +292,9 @@ func (c *checker) checkMachine() {
 	if err := checkListen(c.cfg.Cluster.Listen); err != nil {
 		c.add("%s: %q %v", c.cfg.Name("cluster.listen"), c.cfg.Cluster.Listen, err)
 	}
+	if err := checkListen(c.cfg.Cluster.ForwardListen); err != nil {
+		c.add("%s: %q %v", c.cfg.Name("cluster.forward_listen"), c.cfg.Cluster.ForwardListen, err)
+	}
 	if err := checkListen(c.cfg.Metrics.Listen); err != nil {
 		c.add("%s: %q %v", c.cfg.Name("metrics.listen"), c.cfg.Metrics.Listen, err)
 	}

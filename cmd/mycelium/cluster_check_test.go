@@ -33,6 +33,7 @@ func TestCheckCluster(t *testing.T) {
 	}{
 		{embedded(filepath.Join(dir, "none")), `cluster.secret_file (from flag --cluster-secret-file): "DIR/none" cannot be read: no such file or directory`},
 		{embedded(short), `cluster.secret_file (from flag --cluster-secret-file): "DIR/short" has 31 bytes; it takes a secret of 32 or more: "openssl rand -hex 32" makes one`},
+		{append(embedded(right), "--cluster-forward-listen=192.0.2.1:6223"), `cluster.forward_listen (from flag --cluster-forward-listen): "192.0.2.1:6223" cannot be listened on: `},
 		{append(embedded(right), "--cluster-listen=192.0.2.1:6222"), `cluster.listen (from flag --cluster-listen): "192.0.2.1:6222" cannot be listened on: `},
 		{append(external, "--cluster-nats-creds=DIR/none"), `cluster.nats_creds (from flag --cluster-nats-creds): "DIR/none" cannot be read: no such file or directory`},
 		{append(external, "--cluster-nats-ca=DIR/key"), `cluster.nats_ca (from flag --cluster-nats-ca): "DIR/key" has no certificate in PEM`},

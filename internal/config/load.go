@@ -140,8 +140,8 @@ func (l *loader) checkTogether(c *Config) {
 	l.checkAuth(c)
 	l.checkCluster(c)
 	l.checkPorts(c, "tcp_listen", c.TCPListen)
-	if c.Metrics.Listen != "" && c.Metrics.Listen == c.Listen && !strings.HasSuffix(c.Listen, ":0") && !l.bad["listen"] && !l.bad["metrics.listen"] {
-		l.problem("%s is %s, as is listen; it takes an address of its own, or none for /metrics on the main port", c.Name("metrics.listen"), c.Listen)
+	if samePort(c.Metrics.Listen, c.Listen) && !l.bad["listen"] && !l.bad["metrics.listen"] {
+		l.problem("%s is %s, and listen is %s; it takes a port of its own, or none for /metrics on the main port", c.Name("metrics.listen"), c.Metrics.Listen, c.Listen)
 	}
 	if l.bad["limits.outbound_bytes"] || l.bad["limits.max_message"] {
 		return
