@@ -754,7 +754,7 @@ var options = []*option{
 	{
 		key: "cluster.size", kind: number(0, 1000),
 		def: "0", example: "3", unit: "nodes",
-		help: "The number of nodes in the cluster, for /readyz of a node that starts: it waits for that many, itself included, but no longer than 5s if it reaches none.",
+		help: "The number of nodes in the cluster, for /readyz of a node that starts: it waits for that many, itself included, but no longer than 5s for those that it does not hear.",
 		zero: "it waits for one other node",
 		also: []string{"size", "replicas", "cluster-nodes", "expect"},
 	},
