@@ -279,6 +279,9 @@ func (c *instancesCall) spec() (map[string]any, error) {
 		if err := yaml.Unmarshal(text, &spec); err != nil { // JSON is YAML
 			return nil, fmt.Errorf("%s: %w", c.file, err)
 		}
+		if spec == nil {
+			return nil, fmt.Errorf("%s has no spec", c.file)
+		}
 	}
 	if len(c.args) > 0 {
 		spec["id"] = c.args[0]

@@ -28,6 +28,10 @@ func TestInstances(t *testing.T) {
 	if err := os.WriteFile(spec, []byte("type: relay\nlabels: {team: red}\nlimits: {max_connections: 3}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := filepath.Join(dir, "empty.yaml")
+	if err := os.WriteFile(empty, []byte("null\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	batch := filepath.Join(dir, "batch.json")
 	if err := os.WriteFile(batch, []byte(`[{"topics":["room:1","room:2"],"event":"hi"},{"topics":["room:1"],"event":"phx_close"}]`), 0o600); err != nil {
 		t.Fatal(err)
@@ -43,6 +47,7 @@ func TestInstances(t *testing.T) {
 		{"types", 0, "relay", ""},
 		{"list", 0, "lobby", ""},
 		{"create a --file " + spec + " --label x:y", 0, `"socket_url": "ws://` + s.addr + `/socket/a"`, ""},
+		{"create b --file " + empty, 1, "", "has no spec"},
 		{"get a --json", 0, `"labels":{"x":"y"}`, ""},
 		{"get a --server " + s.addr + " --json", 0, `"id":"a"`, ""},
 		{"list --label x:y --type relay --state running --json", 0, `{"id":"a"`, ""},
