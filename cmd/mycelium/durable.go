@@ -67,7 +67,7 @@ func (d *daemon) openDurable(t *natscluster.Transport) {
 		case err == nil:
 			log.Info("the durable history is open").Write()
 		case t != nil && time.Since(h.opened) < quietTime:
-			log.Info("the durable history is not open yet: it opens when most of the nodes run").Write()
+			log.Info("the durable history is not open yet: it opens when most of the nodes run").Str("reason", err.Error()).Write()
 		default:
 			log.Warn("the durable history cannot be used: messages of rules with durable are refused").Err(err).Write()
 		}

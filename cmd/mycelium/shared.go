@@ -94,7 +94,7 @@ func (s *sharedStore) open(ctx context.Context) {
 // seconds to find each other and to elect a leader, which is no reason to warn.
 func (s *sharedStore) reportDelay(after time.Duration, err error) {
 	if after < 2*openEvery {
-		s.log.Info("the store of instances is not open yet: it opens when most of the nodes run").Write()
+		s.log.Info("the store of instances is not open yet: it opens when most of the nodes run").Str("reason", err.Error()).Write()
 		return
 	}
 	s.log.Warn("the store of instances is not open yet").Err(err).Write()
