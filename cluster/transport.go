@@ -24,7 +24,7 @@ type Transport interface {
 	// data. An error means that data was not sent; the node will try again.
 	ToAll(data []byte) error
 	// To sends data to the node of one log, or drops it if that is not
-	// possible. It must not keep data.
+	// possible. It must neither block nor keep data.
 	To(log LogID, data []byte)
 	// Close disconnects. After it has returned, receive is not called again.
 	Close() error

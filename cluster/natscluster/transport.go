@@ -1,6 +1,7 @@
 package natscluster
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -35,9 +36,22 @@ type Transport struct {
 
 	dropped       atomic.Uint64 // packets
 	subscriptions []*nats.Subscription
+	letters       chan letter // to single nodes
+	closing       sync.Once
+	closed        chan struct{}  // closed by Close
+	sending       sync.WaitGroup // send
 
 	mu sync.Mutex // held while a packet is received: two subscriptions have a goroutine each
 }
+
+// letter is a packet to a single node.
+type letter struct {
+	subject string
+	data    []byte
+}
+
+// mostLetters bounds the letters that wait to be sent. Those that exceed it are dropped.
+const mostLetters = 512
 
 var _ cluster.Transport = (*Transport)(nil)
 
@@ -72,7 +86,7 @@ func Connect(name, url string, options ...Option) (*Transport, error) {
 }
 
 func connect(name, url string, options []nats.Option) (*Transport, error) {
-	t := &Transport{prefix: "mycelium." + name + ".", url: url, options: append([]nats.Option{
+	t := &Transport{prefix: "mycelium." + name + ".", url: url, letters: make(chan letter, mostLetters), closed: make(chan struct{}), options: append([]nats.Option{
 		nats.MaxReconnects(-1),
 		nats.ReconnectBufSize(-1),   // publishing fails at once without a connection: the node's log is the buffer
 		nats.IgnoreAuthErrorAbort(), // keep trying even if a server refuses the credentials for a while
@@ -126,6 +140,7 @@ func (t *Transport) Open(self cluster.LogID, receive func(data []byte)) error {
 	if err := t.connection.Flush(); err != nil {
 		return fmt.Errorf("natscluster: subscribing: %w", err)
 	}
+	t.sending.Go(t.send)
 	return nil
 }
 
@@ -134,14 +149,39 @@ func (t *Transport) subject(log cluster.LogID) string { return t.prefix + "node.
 // ToAll implements [cluster.Transport]. It fails while NATS is not connected.
 func (t *Transport) ToAll(data []byte) error { return t.connection.Publish(t.prefix+"log.0", data) }
 
-// To implements [cluster.Transport].
+// To implements [cluster.Transport]. It does not publish itself: that waits, for up to 10 s,
+// for a server that reads nothing, and event loops call To.
 func (t *Transport) To(log cluster.LogID, data []byte) {
-	t.connection.Publish(t.subject(log), data) //nolint:errcheck // what cannot be sent is asked for again
+	select {
+	case t.letters <- letter{t.subject(log), bytes.Clone(data)}:
+	default:
+	}
+}
+
+// send publishes letters until Close is called, and then those that wait.
+func (t *Transport) send() {
+	for {
+		select {
+		case l := <-t.letters:
+			t.sendLetter(l)
+		case <-t.closed:
+			for len(t.letters) > 0 {
+				t.sendLetter(<-t.letters)
+			}
+			return
+		}
+	}
+}
+
+func (t *Transport) sendLetter(l letter) {
+	t.connection.Publish(l.subject, l.data) //nolint:errcheck // what cannot be sent is asked for again
 }
 
 // Close implements [cluster.Transport]. Messages that were sent before leave
 // first if NATS is connected.
 func (t *Transport) Close() error {
+	t.closing.Do(func() { close(t.closed) })
+	t.sending.Wait()
 	for _, s := range t.subscriptions {
 		s.Unsubscribe() //nolint:errcheck // the connection is closed below
 	}
