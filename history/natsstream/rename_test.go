@@ -41,3 +41,14 @@ func TestRenameTwice(t *testing.T) {
 		t.Errorf("the log %x became %x and then %x", old, logs[0], logs[1])
 	}
 }
+
+// TestUnwanted: a stream that no rule needs is not in trouble.
+func TestUnwanted(t *testing.T) {
+	s := New(history.NewStore(history.Options{}), Options{})
+	if err := s.Trouble(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -141,6 +141,9 @@ func (s *Stream) Loaded(ctx context.Context) error {
 
 // Trouble returns why the stream cannot be used, nil if it can or if no rule is durable.
 func (s *Stream) Trouble() error {
+	if !s.Wanted() {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.trouble
