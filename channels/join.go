@@ -9,9 +9,19 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/mycelium-rt/mycelium/internal/hooks"
 	"github.com/mycelium-rt/mycelium/internal/netloop"
 	"github.com/mycelium-rt/mycelium/wire"
 )
+
+func init() {
+	hooks.AfterJoin = func(channel any, f func() error) error {
+		return channel.(*Context).enqueue(item{kind: itemInfo, info: afterJoin(f)})
+	}
+}
+
+// afterJoin is a function of package hooks, for the mailbox.
+type afterJoin func() error
 
 // pendingJoin is the state of a join until it is answered. Owned by the loop,
 // except for the fields of its goroutine.

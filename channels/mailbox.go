@@ -52,7 +52,7 @@ const (
 	itemLeave              // phx_leave: at most one per join, so it is not bounded
 	itemOut                // an intercepted broadcast; holds a reference to it
 	itemBroadcast          // a broadcast of a further topic; likewise
-	itemInfo               // Send
+	itemInfo               // Send, or an afterJoin
 	itemTimer              // SendAfter: not bounded, because the timer took more memory
 	itemBehind             // a function for the loop: at most one for each mark and probe
 )
@@ -306,6 +306,12 @@ func (c *Context) handleOut(it *item) {
 }
 
 func (c *Context) handleInfo(it *item) {
+	if f, ok := it.info.(afterJoin); ok {
+		if err := f(); err != nil {
+			c.failure(err, "what follows the join failed").Write()
+		}
+		return
+	}
 	h := c.def.info[reflect.TypeOf(it.info)]
 	if h == nil {
 		c.line(zerolog.WarnLevel, "message without a handler dropped").Type("type", it.info).Write()

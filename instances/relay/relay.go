@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/internal/topics"
@@ -77,7 +78,7 @@ func (r *Relay) setOptions(o Options) { r.options.Store(&o) }
 // Close ends the relay's presence.
 func (r *Relay) Close() { r.presence.Close() }
 
-// Tracked is set by middleware that has put a client into the presence list of the
+// Tracked is set by middleware that puts a client into the presence list of the
 // topic that it joins, so that the relay does not.
 var Tracked = channels.NewKey[bool]("tracked")
 
@@ -130,38 +131,53 @@ func (s service) join(c *channels.Context, p joinParams) (channels.NoReply, erro
 		c.Assign("self", false)
 	}
 	if Tracked.Get(c) {
-		return none, c.Send(afterJoin{})
+		return none, c.Send(afterJoin{tracked: true})
 	}
 	if topics.MatchAny(s.options.PresenceOff, c.Topic()) {
 		return none, nil
 	}
-	return none, s.track(c, p)
+	after, err := s.listing(c, p)
+	if err != nil {
+		return none, err
+	}
+	return none, c.Send(after)
 }
 
-// afterJoin is delivered once the client is subscribed, so that it misses no change to the presence list it is sent.
-type afterJoin struct{}
+// afterJoin is delivered once the client is subscribed: who sees it in the presence list reaches it, and it misses no
+// change to the list that it is sent.
+type afterJoin struct {
+	key     string
+	meta    json.RawMessage
+	tracked bool // by middleware
+}
 
-// joined sends the client the presence list.
-func (s service) joined(c *channels.Context, _ afterJoin) error { return s.presence.PushState(c) }
+// listing returns what the client is to be listed with.
+func (r *Relay) listing(c *channels.Context, p joinParams) (a afterJoin, err error) {
+	a.key, a.meta = r.user(c, p), emptyMeta
+	switch {
+	case !utf8.ValidString(a.key):
+		return a, channels.Errorf("user is not UTF-8")
+	case presence.BreaksClients(a.key):
+		return a, channels.Errorf("user is %q, which breaks the presence lists of JavaScript clients: choose another name", a.key)
+	case len(p.Meta) == 0 || string(p.Meta) == "null":
+		return a, nil
+	case p.Meta[0] != '{':
+		return a, channels.Errorf("meta is not a JSON object")
+	}
+	a.meta = p.Meta
+	return a, nil
+}
 
-// track adds the client to the presence list of its topic.
-func (r *Relay) track(c *channels.Context, p joinParams) error {
-	var meta any = struct{}{}
-	if len(p.Meta) > 0 && string(p.Meta) != "null" {
-		meta = p.Meta
+var emptyMeta = json.RawMessage("{}")
+
+// joined puts the client into the presence list and sends it the list.
+func (s service) joined(c *channels.Context, a afterJoin) error {
+	if !a.tracked {
+		if _, err := s.presence.Track(c, a.key, a.meta); err != nil {
+			return fmt.Errorf("tracking: %w", err)
+		}
 	}
-	user := r.user(c, p)
-	if presence.BreaksClients(user) {
-		return channels.Errorf("user is %q, which breaks the presence lists of JavaScript clients: choose another name", user)
-	}
-	_, err := r.presence.Track(c, user, meta)
-	if errors.Is(err, presence.ErrMetaNotObject) {
-		return channels.Errorf("meta is not a JSON object")
-	}
-	if err != nil {
-		return fmt.Errorf("tracking: %w", err)
-	}
-	return c.Send(afterJoin{})
+	return s.presence.PushState(c)
 }
 
 // user is the presence key: of the join, unless a guard knows better; else of

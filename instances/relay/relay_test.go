@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -111,6 +112,71 @@ func meet(t *testing.T, c *wstest.Client, topic, other string) {
 		}
 		if string(m[2]) == `"`+topic+`"` && strings.Contains(string(m[3]), "presence_") && strings.Contains(string(m[4]), `"`+other+`"`) {
 			return
+		}
+	}
+}
+
+// TestListedIsSubscribed: whoever sees a newcomer in the list reaches it. Its loop is held up behind
+// the join's callback, while another client answers to what it sees.
+func TestListedIsSubscribed(t *testing.T) {
+	e := channelstest.Start(t, channels.Options{Loops: 2})
+	r := relay.New(e.Endpoint, relay.Options{Topics: []string{"*"}})
+	t.Cleanup(r.Close)
+	welcomed := make(chan struct{})
+	late := func(next channels.Handler) channels.Handler {
+		return func(c *channels.Context, p channels.Payload) (channels.Reply, error) {
+			reply, err := next(c, p)
+			if c.Event() == "phx_join" && bytes.Contains(p.Data, []byte("bob")) {
+				select {
+				case <-welcomed:
+				case <-time.After(100 * time.Millisecond): // nobody has seen bob
+				}
+			}
+			return reply, err
+		}
+	}
+	served := r.Channels()
+	for _, ch := range served {
+		ch.Use(late)
+	}
+	e.Socket("/socket", channels.SocketOptions{}, served...)
+	addr, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients []*wstest.Client
+	for _, user := range []string{"ada", "bob"} {
+		c, err := wstest.Dial(addr.String(), "/socket/websocket?vsn=2.0.0", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Drop()
+		c.Timeout = 30 * time.Second
+		clients = append(clients, c)
+		c.WriteText(fmt.Sprintf(`["1","1","room:1","phx_join",{"user":%q}]`, user))
+		meet(t, clients[0], "room:1", user)
+	}
+	ada, bob := clients[0], clients[1]
+	ada.WriteText(`["1","2","room:1","welcome",{}]`)
+	readUntil(t, ada, `"2","room:1","phx_reply"`)
+	close(welcomed)
+	bob.WriteText(`["1","2","room:1","thanks",{}]`)
+	if came := readUntil(t, bob, `"room:1","thanks"`); !strings.Contains(came, `"room:1","welcome"`) {
+		t.Errorf("bob was listed before he was subscribed; he got\n%s", came)
+	}
+}
+
+// readUntil reads until a message that has a text, and returns all of them.
+func readUntil(t *testing.T, c *wstest.Client, last string) string {
+	t.Helper()
+	var came []string
+	for {
+		_, text, err := c.ReadMessage()
+		if err != nil {
+			t.Fatalf("no %s: %v", last, err)
+		}
+		if came = append(came, string(text)); strings.Contains(string(text), last) {
+			return strings.Join(came, "\n")
 		}
 	}
 }

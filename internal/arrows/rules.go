@@ -95,7 +95,7 @@ var Rules = []Rule{
 		"netguard knows addresses, not why they are asked"),
 	layer("internal/webhook", []string{"internal/logging", "internal/netguard"},
 		"webhook sends bytes; what is asked and told comes in"),
-	layer("hooks", []string{"channels", "fielderr", "internal/logging", "internal/netguard", "internal/topics", "internal/webhook", "presence", "units", "wire"},
+	layer("hooks", []string{"channels", "fielderr", "internal/hooks", "internal/logging", "internal/netguard", "internal/topics", "internal/webhook", "presence", "units", "wire"},
 		"hooks asks about clients of channels; which instance they are of is its caller's concern"),
 	layer("auth", []string{"channels", "fielderr", "internal/logging", "internal/netguard", "internal/topics", "units"},
 		"auth guards the sockets of channels; servers and configuration stand on it"),

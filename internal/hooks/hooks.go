@@ -12,6 +12,10 @@ import "net"
 // called before the API serves.
 var TellEvents func(api, told any)
 
+// AfterJoin has a channel, a *channels.Context that is in its join callback, call f once its client is subscribed, before
+// it handles messages of the client, and not if the join is refused. An error of f is logged.
+var AfterJoin func(channel any, f func() error) error
+
 // OwnStats returns the counters of an endpoint without those of its guests. It takes
 // a *channels.Endpoint and returns a channels.Stats. For a host, these include what
 // was refused before the endpoint knew which guest was meant.
