@@ -78,7 +78,8 @@ func (m *Manager) Drain(ctx context.Context, id string) error {
 
 // Resume starts an instance that is stopped or has failed, and does nothing for
 // any other. When it returns an Info, the start has succeeded or failed: see
-// its State.
+// its State. An instance whose type or configuration is no longer accepted fails
+// with the reason, as in Open.
 func (m *Manager) Resume(ctx context.Context, id string) (Info, error) {
 	if m.nodes != nil {
 		return m.nodes.resume(ctx, id)
@@ -105,9 +106,26 @@ func (m *Manager) resume(ctx context.Context, one *member) (Info, error) {
 		return Info{}, err
 	}
 	one.halt() // the rest of a failed life
-	one.launch(nil, nil)
+	if err := m.acceptAgain(one); err != nil {
+		one.setState(Failed, err.Error())
+	} else {
+		one.launch(nil, nil)
+	}
 	i, _ = one.info()
 	return i, nil
+}
+
+// acceptAgain checks the spec of a locked member as restore does: it may be older than the
+// types and limits of this server.
+func (m *Manager) acceptAgain(one *member) error {
+	one.mu.RLock()
+	spec := one.spec.clone()
+	one.mu.RUnlock()
+	kind, err := m.prepare(&spec, spec.Limits, m.bounds())
+	one.mu.Lock()
+	one.kind = kind
+	one.mu.Unlock()
+	return err
 }
 
 func (m *Manager) keepStopped(ctx context.Context, one *member, stopped bool) error {
