@@ -415,10 +415,15 @@ func sum(past *channels.Stats, ended channels.Stats) *channels.Stats {
 	return &ended
 }
 
-// dropMember removes a member from the manager.
+// dropMember removes a member from the manager, and what is recorded of it if it was an
+// instance. A member without a record may have the id of an instance of the cluster that
+// this node has not heard of.
 func (m *Manager) dropMember(one *member) {
 	counted := make(map[string]*Total)
 	one.count(counted)
+	one.mu.RLock()
+	known := one.known
+	one.mu.RUnlock()
 	m.mu.Lock()
 	if m.members[one.id] == one {
 		delete(m.members, one.id)
@@ -427,7 +432,9 @@ func (m *Manager) dropMember(one *member) {
 		}
 	}
 	m.mu.Unlock()
-	m.options.History.Forget(one.id)
+	if known || m.nodes == nil {
+		m.options.History.Forget(one.id)
+	}
 	one.mu.Lock()
 	one.gone, one.known = true, false
 	one.mu.Unlock()

@@ -151,6 +151,7 @@ func (m *Manager) restore(ctx context.Context, id string, e Entry) (settled <-ch
 	start := one.state == ""
 	one.mu.Unlock()
 	if !start {
+		m.applyHistory(one, kind, &r.Spec) // so that what it has stored goes with it if it is deleted
 		return nil, nil
 	}
 	one.launch(nil, nil)
