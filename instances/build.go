@@ -175,6 +175,7 @@ func (in *Instance) wrap(so channels.SocketOptions, spec Spec) (channels.SocketO
 
 // discard ends a life that has not started.
 func (in *Instance) discard() {
+	in.over.Store(true)
 	in.cancel()
 	in.endpoint.Shutdown(context.Background()) //nolint:errcheck // it has no sockets
 	in.Presence().Close()

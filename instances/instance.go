@@ -52,6 +52,7 @@ type Instance struct {
 	hooks      chan struct{} // holds a token while a hook runs: one at a time
 	goroutines atomic.Int64  // started by Go and by hooks
 	endOnce    sync.Once
+	over       atomic.Bool // the life has ended, with whatever goroutines are left
 
 	presenceOnce sync.Once
 	tracker      *presence.Tracker
@@ -288,6 +289,7 @@ func (in *Instance) endLife(ctx context.Context, gently bool) {
 	in.Presence().Close()
 	in.letGo()
 	in.owner.awaitGoroutines(grace, in)
+	in.over.Store(true)
 }
 
 // note logs an error of ending the instance, which ends all the same.

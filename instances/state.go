@@ -15,8 +15,9 @@ const MaxStateBytes = 1 << 20
 
 // Save keeps data under a name for the next lives of this instance, until the
 // instance is deleted. When it returns without an error, data survives a crash
-// of the machine. In a cluster, Save fails and the instance ends once another node
-// may run the instance: only the present owner can save. The nodes of an instance
+// of the machine. Save fails once this life has ended, and its goroutines have had their
+// time to end. In a cluster, it fails and the instance ends once another node may run
+// the instance: only the present owner can save. The nodes of an instance
 // that runs on all of them overwrite each other's data. Concurrent saves of many
 // instances share writes to the disk.
 // name is 1 to 64 characters of A-Za-z0-9_-, data at most [MaxStateBytes].
@@ -24,7 +25,7 @@ func (in *Instance) Save(ctx context.Context, name string, data []byte) error {
 	if len(data) > MaxStateBytes {
 		return fmt.Errorf("instances: state %q has %d bytes, more than %d", name, len(data), MaxStateBytes)
 	}
-	key, err := in.stateKey(name)
+	key, err := in.stateKeyForChange(name)
 	if err != nil {
 		return err
 	}
@@ -52,9 +53,9 @@ func (in *Instance) Load(ctx context.Context, name string) ([]byte, error) {
 	return e.Value, err
 }
 
-// Forget removes the data saved under a name, if there is any.
+// Forget removes the data saved under a name, if there is any. It fails when Save would.
 func (in *Instance) Forget(ctx context.Context, name string) error {
-	key, err := in.stateKey(name)
+	key, err := in.stateKeyForChange(name)
 	if err != nil {
 		return err
 	}
@@ -73,6 +74,15 @@ func (in *Instance) stateKey(name string) (string, error) {
 		return "", fmt.Errorf("instances: state name %q: want 1 to %d characters of A-Z, a-z, 0-9, _ and -", name, maxID)
 	}
 	return statePrefix + in.id + "." + name, nil
+}
+
+// stateKeyForChange is stateKey for a life that has not ended: a goroutine that outlives its
+// life must not change what the next one has, or leave a state of a deleted instance.
+func (in *Instance) stateKeyForChange(name string) (string, error) {
+	if in.over.Load() {
+		return "", fmt.Errorf("instances: this life of %q is over: %w", in.id, ErrNotRunning)
+	}
+	return in.stateKey(name)
 }
 
 // ownersError explains why package owners refused to save.
