@@ -67,7 +67,13 @@ func (m *Manager) redeclare(ctx context.Context, one *member, wanted Spec) (rest
 	life, spec, state := one.life, one.spec, one.state
 	one.mu.RUnlock()
 	fields := spec.differs(&wanted)
-	switch how := howToChange(state, fields); {
+	how := howToChange(state, fields)
+	if how < byRestart && slices.Contains(fields, "hooks") {
+		if err := m.tryBuild(one, kind, wanted); err != nil { // it also checks hooks
+			return false, err
+		}
+	}
+	switch {
 	case len(fields) == 0:
 		return false, nil
 	case how == byConfigure:

@@ -37,7 +37,8 @@ func (m *Manager) endIdle(now time.Time) {
 	m.mu.RUnlock()
 	for _, one := range idle {
 		m.background(func(ctx context.Context) {
-			if err := m.remove(ctx, one, AnyRevision, "idle"); err != nil {
+			err := m.remove(ctx, one, AnyRevision, "idle")
+			if err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil { // else it has been deleted, or the manager closes
 				m.log.Error("idle instance not ended").Err(err).Str("instance", one.id).Write()
 			}
 		})

@@ -230,17 +230,22 @@ func howToChange(s State, fields []string) howTo {
 func (in *Instance) configure(ctx context.Context, kind *Type, config json.RawMessage) (taken bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.owner.manager.options.StartTimeout)
 	defer cancel()
-	outcome := make(chan bool, 1) // the hook may be abandoned, and send later
+	type outcome struct {
+		taken bool
+		err   error
+	}
+	returned := make(chan outcome, 1) // the hook may be abandoned, and send later
 	var begun atomic.Bool
 	err = in.hook(ctx, "Configure", func() error {
 		begun.Store(true)
 		taken, err := kind.reconfigure(ctx, in.logic, config)
-		outcome <- taken
+		returned <- outcome{taken, err}
 		return err
 	})
 	in.crashOn(err)
 	select {
-	case taken = <-outcome:
+	case o := <-returned: // what it says counts, even if the time was over in the same moment
+		return o.taken, o.err
 	default: // it has panicked, or is late
 		if taken = ctx.Err() != nil; taken && begun.Load() {
 			in.crash(fmt.Errorf("configure: %w", err))

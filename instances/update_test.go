@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mycelium-rt/mycelium/channels"
@@ -405,5 +407,61 @@ func TestManyAtOnce(t *testing.T) {
 		if "spec."+page[n].ID != e.Key || page[n].Revision != e.Revision || page[n].State != instances.Running {
 			t.Errorf("the manager has %+v, the store %s at %d", page[n], e.Key, e.Revision)
 		}
+	}
+}
+
+// TestReconfigureWithHooksThatAreRefused: the instance keeps the hooks that it has.
+func TestReconfigureWithHooksThatAreRefused(t *testing.T) {
+	s := start(t, instances.Options{Wrap: func(_ *instances.Instance, spec instances.Spec, so channels.SocketOptions) (channels.SocketOptions, func(), error) {
+		if string(spec.Hooks) == `["bad"]` {
+			return so, nil, errors.New("a bad hook")
+		}
+		return so, nil, nil
+	}})
+	spec := instances.Spec{ID: "default", Type: "counter", Hooks: json.RawMessage(`["good"]`)}
+	before, err := s.Declare(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Hooks = json.RawMessage(`["bad"]`)
+	if err := s.Reconfigure(t.Context(), channels.Limits{}, spec); err == nil || !strings.Contains(err.Error(), "a bad hook") {
+		t.Errorf("reconfigured: %v", err)
+	}
+	if i, err := s.Get("default"); err != nil || string(i.Hooks) != `["good"]` || i.Revision != before.Revision {
+		t.Errorf("%+v, %v", i, err)
+	}
+}
+
+// deadliner takes whatever it is configured with, at the very moment at which its time is over.
+type deadliner struct{ step *atomic.Int64 }
+
+func (deadliner) Channels() []*channels.Channel { return nil }
+
+func (d deadliner) Configure(_ context.Context, c pondered) error {
+	time.Sleep(10 * time.Second) // the default of Options.StartTimeout
+	d.step.Store(int64(c.Step))
+	return nil
+}
+
+// TestConfigureAtTheLastMoment: the logic has the configuration that the spec has, whoever was
+// first.
+func TestConfigureAtTheLastMoment(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(t, instances.Options{})
+			var step atomic.Int64
+			s.Register(instances.Define("deadliner", "Is late.", func(_ *instances.Instance, c pondered) (instances.Logic, error) {
+				step.Store(int64(c.Step))
+				return deadliner{&step}, nil
+			}))
+			s.create(t, instances.Spec{ID: "a", Type: "deadliner", Config: json.RawMessage(`{"step":1}`)})
+			_, err := s.Update(t.Context(), "a", instances.AnyRevision, config2(`{"step":2}`))
+			time.Sleep(time.Minute) // a life that was ended is followed by another
+			synctest.Wait()
+			i, getErr := s.Get("a")
+			if want := fmt.Sprintf(`{"step":%d}`, step.Load()); getErr != nil || string(i.Config) != want {
+				t.Fatalf("the spec has %s, the logic %s (%v, %v)", i.Config, want, err, getErr)
+			}
+		})
 	}
 }
