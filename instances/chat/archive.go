@@ -92,7 +92,8 @@ func (r *rooms) kept(ctx context.Context, one *room) ([]entry, error) {
 // erase erases messages of a room: erase does so in history, and then they are erased in
 // the store. It returns how many there were.
 func (r *rooms) erase(ctx context.Context, name string, e instances.Erasure, erase func() (int, error)) (n int, err error) {
-	one := r.roomFor(name)
+	one := r.hold(name) // whoever joins meanwhile must not load it from the store
+	defer r.closeRoom(one)
 	r.saving.Lock()
 	defer r.saving.Unlock()
 	one.mu.Lock()
@@ -112,13 +113,16 @@ func (r *rooms) erase(ctx context.Context, name string, e instances.Erasure, era
 	})
 	unsaved := len(one.unsaved)
 	one.mu.Unlock()
-	if n == 0 || err != nil {
+	if err != nil || n == 0 && !r.isDirty(one) { // it is dirty if it could not be saved before
 		return 0, err
 	}
 	if err = r.list(ctx, []*room{one}); err == nil {
 		err = r.in.Save(ctx, one.key, data)
 	}
 	r.saved(one, unsaved, err)
+	if err != nil {
+		r.saver.Changed()
+	}
 	return n, err
 }
 
@@ -141,14 +145,4 @@ func (r *rooms) toErase(ctx context.Context, one *room, e instances.Erasure) (n 
 		}
 	}
 	return len(kept), left, err
-}
-
-// roomFor returns a room, which need not be open.
-func (r *rooms) roomFor(name string) *room {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if one := r.open[keyOf(name)]; one != nil {
-		return one
-	}
-	return newRoom(name)
 }

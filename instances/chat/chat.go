@@ -60,7 +60,8 @@ func (l *logic) LoadHistory(ctx context.Context, topic string) error {
 	if !ok {
 		return nil
 	}
-	one := l.rooms.roomFor(name)
+	one := l.rooms.hold(name)
+	defer l.rooms.closeRoom(one)
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	return l.rooms.load(ctx, one)

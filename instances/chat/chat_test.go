@@ -219,6 +219,9 @@ func TestAStoreThatFailsIsTriedAgain(t *testing.T) {
 		if entries, _ := store.List(t.Context(), "state."+typetest.ID+".room-"); len(entries) != 1 || store.fails != 0 {
 			t.Errorf("%d backlogs are saved, %d failures left", len(entries), store.fails)
 		}
+		if listed, err := store.Get(t.Context(), "state."+typetest.ID+".rooms"); err != nil || !strings.Contains(string(listed.Value), "room-") {
+			t.Errorf("the list of rooms: %s, %v", listed.Value, err)
+		}
 		if i, err := s.Manager.Stats(typetest.ID); err != nil || i.Restarts != 0 {
 			t.Errorf("the instance: %+v, %v", i, err)
 		}
@@ -483,5 +486,157 @@ func TestMemoryIsShort(t *testing.T) {
 			}
 		}
 		wantBacklog(t, s.join("3", object{"user": "bob"}))
+	})
+}
+
+// TestARoomInUseOutlivesARestart: what decides whether a backlog is too old is its last message,
+// not its first, also after a restart.
+func TestARoomInUseOutlivesARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, config := new(instances.Memory), `{"backlog_age":"1h"}`
+		s := start(t, store, config)
+		ada := s.join("a", object{"user": "ada"})
+		for n := range 12 {
+			ada.Push("new_msg", object{"body": fmt.Sprint("m", n)}).AssertReply("ok", nil)
+			time.Sleep(10 * time.Minute)
+		}
+		s.Stop()
+		s = start(t, store, config)
+		s.join("b", object{"user": "bob"}).Push("new_msg", object{"body": "hello"}).AssertReply("ok", nil)
+		time.Sleep(2 * chat.SaveAfter)
+		synctest.Wait()
+		wantBacklog(t, s.join("a", object{"user": "bob"}), "m7", "m8", "m9", "m10", "m11")
+	})
+}
+
+// TestAClearedRoomStaysEmpty: the application is answered when nothing of the room is in the
+// store.
+func TestAClearedRoomStaysEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(instances.Memory)
+		s := start(t, store, "")
+		ada := s.join("a", object{"user": "ada"})
+		ada.Push("new_msg", object{"body": "hello"}).AssertReply("ok", nil)
+		time.Sleep(2 * chat.SaveAfter)
+		synctest.Wait()
+		if _, err := s.Manager.Signal(t.Context(), typetest.ID, "clear", json.RawMessage(`{"room":"a"}`)); err != nil {
+			t.Fatal(err)
+		}
+		ada.AssertBroadcast("cleared", object{})
+		s.kill(store)
+		s = start(t, store, "")
+		wantBacklog(t, s.join("a", object{"user": "ada"}))
+	})
+}
+
+// TestAnErasureThatFails can be repeated: then the messages are gone from the store too.
+func TestAnErasureThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(broken)
+		s := start(t, store, "")
+		s.join("a", object{"user": "ada"}).Push("new_msg", object{"body": "hello"}).AssertReply("ok", nil)
+		time.Sleep(2 * chat.SaveAfter)
+		synctest.Wait()
+		store.fails = 1
+		if n, err := s.Manager.EraseHistory(t.Context(), typetest.ID, "room:a", instances.Erasure{}); err == nil {
+			t.Errorf("erased %d from a store that fails", n)
+		}
+		s.erase("a", instances.Erasure{}, 0)
+		s.kill(&store.Memory)
+		s = start(t, &store.Memory, "")
+		wantBacklog(t, s.join("a", object{"user": "ada"}))
+	})
+}
+
+// held is a store in which saving a room waits while the test holds it.
+type held struct {
+	instances.Memory
+	holds   bool // guarded by nothing: synctest's one goroutine at a time
+	waiting chan struct{}
+	release chan struct{}
+}
+
+func (h *held) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if h.holds && strings.Contains(key, ".room-") {
+		h.holds = false
+		close(h.waiting)
+		<-h.release
+	}
+	return h.Memory.Put(ctx, key, value, revision)
+}
+
+// TestAJoinDuringAnErasure: it does not bring back what is being erased.
+func TestAJoinDuringAnErasure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &held{waiting: make(chan struct{}), release: make(chan struct{})}
+		s := start(t, store, "")
+		ada := s.join("a", object{"user": "ada"})
+		ada.Push("new_msg", object{"body": "hello"}).AssertReply("ok", nil)
+		ada.Leave()
+		time.Sleep(2 * chat.SaveAfter)
+		synctest.Wait()
+		store.holds = true
+		erased := make(chan error)
+		go func() {
+			_, err := s.Manager.EraseHistory(t.Context(), typetest.ID, "room:a", instances.Erasure{})
+			erased <- err
+		}()
+		<-store.waiting
+		wantBacklog(t, s.join("a", object{"user": "bob"}))
+		close(store.release)
+		if err := <-erased; err != nil {
+			t.Error(err)
+		}
+		if got := s.bodiesOf("a"); got != "" {
+			t.Errorf("erased, and here: %s", got)
+		}
+	})
+}
+
+// disk is a history.Durable that takes its time, or fails.
+type disk struct{ err error }
+
+func (*disk) Open() {}
+
+func (d *disk) Append(_, _ string, _ []byte, done func(error)) {
+	time.AfterFunc(time.Second, func() { done(d.err) })
+}
+
+func (*disk) Trim(_, _ string, _ uint64) {}
+
+func (*disk) Remove(_, _ string, which func() (number uint64, exactly bool)) error {
+	which()
+	return nil
+}
+
+// TestAPostThatIsStored: with a durable history the application is answered when its message is
+// stored.
+func TestAPostThatIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := new(disk)
+		o := instances.Options{History: history.NewStore(history.Options{})}
+		o.History.Persist(d)
+		defer o.History.Close()
+		s := &server{typetest.StartWith(t, channels.Limits{}, o, chat.Type(), "")}
+		_, err := s.Manager.Update(t.Context(), typetest.ID, instances.AnyRevision, func(spec *instances.Spec) error {
+			spec.History = []instances.HistoryRule{{Durable: true}}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		post := func() error {
+			_, err := s.Manager.Signal(t.Context(), typetest.ID, "post", json.RawMessage(`{"room":"a","user":"bot","body":"beep"}`))
+			return err
+		}
+		if err := post(); err != nil || time.Since(begun) < time.Second {
+			t.Errorf("answered after %v, %v", time.Since(begun), err)
+		}
+		d.err = errors.New("the disk is full")
+		if err := post(); !errors.Is(err, channels.ErrNotStored) {
+			t.Errorf("not stored: %v", err)
+		}
+		s.Stop()
 	})
 }

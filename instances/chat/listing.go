@@ -32,7 +32,7 @@ func holderOf(s *channels.Socket) holder {
 
 // listing is a room with a saved backlog.
 type listing struct {
-	At time.Time `json:"at"` // time of the last message
+	At time.Time `json:"at"` // time of the last message; see listParts
 	By holder    `json:"by"`
 }
 
@@ -55,6 +55,7 @@ func (r *rooms) surplus(now time.Time) (keys []string) {
 	closed := make(map[holder][]string)
 	has := make(map[holder]int)
 	age := r.longest()
+	age += age / listParts // what it may be off after a restart
 	for key, l := range r.listed {
 		switch {
 		case r.open[key] != nil: // it would only be saved again

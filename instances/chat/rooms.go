@@ -43,7 +43,7 @@ type room struct {
 	unsaved []entry // guarded by mu: messages that are not in the store, which is how memory that is short cannot lose them
 
 	members int         // guarded by rooms.mu
-	slot    *share.Slot // guarded by rooms.mu; of the client that opened it
+	slot    *share.Slot // guarded by rooms.mu; of the client that opened it; nil: no client has
 	by      holder      // the same
 }
 
@@ -68,7 +68,9 @@ type rooms struct {
 	dirty map[*room]struct{} // guarded by mu; not saved
 
 	// The rooms with a saved backlog, by key.
-	listed map[string]listing // guarded by saving
+	listed   map[string]listing // guarded by saving
+	unlisted bool               // guarded by saving: other rooms are listed than in the saved list
+	listedAt time.Time          // guarded by saving: when the list was last saved
 }
 
 func newRooms(in *instances.Instance, c Config) *rooms {
@@ -119,7 +121,7 @@ func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one := r.open[key]
-	if one == nil {
+	if one == nil || one.slot == nil {
 		slot, refused := r.takeSlot(s)
 		switch refused {
 		case share.Full:
@@ -127,12 +129,29 @@ func (r *rooms) occupy(s *channels.Socket, name string) (*room, error) {
 		case share.ShareUsed:
 			return nil, channels.Errorf("you have too many rooms open: the rest are for other clients")
 		}
-		one = newRoom(name)
+		if one == nil {
+			one = newRoom(name)
+			r.open[key] = one
+		}
 		one.slot, one.by = slot, holderOf(s)
-		r.open[key] = one
 	}
 	one.members++
 	return one, nil
+}
+
+// hold returns a room, and keeps it open until closeRoom is called. It takes nothing of the
+// rooms that clients may open.
+func (r *rooms) hold(name string) *room {
+	key := keyOf(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one := r.open[key]
+	if one == nil {
+		one = newRoom(name)
+		r.open[key] = one
+	}
+	one.members++
+	return one
 }
 
 // takeSlot takes one room of a socket's share. The application may have all.
@@ -154,7 +173,9 @@ func (r *rooms) closeRoom(one *room) {
 func (r *rooms) closeIfDone(one *room) { // with mu
 	if _, dirty := r.dirty[one]; one.members == 0 && !dirty && r.open[one.key] == one {
 		delete(r.open, one.key)
-		r.shares.Give(one.slot)
+		if one.slot != nil {
+			r.shares.Give(one.slot)
+		}
 	}
 }
 
@@ -173,6 +194,14 @@ func (r *rooms) backlogChanged(one *room) {
 	defer r.mu.Unlock()
 	r.dirty[one] = struct{}{}
 	r.saver.Changed()
+}
+
+// isDirty reports whether a room has yet to be saved.
+func (r *rooms) isDirty(one *room) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, dirty := r.dirty[one]
+	return dirty
 }
 
 // save saves the backlogs that have changed.
@@ -235,32 +264,39 @@ func (r *rooms) saved(one *room, n int, err error) {
 // list updates the list of rooms, and drops backlogs that are too old or too
 // many. The caller holds saving.
 func (r *rooms) list(ctx context.Context, dirty []*room) error {
-	now, changed := time.Now(), false
+	now := time.Now()
 	for _, one := range dirty {
 		l, known := r.listed[one.key]
 		if !known {
 			l.By = one.by
+			r.unlisted = true
 		}
 		l.At = now
 		r.listed[one.key] = l
-		changed = changed || !known
 	}
 	for _, key := range r.surplus(now) {
 		if err := r.forget(ctx, key); err != nil {
 			return err
 		}
 		delete(r.listed, key)
-		changed = true
+		r.unlisted = true
 	}
-	if !changed {
+	if !r.unlisted && (len(dirty) == 0 || now.Sub(r.listedAt) < r.longest()/listParts) {
 		return nil
 	}
 	data, err := json.Marshal(r.listed)
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.in.Save(ctx, roomsKey, data)
 	}
-	return r.in.Save(ctx, roomsKey, data)
+	if err == nil {
+		r.unlisted, r.listedAt = false, now
+	}
+	return err
 }
+
+// listParts is how often the times of the list are saved while a message is kept: a time in
+// a saved list may be too early by that part.
+const listParts = 32
 
 // forget removes the backlog that is saved under a key.
 func (r *rooms) forget(ctx context.Context, key string) error {

@@ -48,7 +48,7 @@ func (l *logic) signalPost(ctx context.Context, one *room, d signalData) (any, e
 		return nil, wrong("post needs a user, a body of 1 to %d bytes, and optionally a key of at most %d bytes", l.maxBody, maxKey)
 	}
 	return l.post(ctx, one, d.User, d.newMessage, func(text []byte) error {
-		return l.in.Broadcast(one.topic, "new_msg", json.RawMessage(text))
+		return l.in.Endpoint().BroadcastStored(ctx, one.topic, "new_msg", json.RawMessage(text))
 	})
 }
 
@@ -63,16 +63,17 @@ func (l *logic) signalHistory(ctx context.Context, one *room, _ signalData) (any
 	return map[string]any{"messages": texts}, nil
 }
 
-func (l *logic) signalClear(_ context.Context, one *room, _ signalData) (any, error) {
-	one.mu.Lock()
-	defer one.mu.Unlock()
-	if _, err := l.rooms.history.Delete(one.topic); err != nil {
-		return nil, err
-	}
-	one.backlog.clear()
-	one.unsaved = nil
-	l.rooms.backlogChanged(one)
-	return nil, l.in.Broadcast(one.topic, "cleared", struct{}{})
+func (l *logic) signalClear(ctx context.Context, one *room, _ signalData) (any, error) {
+	var told error
+	_, err := l.rooms.erase(ctx, one.name, instances.Erasure{}, func() (n int, err error) {
+		if n, err = l.rooms.history.Delete(one.topic); err == nil {
+			one.backlog.clear()
+			l.rooms.backlogChanged(one) // it is saved in any case
+			told = l.in.Broadcast(one.topic, "cleared", struct{}{})
+		}
+		return n, err
+	})
+	return nil, errors.Join(err, told)
 }
 
 func wrong(format string, args ...any) error {
