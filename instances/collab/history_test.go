@@ -264,3 +264,28 @@ func TestADamagedHistoryIsAnError(t *testing.T) {
 		}
 	}
 }
+
+// TestTheLimitOutlivesARestart: registers that are loaded may grow to the configured size, not to
+// that of their JSON.
+func TestTheLimitOutlivesARestart(t *testing.T) {
+	doc, err := registers{most: 20}.load([]byte(`{"a":1,"b":2,"c":3,"d":4,"e":5}`)) // 10 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc, err = doc.apply(parsed(t, doc, `{"f":12345678}`)); err != nil {
+		t.Errorf("19 bytes: %v", err)
+	}
+	if _, err := doc.apply(parsed(t, doc, `{"g":7}`)); err == nil {
+		t.Error("21 bytes were not refused")
+	}
+	large, err := registers{most: 5}.load([]byte(`{"a":1,"b":2,"c":3,"d":4,"e":5}`)) // the limit was higher once
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := large.apply(parsed(t, large, `{"a":null}`)); err != nil {
+		t.Errorf("a smaller document: %v", err)
+	}
+	if _, err := large.apply(parsed(t, large, `{"f":6}`)); err == nil {
+		t.Error("a larger document was not refused")
+	}
+}

@@ -74,5 +74,11 @@ func (r registers) load(data []byte) (document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return registers{most: max(r.most, len(data))}.apply(c)
+	doc, err := registers{most: len(data)}.apply(c) // it was accepted, whatever the limit is now
+	if err != nil {
+		return nil, err
+	}
+	loaded := doc.(registers)
+	loaded.most = r.most
+	return loaded, nil
 }
