@@ -10,14 +10,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"github.com/mycelium-rt/mycelium/channels"
 	"github.com/mycelium-rt/mycelium/channels/channelstest"
 	"github.com/mycelium-rt/mycelium/fielderr"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/game"
 	"github.com/mycelium-rt/mycelium/instances/internal/typetest"
 	"github.com/mycelium-rt/mycelium/internal/heaptest"
+	"github.com/mycelium-rt/mycelium/internal/logging/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -193,7 +196,9 @@ func (b *broken) Put(ctx context.Context, key string, value []byte, revision uin
 func TestWhatIsNotSavedHasNotHappened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(broken)
-		s := start(t, store, `{"rules":"tictactoe","clock":"20s"}`)
+		var out logtest.Buffer
+		logger := zerolog.New(&out)
+		s := &server{typetest.StartWith(t, channels.Limits{}, instances.Options{Store: store, Logger: &logger}, game.Type(), `{"rules":"tictactoe","clock":"20s"}`)}
 		ada, _ := s.sit("ada")
 		s.sit("bob")
 		before := s.state()
@@ -201,6 +206,9 @@ func TestWhatIsNotSavedHasNotHappened(t *testing.T) {
 		wantReason(t, ada.Push("move", object{"cell": 0}), "the server could not save this: try again")
 		if s.state() != before {
 			t.Errorf("before %s\nafter %s", before, s.state())
+		}
+		if text := out.String(); !strings.Contains(text, "the disk is full") {
+			t.Errorf("logged %s, want the error of the store", text)
 		}
 		time.Sleep(25 * time.Second)
 		synctest.Wait()

@@ -49,8 +49,8 @@ type result struct {
 // nothing.
 type match struct {
 	rules     Rules
-	clock     time.Duration // of each player; 0: none
-	increment time.Duration // for each move
+	clock     time.Duration // of each player in the next game; 0: none
+	increment time.Duration // for each move of the next game
 
 	// State that survives a restart.
 	Version   int64           `json:"version"` // rises with each change
@@ -62,6 +62,11 @@ type match struct {
 	Since     time.Time       `json:"since,omitzero"` // when the turn began
 	Offer     int             `json:"offer"`          // the seat that offers a draw, -1: none
 	Result    *result         `json:"result,omitempty"`
+
+	// Clock and Increment are those of the game that has begun. Versions that did not save
+	// them had those of the configuration.
+	Clock     time.Duration `json:"clock"`
+	Increment time.Duration `json:"increment"`
 }
 
 func newMatch(rules Rules, seats int, clock, increment time.Duration) *match {
@@ -123,6 +128,7 @@ func (m *match) find(token string) int {
 }
 
 func (m *match) beginMatch(now time.Time) {
+	m.Clock, m.Increment = m.clock, m.increment
 	m.Status, m.Board, m.Result, m.Offer, m.Since = playing, m.rules.New(len(m.Seats)), nil, -1, now
 	for i := range m.Seats {
 		m.Seats[i].Left, m.Seats[i].Rematch = m.clock, false
@@ -141,14 +147,14 @@ func (m *match) move(at int, move json.RawMessage, now time.Time) error {
 		return refuse("the game is over")
 	case m.turnSeat() != at:
 		return refuse("it is not your turn")
-	case m.clock > 0 && !now.Before(m.deadline()):
+	case m.Clock > 0 && !now.Before(m.deadline()):
 		return refuse("your clock has run out")
 	}
 	if err := m.Board.Move(move); err != nil {
 		return refuse("%v", err)
 	}
-	if m.clock > 0 {
-		m.Seats[at].Left = m.clockLeft(at, now, at) + m.increment
+	if m.Clock > 0 {
+		m.Seats[at].Left = m.clockLeft(at, now, at) + m.Increment
 	}
 	m.Since = now
 	m.Version++
@@ -176,7 +182,7 @@ func (m *match) clockLeft(at int, now time.Time, turn int) time.Duration {
 
 // deadline returns when the running clock runs out; zero means never.
 func (m *match) deadline() time.Time {
-	if m.Status != playing || m.clock == 0 {
+	if m.Status != playing || m.Clock == 0 {
 		return time.Time{}
 	}
 	return m.Since.Add(m.Seats[m.turnSeat()].Left)
@@ -255,7 +261,7 @@ func (m *match) rematch(at int, now time.Time) error {
 
 // pause charges the running clock and stops it until resume.
 func (m *match) pause(now time.Time) {
-	if m.Status == playing && m.clock > 0 {
+	if m.Status == playing && m.Clock > 0 {
 		m.Seats[m.turnSeat()].Left = m.clockLeft(m.turnSeat(), now, m.turnSeat())
 		m.Since = now
 	}
@@ -279,6 +285,7 @@ func (m *match) encode() ([]byte, error) {
 // affect a game that has begun.
 func decodeMatch(data []byte, rules Rules, seats int, clock, increment time.Duration) (*match, error) {
 	m := newMatch(rules, seats, clock, increment)
+	m.Clock, m.Increment = clock, increment
 	if err := json.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("game: a saved match is damaged: %w", err)
 	}

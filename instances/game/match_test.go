@@ -2,10 +2,14 @@ package game
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mycelium-rt/mycelium/channels"
 )
 
 var noon = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -204,4 +208,49 @@ func step(t *rapid.T, m *match, now time.Time) error {
 	}
 	column, _ := json.Marshal(map[string]int{"column": rapid.IntRange(0, 7).Draw(t, "column")})
 	return m.move(seat, column, now)
+}
+
+// TestAGameKeepsItsClock: settings that change while a game is in progress, as they can while the
+// instance is stopped, are for the next game.
+func TestAGameKeepsItsClock(t *testing.T) {
+	for _, c := range []struct{ before, after time.Duration }{{0, time.Minute}, {time.Minute, 0}, {time.Minute, 2 * time.Minute}} {
+		m := begun(t, c.before, 0)
+		data, err := m.encode()
+		must(t, err)
+		if m, err = decodeMatch(data, ticTacToe, 2, c.after, 0); err != nil {
+			t.Fatal(err)
+		}
+		m.resume(at(10))
+		if due := m.deadline(); due.IsZero() != (c.before == 0) || c.before > 0 && !due.Equal(at(10).Add(c.before)) {
+			t.Errorf("%v to %v: the clock runs out at %v", c.before, c.after, due)
+		}
+		if m.flag(at(11)) {
+			t.Errorf("%v to %v: a flag has fallen", c.before, c.after)
+		}
+		must(t, m.resign(0))
+		must(t, m.rematch(0, at(20)))
+		must(t, m.rematch(1, at(20)))
+		if due := m.deadline(); due.IsZero() != (c.after == 0) || c.after > 0 && !due.Equal(at(20).Add(c.after)) {
+			t.Errorf("%v to %v: in the next game the clock runs out at %v", c.before, c.after, due)
+		}
+	}
+}
+
+// TestRetrySend: an overload does not become an error of the clock's goroutine, which would crash
+// the instance.
+func TestRetrySend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errs := []error{channels.ErrOverloaded, channels.ErrOverloaded, nil}
+		err := retrySend(t.Context(), func() (err error) {
+			err, errs = errs[0], errs[1:]
+			return err
+		})
+		if err != nil || len(errs) > 0 {
+			t.Errorf("%v, with %d to come", err, len(errs))
+		}
+		lost := errors.New("lost")
+		if err := retrySend(t.Context(), func() error { return lost }); !errors.Is(err, lost) {
+			t.Errorf("another error: %v", err)
+		}
+	})
 }

@@ -102,7 +102,7 @@ func (t *table) Configure(_ context.Context, c Config) error {
 	if t.match.Status == playing {
 		return instances.Invalid("/clock", "cannot be changed during a game")
 	}
-	t.config = c
+	t.config.Clock, t.config.Increment = c.Clock, c.Increment
 	t.match.clock, t.match.increment = time.Duration(c.Clock), time.Duration(c.Increment)
 	return nil
 }
@@ -249,9 +249,9 @@ func (t *table) changeMatch(ctx context.Context, do func(now time.Time) error) e
 		return err
 	}
 	if err := t.save(ctx); err != nil {
-		m := t.match
-		if t.match, err = decodeMatch(before, m.rules, len(m.Seats), m.clock, m.increment); err != nil {
-			panic(err) // it has just been written
+		m, undone := t.match, error(nil)
+		if t.match, undone = decodeMatch(before, m.rules, len(m.Seats), m.clock, m.increment); undone != nil {
+			panic(undone) // it has just been written
 		}
 		t.arm(saveAgain)
 		t.in.Log().Error().Err(err).Msg("a change of the game was not saved, and is taken back")
@@ -302,10 +302,35 @@ func (t *table) clockRanOut(ctx context.Context) error {
 		return nil
 	})
 	var refused *channels.ReplyError
-	if errors.As(err, &refused) {
+	switch {
+	case errors.As(err, &refused):
 		return nil
+	case errors.Is(err, channels.ErrOverloaded): // the game has ended, and that is saved: only its players do not know yet
+		return retrySend(ctx, func() error {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			return t.sendState(time.Now())
+		})
 	}
 	return err
+}
+
+// sendAgain is how long to wait before a state is sent again that an overload has refused.
+const sendAgain = time.Second
+
+// retrySend calls send until the instance is not overloaded, or ctx ends. An error that the
+// clock's goroutine returned would be a crash of the instance.
+func retrySend(ctx context.Context, send func() error) error {
+	for {
+		select {
+		case <-time.After(sendAgain):
+		case <-ctx.Done():
+			return nil
+		}
+		if err := send(); !errors.Is(err, channels.ErrOverloaded) {
+			return err
+		}
+	}
 }
 
 // Signal implements instances.Signaler: the application reads the state, or

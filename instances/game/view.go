@@ -43,11 +43,12 @@ func (m *match) view(now time.Time) (*view, error) {
 		if user := m.Seats[i].User; user != "" {
 			v.Seats[i] = seatView{User: &user, Rematch: m.Seats[i].Rematch}
 		}
-		if m.clock > 0 {
-			ms := m.clock.Milliseconds()
-			if m.Status != waiting {
-				ms = m.clockLeft(i, now, turn).Milliseconds()
-			}
+		left, clock := m.clock, m.clock
+		if m.Status != waiting {
+			left, clock = m.clockLeft(i, now, turn), m.Clock
+		}
+		if clock > 0 {
+			ms := left.Milliseconds()
 			v.Seats[i].ClockMS = &ms
 		}
 	}
