@@ -109,7 +109,8 @@ func unavailable(err error) *channels.ReplyError {
 	return errUnavailable
 }
 
-// ask asks for a decision. If the back end does not decide and WhileAway is Allow, the answer allows everything.
+// ask asks for a decision. If the back end does not decide and WhileAway is Allow, the answer allows everything, except
+// that it does not prolong a connection: the back end is asked about that again.
 func (t *target) ask(ctx context.Context, d *Decider, kind, id string, body []byte) (a Answer, err error) {
 	start := time.Now()
 	err = t.caller.Call(ctx, webhook.Message{
@@ -135,7 +136,7 @@ func (t *target) ask(ctx context.Context, d *Decider, kind, id string, body []by
 	}
 	s.unanswered.Add(1)
 	d.log.Warn("no decision from the back end").Str("hook", t.Name).Str("kind", kind).Str("url", t.caller.Shown()).Err(err).Write()
-	if t.WhileAway == Allow {
+	if t.WhileAway == Allow && kind != Refresh {
 		yes := true
 		return Answer{Allow: &yes}, nil
 	}

@@ -110,9 +110,11 @@ func TestConnectRefused(t *testing.T) {
 	refused(403, `{"reason":"banned"}`)
 	b.answers(func(Request) any { return no })
 	refused(403, "")
+	b.answers(func(Request) any { return object{"allow": false, "reply": nil} })
+	refused(403, "")
 	b.does(func(_ Request, w http.ResponseWriter) { w.WriteHeader(500) })
 	refused(503, `{"reason":"unavailable"}`)
-	if n := len(b.asked(Connect)); n != 2+3 {
+	if n := len(b.asked(Connect)); n != 3+3 {
 		t.Errorf("asked %d times: a connect may be asked about again", n)
 	}
 }
@@ -487,10 +489,14 @@ func TestRefresh(t *testing.T) {
 		}
 		json.NewEncoder(w).Encode(object{"allow": true, "expires_in": 1})
 	})
-	begun := time.Now()
-	a.connect(t, "", nil).AssertClosed(closeExpired)
-	if took := time.Since(begun); took < time.Second {
-		t.Errorf("closed after %v", took)
+	for _, away := range []string{Refuse, Allow} {
+		h := b.hook(Connect, Refresh)
+		h.WhileAway = away
+		begun := time.Now()
+		start(t, nil, h).connect(t, "", nil).AssertClosed(closeExpired)
+		if took := time.Since(begun); took < time.Second {
+			t.Errorf("%s: closed after %v", away, took)
+		}
 	}
 }
 

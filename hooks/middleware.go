@@ -61,9 +61,12 @@ func (w *protection) decide(t *target, kind string, c *channels.Context, p chann
 	return w.proceed(c, &a, kind, p, next)
 }
 
-// refusal returns the error with which a back end refuses a client.
+// hasReply reports whether an answer that refuses a client says why.
+func hasReply(reply json.RawMessage) bool { return len(reply) > 0 && string(reply) != "null" }
+
+// refusal returns the error with which a back end refuses a join or an event.
 func refusal(reply json.RawMessage) error {
-	if len(reply) == 0 || string(reply) == "null" {
+	if !hasReply(reply) {
 		return channels.Errorf("unauthorized")
 	}
 	return &channels.ReplyError{Response: reply}

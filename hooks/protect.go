@@ -91,7 +91,11 @@ func (w *protection) connect(ctx context.Context, s *channels.Socket, r *channel
 	case err != nil:
 		return &channels.RefusedError{Status: http.StatusServiceUnavailable, Body: reason(unavailable(err)), RetryAfter: retryAfter}
 	case !a.allows():
-		return &channels.RefusedError{Status: http.StatusForbidden, Body: string(a.Reply)}
+		refused := &channels.RefusedError{Status: http.StatusForbidden}
+		if hasReply(a.Reply) {
+			refused.Body = string(a.Reply)
+		}
+		return refused
 	}
 	if a.SocketID != "" {
 		s.SetID(a.SocketID)

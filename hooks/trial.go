@@ -191,14 +191,12 @@ func shown(body []byte) string {
 // effectOfNone says what happens to a client when the back end gives no valid answer.
 func (t *target) effectOfNone(kind string) string {
 	switch {
-	case t.WhileAway == Allow && kind == Refresh:
-		return "the connection stays open until it expires"
+	case kind == Refresh:
+		return "the back end is asked again until the connection expires; then the connection is closed with code 1008"
 	case t.WhileAway == Allow:
 		return "the client is allowed, because while_away is allow"
 	case kind == Connect:
 		return `the client is refused with 503 and {"reason":"unavailable"}`
-	case kind == Refresh:
-		return "the back end is asked again until the connection expires; then the connection is closed with code 1008"
 	case kind == Access:
 		return "the client can neither read nor write"
 	}
@@ -255,19 +253,19 @@ func (a *Answer) addConnect(add func(string, ...any)) {
 }
 
 func (a *Answer) effectOfRefusal(kind string) string {
-	reply := string(a.Reply)
-	if reply == "" || reply == "null" {
-		reply = `{"reason":"unauthorized"}`
-	}
-	switch kind {
-	case Connect:
-		return "the client is refused with 403 and " + reply
-	case Refresh:
+	switch {
+	case kind == Refresh:
 		return "the connection is closed with code 1008"
-	case Access:
+	case kind == Access:
 		return "the client can neither read nor write"
+	case kind == Connect && hasReply(a.Reply):
+		return "the client is refused with 403 and " + string(a.Reply)
+	case kind == Connect:
+		return "the client is refused with 403 and an empty body"
+	case hasReply(a.Reply):
+		return "the client receives the error " + string(a.Reply)
 	}
-	return "the client receives the error " + reply
+	return `the client receives the error {"reason":"unauthorized"}`
 }
 
 // addReply adds what a client that is allowed receives as reply, and its channel as payload.
