@@ -50,7 +50,7 @@ func (l *logic) serveBatch(w http.ResponseWriter, r *http.Request, g grant) {
 				continue
 			}
 		}
-		errs = errors.Join(errs, l.in.Broadcast(topicOf(m.topic, m.private), "broadcast", wire.Payload{Data: m.text()}))
+		errs = errors.Join(errs, l.send(r, topicOf(m.topic, m.private), wire.Payload{Data: m.text()}))
 	}
 	l.accept(w, errs)
 }

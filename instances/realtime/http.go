@@ -175,7 +175,12 @@ func (l *logic) serveSingle(w http.ResponseWriter, r *http.Request, g grant, top
 		answer(w, http.StatusUnprocessableEntity, fieldErrors{Errors: map[string]any{"event": []string{"should be at most 255 byte(s)"}}})
 		return
 	}
-	l.accept(w, l.in.Broadcast(topicOf(topic, private), "broadcast", p))
+	l.accept(w, l.send(r, topicOf(topic, private), p))
+}
+
+// send broadcasts a payload. On a topic with a durable history it waits until that is stored.
+func (l *logic) send(r *http.Request, topic string, p wire.Payload) error {
+	return l.in.Endpoint().BroadcastStored(r.Context(), topic, "broadcast", p)
 }
 
 // singleJSON returns the payload in a JSON body. Anything but an object is wrapped, as Plug
@@ -230,7 +235,11 @@ func (l *logic) accept(w http.ResponseWriter, err error) {
 	if err != nil {
 		l.log.Warn("broadcast over HTTP not sent").Err(err).Write()
 		w.Header().Set("Retry-After", "1")
-		answer(w, http.StatusServiceUnavailable, message("overloaded"))
+		reason := "overloaded"
+		if errors.Is(err, channels.ErrNotStored) {
+			reason = "not stored"
+		}
+		answer(w, http.StatusServiceUnavailable, message(reason))
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)

@@ -182,3 +182,16 @@ func TestCORS(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsNotStoredIsNotAccepted: on a topic with a durable history the answer waits for the
+// store.
+func TestWhatIsNotStoredIsNotAccepted(t *testing.T) {
+	s := start(t, "{}", realtime.Options{})
+	const path, want = "/socket/one/api/broadcast", `{"message":"not stored"}`
+	if status, body, _ := s.post(path+"/stored/events/e", "application/json", "", "{}"); status != 503 || body != want {
+		t.Errorf("one: %d %s", status, body)
+	}
+	if status, body, _ := s.post(path, "application/json", "", `{"messages":[{"topic":"r","event":"e","payload":{}},{"topic":"stored","event":"e","payload":{}}]}`); status != 503 || body != want {
+		t.Errorf("a batch: %d %s", status, body)
+	}
+}

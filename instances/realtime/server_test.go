@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -75,11 +76,28 @@ func userToken(user string, d time.Duration, join ...string) string {
 	})
 }
 
+// fullDisk is where the messages of the topics realtime:stored* cannot be stored.
+type fullDisk struct{}
+
+func (fullDisk) Open() {}
+
+func (fullDisk) Append(_, _ string, _ []byte, done func(error)) {
+	go done(errors.New("the disk is full"))
+}
+
+func (fullDisk) Trim(_, _ string, _ uint64) {}
+
+func (fullDisk) Remove(_, _ string, which func() (number uint64, exactly bool)) error {
+	which()
+	return nil
+}
+
 func start(t *testing.T, config string, o realtime.Options) *server {
 	t.Helper()
 	quiet := zerolog.Nop()
 	s := &server{T: t}
 	kept := history.NewStore(history.Options{})
+	kept.Persist(fullDisk{})
 	t.Cleanup(kept.Close)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.manager.ServeHTTP(w, r) })
 	host, err := channels.NewEndpoint(channels.Options{Loops: 1, Handler: handler, Logger: &quiet, Drain: channels.Drain{Batch: 100, Interval: time.Millisecond}})
@@ -103,7 +121,8 @@ func start(t *testing.T, config string, o realtime.Options) *server {
 	}
 	for _, id := range []string{"default", "one"} {
 		i, _, err := s.manager.Create(t.Context(), instances.Spec{
-			ID: id, Type: "realtime", Config: json.RawMessage(config), History: []instances.HistoryRule{{Topics: []string{"private:realtime:kept*"}}},
+			ID: id, Type: "realtime", Config: json.RawMessage(config),
+			History: []instances.HistoryRule{{Topics: []string{"private:realtime:kept*"}}, {Topics: []string{"realtime:stored*"}, Durable: true}},
 		})
 		if err != nil || i.State != instances.Running {
 			t.Fatalf("creating an instance: %+v, %v", i, err)
