@@ -13,13 +13,13 @@ type caller struct {
 	key *Key
 }
 
-// anybody is who sends no key. It has no scope but public.
+// anybody is a caller without a key. It has no scope but public.
 var anybody = caller{key: &Key{Name: "anybody"}}
 
 const challenge = `Bearer realm="mycelium"`
 
 // authenticate finds out who sent a request. What another node forwards, it has
-// permitted: its keys may be others. Without a key that is anybody, if the
+// permitted: its keys may be others. A caller without a key is anybody, if the
 // request is for something public.
 func (a *API) authenticate(r *http.Request, public bool) (caller, error) {
 	if a.options.Caller != nil {

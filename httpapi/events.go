@@ -114,11 +114,13 @@ func (a *API) stream(w http.ResponseWriter, r *request, f *events.Follower) {
 		cancel()
 		buf = buf[:0]
 		switch {
+		case !a.stillPermits(r.who, Read, r.id):
+			return
 		case err == nil:
 			for _, e := range list {
 				buf = fmt.Appendf(buf, "id: %s\ndata: %s\n\n", e.ID, e.JSON)
 			}
-		case errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil && a.stillPermits(r.who, Read, r.id):
+		case errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil:
 			buf = append(buf, ":\n\n"...)
 		default:
 			return

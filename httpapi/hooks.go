@@ -203,7 +203,7 @@ func (a *API) testHook(w http.ResponseWriter, r *request) error {
 	case noEvents && noDecisions:
 		return notFound("instance %q has no hook %q", r.id, r.hook)
 	case decided != nil && !noDecisions:
-		return badQuery("topic", "%v", decided)
+		return problem(http.StatusBadRequest, "query", "Invalid query", "%v", decided)
 	case noEvents:
 		told = nil
 	}

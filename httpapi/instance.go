@@ -123,7 +123,7 @@ func (a *API) list(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	f.Sees = r.who.sees // in one pass: who may see few of many must not cost a list for each page
+	f.Sees = r.who.sees // in one pass: a key that sees few of many must not cost a list for each page
 	some, next := a.manager.List(f)
 	page := Page{Instances: make([]Instance, len(some)), Next: next}
 	for i, one := range some {
@@ -279,8 +279,8 @@ func merge(target, patch any) any {
 	return into
 }
 
-// remove drains an instance and forgets it. It is gone for the store when the
-// answer comes; its sockets are closed to the server's pace.
+// remove drains an instance and forgets it. When it answers, the instance is gone from the
+// store; its sockets are then closed at the server's pace.
 func (a *API) remove(w http.ResponseWriter, r *request) error {
 	if err := a.manager.Delete(r.Context(), r.id, r.revision); err != nil {
 		return err

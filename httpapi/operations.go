@@ -154,7 +154,7 @@ func (a *API) operationsOfOne() []operation {
 		method: "DELETE", path: "/api/instances/{id}", scope: Admin, handle: a.remove,
 		header: ifMatch("Only at this revision.", false),
 		id:     "deleteInstance", summary: "Drain an instance and remove it",
-		about:   "When it is answered, the instance is gone from the store; its sockets are then closed to the server's pace.",
+		about:   "When it is answered, the instance is gone from the store; its sockets are then closed at the server's pace.",
 		answers: []answerDoc{done},
 		fails:   []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusServiceUnavailable},
 	}, {
