@@ -152,6 +152,7 @@ func (p *poll) Tick(now time.Time) error {
 func (p *poll) endPoll(ctx context.Context) error { // with mu
 	p.Over = true
 	if err := p.save(ctx); err != nil {
+		p.Over = false
 		return err
 	}
 	return p.in.Broadcast("poll", "result", p.result())
@@ -165,7 +166,8 @@ func (p *poll) Signal(ctx context.Context, name string, _ json.RawMessage) (any,
 	case "result":
 		return p.result(), nil
 	case "end":
-		return p.result(), p.endPoll(ctx)
+		err := p.endPoll(ctx)
+		return p.result(), err
 	}
 	return nil, &instances.SignalError{Reason: fmt.Sprintf("unknown signal %q: a poll takes result and end", name)}
 }

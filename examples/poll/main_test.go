@@ -63,6 +63,14 @@ func TestPoll(t *testing.T) {
 		if err != nil || string(result) != `{"question":"Soup?","counts":{"no":2,"yes":0},"over":true}` {
 			t.Errorf("%s, %v", result, err)
 		}
+		spec.ID = "dinner"
+		if _, _, err := m.Create(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		result, err = m.Signal(t.Context(), "dinner", "end", nil)
+		if err != nil || string(result) != `{"question":"Soup?","counts":{"no":0,"yes":0},"over":true}` {
+			t.Errorf("ended: %s, %v", result, err)
+		}
 		var invalid fielderr.List
 		if _, _, err := m.Create(t.Context(), instances.Spec{Type: "poll", Config: json.RawMessage(`{"question":"?","choices":["a","a"]}`)}); !errors.As(err, &invalid) {
 			t.Errorf("one choice twice: %v", err)
