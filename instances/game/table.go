@@ -249,10 +249,11 @@ func (t *table) changeMatch(ctx context.Context, do func(now time.Time) error) e
 		return err
 	}
 	if err := t.save(ctx); err != nil {
-		m, undone := t.match, error(nil)
-		if t.match, undone = decodeMatch(before, m.rules, len(m.Seats), m.clock, m.increment); undone != nil {
+		m, undone := decodeMatch(before, t.rules, len(t.match.Seats), t.match.clock, t.match.increment)
+		if undone != nil {
 			panic(undone) // it has just been written
 		}
+		t.match = m
 		t.arm(saveAgain)
 		t.in.Log().Error().Err(err).Msg("a change of the game was not saved, and is taken back")
 		return channels.Errorf("the server could not save this: try again")
