@@ -39,7 +39,7 @@ func (d *daemon) reload(next *loaded, change config.Change, err error) {
 	}
 	if err := d.takeOver(context.Background(), next); err != nil {
 		d.log.Error().Err(err).Strs("options", change.Live).
-			Msg("configuration reloaded, except for the instances named here")
+			Msg("configuration reloaded, except for what the error names")
 		return
 	}
 	d.log.Info().Strs("options", change.Live).Msg("configuration reloaded")
