@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -61,6 +62,8 @@ func (d *daemon) showOwnKey() {
 	switch {
 	case d.output.isTerminal:
 		fmt.Fprintf(d.output, "Observer: %s%s#key=%s\n", d.url(), observer.Path, own.secret)
+	case own.file != nil && filepath.Dir(own.file.Name) == filepath.Clean(d.cfg.Data): // where commands do not look
+		d.log.Info().Str("file", own.file.Name).Msg("the configuration has no API key: the file has the one of this run, for MYCELIUM_KEY")
 	case own.file != nil:
 		d.log.Info().Str("file", own.file.Name).Msg("the configuration has no API key: \"mycelium key show\" prints the current one")
 	}

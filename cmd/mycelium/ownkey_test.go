@@ -163,6 +163,19 @@ func TestOwnKeyNowhere(t *testing.T) {
 	}
 }
 
+// Commands do not look in the directory of the data, so the log does not refer to them.
+func TestOwnKeyAmongTheData(t *testing.T) {
+	data := t.TempDir()
+	s := startBare(t, nil, "--data="+data)
+	log := s.log.String()
+	if !strings.Contains(log, data) || !strings.Contains(log, "for MYCELIUM_KEY") || strings.Contains(log, "key show") {
+		t.Errorf("the log says\n%s", log)
+	}
+	if code, out, _ := s.command(t, "key", "show"); code == 0 {
+		t.Errorf("commands do find it: %s", out)
+	}
+}
+
 // A server whose port is taken leaves the other's key alone.
 func TestOwnKeyOfTheOther(t *testing.T) {
 	s := start(t)
