@@ -38,7 +38,7 @@ func commands() []command {
 		{"instances", "create, change and inspect instances of a running server", func(ctx context.Context, i invocation) int {
 			return manageInstances(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},
-		{"hooks", "see, test and replay webhooks that are told; follow events", func(ctx context.Context, i invocation) int {
+		{"hooks", "list and test webhooks, send events again, and follow events", func(ctx context.Context, i invocation) int {
 			return manageHooks(ctx, i.args, i.environ, i.stdout, i.stderr)
 		}},
 		{"key", "make a key for the HTTP API, or show the one of a running server", func(_ context.Context, i invocation) int {

@@ -1,5 +1,5 @@
 // Package apiclient is the client of the HTTP API that "mycelium instances"
-// uses.
+// and "mycelium hooks" use.
 package apiclient
 
 import (

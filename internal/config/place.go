@@ -16,9 +16,9 @@ func (c *Config) Name(key string) string {
 	return key
 }
 
-// Place returns, for an error, the place of an element of APIKeys ("api.keys"),
-// HistoryRules ("history.rules") or Instances ("instances"), or of the field in it that a JSON pointer names:
-// "mycelium.yaml:12: instances[0].limits.max_message".
+// Place returns, for an error, the place of an element of APIKeys ("api.keys"), HistoryRules
+// ("history.rules"), Hooks ("hooks") or Instances ("instances"), or of the field in it that a
+// JSON pointer names: "mycelium.yaml:12: instances[0].limits.max_message".
 func (c *Config) Place(list string, index int, pointer string) string {
 	name := fmt.Sprintf("%s[%d]", list, index)
 	key := list + delimiter + strconv.Itoa(index)
