@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/mycelium-rt/mycelium/hooks"
 	"github.com/mycelium-rt/mycelium/internal/events"
@@ -26,41 +27,100 @@ func hookLabel(instance, hook string) string {
 
 // Hooks implements metrics.HooksSource.
 func (w watched) Hooks() metrics.Hooks {
-	var all metrics.Hooks
-	told := make(map[string]*metrics.ToldHook)
-	for _, s := range w.d.events.Stats() {
-		all.Events.Stored += int64(s.Stored)
-		all.Events.Missed += int64(s.Missed)
-		all.Events.OutboxBytes += s.Bytes
-		all.Events.Followers += int64(s.Followers)
-		for i := range s.Hooks {
-			addTold(told, &s.Hooks[i])
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(told)) {
-		all.Told = append(all.Told, *told[name])
-	}
-	all.Deciding = w.d.deciders.figures()
-	return all
+	told, all := w.d.told.read(w.d.events.Stats)
+	return metrics.Hooks{Told: told, Events: all, Deciding: w.d.deciders.figures()}
 }
 
-func addTold(told map[string]*metrics.ToldHook, h *events.HookStats) {
-	name := hookLabel(h.Instance, h.Hook)
-	t := told[name]
+// toldFigures adds up what the streams of events and their hooks have counted. Counters must not
+// decrease when one of them ends, so what it had counted at the last scrape still counts.
+type toldFigures struct {
+	mu sync.Mutex
+
+	// Guarded by mu.
+	hooks   map[[2]string]*metrics.ToldHook // at the last scrape, by instance and hook
+	streams map[string]metrics.Events       // at the last scrape, by instance
+	gone    map[string]*metrics.ToldHook    // counters of those that have ended, by label
+	missing metrics.Events                  // counters of those that have ended
+}
+
+// read returns the figures of a scrape.
+func (f *toldFigures) read(stats func() []events.StreamStats) (told []metrics.ToldHook, all metrics.Events) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	hooks, streams := make(map[[2]string]*metrics.ToldHook), make(map[string]metrics.Events)
+	for _, s := range stats() {
+		streams[s.Instance] = metrics.Events{Stored: int64(s.Stored), Missed: int64(s.Missed), OutboxBytes: s.Bytes, Followers: int64(s.Followers)}
+		for i := range s.Hooks {
+			h := &s.Hooks[i]
+			hooks[[2]string{h.Instance, h.Hook}] = toldHook(h)
+		}
+	}
+	f.keepEnded(hooks, streams)
+	f.hooks, f.streams = hooks, streams
+	by := make(map[string]*metrics.ToldHook)
+	for name, h := range f.gone {
+		addTold(by, name, h)
+	}
+	for id, h := range hooks {
+		addTold(by, hookLabel(id[0], id[1]), h)
+	}
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		told = append(told, *by[name])
+	}
+	all = f.missing
+	for _, e := range streams {
+		all.Stored, all.Missed, all.OutboxBytes, all.Followers = all.Stored+e.Stored, all.Missed+e.Missed, all.OutboxBytes+e.OutboxBytes, all.Followers+e.Followers
+	}
+	return told, all
+}
+
+// keepEnded keeps the counters of what is not among the present hooks and streams, or has begun
+// again.
+func (f *toldFigures) keepEnded(hooks map[[2]string]*metrics.ToldHook, streams map[string]metrics.Events) {
+	if f.gone == nil {
+		f.gone = make(map[string]*metrics.ToldHook)
+	}
+	for id, was := range f.hooks {
+		if now := hooks[id]; now == nil || now.Requests < was.Requests || now.Delivered < was.Delivered || now.Lost < was.Lost {
+			ended := *was
+			ended.Waiting, ended.DeadLetters, ended.Lag = 0, 0, 0
+			addTold(f.gone, hookLabel(id[0], id[1]), &ended)
+		}
+	}
+	for id, was := range f.streams {
+		if now := streams[id]; now.Stored < was.Stored || now.Missed < was.Missed {
+			f.missing.Stored += was.Stored
+			f.missing.Missed += was.Missed
+		}
+	}
+}
+
+// toldHook returns the figures of a hook for metrics.
+func toldHook(h *events.HookStats) *metrics.ToldHook {
+	buckets, sum := h.Durations.Read()
+	return &metrics.ToldHook{
+		Delivered: int64(h.Delivered), Refused: int64(h.Refused), Lost: int64(h.Lost), Waiting: int64(h.Waiting), DeadLetters: int64(h.DeadLetters),
+		Requests: int64(h.Requests), Failed: int64(h.Failed), Lag: h.Lag,
+		Durations: metrics.Histogram{Bounds: webhook.Bounds[:], Buckets: buckets[:], Sum: sum},
+	}
+}
+
+// addTold adds the figures of a hook to those of its label.
+func addTold(by map[string]*metrics.ToldHook, name string, h *metrics.ToldHook) {
+	t := by[name]
 	if t == nil {
 		t = &metrics.ToldHook{Hook: name}
-		told[name] = t
+		by[name] = t
 	}
-	t.Delivered += int64(h.Delivered)
-	t.Refused += int64(h.Refused)
-	t.Lost += int64(h.Lost)
-	t.Waiting += int64(h.Waiting)
-	t.DeadLetters += int64(h.DeadLetters)
-	t.Requests += int64(h.Requests)
-	t.Failed += int64(h.Failed)
+	t.Delivered += h.Delivered
+	t.Refused += h.Refused
+	t.Lost += h.Lost
+	t.Waiting += h.Waiting
+	t.DeadLetters += h.DeadLetters
+	t.Requests += h.Requests
+	t.Failed += h.Failed
 	t.Lag = max(t.Lag, h.Lag)
-	buckets, sum := h.Durations.Read()
-	t.Durations.Add(metrics.Histogram{Bounds: webhook.Bounds[:], Buckets: buckets[:], Sum: sum})
+	t.Durations.Add(h.Durations)
 }
 
 // figures returns the figures of the hooks that decide, and the counters of those that did.

@@ -45,6 +45,7 @@ type daemon struct {
 	privateHooks   atomic.Bool                            // the hooks of instances may be in private networks
 	verifiers      verifiers
 	deciders       deciders
+	told           toldFigures
 	realtimeTokens realtimeTokens
 	store          instances.Store
 	events         *events.Events // what happens in instances, and who is told
