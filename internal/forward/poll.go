@@ -30,8 +30,8 @@ const (
 // writeTimeout is how long a client has to read the answer to a poll.
 const writeTimeout = 60 * time.Second
 
-// ownFields are the fields of a client's request that concern only its own connection.
-var ownFields = []string{"Connection", "Content-Length", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+// ownFields are the fields of a client's request that concern only its own connection and body.
+var ownFields = []string{"Connection", "Content-Length", "Expect", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 // RelayPoll answers a GET as [Elsewhere.Relay] does, and confirms answers that ask
 // for it. If the node cannot be asked, failed answers the request.

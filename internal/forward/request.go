@@ -22,6 +22,9 @@ func (e *Elsewhere) rewrite(p *httputil.ProxyRequest, c Claim) {
 			p.Out.Header[name] = values
 		}
 	}
+	for _, name := range []string{"Connection", "Upgrade"} { // ReverseProxy keeps these two
+		delete(p.Out.Header, name)
+	}
 	p.Out.URL.RawQuery = p.In.URL.RawQuery
 	e.addressTo(p.Out, p.In.Host, c)
 }
