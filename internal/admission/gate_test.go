@@ -249,3 +249,23 @@ func TestHTTPShare(t *testing.T) {
 		t.Error("the guest's sockets leave nothing, and a connection gets in")
 	}
 }
+
+// The address of a trusted proxy that does not say for whom it asks is no client's: neither its connections nor its
+// sessions, nor those for a guest, count for it.
+func TestProxyHasNoLimit(t *testing.T) {
+	proxy := netip.MustParseAddr("10.0.0.1")
+	host := NewGate(Limits{MaxConnectionsPerAddress: 1}, Proxies{netip.PrefixFrom(proxy, 32)}, nil)
+	guest := NewGate(Limits{MaxConnectionsPerAddress: 1}, nil, host)
+	for name, enter := range map[string]func() (*Ticket, error){
+		"connection":            func() (*Ticket, error) { return host.EnterPeer(proxy, nil) },
+		"session":               func() (*Ticket, error) { return host.EnterSession(proxy) },
+		"connection of a guest": func() (*Ticket, error) { return guest.EnterGuest(nil, proxy) },
+		"session of a guest":    func() (*Ticket, error) { return guest.EnterSession(proxy) },
+	} {
+		for range 3 {
+			if _, err := enter(); err != nil {
+				t.Errorf("a %s: %v", name, err)
+			}
+		}
+	}
+}

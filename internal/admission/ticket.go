@@ -20,9 +20,6 @@ type Ticket struct {
 // counts for no address until EnterClient. At MaxConnections it is refused, unless
 // makeRoom, which may be nil, closes another one, which has no request.
 func (g *Gate) EnterPeer(peer netip.Addr, makeRoom func() bool) (*Ticket, error) {
-	if g.proxies.Trust(peer) {
-		peer = netip.Addr{}
-	}
 	return g.enter(peer, makeRoom)
 }
 
@@ -90,7 +87,8 @@ func (t *Ticket) Leave() {
 	}
 }
 
-// enter counts a connection of addr in, or refuses it. makeRoom is as in EnterPeer.
+// enter counts a connection of addr in, or refuses it. One of a trusted proxy, which has not said for whom it asks,
+// counts for no address. makeRoom is as in EnterPeer.
 func (g *Gate) enter(addr netip.Addr, makeRoom func() bool) (*Ticket, error) {
 	t, err := g.tryEnter(addr)
 	if makeRoom != nil && errors.Is(err, ErrTooManyConnections) && makeRoom() {
@@ -110,8 +108,9 @@ func (g *Gate) tryEnter(addr netip.Addr) (*Ticket, error) {
 		g.total.Add(-1)
 		return nil, ErrTooManyConnections
 	}
+	trusted := g.proxies.Trust(addr)
 	addr = clientKey(addr)
-	if !g.limitsAddress(addr, l) {
+	if trusted || !g.limitsAddress(addr, l) {
 		return &g.anonymous, nil
 	}
 	if err := g.enterAddress(addr, l); err != nil {
