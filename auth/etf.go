@@ -53,9 +53,9 @@ var (
 	errTermLong      = errors.New("bytes after the term")
 	errTermBounds    = errors.New("a term that is too large or too deep")
 	errTermText      = errors.New("a text that is not UTF-8")
-	errTermKey       = errors.New("a map with a key that is no text, or twice")
+	errTermKey       = errors.New("a map with a key that is not text, or that occurs twice")
 	errTermNotProper = errors.New("an improper list")
-	errTermFloat     = errors.New("a float that is no number")
+	errTermFloat     = errors.New("a float that is not a number")
 )
 
 // decodeTerm decodes one term. Binaries and atoms become strings, except that

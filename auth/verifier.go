@@ -51,7 +51,10 @@ func New(o Options, log *zerolog.Logger) (*Verifier, error) {
 			return nil, err
 		}
 	}
-	return v, v.readKeys(logging.OrStderr(log))
+	if err := v.readKeys(logging.OrStderr(log)); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 func (v *Verifier) readRules() (err error) {

@@ -41,8 +41,7 @@ type Tracker struct {
 }
 
 // stripe is a share of the topics and of the channels that track in them. It fills a cache line, so that its lock shares none
-// with another. Lock order: one stripe at a time, then
-// whatever Broadcaster and Channel take for themselves.
+// with another. Lock order: one stripe at a time, then whatever Broadcaster and Channel take for themselves.
 type stripe struct {
 	mu sync.Mutex
 

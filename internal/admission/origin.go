@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Origin is a place that pages may come from. An empty field matches anything.
+// Origin is a place that pages may come from.
 type Origin struct {
-	scheme string
+	scheme string // "" is any
 	host   string // in lower case; *.example.com is example.com and its subdomains
-	port   string
-	null   bool // the origin "null" and nothing else
+	port   string // "" is that of the scheme, or any without a scheme
+	null   bool   // the origin "null" and nothing else
 }
 
 // ParseOrigin reads an origin as it is written for Phoenix's check_origin:

@@ -18,8 +18,7 @@ import (
 	"github.com/mycelium-rt/mycelium/pubsub"
 )
 
-// MaxShards is how many executors [New] takes: the shard of a group is a small integer, and no machine this
-// runs on has more loops than cores.
+// MaxShards is the largest number of executors that [New] takes: many more than any machine has cores.
 const MaxShards = 1 << 16
 
 // Task is something an [Executor] runs.
@@ -62,11 +61,11 @@ type Options struct {
 	Bus pubsub.Bus
 	// Codec writes messages for the bus; needed if there is one.
 	Codec Codec
-	// Stripes is how many locks the index of topics is spread over, a power of two. 0 is 64; a space of topics that
-	// shares its executors with a thousand others does with a few.
+	// Stripes is the number of locks that the index of topics is spread over, a power of two. 0 is 64; a space of topics
+	// that shares its executors with a thousand others needs only a few.
 	Stripes int
-	// OnError hears of what could not be received from the bus, from the bus's goroutine, and of a bus that panics where
-	// nobody waits for an error; nil drops it silently.
+	// OnError is called for a message that cannot be decoded, on the bus's goroutine, and if Bus.Interest panics, with a
+	// lock held: it must not call the PubSub. nil ignores both.
 	OnError func(error)
 }
 
@@ -226,15 +225,15 @@ func (p *PubSub) receive(topic string, data []byte) {
 // Wanted reports whether topic has subscribers on this node, or announced ones.
 func (p *PubSub) Wanted(topic string) bool { return p.index.wanted(topic) }
 
-// Subscribers is how many subscribers topic has on this node. Beside concurrent changes it is a moment's view.
+// Subscribers returns the number of subscribers of topic on this node.
 func (p *PubSub) Subscribers(topic string) int { return p.index.subscribers(topic) }
 
 // Topics yields each topic of this node with its number of subscribers, in no order: for tools, not for hot paths.
 // No lock is held while it yields; topics that come or go meanwhile may be missed.
 func (p *PubSub) Topics() iter.Seq2[string, int] { return p.index.all }
 
-// Close closes the bus and refuses further broadcasts. What was broadcast before is still delivered; Subscribe
-// and Unsubscribe go on to work, so that channels may end after it. It may be called more than once.
+// Close closes the bus and refuses further broadcasts. What was broadcast before is still delivered. Subscribe and
+// Unsubscribe still work, so that channels may end afterwards. Close may be called more than once.
 func (p *PubSub) Close() error {
 	if p.closed.Swap(true) || p.link == nil {
 		return nil

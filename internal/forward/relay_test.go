@@ -71,7 +71,9 @@ func TestRelayPollExpect(t *testing.T) {
 		if !receipt.Taken() {
 			t.Error("the answer is not confirmed")
 		}
-	}, func(e *Elsewhere, w http.ResponseWriter, r *http.Request) { e.RelayPoll(w, r, Claim{}, notForwarded(t)) })
+	}, func(e *Elsewhere, w http.ResponseWriter, r *http.Request) {
+		e.RelayPoll(w, r, Claim{}, notForwarded(t))
+	})
 	for _, lines := range []string{"", "Expect: 100-continue\r\n"} {
 		if status, body := ask(t, addr, lines); status != 200 || body != "messages" {
 			t.Errorf("with %q: %d %q", lines, status, body)

@@ -123,7 +123,7 @@ func (s *httpServer) takeIdle() *httpConn {
 	return c
 }
 
-// Idle returns how many connections of net/http have no request now.
+// Idle returns how many connections over HTTP/1 have no request now.
 func (f *Front) Idle() int {
 	f.http.mu.Lock()
 	defer f.http.mu.Unlock()

@@ -10,7 +10,7 @@ type Stats struct {
 	Connections int64 // open now
 	Accepted    int64 // from listeners, portable ones included
 	Adopted     int64
-	Refused     int64 // accepted or adopted, but lost before HandleOpen: TLS handshake failed or no room in epoll
+	Refused     int64 // accepted or adopted, but lost before HandleOpen: TLS handshake failed, no descriptor, or no room in epoll
 	Detached    int64
 
 	// Closed connections by reason.
