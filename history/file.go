@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/mycelium-rt/mycelium/internal/records"
@@ -22,10 +21,11 @@ const fileHead = "mycelium history 1\n"
 
 const filePart = 64 << 10
 
-// Save writes all messages to a file, which [Store.Load] reads when the process is
+// Save writes all messages and the sessions without a connection to a file, which [Store.Load] reads when the process is
 // started again. It replaces the file as a whole or not at all.
 func (s *Store) Save(name string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	// Always the same name: what a process has left that was killed here is replaced.
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("history: saving: %w", err)
 	}
@@ -59,7 +59,7 @@ func (s *Store) Save(name string) (err error) {
 	return os.Rename(f.Name(), name)
 }
 
-// Load adds the messages of a file that Save has written, and removes the file. Without
+// Load adds what is in a file that Save has written, and removes the file. Without
 // a file it does nothing. The spaces must have their rules, and be shared if other nodes
 // have them. What is too old by now is dropped, and so is what was in shared spaces if
 // there are no other nodes any more.

@@ -311,8 +311,14 @@ func TestFile(t *testing.T) {
 	own.Record("x", &m, func(bool) {})
 	gap := now(own, "y")
 	fill(own, "y", 0, 5)
+	if err := os.WriteFile(file+".new", make([]byte, 1<<20), 0o600); err != nil { // of a process that was killed
+		t.Fatal(err)
+	}
 	if err := a.Save(file); err != nil {
 		t.Fatal(err)
+	}
+	if list, err := os.ReadDir(filepath.Dir(file)); err != nil || len(list) != 1 {
+		t.Errorf("%d files after saving, %v; want 1", len(list), err)
 	}
 	b := newNode(t, c, 2, rule)
 	sp, err := b.Space("alone", []history.Rule{rule})
