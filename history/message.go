@@ -53,11 +53,10 @@ func ParseID(text string) (ID, error) {
 //	size flags(1) log(8) number milliseconds [sender(8)] event-length event payload
 //
 // where size is that of what follows it, log and sender are big-endian, and the
-// other numbers are uvarints. An erased message ends after the milliseconds.
+// other numbers are uvarints.
 const (
 	flagBinary byte = 1 << iota
 	flagSender
-	flagErased
 )
 
 // kept is a message as it is in a ring, whose bytes it shares.
@@ -159,9 +158,6 @@ func readKept(b []byte) (k kept, size int) {
 	rest = rest[n:]
 	ms, n := binary.Uvarint(rest)
 	k.ms, rest = int64(ms), rest[n:]
-	if k.flags&flagErased != 0 {
-		return k, size
-	}
 	if k.flags&flagSender != 0 {
 		k.sender, rest = binary.BigEndian.Uint64(rest), rest[8:]
 	}

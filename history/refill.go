@@ -3,8 +3,9 @@ package history
 // Refill replaces the recorded messages of a topic by those that merge returns, oldest
 // first; nil leaves them as they are. It is for programs that keep messages elsewhere
 // too: what is no longer in memory, because the process was restarted or memory was
-// short, is recorded once more, with its times, and is not delivered to anybody. Positions
-// from before are [Expired] then.
+// short, is recorded once more, with its times, and is not delivered to anybody on this
+// node. The other nodes of a shared space deliver it like any other message, so Refill is
+// for spaces whose clients are on one node. Positions from before are [Expired] then.
 //
 // merge is called with the messages that there are, under the lock of the topic. It must
 // not block, and must not call the space. Nothing happens if no rule records the topic, or

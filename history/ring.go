@@ -17,7 +17,7 @@ type ring struct {
 	rule   *rule
 	blocks [][]byte // none of them is empty
 	off    int      // where the first message begins in the first block
-	count  int      // messages, erased ones included
+	count  int      // messages
 	bytes  int      // of the messages in the blocks
 	memory int64    // what the ring counts against the store's memory
 	floor  marks    // the last messages that are no longer kept
@@ -89,10 +89,8 @@ func (r *ring) oldest() (kept, int) { return readKept(r.blocks[0][r.off:]) }
 // drop removes the first message and returns how much memory that has freed.
 func (r *ring) drop() (freed int64) {
 	k, size := r.oldest()
-	if k.flags&flagErased == 0 {
-		r.floor.raise(k.log, k.number)
-		r.lost = max(r.lost, k.ms)
-	}
+	r.floor.raise(k.log, k.number)
+	r.lost = max(r.lost, k.ms)
 	r.off += size
 	r.bytes -= size
 	r.count--
@@ -128,7 +126,7 @@ func (r *ring) dropBlock() (dropped int, freed int64) {
 	return dropped, freed
 }
 
-// all yields the messages, oldest first, without those that were erased.
+// all yields the messages, oldest first.
 func (r *ring) all(yield func(k kept) bool) { eachKept(r.blocks, r.off, yield) }
 
 // eachKept yields the messages in blocks, of which the first begins at off.
@@ -141,7 +139,7 @@ func eachKept(blocks [][]byte, off int, yield func(k kept) bool) {
 				i++
 				k.rest = blocks[i]
 			}
-			if k.flags&flagErased == 0 && !yield(k) {
+			if !yield(k) {
 				return
 			}
 		}

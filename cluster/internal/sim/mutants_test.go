@@ -125,7 +125,7 @@ var plantedBugs = []mutant{
 	{"marks keep their promises", "clients are not told what a snapshot could not bring", "../history/snapshot.go",
 		"		(*one).Lost(topics, NodeLost)\n", "		_ = (*one).Lost\n"},
 	{"no false recovered", "what a ring drops is not noted", "../history/ring.go",
-		"		r.floor.raise(k.log, k.number)\n", "		_ = r.floor\n"},
+		"	r.floor.raise(k.log, k.number)\n", "	_ = r.floor\n"},
 	{"no false recovered", "what removed rings have lost is not noted", "../history/space.go",
 		"	rule.forget(r.floor, r.lost)\n", "	_ = rule\n"},
 	{"no false recovered", "snapshots do not say what rings have lost", "../history/snapshot.go",
