@@ -13,7 +13,7 @@ import (
 	"github.com/mycelium-rt/mycelium/cluster"
 )
 
-// checkTimeout bounds a check if its context has no deadline.
+// checkTimeout bounds a check, in addition to its context.
 const checkTimeout = 5 * time.Second
 
 // statePayload is the smallest max_payload, in bytes, of NATS servers that keep instances:

@@ -12,7 +12,7 @@
 // off, and come back to other nodes: readers, which keep positions, and visitors, which have
 // sessions. Every fourth seed is a town with visitors.
 //
-//	go test ./cluster/internal/sim                     # 2,000 seeds; 100 with -race
+//	go test ./cluster/internal/sim                     # 2,000 seeds; 40 with -race
 //	go test ./cluster/internal/sim -seeds 100000       # make sim
 //	go test ./cluster/internal/sim -run Seeds -seed 42 -trace
 package sim

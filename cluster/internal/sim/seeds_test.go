@@ -29,7 +29,7 @@ func defaultSeeds() int {
 }
 
 // Towns of seeds above withSessions have visitors, which takes longer: they are separate, so that the
-// others are as they were. TestSeeds runs one for each sessionEvery others.
+// others are as they were. One seed in sessionEvery of TestSeeds is such a town.
 const (
 	withSessions = 1_000_000
 	sessionEvery = 4
