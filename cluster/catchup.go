@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// catchUp asks for missing entries: at once, and again until they arrive. If
-// they have been missing for too long, or were appended before this node knew
-// the peer, it asks for a snapshot.
+// catchUp asks for missing entries: at once, and again until they arrive. The
+// peer sends a snapshot if it no longer keeps them. If they have been missing for
+// too long, the node asks for one.
 func (p *Peer) catchUp(now time.Duration) {
 	if p.arrives != nil {
 		p.arrives.restoreOrAsk(now)

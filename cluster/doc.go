@@ -8,7 +8,8 @@
 // keeps them, it gets a snapshot of the sender's state.
 //
 // No node relays the entries of another, so everything has one writer and there
-// is nothing to merge. A silent peer is Down, and what came from it is hidden;
+// is nothing to merge; only what nodes have left that are gone is passed on by
+// others (see [Heir]). A silent peer is Down, and what came from it is hidden;
 // after a longer silence it is Gone and forgotten.
 //
 // The package knows neither network nor time: a [Transport] carries packets,

@@ -14,7 +14,7 @@ const (
 	// TypeJoin and TypeLeave are changes of presences.
 	TypeJoin  byte = 4
 	TypeLeave byte = 5
-	// TypeSession is what a client of a node that stops has acknowledged. Messages of
+	// TypeSession is what a client that has disconnected has acknowledged. Messages of
 	// this type ask other nodes for it.
 	TypeSession byte = 6
 	// TypeHistory is about messages that were recorded: what is erased, and what

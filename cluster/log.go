@@ -16,8 +16,9 @@ var ErrBusy = pubsub.ErrBusy
 // ErrClosed is returned by a node that has been closed.
 var ErrClosed = errors.New("cluster: the node is closed")
 
-// ErrTooLarge is returned by [Node.Append] for an entry of more than 64 MiB.
-var ErrTooLarge = errors.New("cluster: entry of more than 64 MiB")
+// ErrTooLarge is returned by [Node.Append] for an entry of more than 64 MiB, and
+// by [Node.Send] for a message that does not fit into a packet.
+var ErrTooLarge = errors.New("cluster: larger than an entry (64 MiB) or a packet may be")
 
 // ownLog is this node's log: the entries that are kept, of which those from
 // unsent on are not sent yet. first ≤ unsent ≤ first+len(kept).

@@ -18,10 +18,9 @@ type Peer struct {
 	told          time.Duration // when that came
 	heard         time.Duration // when the last packet of it came
 	up            bool
-	down          time.Duration // since when it is silent; for a new peer since it is known
-	leaving       bool          // it has said goodbye
-	ended         bool          // another log has taken its name
-	incompatible  bool          // it writes a version that this node cannot read
+	leaving       bool // it has said goodbye
+	ended         bool // another log has taken its name
+	incompatible  bool // it writes a version that this node cannot read
 
 	// The part of the log that has arrived. Every entry before next was
 	// applied, replaced by a snapshot, or lost. held contains entries behind a
@@ -128,7 +127,7 @@ func (p *Peer) fall() {
 	if !p.up {
 		return
 	}
-	p.up, p.down = false, p.node.clock.Now()
+	p.up = false
 	for _, k := range p.node.kinds {
 		k.Down(p)
 	}

@@ -128,7 +128,7 @@ func (n *Node) handleHeartbeat(pk received) error {
 // meet makes a new peer of a log and gives it its name.
 func (n *Node) meet(log LogID, h heartbeat) {
 	now := n.clock.Now()
-	p := &Peer{node: n, log: log, name: h.name, heard: now, down: now, next: 1, since: h.head + 1, held: window{limit: n.options.Limits.Hold}}
+	p := &Peer{node: n, log: log, name: h.name, heard: now, next: 1, since: h.head + 1, held: window{limit: n.options.Limits.Hold}}
 	if old := n.named[h.name]; old != nil {
 		old.loseName()
 	}

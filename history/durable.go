@@ -147,7 +147,7 @@ func (sp *Space) removeStored(topic string, e *erasure, made func() *erasure) (n
 	done := make(chan error, 1)
 	s.durable.Append(sp.name, topic, e.append([]byte{entryErasure}), func(err error) { done <- err })
 	if err := <-done; err != nil {
-		return 0, fmt.Errorf("%w from the memory of other nodes: %w", ErrNotErased, err)
+		return 0, fmt.Errorf("%w from memory, only from the disk: %w", ErrNotErased, err)
 	}
 	return n, nil
 }
