@@ -223,9 +223,10 @@ type endedSpace struct {
 // maxEnded bounds Store.ended.
 const maxEnded = 1024
 
-// noteEnd notes that a space is removed, if it had rules. The caller holds mu.
+// noteEnd notes that a space is removed, if it had rules, or has lost something: an entry of another node may have made
+// it again before its second life begins. The caller holds mu.
 func (s *Store) noteEnd(sp *Space) {
-	if len(sp.Rules()) == 0 {
+	if floor, _ := sp.forgotten(); len(sp.Rules()) == 0 && len(floor) == 0 {
 		return
 	}
 	if i := s.findEnded(sp.name); i >= 0 {

@@ -29,6 +29,13 @@ func TestSpaceMadeAgain(t *testing.T) {
 	wantPage(t, sp.Since("a", some, 0), "m3", history.Expired)
 	wantPage(t, sp.Since("b", some, 0), "", history.Expired)
 	wantPage(t, sp.Page("a", history.Ask{Since: time.UnixMilli(1)}), "m3", history.Expired)
+	some = now(sp, "a")
+	record(sp, "a", "m4")
+	s.Forget("")
+	s.Open("") // as for a late entry of another node
+	s.Forget("")
+	sp = space(t, s, history.Rule{})
+	wantPage(t, sp.Since("a", some, 0), "", history.Expired)
 	for i := range 2000 {
 		name := fmt.Sprint("space ", i)
 		if _, err := s.Space(name, []history.Rule{{}}); err != nil {
