@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -126,6 +127,17 @@ func TestHistory(t *testing.T) {
 	}
 	if p := history("default", "room:a/b", ""); p.String() != `{"n":2} {"n":4}` {
 		t.Errorf("after one was forgotten: %+v", p)
+	}
+	for refused, want := range map[string]string{
+		"--last=1":   "forget does not take --last; usage: mycelium instances forget ID TOPIC [--message MESSAGE | --before TIME]",
+		"--message=": "query parameter message: must be the id of a message, as GET has it",
+		"--before=":  "query parameter before: must be a time like 2030-01-31T12:00:00Z",
+	} {
+		var stderr bytes.Buffer
+		args := []string{"instances", "forget", "default", "room:a/b", refused, "--server", "http://" + s.addr}
+		if code := run(t.Context(), args, s.environ, io.Discard, &stderr); code == 0 || !strings.Contains(stderr.String(), want) {
+			t.Errorf("forget %s: exit %d: %s; want %q", refused, code, &stderr, want)
+		}
 	}
 	if out := command("forget", "default", "room:a/b"); !strings.Contains(out, `"deleted": 2`) {
 		t.Errorf("forgetting all: %s", out)

@@ -67,6 +67,8 @@ Flags:
 type instancesCall struct {
 	apiCall
 
+	flags *pflag.FlagSet
+
 	kind, state, config     string
 	labels                  []string
 	idleTTL, file, revision string
@@ -124,7 +126,8 @@ var instancesVerbs = map[string]struct {
 // manageInstances carries out "mycelium instances".
 func manageInstances(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	c := &instancesCall{apiCall: apiCall{ctx: ctx, stdout: stdout}}
-	cmd := verbCommand{name: "instances", usage: instancesUsage, flags: pflag.NewFlagSet("instances", pflag.ContinueOnError), choose: c.choose}
+	c.flags = pflag.NewFlagSet("instances", pflag.ContinueOnError)
+	cmd := verbCommand{name: "instances", usage: instancesUsage, flags: c.flags, choose: c.choose}
 	c.addFlags(cmd.flags)
 	return c.carryOut(cmd, args, environ, stderr)
 }
@@ -137,7 +140,30 @@ func (c *instancesCall) choose(verb string) (run func() error, err error) {
 	case len(c.args) < what.least || len(c.args) > what.most:
 		return nil, wrongArguments(instancesUsage, "instances", verb)
 	}
+	if err := c.checkFlags(verb); err != nil {
+		return nil, err
+	}
 	return func() error { return what.run(c) }, nil
+}
+
+// flagsOfAll are the flags that every verb takes.
+var flagsOfAll = []string{"--server", "--key", "--json", "--idempotency-key"}
+
+// checkFlags refuses flags that the usage of a verb does not have, rather than to ignore them: "forget" would delete
+// everything although something was to be left.
+func (c *instancesCall) checkFlags(verb string) (err error) {
+	takes := slices.Clone(flagsOfAll)
+	for line := range strings.Lines(instancesUsage) {
+		if words := strings.Fields(line); len(words) > 2 && words[0] == "mycelium" && words[2] == verb {
+			takes = append(takes, strings.Fields(strings.NewReplacer("[", " ", "]", " ", "TARGET", "--user --socket-id --socket").Replace(line))...)
+		}
+	}
+	c.flags.Visit(func(f *pflag.Flag) {
+		if err == nil && !slices.Contains(takes, "--"+f.Name) {
+			err = fmt.Errorf("%s does not take --%s; usage: %s", verb, f.Name, usageOf(instancesUsage, "instances", verb))
+		}
+	})
+	return err
 }
 
 // addFlags adds the flags of the verbs.
@@ -351,7 +377,13 @@ func (c *instancesCall) history() error {
 }
 
 func (c *instancesCall) forget() error {
-	return c.show(http.MethodDelete, apiclient.Instance(c.args[0], "topics", c.args[1], "history"), queryOf("message", c.message, "before", c.before))
+	query := make(url.Values)
+	for _, name := range []string{"message", "before"} {
+		if f := c.flags.Lookup(name); f.Changed { // an empty one is refused: it does not mean all messages
+			query.Set(name, f.Value.String())
+		}
+	}
+	return c.show(http.MethodDelete, apiclient.Instance(c.args[0], "topics", c.args[1], "history"), query)
 }
 
 // queryOf returns a query of the values that are not empty.
