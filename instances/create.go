@@ -177,6 +177,9 @@ func (m *Manager) reserve(ctx context.Context, id string, declared bool) (one *m
 // found gives a reserved member its spec, stores it, and starts the instance if it
 // runs on this node.
 func (m *Manager) found(ctx context.Context, one *member, kind *Type, spec Spec) (err error) {
+	if m.nodes == nil && !one.declared {
+		m.options.History.Forget(one.id) // of one that was being removed when the server was killed
+	}
 	var life *Instance
 	if m.nodes == nil || one.spreads(kind) {
 		life, err = m.build(one, kind, spec)

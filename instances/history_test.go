@@ -6,21 +6,27 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/mycelium-rt/mycelium/history"
 	"github.com/mycelium-rt/mycelium/instances"
 	"github.com/mycelium-rt/mycelium/instances/internal/linktest"
 )
 
-// trims is a history.Durable that stores nothing, and notes which spaces it is told to remove.
+// trims is a history.Durable that stores nothing. It notes which spaces it is told to remove, and
+// keeps the last entry.
 type trims struct {
 	mu     sync.Mutex
 	spaces []string
+	entry  []byte
 }
 
 func (d *trims) Open() {}
 
-func (d *trims) Append(_, _ string, _ []byte, done func(error)) { done(nil) }
+func (d *trims) Append(_, _ string, entry []byte, done func(error)) {
+	d.entry = entry
+	done(nil)
+}
 
 func (d *trims) Trim(space, topic string, _ uint64) {
 	d.mu.Lock()
@@ -94,4 +100,42 @@ func TestHistoryOfAnInstanceThatIsNotKnownYet(t *testing.T) {
 		s.close(t)()
 		link.WaitLate()
 	})
+}
+
+// TestCreateAfterAKill: what a deleted instance has left in the store, because the server was
+// killed before it was removed, is not in the history of the next one with its id.
+func TestCreateAfterAKill(t *testing.T) {
+	h, d := durableHistory(t)
+	rule := []history.Rule{{Durable: true}}
+	other, err := h.Space("other", rule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Append("room:1", &history.Message{Event: "secret", Payload: []byte("{}")}, func(error) {})
+	h.BindStream(1)
+	for i, id := range []string{"a", "declared"} {
+		if err := h.ApplyStored(id, "room:1", uint64(i+1), time.Now(), d.entry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.SetLoaded(2)
+	s := start(t, instances.Options{History: h})
+	spec := instances.Spec{ID: "declared", Type: "counter", History: []instances.HistoryRule{{Durable: true}}}
+	if _, err := s.Declare(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	spec.ID = "a"
+	s.create(t, spec)
+	for id, want := range map[string]int{"a": 0, "declared": 1} {
+		sp, err := s.History(t.Context(), id, "room:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(sp.Page("room:1", history.Ask{}).Messages); n != want {
+			t.Errorf("%s has %d messages, want %d", id, n, want)
+		}
+	}
+	if removed := d.removed(); !slices.Equal(removed, []string{"a"}) {
+		t.Errorf("removed what %v have stored", removed)
+	}
 }

@@ -98,8 +98,8 @@ func (t Type) Schema() json.RawMessage { return t.schema.text }
 // Start, Tick, Signal, Configure, Draining and Stop run one at a time. The
 // callbacks of channels, Connect, Connected and Gone run concurrently with
 // them, on goroutines of their own. A panic in any hook except Connect,
-// Connected and Gone, or an error of Start or Tick, ends this logic: the
-// instance is restarted with a new one, and its clients reconnect.
+// Connected, Gone and ServeHTTP, or an error of Start or Tick, ends this logic:
+// the instance is restarted with a new one, and its clients reconnect.
 type Logic interface {
 	// Channels is called once before Start, and again after each Configure, for
 	// clients that connect from then on.
