@@ -95,6 +95,28 @@ func TestReplayFileIsBounded(t *testing.T) {
 	}
 }
 
+// TestKeyAfterATornWrite: a part of a line, which a full disk has left, does not spoil the next
+// line.
+func TestKeyAfterATornWrite(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "idempotency")
+	f := newFixture(t, Options{IdempotencyFile: file})
+	keep := func(key string) {
+		f.api.replays.file.keep(&repeat{Caller: "root", Key: key, At: time.Now(), Answer: &keptAnswer{Status: 204}}, f.api.replays.all)
+	}
+	keep("before")
+	if _, err := f.api.replays.file.file.Write([]byte(`{"caller":"root","key":"to`)); err != nil {
+		t.Fatal(err)
+	}
+	keep("after")
+	if err := f.api.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, list, err := openReplayFile(file, f.api.log)
+	if err != nil || len(list) != 2 || list[1].Key != "after" {
+		t.Errorf("%d are kept, %v", len(list), err)
+	}
+}
+
 // nodes are APIs that ask each other.
 type nodes struct {
 	list []*fixture

@@ -87,7 +87,8 @@ func lineOf(q *repeat) []byte {
 	return append(text, '\n')
 }
 
-// keep adds a request that has been carried out. all returns those that are still wanted. A file that cannot be written does not keep the request from being answered.
+// keep adds a request that has been carried out. all returns those that are still wanted. The
+// request is answered even if the file cannot be written.
 func (f *replayFile) keep(q *repeat, all func() []*repeat) {
 	if f == nil {
 		return
@@ -98,9 +99,11 @@ func (f *replayFile) keep(q *repeat, all func() []*repeat) {
 	if f.file == nil {
 		return
 	}
-	_, err := f.file.Write(line)
-	if f.size += int64(len(line)); err == nil && f.size > f.most {
-		err = f.rewrite(append(all(), q))
+	_, err := f.file.WriteAt(line, f.size) // over what a write that failed has left
+	if err == nil {
+		if f.size += int64(len(line)); f.size > f.most {
+			err = f.rewrite(append(all(), q))
+		}
 	}
 	if err != nil {
 		f.log.Error("could not store an idempotency key; after a restart, its request could be carried out twice").Err(err).Write()
