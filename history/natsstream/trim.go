@@ -84,7 +84,11 @@ func (s *Stream) trimAll(a *access) {
 	}
 }
 
+// purge removes the messages of a subject whose numbers are below a number.
 func (s *Stream) purge(a *access, subject string, below uint64) error {
+	if below <= 1 { // older servers take 1 for no bound, and would remove all
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.options.Timeout)
 	defer cancel()
 	return explain(a.stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(below)))

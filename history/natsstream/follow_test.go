@@ -52,3 +52,14 @@ func TestUnwanted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPurgeNothing: the server is not asked to remove what is below the first number.
+func TestPurgeNothing(t *testing.T) {
+	s := New(history.NewStore(history.Options{}), Options{})
+	if err := s.purge(nil, "subject", 1); err != nil { // there is no server
+		t.Error(err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
