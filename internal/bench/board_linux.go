@@ -27,6 +27,7 @@ type board struct {
 	expected  atomic.Int64 // deliveries that they come to
 	begun     atomic.Int64 // when the first one was due
 	finished  atomic.Int32 // workers that will send nothing more
+	quiet     atomic.Int32 // workers that send no more heartbeats
 	// awaited is the progress at which the publishers are woken.
 	awaited atomic.Int64
 	_       [64]byte

@@ -219,7 +219,8 @@ func (r *run) idle(ctx context.Context) error {
 	}
 	f.set(listening)
 	return r.await(ctx, "waiting for the answers to heartbeats", []func(*tally) *atomic.Int64{countAnswered}, func() bool {
-		return f.sum(countAnswered)+f.sum(countEnded) >= f.sum(countBeats)
+		// A worker that has not noticed yet may send one more.
+		return int(f.board.quiet.Load()) == len(f.workers) && f.sum(countAnswered)+f.sum(countEnded) >= f.sum(countBeats)
 	})
 }
 

@@ -34,6 +34,7 @@ type worker struct {
 
 	phase    phase
 	finished bool // nothing more will be sent
+	quiet    bool // it is listening
 	opener   opener
 	beater   schedule
 	beatNext int
@@ -119,9 +120,12 @@ func newJob(w *worker) job {
 func (w *worker) run(eventfd int) error {
 	for {
 		now := monotonic()
-		w.phase = phase(w.board.phase.Load())
-		if w.phase == quitting {
+		switch w.phase = phase(w.board.phase.Load()); {
+		case w.phase == quitting:
 			return nil
+		case w.phase == listening && !w.quiet:
+			w.quiet = true
+			w.board.quiet.Add(1)
 		}
 		ready, err := w.poll.wait(w.due(now))
 		if err != nil {
