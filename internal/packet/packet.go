@@ -77,7 +77,7 @@ func AppendCloseReply(dst, body []byte) []byte {
 func AppendAccepted(dst []byte, idle time.Duration, maxMessage int) []byte {
 	dst = AppendHeader(dst, Accepted, 8)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(min(max(0, idle.Milliseconds()), math.MaxUint32)))
-	return binary.BigEndian.AppendUint32(dst, uint32(min(max(0, maxMessage), math.MaxUint32)))
+	return binary.BigEndian.AppendUint32(dst, uint32(min(max(0, int64(maxMessage)), math.MaxUint32)))
 }
 
 // maxReason is the longest reason of a refusal in bytes.
