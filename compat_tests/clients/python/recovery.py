@@ -18,8 +18,20 @@ def say(n):
     print(f"n {n}", flush=True)
 
 
+class Dropped(logging.Handler):
+    """Says that the client has dropped messages that it had received: it empties its queue when it reconnects."""
+
+    def emit(self, record):
+        if record.msg.startswith("Drained ") or "stopping for a rejoin; dropping" in record.msg:
+            print("dropped", flush=True)
+
+
 async def phoenix():
     from phoenix_channels_python_client import PHXChannelsClient, ReconnectPolicy
+
+    logger = logging.getLogger("phoenix_channels_python_client")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(Dropped())
 
     async def note(message):
         if str(message.event) == "n":
@@ -51,5 +63,5 @@ async def realtime():
     await asyncio.Event().wait()
 
 
-logging.disable(logging.CRITICAL)  # lost connections are what this is about
+logging.lastResort = None  # nothing else is said of lost connections: they are what this is about
 asyncio.run({"phoenix": phoenix, "realtime": realtime}[sys.argv[1]]())

@@ -33,7 +33,7 @@ const offered = programs => programs.flatMap(program => ways.filter(way => !prog
 const say = text => process.stderr.write(`${text}\n`)
 
 const told = (name, seen) => say(seen instanceof Error ? `${name}: ${seen.stack}`
-  : `${name}: ${seen.next - seen.first} numbers, ${seen.twice} of them again, ${JSON.stringify(seen.cuts)}`)
+  : `${name}: ${seen.next - seen.first} numbers, ${seen.twice} of them again, ${seen.lost} dropped by the client, ${JSON.stringify(seen.cuts)}`)
 
 /** Cuts connections to one server. Returns what was seen, by name and way. */
 async function cut(programs, supabase, results) {
@@ -88,7 +88,7 @@ function cell(program, way, results, before) {
   if (program.lacks?.[way]) return `– <sup>${program.lacks[way]}</sup>`
   const seen = results.get(`${program.name} ${way}`)
   if (!seen) return before.get(`${program.name} ${way}`) ?? "not run"
-  return seen instanceof Error ? "**lost**" : `yes, ${Math.round(seen.twice / (seen.next - seen.first) * 100)} %`
+  return seen instanceof Error ? "**lost**" : `${seen.lost > 0 ? `${seen.lost} dropped by the client` : "yes"}, ${Math.round(seen.twice / (seen.next - seen.first) * 100)} %`
 }
 
 function tableOf(guide, title, programs, results) {

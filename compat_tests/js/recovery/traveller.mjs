@@ -23,6 +23,8 @@ export class Traveller {
     Object.assign(this, {program, way, publisher, network, topic, inOrder})
     this.first = undefined // the first number that it got
     this.next = 0 // what it must get next
+    this.dropped = false // since the last number that was new, it has said that it dropped messages that it had received
+    this.lost = 0 // numbers that are missing because of that
     this.gaps = new Set() // earlier numbers that may still come: of several nodes, in another order
     this.waits = false // the publisher waits for it
     this.twice = 0 // numbers that came again
@@ -66,7 +68,8 @@ export class Traveller {
     else if (word === "mark") {
       this.marks++
       this.sinceMark.clear()
-    } else if (word === "state") this.state(JSON.parse(rest))
+    } else if (word === "dropped") this.dropped = true
+    else if (word === "state") this.state(JSON.parse(rest))
     else this.keep(line)
   }
 
@@ -80,8 +83,7 @@ export class Traveller {
     this.first ??= this.next = n
     this.sinceMark.add(n)
     if (n >= this.next) {
-      if (n > this.next && this.inOrder) this.faults.push(`${n} came, and not ${this.next}`)
-      for (let skipped = this.next; skipped < n; skipped++) this.gaps.add(skipped)
+      this.skip(n)
       this.next = n + 1
     } else if (!this.gaps.delete(n)) {
       this.twice++
@@ -91,9 +93,19 @@ export class Traveller {
     if (this.way === "session" && !this.came.has(n)) this.came.set(n, Date.now())
   }
 
+  /** Notes that what precedes n has not come. */
+  skip(n) {
+    if (this.dropped) this.lost += n - this.next
+    else {
+      if (n > this.next && this.inOrder) this.faults.push(`${n} came, and not ${this.next}`)
+      for (let skipped = this.next; skipped < n; skipped++) this.gaps.add(skipped)
+    }
+    this.dropped = false
+  }
+
   seen() {
-    const {first, next, gaps, twice, marks, states, cuts, faults, other} = this
-    return {sent: this.publisher.sent, first, next, gaps, twice, marks, states, cuts, faults, other, connections: this.network.pairs.size, exit: this.child.exitCode}
+    const {first, next, lost, gaps, twice, marks, states, cuts, faults, other} = this
+    return {sent: this.publisher.sent, first, next, lost, gaps, twice, marks, states, cuts, faults, other, connections: this.network.pairs.size, exit: this.child.exitCode}
   }
 
   waitFor(what, check) {
