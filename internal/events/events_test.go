@@ -31,11 +31,11 @@ func TestTold(t *testing.T) {
 			room := ada.Join("room:1", nil)
 			room.AssertPush("presence_state", nil)
 			settle()
-			want(t, all.take(), "presence room:1 ada join", "occupied room:1", "joined room:1")
+			want(t, all.take(), "occupied room:1", "joined room:1", "presence room:1 ada join")
 			bob.Join("room:1", nil).AssertPush("presence_state", nil)
 			bob.Join("room:2", nil).AssertPush("presence_state", nil)
 			settle()
-			want(t, all.take(), "presence room:1 bob join", "joined room:1", "presence room:2 bob join", "occupied room:2", "joined room:2")
+			want(t, all.take(), "joined room:1", "presence room:1 bob join", "occupied room:2", "joined room:2", "presence room:2 bob join")
 			room.Push("msg", object{"text": "\"hi\" ü"}).AssertReply("ok", nil)
 			if err := s.manager.Broadcast("r", "room:2", "news", []byte(`{"n":1}`)); err != nil {
 				t.Fatal(err)
