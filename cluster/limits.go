@@ -51,7 +51,7 @@ type Limits struct {
 	// does not hold up the next ones.
 	Packet int
 	// Keep bounds the entries that are kept for sending again, and those that
-	// wait to be sent, unless there is only one. Default 16 MiB: 10 s at the 5,000 messages a second of a
+	// wait to be sent. Default 16 MiB: 10 s at the 5,000 messages a second of a
 	// large node.
 	Keep int
 	// Hold bounds the entries of one peer that are held behind a hole. Default

@@ -172,7 +172,7 @@ func (n *Node) append(always bool, typ byte, parts [][]byte) (uint64, error) {
 	switch {
 	case n.closed:
 		return 0, ErrClosed
-	case !always && n.log.wait > 0 && n.log.wait+size > n.options.Limits.Keep:
+	case !always && n.log.wait+size > n.options.Limits.Keep:
 		n.counters.busy.Add(1)
 		return 0, ErrBusy
 	}
@@ -237,9 +237,7 @@ func (n *Node) Close() error {
 	for _, batch := range rest {
 		n.transport.ToAll(batch) //nolint:errcheck // the goodbye names the last number, and this node can no longer be asked
 	}
-	n.in.Lock()
 	n.sendHeartbeat(true)
-	n.in.Unlock()
 	return n.transport.Close()
 }
 

@@ -95,22 +95,6 @@ func TestSpaces(t *testing.T) {
 	}
 }
 
-// TestLargeEntry: an entry that is larger than everything that a node may keep can be sent
-// when nothing waits.
-func TestLargeEntry(t *testing.T) {
-	n, err := Start(stuck{hubtest.New[LogID]().Port()}, SystemClock(), Options{Name: "a", Limits: Limits{Keep: 1000}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
-	if _, err := n.Append(TypeBroadcast, make([]byte, 2000)); err != nil {
-		t.Error(err)
-	}
-	if _, err := n.Append(TypeBroadcast, nil); !errors.Is(err, ErrBusy) {
-		t.Errorf("behind it: %v", err)
-	}
-}
-
 // stuck is a transport that takes nothing.
 type stuck struct{ *hubtest.Port[LogID] }
 

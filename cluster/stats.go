@@ -43,8 +43,8 @@ type Stats struct {
 	Asked, Snapshots uint64
 	// Malformed counts packets that could not be read.
 	Malformed uint64
-	// Waiting is the size of the entries that wait to be sent, Kept of these and
-	// those that can be sent again, in bytes.
+	// Waiting is the size of the entries that wait to be sent, Kept of those
+	// that can be sent again, in bytes.
 	Waiting, Kept int
 	// Peers are ordered by log. Peers whose name has a newer log are left out.
 	Peers []PeerInfo
