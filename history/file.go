@@ -121,8 +121,8 @@ func (s *Store) restoreSaved(l *logs, st *state) {
 	}
 }
 
-// cutSpaces removes the spaces whose names match and returns them as a state, nil if there
-// are none.
+// cutSpaces removes the spaces whose names match and returns them as a state. It returns nil
+// if no name matches.
 func (s *state) cutSpaces(match func(name string) bool) *state {
 	cut := &state{heads: s.heads}
 	s.spaces = slices.DeleteFunc(s.spaces, func(one spaceState) bool {

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Check returns the error that net.Listen("tcp", address) would return, nil if there is none.
-// errors.Is(err, syscall.EADDRINUSE) tells that somebody listens there.
+// Check returns the error that net.Listen("tcp", address) would return, or nil. If another
+// socket listens on the address, the error wraps syscall.EADDRINUSE.
 func Check(address string) error {
 	addr, err := net.ResolveTCPAddr("tcp", address)
 	if err == nil {

@@ -45,7 +45,7 @@ func bindSocket(family int, addr unix.Sockaddr) error {
 	return os.NewSyscallError("bind", unix.Bind(fd, addr))
 }
 
-// zone returns the index of the interface of a link-local address, 0 if there is none.
+// zone returns the index of the interface that the zone of a link-local address names, or 0.
 func zone(name string) uint32 {
 	if i, err := net.InterfaceByName(name); err == nil {
 		return uint32(i.Index)

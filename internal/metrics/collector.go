@@ -106,7 +106,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		f.read(s, func(value int64, labels ...string) {
 			if c.ofOne && f.hasType() {
 				if labels[0] == "" {
-					return // clients refused before their instance was known, of whom an endpoint has none
+					return // these count clients that were refused before their instance was known; without instances there are none
 				}
 				labels = labels[1:]
 			}
